@@ -20,6 +20,10 @@ pub struct ExecutorId(pub u32);
 /// The name of whoever executes graders; nobody else does.
 pub const GRADERS: ExecutorId = ExecutorId(u32::MAX);
 
+/// The machine that executors are on, by the name of the worker that they belong to; without one it is the run's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Machine(pub Option<Arc<str>>);
+
 /// How much an executor carries at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
@@ -57,6 +61,8 @@ pub enum ToExecutor {
     Assign(Vec<Assignment>),
     /// Give back what has not been begun.
     TakeBack,
+    /// The same, make what has been begun, and leave: the machine lacks what attempts need. The session goes on elsewhere.
+    SetAside,
     /// Ask guests to end by themselves, and interrupt them when so much time has passed. A later one may leave less.
     Stop {
         /// For how long guests are asked; zero interrupts them at once.
@@ -76,6 +82,8 @@ pub enum FromExecutors {
         who: ExecutorId,
         /// What it carries.
         capacity: Capacity,
+        /// Where it is: what one executor lacks, others of its machine lack as well.
+        machine: Machine,
     },
     /// Attempts were begun just now.
     Started {

@@ -2,21 +2,29 @@
 //! far as the kernel can make it so.
 
 use std::{
+    mem,
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
-    nats::{Engine, assert_whole, finals, has_joined, log, workers_of},
+    nats::{Engine, assert_whole, finals, has_joined, log, wait_for_rows, workers_of},
     support::{
         runner::{CommandExt as _, Runner, Running, Signal},
+        truth,
         wait::{wait_for, wait_until},
     },
 };
 
 /// Longer than a run waits for a worker that is silent.
 const LONG_CUT: Duration = Duration::from_secs(9);
+/// How long what is left of a run may take after a cut, on a busy machine.
+const REST: Duration = Duration::from_secs(60);
+/// How long most trials take, in milliseconds.
+const SHORT: u64 = 200;
+/// The same of those that are all in flight for as long as it takes to look.
+const LONG: u64 = 1500;
 
 /// Machines at one switch, which are gone with this value. They need no rights: their owner is one only among themselves.
 struct Network {
@@ -145,14 +153,15 @@ struct Fleet {
     runner: Runner,
     live: Running,
     workers: Vec<Running>,
-    _engine: Engine,
+    engine: Engine,
 }
 
 impl Fleet {
-    fn start(trials: usize) -> Self {
+    /// Starts a run of so many trials that each take so many milliseconds.
+    fn start(trials: usize, each: u64) -> Self {
         let network = Network::of(&["engine", "run", "one", "two"]);
         let runner = Runner::hostile(&format!(
-            "[[tests]]\nid = \"sleeper\"\ninput = {{ do = \"sleep\", ms = 200 }}\nrepeat = {trials}\n"
+            "[[tests]]\nid = \"sleeper\"\ninput = {{ do = \"sleep\", ms = {each} }}\nrepeat = {trials}\n"
         ));
         let engine = Engine::start_on(&address(0), network.entering("engine"));
         let url = engine.url();
@@ -190,7 +199,7 @@ impl Fleet {
             runner,
             live,
             workers,
-            _engine: engine,
+            engine,
         }
     }
 
@@ -198,12 +207,29 @@ impl Fleet {
         log(&self.runner.only_run())
     }
 
+    /// Stops the run, and goes on with it over the engine.
+    fn stop_and_resume(&mut self) {
+        let url = self.engine.url();
+        self.live.signal(Signal::INT);
+        wait_until("it is stopped", || !self.live.is_alive());
+        let resume = ["resume", "--from", "latest", "--engine-insecure"];
+        let resume = [&resume[..], &["--engine", &url]].concat();
+        let live = self.network.runner("run", &self.runner, &resume);
+        mem::replace(&mut self.live, live).finish().expect(130);
+    }
+
     /// Waits for the end of the run, and looks at what it came to.
     #[track_caller]
     fn finish(self, trials: usize) -> Runner {
+        let began = Instant::now();
         let ran = self.live.finish();
         assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert!(began.elapsed() < REST, "{:?}", began.elapsed());
         assert_whole(&self.runner, trials);
+        assert_end_of_one_machine(&self.runner);
+        for name in ["run", "one", "two"] {
+            self.network.heal(name);
+        }
         for worker in self.workers {
             // It may be on the way to a second end, and hears the first one all the same.
             worker.signal(Signal::TERM);
@@ -212,6 +238,17 @@ impl Fleet {
         }
         self.runner
     }
+}
+
+/// Fails unless the run has come to what its scenario comes to on one machine.
+#[track_caller]
+fn assert_end_of_one_machine(runner: &Runner) {
+    runner.exec(&["--results", "alone", "-j", "50"]).expect(0);
+    let folders = fs_err::read_dir(runner.path("alone")).unwrap();
+    let mut folders = folders.map(|folder| folder.unwrap().path());
+    let alone = folders.find(|path| path.join("benchmark.json").exists());
+    let alone = runner.run_at(alone.unwrap().to_str().unwrap());
+    truth::assert_same_end(&runner.only_run(), &truth::canonical(&alone));
 }
 
 fn lost(runner: &Runner) -> usize {
@@ -223,7 +260,7 @@ fn lost(runner: &Runner) -> usize {
 
 #[test]
 fn a_worker_that_is_cut_off_for_a_moment_loses_nothing() {
-    let fleet = Fleet::start(150);
+    let fleet = Fleet::start(150, SHORT);
     fleet.network.cut("one");
     // That this time passes is what is tested.
     thread::sleep(Duration::from_secs(1));
@@ -234,7 +271,7 @@ fn a_worker_that_is_cut_off_for_a_moment_loses_nothing() {
 
 #[test]
 fn a_worker_that_nothing_reaches_is_given_up_and_comes_back_and_nothing_of_it_counts_twice() {
-    let fleet = Fleet::start(250);
+    let fleet = Fleet::start(250, SHORT);
     fleet.network.cut("one");
     wait_until("it is given up", || {
         fleet.log().contains("worker one/1 has left")
@@ -251,7 +288,7 @@ fn a_worker_that_nothing_reaches_is_given_up_and_comes_back_and_nothing_of_it_co
 
 #[test]
 fn a_run_that_nothing_reaches_goes_on_when_it_is_reached_again() {
-    let fleet = Fleet::start(150);
+    let fleet = Fleet::start(150, SHORT);
     fleet.network.cut("run");
     thread::sleep(LONG_CUT);
     fleet.network.heal("run");
@@ -260,7 +297,7 @@ fn a_run_that_nothing_reaches_goes_on_when_it_is_reached_again() {
 
 #[test]
 fn a_run_that_is_cut_off_is_stopped_in_time_and_gone_on_with_without_an_engine() {
-    let fleet = Fleet::start(300);
+    let fleet = Fleet::start(300, SHORT);
     fleet.network.cut("run");
     let before = finals(&fleet.runner.only_run());
     let (ran, took) = fleet.live.end_by(Signal::INT);
@@ -271,4 +308,52 @@ fn a_run_that_is_cut_off_is_stopped_in_time_and_gone_on_with_without_an_engine()
     let resume = ["resume", "--from", "latest", "-j", "50"];
     fleet.runner.run(&resume).expect(0);
     assert_whole(&fleet.runner, 300);
+    assert_end_of_one_machine(&fleet.runner);
+}
+
+#[test]
+fn a_run_that_is_gone_on_with_and_cut_off_goes_on_when_it_is_reached_again() {
+    const TRIALS: usize = 200;
+
+    let mut fleet = Fleet::start(TRIALS, SHORT);
+    wait_for_rows(&fleet.runner, 5);
+    let comings = |fleet: &Fleet| fleet.log().matches("makes attempts").count();
+    let first = comings(&fleet);
+    fleet.stop_and_resume();
+    wait_until("workers have come again", || comings(&fleet) >= first + 2);
+    wait_for_rows(&fleet.runner, finals(&fleet.runner.only_run()) + 4);
+    fleet.network.cut("run");
+    thread::sleep(LONG_CUT);
+    let in_the_middle = finals(&fleet.runner.only_run());
+    assert!(in_the_middle < TRIALS, "the cut came too late");
+    fleet.network.heal("run");
+    fleet.finish(TRIALS);
+}
+
+/// Waits until nothing is left but what is being executed.
+fn wait_for_the_last(fleet: &Fleet, trials: usize) {
+    wait_for_rows(&fleet.runner, trials - 4);
+    let finals = finals(&fleet.runner.only_run());
+    assert!(finals < trials, "it is over");
+}
+
+#[test]
+fn a_worker_that_is_cut_off_with_the_last_attempts_does_not_keep_the_run_from_its_end() {
+    let fleet = Fleet::start(12, LONG);
+    wait_for_the_last(&fleet, 12);
+    fleet.network.cut("one");
+    // It stays cut off: others make what it has begun.
+    let runner = fleet.finish(12);
+    assert!(lost(&runner) > 0);
+}
+
+#[test]
+fn a_run_that_is_cut_off_from_the_last_attempts_comes_to_its_end_when_it_is_reached_again() {
+    let fleet = Fleet::start(12, LONG);
+    wait_for_the_last(&fleet, 12);
+    fleet.network.cut("run");
+    thread::sleep(LONG_CUT);
+    assert!(finals(&fleet.runner.only_run()) < 12);
+    fleet.network.heal("run");
+    fleet.finish(12);
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    nats::{Engine, assert_whole, end, exec, log, worker, workers_of},
+    nats::{Engine, assert_whole, end, exec, exec_unread, log, worker, workers_of},
     support::{
         runner::{CommandExt as _, Runner, Running},
         wait::wait_until,
@@ -86,6 +86,54 @@ fn a_worker_whose_disk_has_no_room_for_what_attempts_leave_costs_no_row() {
     assert_whole(&runner, 10);
     assert_eq!(run.manifest()["counts"]["passed"], 10);
     end(large);
+}
+
+#[test]
+fn a_worker_whose_disk_is_full_gets_no_more_attempts_and_comes_back_with_room() {
+    const FILES: usize = 16;
+    const NAPS: usize = 60;
+
+    let engine = Engine::start();
+    let naps = |id: &str| {
+        format!(
+            "[[tests]]\nid = \"{id}\"\nrepeat = {NAPS}\ninput = {{ do = \"sleep\", ms = 200 }}\n"
+        )
+    };
+    // Both are there when the first file is made, and the run goes on for some time after the last one.
+    let runner = Runner::hostile(&format!(
+        "{}[[tests]]\nid = \"file\"\nrepeat = {FILES}\n\
+         input = {{ do = \"flood-artifacts\", count = 2, bytes = 800_000 }}\n{}",
+        naps("before"),
+        naps("after"),
+    ));
+    let small = worker_on_a_small_disk(&runner, &engine, "small-tmp", 128 << 10);
+    let large = worker(&runner, &engine, "large", &["-j2"]);
+    let live = exec_unread(&runner, &engine);
+    let logged = || runner.runs().first().map(log).unwrap_or_default();
+    let is_aside = "worker small has failed 3 attempts in a row";
+    wait_until("it is set aside", || logged().contains(is_aside));
+    // It has none of this run, and could have one of another.
+    let said = end(small);
+    assert!(said.contains("is done with"), "{said}");
+    let small = worker(&runner, &engine, "small", &["-j2"]);
+    wait_until("it makes attempts again", || {
+        let log = logged();
+        let (_, behind) = log.split_once(is_aside).unwrap();
+        behind.contains("worker small/1 makes attempts")
+    });
+    let ran = live.finish().expect(0);
+    ran.says(&[is_aside, "No space left on device", "started again"]);
+    assert_whole(&runner, FILES + 2 * NAPS);
+    let run = runner.only_run();
+    assert_eq!(run.manifest()["counts"]["passed"], FILES + 2 * NAPS);
+    let failed = run.rows();
+    let failed = failed
+        .iter()
+        .filter(|row| row["error"]["code"] == "host-storage");
+    assert!(failed.count() >= 3);
+    for worker in [small, large] {
+        end(worker);
+    }
 }
 
 #[cfg(debug_assertions)]

@@ -1,11 +1,18 @@
 //! Workers that come and go, and an engine that forgets.
 
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
 use crate::{
-    nats::{Engine, assert_whole, end, exec, wait_for_rows, worker, workers_of},
+    nats::{
+        Engine, assert_whole, end, exec, exec_unread, finals, log, wait_for_rows, worker,
+        workers_of,
+    },
     support::{
         processes::{wait_for_workers, workers},
         random::Random,
@@ -33,7 +40,8 @@ fn of_every_kind() -> Runner {
 
 /// What the only scenario comes to on one machine.
 fn on_one_machine(runner: &Runner) -> BTreeMap<String, Value> {
-    runner.exec(&["--results", "alone"]).expect(1);
+    let ran = runner.exec(&["--results", "alone", "--jobs", "50"]);
+    assert!(matches!(ran.code, Some(0 | 1)), "{ran:?}");
     let alone = fs_err::read_dir(runner.path("alone")).unwrap();
     let mut alone = alone.map(|entry| entry.unwrap().path());
     let alone = alone.find(|path| path.join("benchmark.json").exists());
@@ -173,6 +181,42 @@ fn a_worker_that_is_stopped_for_a_while_is_given_up_and_what_it_says_later_is_dr
     assert_eq!(workers_of(&runner.only_run()), ["stays", "stopped"]);
     end(stays);
     drop(stopped);
+}
+
+#[test]
+fn a_run_that_is_stopped_for_longer_than_workers_wait_goes_on_with_them() {
+    let engine = Engine::start();
+    // Each so long that none lies ready with a worker: what is left when the run is stopped is made afterwards.
+    let runner = of_sleepers(100, 200);
+    let expected = on_one_machine(&runner);
+    let fleet = ["one", "two"].map(|name| worker(&runner, &engine, name, &["-j2"]));
+    let live = exec_unread(&runner, &engine);
+    wait_for_rows(&runner, 5);
+    live.signal(Signal::STOP);
+    let before = finals(&runner.only_run());
+    assert!(before < 50, "it was as good as over");
+    // They wait for fifteen seconds.
+    thread::sleep(Duration::from_secs(20));
+    live.signal(Signal::CONT);
+    let began = Instant::now();
+    let ran = live.finish();
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(
+        began.elapsed() < Duration::from_secs(60),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_whole(&runner, expected.len());
+    let run = runner.only_run();
+    truth::assert_same_end(&run, &expected);
+    for said in fleet.map(end) {
+        // It has given the run up, and come again.
+        assert!(
+            said.matches("makes attempts of").count() > 1,
+            "{said}\n{}",
+            log(&run)
+        );
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! [`Executors`]: the executors that are there, what each carries, and what each has.
 
 use super::pace::MAX_AHEAD;
-use crate::run::seam::{Assignment, Capacity, ExecutorId};
+use crate::run::seam::{Assignment, Capacity, ExecutorId, Machine};
 
 /// The executors of a session.
 #[derive(Default)]
@@ -14,7 +14,10 @@ pub(super) struct Executors {
 /// One executor.
 pub(super) struct Member {
     pub(super) who: ExecutorId,
+    pub(super) machine: Machine,
+    /// With no slots once it is set aside.
     capacity: Capacity,
+    is_aside: bool,
     /// Attempts that it has and did not answer.
     assigned: usize,
     /// What is reserved for these, in bytes.
@@ -36,18 +39,22 @@ impl Executors {
         }
     }
 
-    /// Lets an executor in, or another capacity replace the one that it had.
-    pub(super) fn join(&mut self, who: ExecutorId, capacity: Capacity) {
+    /// Lets an executor in, or another capacity replace the one that it had, unless it is set aside.
+    pub(super) fn join(&mut self, who: ExecutorId, capacity: Capacity, machine: Machine) {
         let needed = self.largest.saturating_mul(capacity.slots as u64);
         let is_memory_scarce = needed > capacity.memory;
         if let Some(member) = self.find(who) {
-            member.capacity = capacity;
-            member.is_memory_scarce = is_memory_scarce;
+            if !member.is_aside {
+                member.capacity = capacity;
+                member.is_memory_scarce = is_memory_scarce;
+            }
             return;
         }
         self.members.push(Member {
             who,
+            machine,
             capacity,
+            is_aside: false,
             assigned: 0,
             memory_in_use: 0,
             is_memory_scarce,
@@ -59,6 +66,39 @@ impl Executors {
     /// Lets an executor go.
     pub(super) fn leave(&mut self, who: ExecutorId) {
         self.members.retain(|member| member.who != who);
+    }
+
+    /// Lets no executor of this machine have anything more, and says who they are. One that comes there later is another.
+    pub(super) fn set_aside(&mut self, machine: &Machine) -> Vec<ExecutorId> {
+        let members = self.members.iter_mut();
+        let own = members.filter(|member| member.machine == *machine && !member.is_aside);
+        let aside = own.map(|member| {
+            member.is_aside = true;
+            member.capacity.slots = 0;
+            member.who
+        });
+        aside.collect()
+    }
+
+    /// The machines of those who may be assigned something, each with the memory that an attempt may take there.
+    pub(super) fn machines(&self) -> Vec<(Machine, u64)> {
+        let members = self.members.iter();
+        let there = members.filter(|member| member.capacity.slots > 0);
+        let machines = there.map(|member| {
+            let memory = match member.is_memory_scarce {
+                true => member.capacity.memory,
+                false => u64::MAX,
+            };
+            (member.machine.clone(), memory)
+        });
+        machines.collect()
+    }
+
+    /// Where an executor is, unless it is set aside or gone.
+    pub(super) fn machine_of(&self, who: ExecutorId) -> Option<&Machine> {
+        let mut members = self.members.iter();
+        let found = members.find(|member| member.who == who && !member.is_aside)?;
+        Some(&found.machine)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -13,7 +13,7 @@ use crate::{
     record::{Accepted, AttemptKey, accept},
     run::{
         clock::Now,
-        seam::{ExecutorId, GRADERS},
+        seam::{ExecutorId, GRADERS, Machine},
         stop::Cause,
     },
 };
@@ -74,15 +74,18 @@ impl<E: Effects> Dispatcher<E> {
             return;
         }
         let trial = flight.trial;
-        if let Some(failed) = self.lacking.look(&mut attempt) {
-            match failed.again_after {
-                Some(pause) => {
-                    let (at, again) = (now.at + pause, trial.untried());
+        if let Some(failed) = self.lacking.look(Some(&Machine::default()), &mut attempt) {
+            match failed.may_try_again() {
+                true => {
+                    let (at, again) = (now.at + failed.pause(), trial.untried());
                     self.grading.work.begin_later(at, flight.lane, again);
                 }
-                None => self.grading.give_up(key.ordinal),
+                false => {
+                    self.lacking.give_up(key.ordinal, None);
+                    self.grading.give_up(key.ordinal);
+                }
             }
-            if let Some(fault) = self.lacking.hopeless() {
+            if let Some(fault) = failed.hopeless() {
                 self.begin_stop(now, StopMode::Drain, Cause::of(fault.reason()));
             }
             return;

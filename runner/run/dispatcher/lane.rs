@@ -181,9 +181,14 @@ impl Lane {
         self.pacer.as_ref().is_some_and(Pacer::is_fast)
     }
 
-    /// Looks whether an attempt can start `now`.
-    pub(super) fn readiness(&mut self, state: &State, now: Moment) -> io::Result<Readiness> {
-        let Some(ordinal) = self.next_ordinal(state)? else {
+    /// Looks whether an attempt can start `now`, of a trial that does not avoid whoever would make it.
+    pub(super) fn readiness(
+        &mut self,
+        state: &State,
+        now: Moment,
+        avoids: impl Fn(u64) -> bool,
+    ) -> io::Result<Readiness> {
+        let Some(ordinal) = self.next_of(state, avoids)? else {
             return Ok(Readiness::Blocked);
         };
         if self
@@ -205,12 +210,15 @@ impl Lane {
     }
 
     /// Takes the trial that [`Lane::readiness`] found; an attempt of it begins.
-    pub(super) fn take(&mut self, now: Moment) -> Trial {
+    pub(super) fn take(&mut self, ordinal: u64, now: Moment) -> Trial {
         if let Some(pacer) = &mut self.pacer {
             pacer.start(now);
         }
         self.running += 1;
-        let mut trial = self.due.pop_front().unwrap_or_else(|| self.take_pending());
+        let mut due = self.due.iter();
+        let place = due.position(|trial| trial.ordinal == ordinal);
+        let trial = place.and_then(|place| self.due.remove(place));
+        let mut trial = trial.unwrap_or_else(|| self.take_pending());
         trial.tries += 1;
         trial
     }
@@ -247,11 +255,17 @@ impl Lane {
 
     /// The place in the plan of the trial that it begins next.
     pub(super) fn next_ordinal(&mut self, state: &State) -> io::Result<Option<u64>> {
+        self.next_of(state, |_| false)
+    }
+
+    /// The same of those that do not avoid whoever would make the attempt. Only trials that are due do.
+    fn next_of(&mut self, state: &State, avoids: impl Fn(u64) -> bool) -> io::Result<Option<u64>> {
         if self.is_closed {
             return Ok(None);
         }
-        if let Some(trial) = self.due.front() {
-            return Ok(Some(trial.ordinal));
+        let mut due = self.due.iter().map(|trial| trial.ordinal);
+        if let Some(ordinal) = due.find(|ordinal| !avoids(*ordinal)) {
+            return Ok(Some(ordinal));
         }
         while self.next.is_none() && self.cursor.test < self.tests.count {
             let test = (self.tests.read)(self.cursor.test)?;

@@ -10,8 +10,8 @@ pub(super) struct Lanes(Vec<Lane>);
 
 /// What [`Lanes::choose`] found.
 pub(super) enum Choice {
-    /// This lane can start an attempt.
-    Lane(usize),
+    /// This lane can start an attempt of the trial with this ordinal.
+    Lane(usize, u64),
     /// None can start one now; if a time is given, one can then.
     Wait(Option<Moment>),
 }
@@ -36,20 +36,23 @@ impl Lanes {
     }
 
     /// Finds the lane whose next trial comes first in the plan, of those that may start one. Whether there is somebody for
-    /// it is what `takes` says of its memory, and of whether the attempt may lie ready.
+    /// it is what `takes` says of its memory, and of whether the attempt may lie ready; `avoids` says of a trial and its memory
+    /// that somebody else is to have it.
     pub(super) fn choose(
         &mut self,
         state: &State,
         now: Moment,
         takes: impl Fn(u64, bool) -> bool,
+        avoids: impl Fn(u64, u64) -> bool,
     ) -> io::Result<Choice> {
         let mut best = None;
         let mut wait = None::<Moment>;
         for (index, lane) in self.0.iter_mut().enumerate() {
-            if !takes(lane.memory(), lane.is_unbounded()) {
+            let memory = lane.memory();
+            if !takes(memory, lane.is_unbounded()) {
                 continue;
             }
-            match lane.readiness(state, now)? {
+            match lane.readiness(state, now, |ordinal| avoids(ordinal, memory))? {
                 Readiness::Ready(ordinal) if best.is_none_or(|(least, _)| ordinal < least) => {
                     best = Some((ordinal, index));
                 }
@@ -58,7 +61,7 @@ impl Lanes {
             }
         }
         Ok(match best {
-            Some((_, index)) => Choice::Lane(index),
+            Some((ordinal, index)) => Choice::Lane(index, ordinal),
             None => Choice::Wait(wait),
         })
     }
@@ -77,7 +80,7 @@ impl Lanes {
     pub(super) fn paced(&mut self, state: &State, now: Moment) -> io::Result<Vec<(u64, Moment)>> {
         let mut paced = Vec::new();
         for lane in &mut self.0 {
-            if let Readiness::At(until) = lane.readiness(state, now)?
+            if let Readiness::At(until) = lane.readiness(state, now, |_| false)?
                 && let Some(ordinal) = lane.next_ordinal(state)?
             {
                 paced.push((ordinal, until));
@@ -96,9 +99,9 @@ impl Lanes {
         Ok(false)
     }
 
-    /// Takes the next trial of a lane that can start one.
-    pub(super) fn take(&mut self, lane: usize, now: Moment) -> Trial {
-        self.0[lane].take(now)
+    /// Takes a trial of a lane that can start it.
+    pub(super) fn take(&mut self, lane: usize, ordinal: u64, now: Moment) -> Trial {
+        self.0[lane].take(ordinal, now)
     }
 
     /// Puts a trial before all that its lane has.
@@ -125,7 +128,7 @@ impl Lanes {
     ) -> io::Result<bool> {
         for lane in &mut self.0 {
             if too_little(lane.memory())
-                && matches!(lane.readiness(state, now)?, Readiness::Ready(_))
+                && matches!(lane.readiness(state, now, |_| false)?, Readiness::Ready(_))
             {
                 return Ok(true);
             }

@@ -127,8 +127,12 @@ impl<E: Effects> Dispatcher<E> {
     /// Takes what an executor says.
     pub(super) fn receive_from_executor(&mut self, now: Now, message: FromExecutors) {
         match message {
-            FromExecutors::Joined { who, capacity } => {
-                self.work_of(who).executors.join(who, capacity);
+            FromExecutors::Joined {
+                who,
+                capacity,
+                machine,
+            } => {
+                self.let_in(now, who, capacity, machine);
                 if self.closing.is_some() {
                     self.out.send(who, ToExecutor::Close);
                 }
@@ -250,10 +254,10 @@ impl<E: Effects> Dispatcher<E> {
             return Ok(None);
         }
         let room = self.room()?;
-        let graders_wake = self.grading.work.assign(now, room)?;
+        let graders_wake = (self.grading.work).assign(now, room, &Lacking::default())?;
         let wake = match self.grading.is_too_much() {
             true => None,
-            false => self.work.assign(now, room)?,
+            false => self.work.assign(now, room, &self.lacking)?,
         };
         for work in [&mut self.work, &mut self.grading.work] {
             for (who, batch) in work.executors.batches() {
@@ -264,7 +268,7 @@ impl<E: Effects> Dispatcher<E> {
     }
 
     /// Takes an executor's report; what is late, doubled or foreign is dropped.
-    fn report(&mut self, now: Now, who: ExecutorId, mut attempt: Attempt) {
+    fn report(&mut self, now: Now, who: ExecutorId, attempt: Attempt) {
         let Some(flight) = self.work.release(who, AttemptKey::from(&attempt)) else {
             tracing::debug!(trial = %attempt.trial, "dropped a late report");
             return;
@@ -273,17 +277,9 @@ impl<E: Effects> Dispatcher<E> {
             self.work.suspects.survived(attempt.ordinal);
         }
         let Flight { lane, trial, .. } = flight;
-        if let Some(failed) = self.lacking.look(&mut attempt) {
-            if let Some(pause) = failed.again_after {
-                self.work
-                    .begin_later(now.at + pause, lane, trial.clone().untried());
-            }
-            self.enter(now, lane, &trial, attempt, false);
-            if let Some(fault) = self.lacking.hopeless() {
-                self.begin_stop(now, StopMode::Drain, Cause::of(fault.reason()));
-            }
+        let Some(mut attempt) = self.take_lack(now, who, lane, &trial, attempt) else {
             return;
-        }
+        };
         self.work.pace.measure(attempt.duration);
         if attempt.outcome != Outcome::Stopped {
             self.work.measure_memory(lane, attempt.usage.peak_memory);

@@ -5,6 +5,7 @@ use std::{collections::BinaryHeap, io, sync::Arc, time::Duration};
 use super::{
     executors::Executors,
     flights::{Flight, Flights},
+    lacking::Lacking,
     lane::{Lane, Trial},
     lanes::{Choice, Lanes},
     pace::AttemptPace,
@@ -85,23 +86,34 @@ impl Work {
     }
 
     /// Puts what executors can take into their batches, and says when to look again.
-    pub(super) fn assign(&mut self, now: Now, room: AssignBounds) -> io::Result<Option<Moment>> {
+    /// What is `lacking` somewhere is looked for elsewhere.
+    pub(super) fn assign(
+        &mut self,
+        now: Now,
+        room: AssignBounds,
+        lacking: &Lacking,
+    ) -> io::Result<Option<Moment>> {
         if self.alone.is_some() {
             return Ok(None);
         }
         self.wake_later(now.at);
         self.executors.begin_turn();
         let each_ahead = self.pace.each_ahead();
+        let machines = lacking.has_failed().then(|| self.executors.machines());
         let mut lane_at = None::<Moment>;
         while self.flights.len() < room.most {
             let Some(member) = self.executors.most_idle(each_ahead) else {
                 break;
             };
             let takes = |memory, may_wait| member.takes(memory, may_wait);
-            match self.lanes.choose(&self.state, now.at, takes)? {
-                Choice::Lane(lane) => {
+            let avoids = |ordinal, memory| {
+                let machines = machines.as_deref().unwrap_or_default();
+                lacking.avoids(ordinal, &member.machine, machines, memory)
+            };
+            match self.lanes.choose(&self.state, now.at, takes, avoids)? {
+                Choice::Lane(lane, ordinal) => {
                     let who = member.who;
-                    self.begin_attempt(now, who, lane);
+                    self.begin_attempt(now, who, lane, ordinal);
                 }
                 Choice::Wait(until) => {
                     member.pass_over();
@@ -243,6 +255,11 @@ impl Work {
         }
     }
 
+    /// What is reserved for the next attempt of a lane, in bytes.
+    pub(super) fn memory(&self, lane: usize) -> u64 {
+        self.lanes.memory(lane)
+    }
+
     /// The lane of a provider that has trials.
     pub(super) fn lane_of(&self, provider: usize) -> usize {
         self.lanes.of_provider(provider)
@@ -279,9 +296,15 @@ impl Work {
         }
     }
 
-    /// Begins an attempt of a lane's next trial.
-    fn begin_attempt(&mut self, now: Now, who: ExecutorId, lane: usize) -> AttemptKey {
-        let trial = self.lanes.take(lane, now.at);
+    /// Begins an attempt of a lane's trial.
+    fn begin_attempt(
+        &mut self,
+        now: Now,
+        who: ExecutorId,
+        lane: usize,
+        ordinal: u64,
+    ) -> AttemptKey {
+        let trial = self.lanes.take(lane, ordinal, now.at);
         let number = self.state.assign(trial.ordinal);
         let memory = self.lanes.memory(lane);
         let assignment = Assignment {
@@ -320,8 +343,9 @@ impl Work {
             return until;
         }
         let suspect = self.suspects.waiting.pop_front()?;
+        let ordinal = suspect.trial.ordinal;
         self.lanes.put_first(lane, suspect.trial);
-        self.alone = Some(self.begin_attempt(now, who, lane));
+        self.alone = Some(self.begin_attempt(now, who, lane, ordinal));
         None
     }
 

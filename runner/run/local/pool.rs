@@ -167,6 +167,10 @@ impl Pool {
         match message {
             ToExecutor::Assign(batch) => self.assign(batch),
             ToExecutor::TakeBack => self.return_queued(),
+            ToExecutor::SetAside => {
+                self.return_queued();
+                self.shared.close();
+            }
             ToExecutor::Stop { grace } => self.stop(grace),
             ToExecutor::Close => self.shared.close(),
         }

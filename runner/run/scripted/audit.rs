@@ -1,31 +1,28 @@
 //! [`Audit`]: what must hold at every message, found without the dispatcher's own books.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
 use super::{
     graded::{AGAIN_AFTER, GradingAudit, backoff},
+    machines::MachineAudit,
     shape::{PlanShape, Starts},
 };
 use crate::{
-    model::{Attempt, Outcome, StopMode},
+    model::{Attempt, Outcome, Reason, StopMode},
     record::{Accepted, AttemptKey, Entry, JudgementEntry, Mark, State},
     run::seam::{Assignment, Capacity, ExecutorId, FromExecutors, GRADERS},
 };
 
-/// How long the machine that lacked something is left alone, times how often it did.
-const LACKING_PAUSE: Duration = Duration::from_millis(200);
 /// How long interrupted guests have to answer.
 const ANSWER_TIME: Duration = Duration::from_millis(50);
 /// After how many attempts it is known what a provider's attempts hold.
 const ENOUGH_TO_TELL: u32 = 8;
 /// What is reserved at least, in bytes.
 const LEAST_MEMORY: u64 = 1024 * 1024;
-/// How often a trial may be made again that the machine has failed.
-const MAX_LACKS: u32 = 3;
 /// How many deaths alone make a suspect the cause.
 const DEATHS_ALONE: u32 = 3;
 
@@ -33,7 +30,7 @@ const DEATHS_ALONE: u32 = 3;
 pub(super) struct Audit {
     shape: Arc<PlanShape>,
     rules: AuditRules,
-    members: BTreeMap<ExecutorId, Capacity>,
+    pub(super) machines: MachineAudit,
     /// What is assigned and not answered, by ordinal.
     open: HashMap<u64, OpenAttempt>,
     trials: Vec<Known>,
@@ -53,8 +50,6 @@ pub(super) struct Audit {
     stopping: Option<AuditedStop>,
     pub(super) grading: GradingAudit,
     pub(super) has_storage_failed: bool,
-    /// Whether the machine was what failed, ever.
-    pub(super) has_lacked: bool,
 }
 
 /// What a schedule sets.
@@ -80,7 +75,6 @@ struct Known {
     number: u32,
     /// Attempts that the scenario's retries count.
     tries: u32,
-    lacks: u32,
     not_before: Duration,
     deaths: u32,
 }
@@ -105,9 +99,9 @@ impl Audit {
             started: vec![Starts::default(); shape.providers.len()],
             held: vec![(0, 0); shape.providers.len()],
             grading: GradingAudit::new(Arc::clone(&shape), rules.ends),
+            machines: MachineAudit::new(Arc::clone(&shape)),
             shape,
             rules,
-            members: BTreeMap::new(),
             open: HashMap::new(),
             expected: HashMap::new(),
             recorded: HashSet::new(),
@@ -117,7 +111,6 @@ impl Audit {
             begun: BTreeSet::new(),
             stopping: None,
             has_storage_failed: false,
-            has_lacked: false,
         }
     }
 
@@ -130,8 +123,9 @@ impl Audit {
             assert_eq!(beside, None, "{key:?} is graded beside a suspect");
             return self.grading.asked(now, assignment);
         }
-        let capacity = self.members.get(&who).expect("it is there");
-        let slots: usize = self.members.values().map(|capacity| capacity.slots).sum();
+        let is_suspect = self.is_suspect(key.ordinal);
+        let capacity = self.machines.assigned(who, key.ordinal, is_suspect);
+        let slots = self.machines.slots();
         let trial = &self.trials[key.ordinal as usize];
         assert!(!trial.is_settled, "{key:?} is assigned after its final row");
         assert!(
@@ -148,7 +142,7 @@ impl Audit {
         let planned = &self.shape.trials[key.ordinal as usize];
         assert_eq!(planned.provider, assignment.provider);
         let provider = &self.shape.providers[planned.provider];
-        self.check_memory(who, *capacity, assignment);
+        self.check_memory(who, capacity, assignment);
         let keeps_rate = self.started[planned.provider].add(now, provider.gap());
         assert!(keeps_rate, "{key:?} is begun too fast");
         let of_provider =
@@ -210,7 +204,7 @@ impl Audit {
             assert!(!is_graded, "the suspect {key:?} is beside graders");
             let trials = (0..).zip(&self.trials);
             let mut left = trials.filter(|(ordinal, trial)| {
-                !trial.is_settled && trial.lacks < MAX_LACKS && self.has_room_for(*ordinal)
+                !trial.is_settled && self.machines.may_be_made(*ordinal)
             });
             let other = left.find(|(ordinal, _)| !self.is_suspect(*ordinal));
             assert!(other.is_none(), "the suspect {key:?} is not the last");
@@ -220,14 +214,6 @@ impl Audit {
     fn is_suspect(&self, ordinal: u64) -> bool {
         let after = self.rules.poison_after;
         after > 0 && self.trials[ordinal as usize].deaths >= after
-    }
-
-    /// Tells whether somebody is there who could execute a trial.
-    fn has_room_for(&self, ordinal: u64) -> bool {
-        let provider = self.shape.trials[ordinal as usize].provider;
-        let memory = self.shape.providers[provider].memory;
-        let mut members = self.members.values();
-        members.any(|capacity| capacity.memory >= memory)
     }
 
     /// An executor's message reaches the dispatcher.
@@ -242,9 +228,11 @@ impl Audit {
             return self.grading.heard(now, message);
         }
         match message {
-            FromExecutors::Joined { who, capacity } => {
-                self.members.insert(*who, *capacity);
-            }
+            FromExecutors::Joined {
+                who,
+                capacity,
+                machine,
+            } => self.machines.joined(*who, *capacity, machine),
             FromExecutors::Started { who, attempts } => {
                 for key in attempts {
                     if let Some(open) = self.open.get_mut(&key.ordinal)
@@ -277,7 +265,7 @@ impl Audit {
                 for key in keys {
                     self.lost(now, *who, key);
                 }
-                self.members.remove(who);
+                self.machines.left(*who);
             }
         }
     }
@@ -291,17 +279,18 @@ impl Audit {
         trial.number = key.number;
         let error = attempt.error.as_ref();
         if error.is_some_and(|error| error.fault.is_some()) {
-            self.has_lacked = true;
-            trial.lacks += 1;
             trial.deaths = 0;
-            trial.not_before = now + LACKING_PAUSE * trial.lacks;
             self.expect(now, key, Outcome::Stopped, false);
+            let is_stopping = self.stopping.is_some();
+            let pause = self.machines.failed(who, key.ordinal, is_stopping);
+            self.trials[key.ordinal as usize].not_before = now + pause;
             return;
         }
         if attempt.outcome == Outcome::Stopped {
             self.expect(now, key, Outcome::Stopped, false);
             return;
         }
+        self.machines.carried(who);
         let (made, largest) = &mut self.held[self.shape.trials[key.ordinal as usize].provider];
         *made += 1;
         *largest = attempt.usage.peak_memory.max(*largest);
@@ -438,7 +427,18 @@ impl Audit {
     }
 
     /// The session is over: compares the dispatcher's state with the fold of what is on disk.
-    pub(super) fn ended(&self, live: &State, is_done: bool) {
+    pub(super) fn ended(&self, live: &State, reason: Option<Reason>) {
+        let is_done = reason.is_none();
+        if reason == Some(Reason::Storage) && !self.has_storage_failed {
+            let trials = (0..).zip(&self.trials);
+            let mut left = trials.filter(|(_, trial)| !trial.is_settled);
+            let is_failed = left.any(|(ordinal, _)| self.machines.have_failed(ordinal));
+            assert!(
+                self.machines.are_hopeless || is_failed,
+                "it ends for want of what somebody has"
+            );
+        }
+        assert!(!self.machines.are_hopeless || self.stopping.is_some() || is_done);
         let mut folded = State::planned(self.shape.trials.len() as u64);
         for mark in &self.written {
             folded.replay(*mark);

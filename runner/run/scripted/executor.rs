@@ -1,6 +1,6 @@
 //! [`Scripted`]: an executor that does what its script says.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use jiff::Timestamp;
 
@@ -13,7 +13,9 @@ use crate::{
     record::AttemptKey,
     run::{
         attempt::unfinished::{AttemptIdentity, blank, stop_error},
-        seam::{Assignment, Capacity, ExecutorId, FromExecutors, GRADERS, Loss, ToExecutor},
+        seam::{
+            Assignment, Capacity, ExecutorId, FromExecutors, GRADERS, Loss, Machine, ToExecutor,
+        },
     },
 };
 
@@ -75,6 +77,11 @@ pub(super) enum Exit {
 #[derive(Clone, Debug)]
 pub(super) struct Script {
     pub(super) capacity: Capacity,
+    pub(super) machine: Machine,
+    /// From when until when its machine lacks what attempts need.
+    pub(super) lacks: Range<Duration>,
+    /// Trials for which it lacks that always.
+    pub(super) heavy: Vec<u64>,
     /// How long its messages, and those to it, are on their way.
     pub(super) lag: Duration,
     pub(super) joins_at: Duration,
@@ -100,6 +107,7 @@ pub(super) struct Scripted {
     /// What it has said to be lost and will answer for.
     late: Vec<ScriptedAttempt>,
     is_there: bool,
+    is_aside: bool,
     /// By provider, or by grader, what an attempt may take.
     memory: Vec<u64>,
     /// Under which seed its answers are chosen.
@@ -136,6 +144,7 @@ impl Scripted {
             running: Vec::new(),
             late: Vec::new(),
             is_there: false,
+            is_aside: false,
             memory,
             random: Random(seed),
         }
@@ -147,8 +156,12 @@ impl Scripted {
 
     pub(super) fn join(&mut self, agenda: &mut Agenda) {
         self.is_there = true;
-        let (who, capacity) = (self.who, self.script.capacity);
-        self.send(agenda, FromExecutors::Joined { who, capacity });
+        let joined = FromExecutors::Joined {
+            who: self.who,
+            capacity: self.script.capacity,
+            machine: self.script.machine.clone(),
+        };
+        self.send(agenda, joined);
     }
 
     pub(super) fn leave(&mut self, agenda: &mut Agenda) {
@@ -185,15 +198,30 @@ impl Scripted {
                 self.begin(agenda);
             }
             _ if self.script.is_deaf => {}
-            ToExecutor::TakeBack => {
-                let attempts = self.ready.drain(..).map(|ready| ready.key()).collect();
-                self.send(agenda, FromExecutors::Returned { who, attempts });
+            ToExecutor::TakeBack => self.give_back(agenda),
+            ToExecutor::SetAside => {
+                self.give_back(agenda);
+                self.is_aside = true;
+                self.leave_if_aside(agenda);
             }
             ToExecutor::Stop { grace } => agenda.after(grace, Happening::Interrupts(who)),
             ToExecutor::Close => {
                 agenda.after(self.script.tears_down, Happening::Leaves(who));
             }
         }
+    }
+
+    /// Leaves with what it has begun, once it is set aside.
+    fn leave_if_aside(&self, agenda: &mut Agenda) {
+        if self.is_aside && self.running.is_empty() {
+            agenda.after(self.script.tears_down, Happening::Leaves(self.who));
+        }
+    }
+
+    fn give_back(&mut self, agenda: &mut Agenda) {
+        let who = self.who;
+        let attempts = self.ready.drain(..).map(|ready| ready.key()).collect();
+        self.send(agenda, FromExecutors::Returned { who, attempts });
     }
 
     /// Interrupts guests: they end at once.
@@ -231,6 +259,7 @@ impl Scripted {
             ScriptedAnswer::Never | ScriptedAnswer::Returned => {}
         }
         self.begin(agenda);
+        self.leave_if_aside(agenda);
     }
 
     /// Answers for what was said to be lost.
@@ -304,7 +333,11 @@ impl Scripted {
             fault,
         };
         let unavailable = Some(ErrorClass::Unavailable);
-        let end = end.of(running.key.ordinal);
+        let (lacks, heavy) = (&self.script.lacks, &self.script.heavy);
+        let end = match lacks.contains(&agenda.now) || heavy.contains(&running.key.ordinal) {
+            true => ScriptedOutcome::Lacking,
+            false => end.of(running.key.ordinal),
+        };
         let (outcome, error) = match end {
             ScriptedOutcome::Passed | ScriptedOutcome::OfTrial => (Outcome::Passed, None),
             ScriptedOutcome::Failed => (Outcome::Failed, None),

@@ -7,6 +7,8 @@ mod agenda;
 mod audit;
 mod executor;
 mod graded;
+mod lacking;
+mod machines;
 mod random;
 mod shape;
 mod tests;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     model::{Outcome, Reason, StopMode},
-    run::seam::Capacity,
+    run::seam::{Capacity, Machine},
 };
 
 /// How many schedules are played of each kind.
@@ -30,7 +30,7 @@ static SHAPES: LazyLock<Vec<Arc<PlanShape>>> = LazyLock::new(|| {
 });
 
 /// Plays many schedules, and says which one has failed.
-fn play_many(schedule: fn(u64) -> Schedule, check: fn(&Schedule, &Played)) {
+pub(super) fn play_many(schedule: fn(u64) -> Schedule, check: fn(&Schedule, &Played)) {
     let first = std::env::var("RUNNER_TEST_SEED").map_or_else(
         |_| u64::from(std::process::id()) * 1_000_003,
         |seed| seed.parse().unwrap(),
@@ -92,6 +92,9 @@ fn executor(random: &mut Random, is_tame: bool) -> Script {
             slots: 1 + random.below(4) as usize,
             memory: *random.one_of(&[128, 256, 512, 1024]) * MIB,
         },
+        machine: machine(*random.one_of(&["", "a", "b"])),
+        lacks: Duration::ZERO..Duration::ZERO,
+        heavy: Vec::new(),
         lag: random.millis(3),
         joins_at: match random.one_in(2) {
             true => Duration::ZERO,
@@ -109,6 +112,11 @@ fn executor(random: &mut Random, is_tame: bool) -> Script {
             false => random.millis(50),
         },
     }
+}
+
+/// The machine of a worker; the run's own has no name.
+pub(super) fn machine(name: &str) -> Machine {
+    Machine((!name.is_empty()).then(|| name.into()))
 }
 
 /// What executes graders: it is of the dispatcher's own process, and neither comes late nor leaves before it is told to.
@@ -201,7 +209,7 @@ fn tame(seed: u64) -> Schedule {
 }
 
 /// Many workers come and go, and what a trial comes to does not depend on who makes it.
-fn fleet(seed: u64) -> Schedule {
+pub(super) fn fleet(seed: u64) -> Schedule {
     let mut random = Random(seed);
     let random = &mut random;
     let shape = Arc::clone(random.one_of(&SHAPES));
@@ -227,7 +235,7 @@ fn fleet(seed: u64) -> Schedule {
 }
 
 /// The same plan on one machine on which nothing goes wrong.
-fn one_machine(shape: &Arc<PlanShape>) -> Schedule {
+pub(super) fn one_machine(shape: &Arc<PlanShape>) -> Schedule {
     let mut schedule = calm(Arc::clone(shape), vec![answering(4, OWN)]);
     schedule.graders = answering(2, OWN);
     schedule.rules.poison_after = 0;
@@ -305,7 +313,7 @@ fn a_stop_reaches_a_thousand_workers_within_its_bound() {
 }
 
 /// A plan of `trials` trials of one provider, of which `table` says more.
-fn plan(trials: u64, table: &str) -> Arc<PlanShape> {
+pub(super) fn plan(trials: u64, table: &str) -> Arc<PlanShape> {
     let provider = "[providers.p]\nplugin = \"plugins/echo\"\nlimits = { memory = \"64MiB\" }";
     let text = format!(
         "name = \"scripted\"\n{provider}\n{table}\n[[tests]]\nid = \"t\"\nrepeat = {trials}\n"
@@ -314,12 +322,15 @@ fn plan(trials: u64, table: &str) -> Arc<PlanShape> {
 }
 
 /// An executor that answers after 3 ms, and always in the same way.
-fn answering(slots: usize, answer: ScriptedAnswer) -> Script {
+pub(super) fn answering(slots: usize, answer: ScriptedAnswer) -> Script {
     Script {
         capacity: Capacity {
             slots,
             memory: 1024 * MIB,
         },
+        machine: Machine::default(),
+        lacks: Duration::ZERO..Duration::ZERO,
+        heavy: Vec::new(),
         lag: Duration::from_micros(100),
         joins_at: Duration::ZERO,
         leaves: None,
@@ -331,13 +342,13 @@ fn answering(slots: usize, answer: ScriptedAnswer) -> Script {
     }
 }
 
-const PASSES: ScriptedAnswer =
+pub(super) const PASSES: ScriptedAnswer =
     ScriptedAnswer::After(Duration::from_millis(3), ScriptedOutcome::Passed);
 const FAILS: ScriptedAnswer =
     ScriptedAnswer::After(Duration::from_millis(3), ScriptedOutcome::Failed);
 
 /// A schedule in which nothing goes wrong but what executors do.
-fn calm(shape: Arc<PlanShape>, executors: Vec<Script>) -> Schedule {
+pub(super) fn calm(shape: Arc<PlanShape>, executors: Vec<Script>) -> Schedule {
     Schedule {
         shape,
         executors,

@@ -271,7 +271,8 @@ impl Schedule {
         let ending = dispatcher.end();
         let is_broken = |cause: &Cause| cause.reason == Reason::Internal;
         assert!(!ending.cause.as_ref().is_some_and(is_broken), "{ending:?}");
-        audit.ended(&state, ending.cause.is_none());
+        let reason = ending.cause.as_ref().map(|cause| cause.reason);
+        audit.ended(&state, reason);
         let trials = 0..self.shape.trials.len() as u64;
         Played {
             ending,

@@ -21,7 +21,7 @@ use crate::{
     run::{
         local::{POOL, Pool},
         plan::Staffing,
-        seam::{Capacity, ExecutorId, FromExecutors, ToExecutor},
+        seam::{Capacity, ExecutorId, FromExecutors, Machine, ToExecutor},
     },
 };
 
@@ -125,7 +125,7 @@ impl<'a> Crew<'a> {
 
     /// Says something to an executor.
     pub(in crate::run) fn send(&mut self, who: ExecutorId, message: ToExecutor) {
-        if !matches!(message, ToExecutor::Assign(_)) {
+        if !matches!(message, ToExecutor::Assign(_) | ToExecutor::SetAside) {
             self.is_ending = true;
         }
         if who == POOL {
@@ -142,6 +142,10 @@ impl<'a> Crew<'a> {
         let message = match message {
             ToExecutor::Assign(batch) => return talk.assign(batch),
             ToExecutor::TakeBack => ToWorker::TakeBack,
+            ToExecutor::SetAside => {
+                talk.send(ToWorker::TakeBack.encode());
+                ToWorker::Close
+            }
             ToExecutor::Stop { grace } => ToWorker::Stop(grace),
             ToExecutor::Close => ToWorker::Close,
         };
@@ -450,6 +454,10 @@ impl<'a> Crew<'a> {
             slots,
             memory: u64::try_from(memory).unwrap_or(all.memory),
         };
-        FromExecutors::Joined { who, capacity }
+        FromExecutors::Joined {
+            who,
+            capacity,
+            machine: Machine::default(),
+        }
     }
 }

@@ -12,10 +12,11 @@ use super::{
     hearing::{Talk, WorkerNews},
     remote_news::RemoteNews,
     wire::ToWorker,
+    workplace::worker_of_seat,
 };
 use crate::{
     record::AttemptKey,
-    run::seam::{Capacity, ExecutorId, FromExecutors},
+    run::seam::{Capacity, ExecutorId, FromExecutors, Machine},
 };
 
 /// A worker on another machine, as whoever has found it hands it over.
@@ -45,6 +46,7 @@ pub(super) struct Remotes {
 struct RemoteMember {
     who: ExecutorId,
     name: Arc<str>,
+    machine: Machine,
     capacity: Capacity,
     talk: Conversation,
     /// What it had begun when it ended, once that is known.
@@ -75,6 +77,7 @@ impl Remotes {
         };
         self.members.push(RemoteMember {
             who,
+            machine: Machine(Some(worker_of_seat(&worker.name).into())),
             name: worker.name,
             capacity: worker.capacity,
             talk: Conversation::begin(worker.socket, talk, news)?,
@@ -111,6 +114,7 @@ impl Remotes {
                 vec![FromExecutors::Joined {
                     who,
                     capacity: member.capacity,
+                    machine: member.machine.clone(),
                 }]
             }
             WorkerNews::Ready => Vec::new(),
@@ -122,7 +126,12 @@ impl Remotes {
                     slots: 0,
                     memory: 0,
                 };
-                vec![FromExecutors::Joined { who, capacity }]
+                let machine = member.machine.clone();
+                vec![FromExecutors::Joined {
+                    who,
+                    capacity,
+                    machine,
+                }]
             }
             WorkerNews::Remote(RemoteNews::Ended { begun, words }) => {
                 tracing::warn!(

@@ -213,3 +213,8 @@ impl Share {
 pub fn seat_name(worker: &str, place: usize) -> Arc<str> {
     format!("{worker}/{place}").into()
 }
+
+/// The worker that a process of this name is one of.
+pub(super) fn worker_of_seat(name: &str) -> &str {
+    name.rsplit_once('/').map_or(name, |(worker, _)| worker)
+}
