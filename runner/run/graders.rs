@@ -12,7 +12,7 @@ use super::{
     grading::{Backlog, GraderRole, Graders, Ungraded, UngradedParts, Unjudged},
     local::{Executor, Pool, PoolHost, ReadyProvider},
     plan::{Fingerprints, Plan, PlannedGrader, PlannedProvider, of_grader},
-    seam::{Capacity, FromExecutors, GRADERS, Machine},
+    seam::{Capacity, FromExecutors, GRADERS, MachineName},
 };
 use crate::{
     judge::AnswerForm,
@@ -77,7 +77,7 @@ impl GraderHost<'_> {
                 slots,
                 memory: u64::MAX,
             },
-            machine: Machine::default(),
+            machine: MachineName::default(),
         };
         (Some(pool), Some(joined))
     }

@@ -22,7 +22,7 @@ pub const GRADERS: ExecutorId = ExecutorId(u32::MAX);
 
 /// The machine that executors are on, by the name of the worker that they belong to; without one it is the run's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Machine(pub Option<Arc<str>>);
+pub struct MachineName(pub Option<Arc<str>>);
 
 /// How much an executor carries at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub enum FromExecutors {
         /// What it carries.
         capacity: Capacity,
         /// Where it is: what one executor lacks, others of its machine lack as well.
-        machine: Machine,
+        machine: MachineName,
     },
     /// Attempts were begun just now.
     Started {

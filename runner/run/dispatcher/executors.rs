@@ -1,7 +1,7 @@
 //! [`Executors`]: the executors that are there, what each carries, and what each has.
 
 use super::pace::MAX_AHEAD;
-use crate::run::seam::{Assignment, Capacity, ExecutorId, Machine};
+use crate::run::seam::{Assignment, Capacity, ExecutorId, MachineName};
 
 /// The executors of a session.
 #[derive(Default)]
@@ -14,7 +14,7 @@ pub(super) struct Executors {
 /// One executor.
 pub(super) struct Member {
     pub(super) who: ExecutorId,
-    pub(super) machine: Machine,
+    pub(super) machine: MachineName,
     /// With no slots once it is set aside.
     capacity: Capacity,
     is_aside: bool,
@@ -40,7 +40,7 @@ impl Executors {
     }
 
     /// Lets an executor in, or another capacity replace the one that it had, unless it is set aside.
-    pub(super) fn join(&mut self, who: ExecutorId, capacity: Capacity, machine: Machine) {
+    pub(super) fn join(&mut self, who: ExecutorId, capacity: Capacity, machine: MachineName) {
         let needed = self.largest.saturating_mul(capacity.slots as u64);
         let is_memory_scarce = needed > capacity.memory;
         if let Some(member) = self.find(who) {
@@ -69,7 +69,7 @@ impl Executors {
     }
 
     /// Lets no executor of this machine have anything more, and says who they are. One that comes there later is another.
-    pub(super) fn set_aside(&mut self, machine: &Machine) -> Vec<ExecutorId> {
+    pub(super) fn set_aside(&mut self, machine: &MachineName) -> Vec<ExecutorId> {
         let members = self.members.iter_mut();
         let own = members.filter(|member| member.machine == *machine && !member.is_aside);
         let aside = own.map(|member| {
@@ -81,7 +81,7 @@ impl Executors {
     }
 
     /// The machines of those who may be assigned something, each with the memory that an attempt may take there.
-    pub(super) fn machines(&self) -> Vec<(Machine, u64)> {
+    pub(super) fn machines(&self) -> Vec<(MachineName, u64)> {
         let members = self.members.iter();
         let there = members.filter(|member| member.capacity.slots > 0);
         let machines = there.map(|member| {
@@ -95,7 +95,7 @@ impl Executors {
     }
 
     /// Where an executor is, unless it is set aside or gone.
-    pub(super) fn machine_of(&self, who: ExecutorId) -> Option<&Machine> {
+    pub(super) fn machine_of(&self, who: ExecutorId) -> Option<&MachineName> {
         let mut members = self.members.iter();
         let found = members.find(|member| member.who == who && !member.is_aside)?;
         Some(&found.machine)

@@ -13,7 +13,7 @@ use crate::{
     record::{Accepted, AttemptKey, accept},
     run::{
         clock::Now,
-        seam::{ExecutorId, GRADERS, Machine},
+        seam::{ExecutorId, GRADERS, MachineName},
         stop::Cause,
     },
 };
@@ -74,7 +74,10 @@ impl<E: Effects> Dispatcher<E> {
             return;
         }
         let trial = flight.trial;
-        if let Some(failed) = self.lacking.look(Some(&Machine::default()), &mut attempt) {
+        if let Some(failed) = self
+            .lacking
+            .look(Some(&MachineName::default()), &mut attempt)
+        {
             match failed.may_try_again() {
                 true => {
                     let (at, again) = (now.at + failed.pause(), trial.untried());

@@ -1,21 +1,15 @@
-//! Attempts that a machine could not carry: they settle nothing, and are made again, elsewhere where that does not help.
-//! Where there is no other machine, the session ends.
+//! [`Lacking`]: the attempts that machines could not carry, and the trials that are not made again for that.
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{Dispatcher, Effects, lane::Trial};
+use super::lane::Trial;
 use crate::{
-    model::{Attempt, HostFault, Outcome, StopMode},
-    plugin::Moment,
-    run::{
-        clock::Now,
-        seam::{Capacity, ExecutorId, Machine, ToExecutor},
-        stop::Cause,
-    },
+    model::{Attempt, HostFault, Outcome},
+    run::seam::MachineName,
 };
 
 /// How many attempts in a row a machine may fail before it gets no more.
-const MAX_IN_A_ROW: u32 = 3;
+pub(super) const MAX_IN_A_ROW: u32 = 3;
 /// How often a trial is attempted that machines fail, while they carry others.
 const MAX_TRIES: u32 = 3;
 /// How long a trial waits for a machine that may have more to give then; longer each time.
@@ -25,9 +19,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Default)]
 pub(super) struct Lacking {
     /// By machine, how many attempts it has failed since it has carried one.
-    in_a_row: HashMap<Machine, u32>,
+    in_a_row: HashMap<MachineName, u32>,
     /// By ordinal, who has failed a trial, once for each time. What machines have failed that are set aside is not there.
-    failed: HashMap<u64, Vec<Machine>>,
+    failed: HashMap<u64, Vec<MachineName>>,
     /// Trials that were failed too often and are not made again, by ordinal, each with its lane; or not graded.
     given_up: HashMap<u64, Option<(usize, Trial)>>,
     /// What was lacking last, in words.
@@ -65,7 +59,7 @@ impl Lacking {
     /// is set aside: then there is none.
     pub(super) fn look(
         &mut self,
-        machine: Option<&Machine>,
+        machine: Option<&MachineName>,
         attempt: &mut Attempt,
     ) -> Option<Failed> {
         let error = attempt.error.as_ref();
@@ -108,8 +102,8 @@ impl Lacking {
     pub(super) fn avoids(
         &self,
         ordinal: u64,
-        machine: &Machine,
-        machines: &[(Machine, u64)],
+        machine: &MachineName,
+        machines: &[(MachineName, u64)],
         memory: u64,
     ) -> bool {
         let Some(failed) = self.failed.get(&ordinal) else {
@@ -124,9 +118,9 @@ impl Lacking {
     }
 
     /// Takes back the trials that may be made again, in the order of the plan. `memory` is what one of a lane takes.
-    fn revive(
+    pub(super) fn revive(
         &mut self,
-        machines: &[(Machine, u64)],
+        machines: &[(MachineName, u64)],
         memory: impl Fn(usize) -> u64,
     ) -> Vec<(usize, Trial)> {
         let failed = &self.failed;
@@ -143,8 +137,18 @@ impl Lacking {
         revived
     }
 
+    /// Notes that a machine has begun anew.
+    pub(super) fn begin_anew(&mut self, machine: &MachineName) {
+        self.in_a_row.remove(machine);
+    }
+
+    /// Tells whether there are trials that are not made again.
+    pub(super) fn has_given_up(&self) -> bool {
+        !self.given_up.is_empty()
+    }
+
     /// Forgets what a machine has failed.
-    fn forget(&mut self, machine: &Machine) {
+    pub(super) fn forget(&mut self, machine: &MachineName) {
         self.in_a_row.remove(machine);
         self.failed.retain(|_, machines| {
             machines.retain(|other| other != machine);
@@ -154,89 +158,7 @@ impl Lacking {
 }
 
 /// Tells whether a machine is there that has not failed a trial, and has so much memory.
-fn is_elsewhere(failed: &[Machine], machines: &[(Machine, u64)], memory: u64) -> bool {
+fn is_elsewhere(failed: &[MachineName], machines: &[(MachineName, u64)], memory: u64) -> bool {
     let mut machines = machines.iter();
     machines.any(|(machine, most)| memory <= *most && !failed.contains(machine))
-}
-
-impl<E: Effects> Dispatcher<E> {
-    /// Lets an executor in.
-    pub(super) fn let_in(
-        &mut self,
-        now: Now,
-        who: ExecutorId,
-        capacity: Capacity,
-        machine: Machine,
-    ) {
-        let machines = self.work.executors.machines();
-        if machine.0.is_some() && machines.iter().all(|(other, _)| *other != machine) {
-            // Whoever has started a worker again may have given its machine what it lacked.
-            self.lacking.in_a_row.remove(&machine);
-        }
-        self.work_of(who).executors.join(who, capacity, machine);
-        self.revive(now.at);
-    }
-
-    /// Takes an attempt that its machine could not carry; gives any other back.
-    ///
-    /// It uses up no retry. Its trial is made again, on another machine if there is one, until several have failed it.
-    pub(super) fn take_lack(
-        &mut self,
-        now: Now,
-        who: ExecutorId,
-        lane: usize,
-        trial: &Trial,
-        mut attempt: Attempt,
-    ) -> Option<Attempt> {
-        let machine = self.work.executors.machine_of(who).cloned();
-        let Some(failed) = self.lacking.look(machine.as_ref(), &mut attempt) else {
-            return Some(attempt);
-        };
-        let (at, again) = (now.at + failed.pause(), trial.clone().untried());
-        self.lacking.give_up(trial.ordinal, Some((lane, again)));
-        self.enter(now, lane, trial, attempt, false);
-        if let (Some(machine), Some(fault)) = (machine, failed.hopeless()) {
-            let machines = self.work.executors.machines();
-            let are_others = machines.iter().any(|(other, _)| *other != machine);
-            match &machine.0 {
-                Some(worker) if self.stop.is_none() && are_others => {
-                    self.set_aside(at, worker, &machine);
-                }
-                _ => self.begin_stop(now, StopMode::Drain, Cause::of(fault.reason())),
-            }
-        }
-        self.revive(at);
-        None
-    }
-
-    /// Lets a machine have nothing more, and others what it has failed, not before `at`.
-    fn set_aside(&mut self, at: Moment, worker: &str, machine: &Machine) {
-        let lacked = self.lacking.last.as_ref();
-        let lacked = lacked.map_or("", |(_, message)| message);
-        tracing::warn!(
-            "worker {worker} has failed {MAX_IN_A_ROW} attempts in a row, and gets no more of this run until it is started \
-             again: {lacked}"
-        );
-        for who in self.work.executors.set_aside(machine) {
-            self.out.send(who, ToExecutor::SetAside);
-        }
-        self.lacking.forget(machine);
-        self.revive(at);
-        if self.lacking.given_up.is_empty() {
-            self.lacking.last = None;
-        }
-    }
-
-    /// Lets trials be made again that may be, but not before `at`.
-    fn revive(&mut self, at: Moment) {
-        if self.lacking.given_up.is_empty() {
-            return;
-        }
-        let machines = self.work.executors.machines();
-        let work = &self.work;
-        let revived = self.lacking.revive(&machines, |lane| work.memory(lane));
-        for (lane, trial) in revived {
-            self.work.begin_later(at, lane, trial);
-        }
-    }
 }

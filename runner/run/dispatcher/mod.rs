@@ -3,6 +3,7 @@
 //! It gets what has happened and what time it is, and decides what is to be done by executors, by the recorder and on the
 //! screen. It has no clock, no channel and no thread, so that a test can let any schedule happen to it.
 
+mod aside;
 mod effects;
 mod executors;
 mod flights;

@@ -14,7 +14,7 @@ use crate::{
     run::{
         attempt::unfinished::{AttemptIdentity, blank, stop_error},
         seam::{
-            Assignment, Capacity, ExecutorId, FromExecutors, GRADERS, Loss, Machine, ToExecutor,
+            Assignment, Capacity, ExecutorId, FromExecutors, GRADERS, Loss, MachineName, ToExecutor,
         },
     },
 };
@@ -77,7 +77,7 @@ pub(super) enum Exit {
 #[derive(Clone, Debug)]
 pub(super) struct Script {
     pub(super) capacity: Capacity,
-    pub(super) machine: Machine,
+    pub(super) machine: MachineName,
     /// From when until when its machine lacks what attempts need.
     pub(super) lacks: Range<Duration>,
     /// Trials for which it lacks that always.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::shape::PlanShape;
-use crate::run::seam::{Capacity, ExecutorId, Machine};
+use crate::run::seam::{Capacity, ExecutorId, MachineName};
 
 /// How long a trial is left alone that a machine has failed, times how often that was, up to a bound.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -19,11 +19,11 @@ pub(super) struct MachineAudit {
     shape: Arc<PlanShape>,
     members: BTreeMap<ExecutorId, Member>,
     /// How many attempts machines have failed since they have carried one.
-    in_a_row: HashMap<Machine, usize>,
+    in_a_row: HashMap<MachineName, usize>,
     /// By ordinal, who has failed a trial, once for each time.
-    failed: Vec<Vec<Machine>>,
+    failed: Vec<Vec<MachineName>>,
     /// The machines that were set aside, ever.
-    pub(super) aside: BTreeSet<Machine>,
+    pub(super) aside: BTreeSet<MachineName>,
     /// How many attempts were assigned to whom.
     pub(super) assigned: BTreeMap<ExecutorId, usize>,
     /// Whether the last machine has failed one attempt after the other.
@@ -32,7 +32,7 @@ pub(super) struct MachineAudit {
 
 struct Member {
     capacity: Capacity,
-    machine: Machine,
+    machine: MachineName,
     is_aside: bool,
 }
 
@@ -49,7 +49,7 @@ impl MachineAudit {
         }
     }
 
-    pub(super) fn joined(&mut self, who: ExecutorId, capacity: Capacity, machine: &Machine) {
+    pub(super) fn joined(&mut self, who: ExecutorId, capacity: Capacity, machine: &MachineName) {
         if self.there().all(|member| member.machine != *machine) {
             self.in_a_row.remove(machine);
         }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     model::{Outcome, Reason, StopMode},
-    run::seam::{Capacity, Machine},
+    run::seam::{Capacity, MachineName},
 };
 
 /// How many schedules are played of each kind.
@@ -92,7 +92,7 @@ fn executor(random: &mut Random, is_tame: bool) -> Script {
             slots: 1 + random.below(4) as usize,
             memory: *random.one_of(&[128, 256, 512, 1024]) * MIB,
         },
-        machine: machine(*random.one_of(&["", "a", "b"])),
+        machine: machine(["", "a", "b"][random.below(3) as usize]),
         lacks: Duration::ZERO..Duration::ZERO,
         heavy: Vec::new(),
         lag: random.millis(3),
@@ -115,8 +115,8 @@ fn executor(random: &mut Random, is_tame: bool) -> Script {
 }
 
 /// The machine of a worker; the run's own has no name.
-pub(super) fn machine(name: &str) -> Machine {
-    Machine((!name.is_empty()).then(|| name.into()))
+pub(super) fn machine(name: &str) -> MachineName {
+    MachineName((!name.is_empty()).then(|| name.into()))
 }
 
 /// What executes graders: it is of the dispatcher's own process, and neither comes late nor leaves before it is told to.
@@ -328,7 +328,7 @@ pub(super) fn answering(slots: usize, answer: ScriptedAnswer) -> Script {
             slots,
             memory: 1024 * MIB,
         },
-        machine: Machine::default(),
+        machine: MachineName::default(),
         lacks: Duration::ZERO..Duration::ZERO,
         heavy: Vec::new(),
         lag: Duration::from_micros(100),

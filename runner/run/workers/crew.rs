@@ -21,7 +21,7 @@ use crate::{
     run::{
         local::{POOL, Pool},
         plan::Staffing,
-        seam::{Capacity, ExecutorId, FromExecutors, Machine, ToExecutor},
+        seam::{Capacity, ExecutorId, FromExecutors, MachineName, ToExecutor},
     },
 };
 
@@ -457,7 +457,7 @@ impl<'a> Crew<'a> {
         FromExecutors::Joined {
             who,
             capacity,
-            machine: Machine::default(),
+            machine: MachineName::default(),
         }
     }
 }

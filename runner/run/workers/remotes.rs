@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     record::AttemptKey,
-    run::seam::{Capacity, ExecutorId, FromExecutors, Machine},
+    run::seam::{Capacity, ExecutorId, FromExecutors, MachineName},
 };
 
 /// A worker on another machine, as whoever has found it hands it over.
@@ -46,7 +46,7 @@ pub(super) struct Remotes {
 struct RemoteMember {
     who: ExecutorId,
     name: Arc<str>,
-    machine: Machine,
+    machine: MachineName,
     capacity: Capacity,
     talk: Conversation,
     /// What it had begun when it ended, once that is known.
@@ -77,7 +77,7 @@ impl Remotes {
         };
         self.members.push(RemoteMember {
             who,
-            machine: Machine(Some(worker_of_seat(&worker.name).into())),
+            machine: MachineName(Some(worker_of_seat(&worker.name).into())),
             name: worker.name,
             capacity: worker.capacity,
             talk: Conversation::begin(worker.socket, talk, news)?,

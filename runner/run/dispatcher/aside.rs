@@ -1,0 +1,95 @@
+//! What a dispatcher decides of machines that lack what attempts need: these settle nothing and are made again, on another
+//! machine if there is one. Where there is none, the session ends.
+
+use super::{Dispatcher, Effects, lacking::MAX_IN_A_ROW, lane::Trial};
+use crate::{
+    model::{Attempt, StopMode},
+    plugin::Moment,
+    run::{
+        clock::Now,
+        seam::{Capacity, ExecutorId, MachineName, ToExecutor},
+        stop::Cause,
+    },
+};
+
+impl<E: Effects> Dispatcher<E> {
+    /// Lets an executor in.
+    pub(super) fn let_in(
+        &mut self,
+        now: Now,
+        who: ExecutorId,
+        capacity: Capacity,
+        machine: MachineName,
+    ) {
+        let machines = self.work.executors.machines();
+        if machine.0.is_some() && machines.iter().all(|(other, _)| *other != machine) {
+            // Whoever has started a worker again may have given its machine what it lacked.
+            self.lacking.begin_anew(&machine);
+        }
+        self.work_of(who).executors.join(who, capacity, machine);
+        self.revive(now.at);
+    }
+
+    /// Takes an attempt that its machine could not carry; gives any other back.
+    ///
+    /// It uses up no retry. Its trial is made again, on another machine if there is one, until several have failed it.
+    pub(super) fn take_lack(
+        &mut self,
+        now: Now,
+        who: ExecutorId,
+        lane: usize,
+        trial: &Trial,
+        mut attempt: Attempt,
+    ) -> Option<Attempt> {
+        let machine = self.work.executors.machine_of(who).cloned();
+        let Some(failed) = self.lacking.look(machine.as_ref(), &mut attempt) else {
+            return Some(attempt);
+        };
+        let (at, again) = (now.at + failed.pause(), trial.clone().untried());
+        self.lacking.give_up(trial.ordinal, Some((lane, again)));
+        self.enter(now, lane, trial, attempt, false);
+        if let (Some(machine), Some(fault)) = (machine, failed.hopeless()) {
+            let machines = self.work.executors.machines();
+            let are_others = machines.iter().any(|(other, _)| *other != machine);
+            match &machine.0 {
+                Some(worker) if self.stop.is_none() && are_others => {
+                    self.set_aside(at, worker, &machine);
+                }
+                _ => self.begin_stop(now, StopMode::Drain, Cause::of(fault.reason())),
+            }
+        }
+        self.revive(at);
+        None
+    }
+
+    /// Lets a machine have nothing more, and others what it has failed, not before `at`.
+    fn set_aside(&mut self, at: Moment, worker: &str, machine: &MachineName) {
+        let lacked = self.lacking.last.as_ref();
+        let lacked = lacked.map_or("", |(_, message)| message);
+        tracing::warn!(
+            "worker {worker} has failed {MAX_IN_A_ROW} attempts in a row, and gets no more of this run until it is started \
+             again: {lacked}"
+        );
+        for who in self.work.executors.set_aside(machine) {
+            self.out.send(who, ToExecutor::SetAside);
+        }
+        self.lacking.forget(machine);
+        self.revive(at);
+        if !self.lacking.has_given_up() {
+            self.lacking.last = None;
+        }
+    }
+
+    /// Lets trials be made again that may be, but not before `at`.
+    fn revive(&mut self, at: Moment) {
+        if !self.lacking.has_given_up() {
+            return;
+        }
+        let machines = self.work.executors.machines();
+        let work = &self.work;
+        let revived = self.lacking.revive(&machines, |lane| work.memory(lane));
+        for (lane, trial) in revived {
+            self.work.begin_later(at, lane, trial);
+        }
+    }
+}
