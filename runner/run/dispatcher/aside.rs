@@ -1,10 +1,9 @@
 //! What a dispatcher decides of machines that lack what attempts need: these settle nothing and are made again, on another
 //! machine if there is one. Where there is none, the session ends.
 
-use super::{Dispatcher, Effects, lacking::MAX_IN_A_ROW, lane::Trial};
+use super::{Dispatcher, Effects, lacking::MAX_IN_A_ROW, lane::Trial, retry::Later};
 use crate::{
     model::{Attempt, StopMode},
-    plugin::Moment,
     run::{
         clock::Now,
         seam::{Capacity, ExecutorId, MachineName, ToExecutor},
@@ -14,20 +13,14 @@ use crate::{
 
 impl<E: Effects> Dispatcher<E> {
     /// Lets an executor in.
-    pub(super) fn let_in(
-        &mut self,
-        now: Now,
-        who: ExecutorId,
-        capacity: Capacity,
-        machine: MachineName,
-    ) {
+    pub(super) fn let_in(&mut self, who: ExecutorId, capacity: Capacity, machine: MachineName) {
         let machines = self.work.executors.machines();
         if machine.0.is_some() && machines.iter().all(|(other, _)| *other != machine) {
             // Whoever has started a worker again may have given its machine what it lacked.
             self.lacking.begin_anew(&machine);
         }
         self.work_of(who).executors.join(who, capacity, machine);
-        self.revive(now.at);
+        self.revive();
     }
 
     /// Takes an attempt that its machine could not carry; gives any other back.
@@ -45,25 +38,29 @@ impl<E: Effects> Dispatcher<E> {
         let Some(failed) = self.lacking.look(machine.as_ref(), &mut attempt) else {
             return Some(attempt);
         };
-        let (at, again) = (now.at + failed.pause(), trial.clone().untried());
-        self.lacking.give_up(trial.ordinal, Some((lane, again)));
+        let again = Later {
+            at: now.at + failed.pause(),
+            lane,
+            trial: trial.clone().untried(),
+        };
+        self.lacking.give_up(trial.ordinal, Some(again));
         self.enter(now, lane, trial, attempt, false);
         if let (Some(machine), Some(fault)) = (machine, failed.hopeless()) {
             let machines = self.work.executors.machines();
             let are_others = machines.iter().any(|(other, _)| *other != machine);
             match &machine.0 {
                 Some(worker) if self.stop.is_none() && are_others => {
-                    self.set_aside(at, worker, &machine);
+                    self.set_aside(worker, &machine);
                 }
                 _ => self.begin_stop(now, StopMode::Drain, Cause::of(fault.reason())),
             }
         }
-        self.revive(at);
+        self.revive();
         None
     }
 
-    /// Lets a machine have nothing more, and others what it has failed, not before `at`.
-    fn set_aside(&mut self, at: Moment, worker: &str, machine: &MachineName) {
+    /// Lets a machine have nothing more, and others what it has failed.
+    fn set_aside(&mut self, worker: &str, machine: &MachineName) {
         let lacked = self.lacking.last.as_ref();
         let lacked = lacked.map_or("", |(_, message)| message);
         tracing::warn!(
@@ -74,21 +71,21 @@ impl<E: Effects> Dispatcher<E> {
             self.out.send(who, ToExecutor::SetAside);
         }
         self.lacking.forget(machine);
-        self.revive(at);
+        self.revive();
         if !self.lacking.has_given_up() {
             self.lacking.last = None;
         }
     }
 
-    /// Lets trials be made again that may be, but not before `at`.
-    fn revive(&mut self, at: Moment) {
+    /// Lets trials be made again that may be, each in its time.
+    fn revive(&mut self) {
         if !self.lacking.has_given_up() {
             return;
         }
         let machines = self.work.executors.machines();
         let work = &self.work;
         let revived = self.lacking.revive(&machines, |lane| work.memory(lane));
-        for (lane, trial) in revived {
+        for Later { at, lane, trial } in revived {
             self.work.begin_later(at, lane, trial);
         }
     }

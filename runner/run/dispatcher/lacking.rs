@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::lane::Trial;
+use super::retry::Later;
 use crate::{
     model::{Attempt, HostFault, Outcome},
     run::seam::MachineName,
@@ -22,8 +22,8 @@ pub(super) struct Lacking {
     in_a_row: HashMap<MachineName, u32>,
     /// By ordinal, who has failed a trial, once for each time. What machines have failed that are set aside is not there.
     failed: HashMap<u64, Vec<MachineName>>,
-    /// Trials that were failed too often and are not made again, by ordinal, each with its lane; or not graded.
-    given_up: HashMap<u64, Option<(usize, Trial)>>,
+    /// Trials that were failed too often and are not made again, by ordinal, or not graded.
+    given_up: HashMap<u64, Option<Later>>,
     /// What was lacking last, in words.
     pub(super) last: Option<(HostFault, String)>,
 }
@@ -112,8 +112,8 @@ impl Lacking {
         failed.contains(machine) && is_elsewhere(failed, machines, memory)
     }
 
-    /// Lets a trial not be made again, in its lane, or not be graded.
-    pub(super) fn give_up(&mut self, ordinal: u64, trial: Option<(usize, Trial)>) {
+    /// Lets a trial not be made again, or not be graded.
+    pub(super) fn give_up(&mut self, ordinal: u64, trial: Option<Later>) {
         self.given_up.insert(ordinal, trial);
     }
 
@@ -122,18 +122,18 @@ impl Lacking {
         &mut self,
         machines: &[(MachineName, u64)],
         memory: impl Fn(usize) -> u64,
-    ) -> Vec<(usize, Trial)> {
+    ) -> Vec<Later> {
         let failed = &self.failed;
         let may_be_made = |ordinal, lane| {
             let failed = failed.get(&ordinal).map_or(&[][..], Vec::as_slice);
             failed.len() < MAX_TRIES as usize || is_elsewhere(failed, machines, memory(lane))
         };
         let revived = self.given_up.extract_if(|ordinal, trial| {
-            let lane = trial.as_ref().map(|(lane, _)| *lane);
+            let lane = trial.as_ref().map(|later| later.lane);
             lane.is_some_and(|lane| may_be_made(*ordinal, lane))
         });
-        let mut revived: Vec<_> = revived.filter_map(|(_, trial)| trial).collect();
-        revived.sort_unstable_by_key(|(_, trial)| trial.ordinal);
+        let mut revived: Vec<_> = revived.filter_map(|(_, later)| later).collect();
+        revived.sort_unstable_by_key(|later| later.trial.ordinal);
         revived
     }
 

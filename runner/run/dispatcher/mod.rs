@@ -133,7 +133,7 @@ impl<E: Effects> Dispatcher<E> {
                 capacity,
                 machine,
             } => {
-                self.let_in(now, who, capacity, machine);
+                self.let_in(who, capacity, machine);
                 if self.closing.is_some() {
                     self.out.send(who, ToExecutor::Close);
                 }

@@ -225,7 +225,11 @@ impl Audit {
         | FromExecutors::Lost { who, .. }
         | FromExecutors::Left { who }) = message;
         if *who == GRADERS {
-            return self.grading.heard(now, message);
+            self.grading.heard(now, message);
+            if std::mem::take(&mut self.grading.has_carried) {
+                self.machines.carried_at_home();
+            }
+            return;
         }
         match message {
             FromExecutors::Joined {

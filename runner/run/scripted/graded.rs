@@ -28,6 +28,8 @@ pub(super) struct GradingAudit {
     asked_at: HashMap<usize, Starts>,
     /// The judgements that are on disk, in their order.
     written: Vec<Mark>,
+    /// Whether an attempt of a grader has come to something in the last message.
+    pub(super) has_carried: bool,
 }
 
 /// A trial of which graders have to speak.
@@ -56,6 +58,7 @@ impl GradingAudit {
             trials: BTreeMap::new(),
             asked_at: HashMap::new(),
             written: Vec::new(),
+            has_carried: false,
         }
     }
 
@@ -163,7 +166,12 @@ impl GradingAudit {
     fn reported(&mut self, now: Duration, attempt: &Attempt) {
         let ends = self.ends;
         let shape = Arc::clone(&self.shape);
-        let Some((graded, grader)) = self.close(AttemptKey::from(attempt)) else {
+        let key = AttemptKey::from(attempt);
+        let trial = self.trials.get(&key.ordinal);
+        let open = trial.and_then(|graded| graded.open);
+        self.has_carried = attempt.outcome != Outcome::Stopped
+            && open.is_some_and(|(_, number)| number == key.number);
+        let Some((graded, grader)) = self.close(key) else {
             return;
         };
         if attempt.outcome == Outcome::Stopped {

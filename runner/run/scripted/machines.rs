@@ -87,6 +87,11 @@ impl MachineAudit {
         }
     }
 
+    /// The run's own machine has carried an attempt of a grader.
+    pub(super) fn carried_at_home(&mut self) {
+        self.in_a_row.remove(&MachineName::default());
+    }
+
     /// A machine has failed an attempt; how long the trial is left alone. What is set aside by then says nothing of any trial.
     pub(super) fn failed(&mut self, who: ExecutorId, ordinal: u64, is_stopping: bool) -> Duration {
         let member = &self.members[&who];
