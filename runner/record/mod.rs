@@ -62,6 +62,7 @@ pub use merging::{
     MergedFrom, ShardProblem, ShardRun, TrialPlaces, check_shards, merge, merged_from,
 };
 pub use reading::batches::{AttemptBatch, AttemptBatches, AttemptLine, WrittenAttempts};
+pub use reading::cells::SettledRows;
 pub use reading::columns::{LineColumn, RunColumns};
 pub use reading::conclusion::Conclusion;
 pub use reading::denials::{Denial, Denials};

@@ -2,7 +2,7 @@
 
 use super::{
     brief::{Brief, BriefKind, quick},
-    mark::{AttemptKey, Mark},
+    mark::Mark,
     row::VERSION,
     row_digest::RowDigest,
     row_line::parts,
@@ -88,11 +88,6 @@ impl<'a> PlainAttempt<'a> {
             judged_by: RowDigest::Beginning(parse_hex(judged_by)?),
             ..self
         })
-    }
-
-    /// Where its line is in the run, and whose it is.
-    pub(in crate::record) fn place(&self) -> (u64, AttemptKey) {
-        (self.seq, self.mark.key)
     }
 
     /// Test, provider and repeat, as the trial's id has them.

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// About how many bytes a batch has. Of a longer line it has all, and is longer then.
-const BATCH_BYTES: usize = 64 * 1024;
+const BATCH_BYTES: usize = 128 * 1024;
 
 /// The lines of a run as they are on disk, in batches.
 pub struct AttemptBatches {
