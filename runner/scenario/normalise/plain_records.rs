@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn what_is_copied_is_what_is_written_of_its_value() {
         for text in [
-            r#"{"a": [1, -2, 0, {"b": null}], "é": "ü ✓", "z": {"x": true, "y": false}}"#,
+            r#"{"a": [1, -2, 0, {"b": null}], "z": {"x": true, "y": false}, "é": "ü ✓"}"#,
             " { } ",
             "[]",
             "[ [ ] ,{}]",
