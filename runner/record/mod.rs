@@ -46,6 +46,7 @@ pub use format::notification::{
 };
 pub use format::pauses::RunPause;
 pub use format::phases::{AttemptPhase, MAX_WAITS, WaitReason, WaitingTrial, WaitingTrials};
+pub use format::plain::PlainAttempt;
 pub use format::queued::{
     QueuedRequest, RequestKey, RequestedExec, RequestedResume, RequestedWork, RunRequest,
 };
@@ -60,12 +61,14 @@ pub use format::shard::{ManifestShard, ManifestSource, SessionOrigin};
 pub use merging::{
     MergedFrom, ShardProblem, ShardRun, TrialPlaces, check_shards, merge, merged_from,
 };
-pub use reading::batches::{AttemptBatch, AttemptBatches, WrittenAttempts};
+pub use reading::batches::{AttemptBatch, AttemptBatches, AttemptLine, WrittenAttempts};
+pub use reading::cells::SettledRows;
 pub use reading::columns::{LineColumn, RunColumns};
 pub use reading::conclusion::Conclusion;
 pub use reading::denials::{Denial, Denials};
 pub use reading::history::GradingDeaths;
 pub use reading::history::{History, NextSession};
+pub use reading::judgements::JudgementWindow;
 pub use reading::lines::{LineError, Rows};
 pub use reading::live_said::LiveSaid;
 pub use reading::look::{InFlightAtDeath, Look};

@@ -1,17 +1,16 @@
 //! One line a trial.
 //!
-//! Lines are put together while rows are read, in one piece of memory, because there may be very many of them.
+//! There may be very many of them: no more is held at once than a few pieces of the table, which threads make beside each other.
 
 use std::{
     borrow::Borrow,
     collections::{BTreeSet, HashMap},
-    hash::Hash,
     io::{self, Write},
     ops::Range,
 };
 
 use crate::{
-    model::{CheckVerdict, Outcome},
+    model::{CheckVerdict, Outcome, cores, work_in_lanes},
     view::{RunReport, TrialCells, TrialGrade},
 };
 
@@ -34,28 +33,44 @@ const RESULTS: [&str; 10] = [
 /// What there is of each grader, beside what it measured.
 const GRADE_COLUMNS: [&str; 5] = ["verdict", "score", "explanation", "attempts", "duration_ms"];
 
-/// Bytes that are written at once.
-const WRITTEN_AT_ONCE: usize = 256 * 1024;
+/// How many lines are made at once.
+const PIECE: u64 = 1024;
+/// More threads than these would wait for the one that writes.
+const MOST_THREADS: usize = 8;
 
 /// A table with a line for each trial of a run.
-#[derive(Debug)]
-pub struct CsvTable {
+pub struct CsvTable<'a> {
     run: String,
-    /// Cells, as they are written.
-    text: Vec<u8>,
-    /// What was measured, by the numbers of the metrics' names.
-    values: Vec<(usize, f64)>,
-    metrics: Numbered<String>,
-    /// What graders said, by the numbers of its columns.
-    said: Vec<(usize, Range<usize>)>,
-    grades: Numbered<GradeColumn>,
-    lines: Vec<CsvLine>,
+    columns: BTreeSet<CsvColumn>,
+    lines: Box<dyn CsvLines + 'a>,
 }
 
-/// A column for a grader: its name, and what of its grade is in it, in the order of the columns.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct GradeColumn(String, GradePart);
+/// What the lines of a table are made of.
+pub trait CsvLines: Send + Sync {
+    /// How many trials are planned.
+    fn planned(&self) -> u64;
 
+    /// Hands over those of these trials of which there is something to tell, in the plan's order, each with its tags and with
+    /// what its test says of itself as JSON, which is empty if it says nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if they cannot be read.
+    fn visit(&self, ordinals: Range<u64>, line: &mut CsvLine<'_>) -> io::Result<()>;
+}
+
+/// Takes a trial with its tags and metadata.
+pub type CsvLine<'l> = dyn FnMut(&TrialCells<'_>, &[String], &str) + 'l;
+
+/// A column that not every table has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum CsvColumn {
+    Metric(String),
+    /// For a grader: its name, and what of its grade is in the column.
+    Grade(String, GradePart),
+}
+
+/// In the order of the columns.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum GradePart {
     /// By its place in [`GRADE_COLUMNS`].
@@ -63,159 +78,141 @@ enum GradePart {
     Metric(String),
 }
 
-/// The cells of a trial that are known from its row, within their table.
-#[derive(Clone, Debug)]
-pub struct CsvCells {
-    names: Range<usize>,
-    results: Range<usize>,
-    values: Range<usize>,
-    said: Range<usize>,
+/// Which columns trials need: there are few kinds of trials, and many of each.
+#[derive(Debug, Default)]
+pub struct CsvKinds(HashMap<Vec<CsvColumn>, u32>);
+
+impl CsvKinds {
+    /// What kind of trial it is.
+    pub fn of(&mut self, trial: &TrialCells<'_>) -> u32 {
+        if trial.metrics.is_empty() && trial.grades.is_empty() {
+            return 0;
+        }
+        let metrics = trial.metrics.iter();
+        let metrics = metrics.map(|metric| CsvColumn::Metric(metric.name.clone().into_owned()));
+        let graded = trial.grades.iter().flat_map(graded);
+        let columns = metrics.chain(graded.map(|(column, _)| column)).collect();
+        let next = u32::try_from(self.0.len() + 1).unwrap_or(u32::MAX);
+        *self.0.entry(columns).or_insert(next)
+    }
+
+    /// The columns of these kinds.
+    fn columns(self, kinds: impl Iterator<Item = u32>) -> BTreeSet<CsvColumn> {
+        let kinds: BTreeSet<u32> = kinds.collect();
+        let all = self.0.into_iter();
+        let wanted = all.filter(|(_, kind)| kinds.contains(kind));
+        wanted.flat_map(|(columns, _)| columns).collect()
+    }
 }
 
-#[derive(Debug)]
-struct CsvLine {
-    cells: CsvCells,
-    labels: Range<usize>,
-}
-
-/// Names of columns by numbers: there are few of them, and many lines.
-#[derive(Debug)]
-struct Numbered<N> {
-    numbers: HashMap<N, usize>,
-    names: Vec<N>,
-}
-
-impl CsvTable {
-    /// A table for a run without a trial.
-    pub fn new(run: String) -> Self {
+impl<'a> CsvTable<'a> {
+    /// A table of lines that are of these kinds.
+    pub fn new(
+        run: String,
+        (kinds, of): (CsvKinds, impl Iterator<Item = u32>),
+        lines: impl CsvLines + 'a,
+    ) -> Self {
         Self {
             run,
-            text: Vec::new(),
-            values: Vec::new(),
-            metrics: Numbered::new(),
-            said: Vec::new(),
-            grades: Numbered::new(),
-            lines: Vec::new(),
+            columns: kinds.columns(of),
+            lines: Box::new(lines),
         }
     }
 
     /// The table of a report.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the details of a trial cannot be read.
-    pub fn of(report: &RunReport) -> io::Result<Self> {
-        let mut table = Self::new(report.head.run.to_string());
-        for trial in &report.trials {
+    pub fn of(report: impl Borrow<RunReport> + Send + Sync + 'a) -> Self {
+        let mut kinds = CsvKinds::default();
+        let trials = report.borrow().trials.iter();
+        let of: Vec<u32> = trials.map(|trial| kinds.of(&trial.into())).collect();
+        let run = report.borrow().head.run.to_string();
+        Self::new(run, (kinds, of.into_iter()), ReportLines(report))
+    }
+
+    /// The lines of some trials, with these columns behind those of every table.
+    fn piece(
+        &self,
+        ordinals: Range<u64>,
+        columns: &BTreeSet<&CsvColumn>,
+        has_runs: bool,
+    ) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        self.lines.visit(ordinals, &mut |trial, tags, meta| {
+            if has_runs {
+                cell(&mut text, &self.run);
+            }
+            cell(&mut text, trial.trial);
+            cell(&mut text, trial.test);
+            cell(&mut text, trial.provider);
+            whole(&mut text, trial.repeat);
+            cell(&mut text, &tags.join(" "));
+            cell(&mut text, meta);
+            results(&mut text, trial);
+            more(&mut text, trial, columns);
+            end_line(&mut text);
+        })?;
+        Ok(text)
+    }
+}
+
+/// The lines of a report, by the places of its trials in it.
+struct ReportLines<R>(R);
+
+impl<R: Borrow<RunReport> + Send + Sync> CsvLines for ReportLines<R> {
+    fn planned(&self) -> u64 {
+        self.0.borrow().trials.len() as u64
+    }
+
+    fn visit(&self, ordinals: Range<u64>, line: &mut CsvLine<'_>) -> io::Result<()> {
+        let report: &RunReport = self.0.borrow();
+        for trial in &report.trials[ordinals.start as usize..ordinals.end as usize] {
             let trial = &*report.in_full(trial)?;
-            let cells = table.take(&trial.into());
             let meta = match trial.meta.is_empty() {
                 true => String::new(),
                 false => serde_json::to_string(&trial.meta)?,
             };
-            table.add(cells, &trial.tags, &meta);
+            line(&trial.into(), &trial.tags, &meta);
         }
-        Ok(table)
-    }
-
-    /// Takes what is known of a trial from its row, which is no line yet.
-    pub fn take(&mut self, trial: &TrialCells<'_>) -> CsvCells {
-        let from = self.text.len();
-        let text = &mut self.text;
-        cell(text, trial.trial);
-        cell(text, trial.test);
-        cell(text, trial.provider);
-        whole(text, trial.repeat);
-        let names = from..text.len();
-        results(text, trial);
-        let from = self.values.len();
-        for metric in trial.metrics {
-            let number = self.metrics.number(&*metric.name, str::to_owned);
-            self.values.push((number, metric.value));
-        }
-        let results = names.end..self.text.len();
-        let values = from..self.values.len();
-        let from = self.said.len();
-        for grade in trial.grades {
-            self.take_grade(grade);
-        }
-        CsvCells {
-            names,
-            results,
-            values,
-            said: from..self.said.len(),
-        }
-    }
-
-    fn take_grade(&mut self, grade: &TrialGrade) {
-        let explanation = grade.explanation.as_deref();
-        let error = || grade.error.as_ref().map(|error| &*error.message);
-        let number = |number: f64| number.to_string();
-        let own = [
-            grade.verdict.map_or("", CheckVerdict::as_str).to_owned(),
-            grade.score.map(number).unwrap_or_default(),
-            explanation.or_else(error).unwrap_or_default().to_owned(),
-            grade.attempts.to_string(),
-            number(grade.duration_ms),
-        ];
-        let own = (0..).map(GradePart::Own).zip(own);
-        let metrics = grade.metrics.iter();
-        let metrics = metrics.map(|metric| {
-            let part = GradePart::Metric(metric.name.clone().into_owned());
-            (part, number(metric.value))
-        });
-        for (part, value) in own.chain(metrics) {
-            let from = self.text.len();
-            match part {
-                GradePart::Own(2) => cell(&mut self.text, &value),
-                _ => quoted(&mut self.text, &value),
-            }
-            let column = GradeColumn(grade.grader.clone().into_owned(), part);
-            let number = self.grades.number(&column, GradeColumn::clone);
-            self.said.push((number, from..self.text.len()));
-        }
-    }
-
-    /// Adds a line, for a trial whose test says this of itself; `meta` is JSON, or empty.
-    pub fn add(&mut self, cells: CsvCells, tags: &[String], meta: &str) {
-        let from = self.text.len();
-        cell(&mut self.text, &tags.join(" "));
-        cell(&mut self.text, meta);
-        let mut labels = from..self.text.len();
-        // Most say the same as the one before them.
-        if let Some(last) = self.lines.last().map(|last| last.labels.clone())
-            && self.text[last.clone()] == self.text[labels.clone()]
-        {
-            self.text.truncate(from);
-            labels = last;
-        }
-        self.lines.push(CsvLine { cells, labels });
-    }
-
-    /// The names of the metrics that trials of the table have measured.
-    fn measured(&self) -> impl Iterator<Item = &str> {
-        let values = self.lines.iter();
-        let values = values.flat_map(|line| &self.values[line.cells.values.clone()]);
-        let numbers: BTreeSet<usize> = values.map(|(number, _)| *number).collect();
-        let names = numbers.into_iter();
-        names.map(|number| self.metrics.names[number].as_str())
-    }
-
-    /// The columns for what graders said of trials of the table.
-    fn graded(&self) -> impl Iterator<Item = &GradeColumn> {
-        let said = self.lines.iter();
-        let said = said.flat_map(|line| &self.said[line.cells.said.clone()]);
-        let numbers: BTreeSet<usize> = said.map(|(number, _)| *number).collect();
-        numbers.into_iter().map(|number| &self.grades.names[number])
+        Ok(())
     }
 }
 
-impl GradeColumn {
+/// What there is of a grade, by its columns.
+fn graded(grade: &TrialGrade) -> impl Iterator<Item = (CsvColumn, String)> {
+    let explanation = grade.explanation.as_deref();
+    let error = || grade.error.as_ref().map(|error| &*error.message);
+    let number = |number: f64| number.to_string();
+    let own = [
+        grade.verdict.map_or("", CheckVerdict::as_str).to_owned(),
+        grade.score.map(number).unwrap_or_default(),
+        explanation.or_else(error).unwrap_or_default().to_owned(),
+        grade.attempts.to_string(),
+        number(grade.duration_ms),
+    ];
+    let own = (0..).map(GradePart::Own).zip(own);
+    let metrics = grade.metrics.iter();
+    let metrics = metrics.map(move |metric| {
+        let part = GradePart::Metric(metric.name.clone().into_owned());
+        (part, number(metric.value))
+    });
+    let parts = own.chain(metrics);
+    parts.map(|(part, value)| {
+        (
+            CsvColumn::Grade(grade.grader.clone().into_owned(), part),
+            value,
+        )
+    })
+}
+
+impl CsvColumn {
     fn name(&self) -> String {
-        let Self(grader, part) = self;
-        match part {
-            GradePart::Own(place) => format!("grader:{grader}:{}", GRADE_COLUMNS[*place]),
-            GradePart::Metric(name) => format!("grader:{grader}:metric:{name}"),
+        match self {
+            Self::Metric(name) => format!("metric:{name}"),
+            Self::Grade(grader, GradePart::Own(place)) => {
+                format!("grader:{grader}:{}", GRADE_COLUMNS[*place])
+            }
+            Self::Grade(grader, GradePart::Metric(name)) => {
+                format!("grader:{grader}:metric:{name}")
+            }
         }
     }
 }
@@ -223,80 +220,60 @@ impl GradeColumn {
 /// Writes a header and the lines of a table, or of several whose first column is their run. Metrics are columns behind the
 /// others: `metric:NAME`; and then what each grader said: `grader:NAME:verdict`, `…:score`, `…:explanation`, `…:attempts`,
 /// `…:duration_ms` and `…:metric:NAME`.
-pub(super) fn write(tables: &[CsvTable], has_runs: bool, to: &mut dyn Write) -> io::Result<()> {
-    let metrics: BTreeSet<&str> = tables.iter().flat_map(CsvTable::measured).collect();
-    let grades: BTreeSet<&GradeColumn> = tables.iter().flat_map(CsvTable::graded).collect();
-    let mut text = Vec::with_capacity(WRITTEN_AT_ONCE + WRITTEN_AT_ONCE / 8);
+pub(super) fn write(tables: &[CsvTable<'_>], has_runs: bool, to: &mut dyn Write) -> io::Result<()> {
+    let columns: BTreeSet<&CsvColumn> = tables.iter().flat_map(|table| &table.columns).collect();
+    let mut text = Vec::new();
     if has_runs {
         cell(&mut text, "run");
     }
     for name in NAMES.into_iter().chain(LABELS).chain(RESULTS) {
         cell(&mut text, name);
     }
-    for name in &metrics {
-        quoted(&mut text, &format!("metric:{name}"));
-    }
-    for column in &grades {
+    for column in &columns {
         quoted(&mut text, &column.name());
     }
     end_line(&mut text);
-    for table in tables {
-        let metrics: Vec<_> = metrics
-            .iter()
-            .map(|name| table.metrics.get(*name))
-            .collect();
-        let grades: Vec<_> = grades
-            .iter()
-            .map(|column| table.grades.get(*column))
-            .collect();
-        for line in &table.lines {
-            if has_runs {
-                cell(&mut text, &table.run);
-            }
-            table.write_line(line, &metrics, &grades, &mut text);
-            if text.len() >= WRITTEN_AT_ONCE {
-                to.write_all(&text)?;
-                text.clear();
-            }
-        }
-    }
     to.write_all(&text)?;
+    for table in tables {
+        let planned = table.lines.planned();
+        let pieces = (0..planned.div_ceil(PIECE)).map(|piece| {
+            let first = piece * PIECE;
+            first..planned.min(first + PIECE)
+        });
+        let worker = || |ordinals| table.piece(ordinals, &columns, has_runs);
+        let workers = (0..cores().min(MOST_THREADS)).map(|_| worker());
+        work_in_lanes(pieces, workers, |piece: io::Result<Vec<u8>>| {
+            to.write_all(&piece?)?;
+            Ok::<_, io::Error>(true)
+        })??;
+    }
     to.flush()
 }
 
-impl CsvTable {
-    /// Writes a line with columns for these metrics and grades, each by its number in this table.
-    fn write_line(
-        &self,
-        line: &CsvLine,
-        metrics: &[Option<usize>],
-        grades: &[Option<usize>],
-        text: &mut Vec<u8>,
-    ) {
-        let CsvCells {
-            names,
-            results,
-            values,
-            said,
-        } = &line.cells;
-        for part in [names, &line.labels, results] {
-            text.extend_from_slice(&self.text[part.clone()]);
-        }
-        for column in metrics {
-            let mut values = self.values[values.clone()].iter();
-            match values.find(|(number, _)| Some(*number) == *column) {
-                Some((_, value)) => plain(text, format_args!("{value}")),
-                None => text.push(b','),
+/// Adds the cells of columns that not every table has.
+fn more(text: &mut Vec<u8>, trial: &TrialCells<'_>, columns: &BTreeSet<&CsvColumn>) {
+    if columns.is_empty() {
+        return;
+    }
+    let mut grades = HashMap::new();
+    for (column, value) in trial.grades.iter().flat_map(graded) {
+        grades.entry(column).or_insert(value);
+    }
+    for column in columns {
+        match column {
+            CsvColumn::Metric(name) => {
+                let mut metrics = trial.metrics.iter();
+                match metrics.find(|metric| *metric.name == **name) {
+                    Some(metric) => plain(text, format_args!("{}", metric.value)),
+                    None => text.push(b','),
+                }
             }
-        }
-        for column in grades {
-            let mut said = self.said[said.clone()].iter();
-            match said.find(|(number, _)| Some(*number) == *column) {
-                Some((_, place)) => text.extend_from_slice(&self.text[place.clone()]),
+            CsvColumn::Grade(_, part) => match grades.remove(*column) {
+                Some(value) if *part == GradePart::Own(2) => cell(text, &value),
+                Some(value) => quoted(text, &value),
                 None => text.push(b','),
-            }
+            },
         }
-        end_line(text);
     }
 }
 
@@ -368,41 +345,34 @@ fn end_line(text: &mut Vec<u8>) {
     text.push(b'\n');
 }
 
-impl<N: Hash + Eq + Clone> Numbered<N> {
-    fn new() -> Self {
-        Self {
-            numbers: HashMap::new(),
-            names: Vec::new(),
-        }
-    }
-
-    fn get<Q: Hash + Eq + ?Sized>(&self, name: &Q) -> Option<usize>
-    where
-        N: Borrow<Q>,
-    {
-        self.numbers.get(name).copied()
-    }
-
-    fn number<Q: Hash + Eq + ?Sized>(&mut self, name: &Q, owned: impl FnOnce(&Q) -> N) -> usize
-    where
-        N: Borrow<Q>,
-    {
-        if let Some(number) = self.get(name) {
-            return number;
-        }
-        let name = owned(name);
-        self.names.push(name.clone());
-        self.numbers.insert(name, self.names.len() - 1);
-        self.names.len() - 1
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{io, ops::Range};
+
     use serde_json::{Value, json};
 
-    use super::{CsvTable, write};
+    use super::{CsvKinds, CsvLine, CsvLines, CsvTable, write};
     use crate::view::ReportTrial;
+
+    /// The same trial twice, with and without labels.
+    struct Twice(ReportTrial);
+
+    impl CsvLines for Twice {
+        fn planned(&self) -> u64 {
+            2
+        }
+
+        fn visit(&self, ordinals: Range<u64>, line: &mut CsvLine<'_>) -> io::Result<()> {
+            for ordinal in ordinals {
+                let trial = &(&self.0).into();
+                match ordinal {
+                    0 => line(trial, &["x".into(), "y".into()], r#"{"k":"v,w"}"#),
+                    _ => line(trial, &[], ""),
+                }
+            }
+            Ok(())
+        }
+    }
 
     fn trial(test: &str, metrics: &[Value]) -> ReportTrial {
         let trial = json!({
@@ -422,14 +392,17 @@ mod tests {
         let texts = ["a,b", "say \"x\"", "two\nlines", "=1+1", " ", "ü", "\r\n"];
         let mut tables = Vec::new();
         for (place, text) in texts.into_iter().enumerate() {
-            let mut table = CsvTable::new(format!("run {place}"));
+            let mut kinds = CsvKinds::default();
             // A row that another has replaced, which measured what no other did.
-            table.take(&(&trial("gone", &[metric("none", 1.0)])).into());
+            kinds.of(&(&trial("gone", &[metric("none", 1.0)])).into());
             let metrics = [metric("b", 2.5), metric("a,", 1e21)];
-            let cells = table.take(&(&trial(text, &metrics[..place % 3])).into());
-            let meta = r#"{"k":"v,w"}"#;
-            table.add(cells.clone(), &["x".into(), "y".into()], meta);
-            table.add(cells, &[], "");
+            let trial = trial(text, &metrics[..place % 3]);
+            let of = [kinds.of(&(&trial).into()); 2];
+            let table = CsvTable::new(
+                format!("run {place}"),
+                (kinds, of.into_iter()),
+                Twice(trial),
+            );
             tables.push(table);
         }
         let mut written = Vec::new();

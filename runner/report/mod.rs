@@ -20,7 +20,7 @@ use std::{
 use crate::view::{ReportLine, RunReport};
 
 pub use compare::{ComparisonFormat, write_comparison};
-pub use csv::{CsvCells, CsvTable};
+pub use csv::{CsvKinds, CsvLine, CsvLines, CsvTable};
 pub use file::write_file;
 
 /// A form of a report.
@@ -78,7 +78,7 @@ pub fn write(report: &RunReport, format: ReportFormat, to: &mut dyn Write) -> io
         ReportFormat::Html => html::write(report, to),
         ReportFormat::Junit => junit::write(slice::from_ref(report), to),
         ReportFormat::Markdown => markdown::write(report, to),
-        ReportFormat::Csv => write_tables(&[CsvTable::of(report)?], false, to),
+        ReportFormat::Csv => write_tables(&[CsvTable::of(report)], false, to),
         ReportFormat::Jsonl => jsonl(report, to),
     }
 }
@@ -97,8 +97,8 @@ pub fn write_all(
         ReportFormat::Html => return html::write_group(reports, to),
         ReportFormat::Junit => return junit::write(reports, to),
         ReportFormat::Csv => {
-            let tables = reports.iter().map(CsvTable::of);
-            return write_tables(&tables.collect::<io::Result<Vec<_>>>()?, true, to);
+            let tables: Vec<_> = reports.iter().map(CsvTable::of).collect();
+            return write_tables(&tables, true, to);
         }
         ReportFormat::Markdown | ReportFormat::Jsonl => {}
     }
@@ -116,7 +116,7 @@ pub fn write_all(
 /// # Errors
 ///
 /// Fails as `to` does.
-pub fn write_tables(tables: &[CsvTable], is_group: bool, to: &mut dyn Write) -> io::Result<()> {
+pub fn write_tables(tables: &[CsvTable<'_>], is_group: bool, to: &mut dyn Write) -> io::Result<()> {
     csv::write(tables, is_group, to)
 }
 
@@ -125,7 +125,7 @@ pub enum MadeReport {
     /// Tables, of a group or of one run.
     Csv {
         /// A table for each run.
-        tables: Vec<CsvTable>,
+        tables: Vec<CsvTable<'static>>,
         /// Whether they are of a group.
         is_group: bool,
     },

@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use super::{
     Expect, Suite,
     expected::read_expect,
-    skimmed_test::{SkimmedTest, top_keys},
+    skimmed_test::{SkimmedTest, skimmed_expect, top_keys},
     suite::{TestLines, out_of_range},
     test_digests::{judgement_digest, with_reference},
 };
@@ -73,16 +73,55 @@ impl ExpectationReader {
     ///
     /// Fails if there is none, or it cannot be read.
     pub fn checks_at(&mut self, index: u64) -> io::Result<Option<usize>> {
-        let test = SkimmedTest::read(self.lines.line(index)?)?;
-        let Some(keys) = top_keys(test.expect) else {
+        let line = self.lines.line(index)?;
+        let expect = match skimmed_expect(line) {
+            Some(expect) => expect,
+            None => SkimmedTest::read(line)?.expect,
+        };
+        let Some(keys) = top_keys(expect) else {
             return Ok(None);
         };
-        let checks = keys.iter().map(|key| match *key {
+        let checks = keys.iter().map(|(key, _)| match *key {
             "equals" | "json" | "matches" | "max_duration" | "max_memory" | "schema" => Some(1),
             "tolerance" => Some(0),
             _ => None,
         });
         Ok(checks.sum())
+    }
+
+    /// If a test is there that has this id, and expects nothing but what an output that is written like this has: the checks
+    /// of that, which hold then, and what it is judged by.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be read.
+    pub fn held_by(
+        &mut self,
+        index: u64,
+        id: &str,
+        output: &str,
+    ) -> io::Result<Option<(Vec<&'static str>, Digest)>> {
+        if index >= self.lines.suite.test_count() {
+            return Ok(None);
+        }
+        let test = SkimmedTest::read(self.lines.line(index)?)?;
+        let Some(keys) = top_keys(test.expect).filter(|_| test.id == id) else {
+            return Ok(None);
+        };
+        let held = keys.iter().map(|(key, value)| match *key {
+            "equals" if *value == output => Some("equals"),
+            "json" if *value == output => Some("json"),
+            _ => None,
+        });
+        let held: Option<Vec<_>> = held.collect();
+        Ok(held.map(|held| {
+            let judgement = judgement_digest(test.expect);
+            let judgement = match test.reference {
+                Some(reference) => with_reference(judgement, reference),
+                None => judgement,
+            };
+            (held, judgement)
+        }))
     }
 
     /// The same if a test is there that has this id.
@@ -181,9 +220,20 @@ mod tests {
             assert_eq!(part.id_at(test.index).unwrap(), id);
             assert!(part.at_if(test.index, id).unwrap().is_some());
             assert!(part.at_if(test.index, "another").unwrap().is_none());
+            let held = part.held_by(test.index, id, "1").unwrap();
+            let checks = match test.index {
+                0..40 => Some(vec!["equals"]),
+                index if index % 7 == 0 => Some(vec![]),
+                _ => None,
+            };
+            assert_eq!(held, checks.map(|checks| (checks, test.judgement)));
+            let others = part.held_by(test.index, id, "2").unwrap();
+            assert_eq!(others.is_some(), held.is_some() && test.index >= 40);
+            assert_eq!(part.held_by(test.index, "another", "1").unwrap(), None);
         }
         assert!(part.place_of(suite.trial_count()).is_err());
         assert!(part.at(suite.test_count()).is_err());
+        assert_eq!(part.held_by(suite.test_count(), "t0", "1").unwrap(), None);
         assert!(part.at_if(suite.test_count(), "t0").unwrap().is_none());
     }
 }

@@ -99,16 +99,21 @@ impl<'a> SkimmedTest<'a> {
     }
 }
 
-/// The keys of a JSON object that is written without white space; `None` if one has an escape in it.
-pub(super) fn top_keys(object: &str) -> Option<Vec<&str>> {
+/// What a test expects, found without a look at the rest of its line.
+pub(super) fn skimmed_expect(line: &[u8]) -> Option<&str> {
+    let rest = line.strip_prefix(b"{\"expect\":")?;
+    str::from_utf8(rest.get(..length(rest)?)?).ok()
+}
+
+/// The keys of a JSON object that is written without white space, and their values; `None` if a key has an escape in it.
+pub(super) fn top_keys(object: &str) -> Option<Vec<(&str, &str)>> {
     let mut keys = Vec::new();
     let mut rest = object.strip_prefix('{')?;
     while rest != "}" {
         rest = rest.strip_prefix(',').unwrap_or(rest);
         let key = value(&mut rest, "")?;
         let key = key.strip_prefix('"')?.strip_suffix('"')?;
-        value(&mut rest, ":")?;
-        keys.push(key);
+        keys.push((key, value(&mut rest, ":")?));
         if key.contains('\\') {
             return None;
         }
@@ -189,7 +194,7 @@ fn text_length(text: &[u8]) -> Option<usize> {
 mod tests {
     use serde_json::{Map, Value, json};
 
-    use super::{SkimmedTest, length, top_keys};
+    use super::{SkimmedTest, length, skimmed_expect, top_keys};
 
     fn line(keys: Value) -> String {
         let mut test = json!({
@@ -220,6 +225,8 @@ mod tests {
         assert_eq!((skimmed.providers, skimmed.repeat), ("[0,3]", 12));
         assert_eq!(skimmed.repeats, Some("[1,12]"));
 
+        assert_eq!(skimmed_expect(written.as_bytes()), Some(skimmed.expect));
+
         let plain = line(json!({}));
         let skimmed = SkimmedTest::skim(&plain).unwrap();
         assert_eq!((skimmed.reference, skimmed.repeats), (None, None));
@@ -235,6 +242,7 @@ mod tests {
             .map(|(key, value)| format!("{}:{value}", json!(key)));
         let turned = format!("{{{}}}", keys.collect::<Vec<_>>().join(","));
         assert!(SkimmedTest::skim(&turned).is_none());
+        assert_eq!(skimmed_expect(turned.as_bytes()), None);
         let read = SkimmedTest::read(turned.as_bytes()).unwrap();
         assert_eq!((read.id, read.repeat), ("a/b", 3));
         for end in 0..written.len() - 60 {
@@ -244,8 +252,9 @@ mod tests {
             );
         }
         let keys = top_keys(r#"{"a":{"b":[1,"}"]},"c":null,"d":"x"}"#);
-        assert_eq!(keys.unwrap(), ["a", "c", "d"]);
-        assert_eq!(top_keys("{}").unwrap(), [""; 0]);
+        let expected = [("a", r#"{"b":[1,"}"]}"#), ("c", "null"), ("d", r#""x""#)];
+        assert_eq!(keys.unwrap(), expected);
+        assert_eq!(top_keys("{}").unwrap(), []);
         for text in [
             "",
             "[]",

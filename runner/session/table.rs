@@ -1,6 +1,14 @@
-//! [`csv_table`]: what a run came to, trial by trial, in as little time as reading its rows takes.
+//! [`csv_table`]: what a run came to, trial by trial, in little more time than reading its rows takes, and in little memory.
 
-use std::{io, panic::resume_unwind, path::Path, thread};
+use std::{
+    collections::BTreeSet,
+    io,
+    ops::Range,
+    panic::resume_unwind,
+    path::Path,
+    sync::{Mutex, OnceLock, PoisonError},
+    thread,
+};
 
 use super::{
     NamedRuns,
@@ -9,11 +17,11 @@ use super::{
 use crate::{
     error::Error,
     filter::Filter,
-    record::{LineError, Look, RecordError, RowCells},
-    report::{CsvTable, MadeReport, ReportFormat},
+    record::{LineError, Look, RecordError, RowCells, RunReader, SettledRows},
+    report::{CsvKinds, CsvLine, CsvLines, CsvTable, MadeReport, ReportFormat},
     run::TrialNames,
-    scenario::TestLabel,
-    view::TrialCells,
+    scenario::{TestLabel, TestLabels},
+    view::{ReportTrial, TrialCells},
 };
 
 /// Puts the table of the run in `dir` together, or of those of its trials that `filter` means; `damaged` hears of lines that
@@ -26,10 +34,9 @@ pub fn csv_table(
     dir: &Path,
     filter: Option<&Filter>,
     damaged: impl FnMut(&LineError),
-) -> Result<CsvTable, Error> {
+) -> Result<CsvTable<'static>, Error> {
     if filter.is_some() {
-        let report = report(dir, filter, damaged)?;
-        return CsvTable::of(&report).map_err(|error| Error::record(kept(error)));
+        return report(dir, filter, damaged).map(CsvTable::of);
     }
     let look = Look::at(dir).map_err(|error| Error::find(error.into()))?;
     make(&look, damaged).map_err(Error::record)
@@ -70,46 +77,75 @@ pub fn report_named(
     }
 }
 
-fn make(look: &Look, damaged: impl FnMut(&LineError)) -> Result<CsvTable, RecordError> {
+/// The trials of a run.
+struct RunLines {
+    reader: RunReader,
+    rows: SettledRows,
+    labels: Option<TestLabels>,
+    /// Those that no row settles; read once there is one.
+    names: OnceLock<Option<Mutex<TrialNames>>>,
+}
+
+impl CsvLines for RunLines {
+    fn planned(&self) -> u64 {
+        self.reader.manifest().metadata.planned_test_count
+    }
+
+    fn visit(&self, ordinals: Range<u64>, line: &mut CsvLine<'_>) -> io::Result<()> {
+        let unlabelled = TestLabel::default();
+        self.rows.read(ordinals, |ordinal, row| {
+            let labels = self.labels.as_ref();
+            let label = labels.and_then(|labels| labels.of(ordinal));
+            let label = label.unwrap_or(&unlabelled);
+            match row {
+                Some(row) => line(&TrialCells::of_row(row), &label.tags, &label.meta),
+                None => {
+                    if let Some(trial) = self.unsettled(ordinal) {
+                        line(&(&trial).into(), &label.tags, &label.meta);
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+impl RunLines {
+    fn unsettled(&self, ordinal: u64) -> Option<ReportTrial> {
+        let names = self
+            .names
+            .get_or_init(|| TrialNames::of(&self.reader).map(Mutex::new));
+        let names = names.as_ref()?.lock();
+        let mut names = names.unwrap_or_else(PoisonError::into_inner);
+        let mut trial = unsettled_trial(Some(&mut *names), ordinal)?;
+        trial.attempts = self.rows.history().state.attempts(ordinal);
+        Some(trial)
+    }
+}
+
+fn make(look: &Look, damaged: impl FnMut(&LineError)) -> Result<CsvTable<'static>, RecordError> {
     let reader = look.reader();
-    let mut table = CsvTable::new(reader.id().to_string());
-    let take = |row: &RowCells<'_>| table.take(&TrialCells::of_row(row));
-    let (read, labels) = thread::scope(|scope| {
+    let mut kinds = CsvKinds::default();
+    let kind = |row: &RowCells<'_>| kinds.of(&TrialCells::of_row(row));
+    let (rows, labels) = thread::scope(|scope| {
         // The tests are about as much to read as the rows.
         let labels = || TrialNames::labels(reader);
         let labelling = thread::Builder::new().spawn_scoped(scope, labels);
-        let read = reader.settled_cells(take, damaged);
+        let rows = reader.settled_rows(kind, damaged);
         let labels = match labelling {
             Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
             Err(_) => labels(),
         };
-        (read, labels)
+        (rows, labels)
     });
-    let (history, settled) = read?;
-    let mut names = None;
-    let unlabelled = TestLabel::default();
-    for (ordinal, cells) in (0..).zip(settled) {
-        let cells = match cells {
-            Some(cells) => cells,
-            None => {
-                let names = names.get_or_insert_with(|| TrialNames::of(reader));
-                let Some(mut trial) = unsettled_trial(names.as_mut(), ordinal) else {
-                    continue;
-                };
-                trial.attempts = history.state.attempts(ordinal);
-                table.take(&TrialCells::from(&trial))
-            }
-        };
-        let label = labels.as_ref().and_then(|labels| labels.of(ordinal));
-        let label = label.unwrap_or(&unlabelled);
-        table.add(cells, &label.tags, &label.meta);
-    }
-    Ok(table)
-}
-
-fn kept(source: io::Error) -> RecordError {
-    RecordError::Io {
-        action: "read what was kept of trials in a temporary file",
-        source,
-    }
+    let rows = rows?;
+    let of: Vec<u32> = rows.kinds().collect::<BTreeSet<_>>().into_iter().collect();
+    let lines = RunLines {
+        reader: reader.clone(),
+        rows,
+        labels,
+        names: OnceLock::new(),
+    };
+    let run = reader.id().to_string();
+    Ok(CsvTable::new(run, (kinds, of.into_iter()), lines))
 }

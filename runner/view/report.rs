@@ -30,7 +30,7 @@ pub struct RunReport {
 }
 
 /// Trials with all that there is to tell of them.
-pub trait TrialDetails {
+pub trait TrialDetails: Send + Sync {
     /// The trial in this place of the plan, with its details; `None` if it has them already.
     ///
     /// # Errors

@@ -218,6 +218,11 @@ pub(in crate::record) mod quick {
 
     /// The same for the line of a judgement.
     pub(super) fn judgement(line: &[u8]) -> Option<Brief> {
+        judgement_head(line).map(|(brief, _)| brief)
+    }
+
+    /// The same, and what is behind it in the line.
+    pub(in crate::record::format) fn judgement_head(line: &[u8]) -> Option<(Brief, &[u8])> {
         let mut rest = line;
         skip(&mut rest, b"{\"v\":3,\"kind\":\"judgement\"")?;
         let seq = number(&mut rest, b",\"seq\":")?;
@@ -228,7 +233,7 @@ pub(in crate::record) mod quick {
         let is_final = skip(&mut rest, b",\"final\":false").is_none();
         let outcome = Outcome::parse(text(&mut rest, b",\"outcome\":\"")?)?;
         let is_flaky = skip(&mut rest, b",\"flaky\":true").is_some();
-        Some(Brief {
+        let brief = Brief {
             version: 3,
             seq,
             kind: BriefKind::Judgement { of },
@@ -241,7 +246,8 @@ pub(in crate::record) mod quick {
                 is_final,
                 is_flaky,
             },
-        })
+        };
+        Some((brief, rest))
     }
 
     /// What a line of version 2 says of an attempt beside its brief, where nothing is told of an error or a denial.
@@ -282,7 +288,7 @@ pub(in crate::record) mod quick {
     }
 
     /// Takes a number that is absent where it is 1.
-    fn optional(rest: &mut &[u8], key: &[u8]) -> Option<u64> {
+    pub(in crate::record::format) fn optional(rest: &mut &[u8], key: &[u8]) -> Option<u64> {
         match rest.starts_with(key) {
             true => number(rest, key),
             false => Some(1),
@@ -290,7 +296,7 @@ pub(in crate::record) mod quick {
     }
 
     /// Passes over a key and its value, if the key is there.
-    fn skip_key(rest: &mut &[u8], key: &[u8]) -> Option<()> {
+    pub(in crate::record::format) fn skip_key(rest: &mut &[u8], key: &[u8]) -> Option<()> {
         match skip(rest, key) {
             Some(()) => value(rest),
             None => Some(()),
@@ -298,7 +304,7 @@ pub(in crate::record) mod quick {
     }
 
     /// Passes over a JSON value of a line that is JSON.
-    fn value(rest: &mut &[u8]) -> Option<()> {
+    pub(in crate::record::format) fn value(rest: &mut &[u8]) -> Option<()> {
         let (mut at, mut depth) = (0, 0_usize);
         loop {
             match rest.get(at)? {
@@ -327,12 +333,12 @@ pub(in crate::record) mod quick {
         }
     }
 
-    fn skip(rest: &mut &[u8], key: &[u8]) -> Option<()> {
+    pub(in crate::record::format) fn skip(rest: &mut &[u8], key: &[u8]) -> Option<()> {
         *rest = rest.strip_prefix(key)?;
         Some(())
     }
 
-    fn number(rest: &mut &[u8], key: &[u8]) -> Option<u64> {
+    pub(in crate::record::format) fn number(rest: &mut &[u8], key: &[u8]) -> Option<u64> {
         skip(rest, key)?;
         let length = rest.iter().position(|byte| !byte.is_ascii_digit())?;
         let (digits, after) = rest.split_at(length);
@@ -346,7 +352,7 @@ pub(in crate::record) mod quick {
     }
 
     /// Takes a text without escapes, and its quote.
-    fn text<'a>(rest: &mut &'a [u8], key: &[u8]) -> Option<&'a str> {
+    pub(in crate::record::format) fn text<'a>(rest: &mut &'a [u8], key: &[u8]) -> Option<&'a str> {
         let text = take(rest, key, |byte| matches!(byte, b'"' | b'\\'))?;
         skip(rest, b"\"")?;
         Some(text)

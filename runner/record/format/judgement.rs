@@ -8,7 +8,7 @@ use super::{
     line::{self, MAX_LINE_BYTES, check_crc, seal},
     mark::Mark,
     numbers::finite,
-    row::{APART, Row, RowCheck, RowPlace},
+    row::{APART, Row, RowPlace},
     row_digest::RowDigest,
     row_line::{LineCheck, is_one, is_true, one, yes},
     row_parts::{RowError, RowGrade, RowJudged, is_false},
@@ -131,7 +131,6 @@ impl<'a> JudgementLine<'a> {
     /// The line of a judgement.
     pub(in crate::record) fn new(entry: &'a JudgementEntry, place: RowPlace) -> Self {
         let mark = entry.mark;
-        let checks = entry.checks.iter().map(RowCheck::new);
         Self {
             v: APART,
             kind: JudgementKind::Judgement,
@@ -144,7 +143,7 @@ impl<'a> JudgementLine<'a> {
             outcome: mark.outcome,
             is_flaky: mark.is_flaky,
             score: finite(entry.score),
-            checks: checks.map(LineCheck::shortest).collect(),
+            checks: entry.checks.iter().map(LineCheck::shortest).collect(),
             own_checks: entry.own_checks,
             exit_code: entry.exit_code,
             grades: entry.grades.iter().map(RowGrade::new).collect(),

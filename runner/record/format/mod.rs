@@ -25,6 +25,7 @@ pub(super) mod notification;
 pub(super) mod numbers;
 pub mod pauses;
 pub(super) mod phases;
+pub(super) mod plain;
 pub(super) mod queued;
 pub mod request;
 pub(super) mod rerun;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    judgements::{Judged as _, Judgements},
+    judgements::{Judged as _, JudgementWindow, Judgements},
     lines::LineError,
     row_files::{OpenRowFile, RowFiles},
     written::WrittenAttempt,
@@ -18,13 +18,14 @@ use crate::{
     record::format::{
         brief,
         judgement::is_judgement,
-        line::{MAX_LINE_BYTES, without_return},
+        line::{MAX_LINE_BYTES, check_crc, without_return},
+        plain::PlainAttempt,
         row::Row,
     },
 };
 
 /// About how many bytes a batch has. Of a longer line it has all, and is longer then.
-const BATCH_BYTES: usize = 64 * 1024;
+const BATCH_BYTES: usize = 128 * 1024;
 
 /// The lines of a run as they are on disk, in batches.
 pub struct AttemptBatches {
@@ -150,49 +151,87 @@ impl Iterator for AttemptBatches {
 }
 
 impl AttemptBatch {
-    /// The attempts in it, each as its line says, beside the newest judgement that stands for that.
-    pub fn attempts(&self) -> impl Iterator<Item = Result<WrittenAttempt, LineError>> {
+    /// The attempts in it, of each of which there is as much as somebody asks for.
+    pub fn lines(&self) -> impl Iterator<Item = Result<AttemptLine<'_>, LineError>> {
         (self.line..)
             .zip(lines_of(&self.bytes))
-            .filter_map(|(number, line)| match line.strip_suffix(b"\n") {
-                Some(line) => self.attempt(line).transpose().map(|read| {
-                    read.map_err(|problem| match problem {
-                        ReadProblem::Damage(problem) => LineError::Damaged {
-                            path: self.path.to_path_buf(),
-                            line: number,
-                            problem,
-                        },
-                        ReadProblem::Io(error) => LineError::Io(error),
-                    })
-                }),
-                // A line that lacks nothing but its newline is whole.
-                None => match self.attempt(line) {
-                    Err(ReadProblem::Damage(_)) => None,
-                    Err(ReadProblem::Io(error)) => Some(Err(LineError::Io(error))),
-                    Ok(attempt) => attempt.map(Ok),
-                },
+            .filter_map(|(number, line)| {
+                let whole = line.strip_suffix(b"\n");
+                let line = AttemptLine {
+                    batch: self,
+                    line: without_return(whole.unwrap_or(line)),
+                    number,
+                };
+                match line.check() {
+                    Ok(true) if whole.is_some() => Some(Ok(line)),
+                    // A line that lacks nothing but its newline is whole.
+                    Ok(true) => Row::decode(line.line).is_ok().then_some(Ok(line)),
+                    Ok(false) => None,
+                    Err(problem) => whole.map(|_| Err(line.damaged(problem))),
+                }
             })
     }
 
-    /// The attempt in a line; nothing if it is a judgement's.
-    fn attempt(&self, line: &[u8]) -> Result<Option<WrittenAttempt>, ReadProblem> {
-        let line = without_return(line);
-        if is_judgement(line) {
-            brief::decode_brief(line).map_err(ReadProblem::Damage)?;
-            return Ok(None);
+    /// The same, each as its line says, beside the newest judgement that stands for that.
+    pub fn attempts(&self) -> impl Iterator<Item = Result<WrittenAttempt, LineError>> {
+        self.lines().map(|line| line?.whole())
+    }
+}
+
+/// An attempt whose line is undamaged.
+pub struct AttemptLine<'a> {
+    batch: &'a AttemptBatch,
+    line: &'a [u8],
+    number: u64,
+}
+
+impl<'a> AttemptLine<'a> {
+    /// Tells whether the line is an attempt's, and not a judgement's; the text of the error says what is wrong with it.
+    fn check(&self) -> Result<bool, String> {
+        match is_judgement(self.line) {
+            true => brief::decode_brief(self.line).map(|_| false),
+            false => check_crc(self.line).map(|()| true),
         }
-        let row = Row::decode(line).map_err(ReadProblem::Damage)?;
+    }
+
+    /// The attempt as it is judged by now, if there is no more to tell of it than of most.
+    pub fn plain(&self, window: &mut JudgementWindow) -> Option<PlainAttempt<'a>> {
+        let plain = PlainAttempt::read(self.line)?;
+        let Some(judgements) = &self.batch.source.judgements else {
+            return Some(plain);
+        };
+        match judgements.line_of(plain.seq, window).ok()? {
+            Some(line) => plain.by(line),
+            None => Some(plain),
+        }
+    }
+
+    /// All of the attempt.
+    ///
+    /// # Errors
+    ///
+    /// Fails if its line is no row, or its judgement cannot be read.
+    pub fn whole(&self) -> Result<WrittenAttempt, LineError> {
+        let row = Row::decode(self.line).map_err(|problem| self.damaged(problem))?;
         let mut attempt = WrittenAttempt {
             row,
             judgement: None,
             answers: Vec::new(),
         };
-        if let Some(judgements) = &self.source.judgements {
+        if let Some(judgements) = &self.batch.source.judgements {
             let place = attempt.row.place();
-            attempt.judgement = judgements.of(place).map_err(ReadProblem::Io)?;
-            attempt.answers = judgements.answers_of(place).map_err(ReadProblem::Io)?;
+            attempt.judgement = judgements.of(place)?;
+            attempt.answers = judgements.answers_of(place)?;
         }
-        Ok(Some(attempt))
+        Ok(attempt)
+    }
+
+    fn damaged(&self, problem: String) -> LineError {
+        LineError::Damaged {
+            path: self.batch.path.to_path_buf(),
+            line: self.number,
+            problem,
+        }
     }
 }
 
@@ -226,10 +265,4 @@ impl Iterator for WrittenAttempts {
             }
         }
     }
-}
-
-/// Why a line gives no attempt.
-enum ReadProblem {
-    Damage(String),
-    Io(io::Error),
 }

@@ -34,6 +34,13 @@ struct JudgementPlace {
     bytes: u32,
 }
 
+/// Bytes of the files around a judgement: those of attempts that follow each other mostly do so, too.
+#[derive(Default)]
+pub struct JudgementWindow {
+    at: u64,
+    bytes: Vec<u8>,
+}
+
 /// What is read of an attempt's line, as far as a judgement can stand for it.
 pub(in crate::record) trait Judged {
     /// The line's place in the run, and whose it is.
@@ -128,6 +135,18 @@ impl Judgements {
         Ok(part.flatten().map(|part| part.grades).unwrap_or_default())
     }
 
+    /// The line of that, as it is written.
+    pub(in crate::record) fn line_of<'w>(
+        &self,
+        seq: u64,
+        window: &'w mut JudgementWindow,
+    ) -> io::Result<Option<&'w [u8]>> {
+        match find(&self.places, seq) {
+            Some(place) => window.read(&self.files, place, self.end).map(Some),
+            None => Ok(None),
+        }
+    }
+
     fn read(
         &self,
         place: &JudgementPlace,
@@ -138,6 +157,31 @@ impl Judgements {
         let judgement = JudgementLine::decode(&line).map_err(io::Error::other)?;
         // What names another attempt than the line's is damage, and means nothing.
         Ok(Some(judgement).filter(|judgement| judgement.brief().mark.key == key))
+    }
+}
+
+impl JudgementWindow {
+    /// More would be read in vain where judgements are in another order than attempts.
+    const BYTES: u64 = 8 * 1024;
+
+    fn read(&mut self, files: &RowFiles, place: &JudgementPlace, end: u64) -> io::Result<&[u8]> {
+        let length = place.bytes as usize;
+        let inside = |window: &Self| {
+            let from = usize::try_from(place.at.checked_sub(window.at)?).ok()?;
+            let to = from.checked_add(length)?;
+            (to <= window.bytes.len()).then_some(from..to)
+        };
+        let range = match inside(self) {
+            Some(range) => range,
+            None => {
+                let bytes = Self::BYTES.min(end - place.at).max(u64::from(place.bytes));
+                self.bytes.resize(bytes as usize, 0);
+                self.at = place.at;
+                files.read_exact_at(&mut self.bytes, place.at)?;
+                0..length
+            }
+        };
+        Ok(&self.bytes[range])
     }
 }
 
@@ -295,9 +339,17 @@ mod tests {
         let ignore = |error: &LineError| panic!("{error}");
         let of_row = |row: &Row<'_>| shown(&row.trial, row.outcome, row.score, row.attempt);
         let of_cells = |row: &RowCells<'_>| shown(&row.trial, row.outcome, row.score, row.attempt);
+        let mut by_cells = Vec::new();
+        let settled = reader.settled_rows(|row| row.attempt, ignore).unwrap();
+        settled
+            .read(0..4, |_, row| {
+                by_cells.push(row.map(of_cells));
+                Ok(())
+            })
+            .unwrap();
         let (_, by_row) = reader.settled(of_row, ignore).unwrap();
-        let (_, by_cells) = reader.settled_cells(of_cells, ignore).unwrap();
-        assert_eq!(by_row, by_cells);
+        assert!(settled.kinds().eq([1, 1, 1]));
+        assert!(by_row.into_iter().eq(by_cells.iter().cloned()));
         assert_eq!(by_cells.into_iter().flatten().count(), 3);
         let mut counts = state.counts();
         counts.planned = counts.done();

@@ -1,6 +1,6 @@
 //! The lines of `index.jsonl`, each a row or damage.
 
-use std::{io, path::PathBuf};
+use std::{io, ops::Range, path::PathBuf};
 
 use thiserror::Error;
 
@@ -104,6 +104,25 @@ impl<T> Rows<T> {
     /// What is wrong with the end of the last file, once all was read; readers pass over it.
     pub(in crate::record) fn torn(&self) -> Option<&str> {
         self.torn.as_deref()
+    }
+
+    /// Where it is in all files together, without its line end.
+    pub(in crate::record) fn place(&self) -> Range<u64> {
+        let begin = self.lines.as_ref().map_or(0, RowLines::begin);
+        begin..begin + self.line.len() as u64
+    }
+
+    /// The files, and what was found in them of judgements that stand apart.
+    pub(in crate::record) fn into_parts(self) -> io::Result<(RowFiles, Option<Judgements>)> {
+        let files = match self.lines {
+            Some(lines) => lines.files().clone(),
+            None => RowFiles::open(&self.dir)?,
+        };
+        let judgements = match self.judgements {
+            JudgedApart::Found(judgements) => Some(judgements),
+            JudgedApart::No | JudgedApart::Yes => None,
+        };
+        Ok((files, judgements))
     }
 
     /// All of the row that the item before has a part of.

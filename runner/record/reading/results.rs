@@ -47,7 +47,7 @@ impl State {
     }
 
     /// The same of an attempt with this number.
-    pub(in crate::record) fn is_settled_by(&self, ordinal: u64, attempt: u32) -> bool {
+    pub fn is_settled_by(&self, ordinal: u64, attempt: u32) -> bool {
         self.outcome(ordinal).is_some() && self.attempts(ordinal) == attempt
     }
 }

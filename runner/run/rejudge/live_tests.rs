@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use crate::scenario::{Expectation, ExpectationReader, Suite, SuiteReader, Test};
+use crate::{
+    model::Digest,
+    scenario::{Expectation, ExpectationReader, Suite, SuiteReader, Test},
+};
 
 /// The tests of a scenario, to be found by their ids. Mostly they are where they were, and then no table is made of them.
 #[derive(Clone)]
@@ -31,12 +34,12 @@ impl LiveTests {
 
     /// The place of the test with this id, which may be `guess`, and what it expects.
     pub(super) fn find(&mut self, id: &str, guess: u64) -> io::Result<Option<(u64, Expectation)>> {
-        let table = Arc::clone(&self.places);
-        if table.get().is_none()
+        if self.places.get().is_none()
             && let Some(expectation) = self.expectations.at_if(guess, id)?
         {
             return Ok(Some((guess, expectation)));
         }
+        let table = Arc::clone(&self.places);
         let places = match table.get() {
             Some(places) => places,
             None => {
@@ -48,6 +51,19 @@ impl LiveTests {
             Some(place) => Ok(Some((*place, self.expectations.at(*place)?))),
             None => Ok(None),
         }
+    }
+
+    /// The checks that hold of an output that is written like this, and what the test is judged by, if that test is where it
+    /// was or is known to be elsewhere, and expects nothing else.
+    pub(super) fn held_by(
+        &mut self,
+        id: &str,
+        guess: u64,
+        output: &str,
+    ) -> io::Result<Option<(Vec<&'static str>, Digest)>> {
+        let known = self.places.get().and_then(|places| places.get(id));
+        let place = known.copied().unwrap_or(guess);
+        self.expectations.held_by(place, id, output)
     }
 
     /// All of the test at this place.

@@ -17,8 +17,11 @@ use super::{
 };
 use crate::{
     judge::judge,
-    model::{Check, Digest, ErrorClass, Outcome, chain},
-    record::{AttemptKey, JudgementEntry, Mark, Row, RowCheck, RunReader, State, WrittenAttempt},
+    model::{Check, CheckVerdict, Digest, ErrorClass, Outcome, chain},
+    record::{
+        AttemptKey, JudgementEntry, Mark, PlainAttempt, Row, RowCheck, RunReader, State,
+        WrittenAttempt,
+    },
     scenario::{self, Expect, ExpectationReader, Protocol, Suite},
 };
 
@@ -146,6 +149,63 @@ impl Rejudging {
             graders: Some((graders::of_plan(plan), Arc::new(fingerprints))),
             ..Self::new(run, state, plan.suite(), scenario)
         }
+    }
+
+    /// Judges an attempt again of which there is no more to tell than of most: what is expected is what has come, letter by
+    /// letter. `None` says only that all of the attempt has to be looked at.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the tests cannot be read.
+    pub fn judge_plain(&mut self, attempt: &PlainAttempt<'_>) -> io::Result<Option<Rejudged>> {
+        let key = attempt.mark.key;
+        if !self.state.is_settled_by(key.ordinal, key.number) {
+            return Ok(None);
+        }
+        let (test, provider, _) = attempt.parts();
+        let Ok(then) = self.stored.place_of(key.ordinal) else {
+            return Ok(None);
+        };
+        let Some((held, print)) = self.live.held_by(test, then, attempt.output)? else {
+            return Ok(None);
+        };
+        if attempt.judged_by.begins(print) {
+            return Ok(Some(Rejudged::Unchanged));
+        }
+        let expected = match attempt.expected_checks {
+            Some(expected) => Some(expected),
+            None => self.stored.checks_at(then)?,
+        };
+        // Others are the provider's own.
+        if expected != Some(attempt.checks) || self.plain.contains(provider) {
+            return Ok(None);
+        }
+        let checks = held.into_iter().map(|name| Check {
+            name: name.to_owned(),
+            verdict: CheckVerdict::Pass,
+            score: None,
+            message: None,
+            expected: None,
+            actual: None,
+            diff: None,
+            details: None,
+        });
+        Ok(Some(Rejudged::Judged(Box::new(JudgementEntry {
+            mark: Mark {
+                is_flaky: false,
+                ..attempt.mark
+            },
+            of: attempt.seq,
+            before: Some((attempt.mark.outcome, attempt.mark.is_flaky)),
+            score: None,
+            checks: checks.collect(),
+            own_checks: 0,
+            exit_code: None,
+            grades: Vec::new(),
+            error: None,
+            fingerprint: print,
+            scenario: self.scenario,
+        }))))
     }
 
     /// Judges an attempt again. `judged` is the same row as it is judged by now.

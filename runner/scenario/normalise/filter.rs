@@ -46,6 +46,11 @@ impl SelectionFilter {
         })
     }
 
+    /// Tells whether every test is selected.
+    pub(super) fn is_everything(&self) -> bool {
+        self.expression.is_none()
+    }
+
     /// Leaves a test those of its providers on which it is selected; `names` are those of all providers.
     pub(super) fn narrow(&self, test: &mut Resolved, names: &[&str]) {
         let Some(expression) = &self.expression else {

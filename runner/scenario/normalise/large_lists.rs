@@ -7,7 +7,7 @@ use std::{
     ops::Range,
 };
 
-use super::{Normaliser, filter, hash_of, resolver::TestResolver};
+use super::{Normaliser, filter, hash_of, plain_records::PlainRecords, resolver::TestResolver};
 use crate::{
     model::{cores, lines_of, work_in_lanes},
     scenario::{
@@ -72,10 +72,11 @@ impl Normaliser<'_> {
         }
         let mut failed = None;
         let pieces = pieces(file, &mut failed);
-        let workers = vec![resolver.clone(); cores().min(MOST_LANES)];
-        let workers = workers
-            .into_iter()
-            .map(|mut resolver| move |piece: Piece| piece.prepare(&mut resolver, from));
+        let plain = PlainRecords::of(resolver, from);
+        let workers = vec![(resolver.clone(), plain); cores().min(MOST_LANES)];
+        let workers = workers.into_iter().map(|(mut resolver, mut plain)| {
+            move |piece: Piece| piece.prepare(&mut resolver, plain.as_mut(), from)
+        });
         work_in_lanes(pieces, workers, |piece| {
             self.take_piece(resolver, from, &piece);
             Ok::<_, io::Error>(true)
@@ -127,10 +128,20 @@ impl PieceRecord {
 }
 
 impl Piece {
-    fn prepare(self, resolver: &mut TestResolver<'_>, from: &FromList<'_>) -> PreparedPiece {
+    fn prepare(
+        self,
+        resolver: &mut TestResolver<'_>,
+        mut plain: Option<&mut PlainRecords>,
+        from: &FromList<'_>,
+    ) -> PreparedPiece {
         let mut lines = Vec::with_capacity(self.text.len() * 2);
         let records = self.records().map(|record| {
             let text = &self.text[record.text.clone()];
+            if let Some(plain) = &mut plain
+                && let Some(prepared) = prepare_plain(text, plain, &mut lines)
+            {
+                return (record, prepared);
+            }
             let prepared = prepare(text, &record.source(from), resolver, &mut lines);
             (record, prepared.unwrap_or(PreparedRecord::NotPlain))
         });
@@ -157,7 +168,21 @@ impl Piece {
     }
 }
 
-/// `None` if the record is not plain.
+fn prepare_plain(
+    text: &[u8],
+    plain: &mut PlainRecords,
+    lines: &mut Vec<u8>,
+) -> Option<PreparedRecord> {
+    let (start, trials) = (lines.len(), plain.trials);
+    let id = hash_of(plain.write(text, lines)?);
+    Some(PreparedRecord::Line {
+        id,
+        bytes: lines.len() - start,
+        trials,
+    })
+}
+
+/// `None` if whoever knows of all tests has to look at the record.
 fn prepare(
     text: &[u8],
     source: &RecordSource<'_>,

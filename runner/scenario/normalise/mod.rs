@@ -3,6 +3,7 @@
 mod filter;
 mod large_lists;
 mod mistakes;
+mod plain_records;
 mod resolver;
 #[cfg(test)]
 mod tests;

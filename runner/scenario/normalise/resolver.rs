@@ -17,7 +17,7 @@ use crate::{
         form::Form,
         globs, graders, keys,
         settings::Settings,
-        source::{RecordRefusal, RecordSource, fill_in},
+        source::{FromList, RecordRefusal, RecordSource, fill_in},
         test_line::{FileEntry, RetriesEntry, TestLine},
     },
 };
@@ -67,10 +67,10 @@ impl<'s> TestResolver<'s> {
             unreachable!("it was made from a map")
         };
 
-        let mut settings = Settings::read(&test);
-        if let Some(from) = source.list {
-            settings = settings.over(&from.list.settings);
-        }
+        let settings = match source.list {
+            Some(from) => self.settings(Settings::read(&test), from),
+            None => Settings::read(&test).over(&self.scenario.defaults),
+        };
         let providers = self.providers(source, &mut test)?;
         let Some(Value::String(id)) = test.remove("id") else {
             return Err("`id` is missing".to_owned().into());
@@ -81,7 +81,7 @@ impl<'s> TestResolver<'s> {
             reference: test.remove("reference").filter(|value| !value.is_null()),
             expect,
             providers,
-            settings: settings.over(&self.scenario.defaults),
+            settings,
             files: match test.remove("files") {
                 Some(Value::Object(files)) => files,
                 _ => Map::new(),
@@ -89,6 +89,19 @@ impl<'s> TestResolver<'s> {
         };
         self.filter.narrow(&mut resolved, &self.names);
         Ok(resolved)
+    }
+
+    /// What holds for a test of a list that says this itself.
+    pub(super) fn settings(&self, own: Settings, from: &FromList<'_>) -> Settings {
+        own.over(&from.list.settings).over(&self.scenario.defaults)
+    }
+
+    /// Tells whether every test is selected, and can be one of these providers whatever its input is.
+    pub(super) fn takes_any(&self, providers: &[u32]) -> bool {
+        let mut needs = providers
+            .iter()
+            .map(|place| &self.scenario.needs[*place as usize]);
+        self.filter.is_everything() && needs.all(Vec::is_empty)
     }
 
     fn providers(

@@ -5,7 +5,10 @@ use std::{io, ops::Range};
 use super::changed_checks::{JudgedCheck, changed_checks};
 use crate::{
     model::Outcome,
-    record::{AttemptBatch, JudgementEntry, LineError, Mark, Row, RowCheck, WrittenAttempt},
+    record::{
+        AttemptBatch, JudgementEntry, JudgementWindow, LineError, Mark, PlainAttempt, Row,
+        RowCheck, WrittenAttempt,
+    },
     run::{Rejudged, Rejudging, TrialToGrade},
     session::selecting::RowFilter,
     view::{KeptTrial, RescoredTrial},
@@ -73,11 +76,38 @@ impl TrialJudge {
             Ok(batch) => batch,
             Err(error) => return vec![Err(PassFailure::Line(error.into()))],
         };
-        let attempts = batch.attempts().map(|attempt| {
-            let attempt = attempt.map_err(PassFailure::Line)?;
+        let mut window = JudgementWindow::default();
+        let attempts = batch.lines().map(|line| {
+            let line = line.map_err(PassFailure::Line)?;
+            if let Some(plain) = line.plain(&mut window)
+                && let Some(passed) = self.judge_plain(&plain).map_err(PassFailure::Tests)?
+            {
+                return Ok(passed);
+            }
+            let attempt = line.whole().map_err(PassFailure::Line)?;
             self.judge(&attempt).map_err(PassFailure::Tests)
         });
         attempts.collect()
+    }
+
+    /// The same of an attempt of which there is no more to tell than of most; `None` if all of it has to be looked at.
+    fn judge_plain(&mut self, attempt: &PlainAttempt<'_>) -> io::Result<Option<PassedAttempt>> {
+        let ordinal = attempt.mark.key.ordinal;
+        let is_meant = match &self.means {
+            MeantTrials::All => true,
+            MeantTrials::Filter(_) => return Ok(None),
+            MeantTrials::Ordinals(ranges) => is_in(ranges, ordinal),
+        };
+        let came_to = match self.judging.judge_plain(attempt)? {
+            Some(Rejudged::Judged(_) | Rejudged::Unchanged) if !is_meant => PassedAs::Nothing,
+            Some(Rejudged::Judged(entry)) => PassedAs::Judged(entry, None),
+            Some(Rejudged::Unchanged) => PassedAs::Unchanged,
+            _ => return Ok(None),
+        };
+        Ok(Some(PassedAttempt {
+            mark: attempt.mark,
+            came_to,
+        }))
     }
 
     /// Judges an attempt.
@@ -123,9 +153,13 @@ impl MeantTrials {
         match self {
             Self::All => true,
             Self::Filter(filter) => filter.means(row, row.outcome != Outcome::Ungraded),
-            Self::Ordinals(ranges) => ranges.iter().any(|range| range.contains(&row.ordinal)),
+            Self::Ordinals(ranges) => is_in(ranges, row.ordinal),
         }
     }
+}
+
+fn is_in(ranges: &[Range<u64>], ordinal: u64) -> bool {
+    ranges.iter().any(|range| range.contains(&ordinal))
 }
 
 /// What is to be told of a trial, if it means something else now.

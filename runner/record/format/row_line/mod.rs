@@ -13,12 +13,13 @@ use serde::{
 };
 
 use super::{
+    numbers::finite,
     row::{Row, RowArtifact, RowCheck, RowDenied, RowLogs, RowOutput, present, version_of},
     row_digest::{LineFingerprint, RowDigest},
     row_parts::{RowError, RowMetric, RowUsage, is_false, is_zero},
     words::{self, WordSchema},
 };
-use crate::model::{CheckVerdict, Outcome};
+use crate::model::{self, CheckVerdict, Outcome};
 
 /// One finished attempt: a line of `index.jsonl`.
 ///
@@ -244,11 +245,17 @@ impl<'a> LineCheck<'a> {
     }
 
     /// The shortest form of a check.
-    pub(in crate::record) fn shortest(check: RowCheck<'a>) -> Self {
-        let has_only_held = matches!(LineCheck::of(&check), LineCheck::Held(_));
+    pub(in crate::record) fn shortest(check: &'a model::Check) -> Self {
+        let has_only_held = check.verdict == CheckVerdict::Pass
+            && finite(check.score).is_none()
+            && check.message.is_none()
+            && check.expected.is_none()
+            && check.actual.is_none()
+            && check.diff.is_none()
+            && check.details.is_none();
         match has_only_held {
-            true => Self::Held(check.name),
-            false => Self::Told(check),
+            true => Self::Held(check.name.as_str().into()),
+            false => Self::Told(RowCheck::new(check)),
         }
     }
 
