@@ -50,7 +50,8 @@ impl MachineAudit {
     }
 
     pub(super) fn joined(&mut self, who: ExecutorId, capacity: Capacity, machine: &MachineName) {
-        if self.there().all(|member| member.machine != *machine) {
+        // The run's own machine is the same whichever of its processes comes.
+        if machine.0.is_some() && self.there().all(|member| member.machine != *machine) {
             self.in_a_row.remove(machine);
         }
         let member = Member {
