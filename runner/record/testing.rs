@@ -15,13 +15,24 @@ use super::{
     Row, RunEntry, RunFilter, RunReader, State, Store, Written, format::row::RowPlace,
 };
 use crate::model::{
-    Actor, Attempt, Check, CheckVerdict, Counts, Digest, Fingerprint, Grants, Limits, Outcome,
+    Actor, Attempt, AttemptError, Check, Counts, Digest, Fingerprint, Grants, Limits, Outcome,
     ProviderId, RunStatus, Stage, TestId, TrialId, Usage, Verdict,
 };
 
 pub(super) const NOW: &str = "2026-11-20T04:39:12.123Z";
 
 pub(crate) fn ignore(_: Written) {}
+
+/// Why there is no verdict of an attempt.
+pub(crate) fn attempt_error() -> AttemptError {
+    AttemptError {
+        class: None,
+        code: "code".into(),
+        message: "message".into(),
+        retry_after: None,
+        fault: None,
+    }
+}
 
 /// The runs of the results root `root`, all of which can be read.
 pub(super) fn list(root: &Path) -> Vec<RunEntry> {
@@ -85,16 +96,7 @@ pub(super) fn entry(ordinal: u64, number: u32, outcome: Outcome) -> Entry {
             number,
             outcome,
             score: None,
-            checks: vec![Check {
-                name: "equals".into(),
-                verdict: CheckVerdict::Pass,
-                score: None,
-                message: None,
-                expected: None,
-                actual: None,
-                diff: None,
-                details: None,
-            }],
+            checks: vec![Check::held("equals")],
             metrics: vec![],
             output: Some("hello".into()),
             verdict: None,

@@ -5,10 +5,7 @@ use std::{
     io::{self, BufRead as _, BufReader},
 };
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use super::{suite::DEFINITION, test_line::read_repeats, whole_file::WholeFile};
+use super::{skimmed_test::SkimmedTest, suite::DEFINITION, whole_file::WholeFile};
 
 /// What the tests of a suite say of themselves, by the ordinals of their trials.
 #[derive(Debug, Default)]
@@ -34,19 +31,6 @@ pub struct TestLabel {
     pub meta: String,
 }
 
-#[derive(Deserialize)]
-struct LabelledLine<'a> {
-    #[serde(borrow, default)]
-    meta: Option<&'a RawValue>,
-    #[serde(borrow)]
-    providers: &'a RawValue,
-    repeat: u32,
-    #[serde(borrow, default)]
-    repeats: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tags: &'a RawValue,
-}
-
 impl TestLabels {
     /// Reads them of the file of a stored suite.
     ///
@@ -58,24 +42,16 @@ impl TestLabels {
         let mut reader = BufReader::with_capacity(1 << 18, WholeFile::new(file));
         let mut line = Vec::new();
         let mut last = (String::new(), String::new());
-        let mut providers = (String::new(), 0);
         while reader.read_until(b'\n', &mut line)? > 0 {
             if !line.starts_with(DEFINITION.as_bytes()) {
-                let text = std::str::from_utf8(&line).map_err(io::Error::other)?;
-                let test: LabelledLine<'_> = serde_json::from_str(text)?;
-                let meta = test.meta.map_or("", RawValue::get);
+                let test = SkimmedTest::read(&line)?;
+                let meta = test.meta.unwrap_or_default();
                 let is_next = labels.ranges.is_empty();
-                if is_next || last.0 != test.tags.get() || last.1 != meta {
-                    last = (test.tags.get().to_owned(), meta.to_owned());
-                    let tags = serde_json::from_str(test.tags.get())?;
-                    labels.begin(tags, meta);
+                if is_next || last.0 != test.tags || last.1 != meta {
+                    last = (test.tags.to_owned(), meta.to_owned());
+                    labels.begin(serde_json::from_str(test.tags)?, meta);
                 }
-                if providers.0 != test.providers.get() {
-                    let places: Vec<u32> = serde_json::from_str(test.providers.get())?;
-                    providers = (test.providers.get().to_owned(), places.len() as u64);
-                }
-                labels.end += providers.1
-                    * read_repeats(test.repeat, test.repeats.map(RawValue::get))?.count();
+                labels.end += test.trials()?;
             }
             line.clear();
         }

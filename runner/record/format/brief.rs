@@ -262,16 +262,17 @@ pub(in crate::record) mod quick {
         number(&mut head, b",\"seq\":")?;
         let session = optional(&mut head, b",\"session\":")?;
         let (.., mut rest) = self::head(line)?;
-        for key in [
-            &b",\"score\":"[..],
-            b",\"verdict\":",
-            b",\"summary\":",
-            b",\"checks\":",
-            b",\"metrics\":",
-            b",\"output\":",
-        ] {
-            skip_key(&mut rest, key)?;
-        }
+        skip_keys(
+            &mut rest,
+            &[
+                b",\"score\":",
+                b",\"verdict\":",
+                b",\"summary\":",
+                b",\"checks\":",
+                b",\"metrics\":",
+                b",\"output\":",
+            ],
+        )?;
         number(&mut rest, b",\"began\":")?;
         let is_end = |byte: u8| matches!(byte, b',' | b'}');
         let duration_ms = take(&mut rest, b",\"ms\":", is_end)?;
@@ -293,6 +294,11 @@ pub(in crate::record) mod quick {
             true => number(rest, key),
             false => Some(1),
         }
+    }
+
+    /// Passes over those of these keys that are there, with their values.
+    pub(in crate::record::format) fn skip_keys(rest: &mut &[u8], keys: &[&[u8]]) -> Option<()> {
+        keys.iter().try_for_each(|key| skip_key(rest, key))
     }
 
     /// Passes over a key and its value, if the key is there.

@@ -208,13 +208,13 @@ mod tests {
 
     use super::RowCells;
     use crate::{
-        model::{AttemptError, CheckVerdict, Metric, Outcome},
+        model::{CheckVerdict, Metric, Outcome},
         record::{
             format::{
                 entry::Entry,
                 row::{Row, RowPlace},
             },
-            testing::entry,
+            testing::{attempt_error, entry},
         },
     };
 
@@ -275,15 +275,7 @@ mod tests {
                 }];
             },
             |entry| entry.attempt.suspended = std::time::Duration::from_secs(1),
-            |entry| {
-                entry.attempt.error = Some(AttemptError {
-                    class: None,
-                    code: "code".into(),
-                    message: "message".into(),
-                    retry_after: None,
-                    fault: None,
-                });
-            },
+            |entry| entry.attempt.error = Some(attempt_error()),
         ];
         for change in changes {
             let (quick, parsed) = both(change);

@@ -38,17 +38,18 @@ impl<'a> PlainAttempt<'a> {
         let output = rest;
         quick::value(&mut rest)?;
         let output = str::from_utf8(&output[..output.len() - rest.len()]).ok()?;
-        for key in [
-            &b",\"began\":"[..],
-            b",\"ms\":",
-            b",\"suspended_ms\":",
-            b",\"worker\":",
-            b",\"usage\":",
-            b",\"denied\":",
-            b",\"artifacts\":",
-        ] {
-            quick::skip_key(&mut rest, key)?;
-        }
+        quick::skip_keys(
+            &mut rest,
+            &[
+                b",\"began\":",
+                b",\"ms\":",
+                b",\"suspended_ms\":",
+                b",\"worker\":",
+                b",\"usage\":",
+                b",\"denied\":",
+                b",\"artifacts\":",
+            ],
+        )?;
         let digests = quick::text(&mut rest, b",\"digests\":\"")?;
         let is_plain = brief.version == VERSION
             && is_settled(brief.mark)
@@ -127,11 +128,11 @@ mod tests {
 
     use super::PlainAttempt;
     use crate::{
-        model::{AttemptError, CheckVerdict, Digest, Metric, Outcome},
+        model::{CheckVerdict, Digest, Metric, Outcome},
         record::{
             Entry, JudgementLine, Mark, Row,
             format::row::{RowLogs, RowPlace},
-            testing::{entry, judgement},
+            testing::{attempt_error, entry, judgement},
         },
     };
 
@@ -194,15 +195,7 @@ mod tests {
             |entry| entry.attempt.output = None,
             |entry| entry.attempt.outcome = Outcome::Skipped,
             |entry| entry.is_final = false,
-            |entry| {
-                entry.attempt.error = Some(AttemptError {
-                    class: None,
-                    code: "code".into(),
-                    message: "message".into(),
-                    retry_after: None,
-                    fault: None,
-                });
-            },
+            |entry| entry.attempt.error = Some(attempt_error()),
         ];
         for (place, change) in changes.into_iter().enumerate() {
             assert_eq!(PlainAttempt::read(&line(change)), None, "{place}");

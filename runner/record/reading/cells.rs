@@ -12,12 +12,15 @@ use super::{
     row_files::RowFiles,
     trial_pages::TrialPages,
 };
-use crate::record::{
-    error::RecordError,
-    format::{
-        cells::RowCells,
-        line::{check_crc, without_return},
-        row::Row,
+use crate::{
+    model::lines_of,
+    record::{
+        error::RecordError,
+        format::{
+            cells::RowCells,
+            line::{check_crc, without_return},
+            row::Row,
+        },
     },
 };
 
@@ -184,7 +187,9 @@ struct LineBlocks {
 }
 
 impl LineBlocks {
-    const BYTES: u64 = 16 * 1024;
+    const BYTES: u64 = 32 * 1024;
+    /// What of the next block is read along, for a line that goes on there.
+    const BEHIND: u64 = 4 * 1024;
     const MOST: usize = 64;
 
     /// The line that begins where a part of the files does.
@@ -195,8 +200,8 @@ impl LineBlocks {
             if self.blocks.len() == Self::MOST {
                 self.blocks.clear();
             }
-            // Lines go on in the next block.
-            let bytes = read(files, begin..part.end.min(begin + 2 * Self::BYTES))?;
+            let end = part.end.min(begin + Self::BYTES + Self::BEHIND);
+            let bytes = read(files, begin..end)?;
             self.blocks.insert(number, bytes);
         }
         let rest = &self.blocks[&number][(part.start - begin) as usize..];
@@ -223,8 +228,11 @@ fn read(files: &RowFiles, part: Range<u64>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The line at the beginning of a text, without its line end.
+/// The line at the beginning of a text, without its line end; `None` if that may be behind the text.
 fn first_line(text: &[u8], is_all: bool) -> Option<&[u8]> {
-    let line = text.split(|byte| *byte == b'\n').next()?;
-    (is_all || line.len() < text.len()).then(|| without_return(line))
+    let line = lines_of(text).next()?;
+    match line.strip_suffix(b"\n") {
+        Some(line) => Some(without_return(line)),
+        None => is_all.then(|| without_return(line)),
+    }
 }

@@ -330,14 +330,8 @@ mod tests {
 
     fn own_check(verdict: CheckVerdict) -> Check {
         Check {
-            name: "equals".into(),
             verdict,
-            score: None,
-            message: None,
-            expected: None,
-            actual: None,
-            diff: None,
-            details: None,
+            ..Check::held("equals")
         }
     }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     judge::judge,
-    model::{Check, CheckVerdict, Digest, ErrorClass, Outcome, chain},
+    model::{Check, Digest, ErrorClass, Outcome, chain},
     record::{
         AttemptKey, JudgementEntry, Mark, PlainAttempt, Row, RowCheck, RunReader, State,
         WrittenAttempt,
@@ -180,16 +180,6 @@ impl Rejudging {
         if expected != Some(attempt.checks) || self.plain.contains(provider) {
             return Ok(None);
         }
-        let checks = held.into_iter().map(|name| Check {
-            name: name.to_owned(),
-            verdict: CheckVerdict::Pass,
-            score: None,
-            message: None,
-            expected: None,
-            actual: None,
-            diff: None,
-            details: None,
-        });
         Ok(Some(Rejudged::Judged(Box::new(JudgementEntry {
             mark: Mark {
                 is_flaky: false,
@@ -198,7 +188,7 @@ impl Rejudging {
             of: attempt.seq,
             before: Some((attempt.mark.outcome, attempt.mark.is_flaky)),
             score: None,
-            checks: checks.collect(),
+            checks: held.into_iter().map(Check::held).collect(),
             own_checks: 0,
             exit_code: None,
             grades: Vec::new(),
