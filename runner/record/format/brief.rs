@@ -136,18 +136,28 @@ pub(in crate::record) fn decode_keys(line: &[u8]) -> Result<(Brief, Cow<'_, str>
 /// Reads keys where they are written, which spares a resumed run of a million rows most of the parsing.
 pub(in crate::record) mod quick {
     use super::{AttemptKey, Brief, BriefKind, Mark, Outcome};
+    use crate::model::json_length;
 
     /// `None` says nothing about a line but that it was not written by this program.
     pub(in crate::record) fn decode(line: &[u8]) -> Option<(Brief, &str)> {
-        head(line).map(|(brief, trial, _)| (brief, trial))
+        head(line).map(|head| (head.brief, head.trial))
     }
 
-    /// The same, and what is behind it in the line.
-    pub(in crate::record) fn head(line: &[u8]) -> Option<(Brief, &str, &[u8])> {
+    /// The first keys of a row.
+    pub(in crate::record) struct RowHead<'a> {
+        pub(in crate::record) brief: Brief,
+        pub(in crate::record) session: u32,
+        pub(in crate::record) trial: &'a str,
+        /// What is behind them in the line.
+        pub(in crate::record) rest: &'a [u8],
+    }
+
+    /// Reads them.
+    pub(in crate::record) fn head(line: &[u8]) -> Option<RowHead<'_>> {
         let mut rest = line;
         let version = number(&mut rest, b"{\"v\":")?;
         let seq = number(&mut rest, b",\"seq\":")?;
-        optional(&mut rest, b",\"session\":")?;
+        let session = optional(&mut rest, b",\"session\":")?;
         let ordinal = number(&mut rest, b",\"ordinal\":")?;
         let trial = text(&mut rest, b",\"trial\":\"")?;
         match version {
@@ -182,7 +192,12 @@ pub(in crate::record) mod quick {
             kind: BriefKind::Attempt,
             mark,
         };
-        Some((brief, trial, rest))
+        Some(RowHead {
+            brief,
+            session: session.try_into().ok()?,
+            trial,
+            rest,
+        })
     }
 
     /// What was measured of an attempt of which there is nothing else to tell.
@@ -250,18 +265,9 @@ pub(in crate::record) mod quick {
         Some((brief, rest))
     }
 
-    /// What a line of version 2 says of an attempt beside its brief, where nothing is told of an error or a denial.
-    pub(in crate::record) struct Told {
-        pub(in crate::record) session: u32,
-        pub(in crate::record) duration_ms: f64,
-    }
-
-    /// Reads that of a line for which there is a brief.
-    pub(in crate::record) fn told(line: &[u8]) -> Option<Told> {
-        let mut head = line.strip_prefix(b"{\"v\":2")?;
-        number(&mut head, b",\"seq\":")?;
-        let session = optional(&mut head, b",\"session\":")?;
-        let (.., mut rest) = self::head(line)?;
+    /// Reads how long an attempt took, in milliseconds, from what is behind the head of a row of version 2, where nothing is
+    /// told of an error or a denial.
+    pub(in crate::record) fn duration(mut rest: &[u8]) -> Option<f64> {
         skip_keys(
             &mut rest,
             &[
@@ -282,13 +288,11 @@ pub(in crate::record) mod quick {
         if rest.starts_with(b",\"denied\":") {
             return None;
         }
-        Some(Told {
-            session: session.try_into().ok()?,
-            duration_ms: duration_ms.parse().ok()?,
-        })
+        duration_ms.parse().ok()
     }
 
     /// Takes a number that is absent where it is 1.
+    #[inline(always)]
     pub(in crate::record::format) fn optional(rest: &mut &[u8], key: &[u8]) -> Option<u64> {
         match rest.starts_with(key) {
             true => number(rest, key),
@@ -303,47 +307,30 @@ pub(in crate::record) mod quick {
 
     /// Passes over a key and its value, if the key is there.
     pub(in crate::record::format) fn skip_key(rest: &mut &[u8], key: &[u8]) -> Option<()> {
+        // Most keys are another one, which their first letter shows.
+        if rest.get(2) != key.get(2) {
+            return Some(());
+        }
         match skip(rest, key) {
             Some(()) => value(rest),
             None => Some(()),
         }
     }
 
-    /// Passes over a JSON value of a line that is JSON.
+    /// Passes over a JSON value.
     pub(in crate::record::format) fn value(rest: &mut &[u8]) -> Option<()> {
-        let (mut at, mut depth) = (0, 0_usize);
-        loop {
-            match rest.get(at)? {
-                b'"' => at = end_of_text(rest, at)?,
-                b'[' | b'{' => depth += 1,
-                b',' | b']' | b'}' if depth == 0 => break,
-                b']' | b'}' => depth -= 1,
-                _ => {}
-            }
-            at += 1;
-        }
-        *rest = &rest[at..];
+        *rest = rest.get(json_length(rest)?..)?;
         Some(())
     }
 
-    /// Where the quote is that ends the text whose first one is at `begin`.
-    fn end_of_text(line: &[u8], begin: usize) -> Option<usize> {
-        let mut at = begin + 1;
-        loop {
-            let is_special = |byte: &u8| matches!(byte, b'"' | b'\\');
-            at += line.get(at..)?.iter().position(is_special)?;
-            if line[at] == b'"' {
-                return Some(at);
-            }
-            at += 2;
-        }
-    }
-
+    // Where a key is known, it is compared as the few words that it is.
+    #[inline(always)]
     pub(in crate::record::format) fn skip(rest: &mut &[u8], key: &[u8]) -> Option<()> {
         *rest = rest.strip_prefix(key)?;
         Some(())
     }
 
+    #[inline(always)]
     pub(in crate::record::format) fn number(rest: &mut &[u8], key: &[u8]) -> Option<u64> {
         skip(rest, key)?;
         let length = rest.iter().position(|byte| !byte.is_ascii_digit())?;
@@ -358,12 +345,14 @@ pub(in crate::record) mod quick {
     }
 
     /// Takes a text without escapes, and its quote.
+    #[inline(always)]
     pub(in crate::record::format) fn text<'a>(rest: &mut &'a [u8], key: &[u8]) -> Option<&'a str> {
         let text = take(rest, key, |byte| matches!(byte, b'"' | b'\\'))?;
         skip(rest, b"\"")?;
         Some(text)
     }
 
+    #[inline(always)]
     fn take<'a>(rest: &mut &'a [u8], key: &[u8], is_end: fn(u8) -> bool) -> Option<&'a str> {
         skip(rest, key)?;
         let length = rest.iter().position(|byte| is_end(*byte))?;

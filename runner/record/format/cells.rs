@@ -6,10 +6,14 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{
-    brief::{Brief, BriefKind, quick},
+    brief::{
+        Brief, BriefKind,
+        quick::{self, RowHead},
+    },
+    judgement::JudgementLine,
     line,
     mark::{AttemptKey, Mark},
-    row::Row,
+    row::{Row, VERSION},
     row_line::{one, parts, yes},
     row_parts::{RowError, RowGrade, RowMetric},
     words,
@@ -49,6 +53,29 @@ pub struct RowCells<'a> {
     pub duration_ms: f64,
     /// The largest sum of the sizes of the guest's memories, in bytes.
     pub peak_memory: u64,
+}
+
+/// What decides state of a line whose checksum is right, and its trial's id, if the line says nothing that not every table has
+/// a column for. `None` says nothing about the line but that there may be more to tell.
+pub(in crate::record) fn without_columns(line: &[u8]) -> Option<(Brief, &str)> {
+    let RowHead {
+        brief,
+        trial,
+        mut rest,
+        ..
+    } = quick::head(line)?;
+    quick::skip_keys(
+        &mut rest,
+        &[
+            b",\"score\":",
+            b",\"verdict\":",
+            b",\"summary\":",
+            b",\"checks\":",
+        ],
+    )?;
+    // Grades stand apart in a line of version 2, and these are where metrics are not.
+    let is_without = rest.starts_with(b",\"output\":") || rest.starts_with(b",\"began\":");
+    (brief.version == VERSION && is_without).then_some((brief, trial))
 }
 
 /// The same keys as the line of a row has.
@@ -103,7 +130,9 @@ impl<'a> RowCells<'a> {
 
     /// Reads them where they are written, of an attempt of which there is no more to tell than of most.
     fn quick(line: &'a [u8]) -> Option<Self> {
-        let (brief, trial, rest) = quick::head(line)?;
+        let RowHead {
+            brief, trial, rest, ..
+        } = quick::head(line)?;
         let measured = quick::measured(rest)?;
         let Mark {
             key,
@@ -156,8 +185,22 @@ impl<'a> RowCells<'a> {
         })
     }
 
+    /// Lets a judgement stand for what the attempt was taken for until then.
+    pub(in crate::record) fn judge(&mut self, by: JudgementLine<'static>) {
+        // As for a row.
+        if by.is_part() && self.is_final {
+            return;
+        }
+        self.is_final = by.is_final;
+        self.outcome = by.outcome;
+        self.is_flaky = by.is_flaky;
+        self.score = by.score;
+        self.grades = by.grades;
+        self.error = by.error;
+    }
+
     /// Those of a row.
-    pub(in crate::record) fn of(row: Row<'static>) -> Self {
+    fn of(row: Row<'static>) -> Self {
         Self {
             version: row.v,
             seq: row.seq,

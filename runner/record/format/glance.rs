@@ -3,11 +3,14 @@
 use serde::Deserialize;
 
 use super::{
-    brief::{Brief, BriefKind, quick},
+    brief::{
+        Brief, BriefKind,
+        quick::{self, RowHead},
+    },
     judgement::JudgementLine,
     line::{self, check_crc},
     mark::{AttemptKey, Mark},
-    row::RowDenied,
+    row::{RowDenied, VERSION},
     row_line::{one, yes},
     row_parts::RowError,
     words,
@@ -65,19 +68,27 @@ impl RowGlance {
 
     /// Reads keys where this program writes them; `None` says nothing about a line.
     pub(in crate::record) fn decode_quickly(line: &[u8]) -> Option<Self> {
-        let (brief, trial) = quick::decode(line)?;
-        let told = quick::told(line)?;
+        let RowHead {
+            brief,
+            session,
+            trial,
+            rest,
+        } = quick::head(line)?;
+        if brief.version != VERSION {
+            return None;
+        }
+        let duration_ms = quick::duration(rest)?;
         Some(Self {
             v: brief.version,
             seq: brief.seq,
-            session: told.session,
+            session,
             ordinal: brief.mark.key.ordinal,
             trial: trial.to_owned(),
             attempt: brief.mark.key.number,
             is_final: brief.mark.is_final,
             outcome: brief.mark.outcome,
             is_flaky: brief.mark.is_flaky,
-            duration_ms: told.duration_ms,
+            duration_ms,
             error: None,
             denied: Vec::new(),
         })

@@ -1,7 +1,10 @@
 //! [`PlainAttempt`]: an attempt of which there is no more to tell than of most, read where its line has it.
 
 use super::{
-    brief::{Brief, BriefKind, quick},
+    brief::{
+        Brief, BriefKind,
+        quick::{self, RowHead},
+    },
     mark::Mark,
     row::VERSION,
     row_digest::RowDigest,
@@ -31,7 +34,12 @@ pub struct PlainAttempt<'a> {
 impl<'a> PlainAttempt<'a> {
     /// Reads it of a line whose checksum is right; `None` says nothing about the line but that there may be more to tell.
     pub(in crate::record) fn read(line: &'a [u8]) -> Option<Self> {
-        let (brief, trial, mut rest) = quick::head(line)?;
+        let RowHead {
+            brief,
+            trial,
+            mut rest,
+            ..
+        } = quick::head(line)?;
         let checks = held(&mut rest)?;
         quick::skip_key(&mut rest, b",\"metrics\":")?;
         quick::skip(&mut rest, b",\"output\":")?;

@@ -6,7 +6,7 @@ use std::{collections::HashMap, io, ops::Range};
 use super::{
     fold::Fold,
     history::{History, NextSession},
-    judgements::Judgements,
+    judgements::{Judged as _, Judgements},
     lines::{LineError, Rows, RowsLine},
     reader::RunReader,
     row_files::RowFiles,
@@ -19,7 +19,7 @@ use crate::{
         format::{
             cells::RowCells,
             line::{check_crc, without_return},
-            row::Row,
+            mark::Mark,
         },
     },
 };
@@ -46,7 +46,8 @@ struct SettledPlace {
 }
 
 impl RunReader {
-    /// Reads all rows once, and finds those that settle their trials now. `kind` says what each is taken for.
+    /// Reads all rows once, and finds those that settle their trials now. `kind` says what each is taken for that may have
+    /// measured something or was graded; the others are taken for 0.
     ///
     /// # Errors
     ///
@@ -70,12 +71,12 @@ impl RunReader {
                     fold.row(judgement);
                     continue;
                 }
-                Ok(RowsLine::Attempt(())) => read_cells(&rows, &mut fold, &mut |cells| {
-                    if cells.is_final && cells.ordinal < planned {
-                        *places.slot(cells.ordinal) = SettledPlace {
+                Ok(RowsLine::Attempt(())) => read_cells(&rows, &mut fold, &mut |mark, cells| {
+                    if mark.is_final && mark.key.ordinal < planned {
+                        *places.slot(mark.key.ordinal) = SettledPlace {
                             at: at.start,
-                            attempt: cells.attempt,
-                            kind: kind(cells),
+                            attempt: mark.key.number,
+                            kind: cells.map_or(0, &mut kind),
                         };
                     }
                 }),
@@ -105,22 +106,25 @@ impl RunReader {
     }
 }
 
+/// Takes a row for the fold, and hands over what it means now, with its cells if it may need more columns than every table has.
 fn read_cells(
     rows: &Rows<()>,
     fold: &mut Fold<'_>,
-    settle: &mut impl FnMut(&RowCells<'_>),
+    settle: &mut impl FnMut(Mark, Option<&RowCells<'_>>),
 ) -> Result<(), LineError> {
-    let cells = rows.cells()?;
-    let written = cells.brief();
-    let place = (written.seq, written.mark.key);
-    match rows.judgement_at(place)? {
-        None => settle(&cells),
-        Some(by) => {
-            let mut row = rows.row_as_written()?;
-            row.judge(by);
-            settle(&RowCells::of(row));
-        }
+    if let Some((written, trial)) = rows.without_columns()
+        && rows
+            .judgement_at((written.seq, written.mark.key))?
+            .is_none()
+    {
+        settle(written.mark, None);
+        fold.named_row((written, trial));
+        return Ok(());
     }
+    let mut cells = rows.cells()?;
+    let written = cells.brief();
+    rows.judge(&mut cells)?;
+    settle(cells.brief().mark, Some(&cells));
     fold.named_row((written, &*cells.trial));
     Ok(())
 }
@@ -155,20 +159,13 @@ impl SettledRows {
                 continue;
             };
             let line = blocks.line(&self.files, place.at..self.end)?;
-            let cells = RowCells::decode(line).map_err(io::Error::other)?;
-            let brief = cells.brief();
-            let judgement = match &self.judgements {
-                Some(judgements) => judgements.of((brief.seq, brief.mark.key))?,
-                None => None,
-            };
-            match judgement {
-                None => each(ordinal, Some(&cells))?,
-                Some(by) => {
-                    let mut row = Row::decode(line).map_err(io::Error::other)?;
-                    row.judge(by);
-                    each(ordinal, Some(&RowCells::of(row)))?;
-                }
+            let mut cells = RowCells::decode(line).map_err(io::Error::other)?;
+            if let Some(judgements) = &self.judgements
+                && let Some(by) = judgements.of(cells.place())?
+            {
+                cells.judge(by);
             }
+            each(ordinal, Some(&cells))?;
         }
         Ok(())
     }

@@ -1,11 +1,8 @@
 //! [`RunColumns`]: a few bytes of each line of a run, by which pages of its trials are found without reading it anew.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    io,
-};
+use std::{collections::HashMap, io, num::NonZeroU32};
 
-use super::{read_line::LineEnd, reader::RunReader, row_files::RowLines};
+use super::{read_line::LineEnd, reader::RunReader, row_files::RowLines, trial_pages::TrialPages};
 use crate::{
     model::{Counts, ErrorClass, Outcome},
     record::{
@@ -26,14 +23,41 @@ pub struct RunColumns {
     dir: RunDir,
     rows: RowLines,
     lines: Vec<LineColumn>,
-    /// By ordinal: the line that settles the trial.
-    // A tree, because a foreign row may name any place of a plan of any size: memory goes by the rows that are there.
-    settled: BTreeMap<u32, u32>,
+    settled: SettledLines,
     /// The lines of the attempts that may still be judged, by their numbers in the run.
     numbers: HashMap<u64, u32>,
     counts: Counts,
     /// The names of the providers, as they have come.
     providers: Vec<String>,
+}
+
+/// By ordinal: the line that settles the trial.
+#[derive(Default)]
+struct SettledLines(TrialPages<Option<NonZeroU32>>);
+
+impl SettledLines {
+    /// Notes a line, and tells which one settled the trial before.
+    fn insert(&mut self, ordinal: u32, line: u32) -> Option<u32> {
+        // They are counted from 1 in it, so that a place takes no more than a number does.
+        let counted = NonZeroU32::MIN.saturating_add(line);
+        let before = self.0.slot(ordinal.into()).replace(counted);
+        before.map(|before| before.get() - 1)
+    }
+
+    fn get(&self, ordinal: u64) -> Option<u32> {
+        let counted = (*self.0.get(ordinal)?)?;
+        Some(counted.get() - 1)
+    }
+
+    /// In the order of the plan.
+    fn lines(&self) -> impl Iterator<Item = u32> {
+        let places = self.0.iter();
+        places.filter_map(|(_, counted)| Some((*counted)?.get() - 1))
+    }
+
+    fn memory(&self) -> usize {
+        self.0.made() * size_of::<Option<NonZeroU32>>()
+    }
 }
 
 /// What is kept of a line.
@@ -74,7 +98,7 @@ impl RunColumns {
             dir,
             rows,
             lines: Vec::new(),
-            settled: BTreeMap::new(),
+            settled: SettledLines::default(),
             numbers: HashMap::new(),
             counts: Counts {
                 planned,
@@ -230,8 +254,8 @@ impl RunColumns {
 
     /// What a trial came to, if it is settled.
     pub fn outcome(&self, ordinal: u64) -> Option<Outcome> {
-        let line = self.settled.get(&u32::try_from(ordinal).ok()?)?;
-        Some(self.line(*line).outcome)
+        let line = self.settled.get(ordinal)?;
+        Some(self.line(line).outcome)
     }
 
     /// The names of the providers that have rows.
@@ -260,15 +284,15 @@ impl RunColumns {
     pub fn settled(&self, rev: u64) -> Vec<u32> {
         let rev = usize::try_from(rev).unwrap_or(usize::MAX);
         if rev >= self.lines.len() {
-            return self.settled.values().copied().collect();
+            return self.settled.lines().collect();
         }
-        let mut settled = BTreeMap::new();
+        let mut settled = SettledLines::default();
         for (line, column) in (0_u32..).zip(&self.lines[..rev]) {
             if let Some(ordinal) = column.ordinal.filter(|_| column.is_final) {
                 settled.insert(ordinal, line);
             }
         }
-        settled.into_values().collect()
+        settled.lines().collect()
     }
 
     /// Reads what a line says: an attempt, as this line has judged it.
@@ -297,8 +321,7 @@ impl RunColumns {
     /// About how much memory it takes, in bytes.
     pub fn memory(&self) -> usize {
         self.lines.capacity() * size_of::<LineColumn>()
-            // Nodes of a tree are about half full.
-            + self.settled.len() * 2 * size_of::<(u32, u32)>()
+            + self.settled.memory()
             + self.numbers.capacity() * size_of::<(u64, u32)>()
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     model::Outcome,
     record::format::{
         brief::{self, BriefKind},
+        cells::RowCells,
         glance::RowGlance,
         judgement::{JudgementLine, is_judgement},
         mark::AttemptKey,
@@ -51,6 +52,17 @@ pub(in crate::record) trait Judged {
 }
 
 impl Judged for Row<'static> {
+    fn place(&self) -> (u64, AttemptKey) {
+        let brief = self.brief();
+        (brief.seq, brief.mark.key)
+    }
+
+    fn judge(&mut self, by: JudgementLine<'static>) {
+        Self::judge(self, by);
+    }
+}
+
+impl Judged for RowCells<'_> {
     fn place(&self) -> (u64, AttemptKey) {
         let brief = self.brief();
         (brief.seq, brief.mark.key)
@@ -348,7 +360,8 @@ mod tests {
             })
             .unwrap();
         let (_, by_row) = reader.settled(of_row, ignore).unwrap();
-        assert!(settled.kinds().eq([1, 1, 1]));
+        // The first one has measured nothing and was not judged again.
+        assert_eq!(settled.kinds().collect::<Vec<_>>(), [0, 1, 1]);
         assert!(by_row.into_iter().eq(by_cells.iter().cloned()));
         assert_eq!(by_cells.into_iter().flatten().count(), 3);
         let mut counts = state.counts();

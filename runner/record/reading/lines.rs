@@ -13,7 +13,7 @@ use crate::record::{
     disk::layout::RunDir,
     format::{
         brief::{self, Brief},
-        cells::RowCells,
+        cells::{self, RowCells},
         judgement::{JudgementLine, is_judgement},
         mark::AttemptKey,
         row::Row,
@@ -140,6 +140,11 @@ impl<T> Rows<T> {
     /// What of that row a table has cells for, as its own line says.
     pub(in crate::record) fn cells(&self) -> Result<RowCells<'_>, LineError> {
         RowCells::decode(&self.line).map_err(|problem| self.damaged(problem))
+    }
+
+    /// What of that row decides state, and its trial's id, if it says nothing that not every table has a column for.
+    pub(in crate::record) fn without_columns(&self) -> Option<(Brief, &str)> {
+        cells::without_columns(&self.line)
     }
 
     /// All of the judgement that the item before has a part of.

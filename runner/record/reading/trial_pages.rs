@@ -52,6 +52,11 @@ impl<T: Default> TrialPages<T> {
         made.map(|(first, _)| first..first + PAGE as u64).collect()
     }
 
+    /// How many values were made.
+    pub(in crate::record) fn made(&self) -> usize {
+        self.pages.iter().flatten().count() * PAGE
+    }
+
     /// Takes the page that begins at a place, and leaves nothing there.
     pub(in crate::record) fn take_page(&mut self, first: u64) -> Option<Box<[T]>> {
         let (page, 0) = split(first)? else {

@@ -102,7 +102,8 @@ export async function showRuns(address, { place, go, server }) {
     // What is in sight comes first.
     const isFirst = !rows.size && runs.length > FIRST;
     const mine = turn;
-    if (isFirst) setTimeout(() => { if (mine === turn) draw(answer); });
+    // Once those are painted.
+    if (isFirst) requestAnimationFrame(() => setTimeout(() => { if (mine === turn) draw(answer); }));
     const lines = (isFirst ? runs.slice(0, FIRST) : runs).map((run) => {
       let row = rows.get(run.run);
       if (!row) {
