@@ -1,6 +1,8 @@
 //! [`read_line`]: one line of whatever is in a file of rows.
 
-use std::io::{self, BufRead, Read as _};
+use std::io::{self, BufRead};
+
+use memchr::memchr;
 
 use crate::record::format::line::{self, MAX_LINE_BYTES};
 
@@ -31,15 +33,15 @@ pub(in crate::record) fn read_line(
 }
 
 fn read_to_newline(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<ReadLine> {
-    const MOST: u64 = MAX_LINE_BYTES as u64 + 1;
-    let mut piece = file.by_ref().take(MOST).read_until(b'\n', line)? as u64;
-    let mut bytes = piece;
+    const MOST: usize = MAX_LINE_BYTES + 1;
+    let mut piece = read_piece(file, line, MOST)?;
+    let mut bytes = piece as u64;
     let mut is_whole = line.pop_if(|last| *last == b'\n').is_some();
     // What is too long is passed over in pieces.
     while !is_whole && piece == MOST {
         let mut more = Vec::new();
-        piece = file.by_ref().take(MOST).read_until(b'\n', &mut more)? as u64;
-        bytes += piece;
+        piece = read_piece(file, &mut more, MOST)?;
+        bytes += piece as u64;
         is_whole = more.ends_with(b"\n");
     }
     let end = match is_whole {
@@ -47,4 +49,25 @@ fn read_to_newline(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Re
         false => LineEnd::File,
     };
     Ok(ReadLine { end, bytes })
+}
+
+/// Reads up to a newline, or at most so many bytes; how many there were.
+// As `read_until` does, which looks for the newline in twice the time.
+fn read_piece(file: &mut impl BufRead, line: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    let mut read = 0;
+    loop {
+        let bytes = match file.fill_buf() {
+            Ok(bytes) => &bytes[..bytes.len().min(most - read)],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let newline = memchr(b'\n', bytes);
+        let taken = newline.map_or(bytes.len(), |place| place + 1);
+        line.extend_from_slice(&bytes[..taken]);
+        file.consume(taken);
+        read += taken;
+        if newline.is_some() || taken == 0 || read == most {
+            return Ok(read);
+        }
+    }
 }
