@@ -33,8 +33,10 @@ impl Process {
         (self.variable)(name).filter(|value| !value.is_empty())
     }
 
+    /// The same as text. One that is none is told by its reader as what it looks like, and not passed over.
     fn text(&self, name: &str) -> Option<String> {
-        self.variable(name)?.into_string().ok()
+        let value = self.variable(name)?;
+        Some(value.to_string_lossy().into_owned())
     }
 
     /// Where compiled plugins are kept; `None` leaves it to the results root.

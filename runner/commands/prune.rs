@@ -1,6 +1,11 @@
 //! `runner prune`.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use miette::miette;
 
 use super::Context;
 use crate::{
@@ -15,10 +20,9 @@ use crate::{
 /// Deletes what the policies name, or says what would be deleted.
 pub(super) fn prune(args: &PruneArgs, context: &Context) -> Result<ExitStatus, Error> {
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
-    let named = |run: &String| store.find(run).map(|run| run.id);
-    let runs: Result<BTreeSet<RunId>, _> = args.runs.iter().map(named).collect();
+    let runs: Result<BTreeSet<RunId>, _> = args.runs.iter().map(|run| named(&store, run)).collect();
     let mut policy = PrunePolicy {
-        runs: runs.map_err(Error::find)?,
+        runs: runs?,
         statuses: args.status.clone(),
         older_than: args.older_than,
         keep_last: args.keep_last,
@@ -34,4 +38,35 @@ pub(super) fn prune(args: &PruneArgs, context: &Context) -> Result<ExitStatus, E
     let pruned = session::prune(&store, &policy, mode, context.now()).map_err(Error::record)?;
     output::print_pruned(&pruned, &store, args.json, &context.output);
     Ok(pruned.exit)
+}
+
+/// The run with this name, if it is one of this results root and no link to one.
+fn named(store: &Store, name: &str) -> Result<RunId, Error> {
+    let run = store.find(name).map_err(Error::find)?;
+    let place = match name.contains('/') {
+        true => PathBuf::from(name),
+        false => store.root().join(name),
+    };
+    if place.is_symlink() {
+        return Err(Error::usage(miette!(
+            help = "name the run itself, or delete the link with `rm`",
+            "`{name}` is a symbolic link to `{}`",
+            run.dir.display()
+        )));
+    }
+    let root = run.dir.parent().unwrap_or(&run.dir);
+    match is_same_directory(root, store.root()) {
+        true => Ok(run.id),
+        false => Err(Error::usage(miette!(
+            help = format!("`runner prune --results {}` deletes it", root.display()),
+            "run `{}` is not in `{}`",
+            run.id.as_str(),
+            store.root().display()
+        ))),
+    }
+}
+
+fn is_same_directory(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| fs_err::canonicalize(path).ok();
+    real(one) == real(other)
 }

@@ -131,7 +131,10 @@ pub enum RecordError {
         path: PathBuf,
     },
     /// A directory was named for a run, and its name cannot be a run's id.
-    #[error("`{path}` does not end in a name for a run")]
+    #[error(
+        "`{path}` does not end in a name that a run can have: `latest` is the newest one, and `queue`, `store`, `lost+found` \
+         and all that begin with `runner.` are something else in a results root"
+    )]
     NoName {
         /// The directory.
         path: PathBuf,

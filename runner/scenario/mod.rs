@@ -5,6 +5,7 @@
 mod attachments;
 mod budgets;
 mod check;
+mod csv_quotes;
 mod definition;
 mod describe;
 mod error;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{
     Problem,
     check::{self, At},
+    csv_quotes::CsvQuotes,
     files::ListFormat,
     keys,
     raw::{Document, Lines},
@@ -70,7 +71,8 @@ fn json(text: &str, visit: &mut Visit<'_>) {
 }
 
 fn csv(path: &Path, visit: &mut Visit<'_>) -> io::Result<()> {
-    let mut reader = csv::Reader::from_reader(fs_err::File::open(path)?);
+    let file = CsvQuotes::new(fs_err::File::open(path)?);
+    let mut reader = csv::Reader::from_reader(file);
     let headers = match reader.headers() {
         Ok(headers) => headers.clone(),
         Err(error) => return csv_error(error, visit),
@@ -87,7 +89,12 @@ fn csv(path: &Path, visit: &mut Visit<'_>) -> io::Result<()> {
     let mut record = csv::StringRecord::new();
     loop {
         match reader.read_record(&mut record) {
-            Ok(false) => return Ok(()),
+            Ok(false) => {
+                if let Some((line, problem)) = reader.get_ref().problem() {
+                    visit(Some(line), Err(problem.to_owned()));
+                }
+                return Ok(());
+            }
             Ok(true) => {
                 let cells = headers.iter().zip(&record);
                 let cells = cells.map(|(header, cell)| (header.to_owned(), cell.into()));

@@ -7,6 +7,7 @@ mod sections;
 use std::path::PathBuf;
 
 use owo_colors::OwoColorize as _;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::{
     Output, failure, format, grants,
@@ -37,7 +38,8 @@ pub fn page_text(page: &TrialPage, is_full: bool, width: Option<usize>) -> Strin
         sections.lines("attempts", &table);
     }
     if let Some(command) = &page.command {
-        sections.lines("make such an attempt again", &format::visible_line(command));
+        let command = shell_lines(&format::visible_line(command), width);
+        sections.lines("make such an attempt again", &command);
     }
     sections.finish()
 }
@@ -217,4 +219,49 @@ fn add_files(sections: &mut Sections, title: &str, files: &[PageFile]) {
         ]);
     }
     sections.table(title, table);
+}
+/// A command in lines that a shell takes for one, where it is too long for a line: what is copied from a terminal has the ends
+/// of lines that it was broken into.
+fn shell_lines(command: &str, width: Option<usize>) -> String {
+    if width.is_none_or(|width| command.width() + 2 <= width) {
+        return command.to_owned();
+    }
+    let mut lines = String::with_capacity(command.len());
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for (at, character) in command.char_indices() {
+        let rest = &command[at..];
+        let begins_part = rest.starts_with(" --") || rest.starts_with(" | ");
+        match character {
+            ' ' if begins_part && !is_quoted => lines.push_str(" \\\n  "),
+            other => lines.push(other),
+        }
+        is_quoted ^= character == '\'' && !is_escaped;
+        is_escaped = character == '\\' && !is_quoted && !is_escaped;
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shell_lines;
+
+    #[test]
+    fn a_long_command_is_broken_where_a_shell_goes_on() {
+        let command = r#"runner show a --open input | runner plugin run p --input '[1, "it'\''s --x | y"]' --seed 3 -- --z"#;
+        let lines = shell_lines(command, Some(60));
+        let expected = r#"runner show a \
+  --open input \
+  | runner plugin run p \
+  --input '[1, "it'\''s --x | y"]' \
+  --seed 3 \
+  -- \
+  --z"#;
+        assert_eq!(lines, expected);
+        assert_eq!(lines.replace(" \\\n  ", " "), command);
+        assert_eq!(shell_lines(command, None), command);
+        assert_eq!(
+            shell_lines("runner plugin run p", Some(21)),
+            "runner plugin run p"
+        );
+    }
 }

@@ -15,6 +15,10 @@ use crate::model::{Digest, StopMode};
 const GROUP: &str = ".group-";
 /// How the name of a request to end a group ends.
 const ENDING: &str = ".end";
+/// What people call the newest run.
+pub(in crate::record) const LATEST: &str = "latest";
+/// What file systems have in their own roots, where nobody but the administrator may look.
+pub(in crate::record) const NO_RUN: &str = "lost+found";
 
 /// The id of a run: the name of its directory, `YYYY-MM-DD_HH-MM-SS-mmm-<8 hex>` in UTC, so that names sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -389,6 +393,19 @@ impl RunDir {
             .join("artifacts")
             .join((ordinal / 1000).to_string())
             .join(format!("{ordinal}-{attempt}"))
+    }
+}
+
+impl RunDir {
+    /// The id of a run in it, which is its name; `None` if that is no text, or stands for something else in a results root.
+    pub(in crate::record) fn id(&self) -> Option<RunId> {
+        let name = self.path().file_name()?.to_str()?;
+        let kept = kept_in_root(self.root().path());
+        let is_taken = kept.iter().any(|(_, path)| path.file_name() == self.path().file_name())
+            // The database has files beside it.
+            || name.starts_with("runner.")
+            || [LATEST, NO_RUN].contains(&name);
+        (!is_taken && !name.contains(char::is_control)).then(|| RunId::of_directory(name))
     }
 }
 

@@ -115,6 +115,9 @@ fn fill(
     now: Timestamp,
 ) -> Result<(), RecordError> {
     let failed = || RecordError::io("write the merged run");
+    let id = RunDir::new(into).id().ok_or_else(|| RecordError::NoName {
+        path: into.to_owned(),
+    })?;
     pass("directory").map_err(failed())?;
     let content = add_content(store, shards, now)?;
     pass("content").map_err(failed())?;
@@ -140,10 +143,6 @@ fn fill(
     rows.finish().map_err(failed())?;
     pass("rows").map_err(failed())?;
 
-    let name = into.file_name().and_then(|name| name.to_str());
-    let id = RunId::of_directory(name.ok_or_else(|| RecordError::NoName {
-        path: into.to_owned(),
-    })?);
     let manifest = manifest::merged(&id, shards, &own_places, &offsets, sources);
     for shard in shards {
         shard.check_unchanged()?;

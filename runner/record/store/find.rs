@@ -10,7 +10,10 @@ use super::{
     short::ShortIds,
 };
 use crate::record::{
-    disk::{layout::RunDir, stamp::Stamp},
+    disk::{
+        layout::{LATEST, RunDir},
+        stamp::Stamp,
+    },
     error::RecordError,
     format::manifest::Manifest,
     reading::run_entry::RunEntry,
@@ -68,7 +71,7 @@ impl Store {
         let runs = self.runs(&RunFilter::default())?.runs;
         let mut members: Vec<RunEntry> = runs
             .into_iter()
-            .filter(|run| run.id.as_str().contains(name))
+            .filter(|run| means(name, run.id.as_str()))
             .collect();
         let group = members.first().and_then(|run| run.id.group());
         let Some(group) = group.filter(|group| group.contains(name)) else {
@@ -84,7 +87,7 @@ impl Store {
     /// Finds the directory of a run as [`Store::find`] does, and does not read what is in it.
     pub(crate) fn locate(&self, run: &str) -> Result<PathBuf, FindError> {
         let path = Path::new(run);
-        let is_path = run.contains('/') || run.starts_with('.');
+        let is_path = run.contains('/') || [".", ".."].contains(&run);
         if is_path {
             return self.locate_directory(path, run);
         }
@@ -123,11 +126,11 @@ impl Store {
             return Ok(run.to_owned());
         }
         let names = self.names()?;
-        if run == "latest" {
+        if run == LATEST {
             let latest = names.first().cloned();
             return latest.ok_or_else(|| self.unknown(run, &names));
         }
-        let matching: Vec<&String> = names.iter().filter(|name| name.contains(run)).collect();
+        let matching: Vec<&String> = names.iter().filter(|name| means(run, name)).collect();
         match matching[..] {
             [] => Err(self.unknown(run, &names)),
             [name] => Ok(name.clone()),
@@ -179,6 +182,11 @@ fn newest(candidates: &[String]) -> String {
 fn listed(introduction: &str, candidates: &[String]) -> String {
     let names: Vec<String> = candidates.iter().map(|name| format!("`{name}`")).collect();
     format!("{introduction} {}", names.join(", "))
+}
+
+/// Tells whether a part of an id means this one. An empty one is mostly a variable of a script that was not set, and means none.
+fn means(part: &str, id: &str) -> bool {
+    !part.is_empty() && id.contains(part)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::{
     model::cores,
     record::{
         disk::{
-            layout::RunDir,
+            layout::{NO_RUN, RunDir},
             stamp::{self, Stamp},
         },
         error::RecordError,
@@ -22,8 +22,6 @@ use crate::{
     },
 };
 
-/// What file systems have in their own roots, where nobody but the administrator may look.
-const NO_RUN: &str = "lost+found";
 /// How many directories a thread looks at before it takes more: as many as take a millisecond or two.
 const PART: usize = 256;
 

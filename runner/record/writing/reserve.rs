@@ -45,10 +45,9 @@ fn take(
     root_lock: Arc<Lock>,
     now: Timestamp,
 ) -> Result<Option<ReservedDirectory>, RecordError> {
-    let name = dir.path().file_name().and_then(|name| name.to_str());
-    let id = RunId::of_directory(name.ok_or_else(|| RecordError::NoName {
+    let id = dir.id().ok_or_else(|| RecordError::NoName {
         path: dir.path().to_owned(),
-    })?);
+    })?;
     match modes::create_directory(dir.path(), false) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(RecordError::io("create a run directory")(error));

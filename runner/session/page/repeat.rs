@@ -6,7 +6,7 @@ use super::find::FoundTrial;
 use crate::{
     model::{
         Digest, FsGrant, FsMode, Grant, Grants, LimitUnit, Limits, ShownDuration, bundled_name,
-        quoted,
+        escape_json, quoted,
     },
     record::{ManifestProvider, RunReader},
     scenario::{
@@ -38,14 +38,14 @@ pub(super) fn command(
     if is_long {
         flag("--input", "-".to_owned());
     } else if &*test.input != "null" {
-        flag("--input", test.input.to_string());
+        flag("--input", visible_json(&test.input));
     }
     if provider
         .config
         .as_object()
         .is_some_and(|config| !config.is_empty())
     {
-        flag("--config", provider.config.to_string());
+        flag("--config", visible_json(&provider.config.to_string()));
     }
     for file in &*test.files {
         let path = text(&reader.content().path(file.sha256));
@@ -180,6 +180,13 @@ fn call(
         words.extend(provider.args.iter().map(|template| template.text()));
     }
     words
+}
+
+/// JSON in which nothing steers a terminal, so that what is seen of it is what it is.
+fn visible_json(json: &str) -> String {
+    let mut json = json.as_bytes().to_vec();
+    escape_json(&mut json, 0);
+    String::from_utf8_lossy(&json).into_owned()
 }
 
 fn text(path: &Path) -> String {

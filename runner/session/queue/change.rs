@@ -241,7 +241,8 @@ fn shown(queue: &RunQueue, request: &QueuedRequest) -> Result<QueuedRun, Error> 
 
 /// Finds a request that nobody is starting, by its id or a part of it that no other has.
 fn find(state: &QueueState, store: &Store, id: &str) -> Result<QueuedRequest, Error> {
-    let has_name = |request: &&QueuedRequest| request.id.contains(id);
+    // An empty one is mostly a variable of a script that was not set, and means none.
+    let has_name = |request: &&QueuedRequest| !id.is_empty() && request.id.contains(id);
     let mut idle = state.waiting.iter().chain(&state.refused).filter(has_name);
     let root = store.root().display();
     match (idle.next(), idle.next()) {
