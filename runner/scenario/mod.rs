@@ -7,6 +7,7 @@ mod budgets;
 mod check;
 mod definition;
 mod describe;
+mod division;
 mod error;
 mod expect;
 mod expectations;
