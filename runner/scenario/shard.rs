@@ -151,6 +151,8 @@ impl SuitePart {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use proptest::prelude::*;
 
     use super::Shard;
@@ -191,6 +193,12 @@ mod tests {
         ) {
             let whole = suite(&repeats);
             let all = trials(&whole);
+            let mut shards = Vec::new();
+            let number = NonZeroU32::new(count).unwrap();
+            whole.each_shard(number, &PROVIDERS, |shard| shards.push(shard)).unwrap();
+            let of_all = all.iter().map(|trial| Shard::of(trial, number));
+            prop_assert!(of_all.eq(shards));
+            prop_assert!(whole.each_shard(number, &PROVIDERS[..1], |_| ()).is_err());
             for index in 1..=count {
                 let shard = Shard::new(index, count).unwrap();
                 let part = whole.part(shard, &PROVIDERS).unwrap();

@@ -175,3 +175,65 @@ impl BatchLine<'_> {
         self.has_newline() && self.written.len() == self.line.len() + 1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::RowBatches;
+    use crate::record::{
+        disk::layout::RunDir,
+        format::line::MAX_LINE_BYTES,
+        reading::{
+            read_line::LineEnd,
+            row_files::{RowFiles, RowLines},
+        },
+    };
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn lines_are_those_that_are_read_one_after_the_other(
+            files in prop::collection::vec(
+                prop::collection::vec(
+                    (
+                        prop_oneof![8 => 0..300_usize, 2 => 60_000..140_000_usize, 1 => 2 * MAX_LINE_BYTES..3 * MAX_LINE_BYTES],
+                        prop::sample::select(vec!["\n", "\n", "\n", "\r\n"]),
+                    ),
+                    0..12,
+                ),
+                1..4,
+            ),
+            are_cut in prop::collection::vec(any::<bool>(), 4),
+        ) {
+            let directory = tempfile::tempdir().unwrap();
+            let dir = RunDir::new(directory.path());
+            for ((number, lines), is_cut) in (1..).zip(&files).zip(are_cut) {
+                let mut text = String::new();
+                for (place, (length, end)) in lines.iter().enumerate() {
+                    text.extend([&"abcdefghijkl"[place..=place].repeat(*length), *end]);
+                }
+                if is_cut {
+                    text += "torn";
+                }
+                fs_err::write(dir.row_file(number), text).unwrap();
+            }
+            let (mut expected, mut line) = (Vec::new(), Vec::new());
+            let mut lines = RowLines::open(&dir).unwrap();
+            while let Some(LineEnd::Newline) = lines.next(&mut line).unwrap() {
+                expected.push((line.clone(), lines.number()));
+            }
+            let mut read = Vec::new();
+            for batch in RowBatches::open(&RowFiles::open(&dir).unwrap(), u64::MAX) {
+                let batch = batch.unwrap();
+                let lines = batch.ended_lines();
+                read.extend(lines.map(|line| (line.line.to_owned(), line.number)));
+                let plain: Vec<_> = batch.lines().filter(|line| line.ends_as_written()).collect();
+                for line in plain {
+                    prop_assert_eq!(line.written, [line.line, b"\n"].concat());
+                }
+            }
+            prop_assert!(read == expected);
+        }
+    }
+}

@@ -324,6 +324,37 @@ mod tests {
     }
 
     #[test]
+    fn all_are_added_or_it_is_said_which_is_not_what_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("store");
+        let mut content = ContentStore::open(root.clone()).unwrap();
+        let blob = |number: u32| {
+            let bytes = number.to_string();
+            Blob {
+                digest: Digest::of(bytes.as_bytes()),
+                source: BlobSource::Bytes(bytes.into()),
+            }
+        };
+        let mut blobs: Vec<_> = (0..40).map(blob).collect();
+        content.add_all(&blobs[..20], SystemTime::now()).unwrap();
+        content.add_all(&blobs, SystemTime::now()).unwrap();
+        content.sync().unwrap();
+        for (number, blob) in blobs.iter().enumerate() {
+            let entry = layout::content_entry(&root, blob.digest);
+            assert_eq!(fs_err::read_to_string(entry).unwrap(), number.to_string());
+        }
+        let path = directory.path().join("changed");
+        fs_err::write(&path, "something else").unwrap();
+        blobs[7].digest = Digest::of(b"changed");
+        blobs[7].source = BlobSource::File(path.clone());
+        let error = content.add_all(&blobs, SystemTime::now()).unwrap_err();
+        assert!(
+            matches!(&error, RecordError::Changed { path: changed, .. } if *changed == path),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn what_is_not_what_its_name_says_is_replaced_whatever_it_is() {
         let directory = tempfile::tempdir().unwrap();
         let mut content = ContentStore::open(directory.path().join("store")).unwrap();
