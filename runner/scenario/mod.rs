@@ -8,6 +8,7 @@ mod check;
 mod csv_quotes;
 mod definition;
 mod describe;
+mod division;
 mod error;
 mod expect;
 mod expectations;

@@ -94,7 +94,8 @@ impl Found {
             }
             problem.to_string()
         };
-        for path in &request.shards {
+        let found = ShardRun::look_at_all(&request.shards).map_err(Error::record)?;
+        for (path, found) in request.shards.iter().zip(found) {
             let mut shard = MergedShard {
                 path: path.clone(),
                 shard: None,
@@ -102,7 +103,7 @@ impl Found {
                 done: 0,
                 problems: Vec::new(),
             };
-            match ShardRun::look(path).map_err(Error::record)? {
+            match found {
                 Ok(run) => {
                     let counts = run.counts();
                     shard.shard = Some(run.shard().index());

@@ -361,6 +361,62 @@ fn a_task_that_is_queued_again_goes_on_where_it_was() {
         .says(&["`--shard` is not given"]);
 }
 
+/// More rows than are read at once, some of them with what was said, in more than one file.
+#[cfg(debug_assertions)]
+#[test]
+fn rows_keep_their_order_and_what_was_said_however_many_there_are() {
+    let (plain, saying) = (900, 60);
+    let long = "x".repeat(600);
+    let table = format!(
+        "plain | {{ do = \"echo\", value = \"{long}\" }}\nsaying | {{ do = \"flood-log\", count = 1, bytes = 20 }}"
+    );
+    let scenario = tests(&table);
+    let scenario = scenario.replacen("input", &format!("repeat = {plain}\ninput"), 1);
+    let (before, saying_test) = scenario.rsplit_once("input").unwrap();
+    let runner = Runner::hostile(&format!("{before}repeat = {saying}\ninput{saying_test}"));
+    let shards = run_shards(&runner, 2);
+    let dirs = shards.iter().map(String::as_str);
+    let args: Vec<_> = ["merge", "--into", "merged/whole"]
+        .into_iter()
+        .chain(dirs)
+        .collect();
+    runner
+        .start_failing(&args, "full=300000")
+        .finish()
+        .expect(0);
+    verify(&runner, "merged/whole");
+    let run = merged(&runner);
+    assert!(runner.path("merged/whole/index.seal-2").exists());
+    let mut trials = BTreeMap::new();
+    for (row, seq) in run.lines().iter().zip(1..) {
+        assert_eq!(row["seq"], seq);
+        let ordinal = row["ordinal"].as_u64().unwrap();
+        let logs = &row["logs"];
+        if ordinal >= plain {
+            let number = |key: &str| usize::try_from(logs[key].as_u64().unwrap()).unwrap();
+            let session = row["session"].as_u64().unwrap_or(1);
+            let said = run.read(&format!("logs-{session}-{}.jsonl", number("file")));
+            let said = &said[number("at")..][..number("bytes")];
+            let said: Value = serde_json::from_str(said).unwrap();
+            assert_eq!(said["ordinal"], ordinal);
+        } else {
+            assert_eq!(*logs, Value::Null);
+        }
+        trials.insert(ordinal, row["trial"].as_str().unwrap().to_owned());
+    }
+    let plain = (1..=plain).map(|repeat| format!("plain@hostile#{repeat}"));
+    let saying = (1..=saying).map(|repeat| format!("saying@hostile#{repeat}"));
+    assert!((0..).zip(plain.chain(saying)).eq(trials));
+
+    // Foreign line ends are the same rows.
+    let shard = runner.run_at(&shards[1]);
+    let foreign = shard.read("index.jsonl").replace('\n', "\r\n");
+    shard.write("index.jsonl", foreign);
+    merge(&runner, &shards, &[])
+        .expect(0)
+        .prints("these shards were merged there before");
+}
+
 #[test]
 fn a_shard_without_a_trial_is_completed_and_merged() {
     let runner = Runner::hostile(&tests("a | { do = \"echo\", value = 1 } | equals = 1"));

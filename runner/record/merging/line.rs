@@ -1,7 +1,5 @@
 //! A line of a shard with the numbers that it has in the merged run.
 
-use std::io::Write as _;
-
 use crate::record::format::{line::seal, row::RowLogs};
 
 /// The numbers of a line that a merged run counts in another way.
@@ -36,6 +34,8 @@ const BEGINNINGS: [&[u8]; 3] = [
 ];
 const CRC: &[u8] = b",\"crc\":\"";
 const LOGS: &[u8] = b",\"logs\":{\"file\":";
+/// How much of that there is up to its brace.
+const LOGS_BRACE: usize = b",\"logs\":{".len();
 const DIGESTS: &[u8] = b",\"digests\":\"";
 
 impl<'a> NumberedLine<'a> {
@@ -79,21 +79,20 @@ impl<'a> NumberedLine<'a> {
             ordinal,
         } = numbers;
         lines.extend(self.begin);
-        write(lines, format_args!("\"seq\":{seq}"));
+        write(lines, b"\"seq\":", seq);
         if session != 1 {
-            write(lines, format_args!(",\"session\":{session}"));
+            write(lines, b",\"session\":", session.into());
         }
         if let Some(of) = of {
-            write(lines, format_args!(",\"of\":{of}"));
+            write(lines, b",\"of\":", of);
         }
-        write(lines, format_args!(",\"ordinal\":{ordinal}"));
+        write(lines, b",\"ordinal\":", ordinal);
         lines.extend(self.middle);
         if let Some(RowLogs { file, at, bytes }) = logs {
-            lines.extend(LOGS);
-            write(
-                lines,
-                format_args!("{file},\"at\":{at},\"bytes\":{bytes}}}"),
-            );
+            write(lines, LOGS, file.into());
+            write(lines, b",\"at\":", at);
+            write(lines, b",\"bytes\":", bytes);
+            lines.push(b'}');
         }
         lines.extend(self.end);
         lines.push(b'}');
@@ -108,18 +107,18 @@ pub(super) fn renumber_log(line: &[u8], ordinal: u64, lines: &mut Vec<u8>) -> Op
     let mut rest = &line[..find_last(line, CRC)?];
     let version = number(&mut rest, b"{\"v\":")?;
     number(&mut rest, b",\"ordinal\":")?;
-    write(
-        lines,
-        format_args!("{{\"v\":{version},\"ordinal\":{ordinal}"),
-    );
+    write(lines, b"{\"v\":", version);
+    write(lines, b",\"ordinal\":", ordinal);
     lines.extend(rest);
     lines.push(b'}');
     seal(lines, start);
     Some(())
 }
 
-fn write(lines: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    lines.write_fmt(text).expect("memory can be written to");
+/// Appends a key and the number behind it.
+fn write(lines: &mut Vec<u8>, key: &[u8], number: u64) {
+    lines.extend(key);
+    lines.extend(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Takes a key and the number behind it.
@@ -141,7 +140,15 @@ fn split_at_logs(rest: &[u8]) -> (&[u8], Option<RowLogs>, &[u8]) {
     let split = || {
         let digests = find_last(rest, DIGESTS)?;
         let (before, end) = rest.split_at(digests);
-        let at = find_last(before, LOGS)?;
+        // There is no other object in it: mostly it is seen at once that this is something else.
+        let object = before.strip_suffix(b"}")?;
+        let brace = object
+            .iter()
+            .rposition(|byte| matches!(byte, b'{' | b'}'))?;
+        let at = before[..=brace].len().checked_sub(LOGS_BRACE)?;
+        if !before[at..].starts_with(LOGS) {
+            return None;
+        }
         let (middle, mut logs) = before.split_at(at);
         let file = u32::try_from(number(&mut logs, LOGS)?).ok()?;
         let at = number(&mut logs, b",\"at\":")?;
@@ -151,8 +158,15 @@ fn split_at_logs(rest: &[u8]) -> (&[u8], Option<RowLogs>, &[u8]) {
     split().unwrap_or((rest, None, b""))
 }
 
-fn find_last(line: &[u8], part: &[u8]) -> Option<usize> {
-    line.windows(part.len()).rposition(|window| window == part)
+/// Goes from one comma to the one before: a key has one in front of it.
+fn find_last(line: &[u8], key: &[u8]) -> Option<usize> {
+    let mut end = line.len();
+    loop {
+        end = line[..end].iter().rposition(|byte| *byte == b',')?;
+        if line[end..].starts_with(key) {
+            return Some(end);
+        }
+    }
 }
 
 #[cfg(test)]

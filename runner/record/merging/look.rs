@@ -1,12 +1,12 @@
 //! [`ShardRun`]: a shard as merging finds it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 use super::problem::ShardProblem;
 use crate::{
-    model::{Counts, RunStatus, Shard},
+    model::{Counts, RunStatus, Shard, cores, work_in_lanes},
     record::{
         RunReader,
         disk::layout::is_run,
@@ -41,12 +41,23 @@ pub struct ShardRun {
 }
 
 impl ShardRun {
-    /// Reads the shard in `dir`.
+    /// Reads the shards in these directories, on every core; tells of each in their order.
     ///
     /// # Errors
     ///
-    /// The inner one says why it is no shard that can be merged at all.
-    pub fn look(dir: &Path) -> Result<Result<Self, ShardProblem>, RecordError> {
+    /// The inner ones say why one is no shard that can be merged at all.
+    pub fn look_at_all(dirs: &[PathBuf]) -> Result<Vec<Result<Self, ShardProblem>>, RecordError> {
+        let mut shards = Vec::new();
+        let workers = (0..cores().min(dirs.len())).map(|_| |dir: &PathBuf| Self::look(dir));
+        let looked = work_in_lanes(dirs.iter(), workers, |shard| {
+            shards.push(shard?);
+            Ok::<_, RecordError>(true)
+        });
+        looked.map_err(RecordError::io("read shards beside each other"))??;
+        Ok(shards)
+    }
+
+    fn look(dir: &Path) -> Result<Result<Self, ShardProblem>, RecordError> {
         let reader = match RunReader::open(dir) {
             Ok(reader) => reader,
             Err(_) if !is_run(dir) => return Ok(Err(ShardProblem::NoRun)),

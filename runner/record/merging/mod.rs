@@ -5,6 +5,7 @@
 //! follow each other, and what a session was asked for happens between the same rows. Only numbers change: those of rows, of
 //! sessions and of trials. Where a row comes from is told once for each session, which is why no row says it.
 
+mod copy;
 mod line;
 mod logs;
 mod look;

@@ -3,18 +3,16 @@
 use std::{collections::BTreeSet, io, path::Path};
 
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
 
 use super::{
-    line::{LineNumbers, NumberedLine},
-    logs::MergedLogs,
+    copy,
     look::ShardRun,
     manifest::{self, Offset},
     places::TrialPlaces,
     rows::MergedRows,
 };
 use crate::{
-    model::Digest,
+    model::{cores, work_in_lanes},
     record::{
         Blob, BlobSource, RunReader, Store,
         disk::{
@@ -25,8 +23,7 @@ use crate::{
         },
         error::RecordError,
         failpoint,
-        format::{line::check_crc, shard::ManifestSource},
-        reading::{read_line::LineEnd, row_files::RowLines},
+        format::shard::ManifestSource,
         store::{content::ContentStore, deletion},
         writing::create,
     },
@@ -41,8 +38,14 @@ pub type MergedFrom = Vec<ManifestSource>;
 ///
 /// Fails if their rows cannot be read.
 pub fn merged_from(shards: &[ShardRun]) -> Result<MergedFrom, RecordError> {
-    let read = |shard: &ShardRun| each_line(shard, |_| Ok(()));
-    in_order(shards).into_iter().map(read).collect()
+    let mut sources = Vec::new();
+    let workers = (0..cores()).map(|_| copy::source_of);
+    let read = work_in_lanes(in_order(shards).into_iter(), workers, |source| {
+        sources.push(source?);
+        Ok::<_, RecordError>(true)
+    });
+    read.map_err(RecordError::io("read shards beside each other"))??;
+    Ok(sources)
 }
 
 /// Merges shards into one run in `into`, which is not there or empty, and whose parent is the results root. `places` has, for
@@ -133,7 +136,7 @@ fn fill(
     let mut own_places = Vec::new();
     for shard in shards {
         let places = &places[shard.shard.index() as usize - 1];
-        sources.push(copy_rows(shard, places, offset, dir, &mut rows)?);
+        sources.push(copy::copy_rows(shard, places, offset, dir, &mut rows)?);
         copy_artifacts(shard, places, dir).map_err(failed())?;
         offsets.push(offset);
         own_places.push(places);
@@ -166,91 +169,22 @@ fn add_content(
     now: Timestamp,
 ) -> Result<ContentStore, RecordError> {
     let mut content = ContentStore::open(store.root.content())?;
-    let mut added = BTreeSet::new();
+    let (mut blobs, mut added) = (Vec::new(), BTreeSet::new());
     for shard in shards {
         let source = shard.reader.content();
         for digest in shard.manifest.needed() {
             if !added.insert(digest) {
                 continue;
             }
-            let blob = Blob {
+            blobs.push(Blob {
                 digest,
                 source: BlobSource::File(source.path(digest)),
-            };
-            content.add(&blob, now.into())?;
+            });
         }
     }
+    content.add_all(&blobs, now.into())?;
     content.sync()?;
     Ok(content)
-}
-
-/// Copies the rows of a shard and what was said in their attempts; tells what it has copied.
-fn copy_rows(
-    shard: &ShardRun,
-    places: &TrialPlaces,
-    offset: Offset,
-    dir: &RunDir,
-    rows: &mut MergedRows,
-) -> Result<ManifestSource, RecordError> {
-    let mut logs = MergedLogs::new(shard.reader.dir(), dir);
-    let mut renumbered = Vec::new();
-    let source = each_line(shard, |line| {
-        let Some(read) = NumberedLine::read(line) else {
-            return Err(io::Error::other("a row was not written by this program"));
-        };
-        let own = read.numbers;
-        let Some(ordinal) = places.of(own.ordinal) else {
-            return Err(io::Error::other(format!(
-                "the shard has no trial {}",
-                own.ordinal
-            )));
-        };
-        let session = own.session.saturating_add(offset.sessions);
-        let said = read
-            .logs
-            .map(|said| logs.copy((own.session, session), said, ordinal));
-        let numbers = LineNumbers {
-            seq: own.seq.saturating_add(offset.rows),
-            session,
-            of: own.of.map(|of| of.saturating_add(offset.rows)),
-            ordinal,
-        };
-        renumbered.clear();
-        read.write(numbers, said.transpose()?, &mut renumbered);
-        rows.add(&renumbered)
-    })?;
-    logs.finish()
-        .map_err(RecordError::io("copy what was said in attempts"))?;
-    Ok(source)
-}
-
-/// Calls `each` with every whole and undamaged line; tells how many there are, and what they hash to.
-fn each_line(
-    shard: &ShardRun,
-    mut each: impl FnMut(&[u8]) -> io::Result<()>,
-) -> Result<ManifestSource, RecordError> {
-    let mut hasher = Sha256::new();
-    let mut rows = 0;
-    let mut read = || {
-        let mut lines = RowLines::open(shard.reader.dir())?;
-        let mut line = Vec::new();
-        while let Some(LineEnd::Newline) = lines.next(&mut line)? {
-            if check_crc(&line).is_ok() {
-                each(&line)?;
-                rows += 1;
-                hasher.update(&line);
-                hasher.update(b"\n");
-            }
-        }
-        Ok(())
-    };
-    read().map_err(|error| shard.reader.rows_failed(error))?;
-    Ok(ManifestSource {
-        run_id: shard.manifest.run_id.clone(),
-        shard: shard.shard.index(),
-        rows,
-        index_sha256: Digest::finish(hasher),
-    })
 }
 
 /// Gives the merged run the files that attempts of a shard have left. They are never changed, so both runs may have the same.

@@ -19,6 +19,7 @@ pub(super) mod read_line;
 pub(super) mod reader;
 pub(super) mod rejudged;
 pub(super) mod results;
+pub(super) mod row_batches;
 pub(super) mod row_files;
 pub(super) mod run_entry;
 pub(super) mod run_tests;

@@ -5,15 +5,17 @@ use std::{
     io::{self, Read, Write},
     mem,
     os::unix::fs::FileExt as _,
+    panic::resume_unwind,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
     time::SystemTime,
 };
 
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    model::Digest,
+    model::{Digest, cores},
     record::{
         disk::{
             durable::{self, Unsynced},
@@ -77,10 +79,50 @@ impl ContentStore {
         blob: &Blob,
         now: SystemTime,
     ) -> Result<Option<String>, RecordError> {
+        self.note(blob);
+        self.put(blob, now)
+    }
+
+    /// Adds all of these, on every core: what is there is read whole.
+    pub(in crate::record) fn add_all(
+        &mut self,
+        blobs: &[Blob],
+        now: SystemTime,
+    ) -> Result<(), RecordError> {
+        blobs.iter().for_each(|blob| self.note(blob));
+        let blobs_left = Mutex::new(blobs.iter());
+        let next = || {
+            let mut left = blobs_left.lock().unwrap_or_else(PoisonError::into_inner);
+            left.next()
+        };
+        let put = || {
+            while let Some(blob) = next() {
+                self.put(blob, now)?;
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            // Without another thread this one does it alone.
+            let others = (1..cores().min(blobs.len()))
+                .filter_map(|_| thread::Builder::new().spawn_scoped(scope, put).ok());
+            let others: Vec<_> = others.collect();
+            let own = put();
+            let others = others.into_iter();
+            let others =
+                others.map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            others.fold(own, Result::and)
+        })
+    }
+
+    /// Also of what is there: whoever put it there may have died before its name was on disk.
+    fn note(&mut self, blob: &Blob) {
+        let entry = layout::content_entry(&self.path, blob.digest);
+        self.unsynced.extend(entry.parent().map(Path::to_owned));
+    }
+
+    fn put(&self, blob: &Blob, now: SystemTime) -> Result<Option<String>, RecordError> {
         let entry = layout::content_entry(&self.path, blob.digest);
         let failed = || RecordError::io("look at an entry of the content store");
-        // Also of what is there: whoever put it there may have died before its name was on disk.
-        self.unsynced.extend(entry.parent().map(Path::to_owned));
         match InPlace::of(&entry, blob.digest, blob.size()?).map_err(failed())? {
             InPlace::Nothing => write(blob, &entry).map(|()| None),
             InPlace::Damaged(problem) => {
@@ -279,6 +321,37 @@ mod tests {
         content.add(&blob, later).unwrap();
         assert_eq!(fs_err::read(&entry).unwrap(), b"abc");
         assert_eq!(fs_err::metadata(&entry).unwrap().modified().unwrap(), later);
+    }
+
+    #[test]
+    fn all_are_added_or_it_is_said_which_is_not_what_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("store");
+        let mut content = ContentStore::open(root.clone()).unwrap();
+        let blob = |number: u32| {
+            let bytes = number.to_string();
+            Blob {
+                digest: Digest::of(bytes.as_bytes()),
+                source: BlobSource::Bytes(bytes.into()),
+            }
+        };
+        let mut blobs: Vec<_> = (0..40).map(blob).collect();
+        content.add_all(&blobs[..20], SystemTime::now()).unwrap();
+        content.add_all(&blobs, SystemTime::now()).unwrap();
+        content.sync().unwrap();
+        for (number, blob) in blobs.iter().enumerate() {
+            let entry = layout::content_entry(&root, blob.digest);
+            assert_eq!(fs_err::read_to_string(entry).unwrap(), number.to_string());
+        }
+        let path = directory.path().join("changed");
+        fs_err::write(&path, "something else").unwrap();
+        blobs[7].digest = Digest::of(b"changed");
+        blobs[7].source = BlobSource::File(path.clone());
+        let error = content.add_all(&blobs, SystemTime::now()).unwrap_err();
+        assert!(
+            matches!(&error, RecordError::Changed { path: changed, .. } if *changed == path),
+            "{error}"
+        );
     }
 
     #[test]

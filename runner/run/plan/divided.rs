@@ -42,21 +42,17 @@ impl DividedPlan {
         }
         let count = NonZeroU32::new(shard.count).ok_or("it is none of any shards")?;
         let mut places = vec![TrialPlaces::default(); count.get() as usize];
-        let mut ordinal = 0;
-        let mut tests = suite.reader();
-        for index in 0..suite.test_count() {
-            let test = tests.test(index).map_err(read)?;
-            for provider in test.providers.iter() {
-                let provider = scenario.providers().get(provider);
-                let provider = provider.ok_or("its tests are none of its scenario")?;
-                for repeat in test.repeats.iter() {
-                    let trial = format!("{}@{}#{repeat}", test.id, provider.id);
-                    let place = Shard::of(&trial, count).index() as usize - 1;
-                    places[place].push(ordinal);
-                    ordinal += 1;
-                }
-            }
-        }
+        let providers = scenario.providers().iter();
+        let providers: Vec<_> = providers.map(|provider| provider.id.as_str()).collect();
+        let mut ordinals = 0..;
+        let each = |shard: Shard| {
+            let places = &mut places[shard.index() as usize - 1];
+            ordinals
+                .by_ref()
+                .take(1)
+                .for_each(|ordinal| places.push(ordinal));
+        };
+        suite.each_shard(count, &providers, each).map_err(read)?;
         Ok(Self {
             names: TrialNames::with(scenario, &suite),
             places,
