@@ -7,6 +7,7 @@ mod huge_plans;
 mod listed;
 mod live_logs;
 mod many_rows;
+mod naming;
 mod newer;
 mod odd_roots;
 // A release build has no failpoints, which those need that are behind `debug_assertions`.

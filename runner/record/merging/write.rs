@@ -15,12 +15,7 @@ use crate::{
     model::{cores, work_in_lanes},
     record::{
         Blob, BlobSource, RunReader, Store,
-        disk::{
-            durable,
-            layout::{RunDir, RunId},
-            lock::Lock,
-            modes, regular,
-        },
+        disk::{durable, layout::RunDir, lock::Lock, modes, regular},
         error::RecordError,
         failpoint,
         format::shard::ManifestSource,
