@@ -99,6 +99,14 @@ pub enum FromExecutors {
         /// What they came to.
         attempts: Vec<Attempt>,
     },
+    /// Attempts were made and judged, and the session's own machine could not keep what they have left: whoever has made them
+    /// lacked nothing.
+    Unkept {
+        /// By whom.
+        who: ExecutorId,
+        /// What they came to by that.
+        attempts: Vec<Attempt>,
+    },
     /// Attempts that were assigned are given back: they were not begun, and will not be.
     Returned {
         /// By whom.

@@ -1,11 +1,13 @@
 //! Disks that are full: of a worker, of the run, and of the engine.
 
+use std::process::Command;
+
 use serde_json::json;
 
 use crate::{
     nats::{Engine, assert_whole, end, exec, exec_unread, log, worker, workers_of},
     support::{
-        runner::{CommandExt as _, Runner, Running},
+        runner::{CommandExt as _, Run, Runner, Running},
         wait::wait_until,
     },
 };
@@ -18,19 +20,26 @@ fn of_files(trials: usize, bytes: usize) -> Runner {
     ))
 }
 
-/// A worker with a disk of so many bytes, on which it has this folder.
-fn worker_on_a_small_disk(runner: &Runner, engine: &Engine, folder: &str, bytes: usize) -> Running {
+/// A script in whose namespace this folder is a disk of so many bytes.
+fn on_a_small_disk(runner: &Runner, folder: &str, bytes: usize, script: &str) -> Command {
     runner.write(&format!("{folder}/.keep"), "");
     // Whoever mounts owns no more than the folders of this process.
-    let script = format!(
-        "exec unshare --user --map-root-user --mount sh -c 'mount -t tmpfs -o size={bytes} none {folder} && \
-         TMPDIR=\"$PWD/small-tmp\" exec \"$runner\" worker --engine {} --name small --store small-store'",
-        engine.url()
-    );
+    let mut command = runner.shell("exec unshare --user --map-root-user --mount sh -c \"$@\"");
+    let mount = format!("mount -t tmpfs -o size={bytes} none {folder} && {script}");
+    command.args(["sh", &mount]);
+    command
+}
+
+/// A worker with a disk of so many bytes, on which it has this folder.
+fn worker_on_a_small_disk(runner: &Runner, engine: &Engine, folder: &str, bytes: usize) -> Running {
     for name in ["small-tmp", "small-store"] {
         runner.write(&format!("{name}/.keep"), "");
     }
-    runner.shell(&script).start()
+    let script = format!(
+        "TMPDIR=\"$PWD/small-tmp\" exec \"$runner\" worker --engine {} --name small --store small-store",
+        engine.url()
+    );
+    on_a_small_disk(runner, folder, bytes, &script).start()
 }
 
 #[test]
@@ -134,6 +143,74 @@ fn a_worker_whose_disk_is_full_gets_no_more_attempts_and_comes_back_with_room() 
     for worker in [small, large] {
         end(worker);
     }
+}
+
+/// Fails if the worker was let go, or is blamed for what the run's own machine lacks.
+#[track_caller]
+fn assert_not_set_aside(run: &Run, said: &str) {
+    let log = log(run);
+    assert!(!log.contains("in a row"), "{log}");
+    assert!(!log.contains("started again"), "{log}");
+    assert!(said.contains("is done with"), "{said}");
+}
+
+#[test]
+fn a_run_that_has_no_room_for_what_attempts_leave_elsewhere_ends_for_that_and_blames_no_worker() {
+    let engine = Engine::start();
+    // More than is kept in memory.
+    let runner = of_files(10, 800_000);
+    let workers = ["one", "two"].map(|name| worker(&runner, &engine, name, &["-j2"]));
+    let script = format!(
+        "TMPDIR=\"$PWD/own-tmp\" exec \"$runner\" exec scenario.toml --engine {}",
+        engine.url()
+    );
+    let ran = on_a_small_disk(&runner, "own-tmp", 512 << 10, &script).run();
+    let ran = ran.expect(7);
+    ran.says(&["No space left on device", "own-tmp"]);
+    let run = runner.only_run();
+    assert_eq!(run.ending()[1], "storage");
+    let rows = run.rows();
+    // Three in a row, and what was begun beside them.
+    assert!((3..=3 + 4 + 4).contains(&rows.len()), "{rows:#?}");
+    for row in &rows {
+        let settles = (&row["final"], &row["outcome"], &row["error"]["code"]);
+        assert_eq!(
+            settles,
+            (&json!(false), &json!("stopped"), &json!("host-storage"))
+        );
+    }
+    // The same workers go on with it where there is room.
+    let url = engine.url();
+    let resume = ["resume", "--from", "latest", "--engine", &url];
+    runner.run(&resume).expect(0);
+    assert_whole(&runner, 10);
+    for said in workers.map(end) {
+        assert_not_set_aside(&run, &said);
+    }
+}
+
+#[test]
+fn a_run_whose_results_have_no_room_ends_for_that_and_is_gone_on_with_by_the_same_worker() {
+    let engine = Engine::start();
+    let runner = of_files(10, 400_000);
+    let only = worker(&runner, &engine, "only", &["-j2"]);
+    let url = engine.url();
+    // What is on that disk is gone with the namespace.
+    let script = format!(
+        "\"$runner\" exec scenario.toml --engine {url}; echo code $?; \
+         mount -o remount,size=64m results && \
+         \"$runner\" resume --from latest --engine {url} && cp -r results copied"
+    );
+    let ran = on_a_small_disk(&runner, "results", 4 << 20, &script).run();
+    let ran = ran.expect(0);
+    ran.says(&["No space left on device"]);
+    assert!(ran.stdout.contains("code 7"), "{ran:?}");
+    fs_err::remove_dir_all(runner.path("results")).unwrap();
+    fs_err::rename(runner.path("copied"), runner.path("results")).unwrap();
+    assert_whole(&runner, 10);
+    let run = runner.only_run();
+    assert_eq!(run.manifest()["counts"]["passed"], 10);
+    assert_not_set_aside(&run, &end(only));
 }
 
 #[cfg(debug_assertions)]

@@ -1,7 +1,12 @@
 //! What a dispatcher decides of machines that lack what attempts need: these settle nothing and are made again, on another
 //! machine if there is one. Where there is none, the session ends.
 
-use super::{Dispatcher, Effects, lacking::MAX_IN_A_ROW, lane::Trial, retry::Later};
+use super::{
+    Dispatcher, Effects,
+    lacking::{Blamed, MAX_IN_A_ROW},
+    lane::Trial,
+    retry::Later,
+};
 use crate::{
     model::{Attempt, StopMode},
     run::{
@@ -29,13 +34,18 @@ impl<E: Effects> Dispatcher<E> {
     pub(super) fn take_lack(
         &mut self,
         now: Now,
-        who: ExecutorId,
+        (who, blamed): (ExecutorId, Blamed),
         lane: usize,
         trial: &Trial,
         mut attempt: Attempt,
     ) -> Option<Attempt> {
         let machine = self.work.executors.machine_of(who).cloned();
-        let Some(failed) = self.lacking.look(machine.as_ref(), &mut attempt) else {
+        let looked = match blamed {
+            Blamed::Maker => self.lacking.look(machine.as_ref(), &mut attempt),
+            Blamed::Keeper => self.lacking.look_at_unkept(&mut attempt),
+        };
+        let Some(failed) = looked else {
+            self.lacking.kept(&attempt);
             return Some(attempt);
         };
         let again = Later {
@@ -45,12 +55,15 @@ impl<E: Effects> Dispatcher<E> {
         };
         self.lacking.give_up(trial.ordinal, Some(again));
         self.enter(now, lane, trial, attempt, false);
-        if let (Some(machine), Some(fault)) = (machine, failed.hopeless()) {
+        if let Some(fault) = failed.hopeless() {
             let machines = self.work.executors.machines();
-            let are_others = machines.iter().any(|(other, _)| *other != machine);
-            match &machine.0 {
-                Some(worker) if self.stop.is_none() && are_others => {
-                    self.set_aside(worker, &machine);
+            let are_others =
+                |machine: &MachineName| machines.iter().any(|(other, _)| other != machine);
+            match machine {
+                Some(machine @ MachineName(Some(_)))
+                    if blamed == Blamed::Maker && self.stop.is_none() && are_others(&machine) =>
+                {
+                    self.set_aside(&machine);
                 }
                 _ => self.begin_stop(now, StopMode::Drain, Cause::of(fault.reason())),
             }
@@ -60,7 +73,8 @@ impl<E: Effects> Dispatcher<E> {
     }
 
     /// Lets a machine have nothing more, and others what it has failed.
-    fn set_aside(&mut self, worker: &str, machine: &MachineName) {
+    fn set_aside(&mut self, machine: &MachineName) {
+        let worker = machine.0.as_deref().unwrap_or_default();
         let lacked = self.lacking.last.as_ref();
         let lacked = lacked.map_or("", |(_, message)| message);
         tracing::warn!(

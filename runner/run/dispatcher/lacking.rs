@@ -22,10 +22,23 @@ pub(super) struct Lacking {
     in_a_row: HashMap<MachineName, u32>,
     /// By ordinal, who has failed a trial, once for each time. What machines have failed that are set aside is not there.
     failed: HashMap<u64, Vec<MachineName>>,
+    /// How many attempts in a row have left what the run's own machine could not keep, whoever has made them.
+    unkept_in_a_row: u32,
+    /// By ordinal, how often that was: nobody else could keep it either.
+    unkept: HashMap<u64, u32>,
     /// Trials that were failed too often and are not made again, by ordinal, or not graded.
     given_up: HashMap<u64, Option<Later>>,
     /// What was lacking last, in words.
     pub(super) last: Option<(HostFault, String)>,
+}
+
+/// Who may have lacked something where an attempt was not carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blamed {
+    /// The machine that has made it.
+    Maker,
+    /// The run's own, which is to keep what it has left.
+    Keeper,
 }
 
 /// An attempt that a machine has failed.
@@ -92,6 +105,29 @@ impl Lacking {
         })
     }
 
+    /// The same of an attempt that was made, and has left what the run's own machine could not keep.
+    pub(super) fn look_at_unkept(&mut self, attempt: &mut Attempt) -> Option<Failed> {
+        let error = attempt.error.as_ref()?;
+        let fault = error.fault?;
+        attempt.outcome = Outcome::Stopped;
+        self.last = Some((fault, error.message.clone()));
+        self.unkept_in_a_row += 1;
+        let tries = self.unkept.entry(attempt.ordinal).or_default();
+        *tries += 1;
+        Some(Failed {
+            fault,
+            in_a_row: self.unkept_in_a_row,
+            tries: *tries,
+        })
+    }
+
+    /// Notes that what an attempt has left could be kept.
+    pub(super) fn kept(&mut self, attempt: &Attempt) {
+        if attempt.outcome != Outcome::Stopped {
+            self.unkept_in_a_row = 0;
+        }
+    }
+
     /// Tells whether there is a trial that a machine has failed.
     pub(super) fn has_failed(&self) -> bool {
         !self.failed.is_empty()
@@ -123,8 +159,14 @@ impl Lacking {
         machines: &[(MachineName, u64)],
         memory: impl Fn(usize) -> u64,
     ) -> Vec<Later> {
-        let failed = &self.failed;
+        let (failed, unkept) = (&self.failed, &self.unkept);
         let may_be_made = |ordinal, lane| {
+            if unkept
+                .get(&ordinal)
+                .is_some_and(|tries| *tries >= MAX_TRIES)
+            {
+                return false;
+            }
             let failed = failed.get(&ordinal).map_or(&[][..], Vec::as_slice);
             failed.len() < MAX_TRIES as usize || is_elsewhere(failed, machines, memory(lane))
         };

@@ -221,6 +221,7 @@ impl Audit {
         let (FromExecutors::Joined { who, .. }
         | FromExecutors::Started { who, .. }
         | FromExecutors::Reports { who, .. }
+        | FromExecutors::Unkept { who, .. }
         | FromExecutors::Returned { who, .. }
         | FromExecutors::Lost { who, .. }
         | FromExecutors::Left { who }) = message;
@@ -248,7 +249,12 @@ impl Audit {
             }
             FromExecutors::Reports { who, attempts } => {
                 for attempt in attempts {
-                    self.reported(now, *who, attempt);
+                    self.reported(now, *who, attempt, true);
+                }
+            }
+            FromExecutors::Unkept { who, attempts } => {
+                for attempt in attempts {
+                    self.reported(now, *who, attempt, false);
                 }
             }
             FromExecutors::Returned { who, attempts }
@@ -274,7 +280,7 @@ impl Audit {
         }
     }
 
-    fn reported(&mut self, now: Duration, who: ExecutorId, attempt: &Attempt) {
+    fn reported(&mut self, now: Duration, who: ExecutorId, attempt: &Attempt, is_kept: bool) {
         let key = AttemptKey::from(attempt);
         if self.close(who, key).is_none() {
             return;
@@ -286,7 +292,10 @@ impl Audit {
             trial.deaths = 0;
             self.expect(now, key, Outcome::Stopped, false);
             let is_stopping = self.stopping.is_some();
-            let pause = self.machines.failed(who, key.ordinal, is_stopping);
+            let pause = match is_kept {
+                true => self.machines.failed(who, key.ordinal, is_stopping),
+                false => self.machines.could_not_keep(key.ordinal),
+            };
             self.trials[key.ordinal as usize].not_before = now + pause;
             return;
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    executor::Script,
+    executor::{Script, ScriptedAnswer, ScriptedOutcome},
     random::Random,
     tests::{PASSES, answering, calm, fleet, machine, one_machine, plan, play_many},
     world::Schedule,
@@ -157,4 +157,20 @@ fn a_worker_that_is_started_again_when_it_has_what_it_lacked_comes_back() {
     assert_eq!(played.ending.cause, None);
     assert_eq!(played.audit.machines.aside, [machine("a")].into());
     assert!(played.audit.machines.assigned[&ExecutorId(1)] > 50);
+}
+
+#[test]
+fn what_the_runs_own_machine_cannot_keep_sets_no_worker_aside_and_ends_the_session() {
+    let unkept = ScriptedAnswer::After(Duration::from_millis(3), ScriptedOutcome::Unkept);
+    let makers = ["a", "b"].map(|name| Script {
+        answers: vec![unkept],
+        ..healthy(name)
+    });
+    let played = calm(plan(40, ""), makers.into()).play();
+    assert_eq!(played.ending.cause.unwrap().reason, Reason::Storage);
+    assert!(played.ending.error.is_some());
+    assert!(played.audit.machines.aside.is_empty());
+    // Three in a row, and what was begun beside them.
+    let rows = played.audit.written.len();
+    assert!((3..=3 + 4).contains(&rows), "{rows}");
 }

@@ -22,6 +22,9 @@ pub(super) struct MachineAudit {
     in_a_row: HashMap<MachineName, usize>,
     /// By ordinal, who has failed a trial, once for each time.
     failed: Vec<Vec<MachineName>>,
+    /// How many attempts in a row have left what could not be kept, and by ordinal how often that was.
+    unkept_in_a_row: usize,
+    unkept: HashMap<u64, usize>,
     /// The machines that were set aside, ever.
     pub(super) aside: BTreeSet<MachineName>,
     /// How many attempts were assigned to whom.
@@ -43,6 +46,8 @@ impl MachineAudit {
             shape,
             members: BTreeMap::new(),
             in_a_row: HashMap::new(),
+            unkept_in_a_row: 0,
+            unkept: HashMap::new(),
             aside: BTreeSet::new(),
             assigned: BTreeMap::new(),
             are_hopeless: false,
@@ -80,8 +85,9 @@ impl MachineAudit {
         member.capacity
     }
 
-    /// A machine has carried an attempt.
+    /// A machine has carried an attempt, and what that has left is kept.
     pub(super) fn carried(&mut self, who: ExecutorId) {
+        self.unkept_in_a_row = 0;
         let member = &self.members[&who];
         if !member.is_aside {
             self.in_a_row.remove(&member.machine);
@@ -123,6 +129,15 @@ impl MachineAudit {
         pause
     }
 
+    /// What an attempt has left cannot be kept, which no machine is set aside for; how long its trial is left alone.
+    pub(super) fn could_not_keep(&mut self, ordinal: u64) -> Duration {
+        self.unkept_in_a_row += 1;
+        self.are_hopeless |= self.unkept_in_a_row >= MOST;
+        let times = self.unkept.entry(ordinal).or_default();
+        *times += 1;
+        PAUSE * (*times).min(MOST) as u32
+    }
+
     /// How many attempts may run at once.
     pub(super) fn slots(&self) -> usize {
         self.there().map(|member| member.capacity.slots).sum()
@@ -135,9 +150,11 @@ impl MachineAudit {
         !self.have_failed(ordinal) && self.there().any(has_room)
     }
 
-    /// Whether machines have failed a trial too often.
+    /// Whether machines have failed a trial too often, or what it leaves could not be kept.
     pub(super) fn have_failed(&self, ordinal: u64) -> bool {
-        self.failed[ordinal as usize].len() >= MOST && !self.is_elsewhere(ordinal)
+        let unkept = self.unkept.get(&ordinal);
+        unkept.is_some_and(|times| *times >= MOST)
+            || self.failed[ordinal as usize].len() >= MOST && !self.is_elsewhere(ordinal)
     }
 
     /// Whether there is a machine that has not failed a trial, and could execute it.

@@ -60,9 +60,10 @@ fn end(random: &mut Random, may_lack: bool) -> ScriptedOutcome {
         ScriptedOutcome::Timeout,
         ScriptedOutcome::Unavailable,
     ];
-    match may_lack && random.one_in(12) {
-        true => ScriptedOutcome::Lacking,
-        false => *random.one_of(&ends),
+    match random.below(24) {
+        0 | 1 if may_lack => ScriptedOutcome::Lacking,
+        2 if may_lack => ScriptedOutcome::Unkept,
+        _ => *random.one_of(&ends),
     }
 }
 
@@ -140,7 +141,9 @@ fn is_lacking(answer: ScriptedAnswer) -> bool {
     match answer {
         ScriptedAnswer::After(_, end)
         | ScriptedAnswer::Twice(_, end)
-        | ScriptedAnswer::LateAfterLost(_, end) => end == ScriptedOutcome::Lacking,
+        | ScriptedAnswer::LateAfterLost(_, end) => {
+            matches!(end, ScriptedOutcome::Lacking | ScriptedOutcome::Unkept)
+        }
         ScriptedAnswer::Never | ScriptedAnswer::Lost(_) | ScriptedAnswer::Returned => false,
     }
 }
