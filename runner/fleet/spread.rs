@@ -20,7 +20,7 @@ use super::{
     blobs::BlobBucket,
     bridge::{Bridge, Patience, carry},
     connection::EngineConnection,
-    is_worker_name,
+    is_seat_name, is_worker_name,
     messages::{
         JoinReply, JoinRequest, LANGUAGE, OFFERS, Offer, PRESENCE, RunHolding, WorkerPresence,
         holding_subject, link_subjects, read, write,
@@ -341,7 +341,7 @@ impl Offered {
         seats: &mut Seats,
         workers: &mpsc::UnboundedSender<RemoteWorker>,
     ) -> Result<(), String> {
-        if !is_worker_name(&name) || Uuid::try_parse(link).is_err() || capacity.slots == 0 {
+        if !is_seat_name(&name) || Uuid::try_parse(link).is_err() || capacity.slots == 0 {
             return Err("it makes no sense".to_owned());
         }
         let capacity = Capacity {
@@ -359,11 +359,13 @@ impl Offered {
         }
         let (ours, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
         let (news, told) = mpsc::unbounded_channel();
+        let (noting, notes) = mpsc::unbounded_channel();
         let worker = RemoteWorker {
             name: name.into(),
             capacity,
             socket: theirs,
             news: told,
+            notes: noting,
         };
         workers
             .send(worker)
@@ -377,7 +379,6 @@ impl Offered {
                     drop(news.send(told));
                 }
             };
-            let (_unused, notes) = mpsc::unbounded_channel();
             let bridge = Bridge {
                 engine,
                 speaks: down,

@@ -122,8 +122,19 @@ fn a_worker_whose_disk_is_full_gets_no_more_attempts_and_comes_back_with_room() 
     let is_aside = "worker small has failed 3 attempts in a row";
     wait_until("it is set aside", || logged().contains(is_aside));
     // It has none of this run, and could have one of another.
+    // Without the breaks of lines.
     let said = end(small);
-    assert!(said.contains("is done with"), "{said}");
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    for says in [
+        "has set this worker aside",
+        "3 attempts in a row have failed here, file@hostile#",
+        "No space left on device",
+        "start this worker again",
+        "is done with",
+    ] {
+        assert!(said.contains(says), "`{says}` is not in {said}");
+    }
+    assert_eq!(said.matches("has set this worker aside").count(), 1);
     let small = worker(&runner, &engine, "small", &["-j2"]);
     wait_until("it makes attempts again", || {
         let log = logged();

@@ -182,8 +182,32 @@ fn an_engine_that_is_not_there_or_not_one_is_an_error_before_there_is_a_run() {
         .run(&odd)
         .expect(2)
         .says(&["`--ceiling net=*` is not understood"]);
-    let odd = ["worker", "--engine", "nats://127.0.0.1:1", "--name", "a b"];
-    runner.run(&odd).expect(2).says(&["cannot be called `a b`"]);
+}
+
+#[test]
+fn a_worker_is_called_by_a_few_letters_or_is_none() {
+    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n");
+    let long = "n".repeat(129);
+    for (name, says) in [
+        ("a b", "cannot be called `a b`: letters, digits"),
+        ("gpu/1", "cannot be called `gpu/1`: letters, digits"),
+        ("red\u{1b}[31m\nname", "letters, digits"),
+        ("größe", "letters, digits"),
+        ("", "it is empty"),
+        (&long, "it has 129 bytes, and may have 128"),
+    ] {
+        let args = ["worker", "--engine", "nats://127.0.0.1:1", "--name", name];
+        let refused = runner.run(&args).expect(2);
+        refused.says(&[says]);
+        assert!(!refused.stderr.contains('\u{1b}'), "{refused:?}");
+        assert!(refused.stderr.len() < 1000, "{refused:?}");
+    }
+    // The longest name that it may have is one that a run lets in.
+    let engine = Engine::start();
+    let only = worker(&runner, &engine, &long[..128], &[]);
+    exec(&runner, &engine, &[]).finish().expect(0);
+    assert_eq!(workers_of(&runner.only_run()), [&long[..128]]);
+    end(only);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What a dispatcher decides of machines that lack what attempts need: these settle nothing and are made again, on another
 //! machine if there is one. Where there is none, the session ends.
 
+use std::sync::Arc;
+
 use super::{
     Dispatcher, Effects,
     lacking::{Blamed, MAX_IN_A_ROW},
@@ -77,12 +79,16 @@ impl<E: Effects> Dispatcher<E> {
         let worker = machine.0.as_deref().unwrap_or_default();
         let lacked = self.lacking.last.as_ref();
         let lacked = lacked.map_or("", |(_, message)| message);
+        let failed = self.lacking.failed_in_a_row(machine);
+        let why: Arc<str> =
+            format!("{MAX_IN_A_ROW} attempts in a row have failed here, {failed}: {lacked}").into();
         tracing::warn!(
             "worker {worker} has failed {MAX_IN_A_ROW} attempts in a row, and gets no more of this run until it is started \
              again: {lacked}"
         );
         for who in self.work.executors.set_aside(machine) {
-            self.out.send(who, ToExecutor::SetAside);
+            let why = Arc::clone(&why);
+            self.out.send(who, ToExecutor::SetAside { why });
         }
         self.lacking.forget(machine);
         self.revive();

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use super::retry::Later;
 use crate::{
-    model::{Attempt, HostFault, Outcome},
+    model::{Attempt, HostFault, Outcome, TrialId},
     run::seam::MachineName,
 };
 
@@ -18,8 +18,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// What machines have lacked so far.
 #[derive(Default)]
 pub(super) struct Lacking {
-    /// By machine, how many attempts it has failed since it has carried one.
-    in_a_row: HashMap<MachineName, u32>,
+    /// By machine, the attempts that it has failed since it has carried one.
+    in_a_row: HashMap<MachineName, Vec<(TrialId, u32)>>,
     /// By ordinal, who has failed a trial, once for each time. What machines have failed that are set aside is not there.
     failed: HashMap<u64, Vec<MachineName>>,
     /// How many attempts in a row have left what the run's own machine could not keep, whoever has made them.
@@ -95,12 +95,13 @@ impl Lacking {
         };
         self.last = error.map(|error| (fault, error.message.clone()));
         let in_a_row = self.in_a_row.entry(machine.clone()).or_default();
-        *in_a_row += 1;
+        in_a_row.push((attempt.trial.clone(), attempt.number));
+        let in_a_row = u32::try_from(in_a_row.len()).unwrap_or(u32::MAX);
         let failed = self.failed.entry(attempt.ordinal).or_default();
         failed.push(machine.clone());
         Some(Failed {
             fault,
-            in_a_row: *in_a_row,
+            in_a_row,
             tries: u32::try_from(failed.len()).unwrap_or(u32::MAX),
         })
     }
@@ -182,6 +183,16 @@ impl Lacking {
     /// Notes that a machine has begun anew.
     pub(super) fn begin_anew(&mut self, machine: &MachineName) {
         self.in_a_row.remove(machine);
+    }
+
+    /// Which attempts a machine has failed in a row, for people.
+    pub(super) fn failed_in_a_row(&self, machine: &MachineName) -> String {
+        let failed = self.in_a_row.get(machine).map_or(&[][..], Vec::as_slice);
+        let failed = failed.iter().map(|(trial, number)| match number {
+            1 => trial.to_string(),
+            number => format!("{trial} (attempt {number})"),
+        });
+        failed.collect::<Vec<_>>().join(", ")
     }
 
     /// Tells whether there are trials that are not made again.

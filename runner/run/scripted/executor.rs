@@ -201,7 +201,7 @@ impl Scripted {
             }
             _ if self.script.is_deaf => {}
             ToExecutor::TakeBack => self.give_back(agenda),
-            ToExecutor::SetAside => {
+            ToExecutor::SetAside { .. } => {
                 self.give_back(agenda);
                 self.is_aside = true;
                 self.leave_if_aside(agenda);

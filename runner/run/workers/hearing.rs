@@ -120,9 +120,16 @@ impl Hearing {
             FromWorker::Piece(is_next, bytes) => self.take_piece(is_next, bytes)?,
             FromWorker::Said(said) => self.take_said(said)?,
             FromWorker::Beat => {}
-            FromWorker::Log(LogLevel::Info, line) => tracing::info!("{line}"),
-            FromWorker::Log(LogLevel::Warn, line) => tracing::warn!("{line}"),
-            FromWorker::Log(LogLevel::Error, line) => tracing::error!("{line}"),
+            FromWorker::Log(level, line) => {
+                // Nobody is to take what another machine says for what this one does.
+                let whose = self.name.as_ref();
+                let whose = whose.map_or_else(String::new, |name| format!("worker {name}: "));
+                match level {
+                    LogLevel::Info => tracing::info!("{whose}{line}"),
+                    LogLevel::Warn => tracing::warn!("{whose}{line}"),
+                    LogLevel::Error => tracing::error!("{whose}{line}"),
+                }
+            }
         }
         Ok(None)
     }
