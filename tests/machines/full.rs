@@ -224,6 +224,71 @@ fn a_run_whose_results_have_no_room_ends_for_that_and_is_gone_on_with_by_the_sam
     assert_not_set_aside(&run, &end(only));
 }
 
+/// A run of which a worker was set aside, with that worker and another one that has left.
+fn forsaken(engine: &Engine, files: usize) -> (Runner, Running, Running) {
+    let nap = "input = { do = \"sleep\", ms = 200 }";
+    // Both are there when the first file is made.
+    let runner = Runner::hostile(&format!(
+        "[[tests]]\nid = \"before\"\nrepeat = 20\n{nap}\n\
+         [[tests]]\nid = \"file\"\nrepeat = {files}\n\
+         input = {{ do = \"flood-artifacts\", count = 2, bytes = 800_000 }}\n\
+         [[tests]]\nid = \"after\"\nrepeat = 200\n{nap}\n"
+    ));
+    let small = worker_on_a_small_disk(&runner, engine, "small-tmp", 128 << 10);
+    let large = worker(&runner, engine, "large", &["-j2"]);
+    let live = exec_unread(&runner, engine);
+    let logged = || runner.runs().first().map(log).unwrap_or_default();
+    wait_until("it is set aside", || {
+        logged().contains("worker small has failed 3 attempts in a row")
+    });
+    end(large);
+    wait_until("it is said that nobody is left", || {
+        logged().contains("nobody is left who makes attempts")
+    });
+    (runner, live, small)
+}
+
+#[test]
+fn a_run_that_is_left_with_a_worker_that_was_set_aside_waits_for_another_one() {
+    let engine = Engine::start();
+    let (runner, live, small) = forsaken(&engine, 16);
+    let again = worker(&runner, &engine, "large", &["-j8"]);
+    let ran = live.finish().expect(0);
+    ran.says(&[
+        "but for what was set aside: worker small: ",
+        "No space left on device",
+        "the run ends in 30s unless somebody comes",
+    ]);
+    assert_whole(&runner, 236);
+    for worker in [small, again] {
+        end(worker);
+    }
+}
+
+#[test]
+fn a_run_that_nobody_else_comes_to_ends_for_what_the_worker_lacked_that_was_set_aside() {
+    let engine = Engine::start();
+    let (runner, live, small) = forsaken(&engine, 16);
+    let ran = live.finish().expect(7);
+    ran.says(&["error: worker small: ", "No space left on device"]);
+    let run = runner.only_run();
+    assert_eq!(run.ending()[1], "storage");
+    let error = &run.manifest()["sessions"][0]["error"];
+    assert!(
+        error.as_str().unwrap().contains("worker small: "),
+        "{error}"
+    );
+    // It is heard again by the one that was set aside: that is another session.
+    let large = worker(&runner, &engine, "large", &["-j8"]);
+    let url = engine.url();
+    let resume = ["resume", "--from", "latest", "--engine", &url];
+    runner.run(&resume).expect(0);
+    assert_whole(&runner, 236);
+    for worker in [small, large] {
+        end(worker);
+    }
+}
+
 #[cfg(debug_assertions)]
 #[test]
 fn a_run_whose_disk_is_full_ends_honestly_and_is_gone_on_with_by_the_same_worker() {

@@ -1,6 +1,9 @@
 //! [`Lacking`]: the attempts that machines could not carry, and the trials that are not made again for that.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use super::retry::Later;
 use crate::{
@@ -28,8 +31,28 @@ pub(super) struct Lacking {
     unkept: HashMap<u64, u32>,
     /// Trials that were failed too often and are not made again, by ordinal, or not graded.
     given_up: HashMap<u64, Option<Later>>,
-    /// What was lacking last, in words.
-    pub(super) last: Option<(HostFault, String)>,
+    /// What was lacking last.
+    pub(super) last: Option<Lacked>,
+    /// The machines that were set aside and have not come back, with what they lacked.
+    aside: BTreeMap<MachineName, Lacked>,
+}
+
+/// What a machine lacked.
+#[derive(Clone)]
+pub(super) struct Lacked {
+    pub(super) fault: HostFault,
+    machine: MachineName,
+    pub(super) message: String,
+}
+
+impl Lacked {
+    /// What it was, and of which worker, for people.
+    pub(super) fn text(&self) -> String {
+        match &self.machine.0 {
+            Some(worker) => format!("worker {worker}: {}", self.message),
+            None => self.message.clone(),
+        }
+    }
 }
 
 /// Who may have lacked something where an attempt was not carried.
@@ -93,7 +116,11 @@ impl Lacking {
                 tries: 0,
             });
         };
-        self.last = error.map(|error| (fault, error.message.clone()));
+        self.last = error.map(|error| Lacked {
+            fault,
+            machine: machine.clone(),
+            message: error.message.clone(),
+        });
         let in_a_row = self.in_a_row.entry(machine.clone()).or_default();
         in_a_row.push((attempt.trial.clone(), attempt.number));
         let in_a_row = u32::try_from(in_a_row.len()).unwrap_or(u32::MAX);
@@ -111,7 +138,11 @@ impl Lacking {
         let error = attempt.error.as_ref()?;
         let fault = error.fault?;
         attempt.outcome = Outcome::Stopped;
-        self.last = Some((fault, error.message.clone()));
+        self.last = Some(Lacked {
+            fault,
+            machine: MachineName::default(),
+            message: error.message.clone(),
+        });
         self.unkept_in_a_row += 1;
         let tries = self.unkept.entry(attempt.ordinal).or_default();
         *tries += 1;
@@ -183,6 +214,29 @@ impl Lacking {
     /// Notes that a machine has begun anew.
     pub(super) fn begin_anew(&mut self, machine: &MachineName) {
         self.in_a_row.remove(machine);
+        self.aside.remove(machine);
+    }
+
+    /// Notes that a machine is set aside for what was lacking last, and forgets what it has failed.
+    pub(super) fn set_aside(&mut self, machine: &MachineName) {
+        self.in_a_row.remove(machine);
+        self.failed.retain(|_, machines| {
+            machines.retain(|other| other != machine);
+            !machines.is_empty()
+        });
+        if let Some(last) = &self.last {
+            self.aside.insert(machine.clone(), last.clone());
+        }
+    }
+
+    /// What the first of the machines that are set aside lacked.
+    pub(super) fn first_aside(&self) -> Option<Lacked> {
+        self.aside.values().next().cloned()
+    }
+
+    /// What the machines that are set aside lacked.
+    pub(super) fn aside(&self) -> impl Iterator<Item = &Lacked> {
+        self.aside.values()
     }
 
     /// Which attempts a machine has failed in a row, for people.
@@ -198,15 +252,6 @@ impl Lacking {
     /// Tells whether there are trials that are not made again.
     pub(super) fn has_given_up(&self) -> bool {
         !self.given_up.is_empty()
-    }
-
-    /// Forgets what a machine has failed.
-    pub(super) fn forget(&mut self, machine: &MachineName) {
-        self.in_a_row.remove(machine);
-        self.failed.retain(|_, machines| {
-            machines.retain(|other| other != machine);
-            !machines.is_empty()
-        });
     }
 }
 

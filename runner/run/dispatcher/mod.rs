@@ -80,6 +80,8 @@ pub(super) struct Dispatcher<E> {
     stop: Option<StopProgress>,
     storage: Option<RecordError>,
     lacking: Lacking,
+    /// Until when somebody is waited for who was not set aside; set while nobody else is there.
+    forsaken_until: Option<Moment>,
     /// What the runner's own code said that has failed.
     broken: Option<String>,
     progress_at: Moment,
@@ -103,6 +105,7 @@ impl<E: Effects> Dispatcher<E> {
             stop: None,
             storage: None,
             lacking: Lacking::default(),
+            forsaken_until: None,
             broken: None,
             progress_at: now.at + PROGRESS_EVERY,
             closing: None,
@@ -191,6 +194,7 @@ impl<E: Effects> Dispatcher<E> {
         if let Some(ends) = self.closing {
             return Ok(self.close(now, ends));
         }
+        self.heed_the_forsaken(now)?;
         let has_more = self.enter_judgements(now)?;
         let wake = self.assign(now)?;
         self.hand_over();
@@ -244,8 +248,8 @@ impl<E: Effects> Dispatcher<E> {
             .as_ref()
             .is_some_and(|stop| stop.mode == StopMode::Kill);
         let cause = stop.map(|stop| stop.cause);
-        let cause = cause.or_else(|| Some(Cause::of(lacked.as_ref()?.0.reason())));
-        let lacked = lacked.map(|(_, message)| message);
+        let cause = cause.or_else(|| Some(Cause::of(lacked.as_ref()?.fault.reason())));
+        let lacked = lacked.map(|lacked| lacked.text());
         let (cause, lacked) = self.rules.cause_left(remains, cause, lacked);
         SessionEnd {
             is_forced,

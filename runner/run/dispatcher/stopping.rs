@@ -159,6 +159,8 @@ impl<E: Effects> Dispatcher<E> {
         let Some(stop) = StopProgress::begin(old, mode, cause, self.rules.grace, now.at) else {
             return;
         };
+        // Nobody is waited for any more.
+        self.forsaken_until = None;
         for who in self.executors() {
             self.out.send(who, ToExecutor::TakeBack);
             if let Some(grace) = stop.grace_left(now.at) {
@@ -193,7 +195,8 @@ impl<E: Effects> Dispatcher<E> {
     /// When [`Dispatcher::enforce`] has something to do.
     pub(super) fn next_bound(&self) -> Moment {
         let stop = self.stop.as_ref();
-        stop.map_or(self.rules.ends, |stop| stop.next_bound(self.rules.ends))
+        let bound = stop.map_or(self.rules.ends, |stop| stop.next_bound(self.rules.ends));
+        self.forsaken_until.map_or(bound, |until| until.min(bound))
     }
 
     /// Records the attempts of guests that cannot be interrupted, such as one inside a long `memory.fill`. What nobody is

@@ -27,6 +27,10 @@ pub(super) struct MachineAudit {
     unkept: HashMap<u64, usize>,
     /// The machines that were set aside, ever.
     pub(super) aside: BTreeSet<MachineName>,
+    /// Those of them that have not come back.
+    still_aside: BTreeSet<MachineName>,
+    /// Since when nobody is there, but for what is set aside.
+    pub(super) forsaken_since: Option<Duration>,
     /// How many attempts were assigned to whom.
     pub(super) assigned: BTreeMap<ExecutorId, usize>,
     /// Whether the last machine has failed one attempt after the other.
@@ -49,6 +53,8 @@ impl MachineAudit {
             unkept_in_a_row: 0,
             unkept: HashMap::new(),
             aside: BTreeSet::new(),
+            still_aside: BTreeSet::new(),
+            forsaken_since: None,
             assigned: BTreeMap::new(),
             are_hopeless: false,
         }
@@ -58,6 +64,7 @@ impl MachineAudit {
         // The run's own machine is the same whichever of its processes comes.
         if machine.0.is_some() && self.there().all(|member| member.machine != *machine) {
             self.in_a_row.remove(machine);
+            self.still_aside.remove(machine);
         }
         let member = Member {
             capacity,
@@ -125,6 +132,7 @@ impl MachineAudit {
         for failed in &mut self.failed {
             failed.retain(|other| *other != machine);
         }
+        self.still_aside.insert(machine.clone());
         self.aside.insert(machine);
         pause
     }
@@ -136,6 +144,15 @@ impl MachineAudit {
         let times = self.unkept.entry(ordinal).or_default();
         *times += 1;
         PAUSE * (*times).min(MOST) as u32
+    }
+
+    /// The dispatcher looks at what has happened until now.
+    pub(super) fn looked_at(&mut self, now: Duration, is_idle: bool) {
+        let is_nobody_there = is_idle && self.there().next().is_none();
+        self.forsaken_since = match is_nobody_there && !self.still_aside.is_empty() {
+            true => self.forsaken_since.or(Some(now)),
+            false => None,
+        };
     }
 
     /// How many attempts may run at once.
