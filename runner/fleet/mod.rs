@@ -19,6 +19,8 @@ mod cleaning;
 mod connection;
 mod error;
 #[cfg(feature = "fleet")]
+mod holding;
+#[cfg(feature = "fleet")]
 mod link;
 #[cfg(feature = "fleet")]
 mod messages;
