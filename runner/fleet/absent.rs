@@ -44,7 +44,7 @@ impl AbsentConnection {
     /// # Errors
     ///
     /// It is never called.
-    pub fn check_free(&self, _: &str) -> Result<(), FleetError> {
+    pub fn claim(&mut self, _: &str, _: &str) -> Result<(), FleetError> {
         match self.0 {}
     }
 

@@ -195,6 +195,10 @@ impl Carrying {
                     self.link.note(&note, now);
                 }
                 ready = ready(self.socket.as_ref(), reads, writes) => {
+                    // Whoever has noted something and then said something is heard in this order.
+                    while let Ok(note) = self.notes.try_recv() {
+                        self.link.note(&note, now);
+                    }
                     let is_open = ready.is_ok() && self.read(&mut piece) && self.write();
                     if !is_open {
                         self.socket = None;

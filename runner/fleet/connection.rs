@@ -47,6 +47,8 @@ impl EngineConnection {
         };
         let mut options = ConnectOptions::new()
             .name(name)
+            // Whoever asks others is not to be its own answer.
+            .no_echo()
             .connection_timeout(CONNECT_TIMEOUT)
             .ping_interval(PING)
             .require_tls(address.needs_tls())

@@ -81,6 +81,15 @@ pub(super) struct JoinReply {
     pub(super) reason: String,
 }
 
+/// A process would make a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RunClaim {
+    /// No other claim's. Of two that come in the same moment the smaller one counts.
+    pub(super) id: String,
+    /// Which process, where and since when.
+    pub(super) holder: String,
+}
+
 /// What a process that makes a run says to another that would.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RunHolding {

@@ -19,6 +19,8 @@ mod cleaning;
 mod connection;
 mod error;
 #[cfg(feature = "fleet")]
+mod holding;
+#[cfg(feature = "fleet")]
 mod link;
 #[cfg(feature = "fleet")]
 mod messages;
@@ -36,12 +38,16 @@ pub use self::absent::{
     AbsentConnection as FleetConnection, AbsentGuard as SpreadGuard, clean_blobs, engine_state,
     present_workers, serve,
 };
+#[cfg(feature = "fleet")]
+use self::state::is_seat_name;
 pub use self::{
     address::{EngineAddress, without_user},
     ceiling::WorkerCeiling,
     error::FleetError,
     place::{FindSecrets, WorkerPlace, WorkerTold},
-    state::{BlobCleaning, EngineState, PresentWorker, SpreadRun, is_worker_name},
+    state::{
+        BlobCleaning, EngineState, PresentWorker, SpreadRun, is_worker_name, worker_name_problem,
+    },
 };
 #[cfg(feature = "fleet")]
 pub use self::{

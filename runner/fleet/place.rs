@@ -76,6 +76,13 @@ pub enum WorkerTold<'a> {
         /// How.
         words: &'a str,
     },
+    /// A run lets it have nothing more: its machine lacks something.
+    SetAside {
+        /// Which.
+        run: &'a str,
+        /// What it lacks, as the run says.
+        why: &'a str,
+    },
     /// It is done with a run.
     Ends {
         /// Which.

@@ -1,9 +1,8 @@
 //! [`serve`]: the side of the worker: it hears which runs would have workers, and makes attempts of one at a time.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashSet,
-    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -24,7 +23,7 @@ use super::{
 };
 use crate::{
     model::{Digest, cores},
-    run::{Bundle, ENGINE, RemoteNews, Workplace, seat_name},
+    run::{Bundle, ENGINE, RemoteNews, RunNews, Workplace, seat_name},
 };
 
 /// A run that has said nothing for so long is gone: its attempts are ended, so that nobody pays for what nobody waits for.
@@ -204,27 +203,21 @@ impl Serving<'_> {
         };
         self.hand_over(&mut workplace)?;
         let (processes, each) = (workplace.processes(), workplace.capacity());
-        let is_begun = Rc::new(RefCell::new(false));
+        let telling = Telling {
+            tell: self.place.tell,
+            offer,
+            processes,
+            slots: processes * each.slots,
+            is_begun: Cell::default(),
+            is_aside: Cell::default(),
+        };
         let seats = (0..processes).map(|place| {
             let name = seat_name(&self.place.name, place + 1);
-            let begun = {
-                let is_begun = Rc::clone(&is_begun);
-                move || {
-                    if !is_begun.replace(true) {
-                        (self.place.tell)(WorkerTold::Begins {
-                            run: &offer.run,
-                            scenario: &offer.scenario,
-                            processes,
-                            slots: processes * each.slots,
-                        });
-                    }
-                }
-            };
-            self.sit(&workplace, offer, name.to_string(), begun)
+            self.sit(&workplace, offer, name.to_string(), &telling)
         });
         let done = join_all(seats).await;
         workplace.clear();
-        if *is_begun.borrow() {
+        if telling.is_begun.get() {
             (self.place.tell)(WorkerTold::Ends { run: &offer.run });
         }
         let done: Vec<_> = done.into_iter().collect::<Result<_, _>>()?;
@@ -311,7 +304,7 @@ impl Serving<'_> {
         workplace: &Workplace,
         offer: &Offer,
         name: String,
-        begun: impl Fn(),
+        telling: &Telling<'_>,
     ) -> Result<Served, String> {
         let mut asked = self.place.asked_to_end.clone();
         let mut fruitless = 0;
@@ -330,16 +323,18 @@ impl Serving<'_> {
             let started = workplace.start(&link, &self.place.processes, &self.place.scratch_root);
             let (seat, socket) = started.map_err(|error| error.to_string())?;
             let kill = seat.kill_switch();
-            begun();
+            telling.begins();
             let [down, up] = link_subjects(&link);
             let (notes, to_note) = mpsc::unbounded_channel();
+            let (told, mut heard) = mpsc::unbounded_channel();
+            // As long as there is a bridge, there is somebody to hear it.
+            let mut noted = |note: &[u8]| drop(told.send(RunNews::decode(note)));
             let bridge = Bridge {
                 engine: self.engine.clone(),
                 speaks: up,
                 hears: down,
                 patience: PATIENCE,
-                // A run notes nothing.
-                noted: &mut |_| (),
+                noted: &mut noted,
                 notes: to_note,
             };
             let mut seat = Some(seat);
@@ -362,6 +357,8 @@ impl Serving<'_> {
                 tokio::pin!(carried);
                 loop {
                     tokio::select! {
+                        biased;
+                        Some(news) = heard.recv() => telling.hears(news),
                         ended = &mut carried => break ended,
                         Ok(()) = asked.changed() => match *asked.borrow_and_update() {
                             0 => {}
@@ -371,6 +368,9 @@ impl Serving<'_> {
                     }
                 }
             };
+            while let Ok(news) = heard.try_recv() {
+                telling.hears(news);
+            }
             match ended.map_err(|error| error.to_string())? {
                 CarryEnd::Closed if !is_done => {}
                 CarryEnd::Closed | CarryEnd::Over => return Ok(Served::Over),
@@ -387,6 +387,41 @@ impl Serving<'_> {
             }
         }
         Ok(Served::Over)
+    }
+}
+
+/// What is told of one run, once for all processes that make its attempts.
+struct Telling<'a> {
+    tell: &'a dyn Fn(WorkerTold<'_>),
+    offer: &'a Offer,
+    processes: usize,
+    slots: usize,
+    is_begun: Cell<bool>,
+    is_aside: Cell<bool>,
+}
+
+impl Telling<'_> {
+    fn begins(&self) {
+        if !self.is_begun.replace(true) {
+            (self.tell)(WorkerTold::Begins {
+                run: &self.offer.run,
+                scenario: &self.offer.scenario,
+                processes: self.processes,
+                slots: self.slots,
+            });
+        }
+    }
+
+    /// Tells what the run has told; what nobody knows is left.
+    fn hears(&self, news: Option<RunNews>) {
+        if let Some(RunNews::SetAside { why }) = news
+            && !self.is_aside.replace(true)
+        {
+            (self.tell)(WorkerTold::SetAside {
+                run: &self.offer.run,
+                why: &why,
+            });
+        }
     }
 }
 

@@ -20,10 +20,11 @@ use super::{
     blobs::BlobBucket,
     bridge::{Bridge, Patience, carry},
     connection::EngineConnection,
-    is_worker_name,
+    holding::HeldRun,
+    is_seat_name, is_worker_name,
     messages::{
-        JoinReply, JoinRequest, LANGUAGE, OFFERS, Offer, PRESENCE, RunHolding, WorkerPresence,
-        holding_subject, link_subjects, read, write,
+        JoinReply, JoinRequest, LANGUAGE, OFFERS, Offer, PRESENCE, WorkerPresence, link_subjects,
+        read, write,
     },
 };
 use crate::{
@@ -34,8 +35,6 @@ use crate::{
 
 /// How often it is said that a run would have workers.
 pub(super) const OFFER: Duration = Duration::from_secs(1);
-/// How long is waited for whoever else makes the run: an engine without such says so at once.
-const HOLDING: Duration = Duration::from_secs(2);
 /// Within which a blob that was put there again is not put there once more, unless it is gone.
 const AGAIN: Duration = Duration::from_secs(1);
 /// For how long there may be no worker until it is said.
@@ -60,6 +59,8 @@ pub struct FleetConnection {
     runtime: Runtime,
     engine: EngineConnection,
     bucket: BlobBucket,
+    /// The run that is gone on with over it.
+    held: Option<HeldRun>,
 }
 
 /// A run that workers come to, until this value is dropped.
@@ -67,6 +68,7 @@ pub struct SpreadGuard {
     runtime: Option<Runtime>,
     end: Option<oneshot::Sender<()>>,
     offering: Option<tokio::task::JoinHandle<()>>,
+    _held: HeldRun,
 }
 
 impl FleetConnection {
@@ -91,6 +93,7 @@ impl FleetConnection {
             runtime,
             engine,
             bucket,
+            held: None,
         })
     }
 
@@ -99,29 +102,15 @@ impl FleetConnection {
         &self.engine.at
     }
 
-    /// Makes sure that no other process makes this run over the same engine, in a copy of its directory.
+    /// Makes sure that no other process makes this run over the same engine, in a copy of its directory, from now on.
     ///
     /// # Errors
     ///
-    /// Fails if one says that it does.
-    pub fn check_free(&self, run: &str) -> Result<(), FleetError> {
-        let client = &self.engine.client;
-        let asked = client.request(holding_subject(run), bytes::Bytes::new());
-        let answer = self
-            .runtime
-            .block_on(async { time::timeout(HOLDING, asked).await });
-        // Nobody is there, or the engine does not say so in time: then its rows and these are in two directories.
-        let Ok(Ok(answer)) = answer else {
-            return Ok(());
-        };
-        Err(FleetError::Taken {
-            run: run.to_owned(),
-            at: self.engine.at.clone(),
-            holder: read::<RunHolding>(&answer.payload).map_or_else(
-                || "one of another version".to_owned(),
-                |holding| visible(&holding.holder).to_string(),
-            ),
-        })
+    /// Fails if one says that it does, or claims it in the same moment and comes first.
+    pub fn claim(&mut self, run: &str, holder: &str) -> Result<(), FleetError> {
+        let claimed = HeldRun::claim(&self.engine, run, holder);
+        self.held = Some(self.runtime.block_on(claimed)?);
+        Ok(())
     }
 
     /// Puts what workers need where they find it, and lets them in as they come.
@@ -135,6 +124,13 @@ impl FleetConnection {
         bundle: &Bundle,
         content: ContentPaths,
     ) -> Result<(SpreadGuard, mpsc::UnboundedReceiver<RemoteWorker>), FleetError> {
+        let held = match self.held {
+            Some(held) => held,
+            None => {
+                let of_new = HeldRun::of_new(&self.engine, &about.run, &about.holder);
+                self.runtime.block_on(of_new)?
+            }
+        };
         let bytes = bundle.encode();
         let digest = Digest::of(&bytes);
         let offered = Offered {
@@ -153,9 +149,6 @@ impl FleetConnection {
             bundle: (digest, bytes),
             blobs: bundle.blobs().to_vec(),
             content,
-            holding: RunHolding {
-                holder: about.holder,
-            },
         };
         let (sender, workers) = mpsc::unbounded_channel();
         let (end, ended) = oneshot::channel();
@@ -165,6 +158,7 @@ impl FleetConnection {
             runtime: Some(self.runtime),
             end: Some(end),
             offering: Some(offering),
+            _held: held,
         };
         Ok((open, workers))
     }
@@ -190,7 +184,6 @@ struct Offered {
     bundle: (Digest, Vec<u8>),
     blobs: Vec<Digest>,
     content: ContentPaths,
-    holding: RunHolding,
 }
 
 impl Offered {
@@ -213,12 +206,11 @@ impl Offered {
         mut ended: oneshot::Receiver<()>,
     ) {
         let client = &self.engine.client;
-        let (asked, present, others) = (
+        let (asked, present) = (
             client.subscribe(self.offer.replies()).await,
             client.subscribe(PRESENCE).await,
-            client.subscribe(holding_subject(&self.offer.run)).await,
         );
-        let (Ok(mut asked), Ok(mut present), Ok(mut others)) = (asked, present, others) else {
+        let (Ok(mut asked), Ok(mut present)) = (asked, present) else {
             tracing::error!("the engine lets nobody hear: no worker can come");
             return;
         };
@@ -255,11 +247,6 @@ impl Offered {
                     let reply = self.answer(request, &mut seats, &workers).await;
                     if let Some(to) = message.reply {
                         drop(client.publish(to, write(&reply)).await);
-                    }
-                }
-                Some(message) = others.next() => {
-                    if let Some(to) = message.reply {
-                        drop(client.publish(to, write(&self.holding)).await);
                     }
                 }
                 Some(_) = seats.links.join_next() => {}
@@ -341,7 +328,7 @@ impl Offered {
         seats: &mut Seats,
         workers: &mpsc::UnboundedSender<RemoteWorker>,
     ) -> Result<(), String> {
-        if !is_worker_name(&name) || Uuid::try_parse(link).is_err() || capacity.slots == 0 {
+        if !is_seat_name(&name) || Uuid::try_parse(link).is_err() || capacity.slots == 0 {
             return Err("it makes no sense".to_owned());
         }
         let capacity = Capacity {
@@ -359,11 +346,13 @@ impl Offered {
         }
         let (ours, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
         let (news, told) = mpsc::unbounded_channel();
+        let (noting, notes) = mpsc::unbounded_channel();
         let worker = RemoteWorker {
             name: name.into(),
             capacity,
             socket: theirs,
             news: told,
+            notes: noting,
         };
         workers
             .send(worker)
@@ -377,7 +366,6 @@ impl Offered {
                     drop(news.send(told));
                 }
             };
-            let (_unused, notes) = mpsc::unbounded_channel();
             let bridge = Bridge {
                 engine,
                 speaks: down,

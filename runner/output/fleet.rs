@@ -3,7 +3,8 @@
 use owo_colors::OwoColorize as _;
 
 use super::{
-    Output, format,
+    Output,
+    format::{self, visible, visible_line},
     table::{Column, Table},
 };
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     view::{EngineCleaning, EngineReport, ListedWorker, WorkerList},
 };
 
-/// Says what a worker does.
+/// Says what a worker does. What others have said in it begins no line, and steers nothing.
 pub fn worker_line(told: WorkerTold<'_>) -> String {
     match told {
         WorkerTold::Waits { engine, name } => format!("{name} waits for runs at {engine}"),
@@ -27,15 +28,40 @@ pub fn worker_line(told: WorkerTold<'_>) -> String {
                 1 => "one process".to_owned(),
                 several => format!("{several} processes"),
             };
-            format!("makes attempts of {run} ({scenario}): {slots} at once, in {processes}")
+            format!(
+                "makes attempts of {} ({}): {slots} at once, in {processes}",
+                visible_line(run),
+                visible_line(scenario)
+            )
         }
-        WorkerTold::Declines { run, reason } => format!("makes no attempts of {run}: {reason}"),
-        WorkerTold::Lost { words } => format!("a process has ended{words}; another one is started"),
-        WorkerTold::Ends { run } => format!("is done with {run}"),
+        WorkerTold::Declines { run, reason } => {
+            format!(
+                "makes no attempts of {}: {}",
+                visible_line(run),
+                words(reason)
+            )
+        }
+        WorkerTold::Lost { words: said } => {
+            format!("a process has ended{}; another one is started", words(said))
+        }
+        WorkerTold::SetAside { run, why } => format!(
+            "{} {} has set this worker aside, and goes on with others: {}\n  \
+             mend that and start this worker again, and it makes attempts of that run again; those of other runs it \
+             makes as before",
+            "warning:".yellow().bold(),
+            visible_line(run),
+            words(why)
+        ),
+        WorkerTold::Ends { run } => format!("is done with {}", visible_line(run)),
         WorkerTold::Leaves => "makes what it has begun, and nothing more; Ctrl-C again ends that"
             .dimmed()
             .to_string(),
     }
+}
+
+/// What somebody else has said.
+fn words(text: &str) -> String {
+    visible(text).replace('\n', "\n  ")
 }
 
 /// How many attempts of a session run at once.
@@ -57,7 +83,8 @@ pub fn print_workers(list: &WorkerList, is_json: bool, output: &Output) {
         output.data(&table(&list.workers, output.columns()));
     }
     if !list.runs.is_empty() {
-        output.hint(&format!("would have workers: {}", list.runs.join(", ")));
+        let runs: Vec<_> = list.runs.iter().map(|run| visible_line(run)).collect();
+        output.hint(&format!("would have workers: {}", runs.join(", ")));
     }
 }
 
@@ -128,4 +155,40 @@ fn table(workers: &[ListedWorker], columns: Option<usize>) -> String {
         ]);
     }
     table.fitted(columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::worker_line;
+    use crate::{fleet::WorkerTold, output::format::without_styles};
+
+    #[test]
+    fn what_a_run_says_begins_no_line_of_a_worker_and_steers_nothing() {
+        let other = "other\u{1b}[31m\nwarning: news\r\u{9b}2J";
+        for told in [
+            WorkerTold::Begins {
+                run: other,
+                scenario: other,
+                processes: 1,
+                slots: 1,
+            },
+            WorkerTold::Declines {
+                run: other,
+                reason: other,
+            },
+            WorkerTold::Lost { words: other },
+            WorkerTold::SetAside {
+                run: other,
+                why: other,
+            },
+            WorkerTold::Ends { run: other },
+        ] {
+            let line = worker_line(told);
+            assert!(!line.contains("\u{1b}[31mw"), "{line:?}");
+            let plain = without_styles(&line);
+            let steers = |character: char| character != '\n' && character.is_control();
+            assert!(!plain.contains(steers), "{plain:?}");
+            assert!(!plain.contains("\nwarning"), "{plain:?}");
+        }
+    }
 }

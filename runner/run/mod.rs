@@ -52,7 +52,7 @@ pub use stop::{
     WatchdogSettings,
 };
 pub use workers::{
-    Bundle, MachineAllowance, RemoteNews, RemoteWorker, Seat, WORKER_ARGUMENT, WorkerHost,
+    Bundle, MachineAllowance, RemoteNews, RemoteWorker, RunNews, Seat, WORKER_ARGUMENT, WorkerHost,
     Workplace, seat_name, worker_child,
 };
 

@@ -62,7 +62,10 @@ pub enum ToExecutor {
     /// Give back what has not been begun.
     TakeBack,
     /// The same, make what has been begun, and leave: the machine lacks what attempts need. The session goes on elsewhere.
-    SetAside,
+    SetAside {
+        /// Which attempts have failed there in a row, and what was lacking, for people.
+        why: Arc<str>,
+    },
     /// Ask guests to end by themselves, and interrupt them when so much time has passed. A later one may leave less.
     Stop {
         /// For how long guests are asked; zero interrupts them at once.
@@ -97,6 +100,14 @@ pub enum FromExecutors {
         /// By whom.
         who: ExecutorId,
         /// What they came to.
+        attempts: Vec<Attempt>,
+    },
+    /// Attempts were made and judged, and the session's own machine could not keep what they have left: whoever has made them
+    /// lacked nothing.
+    Unkept {
+        /// By whom.
+        who: ExecutorId,
+        /// What they came to by that.
         attempts: Vec<Attempt>,
     },
     /// Attempts that were assigned are given back: they were not begun, and will not be.

@@ -1,6 +1,6 @@
 //! [`run`]: from a plan to a session: makes providers ready, starts the pool, and lets the dispatcher go on.
 
-use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
+use std::{collections::HashSet, io, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
@@ -31,6 +31,9 @@ use crate::{
     plugin::{Engine, Interrupt, MemoryBudget, Moment, clock},
     record::{History, Recorder, State, WaitingTrials},
 };
+
+/// How long a session waits for somebody who lacks nothing: longer than it takes until whoever was cut off is back.
+const FORSAKEN: Duration = Duration::from_secs(30);
 
 /// What a session needs beside its plan.
 pub struct Session<'a> {
@@ -113,6 +116,7 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
             ends,
             limit: plan.time_limit(),
             most: plan.most_spread(),
+            forsaken: FORSAKEN,
             ahead: match plan.is_spread() {
                 true => AHEAD_ELSEWHERE,
                 false => AHEAD,

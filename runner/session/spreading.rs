@@ -42,21 +42,22 @@ impl Spreading {
         let Some(choice) = choice else {
             return Ok(None);
         };
-        let spread = FleetConnection::connect(&choice.address).map_err(engine_error)?;
-        if let Some(run) = run {
-            spread.check_free(run.as_str()).map_err(engine_error)?;
-        }
-        plan.spread();
+        let mut spread = FleetConnection::connect(&choice.address).map_err(engine_error)?;
         let holder = Holder {
             pid: Some(std::process::id()),
             host: Some(host.actor(None).host),
             since: Some((host.now)()),
             ..Holder::default()
         };
+        let holder = holder.to_string();
+        if let Some(run) = run {
+            (spread.claim(run.as_str(), &holder)).map_err(engine_error)?;
+        }
+        plan.spread();
         Ok(Some(Self {
             spread,
             labels: choice.labels.clone(),
-            holder: holder.to_string(),
+            holder,
         }))
     }
 

@@ -17,9 +17,13 @@ use crate::{
     fleet::{
         self, BlobCleaning, EngineAddress, FleetError, WorkerCeiling, WorkerPlace, WorkerTold,
     },
+    model::visible_line,
     run::MachineAllowance,
     view::{DocumentVersion, EngineCleaning, EngineReport, ListedWorker, WorkerList},
 };
+
+/// How much is shown of a name that is none, in characters.
+const MOST_SHOWN: usize = 40;
 
 /// What is asked for: that attempts are made for the runs of other machines.
 #[derive(Clone, Debug)]
@@ -57,12 +61,17 @@ pub fn work(
     let machine = machine.nodename().to_string_lossy().into_owned();
     let letters = Uuid::new_v4().simple().to_string();
     let name = match request.name {
-        Some(name) if fleet::is_worker_name(&name) => name,
         Some(name) => {
-            return Err(Error::usage(miette!(
-                help = "letters, digits, `-`, `_`, `.`, `:` and `/` are of names",
-                "a worker cannot be called `{name}`"
-            )));
+            if let Some(problem) = fleet::worker_name_problem(&name) {
+                let shown: String = name.chars().take(MOST_SHOWN).collect();
+                return Err(Error::usage(miette!(
+                    help = "a name stands in each row that the worker makes; without `--name` it is the machine's, with a \
+                            few letters",
+                    "a worker cannot be called `{}`: {problem}",
+                    visible_line(&shown)
+                )));
+            }
+            name
         }
         None => {
             let is_of_name = |byte: char| byte.is_ascii_alphanumeric() || byte == '-';

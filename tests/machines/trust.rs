@@ -1,13 +1,15 @@
 //! What a worker lets a run do, and what a run believes.
 
-use std::{path::Path, process::Command};
+use std::{iter, path::Path, process::Command, thread, time::Duration};
 
+use serde_json::json;
 use walkdir::WalkDir;
 
 use crate::{
     nats::{Engine, assert_whole, end, exec, wait_for_rows, worker, workers_of},
+    peer::Peer,
     support::{
-        runner::{CommandExt as _, Runner},
+        runner::{CommandExt as _, Runner, Signal},
         wait::wait_until,
     },
 };
@@ -182,8 +184,32 @@ fn an_engine_that_is_not_there_or_not_one_is_an_error_before_there_is_a_run() {
         .run(&odd)
         .expect(2)
         .says(&["`--ceiling net=*` is not understood"]);
-    let odd = ["worker", "--engine", "nats://127.0.0.1:1", "--name", "a b"];
-    runner.run(&odd).expect(2).says(&["cannot be called `a b`"]);
+}
+
+#[test]
+fn a_worker_is_called_by_a_few_letters_or_is_none() {
+    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n");
+    let long = "n".repeat(129);
+    for (name, says) in [
+        ("a b", "cannot be called `a b`: letters, digits"),
+        ("gpu/1", "cannot be called `gpu/1`: letters, digits"),
+        ("red\u{1b}[31m\nname", "letters, digits"),
+        ("größe", "letters, digits"),
+        ("", "it is empty"),
+        (&long, "it has 129 bytes, and may have 128"),
+    ] {
+        let args = ["worker", "--engine", "nats://127.0.0.1:1", "--name", name];
+        let refused = runner.run(&args).expect(2);
+        refused.says(&[says]);
+        assert!(!refused.stderr.contains('\u{1b}'), "{refused:?}");
+        assert!(refused.stderr.len() < 1000, "{refused:?}");
+    }
+    // The longest name that it may have is one that a run lets in.
+    let engine = Engine::start();
+    let only = worker(&runner, &engine, &long[..128], &[]);
+    exec(&runner, &engine, &[]).finish().expect(0);
+    assert_eq!(workers_of(&runner.only_run()), [&long[..128]]);
+    end(only);
 }
 
 #[test]
@@ -209,4 +235,99 @@ fn a_copy_of_a_run_that_goes_on_elsewhere_is_not_gone_on_with_until_that_has_end
     live.kill();
     runner.run(&resume).expect(0);
     end(only);
+}
+
+/// A run that was stopped, with so many copies of its directory.
+fn stopped_with_copies(runner: &Runner, copies: usize) -> Vec<String> {
+    runner.exec(&["--fail-fast=1"]).expect(4);
+    let id = runner.ids().remove(0);
+    let copy = |index: usize| {
+        let results = format!("copy-{index}");
+        let copied = Command::new("cp")
+            .arg("-a")
+            .args([runner.path("results"), runner.path(&results)])
+            .status();
+        assert!(copied.unwrap().success());
+        format!("{results}/{id}")
+    };
+    (0..copies).map(copy).collect()
+}
+
+/// Of which a trial is left once another one has failed.
+const FAILS: &str = "[[tests]]\nid = \"fails\"\ninput = { do = \"echo\", value = 1 }\nexpect.equals = 2\n\
+    [[tests]]\nid = \"rest\"\ninput = { do = \"sleep\", ms = 1 }\nrepeat = 2000\n";
+
+#[test]
+fn of_copies_of_a_run_that_are_gone_on_with_in_the_same_moment_one_is() {
+    let engine = Engine::start();
+    let runner = Runner::hostile(FAILS);
+    let copies = stopped_with_copies(&runner, 3);
+    let url = engine.url();
+    for _ in 0..4 {
+        let resume = |copy: &String| {
+            let resume = ["resume", "--from", copy, "--engine", &url];
+            runner.command(&resume).start()
+        };
+        let mut all: Vec<_> = copies.iter().map(resume).collect();
+        // Without workers the one that goes on waits.
+        wait_until("the others are refused", || {
+            let alive = all.iter_mut().map(|one| usize::from(one.is_alive()));
+            alive.sum::<usize>() <= 1
+        });
+        thread::sleep(Duration::from_secs(3));
+        let mut gone_on = 0;
+        for mut one in all {
+            if one.is_alive() {
+                gone_on += 1;
+                one.end_by(Signal::INT).0.expect(130);
+                continue;
+            }
+            let refused = one.finish().expect(6);
+            refused.says(&["by another process already: pid"]);
+        }
+        assert_eq!(gone_on, 1);
+    }
+}
+
+#[test]
+fn of_two_claims_in_the_same_moment_the_smaller_one_counts() {
+    let engine = Engine::start();
+    let runner = Runner::hostile(FAILS);
+    let copy = stopped_with_copies(&runner, 1).remove(0);
+    let url = engine.url();
+    let resume = ["resume", "--from", &copy, "--engine", &url];
+    let mut peer = Peer::at(engine.port());
+    peer.hear("runner.holding.*");
+    peer.hear("peer.answers");
+    for (id, is_refused) in [("0", true), ("z", false)] {
+        let mut live = runner.command(&resume).start();
+        let mut claim = None;
+        wait_until("it claims the run", || {
+            claim = peer.next();
+            claim.is_some()
+        });
+        let claim = claim.unwrap();
+        assert!(claim.document()["id"].is_string(), "{claim:?}");
+        // Whoever has claimed it as well answers only if that counts.
+        let own = json!({ "id": id, "holder": "pid 1\u{1b}[31m\nnews" });
+        peer.say(&claim.subject, "peer.answers", &own);
+        let answer = iter::from_fn(|| peer.next()).find(|heard| heard.subject == "peer.answers");
+        assert_eq!(answer.is_none(), is_refused, "{answer:?}");
+        match is_refused {
+            true => {
+                let refused = live.finish().expect(6);
+                refused.says(&["by another process already: pid 1"]);
+                assert!(!refused.stderr.contains('\u{1b}'), "{refused:?}");
+            }
+            false => {
+                wait_until("it waits for workers", || {
+                    let log = runner.path(&copy).join("runner.log");
+                    let log = fs_err::read_to_string(log).unwrap_or_default();
+                    log.contains("no worker makes attempts")
+                });
+                assert!(live.is_alive());
+                live.end_by(Signal::INT).0.expect(130);
+            }
+        }
+    }
 }

@@ -101,6 +101,11 @@ impl Executors {
         Some(&found.machine)
     }
 
+    /// Tells whether an executor is there, set aside or not.
+    pub(super) fn knows(&self, who: ExecutorId) -> bool {
+        self.members.iter().any(|member| member.who == who)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty()
     }

@@ -1,10 +1,13 @@
 //! [`Lacking`]: the attempts that machines could not carry, and the trials that are not made again for that.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use super::retry::Later;
 use crate::{
-    model::{Attempt, HostFault, Outcome},
+    model::{Attempt, HostFault, Outcome, TrialId},
     run::seam::MachineName,
 };
 
@@ -18,14 +21,47 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// What machines have lacked so far.
 #[derive(Default)]
 pub(super) struct Lacking {
-    /// By machine, how many attempts it has failed since it has carried one.
-    in_a_row: HashMap<MachineName, u32>,
+    /// By machine, the attempts that it has failed since it has carried one.
+    in_a_row: HashMap<MachineName, Vec<(TrialId, u32)>>,
     /// By ordinal, who has failed a trial, once for each time. What machines have failed that are set aside is not there.
     failed: HashMap<u64, Vec<MachineName>>,
+    /// How many attempts in a row have left what the run's own machine could not keep, whoever has made them.
+    unkept_in_a_row: u32,
+    /// By ordinal, how often that was: nobody else could keep it either.
+    unkept: HashMap<u64, u32>,
     /// Trials that were failed too often and are not made again, by ordinal, or not graded.
     given_up: HashMap<u64, Option<Later>>,
-    /// What was lacking last, in words.
-    pub(super) last: Option<(HostFault, String)>,
+    /// What was lacking last.
+    pub(super) last: Option<Lacked>,
+    /// The machines that were set aside and have not come back, with what they lacked.
+    aside: BTreeMap<MachineName, Lacked>,
+}
+
+/// What a machine lacked.
+#[derive(Clone)]
+pub(super) struct Lacked {
+    pub(super) fault: HostFault,
+    machine: MachineName,
+    pub(super) message: String,
+}
+
+impl Lacked {
+    /// What it was, and of which worker, for people.
+    pub(super) fn text(&self) -> String {
+        match &self.machine.0 {
+            Some(worker) => format!("worker {worker}: {}", self.message),
+            None => self.message.clone(),
+        }
+    }
+}
+
+/// Who may have lacked something where an attempt was not carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blamed {
+    /// The machine that has made it.
+    Maker,
+    /// The run's own, which is to keep what it has left.
+    Keeper,
 }
 
 /// An attempt that a machine has failed.
@@ -80,16 +116,48 @@ impl Lacking {
                 tries: 0,
             });
         };
-        self.last = error.map(|error| (fault, error.message.clone()));
+        self.last = error.map(|error| Lacked {
+            fault,
+            machine: machine.clone(),
+            message: error.message.clone(),
+        });
         let in_a_row = self.in_a_row.entry(machine.clone()).or_default();
-        *in_a_row += 1;
+        in_a_row.push((attempt.trial.clone(), attempt.number));
+        let in_a_row = u32::try_from(in_a_row.len()).unwrap_or(u32::MAX);
         let failed = self.failed.entry(attempt.ordinal).or_default();
         failed.push(machine.clone());
         Some(Failed {
             fault,
-            in_a_row: *in_a_row,
+            in_a_row,
             tries: u32::try_from(failed.len()).unwrap_or(u32::MAX),
         })
+    }
+
+    /// The same of an attempt that was made, and has left what the run's own machine could not keep.
+    pub(super) fn look_at_unkept(&mut self, attempt: &mut Attempt) -> Option<Failed> {
+        let error = attempt.error.as_ref()?;
+        let fault = error.fault?;
+        attempt.outcome = Outcome::Stopped;
+        self.last = Some(Lacked {
+            fault,
+            machine: MachineName::default(),
+            message: error.message.clone(),
+        });
+        self.unkept_in_a_row += 1;
+        let tries = self.unkept.entry(attempt.ordinal).or_default();
+        *tries += 1;
+        Some(Failed {
+            fault,
+            in_a_row: self.unkept_in_a_row,
+            tries: *tries,
+        })
+    }
+
+    /// Notes that what an attempt has left could be kept.
+    pub(super) fn kept(&mut self, attempt: &Attempt) {
+        if attempt.outcome != Outcome::Stopped {
+            self.unkept_in_a_row = 0;
+        }
     }
 
     /// Tells whether there is a trial that a machine has failed.
@@ -123,8 +191,14 @@ impl Lacking {
         machines: &[(MachineName, u64)],
         memory: impl Fn(usize) -> u64,
     ) -> Vec<Later> {
-        let failed = &self.failed;
+        let (failed, unkept) = (&self.failed, &self.unkept);
         let may_be_made = |ordinal, lane| {
+            if unkept
+                .get(&ordinal)
+                .is_some_and(|tries| *tries >= MAX_TRIES)
+            {
+                return false;
+            }
             let failed = failed.get(&ordinal).map_or(&[][..], Vec::as_slice);
             failed.len() < MAX_TRIES as usize || is_elsewhere(failed, machines, memory(lane))
         };
@@ -140,20 +214,44 @@ impl Lacking {
     /// Notes that a machine has begun anew.
     pub(super) fn begin_anew(&mut self, machine: &MachineName) {
         self.in_a_row.remove(machine);
+        self.aside.remove(machine);
     }
 
-    /// Tells whether there are trials that are not made again.
-    pub(super) fn has_given_up(&self) -> bool {
-        !self.given_up.is_empty()
-    }
-
-    /// Forgets what a machine has failed.
-    pub(super) fn forget(&mut self, machine: &MachineName) {
+    /// Notes that a machine is set aside for what was lacking last, and forgets what it has failed.
+    pub(super) fn set_aside(&mut self, machine: &MachineName) {
         self.in_a_row.remove(machine);
         self.failed.retain(|_, machines| {
             machines.retain(|other| other != machine);
             !machines.is_empty()
         });
+        if let Some(last) = &self.last {
+            self.aside.insert(machine.clone(), last.clone());
+        }
+    }
+
+    /// What the first of the machines that are set aside lacked.
+    pub(super) fn first_aside(&self) -> Option<Lacked> {
+        self.aside.values().next().cloned()
+    }
+
+    /// What the machines that are set aside lacked.
+    pub(super) fn aside(&self) -> impl Iterator<Item = &Lacked> {
+        self.aside.values()
+    }
+
+    /// Which attempts a machine has failed in a row, for people.
+    pub(super) fn failed_in_a_row(&self, machine: &MachineName) -> String {
+        let failed = self.in_a_row.get(machine).map_or(&[][..], Vec::as_slice);
+        let failed = failed.iter().map(|(trial, number)| match number {
+            1 => trial.to_string(),
+            number => format!("{trial} (attempt {number})"),
+        });
+        failed.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Tells whether there are trials that are not made again.
+    pub(super) fn has_given_up(&self) -> bool {
+        !self.given_up.is_empty()
     }
 }
 

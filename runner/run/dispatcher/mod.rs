@@ -38,11 +38,11 @@ pub(super) use self::{
 use self::{
     flights::Flight,
     grading::Grading,
-    lacking::Lacking,
+    lacking::{Blamed, Lacking},
     lane::Trial,
     parts::FingerprintOf,
     poison::Fate,
-    stopping::{ANSWER_TIME, Due, StopProgress},
+    stopping::{ANSWER_TIME, StopProgress},
     unwritten::Unwritten,
     work::Work,
 };
@@ -80,6 +80,8 @@ pub(super) struct Dispatcher<E> {
     stop: Option<StopProgress>,
     storage: Option<RecordError>,
     lacking: Lacking,
+    /// Until when somebody is waited for who was not set aside; set while nobody else is there.
+    forsaken_until: Option<Moment>,
     /// What the runner's own code said that has failed.
     broken: Option<String>,
     progress_at: Moment,
@@ -103,6 +105,7 @@ impl<E: Effects> Dispatcher<E> {
             stop: None,
             storage: None,
             lacking: Lacking::default(),
+            forsaken_until: None,
             broken: None,
             progress_at: now.at + PROGRESS_EVERY,
             closing: None,
@@ -147,8 +150,13 @@ impl<E: Effects> Dispatcher<E> {
                 for attempt in attempts {
                     match who {
                         GRADERS => self.graded(now, attempt),
-                        who => self.report(now, who, attempt),
+                        who => self.report(now, who, attempt, Blamed::Maker),
                     }
+                }
+            }
+            FromExecutors::Unkept { who, attempts } => {
+                for attempt in attempts {
+                    self.report(now, who, attempt, Blamed::Keeper);
                 }
             }
             FromExecutors::Returned { who, attempts } => {
@@ -186,6 +194,7 @@ impl<E: Effects> Dispatcher<E> {
         if let Some(ends) = self.closing {
             return Ok(self.close(now, ends));
         }
+        self.heed_the_forsaken(now)?;
         let has_more = self.enter_judgements(now)?;
         let wake = self.assign(now)?;
         self.hand_over();
@@ -239,8 +248,8 @@ impl<E: Effects> Dispatcher<E> {
             .as_ref()
             .is_some_and(|stop| stop.mode == StopMode::Kill);
         let cause = stop.map(|stop| stop.cause);
-        let cause = cause.or_else(|| Some(Cause::of(lacked.as_ref()?.0.reason())));
-        let lacked = lacked.map(|(_, message)| message);
+        let cause = cause.or_else(|| Some(Cause::of(lacked.as_ref()?.fault.reason())));
+        let lacked = lacked.map(|lacked| lacked.text());
         let (cause, lacked) = self.rules.cause_left(remains, cause, lacked);
         SessionEnd {
             is_forced,
@@ -268,8 +277,8 @@ impl<E: Effects> Dispatcher<E> {
         Ok([wake, graders_wake].into_iter().flatten().min())
     }
 
-    /// Takes an executor's report; what is late, doubled or foreign is dropped.
-    fn report(&mut self, now: Now, who: ExecutorId, attempt: Attempt) {
+    /// Takes an executor's report; what is late, doubled or foreign is dropped. `blamed` is who may have lacked something.
+    fn report(&mut self, now: Now, who: ExecutorId, attempt: Attempt, blamed: Blamed) {
         let Some(flight) = self.work.release(who, AttemptKey::from(&attempt)) else {
             tracing::debug!(trial = %attempt.trial, "dropped a late report");
             return;
@@ -278,7 +287,7 @@ impl<E: Effects> Dispatcher<E> {
             self.work.suspects.survived(attempt.ordinal);
         }
         let Flight { lane, trial, .. } = flight;
-        let Some(mut attempt) = self.take_lack(now, who, lane, &trial, attempt) else {
+        let Some(mut attempt) = self.take_lack(now, (who, blamed), lane, &trial, attempt) else {
             return;
         };
         self.work.pace.measure(attempt.duration);
@@ -407,68 +416,6 @@ impl<E: Effects> Dispatcher<E> {
             self.work.state.written(entry.mark());
         }
         self.show_written(written);
-    }
-
-    /// Begins a stop, or makes the one that is under way stronger; what is weaker changes nothing.
-    fn begin_stop(&mut self, now: Now, mode: StopMode, cause: Cause) {
-        let old = self.stop.as_ref();
-        let Some(stop) = StopProgress::begin(old, mode, cause, self.rules.grace, now.at) else {
-            return;
-        };
-        for who in self.executors() {
-            self.out.send(who, ToExecutor::TakeBack);
-            if let Some(grace) = stop.grace_left(now.at) {
-                self.out.send(who, ToExecutor::Stop { grace });
-            }
-        }
-        self.out.show(Event::Stopping {
-            mode,
-            reason: stop.cause.reason,
-            why: &stop.cause.text("asked", &self.rules.limit),
-            in_flight: self.running(),
-        });
-        self.stop = Some(stop);
-    }
-
-    /// Does what the clock asks for: the run's deadline, and the next steps of a stop.
-    fn enforce(&mut self, now: Now) {
-        if now.at >= self.rules.ends {
-            self.begin_stop(now, StopMode::Stop, Cause::of(Reason::Timeout));
-        }
-        let Some(stop) = &mut self.stop else { return };
-        match stop.advance(now.at) {
-            Some(Due::Show) => {
-                let mode = stop.mode;
-                self.show_what_is_awaited(now, mode);
-            }
-            Some(Due::GiveUp) => self.record_unanswered(now),
-            None => {}
-        }
-    }
-
-    /// When [`Dispatcher::enforce`] has something to do.
-    fn next_bound(&self) -> Moment {
-        let stop = self.stop.as_ref();
-        stop.map_or(self.rules.ends, |stop| stop.next_bound(self.rules.ends))
-    }
-
-    /// Records the attempts of guests that cannot be interrupted, such as one inside a long `memory.fill`. What nobody is
-    /// known to have begun never happened.
-    fn record_unanswered(&mut self, now: Now) {
-        self.forget_graders();
-        for (who, key) in self.work.flights.keys() {
-            let Some(flight) = self.work.release(who, key) else {
-                continue;
-            };
-            match flight.begun {
-                Some(begun) => {
-                    let of = self.identity(flight.lane, &flight.trial, key.number, begun);
-                    let attempt = attempt::given_up(of, begun, now);
-                    self.enter(now, flight.lane, &flight.trial, attempt, false);
-                }
-                None => drop(self.work.state.release(key)),
-            }
-        }
     }
 
     /// Lets executors tear down the instances that they keep, for as long as a stop lets guests go on.

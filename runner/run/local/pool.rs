@@ -167,7 +167,7 @@ impl Pool {
         match message {
             ToExecutor::Assign(batch) => self.assign(batch),
             ToExecutor::TakeBack => self.return_queued(),
-            ToExecutor::SetAside => {
+            ToExecutor::SetAside { .. } => {
                 self.return_queued();
                 self.shared.close();
             }

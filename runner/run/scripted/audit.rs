@@ -9,7 +9,7 @@ use std::{
 use super::{
     graded::{AGAIN_AFTER, GradingAudit, backoff},
     machines::MachineAudit,
-    shape::{PlanShape, Starts},
+    shape::{AuditRules, PlanShape, Starts},
 };
 use crate::{
     model::{Attempt, Outcome, Reason, StopMode},
@@ -50,15 +50,6 @@ pub(super) struct Audit {
     stopping: Option<AuditedStop>,
     pub(super) grading: GradingAudit,
     pub(super) has_storage_failed: bool,
-}
-
-/// What a schedule sets.
-#[derive(Clone, Copy)]
-pub(super) struct AuditRules {
-    pub(super) fail_fast: Option<u64>,
-    pub(super) poison_after: u32,
-    pub(super) grace: Duration,
-    pub(super) ends: Duration,
 }
 
 struct OpenAttempt {
@@ -221,6 +212,7 @@ impl Audit {
         let (FromExecutors::Joined { who, .. }
         | FromExecutors::Started { who, .. }
         | FromExecutors::Reports { who, .. }
+        | FromExecutors::Unkept { who, .. }
         | FromExecutors::Returned { who, .. }
         | FromExecutors::Lost { who, .. }
         | FromExecutors::Left { who }) = message;
@@ -248,7 +240,12 @@ impl Audit {
             }
             FromExecutors::Reports { who, attempts } => {
                 for attempt in attempts {
-                    self.reported(now, *who, attempt);
+                    self.reported(now, *who, attempt, true);
+                }
+            }
+            FromExecutors::Unkept { who, attempts } => {
+                for attempt in attempts {
+                    self.reported(now, *who, attempt, false);
                 }
             }
             FromExecutors::Returned { who, attempts }
@@ -274,7 +271,7 @@ impl Audit {
         }
     }
 
-    fn reported(&mut self, now: Duration, who: ExecutorId, attempt: &Attempt) {
+    fn reported(&mut self, now: Duration, who: ExecutorId, attempt: &Attempt, is_kept: bool) {
         let key = AttemptKey::from(attempt);
         if self.close(who, key).is_none() {
             return;
@@ -286,7 +283,10 @@ impl Audit {
             trial.deaths = 0;
             self.expect(now, key, Outcome::Stopped, false);
             let is_stopping = self.stopping.is_some();
-            let pause = self.machines.failed(who, key.ordinal, is_stopping);
+            let pause = match is_kept {
+                true => self.machines.failed(who, key.ordinal, is_stopping),
+                false => self.machines.could_not_keep(key.ordinal),
+            };
             self.trials[key.ordinal as usize].not_before = now + pause;
             return;
         }
@@ -417,6 +417,10 @@ impl Audit {
         };
         let old = self.stopping.as_ref();
         assert!(old.is_none_or(|old| mode > old.mode), "a stop gets weaker");
+        if old.is_none() && self.is_left() {
+            let is_soon = self.forsaken_until().is_none_or(|until| now <= until);
+            assert!(is_soon, "it waits for somebody until {now:?}");
+        }
         let sooner = old.and_then(|old| old.gives_up_at);
         self.stopping = Some(AuditedStop {
             mode,
@@ -430,17 +434,32 @@ impl Audit {
         Some(gives_up_at + ANSWER_TIME)
     }
 
+    /// The dispatcher looks at what has happened until now.
+    pub(super) fn looked_at(&mut self, now: Duration) {
+        self.machines.looked_at(now, self.open.is_empty());
+    }
+
+    /// Until when somebody is waited for, where nobody is there but machines that are set aside.
+    fn forsaken_until(&self) -> Option<Duration> {
+        Some(self.machines.forsaken_since? + self.rules.forsaken)
+    }
+
+    /// Whether there are trials that somebody may still make.
+    fn is_left(&self) -> bool {
+        let mut trials = (0..).zip(&self.trials);
+        trials.any(|(ordinal, trial)| !trial.is_settled && !self.machines.have_failed(ordinal))
+    }
+
     /// The session is over: compares the dispatcher's state with the fold of what is on disk.
-    pub(super) fn ended(&self, live: &State, reason: Option<Reason>) {
+    pub(super) fn ended(&self, live: &State, reason: Option<Reason>, over_at: Duration) {
         let is_done = reason.is_none();
         if reason == Some(Reason::Storage) && !self.has_storage_failed {
             let trials = (0..).zip(&self.trials);
             let mut left = trials.filter(|(_, trial)| !trial.is_settled);
             let is_failed = left.any(|(ordinal, _)| self.machines.have_failed(ordinal));
-            assert!(
-                self.machines.are_hopeless || is_failed,
-                "it ends for want of what somebody has"
-            );
+            let is_forsaken = self.forsaken_until().is_some_and(|until| over_at >= until);
+            let is_hopeless = self.machines.are_hopeless || is_failed || is_forsaken;
+            assert!(is_hopeless, "it ends for want of what somebody has");
         }
         assert!(!self.machines.are_hopeless || self.stopping.is_some() || is_done);
         let mut folded = State::planned(self.shape.trials.len() as u64);

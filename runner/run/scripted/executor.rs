@@ -29,6 +29,8 @@ pub(super) enum ScriptedOutcome {
     Unavailable,
     /// An error that is the machine's.
     Lacking,
+    /// It passed, and what it has left cannot be kept where the session is.
+    Unkept,
     /// What the trial's number decides, whoever makes it.
     OfTrial,
 }
@@ -199,7 +201,7 @@ impl Scripted {
             }
             _ if self.script.is_deaf => {}
             ToExecutor::TakeBack => self.give_back(agenda),
-            ToExecutor::SetAside => {
+            ToExecutor::SetAside { .. } => {
                 self.give_back(agenda);
                 self.is_aside = true;
                 self.leave_if_aside(agenda);
@@ -345,7 +347,7 @@ impl Scripted {
             ScriptedOutcome::Unavailable => {
                 (Outcome::Error, Some(error(unavailable, "busy", None)))
             }
-            ScriptedOutcome::Lacking => {
+            ScriptedOutcome::Lacking | ScriptedOutcome::Unkept => {
                 let fault = Some(HostFault::Storage);
                 (Outcome::Error, Some(error(None, "full", fault)))
             }
@@ -363,7 +365,11 @@ impl Scripted {
             };
         }
         let (who, attempts) = (self.who, vec![attempt]);
-        self.send(agenda, FromExecutors::Reports { who, attempts });
+        let said = match end {
+            ScriptedOutcome::Unkept => FromExecutors::Unkept { who, attempts },
+            _ => FromExecutors::Reports { who, attempts },
+        };
+        self.send(agenda, said);
     }
 
     fn lose(&self, key: AttemptKey, agenda: &mut Agenda) {

@@ -141,6 +141,7 @@ impl GradingAudit {
     pub(super) fn heard(&mut self, now: Duration, message: &FromExecutors) {
         match message {
             FromExecutors::Joined { .. } | FromExecutors::Started { .. } => {}
+            FromExecutors::Unkept { .. } => panic!("a grader leaves nothing"),
             FromExecutors::Reports { attempts, .. } => {
                 for attempt in attempts {
                     self.reported(now, attempt);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    executor::Script,
+    executor::{Exit, Script, ScriptedAnswer, ScriptedOutcome},
     random::Random,
     tests::{PASSES, answering, calm, fleet, machine, one_machine, plan, play_many},
     world::Schedule,
@@ -47,6 +47,17 @@ fn lacking(seed: u64) -> Schedule {
     schedule
 }
 
+/// The same, and whoever lacks nothing leaves, too.
+fn forsaken(seed: u64) -> Schedule {
+    let mut schedule = lacking(seed);
+    let mut random = Random(seed.rotate_left(7));
+    let exits = [Exit::Dies, Exit::DiesHolding, Exit::Leaves];
+    schedule.executors[0].leaves = Some((random.millis(300), *random.one_of(&exits)));
+    schedule.rules.forsaken = random.millis(1000);
+    schedule.rules.ends = Duration::from_secs(4);
+    schedule
+}
+
 /// An executor of this machine, which lacks something from the beginning.
 fn sick(name: &str) -> Script {
     Script {
@@ -72,6 +83,51 @@ fn a_session_is_completed_if_somebody_stays_who_lacks_nothing() {
             one_machine(&schedule.shape).play().outcomes
         );
     });
+}
+
+#[test]
+fn a_session_that_everybody_leaves_ends_for_what_was_lacking_or_waits() {
+    play_many(forsaken, |schedule, played| {
+        let reason = played.ending.cause.as_ref().map(|cause| cause.reason);
+        match reason {
+            None => assert_eq!(
+                played.outcomes,
+                one_machine(&schedule.shape).play().outcomes
+            ),
+            Some(Reason::Storage) => assert!(played.ending.error.is_some()),
+            // Then nobody was set aside.
+            reason => assert_eq!(reason, Some(Reason::Timeout)),
+        }
+    });
+}
+
+#[test]
+fn where_nobody_is_left_but_what_was_set_aside_somebody_is_waited_for_and_not_for_ever() {
+    let leaves = Duration::from_millis(100);
+    let large = Script {
+        leaves: Some((leaves, Exit::Leaves)),
+        ..healthy("b")
+    };
+    let executors = vec![sick("a"), large];
+    let played = calm(plan(400, ""), executors.clone()).play();
+    assert_eq!(played.audit.machines.aside, [machine("a")].into());
+    assert_eq!(played.ending.cause.unwrap().reason, Reason::Storage);
+    let said = played.ending.error.unwrap();
+    assert!(said.contains("worker a: "), "{said}");
+    let over_at = leaves + Duration::from_secs(2);
+    let bounds = over_at..over_at + Duration::from_millis(300);
+    assert!(bounds.contains(&played.over_at), "{:?}", played.over_at);
+
+    // Somebody else comes in time, or the same with what it lacked.
+    for name in ["c", "a"] {
+        let late = Script {
+            joins_at: leaves + Duration::from_secs(1),
+            ..healthy(name)
+        };
+        let played = calm(plan(400, ""), [&executors[..], &[late]].concat()).play();
+        assert_eq!(played.ending.cause, None);
+        assert_eq!(played.ending.counts.passed, 400);
+    }
 }
 
 #[test]
@@ -157,4 +213,20 @@ fn a_worker_that_is_started_again_when_it_has_what_it_lacked_comes_back() {
     assert_eq!(played.ending.cause, None);
     assert_eq!(played.audit.machines.aside, [machine("a")].into());
     assert!(played.audit.machines.assigned[&ExecutorId(1)] > 50);
+}
+
+#[test]
+fn what_the_runs_own_machine_cannot_keep_sets_no_worker_aside_and_ends_the_session() {
+    let unkept = ScriptedAnswer::After(Duration::from_millis(3), ScriptedOutcome::Unkept);
+    let makers = ["a", "b"].map(|name| Script {
+        answers: vec![unkept],
+        ..healthy(name)
+    });
+    let played = calm(plan(40, ""), makers.into()).play();
+    assert_eq!(played.ending.cause.unwrap().reason, Reason::Storage);
+    assert!(played.ending.error.is_some());
+    assert!(played.audit.machines.aside.is_empty());
+    // Three in a row, and what was begun beside them.
+    let rows = played.audit.written.len();
+    assert!((3..=3 + 4).contains(&rows), "{rows}");
 }

@@ -22,8 +22,15 @@ pub(super) struct MachineAudit {
     in_a_row: HashMap<MachineName, usize>,
     /// By ordinal, who has failed a trial, once for each time.
     failed: Vec<Vec<MachineName>>,
+    /// How many attempts in a row have left what could not be kept, and by ordinal how often that was.
+    unkept_in_a_row: usize,
+    unkept: HashMap<u64, usize>,
     /// The machines that were set aside, ever.
     pub(super) aside: BTreeSet<MachineName>,
+    /// Those of them that have not come back.
+    still_aside: BTreeSet<MachineName>,
+    /// Since when nobody is there, but for what is set aside.
+    pub(super) forsaken_since: Option<Duration>,
     /// How many attempts were assigned to whom.
     pub(super) assigned: BTreeMap<ExecutorId, usize>,
     /// Whether the last machine has failed one attempt after the other.
@@ -43,7 +50,11 @@ impl MachineAudit {
             shape,
             members: BTreeMap::new(),
             in_a_row: HashMap::new(),
+            unkept_in_a_row: 0,
+            unkept: HashMap::new(),
             aside: BTreeSet::new(),
+            still_aside: BTreeSet::new(),
+            forsaken_since: None,
             assigned: BTreeMap::new(),
             are_hopeless: false,
         }
@@ -53,6 +64,7 @@ impl MachineAudit {
         // The run's own machine is the same whichever of its processes comes.
         if machine.0.is_some() && self.there().all(|member| member.machine != *machine) {
             self.in_a_row.remove(machine);
+            self.still_aside.remove(machine);
         }
         let member = Member {
             capacity,
@@ -80,8 +92,9 @@ impl MachineAudit {
         member.capacity
     }
 
-    /// A machine has carried an attempt.
+    /// A machine has carried an attempt, and what that has left is kept.
     pub(super) fn carried(&mut self, who: ExecutorId) {
+        self.unkept_in_a_row = 0;
         let member = &self.members[&who];
         if !member.is_aside {
             self.in_a_row.remove(&member.machine);
@@ -119,8 +132,27 @@ impl MachineAudit {
         for failed in &mut self.failed {
             failed.retain(|other| *other != machine);
         }
+        self.still_aside.insert(machine.clone());
         self.aside.insert(machine);
         pause
+    }
+
+    /// What an attempt has left cannot be kept, which no machine is set aside for; how long its trial is left alone.
+    pub(super) fn could_not_keep(&mut self, ordinal: u64) -> Duration {
+        self.unkept_in_a_row += 1;
+        self.are_hopeless |= self.unkept_in_a_row >= MOST;
+        let times = self.unkept.entry(ordinal).or_default();
+        *times += 1;
+        PAUSE * (*times).min(MOST) as u32
+    }
+
+    /// The dispatcher looks at what has happened until now.
+    pub(super) fn looked_at(&mut self, now: Duration, is_idle: bool) {
+        let is_nobody_there = is_idle && self.there().next().is_none();
+        self.forsaken_since = match is_nobody_there && !self.still_aside.is_empty() {
+            true => self.forsaken_since.or(Some(now)),
+            false => None,
+        };
     }
 
     /// How many attempts may run at once.
@@ -135,9 +167,11 @@ impl MachineAudit {
         !self.have_failed(ordinal) && self.there().any(has_room)
     }
 
-    /// Whether machines have failed a trial too often.
+    /// Whether machines have failed a trial too often, or what it leaves could not be kept.
     pub(super) fn have_failed(&self, ordinal: u64) -> bool {
-        self.failed[ordinal as usize].len() >= MOST && !self.is_elsewhere(ordinal)
+        let unkept = self.unkept.get(&ordinal);
+        unkept.is_some_and(|times| *times >= MOST)
+            || self.failed[ordinal as usize].len() >= MOST && !self.is_elsewhere(ordinal)
     }
 
     /// Whether there is a machine that has not failed a trial, and could execute it.

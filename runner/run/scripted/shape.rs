@@ -229,3 +229,13 @@ impl PlanShape {
         }
     }
 }
+
+/// What a schedule sets.
+#[derive(Clone, Copy)]
+pub(super) struct AuditRules {
+    pub(super) fail_fast: Option<u64>,
+    pub(super) poison_after: u32,
+    pub(super) grace: Duration,
+    pub(super) ends: Duration,
+    pub(super) forsaken: Duration,
+}

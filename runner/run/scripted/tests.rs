@@ -7,10 +7,9 @@ use std::{
 };
 
 use super::{
-    audit::AuditRules,
     executor::{Exit, Script, ScriptedAnswer, ScriptedOutcome},
     random::Random,
-    shape::PlanShape,
+    shape::{AuditRules, PlanShape},
     world::{Played, Schedule},
 };
 use crate::{
@@ -60,9 +59,10 @@ fn end(random: &mut Random, may_lack: bool) -> ScriptedOutcome {
         ScriptedOutcome::Timeout,
         ScriptedOutcome::Unavailable,
     ];
-    match may_lack && random.one_in(12) {
-        true => ScriptedOutcome::Lacking,
-        false => *random.one_of(&ends),
+    match random.below(24) {
+        0 | 1 if may_lack => ScriptedOutcome::Lacking,
+        2 if may_lack => ScriptedOutcome::Unkept,
+        _ => *random.one_of(&ends),
     }
 }
 
@@ -140,7 +140,9 @@ fn is_lacking(answer: ScriptedAnswer) -> bool {
     match answer {
         ScriptedAnswer::After(_, end)
         | ScriptedAnswer::Twice(_, end)
-        | ScriptedAnswer::LateAfterLost(_, end) => end == ScriptedOutcome::Lacking,
+        | ScriptedAnswer::LateAfterLost(_, end) => {
+            matches!(end, ScriptedOutcome::Lacking | ScriptedOutcome::Unkept)
+        }
         ScriptedAnswer::Never | ScriptedAnswer::Lost(_) | ScriptedAnswer::Returned => false,
     }
 }
@@ -170,6 +172,7 @@ fn wild(seed: u64) -> Schedule {
             poison_after: random.below(4) as u32,
             grace: random.millis(300),
             ends: Duration::from_millis(500) + random.millis(2000),
+            forsaken: random.millis(600),
         },
         stops: (0..stops)
             .map(|_| (random.millis(600), *random.one_of(&modes)))
@@ -200,6 +203,7 @@ fn tame(seed: u64) -> Schedule {
             poison_after: 1 + random.below(4) as u32,
             grace: Duration::from_millis(100),
             ends: Duration::from_secs(3600),
+            forsaken: random.millis(600),
         },
         stops: Vec::new(),
         disk_lag: random.millis(30),
@@ -358,6 +362,7 @@ pub(super) fn calm(shape: Arc<PlanShape>, executors: Vec<Script>) -> Schedule {
             poison_after: 3,
             grace: Duration::from_millis(200),
             ends: Duration::from_secs(60),
+            forsaken: Duration::from_secs(2),
         },
         stops: Vec::new(),
         disk_lag: Duration::from_millis(5),

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 
 use super::{
     agenda::{Agenda, Happening},
-    audit::{Audit, AuditRules},
+    audit::Audit,
     executor::{Script, Scripted},
     random::Random,
-    shape::PlanShape,
+    shape::{AuditRules, PlanShape},
 };
 use crate::{
     model::{Digest, Fingerprint, Outcome, Reason, StopMode},
@@ -211,6 +211,7 @@ impl Schedule {
         let mut dispatcher = Dispatcher::begin(self.parts(world, base), at(Duration::ZERO));
         for _ in 0..MAX_TURNS {
             let now = dispatcher.out.agenda.now;
+            dispatcher.out.audit.looked_at(now);
             let Turn::Wait(until) = dispatcher.turn(at(now)).unwrap() else {
                 return self.played(dispatcher, now);
             };
@@ -240,6 +241,7 @@ impl Schedule {
                 grace: self.rules.grace,
                 ends: base + self.rules.ends,
                 most: None,
+                forsaken: self.rules.forsaken,
                 ahead: match self.seed % 2 {
                     0 => AHEAD,
                     _ => AHEAD_ELSEWHERE,
@@ -272,7 +274,7 @@ impl Schedule {
         let is_broken = |cause: &Cause| cause.reason == Reason::Internal;
         assert!(!ending.cause.as_ref().is_some_and(is_broken), "{ending:?}");
         let reason = ending.cause.as_ref().map(|cause| cause.reason);
-        audit.ended(&state, reason);
+        audit.ended(&state, reason, over_at);
         let trials = 0..self.shape.trials.len() as u64;
         Played {
             ending,

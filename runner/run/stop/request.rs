@@ -81,7 +81,7 @@ impl Cause {
         match (self.reason, self.signal, &self.actor) {
             (Reason::Timeout, ..) => format!("the run's time is up: {limit}"),
             (Reason::FailFast, ..) => "enough trials ended badly".into(),
-            (Reason::Storage, ..) => "a row could not be stored".into(),
+            (Reason::Storage, ..) => "something could not be stored".into(),
             (_, Some(signal), _) => format!("{verb} by {}", signal.as_str()),
             (_, _, Some(actor)) => format!("{verb} by {actor}"),
             (Reason::Cancelled, ..) => format!("{verb} by `runner cancel`"),

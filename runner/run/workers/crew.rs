@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{
     hearing::{Talk, WorkerNews},
     process::WorkerProcess,
+    remote_news::RunNews,
     remotes::{RemoteWorker, Remotes},
     staff::Workers,
     wire::ToWorker,
@@ -125,7 +126,7 @@ impl<'a> Crew<'a> {
 
     /// Says something to an executor.
     pub(in crate::run) fn send(&mut self, who: ExecutorId, message: ToExecutor) {
-        if !matches!(message, ToExecutor::Assign(_) | ToExecutor::SetAside) {
+        if !matches!(message, ToExecutor::Assign(_) | ToExecutor::SetAside { .. }) {
             self.is_ending = true;
         }
         if who == POOL {
@@ -142,7 +143,8 @@ impl<'a> Crew<'a> {
         let message = match message {
             ToExecutor::Assign(batch) => return talk.assign(batch),
             ToExecutor::TakeBack => ToWorker::TakeBack,
-            ToExecutor::SetAside => {
+            ToExecutor::SetAside { why } => {
+                self.remotes.note(who, &RunNews::SetAside { why });
                 talk.send(ToWorker::TakeBack.encode());
                 ToWorker::Close
             }

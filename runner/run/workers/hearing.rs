@@ -10,7 +10,7 @@ use super::{
     wire::{ArtifactHead, Decoder, FromWorker, Garbled, LogLevel, Read, Reported},
 };
 use crate::{
-    model::{Artifact, Attempt, Content as _, Outcome},
+    model::{Artifact, Attempt, AttemptError, Content as _, Outcome},
     plugin::{Extents, Spool, Spooled, unkept},
     run::seam::{ExecutorId, FromExecutors, Loss},
 };
@@ -66,6 +66,14 @@ struct Pieces {
     lost: Option<io::Error>,
 }
 
+/// What became of what an attempt has left.
+enum Kept {
+    /// It is kept, or the attempt says why not.
+    All,
+    /// This machine lacks what it takes to keep it.
+    Lacking,
+}
+
 impl Hearing {
     pub(super) fn new(talk: Talk, held: HeldTrials) -> Self {
         Self {
@@ -112,9 +120,16 @@ impl Hearing {
             FromWorker::Piece(is_next, bytes) => self.take_piece(is_next, bytes)?,
             FromWorker::Said(said) => self.take_said(said)?,
             FromWorker::Beat => {}
-            FromWorker::Log(LogLevel::Info, line) => tracing::info!("{line}"),
-            FromWorker::Log(LogLevel::Warn, line) => tracing::warn!("{line}"),
-            FromWorker::Log(LogLevel::Error, line) => tracing::error!("{line}"),
+            FromWorker::Log(level, line) => {
+                // Nobody is to take what another machine says for what this one does.
+                let whose = self.name.as_ref();
+                let whose = whose.map_or_else(String::new, |name| format!("worker {name}: "));
+                match level {
+                    LogLevel::Info => tracing::info!("{whose}{line}"),
+                    LogLevel::Warn => tracing::warn!("{whose}{line}"),
+                    LogLevel::Error => tracing::error!("{whose}{line}"),
+                }
+            }
         }
         Ok(None)
     }
@@ -143,6 +158,7 @@ impl Hearing {
         let (mut started, mut returned) = (Vec::new(), Vec::new());
         // Attempts are large, and a list that grows copies them.
         let mut reports = Vec::with_capacity(self.usual);
+        let mut unkept = Vec::new();
         let (mut broken, mut has_left) = (None, false);
         while let Some(one) = FromWorker::said(&mut said, &mut |key| self.held.take(key))? {
             match one {
@@ -150,8 +166,10 @@ impl Hearing {
                 Reported::Attempt(attempt, artifacts) => {
                     let mut attempt = *attempt;
                     attempt.worker.clone_from(&self.name);
-                    self.add_artifacts(&mut attempt, artifacts)?;
-                    reports.push(attempt);
+                    match self.add_artifacts(&mut attempt, artifacts)? {
+                        Kept::All => reports.push(attempt),
+                        Kept::Lacking => unkept.push(attempt),
+                    }
                 }
                 Reported::Returned(key) => {
                     self.held.take(key);
@@ -165,6 +183,7 @@ impl Hearing {
         let messages = [
             some(started).map(|attempts| FromExecutors::Started { who, attempts }),
             some(reports).map(|attempts| FromExecutors::Reports { who, attempts }),
+            some(unkept).map(|attempts| FromExecutors::Unkept { who, attempts }),
             some(returned).map(|attempts| FromExecutors::Returned { who, attempts }),
             broken.map(|text| FromExecutors::Lost {
                 who,
@@ -181,9 +200,9 @@ impl Hearing {
     }
 
     /// Puts the artifacts whose content has come into their attempt.
-    fn add_artifacts(&mut self, attempt: &mut Attempt, heads: Vec<ArtifactHead>) -> Read<()> {
+    fn add_artifacts(&mut self, attempt: &mut Attempt, heads: Vec<ArtifactHead>) -> Read<Kept> {
         if heads.is_empty() {
-            return Ok(());
+            return Ok(Kept::All);
         }
         let Pieces {
             spool,
@@ -191,12 +210,21 @@ impl Hearing {
             lost,
         } = mem::take(&mut self.pieces);
         if let Some(error) = lost {
-            // As where a guest's own process cannot keep them.
-            if attempt.outcome != Outcome::Stopped {
-                attempt.outcome = Outcome::Error;
-                attempt.error = Some(unkept(spool.folder(), &error));
+            let has_lacked = |error: &AttemptError| error.fault.is_some();
+            // Neither settles anything: it is made again with all that it leaves.
+            if attempt.outcome == Outcome::Stopped || attempt.error.as_ref().is_some_and(has_lacked)
+            {
+                return Ok(Kept::All);
             }
-            return Ok(());
+            // As where a guest's own process cannot keep them.
+            let error = unkept(spool.folder(), &error);
+            let kept = match has_lacked(&error) {
+                true => Kept::Lacking,
+                false => Kept::All,
+            };
+            attempt.outcome = Outcome::Error;
+            attempt.error = Some(error);
+            return Ok(kept);
         }
         if contents.len() != heads.len() {
             return Err(Garbled);
@@ -213,7 +241,7 @@ impl Hearing {
                 content: Arc::new(content),
             });
         }
-        Ok(())
+        Ok(Kept::All)
     }
 }
 

@@ -26,7 +26,7 @@ mod workplace;
 pub use self::{
     bundle::Bundle,
     process::WORKER_ARGUMENT,
-    remote_news::RemoteNews,
+    remote_news::{RemoteNews, RunNews},
     remotes::RemoteWorker,
     serve::worker_child,
     staff::WorkerHost,

@@ -1,10 +1,14 @@
-//! [`RemoteNews`]: what the machine of a worker tells of it, beside what the worker says itself.
+//! [`RemoteNews`]: what the machine of a worker tells of it, beside what the worker says itself; and [`RunNews`]: what it is told.
+
+use std::sync::Arc;
 
 use super::wire::{Decoder, Encoder, Garbled, Read};
 use crate::record::AttemptKey;
 
 const LEAVING: u8 = 0;
 const ENDED: u8 = 1;
+
+const SET_ASIDE: u8 = 0;
 
 /// What the machine of a worker tells of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,9 +64,40 @@ fn read(decoder: &mut Decoder<'_>) -> Read<RemoteNews> {
     })
 }
 
+/// What a run tells the machine of a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunNews {
+    /// The worker gets no more of the run.
+    SetAside {
+        /// Which attempts have failed there in a row, and what was lacking.
+        why: Arc<str>,
+    },
+}
+
+impl RunNews {
+    /// As it travels.
+    pub fn encode(&self) -> Vec<u8> {
+        let Self::SetAside { why } = self;
+        let mut encoder = Encoder::default();
+        encoder.u8(SET_ASIDE);
+        encoder.str(why);
+        encoder.into_bytes()
+    }
+
+    /// Reads what has come; `None` if it is nothing that is told.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut decoder = Decoder::new(bytes);
+        let why = match decoder.u8().ok()? {
+            SET_ASIDE => decoder.string().ok()?.into(),
+            _ => return None,
+        };
+        Some(Self::SetAside { why })
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::RemoteNews;
+    use super::{RemoteNews, RunNews};
     use crate::record::AttemptKey;
 
     #[test]
@@ -84,5 +119,18 @@ mod tests {
                 assert_eq!(RemoteNews::decode(&sent[..cut]), None);
             }
         }
+    }
+
+    #[test]
+    fn what_a_machine_is_told_is_read_back() {
+        let news = RunNews::SetAside {
+            why: "its disk is full".into(),
+        };
+        let sent = news.encode();
+        assert_eq!(RunNews::decode(&sent), Some(news));
+        for cut in 0..sent.len() {
+            assert_eq!(RunNews::decode(&sent[..cut]), None);
+        }
+        assert_eq!(RunNews::decode(&[9]), None);
     }
 }

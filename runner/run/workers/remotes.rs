@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use super::{
     conversation::Conversation,
     hearing::{Talk, WorkerNews},
-    remote_news::RemoteNews,
+    remote_news::{RemoteNews, RunNews},
     wire::ToWorker,
     workplace::worker_of_seat,
 };
@@ -29,6 +29,8 @@ pub struct RemoteWorker {
     pub socket: UnixStream,
     /// What is told of it by its machine. The last of it is there before the socket is closed.
     pub news: UnboundedReceiver<RemoteNews>,
+    /// What its machine is told, encoded.
+    pub notes: UnboundedSender<Vec<u8>>,
 }
 
 impl fmt::Debug for RemoteWorker {
@@ -49,6 +51,7 @@ struct RemoteMember {
     machine: MachineName,
     capacity: Capacity,
     talk: Conversation,
+    notes: UnboundedSender<Vec<u8>>,
     /// What it had begun when it ended, once that is known.
     begun: Vec<AttemptKey>,
     is_ready: bool,
@@ -81,6 +84,7 @@ impl Remotes {
             name: worker.name,
             capacity: worker.capacity,
             talk: Conversation::begin(worker.socket, talk, news)?,
+            notes: worker.notes,
             begun: Vec::new(),
             is_ready: false,
         });
@@ -92,6 +96,15 @@ impl Remotes {
         let mut members = self.members.iter();
         let found = members.find(|member| member.who == who)?;
         Some(&found.talk)
+    }
+
+    /// Tells the machine of one of them something, before what is said to the worker from now on.
+    pub(super) fn note(&self, who: ExecutorId, news: &RunNews) {
+        let mut members = self.members.iter();
+        if let Some(member) = members.find(|member| member.who == who) {
+            // Where nobody carries it any more, the worker is as good as gone.
+            drop(member.notes.send(news.encode()));
+        }
     }
 
     /// Says the same to all of them.

@@ -26,7 +26,7 @@ pub(super) fn say(stream: &UnixStream, batch: Vec<FromExecutors>) -> io::Result<
     for message in batch {
         match message {
             FromExecutors::Started { attempts, .. } => started.extend(attempts),
-            FromExecutors::Reports { attempts, .. } => {
+            FromExecutors::Reports { attempts, .. } | FromExecutors::Unkept { attempts, .. } => {
                 for attempt in attempts {
                     let key = AttemptKey::from(&attempt);
                     started.retain(|begun| *begun != key);

@@ -118,7 +118,7 @@ impl SaidFrame {
             FromExecutors::Started { attempts, .. } => {
                 attempts.iter().for_each(|key| self.started(*key));
             }
-            FromExecutors::Reports { attempts, .. } => {
+            FromExecutors::Reports { attempts, .. } | FromExecutors::Unkept { attempts, .. } => {
                 attempts.iter().for_each(|attempt| self.report(attempt));
             }
             FromExecutors::Returned { attempts, .. } => {
