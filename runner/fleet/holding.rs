@@ -29,7 +29,7 @@ pub(super) struct HeldRun {
 
 /// Who makes the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Standing {
+enum ClaimState {
     /// Nobody has said so yet.
     Asked,
     /// This process.
@@ -49,7 +49,7 @@ impl HeldRun {
         run: &str,
         holder: &str,
     ) -> Result<Self, FleetError> {
-        let standing = Arc::new(watch::Sender::new(Standing::Held));
+        let standing = Arc::new(watch::Sender::new(ClaimState::Held));
         Self::begin(engine, run, claim_of(holder), &standing).await
     }
 
@@ -63,7 +63,7 @@ impl HeldRun {
         run: &str,
         holder: &str,
     ) -> Result<Self, FleetError> {
-        let standing = Arc::new(watch::Sender::new(Standing::Asked));
+        let standing = Arc::new(watch::Sender::new(ClaimState::Asked));
         let own = claim_of(holder);
         let said = write(&own);
         let held = Self::begin(engine, run, own, &standing).await?;
@@ -75,10 +75,10 @@ impl HeldRun {
         let mut others = standing.subscribe();
         let answer = tokio::select! {
             answer = time::timeout(HOLDING, engine.client.request(holding_subject(run), said)) => answer,
-            _ = others.wait_for(|standing| *standing != Standing::Asked) => {
+            _ = others.wait_for(|standing| *standing != ClaimState::Asked) => {
                 // Nobody answers whoever yields.
                 let standing = standing.borrow().clone();
-                let Standing::Yielded(holder) = standing else { return Ok(held) };
+                let ClaimState::Yielded(holder) = standing else { return Ok(held) };
                 return Err(taken(&holder));
             }
         };
@@ -91,12 +91,12 @@ impl HeldRun {
         }
         let mut yielded = None;
         standing.send_if_modified(|standing| match standing {
-            Standing::Yielded(holder) => {
+            ClaimState::Yielded(holder) => {
                 yielded = Some(holder.clone());
                 false
             }
-            Standing::Asked | Standing::Held => {
-                *standing = Standing::Held;
+            ClaimState::Asked | ClaimState::Held => {
+                *standing = ClaimState::Held;
                 true
             }
         });
@@ -107,7 +107,7 @@ impl HeldRun {
         engine: &EngineConnection,
         run: &str,
         own: RunClaim,
-        standing: &Arc<watch::Sender<Standing>>,
+        standing: &Arc<watch::Sender<ClaimState>>,
     ) -> Result<Self, FleetError> {
         let client = engine.client.clone();
         let heard = client.subscribe(holding_subject(run)).await;
@@ -136,7 +136,7 @@ async fn answer(
     client: Client,
     mut heard: Subscriber,
     own: RunClaim,
-    standing: Arc<watch::Sender<Standing>>,
+    standing: Arc<watch::Sender<ClaimState>>,
 ) {
     let holding = RunHolding {
         holder: own.holder.clone(),
@@ -149,13 +149,13 @@ async fn answer(
         let mut is_ours = true;
         standing.send_if_modified(|standing| {
             match (&standing, &other) {
-                (Standing::Asked, Some(other)) if other.id < own.id => {
-                    *standing = Standing::Yielded(other.holder.clone());
+                (ClaimState::Asked, Some(other)) if other.id < own.id => {
+                    *standing = ClaimState::Yielded(other.holder.clone());
                     is_ours = false;
                     return true;
                 }
-                (Standing::Yielded(_), _) => is_ours = false,
-                (Standing::Asked | Standing::Held, _) => {}
+                (ClaimState::Yielded(_), _) => is_ours = false,
+                (ClaimState::Asked | ClaimState::Held, _) => {}
             }
             false
         });

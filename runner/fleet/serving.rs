@@ -203,7 +203,7 @@ impl Serving<'_> {
         };
         self.hand_over(&mut workplace)?;
         let (processes, each) = (workplace.processes(), workplace.capacity());
-        let telling = Telling {
+        let telling = ServedRun {
             tell: self.place.tell,
             offer,
             processes,
@@ -304,7 +304,7 @@ impl Serving<'_> {
         workplace: &Workplace,
         offer: &Offer,
         name: String,
-        telling: &Telling<'_>,
+        telling: &ServedRun<'_>,
     ) -> Result<Served, String> {
         let mut asked = self.place.asked_to_end.clone();
         let mut fruitless = 0;
@@ -391,7 +391,7 @@ impl Serving<'_> {
 }
 
 /// What is told of one run, once for all processes that make its attempts.
-struct Telling<'a> {
+struct ServedRun<'a> {
     tell: &'a dyn Fn(WorkerTold<'_>),
     offer: &'a Offer,
     processes: usize,
@@ -400,7 +400,7 @@ struct Telling<'a> {
     is_aside: Cell<bool>,
 }
 
-impl Telling<'_> {
+impl ServedRun<'_> {
     fn begins(&self) {
         if !self.is_begun.replace(true) {
             (self.tell)(WorkerTold::Begins {

@@ -124,8 +124,8 @@ mod tests {
             "a\0",
             &too_long,
         ] {
-            assert!(!is_worker_name(name), "{name:?}");
-            assert!(!is_seat_name(&format!("{name}/1")), "{name:?}");
+            assert!(!is_worker_name(name), "{}", name.escape_default());
+            assert!(!is_seat_name(&format!("{name}/1")), "{name}");
         }
     }
 }

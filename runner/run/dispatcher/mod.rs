@@ -4,6 +4,7 @@
 //! screen. It has no clock, no channel and no thread, so that a test can let any schedule happen to it.
 
 mod aside;
+mod bounds;
 mod effects;
 mod executors;
 mod flights;

@@ -48,6 +48,8 @@ pub(super) struct Audit {
     /// The trials of which an attempt was assigned.
     pub(super) begun: BTreeSet<u64>,
     stopping: Option<AuditedStop>,
+    /// Whether somebody was waited for in vain when the stop began.
+    was_forsaken: bool,
     pub(super) grading: GradingAudit,
     pub(super) has_storage_failed: bool,
 }
@@ -101,6 +103,7 @@ impl Audit {
             bad: 0,
             begun: BTreeSet::new(),
             stopping: None,
+            was_forsaken: false,
             has_storage_failed: false,
         }
     }
@@ -418,8 +421,9 @@ impl Audit {
         let old = self.stopping.as_ref();
         assert!(old.is_none_or(|old| mode > old.mode), "a stop gets weaker");
         if old.is_none() && self.is_left() {
-            let is_soon = self.forsaken_until().is_none_or(|until| now <= until);
-            assert!(is_soon, "it waits for somebody until {now:?}");
+            let until = self.forsaken_until().unwrap_or(Duration::MAX);
+            assert!(now <= until, "it waits for somebody until {now:?}");
+            self.was_forsaken = now == until;
         }
         let sooner = old.and_then(|old| old.gives_up_at);
         self.stopping = Some(AuditedStop {
@@ -444,21 +448,20 @@ impl Audit {
         Some(self.machines.forsaken_since? + self.rules.forsaken)
     }
 
-    /// Whether there are trials that somebody may still make.
+    /// Whether somebody may still make a trial.
     fn is_left(&self) -> bool {
         let mut trials = (0..).zip(&self.trials);
         trials.any(|(ordinal, trial)| !trial.is_settled && !self.machines.have_failed(ordinal))
     }
 
     /// The session is over: compares the dispatcher's state with the fold of what is on disk.
-    pub(super) fn ended(&self, live: &State, reason: Option<Reason>, over_at: Duration) {
+    pub(super) fn ended(&self, live: &State, reason: Option<Reason>) {
         let is_done = reason.is_none();
         if reason == Some(Reason::Storage) && !self.has_storage_failed {
             let trials = (0..).zip(&self.trials);
             let mut left = trials.filter(|(_, trial)| !trial.is_settled);
             let is_failed = left.any(|(ordinal, _)| self.machines.have_failed(ordinal));
-            let is_forsaken = self.forsaken_until().is_some_and(|until| over_at >= until);
-            let is_hopeless = self.machines.are_hopeless || is_failed || is_forsaken;
+            let is_hopeless = self.machines.are_hopeless || is_failed || self.was_forsaken;
             assert!(is_hopeless, "it ends for want of what somebody has");
         }
         assert!(!self.machines.are_hopeless || self.stopping.is_some() || is_done);

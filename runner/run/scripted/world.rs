@@ -274,7 +274,7 @@ impl Schedule {
         let is_broken = |cause: &Cause| cause.reason == Reason::Internal;
         assert!(!ending.cause.as_ref().is_some_and(is_broken), "{ending:?}");
         let reason = ending.cause.as_ref().map(|cause| cause.reason);
-        audit.ended(&state, reason, over_at);
+        audit.ended(&state, reason);
         let trials = 0..self.shape.trials.len() as u64;
         Played {
             ending,
