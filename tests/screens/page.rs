@@ -201,7 +201,7 @@ fn a_trial_that_goes_on_or_has_not_begun_has_a_page() {
 #[test]
 fn the_command_can_be_copied_from_a_narrow_terminal() {
     let runner = Runner::hostile(&tests(
-        r#"steers | { do = "echo", value = "it's \u202e a value --that | is longer than a line of sixty columns" } | contains = "no""#,
+        r#"steers | { do = "echo", value = "it's \u202e a value --that is longer than a line of sixty columns" } | contains = "no""#,
     ));
     runner.exec(&[]).expect(1);
     let screen = show(&runner, 60, &["show", "latest", "steers"]).expect(0);
