@@ -9,6 +9,7 @@ mod live_logs;
 mod many_rows;
 mod naming;
 mod newer;
+mod odd_files;
 mod odd_roots;
 // A release build has no failpoints, which those need that are behind `debug_assertions`.
 #[cfg(debug_assertions)]

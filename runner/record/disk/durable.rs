@@ -12,7 +12,7 @@ use std::{
 use fs_err::{File, OpenOptions};
 use tempfile::NamedTempFile;
 
-use super::modes;
+use super::{modes, regular};
 use crate::record::failpoint;
 
 /// How the names of temporary files begin.
@@ -173,7 +173,7 @@ pub(in crate::record) fn create_with(
 fn open_new(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
-    modes::set(&mut options, path).open(path)
+    regular::open_to_write(modes::set(&mut options, path), path)
 }
 
 /// Makes the content of a file durable, and its length.

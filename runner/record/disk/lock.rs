@@ -199,7 +199,9 @@ pub enum Busy {
 pub(in crate::record) fn is_held(path: &Path) -> bool {
     match regular::open(path) {
         Ok(file) => file.try_lock_shared().is_err(),
-        Err(error) => error.kind() != io::ErrorKind::NotFound,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        // Nobody has taken what is no file: it was put there.
+        Err(_) => fs_err::symlink_metadata(path).map_or(true, |found| found.is_file()),
     }
 }
 
@@ -261,12 +263,12 @@ impl fmt::Display for Holder {
 fn open(path: &Path) -> Result<File, RecordError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    regular::open_with(modes::set(&mut options, path), path)
+    regular::open_to_write(modes::set(&mut options, path), path)
         .map_err(|error| not_opened(path, error))
 }
 
 fn open_existing(path: &Path) -> Result<File, RecordError> {
-    regular::open_with(OpenOptions::new().read(true).write(true), path)
+    regular::open_to_write(OpenOptions::new().read(true).write(true), path)
         .map_err(|error| not_opened(path, error))
 }
 

@@ -85,7 +85,10 @@ impl InFlight {
         let path = RunDir::new(run_dir).inflight();
         let mut options = OpenOptions::new();
         options.read(true).write(true);
-        Ok(Self::of(regular::open_with(&mut options, &path)?, session))
+        Ok(Self::of(
+            regular::open_to_write(&mut options, &path)?,
+            session,
+        ))
     }
 
     fn of(file: File, session: u32) -> Self {
@@ -255,7 +258,7 @@ pub(in crate::record) fn clear(path: &Path) -> io::Result<()> {
 fn emptied(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(true);
-    regular::open_with(modes::set(&mut options, path), path)
+    regular::open_to_write(modes::set(&mut options, path), path)
 }
 
 fn parse_time(half: &[u8; KEY_BYTES]) -> Option<Timestamp> {

@@ -1,9 +1,11 @@
 //! `runner.db`: a projection of the manifests into SQLite. Nothing needs it, everything is faster with it.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -19,7 +21,7 @@ use super::{
 use crate::{
     model::Counts,
     record::{
-        disk::{layout::RunId, lock::FilePlace, modes, stamp::Stamp},
+        disk::{layout::RunId, lock::FilePlace, modes, regular, stamp::Stamp},
         error::RecordError,
         format::{manifest::Manifest, manifest_parts::Pinned, words},
         reading::run_entry::RunEntry,
@@ -51,13 +53,19 @@ pub(in crate::record) enum DatabaseError {
     },
     #[error("`{path}` was made by a newer runner")]
     Newer { path: PathBuf },
+    #[error("`{path}` is a directory: remove it, or move it away")]
+    Directory { path: PathBuf },
+    #[error("`{path}` is {kind} and no database")]
+    NoFile { path: PathBuf, kind: &'static str },
 }
 
 impl DatabaseError {
     /// Tells whether another file in its place would help: the one that is there cannot be understood.
     pub(in crate::record) fn is_in_the_file(&self) -> bool {
-        let Self::Sqlite { source, .. } = self else {
-            return true;
+        let source = match self {
+            Self::Sqlite { source, .. } => source,
+            Self::Newer { .. } | Self::NoFile { .. } => return true,
+            Self::Directory { .. } => return false,
         };
         !matches!(
             source.sqlite_error_code(),
@@ -72,6 +80,15 @@ impl DatabaseError {
                     | ErrorCode::OutOfMemory
             )
         )
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Sqlite { path, .. }
+            | Self::Newer { path }
+            | Self::Directory { path }
+            | Self::NoFile { path, .. } => path,
+        }
     }
 
     /// Tells whether another process is writing.
@@ -142,6 +159,18 @@ impl Database {
             path: path.to_owned(),
             source,
         };
+        // SQLite would say of these that there are errors of the disk.
+        match std::fs::metadata(path).map(|found| found.file_type()) {
+            Ok(kind) if kind.is_dir() => {
+                let path = path.to_owned();
+                return Err(DatabaseError::Directory { path });
+            }
+            Ok(kind) if !kind.is_file() => {
+                let (path, kind) = (path.to_owned(), regular::name_of(kind));
+                return Err(DatabaseError::NoFile { path, kind });
+            }
+            _ => {}
+        }
         // SQLite would let everybody read it whom the mask does; its logs have the mode that it has.
         modes::create_missing(path);
         let mut connection = Connection::open(path).map_err(wrap)?;
@@ -274,11 +303,23 @@ pub fn database_sql() -> String {
         .join("\n")
 }
 
+/// The databases of which it was said that they cannot be used: a command opens one several times.
+static TOLD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
 /// Says what is wrong, once, on the way to going on without SQLite.
 pub(in crate::record) fn warn(error: &DatabaseError) {
     if error.is_busy() {
         // Whoever lists runs next sees by the manifest's stamp what is missing.
         tracing::info!("{error}, which another process is writing, going on without it");
+        return;
+    }
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if !told.insert(error.path().to_owned()) {
+        return;
+    }
+    drop(told);
+    if let DatabaseError::Directory { .. } = error {
+        tracing::warn!("going on without a database, because {error}");
         return;
     }
     tracing::warn!(

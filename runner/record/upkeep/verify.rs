@@ -91,6 +91,7 @@ impl Verification {
         };
 
         verification.check_manifest(run, reader.manifest());
+        verification.check_lock(run);
         verification.check_scenario(run, reader.manifest())?;
         verification.check_content(run, reader.manifest())?;
         let damaged = notified::damaged_lines(run).map_err(RecordError::io("read a file"))?;
@@ -142,6 +143,18 @@ impl Verification {
         if manifest.completed_at.is_none() != (manifest.status == RunStatus::Running) {
             let problem = "`completed_at` must be there unless the status is `running`";
             self.add(run.manifest(), None, problem);
+        }
+    }
+
+    /// What is no file keeps nobody out, and whoever goes on with the run cannot take it.
+    fn check_lock(&mut self, run: &RunDir) {
+        let found = fs_err::symlink_metadata(run.lock()).map(|found| found.file_type());
+        if let Ok(kind) = found
+            && !kind.is_file()
+        {
+            let kind = regular::name_of(kind);
+            let problem = format!("it is {kind} and no lock: remove it, or move it away");
+            self.add(run.lock(), None, problem);
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{
             layout::{Root, RunDir, RunId},
             lock::Lock,
             machine::Machine,
-            modes,
+            modes, regular,
         },
         error::RecordError,
         failpoint,
@@ -210,8 +210,8 @@ fn fill(
         .map_err(RecordError::io("copy the scenario"))?;
     pass("scenario").map_err(failed())?;
     let mut options = fs_err::OpenOptions::new();
-    let index = modes::set(options.append(true).create(true), &dir.index())
-        .open(dir.index())
+    modes::set(options.append(true).create(true), &dir.index());
+    let index = regular::open_to_write(&mut options, &dir.index())
         .map_err(RecordError::io("create the file for rows"))?;
     let inflight = InFlight::create(&dir.inflight(), 1).map_err(failed())?;
     pass("files").map_err(failed())?;

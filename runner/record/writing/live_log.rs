@@ -34,7 +34,10 @@ impl LiveLog {
         let path = RunDir::new(run_dir).live(of.ordinal, of.number);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
-        let mut log = Self(regular::open_with(modes::set(&mut options, &path), &path)?);
+        let mut log = Self(regular::open_to_write(
+            modes::set(&mut options, &path),
+            &path,
+        )?);
         let mut head = LiveText::default();
         head.line(&LiveHead {
             ordinal: of.ordinal,

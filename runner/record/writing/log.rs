@@ -14,7 +14,7 @@ use crate::{
 pub(in crate::record) fn open(dir: &RunDir) -> io::Result<File> {
     let (path, mut options) = (dir.log(), OpenOptions::new());
     options.append(true).create(true);
-    regular::open_with(modes::set(&mut options, &path), &path)
+    regular::open_to_write(modes::set(&mut options, &path), &path)
 }
 
 /// Warns, and leaves a line in the run's log. That a log cannot be written keeps nobody from working.

@@ -24,7 +24,7 @@ impl NotificationLog {
         let path = RunDir::new(dir).notifications();
         let mut options = OpenOptions::new();
         options.append(true).read(true).create(true);
-        let file = regular::open_with(modes::set(&mut options, &path), &path)?;
+        let file = regular::open_to_write(modes::set(&mut options, &path), &path)?;
         Ok(file.try_lock().is_ok().then_some(Self { file }))
     }
 

@@ -18,6 +18,7 @@ use crate::{
         disk::{
             layout::{Root, RunDir},
             machine::Machine,
+            regular,
         },
         error::RecordError,
         failpoint,
@@ -111,9 +112,7 @@ impl Claim {
         failpoint::pass("opening", "tidied").map_err(failed())?;
         let inflight = InFlight::create(&dir.inflight(), manifest.session()).map_err(failed())?;
         let rows = dir.last_row_file().map_err(failed())?;
-        let index = OpenOptions::new()
-            .append(true)
-            .open(dir.row_file(rows))
+        let index = regular::open_to_write(OpenOptions::new().append(true), &dir.row_file(rows))
             .map_err(failed())?;
         failpoint::pass("opening", "files").map_err(failed())?;
         manifest.write(&dir.manifest(), "opening")?;

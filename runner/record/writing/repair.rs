@@ -131,7 +131,7 @@ fn open(path: &Path, is_only: bool) -> io::Result<File> {
     let open = |create| {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(create);
-        regular::open_with(modes::set(&mut options, path), path)
+        regular::open_to_write(modes::set(&mut options, path), path)
     };
     match open(false) {
         Err(error) if is_only && error.kind() == io::ErrorKind::NotFound => open(true),
