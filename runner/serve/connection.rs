@@ -3,7 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -20,6 +20,8 @@ use tokio::{
     net::{TcpListener, UnixListener, UnixStream},
     sync::Semaphore,
 };
+
+use crate::record;
 
 /// How many connections there are at once.
 const MAX_CONNECTIONS: usize = 256;
@@ -161,10 +163,18 @@ async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router) {
 
 /// Makes the socket in place of one that nobody listens on any more.
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    let is_dead = std::os::unix::net::UnixStream::connect(path)
-        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    if is_dead {
-        fs_err::remove_file(path)?;
+    // What is no socket refuses connections too.
+    if let Ok(found) = fs_err::symlink_metadata(path) {
+        if !found.file_type().is_socket() {
+            let kind = record::name_of(found.file_type());
+            let problem = format!("there is {kind}, which is left alone; name another path");
+            return Err(io::Error::other(problem));
+        }
+        let is_dead = std::os::unix::net::UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        if is_dead {
+            fs_err::remove_file(path)?;
+        }
     }
     let listener = UnixListener::bind(path)?;
     fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;

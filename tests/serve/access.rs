@@ -329,6 +329,26 @@ fn a_socket_that_is_a_file_needs_no_token_and_lets_nobody_else_in() {
 }
 
 #[test]
+fn nothing_but_a_socket_is_replaced_by_a_socket() {
+    let runner = runner();
+    runner.write("notes", "mine");
+    std::os::unix::fs::symlink("notes", runner.path("link")).unwrap();
+    fs_err::create_dir(runner.path("folder")).unwrap();
+    for (name, kind) in [
+        ("notes", "a file"),
+        ("link", "a symbolic link"),
+        ("folder", "a directory"),
+    ] {
+        let ran = runner.run(&["serve", "--listen", &format!("unix:{name}")]);
+        let says = format!("there is {kind}, which is left alone; name another path");
+        ran.expect(2)
+            .says(&[&format!("cannot listen on `unix:{name}`"), &says]);
+    }
+    assert_eq!(fs_err::read_to_string(runner.path("link")).unwrap(), "mine");
+    assert!(runner.path("link").is_symlink());
+}
+
+#[test]
 fn what_cannot_be_served_is_refused_with_what_to_do() {
     let runner = runner();
     for (args, says) in [
