@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::support::{
     endless,
-    runner::{Runner, tests},
+    files::pipe,
+    runner::{CommandExt as _, Runner, tests},
 };
 
 const FORMS: [&str; 5] = ["--html", "--junit", "--markdown", "--csv", "--jsonl"];
@@ -373,4 +374,70 @@ fn long_texts_are_told_in_full_with_the_attempts_of_their_trials() {
     for form in ["--csv", "--junit", "--html"] {
         assert!(report(&runner, form).contains(&long), "{form}");
     }
+}
+
+#[test]
+fn a_report_is_written_into_what_is_no_regular_file() {
+    let runner = Runner::hostile(&tests(r#"a | { do = "echo", value = 1 } |"#));
+    runner.exec(&[]).expect(0);
+    let expected = report(&runner, "--csv");
+
+    pipe(&runner.path("pipe"));
+    let script = "cat pipe & $runner report --csv -o pipe; wait";
+    let ran = runner.shell(script).run().expect(0);
+    assert_eq!(ran.stdout, expected);
+    assert!(!runner.path("pipe").is_file(), "the pipe was replaced");
+
+    let script = "{ echo before; $runner report --csv -o /dev/stdout; } >file; cat file";
+    let ran = runner.shell(script).run().expect(0);
+    assert_eq!(ran.stdout, format!("before\n{expected}"));
+
+    let full = runner.run(&["report", "--csv", "-o", "/dev/full"]);
+    full.expect(7)
+        .says(&["cannot write the report to `/dev/full`: No space left on device"]);
+    runner.exec(&[]).expect(0);
+    let compare = ["compare", &runner.ids()[0], "--json", "-o", "/dev/full"];
+    runner.run(&compare).expect(7).says(&["No space left"]);
+
+    // Nobody reads the rest, which is nobody's fault.
+    let script = "$runner report --html -o /dev/stdout | true";
+    runner.shell(script).run().expect(0);
+}
+
+#[test]
+fn a_report_goes_where_links_lead_and_replaces_nothing_that_may_not_be_written() {
+    let runner = Runner::hostile(&tests(r#"a | { do = "echo", value = 1 } |"#));
+    runner.exec(&[]).expect(0);
+    let expected = report(&runner, "--csv");
+    runner.write("folder/old.csv", "old");
+    for (link, target) in [
+        ("link", "folder/first"),
+        ("folder/first", "old.csv"),
+        ("dangling", "folder/new.csv"),
+    ] {
+        std::os::unix::fs::symlink(target, runner.path(link)).unwrap();
+    }
+    for (link, target) in [("link", "folder/old.csv"), ("dangling", "folder/new.csv")] {
+        runner.run(&["report", "--csv", "-o", link]).expect(0);
+        assert!(runner.path(link).is_symlink(), "{link} was replaced");
+        let written = fs_err::read_to_string(runner.path(target)).unwrap();
+        assert_eq!(written, expected, "{link}");
+    }
+
+    // The administrator may write it all the same, unless that is taken away.
+    runner.write("fixed.csv", "old");
+    let script = r#"chmod 444 fixed.csv
+        [ "$(id -u)" = 0 ] && set -- setpriv --bounding-set=-dac_override
+        "$@" "$runner" report --csv -o fixed.csv"#;
+    let refused = runner.shell(script).run().expect(7);
+    refused.says(&["cannot write the report to `fixed.csv`: Permission denied"]);
+    assert_eq!(
+        fs_err::read_to_string(runner.path("fixed.csv")).unwrap(),
+        "old"
+    );
+
+    // What others may not read they may not read afterwards.
+    let script = "chmod 600 fixed.csv; $runner report --csv -o fixed.csv; ls -l fixed.csv";
+    let ran = runner.shell(script).run().expect(0);
+    assert!(ran.stdout.starts_with("-rw-------"), "{ran:?}");
 }
