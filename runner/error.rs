@@ -34,7 +34,7 @@ pub enum ExitStatus {
     NothingSelected,
     /// A live runner holds the run or its root, or did not answer.
     Busy,
-    /// Results could not be stored.
+    /// Results could not be stored, or data not be written to standard output.
     Storage,
     /// A bug of the runner.
     Internal,
@@ -162,7 +162,7 @@ impl ExitStatus {
             Self::Incomplete => "incomplete, or cancelled",
             Self::NothingSelected => "no test was selected",
             Self::Busy => "held by a live runner, or no answer from it",
-            Self::Storage => "results could not be stored",
+            Self::Storage => "results or output could not be written",
             Self::Internal => "a bug of the runner",
             Self::Signalled(StopSignal::HangUp) => "incomplete, stopped by SIGHUP",
             Self::Signalled(StopSignal::Interrupt) => "incomplete, stopped by Ctrl-C",

@@ -110,10 +110,13 @@ pub fn run_program(mut process: Process) -> ExitCode {
                 is_error,
                 &process.arguments,
             );
-            return match is_error {
-                true => ExitStatus::Usage.into(),
-                false => ExitStatus::Success.into(),
-            };
+            return ended(
+                &output,
+                match is_error {
+                    true => ExitStatus::Usage,
+                    false => ExitStatus::Success,
+                },
+            );
         }
     };
     let context = context(process, is_detached, output);
@@ -125,13 +128,27 @@ fn carry_out(context: &Context, work: impl FnOnce() -> Result<ExitStatus, Error>
     output::lay_out_errors();
     // The panic itself has been told by its hook.
     let done = panic::catch_unwind(AssertUnwindSafe(work));
-    match done {
-        Err(_) => ExitStatus::Internal.into(),
-        Ok(Ok(status)) => status.into(),
+    let status = match done {
+        Err(_) => ExitStatus::Internal,
+        Ok(Ok(status)) => status,
         Ok(Err(error)) => {
             context.output.error(&error);
-            error.status.into()
+            error.status
         }
+    };
+    ended(&context.output, status)
+}
+
+/// Tells what of the output was lost, and makes the exit code.
+fn ended(output: &Output, status: ExitStatus) -> ExitCode {
+    let Some(lost) = output.lost() else {
+        return status.into();
+    };
+    output.error(&lost);
+    match status {
+        // Whatever has ended the process takes its terminal as well.
+        ExitStatus::Signalled(_) => status.into(),
+        _ => status.worse(lost.status).into(),
     }
 }
 

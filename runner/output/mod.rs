@@ -20,6 +20,7 @@ mod keys;
 mod list;
 mod live;
 mod long_document;
+mod lost;
 mod merge;
 mod next;
 mod notices;
@@ -56,7 +57,7 @@ use std::{
 
 use anstream::{AutoStream, ColorChoice};
 use indicatif::ProgressBar;
-use miette::{GraphicalReportHandler, GraphicalTheme, MietteHandlerOpts};
+use miette::{GraphicalReportHandler, GraphicalTheme, MietteHandlerOpts, miette};
 use owo_colors::OwoColorize as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
@@ -73,6 +74,7 @@ use keys::KeyTerminal;
 pub use keys::PressedKeys;
 pub use list::{list_text, print_list};
 pub use live::print_activity;
+use lost::LostOutput;
 pub use merge::merge_text;
 pub use next::{resume_command, resume_line};
 pub use notices::{Notices, RehearsalNotices, print_notified};
@@ -120,7 +122,8 @@ pub fn lay_out_errors() {
 
 /// Standard output and standard error.
 ///
-/// A reader that has gone is no error: what is printed to it from then on is dropped. What would steer a terminal, other
+/// A reader that has gone is no error: what is printed to it from then on is dropped. Data that cannot be written for another
+/// reason is lost, which [`Output::lost`] tells when all is done. What would steer a terminal, other
 /// than by a colour, is made visible wherever it comes from; colours of anybody else's are not here any more, since whoever
 /// makes a text of what a guest, a file or a person says does so with `format::visible`.
 #[derive(Clone, Default)]
@@ -130,6 +133,7 @@ pub struct Output {
     /// Whether talk goes into a run's log, which has already what the runner traces.
     is_log: Arc<AtomicBool>,
     paging: Arc<Mutex<Paging>>,
+    lost: LostOutput,
     terminal: KeyTerminal,
 }
 
@@ -138,17 +142,8 @@ pub struct Output {
 pub enum Reader {
     /// As far as anybody knows.
     Here,
-    /// The other end of a pipe was closed, as `head` does.
+    /// The other end of a pipe was closed, as `head` does, or what is printed cannot be written.
     Gone,
-}
-
-impl Reader {
-    fn after(written: io::Result<()>) -> Self {
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Self::Gone,
-            _ => Self::Here,
-        }
-    }
 }
 
 impl Output {
@@ -156,7 +151,7 @@ impl Output {
     pub fn data(&self, line: &str) {
         let mut line = format::visible_but_styles(line).into_owned();
         line.push('\n');
-        self.around_bar(|| drop(self.print(&line)));
+        self.around_bar(|| _ = self.print(&line));
     }
 
     /// Prints a line of data that has no colours of ours: whatever it is made of, none are in it.
@@ -177,8 +172,16 @@ impl Output {
         key: &str,
         items: impl Iterator<Item = Result<T, E>>,
     ) -> Result<(), E> {
-        let mut stdout = io::stdout().lock();
-        long_document::write(&mut stdout, document, key, items).map(drop)
+        let mut told = Ok(());
+        self.lost.write(|| {
+            let mut stdout = io::stdout().lock();
+            let written = long_document::write(&mut stdout, document, key, items);
+            written.unwrap_or_else(|error| {
+                told = Err(error);
+                Ok(())
+            })
+        });
+        told
     }
 
     /// Prints a document as JSON on one line.
@@ -194,7 +197,7 @@ impl Output {
     /// Prints text of data that ends its last line itself.
     pub fn text(&self, text: &str) {
         let text = format::visible_but_styles(text);
-        self.around_bar(|| drop(self.print(&text)));
+        self.around_bar(|| _ = self.print(&text));
     }
 
     /// Prints what may have been written by a guest: a program gets it byte by byte, a person sees what would steer the terminal, and
@@ -221,8 +224,7 @@ impl Output {
 
     /// Prints text of data for as long as it is read, and flushes.
     pub fn feed(&self, text: &str) -> Reader {
-        let text = format::visible_but_styles(text);
-        Reader::after(self.print(&text))
+        self.print(&format::visible_but_styles(text))
     }
 
     /// How many characters a line of data has room for.
@@ -242,6 +244,9 @@ impl Output {
 
     /// Asks, while there is nothing to print, whether it would be read.
     pub fn reader(&self) -> Reader {
+        if self.lost.error().is_some() {
+            return Reader::Gone;
+        }
         let stdout = io::stdout();
         let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
         match poll(&mut asked, Some(&Timespec::default())) {
@@ -260,24 +265,36 @@ impl Output {
 
     /// Prints a text and flushes, at once: what leaves out the colours where nobody sees them would write every piece
     /// between two of them on its own.
-    fn print(&self, text: &str) -> io::Result<()> {
-        let mut stdout = io::stdout().lock();
-        let seen = match AutoStream::choice(&stdout) {
-            ColorChoice::Never => format::without_styles(text),
-            _ => text.into(),
-        };
-        if let Some(written) = pager::lock(&self.paging).write(seen.as_bytes()) {
-            return written;
-        }
-        stdout.write_all(seen.as_bytes())?;
-        stdout.flush()
+    fn print(&self, text: &str) -> Reader {
+        self.lost.write(|| {
+            let mut stdout = io::stdout().lock();
+            let seen = match AutoStream::choice(&stdout) {
+                ColorChoice::Never => format::without_styles(text),
+                _ => text.into(),
+            };
+            if let Some(written) = pager::lock(&self.paging).write(seen.as_bytes()) {
+                return written;
+            }
+            stdout.write_all(seen.as_bytes())?;
+            stdout.flush()
+        })
     }
 
     /// Prints exactly these bytes of data, and flushes.
     fn bytes(&self, lines: &[u8]) -> Reader {
-        let mut stdout = io::stdout().lock();
-        let written = stdout.write_all(lines);
-        Reader::after(written.and_then(|()| stdout.flush()))
+        self.lost.write(|| {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(lines)?;
+            stdout.flush()
+        })
+    }
+
+    /// Why data could not be written, if that has happened; a reader that has gone is no reason.
+    pub fn lost(&self) -> Option<Error> {
+        let error = self.lost.error()?;
+        Some(Error::storage(miette!(
+            "cannot write to standard output: {error}"
+        )))
     }
 
     /// Prints a line of talk.

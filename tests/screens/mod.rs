@@ -4,6 +4,7 @@ mod documents;
 mod keys;
 mod lists;
 mod logs;
+mod lost;
 mod output;
 mod page;
 mod pager;
