@@ -36,7 +36,11 @@ fn an_empty_name_means_no_run_and_no_request() {
     }
     assert!(run.dir.exists());
     let queue = runner.run(&["queue", "--json"]).expect(0).document();
-    assert_eq!(queue["requests"].as_array().map(Vec::len), Some(1), "{queue}");
+    assert_eq!(
+        queue["requests"].as_array().map(Vec::len),
+        Some(1),
+        "{queue}"
+    );
 }
 
 #[test]
