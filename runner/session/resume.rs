@@ -17,8 +17,8 @@ use crate::{
     error::Error,
     model::RunStatus,
     record::{
-        Claim, Conclusion, History, Manifest, MissingRows, NextSession, Opening, RecordError, Rerun, RunEntry,
-        RunReader, SampledTrial, State, Store,
+        Claim, Conclusion, History, Manifest, MissingRows, NextSession, Opening, RecordError,
+        Rerun, RunEntry, RunReader, SampledTrial, State, Store,
     },
     run::Plan,
 };
@@ -190,7 +190,7 @@ pub(super) fn check_trials(stored: &RunReader, plan: &Plan) -> Result<(), Error>
         };
         if trial != planned {
             return Err(Error::usage(miette!(
-                help = "`runner verify` names all rows that do not fit; without its files of rows the run begins anew",
+                help = "`runner verify` names all rows that do not fit; where `index.jsonl` is moved away, all trials run again",
                 "row {seq} of run `{}` is of the trial `{trial}`, and in its plan `{planned}` has that place: it is another run's row",
                 stored.id()
             )));

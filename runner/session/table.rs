@@ -123,7 +123,10 @@ impl RunLines {
     }
 }
 
-fn make(look: &Look, damaged: impl FnMut(&dyn std::error::Error)) -> Result<CsvTable<'static>, RecordError> {
+fn make(
+    look: &Look,
+    damaged: impl FnMut(&dyn std::error::Error),
+) -> Result<CsvTable<'static>, RecordError> {
     let reader = look.reader();
     let mut kinds = CsvKinds::default();
     let kind = |row: &RowCells<'_>| kinds.of(&TrialCells::of_row(row));

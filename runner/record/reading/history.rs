@@ -64,6 +64,18 @@ pub struct NextSession<'a> {
 }
 
 impl History {
+    /// Rows that are missing and of which no damaged line has told.
+    pub(in crate::record) fn untold_missing(&self) -> Option<MissingRows> {
+        (self.missing).filter(|rows| rows.missing > self.damaged_lines)
+    }
+
+    /// Takes what is to be told of missing rows: whoever asks again has been told.
+    pub(in crate::record) fn take_missing(&mut self) -> Option<MissingRows> {
+        let untold = self.untold_missing();
+        self.missing = None;
+        untold
+    }
+
     /// Lets the session that was the latest have ended, after all rows.
     pub(super) fn end(&mut self, session: &ManifestSession) {
         self.die(died_with(session), true);

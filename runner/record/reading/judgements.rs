@@ -222,8 +222,8 @@ mod tests {
     use crate::{
         model::{CheckVerdict, Digest, Grade, Metric, Outcome, Usage},
         record::{
-            AttemptKey, Claim, JudgementEntry, Mark, Opening, Rerun, Row, RowCells,
-            RunReader, Tally, Verification, Wanted,
+            AttemptKey, Claim, JudgementEntry, Mark, Opening, Rerun, Row, RowCells, RunReader,
+            Tally, Verification, Wanted,
             testing::{claim, crashed_run, entry, ignore, judgement, now},
         },
     };

@@ -1,9 +1,10 @@
 //! [`MissingRows`]: final rows that were counted when a session of a run was opened or closed, and are not there now.
 
-use std::{error, fmt};
+use std::fmt;
 
-use super::{history::History, reader::RunReader};
-use crate::{model::plural, record::disk::lock};
+use thiserror::Error;
+
+use crate::model::plural;
 
 /// Final rows that the manifest counts, and that are not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,46 +45,9 @@ impl fmt::Display for MissingRows {
 }
 
 /// The same of a run that is named, for whoever reads it.
-#[derive(Debug)]
-struct MissingFromRun {
-    run: String,
-    rows: MissingRows,
-}
-
-impl fmt::Display for MissingFromRun {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "run `{}`: {}", self.run, self.rows.make_again())
-    }
-}
-
-impl error::Error for MissingFromRun {}
-
-impl History {
-    /// Takes what is to be told of missing rows: whoever asks again has been told.
-    pub(in crate::record) fn take_missing(&mut self) -> Option<MissingRows> {
-        let untold = self.untold_missing();
-        self.missing = None;
-        untold
-    }
-
-    /// Rows that are missing and of which no damaged line has told.
-    pub(in crate::record) fn untold_missing(&self) -> Option<MissingRows> {
-        (self.missing).filter(|rows| rows.missing > self.damaged_lines)
-    }
-}
-
-impl RunReader {
-    /// Tells of rows that are missing, unless somebody is at work on the run.
-    pub(in crate::record) fn tell_missing(
-        &self,
-        history: &History,
-        tell: &mut impl FnMut(&dyn error::Error),
-    ) {
-        if let Some(rows) = history.untold_missing()
-            && !lock::is_held(&self.dir().lock())
-        {
-            let run = self.id().to_string();
-            tell(&MissingFromRun { run, rows });
-        }
-    }
+#[derive(Debug, Error)]
+#[error("run `{run}`: {}", rows.make_again())]
+pub(in crate::record) struct MissingFromRun {
+    pub(in crate::record) run: String,
+    pub(in crate::record) rows: MissingRows,
 }

@@ -98,8 +98,9 @@ impl Side {
         let reader = look.reader();
         let mut filter = filter.map(|filter| RowFilter::new(filter.expression().clone(), reader));
         let mut taking = Taking::default();
-        let tell =
-            |error: &dyn std::error::Error| (damaged.lock().unwrap_or_else(PoisonError::into_inner))(error);
+        let tell = |error: &dyn std::error::Error| {
+            (damaged.lock().unwrap_or_else(PoisonError::into_inner))(error)
+        };
         let (results, rows) = reader.settled(
             |row| SideTrial {
                 is_meant: filter.as_mut().is_none_or(|filter| filter.means(row, true)),

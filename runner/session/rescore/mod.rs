@@ -22,8 +22,8 @@ use crate::{
     error::{Error, ExitStatus},
     model::{Counts, Digest, RunStatus},
     record::{
-        Claim, Conclusion, History, LineError, MissingRows, NextSession, RecordError, RunEntry, RunReader,
-        State, Store,
+        Claim, Conclusion, History, LineError, MissingRows, NextSession, RecordError, RunEntry,
+        RunReader, State, Store,
     },
     run::{Plan, PlannedWith, Rejudging},
     scenario::{self, RunOptions, Scenario, Selection, Suite},
