@@ -99,7 +99,8 @@ impl Side {
         let mut filter = filter.map(|filter| RowFilter::new(filter.expression().clone(), reader));
         let mut taking = Taking::default();
         let tell = |error: &dyn std::error::Error| {
-            (damaged.lock().unwrap_or_else(PoisonError::into_inner))(error)
+            let mut damaged = damaged.lock().unwrap_or_else(PoisonError::into_inner);
+            damaged(error);
         };
         let (results, rows) = reader.settled(
             |row| SideTrial {
