@@ -7,7 +7,6 @@ use crate::{
     cli::{CompareArgs, FailOnArg},
     error::{Error, ExitStatus},
     output,
-    record::LineError,
     report::{self, ComparisonFormat},
     session::{self, CompareNamed, Store},
 };
@@ -35,7 +34,7 @@ pub(super) fn compare(args: &CompareArgs, context: &Context) -> Result<ExitStatu
         filter: args.filter.parse()?,
     };
     let screen = output.clone();
-    let comparison = session::compare_named(&asked, move |error: &LineError| {
+    let comparison = session::compare_named(&asked, move |error: &dyn std::error::Error| {
         screen.warn(&error.to_string());
     })?;
     match (args.output.as_deref(), format) {

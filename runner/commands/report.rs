@@ -6,7 +6,6 @@ use super::{Context, naming::Named};
 use crate::{
     cli::{ReportArgs, ReportFormArgs},
     error::{Error, ExitStatus},
-    record::LineError,
     report::ReportFormat,
     session::{self, Store},
 };
@@ -17,7 +16,7 @@ pub(super) fn report(args: &ReportArgs, context: &Context) -> Result<ExitStatus,
     let filter = args.filter.parse()?;
     let store = Store::existing(&args.results.root).map_err(Error::record)?;
     let named = Named::or_latest(args.run.as_deref(), context).runs(&store)?;
-    let warn = |error: &LineError| context.output.warn(&error.to_string());
+    let warn = |error: &dyn std::error::Error| context.output.warn(&error.to_string());
     let report = session::report_named(&named, format, filter.as_ref(), warn)?;
     context.write_out(args.output.as_deref(), |to| report.write(to))?;
     Ok(ExitStatus::Success)

@@ -9,7 +9,7 @@ use crate::{
     cli::ShowArgs,
     error::{Error, ExitStatus},
     output,
-    record::{LineError, RunEntry},
+    record::RunEntry,
     session::{self, AskedTrial, Show, Store},
     view::{RunDetail, RunList},
 };
@@ -41,7 +41,7 @@ pub(super) fn show(args: &ShowArgs, context: &Context) -> Result<ExitStatus, Err
         // A document has everything, a screen what was asked for.
         is_everything: args.json && !args.failed && !args.history && !is_narrowed,
     };
-    let warn = |error: &LineError| output.warn(&error.to_string());
+    let warn = |error: &dyn std::error::Error| output.warn(&error.to_string());
     let (shown, rows) = session::show(&dir, &request, warn, context.now())?;
     if args.json {
         output.long_document(&shown.detail, RunDetail::ROWS, rows.with_tests())?;

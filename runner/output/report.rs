@@ -23,7 +23,7 @@ use crate::{
     error::ExitStatus,
     model::{Counts, Outcome, ProviderId, StopMode},
     plugin::Moment,
-    record::{Conclusion, Entry, LineError, Row, RunReader, Tally},
+    record::{Conclusion, Entry, Row, RunReader, Tally},
     run,
     session::{self, Begin, NothingLeft, Notice, Observe},
     view::ProviderSummary,
@@ -458,7 +458,7 @@ impl Observe for Report {
     }
 
     fn nothing_left(&mut self, left: &NothingLeft<'_>) {
-        let warn = |error: &LineError| self.output.warn(&error.to_string());
+        let warn = |error: &dyn std::error::Error| self.output.warn(&error.to_string());
         let request = session::Show::default();
         match session::show(&left.run.dir, &request, warn, run::wall_clock()) {
             Ok((shown, _)) => {

@@ -8,7 +8,7 @@ use super::{Compare, NamedRuns, compare};
 use crate::{
     error::{Error, ExitStatus},
     filter::Filter,
-    record::{LineError, RunEntry},
+    record::RunEntry,
     view::{CaseCounts, Compared, DocumentVersion, GroupComparison},
 };
 
@@ -26,14 +26,14 @@ pub struct CompareNamed {
 }
 
 /// Compares two runs, or the runs of two groups that are of scenarios with the same name; of several with one name, the
-/// first with the first. `damaged` hears of lines that give no row.
+/// first with the first. `damaged` hears of lines that give no row and of rows that are missing.
 ///
 /// # Errors
 ///
 /// Fails as [`compare`] does, if a run is to be compared with a group, and if no scenario is in both groups.
 pub fn compare_named(
     asked: &CompareNamed,
-    mut damaged: impl FnMut(&LineError) + Send,
+    mut damaged: impl FnMut(&dyn std::error::Error) + Send,
 ) -> Result<Compared, Error> {
     let mut of_pair = |base: &Path, new: &Path| {
         let pair = Compare {

@@ -106,6 +106,7 @@ pub fn preview_resume(
     let mut protected = protected::of_resume(request, store.root(), host);
     protected.extend(planned.read);
     plan.check_folders(protected).map_err(Error::usage)?;
+    resume::check_trials(&stored, &plan)?;
     let history = |rerun| {
         let planned = Some(plan.trial_count());
         let history = stored.history_with(NextSession { rerun, planned });

@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     filter::Filter,
     model::{Counts, Outcome},
-    record::{LineError, Look, RecordError, Row, RowOutput, RunReader, Tally},
+    record::{Look, RecordError, Row, RowOutput, RunReader, Tally},
     run::TrialNames,
     scenario::Test,
     view::{
@@ -33,7 +33,7 @@ type Sums = BTreeMap<String, BTreeMap<(String, Option<String>), (f64, u64)>>;
 pub fn report(
     dir: &Path,
     filter: Option<&Filter>,
-    damaged: impl FnMut(&LineError),
+    damaged: impl FnMut(&dyn std::error::Error),
 ) -> Result<RunReport, Error> {
     let root = dir.parent().unwrap_or(Path::new("."));
     let filter = filter.map(|filter| selecting::resolve(filter.clone(), root));
@@ -66,7 +66,7 @@ pub fn overview(
 fn make(
     look: &Look,
     filter: Option<&Filter>,
-    damaged: impl FnMut(&LineError),
+    damaged: impl FnMut(&dyn std::error::Error),
 ) -> Result<RunReport, RecordError> {
     let reader = look.reader();
     let mut names = TrialNames::of(reader);

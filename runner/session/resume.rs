@@ -1,6 +1,6 @@
 //! Going on with a run that was cut short, or running trials of one again.
 
-use std::{panic::resume_unwind, thread};
+use std::{io::ErrorKind, panic::resume_unwind, thread};
 
 use miette::miette;
 
@@ -17,8 +17,8 @@ use crate::{
     error::Error,
     model::RunStatus,
     record::{
-        Claim, Conclusion, History, Manifest, NextSession, Opening, RecordError, Rerun, RunEntry,
-        RunReader, State, Store,
+        Claim, Conclusion, History, Manifest, MissingRows, NextSession, Opening, RecordError,
+        Rerun, RunEntry, RunReader, SampledTrial, State, Store,
     },
     run::Plan,
 };
@@ -80,11 +80,13 @@ pub(super) fn go_on(
         }),
     };
     let history = history.map_err(Error::record)?;
+    check_trials(&stored, &plan)?;
     // A run whose last rows are there but whose end could not be written has its end still to come.
     let is_completed = claim.manifest().status == RunStatus::Completed;
     if is_completed && history.state.is_complete() && !is_rejudging {
         return nothing_left(run, &history, observe);
     }
+    claim.tell_missing(&history, MissingRows::run_again, (host.now)());
     check_budgets(&mut plan, &stored, &history.state)?;
     let mut protected = protected::of_resume(request, store.root(), host);
     protected.extend(read);
@@ -167,6 +169,34 @@ pub(super) fn check_status(request: &Resume, manifest: &Manifest) -> Result<(), 
         "run `{}` was cancelled",
         manifest.run_id
     )))
+}
+
+/// Refuses a run among whose rows are another run's. Of very many rows only some are looked at: `verify` looks at all.
+pub(super) fn check_trials(stored: &RunReader, plan: &Plan) -> Result<(), Error> {
+    let sampled = match stored.sampled_trials() {
+        // They are begun by the session.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        sampled => sampled.map_err(|error| Error::record(stored.rows_failed(error)))?,
+    };
+    let mut names = plan.names();
+    for SampledTrial {
+        seq,
+        ordinal,
+        trial,
+    } in sampled
+    {
+        let Some(planned) = names.name(ordinal).map(|id| id.to_string()) else {
+            continue;
+        };
+        if trial != planned {
+            return Err(Error::usage(miette!(
+                help = "`runner verify` names all rows that do not fit; where `index.jsonl` is moved away, all trials run again",
+                "row {seq} of run `{}` is of the trial `{trial}`, and in its plan `{planned}` has that place: it is another run's row",
+                stored.id()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses to go on with a run of which budgets let nothing begin that is left.

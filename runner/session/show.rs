@@ -53,7 +53,8 @@ pub struct ShownRows {
     filter: RowFilter,
 }
 
-/// Shows the run in `dir`, and gives the rows that are asked for; `damaged` hears of lines that give none.
+/// Shows the run in `dir`, and gives the rows that are asked for; `damaged` hears of lines that give none and of rows that
+/// are missing.
 ///
 /// # Errors
 ///
@@ -61,7 +62,7 @@ pub struct ShownRows {
 pub fn show(
     dir: &Path,
     request: &Show,
-    damaged: impl FnMut(&LineError),
+    damaged: impl FnMut(&dyn std::error::Error),
     now: Timestamp,
 ) -> Result<(ShownRun, ShownRows), Error> {
     let trials = request.trial.as_deref().map(TrialGlob::new).transpose();

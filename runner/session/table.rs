@@ -17,7 +17,7 @@ use super::{
 use crate::{
     error::Error,
     filter::Filter,
-    record::{LineError, Look, RecordError, RowCells, RunReader, SettledRows},
+    record::{Look, RecordError, RowCells, RunReader, SettledRows},
     report::{CsvKinds, CsvLine, CsvLines, CsvTable, MadeReport, ReportFormat},
     run::TrialNames,
     scenario::{TestLabel, TestLabels},
@@ -33,7 +33,7 @@ use crate::{
 pub fn csv_table(
     dir: &Path,
     filter: Option<&Filter>,
-    damaged: impl FnMut(&LineError),
+    damaged: impl FnMut(&dyn std::error::Error),
 ) -> Result<CsvTable<'static>, Error> {
     if filter.is_some() {
         return report(dir, filter, damaged).map(CsvTable::of);
@@ -52,7 +52,7 @@ pub fn report_named(
     named: &NamedRuns,
     format: ReportFormat,
     filter: Option<&Filter>,
-    mut damaged: impl FnMut(&LineError),
+    mut damaged: impl FnMut(&dyn std::error::Error),
 ) -> Result<MadeReport, Error> {
     if format == ReportFormat::Csv {
         let dirs = named.dirs().into_iter();
@@ -123,7 +123,10 @@ impl RunLines {
     }
 }
 
-fn make(look: &Look, damaged: impl FnMut(&LineError)) -> Result<CsvTable<'static>, RecordError> {
+fn make(
+    look: &Look,
+    damaged: impl FnMut(&dyn std::error::Error),
+) -> Result<CsvTable<'static>, RecordError> {
     let reader = look.reader();
     let mut kinds = CsvKinds::default();
     let kind = |row: &RowCells<'_>| kinds.of(&TrialCells::of_row(row));

@@ -13,6 +13,7 @@ use crate::{
         ClaimError, Pinning, PrunePolicy, Pruning, RecordError, Reindexed, RunEntry, Spared, Store,
         Swept, Verification,
     },
+    run::TrialNames,
     view::{CleanupReport, PruneReport, UpkeepMode, VerifyReport},
 };
 
@@ -44,7 +45,11 @@ pub struct Cleaned {
 ///
 /// Fails if it cannot be looked at.
 pub fn verify(dir: &Path) -> Result<VerifyReport, RecordError> {
-    Ok(VerifyReport::new(dir, Verification::of(dir)?))
+    let verification = Verification::of(dir, |reader| {
+        let mut names = TrialNames::of(reader);
+        move |ordinal| Some(names.as_mut()?.name(ordinal)?.to_string())
+    })?;
+    Ok(VerifyReport::new(dir, verification))
 }
 
 /// Keeps a run from being pruned, and notes why.

@@ -3,6 +3,7 @@
 mod adopt;
 mod attempt_logs;
 mod formats;
+mod gone_rows;
 mod huge_plans;
 mod listed;
 mod live_logs;

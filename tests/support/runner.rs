@@ -526,6 +526,12 @@ impl Run {
         self.change_manifest(|manifest| {
             manifest["status"] = "running".into();
             manifest["verdict"] = "none".into();
+            // Rows are counted when a session is over.
+            for (name, count) in manifest["counts"].as_object_mut().unwrap() {
+                if name != "planned" {
+                    *count = 0.into();
+                }
+            }
             manifest.as_object_mut().unwrap().remove("completed_at");
             let session = manifest["sessions"][0].as_object_mut().unwrap();
             session.remove("closed_at");

@@ -362,7 +362,9 @@ fn check_end(root: &Path, acknowledged: &[u64], failpoint: &str) {
     );
     assert!(rows.last().is_some_and(|row| row.logs.is_some()));
     assert!(
-        Verification::of(&run.dir).unwrap().is_intact(),
+        Verification::of(&run.dir, |_| |_| None)
+            .unwrap()
+            .is_intact(),
         "{failpoint}"
     );
 

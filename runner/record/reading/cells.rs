@@ -1,7 +1,7 @@
 //! [`SettledRows`]: what a table tells of each trial, of runs that are too large to be held: where the rows are is remembered,
 //! and each is read again when it is its trial's turn.
 
-use std::{collections::HashMap, io, ops::Range};
+use std::{collections::HashMap, error::Error, io, ops::Range};
 
 use super::{
     fold::Fold,
@@ -55,7 +55,7 @@ impl RunReader {
     pub fn settled_rows(
         &self,
         mut kind: impl FnMut(&RowCells<'_>) -> u32,
-        mut damaged: impl FnMut(&LineError),
+        mut damaged: impl FnMut(&dyn Error),
     ) -> Result<SettledRows, RecordError> {
         self.check_size()?;
         let planned = self.manifest().metadata.planned_test_count;
@@ -92,8 +92,10 @@ impl RunReader {
             }
         }
         let (files, judgements) = rows.into_parts().map_err(|error| self.rows_failed(error))?;
+        let history = fold.finish();
+        self.tell_missing(&history, &mut damaged);
         Ok(SettledRows {
-            history: fold.finish(),
+            history,
             files,
             judgements,
             places,

@@ -5,11 +5,12 @@ use std::{collections::VecDeque, ops::Range};
 use super::{
     history::{History, NextSession, died_with},
     lines::{LineError, Rows, RowsLine},
+    missing::MissingRows,
     state::{Accepted, State},
     trial_set::TrialSet,
 };
 use crate::{
-    model::Outcome,
+    model::{Counts, Outcome},
     record::{
         disk::layout::RunDir,
         error::RecordError,
@@ -44,6 +45,11 @@ pub(in crate::record) struct Fold<'a> {
     ids: Vec<(globset::GlobMatcher, TrialSet)>,
     /// Which trials each session opened again.
     reopened: Vec<Reopened>,
+    /// How many final rows the manifest counts: those that were there when its latest session was opened or closed. While it
+    /// lasts they only become more.
+    counted: u64,
+    /// The latest session.
+    latest: u32,
 }
 
 /// Which trials a session opened again: its number, and ranges of ordinals without their ends.
@@ -78,6 +84,8 @@ impl<'a> Fold<'a> {
             events: VecDeque::new(),
             ids: Vec::new(),
             reopened: Vec::new(),
+            counted: Counts::from(manifest.counts).done(),
+            latest: manifest.session(),
         };
         let mut sessions = manifest.sessions.iter().peekable();
         while let Some(session) = sessions.next() {
@@ -197,6 +205,14 @@ impl<'a> Fold<'a> {
 
     /// The same, and which trials each session opened again.
     pub(in crate::record) fn finish_traced(mut self) -> (History, Vec<Reopened>) {
+        let latest = self.latest;
+        while let Some(event) = (self.events).pop_front_if(|event| event.session <= latest) {
+            self.happen(&event);
+        }
+        // Only now: a session that is opened now may make trials pending again that were counted.
+        let counted = self.counted;
+        let missing = counted.saturating_sub(self.history.state.counts().done());
+        self.history.missing = (missing > 0).then_some(MissingRows { counted, missing });
         while let Some(event) = self.events.pop_front() {
             self.happen(&event);
         }

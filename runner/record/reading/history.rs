@@ -5,7 +5,7 @@ use std::{
     ops::Range,
 };
 
-use super::state::State;
+use super::{missing::MissingRows, state::State};
 use crate::{
     model::{Reason, add_to_ranges},
     record::format::{manifest::ManifestSession, mark::AttemptKey, rerun::Rerun},
@@ -22,6 +22,8 @@ pub struct History {
     pub version: u32,
     /// Lines that give no row although others come after them; their trials count as not seen.
     pub damaged_lines: u64,
+    /// Final rows that the manifest counts, and that are not there or in damaged lines.
+    pub missing: Option<MissingRows>,
     /// At how many deaths of a process in a row a trial was being executed, by ordinal.
     ///
     /// A death before the trial was begun does not interrupt the row; an attempt that got through ends it.
@@ -44,6 +46,7 @@ impl History {
             last_seq: 0,
             version: 0,
             damaged_lines: 0,
+            missing: None,
             deaths: HashMap::new(),
             grading_deaths: HashMap::new(),
             unrecorded: Vec::new(),
@@ -61,6 +64,18 @@ pub struct NextSession<'a> {
 }
 
 impl History {
+    /// Rows that are missing and of which no damaged line has told.
+    pub(in crate::record) fn untold_missing(&self) -> Option<MissingRows> {
+        (self.missing).filter(|rows| rows.missing > self.damaged_lines)
+    }
+
+    /// Takes what is to be told of missing rows: whoever asks again has been told.
+    pub(in crate::record) fn take_missing(&mut self) -> Option<MissingRows> {
+        let untold = self.untold_missing();
+        self.missing = None;
+        untold
+    }
+
     /// Lets the session that was the latest have ended, after all rows.
     pub(super) fn end(&mut self, session: &ManifestSession) {
         self.die(died_with(session), true);

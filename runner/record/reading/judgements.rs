@@ -222,8 +222,8 @@ mod tests {
     use crate::{
         model::{CheckVerdict, Digest, Grade, Metric, Outcome, Usage},
         record::{
-            AttemptKey, Claim, JudgementEntry, LineError, Mark, Opening, Rerun, Row, RowCells,
-            RunReader, Tally, Verification, Wanted,
+            AttemptKey, Claim, JudgementEntry, Mark, Opening, Rerun, Row, RowCells, RunReader,
+            Tally, Verification, Wanted,
             testing::{claim, crashed_run, entry, ignore, judgement, now},
         },
     };
@@ -348,7 +348,7 @@ mod tests {
         assert_eq!(glance.tally, whole.tally);
         let shown =
             |trial: &str, outcome, score, attempt| (trial.to_owned(), outcome, score, attempt);
-        let ignore = |error: &LineError| panic!("{error}");
+        let ignore = |error: &dyn std::error::Error| panic!("{error}");
         let of_row = |row: &Row<'_>| shown(&row.trial, row.outcome, row.score, row.attempt);
         let of_cells = |row: &RowCells<'_>| shown(&row.trial, row.outcome, row.score, row.attempt);
         let mut by_cells = Vec::new();
@@ -391,7 +391,7 @@ mod tests {
         let counts = &claimed.manifest().counts;
         assert_eq!((counts.passed, counts.failed), (2, 1));
         drop(claimed);
-        let verified = Verification::of(&dir).unwrap();
+        let verified = Verification::of(&dir, |_| |_| None).unwrap();
         let damages = verified.damages.iter().map(|damage| &*damage.problem);
         assert!(
             damages.clone().all(|problem| problem == "is missing"),
@@ -453,7 +453,7 @@ mod tests {
         let rejudged = reader.rejudged(10).unwrap();
         assert_eq!((rejudged.count, rejudged.first[0].came_to.len()), (1, 2));
         drop(claim(&dir).unwrap());
-        let verified = Verification::of(&dir).unwrap();
+        let verified = Verification::of(&dir, |_| |_| None).unwrap();
         let other = |problem: &str| problem != "is missing";
         let found = verified
             .damages
@@ -472,7 +472,7 @@ mod tests {
             judgement(9, mark(1, 2, Outcome::Passed)),
         ];
         judge(claim(&dir).unwrap(), wrong);
-        let verified = Verification::of(&dir).unwrap();
+        let verified = Verification::of(&dir, |_| |_| None).unwrap();
         let judges = |problem: &str| problem.starts_with("it judges row");
         let found = verified
             .damages

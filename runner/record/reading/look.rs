@@ -64,7 +64,7 @@ impl Look {
     }
 
     /// The run as lists show it, by what its rows come to, and what was in flight where its processes died. One whose
-    /// process has died is shown as a sweep will write it down.
+    /// process has died is shown as a sweep will write it down, and one that has lost rows with what is left.
     ///
     /// # Errors
     ///
@@ -85,6 +85,8 @@ impl Look {
             // Its manifest cannot know them yet.
             entry.counts = history.state.counts();
             entry.pauses = self.reader.pauses();
+        } else if history.missing.is_some() {
+            entry.counts = history.state.counts();
         }
         let sessions = manifest.sessions.into_iter();
         let deaths = sessions.map(|session| InFlightAtDeath {

@@ -1,6 +1,7 @@
 //! Reading a run, at any time: every prefix of a valid `index.jsonl` is valid. Readers repair nothing.
 
 use std::{
+    error::Error,
     io::{self, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
 };
@@ -13,6 +14,7 @@ use super::{
     fold,
     history::{History, NextSession},
     lines::Rows,
+    missing::MissingFromRun,
     named::NamedRows,
     row_files::RowFiles,
     scenario_text,
@@ -134,6 +136,20 @@ impl RunReader {
     /// What it means that rows cannot be read: the run may have been deleted meanwhile.
     pub fn rows_failed(&self, source: io::Error) -> RecordError {
         RecordError::io("read rows")(source).or_gone(&self.dir)
+    }
+
+    /// Tells of rows that are missing, unless somebody is at work on the run.
+    pub(in crate::record) fn tell_missing(
+        &self,
+        history: &History,
+        tell: &mut impl FnMut(&dyn Error),
+    ) {
+        if let Some(rows) = history.untold_missing()
+            && !lock::is_held(&self.dir.lock())
+        {
+            let run = self.id().to_string();
+            tell(&MissingFromRun { run, rows });
+        }
     }
 
     /// The same from the first row on, for a run that is being worked on.

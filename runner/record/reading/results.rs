@@ -1,5 +1,7 @@
 //! [`RunResults`]: everything that the rows of a run come to, read once.
 
+use std::error::Error;
+
 use super::{
     fold::Fold,
     history::{History, NextSession},
@@ -53,7 +55,8 @@ impl State {
 }
 
 impl RunReader {
-    /// Reads all rows once. `wants` says which of them are asked for, and `damaged` hears of lines that give none.
+    /// Reads all rows once. `wants` says which of them are asked for, and `damaged` hears of lines that give none, and of rows that are
+    /// missing.
     ///
     /// # Errors
     ///
@@ -61,7 +64,7 @@ impl RunReader {
     pub fn results(
         &self,
         mut wants: impl FnMut(&Row<'static>) -> Wanted,
-        damaged: impl FnMut(&LineError),
+        damaged: impl FnMut(&dyn Error),
     ) -> Result<RunResults, RecordError> {
         let take = |pass: &mut Pass<'_>, mut row: Row<'static>, rows: &Rows<_>| {
             let written = row.brief();
@@ -84,7 +87,7 @@ impl RunReader {
     pub fn results_at_a_glance(
         &self,
         mut wants: impl FnMut(&RowGlance) -> Wanted,
-        damaged: impl FnMut(&LineError),
+        damaged: impl FnMut(&dyn Error),
     ) -> Result<RunResults, RecordError> {
         let take = |pass: &mut Pass<'_>, mut row: RowGlance, rows: &Rows<_>| {
             let written = row.brief();
@@ -103,7 +106,7 @@ impl RunReader {
         &self,
         mut rows: Rows<T>,
         mut take: impl FnMut(&mut Pass<'_>, T, &Rows<T>) -> Result<(), LineError>,
-        mut damaged: impl FnMut(&LineError),
+        mut damaged: impl FnMut(&dyn Error),
     ) -> Result<RunResults, RecordError> {
         let mut pass = Pass::new(self)?;
         while let Some(line) = rows.next_line() {
@@ -126,6 +129,7 @@ impl RunReader {
             }
         }
         let (mut results, tallying) = pass.finish();
+        self.tell_missing(&results.history, &mut damaged);
         if tallying == Tallying::ToDo {
             self.tally_again(&mut results)?;
         }
@@ -165,7 +169,7 @@ impl Tally {
     /// Fails as [`RunReader::results`] does.
     pub fn of_run(
         reader: &RunReader,
-        damaged: impl FnMut(&LineError),
+        damaged: impl FnMut(&dyn Error),
     ) -> Result<Self, RecordError> {
         let mut bad = 0;
         let wants = |row: &RowGlance| {

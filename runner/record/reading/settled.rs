@@ -1,7 +1,8 @@
 //! [`RunReader::settled`]: a little of each row that settles its trial, of runs that are too large to be held.
 
+use std::error::Error;
+
 use super::{
-    lines::LineError,
     reader::RunReader,
     results::{RunResults, Wanted},
     trial_slots::TrialSlots,
@@ -17,7 +18,7 @@ impl RunReader {
     pub fn settled<T>(
         &self,
         mut take: impl FnMut(&Row<'static>) -> T,
-        damaged: impl FnMut(&LineError),
+        damaged: impl FnMut(&dyn Error),
     ) -> Result<(RunResults, TrialSlots<T>), RecordError> {
         self.check_size()?;
         let mut slots = TrialSlots::new(self.manifest().metadata.planned_test_count);

@@ -7,10 +7,14 @@ use crate::record::{
     reading::trial_pages::TrialPages,
 };
 
+/// Tells the id of the trial with a place in the plan that was stored, if it is known.
+pub type TrialIds<'a> = &'a mut dyn FnMut(u64) -> Option<String>;
+
 /// What the order of rows shows.
 pub(super) struct Order<'a> {
     manifest: &'a Manifest,
     providers: HashSet<&'a str>,
+    planned: TrialIds<'a>,
     seq: u64,
     session: u32,
     /// The number of each trial's latest attempt; what does not fit is in `large`.
@@ -25,7 +29,7 @@ pub(super) struct Order<'a> {
 }
 
 impl<'a> Order<'a> {
-    pub(super) fn new(manifest: &'a Manifest) -> Self {
+    pub(super) fn new(manifest: &'a Manifest, planned: TrialIds<'a>) -> Self {
         let names = manifest
             .providers
             .iter()
@@ -33,6 +37,7 @@ impl<'a> Order<'a> {
         Self {
             manifest,
             providers: names.collect(),
+            planned,
             seq: 0,
             session: 1,
             attempts: TrialPages::default(),
@@ -115,6 +120,14 @@ impl<'a> Order<'a> {
         if row.ordinal >= planned {
             return Some(format!(
                 "{trial} has place {} in a plan of {planned} trials",
+                row.ordinal
+            ));
+        }
+        if let Some(planned) = (self.planned)(row.ordinal)
+            && *trial != planned
+        {
+            return Some(format!(
+                "{trial} has place {}, which is that of {planned} in the plan: it is another run's row",
                 row.ordinal
             ));
         }

@@ -6,7 +6,7 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-use super::order::Order;
+use super::order::{Order, TrialIds};
 use crate::{
     model::{Counts, Digest, RunStatus, plural},
     record::{
@@ -65,13 +65,17 @@ pub struct Damage {
 }
 
 impl Verification {
-    /// Checks everything that the run in `dir` has on disk; an `Err` means that it could not be looked at.
-    pub fn of(dir: &Path) -> Result<Self, RecordError> {
+    /// Checks everything that the run in `dir` has on disk; an `Err` means that it could not be looked at. `names` opens the
+    /// plan that was stored with it, by which its rows have to be.
+    pub fn of<N>(dir: &Path, names: impl Fn(&RunReader) -> N) -> Result<Self, RecordError>
+    where
+        N: FnMut(u64) -> Option<String>,
+    {
         let run = RunDir::new(dir);
         let stamp = || Stamp::of(&run).map_err(RecordError::io("look at a manifest"));
         loop {
             let before = stamp()?;
-            let verification = Self::once(dir, &run)?;
+            let verification = Self::once(dir, &run, &names)?;
             // To a manifest from before a session was opened or closed, its rows look like damage.
             if verification.is_intact() || stamp()? == before {
                 return Ok(verification);
@@ -79,7 +83,14 @@ impl Verification {
         }
     }
 
-    fn once(dir: &Path, run: &RunDir) -> Result<Self, RecordError> {
+    fn once<N>(
+        dir: &Path,
+        run: &RunDir,
+        names: impl Fn(&RunReader) -> N,
+    ) -> Result<Self, RecordError>
+    where
+        N: FnMut(u64) -> Option<String>,
+    {
         let mut verification = Self::default();
         let reader = match RunReader::open(dir) {
             Ok(reader) => reader,
@@ -98,7 +109,7 @@ impl Verification {
         for line in damaged {
             verification.add(run.notifications(), Some(line), "cannot be understood");
         }
-        let state = verification.check_rows(run, &reader)?;
+        let state = verification.check_rows(run, &reader, &mut names(&reader))?;
         verification.check_seals(run)?;
         if let Some(state) = state.filter(|_| run.index().exists()) {
             verification.check_ends(run, reader.manifest(), &state);
@@ -192,12 +203,13 @@ impl Verification {
         &mut self,
         run: &RunDir,
         reader: &RunReader,
+        planned: TrialIds<'_>,
     ) -> Result<Option<State>, RecordError> {
         let manifest = reader.manifest();
         let is_at_rest = manifest.status != RunStatus::Running;
         let fold = is_at_rest.then(|| Fold::new(manifest, NextSession::default()));
         let mut fold = fold.transpose()?;
-        let mut order = Order::new(manifest);
+        let mut order = Order::new(manifest, planned);
         let mut logs = Logs::new(run);
         let mut rows = reader.rows();
         while let Some(row) = rows.next_line() {

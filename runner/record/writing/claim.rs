@@ -23,6 +23,7 @@ use crate::{
         reading::{
             death,
             history::{History, NextSession},
+            missing::MissingRows,
             reader::RunReader,
             run_entry::RunEntry,
         },
@@ -69,13 +70,16 @@ impl Claim {
         run.id.as_str().clone_into(&mut manifest.run_id);
         let repaired = repair::repair(&dir, manifest.session())?;
         let restored = scenario_copy::restore(&root, &dir, &manifest)?;
-        let settled = match manifest.status {
+        let mut settled = match manifest.status {
             RunStatus::Running => Some(settle(&root, &dir, &mut manifest, &run_lock, now)?),
             _ => None,
         };
         // Only now: until then the log's age is a sign of when its writer died.
         let moved = repaired.moved.map(|moved| moved.to_string());
-        for told in moved.iter().chain(&restored) {
+        // The manifest counts what is left by now.
+        let missing = settled.as_mut().and_then(History::take_missing);
+        let missing = missing.map(MissingRows::make_again);
+        for told in moved.iter().chain(&restored).chain(&missing) {
             log::warn(&dir, told, now);
         }
         Ok(Self {
@@ -117,6 +121,19 @@ impl Claim {
         };
         line::check_version(&self.dir.index(), history.version)?;
         Ok(history)
+    }
+
+    /// Says on the screen and in the run's log that rows are missing, before a session is opened and the manifest counts what
+    /// is left.
+    pub fn tell_missing(
+        &self,
+        history: &History,
+        words: fn(MissingRows) -> String,
+        now: Timestamp,
+    ) {
+        if let Some(missing) = history.untold_missing() {
+            log::warn(&self.dir, &words(missing), now);
+        }
     }
 
     pub(in crate::record) fn dir(&self) -> &RunDir {

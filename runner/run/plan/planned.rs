@@ -14,7 +14,7 @@ use bytesize::ByteSize;
 use super::{
     ceiling::Ceiling,
     error::{PlanError, ProviderError},
-    names::stored_scenario,
+    names::{TrialNames, stored_scenario},
 };
 use crate::{
     model::{Limits, TrialId, cores},
@@ -235,6 +235,11 @@ impl Plan {
     /// What the memory limits of running attempts may add up to, in bytes.
     pub(in crate::run) fn memory(&self) -> u64 {
         self.memory
+    }
+
+    /// The ids of the trials, by their places.
+    pub fn names(&self) -> TrialNames {
+        TrialNames::with(self.scenario.clone(), &self.suite)
     }
 
     /// The tests.

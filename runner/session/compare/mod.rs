@@ -18,7 +18,7 @@ use miette::miette;
 use crate::{
     error::{Error, ExitStatus},
     filter::Filter,
-    record::{LineError, Look, RecordError},
+    record::{Look, RecordError},
     view::{CaseClass, CaseCounts, ComparedProvider, ComparedRun, Comparison, DocumentVersion},
 };
 
@@ -40,7 +40,7 @@ pub struct Compare {
     pub filter: Option<Filter>,
 }
 
-/// Compares two runs, or two providers of one; `damaged` hears of lines that give no row.
+/// Compares two runs, or two providers of one; `damaged` hears of lines that give no row and of rows that are missing.
 ///
 /// # Errors
 ///
@@ -48,7 +48,7 @@ pub struct Compare {
 /// or if something would be compared with itself.
 pub fn compare(
     asked: &Compare,
-    damaged: impl FnMut(&LineError) + Send,
+    damaged: impl FnMut(&dyn std::error::Error) + Send,
 ) -> Result<Comparison, Error> {
     let look = |dir: &PathBuf| Look::at(dir).map_err(|error| Error::find(error.into()));
     let (base, new) = (look(&asked.base)?, look(&asked.new)?);
@@ -114,7 +114,7 @@ fn read(
     base: &Look,
     new: &Look,
     filter: Option<&Filter>,
-    damaged: &Mutex<impl FnMut(&LineError) + Send>,
+    damaged: &Mutex<impl FnMut(&dyn std::error::Error) + Send>,
 ) -> Result<(Side, Side), RecordError> {
     let suite = |look: &Look| look.reader().manifest().metadata.suite;
     let are_same_tests = suite(base) == suite(new);

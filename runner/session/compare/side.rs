@@ -8,7 +8,7 @@ use std::{
 use crate::{
     filter::Filter,
     model::{CheckVerdict, Digest, Outcome},
-    record::{LineError, Look, Manifest, RecordError, Row, RunEntry},
+    record::{Look, Manifest, RecordError, Row, RunEntry},
     run::TrialNames,
     session::selecting::RowFilter,
 };
@@ -93,13 +93,15 @@ impl Side {
         look: &Look,
         are_same_tests: bool,
         filter: Option<&Filter>,
-        damaged: &Mutex<impl FnMut(&LineError) + Send>,
+        damaged: &Mutex<impl FnMut(&dyn std::error::Error) + Send>,
     ) -> Result<Self, RecordError> {
         let reader = look.reader();
         let mut filter = filter.map(|filter| RowFilter::new(filter.expression().clone(), reader));
         let mut taking = Taking::default();
-        let tell =
-            |error: &LineError| (damaged.lock().unwrap_or_else(PoisonError::into_inner))(error);
+        let tell = |error: &dyn std::error::Error| {
+            let mut damaged = damaged.lock().unwrap_or_else(PoisonError::into_inner);
+            damaged(error);
+        };
         let (results, rows) = reader.settled(
             |row| SideTrial {
                 is_meant: filter.as_mut().is_none_or(|filter| filter.means(row, true)),

@@ -22,8 +22,8 @@ use crate::{
     error::{Error, ExitStatus},
     model::{Counts, Digest, RunStatus},
     record::{
-        Claim, Conclusion, History, LineError, NextSession, RecordError, RunEntry, RunReader,
-        State, Store,
+        Claim, Conclusion, History, LineError, MissingRows, NextSession, RecordError, RunEntry,
+        RunReader, State, Store,
     },
     run::{Plan, PlannedWith, Rejudging},
     scenario::{self, RunOptions, Scenario, Selection, Suite},
@@ -222,6 +222,7 @@ fn write(
     let reader = claim.reader();
     check_status(&reader)?;
     let (history, stored) = read_both(&reader, || claim.history(NextSession::default()))?;
+    claim.tell_missing(&history, MissingRows::make_again, (host.now)());
     let before = history.state.counts();
     let to_grade = match by.plan {
         None => 0,
