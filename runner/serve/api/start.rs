@@ -56,7 +56,7 @@ pub(super) struct StartBody {
     #[serde(default)]
     repeat: Option<u32>,
     /// What holds instead of what the scenario says: flags of `runner exec` without their dashes, with their values, such as
-    /// `{"jobs": "4", "timeout": "10m"}`.
+    /// `{"jobs": "4", "timeout-minutes": "10"}`.
     #[serde(default)]
     overrides: BTreeMap<String, Value>,
     /// Who asks.
