@@ -171,6 +171,7 @@ fn only_scenarios_below_the_folders_are_started_and_with_what_exec_takes() {
         );
     }
     let problem = served.post("/runs", "{\"scenario\":\"broken.toml\"}", 422);
+    assert!(!problem["shown"].as_str().unwrap().contains("Error:"));
     assert!(
         problem["shown"]
             .as_str()

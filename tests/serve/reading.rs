@@ -387,11 +387,7 @@ fn what_is_asked_for_by_a_wrong_name_or_number_is_a_problem_document() {
     );
     assert_eq!(problem("/runs/latest/trials/a", 409), "`a` means 2 trials");
     assert_eq!(problem("/history?last=0", 400), "`last` is at least 1");
-    served.post(
-        "/runs/latest/pin",
-        "{\"by\":\"\",\"reason\":\" \"}",
-        200,
-    );
+    served.post("/runs/latest/pin", "{\"by\":\"\",\"reason\":\" \"}", 200);
     let pinned = runner.list(&[])[0]["pinned"].clone();
     assert_eq!(pinned["reason"], serde_json::Value::Null, "{pinned}");
 }
