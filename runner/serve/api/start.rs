@@ -93,15 +93,15 @@ pub(super) fn start(
     let started = session::start_detached(&request, &actor, key, &server.host);
     match started.map_err(|error| refused(&request, server, error))? {
         DetachedStart::Known(known) => known_answer(known),
-        started => Ok(created(begun(started)?)),
+        started => Ok(created(&begun(started)?)),
     }
 }
 
 /// A run that has begun.
-fn created(run: RunId) -> ApiAnswer<BegunRun> {
+fn created(run: &RunId) -> ApiAnswer<BegunRun> {
     ApiAnswer {
         location: Some(format!("/api/v1/runs/{run}")),
-        ..ApiAnswer::with(StatusCode::CREATED, BegunRun::new(&run))
+        ..ApiAnswer::with(StatusCode::CREATED, BegunRun::new(run))
     }
 }
 
@@ -112,7 +112,7 @@ fn waits(request: QueuedRun) -> ApiAnswer<BegunRun> {
 /// The answer to a request that is sent again: the same, as things stand now.
 fn known_answer(known: KnownRequest) -> Result<ApiAnswer<BegunRun>, HttpProblem> {
     match known {
-        KnownRequest::Run(run) => Ok(created(run)),
+        KnownRequest::Run(run) => Ok(created(&run)),
         KnownRequest::Queued(request) => Ok(waits(QueuedRun::idle(&request))),
         KnownRequest::Starting => {
             Err(HttpProblem::conflict("the request with this key is being carried out").retrying())
