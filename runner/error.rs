@@ -17,6 +17,35 @@ pub(crate) struct DeletedMeanwhile(RecordError);
 
 impl miette::Diagnostic for DeletedMeanwhile {}
 
+/// What a program that asks has to tell from other wrong usage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RefusalKind {
+    /// There is nothing with this name.
+    Missing,
+    /// It cannot be done as things stand, or several may be meant.
+    Conflict,
+}
+
+/// Why something is refused, where it is known of which kind that is.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct Refusal {
+    pub(crate) kind: RefusalKind,
+    pub(crate) text: String,
+    pub(crate) help: String,
+}
+
+impl miette::Diagnostic for Refusal {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(&self.help))
+    }
+}
+
+/// Takes away the bare lines `Error:` that miette puts between the problems of one error.
+pub(crate) fn without_titles(text: &str) -> String {
+    text.replace("\nError: \n", "\n")
+}
+
 /// The exit codes, one by one as in `docs/outcomes.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
@@ -230,9 +259,14 @@ impl Error {
         match error {
             ClaimError::Record(error) => Self::record(error),
             ClaimError::Taken(taken) => Self::taken(&taken),
-            ClaimError::Held { .. } => Self {
+            ClaimError::Held { ref run, .. } => Self {
                 status: ExitStatus::Busy,
-                report: miette::Report::from_err(error),
+                report: miette!(
+                    help = format!(
+                        "`runner wait {run}` waits until it has ended, and `runner stop {run}` stops it"
+                    ),
+                    "{error}"
+                ),
             },
         }
     }

@@ -268,6 +268,12 @@ fn no_type_name_stands_twice() {
 }
 
 #[test]
+fn no_help_has_a_placeholder_that_nobody_fills() {
+    // `miette!` fills those of its message alone.
+    assert_eq!(found(r#"\bhelp = "[^"]*\{"#, |_| true), [""; 0]);
+}
+
+#[test]
 fn nothing_unwraps_outside_tests() {
     assert_eq!(found(r"\.unwrap\(\)", |_| true), [""; 0]);
 }

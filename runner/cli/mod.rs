@@ -249,7 +249,7 @@ pub struct ExecArgs {
     #[arg(long, value_name = "RUN", help_heading = "Selection")]
     pub failed_in: Option<String>,
     /// Run each test this often on each provider, whatever the scenario says
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Selection")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(i64::from(*scenario::REPEATS.start())..=i64::from(*scenario::REPEATS.end())), help_heading = "Selection")]
     pub repeat: Option<u32>,
     /// Run only the trials of this part: `3/64` is the third of 64 parts, `auto` takes the numbers that the scheduler of the
     /// cluster or the CI system has put into the environment

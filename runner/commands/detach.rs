@@ -18,7 +18,8 @@ use crate::error::{Error, ExitStatus};
 /// The first argument of the process that is going to detach itself.
 pub const DETACHED_ARGUMENT: &str = "__detached";
 
-/// Carries out the same command line in the background; returns once its run is born, or cannot be.
+/// Carries out the same command line in the background; returns once its run is born, or cannot be, or has
+/// nothing left to run.
 pub(super) fn start(context: &Context) -> Result<ExitStatus, Error> {
     let failed = |error| Error::internal(miette!("cannot start the runner again: {error}"));
     let mut child = Command::new(&context.host.program)
@@ -29,7 +30,7 @@ pub(super) fn start(context: &Context) -> Result<ExitStatus, Error> {
         .spawn()
         .map_err(failed)?;
 
-    // It ends when the run is born, or the process.
+    // It ends when the run is born, or the process. One of which nothing is left to run is named, too.
     let mut said = String::new();
     let stdout = child.stdout.as_mut().expect("it is piped");
     stdout.read_to_string(&mut said).map_err(failed)?;

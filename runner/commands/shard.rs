@@ -29,7 +29,7 @@ pub(super) fn place(into: Option<PathBuf>, shard: Option<Shard>) -> Result<Optio
     match shard {
         Some(shard) => Ok(Some(text.replace(PLACE, &shard.file_name()).into())),
         None if text.contains(PLACE) => Err(Error::usage(miette!(
-            help = "add `--shard`, or name a directory without `{{shard}}`",
+            help = format!("add `--shard`, or name a directory without `{PLACE}`"),
             "`--into {text}` is for shards, and `--shard` is not given"
         ))),
         None => Ok(into),

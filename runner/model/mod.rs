@@ -72,7 +72,7 @@ pub use ranges::add_to_ranges;
 pub use role::PluginRole;
 pub use secret_name::is_secret_name;
 pub use shard::Shard;
-pub use shown::{ShownDuration, ShownNumber, quoted_text};
+pub use shown::{ShownDuration, ShownNumber, quoted_text, shown_problem};
 pub use statistics::{
     Resampled, Spread, all_of, any_of, clustered, holm, resampled, sign_test, wilson,
 };

@@ -75,13 +75,77 @@ pub fn quoted_text(text: &str) -> String {
     quoted
 }
 
+/// What a library says of a value that it did not expect, without the names of types of this program.
+pub fn shown_problem(problem: &str) -> String {
+    const KINDS: [(&str, &str); 8] = [
+        ("struct ", "an object"),
+        ("struct variant ", "an object"),
+        ("internally tagged enum ", "an object"),
+        ("adjacently tagged enum ", "an object"),
+        ("enum ", "a word or an object"),
+        ("tuple struct ", "a list"),
+        ("newtype struct ", "another value"),
+        ("unit struct ", "nothing"),
+    ];
+    const NUMBERS: [&str; 12] = [
+        "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize",
+    ];
+    // What comes before it may be a text of somebody else.
+    let Some((before, expected)) = problem.rsplit_once(", expected ") else {
+        return problem.to_owned();
+    };
+    let is_part = |letter: char| letter.is_alphanumeric() || "_:".contains(letter);
+    let behind_name = |text: &str| text.trim_start_matches(is_part).to_owned();
+    let kind = KINDS.iter().find_map(|(kind, plain)| {
+        let name = expected.strip_prefix(kind)?;
+        name.starts_with(char::is_uppercase)
+            .then(|| (*plain, behind_name(name)))
+    });
+    let number = || {
+        let rest = behind_name(expected);
+        let name = &expected[..expected.len() - rest.len()];
+        match name {
+            "f32" | "f64" => Some(("a number", rest)),
+            name => NUMBERS.contains(&name).then_some(("a whole number", rest)),
+        }
+    };
+    match kind.or_else(number) {
+        Some((plain, rest)) => format!("{before}, expected {plain}{rest}"),
+        None => problem.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use proptest::prelude::*;
 
-    use super::{ShownDuration, quoted_text};
+    use super::{ShownDuration, quoted_text, shown_problem};
+
+    #[test]
+    fn problems_name_no_types_of_this_program() {
+        let check = |problem: &str, shown: &str| assert_eq!(shown_problem(problem), shown);
+        check(
+            "invalid type: string \"x\", expected struct Manifest at line 1 column 3",
+            "invalid type: string \"x\", expected an object at line 1 column 3",
+        );
+        check(
+            "invalid type: map, expected struct RowCheck with 3 elements",
+            "invalid type: map, expected an object with 3 elements",
+        );
+        check(
+            "invalid value: integer `-1`, expected u32",
+            "invalid value: integer `-1`, expected a whole number",
+        );
+        for kept in [
+            "missing field `v` at line 1 column 2",
+            "invalid type: integer `1`, expected a string",
+            "EOF while parsing a value at line 1 column 0",
+        ] {
+            check(kept, kept);
+        }
+    }
 
     #[test]
     fn a_duration_has_its_largest_unit() {

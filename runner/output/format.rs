@@ -48,6 +48,12 @@ pub(super) fn local(at: Timestamp) -> String {
     local.strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
+/// The same, short: without the year, the seconds and the zone.
+pub(super) fn local_minute(at: Timestamp) -> String {
+    let local = at.to_zoned(TimeZone::system());
+    local.strftime("%m-%d %H:%M").to_string()
+}
+
 /// The time of day as clocks here show it, to the millisecond.
 pub(super) fn clock(at: Timestamp) -> String {
     let local = at.to_zoned(TimeZone::system());

@@ -95,7 +95,7 @@ pub use upkeep::{
     print_cleaned, print_pruned, print_reindexed, valid_text, verify_text, warn_unreadable,
 };
 
-use crate::error::Error;
+use crate::error::{Error, without_titles};
 pub use crate::model::{plural, quoted};
 
 /// How wide a line is that goes to no terminal.
@@ -434,9 +434,4 @@ fn without_colours(error: &Error) -> String {
         .render_report(&mut text, error.report.as_ref())
         .expect("a string can be written to");
     text
-}
-
-/// Takes away the bare lines `Error:` that miette puts between the problems of one error.
-fn without_titles(text: &str) -> String {
-    text.replace("\nError: \n", "\n")
 }

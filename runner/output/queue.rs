@@ -104,8 +104,6 @@ fn table(queue: &RunQueue, width: Option<usize>) -> String {
             Some(place) => place.to_string(),
             None => request.state.to_owned(),
         };
-        let since = format::local(request.since);
-        let brief = since.split(' ').next_back().unwrap_or_default().to_owned();
         table.row([
             place.into(),
             Cell::new(request.id.as_str()).or(short(request)),
@@ -115,7 +113,7 @@ fn table(queue: &RunQueue, width: Option<usize>) -> String {
                 _ => request.what.as_str().into(),
             },
             Actor::from(request.by.clone()).to_string().into(),
-            Cell::new(since).or(brief),
+            Cell::new(format::local(request.since)).or(format::local_minute(request.since)),
         ]);
     }
     table.fitted(width)

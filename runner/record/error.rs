@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 
-use crate::model::{Digest, MOST_TOLD_TRIALS, RunStatus, count, plural};
+use crate::model::{Digest, MOST_TOLD_TRIALS, RunStatus, count, plural, shown_problem};
 
 /// Why a run could not be begun, written or read.
 ///
@@ -92,7 +92,7 @@ pub enum RecordError {
         /// The manifest.
         path: PathBuf,
         /// Where it is wrong.
-        source: serde_json::Error,
+        source: JsonProblem,
     },
     /// A file was to be written that a newer runner has written.
     #[error(
@@ -153,6 +153,17 @@ pub enum RecordError {
     Stopped(#[source] Arc<Self>),
 }
 
+/// What is wrong with JSON, in words for people.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct JsonProblem(String);
+
+impl From<serde_json::Error> for JsonProblem {
+    fn from(error: serde_json::Error) -> Self {
+        Self(shown_problem(&error.to_string()))
+    }
+}
+
 /// A session that is alone in its results root keeps every other out.
 #[derive(Debug, Error)]
 #[error("the results root `{}` is in use: {by}", root.display())]
@@ -192,8 +203,13 @@ pub(in crate::record) fn is_missing(error: &io::Error) -> bool {
 }
 
 pub(in crate::record) fn owner(text: &str) -> String {
-    // A token is for programs.
-    let lines = text.lines().filter(|line| !line.starts_with("token "));
+    // The rest is for programs.
+    let is_told = |line: &&str| {
+        ["pid ", "host ", "since "]
+            .iter()
+            .any(|key| line.starts_with(key))
+    };
+    let lines = text.lines().filter(is_told);
     match lines.collect::<Vec<_>>().join(", ").trim() {
         "" => String::new(),
         text => format!(" ({text})"),

@@ -24,7 +24,7 @@ pub use disk::layout::{ContentPaths, RunId, is_run, kept_in_root, settings_file}
 pub use disk::lock::{Busy, Holder};
 pub use disk::modes::{create_directories, file_mode, follow_umask};
 pub use disk::regular::name_of;
-pub use error::{IllegalTransition, RecordError, Taken};
+pub use error::{IllegalTransition, JsonProblem, RecordError, Taken};
 pub use format::by::By;
 pub use format::cells::RowCells;
 pub use format::counts::ManifestCounts;

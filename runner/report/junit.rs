@@ -211,10 +211,11 @@ fn details(trial: &ReportTrial) -> String {
         }
         let message = check.message.as_deref().unwrap_or("did not hold");
         lines.push(format!("{}: {message}", check.name));
-        if let Some(expected) = &check.expected {
+        let [expected, actual] = check.compared();
+        if let Some(expected) = expected {
             lines.push(format!("expected: {expected}"));
         }
-        if let Some(actual) = &check.actual {
+        if let Some(actual) = actual {
             lines.push(format!("actual:   {actual}"));
         }
         lines.extend(check.diff.as_ref().map(ToString::to_string));

@@ -166,9 +166,9 @@ fn failure(trial: &ReportTrial, to: &mut dyn Write) -> io::Result<()> {
             cell(&check.name).replace('`', "'"),
             cell(message)
         )?;
-        match (&check.diff, &check.expected, &check.actual) {
-            (Some(diff), ..) => block(to, "diff", diff)?,
-            (None, Some(expected), Some(actual)) => {
+        match (&check.diff, check.compared()) {
+            (Some(diff), _) => block(to, "diff", diff)?,
+            (None, [Some(expected), Some(actual)]) => {
                 block(to, "", &format!("expected: {expected}\nactual:   {actual}"))?;
             }
             _ => {}

@@ -90,7 +90,7 @@ pub use provider::{OutputForm, Protocol, Provider, Rate, Reuse, Stdin};
 pub use root_settings::{Retention, RootSettings, ServeSettings, settings_schema};
 pub use run_options::{OptionFlag, RunOption, RunOptions};
 pub use schema::json_schema;
-pub use selection::Selection;
+pub use selection::{REPEATS, Selection};
 pub use settings::{DEFAULT_TIMEOUT, DEFAULT_TIMEOUT_TEXT};
 pub use suite::{Suite, SuiteReader};
 pub use template::{MissingKey, Template, TemplateError, TemplatePiece};

@@ -1,5 +1,7 @@
 //! [`Selection`]: which tests run on which providers, as the command line says it and as manifests store it.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Map, Value};
 
 use super::{ScenarioError, globs};
@@ -7,6 +9,9 @@ use crate::{
     filter::{Condition, Expression, Filter, FilterError},
     model::Shard,
 };
+
+/// How often a test may be said to run.
+pub const REPEATS: RangeInclusive<u32> = 1..=1_000_000;
 
 /// What the command line selects. The default selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::{convert::Infallible, fmt::Write as _, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::{
     followed::{FollowedRun, RunDoing, SeenRun},
     problem::HttpProblem,
-    request::RunPath,
+    request::{NamedInPath, RunPath},
     server::{Server, blocking, find},
 };
 
@@ -75,7 +75,7 @@ impl AskedEvents {
 /// The stream of one run, until nobody works on it any more.
 pub(super) async fn of_run(
     State(server): State<Arc<Server>>,
-    Path(path): Path<RunPath>,
+    NamedInPath(path): NamedInPath<RunPath>,
     query: Result<Query<EventsQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, HttpProblem> {

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    error::{DeletedMeanwhile, Error, ExitStatus},
+    error::{DeletedMeanwhile, Error, ExitStatus, Refusal, RefusalKind, without_titles},
     model::chain,
     record::FindError,
 };
@@ -208,6 +208,13 @@ impl From<Error> for HttpProblem {
         if error.report.downcast_ref::<DeletedMeanwhile>().is_some() {
             return Self::not_found(chain(error.report.as_ref()));
         }
+        if let Some(refusal) = error.report.downcast_ref::<Refusal>() {
+            let problem = match refusal.kind {
+                RefusalKind::Missing => Self::not_found(&refusal.text),
+                RefusalKind::Conflict => Self::conflict(&refusal.text),
+            };
+            return problem.with_help(&refusal.help);
+        }
         let (status, kind, title) = match error.status {
             ExitStatus::Usage => (
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -251,7 +258,7 @@ fn shown(report: &(dyn Diagnostic + 'static)) -> String {
     let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor());
     // Writing into a text fails only where the report's own text cannot be made.
     match handler.with_width(100).render_report(&mut text, report) {
-        Ok(()) => text,
+        Ok(()) => without_titles(&text),
         Err(_) => report.to_string(),
     }
 }

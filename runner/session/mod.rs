@@ -100,9 +100,9 @@ pub use preview::{
     PendingTrial, Preview, PreviewedAccess, preview_resume, preview_start, validate,
 };
 pub use queue::{
-    ActiveRuns, AddedRequest, DetachedStart, NextStart, QueuePlace, QueueWork, START_ARGUMENT,
-    StartedRun, enqueue, enqueue_once, enqueue_resume, list_queue, move_queued, remove_queued,
-    resume_detached, run_requested, start_detached, start_next,
+    ActiveRuns, AddedRequest, DetachedStart, NextStart, QueuePlace, QueueWork, RefusedStart,
+    START_ARGUMENT, StartedRun, enqueue, enqueue_once, enqueue_resume, list_queue, move_queued,
+    remove_queued, resume_detached, run_requested, start_detached, start_next,
 };
 pub use rehearse::{GivenFile, PlainStdin, Rehearse, RehearsedGrading, RehearsedPlugin, rehearse};
 pub use report::{overview, report};

@@ -103,7 +103,8 @@ fn of_environment(
         [] => {
             let known = SCHEDULERS.iter();
             return Err(miette!(
-                help = "write `--shard I/N`, or set `{SHARD_INDEX}`, from 0, and `{SHARDS}`",
+                help =
+                    format!("write `--shard I/N`, or set `{SHARD_INDEX}`, from 0, and `{SHARDS}`"),
                 "`--shard auto` finds none of the variables {}",
                 listed(known)
             ));
@@ -111,7 +112,8 @@ fn of_environment(
         _ => {
             let names = found.into_iter();
             return Err(miette!(
-                help = "write `--shard I/N`, or set `{SHARD_INDEX}`, from 0, and `{SHARDS}`",
+                help =
+                    format!("write `--shard I/N`, or set `{SHARD_INDEX}`, from 0, and `{SHARDS}`"),
                 "`--shard auto` finds several numbers of this task: {}",
                 listed(names)
             ));
@@ -151,7 +153,7 @@ fn of_environment(
     };
     let Some(count) = count else {
         return Err(miette!(
-            help = "set `{SHARDS}` to their number in the job's description",
+            help = format!("set `{SHARDS}` to their number in the job's description"),
             "`--shard auto`: {} tells that this is task {task}, and not how many there are",
             scheduler.name
         ));
@@ -162,7 +164,9 @@ fn of_environment(
     match index.and_then(|index| Shard::new(index, count)) {
         Some(shard) => Ok((shard, format!("{} ({read})", scheduler.name))),
         None => Err(miette!(
-            help = "the tasks must be numbered without gaps; else set `{SHARD_INDEX}`, from 0, and `{SHARDS}`",
+            help = format!(
+                "the tasks must be numbered without gaps; else set `{SHARD_INDEX}`, from 0, and `{SHARDS}`"
+            ),
             "`--shard auto`: of {count} shards there is none for this task, by {read}"
         )),
     }

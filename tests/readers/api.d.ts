@@ -573,7 +573,7 @@ declare namespace Api {
     "accept_changes": boolean;
     "by": string | null;
     "force": boolean;
-    "priority": number;
+    "priority": number | null;
     "queue": boolean;
     "reason": string | null;
     "rerun": string | null;
@@ -837,7 +837,7 @@ declare namespace Api {
     "exclude": Array<string>;
     "filter": string | null;
     "overrides": { [key: string]: any };
-    "priority": number;
+    "priority": number | null;
     "providers": Array<string>;
     "queue": boolean;
     "reason": string | null;

@@ -94,6 +94,19 @@ fn the_counts_of_a_manifest_are_no_more_than_a_run_can_have() {
 }
 
 #[test]
+fn what_is_wrong_in_a_manifest_is_told_without_the_names_of_types() {
+    let runner = Runner::hostile(&tests(TESTS));
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    run.change_manifest(|manifest| manifest["status"] = "hibernating".into());
+    let ran = runner.run(&["show", run.id()]);
+    ran.says(&["`hibernating` is no status of a run: there is `running`, `completed`"]);
+    run.write("benchmark.json", "\"a text\"");
+    let ran = runner.run(&["show", run.id()]);
+    ran.says(&["invalid type: string \"a text\", expected an object"]);
+}
+
+#[test]
 fn a_scenario_with_more_trials_than_a_run_can_have_is_refused_before_anything_is_created() {
     let many: String = (0..101)
         .map(|test| format!("t{test} | {{ do = \"echo\", value = 1 }} | equals = 1\n"))

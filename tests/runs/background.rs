@@ -320,6 +320,13 @@ fn a_directory_in_which_somebody_begins_a_run_is_held_and_one_that_died_there_is
         .run(&exec)
         .expect(0)
         .says(&["nothing is left to run"]);
+    // Whoever reads the id has nothing else to read.
+    let id = runner.run_at("here/mine").id().to_owned();
+    for args in [&exec[..], &["resume", "--from", "here/mine"]] {
+        let ran = runner.run(&[args, &["--detach"]].concat()).expect(0);
+        assert_eq!(ran.stdout, format!("{id}\n"));
+        ran.says(&["nothing is left to run"]);
+    }
 }
 
 #[test]

@@ -184,7 +184,7 @@ fn a_run_that_does_not_answer_is_no_success_and_sees_the_request_later() {
     runner
         .run(&["resume", "--from", run.id()])
         .expect(6)
-        .says(&["is being worked on", "pid "]);
+        .says(&["is being worked on", "pid ", "Z)", "`runner wait"]);
 
     live.signal(Signal::CONT);
     live.finish().expect(4);

@@ -131,6 +131,14 @@ fn every_expectation_that_does_not_hold_names_what_was_expected_and_what_came() 
         (&json!("max_duration"), &json!(10.0))
     );
     assert!(check["actual"].as_f64().unwrap() >= 20.0, "{check}");
+    let shown = runner.run(&["show", "latest", "duration"]).expect(0);
+    shown.prints("expected at most 10ms, took ");
+    assert!(!shown.stdout.contains("expected 10.0"), "{}", shown.stdout);
+    for form in ["--markdown", "--junit", "--html"] {
+        let report = runner.run(&["report", "latest", form]).expect(0);
+        report.prints("expected at most 10ms, took ");
+        assert!(!report.stdout.contains("expected: 10"), "{form}");
+    }
     let check = failed("memory");
     assert_eq!(
         (&check["name"], &check["expected"]),

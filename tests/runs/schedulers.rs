@@ -94,9 +94,13 @@ fn the_scheduler_tells_which_shard_it_is() {
             "finds several numbers of this task",
         ),
     ] {
-        auto(&runner, &variables).expect(2).says(&[says]);
+        let ran = auto(&runner, &variables).expect(2);
+        ran.says(&[says]);
+        assert!(!ran.stderr.contains('{'), "{}", ran.stderr);
     }
     for wrong in ["0/4", "5/4", "4", "a/b", "auto/4"] {
         runner.refused(&["--shard", wrong], &["--shard"]);
     }
+    let into = ["--into", "parts/{shard}"];
+    runner.refused(&into, &["a directory without `{shard}`"]);
 }

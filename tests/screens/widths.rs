@@ -82,6 +82,20 @@ fn nothing_is_wider_than_the_terminal() {
 }
 
 #[test]
+fn the_queue_shows_since_when_requests_wait_however_narrow_it_is() {
+    let runner = three();
+    runner
+        .run(&["exec", "--queue", "scenario.toml"])
+        .expect(0)
+        .says(&["runner queue"]);
+    let since = regex::Regex::new(r"\d\d-\d\d \d\d:\d\d").unwrap();
+    for columns in WIDTHS {
+        let screen = show(&runner, columns, &["queue"]).expect(0);
+        assert!(since.is_match(&screen.fits().text), "{}", screen.text);
+    }
+}
+
+#[test]
 fn the_bar_fits_however_often_it_is_drawn() {
     let runner = Runner::hostile(&tests(
         r#"

@@ -84,7 +84,9 @@ fn a_run_that_was_started_outlives_the_server_and_is_stopped_and_resumed_by_anot
         (&cancelled["result"], &cancelled["status"]),
         (&json!("cancelled"), &json!("cancelled"))
     );
-    served.send("POST", "/runs/latest/resume", "").expect(422);
+    let problem = served.post("/runs/latest/resume", "", 422);
+    assert_eq!(problem["detail"], format!("run `{run}` was cancelled"));
+    assert!(problem["help"].as_str().unwrap().contains("--force"));
     served.post("/runs/latest/cancel", "", 200);
     served.post("/runs/nothing/stop", "", 404);
 }
@@ -102,6 +104,12 @@ fn what_has_completed_is_not_cancelled_and_says_so() {
             .contains("nothing to cancel"),
         "{problem}"
     );
+    for body in ["{}", "{\"queue\":true}"] {
+        let problem = served.post("/runs/latest/resume", body, 409);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("left to run"), "{problem}");
+        assert_eq!(problem["help"], "name with `rerun` what is to run again");
+    }
     let report = served.post("/runs/latest/rescore", "{\"dry_run\":true}", 200);
     assert_eq!(report["rescored"]["unchanged"], 1);
     // Two that are alike are one too many.
@@ -163,6 +171,7 @@ fn only_scenarios_below_the_folders_are_started_and_with_what_exec_takes() {
         );
     }
     let problem = served.post("/runs", "{\"scenario\":\"broken.toml\"}", 422);
+    assert!(!problem["shown"].as_str().unwrap().contains("Error:"));
     assert!(
         problem["shown"]
             .as_str()
@@ -184,11 +193,20 @@ fn only_scenarios_below_the_folders_are_started_and_with_what_exec_takes() {
         json!({ "scenario": "good.toml", "overrides": { "jobs": "many" } }),
         json!({ "scenario": "good.toml", "filter": "test(" }),
         json!({ "scenario": "good.toml", "build": true }),
+        json!({ "scenario": "good.toml", "repeat": 0 }),
+        json!({ "scenario": "good.toml", "priority": 1 }),
     ] {
         served.post("/runs", &body.to_string(), 400);
     }
     let nothing = json!({ "scenario": "good.toml", "tests": ["nothing"] });
-    served.post("/runs", &nothing.to_string(), 422);
+    let problem = served.post("/runs", &nothing.to_string(), 422);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(!detail.contains(['×', '\n']), "{problem}");
+    assert!(problem["help"].is_string(), "{problem}");
+    let unknown = json!({ "scenario": "good.toml", "overrides": { "timeout_minutes": 3 } });
+    let problem = served.post("/runs", &unknown.to_string(), 400);
+    let help = problem["help"].as_str().unwrap();
+    assert!(help.contains("`timeout-minutes`"), "{problem}");
     assert_eq!(runner.runs().len(), before);
     let started = served.post("/runs", &plan.to_string(), 201);
     assert_eq!(started["run"], runner.only_run().id());

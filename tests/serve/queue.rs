@@ -62,6 +62,9 @@ fn requests_are_moved_right_before_others_whatever_their_priorities() {
         removed.expect(200);
     }
     assert_eq!(waiting(&served), [""; 0]);
+    let gone = format!("/queue/{}", ids[0]);
+    served.send("DELETE", &gone, "{}").expect(404);
+    served.post(&format!("{gone}/move"), "{}", 404);
     served.post("/runs/latest/cancel", "{}", 200);
 }
 

@@ -363,3 +363,31 @@ fn browsers_keep_the_files_of_the_dashboard_for_as_long_as_they_are_the_same() {
     assert_eq!(kept(""), "no-cache");
     ask(&format!("/web/{version}/nothing.js"), &[]).expect(404);
 }
+
+#[test]
+fn what_is_asked_for_by_a_wrong_name_or_number_is_a_problem_document() {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"a\"\nrepeat = 2\ninput = { do = \"echo\", value = 1 }\n",
+    );
+    runner.exec(&[]).expect(0);
+    let served = Served::start(&runner, &[]);
+    let problem = |path: &str, status: u16| {
+        let answered = served.get(path).expect(status);
+        let media_type = answered.header("content-type");
+        assert_eq!(media_type, Some("application/problem+json"), "{path}");
+        answered.json()["detail"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        problem("/runs/latest/trials/%ff", 400),
+        "`trial` in the path is not valid UTF-8"
+    );
+    assert_eq!(
+        problem("/runs/latest/trials/a/attempts/abc/files/output", 400),
+        "`attempt` in the path is a number, and not `abc`"
+    );
+    assert_eq!(problem("/runs/latest/trials/a", 409), "`a` means 2 trials");
+    assert_eq!(problem("/history?last=0", 400), "`last` is at least 1");
+    served.post("/runs/latest/pin", "{\"by\":\"\",\"reason\":\" \"}", 200);
+    let pinned = runner.list(&[])[0]["pinned"].clone();
+    assert_eq!(pinned["reason"], serde_json::Value::Null, "{pinned}");
+}

@@ -187,7 +187,7 @@ fn add_check(sections: &mut Sections, check: &RowCheck<'_>) {
     match &check.diff {
         Some(diff) => sections.diff(diff),
         None if check.verdict == CheckVerdict::Fail => {
-            for (word, value) in [("expected", &check.expected), ("got", &check.actual)] {
+            for (word, value) in ["expected", "got"].into_iter().zip(check.compared()) {
                 if let Some(value) = value {
                     sections.named_value(word, value);
                 }

@@ -8,7 +8,10 @@ use super::{
     row::{APART, Row},
     row_line::RowLine,
 };
-use crate::{model::escape_json, record::error::RecordError};
+use crate::{
+    model::{escape_json, shown_problem},
+    record::error::RecordError,
+};
 
 /// What comes after the bytes that the checksum covers: `,"crc":"xxxxxxxx"}`.
 const SUFFIX_BYTES: usize = 18;
@@ -91,11 +94,12 @@ pub(in crate::record) fn check_version(path: &Path, version: u32) -> Result<(), 
 
 /// Says why an undamaged line gives no row.
 pub(in crate::record) fn problem(line: &[u8], error: &serde_json::Error) -> String {
+    let problem = shown_problem(&error.to_string());
     match newer_version(line) {
         Some(version) => {
-            format!("it is of format {version}, and this runner knows {APART}: {error}")
+            format!("it is of format {version}, and this runner knows {APART}: {problem}")
         }
-        None => error.to_string(),
+        None => problem,
     }
 }
 

@@ -36,7 +36,7 @@ impl Manifest {
             Some(found) => newer(path, found),
             None => RecordError::Manifest {
                 path: path.to_owned(),
-                source,
+                source: source.into(),
             },
         })
     }

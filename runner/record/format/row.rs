@@ -172,6 +172,16 @@ pub struct RowCheck<'a> {
     pub details: Option<Cow<'a, Value>>,
 }
 
+impl RowCheck<'_> {
+    /// What was expected and what came, where the message has not said both with their units.
+    pub fn compared(&self) -> [Option<&Value>; 2] {
+        match (self.name.as_ref(), &self.message) {
+            ("max_duration" | "max_memory", Some(_)) => [None, None],
+            _ => [self.expected.as_deref(), self.actual.as_deref()],
+        }
+    }
+}
+
 /// What the thing under test produced: the value itself, or where it is.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]

@@ -24,6 +24,8 @@ pub(in crate::record) fn lossy_path<S: Serializer>(
 pub(crate) trait Word: Copy + Sized + 'static {
     /// What the list is called in a schema.
     const NAME: &'static str;
+    /// What one of its words is, for people.
+    const MEANING: &'static str;
     /// Every value.
     const ALL: &'static [Self];
     /// The word for it.
@@ -32,6 +34,7 @@ pub(crate) trait Word: Copy + Sized + 'static {
 
 impl Word for Outcome {
     const NAME: &'static str = "Outcome";
+    const MEANING: &'static str = "outcome";
     const ALL: &'static [Self] = &Self::ALL;
     fn word(self) -> &'static str {
         self.as_str()
@@ -40,6 +43,7 @@ impl Word for Outcome {
 
 impl Word for ErrorClass {
     const NAME: &'static str = "ErrorClass";
+    const MEANING: &'static str = "class of an error";
     const ALL: &'static [Self] = &Self::ALL;
     fn word(self) -> &'static str {
         self.as_str()
@@ -48,6 +52,7 @@ impl Word for ErrorClass {
 
 impl Word for CheckVerdict {
     const NAME: &'static str = "CheckVerdict";
+    const MEANING: &'static str = "verdict of a check";
     const ALL: &'static [Self] = &[Self::Pass, Self::Fail, Self::Skip];
     fn word(self) -> &'static str {
         self.as_str()
@@ -56,6 +61,7 @@ impl Word for CheckVerdict {
 
 impl Word for RunStatus {
     const NAME: &'static str = "RunStatus";
+    const MEANING: &'static str = "status of a run";
     const ALL: &'static [Self] = &Self::ALL;
     fn word(self) -> &'static str {
         self.as_str()
@@ -64,6 +70,7 @@ impl Word for RunStatus {
 
 impl Word for Reason {
     const NAME: &'static str = "Reason";
+    const MEANING: &'static str = "reason for the end of a run";
     const ALL: &'static [Self] = &Self::ALL;
     fn word(self) -> &'static str {
         self.as_str()
@@ -72,6 +79,7 @@ impl Word for Reason {
 
 impl Word for Stage {
     const NAME: &'static str = "Stage";
+    const MEANING: &'static str = "stage of a run";
     const ALL: &'static [Self] = &[Self::Plan, Self::Run, Self::Finish];
     fn word(self) -> &'static str {
         self.as_str()
@@ -80,6 +88,7 @@ impl Word for Stage {
 
 impl Word for Verdict {
     const NAME: &'static str = "Verdict";
+    const MEANING: &'static str = "verdict of a run";
     const ALL: &'static [Self] = &[Self::Passed, Self::Failed, Self::None];
     fn word(self) -> &'static str {
         self.as_str()
@@ -88,6 +97,7 @@ impl Word for Verdict {
 
 impl Word for StopSignal {
     const NAME: &'static str = "StopSignal";
+    const MEANING: &'static str = "signal that stops a run";
     const ALL: &'static [Self] = &Self::ALL;
     fn word(self) -> &'static str {
         self.as_str()
@@ -96,6 +106,7 @@ impl Word for StopSignal {
 
 impl Word for WaitReason {
     const NAME: &'static str = "WaitReason";
+    const MEANING: &'static str = "reason to wait";
     const ALL: &'static [Self] = &Self::ALL;
     fn word(self) -> &'static str {
         self.as_str()
@@ -188,7 +199,14 @@ pub(crate) mod word {
         deserializer: D,
     ) -> Result<T, D::Error> {
         let word = Cow::<str>::deserialize(deserializer)?;
-        parse(&word).ok_or_else(|| D::Error::custom(format_args!("`{word}` is no {}", T::NAME)))
+        parse(&word).ok_or_else(|| {
+            let known: Vec<_> = T::ALL
+                .iter()
+                .map(|one| format!("`{}`", one.word()))
+                .collect();
+            let (meaning, known) = (T::MEANING, known.join(", "));
+            D::Error::custom(format_args!("`{word}` is no {meaning}: there is {known}"))
+        })
     }
 }
 

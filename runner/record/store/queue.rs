@@ -25,7 +25,7 @@ use crate::record::{
         lock::{Busy, Lock},
         modes, regular,
     },
-    error::RecordError,
+    error::{JsonProblem, RecordError},
     failpoint,
     format::queued::{QueuedRequest, RequestKey, RequestedResume, RequestedWork},
 };
@@ -412,7 +412,8 @@ fn order(request: &QueuedRequest) -> (Reverse<i64>, Timestamp, &str) {
 
 fn load(path: &Path) -> io::Result<QueuedRequest> {
     let bytes = regular::read(path)?;
-    let request: QueuedRequest = serde_json::from_slice(&bytes)?;
+    let request: QueuedRequest = serde_json::from_slice(&bytes)
+        .map_err(|error| io::Error::other(JsonProblem::from(error)))?;
     let stem = path.file_stem().and_then(|stem| stem.to_str());
     if !request.is_known() || stem != Some(&request.id) {
         return Err(io::Error::other(

@@ -152,8 +152,9 @@ fn known(evidence: &TrialEvidence) -> Markup {
                 p class="soft" { "− expected, + actual" }
                 (diff(text))
             } @else {
-                @if let Some(expected) = &check.expected { p class="soft" { "expected" } (block(&text(expected))) }
-                @if let Some(actual) = &check.actual { p class="soft" { "actual" } (block(&text(actual))) }
+                @let [expected, actual] = check.compared();
+                @if let Some(expected) = expected { p class="soft" { "expected" } (block(&text(expected))) }
+                @if let Some(actual) = actual { p class="soft" { "actual" } (block(&text(actual))) }
             }
         }
         @if let Some(output) = &evidence.output { h3 { "Output" } (block(&text(output))) }

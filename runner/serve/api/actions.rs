@@ -10,6 +10,7 @@ use crate::serve::{
     server::{Server, find, store},
 };
 use crate::{
+    error::ExitStatus,
     filter::Filter,
     model::{Actor, StopMode},
     record::{RunEntry, RunId},
@@ -89,6 +90,7 @@ pub(super) fn actor(
             "`by` and `reason` have at most {MAX_SAID} characters"
         )));
     }
+    let [by, reason] = [by, reason].map(|text| text.filter(|text| !text.trim().is_empty()));
     let text = match (by, reason) {
         (None, reason) => reason.map(str::to_owned),
         (Some(by), None) => Some(format!("by {by}")),
@@ -128,7 +130,7 @@ pub(super) fn cancel(
     let cancelled = session::cancel(&store(server)?, request, &server.host, &mut Silent);
     // It has ended otherwise, and that does not change.
     let cancelled = cancelled.map_err(|error| match error.status {
-        crate::error::ExitStatus::Usage => HttpProblem::conflict(error.to_string()),
+        ExitStatus::Usage => HttpProblem::conflict(error.to_string()),
         _ => error.into(),
     })?;
     Ok(ended(&cancelled, server))
@@ -210,7 +212,17 @@ pub(super) struct ResumeBody {
     queue: bool,
     /// Of what waits in the queue, what has the greater one comes first.
     #[serde(default)]
-    priority: i64,
+    priority: Option<i64>,
+}
+
+/// When the turn of what waits comes; what does not wait has none.
+pub(super) fn priority(is_queued: bool, priority: Option<i64>) -> Result<i64, HttpProblem> {
+    match priority {
+        Some(_) if !is_queued => Err(HttpProblem::bad_request(
+            "`priority` is for what waits in the queue, and `queue` is not `true`",
+        )),
+        priority => Ok(priority.unwrap_or_default()),
+    }
 }
 
 /// Goes on with a run as `runner resume` in a process of its own.
@@ -221,20 +233,33 @@ pub(super) fn resume(
 ) -> Result<ApiAnswer<BegunRun>, HttpProblem> {
     let request = body.request(server, path)?;
     let actor = actor(server, body.by.as_deref(), body.reason.as_deref())?;
+    let priority = priority(body.queue, body.priority)?;
     if body.queue {
-        let (host, priority) = (&server.host, body.priority);
+        let host = &server.host;
         let queued = session::enqueue_resume(&request, priority, &actor, host, &mut Silent)?;
         let waits = BegunRun::queued(queued.request);
         return Ok(ApiAnswer::with(StatusCode::ACCEPTED, waits));
     }
-    let run = begun(session::resume_detached(&request, &actor, &server.host)?)?;
-    Ok(ApiAnswer::with(StatusCode::ACCEPTED, BegunRun::new(run)))
+    let resumed = session::resume_detached(&request, &actor, &server.host);
+    // Where that is a file, it is said with the places in it, which the words of a process have not.
+    let run = begun(resumed.map_err(|error| {
+        if error.status == ExitStatus::Usage
+            && let Err(known) = session::preview_resume(&request, &server.host, &mut Silent)
+        {
+            return known.into();
+        }
+        HttpProblem::from(error)
+    })?)?;
+    Ok(ApiAnswer::with(StatusCode::ACCEPTED, BegunRun::new(&run)))
 }
 
-/// The run that has begun; none where nothing was left to do.
-pub(super) fn begun(started: DetachedStart) -> Result<Option<RunId>, HttpProblem> {
+/// The run that has begun.
+pub(super) fn begun(started: DetachedStart) -> Result<RunId, HttpProblem> {
     match started {
-        DetachedStart::Started(started) => Ok(started.run),
+        DetachedStart::Started(started) => started.run.ok_or_else(|| {
+            HttpProblem::conflict("nothing is left to run")
+                .with_help("name with `rerun` what is to run again")
+        }),
         DetachedStart::Busy(active) => {
             let runs = active.runs.iter().map(|run| run.id.to_string());
             Err(HttpProblem::busy(active.max, runs.collect()))

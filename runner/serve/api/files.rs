@@ -4,7 +4,7 @@ use std::{io, os::unix::fs::FileExt as _, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::trials;
 use crate::serve::{
-    request::{RunPath, filter},
+    request::{NamedInPath, RunPath, filter},
     server::{Server, blocking, find},
 };
 use crate::{
@@ -79,7 +79,7 @@ impl From<OpenPart> for HandedSource {
 /// A part of an attempt. Pictures are known by their first bytes, and everything else is a download.
 pub(super) async fn part(
     State(server): State<Arc<Server>>,
-    Path(path): Path<PartPath>,
+    NamedInPath(path): NamedInPath<PartPath>,
     headers: HeaderMap,
 ) -> Result<Response, HttpProblem> {
     let handed = blocking(server, move |server| {
@@ -155,7 +155,7 @@ fn attachment(name: &str) -> String {
 
 pub(super) async fn rows(
     State(server): State<Arc<Server>>,
-    Path(path): Path<RunPath>,
+    NamedInPath(path): NamedInPath<RunPath>,
     headers: HeaderMap,
 ) -> Result<Response, HttpProblem> {
     const ROWS: &str = "application/jsonl";
@@ -176,7 +176,7 @@ pub(super) async fn rows(
 
 pub(super) async fn log(
     State(server): State<Arc<Server>>,
-    Path(path): Path<RunPath>,
+    NamedInPath(path): NamedInPath<RunPath>,
     headers: HeaderMap,
 ) -> Result<Response, HttpProblem> {
     const TEXT: &str = "text/plain; charset=utf-8";
@@ -328,7 +328,7 @@ pub(super) struct ReportQuery {
 
 pub(super) async fn report(
     State(server): State<Arc<Server>>,
-    Path(path): Path<RunPath>,
+    NamedInPath(path): NamedInPath<RunPath>,
     query: Result<Query<ReportQuery>, QueryRejection>,
 ) -> Result<Response, HttpProblem> {
     const NAMES: [&str; 5] = ["html", "junit", "markdown", "csv", "jsonl"];

@@ -125,6 +125,9 @@ pub(super) fn history(
     (): &(),
     query: &HistoryQuery,
 ) -> Result<ApiAnswer<TestTrends>, HttpProblem> {
+    if query.last == Some(0) {
+        return Err(HttpProblem::bad_request("`last` is at least 1"));
+    }
     let asked = AskedTrends {
         scenario: query.scenario.as_deref().map(glob).transpose()?,
         test: query.test.as_deref().map(glob).transpose()?,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Query, State, rejection::QueryRejection},
     handler::Handler,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -15,8 +15,10 @@ use axum::{
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::model::shown_problem;
 use crate::serve::{
     problem::HttpProblem,
+    request::NamedInPath,
     server::{Server, blocking, reading},
 };
 
@@ -122,7 +124,7 @@ impl Route {
         work: RouteWork<P, Q, T>,
     ) -> Self {
         let handler = move |State(server): State<Arc<Server>>,
-                            Path(names): Path<P>,
+                            NamedInPath(names): NamedInPath<P>,
                             query: Result<Query<Q>, QueryRejection>| async move {
             let Query(query) =
                 query.map_err(|error| HttpProblem::bad_request(error.body_text()))?;
@@ -213,7 +215,7 @@ impl Route {
         + 'static,
     ) -> Self {
         let handler = move |State(server): State<Arc<Server>>,
-                            Path(names): Path<P>,
+                            NamedInPath(names): NamedInPath<P>,
                             headers: HeaderMap,
                             body: Bytes| {
             let work = work.clone();
@@ -278,5 +280,6 @@ fn said<B: DeserializeOwned>(body: &[u8]) -> Result<B, HttpProblem> {
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(HttpProblem::bad_request("a body is an object of JSON"));
     }
-    serde_json::from_slice(body).map_err(|error| HttpProblem::bad_request(error.to_string()))
+    serde_json::from_slice(body)
+        .map_err(|error| HttpProblem::bad_request(shown_problem(&error.to_string())))
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    actions::{Silent, actor, begun, planned},
+    actions::{Silent, actor, begun, planned, priority},
     route::ApiAnswer,
 };
 use crate::serve::{
@@ -21,7 +21,7 @@ use crate::serve::{
 use crate::{
     error::{Error, ExitStatus},
     record::{KnownRequest, RunId, is_run},
-    scenario::{RunOptions, Selection},
+    scenario::{REPEATS, RunOptions, Selection},
     serve::problem::HttpProblem,
     session::{self, AddedRequest, DetachedStart, Start, Validated},
     view::{BegunRun, DocumentVersion, FoundScenario, QueuedRun, ScenarioList, StartPlan},
@@ -56,7 +56,7 @@ pub(super) struct StartBody {
     #[serde(default)]
     repeat: Option<u32>,
     /// What holds instead of what the scenario says: flags of `runner exec` without their dashes, with their values, such as
-    /// `{"jobs": "4", "timeout": "10m"}`.
+    /// `{"jobs": "4", "timeout-minutes": "10"}`.
     #[serde(default)]
     overrides: BTreeMap<String, Value>,
     /// Who asks.
@@ -70,7 +70,7 @@ pub(super) struct StartBody {
     queue: bool,
     /// Of what waits in the queue, what has the greater one comes first.
     #[serde(default)]
-    priority: i64,
+    priority: Option<i64>,
 }
 
 pub(super) fn start(
@@ -81,8 +81,9 @@ pub(super) fn start(
 ) -> Result<ApiAnswer<BegunRun>, HttpProblem> {
     let request = body.request(server)?;
     let actor = actor(server, body.by.as_deref(), body.reason.as_deref())?;
+    let priority = priority(body.queue, body.priority)?;
     if body.queue {
-        let (host, priority) = (&server.host, body.priority);
+        let host = &server.host;
         let asked = (&actor, key);
         return match session::enqueue_once(&request, priority, asked, host, &mut Silent)? {
             AddedRequest::Added(queued) => Ok(waits(queued.request)),
@@ -92,15 +93,14 @@ pub(super) fn start(
     let started = session::start_detached(&request, &actor, key, &server.host);
     match started.map_err(|error| refused(&request, server, error))? {
         DetachedStart::Known(known) => known_answer(known),
-        started => Ok(created(begun(started)?)),
+        started => Ok(created(&begun(started)?)),
     }
 }
 
 /// A run that has begun.
-fn created(run: Option<RunId>) -> ApiAnswer<BegunRun> {
-    let location = run.as_ref().map(|run| format!("/api/v1/runs/{run}"));
+fn created(run: &RunId) -> ApiAnswer<BegunRun> {
     ApiAnswer {
-        location,
+        location: Some(format!("/api/v1/runs/{run}")),
         ..ApiAnswer::with(StatusCode::CREATED, BegunRun::new(run))
     }
 }
@@ -112,7 +112,7 @@ fn waits(request: QueuedRun) -> ApiAnswer<BegunRun> {
 /// The answer to a request that is sent again: the same, as things stand now.
 fn known_answer(known: KnownRequest) -> Result<ApiAnswer<BegunRun>, HttpProblem> {
     match known {
-        KnownRequest::Run(run) => Ok(created(Some(run))),
+        KnownRequest::Run(run) => Ok(created(&run)),
         KnownRequest::Queued(request) => Ok(waits(QueuedRun::idle(&request))),
         KnownRequest::Starting => {
             Err(HttpProblem::conflict("the request with this key is being carried out").retrying())
@@ -153,6 +153,12 @@ impl StartBody {
 
     /// What is selected, as far as it can be known that it is valid.
     fn selection(&self) -> Result<Selection, HttpProblem> {
+        if let Some(repeat) = self.repeat.filter(|repeat| !REPEATS.contains(repeat)) {
+            let (least, most) = (REPEATS.start(), REPEATS.end());
+            return Err(HttpProblem::bad_request(format!(
+                "`repeat`: {repeat} is not in {least}..={most}"
+            )));
+        }
         Ok(Selection {
             tests: self.tests.clone(),
             providers: self.providers.clone(),
@@ -171,9 +177,11 @@ impl StartBody {
                 .iter()
                 .find(|option| option.flag.as_ref().is_some_and(|flag| flag.long == name));
             let option = option.ok_or_else(|| {
-                HttpProblem::bad_request(format!(
-                    "`overrides`: `runner exec` has no flag `--{name}` of an option"
-                ))
+                let flags = RunOptions::TABLE.iter();
+                let known = flags.filter_map(|option| option.flag.as_ref());
+                let known: Vec<_> = known.map(|flag| format!("`{}`", flag.long)).collect();
+                HttpProblem::bad_request(format!("`overrides` has no key `{name}`"))
+                    .with_help(format!("there is {}", known.join(", ")))
             })?;
             option.parse(&mut options, &value).map_err(|error| {
                 HttpProblem::bad_request(format!("`overrides`: `{name}`: {error}"))

@@ -3,7 +3,7 @@
 use miette::miette;
 
 use crate::{
-    error::{Error, ExitStatus},
+    error::{Error, ExitStatus, Refusal, RefusalKind},
     record::{LineError, RunId, RunReader},
     run::TrialNames,
     session::matching::Nearest,
@@ -149,11 +149,11 @@ impl NameFits {
             0 => String::new(),
             more => format!("\n… and {more} more"),
         };
-        Error::usage(miette!(
-            help = format!("name one of them:\n{}{more}", listed.join("\n")),
-            "`{name}` means {} trials",
-            self.count
-        ))
+        Error::usage(Refusal {
+            kind: RefusalKind::Conflict,
+            text: format!("`{name}` means {} trials", self.count),
+            help: format!("name one of them:\n{}{more}", listed.join("\n")),
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use miette::miette;
 
 use super::{known::known, requested};
 use crate::{
-    error::{Error, ExitStatus},
+    error::{Error, ExitStatus, Refusal, RefusalKind},
     model::{Actor, RunStatus},
     record::{
         KnownRequest, LockedQueue, QueueState, QueuedRequest, RecordError, RunEntry, RunId, Store,
@@ -97,10 +97,11 @@ pub fn enqueue_resume(
     let preview = preview_resume(request, host, observe)?;
     // One that has not come to its end may have no trial left, and comes to it then.
     if request.run.status == RunStatus::Completed && !preview.has_pending() {
-        return Err(Error::usage(miette!(
-            help = "name with `rerun` what is to run again",
-            "no trial of run `{run}` is left to run"
-        )));
+        return Err(Error::usage(Refusal {
+            kind: RefusalKind::Conflict,
+            text: format!("no trial of run `{run}` is left to run"),
+            help: "name with `rerun` what is to run again".to_owned(),
+        }));
     }
     drop(preview);
     let store = Store::existing_around(&request.run.dir).map_err(Error::record)?;
@@ -148,7 +149,7 @@ pub fn move_queued(
 ) -> Result<QueueChange, Error> {
     let queue = store.lock_queue((host.now)()).map_err(Error::record)?;
     let state = queue.state().map_err(Error::record)?;
-    let request = find(&state, store, id)?;
+    let request = find(&state, store, id).map_err(Error::usage)?;
     let priority = match place {
         QueuePlace::Priority(priority) => priority,
         QueuePlace::First => {
@@ -158,7 +159,10 @@ pub fn move_queued(
             above.map_or(request.priority, |above| above.max(request.priority))
         }
         QueuePlace::Before(other) => {
-            let other = find(&state, store, other)?;
+            // It is not what the call is about.
+            let other = find(&state, store, other).map_err(|Refusal { text, help, .. }| {
+                Error::usage(miette!(help = help, "{text}"))
+            })?;
             if other.id == request.id {
                 return changed("moved", &queue, store, &request, host);
             }
@@ -189,7 +193,7 @@ pub fn move_queued(
 pub fn remove_queued(store: &Store, id: &str, host: &Host) -> Result<QueueChange, Error> {
     let queue = store.lock_queue((host.now)()).map_err(Error::record)?;
     let state = queue.state().map_err(Error::record)?;
-    let request = find(&state, store, id)?;
+    let request = find(&state, store, id).map_err(Error::usage)?;
     let before = shown(&document(store, &state, host)?, &request)?;
     queue.remove(&request).map_err(Error::record)?;
     Ok(QueueChange {
@@ -240,26 +244,34 @@ fn shown(queue: &RunQueue, request: &QueuedRequest) -> Result<QueuedRun, Error> 
 }
 
 /// Finds a request that nobody is starting, by its id or a part of it that no other has.
-fn find(state: &QueueState, store: &Store, id: &str) -> Result<QueuedRequest, Error> {
+fn find(state: &QueueState, store: &Store, id: &str) -> Result<QueuedRequest, Refusal> {
+    let refused = |kind, text, help: &str| {
+        Err(Refusal {
+            kind,
+            text,
+            help: help.to_owned(),
+        })
+    };
     // An empty one is mostly a variable of a script that was not set, and means none.
     let has_name = |request: &&QueuedRequest| !id.is_empty() && request.id.contains(id);
     let mut idle = state.waiting.iter().chain(&state.refused).filter(has_name);
     let root = store.root().display();
     match (idle.next(), idle.next()) {
         (Some(request), None) => Ok(request.clone()),
-        (Some(_), Some(_)) => Err(Error::usage(miette!(
-            help = "`runner queue` lists them",
-            "`{id}` may be any of several requests in `{root}`"
-        ))),
-        (None, _) if state.starting.iter().any(|request| has_name(&request)) => {
-            Err(Error::usage(miette!(
-                help = "`runner stop` and `runner cancel` end its run",
-                "request `{id}` is being started"
-            )))
-        }
-        (None, _) => Err(Error::usage(miette!(
-            help = "`runner queue` lists all that wait",
-            "no request `{id}` waits in `{root}`"
-        ))),
+        (Some(_), Some(_)) => refused(
+            RefusalKind::Conflict,
+            format!("`{id}` may be any of several requests in `{root}`"),
+            "`runner queue` lists them",
+        ),
+        (None, _) if state.starting.iter().any(|request| has_name(&request)) => refused(
+            RefusalKind::Conflict,
+            format!("request `{id}` is being started"),
+            "`runner stop` and `runner cancel` end its run",
+        ),
+        (None, _) => refused(
+            RefusalKind::Missing,
+            format!("no request `{id}` waits in `{root}`"),
+            "`runner queue` lists all that wait",
+        ),
     }
 }

@@ -1,17 +1,19 @@
 //! Starting a run in a process of its own, which outlives whoever has started it.
 
 use std::{
+    fmt,
     io::{self, Read as _},
     process::{Child, Command, Stdio},
     thread,
 };
 
-use miette::miette;
+use miette::{Diagnostic, miette};
+use serde::{Deserialize, Serialize};
 
 use super::{change::active_runs, known::known, requested};
 use crate::{
     error::{Error, ExitStatus},
-    model::Actor,
+    model::{Actor, chain},
     record::{
         KnownRequest, LockedQueue, QueuedRequest, RequestedWork, RunEntry, RunId, Store,
         TakenRequest,
@@ -48,6 +50,51 @@ pub struct ActiveRuns {
     pub starting: usize,
     /// How many there may be.
     pub max: usize,
+}
+
+/// Why a process has refused what it was started for, as it tells whoever has started it.
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[error("{detail}")]
+pub struct RefusedStart {
+    detail: String,
+    help: Option<String>,
+    /// All that it has said, as a terminal shows it.
+    #[serde(skip)]
+    said: String,
+}
+
+impl Diagnostic for RefusedStart {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        let help = self.help.as_ref()?;
+        Some(Box::new(help))
+    }
+}
+
+impl RefusedStart {
+    /// What a process that fails so has to tell.
+    pub fn of(error: &Error) -> Self {
+        let report: &(dyn Diagnostic + 'static) = error.report.as_ref();
+        Self {
+            detail: chain(report),
+            help: report.help().map(|help| help.to_string()),
+            said: String::new(),
+        }
+    }
+
+    /// Reads what a process has told; `None` if it is anything else.
+    fn read(told: &str, said: &str) -> Option<Self> {
+        let refused: Self = serde_json::from_str(told).ok()?;
+        let said = said.trim().to_owned();
+        Some(Self { said, ..refused })
+    }
+
+    /// All that there is to say of an error, as a text that is kept.
+    pub(super) fn told(error: &Error) -> String {
+        match error.report.downcast_ref::<Self>() {
+            Some(refused) => refused.said.clone(),
+            None => error.report.to_string(),
+        }
+    }
 }
 
 /// Why no run has begun in a process.
@@ -161,22 +208,30 @@ pub(super) fn launch(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
-    let (id, said) = heard(&mut child).map_err(failed)?;
-    if let Some(id) = id {
+    let (told, said) = heard(&mut child).map_err(failed)?;
+    let refused = RefusedStart::read(&told, &said);
+    if !told.is_empty() && refused.is_none() {
         // Whoever has started a process is asked how it ended, or it stays in the system's table.
         thread::spawn(move || child.wait());
         return Ok(StartedRun {
-            run: Some(id),
+            run: Some(RunId::of_directory(&told)),
             said,
         });
     }
     let status = child.wait().map_err(failed)?;
+    let has_refused = refused.is_some();
     let error = |status| Error {
         status,
-        report: miette!("{}", said.trim()),
+        report: match refused {
+            Some(refused) => miette::Report::new(refused),
+            None => miette!("{}", said.trim()),
+        },
     };
     match status.code().and_then(ExitStatus::from_code) {
-        Some(ExitStatus::Success) => Ok(StartedRun { run: None, said }),
+        // A run that has come to its end has nothing left, whatever its trials showed.
+        Some(ExitStatus::Success | ExitStatus::NotPassed) if !has_refused => {
+            Ok(StartedRun { run: None, said })
+        }
         Some(code @ (ExitStatus::Busy | ExitStatus::Signalled(_))) => {
             Err(NotBegun::NotNow(error(code)))
         }
@@ -191,8 +246,9 @@ pub(super) fn launch(
     }
 }
 
-/// What a process says until its run has begun, or it has ended: the run's id, and what people are told.
-fn heard(child: &mut Child) -> io::Result<(Option<RunId>, String)> {
+/// What a process says until its run has begun, or it has ended: the run's id or why it has refused, and what people are
+/// told.
+fn heard(child: &mut Child) -> io::Result<(String, String)> {
     let mut stderr = child.stderr.take().expect("it is piped");
     let listener = thread::Builder::new().spawn(move || {
         let mut said = Vec::new();
@@ -200,11 +256,9 @@ fn heard(child: &mut Child) -> io::Result<(Option<RunId>, String)> {
         _ = stderr.read_to_end(&mut said);
         String::from_utf8_lossy(&said).into_owned()
     })?;
-    let mut id = String::new();
+    let mut told = String::new();
     let mut stdout = child.stdout.take().expect("it is piped");
-    stdout.read_to_string(&mut id)?;
+    stdout.read_to_string(&mut told)?;
     let said = listener.join().unwrap_or_default();
-    let id = id.trim();
-    let id = (!id.is_empty()).then(|| RunId::of_directory(id));
-    Ok((id, said))
+    Ok((told.trim().to_owned(), said))
 }

@@ -10,6 +10,8 @@ pub use change::{
     AddedRequest, QueuePlace, enqueue, enqueue_once, enqueue_resume, list_queue, move_queued,
     remove_queued,
 };
-pub use launch::{ActiveRuns, DetachedStart, StartedRun, resume_detached, start_detached};
+pub use launch::{
+    ActiveRuns, DetachedStart, RefusedStart, StartedRun, resume_detached, start_detached,
+};
 pub use requested::{START_ARGUMENT, run_requested};
 pub use work::{NextStart, QueueWork, start_next};

@@ -191,11 +191,15 @@ impl Observe for Announced<'_> {
 
     fn nothing_left(&mut self, left: &NothingLeft<'_>) {
         self.is_done();
-        self.observe.nothing_left(left);
+        // That no id is said tells whoever has started this process.
+        tracing::info!("nothing is left to run of {}", left.run.id);
     }
 
     fn conclude(&mut self, conclusion: &Conclusion) {
-        self.observe.conclude(conclusion);
+        // Before it has begun, only its id may be said.
+        if self.held.is_none() {
+            self.observe.conclude(conclusion);
+        }
     }
 
     fn may_build(&mut self, source: &Source) -> bool {

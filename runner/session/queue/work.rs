@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::launch::{ActiveRuns, NotBegun, busy, launch};
+use super::launch::{ActiveRuns, NotBegun, RefusedStart, busy, launch};
 use crate::{
     error::Error,
     record::{QueuedRequest, Store},
@@ -57,13 +57,13 @@ pub fn start_next(store: &Store, host: &Host) -> Result<NextStart, Error> {
         Err(error) => error,
     };
     let (result, kept) = match &error {
-        NotBegun::Refused(error) => ("refused", taken.refuse(error.report.to_string())),
+        NotBegun::Refused(error) => ("refused", taken.refuse(RefusedStart::told(error))),
         NotBegun::NotNow(_) => ("postponed", taken.put_back()),
         // The next look at the queue counts it.
         NotBegun::Died(_) => ("postponed", Ok(())),
     };
     kept.map_err(Error::record)?;
-    let why = error.into_error().report.to_string();
+    let why = RefusedStart::told(&error.into_error());
     Ok(NextStart::Tried(step(result, &request, None, Some(why))))
 }
 

@@ -129,7 +129,7 @@ pub struct RunProgress {
 pub struct BegunRun {
     /// The version of the format: 1.
     pub v: DocumentVersion,
-    /// The run's id; `null` where nothing was left to do, or where it waits.
+    /// The run's id; `null` where it waits.
     pub run: Option<String>,
     /// The request that waits in the queue of the results root.
     pub queued: Option<QueuedRun>,
@@ -148,10 +148,10 @@ pub struct StartPlan {
 
 impl BegunRun {
     /// A run that has begun.
-    pub fn new(run: Option<RunId>) -> Self {
+    pub fn new(run: &RunId) -> Self {
         Self {
             v: DocumentVersion,
-            run: run.map(|run| run.to_string()),
+            run: Some(run.to_string()),
             queued: None,
         }
     }
@@ -159,8 +159,9 @@ impl BegunRun {
     /// One that waits.
     pub fn queued(request: QueuedRun) -> Self {
         Self {
+            v: DocumentVersion,
+            run: None,
             queued: Some(request),
-            ..Self::new(None)
         }
     }
 }
