@@ -18,8 +18,7 @@ use crate::error::{Error, ExitStatus};
 /// The first argument of the process that is going to detach itself.
 pub const DETACHED_ARGUMENT: &str = "__detached";
 
-/// Carries out the same command line in the background; returns once its run is born, or cannot be, or has
-/// nothing left to run.
+/// Carries out the same command line in the background; returns once its run is born, or cannot be.
 pub(super) fn start(context: &Context) -> Result<ExitStatus, Error> {
     let failed = |error| Error::internal(miette!("cannot start the runner again: {error}"));
     let mut child = Command::new(&context.host.program)

@@ -80,10 +80,8 @@ pub fn start_requested(root: &Path, context: &Context) -> Result<ExitStatus, Err
         verbose: false,
     };
     let mut screen = SessionScreen::new(false, &verbosity, context);
-    let done = session::run_requested(root, &host, &mut screen);
-    // Once the run has begun, nobody hears it.
-    let conclusion =
-        done.inspect_err(|error| context.output.document(&session::RefusedStart::of(error)))?;
+    let refuse = |error: &Error| context.output.document(&session::RefusedStart::of(error));
+    let conclusion = session::run_requested(root, &host, &mut screen).inspect_err(refuse)?;
     Ok(ExitStatus::of(&conclusion))
 }
 

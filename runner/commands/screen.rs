@@ -123,7 +123,6 @@ impl Observe for SessionScreen {
     }
 
     fn nothing_left(&mut self, left: &NothingLeft<'_>) {
-        // Whoever starts it reads the run's id, and nothing else.
         if self.is_detached && !self.is_json {
             self.output.data(left.run.id.as_str());
             self.output.talk("nothing is left to run");
