@@ -153,8 +153,8 @@ pub use filter::{Filter, FilterError};
 pub use fleet::{EngineAddress, FleetError};
 pub use program::{Process, run_program, serve_child};
 pub use record::{
-    By, Conclusion, FindError, IllegalTransition, ManifestCounts, Pinned, RecordError, Rerun,
-    RunEntry, RunFilter, RunId, RunPause, Runs, Store, Swept, Taken,
+    By, Conclusion, FindError, IllegalTransition, JsonProblem, ManifestCounts, Pinned, RecordError,
+    Rerun, RunEntry, RunFilter, RunId, RunPause, Runs, Store, Swept, Taken,
 };
 pub use run::{
     Event, JudgedTrial, LeftToOthers, Overdue, OverdueAction, Reduced, Running, StopSignals,
