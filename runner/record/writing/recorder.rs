@@ -332,10 +332,10 @@ mod tests {
     use std::sync::mpsc;
 
     use crate::{
-        model::{Counts, Outcome, Reason, RunStatus, Stage},
+        model::{Outcome, Reason, RunStatus, Stage},
         record::{
-            Manifest, Opening, RecordError, RunReader, Store,
-            testing::{claim, crashed, end, entry, ignore, new_run, now, resume},
+            Manifest, RecordError, RunReader, Store,
+            testing::{end, entry, ignore, new_run},
         },
     };
 
@@ -420,43 +420,5 @@ mod tests {
         let recorder = store.begin(new_run(1), ignore).unwrap();
         let error = recorder.finish(&end(RunStatus::Running, 1)).unwrap_err();
         assert!(matches!(error, RecordError::Transition(_)), "{error}");
-    }
-
-    #[test]
-    fn a_session_on_a_full_disk_ends_with_that_reason_and_can_be_resumed() {
-        let directory = tempfile::tempdir().unwrap();
-        let dir = crashed(directory.path());
-        let claimed = claim(&dir).unwrap();
-        let index = dir.join("index.jsonl");
-        let rows = fs_err::read(&index).unwrap();
-        fs_err::remove_file(&index).unwrap();
-        std::os::unix::fs::symlink("/dev/full", &index).unwrap();
-        let opening = Opening {
-            now: now(),
-            opened_by: "resume",
-            rerun: None,
-            counts: Counts::default(),
-            is_forced: false,
-            options: serde_json::json!({}),
-            replanned: None,
-            is_judged_apart: false,
-        };
-        let (sender, receiver) = mpsc::channel();
-        let recorder = claimed
-            .open(opening, move |written| sender.send(written.error).unwrap())
-            .unwrap();
-        recorder.record(vec![entry(2, 1, Outcome::Passed)]);
-        recorder.flush();
-        assert!(receiver.recv().unwrap().is_some());
-        let mut full = end(RunStatus::Incomplete, 3);
-        full.reason = Some(Reason::Storage);
-        recorder.finish(&full).unwrap();
-        fs_err::remove_file(&index).unwrap();
-        fs_err::write(&index, rows).unwrap();
-
-        let claimed = claim(&dir).unwrap();
-        assert_eq!(claimed.manifest().reason, Some(Reason::Storage));
-        let (_, state) = resume(claimed, None);
-        assert_eq!(state.next_pending(0), Some(2));
     }
 }
