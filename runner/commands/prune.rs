@@ -44,7 +44,8 @@ pub(super) fn prune(args: &PruneArgs, context: &Context) -> Result<ExitStatus, E
 fn named(store: &Store, name: &str) -> Result<RunId, Error> {
     let run = store.find(name).map_err(Error::find)?;
     let place = match name.contains('/') {
-        true => PathBuf::from(name),
+        // Behind a slash or a dot at its end a link would be followed.
+        true => Path::new(name).components().collect::<PathBuf>(),
         false => store.root().join(name),
     };
     if place.is_symlink() {
@@ -55,7 +56,8 @@ fn named(store: &Store, name: &str) -> Result<RunId, Error> {
         )));
     }
     let root = run.dir.parent().unwrap_or(&run.dir);
-    match is_same_directory(root, store.root()) {
+    let real = |path: &Path| fs_err::canonicalize(path).ok();
+    match real(root) == real(store.root()) {
         true => Ok(run.id),
         false => Err(Error::usage(miette!(
             help = format!("`runner prune --results {}` deletes it", root.display()),
@@ -64,9 +66,4 @@ fn named(store: &Store, name: &str) -> Result<RunId, Error> {
             store.root().display()
         ))),
     }
-}
-
-fn is_same_directory(one: &Path, other: &Path) -> bool {
-    let real = |path: &Path| fs_err::canonicalize(path).ok();
-    real(one) == real(other)
 }

@@ -85,6 +85,8 @@ fn whoever_deletes_a_run_names_it_itself_and_in_its_own_root() {
     for (name, says) in [
         ("link", "`link` is a symbolic link to"),
         ("results/link", "`results/link` is a symbolic link to"),
+        ("results/link/", "`results/link/` is a symbolic link to"),
+        ("results/link/.", "`results/link/.` is a symbolic link to"),
         ("far", "`far` is a symbolic link to"),
         ("other/run", "run `run` is not in `results`"),
     ] {

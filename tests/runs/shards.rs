@@ -11,6 +11,15 @@ use crate::support::{
 
 const COUNT: u32 = 4;
 
+/// What merges these shards into `merged/whole`.
+fn merging(shards: &[String]) -> Vec<&str> {
+    let dirs = shards.iter().map(String::as_str);
+    ["merge", "--into", "merged/whole"]
+        .into_iter()
+        .chain(dirs)
+        .collect()
+}
+
 /// Runs the scenario in shards, each in a results root of its own, and gives the directories in another order.
 fn run_shards(runner: &Runner, count: u32) -> Vec<String> {
     let mut dirs: Vec<_> = (1..=count)
@@ -375,11 +384,7 @@ fn rows_keep_their_order_and_what_was_said_however_many_there_are() {
     let (before, saying_test) = scenario.rsplit_once("input").unwrap();
     let runner = Runner::hostile(&format!("{before}repeat = {saying}\ninput{saying_test}"));
     let shards = run_shards(&runner, 2);
-    let dirs = shards.iter().map(String::as_str);
-    let args: Vec<_> = ["merge", "--into", "merged/whole"]
-        .into_iter()
-        .chain(dirs)
-        .collect();
+    let args = merging(&shards);
     runner
         .start_failing(&args, "full=300000")
         .finish()
@@ -440,11 +445,7 @@ fn whoever_dies_while_shards_are_merged_leaves_a_whole_run_or_none() {
 
     let runner = every_kind();
     let shards = run_shards(&runner, 2);
-    let dirs = shards.iter().map(String::as_str);
-    let args: Vec<_> = ["merge", "--into", "merged/whole"]
-        .into_iter()
-        .chain(dirs)
-        .collect();
+    let args = merging(&shards);
     for place in PLACES.iter().filter(|place| place.starts_with("merge.")) {
         for fault in ["kill", "broken"] {
             let _ = fs_err::remove_dir_all(runner.path("merged"));

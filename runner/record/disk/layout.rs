@@ -394,9 +394,7 @@ impl RunDir {
             .join((ordinal / 1000).to_string())
             .join(format!("{ordinal}-{attempt}"))
     }
-}
 
-impl RunDir {
     /// The id of a run in it, which is its name; `None` if that is no text, or stands for something else in a results root.
     pub(in crate::record) fn id(&self) -> Option<RunId> {
         let name = self.path().file_name()?.to_str()?;

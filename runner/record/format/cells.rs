@@ -187,8 +187,7 @@ impl<'a> RowCells<'a> {
 
     /// Lets a judgement stand for what the attempt was taken for until then.
     pub(in crate::record) fn judge(&mut self, by: JudgementLine<'static>) {
-        // As for a row.
-        if by.is_part() && self.is_final {
+        if !by.stands_for_one(self.is_final) {
             return;
         }
         self.is_final = by.is_final;

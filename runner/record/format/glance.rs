@@ -96,7 +96,7 @@ impl RowGlance {
 
     /// Lets a judgement stand for what its attempt was taken for until then.
     pub(in crate::record) fn judge(&mut self, by: &JudgementLine<'_>) {
-        if by.is_part() && self.is_final {
+        if !by.stands_for_one(self.is_final) {
             return;
         }
         self.is_final = by.is_final;

@@ -173,6 +173,12 @@ impl<'a> JudgementLine<'a> {
         self.outcome == Outcome::Ungraded
     }
 
+    /// Tells whether it stands for what an attempt was taken for that had settled its trial, or had not: whoever judges an attempt
+    /// again takes nothing back before all graders have spoken.
+    pub(in crate::record) fn stands_for_one(&self, is_final: bool) -> bool {
+        !(self.is_part() && is_final)
+    }
+
     fn write(&self, line: &mut Vec<u8>) {
         let start = line.len();
         let written = match self.write_plain(line) {
@@ -268,8 +274,7 @@ impl Row<'static> {
 
     /// Lets a judgement stand for what its attempt was taken for until then.
     pub(in crate::record) fn judge(&mut self, by: JudgementLine<'static>) {
-        // Whoever judges an attempt again takes nothing back before all graders have spoken.
-        if by.is_part() && self.is_final {
+        if !by.stands_for_one(self.is_final) {
             return;
         }
         self.is_final = by.is_final;
