@@ -26,14 +26,7 @@ const GAP: Duration = Duration::from_secs(1);
 /// The last beat while no pulse beats.
 const NEVER: u64 = u64::MAX;
 
-static CLOCK: LazyLock<Clock> = LazyLock::new(|| Clock {
-    base: Instant::now(),
-    beaten: AtomicU64::new(NEVER),
-    suspended: AtomicU64::new(0),
-    held_at: AtomicU64::new(NEVER),
-    asleep: asleep_since_boot(),
-    pulses: Mutex::default(),
-});
+static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::new);
 static RESUMED: Notify = Notify::const_new();
 
 /// An instant of the time in which this process could work.
@@ -177,6 +170,17 @@ struct Pulses {
 }
 
 impl Clock {
+    fn new() -> Self {
+        Self {
+            base: Instant::now(),
+            beaten: AtomicU64::new(NEVER),
+            suspended: AtomicU64::new(0),
+            held_at: AtomicU64::new(NEVER),
+            asleep: asleep_since_boot(),
+            pulses: Mutex::default(),
+        }
+    }
+
     fn worked(&self) -> u64 {
         loop {
             let suspended = self.suspended.load(Ordering::Acquire);
@@ -192,10 +196,12 @@ impl Clock {
             let now = self.now();
             if is_gap(now.saturating_sub(self.beaten.load(Ordering::Acquire))) {
                 self.beat();
-            } else if self.suspended.load(Ordering::Acquire) == suspended {
+            } else if self.held_at.load(Ordering::Acquire) == NEVER
+                && self.suspended.load(Ordering::Acquire) == suspended
+            {
                 return now.saturating_sub(suspended);
             }
-            // Somebody has found a gap in between.
+            // Somebody has found a gap in between, or holds the clock: `now` may be a time that does not count.
         }
     }
 
@@ -220,6 +226,8 @@ impl Clock {
         let mut pulses = self.lock();
         pulses.holds += 1;
         if pulses.holds == 1 {
+            // First of all whoever looks is made to wait, so that nobody reads a later time than the one that is held.
+            self.held_at.swap(0, Ordering::SeqCst);
             self.held_at.store(self.now(), Ordering::Release);
         }
     }
@@ -314,9 +322,45 @@ fn nanos(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+        time::{Duration, Instant},
+    };
 
-    use super::{Moment, lost, nanos, within};
+    use super::{Clock, Moment, lost, nanos, within};
+
+    #[test]
+    fn a_clock_that_is_held_and_let_go_never_goes_back() {
+        let clock = Clock::new();
+        let is_over = AtomicBool::new(false);
+        let went_back = thread::scope(|scope| {
+            let read = || {
+                let mut before = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    let now = clock.worked();
+                    if now < before {
+                        return before - now;
+                    }
+                    before = now;
+                }
+                0
+            };
+            let readers: Vec<_> = (0..4).map(|_| scope.spawn(read)).collect();
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(500) {
+                clock.hold();
+                thread::yield_now();
+                clock.release();
+            }
+            is_over.store(true, Ordering::Relaxed);
+            readers
+                .into_iter()
+                .map(|reader| reader.join().unwrap())
+                .max()
+        });
+        assert_eq!(went_back, Some(0), "nanoseconds");
+    }
 
     #[test]
     fn of_a_gap_only_what_nobody_has_computed_in_is_handed_back() {

@@ -133,7 +133,9 @@ fn assert_nothing_has_been(runner: &Runner) {
         // Half a second is what a busy machine takes to interrupt a guest.
         assert!(milliseconds(&row["duration_ms"]) < 3_500.0, "{row}");
     }
-    assert!(milliseconds(&run.row("loop")["duration_ms"]) >= 3_000.0);
+    // An attempt's time begins a moment before that of its guest, which is what the row tells.
+    let row = run.row("loop");
+    assert!(milliseconds(&row["duration_ms"]) >= 2_900.0, "{row}");
     let least = PAUSE.as_millis() as f64;
     for test in ["loop", "sleep"] {
         let row = run.row(test);
