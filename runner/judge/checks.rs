@@ -1,6 +1,6 @@
 //! One named check for each expectation that is set.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -226,7 +226,7 @@ fn thresholds(expect: &Expect, reply: &ReplyEvidence<'_>, evidence: &Evidence<'_
 
 /// Makes a check; the values and the message are kept only where they say something.
 pub(super) fn compared<A: Into<Option<Value>>>(
-    name: &str,
+    name: impl Into<Cow<'static, str>>,
     holds: bool,
     values: impl FnOnce() -> (Value, A),
     message: impl FnOnce() -> String,

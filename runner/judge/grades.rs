@@ -258,7 +258,7 @@ fn check(grade: &Grade) -> Option<Check> {
         message
     };
     let name = format!("graders.{}", grade.grader);
-    let check = compared(&name, holds, || (expected, actual), message);
+    let check = compared(name, holds, || (expected, actual), message);
     Some(Check {
         verdict,
         score: grade.score,

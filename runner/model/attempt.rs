@@ -1,6 +1,6 @@
 //! [`Attempt`]: one execution of a trial, before it becomes a row.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, io, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -58,7 +58,7 @@ pub struct Attempt {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Check {
     /// The expectation's key, such as `equals`, or the provider's own name for it.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// Whether it held.
     pub verdict: CheckVerdict,
     /// A score, if the provider gave one.
@@ -77,7 +77,7 @@ pub struct Check {
 
 impl Check {
     /// One that held, of which there is nothing else to say.
-    pub fn held(name: impl Into<String>) -> Self {
+    pub fn held(name: impl Into<Cow<'static, str>>) -> Self {
         Self {
             name: name.into(),
             verdict: CheckVerdict::Pass,

@@ -31,7 +31,9 @@ pub use format::counts::ManifestCounts;
 pub use format::entry::Entry;
 pub use format::glance::RowGlance;
 pub use format::inflight::{InFlight, Underway};
-pub use format::judgement::{JudgementEntry, JudgementKind, JudgementLine, is_judgement};
+pub use format::judgement::{
+    JudgedMark, JudgementEntry, JudgementKind, JudgementLine, is_judgement,
+};
 pub use format::last_words::LastWords;
 pub use format::limits::ManifestLimits;
 pub use format::live_line::LiveText;

@@ -12,7 +12,7 @@ use super::{
 use crate::model::Digest;
 
 /// Bytes of the file that a reader keeps.
-const MOST_BYTES: usize = 1 << 20;
+const MOST_BYTES: usize = 512 * 1024;
 
 /// What a test expects.
 #[derive(Clone, Debug)]

@@ -2,10 +2,16 @@
 
 use std::io;
 
+use memchr::memmem;
 use serde_json::value::RawValue;
 
 use super::test_line::{TestLine, read_repeats};
 use crate::model::json_length;
+
+/// How the line of a test begins.
+const EXPECT: &[u8] = b"{\"expect\":";
+/// What follows, if it hands over no file.
+const NO_FILES: &[u8] = b",\"files\":[],\"id\":";
 
 /// The parts of a test's line, as they are written.
 ///
@@ -100,9 +106,46 @@ impl<'a> SkimmedTest<'a> {
     }
 }
 
+/// How the line of a test ends, from its providers on: mostly as that of the test before it.
+#[derive(Default)]
+pub(super) struct LineEnd {
+    text: String,
+    trials: u64,
+}
+
+impl LineEnd {
+    /// How many trials a test makes that hands over no file and whose line ends like this; `None` says only that all of it has
+    /// to be read.
+    pub(super) fn trials(&self, line: &[u8]) -> Option<u64> {
+        let end = self.text.as_bytes();
+        let rest = line.strip_prefix(EXPECT)?;
+        let rest = rest.get(json_length(rest)?..)?;
+        // JSON that ends with these keys has them itself, and not in one of its values.
+        let is_like_it = !end.is_empty() && rest.starts_with(NO_FILES) && rest.ends_with(end);
+        is_like_it.then_some(self.trials)
+    }
+
+    /// The end of a line; an empty one if that depends on more than numbers of trials do.
+    pub(super) fn of(line: &[u8]) -> Self {
+        Self::read(line).unwrap_or_default()
+    }
+
+    fn read(line: &[u8]) -> Option<Self> {
+        let begin = memmem::rfind(line, b",\"providers\":")?;
+        let text = str::from_utf8(&line[begin..]).ok()?;
+        let alone = format!("{{\"expect\":{{}},\"files\":[],\"id\":\"\",\"input\":null{text}");
+        // What was found in a value is not the end of a line.
+        let test = SkimmedTest::skim(&alone).filter(|test| test.reference.is_none())?;
+        Some(Self {
+            trials: test.trials().ok()?,
+            text: text.to_owned(),
+        })
+    }
+}
+
 /// What a test expects, found without a look at the rest of its line.
 pub(super) fn skimmed_expect(line: &[u8]) -> Option<&str> {
-    let rest = line.strip_prefix(b"{\"expect\":")?;
+    let rest = line.strip_prefix(EXPECT)?;
     str::from_utf8(rest.get(..json_length(rest)?)?).ok()
 }
 
@@ -154,7 +197,7 @@ fn value<'a>(rest: &mut &'a str, key: &str) -> Option<&'a str> {
 mod tests {
     use serde_json::{Map, Value, json};
 
-    use super::{SkimmedTest, skimmed_expect, top_keys};
+    use super::{LineEnd, SkimmedTest, skimmed_expect, top_keys};
 
     fn line(keys: Value) -> String {
         let mut test = json!({
@@ -190,6 +233,46 @@ mod tests {
         let plain = line(json!({}));
         let skimmed = SkimmedTest::skim(&plain).unwrap();
         assert_eq!((skimmed.reference, skimmed.repeats), (None, None));
+    }
+
+    #[test]
+    fn lines_that_end_alike_make_as_many_trials() {
+        let three = json!({"providers": [0, 4, 2], "tags": ["a"]});
+        let with = |key: &str, value: Value| {
+            let mut keys = three.clone();
+            keys[key] = value;
+            line(keys)
+        };
+        let end = LineEnd::of(line(three.clone()).as_bytes());
+        assert_eq!(end.trials, 3);
+        let nested = json!({"files": [], "providers": [1], "repeat": 9, "tags": ["a"]});
+        for (key, trials) in [("expect", 3), ("input", 3), ("meta", 3), ("reference", 0)] {
+            let line = with(key, nested.clone());
+            assert_eq!(
+                end.trials(line.as_bytes()),
+                (trials > 0).then_some(3),
+                "{key}"
+            );
+            assert_eq!(LineEnd::of(line.as_bytes()).trials, trials, "{key}");
+        }
+        for (key, value) in [
+            ("files", json!([{"sha256": "00"}])),
+            ("providers", json!([0, 4])),
+            ("repeat", json!(2)),
+            ("repeats", json!([2, 5])),
+            ("tags", json!([])),
+        ] {
+            let line = with(key, value);
+            assert_eq!(end.trials(line.as_bytes()), None, "{key}");
+            let own = LineEnd::of(line.as_bytes());
+            let read = SkimmedTest::read(line.as_bytes())
+                .unwrap()
+                .trials()
+                .unwrap();
+            assert_eq!(own.trials, read, "{key}");
+        }
+        assert_eq!(LineEnd::default().trials(line(json!({})).as_bytes()), None);
+        assert_eq!(LineEnd::of(b"").trials, 0);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::{
     expect::Schema,
     expected::Schemas,
     memos::Memos,
-    skimmed_test::SkimmedTest,
+    skimmed_test::{LineEnd, SkimmedTest},
     suite_index::{SuiteIndex, TestBlock},
     test_line::read_files,
     whole_file::WholeFile,
@@ -203,12 +203,14 @@ pub(super) struct TestLines {
     pub(super) suite: Suite,
     /// The blocks that were read lately, by their places.
     blocks: HashMap<usize, LineBlock>,
+    /// Those from before, whose memory the next ones take.
+    spare: Vec<LineBlock>,
     /// Bytes of the file that these are, and may be; a larger block is the only one.
     bytes: usize,
     most_bytes: usize,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct LineBlock {
     bytes: Vec<u8>,
     /// Where the line of each test is.
@@ -222,6 +224,7 @@ impl TestLines {
         Self {
             suite: suite.clone(),
             blocks: HashMap::new(),
+            spare: Vec::new(),
             bytes: 0,
             most_bytes,
         }
@@ -274,34 +277,32 @@ impl TestLines {
 
     fn load(&mut self, number: usize) -> io::Result<&mut LineBlock> {
         if !self.blocks.contains_key(&number) {
-            let mut bytes = Vec::new();
-            self.suite.inner.read_block(number, &mut bytes)?;
-            if self.bytes + bytes.len() > self.most_bytes {
-                self.blocks.clear();
+            let mut block = self.spare.pop().unwrap_or_default();
+            self.suite.inner.read_block(number, &mut block.bytes)?;
+            block.find_lines();
+            if self.bytes + block.bytes.len() > self.most_bytes {
+                self.spare = self.blocks.drain().map(|(_, block)| block).collect();
                 self.bytes = 0;
             }
-            self.bytes += bytes.len();
-            self.blocks.insert(number, LineBlock::new(bytes));
+            self.bytes += block.bytes.len();
+            self.blocks.insert(number, block);
         }
         self.blocks.get_mut(&number).ok_or_else(out_of_range)
     }
 }
 
 impl LineBlock {
-    fn new(bytes: Vec<u8>) -> Self {
-        let mut lines = Vec::new();
+    /// Finds where the lines are of the bytes that were read.
+    fn find_lines(&mut self) {
+        self.lines.clear();
+        self.firsts.clear();
         let mut start = 0;
-        for line in lines_of(&bytes) {
+        for line in lines_of(&self.bytes) {
             let range = start..start + line.len();
             start = range.end;
             if !line.starts_with(DEFINITION.as_bytes()) {
-                lines.push(range);
+                self.lines.push(range);
             }
-        }
-        Self {
-            bytes,
-            lines,
-            firsts: Vec::new(),
         }
     }
 
@@ -353,6 +354,8 @@ pub(super) struct SuiteParts {
     schemas: Schemas,
     /// Digests of the files that tests hand over; learnt of stored suites only.
     stored_attachments: BTreeSet<Digest>,
+    /// How the last line ends of which all was read.
+    last_end: LineEnd,
     /// The files that tests name, with what they are, if somebody will ask for them.
     named: Option<BTreeSet<(&'static str, PathBuf)>>,
 }
@@ -382,12 +385,17 @@ impl SuiteParts {
             self.define(digest, schema, line);
             return Ok(());
         }
+        if let Some(trials) = self.last_end.trials(line) {
+            self.add(trials, line);
+            return Ok(());
+        }
         let test = SkimmedTest::read(line)?;
         if test.files != "[]" {
             let files = read_files(test.files)?;
             let digests = files.iter().map(|file| file.sha256);
             self.stored_attachments.extend(digests);
         }
+        self.last_end = LineEnd::of(line);
         self.add(test.trials()?, line);
         Ok(())
     }

@@ -317,7 +317,7 @@ fn all<T, V: From<T>>(values: Vec<T>) -> Vec<V> {
 impl From<Check> for RehearsedCheck {
     fn from(check: Check) -> Self {
         Self {
-            name: check.name,
+            name: check.name.into_owned(),
             verdict: check.verdict,
             score: check.score,
             message: check.message,

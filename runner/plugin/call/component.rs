@@ -305,7 +305,7 @@ fn read_check(check: types::Check, json: &mut Allowance) -> Result<Check, Attemp
         actual: None,
         diff: None,
         details: read_json("details of a check", check.details, json)?,
-        name: check.name,
+        name: check.name.into(),
     })
 }
 

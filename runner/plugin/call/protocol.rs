@@ -338,7 +338,7 @@ impl From<AnswerVerdict> for CheckVerdict {
 impl From<AnswerCheck> for Check {
     fn from(check: AnswerCheck) -> Self {
         Self {
-            name: check.name,
+            name: check.name.into(),
             verdict: check.verdict.into(),
             score: check.score,
             message: check.message,

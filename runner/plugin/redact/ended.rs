@@ -99,7 +99,7 @@ impl Redactor {
             details,
         } = check;
         *score = score.filter(|score| !self.is_in_number(score));
-        self.text(name);
+        self.text(name.to_mut());
         self.optional(message);
         self.optional(diff);
         for value in [expected, actual, details].into_iter().flatten() {

@@ -10,7 +10,7 @@ use super::{
     numbers::finite,
     row::{APART, Row, RowPlace},
     row_digest::RowDigest,
-    row_line::{LineCheck, is_one, is_true, one, yes},
+    row_line::{LineCheck, has_only_held, is_one, is_true, one, yes},
     row_parts::{RowError, RowGrade, RowJudged, is_false},
     words::{self, WordSchema},
 };
@@ -115,15 +115,97 @@ pub struct JudgementEntry {
     pub scenario: Digest,
 }
 
-impl JudgementEntry {
+/// What a judgement changes of its trial.
+#[derive(Clone, Copy, Debug)]
+pub struct JudgedMark {
+    /// Which attempt, what it came to, and whether that settles its trial.
+    pub mark: Mark,
+    /// What the trial counted as until then, and whether it was flaky; `None` if it was not settled.
+    pub before: Option<(Outcome, bool)>,
+}
+
+impl JudgedMark {
     /// Tells whether graders have still to speak, and this only keeps what some have answered.
     pub fn is_part(&self) -> bool {
         self.mark.outcome == Outcome::Ungraded
+    }
+}
+
+impl JudgementEntry {
+    /// What it changes of its trial.
+    pub(crate) fn judged(&self) -> JudgedMark {
+        JudgedMark {
+            mark: self.mark,
+            before: self.before,
+        }
     }
 
     /// Takes that an attempt of the trial before this one has ended badly.
     pub fn follow_a_bad_attempt(&mut self) {
         self.mark.is_flaky |= self.mark.outcome == Outcome::Passed;
+    }
+
+    /// Appends its line.
+    pub(in crate::record) fn encode(&self, place: RowPlace, lines: &mut Vec<u8>) {
+        let start = lines.len();
+        if self.is_plain() {
+            self.write_plain(place, lines);
+            escape_json(lines, start);
+            seal(lines, start);
+            if lines.len() - start <= MAX_LINE_BYTES {
+                return;
+            }
+            lines.truncate(start);
+        }
+        JudgementLine::new(self, place).encode(lines);
+    }
+
+    /// Tells whether there is no more to tell of it than of most: every check has held, and nobody was asked.
+    fn is_plain(&self) -> bool {
+        finite(self.score).is_none()
+            && self.own_checks == 0
+            && self.exit_code.is_none()
+            && self.grades.is_empty()
+            && self.error.is_none()
+            && !self.checks.is_empty()
+            && self.checks.iter().all(has_only_held)
+    }
+
+    /// Writes the line of a plain one as its keys come, in a third of the time.
+    fn write_plain(&self, place: RowPlace, line: &mut Vec<u8>) {
+        let mark = self.mark;
+        line.extend_from_slice(BEGIN);
+        number(line, "\"seq\":", place.seq);
+        if !is_one(&place.session) {
+            number(line, ",\"session\":", place.session);
+        }
+        number(line, ",\"of\":", self.of);
+        number(line, ",\"ordinal\":", mark.key.ordinal);
+        if !is_one(&mark.key.number) {
+            number(line, ",\"attempt\":", mark.key.number);
+        }
+        if !mark.is_final {
+            line.extend_from_slice(b",\"final\":false");
+        }
+        text(line, ",\"outcome\":", mark.outcome.as_str());
+        if mark.is_flaky {
+            line.extend_from_slice(b",\"flaky\":true");
+        }
+        let mut begin = ",\"checks\":[";
+        for check in &self.checks {
+            text(line, begin, &check.name);
+            begin = ",";
+        }
+        line.push(b']');
+        for (key, digest) in [
+            (",\"judgement\":\"", self.fingerprint),
+            (",\"scenario\":\"", self.scenario),
+        ] {
+            line.extend_from_slice(key.as_bytes());
+            line.extend_from_slice(&RowDigest::digits_of(digest));
+            line.push(b'"');
+        }
+        line.push(b'}');
     }
 }
 
@@ -181,51 +263,10 @@ impl<'a> JudgementLine<'a> {
 
     fn write(&self, line: &mut Vec<u8>) {
         let start = line.len();
-        let written = match self.write_plain(line) {
-            Some(written) => written,
-            None => serde_json::to_writer(&mut *line, self),
-        };
-        written.expect("a judgement has no value that JSON cannot hold");
+        serde_json::to_writer(&mut *line, self)
+            .expect("a judgement has no value that JSON cannot hold");
         escape_json(line, start);
         seal(line, start);
-    }
-
-    /// Writes it in half of the time, if there is no more to tell of it than of most: every check has held, and nobody was
-    /// asked.
-    fn write_plain(&self, line: &mut Vec<u8>) -> Option<serde_json::Result<()>> {
-        let is_held = |check: &LineCheck<'_>| matches!(check, LineCheck::Held(_));
-        let is_plain = self.score.is_none()
-            && self.own_checks == 0
-            && self.exit_code.is_none()
-            && self.grades.is_empty()
-            && self.error.is_none()
-            && !self.is_truncated
-            && !self.checks.is_empty()
-            && self.checks.iter().all(is_held);
-        is_plain.then(|| {
-            line.extend_from_slice(BEGIN);
-            key(line, "\"seq\":", &self.seq)?;
-            if !is_one(&self.session) {
-                key(line, ",\"session\":", &self.session)?;
-            }
-            key(line, ",\"of\":", &self.of)?;
-            key(line, ",\"ordinal\":", &self.ordinal)?;
-            if !is_one(&self.attempt) {
-                key(line, ",\"attempt\":", &self.attempt)?;
-            }
-            if !self.is_final {
-                key(line, ",\"final\":", &false)?;
-            }
-            key(line, ",\"outcome\":", self.outcome.as_str())?;
-            if self.is_flaky {
-                key(line, ",\"flaky\":", &true)?;
-            }
-            key(line, ",\"checks\":", &self.checks)?;
-            key(line, ",\"judgement\":", &self.judgement)?;
-            key(line, ",\"scenario\":", &self.scenario)?;
-            line.push(b'}');
-            Ok(())
-        })
     }
 
     fn cut(&mut self, bytes: usize, items: usize) {
@@ -299,9 +340,14 @@ pub fn is_judgement(line: &[u8]) -> bool {
     line.starts_with(BEGIN)
 }
 
-fn key(line: &mut Vec<u8>, key: &str, value: &(impl Serialize + ?Sized)) -> serde_json::Result<()> {
+fn number(line: &mut Vec<u8>, key: &str, value: impl itoa::Integer) {
     line.extend_from_slice(key.as_bytes());
-    serde_json::to_writer(line, value)
+    line.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn text(line: &mut Vec<u8>, key: &str, value: &str) {
+    line.extend_from_slice(key.as_bytes());
+    serde_json::to_writer(line, value).expect("a text is JSON");
 }
 
 fn is_none(number: &u32) -> bool {
@@ -312,7 +358,7 @@ fn is_none(number: &u32) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::JudgementLine;
+    use super::{JudgementEntry, JudgementLine, MAX_LINE_BYTES};
     use crate::{
         model::{Check, Outcome},
         record::{
@@ -335,10 +381,15 @@ mod tests {
             let key = AttemptKey { ordinal, number };
             let mut entry = judgement(of, Mark { key, outcome: Outcome::Passed, is_final, is_flaky });
             entry.checks = names.into_iter().map(Check::held).collect();
-            let line = JudgementLine::new(&entry, RowPlace { seq, session });
+            let place = RowPlace { seq, session };
             let mut plain = Vec::new();
-            line.write_plain(&mut plain).unwrap().unwrap();
-            prop_assert_eq!(plain, serde_json::to_vec(&line).unwrap());
+            entry.write_plain(place, &mut plain);
+            prop_assert!(entry.is_plain());
+            prop_assert_eq!(plain, serde_json::to_vec(&JudgementLine::new(&entry, place)).unwrap());
+            let (mut short, mut whole) = (Vec::new(), Vec::new());
+            entry.encode(place, &mut short);
+            JudgementLine::new(&entry, place).encode(&mut whole);
+            prop_assert_eq!(short, whole);
         }
     }
 
@@ -355,21 +406,25 @@ mod tests {
             is_flaky: false,
         };
         let place = RowPlace { seq: 7, session: 1 };
-        let changes: [fn(&mut JudgementLine<'_>); 5] = [
-            |line| line.score = Some(0.5),
-            |line| line.own_checks = 1,
-            |line| line.exit_code = Some(0),
-            |line| line.is_truncated = true,
-            |line| line.checks.clear(),
+        let changes: [fn(&mut JudgementEntry); 7] = [
+            |entry| entry.score = Some(0.5),
+            |entry| entry.own_checks = 1,
+            |entry| entry.exit_code = Some(0),
+            |entry| entry.checks[0].message = Some("why".to_owned()),
+            |entry| entry.checks[0].score = Some(1.0),
+            |entry| entry.error = Some(attempt_error()),
+            |entry| entry.checks[0].name = "a".repeat(MAX_LINE_BYTES).into(),
         ];
-        let mut entry = judgement(5, mark);
         for (number, change) in changes.into_iter().enumerate() {
-            let mut line = JudgementLine::new(&entry, place);
-            change(&mut line);
-            assert!(line.write_plain(&mut Vec::new()).is_none(), "{number}");
+            let mut entry = judgement(5, mark);
+            entry.checks = vec![Check::held("equals")];
+            change(&mut entry);
+            let is_too_long = entry.checks[0].name.len() == MAX_LINE_BYTES;
+            assert_eq!(entry.is_plain(), is_too_long, "{number}");
+            let (mut line, mut whole) = (Vec::new(), Vec::new());
+            entry.encode(place, &mut line);
+            JudgementLine::new(&entry, place).encode(&mut whole);
+            assert_eq!(line, whole, "{number}");
         }
-        entry.error = Some(attempt_error());
-        let line = JudgementLine::new(&entry, place);
-        assert!(line.write_plain(&mut Vec::new()).is_none());
     }
 }

@@ -316,7 +316,7 @@ impl RowCheck<'_> {
         let owned = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
         let value = |value: &Option<Cow<'_, Value>>| value.as_deref().cloned();
         model::Check {
-            name: self.name.clone().into_owned(),
+            name: self.name.clone().into_owned().into(),
             verdict: self.verdict,
             score: self.score,
             message: owned(&self.message),
@@ -345,7 +345,7 @@ impl<'a> RowCheck<'a> {
 
     pub(in crate::record) fn new(check: &'a model::Check) -> Self {
         Self {
-            name: check.name.as_str().into(),
+            name: (*check.name).into(),
             verdict: check.verdict,
             score: finite(check.score),
             message: check.message.as_deref().map(Cow::Borrowed),

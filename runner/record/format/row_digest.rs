@@ -37,6 +37,13 @@ impl RowDigest {
         self.beginning() == Self::Whole(digest).beginning()
     }
 
+    /// How the beginning of a digest is written.
+    pub(in crate::record) fn digits_of(digest: Digest) -> [u8; 16] {
+        let mut digits = [0; 16];
+        hex(&Self::Whole(digest).beginning(), &mut digits);
+        digits
+    }
+
     fn beginning(self) -> [u8; 8] {
         match self {
             Self::Whole(digest) => *digest.as_bytes().first_chunk().expect("it has 32 bytes"),

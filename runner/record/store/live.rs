@@ -8,7 +8,7 @@ use crate::{
             layout::{Root, RunDir, RunId},
             stamp::Stamp,
         },
-        format::{entry::Entry, judgement::JudgementEntry, manifest::Manifest},
+        format::{entry::Entry, judgement::JudgedMark, manifest::Manifest},
     },
 };
 
@@ -65,7 +65,7 @@ impl Progress {
     }
 
     /// Adds final rows and judgements that are on disk.
-    pub(in crate::record) fn add(&mut self, entries: &[Entry], judgements: &[JudgementEntry]) {
+    pub(in crate::record) fn add(&mut self, entries: &[Entry], judgements: &[JudgedMark]) {
         let Some(database) = &self.database else {
             return;
         };

@@ -18,7 +18,7 @@ use crate::record::{
     format::{
         cut,
         entry::Entry,
-        judgement::{JudgementEntry, JudgementLine},
+        judgement::{JudgedMark, JudgementEntry},
         line::MAX_LINE_BYTES,
         row::{Row, RowPlace},
     },
@@ -57,8 +57,8 @@ pub(in crate::record) struct Job {
 pub struct Written {
     /// The entries, given back.
     pub entries: Vec<Entry>,
-    /// The judgements that stand apart, given back.
-    pub judgements: Vec<JudgementEntry>,
+    /// What the judgements change that stand apart.
+    pub judgements: Vec<JudgedMark>,
     /// Their lines in `index.jsonl` in the order of writing, each with its newline; empty if there is an error.
     pub lines: Vec<u8>,
     /// Set if the entries are not known to be on disk; then no later ones will be, and the session is over.
@@ -154,7 +154,7 @@ struct Commits<A> {
     acks: A,
     /// Entries whose lines are in `lines`.
     entries: Vec<Entry>,
-    judgements: Vec<JudgementEntry>,
+    judgements: Vec<JudgedMark>,
     lines: Vec<u8>,
     failure: Option<Arc<RecordError>>,
     /// Whether the files may be somebody else's.
@@ -234,7 +234,7 @@ impl<A: Fn(Written)> Commits<A> {
                     if self.failure.is_none() {
                         self.judge(&judgement);
                     }
-                    self.judgements.push(judgement);
+                    self.judgements.push(judgement.judged());
                 }
             }
             WriterMessage::Flush => {}
@@ -243,7 +243,7 @@ impl<A: Fn(Written)> Commits<A> {
     }
 
     fn judge(&mut self, judgement: &JudgementEntry) {
-        JudgementLine::new(judgement, self.place()).encode(&mut self.lines);
+        judgement.encode(self.place(), &mut self.lines);
         self.job.seq += 1;
     }
 

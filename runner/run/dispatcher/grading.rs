@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     model::Attempt,
-    record::{Entry, GradingDeaths, JudgementEntry, Row, State},
+    record::{Entry, GradingDeaths, JudgedMark, JudgementEntry, Row, State},
     run::grading::{Backlog, GradedTrial, Graders, ToJudge, Ungraded, UngradedParts},
     scenario::Test,
 };
@@ -240,7 +240,7 @@ impl Grading {
     }
 
     /// Takes that a judgement is on disk. If graders have still to speak of its trial, the next one is asked.
-    pub(super) fn written(&mut self, judgement: &JudgementEntry) {
+    pub(super) fn written(&mut self, judgement: &JudgedMark) {
         if judgement.is_part() {
             self.ask(judgement.mark.key.ordinal);
         }
@@ -264,7 +264,7 @@ impl Grading {
     }
 
     /// The row of an attempt whose judgement is on disk, as the judgement's line has it now.
-    pub(super) fn row(&mut self, judgement: &JudgementEntry, line: &[u8]) -> Option<Row<'static>> {
+    pub(super) fn row(&mut self, judgement: &JudgedMark, line: &[u8]) -> Option<Row<'static>> {
         if judgement.is_part() {
             return None;
         }

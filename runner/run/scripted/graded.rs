@@ -226,7 +226,7 @@ impl GradingAudit {
             .test
             .expect
             .graders();
-        if judgement.is_part() {
+        if judgement.judged().is_part() {
             assert!(!graded.has_erred && graded.answered < named.len());
             assert!(graded.answered > graded.kept, "{mark:?} says nothing new");
             return;
@@ -247,7 +247,9 @@ impl GradingAudit {
         for judgement in judgements {
             let mark = judgement.mark;
             match self.trials.get_mut(&mark.key.ordinal) {
-                Some(graded) if judgement.is_part() => graded.kept = judgement.grades.len(),
+                Some(graded) if judgement.judged().is_part() => {
+                    graded.kept = judgement.grades.len();
+                }
                 _ => self.written.push(mark),
             }
         }

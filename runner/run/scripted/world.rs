@@ -187,7 +187,7 @@ impl World {
         };
         Written {
             entries,
-            judgements,
+            judgements: judgements.iter().map(JudgementEntry::judged).collect(),
             lines,
             error: fails.then(|| RecordError::RootIsFile {
                 path: PathBuf::from("results"),

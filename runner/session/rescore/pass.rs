@@ -32,7 +32,7 @@ pub(super) struct RescorePass {
 
 impl RescorePass {
     /// How many judgements are written at once.
-    const BATCH: usize = 2 * 1024;
+    const BATCH: usize = 1024;
     /// More threads than these would wait for the one that writes.
     const MOST_THREADS: usize = 8;
 

@@ -33,7 +33,7 @@ fn a_providers_own_judgement_comes_back() {
     assert_eq!(reply.score, Some(0.25));
     assert_eq!(reply.summary.as_deref(), Some("not good"));
     let check = &reply.checks[0];
-    assert_eq!((check.name.as_str(), check.score), ("style", Some(0.5)));
+    assert_eq!((&*check.name, check.score), ("style", Some(0.5)));
     assert_eq!(check.message.as_deref(), Some("too long"));
     assert_eq!(check.details, Some(json!({"lines": 3})));
     let metric = &reply.metrics[0];

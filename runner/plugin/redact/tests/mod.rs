@@ -395,7 +395,7 @@ fn the_longest_secret_is_looked_for() {
 fn everything_that_an_attempt_leaves_is_redacted() {
     let text = || format!("<{SECRET}>");
     let check = Check {
-        name: text(),
+        name: text().into(),
         verdict: CheckVerdict::Fail,
         score: None,
         message: Some(text()),

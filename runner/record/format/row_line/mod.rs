@@ -246,15 +246,8 @@ impl<'a> LineCheck<'a> {
 
     /// The shortest form of a check.
     pub(in crate::record) fn shortest(check: &'a model::Check) -> Self {
-        let has_only_held = check.verdict == CheckVerdict::Pass
-            && finite(check.score).is_none()
-            && check.message.is_none()
-            && check.expected.is_none()
-            && check.actual.is_none()
-            && check.diff.is_none()
-            && check.details.is_none();
-        match has_only_held {
-            true => Self::Held(check.name.as_str().into()),
+        match has_only_held(check) {
+            true => Self::Held((*check.name).into()),
             false => Self::Told(RowCheck::new(check)),
         }
     }
@@ -265,6 +258,17 @@ impl<'a> LineCheck<'a> {
             Self::Told(check) => check,
         }
     }
+}
+
+/// Tells whether there is no more to say of a check than that it held.
+pub(in crate::record) fn has_only_held(check: &model::Check) -> bool {
+    check.verdict == CheckVerdict::Pass
+        && finite(check.score).is_none()
+        && check.message.is_none()
+        && check.expected.is_none()
+        && check.actual.is_none()
+        && check.diff.is_none()
+        && check.details.is_none()
 }
 
 /// By hand, because whatever is untagged is held as a tree first.

@@ -32,7 +32,7 @@ fn check() -> impl Strategy<Value = Check> {
         (value(), value(), value()),
     )
         .prop_map(|(name, verdict, score, message, values)| Check {
-            name,
+            name: name.into(),
             verdict,
             score,
             message,
@@ -169,7 +169,7 @@ fn a_passed_row_has_few_bytes() {
         session: 1,
     };
     let mut bytes = |checks: &[&str]| {
-        let names = entry.attempt.checks.iter().map(|check| check.name.as_str());
+        let names = entry.attempt.checks.iter().map(|check| &*check.name);
         assert!(names.eq(checks.iter().copied()));
         let mut line = Vec::new();
         Row::new(&entry, place).encode(&mut line);

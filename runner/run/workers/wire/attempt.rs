@@ -108,7 +108,7 @@ fn encode_check(encoder: &mut Encoder, check: &Check) {
 
 fn decode_check(decoder: &mut Decoder<'_>) -> Read<Check> {
     Ok(Check {
-        name: decoder.string()?,
+        name: decoder.string()?.into(),
         verdict: placed(decoder, &VERDICTS)?,
         score: decoder.option(Decoder::f64)?,
         message: decoder.option(Decoder::string)?,
@@ -303,7 +303,7 @@ mod tests {
             outcome: Outcome::ALL[nth % Outcome::ALL.len()],
             score: Some(0.1),
             checks: vec![Check {
-                name: "equals".to_owned(),
+                name: "equals".into(),
                 verdict: VERDICTS[nth % VERDICTS.len()],
                 score: Some(-0.0),
                 message: Some("ü".to_owned()),
