@@ -13,8 +13,8 @@ import { clock, count, counted, done, duration, hint, Pace, plural, reason, sinc
 
 const STATUSES = ['running', 'completed', 'failed', 'incomplete', 'cancelled'];
 const SORTS = { newest: 'newest first', oldest: 'oldest first', longest: 'longest first', scenario: 'by scenario' };
-/** How many are drawn before what is out of sight. */
-const FIRST = 25;
+/** How many are drawn at once: those in sight at least, whose lines are no lower than so many pixels. */
+const atOnce = () => Math.max(Math.ceil(innerHeight / 50), 10);
 /** How long the page waits for its runs before it is shown without them, in milliseconds. */
 const SOON = 100;
 /** How many runs of a scenario its small chart has. */
@@ -101,7 +101,7 @@ export async function showRuns(address, { place, go, server }) {
   /** @param {Api.RunsPage} answer @param {Map<string, any[]>} [trends] @param {number} [from] the first line that is not there yet, where only those before it are */
   function draw(answer, trends = trendsOf(runs), from = 0) {
     // What is in sight comes first, and the rest bit by bit: one long piece of work would keep what is drawn from being seen.
-    const end = from || !rows.size ? from + FIRST : runs.length;
+    const end = from || !rows.size ? from + atOnce() : runs.length;
     const mine = turn;
     if (end < runs.length) afterPaint(() => { if (mine === turn) draw(answer, trends, end); });
     const lines = runs.slice(0, end).map((run, place) => {
