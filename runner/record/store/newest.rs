@@ -36,16 +36,15 @@ impl Store {
     pub(crate) fn newest_runs(&self, most: usize) -> Result<NewestRuns, RecordError> {
         if let Some(memory) = &self.memory {
             let kept = memory.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((mut runs, count)) = self.newest_known(most, &kept)? {
+            if let Some(mut newest) = self.newest_known(most, &kept)? {
                 drop(kept);
-                let (all, mut unreadable) = (runs.len(), Vec::new());
-                runs.retain_mut(|run| settle(run, &memory.count_rows, &mut unreadable));
-                if runs.len() == all {
-                    return Ok(NewestRuns {
-                        runs,
-                        count,
-                        unreadable,
-                    });
+                let NewestRuns {
+                    runs, unreadable, ..
+                } = &mut newest;
+                let known = runs.len();
+                runs.retain_mut(|run| settle(run, &memory.count_rows, unreadable));
+                if runs.len() == known {
+                    return Ok(newest);
                 }
             }
         }
@@ -63,7 +62,7 @@ impl Store {
         &self,
         most: usize,
         kept: &KeptRuns,
-    ) -> Result<Option<(Vec<Arc<RunEntry>>, usize)>, RecordError> {
+    ) -> Result<Option<NewestRuns>, RecordError> {
         let Some((began, latest)) = &kept.latest else {
             return Ok(None);
         };
@@ -92,7 +91,11 @@ impl Store {
             (stamp? == *at).then(|| Arc::clone(said))
         });
         let newest: Option<Vec<_>> = newest.collect();
-        Ok(newest.map(|newest| (newest, here)))
+        Ok(newest.map(|runs| NewestRuns {
+            runs,
+            count: here,
+            unreadable: Vec::new(),
+        }))
     }
 }
 
