@@ -97,6 +97,7 @@ pub use store::find::FindError;
 pub use store::group::HeldGroup;
 pub use store::list::{RunFilter, Runs};
 pub use store::memory::{RunMemory, SharedRuns};
+pub use store::newest::NewestRuns;
 pub use store::queue::{KnownRequest, LockedQueue, QueueState, TakenRequest};
 pub use store::root::Store;
 pub use store::shares::{RunShares, SharesTurn};

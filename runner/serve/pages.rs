@@ -93,7 +93,8 @@ struct Shell {
 static SHELLS: LazyLock<[Shell; 2]> = LazyLock::new(|| {
     let text = String::from_utf8_lossy(SHELL.bytes);
     let text = text.replace("\"/web/", &format!("\"/web/{}/", *VERSION));
-    [&["/server", "/runs?limit=100"][..], &["/server"]].map(|asked| {
+    // What takes longest goes first, on the connection that is there already.
+    [&["/runs?limit=100", "/server"][..], &["/server"]].map(|asked| {
         let asked = asked.iter().map(|path| {
             format!("<link rel=\"preload\" as=\"fetch\" crossorigin href=\"/api/v1{path}\">\n")
         });

@@ -113,6 +113,8 @@ async function news(browser, server) {
 await start();
 const runs = await serve("127.0.0.1:0", "--results", "results-many");
 const many = await known(runs);
+// What every page takes: a process for the tab, and an answer.
+await first("a page with nothing in it", many, `${runs.origin}/api/v1/server`, "body");
 await first("the list of all runs", many, `${runs.origin}/runs`, "table.runs tbody tr th");
 await many.close();
 await runs.kill();

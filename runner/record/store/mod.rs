@@ -9,6 +9,7 @@ pub(super) mod group;
 pub(super) mod list;
 pub(super) mod live;
 pub(super) mod memory;
+pub(super) mod newest;
 pub(super) mod projection;
 pub(super) mod queue;
 pub(super) mod root;

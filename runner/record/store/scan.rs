@@ -82,16 +82,9 @@ impl Store {
 
     /// Every directory with a manifest, and the manifest's stamp.
     pub(in crate::record) fn stamps(&self) -> Result<Stamps, RecordError> {
-        let failed = || RecordError::io("read the results root");
-        let entries = match fs_err::read_dir(self.root.path()) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stamps::default()),
-            Err(error) => return Err(failed()(error)),
+        let Some((root, names)) = self.entry_names()? else {
+            return Ok(Stamps::default());
         };
-        let root = fs_err::File::open(self.root.path()).map_err(failed())?;
-        let names = entries.map(|entry| Ok(entry?.file_name()));
-        let names: Result<Vec<_>, io::Error> = names.collect();
-        let names = names.map_err(failed())?;
         let mut stamps = Stamps::default();
         for (name, stamp) in names.iter().zip(stamps_of(root.file(), &names)) {
             let path = || self.root.path().join(name);
@@ -108,6 +101,20 @@ impl Store {
             }
         }
         Ok(stamps)
+    }
+
+    /// The results root, and the names of all that is in it; `None` where there is no results root.
+    pub(super) fn entry_names(&self) -> Result<Option<(fs_err::File, Vec<OsString>)>, RecordError> {
+        let failed = || RecordError::io("read the results root");
+        let entries = match fs_err::read_dir(self.root.path()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed()(error)),
+        };
+        let root = fs_err::File::open(self.root.path()).map_err(failed())?;
+        let names = entries.map(|entry| Ok(entry?.file_name()));
+        let names: Result<Vec<_>, io::Error> = names.collect();
+        Ok(Some((root, names.map_err(failed())?)))
     }
 }
 

@@ -175,7 +175,7 @@ impl Store {
 }
 
 /// Makes of what the manifest of a run says what is true of it; tells whether it can still be shown.
-fn settle(
+pub(super) fn settle(
     run: &mut Arc<RunEntry>,
     count_rows: &CountRows,
     unreadable: &mut Vec<(PathBuf, String)>,

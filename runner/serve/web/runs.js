@@ -8,13 +8,15 @@ import { keysOf, PAGE } from './first.js';
 import { problem } from './problem.js';
 import { retention } from './retention.js';
 import { visibleLine } from './text.js';
-import { atMostEvery, button, el, link, put, say, wide } from './ui.js';
+import { afterPaint, atMostEvery, button, el, link, put, say, wide } from './ui.js';
 import { clock, count, counted, done, duration, hint, Pace, plural, reason, since, stackedBar, status, verdict } from './words.js';
 
 const STATUSES = ['running', 'completed', 'failed', 'incomplete', 'cancelled'];
 const SORTS = { newest: 'newest first', oldest: 'oldest first', longest: 'longest first', scenario: 'by scenario' };
-/** How many are drawn before what is out of sight. */
-const FIRST = 25;
+/** How many are drawn at once: those in sight at least, whose lines are no lower than so many pixels. */
+const atOnce = () => Math.max(Math.ceil(innerHeight / 50), 10);
+/** How long the page waits for its runs before it is shown without them, in milliseconds. */
+const SOON = 100;
 /** How many runs of a scenario its small chart has. */
 const TREND = 12;
 
@@ -96,16 +98,15 @@ export async function showRuns(address, { place, go, server }) {
     put(queued, link('/queue', [waiting ? `${plural(waiting, 'run')} in the queue` : '', refused ? `${plural(refused, 'request')} that could not be started` : ''].filter(Boolean).join(', ')));
   });
 
-  /** @param {Api.RunsPage} answer */
-  function draw(answer) {
-    const trends = trendsOf(runs);
-    // What is in sight comes first.
-    const isFirst = !rows.size && runs.length > FIRST;
+  /** @param {Api.RunsPage} answer @param {Map<string, any[]>} [trends] @param {number} [from] the first line that is not there yet, where only those before it are */
+  function draw(answer, trends = trendsOf(runs), from = 0) {
+    // What is in sight comes first, and the rest bit by bit: one long piece of work would keep what is drawn from being seen.
+    const end = from || !rows.size ? from + atOnce() : runs.length;
     const mine = turn;
-    // Once those are painted.
-    if (isFirst) requestAnimationFrame(() => setTimeout(() => { if (mine === turn) draw(answer); }));
-    const lines = (isFirst ? runs.slice(0, FIRST) : runs).map((run) => {
+    if (end < runs.length) afterPaint(() => { if (mine === turn) draw(answer, trends, end); });
+    const lines = runs.slice(0, end).map((run, place) => {
       let row = rows.get(run.run);
+      if (row && place < from) return row.line;
       if (!row) {
         row = new RunRow(run, tools(run.run), tick);
         rows.set(run.run, row);
@@ -161,13 +162,16 @@ export async function showRuns(address, { place, go, server }) {
   };
   const at = () => runs.findIndex((run) => rows.get(run.run)?.line.contains(document.activeElement));
 
+  more.hidden = true;
+  dress();
+  const loading = load();
+  // What comes soon is laid out and painted together with what is around it.
+  await Promise.race([loading, new Promise((go) => setTimeout(go, SOON))]);
   put(place,
     el('div', { class: 'title' }, el('h1', null, 'Runs'), server.is_read_only || !server.scenarios.length ? null : el('a', { href: '/start', class: 'button primary' }, 'Start a run')),
     filters,
     lost, told, queued, wide(list), more, summary, gone, bar);
-  more.hidden = true;
-  dress();
-  await load();
+  await loading;
   const soon = setTimeout(seeQueue, 800);
   const again = atMostEvery(500, () => load());
   return {
@@ -208,7 +212,7 @@ export const compareAddress = (base, next) => `/compare${query({ base, new: next
 function trendsOf(runs) {
   /** @type {Map<string, any[]>} */
   const scenarios = new Map();
-  for (const run of [...runs].sort((a, b) => a.created_at.localeCompare(b.created_at))) {
+  for (const run of [...runs].sort((a, b) => Date.parse(a.created_at) - Date.parse(b.created_at))) {
     const all = scenarios.get(run.scenario) ?? [];
     all.push(run);
     scenarios.set(run.scenario, all);

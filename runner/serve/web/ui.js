@@ -60,6 +60,9 @@ export function say(place, text) {
   if (place.textContent !== shown) place.textContent = shown;
 }
 
+/** Does something once all that is there now is painted: the frame after that begins when it is. @param {() => void} work */
+export const afterPaint = (work) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(work)));
+
 /** @param {string} selector @param {ParentNode} [within] @returns {any} */
 export const find = (selector, within = document) => within.querySelector(selector);
 
