@@ -197,12 +197,12 @@ mod tests {
         let shard = Shard::new(2, 3).unwrap();
         let (_, part) = divided(&scenario(&[150_000]), shard);
         let mut reader = part.reader();
-        for provider in 0..2 {
-            let id = |repeat| format!("t0@{}#{repeat}", PROVIDERS[provider]);
+        for (index, provider) in (0..).zip(PROVIDERS) {
+            let id = |repeat| format!("t0@{provider}#{repeat}");
             let own: Vec<u32> = (1..=150_000)
                 .filter(|repeat| shard.has(&id(*repeat)))
                 .collect();
-            let test = reader.test(provider as u64).unwrap();
+            let test = reader.test(index).unwrap();
             assert!(test.repeats.iter().eq(own), "{provider}");
         }
     }
