@@ -1,14 +1,9 @@
 //! [`ShardLines`]: what a shard has of the tests of a suite.
 
-use std::{convert::Infallible, ops::RangeInclusive};
-
 use serde_json::value::to_raw_value;
 
 use super::{Scenario, division::TrialText, test_line::TestLine};
-use crate::model::{Shard, cores, work_in_lanes};
-
-/// How many repeats of a test a thread looks at once.
-const PIECE_REPEATS: u32 = 1 << 16;
+use crate::model::Shard;
 
 /// Makes of the line of a test those that a shard has of it. A clone of it is for another thread.
 #[derive(Clone)]
@@ -50,7 +45,12 @@ impl<'s> ShardLines<'s> {
         let mut taken: Vec<(Vec<u32>, Vec<u32>)> = Vec::new();
         for provider in providers {
             self.trial.begin(test, self.names[*provider as usize]);
-            let repeats = self.own_repeats(repeat);
+            let mut repeats = Vec::new();
+            for repeat in 1..=repeat {
+                if self.shard.has(self.trial.of(repeat)) {
+                    repeats.push(repeat);
+                }
+            }
             match taken.last_mut() {
                 _ if repeats.is_empty() => {}
                 Some((providers, same)) if *same == repeats => providers.push(*provider),
@@ -84,41 +84,6 @@ impl<'s> ShardLines<'s> {
             own.end_line(own.bytes.len() - begin, providers.len() * repeats.len());
         }
         taken.len()
-    }
-
-    /// Which of the repeats of a trial that was begun belong to the shard: where there are many, found on every core.
-    fn own_repeats(&mut self, repeat: u32) -> Vec<u32> {
-        if repeat > PIECE_REPEATS {
-            let pieces = (0..repeat.div_ceil(PIECE_REPEATS)).map(|piece| {
-                let begin = piece * PIECE_REPEATS;
-                begin + 1..=begin.saturating_add(PIECE_REPEATS).min(repeat)
-            });
-            let worker = || {
-                let mut own = self.clone();
-                move |piece| own.own_of(piece)
-            };
-            let workers: Vec<_> = (0..cores()).map(|_| worker()).collect();
-            let mut all = Vec::new();
-            let found = work_in_lanes(pieces, workers, |own: Vec<u32>| {
-                all.extend(own);
-                Ok::<_, Infallible>(true)
-            });
-            if found.is_ok() {
-                return all;
-            }
-            // No thread could be started.
-        }
-        self.own_of(1..=repeat)
-    }
-
-    fn own_of(&mut self, repeats: RangeInclusive<u32>) -> Vec<u32> {
-        let mut own = Vec::new();
-        for repeat in repeats {
-            if self.shard.has(self.trial.of(repeat)) {
-                own.push(repeat);
-            }
-        }
-        own
     }
 }
 
@@ -190,21 +155,6 @@ mod tests {
             format!("{}@{}#{repeat}", test.id, PROVIDERS[provider])
         });
         trials.collect()
-    }
-
-    #[test]
-    fn of_many_repeats_a_shard_has_those_that_are_its_own() {
-        let shard = Shard::new(2, 3).unwrap();
-        let (_, part) = divided(&scenario(&[150_000]), shard);
-        let mut reader = part.reader();
-        for (index, provider) in (0..).zip(PROVIDERS) {
-            let id = |repeat| format!("t0@{provider}#{repeat}");
-            let own: Vec<u32> = (1..=150_000)
-                .filter(|repeat| shard.has(&id(*repeat)))
-                .collect();
-            let test = reader.test(index).unwrap();
-            assert!(test.repeats.iter().eq(own), "{provider}");
-        }
     }
 
     proptest! {
