@@ -34,7 +34,7 @@ impl Suite {
     }
 
     /// All blocks of its tests, some at a time.
-    pub(super) fn pieces(&self) -> impl Iterator<Item = Range<usize>> {
+    fn pieces(&self) -> impl Iterator<Item = Range<usize>> {
         let blocks = &self.inner.index.blocks;
         let mut begin = 0;
         iter::from_fn(move || {
@@ -52,7 +52,7 @@ impl Suite {
     }
 
     /// The lines of some blocks; those before the first test are with the first block.
-    pub(super) fn lines_in(&self, blocks: Range<usize>) -> io::Result<Vec<u8>> {
+    fn lines_in(&self, blocks: Range<usize>) -> io::Result<Vec<u8>> {
         let index = &self.inner.index;
         let begin = match blocks.start {
             0 => 0,
@@ -96,7 +96,7 @@ impl Suite {
 }
 
 /// The ids of the trials of a test on a provider, one after the other.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct TrialText {
     text: String,
     /// How much of it is before the repeat.

@@ -81,7 +81,7 @@ pub use graders::Grader;
 pub use grant_names::{check_mount, variable_error};
 pub use grants::check_variable;
 pub use labels::{TestLabel, TestLabels};
-pub use normalise::normalise;
+pub use normalise::{normalise, normalise_with_part};
 pub use notify::check_url as check_webhook;
 pub use notify::{Notify, NotifyCommand, RunEnding, Webhook, WebhookUrl};
 pub use outline::SuiteOutline;

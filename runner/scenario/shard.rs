@@ -1,151 +1,110 @@
-//! The part of a [`Suite`] that a shard has.
-
-use std::{
-    io::{self, BufWriter, Write as _},
-    sync::Arc,
-};
+//! [`ShardLines`]: what a shard has of the tests of a suite.
 
 use serde_json::value::to_raw_value;
-use sha2::{Digest as _, Sha256};
 
-use super::{
-    Suite,
-    definition::read_definition,
-    division::TrialText,
-    expect::Schema,
-    skimmed_test::SkimmedTest,
-    suite::{DEFINITION, SuiteParts},
-    test_line::{TestLine, read_repeats},
-};
-use crate::model::{Digest, Shard, cores, lines_of, work_in_lanes};
+use super::{Scenario, division::TrialText, test_line::TestLine};
+use crate::model::Shard;
 
-impl Suite {
-    /// The trials of this suite that belong to `shard`, in the same order, as a suite of their own; `providers` are the names
-    /// of the scenario's providers. It hands over the same attachments, and may be empty.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the tests cannot be read, or the part cannot be written into a temporary file.
-    pub fn part(&self, shard: Shard, providers: &[&str]) -> io::Result<Self> {
-        let mut parts = SuiteParts::new(self.named().next().is_some());
-        for (what, path) in self.named() {
-            parts.name(what, path);
-        }
-        let mut file = BufWriter::with_capacity(1 << 16, tempfile::tempfile()?);
-        let mut hasher = Sha256::new();
-        let workers =
-            (0..cores()).map(|_| |blocks| SuitePart::of(&self.lines_in(blocks)?, shard, providers));
-        work_in_lanes(self.pieces(), workers, |part: io::Result<SuitePart>| {
-            let part = part?;
-            hasher.update(&part.bytes);
-            file.write_all(&part.bytes)?;
-            let mut rest = &part.bytes[..];
-            for (length, line) in part.lines {
-                let (text, after) = rest.split_at(length);
-                rest = after;
-                match line {
-                    PartLine::Schema(digest, schema) => parts.define(digest, schema, text),
-                    PartLine::Test { trials } => parts.add(trials, text),
-                }
-            }
-            Ok::<_, io::Error>(true)
-        })??;
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        let attachments = self.attachments();
-        let attachments = attachments.map(|(digest, path)| (digest, path.to_owned()));
-        let digest = Digest::finish(hasher);
-        Ok(parts.finish(file, digest, true, attachments.collect()))
-    }
+/// Makes of the line of a test those that a shard has of it. A clone of it is for another thread.
+#[derive(Clone)]
+pub(super) struct ShardLines<'s> {
+    shard: Shard,
+    /// The names of the scenario's providers.
+    names: Vec<&'s str>,
+    trial: TrialText,
 }
 
-/// What a shard has of some lines of a suite.
+/// Lines that a shard has, one after the other.
 #[derive(Default)]
-struct SuitePart {
+pub(super) struct OwnLines {
     bytes: Vec<u8>,
-    /// How many bytes each of its lines has, and what it is.
-    lines: Vec<(usize, PartLine)>,
+    /// How many bytes each has, and how many trials it makes.
+    lines: Vec<(usize, u64)>,
 }
 
-enum PartLine {
-    Schema(Digest, Arc<Schema>),
-    Test { trials: u64 },
-}
-
-impl SuitePart {
-    fn of(lines: &[u8], shard: Shard, providers: &[&str]) -> io::Result<Self> {
-        let mut part = Self::default();
-        let mut trial = TrialText::default();
-        for line in lines_of(lines) {
-            match line.starts_with(DEFINITION.as_bytes()) {
-                true => {
-                    let (digest, schema) = read_definition(line)?;
-                    part.bytes.extend(line);
-                    part.lines
-                        .push((line.len(), PartLine::Schema(digest, schema)));
-                }
-                false => part.take(line, shard, providers, &mut trial)?,
-            }
+impl<'s> ShardLines<'s> {
+    pub(super) fn new(shard: Shard, scenario: &'s Scenario) -> Self {
+        let providers = scenario.providers().iter();
+        Self {
+            shard,
+            names: providers.map(|provider| provider.id.as_str()).collect(),
+            trial: TrialText::default(),
         }
-        Ok(part)
     }
 
     /// Takes of a test the trials that belong to the shard: a line for neighbouring providers with the same repeats, so that
-    /// the trials keep their order.
-    fn take(
+    /// the trials keep their order. Says how many lines these are.
+    pub(super) fn take(
         &mut self,
+        test: &str,
+        providers: &[u32],
+        repeat: u32,
         line: &[u8],
-        shard: Shard,
-        names: &[&str],
-        trial: &mut TrialText,
-    ) -> io::Result<()> {
-        let test = SkimmedTest::read(line)?;
-        let providers: Vec<u32> = serde_json::from_str(test.providers)?;
-        let repeats = read_repeats(test.repeat, test.repeats)?;
-        let all = providers.len();
+        own: &mut OwnLines,
+    ) -> usize {
         let mut taken: Vec<(Vec<u32>, Vec<u32>)> = Vec::new();
         for provider in providers {
-            let name = names.get(provider as usize).copied().unwrap_or_default();
-            trial.begin(test.id, name);
-            let own = repeats.iter().filter(|repeat| shard.has(trial.of(*repeat)));
-            let own: Vec<u32> = own.collect();
+            self.trial.begin(test, self.names[*provider as usize]);
+            let mut repeats = Vec::new();
+            for repeat in 1..=repeat {
+                if self.shard.has(self.trial.of(repeat)) {
+                    repeats.push(repeat);
+                }
+            }
             match taken.last_mut() {
-                _ if own.is_empty() => {}
-                Some((providers, repeats)) if *repeats == own => providers.push(provider),
-                _ => taken.push((vec![provider], own)),
+                _ if repeats.is_empty() => {}
+                Some((providers, same)) if *same == repeats => providers.push(*provider),
+                _ => taken.push((vec![*provider], repeats)),
             }
         }
-        if let [(providers, own)] = &taken[..]
-            && providers.len() == all
-            && own.len() as u64 == repeats.count()
+        if let [(all, repeats)] = &taken[..]
+            && all.len() == providers.len()
+            && repeats.len() == repeat as usize
         {
             // As most tests of a scenario with one provider.
-            let trials = all as u64 * repeats.count();
-            self.bytes.extend(line);
-            self.lines.push((line.len(), PartLine::Test { trials }));
-            return Ok(());
+            own.bytes.extend(line);
+            own.end_line(line.len(), all.len() * repeats.len());
+            return 1;
         }
         if taken.is_empty() {
-            return Ok(());
+            return 0;
         }
-        let test = TestLine::read(line)?;
-        for (providers, own) in taken {
-            let own_count = own.len() as u64;
-            let some = (own_count < repeats.count())
-                .then(|| to_raw_value(&own))
-                .transpose()?;
-            let begin = self.bytes.len();
+        let test = TestLine::read(line).expect("a line that was just made can be read");
+        for (providers, repeats) in &taken {
+            let raw = |numbers| to_raw_value(numbers).expect("numbers are JSON");
+            let some = (repeats.len() < repeat as usize).then(|| raw(repeats));
+            let begin = own.bytes.len();
             let test = TestLine {
-                providers: &to_raw_value(&providers)?,
+                providers: &raw(providers),
                 repeats: some.as_deref(),
                 ..test
             };
-            serde_json::to_writer(&mut self.bytes, &test)?;
-            self.bytes.push(b'\n');
-            let trials = providers.len() as u64 * own_count;
-            self.lines
-                .push((self.bytes.len() - begin, PartLine::Test { trials }));
+            serde_json::to_writer(&mut own.bytes, &test).expect("it has only texts as keys");
+            own.bytes.push(b'\n');
+            own.end_line(own.bytes.len() - begin, providers.len() * repeats.len());
         }
-        Ok(())
+        taken.len()
+    }
+}
+
+impl OwnLines {
+    fn end_line(&mut self, bytes: usize, trials: usize) {
+        self.lines.push((bytes, trials as u64));
+    }
+
+    /// How many trials each of them makes, and the line.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let mut rest = &self.bytes[..];
+        self.lines.iter().map(move |(bytes, trials)| {
+            let (line, after) = rest.split_at(*bytes);
+            rest = after;
+            (*trials, line)
+        })
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.lines.clear();
     }
 }
 
@@ -156,12 +115,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::Shard;
-    use crate::scenario::{Selection, Suite, load, normalise};
+    use crate::scenario::{Scenario, Selection, Suite, load, normalise, normalise_with_part};
 
     const PROVIDERS: [&str; 2] = ["a", "b"];
 
-    /// A suite of tests with these repeats.
-    fn suite(repeats: &[u32]) -> Suite {
+    /// A scenario of tests with these repeats.
+    fn scenario(repeats: &[u32]) -> Scenario {
         let mut text = String::from("name = \"parts\"\ntimeout_minutes = 1\n");
         for name in PROVIDERS {
             text += &format!("[providers.{name}]\nplugin = \"bundled:echo\"\n");
@@ -172,8 +131,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("parts.toml");
         fs_err::write(&path, text).unwrap();
-        let scenario = load(&path).unwrap();
-        normalise(&scenario, &Selection::default()).unwrap()
+        load(&path).unwrap()
+    }
+
+    /// All tests, and those of a shard.
+    fn divided(scenario: &Scenario, shard: Shard) -> (Suite, Suite) {
+        normalise_with_part(scenario, &Selection::default(), shard).unwrap()
+    }
+
+    /// Shards of one run are begun by many processes, and merged by whichever version.
+    #[test]
+    fn a_shard_has_the_bytes_that_shards_were_stored_with() {
+        let scenario = scenario(&[1, 2, 3, 1, 2, 3, 1, 2, 3, 1]);
+        let (whole, part) = divided(&scenario, Shard::new(2, 3).unwrap());
+        insta::assert_snapshot!(whole.digest(), @"19b6c62963f849ceea3a49b66006eb6dc2f1771884b2fa5d9f6494750081c379");
+        insta::assert_snapshot!(part.digest(), @"07877d3a59250cccad79986435737655e639cb449f9b816b9d70271b020e16a2");
     }
 
     fn trials(suite: &Suite) -> Vec<String> {
@@ -191,7 +163,8 @@ mod tests {
             repeats in prop::collection::vec(1..6_u32, 1..40),
             count in 1..9_u32,
         ) {
-            let whole = suite(&repeats);
+            let scenario = scenario(&repeats);
+            let whole = normalise(&scenario, &Selection::default()).unwrap();
             let all = trials(&whole);
             let mut shards = Vec::new();
             let number = NonZeroU32::new(count).unwrap();
@@ -201,7 +174,8 @@ mod tests {
             prop_assert!(whole.each_shard(number, &PROVIDERS[..1], |_| ()).is_err());
             for index in 1..=count {
                 let shard = Shard::new(index, count).unwrap();
-                let part = whole.part(shard, &PROVIDERS).unwrap();
+                let (same, part) = divided(&scenario, shard);
+                prop_assert_eq!(same.digest(), whole.digest());
                 let own: Vec<_> = all.iter().filter(|trial| shard.has(trial)).cloned().collect();
                 prop_assert_eq!(&trials(&part), &own);
                 // As it is read back when its run goes on.

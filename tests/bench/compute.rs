@@ -2,7 +2,7 @@
 
 use std::{
     hint::black_box,
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -37,7 +37,6 @@ impl Compute {
         );
         let module = wat::parse_str(text).expect("the guest is valid");
         fs_err::write(lists.path("compute.wasm"), module).expect("the guest can be written");
-        let scenario = lists.path("compute.toml");
         let text = format!(
             r#"
             name = "compute"
@@ -49,11 +48,37 @@ impl Compute {
             expect = {{ equals = "" }}
             "#
         );
-        fs_err::write(&scenario, text).expect("a scenario can be written");
-        Self {
-            scenario,
+        let compute = Self {
+            scenario: lists.path("compute.toml"),
             results: lists.path("computed"),
-        }
+        };
+        fs_err::write(&compute.scenario, text).expect("a scenario can be written");
+        compute
+    }
+
+    /// The same, each of a test of its own in a list.
+    pub(crate) fn of_tests(lists: &Lists, each: u64, tests: u64) -> Self {
+        let compute = Self::new(lists, each, 1);
+        let line = |number| {
+            let input = lists::input(number);
+            format!(
+                "{{\"id\":\"compute-{number:07}\",\"input\":{input},\"expect\":{{\"equals\":\"\"}}}}\n"
+            )
+        };
+        let list: String = (0..tests).map(line).collect();
+        fs_err::write(lists.path("compute.jsonl"), list).expect("a list can be written");
+        let text = r#"
+            name = "compute"
+            providers.compute.plugin = "compute.wasm"
+            test_lists = [{ files = ["compute.jsonl"] }]
+            "#;
+        fs_err::write(&compute.scenario, text).expect("a scenario can be written");
+        compute
+    }
+
+    /// The scenario.
+    pub(crate) fn scenario(&self) -> &Path {
+        &self.scenario
     }
 
     /// How long `runner exec` takes with this many jobs.

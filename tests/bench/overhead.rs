@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod bare;
+#[expect(dead_code, reason = "some of it only `lifecycle` needs")]
 mod compute;
 mod languages;
 mod lists;

@@ -123,7 +123,7 @@ impl ContentStore {
     fn put(&self, blob: &Blob, now: SystemTime) -> Result<Option<String>, RecordError> {
         let entry = layout::content_entry(&self.path, blob.digest);
         let failed = || RecordError::io("look at an entry of the content store");
-        match InPlace::of(&entry, blob.digest, blob.size()?).map_err(failed())? {
+        match InPlace::of(&entry, blob, blob.size()?).map_err(failed())? {
             InPlace::Nothing => write(blob, &entry).map(|()| None),
             InPlace::Damaged(problem) => {
                 write(blob, &entry)?;
@@ -263,7 +263,7 @@ enum InPlace {
 
 impl InPlace {
     /// Reads the whole file: a run that begins over damage passes, and then nobody can resume it.
-    fn of(entry: &Path, digest: Digest, size: u64) -> io::Result<Self> {
+    fn of(entry: &Path, blob: &Blob, size: u64) -> io::Result<Self> {
         let found = match fs_err::symlink_metadata(entry) {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Nothing),
@@ -277,12 +277,35 @@ impl InPlace {
             let problem = format!("it has {} bytes and should have {size}", found.len());
             return Ok(Self::Damaged(problem));
         }
+        // To compare it takes a third of the time, and each shard of a run finds the tests of all there.
+        if let BlobSource::Open(file) = &blob.source
+            && let Ok(found) = regular::open(entry)
+            && have_the_same_bytes(found, Whole { file, at: 0 }).unwrap_or(false)
+        {
+            return Ok(Self::Whole);
+        }
         Ok(match regular::open(entry).and_then(Digest::of_reader) {
-            Ok(found) if found == digest => Self::Whole,
+            Ok(found) if found == blob.digest => Self::Whole,
             Ok(found) => Self::Damaged(format!("its digest is {found}")),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Self::Whole,
             Err(error) => Self::Damaged(error.to_string()),
         })
+    }
+}
+
+fn have_the_same_bytes(mut one: impl Read, mut other: impl Read) -> io::Result<bool> {
+    let (mut first, mut second) = (vec![0; CHUNK], vec![0; CHUNK]);
+    loop {
+        let length = one.read(&mut first)?;
+        if length == 0 {
+            return Ok(other.read(&mut second[..1])? == 0);
+        }
+        match other.read_exact(&mut second[..length]) {
+            Ok(()) if first[..length] == second[..length] => {}
+            Ok(()) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -298,7 +321,10 @@ fn touch(entry: &Path, now: SystemTime) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::{
+        sync::Arc,
+        time::{Duration, SystemTime},
+    };
 
     use super::{Blob, BlobSource, ContentStore};
     use crate::{
@@ -357,10 +383,19 @@ mod tests {
     #[test]
     fn what_is_not_what_its_name_says_is_replaced_whatever_it_is() {
         let directory = tempfile::tempdir().unwrap();
+        let whole = directory.path().join("whole");
+        fs_err::write(&whole, "abc").unwrap();
+        let whole = fs_err::File::open(&whole).unwrap().into_parts().0;
+        is_replaced(BlobSource::Bytes(b"abc".as_slice().into()));
+        is_replaced(BlobSource::Open(Arc::new(whole)));
+    }
+
+    fn is_replaced(source: BlobSource) {
+        let directory = tempfile::tempdir().unwrap();
         let mut content = ContentStore::open(directory.path().join("store")).unwrap();
         let blob = Blob {
             digest: Digest::of(b"abc"),
-            source: BlobSource::Bytes(b"abc".as_slice().into()),
+            source,
         };
         let entry = layout::content_entry(&directory.path().join("store"), blob.digest);
         let elsewhere = directory.path().join("elsewhere");

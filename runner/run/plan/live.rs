@@ -13,7 +13,7 @@ use super::{
     planned::{Plan, PlanParts, PlannedGrader, PlannedProvider},
 };
 use crate::{
-    model::{Limits, Shard},
+    model::Limits,
     plugin::{Kind, PluginFile},
     run::grants,
     scenario::{self, Provider, RunOptions, Scenario, Selection, Suite},
@@ -29,15 +29,21 @@ impl Plan {
         overrides: RunOptions,
     ) -> Result<Self, PlanError> {
         let ceiling = Ceiling::of(&overrides)?;
-        let suite = scenario::normalise(&scenario, &selection)?;
+        let (suite, part) = match selection.shard {
+            Some(shard) => {
+                let (whole, part) = scenario::normalise_with_part(&scenario, &selection, shard)?;
+                (whole, Some(part))
+            }
+            None => (scenario::normalise(&scenario, &selection)?, None),
+        };
         if suite.trial_count() == 0 {
             return Err(nothing_selected(path, &selection));
         }
         let used = used_plugins(&suite, &scenario)?;
         let (providers, graders) = plan_plugins(&scenario, plugins, &used, &ceiling)?;
         // Every shard has the plugins of all, so that they are all of one plan.
-        let (suite, whole) = match selection.shard {
-            Some(shard) => (part(&suite, shard, &scenario)?, Some(suite)),
+        let (suite, whole) = match part {
+            Some(part) => (part, Some(suite)),
             None => (suite, None),
         };
         let parts = PlanParts {
@@ -78,13 +84,6 @@ impl Plan {
         };
         Self::of_parts(parts, &ceiling)
     }
-}
-
-/// The trials of a suite that belong to a shard.
-fn part(suite: &Suite, shard: Shard, scenario: &Scenario) -> io::Result<Suite> {
-    let providers = scenario.providers().iter();
-    let names: Vec<_> = providers.map(|provider| provider.id.as_str()).collect();
-    suite.part(shard, &names)
 }
 
 /// What is planned of providers, and of graders.

@@ -13,6 +13,7 @@ use crate::{
     scenario::{
         error::RecordPlace,
         records,
+        shard::{OwnLines, ShardLines},
         source::{FromList, RecordSource},
     },
 };
@@ -20,7 +21,7 @@ use crate::{
 /// From how many bytes on a list is large: with fewer it takes longer to start threads.
 const LARGE_BYTES: u64 = 1 << 20;
 /// About how many bytes of a list are handed to a thread at once; of a longer line all of it.
-const PIECE_BYTES: u64 = 64 * 1024;
+const PIECE_BYTES: u64 = 128 * 1024;
 /// More threads than this would wait for the one that puts lines together.
 const MOST_LANES: usize = 8;
 
@@ -45,6 +46,8 @@ struct PreparedPiece {
     text: Vec<u8>,
     /// The lines of its tests, one after the other.
     lines: Vec<u8>,
+    /// What a shard has of these, if one is wanted.
+    own: OwnLines,
     records: Vec<(PieceRecord, PreparedRecord)>,
 }
 
@@ -52,8 +55,13 @@ struct PreparedPiece {
 enum PreparedRecord {
     /// It is not selected; with the hash of its id.
     NotRun(u64),
-    /// Its line has so many bytes, and it makes so many trials.
-    Line { id: u64, bytes: usize, trials: u64 },
+    /// Its line has so many bytes, and it makes so many trials. A shard has so many lines of it.
+    Line {
+        id: u64,
+        bytes: usize,
+        trials: u64,
+        own: usize,
+    },
     /// It names files, or something is wrong with it: whoever knows of all tests looks at it.
     NotPlain,
 }
@@ -72,11 +80,16 @@ impl Normaliser<'_> {
         }
         let mut failed = None;
         let pieces = pieces(file, &mut failed);
-        let plain = PlainRecords::of(resolver, from);
-        let workers = vec![(resolver.clone(), plain); cores().min(MOST_LANES)];
-        let workers = workers.into_iter().map(|(mut resolver, mut plain)| {
-            move |piece: Piece| piece.prepare(&mut resolver, plain.as_mut(), from)
-        });
+        let preparer = Preparer {
+            plain: PlainRecords::of(resolver, from),
+            resolver: resolver.clone(),
+            divider: self.part.as_ref().map(|part| part.divider.clone()),
+            from,
+        };
+        let workers = vec![preparer; cores().min(MOST_LANES)];
+        let workers = workers
+            .into_iter()
+            .map(|mut preparer| move |piece: Piece| preparer.prepare(piece));
         work_in_lanes(pieces, workers, |piece| {
             self.take_piece(resolver, from, &piece);
             Ok::<_, io::Error>(true)
@@ -94,15 +107,23 @@ impl Normaliser<'_> {
         piece: &PreparedPiece,
     ) {
         let mut rest = &piece.lines[..];
+        let mut owned = piece.own.lines();
         for (record, prepared) in &piece.records {
             match prepared {
                 PreparedRecord::NotRun(id) => self.ids.push(*id),
-                PreparedRecord::Line { id, bytes, trials } => {
+                PreparedRecord::Line {
+                    id,
+                    bytes,
+                    trials,
+                    own,
+                } => {
                     let (line, after) = rest.split_at(*bytes);
                     rest = after;
                     self.ids.push(*id);
-                    self.write_line(line);
-                    self.parts.add(*trials, line);
+                    self.whole.add(*trials, line);
+                    for (trials, line) in owned.by_ref().take(*own) {
+                        self.add_to_part(trials, line);
+                    }
                 }
                 PreparedRecord::NotPlain => {
                     let text = &piece.text[record.text.clone()];
@@ -112,6 +133,16 @@ impl Normaliser<'_> {
             }
         }
     }
+}
+
+/// Makes lines of records. A clone of it is for another thread.
+#[derive(Clone)]
+struct Preparer<'a, 's> {
+    resolver: TestResolver<'s>,
+    plain: Option<PlainRecords>,
+    /// Says what a shard has of them, if one is wanted.
+    divider: Option<ShardLines<'s>>,
+    from: &'a FromList<'a>,
 }
 
 impl PieceRecord {
@@ -128,31 +159,6 @@ impl PieceRecord {
 }
 
 impl Piece {
-    fn prepare(
-        self,
-        resolver: &mut TestResolver<'_>,
-        mut plain: Option<&mut PlainRecords>,
-        from: &FromList<'_>,
-    ) -> PreparedPiece {
-        let mut lines = Vec::with_capacity(self.text.len() * 2);
-        let records = self.records().map(|record| {
-            let text = &self.text[record.text.clone()];
-            if let Some(plain) = &mut plain
-                && let Some(prepared) = prepare_plain(text, plain, &mut lines)
-            {
-                return (record, prepared);
-            }
-            let prepared = prepare(text, &record.source(from), resolver, &mut lines);
-            (record, prepared.unwrap_or(PreparedRecord::NotPlain))
-        });
-        let records = records.collect();
-        PreparedPiece {
-            text: self.text,
-            lines,
-            records,
-        }
-    }
-
     fn records(&self) -> impl Iterator<Item = PieceRecord> {
         let (mut line, mut number) = (self.line, self.record);
         places(&self.text).filter_map(move |text| {
@@ -168,44 +174,79 @@ impl Piece {
     }
 }
 
-fn prepare_plain(
-    text: &[u8],
-    plain: &mut PlainRecords,
-    lines: &mut Vec<u8>,
-) -> Option<PreparedRecord> {
-    let (start, trials) = (lines.len(), plain.trials);
-    let id = hash_of(plain.write(text, lines)?);
-    Some(PreparedRecord::Line {
-        id,
-        bytes: lines.len() - start,
-        trials,
-    })
-}
+impl Preparer<'_, '_> {
+    fn prepare(&mut self, piece: Piece) -> PreparedPiece {
+        let mut lines = Vec::with_capacity(piece.text.len() * 2);
+        let mut own = OwnLines::default();
+        let records = piece.records().map(|record| {
+            let text = &piece.text[record.text.clone()];
+            let prepared = self
+                .prepare_plain(text, &mut lines, &mut own)
+                .or_else(|| self.prepare_any(text, &record, &mut lines, &mut own));
+            (record, prepared.unwrap_or(PreparedRecord::NotPlain))
+        });
+        let records = records.collect();
+        PreparedPiece {
+            text: piece.text,
+            lines,
+            own,
+            records,
+        }
+    }
 
-/// `None` if whoever knows of all tests has to look at the record.
-fn prepare(
-    text: &[u8],
-    source: &RecordSource<'_>,
-    resolver: &mut TestResolver<'_>,
-    lines: &mut Vec<u8>,
-) -> Option<PreparedRecord> {
-    let record = records::object(text).ok()?;
-    let no_schema = |_: &str| Err(String::new().into());
-    let test = resolver.resolve(source, record, no_schema).ok()?;
-    let id = hash_of(&test.id);
-    if !test.files.is_empty() || resolver.lacks(&test).next().is_some() {
-        return None;
+    fn prepare_plain(
+        &mut self,
+        text: &[u8],
+        lines: &mut Vec<u8>,
+        own: &mut OwnLines,
+    ) -> Option<PreparedRecord> {
+        let plain = self.plain.as_mut()?;
+        let start = lines.len();
+        plain.write(text, lines)?;
+        let (id, line) = (plain.id()?, &lines[start..]);
+        let divider = self.divider.as_mut();
+        let own =
+            divider.map(|divider| divider.take(id, &plain.providers, plain.repeat, line, own));
+        Some(PreparedRecord::Line {
+            id: hash_of(id),
+            bytes: line.len(),
+            trials: plain.trials,
+            own: own.unwrap_or_default(),
+        })
     }
-    if !filter::is_run(&test, source.list.map(|from| from.list)) {
-        return Some(PreparedRecord::NotRun(id));
+
+    /// `None` if whoever knows of all tests has to look at the record.
+    fn prepare_any(
+        &mut self,
+        text: &[u8],
+        record: &PieceRecord,
+        lines: &mut Vec<u8>,
+        own: &mut OwnLines,
+    ) -> Option<PreparedRecord> {
+        let source = record.source(self.from);
+        let record = records::object(text).ok()?;
+        let no_schema = |_: &str| Err(String::new().into());
+        let test = self.resolver.resolve(&source, record, no_schema).ok()?;
+        let id = hash_of(&test.id);
+        if !test.files.is_empty() || self.resolver.lacks(&test).next().is_some() {
+            return None;
+        }
+        if !filter::is_run(&test, source.list.map(|from| from.list)) {
+            return Some(PreparedRecord::NotRun(id));
+        }
+        let start = lines.len();
+        let trials = self.resolver.write(&test, &[], lines);
+        let line = &lines[start..];
+        let repeat = self.resolver.repeat(&test.settings);
+        let divider = self.divider.as_mut();
+        let own = divider.map(|divider| divider.take(&test.id, &test.providers, repeat, line, own));
+        Some(PreparedRecord::Line {
+            id,
+            bytes: line.len(),
+            trials,
+            own: own.unwrap_or_default(),
+        })
     }
-    let start = lines.len();
-    let trials = resolver.write(&test, &[], lines);
-    Some(PreparedRecord::Line {
-        id,
-        bytes: lines.len() - start,
-        trials,
-    })
 }
 
 /// The lines of a file in pieces, until it ends or cannot be read.

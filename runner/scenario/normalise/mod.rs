@@ -5,24 +5,25 @@ mod large_lists;
 mod mistakes;
 mod plain_records;
 mod resolver;
+mod suite_writer;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::File,
     hash::{DefaultHasher, Hash, Hasher},
-    io::{self, BufWriter, Write},
+    io,
+    path::Path,
     sync::Arc,
 };
 
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 
 use self::{
     filter::{Resolved, SelectionFilter},
     mistakes::Mistakes,
     resolver::TestResolver,
+    suite_writer::SuiteWriter,
 };
 use super::{
     Scenario, ScenarioError, Selection, Suite,
@@ -31,21 +32,42 @@ use super::{
     error::RecordPlace,
     expect::Schema,
     files::ListFormat,
+    shard::{OwnLines, ShardLines},
     source::{
         FromList, RecordRefusal, RecordSource, id_of, visit_lists, visit_records, visit_tests,
     },
-    suite::SuiteParts,
     test_line::FileEntry,
 };
-use crate::model::{Digest, MOST_TRIALS, media_type};
+use crate::model::{Digest, MOST_TRIALS, Shard, media_type};
 
 /// Resolves the tests of `scenario` that are selected: first its own, then those of its lists in the order written.
 ///
 /// Reports the first mistakes in the lists and how many there are. Where nothing is selected the suite is empty.
 pub fn normalise(scenario: &Scenario, selection: &Selection) -> Result<Suite, ScenarioError> {
+    let (whole, _) = normalise_all(scenario, selection, None)?;
+    Ok(whole)
+}
+
+/// The same, and the trials of it that belong to `shard`, in the same order, as a suite of their own. It hands over the same
+/// attachments, and may be empty.
+pub fn normalise_with_part(
+    scenario: &Scenario,
+    selection: &Selection,
+    shard: Shard,
+) -> Result<(Suite, Suite), ScenarioError> {
+    let (whole, part) = normalise_all(scenario, selection, Some(shard))?;
+    let part = part.expect("whoever asks for a part gets one");
+    Ok((whole, part))
+}
+
+fn normalise_all(
+    scenario: &Scenario,
+    selection: &Selection,
+    shard: Option<Shard>,
+) -> Result<(Suite, Option<Suite>), ScenarioError> {
     let filter = SelectionFilter::new(selection)?;
     let mut resolver = TestResolver::new(scenario, filter);
-    let mut normaliser = Normaliser::new(scenario).map_err(ScenarioError::Store)?;
+    let mut normaliser = Normaliser::new(scenario, shard).map_err(ScenarioError::Store)?;
     visit_tests(scenario, &mut |source, record| {
         normaliser.take(&mut resolver, source, record);
     });
@@ -57,32 +79,43 @@ pub fn normalise(scenario: &Scenario, selection: &Selection) -> Result<Suite, Sc
 
 struct Normaliser<'s> {
     scenario: &'s Scenario,
-    file: BufWriter<File>,
-    hasher: Sha256,
     line: Vec<u8>,
-    parts: SuiteParts,
+    whole: SuiteWriter,
+    /// What a shard has of it, if one is wanted.
+    part: Option<PartWriter<'s>>,
     attachments: Attachments,
     schemas: HashMap<String, Digest>,
     /// Of every id, selected or not.
     ids: Vec<u64>,
     mistakes: Mistakes,
-    failure: Option<io::Error>,
+}
+
+struct PartWriter<'s> {
+    suite: SuiteWriter,
+    divider: ShardLines<'s>,
+    /// What it has of a test, as long as that is taken.
+    own: OwnLines,
 }
 
 impl<'s> Normaliser<'s> {
-    fn new(scenario: &'s Scenario) -> io::Result<Self> {
+    fn new(scenario: &'s Scenario, shard: Option<Shard>) -> io::Result<Self> {
+        let writer = || SuiteWriter::new(scenario.grants_writing());
+        let part = |shard| {
+            Ok::<_, io::Error>(PartWriter {
+                suite: writer()?,
+                divider: ShardLines::new(shard, scenario),
+                own: OwnLines::default(),
+            })
+        };
         Ok(Self {
             scenario,
-            // Without a name: nothing is left of it, however the process ends.
-            file: BufWriter::with_capacity(1 << 16, tempfile::tempfile()?),
-            hasher: Sha256::new(),
             line: Vec::new(),
-            parts: SuiteParts::new(scenario.grants_writing()),
+            whole: writer()?,
+            part: shard.map(part).transpose()?,
             attachments: Attachments::default(),
             schemas: HashMap::new(),
             ids: Vec::new(),
             mistakes: Mistakes::default(),
-            failure: None,
         })
     }
 
@@ -121,24 +154,16 @@ impl<'s> Normaliser<'s> {
         }
     }
 
-    fn finish(mut self) -> Result<Suite, ScenarioError> {
+    fn finish(mut self) -> Result<(Suite, Option<Suite>), ScenarioError> {
         self.find_duplicates();
         self.mistakes.into_result()?;
-        if let Some(error) = self.failure {
-            return Err(ScenarioError::Store(error));
-        }
-        let trials = self.parts.trials();
+        let trials = self.whole.trials();
         if trials > MOST_TRIALS {
             return Err(ScenarioError::TooMany { trials });
         }
-        let stored = self
-            .file
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error);
-        let file = stored.map_err(ScenarioError::Store)?;
         let attachments = self.attachments.into_paths();
-        let digest = Digest::finish(self.hasher);
-        Ok(self.parts.finish(file, digest, true, attachments))
+        let part = self.part.map(|part| part.suite.finish(attachments.clone()));
+        Ok((self.whole.finish(attachments)?, part.transpose()?))
     }
 
     fn schema(&mut self, file: &str) -> Result<Digest, RecordRefusal> {
@@ -147,7 +172,7 @@ impl<'s> Normaliser<'s> {
         }
         let refusal = |reason: String| RecordRefusal::from(format!("schema `{file}`: {reason}"));
         let path = self.scenario.directory.join(file);
-        self.parts.name("a schema", &path);
+        self.name("a schema", &path);
         let bytes = fs_err::read(path).map_err(|error| refusal(error.to_string()))?;
         let value: Value = serde_json::from_slice(&bytes)
             .map_err(|error| refusal(format!("is not JSON: {error}")))?;
@@ -167,9 +192,12 @@ impl<'s> Normaliser<'s> {
             line.clear();
             serde_json::to_writer(&mut line, &definition).expect("it has only texts as keys");
             line.push(b'\n');
-            self.write_line(&line);
+            let schema = Arc::new(schema);
+            if let Some(part) = &mut self.part {
+                part.suite.define(digest, Arc::clone(&schema), &line);
+            }
+            self.whole.define(digest, schema, &line);
             self.line = line;
-            self.parts.define(digest, Arc::new(schema), &self.line);
         }
         Ok(digest)
     }
@@ -193,7 +221,7 @@ impl<'s> Normaliser<'s> {
         self.ids.push(hash_of(&test.id));
         for path in source.attachments(self.scenario, &test.files) {
             // Selected or not: it may be another time.
-            self.parts.name("an attachment", &path);
+            self.name("an attachment", &path);
         }
         if !filter::is_run(test, source.list.map(|from| from.list)) {
             return Ok(());
@@ -206,10 +234,33 @@ impl<'s> Normaliser<'s> {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         let trials = resolver.write(test, &files, &mut line);
-        self.write_line(&line);
-        self.parts.add(trials, &line);
+        self.whole.add(trials, &line);
+        if let Some(part) = &mut self.part {
+            let repeat = resolver.repeat(&test.settings);
+            part.divider
+                .take(&test.id, &test.providers, repeat, &line, &mut part.own);
+            for (trials, line) in part.own.lines() {
+                part.suite.add(trials, line);
+            }
+            part.own.clear();
+        }
         self.line = line;
         Ok(())
+    }
+
+    /// Takes a line that the shard has of a test, if one is wanted.
+    fn add_to_part(&mut self, trials: u64, line: &[u8]) {
+        if let Some(part) = &mut self.part {
+            part.suite.add(trials, line);
+        }
+    }
+
+    /// Notes a file that a test names.
+    fn name(&mut self, what: &'static str, path: &Path) {
+        self.whole.name(what, path);
+        if let Some(part) = &mut self.part {
+            part.suite.name(what, path);
+        }
     }
 
     fn files(
@@ -233,14 +284,6 @@ impl<'s> Normaliser<'s> {
             });
         }
         Ok(entries)
-    }
-
-    /// Writes a line. After a failure nothing more is written, and `finish` reports it.
-    fn write_line(&mut self, line: &[u8]) {
-        self.hasher.update(line);
-        if self.failure.is_none() {
-            self.failure = self.file.write_all(line).err();
-        }
     }
 
     /// Looks for ids that are used twice. Only their hashes are kept, so where two are equal everything is read again.

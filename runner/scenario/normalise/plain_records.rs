@@ -19,8 +19,10 @@ const MAX_DEPTH: usize = 64;
 pub(super) struct PlainRecords {
     /// What is behind the input in the line of each of them.
     tail: Vec<u8>,
-    /// How many trials each of them makes.
+    /// How many trials each of them makes: on which providers, and how often on each.
     pub(super) trials: u64,
+    pub(super) providers: Vec<u32>,
+    pub(super) repeat: u32,
     expect: Vec<u8>,
     id: Vec<u8>,
     input: Vec<u8>,
@@ -50,14 +52,22 @@ impl PlainRecords {
         Some(Self {
             tail: line.strip_prefix(head.as_bytes())?.to_owned(),
             trials,
+            repeat: resolver.repeat(&any.settings),
+            providers: any.providers,
             expect: Vec::new(),
             id: Vec::new(),
             input: Vec::new(),
         })
     }
 
-    /// Appends the line of a record and gives its id; `None` says only that the record is not plain.
-    pub(super) fn write(&mut self, record: &[u8], lines: &mut Vec<u8>) -> Option<&str> {
+    /// The id of the record that was written last.
+    pub(super) fn id(&self) -> Option<&str> {
+        let id = str::from_utf8(&self.id).ok()?;
+        id.strip_prefix('"')?.strip_suffix('"')
+    }
+
+    /// Appends the line of a record; `None` says only that the record is not plain.
+    pub(super) fn write(&mut self, record: &[u8], lines: &mut Vec<u8>) -> Option<()> {
         let record = str::from_utf8(record).ok()?;
         self.read(record.as_bytes())?;
         if self.expect.is_empty() {
@@ -69,15 +79,14 @@ impl PlainRecords {
         let expect = str::from_utf8(&self.expect).ok()?;
         let keys = top_keys(expect)?;
         let is_exact = |(key, _): &(&str, &str)| matches!(*key, "equals" | "json");
-        let id = str::from_utf8(&self.id).ok()?;
-        let id = id.strip_prefix('"')?.strip_suffix('"')?;
+        let id = self.id()?;
         if !keys.iter().all(is_exact) || TestId::parse(id).is_err() {
             return None;
         }
         lines.extend_from_slice(head(expect, id).as_bytes());
         lines.extend_from_slice(&self.input);
         lines.extend_from_slice(&self.tail);
-        Some(id)
+        Some(())
     }
 
     fn read(&mut self, record: &[u8]) -> Option<()> {

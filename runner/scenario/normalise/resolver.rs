@@ -186,7 +186,7 @@ impl<'s> TestResolver<'s> {
         files: &[FileEntry],
         lines: &mut Vec<u8>,
     ) -> u64 {
-        let repeat = self.filter.repeat.or(test.settings.repeat).unwrap_or(1);
+        let repeat = self.repeat(&test.settings);
         let retries = self.retries(&test.settings);
         let meta = &test.settings.meta;
         let meta = (!meta.is_empty()).then(|| raw(meta));
@@ -209,6 +209,11 @@ impl<'s> TestResolver<'s> {
         serde_json::to_writer(&mut *lines, &line).expect("the value has only texts as keys");
         lines.push(b'\n');
         test.providers.len() as u64 * u64::from(repeat)
+    }
+
+    /// How often each trial of a test is made.
+    pub(super) fn repeat(&self, settings: &Settings) -> u32 {
+        self.filter.repeat.or(settings.repeat).unwrap_or(1)
     }
 
     fn retries(&mut self, settings: &Settings) -> Arc<RawValue> {

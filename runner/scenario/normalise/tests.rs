@@ -1,8 +1,13 @@
 //! Suites as scenarios and lists make them.
 
-use std::{os::unix::fs::FileExt as _, path::Path, sync::Arc};
+use std::{num::NonZeroU32, os::unix::fs::FileExt as _, path::Path, sync::Arc};
 
-use crate::scenario::{Scenario, ScenarioError, Selection, Suite, Test, load, normalise};
+use crate::{
+    model::Shard,
+    scenario::{
+        Scenario, ScenarioError, Selection, Suite, Test, load, normalise, normalise_with_part,
+    },
+};
 
 /// A folder with a scenario that has the providers `p`, `q` and `r`, and with `files` beside it.
 fn folder(scenario: &str, files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -398,6 +403,19 @@ fn makes_the_same_suite(list: &str) {
         assert!(bytes(&one) == bytes(&many));
         assert_eq!(one.digest(), many.digest());
     }
+    let shard = Shard::new(2, 3).unwrap();
+    let part = |directory: &Path| {
+        let scenario = scenario(directory);
+        normalise_with_part(&scenario, &Selection::default(), shard).unwrap()
+    };
+    let ((whole, one), (_, many)) = (part(one.path()), part(many.path()));
+    let mut has = 0;
+    let count = |of: Shard| has += u64::from(of == shard);
+    let threes = NonZeroU32::new(3).unwrap();
+    whole.each_shard(threes, &["p", "q", "r"], count).unwrap();
+    assert_eq!(one.trial_count(), has);
+    assert!(bytes(&one) == bytes(&many));
+    assert_eq!(one.digest(), many.digest());
 
     // What is wrong is named with its line, wherever it is, and of ids too.
     let lines = large.lines().count();
