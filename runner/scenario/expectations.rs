@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use super::{
     Expect, Suite,
     expected::read_expect,
-    skimmed_test::{SkimmedTest, skimmed_expect, top_keys},
+    skimmed_test::{SkimmedTest, TestLineEnd, skimmed_expect, top_keys},
     suite::{TestLines, out_of_range},
     test_digests::{judgement_digest, with_reference},
 };
@@ -27,6 +27,8 @@ pub struct Expectation {
 #[derive(Clone, Debug)]
 pub struct ExpectationReader {
     lines: TestLines,
+    /// How the last line ends of which all was read.
+    last_end: TestLineEnd,
     /// What was expected last, with its text: the next test mostly expects the same, or each something of its own.
     last: Option<LastExpectation>,
 }
@@ -38,11 +40,17 @@ struct LastExpectation {
     means: Expectation,
 }
 
+/// What a test is judged by that expects an output that is written like this, and nothing else.
+pub fn judgement_of_equals(output: &str) -> Digest {
+    judgement_digest(&format!("{{\"equals\":{output}}}"))
+}
+
 impl ExpectationReader {
     /// Makes a reader for the tests of rows: they come as workers have made them.
     pub fn new(suite: &Suite) -> Self {
         Self {
             lines: TestLines::new(suite, MOST_BYTES),
+            last_end: TestLineEnd::default(),
             last: None,
         }
     }
@@ -104,8 +112,16 @@ impl ExpectationReader {
         if index >= self.lines.suite.test_count() {
             return Ok(None);
         }
-        let test = SkimmedTest::read(self.lines.line(index)?)?;
-        let Some(keys) = top_keys(test.expect).filter(|_| test.id == id) else {
+        let line = self.lines.line(index)?;
+        let (expect, is_id, reference) = match self.last_end.expect_and_id(line) {
+            Some((expect, found)) => (expect, found == id, None),
+            None => {
+                let test = SkimmedTest::read(line)?;
+                self.last_end = TestLineEnd::of(line);
+                (test.expect, test.id == id, test.reference)
+            }
+        };
+        let Some(keys) = top_keys(expect).filter(|_| is_id) else {
             return Ok(None);
         };
         let held = keys.iter().map(|(key, value)| match *key {
@@ -115,8 +131,8 @@ impl ExpectationReader {
         });
         let held: Option<Vec<_>> = held.collect();
         Ok(held.map(|held| {
-            let judgement = judgement_digest(test.expect);
-            let judgement = match test.reference {
+            let judgement = judgement_digest(expect);
+            let judgement = match reference {
                 Some(reference) => with_reference(judgement, reference),
                 None => judgement,
             };
@@ -142,7 +158,7 @@ impl ExpectationReader {
         is_meant: impl FnOnce(&SkimmedTest<'_>) -> bool,
     ) -> io::Result<Option<Expectation>> {
         let schemas = Arc::clone(&self.lines.suite.inner.schemas);
-        let Self { lines, last } = self;
+        let Self { lines, last, .. } = self;
         let test = SkimmedTest::read(lines.line(index)?)?;
         if !is_meant(&test) {
             return Ok(None);
@@ -182,7 +198,7 @@ impl ExpectationReader {
 mod tests {
     use std::{fmt::Write as _, path::Path};
 
-    use super::ExpectationReader;
+    use super::{ExpectationReader, judgement_of_equals};
     use crate::scenario::{self, Selection};
 
     #[test]
@@ -221,6 +237,8 @@ mod tests {
             assert!(part.at_if(test.index, id).unwrap().is_some());
             assert!(part.at_if(test.index, "another").unwrap().is_none());
             let held = part.held_by(test.index, id, "1").unwrap();
+            let is_one = judgement_of_equals("1") == test.judgement;
+            assert_eq!(is_one, test.index < 40);
             let checks = match test.index {
                 0..40 => Some(vec!["equals"]),
                 index if index % 7 == 0 => Some(vec![]),

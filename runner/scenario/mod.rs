@@ -73,7 +73,7 @@ pub use budgets::{BudgetName, Budgets};
 pub use check::attachment_name_error;
 pub use error::{Mistake, Problem, ScenarioError, SettingsError};
 pub use expect::{Expect, Schema};
-pub use expectations::{Expectation, ExpectationReader};
+pub use expectations::{Expectation, ExpectationReader, judgement_of_equals};
 pub use expected::Expected;
 pub use expected_error::ExpectedError;
 pub use fail_fast::FailFast;

@@ -107,22 +107,37 @@ impl<'a> SkimmedTest<'a> {
 }
 
 /// How the line of a test ends, from its providers on: mostly as that of the test before it.
-#[derive(Default)]
-pub(super) struct LineEnd {
+#[derive(Clone, Debug, Default)]
+pub(super) struct TestLineEnd {
     text: String,
     trials: u64,
 }
 
-impl LineEnd {
+impl TestLineEnd {
     /// How many trials a test makes that hands over no file and whose line ends like this; `None` says only that all of it has
     /// to be read.
     pub(super) fn trials(&self, line: &[u8]) -> Option<u64> {
+        self.head(line).map(|_| self.trials)
+    }
+
+    /// What such a test expects, and its id; it has no reference then. `None` says the same.
+    pub(super) fn expect_and_id<'a>(&self, line: &'a [u8]) -> Option<(&'a str, &'a str)> {
+        let (expect, rest) = self.head(line)?;
+        let id = rest.get(..json_length(rest)?)?;
+        let id = id.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        let is_plain = !id.contains(&b'\\');
+        let (expect, id) = (str::from_utf8(expect).ok()?, str::from_utf8(id).ok()?);
+        is_plain.then_some((expect, id))
+    }
+
+    /// What a line has for an expectation, and what follows its files, if it ends like this.
+    fn head<'a>(&self, line: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
         let end = self.text.as_bytes();
         let rest = line.strip_prefix(EXPECT)?;
-        let rest = rest.get(json_length(rest)?..)?;
+        let (expect, rest) = rest.split_at_checked(json_length(rest)?)?;
         // JSON that ends with these keys has them itself, and not in one of its values.
-        let is_like_it = !end.is_empty() && rest.starts_with(NO_FILES) && rest.ends_with(end);
-        is_like_it.then_some(self.trials)
+        let ends_like_it = !end.is_empty() && rest.ends_with(end);
+        Some((expect, rest.strip_prefix(NO_FILES)?)).filter(|_| ends_like_it)
     }
 
     /// The end of a line; an empty one if that depends on more than numbers of trials do.
@@ -197,7 +212,7 @@ fn value<'a>(rest: &mut &'a str, key: &str) -> Option<&'a str> {
 mod tests {
     use serde_json::{Map, Value, json};
 
-    use super::{LineEnd, SkimmedTest, skimmed_expect, top_keys};
+    use super::{SkimmedTest, TestLineEnd, skimmed_expect, top_keys};
 
     fn line(keys: Value) -> String {
         let mut test = json!({
@@ -243,7 +258,7 @@ mod tests {
             keys[key] = value;
             line(keys)
         };
-        let end = LineEnd::of(line(three.clone()).as_bytes());
+        let end = TestLineEnd::of(line(three.clone()).as_bytes());
         assert_eq!(end.trials, 3);
         let nested = json!({"files": [], "providers": [1], "repeat": 9, "tags": ["a"]});
         for (key, trials) in [("expect", 3), ("input", 3), ("meta", 3), ("reference", 0)] {
@@ -253,7 +268,10 @@ mod tests {
                 (trials > 0).then_some(3),
                 "{key}"
             );
-            assert_eq!(LineEnd::of(line.as_bytes()).trials, trials, "{key}");
+            assert_eq!(TestLineEnd::of(line.as_bytes()).trials, trials, "{key}");
+            let read = SkimmedTest::read(line.as_bytes()).unwrap();
+            let head = (trials > 0).then_some((read.expect, "a/b"));
+            assert_eq!(end.expect_and_id(line.as_bytes()), head, "{key}");
         }
         for (key, value) in [
             ("files", json!([{"sha256": "00"}])),
@@ -264,15 +282,20 @@ mod tests {
         ] {
             let line = with(key, value);
             assert_eq!(end.trials(line.as_bytes()), None, "{key}");
-            let own = LineEnd::of(line.as_bytes());
+            let own = TestLineEnd::of(line.as_bytes());
             let read = SkimmedTest::read(line.as_bytes())
                 .unwrap()
                 .trials()
                 .unwrap();
             assert_eq!(own.trials, read, "{key}");
         }
-        assert_eq!(LineEnd::default().trials(line(json!({})).as_bytes()), None);
-        assert_eq!(LineEnd::of(b"").trials, 0);
+        let escaped = with("id", json!("a\\b"));
+        assert_eq!(end.expect_and_id(escaped.as_bytes()), None);
+        assert_eq!(
+            TestLineEnd::default().trials(line(json!({})).as_bytes()),
+            None
+        );
+        assert_eq!(TestLineEnd::of(b"").trials, 0);
     }
 
     #[test]

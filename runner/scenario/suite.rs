@@ -20,7 +20,7 @@ use super::{
     expect::Schema,
     expected::Schemas,
     memos::Memos,
-    skimmed_test::{LineEnd, SkimmedTest},
+    skimmed_test::{SkimmedTest, TestLineEnd},
     suite_index::{SuiteIndex, TestBlock},
     test_line::read_files,
     whole_file::WholeFile,
@@ -355,7 +355,7 @@ pub(super) struct SuiteParts {
     /// Digests of the files that tests hand over; learnt of stored suites only.
     stored_attachments: BTreeSet<Digest>,
     /// How the last line ends of which all was read.
-    last_end: LineEnd,
+    last_end: TestLineEnd,
     /// The files that tests name, with what they are, if somebody will ask for them.
     named: Option<BTreeSet<(&'static str, PathBuf)>>,
 }
@@ -395,7 +395,7 @@ impl SuiteParts {
             let digests = files.iter().map(|file| file.sha256);
             self.stored_attachments.extend(digests);
         }
-        self.last_end = LineEnd::of(line);
+        self.last_end = TestLineEnd::of(line);
         self.add(test.trials()?, line);
         Ok(())
     }

@@ -3,9 +3,11 @@
 use std::{collections::VecDeque, ops::Range};
 
 use super::{
+    briefs::take_briefs,
     history::{History, NextSession, died_with},
     lines::{LineError, Rows, RowsLine},
     missing::MissingRows,
+    row_files::RowFiles,
     state::{Accepted, State},
     trial_set::TrialSet,
 };
@@ -30,7 +32,14 @@ pub(in crate::record) fn fold(
 ) -> Result<History, RecordError> {
     let mut fold = Fold::new(manifest, asked)?;
     if fold.ids.is_empty() {
-        fold.read(Rows::new(dir, brief::decode_brief), Fold::row)?;
+        let files = RowFiles::open(dir).map_err(RecordError::io("read rows"))?;
+        let taken = take_briefs(&files, |line| match line {
+            Ok(brief) => fold.row(brief),
+            Err(damage) => fold.damaged_by(&damage),
+        });
+        if !taken.map_err(RecordError::io("read rows"))? {
+            fold.read(Rows::new(dir, brief::decode_brief), Fold::row)?;
+        }
     } else {
         fold.read(Rows::new(dir, brief::decode_named), Fold::named_row)?;
     }
@@ -145,10 +154,7 @@ impl<'a> Fold<'a> {
             match row {
                 Ok(RowsLine::Attempt(row)) => take(self, row),
                 Ok(RowsLine::Judgement(judgement)) => self.row(judgement),
-                Err(damage @ LineError::Damaged { .. }) => {
-                    tracing::warn!("{damage}");
-                    self.damaged();
-                }
+                Err(damage @ LineError::Damaged { .. }) => self.damaged_by(&damage),
                 Err(LineError::Io(source)) => return Err(RecordError::io("read rows")(source)),
             }
         }
@@ -159,6 +165,11 @@ impl<'a> Fold<'a> {
     pub(in crate::record) fn planned(&self, ordinal: u64) -> Option<&State> {
         let state = &self.history.state;
         (ordinal < state.counts().planned).then_some(state)
+    }
+
+    fn damaged_by(&mut self, damage: &LineError) {
+        tracing::warn!("{damage}");
+        self.damaged();
     }
 
     /// Counts a line that gives no row.

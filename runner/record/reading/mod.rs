@@ -1,6 +1,7 @@
 //! What is on disk, for whoever asks, at any time: nothing here writes.
 
 pub(super) mod batches;
+pub(super) mod briefs;
 pub(super) mod cells;
 pub(super) mod columns;
 pub(super) mod conclusion;

@@ -152,15 +152,23 @@ impl RowBatch {
         })
     }
 
-    /// The lines to which nothing is added any more: what has no newline at the end of the last file was being written. Of one
-    /// that is too long there is no more than shows that it is.
-    pub(in crate::record) fn ended_lines(&self) -> impl Iterator<Item = BatchLine<'_>> {
-        let lines = self.lines();
-        let ended = lines.filter(|line| line.has_newline() || !self.is_in_last_file);
-        ended.map(|line| BatchLine {
+    /// The same; of one that is too long there is no more than shows that it is.
+    pub(super) fn readable_lines(&self) -> impl Iterator<Item = BatchLine<'_>> {
+        self.lines().map(|line| BatchLine {
             line: &line.line[..line.line.len().min(MAX_LINE_BYTES + 1)],
             ..line
         })
+    }
+
+    /// Those of them to which nothing is added any more.
+    pub(in crate::record) fn ended_lines(&self) -> impl Iterator<Item = BatchLine<'_>> {
+        let lines = self.readable_lines();
+        lines.filter(|line| !self.may_be_torn(line))
+    }
+
+    /// Tells whether a line may have been being written: it has no newline, and is at the end of the last file.
+    pub(super) fn may_be_torn(&self, line: &BatchLine<'_>) -> bool {
+        !line.has_newline() && self.is_in_last_file
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
         AttemptKey, JudgementEntry, Mark, PlainAttempt, Row, RowCheck, RunReader, State,
         WrittenAttempt,
     },
-    scenario::{self, Expect, ExpectationReader, Protocol, Suite},
+    scenario::{self, Expect, ExpectationReader, Protocol, Suite, judgement_of_equals},
 };
 
 /// What a run was planned with, as far as its trials are judged by it.
@@ -174,6 +174,13 @@ impl Rejudging {
         }
         let expected = match attempt.expected_checks {
             Some(expected) => Some(expected),
+            // Known without a look at the stored test, which takes three times as long.
+            None if attempt
+                .judged_by
+                .begins(judgement_of_equals(attempt.output)) =>
+            {
+                Some(1)
+            }
             None => self.stored.checks_at(then)?,
         };
         // Others are the provider's own.
