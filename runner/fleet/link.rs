@@ -14,8 +14,9 @@ const RESEND_AFTER: Duration = Duration::from_millis(500);
 const RESEND_AT_MOST: Duration = Duration::from_secs(4);
 /// How often something is said, whether or not there is anything to say.
 pub(super) const BEAT: Duration = Duration::from_secs(1);
-/// For how long a receipt waits for more that it could be of.
-const RECEIPT_AFTER: Duration = Duration::from_millis(20);
+/// For how long a receipt waits for more that it could be of, or for something to be said that it can go with: nobody waits
+/// for it but for the memory that what was said takes.
+const RECEIPT_AFTER: Duration = Duration::from_millis(100);
 /// How much of what came may be without a receipt, in bytes.
 const RECEIPT_BYTES: usize = WINDOW / 4;
 

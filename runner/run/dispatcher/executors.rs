@@ -28,6 +28,8 @@ pub(super) struct Member {
     batch: Vec<Assignment>,
     /// Whether nothing more was found for it in this turn.
     is_passed_over: bool,
+    /// Whether it has so little that it is assigned more in this turn.
+    is_filled_up: bool,
 }
 
 impl Executors {
@@ -60,6 +62,7 @@ impl Executors {
             is_memory_scarce,
             batch: Vec::new(),
             is_passed_over: false,
+            is_filled_up: true,
         });
     }
 
@@ -157,10 +160,12 @@ impl Executors {
         }
     }
 
-    /// Forgets what was found in the turn before.
-    pub(super) fn begin_turn(&mut self) {
+    /// Forgets what was found in the turn before. Whoever has more ready than `least_ahead` for each slot gets nothing.
+    pub(super) fn begin_turn(&mut self, least_ahead: usize) {
         for member in &mut self.members {
             member.is_passed_over = false;
+            let least = member.capacity.slots + member.ahead(least_ahead);
+            member.is_filled_up = member.assigned <= least;
         }
     }
 
@@ -206,7 +211,7 @@ impl Member {
     }
 
     fn has_room(&self, each_ahead: usize) -> bool {
-        self.assigned < self.capacity.slots + self.ahead(each_ahead)
+        self.is_filled_up && self.assigned < self.capacity.slots + self.ahead(each_ahead)
     }
 
     fn ahead(&self, each: usize) -> usize {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{grading::GradingParts, lane::Lane, poison::Suspects, work::Work};
+use super::{grading::GradingParts, lane::Lane, pace::Ahead, poison::Suspects, work::Work};
 use crate::{
     model::{Fingerprint, Reason},
     plugin::Moment,
@@ -26,7 +26,7 @@ pub(in crate::run) struct Rules {
     /// How long somebody else is waited for, where all machines that there were are gone or set aside.
     pub(in crate::run) forsaken: Duration,
     /// How much work lies ready with executors, so that they never wait for the dispatcher.
-    pub(in crate::run) ahead: Duration,
+    pub(in crate::run) ahead: Ahead,
     /// What may be used up of what attempts measure, and is.
     pub(in crate::run) spending: Spending,
 }

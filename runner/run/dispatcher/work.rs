@@ -8,7 +8,7 @@ use super::{
     lacking::Lacking,
     lane::{Lane, Trial},
     lanes::{Choice, Lanes},
-    pace::AttemptPace,
+    pace::{Ahead, AttemptPace},
     poison::{Suspect, Suspects},
     retry::Later,
 };
@@ -69,7 +69,7 @@ impl UnderWay {
 
 impl Work {
     /// Nothing has begun. `ahead` is how much work is to lie ready for executors.
-    pub(super) fn new(state: State, lanes: Vec<Lane>, suspects: Suspects, ahead: Duration) -> Self {
+    pub(super) fn new(state: State, lanes: Vec<Lane>, suspects: Suspects, ahead: Ahead) -> Self {
         let lanes = Lanes::new(lanes);
         Self {
             state,
@@ -97,8 +97,8 @@ impl Work {
             return Ok(None);
         }
         self.wake_later(now.at);
-        self.executors.begin_turn();
         let each_ahead = self.pace.each_ahead();
+        self.executors.begin_turn(self.pace.least_ahead());
         let machines = lacking.has_failed().then(|| self.executors.machines());
         let mut lane_at = None::<Moment>;
         while self.flights.len() < room.most {
