@@ -9,6 +9,7 @@ mod beat;
 mod bundle;
 mod conversation;
 mod crew;
+mod gathering;
 mod hearing;
 mod held;
 mod lines;

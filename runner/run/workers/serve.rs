@@ -14,11 +14,12 @@ use rustix::process::getppid;
 use tokio::{
     runtime::{self, Runtime},
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
-    time::{self, MissedTickBehavior},
+    time::{self, Instant, MissedTickBehavior},
 };
 
 use super::{
     beat::{BEAT, Beating, OVERDUE},
+    gathering::Gathering,
     lines::{self, WorkerLine},
     saying,
     setup::Setup,
@@ -41,11 +42,6 @@ use crate::{
     scenario::SuiteReader,
 };
 
-/// How long what executors say may gather while they have plenty to do.
-const BATCH_WINDOW: Duration = Duration::from_millis(1);
-/// How many attempts that lie ready are plenty. So many lie ready where attempts take two milliseconds or less; where those
-/// are short, each message costs as much as one of them.
-const PLENTY: usize = 4;
 /// As long as any process lives.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -118,6 +114,7 @@ struct Workshop {
     tests: SuiteReader,
     /// By their places in the scenario.
     providers: Vec<ProviderId>,
+    said: Gathering,
     dispatcher: UnboundedSender<FromExecutors>,
     guests: Runtime,
     _engine: Engine,
@@ -178,6 +175,7 @@ impl Workshop {
             pool: Pool::new(executor, host),
             tests: plan.suite().reader(),
             providers: planned.map(|provider| provider.id.clone()).collect(),
+            said: Gathering::new(setup.window),
             dispatcher,
             guests,
             _engine: engine,
@@ -198,40 +196,47 @@ impl Workshop {
             while let Some(frame) = buffer.next().map_err(garbled)? {
                 self.take(ToWorker::decode(frame).map_err(garbled)?);
             }
-            let first = tokio::select! {
-                biased;
-                _ = beats.tick() => {
-                    self.beat(socket)?;
-                    continue;
+            self.said.look_again(self.pool.queued());
+            let due = self.said.due();
+            // No timer is as quick as none.
+            if due.is_some_and(|due| due <= Instant::now()) {
+                if !self.pass_on(socket, &mut said, &mut lines)? {
+                    return Ok(());
                 }
-                more = socket.fill(buffer) => match more? {
-                    true => continue,
-                    false => return Ok(()),
+                continue;
+            }
+            tokio::select! {
+                biased;
+                _ = beats.tick() => self.beat(socket)?,
+                more = socket.fill(buffer) => if !more? {
+                    return Ok(());
                 },
                 Some(line) = lines.recv() => {
                     send_now(&socket.stream, &encode_log(line.level, &line.text))?;
-                    continue;
                 }
-                Some(first) = said.recv() => first,
-            };
-            if self.pool.queued() >= PLENTY {
-                time::sleep(BATCH_WINDOW).await;
-            }
-            let mut batch = vec![first];
-            while let Ok(next) = said.try_recv() {
-                batch.push(next);
-            }
-            let has_left = batch
-                .iter()
-                .any(|message| matches!(message, FromExecutors::Left { .. }));
-            while let Ok(line) = lines.try_recv() {
-                send_now(&socket.stream, &encode_log(line.level, &line.text))?;
-            }
-            saying::say(&socket.stream, batch)?;
-            if has_left {
-                return Ok(());
+                () = time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                Some(first) = said.recv(), if due.is_none() => {
+                    self.said.begin(first, self.pool.queued());
+                }
             }
         }
+    }
+
+    /// Passes on what executors have said; `false` if that was the last of it.
+    fn pass_on(
+        &mut self,
+        socket: &Socket,
+        said: &mut UnboundedReceiver<FromExecutors>,
+        lines: &mut UnboundedReceiver<WorkerLine>,
+    ) -> io::Result<bool> {
+        let batch = self.said.take(|| said.try_recv().ok());
+        let mut messages = batch.iter();
+        let has_left = messages.any(|message| matches!(message, FromExecutors::Left { .. }));
+        while let Ok(line) = lines.try_recv() {
+            send_now(&socket.stream, &encode_log(line.level, &line.text))?;
+        }
+        saying::say(&socket.stream, batch)?;
+        Ok(!has_left)
     }
 
     /// Says that it is there, unless it is not: no guest can be let go that does not heed its deadline.

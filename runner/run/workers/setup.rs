@@ -28,6 +28,8 @@ pub(super) struct Setup {
     pub(super) slots: usize,
     /// How many threads guests run on.
     pub(super) threads: usize,
+    /// How long what executors say gathers at most, while they have enough to do.
+    pub(super) window: Duration,
     pub(super) scratch_root: PathBuf,
     pub(super) engine: WorkerEngine,
 }
@@ -63,6 +65,7 @@ impl Setup {
         frame.option(self.memory, Encoder::u64);
         frame.usize(self.slots);
         frame.usize(self.threads);
+        frame.duration(self.window);
         path(&mut frame, &self.scratch_root);
         path(&mut frame, &self.engine.compiler);
         path(&mut frame, &self.engine.cache);
@@ -85,6 +88,7 @@ impl Setup {
             memory: decoder.option(Decoder::u64)?,
             slots: decoder.usize()?,
             threads: decoder.usize()?,
+            window: decoder.duration()?,
             scratch_root: read_path(&mut decoder)?,
             engine: WorkerEngine {
                 compiler: read_path(&mut decoder)?,
@@ -205,6 +209,7 @@ mod tests {
             memory: Some(1 << 34),
             slots: 12,
             threads: 2,
+            window: Duration::from_millis(3),
             scratch_root: "/tmp".into(),
             engine: WorkerEngine {
                 compiler: "/usr/bin/runner".into(),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    gathering::WINDOW_HERE,
     process::WorkerProgram,
     setup::{Setup, WorkerEngine},
 };
@@ -85,6 +86,7 @@ impl<'a> Workers<'a> {
                 .then(|| self.plan.memory() / self.count as u64),
             slots: self.slots,
             threads: self.threads,
+            window: WINDOW_HERE,
             scratch_root: self.program.scratch_root.clone(),
             engine: self.engine.clone(),
         };

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     bundle::Bundle,
+    gathering::WINDOW_ELSEWHERE,
     process::{WorkerChild, WorkerProgram},
     remote_news::RemoteNews,
     setup::{Setup, WorkerEngine},
@@ -136,6 +137,7 @@ impl Workplace {
             memory: (most > memory).then_some(memory),
             slots,
             threads,
+            window: WINDOW_ELSEWHERE,
             scratch_root: scratch_root.to_owned(),
             engine: WorkerEngine::of(&host.engine, host.pools_sandboxes),
         };
