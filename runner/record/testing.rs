@@ -136,7 +136,8 @@ pub(crate) fn judgement(of: u64, mark: Mark) -> JudgementEntry {
         score: None,
         checks: entry(mark.key.ordinal, mark.key.number, mark.outcome)
             .attempt
-            .checks,
+            .checks
+            .into(),
         own_checks: 0,
         exit_code: None,
         grades: Vec::new(),

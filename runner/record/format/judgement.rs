@@ -1,5 +1,7 @@
 //! [`JudgementLine`]: what an attempt means, where that stands apart from what happened in it.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -99,8 +101,8 @@ pub struct JudgementEntry {
     pub before: Option<(Outcome, bool)>,
     /// The score that counts.
     pub score: Option<f64>,
-    /// What was checked: the scenario's expectations, then the provider's own checks.
-    pub checks: Vec<model::Check>,
+    /// What was checked: the scenario's expectations, then the provider's own checks. Most judgements have the same.
+    pub checks: Arc<[model::Check]>,
     /// How many of the checks, at the end, are the provider's own.
     pub own_checks: u32,
     /// The exit code of a plain command.
@@ -192,7 +194,7 @@ impl JudgementEntry {
             line.extend_from_slice(b",\"flaky\":true");
         }
         let mut begin = ",\"checks\":[";
-        for check in &self.checks {
+        for check in &*self.checks {
             text(line, begin, &check.name);
             begin = ",";
         }
@@ -356,6 +358,8 @@ fn is_none(number: &u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::{JudgementEntry, JudgementLine, MAX_LINE_BYTES};
@@ -410,14 +414,14 @@ mod tests {
             |entry| entry.score = Some(0.5),
             |entry| entry.own_checks = 1,
             |entry| entry.exit_code = Some(0),
-            |entry| entry.checks[0].message = Some("why".to_owned()),
-            |entry| entry.checks[0].score = Some(1.0),
+            |entry| Arc::make_mut(&mut entry.checks)[0].message = Some("why".to_owned()),
+            |entry| Arc::make_mut(&mut entry.checks)[0].score = Some(1.0),
             |entry| entry.error = Some(attempt_error()),
-            |entry| entry.checks[0].name = "a".repeat(MAX_LINE_BYTES).into(),
+            |entry| Arc::make_mut(&mut entry.checks)[0].name = "a".repeat(MAX_LINE_BYTES).into(),
         ];
         for (number, change) in changes.into_iter().enumerate() {
             let mut entry = judgement(5, mark);
-            entry.checks = vec![Check::held("equals")];
+            entry.checks = [Check::held("equals")].into();
             change(&mut entry);
             let is_too_long = entry.checks[0].name.len() == MAX_LINE_BYTES;
             assert_eq!(entry.is_plain(), is_too_long, "{number}");

@@ -27,8 +27,9 @@ use crate::record::{
 
 /// How long the first row of a commit waits for others.
 const GROUP_COMMIT_WINDOW: Duration = Duration::from_millis(20);
-/// A commit of this many rows or bytes waits for nobody.
+/// A commit of this many rows, judgements or bytes waits for nobody. Judgements are short, and nobody waits for one.
 const LARGE_ROWS: usize = 1024;
+const LARGE_JUDGEMENTS: usize = 4096;
 const LARGE_BYTES: usize = 1024 * 1024;
 
 /// The writer thread's handle; dropping it waits until everything that was handed over is committed.
@@ -187,7 +188,8 @@ impl<A: Fn(Written)> Commits<A> {
     /// Takes what else arrives, until nobody is expected or waiting any more would be rude.
     fn gather(&mut self, receiver: &Receiver<WriterMessage>) {
         let deadline = Instant::now() + GROUP_COMMIT_WINDOW;
-        while self.entries.len() + self.judgements.len() < LARGE_ROWS
+        while self.entries.len() < LARGE_ROWS
+            && self.judgements.len() < LARGE_JUDGEMENTS
             && self.lines.len() < LARGE_BYTES
         {
             let message = match receiver.try_recv() {

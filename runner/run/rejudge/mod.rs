@@ -59,9 +59,32 @@ pub struct Rejudging {
     plain: Arc<HashSet<String>>,
     /// What the trials of a test that graders judge are judged by, by the place of the test; asked for once for all of them.
     prints: HashMap<u64, Digest>,
+    held: HeldChecks,
+}
+
+/// The checks of the last attempt of which all have held: those of the next one are mostly the same.
+#[derive(Clone, Default)]
+struct HeldChecks {
+    names: Vec<&'static str>,
+    checks: Arc<[Check]>,
+}
+
+impl HeldChecks {
+    /// The checks with these names.
+    fn of(&mut self, names: Vec<&'static str>) -> Arc<[Check]> {
+        if self.names != names {
+            self.checks = names.iter().copied().map(Check::held).collect();
+            self.names = names;
+        }
+        Arc::clone(&self.checks)
+    }
 }
 
 /// What came of judging a trial again.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are judgements, and one thread would free what another has allocated"
+)]
 pub enum Rejudged {
     /// The row does not settle its trial.
     NotSettled,
@@ -70,7 +93,7 @@ pub enum Rejudged {
     /// It cannot be.
     Kept(String),
     /// It was.
-    Judged(Box<JudgementEntry>),
+    Judged(JudgementEntry),
     /// Graders have still to speak.
     ToGrade(Box<TrialToGrade>),
 }
@@ -138,6 +161,7 @@ impl Rejudging {
             graders: None,
             plain: stored.plain,
             prints: HashMap::new(),
+            held: HeldChecks::default(),
         }
     }
 
@@ -187,7 +211,7 @@ impl Rejudging {
         if expected != Some(attempt.checks) || self.plain.contains(provider) {
             return Ok(None);
         }
-        Ok(Some(Rejudged::Judged(Box::new(JudgementEntry {
+        Ok(Some(Rejudged::Judged(JudgementEntry {
             mark: Mark {
                 is_flaky: false,
                 ..attempt.mark
@@ -195,14 +219,14 @@ impl Rejudging {
             of: attempt.seq,
             before: Some((attempt.mark.outcome, attempt.mark.is_flaky)),
             score: None,
-            checks: held.into_iter().map(Check::held).collect(),
+            checks: self.held.of(held),
             own_checks: 0,
             exit_code: None,
             grades: Vec::new(),
             error: None,
             fingerprint: print,
             scenario: self.scenario,
-        }))))
+        })))
     }
 
     /// Judges an attempt again. `judged` is the same row as it is judged by now.
@@ -334,7 +358,7 @@ impl Rejudging {
         let own_checks = u32::try_from(own.len()).unwrap_or(u32::MAX);
         let mut checks = judgement.checks;
         checks.extend(own);
-        Ok(Rejudged::Judged(Box::new(JudgementEntry {
+        Ok(Rejudged::Judged(JudgementEntry {
             mark: Mark {
                 key: AttemptKey {
                     ordinal: row.ordinal,
@@ -348,13 +372,13 @@ impl Rejudging {
             before,
             score: row.score,
             own_checks,
-            checks,
+            checks: checks.into(),
             exit_code: stored.exit_code(),
             grades: Vec::new(),
             error: stored.error().cloned(),
             fingerprint: by.print,
             scenario: self.scenario,
-        })))
+        }))
     }
 }
 
@@ -371,7 +395,7 @@ fn graded(ungraded: Ungraded, graders: &Graders) -> Rejudged {
     let mut trial = GradedTrial::new(ungraded);
     let unasked = trial.unasked(graders);
     match unasked.is_empty() && trial.next(graders).is_none() {
-        true => Rejudged::Judged(Box::new(trial.judgement(graders, false))),
+        true => Rejudged::Judged(trial.judgement(graders, false)),
         false => Rejudged::ToGrade(Box::new(TrialToGrade {
             graders: unasked,
             trial,

@@ -69,7 +69,7 @@ impl RescorePass {
                 match passed {
                     Ok(passed) => {
                         if let Some(Next::Judged(entry)) = self.note(passed) {
-                            judged.push(*entry);
+                            judged.push(entry);
                         }
                     }
                     Err(PassFailure::Line(error @ LineError::Damaged { .. })) => damaged(&error),
@@ -114,7 +114,7 @@ impl RescorePass {
             Err(error) => return Some(Err(error)),
         };
         Some(Ok(self.note(passed).map(|next| match next {
-            Next::Judged(entry) => judged(*entry, attempt.row),
+            Next::Judged(entry) => judged(entry, attempt.row),
             Next::ToGrade(trial) => trial.into_unjudged(),
         })))
     }
@@ -196,7 +196,11 @@ impl RescorePass {
 }
 
 /// What is to be done with a trial that was counted.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are judgements, and one thread would free what another has allocated"
+)]
 enum Next {
-    Judged(Box<JudgementEntry>),
+    Judged(JudgementEntry),
     ToGrade(Box<TrialToGrade>),
 }

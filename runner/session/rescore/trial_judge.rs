@@ -38,13 +38,17 @@ pub(super) struct PassedAttempt {
 }
 
 /// What an attempt's trial comes to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are judgements, and one thread would free what another has allocated"
+)]
 pub(super) enum PassedAs {
     /// It is not judged.
     Nothing,
     Unchanged,
     Kept(Box<KeptTrial>),
     /// With what is to be told of it, if it means something else now.
-    Judged(Box<JudgementEntry>, Option<Box<RescoredTrial>>),
+    Judged(JudgementEntry, Option<Box<RescoredTrial>>),
     ToGrade(Box<TrialToGrade>, Box<BeforeGrading>),
 }
 

@@ -16,8 +16,8 @@ use crate::{
     session::Host,
 };
 
-/// How many judgements may be on their way to the disk: each takes about a kilobyte of memory until it is there.
-const MOST_UNDER_WAY: u64 = 8 * 1024;
+/// How many judgements may be on their way to the disk: each takes half a kilobyte of memory until it is there.
+const MOST_UNDER_WAY: u64 = 16 * 1024;
 
 /// Where judgements go.
 pub(super) struct Writing<'a> {
