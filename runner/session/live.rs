@@ -200,8 +200,8 @@ impl<'a> Live<'a> {
                 let ended = ended.unwrap_or_else(|panic| broken(&panic, counts));
                 // A guest inside one long instruction cannot be joined.
                 guests.shutdown_background();
-                // Workers go on waiting for other runs.
-                drop(open_run);
+                // With it ends what still speaks with workers elsewhere: their sockets are closed.
+                drop(main);
                 (ended, Some(engine))
             }
         };
@@ -209,7 +209,11 @@ impl<'a> Live<'a> {
             Some(before) => ended.of_judging(before.reason, before.signal),
             None => ended,
         };
-        close(recorder, watchdog, ended, plan, host, observe)
+        let conclusion = close(recorder, watchdog, ended, plan, host, observe);
+        // Workers elsewhere hear of it, and wait for other runs. Until they do it may take seconds, in which nothing could
+        // be lost any more.
+        drop(open_run);
+        conclusion
     }
 
     /// Waits until this session is alone in its results root, if it is to be; a stop ends the wait, and then the session.

@@ -301,9 +301,10 @@ fn a_run_that_is_cut_off_is_stopped_in_time_and_gone_on_with_without_an_engine()
     fleet.network.cut("run");
     let before = finals(&fleet.runner.only_run());
     let (ran, took) = fleet.live.end_by(Signal::INT);
-    ran.expect(130);
+    ran.expect(130).says(&["incomplete (interrupted, SIGINT)"]);
     assert!(took < Duration::from_secs(30), "{took:?}");
     let run = fleet.runner.only_run();
+    assert_eq!(run.manifest()["status"], "incomplete");
     assert!(wait_for("there are rows", || Some(finals(&run))) >= before);
     let resume = ["resume", "--from", "latest", "-j", "50"];
     fleet.runner.run(&resume).expect(0);

@@ -291,6 +291,7 @@ fn what_is_stopped_is_gone_on_with_by_one_machine_and_by_workers_again() {
     let (ran, took) = live.end_by(Signal::INT);
     ran.expect(130);
     assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(runner.only_run().manifest()["status"], "incomplete");
 
     let mut live = runner
         .command(&["resume", "--from", "latest", "--json"])
