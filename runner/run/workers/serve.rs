@@ -19,8 +19,8 @@ use tokio::{
 
 use super::{
     beat::{BEAT, Beating, OVERDUE},
-    gathering::Gathering,
     lines::{self, WorkerLine},
+    said_buffer::SaidBuffer,
     saying,
     setup::Setup,
     socket::{Socket, send_now},
@@ -114,7 +114,7 @@ struct Workshop {
     tests: SuiteReader,
     /// By their places in the scenario.
     providers: Vec<ProviderId>,
-    said: Gathering,
+    said: SaidBuffer,
     dispatcher: UnboundedSender<FromExecutors>,
     guests: Runtime,
     _engine: Engine,
@@ -175,7 +175,7 @@ impl Workshop {
             pool: Pool::new(executor, host),
             tests: plan.suite().reader(),
             providers: planned.map(|provider| provider.id.clone()).collect(),
-            said: Gathering::new(setup.window),
+            said: SaidBuffer::new(setup.window),
             dispatcher,
             guests,
             _engine: engine,

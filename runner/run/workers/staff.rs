@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    gathering::WINDOW_HERE,
     process::WorkerProgram,
+    said_buffer::WINDOW_HERE,
     setup::{Setup, WorkerEngine},
 };
 use crate::{

@@ -8,9 +8,9 @@ use std::{
 
 use super::{
     bundle::Bundle,
-    gathering::WINDOW_ELSEWHERE,
     process::{WorkerChild, WorkerProgram},
     remote_news::RemoteNews,
+    said_buffer::WINDOW_ELSEWHERE,
     setup::{Setup, WorkerEngine},
     staff::WorkerHost,
 };

@@ -1,4 +1,4 @@
-//! [`Gathering`]: what executors of a worker have said and the runner was not told yet.
+//! [`SaidBuffer`]: what executors of a worker have said and the runner was not told yet.
 
 use std::{mem, time::Duration};
 
@@ -19,7 +19,7 @@ const PLENTY: usize = 4;
 const PART: u32 = 3;
 
 /// What executors have said, and when that is passed on.
-pub(super) struct Gathering {
+pub(super) struct SaidBuffer {
     /// The longest time that it waits.
     window: Duration,
     batch: Vec<FromExecutors>,
@@ -29,7 +29,7 @@ pub(super) struct Gathering {
     each: Duration,
 }
 
-impl Gathering {
+impl SaidBuffer {
     /// Nothing was said.
     pub(super) fn new(window: Duration) -> Self {
         let now = Instant::now();
@@ -95,7 +95,7 @@ mod tests {
 
     use tokio::time::{self, Instant};
 
-    use super::{Gathering, WINDOW_ELSEWHERE, WINDOW_HERE};
+    use super::{SaidBuffer, WINDOW_ELSEWHERE, WINDOW_HERE};
     use crate::run::{
         local::POOL,
         seam::{FromExecutors, Loss},
@@ -108,28 +108,28 @@ mod tests {
         }
     }
 
-    fn after(gathering: &Gathering) -> Duration {
-        let due = gathering.due().expect("something was said");
+    fn after(buffer: &SaidBuffer) -> Duration {
+        let due = buffer.due().expect("something was said");
         due.saturating_duration_since(Instant::now())
     }
 
     /// Four attempts of so many milliseconds each were told of.
-    async fn paced(window: Duration, each: u64) -> Gathering {
-        let mut gathering = Gathering::new(window);
-        gathering.begin(said(), 0);
+    async fn paced(window: Duration, each: u64) -> SaidBuffer {
+        let mut buffer = SaidBuffer::new(window);
+        buffer.begin(said(), 0);
         time::advance(Duration::from_millis(4 * each)).await;
         let mut rest = [said(), said(), said()].into_iter();
-        assert_eq!(gathering.take(|| rest.next()).len(), 4);
-        gathering
+        assert_eq!(buffer.take(|| rest.next()).len(), 4);
+        buffer
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_said_gathers_for_a_part_of_the_time_that_executors_are_busy() {
         for (each, queued, wait) in [(5, 6, 10), (5, 100, 25), (100, 0, 0), (100, 3, 0)] {
-            let mut gathering = paced(WINDOW_ELSEWHERE, each).await;
-            assert_eq!(gathering.due(), None);
-            gathering.begin(said(), queued);
-            assert_eq!(after(&gathering), Duration::from_millis(wait), "{each} ms");
+            let mut buffer = paced(WINDOW_ELSEWHERE, each).await;
+            assert_eq!(buffer.due(), None);
+            buffer.begin(said(), queued);
+            assert_eq!(after(&buffer), Duration::from_millis(wait), "{each} ms");
         }
         let mut here = paced(WINDOW_HERE, 5).await;
         here.begin(said(), 100);
@@ -138,26 +138,26 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_said_is_passed_on_at_once_where_nothing_lies_ready_any_more() {
-        let mut gathering = paced(WINDOW_ELSEWHERE, 5).await;
-        gathering.begin(said(), 100);
-        gathering.look_again(100);
-        assert_eq!(after(&gathering), WINDOW_ELSEWHERE);
-        gathering.look_again(0);
-        assert_eq!(after(&gathering), Duration::ZERO);
+        let mut buffer = paced(WINDOW_ELSEWHERE, 5).await;
+        buffer.begin(said(), 100);
+        buffer.look_again(100);
+        assert_eq!(after(&buffer), WINDOW_ELSEWHERE);
+        buffer.look_again(0);
+        assert_eq!(after(&buffer), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_no_report_says_nothing_of_how_long_attempts_take() {
-        let mut gathering = paced(WINDOW_ELSEWHERE, 5).await;
+        let mut buffer = paced(WINDOW_ELSEWHERE, 5).await;
         time::advance(Duration::from_secs(9)).await;
         let lost = FromExecutors::Lost {
             who: POOL,
             attempts: Vec::new(),
             why: Loss::Broken(String::new()),
         };
-        gathering.begin(lost, 0);
-        gathering.take(|| None);
-        gathering.begin(said(), 6);
-        assert_eq!(after(&gathering), Duration::from_millis(10));
+        buffer.begin(lost, 0);
+        buffer.take(|| None);
+        buffer.begin(said(), 6);
+        assert_eq!(after(&buffer), Duration::from_millis(10));
     }
 }
