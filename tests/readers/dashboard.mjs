@@ -327,7 +327,8 @@ test("two runs are ticked and compared", async () => {
   const page = await visit("/runs?q=every");
   await lines(page).nth(1).waitFor();
   for (const place of [0, 1]) await lines(page).nth(place).getByRole("checkbox").check();
-  await page.getByRole("link", { name: "Compare", exact: true }).last().click();
+  // Not the one that leads to the page of all comparisons, which is there before runs are ticked.
+  await page.locator('main a[href*="compare?base="]').click();
   await page.waitForURL(/compare\?base=.*every1&new=.*every2/);
   await page.getByRole("heading", { name: /Still failing/ }).waitFor();
   await page.getByRole("heading", { name: "Measured on both sides" }).waitFor();
