@@ -26,6 +26,8 @@ mod nats;
 mod peer;
 #[path = "machines/poison.rs"]
 mod poison;
+#[path = "machines/segments.rs"]
+mod segments;
 #[path = "machines/slurm.rs"]
 mod slurm;
 #[path = "machines/strangers.rs"]

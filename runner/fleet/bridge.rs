@@ -7,7 +7,12 @@ use std::{
 };
 
 use futures::StreamExt as _;
-use tokio::{io::Interest, net::UnixStream, sync::mpsc::UnboundedReceiver, time};
+use tokio::{
+    io::Interest,
+    net::UnixStream,
+    sync::{mpsc::UnboundedReceiver, watch},
+    time,
+};
 
 use super::{
     FleetError,
@@ -57,6 +62,9 @@ pub(super) struct Bridge<'a> {
     pub(super) noted: &'a mut (dyn FnMut(&[u8]) + Send),
     /// What this side notes.
     pub(super) notes: UnboundedReceiver<Vec<u8>>,
+    /// How many of the other side's notes something is still to be done for: until then, nothing goes into the socket that
+    /// was said after them.
+    pub(super) undone: watch::Receiver<usize>,
 }
 
 /// Carries what is said until one side has ended; `last` is noted to the other then, if the socket was closed on this side.
@@ -82,6 +90,8 @@ pub(super) async fn carry(
             began,
             link: Link::default(),
             waiting: Vec::new(),
+            let_through: 0,
+            undone: bridge.undone,
             reads_at: Duration::ZERO,
             is_up: true,
             notes: bridge.notes,
@@ -104,6 +114,9 @@ struct Carrying {
     link: Link,
     /// What came and is still to go into the socket.
     waiting: Vec<u8>,
+    /// How much of that may go there now, in bytes.
+    let_through: usize,
+    undone: watch::Receiver<usize>,
     /// When it is read again what is said here.
     reads_at: Duration,
     is_up: bool,
@@ -165,7 +178,7 @@ impl Carrying {
             let until = look_at.max(now + Duration::from_millis(1));
             let pause = until.saturating_sub(now).min(BEAT);
             let reads = has_gathered && self.link.has_room();
-            let writes = !self.waiting.is_empty();
+            let writes = self.let_through > 0;
             tokio::select! {
                 message = heard.next() => {
                     let Some(message) = message else {
@@ -179,6 +192,7 @@ impl Carrying {
                     match self.link.take(&message.payload, self.now()) {
                         Arrived::Bytes(bytes) => {
                             self.waiting.extend(bytes);
+                            self.let_through();
                             self.write();
                         }
                         Arrived::Note(note) => noted(note),
@@ -189,6 +203,10 @@ impl Carrying {
                         }
                         Arrived::Nothing => {}
                     }
+                }
+                Ok(()) = self.undone.changed() => {
+                    self.let_through();
+                    self.write();
                 }
                 Some(note) = self.notes.recv() => {
                     let now = self.now();
@@ -246,21 +264,30 @@ impl Carrying {
         true
     }
 
+    /// Lets what has come go into the socket, unless something is to be done before.
+    fn let_through(&mut self) {
+        if *self.undone.borrow_and_update() == 0 {
+            self.let_through = self.waiting.len();
+        }
+    }
+
     /// Writes what can be written now; `false` if the socket is closed.
     fn write(&mut self) -> bool {
         let Some(socket) = &self.socket else {
             self.waiting.clear();
+            self.let_through = 0;
             return true;
         };
         let mut written = 0;
-        while written < self.waiting.len() {
-            match socket.try_write(&self.waiting[written..]) {
+        while written < self.let_through {
+            match socket.try_write(&self.waiting[written..self.let_through]) {
                 Ok(count) => written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => return false,
             }
         }
         self.waiting.drain(..written);
+        self.let_through -= written;
         true
     }
 
@@ -281,7 +308,7 @@ impl Carrying {
     /// Writes what has come before the end.
     async fn flush_socket(&mut self) {
         let until = Instant::now() + FAREWELL;
-        while !self.waiting.is_empty() && self.write() && Instant::now() < until {
+        while self.let_through > 0 && self.write() && Instant::now() < until {
             time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -75,9 +75,12 @@ async fn needed(
         needed.insert(bundle.to_string());
         // Of one that is not there its run puts again what a worker asks for.
         let bundle = bucket.bytes(bundle).await;
-        let bundle = bundle.and_then(|bytes| Bundle::decode(&bytes));
-        let blobs = bundle.iter().flat_map(Bundle::blobs);
-        needed.extend(blobs.map(ToString::to_string));
+        let Some(bundle) = bundle.and_then(|bytes| Bundle::decode(&bytes)) else {
+            continue;
+        };
+        needed.extend(bundle.blobs().iter().map(ToString::to_string));
+        let segments = bundle.segments().pieces.iter();
+        needed.extend(segments.map(|segment| segment.digest.to_string()));
     }
     Ok(needed)
 }

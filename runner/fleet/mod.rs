@@ -24,6 +24,8 @@ mod holding;
 mod link;
 #[cfg(feature = "fleet")]
 mod messages;
+#[cfg(feature = "fleet")]
+mod offered_run;
 mod place;
 #[cfg(feature = "fleet")]
 mod presence;

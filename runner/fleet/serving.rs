@@ -6,8 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt as _, future::join_all};
-use tokio::{runtime, sync::mpsc, time};
+use futures::{StreamExt as _, future::join_all, stream::FuturesUnordered};
+use tokio::{
+    runtime,
+    sync::{Mutex, mpsc, watch},
+    time,
+};
 use uuid::Uuid;
 
 use super::{
@@ -16,14 +20,14 @@ use super::{
     bridge::{Bridge, CarryEnd, Patience, carry},
     connection::EngineConnection,
     messages::{
-        JoinReply, JoinRequest, LANGUAGE, OFFERS, Offer, PRESENCE, WorkerPresence, link_subjects,
-        read, write,
+        JoinRequest, LANGUAGE, OFFERS, Offer, PRESENCE, WorkerPresence, link_subjects, read, write,
     },
+    offered_run::{OfferedRun, Served},
     presence::EVERY,
 };
 use crate::{
     model::{Digest, cores},
-    run::{Bundle, ENGINE, RemoteNews, RunNews, Workplace, seat_name},
+    run::{Bundle, ENGINE, RemoteNews, RunNews, SuiteCopy, Workplace, seat_name},
 };
 
 /// A run that has said nothing for so long is gone: its attempts are ended, so that nobody pays for what nobody waits for.
@@ -31,14 +35,10 @@ const PATIENCE: Patience = Patience {
     silence: Duration::from_secs(15),
     outage: Duration::from_secs(60),
 };
-/// How often a blob that is missing is asked for again.
-const MOST_TRIES: u32 = 5;
 /// How many processes in a row may end at once, before there is no other.
 const MOST_FRUITLESS: u32 = 3;
 /// A process that has lasted for less has ended at once.
 const AT_ONCE: Duration = Duration::from_secs(1);
-/// How long an answer of a run is waited for.
-const ANSWER: Duration = Duration::from_secs(5);
 
 /// Makes attempts for the runs that would have workers, until it is asked to end.
 ///
@@ -66,15 +66,6 @@ pub fn serve(address: &EngineAddress, place: &WorkerPlace<'_>) -> Result<(), Fle
             () = serving.tell_that_it_leaves() => Ok(()),
         }
     })
-}
-
-/// How a worker is done with what it asked of a run, or with the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Served {
-    /// As it was to be.
-    Over,
-    /// The run is not heard any more.
-    Gone,
 }
 
 struct Serving<'a> {
@@ -117,7 +108,12 @@ impl Serving<'_> {
                 continue;
             }
             self.run.replace(Some(offer.run.clone()));
-            let served = self.serve(&offer).await;
+            let run = OfferedRun {
+                engine: &self.engine,
+                offer: &offer,
+                root: &self.place.root,
+            };
+            let served = self.serve(run).await;
             self.run.replace(None);
             match served {
                 // What it said before it was over is still heard.
@@ -125,16 +121,15 @@ impl Serving<'_> {
                 // If it is still there, it says so again.
                 Ok(Served::Gone) => {}
                 Err(reason) => {
-                    let run = &offer.run;
                     (self.place.tell)(WorkerTold::Declines {
-                        run,
+                        run: &offer.run,
                         reason: &reason,
                     });
-                    done_with.insert(offer.session.clone());
                     let worker = self.place.name.clone();
                     let declined = JoinRequest::Declined { worker, reason };
                     // It hears it, or it waits for others as it would.
-                    drop(self.ask(&offer, &declined).await);
+                    drop(run.ask(&declined).await);
+                    done_with.insert(offer.session);
                 }
             }
             idle_since = Instant::now();
@@ -181,31 +176,18 @@ impl Serving<'_> {
         drop(said.await);
     }
 
-    /// Asks a run for something; it is gone if it does not answer.
-    async fn ask(&self, offer: &Offer, request: &JoinRequest) -> Result<Served, String> {
-        let asked = self.engine.client.request(offer.replies(), write(request));
-        let answer = match time::timeout(ANSWER, asked).await {
-            Ok(Ok(answer)) => read::<JoinReply>(&answer.payload),
-            Ok(Err(_)) | Err(_) => None,
-        };
-        match answer {
-            Some(JoinReply { ok: true, .. }) => Ok(Served::Over),
-            Some(JoinReply { reason, .. }) => Err(reason),
-            None => Ok(Served::Gone),
-        }
-    }
-
     /// Makes attempts of a run until that needs no more; the error says why it makes none.
-    async fn serve(&self, offer: &Offer) -> Result<Served, String> {
-        is_alike(offer)?;
-        let Some(mut workplace) = self.prepare(offer).await? else {
+    async fn serve(&self, run: OfferedRun<'_>) -> Result<Served, String> {
+        is_alike(run.offer)?;
+        let Some((mut workplace, tests)) = self.prepare(run).await? else {
             return Ok(Served::Gone);
         };
+        let tests = Mutex::new(tests);
         self.hand_over(&mut workplace)?;
         let (processes, each) = (workplace.processes(), workplace.capacity());
         let telling = ServedRun {
             tell: self.place.tell,
-            offer,
+            offer: run.offer,
             processes,
             slots: processes * each.slots,
             is_begun: Cell::default(),
@@ -213,12 +195,14 @@ impl Serving<'_> {
         };
         let seats = (0..processes).map(|place| {
             let name = seat_name(&self.place.name, place + 1);
-            self.sit(&workplace, offer, name.to_string(), &telling)
+            self.sit(run, &workplace, &tests, name.to_string(), &telling)
         });
         let done = join_all(seats).await;
         workplace.clear();
         if telling.is_begun.get() {
-            (self.place.tell)(WorkerTold::Ends { run: &offer.run });
+            (self.place.tell)(WorkerTold::Ends {
+                run: &run.offer.run,
+            });
         }
         let done: Vec<_> = done.into_iter().collect::<Result<_, _>>()?;
         Ok(match done.contains(&Served::Over) {
@@ -228,50 +212,25 @@ impl Serving<'_> {
     }
 
     /// Fetches what the run needs; `None` if it is gone.
-    async fn prepare(&self, offer: &Offer) -> Result<Option<Workplace>, String> {
-        let bundle = Digest::parse(&offer.bundle).ok_or("its bundle has no digest")?;
-        if self.fetch(offer, &[bundle]).await? == Served::Gone {
+    async fn prepare(&self, run: OfferedRun<'_>) -> Result<Option<(Workplace, SuiteCopy)>, String> {
+        let bundle = Digest::parse(&run.offer.bundle).ok_or("its bundle has no digest")?;
+        if run.fetch(&[bundle]).await? == Served::Gone {
             return Ok(None);
         }
         let path = Bundle::content(&self.place.root).path(bundle);
         let bytes = fs_err::read(path).map_err(|error| error.to_string())?;
         let bundle = Bundle::decode(&bytes).ok_or("its bundle is none")?;
-        if self.fetch(offer, bundle.blobs()).await? == Served::Gone {
+        let segments = bundle.segments();
+        let defining = segments
+            .defining
+            .iter()
+            .filter_map(|place| segments.pieces.get(*place));
+        let defining = defining.map(|segment| segment.digest);
+        let blobs: Vec<_> = bundle.blobs().iter().copied().chain(defining).collect();
+        if run.fetch(&blobs).await? == Served::Gone {
             return Ok(None);
         }
         Workplace::open(bundle, &self.place.root, self.place.allowed).map(Some)
-    }
-
-    async fn fetch(&self, offer: &Offer, blobs: &[Digest]) -> Result<Served, String> {
-        let content = Bundle::content(&self.place.root);
-        for _ in 0..MOST_TRIES {
-            let mut missing = Vec::new();
-            // The bucket may have been removed and made again.
-            let bucket = BlobBucket::open(&self.engine).await;
-            for blob in blobs {
-                let has = match &bucket {
-                    Ok(bucket) => bucket.fetch(*blob, &content.path(*blob)).await,
-                    Err(_) => Ok(false),
-                };
-                if !has.map_err(|error| error.to_string())? {
-                    missing.push(blob.to_string());
-                }
-            }
-            if missing.is_empty() {
-                return Ok(Served::Over);
-            }
-            match self
-                .ask(offer, &JoinRequest::Missing { blobs: missing })
-                .await
-            {
-                Ok(Served::Over) => {}
-                Ok(Served::Gone) => return Ok(Served::Gone),
-                Err(reason) => {
-                    return Err(format!("the run cannot give what is missing: {reason}"));
-                }
-            }
-        }
-        Err("what it needs is not on the engine".to_owned())
     }
 
     /// Gives the plan what it is granted and this machine has.
@@ -301,8 +260,9 @@ impl Serving<'_> {
     /// Makes attempts in one process, and in another whenever it has ended, until the run needs no more.
     async fn sit(
         &self,
+        run: OfferedRun<'_>,
         workplace: &Workplace,
-        offer: &Offer,
+        tests: &Mutex<SuiteCopy>,
         name: String,
         telling: &ServedRun<'_>,
     ) -> Result<Served, String> {
@@ -317,7 +277,7 @@ impl Serving<'_> {
                 slots: capacity.slots,
                 memory: capacity.memory,
             };
-            if self.ask(offer, &request).await? == Served::Gone {
+            if run.ask(&request).await? == Served::Gone {
                 return Ok(Served::Gone);
             }
             let started = workplace.start(&link, &self.place.processes, &self.place.scratch_root);
@@ -327,8 +287,15 @@ impl Serving<'_> {
             let [down, up] = link_subjects(&link);
             let (notes, to_note) = mpsc::unbounded_channel();
             let (told, mut heard) = mpsc::unbounded_channel();
-            // As long as there is a bridge, there is somebody to hear it.
-            let mut noted = |note: &[u8]| drop(told.send(RunNews::decode(note)));
+            let undone = watch::Sender::new(0);
+            let mut noted = |note: &[u8]| {
+                let news = RunNews::decode(note);
+                if let Some(RunNews::Needs { .. }) = news {
+                    undone.send_modify(|undone| *undone += 1);
+                }
+                // As long as there is a bridge, there is somebody to hear it.
+                drop(told.send(news));
+            };
             let bridge = Bridge {
                 engine: self.engine.clone(),
                 speaks: up,
@@ -336,6 +303,7 @@ impl Serving<'_> {
                 patience: PATIENCE,
                 noted: &mut noted,
                 notes: to_note,
+                undone: undone.subscribe(),
             };
             let mut seat = Some(seat);
             let (mut is_done, mut words, mut had_begun) = (false, String::new(), false);
@@ -352,13 +320,27 @@ impl Serving<'_> {
                 }
                 Some(news?.encode())
             };
+            let mut failed = None;
             let ended = {
                 let carried = carry(bridge, socket, last);
                 tokio::pin!(carried);
+                let mut bringing = FuturesUnordered::new();
                 loop {
                     tokio::select! {
                         biased;
-                        Some(news) = heard.recv() => telling.hears(news),
+                        Some(news) = heard.recv() => match news {
+                            Some(RunNews::Needs { segments }) => {
+                                bringing.push(run.bring(tests, segments));
+                            }
+                            news => telling.hears(news),
+                        },
+                        Some(brought) = bringing.next() => match brought {
+                            Ok(()) => undone.send_modify(|undone| *undone -= 1),
+                            Err(reason) => {
+                                failed = Some(reason);
+                                kill();
+                            }
+                        },
                         ended = &mut carried => break ended,
                         Ok(()) = asked.changed() => match *asked.borrow_and_update() {
                             0 => {}
@@ -370,6 +352,9 @@ impl Serving<'_> {
             };
             while let Ok(news) = heard.try_recv() {
                 telling.hears(news);
+            }
+            if let Some(reason) = failed {
+                return Err(reason);
             }
             match ended.map_err(|error| error.to_string())? {
                 CarryEnd::Closed if !is_done => {}

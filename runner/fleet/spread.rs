@@ -2,14 +2,16 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    os::unix::net::UnixStream,
+    ops::Range,
+    os::unix::{fs::FileExt as _, net::UnixStream},
+    sync::Arc,
     time::Duration,
 };
 
 use futures::StreamExt as _;
 use tokio::{
     runtime::{self, Runtime},
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time,
 };
@@ -31,6 +33,7 @@ use crate::{
     model::{Digest, visible},
     record::ContentPaths,
     run::{Bundle, ENGINE, RemoteNews, RemoteWorker, seam::Capacity},
+    scenario::SuiteSegments,
 };
 
 /// How often it is said that a run would have workers.
@@ -148,6 +151,8 @@ impl FleetConnection {
             },
             bundle: (digest, bytes),
             blobs: bundle.blobs().to_vec(),
+            suite: bundle.suite(),
+            segments: Arc::clone(bundle.segments()),
             content,
         };
         let (sender, workers) = mpsc::unbounded_channel();
@@ -183,6 +188,9 @@ struct Offered {
     offer: Offer,
     bundle: (Digest, Vec<u8>),
     blobs: Vec<Digest>,
+    /// The list of tests, and its pieces, which are put there once a worker asks for them.
+    suite: Digest,
+    segments: Arc<SuiteSegments>,
     content: ContentPaths,
 }
 
@@ -297,27 +305,42 @@ impl Offered {
         missing: &[String],
         put: &mut HashMap<Digest, time::Instant>,
     ) -> Result<(), String> {
-        let own = self.blobs.iter().chain([&self.bundle.0]);
-        let own: BTreeSet<_> = own.copied().collect();
+        let own: BTreeSet<_> = self.blobs.iter().copied().collect();
         let missing = missing.iter().filter_map(|blob| Digest::parse(blob));
         let all = async {
             // The bucket itself may be gone.
             let bucket = BlobBucket::open(&self.engine).await?;
-            for blob in missing.filter(|blob| own.contains(blob)) {
+            for blob in missing {
                 // Several ask at once for what one of them has been given.
                 let is_there = put.get(&blob).is_some_and(|at| at.elapsed() < AGAIN);
                 if is_there && bucket.has(blob).await {
                     continue;
                 }
-                match blob == self.bundle.0 {
-                    true => bucket.replace_bytes(blob, &self.bundle.1).await?,
-                    false => (bucket.replace_file(blob, &self.content.path(blob))).await?,
+                if blob == self.bundle.0 {
+                    bucket.replace_bytes(blob, &self.bundle.1).await?;
+                } else if let Some(range) = self.segments.find(blob) {
+                    bucket.replace_bytes(blob, &self.read_suite(range)?).await?;
+                } else if own.contains(&blob) {
+                    (bucket.replace_file(blob, &self.content.path(blob))).await?;
+                } else {
+                    continue;
                 }
                 put.insert(blob, time::Instant::now());
             }
             Ok::<_, FleetError>(())
         };
         all.await.map_err(|error| error.to_string())
+    }
+
+    /// Reads a piece of the list of tests.
+    fn read_suite(&self, range: Range<u64>) -> Result<Vec<u8>, FleetError> {
+        let read = || {
+            let file = fs_err::File::open(self.content.path(self.suite))?;
+            let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
+            file.file().read_exact_at(&mut bytes, range.start)?;
+            Ok(bytes)
+        };
+        read().map_err(FleetError::io("read the list of tests"))
     }
 
     fn let_in(
@@ -353,6 +376,7 @@ impl Offered {
             socket: theirs,
             news: told,
             notes: noting,
+            segments: Arc::clone(&self.segments),
         };
         workers
             .send(worker)
@@ -373,6 +397,8 @@ impl Offered {
                 patience: PATIENCE,
                 noted: &mut noted,
                 notes,
+                // What a worker notes is told, and nothing is to be done for it.
+                undone: watch::channel(0).1,
             };
             if let Err(error) = carry(bridge, ours, || None).await {
                 tracing::warn!("a worker cannot be spoken with: {error}");

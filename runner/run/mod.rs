@@ -52,8 +52,8 @@ pub use stop::{
     WatchdogSettings,
 };
 pub use workers::{
-    Bundle, MachineAllowance, RemoteNews, RemoteWorker, RunNews, Seat, WORKER_ARGUMENT, WorkerHost,
-    Workplace, seat_name, worker_child,
+    Bundle, MachineAllowance, RemoteNews, RemoteWorker, RunNews, Seat, SuiteCopy, WORKER_ARGUMENT,
+    WorkerHost, Workplace, seat_name, worker_child,
 };
 
 #[cfg(feature = "fleet")]

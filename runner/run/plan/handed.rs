@@ -1,6 +1,6 @@
 //! [`HandedPlan`]: what a worker is told of a plan beside what its run has stored, and the same plan made of both.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use super::{
     planned::Plan,
@@ -60,19 +60,19 @@ impl Plan {
         }
     }
 
-    /// Makes the same plan again of what its run has stored. What is stored was verified by who has handed it; that nothing
-    /// is mounted in a granted folder's place is seen to when it is mounted.
+    /// Makes the same plan again of what its run has stored, and of the list of tests at `suite`. What is stored was verified
+    /// by who has handed it; that nothing is mounted in a granted folder's place is seen to when it is mounted.
     pub(in crate::run) fn of_handed(
         run: &RunReader,
         handed: HandedPlan,
+        suite: &Path,
     ) -> Result<Self, StoredError> {
         let overrides = serde_json::from_str(&handed.overrides).unwrap_or_default();
         let overrides = RunOptions::of_stored(&overrides);
-        let suite = run.content().path(handed.suite.digest);
         let mut plan = Self::of_stored(run, overrides, || {
-            regular::open(&suite)
+            regular::open(suite)
                 .and_then(|file| Suite::open_with(file.into_parts().0, handed.suite))
-                .map_err(|source| missing("the list of tests", &suite, source))
+                .map_err(|source| missing("the list of tests", suite, source))
         })?;
         if plan.digest() != handed.digest {
             return Err(StoredError::Plan {

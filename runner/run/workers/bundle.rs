@@ -3,16 +3,18 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
-    setup::{decode_plan, encode_plan},
-    wire::{Decoder, Frame, Garbled, Read},
+    setup::{decode_plan, encode_plan, read_digest},
+    wire::{Decoder, Encoder, Frame, Garbled, Read},
 };
 use crate::{
     model::Digest,
     record::{ContentPaths, InFlight, Recorder, RunLikeness},
     run::plan::{HandedPlan, Plan},
+    scenario::{SuiteSegment, SuiteSegments},
 };
 
 const KIND: u8 = 0xfe;
@@ -25,6 +27,8 @@ pub struct Bundle {
     likeness: RunLikeness,
     pub(super) session: u32,
     pub(super) plan: HandedPlan,
+    /// The pieces of the list of tests.
+    segments: Arc<SuiteSegments>,
     blobs: Vec<Digest>,
 }
 
@@ -38,7 +42,7 @@ impl Bundle {
         let mut handed = plan.handed();
         handed.secrets.clear();
         handed.folders.clear();
-        let mut blobs: Vec<_> = [handed.suite.digest].into();
+        let mut blobs = Vec::new();
         blobs.extend(plan.plugins().map(|plugin| plugin.file.sha256));
         // Those of a list that was made now, or of one that was stored.
         blobs.extend(plan.suite().attachments().map(|(digest, _)| digest));
@@ -49,13 +53,24 @@ impl Bundle {
             likeness: RunLikeness::of(recorder.run_dir())?,
             session: recorder.session(),
             plan: handed,
+            segments: Arc::new(SuiteSegments::of(plan.suite())?),
             blobs,
         })
     }
 
-    /// The blobs that it names.
+    /// The plugins and attachments that it names.
     pub fn blobs(&self) -> &[Digest] {
         &self.blobs
+    }
+
+    /// The pieces of the list of tests, each of which is a blob, too.
+    pub fn segments(&self) -> &Arc<SuiteSegments> {
+        &self.segments
+    }
+
+    /// The digest of the list of tests itself, which no worker needs whole.
+    pub fn suite(&self) -> Digest {
+        self.plan.suite.digest
     }
 
     /// As it travels.
@@ -65,6 +80,11 @@ impl Bundle {
         frame.bytes(&self.likeness.scenario);
         frame.u64(self.session.into());
         encode_plan(&mut frame, &self.plan);
+        frame.list(&self.segments.pieces, encode_segment);
+        frame.usize(self.segments.defining.len());
+        for place in &self.segments.defining {
+            frame.usize(*place);
+        }
         frame.list(&self.blobs, |frame, digest| frame.str(&digest.to_string()));
         Frame::end(frame)
     }
@@ -97,6 +117,34 @@ fn read(frame: &[u8]) -> Read<Bundle> {
         },
         session: decoder.u32()?,
         plan: decode_plan(&mut decoder)?,
-        blobs: decoder.list(|decoder| Digest::parse(decoder.str()?).ok_or(Garbled))?,
+        segments: Arc::new(SuiteSegments {
+            pieces: decoder.list(decode_segment)?,
+            defining: decoder.list(Decoder::usize)?.into_iter().collect(),
+        }),
+        blobs: decoder.list(read_digest)?,
+    })
+}
+
+fn encode_segment(frame: &mut Encoder, segment: &SuiteSegment) {
+    let SuiteSegment {
+        bytes,
+        first_ordinal,
+        digest,
+    } = segment;
+    for number in [bytes.start, bytes.end, *first_ordinal] {
+        frame.u64(number);
+    }
+    frame.str(&digest.to_string());
+}
+
+fn decode_segment(decoder: &mut Decoder<'_>) -> Read<SuiteSegment> {
+    let bytes = decoder.u64()?..decoder.u64()?;
+    if bytes.is_empty() {
+        return Err(Garbled);
+    }
+    Ok(SuiteSegment {
+        bytes,
+        first_ordinal: decoder.u64()?,
+        digest: read_digest(decoder)?,
     })
 }

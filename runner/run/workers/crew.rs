@@ -136,22 +136,28 @@ impl<'a> Crew<'a> {
         let mut workers = self.places.iter().filter_map(|place| place.worker.as_ref());
         let ours = workers.find(|worker| worker.who == who);
         let ours = ours.map(|worker| &worker.process.talk);
-        // What a worker has that is gone is lost when that is heard of.
-        let Some(talk) = ours.or_else(|| self.remotes.find(who)) else {
-            return;
-        };
-        let message = match message {
-            ToExecutor::Assign(batch) => return talk.assign(batch),
-            ToExecutor::TakeBack => ToWorker::TakeBack,
+        let (first, last) = match message {
+            ToExecutor::Assign(batch) => {
+                return match ours {
+                    Some(talk) => talk.assign(batch),
+                    None => self.remotes.assign(who, batch),
+                };
+            }
+            ToExecutor::TakeBack => (None, ToWorker::TakeBack),
             ToExecutor::SetAside { why } => {
                 self.remotes.note(who, &RunNews::SetAside { why });
-                talk.send(ToWorker::TakeBack.encode());
-                ToWorker::Close
+                (Some(ToWorker::TakeBack), ToWorker::Close)
             }
-            ToExecutor::Stop { grace } => ToWorker::Stop(grace),
-            ToExecutor::Close => ToWorker::Close,
+            ToExecutor::Stop { grace } => (None, ToWorker::Stop(grace)),
+            ToExecutor::Close => (None, ToWorker::Close),
         };
-        talk.send(message.encode());
+        // What a worker has that is gone is lost when that is heard of.
+        if let Some(talk) = ours.or_else(|| self.remotes.find(who)) {
+            first
+                .iter()
+                .chain([&last])
+                .for_each(|message| talk.send(message.encode()));
+        }
     }
 
     /// Lets workers wait, or go on; tells whether that is something new.

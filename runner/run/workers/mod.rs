@@ -21,6 +21,7 @@ mod serve;
 mod setup;
 mod socket;
 mod staff;
+mod suite_copy;
 mod wire;
 mod workplace;
 
@@ -31,6 +32,7 @@ pub use self::{
     remotes::RemoteWorker,
     serve::worker_child,
     staff::WorkerHost,
+    suite_copy::SuiteCopy,
     workplace::{MachineAllowance, Seat, Workplace, seat_name},
 };
 pub(super) use self::{

@@ -9,6 +9,7 @@ const LEAVING: u8 = 0;
 const ENDED: u8 = 1;
 
 const SET_ASIDE: u8 = 0;
+const NEEDS: u8 = 1;
 
 /// What the machine of a worker tells of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,26 +73,42 @@ pub enum RunNews {
         /// Which attempts have failed there in a row, and what was lacking.
         why: Arc<str>,
     },
+    /// What is said to the worker from now on is of trials whose tests are in these segments of the list, too.
+    Needs {
+        /// Their places.
+        segments: Vec<usize>,
+    },
 }
 
 impl RunNews {
     /// As it travels.
     pub fn encode(&self) -> Vec<u8> {
-        let Self::SetAside { why } = self;
         let mut encoder = Encoder::default();
-        encoder.u8(SET_ASIDE);
-        encoder.str(why);
+        match self {
+            Self::SetAside { why } => {
+                encoder.u8(SET_ASIDE);
+                encoder.str(why);
+            }
+            Self::Needs { segments } => {
+                encoder.u8(NEEDS);
+                encoder.list(segments, |encoder, place| encoder.usize(*place));
+            }
+        }
         encoder.into_bytes()
     }
 
     /// Reads what has come; `None` if it is nothing that is told.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut decoder = Decoder::new(bytes);
-        let why = match decoder.u8().ok()? {
-            SET_ASIDE => decoder.string().ok()?.into(),
+        Some(match decoder.u8().ok()? {
+            SET_ASIDE => Self::SetAside {
+                why: decoder.string().ok()?.into(),
+            },
+            NEEDS => Self::Needs {
+                segments: decoder.list(Decoder::usize).ok()?,
+            },
             _ => return None,
-        };
-        Some(Self::SetAside { why })
+        })
     }
 }
 
@@ -123,13 +140,19 @@ mod tests {
 
     #[test]
     fn what_a_machine_is_told_is_read_back() {
-        let news = RunNews::SetAside {
-            why: "its disk is full".into(),
-        };
-        let sent = news.encode();
-        assert_eq!(RunNews::decode(&sent), Some(news));
-        for cut in 0..sent.len() {
-            assert_eq!(RunNews::decode(&sent[..cut]), None);
+        for news in [
+            RunNews::SetAside {
+                why: "its disk is full".into(),
+            },
+            RunNews::Needs {
+                segments: vec![0, 300],
+            },
+        ] {
+            let sent = news.encode();
+            assert_eq!(RunNews::decode(&sent), Some(news));
+            for cut in 0..sent.len() {
+                assert_eq!(RunNews::decode(&sent[..cut]), None);
+            }
         }
         assert_eq!(RunNews::decode(&[9]), None);
     }

@@ -3,7 +3,7 @@
 //! They bring slots of their own, come and go when they like, and are heard over a socket like those that are processes of the
 //! runner: whoever hands one over carries what is said to its machine and back.
 
-use std::{fmt, io, os::unix::net::UnixStream, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fmt, io, os::unix::net::UnixStream, path::Path, sync::Arc};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     record::AttemptKey,
-    run::seam::{Capacity, ExecutorId, FromExecutors, MachineName},
+    run::seam::{Assignment, Capacity, ExecutorId, FromExecutors, MachineName},
+    scenario::SuiteSegments,
 };
 
 /// A worker on another machine, as whoever has found it hands it over.
@@ -31,6 +32,8 @@ pub struct RemoteWorker {
     pub news: UnboundedReceiver<RemoteNews>,
     /// What its machine is told, encoded.
     pub notes: UnboundedSender<Vec<u8>>,
+    /// The pieces of the list of tests, of which its machine fetches those that it is told to need.
+    pub segments: Arc<SuiteSegments>,
 }
 
 impl fmt::Debug for RemoteWorker {
@@ -52,6 +55,9 @@ struct RemoteMember {
     capacity: Capacity,
     talk: Conversation,
     notes: UnboundedSender<Vec<u8>>,
+    segments: Arc<SuiteSegments>,
+    /// Which of them its machine was told to need.
+    needed: BTreeSet<usize>,
     /// What it had begun when it ended, once that is known.
     begun: Vec<AttemptKey>,
     is_ready: bool,
@@ -85,6 +91,8 @@ impl Remotes {
             capacity: worker.capacity,
             talk: Conversation::begin(worker.socket, talk, news)?,
             notes: worker.notes,
+            segments: worker.segments,
+            needed: BTreeSet::new(),
             begun: Vec::new(),
             is_ready: false,
         });
@@ -96,6 +104,26 @@ impl Remotes {
         let mut members = self.members.iter();
         let found = members.find(|member| member.who == who)?;
         Some(&found.talk)
+    }
+
+    /// Assigns attempts to one of them, whose machine fetches their tests before the worker hears of them.
+    pub(super) fn assign(&mut self, who: ExecutorId, batch: Vec<Assignment>) {
+        let mut members = self.members.iter_mut();
+        // What a worker has that is gone is lost when that is heard of.
+        let Some(member) = members.find(|member| member.who == who) else {
+            return;
+        };
+        let ordinals = batch.iter().map(|assignment| assignment.ordinal);
+        let places = ordinals.filter_map(|ordinal| member.segments.of_trial(ordinal));
+        let segments: Vec<_> = places
+            .filter(|place| member.needed.insert(*place))
+            .collect();
+        if !segments.is_empty() {
+            let news = RunNews::Needs { segments };
+            // Where nobody carries it any more, the worker is as good as gone.
+            drop(member.notes.send(news.encode()));
+        }
+        member.talk.assign(batch);
     }
 
     /// Tells the machine of one of them something, before what is said to the worker from now on.

@@ -127,7 +127,8 @@ impl Workshop {
         dispatcher: UnboundedSender<FromExecutors>,
     ) -> Result<Self, String> {
         let run = RunReader::open(&setup.run_dir).map_err(|error| chain(&error))?;
-        let plan = Plan::of_handed(&run, setup.plan).map_err(|error| chain(&error))?;
+        let plan =
+            Plan::of_handed(&run, setup.plan, &setup.suite).map_err(|error| chain(&error))?;
         let engine = setup.engine;
         let options = EngineOptions {
             compiler: engine.compiler,

@@ -20,6 +20,8 @@ pub(super) struct Setup {
     pub(super) run_dir: PathBuf,
     pub(super) session: u32,
     pub(super) plan: HandedPlan,
+    /// Where the list of tests is.
+    pub(super) suite: PathBuf,
     /// What the sandboxes of one executor may hold together, in bytes.
     pub(super) memory_share: u64,
     /// What its attempts may hold together, in bytes, where not all of them can have all that they may.
@@ -61,6 +63,7 @@ impl Setup {
         path(&mut frame, &self.run_dir);
         frame.u64(self.session.into());
         encode_plan(&mut frame, &self.plan);
+        path(&mut frame, &self.suite);
         frame.u64(self.memory_share);
         frame.option(self.memory, Encoder::u64);
         frame.usize(self.slots);
@@ -84,6 +87,7 @@ impl Setup {
             run_dir: read_path(&mut decoder)?,
             session: decoder.u32()?,
             plan: decode_plan(&mut decoder)?,
+            suite: read_path(&mut decoder)?,
             memory_share: decoder.u64()?,
             memory: decoder.option(Decoder::u64)?,
             slots: decoder.usize()?,
@@ -174,7 +178,7 @@ fn read_path(decoder: &mut Decoder<'_>) -> Read<PathBuf> {
     Ok(OsString::from_vec(decoder.bytes()?.to_vec()).into())
 }
 
-fn read_digest(decoder: &mut Decoder<'_>) -> Read<Digest> {
+pub(super) fn read_digest(decoder: &mut Decoder<'_>) -> Read<Digest> {
     Digest::parse(decoder.str()?).ok_or(Garbled)
 }
 
@@ -205,6 +209,7 @@ mod tests {
                 secrets: BTreeMap::from([("KEY".to_owned(), "a\nb".to_owned())]),
                 folders: vec![vec![], vec![("/data".to_owned(), [u64::MAX, 1])]],
             },
+            suite: "results/content/ab/cd".into(),
             memory_share: u64::MAX,
             memory: Some(1 << 34),
             slots: 12,

@@ -37,6 +37,7 @@ pub(in crate::run) struct Workers<'a> {
     count: usize,
     plan: &'a Plan,
     run_dir: PathBuf,
+    suite: PathBuf,
     session: u32,
     engine: WorkerEngine,
 }
@@ -67,6 +68,7 @@ impl<'a> Workers<'a> {
             count,
             plan,
             run_dir: recorder.run_dir().to_owned(),
+            suite: recorder.content().path(plan.suite().digest()),
             session: recorder.session(),
             engine: WorkerEngine::of(&host.engine, host.pools_sandboxes),
         }
@@ -79,6 +81,7 @@ impl<'a> Workers<'a> {
             run_dir: self.run_dir.clone(),
             session: self.session,
             plan: self.plan.handed(),
+            suite: self.suite.clone(),
             memory_share: self.plan.memory_share(),
             memory: self
                 .plan

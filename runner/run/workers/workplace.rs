@@ -1,6 +1,7 @@
 //! [`Workplace`]: a worker's machine, made ready for a run that another one has; and [`Seat`]: one of its processes.
 
 use std::{
+    io,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,6 +14,7 @@ use super::{
     said_buffer::WINDOW_ELSEWHERE,
     setup::{Setup, WorkerEngine},
     staff::WorkerHost,
+    suite_copy::SuiteCopy,
 };
 use crate::{
     model::{chain, cores},
@@ -21,11 +23,15 @@ use crate::{
     run::{plan::Plan, seam::Capacity},
 };
 
+/// What the list of tests is called there.
+const SUITE: &str = "tests.jsonl";
+
 /// A worker's machine, made ready for a run that another one has.
 pub struct Workplace {
     bundle: Bundle,
     root: PathBuf,
     run_dir: PathBuf,
+    suite: PathBuf,
     plan: Plan,
     share: Share,
 }
@@ -57,24 +63,34 @@ pub struct Seat {
 }
 
 impl Workplace {
-    /// Makes the plan of a run again, whose blobs are below `root`; the error says why it cannot be made here.
+    /// Makes the plan of a run again, whose blobs are below `root`, those segments of its tests that define something among
+    /// them. Gives the list of tests beside it, which the others go into; the error says why it cannot be made here.
     ///
     /// # Errors
     ///
     /// Fails if something is missing, is not what its name says, or does not fit this machine.
-    pub fn open(bundle: Bundle, root: &Path, allowed: MachineAllowance) -> Result<Self, String> {
+    pub fn open(
+        bundle: Bundle,
+        root: &Path,
+        allowed: MachineAllowance,
+    ) -> Result<(Self, SuiteCopy), String> {
         let name = format!("plan-{}", uuid::Uuid::new_v4().simple());
         let (run_dir, _) = (bundle.make(root, &name)).map_err(|error| error.to_string())?;
         let run = RunReader::open(&run_dir).map_err(|error| chain(&error))?;
-        let plan = Plan::of_handed(&run, bundle.plan.clone()).map_err(|error| chain(&error))?;
+        let suite = run_dir.join(SUITE);
+        let copy = copy_suite(&bundle, &suite, root).map_err(|error| error.to_string())?;
+        let plan = Plan::of_handed(&run, bundle.plan.clone(), &suite);
+        let plan = plan.map_err(|error| chain(&error))?;
         let share = Share::of(&plan, allowed)?;
-        Ok(Self {
+        let workplace = Self {
             bundle,
             root: root.to_owned(),
             run_dir,
+            suite,
             plan,
             share,
-        })
+        };
+        Ok((workplace, copy))
     }
 
     /// The plan, whose secrets and folders are to be found here.
@@ -112,7 +128,7 @@ impl Workplace {
         name: &str,
         host: &WorkerHost,
         scratch_root: &Path,
-    ) -> std::io::Result<(Seat, UnixStream)> {
+    ) -> io::Result<(Seat, UnixStream)> {
         let (run_dir, in_flight) = self.bundle.make(&self.root, name)?;
         let program = WorkerProgram {
             path: host.engine.compiler.clone(),
@@ -133,6 +149,7 @@ impl Workplace {
             run_dir: run_dir.clone(),
             session: self.bundle.session,
             plan: self.plan.handed(),
+            suite: self.suite.clone(),
             memory_share: memory / slots as u64,
             memory: (most > memory).then_some(memory),
             slots,
@@ -141,7 +158,7 @@ impl Workplace {
             scratch_root: scratch_root.to_owned(),
             engine: WorkerEngine::of(&host.engine, host.pools_sandboxes),
         };
-        std::io::Write::write_all(&mut &socket, &setup.encode())?;
+        io::Write::write_all(&mut &socket, &setup.encode())?;
         let seat = Seat {
             child,
             in_flight,
@@ -150,6 +167,19 @@ impl Workplace {
         };
         Ok((seat, socket))
     }
+}
+
+/// The list of tests, with what is needed to read any of it.
+fn copy_suite(bundle: &Bundle, path: &Path, root: &Path) -> io::Result<SuiteCopy> {
+    let mut copy = SuiteCopy::create(path, Arc::clone(bundle.segments()))?;
+    for place in &bundle.segments().defining {
+        if !copy.take(*place, &Bundle::content(root))? {
+            return Err(io::Error::other(
+                "a segment of the list of tests was altered in the worker's store",
+            ));
+        }
+    }
+    Ok(copy)
 }
 
 impl Seat {
