@@ -56,7 +56,7 @@ impl AbsentConnection {
     pub fn open(
         self,
         _: SpreadRun,
-        _: &Bundle,
+        _: Bundle,
         _: ContentPaths,
     ) -> Result<(AbsentGuard, UnboundedReceiver<RemoteWorker>), FleetError> {
         match self.0 {}

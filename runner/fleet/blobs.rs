@@ -11,7 +11,7 @@ use std::{
 use async_nats::jetstream::{
     self, Context as JetStream,
     context::GetStreamError,
-    object_store::{self, ObjectStore},
+    object_store::{self, ObjectMetadata, ObjectStore},
     stream::Stream,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
@@ -22,6 +22,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::{FleetError, connection::EngineConnection};
 use crate::model::Digest;
 
+/// How many bytes a piece of a blob has: each takes a way to the engine and back.
+const PIECE_BYTES: usize = 512 << 10;
 /// What the bucket is called.
 const BUCKET: &str = "runner-blobs";
 
@@ -30,6 +32,8 @@ const BUCKET: &str = "runner-blobs";
 pub(super) struct BlobBucket {
     context: JetStream,
     store: ObjectStore,
+    /// The longest message that the engine takes, in bytes.
+    most_bytes: usize,
 }
 
 /// A blob that is there.
@@ -56,8 +60,13 @@ impl BlobBucket {
             reason: error.to_string(),
         };
         let context = jetstream::new(engine.client.clone());
+        let most_bytes = engine.client.server_info().max_payload;
         if let Ok(store) = context.get_object_store(BUCKET).await {
-            return Ok(Self { context, store });
+            return Ok(Self {
+                context,
+                store,
+                most_bytes,
+            });
         }
         let config = object_store::Config {
             bucket: BUCKET.to_owned(),
@@ -66,14 +75,22 @@ impl BlobBucket {
         };
         let made = context.create_object_store(config).await;
         let store = made.map_err(|made| error(&made))?;
-        Ok(Self { context, store })
+        Ok(Self {
+            context,
+            store,
+            most_bytes,
+        })
     }
 
     /// Opens it if it is there.
     pub(super) async fn existing(engine: &EngineConnection) -> Option<Self> {
         let context = jetstream::new(engine.client.clone());
         let store = context.get_object_store(BUCKET).await.ok()?;
-        Some(Self { context, store })
+        Some(Self {
+            context,
+            store,
+            most_bytes: engine.client.server_info().max_payload,
+        })
     }
 
     /// Puts a file there, unless it is there.
@@ -135,7 +152,12 @@ impl BlobBucket {
         digest: Digest,
         from: &mut (impl AsyncRead + Unpin),
     ) -> Result<(), FleetError> {
-        let put = self.store.put(digest.to_string().as_str(), from).await;
+        let about = ObjectMetadata {
+            name: digest.to_string(),
+            chunk_size: Some(PIECE_BYTES.min(self.most_bytes / 2)),
+            ..ObjectMetadata::default()
+        };
+        let put = self.store.put(about, from).await;
         put.map(drop)
             .map_err(FleetError::engine("keep what workers need"))
     }

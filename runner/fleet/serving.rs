@@ -324,17 +324,23 @@ impl Serving<'_> {
             let ended = {
                 let carried = carry(bridge, socket, last);
                 tokio::pin!(carried);
+                let bring =
+                    async |segments, is_needed| (run.bring(tests, segments).await, is_needed);
                 let mut bringing = FuturesUnordered::new();
                 loop {
                     tokio::select! {
                         biased;
                         Some(news) = heard.recv() => match news {
                             Some(RunNews::Needs { segments }) => {
-                                bringing.push(run.bring(tests, segments));
+                                let next = segments.iter().max().map(|last| last + 1);
+                                bringing.push(bring(segments, true));
+                                // Most runs go through their list in order. Behind the last one there is none.
+                                bringing.extend(next.map(|next| bring(vec![next], false)));
                             }
                             news => telling.hears(news),
                         },
-                        Some(brought) = bringing.next() => match brought {
+                        Some((brought, is_needed)) = bringing.next() => match brought {
+                            _ if !is_needed => {}
                             Ok(()) => undone.send_modify(|undone| *undone -= 1),
                             Err(reason) => {
                                 failed = Some(reason);

@@ -33,7 +33,6 @@ use crate::{
     model::{Digest, visible},
     record::ContentPaths,
     run::{Bundle, ENGINE, RemoteNews, RemoteWorker, seam::Capacity},
-    scenario::SuiteSegments,
 };
 
 /// How often it is said that a run would have workers.
@@ -124,7 +123,7 @@ impl FleetConnection {
     pub fn open(
         self,
         about: SpreadRun,
-        bundle: &Bundle,
+        bundle: Bundle,
         content: ContentPaths,
     ) -> Result<(SpreadGuard, mpsc::UnboundedReceiver<RemoteWorker>), FleetError> {
         let held = match self.held {
@@ -149,10 +148,8 @@ impl FleetConnection {
                 bundle: digest.to_string(),
                 labels: about.labels,
             },
-            bundle: (digest, bytes),
-            blobs: bundle.blobs().to_vec(),
-            suite: bundle.suite(),
-            segments: Arc::clone(bundle.segments()),
+            bundle,
+            encoded: (digest, bytes),
             content,
         };
         let (sender, workers) = mpsc::unbounded_channel();
@@ -186,18 +183,17 @@ struct Offered {
     engine: EngineConnection,
     bucket: BlobBucket,
     offer: Offer,
-    bundle: (Digest, Vec<u8>),
-    blobs: Vec<Digest>,
-    /// The list of tests, and its pieces, which are put there once a worker asks for them.
-    suite: Digest,
-    segments: Arc<SuiteSegments>,
+    /// What workers need. The pieces of the list of tests are put there once a worker asks for them.
+    bundle: Bundle,
+    /// Its digest, and itself as it travels.
+    encoded: (Digest, Vec<u8>),
     content: ContentPaths,
 }
 
 impl Offered {
     async fn put_all(&self) -> Result<(), FleetError> {
-        self.bucket.put_bytes(self.bundle.0, &self.bundle.1).await?;
-        for blob in &self.blobs {
+        (self.bucket.put_bytes(self.encoded.0, &self.encoded.1)).await?;
+        for blob in self.bundle.blobs() {
             self.put(*blob).await?;
         }
         Ok(())
@@ -305,7 +301,7 @@ impl Offered {
         missing: &[String],
         put: &mut HashMap<Digest, time::Instant>,
     ) -> Result<(), String> {
-        let own: BTreeSet<_> = self.blobs.iter().copied().collect();
+        let own: BTreeSet<_> = self.bundle.blobs().iter().copied().collect();
         let missing = missing.iter().filter_map(|blob| Digest::parse(blob));
         let all = async {
             // The bucket itself may be gone.
@@ -316,9 +312,9 @@ impl Offered {
                 if is_there && bucket.has(blob).await {
                     continue;
                 }
-                if blob == self.bundle.0 {
-                    bucket.replace_bytes(blob, &self.bundle.1).await?;
-                } else if let Some(range) = self.segments.find(blob) {
+                if blob == self.encoded.0 {
+                    bucket.replace_bytes(blob, &self.encoded.1).await?;
+                } else if let Some(range) = self.bundle.segments().find(blob) {
                     bucket.replace_bytes(blob, &self.read_suite(range)?).await?;
                 } else if own.contains(&blob) {
                     (bucket.replace_file(blob, &self.content.path(blob))).await?;
@@ -335,7 +331,7 @@ impl Offered {
     /// Reads a piece of the list of tests.
     fn read_suite(&self, range: Range<u64>) -> Result<Vec<u8>, FleetError> {
         let read = || {
-            let file = fs_err::File::open(self.content.path(self.suite))?;
+            let file = fs_err::File::open(self.content.path(self.bundle.suite()))?;
             let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
             file.file().read_exact_at(&mut bytes, range.start)?;
             Ok(bytes)
@@ -376,7 +372,7 @@ impl Offered {
             socket: theirs,
             news: told,
             notes: noting,
-            segments: Arc::clone(&self.segments),
+            segments: Arc::clone(self.bundle.segments()),
         };
         workers
             .send(worker)

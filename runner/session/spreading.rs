@@ -78,7 +78,7 @@ impl Spreading {
             self.spread.place()
         );
         let bundle = Bundle::of(plan, recorder).map_err(|error| error.to_string())?;
-        let opened = self.spread.open(about, &bundle, recorder.content());
+        let opened = self.spread.open(about, bundle, recorder.content());
         opened.map_err(|error| chain(&error))
     }
 }
