@@ -266,6 +266,30 @@ fn types_that_are_nested_too_deeply_for_the_compiler_are_refused_in_words() {
     inspected.says(&["it is nested more deeply than the compiler can follow"]);
 }
 
+/// A memory as interpreters have it whose heap was made ahead: data with holes in it, in a file that is larger.
+#[test]
+fn of_a_memory_with_holes_an_image_is_kept_that_is_no_larger_than_the_file() {
+    let runner = Runner::new(&[]);
+    let compiled = |rest: usize| {
+        let rest = "x".repeat(rest);
+        let memory = format!(
+            r#"(core module (memory 257) (data (i32.const 0) "a") (data (i32.const 4000000) "b") (data "{rest}"))"#
+        );
+        let plain = command(0, 0);
+        let with_memory = plain.replacen("(component", &format!("(component {memory}"), 1);
+        assert_ne!(plain, with_memory);
+        runner.wat("holes.wasm", &with_memory);
+        let inspected = runner.run(&["plugin", "inspect", "holes.wasm", "--json"]);
+        let compiled = inspected.expect(0).document()["compiled"]["size"].as_u64();
+        usize::try_from(compiled.unwrap()).unwrap() - rest.len()
+    };
+    assert!(
+        compiled(3_000_000) < 1 << 20,
+        "the image is larger than the file"
+    );
+    assert!(compiled(5_000_000) > 4_000_000, "the image is not kept");
+}
+
 /// Two bytes of data at both ends of each memory.
 #[test]
 fn of_sparse_memories_no_images_are_kept() {

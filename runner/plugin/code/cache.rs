@@ -23,6 +23,8 @@ use super::{
 };
 use crate::model::Digest;
 
+/// Counted up when a file is compiled in another way without a change that wasmtime sees.
+const MAKE: u32 = 2;
 /// How the names of files begin that are being written.
 const DRAFT: &str = ".draft-";
 
@@ -59,6 +61,7 @@ pub(in crate::plugin) enum Draft {
 impl Cache {
     pub(in crate::plugin) fn new(dir: PathBuf, engine: &Engine) -> Self {
         let mut hasher = DefaultHasher::new();
+        MAKE.hash(&mut hasher);
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Self {
             dir,

@@ -294,7 +294,7 @@ fn load_stdin(form: CodeForm, config: EngineConfig) -> wasmtime::Result<()> {
 fn compile_stdin(config: EngineConfig) -> wasmtime::Result<()> {
     let mut wasm = Vec::new();
     io::stdin().lock().read_to_end(&mut wasm)?;
-    let engine = config.engine(None)?;
+    let engine = config.compiler(wasm.len())?;
     let artefact = if is_component(&wasm) {
         engine.precompile_component(&wasm)?
     } else {

@@ -8,8 +8,8 @@ use super::pool::{DECOMMIT_BATCH, Slots};
 
 /// Functions that are remembered of a guest that traps, the innermost first: what a message names.
 const MAX_FRAMES: usize = 5;
-/// Bytes of an image of a memory that is made although most of it may be zeros. Two bytes of data far apart make an image
-/// of all between them.
+/// Bytes of an image of a memory that is made although most of it may be zeros, unless the file itself has more. Two bytes
+/// of data far apart make an image of all between them.
 const MAX_SPARSE_IMAGE: u64 = 1024 * 1024;
 /// Bytes of an instance, twice as many as `footprint.rs` lets all of an attempt's have by its own, rougher measure.
 const MAX_INSTANCE: usize = 64 * 1024 * 1024;
@@ -78,11 +78,31 @@ impl EngineConfig {
             .find(|config| config.as_argument() == argument)
     }
 
-    /// An engine that compiles and loads; without `slots` it runs nothing pooled.
+    /// An engine that compiles a file of so many bytes.
+    ///
+    /// Without an image of its memory, all data of a plugin is copied for each sandbox. An interpreter whose heap was made
+    /// ahead has holes in it, and some megabytes of data in a file that is larger than heap and holes.
+    pub(super) fn compiler(self, bytes: usize) -> wasmtime::Result<wasmtime::Engine> {
+        let mut config = self.config();
+        config.memory_guaranteed_dense_image_size(MAX_SPARSE_IMAGE.max(bytes as u64));
+        wasmtime::Engine::new(&config)
+    }
+
+    /// An engine that loads what was compiled; without `slots` it runs nothing pooled.
     pub(in crate::plugin) fn engine(
         self,
         slots: Option<&Slots>,
     ) -> wasmtime::Result<wasmtime::Engine> {
+        let mut config = self.config();
+        if let Some(slots) = slots {
+            // A stack that the kernel makes is zero; one that is used again must be too.
+            config.async_stack_zeroing(true);
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(slots)));
+        }
+        wasmtime::Engine::new(&config)
+    }
+
+    fn config(self) -> Config {
         let mut config = Config::new();
         config
             .epoch_interruption(true)
@@ -92,15 +112,9 @@ impl EngineConfig {
             .wasm_memory64(false)
             // Each frame has a copy of its function's name, which may have 100,000 bytes.
             .wasm_backtrace_max_frames(NonZeroUsize::new(MAX_FRAMES))
-            .memory_guaranteed_dense_image_size(MAX_SPARSE_IMAGE)
             // Else the environment would decide.
             .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable);
-        if let Some(slots) = slots {
-            // A stack that the kernel makes is zero; one that is used again must be too.
-            config.async_stack_zeroing(true);
-            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(slots)));
-        }
-        wasmtime::Engine::new(&config)
+        config
     }
 }
 
