@@ -16,6 +16,8 @@ struct Account {
     of: BudgetName,
     most: f64,
     spent: f64,
+    /// Whether anything has measured it.
+    is_measured: bool,
     /// Whether it is a grader's: without that nothing more comes to its end, so it ends the run.
     is_of_grader: bool,
 }
@@ -28,6 +30,7 @@ impl Spending {
                 of: of.clone(),
                 most: most?,
                 spent: 0.0,
+                is_measured: false,
                 is_of_grader: false,
             })
         });
@@ -73,15 +76,22 @@ impl Spending {
 
     /// What is not finite has no row, and what is negative gives nothing back: a guest says it.
     fn spend(&mut self, provider: &str, metric: &str, value: f64) {
-        if !value.is_finite() || value <= 0.0 {
-            return;
-        }
         for account in &mut self.0 {
             let whose = account.of.provider.as_deref();
             if account.of.metric == metric && whose.is_none_or(|whose| whose == provider) {
-                account.spent += value;
+                account.is_measured = true;
+                if value.is_finite() && value > 0.0 {
+                    account.spent += value;
+                }
             }
         }
+    }
+
+    /// The budgets that nothing has ever been measured of: they bound nothing, most likely because the metric has another
+    /// name.
+    pub(super) fn unmeasured(&self) -> impl Iterator<Item = &BudgetName> {
+        let unmeasured = self.0.iter().filter(|account| !account.is_measured);
+        unmeasured.map(|account| &account.of)
     }
 
     /// The first budget of all providers together, or of a grader, that is used up: which, and by how much.
@@ -184,6 +194,7 @@ mod tests {
             &[metric("tokens", -5.0), metric("tokens", f64::INFINITY)],
         );
         assert_eq!(spending.used_up(), None);
+        assert_eq!(spending.unmeasured().count(), 0);
         spending.add("a", &[metric("cost", 0.75)]);
         assert_eq!(
             spending.used_up_by_providers().unwrap(),
@@ -207,6 +218,8 @@ mod tests {
         ] {
             let budget = Budgets::parse(&format!("x={most}")).unwrap();
             let mut spending = Spending::new(&budget);
+            spending.add("a", &[metric("y", 1.0)]);
+            assert_eq!(spending.unmeasured().count(), 1);
             spending.add("a", &[metric("x", most.parse().unwrap())]);
             assert_eq!(spending.larger(), [larger]);
             let larger = Budgets::parse(larger).unwrap();

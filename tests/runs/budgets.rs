@@ -104,6 +104,25 @@ fn a_run_whose_budget_is_used_up_begins_nothing_more_and_says_so() {
         .expect(0);
 }
 
+/// A metric that is misspelt would otherwise be found by what has been paid.
+#[test]
+fn a_budget_of_what_nothing_measures_is_told_at_the_end() {
+    let bounds_nothing = "the budget of `b:total` bounds nothing: no attempt has measured that";
+    let said = |args: &[&str]| {
+        let runner = runner("[run.budget]\nmetrics = { tokens = 500 }\n", 1);
+        let ran = runner.exec(args).expect(0);
+        (ran.stderr, runner.only_run().read("runner.log"))
+    };
+    let (screen, log) = said(&["--budget", "b:total=5"]);
+    assert_eq!(screen.matches(bounds_nothing).count(), 1, "{screen}");
+    assert!(
+        log.contains(bounds_nothing) && !log.contains("`tokens`"),
+        "{log}"
+    );
+    let (screen, log) = said(&[]);
+    assert!(!screen.contains("bounds nothing") && !log.contains("bounds nothing"));
+}
+
 #[test]
 fn the_scenario_can_give_more_and_a_provider_has_a_budget_of_its_own() {
     let runner = runner("[providers.a.budget]\nmetrics = { tokens = 25 }\n", 4);

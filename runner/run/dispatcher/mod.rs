@@ -241,6 +241,9 @@ impl<E: Effects> Dispatcher<E> {
         if let Some(panic) = self.broken {
             return SessionEnd::broken(format!("the runner itself failed: {panic}"), counts);
         }
+        if counts.done() > 0 {
+            self.rules.tell_of_idle_budgets();
+        }
         // A stop that came too late to matter is none.
         let remains = !self.work.state.is_complete() || self.grading.is_left();
         let stop = self.stop.filter(|_| remains);

@@ -51,6 +51,13 @@ impl Rules {
         }
     }
 
+    /// Tells of budgets that bound nothing, attempts having been made.
+    pub(super) fn tell_of_idle_budgets(&self) {
+        for budget in self.spending.unmeasured() {
+            tracing::warn!("the budget of `{budget}` bounds nothing: no attempt has measured that");
+        }
+    }
+
     /// Why work `remains` and what is said of it: where nothing else has ended the session, that providers have used up
     /// budgets of their own.
     pub(super) fn cause_left(
