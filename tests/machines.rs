@@ -10,6 +10,8 @@
 
 #[path = "machines/access.rs"]
 mod access;
+#[path = "machines/alone.rs"]
+mod alone;
 #[path = "machines/cleaning.rs"]
 mod cleaning;
 #[path = "machines/cuts.rs"]
