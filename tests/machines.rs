@@ -22,6 +22,8 @@ mod forgetful;
 mod full;
 #[path = "machines/master.rs"]
 mod master;
+#[path = "machines/names.rs"]
+mod names;
 #[path = "machines/engine.rs"]
 mod nats;
 #[path = "machines/peer.rs"]
