@@ -30,6 +30,10 @@ mod nats;
 mod peer;
 #[path = "machines/poison.rs"]
 mod poison;
+#[path = "machines/proxy.rs"]
+mod proxy;
+#[path = "machines/slow.rs"]
+mod slow;
 #[path = "machines/slurm.rs"]
 mod slurm;
 #[path = "machines/strangers.rs"]
