@@ -157,7 +157,8 @@ pub use record::{
     Rerun, RunEntry, RunFilter, RunId, RunPause, Runs, Store, Swept, Taken,
 };
 pub use run::{
-    Event, JudgedTrial, LeftToOthers, Overdue, OverdueAction, Reduced, Running, StopSignals,
+    Event, JudgedTrial, LeftToOthers, Overdue, OverdueAction, Reduced, Running, Shortage,
+    StopSignals,
 };
 pub use scenario::{
     BudgetName, Budgets, FailFast, Mistake, OptionFlag, Problem, RunOption, RunOptions,

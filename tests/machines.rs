@@ -10,6 +10,8 @@
 
 #[path = "machines/access.rs"]
 mod access;
+#[path = "machines/alone.rs"]
+mod alone;
 #[path = "machines/cleaning.rs"]
 mod cleaning;
 #[path = "machines/cuts.rs"]
@@ -20,14 +22,20 @@ mod forgetful;
 mod full;
 #[path = "machines/master.rs"]
 mod master;
+#[path = "machines/names.rs"]
+mod names;
 #[path = "machines/engine.rs"]
 mod nats;
 #[path = "machines/peer.rs"]
 mod peer;
 #[path = "machines/poison.rs"]
 mod poison;
+#[path = "machines/proxy.rs"]
+mod proxy;
 #[path = "machines/segments.rs"]
 mod segments;
+#[path = "machines/slow.rs"]
+mod slow;
 #[path = "machines/slurm.rs"]
 mod slurm;
 #[path = "machines/strangers.rs"]

@@ -65,6 +65,20 @@ pub enum FleetError {
         /// Which process.
         holder: String,
     },
+    /// Another worker has the name.
+    #[error("a worker called `{worker}` is at the engine at {at} already: {holder}")]
+    #[diagnostic(help(
+        "give this one another `--name`, or leave `--name` out; or end the other one first, which makes its name free at \
+         once"
+    ))]
+    NameTaken {
+        /// The name.
+        worker: String,
+        /// Where the engine is.
+        at: String,
+        /// Which process has it, where and since when.
+        holder: String,
+    },
     /// It did not do what it was asked.
     #[error("the engine did not {what}: {reason}")]
     Engine {

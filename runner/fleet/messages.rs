@@ -81,26 +81,26 @@ pub(super) struct JoinReply {
     pub(super) reason: String,
 }
 
-/// A process would make a run.
+/// A process would have something that one alone may have over an engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct RunClaim {
+pub(super) struct NameClaim {
     /// No other claim's. Of two that come in the same moment the smaller one counts.
     pub(super) id: String,
     /// Which process, where and since when.
     pub(super) holder: String,
 }
 
-/// What a process that makes a run says to another that would.
+/// What a process says to another that would have what it has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct RunHolding {
+pub(super) struct NameHolding {
     /// Which process, where and since when.
     pub(super) holder: String,
 }
 
-/// Where whoever makes a run hears of others that would.
-pub(super) fn holding_subject(run: &str) -> String {
-    // The name of a directory may have what no subject has.
-    format!("runner.holding.{}", Digest::of(run.as_bytes()))
+/// Where whoever has what is named hears of others that would have it.
+pub(super) fn holding_subject(named: &str) -> String {
+    // A name may have what no subject has.
+    format!("runner.holding.{}", Digest::of(named.as_bytes()))
 }
 
 /// A worker says that it is there.

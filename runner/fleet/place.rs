@@ -19,6 +19,8 @@ pub type FindSecrets<'a> =
 pub struct WorkerPlace<'a> {
     /// Its name, which is no other's.
     pub name: String,
+    /// Which process it is, where and since when: for another that would have its name.
+    pub holder: String,
     /// The name of its machine.
     pub host_name: String,
     /// What it is labelled with.

@@ -19,6 +19,7 @@ use super::{
     blobs::BlobBucket,
     bridge::{Bridge, CarryEnd, Patience, carry},
     connection::EngineConnection,
+    holding::{EngineName, HeldName},
     messages::{
         JoinRequest, LANGUAGE, OFFERS, Offer, PRESENCE, WorkerPresence, link_subjects, read, write,
     },
@@ -46,12 +47,15 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// Fails if the engine cannot be reached.
+/// Fails if the engine cannot be reached, or another worker at it has the same name.
 pub fn serve(address: &EngineAddress, place: &WorkerPlace<'_>) -> Result<(), FleetError> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(FleetError::io("start threads"))?;
     runtime.block_on(async {
         let engine = EngineConnection::open(address, &place.name).await?;
+        // Rows, lists and whoever sets machines aside know a worker by its name.
+        let name = EngineName::Worker(&place.name);
+        let _held = HeldName::claim(&engine, name, &place.holder).await?;
         // It tells now what is missing, and not at the first run.
         drop(BlobBucket::open(&engine).await?);
         let serving = Serving {

@@ -22,7 +22,7 @@ use super::{
     blobs::BlobBucket,
     bridge::{Bridge, Patience, carry},
     connection::EngineConnection,
-    holding::HeldRun,
+    holding::{EngineName, HeldName},
     is_seat_name, is_worker_name,
     messages::{
         JoinReply, JoinRequest, LANGUAGE, OFFERS, Offer, PRESENCE, WorkerPresence, link_subjects,
@@ -62,7 +62,7 @@ pub struct FleetConnection {
     engine: EngineConnection,
     bucket: BlobBucket,
     /// The run that is gone on with over it.
-    held: Option<HeldRun>,
+    held: Option<HeldName>,
 }
 
 /// A run that workers come to, until this value is dropped.
@@ -70,7 +70,7 @@ pub struct SpreadGuard {
     runtime: Option<Runtime>,
     end: Option<oneshot::Sender<()>>,
     offering: Option<tokio::task::JoinHandle<()>>,
-    _held: HeldRun,
+    _held: HeldName,
 }
 
 impl FleetConnection {
@@ -110,7 +110,7 @@ impl FleetConnection {
     ///
     /// Fails if one says that it does, or claims it in the same moment and comes first.
     pub fn claim(&mut self, run: &str, holder: &str) -> Result<(), FleetError> {
-        let claimed = HeldRun::claim(&self.engine, run, holder);
+        let claimed = HeldName::claim(&self.engine, EngineName::Run(run), holder);
         self.held = Some(self.runtime.block_on(claimed)?);
         Ok(())
     }
@@ -129,7 +129,8 @@ impl FleetConnection {
         let held = match self.held {
             Some(held) => held,
             None => {
-                let of_new = HeldRun::of_new(&self.engine, &about.run, &about.holder);
+                let run = EngineName::Run(&about.run);
+                let of_new = HeldName::of_new(&self.engine, run, &about.holder);
                 self.runtime.block_on(of_new)?
             }
         };

@@ -167,8 +167,14 @@ pub(super) fn counts(counts: Counts, ungraded: u64) -> String {
 }
 
 /// What is worth to be said of what goes on beside its counts: what keeps more from running, and what has run longest.
-pub(super) fn message(longest: Option<&run::Running<'_>>, waits_for_memory: bool) -> String {
-    let waits = waits_for_memory.then(|| "more wait for memory".to_owned());
+pub(super) fn message(
+    longest: Option<&run::Running<'_>>,
+    shortage: Option<run::Shortage>,
+) -> String {
+    let waits = shortage.map(|shortage| match shortage {
+        run::Shortage::Memory => "more wait for memory".to_owned(),
+        run::Shortage::Workers => "waits for workers".to_owned(),
+    });
     let parts = waits.into_iter().chain(longest.map(self::longest));
     parts.collect::<Vec<_>>().join(", ")
 }

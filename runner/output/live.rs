@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{
     Output, format, runs,
     table::{Cell, Column, Table},
@@ -50,12 +52,18 @@ impl LiveSession {
             in_flight,
             waiting,
             more_waiting,
+            without_workers_since,
             paused: _,
         } = &self.activity;
         let in_flight = in_flight.iter().map(InFlightAttempt::text);
         fields.extend(named("in flight", in_flight, 0));
-        let waiting = waiting.iter().map(ComingAttempt::text);
-        fields.extend(named("waiting", waiting, *more_waiting));
+        let for_workers = without_workers_since.map(|since| {
+            let started = "`runner worker --engine URL` starts one";
+            format!("{}; {started}", for_workers(since))
+        });
+        let trials = waiting.iter().map(ComingAttempt::text);
+        let waiting: Vec<_> = for_workers.into_iter().chain(trials).collect();
+        fields.extend(named("waiting", waiting.into_iter(), *more_waiting));
         fields
     }
 
@@ -76,6 +84,11 @@ impl LiveSession {
         }
         text
     }
+}
+
+/// For what a run waits that has no worker.
+fn for_workers(since: Timestamp) -> String {
+    format!("for workers: none is there since {}", format::local(since))
 }
 
 /// The first of some things, and how many more there are.
@@ -137,6 +150,9 @@ fn activity_text(activity: &RunActivity, width: Option<usize>) -> String {
     let mut lines = Vec::new();
     if let Some(paused) = &activity.paused {
         lines.push(format!("paused {}", runs::paused(paused)));
+    }
+    if let Some(since) = activity.without_workers_since {
+        lines.push(format!("waits {}", for_workers(since)));
     }
     if activity.in_flight.is_empty() {
         lines.push("nothing is in flight".to_owned());

@@ -179,23 +179,23 @@ impl Report {
         &mut self,
         counts: Counts,
         longest: Option<&run::Running<'_>>,
-        waits_for_memory: bool,
+        shortage: Option<run::Shortage>,
     ) {
         match self.mode {
             Mode::Terminal => {
                 let longest = longest.filter(|longest| longest.elapsed >= WORTH_NAMING);
-                self.make_room(longest.is_some() || waits_for_memory);
+                self.make_room(longest.is_some() || shortage.is_some());
                 if let Some(bar) = &self.bar {
                     if self.ungraded > 0 {
                         bar.set_prefix(bar::counts(counts, self.ungraded));
                     }
-                    let message = bar::message(longest, waits_for_memory);
+                    let message = bar::message(longest, shortage);
                     let hint = bar::key_hint(&message, self.output.has_keys());
                     bar.set_message(message + hint);
                     bar.tick();
                 }
             }
-            Mode::Plain => self.plain_progress(counts, longest, waits_for_memory),
+            Mode::Plain => self.plain_progress(counts, longest, shortage),
             Mode::Quiet => {}
         }
     }
@@ -204,12 +204,12 @@ impl Report {
         &mut self,
         counts: Counts,
         longest: Option<&run::Running<'_>>,
-        waits_for_memory: bool,
+        shortage: Option<run::Shortage>,
     ) {
         if !self.is_progress_due() {
             return;
         }
-        let message = bar::message(longest, waits_for_memory);
+        let message = bar::message(longest, shortage);
         let comma = if message.is_empty() { "" } else { ", " };
         let place = bar::place(counts, self.ungraded);
         let counted = format::counted(counts);
@@ -435,11 +435,11 @@ impl Observe for Report {
                 counts,
                 ungraded,
                 longest,
-                waits_for_memory,
+                shortage,
                 ..
             } => {
                 self.ungraded = *ungraded;
-                self.progress(*counts, longest.as_ref(), *waits_for_memory);
+                self.progress(*counts, longest.as_ref(), *shortage);
             }
             run::Event::Stopping {
                 mode,

@@ -113,7 +113,7 @@ impl Observe for EventStream {
                 running,
                 ungraded,
                 longest,
-                waits_for_memory,
+                shortage,
             } => self.progress(StreamEvent::Progress {
                 counts: (*counts).into(),
                 running: *running,
@@ -121,7 +121,8 @@ impl Observe for EventStream {
                 longest: longest
                     .as_ref()
                     .map(|longest| Longest::new(longest.trial, longest.elapsed)),
-                waits_for_memory: *waits_for_memory,
+                waits_for_memory: *shortage == Some(run::Shortage::Memory),
+                waits_for_workers: *shortage == Some(run::Shortage::Workers),
             }),
             run::Event::Stopping {
                 mode,

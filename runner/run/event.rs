@@ -63,8 +63,8 @@ pub enum Event<'a> {
         ungraded: u64,
         /// The one that began first.
         longest: Option<Running<'a>>,
-        /// Whether more attempts would be executed if those that are left them memory.
-        waits_for_memory: bool,
+        /// What keeps more attempts from being executed, if anything does.
+        shortage: Option<Shortage>,
     },
     /// No new trials are begun.
     Stopping {
@@ -127,6 +127,15 @@ impl JudgedTrial {
     pub fn is_flaky(&self) -> bool {
         self.row.is_flaky
     }
+}
+
+/// What there is too little of for more attempts to be executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// Attempts that are being executed leave no memory to others.
+    Memory,
+    /// Workers on other machines are to make the attempts, and none is there.
+    Workers,
 }
 
 /// An attempt that is being executed.

@@ -29,7 +29,7 @@ mod workers;
 pub use attempt::{NotEnough, Rehearsal, Rehearsed, StoredEvidence};
 pub use clock::wall_clock;
 pub use dispatcher::SessionMessage;
-pub use event::{Event, JudgedTrial, Running};
+pub use event::{Event, JudgedTrial, Running, Shortage};
 pub use grading::{Backlog, Unjudged};
 pub use grants::{
     Environment, FolderError, Protected, check_folders, mounts, secret_names, secrets,

@@ -116,6 +116,7 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
             ends,
             limit: plan.time_limit(),
             most: plan.most_spread(),
+            is_spread: plan.is_spread(),
             forsaken: FORSAKEN,
             ahead: match plan.is_spread() {
                 true => AHEAD_ELSEWHERE,

@@ -63,6 +63,7 @@ pub(super) fn activity(reader: &RunReader, now: Timestamp) -> RunActivity {
         in_flight,
         waiting: waiting.collect(),
         more_waiting: waits.more,
+        without_workers_since: waits.without_workers_since,
         paused: pause,
     }
 }

@@ -18,10 +18,13 @@ use crate::{
         self, BlobCleaning, EngineAddress, FleetError, WorkerCeiling, WorkerPlace, WorkerTold,
     },
     model::visible_line,
+    record::Holder,
     run::MachineAllowance,
     view::{DocumentVersion, EngineCleaning, EngineReport, ListedWorker, WorkerList},
 };
 
+/// How many names are made up for a worker that is given none, until there is one that no other worker has.
+const MOST_NAMES: u32 = 8;
 /// How much is shown of a name that is none, in characters.
 const MOST_SHOWN: usize = 40;
 
@@ -50,7 +53,7 @@ pub struct WorkerRequest {
 ///
 /// # Errors
 ///
-/// Fails if the engine cannot be reached, or the name is none.
+/// Fails if the engine cannot be reached, or the name is none or that of another worker there.
 pub fn work(
     request: WorkerRequest,
     host: &Host,
@@ -59,7 +62,7 @@ pub fn work(
 ) -> Result<(), Error> {
     let machine = rustix::system::uname();
     let machine = machine.nodename().to_string_lossy().into_owned();
-    let letters = Uuid::new_v4().simple().to_string();
+    let is_given = request.name.is_some();
     let name = match request.name {
         Some(name) => {
             if let Some(problem) = fleet::worker_name_problem(&name) {
@@ -73,11 +76,7 @@ pub fn work(
             }
             name
         }
-        None => {
-            let is_of_name = |byte: char| byte.is_ascii_alphanumeric() || byte == '-';
-            let machine: String = machine.chars().filter(|byte| is_of_name(*byte)).collect();
-            format!("{machine}-{}", &letters[..4])
-        }
+        None => made_up_name(&machine),
     };
     let root = request.store.unwrap_or_else(|| cached(host));
     let (ends, asked_to_end) = watch::channel(0);
@@ -94,8 +93,15 @@ pub fn work(
         );
         found.map_err(|error| error.report.to_string())
     };
-    let place = WorkerPlace {
+    let holder = Holder {
+        pid: Some(std::process::id()),
+        host: Some(machine.clone()),
+        since: Some((host.now)()),
+        ..Holder::default()
+    };
+    let mut place = WorkerPlace {
         name,
+        holder: holder.to_string(),
         host_name: machine,
         labels: request.labels,
         scratch_root: host.scratch_root.clone(),
@@ -108,7 +114,24 @@ pub fn work(
         most_idle: request.most_idle,
         tell,
     };
-    fleet::serve(&request.address, &place).map_err(engine_error)
+    let mut names = 1;
+    loop {
+        match fleet::serve(&request.address, &place) {
+            Err(FleetError::NameTaken { .. }) if !is_given && names < MOST_NAMES => {
+                names += 1;
+                place.name = made_up_name(&place.host_name);
+            }
+            done => return done.map_err(engine_error),
+        }
+    }
+}
+
+/// A name that no other worker is likely to have.
+fn made_up_name(machine: &str) -> String {
+    let is_of_name = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '-';
+    let machine: String = machine.chars().filter(is_of_name).collect();
+    let letters = Uuid::new_v4().simple().to_string();
+    format!("{machine}-{}", &letters[..4])
 }
 
 /// The workers that are at an engine, and the runs that would have some.
@@ -179,7 +202,7 @@ pub fn clean_engine(
 /// Says where the error of an engine ends a command.
 pub(super) fn engine_error(error: FleetError) -> Error {
     let status = match error {
-        FleetError::Address { .. } => ExitStatus::Usage,
+        FleetError::Address { .. } | FleetError::NameTaken { .. } => ExitStatus::Usage,
         FleetError::Taken { .. } => ExitStatus::Busy,
         _ => ExitStatus::Failed,
     };

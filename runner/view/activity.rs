@@ -21,6 +21,10 @@ pub struct RunActivity {
     pub waiting: Vec<ComingAttempt>,
     /// How many more wait beside these.
     pub more_waiting: u64,
+    /// Since when no worker is there, where workers on other machines are to make the attempts; `null` if one is there, or if
+    /// nothing waits for one.
+    #[schemars(with = "Option<InstantSchema>")]
+    pub without_workers_since: Option<Timestamp>,
     /// Since when the run is paused and by whom; `null` if it is not. No time passes for what is in flight, then.
     pub paused: Option<RunPause>,
 }

@@ -72,6 +72,10 @@ pub enum StreamEvent<'a> {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         #[schemars(default)]
         waits_for_memory: bool,
+        /// Whether no worker is there who makes attempts, where workers on other machines are to make them.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        #[schemars(default)]
+        waits_for_workers: bool,
     },
     /// Somebody has paused the session: no attempt begins, guests wait where they are, and no time of it passes.
     Paused {

@@ -176,10 +176,13 @@ fn copy(from: &Path, to: &Path) {
 
 /// Starts a worker, which keeps its store in a folder of its own.
 pub(crate) fn worker(runner: &Runner, engine: &Engine, name: &str, args: &[&str]) -> Running {
-    let (url, store) = (engine.url(), format!("store-{name}"));
-    let own = [
-        "worker", "--engine", &url, "--name", name, "--store", &store,
-    ];
+    worker_at(runner, &engine.url(), name, args)
+}
+
+/// The same at an address by which an engine is reached.
+pub(crate) fn worker_at(runner: &Runner, url: &str, name: &str, args: &[&str]) -> Running {
+    let store = format!("store-{name}");
+    let own = ["worker", "--engine", url, "--name", name, "--store", &store];
     runner.command(&[&own, args].concat()).start()
 }
 
@@ -191,8 +194,12 @@ pub(crate) fn exec(runner: &Runner, engine: &Engine, args: &[&str]) -> Running {
 
 /// The same without events: what it prints need not be read for it to go on.
 pub(crate) fn exec_unread(runner: &Runner, engine: &Engine) -> Running {
-    let url = engine.url();
-    let args = ["exec", "scenario.toml", "--engine", &url];
+    exec_unread_at(runner, &engine.url())
+}
+
+/// The same at an address by which an engine is reached.
+pub(crate) fn exec_unread_at(runner: &Runner, url: &str) -> Running {
+    let args = ["exec", "scenario.toml", "--engine", url];
     runner.command(&args).start()
 }
 

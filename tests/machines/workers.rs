@@ -28,10 +28,11 @@ fn of_sleepers(trials: usize, milliseconds: u64) -> Runner {
     ))
 }
 
-/// A scenario with trials of every kind that is the same on every machine, and takes long enough for several to have a part.
-fn of_every_kind() -> Runner {
+/// A scenario with trials of every kind that is the same on every machine, and with so many naps that several have a part.
+pub(crate) fn of_every_kind(naps: usize) -> Runner {
     let runner = every_kind();
-    let text = truth::scenario("poison_after = 0").replace("repeat = 6", "repeat = 200");
+    let repeat = format!("repeat = {naps}");
+    let text = truth::scenario("poison_after = 0").replace("repeat = 6", &repeat);
     runner.scenario(&format!(
         "{text}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"
     ));
@@ -39,7 +40,7 @@ fn of_every_kind() -> Runner {
 }
 
 /// What the only scenario comes to on one machine.
-fn on_one_machine(runner: &Runner) -> BTreeMap<String, Value> {
+pub(crate) fn on_one_machine(runner: &Runner) -> BTreeMap<String, Value> {
     let ran = runner.exec(&["--results", "alone", "--jobs", "50"]);
     assert!(matches!(ran.code, Some(0 | 1)), "{ran:?}");
     let alone = fs_err::read_dir(runner.path("alone")).unwrap();
@@ -51,7 +52,7 @@ fn on_one_machine(runner: &Runner) -> BTreeMap<String, Value> {
 #[test]
 fn a_run_over_two_workers_comes_to_what_it_comes_to_on_one_machine() {
     let engine = Engine::start();
-    let runner = of_every_kind();
+    let runner = of_every_kind(200);
     let expected = on_one_machine(&runner);
     let workers = ["one", "two"].map(|name| worker(&runner, &engine, name, &["-j2"]));
     exec(&runner, &engine, &[]).finish().expect(1);
@@ -80,7 +81,7 @@ fn a_fleet_of_which_everything_is_killed_comes_to_the_same() {
     const ROUNDS: usize = 12;
 
     let mut engine = Engine::start();
-    let runner = of_every_kind();
+    let runner = of_every_kind(200);
     let expected = on_one_machine(&runner);
     let url = engine.url();
     let resume = ["resume", "--from", "latest", "--engine", &url];

@@ -233,6 +233,7 @@ declare namespace Api {
     "pid": number | null;
     "since": Instant;
     "waiting": Array<ComingAttempt>;
+    "without_workers_since": Instant | null;
   };
   type LogLineRecord = {
     "at"?: Instant | null;
@@ -694,6 +695,7 @@ declare namespace Api {
     "more_waiting": number;
     "paused": Pause | null;
     "waiting": Array<ComingAttempt>;
+    "without_workers_since": Instant | null;
   };
   type RunMetrics = {
     "looked_at": number;

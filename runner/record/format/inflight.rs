@@ -138,7 +138,7 @@ impl InFlight {
         }
     }
 
-    /// Notes which trials wait for their time.
+    /// Notes what trials wait for.
     pub fn note_waits(&self, waits: &WaitingTrials) {
         self.write_at(&phases::encode_waits(self.file.session, waits), WAITS_AT);
     }
@@ -216,7 +216,7 @@ pub(in crate::record) fn read_underway(path: &Path, session: u32) -> Vec<Underwa
     all
 }
 
-/// Which trials of a session wait for their time; none if nobody says so.
+/// What trials of a session wait for; nothing if nobody says so.
 pub(in crate::record) fn read_waits(path: &Path, session: u32) -> WaitingTrials {
     let read = || waits_in(&regular::read(path).unwrap_or_default(), session);
     // Half written ones are whole soon.
@@ -340,7 +340,7 @@ mod tests {
                 why: WaitReason::Retry,
                 until: now,
             }],
-            more: 0,
+            ..WaitingTrials::default()
         };
         inflight.note_waits(&waits);
         assert_eq!(read_waits(&path, 2), waits);

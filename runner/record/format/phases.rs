@@ -17,8 +17,9 @@ pub(super) const PHASE_BYTES: usize = 256;
 const PHASE_HEAD: usize = 32;
 /// Where the trials stand that wait.
 pub(super) const WAITS_AT: u64 = PHASES_AT + (MAX_SLOTS * PHASE_BYTES) as u64;
-/// The checksum (4), the session (4), how many trials follow (4), a mark (4), how many more wait (8), and zeros. Who knows
-/// keys alone takes the mark for a session that there is not.
+/// The checksum (4), the session (4), how many trials follow (4), a mark (4), how many more wait (8), and since when there is
+/// no worker (8, milliseconds since 1970; zero if there is one, or none is needed). Who knows keys alone takes the mark for a
+/// session that there is not.
 const WAITS_HEAD: usize = 32;
 const WAITS_MARK: &[u8; 4] = b"wait";
 /// The ordinal (8), the attempt (4), why (4), until when (8), and zeros.
@@ -57,13 +58,15 @@ pub enum WaitReason {
     RateLimit,
 }
 
-/// All trials that wait for their time.
+/// All that trials wait for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WaitingTrials {
     /// Those that are due first, up to [`MAX_WAITS`].
     pub first: Vec<WaitingTrial>,
     /// How many more there are.
     pub more: u64,
+    /// Since when no worker is there, where these make the attempts and there are some to make.
+    pub without_workers_since: Option<Timestamp>,
 }
 
 impl WaitReason {
@@ -144,6 +147,9 @@ pub(super) fn encode_waits(session: u32, waits: &WaitingTrials) -> Vec<u8> {
     bytes[8..12].copy_from_slice(&count.to_le_bytes());
     bytes[12..16].copy_from_slice(WAITS_MARK);
     bytes[16..24].copy_from_slice(&waits.more.to_le_bytes());
+    let since = waits.without_workers_since;
+    let since = since.map_or(0, Timestamp::as_millisecond);
+    bytes[24..32].copy_from_slice(&since.to_le_bytes());
     for wait in named {
         bytes.extend(wait.key.ordinal.to_le_bytes());
         bytes.extend(wait.key.number.to_le_bytes());
@@ -182,6 +188,10 @@ pub(super) fn decode_waits(bytes: &[u8], session: u32) -> Option<WaitingTrials> 
     Some(WaitingTrials {
         first: (0..count).filter_map(one).collect(),
         more: large(16)?,
+        without_workers_since: match large(24)? {
+            0 => None,
+            since => Timestamp::from_millisecond(since.cast_signed()).ok(),
+        },
     })
 }
 
@@ -257,6 +267,7 @@ mod tests {
         let mut waits = WaitingTrials {
             first: (0..MAX_WAITS as u64).map(wait).collect(),
             more: 9,
+            without_workers_since: None,
         };
         let bytes = encode_waits(2, &waits);
         assert_eq!(decode_waits(&bytes, 2), Some(waits.clone()));
@@ -273,6 +284,11 @@ mod tests {
                 .len(),
             MAX_WAITS
         );
+        let alone = WaitingTrials {
+            without_workers_since: Some(instant()),
+            ..WaitingTrials::default()
+        };
+        assert_eq!(decode_waits(&encode_waits(2, &alone), 2), Some(alone));
         let none = WaitingTrials::default();
         assert_eq!(decode_waits(&encode_waits(2, &none), 2), Some(none));
     }

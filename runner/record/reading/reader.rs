@@ -202,7 +202,8 @@ impl RunReader {
         inflight::read_underway(&self.dir.inflight(), self.manifest.session())
     }
 
-    /// Which trials wait for the time of their next attempt, as far as the run's process says so.
+    /// Which trials wait for the time of their next attempt, and whether all wait for workers, as far as the run's process
+    /// says so.
     pub fn waits(&self) -> WaitingTrials {
         inflight::read_waits(&self.dir.inflight(), self.manifest.session())
     }

@@ -27,6 +27,8 @@ mod work;
 
 use std::{io, time::Duration};
 
+use jiff::Timestamp;
+
 pub use self::effects::SessionMessage;
 pub(super) use self::{
     effects::{Effects, Turn},
@@ -83,6 +85,8 @@ pub(super) struct Dispatcher<E> {
     lacking: Lacking,
     /// Until when somebody is waited for who was not set aside; set while nobody else is there.
     forsaken_until: Option<Moment>,
+    /// Since when nobody is there who could make what is left; set while workers on other machines are to make it.
+    without_workers_since: Option<Timestamp>,
     /// What the runner's own code said that has failed.
     broken: Option<String>,
     progress_at: Moment,
@@ -107,6 +111,7 @@ impl<E: Effects> Dispatcher<E> {
             storage: None,
             lacking: Lacking::default(),
             forsaken_until: None,
+            without_workers_since: None,
             broken: None,
             progress_at: now.at + PROGRESS_EVERY,
             closing: None,

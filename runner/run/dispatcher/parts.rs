@@ -23,6 +23,8 @@ pub(in crate::run) struct Rules {
     pub(in crate::run) limit: String,
     /// How many attempts run at once, where executors together could take more than was asked for.
     pub(in crate::run) most: Option<usize>,
+    /// Whether workers on other machines are to make the attempts.
+    pub(in crate::run) is_spread: bool,
     /// How long somebody else is waited for, where all machines that there were are gone or set aside.
     pub(in crate::run) forsaken: Duration,
     /// How much work lies ready with executors, so that they never wait for the dispatcher.

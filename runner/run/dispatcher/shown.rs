@@ -6,7 +6,10 @@ use super::{Dispatcher, Effects, Event, work::UnderWay};
 use crate::{
     model::{Outcome, StopMode},
     record::{WaitingTrials, Written, is_judgement},
-    run::{clock::Now, event::JudgedTrial},
+    run::{
+        clock::Now,
+        event::{JudgedTrial, Shortage},
+    },
 };
 
 impl<E: Effects> Dispatcher<E> {
@@ -69,11 +72,16 @@ impl<E: Effects> Dispatcher<E> {
     }
 
     pub(super) fn show_progress(&mut self, now: Now) -> io::Result<()> {
-        let waits_for_memory = self.stop.is_none() && self.work.waits_for_memory(now.at)?;
+        let shortage = self.shortage(now)?;
+        let since = (shortage == Some(Shortage::Workers)).then_some(now.wall);
+        self.without_workers_since = since.map(|now| self.without_workers_since.unwrap_or(now));
         let waits = match self.stop {
             // Nothing more begins.
             Some(_) => WaitingTrials::default(),
-            None => self.work.waits(now)?,
+            None => WaitingTrials {
+                without_workers_since: self.without_workers_since,
+                ..self.work.waits(now)?
+            },
         };
         self.out.wait(waits);
         let longest = self.longest(now);
@@ -82,9 +90,30 @@ impl<E: Effects> Dispatcher<E> {
             running: self.running(),
             ungraded: self.grading.waiting(),
             longest: longest.as_ref().map(UnderWay::shown),
-            waits_for_memory,
+            shortage,
         });
         Ok(())
+    }
+
+    /// What there is too little of for more attempts to be executed.
+    fn shortage(&mut self, now: Now) -> io::Result<Option<Shortage>> {
+        if self.stop.is_some() {
+            return Ok(None);
+        }
+        if self.is_without_workers()? {
+            return Ok(Some(Shortage::Workers));
+        }
+        let waits = self.work.waits_for_memory(now.at)?;
+        Ok(waits.then_some(Shortage::Memory))
+    }
+
+    /// Tells whether trials wait for workers on other machines, of which none is there.
+    fn is_without_workers(&mut self) -> io::Result<bool> {
+        let is_nobody_there = self.work.executors.machines().is_empty();
+        Ok(self.rules.is_spread
+            && is_nobody_there
+            && self.work.flights.is_empty()
+            && self.work.is_left()?)
     }
 
     pub(super) fn show_what_is_awaited(&mut self, now: Now, mode: StopMode) {

@@ -244,7 +244,11 @@ impl Work {
             }
         }
         let more = self.later.len().saturating_sub(MAX_WAITS) as u64;
-        Ok(WaitingTrials { first, more })
+        Ok(WaitingTrials {
+            first,
+            more,
+            without_workers_since: None,
+        })
     }
 
     /// The next attempt of a trial.

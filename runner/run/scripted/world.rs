@@ -116,6 +116,8 @@ impl Effects for World {
             same.count() == 1
         };
         assert!(waits.first.iter().all(is_named_once), "{waits:?}");
+        let is_somebody_there = self.audit.machines.slots() > 0;
+        assert!(waits.without_workers_since.is_none() || !is_somebody_there);
     }
 
     fn show(&mut self, event: Event<'_>) {
@@ -241,6 +243,7 @@ impl Schedule {
                 grace: self.rules.grace,
                 ends: base + self.rules.ends,
                 most: None,
+                is_spread: true,
                 forsaken: self.rules.forsaken,
                 ahead: match self.seed % 2 {
                     0 => AHEAD,

@@ -4,7 +4,7 @@
 import { get, ofRun, ofTrial } from './api.js';
 import { visibleLine } from './text.js';
 import { button, el, put, say } from './ui.js';
-import { count, duration } from './words.js';
+import { count, duration, since } from './words.js';
 
 /** How many attempts, and how many that wait, are shown before somebody asks for all. */
 const SHOWN = 6;
@@ -66,6 +66,7 @@ export class Activity {
       ...flying.slice(0, most).map((one) => this.#flying(one)),
       ...waiting.slice(0, most).map((one) => this.#waiting(one)),
     ];
+    if (heard.without_workers_since) lines.unshift(el('li', { class: 'open' }, el('span', null, 'Waits for workers: none is there'), el('span', { class: 'quiet' }, 'began to wait ', since(heard.without_workers_since))));
     if (!lines.length) lines.push(el('li', { class: 'quiet' }, heard.paused ? 'Nothing: it is paused.' : 'Nothing at this moment.'));
     put(this.body, lines);
     if (focused) /** @type {HTMLElement | undefined} */ ([...this.body.querySelectorAll('a')].find((one) => one.getAttribute('href') === focused))?.focus({ preventScroll: true });
