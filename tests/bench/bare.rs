@@ -151,7 +151,7 @@ impl Bare {
 }
 
 /// Ticks as long as there is an engine.
-fn tick(engine: &Engine) {
+pub(crate) fn tick(engine: &Engine) {
     let engine = engine.weak();
     thread::spawn(move || {
         while let Some(engine) = engine.upgrade() {

@@ -1,21 +1,18 @@
-//! Guests that compute and do nothing else, and plain loops that do as much.
+//! Guests that compute and do nothing else.
 
 use std::{
-    hint::black_box,
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::lists::{self, Lists};
 
 /// Rounds of a guest's loop in a microsecond, about.
 const ROUNDS: u64 = 1_500;
-/// Rounds of a plain loop on each thread: long enough that what it takes to start one does not count.
-const PLAIN_ROUNDS: u64 = 400_000_000;
 
 /// A scenario whose only provider computes.
 pub(crate) struct Compute {
+    guest: PathBuf,
     scenario: PathBuf,
     results: PathBuf,
 }
@@ -36,7 +33,8 @@ impl Compute {
                 (i64.store (i32.const 0) (local.get $x))))"#
         );
         let module = wat::parse_str(text).expect("the guest is valid");
-        fs_err::write(lists.path("compute.wasm"), module).expect("the guest can be written");
+        let guest = lists.path("compute.wasm");
+        fs_err::write(&guest, module).expect("the guest can be written");
         let text = format!(
             r#"
             name = "compute"
@@ -49,6 +47,7 @@ impl Compute {
             "#
         );
         let compute = Self {
+            guest,
             scenario: lists.path("compute.toml"),
             results: lists.path("computed"),
         };
@@ -76,6 +75,11 @@ impl Compute {
         compute
     }
 
+    /// The guest, a module of WASI 0.1 that imports nothing.
+    pub(crate) fn guest(&self) -> &Path {
+        &self.guest
+    }
+
     /// The scenario.
     pub(crate) fn scenario(&self) -> &Path {
         &self.scenario
@@ -99,21 +103,4 @@ impl Compute {
         fs_err::remove_dir_all(&self.results).expect("results can go");
         took
     }
-}
-
-/// How long a loop takes that runs on each of so many threads.
-pub(crate) fn plain_loops(threads: u64) -> Duration {
-    let started = Instant::now();
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let mut x: u64 = 0;
-                for left in (1..=black_box(PLAIN_ROUNDS)).rev() {
-                    x = (x ^ left).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                }
-                black_box(x)
-            });
-        }
-    });
-    started.elapsed()
 }

@@ -56,6 +56,16 @@ impl Lists {
         took
     }
 
+    /// How long a run of one trial takes where there are other runs in its results root.
+    pub(crate) fn time_beside_others(&mut self) -> Duration {
+        self.write(1);
+        let results = self.path("results-of-others");
+        if !results.exists() {
+            time(self.command(1, 1).arg(&results));
+        }
+        time(self.command(1, 1).arg(&results))
+    }
+
     /// How often a run of one trial waits for the disk, where others are in its results root; `None` without `strace`.
     pub(crate) fn count_syncs(&mut self) -> Option<usize> {
         self.write(1);

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod bare;
+mod bare_compute;
 #[expect(dead_code, reason = "some of it only `lifecycle` needs")]
 mod compute;
 mod languages;
@@ -18,6 +19,7 @@ use std::process::{Command, ExitCode};
 
 use self::{
     bare::{Bare, Sandboxes},
+    bare_compute::BareCompute,
     compute::Compute,
     lists::Lists,
     table::{Bench, figure, median, micros, millis, title},
@@ -71,27 +73,30 @@ fn trial(bench: &mut Bench) {
     }
 }
 
-/// Whether more cores do more: guests that compute for about a millisecond each, against plain loops on as many threads.
+/// Whether more cores do more: guests that compute for about a millisecond each, against bare loops on as many threads.
 fn cores(bench: &mut Bench) {
     title(
-        "guests that compute, with one job and with two, against plain loops on one and two threads",
+        "guests that compute, with one job and with two, against the same guest in bare loops on one thread and two",
     );
-    let trials = bench.pick(4_000, 1_000);
+    let trials = bench.pick(4_000, 1_500);
     let compute = Compute::new(&bench.lists, 1000, trials);
+    let bare = BareCompute::load(&compute).expect("the guest can be loaded");
     let mut rounds = Vec::new();
-    for _ in 0..=bench.pick(7, 3) {
-        let loops = [1, 2].map(compute::plain_loops);
+    for _ in 0..=bench.pick(7, 5) {
+        let loops = [1, 2].map(|threads| bare.time(trials / 2, threads));
         let execs = [1, 2].map(|jobs| compute.time(&bench.lists, jobs));
         rounds.push([
             loops[1].as_secs_f64() / loops[0].as_secs_f64(),
             2.0 * execs[1].as_secs_f64() / execs[0].as_secs_f64(),
             millis(execs[0]) / trials as f64,
+            2.0 * millis(loops[0]) / trials as f64,
         ]);
     }
-    let of = |figure: fn(&[f64; 3]) -> f64| median(rounds.iter().skip(1).map(figure));
+    let of = |figure: fn(&[f64; 4]) -> f64| median(rounds.iter().skip(1).map(figure));
+    figure("bare loop, 1 thread, each", of(|round| round[3]), "ms");
     figure("runner exec -j 1, each", of(|round| round[2]), "ms");
     figure(
-        "two threads against one, plain loops",
+        "two threads against one, bare loops",
         of(|round| round[0]),
         "times",
     );
@@ -107,16 +112,25 @@ fn cores(bench: &mut Bench) {
 /// What a run of a single trial costs.
 fn startup(bench: &mut Bench) {
     title("a whole `exec` of one trial, plugin in the cache");
-    let mut pairs = Vec::new();
-    for _ in 0..bench.pick(31, 11) {
-        let version = Lists::time_version();
-        pairs.push((millis(version), millis(bench.lists.time(1, 1))));
+    let mut rounds = Vec::new();
+    for _ in 0..bench.pick(31, 21) {
+        let took = [
+            Lists::time_version(),
+            bench.lists.time_beside_others(),
+            bench.lists.time(1, 1),
+        ];
+        rounds.push(took.map(millis));
     }
-    let of = |figure: fn(&(f64, f64)) -> f64| median(pairs.iter().map(figure));
-    figure("runner --version", of(|pair| pair.0), "ms");
-    figure("runner exec", of(|pair| pair.1), "ms");
-    bench.bounded("  difference", of(|pair| pair.1 - pair.0), "ms", 40.0);
-    let ratio = of(|pair| pair.1 / pair.0);
+    let of = |figure: fn(&[f64; 3]) -> f64| median(rounds.iter().map(figure));
+    figure("runner --version", of(|took| took[0]), "ms");
+    figure(
+        "runner exec, in a root with other runs",
+        of(|took| took[1]),
+        "ms",
+    );
+    bench.bounded("  difference", of(|took| took[1] - took[0]), "ms", 40.0);
+    figure("runner exec, in a new root", of(|took| took[2]), "ms");
+    let ratio = of(|took| took[1] / took[0]);
     bench.ratio("exec of one trial against --version", ratio, None);
     match bench.lists.count_syncs() {
         Some(syncs) => bench.bounded("  syncs, in a root with other runs", syncs as f64, "", 11.0),

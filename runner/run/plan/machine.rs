@@ -1,12 +1,12 @@
 //! Whether this process may open the files and start the threads that a plan needs, before anything is created.
 
-use std::{fmt, io, sync::mpsc, thread};
+use std::fmt;
 
 use miette::Diagnostic;
 use rustix::process::{Resource, getrlimit};
 use thiserror::Error;
 
-use super::planned::Plan;
+use super::{planned::Plan, threads::startable};
 use crate::{
     model::cores,
     plugin::{Kind, MemoryBudget},
@@ -155,26 +155,6 @@ fn open_files() -> u64 {
     listed.map_or(FILES_BEFORE, |files| files.count() as u64)
 }
 
-/// How many of `wanted` threads this process can start; they are all there at once for a moment.
-fn startable(wanted: usize) -> usize {
-    let mut waiting = Vec::with_capacity(wanted);
-    for _ in 0..wanted {
-        let (release, released) = mpsc::channel::<()>();
-        let started: io::Result<_> = thread::Builder::new()
-            .name("trial".into())
-            .spawn(move || released.recv().is_err());
-        let Ok(thread) = started else { break };
-        waiting.push((release, thread));
-    }
-    let count = waiting.len();
-    for (release, thread) in waiting {
-        drop(release);
-        // It does nothing that could panic.
-        drop(thread.join());
-    }
-    count
-}
-
 impl Lack {
     fn help(self) -> String {
         match self {
@@ -216,7 +196,7 @@ impl fmt::Display for Reduced {
 
 #[cfg(test)]
 mod tests {
-    use super::{THREADS, fit_files, fit_threads, startable};
+    use super::{THREADS, fit_files, fit_threads};
 
     #[test]
     fn as_many_attempts_fit_as_there_are_files_for() {
@@ -244,6 +224,5 @@ mod tests {
         assert_eq!(fit_threads(4, THREADS + 4).unwrap().why, None);
         assert_eq!(fit_threads(4, THREADS + 2).unwrap().fit, 2);
         assert!(fit_threads(4, THREADS).is_err());
-        assert_eq!(startable(3), 3);
     }
 }

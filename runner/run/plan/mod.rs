@@ -16,6 +16,7 @@ mod new_run;
 mod planned;
 mod sharing;
 mod stored;
+mod threads;
 
 pub use self::{
     adopt::{AdoptError, PlanChanges},
