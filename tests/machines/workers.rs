@@ -59,7 +59,8 @@ fn a_run_over_two_workers_comes_to_what_it_comes_to_on_one_machine() {
     let spread = runner.only_run();
     assert_whole(&runner, expected.len());
     truth::assert_same_end(&spread, &expected);
-    assert_eq!(workers_of(&spread), ["one", "two"]);
+    let said = workers.map(end);
+    assert_eq!(workers_of(&spread), ["one", "two"], "{said:#?}");
     runner.assert_valid("row", &spread.lines());
     runner.assert_valid("benchmark", &[spread.manifest()]);
     let page = runner.run(&["show", "latest", "keeps-a-file@hostile#1"]);
@@ -67,7 +68,7 @@ fn a_run_over_two_workers_comes_to_what_it_comes_to_on_one_machine() {
     for part in ["notes.txt", "by", "worker "] {
         assert!(page.contains(part), "{page}");
     }
-    for said in workers.map(end) {
+    for said in said {
         assert!(said.contains("makes attempts of"), "{said}");
         assert!(said.contains("is done with"), "{said}");
         assert!(!said.contains("makes no attempts"), "{said}");
