@@ -96,10 +96,11 @@ fn over_workers(runner: &Runner, expected: &BTreeMap<String, Value>) {
     exec(runner, &engine, &[]).finish().expect(1);
     assert_whole(runner, expected.len());
     assert_same_end(&runner.only_run(), expected);
-    assert_eq!(workers_of(&runner.only_run()), names);
-    for worker in workers {
-        end(worker);
-    }
+    let said: Vec<_> = workers.into_iter().map(end).collect();
+    // On a busy machine others may have made all attempts before the last one is ready.
+    let made = workers_of(&runner.only_run());
+    assert!(!made.is_empty(), "{said:#?}");
+    assert!(made.iter().all(|name| names.contains(name)), "{said:#?}");
 }
 
 fn over_workers_that_are_killed(
