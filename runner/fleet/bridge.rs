@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use async_nats::Subscriber;
 use futures::StreamExt as _;
 use tokio::{
     io::Interest,
@@ -54,9 +55,9 @@ pub(super) struct Patience {
 /// One side of a bridge.
 pub(super) struct Bridge<'a> {
     pub(super) engine: EngineConnection,
-    /// Where this side speaks, and where it hears.
+    /// Where this side speaks, and what it hears.
     pub(super) speaks: String,
-    pub(super) hears: String,
+    pub(super) heard: Subscriber,
     pub(super) patience: Patience,
     /// Called with each note of the other side.
     pub(super) noted: &'a mut (dyn FnMut(&[u8]) + Send),
@@ -71,15 +72,13 @@ pub(super) struct Bridge<'a> {
 ///
 /// # Errors
 ///
-/// Fails if the engine does not let this side hear.
+/// Fails if nothing can wait for the socket.
 pub(super) async fn carry(
     bridge: Bridge<'_>,
     socket: StdUnixStream,
     last: impl FnOnce() -> Option<Vec<u8>>,
 ) -> Result<CarryEnd, FleetError> {
-    let client = &bridge.engine.client;
-    let heard = client.subscribe(bridge.hears.clone()).await;
-    let mut heard = heard.map_err(FleetError::engine("let this side hear"))?;
+    let mut heard = bridge.heard;
     socket
         .set_nonblocking(true)
         .and_then(|()| UnixStream::from_std(socket))
@@ -126,7 +125,7 @@ struct Carrying {
 impl Carrying {
     async fn go_on(
         mut self,
-        heard: &mut async_nats::Subscriber,
+        heard: &mut Subscriber,
         engine: &EngineConnection,
         speaks: &str,
         patience: Patience,

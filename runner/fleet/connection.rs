@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, connection::State};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Subscriber, connection::State};
 
 use super::{EngineAddress, FleetError};
 
@@ -33,6 +33,16 @@ pub(super) struct EngineConnection {
 }
 
 impl EngineConnection {
+    /// Hears what is said about a subject from now on.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the engine does not let this side hear.
+    pub(super) async fn hear(&self, subject: String) -> Result<Subscriber, FleetError> {
+        let heard = self.client.subscribe(subject).await;
+        heard.map_err(FleetError::engine("let this side hear"))
+    }
+
     /// Connects.
     ///
     /// # Errors

@@ -274,6 +274,10 @@ impl Serving<'_> {
         let mut fruitless = 0;
         while *asked.borrow_and_update() == 0 {
             let link = Uuid::new_v4().simple().to_string();
+            let [down, up] = link_subjects(&link);
+            // Before it asks: the run speaks as soon as it has answered, and what nobody hears is sent again only later.
+            let heard = self.engine.hear(down).await;
+            let heard = heard.map_err(|error| error.to_string())?;
             let capacity = workplace.capacity();
             let request = JoinRequest::Seat {
                 name: name.clone(),
@@ -288,9 +292,8 @@ impl Serving<'_> {
             let (seat, socket) = started.map_err(|error| error.to_string())?;
             let kill = seat.kill_switch();
             telling.begins();
-            let [down, up] = link_subjects(&link);
             let (notes, to_note) = mpsc::unbounded_channel();
-            let (told, mut heard) = mpsc::unbounded_channel();
+            let (told, mut to_tell) = mpsc::unbounded_channel();
             let undone = watch::Sender::new(0);
             let mut noted = |note: &[u8]| {
                 let news = RunNews::decode(note);
@@ -303,7 +306,7 @@ impl Serving<'_> {
             let bridge = Bridge {
                 engine: self.engine.clone(),
                 speaks: up,
-                hears: down,
+                heard,
                 patience: PATIENCE,
                 noted: &mut noted,
                 notes: to_note,
@@ -334,7 +337,7 @@ impl Serving<'_> {
                 loop {
                     tokio::select! {
                         biased;
-                        Some(news) = heard.recv() => match news {
+                        Some(news) = to_tell.recv() => match news {
                             Some(RunNews::Needs { segments }) => {
                                 let next = segments.iter().max().map(|last| last + 1);
                                 bringing.push(bring(segments, true));
@@ -360,7 +363,7 @@ impl Serving<'_> {
                     }
                 }
             };
-            while let Ok(news) = heard.try_recv() {
+            while let Ok(news) = to_tell.try_recv() {
                 telling.hears(news);
             }
             if let Some(reason) = failed {

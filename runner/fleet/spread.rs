@@ -280,7 +280,10 @@ impl Offered {
                 link,
                 slots,
                 memory,
-            } => self.let_in(name, &link, Capacity { slots, memory }, seats, workers),
+            } => {
+                let capacity = Capacity { slots, memory };
+                self.let_in(name, &link, capacity, seats, workers).await
+            }
             JoinRequest::Declined { worker, reason } => {
                 if is_worker_name(&worker) && seats.declined.insert(worker.clone()) {
                     let reason: String = reason.chars().take(2_000).collect();
@@ -340,7 +343,7 @@ impl Offered {
         read().map_err(FleetError::io("read the list of tests"))
     }
 
-    fn let_in(
+    async fn let_in(
         &self,
         name: String,
         link: &str,
@@ -356,7 +359,7 @@ impl Offered {
             memory: capacity.memory.min(MOST_CAPACITY.memory),
         };
         // It has asked before, and the answer was lost.
-        if !seats.known.insert(link.to_owned()) {
+        if seats.known.contains(link) {
             return Ok(());
         }
         if seats.links.len() >= MOST_SEATS {
@@ -364,6 +367,10 @@ impl Offered {
                 "the run has {MOST_SEATS} workers, which are all that it can have"
             ));
         }
+        let [down, up] = link_subjects(link);
+        // Before it is answered: it may speak as soon as it has the answer.
+        let heard = self.engine.hear(up).await;
+        let heard = heard.map_err(|error| error.to_string())?;
         let (ours, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
         let (news, told) = mpsc::unbounded_channel();
         let (noting, notes) = mpsc::unbounded_channel();
@@ -378,7 +385,7 @@ impl Offered {
         workers
             .send(worker)
             .map_err(|_| "the run is over".to_owned())?;
-        let [down, up] = link_subjects(link);
+        seats.known.insert(link.to_owned());
         let engine = self.engine.clone();
         seats.links.spawn(async move {
             let mut noted = |note: &[u8]| {
@@ -390,7 +397,7 @@ impl Offered {
             let bridge = Bridge {
                 engine,
                 speaks: down,
-                hears: up,
+                heard,
                 patience: PATIENCE,
                 noted: &mut noted,
                 notes,
