@@ -112,16 +112,15 @@ impl Lists {
         (took, peak)
     }
 
-    /// Lets `run` run the program to its end.
+    /// Lets `run` run the program on a scenario to its end.
     pub(crate) fn run_and_look<T>(
-        &mut self,
-        tests: u64,
+        &self,
+        scenario: &str,
         jobs: u64,
         run: impl FnOnce(&mut Command) -> T,
     ) -> T {
-        self.write(tests);
         let results = self.path("results");
-        let seen = run(self.command(tests, jobs).arg(&results));
+        let seen = run(self.command_of(scenario, jobs).arg(&results));
         fs_err::remove_dir_all(results).expect("results can go");
         seen
     }
@@ -142,9 +141,22 @@ impl Lists {
     }
 
     fn command(&self, tests: u64, jobs: u64) -> Command {
-        let scenario = format!("{tests}.toml");
+        self.command_of(&format!("{tests}.toml"), jobs)
+    }
+
+    fn command_of(&self, scenario: &str, jobs: u64) -> Command {
         let jobs = jobs.to_string();
-        self.program(&["exec", &scenario, "--quiet", "--jobs", &jobs, "--results"])
+        self.program(&["exec", scenario, "--quiet", "--jobs", &jobs, "--results"])
+    }
+
+    /// Writes a scenario whose only test has so many trials, and gives its name.
+    pub(crate) fn write_repeated(&self, trials: u64) -> String {
+        let (name, input) = (format!("{trials}-repeated"), input(0));
+        let test = format!(
+            r#"{{"id":"echo","input":{input},"expect":{{"equals":{input}}},"repeat":{trials}}}"#
+        );
+        fs_err::write(self.path(&format!("{name}.jsonl")), test).expect("a list can be written");
+        self.write_scenario(&name)
     }
 
     /// Writes a list of `tests` tests and the scenario `TESTS.toml`, unless they are there.
@@ -164,13 +176,19 @@ impl Lists {
         }
         list.flush().expect("a list can be written");
 
+        self.write_scenario(&tests.to_string());
+    }
+
+    /// Writes the scenario `LIST.toml` with the tests of `LIST.jsonl`, and gives its name.
+    fn write_scenario(&self, list: &str) -> String {
         let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/echo");
         let scenario = format!(
-            "name = \"overhead\"\nproviders.echo.plugin = '{}'\ntest_lists = [{{ files = [\"{tests}.jsonl\"] }}]\n",
+            "name = \"overhead\"\nproviders.echo.plugin = '{}'\ntest_lists = [{{ files = [\"{list}.jsonl\"] }}]\n",
             plugin.display()
         );
-        let path = self.folder.path().join(format!("{tests}.toml"));
-        fs_err::write(path, scenario).expect("a scenario can be written");
+        let name = format!("{list}.toml");
+        fs_err::write(self.path(&name), scenario).expect("a scenario can be written");
+        name
     }
 }
 

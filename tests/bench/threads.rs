@@ -18,38 +18,62 @@ pub(super) fn threads(bench: &mut Bench) {
     title("processor time of a trial at -j 2, by the threads that take it");
     let bare = Bare::load(&Lists::plugin(), Sandboxes::Pooled).expect("the echo can be loaded");
     let trials = bench.pick(100_000, 30_000);
+    bench.lists.write(trials);
+    let (list, repeated) = (format!("{trials}.toml"), bench.lists.write_repeated(trials));
     let mut rounds = Vec::new();
     for _ in 0..bench.pick(5, 3) {
         let loops = micros(bare.run(trials, 1)) / trials as f64;
-        let looked = bench.lists.run_and_look(trials, 2, look);
-        let of = |role| looked.times.get(&role).map_or(0.0, |took| micros(*took));
-        rounds.push((
-            loops,
-            Role::ALL.map(|role| of(role) / trials as f64),
-            looked.worker_memory as f64 / 1e6,
-        ));
+        let [of_list, of_one] =
+            [&list, &repeated].map(|scenario| bench.lists.run_and_look(scenario, 2, look));
+        rounds.push(Round {
+            bare: loops,
+            of_list: of_list.of_each(trials),
+            outside_of_one: outside(&of_one.of_each(trials)),
+            worker_memory: of_list.worker_memory as f64 / 1e6,
+        });
     }
-    let bare = median(rounds.iter().map(|round| round.0));
+    let median_of = |get: &dyn Fn(&Round) -> f64| median(rounds.iter().map(get));
+    let bare = median_of(&|round| round.bare);
     figure("bare loop, pooled, 1 thread", bare, "µs");
-    let mut outside = 0.0;
-    for (place, role) in Role::ALL.into_iter().enumerate() {
-        let each = median(rounds.iter().map(|round| round.1[place]));
-        figure(role.name(), each, "µs");
-        if role != Role::Guests {
-            outside += each;
-        }
+    for role in Role::ALL {
+        figure(role.name(), median_of(&|round| round.of_list[&role]), "µs");
     }
-    figure("  outside the sandbox", outside, "µs");
+    let outside_of_list = median_of(&|round| outside(&round.of_list));
+    figure("  outside the sandbox", outside_of_list, "µs");
     bench.ratio(
         "outside the sandbox against the bare loop",
-        outside / bare,
+        outside_of_list / bare,
         None,
+    );
+    // What remains once no test is read from a list, by the dispatcher and then by a worker.
+    let outside_of_one = median_of(&|round| round.outside_of_one);
+    figure(
+        "  outside it, of one test again and again",
+        outside_of_one,
+        "µs",
     );
     figure(
         "memory of a worker that no other process has",
-        median(rounds.iter().map(|round| round.2)),
+        median_of(&|round| round.worker_memory),
         "MB",
     );
+}
+
+/// What one round has measured, of each trial in microseconds.
+struct Round {
+    bare: f64,
+    /// With a test for each trial.
+    of_list: BTreeMap<Role, f64>,
+    /// With one test for all of them.
+    outside_of_one: f64,
+    /// In megabytes.
+    worker_memory: f64,
+}
+
+/// What threads take together that are not guests'.
+fn outside(times: &BTreeMap<Role, f64>) -> f64 {
+    let others = times.iter().filter(|(role, _)| **role != Role::Guests);
+    others.map(|(_, took)| took).sum()
 }
 
 /// What a thread is there for.
@@ -108,6 +132,15 @@ struct Looked {
     times: BTreeMap<Role, Duration>,
     /// What the largest worker has for itself, in bytes: of the program's code there is one copy for all processes.
     worker_memory: u64,
+}
+
+impl Looked {
+    /// The processor time of each of so many trials, in microseconds.
+    fn of_each(&self, trials: u64) -> BTreeMap<Role, f64> {
+        let of = |role| self.times.get(&role).map_or(0.0, |took| micros(*took));
+        let all = Role::ALL.into_iter();
+        all.map(|role| (role, of(role) / trials as f64)).collect()
+    }
 }
 
 /// Runs a program to its end and looks at its threads meanwhile.
