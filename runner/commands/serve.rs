@@ -42,6 +42,8 @@ pub(super) fn serve(args: &ServeArgs, context: &Context) -> Result<ExitStatus, E
     let token = Token::of(args.token_file.as_deref())?;
     let roots = args.results.iter().enumerate();
     let servers = roots.map(|(place, root)| {
+        // What is not there yet may have runs later; a file never has.
+        session::Store::existing(root).map_err(Error::record)?;
         let settings = session::root_settings(root)?.serve;
         let options = ServeOptions {
             root: root.clone(),

@@ -144,7 +144,7 @@ fn activity_text(activity: &RunActivity, width: Option<usize>) -> String {
             attempt.place.count().into(),
             "".into(),
             Cell::new(format!("waits, {}", attempt.why())),
-            format::duration(attempt.left).into(),
+            attempt.due().into(),
         ]);
     }
     let mut lines = Vec::new();
@@ -217,8 +217,24 @@ impl ComingAttempt {
 
     /// `a@echo#1 (attempt 2 of 3): retry in 3.2 s`
     fn text(&self) -> String {
-        let (place, left) = (self.place.text(), format::duration(self.left));
-        format!("{place}: {} in {left}", self.why())
+        let (place, why) = (self.place.text(), self.why());
+        match self.is_due() {
+            true => format!("{place}: {why}, due now"),
+            false => format!("{place}: {why} in {}", format::duration(self.left)),
+        }
+    }
+
+    /// In how long it begins.
+    fn due(&self) -> String {
+        match self.is_due() {
+            true => "now".to_owned(),
+            false => format::duration(self.left),
+        }
+    }
+
+    /// Tells whether its time has come, or will have before anybody has read it.
+    fn is_due(&self) -> bool {
+        self.left < Duration::from_millis(1)
     }
 }
 
@@ -249,5 +265,43 @@ impl AttemptName {
             1 => self.trial.clone(),
             number => format!("{} (attempt {number})", self.trial),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::{AttemptName, ComingAttempt, PlacedAttempt};
+    use crate::record::WaitReason;
+
+    #[test]
+    fn an_attempt_whose_time_has_come_is_due_now() {
+        let coming = |why, left| ComingAttempt {
+            place: PlacedAttempt {
+                name: AttemptName {
+                    trial: "a@echo#1".to_owned(),
+                    number: 2,
+                },
+                test: None,
+                provider: Some("echo".to_owned()),
+                repeat: None,
+                attempts: Some(3),
+            },
+            why,
+            until: Timestamp::UNIX_EPOCH,
+            left,
+        };
+        let retry = coming(WaitReason::Retry, Duration::from_secs(3));
+        assert_eq!(retry.text(), "a@echo#1 (attempt 2 of 3): retry in 3 s");
+        assert_eq!(retry.due(), "3 s");
+        let paced = coming(WaitReason::RateLimit, Duration::from_nanos(300));
+        assert_eq!(
+            paced.text(),
+            "a@echo#1 (attempt 2 of 3): rate limit of echo, due now"
+        );
+        assert_eq!(paced.due(), "now");
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
+    io::{self, Read as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -12,6 +13,8 @@ use miette::miette;
 use super::{Host, Notice, Observe};
 use crate::{error::Error, plugin::Secrets, run::Plan};
 
+/// What a file of secrets may have at most: it may be a device that never ends.
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// The permissions of everybody but a file's owner to read it.
 const READABLE_BY_OTHERS: u32 = 0o044;
 
@@ -135,7 +138,7 @@ fn read_file(
     if metadata.is_file() && mode & READABLE_BY_OTHERS != 0 {
         observe.notice(&Notice::ReadableSecrets { path });
     }
-    let text = std::fs::read_to_string(path).map_err(|error| cannot(&error))?;
+    let text = read_bounded(path).map_err(|error| cannot(&error))?;
     let mut lines = BTreeMap::new();
     for (line, number) in text.lines().zip(1_u64..) {
         // The line itself may be a secret, so it is not in the message.
@@ -150,6 +153,16 @@ fn read_file(
         values.insert(name.to_owned(), value.to_owned());
     }
     Ok(())
+}
+
+fn read_bounded(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let mut file = std::fs::File::open(path)?.take(MAX_FILE_BYTES + 1);
+    file.read_to_string(&mut text)?;
+    match text.len() as u64 > MAX_FILE_BYTES {
+        true => Err(io::Error::other("it is longer than 16 MiB")),
+        false => Ok(text),
+    }
 }
 
 /// Reads `NAME=VALUE`, where the value may be in quotes; nothing of an empty line or a comment. The error completes the

@@ -294,6 +294,8 @@ fn a_secret_without_a_value_is_told_before_there_is_a_run() {
     runner.refused(&["--secret-file", "missing.env"], &["missing.env"]);
     runner.write("long.env", format!("B=x\nAPI_KEY={}\n", "x".repeat(70_000)));
     runner.refused(&["--secret-file", "long.env"], &["longer than 64 KiB"]);
+    let says = ["cannot read the secrets in `/dev/zero`: it is longer than 16 MiB"];
+    runner.refused(&["--secret-file", "/dev/zero"], &says);
 
     // Neither needs a value.
     runner.run(&["validate", "scenario.toml"]).expect(0);

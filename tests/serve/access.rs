@@ -366,6 +366,8 @@ fn what_cannot_be_served_is_refused_with_what_to_do() {
         let ran = runner.run(&[&["serve"], &args[..]].concat()).expect(2);
         ran.says(&[says]);
     }
+    let ran = runner.run(&["serve", "--results", "short"]).expect(7);
+    ran.says(&["results root `short` is not a directory"]);
     // A token file that is not there is made, for its owner alone.
     let mut command = runner.command(&["serve", "--listen", "127.0.0.1:0", "--token-file", "new"]);
     let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();

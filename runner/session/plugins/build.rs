@@ -204,7 +204,10 @@ impl BuildStop {
 
 fn not_built(source: &Source, provider: &Provider) -> Error {
     Error::usage(miette!(
-        help = "add `--build` to build it; this runs its build tools outside the sandbox",
+        help = format!(
+            "add `--build` to build it, or run `runner plugin build {}`; this runs its build tools outside the sandbox",
+            source.folder().display()
+        ),
         "plugin `{}` of provider `{}` is not built: `{}` has no `dist/plugin.wasm`",
         source.name(),
         provider.id,
