@@ -56,8 +56,7 @@ async fn needed(
     engine: &EngineConnection,
     bucket: &BlobBucket,
 ) -> Result<HashSet<String>, FleetError> {
-    let heard = engine.client.subscribe(OFFERS).await;
-    let mut heard = heard.map_err(FleetError::engine("let this side hear"))?;
+    let mut heard = engine.hear(OFFERS).await?;
     let mut bundles = BTreeSet::new();
     let end = time::sleep(OFFER * 2 + Duration::from_millis(500));
     tokio::pin!(end);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Subscriber, connection::State};
+use async_nats::{
+    Client, ConnectErrorKind, ConnectOptions, Subscriber, connection::State, subject::ToSubject,
+};
 
 use super::{EngineAddress, FleetError};
 
@@ -33,16 +35,6 @@ pub(super) struct EngineConnection {
 }
 
 impl EngineConnection {
-    /// Hears what is said about a subject from now on.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the engine does not let this side hear.
-    pub(super) async fn hear(&self, subject: String) -> Result<Subscriber, FleetError> {
-        let heard = self.client.subscribe(subject).await;
-        heard.map_err(FleetError::engine("let this side hear"))
-    }
-
     /// Connects.
     ///
     /// # Errors
@@ -101,6 +93,17 @@ impl EngineConnection {
             });
         }
         Ok(Self { client, at })
+    }
+
+    /// Hears what is said about a subject from now on: whoever is spoken to by this connection afterwards, and answers, is
+    /// heard.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the engine does not let this side hear.
+    pub(super) async fn hear(&self, subject: impl ToSubject) -> Result<Subscriber, FleetError> {
+        let heard = self.client.subscribe(subject).await;
+        heard.map_err(FleetError::engine("let this side hear"))
     }
 
     /// Tells whether the engine can be spoken with at the moment.

@@ -143,9 +143,8 @@ impl HeldName {
         own: NameClaim,
         standing: &Arc<watch::Sender<ClaimState>>,
     ) -> Result<Self, FleetError> {
+        let heard = engine.hear(name.subject()).await?;
         let client = engine.client.clone();
-        let heard = client.subscribe(name.subject()).await;
-        let heard = heard.map_err(FleetError::engine("let this side hear"))?;
         let answering = tokio::spawn(answer(client, heard, own, Arc::clone(standing)));
         Ok(Self { answering })
     }

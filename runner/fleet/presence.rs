@@ -28,9 +28,8 @@ pub fn present_workers(
 ) -> Result<(Vec<PresentWorker>, Vec<String>), FleetError> {
     block_on(async {
         let engine = EngineConnection::open(address, "runner worker list").await?;
-        let deaf = || FleetError::engine("let this side hear");
-        let mut heard = engine.client.subscribe(PRESENCE).await.map_err(deaf())?;
-        let mut offers = engine.client.subscribe(OFFERS).await.map_err(deaf())?;
+        let mut heard = engine.hear(PRESENCE).await?;
+        let mut offers = engine.hear(OFFERS).await?;
         let (mut workers, mut runs) = (BTreeMap::new(), BTreeSet::new());
         let end = time::sleep(EVERY + Duration::from_millis(500));
         tokio::pin!(end);

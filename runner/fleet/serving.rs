@@ -81,8 +81,7 @@ struct Serving<'a> {
 
 impl Serving<'_> {
     async fn go_on(&self) -> Result<(), FleetError> {
-        let offers = self.engine.client.subscribe(OFFERS).await;
-        let mut offers = offers.map_err(FleetError::engine("let this side hear"))?;
+        let mut offers = self.engine.hear(OFFERS).await?;
         (self.place.tell)(WorkerTold::Waits {
             engine: &self.engine.at,
             name: &self.place.name,

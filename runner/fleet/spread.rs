@@ -212,8 +212,8 @@ impl Offered {
     ) {
         let client = &self.engine.client;
         let (asked, present) = (
-            client.subscribe(self.offer.replies()).await,
-            client.subscribe(PRESENCE).await,
+            self.engine.hear(self.offer.replies()).await,
+            self.engine.hear(PRESENCE).await,
         );
         let (Ok(mut asked), Ok(mut present)) = (asked, present) else {
             tracing::error!("the engine lets nobody hear: no worker can come");

@@ -144,7 +144,10 @@ fn activity_text(activity: &RunActivity, width: Option<usize>) -> String {
             attempt.place.count().into(),
             "".into(),
             Cell::new(format!("waits, {}", attempt.why())),
-            attempt.due().into(),
+            attempt
+                .left_text()
+                .unwrap_or_else(|| "now".to_owned())
+                .into(),
         ]);
     }
     let mut lines = Vec::new();
@@ -218,23 +221,15 @@ impl ComingAttempt {
     /// `a@echo#1 (attempt 2 of 3): retry in 3.2 s`
     fn text(&self) -> String {
         let (place, why) = (self.place.text(), self.why());
-        match self.is_due() {
-            true => format!("{place}: {why}, due now"),
-            false => format!("{place}: {why} in {}", format::duration(self.left)),
+        match self.left_text() {
+            Some(left) => format!("{place}: {why} in {left}"),
+            None => format!("{place}: {why}, due now"),
         }
     }
 
-    /// In how long it begins.
-    fn due(&self) -> String {
-        match self.is_due() {
-            true => "now".to_owned(),
-            false => format::duration(self.left),
-        }
-    }
-
-    /// Tells whether its time has come, or will have before anybody has read it.
-    fn is_due(&self) -> bool {
-        self.left < Duration::from_millis(1)
+    /// In how long it begins; `None` if its time will have come before anybody has read that.
+    fn left_text(&self) -> Option<String> {
+        (self.left >= Duration::from_millis(1)).then(|| format::duration(self.left))
     }
 }
 
@@ -274,7 +269,7 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::{AttemptName, ComingAttempt, PlacedAttempt};
+    use super::{AttemptName, ComingAttempt, PlacedAttempt, RunActivity, activity_text};
     use crate::record::WaitReason;
 
     #[test]
@@ -296,12 +291,24 @@ mod tests {
         };
         let retry = coming(WaitReason::Retry, Duration::from_secs(3));
         assert_eq!(retry.text(), "a@echo#1 (attempt 2 of 3): retry in 3 s");
-        assert_eq!(retry.due(), "3 s");
         let paced = coming(WaitReason::RateLimit, Duration::from_nanos(300));
         assert_eq!(
             paced.text(),
             "a@echo#1 (attempt 2 of 3): rate limit of echo, due now"
         );
-        assert_eq!(paced.due(), "now");
+        let activity = RunActivity {
+            waiting: vec![paced, retry],
+            ..RunActivity::default()
+        };
+        let text = activity_text(&activity, None);
+        let ends: Vec<_> = text.lines().skip(2).collect();
+        assert!(
+            ends[0].ends_with("waits, rate limit of echo  now"),
+            "{text}"
+        );
+        assert!(
+            ends[1].ends_with("waits, retry               3 s"),
+            "{text}"
+        );
     }
 }

@@ -176,13 +176,11 @@ fn tell_of_build(notice: &Notice<'_>, output: &Output) {
             source.name(),
             format::path(source.folder())
         )),
-        Notice::StaleFile(source) => {
-            let folder = format::path(source.folder());
-            output.warn(&format!(
-                "plugin `{}` was not built from what is in its folder now; `runner plugin build {folder}` builds it anew",
-                source.name()
-            ));
-        }
+        Notice::StaleFile(source) => output.warn(&format!(
+            "plugin `{}` was not built from what is in its folder now; `{}` builds it anew",
+            source.name(),
+            format::visible_line(&source.build_command())
+        )),
         Notice::Building(source) => output.plain(&format!(
             "building plugin `{}` in `{}`",
             source.name(),

@@ -15,6 +15,7 @@ use crate::{error::Error, plugin::Secrets, run::Plan};
 
 /// What a file of secrets may have at most: it may be a device that never ends.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
 /// The permissions of everybody but a file's owner to read it.
 const READABLE_BY_OTHERS: u32 = 0o044;
 
@@ -138,7 +139,7 @@ fn read_file(
     if metadata.is_file() && mode & READABLE_BY_OTHERS != 0 {
         observe.notice(&Notice::ReadableSecrets { path });
     }
-    let text = read_bounded(path).map_err(|error| cannot(&error))?;
+    let text = read_whole(path).map_err(|error| cannot(&error))?;
     let mut lines = BTreeMap::new();
     for (line, number) in text.lines().zip(1_u64..) {
         // The line itself may be a secret, so it is not in the message.
@@ -155,14 +156,15 @@ fn read_file(
     Ok(())
 }
 
-fn read_bounded(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let mut file = std::fs::File::open(path)?.take(MAX_FILE_BYTES + 1);
-    file.read_to_string(&mut text)?;
-    match text.len() as u64 > MAX_FILE_BYTES {
-        true => Err(io::Error::other("it is longer than 16 MiB")),
-        false => Ok(text),
+/// Reads a file whole: it may be a pipe, of which nobody knows how much comes.
+fn read_whole(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::other("it is longer than 16 MiB"));
     }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
 }
 
 /// Reads `NAME=VALUE`, where the value may be in quotes; nothing of an empty line or a comment. The error completes the

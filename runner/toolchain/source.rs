@@ -18,7 +18,7 @@ use super::{
     watch::BuildWatch,
 };
 use crate::{
-    model::{Digest, bundled_name, chain},
+    model::{Digest, bundled_name, chain, quoted},
     plugin::Kind,
 };
 
@@ -132,6 +132,12 @@ impl Source {
     /// The folder, as it was named.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// What to type to build it, as a shell takes it: whoever has named the folder is not to say more than its name.
+    pub fn build_command(&self) -> String {
+        let folder = self.folder.to_string_lossy();
+        format!("runner plugin build {}", quoted(&folder))
     }
 
     /// The plugin's name.

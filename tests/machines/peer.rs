@@ -41,7 +41,7 @@ impl Peer {
             stream: BufReader::new(stream),
             subscriptions: 0,
         };
-        peer.send("CONNECT {\"verbose\":false,\"pedantic\":false}\r\n".as_bytes());
+        peer.send("CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true}\r\n".as_bytes());
         peer
     }
 
@@ -59,6 +59,27 @@ impl Peer {
         let body = body.to_string();
         let line = format!("PUB {subject} {reply} {}\r\n{body}\r\n", body.len());
         self.send(line.as_bytes());
+    }
+
+    /// Whether somebody hears what is said about a subject: where nobody does, the engine says so before it answers what it
+    /// is asked next. What else comes meanwhile is passed over.
+    pub(crate) fn is_heard(&mut self, subject: &str) -> bool {
+        self.hear("peer.unheard");
+        self.say(subject, "peer.unheard", &json!(null));
+        self.send(b"PING\r\n");
+        let mut is_heard = true;
+        let began = Instant::now();
+        loop {
+            assert!(began.elapsed() < LONG, "the engine does not answer");
+            let mut line = String::new();
+            if self.stream.read_line(&mut line).is_err() {
+                continue;
+            }
+            is_heard &= !line.starts_with("HMSG peer.unheard ");
+            if line == "PONG\r\n" {
+                return is_heard;
+            }
+        }
     }
 
     /// The next message, if one comes soon.

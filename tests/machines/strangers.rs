@@ -73,6 +73,43 @@ fn seat(name: &str) -> Value {
     json!({ "kind": "seat", "name": name, "link": link, "slots": 1, "memory": 1 << 30 })
 }
 
+/// What is said before anybody hears it is lost, and said again only after half a second.
+#[test]
+fn a_worker_hears_before_it_asks_for_a_seat_and_a_run_before_it_grants_one() {
+    let engine = Engine::start();
+    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n");
+    let mut peer = Peer::at(engine.port());
+    // Here the test is a worker.
+    peer.hear("runner.offers");
+    let live = exec(&runner, &engine, &[]);
+    let mut offer = None;
+    wait_until("it would have workers", || {
+        offer = peer.next().map(|heard| heard.document());
+        offer.is_some()
+    });
+    let offer = offer.unwrap();
+    let joins = format!("runner.join.{}", offer["session"].as_str().unwrap());
+    let seat = seat("peer/1");
+    let link = |seat: &Value| format!("runner.link.{}", seat["link"].as_str().unwrap());
+    assert!(!peer.is_heard(&format!("{}.up", link(&seat))));
+    peer.hear("peer.answers");
+    peer.say(&joins, "peer.answers", &seat);
+    wait_until("it is answered", || {
+        let answer = peer.next().filter(|heard| heard.subject == "peer.answers");
+        answer.is_some_and(|answer| answer.document()["ok"] == true)
+    });
+    assert!(peer.is_heard(&format!("{}.up", link(&seat))));
+    live.kill();
+    // And here it is a run, which has put there what a worker needs before it was killed.
+    let only = worker(&runner, &engine, "only", &[]);
+    peer.hear(&joins);
+    let asked = peer.say_until("runner.offers", &offer, |heard| {
+        heard.subject == joins && heard.document()["kind"] == "seat"
+    });
+    assert!(peer.is_heard(&format!("{}.down", link(&asked.document()))));
+    end(only);
+}
+
 /// The list of workers while somebody says to be one who is none.
 fn said_by_a_stranger(runner: &Runner, engine: &Engine, peer: &mut Peer) -> String {
     let presence = json!({

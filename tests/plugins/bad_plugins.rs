@@ -376,6 +376,20 @@ fn a_folder_is_a_plugin_only_with_its_plugin_toml_and_a_build() {
             "`--build`",
         ],
     );
+    // What is to be typed names the folder, and does nothing that its name says.
+    let name = "folder; touch 'owned'";
+    runner.write(
+        &format!("{name}/plugin.toml"),
+        "name = \"mine\"\nlanguage = \"rust\"\nkind = \"command\"\n",
+    );
+    let command = r"`runner plugin build 'folder; touch '\''owned'\'''`";
+    runner.scenario(&provider(&format!("plugin = \"{name}\"")));
+    let refused = runner.run(&["exec", "scenario.toml"]).expect(2);
+    let given = runner.run(&["plugin", "inspect", name]).expect(2);
+    for ran in [refused, given] {
+        let words: Vec<_> = ran.stderr.split_whitespace().collect();
+        assert!(words.join(" ").contains(command), "{ran:?}");
+    }
     // However the folder is written, its path is as short as it can be.
     for (folder, shown) in [("./folder/.", "`folder`"), (".", "`.`")] {
         runner.write(

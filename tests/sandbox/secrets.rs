@@ -296,6 +296,11 @@ fn a_secret_without_a_value_is_told_before_there_is_a_run() {
     runner.refused(&["--secret-file", "long.env"], &["longer than 64 KiB"]);
     let says = ["cannot read the secrets in `/dev/zero`: it is longer than 16 MiB"];
     runner.refused(&["--secret-file", "/dev/zero"], &says);
+    // The bound is inside of a character.
+    runner.write("large.env", "ä".repeat(8 * 1024 * 1024 + 1));
+    runner.refused(&["--secret-file", "large.env"], &["longer than 16 MiB"]);
+    runner.write("latin-1.env", b"API_KEY=\xe4\n");
+    runner.refused(&["--secret-file", "latin-1.env"], &["it is not UTF-8"]);
 
     // Neither needs a value.
     runner.run(&["validate", "scenario.toml"]).expect(0);

@@ -11,7 +11,7 @@ const SHOWN = 6;
 
 /**
  * A time that goes on by itself: from what the server said it was when it was heard.
- * @typedef {{place: HTMLElement, from: number, by: 1 | -1, words: (time: string) => string}} Ticking
+ * @typedef {{place: HTMLElement, from: number, by: 1 | -1, due?: string, words: (time: string) => string}} Ticking
  */
 
 export class Activity {
@@ -88,7 +88,7 @@ export class Activity {
   /** @param {Api.ComingAttempt} one */
   #waiting(one) {
     const what = el('span', { class: 'doing open' });
-    this.ticking.push({ place: what, from: one.left_ms, by: -1, words: (time) => (one.why === 'retry' ? `tries again in ${time}` : `waits for its rate limit, ${time} more`) });
+    this.ticking.push({ place: what, from: one.left_ms, by: -1, due: 'is due now', words: (time) => (one.why === 'retry' ? `tries again in ${time}` : `waits for its rate limit, ${time} more`) });
     return el('li', null, this.#name(one, '↻', 'open'), what);
   }
 
@@ -101,7 +101,10 @@ export class Activity {
   /** Lets the times go on, which stand still while the run is paused. */
   tick() {
     const passed = this.heard?.paused ? 0 : performance.now() - this.heardAt;
-    for (const { place, from, by, words } of this.ticking) say(place, words(duration(Math.max(0, Math.round(from + by * passed)))));
+    for (const { place, from, by, due, words } of this.ticking) {
+      const time = Math.max(0, Math.round(from + by * passed));
+      say(place, due && time === 0 ? due : words(duration(time)));
+    }
   }
 }
 

@@ -237,7 +237,7 @@ function sayDoing(place, activity, trial) {
   const one = activity.in_flight.find((found) => found.trial === trial);
   const next = activity.waiting.find((found) => found.trial === trial);
   const words = one ? `Attempt ${one.attempt}${one.attempts ? ` of ${one.attempts}` : ''} ${doing(one)}${one.phase_elapsed_ms === null ? '' : ` for ${duration(one.phase_elapsed_ms)}`}`
-    : next ? `Attempt ${next.attempt}${next.attempts ? ` of ${next.attempts}` : ''} ${next.why === 'retry' ? 'begins' : 'waits for its rate limit, and begins'} in ${duration(next.left_ms)}` : '';
+    : next ? `Attempt ${next.attempt}${next.attempts ? ` of ${next.attempts}` : ''} ${next.why === 'retry' ? 'begins' : 'waits for its rate limit, and begins'} ${next.left_ms < 1 ? 'now' : `in ${duration(next.left_ms)}`}` : '';
   put(place, words ? el('span', { class: one ? 'live' : 'open' }, words) : null);
 }
 

@@ -205,8 +205,8 @@ impl BuildStop {
 fn not_built(source: &Source, provider: &Provider) -> Error {
     Error::usage(miette!(
         help = format!(
-            "add `--build` to build it, or run `runner plugin build {}`; this runs its build tools outside the sandbox",
-            source.folder().display()
+            "add `--build` to build it, or run `{}`; this runs its build tools outside the sandbox",
+            source.build_command()
         ),
         "plugin `{}` of provider `{}` is not built: `{}` has no `dist/plugin.wasm`",
         source.name(),

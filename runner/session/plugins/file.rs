@@ -26,7 +26,7 @@ pub(crate) fn plugin_file(path: &Path, observe: &mut dyn Observe) -> Result<Path
             Ok(file)
         }
         SourceState::Missing => Err(Error::usage(miette!(
-            help = format!("`runner plugin build {}` builds it", path.display()),
+            help = format!("`{}` builds it", source.build_command()),
             "plugin `{}` is not built: `{}` has no `dist/plugin.wasm`",
             source.name(),
             path.display()
