@@ -27,7 +27,7 @@ use super::{
     workers::{Crew, CrewEvent, CrewParts, RemoteWorker, WorkerHost, Workers},
 };
 use crate::{
-    model::{Reason, Stage},
+    model::Reason,
     plugin::{Engine, Interrupt, MemoryBudget, Moment, clock},
     record::{History, Recorder, State, WaitingTrials},
 };
@@ -83,7 +83,7 @@ async fn begin(plan: &Plan, mut session: Session<'_>) -> Result<SessionEnd, Sess
     let counts = session.history.state.counts();
     session
         .recorder
-        .set_stage(Stage::Run)
+        .begin_run_stage()
         .map_err(|error| SessionEnd::not_stored(&error, counts))?;
 
     let fingerprints = Fingerprints::new(&plan.providers, &plan.graders, plan.options());

@@ -133,7 +133,7 @@ fn startup(bench: &mut Bench) {
     let ratio = of(|took| took[1] / took[0]);
     bench.ratio("exec of one trial against --version", ratio, None);
     match bench.lists.count_syncs() {
-        Some(syncs) => bench.bounded("  syncs, in a root with other runs", syncs as f64, "", 11.0),
+        Some(syncs) => bench.bounded("  syncs, in a root with other runs", syncs as f64, "", 10.0),
         None => println!("  without `strace` nobody counts the syncs"),
     }
 }

@@ -84,7 +84,7 @@ fn rows_that_were_not_synced_may_be_cut_anywhere_or_be_zeros_or_garbage() {
 #[test]
 fn a_manifest_whose_new_name_was_not_synced_may_be_the_old_one() {
     let expected = undisturbed();
-    for step in ["stage", "finish", "sweep", "opening"] {
+    for step in ["finish", "sweep", "opening"] {
         let runner = every_kind();
         let exec = &["exec", "scenario.toml", "--json", "-j", "2"];
         let resume = &["resume", "--from", "latest", "--json"];

@@ -94,9 +94,14 @@ fn runs_are_listed_and_shown_as_their_schemas_say() {
 fn a_run_that_goes_on_is_listed_shown_and_stopped_as_the_schemas_say() {
     let (runner, running) = going_on();
     let list = document(&runner, "list", &["list"], 0);
-    assert_eq!(list["runs"][0]["exit_code"], Value::Null);
+    let run = &list["runs"][0];
+    assert_eq!(
+        (&run["exit_code"], &run["stage"]),
+        (&Value::Null, &json!("run"))
+    );
     let show = document(&runner, "show", &["show"], 0);
     assert_eq!(show["live"]["done"], 1, "{show:#}");
+    assert_eq!(show["run"]["stage"], "run");
     assert_eq!(show["live"]["in_flight"][0]["trial"], "b@hostile#1");
 
     let stop = document(&runner, "stop", &["stop"], 0);

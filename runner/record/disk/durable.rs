@@ -41,17 +41,6 @@ pub(in crate::record) fn replace_and(
     failpoint::pass(step, "synced")
 }
 
-/// The same for what nothing is decided by: a loss of power may bring the old content back, whole.
-pub(in crate::record) fn replace_revocably(
-    path: &Path,
-    bytes: &[u8],
-    step: &str,
-) -> io::Result<()> {
-    let written = Replacement::write(path, bytes, step)?;
-    written.content().sync()?;
-    written.rename()
-}
-
 /// New content that has been written and does not replace the old one yet.
 pub(in crate::record) struct Replacement<'a> {
     file: NamedTempFile,

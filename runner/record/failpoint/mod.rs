@@ -61,7 +61,7 @@ mod armed {
         "birth.directory", "birth.lock", "birth.content", "birth.scenario", "birth.files",
         "birth.begin", "birth.written", "birth.renamed", "birth.synced", "birth.born",
         "content.begin", "content.written", "content.renamed", "content.synced",
-        "stage.begin", "stage.written", "stage.renamed",
+        "stage.begin",
         "artifact.begin", "artifact.written",
         "logs.created", "logs.begin", "logs.written", "logs.synced",
         "row.begin", "row.written", "row.synced",

@@ -18,7 +18,7 @@ use std::{
 mod power;
 
 use self::power::Power;
-use crate::model::{Counts, Outcome, Reason, RunStatus, Stage};
+use crate::model::{Counts, Outcome, Reason, RunStatus};
 use crate::record::{
     Opening, RecordError, Recorder, RunEntry, RunFilter, RunReader, Store, Verification, Written,
     failpoint,
@@ -86,7 +86,7 @@ const PLACES: [(Before, &str, &[&str]); 15] = [
             "born",
         ],
     ),
-    (Before::Nothing, "stage", &["begin", "written", "renamed"]),
+    (Before::Nothing, "stage", &["begin"]),
     (Before::Nothing, "row", &["begin", "written", "synced"]),
     (Before::Nothing, "rows", &["begin", "created", "synced"]),
     (Before::Nothing, "seal", REPLACE),
@@ -278,7 +278,7 @@ fn only_run(root: &Path) -> Option<RunEntry> {
 fn work(root: &Path, mut acknowledged: impl FnMut(u64)) -> Result<(), RecordError> {
     let (sender, acks) = mpsc::channel::<Written>();
     let store = Store::open(root)?;
-    let (mut recorder, mut state): (Recorder, _) = match only_run(root) {
+    let (recorder, mut state): (Recorder, _) = match only_run(root) {
         None => {
             let recorder =
                 store.begin(new_run(TRIALS), move |written| drop(sender.send(written)))?;
@@ -309,7 +309,7 @@ fn work(root: &Path, mut acknowledged: impl FnMut(u64)) -> Result<(), RecordErro
             (recorder, history.state)
         }
     };
-    recorder.set_stage(Stage::Run)?;
+    recorder.begin_run_stage()?;
 
     let mut end = end(RunStatus::Completed, TRIALS);
     while let Some(ordinal) = state.next_pending(0) {

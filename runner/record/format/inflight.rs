@@ -31,6 +31,8 @@ const SLOT_BYTES: usize = 2 * KEY_BYTES;
 /// its last manifest. What attempts are doing stands behind it, where there is nothing until somebody waits.
 const RESERVE_BYTES: usize = MAX_SLOTS * SLOT_BYTES;
 const _: () = assert!(RESERVE_BYTES as u64 == PHASES_AT);
+/// Behind all of that, the number of the session whose trials run (4 bytes, little-endian).
+const RUNNING_AT: u64 = WAITS_AT + WAITS_BYTES as u64;
 
 /// An attempt that was begun and has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +145,11 @@ impl InFlight {
         self.write_at(&phases::encode_waits(self.file.session, waits), WAITS_AT);
     }
 
+    /// Notes that the session's trials run from now on.
+    pub(in crate::record) fn note_running(&self) {
+        self.write_at(&self.file.session.to_le_bytes(), RUNNING_AT);
+    }
+
     /// Notes that a slot's executor is idle.
     pub fn end(&self, slot: usize) {
         self.write(slot, &[0; SLOT_BYTES]);
@@ -216,6 +223,14 @@ pub(in crate::record) fn read_underway(path: &Path, session: u32) -> Vec<Underwa
     all
 }
 
+/// Tells whether a session has come to its trials.
+pub(in crate::record) fn is_running(path: &Path, session: u32) -> bool {
+    let mut bytes = [0; 4];
+    let read =
+        regular::open(path).and_then(|file| file.file().read_exact_at(&mut bytes, RUNNING_AT));
+    read.is_ok() && u32::from_le_bytes(bytes) == session
+}
+
 /// What trials of a session wait for; nothing if nobody says so.
 pub(in crate::record) fn read_waits(path: &Path, session: u32) -> WaitingTrials {
     let read = || waits_in(&regular::read(path).unwrap_or_default(), session);
@@ -283,8 +298,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::{
-        AttemptPhase, InFlight, KEY_BYTES, Underway, WaitingTrials, clear, read, read_grading,
-        read_underway, read_waits,
+        AttemptPhase, InFlight, KEY_BYTES, Underway, WaitingTrials, clear, is_running, read,
+        read_grading, read_underway, read_waits,
     };
     use crate::record::{AttemptKey, WaitReason, WaitingTrial};
 
@@ -353,6 +368,11 @@ mod tests {
         // Nothing of that is taken for an attempt in flight.
         assert_eq!(read(&path, 2), [key(7, 1), key(u64::MAX, u32::MAX)]);
 
+        assert!(!is_running(&path, 2));
+        inflight.note_running();
+        assert_eq!((is_running(&path, 2), is_running(&path, 1)), (true, false));
+        assert_eq!(read_waits(&path, 2), waits);
+
         // Keys without times, as they were before: each is found, and none is taken for a time.
         let bytes = fs_err::read(&path).unwrap();
         let keys = [&bytes[..KEY_BYTES], &bytes[6 * KEY_BYTES..7 * KEY_BYTES]].concat();
@@ -366,5 +386,6 @@ mod tests {
         );
         clear(&path).unwrap();
         assert_eq!(read(&path, 2), []);
+        assert!(!is_running(&path, 2));
     }
 }

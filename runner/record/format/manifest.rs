@@ -86,7 +86,7 @@ pub struct Manifest {
     )]
     #[schemars(with = "Option<WordSchema<StopSignal>>")]
     pub signal: Option<StopSignal>,
-    /// How far its latest session came.
+    /// How far its latest session came; `plan` until it has ended.
     #[serde(with = "words::word")]
     #[schemars(with = "WordSchema<Stage>")]
     pub stage: Stage,

@@ -52,7 +52,7 @@ pub(in crate::record) fn close_by(
     let opened = manifest.sessions.last().map(|open| open.opened_at);
     let is_unexplained = words.is_none();
     let last_sign = sign::last(dir, opened.unwrap_or(manifest.started_at), now);
-    let end = end(manifest, history, words, last_sign);
+    let end = end(dir, manifest, history, words, last_sign);
     if let Some(session) = manifest.sessions.last_mut() {
         session.pauses = pauses::read(dir, n);
         session.in_flight = inflight::read(&dir.inflight(), n)
@@ -69,7 +69,13 @@ pub(in crate::record) fn close_by(
 }
 
 /// How a session ended that could not say so itself.
-fn end(manifest: &Manifest, history: &History, words: Option<LastWords>, now: Timestamp) -> End {
+fn end(
+    dir: &RunDir,
+    manifest: &Manifest,
+    history: &History,
+    words: Option<LastWords>,
+    now: Timestamp,
+) -> End {
     let counts = history.state.counts();
     if history.state.is_complete() {
         return End {
@@ -84,11 +90,16 @@ fn end(manifest: &Manifest, history: &History, words: Option<LastWords>, now: Ti
             now,
         };
     }
+    let from_seq = manifest.sessions.last().map_or(0, |last| last.from_seq);
+    let has_rows = history.last_seq > from_seq;
     End {
         status: RunStatus::Incomplete,
         reason: Some(words.as_ref().map_or(Reason::Crashed, |words| words.reason)),
         signal: words.as_ref().and_then(|words| words.signal),
-        stage: manifest.stage,
+        stage: match has_rows || inflight::is_running(&dir.inflight(), manifest.session()) {
+            true => Stage::Run,
+            false => manifest.stage,
+        },
         verdict: Verdict::None,
         counts,
         error: None,

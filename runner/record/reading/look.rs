@@ -84,7 +84,7 @@ impl Look {
         if entry.status == RunStatus::Running {
             // Its manifest cannot know them yet.
             entry.counts = history.state.counts();
-            entry.pauses = self.reader.pauses();
+            entry.read_open_session();
         } else if history.missing.is_some() {
             entry.counts = history.state.counts();
         }

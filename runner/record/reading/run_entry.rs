@@ -19,6 +19,7 @@ use crate::{
         },
         error::RecordError,
         format::{
+            inflight,
             manifest::Manifest,
             manifest_parts::Pinned,
             pauses::{self, RunPause},
@@ -156,7 +157,7 @@ impl RunEntry {
     pub(in crate::record) fn ask_lock(&mut self) -> Result<(), RecordError> {
         if !self.is_orphan() {
             if self.status == RunStatus::Running {
-                self.pauses = pauses::read(&RunDir::new(&self.dir), self.sessions);
+                self.read_open_session();
             }
             return Ok(());
         }
@@ -171,6 +172,16 @@ impl RunEntry {
         *self = Self::of(&dir, &manifest);
         self.is_not_yet_swept = is_not_yet_swept;
         Ok(())
+    }
+
+    /// Reads what the open session of a run that goes on says beside its manifest: when it was paused, and whether its trials
+    /// run yet.
+    pub(in crate::record) fn read_open_session(&mut self) {
+        let dir = RunDir::new(&self.dir);
+        self.pauses = pauses::read(&dir, self.sessions);
+        if inflight::is_running(&dir.inflight(), self.sessions) {
+            self.stage = Stage::Run;
+        }
     }
 
     /// Counts the rows of a run whose manifest cannot know them yet.

@@ -220,8 +220,8 @@ mod tests {
     fn a_claim_closes_the_session_of_a_crashed_run_with_what_it_had_in_flight() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let mut recorder = store.begin(new_run(3), ignore).unwrap();
-        recorder.set_stage(Stage::Run).unwrap();
+        let recorder = store.begin(new_run(3), ignore).unwrap();
+        recorder.begin_run_stage().unwrap();
         let inflight = recorder.inflight();
         for (slot, ordinal) in [(0, 0), (1, 2)] {
             inflight.begin(slot, ordinal, 1, now());

@@ -17,7 +17,7 @@ use super::{
     writer::{Job, Writer, Written},
 };
 use crate::{
-    model::{MachineShare, Reason, RunStatus, Stage},
+    model::{MachineShare, Reason, RunStatus},
     record::{
         disk::{
             durable,
@@ -25,6 +25,7 @@ use crate::{
             lock::{FilePlace, Lock},
         },
         error::RecordError,
+        failpoint,
         format::{
             entry::Entry,
             inflight::{self, InFlight},
@@ -160,18 +161,13 @@ impl Recorder {
         log::open(&self.dir)
     }
 
-    /// Notes in the manifest how far the session is.
-    pub fn set_stage(&mut self, stage: Stage) -> Result<(), RecordError> {
-        if self.manifest.stage == stage {
-            return Ok(());
-        }
+    /// Notes that trials run from now on, or are judged. It is told, and decides nothing: so no disk is waited for, and the
+    /// manifest says it once the session has ended.
+    pub fn begin_run_stage(&self) -> Result<(), RecordError> {
+        failpoint::pass("stage", "begin").map_err(RecordError::io("note that trials run"))?;
         self.lock.check()?;
-        self.manifest.stage = stage;
-        // It is told, and decides nothing: whether anything was executed is known by rows and by what was in flight.
-        let path = self.dir.manifest();
-        let bytes = self.manifest.encode(&path)?;
-        durable::replace_revocably(&path, &bytes, "stage")
-            .map_err(RecordError::io("write a manifest"))
+        self.inflight.note_running();
+        Ok(())
     }
 
     /// Notes for how long the process has been stopped since the session began; [`Recorder::finish`] writes it down.
@@ -335,7 +331,7 @@ mod tests {
         model::{Outcome, Reason, RunStatus, Stage},
         record::{
             Manifest, RecordError, RunReader, Store,
-            testing::{end, entry, ignore, new_run},
+            testing::{end, entry, ignore, list, new_run},
         },
     };
 
@@ -378,7 +374,7 @@ mod tests {
     fn the_manifest_describes_the_run_from_creation_to_end() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let mut recorder = store.begin(new_run(2), ignore).unwrap();
+        let recorder = store.begin(new_run(2), ignore).unwrap();
         let read = |dir: &std::path::Path| RunReader::open(dir).unwrap().manifest().clone();
 
         let created: Manifest = read(recorder.run_dir());
@@ -389,8 +385,11 @@ mod tests {
             (RunStatus::Running, Stage::Plan)
         );
         assert_eq!(created.completed_at, None);
-        recorder.set_stage(Stage::Run).unwrap();
-        assert_eq!(read(recorder.run_dir()).stage, Stage::Run);
+        let told = || list(directory.path())[0].stage;
+        assert_eq!(told(), Stage::Plan);
+        recorder.begin_run_stage().unwrap();
+        assert_eq!(told(), Stage::Run);
+        assert_eq!(read(recorder.run_dir()), created);
 
         let mut end = end(RunStatus::Incomplete, 2);
         end.reason = Some(Reason::Timeout);

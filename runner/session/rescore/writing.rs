@@ -91,7 +91,7 @@ impl<'a> Writing<'a> {
         };
         let (sender, acks) = channel();
         // Whoever waits no more has seen a failure.
-        let mut recorder = claim.open(opening, move |written| drop(sender.send(written)))?;
+        let recorder = claim.open(opening, move |written| drop(sender.send(written)))?;
         match recorder.open_log() {
             Ok(file) => self.host.log.go_to(file, std::iter::empty()),
             Err(error) => tracing::warn!("cannot write the session's log: {error}"),
@@ -101,7 +101,7 @@ impl<'a> Writing<'a> {
             recorder.run_id(),
             recorder.session()
         );
-        recorder.set_stage(Stage::Run)?;
+        recorder.begin_run_stage()?;
         Ok(OpenSession {
             recorder,
             acks,
