@@ -97,7 +97,10 @@ fn over_workers(runner: &Runner, expected: &BTreeMap<String, Value>) {
     assert_whole(runner, expected.len());
     assert_same_end(&runner.only_run(), expected);
     let said: Vec<_> = workers.into_iter().map(end).collect();
-    assert_eq!(workers_of(&runner.only_run()), names, "{said:#?}");
+    // On a busy machine the others may have made all attempts before the last one is ready.
+    let made = workers_of(&runner.only_run());
+    assert!(made.len() >= 2, "{made:?} {said:#?}");
+    assert!(made.iter().all(|name| names.contains(name)), "{made:?}");
 }
 
 fn over_workers_that_are_killed(
