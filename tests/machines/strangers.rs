@@ -8,13 +8,13 @@ use crate::{
     nats::{Engine, assert_whole, end, exec, log, worker},
     peer::Peer,
     support::{
-        runner::{CommandExt as _, Runner},
+        runner::{CommandExt as _, Runner, Running},
         wait::wait_until,
     },
 };
 
-/// What a run of this version says: it is made of what one has said.
-fn offer_of_a_run(peer: &mut Peer, runner: &Runner, engine: &Engine) -> Value {
+/// Begins a run that would have workers, and hears how it says so.
+fn offered(runner: &Runner, engine: &Engine, peer: &mut Peer) -> (Running, Value) {
     peer.hear("runner.offers");
     let live = exec(runner, engine, &[]);
     let mut offer = None;
@@ -22,8 +22,7 @@ fn offer_of_a_run(peer: &mut Peer, runner: &Runner, engine: &Engine) -> Value {
         offer = peer.next().map(|heard| heard.document());
         offer.is_some()
     });
-    live.kill();
-    offer.unwrap()
+    (live, offer.unwrap())
 }
 
 #[test]
@@ -31,7 +30,9 @@ fn a_worker_makes_no_attempts_of_a_run_of_another_version_and_both_are_told() {
     let engine = Engine::start();
     let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n");
     let mut peer = Peer::at(engine.port());
-    let offer = offer_of_a_run(&mut peer, &runner, &engine);
+    // What a run of this version says is made of what one has said.
+    let (live, offer) = offered(&runner, &engine, &mut peer);
+    live.kill();
     fs_err::remove_dir_all(runner.path("results")).unwrap();
     let only = worker(&runner, &engine, "only", &[]);
     peer.hear("runner.join.*");
@@ -80,14 +81,7 @@ fn a_worker_hears_before_it_asks_for_a_seat_and_a_run_before_it_grants_one() {
     let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n");
     let mut peer = Peer::at(engine.port());
     // Here the test is a worker.
-    peer.hear("runner.offers");
-    let live = exec(&runner, &engine, &[]);
-    let mut offer = None;
-    wait_until("it would have workers", || {
-        offer = peer.next().map(|heard| heard.document());
-        offer.is_some()
-    });
-    let offer = offer.unwrap();
+    let (live, offer) = offered(&runner, &engine, &mut peer);
     let joins = format!("runner.join.{}", offer["session"].as_str().unwrap());
     let seat = seat("peer/1");
     let link = |seat: &Value| format!("runner.link.{}", seat["link"].as_str().unwrap());
@@ -130,14 +124,8 @@ fn a_run_says_which_worker_is_of_another_version_and_waits_for_others() {
     let engine = Engine::start();
     let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n");
     let mut peer = Peer::at(engine.port());
-    peer.hear("runner.offers");
-    let live = exec(&runner, &engine, &[]);
-    let mut session = None;
-    wait_until("it would have workers", || {
-        session = peer.next().map(|heard| heard.document()["session"].clone());
-        session.is_some()
-    });
-    let joins = format!("runner.join.{}", session.unwrap().as_str().unwrap());
+    let (live, offer) = offered(&runner, &engine, &mut peer);
+    let joins = format!("runner.join.{}", offer["session"].as_str().unwrap());
     peer.hear("peer.answers");
     let reason = "the run is made by version 0.1.0 of the runner, and this is version 9.8.7";
     for body in [

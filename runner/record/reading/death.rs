@@ -115,11 +115,11 @@ mod tests {
     use jiff::SignedDuration;
 
     use crate::{
-        model::{Reason, RunStatus, StopSignal},
+        model::{Outcome, Reason, RunStatus, Stage, StopSignal},
         record::{
             LastWords, RunFilter, Store,
             format::last_words,
-            testing::{actor, claim, crashed, end, now, resume_at},
+            testing::{actor, claim, crashed, end, entry, ignore, list, new_run, now, resume_at},
         },
     };
 
@@ -160,6 +160,27 @@ mod tests {
         let run = store.runs(&RunFilter::default()).unwrap().runs.remove(0);
         assert_eq!((run.worked, run.sessions), (Duration::from_secs(15), 2));
         assert_eq!(run.opened_at, after(48 * 3600));
+    }
+
+    #[test]
+    fn a_session_with_rows_had_come_to_its_trials_though_its_note_of_that_is_lost() {
+        for (entries, stage) in [
+            (vec![], Stage::Plan),
+            (vec![entry(0, 1, Outcome::Passed)], Stage::Run),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let store = Store::open(directory.path()).unwrap();
+            let recorder = store.begin(new_run(3), ignore).unwrap();
+            if !entries.is_empty() {
+                recorder.begin_run_stage().unwrap();
+                recorder.record(entries);
+            }
+            let dir = recorder.run_dir().to_owned();
+            drop(recorder);
+            fs_err::remove_file(dir.join("inflight")).unwrap();
+            assert_eq!(list(directory.path())[0].stage, stage);
+            assert_eq!(claim(&dir).unwrap().manifest().stage, stage);
+        }
     }
 
     #[test]
