@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Writes promises.md: what the first edition promises, and which test of the second edition shows it.
+
+The rows come from the tables of the first edition at one commit, from the laws of the second edition's architecture and
+from the findings of an attack on the first edition. A state that was filled in stays when the script runs again:
+
+* `open`: no test shows it yet;
+* `test_name` (or more, separated by commas): the tests that show it;
+* `changed: why`: the second edition does not promise it.
+"""
+
+import re
+import subprocess
+from pathlib import Path
+
+COMMIT = "e552e42"
+HERE = Path(__file__).parent
+TABLE = HERE / "promises.md"
+
+LAWS = [
+    "A run is `completed` exactly if every planned trial has a final row on disk, and every trial that a session's `--rerun` selects has one of that session or a later one. No other word of success exists.",
+    "Only the holder of the lock writes the status; reading commands write nothing into a run.",
+    "A row is counted, shown or sent only after `fdatasync`.",
+    "Live state, resume, sweep and reports are one fold over rows and sessions.",
+    "The coordinator never loads foreign code. Nothing from a worker is believed beyond what `model` checks.",
+    "Paths below a root are opened by handle, without links; a name that a guest or worker gave never becomes a path.",
+    "A secret's value leaves neither a worker nor the coordinator's memory, except where the scenario grants it.",
+    "What a guest wrote is data: visible text on terminals, text in pages, a download as a file.",
+    "Every stop, timeout and bound ends in bounded time, whatever guests and workers do.",
+    "The same manifest and rows give the same exit code, by one function.",
+    "Deleting `runner.db`, a cache, `live.json` or a NATS server's data costs time or the precision of a time, and no answer.",
+    "A scenario starts no program outside of the sandbox, and its guests get only what its text grants.",
+]
+
+FINDINGS = [
+    "A filter over HTTP reads only runs of the served results root.",
+    "A client that does not read its answer is cut off after a bounded time, and clients without a token cannot take all connections.",
+    "A list of globs in a request is bounded, in number and in cost.",
+    "A token file that others can read or write is refused or named in a warning.",
+    "The bound on headers is the documented one, and every answer with a guest's data has `Cache-Control: no-store`.",
+    "A worker on another machine hands a run no variable and no secret that its ceiling does not allow, by whatever key the scenario asks for it.",
+    "A worker that declines a run leaves nothing of the run in its store.",
+    "A worker's store is readable for its owner only.",
+    "No password of an engine stands in the arguments of a process.",
+    "The server reads a run's files without following links, and a row's artifact name is checked before it is opened.",
+    "A manifest, a scenario or a request of the queue beyond a bound is refused and not read into memory.",
+    "A browser's cookie for the server does not work as the server's token, and no other port of the machine gets it.",
+    "A dry run and the plan of the server name the addresses that the scenario's notifications are posted to.",
+    "Settings and a queue in a results root that others can write to start nothing.",
+    "The documented way to reach a server from another machine lets no other user of the near machine in.",
+    "A resume over HTTP does not take a changed scenario from outside of the server's folders.",
+    "A client that follows events and does not read is cut off, and what waits for it is bounded in bytes.",
+    "Artifacts are written below the run by handle, never through a link in the run's directory.",
+    "The name of an artifact from a worker never becomes a path, and is checked where a report is decoded.",
+    "What a worker reports is bounded at the run by the provider's limits, and so is the number of its messages that are kept.",
+    "Opening the browser shows the login link to no other user of the machine.",
+    "One request cannot start more processes than the machine's cores and memory allow.",
+]
+
+
+def page(path):
+    shown = subprocess.run(["git", "show", f"{COMMIT}:{path}"], cwd=HERE, capture_output=True, text=True, check=True)
+    return shown.stdout
+
+
+def tables(path):
+    """The tables of a page: for each its heading, and its rows as lists of cells."""
+    heading, found = "", []
+    is_in_table = False
+    for line in page(path).splitlines():
+        if line.startswith("#"):
+            heading = line.lstrip("# ")
+        is_row = line.startswith("|")
+        if is_row and not is_in_table:
+            found.append((heading, []))
+        if is_row:
+            found[-1][1].append([cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))])
+        is_in_table = is_row
+    return [(heading, rows[2:]) for heading, rows in found]
+
+
+def links_removed(text):
+    """Links of the pages lead elsewhere from here."""
+    return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text)
+
+
+def sections():
+    """The sections of the table: a title, and promises with the names of the tests that showed them."""
+
+    def names(cell):
+        return re.findall(r"`([a-z0-9_]+)`", cell)
+
+    yield "Laws", [(f"Law {n}. {law}", []) for n, law in enumerate(LAWS, 1)]
+    for heading, rows in tables("docs/outcomes.md"):
+        title = {"Status and verdict of a run": "Statuses and reasons"}.get(heading, heading)
+        promises = []
+        for name, meaning, *reasons in rows:
+            kind = {"Exit codes": "Exit code "}.get(heading, "")
+            promises.append((f"{kind}{name}: {meaning}", []))
+            named = [f"reason `{r}`" for r in re.findall(r"`([a-z-]+)`", "".join(reasons))]
+            named = ["a reason of `failed` once there is a row" if r == "reason `failed`" else r for r in named]
+            promises += [(f"{name}, {reason}", []) for reason in named]
+        yield title, promises
+    for heading, rows in tables("runner/SANDBOX.md"):
+        if heading.startswith("Limits"):
+            yield f"Sandbox: {heading}", [(f"At most, {what}: {most}", []) for what, most, _ in rows]
+        else:
+            yield f"Sandbox: {heading}", [(f"{tries}: {stops}", names(tests)) for tries, stops, tests in rows]
+    for _, rows in tables("runner/FAULTS.md"):
+        yield "Faults", [(f"{fault} ({how}): {must}", names(tests)) for fault, how, must, tests in rows]
+    yield "Findings of an attack", [(f"F{n}. {text}", []) for n, text in enumerate(FINDINGS, 1)]
+
+
+def states():
+    """The states that stand in the file, by their promise."""
+    if not TABLE.exists():
+        return {}
+    rows = (re.match(r"\| (.*) \| (.*) \|$", line) for line in TABLE.read_text().splitlines())
+    return {row[1]: row[2] for row in rows if row}
+
+
+def tests_of_this_edition():
+    sources = [path.read_text() for path in HERE.parent.rglob("*.rs")]
+    return {name for source in sources for name in re.findall(r"#\[test\]\s+(?:#\[.*\]\s+)*fn (\w+)", source)}
+
+
+def main():
+    filled, tests = states(), tests_of_this_edition()
+    lines = [
+        "# Promises",
+        "",
+        "What the first edition promises, and which test of the second edition shows it. `promises.py` writes this page and",
+        "keeps the second column: `open`, names of tests, or `changed:` with the reason. In the table of faults, 1–5 are:",
+        "(1) a list never says `running` of a run without a process, nor `completed` of one without a final row for each",
+        "trial; (2) every row that was told of is on disk; (3) no attempt has two rows, and no trial two results that nobody",
+        "asked for; (4) a resumed run comes to the rows of an undisturbed one; (5) manifest, list and show agree.",
+    ]
+    is_open = total = 0
+    for title, promises in sections():
+        lines += ["", f"## {title}", "", "| promise | state |", "| --- | --- |"]
+        for promise, shown_by in promises:
+            promise = links_removed(promise)
+            state = filled.get(promise, "open")
+            # A test that was moved has kept its name.
+            if state == "open" and shown_by and all(name in tests for name in shown_by):
+                state = ", ".join(f"`{name}`" for name in shown_by)
+            lines.append(f"| {promise} | {state} |")
+            total += 1
+            is_open += state == "open"
+    TABLE.write_text("\n".join(lines) + "\n")
+    print(f"{total} promises, {is_open} open")
+
+
+main()
