@@ -1,0 +1,98 @@
+//! Names and trailers of entries in the cache of compiled plugins. `record` writes entries, `sandbox` opens them.
+
+use crate::{Digest, provider::PluginKind};
+
+/// The name of a compiled plugin: `<sha256>-<compile_key>`.
+pub fn entry_name(plugin: &Digest, compile_key: &str) -> String {
+    format!("{plugin}-{compile_key}")
+}
+
+/// The name of the kept answer of `__compile --inspect`: `<sha256>.json`.
+pub fn inspection_name(plugin: &Digest) -> String {
+    format!("{plugin}.json")
+}
+
+/// Tells whether a worker's `Hello` has a key that can stand in a file's name: 16 hexadecimal digits.
+pub fn is_compile_key(key: &str) -> bool {
+    key.len() == 16
+        && key
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Stands behind the compiled code in an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trailer {
+    /// What was compiled.
+    pub kind: PluginKind,
+    /// Whether it runs in the pool; otherwise its sandboxes are made on demand.
+    pub pooled: bool,
+    /// Bytes that its memories have from the start, together.
+    pub initial_memory: u64,
+    /// CRC-32 of the compiled code, because wasmtime does not notice damage.
+    pub crc: u32,
+}
+
+/// Our format: a change makes all entries unknown.
+const MAGIC: [u8; 6] = *b"runc01";
+
+impl Trailer {
+    /// Bytes of an encoded trailer.
+    pub const LENGTH: usize = 20;
+
+    /// The bytes that stand at the end of the entry: magic, kind, pooled, initial memory and crc, little-endian.
+    pub fn encode(&self) -> [u8; Self::LENGTH] {
+        let mut bytes = [0; Self::LENGTH];
+        bytes[..6].copy_from_slice(&MAGIC);
+        bytes[6] = u8::from(self.kind == PluginKind::Command);
+        bytes[7] = u8::from(self.pooled);
+        bytes[8..16].copy_from_slice(&self.initial_memory.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.crc.to_le_bytes());
+        bytes
+    }
+
+    /// Splits an entry into code and trailer; `None` if it is damaged. The crc is checked by the caller, who has the code.
+    pub fn split(entry: &[u8]) -> Option<(&[u8], Self)> {
+        let (code, bytes) = entry.split_last_chunk::<{ Self::LENGTH }>()?;
+        if bytes[..6] != MAGIC || bytes[6] > 1 || bytes[7] > 1 {
+            return None;
+        }
+        let trailer = Self {
+            kind: if bytes[6] == 1 {
+                PluginKind::Command
+            } else {
+                PluginKind::Component
+            },
+            pooled: bytes[7] == 1,
+            initial_memory: u64::from_le_bytes(bytes[8..16].try_into().ok()?),
+            crc: u32::from_le_bytes(bytes[16..].try_into().ok()?),
+        };
+        Some((code, trailer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Trailer;
+    use crate::provider::PluginKind;
+
+    #[test]
+    fn a_trailer_is_read_as_it_was_written() {
+        let trailer = Trailer {
+            kind: PluginKind::Command,
+            pooled: true,
+            initial_memory: 1 << 40,
+            crc: 0xdead_beef,
+        };
+        let mut entry = b"code".to_vec();
+        entry.extend(trailer.encode());
+        assert_eq!(Trailer::split(&entry), Some((&b"code"[..], trailer)));
+        assert_eq!(Trailer::split(&entry[1..]).unwrap().0, b"ode");
+        assert_eq!(Trailer::split(&entry[5..]), None);
+        for damaged in 4..12 {
+            let mut entry = entry.clone();
+            entry[damaged] = 2;
+            assert!(damaged >= 12 || Trailer::split(&entry) != Some((&b"code"[..], trailer)));
+        }
+    }
+}

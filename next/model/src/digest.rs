@@ -1,0 +1,145 @@
+//! SHA-256 digests of contents, and their shorter form for fingerprints.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::{Digest as _, Sha256};
+
+use crate::Text;
+
+/// Declares bytes that are written as lower-case hexadecimal digits in text formats and as bytes in binary ones.
+macro_rules! hex_bytes {
+    ($(#[$meta:meta])* $name:ident, $bytes:literal) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub [u8; $bytes]);
+
+        impl $name {
+            /// Reads exactly the digits that `Display` writes.
+            pub fn parse(text: &str) -> Option<Self> {
+                let mut bytes = [0; $bytes];
+                decode_hex(text, &mut bytes)?;
+                Some(Self(bytes))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut text = [0; 2 * $bytes];
+                formatter.pad(encode_hex(&self.0, &mut text))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, formatter)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    let mut text = [0; 2 * $bytes];
+                    serializer.serialize_str(encode_hex(&self.0, &mut text))
+                } else {
+                    self.0.serialize(serializer)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    let text = Text::deserialize(deserializer)?;
+                    Self::parse(&text)
+                        .ok_or_else(|| de::Error::custom(concat!("expected ", $bytes, " bytes as hexadecimal digits")))
+                } else {
+                    <[u8; $bytes]>::deserialize(deserializer).map(Self)
+                }
+            }
+        }
+    };
+}
+
+hex_bytes! {
+    /// The SHA-256 of a content: 64 hexadecimal digits.
+    Digest, 32
+}
+
+hex_bytes! {
+    /// The first 16 bytes of a SHA-256 over what decides a result: 32 hexadecimal digits. Nothing that must withstand an
+    /// attacker goes by it.
+    Fingerprint, 16
+}
+
+/// The SHA-256 of `bytes`.
+pub fn digest(bytes: &[u8]) -> Digest {
+    Digest(Sha256::digest(bytes).into())
+}
+
+impl Digest {
+    /// Its first 16 bytes.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&self.0[..16]);
+        Fingerprint(bytes)
+    }
+
+    /// The path of the content below a folder that holds contents by digest: `aa/<64 digits>`.
+    pub fn path(&self) -> String {
+        let text = self.to_string();
+        format!("{}/{text}", &text[..2])
+    }
+}
+
+fn encode_hex<'a>(bytes: &[u8], text: &'a mut [u8]) -> &'a str {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (byte, pair) in bytes.iter().zip(text.chunks_exact_mut(2)) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    std::str::from_utf8(text).unwrap_or_default()
+}
+
+fn decode_hex(text: &str, bytes: &mut [u8]) -> Option<()> {
+    if text.len() != 2 * bytes.len() {
+        return None;
+    }
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Digest, digest};
+
+    #[test]
+    fn a_digest_is_read_as_it_is_written() {
+        let abc = digest(b"abc");
+        assert_eq!(
+            abc.to_string(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+        assert_eq!(Digest::parse(&abc.to_string()), Some(abc));
+        assert_eq!(abc.path(), format!("ba/{abc}"));
+        assert_eq!(
+            abc.fingerprint().to_string(),
+            "ba7816bf8f01cfea414140de5dae2223"
+        );
+        for bad in [
+            "",
+            "ba",
+            &abc.to_string().to_uppercase(),
+            &format!("{abc}0"),
+        ] {
+            assert_eq!(Digest::parse(bad), None, "{bad}");
+        }
+    }
+}

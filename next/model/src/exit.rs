@@ -1,0 +1,150 @@
+//! Exit codes, by one function of what is on disk.
+
+use crate::{Reason, RunStatus, StopSignal, status::RunVerdict};
+
+/// An exit code of the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The run is completed and everything passed, or the command did what it was asked to.
+    Success,
+    /// The run is completed and not everything passed.
+    Bad,
+    /// Wrong usage, an invalid scenario or plugin file, an unknown run; nothing was created.
+    Usage,
+    /// The run could not start as requested.
+    Failed,
+    /// The run is cancelled, or incomplete for a reason without a code of its own.
+    Incomplete,
+    /// No test was selected.
+    NothingSelected,
+    /// Another live runner holds the run or the results root.
+    Held,
+    /// Results could not be stored, or output could not be written.
+    Storage,
+    /// A bug of the runner.
+    Internal,
+    /// The run was stopped by this signal.
+    Signal(StopSignal),
+}
+
+impl Exit {
+    /// The number that the process exits with.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Bad => 1,
+            Self::Usage => 2,
+            Self::Failed => 3,
+            Self::Incomplete => 4,
+            Self::NothingSelected => 5,
+            Self::Held => 6,
+            Self::Storage => 7,
+            Self::Internal => 70,
+            Self::Signal(StopSignal::HangUp) => 129,
+            Self::Signal(StopSignal::Interrupt) => 130,
+            Self::Signal(StopSignal::Terminate) => 143,
+        }
+    }
+
+    /// The exit code of a run with this manifest. The same manifest gives the same code in every command.
+    pub fn of_run(
+        status: RunStatus,
+        reason: Option<Reason>,
+        signal: Option<StopSignal>,
+        verdict: RunVerdict,
+    ) -> Self {
+        match (status, reason) {
+            (RunStatus::Completed, _) if verdict == RunVerdict::Failed => Self::Bad,
+            (RunStatus::Completed, _) => Self::Success,
+            (_, Some(Reason::Internal)) => Self::Internal,
+            (_, Some(Reason::Storage)) => Self::Storage,
+            (RunStatus::Failed, _) => Self::Failed,
+            (RunStatus::Incomplete, Some(Reason::Interrupted)) => {
+                signal.map_or(Self::Incomplete, Self::Signal)
+            }
+            (RunStatus::Running | RunStatus::Incomplete | RunStatus::Cancelled, _) => {
+                Self::Incomplete
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Exit;
+    use crate::{Reason, RunStatus, StopSignal, status::RunVerdict};
+
+    #[test]
+    fn each_end_has_its_documented_code() {
+        let code =
+            |status, reason, signal, verdict| Exit::of_run(status, reason, signal, verdict).code();
+        assert_eq!(
+            code(RunStatus::Completed, None, None, RunVerdict::Passed),
+            0
+        );
+        assert_eq!(
+            code(RunStatus::Completed, None, None, RunVerdict::Failed),
+            1
+        );
+        assert_eq!(
+            code(
+                RunStatus::Failed,
+                Some(Reason::Plugin),
+                None,
+                RunVerdict::None
+            ),
+            3
+        );
+        assert_eq!(
+            code(
+                RunStatus::Failed,
+                Some(Reason::Internal),
+                None,
+                RunVerdict::None
+            ),
+            70
+        );
+        for (reason, expected) in [
+            (Reason::Timeout, 4),
+            (Reason::FailFast, 4),
+            (Reason::Budget, 4),
+            (Reason::Stopped, 4),
+            (Reason::Crashed, 4),
+            (Reason::Holes, 4),
+            (Reason::Plugin, 4),
+            (Reason::Storage, 7),
+            (Reason::Internal, 70),
+        ] {
+            assert_eq!(
+                code(RunStatus::Incomplete, Some(reason), None, RunVerdict::None),
+                expected,
+                "{reason}"
+            );
+        }
+        assert_eq!(
+            code(
+                RunStatus::Cancelled,
+                Some(Reason::Cancelled),
+                None,
+                RunVerdict::None
+            ),
+            4
+        );
+        for (signal, expected) in [
+            (StopSignal::Interrupt, 130),
+            (StopSignal::Terminate, 143),
+            (StopSignal::HangUp, 129),
+        ] {
+            let reason = Some(Reason::Interrupted);
+            assert_eq!(
+                code(
+                    RunStatus::Incomplete,
+                    reason,
+                    Some(signal),
+                    RunVerdict::None
+                ),
+                expected
+            );
+        }
+    }
+}

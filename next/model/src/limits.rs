@@ -1,0 +1,86 @@
+//! [`Limits`]: what one attempt may use. The scenario's keys, the manifest and fingerprints are all made of
+//! [`Limits::TABLE`], so a new limit is an entry here and whatever enforces it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Micros;
+
+/// A limit that is a number.
+pub struct Limit {
+    /// Its key in scenarios and manifests.
+    pub key: &'static str,
+    /// What is counted.
+    pub unit: LimitUnit,
+    /// The default as scenarios write it, as JSON.
+    pub default: &'static str,
+    /// What it bounds, for the documentation.
+    pub about: &'static str,
+    /// Whether it can change a result. If so, fingerprints cover it.
+    pub decides_results: bool,
+    /// Its value.
+    pub get: fn(&Limits) -> u64,
+    /// Its place.
+    pub get_mut: fn(&mut Limits) -> &mut u64,
+}
+
+/// What a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitUnit {
+    /// Bytes; a scenario may write `64MiB`.
+    Bytes,
+    /// Things, at most so many.
+    Count(u64),
+}
+
+/// Declares [`Limits`], its defaults and its table.
+macro_rules! limits {
+    ($($key:ident: $unit:expr, $default:literal = $value:expr, $decides:literal, $about:literal;)+) => {
+        /// What one attempt may use. Bytes, or numbers of things.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub struct Limits {
+            /// Caps every attempt's timeout.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub time: Option<Micros>,
+            $(#[doc = $about] pub $key: u64,)+
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { time: None, $($key: $value,)+ }
+            }
+        }
+
+        impl Limits {
+            /// Every limit but `time`, in the order of the documentation.
+            pub const TABLE: &'static [Limit] = &[$(Limit {
+                key: stringify!($key),
+                unit: $unit,
+                default: $default,
+                about: $about,
+                decides_results: $decides,
+                get: |limits| limits.$key,
+                get_mut: |limits| &mut limits.$key,
+            },)+];
+        }
+    };
+}
+
+use LimitUnit::{Bytes, Count};
+
+limits! {
+    artifact_files: Count(1_000_000), "100" = 100, true, "How many artifacts.";
+    artifacts: Bytes, "\"64MiB\"" = 64 << 20, true, "Bytes of all artifacts together.";
+    file: Bytes, "\"64MiB\"" = 64 << 20, false, "Bytes of the plugin's file.";
+    http_requests: Count(1_000_000), "100" = 100, true, "HTTP requests of one attempt.";
+    http_response: Bytes, "\"10MiB\"" = 10 << 20, true, "Bytes of one HTTP response's body.";
+    input: Bytes, "\"4MiB\"" = 4 << 20, true, "Bytes of the input, of the configuration, and of standard input.";
+    log: Bytes, "\"1MiB\"" = 1 << 20, true, "Bytes of log messages; what is over is dropped and counted.";
+    log_records: Count(1 << 48), "10000" = 10_000, true, "Log records; what is over is dropped and counted.";
+    memory: Bytes, "\"256MiB\"" = 256 << 20, true, "Bytes of all memories together.";
+    reply: Bytes, "\"4MiB\"" = 4 << 20, true, "Bytes of a reply, or of a plain command's standard output.";
+    scratch: Bytes, "0" = 0, true,
+        "Bytes that may be written to files in all; a file that grows without them and each new file, folder or link (4 KiB) count too. More than 0 gives an empty private `/scratch`, and `/artifacts` to commands.";
+    stdio: Bytes, "\"64KiB\"" = 64 << 10, true,
+        "Bytes kept of standard output and standard error, from the start and from the end each.";
+    table_elements: Count(u32::MAX as u64), "1000000" = 1_000_000, true, "Elements of all tables together.";
+}

@@ -1,0 +1,129 @@
+//! [`Provider`]: a plugin with its settings, as a scenario names it and a worker calls it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Digest, Limits, ProviderName, template::Template, words::words};
+
+/// A plugin with its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Provider {
+    /// Its name.
+    pub name: ProviderName,
+    /// The plugin as the scenario names it: a path relative to the scenario, or `bundled:NAME`.
+    pub plugin: String,
+    /// Its configuration: a JSON object.
+    pub config: Value,
+    /// The arguments of a command. Roots: `input`, `config`.
+    #[serde(default)]
+    pub args: Vec<Template>,
+    /// The standard input of a plain command. Roots: `input`, `config`.
+    #[serde(default)]
+    pub stdin: Option<Template>,
+    /// What a plain command's standard output is taken for.
+    #[serde(default)]
+    pub output: OutputForm,
+    /// How a command is called. Components need none.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// What one attempt may use.
+    pub limits: Limits,
+    /// How many of its attempts run at once. Coordinator only.
+    #[serde(default)]
+    pub concurrency: Option<u32>,
+}
+
+/// A provider whose plugin's file was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PreparedProvider {
+    /// The plugin with its settings.
+    pub provider: Provider,
+    /// The SHA-256 of the plugin's file.
+    pub digest: Digest,
+    /// What the plugin's file is.
+    pub kind: PluginKind,
+}
+
+words! {
+    /// What a plugin's file is, told from its first eight bytes.
+    pub enum PluginKind {
+        /// A component that exports the contract.
+        Component = "component",
+        /// A program: a module with `_start`.
+        Command = "command",
+    }
+}
+
+impl PluginKind {
+    /// Looks at the magic number and version of a file. A command that is a component (`wasi:cli/run`) is told apart later,
+    /// by whoever may parse foreign code.
+    pub fn of(file: &[u8]) -> Option<Self> {
+        match file.get(..8)? {
+            b"\0asm\x01\0\0\0" => Some(Self::Command),
+            b"\0asm\x0d\0\x01\0" => Some(Self::Component),
+            _ => None,
+        }
+    }
+}
+
+words! {
+    /// What a plain command's standard output is taken for.
+    pub enum OutputForm {
+        /// The text as it is.
+        Text = "text",
+        /// The text without white space at its ends.
+        Trimmed = "trimmed",
+        /// A JSON value.
+        Json = "json",
+    }
+}
+
+words! {
+    /// How a command is called.
+    pub enum Protocol {
+        /// Arguments and standard input in, standard output out.
+        Plain = "plain",
+        /// The test as JSON on standard input, one JSON object on standard output.
+        Json = "json",
+    }
+}
+
+#[allow(
+    clippy::derivable_impls,
+    reason = "the macro that makes the enum has no place for the attribute"
+)]
+impl Default for OutputForm {
+    fn default() -> Self {
+        Self::Text
+    }
+}
+
+#[allow(
+    clippy::derivable_impls,
+    reason = "the macro that makes the enum has no place for the attribute"
+)]
+impl Default for Protocol {
+    fn default() -> Self {
+        Self::Plain
+    }
+}
+
+/// What a plugin says of itself, within the bounds that `sandbox` checks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it does, in one line.
+    pub summary: String,
+    /// JSON Schema of its configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_schema: Option<Value>,
+    /// JSON Schema of a test's input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_schema: Option<Value>,
+    /// What it would like to be granted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<String>,
+}

@@ -1,0 +1,655 @@
+//! One line of `index.jsonl`: what a worker says of an attempt ([`Row`]), what the coordinator adds ([`Tail`]), and the one
+//! way to read either ([`RowRef`]).
+//!
+//! A line is a closed JSON object. Its last key is `crc`, the CRC-32 of all bytes before `,"crc":`. Keys that have nothing
+//! to say are absent.
+
+use std::{borrow::Cow, time::Duration};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use crate::{
+    Digest, ErrorClass, Fingerprint, Limits, Outcome, ProviderName, TestId, Text, Time, TrialId,
+    outcome::Verdict,
+    protocol::{Task, TaskKind},
+};
+
+/// The version of rows, their `v`.
+pub const VERSION: u8 = 4;
+/// Bytes of a worker's row. A larger output is an artifact.
+pub const MAX_ROW: usize = 256 << 10;
+/// How deeply the values of an output may be nested; deeper ones are artifacts, because readers of JSON stop at 128.
+pub const MAX_DEPTH: usize = 100;
+/// The artifact that a too large output becomes.
+pub const OUTPUT_ARTIFACT: &str = "output.json";
+
+/// What a worker says of an attempt, or the coordinator for a worker that did not answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row<'a> {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// The trial, as `test@provider#repeat`.
+    pub trial: TrialId,
+    /// The trial's test.
+    pub test: TestId,
+    /// The trial's provider.
+    pub provider: ProviderName,
+    /// The trial's repeat, from 1.
+    pub repeat: u32,
+    /// Which attempt of the trial, from 1.
+    pub attempt: u32,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// When it began, by the wall clock.
+    pub started_at: Time,
+    /// How long it took, in milliseconds.
+    pub duration_ms: f64,
+    /// What it used.
+    pub usage: Usage,
+    /// What the thing under test produced; `null` is an output. `{"$artifact": NAME}` stands for an artifact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Raw<'a>>,
+    /// The provider's own verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// The provider's own score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// The scenario's expectations, then the provider's own checks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check<'a>>,
+    /// What graders said.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub grades: Vec<Grade<'a>>,
+    /// What the provider measured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric<'a>>,
+    /// Why there is no verdict; always there if the outcome is `error`, `timeout` or `stopped`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<RowError<'a>>,
+    /// What the guest tried and was not granted, each once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<Denied<'a>>,
+    /// Files of the attempt.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact<'a>>,
+    /// Whether something was cut to keep the row within [`MAX_ROW`].
+    #[serde(skip_serializing_if = "is_false")]
+    pub truncated: bool,
+    /// For how long the attempt was paused or suspended, in milliseconds; not part of `duration_ms`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub suspended_ms: f64,
+}
+
+/// What an attempt used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Usage {
+    /// Peak of the guest's memories together, in bytes.
+    pub peak_memory: u64,
+    /// Bytes handed to the guest.
+    pub bytes_in: u64,
+    /// Bytes taken from the guest.
+    pub bytes_out: u64,
+    /// Calls of the guest to the host.
+    #[serde(skip_serializing_if = "is_none")]
+    pub host_calls: u64,
+    /// HTTP requests sent.
+    #[serde(skip_serializing_if = "is_none")]
+    pub http_requests: u64,
+}
+
+/// One thing that was checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check<'a> {
+    /// The expectation's key, such as `equals`, or the provider's own name for it.
+    #[serde(borrow)]
+    pub name: Text<'a>,
+    /// Whether it held.
+    pub verdict: Verdict,
+    /// A score of the provider.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub score: Option<Raw<'a>>,
+    /// Why it did not hold, in one line.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub message: Option<Text<'a>>,
+    /// What was expected, for checks of the scenario that did not hold.
+    #[serde(
+        default,
+        borrow,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    pub expected: Option<Raw<'a>>,
+    /// What came, for checks of the scenario that did not hold.
+    #[serde(
+        default,
+        borrow,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    pub actual: Option<Raw<'a>>,
+    /// A line diff from expected to actual.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<Text<'a>>,
+    /// The provider's own details.
+    #[serde(
+        default,
+        borrow,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    pub details: Option<Raw<'a>>,
+}
+
+/// What a grader said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Grade<'a> {
+    /// The grader's name.
+    #[serde(borrow)]
+    pub grader: Text<'a>,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// Its score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// Its explanation.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Text<'a>>,
+}
+
+/// Something that a provider measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metric<'a> {
+    /// Its name.
+    #[serde(borrow)]
+    pub name: Text<'a>,
+    /// Its value; finite.
+    pub value: f64,
+    /// Its unit.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Text<'a>>,
+}
+
+/// Why an attempt has no verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowError<'a> {
+    /// The class, if the outcome is `error`, or was before a test expected it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<ErrorClass>,
+    /// A stable word, such as `unreachable`, `trial_timeout` or `lost`.
+    #[serde(borrow)]
+    pub code: Text<'a>,
+    /// For people.
+    #[serde(borrow)]
+    pub message: Text<'a>,
+    /// When the provider asked to be called again, in milliseconds after this attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u32>,
+    /// The provider's own details.
+    #[serde(
+        default,
+        borrow,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    pub details: Option<Raw<'a>>,
+}
+
+/// Something that the guest tried and was not granted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denied<'a> {
+    /// What it tried, in words.
+    #[serde(borrow)]
+    pub what: Text<'a>,
+    /// The line of a scenario that would grant it.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Text<'a>>,
+}
+
+/// A file of an attempt. Its content is `artifacts/<aa>/<sha256>` in the run's directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact<'a> {
+    /// The name that the provider gave it: one path segment.
+    #[serde(borrow)]
+    pub name: Text<'a>,
+    /// Its media type.
+    #[serde(borrow)]
+    pub media_type: Text<'a>,
+    /// The SHA-256 of its content.
+    pub sha256: Digest,
+    /// Bytes of its content.
+    pub bytes: u64,
+}
+
+/// What the coordinator adds to a worker's row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Tail {
+    /// Of all that decides what the provider does.
+    pub fingerprint: Fingerprint,
+    /// Of all that decides what that means.
+    pub judgement_fingerprint: Fingerprint,
+    /// The `seq` of the row that this one judges again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judged: Option<u64>,
+    /// The worker on another machine that made the attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// Who asked for the stop that cut the attempt short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<Actor>,
+    /// Where `logs.jsonl` has what was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logs: Option<LogPlace>,
+    /// Passed after an attempt that did not.
+    #[serde(skip_serializing_if = "is_false")]
+    pub flaky: bool,
+    /// Whether the attempt settles its trial.
+    pub r#final: bool,
+    /// The session, from 1.
+    pub session: u32,
+    /// The row's number in the run, from 1.
+    pub seq: u64,
+}
+
+/// Who asked for something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// Their user name.
+    pub user: String,
+    /// Their machine.
+    pub host: String,
+    /// Why, in their words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Where `logs.jsonl` has a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPlace {
+    /// Its first byte.
+    pub at: u64,
+    /// Its length in bytes, without the line break.
+    pub bytes: u32,
+}
+
+/// A line of `index.jsonl`, or a worker's part of one, read without copies. The keys of [`Tail`] are optional here.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "Row and Tail document the keys")]
+pub struct RowRef<'a> {
+    pub v: u8,
+    pub trial: TrialId,
+    #[serde(borrow)]
+    pub test: Text<'a>,
+    #[serde(borrow)]
+    pub provider: Text<'a>,
+    pub repeat: u32,
+    pub attempt: u32,
+    pub outcome: Outcome,
+    pub started_at: Time,
+    pub duration_ms: f64,
+    pub usage: Usage,
+    #[serde(default, borrow, deserialize_with = "present")]
+    pub output: Option<Raw<'a>>,
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
+    #[serde(default)]
+    pub score: Option<f64>,
+    #[serde(default, borrow)]
+    pub checks: Vec<Check<'a>>,
+    #[serde(default, borrow)]
+    pub grades: Vec<Grade<'a>>,
+    #[serde(default, borrow)]
+    pub metrics: Vec<Metric<'a>>,
+    #[serde(default, borrow)]
+    pub error: Option<RowError<'a>>,
+    #[serde(default, borrow)]
+    pub denied: Vec<Denied<'a>>,
+    #[serde(default, borrow)]
+    pub artifacts: Vec<Artifact<'a>>,
+    #[serde(default)]
+    pub truncated: bool,
+    #[serde(default)]
+    pub suspended_ms: f64,
+    #[serde(default)]
+    pub fingerprint: Option<Fingerprint>,
+    #[serde(default)]
+    pub judgement_fingerprint: Option<Fingerprint>,
+    #[serde(default)]
+    pub judged: Option<u64>,
+    #[serde(default, borrow)]
+    pub worker: Option<Text<'a>>,
+    #[serde(default)]
+    pub stopped_by: Option<Actor>,
+    #[serde(default)]
+    pub logs: Option<LogPlace>,
+    #[serde(default)]
+    pub flaky: bool,
+    #[serde(default)]
+    pub r#final: Option<bool>,
+    #[serde(default)]
+    pub session: Option<u32>,
+    #[serde(default)]
+    pub seq: Option<u64>,
+    #[serde(default, borrow)]
+    pub crc: Option<Text<'a>>,
+}
+
+/// JSON as it is written, borrowed from what it was read from where it can be.
+#[derive(Clone, Debug)]
+pub struct Raw<'a>(pub Cow<'a, RawValue>);
+
+/// Why a worker's report is not believed. The worker is then killed: it is broken or hostile.
+#[derive(Debug, Error)]
+pub enum BadReport {
+    /// The row is too long.
+    #[error("a row of {0} bytes, more than {MAX_ROW}")]
+    TooLong(usize),
+    /// Not one closed JSON object on one line with the keys of a row.
+    #[error("not a row: {0}")]
+    Shape(String),
+    /// It speaks of another attempt than the task's.
+    #[error("a row of another attempt than its task's")]
+    Foreign,
+    /// A key's value contradicts another or is out of bounds.
+    #[error("a row with an impossible `{0}`")]
+    Key(&'static str),
+}
+
+/// Why a line of `index.jsonl` is not a row.
+#[derive(Debug, Error)]
+pub enum BadLine {
+    /// The bytes are not those that were written.
+    #[error("the checksum does not match")]
+    Checksum,
+    /// The checksum is right, and the line is no row of this version.
+    #[error("not a row: {0}")]
+    Shape(String),
+    /// A row of another version.
+    #[error("a row of version {0}, and this runner reads {VERSION}")]
+    Version(u64),
+}
+
+impl Tail {
+    /// Turns a worker's row into a line: cuts the closing brace and appends the tail, the checksum and a line break.
+    pub fn finish(&self, row: &mut Vec<u8>) {
+        debug_assert_eq!(row.last(), Some(&b'}'), "a row is a closed object");
+        let start = row.len() - 1;
+        // A Vec takes every write, and the tail has no maps with other keys than strings.
+        let _ = serde_json::to_writer(&mut *row, self);
+        // `}{"fingerprint"` becomes `,"fingerprint"`.
+        row[start] = b',';
+        row.remove(start + 1);
+        row.pop();
+        let crc = crc32fast::hash(row);
+        row.extend_from_slice(format!(",\"crc\":\"{crc:08x}\"}}\n").as_bytes());
+    }
+}
+
+/// Length of `,"crc":"7345d4b3"}`.
+const CRC_BYTES: usize = 18;
+
+/// Checks the checksum that a line ends with (`line` without its line break; a `\r` at its end does not count).
+pub fn has_right_checksum(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let Some((content, end)) = line
+        .len()
+        .checked_sub(CRC_BYTES)
+        .map(|at| line.split_at(at))
+    else {
+        return false;
+    };
+    end == format!(",\"crc\":\"{:08x}\"}}", crc32fast::hash(content)).as_bytes()
+}
+
+/// Appends the checksum and a line break to an object that lacks its closing brace.
+pub fn close_line(object: &mut Vec<u8>) {
+    let crc = crc32fast::hash(object);
+    object.extend_from_slice(format!(",\"crc\":\"{crc:08x}\"}}\n").as_bytes());
+}
+
+/// Reads a line of `index.jsonl` (without its line break) and checks its checksum.
+///
+/// # Errors
+///
+/// A line that is damaged, of another version or no row.
+pub fn read_line(line: &[u8]) -> Result<RowRef<'_>, BadLine> {
+    if !has_right_checksum(line) {
+        return Err(BadLine::Checksum);
+    }
+    let row = serde_json::from_slice::<RowRef<'_>>(line).map_err(|error| {
+        #[derive(Deserialize)]
+        struct Version {
+            v: u64,
+        }
+        match serde_json::from_slice::<Version>(line) {
+            Ok(Version { v }) if v != u64::from(VERSION) => BadLine::Version(v),
+            _ => BadLine::Shape(error.to_string()),
+        }
+    })?;
+    if row.v != VERSION {
+        return Err(BadLine::Version(row.v.into()));
+    }
+    if row.seq.is_none()
+        || row.session.is_none()
+        || row.r#final.is_none()
+        || row.fingerprint.is_none()
+    {
+        return Err(BadLine::Shape("keys of the coordinator are missing".into()));
+    }
+    if !row.speaks_of(&row.trial) {
+        return Err(BadLine::Shape("its names contradict its trial".into()));
+    }
+    Ok(row)
+}
+
+/// Checks what a worker reports of `task`: one closed object, only a worker's keys, the task's ids, no line break, and
+/// values that can be.
+///
+/// # Errors
+///
+/// What is wrong with it; then nothing of it is used.
+pub fn check_row<'a>(
+    bytes: &'a [u8],
+    task: &Task,
+    limits: &Limits,
+) -> Result<RowRef<'a>, BadReport> {
+    if bytes.len() > MAX_ROW {
+        return Err(BadReport::TooLong(bytes.len()));
+    }
+    if bytes.first() != Some(&b'{')
+        || bytes.last() != Some(&b'}')
+        || bytes.contains(&b'\n')
+        || bytes.contains(&b'\r')
+    {
+        return Err(BadReport::Shape("not one closed object on one line".into()));
+    }
+    let row: RowRef<'_> =
+        serde_json::from_slice(bytes).map_err(|error| BadReport::Shape(error.to_string()))?;
+    if row.trial != task.trial || !row.speaks_of(&task.trial) || row.attempt != task.attempt {
+        return Err(BadReport::Foreign);
+    }
+    let tail = row.fingerprint.is_some()
+        || row.judgement_fingerprint.is_some()
+        || row.judged.is_some()
+        || row.worker.is_some()
+        || row.stopped_by.is_some()
+        || row.logs.is_some()
+        || row.flaky
+        || row.r#final.is_some()
+        || row.session.is_some()
+        || row.seq.is_some()
+        || row.crc.is_some();
+    if tail {
+        return Err(BadReport::Key("key of the coordinator"));
+    }
+    let is_time = |ms: f64| (0.0..1e12).contains(&ms);
+    let error_class = row.error.as_ref().and_then(|error| error.class);
+    let is_error_right = match row.outcome {
+        Outcome::Error => error_class.is_some(),
+        Outcome::Timeout | Outcome::Stopped => row.error.is_some(),
+        Outcome::Passed | Outcome::Failed | Outcome::Skipped | Outcome::Ungraded => true,
+    };
+    let is_class_right = match error_class {
+        // Only the coordinator sees workers die.
+        Some(ErrorClass::Crash) => false,
+        Some(ErrorClass::Grader) => matches!(task.kind, TaskKind::Grade { .. } | TaskKind::Judge),
+        _ => true,
+    };
+    let is_name = |name: &str| is_file_name(name);
+    for (is_right, key) in [
+        (row.v == VERSION, "v"),
+        (is_time(row.duration_ms), "duration_ms"),
+        (is_time(row.suspended_ms), "suspended_ms"),
+        (is_error_right && is_class_right, "error"),
+        (
+            row.output
+                .as_ref()
+                .is_none_or(|output| !is_deep(output.get())),
+            "output",
+        ),
+        // One more for an output that is too large for the row.
+        (
+            row.artifacts.len() as u64 <= limits.artifact_files.saturating_add(1),
+            "artifacts",
+        ),
+        (
+            row.artifacts.iter().all(|artifact| is_name(&artifact.name)),
+            "artifacts",
+        ),
+    ] {
+        if !is_right {
+            return Err(BadReport::Key(key));
+        }
+    }
+    Ok(row)
+}
+
+impl RowRef<'_> {
+    fn speaks_of(&self, trial: &TrialId) -> bool {
+        *self.test == *trial.test
+            && *self.provider == *trial.provider
+            && self.repeat == trial.repeat
+    }
+
+    /// How long the attempt took.
+    pub fn duration(&self) -> Duration {
+        Duration::try_from_secs_f64(self.duration_ms / 1e3).unwrap_or_default()
+    }
+
+    /// When the attempt ended.
+    pub fn ended_at(&self) -> Time {
+        self.started_at + self.duration()
+    }
+}
+
+/// Tells whether a text can be the name of a file in a folder: one segment, at most 200 bytes, nothing that steers.
+pub fn is_file_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 200
+        && name != "."
+        && name != ".."
+        && !name
+            .contains(|character: char| character == '/' || character == '\n' || character == '\t')
+        && !name.contains(crate::visible::steers)
+}
+
+/// Tells whether JSON is nested more deeply than [`MAX_DEPTH`].
+pub fn is_deep(json: &str) -> bool {
+    let (mut depth, mut is_text, mut is_escaped) = (0_usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b'[' | b'{' if !is_text => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return true;
+                }
+            }
+            b']' | b'}' if !is_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+impl<'a> Raw<'a> {
+    /// The JSON's text.
+    pub fn get(&self) -> &str {
+        self.0.get()
+    }
+
+    /// Serializes a value.
+    ///
+    /// # Errors
+    ///
+    /// A value that has no JSON.
+    pub fn of(value: &impl Serialize) -> Result<Self, serde_json::Error> {
+        serde_json::value::to_raw_value(value).map(|raw| Self(Cow::Owned(raw)))
+    }
+
+    /// Takes a text that is JSON already.
+    ///
+    /// # Errors
+    ///
+    /// A text that is not JSON.
+    pub fn from_string(json: String) -> Result<Self, serde_json::Error> {
+        RawValue::from_string(json).map(|raw| Self(Cow::Owned(raw)))
+    }
+
+    /// Borrows a value.
+    pub fn borrowed(raw: &'a RawValue) -> Self {
+        Self(Cow::Borrowed(raw))
+    }
+}
+
+impl PartialEq for Raw<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl Eq for Raw<'_> {}
+
+impl Serialize for Raw<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&'de RawValue>::deserialize(deserializer).map(Self::borrowed)
+    }
+}
+
+/// Reads a key that is there, also if it is `null`.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Raw<'a>>, D::Error> {
+    Raw::deserialize(deserializer).map(Some)
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_none(number: &u64) -> bool {
+    *number == 0
+}
+
+#[cfg(test)]
+#[path = "tests/row.rs"]
+mod tests;

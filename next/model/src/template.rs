@@ -1,0 +1,289 @@
+//! [`Template`]: a text with `{{a.b.c}}` in it.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::Text;
+
+/// A text in which `{{root.key.0}}` stands for a value. There is no logic in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    pieces: Vec<TemplatePiece>,
+}
+
+/// A part of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TemplatePiece {
+    /// What stands there as it is.
+    Text(String),
+    /// What stands for a value. Never empty: the root, then keys and indexes.
+    Path(Vec<String>),
+}
+
+/// Why a text is no template.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TemplateError {
+    /// `{{` without its `}}`.
+    #[error("`{{{{` is never closed by `}}}}`")]
+    Unclosed,
+    /// What stands between the braces is not a path of keys.
+    #[error("`{{{{{0}}}}}` is not a path of keys such as `{{{{row.name}}}}`")]
+    Path(String),
+    /// The first key is none that has a value there.
+    #[error("`{{{{{path}}}}}` begins with `{root}`, which has no value here; there is {known}")]
+    Root {
+        /// The whole path.
+        path: String,
+        /// Its first key.
+        root: String,
+        /// What it may begin with.
+        known: String,
+    },
+}
+
+/// A path of a template that leads nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("there is no `{0}`")]
+pub struct MissingKey(pub String);
+
+impl Template {
+    /// Parses a template.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("{{") {
+            let (path, behind) = after.split_once("}}").ok_or(TemplateError::Unclosed)?;
+            if !before.is_empty() {
+                pieces.push(TemplatePiece::Text(before.to_owned()));
+            }
+            pieces.push(TemplatePiece::Path(parse_path(path)?));
+            rest = behind;
+        }
+        if !rest.is_empty() {
+            pieces.push(TemplatePiece::Text(rest.to_owned()));
+        }
+        Ok(Self { pieces })
+    }
+
+    /// The text that it was made of, without white space between braces.
+    pub fn text(&self) -> String {
+        let pieces = self.pieces.iter().map(|piece| match piece {
+            TemplatePiece::Text(text) => text.clone(),
+            TemplatePiece::Path(path) => format!("{{{{{}}}}}", path.join(".")),
+        });
+        pieces.collect()
+    }
+
+    /// Its parts, in order: texts and paths.
+    pub fn pieces(&self) -> &[TemplatePiece] {
+        &self.pieces
+    }
+
+    /// Refuses paths that begin with something else than one of `roots`.
+    pub fn check_roots(&self, roots: &[&str]) -> Result<(), TemplateError> {
+        for piece in &self.pieces {
+            let TemplatePiece::Path(path) = piece else {
+                continue;
+            };
+            if !roots.contains(&path[0].as_str()) {
+                return Err(TemplateError::Root {
+                    path: path.join("."),
+                    root: path[0].clone(),
+                    known: roots
+                        .iter()
+                        .map(|root| format!("`{root}`"))
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys behind `root` of every path that begins with it: of `{{secret.API_KEY}}`, `["API_KEY"]`.
+    pub fn keys_of<'a>(&'a self, root: &'a str) -> impl Iterator<Item = &'a [String]> {
+        self.pieces.iter().filter_map(move |piece| match piece {
+            TemplatePiece::Path(path) => path
+                .split_first()
+                .filter(|(first, _)| *first == root)
+                .map(|(_, keys)| keys),
+            TemplatePiece::Text(_) => None,
+        })
+    }
+
+    /// Fills the template in. When it is one path and nothing else, the value keeps its type; otherwise it is a text.
+    pub fn render_value(&self, roots: &[(&str, &Value)]) -> Result<Value, MissingKey> {
+        match self.pieces.as_slice() {
+            [TemplatePiece::Path(path)] => find(roots, path).cloned(),
+            _ => self.render_text(roots).map(Value::String),
+        }
+    }
+
+    /// Fills the template in as text. What is not a string is inserted as JSON.
+    pub fn render_text(&self, roots: &[(&str, &Value)]) -> Result<String, MissingKey> {
+        let mut text = String::new();
+        for piece in &self.pieces {
+            match piece {
+                TemplatePiece::Text(literal) => text.push_str(literal),
+                TemplatePiece::Path(path) => match find(roots, path)? {
+                    Value::String(string) => text.push_str(string),
+                    other => text.push_str(&other.to_string()),
+                },
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// A value in which every string is a template.
+#[derive(Clone, Debug)]
+pub enum TemplateValue {
+    /// No string in it is a template.
+    Constant(Value),
+    /// A string that is a template.
+    Text(Template),
+    /// An array.
+    List(Vec<Self>),
+    /// An object, its entries in order.
+    Table(Vec<(String, Self)>),
+}
+
+impl TemplateValue {
+    /// Parses every string in `value` that has `{{`.
+    pub fn parse(value: &Value) -> Result<Self, TemplateError> {
+        match value {
+            Value::String(text) if text.contains("{{") => Template::parse(text).map(Self::Text),
+            Value::Array(items) => items
+                .iter()
+                .map(Self::parse)
+                .collect::<Result<_, _>>()
+                .map(Self::List),
+            Value::Object(map) => map
+                .iter()
+                .map(|(key, value)| Ok((key.clone(), Self::parse(value)?)))
+                .collect::<Result<_, _>>()
+                .map(Self::Table),
+            constant => Ok(Self::Constant(constant.clone())),
+        }
+    }
+
+    /// Tells whether there is any template in it.
+    pub fn is_template(&self) -> bool {
+        match self {
+            Self::Constant(_) => false,
+            Self::Text(_) => true,
+            Self::List(items) => items.iter().any(Self::is_template),
+            Self::Table(entries) => entries.iter().any(|(_, shape)| shape.is_template()),
+        }
+    }
+
+    /// Fills all templates in.
+    pub fn render(&self, roots: &[(&str, &Value)]) -> Result<Value, MissingKey> {
+        match self {
+            Self::Constant(value) => Ok(value.clone()),
+            Self::Text(template) => template.render_value(roots),
+            Self::List(items) => items.iter().map(|item| item.render(roots)).collect(),
+            Self::Table(entries) => entries
+                .iter()
+                .map(|(key, shape)| Ok((key.clone(), shape.render(roots)?)))
+                .collect(),
+        }
+    }
+}
+
+impl Serialize for Template {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text())
+    }
+}
+
+impl<'de> Deserialize<'de> for Template {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&Text::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+fn parse_path(text: &str) -> Result<Vec<String>, TemplateError> {
+    let keys: Vec<String> = text.trim().split('.').map(str::to_owned).collect();
+    let is_key = |key: &String| {
+        !key.is_empty()
+            && !key.contains(|character: char| {
+                "{}\"'|".contains(character) || character.is_whitespace()
+            })
+    };
+    if keys.iter().all(is_key) {
+        Ok(keys)
+    } else {
+        Err(TemplateError::Path(text.to_owned()))
+    }
+}
+
+fn find<'a>(roots: &[(&str, &'a Value)], path: &[String]) -> Result<&'a Value, MissingKey> {
+    let missing = || MissingKey(path.join("."));
+    let (root, keys) = path.split_first().ok_or_else(missing)?;
+    let (_, start) = roots
+        .iter()
+        .find(|(name, _)| name == root)
+        .ok_or_else(missing)?;
+    lookup(start, keys).ok_or_else(missing)
+}
+
+/// What stands behind keys and indexes.
+pub fn lookup<'a>(value: &'a Value, keys: &[String]) -> Option<&'a Value> {
+    keys.iter().try_fold(value, |value, key| match value {
+        Value::Object(map) => map.get(key),
+        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{MissingKey, Template, TemplateError};
+
+    fn value(template: &str) -> Result<Value, MissingKey> {
+        let row = json!({"n": 1, "s": "x", "deep": {"list": [10, {"k": true}]}});
+        Template::parse(template)
+            .unwrap()
+            .render_value(&[("row", &row)])
+    }
+
+    #[test]
+    fn a_template_that_is_one_path_keeps_the_type() {
+        assert_eq!(value("{{row.n}}"), Ok(json!(1)));
+        assert_eq!(value("{{ row.deep.list.1.k }}"), Ok(json!(true)));
+        assert_eq!(value("{{row.n}} "), Ok(json!("1 ")));
+        assert_eq!(
+            value("a{{row.s}}-{{row.deep}}"),
+            Ok(json!("ax-{\"list\":[10,{\"k\":true}]}"))
+        );
+        assert_eq!(value("plain } text"), Ok(json!("plain } text")));
+    }
+
+    #[test]
+    fn a_path_that_leads_nowhere_is_named() {
+        assert_eq!(
+            value("{{row.deep.list.2}}"),
+            Err(MissingKey("row.deep.list.2".into()))
+        );
+        assert_eq!(value("{{other}}"), Err(MissingKey("other".into())));
+    }
+
+    #[test]
+    fn what_is_no_path_is_refused() {
+        assert_eq!(Template::parse("a {{row"), Err(TemplateError::Unclosed));
+        for bad in ["{{}}", "{{a..b}}", "{{a b}}", "{{a | upper}}"] {
+            assert!(Template::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_template_may_only_use_what_has_a_value() {
+        let template = Template::parse("{{env.HOME}}").unwrap();
+        assert!(template.check_roots(&["row", "file"]).is_err());
+        assert!(template.check_roots(&["env"]).is_ok());
+    }
+}

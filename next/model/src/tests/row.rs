@@ -1,0 +1,251 @@
+//! Golden bytes of a row, and what is refused.
+
+use super::{
+    BadReport, MAX_DEPTH, Raw, Row, RowRef, Tail, check_row, is_deep, is_file_name, read_line,
+};
+use crate::{
+    Fingerprint, Limits, Micros, Outcome, TaskId, Time, TrialId,
+    outcome::Verdict,
+    protocol::{Line, Task, TaskKind, TimeoutRule},
+    row::{Check, LogPlace, Usage},
+};
+
+fn trial() -> TrialId {
+    TrialId::parse("length@units#1").unwrap()
+}
+
+fn task() -> Task {
+    Task {
+        id: TaskId(1),
+        trial: trial(),
+        provider: 0,
+        attempt: 1,
+        seed: 0,
+        timeout: Micros(1),
+        timeout_rule: TimeoutRule::Timeout,
+        kind: TaskKind::Run,
+        line: Line::Bytes(0),
+        row_bytes: 0,
+    }
+}
+
+fn row() -> Row<'static> {
+    let trial = trial();
+    Row {
+        v: super::VERSION,
+        test: trial.test.clone(),
+        provider: trial.provider.clone(),
+        repeat: 1,
+        trial,
+        attempt: 1,
+        outcome: Outcome::Passed,
+        started_at: Time::parse("2026-11-20T09:18:04.015Z").unwrap(),
+        duration_ms: 0.141,
+        usage: Usage {
+            peak_memory: 1_114_112,
+            bytes_in: 36,
+            bytes_out: 28,
+            ..Usage::default()
+        },
+        output: Some(Raw::from_string(r#"{"value":26.097590073968025}"#.into()).unwrap()),
+        verdict: None,
+        score: None,
+        checks: vec![Check {
+            name: "json".into(),
+            verdict: Verdict::Pass,
+            score: None,
+            message: None,
+            expected: None,
+            actual: None,
+            diff: None,
+            details: None,
+        }],
+        grades: Vec::new(),
+        metrics: Vec::new(),
+        error: None,
+        denied: Vec::new(),
+        artifacts: Vec::new(),
+        truncated: false,
+        suspended_ms: 0.0,
+    }
+}
+
+fn tail() -> Tail {
+    Tail {
+        fingerprint: Fingerprint([0x58; 16]),
+        judgement_fingerprint: Fingerprint([0x36; 16]),
+        judged: None,
+        worker: None,
+        stopped_by: None,
+        logs: Some(LogPlace { at: 0, bytes: 120 }),
+        flaky: false,
+        r#final: true,
+        session: 1,
+        seq: 4,
+    }
+}
+
+const GOLDEN: &str = concat!(
+    r#"{"v":4,"trial":"length@units#1","test":"length","provider":"units","repeat":1,"attempt":1,"outcome":"passed","#,
+    r#""started_at":"2026-11-20T09:18:04.015Z","duration_ms":0.141,"usage":{"peak_memory":1114112,"bytes_in":36,"#,
+    r#""bytes_out":28},"output":{"value":26.097590073968025},"checks":[{"name":"json","verdict":"pass"}]"#,
+    r#","fingerprint":"58585858585858585858585858585858","judgement_fingerprint":"36363636363636363636363636363636","#,
+    r#""logs":{"at":0,"bytes":120},"final":true,"session":1,"seq":4,"crc":"CRC"}"#,
+);
+
+#[test]
+fn a_row_has_its_golden_bytes() {
+    let mut line = serde_json::to_vec(&row()).unwrap();
+    check_row(&line, &task(), &Limits::default()).unwrap();
+    tail().finish(&mut line);
+    assert_eq!(line.pop(), Some(b'\n'));
+    let text = String::from_utf8(line.clone()).unwrap();
+    let crc = format!(
+        "{:08x}",
+        crc32fast::hash(text.rsplit_once(",\"crc\":").unwrap().0.as_bytes())
+    );
+    assert_eq!(text, GOLDEN.replace("CRC", &crc));
+    assert!(text.len() < 500, "{}", text.len());
+    let read = read_line(&line).unwrap();
+    assert_eq!(read.trial, trial());
+    assert_eq!(
+        (read.seq, read.session, read.r#final),
+        (Some(4), Some(1), Some(true))
+    );
+    assert_eq!(
+        read.output.unwrap().get(),
+        r#"{"value":26.097590073968025}"#
+    );
+}
+
+#[test]
+fn any_changed_byte_is_noticed() {
+    let mut line = serde_json::to_vec(&row()).unwrap();
+    tail().finish(&mut line);
+    line.pop();
+    for at in 0..line.len() {
+        let mut changed = line.clone();
+        changed[at] ^= 1;
+        assert!(read_line(&changed).is_err(), "byte {at}");
+    }
+    line.push(b'\r');
+    assert!(
+        read_line(&line).is_ok(),
+        "an editor of another system ended the line"
+    );
+}
+
+#[test]
+fn null_is_an_output() {
+    let mut row = row();
+    row.output = Some(Raw::from_string("null".into()).unwrap());
+    let line = serde_json::to_vec(&row).unwrap();
+    let read = check_row(&line, &task(), &Limits::default()).unwrap();
+    assert_eq!(read.output.unwrap().get(), "null");
+    row.output = None;
+    let line = serde_json::to_vec(&row).unwrap();
+    assert!(
+        check_row(&line, &task(), &Limits::default())
+            .unwrap()
+            .output
+            .is_none()
+    );
+}
+
+#[test]
+fn what_a_worker_cannot_say_is_refused() {
+    let good = serde_json::to_string(&row()).unwrap();
+    let refuse = |from: &str, to: &str| {
+        let bad = good.replacen(from, to, 1);
+        assert_ne!(bad, good);
+        check_row(bad.as_bytes(), &task(), &Limits::default())
+            .map(|_: RowRef<'_>| ())
+            .unwrap_err()
+    };
+    for (from, to) in [
+        ("{\"v\"", " {\"v\""),
+        ("\"repeat\":1,", "\"repeat\":1,\n"),
+        ("\"repeat\":1,", "\"repeat\":1,\r"),
+        ("\"v\":4", "\"v\":4,\"v\":4"),
+        ("\"attempt\":1", "\"attempt\":1,\"unknown\":1"),
+        ("passed", "splendid"),
+    ] {
+        assert!(matches!(refuse(from, to), BadReport::Shape(_)), "{to:?}");
+    }
+    for (from, to) in [
+        ("length@units#1", "length@units#2"),
+        ("\"test\":\"length\"", "\"test\":\"other\""),
+        ("\"provider\":\"units\"", "\"provider\":\"other\""),
+        ("\"attempt\":1", "\"attempt\":2"),
+    ] {
+        assert!(matches!(refuse(from, to), BadReport::Foreign), "{to:?}");
+    }
+    for (from, to) in [
+        ("\"attempt\":1", "\"attempt\":1,\"final\":true"),
+        ("\"attempt\":1", "\"attempt\":1,\"seq\":7"),
+        ("\"attempt\":1", "\"attempt\":1,\"session\":7"),
+        ("\"attempt\":1", "\"attempt\":1,\"crc\":\"00000000\""),
+        ("\"attempt\":1", "\"attempt\":1,\"judged\":1"),
+        ("\"attempt\":1", "\"attempt\":1,\"flaky\":true"),
+        ("\"v\":4", "\"v\":3"),
+        ("0.141", "-1"),
+        ("passed", "error"),
+        ("passed", "timeout"),
+        ("passed", "stopped"),
+        (
+            "passed\"",
+            "error\",\"error\":{\"class\":\"crash\",\"code\":\"x\",\"message\":\"x\"}",
+        ),
+        (
+            "passed\"",
+            "error\",\"error\":{\"class\":\"grader\",\"code\":\"x\",\"message\":\"x\"}",
+        ),
+        (
+            "\"attempt\":1",
+            "\"attempt\":1,\"artifacts\":[{\"name\":\"../x\",\"media_type\":\"a/b\",\"bytes\":1,\"sha256\":\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"}]",
+        ),
+    ] {
+        assert!(matches!(refuse(from, to), BadReport::Key(_)), "{to:?}");
+    }
+    let deep = format!("{}{}", "[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1));
+    assert!(matches!(
+        refuse("{\"value\":26.097590073968025}", &deep),
+        BadReport::Key("output")
+    ));
+    let long = format!("\"{}\"", "x".repeat(super::MAX_ROW));
+    assert!(matches!(
+        refuse("{\"value\":26.097590073968025}", &long),
+        BadReport::TooLong(_)
+    ));
+}
+
+#[test]
+fn names_of_files_are_one_segment() {
+    for good in ["a", "output.json", "ä b", ".hidden"] {
+        assert!(is_file_name(good), "{good}");
+    }
+    for bad in [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "/",
+        "a\nb",
+        "a\0b",
+        "a\u{1b}b",
+        &"x".repeat(201),
+    ] {
+        assert!(!is_file_name(bad), "{bad:?}");
+    }
+}
+
+#[test]
+fn brackets_in_texts_are_not_deep() {
+    assert!(!is_deep(&format!(
+        "\"{}\\\"{}\"",
+        "[".repeat(200),
+        "{".repeat(200)
+    )));
+    assert!(!is_deep(&"[],".repeat(500)));
+    assert!(is_deep(&"[".repeat(101)));
+}

@@ -1,0 +1,184 @@
+//! Durations and sizes as people write them (`1h30m`, `64MiB`), and as the program shows them.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+/// The longest duration that a text may name. Longer ones are slips, and sums of these cannot overflow.
+pub const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// The largest size that a text may name, 1 PiB. Larger ones are slips, and sums of these cannot overflow.
+pub const MAX_SIZE: u64 = 1 << 50;
+
+/// Reads a duration such as `200ms`, `10s` or `1h30m`.
+///
+/// # Errors
+///
+/// Says what is wrong with the text, as the rest of a sentence that begins with it.
+pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
+    let duration: SignedDuration = text
+        .parse()
+        .map_err(|_| "is not a duration such as `200ms`, `10s` or `1h30m`")?;
+    let duration = Duration::try_from(duration).map_err(|_| "is negative")?;
+    if duration > MAX_DURATION {
+        return Err("is longer than a year");
+    }
+    Ok(duration)
+}
+
+/// Reads a size such as `64MiB`, `1.5 GB` or `4096`, in bytes.
+///
+/// # Errors
+///
+/// Says what is wrong with the text, as the rest of a sentence that begins with it.
+pub fn parse_size(text: &str) -> Result<u64, &'static str> {
+    const NOT_A_SIZE: &str = "is not a size such as `64MiB`, or a number of bytes";
+    let split = text
+        .find(|character: char| character.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        _ => return Err(NOT_A_SIZE),
+    };
+    let number = number.trim();
+    if !number
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    {
+        return Err(NOT_A_SIZE);
+    }
+    let bytes = match number.parse::<u64>() {
+        Ok(whole) => whole.checked_mul(factor),
+        Err(_) => number
+            .parse::<f64>()
+            .ok()
+            .map(|number| (number * factor as f64) as u64),
+    };
+    bytes
+        .filter(|bytes| *bytes <= MAX_SIZE)
+        .ok_or("is not a size of at most 1 PiB")
+}
+
+/// A duration with two or three digits that count: `141 µs`, `8.35 s`, `2 min 5 s`, `1 h 30 min`.
+pub fn show_duration(duration: Duration) -> String {
+    let micros = duration.as_micros();
+    let seconds = duration.as_secs();
+    match micros {
+        0..1_000 => format!("{micros} µs"),
+        1_000..10_000 => format!("{:.1} ms", micros as f64 / 1e3),
+        10_000..1_000_000 => format!("{} ms", micros / 1_000),
+        1_000_000..10_000_000 => format!("{:.1} s", micros as f64 / 1e6),
+        10_000_000..120_000_000 => format!("{seconds} s"),
+        _ if seconds < 2 * 3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ if seconds < 48 * 3600 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+/// A size with its unit: `512 B`, `64 KiB`, `1.5 MiB`.
+pub fn show_size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut size = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while size >= 1023.95 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    let text = format!("{size:.1}");
+    format!(
+        "{} {}",
+        text.strip_suffix(".0").unwrap_or(&text),
+        UNITS[unit]
+    )
+}
+
+/// A number and its noun: `1 trial`, `2 trials`.
+pub fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{parse_duration, parse_size, show_duration, show_size};
+
+    #[test]
+    fn durations_are_written_with_their_units() {
+        for (text, millis) in [
+            ("10s", 10_000),
+            ("200ms", 200),
+            ("1m", 60_000),
+            ("1h30m", 5_400_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_millis(millis)),
+                "{text}"
+            );
+        }
+        for bad in ["", "10", "-1s", "1 fortnight", "9000h"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_written_with_their_unit() {
+        for (text, bytes) in [
+            ("17", 17),
+            ("64MiB", 64 << 20),
+            ("1.5 kB", 1500),
+            ("1GB", 1_000_000_000),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for bad in [
+            "",
+            "-1",
+            "9EiB",
+            "much",
+            "-1MiB",
+            "1 MiB MiB",
+            "2000 TiB",
+            "infinity",
+            "1e9",
+        ] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn quantities_are_shown_with_the_digits_that_count() {
+        for (micros, shown) in [
+            (141, "141 µs"),
+            (8_350, "8.3 ms"),
+            (842_000, "842 ms"),
+            (2_500_000, "2.5 s"),
+            (61_000_000, "61 s"),
+            (125_000_000, "2 min 5 s"),
+        ] {
+            assert_eq!(show_duration(Duration::from_micros(micros)), shown);
+        }
+        for (bytes, shown) in [
+            (512, "512 B"),
+            (64 << 10, "64 KiB"),
+            (1_572_864, "1.5 MiB"),
+            (1 << 40, "1 TiB"),
+        ] {
+            assert_eq!(show_size(bytes), shown);
+        }
+    }
+}

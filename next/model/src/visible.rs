@@ -1,0 +1,121 @@
+//! What steers a terminal or hides in a text, and how it is written so that it does neither. One list for the screen, for
+//! JSON documents, for rows and for logs.
+
+use std::borrow::Cow;
+
+/// Tells whether a character does anything but show itself: controls, changes of direction, line separators, and
+/// characters that are invisible.
+///
+/// Joiners (U+200C, U+200D) and variation selectors stay: without them Persian, Indic scripts and emoji are written wrong.
+/// All other default-ignorable characters of Unicode only make two texts look alike or carry words that nobody sees.
+pub fn steers(character: char) -> bool {
+    match character {
+        '\n' | '\t' | ' '..='~' => false,
+        // Soft hyphen, grapheme joiner, Arabic letter mark, fillers, and vowels that are not written.
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' => {
+            true
+        }
+        '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{3164}' | '\u{feff}'
+        | '\u{ffa0}' => true,
+        // Line and paragraph separators; embeddings, overrides and isolates of direction.
+        '\u{2028}'..='\u{202e}' => true,
+        // Word joiner, invisible operators, isolates, and deprecated controls.
+        '\u{2060}'..='\u{206f}' => true,
+        '\u{fff0}'..='\u{fffb}' => true,
+        // Shorthand and music controls, and tags, which are a whole alphabet that is not seen.
+        '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' => true,
+        '\u{e0000}'..='\u{e00ff}' | '\u{e01f0}'..='\u{e0fff}' => true,
+        character => character.is_control(),
+    }
+}
+
+/// A text with what steers made visible, such as an escape as `\u{1b}`. Line breaks (also `\r\n`) and tabs stay.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(steers) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        if steers(character) && !(character == '\r' && characters.peek() == Some(&'\n')) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown.into()
+}
+
+/// As [`visible`], for a text that must stay on one line: its line breaks are written `\n` and `\r`.
+pub fn visible_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\r', '\n']) {
+        return visible(text);
+    }
+    let text = text.replace('\r', r"\r").replace('\n', r"\n");
+    visible(&text).into_owned().into()
+}
+
+/// Escapes what steers in JSON, as in `\u009b`. The value is the same; JSON itself escapes only what is below U+0020.
+pub fn visible_json(json: &str) -> Cow<'_, str> {
+    if !json.contains(steers) {
+        return json.into();
+    }
+    let mut shown = String::with_capacity(json.len() + 64);
+    for character in json.chars() {
+        if character == '\r' {
+            // It stands between values: inside a string it would be escaped already.
+            shown.push(' ');
+        } else if steers(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                shown.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            shown.push(character);
+        }
+    }
+    shown.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{visible, visible_json, visible_line};
+
+    #[test]
+    fn what_steers_a_terminal_is_visible() {
+        for (text, shown) in [
+            ("plain äöü ✓\n\tline", "plain äöü ✓\n\tline"),
+            ("\u{1b}]0;title\u{7}x", r"\u{1b}]0;title\u{7}x"),
+            (
+                "\u{1b}[2J\u{1b}[31mred\rover\n",
+                "\\u{1b}[2J\\u{1b}[31mred\\rover\n",
+            ),
+            ("\0\u{8}\u{7f}\u{9b}31m", r"\u{0}\u{8}\u{7f}\u{9b}31m"),
+            ("\u{202e}x\u{2066}", r"\u{202e}x\u{2066}"),
+            ("\u{200e}\u{200f}\u{61c}x", r"\u{200e}\u{200f}\u{61c}x"),
+            (
+                "a\u{2028}b\u{feff}\u{e0041}",
+                r"a\u{2028}b\u{feff}\u{e0041}",
+            ),
+            ("dos\r\nline", "dos\r\nline"),
+        ] {
+            assert_eq!(visible(text), shown);
+        }
+        assert_eq!(visible_line("a\r\n✓\u{1b}"), r"a\r\n✓\u{1b}");
+        assert_eq!(
+            visible_json("{\"a\":\"\u{9b}✓\u{e0041}\"}\r\n"),
+            "{\"a\":\"\\u009b✓\\udb40\\udc41\"} \n"
+        );
+    }
+
+    #[test]
+    fn what_changes_how_its_neighbours_look_stays() {
+        for text in [
+            "👩\u{200d}💻",
+            "می\u{200c}خواهم",
+            "☂\u{fe0f}",
+            "葛\u{e0100}",
+        ] {
+            assert_eq!(visible(text), text);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The documents that answer questions about runs.

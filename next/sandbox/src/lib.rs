@@ -1,0 +1,1 @@
+//! Calls a plugin in a sandbox of its own.

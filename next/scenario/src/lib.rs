@@ -1,0 +1,1 @@
+//! Reads scenarios, test lists and settings.

@@ -1,0 +1,3 @@
+//! What a trial costs.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The worker process, which runs tasks and judges replies.
