@@ -1,0 +1,153 @@
+//! Files of a run that were cut, are held, or come from elsewhere.
+
+use std::{fs, process::Command};
+
+use serde_json::json;
+
+use crate::support::{
+    random::Random,
+    runner::Runner,
+    truth::{assert_told_truly, assert_whole},
+};
+
+const TRIALS: usize = 40;
+
+/// A run whose process was killed after some rows.
+fn killed() -> Runner {
+    let runner = Runner::hostile_in_memory(&format!(
+        "[[tests]]\nid = \"nap\"\nrepeat = {TRIALS}\ninput = {{ do = \"sleep\", ms = 10 }}\n"
+    ));
+    let mut running = runner.start(&["-j", "2"]);
+    running.wait_for_rows(12);
+    running.kill();
+    runner
+}
+
+/// What stands in files of the run beside its rows.
+fn set_aside(runner: &Runner) -> Vec<u8> {
+    let entries = fs::read_dir(runner.only_run().dir)
+        .unwrap()
+        .map(|entry| entry.unwrap());
+    let torn = entries.filter(|entry| entry.file_name().to_str().unwrap().contains("torn"));
+    torn.flat_map(|entry| fs::read(entry.path()).unwrap())
+        .collect()
+}
+
+#[test]
+fn torn_tails_are_moved_aside() {
+    for tail in [
+        &b"{\"v\":4,\"trial\":\"nap@hostile#40\",\"test\":\"na"[..],
+        b"\0\0\0\0",
+        b"\xff\xfe garbage",
+    ] {
+        let runner = killed();
+        let run = runner.only_run();
+        let mut index = run.bytes("index.jsonl");
+        index.truncate(index.iter().rposition(|byte| *byte == b'\n').unwrap() + 1);
+        let whole = index.clone();
+        index.extend_from_slice(tail);
+        run.write("index.jsonl", &index);
+        assert_told_truly(&runner);
+        assert_eq!(run.bytes("index.jsonl"), index, "a reader has changed it");
+        runner.run(&["resume", "latest"]).expect(0);
+        let run = assert_whole(&runner, TRIALS);
+        assert!(run.bytes("index.jsonl").starts_with(&whole));
+        let aside = set_aside(&runner);
+        assert!(
+            aside.windows(tail.len()).any(|piece| piece == tail),
+            "{aside:?}"
+        );
+    }
+}
+
+#[test]
+fn any_prefix_of_rows_resumes() {
+    let (runner, mut random) = (killed(), Random::new());
+    let run = runner.only_run();
+    let index = run.bytes("index.jsonl");
+    let copy = |from: &str, to: &str| {
+        let status = Command::new("cp")
+            .args(["-a", from, to])
+            .current_dir(runner.path(""))
+            .status();
+        assert!(status.unwrap().success());
+    };
+    copy("results", "killed");
+    for _ in 0..8 {
+        fs::remove_dir_all(runner.path("results")).unwrap();
+        copy("killed", "results");
+        let prefix = &index[..random.below(index.len() + 1)];
+        run.write("index.jsonl", prefix);
+        assert_told_truly(&runner);
+        runner.run(&["resume", "latest"]).expect(0);
+        let rows = assert_whole(&runner, TRIALS).bytes("index.jsonl");
+        let whole = prefix
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
+        assert!(rows.starts_with(&prefix[..whole]), "a whole row is lost");
+    }
+}
+
+#[test]
+fn held_run_is_not_resumed() {
+    let runner =
+        Runner::hostile("[[tests]]\nid = \"spin\"\ntimeout = \"10m\"\ninput = { do = \"loop\" }\n");
+    let mut running = runner.start(&[]);
+    running.wait_until_running(1);
+    let pid = running.process().0.to_string();
+    runner.run(&["resume", "latest"]).expect(6).says(&[&pid]);
+    let listed = &runner.list()[0];
+    assert_eq!(
+        (&listed["status"], &listed["exit_code"]),
+        (&json!("running"), &json!(null))
+    );
+    running.end_by(rustix::process::Signal::INT).0.expect(130);
+    assert_told_truly(&runner);
+}
+
+#[test]
+fn other_formats_are_left_alone() {
+    for format in [2, 4] {
+        let runner = killed();
+        let run = runner.only_run();
+        let mut manifest = run.manifest();
+        manifest["format"] = format.into();
+        run.write("benchmark.json", manifest.to_string());
+        let index = run.bytes("index.jsonl");
+        let said = runner.run(&["list"]);
+        let text = format!("{}{}", said.stdout, said.stderr);
+        assert!(
+            text.contains(&format.to_string()) && text.contains('3'),
+            "{text}"
+        );
+        let resumed = runner.run(&["resume", run.id()]).expect(2);
+        resumed.says(&[&format.to_string(), "3"]);
+        // A session in the same root sweeps what has died, but not this.
+        runner
+            .run(&["exec", "scenario.toml", "--test", "none"])
+            .expect(5);
+        assert_eq!(run.manifest(), manifest);
+        assert_eq!(run.bytes("index.jsonl"), index);
+    }
+}
+
+#[test]
+fn damaged_row_runs_again() {
+    let runner = killed();
+    let run = runner.only_run();
+    let mut index = run.bytes("index.jsonl");
+    let place = index.iter().position(|byte| *byte == b'\n').unwrap() + 30;
+    index[place] ^= 1;
+    run.write("index.jsonl", &index);
+    runner.run(&["resume", "latest"]).expect(0);
+    let shown = runner.show(&run);
+    let finals = shown["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["final"] == true)
+        .count();
+    assert_eq!(finals, TRIALS);
+    assert_eq!(run.manifest()["status"], "completed");
+}

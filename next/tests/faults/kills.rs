@@ -1,0 +1,200 @@
+//! Coordinators and workers that are killed at random times.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{
+    random::{Random, times},
+    runner::{Runner, tests},
+    running::Running,
+    truth::{assert_kept, assert_told_truly, assert_whole},
+    wait::wait_until,
+};
+
+const TRIALS: usize = 500;
+
+/// Many short trials.
+fn short() -> Runner {
+    let repeat = TRIALS - 3;
+    let list = tests(
+        r#"
+        fails | { do = "echo", value = 1 } | equals = 2
+        traps | { do = "trap" } |
+        comes | { do = "fail-until", attempt = 2 } |
+        "#,
+    );
+    Runner::hostile_in_memory(&format!(
+        "[defaults]\nretries = {{ max = 1 }}\n[[tests]]\nid = \"short\"\nrepeat = {repeat}\ninput = {{ do = \"sleep\", ms = 2 }}\n{list}"
+    ))
+}
+
+/// How long such a run takes from its start to its end.
+fn whole() -> Duration {
+    let runner = short();
+    // The first one compiles the guest.
+    runner.exec(&["--test", "fails"]).expect(1);
+    let began = Instant::now();
+    runner.exec(&["-j", "2"]).expect(1);
+    began.elapsed()
+}
+
+fn is_row(row: &Value, outcome: &str, code: &str) -> bool {
+    row["outcome"] == outcome && row["error"]["code"] == code
+}
+
+#[test]
+fn killed_coordinators_lose_no_row() {
+    let (whole, mut random) = (whole(), Random::new());
+    let (kills, mut done, mut with_rows) = (times(20, 200), 0, 0);
+    while done < kills {
+        let runner = short();
+        let mut acknowledged = Vec::new();
+        // Some runs are killed again while they are resumed.
+        for session in 0.. {
+            let args: &[&str] = if runner.runs().is_empty() {
+                &["exec", "scenario.toml", "--json", "-j", "2"]
+            } else {
+                &["resume", "latest", "--json", "-j", "2"]
+            };
+            let running = Running::start(&mut runner.command(args));
+            thread::sleep(random.up_to(whole));
+            let told = running.kill().acknowledged();
+            done += 1;
+            with_rows += usize::from(!told.is_empty());
+            acknowledged.extend(told);
+            assert_told_truly(&runner);
+            for run in runner.runs() {
+                assert_kept(&run, &acknowledged);
+            }
+            if session == 2 || done == kills || random.below(3) > 0 {
+                break;
+            }
+        }
+        let args: &[&str] = if runner.runs().is_empty() {
+            &["exec", "scenario.toml", "--json"]
+        } else {
+            &["resume", "latest", "--json"]
+        };
+        acknowledged.extend(runner.run(args).expect(1).acknowledged());
+        let run = assert_whole(&runner, TRIALS);
+        assert_kept(&run, &acknowledged);
+        let counts = ["passed", "failed", "error"].map(|outcome| run.count(outcome));
+        assert_eq!(counts, [TRIALS as u64 - 2, 1, 1]);
+    }
+    assert!(
+        with_rows >= kills / 4,
+        "only {with_rows} of {kills} kills came after a row"
+    );
+}
+
+#[test]
+fn killed_workers_lose_no_trial() {
+    let (whole, mut random) = (whole(), Random::new());
+    let (kills, mut done, mut lost) = (times(20, 200), 0, 0);
+    while done < kills {
+        let runner = short();
+        let mut running = runner.start(&["-j", "2"]);
+        thread::sleep(random.up_to(whole));
+        let workers = running.workers();
+        if workers.is_empty() {
+            continue;
+        }
+        workers[random.below(workers.len())].signal(Signal::KILL);
+        done += usize::from(running.is_alive());
+        running.finish().expect(1);
+        let run = assert_whole(&runner, TRIALS);
+        let counts = ["passed", "failed", "error", "flaky"].map(|outcome| run.count(outcome));
+        assert_eq!(
+            counts,
+            [TRIALS as u64 - 2, 1, 1, 1],
+            "a death of a worker is no result"
+        );
+        lost += run
+            .rows()
+            .iter()
+            .filter(|row| is_row(row, "stopped", "lost"))
+            .count();
+        assert_eq!(run.manifest()["sessions"].as_array().unwrap().len(), 1);
+    }
+    assert!(lost > 0, "no kill has met an attempt");
+}
+
+#[test]
+fn guest_that_kills_workers_is_crash() {
+    let list = tests(
+        r#"
+        killer | { do = "sleep" } |
+        a | { do = "echo", value = 1 } | equals = 1
+        b | { do = "sleep", ms = 30 } |
+        "#,
+    );
+    let runner = Runner::hostile_in_memory(&format!("[defaults]\ntimeout = \"10m\"\n{list}"));
+    let mut running = runner.start(&["-j", "1"]);
+    let mut killed = Vec::new();
+    // It is killed whenever it has a worker for itself; everything else ends in between.
+    while running.is_alive() {
+        assert!(killed.len() < 10, "it is made again and again: {killed:?}");
+        let lost = || {
+            runner
+                .runs()
+                .first()
+                .map_or(0, |run| run.rows_of("killer").len())
+        };
+        let before = lost();
+        wait_until("it runs", || {
+            !running.is_alive()
+                || running
+                    .events()
+                    .iter()
+                    .any(|event| event["longest"]["trial"] == "killer@hostile#1")
+        });
+        for worker in running.workers() {
+            worker.signal(Signal::KILL);
+            killed.push(worker);
+        }
+        wait_until("its death is recorded", || {
+            !running.is_alive() || lost() > before
+        });
+    }
+    running.finish().expect(1);
+    let run = assert_whole(&runner, 3);
+    let row = run.row("killer");
+    assert_eq!(
+        (&row["outcome"], &row["error"]["class"]),
+        (&json!("error"), &json!("crash")),
+        "{row}"
+    );
+    for test in ["a", "b"] {
+        assert_eq!(run.row(test)["outcome"], "passed");
+    }
+}
+
+#[test]
+fn no_worker_outlives_its_coordinator() {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"spin\"\nrepeat = 4\ntimeout = \"10m\"\ninput = { do = \"loop\" }\n",
+    );
+    let mut running = runner.start(&["-j", "2"]);
+    running.wait_until_running(2);
+    let workers = running.workers();
+    assert_eq!(workers.len(), 2);
+    running.kill();
+    wait_until("no worker is left", || {
+        workers.iter().all(|worker| !worker.is_alive())
+    });
+    assert_told_truly(&runner);
+    // The lock is free at once.
+    let mut again = runner.started(&["resume", "latest", "--json", "-j", "2"]);
+    again.wait_until_running(2);
+    again.end_by(Signal::INT).0.expect(130);
+    let stopped = runner.only_run().rows();
+    assert!(
+        stopped.iter().all(|row| row["outcome"] == "stopped"),
+        "{stopped:?}"
+    );
+}

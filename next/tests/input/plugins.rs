@@ -1,0 +1,176 @@
+//! Files that are no plugins, and plugins that cannot be used.
+
+use std::fs;
+
+use crate::support::runner::{Runner, tests};
+
+/// A scenario with one provider, `p`, and one test.
+fn provider(plugin: &str) -> String {
+    format!("[providers.p]\nplugin = \"{plugin}\"\n[[tests]]\nid = \"a\"\n")
+}
+
+/// Runs a scenario whose plugin turns out to be unusable when it is compiled, loaded or described.
+#[track_caller]
+fn assert_failed(runner: &Runner, says: &[&str]) {
+    let ran = runner.exec(&[]).expect(3);
+    ran.says(&[&["`p`"], says].concat());
+    let run = runner.only_run();
+    assert_eq!(run.ending(), ["failed", "plugin", "", "none"]);
+    assert_eq!(run.manifest()["stage"], "plan");
+    assert!(run.rows().is_empty());
+    assert!(
+        run.text("runner.log").contains(says[0]),
+        "it cannot be read later"
+    );
+    assert_eq!(runner.list()[0]["status"], "failed");
+}
+
+/// A component of the contract whose core module runs `code` when it is instantiated.
+fn with_start(code: &str) -> String {
+    format!(
+        r#"(component
+             (core module $module
+               (func $begin {code}) (start $begin)
+               (func (export "describe")) (func (export "run")))
+             (core instance $core (instantiate $module))
+             (func $describe (canon lift (core func $core "describe")))
+             (func $run (canon lift (core func $core "run")))
+             (instance $provider (export "describe" (func $describe)) (export "run" (func $run)))
+             (export "runner:provider/provider@0.1.0" (instance $provider)))"#
+    )
+}
+
+#[test]
+fn files_that_are_no_plugins() {
+    let runner = Runner::new(&["hostile"]);
+    let file = |name: &str, says: &str| {
+        runner.scenario(&provider(name));
+        runner.refused(&[], &["`p`", name, says]);
+    };
+    runner.write("empty.wasm", "");
+    file("empty.wasm", "empty");
+    runner.write("text.wasm", "#!/bin/sh\n");
+    file("text.wasm", "not WASM");
+    let whole = fs::read(runner.path("hostile.wasm")).unwrap();
+    runner.write("cut.wasm", &whole[..whole.len() / 2]);
+    file("cut.wasm", "damaged");
+    runner.wat("library.wasm", "(module (func (export \"add\")))");
+    file("library.wasm", "_start");
+    let exporting =
+        |name: &str| format!("(component (instance $i) (export \"{name}\" (instance $i)))");
+    runner.wat("world.wasm", &exporting("wasi:http/handler@0.2.0"));
+    file("world.wasm", "world");
+    runner.wat("newer.wasm", &exporting("runner:provider/provider@0.2.0"));
+    file("newer.wasm", "0.2.0");
+    runner.scenario(&provider("missing.wasm"));
+    runner.refused(&[], &["missing.wasm", "scenario.toml:2:"]);
+    runner.scenario(&provider("bundled:nothing"));
+    runner.refused(&[], &["bundled:nothing", "bundled:echo"]);
+}
+
+#[test]
+fn missing_exports_are_named() {
+    let runner = Runner::new(&[]);
+    runner.wat(
+        "hollow.wasm",
+        r#"(component (instance $i) (export "runner:provider/provider@0.1.0" (instance $i)))"#,
+    );
+    runner.scenario(&provider("hollow.wasm"));
+    assert_failed(&runner, &["describe"]);
+}
+
+#[test]
+fn foreign_imports_are_named() {
+    let runner = Runner::new(&[]);
+    runner.wat(
+        "foreign.wasm",
+        r#"(module (import "env" "launch" (func)) (func (export "_start")))"#,
+    );
+    runner.scenario(&provider("foreign.wasm"));
+    assert_failed(&runner, &["launch"]);
+
+    let runner = Runner::new(&[]);
+    runner.wat(
+        "foreign.wasm",
+        r#"(component
+             (import "acme:database/query@1.0.0" (instance (export "ask" (func))))
+             (instance $i) (export "runner:provider/provider@0.1.0" (instance $i)))"#,
+    );
+    runner.scenario(&provider("foreign.wasm"));
+    assert_failed(&runner, &["acme:database/query@1.0.0"]);
+}
+
+#[test]
+fn invalid_module_fails_the_run() {
+    let runner = Runner::new(&[]);
+    // It leaves a number on the stack.
+    runner.wat(
+        "invalid.wasm",
+        r#"(module (func (export "_start") i32.const 1))"#,
+    );
+    runner.scenario(&provider("invalid.wasm"));
+    assert_failed(&runner, &["invalid.wasm"]);
+}
+
+#[test]
+fn trap_in_describe_fails_the_run() {
+    let runner = Runner::new(&[]);
+    runner.wat("trap.wasm", &with_start("unreachable"));
+    runner.scenario(&provider("trap.wasm"));
+    assert_failed(&runner, &["unreachable"]);
+}
+
+#[test]
+fn loop_in_describe_fails_the_run() {
+    let runner = Runner::new(&["stuck"]);
+    runner.scenario(&provider("stuck.wasm"));
+    assert_failed(&runner, &["describe"]);
+}
+
+#[test]
+fn loop_in_start_fails_the_run() {
+    let runner = Runner::new(&[]);
+    runner.wat("spin.wasm", &with_start("(loop (br 0))"));
+    runner.scenario(&provider("spin.wasm"));
+    assert_failed(&runner, &["describe"]);
+}
+
+#[test]
+fn run_timeout_bounds_planning_too() {
+    let runner = Runner::new(&["stuck"]);
+    runner.scenario(&provider("stuck.wasm"));
+    runner.exec(&["--timeout-minutes", "0.01"]).expect(4);
+    let run = runner.only_run();
+    assert_eq!(run.ending(), ["incomplete", "timeout", "", "none"]);
+    assert_eq!(run.manifest()["stage"], "plan");
+}
+
+#[test]
+fn refused_inputs_fail_before_trials() {
+    let runner = Runner::new(&[]);
+    let table = tests(
+        r#"
+        good | { from = "km", to = "mi", value = 1 } |
+        bad  | { from = "km", to = "mi", value = "one" } |
+        "#,
+    );
+    runner.scenario(&format!(
+        "[providers.p]\nplugin = \"bundled:units\"\nconfig = {{ decimals = \"two\" }}\n{table}"
+    ));
+    assert_failed(&runner, &["decimals"]);
+}
+
+#[test]
+fn failed_run_says_why_in_events() {
+    let runner = Runner::new(&[]);
+    runner.wat("trap.wasm", &with_start("unreachable"));
+    runner.scenario(&provider("trap.wasm"));
+    let ran = runner.exec(&["--json"]).expect(3);
+    let finished = ran.events().pop().unwrap();
+    let ending = ["event", "status", "reason"].map(|key| finished[key].as_str().unwrap());
+    assert_eq!(ending, ["finished", "failed", "plugin"]);
+    assert!(
+        finished["error"].as_str().unwrap().contains("`p`"),
+        "{finished}"
+    );
+}

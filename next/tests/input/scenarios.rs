@@ -1,0 +1,154 @@
+//! Scenarios and test lists with mistakes.
+
+use std::fs;
+
+use crate::support::runner::{Runner, tests};
+
+#[test]
+fn unreadable_scenario_is_named() {
+    let runner = Runner::new(&[]);
+    runner.refused(&[], &["scenario.toml"]);
+    fs::create_dir(runner.path("scenario.toml")).unwrap();
+    runner.refused(&[], &["scenario.toml"]);
+    fs::remove_dir(runner.path("scenario.toml")).unwrap();
+    runner.write("scenario.toml", b"name = \"\xff\"\n");
+    runner.refused(&[], &["scenario.toml", "UTF-8"]);
+    runner.scenario("name = \"x\"\n[providers\nplugin = = 1\n");
+    runner.refused(&[], &["scenario.toml:2"]);
+}
+
+#[test]
+fn empty_scenario_says_its_needs() {
+    let runner = Runner::new(&[]);
+    runner.scenario("");
+    runner.refused(&[], &["provider", "test"]);
+}
+
+#[test]
+fn huge_scenario_is_refused_soon() {
+    let runner = Runner::new(&[]);
+    let line =
+        "# a comment that is long enough to fill a large file with not too many lines of it\n";
+    runner.scenario(&line.repeat(20 * 1024 * 1024 / line.len() + 1));
+    runner.refused(&[], &["scenario.toml", "MiB"]);
+}
+
+#[test]
+fn ten_mistakes_are_told_at_once() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        r#"
+timeout_minutes = "ten"
+[defaults]
+timeout = "10 parsecs"
+[run]
+concurency = 3
+[providers.p]
+plugin = "hostile.wasm"
+limits = { memory = "lots" }
+[providers.q]
+plugin = "missing.wasm"
+[[tests]]
+id = "a"
+providers = ["nobody"]
+[[tests]]
+id = "a"
+[[tests]]
+id = "no spaces"
+expect = { matches = "(" }
+tolerance = 3
+"#,
+    );
+    let places = [2, 4, 6, 9, 11, 14, 16, 18, 19, 20].map(|line| format!("scenario.toml:{line}:"));
+    let mut says: Vec<_> = places.iter().map(String::as_str).collect();
+    says.extend(["`concurency`", "`concurrency`", "nobody", "missing.wasm"]);
+    runner.refused(&[], &says);
+    let validated = runner.run(&["validate", "scenario.toml"]).expect(2);
+    validated.says(&says);
+}
+
+#[test]
+fn later_keys_are_not_supported_yet() {
+    let runner = Runner::hostile("[run]\nfail_fast = true\n[[tests]]\nid = \"a\"\n");
+    runner.refused(&[], &["scenario.toml:2:", "fail_fast", "not supported yet"]);
+}
+
+#[test]
+fn usage_errors_create_nothing() {
+    let runner = Runner::hostile(&tests(r#"a | { do = "echo" } |"#));
+    for args in [
+        &["--frobnicate"][..],
+        &["-j", "0"],
+        &["-j", "many"],
+        &["-j", "18446744073709551615"],
+        &["--timeout-minutes", "-1"],
+        &["--timeout-minutes", "nan"],
+        &["--test", "["],
+        &["-q", "-v"],
+    ] {
+        let ran = runner.refused(args, &[]);
+        assert!(!ran.stderr.is_empty(), "{args:?}");
+        assert!(!runner.path("results").exists(), "{args:?}");
+    }
+    assert_eq!(runner.run(&["frobnicate"]).code, Some(2));
+    assert_eq!(runner.run(&[]).code, Some(2));
+}
+
+#[test]
+fn broken_list_lines_are_named() {
+    let runner = Runner::hostile("[[test_lists]]\nfiles = [\"*.jsonl\"]\n");
+    let mut list = String::from("{\"id\": \"a\"}\nnot json\n");
+    (0..20).for_each(|_| list.push_str("{\"idd\": 1}\n"));
+    runner.write("list.jsonl", list);
+    runner.refused(
+        &[],
+        &["21", "list.jsonl:2:", "list.jsonl:11:", "`idd`", "11 more"],
+    );
+    runner.write(
+        "list.jsonl",
+        "{\"id\": \"a\"}\n{\"id\": \"b\"}\n{\"id\": \"a\"}\n",
+    );
+    runner.refused(&[], &["`a`", "list.jsonl:1", "list.jsonl:3"]);
+    runner.write("list.jsonl", b"{\"id\": \"a\"}\n{\"id\": \"\xff\"}\n");
+    runner.refused(&[], &["list.jsonl:2", "UTF-8"]);
+}
+
+#[test]
+fn missing_and_empty_lists_differ() {
+    let runner = Runner::hostile("[[test_lists]]\nfiles = [\"*.jsonl\"]\n");
+    runner.refused(&[], &["*.jsonl"]);
+    runner.write("list.jsonl", "");
+    runner.exec(&[]).expect(5);
+    assert!(!runner.path("results").exists());
+}
+
+#[test]
+fn missing_template_values_are_found_early() {
+    let runner = Runner::hostile(
+        "[[test_lists]]\nfiles = [\"*.jsonl\"]\nid = \"{{row.name}}\"\ninput = { do = \"{{row.what}}\" }\n",
+    );
+    runner.write(
+        "list.jsonl",
+        "{\"name\": \"a\", \"what\": \"trap\"}\n{\"name\": \"b\", \"wat\": 1}\n",
+    );
+    runner.refused(&[], &["list.jsonl:2", "row.what"]);
+}
+
+#[test]
+fn unknown_runs_name_the_newest() {
+    let runner = Runner::hostile(&tests(r#"a | { do = "echo" } |"#));
+    runner.run(&["show"]).expect(2);
+    runner.exec(&[]).expect(0);
+    let id = runner.only_run().id().to_owned();
+    let unique = id.rsplit('-').next().unwrap();
+    runner
+        .run(&["show", "nothing"])
+        .expect(2)
+        .says(&["nothing", unique]);
+    runner.exec(&[]).expect(0);
+    runner.run(&["show", &id[..4]]).expect(2).says(&[unique]);
+    for name in [id.as_str(), unique, runner.runs()[0].dir.to_str().unwrap()] {
+        let shown = runner.run(&["show", name, "--json"]).expect(0).document();
+        assert_eq!(shown["run"]["run"], id);
+    }
+}

@@ -1,0 +1,11 @@
+//! Black-box tests of the real binary, with real guests, real files and a real database.
+//!
+//! Each folder is a topic; `support` starts the program, looks at what it leaves on disk, and waits. `RUNNER_TESTS=full`
+//! makes the random tests as long as they are meant to be, and `RUNNER_TEST_SEED` repeats one.
+
+mod faults;
+mod input;
+mod repository;
+mod runs;
+mod stops;
+mod support;

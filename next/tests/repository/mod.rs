@@ -1,0 +1,75 @@
+//! Files of the repository that must agree with each other.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::support::guests::root;
+
+/// The names of all tests below a folder.
+fn names(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+    {
+        if entry.is_dir() {
+            names(&entry, found);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            let source = fs::read_to_string(&entry).unwrap();
+            let functions = source
+                .split("#[test]")
+                .skip(1)
+                .filter_map(|piece| piece.split_once("fn "));
+            found.extend(functions.map(|(_, rest)| rest[..rest.find('(').unwrap()].to_owned()));
+        }
+    }
+}
+
+#[test]
+fn bundled_plugins_match_their_digests() {
+    let folder = root().join("plugins/bundled");
+    let digests = fs::read_to_string(folder.join("DIGESTS")).unwrap();
+    let (compiler, files) = digests.split_once('\n').unwrap();
+    assert!(compiler.starts_with("rustc "), "{compiler}");
+    let named: Vec<_> = files
+        .lines()
+        .map(|line| line.split_once("  ").unwrap())
+        .collect();
+    let found: Vec<_> = named.iter().map(|(_, name)| *name).collect();
+    assert_eq!(found, ["chat.wasm", "echo.wasm", "http.wasm", "units.wasm"]);
+    for (digest, name) in named {
+        let bytes = fs::read(folder.join(name)).unwrap();
+        let digits: String = Sha256::digest(bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert_eq!(digits, digest, "{name}: run plugins/bundled/build.sh");
+    }
+}
+
+#[test]
+fn promises_name_tests_that_exist() {
+    let page = fs::read_to_string(root().join("next/tests/promises.md")).unwrap();
+    let rows = page.lines().filter_map(|line| {
+        line.strip_prefix("| ")?
+            .strip_suffix(" |")?
+            .rsplit_once(" | ")
+    });
+    let mut tests = BTreeSet::new();
+    names(&root().join("next"), &mut tests);
+    let mut count = 0;
+    for (promise, state) in rows.filter(|(promise, _)| *promise != "promise" && *promise != "---") {
+        count += 1;
+        if state == "open" || state.starts_with("changed: ") {
+            continue;
+        }
+        for name in state.split(", ") {
+            let name = name.trim_matches('`');
+            assert!(
+                tests.contains(name),
+                "there is no test `{name}`, which shows: {promise}"
+            );
+        }
+    }
+    assert!(count > 200, "{count}");
+}

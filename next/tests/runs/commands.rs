@@ -1,0 +1,129 @@
+//! Plain WASI programs as providers.
+
+use serde_json::json;
+
+use crate::support::{
+    guests::command,
+    runner::{Runner, tests},
+};
+
+/// A scenario with the provider `p`, the command guest, and a table of tests.
+fn scenario(keys: &str, table: &str) -> Runner {
+    let runner = Runner::new(&[]);
+    runner.link(&command(), "command.wasm");
+    runner.scenario(&format!(
+        "[providers.p]\nplugin = \"command.wasm\"\n{keys}\n{}",
+        tests(table)
+    ));
+    runner
+}
+
+#[test]
+fn arguments_and_stdin_are_templates() {
+    let arguments = scenario(
+        "args = [\"argv\", \"{{input.text}}\", \"{{input.list}}\", \"{{config.unit}}\"]\nconfig = { unit = \"km\" }",
+        r#"a | { text = "a b", list = [1, "x"] } | equals = 'command.wasm argv a b [1,"x"] km'"#,
+    );
+    arguments.exec(&[]).expect(0);
+    let stdin = scenario(
+        "args = [\"cat\"]\nstdin = \"<{{input.text}}>\"",
+        r#"
+        text   | { text = "ü" }       | equals = "<ü>"
+        object | { text = { a = 1 } } | equals = '<{"a":1}>'
+        "#,
+    );
+    stdin.exec(&[]).expect(0);
+}
+
+#[test]
+fn output_is_read_as_asked() {
+    for (form, said, expected) in [
+        ("text", " text\\n", "\" text\\n\""),
+        ("trimmed", " text\\n", "\"text\""),
+        ("json", "{\\\"a\\\": [1]}\\n", "{ a = [1] }"),
+    ] {
+        let keys = format!("args = [\"say\", \"{{{{input.say}}}}\"]\noutput = \"{form}\"");
+        let runner = scenario(
+            &keys,
+            &format!("a | {{ say = \"{said}\" }} | equals = {expected}"),
+        );
+        runner.exec(&[]).expect(0);
+    }
+    let broken = scenario(
+        "args = [\"say\", \"{\"]\noutput = \"json\"",
+        "a | {} | error = \"protocol\"",
+    );
+    broken.exec(&[]).expect(0);
+}
+
+#[test]
+fn failing_command_fails_its_trial() {
+    let runner = scenario("args = [\"fail\", \"its own words\"]", "a | {} |");
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    let row = run.row("a");
+    assert_eq!(row["outcome"], "failed", "{row}");
+    let check = &row["checks"][0];
+    assert_eq!(
+        (&check["name"], &check["expected"], &check["actual"]),
+        (&json!("exit_code"), &json!(0), &json!(1))
+    );
+    assert!(run.text("logs.jsonl").contains("its own words"));
+}
+
+#[test]
+fn hostile_commands_are_told_apart() {
+    let runner = scenario(
+        "args = [\"{{input.do}}\", \"{{input.with}}\"]",
+        r#"
+        panic | { do = "unheard-of", with = "" } |
+        flood | { do = "flood", with = "6" } |
+        "#,
+    );
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    assert_eq!(run.row("panic")["error"]["class"], "trap");
+    assert_eq!(run.row("flood")["error"]["class"], "limit");
+    for (args, class) in [
+        ("[\"loop\"]", "timeout"),
+        ("[\"sleep\"]", "timeout"),
+        ("[\"flood-forever\"]", "limit"),
+    ] {
+        let runner = scenario(&format!("args = {args}"), "a | {} |\n");
+        let text = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
+        runner.scenario(&format!("{text}timeout = \"300ms\"\n"));
+        runner.exec(&[]).expect(1);
+        let row = runner.only_run().row("a");
+        let what = if class == "timeout" {
+            &row["outcome"]
+        } else {
+            &row["error"]["class"]
+        };
+        assert_eq!(what, class, "{row}");
+    }
+}
+
+#[test]
+fn command_can_speak_the_protocol() {
+    let runner = scenario(
+        "protocol = \"json\"",
+        r#"a | { do = "test", value = 7 } | json = { input = { value = 7 } }"#,
+    );
+    runner.exec(&[]).expect(0);
+    let row = runner.only_run().row("a");
+    assert_eq!(row["output"]["trial_id"], json!("a@p#1"), "{row}");
+}
+
+#[test]
+fn loop_in_start_times_out() {
+    let runner = Runner::new(&[]);
+    runner.wat(
+        "spin.wasm",
+        "(module (func $spin (loop (br 0))) (start $spin) (func (export \"_start\")))",
+    );
+    runner.scenario(
+        "[providers.p]\nplugin = \"spin.wasm\"\n[[tests]]\nid = \"a\"\ntimeout = \"100ms\"\n",
+    );
+    runner.exec(&[]).expect(1);
+    assert_eq!(runner.only_run().row("a")["outcome"], "timeout");
+}

@@ -1,0 +1,77 @@
+//! Which trials a run has: lists, templates, globs, tags and repeats.
+
+use crate::support::{
+    runner::Runner,
+    truth::{assert_whole, results},
+};
+
+const LIST: &str = r#"
+{"name": "one", "text": "hello", "count": 1}
+{"name": "two", "text": "zwölf", "count": 2}
+{"name": "skipped", "text": "no", "count": 3}
+"#;
+
+fn listed() -> Runner {
+    let runner = Runner::new(&[]);
+    runner.scenario(
+        r#"
+        [defaults]
+        tags = ["all"]
+        [providers.a]
+        plugin = "bundled:echo"
+        [providers.b]
+        plugin = "bundled:echo"
+        [[test_lists]]
+        files = ["*.jsonl"]
+        id = "{{file.stem}}/{{row.name}}"
+        input = { text = "{{row.text}}", count = "{{row.count}}" }
+        expect = { json = { text = "{{row.text}}", count = "{{row.count}}" } }
+        exclude = ["*/skipped"]
+        tags = ["listed"]
+        [[tests]]
+        id = "alone"
+        repeat = 2
+        input = [1, 2]
+        providers = ["b"]
+        expect = { equals = [1, 2] }
+        "#,
+    );
+    runner.write("words.jsonl", LIST.trim_start());
+    runner
+}
+
+/// The trials that a selection leaves.
+fn selected(args: &[&str]) -> Vec<String> {
+    let runner = listed();
+    runner.exec(args).expect(0);
+    results(&runner.only_run()).into_keys().collect()
+}
+
+#[test]
+fn list_records_become_tests() {
+    let runner = listed();
+    runner.exec(&[]).expect(0);
+    let run = assert_whole(&runner, 6);
+    assert_eq!(run.rows_of("words/one").len(), 2);
+    let number = &run.rows_of("words/two")[0]["output"]["count"];
+    assert_eq!(number, 2, "a template alone keeps the type");
+    assert!(run.rows_of("words/skipped").is_empty());
+}
+
+#[test]
+fn selection_flags_choose_trials() {
+    assert_eq!(
+        selected(&["--test", "*/one"]),
+        ["words/one@a#1", "words/one@b#1"]
+    );
+    assert_eq!(
+        selected(&["--provider", "a"]),
+        ["words/one@a#1", "words/two@a#1"]
+    );
+    assert_eq!(
+        selected(&["--tag", "listed", "--provider", "b"]),
+        ["words/one@b#1", "words/two@b#1"]
+    );
+    assert_eq!(selected(&["--test", "alone"]), ["alone@b#1", "alone@b#2"]);
+    assert_eq!(selected(&["--tag", "all"]).len(), 6);
+}

@@ -1,0 +1,116 @@
+//! Deadlines of attempts, trials and runs.
+
+use serde_json::json;
+
+use crate::support::{
+    runner::Runner,
+    truth::{assert_told_truly, assert_whole},
+};
+
+#[test]
+fn trial_timeout_bounds_all_attempts() {
+    let runner = Runner::hostile(
+        r#"
+        [[tests]]
+        id = "a"
+        input = { do = "error", kind = "unavailable" }
+        retries = { max = 1000000 }
+        trial_timeout = "300ms"
+        [[tests]]
+        id = "b"
+        input = { do = "sleep" }
+        timeout = "10m"
+        trial_timeout = "200ms"
+        "#,
+    );
+    runner.exec(&["-j", "2"]).expect(1);
+    let run = runner.only_run();
+    let rows = run.rows_of("a");
+    assert!(rows.len() > 2, "{}", rows.len());
+    assert!(rows.iter().rev().skip(1).all(|row| row["final"] == false));
+    assert_eq!(rows.last().unwrap()["final"], true);
+    let row = run.row("b");
+    assert_eq!(row["outcome"], "timeout");
+    let message = row["error"]["message"].as_str().unwrap();
+    assert!(message.contains("trial_timeout"), "{message}");
+    assert_told_truly(&runner);
+}
+
+#[test]
+fn provider_limit_caps_each_timeout() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        r#"
+        [providers.p]
+        plugin = "hostile.wasm"
+        limits = { time = "150ms" }
+        [[tests]]
+        id = "a"
+        input = { do = "loop" }
+        timeout = "10m"
+        "#,
+    );
+    runner.exec(&[]).expect(1);
+    let row = runner.only_run().row("a");
+    assert_eq!(row["outcome"], "timeout", "{row}");
+    let message = row["error"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("limits.time") || message.contains("`time"),
+        "{message}"
+    );
+}
+
+#[test]
+fn run_timeout_leaves_work_to_resume() {
+    let runner = Runner::hostile(
+        r#"
+        [[tests]]
+        id = "quick"
+        input = { do = "echo", value = 1 }
+        [[tests]]
+        id = "slow"
+        repeat = 2
+        timeout = "10m"
+        input = { do = "sleep", ms = 3000 }
+        "#,
+    );
+    runner
+        .exec(&["-j", "2", "--timeout-minutes", "0.02"])
+        .expect(4);
+    let run = runner.only_run();
+    assert_eq!(run.ending(), ["incomplete", "timeout", "", "none"]);
+    assert_eq!(run.row("quick")["outcome"], "passed");
+    let slow = run.rows_of("slow");
+    assert!(
+        slow.iter()
+            .all(|row| row["outcome"] == "stopped" && row["final"] == false),
+        "{slow:?}"
+    );
+    assert_eq!(runner.list()[0]["reason"], "timeout");
+    assert_told_truly(&runner);
+    runner
+        .run(&["resume", "latest", "--timeout-minutes", "5"])
+        .expect(0);
+    assert_whole(&runner, 3);
+}
+
+#[test]
+fn timeout_ends_a_retried_trial() {
+    let runner = Runner::hostile(
+        r#"
+        [[tests]]
+        id = "a"
+        input = { do = "loop" }
+        timeout = "100ms"
+        retries = { max = 3 }
+        "#,
+    );
+    runner.exec(&[]).expect(1);
+    let rows = runner.only_run().rows();
+    // What is retried unless a scenario says otherwise is what may be better the next time.
+    assert_eq!(rows.len(), 1);
+    assert_eq!(
+        (&rows[0]["outcome"], &rows[0]["final"]),
+        (&json!("timeout"), &json!(true))
+    );
+}

@@ -1,0 +1,244 @@
+//! Ctrl-C, SIGTERM and SIGHUP: the run is stopped in order, soon, and can be resumed.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::{
+    run::Run,
+    runner::Runner,
+    running::Running,
+    truth::{assert_kept, assert_told_truly, assert_whole},
+    wait::wait_until,
+};
+
+/// A stop takes some 0.1 s; a debug build beside other tests on two cores gets more.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Trials of the hostile guest, of which none ends before it is stopped.
+fn endless(count: usize, what: &str, run: &str) -> Runner {
+    Runner::hostile(&format!(
+        "[run]\n{run}\n[[tests]]\nid = \"guest\"\nrepeat = {count}\ntimeout = \"10m\"\ninput = {{ do = \"{what}\" }}\n"
+    ))
+}
+
+/// Fails unless the run was interrupted by this signal with so many attempts, each recorded as stopped.
+#[track_caller]
+fn assert_interrupted(run: &Run, signal: &str, attempts: usize) {
+    assert_eq!(run.ending(), ["incomplete", "interrupted", signal, "none"]);
+    let rows = run.rows();
+    let trials: BTreeSet<_> = rows.iter().map(|row| row["trial"].to_string()).collect();
+    assert_eq!((rows.len(), trials.len()), (attempts, attempts), "{rows:?}");
+    for row in &rows {
+        assert_eq!(
+            (&row["outcome"], &row["final"]),
+            (&json!("stopped"), &json!(false)),
+            "{row}"
+        );
+        assert!(
+            row["error"]["message"].as_str().unwrap().contains(signal),
+            "{row}"
+        );
+        assert!(row["duration_ms"].as_f64().unwrap() > 0.0, "{row}");
+    }
+    let sessions = run.manifest()["sessions"].clone();
+    assert_eq!(sessions[0]["reason"], "interrupted", "{sessions}");
+    for outcome in ["passed", "failed", "error", "timeout", "skipped"] {
+        assert_eq!(run.count(outcome), 0, "{outcome}");
+    }
+}
+
+#[test]
+fn each_signal_has_its_code() {
+    let runner = endless(3, "loop", "");
+    for (signal, name, code) in [
+        (Signal::INT, "SIGINT", 130),
+        (Signal::TERM, "SIGTERM", 143),
+        (Signal::HUP, "SIGHUP", 129),
+    ] {
+        let mut running = runner.start(&["-j", "2"]);
+        running.wait_until_running(2);
+        let (ran, took) = running.end_by(signal);
+        assert!(took < SOON, "{took:?}");
+        let run = runner.runs().pop().unwrap();
+        assert_interrupted(&run, name, 2);
+        let finished = ran.expect(code).events().pop().unwrap();
+        assert_eq!(
+            (&finished["event"], &finished["exit_code"]),
+            (&json!("finished"), &json!(code))
+        );
+        assert_eq!(
+            (&finished["status"], &finished["reason"]),
+            (&json!("incomplete"), &json!("interrupted"))
+        );
+        let listed = &runner.list()[0];
+        assert_eq!(
+            (&listed["run"], &listed["signal"], &listed["exit_code"]),
+            (&json!(run.id()), &json!(name), &json!(code))
+        );
+    }
+    assert_told_truly(&runner);
+}
+
+#[test]
+fn many_guests_stop_soon_together() {
+    for (what, count) in [("loop", 16), ("sleep", 16), ("fill-memory", 2)] {
+        let runner = endless(40, what, "");
+        let mut running = runner.start(&["-j", &count.to_string()]);
+        running.wait_until_running(count);
+        let (ran, took) = running.end_by(Signal::INT);
+        assert!(took < SOON, "{what}: {took:?}");
+        ran.expect(130);
+        let run = runner.only_run();
+        let attempts = run.rows().len();
+        // A guest that waits for a processor may not have begun.
+        assert!(
+            (1..=count as usize).contains(&attempts),
+            "{what}: {attempts}"
+        );
+        if what == "sleep" {
+            assert_eq!(attempts, 16);
+        }
+        assert_interrupted(&run, "SIGINT", attempts);
+    }
+}
+
+#[test]
+fn resume_finishes_a_stopped_run() {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"nap\"\nrepeat = 30\ninput = { do = \"sleep\", ms = 20 }\n",
+    );
+    let mut running = runner.start(&["-j", "2"]);
+    running.wait_for_rows(5);
+    let (ran, _) = running.end_by(Signal::INT);
+    let first = ran.expect(130).acknowledged();
+    assert_told_truly(&runner);
+    let run = runner.only_run();
+    let kept = run.bytes("index.jsonl");
+
+    let ran = runner.run(&["resume", "--json"]).expect(0);
+    let run_again = assert_whole(&runner, 30);
+    assert!(
+        run_again.bytes("index.jsonl").starts_with(&kept),
+        "what was there was changed"
+    );
+    assert_kept(&run_again, &first);
+    assert_kept(&run_again, &ran.acknowledged());
+    let manifest = run_again.manifest();
+    assert_eq!(manifest["sessions"].as_array().unwrap().len(), 2);
+    let steps: Vec<_> = manifest["transitions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["to"].clone())
+        .collect();
+    assert_eq!(steps, ["running", "incomplete", "running", "completed"]);
+    let second = run_again
+        .rows()
+        .into_iter()
+        .filter(|row| row["session"] == 2)
+        .count();
+    assert_eq!(
+        second
+            + run
+                .rows()
+                .len()
+                .min(kept.iter().filter(|byte| **byte == b'\n').count()),
+        run_again.rows().len()
+    );
+}
+
+#[test]
+fn stored_scenario_is_what_resumes() {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"nap\"\nrepeat = 20\ninput = { do = \"sleep\", ms = 20 }\n",
+    );
+    let mut running = runner.start(&["-j", "2"]);
+    running.wait_for_rows(3);
+    running.end_by(Signal::TERM).0.expect(143);
+    runner.scenario("this is no scenario any more");
+    std::fs::remove_file(runner.path("hostile.wasm")).unwrap();
+    runner.run(&["resume", "latest"]).expect(0);
+    assert_whole(&runner, 20);
+}
+
+#[test]
+fn guest_that_heeds_stop_ends_itself() {
+    let runner = endless(2, "wait-for-stop", "grace = \"60s\"");
+    let mut running = runner.start(&["-j", "2"]);
+    running.wait_until_running(2);
+    let (ran, took) = running.end_by(Signal::INT);
+    ran.expect(130);
+    assert!(took < SOON, "{took:?}");
+    assert_interrupted(&runner.only_run(), "SIGINT", 2);
+}
+
+#[test]
+fn second_signal_ends_the_grace() {
+    let runner = endless(2, "loop", "grace = \"10m\"");
+    let mut running = runner.start(&["-j", "2"]);
+    running.wait_until_running(2);
+    running.process().signal(Signal::INT);
+    running.wait_for_event(|event| event["event"] == "stopping");
+    let (ran, took) = running.end_by(Signal::INT);
+    assert!(took < SOON, "{took:?}");
+    ran.expect(130);
+    assert_interrupted(&runner.only_run(), "SIGINT", 2);
+}
+
+#[test]
+fn third_signal_exits_at_once() {
+    let runner = endless(4, "loop", "grace = \"10m\"");
+    let mut running = runner.start(&["-j", "2"]);
+    running.wait_until_running(2);
+    let workers = running.workers();
+    running.process().signal(Signal::INT);
+    running.wait_for_event(|event| event["event"] == "stopping");
+    running.process().signal(Signal::INT);
+    let (ran, took) = running.end_by(Signal::INT);
+    assert!(took < SOON, "{took:?}");
+    ran.expect(130);
+    wait_until("no worker is left", || {
+        workers.iter().all(|worker| !worker.is_alive())
+    });
+    assert_told_truly(&runner);
+    let mut again = runner.started(&["resume", "--json", "-j", "2"]);
+    again.wait_until_running(2);
+    again.end_by(Signal::INT);
+}
+
+#[test]
+fn workers_ignore_the_terminals_signals() {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"nap\"\nrepeat = 20\ninput = { do = \"sleep\", ms = 20 }\n",
+    );
+    let mut running = runner.start(&["-j", "2"]);
+    running.wait_for_rows(2);
+    for worker in running.workers() {
+        for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+            worker.signal(signal);
+        }
+    }
+    running.finish().expect(0);
+    let run = assert_whole(&runner, 20);
+    assert_eq!(run.rows().len(), 20, "no attempt was made twice");
+}
+
+#[test]
+fn signal_before_the_first_trial() {
+    // The guest never says what it is, so the run is still being planned.
+    let runner = Runner::new(&["stuck"]);
+    runner.scenario("[providers.p]\nplugin = \"stuck.wasm\"\n[[tests]]\nid = \"a\"\n");
+    let running = Running::start(&mut runner.command(&["exec", "scenario.toml"]));
+    wait_until("there is a run", || !runner.runs().is_empty());
+    let (ran, took) = running.end_by(Signal::INT);
+    assert!(took < SOON, "{took:?}");
+    ran.expect(130);
+    let run = runner.only_run();
+    assert_eq!(
+        run.ending(),
+        ["incomplete", "interrupted", "SIGINT", "none"]
+    );
+    assert!(run.rows().is_empty());
+}

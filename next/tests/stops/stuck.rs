@@ -1,0 +1,108 @@
+//! Guests and workers that cannot be interrupted.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use rustix::process::{Signal, setpriority_process};
+use serde_json::json;
+
+use crate::support::{
+    runner::{Runner, tests},
+    truth::assert_whole,
+    wait::wait_for,
+};
+
+/// Lets processors compute until it is dropped, so that a thread of low priority gets next to nothing of them.
+struct Busy<'a>(&'a AtomicBool);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn stuck_guest_is_killed_after_deadline() {
+    let runner = Runner::new(&["hostile"]);
+    // One instruction that writes 2 GiB: it is never interrupted, and takes as long as the processor makes it take.
+    runner.wat(
+        "fill.wasm",
+        r#"(module (memory (export "memory") 32768)
+             (func (export "_start") (memory.fill (i32.const 0) (i32.const 7) (i32.const 0x7fffffff))))"#,
+    );
+    let naps = tests(r#"nap | { do = "sleep", ms = 4000 } |"#);
+    runner.scenario(&format!(
+        r#"
+        [providers.stuck]
+        plugin = "fill.wasm"
+        limits = {{ memory = "3GiB" }}
+        [providers.hostile]
+        plugin = "hostile.wasm"
+        [[tests]]
+        id = "fill"
+        providers = ["stuck"]
+        timeout = "500ms"
+        {naps}
+        providers = ["hostile"]
+        repeat = 5
+        timeout = "10m"
+        "#
+    ));
+    let is_busy = AtomicBool::new(true);
+    let ran = thread::scope(|scope| {
+        let busy = Busy(&is_busy);
+        let mut running = runner.start(&["-j", "6"]);
+        let workers = || running.workers();
+        let (worker, thread) = wait_for("the guest computes", || {
+            workers()
+                .into_iter()
+                .find_map(|worker| Some((worker, worker.busiest_thread(5)?)))
+        });
+        setpriority_process(Some(thread), 19).unwrap();
+        let cores = thread::available_parallelism().map_or(2, usize::from);
+        for _ in 0..cores {
+            scope.spawn(|| while is_busy.load(Ordering::Relaxed) {});
+        }
+        running.wait_for_event(|event| event["row"]["test"] == "fill");
+        drop(busy);
+        wait_for("its worker is killed", || {
+            (!worker.is_alive()).then_some(())
+        });
+        running.finish()
+    });
+    ran.expect(1);
+    let run = assert_whole(&runner, 6);
+    let row = run.row("fill");
+    assert_eq!(
+        (&row["outcome"], &row["attempt"]),
+        (&json!("timeout"), &json!(1)),
+        "{row}"
+    );
+    for row in run.rows_of("nap") {
+        let is_lost = row["outcome"] == "stopped" && row["error"]["code"] == "lost";
+        assert!(is_lost || row["outcome"] == "passed", "{row}");
+    }
+    assert_eq!(run.count("passed"), 5);
+}
+
+#[test]
+fn stopped_worker_is_replaced() {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"nap\"\nrepeat = 40\ninput = { do = \"sleep\", ms = 50 }\n",
+    );
+    let mut running = runner.start(&["-j", "2"]);
+    running.wait_for_rows(2);
+    let worker = running.workers()[0];
+    worker.signal(Signal::STOP);
+    running.finish().expect(0);
+    assert!(!worker.is_alive());
+    let run = assert_whole(&runner, 40);
+    let lost = run
+        .rows()
+        .into_iter()
+        .filter(|row| row["outcome"] == "stopped")
+        .count();
+    assert!(lost <= 2, "{lost}");
+}

@@ -1,0 +1,70 @@
+//! Guests that only tests need, built at most once a process.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+/// The components of the contract that tests use, from `tests/guests`.
+const COMPONENTS: [&str; 3] = ["hostile", "stuck", "counter"];
+
+/// The root of the repository.
+pub(crate) fn root() -> &'static Path {
+    let parents = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    parents
+        .skip(2)
+        .next()
+        .expect("`next/cli` is two levels below the root")
+}
+
+/// The component of the guest with this name.
+pub(crate) fn component(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| build("wasm32-wasip2", &COMPONENTS));
+    folder.join(format!("guest_{name}.wasm"))
+}
+
+/// The program `guest-command`, which does what its arguments say, as a preview 1 module.
+pub(crate) fn command() -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| build("wasm32-wasip1", &["command"]));
+    folder.join("guest-command.wasm")
+}
+
+/// Builds guests, and gives the folder that they are in.
+fn build(target: &str, guests: &[&str]) -> PathBuf {
+    let folder = root().join("target/guests");
+    add_target(target);
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(root());
+    cargo.args(["build", "--quiet", "--profile", "plugin"]);
+    cargo
+        .args(["--target", target, "--target-dir"])
+        .arg(&folder);
+    for guest in guests {
+        cargo.arg(format!("--package=guest-{guest}"));
+    }
+    // Flags for the tests, such as those that measure coverage, are not for guests.
+    cargo
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    run(&mut cargo);
+    folder.join(target).join("plugin")
+}
+
+/// Installs a target where rustup has not done it by itself: `rust-toolchain.toml` names them, but not every rustup reads it.
+fn add_target(target: &str) {
+    let asked = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", target])
+        .output();
+    let libraries = String::from_utf8(asked.unwrap().stdout).unwrap();
+    if !Path::new(libraries.trim()).exists() {
+        run(Command::new("rustup").args(["target", "add", target]));
+    }
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().unwrap();
+    assert!(status.success(), "{command:?}: {status}");
+}

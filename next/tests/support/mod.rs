@@ -1,0 +1,10 @@
+//! What the tests share. None of it uses the program's own code, so that a mistake there is not repeated here.
+
+pub(crate) mod guests;
+pub(crate) mod processes;
+pub(crate) mod random;
+pub(crate) mod run;
+pub(crate) mod runner;
+pub(crate) mod running;
+pub(crate) mod truth;
+pub(crate) mod wait;

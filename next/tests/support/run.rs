@@ -1,0 +1,121 @@
+//! What a run has left on disk, read without the program's own code.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+/// A run directory.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) dir: PathBuf,
+}
+
+impl Run {
+    /// The runs of a results root, oldest first.
+    pub(crate) fn all(root: &Path) -> Vec<Self> {
+        let entries = fs::read_dir(root).into_iter().flatten();
+        let mut dirs: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        dirs.retain(|dir| dir.join("benchmark.json").exists());
+        dirs.sort();
+        dirs.into_iter().map(|dir| Self { dir }).collect()
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        self.dir.file_name().unwrap().to_str().unwrap()
+    }
+
+    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
+        fs::read(self.dir.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    pub(crate) fn text(&self, name: &str) -> String {
+        String::from_utf8(self.bytes(name)).unwrap()
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.dir.join(name), content).unwrap();
+    }
+
+    pub(crate) fn manifest(&self) -> Value {
+        serde_json::from_slice(&self.bytes("benchmark.json")).unwrap()
+    }
+
+    /// The rows on disk, each of which must have the right checksum. A last line without its end is no row.
+    #[track_caller]
+    pub(crate) fn rows(&self) -> Vec<Value> {
+        let path = self.dir.join("index.jsonl");
+        let index = if path.exists() {
+            fs::read(path).unwrap()
+        } else {
+            Vec::new()
+        };
+        let lines = index.split_inclusive(|byte| *byte == b'\n');
+        lines
+            .filter(|line| line.ends_with(b"\n"))
+            .map(row)
+            .collect()
+    }
+
+    /// The rows of a test, in the order in which they were written.
+    #[track_caller]
+    pub(crate) fn rows_of(&self, test: &str) -> Vec<Value> {
+        let mut rows = self.rows();
+        rows.retain(|row| row["test"] == test);
+        rows
+    }
+
+    /// The final row of a test with one trial.
+    #[track_caller]
+    pub(crate) fn row(&self, test: &str) -> Value {
+        let mut rows = self.rows_of(test);
+        rows.retain(|row| row["final"] == true);
+        assert_eq!(rows.len(), 1, "final rows of `{test}`: {rows:?}");
+        rows.remove(0)
+    }
+
+    /// How it ended: status, reason, signal, verdict.
+    pub(crate) fn ending(&self) -> [String; 4] {
+        let manifest = self.manifest();
+        ["status", "reason", "signal", "verdict"]
+            .map(|key| manifest[key].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// A count of the manifest.
+    #[track_caller]
+    pub(crate) fn count(&self, what: &str) -> u64 {
+        let count = &self.manifest()["counts"][what];
+        count
+            .as_u64()
+            .unwrap_or_else(|| panic!("`counts.{what}` is {count}"))
+    }
+}
+
+/// The row of a line with its end.
+#[track_caller]
+fn row(line: &[u8]) -> Value {
+    let text = String::from_utf8_lossy(line);
+    let row: Value = serde_json::from_slice(line).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let key = text
+        .rfind(",\"crc\":")
+        .unwrap_or_else(|| panic!("no checksum: {text}"));
+    assert_eq!(row["crc"], format!("{:08x}", crc32(&line[..key])), "{text}");
+    row
+}
+
+/// CRC-32 as zip and PNG have it.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32| {
+        if crc & 1 == 1 {
+            (crc >> 1) ^ 0xedb8_8320
+        } else {
+            crc >> 1
+        }
+    };
+    let crc = bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc))
+    });
+    !crc
+}

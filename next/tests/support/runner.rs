@@ -1,0 +1,175 @@
+//! The program in a temporary folder, with an environment of its own.
+
+use std::{
+    env, fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{
+    guests::component,
+    run::Run,
+    running::{Ran, Running},
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_runner-next");
+
+/// The program and the folder that it works in.
+pub(crate) struct Runner {
+    folder: TempDir,
+}
+
+/// The text of tests: one for each line `id | input | expect`.
+pub(crate) fn tests(table: &str) -> String {
+    let lines = table.lines().map(str::trim).filter(|line| !line.is_empty());
+    let test = |line: &str| {
+        let mut cells = line.split('|').map(str::trim);
+        let mut cell = || cells.next().unwrap_or_default();
+        let (id, input, expect) = (cell(), cell(), cell());
+        format!("[[tests]]\nid = \"{id}\"\ninput = {input}\nexpect = {{ {expect} }}\n")
+    };
+    lines.map(test).collect()
+}
+
+impl Runner {
+    /// A new folder; each of the components lies in it as `NAME.wasm`.
+    pub(crate) fn new(components: &[&str]) -> Self {
+        Self::in_folder(tempfile::tempdir().unwrap(), components)
+    }
+
+    /// A folder with the hostile guest, and a scenario that has it as its only provider.
+    pub(crate) fn hostile(scenario: &str) -> Self {
+        let runner = Self::new(&["hostile"]);
+        runner.scenario(&format!(
+            "{scenario}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"
+        ));
+        runner
+    }
+
+    /// Such a folder in memory where the system has a folder there, for tests with hundreds of sessions: a disk that syncs
+    /// would take most of their time.
+    pub(crate) fn hostile_in_memory(scenario: &str) -> Self {
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let runner = Self::in_folder(folder.unwrap(), &["hostile"]);
+        runner.scenario(&format!(
+            "{scenario}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"
+        ));
+        runner
+    }
+
+    fn in_folder(folder: TempDir, components: &[&str]) -> Self {
+        let runner = Self { folder };
+        for name in components {
+            runner.link(&component(name), &format!("{name}.wasm"));
+        }
+        runner
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn link(&self, to: &Path, name: &str) {
+        symlink(to, self.path(name)).unwrap();
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path(name), content).unwrap();
+    }
+
+    /// Writes a module or component in its text form.
+    pub(crate) fn wat(&self, name: &str, text: &str) {
+        self.write(name, wat::parse_str(text).unwrap());
+    }
+
+    pub(crate) fn scenario(&self, text: &str) {
+        self.write("scenario.toml", text);
+    }
+
+    /// The program with these arguments.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.program(PROGRAM);
+        command.args(args);
+        command
+    }
+
+    /// `sh -c`, with the program as `$runner`.
+    pub(crate) fn shell(&self, script: &str) -> Command {
+        let mut command = self.program("sh");
+        command.args(["-c", script]).env("runner", PROGRAM);
+        command
+    }
+
+    fn program(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.folder.path()).env_clear();
+        command.env("PATH", env::var_os("PATH").unwrap());
+        command.env("HOME", self.folder.path());
+        command.env("NO_COLOR", "1");
+        command.env("TZ", "UTC");
+        // A guest is compiled once for all tests, and once for all their processes.
+        command.env(
+            "RUNNER_CACHE",
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
+        );
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        Running::start(&mut self.command(args)).finish()
+    }
+
+    /// Runs the scenario to its end.
+    pub(crate) fn exec(&self, args: &[&str]) -> Ran {
+        self.run(&[&["exec", "scenario.toml"], args].concat())
+    }
+
+    /// Starts the scenario with a stream of events.
+    pub(crate) fn start(&self, args: &[&str]) -> Running {
+        self.started(&[&["exec", "scenario.toml", "--json"], args].concat())
+    }
+
+    pub(crate) fn started(&self, args: &[&str]) -> Running {
+        Running::start(&mut self.command(args))
+    }
+
+    /// Runs a scenario that is refused before there is a run.
+    #[track_caller]
+    pub(crate) fn refused(&self, args: &[&str], says: &[&str]) -> Ran {
+        let ran = self.exec(args).expect(2);
+        ran.says(says);
+        assert_eq!(ran.stdout, "");
+        assert!(self.runs().is_empty(), "there is a run");
+        ran
+    }
+
+    /// The runs below `results`, oldest first.
+    pub(crate) fn runs(&self) -> Vec<Run> {
+        Run::all(&self.path("results"))
+    }
+
+    /// The only run there is.
+    #[track_caller]
+    pub(crate) fn only_run(&self) -> Run {
+        let mut runs = self.runs();
+        assert_eq!(runs.len(), 1, "{runs:?}");
+        runs.remove(0)
+    }
+
+    /// What `list --json` says, newest first.
+    #[track_caller]
+    pub(crate) fn list(&self) -> Vec<Value> {
+        let listed = self.run(&["list", "--json"]).expect(0).document();
+        listed["runs"].as_array().unwrap().clone()
+    }
+
+    /// What `show --json` says of a run.
+    #[track_caller]
+    pub(crate) fn show(&self, run: &Run) -> Value {
+        self.run(&["show", run.id(), "--json"]).expect(0).document()
+    }
+}

@@ -1,0 +1,262 @@
+//! A program that runs, and what has become of it.
+
+use std::{
+    io::Read,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{
+    processes::{Process, workers},
+    wait::{LONG, wait_for, wait_until},
+};
+
+/// A program in a process group of its own. It is killed when a test ends before it.
+pub(crate) struct Running {
+    child: Child,
+    stdout: Output,
+    stderr: Output,
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// The exit code; `None` if a signal has ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// What is read of a pipe, by a thread that never lets the program wait.
+struct Output {
+    read: Arc<Mutex<Vec<u8>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.process_group(0).spawn().unwrap();
+        let stdout = Output::new(child.stdout.take().unwrap());
+        let stderr = Output::new(child.stderr.take().unwrap());
+        Self {
+            child,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// The process.
+    pub(crate) fn process(&self) -> Process {
+        Process(self.child.id())
+    }
+
+    /// The workers that it has now.
+    pub(crate) fn workers(&self) -> Vec<Process> {
+        workers(self.child.id())
+    }
+
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// The events that it has printed until now.
+    #[track_caller]
+    pub(crate) fn events(&self) -> Vec<Value> {
+        events(&self.stdout.text())
+    }
+
+    /// Waits until it prints an event that is wanted, and gives the first one.
+    #[track_caller]
+    pub(crate) fn wait_for_event(&mut self, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut seen = 0;
+        let found = wait_for("an event comes", || {
+            let is_over = !self.is_alive();
+            if is_over {
+                self.stdout.finish();
+            }
+            let events = self.events();
+            let found = events[seen..]
+                .iter()
+                .find(|event| is_wanted(event))
+                .cloned();
+            seen = events.len();
+            if found.is_some() || is_over {
+                Some(found)
+            } else {
+                None
+            }
+        });
+        found.unwrap_or_else(|| {
+            panic!(
+                "it ended before:\n{}\n{}",
+                self.stdout.text(),
+                self.stderr.text()
+            )
+        })
+    }
+
+    /// Waits until this many attempts run.
+    #[track_caller]
+    pub(crate) fn wait_until_running(&mut self, attempts: u64) {
+        self.wait_for_event(|event| event["running"].as_u64() == Some(attempts));
+    }
+
+    /// Waits until this many rows are acknowledged.
+    #[track_caller]
+    pub(crate) fn wait_for_rows(&mut self, count: usize) {
+        let is_row = |event: &&Value| event["event"] == "row";
+        wait_until("there are rows", || {
+            assert!(self.is_alive(), "it ended before:\n{}", self.stderr.text());
+            self.events().iter().filter(is_row).count() >= count
+        });
+    }
+
+    /// Sends a signal, and gives how it ended and how long that took.
+    #[track_caller]
+    pub(crate) fn end_by(self, signal: Signal) -> (Ran, Duration) {
+        let sent = Instant::now();
+        self.process().signal(signal);
+        let ran = self.finish();
+        (ran, sent.elapsed())
+    }
+
+    /// Waits until it ends by itself.
+    #[track_caller]
+    pub(crate) fn finish(mut self) -> Ran {
+        let began = Instant::now();
+        while self.is_alive() {
+            assert!(
+                began.elapsed() < LONG,
+                "it does not end:\n{}\n{}",
+                self.stdout.text(),
+                self.stderr.text()
+            );
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.ended()
+    }
+
+    /// Kills it without notice. The last line that it printed may be torn.
+    pub(crate) fn kill(mut self) -> Ran {
+        self.process().signal(Signal::KILL);
+        self.ended()
+    }
+
+    fn ended(&mut self) -> Ran {
+        let status: ExitStatus = self.child.wait().unwrap();
+        self.stdout.finish();
+        self.stderr.finish();
+        assert!(
+            matches!(status.signal(), None | Some(9)),
+            "{status}:\n{}",
+            self.stderr.text()
+        );
+        Ran {
+            code: status.code(),
+            stdout: self.stdout.text(),
+            stderr: self.stderr.text(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A test that fails leaves no process.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Output {
+    fn new(mut pipe: impl Read + Send + 'static) -> Self {
+        let read = Arc::new(Mutex::new(Vec::new()));
+        let filled = Arc::clone(&read);
+        let thread = thread::spawn(move || {
+            let mut piece = [0; 16 * 1024];
+            while let Ok(count @ 1..) = pipe.read(&mut piece) {
+                filled.lock().unwrap().extend_from_slice(&piece[..count]);
+            }
+        });
+        Self {
+            read,
+            thread: Some(thread),
+        }
+    }
+
+    /// Waits until the pipe is closed.
+    fn finish(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.read.lock().unwrap()).into_owned()
+    }
+}
+
+impl Ran {
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Standard output as one JSON document.
+    #[track_caller]
+    pub(crate) fn document(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Standard output as events; of a process that was killed, those that are whole.
+    #[track_caller]
+    pub(crate) fn events(&self) -> Vec<Value> {
+        events(&self.stdout)
+    }
+
+    /// The rows that it has acknowledged.
+    #[track_caller]
+    pub(crate) fn acknowledged(&self) -> Vec<Value> {
+        let events = self.events().into_iter();
+        events
+            .filter(|event| event["event"] == "row")
+            .map(|mut event| event["row"].take())
+            .collect()
+    }
+
+    /// Fails unless its messages have all of these texts, wherever their lines are broken.
+    #[track_caller]
+    pub(crate) fn says(&self, texts: &[&str]) {
+        let words: Vec<_> = self
+            .stderr
+            .split_whitespace()
+            .filter(|word| !matches!(*word, "|" | "│"))
+            .collect();
+        let unwrapped = words.join(" ");
+        for text in texts {
+            assert!(
+                unwrapped.contains(text),
+                "`{text}` is not in\n{}",
+                self.stderr
+            );
+        }
+    }
+}
+
+/// The values of whole lines.
+#[track_caller]
+fn events(text: &str) -> Vec<Value> {
+    let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+    let event = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    whole.lines().map(event).collect()
+}

@@ -1,0 +1,126 @@
+//! What must hold of every run, however often its processes have died: nothing is lost, nothing is doubled, and nothing is
+//! said that is not true.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{run::Run, runner::Runner};
+
+const OUTCOMES: [&str; 5] = ["passed", "failed", "error", "timeout", "skipped"];
+
+/// The result of each trial: its newest final row.
+#[track_caller]
+pub(crate) fn results(run: &Run) -> BTreeMap<String, Value> {
+    let rows = run.rows().into_iter().filter(|row| row["final"] == true);
+    rows.map(|row| (row["trial"].as_str().unwrap().to_owned(), row))
+        .collect()
+}
+
+/// Fails if a row is not on disk that an event has told of.
+#[track_caller]
+pub(crate) fn assert_kept(run: &Run, acknowledged: &[Value]) {
+    let rows: BTreeMap<_, _> = run
+        .rows()
+        .into_iter()
+        .map(|row| (row["seq"].as_u64(), row))
+        .collect();
+    for told in acknowledged {
+        let Some(row) = rows.get(&told["seq"].as_u64()) else {
+            panic!("this row is lost: {told}");
+        };
+        for (key, value) in told.as_object().unwrap() {
+            assert_eq!(&row[key], value, "`{key}` of {row}");
+        }
+    }
+}
+
+/// Fails if `list` or `show` says something of a run without a process that is not so.
+#[track_caller]
+pub(crate) fn assert_told_truly(runner: &Runner) {
+    let (runs, listed) = (runner.runs(), runner.list());
+    assert_eq!(listed.len(), runs.len(), "{listed:?}");
+    for run in &runs {
+        let has_id = |shown: &&Value| shown["run"] == run.id();
+        let listed = listed
+            .iter()
+            .find(has_id)
+            .unwrap_or_else(|| panic!("`{}` is not listed", run.id()));
+        let shown = runner.show(run);
+        let results = results(run);
+        for summary in [listed, &shown["run"]] {
+            let planned = run.manifest()["metadata"]["planned_test_count"]
+                .as_u64()
+                .unwrap();
+            assert_eq!(summary["counts"]["planned"], planned, "{summary}");
+            let is_complete = results.len() as u64 == planned;
+            let expected = if is_complete {
+                "completed"
+            } else {
+                "incomplete"
+            };
+            assert_eq!(
+                summary["status"],
+                expected,
+                "{} of {planned} trials: {summary}",
+                results.len()
+            );
+            for outcome in OUTCOMES {
+                let count = results
+                    .values()
+                    .filter(|row| row["outcome"] == outcome)
+                    .count();
+                assert_eq!(
+                    summary["counts"][outcome], count,
+                    "`{outcome}` of {summary}"
+                );
+            }
+        }
+        let (mut on_disk, rows) = (run.rows(), shown["rows"].as_array().unwrap());
+        let checksums_removed = on_disk
+            .iter_mut()
+            .all(|row| row.as_object_mut().unwrap().remove("crc").is_some());
+        assert!(checksums_removed);
+        assert_eq!(rows.len(), on_disk.len());
+        for (shown, on_disk) in rows.iter().zip(&on_disk) {
+            assert_eq!(shown["seq"], on_disk["seq"]);
+            assert_eq!(shown["outcome"], on_disk["outcome"]);
+        }
+    }
+}
+
+/// Fails unless the run is completed, with one result a trial, and no attempt has two rows.
+#[track_caller]
+pub(crate) fn assert_whole(runner: &Runner, planned: usize) -> Run {
+    let run = runner.only_run();
+    assert_eq!(run.manifest()["status"], "completed");
+    let rows = run.rows();
+    let finals = rows.iter().filter(|row| row["final"] == true).count();
+    assert_eq!(finals, planned, "a trial has two results, or none");
+    assert_eq!(results(&run).len(), planned);
+    assert_numbered(&rows);
+    assert_told_truly(runner);
+    run
+}
+
+/// Fails unless rows are numbered one after the other, and the attempts of each trial too.
+#[track_caller]
+fn assert_numbered(rows: &[Value]) {
+    let mut attempts = BTreeMap::new();
+    for (row, seq) in rows.iter().zip(1_u64..) {
+        assert_eq!(row["seq"], seq, "{row}");
+        let trial = row["trial"].as_str().unwrap();
+        let expected = format!(
+            "{}@{}#{}",
+            row["test"].as_str().unwrap(),
+            row["provider"].as_str().unwrap(),
+            row["repeat"]
+        );
+        assert_eq!(trial, expected);
+        let last = attempts.insert(trial.to_owned(), row["attempt"].as_u64().unwrap());
+        assert!(
+            last < row["attempt"].as_u64(),
+            "an attempt has two rows: {row}"
+        );
+    }
+}
