@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::support::{
     runner::{Runner, tests},
     truth::assert_whole,
-    wait::wait_for,
+    wait::{wait_for, wait_until},
 };
 
 /// Lets processors compute until it is dropped, so that a thread of low priority gets next to nothing of them.
@@ -26,24 +26,24 @@ impl Drop for Busy<'_> {
 #[test]
 fn stuck_guest_is_killed_after_deadline() {
     let runner = Runner::new(&["hostile"]);
-    // One instruction that writes 2 GiB: it is never interrupted, and takes as long as the processor makes it take.
+    // One instruction that writes 3 GiB: it is never interrupted, and takes as long as the processor makes it take.
     runner.wat(
         "fill.wasm",
-        r#"(module (memory (export "memory") 32768)
-             (func (export "_start") (memory.fill (i32.const 0) (i32.const 7) (i32.const 0x7fffffff))))"#,
+        r#"(module (memory (export "memory") 49152)
+             (func (export "_start") (memory.fill (i32.const 0) (i32.const 7) (i32.const 0xbfffffff))))"#,
     );
-    let naps = tests(r#"nap | { do = "sleep", ms = 4000 } |"#);
+    let naps = tests(r#"nap | { do = "sleep", ms = 2000 } |"#);
     runner.scenario(&format!(
         r#"
         [providers.stuck]
         plugin = "fill.wasm"
-        limits = {{ memory = "3GiB" }}
+        limits = {{ memory = "4GiB" }}
         [providers.hostile]
         plugin = "hostile.wasm"
         [[tests]]
         id = "fill"
         providers = ["stuck"]
-        timeout = "500ms"
+        timeout = "300ms"
         {naps}
         providers = ["hostile"]
         repeat = 5
@@ -58,18 +58,17 @@ fn stuck_guest_is_killed_after_deadline() {
         let (worker, thread) = wait_for("the guest computes", || {
             workers()
                 .into_iter()
-                .find_map(|worker| Some((worker, worker.busiest_thread(5)?)))
+                .find_map(|worker| Some((worker, worker.busiest_thread(15)?)))
         });
         setpriority_process(Some(thread), 19).unwrap();
         let cores = thread::available_parallelism().map_or(2, usize::from);
-        for _ in 0..cores {
+        for _ in 0..2 * cores {
             scope.spawn(|| while is_busy.load(Ordering::Relaxed) {});
         }
         running.wait_for_event(|event| event["row"]["test"] == "fill");
         drop(busy);
-        wait_for("its worker is killed", || {
-            (!worker.is_alive()).then_some(())
-        });
+        wait_until("its worker is killed", || !worker.is_alive());
+        assert!(running.is_alive(), "the worker ended with the run");
         running.finish()
     });
     ran.expect(1);
