@@ -1,1 +1,174 @@
-//! Plans, schedules and coordinates runs.
+//! Runs: plans them, schedules attempts, feeds worker processes, writes rows, starts, resumes and stops. It never parses,
+//! compiles or runs foreign code. Plain threads and channels.
+//!
+//! Begin reading at [`exec`], then `schedule`.
+
+pub mod schedule;
+
+use std::{path::PathBuf, time::Duration};
+
+use runner_model::{Counts, RowRef, StopSignal, exit::Exit};
+use runner_record::{Manifest, RecordError};
+use runner_scenario::{Problems, Selection};
+use thiserror::Error;
+
+/// What `exec` is asked for.
+#[derive(Clone, Debug)]
+pub struct ExecRequest {
+    /// The scenario's file.
+    pub scenario: PathBuf,
+    /// What is selected.
+    pub selection: Selection,
+    /// How a session runs.
+    pub session: SessionRequest,
+}
+
+/// What `resume` is asked for.
+#[derive(Clone, Debug)]
+pub struct ResumeRequest {
+    /// The run's name; none: the only incomplete one.
+    pub run: Option<String>,
+    /// How a session runs.
+    pub session: SessionRequest,
+}
+
+/// How a session runs.
+#[derive(Clone, Debug)]
+pub struct SessionRequest {
+    /// The results root.
+    pub results: PathBuf,
+    /// How many attempts run at once; none: as before, the scenario's, else the number of cores.
+    pub jobs: Option<u32>,
+    /// How long the session may take; none: as before, else the scenario's.
+    pub timeout: Option<Duration>,
+    /// The command as it was typed.
+    pub command: Vec<String>,
+}
+
+/// What a session tells while it goes on. Called on the coordinator's thread; must not block for long.
+pub trait Observer {
+    /// Something happened.
+    fn event(&mut self, event: &RunEvent<'_>);
+}
+
+/// What a session tells.
+#[derive(Debug)]
+pub enum RunEvent<'a> {
+    /// The run exists; plugins are prepared.
+    Started {
+        /// As it is on disk.
+        manifest: &'a Manifest,
+        /// The run's directory, as a user would type it.
+        directory: &'a std::path::Path,
+        /// Trials that this session has to do.
+        pending: u64,
+        /// How many attempts run at once.
+        jobs: u32,
+    },
+    /// A plugin is being compiled.
+    Compiling {
+        /// The plugin as the scenario names it.
+        plugin: &'a str,
+    },
+    /// A row is on disk.
+    Row {
+        /// The row.
+        row: &'a RowRef<'a>,
+        /// Its line, without the line break.
+        line: &'a [u8],
+        /// By final rows, this one included.
+        counts: &'a Counts,
+        /// Trials of the plan.
+        planned: u64,
+    },
+    /// About every 100 ms.
+    Progress {
+        /// By final rows.
+        counts: &'a Counts,
+        /// Trials of the plan.
+        planned: u64,
+        /// Attempts in flight.
+        in_flight: u64,
+    },
+    /// The session stops.
+    Stopping {
+        /// The signal that asked for it.
+        signal: Option<StopSignal>,
+        /// Attempts that are waited for.
+        in_flight: u64,
+    },
+    /// Something that a user should know.
+    Notice(&'a str),
+    /// The session has ended.
+    Finished {
+        /// As it is on disk.
+        manifest: &'a Manifest,
+        /// How long the session took.
+        took: Duration,
+    },
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// As it is on disk.
+    pub manifest: Manifest,
+    /// The run's directory.
+    pub directory: PathBuf,
+    /// By [`Exit::of_run`].
+    pub exit: Exit,
+}
+
+/// Why nothing was begun, or a session could not go on.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// The scenario or its lists have problems. Exit code 2; nothing was created.
+    #[error("the scenario has problems")]
+    Scenario(Problems),
+    /// A plugin's file is missing or no plugin, wrong usage, an unknown run. Exit code 2; nothing was created.
+    #[error("{0}")]
+    Usage(String),
+    /// No test was selected. Exit code 5.
+    #[error("no test was selected")]
+    NothingSelected,
+    /// The disk. Exit codes 2, 6 or 7.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+impl EngineError {
+    /// The exit code of the command.
+    pub fn exit(&self) -> Exit {
+        todo!()
+    }
+}
+
+/// Runs a scenario: reads, resolves, plans, births the run, runs all trials, ends.
+pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
+    let _ = observer;
+    todo!("{request:?}")
+}
+
+/// Continues a run that was cut short.
+pub fn resume(request: &ResumeRequest, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
+    let _ = observer;
+    todo!("{request:?}")
+}
+
+/// Checks scenarios and opens their plugins; creates nothing but entries of the cache.
+pub fn validate(scenario: &std::path::Path) -> Result<Validated, EngineError> {
+    todo!("{scenario:?}")
+}
+
+/// What a valid scenario has.
+#[derive(Debug)]
+pub struct Validated {
+    /// Its name.
+    pub name: String,
+    /// Its tests.
+    pub tests: u64,
+    /// Its trials.
+    pub trials: u64,
+    /// Its providers.
+    pub providers: u64,
+}
