@@ -94,7 +94,7 @@ fn held_run_is_not_resumed() {
     let runner =
         Runner::hostile("[[tests]]\nid = \"spin\"\ntimeout = \"10m\"\ninput = { do = \"loop\" }\n");
     let mut running = runner.start(&[]);
-    running.wait_until_running(1);
+    running.wait_until_running(&runner, 1);
     let pid = running.process().0.to_string();
     runner.run(&["resume", "latest"]).expect(6).says(&[&pid]);
     let listed = &runner.list()[0];

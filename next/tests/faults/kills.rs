@@ -2,7 +2,7 @@
 
 use std::{
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustix::process::Signal;
@@ -135,13 +135,16 @@ fn guest_that_kills_workers_is_crash() {
     );
     let runner = Runner::hostile_in_memory(&format!("[defaults]\ntimeout = \"10m\"\n{list}"));
     let mut running = runner.start(&["-j", "1"]);
-    let mut killed = 0;
+    let (mut killed, mut last) = (0, None);
     while running.is_alive() {
-        let told = running.events().len();
-        let is_killer = |event: &Value| event["longest"]["trial"] == "killer@hostile#1";
-        wait_until("it runs", || {
-            !running.is_alive() || running.events()[told..].iter().any(is_killer)
-        });
+        let attempt = || {
+            let run = runner.runs().pop()?;
+            let attempts = run.in_flight(SystemTime::UNIX_EPOCH).into_iter();
+            let mut attempts = attempts.filter(|(trial, _)| trial == "killer@hostile#1");
+            attempts.next().map(|(_, attempt)| attempt)
+        };
+        wait_until("it runs", || !running.is_alive() || attempt() > last);
+        last = attempt();
         for worker in running.workers() {
             worker.signal(Signal::KILL);
             killed += 1;
@@ -167,7 +170,7 @@ fn no_worker_outlives_its_coordinator() {
         "[[tests]]\nid = \"spin\"\nrepeat = 4\ntimeout = \"10m\"\ninput = { do = \"loop\" }\n",
     );
     let mut running = runner.start(&["-j", "2"]);
-    running.wait_until_running(2);
+    running.wait_until_running(&runner, 2);
     let workers = running.workers();
     assert_eq!(workers.len(), 2);
     running.kill();
@@ -177,7 +180,7 @@ fn no_worker_outlives_its_coordinator() {
     assert_told_truly(&runner);
     // The lock is free at once.
     let mut again = runner.started(&["resume", "latest", "--json", "-j", "2"]);
-    again.wait_until_running(2);
+    again.wait_until_running(&runner, 2);
     again.end_by(Signal::INT).0.expect(130);
     let stopped = runner.only_run().rows();
     assert!(

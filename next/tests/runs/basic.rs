@@ -51,11 +51,7 @@ fn each_planned_trial_has_a_row() {
     ];
     assert_eq!(trials, expected);
     assert_eq!(
-        (
-            run.count("planned"),
-            run.count("passed"),
-            run.count("flaky")
-        ),
+        (run.planned(), run.count("passed"), run.count("flaky")),
         (8, 8, 0)
     );
     assert!(run.id().contains("-first-"), "{}", run.id());
@@ -181,7 +177,14 @@ fn manifest_says_what_was_planned() {
         (&manifest["format"], &manifest["stage"]),
         (&json!(3), &json!("finish"))
     );
-    assert_eq!(manifest["metadata"]["planned_test_count"], 8);
+    let metadata = &manifest["metadata"];
+    let planned = [
+        &metadata["planned_trial_count"],
+        &metadata["planned_test_count"],
+    ];
+    assert_eq!(planned, [8, 6]);
+    assert_eq!(manifest["id"], runner.only_run().id());
+    assert_eq!(manifest["scenario"], "first");
     let names: Vec<_> = manifest["providers"]
         .as_array()
         .unwrap()
@@ -208,7 +211,7 @@ fn manifest_says_what_was_planned() {
     );
     let sessions = manifest["sessions"].as_array().unwrap();
     assert_eq!(sessions.len(), 1);
-    assert!(sessions[0]["closed_at"].is_string(), "{sessions:?}");
+    assert!(sessions[0]["ended_at"].is_string(), "{sessions:?}");
 }
 
 #[test]

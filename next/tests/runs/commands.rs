@@ -25,6 +25,7 @@ fn arguments_and_stdin_are_templates() {
         r#"a | { text = "a b", list = [1, "x"] } | equals = 'command.wasm argv a b [1,"x"] km'"#,
     );
     arguments.exec(&[]).expect(0);
+    assert_eq!(arguments.only_run().row("a")["outcome"], "passed");
     let stdin = scenario(
         "args = [\"cat\"]\nstdin = \"<{{input.text}}>\"",
         r#"
@@ -33,6 +34,7 @@ fn arguments_and_stdin_are_templates() {
         "#,
     );
     stdin.exec(&[]).expect(0);
+    assert_eq!(stdin.only_run().count("passed"), 2);
 }
 
 #[test]
@@ -48,12 +50,14 @@ fn output_is_read_as_asked() {
             &format!("a | {{ say = \"{said}\" }} | equals = {expected}"),
         );
         runner.exec(&[]).expect(0);
+        assert_eq!(runner.only_run().row("a")["outcome"], "passed", "{form}");
     }
     let broken = scenario(
         "args = [\"say\", \"{\"]\noutput = \"json\"",
         "a | {} | error = \"protocol\"",
     );
     broken.exec(&[]).expect(0);
+    assert_eq!(broken.only_run().row("a")["error"]["class"], "protocol");
 }
 
 #[test]

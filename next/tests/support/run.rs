@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use serde_json::Value;
@@ -81,6 +82,38 @@ impl Run {
         let manifest = self.manifest();
         ["status", "reason", "signal", "verdict"]
             .map(|key| manifest[key].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// How many trials are planned.
+    #[track_caller]
+    pub(crate) fn planned(&self) -> u64 {
+        let planned = &self.manifest()["metadata"]["planned_trial_count"];
+        planned
+            .as_u64()
+            .unwrap_or_else(|| panic!("`metadata.planned_trial_count` is {planned}"))
+    }
+
+    /// The attempts that are being executed, as `live.json` has them: trial and number of the attempt. None if it was not
+    /// written since then, because an earlier process may have left it.
+    pub(crate) fn in_flight(&self, since: SystemTime) -> Vec<(String, u64)> {
+        let path = self.dir.join("live.json");
+        let is_new = fs::metadata(&path)
+            .and_then(|file| file.modified())
+            .is_ok_and(|written| written >= since);
+        let live = if is_new {
+            fs::read(path).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let live: Value = serde_json::from_slice(&live).unwrap_or_default();
+        let attempts = live["in_flight"].as_array().into_iter().flatten();
+        let named = |attempt: &Value| {
+            Some((
+                attempt["trial"].as_str()?.to_owned(),
+                attempt["attempt"].as_u64()?,
+            ))
+        };
+        attempts.filter_map(named).collect()
     }
 
     /// A count of the manifest.

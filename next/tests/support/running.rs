@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustix::process::Signal;
@@ -14,12 +14,14 @@ use serde_json::Value;
 
 use super::{
     processes::{Process, workers},
+    runner::Runner,
     wait::{LONG, wait_for, wait_until},
 };
 
 /// A program in a process group of its own. It is killed when a test ends before it.
 pub(crate) struct Running {
     child: Child,
+    started: SystemTime,
     stdout: Output,
     stderr: Output,
 }
@@ -45,11 +47,13 @@ impl Running {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        let started = SystemTime::now();
         let mut child = command.process_group(0).spawn().unwrap();
         let stdout = Output::new(child.stdout.take().unwrap());
         let stderr = Output::new(child.stderr.take().unwrap());
         Self {
             child,
+            started,
             stdout,
             stderr,
         }
@@ -105,10 +109,14 @@ impl Running {
         })
     }
 
-    /// Waits until this many attempts run.
+    /// Waits until this many attempts of the newest run of a root are being executed.
     #[track_caller]
-    pub(crate) fn wait_until_running(&mut self, attempts: u64) {
-        self.wait_for_event(|event| event["running"].as_u64() == Some(attempts));
+    pub(crate) fn wait_until_running(&mut self, runner: &Runner, attempts: usize) {
+        wait_until("attempts run", || {
+            assert!(self.is_alive(), "it ended before:\n{}", self.stderr.text());
+            let (run, started) = (runner.runs().pop(), self.started);
+            run.is_some_and(|run| run.in_flight(started).len() == attempts)
+        });
     }
 
     /// Waits until this many rows are acknowledged.

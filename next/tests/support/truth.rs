@@ -49,9 +49,7 @@ pub(crate) fn assert_told_truly(runner: &Runner) {
         let shown = runner.show(run);
         let results = results(run);
         for summary in [listed, &shown["run"]] {
-            let planned = run.manifest()["metadata"]["planned_test_count"]
-                .as_u64()
-                .unwrap();
+            let planned = run.planned();
             assert_eq!(summary["counts"]["planned"], planned, "{summary}");
             let is_complete = results.len() as u64 == planned;
             let expected = if is_complete {
