@@ -1,6 +1,7 @@
 //! Guests and workers that cannot be interrupted.
 
 use std::{
+    hint,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -63,7 +64,11 @@ fn stuck_guest_is_killed_after_deadline() {
         setpriority_process(Some(thread), 19).unwrap();
         let cores = thread::available_parallelism().map_or(2, usize::from);
         for _ in 0..2 * cores {
-            scope.spawn(|| while is_busy.load(Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while is_busy.load(Ordering::Relaxed) {
+                    hint::spin_loop();
+                }
+            });
         }
         running.wait_for_event(|event| event["row"]["test"] == "fill");
         drop(busy);

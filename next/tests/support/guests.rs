@@ -11,10 +11,9 @@ const COMPONENTS: [&str; 3] = ["hostile", "stuck", "counter"];
 
 /// The root of the repository.
 pub(crate) fn root() -> &'static Path {
-    let parents = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let mut parents = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     parents
-        .skip(2)
-        .next()
+        .nth(2)
         .expect("`next/cli` is two levels below the root")
 }
 
