@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::Text;
 
-/// A text in which `{{root.key.0}}` stands for a value. There is no logic in it.
+/// A text in which `{{root.key.0}}` is replaced by a value. It has no logic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     pieces: Vec<TemplatePiece>,
@@ -15,34 +15,34 @@ pub struct Template {
 /// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TemplatePiece {
-    /// What stands there as it is.
+    /// Literal text.
     Text(String),
-    /// What stands for a value. Never empty: the root, then keys and indexes.
+    /// The path of a value, never empty: the root, then keys and indexes.
     Path(Vec<String>),
 }
 
-/// Why a text is no template.
+/// Why a text is not a template.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TemplateError {
-    /// `{{` without its `}}`.
+    /// `{{` without `}}`.
     #[error("`{{{{` is never closed by `}}}}`")]
     Unclosed,
-    /// What stands between the braces is not a path of keys.
+    /// The text between the braces is not a path of keys.
     #[error("`{{{{{0}}}}}` is not a path of keys such as `{{{{row.name}}}}`")]
     Path(String),
-    /// The first key is none that has a value there.
+    /// The path begins with a root that has no value in this place.
     #[error("`{{{{{path}}}}}` begins with `{root}`, which has no value here; there is {known}")]
     Root {
         /// The whole path.
         path: String,
-        /// Its first key.
+        /// Its root.
         root: String,
-        /// What it may begin with.
+        /// The roots that have values.
         known: String,
     },
 }
 
-/// A path of a template that leads nowhere.
+/// A path without a value.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("there is no `{0}`")]
 pub struct MissingKey(pub String);
@@ -66,7 +66,7 @@ impl Template {
         Ok(Self { pieces })
     }
 
-    /// The text that it was made of, without white space between braces.
+    /// Its text, without white space between the braces.
     pub fn text(&self) -> String {
         let pieces = self.pieces.iter().map(|piece| match piece {
             TemplatePiece::Text(text) => text.clone(),
@@ -75,12 +75,12 @@ impl Template {
         pieces.collect()
     }
 
-    /// Its parts, in order: texts and paths.
+    /// Its pieces in order.
     pub fn pieces(&self) -> &[TemplatePiece] {
         &self.pieces
     }
 
-    /// Refuses paths that begin with something else than one of `roots`.
+    /// Refuses paths that do not begin with one of `roots`.
     pub fn check_roots(&self, roots: &[&str]) -> Result<(), TemplateError> {
         for piece in &self.pieces {
             let TemplatePiece::Path(path) = piece else {
@@ -101,7 +101,7 @@ impl Template {
         Ok(())
     }
 
-    /// The keys behind `root` of every path that begins with it: of `{{secret.API_KEY}}`, `["API_KEY"]`.
+    /// For every path that begins with `root`, its other keys: `["API_KEY"]` for `{{secret.API_KEY}}`.
     pub fn keys_of<'a>(&'a self, root: &'a str) -> impl Iterator<Item = &'a [String]> {
         self.pieces.iter().filter_map(move |piece| match piece {
             TemplatePiece::Path(path) => path
@@ -112,7 +112,7 @@ impl Template {
         })
     }
 
-    /// Fills the template in. When it is one path and nothing else, the value keeps its type; otherwise it is a text.
+    /// Fills the template in. A template that is one path and nothing else gives the value with its type, any other a text.
     pub fn render_value(&self, roots: &[(&str, &Value)]) -> Result<Value, MissingKey> {
         match self.pieces.as_slice() {
             [TemplatePiece::Path(path)] => find(roots, path).cloned(),
@@ -120,7 +120,7 @@ impl Template {
         }
     }
 
-    /// Fills the template in as text. What is not a string is inserted as JSON.
+    /// Fills the template in as text. Values that are not strings are inserted as JSON.
     pub fn render_text(&self, roots: &[(&str, &Value)]) -> Result<String, MissingKey> {
         let mut text = String::new();
         for piece in &self.pieces {
@@ -168,7 +168,7 @@ impl TemplateValue {
         }
     }
 
-    /// Tells whether there is any template in it.
+    /// Tells whether any string in it is a template.
     pub fn is_template(&self) -> bool {
         match self {
             Self::Constant(_) => false,
@@ -229,7 +229,7 @@ fn find<'a>(roots: &[(&str, &'a Value)], path: &[String]) -> Result<&'a Value, M
     lookup(start, keys).ok_or_else(missing)
 }
 
-/// What stands behind keys and indexes.
+/// The value behind keys and indexes.
 pub fn lookup<'a>(value: &'a Value, keys: &[String]) -> Option<&'a Value> {
     keys.iter().try_fold(value, |value, key| match value {
         Value::Object(map) => map.get(key),
