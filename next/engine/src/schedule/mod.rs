@@ -1,8 +1,34 @@
 //! Decides what happens after each report, death, stop or tick. It has no clock and no I/O, so tests can lead it through any
 //! schedule.
+//!
+//! Begin reading at [`Schedule::on`]. A trial leaves its lane (`lanes`), is sent to a worker with room (`window`), and its
+//! report settles it or puts it back (`retries`). Deaths of workers are in `suspects`, ends before the end in `stopping`.
 
-use runner_model::{HostFault, Micros, Reason, RowRef, RunTime, TaskId, WorkerId, test::Retries};
+mod lanes;
+mod retries;
+mod stopping;
+mod suspects;
+mod window;
+
+use runner_model::{
+    HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, WorkerId, test::Retries,
+};
 use runner_scenario::PlannedTrial;
+
+use self::{
+    lanes::{Lanes, OpenTrial},
+    retries::{Ending, Later},
+    stopping::Stopping,
+    suspects::Suspects,
+    window::{Flight, Workers},
+};
+
+/// Rows that may be handed over and not on disk before nothing more is assigned.
+const MAX_UNACKED_ROWS: u64 = 4_096;
+/// Bytes of such rows.
+const MAX_UNACKED_BYTES: u64 = 8 << 20;
+/// So many attempts in a row that the machine could not carry end the session.
+const MAX_FAULTS: u32 = 3;
 
 /// The plan's trials, by index. Implemented by the suite.
 pub trait Trials {
@@ -80,6 +106,8 @@ pub enum Event<'a> {
         slots: u32,
         /// Bytes that its guests may have together.
         memory: u64,
+        /// Whether it was started for [`Effect::StartAlone`].
+        alone: bool,
     },
     /// A worker is gone; reports of its tasks no longer count.
     WorkerLost {
@@ -89,6 +117,8 @@ pub enum Event<'a> {
         begun: &'a [TaskId],
         /// Whose fault it is; none: nobody's.
         blame: Option<Blame>,
+        /// Of the test of the task that was stuck.
+        policy: Option<&'a Policy>,
     },
     /// A worker gave tasks back that it has not begun.
     Returned {
@@ -112,7 +142,7 @@ pub enum Event<'a> {
     },
     /// Rows are on disk.
     Acked {
-        /// How many rows are handed over and not on disk.
+        /// How many rows are handed over and not on disk, as of this call.
         rows: u64,
         /// Their bytes.
         bytes: u64,
@@ -128,7 +158,7 @@ pub enum Event<'a> {
     },
     /// Guests stand still, or go on (part 2).
     Pause(bool),
-    /// Time has passed.
+    /// All that has happened was told. Only now tasks are sent and the session ends, and what is due is done.
     Tick,
 }
 
@@ -207,4 +237,358 @@ pub enum Fate {
     Stuck,
     /// `error (crash)`: the attempt ended its worker, twice and alone.
     Crash,
+}
+
+/// What a screen shows of an attempt in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InFlight {
+    /// Where it is.
+    pub worker: WorkerId,
+    /// What it is.
+    pub assignment: Assignment,
+    /// When it was sent.
+    pub since: RunTime,
+}
+
+/// Decides what a session does. Tell it what happens with [`Schedule::on`], then [`Event::Tick`]; the first tick may come
+/// before there is a worker.
+#[derive(Debug)]
+pub struct Schedule<T> {
+    settings: Settings,
+    lanes: Lanes<T>,
+    later: Later,
+    suspects: Suspects,
+    workers: Workers,
+    last_task: u64,
+    /// Pending trials that have no final row yet, on disk or not.
+    left: u64,
+    unacked_rows: u64,
+    unacked_bytes: u64,
+    /// Attempts that the machine could not carry since it has carried one.
+    faults: u32,
+    stop: Option<Stopping>,
+    is_finished: bool,
+}
+
+impl<T: Trials> Schedule<T> {
+    /// A session that does those of `trials` for which `pending` says something. Asks for each index once, in order.
+    pub fn new(settings: Settings, trials: T, pending: impl FnMut(u64) -> Option<Pending>) -> Self {
+        // More than run at once is no bound.
+        let jobs = settings.jobs;
+        let bounds = settings.concurrency.iter();
+        let bounds = bounds.map(|most| (1..=jobs).contains(most).then_some(*most));
+        let lanes = Lanes::new(trials, bounds, pending);
+        Self {
+            left: lanes.pending(),
+            lanes,
+            settings,
+            later: Later::default(),
+            suspects: Suspects::default(),
+            workers: Workers::default(),
+            last_task: 0,
+            unacked_rows: 0,
+            unacked_bytes: 0,
+            faults: 0,
+            stop: None,
+            is_finished: false,
+        }
+    }
+
+    /// Takes what happened, and appends what the coordinator must do. Does nothing after [`Effect::Finish`].
+    pub fn on(&mut self, now: RunTime, event: Event<'_>, effects: &mut Vec<Effect>) {
+        if self.is_finished {
+            return;
+        }
+        match event {
+            Event::WorkerReady {
+                worker,
+                slots,
+                alone,
+                ..
+            } => self.on_ready(worker, slots, alone),
+            Event::WorkerLost {
+                worker,
+                begun,
+                blame,
+                policy,
+            } => self.on_lost(now, worker, begun, (blame, policy), effects),
+            Event::Returned { worker, tasks } => {
+                for task in tasks {
+                    if let Some(flight) = self.workers.returned(worker, *task) {
+                        self.never_began(flight);
+                    }
+                }
+            }
+            Event::Report {
+                worker,
+                task,
+                row,
+                host_fault,
+                policy,
+            } => {
+                if let Some(flight) = self.workers.answered(worker, task, row.duration()) {
+                    self.on_report(now, (task, flight), (row, host_fault), policy, effects);
+                }
+            }
+            Event::Acked { rows, bytes } => {
+                (self.unacked_rows, self.unacked_bytes) = (rows, bytes);
+            }
+            Event::StorageFailed => {
+                effects.push(Effect::Stop { kill: true });
+                self.finish(Some(Reason::Storage), None, effects);
+            }
+            Event::Stop { mode, reason } => self.begin_stop(now, mode, (reason, None), effects),
+            Event::Pause(_) => {}
+            Event::Tick => self.on_tick(now, effects),
+        }
+    }
+
+    /// When the next [`Event::Tick`] is due, if nothing happens before.
+    pub fn wake_at(&self) -> Option<RunTime> {
+        if self.is_finished {
+            return None;
+        }
+        let retry = self.later.next().filter(|_| self.stop.is_none());
+        [retry, self.next_bound()].into_iter().flatten().min()
+    }
+
+    /// Attempts in flight, by worker and the order in which they were sent.
+    pub fn in_flight(&self) -> impl Iterator<Item = InFlight> + '_ {
+        self.workers.iter().flat_map(|(worker, at)| {
+            at.flights.iter().map(|(task, flight)| InFlight {
+                worker: *worker,
+                assignment: flight.assignment(*task),
+                since: flight.sent,
+            })
+        })
+    }
+
+    /// How many attempts run, if each worker has begun what it can.
+    pub fn running(&self) -> u64 {
+        let running = self.workers.iter().map(|(_, worker)| worker.running());
+        running.sum::<usize>() as u64
+    }
+
+    /// Trials that have no final row yet, on disk or not.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// How many trials wait for the time of their next attempt.
+    pub fn waiting(&self) -> u64 {
+        self.later.len() as u64
+    }
+
+    fn on_tick(&mut self, now: RunTime, effects: &mut Vec<Effect>) {
+        self.enforce_bounds(now, effects);
+        let is_disk_behind =
+            self.unacked_rows >= MAX_UNACKED_ROWS || self.unacked_bytes >= MAX_UNACKED_BYTES;
+        while let Some(trial) = self.later.pop_due(now) {
+            self.lanes.put_back(trial);
+        }
+        if self.stop.is_none() && !is_disk_behind {
+            self.assign_suspect(now, effects);
+            self.assign(now, effects);
+            if let Some((worker, keep)) = self.workers.take_back() {
+                effects.push(Effect::TakeBack { worker, keep });
+            }
+        }
+        if self.unacked_rows > 0 || self.workers.in_flight() > 0 {
+            return;
+        }
+        if self.left == 0 {
+            // A stop that leaves nothing undone is none.
+            self.finish(None, None, effects);
+        } else if let Some(stop) = &mut self.stop {
+            let (reason, message) = (stop.reason, stop.message.take());
+            self.finish(Some(reason), message, effects);
+        }
+    }
+
+    fn finish(
+        &mut self,
+        reason: Option<Reason>,
+        message: Option<String>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.is_finished = true;
+        effects.push(Effect::Finish { reason, message });
+    }
+
+    /// Fills the workers' windows with the trials that come first in the plan.
+    fn assign(&mut self, now: RunTime, effects: &mut Vec<Effect>) {
+        self.workers.open();
+        let (mut only_unbounded, mut held) = (false, None);
+        while let Some(lane) = self.lanes.first(only_unbounded) {
+            let is_bounded = self.lanes.is_bounded(lane);
+            match self.workers.choose(!is_bounded, held) {
+                Some(worker) => {
+                    let Some(trial) = self.lanes.take(lane) else {
+                        return;
+                    };
+                    self.send(now, worker, trial, effects);
+                }
+                // One worker gets nothing more ahead, or a bounded lane would wait for a slot until others have no trials.
+                None if is_bounded => {
+                    only_unbounded = true;
+                    held = self.workers.next_free();
+                }
+                None => return,
+            }
+        }
+    }
+
+    fn send(
+        &mut self,
+        now: RunTime,
+        worker: WorkerId,
+        trial: OpenTrial,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.last_task += 1;
+        let task = TaskId(self.last_task);
+        let flight = Flight { trial, sent: now };
+        effects.push(Effect::Send {
+            worker,
+            assignment: flight.assignment(task),
+        });
+        self.lanes.start(trial.lane);
+        self.workers.sent(worker, task, flight);
+    }
+
+    /// Takes a report of a task that was in flight.
+    fn on_report(
+        &mut self,
+        now: RunTime,
+        (task, flight): (TaskId, Flight),
+        (row, host_fault): (&RowRef<'_>, Option<HostFault>),
+        policy: &Policy,
+        effects: &mut Vec<Effect>,
+    ) {
+        let took = Micros::from(row.duration());
+        let began = flight.sent.max(RunTime(now.0.saturating_sub(took.0)));
+        let mut trial = self.has_begun(flight, began);
+        if !row.outcome.can_be_final() {
+            self.write_report(task, false, false, effects);
+            self.put_back(trial);
+            self.on_fault(now, row, host_fault, effects);
+            return;
+        }
+        self.faults = 0;
+        trial.suspect = None;
+        let flaky = row.outcome == Outcome::Passed && trial.had_bad;
+        trial.had_bad |= row.outcome.is_bad();
+        let is_final = !self.retry(now, trial, Ending::of(row), policy);
+        self.write_report(task, is_final, is_final && flaky, effects);
+    }
+
+    /// Counts an attempt that the machine could not carry. Other attempts of outcome `stopped` count, too, unless the
+    /// session stops: nobody asked for them.
+    fn on_fault(
+        &mut self,
+        now: RunTime,
+        row: &RowRef<'_>,
+        fault: Option<HostFault>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.stop.is_some() {
+            return;
+        }
+        self.faults += 1;
+        if self.faults < MAX_FAULTS {
+            return;
+        }
+        let message = row.error.as_ref().map_or("", |error| &error.message);
+        let message = format!("{MAX_FAULTS} attempts in a row could not be made: {message}");
+        let reason = fault.map_or(Reason::Internal, HostFault::reason);
+        self.begin_stop(now, StopMode::Drain, (reason, Some(message)), effects);
+    }
+
+    /// Notes that a task is not in flight any more and has a row.
+    fn has_begun(&mut self, flight: Flight, began: RunTime) -> OpenTrial {
+        self.lanes.release(flight.trial.lane);
+        let mut trial = flight.trial;
+        trial.attempts += 1;
+        trial.began.get_or_insert(began);
+        trial
+    }
+
+    /// Notes that a task is not in flight any more and never was made: the number of its attempt is free again.
+    fn never_began(&mut self, flight: Flight) {
+        self.lanes.release(flight.trial.lane);
+        self.put_back(flight.trial);
+    }
+
+    /// Lets a trial be attempted again at once.
+    fn put_back(&mut self, trial: OpenTrial) {
+        match trial.suspect {
+            Some(_) => self.suspects.push(trial),
+            None => self.lanes.put_back(trial),
+        }
+    }
+
+    /// Lets a trial be attempted again after an attempt that its retries count; if they allow none, it has its final row.
+    fn retry(
+        &mut self,
+        now: RunTime,
+        mut trial: OpenTrial,
+        ending: Option<Ending>,
+        policy: &Policy,
+    ) -> bool {
+        trial.tries += 1;
+        let wait = ending.and_then(|ending| retries::wait(&policy.retries, trial.tries, ending));
+        let at = wait.map(|wait| now + wait).filter(|at| {
+            let ends = policy
+                .trial_timeout
+                .zip(trial.began)
+                .map(|(whole, began)| began + whole);
+            *at < self.settings.timeout && ends.is_none_or(|ends| *at < ends)
+        });
+        match at {
+            Some(at) => self.later.push(at, trial),
+            None => self.left -= 1,
+        }
+        at.is_some()
+    }
+
+    fn write_report(
+        &mut self,
+        task: TaskId,
+        is_final: bool,
+        flaky: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.unacked_rows += 1;
+        effects.push(Effect::WriteReport {
+            task,
+            is_final,
+            flaky,
+        });
+    }
+
+    fn write_for(
+        &mut self,
+        assignment: Assignment,
+        fate: Fate,
+        is_final: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.unacked_rows += 1;
+        effects.push(Effect::WriteFor {
+            assignment,
+            fate,
+            is_final,
+        });
+    }
+}
+
+impl Flight {
+    fn assignment(&self, task: TaskId) -> Assignment {
+        Assignment {
+            task,
+            trial: self.trial.index,
+            attempt: self.trial.attempts + 1,
+            trial_began: self.trial.began,
+        }
+    }
 }

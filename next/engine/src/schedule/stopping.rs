@@ -1,0 +1,128 @@
+//! How a session ends before its trials do. Every step has a bound, whatever guests and workers do.
+
+use runner_model::{Micros, Reason, RunTime};
+
+use super::{Effect, Fate, Schedule, StopMode, Trials};
+
+/// How long after the grace workers may take to report what they have interrupted.
+const ANSWER_TIME: Micros = Micros(100_000);
+/// How long last reports and deaths of killed workers are waited for.
+const LATE_TIME: Micros = Micros(50_000);
+
+/// A stop that is under way.
+#[derive(Debug)]
+pub(super) struct Stopping {
+    mode: StopMode,
+    pub(super) reason: Reason,
+    pub(super) message: Option<String>,
+    next: Step,
+}
+
+/// What a stop does next, unless everything is reported before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Nothing: what runs may finish.
+    Wait,
+    /// Kill workers that have not answered.
+    Kill(RunTime),
+    /// Record what they had begun without them.
+    GiveUp(RunTime),
+    /// Nothing: nothing is in flight.
+    Done,
+}
+
+impl<T: Trials> Schedule<T> {
+    /// Begins a stop, or makes the one that is under way stronger; a weaker one changes nothing.
+    pub(super) fn begin_stop(
+        &mut self,
+        now: RunTime,
+        mode: StopMode,
+        (reason, message): (Reason, Option<String>),
+        effects: &mut Vec<Effect>,
+    ) {
+        let next = match mode {
+            StopMode::Drain => Step::Wait,
+            StopMode::Stop => Step::Kill(now + self.settings.grace + ANSWER_TIME),
+            StopMode::Kill => Step::Kill(now + ANSWER_TIME),
+        };
+        match &mut self.stop {
+            Some(old) if old.mode >= mode => return,
+            Some(old) => {
+                // A second request makes haste. Only the end of a drain is another reason.
+                if old.mode == StopMode::Drain {
+                    (old.reason, old.message) = (reason, message);
+                }
+                old.mode = mode;
+                old.next = match (old.next, next) {
+                    (Step::Wait, next) => next,
+                    (Step::Kill(before), Step::Kill(at)) => Step::Kill(before.min(at)),
+                    (further, _) => further,
+                };
+            }
+            None => {
+                self.stop = Some(Stopping {
+                    mode,
+                    reason,
+                    message,
+                    next,
+                });
+                // What waits unbegun is not begun any more.
+                let busy = self.workers.iter().filter(|(_, at)| !at.flights.is_empty());
+                effects.extend(busy.map(|(worker, _)| Effect::TakeBack {
+                    worker: *worker,
+                    keep: 0,
+                }));
+            }
+        }
+        if mode > StopMode::Drain {
+            let kill = mode == StopMode::Kill;
+            effects.push(Effect::Stop { kill });
+        }
+    }
+
+    /// Whether guests are interrupted.
+    pub(super) fn is_interrupting(&self) -> bool {
+        let stop = self.stop.as_ref();
+        stop.is_some_and(|stop| stop.mode > StopMode::Drain)
+    }
+
+    /// Does what is due: the session's timeout, and the next steps of a stop.
+    pub(super) fn enforce_bounds(&mut self, now: RunTime, effects: &mut Vec<Effect>) {
+        if now >= self.settings.timeout && self.left > 0 {
+            self.begin_stop(now, StopMode::Stop, (Reason::Timeout, None), effects);
+        }
+        let Some(stop) = &mut self.stop else { return };
+        match stop.next {
+            Step::Kill(at) if now >= at => {
+                stop.next = Step::GiveUp(now + LATE_TIME);
+                let silent = self.workers.iter().filter(|(_, at)| !at.flights.is_empty());
+                effects.extend(silent.map(|(worker, _)| Effect::Kill(*worker)));
+            }
+            Step::GiveUp(at) if now >= at => {
+                stop.next = Step::Done;
+                self.give_up(effects);
+            }
+            _ => {}
+        }
+    }
+
+    /// When [`Self::enforce_bounds`] has something to do.
+    pub(super) fn next_bound(&self) -> Option<RunTime> {
+        let timeout = (self.left > 0).then_some(self.settings.timeout);
+        match self.stop.as_ref().map(|stop| stop.next) {
+            None | Some(Step::Wait) => timeout,
+            Some(Step::Kill(at) | Step::GiveUp(at)) => Some(at),
+            Some(Step::Done) => None,
+        }
+    }
+
+    /// Records attempts of workers that say nothing and are not known to be dead. What they have not begun never happened.
+    fn give_up(&mut self, effects: &mut Vec<Effect>) {
+        for (task, flight, has_begun) in self.workers.abandon() {
+            self.lanes.release(flight.trial.lane);
+            if has_begun {
+                self.write_for(flight.assignment(task), Fate::Stopped, false, effects);
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The workers, what is in flight at each, and how much of it may wait there.
+//!
+//! A worker that waits for the coordinator after each short attempt loses half of its time, so some milliseconds of work
+//! wait at it. What waits there cannot run elsewhere, so it is no more than that.
+
+use std::{
+    collections::{BTreeMap, btree_map::Iter},
+    time::Duration,
+};
+
+use runner_model::{RunTime, TaskId, WorkerId};
+
+use super::lanes::OpenTrial;
+
+/// How much work waits at each slot, in microseconds.
+const AHEAD: u64 = 4_000;
+/// The largest window.
+const MAX_WINDOW: usize = 512;
+/// With less room than this a worker with enough to do gets nothing: frames of few tasks cost as much as those of many.
+const BATCH: usize = 64;
+
+/// A task that was sent and not answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    pub(super) trial: OpenTrial,
+    pub(super) sent: RunTime,
+}
+
+#[derive(Debug)]
+pub(super) struct Worker {
+    slots: usize,
+    /// Whether it gets suspects only, one at a time.
+    pub(super) is_alone: bool,
+    /// In the order in which they were sent, which is the order in which it begins them.
+    pub(super) flights: BTreeMap<TaskId, Flight>,
+    /// Smoothed duration of its attempts in microseconds; none before the first report.
+    pace: Option<u64>,
+    /// Whether its window is filled in this turn.
+    is_open: bool,
+    /// Whether it was asked to give tasks back and has not done anything since.
+    is_asked: bool,
+}
+
+/// The workers that can take tasks, or have some.
+#[derive(Debug, Default)]
+pub(super) struct Workers(BTreeMap<WorkerId, Worker>);
+
+impl Worker {
+    fn new(slots: u32, is_alone: bool) -> Self {
+        Self {
+            slots: slots.max(1) as usize,
+            is_alone,
+            flights: BTreeMap::new(),
+            pace: None,
+            is_open: false,
+            is_asked: false,
+        }
+    }
+
+    /// How many tasks may be sent to it and not answered.
+    fn window(&self) -> usize {
+        let ahead = self.pace.map_or(0, |pace| AHEAD / pace) as usize;
+        (self.slots * (1 + ahead)).min(MAX_WINDOW.max(self.slots))
+    }
+
+    fn has_free_slot(&self) -> bool {
+        self.flights.len() < self.slots
+    }
+
+    fn needs_more(&self) -> bool {
+        let window = self.window();
+        let room = window.saturating_sub(self.flights.len());
+        self.has_free_slot() || room >= BATCH.min(window / 2)
+    }
+
+    /// How many of its tasks have not begun, if it has begun as many as it can.
+    fn unbegun(&self) -> usize {
+        self.flights.len().saturating_sub(self.slots)
+    }
+
+    /// How many of its tasks run, if it has begun as many as it can.
+    pub(super) fn running(&self) -> usize {
+        self.flights.len().min(self.slots)
+    }
+
+    fn measure(&mut self, duration: Duration) {
+        // A lying worker's durations have no bound.
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let micros = micros.clamp(1, 3_600_000_000);
+        self.pace = Some(match self.pace {
+            None => micros,
+            Some(pace) => ((pace * 7 + micros) / 8).max(1),
+        });
+    }
+}
+
+impl Workers {
+    pub(super) fn add(&mut self, worker: WorkerId, slots: u32, is_alone: bool) {
+        self.0
+            .entry(worker)
+            .or_insert_with(|| Worker::new(slots, is_alone));
+    }
+
+    pub(super) fn remove(&mut self, worker: WorkerId) -> Option<Worker> {
+        self.0.remove(&worker)
+    }
+
+    pub(super) fn iter(&self) -> Iter<'_, WorkerId, Worker> {
+        self.0.iter()
+    }
+
+    /// Tasks that were sent and not answered.
+    pub(super) fn in_flight(&self) -> usize {
+        self.0.values().map(|worker| worker.flights.len()).sum()
+    }
+
+    /// Notes that a task was sent.
+    pub(super) fn sent(&mut self, worker: WorkerId, task: TaskId, flight: Flight) {
+        if let Some(worker) = self.0.get_mut(&worker) {
+            worker.flights.insert(task, flight);
+        }
+    }
+
+    /// Takes a task that a worker has answered in this time; none if it is not in flight there.
+    pub(super) fn answered(
+        &mut self,
+        worker: WorkerId,
+        task: TaskId,
+        duration: Duration,
+    ) -> Option<Flight> {
+        let worker = self.0.get_mut(&worker)?;
+        let flight = worker.flights.remove(&task)?;
+        worker.measure(duration);
+        worker.is_asked = false;
+        Some(flight)
+    }
+
+    /// Takes a task that a worker has given back; none if it is not in flight there.
+    pub(super) fn returned(&mut self, worker: WorkerId, task: TaskId) -> Option<Flight> {
+        let worker = self.0.get_mut(&worker)?;
+        let flight = worker.flights.remove(&task)?;
+        worker.is_asked = false;
+        Some(flight)
+    }
+
+    /// The worker that runs suspects, if there is one.
+    pub(super) fn alone(&self) -> Option<(WorkerId, &Worker)> {
+        let mut workers = self.0.iter();
+        let (id, worker) = workers.find(|(_, worker)| worker.is_alone)?;
+        Some((*id, worker))
+    }
+
+    /// Begins a turn: decides whose windows are filled.
+    pub(super) fn open(&mut self) {
+        for worker in self.0.values_mut() {
+            worker.is_open = worker.needs_more();
+        }
+    }
+
+    /// The worker with the least to do for its slots among those with a free slot, or if a task may wait, with room in
+    /// their windows. `held` gets no tasks that would wait.
+    pub(super) fn choose(&self, may_wait: bool, held: Option<WorkerId>) -> Option<WorkerId> {
+        let takes = |id: WorkerId, worker: &Worker| {
+            let waits = may_wait
+                && held != Some(id)
+                && worker.is_open
+                && worker.flights.len() < worker.window();
+            !worker.is_alone && (worker.has_free_slot() || waits)
+        };
+        self.least_busy(takes)
+    }
+
+    /// The worker that will have a free slot first.
+    pub(super) fn next_free(&self) -> Option<WorkerId> {
+        self.least_busy(|_, worker| !worker.is_alone)
+    }
+
+    fn least_busy(&self, takes: impl Fn(WorkerId, &Worker) -> bool) -> Option<WorkerId> {
+        let workers = self.0.iter().filter(|(id, worker)| takes(**id, worker));
+        let least = workers.min_by(|(_, one), (_, other)| {
+            let (one, other) = (
+                one.flights.len() * other.slots,
+                other.flights.len() * one.slots,
+            );
+            one.cmp(&other)
+        });
+        least.map(|(id, _)| *id)
+    }
+
+    /// If a slot is idle: the worker at which the most tasks wait, and how many it is to keep of those.
+    pub(super) fn take_back(&mut self) -> Option<(WorkerId, u32)> {
+        let is_idle = |worker: &Worker| !worker.is_alone && worker.has_free_slot();
+        if !self.0.values().any(is_idle) {
+            return None;
+        }
+        let (id, worker) = self
+            .0
+            .iter_mut()
+            .max_by_key(|(_, worker)| worker.unbegun())?;
+        if worker.unbegun() == 0 || worker.is_asked {
+            return None;
+        }
+        worker.is_asked = true;
+        Some((*id, u32::try_from(worker.unbegun() / 2).unwrap_or(0)))
+    }
+
+    /// Gives up all tasks that are in flight at a worker.
+    pub(super) fn abandon(&mut self) -> Vec<(TaskId, Flight, bool)> {
+        let mut abandoned = Vec::new();
+        for worker in self.0.values_mut() {
+            let running = worker.running();
+            let flights = std::mem::take(&mut worker.flights).into_iter().enumerate();
+            abandoned
+                .extend(flights.map(|(place, (task, flight))| (task, flight, place < running)));
+        }
+        abandoned
+    }
+}
