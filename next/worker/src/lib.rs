@@ -1,8 +1,52 @@
 //! The worker process: takes tasks off a socket, calls plugins, judges replies and reports whole rows; and the children
 //! that compile plugins. It knows `model` and `sandbox`, has no path to a run directory and is not trusted.
 //!
-//! Begin reading at [`main_if_child`].
+//! Begin reading at [`main_if_child`], then `worker`: one thread reads frames (`control`), one runs guests (`guests`), and
+//! `shared` is what both see.
+
+mod attempt;
+mod compile;
+mod control;
+mod guests;
+mod harden;
+mod judge;
+#[cfg(debug_assertions)]
+mod lie;
+mod link;
+mod provider;
+mod report;
+mod shared;
+mod worker;
+
+use std::{
+    env,
+    io::{self, Write as _},
+    process,
+};
 
 /// Runs a hidden child (`__worker`, `__compile`) and exits, if the command line asks for one; returns otherwise. The first
 /// line of the program's `main`, before any thread exists.
-pub fn main_if_child() {}
+pub fn main_if_child() {
+    let mut arguments = env::args_os()
+        .skip(1)
+        .map(|argument| argument.into_string());
+    let Some(Ok(child)) = arguments.next() else {
+        return;
+    };
+    let main: fn(&[&str]) -> Result<(), String> = match child.as_str() {
+        "__worker" => worker::main,
+        "__compile" => compile::main,
+        #[cfg(debug_assertions)]
+        "__lie" => lie::main,
+        _ => return,
+    };
+    let rest: Vec<String> = arguments.map_while(Result::ok).collect();
+    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+    let Err(message) = main(&rest) else {
+        // A guest in one long instruction keeps its thread, and the kernel is faster at taking a pool apart.
+        process::exit(0);
+    };
+    // The parent reads the end of it. If it is gone, there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{message}");
+    process::exit(1);
+}

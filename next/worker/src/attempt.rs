@@ -1,0 +1,186 @@
+//! [`Attempt`]: one attempt, from a task and its test to a report.
+
+use std::time::{Duration, SystemTime};
+
+use runner_model::{
+    ErrorClass, HostFault, Micros, Outcome, Row, Time,
+    protocol::{Task, TimeoutRule},
+    row::{self, RowError, Usage},
+    test::{ExpectedError, Test},
+};
+use runner_sandbox::{Call, Ended, Ending};
+
+use crate::{
+    judge::{Judge, judge_error},
+    provider::Provider,
+    report::Report,
+};
+
+/// What an attempt is made for.
+pub struct Attempt<'a> {
+    pub task: &'a Task,
+    pub test: &'a Test<'a>,
+    pub judge: &'a Judge,
+}
+
+impl Attempt<'_> {
+    /// Calls the provider and judges how that ended. Whatever the guest does is in the report.
+    pub async fn make(&self, provider: &Provider) -> Report {
+        let started_at = SystemTime::now().into();
+        let command = match provider.command(self.test.input) {
+            Ok(command) => command,
+            Err(error) => return self.report(started_at, not_called(error)),
+        };
+        let trial = &self.task.trial;
+        let tags: Vec<String> = self.test.tags.iter().map(ToString::to_string).collect();
+        let call = Call {
+            trial: &trial.to_string(),
+            test: &trial.test,
+            provider: &trial.provider,
+            repeat: trial.repeat,
+            attempt: self.task.attempt,
+            seed: self.task.seed,
+            input: self.test.input.get(),
+            config: &provider.config,
+            tags: &tags,
+            command,
+            limits: &provider.limits,
+            timeout: self.task.timeout,
+        };
+        let ended = provider.plugin.run(call).await;
+        self.report(started_at, ended)
+    }
+
+    /// Makes the report of a call that has ended.
+    pub fn report(&self, started_at: Time, ended: Ended) -> Report {
+        let mut row = self.blank(started_at, ended.duration, ended.usage);
+        row.denied = ended.denied;
+        let expect = &self.test.expect;
+        match ended.ending {
+            Ending::Reply(reply) => {
+                let stderr = &ended.said.stderr;
+                (row.outcome, row.checks) =
+                    self.judge.reply(expect, &reply, ended.duration, stderr);
+                row.checks.extend(reply.checks);
+                row.output = Some(reply.output);
+                row.verdict = reply.verdict;
+                row.score = reply.score;
+                row.metrics = reply.metrics;
+            }
+            Ending::Error(error) => {
+                let came = ExpectedError::Class(error.class.unwrap_or(ErrorClass::Internal));
+                (row.outcome, row.checks) = judge_error(expect, Outcome::Error, came, &error);
+                row.error = Some(error);
+            }
+            Ending::Timeout => {
+                let error = timeout(self.task, self.test);
+                let came = ExpectedError::Timeout;
+                (row.outcome, row.checks) = judge_error(expect, Outcome::Timeout, came, &error);
+                row.error = Some(error);
+            }
+            Ending::Stopped => row.error = Some(coded("stopped", "the run was stopped".into())),
+        }
+        // A guest may well do without what the machine lacked.
+        let is_good = matches!(row.outcome, Outcome::Passed | Outcome::Stopped);
+        let host_fault = ended.host_fault.filter(|_| !is_good);
+        if let Some(fault) = host_fault {
+            row = Row {
+                error: Some(lacked(fault, row.error)),
+                ..self.blank(started_at, ended.duration, ended.usage)
+            };
+        }
+        Report::new(row, ended.said, host_fault)
+    }
+
+    /// The row of an attempt that was stopped.
+    fn blank(&self, started_at: Time, took: Duration, usage: Usage) -> Row<'static> {
+        let trial = &self.task.trial;
+        Row {
+            v: row::VERSION,
+            trial: trial.clone(),
+            test: trial.test.clone(),
+            provider: trial.provider.clone(),
+            repeat: trial.repeat,
+            attempt: self.task.attempt,
+            outcome: Outcome::Stopped,
+            started_at,
+            duration_ms: took.as_micros() as f64 / 1e3,
+            usage,
+            output: None,
+            verdict: None,
+            score: None,
+            checks: Vec::new(),
+            grades: Vec::new(),
+            metrics: Vec::new(),
+            error: None,
+            denied: Vec::new(),
+            artifacts: Vec::new(),
+            truncated: false,
+            suspended_ms: 0.0,
+        }
+    }
+}
+
+/// The end of an attempt whose provider cannot be called with the test.
+fn not_called(error: RowError<'static>) -> Ended {
+    Ended {
+        ending: Ending::Error(error),
+        duration: Duration::ZERO,
+        usage: Usage::default(),
+        denied: Vec::new(),
+        said: Default::default(),
+        host_fault: None,
+    }
+}
+
+fn timeout(task: &Task, test: &Test<'_>) -> RowError<'static> {
+    let after = written(task.timeout);
+    let by = match (task.timeout_rule, test.trial_timeout) {
+        (TimeoutRule::Timeout, _) => format!("set by the test's `timeout = \"{after}\"`"),
+        (TimeoutRule::LimitTime, _) => {
+            format!("set by the provider's `limits.time = \"{after}\"`")
+        }
+        (TimeoutRule::TrialTimeout, Some(whole)) if whole > task.timeout => {
+            let whole = written(whole);
+            format!("what was left of the test's `trial_timeout = \"{whole}\"`")
+        }
+        (TimeoutRule::TrialTimeout, _) => {
+            format!("set by the test's `trial_timeout = \"{after}\"`")
+        }
+    };
+    coded(
+        task.timeout_rule.code(),
+        format!("no reply within {after}, {by}"),
+    )
+}
+
+/// A duration as a scenario writes it.
+fn written(duration: Micros) -> String {
+    match duration.0 {
+        micros if micros % 60_000_000 == 0 => format!("{}m", micros / 60_000_000),
+        micros if micros % 1_000_000 == 0 => format!("{}s", micros / 1_000_000),
+        micros => format!("{}ms", micros / 1000),
+    }
+}
+
+fn lacked(fault: HostFault, error: Option<RowError<'_>>) -> RowError<'static> {
+    let message = match error {
+        Some(error) => error.message.into_owned().to_string(),
+        None => "the machine lacked something that the attempt needed".into(),
+    };
+    coded(fault.as_str(), message)
+}
+
+fn coded(code: &'static str, message: String) -> RowError<'static> {
+    RowError {
+        class: None,
+        code: code.into(),
+        message: message.into(),
+        retry_after_ms: None,
+        details: None,
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/attempt.rs"]
+mod tests;

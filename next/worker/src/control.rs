@@ -1,0 +1,72 @@
+//! The control thread: reads frames and answers them, also while guests compute.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use runner_model::protocol::{TaskKind, ToWorker};
+use runner_sandbox::Interrupt;
+
+use crate::{link::Incoming, shared::Shared};
+
+/// How often the worker says what runs, which is also its sign of life.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Reads and answers until nothing more will come.
+///
+/// # Errors
+///
+/// The socket's end, or a supervisor that is broken.
+pub fn serve(incoming: &mut Incoming, shared: &Shared, interrupt: &Interrupt) -> io::Result<()> {
+    let mut beat_at = Instant::now() + BEAT;
+    let mut interrupt_at = None;
+    loop {
+        let now = Instant::now();
+        if interrupt_at.is_some_and(|at| at <= now) {
+            interrupt.now();
+            interrupt_at = None;
+        }
+        if beat_at <= now {
+            shared.say_doing()?;
+            beat_at = now + BEAT;
+        }
+        let next = interrupt_at.map_or(beat_at, |at| beat_at.min(at));
+        // A socket refuses a timeout of 0.
+        let wait = next
+            .saturating_duration_since(now)
+            .max(Duration::from_millis(1));
+        incoming.stream().set_read_timeout(Some(wait))?;
+        match incoming.next()? {
+            None => {}
+            Some(ToWorker::Tasks { tasks, body }) => {
+                if tasks.iter().any(|task| task.kind != TaskKind::Run) {
+                    return Err(refused("a task of another kind than `Run`"));
+                }
+                shared.push(tasks, body)?;
+            }
+            Some(ToWorker::TakeBack { keep }) => shared.take_back(keep)?,
+            Some(ToWorker::Stop { grace, kill }) => {
+                shared.stop()?;
+                shared.say_doing()?;
+                interrupt.request();
+                let grace = if kill { Duration::ZERO } else { grace.into() };
+                let at = Instant::now() + grace;
+                interrupt_at = Some(interrupt_at.map_or(at, |earlier: Instant| earlier.min(at)));
+            }
+            Some(ToWorker::PluginReady(digest) | ToWorker::BlobReady(digest)) => {
+                shared.arrive(digest);
+            }
+            Some(ToWorker::Finish { .. }) => return shared.finish(),
+            Some(ToWorker::Prepare(_)) => return Err(refused("a second `Prepare`")),
+            Some(ToWorker::Pause(_)) => return Err(refused("`Pause`")),
+        }
+    }
+}
+
+fn refused(what: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("the supervisor sent {what}, which this worker does not take"),
+    )
+}

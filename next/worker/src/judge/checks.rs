@@ -1,0 +1,244 @@
+//! One named check for each expectation that is set.
+
+use std::{borrow::Cow, time::Duration};
+
+use runner_model::{
+    outcome::Verdict,
+    row::{Check, MAX_ROW, Raw, is_deep},
+    test::Expect,
+    units::show_duration,
+};
+use runner_sandbox::Reply;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    Judge,
+    diff::{diff, unseen},
+    json::{first_mismatch, same, short, tree_bytes},
+};
+use crate::report::beginning;
+
+/// How much of a text is repeated as what came, in bytes. Other values are repeated as a whole, up to this.
+const MAX_COPY: usize = 64 << 10;
+/// How much memory an output may take as a tree of values: a text of 4 MiB can be a tree of 400 MiB.
+const MAX_TREE: usize = 64 << 20;
+/// Said behind the message of a check that does not repeat what came.
+const NOT_REPEATED: &str = "the output is too large to be repeated here";
+/// How many of the last lines of a command's standard error its failure shows, and how many bytes of them.
+const MAX_STDERR_LINES: usize = 8;
+const MAX_STDERR: usize = 2000;
+
+/// Makes a check of every expectation that is set, in the order of the documentation.
+pub(super) fn check_reply(
+    judge: &Judge,
+    expect: &Expect,
+    reply: &Reply,
+    took: Duration,
+    stderr: &str,
+) -> Vec<Check<'static>> {
+    let mut checks = Checks {
+        output: &reply.output,
+        value: None,
+        made: Vec::new(),
+        copies: MAX_ROW,
+    };
+    if let Some(expected) = &expect.equals {
+        checks.compare("equals", expected, |output| {
+            let is_same = same(expected, output);
+            (!is_same).then(|| not_equal(expected, output))
+        });
+        checks.add_diff(expected);
+    }
+    for part in &expect.contains {
+        checks.compare("contains", part, |output| {
+            let holds = contains(output, part);
+            (!holds).then(|| format!("the output does not contain {}", short(part)))
+        });
+    }
+    if let Some(pattern) = &expect.matches {
+        let text = as_text(reply.output.get());
+        let failure = match judge.is_match(pattern, &text) {
+            Ok(true) => None,
+            Ok(false) => Some(format!("the output does not match `{pattern}`")),
+            Err(error) => Some(error),
+        };
+        checks.output("matches", failure, pattern);
+    }
+    if let Some(expected) = &expect.json {
+        let tolerance = expect.tolerance.unwrap_or(0.0);
+        checks.compare("json", expected, |output| {
+            first_mismatch(expected, output, tolerance)
+        });
+        checks.add_diff(expected);
+    }
+    if let Some(expected) = expect.error {
+        let expected = expected.as_str();
+        let message = format!("expected `{expected}`, got a reply");
+        checks
+            .made
+            .push(failed("error", message, &expected, raw(&Value::Null)));
+    }
+    let mut made = checks.made;
+    made.extend(exit_code(reply, stderr));
+    made.extend(
+        expect
+            .max_duration
+            .map(|most| max_duration(most.into(), took)),
+    );
+    made
+}
+
+/// The checks of a reply's output.
+struct Checks<'a> {
+    output: &'a Raw<'a>,
+    /// The output as a value, from the first comparison on; or why it is not compared.
+    value: Option<Result<Value, String>>,
+    made: Vec<Check<'static>>,
+    /// Bytes that may still be repeated: a test may have any number of expectations.
+    copies: usize,
+}
+
+impl Checks<'_> {
+    /// Makes a check that needs the output as a value. `mismatch` says why it does not hold.
+    fn compare(
+        &mut self,
+        name: &'static str,
+        expected: &Value,
+        mismatch: impl FnOnce(&Value) -> Option<String>,
+    ) {
+        let value = self.value.get_or_insert_with(|| parse(self.output.get()));
+        let failure = match value {
+            Ok(value) => mismatch(value),
+            Err(message) => Some(message.clone()),
+        };
+        self.output(name, failure, expected);
+    }
+
+    /// Makes a check of the output; `failure` says why it does not hold.
+    fn output(&mut self, name: &'static str, failure: Option<String>, expected: &impl Serialize) {
+        let check = match failure {
+            None => passed(name),
+            Some(message) => {
+                let actual = self.copy();
+                let message = match actual {
+                    Some(_) => message,
+                    None => format!("{message}; {NOT_REPEATED}"),
+                };
+                failed(name, message, expected, actual)
+            }
+        };
+        self.made.push(check);
+    }
+
+    /// Adds a diff to the last check if that did not hold.
+    fn add_diff(&mut self, expected: &Value) {
+        if let Some(check) = self.made.last_mut()
+            && check.verdict == Verdict::Fail
+            && let Some(Ok(output)) = &self.value
+        {
+            check.diff = diff(expected, output).map(Into::into);
+        }
+    }
+
+    /// The output, of a long text its beginning; none where it is too large, or others have repeated it too often.
+    fn copy(&mut self) -> Option<Raw<'static>> {
+        let json = self.output.get();
+        let copy = if json.len() <= MAX_COPY {
+            (!is_deep(json)).then(|| Raw(Cow::Owned((*self.output.0).to_owned())))
+        } else {
+            let text: String = serde_json::from_str(json).ok()?;
+            raw(&beginning(&text, MAX_COPY))
+        }?;
+        self.copies = self.copies.checked_sub(copy.get().len())?;
+        Some(copy)
+    }
+}
+
+fn parse(output: &str) -> Result<Value, String> {
+    if tree_bytes(output) > MAX_TREE {
+        return Err("the output has too many values to be compared".into());
+    }
+    serde_json::from_str(output).map_err(|error| format!("the output cannot be compared: {error}"))
+}
+
+fn not_equal(expected: &Value, output: &Value) -> String {
+    match unseen(expected, output) {
+        Some((expected, output)) => format!(
+            "the output differs from what was expected in characters that are not seen: expected `{expected}`, got \
+             `{output}`"
+        ),
+        None => "the output is not what was expected".into(),
+    }
+}
+
+fn contains(output: &Value, part: &Value) -> bool {
+    match (output, part) {
+        (Value::String(text), Value::String(part)) => text.contains(part.as_str()),
+        (Value::Array(items), part) => items.iter().any(|item| same(item, part)),
+        _ => false,
+    }
+}
+
+/// A text as it is, any other value as JSON.
+fn as_text(output: &str) -> Cow<'_, str> {
+    serde_json::from_str::<String>(output).map_or(Cow::Borrowed(output), Cow::Owned)
+}
+
+/// A plain command must exit with 0.
+fn exit_code(reply: &Reply, stderr: &str) -> Option<Check<'static>> {
+    let code = reply.exit_code.filter(|code| *code != 0)?;
+    let mut message = format!("expected exit code 0, got {code}");
+    let lines: Vec<_> = stderr.trim_end().lines().collect();
+    if !lines.is_empty() {
+        let tail = lines[lines.len().saturating_sub(MAX_STDERR_LINES)..].join("\n");
+        let tail = &tail[tail.ceil_char_boundary(tail.len().saturating_sub(MAX_STDERR))..];
+        message = format!("{message}; its standard error ends with\n{tail}");
+    }
+    Some(failed("exit_code", message, &0, raw(&code)))
+}
+
+fn max_duration(most: Duration, took: Duration) -> Check<'static> {
+    if took <= most {
+        return passed("max_duration");
+    }
+    let millis = |time: Duration| time.as_micros() as f64 / 1e3;
+    let (shown_most, shown_took) = (show_duration(most), show_duration(took));
+    let message = format!("expected at most {shown_most}, took {shown_took}");
+    failed("max_duration", message, &millis(most), raw(&millis(took)))
+}
+
+/// A check that held.
+pub(super) fn passed(name: &'static str) -> Check<'static> {
+    Check {
+        name: name.into(),
+        verdict: Verdict::Pass,
+        score: None,
+        message: None,
+        expected: None,
+        actual: None,
+        diff: None,
+        details: None,
+    }
+}
+
+/// A check that did not hold.
+pub(super) fn failed(
+    name: &'static str,
+    message: String,
+    expected: &impl Serialize,
+    actual: Option<Raw<'static>>,
+) -> Check<'static> {
+    Check {
+        verdict: Verdict::Fail,
+        message: Some(message.into()),
+        expected: raw(expected),
+        actual,
+        ..passed(name)
+    }
+}
+
+/// A value as JSON; none if it has none, such as a number that is not finite.
+pub(super) fn raw(value: &impl Serialize) -> Option<Raw<'static>> {
+    Raw::of(value).ok()
+}

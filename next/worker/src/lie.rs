@@ -1,0 +1,4 @@
+//! later
+pub fn main(_: &[&str]) -> Result<(), String> {
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! [`Provider`]: a plugin that was loaded, with its settings in the form that each call needs.
+
+use std::{io, path::Path, rc::Rc};
+
+use runner_model::{
+    Digest, ErrorClass, Limits, Text,
+    prepare::{Described, Problem},
+    protocol::FromWorker,
+    provider::{OutputForm, PluginKind, PreparedProvider, Protocol},
+    row::RowError,
+    template::Template,
+};
+use runner_sandbox::{CommandCall, Engines, LoadError, Plugin};
+use serde_json::{Value, value::RawValue};
+
+use crate::{guests::Plugins, shared::Shared};
+
+/// A provider that can be called.
+pub struct Provider {
+    pub plugin: Rc<Plugin>,
+    /// Compact JSON.
+    pub config: String,
+    pub limits: Limits,
+    command: Option<Command>,
+}
+
+/// How a command is called, before its templates are filled in.
+struct Command {
+    config: Value,
+    args: Vec<Template>,
+    stdin: Option<Template>,
+    protocol: Protocol,
+    output: OutputForm,
+}
+
+/// What plugins are loaded from.
+pub struct Loading<'a> {
+    pub engines: &'a Engines,
+    pub cache: &'a Path,
+    pub shared: &'a Shared,
+}
+
+impl Loading<'_> {
+    /// Loads plugins. All that are missing are asked for at once, and then waited for.
+    pub async fn plugins(&self, digests: impl Iterator<Item = Digest>) -> io::Result<Plugins> {
+        let mut plugins = Plugins::new();
+        for digest in digests {
+            if !plugins.contains_key(&digest) {
+                let loaded = self.load(&digest);
+                if matches!(loaded, Err(LoadError::Missing)) {
+                    self.shared.say(&FromWorker::NeedPlugin(digest))?;
+                }
+                plugins.insert(digest, loaded);
+            }
+        }
+        for (digest, plugin) in &mut plugins {
+            if matches!(plugin, Err(LoadError::Missing)) {
+                self.shared.arrival(digest).await;
+                *plugin = self.load(digest);
+            }
+        }
+        Ok(plugins)
+    }
+
+    fn load(&self, digest: &Digest) -> Result<Rc<Plugin>, LoadError> {
+        self.engines.load(self.cache, digest).map(Rc::new)
+    }
+}
+
+impl Provider {
+    /// Prepares a provider, and says what its plugin says of itself if `describe`; none if it cannot be used.
+    pub async fn new(
+        index: usize,
+        prepared: PreparedProvider,
+        plugin: &Result<Rc<Plugin>, LoadError>,
+        describe: bool,
+    ) -> (Option<Self>, Described) {
+        let provider = prepared.provider;
+        let mut described = Described {
+            provider: u16::try_from(index).unwrap_or(u16::MAX),
+            description: None,
+            problem: None,
+        };
+        let plugin = match plugin {
+            Ok(plugin) => plugin.clone(),
+            Err(error) => {
+                described.problem = Some(load_problem(error));
+                return (None, described);
+            }
+        };
+        if describe {
+            match plugin.describe(provider.protocol, &provider.limits).await {
+                Ok(description) => described.description = description,
+                Err(error) => {
+                    described.problem = Some(call_problem(error));
+                    return (None, described);
+                }
+            }
+        }
+        let command = (plugin.kind() == PluginKind::Command).then(|| Command {
+            config: provider.config.clone(),
+            args: provider.args,
+            stdin: provider.stdin,
+            protocol: provider.protocol,
+            output: provider.output,
+        });
+        let ready = Self {
+            config: provider.config.to_string(),
+            limits: provider.limits,
+            plugin,
+            command,
+        };
+        (Some(ready), described)
+    }
+
+    /// How the plugin is called with `input`; none for components.
+    ///
+    /// # Errors
+    ///
+    /// A template that the input does not fill in.
+    pub fn command(&self, input: &RawValue) -> Result<Option<CommandCall>, RowError<'static>> {
+        let Some(command) = &self.command else {
+            return Ok(None);
+        };
+        let input: Value = serde_json::from_str(input.get())
+            .map_err(|error| invalid_input(format!("cannot read the input: {error}")))?;
+        let roots = [("input", &input), ("config", &command.config)];
+        let fill = |template: &Template| {
+            template
+                .render_text(&roots)
+                .map_err(|missing| invalid_input(missing.to_string()))
+        };
+        let args = command.args.iter().map(|template| {
+            let argument = fill(template)?;
+            if argument.contains('\0') {
+                return Err(invalid_input("an argument cannot have a NUL in it".into()));
+            }
+            Ok(argument)
+        });
+        Ok(Some(CommandCall {
+            args: args.collect::<Result<_, _>>()?,
+            stdin: command.stdin.as_ref().map(fill).transpose()?,
+            protocol: command.protocol,
+            output: command.output,
+        }))
+    }
+}
+
+fn invalid_input(message: String) -> RowError<'static> {
+    RowError {
+        class: Some(ErrorClass::InvalidInput),
+        code: Text::from("template"),
+        message: message.into(),
+        retry_after_ms: None,
+        details: None,
+    }
+}
+
+fn load_problem(error: &LoadError) -> Problem {
+    let (code, message) = match error {
+        LoadError::Missing => (
+            "cache",
+            "the compiled plugin cannot be read back from the cache; is its disk full or damaged?"
+                .to_owned(),
+        ),
+        LoadError::Refused { code, message } => (*code, message.clone()),
+    };
+    Problem {
+        class: ErrorClass::Protocol,
+        code: code.to_owned(),
+        message,
+    }
+}
+
+fn call_problem(error: RowError<'_>) -> Problem {
+    Problem {
+        class: error.class.unwrap_or(ErrorClass::Internal),
+        code: error.code.to_string(),
+        message: format!("`describe` failed: {}", error.message),
+    }
+}

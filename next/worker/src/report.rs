@@ -1,0 +1,187 @@
+//! [`Report`]: a row as bytes that fit a frame, with the output's artifact and what was said.
+
+use runner_model::{
+    HostFault, Row, TaskId, Text, digest,
+    log::{MAX_SAID, Said},
+    outcome::Verdict,
+    protocol::{FromWorker, MAX_PIECE, ReportHead},
+    row::{Artifact, MAX_ROW, OUTPUT_ARTIFACT, Raw, is_deep},
+};
+use serde::Serialize;
+
+/// Bytes of an output that stays in the row.
+const MAX_OUTPUT: usize = 64 << 10;
+/// How many checks, and how many metrics, a row keeps that is too long with all of them.
+const KEPT: usize = 40;
+
+/// What a worker reports of an attempt.
+pub struct Report {
+    /// One compact JSON object.
+    pub row: Vec<u8>,
+    /// What was said, as JSON; empty if nothing was.
+    pub said: Vec<u8>,
+    /// The output, if it is an artifact: the row's first.
+    output: Option<Raw<'static>>,
+    host_fault: Option<HostFault>,
+}
+
+impl Report {
+    pub fn new(mut row: Row<'static>, said: Said<'static>, host_fault: Option<HostFault>) -> Self {
+        let output = row.output.take_if(|output| is_artifact(output.get()));
+        if let Some(output) = &output {
+            let content = output.get().as_bytes();
+            row.output = Raw::of(&serde_json::json!({"$artifact": OUTPUT_ARTIFACT})).ok();
+            row.artifacts.push(Artifact {
+                name: OUTPUT_ARTIFACT.into(),
+                media_type: "application/json".into(),
+                sha256: digest(content),
+                bytes: content.len() as u64,
+            });
+        }
+        Self {
+            row: encode_row(row),
+            said: encode_said(said),
+            output,
+            host_fault,
+        }
+    }
+
+    /// The report's head.
+    pub fn head(&self, task: TaskId) -> ReportHead {
+        ReportHead {
+            task,
+            row_bytes: self.row.len() as u32,
+            log_bytes: self.said.len() as u32,
+            host_fault: self.host_fault,
+        }
+    }
+
+    /// The pieces of its artifact, which are sent before it.
+    pub fn pieces(&self, task: TaskId) -> impl Iterator<Item = FromWorker> {
+        let content = self.output.as_ref().map_or("", Raw::get).as_bytes();
+        content
+            .chunks(MAX_PIECE)
+            .map(move |piece| FromWorker::Artifact {
+                task,
+                index: 0,
+                bytes: piece.to_vec(),
+            })
+    }
+}
+
+/// Tells whether an output cannot stand in a row: it is large or deep, or looks like what stands there for an artifact.
+fn is_artifact(output: &str) -> bool {
+    output.len() > MAX_OUTPUT
+        || is_deep(output)
+        || first_key(output).as_deref() == Some("$artifact")
+}
+
+/// The first key of an object; it may be written with escapes.
+fn first_key(json: &str) -> Option<String> {
+    let inside = json.strip_prefix('{')?;
+    let mut values = serde_json::Deserializer::from_str(inside).into_iter();
+    values.next()?.ok()
+}
+
+/// Serializes a row, and cuts what matters least until it fits.
+fn encode_row(mut row: Row<'_>) -> Vec<u8> {
+    let steps: [fn(&mut Row<'_>); 5] = [
+        |row| {
+            for check in &mut row.checks {
+                (check.expected, check.actual) = (None, None);
+            }
+        },
+        |row| row.checks.iter_mut().for_each(|check| check.diff = None),
+        |row| {
+            row.checks.iter_mut().for_each(|check| check.details = None);
+            if let Some(error) = &mut row.error {
+                error.details = None;
+            }
+        },
+        |row| {
+            // What failed says more.
+            row.checks
+                .sort_by_key(|check| check.verdict != Verdict::Fail);
+            row.checks.truncate(KEPT);
+            row.metrics.truncate(KEPT);
+        },
+        shorten_texts,
+    ];
+    let mut bytes = json(&row);
+    for step in steps {
+        if bytes.len() <= MAX_ROW {
+            break;
+        }
+        step(&mut row);
+        row.truncated = true;
+        bytes = json(&row);
+    }
+    bytes
+}
+
+/// Cuts every text of a row. The longest row that is left has 64 KiB of output, and 40 checks, 40 metrics and 20 denials
+/// of texts in which every byte is written as six: less than [`MAX_ROW`].
+fn shorten_texts(row: &mut Row<'_>) {
+    for check in &mut row.checks {
+        shorten(&mut check.name, 64);
+        check.message.iter_mut().for_each(|text| shorten(text, 200));
+    }
+    for metric in &mut row.metrics {
+        shorten(&mut metric.name, 64);
+        metric.unit.iter_mut().for_each(|text| shorten(text, 32));
+    }
+    for denied in &mut row.denied {
+        shorten(&mut denied.what, 200);
+        denied.grant.iter_mut().for_each(|text| shorten(text, 200));
+    }
+    if let Some(error) = &mut row.error {
+        shorten(&mut error.code, 64);
+        shorten(&mut error.message, 2000);
+    }
+}
+
+fn shorten(text: &mut Text<'_>, most: usize) {
+    if text.len() > most {
+        *text = beginning(text, most).into();
+    }
+}
+
+/// The first bytes of a text, with a mark if there are more.
+pub fn beginning(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(most)])
+}
+
+/// Serializes what was said, and cuts its end until it fits.
+fn encode_said(mut said: Said<'_>) -> Vec<u8> {
+    if said.is_empty() {
+        return Vec::new();
+    }
+    let mut bytes = json(&said);
+    while bytes.len() > MAX_SAID {
+        let kept = said.log.len() / 2;
+        said.dropped += (said.log.len() - kept) as u64;
+        said.log.truncate(kept);
+        if said.log.is_empty() {
+            let (stdout, stderr) = (said.stdout.len() / 2, said.stderr.len() / 2);
+            shorten(&mut said.stdout, stdout);
+            shorten(&mut said.stderr, stderr);
+        }
+        bytes = json(&said);
+    }
+    bytes
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    // An echo row has at most 450 bytes.
+    let mut bytes = Vec::with_capacity(512);
+    // A Vec takes every write, and our types have JSON.
+    let _ = serde_json::to_writer(&mut bytes, value);
+    bytes
+}
+
+#[cfg(test)]
+#[path = "tests/report.rs"]
+mod tests;

@@ -1,0 +1,283 @@
+//! What the control thread and the guest thread both see: tasks that wait, what each slot runs, and the way out.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    fs::File,
+    io,
+    ops::Range,
+    os::unix::fs::FileExt as _,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use runner_model::{
+    Digest, TaskId,
+    protocol::{Doing, FromWorker, Line, SlotWord, Task, encode_report},
+};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::Notify;
+
+use crate::{link::Outgoing, report::Report};
+
+/// Reports that may wait for others.
+const BATCH: u32 = 64;
+/// How long a report may wait for others.
+pub const REPORT_WITHIN: Duration = Duration::from_millis(10);
+
+pub struct Shared {
+    /// Told when a task or a file has come, and at the end.
+    pub wake: Notify,
+    queue: Mutex<Queue>,
+    out: Mutex<Out>,
+    slots: File,
+    /// By slot: the task that it runs, or 0.
+    running: Vec<AtomicU64>,
+    /// The task whose guest is on the processor, or 0.
+    on_processor: AtomicU64,
+}
+
+/// A task with the bytes of its frame.
+pub struct Order {
+    pub task: Task,
+    body: Arc<Vec<u8>>,
+    line: Range<usize>,
+}
+
+#[derive(Default)]
+struct Queue {
+    orders: VecDeque<Order>,
+    /// Plugins and blobs that the supervisor says are there now.
+    arrived: HashSet<Digest>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Open,
+    /// No task begins any more.
+    Stopping,
+    /// Nothing is said any more.
+    Over,
+}
+
+/// What a slot is to do next.
+pub enum Next {
+    Order(Order),
+    Wait,
+    End,
+}
+
+struct Out {
+    link: Outgoing,
+    /// Reports in the buffer.
+    waiting: u32,
+    /// When the oldest of them came.
+    since: Instant,
+}
+
+impl Shared {
+    pub fn new(link: Outgoing, slots: File, count: u32) -> Self {
+        Self {
+            wake: Notify::new(),
+            queue: Mutex::default(),
+            out: Mutex::new(Out {
+                link,
+                waiting: 0,
+                since: Instant::now(),
+            }),
+            slots,
+            running: (0..count).map(|_| AtomicU64::new(0)).collect(),
+            on_processor: AtomicU64::new(0),
+        }
+    }
+
+    /// Number of slots.
+    pub fn count(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Queues tasks; gives them back if none may begin any more.
+    pub fn push(&self, tasks: Vec<Task>, body: Vec<u8>) -> io::Result<()> {
+        let body = Arc::new(body);
+        let mut queue = lock(&self.queue);
+        if queue.phase != Phase::Open {
+            drop(queue);
+            return self.say(&FromWorker::Returned(
+                tasks.iter().map(|task| task.id).collect(),
+            ));
+        }
+        let mut at = 0;
+        for task in tasks {
+            let start = at;
+            at += task.body_bytes();
+            queue.orders.push_back(Order {
+                line: start..at - task.row_bytes as usize,
+                body: body.clone(),
+                task,
+            });
+        }
+        drop(queue);
+        self.wake.notify_waiters();
+        Ok(())
+    }
+
+    /// What a slot is to do next.
+    pub fn next(&self) -> Next {
+        let mut queue = lock(&self.queue);
+        match queue.phase {
+            Phase::Over => Next::End,
+            Phase::Stopping => Next::Wait,
+            Phase::Open => queue.orders.pop_front().map_or(Next::Wait, Next::Order),
+        }
+    }
+
+    /// Gives back tasks that have not begun, the newest first, but keeps so many.
+    pub fn take_back(&self, keep: u32) -> io::Result<()> {
+        let mut queue = lock(&self.queue);
+        let keep = queue.orders.len().min(keep as usize);
+        let returned = queue.orders.split_off(keep);
+        drop(queue);
+        self.say(&FromWorker::Returned(
+            returned.iter().map(|order| order.task.id).collect(),
+        ))
+    }
+
+    /// Lets no task begin any more, and gives back those that have not.
+    pub fn stop(&self) -> io::Result<()> {
+        lock(&self.queue).phase = Phase::Stopping;
+        self.take_back(0)
+    }
+
+    /// Notes that a plugin or blob is there.
+    pub fn arrive(&self, digest: Digest) {
+        lock(&self.queue).arrived.insert(digest);
+        self.wake.notify_waiters();
+    }
+
+    /// Waits until a plugin or blob is there, or all is over.
+    pub async fn arrival(&self, digest: &Digest) {
+        loop {
+            let wake = self.wake.notified();
+            {
+                let queue = lock(&self.queue);
+                if queue.arrived.contains(digest) || queue.phase == Phase::Over {
+                    return;
+                }
+            }
+            wake.await;
+        }
+    }
+
+    /// Notes for all who watch that a slot begins a task.
+    pub fn begin(&self, slot: usize, task: TaskId) -> io::Result<()> {
+        self.running[slot].store(task.0, Relaxed);
+        let now = clock_gettime(ClockId::Monotonic);
+        let began = now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000;
+        self.note(
+            slot,
+            SlotWord {
+                task: task.0,
+                began,
+            },
+        )
+    }
+
+    /// Adds a slot's report to those that wait, and notes that the slot is empty.
+    pub fn report(&self, slot: usize, task: TaskId, report: &Report) -> io::Result<()> {
+        {
+            let mut out = lock(&self.out);
+            for piece in report.pieces(task) {
+                piece.encode(out.link.buffer());
+                out.link.flush_much()?;
+            }
+            let head = report.head(task);
+            encode_report(&head, &report.row, &report.said, out.link.buffer());
+            let now = Instant::now();
+            if out.waiting == 0 {
+                out.since = now;
+            }
+            out.waiting += 1;
+            if out.waiting >= BATCH || now.duration_since(out.since) >= REPORT_WITHIN {
+                out.flush()?;
+            } else {
+                out.link.flush_much()?;
+            }
+        }
+        self.running[slot].store(0, Relaxed);
+        self.note(slot, SlotWord::default())
+    }
+
+    fn note(&self, slot: usize, word: SlotWord) -> io::Result<()> {
+        let at = (slot * SlotWord::LENGTH) as u64;
+        self.slots.write_all_at(&word.encode(), at)
+    }
+
+    /// Notes that a task's guest is on the processor, or with 0 that none is.
+    pub fn put_on_processor(&self, task: TaskId) {
+        self.on_processor.store(task.0, Relaxed);
+    }
+
+    /// Sends the reports that wait.
+    pub fn flush(&self) -> io::Result<()> {
+        let mut out = lock(&self.out);
+        if out.waiting > 0 {
+            out.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Sends a frame behind the reports that wait.
+    pub fn say(&self, message: &FromWorker) -> io::Result<()> {
+        let mut out = lock(&self.out);
+        out.waiting = 0;
+        out.link.say(message)
+    }
+
+    /// Says what runs at the moment.
+    pub fn say_doing(&self) -> io::Result<()> {
+        let on_processor = self.on_processor.load(Relaxed);
+        let running = self.running.iter().map(|task| task.load(Relaxed));
+        let doing = running.filter(|task| *task != 0).map(|task| {
+            let on_processor = task == on_processor;
+            Doing {
+                task: TaskId(task),
+                on_processor,
+                word: if on_processor { "computes" } else { "waits" }.into(),
+            }
+        });
+        self.say(&FromWorker::Doing(doing.collect()))
+    }
+
+    /// Says the last word. The guest thread ends as soon as it can.
+    pub fn finish(&self) -> io::Result<()> {
+        lock(&self.queue).phase = Phase::Over;
+        self.wake.notify_waiters();
+        self.say(&FromWorker::Bye)
+    }
+}
+
+impl Order {
+    /// The test's line, if it came with the task.
+    pub fn line(&self) -> Result<&[u8], &Digest> {
+        match &self.task.line {
+            Line::Bytes(_) => Ok(&self.body[self.line.clone()]),
+            Line::Digest(digest) => Err(digest),
+        }
+    }
+}
+
+impl Out {
+    fn flush(&mut self) -> io::Result<()> {
+        self.waiting = 0;
+        self.link.flush()
+    }
+}
+
+/// A panic elsewhere leaves nothing half done in what these hold.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
