@@ -592,3 +592,10 @@ impl Flight {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "../tests/schedule_desk.rs"]
+mod desk;
+#[cfg(test)]
+#[path = "../tests/schedule.rs"]
+mod tests;

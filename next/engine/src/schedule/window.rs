@@ -193,13 +193,10 @@ impl Workers {
         if !self.0.values().any(is_idle) {
             return None;
         }
-        let (id, worker) = self
-            .0
-            .iter_mut()
-            .max_by_key(|(_, worker)| worker.unbegun())?;
-        if worker.unbegun() == 0 || worker.is_asked {
-            return None;
-        }
+        let waiting = (self.0.iter_mut())
+            .filter(|(_, worker)| worker.unbegun() > 0 && !worker.is_asked)
+            .max_by_key(|(_, worker)| worker.unbegun());
+        let (id, worker) = waiting?;
         worker.is_asked = true;
         Some((*id, u32::try_from(worker.unbegun() / 2).unwrap_or(0)))
     }
