@@ -1,3 +1,22 @@
 //! One typed document for each question about runs: what `--json` prints, and what commands put into words.
 //!
-//! It reads runs through `record` and writes nothing. Begin reading at [`RunDocument`].
+//! It reads runs through `record` and writes nothing. It may know `model`, `scenario` and `record`. Beside the documents
+//! stands what every form of them needs: [`failure`] says why a trial did not pass, [`json`] writes documents so that no text
+//! of a guest steers a terminal.
+//!
+//! Begin reading at [`RunDocument`].
+
+pub mod failure;
+pub mod json;
+mod list;
+mod rows;
+mod run;
+mod trial;
+
+pub use list::{RunCounts, RunList, RunSummary, Unreadable, short_id};
+pub use rows::{Line, Rows, Which};
+pub use run::{ProviderTable, RunDocument};
+pub use trial::{ArtifactFile, Found, LogText, TrialDocument, find_trial};
+
+/// The version of every document, its `v`.
+pub const VERSION: u8 = 1;

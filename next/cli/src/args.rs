@@ -1,0 +1,189 @@
+//! The command line: commands, and the arguments that several of them have.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use anstream::ColorChoice;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use runner_engine::SessionRequest;
+use runner_model::units::{MAX_DURATION, parse_duration};
+
+use crate::commands::{exec, init, list, resume, show, validate};
+
+/// Runs lists of tests against sandboxed WASM providers from declarative TOML scenarios
+#[derive(Parser)]
+#[command(
+    name = "runner",
+    version,
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// When to use colours; `NO_COLOR` and `CLICOLOR_FORCE` decide for `auto`
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    Init(init::Args),
+    Exec(exec::Args),
+    Resume(resume::Args),
+    Validate(validate::Args),
+    List(list::Args),
+    Show(show::Args),
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    /// Decides for all that this process prints from now on.
+    pub fn apply(self) {
+        match self {
+            Self::Auto => {}
+            Self::Always => ColorChoice::Always.write_global(),
+            Self::Never => ColorChoice::Never.write_global(),
+        }
+    }
+}
+
+const DEFAULT_ROOT: &str = "results";
+
+/// Where the runs are.
+#[derive(Args)]
+pub struct RootArgs {
+    /// The folder of all runs [default: results]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "RUNNER_RESULTS",
+        hide_env_values = true
+    )]
+    results: Option<OsString>,
+}
+
+impl RootArgs {
+    /// The folder; an empty text is as good as none.
+    pub fn path(&self) -> PathBuf {
+        let given = self.results.clone().filter(|path| !path.is_empty());
+        given.unwrap_or_else(|| DEFAULT_ROOT.into()).into()
+    }
+
+    /// What a later command needs so that it looks into the same folder: nothing, or the flag with a space before it.
+    pub fn flag(&self) -> String {
+        let by_itself = std::env::var_os("RUNNER_RESULTS").filter(|path| !path.is_empty());
+        let by_itself = by_itself.unwrap_or_else(|| DEFAULT_ROOT.into());
+        let path = self.path();
+        if path.as_os_str() == by_itself {
+            String::new()
+        } else {
+            format!(" --results {}", quoted(&path.to_string_lossy()))
+        }
+    }
+}
+
+/// A word of a command that can be typed into a shell.
+pub fn quoted(word: &str) -> String {
+    let is_plain =
+        |character: char| character.is_alphanumeric() || "_-./@#+=:,".contains(character);
+    if !word.is_empty() && !word.starts_with('#') && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// The run that a command is about.
+#[derive(Args)]
+pub struct RunArg {
+    /// The run: its id, a part of it that no other run has, a path, or `latest`
+    #[arg(value_name = "RUN", env = "RUNNER_RUN", hide_env_values = true)]
+    run: Option<String>,
+}
+
+impl RunArg {
+    /// The name that was given; an empty text is as good as none.
+    pub fn name(&self) -> Option<String> {
+        self.run.clone().filter(|name| !name.is_empty())
+    }
+}
+
+/// How documents are printed.
+#[derive(Args)]
+pub struct JsonArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a session runs and what it prints.
+#[derive(Args)]
+pub struct SessionArgs {
+    /// How many attempts run at the same time [default: the scenario's, else the number of cores; of a resumed run: as before]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    jobs: Option<u32>,
+    /// Stop after this many minutes; a fraction is fine
+    #[arg(long, value_name = "M", value_parser = minutes, conflicts_with = "timeout")]
+    timeout_minutes: Option<Duration>,
+    /// Stop after this time, such as `30m` or `1h30m`
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
+    #[command(flatten)]
+    pub root: RootArgs,
+    /// Print events as JSON Lines
+    #[arg(long)]
+    pub json: bool,
+    /// Print only what went wrong
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print every attempt as it ends
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Shorten the bounds on compiling a plugin, for tests
+    #[arg(long, value_name = "N", hide = true)]
+    compile_seconds: Option<u32>,
+}
+
+impl SessionArgs {
+    /// The session that is asked for.
+    pub fn request(&self) -> SessionRequest {
+        let command = std::env::args_os().skip(1);
+        let command = command.map(|word| word.to_string_lossy().into_owned());
+        SessionRequest {
+            results: self.root.path(),
+            jobs: self.jobs,
+            timeout: self.timeout_minutes.or(self.timeout),
+            command: std::iter::once("runner".to_owned())
+                .chain(command)
+                .collect(),
+            compile_seconds: self.compile_seconds,
+        }
+    }
+}
+
+fn minutes(text: &str) -> Result<Duration, String> {
+    let not_minutes = || "expected minutes, such as 5 or 0.5".to_owned();
+    let minutes: f64 = text.parse().map_err(|_| not_minutes())?;
+    let duration = Duration::try_from_secs_f64(minutes * 60.0).map_err(|_| not_minutes())?;
+    bounded(duration)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    bounded(parse_duration(text).map_err(str::to_owned)?)
+}
+
+fn bounded(duration: Duration) -> Result<Duration, String> {
+    if duration.is_zero() {
+        Err("a run needs more time than that".to_owned())
+    } else if duration > MAX_DURATION {
+        Err("longer than a year".to_owned())
+    } else {
+        Ok(duration)
+    }
+}

@@ -1,0 +1,70 @@
+//! `runner init`: writes a first scenario that runs as it is.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use runner_model::{exit::Exit, visible::visible_line};
+
+use crate::{
+    args::quoted,
+    text::{error::CommandError, out::Out},
+};
+
+/// Write a first scenario that runs as it is
+#[derive(clap::Args)]
+pub struct Args {
+    /// The folder, which is made where it is missing
+    #[arg(value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+}
+
+const SCENARIO: &str = include_str!("first.toml");
+const IGNORED: &str = "# Results of `runner`.\n/results/\n";
+
+pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let folder = &args.folder;
+    let scenario = folder.join("first.toml");
+    if scenario.symlink_metadata().is_ok() {
+        let path = scenario.display();
+        return Err(CommandError::usage(&format!(
+            "{path} is there already, and is not written over\nname another folder: runner init DIR"
+        )));
+    }
+    let schema = serde_json::to_string_pretty(&runner_scenario::schema()).unwrap_or_default();
+    let files = [
+        (scenario.clone(), SCENARIO),
+        (folder.join(".runner/schema.json"), &schema),
+        (folder.join(".gitignore"), IGNORED),
+    ];
+    for (path, text) in &files {
+        let is_new = write_new(path, text).map_err(|error| {
+            CommandError::storage(&format!("cannot write {}: {error}", path.display()))
+        })?;
+        let path = path.display().to_string();
+        let path = visible_line(&path);
+        out.data(&if is_new {
+            format!("wrote {path}")
+        } else {
+            format!("kept  {path}, which was there")
+        });
+    }
+    let scenario = quoted(&scenario.to_string_lossy());
+    let scenario = scenario.strip_prefix("./").unwrap_or(&scenario);
+    out.hint(&format!("run it: runner exec {scenario}"));
+    Ok(Exit::Success)
+}
+
+/// Writes a file that is not there yet, and says whether it was written.
+fn write_new(path: &Path, text: &str) -> io::Result<bool> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    match fs::File::create_new(path) {
+        Ok(mut file) => file.write_all(text.as_bytes()).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,259 @@
+//! `runner show`: a run, or one of its trials.
+
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use runner_model::{
+    Time,
+    exit::Exit,
+    units::{plural, show_duration},
+    visible::visible_line,
+};
+use runner_record::{ResultsRoot, RunDir};
+use runner_report::{Found, ProviderTable, RunDocument, TrialDocument, Which, find_trial};
+
+use crate::{
+    args::{JsonArgs, RootArgs, RunArg},
+    text::{
+        error::CommandError,
+        failures::{BLOCK_LINES, Failures, row_block},
+        layout::Table,
+        out::Out,
+        page, style, summary,
+    },
+};
+
+/// Trials that a message names.
+const MOST_CANDIDATES: usize = 10;
+
+/// Show a run, or one of its trials
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    run: RunArg,
+    /// The trial: its id, or a part of it that no other trial has
+    #[arg(value_name = "TRIAL")]
+    trial: Option<String>,
+    /// Only trials that failed, ended in an error or timed out, with their reasons
+    #[arg(long, conflicts_with = "trial")]
+    failed: bool,
+    #[command(flatten)]
+    root: RootArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let path = args.root.path();
+    let of_record = |error| CommandError::of_record(error, &path);
+    let root = ResultsRoot::existing(&path).map_err(of_record)?;
+    let name = args.run.name();
+    let run = root
+        .find(name.as_deref().unwrap_or("latest"))
+        .map_err(of_record)?;
+    if let Some(trial) = &args.trial {
+        let document = trial_document(&root, &run, trial, &path)?;
+        if args.json.json {
+            out.document(&document);
+        } else {
+            out.data(&page::page(&document));
+        }
+        return Ok(Exit::Success);
+    }
+    let which = if args.failed {
+        Which::Failed
+    } else {
+        Which::All
+    };
+    let now = Time::from(SystemTime::now());
+    let document = RunDocument::read(&root, &run, which, now).map_err(of_record)?;
+    if args.json.json {
+        out.document(&document);
+    } else if args.failed {
+        failed(&document, out).map_err(of_record)?;
+    } else {
+        let name = name.map(|_| format!(" {}", document.run.short));
+        let name = name.unwrap_or_default();
+        overview(&document, now, out).map_err(of_record)?;
+        for step in summary::next_steps(&document.run, &name, &args.root.flag()) {
+            out.hint(&step);
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn trial_document(
+    root: &ResultsRoot,
+    run: &RunDir,
+    text: &str,
+    path: &Path,
+) -> Result<TrialDocument, CommandError> {
+    let of_record = |error| CommandError::of_record(error, path);
+    let trial = match find_trial(run, text).map_err(of_record)? {
+        Found::One(trial) => trial,
+        Found::Several(trials) => {
+            let text = format!("`{text}` could be one of {}", trials.len());
+            return Err(CommandError::usage(&named(&text, &trials)));
+        }
+        Found::Nothing { trials } => {
+            let text = format!(
+                "no trial of run {} that has a row is called `{text}`",
+                run.id()
+            );
+            return Err(CommandError::usage(&named(&text, &trials)));
+        }
+    };
+    TrialDocument::read(root, run, trial).map_err(of_record)
+}
+
+/// A message with the first of these trials.
+fn named(message: &str, trials: &[String]) -> String {
+    let mut text = format!("{message}:");
+    if trials.is_empty() {
+        text = format!("{message}; the run has no rows yet");
+    }
+    for trial in trials.iter().take(MOST_CANDIDATES) {
+        text.push_str(&format!("\n{trial}"));
+    }
+    if trials.len() > MOST_CANDIDATES {
+        let left = (trials.len() - MOST_CANDIDATES) as u64;
+        text.push_str(&format!("\n… and {}", plural(left, "more", "more")));
+    }
+    text
+}
+
+/// Every trial that did not pass, with its reasons.
+fn failed(document: &RunDocument, out: &Out) -> Result<(), runner_record::RecordError> {
+    document
+        .rows
+        .each(|row, _| out.data(&row_block(row, BLOCK_LINES)))?;
+    out.data(&standing(document));
+    Ok(())
+}
+
+fn standing(document: &RunDocument) -> String {
+    let took = Duration::from_millis(document.run.worked_ms);
+    summary::standing(&document.run, took)
+}
+
+/// How the run stands, what it is, its providers, and what failed.
+fn overview(
+    document: &RunDocument,
+    now: Time,
+    out: &Out,
+) -> Result<(), runner_record::RecordError> {
+    let run = &document.run;
+    out.data(&standing(document));
+    if let Some(message) = summary::message(run) {
+        out.data(&format!("  {message}"));
+    }
+    let sessions = plural(run.sessions, "session", "sessions");
+    for (name, text) in [
+        ("run", run.run.clone()),
+        ("scenario", document.manifest.scenario_path.clone()),
+        (
+            "started",
+            format!(
+                "{} UTC, {}; {sessions}",
+                summary::clock(run.started_at),
+                summary::ago(now, run.started_at)
+            ),
+        ),
+        ("results", run.run_dir.clone()),
+    ] {
+        out.data(&format!(
+            "{}{}",
+            style::dim(&format!("{name:10}")),
+            visible_line(&text)
+        ));
+    }
+    if let Some(live) = &document.live {
+        out.data(&live_text(live));
+    }
+    out.data(&format!(
+        "\n{}",
+        providers(&document.providers, out.columns())
+    ));
+    let mut failures = Failures::default();
+    document.rows.each(|row, _| {
+        if document.rows.is_failure(row) {
+            failures.add(row);
+        }
+    })?;
+    if failures.trials() > 0 {
+        out.data(&format!("\n{}", style::bold("failed:")));
+        out.data(&failures.lines().join("\n"));
+    }
+    if document.damaged_lines > 0 {
+        let lines = plural(document.damaged_lines, "line is", "lines are");
+        out.warn(&format!(
+            "{lines} damaged in index.jsonl; `runner resume` runs their trials again"
+        ));
+    }
+    Ok(())
+}
+
+/// What a run is doing.
+fn live_text(live: &runner_record::Live) -> String {
+    let running = plural(live.in_flight.len() as u64, "attempt", "attempts");
+    let mut text = format!(
+        "{}{running} in flight",
+        style::dim(&format!("{:10}", "now"))
+    );
+    for attempt in live.in_flight.iter().take(MOST_CANDIDATES) {
+        let since = show_duration(Duration::from_millis(attempt.ms));
+        let word = visible_line(&attempt.word);
+        text.push_str(&format!("\n          {} {word} for {since}", attempt.trial));
+    }
+    text
+}
+
+fn providers(providers: &[ProviderTable], screen: Option<usize>) -> String {
+    let mut table = Table::new(&[
+        ("provider", 0),
+        ("passed>", 0),
+        ("failed>", 1),
+        ("errors>", 2),
+        ("timeouts>", 3),
+        ("skipped>", 8),
+        ("flaky>", 7),
+        ("p50>", 5),
+        ("p95>", 4),
+        ("max>", 6),
+    ]);
+    for provider in providers {
+        let counts = &provider.counts;
+        let count = |count: u64| {
+            if count > 0 {
+                count.to_string()
+            } else {
+                "·".to_owned()
+            }
+        };
+        let bad = |bad: u64| {
+            if bad > 0 {
+                style::red(&bad.to_string())
+            } else {
+                "·".to_owned()
+            }
+        };
+        let [p50, p95, max] = provider
+            .durations()
+            .map(|duration| duration.map_or("·".to_owned(), show_duration));
+        table.row([
+            visible_line(&provider.provider).into_owned(),
+            count(counts.passed),
+            bad(counts.failed),
+            bad(counts.error),
+            bad(counts.timeout),
+            count(counts.skipped),
+            count(counts.flaky),
+            p50,
+            p95,
+            max,
+        ]);
+    }
+    table.render(screen)
+}

@@ -1,0 +1,37 @@
+//! `runner validate`: checks scenarios.
+
+use std::path::{Path, PathBuf};
+
+use runner_model::{exit::Exit, units::plural, visible::visible_line};
+
+use crate::text::{error::CommandError, out::Out, style};
+
+/// Check scenarios, their test lists and their plugins
+#[derive(clap::Args)]
+pub struct Args {
+    /// The scenarios' files
+    #[arg(value_name = "SCENARIO", required = true)]
+    scenarios: Vec<PathBuf>,
+}
+
+pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let mut exit = Exit::Success;
+    for scenario in &args.scenarios {
+        match runner_engine::validate(scenario) {
+            Ok(valid) => out.data(&format!(
+                "{} {}: {} on {}, {}",
+                style::green("✓"),
+                visible_line(&scenario.to_string_lossy()),
+                plural(valid.tests, "test", "tests"),
+                plural(valid.providers, "provider", "providers"),
+                plural(valid.trials, "trial", "trials"),
+            )),
+            Err(error) => {
+                let error = CommandError::of_engine(error, Path::new(""), out);
+                out.error(&error);
+                exit = error.exit();
+            }
+        }
+    }
+    Ok(exit)
+}

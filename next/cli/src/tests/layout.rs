@@ -1,0 +1,75 @@
+use super::{Table, cut, width, wrap};
+
+const RED: &str = "\u{1b}[31mred\u{1b}[0m";
+
+#[test]
+fn colours_have_no_width() {
+    assert_eq!(width(RED), 3);
+    assert_eq!(width("日本 ✓"), 6);
+    assert_eq!(cut(RED, 2), "\u{1b}[31mr…\u{1b}[0m");
+    assert_eq!(cut("日本語", 5), "日本…");
+    assert_eq!(cut("日本語", 4), "日…");
+    assert_eq!(cut("abc", 3), "abc");
+    assert_eq!(cut("abcd", 3), "ab…");
+}
+
+#[test]
+fn lines_break_between_words() {
+    let text = "    a reason that is much longer than the screen is wide, by far";
+    let wrapped = wrap(text, 24);
+    assert_eq!(
+        wrapped,
+        "    a reason that is\n      much longer than\n      the screen is\n      wide, by far"
+    );
+    assert_eq!(wrap("short\n\nlines", 24), "short\n\nlines");
+    let long = wrap(&"x".repeat(50), 24);
+    assert!(long.lines().all(|line| width(line) <= 24), "{long}");
+    assert_eq!(long.replace(['\n', ' '], ""), "x".repeat(50));
+}
+
+#[test]
+fn any_text_fits_after_wrapping() {
+    for columns in 20..60 {
+        for text in [
+            format!("{RED} {} {RED} {}", "word ".repeat(20), "y".repeat(130)),
+            format!("          {}", "日本語".repeat(40)),
+            "a  b   c    d     e      f       g        h         i          j           k".into(),
+        ] {
+            let wrapped = wrap(&text, columns);
+            for line in wrapped.lines() {
+                assert!(width(line) <= columns, "{columns}: {line:?}");
+            }
+            let only_words = |text: &str| text.replace([' ', '\n'], "");
+            assert_eq!(only_words(&wrapped), only_words(&text), "{columns}");
+        }
+    }
+}
+
+#[test]
+fn narrow_tables_leave_columns_out() {
+    let mut table = Table::new(&[("run", 0), ("status", 0), ("done>", 1), ("took>", 2)]);
+    table.row(["6ba42b73", RED, "9/9", "842 ms"].map(String::from));
+    table.row(["c5b08f1a", "incomplete (timeout)", "13/23", "3.9 s"].map(String::from));
+    let plain = |columns| {
+        let text = table.render(columns);
+        text.replace("\u{1b}[2m", "")
+            .replace("\u{1b}[0m", "")
+            .replace("\u{1b}[31m", "")
+    };
+    assert_eq!(
+        plain(None),
+        "run       status                 done    took\n\
+         6ba42b73  red                     9/9  842 ms\n\
+         c5b08f1a  incomplete (timeout)  13/23   3.9 s"
+    );
+    assert_eq!(
+        plain(Some(40)),
+        "run       status                 done\n\
+         6ba42b73  red                     9/9\n\
+         c5b08f1a  incomplete (timeout)  13/23"
+    );
+    assert_eq!(
+        plain(Some(20)),
+        "run       status\n6ba42b73  red\nc5b08f1a  incomplet…"
+    );
+}

@@ -1,0 +1,12 @@
+//! What commands print with: the printer, colours, layout, words, and the texts that several commands share.
+
+pub mod error;
+pub mod events;
+pub mod failures;
+pub mod layout;
+pub mod out;
+pub mod page;
+pub mod progress;
+pub mod screen;
+pub mod style;
+pub mod summary;

@@ -1,0 +1,177 @@
+//! The page of one trial: what it came to and why, what it was asked, what came, what was said.
+
+use runner_model::{
+    RowRef,
+    log::Said,
+    units::{show_duration, show_size},
+    visible::{visible, visible_line},
+};
+use runner_report::{LogText, TrialDocument};
+use serde_json::Value;
+
+use super::{failures::row_block, style, summary};
+
+/// Lines of a value, a difference or a log before the rest is left out.
+const MOST_LINES: usize = 200;
+
+/// The page as it is printed.
+pub fn page(document: &TrialDocument) -> String {
+    let rows: Vec<_> = document.rows.iter().filter_map(|line| line.row()).collect();
+    // What settles the trial, or else the newest attempt, is what the page is about.
+    let settles = rows.iter().rev().find(|row| row.r#final == Some(true));
+    let Some(row) = settles.or(rows.last()) else {
+        return String::new();
+    };
+    let mut page = Page::default();
+    page.text.push_str(&row_block(row, MOST_LINES));
+    page.section("run", &run_line(document, row));
+    if rows.len() > 1 {
+        page.section("attempts", &attempts(&rows));
+    }
+    let planned = document.planned.as_ref();
+    let planned = planned.and_then(|test| serde_json::from_str::<Value>(test.get()).ok());
+    for key in ["input", "expect"] {
+        if let Some(value) = planned.as_ref().and_then(|test| test.get(key)) {
+            page.section(key, &pretty(value));
+        }
+    }
+    if let Some(output) = &row.output {
+        let value = serde_json::from_str(output.get());
+        page.section(
+            "output",
+            &value.map_or_else(|_| output.get().to_owned(), |value| pretty(&value)),
+        );
+    }
+    if !row.checks.is_empty() {
+        page.section("checks", &checks(row));
+    }
+    if !row.metrics.is_empty() {
+        page.section("metrics", &metrics(row));
+    }
+    page.section("usage", &usage(row));
+    let seq = row.seq.unwrap_or(0);
+    if let Some(log) = document.logs.iter().find(|log| log.seq == seq) {
+        page.said(log);
+    }
+    let files = document.artifacts.iter().filter(|file| file.seq == seq);
+    let files: Vec<_> = files
+        .map(|file| {
+            let size = show_size(file.artifact.bytes);
+            format!("{}, {size}: {}", &*file.artifact.name, file.path)
+        })
+        .collect();
+    if !files.is_empty() {
+        page.section("files", &files.join("\n"));
+    }
+    page.text
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    /// A title, and what stands below it, made visible and indented.
+    fn section(&mut self, title: &str, text: &str) {
+        self.text.push_str(&format!("\n{}\n", style::bold(title)));
+        let count = text.lines().count();
+        let lines = text.lines().take(MOST_LINES);
+        let mut lines: Vec<_> = lines
+            .map(|line| format!("  {}", visible_line(line)))
+            .collect();
+        if count > MOST_LINES {
+            let left = count - MOST_LINES;
+            lines.push(format!("  … {left} more lines: `--json` has all"));
+        }
+        self.text.push_str(&lines.join("\n"));
+    }
+
+    fn said(&mut self, log: &LogText) {
+        let said = log.said.as_ref();
+        let Some(said) = said.and_then(|said| serde_json::from_str::<Said<'_>>(said.get()).ok())
+        else {
+            self.section("log", "what was said cannot be read");
+            return;
+        };
+        let record = |record: &runner_model::log::LogRecord<'_>| {
+            let fields = record.fields.iter();
+            let fields: String = fields
+                .map(|(name, value)| format!(" {name}={value}"))
+                .collect();
+            let at = record.at.to_string();
+            let at = at.get(11..23).unwrap_or(&at);
+            format!("{at} {:5} {}{fields}", record.level, record.message)
+        };
+        let mut records: Vec<_> = said.log.iter().map(record).collect();
+        if said.dropped > 0 {
+            records.push(format!("{} more were over the limit", said.dropped));
+        }
+        for (title, text) in [
+            ("log", records.join("\n").as_str()),
+            ("standard output", &*said.stdout),
+            ("standard error", &*said.stderr),
+        ] {
+            if !text.is_empty() {
+                self.section(title, text);
+            }
+        }
+    }
+}
+
+fn run_line(document: &TrialDocument, row: &RowRef<'_>) -> String {
+    let session = row.session.unwrap_or(1);
+    let at = summary::clock(row.started_at);
+    format!("{}, session {session}, {at} UTC", document.run_dir)
+}
+
+fn attempts(rows: &[RowRef<'_>]) -> String {
+    let line = |row: &RowRef<'_>| {
+        let took = show_duration(row.duration());
+        let session = row.session.unwrap_or(1);
+        let reason = runner_report::failure::headline(row);
+        format!(
+            "{} in session {session}: {}, {took}  {reason}",
+            row.attempt, row.outcome
+        )
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A text as it is, and any other value as JSON.
+fn pretty(value: &Value) -> String {
+    match value {
+        Value::String(text) => visible(text).into_owned(),
+        value => serde_json::to_string_pretty(value).unwrap_or_default(),
+    }
+}
+
+fn checks(row: &RowRef<'_>) -> String {
+    let line = |check: &runner_model::row::Check<'_>| {
+        let message = check.message.as_ref();
+        let message = message
+            .map(|message| format!(": {message}"))
+            .unwrap_or_default();
+        format!("{} {}{message}", check.verdict, &*check.name)
+    };
+    row.checks.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn metrics(row: &RowRef<'_>) -> String {
+    let line = |metric: &runner_model::row::Metric<'_>| {
+        let unit = metric.unit.as_ref();
+        let unit = unit.map(|unit| format!(" {unit}")).unwrap_or_default();
+        format!("{} {}{unit}", &*metric.name, metric.value)
+    };
+    row.metrics.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn usage(row: &RowRef<'_>) -> String {
+    let usage = row.usage;
+    format!(
+        "memory {}, {} in, {} out",
+        show_size(usage.peak_memory),
+        show_size(usage.bytes_in),
+        show_size(usage.bytes_out)
+    )
+}

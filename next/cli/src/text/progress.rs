@@ -1,0 +1,116 @@
+//! How far a run is, while it goes on: a bar at the foot of a terminal, a line every 10 seconds elsewhere.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use runner_model::{Counts, units::show_duration};
+
+use super::{layout::cut, out::Out, summary::count_words};
+
+/// How often a line comes where there is no terminal.
+const BEAT: Duration = Duration::from_secs(10);
+/// What a rate is counted over at least.
+const RATE_AFTER: Duration = Duration::from_secs(2);
+/// Columns of the bar itself.
+const BAR: usize = 24;
+
+/// How far a run is.
+pub struct Progress<'a> {
+    out: &'a Out,
+    bar: Option<ProgressBar>,
+    began: Instant,
+    told: Instant,
+    /// Trials that were done before this session.
+    before: u64,
+}
+
+impl<'a> Progress<'a> {
+    /// Begins to show progress; the bar comes with the first update.
+    pub fn new(out: &'a Out) -> Self {
+        let bar = out.message_columns().map(|_| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("{msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        out.set_bar(bar.clone());
+        Self {
+            out,
+            bar,
+            began: Instant::now(),
+            told: Instant::now(),
+            before: 0,
+        }
+    }
+
+    /// Says what is being done before there are trials to count.
+    pub fn say(&mut self, what: &str) {
+        match (&self.bar, self.out.message_columns()) {
+            (Some(bar), Some(columns)) => bar.set_message(cut(what, columns - 1)),
+            _ => self.out.talk(what),
+        }
+    }
+
+    /// Trials begin to run; so many were done before.
+    pub fn begin(&mut self, before: u64) {
+        self.before = before;
+        self.began = Instant::now();
+    }
+
+    /// Shows how far the run is.
+    pub fn update(&mut self, counts: &Counts, planned: u64, in_flight: u64) {
+        match (&self.bar, self.out.message_columns()) {
+            (Some(bar), Some(columns)) => {
+                let line = line(columns, counts, planned, self.began.elapsed(), self.before);
+                bar.set_message(line);
+            }
+            _ if self.told.elapsed() >= BEAT => {
+                self.told = Instant::now();
+                let said = count_words(counts);
+                let said = if said.is_empty() {
+                    "none".to_owned()
+                } else {
+                    said
+                };
+                let done = counts.done();
+                self.out.talk(&format!(
+                    "{done} of {planned} done: {said}; {in_flight} running"
+                ));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        self.out.set_bar(None);
+    }
+}
+
+/// The line of the bar. Below 80 columns it has no rate, below 60 no bar.
+fn line(columns: usize, counts: &Counts, planned: u64, elapsed: Duration, before: u64) -> String {
+    let done = counts.done();
+    let mut line = format!("{}:{:02} ", elapsed.as_secs() / 60, elapsed.as_secs() % 60);
+    if columns >= 60 {
+        let full = (BAR as u64 * done).checked_div(planned).unwrap_or(0) as usize;
+        let full = full.min(BAR);
+        line.push_str(&"━".repeat(full));
+        line.push_str(&"─".repeat(BAR - full));
+        line.push(' ');
+    }
+    line.push_str(&format!("{done}/{planned}"));
+    let counted = count_words(counts);
+    if !counted.is_empty() {
+        line.push_str(&format!("  {counted}"));
+    }
+    let made = done.saturating_sub(before);
+    if columns >= 80 && made > 0 && elapsed >= RATE_AFTER {
+        let rate = made as f64 / elapsed.as_secs_f64();
+        let left = planned.saturating_sub(done) as f64 / rate;
+        let left = show_duration(Duration::from_secs(left.ceil() as u64));
+        line.push_str(&format!("  {rate:.1}/s, {left} left"));
+    }
+    cut(&line, columns - 1)
+}

@@ -1,0 +1,166 @@
+//! What a session prints for people: failures as they come, progress, and the end.
+
+use std::time::Duration;
+
+use runner_engine::{Ended, Observer, RunEvent};
+use runner_model::{
+    RowRef, Time,
+    units::plural,
+    visible::{visible, visible_line},
+};
+use runner_record::{Manifest, ResultsRoot};
+use runner_report::{RunSummary, short_id};
+
+use super::{
+    failures::{BLOCK_LINES, Failures, row_block, row_line},
+    out::Out,
+    progress::Progress,
+    style, summary,
+};
+use crate::args::SessionArgs;
+
+/// Failures that are shown as they come; later ones are only counted.
+const MOST_BLOCKS: u64 = 50;
+
+/// Prints a session.
+pub struct Screen<'a> {
+    out: &'a Out,
+    args: &'a SessionArgs,
+    progress: Option<Progress<'a>>,
+    failures: Failures,
+    took: Duration,
+}
+
+impl<'a> Screen<'a> {
+    pub fn new(out: &'a Out, args: &'a SessionArgs) -> Self {
+        Self {
+            out,
+            args,
+            progress: (!args.quiet).then(|| Progress::new(out)),
+            failures: Failures::default(),
+            took: Duration::ZERO,
+        }
+    }
+
+    /// Prints how the session ended. `is_newest` says that commands take the run without its name.
+    pub fn end(mut self, ended: &Ended, is_newest: bool) {
+        self.progress = None;
+        let run = summary_of(ended);
+        let is_good = ended.exit == runner_model::exit::Exit::Success;
+        if self.args.quiet && is_good {
+            return;
+        }
+        // A single failure stands right above.
+        if !self.args.quiet && self.failures.trials() > 1 {
+            self.out.data(&format!("\n{}", style::bold("failed:")));
+            self.out.data(&self.failures.lines().join("\n"));
+        }
+        if let Some(message) = summary::message(&run) {
+            self.out.data(&message);
+        }
+        self.out.data(&summary::standing(&run, self.took));
+        if self.args.quiet {
+            return;
+        }
+        self.out
+            .data(&format!("results: {}", visible_line(&run.run_dir)));
+        let name = if is_newest {
+            String::new()
+        } else {
+            format!(" {}", run.short)
+        };
+        for step in summary::next_steps(&run, &name, &self.args.root.flag()) {
+            self.out.hint(&step);
+        }
+    }
+
+    fn started(&mut self, manifest: &Manifest, pending: u64, jobs: u32) {
+        let planned = manifest.metadata.planned_trial_count;
+        let providers = manifest.providers.len() as u64;
+        let trials = if pending == planned {
+            plural(planned, "trial", "trials")
+        } else {
+            format!("{pending} of {planned} trials left")
+        };
+        let text = format!(
+            "{}: {trials} on {}, {jobs} at a time",
+            visible_line(&manifest.scenario),
+            plural(providers, "provider", "providers")
+        );
+        if let Some(progress) = &mut self.progress {
+            self.out.talk(&text);
+            progress.begin(planned.saturating_sub(pending));
+        }
+    }
+
+    fn row(&mut self, row: &RowRef<'_>) {
+        let is_failure = row.r#final == Some(true) && row.outcome.is_bad();
+        if is_failure {
+            self.failures.add(row);
+            let count = self.failures.trials();
+            if count <= MOST_BLOCKS {
+                self.out.data(&row_block(row, BLOCK_LINES));
+            } else if count == MOST_BLOCKS + 1 {
+                self.out.hint(&format!(
+                    "more than {MOST_BLOCKS} failures: `runner show --failed{}` has all",
+                    self.args.root.flag()
+                ));
+            }
+        } else if self.args.verbose {
+            self.out.data(&row_line(row));
+        }
+    }
+}
+
+impl Observer for Screen<'_> {
+    fn event(&mut self, event: &RunEvent<'_>) {
+        match event {
+            RunEvent::Started {
+                manifest,
+                pending,
+                jobs,
+                ..
+            } => self.started(manifest, *pending, *jobs),
+            RunEvent::Compiling { plugin } => {
+                if let Some(progress) = &mut self.progress {
+                    progress.say(&format!("compiling {}", visible_line(plugin)));
+                }
+            }
+            RunEvent::Row { row, .. } => self.row(row),
+            RunEvent::Progress {
+                counts,
+                planned,
+                in_flight,
+            } => {
+                if let Some(progress) = &mut self.progress {
+                    progress.update(counts, *planned, *in_flight);
+                }
+            }
+            RunEvent::Stopping { signal, in_flight } => {
+                let attempts = plural(*in_flight, "attempt", "attempts");
+                let by = summary::signal_words(*signal);
+                self.out
+                    .talk(&format!("stopping ({by}): {attempts} in flight"));
+            }
+            RunEvent::Notice(text) => self.out.talk(&format!("note: {}", visible(text))),
+            RunEvent::Finished { took, .. } => self.took = *took,
+        }
+    }
+}
+
+/// The summary of a session's run. The short id is used only if no other run of the root has it.
+fn summary_of(ended: &Ended) -> RunSummary {
+    let id = &ended.manifest.id;
+    let is_found = |root: &std::path::Path| {
+        let found = ResultsRoot::existing(root).and_then(|root| root.find(short_id(id)));
+        found.is_ok_and(|run| run.id() == id)
+    };
+    let needs_name = ended.exit != runner_model::exit::Exit::Success;
+    let short = match ended.directory.parent() {
+        Some(root) if needs_name && is_found(root) => short_id(id),
+        _ => id,
+    };
+    let now = Time::from(std::time::SystemTime::now());
+    let directory = ended.directory.display().to_string();
+    RunSummary::of(&ended.manifest, short, directory, now)
+}

@@ -1,0 +1,66 @@
+//! Colours and other emphasis. What is painted is made visible first, so a guest's text cannot end or change it.
+
+use runner_model::{Outcome, RunStatus, status::RunVerdict, visible::visible};
+
+fn paint(code: &str, text: &str) -> String {
+    format!("\u{1b}[{code}m{}\u{1b}[0m", visible(text))
+}
+
+pub fn bold(text: &str) -> String {
+    paint("1", text)
+}
+
+pub fn dim(text: &str) -> String {
+    paint("2", text)
+}
+
+pub fn red(text: &str) -> String {
+    paint("31", text)
+}
+
+pub fn green(text: &str) -> String {
+    paint("32", text)
+}
+
+pub fn yellow(text: &str) -> String {
+    paint("33", text)
+}
+
+pub fn error(text: &str) -> String {
+    paint("1;31", text)
+}
+
+pub fn warning(text: &str) -> String {
+    paint("1;33", text)
+}
+
+/// An outcome with its sign.
+pub fn outcome(outcome: Outcome) -> String {
+    let paint = match outcome {
+        Outcome::Passed => green,
+        Outcome::Failed | Outcome::Error | Outcome::Timeout => red,
+        Outcome::Skipped | Outcome::Stopped | Outcome::Ungraded => yellow,
+    };
+    paint(&format!("{} {outcome}", sign(outcome)))
+}
+
+fn sign(outcome: Outcome) -> char {
+    match outcome {
+        Outcome::Passed => '✓',
+        Outcome::Failed | Outcome::Error | Outcome::Timeout => '✗',
+        Outcome::Skipped => '○',
+        Outcome::Stopped => '⊘',
+        Outcome::Ungraded => '◐',
+    }
+}
+
+/// How a status and its verdict are shown: the sign, and the paint for the words behind it.
+pub fn standing(status: RunStatus, verdict: RunVerdict) -> (char, fn(&str) -> String) {
+    match (status, verdict) {
+        (RunStatus::Completed, RunVerdict::Failed) | (RunStatus::Failed, _) => ('✗', red),
+        (RunStatus::Completed, _) => ('✓', green),
+        (RunStatus::Running, _) => ('○', bold),
+        (RunStatus::Incomplete, _) => ('◐', yellow),
+        (RunStatus::Cancelled, _) => ('⊘', yellow),
+    }
+}

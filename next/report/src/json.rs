@@ -1,0 +1,103 @@
+//! JSON for programs that is safe to show: characters that steer a terminal are escaped, and the values stay what they are.
+
+use std::io;
+
+use runner_model::visible::{steers, visible_json};
+use serde::Serialize;
+use serde_json::{
+    Serializer,
+    ser::{Formatter, PrettyFormatter},
+};
+
+/// Writes a document with indentation and a line break at its end.
+///
+/// # Errors
+///
+/// The writer's, and those of values that are read while they are written.
+pub fn write_document(
+    mut writer: impl io::Write,
+    document: &impl Serialize,
+) -> Result<(), serde_json::Error> {
+    let pretty = Visible(PrettyFormatter::new());
+    document.serialize(&mut Serializer::with_formatter(&mut writer, pretty))?;
+    writer.write_all(b"\n").map_err(serde_json::Error::io)
+}
+
+/// A value on one line, without a line break at its end.
+///
+/// # Errors
+///
+/// A value that has no JSON.
+pub fn one_line(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    let json = serde_json::to_string(value)?;
+    Ok(visible_json(&json).into_owned())
+}
+
+/// Lays values out as [`PrettyFormatter`] does, and escapes what steers.
+struct Visible<'a>(PrettyFormatter<'a>);
+
+/// Hands calls on to the inner formatter.
+macro_rules! forward {
+    ($($name:ident($($argument:ident: $type:ty),*);)+) => {
+        $(fn $name<W: ?Sized + io::Write>(&mut self, writer: &mut W $(, $argument: $type)*) -> io::Result<()> {
+            self.0.$name(writer $(, $argument)*)
+        })+
+    };
+}
+
+impl Formatter for Visible<'_> {
+    forward! {
+        begin_array();
+        end_array();
+        begin_array_value(first: bool);
+        end_array_value();
+        begin_object();
+        end_object();
+        begin_object_key(first: bool);
+        begin_object_value();
+        end_object_value();
+    }
+
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        if fragment.contains(steers) {
+            writer.write_all(visible_json(fragment).as_bytes())
+        } else {
+            writer.write_all(fragment.as_bytes())
+        }
+    }
+
+    fn write_raw_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        writer.write_all(visible_json(fragment).as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{json, value::RawValue};
+
+    use super::{one_line, write_document};
+
+    #[test]
+    fn what_steers_is_escaped_everywhere() {
+        let raw = RawValue::from_string("{\"b\":\"\u{202e}\"}".into()).unwrap();
+        let document = (json!({"\u{9b}k": "a\u{9b}\u{1b}\n✓"}), raw);
+        let mut bytes = Vec::new();
+        write_document(&mut bytes, &document).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let expected =
+            "[\n  {\n    \"\\u009bk\": \"a\\u009b\\u001b\\n✓\"\n  },\n  {\"b\":\"\\u202e\"}\n]\n";
+        assert_eq!(text, expected);
+        assert_eq!(
+            one_line(&document).unwrap(),
+            r#"[{"\u009bk":"a\u009b\u001b\n✓"},{"b":"\u202e"}]"#
+        );
+    }
+}

@@ -1,0 +1,185 @@
+//! The runs of a results root, and the summary of one run that every document about it has.
+
+use runner_model::{
+    Counts, Reason, RunStatus, Stage, StopSignal, Time, exit::Exit, status::RunVerdict,
+};
+use runner_record::{Manifest, RecordError, ResultsRoot, SessionEntry};
+use serde::Serialize;
+
+use crate::VERSION;
+
+/// `runner list`: the runs of a results root, newest first.
+#[derive(Debug, Serialize)]
+pub struct RunList {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// Runs whose manifest can be read.
+    pub runs: Vec<RunSummary>,
+    /// Runs whose manifest cannot be read, or is of another format.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A run directory that cannot be read.
+#[derive(Debug, Serialize)]
+pub struct Unreadable {
+    /// The directory's name.
+    pub run: String,
+    /// Why it cannot be read.
+    pub problem: String,
+}
+
+/// What a run is, how far it is and how it ended.
+#[derive(Debug, Serialize)]
+pub struct RunSummary {
+    /// Its id.
+    pub run: String,
+    /// The end of its id, if no other run of the root has this end, else its id.
+    pub short: String,
+    /// Its directory, as a user would type it.
+    pub run_dir: String,
+    /// The scenario's name.
+    pub scenario: String,
+    /// Where the run is in its life.
+    pub status: RunStatus,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// More about the reason, for people.
+    pub message: Option<String>,
+    /// The signal that stopped it.
+    pub signal: Option<StopSignal>,
+    /// What its trials showed.
+    pub verdict: RunVerdict,
+    /// How far the last session came.
+    pub stage: Stage,
+    /// What its trials came to.
+    pub counts: RunCounts,
+    /// Processes that worked on it.
+    pub sessions: u64,
+    /// When it began.
+    pub started_at: Time,
+    /// When it ended; `null` while it is running.
+    pub completed_at: Option<Time>,
+    /// How long its sessions worked, in milliseconds, without the time between them.
+    pub worked_ms: u64,
+    /// The exit code of the command that ended it; `null` while it is running.
+    pub exit_code: Option<u8>,
+}
+
+/// How many trials came to what, by final rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RunCounts {
+    /// Trials of the plan.
+    pub planned: u64,
+    /// Of the trials that have a final row.
+    #[serde(flatten)]
+    pub done: Counts,
+}
+
+impl RunList {
+    /// Reads the list. `now` is the time, for runs that go on.
+    ///
+    /// # Errors
+    ///
+    /// A results root that cannot be read.
+    pub fn read(root: &ResultsRoot, now: Time) -> Result<Self, RecordError> {
+        let found = root.runs()?;
+        let ids: Vec<&str> = found.runs.iter().map(|run| run.id.as_str()).collect();
+        let ends = ends(&ids);
+        let summary = |run: &Manifest| {
+            let is_unique = ends.binary_search(&short_id(&run.id)).is_ok();
+            let short = if is_unique {
+                short_id(&run.id)
+            } else {
+                &run.id
+            };
+            let run_dir = root.path().join(&run.id).display().to_string();
+            RunSummary::of(run, short, run_dir, now)
+        };
+        let runs = found.runs.iter().map(summary).collect();
+        let unreadable = found
+            .unreadable
+            .into_iter()
+            .map(|(run, problem)| Unreadable { run, problem });
+        Ok(Self {
+            v: VERSION,
+            runs,
+            unreadable: unreadable.collect(),
+        })
+    }
+}
+
+impl RunSummary {
+    /// What a manifest says.
+    pub fn of(manifest: &Manifest, short: &str, run_dir: String, now: Time) -> Self {
+        let exit = Exit::of_run(
+            manifest.status,
+            manifest.reason,
+            manifest.signal,
+            manifest.verdict,
+        );
+        let worked =
+            |session: &SessionEntry| ended_at(manifest, session, now).since(session.started_at);
+        let worked_ms = manifest
+            .sessions
+            .iter()
+            .map(|session| worked(session).as_millis() as u64)
+            .sum();
+        Self {
+            run: manifest.id.clone(),
+            short: short.to_owned(),
+            run_dir,
+            scenario: manifest.scenario.clone(),
+            status: manifest.status,
+            reason: manifest.reason,
+            message: manifest.message.clone(),
+            signal: manifest.signal,
+            verdict: manifest.verdict,
+            stage: manifest.stage,
+            counts: RunCounts {
+                planned: manifest.metadata.planned_trial_count,
+                done: manifest.counts,
+            },
+            sessions: manifest.sessions.len() as u64,
+            started_at: manifest.started_at,
+            completed_at: manifest.completed_at,
+            worked_ms,
+            exit_code: manifest.status.is_terminal().then(|| exit.code()),
+        }
+    }
+
+    /// Tells whether `runner resume` would continue it.
+    pub fn is_resumable(&self) -> bool {
+        matches!(self.status, RunStatus::Incomplete | RunStatus::Failed)
+    }
+}
+
+fn ended_at(manifest: &Manifest, session: &SessionEntry, now: Time) -> Time {
+    // Only the last session can be open; a dead one ended with the run.
+    session.ended_at.or(manifest.completed_at).unwrap_or(now)
+}
+
+/// The end of an id by which runs are named on a terminal: its last part, 8 hexadecimal digits.
+pub fn short_id(id: &str) -> &str {
+    id.rsplit('-').next().unwrap_or(id)
+}
+
+/// The short ids that only one of these runs has, sorted.
+fn ends<'a>(ids: &[&'a str]) -> Vec<&'a str> {
+    let mut ends: Vec<_> = ids.iter().map(|id| short_id(id)).collect();
+    ends.sort_unstable();
+    let runs = ends.chunk_by(|left, right| left == right);
+    runs.filter(|run| run.len() == 1)
+        .map(|run| run[0])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ends;
+
+    #[test]
+    fn short_ids_are_unique() {
+        let ids = ["2026-a-00000001", "2026-b-00000002", "2027-a-00000001"];
+        assert_eq!(ends(&ids), ["00000002"]);
+    }
+}

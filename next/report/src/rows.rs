@@ -1,0 +1,151 @@
+//! Rows as they are on disk, read again and again without holding them.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
+};
+
+use runner_model::{Outcome, RowRef, row::read_line};
+use runner_record::{ReadLine, RecordError, RunDir};
+use serde::{Serialize, Serializer, ser};
+use serde_json::value::RawValue;
+
+/// A row as it is on disk.
+#[derive(Clone, Debug)]
+pub struct Line(Box<str>);
+
+impl Line {
+    /// Keeps the bytes of a row; `None` if they are not UTF-8.
+    pub fn of(line: &[u8]) -> Option<Self> {
+        std::str::from_utf8(line).ok().map(|line| Self(line.into()))
+    }
+
+    /// The row; `None` only if the line was none.
+    pub fn row(&self) -> Option<RowRef<'_>> {
+        read_line(self.0.as_bytes()).ok()
+    }
+}
+
+impl Serialize for Line {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::from_str::<&RawValue>(&self.0)
+            .map_err(ser::Error::custom)?
+            .serialize(serializer)
+    }
+}
+
+/// Which rows a document has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Every row.
+    All,
+    /// The row that settles its trial, if that failed, ended in an error or timed out.
+    Failed,
+}
+
+/// The rows of a run. They are read from the disk each time they are serialized or asked for.
+#[derive(Debug)]
+pub struct Rows {
+    run: RunDir,
+    which: Which,
+    settled: Settled,
+}
+
+/// Which row settles each trial: the newest final one. Trials are known by a hash of their ids, some 25 bytes each.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    newest: HashMap<u64, Final>,
+    hasher: RandomState,
+}
+
+/// What a row that settles its trial says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Final {
+    seq: u64,
+    pub(crate) duration_ms: f32,
+    /// Index in the list of names that the row was noted with.
+    pub(crate) provider: u16,
+    pub(crate) outcome: Outcome,
+    pub(crate) flaky: bool,
+}
+
+impl Settled {
+    /// Takes note of a row of one of these providers.
+    pub(crate) fn add(&mut self, row: &RowRef<'_>, providers: &[&str]) {
+        let provider = providers.iter().position(|name| **name == *row.provider);
+        if let (Some(true), Some(seq), Some(provider)) = (row.r#final, row.seq, provider) {
+            let row_said = Final {
+                seq,
+                duration_ms: row.duration_ms as f32,
+                provider: provider as u16,
+                outcome: row.outcome,
+                flaky: row.flaky,
+            };
+            self.newest
+                .insert(self.hasher.hash_one(&row.trial), row_said);
+        }
+    }
+
+    /// Tells whether this is the row that settles its trial.
+    pub(crate) fn is_by(&self, row: &RowRef<'_>) -> bool {
+        let newest = self.newest.get(&self.hasher.hash_one(&row.trial));
+        row.r#final == Some(true) && newest.map(|newest| newest.seq) == row.seq
+    }
+
+    /// What all rows say that settle their trials, in no order.
+    pub(crate) fn finals(&self) -> impl Iterator<Item = Final> {
+        self.newest.values().copied()
+    }
+}
+
+impl Rows {
+    pub(crate) fn new(run: &RunDir, which: Which, settled: Settled) -> Self {
+        Self {
+            run: run.clone(),
+            which,
+            settled,
+        }
+    }
+
+    /// Calls `each` for every row that is asked for, in their order on disk, with its line.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read.
+    pub fn each(&self, mut each: impl FnMut(&RowRef<'_>, &[u8])) -> Result<(), RecordError> {
+        self.run.rows(&mut |_, line| {
+            if let ReadLine::Row(row, bytes) = line {
+                let is_meant = match self.which {
+                    Which::All => true,
+                    Which::Failed => self.is_failure(&row),
+                };
+                if is_meant {
+                    each(&row, bytes);
+                }
+            }
+        })
+    }
+
+    /// Tells whether a row settles its trial, and badly.
+    pub fn is_failure(&self, row: &RowRef<'_>) -> bool {
+        row.outcome.is_bad() && self.settled.is_by(row)
+    }
+}
+
+impl Serialize for Rows {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use ser::SerializeSeq as _;
+        let rows = RefCell::new((serializer.serialize_seq(None)?, None));
+        let read = self.each(|_, line| {
+            let (rows, failed) = &mut *rows.borrow_mut();
+            if failed.is_none() {
+                let row = serde_json::from_slice::<&RawValue>(line).map_err(ser::Error::custom);
+                *failed = row.and_then(|row| rows.serialize_element(row)).err();
+            }
+        });
+        let (rows, failed) = rows.into_inner();
+        read.map_err(ser::Error::custom)?;
+        failed.map_or_else(|| rows.end(), Err)
+    }
+}

@@ -1,0 +1,150 @@
+//! What a run came to: its manifest, a table of its providers, and its rows.
+
+use std::time::Duration;
+
+use runner_model::{Counts, Time};
+use runner_record::{Live, Manifest, ReadLine, RecordError, ResultsRoot, RunDir};
+use serde::Serialize;
+
+use crate::{
+    VERSION,
+    list::RunSummary,
+    rows::{Rows, Settled, Which},
+    short_id,
+};
+
+/// `runner show RUN`.
+#[derive(Debug, Serialize)]
+pub struct RunDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// How it stands.
+    pub run: RunSummary,
+    /// What it is.
+    pub manifest: Manifest,
+    /// What it is doing, if a process works on it.
+    pub live: Option<Live>,
+    /// What each provider's trials came to, in the scenario's order.
+    pub providers: Vec<ProviderTable>,
+    /// Lines of the rows that are damaged; their trials run again at resume.
+    pub damaged_lines: u64,
+    /// The rows that were asked for.
+    pub rows: Rows,
+}
+
+/// What the trials of a provider came to, by their final rows.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProviderTable {
+    /// The provider's name.
+    pub provider: String,
+    /// How many came to what.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Half of the attempts that settled a trial took at most so long, in milliseconds; `null` without any.
+    pub p50_ms: Option<f32>,
+    /// 95 of 100 took at most so long.
+    pub p95_ms: Option<f32>,
+    /// The longest.
+    pub max_ms: Option<f32>,
+}
+
+impl RunDocument {
+    /// Reads a run. `now` is the time, for a run that goes on.
+    ///
+    /// # Errors
+    ///
+    /// A run that cannot be read.
+    pub fn read(
+        root: &ResultsRoot,
+        run: &RunDir,
+        which: Which,
+        now: Time,
+    ) -> Result<Self, RecordError> {
+        // What a run is doing is asked first: it is over by the time its rows are read, or it is not.
+        let live = run.live();
+        let manifest = run.truth()?;
+        let names: Vec<_> = manifest
+            .providers
+            .iter()
+            .map(|provider| provider.name.as_str())
+            .collect();
+        let mut settled = Settled::default();
+        let mut damaged_lines = 0;
+        run.rows(&mut |_, line| match line {
+            ReadLine::Row(row, _) => settled.add(&row, &names),
+            ReadLine::Damaged(_) => damaged_lines += 1,
+            ReadLine::Torn(_) => {}
+        })?;
+        let providers = tables(&names, &settled);
+        let short = short_of(root, run.id());
+        Ok(Self {
+            v: VERSION,
+            run: RunSummary::of(&manifest, &short, run.path().display().to_string(), now),
+            live: live.filter(|_| !manifest.status.is_terminal()),
+            manifest,
+            providers,
+            damaged_lines,
+            rows: Rows::new(run, which, settled),
+        })
+    }
+}
+
+/// The shortest text by which commands find this run.
+fn short_of(root: &ResultsRoot, id: &str) -> String {
+    let short = short_id(id);
+    match root.find(short) {
+        Ok(found) if found.id() == id => short.to_owned(),
+        _ => id.to_owned(),
+    }
+}
+
+/// Counts and durations of each provider.
+fn tables(providers: &[&str], settled: &Settled) -> Vec<ProviderTable> {
+    let mut columns = vec![(Counts::default(), Vec::new()); providers.len()];
+    for row in settled.finals() {
+        let (counts, durations) = &mut columns[usize::from(row.provider)];
+        counts.add(row.outcome, row.flaky);
+        durations.push(row.duration_ms);
+    }
+    let table = |(provider, (counts, mut durations)): (&&str, (Counts, Vec<f32>))| {
+        durations.sort_by(f32::total_cmp);
+        ProviderTable {
+            provider: (*provider).to_owned(),
+            counts,
+            p50_ms: quantile(&durations, 0.5),
+            p95_ms: quantile(&durations, 0.95),
+            max_ms: durations.last().copied(),
+        }
+    };
+    providers.iter().zip(columns).map(table).collect()
+}
+
+/// The smallest of the ascending values that at least this share of them does not exceed.
+fn quantile(ascending: &[f32], share: f64) -> Option<f32> {
+    let rank = (ascending.len() as f64 * share).ceil() as usize;
+    ascending.get(rank.saturating_sub(1)).copied()
+}
+
+impl ProviderTable {
+    /// The durations p50, p95 and max.
+    pub fn durations(&self) -> [Option<Duration>; 3] {
+        [self.p50_ms, self.p95_ms, self.max_ms].map(|ms| {
+            let ms = f64::from(ms?);
+            Duration::try_from_secs_f64(ms / 1e3).ok()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quantile;
+
+    #[test]
+    fn quantiles_are_values_that_occur() {
+        assert_eq!(quantile(&[], 0.5), None);
+        assert_eq!(quantile(&[3.0], 0.95), Some(3.0));
+        let ascending: Vec<f32> = (1..=100_u8).map(f32::from).collect();
+        assert_eq!(quantile(&ascending, 0.5), Some(50.0));
+        assert_eq!(quantile(&ascending, 0.95), Some(95.0));
+    }
+}

@@ -1,0 +1,82 @@
+use runner_model::RowRef;
+
+use super::{Tone, block, headline};
+
+fn row(outcome: &str, keys: &str) -> String {
+    format!(
+        r#"{{"v":4,"trial":"a@p#1","test":"a","provider":"p","repeat":1,"attempt":1,"outcome":"{outcome}","started_at":"2026-11-20T09:18:04.015Z","duration_ms":1.5,"usage":{{}}{keys}}}"#
+    )
+}
+
+fn read(json: &str) -> RowRef<'_> {
+    serde_json::from_str(json).unwrap()
+}
+
+#[test]
+fn checks_say_what_was_expected() {
+    let json = row(
+        "failed",
+        r#","checks":[{"name":"max_duration","verdict":"pass"},{"name":"equals","verdict":"fail","message":"the output is not what was expected","expected":"two","actual":"one\u001b"}]"#,
+    );
+    let row = read(&json);
+    assert_eq!(headline(&row), r#"equals: expected "two", got "one\u001b""#);
+    let lines = block(&row, 20);
+    let expected = [
+        (
+            Tone::Reason,
+            "equals: the output is not what was expected".to_owned(),
+        ),
+        (Tone::Expected, r#"expected "two""#.to_owned()),
+        (Tone::Actual, r#"got      "one\u001b""#.to_owned()),
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn panics_say_their_own_words_first() {
+    let json = row(
+        "error",
+        r#","error":{"class":"trap","code":"unreachable","message":"the guest trapped: wasm `unreachable`; its standard error ends with:\n\nthread 'main' (1) panicked at act.rs:15:166:\nconnection lost\nnote: run with \u0007"}"#,
+    );
+    let row = read(&json);
+    assert_eq!(
+        headline(&row),
+        "trap unreachable: panicked at act.rs:15:166: connection lost"
+    );
+    let lines = block(&row, 2);
+    let texts: Vec<_> = lines.iter().map(|(_, text)| text.as_str()).collect();
+    let expected = [
+        "trap unreachable: panicked at act.rs:15:166: connection lost",
+        "the guest trapped: wasm `unreachable`; its standard error ends with:",
+        "thread 'main' (1) panicked at act.rs:15:166:",
+        "… 2 more lines",
+    ];
+    assert_eq!(texts, expected);
+}
+
+#[test]
+fn differences_are_cut_and_visible() {
+    let json = row(
+        "failed",
+        r#","checks":[{"name":"equals","verdict":"fail","message":"m","expected":1,"actual":2,"diff":"@@ -1 +1 @@\n-a\n+b\u001b[2J\n c"}]"#,
+    );
+    let row = read(&json);
+    let lines = block(&row, 3);
+    let expected = [
+        (Tone::Reason, "equals: m"),
+        (Tone::Detail, "@@ -1 +1 @@"),
+        (Tone::Expected, "-a"),
+        (Tone::Actual, r"+b\u{1b}[2J"),
+        (Tone::Detail, "… 1 more lines"),
+    ];
+    let expected = expected.map(|(tone, text)| (tone, text.to_owned()));
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn verdict_alone_is_a_reason() {
+    let json = row("failed", r#","verdict":"fail""#);
+    let row = read(&json);
+    assert_eq!(headline(&row), "the provider's verdict");
+    assert_eq!(block(&row, 3).len(), 1);
+}

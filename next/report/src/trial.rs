@@ -1,0 +1,235 @@
+//! All that is known of one trial, and how a trial is found by what a user types.
+
+use std::{collections::BTreeSet, io::BufRead as _, path::Path};
+
+use runner_model::{RowRef, Text, TrialId, log::LogLine, row::Artifact};
+use runner_record::{Manifest, ReadLine, RecordError, ResultsRoot, RunDir};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{VERSION, rows::Line};
+
+/// `runner show RUN TRIAL`.
+#[derive(Debug, Serialize)]
+pub struct TrialDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// The run's id.
+    pub run: String,
+    /// The run's directory, as a user would type it.
+    pub run_dir: String,
+    /// The trial.
+    pub trial: TrialId,
+    /// Its test.
+    pub test: String,
+    /// Its provider.
+    pub provider: String,
+    /// The test as it was planned: its input and what is expected; `null` if the stored suite cannot be read.
+    pub planned: Option<Box<RawValue>>,
+    /// All rows of the trial, as they are on disk.
+    pub rows: Vec<Line>,
+    /// What was said in its attempts.
+    pub logs: Vec<LogText>,
+    /// The files that its attempts left.
+    pub artifacts: Vec<ArtifactFile>,
+}
+
+/// What was said in an attempt.
+#[derive(Debug, Serialize)]
+pub struct LogText {
+    /// The `seq` of the attempt's row.
+    pub seq: u64,
+    /// The attempt.
+    pub attempt: u32,
+    /// Log records, standard output and standard error, as they are in `logs.jsonl`; `null` if that cannot be read.
+    pub said: Option<Box<RawValue>>,
+}
+
+/// A file that an attempt left.
+#[derive(Debug, Serialize)]
+pub struct ArtifactFile {
+    /// The `seq` of the attempt's row.
+    pub seq: u64,
+    /// What the attempt called it, how large it is, and its digest.
+    #[serde(flatten)]
+    pub artifact: Artifact<'static>,
+    /// Where it is, as a user would type it.
+    pub path: String,
+}
+
+/// What a text finds among the trials of a run.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// This trial.
+    One(TrialId),
+    /// All of these, in order.
+    Several(Vec<String>),
+    /// Nothing. `trials` are all that have a row.
+    Nothing {
+        /// The trials of the run that have a row, in order.
+        trials: Vec<String>,
+    },
+}
+
+/// Finds a trial that has a row by its id, `test@provider` or test if only one trial has it, else by a part of its id that no
+/// other has.
+///
+/// # Errors
+///
+/// Rows that cannot be read.
+pub fn find_trial(run: &RunDir, text: &str) -> Result<Found, RecordError> {
+    let mut trials = BTreeSet::new();
+    run.rows(&mut |_, line| {
+        if let ReadLine::Row(row, _) = line {
+            trials.insert(row.trial.to_string());
+        }
+    })?;
+    Ok(find(trials, text))
+}
+
+fn find(trials: BTreeSet<String>, text: &str) -> Found {
+    let is_whole = |trial: &&String| {
+        let rest = trial.strip_prefix(text);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['@', '#']))
+    };
+    let is_part = |trial: &&String| trial.contains(text);
+    let whole: Vec<_> = trials.iter().filter(is_whole).cloned().collect();
+    let mut found = if whole.is_empty() {
+        trials.iter().filter(is_part).cloned().collect()
+    } else {
+        whole
+    };
+    // `a@p#1` is an id, though `a@p#12` begins with it.
+    if found.iter().any(|trial| trial == text) {
+        found = vec![text.to_owned()];
+    }
+    match found.as_slice() {
+        [] => Found::Nothing {
+            trials: trials.into_iter().collect(),
+        },
+        [only] => TrialId::parse(only).map_or(Found::Several(vec![only.clone()]), Found::One),
+        _ => Found::Several(found),
+    }
+}
+
+impl TrialDocument {
+    /// Reads all that is known of a trial.
+    ///
+    /// # Errors
+    ///
+    /// A run that cannot be read. What was said and the planned test are left out if they cannot be read.
+    pub fn read(root: &ResultsRoot, run: &RunDir, trial: TrialId) -> Result<Self, RecordError> {
+        let manifest = run.truth()?;
+        let (mut rows, mut logs, mut artifacts) = (Vec::new(), Vec::new(), Vec::new());
+        run.rows(&mut |_, line| {
+            if let ReadLine::Row(row, bytes) = line
+                && row.trial == trial
+            {
+                rows.extend(Line::of(bytes));
+                logs.extend(log(run, &row));
+                artifacts.extend(files(run, &row));
+            }
+        })?;
+        Ok(Self {
+            v: VERSION,
+            run: run.id().to_owned(),
+            run_dir: run.path().display().to_string(),
+            test: trial.test.to_string(),
+            provider: trial.provider.to_string(),
+            planned: planned(root, &manifest, &trial.test),
+            trial,
+            rows,
+            logs,
+            artifacts,
+        })
+    }
+}
+
+fn log(run: &RunDir, row: &RowRef<'_>) -> Option<LogText> {
+    let line = run.log(row.logs?);
+    let said = line.ok().and_then(|line| {
+        let read: LogLine<'_> = serde_json::from_str(&line).ok()?;
+        // A place of another trial's log is as good as none.
+        (read.trial == row.trial)
+            .then(|| serde_json::value::to_raw_value(&read.said).ok())
+            .flatten()
+    });
+    Some(LogText {
+        seq: row.seq.unwrap_or(0),
+        attempt: row.attempt,
+        said,
+    })
+}
+
+fn files(run: &RunDir, row: &RowRef<'_>) -> Vec<ArtifactFile> {
+    let folder = run.path().join("artifacts");
+    let file = |artifact: &Artifact<'_>| ArtifactFile {
+        seq: row.seq.unwrap_or(0),
+        path: path(&folder, artifact),
+        artifact: Artifact {
+            name: artifact.name.clone().into_owned(),
+            media_type: artifact.media_type.clone().into_owned(),
+            ..Artifact {
+                name: Text::default(),
+                media_type: Text::default(),
+                ..*artifact
+            }
+        },
+    };
+    row.artifacts.iter().map(file).collect()
+}
+
+fn path(folder: &Path, artifact: &Artifact<'_>) -> String {
+    folder.join(artifact.sha256.path()).display().to_string()
+}
+
+/// The line of the stored suite that has this test.
+fn planned(root: &ResultsRoot, manifest: &Manifest, test: &str) -> Option<Box<RawValue>> {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        id: Text<'a>,
+    }
+    let suite = root.content(&manifest.metadata.suite).ok()?;
+    for line in std::io::BufReader::new(suite).lines() {
+        let line = line.ok()?;
+        let is_it = serde_json::from_str::<Named<'_>>(&line).is_ok_and(|named| *named.id == *test);
+        if is_it {
+            return RawValue::from_string(line).ok();
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use runner_model::TrialId;
+
+    use super::{Found, find};
+
+    #[test]
+    fn trials_are_found_by_what_is_typed() {
+        let ids = ["a@p#1", "a@p#12", "a@q#1", "b/x@p#1", "b/xy@p#1"];
+        let trials: BTreeSet<String> = ids.map(String::from).into();
+        let one = |id: &str| Found::One(TrialId::parse(id).unwrap());
+        let several = |ids: &[&str]| Found::Several(ids.iter().map(|id| (*id).into()).collect());
+        for (text, found) in [
+            ("a@p#1", one("a@p#1")),
+            ("a@q", one("a@q#1")),
+            ("a@p", several(&["a@p#1", "a@p#12"])),
+            ("a", several(&["a@p#1", "a@p#12", "a@q#1"])),
+            ("b/x", one("b/x@p#1")),
+            ("xy", one("b/xy@p#1")),
+            ("x", several(&["b/x@p#1", "b/xy@p#1"])),
+        ] {
+            assert_eq!(find(trials.clone(), text), found, "{text}");
+        }
+        let trials: Vec<_> = trials.into_iter().collect();
+        assert_eq!(
+            find(trials.iter().cloned().collect(), "no"),
+            Found::Nothing { trials }
+        );
+    }
+}
