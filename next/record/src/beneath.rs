@@ -1,0 +1,429 @@
+//! [`Dir`]: the only way to a path below a results root, a run or the plugin cache.
+//!
+//! A folder is opened once, and everything in it is reached from its handle, without following links: a run that was copied
+//! from elsewhere may have a link, a pipe or a folder where a file is expected, and other users may replace what is there at
+//! any moment. Files are regular files only, and opening one never waits.
+
+use std::{
+    fs::{DirBuilder, File},
+    io::{self, Read as _, Write as _},
+    os::{
+        fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+        unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, RawMode, ResolveFlags},
+    io::Errno,
+};
+
+use crate::{RecordError, modes};
+
+/// An open folder. Names of its methods are single segments unless they say otherwise.
+#[derive(Clone, Debug)]
+pub(crate) struct Dir {
+    handle: Arc<OwnedFd>,
+    path: Arc<Path>,
+    /// What new entries are shared by.
+    mode: u32,
+}
+
+/// Which file is at a path, and whether it has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub device: u64,
+    pub inode: u64,
+    pub length: u64,
+    /// Nanoseconds since 1970.
+    pub modified: i64,
+    pub is_file: bool,
+}
+
+impl Stamp {
+    /// Tells whether both are one file, whatever was written into it.
+    pub(crate) fn is_place_of(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
+    /// Of an open file.
+    pub(crate) fn of(file: &File) -> io::Result<Self> {
+        let found = file.metadata()?;
+        Ok(Self {
+            device: found.dev(),
+            inode: found.ino(),
+            length: found.len(),
+            modified: found.mtime() * 1_000_000_000 + found.mtime_nsec(),
+            is_file: found.is_file(),
+        })
+    }
+}
+
+impl Dir {
+    /// Opens a folder by the path that the user or the environment gave. Links on the way are theirs.
+    pub(crate) fn open(path: &Path) -> Result<Self, RecordError> {
+        let from = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(CWD, from, flags, Mode::empty());
+        Self::new(handle, path.to_owned())
+    }
+
+    /// The same, and makes folders that are missing. Their names are on disk then.
+    pub(crate) fn open_or_make(path: &Path) -> Result<Self, RecordError> {
+        let missing = path.ancestors().take_while(|above| {
+            !above.as_os_str().is_empty()
+                && std::fs::symlink_metadata(above)
+                    .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        });
+        let missing: Vec<_> = missing.collect();
+        for folder in missing.into_iter().rev() {
+            let made = DirBuilder::new()
+                .mode(modes::of_own_folder())
+                .create(folder);
+            match made {
+                // Another process may make it in the same moment.
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(RecordError::Io {
+                        what: "make the folder",
+                        path: folder.to_owned(),
+                        source: error,
+                    });
+                }
+                _ => Self::open(folder.parent().unwrap_or(folder))?.sync()?,
+            }
+        }
+        Self::open(path)
+    }
+
+    fn new(handle: Result<OwnedFd, Errno>, path: PathBuf) -> Result<Self, RecordError> {
+        let opened = handle.and_then(|handle| Ok((rustix::fs::fstat(&handle)?.st_mode, handle)));
+        match opened {
+            Ok((mode, handle)) => Ok(Self {
+                handle: Arc::new(handle),
+                path: path.into(),
+                mode,
+            }),
+            Err(source) => Err(RecordError::Io {
+                what: "open the folder",
+                path,
+                source: source.into(),
+            }),
+        }
+    }
+
+    /// The folder's path, for messages.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens a folder in this one.
+    pub(crate) fn dir(&self, name: &str) -> Result<Self, RecordError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let handle = self.open_at(name, flags, Mode::empty());
+        Self::new(handle, self.path.join(name)).map_err(|error| self.explain(name, error))
+    }
+
+    /// The same, and makes it where it is missing.
+    pub(crate) fn dir_or_make(&self, name: &str) -> Result<Self, RecordError> {
+        match self.dir(name) {
+            Err(error) if error.is_missing() => {
+                match self.make(name, modes::of_folder_in(self.mode)) {
+                    Err(error) if error.kind() != Some(io::ErrorKind::AlreadyExists) => Err(error),
+                    _ => self.dir(name),
+                }
+            }
+            opened => opened,
+        }
+    }
+
+    /// Makes a folder for a run. Fails if there is something of this name.
+    pub(crate) fn make_own(&self, name: &str) -> Result<Self, RecordError> {
+        self.make(name, modes::of_own_folder())?;
+        self.dir(name)
+    }
+
+    fn make(&self, name: &str, mode: u32) -> Result<(), RecordError> {
+        rustix::fs::mkdirat(&self.handle, name, Mode::from_raw_mode(mode))
+            .map_err(|source| self.error("make the folder", name, source))
+    }
+
+    /// Opens a file for reading.
+    pub(crate) fn read(&self, name: &str) -> Result<File, RecordError> {
+        self.file("read", name, OFlags::RDONLY)
+    }
+
+    /// Opens a file for reading and writing, and makes it where it is missing.
+    pub(crate) fn write(&self, name: &str) -> Result<File, RecordError> {
+        self.file("write", name, OFlags::RDWR | OFlags::CREATE)
+    }
+
+    /// Opens a file whose every write goes to its end, and makes it where it is missing.
+    pub(crate) fn append(&self, name: &str) -> Result<File, RecordError> {
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE;
+        self.file("write", name, flags)
+    }
+
+    /// Makes a file. Fails if there is something of this name.
+    pub(crate) fn make_file(&self, name: &str) -> Result<File, RecordError> {
+        self.file("make", name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
+    }
+
+    /// Reads a whole file, of at most `limit` bytes.
+    pub(crate) fn read_all(&self, name: &str, limit: u64) -> Result<Vec<u8>, RecordError> {
+        let file = self.read(name)?;
+        let mut bytes = Vec::new();
+        let read = file.take(limit + 1).read_to_end(&mut bytes);
+        let read = read.and_then(|length| match length as u64 > limit {
+            true => Err(io::Error::other("it is larger than such a file can be")),
+            false => Ok(bytes),
+        });
+        read.map_err(|source| self.error("read", name, source))
+    }
+
+    /// Makes a file that has no name yet, and that is gone if the process dies. [`Self::place`] gives it one.
+    pub(crate) fn unnamed(&self) -> Result<File, RecordError> {
+        let mode = Mode::from_raw_mode(modes::of_file_in(self.mode) as RawMode);
+        let made = self.open_at(".", OFlags::TMPFILE | OFlags::RDWR, mode);
+        match made {
+            Ok(handle) => Ok(handle.into()),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
+                let name = temporary_name();
+                let file = self.make_file(&name)?;
+                self.remove(&name)?;
+                Ok(file)
+            }
+            Err(source) => Err(self.error("make a file in", ".", source)),
+        }
+    }
+
+    /// Gives an unnamed file its name and replaces what has that name. Where the file system cannot do that, its bytes are
+    /// copied. Neither the content nor the name is synced.
+    pub(crate) fn place(&self, file: &File, name: &str) -> Result<(), RecordError> {
+        match self.link(file, name) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EXIST) => {
+                let temporary = temporary_name();
+                if self.link(file, &temporary).is_ok() {
+                    return self.rename(&temporary, name);
+                }
+            }
+            Err(_) => {}
+        }
+        let temporary = temporary_name();
+        let mut copy = self.make_file(&temporary)?;
+        let mut reader = Reader { file, at: 0 };
+        io::copy(&mut reader, &mut copy)
+            .and_then(|_| copy.sync_all())
+            .map_err(|source| self.error("write", &temporary, source))?;
+        self.rename(&temporary, name)
+    }
+
+    fn link(&self, file: &File, name: &str) -> Result<(), Errno> {
+        let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+        rustix::fs::linkat(CWD, from, &self.handle, name, AtFlags::SYMLINK_FOLLOW)
+    }
+
+    /// Writes a file under a temporary name that belongs to it, which only one process at a time may do, and gives it back
+    /// unrenamed.
+    pub(crate) fn prepare(&self, name: &str, bytes: &[u8]) -> Result<File, RecordError> {
+        let temporary = next_name(name);
+        let mut file = self.write(&temporary)?;
+        file.set_len(0)
+            .and_then(|()| file.write_all(bytes))
+            .map_err(|source| self.error("write", &temporary, source))?;
+        Ok(file)
+    }
+
+    /// Replaces a file by what [`Self::prepare`] wrote.
+    pub(crate) fn replace(&self, name: &str) -> Result<(), RecordError> {
+        self.rename(&next_name(name), name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), RecordError> {
+        rustix::fs::renameat(&self.handle, from, &self.handle, to)
+            .map_err(|source| self.error("replace", to, source))
+    }
+
+    /// Removes a file; one that is missing is no error.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), RecordError> {
+        match rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(source) => Err(self.error("remove", name, source)),
+        }
+    }
+
+    /// Looks at what has this name, which may be a link.
+    pub(crate) fn stat(&self, name: &str) -> Result<Option<Stamp>, RecordError> {
+        match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok(Some(Stamp {
+                device: found.st_dev,
+                inode: found.st_ino,
+                length: found.st_size.try_into().unwrap_or(0),
+                modified: found.st_mtime as i64 * 1_000_000_000 + found.st_mtime_nsec as i64,
+                is_file: FileType::from_raw_mode(found.st_mode) == FileType::RegularFile,
+            })),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(source) => Err(self.error("look at", name, source)),
+        }
+    }
+
+    /// The folder's own place.
+    pub(crate) fn own_stamp(&self) -> Result<Stamp, RecordError> {
+        let found =
+            rustix::fs::fstat(&self.handle).map_err(|source| self.error("look at", ".", source))?;
+        Ok(Stamp {
+            device: found.st_dev,
+            inode: found.st_ino,
+            length: 0,
+            modified: 0,
+            is_file: false,
+        })
+    }
+
+    /// The names in the folder that are text and may be folders, in no order.
+    pub(crate) fn folders(&self) -> Result<Vec<String>, RecordError> {
+        let failed = |source| self.error("read", ".", source);
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.handle).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            // Some file systems do not tell.
+            let is_folder = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
+            if let (true, Ok(name)) = (is_folder, entry.file_name().to_str()) {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Puts the folder's names on disk.
+    pub(crate) fn sync(&self) -> Result<(), RecordError> {
+        rustix::fs::fsync(&self.handle).map_err(|source| self.error("sync", ".", source))
+    }
+
+    /// An error at a name of this folder.
+    pub(crate) fn error(
+        &self,
+        what: &'static str,
+        name: &str,
+        source: impl Into<io::Error>,
+    ) -> RecordError {
+        let path = match name {
+            "." => self.path.to_path_buf(),
+            name => self.path.join(name),
+        };
+        let source = source.into();
+        RecordError::Io { what, path, source }
+    }
+
+    fn file(&self, what: &'static str, name: &str, flags: OFlags) -> Result<File, RecordError> {
+        let mode = match flags.contains(OFlags::CREATE) {
+            true => Mode::from_raw_mode(modes::of_file_in(self.mode) as RawMode),
+            false => Mode::empty(),
+        };
+        let opened = self
+            .open_at(name, flags | OFlags::NONBLOCK, mode)
+            .map_err(io::Error::from)
+            .and_then(|handle| {
+                let file = File::from(handle);
+                match file.metadata()?.is_file() {
+                    true => Ok(file),
+                    false => Err(io::Error::other("it is not a regular file")),
+                }
+            });
+        opened.map_err(|source| self.explain(name, self.error(what, name, source)))
+    }
+
+    /// Says of something that could not be opened because of what it is what it is.
+    fn explain(&self, name: &str, error: RecordError) -> RecordError {
+        let RecordError::Io { what, path, source } = error else {
+            return error;
+        };
+        let found = rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW);
+        let kind = found.map(|found| FileType::from_raw_mode(found.st_mode));
+        let is = match kind {
+            Ok(FileType::Symlink) => "a symbolic link",
+            Ok(FileType::Fifo) => "a named pipe",
+            Ok(FileType::Socket) => "a socket",
+            Ok(FileType::CharacterDevice | FileType::BlockDevice) => "a device",
+            Ok(FileType::Directory) if what != "open the folder" => "a folder",
+            Ok(FileType::RegularFile) if what == "open the folder" => "a file",
+            _ => return RecordError::Io { what, path, source },
+        };
+        let problem = format!("it is {is}, which does not belong there: move it away");
+        let source = io::Error::other(problem);
+        RecordError::Io { what, path, source }
+    }
+
+    /// Opens a path of one or more segments below the folder.
+    fn open_at(&self, name: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        match rustix::fs::openat2(&self.handle, name, flags, mode, resolve) {
+            // An old kernel, or a container's filter of system calls.
+            Err(Errno::NOSYS | Errno::PERM) => self.open_in_steps(name, flags, mode),
+            opened => opened,
+        }
+    }
+
+    fn open_in_steps(&self, name: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+        let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut folder: Option<OwnedFd> = None;
+        let mut segments = name.split('/').peekable();
+        loop {
+            let segment = segments.next().unwrap_or_default();
+            if segment.is_empty() || segment == ".." {
+                return Err(Errno::XDEV);
+            }
+            let from = folder.as_ref().unwrap_or(&self.handle);
+            if segments.peek().is_none() {
+                return rustix::fs::openat(from, segment, flags, mode);
+            }
+            folder = Some(rustix::fs::openat(from, segment, step, Mode::empty())?);
+        }
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}
+
+/// Reads an open file from its beginning, and leaves its cursor to others.
+pub(crate) struct Reader<'a> {
+    pub file: &'a File,
+    pub at: u64,
+}
+
+impl io::Read for Reader<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let length = std::os::unix::fs::FileExt::read_at(self.file, bytes, self.at)?;
+        self.at += length as u64;
+        Ok(length)
+    }
+}
+
+/// A name that no other process uses.
+fn temporary_name() -> String {
+    format!(".new-{:016x}", random())
+}
+
+/// The name of a file while it is written that replaces another.
+fn next_name(name: &str) -> String {
+    format!(".new-{name}")
+}
+
+/// Random bits of the system.
+pub(crate) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    // Only what the caller gives can be wrong here.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    u64::from_le_bytes(bytes)
+}

@@ -1,0 +1,88 @@
+//! [`PluginCache`]: the folder of compiled plugins.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::{RecordError, beneath::Dir, trust};
+
+/// The folder of compiled plugins: `RUNNER_CACHE`, else `$XDG_CACHE_HOME/runner`, else `~/.cache/runner`; owned by the user,
+/// writable by nobody else. Compiled plugins are loaded without further checks, so nobody else may be able to put one there.
+#[derive(Clone, Debug)]
+pub struct PluginCache {
+    dir: Dir,
+    path: PathBuf,
+}
+
+impl PluginCache {
+    /// Opens the folder and makes it where it is missing.
+    pub fn open() -> Result<Self, RecordError> {
+        Self::open_at(&place()?)
+    }
+
+    pub(crate) fn open_at(path: &Path) -> Result<Self, RecordError> {
+        let refused = |source| RecordError::Io {
+            what: "use the plugin cache (`RUNNER_CACHE` names another one)",
+            path: path.to_owned(),
+            source,
+        };
+        Dir::open_or_make(path)?;
+        let path = path.canonicalize().map_err(refused)?;
+        trust::check(&path).map_err(refused)?;
+        let dir = Dir::open(&path)?;
+        Ok(Self { dir, path })
+    }
+
+    /// Its absolute path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads an entry, such as the kept answer of an inspection.
+    pub fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let mut entry = self.dir.read(name).ok()?;
+        let user = rustix::process::geteuid().as_raw();
+        if entry.metadata().ok()?.uid() != user {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// An unnamed file that `__compile` writes into.
+    pub fn draft(&self) -> Result<File, RecordError> {
+        self.dir.unnamed()
+    }
+
+    /// Syncs a draft and names it; replaces an entry of that name.
+    pub fn keep(&self, draft: File, name: &str) -> Result<(), RecordError> {
+        draft
+            .sync_all()
+            .map_err(|source| self.dir.error("sync", name, source))?;
+        self.dir.place(&draft, name)
+    }
+}
+
+fn place() -> Result<PathBuf, RecordError> {
+    let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(folder) = folder("RUNNER_CACHE") {
+        return Ok(folder.into());
+    }
+    if let Some(folder) = folder("XDG_CACHE_HOME") {
+        return Ok(Path::new(&folder).join("runner"));
+    }
+    let home = folder("HOME").ok_or_else(|| RecordError::Io {
+        what: "find the plugin cache",
+        path: "~/.cache/runner".into(),
+        source: io::Error::other("HOME is not set: set RUNNER_CACHE to a folder of yours"),
+    })?;
+    Ok(Path::new(&home).join(".cache/runner"))
+}
+
+#[cfg(test)]
+#[path = "tests/cache.rs"]
+mod tests;

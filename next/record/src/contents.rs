@@ -1,0 +1,106 @@
+//! [`Contents`]: a folder of files that are named by the SHA-256 of what is in them, `<aa>/<sha256>`: the store of a results
+//! root and the artifacts of a run.
+
+use std::{
+    fs::File,
+    io::{self, Seek as _, Write as _},
+};
+
+use runner_model::Digest;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    RecordError,
+    beneath::{Dir, Reader},
+    durable::Unsynced,
+    fault::{self, Place},
+};
+
+/// A folder of contents by digest.
+#[derive(Clone, Debug)]
+pub(crate) struct Contents(pub Dir);
+
+impl Contents {
+    /// Keeps an unnamed file under its digest. An entry that is there already is read whole and used if it is undamaged,
+    /// else replaced. What is given back must be synced before the entry is relied on, also of an entry that was there: the
+    /// process that made it may have died before it was on disk. A loss of power before that costs nothing, because every
+    /// entry is compared with its digest before it is used.
+    pub(crate) fn keep(&self, draft: File, digest: &Digest) -> Result<[Unsynced; 3], RecordError> {
+        let (shelf, name) = self.shelf(digest)?;
+        let kept = match whole(&shelf, &name, digest) {
+            Ok(Some(entry)) => entry,
+            _ => {
+                fault::pass(Place::StoreKeep)
+                    .map_err(|source| shelf.error("write", &name, source))?;
+                shelf.place(&draft, &name)?;
+                draft
+            }
+        };
+        let path = shelf.path().join(name);
+        Ok([
+            Unsynced::Content(kept, path),
+            Unsynced::Names(shelf),
+            Unsynced::Names(self.0.clone()),
+        ])
+    }
+
+    /// Keeps bytes, and gives back what must be synced.
+    pub(crate) fn keep_bytes(
+        &self,
+        bytes: &[u8],
+        digest: &Digest,
+    ) -> Result<[Unsynced; 3], RecordError> {
+        let mut draft = self.0.unnamed()?;
+        draft
+            .write_all(bytes)
+            .map_err(|source| self.0.error("write", ".", source))?;
+        self.keep(draft, digest)
+    }
+
+    /// Opens a content after its bytes were compared with the digest.
+    pub(crate) fn open(&self, digest: &Digest) -> Result<File, RecordError> {
+        let path = digest.path();
+        let damaged = || {
+            io::Error::other(
+                "its bytes are not those that its name says: remove it, so that the next `runner exec` stores it again",
+            )
+        };
+        let entry = self.0.read(&path)?;
+        is_whole(&entry, digest)
+            .and_then(|is_whole| is_whole.then_some(entry).ok_or_else(damaged))
+            .map_err(|source| self.0.error("use", &path, source))
+    }
+
+    fn shelf(&self, digest: &Digest) -> Result<(Dir, String), RecordError> {
+        let name = digest.to_string();
+        Ok((self.0.dir_or_make(&name[..2])?, name))
+    }
+}
+
+/// The entry if it is there and undamaged.
+fn whole(shelf: &Dir, name: &str, digest: &Digest) -> Result<Option<File>, RecordError> {
+    let entry = shelf.read(name)?;
+    let is_whole = is_whole(&entry, digest).map_err(|source| shelf.error("read", name, source))?;
+    Ok(is_whole.then_some(entry))
+}
+
+fn is_whole(file: &File, digest: &Digest) -> io::Result<bool> {
+    let mut hasher = Hasher(Sha256::new());
+    io::copy(&mut Reader { file, at: 0 }, &mut hasher)?;
+    let found: [u8; 32] = hasher.0.finalize().into();
+    (&mut &*file).rewind()?;
+    Ok(found == digest.0)
+}
+
+struct Hasher(Sha256);
+
+impl io::Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

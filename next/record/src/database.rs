@@ -1,0 +1,336 @@
+//! [`Database`]: the list of a root's runs in SQLite, `runner.db`. It can be deleted, damaged or locked at any moment; then
+//! manifests are read instead, and the answers are the same.
+
+use std::{collections::HashMap, path::PathBuf, time::Duration};
+
+use runner_model::{RunStatus, Time};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, Row, TransactionBehavior, config::DbConfig, params,
+};
+
+use crate::{
+    Manifest, RecordError, RunDir,
+    beneath::{Dir, Stamp},
+    trust,
+};
+
+const NAME: &str = "runner.db";
+/// Of the tables below. A file of another version is made anew.
+const VERSION: i64 = 1;
+/// How long another process may write. Nothing but time is lost without the list.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The columns before `manifest` are for people and their queries; the runner reads the manifest.
+const SCHEMA: &str = "
+CREATE TABLE runs (
+    id           TEXT PRIMARY KEY,
+    scenario     TEXT NOT NULL,
+    status       TEXT NOT NULL CHECK (status IN ('running', 'completed', 'failed', 'incomplete', 'cancelled')),
+    reason       TEXT,
+    verdict      TEXT NOT NULL,
+    started_at   TEXT NOT NULL,
+    completed_at TEXT,
+    planned      INTEGER NOT NULL,
+    passed       INTEGER NOT NULL,
+    failed       INTEGER NOT NULL,
+    error        INTEGER NOT NULL,
+    timeout      INTEGER NOT NULL,
+    skipped      INTEGER NOT NULL,
+    flaky        INTEGER NOT NULL,
+    -- The manifest's text, which file it was read from, and the CRC-32 of the text, its status and its time.
+    manifest     TEXT NOT NULL,
+    device       INTEGER NOT NULL,
+    inode        INTEGER NOT NULL,
+    length       INTEGER NOT NULL,
+    modified     INTEGER NOT NULL,
+    crc          INTEGER NOT NULL
+) STRICT;
+
+CREATE TRIGGER status_follows_the_graph BEFORE UPDATE OF status ON runs
+WHEN OLD.status <> NEW.status AND OLD.status || '>' || NEW.status NOT IN (
+    'running>completed', 'running>failed', 'running>incomplete', 'running>cancelled',
+    'completed>running', 'failed>running', 'incomplete>running', 'cancelled>running',
+    'incomplete>cancelled', 'failed>cancelled'
+)
+BEGIN
+    SELECT RAISE(ABORT, 'a run cannot change its status so');
+END;
+";
+
+const UPSERT: &str = "
+INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+ON CONFLICT (id) DO UPDATE SET
+    scenario = ?2, status = ?3, reason = ?4, verdict = ?5, started_at = ?6, completed_at = ?7, planned = ?8, passed = ?9,
+    failed = ?10, error = ?11, timeout = ?12, skipped = ?13, flaky = ?14, manifest = ?15, device = ?16, inode = ?17,
+    length = ?18, modified = ?19, crc = ?20";
+
+/// A run as it stands in the list.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    /// The manifest's file.
+    pub(crate) stamp: Stamp,
+    pub(crate) status: RunStatus,
+    pub(crate) started_at: Time,
+    /// The manifest.
+    pub(crate) text: String,
+}
+
+impl Listed {
+    /// Reads the manifest of a run.
+    pub(crate) fn read(run: &RunDir) -> Result<Self, RecordError> {
+        let (stamp, text) = Manifest::read_text(&run.dir)?;
+        let manifest = Manifest::parse(text.as_bytes(), &run.id)
+            .map_err(|problem| Manifest::refused(&run.dir, problem))?;
+        Ok(Self {
+            stamp,
+            status: manifest.status,
+            started_at: manifest.started_at,
+            text,
+        })
+    }
+
+    fn crc(&self) -> i64 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(self.text.as_bytes());
+        hasher.update(self.status.as_str().as_bytes());
+        hasher.update(&self.started_at.as_millis().to_le_bytes());
+        hasher.finalize().into()
+    }
+
+    /// Reads a row; none if it is damaged.
+    fn of_row(row: &Row<'_>) -> rusqlite::Result<Option<Self>> {
+        let status: String = row.get("status")?;
+        let started_at: String = row.get("started_at")?;
+        let number = |name| row.get::<_, i64>(name);
+        let (Some(status), Some(started_at)) =
+            (RunStatus::parse(&status), Time::parse(&started_at))
+        else {
+            return Ok(None);
+        };
+        let listed = Self {
+            stamp: Stamp {
+                device: number("device")?.cast_unsigned(),
+                inode: number("inode")?.cast_unsigned(),
+                length: number("length")?.cast_unsigned(),
+                modified: number("modified")?,
+                is_file: true,
+            },
+            status,
+            started_at,
+            text: row.get("manifest")?,
+        };
+        Ok((listed.crc() == number("crc")?).then_some(listed))
+    }
+}
+
+/// The list of a root's runs.
+#[derive(Debug)]
+pub(crate) struct Database {
+    connection: Connection,
+    root: Dir,
+}
+
+impl Database {
+    /// Opens the list; none if there is none, or if it cannot be used here.
+    pub(crate) fn open(root: &Dir) -> Option<Self> {
+        let found = root.stat(NAME).ok()??;
+        (found.is_file && found.length > 0)
+            .then(|| Self::open_or_make(root))
+            .flatten()
+    }
+
+    /// The same, and makes it where it is missing. A file that is damaged or of another version is replaced.
+    pub(crate) fn open_or_make(root: &Dir) -> Option<Self> {
+        if is_network(root) {
+            return None;
+        }
+        let folder = root.path().canonicalize().ok()?;
+        trust::check(&folder).ok()?;
+        let connect = || {
+            // SQLite gives its other files the mode of this one.
+            root.write(NAME).ok()?;
+            Some(connect(folder.join(NAME)))
+        };
+        let connection = match connect()? {
+            Err(error) if is_damage(&error) => {
+                remove(root);
+                connect()?.ok()
+            }
+            connected => connected.ok(),
+        };
+        Some(Self {
+            connection: connection?,
+            root: root.clone(),
+        })
+    }
+
+    /// The runs of the list.
+    pub(crate) fn read(&mut self) -> HashMap<String, Listed> {
+        let read = |connection: &Connection| {
+            let mut statement = connection.prepare("SELECT * FROM runs")?;
+            let mut rows = statement.query([])?;
+            let mut runs = HashMap::new();
+            while let Some(row) = rows.next()? {
+                if let Some(listed) = Listed::of_row(row)? {
+                    runs.insert(row.get("id")?, listed);
+                }
+            }
+            Ok(runs)
+        };
+        read(&self.connection).unwrap_or_else(|error| {
+            self.give_up(&error);
+            HashMap::new()
+        })
+    }
+
+    /// Upserts runs and removes others. What cannot be written is read from manifests the next time.
+    pub(crate) fn write<'a>(
+        &mut self,
+        changed: &[(String, Listed)],
+        gone: impl Iterator<Item = &'a String>,
+    ) {
+        let gone: Vec<_> = gone.collect();
+        if changed.is_empty() && gone.is_empty() {
+            return;
+        }
+        let write = |connection: &mut Connection| {
+            let mut all = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for (id, listed) in changed {
+                let one = all.savepoint()?;
+                // A run that the list refuses costs only itself.
+                match upsert(&one, id, listed) {
+                    Err(error) if is_damage(&error) => return Err(error),
+                    Err(_) => {}
+                    Ok(()) => one.commit()?,
+                }
+            }
+            for id in gone {
+                all.execute("DELETE FROM runs WHERE id = ?1", [id])?;
+            }
+            all.commit()
+        };
+        if let Err(error) = write(&mut self.connection) {
+            self.give_up(&error);
+        }
+    }
+
+    /// Removes a damaged file: the next process makes it anew.
+    fn give_up(&self, error: &rusqlite::Error) {
+        if is_damage(error) {
+            remove(&self.root);
+        }
+    }
+}
+
+fn connect(path: PathBuf) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // A checkpoint waits for the disk. There is one whenever the log has grown.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 64; PRAGMA cell_size_check = ON;",
+    )?;
+    if version(&connection)? != VERSION {
+        let schema = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Another process may have made it meanwhile; tables of another version are damage.
+        if version(&schema)? != VERSION {
+            schema.execute_batch(SCHEMA)?;
+            schema.pragma_update(None, "user_version", VERSION)?;
+        }
+        schema.commit()?;
+    }
+    Ok(connection)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn upsert(runs: &Connection, id: &str, listed: &Listed) -> rusqlite::Result<()> {
+    let Ok(manifest) = Manifest::parse(listed.text.as_bytes(), id) else {
+        return Ok(());
+    };
+    let counts = &manifest.counts;
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    // The list may not have been told of a session: between two ends a run was running.
+    runs.execute(
+        "UPDATE runs SET status = 'running' WHERE id = ?1 AND status NOT IN ('running', ?2)",
+        params![id, manifest.status.as_str()],
+    )?;
+    runs.execute(
+        UPSERT,
+        params![
+            id,
+            manifest.scenario,
+            manifest.status.as_str(),
+            manifest.reason.map(|reason| reason.as_str()),
+            manifest.verdict.as_str(),
+            manifest.started_at.to_string(),
+            manifest.completed_at.map(|time| time.to_string()),
+            number(manifest.metadata.planned_trial_count),
+            number(counts.passed),
+            number(counts.failed),
+            number(counts.error),
+            number(counts.timeout),
+            number(counts.skipped),
+            number(counts.flaky),
+            listed.text,
+            listed.stamp.device.cast_signed(),
+            listed.stamp.inode.cast_signed(),
+            listed.stamp.length.cast_signed(),
+            listed.stamp.modified,
+            listed.crc(),
+        ],
+    )?;
+    Ok(())
+}
+
+fn remove(root: &Dir) {
+    for name in ["runner.db-wal", "runner.db-shm", NAME] {
+        let _ = root.remove(name);
+    }
+}
+
+/// Tells whether the file is no list of this version. Busy, full, unreadable or read-only ones are left as they are.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{
+        CannotOpen, ConstraintViolation, DatabaseBusy, DatabaseLocked, DiskFull,
+        FileLockingProtocolFailed, OperationInterrupted, OutOfMemory, PermissionDenied, ReadOnly,
+        SystemIoFailure,
+    };
+    match error.sqlite_error_code() {
+        Some(code) => !matches!(
+            code,
+            CannotOpen
+                | ConstraintViolation
+                | DatabaseBusy
+                | DatabaseLocked
+                | DiskFull
+                | FileLockingProtocolFailed
+                | OperationInterrupted
+                | OutOfMemory
+                | PermissionDenied
+                | ReadOnly
+                | SystemIoFailure
+        ),
+        // A column that is missing or of another type.
+        None => true,
+    }
+}
+
+/// WAL needs memory that all processes share, which no network gives.
+fn is_network(root: &Dir) -> bool {
+    const NFS: u64 = 0x6969;
+    const SMB: [u64; 3] = [0x517b, 0xff53_4d42, 0xfe53_4d42];
+    let found = rustix::fs::fstatfs(root).map(|found| found.f_type as u64 & 0xffff_ffff);
+    found.is_ok_and(|kind| kind == NFS || SMB.contains(&kind))
+}
+
+#[cfg(test)]
+#[path = "tests/database.rs"]
+mod tests;

@@ -1,0 +1,72 @@
+//! Waiting for the disk as seldom as possible: files and folders are synced side by side.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use crate::{RecordError, beneath::Dir};
+
+/// Something whose content or names may not be on disk.
+#[derive(Debug)]
+pub(crate) enum Unsynced {
+    /// The content of a file, and its path.
+    Content(File, PathBuf),
+    /// The names in a folder.
+    Names(Dir),
+}
+
+impl Unsynced {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Content(_, path) => path,
+            Self::Names(dir) => dir.path(),
+        }
+    }
+
+    fn sync(&self) -> Result<(), RecordError> {
+        match self {
+            Self::Content(file, path) => file.sync_data().map_err(|source| failed(path, source)),
+            Self::Names(dir) => dir.sync(),
+        }
+    }
+}
+
+/// Syncs all of these. The disk takes as long for one as for all of them at once.
+pub(crate) fn sync_together(mut parts: Vec<Unsynced>) -> Result<(), RecordError> {
+    parts.sort_by(|one, other| one.path().cmp(other.path()));
+    parts.dedup_by(|one, other| one.path() == other.path());
+    let Some((first, others)) = parts.split_first() else {
+        return Ok(());
+    };
+    thread::scope(|scope| {
+        let others = others.iter().map(|part| {
+            let sync = || part.sync();
+            // Without another thread this one does it.
+            let thread = thread::Builder::new().spawn_scoped(scope, sync);
+            (part, thread.map_err(|_| ()))
+        });
+        let others: Vec<_> = others.collect();
+        let mut result = first.sync();
+        for (part, thread) in others {
+            let synced = match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|_| {
+                    Err(failed(part.path(), io::Error::other("the thread panicked")))
+                }),
+                Err(()) => part.sync(),
+            };
+            result = result.and(synced);
+        }
+        result
+    })
+}
+
+fn failed(path: &Path, source: io::Error) -> RecordError {
+    RecordError::Io {
+        what: "sync",
+        path: path.to_owned(),
+        source,
+    }
+}

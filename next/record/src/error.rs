@@ -1,0 +1,92 @@
+//! [`RecordError`]: what goes wrong with what is on disk.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+/// What goes wrong with what is on disk. Each message says what, where, and what to do.
+#[derive(Debug, Error)]
+pub enum RecordError {
+    /// The system refused something.
+    #[error("cannot {what} {}: {source}{}", path.display(), advice(source))]
+    Io {
+        /// What was tried, such as `write`.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Another live process holds the run.
+    #[error("run {run} is held by {}: wait until it ends, or stop it", holder(*pid, host))]
+    Held {
+        /// The run.
+        run: String,
+        /// The process that holds it; 0 if unknown.
+        pid: u32,
+        /// Its machine.
+        host: String,
+    },
+    /// No run has this name.
+    #[error("there is no run `{0}`: `runner list` shows the runs of a results root")]
+    Unknown(String),
+    /// Several runs have this name.
+    #[error("`{name}` could be {}: type more of the name", candidates.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// The ids that it could be.
+        candidates: Vec<String>,
+    },
+    /// A manifest that cannot be read, or of another format.
+    #[error("{}: {problem}", path.display())]
+    Manifest {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong, with both numbers if it is another format.
+        problem: String,
+    },
+    /// A change of status that the graph does not have.
+    #[error(transparent)]
+    Transition(#[from] runner_model::status::BadTransition),
+    /// Rows that were removed, replaced, cut or appended by another program.
+    #[error("{}: {problem}", path.display())]
+    Foreign {
+        /// Where.
+        path: PathBuf,
+        /// What was seen.
+        problem: String,
+    },
+}
+
+impl RecordError {
+    /// Tells whether there is nothing at the path.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.kind() == Some(io::ErrorKind::NotFound)
+    }
+
+    /// The kind of what the system said.
+    pub(crate) fn kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Io { source, .. } => Some(source.kind()),
+            _ => None,
+        }
+    }
+}
+
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space",
+        io::ErrorKind::FileTooLarge => "; allow more space for a file (`ulimit -f`)",
+        io::ErrorKind::PermissionDenied => "; check the owner and the mode",
+        io::ErrorKind::ReadOnlyFilesystem => "; choose another folder",
+        _ => "",
+    }
+}
+
+fn holder(pid: u32, host: &str) -> String {
+    match pid {
+        0 => "another process".into(),
+        _ => format!("process {pid} on {host}"),
+    }
+}

@@ -1,0 +1,139 @@
+//! [`Lock`]: the file that shows which process owns a run. Only the lock shows that a run is alive: no pid, age or clock
+//! decides anything.
+
+use std::{
+    fs::{File, TryLockError},
+    os::unix::fs::FileExt as _,
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use runner_model::Time;
+use rustix::fs::FallocateFlags;
+
+use crate::{
+    RecordError,
+    beneath::{Dir, Stamp, random},
+    fault::{self, Place},
+};
+
+const LOCK: &str = "lock";
+/// Probing readers hold a lock for an instant, so an owner tries for this long.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(10);
+/// Bytes that the file takes while it is held. They are given back before a session's last manifest, which then has room
+/// on a full disk.
+const RESERVE: u64 = 64 << 10;
+
+/// A lock that is held until this is dropped. The file stays.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    file: File,
+    /// Where it is.
+    pub(crate) stamp: Stamp,
+    text: String,
+}
+
+impl Lock {
+    /// Takes the lock of a run, and makes its file where it is missing.
+    pub(crate) fn take(dir: &Dir, run: &str) -> Result<Self, RecordError> {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            fault::pass(Place::Lock).map_err(|source| dir.error("take", LOCK, source))?;
+            let file = dir.write(LOCK)?;
+            match file.try_lock() {
+                Ok(()) => {
+                    let stamp =
+                        Stamp::of(&file).map_err(|source| dir.error("look at", LOCK, source))?;
+                    let found = dir.stat(LOCK)?;
+                    // The process that had it may have removed it with the run.
+                    if found.is_some_and(|found| found.is_place_of(&stamp)) {
+                        return Ok(Self::hold(file, stamp));
+                    }
+                }
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(source)) => return Err(dir.error("take", LOCK, source)),
+            }
+            if Instant::now() >= give_up {
+                return Err(held(dir, run));
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Writes down who holds it. On a full disk that fails and is no failure: a dead run must be swept all the same.
+    fn hold(file: File, stamp: Stamp) -> Self {
+        let text = format!(
+            "pid {}\nhost {}\nsince {}\ntoken {:016x}{:016x}\n",
+            std::process::id(),
+            host(),
+            Time::from(SystemTime::now()),
+            random(),
+            random()
+        );
+        let lock = Self { file, stamp, text };
+        lock.release_reserve();
+        let _ = rustix::fs::fallocate(&lock.file, FallocateFlags::empty(), 0, RESERVE);
+        lock
+    }
+
+    /// Gives the bytes back that the file holds ready for the last manifest.
+    pub(crate) fn release_reserve(&self) {
+        let _ = self
+            .file
+            .set_len(0)
+            .and_then(|()| self.file.write_all_at(self.text.as_bytes(), 0));
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A child that is just being started may still have the file open.
+        let _ = self.file.unlock();
+    }
+}
+
+/// Fails if the lock was removed or replaced: then it keeps no other process out.
+pub(crate) fn check(dir: &Dir, lock: &Stamp) -> Result<(), RecordError> {
+    match dir.stat(LOCK)? {
+        Some(found) if found.is_place_of(lock) => Ok(()),
+        _ => Err(RecordError::Foreign {
+            path: dir.path().join(LOCK),
+            problem: "another program has removed or replaced the lock, so nothing more is written; `runner resume` continues the run".into(),
+        }),
+    }
+}
+
+/// Tells whether a process holds the lock of a run. A lock that cannot be asked is held, because no process may be taken for
+/// dead without proof; a missing one is free, and so is what is no file, which no process can have taken.
+pub(crate) fn is_held(dir: &Dir) -> bool {
+    match dir.read(LOCK) {
+        Ok(file) => file.try_lock_shared().is_err(),
+        Err(error) if error.is_missing() => false,
+        Err(_) => !matches!(dir.stat(LOCK), Ok(Some(found)) if !found.is_file),
+    }
+}
+
+/// This machine's name.
+pub(crate) fn host() -> String {
+    let system = rustix::system::uname();
+    system.nodename().to_string_lossy().into_owned()
+}
+
+fn held(dir: &Dir, run: &str) -> RecordError {
+    let text = dir.read_all(LOCK, RESERVE).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let value = |name: &str| {
+        let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+        lines.find_map(|(key, value)| (key == name).then(|| value.to_owned()))
+    };
+    RecordError::Held {
+        run: run.into(),
+        pid: value("pid").and_then(|pid| pid.parse().ok()).unwrap_or(0),
+        host: value("host").unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/lock.rs"]
+mod tests;

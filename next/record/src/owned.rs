@@ -1,0 +1,389 @@
+//! [`Owned`]: a run whose lock this process holds. Births, claims, sessions and ends.
+
+use std::{fs::File, io::Write as _, time::Duration};
+
+use runner_model::{
+    Counts, Places, Reason, RunStatus, StopSignal, Time,
+    status::{RunVerdict, Stage},
+    visible::visible_line,
+};
+
+use crate::{
+    Fold, LiveWriter, Manifest, ManifestProvider, Metadata, RecordError, ResultsRoot, RunDir,
+    SessionEntry, Transition,
+    beneath::{Dir, random},
+    durable::Unsynced,
+    fault::{self, Place},
+    live,
+    lock::{self, Lock},
+    manifest::{FORMAT, MANIFEST},
+    repair,
+    run::{LOG, LOGS, ROWS, SCENARIO},
+    truth,
+    writer::{Ack, Writer},
+};
+
+/// Bytes of a scenario's name in the name of a run's folder.
+const MAX_NAME: usize = 64;
+
+/// A run whose lock this process holds. Only through it anything is written into the run.
+#[derive(Debug)]
+pub struct Owned {
+    pub(crate) root: ResultsRoot,
+    pub(crate) run: RunDir,
+    manifest: Manifest,
+    log: File,
+    notices: Vec<String>,
+    last_seq: u64,
+    /// Let go last.
+    pub(crate) lock: Lock,
+}
+
+/// What a run is when it is born. The id, times and first session entry come from `record`.
+#[derive(Debug)]
+pub struct NewRun {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The scenario file's absolute path.
+    pub scenario_path: String,
+    /// The scenario's text.
+    pub text: String,
+    /// Numbers of the plan.
+    pub metadata: Metadata,
+    /// The providers.
+    pub providers: Vec<ManifestProvider>,
+    /// The first session.
+    pub session: NewSession,
+}
+
+/// What a session is when it begins.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// `exec` or `resume`, the writer of transitions.
+    pub writer: &'static str,
+    /// The command as it was typed.
+    pub command: Vec<String>,
+    /// How many attempts run at once.
+    pub jobs: u32,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// How a session ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Why trials are left; none if nothing is.
+    pub reason: Option<Reason>,
+    /// The signal, if the reason is one.
+    pub signal: Option<StopSignal>,
+    /// More, for people.
+    pub message: Option<String>,
+    /// When.
+    pub at: Time,
+}
+
+impl ResultsRoot {
+    /// Births a run: directory `<UTC>-<scenario>-<8 hex digits>`, lock, scenario, manifest with the status `running` and
+    /// stage `plan`. All of it and what was kept in the store is on disk then.
+    pub fn create(&self, new: NewRun) -> Result<Owned, RecordError> {
+        let root = self.own_dir()?;
+        let now = RunDir::now();
+        let (id, dir) = make_folder(root, &new.scenario, now)?;
+        let lock = Lock::take(&dir, &id)?;
+        let manifest = Manifest {
+            format: FORMAT,
+            id: id.clone(),
+            scenario: new.scenario,
+            scenario_path: new.scenario_path,
+            status: RunStatus::Running,
+            reason: None,
+            message: None,
+            stage: Stage::Plan,
+            signal: None,
+            verdict: RunVerdict::None,
+            counts: Counts::default(),
+            started_at: now,
+            completed_at: None,
+            metadata: new.metadata,
+            providers: new.providers,
+            sessions: vec![session_entry(&new.session, 1, 0, now)],
+            transitions: vec![Transition {
+                at: now,
+                from: None,
+                to: RunStatus::Running,
+                reason: None,
+                writer: new.session.writer.into(),
+            }],
+        };
+        dir.make_file(ROWS)?;
+        dir.make_file(LOGS)?;
+        let owned = Owned {
+            log: dir.append(LOG)?,
+            root: self.clone(),
+            run: RunDir {
+                root: root.clone(),
+                dir,
+                id,
+            },
+            manifest,
+            notices: Vec::new(),
+            last_seq: 0,
+            lock,
+        };
+        owned.log(&command_line(&new.session.command));
+        owned.birth(&new.text)?;
+        Ok(owned)
+    }
+
+    /// Takes the lock of a run that no process holds, repairs a torn tail of its rows, and gives a dead session its end.
+    /// Opens no session yet.
+    pub fn claim(&self, run: &RunDir) -> Result<Owned, RecordError> {
+        // Of a run of another format nothing is touched, and where there is no run no lock is made.
+        run.manifest()?;
+        let lock = Lock::take(&run.dir, &run.id)?;
+        let mut manifest = run.manifest()?;
+        let session = manifest.sessions.last().map_or(1, |session| session.number);
+        let repaired = repair::repair(run, session)?;
+        let is_dead = manifest.status == RunStatus::Running;
+        if is_dead {
+            truth::end_dead_session(run, &mut manifest, RunDir::now())?;
+        }
+        let owned = Owned {
+            log: run.dir.append(LOG)?,
+            root: self.clone(),
+            run: run.clone(),
+            manifest,
+            notices: repaired.moved.into_iter().collect(),
+            last_seq: repaired.last_seq,
+            lock,
+        };
+        for notice in &owned.notices {
+            owned.log(notice);
+        }
+        if is_dead {
+            owned.replace_manifest()?;
+            live::remove(&run.dir);
+            owned.log(&format!(
+                "session {session} ended without a word: its process died; the run is {}",
+                owned.manifest.status
+            ));
+        }
+        Ok(owned)
+    }
+}
+
+impl Owned {
+    /// The manifest as it is on disk.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The run, for reading.
+    pub fn dir(&self) -> &RunDir {
+        &self.run
+    }
+
+    /// What a claim found and repaired, a line each, for people.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// Opens a session on a claimed run: status `running`, a new entry. `exec` needs no call, its first session is open.
+    pub fn open_session(&mut self, session: NewSession) -> Result<(), RecordError> {
+        let now = RunDir::now();
+        let mut manifest = self.manifest.clone();
+        let last = manifest.sessions.last().map_or(0, |session| session.number);
+        manifest.change_status(RunStatus::Running, None, session.writer, now)?;
+        let entry = session_entry(&session, last.saturating_add(1), self.last_seq, now);
+        manifest.sessions.push(entry);
+        manifest.stage = Stage::Plan;
+        self.manifest = manifest;
+        self.log(&command_line(&session.command));
+        self.root.sync_with(Vec::new())?;
+        live::remove(&self.run.dir);
+        self.replace_manifest()
+    }
+
+    /// Notes the stage, and what plugins say of themselves, for the next manifest that is written. Readers learn the stage
+    /// of a running session from `live.json`: writing the manifest safely would wait for the disk.
+    pub fn note_stage(
+        &mut self,
+        stage: Stage,
+        providers: Option<Vec<ManifestProvider>>,
+    ) -> Result<(), RecordError> {
+        self.manifest.stage = stage;
+        if let Some(providers) = providers {
+            self.manifest.providers = providers;
+        }
+        Ok(())
+    }
+
+    /// Folds the rows on disk.
+    pub fn fold(&self, places: &dyn Places) -> Result<Fold, RecordError> {
+        let mut fold = Fold::new(places.trials());
+        self.run.rows(&mut |_, line| fold.add_line(&line, places))?;
+        Ok(fold)
+    }
+
+    /// Starts the writer thread, behind the rows that are there. `acks` is called on that thread, in order, and must not
+    /// block.
+    pub fn writer(&self, acks: Box<dyn Fn(Ack) + Send>) -> Result<Writer, RecordError> {
+        Writer::start(self, self.last_seq, acks)
+    }
+
+    /// An empty file in the run's directory for an artifact that arrives in pieces; see [`Writer::row`].
+    pub fn artifact_draft(&self) -> Result<File, RecordError> {
+        self.run.dir.unnamed()
+    }
+
+    /// A handle that writes `live.json`, for a thread of its own.
+    pub fn live_writer(&self) -> LiveWriter {
+        LiveWriter(self.run.dir.clone())
+    }
+
+    /// Appends a line to `runner.log`, with the time; without the line break. Never fails: a log that cannot be written is
+    /// no reason to end a run.
+    pub fn log(&self, line: &str) {
+        let line = format!("{} {}\n", RunDir::now(), visible_line(line));
+        let _ = (&self.log).write_all(line.as_bytes());
+    }
+
+    /// A request that another process left for this holder of the lock (part 2).
+    pub fn request(&self) -> Option<String> {
+        None
+    }
+
+    /// Ends the session: counts from `fold`, status by [`RunStatus::after`] (a run whose trials are all final is
+    /// `completed` whatever the reason), one replace of the manifest, synced; then lets the lock go. `writer` must have been
+    /// closed.
+    pub fn finish(mut self, end: End, fold: &Fold) -> Result<Manifest, RecordError> {
+        lock::check(&self.run.dir, &self.lock.stamp)?;
+        self.manifest.counts = fold.counts();
+        // Trials that are left without a reason are a mistake of the caller.
+        let reason =
+            (!truth::is_complete(&self.manifest)).then(|| end.reason.unwrap_or(Reason::Internal));
+        let status = RunStatus::after(reason, fold.last_seq() > 0);
+        let writer = self.manifest.transitions.last();
+        let writer = writer.map_or_else(String::new, |change| change.writer.clone());
+        self.manifest
+            .change_status(status, reason, &writer, end.at)?;
+        if reason.is_some() {
+            self.manifest.signal = end.signal;
+            self.manifest.message = end.message;
+        }
+        if status == RunStatus::Completed {
+            self.manifest.stage = Stage::Finish;
+        }
+        self.lock.release_reserve();
+        live::remove(&self.run.dir);
+        self.replace_manifest()?;
+        let because = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+        self.log(&format!("the run is {status}{because}"));
+        Ok(self.manifest)
+    }
+
+    /// Puts scenario, manifest and names of a new run on disk, in one wait. A manifest whose content is lost with the power
+    /// in this moment is empty, and an empty manifest is no run.
+    fn birth(&self, scenario: &str) -> Result<(), RecordError> {
+        let dir = &self.run.dir;
+        let mut text = dir.make_file(SCENARIO)?;
+        text.write_all(scenario.as_bytes())
+            .map_err(|source| dir.error("write", SCENARIO, source))?;
+        let manifest = self.prepare_manifest()?;
+        self.name_manifest()?;
+        self.root.sync_with(vec![
+            Unsynced::Content(manifest, dir.path().join(MANIFEST)),
+            Unsynced::Content(text, dir.path().join(SCENARIO)),
+            Unsynced::Names(dir.clone()),
+            Unsynced::Names(self.run.root.clone()),
+        ])
+    }
+
+    /// Replaces the manifest: afterwards either the old one or the new one is on disk, whatever happens.
+    fn replace_manifest(&self) -> Result<(), RecordError> {
+        let written = self.prepare_manifest()?;
+        written
+            .sync_all()
+            .map_err(|source| self.run.dir.error("sync", MANIFEST, source))?;
+        self.name_manifest()?;
+        self.run.dir.sync()
+    }
+
+    fn prepare_manifest(&self) -> Result<File, RecordError> {
+        fault::pass(Place::ManifestWrite)
+            .map_err(|source| self.run.dir.error("write", MANIFEST, source))?;
+        self.run.dir.prepare(MANIFEST, &self.manifest.to_bytes()?)
+    }
+
+    fn name_manifest(&self) -> Result<(), RecordError> {
+        fault::pass(Place::ManifestRename)
+            .map_err(|source| self.run.dir.error("replace", MANIFEST, source))?;
+        self.run.dir.replace(MANIFEST)
+    }
+}
+
+/// Makes the folder of a new run. No other process has one of this name.
+fn make_folder(root: &Dir, scenario: &str, now: Time) -> Result<(String, Dir), RecordError> {
+    let time = now.to_string().replace('T', "_").replace([':', '.'], "-");
+    let time = time.trim_end_matches('Z');
+    let name: String = scenario.chars().map(plain).take(MAX_NAME).collect();
+    loop {
+        let id = format!("{time}-{name}-{:08x}", random() as u32);
+        match root.make_own(&id) {
+            Err(error) if error.kind() == Some(std::io::ErrorKind::AlreadyExists) => {}
+            made => return Ok((id, made?)),
+        }
+    }
+}
+
+fn plain(character: char) -> char {
+    match character {
+        'A'..='Z' | 'a'..='z' | '0'..='9' | '.' | '_' | '-' => character,
+        _ => '-',
+    }
+}
+
+fn session_entry(session: &NewSession, number: u32, from_seq: u64, now: Time) -> SessionEntry {
+    SessionEntry {
+        number,
+        command: session.command.clone(),
+        pid: std::process::id(),
+        host: lock::host(),
+        user: user(),
+        jobs: session.jobs,
+        timeout_ms: session.timeout.as_millis().try_into().unwrap_or(u64::MAX),
+        started_at: now,
+        ended_at: None,
+        from_seq,
+        wall: None,
+    }
+}
+
+/// The user's name, for people.
+fn user() -> String {
+    let named = ["LOGNAME", "USER"].map(std::env::var);
+    let mut named = named.into_iter().flatten().filter(|name| !name.is_empty());
+    named.next().unwrap_or_else(|| {
+        let number = rustix::process::geteuid().as_raw();
+        format!("uid {number}")
+    })
+}
+
+/// A command as a shell would read it.
+fn command_line(command: &[String]) -> String {
+    let is_plain = |word: &String| {
+        !word.is_empty()
+            && word
+                .chars()
+                .all(|character| character.is_alphanumeric() || "_-./=:,@%+#".contains(character))
+    };
+    let words = command.iter().map(|word| match is_plain(word) {
+        true => word.clone(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+#[path = "tests/owned.rs"]
+mod tests;

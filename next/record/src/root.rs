@@ -1,0 +1,127 @@
+//! [`ResultsRoot`]: the folder of all runs and of the contents that they share.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use runner_model::Digest;
+
+use crate::{
+    Manifest, RecordError,
+    beneath::Dir,
+    contents::Contents,
+    durable::{Unsynced, sync_together},
+    list::Notes,
+};
+
+const STORE: &str = "store";
+
+/// The folder of all runs.
+#[derive(Clone, Debug)]
+pub struct ResultsRoot(Arc<Root>);
+
+#[derive(Debug)]
+struct Root {
+    path: PathBuf,
+    /// Absent where the root is missing.
+    dir: Option<Dir>,
+    /// What was kept in the store and may not be on disk.
+    unsynced: Mutex<Vec<Unsynced>>,
+    notes: Notes,
+}
+
+impl ResultsRoot {
+    /// Opens the results root for a command that will write; makes it (mode 0700) where it is missing.
+    pub fn open(path: &Path) -> Result<Self, RecordError> {
+        Ok(Self::new(path, Some(Dir::open_or_make(path)?)))
+    }
+
+    /// Opens a results root for a command that reads; makes nothing. A missing root is an empty one.
+    pub fn existing(path: &Path) -> Result<Self, RecordError> {
+        match Dir::open(path) {
+            Ok(dir) => Ok(Self::new(path, Some(dir))),
+            Err(error) if error.is_missing() => Ok(Self::new(path, None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn new(path: &Path, dir: Option<Dir>) -> Self {
+        Self(Arc::new(Root {
+            path: path.to_owned(),
+            notes: Notes::new(dir.clone()),
+            dir,
+            unsynced: Mutex::default(),
+        }))
+    }
+
+    /// Its path, as given.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Its folder; absent where the root is missing.
+    pub(crate) fn dir(&self) -> Option<&Dir> {
+        self.0.dir.as_ref()
+    }
+
+    /// Its folder, for a command that writes.
+    pub(crate) fn own_dir(&self) -> Result<&Dir, RecordError> {
+        self.dir().ok_or_else(|| RecordError::Io {
+            what: "open the folder",
+            path: self.0.path.clone(),
+            source: std::io::ErrorKind::NotFound.into(),
+        })
+    }
+
+    /// Makes an empty file in the store's folder that [`Self::keep`] can name, and that is gone if the process dies.
+    pub fn draft(&self) -> Result<File, RecordError> {
+        self.store()?.0.unnamed()
+    }
+
+    /// Keeps a draft under its digest. An entry that is there already is read whole and used if it is undamaged. The entry
+    /// is on disk once a run is created or a session opened: they sync everything side by side.
+    pub fn keep(&self, draft: File, digest: &Digest) -> Result<(), RecordError> {
+        let unsynced = self.store()?.keep(draft, digest)?;
+        self.add_unsynced(unsynced);
+        Ok(())
+    }
+
+    /// Keeps bytes under their digest, as [`Self::keep`] does.
+    pub fn keep_bytes(&self, bytes: &[u8]) -> Result<Digest, RecordError> {
+        let digest = runner_model::digest(bytes);
+        let unsynced = self.store()?.keep_bytes(bytes, &digest)?;
+        self.add_unsynced(unsynced);
+        Ok(digest)
+    }
+
+    /// Opens a content of the store, after its bytes were compared with the digest.
+    pub fn content(&self, digest: &Digest) -> Result<File, RecordError> {
+        Contents(self.own_dir()?.dir(STORE)?).open(digest)
+    }
+
+    fn store(&self) -> Result<Contents, RecordError> {
+        Ok(Contents(self.own_dir()?.dir_or_make(STORE)?))
+    }
+
+    fn add_unsynced(&self, parts: impl IntoIterator<Item = Unsynced>) {
+        let unsynced = self.0.unsynced.lock();
+        unsynced
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(parts);
+    }
+
+    /// Syncs what was kept in the store, and other things at once.
+    pub(crate) fn sync_with(&self, others: Vec<Unsynced>) -> Result<(), RecordError> {
+        let unsynced = self.0.unsynced.lock();
+        let mut parts = std::mem::take(&mut *unsynced.unwrap_or_else(PoisonError::into_inner));
+        parts.extend(others);
+        sync_together(parts)
+    }
+
+    /// Upserts a manifest into the list on a thread that nobody waits for. Only the end of this root waits a moment.
+    pub fn note(&self, manifest: &Manifest) {
+        self.0.notes.add(manifest.id.clone());
+    }
+}

@@ -1,0 +1,43 @@
+//! What became of a session whose process died, by what it left on disk.
+
+use runner_model::{Reason, RunStatus, Time};
+
+use crate::{Manifest, RecordError, RunDir, fold::Tally, live, rows::ReadLine};
+
+/// Gives the run of a dead session its status, counts and end, in memory alone. The session ended at its latest sign: the
+/// last row, `live.json` or the manifest, but not before it began and not after now.
+pub(crate) fn end_dead_session(
+    run: &RunDir,
+    manifest: &mut Manifest,
+    now: Time,
+) -> Result<(), RecordError> {
+    let mut tally = Tally::default();
+    let mut last_sign = Time::default();
+    run.rows(&mut |_, line| {
+        if let ReadLine::Row(row, _) = line {
+            tally.add(&row);
+            last_sign = last_sign.max(row.ended_at());
+        }
+    })?;
+    let began = manifest.sessions.last().map(|session| session.started_at);
+    let began = began.unwrap_or(manifest.started_at);
+    if let Some(live) = live::read(&run.dir).filter(|live| live.at >= began) {
+        last_sign = last_sign.max(live.at);
+        manifest.stage = live.stage.unwrap_or(manifest.stage);
+    }
+    let last_change = manifest.transitions.last().map(|change| change.at);
+    last_sign = last_sign.max(last_change.unwrap_or_default());
+    let ended = last_sign.min(now).max(began);
+
+    manifest.counts = tally.counts;
+    let reason = (!is_complete(manifest)).then_some(Reason::Crashed);
+    let status = RunStatus::after(reason, tally.has_rows);
+    manifest.change_status(status, reason, "sweep", ended)?;
+    Ok(())
+}
+
+/// Tells whether every planned trial has a final row. Without reruns a trial needs one of any session, so no suite is
+/// needed. What sessions with `--rerun` selected will have to be asked for here.
+pub(crate) fn is_complete(manifest: &Manifest) -> bool {
+    manifest.counts.done() == manifest.metadata.planned_trial_count
+}
