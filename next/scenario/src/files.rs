@@ -1,0 +1,166 @@
+//! Finds the files that a glob of a scenario names.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use globset::GlobMatcher;
+
+use crate::globs;
+
+/// Finds the regular files that match `glob`, sorted, named as the glob writes them.
+///
+/// Hidden files and folders match only if the glob writes a dot at the beginning of a name. Links are followed; those that
+/// lead nowhere or to a folder above them are left out.
+///
+/// # Errors
+///
+/// A folder that cannot be read, or a file whose name is not UTF-8.
+pub(crate) fn find(folder: &Path, glob: &str) -> io::Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    let Some(first_wildcard) = glob.find(['*', '?', '[', '{', '\\']) else {
+        if folder.join(glob).is_file() {
+            names.insert(glob.to_owned());
+        }
+        return Ok(names);
+    };
+    let (base, pattern) = match glob[..first_wildcard].rfind('/') {
+        Some(slash) => glob.split_at(slash + 1),
+        None => ("", glob),
+    };
+    let root = folder.join(base);
+    if !root.is_dir() {
+        return Ok(names);
+    }
+    let mut search = Search {
+        matcher: globs::over_files(pattern)
+            .map_err(io::Error::other)?
+            .compile_matcher(),
+        wants_hidden: pattern.split('/').any(|part| part.starts_with('.')),
+        depth: depth(pattern),
+        names,
+        base,
+    };
+    let above = vec![identity(&root)?];
+    search.folder(&root, "", above)?;
+    Ok(search.names)
+}
+
+struct Search<'g> {
+    matcher: GlobMatcher,
+    wants_hidden: bool,
+    /// How many names a matching path has at most.
+    depth: usize,
+    /// What stands before the pattern.
+    base: &'g str,
+    names: BTreeSet<String>,
+}
+
+impl Search<'_> {
+    /// Searches a folder; `inside` is its path below the root, with a slash at its end, and `above` are it and the folders
+    /// that it was reached through.
+    fn folder(&mut self, folder: &Path, inside: &str, above: Vec<(u64, u64)>) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let name = name_of(&path)?;
+            if name.starts_with('.') && !self.wants_hidden {
+                continue;
+            }
+            // A link that leads nowhere has no metadata.
+            let Ok(metadata) = fs::metadata(&path) else {
+                continue;
+            };
+            let relative = format!("{inside}{name}");
+            if metadata.is_file() && self.matcher.is_match(&relative) {
+                self.names.insert(format!("{}{relative}", self.base));
+            } else if metadata.is_dir() && above.len() < self.depth {
+                let identity = (metadata.dev(), metadata.ino());
+                if !above.contains(&identity) {
+                    let above = above.iter().copied().chain([identity]).collect();
+                    self.folder(&path, &format!("{relative}/"), above)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn name_of(path: &PathBuf) -> io::Result<String> {
+    let name = path.file_name().unwrap_or_default().to_str();
+    name.map(str::to_owned)
+        .ok_or_else(|| io::Error::other(format!("the name of {} is not UTF-8", path.display())))
+}
+
+fn identity(folder: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::metadata(folder)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+fn depth(pattern: &str) -> usize {
+    // An alternative such as `{a,b/c}` may hide a slash, so only plain patterns have a known depth.
+    if pattern.contains("**") || pattern.contains('{') {
+        return usize::MAX;
+    }
+    pattern.split('/').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::find;
+
+    fn tree() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        for file in [
+            "a.jsonl",
+            "b/a.jsonl",
+            "b/c/d.jsonl",
+            "b/.hidden.jsonl",
+            ".git/x.jsonl",
+            "b/note.txt",
+        ] {
+            let path = directory.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        directory
+    }
+
+    fn found(directory: &tempfile::TempDir, glob: &str) -> Vec<String> {
+        find(directory.path(), glob).unwrap().into_iter().collect()
+    }
+
+    #[test]
+    fn one_star_stays_in_its_folder_and_two_do_not() {
+        let directory = tree();
+        for (glob, names) in [
+            ("*.jsonl", &["a.jsonl"][..]),
+            ("**/*.jsonl", &["a.jsonl", "b/a.jsonl", "b/c/d.jsonl"]),
+            ("b/**/*.jsonl", &["b/a.jsonl", "b/c/d.jsonl"]),
+            ("b/../*/*.txt", &["b/../b/note.txt"]),
+            ("{a,b/a}.jsonl", &["a.jsonl", "b/a.jsonl"]),
+            ("b/.h*", &["b/.hidden.jsonl"]),
+            ("none/*.jsonl", &[]),
+            ("b", &[]),
+            ("b/a.jsonl", &["b/a.jsonl"]),
+        ] {
+            assert_eq!(found(&directory, glob), names, "{glob}");
+        }
+    }
+
+    #[test]
+    fn links_that_go_round_in_circles_do_no_harm() {
+        let directory = tree();
+        symlink("..", directory.path().join("b/up")).unwrap();
+        symlink("nowhere", directory.path().join("b/lost")).unwrap();
+        symlink("c", directory.path().join("b/again")).unwrap();
+        assert_eq!(
+            found(&directory, "**/d.jsonl"),
+            ["b/again/d.jsonl", "b/c/d.jsonl"]
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! Globs over ids and names, where `*` crosses `/`, and over files, where it does not.
+
+use std::borrow::Cow;
+
+use globset::{Error, Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+
+/// Compiles a glob over the ids of tests and the names of providers.
+///
+/// A pair of brackets with `=`, or nothing but `*`, between them is no set of characters, but part of a name such as
+/// `gpt[size=small]`.
+pub(crate) fn over_ids(text: &str) -> Result<Glob, Error> {
+    Glob::new(&with_plain_names(text))
+}
+
+/// Compiles a glob over files.
+pub(crate) fn over_files(text: &str) -> Result<Glob, Error> {
+    GlobBuilder::new(text).literal_separator(true).build()
+}
+
+/// Compiles globs over ids, one of which must match.
+pub(crate) fn set<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, Error> {
+    let mut builder = GlobSetBuilder::new();
+    for text in globs {
+        builder.add(over_ids(text.as_ref())?);
+    }
+    builder.build()
+}
+
+/// Escapes the brackets of names that a matrix has made.
+fn with_plain_names(text: &str) -> Cow<'_, str> {
+    if !text.contains('[') {
+        return text.into();
+    }
+    let mut escaped = String::new();
+    let mut rest = text;
+    while let Some(open) = rest.find('[') {
+        let Some(length) = rest[open..].find(']') else {
+            break;
+        };
+        let close = open + length;
+        let inside = &rest[open + 1..close];
+        let is_name = inside.contains('=') || inside == "*";
+        if is_name && !rest[..open].ends_with('\\') {
+            escaped.push_str(&format!("{}\\[{inside}\\]", &rest[..open]));
+        } else {
+            escaped.push_str(&rest[..=close]);
+        }
+        rest = &rest[close + 1..];
+    }
+    escaped.push_str(rest);
+    escaped.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::over_ids;
+
+    #[test]
+    fn brackets_with_an_equals_sign_are_part_of_a_name() {
+        let matches = |text: &str, name: &str| {
+            let glob = over_ids(text).unwrap();
+            glob.compile_matcher().is_match(name)
+        };
+        let name = "gpt[size=small,temp=0.5]";
+        for text in [
+            name,
+            "gpt*",
+            "gpt[size=*]",
+            "gpt[size=small,*]",
+            "gpt[*]",
+            "*[*temp=0.5]",
+            "gpt[[]*",
+            "gpt\\[size=small,temp=0.5\\]",
+            "gpt[size={small,large},temp=?.5]",
+        ] {
+            assert!(matches(text, name), "{text}");
+        }
+        for text in ["gpt[size=large,*]", "gpt", "gpt[siz]*"] {
+            assert!(!matches(text, name), "{text}");
+        }
+        assert!(matches("a*c", "a/b/c"));
+        assert!(matches("a[0-3]/b", "a2/b"));
+        // What would be a set that ends before it begins.
+        assert!(matches("m[v=z-a]", "m[v=z-a]"));
+    }
+}

@@ -1,0 +1,192 @@
+//! Reads test lists: a JSON object on each line.
+
+use std::{
+    borrow::Cow,
+    cell::OnceCell,
+    collections::HashMap,
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    ops::Range,
+    path::Path,
+    sync::Arc,
+};
+
+use serde_json::{Value, value::RawValue};
+
+use crate::{
+    problem::{Place, Problem, Source},
+    reading::{Part, Places, Step},
+    scenario::not_utf8,
+};
+
+/// Bytes of a record. A longer one would not fit into a frame.
+const MAX_RECORD: u64 = 16 << 20;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A list that is read line by line.
+pub(crate) struct ListReader {
+    /// For people.
+    path: String,
+    file: BufReader<File>,
+    line: Vec<u8>,
+    /// The number of the line, from 1.
+    number: usize,
+}
+
+/// A line of a list, which knows where its values stand.
+pub(crate) struct Line<'a> {
+    path: &'a str,
+    number: usize,
+    text: &'a str,
+    source: OnceCell<Arc<Source>>,
+}
+
+impl ListReader {
+    pub(crate) fn open(path: &Path, shown: String) -> Result<Self, Problem> {
+        let file = File::open(path).map_err(|error| {
+            Problem::of_file(&shown, format!("cannot read the test list: {error}"))
+        })?;
+        Ok(Self {
+            path: shown,
+            file: BufReader::with_capacity(64 << 10, file),
+            line: Vec::new(),
+            number: 0,
+        })
+    }
+
+    /// The next line that is not blank; `None` at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read on, or a line that is too long: the list ends there.
+    pub(crate) fn next(&mut self) -> Result<Option<RawLine<'_>>, Problem> {
+        loop {
+            self.line.clear();
+            self.number += 1;
+            let mut limited = (&mut self.file).take(MAX_RECORD + 1);
+            let read = limited.read_until(b'\n', &mut self.line);
+            let count = read.map_err(|error| {
+                Problem::of_file(&self.path, format!("cannot read the test list: {error}"))
+            })?;
+            if count == 0 {
+                return Ok(None);
+            }
+            if count as u64 > MAX_RECORD {
+                let place = Place {
+                    source: Arc::new(Source {
+                        path: self.path.clone(),
+                        text: String::from_utf8_lossy(&self.line[..80]).into_owned(),
+                        first_line: self.number,
+                    }),
+                    span: 0..1,
+                    label: "begins here".to_owned(),
+                };
+                return Err(Problem::new("a record has more than 16 MiB").at(place));
+            }
+            if self.number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
+                self.line.drain(..BYTE_ORDER_MARK.len());
+            }
+            if !self.line.trim_ascii().is_empty() {
+                break;
+            }
+        }
+        Ok(Some(RawLine {
+            path: &self.path,
+            number: self.number,
+            bytes: self.line.trim_ascii_end(),
+        }))
+    }
+}
+
+/// A line before it is known to be text.
+pub(crate) struct RawLine<'a> {
+    path: &'a str,
+    number: usize,
+    bytes: &'a [u8],
+}
+
+impl<'a> RawLine<'a> {
+    pub(crate) fn text(&self) -> Result<Line<'a>, Problem> {
+        let text = std::str::from_utf8(self.bytes)
+            .map_err(|_| not_utf8(self.path, self.number, self.bytes))?;
+        Ok(Line {
+            path: self.path,
+            number: self.number,
+            text,
+            source: OnceCell::new(),
+        })
+    }
+}
+
+impl Line<'_> {
+    /// The line as JSON.
+    pub(crate) fn parse(&self) -> Result<Value, Problem> {
+        serde_json::from_str(self.text).map_err(|error| {
+            let message = error.to_string();
+            // The line that it counts is always the first.
+            let message = message.split(" at line ").next().unwrap_or_default();
+            let mut at = error.column().saturating_sub(1).min(self.text.len());
+            while !self.text.is_char_boundary(at) {
+                at -= 1;
+            }
+            Problem::new(format!("not valid JSON: {message}")).at(Place {
+                source: Arc::clone(self.source()),
+                span: at..at,
+                label: "here".to_owned(),
+            })
+        })
+    }
+
+    /// Where the texts of a key and its value stand that are parts of the line.
+    fn range(&self, part: &str) -> Range<usize> {
+        let start = part.as_ptr() as usize - self.text.as_ptr() as usize;
+        start..start + part.len()
+    }
+}
+
+impl Places for Line<'_> {
+    fn source(&self) -> &Arc<Source> {
+        self.source.get_or_init(|| {
+            Arc::new(Source {
+                path: self.path.to_owned(),
+                text: self.text.to_owned(),
+                first_line: self.number,
+            })
+        })
+    }
+
+    fn span(&self, path: &[Step], part: Part) -> Range<usize> {
+        let whole = self.text.trim_start();
+        let (mut key, mut value) = (self.range(whole), whole);
+        for step in path {
+            let next = match step {
+                Step::Key(name) => entry(value, name),
+                Step::Index(index) => item(value, *index).map(|item| (item, item)),
+            };
+            let Some((next_key, next)) = next else { break };
+            (key, value) = (self.range(next_key), next);
+        }
+        match part {
+            Part::Key => key,
+            Part::Value => self.range(value),
+        }
+    }
+}
+
+/// The texts of a key and its value in an object. The text of a key with escapes is that of its value.
+fn entry<'a>(object: &'a str, name: &str) -> Option<(&'a str, &'a str)> {
+    #[derive(serde::Deserialize, PartialEq, Eq, Hash)]
+    struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+    let entries: HashMap<Name<'a>, &'a RawValue> = serde_json::from_str(object).ok()?;
+    let (key, value) = entries.into_iter().find(|(key, _)| key.0 == name)?;
+    let key = match key.0 {
+        Cow::Borrowed(key) if object.as_bytes().as_ptr_range().contains(&key.as_ptr()) => key,
+        _ => value.get(),
+    };
+    Some((key, value.get()))
+}
+
+fn item(array: &str, index: usize) -> Option<&str> {
+    let items: Vec<&RawValue> = serde_json::from_str(array).ok()?;
+    items.get(index).map(|item| item.get())
+}

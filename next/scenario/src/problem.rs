@@ -1,0 +1,210 @@
+//! [`Problems`]: what is wrong with a scenario and its lists, printed as rustc prints errors.
+
+use std::{ops::Range, sync::Arc};
+
+use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
+use runner_model::visible::{steers, visible};
+
+/// Longer pieces of a text are not shown, only their place.
+const MAX_SHOWN_BYTES: usize = 4096;
+
+/// Problems of a scenario and its lists, each with its place. Never empty.
+#[derive(Debug)]
+pub struct Problems {
+    shown: Vec<Problem>,
+    total: usize,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) message: String,
+    /// The first is where the problem is, the others are what it contradicts.
+    pub(crate) places: Vec<Place>,
+    pub(crate) help: Option<String>,
+}
+
+/// Where something stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) source: Arc<Source>,
+    /// Bytes of the source's text.
+    pub(crate) span: Range<usize>,
+    /// What to say there.
+    pub(crate) label: String,
+}
+
+/// A file, or a part of one.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// For people.
+    pub(crate) path: String,
+    /// Empty if there is nothing to show.
+    pub(crate) text: String,
+    /// The number of the text's first line in its file, from 1.
+    pub(crate) first_line: usize,
+}
+
+impl Problems {
+    /// All problems as rustc prints them, with colours if asked, at most `width` columns wide.
+    pub fn render(&self, color: bool, width: usize) -> String {
+        let renderer = if color {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        let renderer = renderer.term_width(width);
+        let mut texts: Vec<_> = self
+            .shown
+            .iter()
+            .map(|problem| problem.render(&renderer))
+            .collect();
+        let hidden = self.total - self.shown.len();
+        if hidden > 0 {
+            let note = format!(
+                "these are the first of {} problems; {hidden} more are not shown",
+                self.total
+            );
+            texts.push(renderer.render(&[Group::with_title(Level::NOTE.primary_title(note))]));
+        }
+        texts.join("\n\n") + "\n"
+    }
+
+    /// How many problems there are.
+    pub fn count(&self) -> usize {
+        self.total
+    }
+
+    /// The first problems of `total`.
+    pub(crate) fn new(shown: Vec<Problem>, total: usize) -> Self {
+        Self { shown, total }
+    }
+}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self::new(vec![problem], 1)
+    }
+}
+
+impl Problem {
+    /// A problem without a place.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            places: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// A problem of a file as a whole.
+    pub(crate) fn of_file(path: &str, message: impl Into<String>) -> Self {
+        Self::new(message).at(Place {
+            source: Arc::new(Source::file(path)),
+            span: 0..0,
+            label: String::new(),
+        })
+    }
+
+    pub(crate) fn at(mut self, place: Place) -> Self {
+        self.places.push(place);
+        self
+    }
+
+    pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    fn render(&self, renderer: &Renderer) -> String {
+        let title = Level::ERROR.primary_title(visible(&self.message));
+        let mut group = Group::with_title(title);
+        let mut places = &self.places[..];
+        while let Some((first, _)) = places.split_first() {
+            let together = places
+                .iter()
+                .take_while(|place| Arc::ptr_eq(&place.source, &first.source))
+                .count();
+            let is_primary = places.len() == self.places.len();
+            group = group.element(shown(&places[..together], is_primary));
+            places = &places[together..];
+        }
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(visible(help)));
+        }
+        renderer.render(&[group])
+    }
+}
+
+impl Source {
+    /// A file of which no text is shown.
+    pub(crate) fn file(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            text: String::new(),
+            first_line: 1,
+        }
+    }
+
+    /// The line of the whole file that has the byte at `offset`, from 1.
+    fn line(&self, offset: usize) -> usize {
+        let before = &self.text.as_bytes()[..offset];
+        self.first_line + before.iter().filter(|byte| **byte == b'\n').count()
+    }
+}
+
+/// Shows places of one source, which are lines of its text with marks.
+fn shown<'a>(places: &'a [Place], is_primary: bool) -> Element<'a> {
+    let source = &*places[0].source;
+    let text = &source.text;
+    let path = visible(&source.path);
+    if text.is_empty() {
+        return Origin::path(path).into();
+    }
+    let spans = || places.iter().map(|place| &place.span);
+    let first = spans().map(|span| span.start).min().unwrap_or_default();
+    let last = spans().map(|span| span.end).max().unwrap_or_default();
+    // Only the lines with marks: counting those of a large file anew for each problem would take seconds.
+    let start = text[..first].rfind('\n').map_or(0, |at| at + 1);
+    let end = text[last..].find('\n').map_or(text.len(), |at| last + at);
+    let at = places[0].span.start;
+    if end - start > MAX_SHOWN_BYTES && places.len() == 1 {
+        let column = text[start..at].chars().count() + 1;
+        return Origin::path(path)
+            .line(source.line(at))
+            .char_column(column)
+            .into();
+    }
+    let mut snippet = Snippet::source(plain(&text[start..end]))
+        .line_start(source.line(start))
+        .path(path);
+    for (index, place) in places.iter().enumerate() {
+        let kind = if is_primary && index == 0 {
+            AnnotationKind::Primary
+        } else {
+            AnnotationKind::Context
+        };
+        let span = place.span.start - start..place.span.end - start;
+        let annotation = kind.span(span);
+        snippet = snippet.annotation(if place.label.is_empty() {
+            annotation
+        } else {
+            annotation.label(visible(&place.label))
+        });
+    }
+    snippet.into()
+}
+
+/// Replaces what steers a terminal by characters with as many bytes, so that places stay.
+fn plain(text: &str) -> String {
+    let replace = |character: char| match character {
+        character if !steers(character) || character == '\r' => character,
+        character => match character.len_utf8() {
+            1 => '?',
+            2 => '\u{b7}',
+            3 => char::REPLACEMENT_CHARACTER,
+            _ => '\u{1f6ab}',
+        },
+    };
+    text.chars().map(replace).collect()
+}

@@ -1,0 +1,380 @@
+//! [`Suite`]: all tests resolved, on disk, and the numbers of their trials.
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    collections::HashMap,
+    fs::File,
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, BufRead, BufReader, Seek},
+    os::unix::fs::FileExt,
+};
+
+use runner_model::{Digest, Places, ProviderName, TrialId, provider::Provider};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+/// How many tests a suite may have.
+pub(crate) const MAX_TESTS: usize = 10_000_000;
+/// How many trials a suite may have.
+pub(crate) const MAX_TRIALS: u64 = 100_000_000;
+/// Bytes that are read at once, at least.
+const BLOCK: usize = 64 << 10;
+/// Bits of an entry of the lookup table that are a test's number; the others are of its id's hash.
+const NUMBER_BITS: u32 = 24;
+
+/// All tests resolved, on disk, in order; in memory some 16 bytes a test.
+///
+/// Trials are numbered from 0 in plan order: tests in order, of each its providers ascending, of each its repeats.
+#[derive(Debug)]
+pub struct Suite {
+    file: File,
+    outline: Outline,
+    digest: Digest,
+    names: Vec<ProviderName>,
+    /// What was read last.
+    block: RefCell<Block>,
+    /// For each provider what [`Self::next_trial`] searched last: none of these tests runs on it, the one behind them does.
+    gaps: Vec<Cell<(usize, usize)>>,
+    /// Made when a trial is first looked up: sorted hashes of ids with the tests' numbers.
+    lookup: OnceCell<Vec<u64>>,
+}
+
+/// A trial of the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedTrial {
+    /// The test's index in the suite.
+    pub test: u64,
+    /// The provider's index in the scenario.
+    pub provider: u16,
+    /// From 1.
+    pub repeat: u32,
+}
+
+#[derive(Debug, Default)]
+struct Block {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+/// Where tests stand in the file, and which trials they make.
+#[derive(Debug, Default)]
+struct Outline {
+    tests: Vec<Entry>,
+    shapes: Vec<Shape>,
+    bytes: u64,
+    trials: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    offset: u64,
+    first_trial: u32,
+    shape: u32,
+}
+
+/// What decides how many trials a test makes. Most tests of a suite have one in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Shape {
+    providers: Box<[u16]>,
+    repeat: u32,
+}
+
+/// Collects what a suite is made of, line by line.
+#[derive(Default)]
+pub(crate) struct SuiteBuilder {
+    outline: Outline,
+    shapes: HashMap<Shape, u32>,
+    hash: Sha256,
+}
+
+/// The bounds of a suite that a further test would break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TooMany {
+    Tests,
+    Trials,
+}
+
+impl SuiteBuilder {
+    /// Adds a test's line, without its line break.
+    pub(crate) fn push(
+        &mut self,
+        line: &[u8],
+        providers: &[u16],
+        repeat: u32,
+    ) -> Result<(), TooMany> {
+        let outline = &mut self.outline;
+        if outline.tests.len() == MAX_TESTS {
+            return Err(TooMany::Tests);
+        }
+        let trials = outline.trials + providers.len() as u64 * u64::from(repeat);
+        if trials > MAX_TRIALS {
+            return Err(TooMany::Trials);
+        }
+        let shape = Shape {
+            providers: providers.into(),
+            repeat,
+        };
+        let shape = *self.shapes.entry(shape).or_insert_with_key(|shape| {
+            outline.shapes.push(shape.clone());
+            (outline.shapes.len() - 1) as u32
+        });
+        outline.tests.push(Entry {
+            offset: outline.bytes,
+            first_trial: outline.trials as u32,
+            shape,
+        });
+        outline.trials = trials;
+        outline.bytes += line.len() as u64 + 1;
+        self.hash.update(line);
+        self.hash.update(b"\n");
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self, file: File, providers: &[Provider]) -> Suite {
+        self.outline.tests.shrink_to_fit();
+        Suite {
+            file,
+            outline: self.outline,
+            digest: Digest(self.hash.finalize().into()),
+            names: providers
+                .iter()
+                .map(|provider| provider.name.clone())
+                .collect(),
+            block: RefCell::default(),
+            gaps: vec![Cell::new((0, 0)); providers.len()],
+            lookup: OnceCell::new(),
+        }
+    }
+}
+
+impl Suite {
+    /// Opens a suite that [`crate::resolve`] wrote. `providers` are the scenario's names by index, which [`Places`] needs.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read or is no suite.
+    pub fn open(mut file: File, providers: &[Provider]) -> io::Result<Self> {
+        #[derive(Deserialize)]
+        struct Head {
+            providers: Vec<u16>,
+            #[serde(default = "one")]
+            repeat: u32,
+        }
+        fn one() -> u32 {
+            1
+        }
+        file.rewind()?;
+        let mut builder = SuiteBuilder::default();
+        let mut reader = BufReader::with_capacity(BLOCK, &file);
+        let mut line = Vec::new();
+        while {
+            line.clear();
+            reader.read_until(b'\n', &mut line)? > 0
+        } {
+            let bad = || {
+                let number = builder.outline.tests.len() + 1;
+                let message = format!("line {number} of the suite is damaged");
+                io::Error::new(io::ErrorKind::InvalidData, message)
+            };
+            let test = line.strip_suffix(b"\n").ok_or_else(bad)?;
+            let head: Head = serde_json::from_slice(test).map_err(|_| bad())?;
+            let is_valid = id_of(test).is_some()
+                && head.repeat > 0
+                && !head.providers.is_empty()
+                && head.providers.is_sorted_by(|a, b| a < b)
+                && head
+                    .providers
+                    .iter()
+                    .all(|index| usize::from(*index) < providers.len());
+            if !is_valid {
+                return Err(bad());
+            }
+            let pushed = builder.push(test, &head.providers, head.repeat);
+            pushed.map_err(|_| {
+                io::Error::new(io::ErrorKind::InvalidData, "the suite is too large")
+            })?;
+        }
+        Ok(builder.finish(file, providers))
+    }
+
+    /// The SHA-256 of the file.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Number of tests.
+    pub fn tests(&self) -> u64 {
+        self.outline.tests.len() as u64
+    }
+
+    /// Reads a test's line (without its line break) into `line`, which is cleared first. Neighbouring tests cost no
+    /// system call each.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such test.
+    pub fn line(&self, test: u64, line: &mut Vec<u8>) -> io::Result<()> {
+        line.clear();
+        self.with_line(test as usize, |bytes| line.extend_from_slice(bytes))
+    }
+
+    fn with_line<T>(&self, test: usize, read: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+        let start = self.outline.tests[test].offset;
+        let end = match self.outline.tests.get(test + 1) {
+            Some(next) => next.offset,
+            None => self.outline.bytes,
+        } - 1;
+        let mut block = self.block.borrow_mut();
+        if start < block.start || end > block.start + block.bytes.len() as u64 {
+            let length = (end - start)
+                .max(BLOCK as u64)
+                .min(self.outline.bytes - start);
+            block.start = start;
+            block.bytes.resize(length as usize, 0);
+            let read = self.file.read_exact_at(&mut block.bytes, start);
+            if read.is_err() {
+                block.bytes.clear();
+            }
+            read?;
+        }
+        let at = (start - block.start) as usize;
+        Ok(read(&block.bytes[at..at + (end - start) as usize]))
+    }
+
+    /// The trial of an index below [`Places::trials`].
+    ///
+    /// # Panics
+    ///
+    /// If there is no such trial.
+    pub fn trial(&self, index: u64) -> PlannedTrial {
+        let test = self.outline.test_of(index);
+        let (entry, shape) = self.outline.entry(test);
+        let within = (index - u64::from(entry.first_trial)) as u32;
+        PlannedTrial {
+            test: test as u64,
+            provider: shape.providers[(within / shape.repeat) as usize],
+            repeat: within % shape.repeat + 1,
+        }
+    }
+
+    /// The first trial of `provider` with an index of at least `from`. Amortized constant time when called in order.
+    pub fn next_trial(&self, provider: u16, from: u64) -> Option<u64> {
+        if from >= self.outline.trials {
+            return None;
+        }
+        let gap = &self.gaps[usize::from(provider)];
+        let (first, behind) = gap.get();
+        // Called in order it is the test behind the gap or the next; otherwise it is searched for.
+        let near = [behind, behind + 1]
+            .into_iter()
+            .find(|test| self.outline.has(*test, from));
+        let start = near.unwrap_or_else(|| self.outline.test_of(from));
+        let is_in_gap = (first..behind).contains(&start);
+        for test in if is_in_gap { behind } else { start }..self.outline.tests.len() {
+            let (entry, shape) = self.outline.entry(test);
+            if let Ok(position) = shape.providers.binary_search(&provider) {
+                let repeat = u64::from(shape.repeat);
+                let trial = u64::from(entry.first_trial) + position as u64 * repeat;
+                if from < trial + repeat {
+                    gap.set((if is_in_gap { first } else { start }, test));
+                    return Some(trial.max(from));
+                }
+            }
+        }
+        gap.set((
+            if is_in_gap { first } else { start },
+            self.outline.tests.len(),
+        ));
+        None
+    }
+
+    /// The test with this id.
+    fn test(&self, id: &str) -> Option<usize> {
+        let table = self.lookup.get_or_init(|| self.make_lookup());
+        let wanted = hash(id) >> NUMBER_BITS;
+        let first = table.partition_point(|entry| entry >> NUMBER_BITS < wanted);
+        let candidates = table[first..]
+            .iter()
+            .take_while(|entry| **entry >> NUMBER_BITS == wanted);
+        let number = |entry: &u64| (entry & ((1 << NUMBER_BITS) - 1)) as usize;
+        candidates.map(number).find(|test| {
+            let is_it = self.with_line(*test, |line| id_of(line) == Some(id.as_bytes()));
+            is_it.unwrap_or(false)
+        })
+    }
+
+    fn make_lookup(&self) -> Vec<u64> {
+        let numbers = 0..self.outline.tests.len();
+        let entry = |number: usize| {
+            let hash = self.with_line(number, |line| {
+                let id = id_of(line).unwrap_or_default();
+                hash(&String::from_utf8_lossy(id))
+            });
+            let hash = hash.unwrap_or_default();
+            hash >> NUMBER_BITS << NUMBER_BITS | number as u64
+        };
+        let mut table: Vec<u64> = numbers.map(entry).collect();
+        table.sort_unstable();
+        table
+    }
+}
+
+/// A line that cannot be read any more counts as a test with another id: its trials are not found.
+impl Places for Suite {
+    fn index(&self, trial: &TrialId) -> Option<u64> {
+        let provider = self.names.iter().position(|name| *name == trial.provider)?;
+        let test = self.test(&trial.test)?;
+        let (entry, shape) = self.outline.entry(test);
+        let position = shape.providers.binary_search(&(provider as u16)).ok()?;
+        let is_one = (1..=shape.repeat).contains(&trial.repeat);
+        let first = u64::from(entry.first_trial) + position as u64 * u64::from(shape.repeat);
+        is_one.then(|| first + u64::from(trial.repeat - 1))
+    }
+
+    fn trials(&self) -> u64 {
+        self.outline.trials
+    }
+}
+
+impl Outline {
+    fn entry(&self, test: usize) -> (Entry, &Shape) {
+        let entry = self.tests[test];
+        (entry, &self.shapes[entry.shape as usize])
+    }
+
+    /// The test that a trial belongs to.
+    fn test_of(&self, trial: u64) -> usize {
+        let after = self
+            .tests
+            .partition_point(|entry| u64::from(entry.first_trial) <= trial);
+        after - 1
+    }
+
+    /// Tells whether a trial belongs to a test.
+    fn has(&self, test: usize, trial: u64) -> bool {
+        let first = |entry: &Entry| u64::from(entry.first_trial);
+        let end = self.tests.get(test + 1).map_or(self.trials, first);
+        self.tests
+            .get(test)
+            .is_some_and(|entry| first(entry) <= trial)
+            && trial < end
+    }
+}
+
+/// The id in a test's line, which is its first key. Ids have no characters that JSON escapes.
+fn id_of(line: &[u8]) -> Option<&[u8]> {
+    let rest = line.strip_prefix(br#"{"id":""#)?;
+    let end = rest.iter().position(|byte| *byte == b'"')?;
+    Some(&rest[..end])
+}
+
+/// The hash of a test's id. It stays in memory.
+pub(crate) fn hash(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}

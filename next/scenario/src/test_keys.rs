@@ -1,0 +1,253 @@
+//! The keys of tests, of test lists, and of what they share with `[defaults]`.
+
+use runner_model::{
+    Micros, TestId,
+    template::{Template, TemplateValue},
+    test::{Expect, Retries},
+};
+use serde_json::Value;
+
+use crate::{
+    form::{Any, List, Sub, Templated, Templates, TextOrList},
+    reading::LIST_ROOTS,
+    scalar::{Count, EXPECTED_ERROR, FILE_GLOB, GLOB, Number, REGEX, TEST_ID, TEXT, TIMEOUT},
+    table::Table,
+};
+
+/// The timeout of an attempt that no key sets.
+pub(crate) const DEFAULT_TIMEOUT: Micros = Micros(60_000_000);
+
+/// A test as it is written, in a scenario or in a record of a list.
+#[derive(Clone, Debug)]
+pub(crate) struct WrittenTest {
+    pub(crate) id: TestId,
+    pub(crate) input: Value,
+    /// Globs over providers; none means all.
+    pub(crate) providers: Option<Vec<String>>,
+    pub(crate) expect: Expect,
+    pub(crate) settings: Settings,
+}
+
+/// A test list as it is written.
+#[derive(Debug)]
+pub(crate) struct WrittenList {
+    pub(crate) id: Option<Template>,
+    pub(crate) input: Option<TemplateValue>,
+    pub(crate) expect: Option<TemplateValue>,
+    /// Globs over providers; none means all.
+    pub(crate) providers: Option<Vec<String>>,
+    pub(crate) settings: Settings,
+    /// Globs over test ids, one of which must match; none means all.
+    pub(crate) select: Option<Vec<String>>,
+    pub(crate) exclude: Vec<String>,
+}
+
+/// What may stand in `[defaults]`, on a test list and on a test.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) timeout: Option<Micros>,
+    pub(crate) trial_timeout: Option<Micros>,
+    pub(crate) retries: Option<Retries>,
+    pub(crate) repeat: Option<u32>,
+    pub(crate) tags: Vec<String>,
+}
+
+impl Settings {
+    /// Puts these in front of `base`: the nearer one wins, and tags add up.
+    pub(crate) fn over(self, base: &Self) -> Self {
+        let mut tags = self.tags;
+        tags.extend_from_slice(&base.tags);
+        tags.sort_unstable();
+        tags.dedup();
+        Self {
+            timeout: self.timeout.or(base.timeout),
+            trial_timeout: self.trial_timeout.or(base.trial_timeout),
+            retries: self.retries.or_else(|| base.retries.clone()),
+            repeat: self.repeat.or(base.repeat),
+            tags,
+        }
+    }
+}
+
+impl WrittenList {
+    /// Tells whether records are data from which templates make tests, and no tests themselves.
+    pub(crate) fn has_templates(&self) -> bool {
+        let values = [&self.input, &self.expect];
+        let mut values = values.into_iter().flatten();
+        self.id.is_some() || values.any(TemplateValue::is_template)
+    }
+}
+
+pub(crate) const DEFAULTS: Sub<Settings> = Sub("`[defaults]`", |table| Some(settings(table)));
+pub(crate) const TEST: Sub<WrittenTest> = Sub("`[[tests]]`", test);
+pub(crate) const LIST: Sub<WrittenList> = Sub("`[[test_lists]]`", list);
+const RETRIES: Sub<Retries> = Sub("`retries`", retries);
+const EXPECT: Sub<Expect> = Sub("`expect`", expect);
+const MAX_COUNT: u32 = 1_000_000;
+
+fn settings(table: &mut Table<'_>) -> Settings {
+    Settings {
+        timeout: table.with_default(
+            "timeout",
+            &TIMEOUT,
+            r#""60s""#,
+            "How long one attempt may take.",
+        ),
+        trial_timeout: table.optional(
+            "trial_timeout",
+            &TIMEOUT,
+            "How long all attempts of a trial may take together, waiting included. Default: no limit.",
+        ),
+        retries: table.optional(
+            "retries",
+            &RETRIES,
+            "Which attempts are made again. Default: none.",
+        ),
+        repeat: table.with_default(
+            "repeat",
+            &Count { min: 1, max: MAX_COUNT },
+            "1",
+            "Trials per test and provider.",
+        ),
+        tags: table.or(
+            "tags",
+            &List::of(TEXT),
+            "[]",
+            "Words to select tests by. Those of the defaults, the list and the test add up.",
+        ),
+    }
+}
+
+fn retries(table: &mut Table<'_>) -> Option<Retries> {
+    let max = table.required(
+        "max",
+        &Count { min: 0, max: 1000 },
+        "How many retries at most; the first attempt does not count.",
+    );
+    Some(Retries {
+        max: max?,
+        ..Retries::default()
+    })
+}
+
+fn test(table: &mut Table<'_>) -> Option<WrittenTest> {
+    let id = table.required(
+        "id",
+        &TEST_ID,
+        "The test's id: unique; letters, digits, `_`, `.` and `-`, in segments joined by `/`.",
+    );
+    let input = table.with_default(
+        "input",
+        &Any,
+        "null",
+        "What the provider gets. Any value; it reaches the provider as JSON.",
+    );
+    let providers = table.with_default(
+        "providers",
+        &List::some(GLOB),
+        r#"["*"]"#,
+        "On which providers the test runs: globs over their names.",
+    );
+    let expect = table.optional(
+        "expect",
+        &EXPECT,
+        "What must come. Every key is a check of its own.",
+    );
+    let settings = table.shared(settings);
+    Some(WrittenTest {
+        id: id?,
+        input: input.unwrap_or_default(),
+        providers,
+        expect: expect.unwrap_or_default(),
+        settings,
+    })
+}
+
+fn list(table: &mut Table<'_>) -> Option<WrittenList> {
+    // The files are found by the globs in the scenario's value, because each glob has a place of its own.
+    table.required(
+        "files",
+        &List::some(FILE_GLOB),
+        "The data files: globs relative to the scenario. `.jsonl`.",
+    );
+    Some(WrittenList {
+        id: table.optional(
+            "id",
+            &Templated {
+                roots: LIST_ROOTS,
+                takes_nul: true,
+            },
+            "The id of a record's test, such as `{{file.stem}}/{{row.name}}`.",
+        ),
+        input: table.optional(
+            "input",
+            &Templates(Any, LIST_ROOTS),
+            "The input of a record's test. A string that is one `{{row.x}}` and nothing else keeps the value's type.",
+        ),
+        expect: table.optional(
+            "expect",
+            &Templates(EXPECT, LIST_ROOTS),
+            "What must come, as in a test. Strings in it may be templates.",
+        ),
+        providers: table.with_default(
+            "providers",
+            &List::some(GLOB),
+            r#"["*"]"#,
+            "On which providers the tests run: globs over their names.",
+        ),
+        settings: table.shared(settings),
+        select: table.optional(
+            "select",
+            &List::some(GLOB),
+            "Globs over test ids, of which one must match.",
+        ),
+        exclude: table.or(
+            "exclude",
+            &List::of(GLOB),
+            "[]",
+            "Globs over test ids, of which none may match.",
+        ),
+    })
+}
+
+fn expect(table: &mut Table<'_>) -> Option<Expect> {
+    let expect = Expect {
+        equals: table.optional("equals", &Any, "The output is exactly this."),
+        contains: table
+            .optional(
+                "contains",
+                &TextOrList,
+                "The output contains this text, or each element of this list.",
+            )
+            .unwrap_or_default(),
+        matches: table.optional(
+            "matches",
+            &REGEX,
+            "The output is a text in which this regular expression matches.",
+        ),
+        json: table.optional("json", &Any, "The output has at least what this has."),
+        tolerance: table.optional(
+            "tolerance",
+            &Number {
+                min: 0.0,
+                max: f64::MAX,
+            },
+            "How far numbers of `json` may be off.",
+        ),
+        error: table.optional(
+            "error",
+            &EXPECTED_ERROR,
+            "The attempt ends in an error of this class, or in a `timeout`.",
+        ),
+        max_duration: table.optional(
+            "max_duration",
+            &TIMEOUT,
+            "The attempt takes at most this long.",
+        ),
+    };
+    if table.has("tolerance") && !table.has("json") {
+        let message = "`tolerance` says how far numbers of `json` may be off, and there is none";
+        table.refuse_key("tolerance", message.to_owned());
+    }
+    Some(expect)
+}
