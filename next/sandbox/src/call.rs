@@ -1,0 +1,159 @@
+//! [`Call`] and [`Ended`]: what goes into one call, and what came of it.
+
+pub(crate) mod classify;
+pub(crate) mod command;
+pub(crate) mod component;
+pub(crate) mod description;
+mod json;
+mod protocol;
+mod reply;
+
+use std::time::Duration;
+
+use runner_model::{
+    HostFault, Limits, Micros,
+    log::Said,
+    outcome::Verdict,
+    provider::{OutputForm, Protocol},
+    row::{Check, Denied, Metric, Raw, RowError, Usage},
+};
+
+use crate::store::Sandbox;
+
+/// What a call is made with.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// Of the contract's `test` record.
+    pub trial: &'a str,
+    /// The test's id.
+    pub test: &'a str,
+    /// The provider's name.
+    pub provider: &'a str,
+    /// From 1.
+    pub repeat: u32,
+    /// From 1.
+    pub attempt: u32,
+    /// The scenario's seed.
+    pub seed: u32,
+    /// The input as compact JSON.
+    pub input: &'a str,
+    /// The configuration as compact JSON.
+    pub config: &'a str,
+    /// The test's tags.
+    pub tags: &'a [String],
+    /// How a command is called; components ignore it.
+    pub command: Option<CommandCall>,
+    /// What the attempt may use.
+    pub limits: &'a Limits,
+    /// How long the attempt may take; the clock starts when `run` is called.
+    pub timeout: Micros,
+}
+
+/// How a command is called.
+#[derive(Clone, Debug)]
+pub struct CommandCall {
+    /// Its `argv[0]` by the plain protocol: the name of the plugin's file.
+    pub program: String,
+    /// Its arguments, without the program's name.
+    pub args: Vec<String>,
+    /// Its standard input; for the JSON protocol the sandbox writes it.
+    pub stdin: Option<String>,
+    /// How it is called.
+    pub protocol: Protocol,
+    /// What a plain command's standard output is taken for.
+    pub output: OutputForm,
+}
+
+/// How a call ended, and what it used and left.
+#[derive(Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub ending: Ending,
+    /// How long it took, instantiation included.
+    pub duration: Duration,
+    /// What it used.
+    pub usage: Usage,
+    /// What it tried and was not granted, each once.
+    pub denied: Vec<Denied<'static>>,
+    /// What it said.
+    pub said: Said<'static>,
+    /// What the machine lacked; then the attempt is made again.
+    pub host_fault: Option<HostFault>,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// With a reply.
+    Reply(Box<Reply>),
+    /// With an error of the provider or of the guest.
+    Error(RowError<'static>),
+    /// Its time was over.
+    Timeout,
+    /// It was interrupted, or ended by itself because it was asked to.
+    Stopped,
+}
+
+/// A reply, within its limits: valid JSON, finite numbers.
+#[derive(Debug)]
+pub struct Reply {
+    /// Compact JSON.
+    pub output: Raw<'static>,
+    /// The provider's own verdict.
+    pub verdict: Option<Verdict>,
+    /// Its score.
+    pub score: Option<f64>,
+    /// Its own checks.
+    pub checks: Vec<Check<'static>>,
+    /// What it measured.
+    pub metrics: Vec<Metric<'static>>,
+    /// The exit code of a plain command.
+    pub exit_code: Option<i32>,
+}
+
+impl Ended {
+    /// A call that ended before there was a sandbox.
+    pub(crate) fn without_sandbox(error: RowError<'static>) -> Self {
+        Self {
+            ending: Ending::Error(error),
+            duration: Duration::ZERO,
+            usage: Usage::default(),
+            denied: Vec::new(),
+            said: Said::default(),
+            host_fault: None,
+        }
+    }
+
+    /// Takes what a guest left in its sandbox. `reply_bytes` are those that did not come by standard output.
+    pub(crate) fn collect(
+        sandbox: Sandbox,
+        ending: Ending,
+        duration: Duration,
+        reply_bytes: u64,
+    ) -> Self {
+        let host = sandbox.host;
+        let stdout = sandbox.stdout.finish();
+        Self {
+            host_fault: match &ending {
+                Ending::Error(error) => HostFault::parse(&error.code),
+                Ending::Reply(_) | Ending::Timeout | Ending::Stopped => None,
+            },
+            ending,
+            duration,
+            usage: Usage {
+                peak_memory: sandbox.limiter.peak_memory(),
+                bytes_in: host.bytes_in,
+                bytes_out: reply_bytes + stdout.written + host.log.bytes,
+                host_calls: host.calls,
+                http_requests: 0,
+            },
+            denied: host.denied,
+            said: Said {
+                log: host.log.records,
+                dropped: host.log.dropped,
+                stdout: stdout.text.into(),
+                stderr: sandbox.stderr.finish().text.into(),
+            },
+        }
+    }
+}

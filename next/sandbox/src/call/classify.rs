@@ -1,0 +1,183 @@
+//! [`classify`]: what it means that a guest did not come to its end.
+
+mod host_fault;
+mod trap_code;
+
+use runner_model::{ErrorClass, HostFault, row::RowError, units::show_size};
+use wasmtime::{GcHeapOutOfMemory, ThrownException, Trap, WasmBacktrace};
+use wasmtime_wasi::{I32Exit, ResourceTableError};
+
+use self::{host_fault::fault_in, trap_code::trap_code};
+use super::Ending;
+use crate::{
+    interrupt::{Halt, HostPanic},
+    message::{cut, failure, stderr_tail, with_end},
+    store::{Sandbox, limiter::DeniedGrowth},
+};
+
+/// Bytes that are read of what wasmtime says: names in it are the guest's.
+const MAX_CAUSE: usize = 1024;
+/// Bytes that are shown of a function's name.
+const MAX_NAME: usize = 256;
+
+/// Turns wasmtime's error into an ending.
+pub(crate) fn classify(error: &wasmtime::Error, sandbox: &Sandbox) -> Ending {
+    match error.downcast_ref::<Halt>() {
+        Some(Halt::Timeout) => Ending::Timeout,
+        Some(Halt::Stopped) => Ending::Stopped,
+        None => {
+            let stderr = stderr_tail(&sandbox.stderr.text());
+            Ending::Error(with_end(diagnose(error, sandbox), &stderr))
+        }
+    }
+}
+
+/// The error of a plugin that did not describe itself.
+pub(crate) fn into_error(ending: Ending) -> RowError<'static> {
+    let ended = |code: &'static str, message: &'static str| RowError {
+        class: None,
+        ..failure(ErrorClass::Internal, code, message)
+    };
+    match ending {
+        Ending::Error(error) => error,
+        Ending::Timeout => ended("timeout", "`describe` did not end within 5 s"),
+        Ending::Stopped | Ending::Reply(_) => ended("stopped", "`describe` was stopped"),
+    }
+}
+
+/// The error of a guest that may have ended over memory, or tables, that it was denied.
+pub(crate) fn out_of_memory(sandbox: &Sandbox) -> Option<RowError<'static>> {
+    let message = match sandbox.limiter.denial()? {
+        DeniedGrowth::Memory { wanted, limit } => format!(
+            "the guest asked for {} of memory in all, and `limits.memory` is {}",
+            show_size(wanted),
+            show_size(limit)
+        ),
+        DeniedGrowth::Table { wanted, limit } => format!(
+            "the guest asked for {wanted} table elements in all, and `limits.table_elements` is {limit}"
+        ),
+    };
+    Some(failure(ErrorClass::OutOfMemory, "memory", message))
+}
+
+fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'static> {
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        // Programs end so too when an allocation fails.
+        return out_of_memory(sandbox).unwrap_or_else(|| {
+            let message = format!("the guest exited with {} instead of returning", exit.0);
+            failure(ErrorClass::Protocol, "exit", message)
+        });
+    }
+    if error.is::<ResourceTableError>() {
+        let message = "the guest holds too many host resources at once";
+        return failure(ErrorClass::Limit, "resources", message);
+    }
+    if let Some(fault) = fault_in(error) {
+        let message = format!("the runner's machine {}: {}", lacks(fault), cause(error));
+        return failure(ErrorClass::Internal, fault.as_str(), message);
+    }
+    if let Some(HostPanic(text)) = error.downcast_ref() {
+        let message = format!("the runner itself failed: {}", cut(MAX_CAUSE, text));
+        return failure(ErrorClass::Internal, "panic", message);
+    }
+    if error.is::<GcHeapOutOfMemory<()>>() {
+        // Where the heap itself is full, and not the memory, nothing was denied.
+        return out_of_memory(sandbox).unwrap_or_else(|| {
+            let message = format!("the guest's heap is full: {}{}", cause(error), place(error));
+            failure(ErrorClass::OutOfMemory, "memory", message)
+        });
+    }
+    if error.is::<ThrownException>() {
+        let message = format!(
+            "the guest threw an exception that nothing caught{}",
+            place(error)
+        );
+        return failure(ErrorClass::Trap, "uncaught-exception", message);
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(trap) => diagnose_trap(*trap, error, sandbox),
+        None => diagnose_other(error, sandbox),
+    }
+}
+
+fn diagnose_trap(trap: Trap, error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'static> {
+    let text = trap.to_string();
+    let name = text.trim_start_matches("wasm trap: ");
+    let (class, what) = match trap {
+        // A panic and a failed allocation look like this.
+        Trap::UnreachableCodeReached | Trap::AllocationTooLarge => {
+            if let Some(denied) = out_of_memory(sandbox) {
+                return denied;
+            }
+            (ErrorClass::Trap, "trapped")
+        }
+        Trap::StringOutOfBounds
+        | Trap::ListOutOfBounds
+        | Trap::InvalidDiscriminant
+        | Trap::InvalidChar
+        | Trap::UnalignedPointer => (ErrorClass::Protocol, "handed over a malformed value"),
+        _ => (ErrorClass::Trap, "trapped"),
+    };
+    let message = format!("the guest {what}: {name}{}", place(error));
+    failure(class, trap_code(trap), message)
+}
+
+/// Errors that wasmtime and its WASI tell apart by text alone.
+fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'static> {
+    use ErrorClass::{Limit, Protocol, Trap};
+    let cause = cause(error);
+    let says = |text: &str| cause.contains(text);
+    let (class, code, message) = if says("fuel allocated for hostcalls has been exhausted") {
+        let most = show_size(sandbox.handover);
+        let message =
+            format!("handed over more than {most} in one call, which `limits.reply` sets");
+        (Limit, "reply", message)
+    } else if says("store handle limit exceeded") {
+        (Limit, "handles", "holds too many handles at once".into())
+    } else if says("resource limit exceeded") {
+        let message = format!("is made of too many parts: {cause}");
+        (Limit, "instances", message)
+    } else if says("exceeds limit") {
+        (Limit, "random", format!("asked for too much: {cause}"))
+    } else if says("invalid exit status") {
+        let message = "exited with a status outside of 0 to 125";
+        (Trap, "exit", message.into())
+    } else if let Some(denied) = out_of_memory(sandbox).filter(|_| says("minimum size")) {
+        // Memories and tables that are too large from the start.
+        return denied;
+    } else {
+        let message = format!("broke the contract: {cause}{}", place(error));
+        (Protocol, "contract", message)
+    };
+    failure(class, code, format!("the guest {message}"))
+}
+
+fn lacks(fault: HostFault) -> &'static str {
+    match fault {
+        HostFault::Memory => "has no more memory for it, lower `-j`",
+        HostFault::Files => "lets it open no more files, raise `ulimit -n`",
+        HostFault::Storage => "has no space left on a disk",
+        HostFault::Threads => "lets it start no more threads, raise `ulimit -u`",
+    }
+}
+
+/// Where in the guest it happened, if its functions have names: " in `a`, called by `b`".
+fn place(error: &wasmtime::Error) -> String {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+        return String::new();
+    };
+    // Not by its display, which writes whatever names there are.
+    let frames = backtrace.frames().iter();
+    let names: Vec<String> = frames
+        .filter_map(|frame| frame.func_name().map(|name| cut(MAX_NAME, name)))
+        .collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(" in `{}`", names.join("`, called by `"))
+}
+
+/// What wasmtime says went wrong, without where.
+fn cause(error: &wasmtime::Error) -> String {
+    cut(MAX_CAUSE, error.root_cause())
+}

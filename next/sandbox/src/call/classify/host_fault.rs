@@ -1,0 +1,70 @@
+//! [`fault_in`]: tells what the runner's own machine lacks from what a guest did wrong.
+
+use std::{error::Error, io};
+
+use runner_model::HostFault;
+use rustix::io::Errno;
+
+use crate::interrupt::HostPanic;
+
+/// How tokio says that it could not start a thread for what blocks.
+const NO_THREAD: &str = "OS can't spawn worker thread";
+
+/// What the machine lacked, if an error or one of its causes is about that.
+pub(super) fn fault_in(error: &wasmtime::Error) -> Option<HostFault> {
+    error.chain().find_map(fault_of)
+}
+
+fn fault_of(cause: &(dyn Error + 'static)) -> Option<HostFault> {
+    if cause.is::<wasmtime::OutOfMemory>() {
+        return Some(HostFault::Memory);
+    }
+    if let Some(HostPanic(text)) = cause.downcast_ref() {
+        return text.contains(NO_THREAD).then_some(HostFault::Threads);
+    }
+    let errno = match cause.downcast_ref::<io::Error>() {
+        Some(error) => Errno::from_io_error(error),
+        None => cause.downcast_ref::<Errno>().copied(),
+    };
+    match errno.or_else(|| errno_at_end(&cause.to_string()))? {
+        Errno::NOMEM => Some(HostFault::Memory),
+        Errno::MFILE | Errno::NFILE => Some(HostFault::Files),
+        Errno::NOSPC | Errno::DQUOT => Some(HostFault::Storage),
+        _ => None,
+    }
+}
+
+/// Reads the number in `… (os error 28)`: some errors keep only the words of the system's.
+fn errno_at_end(text: &str) -> Option<Errno> {
+    let (_, number) = text.strip_suffix(')')?.rsplit_once("(os error ")?;
+    number.parse().ok().map(Errno::from_raw_os_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use runner_model::HostFault;
+    use rustix::io::Errno;
+
+    use super::fault_in;
+    use crate::interrupt::HostPanic;
+
+    #[test]
+    fn what_the_machine_lacks_is_told_from_other_errors() {
+        let of = |errno: Errno| {
+            let error = wasmtime::Error::from(io::Error::from(errno));
+            fault_in(&error.context("instantiate"))
+        };
+        assert_eq!(of(Errno::NOMEM), Some(HostFault::Memory));
+        assert_eq!(of(Errno::MFILE), Some(HostFault::Files));
+        assert_eq!(of(Errno::NOSPC), Some(HostFault::Storage));
+        assert_eq!(of(Errno::NOENT), None);
+        let written = wasmtime::Error::msg("cannot write: No space left (os error 28)");
+        assert_eq!(fault_in(&written), Some(HostFault::Storage));
+        assert_eq!(fault_in(&wasmtime::Error::msg("no")), None);
+        let panic = HostPanic("OS can't spawn worker thread: no".to_owned());
+        assert_eq!(fault_in(&panic.into()), Some(HostFault::Threads));
+        assert_eq!(fault_in(&HostPanic("no".to_owned()).into()), None);
+    }
+}

@@ -1,0 +1,346 @@
+//! The JSON protocol of commands: one object on standard input, one on standard output, log records on standard error.
+
+use std::time::SystemTime;
+
+use runner_model::{
+    ErrorClass, Time,
+    log::{Level, LogRecord},
+    outcome::Verdict,
+    provider::Description,
+    row::{Check, Metric, Raw, RowError},
+};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::{Value, value::RawValue};
+
+use super::{
+    Call, Ending, Reply,
+    classify::{into_error, out_of_memory},
+    description::{bounded as bounded_description, read_schema},
+    reply::{bounded, provider_error, read_json},
+};
+use crate::{
+    contract::runner::provider::types::ErrorKind,
+    interrupt::Interrupt,
+    message::{beginning, failure, stderr_tail, with_end},
+    store::Sandbox,
+};
+
+/// Exit codes that BSD's `sysexits.h` gave a meaning.
+const EX_USAGE: i32 = 64;
+const EX_DATAERR: i32 = 65;
+const EX_TEMPFAIL: i32 = 75;
+const EX_CONFIG: i32 = 78;
+
+#[derive(Serialize)]
+struct Question<'a> {
+    trial_id: &'a str,
+    test_id: &'a str,
+    provider: &'a str,
+    repeat: u32,
+    attempt: u32,
+    seed: u32,
+    input: &'a RawValue,
+    config: &'a RawValue,
+    tags: &'a [String],
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+enum Answer<T> {
+    Ok(T),
+    Err(AnswerError),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnswerReply {
+    output: Box<RawValue>,
+    verdict: Option<Verdict>,
+    score: Option<f64>,
+    #[serde(rename = "summary")]
+    _summary: Option<String>,
+    #[serde(default)]
+    checks: Vec<AnswerCheck>,
+    #[serde(default)]
+    metrics: Vec<AnswerMetric>,
+    #[serde(rename = "extra")]
+    _extra: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnswerCheck {
+    name: String,
+    verdict: Verdict,
+    score: Option<f64>,
+    message: Option<String>,
+    details: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnswerMetric {
+    name: String,
+    value: f64,
+    unit: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnswerError {
+    kind: AnswerKind,
+    code: String,
+    message: String,
+    retry_after: Option<u32>,
+    details: Option<Box<RawValue>>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum AnswerKind {
+    InvalidConfig,
+    InvalidInput,
+    Denied,
+    Unavailable,
+    RateLimited,
+    Stopped,
+    Internal,
+    Other,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnswerDescription {
+    name: String,
+    version: String,
+    summary: String,
+    config_schema: Option<Box<RawValue>>,
+    input_schema: Option<Box<RawValue>>,
+    #[serde(default)]
+    requests: Vec<String>,
+    #[serde(rename = "extra")]
+    _extra: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct LogLine {
+    level: Level,
+    message: String,
+    #[serde(default)]
+    fields: serde_json::Map<String, Value>,
+}
+
+/// What a command reads on its standard input.
+pub(crate) fn question(call: &Call<'_>) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&Question {
+        trial_id: call.trial,
+        test_id: call.test,
+        provider: call.provider,
+        repeat: call.repeat,
+        attempt: call.attempt,
+        seed: call.seed,
+        input: serde_json::from_str(call.input)?,
+        config: serde_json::from_str(call.config)?,
+        tags: call.tags,
+    })
+}
+
+/// What a command's standard output and exit code mean.
+pub(crate) fn answer(
+    stdout: &[u8],
+    exit_code: i32,
+    sandbox: &Sandbox,
+    interrupt: &Interrupt,
+) -> Ending {
+    match parse::<AnswerReply>(stdout, exit_code, sandbox) {
+        Ok(Answer::Ok(reply)) => reply
+            .read()
+            .and_then(bounded)
+            .map_or_else(Ending::Error, |reply| Ending::Reply(Box::new(reply))),
+        Ok(Answer::Err(error)) => error.ending(interrupt),
+        Err(error) => Ending::Error(error),
+    }
+}
+
+/// What a command says of itself.
+pub(crate) fn description(
+    stdout: &[u8],
+    exit_code: i32,
+    sandbox: &Sandbox,
+    interrupt: &Interrupt,
+) -> Result<Description, RowError<'static>> {
+    let answer = match parse::<AnswerDescription>(stdout, exit_code, sandbox)? {
+        Answer::Ok(answer) => answer,
+        Answer::Err(error) => return Err(into_error(error.ending(interrupt))),
+    };
+    let schema = |what, schema: &Option<Box<RawValue>>| {
+        read_schema(what, schema.as_deref().map(RawValue::get))
+    };
+    bounded_description(Description {
+        config_schema: schema("config_schema", &answer.config_schema)?,
+        input_schema: schema("input_schema", &answer.input_schema)?,
+        name: answer.name,
+        version: answer.version,
+        summary: answer.summary,
+        requests: answer.requests,
+    })
+}
+
+/// Takes the lines of standard error as log records.
+pub(crate) fn log(sandbox: &mut Sandbox) {
+    let (text, times) = sandbox.stderr.lines();
+    let mut times = times.into_iter();
+    for line in text.lines() {
+        let at = times.next();
+        if line.trim().is_empty() {
+            continue;
+        }
+        let at = at.unwrap_or_else(|| Time::from(SystemTime::now()));
+        sandbox.host.log.push(log_record(line, at));
+    }
+}
+
+/// A line of standard error as a log record: as the JSON that it is, else as plain text.
+fn log_record(line: &str, at: Time) -> LogRecord<'static> {
+    let Ok(read) = serde_json::from_str::<LogLine>(line) else {
+        return LogRecord {
+            at,
+            level: Level::Info,
+            message: line.to_owned().into(),
+            fields: Vec::new(),
+        };
+    };
+    let text = |value| match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    };
+    let fields = read.fields.into_iter();
+    LogRecord {
+        at,
+        level: read.level,
+        message: read.message.into(),
+        fields: fields
+            .map(|(name, value)| (name.into(), text(value).into()))
+            .collect(),
+    }
+}
+
+/// An answer on standard output counts, except a success of a command that says by its exit code that it failed.
+fn parse<'a, T: Deserialize<'a>>(
+    stdout: &'a [u8],
+    exit_code: i32,
+    sandbox: &Sandbox,
+) -> Result<Answer<T>, RowError<'static>> {
+    let error = match (serde_json::from_slice(stdout), exit_code) {
+        (Ok(answer @ Answer::Err(_)), _) | (Ok(answer), 0) => return Ok(answer),
+        (Err(error), 0) => {
+            let message = format!(
+                "the standard output is not one JSON object `{{\"ok\": …}}` or `{{\"err\": …}}`: {error}{}",
+                beginning(stdout)
+            );
+            failure(ErrorClass::Protocol, "json", message)
+        }
+        // Runtimes end so when an allocation fails.
+        (_, code) => out_of_memory(sandbox).unwrap_or_else(|| {
+            let message = format!("the command exited with {code}");
+            failure(exit_class(code), format!("exit-{code}"), message)
+        }),
+    };
+    Err(with_end(error, &stderr_tail(&sandbox.stderr.text())))
+}
+
+fn exit_class(code: i32) -> ErrorClass {
+    match code {
+        EX_TEMPFAIL => ErrorClass::Unavailable,
+        EX_USAGE | EX_DATAERR => ErrorClass::InvalidInput,
+        EX_CONFIG => ErrorClass::InvalidConfig,
+        _ => ErrorClass::Internal,
+    }
+}
+
+impl AnswerError {
+    fn ending(self, interrupt: &Interrupt) -> Ending {
+        let kind = match self.kind {
+            AnswerKind::InvalidConfig => ErrorKind::InvalidConfig,
+            AnswerKind::InvalidInput => ErrorKind::InvalidInput,
+            AnswerKind::Denied => ErrorKind::Denied,
+            AnswerKind::Unavailable => ErrorKind::Unavailable,
+            AnswerKind::RateLimited => ErrorKind::RateLimited,
+            AnswerKind::Stopped => ErrorKind::Stopped,
+            AnswerKind::Internal => ErrorKind::Internal,
+            AnswerKind::Other => ErrorKind::Other,
+        };
+        let read = RowError {
+            class: None,
+            code: self.code.into(),
+            message: self.message.into(),
+            retry_after_ms: self.retry_after,
+            details: self
+                .details
+                .and_then(|details| read_raw("details", details).ok()),
+        };
+        provider_error(kind, read, interrupt)
+    }
+}
+
+impl AnswerReply {
+    fn read(self) -> Result<Reply, RowError<'static>> {
+        let checks = self.checks.into_iter().map(AnswerCheck::read);
+        let metrics = self.metrics.into_iter().map(|metric| Metric {
+            name: metric.name.into(),
+            value: metric.value,
+            unit: metric.unit.map(Into::into),
+        });
+        Ok(Reply {
+            output: read_raw("output", self.output)?,
+            verdict: self.verdict,
+            score: self.score,
+            checks: checks.collect::<Result<_, _>>()?,
+            metrics: metrics.collect(),
+            exit_code: None,
+        })
+    }
+}
+
+impl AnswerCheck {
+    fn read(self) -> Result<Check<'static>, RowError<'static>> {
+        Ok(Check {
+            name: self.name.into(),
+            verdict: self.verdict,
+            score: self.score.and_then(|score| Raw::of(&score).ok()),
+            message: self.message.map(Into::into),
+            expected: None,
+            actual: None,
+            diff: None,
+            details: self
+                .details
+                .map(|details| read_raw("details of a check", details))
+                .transpose()?,
+        })
+    }
+}
+
+fn read_raw(what: &str, value: Box<RawValue>) -> Result<Raw<'static>, RowError<'static>> {
+    read_json(what, String::from(Box::<str>::from(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use runner_model::{Time, log::Level};
+
+    use super::log_record;
+
+    #[test]
+    fn a_line_of_standard_error_is_a_record() {
+        let at = Time::from_millis(1);
+        let line = r#"{"level":"warn","message":"careful","fields":{"n":1,"s":"x"},"more":0}"#;
+        let record = log_record(line, at);
+        assert_eq!((record.level, &*record.message), (Level::Warn, "careful"));
+        let fields: Vec<_> = record.fields.iter().map(|(n, v)| (&**n, &**v)).collect();
+        assert_eq!(fields, [("n", "1"), ("s", "x")]);
+        for line in ["just text", r#"{"level":"loud","message":"x"}"#, "{}"] {
+            let record = log_record(line, at);
+            assert_eq!((record.level, &*record.message), (Level::Info, line));
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The host's side of `wit/provider.wit`, generated from it.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    reason = "generated code; the contract documents itself"
+)]
+
+wasmtime::component::bindgen!({
+    path: "wit/provider.wit",
+    world: "plugin",
+    // What is handed to a guest is only read.
+    ownership: Borrowing { duplicate_if_necessary: false },
+    exports: { default: async },
+});

@@ -1,0 +1,285 @@
+//! [`Engines`]: wasmtime's engines of a worker, and how plugins are linked to what the host offers.
+
+pub(crate) mod bounds;
+pub(crate) mod cache;
+pub(crate) mod compile;
+pub(crate) mod config;
+pub(crate) mod inspect;
+
+use std::{
+    hash::{Hash as _, Hasher},
+    io,
+    path::Path,
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    thread,
+    time::Duration,
+};
+
+use runner_model::{Digest, cache::entry_name, provider::PluginKind};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+use wasmtime::{
+    Engine,
+    component::{self, HasSelf},
+};
+use wasmtime_wasi::{
+    p1,
+    p2::{self, bindings::CommandPre},
+};
+
+use self::{
+    cache::Code,
+    inspect::{PREVIEW_1, is_served, shortened},
+};
+use crate::{
+    call::{
+        command::Program,
+        component::{Lifecycle, Provider},
+    },
+    contract::{self, PluginPre},
+    interrupt::{Interrupt, Shared},
+    message::cut,
+    plugin::{Linked, Plugin},
+    store::{Sandbox, host::Host, preview_1},
+};
+
+/// How long a guest that only computes may go on after its time is over.
+const TICK: Duration = Duration::from_millis(10);
+/// How many of the missing imports a message names.
+const SHOWN_IMPORTS: usize = 20;
+/// Bytes of a reason in wasmtime's words: names in it are the guest's.
+const MAX_REASON: usize = 4 * 1024;
+/// Counted up when plugins are compiled in another way without a change that wasmtime sees.
+const FORMAT: &[u8] = b"runner 1";
+
+/// The engines of a worker: pool for small memories, pool for others, each made when the first plugin needs it; and the
+/// thread that ticks their epochs.
+#[derive(Debug)]
+pub struct Engines {
+    slots: u32,
+    interrupt: Interrupt,
+    is_ticking: Mutex<bool>,
+}
+
+/// Why an entry of the cache cannot be used.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// There is no such entry, or it is damaged: compile it (again).
+    #[error("not in the cache")]
+    Missing,
+    /// The plugin does not fit: a missing import, or the pool refuses it.
+    #[error("{message}")]
+    Refused {
+        /// A stable word.
+        code: &'static str,
+        /// Why, for people: completes the sentence "plugin `FILE` …".
+        message: String,
+    },
+}
+
+impl Engines {
+    /// For so many sandboxes at once.
+    pub fn new(slots: u32) -> Self {
+        Self {
+            slots,
+            interrupt: Interrupt::default(),
+            is_ticking: Mutex::new(false),
+        }
+    }
+
+    /// Names what compiled plugins must be made for: 16 hexadecimal digits over the compatibility hash of wasmtime's
+    /// engines and our format.
+    pub fn compile_key() -> String {
+        static KEY: OnceLock<String> = OnceLock::new();
+        let key = KEY.get_or_init(|| {
+            let mut hasher = ShaHasher(Sha256::new());
+            hasher.write(FORMAT);
+            // A machine without an engine loads nothing, and says so there.
+            if let Ok(engine) = config::compiler(0) {
+                engine.precompile_compatibility_hash().hash(&mut hasher);
+            }
+            let digest = Digest(hasher.0.finalize().into()).to_string();
+            digest[..16].to_owned()
+        });
+        key.clone()
+    }
+
+    /// Loads an entry of the cache and links it.
+    ///
+    /// # Errors
+    ///
+    /// There is no entry, or the plugin cannot be used.
+    pub fn load(&self, cache: &Path, plugin: &Digest) -> Result<Plugin, LoadError> {
+        let name = entry_name(plugin, &Self::compile_key());
+        let entry = cache::open_entry(cache, &name).map_err(|error| LoadError::Refused {
+            code: "cache",
+            message: format!("cannot be loaded from the cache of compiled plugins: {error}"),
+        })?;
+        let Some((file, trailer)) = entry else {
+            return Err(LoadError::Missing);
+        };
+        let engine = self.engine(trailer.initial_memory <= config::SMALL)?;
+        let code = cache::deserialize(engine, &file).map_err(|error| LoadError::Refused {
+            code: "pool",
+            message: format!(
+                "does not fit the slots of sandboxes, and others are not supported yet: {}",
+                cut(MAX_REASON, format_args!("{error:#}"))
+            ),
+        })?;
+        Ok(Plugin {
+            linked: link(engine, &code, trailer.kind)?,
+            engine: engine.clone(),
+            interrupt: self.interrupt.clone(),
+        })
+    }
+
+    /// Interrupts all calls.
+    pub fn interrupt(&self) -> Interrupt {
+        self.interrupt.clone()
+    }
+
+    fn engine(&self, is_small: bool) -> Result<&Engine, LoadError> {
+        self.tick().map_err(|error| LoadError::Refused {
+            code: "host-threads",
+            message: format!("cannot be run, because no thread can be started: {error}"),
+        })?;
+        let place = &self.interrupt.0.engines[usize::from(!is_small)];
+        if let Some(engine) = place.get() {
+            return Ok(engine);
+        }
+        let engine = config::pooled(self.slots, is_small).map_err(|error| LoadError::Refused {
+            code: "host-memory",
+            message: format!("cannot be run, because wasmtime cannot be set up: {error:#}"),
+        })?;
+        Ok(place.get_or_init(|| engine))
+    }
+
+    /// Starts the thread that ticks, once. It is an OS thread, because a guest may keep those of the runtime busy.
+    fn tick(&self) -> io::Result<()> {
+        let mut is_ticking = self
+            .is_ticking
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !*is_ticking {
+            let shared: Weak<Shared> = Arc::downgrade(&self.interrupt.0);
+            let tick = move || {
+                while let Some(shared) = shared.upgrade() {
+                    shared.increment_epoch();
+                    drop(shared);
+                    thread::sleep(TICK);
+                }
+            };
+            let name = "epoch-ticker".to_owned();
+            thread::Builder::new().name(name).spawn(tick)?;
+            *is_ticking = true;
+        }
+        Ok(())
+    }
+}
+
+/// Links loaded code to what the host offers.
+pub(crate) fn link(engine: &Engine, code: &Code, kind: PluginKind) -> Result<Linked, LoadError> {
+    let missing = match code {
+        Code::Component(component) => missing_in_component(engine, component),
+        Code::Module(module) => missing_in_module(module),
+    };
+    if !missing.is_empty() {
+        let message = format!(
+            "needs what this runner does not offer: {}",
+            listed(&missing)
+        );
+        return Err(LoadError::Refused {
+            code: "imports",
+            message,
+        });
+    }
+    linked(engine, code, kind).map_err(|error| LoadError::Refused {
+        code: "contract",
+        message: format!(
+            "does not fit this runner: {}",
+            cut(MAX_REASON, format_args!("{error:#}"))
+        ),
+    })
+}
+
+fn linked(engine: &Engine, code: &Code, kind: PluginKind) -> wasmtime::Result<Linked> {
+    let component = match code {
+        Code::Module(module) => {
+            let pre = module_linker(engine)?.instantiate_pre(module)?;
+            return Ok(Linked::Command(Program::Module(pre)));
+        }
+        Code::Component(component) => component,
+    };
+    let pre = component_linker(engine)?.instantiate_pre(component)?;
+    Ok(match kind {
+        PluginKind::Command => Linked::Command(Program::Component(CommandPre::new(pre)?)),
+        PluginKind::Component => Linked::Component(Box::new(Provider {
+            lifecycle: Lifecycle::find(component)?,
+            pre: PluginPre::new(pre)?,
+        })),
+    })
+}
+
+/// The contract's imports and the whole of WASI 0.2: guests of other languages import all of it, whatever they use.
+fn component_linker(engine: &Engine) -> wasmtime::Result<component::Linker<Sandbox>> {
+    let mut linker = component::Linker::new(engine);
+    p2::add_to_linker_async(&mut linker)?;
+    contract::Plugin::add_to_linker::<_, HasSelf<Host>>(&mut linker, |sandbox: &mut Sandbox| {
+        &mut sandbox.host
+    })?;
+    Ok(linker)
+}
+
+/// Preview 1 for modules, directly: its adapter breaks modules of older C toolchains.
+fn module_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<Sandbox>> {
+    let mut linker = wasmtime::Linker::new(engine);
+    p1::add_to_linker_async(&mut linker, preview_1)?;
+    Ok(linker)
+}
+
+/// wasmtime names only the first that is missing. What is missing inside of a served interface is left to it.
+fn missing_in_component(engine: &Engine, component: &component::Component) -> Vec<String> {
+    let component_type = component.component_type();
+    let imports = component_type.imports(engine);
+    imports
+        .map(|(name, _)| name)
+        .filter(|name| !is_served(name))
+        .map(|name| format!("`{}`", shortened(name)))
+        .collect()
+}
+
+fn missing_in_module(module: &wasmtime::Module) -> Vec<String> {
+    let imports = module.imports();
+    imports
+        .filter(|import| import.module() != PREVIEW_1)
+        .map(|import| {
+            format!(
+                "`{}::{}`",
+                shortened(import.module()),
+                shortened(import.name())
+            )
+        })
+        .collect()
+}
+
+/// The first of them, and how many more there are.
+fn listed(imports: &[String]) -> String {
+    let shown = &imports[..imports.len().min(SHOWN_IMPORTS)];
+    match imports.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// Feeds what is hashed to SHA-256.
+struct ShaHasher(Sha256);
+
+impl Hasher for ShaHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
+}

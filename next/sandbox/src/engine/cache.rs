@@ -1,0 +1,155 @@
+//! Entries of the cache of compiled plugins. An entry is machine code and is run as it is. So it is opened only in a folder
+//! that other users cannot change, nor any folder above it, and through the very handles on which that was seen. A path is
+//! read anew at every use, and who may write to one of the folders that it leads through can put another into its place.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+    os::fd::{AsFd, AsRawFd as _, OwnedFd},
+    path::{Component as PathPart, Path, PathBuf},
+};
+
+use crc32fast::Hasher;
+use runner_model::cache::Trailer;
+use rustix::{
+    fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat},
+    process::geteuid,
+};
+use wasmtime::{Engine, Module, Precompiled, component::Component};
+
+/// Loaded code.
+pub(crate) enum Code {
+    Component(Component),
+    Module(Module),
+}
+
+/// Loads the code of an entry whose checksum was found right.
+#[expect(
+    unsafe_code,
+    reason = "the one place where our own compiled code is loaded"
+)]
+pub(crate) fn deserialize(engine: &Engine, entry: &File) -> wasmtime::Result<Code> {
+    // Components have a function only for a path.
+    let path = path_of(entry);
+    // SAFETY: the file was written by our own compiler and is not written to afterwards: it lies in a folder that only this
+    // user can change, or has no name. It is the file whose checksum was read, because the path leads to what is open.
+    // Another wasmtime's is found by its header.
+    unsafe {
+        Ok(match Engine::detect_precompiled_file(&path)? {
+            Some(Precompiled::Module) => Code::Module(Module::deserialize_file(engine, &path)?),
+            _ => Code::Component(Component::deserialize_file(engine, &path)?),
+        })
+    }
+}
+
+/// Opens an entry; `None` if there is none or it is damaged.
+///
+/// # Errors
+///
+/// Fails with the reason if other users could change the folder.
+pub(crate) fn open_entry(folder: &Path, name: &str) -> io::Result<Option<(File, Trailer)>> {
+    let folder = match open_private(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        folder => folder?,
+    };
+    let Ok(file) = open_file(&folder, name) else {
+        return Ok(None);
+    };
+    let trailer = check(&file).ok().flatten();
+    Ok(trailer.map(|trailer| (file, trailer)))
+}
+
+/// Reads the trailer and compares its checksum; `None` if the file is damaged, which wasmtime would not notice.
+pub(crate) fn check(mut file: &File) -> io::Result<Option<Trailer>> {
+    let code = file
+        .seek(SeekFrom::End(0))?
+        .saturating_sub(Trailer::LENGTH as u64);
+    let mut end = Vec::with_capacity(Trailer::LENGTH);
+    file.seek(SeekFrom::Start(code))?;
+    file.read_to_end(&mut end)?;
+    let Some((_, trailer)) = Trailer::split(&end) else {
+        return Ok(None);
+    };
+    file.rewind()?;
+    let mut rest = file.take(code);
+    let mut hasher = Hasher::new();
+    let mut block = vec![0; 64 * 1024];
+    loop {
+        match rest.read(&mut block)? {
+            0 => break,
+            bytes => hasher.update(&block[..bytes]),
+        }
+    }
+    Ok((hasher.finalize() == trailer.crc).then_some(trailer))
+}
+
+/// Opens a folder of our own, below folders that nobody but us and the system can change.
+fn open_private(folder: &Path) -> io::Result<OwnedFd> {
+    // Links on the way are followed once, here; what they lead to is looked at part by part.
+    let folder = folder.canonicalize()?;
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut place = PathBuf::from("/");
+    let mut handle = openat(CWD, &place, flags | OFlags::PATH, Mode::empty())?;
+    for part in folder.components() {
+        let PathPart::Normal(name) = part else {
+            continue;
+        };
+        check_ancestor(&place, &fstat(&handle)?)?;
+        handle = openat(&handle, name, flags | OFlags::PATH, Mode::empty())?;
+        place.push(name);
+    }
+    let found = fstat(&handle)?;
+    if found.st_uid != geteuid().as_raw() {
+        return Err(refused(&place, "belongs to another user"));
+    }
+    if others_write(&found) {
+        return Err(refused(
+            &place,
+            "can be written to by other users: `chmod go-w` it",
+        ));
+    }
+    Ok(handle)
+}
+
+fn check_ancestor(place: &Path, found: &Stat) -> io::Result<()> {
+    const ROOT: u32 = 0;
+    if found.st_uid != ROOT && found.st_uid != geteuid().as_raw() {
+        return Err(refused(place, "above it belongs to another user"));
+    }
+    let is_sticky = Mode::from_raw_mode(found.st_mode).contains(Mode::SVTX);
+    if others_write(found) && !is_sticky {
+        return Err(refused(place, "above it can be written to by other users"));
+    }
+    Ok(())
+}
+
+fn refused(place: &Path, why: &str) -> io::Error {
+    io::Error::other(format!("the folder `{}` {why}", place.display()))
+}
+
+fn others_write(found: &Stat) -> bool {
+    Mode::from_raw_mode(found.st_mode).intersects(Mode::WGRP | Mode::WOTH)
+}
+
+/// Opens a file in such a folder for reading, if it is a regular file of our own that nobody else may write to.
+fn open_file(folder: &OwnedFd, name: &str) -> io::Result<File> {
+    // A pipe in its place is not waited for.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(openat(folder, name, flags, Mode::empty())?);
+    let found = fstat(&file)?;
+    let is_ours = FileType::from_raw_mode(found.st_mode).is_file()
+        && found.st_uid == geteuid().as_raw()
+        && !others_write(&found);
+    is_ours
+        .then_some(file)
+        .ok_or_else(|| io::Error::other("it is not a regular file of this user alone"))
+}
+
+/// A path that leads to what is open, whatever has become of its name.
+fn path_of(file: &impl AsFd) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()).into()
+}
+
+#[cfg(test)]
+#[path = "../tests/cache.rs"]
+mod tests;

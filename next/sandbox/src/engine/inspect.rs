@@ -1,0 +1,234 @@
+//! [`inspect`]: tells what a WASM file is from its sections, without compiling it.
+
+use std::borrow::Cow;
+
+use runner_model::provider::PluginKind;
+use serde::{Deserialize, Serialize};
+use wasmparser::{
+    BinaryReaderError, ComponentExternalKind, Encoding, ExternalKind, Parser, Payload, TypeRef,
+};
+
+use super::bounds;
+
+/// The package of the contract's interfaces.
+const PACKAGE: &str = "runner:provider/";
+/// What a contract's export is called, without its version.
+const CONTRACT: &str = "runner:provider/provider@";
+const COMMAND: &str = "wasi:cli/run@0.2.";
+/// The version of the contract that this host speaks.
+const HOST: [u16; 3] = [0, 1, 0];
+/// The module that all imports of a preview 1 program are from.
+pub(crate) const PREVIEW_1: &str = "wasi_snapshot_preview1";
+/// What this host serves: packages and their compatible versions.
+const SERVED: [(&str, &str); 7] = [
+    (PACKAGE, "@0.1."),
+    ("wasi:cli/", "@0.2."),
+    ("wasi:clocks/", "@0.2."),
+    ("wasi:filesystem/", "@0.2."),
+    ("wasi:io/", "@0.2."),
+    ("wasi:random/", "@0.2."),
+    ("wasi:sockets/", "@0.2."),
+];
+/// Characters that a message has of a name: the longest of WASI's has half of that, and a file may have one of 100,000.
+const SHOWN_CHARACTERS: usize = 120;
+
+/// What a plugin's file is, told without running it. Kept as JSON by digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// What it is.
+    pub kind: PluginKind,
+    /// The version of the contract that it exports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<String>,
+    /// What it imports: interfaces such as `wasi:cli/stderr@0.2.6`, of a module functions such as
+    /// `wasi_snapshot_preview1::fd_write`.
+    pub imports: Vec<String>,
+    /// What it exports: interfaces and functions.
+    #[serde(default)]
+    pub exports: Vec<String>,
+}
+
+/// Looks at a file and tells what it is.
+///
+/// # Errors
+///
+/// Why it is no plugin. The message completes the sentence "plugin `FILE` …".
+pub fn inspect(wasm: &[u8]) -> Result<Inspection, String> {
+    if wasm.is_empty() {
+        return Err("is empty; build it again".to_owned());
+    }
+    if !wasm.starts_with(b"\0asm") {
+        return Err("is not WASM; name the `.wasm` file that its build makes".to_owned());
+    }
+    bounds::check(wasm)?;
+    let surface = Surface::read(wasm).map_err(|error| bounds::damaged(&error))?;
+    surface.inspection()
+}
+
+/// What the outermost module or component of a file imports and exports.
+#[derive(Default)]
+struct Surface {
+    is_component: bool,
+    imports: Vec<String>,
+    exports: Vec<String>,
+}
+
+impl Surface {
+    /// Reads the sections of the outermost module or component; what is nested in it is passed over.
+    fn read(wasm: &[u8]) -> Result<Self, BinaryReaderError> {
+        let mut surface = Self::default();
+        let mut depth = 0;
+        for payload in Parser::new(0).parse_all(wasm) {
+            match payload? {
+                Payload::Version { encoding, .. } => {
+                    depth += 1;
+                    if depth == 1 {
+                        surface.is_component = encoding == Encoding::Component;
+                    }
+                }
+                Payload::End(_) => depth -= 1,
+                payload if depth == 1 => surface.add(payload)?,
+                _ => {}
+            }
+        }
+        Ok(surface)
+    }
+
+    fn add(&mut self, payload: Payload<'_>) -> Result<(), BinaryReaderError> {
+        match payload {
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    let import = import?;
+                    let kind = match import.ty {
+                        TypeRef::Func(_) | TypeRef::FuncExact(_) => "",
+                        TypeRef::Memory(_) => " (memory)",
+                        TypeRef::Table(_) => " (table)",
+                        TypeRef::Global(_) => " (global)",
+                        TypeRef::Tag(_) => " (tag)",
+                    };
+                    let name = format!("{}::{}{kind}", import.module, import.name);
+                    self.imports.push(name);
+                }
+            }
+            Payload::ComponentImportSection(section) => {
+                for import in section {
+                    self.imports.push(import?.name.name.to_owned());
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section {
+                    let export = export?;
+                    if export.kind == ExternalKind::Func {
+                        self.exports.push(export.name.to_owned());
+                    }
+                }
+            }
+            Payload::ComponentExportSection(section) => {
+                for export in section {
+                    let export = export?;
+                    let kinds = [ComponentExternalKind::Instance, ComponentExternalKind::Func];
+                    if kinds.contains(&export.kind) {
+                        self.exports.push(export.name.name.to_owned());
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn inspection(self) -> Result<Inspection, String> {
+        let (kind, contract) = match self.is_component {
+            true => self.component()?,
+            false if self.exports.iter().any(|name| name == "_start") => {
+                (PluginKind::Command, None)
+            }
+            false => {
+                return Err(
+                    "is a module without `_start`, so it is a library and not a command; build it as a program for WASI"
+                        .to_owned(),
+                );
+            }
+        };
+        Ok(Inspection {
+            kind,
+            contract,
+            imports: self.imports,
+            exports: self.exports,
+        })
+    }
+
+    fn component(&self) -> Result<(PluginKind, Option<String>), String> {
+        // Before the exports: a command may import the contract, too.
+        for import in &self.imports {
+            let interface = import.strip_prefix(PACKAGE);
+            if let Some((_, version)) = interface.and_then(|interface| interface.split_once('@')) {
+                check_version(version)?;
+            }
+        }
+        let mut exports = self.exports.iter();
+        if let Some(version) = exports.find_map(|name| name.strip_prefix(CONTRACT)) {
+            check_version(version)?;
+            return Ok((PluginKind::Component, Some(version.to_owned())));
+        }
+        if self.exports.iter().any(|name| name.starts_with(COMMAND)) {
+            return Ok((PluginKind::Command, None));
+        }
+        Err(format!(
+            "is a component of another world: it exports neither `runner:provider/provider` nor `wasi:cli/run`, but {}; \
+             build it for the world `plugin` of `runner:provider`",
+            listed(&self.exports)
+        ))
+    }
+}
+
+/// Tells by its name whether components are served an interface, in a version that fits.
+pub(crate) fn is_served(import: &str) -> bool {
+    SERVED
+        .iter()
+        .any(|(package, version)| import.starts_with(package) && import.contains(version))
+}
+
+/// A name for a message, cut where it is too long.
+pub(crate) fn shortened(name: &str) -> Cow<'_, str> {
+    match name.char_indices().nth(SHOWN_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &name[..end]).into(),
+        None => name.into(),
+    }
+}
+
+/// Refuses a version of the contract that this host does not speak.
+fn check_version(text: &str) -> Result<(), String> {
+    let numbers: Option<Vec<u16>> = text.split('.').map(|number| number.parse().ok()).collect();
+    let version: Option<[u16; 3]> = numbers.and_then(|numbers| numbers.try_into().ok());
+    let [major, minor, patch] = HOST;
+    let is_served = |version: &[u16; 3]| version[..2] == HOST[..2] && version[2] <= patch;
+    if version.as_ref().is_some_and(is_served) {
+        return Ok(());
+    }
+    let remedy = match version {
+        Some(version) if version > HOST => "; it needs a newer runner",
+        _ => "; build it for this version",
+    };
+    Err(format!(
+        "is built for version {} of the contract `runner:provider`, and this runner speaks {major}.{minor}.{patch}{remedy}",
+        shortened(text)
+    ))
+}
+
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    if names.is_empty() {
+        return "nothing at all".to_owned();
+    }
+    let shown = names.iter().take(SHOWN);
+    let mut quoted: Vec<String> = shown.map(|name| format!("`{}`", shortened(name))).collect();
+    if names.len() > SHOWN {
+        quoted.push(format!("{} more", names.len() - SHOWN));
+    }
+    quoted.join(", ")
+}
+
+#[cfg(test)]
+#[path = "../tests/inspect.rs"]
+mod tests;

@@ -1,0 +1,119 @@
+//! Errors of attempts, and the ends of their messages.
+
+use std::fmt;
+
+use runner_model::{
+    ErrorClass, Text,
+    row::{Raw, RowError},
+    visible::visible_line,
+};
+
+const SHOWN_STDERR_LINES: usize = 8;
+const SHOWN_STDERR_BYTES: usize = 2_000;
+const SHOWN_CHARACTERS: usize = 100;
+
+/// An error of a class, with a code and a message.
+pub(crate) fn failure(
+    class: ErrorClass,
+    code: impl Into<Text<'static>>,
+    message: impl Into<Text<'static>>,
+) -> RowError<'static> {
+    RowError {
+        class: Some(class),
+        code: code.into(),
+        message: message.into(),
+        retry_after_ms: None,
+        details: None::<Raw<'_>>,
+    }
+}
+
+/// The same error with `end` behind its message.
+pub(crate) fn with_end(error: RowError<'static>, end: &str) -> RowError<'static> {
+    RowError {
+        message: (error.message.0.into_owned() + end).into(),
+        ..error
+    }
+}
+
+/// The last lines of standard error, as the end of a message; empty if there is nothing.
+pub(crate) fn stderr_tail(stderr: &str) -> String {
+    let text = stderr.trim_end();
+    if text.is_empty() {
+        return String::new();
+    }
+    let lines = text.rmatch_indices('\n').map(|(index, _)| index + 1);
+    let start = lines
+        .take(SHOWN_STDERR_LINES)
+        .nth(SHOWN_STDERR_LINES - 1)
+        .unwrap_or(0);
+    let most = text.ceil_char_boundary(text.len().saturating_sub(SHOWN_STDERR_BYTES));
+    let cut = if most > start { "…" } else { "" };
+    format!(
+        "; its standard error ends with:\n{cut}{}",
+        &text[start.max(most)..]
+    )
+}
+
+/// The first characters of something that is not what it should be, as the end of a message.
+pub(crate) fn beginning(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        return "; it is empty".to_owned();
+    }
+    let first = &bytes[..bytes.len().min(4 * SHOWN_CHARACTERS)];
+    let text = String::from_utf8_lossy(first);
+    let shown: String = text.chars().take(SHOWN_CHARACTERS).collect();
+    let cut = if shown.len() < bytes.len() { "…" } else { "" };
+    format!("; it begins with `{}{cut}`", visible_line(&shown))
+}
+
+/// The first `most` bytes of what `value` says, with `…` behind them if that is more. Names of a guest may be as long as it
+/// likes.
+pub(crate) fn cut(most: usize, value: impl fmt::Display) -> String {
+    struct Cut {
+        text: String,
+        most: usize,
+    }
+    impl fmt::Write for Cut {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let room = self.most - self.text.len();
+            if text.len() <= room {
+                self.text.push_str(text);
+                return Ok(());
+            }
+            self.text.push_str(&text[..text.floor_char_boundary(room)]);
+            Err(fmt::Error)
+        }
+    }
+    let text = String::new();
+    let mut cut = Cut { text, most };
+    match fmt::write(&mut cut, format_args!("{value}")) {
+        Ok(()) => cut.text,
+        Err(fmt::Error) => cut.text + "…",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{beginning, cut, stderr_tail};
+
+    #[test]
+    fn a_message_ends_with_the_last_lines_of_stderr() {
+        assert_eq!(stderr_tail(" \n"), "");
+        assert_eq!(stderr_tail("one\n"), "; its standard error ends with:\none");
+        let lines: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+        assert_eq!(
+            stderr_tail(&lines.join("\n")),
+            "; its standard error ends with:\n12\n13\n14\n15\n16\n17\n18\n19"
+        );
+        assert!(stderr_tail(&"ä".repeat(5_000)).len() < 2_100);
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        assert_eq!(cut(3, "abc"), "abc");
+        assert_eq!(cut(3, "abä"), "ab…");
+        assert_eq!(beginning(b""), "; it is empty");
+        assert_eq!(beginning(b"\x1b["), "; it begins with `\\u{1b}[`");
+        assert!(beginning(&[b'x'; 200]).ends_with("x…`"));
+    }
+}

@@ -1,0 +1,117 @@
+//! [`Plugin`]: a plugin that was loaded and linked, and calls of it.
+
+use std::fmt;
+
+use runner_model::{
+    ErrorClass, Limits, Micros,
+    provider::{Description, PluginKind, Protocol},
+    row::RowError,
+    units::show_size,
+};
+
+use crate::{
+    call::{
+        Call, Ended,
+        command::{self, Program},
+        component::{self, Provider},
+    },
+    interrupt::{Guard, Interrupt},
+    message::failure,
+};
+
+/// How long a plugin may take to describe itself.
+const DESCRIBE_TIME: Micros = Micros(5_000_000);
+
+/// A plugin that was loaded and linked.
+pub struct Plugin {
+    pub(crate) linked: Linked,
+    pub(crate) engine: wasmtime::Engine,
+    /// Keeps the thread alive that ticks.
+    pub(crate) interrupt: Interrupt,
+}
+
+/// What is called.
+pub(crate) enum Linked {
+    Component(Box<Provider>),
+    Command(Program),
+}
+
+impl Plugin {
+    /// What it is.
+    pub fn kind(&self) -> PluginKind {
+        match self.linked {
+            Linked::Component(_) => PluginKind::Component,
+            Linked::Command(_) => PluginKind::Command,
+        }
+    }
+
+    /// Asks what it says of itself: no grants, 5 s. `None` of plain commands.
+    ///
+    /// # Errors
+    ///
+    /// It broke, took too long or says more than is allowed.
+    pub async fn describe(
+        &self,
+        protocol: Protocol,
+        limits: &Limits,
+    ) -> Result<Option<Description>, RowError<'static>> {
+        let guard = Guard::new(self.interrupt.clone(), DESCRIBE_TIME);
+        match (&self.linked, protocol) {
+            (Linked::Component(provider), _) => {
+                component::describe(provider, &self.engine, limits, guard)
+                    .await
+                    .map(Some)
+            }
+            (Linked::Command(program), Protocol::Json) => {
+                command::describe(program, &self.engine, limits, guard)
+                    .await
+                    .map(Some)
+            }
+            (Linked::Command(_), Protocol::Plain) => Ok(None),
+        }
+    }
+
+    /// Makes one call in a fresh sandbox. Never panics and never fails: whatever the guest does is in the answer. Needs a
+    /// tokio runtime with its time. Dropping the future ends the guest, unless it is inside one long instruction.
+    pub async fn run(&self, call: Call<'_>) -> Ended {
+        if let Some(error) = oversized(&call) {
+            return Ended::without_sandbox(error);
+        }
+        let guard = Guard::new(self.interrupt.clone(), call.timeout);
+        match &self.linked {
+            Linked::Component(provider) => {
+                component::run(provider, &self.engine, &call, guard).await
+            }
+            Linked::Command(program) => command::run(program, &self.engine, call, guard).await,
+        }
+    }
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Plugin")
+            .field("kind", &self.kind())
+            .finish_non_exhaustive()
+    }
+}
+
+fn oversized(call: &Call<'_>) -> Option<RowError<'static>> {
+    let stdin = call
+        .command
+        .as_ref()
+        .and_then(|command| command.stdin.as_ref());
+    let (part, bytes) = [
+        ("input", call.input.len()),
+        ("configuration", call.config.len()),
+        ("standard input", stdin.map_or(0, String::len)),
+    ]
+    .into_iter()
+    .find(|(_, bytes)| *bytes as u64 > call.limits.input)?;
+    let message = format!(
+        "the {part} has {}, and `limits.input` is {}",
+        show_size(bytes as u64),
+        show_size(call.limits.input)
+    );
+    Some(failure(ErrorClass::Limit, "input", message))
+}

@@ -1,0 +1,208 @@
+//! [`Capture`]: a guest's standard output or error, bounded, never full and never failing.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use runner_model::Time;
+use tokio::io::{self, AsyncWrite};
+use wasmtime_wasi::{
+    async_trait,
+    cli::{IsTerminal, StdoutStream},
+    p2::{OutputStream, Pollable, StreamResult},
+};
+
+/// Bytes that a guest may hand over in one write.
+const CHUNK: usize = 64 * 1024;
+
+/// Keeps the first and the last bytes of what is written and counts all. Its clones share what they keep.
+#[derive(Clone)]
+pub(crate) struct Capture(Arc<Mutex<Captured>>);
+
+struct Captured {
+    head: Vec<u8>,
+    head_limit: usize,
+    tail: VecDeque<u8>,
+    tail_limit: usize,
+    written: u64,
+    dropped: u64,
+    /// When each line of the head ended, and at most how many of these are noted.
+    times: Vec<Time>,
+    most_times: usize,
+}
+
+/// What was kept of a stream in the end.
+pub(crate) struct Finished {
+    pub(crate) text: String,
+    /// How many bytes were written, kept or not.
+    pub(crate) written: u64,
+}
+
+impl Capture {
+    /// Keeps `head` bytes from the start and `tail` bytes from the end.
+    pub(crate) fn new(head: u64, tail: u64) -> Self {
+        let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+        Self(Arc::new(Mutex::new(Captured {
+            head: Vec::new(),
+            head_limit: size(head),
+            tail: VecDeque::new(),
+            tail_limit: size(tail),
+            written: 0,
+            dropped: 0,
+            times: Vec::new(),
+            most_times: 0,
+        })))
+    }
+
+    /// Notes when each of the first `lines` lines came.
+    pub(crate) fn with_times(self, lines: u64) -> Self {
+        self.kept().most_times = usize::try_from(lines).unwrap_or(usize::MAX);
+        self
+    }
+
+    /// The lines of what was kept, and when each came, as far as that was noted.
+    pub(crate) fn lines(&self) -> (String, Vec<Time>) {
+        let text = self.text();
+        (text, std::mem::take(&mut self.kept().times))
+    }
+
+    /// Takes everything that was written out of here; fails with the number of bytes if some had to be dropped.
+    pub(crate) fn take_whole(&self) -> Result<Vec<u8>, u64> {
+        let mut kept = self.kept();
+        if kept.dropped > 0 {
+            return Err(kept.written);
+        }
+        let mut whole = std::mem::take(&mut kept.head);
+        whole.extend(std::mem::take(&mut kept.tail));
+        Ok(whole)
+    }
+
+    /// Drops all but `most` bytes from the start and as many from the end.
+    pub(crate) fn shorten(&self, most: u64) {
+        let shorter = Self::new(most, most);
+        let mut kept = self.kept();
+        {
+            let mut shorter = shorter.kept();
+            shorter.keep(&kept.head);
+            shorter.dropped += kept.dropped;
+            let (front, back) = kept.tail.as_slices();
+            shorter.keep(front);
+            shorter.keep(back);
+            shorter.written = kept.written;
+            std::mem::swap(&mut *kept, &mut *shorter);
+        }
+    }
+
+    /// What was kept, as text, with a line in the middle that says how much was dropped.
+    pub(crate) fn text(&self) -> String {
+        let kept = self.kept();
+        let mut bytes = kept.head.clone();
+        if kept.dropped > 0 {
+            bytes.extend_from_slice(format!("\n[{} bytes dropped]\n", kept.dropped).as_bytes());
+        }
+        let (front, back) = kept.tail.as_slices();
+        bytes.extend_from_slice(front);
+        bytes.extend_from_slice(back);
+        String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+
+    /// What was kept in the end.
+    pub(crate) fn finish(&self) -> Finished {
+        Finished {
+            text: self.text(),
+            written: self.kept().written,
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Captured> {
+        // Nothing in here can be left half done by a panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Captured {
+    fn keep(&mut self, bytes: &[u8]) {
+        self.written += bytes.len() as u64;
+        let room = self.head_limit - self.head.len();
+        let (head, rest) = bytes.split_at(room.min(bytes.len()));
+        self.head.extend_from_slice(head);
+        if self.times.len() < self.most_times {
+            let lines = head.iter().filter(|byte| **byte == b'\n').count();
+            let lines = lines.min(self.most_times - self.times.len());
+            let now = Time::from(SystemTime::now());
+            self.times.extend(std::iter::repeat_n(now, lines));
+        }
+
+        let last = &rest[rest.len().saturating_sub(self.tail_limit)..];
+        let overflow = (self.tail.len() + last.len()).saturating_sub(self.tail_limit);
+        self.tail.drain(..overflow);
+        self.tail.extend(last);
+        self.dropped += (rest.len() - last.len() + overflow) as u64;
+    }
+}
+
+impl IsTerminal for Capture {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Capture {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    // The default wraps `async_stream` into a writer with a task of its own. Preview 1 uses this one too.
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for Capture {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.kept().keep(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(CHUNK)
+    }
+}
+
+#[async_trait]
+impl Pollable for Capture {
+    async fn ready(&mut self) {}
+}
+
+impl AsyncWrite for Capture {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.kept().keep(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+#[path = "../tests/stdio.rs"]
+mod tests;

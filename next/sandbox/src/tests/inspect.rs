@@ -1,0 +1,123 @@
+//! What files are, told from their sections.
+
+use runner_model::provider::PluginKind;
+
+use super::{Inspection, inspect};
+
+fn inspect_text(text: &str) -> Result<Inspection, String> {
+    inspect(&wat::parse_str(text).unwrap())
+}
+
+fn kind(text: &str) -> PluginKind {
+    inspect_text(text).unwrap().kind
+}
+
+fn refusal(text: &str) -> String {
+    inspect_text(text).unwrap_err()
+}
+
+fn exporting(name: &str) -> String {
+    format!(r#"(component (instance $i) (export "{name}" (instance $i)))"#)
+}
+
+#[test]
+fn a_file_that_is_no_wasm_is_named_as_what_it_is() {
+    assert!(inspect(b"").unwrap_err().starts_with("is empty"));
+    assert!(
+        inspect(b"#!/bin/sh\n")
+            .unwrap_err()
+            .starts_with("is not WASM")
+    );
+    let whole = wat::parse_str("(module (func (export \"_start\")))").unwrap();
+    for end in 5..whole.len() {
+        let cut = inspect(&whole[..end]);
+        // A file that ends between sections has no start.
+        let message = cut.unwrap_err();
+        assert!(
+            message.starts_with("is damaged WASM") || message.contains("without `_start`"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_module_is_a_command_if_it_can_be_started() {
+    assert_eq!(
+        kind("(module (func (export \"_start\")))"),
+        PluginKind::Command
+    );
+    assert!(refusal("(module (func (export \"main\")))").contains("without `_start`"));
+    assert!(refusal("(module (memory (export \"_start\") 1))").contains("without `_start`"));
+}
+
+#[test]
+fn a_component_is_known_by_what_it_exports() {
+    let found = inspect_text(&exporting("runner:provider/provider@0.1.0")).unwrap();
+    assert_eq!(
+        (found.kind, found.contract.as_deref()),
+        (PluginKind::Component, Some("0.1.0"))
+    );
+    assert_eq!(kind(&exporting("wasi:cli/run@0.2.6")), PluginKind::Command);
+    let nested = format!("(component {})", exporting("wasi:cli/run@0.2.6"));
+    assert!(refusal(&nested).starts_with(
+        "is a component of another world: it exports neither `runner:provider/provider` nor `wasi:cli/run`, but \
+         nothing at all"
+    ));
+    let other = refusal(&exporting("wasi:http/handler@0.2.0"));
+    assert!(
+        other.contains("but `wasi:http/handler@0.2.0`; build it"),
+        "{other}"
+    );
+}
+
+#[test]
+fn imports_and_exports_are_named() {
+    let found = inspect_text(
+        r#"(module
+             (import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))
+             (import "env" "memory" (memory 1))
+             (func (export "_start"))
+             (global (export "version") i32 (i32.const 1)))"#,
+    )
+    .unwrap();
+    assert_eq!(
+        found.imports,
+        ["wasi_snapshot_preview1::fd_write", "env::memory (memory)"]
+    );
+    assert_eq!(found.exports, ["_start"]);
+}
+
+#[test]
+fn the_hosts_version_is_that_of_its_contract() {
+    let contract = include_str!("../../wit/provider.wit");
+    assert!(contract.contains("package runner:provider@0.1.0;"));
+    assert_eq!(super::HOST, [0, 1, 0]);
+    assert_eq!(
+        contract,
+        include_str!("../../../../schemas/provider.wit"),
+        "the crate has a copy of the published contract"
+    );
+}
+
+#[test]
+fn a_contract_of_another_version_is_refused_with_both_versions() {
+    for (guest, remedy) in [
+        ("0.2.0", "it needs a newer runner"),
+        ("1.0.0", "it needs a newer runner"),
+        ("0.1.1", "it needs a newer runner"),
+        ("0.0.9", "build it for this version"),
+        ("0.1.0-draft", "build it for this version"),
+    ] {
+        let expected = format!(
+            "is built for version {guest} of the contract `runner:provider`, and this runner speaks 0.1.0; {remedy}"
+        );
+        let exported = exporting(&format!("runner:provider/provider@{guest}"));
+        let import =
+            format!(r#"(import "runner:provider/http@{guest}" (instance (export "open" (func))))"#);
+        let imported = exporting("runner:provider/provider@0.1.0")
+            .replace("(component", &format!("(component {import}"));
+        for text in [exported, imported] {
+            assert_eq!(refusal(&text), expected);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Guards, with futures instead of guests.
+
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use runner_model::Micros;
+
+use super::{Guard, Halt, HostPanic, Interrupt};
+
+#[tokio::test]
+async fn a_guest_whose_turn_comes_after_the_interrupt_is_not_resumed() {
+    let interrupt = Interrupt::default();
+    let guard = Guard::new(interrupt.clone(), Micros(3_600_000_000));
+    let turns = Cell::new(0);
+    let mut bound = pin!(guard.bound(poll_fn(|context| {
+        turns.set(turns.get() + 1);
+        // It is always ready for another turn.
+        context.waker().wake_by_ref();
+        Poll::<wasmtime::Result<()>>::Pending
+    })));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(bound.as_mut().poll(&mut context).is_pending());
+    interrupt.now();
+    let Poll::Ready(Err(error)) = bound.as_mut().poll(&mut context) else {
+        panic!("it goes on");
+    };
+    assert_eq!(error.downcast_ref(), Some(&Halt::Stopped));
+    assert_eq!(turns.get(), 1);
+}
+
+#[tokio::test]
+async fn a_guest_that_waits_ends_at_its_deadline() {
+    let guard = Guard::new(Interrupt::default(), Micros(1_000));
+    let error = guard
+        .bound(std::future::pending::<wasmtime::Result<()>>())
+        .await
+        .unwrap_err();
+    assert_eq!(error.downcast_ref(), Some(&Halt::Timeout));
+}
+
+#[tokio::test]
+async fn a_panic_of_the_host_is_an_error() {
+    let guard = Guard::new(Interrupt::default(), Micros(u64::MAX));
+    let error = guard
+        .bound(async { panic!("no {}", "way") as wasmtime::Result<()> })
+        .await
+        .unwrap_err();
+    assert_eq!(error.downcast_ref::<HostPanic>().unwrap().0, "no way");
+}

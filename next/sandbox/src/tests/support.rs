@@ -1,0 +1,110 @@
+//! A bench for guests: a cache, engines and a runtime.
+
+use std::{fs, path::Path, time::Duration};
+
+use runner_model::{Limits, cache::entry_name, digest, provider::OutputForm, provider::Protocol};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::{Call, CommandCall, Ended, Ending, Engines, LoadError, Plugin, compile};
+
+pub(crate) struct Bench {
+    pub(crate) cache: TempDir,
+    pub(crate) engines: Engines,
+    pub(crate) runtime: Runtime,
+    pub(crate) limits: Limits,
+    pub(crate) timeout: Duration,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        Self {
+            cache: tempfile::tempdir().unwrap(),
+            engines: Engines::new(2),
+            runtime: runtime.enable_all().build().unwrap(),
+            limits: Limits::default(),
+            timeout: Duration::from_secs(60),
+        }
+    }
+
+    /// Compiles, puts into the cache and loads.
+    pub(crate) fn load(&self, wasm: &[u8]) -> Result<Plugin, LoadError> {
+        let digest = digest(wasm);
+        let name = entry_name(&digest, &Engines::compile_key());
+        fs::write(self.cache.path().join(name), compile(wasm).unwrap()).unwrap();
+        self.engines.load(self.cache.path(), &digest)
+    }
+
+    pub(crate) fn text(&self, text: &str) -> Plugin {
+        self.load(&wat::parse_str(text).unwrap()).unwrap()
+    }
+
+    pub(crate) fn bundled(&self, name: &str) -> Plugin {
+        self.load(&bundled(name)).unwrap()
+    }
+
+    pub(crate) fn call<'a>(&'a self, input: &'a str) -> Call<'a> {
+        Call {
+            trial: "test@provider#1",
+            test: "test",
+            provider: "provider",
+            repeat: 1,
+            attempt: 1,
+            seed: 0,
+            input,
+            config: "{}",
+            tags: &[],
+            command: None,
+            limits: &self.limits,
+            timeout: self.timeout.into(),
+        }
+    }
+
+    pub(crate) fn run(&self, plugin: &Plugin, input: &str) -> Ended {
+        self.runtime.block_on(plugin.run(self.call(input)))
+    }
+
+    /// Runs a plain command.
+    pub(crate) fn plain(&self, plugin: &Plugin, output: OutputForm) -> Ended {
+        let command = CommandCall {
+            program: "program.wasm".to_owned(),
+            args: vec!["a".to_owned(), "b".to_owned()],
+            stdin: Some("in".to_owned()),
+            protocol: Protocol::Plain,
+            output,
+        };
+        let call = Call {
+            command: Some(command),
+            ..self.call("{}")
+        };
+        self.runtime.block_on(plugin.run(call))
+    }
+}
+
+pub(crate) fn bundled(name: &str) -> Vec<u8> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    fs::read(root.join(format!("plugins/bundled/{name}.wasm"))).unwrap()
+}
+
+/// The output of a reply.
+#[track_caller]
+pub(crate) fn output(ended: &Ended) -> &str {
+    match &ended.ending {
+        Ending::Reply(reply) => reply.output.get(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Class, code and message of an error.
+#[track_caller]
+pub(crate) fn error(ended: &Ended) -> (&str, &str, &str) {
+    match &ended.ending {
+        Ending::Error(error) => (
+            error.class.map_or("-", |class| class.as_str()),
+            &error.code,
+            &error.message,
+        ),
+        other => panic!("{other:?}"),
+    }
+}
