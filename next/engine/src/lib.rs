@@ -3,7 +3,25 @@
 //!
 //! Begin reading at [`exec`], then `schedule`.
 
+mod children;
+mod clock;
+mod compiler;
+mod coordinator;
+mod crew;
+mod exec;
+mod fingerprint;
+mod flights;
+mod live;
+mod machine;
+mod plan;
+mod plugins;
+mod resume;
 pub mod schedule;
+mod session;
+mod signals;
+mod validate;
+mod watchdog;
+mod workers;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -11,6 +29,8 @@ use runner_model::{Counts, RowRef, StopSignal, exit::Exit};
 use runner_record::{Manifest, RecordError};
 use runner_scenario::{Problems, Selection};
 use thiserror::Error;
+
+use self::session::Beginning;
 
 /// What `exec` is asked for.
 #[derive(Clone, Debug)]
@@ -43,6 +63,8 @@ pub struct SessionRequest {
     pub timeout: Option<Duration>,
     /// The command as it was typed.
     pub command: Vec<String>,
+    /// Shortens the bounds on compiling a plugin, for tests: seconds of `__compile`.
+    pub compile_seconds: Option<u32>,
 }
 
 /// What a session tells while it goes on. Called on the coordinator's thread; must not block for long.
@@ -131,6 +153,9 @@ pub enum EngineError {
     /// No test was selected. Exit code 5.
     #[error("no test was selected")]
     NothingSelected,
+    /// The machine lacks what a run needs; nothing was created. Exit code 3.
+    #[error("{0}")]
+    Machine(String),
     /// The disk. Exit codes 2, 6 or 7.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -139,25 +164,48 @@ pub enum EngineError {
 impl EngineError {
     /// The exit code of the command.
     pub fn exit(&self) -> Exit {
-        todo!()
+        match self {
+            Self::Scenario(_) | Self::Usage(_) => Exit::Usage,
+            Self::NothingSelected => Exit::NothingSelected,
+            Self::Machine(_) => Exit::Failed,
+            Self::Record(error) => match error {
+                RecordError::Io { .. } => Exit::Storage,
+                RecordError::Held { .. } => Exit::Held,
+                RecordError::Unknown(_)
+                | RecordError::Ambiguous { .. }
+                | RecordError::Manifest { .. }
+                | RecordError::Foreign { .. } => Exit::Usage,
+                RecordError::Transition(_) => Exit::Internal,
+            },
+        }
     }
 }
 
 /// Runs a scenario: reads, resolves, plans, births the run, runs all trials, ends.
+///
+/// # Errors
+///
+/// Nothing was begun, or the run cannot be written.
 pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
-    let _ = observer;
-    todo!("{request:?}")
+    exec::exec(Beginning::new(session::processes())?, request, observer)
 }
 
 /// Continues a run that was cut short.
+///
+/// # Errors
+///
+/// Nothing was begun, or the run cannot be read or written.
 pub fn resume(request: &ResumeRequest, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
-    let _ = observer;
-    todo!("{request:?}")
+    resume::resume(Beginning::new(session::processes())?, request, observer)
 }
 
 /// Checks scenarios and opens their plugins; creates nothing but entries of the cache.
+///
+/// # Errors
+///
+/// What is wrong with the scenario or its plugins.
 pub fn validate(scenario: &std::path::Path) -> Result<Validated, EngineError> {
-    todo!("{scenario:?}")
+    validate::validate(Beginning::new(session::processes())?, scenario)
 }
 
 /// What a valid scenario has.

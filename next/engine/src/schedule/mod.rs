@@ -155,6 +155,8 @@ pub enum Event<'a> {
         mode: StopMode,
         /// Why.
         reason: Reason,
+        /// More, for people.
+        message: Option<String>,
     },
     /// Guests stand still, or go on (part 2).
     Pause(bool),
@@ -337,7 +339,11 @@ impl<T: Trials> Schedule<T> {
                 effects.push(Effect::Stop { kill: true });
                 self.finish(Some(Reason::Storage), None, effects);
             }
-            Event::Stop { mode, reason } => self.begin_stop(now, mode, (reason, None), effects),
+            Event::Stop {
+                mode,
+                reason,
+                message,
+            } => self.begin_stop(now, mode, (reason, message), effects),
             Event::Pause(_) => {}
             Event::Tick => self.on_tick(now, effects),
         }
@@ -596,6 +602,9 @@ impl Flight {
 #[cfg(test)]
 #[path = "../tests/schedule_desk.rs"]
 mod desk;
+#[cfg(test)]
+#[path = "../tests/schedule_random.rs"]
+mod random;
 #[cfg(test)]
 #[path = "../tests/schedule.rs"]
 mod tests;

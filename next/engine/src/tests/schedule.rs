@@ -577,7 +577,11 @@ fn only_a_stronger_stop_counts_and_the_first_reason_stays() {
     assert_eq!(desk.stop(StopMode::Drain), [take_back(1, 0)]);
     assert_eq!(desk.stop(StopMode::Drain), []);
     assert_eq!(desk.schedule.wake_at(), Some(ms(3_600_000)));
-    let stop = |mode, reason| Event::Stop { mode, reason };
+    let stop = |mode, reason| Event::Stop {
+        mode,
+        reason,
+        message: None,
+    };
     let stopped = desk.tell(stop(StopMode::Stop, Reason::Stopped));
     assert_eq!(stopped, [Effect::Stop { kill: false }]);
     desk.now = ms(200);

@@ -194,6 +194,7 @@ impl Desk {
         self.tell(Event::Stop {
             mode,
             reason: Reason::Interrupted,
+            message: None,
         })
     }
 

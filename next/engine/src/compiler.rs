@@ -1,0 +1,224 @@
+//! Runs `__compile`: inspects plugins before there is a run, and compiles those that the cache lacks.
+
+use std::{
+    borrow::Cow,
+    fs::File,
+    io,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Sender},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use runner_model::{
+    Digest,
+    cache::{entry_name, inspection_name},
+    provider::PluginKind,
+};
+use runner_record::{PluginCache, RecordError};
+use serde::Deserialize;
+
+use crate::children;
+
+/// The bytes of a plugin's file: part of this program, or read from a file.
+pub(crate) type PluginBytes = Arc<Cow<'static, [u8]>>;
+
+/// How long a child may take that has no limit of its own.
+const WALL_TIME: Duration = Duration::from_secs(300);
+/// How often it is seen whether a child is still wanted.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What the program needs to know of an inspection; the rest is the sandbox's.
+#[derive(Deserialize)]
+struct Inspection {
+    kind: PluginKind,
+}
+
+/// Why a plugin cannot be inspected or compiled.
+#[derive(Debug)]
+pub(crate) enum CompileError {
+    /// What is wrong with the plugin, as the rest of a sentence that begins with it.
+    Refused(String),
+    /// The cache.
+    Cache(RecordError),
+    /// The session has ended.
+    Cancelled,
+}
+
+impl From<RecordError> for CompileError {
+    fn from(error: RecordError) -> Self {
+        Self::Cache(error)
+    }
+}
+
+/// Tells what a plugin's file is: from the answer that is kept in the cache, else from a child's.
+///
+/// # Errors
+///
+/// A file that is no plugin, or a cache that cannot be written.
+pub(crate) fn inspect(
+    cache: &PluginCache,
+    digest: &Digest,
+    plugin: &[u8],
+    seconds: Option<u32>,
+) -> Result<PluginKind, CompileError> {
+    let name = inspection_name(digest);
+    let read = || {
+        let kept = cache.read(&name)?;
+        serde_json::from_slice::<Inspection>(&kept).ok()
+    };
+    if let Some(kept) = read() {
+        return Ok(kept.kind);
+    }
+    let answer = cache.draft()?;
+    let input = nameless(plugin)?;
+    run_child("inspect", input, &answer, seconds, &AtomicBool::new(false))?;
+    cache.keep(answer, &name)?;
+    let kept = read().ok_or_else(|| {
+        CompileError::Refused("was inspected, and the cache does not have the answer".to_owned())
+    })?;
+    Ok(kept.kind)
+}
+
+/// Compiles plugins on a thread of its own, one after the other, until it is dropped.
+pub(crate) struct Compiler {
+    orders: Sender<Order>,
+    is_cancelled: Arc<AtomicBool>,
+}
+
+struct Order {
+    digest: Digest,
+    plugin: PluginBytes,
+    key: String,
+}
+
+impl Compiler {
+    /// Starts the thread; `done` is called there after each plugin.
+    ///
+    /// # Errors
+    ///
+    /// No thread can be started.
+    pub(crate) fn start(
+        cache: PluginCache,
+        seconds: Option<u32>,
+        done: impl Fn(Digest, Result<(), CompileError>) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (orders, received) = mpsc::channel::<Order>();
+        let is_cancelled = Arc::new(AtomicBool::new(false));
+        let cancelled = Arc::clone(&is_cancelled);
+        let thread = thread::Builder::new().name("compiler".into());
+        thread.spawn(move || {
+            for order in received {
+                let compiled = compile(&cache, &order, seconds, &cancelled);
+                done(order.digest, compiled);
+            }
+        })?;
+        Ok(Self {
+            orders,
+            is_cancelled,
+        })
+    }
+
+    /// Compiles a plugin for workers with this key.
+    pub(crate) fn order(&self, digest: Digest, plugin: PluginBytes, key: String) {
+        // The thread ends only when this is dropped.
+        let _ = self.orders.send(Order {
+            digest,
+            plugin,
+            key,
+        });
+    }
+
+    /// Ends what is being compiled.
+    pub(crate) fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Compiler {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+/// Compiles, tries in another child whether the result can be loaded, and keeps it.
+fn compile(
+    cache: &PluginCache,
+    order: &Order,
+    seconds: Option<u32>,
+    cancelled: &AtomicBool,
+) -> Result<(), CompileError> {
+    let entry = cache.draft()?;
+    let plugin = nameless(&order.plugin)?;
+    run_child("compile", plugin, &entry, seconds, cancelled)?;
+    let (mut compiled, nothing) = (reopened(&entry)?, nameless(b"")?);
+    io::Seek::rewind(&mut compiled).map_err(refused)?;
+    run_child("load", compiled, &nothing, seconds, cancelled)?;
+    cache.keep(entry, &entry_name(&order.digest, &order.key))?;
+    Ok(())
+}
+
+fn nameless(content: &[u8]) -> Result<File, CompileError> {
+    children::nameless("plugin", content).map_err(refused)
+}
+
+fn reopened(file: &File) -> Result<File, CompileError> {
+    file.try_clone().map_err(refused)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn refused(error: io::Error) -> CompileError {
+    CompileError::Refused(format!("cannot be compiled: {error}"))
+}
+
+/// Runs a child to its end.
+fn run_child(
+    mode: &str,
+    input: File,
+    output: &File,
+    seconds: Option<u32>,
+    cancelled: &AtomicBool,
+) -> Result<(), CompileError> {
+    let stderr = nameless(b"")?;
+    let mut command = children::program(&["__compile", mode]);
+    if let Some(seconds) = seconds {
+        command.arg(seconds.to_string());
+    }
+    command
+        .stdin(Stdio::from(input))
+        .stdout(Stdio::from(reopened(output)?))
+        .stderr(Stdio::from(reopened(&stderr)?));
+    let mut child = children::start(command).wait().map_err(refused)?;
+    let wall = seconds.map_or(WALL_TIME, |seconds| Duration::from_secs(seconds.into()));
+    let began = Instant::now();
+    let status = loop {
+        let is_late = began.elapsed() > wall;
+        let is_cancelled = cancelled.load(Ordering::Acquire);
+        if is_late || is_cancelled {
+            children::kill(&child);
+            // It dies at once.
+            let _ = child.wait();
+            return Err(if is_cancelled {
+                CompileError::Cancelled
+            } else {
+                let took = runner_model::units::show_duration(wall);
+                CompileError::Refused(format!("cannot be used: `{mode}` took longer than {took}"))
+            });
+        }
+        if let Some(status) = children::wait_for(&mut child, LOOK_EVERY).map_err(refused)? {
+            break status;
+        }
+    };
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(1) => Err(CompileError::Refused(children::last_words(&stderr))),
+        _ => Err(CompileError::Refused(format!(
+            "cannot be used: the process that was to {mode} it {}",
+            children::show_end(status, &stderr)
+        ))),
+    }
+}

@@ -1,0 +1,637 @@
+//! The coordinator's loop: takes what workers, the writer and signals say, asks [`Schedule`] what to do, and does it.
+
+use std::{
+    rc::Rc,
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender},
+    time::{Duration, SystemTime},
+};
+
+use runner_model::{
+    Digest, Places, Reason, RowRef, RunTime, Stage, StopSignal, TaskId, WorkerId,
+    prepare::Described,
+    protocol::{FromWorker, ReportHead, SlotWord},
+    visible::visible_line,
+};
+use runner_record::{Ack, End, Fold, InFlight, Live, Owned, RecordError, Writer};
+use runner_scenario::Suite;
+
+use crate::{
+    Observer, RunEvent,
+    clock::{Clock, monotonic},
+    compiler::CompileError,
+    crew::{Crew, News},
+    flights::{Checked, Flights},
+    live::LiveThread,
+    plan::Plan,
+    schedule::{Assignment, Blame, Effect, Event, Fate, Schedule, StopMode},
+    watchdog::Watchdog,
+    workers::LinkEvent,
+};
+
+/// What the coordinator waits for.
+pub(crate) enum Input {
+    /// Something was heard of a worker.
+    Link(WorkerId, LinkEvent),
+    /// Rows are on disk, or never will be.
+    Ack(Ack),
+    /// A signal came; `true`: it is the second.
+    Signal(StopSignal, bool),
+    /// The run is on disk.
+    Born(Result<Owned, RecordError>),
+    /// A plugin was compiled.
+    Compiled(Digest, Result<(), CompileError>),
+    /// Something that a user should know.
+    Notice(String),
+}
+
+/// How often the screen is told what runs.
+const PROGRESS_EVERY: u64 = 100_000;
+/// How often `live.json` is written.
+const LIVE_EVERY: u64 = 200_000;
+/// How much is heard at most before something is decided.
+const MAX_TURN: usize = 1000;
+/// Attempts that `live.json` has at most.
+const MAX_LIVE: usize = 1000;
+
+/// A session while it goes on.
+pub(crate) struct Coordinator<'a> {
+    begin: Begin<'a>,
+    run: Option<Run>,
+    now: RunTime,
+    flights: Flights,
+    effects: Vec<Effect>,
+    news: Vec<News>,
+    /// Workers that are ready before the run is born and its plugins are described.
+    ready: Vec<News>,
+    described: Option<Vec<Described>>,
+    has_started: bool,
+    is_stopping: bool,
+    signal: Option<StopSignal>,
+    /// What went wrong with the disk.
+    failure: Option<String>,
+    end: Option<(Option<Reason>, Option<String>)>,
+    next_progress: u64,
+    next_live: u64,
+}
+
+/// A run that is on disk.
+pub(crate) struct Run {
+    pub(crate) owned: Owned,
+    pub(crate) writer: Writer,
+    pub(crate) live: LiveThread,
+    pub(crate) session: u32,
+}
+
+/// What a report becomes if it is to be written.
+struct Report {
+    task: TaskId,
+    row: Vec<u8>,
+    log: Option<Vec<u8>>,
+    artifacts: Vec<(Digest, std::fs::File)>,
+}
+
+/// How a session's work ended; what is left is to write it down.
+pub(crate) struct Done {
+    pub(crate) owned: Owned,
+    pub(crate) fold: Fold,
+    pub(crate) end: End,
+    pub(crate) crew: Crew,
+}
+
+/// What a coordinator begins with.
+pub(crate) struct Begin<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) observer: &'a mut dyn Observer,
+    pub(crate) crew: Crew,
+    pub(crate) schedule: Schedule<Rc<Suite>>,
+    pub(crate) clock: Clock,
+    pub(crate) fold: Fold,
+    pub(crate) watchdog: &'a Watchdog,
+    /// Makes acknowledgements of the writer to [`Input`]s.
+    pub(crate) inputs: Sender<Input>,
+    /// Gets something once trials run.
+    pub(crate) started: Sender<()>,
+    /// Trials that this session has to do.
+    pub(crate) pending: u64,
+}
+
+impl<'a> Coordinator<'a> {
+    pub(crate) fn new(begin: Begin<'a>) -> Self {
+        Self {
+            begin,
+            run: None,
+            now: RunTime::default(),
+            flights: Flights::default(),
+            effects: Vec::new(),
+            news: Vec::new(),
+            ready: Vec::new(),
+            described: None,
+            has_started: false,
+            is_stopping: false,
+            signal: None,
+            failure: None,
+            end: None,
+            next_progress: 0,
+            next_live: 0,
+        }
+    }
+
+    /// Works until nothing is left to do or nothing more can be done.
+    ///
+    /// # Errors
+    ///
+    /// The run cannot be made.
+    pub(crate) fn run(mut self, inputs: &Receiver<Input>) -> Result<Done, RecordError> {
+        loop {
+            self.now = self.begin.clock.now();
+            let wake = self.begin.schedule.wake_at();
+            let wake = wake.map_or(self.next_progress, |at| at.0.min(self.next_progress));
+            let wait = Duration::from_micros(wake.saturating_sub(self.now.0));
+            match inputs.recv_timeout(wait) {
+                Ok(input) => self.take(input)?,
+                Err(RecvTimeoutError::Timeout) => self.now = self.begin.clock.now(),
+                // It has a sender itself.
+                Err(RecvTimeoutError::Disconnected) => {}
+            }
+            // All that has come is heard before anything is decided.
+            for input in inputs.try_iter().take(MAX_TURN) {
+                self.take(input)?;
+            }
+            self.tell_ready();
+            self.on(Event::Tick);
+            self.begin.crew.flush();
+            self.start();
+            self.tell();
+            if let Some(end) = self.end.take() {
+                match self.run.take() {
+                    Some(run) => return Ok(self.close(run, end, inputs)),
+                    None => self.end = Some(end),
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) -> Result<(), RecordError> {
+        self.now = self.begin.clock.now();
+        match input {
+            Input::Link(worker, event) => {
+                let mut news = std::mem::take(&mut self.news);
+                self.begin.crew.hear(worker, event, &mut news);
+                self.take_news(&mut news);
+                self.news = news;
+            }
+            Input::Compiled(digest, result) => {
+                let mut news = Vec::new();
+                self.begin.crew.compiled(digest, result, &mut news);
+                self.take_news(&mut news);
+            }
+            Input::Ack(ack) => self.take_ack(ack),
+            Input::Signal(signal, is_second) => self.take_signal(signal, is_second),
+            Input::Born(born) => self.born(born?)?,
+            Input::Notice(notice) => self.notice(&notice),
+        }
+        Ok(())
+    }
+
+    fn take_news(&mut self, news: &mut Vec<News>) {
+        for news in news.drain(..) {
+            match news {
+                News::Said(worker, message) => self.hear(worker, message),
+                News::Lost {
+                    worker,
+                    begun,
+                    blame,
+                    how,
+                } => self.lose(worker, &begun, blame, &how),
+                News::Ready { .. } => self.ready.push(news),
+                News::Described(described) => self.described = Some(described),
+                News::Compiling(plugin) => {
+                    self.log(&format!("{plugin} is compiled"));
+                    self.event(&RunEvent::Compiling { plugin: &plugin });
+                }
+                News::Failed(reason, message) => self.fail(reason, message),
+            }
+        }
+    }
+
+    fn born(&mut self, owned: Owned) -> Result<(), RecordError> {
+        let inputs = self.begin.inputs.clone();
+        let writer = owned.writer(Box::new(move |ack| {
+            // Without a receiver the session has ended.
+            let _ = inputs.send(Input::Ack(ack));
+        }))?;
+        let session = owned.manifest().sessions.last();
+        let session = session.map_or(1, |session| session.number);
+        self.begin.watchdog.born(owned.live_writer(), session);
+        self.run = Some(Run {
+            live: LiveThread::start(owned.live_writer()),
+            owned,
+            writer,
+            session,
+        });
+        Ok(())
+    }
+
+    /// Gives workers to the schedule once there is a run and its plugins were described.
+    fn tell_ready(&mut self) {
+        if self.run.is_none() || self.described.is_none() && !self.has_started {
+            return;
+        }
+        for news in std::mem::take(&mut self.ready) {
+            if let News::Ready {
+                worker,
+                shape,
+                alone,
+            } = news
+            {
+                self.on(Event::WorkerReady {
+                    worker,
+                    slots: shape.slots,
+                    memory: shape.memory,
+                    alone,
+                });
+            }
+        }
+    }
+
+    /// Writes down that trials run, while the first ones do.
+    fn start(&mut self) {
+        let (Some(run), Some(described)) = (&mut self.run, &self.described) else {
+            return;
+        };
+        let mut providers = run.owned.manifest().providers.clone();
+        for about in described {
+            if let Some(provider) = providers.get_mut(usize::from(about.provider)) {
+                provider.description.clone_from(&about.description);
+            }
+        }
+        // Nothing depends on it; a disk that is full shows itself at the first row.
+        let _ = run.owned.note_stage(Stage::Run, Some(providers));
+        (self.described, self.has_started) = (None, true);
+        let _ = self.begin.started.send(());
+        self.begin.observer.event(&RunEvent::Started {
+            manifest: run.owned.manifest(),
+            directory: &run.owned.dir().path(),
+            pending: self.begin.pending,
+            jobs: self.begin.plan.jobs,
+        });
+    }
+
+    fn hear(&mut self, worker: WorkerId, message: FromWorker) {
+        match message {
+            FromWorker::Report { head, body } => self.report(worker, &head, body),
+            FromWorker::Artifact { task, index, bytes } => {
+                self.add_piece(worker, task, index, &bytes);
+            }
+            FromWorker::Returned(tasks) => {
+                let mut tasks = tasks;
+                tasks.retain(|task| self.flights.at(worker, *task).is_some());
+                for task in &tasks {
+                    self.flights.remove(*task);
+                }
+                self.on(Event::Returned {
+                    worker,
+                    tasks: &tasks,
+                });
+            }
+            FromWorker::Log(line) => {
+                self.log(&format!("worker {}: {}", worker.0, visible_line(&line)));
+            }
+            // The others are heard by the crew and the link.
+            _ => {}
+        }
+    }
+
+    fn report(&mut self, worker: WorkerId, head: &ReportHead, mut body: Vec<u8>) {
+        let (Some(run), Some(flight)) = (&self.run, self.flights.at(worker, head.task)) else {
+            return;
+        };
+        let provider = &self.begin.plan.providers[usize::from(flight.task.provider)];
+        let limits = &provider.provider.limits;
+        match flight.check(head, &body, limits, run.session) {
+            Ok(Checked {
+                row,
+                log,
+                artifacts,
+            }) => {
+                let policy = Rc::clone(&flight.policy);
+                let event = Event::Report {
+                    worker,
+                    task: head.task,
+                    row: &row,
+                    host_fault: head.host_fault,
+                    policy: &policy,
+                };
+                self.begin.schedule.on(self.now, event, &mut self.effects);
+                body.truncate(head.row_bytes as usize);
+                self.act(Some(Report {
+                    task: head.task,
+                    row: body,
+                    log,
+                    artifacts,
+                }));
+                self.flights.remove(head.task);
+            }
+            Err(fault) => self.begin.crew.fault(worker, fault),
+        }
+    }
+
+    fn add_piece(&mut self, worker: WorkerId, task: TaskId, index: u32, piece: &[u8]) {
+        let (Some(run), Some(flight)) = (&self.run, self.flights.at(worker, task)) else {
+            return;
+        };
+        let provider = &self.begin.plan.providers[usize::from(flight.task.provider)];
+        let limits = &provider.provider.limits;
+        match flight.add_piece(index, piece, limits, || run.owned.artifact_draft()) {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => self.begin.crew.fault(worker, fault),
+            Err(error) => self.storage_failed(error),
+        }
+    }
+
+    fn lose(&mut self, worker: WorkerId, begun: &[SlotWord], blame: Option<Blame>, how: &str) {
+        if !self.is_stopping {
+            self.log(&format!("worker {} {how}", worker.0));
+        }
+        self.ready
+            .retain(|news| !matches!(news, News::Ready { worker: ready, .. } if *ready == worker));
+        let begun = begun.iter().filter(|word| {
+            let flight = self.flights.at(worker, TaskId(word.task));
+            flight.is_some_and(|flight| {
+                flight.lost = Some((word.began, how.to_owned()));
+                true
+            })
+        });
+        let begun: Vec<_> = begun.map(|word| TaskId(word.task)).collect();
+        let policy = match blame {
+            Some(Blame::Stuck(task)) => self.flights.at(worker, task),
+            _ => None,
+        };
+        let policy = policy.map(|flight| Rc::clone(&flight.policy));
+        self.on(Event::WorkerLost {
+            worker,
+            begun: &begun,
+            blame,
+            policy: policy.as_deref(),
+        });
+        self.flights.forget(worker);
+    }
+
+    fn take_ack(&mut self, ack: Ack) {
+        match ack {
+            Ack::Written { lines, .. } => {
+                self.take_lines(&lines);
+                if let Some(run) = &self.run {
+                    let (rows, bytes) = run.writer.pending();
+                    self.on(Event::Acked { rows, bytes });
+                }
+            }
+            Ack::Failed(error) => self.storage_failed(error.to_string()),
+        }
+    }
+
+    fn take_lines(&mut self, lines: &[u8]) {
+        for line in lines.split(|byte| *byte == b'\n') {
+            self.written(line);
+        }
+    }
+
+    /// Counts and tells a row that is on disk.
+    fn written(&mut self, line: &[u8]) {
+        // What this process has written is a row, and behind the last line break is nothing.
+        let Ok(row) = serde_json::from_slice::<RowRef<'_>>(line) else {
+            return;
+        };
+        let suite = &self.begin.plan.suite;
+        if let Some(index) = suite.index(&row.trial) {
+            self.begin.fold.add(index, &row);
+        }
+        self.begin.observer.event(&RunEvent::Row {
+            row: &row,
+            line,
+            counts: &self.begin.fold.counts(),
+            planned: suite.trials(),
+        });
+    }
+
+    fn storage_failed(&mut self, message: String) {
+        self.failure.get_or_insert(message);
+        self.on(Event::StorageFailed);
+    }
+
+    fn take_signal(&mut self, signal: StopSignal, is_second: bool) {
+        self.signal.get_or_insert(signal);
+        self.stop(
+            if is_second {
+                StopMode::Kill
+            } else {
+                StopMode::Stop
+            },
+            Reason::Interrupted,
+            None,
+        );
+    }
+
+    /// Ends a session that cannot go on.
+    fn fail(&mut self, reason: Reason, message: String) {
+        self.stop(StopMode::Kill, reason, Some(message));
+    }
+
+    fn stop(&mut self, mode: StopMode, reason: Reason, message: Option<String>) {
+        self.on(Event::Stop {
+            mode,
+            reason,
+            message,
+        });
+        // Also where nothing is in flight, so that no plugin is compiled any more.
+        self.stop_crew(mode == StopMode::Kill);
+    }
+
+    fn stop_crew(&mut self, kill: bool) {
+        if !self.is_stopping {
+            self.is_stopping = true;
+            let in_flight = self.begin.schedule.running();
+            let signal = self.signal;
+            self.event(&RunEvent::Stopping { signal, in_flight });
+        }
+        self.begin.crew.stop(kill);
+    }
+
+    /// Tells the schedule what happened and does what it says.
+    fn on(&mut self, event: Event<'_>) {
+        self.begin.schedule.on(self.now, event, &mut self.effects);
+        self.act(None);
+    }
+
+    fn act(&mut self, mut report: Option<Report>) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Send { worker, assignment } => self.send(worker, &assignment),
+                Effect::TakeBack { worker, keep } => self.begin.crew.take_back(worker, keep),
+                Effect::Stop { kill } => self.stop_crew(kill),
+                Effect::Kill(worker) => self.begin.crew.kill(worker),
+                Effect::StartAlone => {
+                    if let Err(error) = self.begin.crew.start_alone() {
+                        let message = format!("a worker cannot be started: {error}");
+                        self.fail(Reason::Internal, message);
+                    }
+                }
+                Effect::WriteReport {
+                    task,
+                    is_final,
+                    flaky,
+                } => {
+                    if let Some(report) = report.take_if(|report| report.task == task) {
+                        self.write(report, is_final, flaky);
+                    }
+                }
+                Effect::WriteFor {
+                    assignment,
+                    fate,
+                    is_final,
+                } => self.write_for(&assignment, fate, is_final),
+                Effect::Finish { reason, message } => self.end = Some((reason, message)),
+            }
+        }
+        // Effects of what was done meanwhile were carried out there.
+        self.effects = effects;
+    }
+
+    fn send(&mut self, worker: WorkerId, assignment: &Assignment) {
+        let task = self
+            .flights
+            .add(self.begin.plan, self.now, worker, assignment);
+        let sent = task.and_then(|(task, line)| self.begin.crew.assign(worker, task, line));
+        if let Err(error) = sent {
+            self.fail(Reason::Internal, format!("a test cannot be sent: {error}"));
+        }
+    }
+
+    fn write(&mut self, report: Report, is_final: bool, flaky: bool) {
+        if let (Some(run), Some(flight)) = (&mut self.run, self.flights.get(report.task)) {
+            let tail = flight.tail(is_final, flaky, run.session);
+            run.writer
+                .row(report.row, tail, report.log, report.artifacts);
+        }
+    }
+
+    fn write_for(&mut self, assignment: &Assignment, fate: Fate, is_final: bool) {
+        let (Some(run), Some(flight)) = (&mut self.run, self.flights.get(assignment.task)) else {
+            return;
+        };
+        let (began, how) = flight.lost.clone().unwrap_or_else(|| {
+            let mut slots = self.begin.crew.slots();
+            let word = slots.find(|word| word.task == assignment.task.0);
+            (
+                word.map_or_else(monotonic, |word| word.began),
+                String::new(),
+            )
+        });
+        let row = flight.row(fate, began, &how);
+        let tail = flight.tail(is_final, false, run.session);
+        run.writer.row(row, tail, None, Vec::new());
+    }
+
+    /// Tells the screen and `live.json` what runs, from time to time.
+    fn tell(&mut self) {
+        if let Some(run) = &self.run {
+            run.writer.expect_more(self.begin.schedule.running() > 0);
+        }
+        if self.now.0 >= self.next_progress {
+            self.next_progress = self.now.0 + PROGRESS_EVERY;
+            let (counts, planned) = (self.begin.fold.counts(), self.begin.plan.suite.trials());
+            let in_flight = self.begin.schedule.running();
+            self.event(&RunEvent::Progress {
+                counts: &counts,
+                planned,
+                in_flight,
+            });
+        }
+        if self.now.0 >= self.next_live
+            && let Some(run) = &self.run
+        {
+            self.next_live = self.now.0 + LIVE_EVERY;
+            run.live.write(self.live());
+        }
+    }
+
+    fn live(&self) -> Live {
+        let mut slots: Vec<_> = self.begin.crew.slots().collect();
+        slots.sort_unstable_by_key(|word| word.began);
+        let now = monotonic();
+        let in_flight = slots.iter().filter_map(|word| {
+            let flight = self.flights.get(TaskId(word.task))?;
+            Some(InFlight {
+                trial: flight.task.trial.clone(),
+                attempt: flight.task.attempt,
+                ms: now.saturating_sub(word.began) / 1000,
+                word: "running".to_owned(),
+            })
+        });
+        Live {
+            at: SystemTime::now().into(),
+            stage: Some(if self.has_started {
+                Stage::Run
+            } else {
+                Stage::Plan
+            }),
+            counts: self.begin.fold.counts(),
+            in_flight: in_flight.take(MAX_LIVE).collect(),
+            workers: self.begin.crew.len() as u32,
+            deaths: self.begin.crew.deaths,
+        }
+    }
+
+    /// Waits for the disk, and tells what is acknowledged last.
+    fn close(
+        mut self,
+        run: Run,
+        (mut reason, mut message): (Option<Reason>, Option<String>),
+        inputs: &Receiver<Input>,
+    ) -> Done {
+        self.begin.crew.finish();
+        let closed = run.writer.close();
+        for input in inputs.try_iter() {
+            if let Input::Ack(Ack::Written { lines, .. }) = input {
+                self.take_lines(&lines);
+            }
+        }
+        if let Err(error) = closed {
+            reason = Some(Reason::Storage);
+            self.failure.get_or_insert(error.to_string());
+        }
+        if reason == Some(Reason::Storage) {
+            message = message.or(self.failure);
+        }
+        if let Some(message) = &message {
+            run.owned.log(message);
+        }
+        Done {
+            owned: run.owned,
+            fold: self.begin.fold,
+            crew: self.begin.crew,
+            end: End {
+                reason,
+                signal: self.signal.filter(|_| reason == Some(Reason::Interrupted)),
+                message,
+                at: SystemTime::now().into(),
+            },
+        }
+    }
+
+    fn log(&self, line: &str) {
+        if let Some(run) = &self.run {
+            run.owned.log(line);
+        }
+    }
+
+    fn notice(&mut self, notice: &str) {
+        self.log(notice);
+        self.event(&RunEvent::Notice(notice));
+    }
+
+    fn event(&mut self, event: &RunEvent<'_>) {
+        self.begin.observer.event(event);
+    }
+}

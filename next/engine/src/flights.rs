@@ -1,0 +1,390 @@
+//! [`Flights`]: the attempts in flight. Tasks are made here, and what is reported of them is checked and becomes rows.
+
+use std::{collections::HashMap, fs::File, io, rc::Rc};
+
+use runner_model::{
+    Digest, ErrorClass, Fingerprint, Limits, Micros, Outcome, Row, RowRef, RunTime, Tail, TaskId,
+    TestId, Time, TrialId, WorkerId, log,
+    protocol::{Line, ReportHead, Task, TaskKind, TimeoutRule},
+    row::{RowError, Usage, VERSION, check_row},
+    test::Retries,
+};
+use runner_record::RecordError;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    clock::monotonic,
+    fingerprint::{self, TestParts},
+    plan::Plan,
+    schedule::{Assignment, Fate, Policy},
+};
+
+/// The attempts in flight.
+#[derive(Default)]
+pub(crate) struct Flights {
+    flights: HashMap<TaskId, Flight>,
+    test: Option<KnownTest>,
+}
+
+/// An attempt in flight.
+pub(crate) struct Flight {
+    pub(crate) worker: WorkerId,
+    pub(crate) task: Task,
+    pub(crate) policy: Rc<Policy>,
+    execution: Fingerprint,
+    judgement: Fingerprint,
+    /// Artifacts that came in pieces so far, by their index in the row.
+    drafts: HashMap<u32, Draft>,
+    /// Bytes of all artifacts so far.
+    bytes: u64,
+    /// When it began (by the monotonic clock, in microseconds) and how its worker ended, if that is gone.
+    pub(crate) lost: Option<(u64, String)>,
+}
+
+struct Draft {
+    file: File,
+    hash: Sha256,
+    bytes: u64,
+}
+
+/// A test whose line was read, because neighbouring trials are often of one test.
+struct KnownTest {
+    index: u64,
+    line: Vec<u8>,
+    id: TestId,
+    timeout: Micros,
+    policy: Rc<Policy>,
+    judgement: Fingerprint,
+    /// Of the providers that were asked for.
+    executions: Vec<(u16, Fingerprint)>,
+}
+
+/// What of a test's line the coordinator looks at.
+#[derive(Deserialize)]
+struct TestLine<'a> {
+    id: TestId,
+    #[serde(borrow)]
+    input: &'a RawValue,
+    #[serde(borrow, default)]
+    tags: Option<&'a RawValue>,
+    timeout: Micros,
+    #[serde(default)]
+    trial_timeout: Option<Micros>,
+    #[serde(default)]
+    retries: Retries,
+    #[serde(borrow, default)]
+    expect: Option<&'a RawValue>,
+}
+
+/// A report that was checked.
+pub(crate) struct Checked<'a> {
+    pub(crate) row: RowRef<'a>,
+    /// A line for `logs.jsonl`.
+    pub(crate) log: Option<Vec<u8>>,
+    pub(crate) artifacts: Vec<(Digest, File)>,
+}
+
+impl Flights {
+    /// Makes the task of an attempt that is sent to a worker, and returns it with its test's line.
+    ///
+    /// # Errors
+    ///
+    /// A suite that cannot be read.
+    pub(crate) fn add(
+        &mut self,
+        plan: &Plan,
+        now: RunTime,
+        worker: WorkerId,
+        assignment: &Assignment,
+    ) -> io::Result<(Task, &[u8])> {
+        let planned = plan.suite.trial(assignment.trial);
+        let provider = &plan.providers[usize::from(planned.provider)].provider;
+        if self
+            .test
+            .as_ref()
+            .is_none_or(|test| test.index != planned.test)
+        {
+            let line = self.test.take().map_or_else(Vec::new, |test| test.line);
+            self.test = Some(KnownTest::read(plan, planned.test, line)?);
+        }
+        // It was just read, if it was not there.
+        let test = self.test.as_mut().ok_or_else(bad_suite)?;
+        let execution = test.execution(plan, planned.provider)?;
+        let (timeout, timeout_rule) = test.deadline(now, &provider.limits, assignment);
+        let task = Task {
+            id: assignment.task,
+            trial: TrialId {
+                test: test.id.clone(),
+                provider: provider.name.clone(),
+                repeat: planned.repeat,
+            },
+            provider: planned.provider,
+            attempt: assignment.attempt,
+            seed: plan.scenario.run.seed,
+            timeout,
+            timeout_rule,
+            kind: TaskKind::Run,
+            line: Line::Bytes(test.line.len() as u32),
+            row_bytes: 0,
+        };
+        let flight = Flight {
+            worker,
+            task: task.clone(),
+            policy: Rc::clone(&test.policy),
+            execution,
+            judgement: test.judgement,
+            drafts: HashMap::new(),
+            bytes: 0,
+            lost: None,
+        };
+        self.flights.insert(assignment.task, flight);
+        Ok((task, &test.line))
+    }
+
+    /// An attempt that is in flight at this worker; reports of others are ignored.
+    pub(crate) fn at(&mut self, worker: WorkerId, task: TaskId) -> Option<&mut Flight> {
+        self.flights
+            .get_mut(&task)
+            .filter(|flight| flight.worker == worker)
+    }
+
+    pub(crate) fn get(&self, task: TaskId) -> Option<&Flight> {
+        self.flights.get(&task)
+    }
+
+    pub(crate) fn remove(&mut self, task: TaskId) -> Option<Flight> {
+        self.flights.remove(&task)
+    }
+
+    /// Forgets what a dead worker had.
+    pub(crate) fn forget(&mut self, worker: WorkerId) {
+        self.flights.retain(|_, flight| flight.worker != worker);
+    }
+}
+
+fn bad_suite() -> io::Error {
+    io::Error::other("the suite has a line that is no test")
+}
+
+impl KnownTest {
+    fn read(plan: &Plan, index: u64, mut line: Vec<u8>) -> io::Result<Self> {
+        plan.suite.line(index, &mut line)?;
+        let test: TestLine<'_> = serde_json::from_slice(&line).map_err(|_| bad_suite())?;
+        let policy = Policy {
+            retries: test.retries,
+            trial_timeout: test.trial_timeout,
+        };
+        let expect = test.expect.map_or("", RawValue::get);
+        Ok(Self {
+            index,
+            id: test.id,
+            timeout: test.timeout,
+            policy: Rc::new(policy),
+            judgement: fingerprint::judgement(expect),
+            executions: Vec::new(),
+            line,
+        })
+    }
+
+    fn execution(&mut self, plan: &Plan, provider: u16) -> io::Result<Fingerprint> {
+        let known = self.executions.iter().find(|(of, _)| *of == provider);
+        if let Some((_, print)) = known {
+            return Ok(*print);
+        }
+        let test: TestLine<'_> = serde_json::from_slice(&self.line).map_err(|_| bad_suite())?;
+        let parts = TestParts {
+            id: &test.id,
+            input: test.input.get(),
+            tags: test.tags.map_or("", RawValue::get),
+            timeouts: [Some(test.timeout), test.trial_timeout],
+        };
+        let print = plan
+            .prints
+            .execution(provider, &parts)
+            .ok_or_else(bad_suite)?;
+        self.executions.push((provider, print));
+        Ok(print)
+    }
+
+    /// How long an attempt may take, and what says so.
+    fn deadline(&self, now: RunTime, limits: &Limits, of: &Assignment) -> (Micros, TimeoutRule) {
+        let mut deadline = (self.timeout, TimeoutRule::Timeout);
+        let mut shorten = |time: Option<Micros>, rule| {
+            if let Some(time) = time.filter(|time| *time < deadline.0) {
+                deadline = (time, rule);
+            }
+        };
+        shorten(limits.time, TimeoutRule::LimitTime);
+        let left = self.policy.trial_timeout.map(|most| {
+            let used = of.trial_began.map_or(Micros(0), |began| now - began);
+            Micros(most.0.saturating_sub(used.0))
+        });
+        shorten(left, TimeoutRule::TrialTimeout);
+        deadline
+    }
+}
+
+impl Flight {
+    /// Takes a piece of an artifact; `draft` makes an empty file for a new one. The outer error is the disk's, the inner one
+    /// says what the worker did.
+    pub(crate) fn add_piece(
+        &mut self,
+        index: u32,
+        piece: &[u8],
+        limits: &Limits,
+        draft: impl FnOnce() -> Result<File, RecordError>,
+    ) -> Result<Result<(), String>, String> {
+        // Escapes can make a large output longer as JSON.
+        let most = limits
+            .artifacts
+            .saturating_add(limits.reply.saturating_mul(8));
+        self.bytes += piece.len() as u64;
+        if self.bytes > most || u64::from(index) > limits.artifact_files {
+            return Ok(Err("sent more artifacts than the limits allow".to_owned()));
+        }
+        let draft = match self.drafts.entry(index) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => entry.insert(Draft {
+                file: draft().map_err(|error| error.to_string())?,
+                hash: Sha256::new(),
+                bytes: 0,
+            }),
+        };
+        io::Write::write_all(&mut draft.file, piece)
+            .map_err(|error| format!("cannot write an artifact: {error}"))?;
+        draft.hash.update(piece);
+        draft.bytes += piece.len() as u64;
+        Ok(Ok(()))
+    }
+
+    /// Checks a report.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, as the rest of a sentence that begins with its worker.
+    pub(crate) fn check<'a>(
+        &mut self,
+        head: &ReportHead,
+        body: &'a [u8],
+        limits: &Limits,
+        session: u32,
+    ) -> Result<Checked<'a>, String> {
+        let bad = |what: &dyn std::fmt::Display| format!("reported {what}");
+        let (row, said) = body.split_at(head.row_bytes as usize);
+        let row = check_row(row, &self.task, limits).map_err(|error| bad(&error))?;
+        if head.host_fault.is_some() && row.outcome != Outcome::Stopped {
+            return Err(bad(&"a fault of the machine and an outcome"));
+        }
+        let task = &self.task;
+        let log = (!said.is_empty()).then(|| log::line(said, &task.trial, task.attempt, session));
+        let log = log.transpose().map_err(|error| bad(&error))?;
+        let mut artifacts = Vec::new();
+        for (index, artifact) in (0..).zip(&row.artifacts) {
+            let draft = self.drafts.remove(&index);
+            let draft = draft.ok_or_else(|| bad(&"an artifact that it did not send"))?;
+            let digest = Digest(draft.hash.finalize().into());
+            if (digest, draft.bytes) != (artifact.sha256, artifact.bytes) {
+                return Err(bad(&"an artifact that it did not send"));
+            }
+            artifacts.push((digest, draft.file));
+        }
+        if !self.drafts.is_empty() {
+            return Err(bad(&"an artifact that its row does not have"));
+        }
+        Ok(Checked {
+            row,
+            log,
+            artifacts,
+        })
+    }
+
+    /// What the coordinator adds to a row.
+    pub(crate) fn tail(&self, is_final: bool, flaky: bool, session: u32) -> Tail {
+        Tail {
+            fingerprint: self.execution,
+            judgement_fingerprint: self.judgement,
+            judged: None,
+            worker: None,
+            stopped_by: None,
+            logs: None,
+            flaky,
+            r#final: is_final,
+            session,
+            // The writer numbers rows.
+            seq: 0,
+        }
+    }
+
+    /// The row of an attempt whose worker did not answer. `began` is by the monotonic clock in microseconds, `why` says more.
+    pub(crate) fn row(&self, fate: Fate, began: u64, why: &str) -> Vec<u8> {
+        let duration = std::time::Duration::from_micros(monotonic().saturating_sub(began));
+        let now = std::time::SystemTime::now();
+        let rule = self.task.timeout_rule.code();
+        let (outcome, class, code, message) = match fate {
+            Fate::Lost => (
+                Outcome::Stopped,
+                None,
+                "lost",
+                format!("its worker {why}; the attempt is made again"),
+            ),
+            Fate::Stopped => (
+                Outcome::Stopped,
+                None,
+                "stopped",
+                "the run was stopped, and the guest did not end in time".to_owned(),
+            ),
+            Fate::Stuck => (
+                Outcome::Timeout,
+                None,
+                rule,
+                format!(
+                    "its `{rule}` was over, and the guest was still inside one instruction a second later"
+                ),
+            ),
+            Fate::Crash => (
+                Outcome::Error,
+                Some(ErrorClass::Crash),
+                "crash",
+                format!("its worker ran nothing else and died twice; it {why}"),
+            ),
+        };
+        let trial = &self.task.trial;
+        let row = Row {
+            v: VERSION,
+            trial: trial.clone(),
+            test: trial.test.clone(),
+            provider: trial.provider.clone(),
+            repeat: trial.repeat,
+            attempt: self.task.attempt,
+            outcome,
+            started_at: Time::from(now.checked_sub(duration).unwrap_or(now)),
+            duration_ms: duration.as_micros() as f64 / 1e3,
+            usage: Usage::default(),
+            output: None,
+            verdict: None,
+            score: None,
+            checks: Vec::new(),
+            grades: Vec::new(),
+            metrics: Vec::new(),
+            error: Some(RowError {
+                class,
+                code: code.into(),
+                message: message.into(),
+                retry_after_ms: None,
+                details: None,
+            }),
+            denied: Vec::new(),
+            artifacts: Vec::new(),
+            truncated: false,
+            suspended_ms: 0.0,
+        };
+        // Names and texts always have JSON.
+        serde_json::to_vec(&row).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/flights.rs"]
+mod tests;

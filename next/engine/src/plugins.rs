@@ -1,0 +1,187 @@
+//! Finds the plugins that a scenario names.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use runner_model::{
+    Digest, digest,
+    provider::{PluginKind, PreparedProvider, Provider},
+    units::show_size,
+};
+use runner_record::PluginCache;
+
+use crate::{
+    EngineError,
+    compiler::{self, CompileError, PluginBytes},
+};
+
+/// The plugins that are part of this program.
+const BUNDLED: [(&str, &[u8]); 4] = [
+    ("chat", include_bytes!("../../../plugins/bundled/chat.wasm")),
+    ("echo", include_bytes!("../../../plugins/bundled/echo.wasm")),
+    ("http", include_bytes!("../../../plugins/bundled/http.wasm")),
+    (
+        "units",
+        include_bytes!("../../../plugins/bundled/units.wasm"),
+    ),
+];
+
+/// Plugins by digest.
+pub(crate) type Plugins = HashMap<Digest, PluginBytes>;
+
+/// What is wrong with a provider's plugin, with the provider's index.
+pub(crate) type PluginProblem = (u16, String);
+
+/// Finds the plugin of each provider, and looks at it.
+///
+/// # Errors
+///
+/// All plugins that are missing or no plugins, or a cache that cannot be used.
+pub(crate) fn find(
+    providers: &[Provider],
+    folder: &Path,
+    cache: &PluginCache,
+    seconds: Option<u32>,
+) -> Result<Result<(Vec<PreparedProvider>, Plugins), Vec<PluginProblem>>, EngineError> {
+    let mut found: HashMap<&str, (Digest, PluginKind)> = HashMap::new();
+    let (mut prepared, mut plugins, mut problems) = (Vec::new(), Plugins::new(), Vec::new());
+    for (index, provider) in (0..).zip(providers) {
+        let plugin = provider.plugin.as_str();
+        let mut look = || -> Result<(Digest, PluginKind), CompileError> {
+            if let Some(found) = found.get(plugin) {
+                return Ok(*found);
+            }
+            let bytes =
+                read(plugin, folder, provider.limits.file).map_err(CompileError::Refused)?;
+            check_magic(&bytes).map_err(CompileError::Refused)?;
+            let digest = digest(&bytes);
+            let kind = compiler::inspect(cache, &digest, &bytes, seconds)?;
+            found.insert(plugin, (digest, kind));
+            plugins.insert(digest, bytes);
+            Ok((digest, kind))
+        };
+        match look() {
+            Ok((digest, kind)) => prepared.push(PreparedProvider {
+                provider: provider.clone(),
+                digest,
+                kind,
+            }),
+            Err(CompileError::Cache(error)) => return Err(error.into()),
+            Err(CompileError::Refused(problem)) => {
+                let name = &provider.name;
+                problems.push((
+                    index,
+                    format!("provider `{name}`: plugin `{plugin}` {problem}"),
+                ));
+            }
+            Err(CompileError::Cancelled) => {}
+        }
+    }
+    Ok(if problems.is_empty() {
+        Ok((prepared, plugins))
+    } else {
+        Err(problems)
+    })
+}
+
+/// Reads a plugin's file, of at most `most` bytes. Problems are the rest of a sentence that begins with the plugin.
+fn read(plugin: &str, folder: &Path, most: u64) -> Result<PluginBytes, String> {
+    let bytes = match plugin.strip_prefix("bundled:") {
+        Some(name) => Cow::Borrowed(bundled(name)?),
+        None => Cow::Owned(read_file(&folder.join(plugin), most)?),
+    };
+    if bytes.len() as u64 > most {
+        return Err(format!(
+            "has more than {}, the `limits.file` of its provider; allow more there, or build it smaller",
+            show_size(most)
+        ));
+    }
+    Ok(Arc::new(bytes))
+}
+
+fn bundled(name: &str) -> Result<&'static [u8], String> {
+    let found = BUNDLED.iter().find(|(known, _)| *known == name);
+    found.map(|(_, bytes)| *bytes).ok_or_else(|| {
+        let known = BUNDLED.map(|(name, _)| format!("`bundled:{name}`"));
+        format!("is not part of this program; there is {}", known.join(", "))
+    })
+}
+
+fn read_file(path: &PathBuf, most: u64) -> Result<Vec<u8>, String> {
+    let cannot = |error| format!("cannot be read: {error} ({})", path.display());
+    let about = path.metadata().map_err(cannot)?;
+    if about.is_dir() {
+        return Err(format!(
+            "is a folder ({}); name the `.wasm` file that it was built to",
+            path.display()
+        ));
+    }
+    // Opening a pipe waits for its other end.
+    if !about.is_file() {
+        return Err(format!("is not a regular file ({})", path.display()));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(cannot)?;
+    // One byte more shows that there is more.
+    file.take(most.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(cannot)?;
+    Ok(bytes)
+}
+
+fn check_magic(bytes: &[u8]) -> Result<(), String> {
+    if bytes.is_empty() {
+        return Err("is empty; build it again".to_owned());
+    }
+    PluginKind::of(bytes).map(drop).ok_or_else(|| {
+        "is not WASM: it begins like neither a component nor a module; name the `.wasm` file that a plugin was built to"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{BUNDLED, check_magic, read};
+
+    #[test]
+    fn bundled_plugins_are_components() {
+        for (name, _) in BUNDLED {
+            let bytes = read(&format!("bundled:{name}"), "/nowhere".as_ref(), 1 << 20).unwrap();
+            check_magic(&bytes).unwrap();
+        }
+        let problem = read("bundled:none", "/nowhere".as_ref(), 1).unwrap_err();
+        assert!(problem.contains("`bundled:echo`"), "{problem}");
+    }
+
+    #[test]
+    fn files_that_are_no_plugins_say_why() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("text.wasm"), "#!/bin/sh\n").unwrap();
+        fs::write(folder.path().join("empty.wasm"), "").unwrap();
+        fs::write(folder.path().join("ok.wasm"), b"\0asm\x01\0\0\0").unwrap();
+        let problem = |name: &str, most| {
+            let bytes = read(name, folder.path(), most);
+            bytes.and_then(|bytes| check_magic(&bytes)).err()
+        };
+        assert_eq!(problem("ok.wasm", 8), None);
+        for (name, most, says) in [
+            ("ok.wasm", 7, "limits.file"),
+            ("text.wasm", 100, "not WASM"),
+            ("empty.wasm", 100, "empty"),
+            (".", 100, "folder"),
+            ("none.wasm", 100, "none.wasm"),
+            ("/dev/null", 100, "regular"),
+        ] {
+            let problem = problem(name, most).unwrap();
+            assert!(problem.contains(says), "{problem}");
+        }
+    }
+}

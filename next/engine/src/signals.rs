@@ -1,0 +1,147 @@
+//! What SIGINT, SIGTERM and SIGHUP ask of a session.
+
+use std::{
+    fs, io,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use runner_model::StopSignal;
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
+    flag,
+    iterator::Signals,
+    low_level::emulate_default_handler,
+};
+
+type Listener = Box<dyn FnMut(StopSignal, bool) + Send>;
+
+/// Signals are taken over once, for the rest of the process's life.
+static SHARED: OnceLock<Arc<Shared>> = OnceLock::new();
+
+struct Shared {
+    /// And how many signals it was told.
+    listener: Mutex<Option<(Listener, u32)>>,
+    /// Set before the third signal.
+    is_last: Arc<AtomicBool>,
+}
+
+/// Listens to signals until it is dropped. Then they do what they do to any program.
+pub(crate) struct Listening(Arc<Shared>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.is_last.store(false, Ordering::SeqCst);
+        *lock(&self.0.listener) = None;
+    }
+}
+
+/// Calls `listener` for each signal, on a thread of its own: with `false` for the first, with `true` for the second. The
+/// third ends the process in its handler.
+///
+/// # Errors
+///
+/// No handler or thread can be installed.
+pub(crate) fn listen(
+    listener: impl FnMut(StopSignal, bool) + Send + 'static,
+) -> io::Result<Listening> {
+    let shared = match SHARED.get() {
+        Some(shared) => Arc::clone(shared),
+        None => {
+            let shared = install()?;
+            Arc::clone(SHARED.get_or_init(|| shared))
+        }
+    };
+    *lock(&shared.listener) = Some((Box::new(listener), 0));
+    Ok(Listening(shared))
+}
+
+fn install() -> io::Result<Arc<Shared>> {
+    let mut numbers = vec![SIGINT, SIGTERM];
+    // `nohup` ignores it for us.
+    if !is_ignored(SIGHUP) {
+        numbers.push(SIGHUP);
+    }
+    let is_last = Arc::new(AtomicBool::new(false));
+    for number in &numbers {
+        // As shells report the end of a process by a signal.
+        flag::register_conditional_shutdown(*number, 128 + number, Arc::clone(&is_last))?;
+    }
+    // A file that may not grow is a failed write, like a full disk, and not the end of the process.
+    flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+    let mut signals = Signals::new(numbers)?;
+    let shared = Arc::new(Shared {
+        listener: Mutex::default(),
+        is_last,
+    });
+    let hearing = Arc::clone(&shared);
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for number in signals.forever() {
+                hearing.receive(number);
+            }
+        })?;
+    Ok(shared)
+}
+
+impl Shared {
+    fn receive(&self, number: i32) {
+        let mut listener = lock(&self.listener);
+        let Some((call, told)) = listener.as_mut() else {
+            drop(listener);
+            // Nothing is left to end in order.
+            let _ = emulate_default_handler(number);
+            return;
+        };
+        let signal = match number {
+            SIGINT => StopSignal::Interrupt,
+            SIGTERM => StopSignal::Terminate,
+            _ => StopSignal::HangUp,
+        };
+        *told += 1;
+        let is_second = *told > 1;
+        self.is_last.store(is_second, Ordering::SeqCst);
+        call(signal, is_second);
+    }
+}
+
+/// Tells whether the process was started with a signal ignored.
+fn is_ignored(number: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask >> (number - 1) & 1 == 1)
+}
+
+/// Locks a mutex that no panic can leave half changed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use runner_model::StopSignal;
+    use signal_hook::{consts::SIGTERM, low_level::raise};
+
+    use super::listen;
+
+    #[test]
+    fn the_second_signal_is_told_apart() {
+        let (told, heard) = mpsc::channel();
+        let listening = listen(move |signal, is_second| told.send((signal, is_second)).unwrap());
+        for is_second in [false, true] {
+            raise(SIGTERM).unwrap();
+            let next = heard.recv_timeout(Duration::from_secs(60)).unwrap();
+            assert_eq!(next, (StopSignal::Terminate, is_second));
+        }
+        drop(listening.unwrap());
+    }
+}

@@ -1,0 +1,114 @@
+use runner_model::{
+    Limits, Micros, ProviderName, digest,
+    provider::{OutputForm, PluginKind, PreparedProvider, Protocol, Provider},
+    template::Template,
+};
+use serde_json::{Value, json};
+
+use super::{Fingerprints, TestParts, judgement, recipe};
+
+fn provider() -> PreparedProvider {
+    PreparedProvider {
+        provider: Provider {
+            name: ProviderName::parse("p").unwrap(),
+            plugin: "p.wasm".into(),
+            config: json!({"b": 1.0, "a": [null]}),
+            args: vec![Template::parse("-x{{input.y}}").unwrap()],
+            stdin: None,
+            output: OutputForm::Text,
+            protocol: Protocol::Plain,
+            limits: Limits::default(),
+            concurrency: None,
+        },
+        digest: digest(b"plugin"),
+        kind: PluginKind::Command,
+    }
+}
+
+const TEST: TestParts<'_> = TestParts {
+    id: "a",
+    input: "{\"x\":1}",
+    tags: "",
+    timeouts: [Some(Micros(60_000_000)), None],
+};
+
+/// Runs on disk are compared with what later versions make, so these bytes never change without another number in the
+/// prefix.
+#[test]
+fn recipes_have_the_bytes_that_runs_were_stored_with() {
+    let provider = provider();
+    assert_eq!(
+        recipe(&provider, 7).to_string(),
+        format!(
+            r#"{{"call":{{"args":["-x{{{{input.y}}}}"],"output":"text","protocol":"plain","stdin":null}},"config":{{"a":[null],"b":1.0}},"limits":{{"artifact_files":100,"artifacts":67108864,"http_requests":100,"http_response":10485760,"input":4194304,"log":1048576,"log_records":10000,"memory":268435456,"reply":4194304,"scratch":0,"stdio":65536,"table_elements":1000000}},"plugin":"{}","seed":7}}"#,
+            provider.digest
+        )
+    );
+    let prints = Fingerprints::new(&[provider], 7);
+    let print = prints.execution(0, &TEST).unwrap();
+    assert_eq!(print.to_string(), "EXECUTION");
+    assert_eq!(judgement("{\"equals\":1}").to_string(), "JUDGEMENT");
+    assert_eq!(prints.execution(1, &TEST), None);
+}
+
+/// Changes a provider.
+type Change = fn(&mut PreparedProvider);
+
+#[test]
+fn what_decides_results_changes_the_fingerprint() {
+    let print = |change: Change, seed, test: &TestParts<'_>| {
+        let mut provider = provider();
+        change(&mut provider);
+        Fingerprints::new(&[provider], seed).execution(0, test)
+    };
+    let first = print(|_| {}, 7, &TEST);
+    let undeciding: [Change; 3] = [
+        |provider| provider.provider.name = ProviderName::parse("q").unwrap(),
+        |provider| provider.provider.plugin = "q.wasm".into(),
+        |provider| {
+            provider.provider.concurrency = Some(1);
+            provider.provider.limits.file += 1;
+        },
+    ];
+    for change in undeciding {
+        assert_eq!(print(change, 7, &TEST), first);
+    }
+    let deciding: [Change; 8] = [
+        |provider| provider.digest = digest(b"other"),
+        |provider| provider.provider.config = Value::Null,
+        |provider| provider.provider.args.clear(),
+        |provider| provider.provider.stdin = Template::parse("").ok(),
+        |provider| provider.provider.output = OutputForm::Json,
+        |provider| provider.provider.protocol = Protocol::Json,
+        |provider| provider.provider.limits.memory += 1,
+        |provider| provider.provider.limits.time = Some(Micros(1)),
+    ];
+    for change in deciding {
+        assert_ne!(print(change, 7, &TEST), first);
+    }
+    assert_ne!(print(|_| {}, 8, &TEST), first);
+    let tests = [
+        TestParts { id: "b", ..TEST },
+        TestParts { input: "1", ..TEST },
+        TestParts {
+            tags: "[\"t\"]",
+            ..TEST
+        },
+        TestParts {
+            timeouts: [Some(Micros(1)), None],
+            ..TEST
+        },
+        TestParts {
+            timeouts: [Some(Micros(60_000_000)); 2],
+            ..TEST
+        },
+        TestParts {
+            id: "a{\"x\":1}",
+            input: "",
+            ..TEST
+        },
+    ];
+    for test in tests {
+        assert_ne!(print(|_| {}, 7, &test), first);
+    }
+}

@@ -1,0 +1,801 @@
+//! Leads the schedule through random sessions over a link that delays, doubles, drops, dies and lies, with stops and a disk
+//! that fails, and checks after each step what must hold whatever happens.
+//!
+//! A failure names its seed; `RUNNER_TEST_SEED=N` repeats it alone.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque},
+    env,
+};
+
+use runner_model::{HostFault, Micros, Reason, RunTime, TaskId, WorkerId};
+
+use super::{
+    Assignment, Blame, Effect, Event, Fate, Pending, Policy, Schedule, Settings, StopMode, Trials,
+    desk::{Grid, ms, read, retries, row},
+};
+
+/// How long a row may be on its way to the disk, in microseconds.
+const DISK: u64 = 20_000;
+/// More steps than any session needs.
+const MAX_STEPS: u32 = 200_000;
+
+/// SplitMix64: the same seed gives the same session.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `count`.
+    fn below(&mut self, count: u64) -> u64 {
+        self.next() % count
+    }
+
+    /// True once in `count` times; never if it is 0.
+    fn one_in(&mut self, count: u64) -> bool {
+        count > 0 && self.below(count) == 0
+    }
+
+    /// Of all orders of magnitude up to `most`.
+    fn spread(&mut self, most: u64) -> u64 {
+        let bits = 64 - most.leading_zeros();
+        let shift = self.below(u64::from(bits) + 1);
+        self.below((most >> shift) + 1)
+    }
+}
+
+/// What a guest does in each of its attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Guest {
+    Pass,
+    Fail,
+    /// So many attempts do not reach something, then one passes.
+    Unavailable(u32),
+    /// Ends its worker, always or the first time.
+    Kill {
+        always: bool,
+    },
+    /// Is inside one instruction until its supervisor kills the worker.
+    Stuck,
+    /// Is inside one instruction, and its supervisor has not noticed.
+    Hang,
+    /// The machine lacks memory in its first attempt.
+    Lack,
+}
+
+/// How bad the world is: each happens once in so many times, 0 is never.
+#[derive(Clone, Copy, Debug, Default)]
+struct World {
+    double: u64,
+    drop: u64,
+    die: u64,
+    lie: u64,
+    stop: u64,
+    disk_fails: u64,
+    lack: u64,
+    hang: u64,
+}
+
+impl World {
+    fn new(random: &mut Random) -> Self {
+        let mut some = |most: u64| match random.below(2) {
+            0 => 0,
+            _ => 2 + random.below(most),
+        };
+        Self {
+            double: some(10),
+            drop: some(200) * (some(4) / 3),
+            die: some(200),
+            lie: some(20),
+            stop: some(3) / 2,
+            disk_fails: some(1_000) * (some(4) / 3),
+            lack: some(30),
+            hang: some(100) * (some(4) / 3),
+        }
+    }
+
+    /// Whether every trial can be done.
+    fn is_kind(&self) -> bool {
+        self.drop + self.stop + self.disk_fails + self.lack + self.hang == 0
+    }
+}
+
+/// What happens at a time. Messages that are on their way are here, too.
+#[derive(Debug)]
+enum Happening {
+    /// A worker is ready.
+    Ready {
+        slots: u32,
+        alone: bool,
+    },
+    /// A message comes to a worker.
+    Task(u32, Assignment),
+    TakeBack(u32, usize),
+    StopGuests(u32, u64),
+    /// A guest ends, or is interrupted.
+    GuestEnds(u32, TaskId, End),
+    /// A worker's message comes to the coordinator.
+    Report(u32, TaskId, &'static str, f64, Option<HostFault>),
+    Returned(u32, Vec<TaskId>),
+    Dies(u32, Option<Blame>),
+    Lost(u32, Vec<TaskId>, Option<Blame>),
+    Acked(u64),
+    Stop(StopMode),
+    DiskFails,
+    Wake,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    ByItself,
+    Interrupted,
+}
+
+/// A worker process.
+#[derive(Debug)]
+struct Process {
+    slots: u32,
+    alone: bool,
+    queue: VecDeque<Assignment>,
+    running: BTreeMap<TaskId, Assignment>,
+    is_stopped: bool,
+}
+
+/// What must hold, by what the schedule was told and has said.
+#[derive(Debug, Default)]
+struct Truth {
+    /// Attempts that each trial's rows have.
+    attempts: HashMap<u64, u32>,
+    had_bad: HashSet<u64>,
+    is_final: HashSet<u64>,
+    pending: HashSet<u64>,
+    /// In flight by the schedule's words.
+    open: BTreeMap<TaskId, (u32, Assignment)>,
+    tasks: HashSet<TaskId>,
+    unacked: u64,
+    /// When everything must have ended, since a stop began.
+    ends: Option<u64>,
+    has_stopped: bool,
+    disk_failed: bool,
+    finished: Option<Option<Reason>>,
+}
+
+struct Session {
+    random: Random,
+    world: World,
+    grid: Grid,
+    settings: Settings,
+    policy: Policy,
+    guests: Vec<Guest>,
+    schedule: Schedule<Grid>,
+    now: u64,
+    order: u64,
+    coming: BinaryHeap<Reverse<(u64, u64)>>,
+    what: HashMap<u64, Happening>,
+    workers: BTreeMap<u32, Process>,
+    /// Workers that the schedule knows, with their slots.
+    known: BTreeMap<u32, (usize, bool)>,
+    last_worker: u32,
+    truth: Truth,
+}
+
+impl Session {
+    fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let world = World::new(&mut random);
+        let grid = Grid {
+            tests: 1 + random.spread(60),
+            providers: 1 + random.below(4) as u16,
+        };
+        let jobs = 1 + random.below(8) as u32;
+        let concurrency = (0..grid.providers).map(|_| random.below(4) as u32);
+        let settings = Settings {
+            jobs,
+            concurrency: concurrency.collect(),
+            memory: vec![1; usize::from(grid.providers)],
+            timeout: match world.is_kind() {
+                true => ms(100_000_000),
+                false => ms(1 + random.spread(3_000)),
+            },
+            grace: Micros(random.spread(200_000)),
+        };
+        let mut policy = retries(random.below(4) as u32, random.spread(100));
+        if random.one_in(3) {
+            policy.trial_timeout = Some(Micros(random.spread(500_000)));
+        }
+        let guests = (0..grid.count()).map(|_| match random.below(60) {
+            0 => Guest::Kill { always: true },
+            1 => Guest::Kill { always: false },
+            2 => Guest::Stuck,
+            3..10 => Guest::Unavailable(random.below(5) as u32),
+            10..15 => Guest::Fail,
+            _ if random.one_in(world.hang) => Guest::Hang,
+            _ if random.one_in(world.lack) => Guest::Lack,
+            _ => Guest::Pass,
+        });
+        let guests = guests.collect();
+        let is_resumed = random.one_in(2);
+        let pending: Vec<_> = (0..grid.count())
+            .map(|_| match random.below(4) {
+                _ if !is_resumed => Some((0, false)),
+                0 => None,
+                1 => Some((random.spread(300) as u32, random.one_in(2))),
+                _ => Some((0, false)),
+            })
+            .collect();
+        let mut truth = Truth::default();
+        for (index, state) in (0..).zip(&pending) {
+            let Some((attempts, had_bad)) = state else {
+                continue;
+            };
+            truth.pending.insert(index);
+            truth.attempts.insert(index, *attempts);
+            if *had_bad {
+                truth.had_bad.insert(index);
+            }
+        }
+        let schedule = Schedule::new(settings.clone(), grid, |index| {
+            pending[index as usize].map(|(attempts, had_bad)| Pending { attempts, had_bad })
+        });
+        let mut session = Self {
+            random,
+            world,
+            grid,
+            settings,
+            policy,
+            guests,
+            schedule,
+            now: 0,
+            order: 0,
+            coming: BinaryHeap::new(),
+            what: HashMap::new(),
+            workers: BTreeMap::new(),
+            known: BTreeMap::new(),
+            last_worker: 0,
+            truth,
+        };
+        session.set_up(jobs);
+        session
+    }
+
+    fn set_up(&mut self, jobs: u32) {
+        let workers = 1 + self.random.below(u64::from(jobs)) as u32;
+        for place in 0..workers {
+            let slots = jobs / workers + u32::from(place < jobs % workers);
+            let at = self.random.spread(30_000);
+            self.later(
+                at,
+                Happening::Ready {
+                    slots,
+                    alone: false,
+                },
+            );
+        }
+        if self.world.stop > 0 {
+            for _ in 0..1 + self.random.below(3) {
+                let modes = [StopMode::Drain, StopMode::Stop, StopMode::Kill];
+                let mode = modes[self.random.below(3) as usize];
+                let at = self.random.spread(1_000_000);
+                self.later(at, Happening::Stop(mode));
+            }
+        }
+        self.later(0, Happening::Wake);
+    }
+
+    fn later(&mut self, delay: u64, what: Happening) {
+        self.order += 1;
+        self.coming.push(Reverse((self.now + delay, self.order)));
+        self.what.insert(self.order, what);
+    }
+
+    /// A message needs some time on its way, and may overtake none of the same worker; that is kept by the delay's end.
+    fn delay(&mut self) -> u64 {
+        50 + self.random.spread(2_000)
+    }
+
+    fn run(&mut self) {
+        for _ in 0..MAX_STEPS {
+            if self.truth.finished.is_some() {
+                return;
+            }
+            let wake = self.schedule.wake_at().map(|at| at.0.max(self.now));
+            match self.coming.pop() {
+                Some(Reverse((at, order))) if wake.is_none_or(|wake| at <= wake) => {
+                    self.now = at;
+                    let what = self.what.remove(&order).unwrap();
+                    self.happen(what);
+                }
+                next => {
+                    self.coming.extend(next);
+                    let wake = wake.expect("something happens, or the schedule wants to be woken");
+                    self.now = wake;
+                }
+            }
+            // Some events often come before a tick.
+            if self.random.one_in(3) || self.coming.is_empty() || wake == Some(self.now) {
+                self.tell(Event::Tick);
+                let wake = self.schedule.wake_at();
+                assert!(
+                    wake.is_none_or(|at| at.0 > self.now),
+                    "woken at {wake:?} again and again"
+                );
+            } else {
+                self.later(1, Happening::Wake);
+            }
+            if let Some(ends) = self.truth.ends {
+                assert!(self.now <= ends, "a stop takes too long");
+            }
+        }
+        panic!("the session never ends");
+    }
+
+    fn happen(&mut self, what: Happening) {
+        match what {
+            Happening::Ready { slots, alone } => self.worker_comes(slots, alone),
+            Happening::Task(worker, task) => {
+                if let Some(process) = self.workers.get_mut(&worker) {
+                    process.queue.push_back(task);
+                    self.begin(worker);
+                }
+            }
+            Happening::TakeBack(worker, keep) => self.give_back(worker, keep),
+            Happening::StopGuests(worker, grace) => self.stop_guests(worker, grace),
+            Happening::GuestEnds(worker, task, end) => self.guest_ends(worker, task, end),
+            Happening::Dies(worker, blame) => self.worker_dies(worker, blame),
+            Happening::Report(worker, task, outcome, millis, fault) => {
+                self.report(worker, task, outcome, millis, fault);
+            }
+            Happening::Returned(worker, tasks) => {
+                let (open, at) = (&mut self.truth.open, worker);
+                for task in &tasks {
+                    if open.get(task).is_some_and(|(worker, _)| *worker == at) {
+                        open.remove(task);
+                    }
+                }
+                let worker = WorkerId(worker);
+                self.tell(Event::Returned {
+                    worker,
+                    tasks: &tasks,
+                });
+            }
+            Happening::Lost(worker, begun, blame) => self.lost(worker, &begun, blame),
+            Happening::Acked(rows) => {
+                self.truth.unacked -= rows;
+                let rows = self.truth.unacked;
+                self.tell(Event::Acked { rows, bytes: rows });
+            }
+            Happening::Stop(mode) => {
+                let reason = Reason::Interrupted;
+                self.stop_begins(mode);
+                let message = None;
+                self.tell(Event::Stop {
+                    mode,
+                    reason,
+                    message,
+                });
+            }
+            Happening::DiskFails => {
+                self.tell(Event::StorageFailed);
+                self.truth.disk_failed = true;
+            }
+            Happening::Wake => {}
+        }
+    }
+
+    // What workers do.
+
+    fn worker_comes(&mut self, slots: u32, alone: bool) {
+        if alone && self.random.one_in(self.world.die) {
+            // It died before it was ready, and another one is started.
+            self.later(3_000, Happening::Ready { slots, alone });
+            return;
+        }
+        self.last_worker += 1;
+        let id = self.last_worker;
+        self.workers.insert(
+            id,
+            Process {
+                slots,
+                alone,
+                queue: VecDeque::new(),
+                running: BTreeMap::new(),
+                is_stopped: false,
+            },
+        );
+        self.known.insert(id, (slots as usize, alone));
+        self.tell(Event::WorkerReady {
+            worker: WorkerId(id),
+            slots,
+            memory: 1,
+            alone,
+        });
+    }
+
+    /// Begins what its slots can take, in order.
+    fn begin(&mut self, worker: u32) {
+        loop {
+            let Some(process) = self.workers.get_mut(&worker) else {
+                return;
+            };
+            let is_full = process.running.len() >= process.slots as usize;
+            if is_full || process.is_stopped {
+                return;
+            }
+            let Some(task) = process.queue.pop_front() else {
+                return;
+            };
+            process.running.insert(task.task, task);
+            let took = 1 + self.random.spread(50_000);
+            match self.guests[task.trial as usize] {
+                Guest::Kill { always } if always || task.attempt == 1 => {
+                    self.later(took, Happening::Dies(worker, Some(Blame::Died)));
+                }
+                Guest::Stuck => {
+                    let blame = Some(Blame::Stuck(task.task));
+                    self.later(took, Happening::Dies(worker, blame));
+                }
+                Guest::Hang => {}
+                _ => self.later(took, Happening::GuestEnds(worker, task.task, End::ByItself)),
+            }
+            if self.random.one_in(self.world.die) {
+                let blame = [None, Some(Blame::Died)][self.random.below(2) as usize];
+                self.later(took / 2, Happening::Dies(worker, blame));
+            }
+        }
+    }
+
+    fn guest_ends(&mut self, worker: u32, id: TaskId, end: End) {
+        let process = self.workers.get_mut(&worker);
+        let Some(task) = process.and_then(|process| process.running.remove(&id)) else {
+            return;
+        };
+        let (outcome, fault) = match self.guests[task.trial as usize] {
+            _ if end == End::Interrupted => ("stopped", None),
+            Guest::Fail => ("failed", None),
+            Guest::Unavailable(times) if task.attempt <= times => ("unavailable", None),
+            Guest::Lack if task.attempt == 1 => ("stopped", Some(HostFault::Memory)),
+            _ => ("passed", None),
+        };
+        let millis = self.random.spread(100_000) as f64 / 1e3;
+        let mut delay = self.delay();
+        if !self.random.one_in(self.world.drop) {
+            self.later(delay, Happening::Report(worker, id, outcome, millis, fault));
+        }
+        if self.random.one_in(self.world.double) {
+            delay += self.delay();
+            self.later(delay, Happening::Report(worker, id, "failed", 0.0, None));
+        }
+        if self.random.one_in(self.world.lie) {
+            self.lie(worker, id);
+        }
+        self.begin(worker);
+    }
+
+    /// A worker says what cannot be.
+    fn lie(&mut self, worker: u32, id: TaskId) {
+        let other = TaskId(self.random.below(id.0 + 5));
+        let elsewhere = 1 + self.random.below(u64::from(self.last_worker) + 2) as u32;
+        let delay = self.delay();
+        let lie = match self.random.below(4) {
+            // A report of any task: it counts if the worker has it, and not otherwise.
+            0 => Happening::Report(worker, other, "passed", 1e9, None),
+            1 => Happening::Report(elsewhere, id, "passed", 0.0, None),
+            2 => Happening::Returned(worker, vec![other, id, other]),
+            _ => Happening::Report(worker, other, "stopped", 0.0, Some(HostFault::Files)),
+        };
+        self.later(delay, lie);
+    }
+
+    fn give_back(&mut self, worker: u32, keep: usize) {
+        let Some(process) = self.workers.get_mut(&worker) else {
+            return;
+        };
+        let keep = keep.min(process.queue.len());
+        let back = process.queue.split_off(keep);
+        let back = back.into_iter().map(|task| task.task).collect();
+        let delay = self.delay();
+        self.later(delay, Happening::Returned(worker, back));
+    }
+
+    fn stop_guests(&mut self, worker: u32, grace: u64) {
+        let Some(process) = self.workers.get_mut(&worker) else {
+            return;
+        };
+        process.is_stopped = true;
+        let running: Vec<_> = process.running.values().copied().collect();
+        for task in running {
+            let guest = self.guests[task.trial as usize];
+            if !matches!(guest, Guest::Stuck | Guest::Hang) {
+                let ends = Happening::GuestEnds(worker, task.task, End::Interrupted);
+                self.later(grace, ends);
+            }
+        }
+    }
+
+    /// A process ends; the coordinator hears of it later, and starts another one.
+    fn worker_dies(&mut self, worker: u32, blame: Option<Blame>) {
+        let Some(process) = self.workers.remove(&worker) else {
+            return;
+        };
+        let mut begun: Vec<_> = process.running.into_keys().collect();
+        if self.random.one_in(self.world.lie) {
+            begun.push(TaskId(self.random.below(100)));
+        }
+        let delay = self.delay();
+        self.later(delay, Happening::Lost(worker, begun, blame));
+        if !process.alone {
+            let slots = process.slots;
+            self.later(
+                delay + 3_000,
+                Happening::Ready {
+                    slots,
+                    alone: false,
+                },
+            );
+        }
+    }
+
+    // What the schedule is told, and what must follow.
+
+    fn stop_begins(&mut self, mode: StopMode) {
+        self.truth.has_stopped = true;
+        let grace = match mode {
+            StopMode::Drain => return,
+            StopMode::Stop => self.settings.grace.0,
+            StopMode::Kill => 0,
+        };
+        let ends = self.now + grace + 200_000;
+        self.truth.ends = Some(self.truth.ends.map_or(ends, |before| before.min(ends)));
+    }
+
+    fn report(
+        &mut self,
+        worker: u32,
+        task: TaskId,
+        outcome: &'static str,
+        millis: f64,
+        host_fault: Option<HostFault>,
+    ) {
+        let open = self.truth.open.get(&task);
+        let assignment = open.filter(|(at, _)| *at == worker).map(|(_, task)| *task);
+        let text = row(outcome, millis, None);
+        let policy = self.policy.clone();
+        let effects = self.ask(Event::Report {
+            worker: WorkerId(worker),
+            task,
+            row: &read(&text),
+            host_fault,
+            policy: &policy,
+        });
+        let writes = effects.iter().filter_map(|effect| match effect {
+            Effect::WriteReport {
+                task,
+                is_final,
+                flaky,
+            } => Some((*task, *is_final, *flaky)),
+            _ => None,
+        });
+        let writes: Vec<_> = writes.collect();
+        match assignment.filter(|_| self.truth.finished.is_none()) {
+            Some(assignment) => {
+                let [(written, is_final, flaky)] = writes[..] else {
+                    panic!("a report has one row, not {writes:?}");
+                };
+                assert_eq!(written, task);
+                assert!(!is_final || outcome != "stopped");
+                let had_bad = self.truth.had_bad.contains(&assignment.trial);
+                assert_eq!(flaky, is_final && outcome == "passed" && had_bad);
+                if !matches!(outcome, "passed" | "stopped") {
+                    self.truth.had_bad.insert(assignment.trial);
+                }
+                self.write(assignment, is_final);
+            }
+            None => assert_eq!(effects, [], "a report of nothing that is in flight there"),
+        }
+        self.heed(effects);
+    }
+
+    fn lost(&mut self, worker: u32, begun: &[TaskId], blame: Option<Blame>) {
+        let policy = self.policy.clone();
+        let effects = self.ask(Event::WorkerLost {
+            worker: WorkerId(worker),
+            begun,
+            blame,
+            policy: Some(&policy),
+        });
+        self.heed(effects);
+        self.known.remove(&worker);
+        self.truth.open.retain(|_, (at, _)| *at != worker);
+    }
+
+    fn tell(&mut self, event: Event<'_>) {
+        if matches!(event, Event::Tick)
+            && self.now >= self.settings.timeout.0
+            && self.schedule.left() > 0
+        {
+            // The session's own timeout is a stop.
+            if self.truth.ends.is_none() {
+                self.stop_begins(StopMode::Stop);
+            }
+        }
+        let effects = self.ask(event);
+        self.heed(effects);
+    }
+
+    fn ask(&mut self, event: Event<'_>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.schedule.on(RunTime(self.now), event, &mut effects);
+        if self.truth.finished.is_some() {
+            assert_eq!(effects, [], "nothing follows the end");
+        }
+        effects
+    }
+
+    /// Does what the schedule says, and checks it.
+    fn heed(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send { worker, assignment } => self.send(worker.0, assignment),
+                Effect::TakeBack { worker, keep } => {
+                    let delay = self.delay();
+                    self.later(delay, Happening::TakeBack(worker.0, keep as usize));
+                }
+                Effect::Stop { kill } => {
+                    self.truth.has_stopped = true;
+                    let grace = if kill { 0 } else { self.settings.grace.0 };
+                    for worker in self.workers.keys().copied().collect::<Vec<_>>() {
+                        let delay = self.delay();
+                        self.later(delay, Happening::StopGuests(worker, grace));
+                    }
+                }
+                Effect::Kill(worker) => {
+                    // One in a few is inside the kernel and does not die.
+                    if !self.random.one_in(4) {
+                        let delay = self.random.below(10_000);
+                        self.later(delay, Happening::Dies(worker.0, None));
+                    }
+                }
+                Effect::StartAlone => {
+                    assert!(!self.truth.has_stopped);
+                    let delay = 500 + self.random.spread(5_000);
+                    let (slots, alone) = (1, true);
+                    self.later(delay, Happening::Ready { slots, alone });
+                }
+                // Was checked with its report.
+                Effect::WriteReport { .. } => {}
+                Effect::WriteFor {
+                    assignment,
+                    fate,
+                    is_final,
+                } => {
+                    assert!(!is_final || matches!(fate, Fate::Stuck | Fate::Crash));
+                    if fate == Fate::Crash {
+                        let guest = self.guests[assignment.trial as usize];
+                        let is_killer = matches!(guest, Guest::Kill { .. });
+                        assert!(is_killer || self.world.die > 0, "{guest:?} kills nothing");
+                    }
+                    if fate == Fate::Stuck {
+                        self.truth.had_bad.insert(assignment.trial);
+                    }
+                    self.write(assignment, is_final);
+                }
+                Effect::Finish { reason, .. } => self.finish(reason),
+            }
+        }
+    }
+
+    fn send(&mut self, worker: u32, assignment: Assignment) {
+        let truth = &mut self.truth;
+        assert!(!truth.has_stopped, "{assignment:?} after a stop");
+        assert!(assignment.task.0 > 0 && truth.tasks.insert(assignment.task));
+        assert!(truth.pending.contains(&assignment.trial), "not pending");
+        assert!(!truth.is_final.contains(&assignment.trial), "it is done");
+        assert_eq!(assignment.attempt, truth.attempts[&assignment.trial] + 1);
+        let (slots, alone) = self.known[&worker];
+        let mut open = truth.open.values();
+        assert!(
+            open.all(|(_, other)| other.trial != assignment.trial),
+            "{assignment:?} twice at a time"
+        );
+        let at_worker = truth.open.values().filter(|(at, _)| *at == worker).count();
+        let lane = self.grid.trial(assignment.trial).provider;
+        let of_lane = truth
+            .open
+            .values()
+            .filter(|(_, other)| self.grid.trial(other.trial).provider == lane)
+            .count();
+        let most = self.settings.concurrency[usize::from(lane)];
+        let is_bounded = (1..=self.settings.jobs).contains(&most);
+        if is_bounded {
+            assert!(of_lane < most as usize, "more than {most} in flight");
+        }
+        let window = match is_bounded || alone {
+            true => slots,
+            false => 512,
+        };
+        assert!(at_worker < window, "too many wait at a worker");
+        truth.open.insert(assignment.task, (worker, assignment));
+        let delay = self.delay();
+        self.later(delay, Happening::Task(worker, assignment));
+    }
+
+    /// A row is handed to the disk.
+    fn write(&mut self, assignment: Assignment, is_final: bool) {
+        let truth = &mut self.truth;
+        assert!(!truth.disk_failed, "the disk has failed");
+        assert!(truth.open.remove(&assignment.task).is_some());
+        let attempts = truth.attempts.get_mut(&assignment.trial).unwrap();
+        assert_eq!(assignment.attempt, *attempts + 1, "a number of its own");
+        *attempts += 1;
+        assert!(!truth.is_final.contains(&assignment.trial), "it is done");
+        if is_final {
+            truth.is_final.insert(assignment.trial);
+        }
+        truth.unacked += 1;
+        let delay = 1 + self.random.below(DISK);
+        match self.random.one_in(self.world.disk_fails) {
+            true => self.later(delay, Happening::DiskFails),
+            false => self.later(delay, Happening::Acked(1)),
+        }
+    }
+
+    fn finish(&mut self, reason: Option<Reason>) {
+        let truth = &mut self.truth;
+        assert_eq!(truth.finished, None, "there is one end");
+        truth.finished = Some(reason);
+        let is_done = truth
+            .pending
+            .iter()
+            .all(|trial| truth.is_final.contains(trial));
+        match reason {
+            Some(Reason::Storage) => {}
+            reason => {
+                assert_eq!(truth.unacked, 0, "rows are not on disk");
+                assert_eq!(reason.is_none(), is_done, "{reason:?}");
+            }
+        }
+        if self.world.is_kind() && self.world.lie == 0 {
+            assert_eq!(reason, None, "everything could be done");
+        }
+    }
+}
+
+#[test]
+fn no_trial_is_lost_or_doubled_and_every_stop_ends() {
+    let is_full = env::var("RUNNER_TESTS").is_ok_and(|value| value == "full");
+    let seeds = match env::var("RUNNER_TEST_SEED") {
+        Ok(seed) => {
+            let seed = seed.parse().unwrap();
+            seed..seed + 1
+        }
+        Err(_) => 0..if is_full { 2_000 } else { 50 },
+    };
+    let mut ends = BTreeMap::<_, u32>::new();
+    for seed in seeds.clone() {
+        let run = || {
+            let mut session = Session::new(seed);
+            session.run();
+            session.truth.finished.flatten()
+        };
+        let reason = std::panic::catch_unwind(run)
+            .unwrap_or_else(|_| panic!("to repeat it: RUNNER_TEST_SEED={seed}"));
+        *ends.entry(reason).or_default() += 1;
+    }
+    dbg!(&ends);
+    if seeds.end - seeds.start >= 50 {
+        let reasons = [None, Some(Reason::Interrupted), Some(Reason::Timeout)];
+        for reason in reasons {
+            assert!(
+                ends.contains_key(&reason),
+                "{reason:?} is not among {ends:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! The seam between the coordinator and its workers: [`WorkerLink`]; and the link to a local process.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, Read, Write},
+    net::Shutdown,
+    os::{
+        fd::OwnedFd,
+        unix::{fs::FileExt, net::UnixStream},
+    },
+    process::{Child, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex,
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use runner_model::{
+    Micros, TaskId,
+    protocol::{
+        BadFrame, Doing, FromWorker, PREFIX, Sender as From, SlotWord, ToWorker, read_prefix,
+    },
+};
+
+use crate::{
+    children::{self, Starting},
+    clock::monotonic,
+    schedule::Blame,
+    signals::lock,
+};
+
+/// A worker, wherever it is. What it says and its end come as [`LinkEvent`]s; nothing comes after [`LinkEvent::Lost`].
+pub(crate) trait WorkerLink: Send {
+    /// Sends a message. Never waits; on a link that is down it does nothing, because its end is told by an event.
+    fn send(&self, message: ToWorker);
+    /// Ends the worker at once.
+    fn kill(&self);
+    /// What its slots are doing, as far as it is known.
+    fn slots(&self) -> Vec<SlotWord>;
+}
+
+/// What is heard of a worker.
+#[derive(Debug)]
+pub(crate) enum LinkEvent {
+    /// It said this.
+    Messages(Vec<FromWorker>),
+    /// It is gone.
+    Lost {
+        /// What its slots had begun and not ended.
+        begun: Vec<SlotWord>,
+        /// Whose fault it is; none: nobody's.
+        blame: Option<Blame>,
+        /// How it ended, as the rest of a sentence.
+        how: String,
+    },
+}
+
+/// Takes what is heard of one worker.
+pub(crate) type Hear = Box<dyn Fn(LinkEvent) + Send>;
+
+/// How long a guest may go on inside one instruction behind its deadline.
+const STUCK_AFTER: Micros = Micros(1_000_000);
+/// A worker with tasks that says nothing for so long is taken for dead.
+const SILENT_FOR: Duration = Duration::from_secs(10);
+/// How often a worker's tasks are compared with their deadlines.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A worker that has closed its socket gets so long to exit by itself.
+const EXIT_WITHIN: Duration = Duration::from_millis(500);
+/// Bytes that are read at once.
+const READ: usize = 64 << 10;
+
+/// A worker process of this machine.
+pub(crate) struct WorkerProcess {
+    shared: Arc<Shared>,
+    frames: Sender<ToWorker>,
+}
+
+struct Shared {
+    process: Mutex<Process>,
+    socket: UnixStream,
+    slots: File,
+    stderr: File,
+    /// The timeouts of the tasks that it has.
+    tasks: Mutex<HashMap<TaskId, Micros>>,
+}
+
+#[derive(Default)]
+struct Process {
+    child: Option<Child>,
+    /// Whether this process ended it, or was to before it was there.
+    is_killed: bool,
+}
+
+impl WorkerProcess {
+    /// Starts a process and does not wait for it. `name` is the hidden command.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if it has no more files or threads.
+    pub(crate) fn start(name: &str, hear: Hear) -> io::Result<Self> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_read_timeout(Some(LOOK_EVERY))?;
+        let slots = children::nameless("slots", b"")?;
+        let stderr = children::nameless("stderr", b"")?;
+        let mut command = children::program(&[name]);
+        command
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::from(slots.try_clone()?))
+            .stderr(Stdio::from(stderr.try_clone()?));
+        let starting = children::start(command);
+        let shared = Arc::new(Shared {
+            process: Mutex::default(),
+            socket: ours,
+            slots,
+            stderr,
+            tasks: Mutex::default(),
+        });
+        let (frames, to_send) = mpsc::channel();
+        let sending = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("send".into());
+        thread.spawn(move || sending.send_frames(&to_send))?;
+        let reading = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("receive".into());
+        thread.spawn(move || reading.live(starting, &hear))?;
+        Ok(Self { shared, frames })
+    }
+}
+
+impl WorkerLink for WorkerProcess {
+    fn send(&self, message: ToWorker) {
+        if let ToWorker::Tasks { tasks, .. } = &message {
+            let tasks = tasks.iter().map(|task| (task.id, task.timeout));
+            lock(&self.shared.tasks).extend(tasks);
+        }
+        // Without a receiver the link is down, which its reader tells.
+        let _ = self.frames.send(message);
+    }
+
+    fn kill(&self) {
+        self.shared.kill();
+    }
+
+    fn slots(&self) -> Vec<SlotWord> {
+        self.shared.slots()
+    }
+}
+
+impl Drop for WorkerProcess {
+    fn drop(&mut self) {
+        self.shared.kill();
+    }
+}
+
+impl Shared {
+    fn kill(&self) {
+        let mut process = lock(&self.process);
+        process.is_killed = true;
+        if let Some(child) = &process.child {
+            children::kill(child);
+        }
+    }
+
+    /// The slots that have begun a task.
+    fn slots(&self) -> Vec<SlotWord> {
+        let length = self.slots.metadata().map_or(0, |about| about.len());
+        // A worker that lies could make the file as long as it likes.
+        let mut bytes = vec![0; length.min(1 << 20) as usize];
+        if self.slots.read_exact_at(&mut bytes, 0).is_err() {
+            return Vec::new();
+        }
+        let (words, _) = bytes.as_chunks::<{ SlotWord::LENGTH }>();
+        let words = words.iter().map(|word| SlotWord::decode(*word));
+        words.filter(|word| word.task != 0).collect()
+    }
+
+    /// Sends what it is given, because a worker that computes does not read.
+    fn send_frames(&self, frames: &Receiver<ToWorker>) {
+        let mut bytes = Vec::new();
+        while let Ok(message) = frames.recv() {
+            bytes.clear();
+            message.encode(&mut bytes);
+            if (&self.socket).write_all(&bytes).is_err() {
+                return;
+            }
+        }
+        // No more will come.
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
+    /// Reads what the worker says until it ends.
+    fn live(&self, starting: Starting, hear: &Hear) {
+        let lost = |begun, blame, how| hear(LinkEvent::Lost { begun, blame, how });
+        match starting.wait() {
+            Ok(child) => {
+                let mut process = lock(&self.process);
+                if process.is_killed {
+                    children::kill(&child);
+                }
+                process.child = Some(child);
+            }
+            Err(error) => {
+                lost(Vec::new(), None, format!("cannot be started: {error}"));
+                return;
+            }
+        }
+        let end = self.listen(hear);
+        let is_ours = !matches!(end, SocketEnd::Closed) || lock(&self.process).is_killed;
+        if is_ours {
+            self.kill();
+        }
+        let status = self.reap();
+        let words = status.map_or_else(
+            || "cannot be waited for".to_owned(),
+            |status| children::show_end(status, &self.stderr),
+        );
+        let (blame, how) = match end {
+            SocketEnd::Stuck(task) => (
+                Some(Blame::Stuck(task)),
+                "was killed, because its guest was stuck inside one instruction".to_owned(),
+            ),
+            SocketEnd::Silent => (
+                None,
+                "was killed, because it said nothing for 10 s".to_owned(),
+            ),
+            SocketEnd::Bad(frame) => (
+                Some(Blame::Died),
+                format!("was killed, because it sent {frame}"),
+            ),
+            SocketEnd::Closed if is_ours => (None, "was killed".to_owned()),
+            SocketEnd::Closed => {
+                let is_exit = status.is_some_and(|status| status.success());
+                ((!is_exit).then_some(Blame::Died), words)
+            }
+        };
+        let tasks = lock(&self.tasks);
+        let mut begun = self.slots();
+        begun.retain(|word| tasks.contains_key(&TaskId(word.task)));
+        drop(tasks);
+        lost(begun, blame, how);
+    }
+
+    fn listen(&self, hear: &Hear) -> SocketEnd {
+        let mut frames = Frames::default();
+        let mut look = Look::new();
+        loop {
+            let is_silent = match frames.fill(&self.socket) {
+                Ok(0) => return SocketEnd::Closed,
+                Ok(_) => false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => return SocketEnd::Closed,
+            };
+            let mut messages = Vec::new();
+            let end = loop {
+                match frames.next() {
+                    Ok(Some(message)) => messages.push(message),
+                    Ok(None) => break None,
+                    Err(bad) => break Some(SocketEnd::Bad(bad)),
+                }
+            };
+            self.note(&messages, &mut look);
+            if !messages.is_empty() {
+                hear(LinkEvent::Messages(messages));
+            }
+            if let Some(end) = end.or_else(|| self.look_after(&mut look, is_silent)) {
+                return end;
+            }
+        }
+    }
+
+    /// Keeps account of the tasks that the worker has.
+    fn note(&self, messages: &[FromWorker], look: &mut Look) {
+        let mut tasks = lock(&self.tasks);
+        for message in messages {
+            match message {
+                FromWorker::Report { head, .. } => {
+                    tasks.remove(&head.task);
+                }
+                FromWorker::Returned(returned) => {
+                    for task in returned {
+                        tasks.remove(task);
+                    }
+                }
+                FromWorker::Doing(doing) => {
+                    look.doing.clone_from(doing);
+                    look.doing_at = monotonic();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Tells whether the worker must be killed.
+    fn look_after(&self, look: &mut Look, is_silent: bool) -> Option<SocketEnd> {
+        let now = Instant::now();
+        let gap = now - look.looked;
+        if is_silent && gap > 4 * LOOK_EVERY {
+            // This process was suspended, and so was the worker.
+            (look.heard, look.patient_until) = (now, now + Duration::from_secs(1));
+        }
+        if !is_silent {
+            look.heard = now;
+        }
+        if gap < LOOK_EVERY / 2 {
+            return None;
+        }
+        look.looked = now;
+        let tasks = lock(&self.tasks);
+        if tasks.is_empty() {
+            look.heard = now;
+            return None;
+        }
+        if now - look.heard > SILENT_FOR {
+            return Some(SocketEnd::Silent);
+        }
+        if now < look.patient_until {
+            return None;
+        }
+        let stuck = self.slots().into_iter().find_map(|word| {
+            let task = TaskId(word.task);
+            let deadline = word.began.saturating_add(tasks.get(&task)?.0);
+            let is_on_processor = look
+                .doing
+                .iter()
+                .any(|doing| doing.task == task && doing.on_processor);
+            let is_late = monotonic() > deadline.saturating_add(STUCK_AFTER.0);
+            (is_late && is_on_processor && look.doing_at > deadline).then_some(task)
+        });
+        stuck.map(SocketEnd::Stuck)
+    }
+
+    /// Waits for the end of the process; one that closed its socket and does not exit is killed.
+    fn reap(&self) -> Option<ExitStatus> {
+        let child = lock(&self.process).child.take();
+        let mut child = child?;
+        if let Ok(Some(status)) = children::wait_for(&mut child, EXIT_WITHIN) {
+            return Some(status);
+        }
+        children::kill(&child);
+        child.wait().ok()
+    }
+}
+
+/// Why nothing more is read.
+enum SocketEnd {
+    Closed,
+    Bad(BadFrame),
+    Stuck(TaskId),
+    Silent,
+}
+
+/// When a worker was last looked after, and what it said it does.
+struct Look {
+    looked: Instant,
+    heard: Instant,
+    patient_until: Instant,
+    doing: Vec<Doing>,
+    doing_at: u64,
+}
+
+impl Look {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            looked: now,
+            heard: now,
+            patient_until: now,
+            doing: Vec::new(),
+            doing_at: 0,
+        }
+    }
+}
+
+/// Frames of a worker in what was read of its socket.
+#[derive(Default)]
+struct Frames {
+    bytes: Vec<u8>,
+    /// Bytes that were read.
+    end: usize,
+    /// The first byte of the next frame.
+    at: usize,
+}
+
+impl Frames {
+    /// Reads what is there; 0 at the end.
+    fn fill(&mut self, mut socket: impl Read) -> io::Result<usize> {
+        self.bytes.copy_within(self.at..self.end, 0);
+        self.end -= self.at;
+        self.at = 0;
+        if self.bytes.len() < self.end + READ {
+            self.bytes.resize(self.end + READ, 0);
+        }
+        let read = socket.read(&mut self.bytes[self.end..])?;
+        self.end += read;
+        Ok(read)
+    }
+
+    /// Takes the next whole frame.
+    fn next(&mut self) -> Result<Option<FromWorker>, BadFrame> {
+        let bytes = &self.bytes[self.at..self.end];
+        let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX>() else {
+            return Ok(None);
+        };
+        let (kind, length) = read_prefix(*prefix, From::Worker)?;
+        let Some(frame) = rest.get(..length) else {
+            return Ok(None);
+        };
+        let message = FromWorker::decode(kind, frame)?;
+        self.at += PREFIX + length;
+        Ok(Some(message))
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/workers.rs"]
+mod tests;
