@@ -1,11 +1,12 @@
 //! [`Live`]: `live.json`, what a running run is doing. Deleting it costs the precision of a time and no answer.
 
-use runner_model::{Counts, Time, TrialId, status::Stage};
+use runner_model::{Counts, Reason, StopSignal, Time, TrialId, status::Stage};
 use serde::{Deserialize, Serialize};
 
-use crate::{Manifest, RunDir, beneath::Dir};
+use crate::{End, Manifest, RunDir, beneath::Dir};
 
 const LIVE: &str = "live.json";
+const LAST_WORDS: &str = "last-words.json";
 /// 1,000 attempts in flight with the longest names take less.
 const MAX_BYTES: u64 = 4 << 20;
 
@@ -39,20 +40,55 @@ pub struct InFlight {
     pub word: String,
 }
 
-/// Writes `live.json` by rename, never synced.
+/// What a process that was stuck wrote before it ended itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LastWords {
+    /// The session that it speaks of.
+    session: u32,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) signal: Option<StopSignal>,
+    pub(crate) message: Option<String>,
+    pub(crate) at: Time,
+}
+
+/// Writes `live.json` and `last-words.json` by rename, never synced.
 #[derive(Debug)]
 pub struct LiveWriter(pub(crate) Dir);
 
 impl LiveWriter {
     /// Replaces `live.json`. Errors are dropped.
     pub fn write(&self, live: &Live) {
-        let written = serde_json::to_vec(live)
+        self.replace(LIVE, live);
+    }
+
+    /// Says why the process is about to end without writing the manifest. Whichever process sweeps the run takes reason,
+    /// signal and message from it.
+    pub fn last_words(&self, session: u32, end: &End) {
+        let words = LastWords {
+            session,
+            reason: end.reason,
+            signal: end.signal,
+            message: end.message.clone(),
+            at: end.at,
+        };
+        self.replace(LAST_WORDS, &words);
+    }
+
+    fn replace(&self, name: &str, value: &impl Serialize) {
+        let written = serde_json::to_vec(value)
             .ok()
-            .and_then(|bytes| self.0.prepare(LIVE, &bytes).ok());
+            .and_then(|bytes| self.0.prepare(name, &bytes).ok());
         if written.is_some() {
-            let _ = self.0.replace(LIVE);
+            let _ = self.0.replace(name);
         }
     }
+}
+
+/// Reads the last words of a session.
+pub(crate) fn last_words(dir: &Dir, session: u32) -> Option<LastWords> {
+    let bytes = dir.read_all(LAST_WORDS, MAX_BYTES).ok()?;
+    let words: LastWords = serde_json::from_slice(&bytes).ok()?;
+    (words.session == session).then_some(words)
 }
 
 /// Reads `live.json`; none if it is missing or no such file.

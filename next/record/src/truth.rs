@@ -5,7 +5,7 @@ use runner_model::{Reason, RunStatus, Time};
 use crate::{Manifest, RecordError, RunDir, fold::Tally, live, rows::ReadLine};
 
 /// Gives the run of a dead session its status, counts and end, in memory alone. The session ended at its latest sign: the
-/// last row, `live.json` or the manifest, but not before it began and not after now.
+/// last row, `live.json`, `last-words.json` or the manifest, but not before it began and not after now.
 pub(crate) fn end_dead_session(
     run: &RunDir,
     manifest: &mut Manifest,
@@ -25,14 +25,22 @@ pub(crate) fn end_dead_session(
         last_sign = last_sign.max(live.at);
         manifest.stage = live.stage.unwrap_or(manifest.stage);
     }
+    let session = manifest.sessions.last().map_or(0, |session| session.number);
+    let words = live::last_words(&run.dir, session);
+    last_sign = last_sign.max(words.as_ref().map_or(last_sign, |words| words.at));
     let last_change = manifest.transitions.last().map(|change| change.at);
     last_sign = last_sign.max(last_change.unwrap_or_default());
     let ended = last_sign.min(now).max(began);
 
     manifest.counts = tally.counts;
-    let reason = (!is_complete(manifest)).then_some(Reason::Crashed);
+    let said = words.as_ref().and_then(|words| words.reason);
+    let reason = (!is_complete(manifest)).then(|| said.unwrap_or(Reason::Crashed));
     let status = RunStatus::after(reason, tally.has_rows);
     manifest.change_status(status, reason, "sweep", ended)?;
+    if let (Some(_), Some(words)) = (reason, words) {
+        manifest.signal = words.signal;
+        manifest.message = words.message;
+    }
     Ok(())
 }
 
