@@ -10,8 +10,8 @@ use runner_sandbox::Interrupt;
 
 use crate::{link::Incoming, shared::Shared};
 
-/// How often the worker says what runs, which is also its sign of life.
-const BEAT: Duration = Duration::from_secs(1);
+/// How often the worker says what runs while something does; it is also its sign of life.
+const BEAT: Duration = Duration::from_millis(500);
 
 /// Reads and answers until nothing more will come.
 ///
@@ -28,7 +28,9 @@ pub fn serve(incoming: &mut Incoming, shared: &Shared, interrupt: &Interrupt) ->
             interrupt_at = None;
         }
         if beat_at <= now {
-            shared.say_doing()?;
+            if shared.is_running() {
+                shared.say_doing()?;
+            }
             beat_at = now + BEAT;
         }
         let next = interrupt_at.map_or(beat_at, |at| beat_at.min(at));

@@ -26,6 +26,7 @@ pub struct Provider {
 
 /// How a command is called, before its templates are filled in.
 struct Command {
+    program: String,
     config: Value,
     args: Vec<Template>,
     stdin: Option<Template>,
@@ -98,6 +99,7 @@ impl Provider {
             }
         }
         let command = (plugin.kind() == PluginKind::Command).then(|| Command {
+            program: program(&provider.plugin),
             config: provider.config.clone(),
             args: provider.args,
             stdin: provider.stdin,
@@ -138,11 +140,20 @@ impl Provider {
             Ok(argument)
         });
         Ok(Some(CommandCall {
+            program: command.program.clone(),
             args: args.collect::<Result<_, _>>()?,
             stdin: command.stdin.as_ref().map(fill).transpose()?,
             protocol: command.protocol,
             output: command.output,
         }))
+    }
+}
+
+/// The name of a plugin's file: of `bundled:echo`, `echo.wasm`.
+fn program(plugin: &str) -> String {
+    match plugin.strip_prefix("bundled:") {
+        Some(name) => format!("{name}.wasm"),
+        None => plugin.rsplit('/').next().unwrap_or(plugin).to_owned(),
     }
 }
 
@@ -156,11 +167,12 @@ fn invalid_input(message: String) -> RowError<'static> {
     }
 }
 
+/// The messages of problems go on behind "plugin `FILE`".
 fn load_problem(error: &LoadError) -> Problem {
     let (code, message) = match error {
         LoadError::Missing => (
             "cache",
-            "the compiled plugin cannot be read back from the cache; is its disk full or damaged?"
+            "was compiled and cannot be read back from the cache; is its disk full or damaged?"
                 .to_owned(),
         ),
         LoadError::Refused { code, message } => (*code, message.clone()),
@@ -176,6 +188,6 @@ fn call_problem(error: RowError<'_>) -> Problem {
     Problem {
         class: error.class.unwrap_or(ErrorClass::Internal),
         code: error.code.to_string(),
-        message: format!("`describe` failed: {}", error.message),
+        message: format!("failed in `describe`: {}", error.message),
     }
 }

@@ -22,8 +22,8 @@ use tokio::sync::Notify;
 
 use crate::{link::Outgoing, report::Report};
 
-/// Reports that may wait for others.
-const BATCH: u32 = 64;
+/// Reports that may wait for others; fewer where few tasks wait, or their sender would send more too late.
+const MAX_BATCH: usize = 64;
 /// How long a report may wait for others.
 pub const REPORT_WITHIN: Duration = Duration::from_millis(10);
 
@@ -74,7 +74,7 @@ pub enum Next {
 struct Out {
     link: Outgoing,
     /// Reports in the buffer.
-    waiting: u32,
+    waiting: usize,
     /// When the oldest of them came.
     since: Instant,
 }
@@ -188,6 +188,7 @@ impl Shared {
 
     /// Adds a slot's report to those that wait, and notes that the slot is empty.
     pub fn report(&self, slot: usize, task: TaskId, report: &Report) -> io::Result<()> {
+        let batch = (lock(&self.queue).orders.len() / 2).clamp(1, MAX_BATCH);
         {
             let mut out = lock(&self.out);
             for piece in report.pieces(task) {
@@ -201,7 +202,7 @@ impl Shared {
                 out.since = now;
             }
             out.waiting += 1;
-            if out.waiting >= BATCH || now.duration_since(out.since) >= REPORT_WITHIN {
+            if out.waiting >= batch || now.duration_since(out.since) >= REPORT_WITHIN {
                 out.flush()?;
             } else {
                 out.link.flush_much()?;
@@ -235,6 +236,11 @@ impl Shared {
         let mut out = lock(&self.out);
         out.waiting = 0;
         out.link.say(message)
+    }
+
+    /// Tells whether a slot runs a task.
+    pub fn is_running(&self) -> bool {
+        self.running.iter().any(|task| task.load(Relaxed) != 0)
     }
 
     /// Says what runs at the moment.

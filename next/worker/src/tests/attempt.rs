@@ -1,1 +1,218 @@
+use std::time::Duration;
 
+use runner_model::{
+    ErrorClass, HostFault, Limits, Micros, Outcome, TaskId, Time, TrialId,
+    outcome::Verdict,
+    protocol::{Line, Task, TaskKind, TimeoutRule},
+    row::{Check, Denied, Metric, Raw, RowError, Usage, check_row},
+    test::Test,
+};
+use runner_sandbox::{Ended, Ending, Reply};
+use serde_json::{Value, json};
+
+use super::{Attempt, written};
+use crate::{judge::Judge, report::Report};
+
+const LINE: &str = r#"{"id":"a","input":1,"providers":[0],"timeout":150000,"trial_timeout":2000000,"expect":{"equals":2}}"#;
+
+fn task(rule: TimeoutRule) -> Task {
+    Task {
+        id: TaskId(7),
+        trial: TrialId::parse("a@p#1").unwrap(),
+        provider: 0,
+        attempt: 2,
+        seed: 0,
+        timeout: Micros(150_000),
+        timeout_rule: rule,
+        kind: TaskKind::Run,
+        line: Line::Bytes(0),
+        row_bytes: 0,
+    }
+}
+
+fn ended(ending: Ending) -> Ended {
+    Ended {
+        ending,
+        duration: Duration::from_micros(1250),
+        usage: Usage {
+            peak_memory: 65536,
+            bytes_in: 1,
+            bytes_out: 1,
+            ..Usage::default()
+        },
+        denied: Vec::new(),
+        said: Default::default(),
+        host_fault: None,
+    }
+}
+
+fn reply(output: &str) -> Ending {
+    Ending::Reply(Box::new(Reply {
+        output: Raw::from_string(output.to_owned()).unwrap(),
+        verdict: None,
+        score: None,
+        checks: Vec::new(),
+        metrics: Vec::new(),
+        exit_code: None,
+    }))
+}
+
+fn error(class: ErrorClass) -> Ending {
+    Ending::Error(RowError {
+        class: Some(class),
+        code: "code".into(),
+        message: "why".into(),
+        retry_after_ms: Some(5),
+        details: None,
+    })
+}
+
+fn report(line: &str, rule: TimeoutRule, ended: Ended) -> Report {
+    let test: Test<'_> = serde_json::from_str(line).unwrap();
+    let task = task(rule);
+    let attempt = Attempt {
+        task: &task,
+        test: &test,
+        judge: &Judge::default(),
+    };
+    let report = attempt.report(Time::from_millis(1_800_000_000_015), ended);
+    check_row(&report.row, &task, &Limits::default()).unwrap();
+    report
+}
+
+fn row(line: &str, ended: Ended) -> Value {
+    serde_json::from_slice(&report(line, TimeoutRule::Timeout, ended).row).unwrap()
+}
+
+#[test]
+fn a_reply_becomes_one_compact_row() {
+    let made = report(LINE, TimeoutRule::Timeout, ended(reply("2")));
+    assert_eq!(
+        String::from_utf8(made.row).unwrap(),
+        r#"{"v":4,"trial":"a@p#1","test":"a","provider":"p","repeat":1,"attempt":2,"outcome":"passed","started_at":"2027-01-15T08:00:00.015Z","duration_ms":1.25,"usage":{"peak_memory":65536,"bytes_in":1,"bytes_out":1},"output":2,"checks":[{"name":"equals","verdict":"pass"}]}"#
+    );
+    let full = Ended {
+        denied: vec![Denied {
+            what: "open a socket".into(),
+            grant: None,
+        }],
+        ..ended(Ending::Reply(Box::new(Reply {
+            output: Raw::from_string("3".into()).unwrap(),
+            verdict: Some(Verdict::Fail),
+            score: Some(0.25),
+            checks: vec![Check {
+                score: Some(Raw::of(&0.5).unwrap()),
+                name: "own".into(),
+                verdict: Verdict::Pass,
+                message: None,
+                expected: None,
+                actual: None,
+                diff: None,
+                details: None,
+            }],
+            metrics: vec![Metric {
+                name: "length".into(),
+                value: 3.0,
+                unit: None,
+            }],
+            exit_code: None,
+        })))
+    };
+    let made = report(LINE, TimeoutRule::Timeout, full);
+    let row = String::from_utf8(made.row).unwrap();
+    let (_, rest) = row.split_once(r#""output":"#).unwrap();
+    assert_eq!(
+        rest,
+        r#"3,"verdict":"fail","score":0.25,"checks":[{"name":"equals","verdict":"fail","message":"the output is not what was expected","expected":2,"actual":3},{"name":"own","verdict":"pass","score":0.5}],"metrics":[{"name":"length","value":3.0}],"denied":[{"what":"open a socket"}]}"#
+    );
+}
+
+#[test]
+fn an_error_keeps_its_words() {
+    let made = row(LINE, ended(error(ErrorClass::Unavailable)));
+    assert_eq!(made["outcome"], "error");
+    assert_eq!(
+        made["error"],
+        json!({"class": "unavailable", "code": "code", "message": "why", "retry_after_ms": 5})
+    );
+    let expected = LINE.replace("\"equals\":2", "\"error\":\"unavailable\"");
+    let made = row(&expected, ended(error(ErrorClass::Unavailable)));
+    assert_eq!(made["outcome"], "passed");
+    assert_eq!(made["error"]["class"], "unavailable");
+}
+
+#[test]
+fn a_timeout_names_what_set_it() {
+    for (rule, code, message) in [
+        (
+            TimeoutRule::Timeout,
+            "timeout",
+            "no reply within 150ms, set by the test's `timeout = \"150ms\"`",
+        ),
+        (
+            TimeoutRule::LimitTime,
+            "limits.time",
+            "no reply within 150ms, set by the provider's `limits.time = \"150ms\"`",
+        ),
+        (
+            TimeoutRule::TrialTimeout,
+            "trial_timeout",
+            "no reply within 150ms, what was left of the test's `trial_timeout = \"2s\"`",
+        ),
+    ] {
+        let made = report(LINE, rule, ended(Ending::Timeout));
+        let row: Value = serde_json::from_slice(&made.row).unwrap();
+        assert_eq!(row["outcome"], "timeout");
+        assert_eq!(row["error"], json!({"code": code, "message": message}));
+    }
+    let expected = LINE.replace("\"equals\":2", "\"error\":\"timeout\"");
+    assert_eq!(row(&expected, ended(Ending::Timeout))["outcome"], "passed");
+    for (micros, text) in [
+        (1_000_000, "1s"),
+        (90_000_000, "90s"),
+        (120_000_000, "2m"),
+        (1_500, "1ms"),
+    ] {
+        assert_eq!(written(Micros(micros)), text);
+    }
+}
+
+#[test]
+fn a_stopped_attempt_says_nothing_else() {
+    let made = row(LINE, ended(Ending::Stopped));
+    assert_eq!(made["outcome"], "stopped");
+    assert_eq!(
+        made["error"],
+        json!({"code": "stopped", "message": "the run was stopped"})
+    );
+    assert_eq!(made.get("checks"), None);
+}
+
+#[test]
+fn what_the_machine_lacked_is_no_fault_of_the_guest() {
+    let lacking = |ending| Ended {
+        host_fault: Some(HostFault::Files),
+        ..ended(ending)
+    };
+    let made = report(
+        LINE,
+        TimeoutRule::Timeout,
+        lacking(error(ErrorClass::Internal)),
+    );
+    assert_eq!(made.head(TaskId(7)).host_fault, Some(HostFault::Files));
+    let row: Value = serde_json::from_slice(&made.row).unwrap();
+    assert_eq!(row["outcome"], Outcome::Stopped.as_str());
+    assert_eq!(
+        row["error"],
+        json!({"code": "host-files", "message": "why"})
+    );
+    let failed = report(LINE, TimeoutRule::Timeout, lacking(reply("3")));
+    let row: Value = serde_json::from_slice(&failed.row).unwrap();
+    assert_eq!(
+        (&row["outcome"], row.get("output")),
+        (&json!("stopped"), None)
+    );
+    // It did without.
+    let passed = report(LINE, TimeoutRule::Timeout, lacking(reply("2")));
+    assert_eq!(passed.head(TaskId(7)).host_fault, None);
+}

@@ -1,1 +1,108 @@
+use serde_json::{Value, json};
 
+use super::{diff, unseen};
+
+#[track_caller]
+fn shows(expected: &str, output: &str, shown: &str) {
+    assert_eq!(
+        diff(&json!(expected), &json!(output)).as_deref(),
+        Some(shown)
+    );
+}
+
+#[test]
+fn changed_lines_are_shown_with_those_around_them() {
+    shows(
+        "one\ntwo\nthree\n",
+        "one\n2\nthree\n",
+        "@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n",
+    );
+    assert_eq!(diff(&json!("a"), &json!("b")), None);
+    assert_eq!(diff(&json!("a"), &json!("a\n")), None);
+    assert_eq!(
+        diff(&json!({"a": 1}), &json!({"a": 2})).as_deref(),
+        Some("@@ -1,3 +1,3 @@\n {\n-  \"a\": 1\n+  \"a\": 2\n }\n")
+    );
+    shows("a\nb\n", "a\nb\nc\n", "@@ -1,2 +1,3 @@\n a\n b\n+c\n");
+    shows("a\nb\n", "", "@@ -1,2 +0,0 @@\n-a\n-b\n");
+}
+
+#[test]
+fn changes_far_apart_have_hunks_of_their_own() {
+    let lines = |changed: &[usize]| -> String {
+        let line = |n: usize| {
+            let word = if changed.contains(&n) { "new" } else { "old" };
+            format!("{word} {n}\n")
+        };
+        (1..=30).map(line).collect()
+    };
+    shows(
+        &lines(&[]),
+        &lines(&[5, 11, 25]),
+        "@@ -2,13 +2,13 @@\n old 2\n old 3\n old 4\n-old 5\n+new 5\n old 6\n old 7\n old 8\n old 9\n old 10\n-old 11\n\
+         +new 11\n old 12\n old 13\n old 14\n@@ -22,7 +22,7 @@\n old 22\n old 23\n old 24\n-old 25\n+new 25\n old 26\n \
+         old 27\n old 28\n",
+    );
+}
+
+#[test]
+fn a_missing_line_break_at_the_end_is_told() {
+    shows(
+        "a\nb\n",
+        "a\nb",
+        "@@ -1,2 +1,2 @@\n a\n-b\n+b\n\\ No newline at end of file\n",
+    );
+    // Context that ends both texts is told of, too, as other tools do.
+    shows(
+        "a\nb",
+        "x\nb",
+        "@@ -1,2 +1,2 @@\n-a\n+x\n b\n\\ No newline at end of file\n",
+    );
+}
+
+#[test]
+fn characters_that_are_not_seen_are_marked() {
+    shows(
+        "total: 42\nb\n",
+        "total:\u{a0}42 \t\nb\n",
+        "@@ -1,2 +1,2 @@\n-total: 42\n+total:\\u{a0}42·→\n b\n",
+    );
+    shows("a\nb\n", "a\r\nb\n", "@@ -1,2 +1,2 @@\n-a\n+a\\r\n b\n");
+    let unseen = |expected: &str, output: &str| unseen(&json!(expected), &json!(output));
+    let both = |old: &str, new: &str| Some((old.to_owned(), new.to_owned()));
+    assert_eq!(
+        unseen("total: 42", "total: 42 "),
+        both("total: 42", "total: 42·")
+    );
+    assert_eq!(
+        unseen("a\nx\u{200b}y\n", "a\nxy\n"),
+        both("x\\u{200b}y\\n", "xy\\n")
+    );
+    assert_eq!(unseen("a", "a\n"), both("a", "a\\n"));
+    assert_eq!(unseen("a", "b"), None);
+}
+
+#[test]
+fn a_diff_is_bounded() {
+    let lines = "same\n".repeat(400_000);
+    assert_eq!(
+        diff(
+            &json!(format!("{lines}one\n")),
+            &json!(format!("{lines}two\n"))
+        )
+        .as_deref(),
+        Some("(behind 399997 equal lines)\n@@ -1,4 +1,4 @@\n same\n same\n same\n-one\n+two\n")
+    );
+    let is_bounded = |expected: Value, output: Value| {
+        let text = diff(&expected, &output).unwrap();
+        assert!(text.len() < 9_000, "{} bytes", text.len());
+    };
+    is_bounded(json!("\n".repeat(4 << 20)), json!("\n\r".repeat(2 << 20)));
+    let deep = (0..120).fold(json!(vec![0; 100_000]), |inner, _| json!([inner]));
+    is_bounded(json!([1, 2]), deep);
+    is_bounded(json!("x\n".repeat(100_000)), json!("y\n"));
+    is_bounded(json!(format!("{}\n", "x".repeat(1 << 20))), json!("y\nz\n"));
+    let many: Vec<_> = (0..100_000_i64).map(|n| (n * 7919_i64) % 1000).collect();
+    let other: Vec<_> = (0..100_000_i64).map(|n| (n * 104_729_i64) % 1000).collect();
+    is_bounded(json!(many), json!(other));
+}

@@ -1,1 +1,238 @@
+use runner_model::{
+    Digest, ErrorClass, Limits, Micros, Outcome, ProviderName, Row, TaskId, TestId, Text, Time,
+    TrialId, digest,
+    log::{Level, LogRecord, MAX_SAID, Said},
+    outcome::Verdict,
+    protocol::{FromWorker, Line, MAX_PIECE, Task, TaskKind, TimeoutRule},
+    row::{self, Check, Denied, MAX_ROW, Metric, Raw, RowError, RowRef, Usage, check_row},
+};
+use serde_json::Value;
 
+use super::{Report, encode_said, first_key};
+
+fn row(output: &str) -> Row<'static> {
+    let trial = TrialId::parse("a/b@p#2").unwrap();
+    Row {
+        v: row::VERSION,
+        test: trial.test.clone(),
+        provider: trial.provider.clone(),
+        repeat: trial.repeat,
+        trial,
+        attempt: 1,
+        outcome: Outcome::Passed,
+        started_at: Time::from_millis(0),
+        duration_ms: 1.5,
+        usage: Usage::default(),
+        output: Some(Raw::from_string(output.to_owned()).unwrap()),
+        verdict: None,
+        score: None,
+        checks: Vec::new(),
+        grades: Vec::new(),
+        metrics: Vec::new(),
+        error: None,
+        denied: Vec::new(),
+        artifacts: Vec::new(),
+        truncated: false,
+        suspended_ms: 0.0,
+    }
+}
+
+fn task() -> Task {
+    Task {
+        id: TaskId(7),
+        trial: TrialId {
+            test: TestId::parse("a/b").unwrap(),
+            provider: ProviderName::parse("p").unwrap(),
+            repeat: 2,
+        },
+        provider: 0,
+        attempt: 1,
+        seed: 0,
+        timeout: Micros(1),
+        timeout_rule: TimeoutRule::Timeout,
+        kind: TaskKind::Run,
+        line: Line::Bytes(0),
+        row_bytes: 0,
+    }
+}
+
+/// Reports a row, and checks it as its supervisor does.
+#[track_caller]
+fn with_checked(row: Row<'static>, look: impl FnOnce(&Report, &RowRef<'_>)) {
+    let report = Report::new(row, Said::default(), None);
+    let checked = check_row(&report.row, &task(), &Limits::default());
+    look(&report, &checked.unwrap());
+}
+
+#[test]
+fn an_output_that_cannot_stand_in_the_row_is_an_artifact() {
+    let large = format!("\"{}\"", "x".repeat(700 << 10));
+    let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
+    for output in [
+        &large,
+        &deep,
+        r#"{"$artifact":"passwords"}"#,
+        r#"{"\u0024artifact":"passwords","more":1}"#,
+    ] {
+        with_checked(row(output), |report, row| {
+            assert_eq!(
+                row.output.as_ref().unwrap().get(),
+                r#"{"$artifact":"output.json"}"#
+            );
+            assert!(!row.truncated);
+            let [artifact] = &row.artifacts[..] else {
+                panic!("{row:?}")
+            };
+            assert_eq!(artifact.sha256, digest(output.as_bytes()));
+            assert_eq!(artifact.bytes, output.len() as u64);
+            let mut content = Vec::new();
+            for piece in report.pieces(TaskId(7)) {
+                let FromWorker::Artifact { task, index, bytes } = piece else {
+                    panic!("{piece:?}")
+                };
+                assert_eq!((task, index), (TaskId(7), 0));
+                assert!((1..=MAX_PIECE).contains(&bytes.len()));
+                content.extend(bytes);
+            }
+            assert_eq!(content, output.as_bytes());
+        });
+    }
+    let text = format!("\"{}\"", "x".repeat((64 << 10) - 2));
+    let nested = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    for output in [&text, &nested, "null", r#"{"a":{"$artifact":"x"}}"#, "{}"] {
+        with_checked(row(output), |report, row| {
+            assert_eq!(row.output.as_ref().unwrap().get(), output);
+            assert_eq!(report.pieces(TaskId(7)).count(), 0);
+        });
+    }
+    assert_eq!(first_key("[]"), None);
+}
+
+#[test]
+fn a_row_keeps_what_says_most() {
+    let check = |size: usize, verdict| Check {
+        name: "equals".into(),
+        verdict,
+        score: None,
+        message: Some("message".into()),
+        expected: Some(Raw::of(&"e".repeat(size)).unwrap()),
+        actual: Some(Raw::of(&"a".repeat(size)).unwrap()),
+        diff: Some("d".repeat(8 << 10).into()),
+        details: Some(Raw::of(&"d".repeat(size / 4)).unwrap()),
+    };
+    let with = |count: usize, size| {
+        let mut row = row("1");
+        row.outcome = Outcome::Failed;
+        let verdicts = [Verdict::Pass, Verdict::Fail].into_iter().cycle();
+        row.checks = verdicts
+            .take(count)
+            .map(|verdict| check(size, verdict))
+            .collect();
+        row
+    };
+    with_checked(with(2, 1000), |_, row| {
+        assert!(!row.truncated && row.checks[1].actual.is_some());
+    });
+    with_checked(with(2, 100_000), |_, row| {
+        assert!(row.truncated);
+        let check = &row.checks[1];
+        assert!(check.expected.is_none() && check.diff.is_some() && check.details.is_some());
+    });
+    with_checked(with(40, 1000), |_, row| {
+        assert!(row.checks.iter().all(|check| check.diff.is_none()));
+        assert!(row.checks.iter().all(|check| check.details.is_some()));
+    });
+    with_checked(with(5000, 0), |_, row| {
+        assert_eq!(row.checks.len(), 40);
+        assert!(
+            row.checks
+                .iter()
+                .all(|check| check.verdict == Verdict::Fail)
+        );
+        assert_eq!(row.checks[0].message.as_deref(), Some("message"));
+    });
+}
+
+#[test]
+fn the_longest_row_fits() {
+    // Every byte of it is written as six.
+    let long = || Text::from("\u{1}".repeat(3000));
+    let mut row = row(&format!("\"{}\"", "x".repeat((64 << 10) - 2)));
+    row.outcome = Outcome::Error;
+    row.checks = vec![
+        Check {
+            name: long(),
+            verdict: Verdict::Fail,
+            score: Some(Raw::of(&0.1).unwrap()),
+            message: Some(long()),
+            expected: None,
+            actual: None,
+            diff: None,
+            details: None,
+        };
+        100
+    ];
+    row.metrics = vec![
+        Metric {
+            name: long(),
+            value: f64::MIN,
+            unit: Some(long()),
+        };
+        1000
+    ];
+    row.denied = vec![
+        Denied {
+            what: long(),
+            grant: Some(long()),
+        };
+        20
+    ];
+    row.error = Some(RowError {
+        class: Some(ErrorClass::Other),
+        code: long(),
+        message: long(),
+        retry_after_ms: Some(u32::MAX),
+        details: Some(Raw::of(&long()).unwrap()),
+    });
+    with_checked(row, |report, row| {
+        assert!(report.row.len() <= MAX_ROW);
+        assert!(row.truncated);
+        assert_eq!(
+            (row.checks.len(), row.metrics.len(), row.denied.len()),
+            (40, 40, 20)
+        );
+        assert!(row.output.as_ref().unwrap().get().len() == 64 << 10);
+    });
+}
+
+#[test]
+fn what_was_said_is_cut_at_its_end() {
+    assert!(encode_said(Said::default()).is_empty());
+    let record = |message: String| LogRecord {
+        at: Time::from_millis(0),
+        level: Level::Info,
+        message: message.into(),
+        fields: Vec::new(),
+    };
+    let said = Said {
+        log: (0..5000)
+            .map(|n| record(format!("{n} {}", "x".repeat(10_000))))
+            .collect(),
+        dropped: 3,
+        ..Said::default()
+    };
+    let bytes = encode_said(said);
+    assert!(bytes.len() <= MAX_SAID);
+    let cut: Value = serde_json::from_slice(&bytes).unwrap();
+    let kept = cut["log"].as_array().unwrap();
+    assert!(kept[0]["message"].as_str().unwrap().starts_with("0 "));
+    assert_eq!(kept.len() as u64 + cut["dropped"].as_u64().unwrap(), 5003);
+    let said = Said {
+        stdout: "\u{1}".repeat(3 << 20).into(),
+        stderr: "end".into(),
+        ..Said::default()
+    };
+    let bytes = encode_said(said);
+    assert!(bytes.len() <= MAX_SAID, "{}", bytes.len());
+    assert_ne!(digest(&bytes), Digest([0; 32]));
+}
