@@ -332,7 +332,7 @@ impl<'a> Coordinator<'a> {
                 }));
                 self.flights.remove(head.task);
             }
-            Err(fault) => self.begin.crew.fault(worker, fault),
+            Err(fault) => self.begin.crew.fault(worker, Some(head.task), fault),
         }
     }
 
@@ -344,7 +344,7 @@ impl<'a> Coordinator<'a> {
         let limits = &provider.provider.limits;
         match flight.add_piece(index, piece, limits, || run.owned.artifact_draft()) {
             Ok(Ok(())) => {}
-            Ok(Err(fault)) => self.begin.crew.fault(worker, fault),
+            Ok(Err(fault)) => self.begin.crew.fault(worker, Some(task), fault),
             Err(error) => self.storage_failed(error),
         }
     }
@@ -382,7 +382,7 @@ impl<'a> Coordinator<'a> {
             Ack::Written { lines, .. } => {
                 self.take_lines(&lines);
                 if let Some(run) = &self.run {
-                    let (rows, bytes) = run.writer.pending();
+                    let (bytes, rows) = run.writer.pending();
                     self.on(Event::Acked { rows, bytes });
                 }
             }

@@ -9,16 +9,18 @@ use std::{
 };
 
 use runner_model::{
-    Digest, Reason, WorkerId,
+    Digest, Reason, TaskId, WorkerId,
     cache::is_compile_key,
     digest,
     prepare::{Described, Prepare},
     protocol::{FromWorker, Line, MAX_LINE, MAX_TASKS, SlotWord, Task, ToWorker},
+    provider::PreparedProvider,
     visible::visible_line,
 };
 use tempfile::TempDir;
 
 use crate::{
+    clock::monotonic,
     compiler::{CompileError, Compiler},
     coordinator::Input,
     plan::{Plan, Shape},
@@ -98,8 +100,8 @@ struct Member {
     body: Vec<u8>,
     /// Plugins that it did not find in the cache.
     asked: Vec<Digest>,
-    /// Why it is being killed, for messages.
-    fault: Option<String>,
+    /// Why it is being killed, for messages, and the task that it lied about.
+    fault: Option<(String, Option<TaskId>)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -284,7 +286,11 @@ impl Crew {
             {
                 news.push(News::Said(worker, message));
             }
-            _ => self.fault(worker, "said what it may not say at that time".to_owned()),
+            _ => self.fault(
+                worker,
+                None,
+                "said what it may not say at that time".to_owned(),
+            ),
         }
     }
 
@@ -301,7 +307,7 @@ impl Crew {
             .get(&worker)
             .is_some_and(|member| is_compile_key(&member.compile_key))
         {
-            self.fault(worker, "named an impossible compile key".to_owned());
+            self.fault(worker, None, "named an impossible compile key".to_owned());
         }
     }
 
@@ -312,11 +318,12 @@ impl Crew {
         let Some(bytes) = common.plugins.get(&digest) else {
             self.fault(
                 worker,
+                None,
                 "asked for a plugin that the run does not have".to_owned(),
             );
             return;
         };
-        let plugin = plugin_of(&common.prepare, &digest);
+        let plugin = first_with(&common.prepare, &digest);
         let asked = member.asked.iter().filter(|asked| **asked == digest);
         if asked.count() >= 2 {
             let cache = &common.prepare.cache;
@@ -348,7 +355,7 @@ impl Crew {
         let Some(common) = &mut self.common else {
             return;
         };
-        let plugin = plugin_of(&common.prepare, &digest);
+        let plugin = first_with(&common.prepare, &digest);
         let waiting = common.waiting.remove(&digest).unwrap_or_default();
         match result {
             Ok(()) => {
@@ -377,16 +384,14 @@ impl Crew {
             let Some(prepared) = common.prepare.providers.get(usize::from(about.provider)) else {
                 self.fault(
                     worker,
+                    None,
                     "described a provider that does not exist".to_owned(),
                 );
                 return;
             };
             if let Some(problem) = &about.problem {
-                let name = &prepared.provider.name;
-                problems.push(format!(
-                    "provider `{name}`: {}",
-                    visible_line(&problem.message)
-                ));
+                let plugin = plugin_of(prepared);
+                problems.push(format!("{plugin} {}", visible_line(&problem.message)));
             }
         }
         if !problems.is_empty() {
@@ -409,7 +414,7 @@ impl Crew {
     fn lose(
         &mut self,
         worker: WorkerId,
-        (begun, mut blame, mut how): (Vec<SlotWord>, Option<Blame>, String),
+        (mut begun, mut blame, mut how): (Vec<SlotWord>, Option<Blame>, String),
         news: &mut Vec<News>,
     ) {
         let Some(member) = self.members.remove(&worker) else {
@@ -420,7 +425,16 @@ impl Crew {
                 waiting.retain(|waiting| *waiting != worker);
             }
         }
-        if let Some(fault) = member.fault {
+        if let Some((fault, task)) = member.fault {
+            // Its slot may say that it has ended.
+            if let Some(TaskId(task)) = task
+                && begun.iter().all(|word| word.task != task)
+            {
+                begun.push(SlotWord {
+                    task,
+                    began: monotonic(),
+                });
+            }
             (blame, how) = (Some(Blame::Died), format!("was killed, because it {fault}"));
         }
         let is_ready = member.phase == Phase::Ready;
@@ -460,10 +474,10 @@ impl Crew {
         }
     }
 
-    /// Kills a worker that is broken or hostile; `fault` says what it did.
-    pub(crate) fn fault(&mut self, worker: WorkerId, fault: String) {
+    /// Kills a worker that is broken or hostile; `fault` says what it did, in a report of `task`.
+    pub(crate) fn fault(&mut self, worker: WorkerId, task: Option<TaskId>, fault: String) {
         if let Some(member) = self.members.get_mut(&worker) {
-            member.fault.get_or_insert(fault);
+            member.fault.get_or_insert((fault, task));
             member.link.kill();
         }
     }
@@ -567,19 +581,16 @@ impl Member {
     }
 }
 
+fn plugin_of(prepared: &PreparedProvider) -> String {
+    let provider = &prepared.provider;
+    format!("provider `{}`: plugin `{}`", provider.name, provider.plugin)
+}
+
 /// The first provider with this plugin, as the beginning of a sentence.
-fn plugin_of(prepare: &Prepare, digest: &Digest) -> String {
-    let provider = prepare
-        .providers
-        .iter()
-        .find(|prepared| prepared.digest == *digest);
-    match provider {
-        Some(prepared) => {
-            let provider = &prepared.provider;
-            format!("provider `{}`: plugin `{}`", provider.name, provider.plugin)
-        }
-        None => format!("plugin {digest}"),
-    }
+fn first_with(prepare: &Prepare, digest: &Digest) -> String {
+    let mut providers = prepare.providers.iter();
+    let provider = providers.find(|prepared| prepared.digest == *digest);
+    provider.map_or_else(|| format!("plugin {digest}"), plugin_of)
 }
 
 fn path_text(path: &Path) -> io::Result<String> {
