@@ -11,17 +11,19 @@ use crate::commands::{exec, init, list, resume, show, validate};
 
 /// Runs lists of tests against sandboxed WASM providers from declarative TOML scenarios
 #[derive(Parser)]
-#[command(
-    name = "runner",
-    version,
-    disable_help_subcommand = true,
-    arg_required_else_help = true
-)]
+#[command(name = "runner", bin_name = "runner", version)]
+#[command(disable_help_subcommand = true, arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
     /// When to use colours; `NO_COLOR` and `CLICOLOR_FORCE` decide for `auto`
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        display_order = 900
+    )]
     pub color: Color,
 }
 

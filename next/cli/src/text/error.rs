@@ -43,7 +43,7 @@ impl CommandError {
                 exit,
                 "no test was selected\n`--test`, `--provider` and `--tag` leave nothing of the scenario",
             ),
-            EngineError::Usage(text) => Self::new(exit, &text),
+            EngineError::Usage(text) | EngineError::Machine(text) => Self::new(exit, &text),
         }
     }
 

@@ -66,21 +66,16 @@ fn wrap_line(line: &str, columns: usize) -> String {
             if at + wide <= columns {
                 break;
             }
-            let has_begun = at > indent;
-            if has_begun && wide + indent <= columns {
-                wrapped.truncate(wrapped.trim_end_matches(' ').len());
-                wrapped.push('\n');
-                wrapped.push_str(&" ".repeat(indent));
-                at = indent;
-                break;
+            if wide + indent > columns {
+                // It fits no line: as much of it as there is room for.
+                let split = split_at(word, columns.saturating_sub(at));
+                wrapped.push_str(&word[..split]);
+                word = &word[split..];
             }
-            // It fits no line: as much of it as there is room for.
-            let split = split_at(word, columns - at);
-            wrapped.push_str(&word[..split]);
+            wrapped.truncate(wrapped.trim_end_matches(' ').len());
             wrapped.push('\n');
             wrapped.push_str(&" ".repeat(indent));
             at = indent;
-            word = &word[split..];
         }
         wrapped.push_str(word);
         at += width(word);
@@ -191,7 +186,7 @@ impl Table {
         let titles: Vec<_> = self
             .columns
             .iter()
-            .map(|column| super::style::dim(column.title))
+            .map(|column| format!("\u{1b}[2m{}\u{1b}[0m", column.title))
             .collect();
         let rows = std::iter::once(&titles).chain(&self.rows);
         let lines = rows.map(|row| self.line(row, &widths));

@@ -161,7 +161,7 @@ impl Out {
         match written {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.is_reader_gone.set(true)
+                self.is_reader_gone.set(true);
             }
             Err(error) => {
                 self.lost.borrow_mut().get_or_insert(error);
