@@ -593,8 +593,12 @@ impl<'a> Coordinator<'a> {
         self.begin.crew.finish();
         let closed = run.writer.close();
         for input in inputs.try_iter() {
-            if let Input::Ack(Ack::Written { lines, .. }) = input {
-                self.take_lines(&lines);
+            match input {
+                Input::Ack(Ack::Written { lines, .. }) => self.take_lines(&lines),
+                Input::Link(worker, event) => {
+                    self.begin.crew.hear(worker, event, &mut self.news);
+                }
+                _ => {}
             }
         }
         if let Err(error) = closed {
