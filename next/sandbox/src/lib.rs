@@ -8,6 +8,8 @@
 //! Begin reading at [`Plugin::run`]. What bounds a guest stands in `store.rs` and `engine/config.rs`, what ends it in
 //! `interrupt.rs`, and what its end means in `call/classify.rs`.
 
+#[doc(hidden)]
+pub mod bare;
 mod call;
 mod contract;
 mod engine;

@@ -9,6 +9,7 @@ use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
 
 use self::{host::Host, limiter::Limiter, stdio::Capture};
+use crate::interrupt::Guard;
 
 /// Live resource handles of a guest, in the component model's tables.
 const MAX_HANDLES: usize = 10_000;
@@ -44,6 +45,20 @@ pub(crate) struct StoreRecipe<'a> {
     pub(crate) limits: &'a Limits,
     /// Bytes that the guest may hand over in one call.
     pub(crate) handover: u64,
+}
+
+impl Sandbox {
+    /// With nothing but WASI, for the benchmark that others are compared with.
+    pub(crate) fn bare(limits: &Limits, guard: Guard) -> Self {
+        Self {
+            wasi: WasiCtxBuilder::new().build_p1(),
+            host: Host::new(limits, guard, 0),
+            limiter: Limiter::new(limits),
+            stdout: Capture::new(0, 0),
+            stderr: Capture::new(0, 0),
+            handover: 0,
+        }
+    }
 }
 
 impl StoreRecipe<'_> {

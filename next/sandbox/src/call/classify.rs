@@ -19,6 +19,8 @@ use crate::{
 const MAX_CAUSE: usize = 1024;
 /// Bytes that are shown of a function's name.
 const MAX_NAME: usize = 256;
+/// Bytes of a mangled name; a longer one is shown as it is.
+const MAX_MANGLED: usize = 1024;
 
 /// Turns wasmtime's error into an ending.
 pub(crate) fn classify(error: &wasmtime::Error, sandbox: &Sandbox) -> Ending {
@@ -169,7 +171,7 @@ fn place(error: &wasmtime::Error) -> String {
     // Not by its display, which writes whatever names there are.
     let frames = backtrace.frames().iter();
     let names: Vec<String> = frames
-        .filter_map(|frame| frame.func_name().map(|name| cut(MAX_NAME, name)))
+        .filter_map(|frame| frame.func_name().map(readable))
         .collect();
     if names.is_empty() {
         return String::new();
@@ -177,7 +179,64 @@ fn place(error: &wasmtime::Error) -> String {
     format!(" in `{}`", names.join("`, called by `"))
 }
 
+/// A function's name; those of Rust are demangled, without the hash that the compiler adds.
+fn readable(name: &str) -> String {
+    // Mangled names refer back to parts of themselves, so a few hundred bytes can stand for gigabytes.
+    let mangled = (name.len() <= MAX_MANGLED).then_some(name);
+    match mangled.and_then(|name| rustc_demangle::try_demangle(name).ok()) {
+        Some(demangled) => cut(MAX_NAME, format_args!("{demangled:#}")),
+        None => cut(MAX_NAME, name),
+    }
+}
+
 /// What wasmtime says went wrong, without where.
 fn cause(error: &wasmtime::Error) -> String {
     cut(MAX_CAUSE, error.root_cause())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::readable;
+
+    #[test]
+    fn names_are_as_their_authors_wrote_them() {
+        for (name, shown) in [
+            ("_RNvNtCs1_6answer5inner4fail", "answer::inner::fail"),
+            ("_ZN6answer4fail17h0123456789abcdefE", "answer::fail"),
+            ("_ZN3foo3barEv", "_ZN3foo3barEv"),
+            ("main", "main"),
+        ] {
+            assert_eq!(readable(name), shown);
+        }
+    }
+
+    #[test]
+    fn a_name_that_stands_for_gigabytes_is_ended() {
+        // A function with a list of types, each of which is a pair of the one before.
+        let mut name = "_RINvCs1_4bomb1f".to_owned();
+        let mut last = "l".to_owned();
+        for _ in 0..60 {
+            let place = name.len() - "_R".len();
+            name += &format!("T{last}{last}E");
+            last = format!("B{}", base_62(place));
+        }
+        let shown = readable(&(name + "E"));
+        assert!(
+            shown.starts_with("bomb::f::<") && shown.len() < 300,
+            "{shown}"
+        );
+    }
+
+    fn base_62(number: usize) -> String {
+        let digits = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        let mut rest = number - 1;
+        let mut text = vec![b'_'];
+        loop {
+            text.insert(0, digits[rest % 62]);
+            rest /= 62;
+            if rest == 0 {
+                return String::from_utf8(text).unwrap();
+            }
+        }
+    }
 }

@@ -1,4 +1,8 @@
 //! Calls of guests from end to end: compiled, loaded from a cache, called.
 
 mod calls;
+mod ends;
+mod entries;
+mod fresh;
+mod limits;
 mod support;

@@ -67,6 +67,10 @@ impl Bench {
 
     /// Runs a plain command.
     pub(crate) fn plain(&self, plugin: &Plugin, output: OutputForm) -> Ended {
+        self.runtime.block_on(plugin.run(self.plain_call(output)))
+    }
+
+    pub(crate) fn plain_call(&self, output: OutputForm) -> Call<'_> {
         let command = CommandCall {
             program: "program.wasm".to_owned(),
             args: vec!["a".to_owned(), "b".to_owned()],
@@ -74,11 +78,10 @@ impl Bench {
             protocol: Protocol::Plain,
             output,
         };
-        let call = Call {
+        Call {
             command: Some(command),
             ..self.call("{}")
-        };
-        self.runtime.block_on(plugin.run(call))
+        }
     }
 }
 

@@ -1,0 +1,176 @@
+//! Compiled plugins: what is made, what is loaded, what is refused.
+
+use std::{fs, sync::Arc};
+
+use runner_model::{
+    cache::{Trailer, entry_name, is_compile_key},
+    digest,
+    provider::PluginKind,
+};
+
+use super::support::{Bench, bundled, output};
+use crate::{Engines, LoadError, compile, try_load};
+
+fn wasm(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap()
+}
+
+/// Why a plugin that was compiled cannot be used: the same of a trial load and of a worker.
+#[track_caller]
+fn refusal(text: &str) -> String {
+    let wasm = wasm(text);
+    let tried = try_load(&Arc::new(compile(&wasm).unwrap())).unwrap_err();
+    match Bench::new().load(&wasm) {
+        Err(LoadError::Refused { message, .. }) => assert_eq!(message, tried),
+        other => panic!("{other:?}"),
+    }
+    tried
+}
+
+#[test]
+fn the_key_stays() {
+    let key = Engines::compile_key();
+    assert!(is_compile_key(&key), "{key}");
+    assert_eq!(key, Engines::compile_key());
+}
+
+#[test]
+fn an_entry_says_what_it_is() {
+    let trailer = |wasm: &[u8]| {
+        let entry = Arc::new(compile(wasm).unwrap());
+        try_load(&entry).unwrap();
+        Trailer::split(&entry).unwrap().1
+    };
+    let echo = trailer(&bundled("echo"));
+    assert_eq!((echo.kind, echo.pooled), (PluginKind::Component, true));
+    assert!(
+        (1 << 16..=256 << 10).contains(&echo.initial_memory),
+        "{echo:?}"
+    );
+    let two = trailer(&wasm(
+        r#"(module (memory 3) (memory 1) (func (export "_start")))"#,
+    ));
+    assert_eq!(
+        (two.kind, two.initial_memory),
+        (PluginKind::Command, 6 << 16)
+    );
+}
+
+#[test]
+fn a_damaged_entry_of_the_cache_is_missing() {
+    let bench = Bench::new();
+    let wasm = bundled("echo");
+    bench.load(&wasm).unwrap();
+    let digest = digest(&wasm);
+    let path = bench
+        .cache
+        .path()
+        .join(entry_name(&digest, &Engines::compile_key()));
+    let whole = fs::read(&path).unwrap();
+    let load = || bench.engines.load(bench.cache.path(), &digest);
+    for (place, bytes) in [(whole.len() / 2, whole.len()), (0, 100), (0, 10), (0, 0)] {
+        let mut damaged = whole[..bytes].to_vec();
+        if let Some(byte) = damaged.get_mut(place) {
+            *byte ^= 1;
+        }
+        fs::write(&path, damaged).unwrap();
+        assert!(matches!(load(), Err(LoadError::Missing)));
+    }
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(load(), Err(LoadError::Missing)));
+    // A pipe is not waited for.
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+    assert!(matches!(load(), Err(LoadError::Missing)));
+    let nowhere = bench.cache.path().join("nowhere");
+    assert!(matches!(
+        bench.engines.load(&nowhere, &digest),
+        Err(LoadError::Missing)
+    ));
+
+    let mut entry = compile(&wasm).unwrap();
+    entry[1000] ^= 1;
+    assert!(try_load(&Arc::new(entry)).unwrap_err().contains("damaged"));
+}
+
+#[test]
+fn small_and_large_plugins_run_beside_each_other() {
+    let bench = Bench::new();
+    let echo = bench.bundled("echo");
+    let large = bench.text(r#"(module (memory 100) (func (export "_start")))"#);
+    assert_eq!(output(&bench.run(&echo, "1")), "1");
+    let ended = bench.plain(&large, runner_model::provider::OutputForm::Text);
+    assert_eq!(output(&ended), "\"\"");
+    assert_eq!(ended.usage.peak_memory, 100 << 16);
+}
+
+#[test]
+fn missing_imports_are_named_all() {
+    let module = r#"(module
+        (import "env" "launch" (func)) (import "host" "memory" (memory 1))
+        (import "wasi_snapshot_preview1" "fd_close" (func (param i32) (result i32)))
+        (func (export "_start")))"#;
+    assert_eq!(
+        refusal(module),
+        "needs what this runner does not offer: `env::launch`, `host::memory`"
+    );
+    let component = r#"(component
+        (import "acme:database/query@1.0.0" (instance (export "ask" (func))))
+        (import "wasi:cli/environment@0.2.0" (instance))
+        (instance $i) (export "runner:provider/provider@0.1.0" (instance $i)))"#;
+    assert_eq!(
+        refusal(component),
+        "needs what this runner does not offer: `acme:database/query@1.0.0`"
+    );
+    let imports: String = (0..30)
+        .map(|number| format!(r#"(import "env" "f{number}" (func))"#))
+        .collect();
+    let many = refusal(&format!(r#"(module {imports} (func (export "_start")))"#));
+    assert!(many.ends_with("`env::f19` and 10 more"), "{many}");
+}
+
+#[test]
+fn missing_exports_and_functions_are_named() {
+    let hollow =
+        r#"(component (instance $i) (export "runner:provider/provider@0.1.0" (instance $i)))"#;
+    let message = refusal(hollow);
+    assert!(message.contains("describe"), "{message}");
+    let unknown =
+        r#"(module (import "wasi_snapshot_preview1" "fd_fly" (func)) (func (export "_start")))"#;
+    let message = refusal(unknown);
+    assert!(message.contains("fd_fly"), "{message}");
+}
+
+#[test]
+fn what_cannot_be_compiled_is_refused_with_why() {
+    let why = |wasm: &[u8]| compile(wasm).unwrap_err();
+    let invalid = why(&wasm(r#"(module (func (export "_start") i32.const 1))"#));
+    assert!(invalid.starts_with("cannot be compiled: "), "{invalid}");
+    assert!(invalid.contains("values remaining on stack"), "{invalid}");
+    assert!(why(b"text").starts_with("is not WASM"));
+    let memories = "(memory 0)".repeat(9);
+    assert_eq!(
+        why(&wasm(&format!(
+            r#"(module {memories} (func (export "_start")))"#
+        ))),
+        "has 9 memories (at most 8), which is not supported yet"
+    );
+    let tables = "(table 0 funcref)".repeat(17);
+    assert_eq!(
+        why(&wasm(&format!(
+            r#"(module {tables} (func (export "_start")))"#
+        ))),
+        "has 17 tables (at most 16), which is not supported yet"
+    );
+}
+
+#[test]
+fn what_the_pool_refuses_is_not_supported_yet() {
+    let text = r#"(module (table 1000001 funcref) (func (export "_start")))"#;
+    match Bench::new().load(&wasm(text)) {
+        Err(LoadError::Refused { code, message }) => {
+            assert_eq!(code, "pool");
+            assert!(message.contains("not supported yet: "), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+}

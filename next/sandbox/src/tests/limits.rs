@@ -1,0 +1,184 @@
+//! Every limit on what a guest may take, hand over or leave.
+
+use runner_model::provider::OutputForm;
+
+use super::support::{Bench, error, output};
+use crate::{Ended, Ending};
+
+fn run(bench: &Bench, text: &str) -> Ended {
+    bench.plain(&bench.text(text), OutputForm::Text)
+}
+
+#[test]
+fn memory_is_limited_in_all() {
+    let mut bench = Bench::new();
+    bench.limits.memory = 3 << 16;
+    let grow = |code: &str| {
+        format!(
+            r#"(module (memory 1) (memory $b 1) (func (export "_start")
+                 (if (i32.eq (memory.grow $b (i32.const 2)) (i32.const -1)) (then {code}))))"#
+        )
+    };
+    let message = "the guest asked for 256 KiB of memory in all, and `limits.memory` is 192 KiB";
+    let ended = run(&bench, &grow("unreachable"));
+    assert_eq!(error(&ended), ("out-of-memory", "memory", message));
+    assert_eq!(ended.usage.peak_memory, 2 << 16);
+    // A guest that can live with the denial may.
+    assert_eq!(output(&run(&bench, &grow("nop"))), "\"\"");
+    let ended = run(&bench, r#"(module (memory 4) (func (export "_start")))"#);
+    assert_eq!(error(&ended), ("out-of-memory", "memory", message));
+    // The exit code of a program that gives up is judged, and it is said what it was denied.
+    let exit = r#"(module
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 1)
+        (func (export "_start") (drop (memory.grow (i32.const 3))) (call $exit (i32.const 1))))"#;
+    let ended = run(&bench, exit);
+    assert_eq!(&*ended.denied[0].what, message);
+}
+
+#[test]
+fn table_elements_are_limited_in_all() {
+    let mut bench = Bench::new();
+    let text = r#"(module
+        (table $a 60 funcref) (table $b 0 funcref)
+        (func (export "_start")
+          (if (i32.eq (table.grow $b (ref.null func) (i32.const 41)) (i32.const -1)) (then unreachable))))"#;
+    bench.limits.table_elements = 101;
+    assert_eq!(output(&run(&bench, text)), "\"\"");
+    bench.limits.table_elements = 100;
+    let message =
+        "the guest asked for 101 table elements in all, and `limits.table_elements` is 100";
+    assert_eq!(
+        error(&run(&bench, text)),
+        ("out-of-memory", "memory", message)
+    );
+}
+
+#[test]
+fn instances_are_limited() {
+    let bench = Bench::new();
+    let text = |count: usize| {
+        format!(
+            r#"(component
+                 (core module $module (func (export "run") (result i32) i32.const 0))
+                 {}
+                 (core instance $core (instantiate $module))
+                 (func $run (result (result)) (canon lift (core func $core "run")))
+                 (instance $exports (export "run" (func $run)))
+                 (export "wasi:cli/run@0.2.0" (instance $exports)))"#,
+            "(core instance (instantiate $module))".repeat(count - 1)
+        )
+    };
+    assert_eq!(output(&run(&bench, &text(32))), "\"\"");
+    let ended = run(&bench, &text(33));
+    let (class, code, message) = error(&ended);
+    assert_eq!((class, code), ("limit", "instances"), "{message}");
+}
+
+#[test]
+fn a_flood_of_host_resources_is_a_limit() {
+    let text = r#"(component
+        (import "wasi:io/poll@0.2.0" (instance $poll (export "pollable" (type (sub resource)))))
+        (alias export $poll "pollable" (type $pollable))
+        (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+          (export "pollable" (type $own (eq $pollable)))
+          (export "subscribe-duration" (func (param "when" u64) (result (own $own))))))
+        (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+        (core module $module
+          (import "host" "subscribe" (func $subscribe (param i64) (result i32)))
+          (func (export "run") (result i32)
+            (loop (drop (call $subscribe (i64.const 1000000000000))) (br 0))
+            unreachable))
+        (core instance $instance (instantiate $module
+          (with "host" (instance (export "subscribe" (func $subscribe))))))
+        (func $run (result (result)) (canon lift (core func $instance "run")))
+        (instance $exports (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.0" (instance $exports)))"#;
+    let message = "the guest holds too many host resources at once";
+    let ended = run(&Bench::new(), text);
+    assert_eq!(error(&ended), ("limit", "resources", message));
+}
+
+#[test]
+fn randomness_is_limited() {
+    let text = r#"(module
+        (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+        (memory (export "memory") 40)
+        (func (export "_start") (drop (call $random (i32.const 0) (i32.const 2000000)))))"#;
+    let message = "the guest asked for too much: requested len 2000000 exceeds limit 1048576";
+    let ended = run(&Bench::new(), text);
+    assert_eq!(error(&ended), ("limit", "random", message));
+}
+
+#[test]
+fn input_is_limited() {
+    let mut bench = Bench::new();
+    bench.limits.input = 4;
+    let echo = bench.bundled("echo");
+    assert_eq!(output(&bench.run(&echo, "1234")), "1234");
+    let message = "the input has 5 B, and `limits.input` is 4 B";
+    assert_eq!(
+        error(&bench.run(&echo, "12345")),
+        ("limit", "input", message)
+    );
+}
+
+#[test]
+fn a_reply_is_limited() {
+    let mut bench = Bench::new();
+    let echo = bench.bundled("echo");
+    bench.limits.reply = 1000;
+    let input = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
+    assert_eq!(output(&bench.run(&echo, &input(1000))).len(), 1000);
+    let ended = bench.run(&echo, &input(1001));
+    let message = "the reply has 1001 B, and `limits.reply` is 1000 B";
+    assert_eq!(error(&ended), ("limit", "reply", message));
+    let ended = bench.run(&echo, &input(1 << 20));
+    let (class, code, message) = error(&ended);
+    assert_eq!((class, code), ("limit", "reply"));
+    assert!(
+        message.starts_with("the guest handed over more than 65 KiB in one call"),
+        "{message}"
+    );
+}
+
+#[test]
+fn floods_of_output_are_cut_and_do_not_hurt_the_guest() {
+    let mut bench = Bench::new();
+    bench.limits.stdio = 100;
+    bench.limits.reply = 5_000;
+    let flood = |stream: u32, end: &str| {
+        format!(
+            r#"(module
+                 (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+                 (memory (export "memory") 1)
+                 (func (export "_start") (local $times i32)
+                   (memory.fill (i32.const 100) (i32.const 0x78) (i32.const 1000))
+                   (i32.store (i32.const 0) (i32.const 100))
+                   (i32.store (i32.const 4) (i32.const 1000))
+                   (loop $next
+                     (drop (call $write (i32.const {stream}) (i32.const 0) (i32.const 1) (i32.const 8)))
+                     (local.set $times (i32.add (local.get $times) (i32.const 1)))
+                     (br_if $next (i32.lt_u (local.get $times) (i32.const 10))))
+                   {end}))"#
+        )
+    };
+    let ended = run(&bench, &flood(2, ""));
+    assert_eq!(output(&ended), "\"\"");
+    assert_eq!(
+        ended.said.stderr.len(),
+        200 + "\n[9800 bytes dropped]\n".len()
+    );
+
+    let ended = run(&bench, &flood(1, ""));
+    let message = "the standard output has 9.8 KiB, and `limits.reply` is 4.9 KiB";
+    assert_eq!(error(&ended), ("limit", "reply", message));
+    assert_eq!(ended.usage.bytes_out, 10_000);
+    let kept = 200 + "\n[9800 bytes dropped]\n".len();
+    assert_eq!(ended.said.stdout.len(), kept);
+
+    bench.timeout = std::time::Duration::from_millis(50);
+    let ended = run(&bench, &flood(1, "(loop br 0)"));
+    assert!(matches!(ended.ending, Ending::Timeout), "{ended:?}");
+    assert_eq!(ended.said.stdout.len(), kept);
+}
