@@ -48,7 +48,7 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 /// Serves tasks over `socket`, noting in `slots` what runs, until `Finish` or the socket's end. The guest thread may still
-/// run then.
+/// be inside one long instruction then.
 ///
 /// # Errors
 ///
@@ -76,6 +76,7 @@ pub fn serve(socket: UnixStream, slots: File) -> io::Result<()> {
             sender.send(guests.run())
         })?;
     let served = control::serve(&mut incoming, &shared, &interrupt);
+    interrupt.now();
     match ended.try_recv() {
         Err(TryRecvError::Empty) => served,
         Ok(result) => result.and(served),
@@ -113,3 +114,7 @@ impl Drop for Lifeline {
         let _ = self.0.shutdown(Shutdown::Read);
     }
 }
+
+#[cfg(test)]
+#[path = "tests/worker.rs"]
+mod tests;

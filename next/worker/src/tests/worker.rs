@@ -1,0 +1,422 @@
+//! The worker's loop over a pair of sockets, with the bundled echo and a module that spins.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    os::unix::{fs::FileExt as _, net::UnixStream},
+    path::Path,
+    sync::OnceLock,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use runner_model::{
+    Digest, Limits, Micros, ProviderName, TaskId, TrialId,
+    cache::entry_name,
+    digest,
+    prepare::{Described, Prepare},
+    protocol::{
+        FromWorker, Line, PREFIX, Sender, SlotWord, Task, TaskKind, TimeoutRule, ToWorker,
+        read_prefix,
+    },
+    provider::{OutputForm, PluginKind, PreparedProvider, Protocol, Provider},
+    row::{RowRef, check_row},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::serve;
+
+const ECHO: &[u8] = include_bytes!("../../../../plugins/bundled/echo.wasm");
+/// A module whose `_start` loops for ever.
+const SPIN: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x05\x03\x01\0\x01\x07\x13\x02\x06memory\x02\0\
+    \x06_start\0\0\x0a\x09\x01\x07\0\x03\x40\x0c\0\x0b\x0b";
+
+/// The other end of a worker: what its supervisor would be.
+struct Supervisor {
+    folder: TempDir,
+    socket: UnixStream,
+    worker: JoinHandle<io::Result<()>>,
+    compile_key: String,
+}
+
+impl Supervisor {
+    /// Starts a worker and hears its first frame.
+    fn start() -> Self {
+        let (socket, other) = UnixStream::pair().unwrap();
+        // A worker that hangs fails the test.
+        socket
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("cache")).unwrap();
+        fs::create_dir(folder.path().join("blobs")).unwrap();
+        let slots = File::create_new(folder.path().join("slots")).unwrap();
+        let mut supervisor = Self {
+            folder,
+            socket,
+            worker: thread::spawn(|| serve(other, slots)),
+            compile_key: String::new(),
+        };
+        let FromWorker::Hello {
+            version,
+            compile_key,
+        } = supervisor.next()
+        else {
+            panic!("no hello")
+        };
+        assert_eq!(version, env!("CARGO_PKG_VERSION"));
+        supervisor.compile_key = compile_key;
+        supervisor
+    }
+
+    /// A worker with echo as provider 0 and spin as provider 1.
+    fn ready(slots: u32) -> Self {
+        let mut supervisor = Self::start();
+        supervisor.compile(ECHO);
+        supervisor.compile(SPIN);
+        assert_eq!(supervisor.prepare(slots).len(), 2);
+        supervisor
+    }
+
+    fn path(&self, name: &str) -> String {
+        let path = self.folder.path().join(name);
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// Puts a plugin into the cache; each is compiled once for all tests.
+    fn compile(&self, plugin: &[u8]) {
+        static ENTRIES: [OnceLock<Vec<u8>>; 2] = [OnceLock::new(), OnceLock::new()];
+        let entry = &ENTRIES[usize::from(plugin == SPIN)];
+        let entry = entry.get_or_init(|| runner_sandbox::compile(plugin).unwrap());
+        let name = entry_name(&digest(plugin), &self.compile_key);
+        fs::write(Path::new(&self.path("cache")).join(name), entry).unwrap();
+    }
+
+    /// Sends `Prepare` and returns what the worker says when it is ready.
+    fn prepare(&mut self, slots: u32) -> Vec<Described> {
+        self.send_prepare(slots);
+        match self.next() {
+            FromWorker::Ready(described) => described,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn send_prepare(&mut self, slots: u32) {
+        let prepare = Prepare {
+            run: "run".into(),
+            session: 1,
+            cache: self.path("cache"),
+            blobs: self.path("blobs"),
+            scratch: self.path("scratch"),
+            slots,
+            memory: 1 << 30,
+            grace: Micros(0),
+            describe: true,
+            providers: vec![
+                provider("echo", ECHO, PluginKind::Component),
+                provider("spin", SPIN, PluginKind::Command),
+            ],
+        };
+        self.send(&ToWorker::Prepare(Box::new(prepare)));
+    }
+
+    fn send(&mut self, message: &ToWorker) {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        self.socket.write_all(&bytes).unwrap();
+    }
+
+    /// Sends tasks with these numbers for a provider, each with its number as input.
+    fn send_tasks(&mut self, provider: u16, timeout: u64, numbers: impl Iterator<Item = u64>) {
+        let (mut tasks, mut body) = (Vec::new(), Vec::new());
+        for number in numbers {
+            let line = line(number);
+            tasks.push(task(
+                number,
+                provider,
+                timeout,
+                Line::Bytes(line.len() as u32),
+            ));
+            body.extend(line.bytes());
+        }
+        self.send(&ToWorker::Tasks { tasks, body });
+    }
+
+    /// The next frame but the signs of life.
+    fn next(&mut self) -> FromWorker {
+        loop {
+            match self.hear().unwrap() {
+                FromWorker::Doing(_) => {}
+                message => return message,
+            }
+        }
+    }
+
+    /// The next frame.
+    fn hear(&mut self) -> io::Result<FromWorker> {
+        let mut prefix = [0; PREFIX];
+        self.socket.read_exact(&mut prefix)?;
+        let (kind, length) = read_prefix(prefix, Sender::Worker).unwrap();
+        let mut content = vec![0; length];
+        self.socket.read_exact(&mut content)?;
+        Ok(FromWorker::decode(kind, &content).unwrap())
+    }
+
+    /// The next frame, which must be a report: its task and its row.
+    fn report(&mut self) -> (u64, Value) {
+        let FromWorker::Report { head, body } = self.next() else {
+            panic!("no report")
+        };
+        let row = &body[..head.row_bytes as usize];
+        (head.task.0, serde_json::from_slice(row).unwrap())
+    }
+
+    /// Waits until the worker says that a task's guest is on the processor.
+    fn wait_for_doing(&mut self, task: u64) {
+        loop {
+            if let FromWorker::Doing(doing) = self.hear().unwrap()
+                && doing
+                    .iter()
+                    .any(|doing| doing.task.0 == task && doing.on_processor)
+            {
+                return;
+            }
+        }
+    }
+
+    fn slot(&self, slot: usize) -> SlotWord {
+        let mut bytes = [0; SlotWord::LENGTH];
+        let slots = File::open(self.path("slots")).unwrap();
+        slots
+            .read_exact_at(&mut bytes, (slot * SlotWord::LENGTH) as u64)
+            .unwrap();
+        SlotWord::decode(bytes)
+    }
+
+    fn finish(mut self) {
+        self.send(&ToWorker::Finish { teardown: false });
+        assert_eq!(self.next(), FromWorker::Bye);
+        self.worker.join().unwrap().unwrap();
+    }
+}
+
+fn provider(name: &str, plugin: &[u8], kind: PluginKind) -> PreparedProvider {
+    PreparedProvider {
+        provider: Provider {
+            name: ProviderName::parse(name).unwrap(),
+            plugin: format!("bundled:{name}"),
+            config: json!({}),
+            args: Vec::new(),
+            stdin: None,
+            output: OutputForm::Text,
+            protocol: Protocol::Plain,
+            limits: Limits::default(),
+            concurrency: None,
+        },
+        digest: digest(plugin),
+        kind,
+    }
+}
+
+fn line(number: u64) -> String {
+    format!(
+        r#"{{"id":"t{number}","input":{{"n":{number}}},"providers":[0],"timeout":1,"expect":{{"equals":{{"n":{number}}}}}}}"#
+    )
+}
+
+fn task(number: u64, provider: u16, timeout: u64, line: Line) -> Task {
+    let name = if provider == 0 { "echo" } else { "spin" };
+    Task {
+        id: TaskId(number),
+        trial: TrialId::parse(&format!("t{number}@{name}#1")).unwrap(),
+        provider,
+        attempt: 1,
+        seed: 0,
+        timeout: Micros(timeout),
+        timeout_rule: TimeoutRule::Timeout,
+        kind: TaskKind::Run,
+        line,
+        row_bytes: 0,
+    }
+}
+
+const MINUTE: u64 = 60_000_000;
+
+#[test]
+fn tasks_become_rows_that_their_supervisor_believes() {
+    let mut supervisor = Supervisor::ready(2);
+    supervisor.send_tasks(0, MINUTE, 1..=500);
+    let mut reported = Vec::new();
+    for _ in 0..500 {
+        let FromWorker::Report { head, body } = supervisor.next() else {
+            panic!("no report")
+        };
+        let row = &body[..head.row_bytes as usize];
+        let number = head.task.0;
+        let task = task(number, 0, MINUTE, Line::Bytes(0));
+        let row: RowRef<'_> = check_row(row, &task, &Limits::default()).unwrap();
+        assert_eq!(row.outcome.as_str(), "passed");
+        assert_eq!(row.output.unwrap().get(), format!("{{\"n\":{number}}}"));
+        assert!(body.len() <= 450, "{} bytes", body.len());
+        reported.push(number);
+    }
+    reported.sort_unstable();
+    assert!(reported.into_iter().eq(1..=500));
+    assert_eq!(supervisor.slot(0), SlotWord::default());
+    assert_eq!(supervisor.slot(1), SlotWord::default());
+    supervisor.finish();
+}
+
+#[test]
+fn plugins_describe_themselves_once_they_are_compiled() {
+    let mut supervisor = Supervisor::start();
+    supervisor.send_prepare(1);
+    for plugin in [ECHO, SPIN] {
+        assert_eq!(supervisor.next(), FromWorker::NeedPlugin(digest(plugin)));
+    }
+    for plugin in [ECHO, SPIN] {
+        supervisor.compile(plugin);
+        supervisor.send(&ToWorker::PluginReady(digest(plugin)));
+    }
+    let FromWorker::Ready(described) = supervisor.next() else {
+        panic!("not ready")
+    };
+    let [echo, spin] = &described[..] else {
+        panic!("{described:?}")
+    };
+    assert_eq!((echo.provider, spin.provider), (0, 1));
+    assert_eq!(echo.description.as_ref().unwrap().name, "echo");
+    assert_eq!((&spin.description, &spin.problem), (&None, &None));
+    supervisor.finish();
+}
+
+#[test]
+fn a_plugin_that_never_comes_is_a_problem() {
+    let mut supervisor = Supervisor::start();
+    supervisor.compile(ECHO);
+    supervisor.send_prepare(1);
+    assert_eq!(supervisor.next(), FromWorker::NeedPlugin(digest(SPIN)));
+    supervisor.send(&ToWorker::PluginReady(digest(SPIN)));
+    let FromWorker::Ready(described) = supervisor.next() else {
+        panic!("not ready")
+    };
+    assert_eq!(described[0].problem, None);
+    assert_eq!(described[1].problem.as_ref().unwrap().code, "cache");
+    supervisor.finish();
+}
+
+#[test]
+fn a_guest_that_spins_ends_at_its_timeout() {
+    let mut supervisor = Supervisor::ready(1);
+    supervisor.send_tasks(1, 30_000, 1..=1);
+    let (task, row) = supervisor.report();
+    assert_eq!((task, &row["outcome"]), (1, &json!("timeout")));
+    assert_eq!(row["error"]["code"], "timeout");
+    supervisor.finish();
+}
+
+#[test]
+fn a_stop_gives_back_what_waits_and_ends_what_runs() {
+    for kill in [true, false] {
+        let mut supervisor = Supervisor::ready(2);
+        supervisor.send_tasks(1, MINUTE, 1..=6);
+        supervisor.wait_for_doing(1);
+        let words = [supervisor.slot(0), supervisor.slot(1)];
+        assert!(
+            words.iter().any(|word| word.task == 1 && word.began > 0),
+            "{words:?}"
+        );
+        supervisor.send(&ToWorker::TakeBack { keep: 1 });
+        let returned =
+            |tasks: &[u64]| FromWorker::Returned(tasks.iter().copied().map(TaskId).collect());
+        assert_eq!(supervisor.next(), returned(&[4, 5, 6]));
+        let grace = Micros(if kill { MINUTE } else { 20_000 });
+        supervisor.send(&ToWorker::Stop { grace, kill });
+        assert_eq!(supervisor.next(), returned(&[3]));
+        let FromWorker::Doing(doing) = supervisor.hear().unwrap() else {
+            panic!("not what runs")
+        };
+        assert_eq!(doing.len(), 2);
+        for _ in 0..2 {
+            let (_, row) = supervisor.report();
+            assert_eq!(row["outcome"], "stopped");
+        }
+        supervisor.send_tasks(1, MINUTE, 7..=7);
+        assert_eq!(supervisor.next(), returned(&[7]));
+        supervisor.finish();
+    }
+}
+
+#[test]
+fn a_long_line_is_read_from_the_blobs_of_the_session() {
+    let mut supervisor = Supervisor::ready(1);
+    let line = line(1);
+    let name: Digest = digest(line.as_bytes());
+    let tasks = vec![task(1, 0, MINUTE, Line::Digest(name))];
+    supervisor.send(&ToWorker::Tasks {
+        tasks,
+        body: Vec::new(),
+    });
+    assert_eq!(supervisor.next(), FromWorker::NeedBlob(name));
+    let path = Path::new(&supervisor.path("blobs")).join(name.to_string());
+    fs::write(path, line).unwrap();
+    supervisor.send(&ToWorker::BlobReady(name));
+    assert_eq!(supervisor.report().1["outcome"], "passed");
+    supervisor.finish();
+}
+
+#[test]
+fn an_output_of_a_mebibyte_comes_in_pieces_before_its_report() {
+    let mut supervisor = Supervisor::ready(1);
+    let text = "x".repeat(900_000);
+    let line = format!(r#"{{"id":"t1","input":"{text}","providers":[0],"timeout":1}}"#);
+    supervisor.send(&ToWorker::Tasks {
+        tasks: vec![task(1, 0, MINUTE, Line::Bytes(line.len() as u32))],
+        body: line.into_bytes(),
+    });
+    let mut content = Vec::new();
+    let row = loop {
+        match supervisor.next() {
+            FromWorker::Artifact { bytes, .. } => content.extend(bytes),
+            FromWorker::Report { body, .. } => {
+                break serde_json::from_slice::<Value>(&body).unwrap();
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(row["artifacts"][0]["sha256"], digest(&content).to_string());
+    assert_eq!(content, format!("\"{text}\"").into_bytes());
+    supervisor.finish();
+}
+
+#[test]
+fn a_worker_ends_with_its_supervisor() {
+    let mut supervisor = Supervisor::ready(1);
+    supervisor.send_tasks(1, MINUTE, 1..=1);
+    supervisor.wait_for_doing(1);
+    drop(supervisor.socket);
+    let ended = supervisor.worker.join().unwrap();
+    assert!(super::is_gone(&ended.unwrap_err()));
+}
+
+#[test]
+fn a_broken_supervisor_is_told_what_is_wrong() {
+    let ended = |bytes: &[u8]| {
+        let mut supervisor = Supervisor::ready(1);
+        supervisor.socket.write_all(bytes).unwrap();
+        supervisor.worker.join().unwrap().unwrap_err().to_string()
+    };
+    assert_eq!(ended(&[1, 0, 0, 0, 99]), "a frame of unknown kind 99");
+    let mut pause = Vec::new();
+    ToWorker::Pause(true).encode(&mut pause);
+    assert!(ended(&pause).contains("`Pause`"));
+    let mut supervisor = Supervisor::ready(1);
+    let line = line(1);
+    supervisor.send(&ToWorker::Tasks {
+        tasks: vec![task(1, 9, MINUTE, Line::Bytes(line.len() as u32))],
+        body: line.into_bytes(),
+    });
+    let ended = supervisor.worker.join().unwrap().unwrap_err().to_string();
+    assert_eq!(ended, "a task of a provider that cannot be used");
+}
