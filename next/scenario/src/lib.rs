@@ -5,7 +5,7 @@
 //! nothing but the suite it is asked for.
 //!
 //! Begin reading at [`load`]. `table.rs` and `form.rs` are how keys are read; `scenario.rs`, `provider_keys.rs` and
-//! `test_keys.rs` are the keys; `resolve.rs` makes the suite.
+//! `test_keys.rs` are the keys; `records.rs` makes tests of them, and `resolve.rs` the suite.
 
 mod check;
 mod document;
@@ -13,21 +13,25 @@ mod files;
 mod form;
 mod globs;
 mod lists;
+mod needs;
 mod problem;
 mod provider_keys;
 mod reading;
+mod records;
 mod resolve;
 mod scalar;
 mod scenario;
 mod schema;
+mod selection;
 mod suite;
 mod table;
 mod test_keys;
 
 pub use problem::Problems;
-pub use resolve::{Selection, resolve};
+pub use resolve::resolve;
 pub use scenario::{RunOptions, Scenario, load, parse_stored};
 pub use schema::{reference, schema};
+pub use selection::Selection;
 pub use suite::{PlannedTrial, Suite};
 
 #[cfg(test)]

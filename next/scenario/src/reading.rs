@@ -51,6 +51,8 @@ pub(crate) struct Reading {
     pub(crate) templates: Option<Roots>,
     /// Whether a null is a number that was refused before. In JSON it is an absent value.
     pub(crate) refused_nulls: bool,
+    /// The last regular expression that was right. An empty one always is.
+    pub(crate) last_pattern: String,
 }
 
 /// Something that is wrong, and where in the value.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     form::{Any, List, Sub, Templated, Templates, TextOrList},
     reading::LIST_ROOTS,
-    scalar::{Count, EXPECTED_ERROR, FILE_GLOB, GLOB, Number, REGEX, TEST_ID, TEXT, TIMEOUT},
+    scalar::{Count, EXPECTED_ERROR, FILE_GLOB, GLOB, Number, Pattern, TEST_ID, TEXT, TIMEOUT},
     table::Table,
 };
 
@@ -222,7 +222,7 @@ fn expect(table: &mut Table<'_>) -> Option<Expect> {
             .unwrap_or_default(),
         matches: table.optional(
             "matches",
-            &REGEX,
+            &Pattern,
             "The output is a text in which this regular expression matches.",
         ),
         json: table.optional("json", &Any, "The output has at least what this has."),

@@ -1,50 +1,111 @@
-//! Scenarios with mistakes, and what is said of them.
+//! Scenarios with mistakes, as data: each is refused with the message beside it.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use tempfile::TempDir;
+use runner_model::visible::steers;
 
 use crate::{Problems, Scenario, Selection, Suite, load, resolve};
 
-/// A folder with these files, and `x.wasm`, which a provider can name.
-pub(crate) fn folder(files: &[(&str, &str)]) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (name, text) in [("x.wasm", "")].iter().chain(files) {
-        let path = folder.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    folder
-}
-
-pub(crate) fn suite_of(
-    scenario: &Path,
-    selection: &Selection,
-) -> Result<(Scenario, Suite), Problems> {
+fn suite_of(scenario: &Path) -> Result<(Scenario, Suite), Problems> {
     let scenario = load(scenario)?;
-    let suite = resolve(&scenario, selection, &mut tempfile::tempfile().unwrap())?;
+    let mut file = tempfile::tempfile().unwrap();
+    let suite = resolve(&scenario, &Selection::default(), &mut file)?;
     Ok((scenario, suite))
 }
 
-/// What is said of a scenario, with the folder's path left out.
-fn said(files: &[(&str, &str)]) -> String {
-    let folder = folder(files);
-    let path = folder.path().join("s.toml");
-    let problems = suite_of(&path, &Selection::default()).unwrap_err();
-    let text = problems.render(false, 100);
-    let root = format!("{}/", folder.path().display());
-    text.replace(&root, "")
-        .replace(&*folder.path().to_string_lossy(), "FOLDER")
+/// What is said of a scenario.
+fn message(scenario: &Path) -> String {
+    match suite_of(scenario) {
+        Ok(_) => panic!("{} is accepted", scenario.display()),
+        Err(problems) => problems.render(false, 100),
+    }
+}
+
+fn scenarios() -> Vec<PathBuf> {
+    let mut paths: Vec<_> = fs::read_dir("src/tests/invalid")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    paths
+}
+
+/// `UPDATE=1` writes the messages anew.
+#[test]
+fn invalid_scenarios_are_refused_with_the_message_beside_them() {
+    for path in scenarios() {
+        let said = message(&path);
+        let expected = path.with_extension("txt");
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&expected, &said).unwrap();
+        }
+        let expected = fs::read_to_string(&expected).unwrap();
+        assert!(
+            said == expected,
+            "{}:\n{said}\ninstead of\n{expected}",
+            path.display()
+        );
+        assert!(!said.contains(steers), "{}", path.display());
+    }
 }
 
 #[test]
-fn suggestions_name_what_was_meant() {
-    let text = said(&[(
-        "s.toml",
-        "nam = 'x'\nproviders.p.plugin = 'x.wasm'\ntests = [{ id = 'a' }]\n",
-    )]);
-    assert_eq!(
-        text,
-        "error: unknown key `nam`\n --> s.toml:1:1\n  |\n1 | nam = 'x'\n  | ^^^ unknown\n  |\n  = help: did you mean `name`?\n"
+fn colours_are_made_only_if_asked_for() {
+    let path = Path::new("src/tests/invalid/duplicate-ids.toml");
+    let Err(problems) = load(path) else { panic!() };
+    assert_eq!(problems.count(), 1);
+    assert!(problems.render(true, 100).contains("\u{1b}["));
+    assert!(!problems.render(false, 100).contains('\u{1b}'));
+}
+
+#[test]
+fn a_scenario_that_is_too_large_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.toml");
+    let file = fs::File::create(&path).unwrap();
+    file.set_len(20 << 20).unwrap();
+    assert!(message(&path).contains("more than 16 MiB"));
+    // One byte less than too much: it is read, and is no TOML.
+    file.set_len(16 << 20).unwrap();
+    assert!(message(&path).contains("not valid TOML"));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("none.toml");
+    let said = message(&path);
+    assert!(
+        said.contains("none.toml") && said.contains("No such file"),
+        "{said}"
+    );
+    assert!(message(folder.path()).contains("directory"));
+}
+
+#[test]
+fn of_very_many_mistakes_the_first_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.toml");
+    let mistakes = "[[tests]]\n".repeat(5000);
+    fs::write(
+        &path,
+        format!("providers.p.plugin = 'bundled:echo'\n{mistakes}"),
+    )
+    .unwrap();
+    let Err(problems) = load(&path) else { panic!() };
+    assert_eq!(problems.count(), 5000);
+    let said = problems.render(false, 100);
+    assert_eq!(said.matches("error: ").count(), 100);
+    assert!(
+        said.contains("the first of 5000 problems; 4900 more"),
+        "{said}"
     );
 }

@@ -1,0 +1,62 @@
+//! What is selected on the command line.
+
+use globset::GlobSet;
+
+use crate::{globs, problem::Problem, test_keys::Settings};
+
+/// What was selected on the command line: globs; an empty list selects everything.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Globs over test ids.
+    pub tests: Vec<String>,
+    /// Globs over provider names.
+    pub providers: Vec<String>,
+    /// Tags, any of which a test must have.
+    pub tags: Vec<String>,
+}
+
+/// What the command line selects.
+pub(crate) struct Filter {
+    tests: Option<GlobSet>,
+    providers: Option<GlobSet>,
+    tags: Vec<String>,
+}
+
+impl Filter {
+    pub(crate) fn new(selection: &Selection) -> Result<Self, Problem> {
+        let set = |globs: &[String]| {
+            let set = (!globs.is_empty()).then(|| globs::set(globs)).transpose();
+            set.map_err(|error| {
+                let glob = error.glob().unwrap_or_default().to_owned();
+                Problem::new(format!(
+                    "what is selected by `{glob}` is unclear: {}",
+                    error.kind()
+                ))
+                .with_help("`--test` and `--provider` take globs such as `words/*`")
+            })
+        };
+        Ok(Self {
+            tests: set(&selection.tests)?,
+            providers: set(&selection.providers)?,
+            tags: selection.tags.clone(),
+        })
+    }
+
+    /// Leaves a test those of its providers on which it is selected; `names` are those of all providers.
+    pub(crate) fn narrow(
+        &self,
+        id: &str,
+        settings: &Settings,
+        names: &[&str],
+        providers: &mut Vec<u16>,
+    ) {
+        let has_tag = || self.tags.iter().any(|tag| settings.tags.contains(tag));
+        let is_selected = self.tests.as_ref().is_none_or(|tests| tests.is_match(id))
+            && (self.tags.is_empty() || has_tag());
+        if !is_selected {
+            providers.clear();
+        } else if let Some(selected) = &self.providers {
+            providers.retain(|index| selected.is_match(names[usize::from(*index)]));
+        }
+    }
+}
