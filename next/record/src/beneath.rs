@@ -427,3 +427,7 @@ pub(crate) fn random() -> u64 {
     let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
     u64::from_le_bytes(bytes)
 }
+
+#[cfg(test)]
+#[path = "tests/beneath.rs"]
+mod tests;

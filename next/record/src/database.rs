@@ -164,8 +164,8 @@ impl Database {
         })
     }
 
-    /// The runs of the list.
-    pub(crate) fn read(&mut self) -> HashMap<String, Listed> {
+    /// Reads the runs of the list; none if it is damaged or cannot be read now.
+    pub(crate) fn read(self) -> Option<(Self, HashMap<String, Listed>)> {
         let read = |connection: &Connection| {
             let mut statement = connection.prepare("SELECT * FROM runs")?;
             let mut rows = statement.query([])?;
@@ -177,10 +177,13 @@ impl Database {
             }
             Ok(runs)
         };
-        read(&self.connection).unwrap_or_else(|error| {
-            self.give_up(&error);
-            HashMap::new()
-        })
+        match read(&self.connection) {
+            Ok(runs) => Some((self, runs)),
+            Err(error) => {
+                self.give_up(&error);
+                None
+            }
+        }
     }
 
     /// Upserts runs and removes others. What cannot be written is read from manifests the next time.
@@ -190,9 +193,6 @@ impl Database {
         gone: impl Iterator<Item = &'a String>,
     ) {
         let gone: Vec<_> = gone.collect();
-        if changed.is_empty() && gone.is_empty() {
-            return;
-        }
         let write = |connection: &mut Connection| {
             let mut all = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for (id, listed) in changed {
@@ -298,25 +298,12 @@ fn remove(root: &Dir) {
 
 /// Tells whether the file is no list of this version. Busy, full, unreadable or read-only ones are left as they are.
 fn is_damage(error: &rusqlite::Error) -> bool {
-    use ErrorCode::{
-        CannotOpen, ConstraintViolation, DatabaseBusy, DatabaseLocked, DiskFull,
-        FileLockingProtocolFailed, OperationInterrupted, OutOfMemory, PermissionDenied, ReadOnly,
-        SystemIoFailure,
-    };
+    use ErrorCode::{DatabaseCorrupt, NotADatabase, TypeMismatch, Unknown};
     match error.sqlite_error_code() {
-        Some(code) => !matches!(
+        // `Unknown` is what a statement gets that does not fit to the tables.
+        Some(code) => matches!(
             code,
-            CannotOpen
-                | ConstraintViolation
-                | DatabaseBusy
-                | DatabaseLocked
-                | DiskFull
-                | FileLockingProtocolFailed
-                | OperationInterrupted
-                | OutOfMemory
-                | PermissionDenied
-                | ReadOnly
-                | SystemIoFailure
+            DatabaseCorrupt | NotADatabase | TypeMismatch | Unknown
         ),
         // A column that is missing or of another type.
         None => true,

@@ -88,8 +88,8 @@ impl ResultsRoot {
         let Some(root) = self.dir() else {
             return Ok(Default::default());
         };
-        let mut database = Database::open(root);
-        let mut known = database.as_mut().map_or_else(HashMap::new, Database::read);
+        let (database, known) = Database::open(root).and_then(Database::read).unzip();
+        let mut known: HashMap<_, _> = known.unwrap_or_default();
         let (mut listed, mut unreadable, mut changed) = (Vec::new(), Vec::new(), Vec::new());
         for name in self.names()? {
             let run = match RunDir::open(root, &name) {
@@ -121,9 +121,12 @@ impl ResultsRoot {
             };
             listed.push((run, entry));
         }
-        if let Some(database) = &mut database {
-            // What is left of the known ones is gone.
-            database.write(&changed, known.keys());
+        // What is left of the known ones is gone.
+        if !changed.is_empty() || !known.is_empty() {
+            let database = database.or_else(|| Database::open_or_make(root));
+            if let Some(mut database) = database {
+                database.write(&changed, known.keys());
+            }
         }
         Ok((listed, unreadable))
     }

@@ -18,7 +18,7 @@ use crate::{
     lock::{self, Lock},
     manifest::{FORMAT, MANIFEST},
     repair,
-    run::{LOG, LOGS, ROWS, SCENARIO},
+    run::{LOG, LOGS, ROWS, SCENARIO, now},
     truth,
     writer::{Ack, Writer},
 };
@@ -29,14 +29,14 @@ const MAX_NAME: usize = 64;
 /// A run whose lock this process holds. Only through it anything is written into the run.
 #[derive(Debug)]
 pub struct Owned {
+    /// Let go first: the end of the root may wait for the list.
+    pub(crate) lock: Lock,
     pub(crate) root: ResultsRoot,
     pub(crate) run: RunDir,
     manifest: Manifest,
     log: File,
     notices: Vec<String>,
     last_seq: u64,
-    /// Let go last.
-    pub(crate) lock: Lock,
 }
 
 /// What a run is when it is born. The id, times and first session entry come from `record`.
@@ -87,7 +87,7 @@ impl ResultsRoot {
     /// stage `plan`. All of it and what was kept in the store is on disk then.
     pub fn create(&self, new: NewRun) -> Result<Owned, RecordError> {
         let root = self.own_dir()?;
-        let now = RunDir::now();
+        let now = now();
         let (id, dir) = make_folder(root, &new.scenario, now)?;
         let lock = Lock::take(&dir, &id)?;
         let manifest = Manifest {
@@ -146,7 +146,7 @@ impl ResultsRoot {
         let repaired = repair::repair(run, session)?;
         let is_dead = manifest.status == RunStatus::Running;
         if is_dead {
-            truth::end_dead_session(run, &mut manifest, RunDir::now())?;
+            truth::end_dead_session(run, &mut manifest, now())?;
         }
         let owned = Owned {
             log: run.dir.append(LOG)?,
@@ -190,7 +190,7 @@ impl Owned {
 
     /// Opens a session on a claimed run: status `running`, a new entry. `exec` needs no call, its first session is open.
     pub fn open_session(&mut self, session: NewSession) -> Result<(), RecordError> {
-        let now = RunDir::now();
+        let now = now();
         let mut manifest = self.manifest.clone();
         let last = manifest.sessions.last().map_or(0, |session| session.number);
         manifest.change_status(RunStatus::Running, None, session.writer, now)?;
@@ -244,7 +244,7 @@ impl Owned {
     /// Appends a line to `runner.log`, with the time; without the line break. Never fails: a log that cannot be written is
     /// no reason to end a run.
     pub fn log(&self, line: &str) {
-        let line = format!("{} {}\n", RunDir::now(), visible_line(line));
+        let line = format!("{} {}\n", now(), visible_line(line));
         let _ = (&self.log).write_all(line.as_bytes());
     }
 

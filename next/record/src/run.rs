@@ -24,6 +24,11 @@ pub(crate) const ARTIFACTS: &str = "artifacts";
 /// A scenario of more bytes is none.
 const MAX_SCENARIO: u64 = 64 << 20;
 
+/// The time.
+pub(crate) fn now() -> Time {
+    SystemTime::now().into()
+}
+
 /// A run that can be read; says nothing about who holds it.
 #[derive(Clone, Debug)]
 pub struct RunDir {
@@ -62,10 +67,10 @@ impl RunDir {
         if lock::is_held(&self.dir) {
             return Ok(live::with_stage(self, manifest));
         }
-        // An owner writes the last manifest before it lets the lock go.
+        // An owner writes the last manifest before it lets the lock go, and the next one may have begun meanwhile.
         let mut manifest = self.manifest()?;
-        if manifest.status == RunStatus::Running {
-            truth::end_dead_session(self, &mut manifest, SystemTime::now().into())?;
+        if manifest.status == RunStatus::Running && !lock::is_held(&self.dir) {
+            truth::end_dead_session(self, &mut manifest, now())?;
         }
         Ok(manifest)
     }
@@ -120,10 +125,5 @@ impl RunDir {
     /// What is in flight and waits, as the run's process last wrote it; none if no process holds the run.
     pub fn live(&self) -> Option<Live> {
         lock::is_held(&self.dir).then(|| live::read(&self.dir))?
-    }
-
-    /// The time.
-    pub(crate) fn now() -> Time {
-        SystemTime::now().into()
     }
 }

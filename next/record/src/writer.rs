@@ -139,7 +139,7 @@ impl Writer {
         }
         let was_empty = state.group.rows == 0;
         state.pending_rows += 1;
-        state.pending_bytes += row.len() as u64;
+        state.pending_bytes += (row.len() + log.as_ref().map_or(0, Vec::len)) as u64;
         state.group.rows += 1;
         state.group.lines.append(&mut row);
         state.group.logs.extend(log.into_iter().flatten());
@@ -161,7 +161,7 @@ impl Writer {
         }
     }
 
-    /// Bytes and rows that were handed over and are not acknowledged.
+    /// Bytes (logs included) and rows that were handed over and are not acknowledged.
     pub fn pending(&self) -> (u64, u64) {
         let state = self.shared.lock();
         (state.pending_bytes, state.pending_rows)
@@ -248,7 +248,7 @@ fn commit_all(
         seq = seqs.end;
         let mut state = shared.lock();
         state.pending_rows -= group.rows;
-        state.pending_bytes -= group.lines.len() as u64;
+        state.pending_bytes -= (group.lines.len() + group.logs.len()) as u64;
         drop(state);
         acks(Ack::Written {
             seqs,

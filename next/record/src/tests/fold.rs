@@ -1,1 +1,187 @@
+//! The fold and what it must agree with.
 
+use proptest::prelude::*;
+use runner_model::{Counts, Outcome, row::read_line};
+
+use super::{Fold, Tally, TrialState};
+use crate::{
+    Owned, Writer,
+    tests::{Plan, begin, folder, row, session, tail, writer},
+};
+
+const TRIALS: u64 = 5;
+
+/// What happens in a run.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A row: index, outcome, final, flaky, judged.
+    Row(u64, Outcome, bool, bool, bool),
+    /// The process dies, and another one goes on.
+    Death,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let outcome = proptest::sample::select(Outcome::ALL);
+    let row = (
+        0..TRIALS + 1,
+        outcome,
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+    );
+    prop_oneof![
+        8 => row.prop_map(|(index, outcome, is_final, flaky, judged)| Step::Row(index, outcome, is_final, flaky, judged)),
+        1 => Just(Step::Death),
+    ]
+}
+
+/// The rows that the live state has seen, and that state.
+struct Session {
+    writer: Option<Writer>,
+    owned: Owned,
+    live: Fold,
+    number: u32,
+}
+
+impl Session {
+    fn write(
+        &mut self,
+        (index, outcome, is_final, flaky, judged): (u64, Outcome, bool, bool, bool),
+    ) {
+        let attempt = if judged {
+            self.live.attempts(index).max(1)
+        } else {
+            self.live.attempts(index) + 1
+        };
+        let mut tail = tail(is_final && outcome.can_be_final());
+        tail.flaky = flaky && outcome == Outcome::Passed && tail.r#final;
+        tail.session = self.number;
+        tail.judged = judged.then_some(1);
+        let row = row(index as u32 + 1, attempt, outcome);
+        let writer = self.writer.as_mut().unwrap();
+        tail.seq = writer.row(row.clone(), tail.clone(), None, vec![]);
+        let mut line = row;
+        tail.finish(&mut line);
+        let row = read_line(line.strip_suffix(b"\n").unwrap()).unwrap();
+        self.live.add(index, &row);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn the_live_state_is_the_fold_over_any_sessions_reruns_and_deaths(steps in proptest::collection::vec(step(), 0..40)) {
+        let folder = folder();
+        let (root, owned) = begin(folder.path(), TRIALS);
+        let run = owned.dir().clone();
+        let writer = |owned: &Owned| Some(writer(owned).0);
+        let mut session = Session { writer: writer(&owned), owned, live: Fold::new(TRIALS), number: 1 };
+        for step in steps {
+            match step {
+                Step::Row(index, outcome, is_final, flaky, judged) => session.write((index, outcome, is_final, flaky, judged)),
+                Step::Death => {
+                    session.writer.take().unwrap().close().unwrap();
+                    let Session { owned, mut number, live, .. } = session;
+                    drop(owned);
+                    let mut owned = root.claim(&run).unwrap();
+                    number += 1;
+                    owned.open_session(self::session("resume")).unwrap();
+                    let live_again = owned.fold(&Plan(TRIALS)).unwrap();
+                    prop_assert_eq!(&live_again, &live);
+                    session = Session { writer: writer(&owned), owned, live: live_again, number };
+                }
+            }
+        }
+        session.writer.take().unwrap().close().unwrap();
+        prop_assert_eq!(&session.owned.fold(&Plan(TRIALS)).unwrap(), &session.live);
+
+        // Counts are of the newest final rows, which a plain search finds as well.
+        let mut finals = std::collections::BTreeMap::new();
+        let mut tally = Tally::default();
+        run.rows(&mut |_, line| if let crate::ReadLine::Row(row, _) = line {
+            if row.repeat as u64 <= TRIALS {
+                tally.add(&row);
+            }
+            if row.r#final == Some(true) && row.repeat as u64 <= TRIALS {
+                finals.insert(row.repeat, (row.outcome, row.flaky));
+            }
+        }).unwrap();
+        let mut counts = Counts::default();
+        for (outcome, flaky) in finals.values() {
+            counts.add(*outcome, *flaky);
+        }
+        prop_assert_eq!(session.live.counts(), counts);
+        prop_assert_eq!(tally.counts, counts);
+        for index in 0..TRIALS {
+            let outcome = finals.get(&(index as u32 + 1)).map(|(outcome, _)| *outcome);
+            prop_assert_eq!(session.live.trial(index).outcome, outcome);
+        }
+    }
+}
+
+#[test]
+fn a_trial_remembers_what_matters_of_its_rows() {
+    let mut fold = Fold::new(2);
+    let mut seq = 0;
+    let mut add = |fold: &mut Fold, index: u64, attempt, outcome, is_final, flaky| {
+        seq += 1;
+        let mut tail = tail(is_final);
+        (tail.seq, tail.flaky) = (seq, flaky);
+        let mut line = row(index as u32 + 1, attempt, outcome);
+        tail.finish(&mut line);
+        fold.add(
+            index,
+            &read_line(line.strip_suffix(b"\n").unwrap()).unwrap(),
+        );
+    };
+    add(&mut fold, 0, 1, Outcome::Stopped, false, false);
+    assert_eq!(
+        fold.trial(0),
+        TrialState {
+            outcome: None,
+            ungraded: false,
+            had_bad: false
+        }
+    );
+    add(&mut fold, 0, 2, Outcome::Failed, false, false);
+    add(&mut fold, 0, 3, Outcome::Ungraded, false, false);
+    assert_eq!(
+        fold.trial(0),
+        TrialState {
+            outcome: None,
+            ungraded: true,
+            had_bad: true
+        }
+    );
+    add(&mut fold, 0, 3, Outcome::Passed, true, true);
+    assert_eq!(
+        fold.trial(0),
+        TrialState {
+            outcome: Some(Outcome::Passed),
+            ungraded: false,
+            had_bad: true
+        }
+    );
+    assert_eq!(fold.attempts(0), 3);
+    assert_eq!((fold.counts().passed, fold.counts().flaky), (1, 1));
+    add(&mut fold, 0, 3, Outcome::Error, true, false);
+    assert_eq!(
+        (
+            fold.counts().passed,
+            fold.counts().flaky,
+            fold.counts().error
+        ),
+        (0, 0, 1)
+    );
+    assert_eq!(
+        (fold.attempts(1), fold.last_seq(), fold.damaged()),
+        (0, 5, 0)
+    );
+    // No trial of the plan.
+    add(&mut fold, 2, 1, Outcome::Passed, true, false);
+    assert_eq!(
+        (fold.counts().done(), fold.last_seq(), fold.damaged()),
+        (1, 6, 1)
+    );
+}

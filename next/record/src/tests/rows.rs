@@ -1,1 +1,81 @@
+//! Reading lines in blocks.
 
+use std::{fs::File, io::Write as _, os::unix::fs::FileExt as _};
+
+use runner_model::{Outcome, row::BadLine};
+
+use super::{MAX_LINE, ReadLine, read};
+use crate::tests::{row, tail};
+
+fn line(seq: u64) -> Vec<u8> {
+    let mut line = row(seq as u32, 1, Outcome::Passed);
+    let mut tail = tail(true);
+    tail.seq = seq;
+    tail.finish(&mut line);
+    line
+}
+
+/// What is read, as a text.
+fn lines(file: &File) -> Vec<String> {
+    let mut lines = Vec::new();
+    read(file, &mut |from, line| {
+        lines.push(match line {
+            ReadLine::Row(row, bytes) => {
+                assert_eq!(bytes, &self::line(row.seq.unwrap())[..bytes.len()]);
+                format!("{from} row {}", row.seq.unwrap())
+            }
+            ReadLine::Damaged(problem) => format!("{from} {problem}"),
+            ReadLine::Torn(range) => format!("{from} torn {range:?}"),
+        });
+    })
+    .unwrap();
+    lines
+}
+
+#[test]
+fn lines_are_read_across_blocks() {
+    let mut file = tempfile::tempfile().unwrap();
+    let (mut expected, mut at) = (Vec::new(), 0);
+    for seq in 1..=3000 {
+        let line = line(seq);
+        file.write_all(&line).unwrap();
+        expected.push(format!("{at} row {seq}"));
+        at += line.len();
+    }
+    file.write_all(b"garbage\n\n").unwrap();
+    expected.push(format!("{at} {}", BadLine::Checksum));
+    expected.push(format!("{} {}", at + 8, BadLine::Checksum));
+    assert_eq!(lines(&file), expected);
+    // A last line without its line break is a row if it is whole.
+    let last = line(3001);
+    file.write_all(&last[..last.len() - 1]).unwrap();
+    expected.push(format!("{} row 3001", at + 9));
+    assert_eq!(lines(&file), expected);
+    let end = at + 9 + last.len() - 2;
+    file.set_len(end as u64).unwrap();
+    expected.pop();
+    expected.push(format!("{} torn {}..{end}", at + 9, at + 9));
+    assert_eq!(lines(&file), expected);
+}
+
+#[test]
+fn endless_lines_take_bounded_memory() {
+    let file = tempfile::tempfile().unwrap();
+    let length = 100 << 20;
+    file.set_len(length).unwrap();
+    assert_eq!(lines(&file), [format!("0 torn 0..{length}")]);
+    file.write_all_at(&[&b"\n"[..], &line(1)].concat(), length)
+        .unwrap();
+    let too_long = BadLine::Shape(format!("longer than {MAX_LINE} bytes"));
+    assert_eq!(
+        lines(&file),
+        [format!("0 {too_long}"), format!("{} row 1", length + 1)]
+    );
+    let peak = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = peak
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 100 << 10, "{peak} KiB");
+}
