@@ -45,11 +45,6 @@ impl Clock {
         let running = (now - self.began).saturating_sub(self.suspended);
         RunTime(running.as_micros().try_into().unwrap_or(u64::MAX))
     }
-
-    /// When the session began, by a clock that also counts suspensions.
-    pub(crate) fn began(&self) -> Instant {
-        self.began
-    }
 }
 
 /// The processor time that this process has used.

@@ -18,6 +18,7 @@ use runner_model::{
     Digest,
     cache::{entry_name, inspection_name},
     provider::PluginKind,
+    units::show_duration,
 };
 use runner_record::{PluginCache, RecordError};
 use serde::Deserialize;
@@ -45,8 +46,6 @@ pub(crate) enum CompileError {
     Refused(String),
     /// The cache.
     Cache(RecordError),
-    /// The session has ended.
-    Cancelled,
 }
 
 impl From<RecordError> for CompileError {
@@ -196,18 +195,13 @@ fn run_child(
     let wall = seconds.map_or(WALL_TIME, |seconds| Duration::from_secs(seconds.into()));
     let began = Instant::now();
     let status = loop {
-        let is_late = began.elapsed() > wall;
-        let is_cancelled = cancelled.load(Ordering::Acquire);
-        if is_late || is_cancelled {
+        if began.elapsed() > wall || cancelled.load(Ordering::Acquire) {
             children::kill(&child);
             // It dies at once.
             let _ = child.wait();
-            return Err(if is_cancelled {
-                CompileError::Cancelled
-            } else {
-                let took = runner_model::units::show_duration(wall);
-                CompileError::Refused(format!("cannot be used: `{mode}` took longer than {took}"))
-            });
+            let took = show_duration(wall);
+            let problem = format!("cannot be used: `{mode}` took longer than {took}");
+            return Err(CompileError::Refused(problem));
         }
         if let Some(status) = children::wait_for(&mut child, LOOK_EVERY).map_err(refused)? {
             break status;

@@ -2,8 +2,9 @@
 
 use std::{
     rc::Rc,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender},
-    time::{Duration, SystemTime},
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
 use runner_model::{
@@ -12,11 +13,13 @@ use runner_model::{
     protocol::{FromWorker, ReportHead, SlotWord},
     visible::visible_line,
 };
-use runner_record::{Ack, End, Fold, InFlight, Live, Owned, RecordError, Writer};
+use runner_record::{
+    Ack, End, Fold, InFlight, Live, Manifest, Owned, RecordError, ResultsRoot, Writer,
+};
 use runner_scenario::Suite;
 
 use crate::{
-    Observer, RunEvent,
+    Ended, Observer, RunEvent,
     clock::{Clock, monotonic},
     compiler::CompileError,
     crew::{Crew, News},
@@ -24,6 +27,7 @@ use crate::{
     live::LiveThread,
     plan::Plan,
     schedule::{Assignment, Blame, Effect, Event, Fate, Schedule, StopMode},
+    session::exit_of,
     watchdog::Watchdog,
     workers::LinkEvent,
 };
@@ -56,6 +60,9 @@ const MAX_LIVE: usize = 1000;
 /// A session while it goes on.
 pub(crate) struct Coordinator<'a> {
     begin: Begin<'a>,
+    began: Instant,
+    /// Trials that this session has to do.
+    pending: u64,
     run: Option<Run>,
     now: RunTime,
     flights: Flights,
@@ -90,34 +97,23 @@ struct Report {
     artifacts: Vec<(Digest, std::fs::File)>,
 }
 
-/// How a session's work ended; what is left is to write it down.
-pub(crate) struct Done {
-    pub(crate) owned: Owned,
-    pub(crate) fold: Fold,
-    pub(crate) end: End,
-    pub(crate) crew: Crew,
-}
-
 /// What a coordinator begins with.
 pub(crate) struct Begin<'a> {
     pub(crate) plan: &'a Plan,
+    pub(crate) root: ResultsRoot,
     pub(crate) observer: &'a mut dyn Observer,
     pub(crate) crew: Crew,
     pub(crate) schedule: Schedule<Rc<Suite>>,
     pub(crate) clock: Clock,
     pub(crate) fold: Fold,
-    pub(crate) watchdog: &'a Watchdog,
-    /// Makes acknowledgements of the writer to [`Input`]s.
-    pub(crate) inputs: Sender<Input>,
-    /// Gets something once trials run.
-    pub(crate) started: Sender<()>,
-    /// Trials that this session has to do.
-    pub(crate) pending: u64,
+    pub(crate) watchdog: Watchdog,
 }
 
 impl<'a> Coordinator<'a> {
     pub(crate) fn new(begin: Begin<'a>) -> Self {
         Self {
+            pending: begin.schedule.left(),
+            began: Instant::now(),
             begin,
             run: None,
             now: RunTime::default(),
@@ -141,7 +137,7 @@ impl<'a> Coordinator<'a> {
     /// # Errors
     ///
     /// The run cannot be made.
-    pub(crate) fn run(mut self, inputs: &Receiver<Input>) -> Result<Done, RecordError> {
+    pub(crate) fn run(mut self, inputs: &Receiver<Input>) -> Result<Ended, RecordError> {
         loop {
             self.now = self.begin.clock.now();
             let wake = self.begin.schedule.wake_at();
@@ -164,7 +160,7 @@ impl<'a> Coordinator<'a> {
             self.tell();
             if let Some(end) = self.end.take() {
                 match self.run.take() {
-                    Some(run) => return Ok(self.close(run, end, inputs)),
+                    Some(run) => return self.close(run, end, inputs),
                     None => self.end = Some(end),
                 }
             }
@@ -215,7 +211,7 @@ impl<'a> Coordinator<'a> {
     }
 
     fn born(&mut self, owned: Owned) -> Result<(), RecordError> {
-        let inputs = self.begin.inputs.clone();
+        let inputs = self.begin.crew.sender();
         let writer = owned.writer(Box::new(move |ack| {
             // Without a receiver the session has ended.
             let _ = inputs.send(Input::Ack(ack));
@@ -223,6 +219,10 @@ impl<'a> Coordinator<'a> {
         let session = owned.manifest().sessions.last();
         let session = session.map_or(1, |session| session.number);
         self.begin.watchdog.born(owned.live_writer(), session);
+        for notice in owned.notices() {
+            self.begin.observer.event(&RunEvent::Notice(notice));
+        }
+        self.begin.root.note(owned.manifest());
         self.run = Some(Run {
             live: LiveThread::start(owned.live_writer()),
             owned,
@@ -247,7 +247,6 @@ impl<'a> Coordinator<'a> {
                 self.on(Event::WorkerReady {
                     worker,
                     slots: shape.slots,
-                    memory: shape.memory,
                     alone,
                 });
             }
@@ -268,13 +267,26 @@ impl<'a> Coordinator<'a> {
         // Nothing depends on it; a disk that is full shows itself at the first row.
         let _ = run.owned.note_stage(Stage::Run, Some(providers));
         (self.described, self.has_started) = (None, true);
-        let _ = self.begin.started.send(());
         self.begin.observer.event(&RunEvent::Started {
             manifest: run.owned.manifest(),
             directory: &run.owned.dir().path(),
-            pending: self.begin.pending,
+            pending: self.pending,
             jobs: self.begin.plan.jobs,
         });
+        self.sweep();
+    }
+
+    /// Gives dead runs of the root their true status, while workers run.
+    fn sweep(&self) {
+        let (root, inputs) = (self.begin.root.clone(), self.begin.crew.sender());
+        let sweep = move || {
+            for Manifest { id, status, .. } in root.sweep().unwrap_or_default() {
+                let notice = format!("the process of run {id} is dead; the run is {status} now");
+                let _ = inputs.send(Input::Notice(notice));
+            }
+        };
+        // Without a thread nothing is swept, and no run starts worse for it.
+        let _ = thread::Builder::new().name("sweep".into()).spawn(sweep);
     }
 
     fn hear(&mut self, worker: WorkerId, message: FromWorker) {
@@ -434,6 +446,7 @@ impl<'a> Coordinator<'a> {
 
     /// Ends a session that cannot go on.
     fn fail(&mut self, reason: Reason, message: String) {
+        self.is_stopping = true;
         self.stop(StopMode::Kill, reason, Some(message));
     }
 
@@ -589,7 +602,7 @@ impl<'a> Coordinator<'a> {
         run: Run,
         (mut reason, mut message): (Option<Reason>, Option<String>),
         inputs: &Receiver<Input>,
-    ) -> Done {
+    ) -> Result<Ended, RecordError> {
         self.begin.crew.finish();
         let closed = run.writer.close();
         for input in inputs.try_iter() {
@@ -606,22 +619,31 @@ impl<'a> Coordinator<'a> {
             self.failure.get_or_insert(error.to_string());
         }
         if reason == Some(Reason::Storage) {
-            message = message.or(self.failure);
+            message = message.or(self.failure.take());
         }
         if let Some(message) = &message {
             run.owned.log(message);
         }
-        Done {
-            owned: run.owned,
-            fold: self.begin.fold,
-            crew: self.begin.crew,
-            end: End {
-                reason,
-                signal: self.signal.filter(|_| reason == Some(Reason::Interrupted)),
-                message,
-                at: SystemTime::now().into(),
-            },
-        }
+        let directory = run.owned.dir().path();
+        let end = End {
+            reason,
+            signal: self.signal.filter(|_| reason == Some(Reason::Interrupted)),
+            message,
+            at: SystemTime::now().into(),
+        };
+        let manifest = run.owned.finish(end, &self.begin.fold)?;
+        self.begin.root.note(&manifest);
+        self.begin.crew.wait(inputs);
+        let took = self.began.elapsed();
+        self.begin.observer.event(&RunEvent::Finished {
+            manifest: &manifest,
+            took,
+        });
+        Ok(Ended {
+            exit: exit_of(&manifest),
+            manifest,
+            directory,
+        })
     }
 
     fn log(&self, line: &str) {

@@ -5,7 +5,8 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs, io,
     path::Path,
-    sync::mpsc::Sender,
+    sync::mpsc::{self, Receiver, Sender},
+    time::{Duration, Instant},
 };
 
 use runner_model::{
@@ -34,6 +35,8 @@ pub(crate) type Launch = Box<dyn FnMut(WorkerId, Hear) -> io::Result<Box<dyn Wor
 
 /// Tasks of one frame.
 const BATCH: usize = 64;
+/// How long workers may take that have nothing more to do.
+const END_WITHIN: Duration = Duration::from_millis(200);
 /// So many workers in a row that die before they are ready end the session.
 const MAX_FRUITLESS: u32 = 3;
 
@@ -113,8 +116,11 @@ enum Phase {
 }
 
 impl Crew {
-    pub(crate) fn new(launch: Launch, inputs: Sender<Input>) -> Self {
-        Self {
+    /// Starts the first worker before it is known what it is to do, because starting takes a while. What is heard of workers
+    /// comes to the receiver.
+    pub(crate) fn start(launch: Launch) -> io::Result<(Self, Receiver<Input>)> {
+        let (inputs, receiver) = mpsc::channel();
+        let mut crew = Self {
             launch,
             inputs,
             members: BTreeMap::new(),
@@ -124,12 +130,14 @@ impl Crew {
             fruitless: 0,
             is_closing: false,
             deaths: 0,
-        }
+        };
+        crew.launch(Shape::default(), false)?;
+        Ok((crew, receiver))
     }
 
-    /// Starts the first worker before it is known what it is to do, because starting takes a while.
-    pub(crate) fn start_early(&mut self) -> io::Result<()> {
-        self.launch(Shape::default(), false).map(drop)
+    /// Sends to the receiver that hears of workers.
+    pub(crate) fn sender(&self) -> Sender<Input> {
+        self.inputs.clone()
     }
 
     /// Prepares the first worker and starts the others.
@@ -175,13 +183,13 @@ impl Crew {
             self.send_prepare(worker)?;
         }
         for shape in shapes {
-            self.start(*shape, false)?;
+            self.add(*shape, false)?;
         }
         Ok(())
     }
 
     /// Starts a worker and prepares it.
-    pub(crate) fn start(&mut self, shape: Shape, alone: bool) -> io::Result<()> {
+    fn add(&mut self, shape: Shape, alone: bool) -> io::Result<()> {
         if self.is_closing {
             return Ok(());
         }
@@ -193,7 +201,7 @@ impl Crew {
     pub(crate) fn start_alone(&mut self) -> io::Result<()> {
         let memory = self.members.values().map(|member| member.shape.memory);
         let memory = memory.max().unwrap_or_else(crate::machine::memory);
-        self.start(Shape { slots: 1, memory }, true)
+        self.add(Shape { slots: 1, memory }, true)
     }
 
     fn launch(&mut self, shape: Shape, alone: bool) -> io::Result<WorkerId> {
@@ -352,7 +360,7 @@ impl Crew {
         result: Result<(), CompileError>,
         news: &mut Vec<News>,
     ) {
-        let Some(common) = &mut self.common else {
+        let Some(common) = self.common.as_mut().filter(|_| !self.is_closing) else {
             return;
         };
         let plugin = first_with(&common.prepare, &digest);
@@ -371,7 +379,6 @@ impl Crew {
             Err(CompileError::Cache(error)) => {
                 news.push(News::Failed(Reason::Setup, error.to_string()));
             }
-            Err(CompileError::Cancelled) => {}
         }
     }
 
@@ -467,7 +474,7 @@ impl Crew {
         }
         // The schedule asks for another one to run an attempt alone, unless this one never came so far.
         if !(is_ready && member.alone)
-            && let Err(error) = self.start(member.shape, member.alone)
+            && let Err(error) = self.add(member.shape, member.alone)
         {
             let message = format!("a worker cannot be started: {error}");
             news.push(News::Failed(Reason::Internal, message));
@@ -555,6 +562,20 @@ impl Crew {
             match member.phase {
                 Phase::Ready => member.link.send(last.clone()),
                 Phase::Started | Phase::Known => member.link.kill(),
+            }
+        }
+    }
+
+    /// Waits a moment for workers that were told to end; those that are left are killed when this is dropped.
+    pub(crate) fn wait(&mut self, inputs: &Receiver<Input>) {
+        let until = Instant::now() + END_WITHIN;
+        let mut news = Vec::new();
+        while !self.members.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            match inputs.recv_timeout(left) {
+                Ok(Input::Link(worker, event)) => self.hear(worker, event, &mut news),
+                Ok(_) => {}
+                Err(_) => return,
             }
         }
     }

@@ -5,6 +5,7 @@ use std::{
     io::{self, Seek},
     path::Path,
     rc::Rc,
+    sync::mpsc::Receiver,
 };
 
 use runner_model::{Places, digest};
@@ -12,20 +13,22 @@ use runner_record::{
     Fold, ManifestProvider, Metadata, NewRun, NewSession, Owned, PluginCache, RecordError,
     ResultsRoot,
 };
-use runner_scenario::{Scenario, Selection, load, resolve};
+use runner_scenario::{Selection, load, resolve};
 
 use crate::{
     Ended, EngineError, ExecRequest, Observer,
+    coordinator::Input,
+    crew::Crew,
     fingerprint::Fingerprints,
-    machine,
+    machine::cores,
     plan::Plan,
-    plugins::{self, PluginProblem, Plugins},
-    session::{self, Beginning, Work},
+    plugins::{self, Plugins},
+    session::{self, Work, machine},
 };
 
 /// Reads and plans a scenario, births its run, and runs all trials.
 pub(crate) fn exec(
-    beginning: Beginning,
+    crew: (Crew, Receiver<Input>),
     request: &ExecRequest,
     observer: &mut dyn Observer,
 ) -> Result<Ended, EngineError> {
@@ -63,7 +66,7 @@ pub(crate) fn exec(
         root,
         compile_seconds: options.compile_seconds,
     };
-    session::run(beginning, work, || birth.create(), observer)
+    session::run(crew, work, || birth.create(), observer)
 }
 
 /// Plans a scenario, with its tests in a file without a name. Nothing is created but entries of the cache.
@@ -74,18 +77,17 @@ pub(crate) fn plan(
 ) -> Result<(Plan, File), EngineError> {
     let scenario = load(path).map_err(EngineError::Scenario)?;
     let cache = PluginCache::open()?;
-    let found = plugins::find(
+    let (providers, plugins) = plugins::find(
         &scenario.providers,
         &scenario.folder,
         &cache,
         compile_seconds,
     )?;
-    let (providers, plugins) = found.map_err(|problems| refused(&scenario, &problems))?;
-    let mut file = tempfile::tempfile().map_err(|error| suite_error(&error))?;
+    let mut file = tempfile::tempfile().map_err(machine)?;
     let suite = resolve(&scenario, selection, &mut file).map_err(EngineError::Scenario)?;
     let plan = Plan {
         prints: Fingerprints::new(&providers, scenario.run.seed),
-        jobs: scenario.run.concurrency.unwrap_or_else(machine::cores),
+        jobs: scenario.run.concurrency.unwrap_or_else(cores),
         timeout: scenario.timeout,
         suite: Rc::new(suite),
         scenario,
@@ -96,20 +98,9 @@ pub(crate) fn plan(
     Ok((plan, file))
 }
 
-fn refused(_scenario: &Scenario, problems: &[PluginProblem]) -> EngineError {
-    let problems: Vec<_> = problems.iter().map(|(_, text)| text.as_str()).collect();
-    EngineError::Usage(problems.join("\n"))
-}
-
-fn suite_error(error: &io::Error) -> EngineError {
-    EngineError::Machine(format!(
-        "a temporary file for the tests cannot be made: {error}"
-    ))
-}
-
 fn new_run(plan: &Plan, path: &Path, session: NewSession) -> Result<NewRun, EngineError> {
     let scenario = &plan.scenario;
-    let path = std::path::absolute(path).map_err(|error| suite_error(&error))?;
+    let path = std::path::absolute(path).map_err(machine)?;
     Ok(NewRun {
         scenario: scenario.name.clone(),
         scenario_path: path.to_string_lossy().into_owned(),

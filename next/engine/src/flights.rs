@@ -25,7 +25,8 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Flights {
     flights: HashMap<TaskId, Flight>,
-    test: Option<KnownTest>,
+    /// The line of the test that was read last.
+    line: Vec<u8>,
 }
 
 /// An attempt in flight.
@@ -47,18 +48,6 @@ struct Draft {
     file: File,
     hash: Sha256,
     bytes: u64,
-}
-
-/// A test whose line was read, because neighbouring trials are often of one test.
-struct KnownTest {
-    index: u64,
-    line: Vec<u8>,
-    id: TestId,
-    timeout: Micros,
-    policy: Rc<Policy>,
-    judgement: Fingerprint,
-    /// Of the providers that were asked for.
-    executions: Vec<(u16, Fingerprint)>,
 }
 
 /// What of a test's line the coordinator looks at.
@@ -100,18 +89,9 @@ impl Flights {
         assignment: &Assignment,
     ) -> io::Result<(Task, &[u8])> {
         let planned = plan.suite.trial(assignment.trial);
+        plan.suite.line(planned.test, &mut self.line)?;
+        let test: TestLine<'_> = serde_json::from_slice(&self.line)?;
         let provider = &plan.providers[usize::from(planned.provider)].provider;
-        if self
-            .test
-            .as_ref()
-            .is_none_or(|test| test.index != planned.test)
-        {
-            let line = self.test.take().map_or_else(Vec::new, |test| test.line);
-            self.test = Some(KnownTest::read(plan, planned.test, line)?);
-        }
-        // It was just read, if it was not there.
-        let test = self.test.as_mut().ok_or_else(bad_suite)?;
-        let execution = test.execution(plan, planned.provider)?;
         let (timeout, timeout_rule) = test.deadline(now, &provider.limits, assignment);
         let task = Task {
             id: assignment.task,
@@ -126,21 +106,30 @@ impl Flights {
             timeout,
             timeout_rule,
             kind: TaskKind::Run,
-            line: Line::Bytes(test.line.len() as u32),
+            line: Line::Bytes(self.line.len() as u32),
             row_bytes: 0,
+        };
+        let parts = TestParts {
+            id: &test.id,
+            input: test.input.get(),
+            tags: test.tags.map_or("", RawValue::get),
+            timeouts: [Some(test.timeout), test.trial_timeout],
         };
         let flight = Flight {
             worker,
             task: task.clone(),
-            policy: Rc::clone(&test.policy),
-            execution,
-            judgement: test.judgement,
+            execution: plan.prints.execution(planned.provider, &parts),
+            judgement: fingerprint::judgement(test.expect.map_or("", RawValue::get)),
+            policy: Rc::new(Policy {
+                retries: test.retries,
+                trial_timeout: test.trial_timeout,
+            }),
             drafts: HashMap::new(),
             bytes: 0,
             lost: None,
         };
         self.flights.insert(assignment.task, flight);
-        Ok((task, &test.line))
+        Ok((task, &self.line))
     }
 
     /// An attempt that is in flight at this worker; reports of others are ignored.
@@ -164,50 +153,7 @@ impl Flights {
     }
 }
 
-fn bad_suite() -> io::Error {
-    io::Error::other("the suite has a line that is no test")
-}
-
-impl KnownTest {
-    fn read(plan: &Plan, index: u64, mut line: Vec<u8>) -> io::Result<Self> {
-        plan.suite.line(index, &mut line)?;
-        let test: TestLine<'_> = serde_json::from_slice(&line).map_err(|_| bad_suite())?;
-        let policy = Policy {
-            retries: test.retries,
-            trial_timeout: test.trial_timeout,
-        };
-        let expect = test.expect.map_or("", RawValue::get);
-        Ok(Self {
-            index,
-            id: test.id,
-            timeout: test.timeout,
-            policy: Rc::new(policy),
-            judgement: fingerprint::judgement(expect),
-            executions: Vec::new(),
-            line,
-        })
-    }
-
-    fn execution(&mut self, plan: &Plan, provider: u16) -> io::Result<Fingerprint> {
-        let known = self.executions.iter().find(|(of, _)| *of == provider);
-        if let Some((_, print)) = known {
-            return Ok(*print);
-        }
-        let test: TestLine<'_> = serde_json::from_slice(&self.line).map_err(|_| bad_suite())?;
-        let parts = TestParts {
-            id: &test.id,
-            input: test.input.get(),
-            tags: test.tags.map_or("", RawValue::get),
-            timeouts: [Some(test.timeout), test.trial_timeout],
-        };
-        let print = plan
-            .prints
-            .execution(provider, &parts)
-            .ok_or_else(bad_suite)?;
-        self.executions.push((provider, print));
-        Ok(print)
-    }
-
+impl TestLine<'_> {
     /// How long an attempt may take, and what says so.
     fn deadline(&self, now: RunTime, limits: &Limits, of: &Assignment) -> (Micros, TimeoutRule) {
         let mut deadline = (self.timeout, TimeoutRule::Timeout);
@@ -217,7 +163,7 @@ impl KnownTest {
             }
         };
         shorten(limits.time, TimeoutRule::LimitTime);
-        let left = self.policy.trial_timeout.map(|most| {
+        let left = self.trial_timeout.map(|most| {
             let used = of.trial_began.map_or(Micros(0), |began| now - began);
             Micros(most.0.saturating_sub(used.0))
         });

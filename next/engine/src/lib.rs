@@ -23,14 +23,14 @@ mod validate;
 mod watchdog;
 mod workers;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::mpsc::Receiver, time::Duration};
 
 use runner_model::{Counts, RowRef, StopSignal, exit::Exit};
 use runner_record::{Manifest, RecordError};
 use runner_scenario::{Problems, Selection};
 use thiserror::Error;
 
-use self::session::Beginning;
+use self::{coordinator::Input, crew::Crew};
 
 /// What `exec` is asked for.
 #[derive(Clone, Debug)]
@@ -187,7 +187,7 @@ impl EngineError {
 ///
 /// Nothing was begun, or the run cannot be written.
 pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
-    exec::exec(Beginning::new(session::processes())?, request, observer)
+    exec::exec(crew()?, request, observer)
 }
 
 /// Continues a run that was cut short.
@@ -196,7 +196,7 @@ pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended,
 ///
 /// Nothing was begun, or the run cannot be read or written.
 pub fn resume(request: &ResumeRequest, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
-    resume::resume(Beginning::new(session::processes())?, request, observer)
+    resume::resume(crew()?, request, observer)
 }
 
 /// Checks scenarios and opens their plugins; creates nothing but entries of the cache.
@@ -205,7 +205,11 @@ pub fn resume(request: &ResumeRequest, observer: &mut dyn Observer) -> Result<En
 ///
 /// What is wrong with the scenario or its plugins.
 pub fn validate(scenario: &std::path::Path) -> Result<Validated, EngineError> {
-    validate::validate(Beginning::new(session::processes())?, scenario)
+    validate::validate(crew()?, scenario)
+}
+
+fn crew() -> Result<(Crew, Receiver<Input>), EngineError> {
+    Crew::start(session::processes()).map_err(session::machine)
 }
 
 /// What a valid scenario has.

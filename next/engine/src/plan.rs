@@ -4,7 +4,7 @@ use std::{rc::Rc, time::Duration};
 
 use runner_model::{Micros, Places, provider::PreparedProvider};
 use runner_record::PluginCache;
-use runner_scenario::{PlannedTrial, Scenario, Suite};
+use runner_scenario::{Scenario, Suite};
 
 use crate::{
     fingerprint::Fingerprints,
@@ -39,10 +39,6 @@ impl Trials for Rc<Suite> {
         self.trials()
     }
 
-    fn trial(&self, index: u64) -> PlannedTrial {
-        Suite::trial(self, index)
-    }
-
     fn next_trial(&self, provider: u16, from: u64) -> Option<u64> {
         Suite::next_trial(self, provider, from)
     }
@@ -51,14 +47,11 @@ impl Trials for Rc<Suite> {
 impl Plan {
     /// What the schedule goes by; the session's time began at 0.
     pub(crate) fn settings(&self) -> Settings {
-        let of_providers = || self.providers.iter().map(|prepared| &prepared.provider);
+        let providers = self.providers.iter().map(|prepared| &prepared.provider);
         Settings {
             jobs: self.jobs,
-            concurrency: of_providers()
+            concurrency: providers
                 .map(|provider| provider.concurrency.unwrap_or(0))
-                .collect(),
-            memory: of_providers()
-                .map(|provider| provider.limits.memory)
                 .collect(),
             timeout: runner_model::RunTime(Micros::from(self.timeout).0),
             grace: self.scenario.run.grace,

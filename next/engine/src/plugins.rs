@@ -35,9 +35,6 @@ const BUNDLED: [(&str, &[u8]); 4] = [
 /// Plugins by digest.
 pub(crate) type Plugins = HashMap<Digest, PluginBytes>;
 
-/// What is wrong with a provider's plugin, with the provider's index.
-pub(crate) type PluginProblem = (u16, String);
-
 /// Finds the plugin of each provider, and looks at it.
 ///
 /// # Errors
@@ -48,46 +45,39 @@ pub(crate) fn find(
     folder: &Path,
     cache: &PluginCache,
     seconds: Option<u32>,
-) -> Result<Result<(Vec<PreparedProvider>, Plugins), Vec<PluginProblem>>, EngineError> {
-    let mut found: HashMap<&str, (Digest, PluginKind)> = HashMap::new();
-    let (mut prepared, mut plugins, mut problems) = (Vec::new(), Plugins::new(), Vec::new());
-    for (index, provider) in (0..).zip(providers) {
-        let plugin = provider.plugin.as_str();
-        let mut look = || -> Result<(Digest, PluginKind), CompileError> {
-            if let Some(found) = found.get(plugin) {
-                return Ok(*found);
-            }
+) -> Result<(Vec<PreparedProvider>, Plugins), EngineError> {
+    let mut plugins = Plugins::new();
+    let (mut prepared, mut problems) = (Vec::new(), Vec::new());
+    for provider in providers {
+        let plugin = &provider.plugin;
+        let look = || -> Result<_, CompileError> {
             let bytes =
                 read(plugin, folder, provider.limits.file).map_err(CompileError::Refused)?;
-            check_magic(&bytes).map_err(CompileError::Refused)?;
             let digest = digest(&bytes);
             let kind = compiler::inspect(cache, &digest, &bytes, seconds)?;
-            found.insert(plugin, (digest, kind));
-            plugins.insert(digest, bytes);
-            Ok((digest, kind))
+            Ok((digest, kind, bytes))
         };
         match look() {
-            Ok((digest, kind)) => prepared.push(PreparedProvider {
-                provider: provider.clone(),
-                digest,
-                kind,
-            }),
+            Ok((digest, kind, bytes)) => {
+                plugins.insert(digest, bytes);
+                prepared.push(PreparedProvider {
+                    provider: provider.clone(),
+                    digest,
+                    kind,
+                });
+            }
             Err(CompileError::Cache(error)) => return Err(error.into()),
             Err(CompileError::Refused(problem)) => {
                 let name = &provider.name;
-                problems.push((
-                    index,
-                    format!("provider `{name}`: plugin `{plugin}` {problem}"),
-                ));
+                problems.push(format!("provider `{name}`: plugin `{plugin}` {problem}"));
             }
-            Err(CompileError::Cancelled) => {}
         }
     }
-    Ok(if problems.is_empty() {
+    if problems.is_empty() {
         Ok((prepared, plugins))
     } else {
-        Err(problems)
-    })
+        Err(EngineError::Usage(problems.join("\n")))
+    }
 }
 
 /// Reads a plugin's file, of at most `most` bytes. Problems are the rest of a sentence that begins with the plugin.
@@ -102,6 +92,7 @@ fn read(plugin: &str, folder: &Path, most: u64) -> Result<PluginBytes, String> {
             show_size(most)
         ));
     }
+    check_magic(&bytes)?;
     Ok(Arc::new(bytes))
 }
 
@@ -149,13 +140,12 @@ fn check_magic(bytes: &[u8]) -> Result<(), String> {
 mod tests {
     use std::fs;
 
-    use super::{BUNDLED, check_magic, read};
+    use super::{BUNDLED, read};
 
     #[test]
     fn bundled_plugins_are_components() {
         for (name, _) in BUNDLED {
-            let bytes = read(&format!("bundled:{name}"), "/nowhere".as_ref(), 1 << 20).unwrap();
-            check_magic(&bytes).unwrap();
+            read(&format!("bundled:{name}"), "/nowhere".as_ref(), 1 << 20).unwrap();
         }
         let problem = read("bundled:none", "/nowhere".as_ref(), 1).unwrap_err();
         assert!(problem.contains("`bundled:echo`"), "{problem}");
@@ -167,10 +157,7 @@ mod tests {
         fs::write(folder.path().join("text.wasm"), "#!/bin/sh\n").unwrap();
         fs::write(folder.path().join("empty.wasm"), "").unwrap();
         fs::write(folder.path().join("ok.wasm"), b"\0asm\x01\0\0\0").unwrap();
-        let problem = |name: &str, most| {
-            let bytes = read(name, folder.path(), most);
-            bytes.and_then(|bytes| check_magic(&bytes)).err()
-        };
+        let problem = |name: &str, most| read(name, folder.path(), most).err();
         assert_eq!(problem("ok.wasm", 8), None);
         for (name, most, says) in [
             ("ok.wasm", 7, "limits.file"),

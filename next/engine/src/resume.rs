@@ -5,7 +5,7 @@ use std::{
     io::{self, Read},
     path::Path,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, mpsc::Receiver},
     time::Duration,
 };
 
@@ -15,17 +15,19 @@ use runner_scenario::{Scenario, Suite, parse_stored};
 
 use crate::{
     Ended, EngineError, Observer, ResumeRequest, RunEvent,
+    coordinator::Input,
+    crew::Crew,
     exec::manifest_providers,
     fingerprint::Fingerprints,
-    machine,
+    machine::cores,
     plan::Plan,
     plugins::{self, Plugins},
-    session::{self, Beginning, Work},
+    session::{self, Work},
 };
 
 /// Goes on with a run. One that is completed stays as it is.
 pub(crate) fn resume(
-    beginning: Beginning,
+    crew: (Crew, Receiver<Input>),
     request: &ResumeRequest,
     observer: &mut dyn Observer,
 ) -> Result<Ended, EngineError> {
@@ -68,7 +70,7 @@ pub(crate) fn resume(
         root,
         compile_seconds: request.session.compile_seconds,
     };
-    session::run(beginning, work, birth, observer)
+    session::run(crew, work, birth, observer)
 }
 
 fn reopen(
@@ -155,17 +157,8 @@ fn stored_plan(
     let (providers, plugins) = if manifest.status == RunStatus::Failed {
         let folder = Path::new(&manifest.scenario_path).parent();
         let seconds = request.session.compile_seconds;
-        let found = plugins::find(
-            &scenario.providers,
-            folder.unwrap_or(Path::new("/")),
-            &cache,
-            seconds,
-        )?;
-        let refused = |problems: Vec<plugins::PluginProblem>| {
-            let problems: Vec<_> = problems.into_iter().map(|(_, text)| text).collect();
-            EngineError::Usage(problems.join("\n"))
-        };
-        found.map_err(refused)?
+        let folder = folder.unwrap_or(Path::new("/"));
+        plugins::find(&scenario.providers, folder, &cache, seconds)?
     } else {
         stored_plugins(root, manifest, &scenario)?
     };
@@ -174,7 +167,7 @@ fn stored_plan(
     let before = last.map(|session| Duration::from_millis(session.timeout_ms));
     Ok(Plan {
         prints: Fingerprints::new(&providers, scenario.run.seed),
-        jobs: jobs.unwrap_or_else(machine::cores).max(1),
+        jobs: jobs.unwrap_or_else(cores).max(1),
         timeout: request
             .session
             .timeout

@@ -1,6 +1,6 @@
 //! `validate`: checks a scenario and its plugins, and runs nothing.
 
-use std::time::Duration;
+use std::{sync::mpsc::Receiver, time::Duration};
 
 use runner_model::Places;
 use runner_scenario::Selection;
@@ -8,10 +8,10 @@ use runner_scenario::Selection;
 use crate::{
     EngineError, Validated,
     coordinator::Input,
-    crew::News,
+    crew::{Crew, News},
     exec::plan,
     plan::Shape,
-    session::{Beginning, bid_farewell, machine},
+    session::machine,
 };
 
 /// Plugins describe themselves within some seconds, but one may have to be compiled first.
@@ -19,13 +19,10 @@ const WITHIN: Duration = Duration::from_secs(300);
 
 /// Reads a scenario with its lists, and lets a worker load and describe its plugins.
 pub(crate) fn validate(
-    beginning: Beginning,
+    (mut crew, inputs): (Crew, Receiver<Input>),
     scenario: &std::path::Path,
 ) -> Result<Validated, EngineError> {
     let (plan, _) = plan(scenario, &Selection::default(), None)?;
-    let Beginning {
-        mut crew, inputs, ..
-    } = beginning;
     let shape = Shape {
         slots: 1,
         memory: crate::machine::memory(),
@@ -47,7 +44,7 @@ pub(crate) fn validate(
                 News::Failed(_, message) => return Err(EngineError::Usage(message)),
                 News::Ready { .. } => {
                     crew.finish();
-                    bid_farewell(crew, &inputs);
+                    crew.wait(&inputs);
                     return Ok(Validated {
                         name: plan.scenario.name.clone(),
                         tests: plan.suite.tests(),

@@ -3,10 +3,7 @@
 
 use std::{
     io,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, SystemTime},
 };
@@ -26,21 +23,14 @@ const KILL_BOUND: Duration = Duration::from_millis(300);
 /// What a slow machine gets on top.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// Watches a session until it is dropped. Cheap to clone; the clones only tell it of stops.
-pub(crate) struct Watchdog(Teller);
-
-/// Tells a watchdog that a session is to end.
+/// Watches a session. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Teller(Arc<Shared>);
-
-struct Shared {
-    grace: Duration,
-    is_over: AtomicBool,
-    state: Mutex<State>,
-}
+pub(crate) struct Watchdog(Arc<Mutex<State>>);
 
 struct State {
+    grace: Duration,
     clock: Clock,
+    is_over: bool,
     /// When the session must have ended, and why it is to end.
     bound: Option<(RunTime, Reason, Option<StopSignal>)>,
     /// Writes the last words, once there is a run.
@@ -54,58 +44,47 @@ impl Watchdog {
     ///
     /// No thread can be started.
     pub(crate) fn start(timeout: Duration, grace: Duration) -> io::Result<Self> {
-        let teller = Teller(Arc::new(Shared {
+        let watchdog = Self(Arc::new(Mutex::new(State {
             grace,
-            is_over: AtomicBool::new(false),
-            state: Mutex::new(State {
-                clock: Clock::start(),
-                bound: None,
-                run: None,
-            }),
-        }));
-        teller.expect_end(timeout + grace + STOP_BOUND, Reason::Timeout, None);
-        let watched = Arc::clone(&teller.0);
+            clock: Clock::start(),
+            is_over: false,
+            bound: None,
+            run: None,
+        })));
+        watchdog.expect_end(timeout + grace + STOP_BOUND, Reason::Timeout, None);
+        let watched = Arc::clone(&watchdog.0);
         let thread = thread::Builder::new().name("watchdog".into());
         thread.spawn(move || {
-            while !watched.is_over.load(Ordering::Acquire) {
-                watched.look();
-                thread::park_timeout(LOOK_EVERY);
+            while !lock(&watched).look() {
+                thread::sleep(LOOK_EVERY);
             }
         })?;
-        Ok(Self(teller))
+        Ok(watchdog)
     }
 
     /// Says where last words belong: the run and its session.
     pub(crate) fn born(&self, run: LiveWriter, session: u32) {
-        lock(&self.0.0.state).run = Some((run, session));
+        lock(&self.0).run = Some((run, session));
     }
 
-    /// A handle for other threads.
-    pub(crate) fn teller(&self) -> Teller {
-        self.0.clone()
-    }
-}
-
-impl Drop for Watchdog {
-    fn drop(&mut self) {
-        self.0.0.is_over.store(true, Ordering::Release);
-    }
-}
-
-impl Teller {
-    /// The session was asked to stop.
-    pub(crate) fn stopping(&self, reason: Reason, signal: Option<StopSignal>) {
-        self.expect_end(self.0.grace + STOP_BOUND, reason, signal);
+    /// The session was asked to stop, or to end without grace.
+    pub(crate) fn stopping(&self, kill: bool, reason: Reason, signal: Option<StopSignal>) {
+        let within = if kill {
+            KILL_BOUND
+        } else {
+            lock(&self.0).grace + STOP_BOUND
+        };
+        self.expect_end(within, reason, signal);
     }
 
-    /// The session was asked to end without grace.
-    pub(crate) fn killing(&self, reason: Reason, signal: Option<StopSignal>) {
-        self.expect_end(KILL_BOUND, reason, signal);
+    /// The session has ended.
+    pub(crate) fn end(&self) {
+        lock(&self.0).is_over = true;
     }
 
     /// The earliest bound counts.
     fn expect_end(&self, within: Duration, reason: Reason, signal: Option<StopSignal>) {
-        let mut state = lock(&self.0.state);
+        let mut state = lock(&self.0);
         let at = state.clock.now() + Micros::from(within + SLACK);
         if state.bound.is_none_or(|(bound, ..)| at < bound) {
             state.bound = Some((at, reason, signal));
@@ -113,26 +92,22 @@ impl Teller {
     }
 }
 
-impl Shared {
-    fn look(&self) {
-        let mut state = lock(&self.state);
-        let now = state.clock.now();
-        let Some((_, reason, signal)) = state.bound.filter(|(bound, ..)| now >= *bound) else {
-            return;
+impl State {
+    /// Ends the process if a bound has passed; `true` once the session is over.
+    fn look(&mut self) -> bool {
+        let now = self.clock.now();
+        let bound = self.bound.filter(|(bound, ..)| now >= *bound);
+        let Some((_, reason, signal)) = bound.filter(|_| !self.is_over) else {
+            return self.is_over;
         };
-        if let Some((run, session)) = &state.run {
-            run.last_words(
-                *session,
-                &End {
-                    reason: Some(reason),
-                    signal,
-                    message: Some("the session did not end within its bounds".into()),
-                    at: SystemTime::now().into(),
-                },
-            );
-        }
-        if self.is_over.load(Ordering::Acquire) {
-            return;
+        if let Some((run, session)) = &self.run {
+            let end = End {
+                reason: Some(reason),
+                signal,
+                message: Some("the session did not end within its bounds".into()),
+                at: SystemTime::now().into(),
+            };
+            run.last_words(*session, &end);
         }
         let exit = Exit::of_run(
             RunStatus::Incomplete,

@@ -7,7 +7,7 @@ use runner_model::RunTime;
 use super::{Pending, Trials};
 
 /// A trial without a final row that has left its lane.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct OpenTrial {
     /// Its index in the plan.
     pub(super) index: u64,
@@ -33,15 +33,15 @@ pub(super) struct Lanes<T> {
     lanes: Vec<Lane>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Lane {
     /// How many of its attempts may be in flight, if that is bounded.
     concurrency: Option<u32>,
     in_flight: u32,
     /// Trials that come before all that are pending.
     due: BTreeMap<u64, OpenTrial>,
-    /// The next pending trial that was not taken yet.
-    next: Option<u64>,
+    /// The next pending trial.
+    next: Option<OpenTrial>,
 }
 
 /// What a session has to do when it begins: one byte a trial.
@@ -54,7 +54,7 @@ struct States {
 
 const PENDING: u8 = 0x80;
 const HAD_BAD: u8 = 0x40;
-/// The bits of a byte that count attempts; all of them set: see `many`.
+/// The bits of a byte that count attempts, if those are enough.
 const ATTEMPTS: u8 = 0x3f;
 
 impl<T: Trials> Lanes<T> {
@@ -67,9 +67,8 @@ impl<T: Trials> Lanes<T> {
         let states = States::new(trials.count(), pending);
         let lanes = (0..).zip(concurrency).map(|(provider, concurrency)| Lane {
             concurrency,
-            in_flight: 0,
-            due: BTreeMap::new(),
             next: states.next(&trials, provider, 0),
+            ..Lane::default()
         });
         Self {
             lanes: lanes.collect(),
@@ -80,7 +79,7 @@ impl<T: Trials> Lanes<T> {
 
     /// How many trials are pending. Only true before any was taken.
     pub(super) fn pending(&self) -> u64 {
-        self.states.pending()
+        self.states.bytes.iter().filter(|byte| **byte != 0).count() as u64
     }
 
     /// Of the lanes that may start an attempt, the one whose next trial comes first in the plan; if asked, only of those
@@ -107,24 +106,14 @@ impl<T: Trials> Lanes<T> {
     }
 
     /// Takes the lane's next trial.
-    pub(super) fn take(&mut self, lane: u16) -> Option<OpenTrial> {
-        let provider = lane;
-        let lane = &mut self.lanes[usize::from(lane)];
+    pub(super) fn take(&mut self, provider: u16) -> Option<OpenTrial> {
+        let lane = &mut self.lanes[usize::from(provider)];
         if let Some((_, trial)) = lane.due.pop_first() {
             return Some(trial);
         }
-        let index = lane.next?;
-        lane.next = self.states.next(&self.trials, provider, index + 1);
-        let pending = self.states.get(index)?;
-        Some(OpenTrial {
-            index,
-            lane: provider,
-            attempts: pending.attempts,
-            tries: 0,
-            had_bad: pending.had_bad,
-            began: None,
-            suspect: None,
-        })
+        let trial = lane.next?;
+        lane.next = self.states.next(&self.trials, provider, trial.index + 1);
+        Some(trial)
     }
 
     /// Notes that an attempt of the lane is in flight.
@@ -151,7 +140,8 @@ impl Lane {
     }
 
     fn first(&self) -> Option<u64> {
-        self.due.keys().next().copied().or(self.next)
+        let due = self.due.keys().next().copied();
+        due.or(self.next.map(|trial| trial.index))
     }
 }
 
@@ -162,13 +152,10 @@ impl States {
             let Some(pending) = pending(index) else {
                 return 0;
             };
-            let attempts = match u8::try_from(pending.attempts) {
-                Ok(attempts) if attempts < ATTEMPTS => attempts,
-                _ => {
-                    many.insert(index, pending.attempts);
-                    ATTEMPTS
-                }
-            };
+            if pending.attempts > u32::from(ATTEMPTS) {
+                many.insert(index, pending.attempts);
+            }
+            let attempts = pending.attempts as u8 & ATTEMPTS;
             PENDING | attempts | if pending.had_bad { HAD_BAD } else { 0 }
         });
         Self {
@@ -177,28 +164,20 @@ impl States {
         }
     }
 
-    fn pending(&self) -> u64 {
-        self.bytes.iter().filter(|byte| **byte != 0).count() as u64
-    }
-
-    fn get(&self, index: u64) -> Option<Pending> {
-        let byte = *self.bytes.get(usize::try_from(index).ok()?)?;
-        let attempts = match byte & ATTEMPTS {
-            ATTEMPTS => self.many.get(&index).copied()?,
-            few => few.into(),
-        };
-        (byte != 0).then_some(Pending {
-            attempts,
-            had_bad: byte & HAD_BAD != 0,
-        })
-    }
-
     /// The first pending trial of a provider with an index of at least `from`.
-    fn next(&self, trials: &impl Trials, provider: u16, mut from: u64) -> Option<u64> {
+    fn next(&self, trials: &impl Trials, provider: u16, mut from: u64) -> Option<OpenTrial> {
         loop {
             let index = trials.next_trial(provider, from)?;
-            if self.get(index).is_some() {
-                return Some(index);
+            let byte = self.bytes[index as usize];
+            if byte & PENDING != 0 {
+                let attempts = self.many.get(&index).copied();
+                return Some(OpenTrial {
+                    index,
+                    lane: provider,
+                    attempts: attempts.unwrap_or(u32::from(byte & ATTEMPTS)),
+                    had_bad: byte & HAD_BAD != 0,
+                    ..OpenTrial::default()
+                });
             }
             from = index + 1;
         }

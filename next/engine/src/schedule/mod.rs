@@ -13,14 +13,13 @@ mod window;
 use runner_model::{
     HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, WorkerId, test::Retries,
 };
-use runner_scenario::PlannedTrial;
 
 use self::{
     lanes::{Lanes, OpenTrial},
     retries::{Ending, Later},
     stopping::Stopping,
     suspects::Suspects,
-    window::{Flight, Workers},
+    window::{Flight, Worker, Workers},
 };
 
 /// Rows that may be handed over and not on disk before nothing more is assigned.
@@ -34,8 +33,6 @@ const MAX_FAULTS: u32 = 3;
 pub trait Trials {
     /// Number of trials; every index is below it.
     fn count(&self) -> u64;
-    /// The trial of an index.
-    fn trial(&self, index: u64) -> PlannedTrial;
     /// The first trial of `provider` with an index of at least `from`.
     fn next_trial(&self, provider: u16, from: u64) -> Option<u64>;
 }
@@ -47,8 +44,6 @@ pub struct Settings {
     pub jobs: u32,
     /// For each provider, how many of its attempts run at once; 0: as many as `jobs`.
     pub concurrency: Vec<u32>,
-    /// For each provider, the memory limit of an attempt in bytes.
-    pub memory: Vec<u64>,
     /// When the session's time is over.
     pub timeout: RunTime,
     /// How long guests are asked to stop before they are interrupted.
@@ -104,8 +99,6 @@ pub enum Event<'a> {
         worker: WorkerId,
         /// How many tasks it runs at once.
         slots: u32,
-        /// Bytes that its guests may have together.
-        memory: u64,
         /// Whether it was started for [`Effect::StartAlone`].
         alone: bool,
     },
@@ -158,8 +151,6 @@ pub enum Event<'a> {
         /// More, for people.
         message: Option<String>,
     },
-    /// Guests stand still, or go on (part 2).
-    Pause(bool),
     /// All that has happened was told. Only now tasks are sent and the session ends, and what is due is done.
     Tick,
 }
@@ -241,17 +232,6 @@ pub enum Fate {
     Crash,
 }
 
-/// What a screen shows of an attempt in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InFlight {
-    /// Where it is.
-    pub worker: WorkerId,
-    /// What it is.
-    pub assignment: Assignment,
-    /// When it was sent.
-    pub since: RunTime,
-}
-
 /// Decides what a session does. Tell it what happens with [`Schedule::on`], then [`Event::Tick`]; the first tick may come
 /// before there is a worker.
 #[derive(Debug)]
@@ -261,6 +241,10 @@ pub struct Schedule<T> {
     later: Later,
     suspects: Suspects,
     workers: Workers,
+    /// When the event that is being taken happened.
+    now: RunTime,
+    /// What follows from it.
+    effects: Vec<Effect>,
     last_task: u64,
     /// Pending trials that have no final row yet, on disk or not.
     left: u64,
@@ -275,10 +259,10 @@ pub struct Schedule<T> {
 impl<T: Trials> Schedule<T> {
     /// A session that does those of `trials` for which `pending` says something. Asks for each index once, in order.
     pub fn new(settings: Settings, trials: T, pending: impl FnMut(u64) -> Option<Pending>) -> Self {
-        // More than run at once is no bound.
-        let jobs = settings.jobs;
+        // A lane that may have more in flight than run at once is not bounded, so its tasks can wait at workers.
+        let is_bound = |most: &u32| (1..=settings.jobs).contains(most);
         let bounds = settings.concurrency.iter();
-        let bounds = bounds.map(|most| (1..=jobs).contains(most).then_some(*most));
+        let bounds = bounds.map(|most| is_bound(most).then_some(*most));
         let lanes = Lanes::new(trials, bounds, pending);
         Self {
             left: lanes.pending(),
@@ -287,6 +271,8 @@ impl<T: Trials> Schedule<T> {
             later: Later::default(),
             suspects: Suspects::default(),
             workers: Workers::default(),
+            now: RunTime(0),
+            effects: Vec::new(),
             last_task: 0,
             unacked_rows: 0,
             unacked_bytes: 0,
@@ -301,26 +287,20 @@ impl<T: Trials> Schedule<T> {
         if self.is_finished {
             return;
         }
+        self.now = now;
         match event {
             Event::WorkerReady {
                 worker,
                 slots,
                 alone,
-                ..
             } => self.on_ready(worker, slots, alone),
             Event::WorkerLost {
                 worker,
                 begun,
                 blame,
                 policy,
-            } => self.on_lost(now, worker, begun, (blame, policy), effects),
-            Event::Returned { worker, tasks } => {
-                for task in tasks {
-                    if let Some(flight) = self.workers.returned(worker, *task) {
-                        self.never_began(flight);
-                    }
-                }
-            }
+            } => self.on_lost(worker, begun, blame, policy),
+            Event::Returned { worker, tasks } => self.on_returned(worker, tasks),
             Event::Report {
                 worker,
                 task,
@@ -329,24 +309,24 @@ impl<T: Trials> Schedule<T> {
                 policy,
             } => {
                 if let Some(flight) = self.workers.answered(worker, task, row.duration()) {
-                    self.on_report(now, (task, flight), (row, host_fault), policy, effects);
+                    self.on_report((task, flight), row, host_fault, policy);
                 }
             }
             Event::Acked { rows, bytes } => {
                 (self.unacked_rows, self.unacked_bytes) = (rows, bytes);
             }
             Event::StorageFailed => {
-                effects.push(Effect::Stop { kill: true });
-                self.finish(Some(Reason::Storage), None, effects);
+                self.effects.push(Effect::Stop { kill: true });
+                self.finish(Some(Reason::Storage), None);
             }
             Event::Stop {
                 mode,
                 reason,
                 message,
-            } => self.begin_stop(now, mode, (reason, message), effects),
-            Event::Pause(_) => {}
-            Event::Tick => self.on_tick(now, effects),
+            } => self.begin_stop(mode, reason, message),
+            Event::Tick => self.on_tick(),
         }
+        effects.append(&mut self.effects);
     }
 
     /// When the next [`Event::Tick`] is due, if nothing happens before.
@@ -358,20 +338,9 @@ impl<T: Trials> Schedule<T> {
         [retry, self.next_bound()].into_iter().flatten().min()
     }
 
-    /// Attempts in flight, by worker and the order in which they were sent.
-    pub fn in_flight(&self) -> impl Iterator<Item = InFlight> + '_ {
-        self.workers.iter().flat_map(|(worker, at)| {
-            at.flights.iter().map(|(task, flight)| InFlight {
-                worker: *worker,
-                assignment: flight.assignment(*task),
-                since: flight.sent,
-            })
-        })
-    }
-
     /// How many attempts run, if each worker has begun what it can.
     pub fn running(&self) -> u64 {
-        let running = self.workers.iter().map(|(_, worker)| worker.running());
+        let running = self.workers.0.values().map(Worker::running);
         running.sum::<usize>() as u64
     }
 
@@ -380,23 +349,18 @@ impl<T: Trials> Schedule<T> {
         self.left
     }
 
-    /// How many trials wait for the time of their next attempt.
-    pub fn waiting(&self) -> u64 {
-        self.later.len() as u64
-    }
-
-    fn on_tick(&mut self, now: RunTime, effects: &mut Vec<Effect>) {
-        self.enforce_bounds(now, effects);
-        let is_disk_behind =
-            self.unacked_rows >= MAX_UNACKED_ROWS || self.unacked_bytes >= MAX_UNACKED_BYTES;
-        while let Some(trial) = self.later.pop_due(now) {
+    fn on_tick(&mut self) {
+        self.enforce_bounds();
+        while let Some(trial) = self.later.pop_due(self.now) {
             self.lanes.put_back(trial);
         }
+        let is_disk_behind =
+            self.unacked_rows >= MAX_UNACKED_ROWS || self.unacked_bytes >= MAX_UNACKED_BYTES;
         if self.stop.is_none() && !is_disk_behind {
-            self.assign_suspect(now, effects);
-            self.assign(now, effects);
+            self.assign_suspect();
+            self.assign();
             if let Some((worker, keep)) = self.workers.take_back() {
-                effects.push(Effect::TakeBack { worker, keep });
+                self.effects.push(Effect::TakeBack { worker, keep });
             }
         }
         if self.unacked_rows > 0 || self.workers.in_flight() > 0 {
@@ -404,35 +368,29 @@ impl<T: Trials> Schedule<T> {
         }
         if self.left == 0 {
             // A stop that leaves nothing undone is none.
-            self.finish(None, None, effects);
+            self.finish(None, None);
         } else if let Some(stop) = &mut self.stop {
             let (reason, message) = (stop.reason, stop.message.take());
-            self.finish(Some(reason), message, effects);
+            self.finish(Some(reason), message);
         }
     }
 
-    fn finish(
-        &mut self,
-        reason: Option<Reason>,
-        message: Option<String>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn finish(&mut self, reason: Option<Reason>, message: Option<String>) {
         self.is_finished = true;
-        effects.push(Effect::Finish { reason, message });
+        self.effects.push(Effect::Finish { reason, message });
     }
 
     /// Fills the workers' windows with the trials that come first in the plan.
-    fn assign(&mut self, now: RunTime, effects: &mut Vec<Effect>) {
+    fn assign(&mut self) {
         self.workers.open();
         let (mut only_unbounded, mut held) = (false, None);
         while let Some(lane) = self.lanes.first(only_unbounded) {
             let is_bounded = self.lanes.is_bounded(lane);
             match self.workers.choose(!is_bounded, held) {
                 Some(worker) => {
-                    let Some(trial) = self.lanes.take(lane) else {
-                        return;
-                    };
-                    self.send(now, worker, trial, effects);
+                    if let Some(trial) = self.lanes.take(lane) {
+                        self.send(worker, trial);
+                    }
                 }
                 // One worker gets nothing more ahead, or a bounded lane would wait for a slot until others have no trials.
                 None if is_bounded => {
@@ -444,70 +402,63 @@ impl<T: Trials> Schedule<T> {
         }
     }
 
-    fn send(
-        &mut self,
-        now: RunTime,
-        worker: WorkerId,
-        trial: OpenTrial,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn send(&mut self, worker: WorkerId, trial: OpenTrial) {
         self.last_task += 1;
         let task = TaskId(self.last_task);
-        let flight = Flight { trial, sent: now };
-        effects.push(Effect::Send {
-            worker,
-            assignment: flight.assignment(task),
-        });
+        let flight = Flight {
+            trial,
+            sent: self.now,
+        };
+        let assignment = flight.assignment(task);
+        self.effects.push(Effect::Send { worker, assignment });
         self.lanes.start(trial.lane);
         self.workers.sent(worker, task, flight);
+    }
+
+    fn on_returned(&mut self, worker: WorkerId, tasks: &[TaskId]) {
+        for task in tasks {
+            if let Some(flight) = self.workers.returned(worker, *task) {
+                self.never_began(flight);
+            }
+        }
     }
 
     /// Takes a report of a task that was in flight.
     fn on_report(
         &mut self,
-        now: RunTime,
         (task, flight): (TaskId, Flight),
-        (row, host_fault): (&RowRef<'_>, Option<HostFault>),
+        row: &RowRef<'_>,
+        host_fault: Option<HostFault>,
         policy: &Policy,
-        effects: &mut Vec<Effect>,
     ) {
         let took = Micros::from(row.duration());
-        let began = flight.sent.max(RunTime(now.0.saturating_sub(took.0)));
+        let began = RunTime(self.now.0.saturating_sub(took.0)).max(flight.sent);
         let mut trial = self.has_begun(flight, began);
         if !row.outcome.can_be_final() {
-            self.write_report(task, false, false, effects);
             self.put_back(trial);
-            self.on_fault(now, row, host_fault, effects);
+            self.write_report(task, false, false);
+            self.on_fault(row, host_fault);
             return;
         }
         self.faults = 0;
         trial.suspect = None;
         let flaky = row.outcome == Outcome::Passed && trial.had_bad;
         trial.had_bad |= row.outcome.is_bad();
-        let is_final = !self.retry(now, trial, Ending::of(row), policy);
-        self.write_report(task, is_final, is_final && flaky, effects);
+        let is_final = !self.retry(trial, Ending::of(row), policy);
+        self.write_report(task, is_final, is_final && flaky);
     }
 
     /// Counts an attempt that the machine could not carry. Other attempts of outcome `stopped` count, too, unless the
     /// session stops: nobody asked for them.
-    fn on_fault(
-        &mut self,
-        now: RunTime,
-        row: &RowRef<'_>,
-        fault: Option<HostFault>,
-        effects: &mut Vec<Effect>,
-    ) {
-        if self.stop.is_some() {
-            return;
-        }
+    fn on_fault(&mut self, row: &RowRef<'_>, fault: Option<HostFault>) {
         self.faults += 1;
-        if self.faults < MAX_FAULTS {
+        if self.faults < MAX_FAULTS || self.stop.is_some() {
             return;
         }
         let message = row.error.as_ref().map_or("", |error| &error.message);
         let message = format!("{MAX_FAULTS} attempts in a row could not be made: {message}");
         let reason = fault.map_or(Reason::Internal, HostFault::reason);
-        self.begin_stop(now, StopMode::Drain, (reason, Some(message)), effects);
+        self.begin_stop(StopMode::Drain, reason, Some(message));
     }
 
     /// Notes that a task is not in flight any more and has a row.
@@ -533,23 +484,14 @@ impl<T: Trials> Schedule<T> {
         }
     }
 
-    /// Lets a trial be attempted again after an attempt that its retries count; if they allow none, it has its final row.
-    fn retry(
-        &mut self,
-        now: RunTime,
-        mut trial: OpenTrial,
-        ending: Option<Ending>,
-        policy: &Policy,
-    ) -> bool {
+    /// Lets a trial be attempted again after an attempt that its retries count; tells whether they allow it.
+    fn retry(&mut self, mut trial: OpenTrial, ending: Option<Ending>, policy: &Policy) -> bool {
         trial.tries += 1;
         let wait = ending.and_then(|ending| retries::wait(&policy.retries, trial.tries, ending));
-        let at = wait.map(|wait| now + wait).filter(|at| {
-            let ends = policy
-                .trial_timeout
-                .zip(trial.began)
-                .map(|(whole, began)| began + whole);
-            *at < self.settings.timeout && ends.is_none_or(|ends| *at < ends)
-        });
+        let whole = policy.trial_timeout.zip(trial.began);
+        let ends = whole.map_or(RunTime(u64::MAX), |(whole, began)| began + whole);
+        let at = wait.map(|wait| self.now + wait);
+        let at = at.filter(|at| *at < ends.min(self.settings.timeout));
         match at {
             Some(at) => self.later.push(at, trial),
             None => self.left -= 1,
@@ -557,30 +499,19 @@ impl<T: Trials> Schedule<T> {
         at.is_some()
     }
 
-    fn write_report(
-        &mut self,
-        task: TaskId,
-        is_final: bool,
-        flaky: bool,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn write_report(&mut self, task: TaskId, is_final: bool, flaky: bool) {
         self.unacked_rows += 1;
-        effects.push(Effect::WriteReport {
+        self.effects.push(Effect::WriteReport {
             task,
             is_final,
             flaky,
         });
     }
 
-    fn write_for(
-        &mut self,
-        assignment: Assignment,
-        fate: Fate,
-        is_final: bool,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn write_for(&mut self, (task, flight): (TaskId, Flight), fate: Fate, is_final: bool) {
+        let assignment = flight.assignment(task);
         self.unacked_rows += 1;
-        effects.push(Effect::WriteFor {
+        self.effects.push(Effect::WriteFor {
             assignment,
             fate,
             is_final,

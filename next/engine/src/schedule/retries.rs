@@ -77,8 +77,4 @@ impl Later {
     pub(super) fn next(&self) -> Option<RunTime> {
         self.0.keys().next().map(|(at, _)| *at)
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
 }

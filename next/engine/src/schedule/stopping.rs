@@ -33,13 +33,8 @@ enum Step {
 
 impl<T: Trials> Schedule<T> {
     /// Begins a stop, or makes the one that is under way stronger; a weaker one changes nothing.
-    pub(super) fn begin_stop(
-        &mut self,
-        now: RunTime,
-        mode: StopMode,
-        (reason, message): (Reason, Option<String>),
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn begin_stop(&mut self, mode: StopMode, reason: Reason, message: Option<String>) {
+        let now = self.now;
         let next = match mode {
             StopMode::Drain => Step::Wait,
             StopMode::Stop => Step::Kill(now + self.settings.grace + ANSWER_TIME),
@@ -67,16 +62,21 @@ impl<T: Trials> Schedule<T> {
                     next,
                 });
                 // What waits unbegun is not begun any more.
-                let busy = self.workers.iter().filter(|(_, at)| !at.flights.is_empty());
-                effects.extend(busy.map(|(worker, _)| Effect::TakeBack {
-                    worker: *worker,
-                    keep: 0,
-                }));
+                let busy = self
+                    .workers
+                    .0
+                    .iter()
+                    .filter(|(_, at)| !at.flights.is_empty());
+                self.effects
+                    .extend(busy.map(|(worker, _)| Effect::TakeBack {
+                        worker: *worker,
+                        keep: 0,
+                    }));
             }
         }
         if mode > StopMode::Drain {
             let kill = mode == StopMode::Kill;
-            effects.push(Effect::Stop { kill });
+            self.effects.push(Effect::Stop { kill });
         }
     }
 
@@ -87,20 +87,26 @@ impl<T: Trials> Schedule<T> {
     }
 
     /// Does what is due: the session's timeout, and the next steps of a stop.
-    pub(super) fn enforce_bounds(&mut self, now: RunTime, effects: &mut Vec<Effect>) {
+    pub(super) fn enforce_bounds(&mut self) {
+        let now = self.now;
         if now >= self.settings.timeout && self.left > 0 {
-            self.begin_stop(now, StopMode::Stop, (Reason::Timeout, None), effects);
+            self.begin_stop(StopMode::Stop, Reason::Timeout, None);
         }
         let Some(stop) = &mut self.stop else { return };
         match stop.next {
             Step::Kill(at) if now >= at => {
                 stop.next = Step::GiveUp(now + LATE_TIME);
-                let silent = self.workers.iter().filter(|(_, at)| !at.flights.is_empty());
-                effects.extend(silent.map(|(worker, _)| Effect::Kill(*worker)));
+                let silent = self
+                    .workers
+                    .0
+                    .iter()
+                    .filter(|(_, at)| !at.flights.is_empty());
+                self.effects
+                    .extend(silent.map(|(worker, _)| Effect::Kill(*worker)));
             }
             Step::GiveUp(at) if now >= at => {
                 stop.next = Step::Done;
-                self.give_up(effects);
+                self.give_up();
             }
             _ => {}
         }
@@ -117,11 +123,11 @@ impl<T: Trials> Schedule<T> {
     }
 
     /// Records attempts of workers that say nothing and are not known to be dead. What they have not begun never happened.
-    fn give_up(&mut self, effects: &mut Vec<Effect>) {
+    fn give_up(&mut self) {
         for (task, flight, has_begun) in self.workers.abandon() {
             self.lanes.release(flight.trial.lane);
             if has_begun {
-                self.write_for(flight.assignment(task), Fate::Stopped, false, effects);
+                self.write_for((task, flight), Fate::Stopped, false);
             }
         }
     }

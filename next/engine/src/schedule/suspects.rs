@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use runner_model::{RunTime, TaskId, WorkerId};
+use runner_model::{TaskId, WorkerId};
 
 use super::{
     Blame, Effect, Fate, Policy, Schedule, Trials, lanes::OpenTrial, retries::Ending,
@@ -39,7 +39,7 @@ impl<T: Trials> Schedule<T> {
     }
 
     /// Gives the worker for suspects one of them, or asks for such a worker.
-    pub(super) fn assign_suspect(&mut self, now: RunTime, effects: &mut Vec<Effect>) {
+    pub(super) fn assign_suspect(&mut self) {
         let mut suspects = self.suspects.waiting.iter();
         let Some(place) = suspects.position(|suspect| self.lanes.may_start(suspect.lane)) else {
             return;
@@ -47,27 +47,25 @@ impl<T: Trials> Schedule<T> {
         match self.workers.alone() {
             Some((worker, at)) if at.flights.is_empty() => {
                 if let Some(suspect) = self.suspects.waiting.remove(place) {
-                    self.send(now, worker, suspect, effects);
+                    self.send(worker, suspect);
                 }
             }
-            Some(_) => {}
-            None if self.suspects.is_asked => {}
-            None => {
+            None if !self.suspects.is_asked => {
                 self.suspects.is_asked = true;
-                effects.push(Effect::StartAlone);
+                self.effects.push(Effect::StartAlone);
             }
+            _ => {}
         }
     }
 
     pub(super) fn on_lost(
         &mut self,
-        now: RunTime,
         worker: WorkerId,
         begun: &[TaskId],
-        (blame, policy): (Option<Blame>, Option<&Policy>),
-        effects: &mut Vec<Effect>,
+        blame: Option<Blame>,
+        policy: Option<&Policy>,
     ) {
-        let Some(lost) = self.workers.remove(worker) else {
+        let Some(lost) = self.workers.0.remove(&worker) else {
             return;
         };
         let has_died = blame == Some(Blame::Died);
@@ -77,14 +75,14 @@ impl<T: Trials> Schedule<T> {
         for (place, (task, mut flight)) in lost.flights.into_iter().enumerate() {
             match (blame, policy) {
                 (Some(Blame::Stuck(stuck)), Some(policy)) if stuck == task => {
-                    self.on_stuck(now, (task, flight), policy, effects);
+                    self.on_stuck((task, flight), policy);
                 }
                 _ if has_begun(&task) => {
                     if has_died {
                         let deaths = flight.trial.suspect.unwrap_or(0);
                         flight.trial.suspect = Some(deaths + u8::from(ran == 1));
                     }
-                    self.on_died((task, flight), blame, effects);
+                    self.on_died((task, flight), blame);
                 }
                 _ => {
                     // It died of none that it ran. The next one is what it may have died of before it was begun.
@@ -98,38 +96,27 @@ impl<T: Trials> Schedule<T> {
     }
 
     /// Records an attempt that died with its worker, and lets it be made again unless it has killed too many.
-    fn on_died(
-        &mut self,
-        (task, flight): (TaskId, Flight),
-        blame: Option<Blame>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn on_died(&mut self, (task, flight): (TaskId, Flight), blame: Option<Blame>) {
         let trial = self.has_begun(flight, flight.sent);
         if trial.suspect.is_some_and(|deaths| deaths >= MAX_DEATHS) {
             self.left -= 1;
-            self.write_for(flight.assignment(task), Fate::Crash, true, effects);
+            self.write_for((task, flight), Fate::Crash, true);
             return;
         }
-        // The session stopped, so we killed it.
+        // Without blame, it is we who killed it.
         let fate = match blame.is_none() && self.is_interrupting() {
             true => Fate::Stopped,
             false => Fate::Lost,
         };
         self.put_back(trial);
-        self.write_for(flight.assignment(task), fate, false, effects);
+        self.write_for((task, flight), fate, false);
     }
 
-    fn on_stuck(
-        &mut self,
-        now: RunTime,
-        (task, flight): (TaskId, Flight),
-        policy: &Policy,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn on_stuck(&mut self, (task, flight): (TaskId, Flight), policy: &Policy) {
         let mut trial = self.has_begun(flight, flight.sent);
         trial.had_bad = true;
         trial.suspect = None;
-        let is_final = !self.retry(now, trial, Some(Ending::STUCK), policy);
-        self.write_for(flight.assignment(task), Fate::Stuck, is_final, effects);
+        let is_final = !self.retry(trial, Some(Ending::STUCK), policy);
+        self.write_for((task, flight), Fate::Stuck, is_final);
     }
 }

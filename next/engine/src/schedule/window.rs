@@ -3,12 +3,9 @@
 //! A worker that waits for the coordinator after each short attempt loses half of its time, so some milliseconds of work
 //! wait at it. What waits there cannot run elsewhere, so it is no more than that.
 
-use std::{
-    collections::{BTreeMap, btree_map::Iter},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use runner_model::{RunTime, TaskId, WorkerId};
+use runner_model::{Micros, RunTime, TaskId, WorkerId};
 
 use super::lanes::OpenTrial;
 
@@ -26,7 +23,7 @@ pub(super) struct Flight {
     pub(super) sent: RunTime,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Worker {
     slots: usize,
     /// Whether it gets suspects only, one at a time.
@@ -43,20 +40,9 @@ pub(super) struct Worker {
 
 /// The workers that can take tasks, or have some.
 #[derive(Debug, Default)]
-pub(super) struct Workers(BTreeMap<WorkerId, Worker>);
+pub(super) struct Workers(pub(super) BTreeMap<WorkerId, Worker>);
 
 impl Worker {
-    fn new(slots: u32, is_alone: bool) -> Self {
-        Self {
-            slots: slots.max(1) as usize,
-            is_alone,
-            flights: BTreeMap::new(),
-            pace: None,
-            is_open: false,
-            is_asked: false,
-        }
-    }
-
     /// How many tasks may be sent to it and not answered.
     fn window(&self) -> usize {
         let ahead = self.pace.map_or(0, |pace| AHEAD / pace) as usize;
@@ -84,29 +70,18 @@ impl Worker {
     }
 
     fn measure(&mut self, duration: Duration) {
-        // A lying worker's durations have no bound.
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let micros = micros.clamp(1, 3_600_000_000);
-        self.pace = Some(match self.pace {
-            None => micros,
-            Some(pace) => ((pace * 7 + micros) / 8).max(1),
-        });
+        let micros = Micros::from(duration).0.max(1);
+        self.pace = Some(self.pace.map_or(micros, |pace| (pace * 7 + micros) / 8));
     }
 }
 
 impl Workers {
     pub(super) fn add(&mut self, worker: WorkerId, slots: u32, is_alone: bool) {
-        self.0
-            .entry(worker)
-            .or_insert_with(|| Worker::new(slots, is_alone));
-    }
-
-    pub(super) fn remove(&mut self, worker: WorkerId) -> Option<Worker> {
-        self.0.remove(&worker)
-    }
-
-    pub(super) fn iter(&self) -> Iter<'_, WorkerId, Worker> {
-        self.0.iter()
+        self.0.entry(worker).or_insert_with(|| Worker {
+            slots: slots as usize,
+            is_alone,
+            ..Worker::default()
+        });
     }
 
     /// Tasks that were sent and not answered.

@@ -5,7 +5,6 @@ use runner_model::{
     row::RowRef,
     test::{ExpectedError, Retries},
 };
-use runner_scenario::PlannedTrial;
 
 use super::{
     Assignment, Blame, Effect, Event, Pending, Policy, Schedule, Settings, StopMode, Trials,
@@ -23,16 +22,14 @@ impl Trials for Grid {
         self.tests * u64::from(self.providers)
     }
 
-    fn trial(&self, index: u64) -> PlannedTrial {
-        PlannedTrial {
-            test: index / u64::from(self.providers),
-            provider: (index % u64::from(self.providers)) as u16,
-            repeat: 1,
-        }
-    }
-
     fn next_trial(&self, provider: u16, from: u64) -> Option<u64> {
-        (from..self.count()).find(|index| self.trial(*index).provider == provider)
+        (from..self.count()).find(|index| self.provider(*index) == provider)
+    }
+}
+
+impl Grid {
+    pub(super) fn provider(self, index: u64) -> u16 {
+        (index % u64::from(self.providers)) as u16
     }
 }
 
@@ -48,7 +45,6 @@ pub(super) fn settings(concurrency: &[u32]) -> Settings {
     Settings {
         jobs: 64,
         concurrency: concurrency.to_vec(),
-        memory: vec![1 << 20; concurrency.len()],
         timeout: ms(3_600_000),
         grace: Micros(1_000_000),
     }
@@ -142,7 +138,6 @@ impl Desk {
         let effects = self.tell(Event::WorkerReady {
             worker: WorkerId(worker),
             slots,
-            memory: 1 << 30,
             alone,
         });
         assert_eq!(effects, []);
