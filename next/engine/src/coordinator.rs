@@ -10,7 +10,7 @@ use std::{
 use runner_model::{
     Digest, Places, Reason, RowRef, RunTime, Stage, StopSignal, TaskId, WorkerId,
     prepare::Described,
-    protocol::{FromWorker, ReportHead, SlotWord},
+    protocol::{FromWorker, ReportHead, SlotWord, ToWorker},
     visible::visible_line,
 };
 use runner_record::{
@@ -68,8 +68,6 @@ pub(crate) struct Coordinator<'a> {
     flights: Flights,
     effects: Vec<Effect>,
     news: Vec<News>,
-    /// Workers that are ready before the run is born and its plugins are described.
-    ready: Vec<News>,
     described: Option<Vec<Described>>,
     has_started: bool,
     is_stopping: bool,
@@ -120,7 +118,6 @@ impl<'a> Coordinator<'a> {
             flights: Flights::default(),
             effects: Vec::new(),
             news: Vec::new(),
-            ready: Vec::new(),
             described: None,
             has_started: false,
             is_stopping: false,
@@ -199,7 +196,6 @@ impl<'a> Coordinator<'a> {
                     blame,
                     how,
                 } => self.lose(worker, &begun, blame, &how),
-                News::Ready { .. } => self.ready.push(news),
                 News::Described(described) => self.described = Some(described),
                 News::Compiling(plugin) => {
                     self.log(&format!("{plugin} is compiled"));
@@ -234,22 +230,14 @@ impl<'a> Coordinator<'a> {
 
     /// Gives workers to the schedule once there is a run and its plugins were described.
     fn tell_ready(&mut self) {
-        if self.run.is_none() || self.described.is_none() && !self.has_started {
-            return;
-        }
-        for news in std::mem::take(&mut self.ready) {
-            if let News::Ready {
+        while self.run.is_some()
+            && let Some((worker, slots, alone)) = self.begin.crew.next_ready()
+        {
+            self.on(Event::WorkerReady {
                 worker,
-                shape,
+                slots,
                 alone,
-            } = news
-            {
-                self.on(Event::WorkerReady {
-                    worker,
-                    slots: shape.slots,
-                    alone,
-                });
-            }
+            });
         }
     }
 
@@ -365,8 +353,6 @@ impl<'a> Coordinator<'a> {
         if !self.is_stopping {
             self.log(&format!("worker {} {how}", worker.0));
         }
-        self.ready
-            .retain(|news| !matches!(news, News::Ready { worker: ready, .. } if *ready == worker));
         let begun = begun.iter().filter(|word| {
             let flight = self.flights.at(worker, TaskId(word.task));
             flight.is_some_and(|flight| {
@@ -481,9 +467,17 @@ impl<'a> Coordinator<'a> {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send { worker, assignment } => self.send(worker, &assignment),
-                Effect::TakeBack { worker, keep } => self.begin.crew.take_back(worker, keep),
+                Effect::TakeBack { worker, keep } => {
+                    if let Some(link) = self.begin.crew.link(worker) {
+                        link.send(ToWorker::TakeBack { keep });
+                    }
+                }
                 Effect::Stop { kill } => self.stop_crew(kill),
-                Effect::Kill(worker) => self.begin.crew.kill(worker),
+                Effect::Kill(worker) => {
+                    if let Some(link) = self.begin.crew.link(worker) {
+                        link.kill();
+                    }
+                }
                 Effect::StartAlone => {
                     if let Err(error) = self.begin.crew.start_alone() {
                         let message = format!("a worker cannot be started: {error}");

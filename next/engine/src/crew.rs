@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Starts a worker.
-pub(crate) type Launch = Box<dyn FnMut(WorkerId, Hear) -> io::Result<Box<dyn WorkerLink>>>;
+pub(crate) type Launch = Box<dyn FnMut(Hear) -> io::Result<Box<dyn WorkerLink>>>;
 
 /// Tasks of one frame.
 const BATCH: usize = 64;
@@ -43,16 +43,10 @@ const MAX_FRUITLESS: u32 = 3;
 /// What a session must know of its workers.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// A plugin is being compiled; its name in the scenario.
+    /// A plugin is being compiled; its provider and its name in the scenario.
     Compiling(String),
     /// All plugins were loaded and asked to describe themselves.
     Described(Vec<Described>),
-    /// A worker can take tasks.
-    Ready {
-        worker: WorkerId,
-        shape: Shape,
-        alone: bool,
-    },
     /// A worker said this, which is about its tasks.
     Said(WorkerId, FromWorker),
     /// A worker is gone.
@@ -66,30 +60,42 @@ pub(crate) enum News {
     Failed(Reason, String),
 }
 
+/// Why what a worker says is not taken.
+enum Refusal {
+    /// The worker did this, and is killed.
+    Fault(&'static str),
+    /// The session cannot go on.
+    Failed(Reason, String),
+}
+
+/// The first worker of a session. It is started before it is known what it is to do, because starting takes a while.
+pub(crate) struct Early {
+    launch: Launch,
+    link: Box<dyn WorkerLink>,
+    sender: Sender<Input>,
+    inputs: Receiver<Input>,
+}
+
 /// The workers of a session.
 pub(crate) struct Crew {
     launch: Launch,
     inputs: Sender<Input>,
     members: BTreeMap<WorkerId, Member>,
     last: u32,
-    common: Option<Common>,
-    is_described: bool,
-    /// Workers in a row that died before they were ready.
-    fruitless: u32,
-    /// Whether no more workers are started.
-    is_closing: bool,
-    /// How many died after they were ready.
-    pub(crate) deaths: u32,
-}
-
-/// What all workers are prepared with.
-struct Common {
+    /// What all workers are prepared with.
     prepare: Prepare,
     folder: TempDir,
     plugins: Plugins,
     compiler: Compiler,
     /// Who waits for a plugin that is being compiled.
     waiting: HashMap<Digest, Vec<WorkerId>>,
+    is_described: bool,
+    /// Workers in a row that died before they were ready.
+    fruitless: u32,
+    /// Whether no more workers are started.
+    is_closing: bool,
+    /// How many have died.
+    pub(crate) deaths: u32,
 }
 
 struct Member {
@@ -112,51 +118,56 @@ enum Phase {
     Started,
     /// It has said who it is.
     Known,
+    /// It has loaded all plugins.
     Ready,
+    /// The session knows of it and may send tasks.
+    Working,
+}
+
+impl Early {
+    /// Starts the worker.
+    pub(crate) fn start(mut launch: Launch) -> io::Result<Self> {
+        let (sender, inputs) = mpsc::channel();
+        let link = launch(hear(WorkerId(1), &sender))?;
+        Ok(Self {
+            launch,
+            link,
+            sender,
+            inputs,
+        })
+    }
+}
+
+fn hear(worker: WorkerId, inputs: &Sender<Input>) -> Hear {
+    let inputs = inputs.clone();
+    Box::new(move |event| {
+        // Without a receiver the session has ended.
+        let _ = inputs.send(Input::Link(worker, event));
+    })
 }
 
 impl Crew {
-    /// Starts the first worker before it is known what it is to do, because starting takes a while. What is heard of workers
-    /// comes to the receiver.
-    pub(crate) fn start(launch: Launch) -> io::Result<(Self, Receiver<Input>)> {
-        let (inputs, receiver) = mpsc::channel();
-        let mut crew = Self {
-            launch,
-            inputs,
-            members: BTreeMap::new(),
-            last: 0,
-            common: None,
-            is_described: false,
-            fruitless: 0,
-            is_closing: false,
-            deaths: 0,
-        };
-        crew.launch(Shape::default(), false)?;
-        Ok((crew, receiver))
-    }
-
-    /// Sends to the receiver that hears of workers.
-    pub(crate) fn sender(&self) -> Sender<Input> {
-        self.inputs.clone()
-    }
-
-    /// Prepares the first worker and starts the others.
-    pub(crate) fn prepare(
-        &mut self,
+    /// Prepares the first worker and starts the others. What is heard of them comes to the receiver.
+    pub(crate) fn new(
+        early: Early,
         plan: &Plan,
         session: u32,
         shapes: &[Shape],
         seconds: Option<u32>,
-    ) -> io::Result<()> {
+    ) -> io::Result<(Self, Receiver<Input>)> {
         let folder = tempfile::Builder::new().prefix("runner-").tempdir()?;
         let blobs = folder.path().join("blobs");
         fs::create_dir(&blobs)?;
-        let done = self.inputs.clone();
+        let done = early.sender.clone();
         let compiler = Compiler::start(plan.cache.clone(), seconds, move |digest, result| {
             // Without a receiver the session has ended.
             let _ = done.send(Input::Compiled(digest, result));
         })?;
-        self.common = Some(Common {
+        let mut crew = Self {
+            launch: early.launch,
+            inputs: early.sender,
+            members: BTreeMap::new(),
+            last: 0,
             prepare: Prepare {
                 run: plan.scenario.name.clone(),
                 session,
@@ -173,79 +184,66 @@ impl Crew {
             plugins: plan.plugins.clone(),
             compiler,
             waiting: HashMap::new(),
-        });
-        let mut shapes = shapes.iter();
-        let early: Vec<_> = self.members.keys().copied().collect();
-        for (worker, shape) in early.into_iter().zip(&mut shapes) {
-            if let Some(member) = self.members.get_mut(&worker) {
-                member.shape = *shape;
-            }
-            self.send_prepare(worker)?;
-        }
+            is_described: false,
+            fruitless: 0,
+            is_closing: false,
+            deaths: 0,
+        };
+        let mut first = Some(early.link);
         for shape in shapes {
-            self.add(*shape, false)?;
+            crew.add(*shape, false, first.take())?;
         }
-        Ok(())
+        Ok((crew, early.inputs))
     }
 
-    /// Starts a worker and prepares it.
-    fn add(&mut self, shape: Shape, alone: bool) -> io::Result<()> {
-        if self.is_closing {
-            return Ok(());
-        }
-        let worker = self.launch(shape, alone)?;
-        self.send_prepare(worker)
+    /// Sends to the receiver that hears of workers.
+    pub(crate) fn sender(&self) -> Sender<Input> {
+        self.inputs.clone()
     }
 
     /// Starts a worker with one slot for an attempt that may end it.
     pub(crate) fn start_alone(&mut self) -> io::Result<()> {
         let memory = self.members.values().map(|member| member.shape.memory);
         let memory = memory.max().unwrap_or_else(crate::machine::memory);
-        self.add(Shape { slots: 1, memory }, true)
+        self.add(Shape { slots: 1, memory }, true, None)
     }
 
-    fn launch(&mut self, shape: Shape, alone: bool) -> io::Result<WorkerId> {
+    /// Starts a worker, unless it was started already, and prepares it.
+    fn add(
+        &mut self,
+        shape: Shape,
+        alone: bool,
+        started: Option<Box<dyn WorkerLink>>,
+    ) -> io::Result<()> {
         self.last += 1;
         let worker = WorkerId(self.last);
-        let inputs = self.inputs.clone();
-        let hear = Box::new(move |event| {
-            // Without a receiver the session has ended.
-            let _ = inputs.send(Input::Link(worker, event));
-        });
-        let link = (self.launch)(worker, hear)?;
-        self.members.insert(
-            worker,
-            Member {
-                link,
-                shape,
-                alone,
-                describes: false,
-                phase: Phase::Started,
-                compile_key: String::new(),
-                tasks: Vec::new(),
-                body: Vec::new(),
-                asked: Vec::new(),
-                fault: None,
-            },
-        );
-        Ok(worker)
-    }
-
-    fn send_prepare(&mut self, worker: WorkerId) -> io::Result<()> {
-        let is_asked = self.is_described || self.members.values().any(|member| member.describes);
-        let (Some(common), Some(member)) = (&self.common, self.members.get_mut(&worker)) else {
-            return Ok(());
+        let link = match started {
+            Some(link) => link,
+            None => (self.launch)(hear(worker, &self.inputs))?,
         };
-        let scratch = common.folder.path().join(format!("worker-{}", worker.0));
+        let scratch = self.folder.path().join(format!("worker-{}", worker.0));
         fs::create_dir(&scratch)?;
-        member.describes = !is_asked;
-        member.link.send(ToWorker::Prepare(Box::new(Prepare {
+        let is_asked = self.is_described || self.members.values().any(|member| member.describes);
+        link.send(ToWorker::Prepare(Box::new(Prepare {
             scratch: path_text(&scratch)?,
-            slots: member.shape.slots,
-            memory: member.shape.memory,
-            describe: member.describes,
-            ..common.prepare.clone()
+            slots: shape.slots,
+            memory: shape.memory,
+            describe: !is_asked,
+            ..self.prepare.clone()
         })));
+        let member = Member {
+            link,
+            shape,
+            alone,
+            describes: !is_asked,
+            phase: Phase::Started,
+            compile_key: String::new(),
+            tasks: Vec::new(),
+            body: Vec::new(),
+            asked: Vec::new(),
+            fault: None,
+        };
+        self.members.insert(worker, member);
         Ok(())
     }
 
@@ -254,103 +252,98 @@ impl Crew {
         match event {
             LinkEvent::Messages(messages) => {
                 for message in messages {
-                    self.hear_message(worker, message, news);
+                    match self.hear_message(worker, message, news) {
+                        Ok(()) => {}
+                        Err(Refusal::Fault(fault)) => self.fault(worker, None, fault.to_owned()),
+                        Err(Refusal::Failed(reason, message)) => {
+                            news.push(News::Failed(reason, message));
+                        }
+                    }
                 }
             }
             LinkEvent::Lost { begun, blame, how } => self.lose(worker, (begun, blame, how), news),
         }
     }
 
-    fn hear_message(&mut self, worker: WorkerId, message: FromWorker, news: &mut Vec<News>) {
-        let Some(member) = self.members.get_mut(&worker) else {
-            return;
-        };
+    fn hear_message(
+        &mut self,
+        worker: WorkerId,
+        message: FromWorker,
+        news: &mut Vec<News>,
+    ) -> Result<(), Refusal> {
         // What a worker says after a fault is not believed.
-        if member.fault.is_some() {
-            return;
-        }
-        let phase = member.phase;
-        match message {
-            FromWorker::Hello {
-                version,
-                compile_key,
-            } if phase == Phase::Started => {
+        let member = self.members.get_mut(&worker);
+        let Some(member) = member.filter(|member| member.fault.is_none()) else {
+            return Ok(());
+        };
+        match (member.phase, message) {
+            (
+                Phase::Started,
+                FromWorker::Hello {
+                    version,
+                    compile_key,
+                },
+            ) => {
+                const OURS: &str = env!("CARGO_PKG_VERSION");
+                if version != OURS || !is_compile_key(&compile_key) {
+                    let version = visible_line(&version);
+                    let message = format!(
+                        "a worker is of version {version} and this program of version {OURS}; start it again"
+                    );
+                    return Err(Refusal::Failed(Reason::Internal, message));
+                }
                 (member.phase, member.compile_key) = (Phase::Known, compile_key);
-                self.check_version(worker, &version, news);
             }
-            FromWorker::NeedPlugin(plugin) if phase == Phase::Known => {
-                self.compile(worker, plugin, news);
+            (Phase::Known, FromWorker::NeedPlugin(plugin)) => {
+                return self.compile(worker, plugin, news);
             }
-            FromWorker::Ready(described) if phase == Phase::Known => {
-                self.hear_ready(worker, described, news);
+            (Phase::Known, FromWorker::Ready(described)) => {
+                return self.hear_ready(worker, described, news);
             }
-            FromWorker::Log(_) | FromWorker::Doing(_) | FromWorker::Bye
-                if phase > Phase::Started =>
-            {
-                news.push(News::Said(worker, message));
-            }
-            FromWorker::Returned(_) | FromWorker::Artifact { .. } | FromWorker::Report { .. }
-                if phase == Phase::Ready =>
-            {
-                news.push(News::Said(worker, message));
-            }
-            _ => self.fault(
-                worker,
-                None,
-                "said what it may not say at that time".to_owned(),
-            ),
+            (
+                Phase::Known | Phase::Ready | Phase::Working,
+                message @ (FromWorker::Log(_) | FromWorker::Doing(_) | FromWorker::Bye),
+            )
+            | (
+                Phase::Working,
+                message @ (FromWorker::Returned(_)
+                | FromWorker::Artifact { .. }
+                | FromWorker::Report { .. }),
+            ) => news.push(News::Said(worker, message)),
+            _ => return Err(Refusal::Fault("said what it may not say at that time")),
         }
+        Ok(())
     }
 
-    fn check_version(&mut self, worker: WorkerId, version: &str, news: &mut Vec<News>) {
-        const OURS: &str = env!("CARGO_PKG_VERSION");
-        if version != OURS {
-            let version = visible_line(version);
-            news.push(News::Failed(
-                Reason::Internal,
-                format!("a worker is of version {version} and this program of version {OURS}; start it again"),
+    fn compile(
+        &mut self,
+        worker: WorkerId,
+        digest: Digest,
+        news: &mut Vec<News>,
+    ) -> Result<(), Refusal> {
+        let (Some(bytes), Some(member)) =
+            (self.plugins.get(&digest), self.members.get_mut(&worker))
+        else {
+            return Err(Refusal::Fault(
+                "asked for a plugin that the run does not have",
             ));
-        } else if !self
-            .members
-            .get(&worker)
-            .is_some_and(|member| is_compile_key(&member.compile_key))
-        {
-            self.fault(worker, None, "named an impossible compile key".to_owned());
-        }
-    }
-
-    fn compile(&mut self, worker: WorkerId, digest: Digest, news: &mut Vec<News>) {
-        let (Some(common), Some(member)) = (&mut self.common, self.members.get_mut(&worker)) else {
-            return;
         };
-        let Some(bytes) = common.plugins.get(&digest) else {
-            self.fault(
-                worker,
-                None,
-                "asked for a plugin that the run does not have".to_owned(),
-            );
-            return;
-        };
-        let plugin = first_with(&common.prepare, &digest);
+        let plugin = first_with(&self.prepare, &digest);
         let asked = member.asked.iter().filter(|asked| **asked == digest);
         if asked.count() >= 2 {
-            let cache = &common.prepare.cache;
-            news.push(News::Failed(
-                Reason::Setup,
-                format!(
-                    "{plugin} was compiled, and a worker does not find it in the cache {cache}"
-                ),
-            ));
-            return;
+            let cache = &self.prepare.cache;
+            let message = format!("{plugin} was compiled and is not in the cache {cache}");
+            return Err(Refusal::Failed(Reason::Setup, message));
         }
         member.asked.push(digest);
-        let waiting = common.waiting.entry(digest).or_default();
+        let waiting = self.waiting.entry(digest).or_default();
         if waiting.is_empty() {
             let key = member.compile_key.clone();
-            common.compiler.order(digest, bytes.clone(), key);
+            self.compiler.order(digest, bytes.clone(), key);
             news.push(News::Compiling(plugin));
         }
         waiting.push(worker);
+        Ok(())
     }
 
     /// Takes the result of the compiler.
@@ -360,20 +353,18 @@ impl Crew {
         result: Result<(), CompileError>,
         news: &mut Vec<News>,
     ) {
-        let Some(common) = self.common.as_mut().filter(|_| !self.is_closing) else {
-            return;
-        };
-        let plugin = first_with(&common.prepare, &digest);
-        let waiting = common.waiting.remove(&digest).unwrap_or_default();
-        match result {
-            Ok(()) => {
-                for worker in waiting {
-                    if let Some(member) = self.members.get(&worker) {
-                        member.link.send(ToWorker::PluginReady(digest));
-                    }
-                }
+        for worker in self.waiting.remove(&digest).unwrap_or_default() {
+            if let Some(member) = self.members.get(&worker).filter(|_| result.is_ok()) {
+                member.link.send(ToWorker::PluginReady(digest));
             }
+        }
+        if self.is_closing {
+            return;
+        }
+        match result {
+            Ok(()) => {}
             Err(CompileError::Refused(problem)) => {
+                let plugin = first_with(&self.prepare, &digest);
                 news.push(News::Failed(Reason::Plugin, format!("{plugin} {problem}")));
             }
             Err(CompileError::Cache(error)) => {
@@ -382,40 +373,43 @@ impl Crew {
         }
     }
 
-    fn hear_ready(&mut self, worker: WorkerId, described: Vec<Described>, news: &mut Vec<News>) {
-        let (Some(common), Some(member)) = (&self.common, self.members.get_mut(&worker)) else {
-            return;
-        };
+    fn hear_ready(
+        &mut self,
+        worker: WorkerId,
+        described: Vec<Described>,
+        news: &mut Vec<News>,
+    ) -> Result<(), Refusal> {
         let mut problems = Vec::new();
         for about in &described {
-            let Some(prepared) = common.prepare.providers.get(usize::from(about.provider)) else {
-                self.fault(
-                    worker,
-                    None,
-                    "described a provider that does not exist".to_owned(),
-                );
-                return;
-            };
+            let provider = self.prepare.providers.get(usize::from(about.provider));
+            let provider =
+                provider.ok_or(Refusal::Fault("described a provider that does not exist"))?;
             if let Some(problem) = &about.problem {
-                let plugin = plugin_of(prepared);
-                problems.push(format!("{plugin} {}", visible_line(&problem.message)));
+                let problem = visible_line(&problem.message);
+                problems.push(format!("{} {problem}", plugin_of(provider)));
             }
         }
         if !problems.is_empty() {
-            news.push(News::Failed(Reason::Plugin, problems.join("\n")));
-            return;
+            return Err(Refusal::Failed(Reason::Plugin, problems.join("\n")));
         }
-        member.phase = Phase::Ready;
+        if let Some(member) = self.members.get_mut(&worker) {
+            member.phase = Phase::Ready;
+            if member.describes {
+                self.is_described = true;
+                news.push(News::Described(described));
+            }
+        }
         self.fruitless = 0;
-        if member.describes {
-            self.is_described = true;
-            news.push(News::Described(described));
-        }
-        news.push(News::Ready {
-            worker,
-            shape: member.shape,
-            alone: member.alone,
-        });
+        Ok(())
+    }
+
+    /// A worker that is ready and was not named yet: its slots, and whether it was started for one attempt alone. There is
+    /// none before the plugins were described.
+    pub(crate) fn next_ready(&mut self) -> Option<(WorkerId, u32, bool)> {
+        let mut members = self.members.iter_mut().filter(|_| self.is_described);
+        let (worker, member) = members.find(|(_, member)| member.phase == Phase::Ready)?;
+        member.phase = Phase::Working;
+        Some((*worker, member.shape.slots, member.alone))
     }
 
     fn lose(
@@ -427,55 +421,43 @@ impl Crew {
         let Some(member) = self.members.remove(&worker) else {
             return;
         };
-        if let Some(common) = &mut self.common {
-            for waiting in common.waiting.values_mut() {
-                waiting.retain(|waiting| *waiting != worker);
-            }
+        for waiting in self.waiting.values_mut() {
+            waiting.retain(|waiting| *waiting != worker);
         }
         if let Some((fault, task)) = member.fault {
-            // Its slot may say that it has ended.
-            if let Some(TaskId(task)) = task
-                && begun.iter().all(|word| word.task != task)
-            {
-                begun.push(SlotWord {
-                    task,
-                    began: monotonic(),
-                });
-            }
+            // The slot of a task that was reported may be empty.
+            let task = task.filter(|task| begun.iter().all(|word| word.task != task.0));
+            begun.extend(task.map(|TaskId(task)| SlotWord {
+                task,
+                began: monotonic(),
+            }));
             (blame, how) = (Some(Blame::Died), format!("was killed, because it {fault}"));
         }
-        let is_ready = member.phase == Phase::Ready;
-        let failure = (!is_ready).then(|| {
+        let is_fruitless = member.phase < Phase::Ready;
+        self.fruitless += u32::from(is_fruitless);
+        let is_last_straw = is_fruitless && self.fruitless == MAX_FRUITLESS && !self.is_closing;
+        if is_last_straw {
             let reason = match member.phase {
                 Phase::Started => Reason::Internal,
-                Phase::Known | Phase::Ready => Reason::Plugin,
+                _ => Reason::Plugin,
             };
             let message = format!(
                 "{MAX_FRUITLESS} workers in a row ended before they were ready; the last one {how}"
             );
-            (reason, message)
-        });
+            news.push(News::Failed(reason, message));
+        }
         news.push(News::Lost {
             worker,
             begun,
             blame,
             how,
         });
-        if self.is_closing {
+        self.deaths += 1;
+        // The schedule asks for another one to run an attempt alone, unless this one never came so far.
+        if self.is_closing || is_last_straw || member.alone && !is_fruitless {
             return;
         }
-        self.deaths += 1;
-        if let Some((reason, message)) = failure {
-            self.fruitless += 1;
-            if self.fruitless == MAX_FRUITLESS {
-                news.push(News::Failed(reason, message));
-                return;
-            }
-        }
-        // The schedule asks for another one to run an attempt alone, unless this one never came so far.
-        if !(is_ready && member.alone)
-            && let Err(error) = self.add(member.shape, member.alone)
-        {
+        if let Err(error) = self.add(member.shape, member.alone, None) {
             let message = format!("a worker cannot be started: {error}");
             news.push(News::Failed(Reason::Internal, message));
         }
@@ -489,11 +471,10 @@ impl Crew {
         }
     }
 
-    /// Kills a worker that does not answer in time.
-    pub(crate) fn kill(&self, worker: WorkerId) {
-        if let Some(member) = self.members.get(&worker) {
-            member.link.kill();
-        }
+    /// The link to a worker, if it is not gone.
+    pub(crate) fn link(&self, worker: WorkerId) -> Option<&dyn WorkerLink> {
+        let member = self.members.get(&worker)?;
+        Some(&*member.link)
     }
 
     /// Hands a task over, to be sent with others by [`Self::flush`]. `line` is its test's.
@@ -503,12 +484,12 @@ impl Crew {
         mut task: Task,
         line: &[u8],
     ) -> io::Result<()> {
-        let (Some(common), Some(member)) = (&self.common, self.members.get_mut(&worker)) else {
+        let Some(member) = self.members.get_mut(&worker) else {
             return Ok(());
         };
         if line.len() > MAX_LINE {
             let digest = digest(line);
-            let blob = common.folder.path().join("blobs").join(digest.to_string());
+            let blob = self.folder.path().join("blobs").join(digest.to_string());
             if !blob.exists() {
                 fs::write(blob, line)?;
             }
@@ -517,7 +498,6 @@ impl Crew {
             if member.body.len() + line.len() > MAX_TASKS {
                 member.flush();
             }
-            task.line = Line::Bytes(line.len() as u32);
             member.body.extend_from_slice(line);
         }
         member.tasks.push(task);
@@ -534,17 +514,9 @@ impl Crew {
         }
     }
 
-    /// Asks a worker for tasks that it has not begun.
-    pub(crate) fn take_back(&self, worker: WorkerId, keep: u32) {
-        if let Some(member) = self.members.get(&worker) {
-            member.link.send(ToWorker::TakeBack { keep });
-        }
-    }
-
     /// Tells workers to stop, ends those that cannot take tasks yet, and starts no more.
     pub(crate) fn stop(&mut self, kill: bool) {
-        let grace = self.common.as_ref().map(|common| common.prepare.grace);
-        let grace = grace.unwrap_or_default();
+        let grace = self.prepare.grace;
         self.close(&ToWorker::Stop { grace, kill });
     }
 
@@ -555,13 +527,12 @@ impl Crew {
 
     fn close(&mut self, last: &ToWorker) {
         self.is_closing = true;
-        if let Some(common) = &self.common {
-            common.compiler.cancel();
-        }
+        self.compiler.cancel();
         for member in self.members.values() {
-            match member.phase {
-                Phase::Ready => member.link.send(last.clone()),
-                Phase::Started | Phase::Known => member.link.kill(),
+            if member.phase < Phase::Ready {
+                member.link.kill();
+            } else {
+                member.link.send(last.clone());
             }
         }
     }

@@ -5,7 +5,6 @@ use std::{
     io::{self, Seek},
     path::Path,
     rc::Rc,
-    sync::mpsc::Receiver,
 };
 
 use runner_model::{Places, digest};
@@ -17,8 +16,7 @@ use runner_scenario::{Selection, load, resolve};
 
 use crate::{
     Ended, EngineError, ExecRequest, Observer,
-    coordinator::Input,
-    crew::Crew,
+    crew::Early,
     fingerprint::Fingerprints,
     machine::cores,
     plan::Plan,
@@ -28,7 +26,7 @@ use crate::{
 
 /// Reads and plans a scenario, births its run, and runs all trials.
 pub(crate) fn exec(
-    crew: (Crew, Receiver<Input>),
+    early: Early,
     request: &ExecRequest,
     observer: &mut dyn Observer,
 ) -> Result<Ended, EngineError> {
@@ -66,7 +64,7 @@ pub(crate) fn exec(
         root,
         compile_seconds: options.compile_seconds,
     };
-    session::run(crew, work, || birth.create(), observer)
+    session::run(early, work, || birth.create(), observer)
 }
 
 /// Plans a scenario, with its tests in a file without a name. Nothing is created but entries of the cache.

@@ -23,14 +23,14 @@ mod validate;
 mod watchdog;
 mod workers;
 
-use std::{path::PathBuf, sync::mpsc::Receiver, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use runner_model::{Counts, RowRef, StopSignal, exit::Exit};
 use runner_record::{Manifest, RecordError};
 use runner_scenario::{Problems, Selection};
 use thiserror::Error;
 
-use self::{coordinator::Input, crew::Crew};
+use self::crew::Early;
 
 /// What `exec` is asked for.
 #[derive(Clone, Debug)]
@@ -187,7 +187,7 @@ impl EngineError {
 ///
 /// Nothing was begun, or the run cannot be written.
 pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
-    exec::exec(crew()?, request, observer)
+    exec::exec(early()?, request, observer)
 }
 
 /// Continues a run that was cut short.
@@ -196,7 +196,7 @@ pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended,
 ///
 /// Nothing was begun, or the run cannot be read or written.
 pub fn resume(request: &ResumeRequest, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
-    resume::resume(crew()?, request, observer)
+    resume::resume(early()?, request, observer)
 }
 
 /// Checks scenarios and opens their plugins; creates nothing but entries of the cache.
@@ -205,11 +205,11 @@ pub fn resume(request: &ResumeRequest, observer: &mut dyn Observer) -> Result<En
 ///
 /// What is wrong with the scenario or its plugins.
 pub fn validate(scenario: &std::path::Path) -> Result<Validated, EngineError> {
-    validate::validate(crew()?, scenario)
+    validate::validate(early()?, scenario)
 }
 
-fn crew() -> Result<(Crew, Receiver<Input>), EngineError> {
-    Crew::start(session::processes()).map_err(session::machine)
+fn early() -> Result<Early, EngineError> {
+    Early::start(session::processes()).map_err(session::machine)
 }
 
 /// What a valid scenario has.

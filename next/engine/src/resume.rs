@@ -5,7 +5,7 @@ use std::{
     io::{self, Read},
     path::Path,
     rc::Rc,
-    sync::{Arc, mpsc::Receiver},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,8 +15,7 @@ use runner_scenario::{Scenario, Suite, parse_stored};
 
 use crate::{
     Ended, EngineError, Observer, ResumeRequest, RunEvent,
-    coordinator::Input,
-    crew::Crew,
+    crew::Early,
     exec::manifest_providers,
     fingerprint::Fingerprints,
     machine::cores,
@@ -27,7 +26,7 @@ use crate::{
 
 /// Goes on with a run. One that is completed stays as it is.
 pub(crate) fn resume(
-    crew: (Crew, Receiver<Input>),
+    early: Early,
     request: &ResumeRequest,
     observer: &mut dyn Observer,
 ) -> Result<Ended, EngineError> {
@@ -70,7 +69,7 @@ pub(crate) fn resume(
         root,
         compile_seconds: request.session.compile_seconds,
     };
-    session::run(crew, work, birth, observer)
+    session::run(early, work, birth, observer)
 }
 
 fn reopen(

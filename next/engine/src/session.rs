@@ -1,6 +1,6 @@
 //! Runs a session: one function for `exec` and `resume`, which differ in how the run comes into this process's hands.
 
-use std::{io, sync::mpsc::Receiver, thread};
+use std::{io, thread};
 
 use runner_model::{Reason, exit::Exit};
 use runner_record::{Fold, Manifest, Owned, RecordError, ResultsRoot};
@@ -9,7 +9,7 @@ use crate::{
     Ended, EngineError, Observer,
     clock::Clock,
     coordinator::{Begin, Coordinator, Input},
-    crew::{Crew, Launch},
+    crew::{Crew, Early, Launch},
     plan::Plan,
     schedule::{Pending, Schedule},
     signals,
@@ -33,7 +33,7 @@ pub(crate) fn processes() -> Launch {
     // Tests put a worker there that lies.
     let name = cfg!(debug_assertions).then(|| std::env::var("RUNNER_TEST_WORKER").ok());
     let name = name.flatten().unwrap_or_else(|| "__worker".to_owned());
-    Box::new(move |_, hear| Ok(Box::new(WorkerProcess::start(&name, hear)?)))
+    Box::new(move |hear| Ok(Box::new(WorkerProcess::start(&name, hear)?)))
 }
 
 /// An error of the machine before there is a run.
@@ -44,7 +44,7 @@ pub(crate) fn machine(error: io::Error) -> EngineError {
 
 /// Runs a session to its end. `birth` brings the run into this process's hands, on a thread of its own.
 pub(crate) fn run(
-    (mut crew, inputs): (Crew, Receiver<Input>),
+    early: Early,
     work: Work,
     birth: impl FnOnce() -> Result<Owned, RecordError> + Send + 'static,
     observer: &mut dyn Observer,
@@ -58,8 +58,8 @@ pub(crate) fn run(
         })
     });
     let shapes = plan.shapes(schedule.left());
-    crew.prepare(&plan, work.session, &shapes, work.compile_seconds)
-        .map_err(machine)?;
+    let crew = Crew::new(early, &plan, work.session, &shapes, work.compile_seconds);
+    let (crew, inputs) = crew.map_err(machine)?;
     let watchdog = Watchdog::start(plan.timeout, plan.scenario.run.grace.into());
     let watchdog = watchdog.map_err(machine)?;
     let sender = crew.sender();

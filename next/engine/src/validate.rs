@@ -1,6 +1,6 @@
 //! `validate`: checks a scenario and its plugins, and runs nothing.
 
-use std::{sync::mpsc::Receiver, time::Duration};
+use std::time::Duration;
 
 use runner_model::Places;
 use runner_scenario::Selection;
@@ -8,7 +8,7 @@ use runner_scenario::Selection;
 use crate::{
     EngineError, Validated,
     coordinator::Input,
-    crew::{Crew, News},
+    crew::{Crew, Early, News},
     exec::plan,
     plan::Shape,
     session::machine,
@@ -18,16 +18,14 @@ use crate::{
 const WITHIN: Duration = Duration::from_secs(300);
 
 /// Reads a scenario with its lists, and lets a worker load and describe its plugins.
-pub(crate) fn validate(
-    (mut crew, inputs): (Crew, Receiver<Input>),
-    scenario: &std::path::Path,
-) -> Result<Validated, EngineError> {
+pub(crate) fn validate(early: Early, scenario: &std::path::Path) -> Result<Validated, EngineError> {
     let (plan, _) = plan(scenario, &Selection::default(), None)?;
     let shape = Shape {
         slots: 1,
         memory: crate::machine::memory(),
     };
-    crew.prepare(&plan, 1, &[shape], None).map_err(machine)?;
+    let crew = Crew::new(early, &plan, 1, &[shape], None);
+    let (mut crew, inputs) = crew.map_err(machine)?;
     let mut news = Vec::new();
     loop {
         match inputs.recv_timeout(WITHIN) {
@@ -42,7 +40,7 @@ pub(crate) fn validate(
         for news in news.drain(..) {
             match news {
                 News::Failed(_, message) => return Err(EngineError::Usage(message)),
-                News::Ready { .. } => {
+                News::Described(_) => {
                     crew.finish();
                     crew.wait(&inputs);
                     return Ok(Validated {

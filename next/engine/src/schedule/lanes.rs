@@ -82,22 +82,17 @@ impl<T: Trials> Lanes<T> {
         self.states.bytes.iter().filter(|byte| **byte != 0).count() as u64
     }
 
-    /// Of the lanes that may start an attempt, the one whose next trial comes first in the plan; if asked, only of those
-    /// that are not bounded.
-    pub(super) fn first(&self, only_unbounded: bool) -> Option<u16> {
+    /// Of the lanes that may start an attempt, the one whose next trial comes first in the plan, and whether it is bounded;
+    /// if asked, only of those that are not.
+    pub(super) fn first(&self, only_unbounded: bool) -> Option<(u16, bool)> {
         let lanes = (0..).zip(&self.lanes);
-        let ready = lanes.filter(|(_, lane)| {
-            lane.may_start() && !(only_unbounded && lane.concurrency.is_some())
+        let ready = lanes.filter_map(|(provider, lane)| {
+            let is_bounded = lane.concurrency.is_some();
+            let may_start = lane.may_start() && !(only_unbounded && is_bounded);
+            may_start.then_some((lane.first()?, provider, is_bounded))
         });
-        ready
-            .filter_map(|(provider, lane)| Some((lane.first()?, provider)))
-            .min()
-            .map(|(_, provider)| provider)
-    }
-
-    /// Tells whether the lane's attempts in flight are bounded.
-    pub(super) fn is_bounded(&self, lane: u16) -> bool {
-        self.lanes[usize::from(lane)].concurrency.is_some()
+        let (_, provider, is_bounded) = ready.min()?;
+        Some((provider, is_bounded))
     }
 
     /// Tells whether another attempt of the lane may be in flight.

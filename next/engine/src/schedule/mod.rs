@@ -10,13 +10,15 @@ mod stopping;
 mod suspects;
 mod window;
 
+use std::collections::BTreeMap;
+
 use runner_model::{
     HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, WorkerId, test::Retries,
 };
 
 use self::{
     lanes::{Lanes, OpenTrial},
-    retries::{Ending, Later},
+    retries::Ending,
     stopping::Stopping,
     suspects::Suspects,
     window::{Flight, Worker, Workers},
@@ -238,7 +240,8 @@ pub enum Fate {
 pub struct Schedule<T> {
     settings: Settings,
     lanes: Lanes<T>,
-    later: Later,
+    /// Trials whose next attempt waits for its time, by that and their index.
+    later: BTreeMap<(RunTime, u64), OpenTrial>,
     suspects: Suspects,
     workers: Workers,
     /// When the event that is being taken happened.
@@ -268,7 +271,7 @@ impl<T: Trials> Schedule<T> {
             left: lanes.pending(),
             lanes,
             settings,
-            later: Later::default(),
+            later: BTreeMap::new(),
             suspects: Suspects::default(),
             workers: Workers::default(),
             now: RunTime(0),
@@ -308,7 +311,7 @@ impl<T: Trials> Schedule<T> {
                 host_fault,
                 policy,
             } => {
-                if let Some(flight) = self.workers.answered(worker, task, row.duration()) {
+                if let Some(flight) = self.workers.take(worker, task, Some(row.duration())) {
                     self.on_report((task, flight), row, host_fault, policy);
                 }
             }
@@ -334,8 +337,9 @@ impl<T: Trials> Schedule<T> {
         if self.is_finished {
             return None;
         }
-        let retry = self.later.next().filter(|_| self.stop.is_none());
-        [retry, self.next_bound()].into_iter().flatten().min()
+        let retry = self.later.keys().next().map(|(at, _)| *at);
+        let retry = retry.filter(|_| self.stop.is_none());
+        retry.into_iter().chain(self.next_bound()).min()
     }
 
     /// How many attempts run, if each worker has begun what it can.
@@ -351,8 +355,10 @@ impl<T: Trials> Schedule<T> {
 
     fn on_tick(&mut self) {
         self.enforce_bounds();
-        while let Some(trial) = self.later.pop_due(self.now) {
-            self.lanes.put_back(trial);
+        while let Some(first) = self.later.first_entry()
+            && first.key().0 <= self.now
+        {
+            self.lanes.put_back(first.remove());
         }
         let is_disk_behind =
             self.unacked_rows >= MAX_UNACKED_ROWS || self.unacked_bytes >= MAX_UNACKED_BYTES;
@@ -384,8 +390,7 @@ impl<T: Trials> Schedule<T> {
     fn assign(&mut self) {
         self.workers.open();
         let (mut only_unbounded, mut held) = (false, None);
-        while let Some(lane) = self.lanes.first(only_unbounded) {
-            let is_bounded = self.lanes.is_bounded(lane);
+        while let Some((lane, is_bounded)) = self.lanes.first(only_unbounded) {
             match self.workers.choose(!is_bounded, held) {
                 Some(worker) => {
                     if let Some(trial) = self.lanes.take(lane) {
@@ -417,7 +422,7 @@ impl<T: Trials> Schedule<T> {
 
     fn on_returned(&mut self, worker: WorkerId, tasks: &[TaskId]) {
         for task in tasks {
-            if let Some(flight) = self.workers.returned(worker, *task) {
+            if let Some(flight) = self.workers.take(worker, *task, None) {
                 self.never_began(flight);
             }
         }
@@ -479,7 +484,7 @@ impl<T: Trials> Schedule<T> {
     /// Lets a trial be attempted again at once.
     fn put_back(&mut self, trial: OpenTrial) {
         match trial.suspect {
-            Some(_) => self.suspects.push(trial),
+            Some(_) => self.suspects.waiting.push_back(trial),
             None => self.lanes.put_back(trial),
         }
     }
@@ -493,7 +498,9 @@ impl<T: Trials> Schedule<T> {
         let at = wait.map(|wait| self.now + wait);
         let at = at.filter(|at| *at < ends.min(self.settings.timeout));
         match at {
-            Some(at) => self.later.push(at, trial),
+            Some(at) => {
+                self.later.insert((at, trial.index), trial);
+            }
             None => self.left -= 1,
         }
         at.is_some()

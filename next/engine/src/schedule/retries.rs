@@ -1,13 +1,9 @@
 //! Whether an attempt is made again, and when.
 
-use std::collections::BTreeMap;
-
 use runner_model::{
-    Micros, Outcome, RowRef, RunTime,
+    Micros, Outcome, RowRef,
     test::{ExpectedError, Retries},
 };
-
-use super::lanes::OpenTrial;
 
 /// A backoff doubles with each retry up to this, unless it begins above it.
 const MAX_BACKOFF: u64 = 60_000_000;
@@ -56,25 +52,4 @@ pub(super) fn wait(retries: &Retries, tries: u32, ending: Ending) -> Option<Micr
         .saturating_mul(1 << doublings)
         .min(MAX_BACKOFF.max(first));
     Some(Micros(backoff.max(ending.retry_after.0)))
-}
-
-/// Trials whose next attempt waits for its time, by that and their index.
-#[derive(Debug, Default)]
-pub(super) struct Later(BTreeMap<(RunTime, u64), OpenTrial>);
-
-impl Later {
-    pub(super) fn push(&mut self, at: RunTime, trial: OpenTrial) {
-        self.0.insert((at, trial.index), trial);
-    }
-
-    /// Takes a trial whose time has come.
-    pub(super) fn pop_due(&mut self, now: RunTime) -> Option<OpenTrial> {
-        let first = self.0.first_entry()?;
-        (first.key().0 <= now).then(|| first.remove())
-    }
-
-    /// When the first of them is due.
-    pub(super) fn next(&self) -> Option<RunTime> {
-        self.0.keys().next().map(|(at, _)| *at)
-    }
 }

@@ -19,15 +19,9 @@ const MAX_DEATHS: u8 = 2;
 /// Trials that run alone, one at a time.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
-    waiting: VecDeque<OpenTrial>,
+    pub(super) waiting: VecDeque<OpenTrial>,
     /// Whether a worker was asked for that is not ready.
     is_asked: bool,
-}
-
-impl Suspects {
-    pub(super) fn push(&mut self, trial: OpenTrial) {
-        self.waiting.push_back(trial);
-    }
 }
 
 impl<T: Trials> Schedule<T> {

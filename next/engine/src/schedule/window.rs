@@ -96,24 +96,18 @@ impl Workers {
         }
     }
 
-    /// Takes a task that a worker has answered in this time; none if it is not in flight there.
-    pub(super) fn answered(
+    /// Takes a task that a worker has given back, or has answered in so much time; none if it is not in flight there.
+    pub(super) fn take(
         &mut self,
         worker: WorkerId,
         task: TaskId,
-        duration: Duration,
+        took: Option<Duration>,
     ) -> Option<Flight> {
         let worker = self.0.get_mut(&worker)?;
         let flight = worker.flights.remove(&task)?;
-        worker.measure(duration);
-        worker.is_asked = false;
-        Some(flight)
-    }
-
-    /// Takes a task that a worker has given back; none if it is not in flight there.
-    pub(super) fn returned(&mut self, worker: WorkerId, task: TaskId) -> Option<Flight> {
-        let worker = self.0.get_mut(&worker)?;
-        let flight = worker.flights.remove(&task)?;
+        if let Some(took) = took {
+            worker.measure(took);
+        }
         worker.is_asked = false;
         Some(flight)
     }
