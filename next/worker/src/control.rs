@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use runner_model::protocol::{TaskKind, ToWorker};
+use runner_model::protocol::{FromWorker, TaskKind, ToWorker};
 use runner_sandbox::Interrupt;
 
 use crate::{link::Incoming, shared::Shared};
@@ -59,7 +59,7 @@ pub fn serve(incoming: &mut Incoming, shared: &Shared, interrupt: &Interrupt) ->
             Some(ToWorker::PluginReady(digest) | ToWorker::BlobReady(digest)) => {
                 shared.arrive(digest);
             }
-            Some(ToWorker::Finish { .. }) => return shared.finish(),
+            Some(ToWorker::Finish { .. }) => return shared.say(&FromWorker::Bye),
             Some(ToWorker::Prepare(_)) => return Err(refused("a second `Prepare`")),
             Some(ToWorker::Pause(_)) => return Err(refused("`Pause`")),
         }

@@ -23,9 +23,10 @@ use tokio::{
 use crate::{
     attempt::Attempt,
     judge::Judge,
+    link::REPORT_WITHIN,
     provider::{Loading, Provider},
     report::Report,
-    shared::{Next, Order, REPORT_WITHIN, Shared},
+    shared::{Order, Shared},
 };
 
 /// How long a slot goes on before other slots have their turn.
@@ -48,11 +49,7 @@ struct Slots {
 }
 
 impl Guests {
-    /// Makes attempts until all is over.
-    ///
-    /// # Errors
-    ///
-    /// A supervisor that is gone or broken.
+    /// Makes attempts. Does not return but by an error: a supervisor that is gone or broken.
     pub fn run(self) -> io::Result<()> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -91,14 +88,10 @@ impl Guests {
         for slot in 0..slots.shared.count() {
             running.spawn_local(slots.clone().run(slot));
         }
-        let all = running.len();
-        running.spawn_local(slots.clone().report_in_time());
-        for _ in 0..all {
-            if let Some(ended) = running.join_next().await {
-                ended.map_err(io::Error::other)??;
-            }
-        }
-        Ok(())
+        running.spawn_local(slots.report_in_time());
+        // The first that ends does so by an error or a panic, and none can go on without it.
+        let ended = running.join_next().await;
+        ended.map_or(Ok(()), |ended| ended.map_err(io::Error::other)?)
     }
 }
 
@@ -108,16 +101,13 @@ impl Slots {
         let mut turn_began = Instant::now();
         loop {
             let wake = self.shared.wake.notified();
-            match self.shared.next() {
-                Next::Order(order) => self.attempt(slot, &order).await?,
-                Next::Wait => {
-                    self.shared.flush()?;
-                    wake.await;
-                    turn_began = Instant::now();
-                    continue;
-                }
-                Next::End => return Ok(()),
-            }
+            let Some(order) = self.shared.next() else {
+                self.shared.flush()?;
+                wake.await;
+                turn_began = Instant::now();
+                continue;
+            };
+            self.attempt(slot, &order).await?;
             if turn_began.elapsed() >= TURN {
                 yield_now().await;
                 turn_began = Instant::now();

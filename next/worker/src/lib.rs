@@ -42,8 +42,12 @@ pub fn main_if_child() {
     };
     let rest: Vec<String> = arguments.map_while(Result::ok).collect();
     let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
-    let Err(message) = main(&rest) else {
-        // A guest in one long instruction keeps its thread, and the kernel is faster at taking a pool apart.
+    exit(main(&rest));
+}
+
+/// Ends this process. A guest in one long instruction keeps its thread, so none is waited for.
+fn exit(ended: Result<(), String>) -> ! {
+    let Err(message) = ended else {
         process::exit(0);
     };
     // The parent reads the end of it. If it is gone, there is nobody to tell.

@@ -3,13 +3,21 @@
 use std::{
     io::{self, ErrorKind, Read as _, Write as _},
     os::unix::net::UnixStream,
+    time::{Duration, Instant},
 };
 
-use runner_model::protocol::{FromWorker, PREFIX, Sender, ToWorker, read_prefix};
+use runner_model::{
+    TaskId,
+    protocol::{FromWorker, PREFIX, Sender, ToWorker, encode_report, read_prefix},
+};
+
+use crate::report::Report;
 
 /// Bytes that one read takes off the socket.
 const READ: usize = 64 << 10;
-/// Bytes that may wait in the buffer.
+/// How long a report may wait for others.
+pub const REPORT_WITHIN: Duration = Duration::from_millis(10);
+/// Bytes that may wait for others.
 const MOST_WAITING: usize = 1 << 20;
 
 /// Reads what the supervisor says.
@@ -24,6 +32,10 @@ pub struct Incoming {
 pub struct Outgoing {
     stream: UnixStream,
     buffer: Vec<u8>,
+    /// Reports in the buffer.
+    waiting: usize,
+    /// When the oldest of them came.
+    since: Instant,
 }
 
 impl Incoming {
@@ -88,30 +100,47 @@ impl Outgoing {
         Self {
             stream,
             buffer: Vec::new(),
+            waiting: 0,
+            since: Instant::now(),
         }
-    }
-
-    /// Where frames that may wait for others are appended.
-    pub fn buffer(&mut self) -> &mut Vec<u8> {
-        &mut self.buffer
     }
 
     /// Sends a frame, and all that waits before it.
     pub fn say(&mut self, message: &FromWorker) -> io::Result<()> {
         message.encode(&mut self.buffer);
-        self.flush()
+        self.send()
     }
 
-    /// Sends what waits if it is much.
-    pub fn flush_much(&mut self) -> io::Result<()> {
-        if self.buffer.len() > MOST_WAITING {
-            self.flush()?;
+    /// Adds a report to those that wait, and sends them if they are as many as `batch`, or large, or wait for long.
+    pub fn report(&mut self, task: TaskId, report: &Report, batch: usize) -> io::Result<()> {
+        for piece in report.pieces(task) {
+            piece.encode(&mut self.buffer);
+        }
+        let head = report.head(task);
+        encode_report(&head, &report.row, &report.said, &mut self.buffer);
+        if self.waiting == 0 {
+            self.since = Instant::now();
+        }
+        self.waiting += 1;
+        if self.waiting >= batch
+            || self.buffer.len() > MOST_WAITING
+            || self.since.elapsed() >= REPORT_WITHIN
+        {
+            self.send()?;
         }
         Ok(())
     }
 
-    /// Sends what waits.
+    /// Sends the reports that wait.
     pub fn flush(&mut self) -> io::Result<()> {
+        if self.waiting > 0 {
+            self.send()?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        self.waiting = 0;
         let sent = self.stream.write_all(&self.buffer);
         self.buffer.clear();
         // One large artifact needs no memory for ever.

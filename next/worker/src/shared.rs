@@ -10,12 +10,11 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
 };
 
 use runner_model::{
     Digest, TaskId,
-    protocol::{Doing, FromWorker, Line, SlotWord, Task, encode_report},
+    protocol::{Doing, FromWorker, Line, SlotWord, Task},
 };
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
@@ -24,14 +23,12 @@ use crate::{link::Outgoing, report::Report};
 
 /// Reports that may wait for others; fewer where few tasks wait, or their sender would send more too late.
 const MAX_BATCH: usize = 64;
-/// How long a report may wait for others.
-pub const REPORT_WITHIN: Duration = Duration::from_millis(10);
 
 pub struct Shared {
-    /// Told when a task or a file has come, and at the end.
+    /// Told when a task or a file has come.
     pub wake: Notify,
     queue: Mutex<Queue>,
-    out: Mutex<Out>,
+    out: Mutex<Outgoing>,
     slots: File,
     /// By slot: the task that it runs, or 0.
     running: Vec<AtomicU64>,
@@ -51,44 +48,16 @@ struct Queue {
     orders: VecDeque<Order>,
     /// Plugins and blobs that the supervisor says are there now.
     arrived: HashSet<Digest>,
-    phase: Phase,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Phase {
-    #[default]
-    Open,
     /// No task begins any more.
-    Stopping,
-    /// Nothing is said any more.
-    Over,
-}
-
-/// What a slot is to do next.
-pub enum Next {
-    Order(Order),
-    Wait,
-    End,
-}
-
-struct Out {
-    link: Outgoing,
-    /// Reports in the buffer.
-    waiting: usize,
-    /// When the oldest of them came.
-    since: Instant,
+    is_stopped: bool,
 }
 
 impl Shared {
-    pub fn new(link: Outgoing, slots: File, count: u32) -> Self {
+    pub fn new(out: Outgoing, slots: File, count: u32) -> Self {
         Self {
             wake: Notify::new(),
             queue: Mutex::default(),
-            out: Mutex::new(Out {
-                link,
-                waiting: 0,
-                since: Instant::now(),
-            }),
+            out: Mutex::new(out),
             slots,
             running: (0..count).map(|_| AtomicU64::new(0)).collect(),
             on_processor: AtomicU64::new(0),
@@ -104,7 +73,7 @@ impl Shared {
     pub fn push(&self, tasks: Vec<Task>, body: Vec<u8>) -> io::Result<()> {
         let body = Arc::new(body);
         let mut queue = lock(&self.queue);
-        if queue.phase != Phase::Open {
+        if queue.is_stopped {
             drop(queue);
             return self.say(&FromWorker::Returned(
                 tasks.iter().map(|task| task.id).collect(),
@@ -125,14 +94,9 @@ impl Shared {
         Ok(())
     }
 
-    /// What a slot is to do next.
-    pub fn next(&self) -> Next {
-        let mut queue = lock(&self.queue);
-        match queue.phase {
-            Phase::Over => Next::End,
-            Phase::Stopping => Next::Wait,
-            Phase::Open => queue.orders.pop_front().map_or(Next::Wait, Next::Order),
-        }
+    /// Takes the task that came first.
+    pub fn next(&self) -> Option<Order> {
+        lock(&self.queue).orders.pop_front()
     }
 
     /// Gives back tasks that have not begun, the newest first, but keeps so many.
@@ -148,7 +112,7 @@ impl Shared {
 
     /// Lets no task begin any more, and gives back those that have not.
     pub fn stop(&self) -> io::Result<()> {
-        lock(&self.queue).phase = Phase::Stopping;
+        lock(&self.queue).is_stopped = true;
         self.take_back(0)
     }
 
@@ -158,15 +122,12 @@ impl Shared {
         self.wake.notify_waiters();
     }
 
-    /// Waits until a plugin or blob is there, or all is over.
+    /// Waits until a plugin or blob is there.
     pub async fn arrival(&self, digest: &Digest) {
         loop {
             let wake = self.wake.notified();
-            {
-                let queue = lock(&self.queue);
-                if queue.arrived.contains(digest) || queue.phase == Phase::Over {
-                    return;
-                }
+            if lock(&self.queue).arrived.contains(digest) {
+                return;
             }
             wake.await;
         }
@@ -189,25 +150,7 @@ impl Shared {
     /// Adds a slot's report to those that wait, and notes that the slot is empty.
     pub fn report(&self, slot: usize, task: TaskId, report: &Report) -> io::Result<()> {
         let batch = (lock(&self.queue).orders.len() / 2).clamp(1, MAX_BATCH);
-        {
-            let mut out = lock(&self.out);
-            for piece in report.pieces(task) {
-                piece.encode(out.link.buffer());
-                out.link.flush_much()?;
-            }
-            let head = report.head(task);
-            encode_report(&head, &report.row, &report.said, out.link.buffer());
-            let now = Instant::now();
-            if out.waiting == 0 {
-                out.since = now;
-            }
-            out.waiting += 1;
-            if out.waiting >= batch || now.duration_since(out.since) >= REPORT_WITHIN {
-                out.flush()?;
-            } else {
-                out.link.flush_much()?;
-            }
-        }
+        lock(&self.out).report(task, report, batch)?;
         self.running[slot].store(0, Relaxed);
         self.note(slot, SlotWord::default())
     }
@@ -224,18 +167,12 @@ impl Shared {
 
     /// Sends the reports that wait.
     pub fn flush(&self) -> io::Result<()> {
-        let mut out = lock(&self.out);
-        if out.waiting > 0 {
-            out.flush()?;
-        }
-        Ok(())
+        lock(&self.out).flush()
     }
 
     /// Sends a frame behind the reports that wait.
     pub fn say(&self, message: &FromWorker) -> io::Result<()> {
-        let mut out = lock(&self.out);
-        out.waiting = 0;
-        out.link.say(message)
+        lock(&self.out).say(message)
     }
 
     /// Tells whether a slot runs a task.
@@ -257,13 +194,6 @@ impl Shared {
         });
         self.say(&FromWorker::Doing(doing.collect()))
     }
-
-    /// Says the last word. The guest thread ends as soon as it can.
-    pub fn finish(&self) -> io::Result<()> {
-        lock(&self.queue).phase = Phase::Over;
-        self.wake.notify_waiters();
-        self.say(&FromWorker::Bye)
-    }
 }
 
 impl Order {
@@ -273,13 +203,6 @@ impl Order {
             Line::Bytes(_) => Ok(&self.body[self.line.clone()]),
             Line::Digest(digest) => Err(digest),
         }
-    }
-}
-
-impl Out {
-    fn flush(&mut self) -> io::Result<()> {
-        self.waiting = 0;
-        self.link.flush()
     }
 }
 

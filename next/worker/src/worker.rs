@@ -3,12 +3,8 @@
 use std::{
     fs::File,
     io,
-    net::Shutdown,
     os::{fd::AsFd as _, unix::net::UnixStream},
-    sync::{
-        Arc,
-        mpsc::{self, TryRecvError},
-    },
+    sync::Arc,
     thread,
 };
 
@@ -17,9 +13,13 @@ use runner_model::{
     protocol::{FromWorker, ToWorker},
 };
 use runner_sandbox::Engines;
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP},
+    flag,
+};
 
 use crate::{
-    control,
+    control, exit,
     guests::Guests,
     harden::harden,
     link::{Incoming, Outgoing},
@@ -32,28 +32,45 @@ pub fn main(arguments: &[&str]) -> Result<(), String> {
         return Err("expected `__worker PARENT_PID`".into());
     };
     harden(parent)?;
-    let own = |error: io::Error| format!("cannot take over the standard descriptors: {error}");
+    let own = |error: io::Error| format!("cannot take over signals and descriptors: {error}");
+    ignore_signals().map_err(own)?;
     let socket = io::stdin().as_fd().try_clone_to_owned().map_err(own)?;
     let slots = io::stdout().as_fd().try_clone_to_owned().map_err(own)?;
-    match serve(socket.into(), slots.into()) {
+    let served = serve(socket.into(), slots.into(), |served| exit(end_of(served)));
+    end_of(served)
+}
+
+/// Leaves it to the supervisor to answer what a terminal sends to all.
+fn ignore_signals() -> io::Result<()> {
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP] {
+        // Nothing looks at the flag; a handler is enough to go on.
+        flag::register(signal, Arc::default())?;
+    }
+    Ok(())
+}
+
+fn end_of(served: io::Result<()>) -> Result<(), String> {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    match served {
         // The supervisor is gone; there is nobody to tell.
-        Err(error) if is_gone(&error) => Ok(()),
+        Err(error) if matches!(error.kind(), UnexpectedEof | BrokenPipe | ConnectionReset) => {
+            Ok(())
+        }
         other => other.map_err(|error| error.to_string()),
     }
 }
 
-fn is_gone(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), UnexpectedEof | BrokenPipe | ConnectionReset)
-}
-
-/// Serves tasks over `socket`, noting in `slots` what runs, until `Finish` or the socket's end. The guest thread may still
-/// be inside one long instruction then.
+/// Serves tasks over `socket`, noting in `slots` what runs. Calls `leave` on the control thread at `Finish`, at the socket's
+/// end or if the supervisor is broken, also while a guest is inside one long instruction.
 ///
 /// # Errors
 ///
-/// The socket's end, a supervisor that is broken, or a thread that cannot be started.
-pub fn serve(socket: UnixStream, slots: File) -> io::Result<()> {
+/// A supervisor that is gone or broken, or a thread that cannot be started.
+fn serve(
+    socket: UnixStream,
+    slots: File,
+    leave: impl FnOnce(io::Result<()>) + Send + 'static,
+) -> io::Result<()> {
     let mut outgoing = Outgoing::new(socket.try_clone()?);
     let (mut incoming, prepare) = meet(socket, &mut outgoing)?;
     // Here no thread exists yet: a second wall around this process would begin here.
@@ -65,23 +82,14 @@ pub fn serve(socket: UnixStream, slots: File) -> io::Result<()> {
         engines,
         prepare: *prepare,
     };
-    let lifeline = Lifeline(incoming.stream().try_clone()?);
-    let (sender, ended) = mpsc::channel();
     thread::Builder::new()
-        .name("guests".into())
+        .name("control".into())
         .spawn(move || {
-            // Dropped in reverse order, also by a panic: what became of the thread is known before the reading ends.
-            let _lifeline = lifeline;
-            let sender = sender;
-            sender.send(guests.run())
+            let served = control::serve(&mut incoming, &shared, &interrupt);
+            interrupt.now();
+            leave(served);
         })?;
-    let served = control::serve(&mut incoming, &shared, &interrupt);
-    interrupt.now();
-    match ended.try_recv() {
-        Err(TryRecvError::Empty) => served,
-        Ok(result) => result.and(served),
-        Err(TryRecvError::Disconnected) => Err(io::Error::other("the guest thread panicked")),
-    }
+    guests.run()
 }
 
 /// Says who this is, and reads what it is to do.
@@ -102,16 +110,6 @@ pub fn hello() -> FromWorker {
     FromWorker::Hello {
         version: env!("CARGO_PKG_VERSION").into(),
         compile_key: Engines::compile_key(),
-    }
-}
-
-/// Ends the control thread's reading when the guest thread ends, however it ends: nothing would be left that works.
-struct Lifeline(UnixStream);
-
-impl Drop for Lifeline {
-    fn drop(&mut self) {
-        // Fails if the supervisor is gone, which ends the reading, too.
-        let _ = self.0.shutdown(Shutdown::Read);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt::Write as _, io, ops::Range};
 
-use imara_diff::{Algorithm, Diff, Hunk, InternedInput};
+use imara_diff::{Algorithm, Diff, Hunk, InternedInput, Token};
 use runner_model::visible::steers;
 use serde_json::Value;
 
@@ -17,7 +17,8 @@ const CONTEXT: u32 = 3;
 /// How much of a line is shown where only characters differ that are not seen, in bytes.
 const MAX_UNSEEN: usize = 200;
 
-/// A unified line diff from `expected` to `output`; `None` where both fit on a line and say it all themselves.
+/// A unified line diff from `expected` to `output`; `None` where both fit on a line and say it all themselves, or differ
+/// behind what is compared.
 ///
 /// In lines that differ, characters that are not seen are marked.
 pub(super) fn diff(expected: &Value, output: &Value) -> Option<String> {
@@ -27,26 +28,14 @@ pub(super) fn diff(expected: &Value, output: &Value) -> Option<String> {
     if is_line(&old) && is_line(&new) {
         return None;
     }
-    let is_long = old.len().max(new.len()) > MAX_COMPARED;
-    let (skipped, start) = if is_long {
-        equal_lines(&old, &new)
-    } else {
-        (0, 0)
-    };
+    let (skipped, start) = equal_lines(&old, &new);
     let (old, new) = (compared(&old[start..]), compared(&new[start..]));
-    if old == new {
-        // They differ behind what is compared.
-        return None;
-    }
-    let mut text = unified(old, new, is_long);
+    let mut text = unified(old, new, skipped);
     if text.len() > MAX_DIFF {
         text.truncate(text.floor_char_boundary(MAX_DIFF));
         text.push_str("\n… (cut)\n");
     }
-    Some(match skipped {
-        0 => text,
-        lines => format!("(behind {lines} equal lines)\n{text}"),
-    })
+    (!text.is_empty()).then_some(text)
 }
 
 /// The first lines that differ, with marks, if both texts look alike: they differ only in white space and in characters
@@ -55,11 +44,8 @@ pub(super) fn unseen(expected: &Value, output: &Value) -> Option<(String, String
     let (Value::String(old), Value::String(new)) = (expected, output) else {
         return None;
     };
-    let seen = |text: &str| -> Vec<u8> {
-        let seen = text.chars().filter(|c| !c.is_whitespace() && !steers(*c));
-        seen.collect::<String>().into_bytes()
-    };
-    if seen(old) != seen(new) {
+    let is_seen = |character: &char| !character.is_whitespace() && !steers(*character);
+    if !old.chars().filter(is_seen).eq(new.chars().filter(is_seen)) {
         return None;
     }
     let (mut old, mut new) = (old.split_inclusive('\n'), new.split_inclusive('\n'));
@@ -82,56 +68,56 @@ fn texts<'a>(expected: &'a Value, output: &'a Value) -> (Cow<'a, str>, Cow<'a, s
 }
 
 /// How many lines at the start of both texts are equal, without those that are context, and where they end.
-fn equal_lines(old: &str, new: &str) -> (usize, usize) {
+fn equal_lines(old: &str, new: &str) -> (u32, usize) {
     let pairs = old.bytes().zip(new.bytes());
     let same = pairs.take_while(|(old, new)| old == new).count();
     let lines = old.as_bytes()[..same].iter().enumerate().rev();
     let mut ends = lines.filter(|(_, byte)| **byte == b'\n');
     match ends.nth(CONTEXT as usize) {
-        Some((index, _)) => (ends.count() + 1, index + 1),
+        Some((index, _)) => (ends.count() as u32 + 1, index + 1),
         None => (0, 0),
     }
 }
 
+/// The lines of a text that are compared.
 fn compared(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_COMPARED)]
+    if text.len() <= MAX_COMPARED {
+        return text;
+    }
+    let start = &text[..text.floor_char_boundary(MAX_COMPARED)];
+    start.rfind('\n').map_or(start, |end| &start[..=end])
 }
 
-/// The hunks of a diff, until they are too long to be shown.
-fn unified(old: &str, new: &str, is_cut: bool) -> String {
+/// The hunks of a diff behind so many equal lines, until they are too long to be shown.
+fn unified(old: &str, new: &str, skipped: u32) -> String {
     let lines = InternedInput::new(old, new);
     let mut diff = Diff::compute(Algorithm::Histogram, &lines);
     diff.postprocess_lines(&lines);
     let hunks: Vec<Hunk> = diff.hunks().collect();
     let mut text = String::new();
+    let push = |text: &mut String, sign: char, tokens: &[Token], range: Range<u32>| {
+        for token in &tokens[range.start as usize..range.end as usize] {
+            push_line(text, sign, lines.interner[*token]);
+        }
+    };
     let is_near = |left: &Hunk, right: &Hunk| right.before.start - left.before.end <= 2 * CONTEXT;
-    let before = |range: Range<u32>| lines.before[usize_range(range)].iter();
-    let after = |range: Range<u32>| lines.after[usize_range(range)].iter();
     for group in hunks.chunk_by(is_near) {
-        let [first, ..] = group else { continue };
-        let last = group.last().unwrap_or(first);
-        let start = first.before.start.saturating_sub(CONTEXT);
+        let ([first, ..], [.., last]) = (group, group) else {
+            continue;
+        };
+        let mut at = first.before.start.saturating_sub(CONTEXT);
         let end = (last.before.end + CONTEXT).min(lines.before.len() as u32);
-        let (lead, tail) = (first.before.start - start, end - last.before.end);
-        let old_place = place(start..end);
-        let new_place = place(first.after.start - lead..last.after.end + tail);
+        let (lead, tail) = (first.before.start - at, end - last.before.end);
+        let old_place = place(skipped, at..end);
+        let new_place = place(skipped, first.after.start - lead..last.after.end + tail);
         let _ = writeln!(text, "@@ -{old_place} +{new_place} @@");
-        let mut at = start;
         for hunk in group {
-            for token in before(at..hunk.before.start) {
-                push_line(&mut text, ' ', lines.interner[*token], is_cut);
-            }
-            for token in before(hunk.before.clone()) {
-                push_line(&mut text, '-', lines.interner[*token], is_cut);
-            }
-            for token in after(hunk.after.clone()) {
-                push_line(&mut text, '+', lines.interner[*token], is_cut);
-            }
+            push(&mut text, ' ', &lines.before, at..hunk.before.start);
+            push(&mut text, '-', &lines.before, hunk.before.clone());
+            push(&mut text, '+', &lines.after, hunk.after.clone());
             at = hunk.before.end;
         }
-        for token in before(at..end) {
-            push_line(&mut text, ' ', lines.interner[*token], is_cut);
-        }
+        push(&mut text, ' ', &lines.before, at..end);
         if text.len() > MAX_DIFF {
             break;
         }
@@ -139,33 +125,28 @@ fn unified(old: &str, new: &str, is_cut: bool) -> String {
     text
 }
 
-fn usize_range(range: Range<u32>) -> Range<usize> {
-    range.start as usize..range.end as usize
-}
-
 /// The first line and the number of lines, as unified diffs write them.
-fn place(lines: Range<u32>) -> String {
+fn place(skipped: u32, lines: Range<u32>) -> String {
+    let start = skipped + lines.start;
     match lines.len() {
-        0 => format!("{},0", lines.start),
-        1 => (lines.start + 1).to_string(),
-        count => format!("{},{count}", lines.start + 1),
+        0 => format!("{start},0"),
+        1 => (start + 1).to_string(),
+        count => format!("{},{count}", start + 1),
     }
 }
 
-/// Adds a line of a diff. `is_cut`: the texts' ends are not known, so nothing is said of a missing line break.
-fn push_line(text: &mut String, sign: char, line: &str, is_cut: bool) {
-    // One line may be longer than all that is shown.
-    let line = &line[..line.floor_char_boundary(MAX_DIFF)];
+fn push_line(text: &mut String, sign: char, line: &str) {
     let content = line.strip_suffix('\n').unwrap_or(line);
-    let shown = if sign == ' ' {
-        Cow::Borrowed(content)
-    } else {
-        Cow::Owned(marked(content))
-    };
+    // One line may be longer than all that is shown.
+    let content = &content[..content.floor_char_boundary(MAX_DIFF)];
     text.push(sign);
-    text.push_str(&shown);
+    if sign == ' ' {
+        text.push_str(content);
+    } else {
+        text.push_str(&marked(content));
+    }
     text.push('\n');
-    if !line.ends_with('\n') && line.len() < MAX_DIFF && !is_cut {
+    if !line.ends_with('\n') {
         text.push_str("\\ No newline at end of file\n");
     }
 }

@@ -105,29 +105,16 @@ pub(super) fn short(value: &Value) -> String {
 pub(super) fn tree_bytes(json: &str) -> usize {
     let (mut bytes, mut is_text, mut is_escaped) = (json.len(), false, false);
     for byte in json.bytes() {
-        bytes += match byte {
-            _ if is_escaped => {
-                is_escaped = false;
-                0
-            }
-            b'\\' if is_text => {
-                is_escaped = true;
-                0
-            }
-            b'"' => {
-                is_text = !is_text;
-                // The least that is allocated, for the two quotes.
-                16
-            }
-            _ if is_text => 0,
-            // A leaf of a tree of keys has room for eleven; further ones share theirs.
-            b'{' => 640,
-            b':' => 100,
-            // A list has room for four; it grows by doubling.
-            b'[' => 144,
-            b',' => 48,
-            _ => 0,
-        };
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => is_text = !is_text,
+            // An object begins with room for eleven keys, a list with room for four items, and doubles it.
+            b'{' if !is_text => bytes += 640,
+            b'[' | b':' if !is_text => bytes += 144,
+            b',' if !is_text => bytes += 80,
+            _ => {}
+        }
     }
     bytes
 }

@@ -14,7 +14,6 @@ use runner_model::{
     test::{Expect, ExpectedError},
 };
 use runner_sandbox::Reply;
-use serde::{Deserialize, de::IgnoredAny};
 
 use self::checks::{check_reply, failed, passed, raw};
 use crate::report::beginning;
@@ -23,9 +22,6 @@ use crate::report::beginning;
 const MAX_REPEATED: usize = 4 << 10;
 /// How many compiled expressions are kept.
 const MAX_REGEXES: usize = 256;
-/// For a provider that is called as a plain command and was written for something else.
-const PROTOCOL_HINT: &str = "this looks like an answer of the JSON protocol, which a provider speaks with `protocol = \"json\"`";
-
 /// Judges attempts. Keeps compiled regular expressions.
 #[derive(Default)]
 pub struct Judge {
@@ -41,10 +37,7 @@ impl Judge {
         took: Duration,
         stderr: &str,
     ) -> (Outcome, Vec<Check<'static>>) {
-        let mut checks = check_reply(self, expect, reply, took, stderr);
-        if reply.exit_code.is_some() {
-            hint_at_protocol(&mut checks, reply.output.get());
-        }
+        let checks = check_reply(self, expect, reply, took, stderr);
         let has_failed = |check: &Check<'_>| check.verdict == Verdict::Fail;
         let is_bad = checks.iter().chain(&reply.checks).any(has_failed)
             || reply.verdict == Some(Verdict::Fail);
@@ -93,39 +86,6 @@ pub fn judge_error(
         outcome,
         vec![failed("error", message, &expected, raw(&came))],
     )
-}
-
-/// Says behind the message of the first check that failed if a plain command seems to speak the JSON protocol.
-fn hint_at_protocol(checks: &mut [Check<'_>], output: &str) {
-    let mut failed = checks
-        .iter_mut()
-        .filter(|check| check.verdict == Verdict::Fail);
-    if let Some(message) = failed.next().and_then(|check| check.message.as_mut())
-        && is_protocol_answer(output)
-    {
-        *message = format!("{message}; {PROTOCOL_HINT}").into();
-    }
-}
-
-/// Tells whether a plain command's output is what commands of the JSON protocol answer.
-fn is_protocol_answer(output: &str) -> bool {
-    /// Nothing of it is kept, however large it is.
-    #[derive(Deserialize)]
-    #[serde(rename_all = "lowercase")]
-    enum Answer {
-        Ok {
-            #[serde(rename = "output")]
-            _output: IgnoredAny,
-        },
-        Err {
-            #[serde(rename = "kind")]
-            _kind: IgnoredAny,
-        },
-    }
-    match serde_json::from_str::<String>(output) {
-        Ok(text) => serde_json::from_str::<Answer>(&text).is_ok(),
-        Err(_) => serde_json::from_str::<Answer>(output).is_ok(),
-    }
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ fn a_diff_is_bounded() {
             &json!(format!("{lines}two\n"))
         )
         .as_deref(),
-        Some("(behind 399997 equal lines)\n@@ -1,4 +1,4 @@\n same\n same\n same\n-one\n+two\n")
+        Some("@@ -399998,4 +399998,4 @@\n same\n same\n same\n-one\n+two\n")
     );
     let is_bounded = |expected: Value, output: Value| {
         let text = diff(&expected, &output).unwrap();

@@ -203,10 +203,6 @@ fn a_command_must_exit_with_0() {
             "actual": 3,
         }])
     );
-    let answer = r#""{\"ok\":{\"output\":\"x\"}}""#;
-    let (_, checks) = judged(&json!({"equals": "x"}), &exited(0, answer));
-    let message = checks[0].message.as_ref().unwrap();
-    assert!(message.contains("`protocol = \"json\"`"), "{message}");
 }
 
 #[test]
