@@ -1,3 +1,332 @@
-//! What a trial costs.
+//! What a trial, a start and a plan cost, each against a baseline of the same minute.
+//!
+//! `cargo bench --bench overhead -- [trials] [start] [memory]`; all three without a name. `--n N` and `--rounds N` make it
+//! shorter.
+#![allow(clippy::print_stdout, reason = "a benchmark prints")]
 
-fn main() {}
+use std::{
+    env,
+    error::Error,
+    fs::{self, File},
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use runner_model::{Digest, digest};
+
+type Done<T = ()> = Result<T, Box<dyn Error>>;
+
+const RUNNER: &str = env!("CARGO_BIN_EXE_runner-next");
+
+fn main() -> Done {
+    let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if args.first().is_some_and(|arg| arg == "__bare") {
+        return bare_child(&args[1..]);
+    }
+    let number = |name: &str, default: u64| {
+        let at = args.iter().position(|arg| arg == name);
+        at.and_then(|at| args.get(at + 1)?.parse().ok())
+            .unwrap_or(default)
+    };
+    let (n, rounds) = (number("--n", 100_000), number("--rounds", 7));
+    let parts = ["trials", "start", "memory"];
+    let named = args.iter().any(|arg| parts.contains(&arg.as_str()));
+    let is_asked = |part: &str| !named || args.iter().any(|arg| arg == part);
+
+    let bench = Bench::new(n)?;
+    if is_asked("trials") {
+        bench.trials(rounds)?;
+    }
+    if is_asked("start") {
+        bench.start(number("--starts", 40))?;
+    }
+    if is_asked("memory") {
+        bench.memory()?;
+    }
+    Ok(())
+}
+
+/// A folder with the scenarios, a list of tests, and a cache of its own.
+struct Bench {
+    folder: tempfile::TempDir,
+    n: u64,
+    guests: [Guest; 2],
+}
+
+/// A build of echo.
+struct Guest {
+    name: &'static str,
+    file: PathBuf,
+    digest: Digest,
+}
+
+impl Bench {
+    fn new(n: u64) -> Done<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        // Beside the build, so on a real disk: rows are synced.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let mut list = BufWriter::new(File::create(folder.path().join("list.jsonl"))?);
+        for number in 0..n {
+            writeln!(
+                list,
+                r#"{{"id":"t{number}","input":{{"text":"the text of test number {number}"}}}}"#
+            )?;
+        }
+        list.flush()?;
+        let guests = [
+            Guest::new("echo, 1 MiB stack", large_stack(&root)?)?,
+            Guest::new(
+                "bundled echo, 128 KiB stack",
+                root.join("plugins/bundled/echo.wasm"),
+            )?,
+        ];
+        let bench = Self { folder, n, guests };
+        for guest in &bench.guests {
+            // Compiles it.
+            bench.exec(&bench.scenario(guest, 1)?, 1)?;
+        }
+        Ok(bench)
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.folder.path().join("cache")
+    }
+
+    fn results(&self) -> PathBuf {
+        self.folder.path().join("results")
+    }
+
+    fn scenario(&self, guest: &Guest, tests: u64) -> Done<PathBuf> {
+        let file = self
+            .folder
+            .path()
+            .join(format!("{}-{tests}.toml", guest.digest));
+        let tests = if tests == 1 {
+            "[[tests]]\nid = \"one\"\ninput = { text = \"one\" }\nexpect = { equals = { text = \"one\" } }\n"
+        } else {
+            "[[test_lists]]\nfiles = [\"list.jsonl\"]\nexpect = { equals = \"{{row.input}}\" }\n"
+        };
+        let text = format!(
+            "name = \"bench\"\n[providers.echo]\nplugin = {:?}\n{tests}",
+            guest.file
+        );
+        fs::write(&file, text)?;
+        Ok(file)
+    }
+
+    fn runner(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(RUNNER);
+        command
+            .args(args)
+            .env("RUNNER_CACHE", self.cache())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    }
+
+    /// The wall time of a whole run.
+    fn exec(&self, scenario: &Path, jobs: u32) -> Done<Duration> {
+        let (scenario, results) = (
+            scenario.display().to_string(),
+            self.results().display().to_string(),
+        );
+        let jobs = jobs.to_string();
+        let mut command =
+            self.runner(&["exec", "-q", "-j", &jobs, "--results", &results, &scenario]);
+        let began = Instant::now();
+        let status = command.status()?;
+        let took = began.elapsed();
+        if !status.success() {
+            return Err(format!("exec of {scenario} ended with {status}").into());
+        }
+        Ok(took)
+    }
+
+    fn trials(&self, rounds: u64) -> Done {
+        for guest in &self.guests {
+            let scenario = self.scenario(guest, self.n)?;
+            let kinds = [
+                "bare, 1 thread",
+                "bare, 2 threads",
+                "bare, 2 processes",
+                "exec -j 1",
+                "exec -j 2",
+                "/bin/true",
+            ];
+            let mut figures: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
+            for _ in 0..rounds {
+                figures[0].push(self.bare(guest, 1, 1)?);
+                figures[1].push(self.bare(guest, 2, 1)?);
+                figures[2].push(self.bare(guest, 1, 2)?);
+                figures[3].push(micros(self.exec(&scenario, 1)?) / self.n as f64);
+                figures[4].push(micros(self.exec(&scenario, 2)?) / self.n as f64);
+                figures[5].push(true_program()?);
+                fs::remove_dir_all(self.results())?;
+            }
+            println!(
+                "\n{}, {} trials, {rounds} rounds, µs of wall time a trial: median (least to most)",
+                guest.name, self.n
+            );
+            for (kind, figures) in kinds.iter().zip(&mut figures) {
+                figures.sort_by(f64::total_cmp);
+                println!(
+                    "  {kind:18} {:7.2} ({:.2} to {:.2})",
+                    median(figures),
+                    figures[0],
+                    figures[figures.len() - 1]
+                );
+            }
+            let ratio = |a: usize, b: usize| median(&figures[a]) / median(&figures[b]);
+            println!("  exec -j 1 / bare 1 thread      {:.2}", ratio(3, 0));
+            println!("  exec -j 2 / bare 2 threads     {:.2}", ratio(4, 1));
+            println!("  exec -j 2 / bare 2 processes   {:.2}", ratio(4, 2));
+            println!("  /bin/true / exec -j 2          {:.1}", ratio(5, 4));
+        }
+        Ok(())
+    }
+
+    /// The bare loop's time a call in µs, in a process of its own each, as `exec` has processes of its own.
+    fn bare(&self, guest: &Guest, threads: u32, processes: u64) -> Done<f64> {
+        let calls = self.n / processes;
+        let began = Instant::now();
+        let mut children = Vec::new();
+        for _ in 0..processes {
+            let mut command = Command::new(env::current_exe()?);
+            command
+                .arg("__bare")
+                .arg(self.cache())
+                .arg(guest.digest.to_string());
+            command
+                .args([threads.to_string(), calls.to_string()])
+                .stdout(Stdio::piped());
+            children.push(command.spawn()?);
+        }
+        let mut inside = 0.0;
+        for child in children {
+            let output = child.wait_with_output()?;
+            inside = String::from_utf8(output.stdout)?.trim().parse::<f64>()?;
+        }
+        // Of one process its own clock, without the start; of several the wall time, because they overlap.
+        let micros = if processes == 1 {
+            inside
+        } else {
+            micros(began.elapsed())
+        };
+        Ok(micros / self.n as f64)
+    }
+
+    fn start(&self, runs: u64) -> Done {
+        let scenario = self.scenario(&self.guests[1], 1)?;
+        self.exec(&scenario, 1)?;
+        let (mut version, mut exec) = (Vec::new(), Vec::new());
+        for _ in 0..runs {
+            let mut command = self.runner(&["--version"]);
+            let began = Instant::now();
+            command.status()?;
+            version.push(micros(began.elapsed()) / 1e3);
+            exec.push(micros(self.exec(&scenario, 1)?) / 1e3);
+        }
+        version.sort_by(f64::total_cmp);
+        exec.sort_by(f64::total_cmp);
+        let (version, exec) = (median(&version), median(&exec));
+        println!("\nexec of one trial, plugin cached, {runs} runs, ms: median");
+        println!("  --version          {version:.2}");
+        println!("  exec               {exec:.2}");
+        println!("  exec - --version   {:.2}", exec - version);
+        Ok(())
+    }
+
+    fn memory(&self) -> Done {
+        let scenario = self
+            .scenario(&self.guests[1], self.n)?
+            .display()
+            .to_string();
+        let results = self.results().display().to_string();
+        let mut child = self
+            .runner(&["exec", "-q", "-j", "2", "--results", &results, &scenario])
+            .spawn()?;
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0.0_f64;
+        while child.try_wait()?.is_none() {
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+            peak = peak.max(kib.unwrap_or(0.0));
+            thread::sleep(Duration::from_millis(10));
+        }
+        println!(
+            "\nmemory of the coordinator with {} trials: {:.1} MB",
+            self.n,
+            peak * 1024.0 / 1e6
+        );
+        Ok(())
+    }
+}
+
+impl Guest {
+    fn new(name: &'static str, file: PathBuf) -> Done<Self> {
+        let file = file.canonicalize()?;
+        let digest = digest(&fs::read(&file)?);
+        Ok(Self { name, file, digest })
+    }
+}
+
+/// Builds echo as cargo links it without options, with a stack of 1 MiB.
+fn large_stack(root: &Path) -> Done<PathBuf> {
+    let guests = root.join("target/guests");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root).args([
+        "build",
+        "--quiet",
+        "--target",
+        "wasm32-wasip2",
+        "--profile",
+        "plugin",
+        "-p",
+        "echo",
+    ]);
+    cargo.arg("--target-dir").arg(&guests);
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_") && name != "CARGO_HOME" || name == "RUSTFLAGS"
+        }) {
+            cargo.env_remove(name);
+        }
+    }
+    if !cargo.status()?.success() {
+        return Err("cannot build echo".into());
+    }
+    Ok(guests.join("wasm32-wasip2/plugin/echo.wasm"))
+}
+
+/// `__bare CACHE DIGEST THREADS CALLS` prints the loop's wall time in µs.
+fn bare_child(args: &[String]) -> Done {
+    let [cache, digest, threads, calls] = args else {
+        return Err("__bare CACHE DIGEST THREADS CALLS".into());
+    };
+    let digest = Digest::parse(digest).ok_or("a digest")?;
+    let took =
+        runner_sandbox::bare::run(Path::new(cache), &digest, threads.parse()?, calls.parse()?)?;
+    println!("{}", micros(took));
+    Ok(())
+}
+
+/// The wall time of starting and waiting for `/bin/true` in µs, mean of 200.
+fn true_program() -> Done<f64> {
+    let began = Instant::now();
+    for _ in 0..200 {
+        Command::new("/bin/true").stdin(Stdio::null()).status()?;
+    }
+    Ok(micros(began.elapsed()) / 200.0)
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+fn median(sorted: &[f64]) -> f64 {
+    sorted[sorted.len() / 2]
+}

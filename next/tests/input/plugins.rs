@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::runner::{Runner, tests};
+use crate::support::runner::Runner;
 
 /// A scenario with one provider, `p`, and one test.
 fn provider(plugin: &str) -> String {
@@ -146,21 +146,6 @@ fn run_timeout_bounds_planning_too() {
 }
 
 #[test]
-fn refused_inputs_fail_before_trials() {
-    let runner = Runner::new(&[]);
-    let table = tests(
-        r#"
-        good | { from = "km", to = "mi", value = 1 } |
-        bad  | { from = "km", to = "mi", value = "one" } |
-        "#,
-    );
-    runner.scenario(&format!(
-        "[providers.p]\nplugin = \"bundled:units\"\nconfig = {{ decimals = \"two\" }}\n{table}"
-    ));
-    assert_failed(&runner, &["decimals"]);
-}
-
-#[test]
 fn failed_run_says_why_in_events() {
     let runner = Runner::new(&[]);
     runner.wat("trap.wasm", &with_start("unreachable"));
@@ -170,7 +155,7 @@ fn failed_run_says_why_in_events() {
     let ending = ["event", "status", "reason"].map(|key| finished[key].as_str().unwrap());
     assert_eq!(ending, ["finished", "failed", "plugin"]);
     assert!(
-        finished["error"].as_str().unwrap().contains("`p`"),
+        finished["message"].as_str().unwrap().contains("`p`"),
         "{finished}"
     );
 }

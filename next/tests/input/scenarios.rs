@@ -98,7 +98,7 @@ fn usage_errors_create_nothing() {
 fn broken_list_lines_are_named() {
     let runner = Runner::hostile("[[test_lists]]\nfiles = [\"*.jsonl\"]\n");
     let mut list = String::from("{\"id\": \"a\"}\nnot json\n");
-    (0..20).for_each(|_| list.push_str("{\"idd\": 1}\n"));
+    (0..20).for_each(|_| list.push_str("{\"id\": \"b\", \"idd\": 1}\n"));
     runner.write("list.jsonl", list);
     runner.refused(
         &[],

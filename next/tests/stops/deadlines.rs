@@ -14,8 +14,8 @@ fn trial_timeout_bounds_all_attempts() {
         [[tests]]
         id = "a"
         input = { do = "error", kind = "unavailable" }
-        retries = { max = 1000000 }
-        trial_timeout = "300ms"
+        retries = { max = 1000 }
+        trial_timeout = "50ms"
         [[tests]]
         id = "b"
         input = { do = "sleep" }
@@ -26,7 +26,7 @@ fn trial_timeout_bounds_all_attempts() {
     runner.exec(&["-j", "2"]).expect(1);
     let run = runner.only_run();
     let rows = run.rows_of("a");
-    assert!(rows.len() > 2, "{}", rows.len());
+    assert!((3..1000).contains(&rows.len()), "{}", rows.len());
     assert!(rows.iter().rev().skip(1).all(|row| row["final"] == false));
     assert_eq!(rows.last().unwrap()["final"], true);
     let row = run.row("b");

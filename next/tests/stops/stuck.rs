@@ -55,11 +55,10 @@ fn stuck_guest_is_killed_after_deadline() {
     let ran = thread::scope(|scope| {
         let busy = Busy(&is_busy);
         let mut running = runner.start(&["-j", "6"]);
-        let workers = || running.workers();
         let (worker, thread) = wait_for("the guest computes", || {
-            workers()
-                .into_iter()
-                .find_map(|worker| Some((worker, worker.busiest_thread(15)?)))
+            assert!(running.is_alive(), "it ended before");
+            let mut workers = running.workers().into_iter();
+            workers.find_map(|worker| Some((worker, worker.busiest_thread(15)?)))
         });
         setpriority_process(Some(thread), 19).unwrap();
         let cores = thread::available_parallelism().map_or(2, usize::from);

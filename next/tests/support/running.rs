@@ -242,21 +242,17 @@ impl Ran {
             .collect()
     }
 
-    /// Fails unless its messages have all of these texts, wherever their lines are broken.
+    /// Fails unless what it printed has all of these texts, wherever its lines are broken.
     #[track_caller]
     pub(crate) fn says(&self, texts: &[&str]) {
-        let words: Vec<_> = self
-            .stderr
+        let printed = format!("{}{}", self.stderr, self.stdout);
+        let words: Vec<_> = printed
             .split_whitespace()
             .filter(|word| !matches!(*word, "|" | "│"))
             .collect();
         let unwrapped = words.join(" ");
         for text in texts {
-            assert!(
-                unwrapped.contains(text),
-                "`{text}` is not in\n{}",
-                self.stderr
-            );
+            assert!(unwrapped.contains(text), "`{text}` is not in\n{printed}");
         }
     }
 }
