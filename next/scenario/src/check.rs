@@ -3,14 +3,12 @@
 
 use std::{collections::HashMap, fs, io, path::Path};
 
-use runner_model::template::{Template, lookup};
 use serde_json::{Map, Value};
 
 use crate::{
     files, globs,
     problem::Problem,
-    reading::{At, Part, Reading, dotted, kind, suggest},
-    scenario::items,
+    reading::{At, Reading, suggest},
 };
 
 /// A suite names providers by numbers of 16 bits, and each provider has a lane; more are a slip.
@@ -18,17 +16,19 @@ const MAX_PROVIDERS: usize = 1000;
 
 /// Reports that a scenario has no providers or no tests.
 pub(crate) fn missing_parts(path: &str, root: &Value) -> Vec<Problem> {
+    let is_empty = |key| match root.get(key) {
+        None => true,
+        Some(Value::Array(items)) => items.is_empty(),
+        Some(Value::Object(map)) => map.is_empty(),
+        Some(_) => false,
+    };
     let mut problems = Vec::new();
-    if names(root).next().is_none() && root.get("providers").is_none_or(Value::is_object) {
+    if is_empty("providers") {
         problems.push(
             Problem::of_file(path, "the scenario has no providers")
                 .with_help("write `[providers.NAME]` with `plugin = \"FILE.wasm\"`"),
         );
     }
-    let is_empty = |key| {
-        root.get(key)
-            .is_none_or(|value| *value == Value::Array(Vec::new()))
-    };
     if is_empty("tests") && is_empty("test_lists") {
         problems.push(
             Problem::of_file(path, "the scenario has no tests")
@@ -42,24 +42,31 @@ pub(crate) fn missing_parts(path: &str, root: &Value) -> Vec<Problem> {
 pub(crate) fn check(
     root: &Value,
     folder: Option<&Path>,
-    reading: &mut Reading,
+    reading: &mut Reading<'_>,
 ) -> Vec<Vec<String>> {
-    let names: Vec<_> = names(root).collect();
-    providers(root, folder, reading);
-    let tests = At::ROOT.key("tests");
-    let mut seen = HashMap::new();
-    for (index, test) in items(root, "tests").iter().enumerate() {
-        let at = tests.index(index);
-        if let Some(id) = test.get("id").and_then(Value::as_str) {
-            let first = *seen.entry(id).or_insert(index);
-            if first != index {
-                let message = format!("the id `{id}` is used twice");
-                let mut finding = at.key("id").finding(Part::Value, message, "and again here");
-                finding.other = Some((tests.index(first).key("id").path(), "first here"));
-                reading.findings.push(finding);
-            }
+    let providers = root.get("providers").and_then(Value::as_object);
+    let names: Vec<_> = providers
+        .into_iter()
+        .flat_map(Map::keys)
+        .map(String::as_str)
+        .collect();
+    let at = At::ROOT.key("providers");
+    if names.len() > MAX_PROVIDERS {
+        let message = format!(
+            "a scenario has at most {MAX_PROVIDERS} providers, and this one {}",
+            names.len()
+        );
+        reading.refuse(&at, message, "here");
+    }
+    for (name, table) in providers.into_iter().flatten() {
+        if let (Some(folder), Some(Value::String(plugin))) = (folder, table.get("plugin")) {
+            plugin_file(plugin, folder, &at.key(name).key("plugin"), reading);
         }
-        provider_globs(test, &names, &at, reading);
+    }
+    let tests = items(root, "tests");
+    duplicate_ids(tests, reading);
+    for (index, test) in tests.iter().enumerate() {
+        provider_globs(test, &names, &At::ROOT.key("tests").index(index), reading);
     }
     let at = At::ROOT.key("test_lists");
     let mut found = Vec::new();
@@ -67,146 +74,73 @@ pub(crate) fn check(
         let at = at.index(index);
         provider_globs(list, &names, &at, reading);
         let globs = items(list, "files");
-        found.push(match folder {
-            Some(folder) => list_files(globs, folder, &at.key("files"), reading),
-            None => Vec::new(),
-        });
+        found.push(folder.map_or_else(Vec::new, |folder| {
+            list_files(globs, folder, &at.key("files"), reading)
+        }));
     }
     found
 }
 
-fn names(root: &Value) -> impl Iterator<Item = &str> {
-    let providers = root.get("providers").and_then(Value::as_object);
-    providers
-        .into_iter()
-        .flat_map(Map::keys)
-        .map(String::as_str)
+fn items<'v>(table: &'v Value, key: &str) -> &'v [Value] {
+    let items = table.get(key).and_then(Value::as_array);
+    items.map_or(&[], Vec::as_slice)
 }
 
-fn providers(root: &Value, folder: Option<&Path>, reading: &mut Reading) {
-    let at = At::ROOT.key("providers");
-    let tables = root.get("providers").and_then(Value::as_object);
-    let count = tables.map_or(0, Map::len);
-    if count > MAX_PROVIDERS {
-        let message =
-            format!("a scenario has at most {MAX_PROVIDERS} providers, and this one {count}");
-        reading.refuse(&at, message, "here");
-    }
-    for (name, table) in tables.into_iter().flatten() {
-        let at = at.key(name);
-        if let (Some(folder), Some(plugin)) = (folder, table.get("plugin").and_then(Value::as_str))
-        {
-            plugin_file(plugin, folder, &at.key("plugin"), reading);
-        }
-        let args = at.key("args");
-        for (index, text) in items(table, "args").iter().enumerate() {
-            config_keys(table, text, false, &args.index(index), reading);
-        }
-        if let Some(text) = table.get("stdin") {
-            config_keys(table, text, true, &at.key("stdin"), reading);
-        }
-    }
-}
-
-fn plugin_file(plugin: &str, folder: &Path, at: &At<'_>, reading: &mut Reading) {
+fn plugin_file(plugin: &str, folder: &Path, at: &At<'_>, reading: &mut Reading<'_>) {
     if plugin.is_empty() || plugin.starts_with("bundled:") {
         return;
     }
     let path = folder.join(plugin);
-    match fs::metadata(&path) {
-        Ok(metadata) if metadata.is_file() => {}
-        Ok(metadata) if metadata.is_dir() => {
-            let message =
-                format!("a folder with a plugin's source, as `{plugin}`, is not supported yet");
-            let help = "build it, and name its `.wasm` file".to_owned();
-            reading.refuse_with_help(at, Part::Value, message, "a folder", help);
-        }
-        Ok(_) => reading.refuse(at, format!("plugin `{plugin}` is not a file"), "not a file"),
-        Err(error) => {
-            let message = match error.kind() {
-                io::ErrorKind::NotFound => format!("plugin `{plugin}` does not exist"),
-                _ => format!("plugin `{plugin}` cannot be read: {error}"),
+    let (message, label, help) = match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() => return,
+        Ok(metadata) if metadata.is_dir() => (
+            format!("a folder with a plugin's source, as `{plugin}`, is not supported yet"),
+            "a folder",
+            "build it, and name its `.wasm` file".to_owned(),
+        ),
+        found => {
+            let message = match found {
+                Ok(_) => format!("plugin `{plugin}` is not a file"),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    format!("plugin `{plugin}` does not exist")
+                }
+                Err(error) => format!("plugin `{plugin}` cannot be read: {error}"),
             };
             let help = format!(
                 "paths are relative to the scenario: this is {}",
                 path.display()
             );
-            reading.refuse_with_help(at, Part::Value, message, "not found", help);
+            (message, "here", help)
         }
-    }
-}
-
-/// Reports what a template of a command takes from the configuration of its provider and is not there.
-fn config_keys(table: &Value, text: &Value, takes_nul: bool, at: &At<'_>, reading: &mut Reading) {
-    let nothing = Value::Object(Map::new());
-    let config = table.get("config").unwrap_or(&nothing);
-    let template = text.as_str().and_then(|text| Template::parse(text).ok());
-    for keys in template
-        .iter()
-        .flat_map(|template| template.keys_of("config"))
-    {
-        match lookup(config, keys) {
-            None => {
-                let mut finding = at.finding(Part::Value, String::new(), "this template");
-                (finding.message, finding.help) = lack("config", config, keys, "the provider");
-                reading.findings.push(finding);
-            }
-            Some(Value::String(value)) if value.contains('\0') && !takes_nul => {
-                let path = dotted("config", keys);
-                let message = format!("an argument cannot have a NUL in it, and `{path}` has one");
-                reading.refuse(at, message, "this template");
-            }
-            Some(_) => {}
-        }
-    }
-}
-
-/// Says that `keys` lead nowhere in `value`, and what there is.
-pub(crate) fn lack(
-    root: &str,
-    value: &Value,
-    keys: &[String],
-    who: &str,
-) -> (String, Option<String>) {
-    let message = format!("{who} has no `{}`", dotted(root, keys));
-    let there = (0..keys.len())
-        .rev()
-        .find_map(|length| Some((length, lookup(value, &keys[..length])?)));
-    let (length, found) = there.unwrap_or((0, value));
-    let place = dotted(root, &keys[..length]);
-    let help = match found {
-        Value::Object(map) if map.is_empty() => None,
-        Value::Object(map) => Some(suggest(&keys[length], map.keys().map(String::as_str))),
-        Value::Null => None,
-        Value::Array(items) => Some(match items.len() {
-            0 => format!("`{place}` has no elements"),
-            1 => format!("`{place}` has one element, `{{{{{place}.0}}}}`"),
-            count => {
-                format!("`{place}` has {count} elements, and the first is `{{{{{place}.0}}}}`")
-            }
-        }),
-        other => Some(format!("`{place}` is {}, with nothing inside", kind(other))),
     };
-    (message, help)
+    reading.refuse(at, message, label).help = Some(help);
+}
+
+fn duplicate_ids(tests: &[Value], reading: &mut Reading<'_>) {
+    let at = At::ROOT.key("tests");
+    let mut seen = HashMap::new();
+    for (index, test) in tests.iter().enumerate() {
+        let Some(id) = test.get("id").and_then(Value::as_str) else {
+            continue;
+        };
+        let first = *seen.entry(id).or_insert(index);
+        if first != index {
+            let message = format!("the id `{id}` is used twice");
+            reading.refuse(&at.index(index).key("id"), message, "and again here");
+            reading.also(&at.index(first).key("id"), "first here");
+        }
+    }
 }
 
 /// Reports globs of a test or list that match no provider.
-fn provider_globs(table: &Value, names: &[&str], at: &At<'_>, reading: &mut Reading) {
+fn provider_globs(table: &Value, names: &[&str], at: &At<'_>, reading: &mut Reading<'_>) {
     let at = at.key("providers");
-    if names.is_empty() {
-        return;
-    }
     for (index, glob) in items(table, "providers").iter().enumerate() {
-        if let Some(text) = glob.as_str()
-            && let Some((message, help)) = unmatched(text, names)
-        {
-            reading.refuse_with_help(
-                &at.index(index),
-                Part::Value,
-                message,
-                "matches nothing",
-                help,
-            );
+        let unmatched = glob.as_str().and_then(|glob| unmatched(glob, names));
+        if let Some((message, help)) = unmatched.filter(|_| !names.is_empty()) {
+            reading
+                .refuse(&at.index(index), message, "matches nothing")
+                .help = Some(help);
         }
     }
 }
@@ -222,47 +156,48 @@ pub(crate) fn unmatched(glob: &str, names: &[&str]) -> Option<(String, String)> 
 }
 
 /// Finds the files of a list: for each glob sorted, each file once.
-fn list_files(globs: &[Value], folder: &Path, at: &At<'_>, reading: &mut Reading) -> Vec<String> {
+fn list_files(
+    globs: &[Value],
+    folder: &Path,
+    at: &At<'_>,
+    reading: &mut Reading<'_>,
+) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for (index, glob) in globs.iter().enumerate() {
         let at = at.index(index);
         let Some(glob) = glob.as_str().filter(|glob| globs::over_files(glob).is_ok()) else {
             continue;
         };
-        match files::find(folder, glob) {
+        let names = match files::find(folder, glob) {
+            Ok(names) => names,
             Err(error) => {
-                let message = format!("`{glob}` cannot be searched: {error}");
-                reading.refuse(&at, message, "this glob");
+                reading.refuse(
+                    &at,
+                    format!("`{glob}` cannot be searched: {error}"),
+                    "this glob",
+                );
+                continue;
             }
-            Ok(names) if names.is_empty() => {
-                let message = format!("no file matches `{glob}`");
-                let help = format!("it is relative to the scenario, in {}", folder.display());
-                reading.refuse_with_help(&at, Part::Value, message, "matches nothing", help);
-            }
-            Ok(names) => {
-                for name in names {
-                    if !name.ends_with(".jsonl") {
-                        not_a_list(&name, &at, reading);
-                    } else if !found.contains(&name) {
-                        found.push(name);
+        };
+        if names.is_empty() {
+            let help = format!("it is relative to the scenario, in {}", folder.display());
+            let message = format!("no file matches `{glob}`");
+            reading.refuse(&at, message, "matches nothing").help = Some(help);
+        }
+        for name in names {
+            if !name.ends_with(".jsonl") {
+                let message = match Path::new(&name).extension().and_then(|name| name.to_str()) {
+                    Some("csv" | "json" | "toml") => {
+                        format!("`{name}`: test lists other than `.jsonl` are not supported yet")
                     }
-                }
+                    _ => format!("`{name}` is not a test list"),
+                };
+                let help = "a test list ends in `.jsonl`".to_owned();
+                reading.refuse(&at, message, "matches it").help = Some(help);
+            } else if !found.contains(&name) {
+                found.push(name);
             }
         }
     }
     found
-}
-
-fn not_a_list(name: &str, at: &At<'_>, reading: &mut Reading) {
-    let extension = Path::new(name).extension().unwrap_or_default();
-    let message = if ["csv", "json", "toml"]
-        .iter()
-        .any(|later| extension == *later)
-    {
-        format!("`{name}`: test lists other than `.jsonl` are not supported yet")
-    } else {
-        format!("`{name}` is not a test list")
-    };
-    let help = "a test list ends in `.jsonl`".to_owned();
-    reading.refuse_with_help(at, Part::Value, message, "matches it", help);
 }

@@ -36,11 +36,9 @@ impl<'a> Document<'a> {
             return Ok(Self { root, source });
         }
         let problem = |error: &toml::de::Error| {
-            Problem::new(format!("not valid TOML: {}", error.message())).at(Place {
-                source: Arc::clone(&source),
-                span: error.span().unwrap_or_default(),
-                label: "here".to_owned(),
-            })
+            let span = error.span().unwrap_or_default();
+            let place = Place::new(&source, span, "here");
+            Problem::new(format!("not valid TOML: {}", error.message())).at(place)
         };
         Err(errors.iter().map(problem).collect())
     }
@@ -73,21 +71,20 @@ impl<'a> Document<'a> {
             DeValue::Float(number) => float(number),
         };
         number.unwrap_or_else(|message| {
-            problems.push(Problem::new(message).at(Place {
-                source: Arc::clone(&self.source),
-                span: spanned.span(),
-                label: "this number".to_owned(),
-            }));
+            let place = Place::new(&self.source, spanned.span(), "this number");
+            problems.push(Problem::new(message).at(place));
             Value::Null
         })
     }
 }
 
 impl Places for Document<'_> {
-    fn source(&self) -> &Arc<Source> {
-        &self.source
+    fn places(&self, path: &[Step], part: Part, label: &str) -> Vec<Place> {
+        vec![Place::new(&self.source, self.span(path, part), label)]
     }
+}
 
+impl Document<'_> {
     fn span(&self, path: &[Step], part: Part) -> Range<usize> {
         let Some((Step::Key(first), rest)) = path.split_first() else {
             return 0..0;

@@ -1,7 +1,5 @@
 //! [`Form`]: what a value must be. One description reads values, names itself in messages, and makes the schema.
 
-use std::collections::BTreeMap;
-
 use runner_model::{
     ProviderName,
     template::{Template, TemplateValue},
@@ -9,7 +7,7 @@ use runner_model::{
 use serde_json::{Value, json};
 
 use crate::{
-    reading::{At, Part, Reading, Roots, kind_label},
+    reading::{At, Reading, Roots},
     table::{KeyTable, Table},
 };
 
@@ -18,7 +16,7 @@ pub(crate) trait Form {
     /// What it is read as.
     type Out;
     /// Reads a value. What is wrong with it is noted in `reading`, and then there is mostly no output.
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading) -> Option<Self::Out>;
+    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<Self::Out>;
     /// Its JSON Schema.
     fn schema(&self) -> Value;
     /// Its name in the tables of the documentation.
@@ -38,7 +36,7 @@ pub(crate) fn read<F: Form>(
     form: &F,
     at: &At<'_>,
     value: &Value,
-    reading: &mut Reading,
+    reading: &mut Reading<'_>,
 ) -> Option<F::Out> {
     match (reading.templates, value) {
         (Some(roots), Value::String(text)) if text.contains("{{") => {
@@ -49,22 +47,25 @@ pub(crate) fn read<F: Form>(
     }
 }
 
-fn refuse_kind(at: &At<'_>, value: &Value, expected: &str, reading: &mut Reading) {
-    let message = format!("{} must be {expected}", at.subject());
-    reading.refuse(at, message, kind_label(value));
-}
-
 /// Any value.
 pub(crate) struct Any;
 
 impl Form for Any {
     type Out = Value;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading) -> Option<Value> {
-        if reading.templates.is_some() {
-            each_inside(at, value, &mut |at, value| {
-                read(self, at, value, reading);
-            });
+    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<Value> {
+        match value {
+            Value::Array(items) if reading.templates.is_some() => {
+                for (index, item) in items.iter().enumerate() {
+                    read(self, &at.index(index), item, reading);
+                }
+            }
+            Value::Object(map) if reading.templates.is_some() => {
+                for (key, value) in map {
+                    read(self, &at.key(key), value, reading);
+                }
+            }
+            _ => {}
         }
         Some(value.clone())
     }
@@ -82,31 +83,15 @@ impl Form for Any {
     }
 }
 
-fn each_inside(at: &At<'_>, value: &Value, visit: &mut dyn FnMut(&At<'_>, &Value)) {
-    match value {
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                visit(&at.index(index), item);
-            }
-        }
-        Value::Object(map) => {
-            for (key, value) in map {
-                visit(&at.key(key), value);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
 /// A table of any values.
 pub(crate) struct AnyTable;
 
 impl Form for AnyTable {
     type Out = Value;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading) -> Option<Value> {
+    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<Value> {
         if !value.is_object() {
-            refuse_kind(at, value, "a table", reading);
+            reading.refuse_kind(at, value, "a table");
             return None;
         }
         Some(value.clone())
@@ -121,61 +106,37 @@ impl Form for AnyTable {
     }
 }
 
-/// An array of values of one form, of which bad ones are left out.
-pub(crate) struct List<F> {
-    form: F,
-    may_be_empty: bool,
-}
-
-impl<F> List<F> {
-    pub(crate) const fn of(form: F) -> Self {
-        Self {
-            form,
-            may_be_empty: true,
-        }
-    }
-
-    pub(crate) const fn some(form: F) -> Self {
-        Self {
-            form,
-            may_be_empty: false,
-        }
-    }
-}
+/// An array of so many values of one form at least. Bad ones are left out.
+pub(crate) struct List<F>(pub(crate) usize, pub(crate) F);
 
 impl<F: Form> Form for List<F> {
     type Out = Vec<F::Out>;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading) -> Option<Self::Out> {
+    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<Self::Out> {
         let Value::Array(items) = value else {
-            refuse_kind(at, value, "an array", reading);
+            reading.refuse_kind(at, value, "an array");
             return None;
         };
-        if items.is_empty() && !self.may_be_empty {
+        if items.len() < self.0 {
             reading.refuse(at, format!("{} cannot be empty", at.subject()), "here");
         }
-        let items = items.iter().enumerate();
-        Some(
-            items
-                .filter_map(|(index, item)| read(&self.form, &at.index(index), item, reading))
-                .collect(),
-        )
+        let mut out = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            out.extend(read(&self.1, &at.index(index), item, reading));
+        }
+        Some(out)
     }
 
     fn schema(&self) -> Value {
-        let mut schema = json!({"type": "array", "items": self.form.schema()});
-        if !self.may_be_empty {
-            schema["minItems"] = json!(1);
-        }
-        schema
+        json!({"type": "array", "minItems": self.0, "items": self.1.schema()})
     }
 
     fn name(&self) -> String {
-        format!("array of {}s", self.form.name())
+        format!("array of {}s", self.1.name())
     }
 
     fn keys(&self) -> Option<KeyTable> {
-        self.form.keys()
+        self.1.keys()
     }
 }
 
@@ -185,12 +146,12 @@ pub(crate) struct TextOrList;
 impl Form for TextOrList {
     type Out = Vec<Value>;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading) -> Option<Vec<Value>> {
+    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<Vec<Value>> {
         match value {
             Value::String(_) => Some(vec![value.clone()]),
-            Value::Array(_) => List::some(Any).read(at, value, reading),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
-                refuse_kind(at, value, "a string or an array", reading);
+            Value::Array(_) => List(1, Any).read(at, value, reading),
+            _ => {
+                reading.refuse_kind(at, value, "a string or an array");
                 None
             }
         }
@@ -205,42 +166,32 @@ impl Form for TextOrList {
     }
 }
 
-/// Tables by the names of providers.
+/// Tables by the names of providers, ascending. Each finds its name in [`Table::name`].
 pub(crate) struct ByName<F>(pub(crate) F);
 
 impl<F: Form> Form for ByName<F> {
-    type Out = BTreeMap<ProviderName, F::Out>;
+    type Out = Vec<F::Out>;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading) -> Option<Self::Out> {
+    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<Self::Out> {
         let Value::Object(map) = value else {
-            refuse_kind(at, value, "a table", reading);
+            reading.refuse_kind(at, value, "a table");
             return None;
         };
-        let mut out = BTreeMap::new();
+        let mut out = Vec::with_capacity(map.len());
         for (key, value) in map {
             let at = at.key(key);
-            let name = ProviderName::parse(key);
-            // Names with brackets are those that a matrix makes.
-            let name = match name {
-                Ok(name) if !key.contains('[') => Some(name),
-                Ok(_) => {
-                    refuse_name(
-                        &at,
-                        key,
-                        "brackets stand only in names that a matrix makes",
-                        reading,
-                    );
-                    None
+            let reason = match ProviderName::parse(key) {
+                Ok(_) if key.contains('[') => {
+                    Some("only a matrix makes names with brackets".into())
                 }
-                Err(error) => {
-                    refuse_name(&at, key, &error.to_string(), reading);
-                    None
-                }
+                Ok(_) => None,
+                Err(error) => Some(error.to_string()),
             };
-            let read = read(&self.0, &at, value, reading);
-            if let (Some(name), Some(read)) = (name, read) {
-                out.insert(name, read);
+            if let Some(reason) = reason {
+                let message = format!("`{key}` is not a valid name here: {reason}");
+                reading.refuse_key(&at, message, "this name");
             }
+            out.extend(read(&self.0, &at, value, reading));
         }
         Some(out)
     }
@@ -262,25 +213,18 @@ impl<F: Form> Form for ByName<F> {
     }
 }
 
-fn refuse_name(at: &At<'_>, name: &str, reason: &str, reading: &mut Reading) {
-    let message = format!("`{name}` is not a valid name here: {reason}");
-    reading
-        .findings
-        .push(at.finding(Part::Key, message, "this name"));
-}
-
 /// A table of known keys: its title in the documentation, and the function that reads it.
 pub(crate) struct Sub<T>(
     pub(crate) &'static str,
-    pub(crate) fn(&mut Table<'_>) -> Option<T>,
+    pub(crate) fn(&mut Table<'_, '_>) -> Option<T>,
 );
 
 impl<T> Form for Sub<T> {
     type Out = T;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading) -> Option<T> {
+    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<T> {
         let Value::Object(map) = value else {
-            refuse_kind(at, value, "a table", reading);
+            reading.refuse_kind(at, value, "a table");
             return None;
         };
         let mut table = Table::reading(self.0, map, at, reading);
@@ -312,25 +256,17 @@ impl<T> Sub<T> {
 }
 
 /// A text with templates that begin with one of these.
-pub(crate) struct Templated {
-    pub(crate) roots: Roots,
-    /// Whether it may have a NUL, which neither an argument nor a variable can.
-    pub(crate) takes_nul: bool,
-}
+pub(crate) struct Templated(pub(crate) Roots);
 
 impl Form for Templated {
     type Out = Template;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading) -> Option<Template> {
+    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<Template> {
         let Value::String(text) = value else {
-            refuse_kind(at, value, "a string", reading);
+            reading.refuse_kind(at, value, "a string");
             return None;
         };
-        if text.contains('\0') && !self.takes_nul {
-            let message = format!("{} cannot have a NUL in it", at.subject());
-            reading.refuse(at, message, "this template");
-        }
-        reading.template(at, text, self.roots)
+        reading.template(at, text, self.0)
     }
 
     fn schema(&self) -> Value {
@@ -348,7 +284,7 @@ pub(crate) struct Templates<F>(pub(crate) F, pub(crate) Roots);
 impl<F: Form> Form for Templates<F> {
     type Out = TemplateValue;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading) -> Option<TemplateValue> {
+    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<TemplateValue> {
         reading.templates = Some(self.1);
         read(&self.0, at, value, reading);
         reading.templates = None;
@@ -357,14 +293,10 @@ impl<F: Form> Form for Templates<F> {
 
     fn schema(&self) -> Value {
         let mut schema = self.0.schema();
-        if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-            for property in properties.values_mut() {
-                let description = property["description"].take();
-                *property = json!({
-                    "anyOf": [property.take(), {"type": "string", "pattern": r"\{\{"}],
-                    "description": description,
-                });
-            }
+        let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+        for property in properties.into_iter().flat_map(|map| map.values_mut()) {
+            let template = json!({"type": "string", "pattern": r"\{\{"});
+            *property = json!({"anyOf": [property.take(), template]});
         }
         schema
     }
@@ -375,9 +307,5 @@ impl<F: Form> Form for Templates<F> {
 
     fn keys(&self) -> Option<KeyTable> {
         self.0.keys()
-    }
-
-    fn takes_null(&self) -> bool {
-        self.0.takes_null()
     }
 }

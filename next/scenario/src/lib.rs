@@ -35,5 +35,11 @@ pub use selection::Selection;
 pub use suite::{PlannedTrial, Suite};
 
 #[cfg(test)]
+#[path = "tests/docs.rs"]
+mod docs;
+#[cfg(test)]
 #[path = "tests/messages.rs"]
 mod messages;
+#[cfg(test)]
+#[path = "tests/suites.rs"]
+mod suites;

@@ -5,7 +5,7 @@ use std::{
     cell::OnceCell,
     collections::HashMap,
     fs::File,
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     ops::Range,
     path::Path,
     sync::Arc,
@@ -15,7 +15,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     problem::{Place, Problem, Source},
-    reading::{Part, Places, Step},
+    reading::{Part, Step},
     scenario::not_utf8,
 };
 
@@ -31,6 +31,8 @@ pub(crate) struct ListReader {
     line: Vec<u8>,
     /// The number of the line, from 1.
     number: usize,
+    /// Nothing more can be read.
+    is_over: bool,
 }
 
 /// A line of a list, which knows where its values stand.
@@ -43,79 +45,68 @@ pub(crate) struct Line<'a> {
 
 impl ListReader {
     pub(crate) fn open(path: &Path, shown: String) -> Result<Self, Problem> {
-        let file = File::open(path).map_err(|error| {
-            Problem::of_file(&shown, format!("cannot read the test list: {error}"))
-        })?;
+        let file = File::open(path).map_err(|error| cannot_read(&shown, &error))?;
         Ok(Self {
             path: shown,
             file: BufReader::with_capacity(64 << 10, file),
             line: Vec::new(),
             number: 0,
+            is_over: false,
         })
     }
 
     /// The next line that is not blank; `None` at the end of the file.
-    ///
-    /// # Errors
-    ///
-    /// A file that cannot be read on, or a line that is too long: the list ends there.
-    pub(crate) fn next(&mut self) -> Result<Option<RawLine<'_>>, Problem> {
-        loop {
+    pub(crate) fn next(&mut self) -> Option<Result<Line<'_>, Problem>> {
+        self.line.clear();
+        while !self.is_over && self.line.trim_ascii().is_empty() {
             self.line.clear();
             self.number += 1;
             let mut limited = (&mut self.file).take(MAX_RECORD + 1);
-            let read = limited.read_until(b'\n', &mut self.line);
-            let count = read.map_err(|error| {
-                Problem::of_file(&self.path, format!("cannot read the test list: {error}"))
-            })?;
-            if count == 0 {
-                return Ok(None);
-            }
-            if count as u64 > MAX_RECORD {
-                let place = Place {
-                    source: Arc::new(Source {
-                        path: self.path.clone(),
-                        text: String::from_utf8_lossy(&self.line[..80]).into_owned(),
-                        first_line: self.number,
-                    }),
-                    span: 0..1,
-                    label: "begins here".to_owned(),
-                };
-                return Err(Problem::new("a record has more than 16 MiB").at(place));
+            match limited.read_until(b'\n', &mut self.line) {
+                Ok(count) if count as u64 <= MAX_RECORD => self.is_over = count == 0,
+                end => {
+                    self.is_over = true;
+                    return Some(Err(match end {
+                        Ok(_) => self.too_long(),
+                        Err(error) => cannot_read(&self.path, &error),
+                    }));
+                }
             }
             if self.number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
                 self.line.drain(..BYTE_ORDER_MARK.len());
             }
-            if !self.line.trim_ascii().is_empty() {
-                break;
-            }
         }
-        Ok(Some(RawLine {
+        if self.is_over {
+            return None;
+        }
+        let bytes = self.line.trim_ascii_end();
+        let line = |text| Line {
             path: &self.path,
-            number: self.number,
-            bytes: self.line.trim_ascii_end(),
-        }))
-    }
-}
-
-/// A line before it is known to be text.
-pub(crate) struct RawLine<'a> {
-    path: &'a str,
-    number: usize,
-    bytes: &'a [u8],
-}
-
-impl<'a> RawLine<'a> {
-    pub(crate) fn text(&self) -> Result<Line<'a>, Problem> {
-        let text = std::str::from_utf8(self.bytes)
-            .map_err(|_| not_utf8(self.path, self.number, self.bytes))?;
-        Ok(Line {
-            path: self.path,
             number: self.number,
             text,
             source: OnceCell::new(),
-        })
+        };
+        let text = std::str::from_utf8(bytes);
+        Some(
+            text.map(line)
+                .map_err(|_| not_utf8(&self.path, self.number, bytes)),
+        )
     }
+
+    fn too_long(&self) -> Problem {
+        const SHOWN: usize = 80;
+        let source = Source {
+            path: self.path.clone(),
+            text: String::from_utf8_lossy(&self.line[..SHOWN]).into_owned(),
+            first_line: self.number,
+        };
+        let place = Place::new(&Arc::new(source), 0..1, "it begins here");
+        Problem::new("a record has more than 16 MiB, and the list is not read further").at(place)
+    }
+}
+
+fn cannot_read(path: &str, error: &io::Error) -> Problem {
+    Problem::of_file(path, format!("cannot read the test list: {error}"))
 }
 
 impl Line<'_> {
@@ -129,12 +120,13 @@ impl Line<'_> {
             while !self.text.is_char_boundary(at) {
                 at -= 1;
             }
-            Problem::new(format!("not valid JSON: {message}")).at(Place {
-                source: Arc::clone(self.source()),
-                span: at..at,
-                label: "here".to_owned(),
-            })
+            let place = Place::new(self.source(), at..at, "here");
+            Problem::new(format!("not valid JSON: {message}")).at(place)
         })
+    }
+
+    pub(crate) fn place(&self, path: &[Step], part: Part, label: &str) -> Place {
+        Place::new(self.source(), self.span(path, part), label)
     }
 
     /// Where the texts of a key and its value stand that are parts of the line.
@@ -142,9 +134,7 @@ impl Line<'_> {
         let start = part.as_ptr() as usize - self.text.as_ptr() as usize;
         start..start + part.len()
     }
-}
 
-impl Places for Line<'_> {
     fn source(&self) -> &Arc<Source> {
         self.source.get_or_init(|| {
             Arc::new(Source {

@@ -75,6 +75,13 @@ impl Problems {
         self.total
     }
 
+    /// These problems, of which at most so many are shown.
+    pub(crate) fn first(most: usize, mut problems: Vec<Problem>) -> Self {
+        let total = problems.len();
+        problems.truncate(most);
+        Self::new(problems, total)
+    }
+
     /// The first problems of `total`.
     pub(crate) fn new(shown: Vec<Problem>, total: usize) -> Self {
         Self { shown, total }
@@ -99,11 +106,7 @@ impl Problem {
 
     /// A problem of a file as a whole.
     pub(crate) fn of_file(path: &str, message: impl Into<String>) -> Self {
-        Self::new(message).at(Place {
-            source: Arc::new(Source::file(path)),
-            span: 0..0,
-            label: String::new(),
-        })
+        Self::new(message).at(Place::new(&Source::file(path).into(), 0..0, ""))
     }
 
     pub(crate) fn at(mut self, place: Place) -> Self {
@@ -133,6 +136,16 @@ impl Problem {
             group = group.element(Level::HELP.message(visible(help)));
         }
         renderer.render(&[group])
+    }
+}
+
+impl Place {
+    pub(crate) fn new(source: &Arc<Source>, span: Range<usize>, label: &str) -> Self {
+        Self {
+            source: Arc::clone(source),
+            span,
+            label: label.to_owned(),
+        }
     }
 }
 

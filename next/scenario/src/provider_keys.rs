@@ -1,58 +1,32 @@
 //! The keys of providers and their limits.
 
-use std::collections::BTreeMap;
-
 use runner_model::{
     LimitUnit, Limits, ProviderName,
     provider::{OutputForm, Protocol, Provider},
-    template::Template,
 };
-use serde_json::Value;
 
 use crate::{
     form::{AnyTable, ByName, List, Sub, Templated},
     reading::COMMAND_ROOTS,
-    scalar::{Count, Number, Size, TEXT, TIMEOUT, Word},
+    scalar::{Integer, Size, TEXT, TIMEOUT, Word},
     table::Table,
 };
 
 /// How many attempts of a run or of a provider may run at once.
-pub(crate) const CONCURRENCY: Count = Count { min: 1, max: 4096 };
-
-pub(crate) const PROVIDERS: ByName<Sub<WrittenProvider>> =
-    ByName(Sub("`[providers.NAME]`", provider));
+pub(crate) const CONCURRENCY: Integer<u32> = Integer(1, 4096);
+pub(crate) const PROVIDERS: ByName<Sub<Provider>> = ByName(Sub("`[providers.NAME]`", provider));
 const LIMITS: Sub<Limits> = Sub("`limits` of a provider", limits);
+const OUTPUT: Word<OutputForm> = Word(
+    || OutputForm::ALL.iter().map(|form| form.as_str()).collect(),
+    OutputForm::parse,
+);
+const PROTOCOL: Word<Protocol> = Word(
+    || Protocol::ALL.iter().map(|form| form.as_str()).collect(),
+    Protocol::parse,
+);
 
-/// A provider without its name.
-#[derive(Debug)]
-pub(crate) struct WrittenProvider {
-    plugin: String,
-    config: Value,
-    args: Vec<Template>,
-    stdin: Option<Template>,
-    output: OutputForm,
-    protocol: Protocol,
-    limits: Limits,
-    concurrency: Option<u32>,
-}
-
-/// Gives providers their names.
-pub(crate) fn named(written: BTreeMap<ProviderName, WrittenProvider>) -> Vec<Provider> {
-    let provider = |(name, written): (ProviderName, WrittenProvider)| Provider {
-        name,
-        plugin: written.plugin,
-        config: written.config,
-        args: written.args,
-        stdin: written.stdin,
-        output: written.output,
-        protocol: written.protocol,
-        limits: written.limits,
-        concurrency: written.concurrency,
-    };
-    written.into_iter().map(provider).collect()
-}
-
-fn provider(table: &mut Table<'_>) -> Option<WrittenProvider> {
+fn provider(table: &mut Table<'_, '_>) -> Option<Provider> {
+    let name = ProviderName::parse(table.name());
     let plugin = table.required(
         "plugin",
         &TEXT,
@@ -64,39 +38,26 @@ fn provider(table: &mut Table<'_>) -> Option<WrittenProvider> {
         "{}",
         "The provider's configuration. It reaches the provider as JSON.",
     );
-    let argument = Templated {
-        roots: COMMAND_ROOTS,
-        takes_nul: false,
-    };
     let args = table.or(
         "args",
-        &List::of(argument),
+        &List(0, Templated(COMMAND_ROOTS)),
         "[]",
         "The arguments of a plain command: templates such as `{{input.code}}`.",
     );
     let stdin = table.optional(
         "stdin",
-        &Templated {
-            roots: COMMAND_ROOTS,
-            takes_nul: true,
-        },
+        &Templated(COMMAND_ROOTS),
         "The standard input of a plain command: a template.",
     );
     let output = table.or(
         "output",
-        &Word {
-            all: || OutputForm::ALL.iter().map(|form| form.as_str()).collect(),
-            parse: OutputForm::parse,
-        },
+        &OUTPUT,
         r#""text""#,
         "What a plain command's standard output is taken for.",
     );
     let protocol = table.optional(
         "protocol",
-        &Word {
-            all: || Protocol::ALL.iter().map(|form| form.as_str()).collect(),
-            parse: Protocol::parse,
-        },
+        &PROTOCOL,
         "How a command is called. Default for commands: `plain`. Components need none.",
     );
     let limits = table.optional("limits", &LIMITS, "What one attempt may use.");
@@ -109,11 +70,12 @@ fn provider(table: &mut Table<'_>) -> Option<WrittenProvider> {
         for key in ["args", "stdin", "output"] {
             if table.has(key) {
                 let message = format!("`{key}` is for plain commands, and `protocol` is `json`");
-                table.refuse_key(key, message);
+                table.refuse_key(key, &message);
             }
         }
     }
-    Some(WrittenProvider {
+    Some(Provider {
+        name: name.ok()?,
         plugin: plugin?,
         config,
         args,
@@ -125,7 +87,7 @@ fn provider(table: &mut Table<'_>) -> Option<WrittenProvider> {
     })
 }
 
-fn limits(table: &mut Table<'_>) -> Option<Limits> {
+fn limits(table: &mut Table<'_, '_>) -> Option<Limits> {
     let mut limits = Limits {
         time: table.optional("time", &TIMEOUT, "Caps every attempt's `timeout`."),
         ..Limits::default()
@@ -134,14 +96,27 @@ fn limits(table: &mut Table<'_>) -> Option<Limits> {
         *(limit.get_mut)(&mut limits) = match limit.unit {
             LimitUnit::Bytes => table.or(limit.key, &Size, limit.default, limit.about),
             LimitUnit::Count(max) => {
-                let form = Number {
-                    min: 0,
-                    max: i64::try_from(max).unwrap_or(i64::MAX),
-                };
-                let count = table.or(limit.key, &form, limit.default, limit.about);
-                count.unsigned_abs()
+                table.or(limit.key, &Integer(0, max), limit.default, limit.about)
             }
         };
     }
     Some(limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use runner_model::Limits;
+    use serde_json::json;
+
+    use super::LIMITS;
+    use crate::{
+        form::Form,
+        reading::{At, Reading},
+    };
+
+    #[test]
+    fn the_written_defaults_of_limits_are_the_real_ones() {
+        let limits = LIMITS.read(&At::ROOT, &json!({}), &mut Reading::new(&()));
+        assert_eq!(limits, Some(Limits::default()));
+    }
 }

@@ -1,6 +1,4 @@
-//! Where a reader of values is ([`At`]), and what it found to be wrong ([`Reading`]).
-
-use std::{ops::Range, sync::Arc};
+//! Where a reader of values is ([`At`]), and what it finds to be wrong ([`Reading`]).
 
 use runner_model::template::Template;
 use serde_json::Value;
@@ -19,6 +17,18 @@ pub(crate) enum Step {
 pub(crate) enum Part {
     Key,
     Value,
+}
+
+/// Knows where the values stand that are read. What does not exist stands where the last existing step does.
+pub(crate) trait Places {
+    fn places(&self, path: &[Step], part: Part, label: &str) -> Vec<Place>;
+}
+
+/// Values that stand in no file.
+impl Places for () {
+    fn places(&self, _: &[Step], _: Part, label: &str) -> Vec<Place> {
+        vec![Place::new(&Source::file("").into(), 0..0, label)]
+    }
 }
 
 /// Where a reader is. A list of borrowed steps: valid values, of which there may be millions, cost no allocation.
@@ -44,83 +54,40 @@ pub(crate) const COMMAND_ROOTS: Roots = &["input", "config"];
 const FILE_KEYS: &[&str] = &["name", "path", "stem"];
 
 /// What was found while values were read.
-#[derive(Debug, Default)]
-pub(crate) struct Reading {
-    pub(crate) findings: Vec<Finding>,
+pub(crate) struct Reading<'p> {
+    places: &'p dyn Places,
+    pub(crate) problems: Vec<Problem>,
     /// Set where any string may be a template.
     pub(crate) templates: Option<Roots>,
     /// Whether a null is a number that was refused before. In JSON it is an absent value.
     pub(crate) refused_nulls: bool,
-    /// The last regular expression that was right. An empty one always is.
-    pub(crate) last_pattern: String,
-}
-
-/// Something that is wrong, and where in the value.
-#[derive(Clone, Debug)]
-pub(crate) struct Finding {
-    pub(crate) path: Vec<Step>,
-    pub(crate) part: Part,
-    pub(crate) message: String,
-    pub(crate) label: &'static str,
-    pub(crate) help: Option<String>,
-    /// A value that this one contradicts, and what to say there.
-    pub(crate) other: Option<(Vec<Step>, &'static str)>,
-}
-
-/// A text with values in it, which knows where they stand.
-pub(crate) trait Places {
-    fn source(&self) -> &Arc<Source>;
-    /// Where something stands. What does not exist stands where the last existing step does.
-    fn span(&self, path: &[Step], part: Part) -> Range<usize>;
-
-    fn place(&self, path: &[Step], part: Part, label: &str) -> Place {
-        Place {
-            source: Arc::clone(self.source()),
-            span: self.span(path, part),
-            label: label.to_owned(),
-        }
-    }
-
-    fn locate(&self, finding: Finding) -> Problem {
-        let place = self.place(&finding.path, finding.part, finding.label);
-        let other = finding
-            .other
-            .map(|(path, label)| self.place(&path, Part::Value, label));
-        Problem {
-            message: finding.message,
-            places: [place].into_iter().chain(other).collect(),
-            help: finding.help,
-        }
-    }
+    /// The last regular expression that was right.
+    pub(crate) last_pattern: Option<String>,
 }
 
 impl<'a> At<'a> {
     pub(crate) const ROOT: At<'static> = At { step: None };
 
     pub(crate) fn key(&'a self, key: &'a str) -> Self {
-        At {
-            step: Some((self, BorrowedStep::Key(key))),
-        }
+        let step = Some((self, BorrowedStep::Key(key)));
+        At { step }
     }
 
     pub(crate) fn index(&'a self, index: usize) -> Self {
-        At {
-            step: Some((self, BorrowedStep::Index(index))),
-        }
+        let step = Some((self, BorrowedStep::Index(index)));
+        At { step }
     }
 
     /// The steps from the root.
     pub(crate) fn path(&self) -> Vec<Step> {
-        let mut path = Vec::new();
-        let mut at = self;
-        while let Some((parent, step)) = &at.step {
-            path.push(match step {
-                BorrowedStep::Key(key) => Step::Key((*key).to_owned()),
-                BorrowedStep::Index(index) => Step::Index(*index),
-            });
-            at = parent;
-        }
-        path.reverse();
+        let Some((parent, step)) = self.step else {
+            return Vec::new();
+        };
+        let mut path = parent.path();
+        path.push(match step {
+            BorrowedStep::Key(key) => Step::Key(key.to_owned()),
+            BorrowedStep::Index(index) => Step::Index(index),
+        });
         path
     }
 
@@ -128,8 +95,7 @@ impl<'a> At<'a> {
     pub(crate) fn subject(&self) -> String {
         match self.step {
             Some((_, BorrowedStep::Index(_))) => format!("each of `{}`", self.name()),
-            None => "a record".to_owned(),
-            Some((_, BorrowedStep::Key(_))) => format!("`{}`", self.name()),
+            _ => format!("`{}`", self.name()),
         }
     }
 
@@ -141,67 +107,85 @@ impl<'a> At<'a> {
             None => "",
         }
     }
-
-    pub(crate) fn finding(&self, part: Part, message: String, label: &'static str) -> Finding {
-        Finding {
-            path: self.path(),
-            part,
-            message,
-            label,
-            help: None,
-            other: None,
-        }
-    }
 }
 
-impl Reading {
-    pub(crate) fn refuse(&mut self, at: &At<'_>, message: String, label: &'static str) {
-        self.findings.push(at.finding(Part::Value, message, label));
+impl<'p> Reading<'p> {
+    pub(crate) fn new(places: &'p dyn Places) -> Self {
+        Self {
+            places,
+            problems: Vec::new(),
+            templates: None,
+            refused_nulls: false,
+            last_pattern: None,
+        }
     }
 
-    pub(crate) fn refuse_with_help(
+    /// Notes a problem with a value. The caller may give it a help.
+    pub(crate) fn refuse(
         &mut self,
         at: &At<'_>,
-        part: Part,
-        message: String,
-        label: &'static str,
-        help: String,
-    ) {
-        let mut finding = at.finding(part, message, label);
-        finding.help = Some(help);
-        self.findings.push(finding);
+        message: impl Into<String>,
+        label: &str,
+    ) -> &mut Problem {
+        self.note(at, Part::Value, message.into(), label)
+    }
+
+    /// Notes a problem with a key. The caller may give it a help.
+    pub(crate) fn refuse_key(
+        &mut self,
+        at: &At<'_>,
+        message: impl Into<String>,
+        label: &str,
+    ) -> &mut Problem {
+        self.note(at, Part::Key, message.into(), label)
+    }
+
+    fn note(&mut self, at: &At<'_>, part: Part, message: String, label: &str) -> &mut Problem {
+        let mut problem = Problem::new(message);
+        problem.places = self.places.places(&at.path(), part, label);
+        self.problems.push(problem);
+        let last = self.problems.len() - 1;
+        &mut self.problems[last]
+    }
+
+    /// Notes that a value is of another kind than expected.
+    pub(crate) fn refuse_kind(&mut self, at: &At<'_>, value: &Value, expected: &str) {
+        let message = format!("{} must be {expected}", at.subject());
+        self.refuse(at, message, &format!("this is {}", kind(value)));
+    }
+
+    /// Adds the place of a value that the last problem's contradicts.
+    pub(crate) fn also(&mut self, at: &At<'_>, label: &str) {
+        let places = self.places.places(&at.path(), Part::Value, label);
+        if let Some(problem) = self.problems.last_mut() {
+            problem.places.extend(places);
+        }
     }
 
     /// Parses a template and refuses paths in it that lead nowhere whatever the values are.
     pub(crate) fn template(&mut self, at: &At<'_>, text: &str, roots: Roots) -> Option<Template> {
         const LABEL: &str = "this template";
-        let parsed = Template::parse(text).and_then(|template| {
-            template.check_roots(roots)?;
-            Ok(template)
-        });
-        let template = match parsed {
-            Ok(template) => template,
+        let template = Template::parse(text);
+        let checked = template.and_then(|template| Ok((template.check_roots(roots)?, template)));
+        let template = match checked {
+            Ok(((), template)) => template,
             Err(error) => {
                 self.refuse(at, error.to_string(), LABEL);
                 return None;
             }
         };
         if roots == LIST_ROOTS {
-            for keys in template.keys_of("file") {
-                if !matches!(keys, [key] if FILE_KEYS.contains(&key.as_str())) {
-                    let message = format!("there is no `{}`", dotted("file", keys));
-                    let key = keys.first().map_or("", String::as_str);
-                    let help = suggest(key, FILE_KEYS.iter().copied());
-                    self.refuse_with_help(at, Part::Value, message, LABEL, help);
-                }
+            let is_known = |keys: &[String]| matches!(keys, [key] if FILE_KEYS.contains(&&**key));
+            for keys in template.keys_of("file").filter(|keys| !is_known(keys)) {
+                let message = format!("there is no `{}`", dotted("file", keys));
+                let key = keys.first().map_or("", String::as_str);
+                let help = suggest(key, FILE_KEYS.iter().copied());
+                self.refuse(at, message, LABEL).help = Some(help);
             }
-            for keys in template
-                .keys_of("row_number")
-                .filter(|keys| !keys.is_empty())
-            {
+            let behind = |keys: &&[String]| !keys.is_empty();
+            for keys in template.keys_of("row_number").filter(behind) {
                 let message = format!("there is no `{}`", dotted("row_number", keys));
-                let help = "`row_number` is a number".to_owned();
-                self.refuse_with_help(at, Part::Value, message, LABEL, help);
+                self.refuse(at, message, LABEL).help = Some("`row_number` is a number".to_owned());
             }
         }
         Some(template)
@@ -217,19 +201,18 @@ pub(crate) fn dotted(root: &str, keys: &[String]) -> String {
 /// Names what was probably meant, or what there is.
 pub(crate) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
     const MAX_NAMED: usize = 24;
-    let nearest = known
-        .clone()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(name.len()) / 3);
-    if let Some((_, candidate)) = nearest {
+    let distances = known.clone().map(|candidate| {
+        let distance = strsim::damerau_levenshtein(name, candidate);
+        (distance, candidate)
+    });
+    let nearest = distances.min_by_key(|(distance, _)| *distance);
+    if let Some((distance, candidate)) = nearest
+        && distance <= 1 + candidate.len().min(name.len()) / 3
+    {
         return format!("did you mean `{candidate}`?");
     }
-    let mut names: Vec<_> = known
-        .clone()
-        .take(MAX_NAMED)
-        .map(|name| format!("`{name}`"))
-        .collect();
+    let named = known.clone().take(MAX_NAMED);
+    let mut names: Vec<_> = named.map(|name| format!("`{name}`")).collect();
     let more = known.skip(MAX_NAMED).count();
     if more > 0 {
         names.push(format!("{more} more"));
@@ -247,18 +230,5 @@ pub(crate) fn kind(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "a table",
-    }
-}
-
-/// What a value of another kind than expected is, as a label.
-pub(crate) fn kind_label(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "this is null",
-        Value::Bool(_) => "this is a boolean",
-        Value::Number(number) if number.is_f64() => "this is a float",
-        Value::Number(_) => "this is an integer",
-        Value::String(_) => "this is a string",
-        Value::Array(_) => "this is an array",
-        Value::Object(_) => "this is a table",
     }
 }

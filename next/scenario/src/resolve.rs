@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt::Display,
     fs::File,
     io::{BufWriter, Write},
     mem,
@@ -13,15 +14,17 @@ use runner_model::{Text, row::MAX_DEPTH, test::Test};
 use serde_json::{Value, value::to_raw_value};
 
 use crate::{
-    check, globs,
+    check,
+    document::Document,
+    globs,
     needs::{Need, needs},
-    problem::{Place, Problem, Problems},
+    problem::{Problem, Problems},
     reading::{Part, Places, Step},
     records::{AllTests, Origin},
-    scenario::{Scenario, TestList},
+    scenario::Scenario,
     selection::{Filter, Selection},
     suite::{MAX_TESTS, MAX_TRIALS, Suite, SuiteBuilder, TooMany, hash},
-    test_keys::{DEFAULT_TIMEOUT, Settings, WrittenTest},
+    test_keys::{DEFAULT_TIMEOUT, Settings, TestList, WrittenTest},
 };
 
 /// Problems of tests and lists that are shown.
@@ -42,21 +45,22 @@ pub fn resolve(
     selection: &Selection,
     into: &mut File,
 ) -> Result<Suite, Problems> {
+    let is_stored = scenario.folder.as_os_str().is_empty();
     assert!(
-        !scenario.folder.as_os_str().is_empty(),
+        !is_stored,
         "the tests of a stored scenario are in its suite"
     );
-    let cannot_write =
-        |error: std::io::Error| Problem::new(format!("cannot write the suite: {error}"));
-    let file = into.try_clone().map_err(cannot_write)?;
+    let file = into.try_clone().map_err(|error| cannot_write(&error))?;
+    let document = Document::parse(&scenario.path, &scenario.text);
+    let document = document.map_err(|problems| Problems::first(MAX_SHOWN, problems))?;
+    let tests = AllTests::new(scenario, &document);
     let mut writer = SuiteWriter::new(scenario, selection, into)?;
-    let tests = AllTests::new(scenario);
     let mut found = Found::default();
     let mut hashes = Vec::new();
     let ended = tests.each(&mut |test| {
         let added = test.map_err(Refused::Test).and_then(|(origin, test)| {
             hashes.push(hash(&test.id));
-            writer.add(&tests, origin, test)
+            writer.add(origin, test)
         });
         match added {
             Ok(()) => ControlFlow::Continue(()),
@@ -71,13 +75,19 @@ pub fn resolve(
         return Err(problem.into());
     }
     find_duplicates(&tests, &hashes, &mut found);
-    found.into_result()?;
+    if found.total > 0 {
+        return Err(Problems::new(found.shown, found.total));
+    }
     let SuiteWriter {
         builder, mut out, ..
     } = writer;
-    out.flush().map_err(cannot_write)?;
+    out.flush().map_err(|error| cannot_write(&error))?;
     drop(out);
     Ok(builder.finish(file, &scenario.providers))
+}
+
+fn cannot_write(error: &dyn Display) -> Problem {
+    Problem::new(format!("cannot write the suite: {error}"))
 }
 
 /// Why a test is not in the suite.
@@ -86,12 +96,6 @@ enum Refused {
     Test(Problem),
     /// The suite cannot be written on.
     Suite(Problem),
-}
-
-impl From<Problem> for Refused {
-    fn from(problem: Problem) -> Self {
-        Self::Test(problem)
-    }
 }
 
 /// The first problems, and how many there are.
@@ -108,13 +112,6 @@ impl Found {
             self.shown.push(problem);
         }
     }
-
-    fn into_result(self) -> Result<(), Problems> {
-        match self.total {
-            0 => Ok(()),
-            total => Err(Problems::new(self.shown, total)),
-        }
-    }
 }
 
 /// Reports ids that are used twice. Only ids with equal hashes are read a second time.
@@ -127,31 +124,26 @@ fn find_duplicates(tests: &AllTests<'_>, hashes: &[u64], found: &mut Found) {
         return;
     }
     let mut seen = HashSet::new();
-    let again: Vec<u64> = hashes
-        .iter()
-        .copied()
-        .filter(|hash| twice.contains(hash) && !seen.insert(*hash))
-        .collect();
-    let shown: HashSet<u64> = again.iter().copied().take(MAX_SHOWN).collect();
+    let again = |hash: &&u64| twice.contains(hash) && !seen.insert(**hash);
+    let again: Vec<&u64> = hashes.iter().filter(again).collect();
+    let shown: HashSet<&u64> = again.iter().copied().take(MAX_SHOWN).collect();
     found.total += again.len() - again.len().min(MAX_SHOWN);
-    let mut first: HashMap<String, Place> = HashMap::new();
-    // Problems with a record were reported the first time.
+    let mut first = HashMap::new();
+    // Problems with tests were reported the first time.
     let _ = tests.each(&mut |test| {
-        let Ok((origin, test)) = test else {
-            return ControlFlow::Continue(());
-        };
-        if !shown.contains(&hash(&test.id)) {
-            return ControlFlow::Continue(());
-        }
-        match first.get(&*test.id) {
-            None => {
-                first.insert(test.id.to_string(), tests.place(origin, "first here"));
+        if let Ok((origin, test)) = test
+            && shown.contains(&hash(&test.id))
+        {
+            match first.get(&test.id) {
+                None => {
+                    first.insert(test.id, origin.place("first here"));
+                }
+                Some(first) => {
+                    let mut problem = Problem::new(format!("the id `{}` is used twice", test.id));
+                    problem.places = [&origin.place("and again here"), &first[..]].concat();
+                    found.add(problem);
+                }
             }
-            Some(first) => found.add(
-                Problem::new(format!("the id `{}` is used twice", test.id))
-                    .at(tests.place(origin, "and again here"))
-                    .at(first.clone()),
-            ),
         }
         ControlFlow::Continue(())
     });
@@ -164,6 +156,7 @@ struct SuiteWriter<'s> {
     filter: Filter,
     /// Of each list, its `select` and `exclude`.
     lists: Vec<(Option<GlobSet>, GlobSet)>,
+    /// What each provider takes from its tests.
     needs: Vec<Vec<Need<'s>>>,
     /// The globs of the last test and what they match, because the next one mostly has the same.
     providers: (Vec<String>, Vec<u16>),
@@ -178,23 +171,18 @@ impl<'s> SuiteWriter<'s> {
         selection: &Selection,
         into: &'s mut File,
     ) -> Result<Self, Problem> {
-        let bad_glob = |error: globset::Error| Problem::new(format!("not a glob: {error}"));
         let sets = |list: &TestList| {
-            let select = list.written.select.as_ref();
-            let select = select.map(|globs| globs::set(globs)).transpose();
-            Ok((select?, globs::set(&list.written.exclude)?))
+            let select = list.select.as_ref().map(|select| globs::set(select));
+            Ok((select.transpose()?, globs::set(&list.exclude)?))
         };
         let lists: Result<_, globset::Error> = scenario.lists.iter().map(sets).collect();
+        let providers = scenario.providers.iter();
         Ok(Self {
             scenario,
-            names: scenario
-                .providers
-                .iter()
-                .map(|provider| &*provider.name)
-                .collect(),
+            names: providers.clone().map(|provider| &*provider.name).collect(),
             filter: Filter::new(selection)?,
-            lists: lists.map_err(bad_glob)?,
-            needs: scenario.providers.iter().map(needs).collect(),
+            lists: lists.map_err(|error| Problem::new(format!("too many globs: {error}")))?,
+            needs: providers.map(|provider| needs(provider, "input")).collect(),
             providers: Default::default(),
             builder: SuiteBuilder::default(),
             out: BufWriter::with_capacity(64 << 10, into),
@@ -203,96 +191,94 @@ impl<'s> SuiteWriter<'s> {
     }
 
     /// Adds a test, if it is selected.
-    fn add(
-        &mut self,
-        tests: &AllTests<'_>,
-        origin: &Origin<'_>,
-        mut test: WrittenTest,
-    ) -> Result<(), Refused> {
-        let list = match origin {
-            Origin::Record(index, _) => Some(&self.scenario.lists[*index].written),
-            Origin::Scenario(_) => None,
-        };
-        let globs = match (test.providers.take(), list) {
-            (None, Some(list)) => list.providers.clone(),
-            (own, _) => own,
-        };
-        let mut providers = self.providers(tests, origin, globs)?;
+    fn add(&mut self, origin: &Origin<'_>, mut test: WrittenTest) -> Result<(), Refused> {
         let mut settings = mem::take(&mut test.settings);
-        if let Some(list) = list {
-            settings = settings.over(&list.settings);
+        let mut globs = test.providers.take();
+        let mut is_in_list = true;
+        if let Origin::Record(record) = origin {
+            settings = settings.over(&record.list.settings);
+            globs = globs.or_else(|| record.list.providers.clone());
+            let (select, exclude) = &self.lists[record.index];
+            let is_selected = select
+                .as_ref()
+                .is_none_or(|select| select.is_match(&*test.id));
+            is_in_list = is_selected && !exclude.is_match(&*test.id);
         }
         let settings = settings.over(&self.scenario.defaults);
-        if let Origin::Record(index, _) = origin {
-            let (select, exclude) = &self.lists[*index];
-            let id = test.id.as_str();
-            if select.as_ref().is_some_and(|select| !select.is_match(id)) || exclude.is_match(id) {
-                return Ok(());
-            }
-        }
+        let mut providers = self.providers(origin, globs).map_err(Refused::Test)?;
         self.filter
             .narrow(&test.id, &settings, &self.names, &mut providers);
-        if providers.is_empty() {
+        if providers.is_empty() || !is_in_list {
             return Ok(());
         }
-        for provider in &providers {
-            for need in &self.needs[usize::from(*provider)] {
-                if let Some((message, help)) = need.lack(&test.id, &test.input) {
-                    let mut problem = Problem::new(message)
-                        .at(tests.place(origin, "this test"))
-                        .at(tests.scenario_place(&need.path, "needed here"));
-                    problem.help = help;
-                    return Err(problem.into());
-                }
-            }
-        }
-        let values = [&test.expect.equals, &test.expect.json];
-        let values = values.into_iter().flatten().chain(&test.expect.contains);
-        if values
-            .chain([&test.input])
-            .any(|value| is_deep(value, MAX_DEPTH))
-        {
-            let message = format!(
-                "test `{}` has a value that is nested deeper than {MAX_DEPTH} levels",
-                test.id
-            );
-            return Err(Problem::new(message)
-                .at(tests.place(origin, "this test"))
-                .into());
-        }
+        self.check(origin, &test, &providers)
+            .map_err(Refused::Test)?;
         self.write(test, providers, settings)
+            .map_err(Refused::Suite)
     }
 
+    /// The providers that globs match.
     fn providers(
         &mut self,
-        tests: &AllTests<'_>,
         origin: &Origin<'_>,
         globs: Option<Vec<String>>,
     ) -> Result<Vec<u16>, Problem> {
+        let all = (0..).zip(&self.names);
         let Some(globs) = globs else {
-            return Ok((0..self.names.len() as u16).collect());
+            return Ok(all.map(|(index, _)| index).collect());
         };
         if self.providers.0 != globs {
             for (index, glob) in globs.iter().enumerate() {
                 if let Some((message, help)) = check::unmatched(glob, &self.names) {
-                    let path = [Step::Key("providers".into()), Step::Index(index)];
-                    let place = match origin {
-                        Origin::Record(_, line) => {
-                            line.place(&path, Part::Value, "matches nothing")
-                        }
-                        Origin::Scenario(_) => tests.place(origin, "this test"),
-                    };
-                    return Err(Problem::new(message).at(place).with_help(help));
+                    let path = [Step::Key("providers".to_owned()), Step::Index(index)];
+                    let mut problem = Problem::new(message).with_help(help);
+                    problem.places = origin.places(&path, Part::Value, "matches nothing");
+                    return Err(problem);
                 }
             }
             let set = globs::set(&globs).unwrap_or_default();
-            let matching = (0..)
-                .zip(&self.names)
-                .filter(|(_, name)| set.is_match(name));
-            let matching = matching.map(|(index, _)| index).collect();
-            self.providers = (globs, matching);
+            let matching = all.filter(|(_, name)| set.is_match(name));
+            self.providers = (globs, matching.map(|(index, _)| index).collect());
         }
         Ok(self.providers.1.clone())
+    }
+
+    /// Refuses a test that its providers cannot be called with.
+    fn check(
+        &self,
+        origin: &Origin<'_>,
+        test: &WrittenTest,
+        providers: &[u16],
+    ) -> Result<(), Problem> {
+        let mut needs = providers
+            .iter()
+            .flat_map(|index| &self.needs[usize::from(*index)]);
+        let who = format!("test `{}`", test.id);
+        let lack = |need: &Need<'_>| {
+            let mut problem = need.lack("input", &test.input, &who)?;
+            problem.places = origin.place("this test");
+            problem
+                .places
+                .extend(origin.scenario_place(&need.path, "needed here"));
+            Some(problem)
+        };
+        if let Some(problem) = needs.find_map(lack) {
+            return Err(problem);
+        }
+        let expect = &test.expect;
+        let expected = expect
+            .equals
+            .iter()
+            .chain(&expect.json)
+            .chain(&expect.contains);
+        let mut values = expected.chain([&test.input]);
+        if values.any(|value| is_deep(value, MAX_DEPTH)) {
+            let message = format!("{who} has a value of more than {MAX_DEPTH} levels");
+            let mut problem = Problem::new(message);
+            problem.places = origin.place("this test");
+            return Err(problem);
+        }
+        Ok(())
     }
 
     fn write(
@@ -300,11 +286,8 @@ impl<'s> SuiteWriter<'s> {
         test: WrittenTest,
         providers: Vec<u16>,
         settings: Settings,
-    ) -> Result<(), Refused> {
-        let stop = |message: String| Refused::Suite(Problem::new(message));
-        let cannot =
-            |error: &dyn std::fmt::Display| stop(format!("cannot write the suite: {error}"));
-        let input = to_raw_value(&test.input).map_err(|error| cannot(&error))?;
+    ) -> Result<(), Problem> {
+        let input = to_raw_value(&test.input).map_err(|error| cannot_write(&error))?;
         let test = Test {
             id: test.id,
             input: &input,
@@ -317,20 +300,20 @@ impl<'s> SuiteWriter<'s> {
             expect: test.expect,
         };
         self.line.clear();
-        serde_json::to_writer(&mut self.line, &test).map_err(|error| cannot(&error))?;
+        serde_json::to_writer(&mut self.line, &test).map_err(|error| cannot_write(&error))?;
         let pushed = self.builder.push(&self.line, &test.providers, test.repeat);
-        pushed.map_err(|too_many| {
+        if let Err(too_many) = pushed {
             let bound = match too_many {
                 TooMany::Tests => format!("{MAX_TESTS} tests"),
                 TooMany::Trials => format!("{MAX_TRIALS} trials"),
             };
-            let help = "choose some with `--test` or `--provider`, write a smaller `repeat`, or make several scenarios of them";
-            Refused::Suite(Problem::new(format!("a run has at most {bound}, and these are more")).with_help(help))
-        })?;
+            return Err(Problem::new(format!("a run has at most {bound}, and these are more"))
+                .with_help("choose some with `--test` or `--provider`, write a smaller `repeat`, or make several scenarios of them"));
+        }
         self.line.push(b'\n');
         self.out
             .write_all(&self.line)
-            .map_err(|error| cannot(&error))
+            .map_err(|error| cannot_write(&error))
     }
 }
 

@@ -1,27 +1,27 @@
 //! [`Scenario`]: reading its file, and the keys at its top.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use runner_model::{Micros, ProviderName, provider::Provider};
-use serde_json::Value;
+use runner_model::{Micros, provider::Provider};
+use serde_json::{Map, Value};
 
 use crate::{
     check,
     document::Document,
     form::{Form, List, Sub},
+    needs,
     problem::{Place, Problem, Problems, Source},
-    provider_keys::{CONCURRENCY, PROVIDERS, WrittenProvider, named},
-    reading::{At, Places, Reading},
-    scalar::{Count, DURATION, Number, TEXT},
+    provider_keys::{CONCURRENCY, PROVIDERS},
+    reading::{At, Part, Places, Reading, Step},
+    scalar::{DURATION, Integer, Number, TEXT},
     table::Table,
-    test_keys::{DEFAULTS, LIST, Settings, TEST, WrittenList, WrittenTest},
+    test_keys::{DEFAULTS, LIST, Settings, TEST, TestList, WrittenTest},
 };
 
 /// Bytes of a scenario's file. Many tests belong into a list.
@@ -62,13 +62,6 @@ pub struct RunOptions {
     pub seed: u32,
 }
 
-/// A test list and its files, relative to the scenario. A stored scenario has no files.
-#[derive(Debug)]
-pub(crate) struct TestList {
-    pub(crate) written: WrittenList,
-    pub(crate) files: Vec<String>,
-}
-
 /// Reads and checks a scenario. Opens no list and no plugin; only that they exist is looked at.
 ///
 /// # Errors
@@ -96,9 +89,8 @@ pub fn parse_stored(text: &str, name: &str) -> Result<Scenario, Problems> {
 }
 
 fn read(path: &Path, shown: &str) -> Result<String, Problem> {
-    let cannot = |error: std::io::Error| {
-        Problem::of_file(shown, format!("cannot read the scenario: {error}"))
-    };
+    let cannot =
+        |error: io::Error| Problem::of_file(shown, format!("cannot read the scenario: {error}"));
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(cannot)?;
     file.take(MAX_BYTES + 1)
@@ -114,24 +106,23 @@ fn read(path: &Path, shown: &str) -> Result<String, Problem> {
 /// Says where a text has bytes that are not UTF-8; its first line has this number.
 pub(crate) fn not_utf8(path: &str, first_line: usize, bytes: &[u8]) -> Problem {
     let valid = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
-    let start = bytes[..valid]
+    let (before, after) = bytes.split_at(valid);
+    let start = before
         .iter()
         .rposition(|byte| *byte == b'\n')
         .map_or(0, |at| at + 1);
-    let end = bytes[valid..]
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .map_or(bytes.len(), |at| valid + at);
-    let lines = bytes[..start].iter().filter(|byte| **byte == b'\n').count();
-    let place = Place {
-        source: Arc::new(Source {
-            path: path.to_owned(),
-            text: String::from_utf8_lossy(&bytes[start..end]).into_owned(),
-            first_line: first_line + lines,
-        }),
-        span: valid - start..valid - start + char::REPLACEMENT_CHARACTER.len_utf8(),
-        label: "not UTF-8 from here".to_owned(),
+    let rest = after
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let source = Source {
+        path: path.to_owned(),
+        text: String::from_utf8_lossy(&bytes[start..valid + rest.len()]).into_owned(),
+        first_line: first_line + before.iter().filter(|byte| **byte == b'\n').count(),
     };
+    let at = valid - start;
+    let span = at..at + char::REPLACEMENT_CHARACTER.len_utf8();
+    let place = Place::new(&Arc::new(source), span, "not UTF-8 from here");
     Problem::new("the text is not UTF-8").at(place)
 }
 
@@ -143,57 +134,64 @@ fn parse(
     folder: Option<PathBuf>,
 ) -> Result<Scenario, Problems> {
     let mut problems = Vec::new();
-    let document = Document::parse(path, &text).map_err(finish)?;
+    let document = Document::parse(path, &text).map_err(sorted)?;
     let root = document.value(&mut problems);
-    if root.as_object().is_some_and(|root| root.is_empty()) {
+    if root == Value::Object(Map::new()) {
         let empty = Problem::of_file(path, "the scenario is empty").with_help(EXAMPLE);
         return Err(empty.into());
     }
-    let mut reading = Reading {
-        refused_nulls: true,
-        ..Reading::default()
-    };
-    let written = SCENARIO.read(&At::ROOT, &root, &mut reading);
-    problems.extend(check::missing_parts(path, &root));
+    let mut reading = Reading::new(&document);
+    reading.refused_nulls = true;
+    let scenario = SCENARIO.read(&At::ROOT, &root, &mut reading);
     let files = check::check(&root, folder.as_deref(), &mut reading);
-    problems.extend(
-        reading
-            .findings
-            .into_iter()
-            .map(|finding| document.locate(finding)),
-    );
-    let (true, Some(written)) = (problems.is_empty(), written) else {
-        return Err(finish(problems));
+    problems.append(&mut reading.problems);
+    problems.extend(check::missing_parts(path, &root));
+    let providers = scenario.iter().flat_map(|scenario| &scenario.providers);
+    problems.extend(providers.flat_map(|provider| needs::never_there(provider, &document)));
+    let (true, Some(mut scenario)) = (problems.is_empty(), scenario) else {
+        return Err(sorted(problems));
     };
-    drop(document);
-    let lists = written.lists.into_iter().zip(files);
-    Ok(Scenario {
-        name: written.name.unwrap_or_else(|| name.to_owned()),
-        text,
-        folder: folder.unwrap_or_default(),
-        timeout: Duration::from_secs_f64(written.timeout_minutes * 60.0),
-        run: written.run,
-        providers: named(written.providers),
-        path: path.to_owned(),
-        defaults: written.defaults,
-        tests: written.tests,
-        lists: lists
-            .map(|(written, files)| TestList { written, files })
-            .collect(),
-    })
+    for (list, files) in scenario.lists.iter_mut().zip(files) {
+        list.files = files;
+    }
+    if scenario.name.is_empty() {
+        scenario.name = name.to_owned();
+    }
+    scenario.folder = folder.unwrap_or_default();
+    scenario.path = path.to_owned();
+    scenario.text = text;
+    Ok(scenario)
 }
 
 /// Sorts problems by their places. A mistake that several checks find is told once.
-fn finish(mut problems: Vec<Problem>) -> Problems {
+fn sorted(mut problems: Vec<Problem>) -> Problems {
     let key = |problem: &Problem| {
         let start = problem.places.first().map_or(0, |place| place.span.start);
         (start, problem.message.clone())
     };
     problems.sort_by_cached_key(key);
     problems.dedup_by_key(|problem| key(problem));
-    let total = problems.len();
-    problems.truncate(MAX_SHOWN);
-    Problems::new(problems, total)
+    Problems::first(MAX_SHOWN, problems)
+}
+
+impl Scenario {
+    /// Problems that were found with plugins, by the indexes of their providers, each with its place.
+    pub fn plugin_problems(&self, problems: &[(u16, String)]) -> Problems {
+        let document = Document::parse(&self.path, &self.text).ok();
+        let problem = |(provider, message): &(u16, String)| {
+            let mut problem = Problem::new(message.clone());
+            if let (Some(document), Some(provider)) =
+                (&document, self.providers.get(usize::from(*provider)))
+            {
+                let path = ["providers", &provider.name, "plugin"];
+                let path = path.map(|key| Step::Key(key.to_owned()));
+                let label = format!("of provider `{}`", provider.name);
+                problem.places = document.places(&path, Part::Value, &label);
+            }
+            problem
+        };
+        sorted(problems.iter().map(problem).collect())
+    }
 }
 
 const EXAMPLE: &str = r#"a scenario needs a provider and a test, for example:
@@ -206,69 +204,55 @@ id = "greeting"
 input = "hello"
 expect = { equals = "hello" }"#;
 
-/// A scenario as it is written.
-pub(crate) struct WrittenScenario {
-    name: Option<String>,
-    timeout_minutes: f64,
-    defaults: Settings,
-    run: RunOptions,
-    providers: BTreeMap<ProviderName, WrittenProvider>,
-    tests: Vec<WrittenTest>,
-    lists: Vec<WrittenList>,
-}
-
-pub(crate) const SCENARIO: Sub<WrittenScenario> = Sub("Top level", scenario);
+pub(crate) const SCENARIO: Sub<Scenario> = Sub("Top level", scenario);
 const RUN: Sub<RunOptions> = Sub("`[run]`", run);
 
-fn scenario(table: &mut Table<'_>) -> Option<WrittenScenario> {
+/// Reads all that is in the file; its text, folder and path are added later.
+fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
     let name = table.optional(
         "name",
         &TEXT,
         "The scenario's name. Default: the file's name without its extension.",
     );
     table.optional("description", &TEXT, "What the scenario is for.");
-    Some(WrittenScenario {
-        name,
-        timeout_minutes: table.or(
-            "timeout_minutes",
-            &Number {
-                min: 0.001,
-                max: 525_600.0,
-            },
-            "60",
-            "How long the whole run may take, in minutes.",
-        ),
-        defaults: table
-            .optional(
-                "defaults",
-                &DEFAULTS,
-                "What holds for every test that does not say otherwise.",
-            )
-            .unwrap_or_default(),
-        run: table
-            .optional("run", &RUN, "How trials are run.")
-            .unwrap_or_default(),
-        providers: table
-            .optional(
-                "providers",
-                &PROVIDERS,
-                "The providers that tests run on, by name. At least one.",
-            )
-            .unwrap_or_default(),
-        tests: table
-            .optional(
-                "tests",
-                &List::of(TEST),
-                "Tests. At least one, or a test list.",
-            )
-            .unwrap_or_default(),
-        lists: table
-            .optional("test_lists", &List::of(LIST), "Data files that hold tests.")
-            .unwrap_or_default(),
+    let minutes = table.or(
+        "timeout_minutes",
+        &Number(0.001, 525_600.0),
+        "60",
+        "How long the whole run may take, in minutes.",
+    );
+    let defaults = table.optional(
+        "defaults",
+        &DEFAULTS,
+        "What holds for every test that does not say otherwise.",
+    );
+    let run = table.optional("run", &RUN, "How trials are run.");
+    let providers = table.optional(
+        "providers",
+        &PROVIDERS,
+        "The providers that tests run on, by name. At least one.",
+    );
+    let tests = table.optional(
+        "tests",
+        &List(0, TEST),
+        "Tests. At least one, or a test list.",
+    );
+    let lists = table.optional("test_lists", &List(0, LIST), "Data files that hold tests.");
+    Some(Scenario {
+        name: name.unwrap_or_default(),
+        timeout: Duration::from_secs_f64(minutes * 60.0),
+        run: run.unwrap_or_default(),
+        providers: providers.unwrap_or_default(),
+        defaults: defaults.unwrap_or_default(),
+        tests: tests.unwrap_or_default(),
+        lists: lists.unwrap_or_default(),
+        text: String::new(),
+        folder: PathBuf::new(),
+        path: String::new(),
     })
 }
 
-fn run(table: &mut Table<'_>) -> Option<RunOptions> {
+fn run(table: &mut Table<'_, '_>) -> Option<RunOptions> {
     Some(RunOptions {
         concurrency: table.optional(
             "concurrency",
@@ -283,19 +267,9 @@ fn run(table: &mut Table<'_>) -> Option<RunOptions> {
         ),
         seed: table.or(
             "seed",
-            &Count {
-                min: 0,
-                max: u32::MAX,
-            },
+            &Integer(0, u32::MAX),
             "0",
             "A number that is handed to every provider.",
         ),
     })
-}
-
-/// The items of an array at the top of a scenario.
-pub(crate) fn items<'v>(root: &'v Value, key: &str) -> &'v [Value] {
-    root.get(key)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
 }

@@ -267,28 +267,30 @@ impl Suite {
             return None;
         }
         let gap = &self.gaps[usize::from(provider)];
-        let (first, behind) = gap.get();
+        let (mut first, behind) = gap.get();
         // Called in order it is the test behind the gap or the next; otherwise it is searched for.
-        let near = [behind, behind + 1]
-            .into_iter()
-            .find(|test| self.outline.has(*test, from));
-        let start = near.unwrap_or_else(|| self.outline.test_of(from));
-        let is_in_gap = (first..behind).contains(&start);
-        for test in if is_in_gap { behind } else { start }..self.outline.tests.len() {
+        let near = [behind, behind + 1].into_iter();
+        let near = near.filter(|test| self.outline.has(*test, from)).next();
+        let mut start = near.unwrap_or_else(|| self.outline.test_of(from));
+        if (first..behind).contains(&start) {
+            start = behind;
+        } else {
+            first = start;
+        }
+        for test in start..self.outline.tests.len() {
             let (entry, shape) = self.outline.entry(test);
             if let Ok(position) = shape.providers.binary_search(&provider) {
                 let repeat = u64::from(shape.repeat);
                 let trial = u64::from(entry.first_trial) + position as u64 * repeat;
                 if from < trial + repeat {
-                    gap.set((if is_in_gap { first } else { start }, test));
+                    gap.set((first, test));
                     return Some(trial.max(from));
                 }
+                // It runs on the provider, before `from`.
+                first = test + 1;
             }
         }
-        gap.set((
-            if is_in_gap { first } else { start },
-            self.outline.tests.len(),
-        ));
+        gap.set((first, self.outline.tests.len()));
         None
     }
 

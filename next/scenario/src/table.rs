@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     form::{Form, read},
-    reading::{At, Part, Reading, suggest},
+    reading::{At, Reading, suggest},
 };
 
 /// Documented keys that this version does not read yet, by the titles of their tables.
@@ -38,14 +38,12 @@ pub(crate) fn is_later(title: &str, key: &str) -> bool {
 }
 
 /// A table that is read, or described.
-pub(crate) struct Table<'a>(Mode<'a>);
-
-enum Mode<'a> {
+pub(crate) enum Table<'a, 'p> {
     Read {
         title: &'static str,
         map: &'a Map<String, Value>,
         at: &'a At<'a>,
-        reading: &'a mut Reading,
+        reading: &'a mut Reading<'p>,
         /// The keys that were asked for.
         known: Vec<&'static str>,
     },
@@ -80,24 +78,24 @@ pub(crate) enum Presence {
     Default(&'static str),
 }
 
-impl<'a> Table<'a> {
+impl<'a, 'p> Table<'a, 'p> {
     pub(crate) fn reading(
         title: &'static str,
         map: &'a Map<String, Value>,
         at: &'a At<'a>,
-        reading: &'a mut Reading,
+        reading: &'a mut Reading<'p>,
     ) -> Self {
-        Self(Mode::Read {
+        Self::Read {
             title,
             map,
             at,
             reading,
             known: Vec::new(),
-        })
+        }
     }
 
     pub(crate) fn describing(keys: &'a mut KeyTable) -> Self {
-        Self(Mode::Describe(keys))
+        Self::Describe(keys)
     }
 
     /// A key that may be absent.
@@ -150,8 +148,8 @@ impl<'a> Table<'a> {
         presence: Presence,
         about: &'static str,
     ) -> Option<F::Out> {
-        match &mut self.0 {
-            Mode::Read {
+        match self {
+            Self::Read {
                 map,
                 at,
                 reading,
@@ -166,15 +164,15 @@ impl<'a> Table<'a> {
                     None => {
                         let is_told = value.is_some() && reading.refused_nulls;
                         if presence == Presence::Required && !is_told {
-                            let message = format!("`{key}` is missing");
-                            let help = about.to_owned();
-                            reading.refuse_with_help(at, Part::Key, message, "here", help);
+                            let problem =
+                                reading.refuse_key(at, format!("`{key}` is missing"), "here");
+                            problem.help = Some(about.to_owned());
                         }
                         None
                     }
                 }
             }
-            Mode::Describe(keys) => {
+            Self::Describe(keys) => {
                 keys.keys.push(Key {
                     key,
                     form: form.name(),
@@ -190,7 +188,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reads keys that stand in the table of `[defaults]`, too.
-    pub(crate) fn shared<T>(&mut self, read: fn(&mut Table<'_>) -> T) -> T {
+    pub(crate) fn shared<T>(&mut self, read: fn(&mut Table<'_, '_>) -> T) -> T {
         self.set_shared(true);
         let out = read(self);
         self.set_shared(false);
@@ -198,36 +196,43 @@ impl<'a> Table<'a> {
     }
 
     fn set_shared(&mut self, is_shared: bool) {
-        if let Mode::Describe(keys) = &mut self.0 {
+        if let Self::Describe(keys) = self {
             keys.is_shared = is_shared;
+        }
+    }
+
+    /// The key under which the table stands.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Read { at, .. } => at.name(),
+            Self::Describe(_) => "",
         }
     }
 
     /// Tells whether a key is there.
     pub(crate) fn has(&self, key: &str) -> bool {
-        match &self.0 {
-            Mode::Read { map, .. } => map.contains_key(key),
-            Mode::Describe(_) => false,
+        match self {
+            Self::Read { map, .. } => map.contains_key(key),
+            Self::Describe(_) => false,
         }
     }
 
     /// Reports that a key which is there does nothing.
-    pub(crate) fn refuse_key(&mut self, key: &str, message: String) {
-        if let Mode::Read { at, reading, .. } = &mut self.0 {
-            let finding = at.key(key).finding(Part::Key, message, "does nothing");
-            reading.findings.push(finding);
+    pub(crate) fn refuse_key(&mut self, key: &str, message: &str) {
+        if let Self::Read { at, reading, .. } = self {
+            reading.refuse_key(&at.key(key), message, "does nothing");
         }
     }
 
     /// Reports the keys that nobody asked for.
     pub(crate) fn report_unknown(self) {
-        let Mode::Read {
+        let Self::Read {
             title,
             map,
             at,
             reading,
             known,
-        } = self.0
+        } = self
         else {
             return;
         };
@@ -235,13 +240,10 @@ impl<'a> Table<'a> {
             let at = at.key(key);
             if is_later(title, key) {
                 let message = format!("`{key}` is not supported yet");
-                reading
-                    .findings
-                    .push(at.finding(Part::Key, message, "not supported yet"));
+                reading.refuse_key(&at, message, "not supported yet");
             } else {
-                let message = format!("unknown key `{key}`");
-                let help = suggest(key, known.iter().copied());
-                reading.refuse_with_help(&at, Part::Key, message, "unknown", help);
+                let problem = reading.refuse_key(&at, format!("unknown key `{key}`"), "unknown");
+                problem.help = Some(suggest(key, known.iter().copied()));
             }
         }
     }
@@ -249,7 +251,7 @@ impl<'a> Table<'a> {
 
 fn default_of<F: Form>(form: &F, default: &str) -> F::Out {
     let value = serde_json::from_str(default).expect("defaults are JSON");
-    form.read(&At::ROOT, &value, &mut Reading::default())
+    form.read(&At::ROOT, &value, &mut Reading::new(&()))
         .expect("a default is of its key's form")
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     form::{Any, List, Sub, Templated, Templates, TextOrList},
     reading::LIST_ROOTS,
-    scalar::{Count, EXPECTED_ERROR, FILE_GLOB, GLOB, Number, Pattern, TEST_ID, TEXT, TIMEOUT},
+    scalar::{EXPECTED_ERROR, FILE_GLOB, GLOB, Integer, Number, Pattern, TEST_ID, TEXT, TIMEOUT},
     table::Table,
 };
 
@@ -28,9 +28,9 @@ pub(crate) struct WrittenTest {
     pub(crate) settings: Settings,
 }
 
-/// A test list as it is written.
+/// A test list.
 #[derive(Debug)]
-pub(crate) struct WrittenList {
+pub(crate) struct TestList {
     pub(crate) id: Option<Template>,
     pub(crate) input: Option<TemplateValue>,
     pub(crate) expect: Option<TemplateValue>,
@@ -40,6 +40,8 @@ pub(crate) struct WrittenList {
     /// Globs over test ids, one of which must match; none means all.
     pub(crate) select: Option<Vec<String>>,
     pub(crate) exclude: Vec<String>,
+    /// The files that its globs match, relative to the scenario. A stored scenario has none.
+    pub(crate) files: Vec<String>,
 }
 
 /// What may stand in `[defaults]`, on a test list and on a test.
@@ -69,7 +71,7 @@ impl Settings {
     }
 }
 
-impl WrittenList {
+impl TestList {
     /// Tells whether records are data from which templates make tests, and no tests themselves.
     pub(crate) fn has_templates(&self) -> bool {
         let values = [&self.input, &self.expect];
@@ -80,12 +82,12 @@ impl WrittenList {
 
 pub(crate) const DEFAULTS: Sub<Settings> = Sub("`[defaults]`", |table| Some(settings(table)));
 pub(crate) const TEST: Sub<WrittenTest> = Sub("`[[tests]]`", test);
-pub(crate) const LIST: Sub<WrittenList> = Sub("`[[test_lists]]`", list);
+pub(crate) const LIST: Sub<TestList> = Sub("`[[test_lists]]`", list);
 const RETRIES: Sub<Retries> = Sub("`retries`", retries);
 const EXPECT: Sub<Expect> = Sub("`expect`", expect);
 const MAX_COUNT: u32 = 1_000_000;
 
-fn settings(table: &mut Table<'_>) -> Settings {
+fn settings(table: &mut Table<'_, '_>) -> Settings {
     Settings {
         timeout: table.with_default(
             "timeout",
@@ -105,23 +107,23 @@ fn settings(table: &mut Table<'_>) -> Settings {
         ),
         repeat: table.with_default(
             "repeat",
-            &Count { min: 1, max: MAX_COUNT },
+            &Integer(1u32, MAX_COUNT),
             "1",
             "Trials per test and provider.",
         ),
         tags: table.or(
             "tags",
-            &List::of(TEXT),
+            &List(0, TEXT),
             "[]",
             "Words to select tests by. Those of the defaults, the list and the test add up.",
         ),
     }
 }
 
-fn retries(table: &mut Table<'_>) -> Option<Retries> {
+fn retries(table: &mut Table<'_, '_>) -> Option<Retries> {
     let max = table.required(
         "max",
-        &Count { min: 0, max: 1000 },
+        &Integer(0u32, 1000),
         "How many retries at most; the first attempt does not count.",
     );
     Some(Retries {
@@ -130,7 +132,7 @@ fn retries(table: &mut Table<'_>) -> Option<Retries> {
     })
 }
 
-fn test(table: &mut Table<'_>) -> Option<WrittenTest> {
+fn test(table: &mut Table<'_, '_>) -> Option<WrittenTest> {
     let id = table.required(
         "id",
         &TEST_ID,
@@ -144,7 +146,7 @@ fn test(table: &mut Table<'_>) -> Option<WrittenTest> {
     );
     let providers = table.with_default(
         "providers",
-        &List::some(GLOB),
+        &List(1, GLOB),
         r#"["*"]"#,
         "On which providers the test runs: globs over their names.",
     );
@@ -163,20 +165,17 @@ fn test(table: &mut Table<'_>) -> Option<WrittenTest> {
     })
 }
 
-fn list(table: &mut Table<'_>) -> Option<WrittenList> {
+fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
     // The files are found by the globs in the scenario's value, because each glob has a place of its own.
     table.required(
         "files",
-        &List::some(FILE_GLOB),
+        &List(1, FILE_GLOB),
         "The data files: globs relative to the scenario. `.jsonl`.",
     );
-    Some(WrittenList {
+    Some(TestList {
         id: table.optional(
             "id",
-            &Templated {
-                roots: LIST_ROOTS,
-                takes_nul: true,
-            },
+            &Templated(LIST_ROOTS),
             "The id of a record's test, such as `{{file.stem}}/{{row.name}}`.",
         ),
         input: table.optional(
@@ -191,26 +190,27 @@ fn list(table: &mut Table<'_>) -> Option<WrittenList> {
         ),
         providers: table.with_default(
             "providers",
-            &List::some(GLOB),
+            &List(1, GLOB),
             r#"["*"]"#,
             "On which providers the tests run: globs over their names.",
         ),
         settings: table.shared(settings),
         select: table.optional(
             "select",
-            &List::some(GLOB),
+            &List(1, GLOB),
             "Globs over test ids, of which one must match.",
         ),
         exclude: table.or(
             "exclude",
-            &List::of(GLOB),
+            &List(0, GLOB),
             "[]",
             "Globs over test ids, of which none may match.",
         ),
+        files: Vec::new(),
     })
 }
 
-fn expect(table: &mut Table<'_>) -> Option<Expect> {
+fn expect(table: &mut Table<'_, '_>) -> Option<Expect> {
     let expect = Expect {
         equals: table.optional("equals", &Any, "The output is exactly this."),
         contains: table
@@ -228,10 +228,7 @@ fn expect(table: &mut Table<'_>) -> Option<Expect> {
         json: table.optional("json", &Any, "The output has at least what this has."),
         tolerance: table.optional(
             "tolerance",
-            &Number {
-                min: 0.0,
-                max: f64::MAX,
-            },
+            &Number(0.0, f64::MAX),
             "How far numbers of `json` may be off.",
         ),
         error: table.optional(
@@ -247,7 +244,7 @@ fn expect(table: &mut Table<'_>) -> Option<Expect> {
     };
     if table.has("tolerance") && !table.has("json") {
         let message = "`tolerance` says how far numbers of `json` may be off, and there is none";
-        table.refuse_key("tolerance", message.to_owned());
+        table.refuse_key("tolerance", message);
     }
     Some(expect)
 }

@@ -1,0 +1,397 @@
+//! Suites as scenarios and lists make them.
+
+use std::{fs, io::Write, path::Path};
+
+use proptest::prelude::*;
+use runner_model::{Places, TrialId, test::Test};
+use tempfile::TempDir;
+
+use crate::{PlannedTrial, Problems, Scenario, Selection, Suite, load, parse_stored, resolve};
+
+/// A folder with a scenario that has the providers `p`, `q` and `r`, and with `files` beside it.
+fn folder(scenario: &str, files: &[(&str, &str)]) -> TempDir {
+    let providers = ["p", "q", "r"].map(|name| format!("providers.{name}.plugin = 'x.wasm'\n"));
+    let scenario = format!("{}{scenario}", providers.concat());
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [("x.wasm", ""), ("s.toml", &scenario)].iter().chain(files) {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+fn try_resolve(folder: &Path, selection: &Selection) -> Result<(Scenario, Suite), Problems> {
+    let scenario = load(&folder.join("s.toml"))?;
+    let mut file = tempfile::tempfile().unwrap();
+    let suite = resolve(&scenario, selection, &mut file)?;
+    Ok((scenario, suite))
+}
+
+fn select(folder: &TempDir, selection: &Selection) -> Suite {
+    let resolved = try_resolve(folder.path(), selection);
+    resolved
+        .unwrap_or_else(|problems| panic!("{}", problems.render(false, 100)))
+        .1
+}
+
+fn refused(folder: &TempDir, selection: &Selection) -> String {
+    let problems = try_resolve(folder.path(), selection).unwrap_err();
+    problems.render(false, 100)
+}
+
+fn lines(suite: &Suite) -> Vec<String> {
+    let mut line = Vec::new();
+    let lines = (0..suite.tests()).map(|test| {
+        suite.line(test, &mut line).unwrap();
+        String::from_utf8(line.clone()).unwrap()
+    });
+    lines.collect()
+}
+
+fn ids(suite: &Suite) -> String {
+    let id = |line: &String| {
+        serde_json::from_str::<Test<'_>>(line)
+            .unwrap()
+            .id
+            .to_string()
+    };
+    lines(suite).iter().map(id).collect::<Vec<_>>().join(" ")
+}
+
+const LISTS: &str = "
+    tests = [{ id = 'z', tags = ['one'], providers = ['q'], repeat = 2 }]
+    [defaults]
+    timeout = '5s'
+    tags = ['all']
+    [[test_lists]]
+    files = ['lists/*.jsonl', 'lists/a.jsonl']
+    tags = ['two']
+    retries = { max = 3 }
+    [[test_lists]]
+    files = ['rows.jsonl']
+    id = '{{file.stem}}/{{row.n}}'
+    input = { number = '{{row_number}}', same = '{{row.v}}', text = 'n {{row.n}}', path = '{{file.path}}' }
+    expect = { json = { v = '{{row.v}}' } }
+    exclude = ['*/2']
+    select = ['rows/*', 'none']
+";
+
+fn lists() -> TempDir {
+    folder(
+        LISTS,
+        &[
+            ("lists/b.jsonl", "{\"id\": \"b\", \"timeout\": \"1s\"}\n"),
+            (
+                "lists/a.jsonl",
+                "{\"id\": \"a\", \"tags\": [\"one\", \"all\"], \"input\": {\"y\": 1.0, \"x\": 2}}",
+            ),
+            (
+                "rows.jsonl",
+                "{\"n\": 1, \"v\": [true]}\n\n{\"n\": 2, \"v\": null}\n{\"n\": 3, \"v\": null, \"id\": \"x\", \"other\": 1}\n",
+            ),
+        ],
+    )
+}
+
+#[test]
+fn tests_come_first_and_then_lists_in_the_order_written() {
+    let suite = select(&lists(), &Selection::default());
+    assert_eq!(ids(&suite), "z a b rows/1 rows/3");
+    assert_eq!(suite.trials(), 2 + 4 * 3);
+    let retries = r#""retries":{"max":3,"on":["unavailable","rate-limited"]}"#;
+    assert_eq!(
+        lines(&suite),
+        [
+            r#"{"id":"z","input":null,"providers":[1],"repeat":2,"tags":["all","one"],"timeout":5000000}"#.to_owned(),
+            format!(r#"{{"id":"a","input":{{"x":2,"y":1.0}},"providers":[0,1,2],"tags":["all","one","two"],"timeout":5000000,{retries}}}"#),
+            format!(r#"{{"id":"b","input":null,"providers":[0,1,2],"tags":["all","two"],"timeout":1000000,{retries}}}"#),
+            r#"{"id":"rows/1","input":{"number":1,"path":"rows.jsonl","same":[true],"text":"n 1"},"providers":[0,1,2],"tags":["all"],"timeout":5000000,"expect":{"json":{"v":[true]}}}"#.to_owned(),
+            r#"{"id":"rows/3","input":{"number":3,"path":"rows.jsonl","same":null,"text":"n 3"},"providers":[0,1,2],"tags":["all"],"timeout":5000000,"expect":{"json":{"v":null}}}"#.to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn the_command_line_selects_tests_providers_and_tags() {
+    let lists = lists();
+    let select = |tests: &[&str], providers: &[&str], tags: &[&str]| {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let selection = Selection {
+            tests: owned(tests),
+            providers: owned(providers),
+            tags: owned(tags),
+        };
+        let suite = select(&lists, &selection);
+        format!("{} {}", ids(&suite), suite.trials())
+    };
+    assert_eq!(select(&["r*", "z"], &[], &[]), "z rows/1 rows/3 8");
+    assert_eq!(select(&[], &["[pr]"], &[]), "a b rows/1 rows/3 8");
+    assert_eq!(select(&[], &[], &["one", "none"]), "z a 5");
+    assert_eq!(select(&["a", "b"], &["q"], &["two"]), "a b 2");
+    assert_eq!(select(&["none"], &[], &[]), " 0");
+    assert_eq!(select(&[], &["none"], &[]), " 0");
+    assert_eq!(select(&[], &[], &["none"]), " 0");
+}
+
+#[test]
+fn a_glob_of_the_command_line_that_is_none_is_refused() {
+    let selection = Selection {
+        tests: vec!["fine".to_owned(), "[".to_owned()],
+        ..Selection::default()
+    };
+    let said = refused(&lists(), &selection);
+    assert!(said.contains("`[`") && said.contains("unclosed"), "{said}");
+}
+
+#[test]
+fn scenarios_and_lists_may_begin_with_a_mark_and_end_lines_as_windows_does() {
+    let folder = folder(
+        "test_lists = [{ files = ['l.jsonl'] }]\r\n",
+        &[(
+            "l.jsonl",
+            "\u{feff}{\"id\": \"a\"}\r\n  \r\n{\"id\": \"b\"} \r\n",
+        )],
+    );
+    let path = folder.path().join("s.toml");
+    let text = fs::read_to_string(&path)
+        .unwrap()
+        .replace("wasm'\n", "wasm'\r\n");
+    fs::write(&path, format!("\u{feff}{text}")).unwrap();
+    assert_eq!(ids(&select(&folder, &Selection::default())), "a b");
+}
+
+#[test]
+fn a_line_that_is_too_long_or_no_text_is_named() {
+    let scenario = "test_lists = [{ files = ['l.jsonl'] }]\n";
+    let long = format!(
+        "{{\"id\": \"a\"}}\n{{\"id\": \"{}\"}}\nbehind\n",
+        "b".repeat(17 << 20)
+    );
+    let said = refused(
+        &folder(scenario, &[("l.jsonl", &long)]),
+        &Selection::default(),
+    );
+    assert!(
+        said.contains("l.jsonl:2:1") && said.contains("16 MiB"),
+        "{said}"
+    );
+    assert!(!said.contains("behind") && said.len() < 1000, "{said}");
+
+    let folder = folder(scenario, &[("l.jsonl", "")]);
+    fs::write(
+        folder.path().join("l.jsonl"),
+        b"{\"id\": \"a\"}\n{\"id\": \"\xff\"}\n",
+    )
+    .unwrap();
+    let said = refused(&folder, &Selection::default());
+    assert!(
+        said.contains("l.jsonl:2:9") && said.contains("UTF-8"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_long_line_is_not_shown() {
+    let record = format!(
+        "{{\"id\": \"a\", \"input\": \"{}\", \"x\": 1}}",
+        "ä".repeat(4000)
+    );
+    let folder = folder(
+        "test_lists = [{ files = ['l.jsonl'] }]\n",
+        &[("l.jsonl", &record)],
+    );
+    let said = refused(&folder, &Selection::default());
+    assert!(
+        said.contains("unknown key `x`") && said.contains("l.jsonl:1:4027"),
+        "{said}"
+    );
+    assert!(said.len() < 1000, "{said}");
+}
+
+#[test]
+fn a_suite_has_bounds() {
+    let many = "tests = [{ id = 'a', repeat = 1000000 }, { id = 'b', repeat = 1000000 }]\n";
+    let more = "[[test_lists]]\nfiles = ['l.jsonl']\nrepeat = 1000000\n";
+    let records: String = (0..32)
+        .map(|id| format!("{{\"id\": \"{id}\"}}\n"))
+        .collect();
+    let folder = folder(&format!("{many}{more}"), &[("l.jsonl", &records)]);
+    let said = refused(&folder, &Selection::default());
+    assert!(said.contains("at most 100000000 trials"), "{said}");
+    let selection = Selection {
+        providers: vec!["p".to_owned()],
+        ..Selection::default()
+    };
+    assert_eq!(select(&folder, &selection).trials(), 34_000_000);
+}
+
+#[test]
+fn values_that_readers_of_json_refuse_are_refused_early() {
+    let deep = |levels| format!("{{\"v\": {}{}}}\n", "[".repeat(levels), "]".repeat(levels));
+    let scenario = "[[test_lists]]\nfiles = ['l.jsonl']\nid = 'a'\ninput = [['{{row.v}}']]\n";
+    let said = refused(
+        &folder(scenario, &[("l.jsonl", &deep(99))]),
+        &Selection::default(),
+    );
+    assert!(said.contains("more than 100 levels"), "{said}");
+    let suite = select(
+        &folder(scenario, &[("l.jsonl", &deep(98))]),
+        &Selection::default(),
+    );
+    assert_eq!(suite.tests(), 1);
+}
+
+#[test]
+fn a_stored_scenario_is_read_without_looking_at_any_file() {
+    let text = "timeout_minutes = 0.5\n[run]\nseed = 7\n[providers.q]\nplugin = 'gone.wasm'\n[providers.p]\nplugin = 'gone.wasm'\n[[test_lists]]\nfiles = ['gone/*.jsonl']\n";
+    let scenario = parse_stored(text, "stored").unwrap();
+    assert_eq!((&*scenario.name, scenario.text.as_str()), ("stored", text));
+    assert_eq!(scenario.timeout.as_millis(), 30_000);
+    assert_eq!((scenario.run.seed, scenario.run.concurrency), (7, None));
+    let names: Vec<_> = scenario
+        .providers
+        .iter()
+        .map(|provider| &*provider.name)
+        .collect();
+    assert_eq!(names, ["p", "q"]);
+}
+
+#[test]
+fn problems_of_plugins_have_their_place() {
+    let folder = folder("tests = [{ id = 'a' }]\n", &[]);
+    let scenario = load(&folder.path().join("s.toml")).unwrap();
+    let problems = scenario.plugin_problems(&[(1, "no WASM".to_owned())]);
+    let said = problems.render(false, 100);
+    assert!(
+        said.contains("error: no WASM") && said.contains("s.toml:2:"),
+        "{said}"
+    );
+    assert!(said.contains("of provider `q`"), "{said}");
+}
+
+#[test]
+fn a_damaged_suite_is_refused() {
+    let (scenario, _) = try_resolve(lists().path(), &Selection::default()).unwrap();
+    let open = |text: &str| {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        Suite::open(file, &scenario.providers).map(|suite| suite.trials())
+    };
+    let good = "{\"id\":\"a\",\"input\":1,\"providers\":[0,2],\"timeout\":1}\n";
+    assert_eq!(open(good).unwrap(), 2);
+    assert_eq!(open("").unwrap(), 0);
+    for bad in [
+        &good[..good.len() - 1],
+        "\n",
+        "{\"id\":\"a\",\"input\":1,\"providers\":[2,0],\"timeout\":1}\n",
+        "{\"id\":\"a\",\"input\":1,\"providers\":[3],\"timeout\":1}\n",
+        "{\"id\":\"a\",\"input\":1,\"providers\":[],\"timeout\":1}\n",
+        "{\"id\":\"a\",\"input\":1,\"providers\":[0],\"repeat\":0,\"timeout\":1}\n",
+        "{\"input\":1,\"id\":\"a\",\"providers\":[0],\"timeout\":1}\n",
+    ] {
+        let error = open(&format!("{good}{bad}")).unwrap_err();
+        assert!(error.to_string().contains("line 2"), "{bad}: {error}");
+    }
+}
+
+/// The trials that these tests make: for each its providers, and how often.
+fn naive(tests: &[(Vec<bool>, u32)]) -> Vec<PlannedTrial> {
+    let mut trials = Vec::new();
+    let selected = tests
+        .iter()
+        .filter(|(providers, _)| providers.contains(&true));
+    for (test, (providers, repeats)) in selected.enumerate() {
+        for provider in (0..3).filter(|provider| providers[usize::from(*provider)]) {
+            trials.extend((1..=*repeats).map(|repeat| PlannedTrial {
+                test: test as u64,
+                provider,
+                repeat,
+            }));
+        }
+    }
+    trials
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn ordinals_count_tests_then_providers_then_repeats(
+        tests in prop::collection::vec((prop::collection::vec(any::<bool>(), 3), 1u32..4), 0..40),
+        jumps in prop::collection::vec((0u16..3, any::<prop::sample::Index>()), 20),
+    ) {
+        let record = |(index, (providers, repeat)): (usize, &(Vec<bool>, u32))| {
+            let names = ["p", "q", "r"].iter().zip(providers);
+            let names: Vec<_> = names.filter(|(_, runs)| **runs).map(|(name, _)| name).collect();
+            let line = format!("{{\"id\": \"t{index}\", \"repeat\": {repeat}, \"providers\": {names:?}}}\n");
+            (!names.is_empty()).then_some(line)
+        };
+        let records: String = tests.iter().enumerate().filter_map(record).collect();
+        let folder = folder("test_lists = [{ files = ['l.jsonl'] }]\n", &[("l.jsonl", &records)]);
+        let scenario = load(&folder.path().join("s.toml")).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        let written = resolve(&scenario, &Selection::default(), &mut file).unwrap();
+        let opened = Suite::open(file, &scenario.providers).unwrap();
+        prop_assert_eq!(written.digest(), opened.digest());
+
+        let trials = naive(&tests);
+        for suite in [written, opened] {
+            prop_assert_eq!(suite.trials(), trials.len() as u64);
+            let ids: Vec<_> = ids(&suite).split_whitespace().map(str::to_owned).collect();
+            for (index, trial) in trials.iter().enumerate() {
+                prop_assert_eq!(suite.trial(index as u64), *trial);
+                let name = ["p", "q", "r"][usize::from(trial.provider)];
+                let id = &ids[trial.test as usize];
+                let id = TrialId::parse(&format!("{id}@{name}#{}", trial.repeat)).unwrap();
+                prop_assert_eq!(suite.index(&id), Some(index as u64));
+            }
+            for unknown in ["none@p#1", "t0@s#1", "t0@p#4", "t1@q#4294967295"] {
+                prop_assert_eq!(suite.index(&TrialId::parse(unknown).unwrap()), None);
+            }
+            let next = |provider, from: usize| {
+                let behind = trials.iter().enumerate().skip(from);
+                let mut own = behind.filter(|(_, trial)| trial.provider == provider);
+                own.next().map(|(index, _)| index as u64)
+            };
+            for provider in 0..3 {
+                for from in 0..=trials.len() {
+                    prop_assert_eq!(suite.next_trial(provider, from as u64), next(provider, from));
+                }
+            }
+            for (provider, jump) in &jumps {
+                let from = jump.index(trials.len() + 1);
+                prop_assert_eq!(suite.next_trial(*provider, from as u64), next(*provider, from));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_suite_can_be_sent_to_another_thread() {
+    let suite = select(&lists(), &Selection::default());
+    let trials = std::thread::spawn(move || suite.trials()).join().unwrap();
+    assert_eq!(trials, 14);
+}
+
+#[test]
+fn lines_are_read_in_any_order_and_across_blocks() {
+    let record = |index: usize| {
+        let input = "x".repeat(index % 7 * 20_000);
+        format!("{{\"id\": \"t{index}\", \"input\": \"{input}\"}}\n")
+    };
+    let records: String = (0..50).map(record).collect();
+    let folder = folder(
+        "test_lists = [{ files = ['l.jsonl'] }]\n",
+        &[("l.jsonl", &records)],
+    );
+    let suite = select(&folder, &Selection::default());
+    let in_order = lines(&suite);
+    let mut line = Vec::new();
+    for step in [1, 7, 13, 49] {
+        for index in (0..50).map(|index| index * step % 50) {
+            suite.line(index as u64, &mut line).unwrap();
+            assert_eq!(String::from_utf8_lossy(&line), in_order[index]);
+        }
+    }
+}
