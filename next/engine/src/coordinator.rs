@@ -198,7 +198,7 @@ impl<'a> Coordinator<'a> {
                 } => self.lose(worker, &begun, blame, &how),
                 News::Described(described) => self.described = Some(described),
                 News::Compiling(plugin) => {
-                    self.log(&format!("{plugin} is compiled"));
+                    self.log(&format!("plugin `{plugin}` is being compiled"));
                     self.event(&RunEvent::Compiling { plugin: &plugin });
                 }
                 News::Failed(reason, message) => self.fail(reason, message),

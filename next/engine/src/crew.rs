@@ -43,7 +43,7 @@ const MAX_FRUITLESS: u32 = 3;
 /// What a session must know of its workers.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// A plugin is being compiled; its provider and its name in the scenario.
+    /// A plugin is being compiled; its name in the scenario.
     Compiling(String),
     /// All plugins were loaded and asked to describe themselves.
     Described(Vec<Described>),
@@ -321,17 +321,19 @@ impl Crew {
         digest: Digest,
         news: &mut Vec<News>,
     ) -> Result<(), Refusal> {
-        let (Some(bytes), Some(member)) =
-            (self.plugins.get(&digest), self.members.get_mut(&worker))
-        else {
+        let (Some(provider), Some(bytes), Some(member)) = (
+            with_plugin(&self.prepare, &digest),
+            self.plugins.get(&digest),
+            self.members.get_mut(&worker),
+        ) else {
             return Err(Refusal::Fault(
                 "asked for a plugin that the run does not have",
             ));
         };
-        let plugin = first_with(&self.prepare, &digest);
         let asked = member.asked.iter().filter(|asked| **asked == digest);
         if asked.count() >= 2 {
             let cache = &self.prepare.cache;
+            let plugin = plugin_of(provider);
             let message = format!("{plugin} was compiled and is not in the cache {cache}");
             return Err(Refusal::Failed(Reason::Setup, message));
         }
@@ -340,7 +342,7 @@ impl Crew {
         if waiting.is_empty() {
             let key = member.compile_key.clone();
             self.compiler.order(digest, bytes.clone(), key);
-            news.push(News::Compiling(plugin));
+            news.push(News::Compiling(provider.provider.plugin.clone()));
         }
         waiting.push(worker);
         Ok(())
@@ -364,7 +366,8 @@ impl Crew {
         match result {
             Ok(()) => {}
             Err(CompileError::Refused(problem)) => {
-                let plugin = first_with(&self.prepare, &digest);
+                let provider = with_plugin(&self.prepare, &digest);
+                let plugin = provider.map(plugin_of).unwrap_or_default();
                 news.push(News::Failed(Reason::Plugin, format!("{plugin} {problem}")));
             }
             Err(CompileError::Cache(error)) => {
@@ -573,16 +576,16 @@ impl Member {
     }
 }
 
+/// A provider's plugin, as the beginning of a sentence.
 fn plugin_of(prepared: &PreparedProvider) -> String {
     let provider = &prepared.provider;
     format!("provider `{}`: plugin `{}`", provider.name, provider.plugin)
 }
 
-/// The first provider with this plugin, as the beginning of a sentence.
-fn first_with(prepare: &Prepare, digest: &Digest) -> String {
+/// The first provider with this plugin.
+fn with_plugin<'a>(prepare: &'a Prepare, digest: &Digest) -> Option<&'a PreparedProvider> {
     let mut providers = prepare.providers.iter();
-    let provider = providers.find(|prepared| prepared.digest == *digest);
-    provider.map_or_else(|| format!("plugin {digest}"), plugin_of)
+    providers.find(|prepared| prepared.digest == *digest)
 }
 
 fn path_text(path: &Path) -> io::Result<String> {

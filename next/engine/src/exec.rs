@@ -96,7 +96,11 @@ pub(crate) fn plan(
     Ok((plan, file))
 }
 
-fn new_run(plan: &Plan, path: &Path, session: NewSession) -> Result<NewRun, EngineError> {
+pub(crate) fn new_run(
+    plan: &Plan,
+    path: &Path,
+    session: NewSession,
+) -> Result<NewRun, EngineError> {
     let scenario = &plan.scenario;
     let path = std::path::absolute(path).map_err(machine)?;
     Ok(NewRun {
@@ -129,16 +133,16 @@ pub(crate) fn manifest_providers(plan: &Plan) -> Vec<ManifestProvider> {
 }
 
 /// All that a run is born from.
-struct Birth {
-    root: ResultsRoot,
-    suite: File,
-    plugins: Plugins,
-    new: NewRun,
+pub(crate) struct Birth {
+    pub(crate) root: ResultsRoot,
+    pub(crate) suite: File,
+    pub(crate) plugins: Plugins,
+    pub(crate) new: NewRun,
 }
 
 impl Birth {
     /// Stores tests and plugins, then creates the run.
-    fn create(mut self) -> Result<Owned, RecordError> {
+    pub(crate) fn create(mut self) -> Result<Owned, RecordError> {
         let mut draft = self.root.draft()?;
         self.suite
             .rewind()

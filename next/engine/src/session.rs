@@ -105,3 +105,7 @@ fn listen(watchdog: Watchdog, crew: &Crew) -> io::Result<signals::Listening> {
         let _ = inputs.send(Input::Signal(signal, is_second));
     })
 }
+
+#[cfg(test)]
+#[path = "tests/session.rs"]
+mod tests;

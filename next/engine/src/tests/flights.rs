@@ -1,1 +1,156 @@
+use runner_model::{
+    Fingerprint, HostFault, Limits, Micros, Outcome, RowRef, TaskId, TrialId, WorkerId, digest,
+    protocol::{Line, ReportHead, Task, TaskKind, TimeoutRule},
+    test::Retries,
+};
 
+use super::{Fate, Flight, Policy};
+
+fn flight() -> Flight {
+    Flight {
+        worker: WorkerId(1),
+        task: Task {
+            id: TaskId(7),
+            trial: TrialId::parse("a/b@p#2").unwrap(),
+            provider: 0,
+            attempt: 3,
+            seed: 0,
+            timeout: Micros(1),
+            timeout_rule: TimeoutRule::TrialTimeout,
+            kind: TaskKind::Run,
+            line: Line::Bytes(0),
+            row_bytes: 0,
+        },
+        policy: Policy {
+            retries: Retries::default(),
+            trial_timeout: None,
+        }
+        .into(),
+        execution: Fingerprint([1; 16]),
+        judgement: Fingerprint([2; 16]),
+        drafts: std::collections::HashMap::new(),
+        bytes: 0,
+        lost: None,
+    }
+}
+
+/// A row of the flight with more keys.
+fn row(more: &str) -> Vec<u8> {
+    let row = flight().row(Fate::Lost, 0, "died");
+    let row = String::from_utf8(row).unwrap();
+    row.replace("\"usage\":", &format!("{more}\"usage\":"))
+        .into_bytes()
+}
+
+fn head(row: &[u8], said: &[u8]) -> ReportHead {
+    ReportHead {
+        task: TaskId(7),
+        row_bytes: row.len() as u32,
+        log_bytes: said.len() as u32,
+        host_fault: None,
+    }
+}
+
+/// Checks a report and returns what is wrong with it.
+fn problem(flight: &mut Flight, row: &[u8], said: &[u8]) -> Option<String> {
+    let body = [row, said].concat();
+    let checked = flight.check(&head(row, said), &body, &Limits::default(), 1);
+    checked.err()
+}
+
+#[test]
+fn rows_for_dead_workers_are_rows_of_their_attempts() {
+    for (fate, outcome, code) in [
+        (Fate::Lost, Outcome::Stopped, "lost"),
+        (Fate::Stopped, Outcome::Stopped, "stopped"),
+        (Fate::Stuck, Outcome::Timeout, "trial_timeout"),
+        (Fate::Crash, Outcome::Error, "crash"),
+    ] {
+        let row = flight().row(fate, 0, "was ended by signal 9");
+        let read: RowRef<'_> = serde_json::from_slice(&row).unwrap();
+        assert_eq!((read.outcome, read.attempt), (outcome, 3));
+        assert_eq!(read.trial.to_string(), "a/b@p#2");
+        assert_eq!(&*read.error.unwrap().code, code);
+        assert!(read.duration_ms > 0.0);
+    }
+}
+
+#[test]
+fn reports_are_checked_before_they_are_rows() {
+    assert_eq!(problem(&mut flight(), &row(""), b""), None);
+    assert_eq!(
+        problem(&mut flight(), &row(""), b"{\"stderr\":\"x\"}"),
+        None
+    );
+    for (row, said, says) in [
+        (row("\"seq\":1,"), &b""[..], "key of the coordinator"),
+        (row("\"x\":1,"), b"", "not a row"),
+        (row(""), b"{\"x\":1}", "not a row"),
+        (row(""), b"{}\n{}", "not a row"),
+    ] {
+        let problem = problem(&mut flight(), &row, said).unwrap();
+        assert!(problem.contains(says), "{problem}");
+    }
+    let (mut other, row) = (flight(), row(""));
+    other.task.attempt = 4;
+    assert!(problem(&mut other, &row, b"").is_some());
+    // Only attempts that were cut short can have lacked something.
+    let passed = String::from_utf8(row).unwrap();
+    let passed = passed.replace("\"outcome\":\"stopped\"", "\"outcome\":\"passed\"");
+    let mut head = head(passed.as_bytes(), b"");
+    head.host_fault = Some(HostFault::Memory);
+    let checked = flight();
+    let mut checked = checked;
+    let checked = checked.check(&head, passed.as_bytes(), &Limits::default(), 1);
+    assert!(checked.is_err());
+}
+
+#[test]
+fn artifacts_are_what_came_in_pieces() {
+    let artifact = |content: &[u8], bytes: usize| {
+        row(&format!(
+            "\"artifacts\":[{{\"name\":\"x\",\"media_type\":\"text/plain\",\"sha256\":\"{}\",\"bytes\":{bytes}}}],",
+            digest(content)
+        ))
+    };
+    let sent = |pieces: &[&[u8]]| {
+        let mut flight = flight();
+        for piece in pieces {
+            let draft = || Ok(tempfile::tempfile().unwrap());
+            let added = flight.add_piece(0, piece, &Limits::default(), draft);
+            added.unwrap().unwrap();
+        }
+        flight
+    };
+    let right = artifact(b"abcd", 4);
+    assert_eq!(problem(&mut sent(&[b"ab", b"cd"]), &right, b""), None);
+    for (mut flight, row) in [
+        (sent(&[]), right.clone()),
+        (sent(&[b"ab"]), right),
+        (sent(&[b"abcd"]), artifact(b"abcd", 5)),
+        (sent(&[b"abcd"]), artifact(b"abce", 4)),
+        (sent(&[b"abcd"]), row("")),
+    ] {
+        assert!(problem(&mut flight, &row, b"").is_some());
+    }
+}
+
+#[test]
+fn artifacts_are_bounded_by_the_limits() {
+    let limits = Limits {
+        artifacts: 10,
+        artifact_files: 1,
+        reply: 0,
+        ..Limits::default()
+    };
+    let draft = || Ok(tempfile::tempfile().unwrap());
+    let mut flight = flight();
+    assert!(
+        flight
+            .add_piece(0, b"0123456789", &limits, draft)
+            .unwrap()
+            .is_ok()
+    );
+    assert!(flight.add_piece(0, b"x", &limits, draft).unwrap().is_err());
+    assert!(flight.add_piece(2, b"", &limits, draft).unwrap().is_err());
+}

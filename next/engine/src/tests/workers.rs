@@ -1,1 +1,62 @@
+use runner_model::protocol::FromWorker;
 
+use super::Frames;
+
+/// Gives a few bytes at a time.
+struct Drops<'a>(&'a [u8], usize);
+
+impl std::io::Read for Drops<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.1.min(self.0.len()).min(into.len());
+        let (now, later) = self.0.split_at(length);
+        into[..length].copy_from_slice(now);
+        self.0 = later;
+        Ok(length)
+    }
+}
+
+fn frames(bytes: &[u8], at_once: usize) -> Result<Vec<FromWorker>, String> {
+    let (mut drops, mut frames, mut all) = (Drops(bytes, at_once), Frames::default(), Vec::new());
+    while frames.fill(&mut drops).unwrap() > 0 {
+        while let Some(message) = frames.next().map_err(|bad| bad.to_string())? {
+            all.push(message);
+        }
+    }
+    Ok(all)
+}
+
+#[test]
+fn frames_come_whole_however_they_are_cut() {
+    let messages = [
+        FromWorker::Log("x".repeat(50_000)),
+        FromWorker::Bye,
+        FromWorker::Artifact {
+            task: runner_model::TaskId(7),
+            index: 1,
+            bytes: vec![9; 200_000],
+        },
+        FromWorker::Returned(Vec::new()),
+    ];
+    let mut bytes = Vec::new();
+    for message in &messages {
+        message.encode(&mut bytes);
+    }
+    for at_once in [1, 7, 65_536, 1_000_000] {
+        assert_eq!(frames(&bytes, at_once).unwrap(), messages, "{at_once}");
+    }
+    // What is cut off is no frame.
+    bytes.pop();
+    assert_eq!(frames(&bytes, 4096).unwrap().len(), 3);
+}
+
+#[test]
+fn frames_that_cannot_be_are_refused() {
+    for (bad, says) in [
+        (&[0, 0, 0, 0, 1][..], "unknown kind 1"),
+        (&[255, 255, 255, 255, 71], "more than"),
+        (&[1, 0, 0, 0, 74, 0], "cannot be decoded"),
+    ] {
+        let error = frames(bad, 100).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
+}

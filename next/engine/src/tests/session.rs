@@ -1,0 +1,398 @@
+//! Whole sessions over workers that are threads of the test and answer as processes do, or worse.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::Path,
+    rc::Rc,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use runner_model::{
+    ErrorClass, Outcome, Reason, Row, RowRef, RunStatus, StopSignal, TaskId, digest,
+    prepare::{Described, Problem},
+    protocol::{FromWorker, ReportHead, SlotWord, Task, ToWorker},
+    provider::{PluginKind, PreparedProvider},
+    row::{RowError, Usage, VERSION},
+};
+use runner_record::{Fold, PluginCache, ResultsRoot};
+use runner_scenario::{Selection, load, resolve};
+
+use super::{Early, Ended, EngineError, Observer, Plan, Work, run};
+use crate::{
+    RunEvent,
+    clock::monotonic,
+    exec::{Birth, new_run},
+    fingerprint::Fingerprints,
+    plugins::Plugins,
+    schedule::Blame,
+    signals::lock,
+    workers::{Hear, LinkEvent, WorkerLink},
+};
+
+/// What a worker does, by its number from 1.
+type Manner = fn(u32) -> Act;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Act {
+    /// Answers as it should.
+    Work,
+    /// Dies within its third task.
+    Die,
+    /// Reports its third task with the row of another one.
+    Lie,
+    /// Reports each task twice.
+    Double,
+    /// Never answers.
+    Hang,
+    /// Dies before it is ready.
+    NeverReady,
+    /// Says that the plugin cannot be used.
+    Refuse,
+    /// Speaks another version.
+    Stranger,
+}
+
+struct Fake {
+    frames: mpsc::Sender<Option<ToWorker>>,
+    slots: Arc<Mutex<Vec<SlotWord>>>,
+}
+
+impl WorkerLink for Fake {
+    fn send(&self, message: ToWorker) {
+        let _ = self.frames.send(Some(message));
+    }
+
+    fn kill(&self) {
+        let _ = self.frames.send(None);
+    }
+
+    fn slots(&self) -> Vec<SlotWord> {
+        lock(&self.slots).clone()
+    }
+}
+
+fn fake(act: Act, hear: Hear) -> Fake {
+    let (frames, received) = mpsc::channel();
+    let slots = Arc::new(Mutex::new(Vec::new()));
+    let worker = Worker {
+        act,
+        hear,
+        slots: Arc::clone(&slots),
+        tasks: 0,
+    };
+    thread::spawn(move || worker.live(&received));
+    Fake { frames, slots }
+}
+
+struct Worker {
+    act: Act,
+    hear: Hear,
+    slots: Arc<Mutex<Vec<SlotWord>>>,
+    tasks: u32,
+}
+
+impl Worker {
+    fn live(mut self, frames: &mpsc::Receiver<Option<ToWorker>>) {
+        let version = match self.act {
+            Act::Stranger => "0.0.0",
+            _ => env!("CARGO_PKG_VERSION"),
+        };
+        self.say(FromWorker::Hello {
+            version: version.to_owned(),
+            compile_key: "0123456789abcdef".to_owned(),
+        });
+        while let Ok(Some(message)) = frames.recv() {
+            match message {
+                ToWorker::Prepare(_) if self.act == Act::NeverReady => {
+                    return self.lost(Some(Blame::Died));
+                }
+                ToWorker::Prepare(prepare) => {
+                    assert!(Path::new(&prepare.scratch).is_dir());
+                    let problem = (self.act == Act::Refuse).then(|| Problem {
+                        class: ErrorClass::InvalidConfig,
+                        code: "bad".to_owned(),
+                        message: "wants more".to_owned(),
+                    });
+                    self.say(FromWorker::Ready(vec![Described {
+                        provider: 0,
+                        description: None,
+                        problem,
+                    }]));
+                }
+                ToWorker::Tasks { tasks, .. } => {
+                    for task in tasks {
+                        if !self.make(&task) {
+                            return self.lost(Some(Blame::Died));
+                        }
+                    }
+                }
+                ToWorker::TakeBack { .. } => self.say(FromWorker::Returned(Vec::new())),
+                ToWorker::Finish { .. } => return self.lost(None),
+                _ => {}
+            }
+        }
+        self.lost(None);
+    }
+
+    /// Makes an attempt; `false` if it is the worker's end.
+    fn make(&mut self, task: &Task) -> bool {
+        self.tasks += 1;
+        let word = SlotWord {
+            task: task.id.0,
+            began: monotonic(),
+        };
+        *lock(&self.slots) = vec![word];
+        let is_third = self.tasks == 3;
+        match self.act {
+            Act::Hang => return true,
+            Act::Die if is_third => return false,
+            Act::Lie if is_third => {
+                let mut other = task.clone();
+                other.attempt += 1;
+                self.report(task.id, &other);
+            }
+            Act::Double => {
+                self.report(task.id, task);
+                self.report(task.id, task);
+            }
+            _ => self.report(task.id, task),
+        }
+        lock(&self.slots).clear();
+        true
+    }
+
+    fn report(&self, id: TaskId, task: &Task) {
+        let body = serde_json::to_vec(&row(task)).unwrap();
+        let head = ReportHead {
+            task: id,
+            row_bytes: body.len() as u32,
+            log_bytes: 0,
+            host_fault: None,
+        };
+        self.say(FromWorker::Report { head, body });
+    }
+
+    fn say(&self, message: FromWorker) {
+        (self.hear)(LinkEvent::Messages(vec![message]));
+    }
+
+    fn lost(self, blame: Option<Blame>) {
+        let begun = lock(&self.slots).clone();
+        let how = "died".to_owned();
+        (self.hear)(LinkEvent::Lost { begun, blame, how });
+    }
+}
+
+fn row(task: &Task) -> Row<'_> {
+    Row {
+        v: VERSION,
+        trial: task.trial.clone(),
+        test: task.trial.test.clone(),
+        provider: task.trial.provider.clone(),
+        repeat: task.trial.repeat,
+        attempt: task.attempt,
+        outcome: Outcome::Passed,
+        started_at: SystemTime::now().into(),
+        duration_ms: 0.1,
+        usage: Usage::default(),
+        output: None,
+        verdict: None,
+        score: None,
+        checks: Vec::new(),
+        grades: Vec::new(),
+        metrics: Vec::new(),
+        error: None::<RowError<'_>>,
+        denied: Vec::new(),
+        artifacts: Vec::new(),
+        truncated: false,
+        suspended_ms: 0.0,
+    }
+}
+
+/// What was told of a session.
+#[derive(Default)]
+struct Told {
+    rows: u64,
+    started: u32,
+    signals: Vec<Option<StopSignal>>,
+    finished: u32,
+}
+
+impl Observer for Told {
+    fn event(&mut self, event: &RunEvent<'_>) {
+        match event {
+            RunEvent::Row { .. } => self.rows += 1,
+            RunEvent::Started { .. } => self.started += 1,
+            RunEvent::Stopping { signal, .. } => self.signals.push(*signal),
+            RunEvent::Finished { .. } => self.finished += 1,
+            _ => {}
+        }
+    }
+}
+
+const TRIALS: u64 = 60;
+
+/// Runs a session of 60 trials.
+fn session(manner: Manner, timeout: Duration) -> (Result<Ended, EngineError>, Told, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.toml");
+    fs::write(folder.path().join("p.wasm"), b"\0asm\x0d\0\x01\0").unwrap();
+    let text = format!(
+        "[providers.p]\nplugin = \"p.wasm\"\n[[tests]]\nid = \"a\"\nrepeat = {TRIALS}\ninput = 1\n"
+    );
+    fs::write(&path, text).unwrap();
+    let scenario = load(&path).unwrap_or_else(|problems| panic!("{}", problems.render(false, 100)));
+    let mut file = tempfile::tempfile().unwrap();
+    let suite = resolve(&scenario, &Selection::default(), &mut file).unwrap();
+    let plugin = b"\0asm\x0d\0\x01\0".as_slice();
+    let providers = vec![PreparedProvider {
+        provider: scenario.providers[0].clone(),
+        digest: digest(plugin),
+        kind: PluginKind::Component,
+    }];
+    let plugins: Plugins = HashMap::from([(digest(plugin), Arc::new(plugin.into()))]);
+    let plan = Plan {
+        prints: Fingerprints::new(&providers, 0),
+        suite: Rc::new(suite),
+        scenario,
+        providers,
+        plugins,
+        cache: PluginCache::open_at(&folder.path().join("cache")).unwrap(),
+        jobs: 2,
+        timeout,
+    };
+    let root = ResultsRoot::open(&folder.path().join("results")).unwrap();
+    let new_session = runner_record::NewSession {
+        writer: "exec",
+        command: vec!["runner".to_owned()],
+        jobs: 2,
+        timeout,
+    };
+    let birth = Birth {
+        root: root.clone(),
+        suite: file,
+        plugins: plan.plugins.clone(),
+        new: new_run(&plan, &path, new_session).unwrap(),
+    };
+    let work = Work {
+        fold: Fold::new(TRIALS),
+        plan,
+        session: 1,
+        root,
+        compile_seconds: None,
+    };
+    let mut number = 0;
+    let early = Early::start(Box::new(move |hear| {
+        number += 1;
+        Ok(Box::new(fake(manner(number), hear)))
+    }));
+    let mut told = Told::default();
+    let ended = run(early.unwrap(), work, || birth.create(), &mut told);
+    let lines = ended.as_ref().map_or_else(
+        |_| Vec::new(),
+        |ended| {
+            let rows = fs::read_to_string(ended.directory.join("index.jsonl")).unwrap_or_default();
+            rows.lines().map(str::to_owned).collect()
+        },
+    );
+    (ended, told, lines)
+}
+
+/// Fails unless each trial has one final row. Returns the codes of all errors.
+#[track_caller]
+fn assert_whole(lines: &[String]) -> Vec<String> {
+    let mut finals: HashMap<String, u32> = HashMap::new();
+    let mut codes = Vec::new();
+    for line in lines {
+        let row: RowRef<'_> = serde_json::from_str(line).unwrap();
+        if row.r#final == Some(true) {
+            *finals.entry(row.trial.to_string()).or_default() += 1;
+        }
+        codes.extend(row.error.map(|error| error.code.to_string()));
+    }
+    assert_eq!(finals.len() as u64, TRIALS);
+    assert!(finals.values().all(|count| *count == 1), "{finals:?}");
+    codes
+}
+
+const LONG: Duration = Duration::from_secs(600);
+
+#[test]
+fn workers_that_answer_complete_a_run() {
+    let (ended, told, lines) = session(|_| Act::Work, LONG);
+    let manifest = ended.unwrap().manifest;
+    assert_eq!(manifest.status, RunStatus::Completed);
+    assert_eq!(manifest.counts.passed, TRIALS);
+    assert_eq!((told.rows, told.started, told.finished), (TRIALS, 1, 1));
+    assert!(told.signals.is_empty());
+    assert_eq!(assert_whole(&lines), [""; 0]);
+    let prints = lines.iter().map(|line| {
+        let row: RowRef<'_> = serde_json::from_str(line).unwrap();
+        (row.fingerprint.unwrap(), row.judgement_fingerprint.unwrap())
+    });
+    let prints: std::collections::HashSet<_> = prints.collect();
+    assert_eq!(prints.len(), 1, "repeats of a test have its fingerprint");
+}
+
+#[test]
+fn bad_workers_are_replaced_and_lose_nothing() {
+    for act in [Act::Die, Act::Lie, Act::Double] {
+        // The first worker is bad, and so is the one after it.
+        let manner: Manner = match act {
+            Act::Die => |number| if number < 4 { Act::Die } else { Act::Work },
+            Act::Lie => |number| if number < 3 { Act::Lie } else { Act::Work },
+            _ => |_| Act::Double,
+        };
+        let (ended, told, lines) = session(manner, LONG);
+        assert_eq!(ended.unwrap().manifest.status, RunStatus::Completed);
+        let codes = assert_whole(&lines);
+        assert_eq!(told.rows, lines.len() as u64);
+        assert_eq!(codes.is_empty(), act == Act::Double, "{codes:?}");
+        assert!(codes.iter().all(|code| code == "lost"), "{codes:?}");
+    }
+}
+
+#[test]
+fn workers_that_hang_do_not_hold_the_end() {
+    let (ended, told, lines) = session(|_| Act::Hang, Duration::from_millis(300));
+    let ended = ended.unwrap();
+    let manifest = &ended.manifest;
+    assert_eq!(manifest.status, RunStatus::Incomplete);
+    assert_eq!(manifest.reason, Some(Reason::Timeout));
+    assert_eq!(ended.exit.code(), 4);
+    assert_eq!(told.signals, [None]);
+    assert!(!lines.is_empty());
+    for line in &lines {
+        let row: RowRef<'_> = serde_json::from_str(line).unwrap();
+        assert_eq!((row.outcome, row.r#final), (Outcome::Stopped, Some(false)));
+        assert!(row.duration_ms > 0.0);
+    }
+}
+
+#[test]
+fn sessions_that_cannot_start_say_why() {
+    let cases: [(Manner, Reason, &str, u8); 3] = [
+        (|_| Act::NeverReady, Reason::Plugin, "3 workers in a row", 3),
+        (
+            |_| Act::Refuse,
+            Reason::Plugin,
+            "provider `p`: plugin `p.wasm` wants more",
+            3,
+        ),
+        (|_| Act::Stranger, Reason::Internal, "version 0.0.0", 70),
+    ];
+    for (manner, reason, says, code) in cases {
+        let (ended, told, lines) = session(manner, LONG);
+        let ended = ended.unwrap();
+        let manifest = &ended.manifest;
+        assert_eq!(manifest.status, RunStatus::Failed, "{says}");
+        assert_eq!(manifest.reason, Some(reason));
+        assert_eq!(ended.exit.code(), code);
+        let message = manifest.message.as_deref().unwrap_or_default();
+        assert!(message.contains(says), "{message}");
+        assert_eq!((told.started, lines.len()), (0, 0));
+    }
+}
