@@ -8,9 +8,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{self, Sender},
     },
-    thread,
     time::{Duration, Instant},
 };
 
@@ -83,81 +81,23 @@ pub(crate) fn inspect(
     Ok(kept.kind)
 }
 
-/// Compiles plugins on a thread of its own, one after the other, until it is dropped.
-pub(crate) struct Compiler {
-    orders: Sender<Order>,
-    is_cancelled: Arc<AtomicBool>,
-}
-
-struct Order {
-    digest: Digest,
-    plugin: PluginBytes,
-    key: String,
-}
-
-impl Compiler {
-    /// Starts the thread; `done` is called there after each plugin.
-    ///
-    /// # Errors
-    ///
-    /// No thread can be started.
-    pub(crate) fn start(
-        cache: PluginCache,
-        seconds: Option<u32>,
-        done: impl Fn(Digest, Result<(), CompileError>) + Send + 'static,
-    ) -> io::Result<Self> {
-        let (orders, received) = mpsc::channel::<Order>();
-        let is_cancelled = Arc::new(AtomicBool::new(false));
-        let cancelled = Arc::clone(&is_cancelled);
-        let thread = thread::Builder::new().name("compiler".into());
-        thread.spawn(move || {
-            for order in received {
-                let compiled = compile(&cache, &order, seconds, &cancelled);
-                done(order.digest, compiled);
-            }
-        })?;
-        Ok(Self {
-            orders,
-            is_cancelled,
-        })
-    }
-
-    /// Compiles a plugin for workers with this key.
-    pub(crate) fn order(&self, digest: Digest, plugin: PluginBytes, key: String) {
-        // The thread ends only when this is dropped.
-        let _ = self.orders.send(Order {
-            digest,
-            plugin,
-            key,
-        });
-    }
-
-    /// Ends what is being compiled.
-    pub(crate) fn cancel(&self) {
-        self.is_cancelled.store(true, Ordering::Release);
-    }
-}
-
-impl Drop for Compiler {
-    fn drop(&mut self) {
-        self.cancel();
-    }
-}
-
-/// Compiles, tries in another child whether the result can be loaded, and keeps it.
-fn compile(
+/// Compiles a plugin for workers with this key, tries in another child whether the result can be loaded, and keeps it.
+///
+/// # Errors
+///
+/// A plugin that cannot be compiled or loaded, or a cache that cannot be written.
+pub(crate) fn compile(
     cache: &PluginCache,
-    order: &Order,
+    (digest, plugin): (&Digest, &[u8]),
+    key: &str,
     seconds: Option<u32>,
     cancelled: &AtomicBool,
 ) -> Result<(), CompileError> {
     let entry = cache.draft()?;
-    let plugin = nameless(&order.plugin)?;
-    run_child("compile", plugin, &entry, seconds, cancelled)?;
-    let (mut compiled, nothing) = (reopened(&entry)?, nameless(b"")?);
-    io::Seek::rewind(&mut compiled).map_err(refused)?;
-    run_child("load", compiled, &nothing, seconds, cancelled)?;
-    cache.keep(entry, &entry_name(&order.digest, &order.key))?;
+    run_child("compile", nameless(plugin)?, &entry, seconds, cancelled)?;
+    let nothing = nameless(b"")?;
+    run_child("load", reopened(&entry)?, &nothing, seconds, cancelled)?;
+    cache.keep(entry, &entry_name(digest, key))?;
     Ok(())
 }
 

@@ -254,7 +254,7 @@ impl<'a> Coordinator<'a> {
         }
         // Nothing depends on it; a disk that is full shows itself at the first row.
         let _ = run.owned.note_stage(Stage::Run, Some(providers));
-        (self.described, self.has_started) = (None, true);
+        (self.described, self.has_started, self.next_live) = (None, true, 0);
         self.begin.observer.event(&RunEvent::Started {
             manifest: run.owned.manifest(),
             directory: &run.owned.dir().path(),
@@ -419,31 +419,26 @@ impl<'a> Coordinator<'a> {
 
     fn take_signal(&mut self, signal: StopSignal, is_second: bool) {
         self.signal.get_or_insert(signal);
-        self.stop(
-            if is_second {
-                StopMode::Kill
-            } else {
-                StopMode::Stop
-            },
-            Reason::Interrupted,
-            None,
-        );
+        let mode = if is_second {
+            StopMode::Kill
+        } else {
+            StopMode::Stop
+        };
+        self.on(Event::Stop {
+            mode,
+            reason: Reason::Interrupted,
+            message: None,
+        });
     }
 
     /// Ends a session that cannot go on.
     fn fail(&mut self, reason: Reason, message: String) {
         self.is_stopping = true;
-        self.stop(StopMode::Kill, reason, Some(message));
-    }
-
-    fn stop(&mut self, mode: StopMode, reason: Reason, message: Option<String>) {
         self.on(Event::Stop {
-            mode,
+            mode: StopMode::Kill,
             reason,
-            message,
+            message: Some(message),
         });
-        // Also where nothing is in flight, so that no plugin is compiled any more.
-        self.stop_crew(mode == StopMode::Kill);
     }
 
     fn stop_crew(&mut self, kill: bool) {

@@ -5,7 +5,12 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs, io,
     path::Path,
-    sync::mpsc::{self, Receiver, Sender},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,11 +23,12 @@ use runner_model::{
     provider::PreparedProvider,
     visible::visible_line,
 };
+use runner_record::PluginCache;
 use tempfile::TempDir;
 
 use crate::{
     clock::monotonic,
-    compiler::{CompileError, Compiler},
+    compiler::{self, CompileError},
     coordinator::Input,
     plan::{Plan, Shape},
     plugins::Plugins,
@@ -86,7 +92,11 @@ pub(crate) struct Crew {
     prepare: Prepare,
     folder: TempDir,
     plugins: Plugins,
-    compiler: Compiler,
+    cache: PluginCache,
+    /// Shortens the bounds on compiling.
+    seconds: Option<u32>,
+    /// Set once no plugin is needed any more.
+    is_cancelled: Arc<AtomicBool>,
     /// Who waits for a plugin that is being compiled.
     waiting: HashMap<Digest, Vec<WorkerId>>,
     is_described: bool,
@@ -158,11 +168,6 @@ impl Crew {
         let folder = tempfile::Builder::new().prefix("runner-").tempdir()?;
         let blobs = folder.path().join("blobs");
         fs::create_dir(&blobs)?;
-        let done = early.sender.clone();
-        let compiler = Compiler::start(plan.cache.clone(), seconds, move |digest, result| {
-            // Without a receiver the session has ended.
-            let _ = done.send(Input::Compiled(digest, result));
-        })?;
         let mut crew = Self {
             launch: early.launch,
             inputs: early.sender,
@@ -182,7 +187,9 @@ impl Crew {
             },
             folder,
             plugins: plan.plugins.clone(),
-            compiler,
+            cache: plan.cache.clone(),
+            seconds,
+            is_cancelled: Arc::default(),
             waiting: HashMap::new(),
             is_described: false,
             fruitless: 0,
@@ -340,8 +347,19 @@ impl Crew {
         member.asked.push(digest);
         let waiting = self.waiting.entry(digest).or_default();
         if waiting.is_empty() {
-            let key = member.compile_key.clone();
-            self.compiler.order(digest, bytes.clone(), key);
+            let (bytes, key) = (bytes.clone(), member.compile_key.clone());
+            let (cache, seconds) = (self.cache.clone(), self.seconds);
+            let (is_cancelled, inputs) = (self.is_cancelled.clone(), self.inputs.clone());
+            let compile = move || {
+                let plugin = (&digest, &**bytes);
+                let result = compiler::compile(&cache, plugin, &key, seconds, &is_cancelled);
+                // Without a receiver the session has ended.
+                let _ = inputs.send(Input::Compiled(digest, result));
+            };
+            let thread = thread::Builder::new().name("compile".into());
+            if let Err(error) = thread.spawn(compile) {
+                return Err(Refusal::Failed(Reason::Internal, error.to_string()));
+            }
             news.push(News::Compiling(provider.provider.plugin.clone()));
         }
         waiting.push(worker);
@@ -530,7 +548,7 @@ impl Crew {
 
     fn close(&mut self, last: &ToWorker) {
         self.is_closing = true;
-        self.compiler.cancel();
+        self.is_cancelled.store(true, Ordering::Release);
         for member in self.members.values() {
             if member.phase < Phase::Ready {
                 member.link.kill();
@@ -562,6 +580,12 @@ impl Crew {
     /// What all slots have begun.
     pub(crate) fn slots(&self) -> impl Iterator<Item = SlotWord> + '_ {
         self.members.values().flat_map(|member| member.link.slots())
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.is_cancelled.store(true, Ordering::Release);
     }
 }
 

@@ -295,29 +295,18 @@ impl Shared {
 
     /// Tells whether the worker must be killed.
     fn look_after(&self, look: &mut Look, is_silent: bool) -> Option<SocketEnd> {
-        let now = Instant::now();
+        let (now, tasks) = (Instant::now(), lock(&self.tasks));
         let gap = now - look.looked;
-        if is_silent && gap > 4 * LOOK_EVERY {
-            // This process was suspended, and so was the worker.
-            (look.heard, look.patient_until) = (now, now + Duration::from_secs(1));
-        }
-        if !is_silent {
+        // After a longer gap this process was suspended, and so was the worker.
+        if !is_silent || tasks.is_empty() || gap > 4 * LOOK_EVERY {
             look.heard = now;
         }
         if gap < LOOK_EVERY / 2 {
             return None;
         }
         look.looked = now;
-        let tasks = lock(&self.tasks);
-        if tasks.is_empty() {
-            look.heard = now;
-            return None;
-        }
         if now - look.heard > SILENT_FOR {
             return Some(SocketEnd::Silent);
-        }
-        if now < look.patient_until {
-            return None;
         }
         let stuck = self.slots().into_iter().find_map(|word| {
             let task = TaskId(word.task);
@@ -356,7 +345,6 @@ enum SocketEnd {
 struct Look {
     looked: Instant,
     heard: Instant,
-    patient_until: Instant,
     doing: Vec<Doing>,
     doing_at: u64,
 }
@@ -367,7 +355,6 @@ impl Look {
         Self {
             looked: now,
             heard: now,
-            patient_until: now,
             doing: Vec::new(),
             doing_at: 0,
         }

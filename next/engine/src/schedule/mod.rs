@@ -453,11 +453,11 @@ impl<T: Trials> Schedule<T> {
         self.write_report(task, is_final, is_final && flaky);
     }
 
-    /// Counts an attempt that the machine could not carry. Other attempts of outcome `stopped` count, too, unless the
-    /// session stops: nobody asked for them.
+    /// Counts an attempt that the machine could not carry. Other attempts of outcome `stopped` count, too: unless the
+    /// session stops, nobody asked for them, and then it changes nothing.
     fn on_fault(&mut self, row: &RowRef<'_>, fault: Option<HostFault>) {
         self.faults += 1;
-        if self.faults < MAX_FAULTS || self.stop.is_some() {
+        if self.faults < MAX_FAULTS {
             return;
         }
         let message = row.error.as_ref().map_or("", |error| &error.message);

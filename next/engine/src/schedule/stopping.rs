@@ -125,7 +125,6 @@ impl<T: Trials> Schedule<T> {
     /// Records attempts of workers that say nothing and are not known to be dead. What they have not begun never happened.
     fn give_up(&mut self) {
         for (task, flight, has_begun) in self.workers.abandon() {
-            self.lanes.release(flight.trial.lane);
             if has_begun {
                 self.write_for((task, flight), Fate::Stopped, false);
             }

@@ -656,7 +656,9 @@ fn a_drain_lets_what_runs_finish() {
         "resume retries"
     );
     assert_eq!(desk.ack(), []);
-    desk.pass(1, first[1].task, 1.0);
+    // Nobody has killed it for the stop.
+    let lost = desk.lost(1, &[first[1].task], None);
+    assert_eq!(fates(&lost), [(1, 1, Fate::Lost, false)]);
     assert_eq!(desk.ack(), [finish(Some(Reason::Interrupted))]);
 }
 
@@ -673,6 +675,18 @@ fn the_sessions_time_ends_it() {
     );
     desk.lost(1, &[], None);
     assert_eq!(desk.tick(), [finish(Some(Reason::Timeout))]);
+}
+
+#[test]
+fn no_time_is_over_while_only_the_disk_is_waited_for() {
+    let mut settings = settings(&[0]);
+    settings.timeout = ms(500);
+    let mut desk = Desk::new(settings, 1);
+    let first = desk.ready(1, 1, false);
+    desk.pass(1, first[0].task, 1.0);
+    assert_eq!(desk.schedule.wake_at(), None);
+    assert_eq!(desk.tick_at(600), []);
+    assert_eq!(desk.ack(), [finish(None)]);
 }
 
 #[test]
