@@ -132,18 +132,13 @@ impl Ended {
         reply_bytes: u64,
     ) -> Self {
         let host = sandbox.host;
-        let stdout = sandbox.stdout.finish();
         Self {
-            host_fault: match &ending {
-                Ending::Error(error) => HostFault::parse(&error.code),
-                Ending::Reply(_) | Ending::Timeout | Ending::Stopped => None,
-            },
             ending,
             duration,
             usage: Usage {
                 peak_memory: sandbox.limiter.peak_memory(),
                 bytes_in: host.bytes_in,
-                bytes_out: reply_bytes + stdout.written + host.log.bytes,
+                bytes_out: reply_bytes + sandbox.stdout.written() + host.log.bytes,
                 host_calls: host.calls,
                 http_requests: 0,
             },
@@ -151,9 +146,10 @@ impl Ended {
             said: Said {
                 log: host.log.records,
                 dropped: host.log.dropped,
-                stdout: stdout.text.into(),
-                stderr: sandbox.stderr.finish().text.into(),
+                stdout: sandbox.stdout.text().into(),
+                stderr: sandbox.stderr.text().into(),
             },
+            host_fault: host.fault,
         }
     }
 }

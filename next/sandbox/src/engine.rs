@@ -10,7 +10,7 @@ use std::{
     hash::{Hash as _, Hasher},
     io,
     path::Path,
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    sync::{Arc, OnceLock},
     thread,
     time::Duration,
 };
@@ -29,7 +29,7 @@ use wasmtime_wasi::{
 
 use self::{
     cache::Code,
-    inspect::{PREVIEW_1, is_served, shortened},
+    inspect::{PREVIEW_1, is_served, listed},
 };
 use crate::{
     call::{
@@ -45,8 +45,6 @@ use crate::{
 
 /// How long a guest that only computes may go on after its time is over.
 const TICK: Duration = Duration::from_millis(10);
-/// How many of the missing imports a message names.
-const SHOWN_IMPORTS: usize = 20;
 /// Bytes of a reason in wasmtime's words: names in it are the guest's.
 const MAX_REASON: usize = 4 * 1024;
 /// Counted up when plugins are compiled in another way without a change that wasmtime sees.
@@ -58,7 +56,6 @@ const FORMAT: &[u8] = b"runner 1";
 pub struct Engines {
     slots: u32,
     interrupt: Interrupt,
-    is_ticking: Mutex<bool>,
 }
 
 /// Why an entry of the cache cannot be used.
@@ -83,7 +80,6 @@ impl Engines {
         Self {
             slots,
             interrupt: Interrupt::default(),
-            is_ticking: Mutex::new(false),
         }
     }
 
@@ -139,11 +135,14 @@ impl Engines {
     }
 
     fn engine(&self, is_small: bool) -> Result<&Engine, LoadError> {
-        self.tick().map_err(|error| LoadError::Refused {
-            code: "host-threads",
-            message: format!("cannot be run, because no thread can be started: {error}"),
-        })?;
-        let place = &self.interrupt.0.engines[usize::from(!is_small)];
+        let engines = &self.interrupt.0.engines;
+        if engines.iter().all(|engine| engine.get().is_none()) {
+            start_ticker(&self.interrupt.0).map_err(|error| LoadError::Refused {
+                code: "host-threads",
+                message: format!("cannot be run, because no thread can be started: {error}"),
+            })?;
+        }
+        let place = &engines[usize::from(!is_small)];
         if let Some(engine) = place.get() {
             return Ok(engine);
         }
@@ -153,28 +152,21 @@ impl Engines {
         })?;
         Ok(place.get_or_init(|| engine))
     }
+}
 
-    /// Starts the thread that ticks, once. It is an OS thread, because a guest may keep those of the runtime busy.
-    fn tick(&self) -> io::Result<()> {
-        let mut is_ticking = self
-            .is_ticking
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if !*is_ticking {
-            let shared: Weak<Shared> = Arc::downgrade(&self.interrupt.0);
-            let tick = move || {
-                while let Some(shared) = shared.upgrade() {
-                    shared.increment_epoch();
-                    drop(shared);
-                    thread::sleep(TICK);
-                }
-            };
-            let name = "epoch-ticker".to_owned();
-            thread::Builder::new().name(name).spawn(tick)?;
-            *is_ticking = true;
+/// Starts the thread that ticks as long as there are engines. It is an OS thread, because guests may keep those of the
+/// runtime busy.
+fn start_ticker(shared: &Arc<Shared>) -> io::Result<()> {
+    let shared = Arc::downgrade(shared);
+    let tick = move || {
+        while let Some(shared) = shared.upgrade() {
+            shared.increment_epoch();
+            drop(shared);
+            thread::sleep(TICK);
         }
-        Ok(())
-    }
+    };
+    let thread = thread::Builder::new().name("epoch-ticker".to_owned());
+    thread.spawn(tick).map(drop)
 }
 
 /// Links loaded code to what the host offers.
@@ -184,13 +176,9 @@ pub(crate) fn link(engine: &Engine, code: &Code, kind: PluginKind) -> Result<Lin
         Code::Module(module) => missing_in_module(module),
     };
     if !missing.is_empty() {
-        let message = format!(
-            "needs what this runner does not offer: {}",
-            listed(&missing)
-        );
         return Err(LoadError::Refused {
             code: "imports",
-            message,
+            message: format!("needs what this runner does not offer: {missing}"),
         });
     }
     linked(engine, code, kind).map_err(|error| LoadError::Refused {
@@ -238,37 +226,19 @@ fn module_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<Sandbox>>
 }
 
 /// wasmtime names only the first that is missing. What is missing inside of a served interface is left to it.
-fn missing_in_component(engine: &Engine, component: &component::Component) -> Vec<String> {
+fn missing_in_component(engine: &Engine, component: &component::Component) -> String {
     let component_type = component.component_type();
-    let imports = component_type.imports(engine);
-    imports
-        .map(|(name, _)| name)
-        .filter(|name| !is_served(name))
-        .map(|name| format!("`{}`", shortened(name)))
-        .collect()
+    let names = component_type.imports(engine).map(|(name, _)| name);
+    listed(names.filter(|name| !is_served(name)), "")
 }
 
-fn missing_in_module(module: &wasmtime::Module) -> Vec<String> {
+fn missing_in_module(module: &wasmtime::Module) -> String {
     let imports = module.imports();
-    imports
-        .filter(|import| import.module() != PREVIEW_1)
-        .map(|import| {
-            format!(
-                "`{}::{}`",
-                shortened(import.module()),
-                shortened(import.name())
-            )
-        })
-        .collect()
-}
-
-/// The first of them, and how many more there are.
-fn listed(imports: &[String]) -> String {
-    let shown = &imports[..imports.len().min(SHOWN_IMPORTS)];
-    match imports.len() - shown.len() {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
+    let missing = imports.filter(|import| import.module() != PREVIEW_1);
+    let names: Vec<String> = missing
+        .map(|import| format!("{}::{}", import.module(), import.name()))
+        .collect();
+    listed(names.iter().map(String::as_str), "")
 }
 
 /// Feeds what is hashed to SHA-256.

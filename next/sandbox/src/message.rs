@@ -2,11 +2,7 @@
 
 use std::fmt;
 
-use runner_model::{
-    ErrorClass, Text,
-    row::{Raw, RowError},
-    visible::visible_line,
-};
+use runner_model::{ErrorClass, Text, row::RowError, visible::visible_line};
 
 const SHOWN_STDERR_LINES: usize = 8;
 const SHOWN_STDERR_BYTES: usize = 2_000;
@@ -23,8 +19,19 @@ pub(crate) fn failure(
         code: code.into(),
         message: message.into(),
         retry_after_ms: None,
-        details: None::<Raw<'_>>,
+        details: None,
     }
+}
+
+/// The error of something that has more bytes than its limit.
+pub(crate) fn too_large(
+    what: &str,
+    bytes: u64,
+    key: &'static str,
+    limit: u64,
+) -> RowError<'static> {
+    let message = format!("the {what} has {bytes} bytes, and `limits.{key}` is {limit}");
+    failure(ErrorClass::Limit, key, message)
 }
 
 /// The same error with `end` behind its message.

@@ -3,10 +3,9 @@
 use std::fmt;
 
 use runner_model::{
-    ErrorClass, Limits, Micros,
+    Limits, Micros,
     provider::{Description, PluginKind, Protocol},
     row::RowError,
-    units::show_size,
 };
 
 use crate::{
@@ -16,7 +15,7 @@ use crate::{
         component::{self, Provider},
     },
     interrupt::{Guard, Interrupt},
-    message::failure,
+    message::too_large,
 };
 
 /// How long a plugin may take to describe itself.
@@ -101,17 +100,14 @@ fn oversized(call: &Call<'_>) -> Option<RowError<'static>> {
         .command
         .as_ref()
         .and_then(|command| command.stdin.as_ref());
-    let (part, bytes) = [
+    let limit = call.limits.input;
+    [
         ("input", call.input.len()),
         ("configuration", call.config.len()),
         ("standard input", stdin.map_or(0, String::len)),
     ]
     .into_iter()
-    .find(|(_, bytes)| *bytes as u64 > call.limits.input)?;
-    let message = format!(
-        "the {part} has {}, and `limits.input` is {}",
-        show_size(bytes as u64),
-        show_size(call.limits.input)
-    );
-    Some(failure(ErrorClass::Limit, "input", message))
+    .map(|(part, bytes)| (part, bytes as u64))
+    .find(|(_, bytes)| *bytes > limit)
+    .map(|(part, bytes)| too_large(part, bytes, "input", limit))
 }

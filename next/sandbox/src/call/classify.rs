@@ -1,13 +1,12 @@
 //! [`classify`]: what it means that a guest did not come to its end.
 
 mod host_fault;
-mod trap_code;
 
 use runner_model::{ErrorClass, HostFault, row::RowError, units::show_size};
 use wasmtime::{GcHeapOutOfMemory, ThrownException, Trap, WasmBacktrace};
 use wasmtime_wasi::{I32Exit, ResourceTableError};
 
-use self::{host_fault::fault_in, trap_code::trap_code};
+use self::host_fault::fault_in;
 use super::Ending;
 use crate::{
     interrupt::{Halt, HostPanic},
@@ -22,12 +21,13 @@ const MAX_NAME: usize = 256;
 /// Bytes of a mangled name; a longer one is shown as it is.
 const MAX_MANGLED: usize = 1024;
 
-/// Turns wasmtime's error into an ending.
-pub(crate) fn classify(error: &wasmtime::Error, sandbox: &Sandbox) -> Ending {
+/// Turns wasmtime's error into an ending, and notes what the machine lacked.
+pub(crate) fn classify(error: &wasmtime::Error, sandbox: &mut Sandbox) -> Ending {
     match error.downcast_ref::<Halt>() {
         Some(Halt::Timeout) => Ending::Timeout,
         Some(Halt::Stopped) => Ending::Stopped,
         None => {
+            sandbox.host.fault = fault_in(error);
             let stderr = stderr_tail(&sandbox.stderr.text());
             Ending::Error(with_end(diagnose(error, sandbox), &stderr))
         }
@@ -74,7 +74,7 @@ fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'static> {
         let message = "the guest holds too many host resources at once";
         return failure(ErrorClass::Limit, "resources", message);
     }
-    if let Some(fault) = fault_in(error) {
+    if let Some(fault) = sandbox.host.fault {
         let message = format!("the runner's machine {}: {}", lacks(fault), cause(error));
         return failure(ErrorClass::Internal, fault.as_str(), message);
     }
@@ -122,6 +122,18 @@ fn diagnose_trap(trap: Trap, error: &wasmtime::Error, sandbox: &Sandbox) -> RowE
     };
     let message = format!("the guest {what}: {name}{}", place(error));
     failure(class, trap_code(trap), message)
+}
+
+/// The word for a trap: its name in wasmtime, such as `StackOverflow`, written `stack-overflow`.
+fn trap_code(trap: Trap) -> String {
+    let mut code = String::new();
+    for letter in format!("{trap:?}").chars() {
+        if letter.is_uppercase() && !code.is_empty() {
+            code.push('-');
+        }
+        code.extend(letter.to_lowercase());
+    }
+    code
 }
 
 /// Errors that wasmtime and its WASI tell apart by text alone.
@@ -196,7 +208,31 @@ fn cause(error: &wasmtime::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::readable;
+    use wasmtime::Trap;
+
+    use super::{readable, trap_code};
+
+    #[test]
+    fn every_trap_of_the_engine_has_a_word() {
+        for (trap, word) in [
+            (Trap::StackOverflow, "stack-overflow"),
+            (Trap::MemoryOutOfBounds, "memory-out-of-bounds"),
+            (Trap::UnreachableCodeReached, "unreachable-code-reached"),
+        ] {
+            assert_eq!(trap_code(trap), word);
+        }
+        // A new engine may have new ones.
+        let words: Vec<_> = (0..=u8::MAX)
+            .filter_map(Trap::from_u8)
+            .map(trap_code)
+            .collect();
+        assert_eq!(words.len(), 50);
+        let is_word = |word: &String| {
+            word.bytes()
+                .all(|byte| byte == b'-' || byte.is_ascii_lowercase())
+        };
+        assert!(words.iter().all(is_word), "{words:?}");
+    }
 
     #[test]
     fn names_are_as_their_authors_wrote_them() {

@@ -6,7 +6,6 @@ use runner_model::{
     ErrorClass, Limits,
     provider::{Description, OutputForm, Protocol},
     row::{Raw, RowError},
-    units::show_size,
 };
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::{
@@ -22,7 +21,7 @@ use super::{
 };
 use crate::{
     interrupt::Guard,
-    message::{beginning, failure},
+    message::{beginning, failure, too_large},
     store::{
         MAX_COMPONENT_HANDOVER, MAX_HANDOVER, Sandbox, StoreRecipe, host::Host, stdio::Capture,
     },
@@ -90,8 +89,10 @@ pub(crate) async fn describe(
         limits,
         guard,
     };
-    let Finished { exit, sandbox, .. } = program.execute(engine, start).await;
-    let exit_code = exit.map_err(|error| into_error(classify(&error, &sandbox)))?;
+    let Finished {
+        exit, mut sandbox, ..
+    } = program.execute(engine, start).await;
+    let exit_code = exit.map_err(|error| into_error(classify(&error, &mut sandbox)))?;
     let stdout = whole(&sandbox.stdout, limits)?;
     protocol::description(&stdout, exit_code, &sandbox, &interrupt)
 }
@@ -147,7 +148,7 @@ async fn run_json(program: &Program, engine: &Engine, call: &Call<'_>, guard: Gu
     let mut finished = program.execute(engine, start).await;
     // Whatever its end was: what it said until then counts.
     protocol::log(&mut finished.sandbox);
-    let sandbox = &finished.sandbox;
+    let sandbox = &mut finished.sandbox;
     let ending = match finished.exit {
         Err(error) => classify(&error, sandbox),
         Ok(exit_code) => whole(&sandbox.stdout, call.limits).map_or_else(Ending::Error, |stdout| {
@@ -252,12 +253,6 @@ fn read_output(
 }
 
 fn whole(stdout: &Capture, limits: &Limits) -> Result<Vec<u8>, RowError<'static>> {
-    stdout.take_whole().map_err(|written| {
-        let message = format!(
-            "the standard output has {}, and `limits.reply` is {}",
-            show_size(written),
-            show_size(limits.reply)
-        );
-        failure(ErrorClass::Limit, "reply", message)
-    })
+    let too_much = |written| too_large("standard output", written, "reply", limits.reply);
+    stdout.take_whole().map_err(too_much)
 }

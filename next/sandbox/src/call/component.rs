@@ -7,7 +7,6 @@ use runner_model::{
     outcome::Verdict,
     provider::Description,
     row::{Check, Metric, Raw, RowError},
-    units::show_size,
 };
 use wasmtime::{
     Engine, Store,
@@ -29,7 +28,7 @@ use crate::{
         runner::provider::types,
     },
     interrupt::{Guard, Interrupt},
-    message::failure,
+    message::{failure, too_large},
     store::{HANDOVER_MARGIN, Sandbox, StoreRecipe, host::Host, stdio::Capture},
 };
 
@@ -76,7 +75,7 @@ pub(crate) async fn run(
                 .map_or_else(Ending::Error, |reply| Ending::Reply(Box::new(reply)))
         }
         Ok(Err(error)) => read_error(error, &guard.interrupt),
-        Err(error) => classify(&error, store.data()),
+        Err(error) => classify(&error, store.data_mut()),
     };
     if let (Some(lifecycle), Some(instance)) = (&provider.lifecycle, instance)
         && is_own(&ending)
@@ -104,7 +103,7 @@ pub(crate) async fn describe(
             provider.call_describe(&mut store).await
         })
         .await;
-    let description = answer.map_err(|error| into_error(classify(&error, store.data())))?;
+    let description = answer.map_err(|error| into_error(classify(&error, store.data_mut())))?;
     bounded_description(Description {
         config_schema: read_schema("config-schema", description.config_schema.as_deref())?,
         input_schema: read_schema("input-schema", description.input_schema.as_deref())?,
@@ -224,7 +223,16 @@ fn is_own(ending: &Ending) -> bool {
 
 fn read_error(error: ProviderError, interrupt: &Interrupt) -> Ending {
     let read = RowError {
-        class: None,
+        class: match error.kind {
+            types::ErrorKind::InvalidConfig => Some(ErrorClass::InvalidConfig),
+            types::ErrorKind::InvalidInput => Some(ErrorClass::InvalidInput),
+            types::ErrorKind::Denied => Some(ErrorClass::Denied),
+            types::ErrorKind::Unavailable => Some(ErrorClass::Unavailable),
+            types::ErrorKind::RateLimited => Some(ErrorClass::RateLimited),
+            types::ErrorKind::Internal => Some(ErrorClass::Internal),
+            types::ErrorKind::Other => Some(ErrorClass::Other),
+            types::ErrorKind::Stopped => None,
+        },
         code: error.code.into(),
         message: error.message.into(),
         retry_after_ms: error.retry_after,
@@ -233,7 +241,7 @@ fn read_error(error: ProviderError, interrupt: &Interrupt) -> Ending {
             .details
             .and_then(|details| read_json("details", details).ok()),
     };
-    provider_error(error.kind, read, interrupt)
+    provider_error(read, interrupt)
 }
 
 fn read_reply(
@@ -242,12 +250,7 @@ fn read_reply(
     limits: &Limits,
 ) -> Result<Reply, RowError<'static>> {
     if bytes > limits.reply {
-        let message = format!(
-            "the reply has {}, and `limits.reply` is {}",
-            show_size(bytes),
-            show_size(limits.reply)
-        );
-        return Err(failure(ErrorClass::Limit, "reply", message));
+        return Err(too_large("reply", bytes, "reply", limits.reply));
     }
     let checks = reply.checks.into_iter().map(read_check);
     let metrics = reply.metrics.into_iter().map(read_metric);

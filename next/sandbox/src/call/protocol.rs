@@ -3,13 +3,16 @@
 use std::time::SystemTime;
 
 use runner_model::{
-    ErrorClass, Time,
+    ErrorClass, Text, Time,
     log::{Level, LogRecord},
     outcome::Verdict,
     provider::Description,
     row::{Check, Metric, Raw, RowError},
 };
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, IgnoredAny},
+};
 use serde_json::{Value, value::RawValue};
 
 use super::{
@@ -19,9 +22,8 @@ use super::{
     reply::{bounded, provider_error, read_json},
 };
 use crate::{
-    contract::runner::provider::types::ErrorKind,
     interrupt::Interrupt,
-    message::{beginning, failure, stderr_tail, with_end},
+    message::{beginning, cut, failure, stderr_tail, with_end},
     store::Sandbox,
 };
 
@@ -88,24 +90,12 @@ struct AnswerMetric {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AnswerError {
-    kind: AnswerKind,
+    #[serde(deserialize_with = "kind")]
+    kind: Option<ErrorClass>,
     code: String,
     message: String,
     retry_after: Option<u32>,
     details: Option<Box<RawValue>>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum AnswerKind {
-    InvalidConfig,
-    InvalidInput,
-    Denied,
-    Unavailable,
-    RateLimited,
-    Stopped,
-    Internal,
-    Other,
 }
 
 #[derive(Deserialize)]
@@ -128,6 +118,25 @@ struct LogLine {
     message: String,
     #[serde(default)]
     fields: serde_json::Map<String, Value>,
+}
+
+/// Reads the kind of an error, which is a class that a provider can say, or `stopped`: then there is no class.
+fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ErrorClass>, D::Error> {
+    use ErrorClass::{
+        Denied, Internal, InvalidConfig, InvalidInput, Other, RateLimited, Unavailable,
+    };
+    let word = Text::deserialize(deserializer)?;
+    match ErrorClass::parse(&word) {
+        Some(
+            class @ (InvalidConfig | InvalidInput | Denied | Unavailable | RateLimited | Internal
+            | Other),
+        ) => Ok(Some(class)),
+        _ if &*word == "stopped" => Ok(None),
+        _ => Err(de::Error::custom(format_args!(
+            "`{}` is no kind of error",
+            cut(64, &*word)
+        ))),
+    }
 }
 
 /// What a command reads on its standard input.
@@ -188,9 +197,8 @@ pub(crate) fn description(
 
 /// Takes the lines of standard error as log records.
 pub(crate) fn log(sandbox: &mut Sandbox) {
-    let (text, times) = sandbox.stderr.lines();
-    let mut times = times.into_iter();
-    for line in text.lines() {
+    let mut times = sandbox.stderr.take_times().into_iter();
+    for line in sandbox.stderr.text().lines() {
         let at = times.next();
         if line.trim().is_empty() {
             continue;
@@ -260,18 +268,8 @@ fn exit_class(code: i32) -> ErrorClass {
 
 impl AnswerError {
     fn ending(self, interrupt: &Interrupt) -> Ending {
-        let kind = match self.kind {
-            AnswerKind::InvalidConfig => ErrorKind::InvalidConfig,
-            AnswerKind::InvalidInput => ErrorKind::InvalidInput,
-            AnswerKind::Denied => ErrorKind::Denied,
-            AnswerKind::Unavailable => ErrorKind::Unavailable,
-            AnswerKind::RateLimited => ErrorKind::RateLimited,
-            AnswerKind::Stopped => ErrorKind::Stopped,
-            AnswerKind::Internal => ErrorKind::Internal,
-            AnswerKind::Other => ErrorKind::Other,
-        };
         let read = RowError {
-            class: None,
+            class: self.kind,
             code: self.code.into(),
             message: self.message.into(),
             retry_after_ms: self.retry_after,
@@ -279,7 +277,7 @@ impl AnswerError {
                 .details
                 .and_then(|details| read_raw("details", details).ok()),
         };
-        provider_error(kind, read, interrupt)
+        provider_error(read, interrupt)
     }
 }
 

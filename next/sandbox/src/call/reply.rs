@@ -1,10 +1,12 @@
 //! What an answer means and may have, whether it comes by the typed contract or by the JSON protocol.
 
-use runner_model::{ErrorClass, row::RowError};
+use runner_model::{
+    ErrorClass,
+    row::{Raw, RowError},
+};
 
 use super::{Ending, Reply, json::compact};
 use crate::{
-    contract::runner::provider::types::ErrorKind,
     interrupt::Interrupt,
     message::{beginning, failure},
 };
@@ -14,30 +16,17 @@ const MAX_CHECKS: usize = 10_000;
 /// Metrics of one reply.
 const MAX_METRICS: usize = 1_000;
 
-/// What an error of the provider's own means. A stop counts only if there was a request to stop.
-pub(crate) fn provider_error(
-    kind: ErrorKind,
-    error: RowError<'static>,
-    interrupt: &Interrupt,
-) -> Ending {
-    let class = match kind {
-        ErrorKind::InvalidConfig => ErrorClass::InvalidConfig,
-        ErrorKind::InvalidInput => ErrorClass::InvalidInput,
-        ErrorKind::Denied => ErrorClass::Denied,
-        ErrorKind::Unavailable => ErrorClass::Unavailable,
-        ErrorKind::RateLimited => ErrorClass::RateLimited,
-        ErrorKind::Internal => ErrorClass::Internal,
-        ErrorKind::Other => ErrorClass::Other,
-        ErrorKind::Stopped if interrupt.is_requested() => return Ending::Stopped,
-        ErrorKind::Stopped => {
+/// What an error of the provider's own means; without a class it says that it was stopped. That counts only if there was a
+/// request to stop.
+pub(crate) fn provider_error(error: RowError<'static>, interrupt: &Interrupt) -> Ending {
+    match error.class {
+        Some(_) => Ending::Error(error),
+        None if interrupt.is_requested() => Ending::Stopped,
+        None => {
             let message = "the guest said that it was stopped, and it had not been asked to stop";
-            return Ending::Error(failure(ErrorClass::Protocol, "stopped", message));
+            Ending::Error(failure(ErrorClass::Protocol, "stopped", message))
         }
-    };
-    Ending::Error(RowError {
-        class: Some(class),
-        ..error
-    })
+    }
 }
 
 /// Refuses a reply of more checks or metrics than are useful: without texts they cost nothing of `limits.reply`.
@@ -55,10 +44,7 @@ pub(crate) fn bounded(reply: Reply) -> Result<Reply, RowError<'static>> {
 }
 
 /// Reads JSON of a guest.
-pub(crate) fn read_json(
-    what: &str,
-    text: String,
-) -> Result<runner_model::row::Raw<'static>, RowError<'static>> {
+pub(crate) fn read_json(what: &str, text: String) -> Result<Raw<'static>, RowError<'static>> {
     let start = beginning(&text.as_bytes()[..text.len().min(1024)]);
     compact(text).map_err(|error| {
         let message = format!("the {what} is not JSON: {error}{start}");

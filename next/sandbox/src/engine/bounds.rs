@@ -1,5 +1,5 @@
-//! [`check`]: how much there is of everything in a WASM file, from the headers of its sections, before anything else is done
-//! with it.
+//! [`Counts`]: how much there is of everything in a WASM file, from the headers of its sections, before anything else is done
+//! with them.
 //!
 //! What the compiler, the linker and an instance take of the host grows with these counts, and a stranger has written the
 //! file. No toolchain comes near the bounds: the component of a whole Python interpreter has 14 modules and 70 instances,
@@ -10,14 +10,13 @@ use std::collections::HashMap;
 use runner_model::units::show_size;
 use wasmparser::{
     BinaryReaderError, CanonicalFunction, ComponentAlias, ComponentExternalKind, ComponentInstance,
-    ComponentOuterAliasKind, ComponentTypeRef, ElementItems, Encoding, FromReader, Imports,
-    Instance, Parser, Payload, SectionLimited,
+    ComponentOuterAliasKind, ComponentTypeRef, ElementItems, Encoding, Imports, Instance, Payload,
 };
 
 /// A kind of part, and the most that a file may have of it, what is nested in it included.
 type Most = (&'static str, u64);
 
-// About 1,300 bytes of the runner's memory each; Python has 1,100.
+// About 1,300 bytes of the runner's memory each.
 const TYPES: Most = ("types", 20_000);
 // About 200 bytes each, in the compiled plugin and on the screen.
 const IMPORTS: Most = ("imports", 50_000);
@@ -26,14 +25,11 @@ const EXPORTS: Most = ("exports", 50_000);
 const FUNCTIONS: Most = ("functions", 500_000);
 // 16 bytes and an initial expression each, in every instance.
 const GLOBALS: Most = ("globals", 100_000);
-const TAGS: Most = ("tags", 10_000);
 const TABLES: Most = ("tables", 1_000);
 const MEMORIES: Most = ("memories", 100);
-const ELEMENT_SEGMENTS: Most = ("element segments", 10_000);
-// 16 bytes each in every instance, where their segment is passive; else time to put them into their table.
+// Time to put them into their table in every instance.
 const ELEMENTS: Most = ("elements", 1_000_000);
 const DATA_SEGMENTS: Most = ("data segments", 100_000);
-const CUSTOM_SECTIONS: Most = ("custom sections", 10_000);
 const MODULES: Most = ("nested modules", 500);
 const COMPONENTS: Most = ("nested components", 1_000);
 const INSTANCES: Most = ("instances", 10_000);
@@ -43,13 +39,8 @@ const CANONICALS: Most = ("canonical functions", 50_000);
 const DEPTH: Most = ("levels of nested components", 16);
 /// What is made when the file is instantiated, if one component is instantiated several times.
 const MADE: Most = ("instances that are made in all", 1_000);
-
-// Bytes of sections. A core type may have thousands of fields, and is a dozen times as large in memory.
-const CORE_TYPE_BYTES: Most = ("core types", 1024 * 1024);
-// A name of two bytes takes some sixty in memory. Python has 12 KiB.
-const TYPE_BYTES: Most = ("types of components", 1024 * 1024);
-// A compiled plugin has all that has names in memory.
-const NAME_BYTES: Most = ("imports, exports and aliases", 8 * 1024 * 1024);
+/// Bytes of all sections with names and types: in memory they take up to thirty times as much.
+const MAX_NAME_BYTES: u64 = 8 * 1024 * 1024;
 
 const SHARED_NAMES: &str =
     "has imports that share the name of their module, which no compiler for plugins writes";
@@ -60,14 +51,14 @@ const FOREIGN_PARTS: &str = "instantiates a component that comes as an argument 
 
 /// What was found so far.
 #[derive(Default)]
-struct Counts {
+pub(crate) struct Counts {
     found: HashMap<&'static str, u64>,
+    name_bytes: u64,
     /// The modules and components whose sections are being read, the innermost last.
     scopes: Vec<Scope>,
 }
 
 /// A module or component whose sections are being read.
-#[derive(Default)]
 struct Scope {
     is_component: bool,
     /// How many instances it makes, itself included.
@@ -76,250 +67,190 @@ struct Scope {
     components: Vec<Option<u64>>,
 }
 
-/// Refuses a file that has more of anything than is allowed. The message completes the sentence "plugin `FILE` …".
-pub(crate) fn check(wasm: &[u8]) -> Result<(), String> {
-    let mut counts = Counts::default();
-    for payload in Parser::new(0).parse_all(wasm) {
-        counts.count(payload.map_err(|error| damaged(&error))?)?;
-    }
-    Ok(())
-}
-
 pub(crate) fn damaged(error: &BinaryReaderError) -> String {
     let message = error.message();
     format!("is damaged WASM, so build or copy it again: {message}")
 }
 
 impl Counts {
-    /// Counts one section, before any of it is read.
-    fn count(&mut self, payload: Payload<'_>) -> Result<(), String> {
+    /// How deep the section that was counted last is nested: 1 in the outermost module or component.
+    pub(crate) fn depth(&self) -> usize {
+        self.scopes.len()
+    }
+
+    /// Counts one section. The message of an error completes the sentence "plugin `FILE` …".
+    pub(crate) fn count(&mut self, payload: &Payload<'_>) -> Result<(), String> {
+        let (most, count, names) = match payload {
+            Payload::ModuleSection { .. } => (MODULES, 1, 0..0),
+            Payload::ComponentSection { .. } => (COMPONENTS, 1, 0..0),
+            Payload::TypeSection(section) => (TYPES, section.count(), section.range()),
+            Payload::CoreTypeSection(section) => (TYPES, section.count(), section.range()),
+            Payload::ComponentTypeSection(section) => (TYPES, section.count(), section.range()),
+            Payload::ImportSection(section) => (IMPORTS, section.count(), section.range()),
+            Payload::ComponentImportSection(section) => (IMPORTS, section.count(), section.range()),
+            Payload::ExportSection(section) => (EXPORTS, section.count(), section.range()),
+            Payload::ComponentExportSection(section) => (EXPORTS, section.count(), section.range()),
+            Payload::FunctionSection(section) => (FUNCTIONS, section.count(), 0..0),
+            Payload::GlobalSection(section) => (GLOBALS, section.count(), 0..0),
+            Payload::TableSection(section) => (TABLES, section.count(), 0..0),
+            Payload::MemorySection(section) => (MEMORIES, section.count(), 0..0),
+            Payload::DataSection(section) => (DATA_SEGMENTS, section.count(), 0..0),
+            Payload::InstanceSection(section) => (INSTANCES, section.count(), section.range()),
+            Payload::ComponentInstanceSection(section) => {
+                (INSTANCES, section.count(), section.range())
+            }
+            Payload::ComponentAliasSection(section) => (ALIASES, section.count(), section.range()),
+            Payload::ComponentCanonicalSection(section) => (CANONICALS, section.count(), 0..0),
+            _ => return self.look(payload),
+        };
+        self.add(most, count.into())?;
+        self.name_bytes += names.len() as u64;
+        if self.name_bytes > MAX_NAME_BYTES {
+            return Err(format!(
+                "has {} of types, imports, exports and aliases, and at most {} are allowed",
+                show_size(self.name_bytes),
+                show_size(MAX_NAME_BYTES)
+            ));
+        }
+        self.look(payload)
+    }
+
+    /// Looks at what is inside of a section.
+    fn look(&mut self, payload: &Payload<'_>) -> Result<(), String> {
+        let damaged = |error: BinaryReaderError| damaged(&error);
         match payload {
             Payload::Version { encoding, .. } => {
                 self.scopes.push(Scope {
-                    is_component: encoding == Encoding::Component,
+                    is_component: *encoding == Encoding::Component,
                     made: 1,
                     components: Vec::new(),
                 });
-                within(DEPTH, self.scopes.len() as u64)
+                within(DEPTH, self.scopes.len() as u64)?;
             }
-            Payload::End(_) => {
-                self.end();
-                Ok(())
-            }
-            Payload::ModuleSection { .. } => self.add(MODULES, 1),
-            Payload::ComponentSection { .. } => self.add(COMPONENTS, 1),
-            Payload::TypeSection(section) => {
-                self.add_bytes(CORE_TYPE_BYTES, &section)?;
-                self.add_all(TYPES, &section)?;
-                for group in section {
-                    let more = group.map_err(|error| damaged(&error))?.types().len() as u64;
-                    // The group itself is counted already.
-                    self.add(TYPES, more.saturating_sub(1))?;
+            Payload::End(_) => self.end(),
+            Payload::ImportSection(section) => {
+                for group in section.clone() {
+                    // Written out, a name of 100 KB that 50,000 imports share would be gigabytes.
+                    if !matches!(group.map_err(damaged)?, Imports::Single(..)) {
+                        return Err(SHARED_NAMES.to_owned());
+                    }
                 }
-                Ok(())
             }
-            Payload::CoreTypeSection(section) => {
-                self.add_bytes(TYPE_BYTES, &section)?;
-                self.add_all(TYPES, &section)
-            }
-            Payload::ComponentTypeSection(section) => {
-                self.add_bytes(TYPE_BYTES, &section)?;
-                self.add_all(TYPES, &section)
-            }
-            Payload::FunctionSection(section) => self.add_all(FUNCTIONS, &section),
-            Payload::CodeSectionStart { count, .. } => within(FUNCTIONS, count.into()),
-            Payload::GlobalSection(section) => self.add_all(GLOBALS, &section),
-            Payload::TagSection(section) => self.add_all(TAGS, &section),
-            Payload::TableSection(section) => self.add_all(TABLES, &section),
-            Payload::MemorySection(section) => self.add_all(MEMORIES, &section),
-            Payload::DataCountSection { count, .. } => within(DATA_SEGMENTS, count.into()),
-            Payload::DataSection(section) => self.add_all(DATA_SEGMENTS, &section),
-            Payload::CustomSection(_) => self.add(CUSTOM_SECTIONS, 1),
             Payload::ElementSection(section) => {
-                self.add_all(ELEMENT_SEGMENTS, &section)?;
-                for element in section {
-                    let count = match &element.map_err(|error| damaged(&error))?.items {
+                for element in section.clone() {
+                    let count = match &element.map_err(damaged)?.items {
                         ElementItems::Functions(items) => items.count(),
                         ElementItems::Expressions(_, items) => items.count(),
                     };
                     self.add(ELEMENTS, count.into())?;
                 }
-                Ok(())
             }
-            Payload::ExportSection(section) => self.add_names(EXPORTS, &section),
-            Payload::ImportSection(section) => {
-                self.add_bytes(NAME_BYTES, &section)?;
-                for group in section {
-                    // Written out, a name of 100 KB that 50,000 imports share would be gigabytes.
-                    if !matches!(group.map_err(|error| damaged(&error))?, Imports::Single(..)) {
-                        return Err(SHARED_NAMES.to_owned());
-                    }
-                    self.add(IMPORTS, 1)?;
-                }
-                Ok(())
-            }
-            payload => self.count_of_component(payload),
-        }
-    }
-
-    /// The same for sections that only components have.
-    fn count_of_component(&mut self, payload: Payload<'_>) -> Result<(), String> {
-        match payload {
             Payload::InstanceSection(section) => {
-                self.add_names(INSTANCES, &section)?;
-                for instance in section {
-                    if let Instance::Instantiate { .. } =
-                        instance.map_err(|error| damaged(&error))?
-                    {
-                        self.make(1)?;
+                for instance in section.clone() {
+                    if let Instance::Instantiate { .. } = instance.map_err(damaged)? {
+                        self.make(Some(1))?;
                     }
                 }
-                Ok(())
             }
             Payload::ComponentInstanceSection(section) => {
-                self.add_names(INSTANCES, &section)?;
-                for instance in section {
+                for instance in section.clone() {
                     if let ComponentInstance::Instantiate {
                         component_index, ..
-                    } = instance.map_err(|error| damaged(&error))?
+                    } = instance.map_err(damaged)?
                     {
-                        let components = &self.scope().components;
-                        let made = components.get(component_index as usize);
-                        let made = made.copied().flatten();
-                        self.make(made.ok_or(FOREIGN_PARTS)?)?;
+                        let made = self.known(0, component_index);
+                        self.make(made)?;
                     }
                 }
-                Ok(())
             }
             Payload::ComponentAliasSection(section) => {
-                self.add_names(ALIASES, &section)?;
-                for alias in section {
-                    self.alias(&alias.map_err(|error| damaged(&error))?);
+                for alias in section.clone() {
+                    self.alias(&alias.map_err(damaged)?);
                 }
-                Ok(())
             }
             Payload::ComponentCanonicalSection(section) => {
-                self.add_all(CANONICALS, &section)?;
-                for function in section {
+                for function in section.clone() {
                     // The host makes values of what passes, which may take twenty times the bytes of a guest.
                     if let CanonicalFunction::StreamNew { .. }
-                    | CanonicalFunction::FutureNew { .. } =
-                        function.map_err(|error| damaged(&error))?
+                    | CanonicalFunction::FutureNew { .. } = function.map_err(damaged)?
                     {
                         return Err(STREAMS.to_owned());
                     }
                 }
-                Ok(())
             }
             Payload::ComponentImportSection(section) => {
-                self.add_names(IMPORTS, &section)?;
-                for import in section {
-                    if let ComponentTypeRef::Component(_) =
-                        import.map_err(|error| damaged(&error))?.ty
-                    {
-                        self.scope().components.push(None);
+                for import in section.clone() {
+                    if let ComponentTypeRef::Component(_) = import.map_err(damaged)?.ty {
+                        self.define(None);
                     }
                 }
-                Ok(())
             }
             Payload::ComponentExportSection(section) => {
-                self.add_names(EXPORTS, &section)?;
-                for export in section {
-                    let export = export.map_err(|error| damaged(&error))?;
+                for export in section.clone() {
+                    let export = export.map_err(damaged)?;
                     // An export has a place in the index space of what it exports.
                     if export.kind == ComponentExternalKind::Component {
-                        let components = &mut self.scope().components;
-                        let made = components.get(export.index as usize).copied().flatten();
-                        components.push(made);
+                        let made = self.known(0, export.index);
+                        self.define(made);
                     }
                 }
-                Ok(())
             }
-            // Of functions and of data the count was seen at the section's start; of the rest there is one, or the
-            // compiler knows it as damage.
-            _ => Ok(()),
+            _ => {}
         }
+        Ok(())
     }
 
     fn end(&mut self) {
-        let ended = self.scopes.pop();
-        if let (Some(ended), Some(outer)) = (ended, self.scopes.last_mut())
+        if let Some(ended) = self.scopes.pop()
             && ended.is_component
         {
-            outer.components.push(Some(ended.made));
+            self.define(Some(ended.made));
         }
     }
 
     fn alias(&mut self, alias: &ComponentAlias<'_>) {
-        let made = match alias {
+        match alias {
             ComponentAlias::InstanceExport {
                 kind: ComponentExternalKind::Component,
                 ..
-            } => None,
+            } => self.define(None),
             ComponentAlias::Outer {
                 kind: ComponentOuterAliasKind::Component,
                 count,
                 index,
-            } => {
-                let outer = self.scopes.iter().rev().nth(*count as usize);
-                outer.and_then(|outer| outer.components.get(*index as usize).copied().flatten())
-            }
-            _ => return,
-        };
-        self.scope().components.push(made);
+            } => self.define(self.known(*count, *index)),
+            _ => {}
+        }
+    }
+
+    /// How many instances a component makes that was defined so many levels outside.
+    fn known(&self, outside: u32, index: u32) -> Option<u64> {
+        let scope = self.scopes.iter().rev().nth(outside as usize)?;
+        scope.components.get(index as usize).copied().flatten()
+    }
+
+    /// Adds a component to the index space of the innermost.
+    fn define(&mut self, made: Option<u64>) {
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.components.push(made);
+        }
     }
 
     /// Counts instances that the innermost component makes.
-    fn make(&mut self, more: u64) -> Result<(), String> {
-        let scope = self.scope();
-        scope.made = scope.made.saturating_add(more);
-        let made = scope.made;
-        within(MADE, made)
-    }
-
-    fn scope(&mut self) -> &mut Scope {
-        let scope = self.scopes.last_mut();
-        scope.expect("a section is in a module or a component")
+    fn make(&mut self, more: Option<u64>) -> Result<(), String> {
+        // The compiler would follow it to where it came from; doubled on the way, it has no end.
+        let more = more.ok_or(FOREIGN_PARTS)?;
+        let Some(scope) = self.scopes.last_mut() else {
+            return Ok(());
+        };
+        scope.made += more;
+        within(MADE, scope.made)
     }
 
     fn add(&mut self, most: Most, more: u64) -> Result<(), String> {
         let found = self.found.entry(most.0).or_default();
-        *found = found.saturating_add(more);
+        *found += more;
         within(most, *found)
-    }
-
-    fn add_all<'a, T: FromReader<'a>>(
-        &mut self,
-        most: Most,
-        section: &SectionLimited<'a, T>,
-    ) -> Result<(), String> {
-        self.add(most, section.count().into())
-    }
-
-    /// The same for a section of names.
-    fn add_names<'a, T: FromReader<'a>>(
-        &mut self,
-        most: Most,
-        section: &SectionLimited<'a, T>,
-    ) -> Result<(), String> {
-        self.add_bytes(NAME_BYTES, section)?;
-        self.add_all(most, section)
-    }
-
-    fn add_bytes<'a, T: FromReader<'a>>(
-        &mut self,
-        (parts, most): Most,
-        section: &SectionLimited<'a, T>,
-    ) -> Result<(), String> {
-        let found = self.found.entry(parts).or_default();
-        *found = found.saturating_add(section.range().len() as u64);
-        if *found > most {
-            let (found, most) = (show_size(*found), show_size(most));
-            return Err(format!(
-                "has {found} of {parts}, and at most {most} are allowed"
-            ));
-        }
-        Ok(())
     }
 }
 
@@ -331,7 +262,3 @@ fn within((parts, most): Most, found: u64) -> Result<(), String> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-#[path = "../tests/bounds.rs"]
-mod tests;

@@ -8,7 +8,7 @@ use wasmparser::{
     BinaryReaderError, ComponentExternalKind, Encoding, ExternalKind, Parser, Payload, TypeRef,
 };
 
-use super::bounds;
+use super::bounds::{Counts, damaged};
 
 /// The package of the contract's interfaces.
 const PACKAGE: &str = "runner:provider/";
@@ -60,8 +60,16 @@ pub fn inspect(wasm: &[u8]) -> Result<Inspection, String> {
     if !wasm.starts_with(b"\0asm") {
         return Err("is not WASM; name the `.wasm` file that its build makes".to_owned());
     }
-    bounds::check(wasm)?;
-    let surface = Surface::read(wasm).map_err(|error| bounds::damaged(&error))?;
+    let mut surface = Surface::default();
+    let mut counts = Counts::default();
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload.map_err(|error| damaged(&error))?;
+        counts.count(&payload)?;
+        // What is nested in the outermost module or component is passed over.
+        if counts.depth() == 1 {
+            surface.add(payload).map_err(|error| damaged(&error))?;
+        }
+    }
     surface.inspection()
 }
 
@@ -74,28 +82,11 @@ struct Surface {
 }
 
 impl Surface {
-    /// Reads the sections of the outermost module or component; what is nested in it is passed over.
-    fn read(wasm: &[u8]) -> Result<Self, BinaryReaderError> {
-        let mut surface = Self::default();
-        let mut depth = 0;
-        for payload in Parser::new(0).parse_all(wasm) {
-            match payload? {
-                Payload::Version { encoding, .. } => {
-                    depth += 1;
-                    if depth == 1 {
-                        surface.is_component = encoding == Encoding::Component;
-                    }
-                }
-                Payload::End(_) => depth -= 1,
-                payload if depth == 1 => surface.add(payload)?,
-                _ => {}
-            }
-        }
-        Ok(surface)
-    }
-
     fn add(&mut self, payload: Payload<'_>) -> Result<(), BinaryReaderError> {
         match payload {
+            Payload::Version { encoding, .. } => {
+                self.is_component = encoding == Encoding::Component;
+            }
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
                     let import = import?;
@@ -177,7 +168,7 @@ impl Surface {
         Err(format!(
             "is a component of another world: it exports neither `runner:provider/provider` nor `wasi:cli/run`, but {}; \
              build it for the world `plugin` of `runner:provider`",
-            listed(&self.exports)
+            listed(self.exports.iter().map(String::as_str), "nothing at all")
         ))
     }
 }
@@ -190,10 +181,22 @@ pub(crate) fn is_served(import: &str) -> bool {
 }
 
 /// A name for a message, cut where it is too long.
-pub(crate) fn shortened(name: &str) -> Cow<'_, str> {
+fn shortened(name: &str) -> Cow<'_, str> {
     match name.char_indices().nth(SHOWN_CHARACTERS) {
         Some((end, _)) => format!("{}…", &name[..end]).into(),
         None => name.into(),
+    }
+}
+
+/// The first names of a list for a message, and how many more there are.
+pub(crate) fn listed<'a>(names: impl Iterator<Item = &'a str>, nothing: &str) -> String {
+    const SHOWN: usize = 20;
+    let mut names = names.map(|name| format!("`{}`", shortened(name)));
+    let shown: Vec<String> = names.by_ref().take(SHOWN).collect();
+    match names.count() {
+        0 if shown.is_empty() => nothing.to_owned(),
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 
@@ -214,19 +217,6 @@ fn check_version(text: &str) -> Result<(), String> {
         "is built for version {} of the contract `runner:provider`, and this runner speaks {major}.{minor}.{patch}{remedy}",
         shortened(text)
     ))
-}
-
-fn listed(names: &[String]) -> String {
-    const SHOWN: usize = 8;
-    if names.is_empty() {
-        return "nothing at all".to_owned();
-    }
-    let shown = names.iter().take(SHOWN);
-    let mut quoted: Vec<String> = shown.map(|name| format!("`{}`", shortened(name))).collect();
-    if names.len() > SHOWN {
-        quoted.push(format!("{} more", names.len() - SHOWN));
-    }
-    quoted.join(", ")
 }
 
 #[cfg(test)]

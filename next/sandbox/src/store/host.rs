@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use runner_model::{
-    Limits, Text, Time,
+    HostFault, Limits, Text, Time,
     log::{Level, LogRecord},
     row::Denied,
     visible::visible_line,
@@ -29,6 +29,8 @@ pub(crate) struct Host {
     pub(crate) denied: Vec<Denied<'static>>,
     pub(crate) calls: u64,
     pub(crate) bytes_in: u64,
+    /// What the machine lacked.
+    pub(crate) fault: Option<HostFault>,
 }
 
 /// Log records within their limits.
@@ -55,6 +57,7 @@ impl Host {
             denied: Vec::new(),
             calls: 0,
             bytes_in,
+            fault: None,
         }
     }
 

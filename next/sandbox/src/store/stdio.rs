@@ -36,13 +36,6 @@ struct Captured {
     most_times: usize,
 }
 
-/// What was kept of a stream in the end.
-pub(crate) struct Finished {
-    pub(crate) text: String,
-    /// How many bytes were written, kept or not.
-    pub(crate) written: u64,
-}
-
 impl Capture {
     /// Keeps `head` bytes from the start and `tail` bytes from the end.
     pub(crate) fn new(head: u64, tail: u64) -> Self {
@@ -65,10 +58,9 @@ impl Capture {
         self
     }
 
-    /// The lines of what was kept, and when each came, as far as that was noted.
-    pub(crate) fn lines(&self) -> (String, Vec<Time>) {
-        let text = self.text();
-        (text, std::mem::take(&mut self.kept().times))
+    /// When each of the first lines came.
+    pub(crate) fn take_times(&self) -> Vec<Time> {
+        std::mem::take(&mut self.kept().times)
     }
 
     /// Takes everything that was written out of here; fails with the number of bytes if some had to be dropped.
@@ -85,17 +77,12 @@ impl Capture {
     /// Drops all but `most` bytes from the start and as many from the end.
     pub(crate) fn shorten(&self, most: u64) {
         let shorter = Self::new(most, most);
-        let mut kept = self.kept();
-        {
-            let mut shorter = shorter.kept();
-            shorter.keep(&kept.head);
-            shorter.dropped += kept.dropped;
-            let (front, back) = kept.tail.as_slices();
-            shorter.keep(front);
-            shorter.keep(back);
-            shorter.written = kept.written;
-            std::mem::swap(&mut *kept, &mut *shorter);
-        }
+        let (mut kept, mut shorter) = (self.kept(), shorter.kept());
+        shorter.keep(&kept.head);
+        shorter.keep(kept.tail.make_contiguous());
+        shorter.dropped += kept.dropped;
+        shorter.written = kept.written;
+        std::mem::swap(&mut *kept, &mut *shorter);
     }
 
     /// What was kept, as text, with a line in the middle that says how much was dropped.
@@ -112,12 +99,9 @@ impl Capture {
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 
-    /// What was kept in the end.
-    pub(crate) fn finish(&self) -> Finished {
-        Finished {
-            text: self.text(),
-            written: self.kept().written,
-        }
+    /// How many bytes were written, kept or not.
+    pub(crate) fn written(&self) -> u64 {
+        self.kept().written
     }
 
     fn kept(&self) -> MutexGuard<'_, Captured> {

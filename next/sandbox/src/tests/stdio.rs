@@ -34,9 +34,8 @@ fn head_and_tail_are_kept_and_the_rest_is_counted() {
 fn a_reply_that_came_to_nothing_is_shortened() {
     let kept = capture(10, 0, &["0123456789abcdef"]);
     kept.shorten(3);
-    let finished = kept.finish();
-    assert_eq!(finished.text, "012\n[10 bytes dropped]\n789");
-    assert_eq!(finished.written, 16);
+    assert_eq!(kept.text(), "012\n[10 bytes dropped]\n789");
+    assert_eq!(kept.written(), 16);
     let kept = capture(10, 0, &["0123"]);
     kept.shorten(3);
     assert_eq!(kept.text(), "0123");
@@ -48,6 +47,6 @@ fn the_time_of_each_line_is_noted() {
     kept.kept().keep(b"on");
     kept.kept().keep(b"e\n\ntw");
     kept.kept().keep(b"o\nthree\n");
-    let (text, times) = kept.lines();
-    assert_eq!((text.lines().count(), times.len()), (4, 3));
+    assert_eq!(kept.text().lines().count(), 4);
+    assert_eq!(kept.take_times().len(), 3);
 }

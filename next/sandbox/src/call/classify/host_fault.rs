@@ -26,18 +26,12 @@ fn fault_of(cause: &(dyn Error + 'static)) -> Option<HostFault> {
         Some(error) => Errno::from_io_error(error),
         None => cause.downcast_ref::<Errno>().copied(),
     };
-    match errno.or_else(|| errno_at_end(&cause.to_string()))? {
+    match errno? {
         Errno::NOMEM => Some(HostFault::Memory),
         Errno::MFILE | Errno::NFILE => Some(HostFault::Files),
         Errno::NOSPC | Errno::DQUOT => Some(HostFault::Storage),
         _ => None,
     }
-}
-
-/// Reads the number in `… (os error 28)`: some errors keep only the words of the system's.
-fn errno_at_end(text: &str) -> Option<Errno> {
-    let (_, number) = text.strip_suffix(')')?.rsplit_once("(os error ")?;
-    number.parse().ok().map(Errno::from_raw_os_error)
 }
 
 #[cfg(test)]
@@ -60,9 +54,11 @@ mod tests {
         assert_eq!(of(Errno::MFILE), Some(HostFault::Files));
         assert_eq!(of(Errno::NOSPC), Some(HostFault::Storage));
         assert_eq!(of(Errno::NOENT), None);
-        let written = wasmtime::Error::msg("cannot write: No space left (os error 28)");
+        let written = wasmtime::Error::from(Errno::NOSPC).context("write");
         assert_eq!(fault_in(&written), Some(HostFault::Storage));
-        assert_eq!(fault_in(&wasmtime::Error::msg("no")), None);
+        // Texts are not read: a guest's names may be in them.
+        let named = wasmtime::Error::msg("in `No space left (os error 28)");
+        assert_eq!(fault_in(&named), None);
         let panic = HostPanic("OS can't spawn worker thread: no".to_owned());
         assert_eq!(fault_in(&panic.into()), Some(HostFault::Threads));
         assert_eq!(fault_in(&HostPanic("no".to_owned()).into()), None);
