@@ -1,6 +1,6 @@
 //! The command line: commands, and the arguments that several of them have.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 
 use anstream::ColorChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -79,7 +79,7 @@ impl RootArgs {
 
     /// What a later command needs so that it looks into the same folder: nothing, or the flag with a space before it.
     pub fn flag(&self) -> String {
-        let by_itself = std::env::var_os("RUNNER_RESULTS").filter(|path| !path.is_empty());
+        let by_itself = env::var_os("RUNNER_RESULTS").filter(|path| !path.is_empty());
         let by_itself = by_itself.unwrap_or_else(|| DEFAULT_ROOT.into());
         let path = self.path();
         if path.as_os_str() == by_itself {
@@ -104,15 +104,16 @@ pub fn quoted(word: &str) -> String {
 /// The run that a command is about.
 #[derive(Args)]
 pub struct RunArg {
-    /// The run: its id, a part of it that no other run has, a path, or `latest`
-    #[arg(value_name = "RUN", env = "RUNNER_RUN", hide_env_values = true)]
+    /// The run: its id, a part of it that no other run has, a path, or `latest` [env: RUNNER_RUN]
+    #[arg(value_name = "RUN")]
     run: Option<String>,
 }
 
 impl RunArg {
-    /// The name that was given; an empty text is as good as none.
+    /// The name on the command line, else in the environment; an empty text is as good as none.
     pub fn name(&self) -> Option<String> {
-        self.run.clone().filter(|name| !name.is_empty())
+        let name = self.run.clone().or_else(|| env::var("RUNNER_RUN").ok());
+        name.filter(|name| !name.is_empty())
     }
 }
 
@@ -155,7 +156,7 @@ pub struct SessionArgs {
 impl SessionArgs {
     /// The session that is asked for.
     pub fn request(&self) -> SessionRequest {
-        let command = std::env::args_os().skip(1);
+        let command = env::args_os().skip(1);
         let command = command.map(|word| word.to_string_lossy().into_owned());
         SessionRequest {
             results: self.root.path(),
@@ -177,14 +178,14 @@ fn minutes(text: &str) -> Result<Duration, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    bounded(parse_duration(text).map_err(str::to_owned)?)
+    bounded(parse_duration(text).map_err(|problem| format!("it {problem}"))?)
 }
 
 fn bounded(duration: Duration) -> Result<Duration, String> {
     if duration.is_zero() {
         Err("a run needs more time than that".to_owned())
     } else if duration > MAX_DURATION {
-        Err("longer than a year".to_owned())
+        Err("it is longer than a year".to_owned())
     } else {
         Ok(duration)
     }

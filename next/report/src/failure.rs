@@ -1,7 +1,7 @@
 //! Why a trial did not pass: on one line for lists, and as a block for those who look at it. All texts are visible.
 
 use runner_model::{
-    Outcome, RowRef,
+    ErrorClass, Outcome, RowRef,
     outcome::Verdict,
     row::{Check, Raw, RowError},
     visible::visible_line,
@@ -26,12 +26,12 @@ pub enum Tone {
 /// A line of a block.
 pub type BlockLine = (Tone, String);
 
-/// The reason on one line: the first check that did not hold, with what was expected and what came, or the error.
+/// The reason on one line: the first check that did not hold, or the error.
 pub fn headline(row: &RowRef<'_>) -> String {
     let failed = row.checks.iter().find(|check| has_failed(check));
     match (failed, &row.error) {
         (Some(check), _) => check_line(check),
-        (None, Some(error)) => format!("{}: {}", title(error), first_words(&error.message)),
+        (None, Some(error)) => error_line(row, error),
         (None, None) if row.verdict == Some(Verdict::Fail) => "the provider's verdict".to_owned(),
         (None, None) => row.outcome.to_string(),
     }
@@ -44,19 +44,11 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
     for check in row.checks.iter().filter(|check| has_failed(check)) {
         let message = check.message.as_deref().unwrap_or("did not hold");
         lines.push((Tone::Reason, format!("{}: {message}", &*check.name)));
-        let values = check_values(check);
-        push_at_most(&mut lines, values, most);
+        push_at_most(&mut lines, check_values(check), most);
     }
     if let Some(error) = &row.error {
-        lines.push((
-            Tone::Reason,
-            format!("{}: {}", title(error), first_words(&error.message)),
-        ));
-        let told = first_words(&error.message);
-        let rest = error.message.lines().map(str::trim_end);
-        let rest = rest.filter(|line| !line.is_empty() && *line != told);
-        let rest = rest.map(|line| (Tone::Detail, line.to_owned())).collect();
-        push_at_most(&mut lines, rest, most);
+        lines.push((Tone::Reason, error_line(row, error)));
+        push_at_most(&mut lines, error_details(error), most);
     }
     if lines.is_empty() && row.outcome == Outcome::Failed {
         lines.push((Tone::Reason, headline(row)));
@@ -73,29 +65,39 @@ fn has_failed(check: &Check<'_>) -> bool {
 
 fn check_line(check: &Check<'_>) -> String {
     let said = match (&check.expected, &check.actual, check.message.as_deref()) {
-        (Some(expected), Some(actual), _) => format!(
-            "expected {}, got {}",
-            cut(expected.get(), SHORT_VALUE),
-            cut(actual.get(), SHORT_VALUE)
-        ),
+        // Its message says only that they differ.
+        (Some(expected), Some(actual), _) if *check.name == *"equals" => {
+            let [expected, actual] = around_difference(expected.get(), actual.get());
+            format!("expected {expected}, got {actual}")
+        }
         (.., Some(message)) => message.to_owned(),
         _ => "did not hold".to_owned(),
     };
     visible_line(&format!("{}: {said}", &*check.name)).into_owned()
 }
 
+/// Two values, cut so that the place where they begin to differ is seen.
+fn around_difference(left: &str, right: &str) -> [String; 2] {
+    let pairs = left.chars().zip(right.chars());
+    let common = pairs.take_while(|(left, right)| left == right).count();
+    let from = if common < SHORT_VALUE / 2 {
+        0
+    } else {
+        common - SHORT_VALUE / 4
+    };
+    [left, right].map(|text| {
+        if from == 0 || text.chars().count() <= SHORT_VALUE {
+            return cut(text, SHORT_VALUE);
+        }
+        let rest: String = text.chars().skip(from).collect();
+        cut(&format!("…{rest}"), SHORT_VALUE)
+    })
+}
+
 /// The difference if there is one, else both values.
 fn check_values(check: &Check<'_>) -> Vec<BlockLine> {
     if let Some(diff) = &check.diff {
-        let tone = |line: &str| match line.as_bytes().first() {
-            Some(b'-') => Tone::Expected,
-            Some(b'+') => Tone::Actual,
-            _ => Tone::Detail,
-        };
-        return diff
-            .lines()
-            .map(|line| (tone(line), line.to_owned()))
-            .collect();
+        return difference(diff);
     }
     let value = |tone, name, value: &Option<Raw<'_>>| {
         value
@@ -107,6 +109,27 @@ fn check_values(check: &Check<'_>) -> Vec<BlockLine> {
         value(Tone::Actual, "got     ", &check.actual),
     ];
     both.into_iter().flatten().collect()
+}
+
+fn difference(diff: &str) -> Vec<BlockLine> {
+    const NO_LINE_BREAK: char = '\\';
+    let ends = diff.lines().filter(|line| line.starts_with(NO_LINE_BREAK));
+    // If both texts lack it, that is no difference.
+    let is_noise = ends.count() != 1;
+    let lines = diff
+        .lines()
+        .filter(|line| !(is_noise && line.starts_with(NO_LINE_BREAK)));
+    // The first place says what the signs mean; others say that something is left out.
+    let lines = lines.enumerate().map(|(index, line)| match index {
+        0 if line.starts_with("@@") => "- expected  + got",
+        _ => line,
+    });
+    let tone = |line: &str| match line.as_bytes().first() {
+        Some(b'-') => Tone::Expected,
+        Some(b'+') => Tone::Actual,
+        _ => Tone::Detail,
+    };
+    lines.map(|line| (tone(line), line.to_owned())).collect()
 }
 
 /// The text, or its beginning and `…` if it has more characters.
@@ -126,33 +149,65 @@ fn push_at_most(lines: &mut Vec<BlockLine>, mut more: Vec<BlockLine>, most: usiz
     lines.append(&mut more);
 }
 
-/// The class and the code of an error, such as `trap unreachable`.
-fn title(error: &RowError<'_>) -> String {
-    let code = visible_line(&error.code);
-    match error.class {
-        Some(class) if class.as_str() != code => format!("{class} {code}"),
-        _ => code.into_owned(),
-    }
-}
-
-/// What a message says first: of a Rust program that panicked its own words, else the first line.
-fn first_words(message: &str) -> String {
-    let mut lines = message
+/// What a panic said in its own words if it was one, else class, code and the first line of the message.
+fn error_line(row: &RowRef<'_>, error: &RowError<'_>) -> String {
+    let first = error
+        .message
         .lines()
         .map(str::trim)
-        .filter(|line| !line.is_empty());
-    let first = lines.clone().next().unwrap_or_default();
-    let panic = lines.find_map(|line| {
-        line.starts_with("thread '")
-            .then(|| line.find("panicked at ").map(|at| &line[at..]))
-            .flatten()
-    });
-    let words = match (panic, lines.next()) {
-        (Some(place), Some(words)) if place.ends_with(':') => format!("{place} {words}"),
-        (Some(place), _) => place.to_owned(),
-        (None, _) => first.to_owned(),
+        .find(|line| !line.is_empty());
+    let words = match (panic(&error.message), first) {
+        (Some((_, words)), _) => words,
+        (None, Some(first)) => match title(row, error) {
+            Some(title) => format!("{title}: {first}"),
+            None => first.to_owned(),
+        },
+        (None, None) => title(row, error).unwrap_or_else(|| "without a message".to_owned()),
     };
     visible_line(&words).into_owned()
+}
+
+/// The class and the code, such as `trap unreachable`; `None` if they say no more than the outcome.
+fn title(row: &RowRef<'_>, error: &RowError<'_>) -> Option<String> {
+    let class = error.class.map(ErrorClass::as_str);
+    let mut words: Vec<&str> = class.into_iter().chain([&*error.code]).collect();
+    words.retain(|word| !word.is_empty() && *word != row.outcome.as_str());
+    words.dedup();
+    Some(words.join(" ")).filter(|title| !title.is_empty())
+}
+
+/// The lines of a message that its first words leave out.
+fn error_details(error: &RowError<'_>) -> Vec<BlockLine> {
+    let panic = panic(&error.message);
+    let is_told = |line: &str| match &panic {
+        Some((lines, _)) => {
+            lines.contains(&line) || line.starts_with("note: run with `RUST_BACKTRACE=")
+        }
+        None => false,
+    };
+    let lines = error.message.lines().map(str::trim_end);
+    let lines = lines.filter(|line| !line.trim().is_empty() && !is_told(line.trim()));
+    // Without a panic the first line is told.
+    let lines = lines.skip(usize::from(panic.is_none()));
+    let end = "; its standard error ends with:";
+    let lines = lines.map(|line| match &panic {
+        Some(_) => line.strip_suffix(end).unwrap_or(line),
+        None => line,
+    });
+    lines.map(|line| (Tone::Detail, line.to_owned())).collect()
+}
+
+/// The lines in which a Rust program says that it panicked, and that on one line.
+fn panic(message: &str) -> Option<(Vec<&str>, String)> {
+    let mut lines = message.lines().map(str::trim);
+    let line = lines.find(|line| line.starts_with("thread '") && line.contains("panicked at "))?;
+    let place = &line[line.find("panicked at ")?..];
+    match lines.next() {
+        Some(words) if place.ends_with(':') => {
+            Some((vec![line, words], format!("{place} {words}")))
+        }
+        _ => Some((vec![line], place.to_owned())),
+    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,8 @@ const SCENARIO: &str = include_str!("first.toml");
 const IGNORED: &str = "# Results of `runner`.\n/results/\n";
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let folder = &args.folder;
+    // Paths of files in this folder are shown without `./`.
+    let folder = args.folder.strip_prefix(".").unwrap_or(&args.folder);
     let scenario = folder.join("first.toml");
     if scenario.symlink_metadata().is_ok() {
         let path = scenario.display();
@@ -52,14 +53,16 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         });
     }
     let scenario = quoted(&scenario.to_string_lossy());
-    let scenario = scenario.strip_prefix("./").unwrap_or(&scenario);
     out.hint(&format!("run it: runner exec {scenario}"));
     Ok(Exit::Success)
 }
 
 /// Writes a file that is not there yet, and says whether it was written.
 fn write_new(path: &Path, text: &str) -> io::Result<bool> {
-    if let Some(folder) = path.parent() {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
         fs::create_dir_all(folder)?;
     }
     match fs::File::create_new(path) {

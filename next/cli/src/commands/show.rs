@@ -99,7 +99,7 @@ fn trial_document(
         }
         Found::Nothing { trials } => {
             let text = format!(
-                "no trial of run {} that has a row is called `{text}`",
+                "run {} has no row of a trial `{text}`; it has rows of",
                 run.id()
             );
             return Err(CommandError::usage(&named(&text, &trials)));
@@ -112,7 +112,7 @@ fn trial_document(
 fn named(message: &str, trials: &[String]) -> String {
     let mut text = format!("{message}:");
     if trials.is_empty() {
-        text = format!("{message}; the run has no rows yet");
+        text = "the run has no rows yet".to_owned();
     }
     for trial in trials.iter().take(MOST_CANDIDATES) {
         text.push_str(&format!("\n{trial}"));
@@ -151,7 +151,6 @@ fn overview(
     }
     let sessions = plural(run.sessions, "session", "sessions");
     for (name, text) in [
-        ("run", run.run.clone()),
         ("scenario", document.manifest.scenario_path.clone()),
         (
             "started",
@@ -184,7 +183,7 @@ fn overview(
     })?;
     if failures.trials() > 0 {
         out.data(&format!("\n{}", style::bold("failed:")));
-        out.data(&failures.lines().join("\n"));
+        out.data(&failures.lines(out.columns()).join("\n"));
     }
     if document.damaged_lines > 0 {
         let lines = plural(document.damaged_lines, "line is", "lines are");
@@ -229,19 +228,19 @@ fn providers(providers: &[ProviderTable], screen: Option<usize>) -> String {
             if count > 0 {
                 count.to_string()
             } else {
-                "·".to_owned()
+                String::new()
             }
         };
         let bad = |bad: u64| {
             if bad > 0 {
                 style::red(&bad.to_string())
             } else {
-                "·".to_owned()
+                String::new()
             }
         };
         let [p50, p95, max] = provider
             .durations()
-            .map(|duration| duration.map_or("·".to_owned(), show_duration));
+            .map(|duration| duration.map(show_duration).unwrap_or_default());
         table.row([
             visible_line(&provider.provider).into_owned(),
             count(counts.passed),

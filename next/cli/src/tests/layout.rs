@@ -73,3 +73,12 @@ fn narrow_tables_leave_columns_out() {
         "run       status\n6ba42b73  red\nc5b08f1a  incomplet…"
     );
 }
+
+#[test]
+fn empty_columns_are_left_out() {
+    let mut table = Table::new(&[("run", 0), ("failed>", 1), ("note", 2)]);
+    table.row(["a", "", "x"].map(String::from));
+    table.row(["b", "", ""].map(String::from));
+    let text = table.render(None);
+    assert!(!text.contains("failed") && text.contains("note"), "{text}");
+}

@@ -1,13 +1,16 @@
 //! Why a command could not do its work: what, where, and what to do.
 
-use std::path::Path;
+use std::{path::Path, time::SystemTime};
 
 use runner_engine::EngineError;
 use runner_model::{Time, exit::Exit, visible::visible};
 use runner_record::{RecordError, ResultsRoot};
-use runner_report::RunList;
+use runner_report::{RunList, RunSummary};
 
 use super::{out::Out, style, summary};
+
+/// Runs that a message names.
+const MOST_CANDIDATES: usize = 5;
 
 /// Why a command could not do its work.
 #[derive(Debug)]
@@ -47,17 +50,30 @@ impl CommandError {
         }
     }
 
-    /// What `record` says of a results root; of runs that are not found, which there are.
+    /// What `record` says of a results root; of names that do not name one run, which runs there are.
     pub fn of_record(error: RecordError, root: &Path) -> Self {
-        let candidates = match &error {
-            RecordError::Unknown(_) => newest(root),
+        let now = Time::from(SystemTime::now());
+        let runs = || {
+            let list = RunList::read(&ResultsRoot::existing(root).ok()?, now).ok()?;
+            Some(list.runs)
+        };
+        let text = match &error {
+            RecordError::Unknown(name) => runs().map(|runs| {
+                if runs.is_empty() {
+                    let root = root.display();
+                    return format!("there are no runs in {root}\nmake one: runner exec SCENARIO");
+                }
+                let head = format!("there is no run `{name}`; the newest runs are");
+                with_runs(&head, runs.iter(), now)
+            }),
+            RecordError::Ambiguous { name, candidates } => runs().map(|runs| {
+                let head = format!("`{name}` could be one of {} runs", candidates.len());
+                let runs = runs.iter().filter(|run| candidates.contains(&run.run));
+                with_runs(&head, runs, now)
+            }),
             _ => None,
         };
-        let mut text = error.to_string();
-        if let Some(candidates) = candidates {
-            text.push('\n');
-            text.push_str(&candidates);
-        }
+        let text = text.unwrap_or_else(|| error.to_string());
         Self::new(EngineError::from(error).exit(), &text)
     }
 
@@ -81,22 +97,13 @@ impl CommandError {
     }
 }
 
-/// The newest runs of a results root, for messages.
-fn newest(root: &Path) -> Option<String> {
-    let now = Time::from(std::time::SystemTime::now());
-    let list = RunList::read(&ResultsRoot::existing(root).ok()?, now).ok()?;
-    if list.runs.is_empty() {
-        return Some(format!("there are no runs in {}", root.display()));
-    }
-    let line = |run: &runner_report::RunSummary| {
+/// A message with the first of these runs.
+fn with_runs<'a>(head: &str, runs: impl Iterator<Item = &'a RunSummary>, now: Time) -> String {
+    let line = |run: &RunSummary| {
         let standing = summary::standing_words(run);
-        format!(
-            "{}  {}  {standing}, {}",
-            run.short,
-            run.scenario,
-            summary::ago(now, run.started_at)
-        )
+        let started = summary::ago(now, run.started_at);
+        format!("\n{}  {}  {standing}, {started}", run.short, run.scenario)
     };
-    let lines: Vec<_> = list.runs.iter().take(3).map(line).collect();
-    Some(format!("the newest runs are:\n{}", lines.join("\n")))
+    let lines: String = runs.take(MOST_CANDIDATES).map(line).collect();
+    format!("{head}:{lines}")
 }

@@ -9,10 +9,17 @@ use runner_model::{
 };
 use runner_report::failure::{self, Tone};
 
-use super::style;
+use super::{
+    layout::{cut, width},
+    style,
+};
 
 /// Groups that a list names.
 const MOST_GROUPS: usize = 10;
+/// Columns of the longest outcome of a failure, with its sign.
+const OUTCOME_WIDTH: usize = 9;
+/// A reason with less room stands on a line of its own.
+const NARROWEST_REASON: usize = 30;
 /// Lines of each value, message and difference in a block.
 pub const BLOCK_LINES: usize = 12;
 
@@ -63,9 +70,9 @@ impl Failures {
         self.trials
     }
 
-    /// A line for each group, and one for what is left out.
-    pub fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<_> = self.groups.iter().map(Group::line).collect();
+    /// A line for each group, and one for what is left out. On a screen, reasons end where it ends.
+    pub fn lines(&self, screen: Option<usize>) -> Vec<String> {
+        let mut lines: Vec<_> = self.groups.iter().map(|group| group.line(screen)).collect();
         let named: usize = self.groups.iter().map(Group::trials).sum();
         let left = self.trials - named as u64;
         if left > 0 {
@@ -83,7 +90,7 @@ impl Group {
         self.providers.values().map(Vec::len).sum()
     }
 
-    fn line(&self) -> String {
+    fn line(&self, screen: Option<usize>) -> String {
         let name = match self.providers.iter().next() {
             Some((provider, repeats)) if self.providers.len() == 1 => match repeats.as_slice() {
                 [only] => format!("{}@{provider}#{only}", self.test),
@@ -94,12 +101,19 @@ impl Group {
                 format!("{} on {}", self.test, providers.join(", "))
             }
         };
-        format!(
-            "  {}  {}  {}",
-            style::outcome(self.outcome),
-            visible_line(&name),
-            style::dim(&self.reason)
-        )
+        let outcome = style::outcome(self.outcome);
+        let space = " ".repeat(OUTCOME_WIDTH.saturating_sub(width(&outcome)));
+        let head = format!("  {outcome}{space}  {}", visible_line(&name));
+        let Some(screen) = screen else {
+            return format!("{head}  {}", style::dim(&self.reason));
+        };
+        let room = screen.saturating_sub(width(&head) + 2);
+        if room >= NARROWEST_REASON {
+            format!("{head}  {}", style::dim(&cut(&self.reason, room)))
+        } else {
+            let room = screen.saturating_sub(6);
+            format!("{head}\n      {}", style::dim(&cut(&self.reason, room)))
+        }
     }
 }
 

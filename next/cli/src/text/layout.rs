@@ -138,7 +138,7 @@ fn style_length(text: &str) -> usize {
     }
 }
 
-/// A table of lines. Columns that matter less are left out where there is no room for all of them.
+/// A table of lines. Columns that matter less are left out if their cells are empty, or where there is no room for all.
 pub struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<String>>,
@@ -178,6 +178,7 @@ impl Table {
     /// Lays the table out, within this many columns of a screen if there is one.
     pub fn render(&self, screen: Option<usize>) -> String {
         let mut widths: Vec<(usize, usize)> = (0..self.columns.len())
+            .filter(|index| self.is_needed(*index))
             .map(|index| (index, self.natural_width(index)))
             .collect();
         if let Some(screen) = screen {
@@ -191,6 +192,10 @@ impl Table {
         let rows = std::iter::once(&titles).chain(&self.rows);
         let lines = rows.map(|row| self.line(row, &widths));
         lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn is_needed(&self, index: usize) -> bool {
+        self.columns[index].rank == 0 || self.rows.iter().any(|row| !row[index].is_empty())
     }
 
     fn natural_width(&self, index: usize) -> usize {

@@ -1,10 +1,13 @@
 //! The page of one trial: what it came to and why, what it was asked, what came, what was said.
 
+use std::time::Duration;
+
 use runner_model::{
     RowRef,
     log::Said,
+    outcome::Verdict,
     units::{show_duration, show_size},
-    visible::{visible, visible_line},
+    visible::visible_line,
 };
 use runner_report::{LogText, TrialDocument};
 use serde_json::Value;
@@ -13,6 +16,8 @@ use super::{failures::row_block, style, summary};
 
 /// Lines of a value, a difference or a log before the rest is left out.
 const MOST_LINES: usize = 200;
+/// Bytes of JSON that stand on one line.
+const SHORT_VALUE: usize = 60;
 
 /// The page as it is printed.
 pub fn page(document: &TrialDocument) -> String {
@@ -30,10 +35,19 @@ pub fn page(document: &TrialDocument) -> String {
     }
     let planned = document.planned.as_ref();
     let planned = planned.and_then(|test| serde_json::from_str::<Value>(test.get()).ok());
-    for key in ["input", "expect"] {
-        if let Some(value) = planned.as_ref().and_then(|test| test.get(key)) {
-            page.section(key, &pretty(value));
-        }
+    if let Some(input) = planned.as_ref().and_then(|test| test.get("input")) {
+        page.section("input", &pretty(input));
+    }
+    if let Some(Value::Object(expect)) = planned.as_ref().and_then(|test| test.get("expect")) {
+        let lines = expect
+            .iter()
+            .map(|(key, value)| match (key.as_str(), value.as_u64()) {
+                ("max_duration", Some(micros)) => {
+                    format!("{key} {}", show_duration(Duration::from_micros(micros)))
+                }
+                _ => format!("{key} {value}"),
+            });
+        page.section("expected", &lines.collect::<Vec<_>>().join("\n"));
     }
     if let Some(output) = &row.output {
         let value = serde_json::from_str(output.get());
@@ -42,7 +56,12 @@ pub fn page(document: &TrialDocument) -> String {
             &value.map_or_else(|_| output.get().to_owned(), |value| pretty(&value)),
         );
     }
-    if !row.checks.is_empty() {
+    // Those that did not hold stand above.
+    if row
+        .checks
+        .iter()
+        .any(|check| check.verdict != Verdict::Fail)
+    {
         page.section("checks", &checks(row));
     }
     if !row.metrics.is_empty() {
@@ -122,7 +141,7 @@ impl Page {
 fn run_line(document: &TrialDocument, row: &RowRef<'_>) -> String {
     let session = row.session.unwrap_or(1);
     let at = summary::clock(row.started_at);
-    format!("{}, session {session}, {at} UTC", document.run_dir)
+    format!("{}\nsession {session}, {at} UTC", document.run_dir)
 }
 
 fn attempts(rows: &[RowRef<'_>]) -> String {
@@ -138,11 +157,14 @@ fn attempts(rows: &[RowRef<'_>]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// A text as it is, and any other value as JSON.
+/// A text as it is, and any other value as JSON, on one line if it is short.
 fn pretty(value: &Value) -> String {
     match value {
-        Value::String(text) => visible(text).into_owned(),
-        value => serde_json::to_string_pretty(value).unwrap_or_default(),
+        Value::String(text) => text.clone(),
+        value => Some(value.to_string())
+            .filter(|line| line.len() <= SHORT_VALUE)
+            .or_else(|| serde_json::to_string_pretty(value).ok())
+            .unwrap_or_default(),
     }
 }
 

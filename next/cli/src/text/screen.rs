@@ -1,10 +1,10 @@
 //! What a session prints for people: failures as they come, progress, and the end.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use runner_engine::{Ended, Observer, RunEvent};
 use runner_model::{
-    RowRef, Time,
+    RowRef, StopSignal, Time,
     units::plural,
     visible::{visible, visible_line},
 };
@@ -53,7 +53,8 @@ impl<'a> Screen<'a> {
         // A single failure stands right above.
         if !self.args.quiet && self.failures.trials() > 1 {
             self.out.data(&format!("\n{}", style::bold("failed:")));
-            self.out.data(&self.failures.lines().join("\n"));
+            self.out
+                .data(&self.failures.lines(self.out.columns()).join("\n"));
         }
         if let Some(message) = summary::message(&run) {
             self.out.data(&message);
@@ -74,23 +75,25 @@ impl<'a> Screen<'a> {
         }
     }
 
-    fn started(&mut self, manifest: &Manifest, pending: u64, jobs: u32) {
-        let planned = manifest.metadata.planned_trial_count;
-        let providers = manifest.providers.len() as u64;
-        let trials = if pending == planned {
-            plural(planned, "trial", "trials")
-        } else {
-            format!("{pending} of {planned} trials left")
+    fn started(&mut self, manifest: &Manifest, directory: &Path, pending: u64, jobs: u32) {
+        let Some(progress) = &mut self.progress else {
+            return;
         };
-        let text = format!(
-            "{}: {trials} on {}, {jobs} at a time",
-            visible_line(&manifest.scenario),
-            plural(providers, "provider", "providers")
-        );
-        if let Some(progress) = &mut self.progress {
-            self.out.talk(&text);
-            progress.begin(planned.saturating_sub(pending));
-        }
+        let planned = manifest.metadata.planned_trial_count;
+        let providers = plural(manifest.providers.len() as u64, "provider", "providers");
+        let text = if manifest.sessions.len() > 1 {
+            let run = directory.to_string_lossy();
+            format!(
+                "resuming {}: {pending} of {planned} trials",
+                visible_line(&run)
+            )
+        } else {
+            let trials = plural(planned, "trial", "trials");
+            format!("{}: {trials}", visible_line(&manifest.scenario))
+        };
+        self.out
+            .talk(&format!("{text} on {providers}, {jobs} at a time"));
+        progress.begin(planned.saturating_sub(pending));
     }
 
     fn row(&mut self, row: &RowRef<'_>) {
@@ -117,10 +120,10 @@ impl Observer for Screen<'_> {
         match event {
             RunEvent::Started {
                 manifest,
+                directory,
                 pending,
                 jobs,
-                ..
-            } => self.started(manifest, *pending, *jobs),
+            } => self.started(manifest, directory, *pending, *jobs),
             RunEvent::Compiling { plugin } => {
                 if let Some(progress) = &mut self.progress {
                     progress.say(&format!("compiling {}", visible_line(plugin)));
@@ -139,8 +142,12 @@ impl Observer for Screen<'_> {
             RunEvent::Stopping { signal, in_flight } => {
                 let attempts = plural(*in_flight, "attempt", "attempts");
                 let by = summary::signal_words(*signal);
+                let again = match signal {
+                    Some(StopSignal::Interrupt) if *in_flight > 0 => "; Ctrl-C again kills them",
+                    _ => "",
+                };
                 self.out
-                    .talk(&format!("stopping ({by}): {attempts} in flight"));
+                    .talk(&format!("stopping ({by}): {attempts} in flight{again}"));
             }
             RunEvent::Notice(text) => self.out.talk(&format!("note: {}", visible(text))),
             RunEvent::Finished { took, .. } => self.took = *took,
@@ -151,7 +158,7 @@ impl Observer for Screen<'_> {
 /// The summary of a session's run. The short id is used only if no other run of the root has it.
 fn summary_of(ended: &Ended) -> RunSummary {
     let id = &ended.manifest.id;
-    let is_found = |root: &std::path::Path| {
+    let is_found = |root: &Path| {
         let found = ResultsRoot::existing(root).and_then(|root| root.find(short_id(id)));
         found.is_ok_and(|run| run.id() == id)
     };

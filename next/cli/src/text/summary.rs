@@ -18,12 +18,16 @@ pub fn standing(run: &RunSummary, took: Duration) -> String {
     let counts = run.counts.done;
     let done = counts.done();
     let planned = run.counts.planned;
-    let took = show_duration(took);
+    let took = if took.is_zero() {
+        String::new()
+    } else {
+        format!(" in {}", show_duration(took))
+    };
     let words = standing_words(run);
     match (run.status, run.verdict) {
         (RunStatus::Completed, RunVerdict::Failed) => {
             let head = paint(&format!("{sign} failed: {} of {planned}", counts.bad()));
-            format!("{head} ({}) in {took}", count_words(&counts))
+            format!("{head} ({}){took}", count_words(&counts))
         }
         (RunStatus::Completed, _) => {
             let head = paint(&format!("{sign} passed: {} of {planned}", counts.passed));
@@ -37,7 +41,7 @@ pub fn standing(run: &RunSummary, took: Duration) -> String {
             } else {
                 format!(" ({rest})")
             };
-            format!("{head}{rest} in {took}")
+            format!("{head}{rest}{took}")
         }
         (RunStatus::Failed, _) => {
             let head = paint(&format!("{sign} {words}: could not start"));
@@ -52,7 +56,7 @@ pub fn standing(run: &RunSummary, took: Duration) -> String {
                 format!(" ({counted})")
             };
             format!(
-                "{head} {done} of {planned} done{counted} in {took}{}",
+                "{head} {done} of {planned} done{counted}{took}{}",
                 exit_words(run)
             )
         }

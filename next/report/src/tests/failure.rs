@@ -36,35 +36,76 @@ fn checks_say_what_was_expected() {
 fn panics_say_their_own_words_first() {
     let json = row(
         "error",
-        r#","error":{"class":"trap","code":"unreachable","message":"the guest trapped: wasm `unreachable`; its standard error ends with:\n\nthread 'main' (1) panicked at act.rs:15:166:\nconnection lost\nnote: run with \u0007"}"#,
+        r#","error":{"class":"trap","code":"unreachable","message":"the guest trapped: wasm `unreachable`; its standard error ends with:\n\nthread 'main' (1) panicked at act.rs:15:166:\nconnection lost\nnote: run with `RUST_BACKTRACE=1` \u0007"}"#,
     );
     let row = read(&json);
-    assert_eq!(
-        headline(&row),
-        "trap unreachable: panicked at act.rs:15:166: connection lost"
-    );
-    let lines = block(&row, 2);
-    let texts: Vec<_> = lines.iter().map(|(_, text)| text.as_str()).collect();
+    let words = "panicked at act.rs:15:166: connection lost";
+    assert_eq!(headline(&row), words);
     let expected = [
-        "trap unreachable: panicked at act.rs:15:166: connection lost",
-        "the guest trapped: wasm `unreachable`; its standard error ends with:",
-        "thread 'main' (1) panicked at act.rs:15:166:",
-        "… 2 more lines",
+        (Tone::Reason, words.to_owned()),
+        (
+            Tone::Detail,
+            "the guest trapped: wasm `unreachable`".to_owned(),
+        ),
     ];
-    assert_eq!(texts, expected);
+    assert_eq!(block(&row, 2), expected);
+}
+
+#[test]
+fn errors_have_class_and_code() {
+    for (outcome, error, line) in [
+        (
+            "error",
+            r#""class":"unavailable","code":"dns","message":"no such host""#,
+            "unavailable dns: no such host",
+        ),
+        (
+            "error",
+            r#""class":"unavailable","code":"","message":"""#,
+            "unavailable",
+        ),
+        (
+            "timeout",
+            r#""code":"timeout","message":"no reply within 1s""#,
+            "no reply within 1s",
+        ),
+        (
+            "error",
+            r#""class":"internal","code":"internal","message":"\n a\n b""#,
+            "internal: a",
+        ),
+    ] {
+        let json = row(outcome, &format!(r#","error":{{{error}}}"#));
+        assert_eq!(headline(&read(&json)), line);
+    }
+}
+
+#[test]
+fn headline_shows_where_values_differ() {
+    let common = "the same words over and over again, ";
+    let json = row(
+        "failed",
+        &format!(
+            r#","checks":[{{"name":"equals","verdict":"fail","expected":"{common}one","actual":"{common}two and more and more and more"}}]"#
+        ),
+    );
+    assert_eq!(
+        headline(&read(&json)),
+        r#"equals: expected …er again, one", got …er again, two and more and more and mo…"#
+    );
 }
 
 #[test]
 fn differences_are_cut_and_visible() {
     let json = row(
         "failed",
-        r#","checks":[{"name":"equals","verdict":"fail","message":"m","expected":1,"actual":2,"diff":"@@ -1 +1 @@\n-a\n+b\u001b[2J\n c"}]"#,
+        r#","checks":[{"name":"equals","verdict":"fail","message":"m","expected":1,"actual":2,"diff":"@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+b\u001b[2J\n\\ No newline at end of file\n c"}]"#,
     );
     let row = read(&json);
     let lines = block(&row, 3);
     let expected = [
         (Tone::Reason, "equals: m"),
-        (Tone::Detail, "@@ -1 +1 @@"),
+        (Tone::Detail, "- expected  + got"),
         (Tone::Expected, "-a"),
         (Tone::Actual, r"+b\u{1b}[2J"),
         (Tone::Detail, "… 1 more lines"),
