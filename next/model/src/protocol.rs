@@ -295,10 +295,10 @@ impl ToWorker {
             Self::TakeBack { keep } => frame(out, kind::TAKE_BACK, |out| postcard(out, keep)),
             Self::Pause(paused) => frame(out, kind::PAUSE, |out| postcard(out, paused)),
             Self::Stop { grace, kill } => {
-                frame(out, kind::STOP, |out| postcard(out, &(grace, kill)))
+                frame(out, kind::STOP, |out| postcard(out, &(grace, kill)));
             }
             Self::PluginReady(digest) => {
-                frame(out, kind::PLUGIN_READY, |out| postcard(out, digest))
+                frame(out, kind::PLUGIN_READY, |out| postcard(out, digest));
             }
             Self::BlobReady(digest) => frame(out, kind::BLOB_READY, |out| postcard(out, digest)),
             Self::Finish { teardown } => frame(out, kind::FINISH, |out| postcard(out, teardown)),
@@ -359,7 +359,7 @@ impl FromWorker {
                             version: version.clone(),
                             compile_key: compile_key.clone(),
                         },
-                    )
+                    );
                 });
             }
             Self::Ready(described) => frame(out, kind::READY, |out| json(out, described)),

@@ -553,7 +553,7 @@ pub fn is_file_name(name: &str) -> bool {
         && name != "."
         && name != ".."
         && !name
-            .contains(|character: char| character == '/' || character == '\n' || character == '\t')
+            .contains(['/', '\n', '\t'])
         && !name.contains(crate::visible::steers)
 }
 
