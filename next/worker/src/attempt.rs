@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use runner_model::{
-    ErrorClass, HostFault, Micros, Outcome, Row, Time,
+    ErrorClass, Micros, Outcome, Row, Text, Time,
     protocol::{Task, TimeoutRule},
     row::{self, RowError, Usage},
     test::{ExpectedError, Test},
@@ -78,14 +78,18 @@ impl Attempt<'_> {
                 (row.outcome, row.checks) = judge_error(expect, Outcome::Timeout, came, &error);
                 row.error = Some(error);
             }
-            Ending::Stopped => row.error = Some(coded("stopped", "the run was stopped".into())),
+            Ending::Stopped => row.error = Some(coded("stopped", "the run was stopped")),
         }
         // A guest may well do without what the machine lacked.
         let is_good = matches!(row.outcome, Outcome::Passed | Outcome::Stopped);
         let host_fault = ended.host_fault.filter(|_| !is_good);
         if let Some(fault) = host_fault {
+            let message = match row.error {
+                Some(error) => error.message,
+                None => "the machine lacked something that the attempt needed".into(),
+            };
             row = Row {
-                error: Some(lacked(fault, row.error)),
+                error: Some(coded(fault.as_str(), message)),
                 ..self.blank(started_at, ended.duration, ended.usage)
             };
         }
@@ -163,15 +167,7 @@ fn written(duration: Micros) -> String {
     }
 }
 
-fn lacked(fault: HostFault, error: Option<RowError<'_>>) -> RowError<'static> {
-    let message = match error {
-        Some(error) => error.message.into_owned().to_string(),
-        None => "the machine lacked something that the attempt needed".into(),
-    };
-    coded(fault.as_str(), message)
-}
-
-fn coded(code: &'static str, message: String) -> RowError<'static> {
+fn coded(code: &'static str, message: impl Into<Text<'static>>) -> RowError<'static> {
     RowError {
         class: None,
         code: code.into(),

@@ -19,7 +19,7 @@ use crate::harden::harden;
 
 const MIB: u64 = 1 << 20;
 /// Threads that compile at once.
-const THREADS: u32 = 4;
+const THREADS: usize = 4;
 /// Seconds of processor time that compiling may take, by thread.
 const COMPILE_SECONDS: u64 = 300;
 /// Seconds of processor time that a trial load or a look may take.
@@ -51,8 +51,13 @@ pub fn main(arguments: &[&str]) -> Result<(), String> {
     // Who wrote it may have left the place at its end.
     file.rewind().map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
-    let limits = Limits::of(work, size)?;
-    limits.apply(seconds);
+    let bounds = bounds(work, size);
+    let (processor, memory, output) =
+        bounds.ok_or_else(|| format!("`__compile {work}` is nothing that can be done"))?;
+    lower(Resource::Cpu, seconds.unwrap_or(processor));
+    lower(Resource::Data, memory);
+    lower(Resource::Fsize, output);
+    use_few_processors();
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(failed)?;
     let result = match work {
@@ -69,55 +74,30 @@ pub fn main(arguments: &[&str]) -> Result<(), String> {
         .map_err(|error| format!("cannot write the result: {error}"))
 }
 
-/// What this process may use.
-struct Limits {
-    seconds: u64,
-    memory: u64,
-    /// Bytes of what it writes.
-    output: u64,
-}
-
-impl Limits {
-    /// For a kind of work on a file of `size` bytes.
-    fn of(work: &str, size: u64) -> Result<Self, String> {
-        let load = |size: u64| Self {
-            seconds: LOAD_SECONDS,
-            memory: size.saturating_add(LOAD_MEMORY),
-            output: MIB,
-        };
-        match work {
-            "compile" => {
-                let system = sysinfo();
-                let memory = (system.totalram as u64).saturating_mul(u64::from(system.mem_unit));
-                Ok(Self {
-                    seconds: COMPILE_SECONDS * u64::from(THREADS),
-                    memory: (memory / 4 * 3).min(COMPILE_MEMORY),
-                    // A component of Python of 18 MiB comes to 35 MiB; code is a few times as large as WASM. A file of a few
-                    // KiB can ask for images of its memories of many GiB.
-                    output: size
-                        .saturating_mul(16)
-                        .saturating_add(64 * MIB)
-                        .min(1024 * MIB),
-                })
-            }
-            // The bytes that were read, and the code that is made of them.
-            "load" => Ok(load(size.saturating_mul(2))),
-            // A parser keeps a few times as much as it reads.
-            "inspect" => Ok(load(size.saturating_mul(4))),
-            other => Err(format!("`__compile {other}` is nothing that can be done")),
+/// What this process may use for a kind of work on a file of `size` bytes: seconds of the processor, bytes of memory, bytes of
+/// what it writes.
+fn bounds(work: &str, size: u64) -> Option<(u64, u64, u64)> {
+    let times = |factor: u64, more: u64| size.saturating_mul(factor).saturating_add(more);
+    match work {
+        "compile" => {
+            let system = sysinfo();
+            let machine = (system.totalram as u64).saturating_mul(u64::from(system.mem_unit));
+            let memory = (machine / 4 * 3).min(COMPILE_MEMORY);
+            // A component of Python of 18 MiB comes to 35 MiB; code is a few times as large as WASM. A file of a few KiB can
+            // ask for images of its memories of many GiB.
+            let output = times(16, 64 * MIB).min(1024 * MIB);
+            Some((COMPILE_SECONDS * THREADS as u64, memory, output))
         }
-    }
-
-    /// Limits this process for good; `seconds` shortens its processor time. A lower limit that was set from outside stays.
-    /// What fails here is left: the parent's clock bounds the process in any case.
-    fn apply(&self, seconds: Option<u64>) {
-        lower(Resource::Cpu, seconds.unwrap_or(self.seconds));
-        lower(Resource::Data, self.memory);
-        lower(Resource::Fsize, self.output);
-        use_few_processors();
+        // The bytes that are read, and the code that is made of them.
+        "load" => Some((LOAD_SECONDS, times(2, LOAD_MEMORY), MIB)),
+        // A parser keeps a few times as much as it reads.
+        "inspect" => Some((LOAD_SECONDS, times(4, LOAD_MEMORY), MIB)),
+        _ => None,
     }
 }
 
+/// Lowers a limit of this process for good. A lower one that was set from outside stays. What fails here is left: the
+/// parent's clock bounds the process in any case.
 fn lower(resource: Resource, limit: u64) {
     let maximum = getrlimit(resource).maximum;
     let limit = Some(maximum.map_or(limit, |maximum| maximum.min(limit)));
@@ -139,12 +119,7 @@ fn use_few_processors() {
         .collect();
     let mut few = CpuSet::new();
     let start = process::id() as usize % all.len().max(1);
-    for cpu in all
-        .iter()
-        .cycle()
-        .skip(start)
-        .take(all.len().min(THREADS as usize))
-    {
+    for cpu in all.iter().cycle().skip(start).take(THREADS.min(all.len())) {
         few.set(*cpu);
     }
     let _ = sched_setaffinity(None, &few);
@@ -152,15 +127,15 @@ fn use_few_processors() {
 
 #[cfg(test)]
 mod tests {
-    use super::{Limits, MIB};
+    use super::{MIB, bounds};
 
     #[test]
-    fn limits_follow_the_size_of_the_file() {
-        let limits = Limits::of("compile", 10 * MIB).unwrap();
-        assert_eq!((limits.seconds, limits.output), (1200, 224 * MIB));
-        assert!(limits.memory <= 4096 * MIB);
-        assert_eq!(Limits::of("compile", u64::MAX).unwrap().output, 1024 * MIB);
-        assert_eq!(Limits::of("load", 10 * MIB).unwrap().memory, 116 * MIB);
-        assert!(Limits::of("destroy", 0).is_err());
+    fn bounds_follow_the_size_of_the_file() {
+        let (seconds, memory, output) = bounds("compile", 10 * MIB).unwrap();
+        assert_eq!((seconds, output), (1200, 224 * MIB));
+        assert!(memory <= 4096 * MIB);
+        assert_eq!(bounds("compile", u64::MAX).unwrap().2, 1024 * MIB);
+        assert_eq!(bounds("load", 10 * MIB), Some((30, 116 * MIB, MIB)));
+        assert_eq!(bounds("destroy", 0), None);
     }
 }

@@ -1,7 +1,6 @@
 //! The guest thread: loads plugins, then makes attempts, as many at once as there are slots.
 
 use std::{
-    collections::BTreeMap,
     fs,
     future::{Future as _, poll_fn},
     io,
@@ -24,7 +23,7 @@ use crate::{
     attempt::Attempt,
     judge::Judge,
     link::REPORT_WITHIN,
-    provider::{Loading, Provider},
+    provider::{Provider, load_plugins},
     report::Report,
     shared::{Order, Shared},
 };
@@ -63,13 +62,7 @@ impl Guests {
             engines,
             prepare,
         } = self;
-        let loading = Loading {
-            engines: &engines,
-            cache: Path::new(&prepare.cache),
-            shared: &shared,
-        };
-        let digests = prepare.providers.iter().map(|provider| provider.digest);
-        let plugins = loading.plugins(digests).await?;
+        let plugins = load_plugins(&prepare, &engines, &shared).await?;
         let (mut providers, mut described) = (Vec::new(), Vec::new());
         for (index, prepared) in prepare.providers.into_iter().enumerate() {
             let plugin = &plugins[&prepared.digest];
@@ -175,6 +168,3 @@ impl Slots {
         }
     }
 }
-
-/// Loaded plugins by their digests; those that cannot be loaded with why.
-pub type Plugins = BTreeMap<Digest, Result<Rc<runner_sandbox::Plugin>, runner_sandbox::LoadError>>;

@@ -1,10 +1,10 @@
 //! [`Provider`]: a plugin that was loaded, with its settings in the form that each call needs.
 
-use std::{io, path::Path, rc::Rc};
+use std::{collections::BTreeMap, io, path::Path, rc::Rc};
 
 use runner_model::{
     Digest, ErrorClass, Limits, Text,
-    prepare::{Described, Problem},
+    prepare::{Described, Prepare, Problem},
     protocol::FromWorker,
     provider::{OutputForm, PluginKind, PreparedProvider, Protocol},
     row::RowError,
@@ -13,7 +13,7 @@ use runner_model::{
 use runner_sandbox::{CommandCall, Engines, LoadError, Plugin};
 use serde_json::{Value, value::RawValue};
 
-use crate::{guests::Plugins, shared::Shared};
+use crate::shared::Shared;
 
 /// A provider that can be called.
 pub struct Provider {
@@ -34,38 +34,30 @@ struct Command {
     output: OutputForm,
 }
 
-/// What plugins are loaded from.
-pub struct Loading<'a> {
-    pub engines: &'a Engines,
-    pub cache: &'a Path,
-    pub shared: &'a Shared,
-}
+/// Loaded plugins by their digests; those that cannot be loaded with why.
+pub type Plugins = BTreeMap<Digest, Result<Rc<Plugin>, LoadError>>;
 
-impl Loading<'_> {
-    /// Loads plugins. All that are missing are asked for at once, and then waited for.
-    pub async fn plugins(&self, digests: impl Iterator<Item = Digest>) -> io::Result<Plugins> {
-        let mut plugins = Plugins::new();
-        for digest in digests {
-            if !plugins.contains_key(&digest) {
-                let loaded = self.load(&digest);
-                if matches!(loaded, Err(LoadError::Missing)) {
-                    self.shared.say(&FromWorker::NeedPlugin(digest))?;
-                }
-                plugins.insert(digest, loaded);
-            }
-        }
-        for (digest, plugin) in &mut plugins {
-            if matches!(plugin, Err(LoadError::Missing)) {
-                self.shared.arrival(digest).await;
-                *plugin = self.load(digest);
-            }
-        }
-        Ok(plugins)
+/// Loads the plugins of all providers. Those that are missing in the cache are all asked for, and then waited for.
+pub async fn load_plugins(
+    prepare: &Prepare,
+    engines: &Engines,
+    shared: &Shared,
+) -> io::Result<Plugins> {
+    let load = |digest: &Digest| engines.load(Path::new(&prepare.cache), digest).map(Rc::new);
+    let digests = prepare.providers.iter().map(|provider| provider.digest);
+    let mut plugins: Plugins = digests.map(|digest| (digest, load(&digest))).collect();
+    let missing = plugins
+        .iter_mut()
+        .filter(|(_, plugin)| matches!(plugin, Err(LoadError::Missing)));
+    let missing: Vec<_> = missing.collect();
+    for (digest, _) in &missing {
+        shared.say(&FromWorker::NeedPlugin(**digest))?;
     }
-
-    fn load(&self, digest: &Digest) -> Result<Rc<Plugin>, LoadError> {
-        self.engines.load(self.cache, digest).map(Rc::new)
+    for (digest, plugin) in missing {
+        shared.arrival(digest).await;
+        *plugin = load(digest);
     }
+    Ok(plugins)
 }
 
 impl Provider {

@@ -290,8 +290,9 @@ fn tasks_become_rows_that_their_supervisor_believes() {
 fn plugins_describe_themselves_once_they_are_compiled() {
     let mut supervisor = Supervisor::start();
     supervisor.send_prepare(1);
+    let asked = [supervisor.next(), supervisor.next()];
     for plugin in [ECHO, SPIN] {
-        assert_eq!(supervisor.next(), FromWorker::NeedPlugin(digest(plugin)));
+        assert!(asked.contains(&FromWorker::NeedPlugin(digest(plugin))));
     }
     for plugin in [ECHO, SPIN] {
         supervisor.compile(plugin);
