@@ -115,8 +115,7 @@ impl RunFiles {
     /// readers will find.
     fn check(&self) -> Result<(), RecordError> {
         let found = self.root.stat(&self.id)?;
-        let own = self.dir.own_stamp()?;
-        if !found.is_some_and(|found| found.is_place_of(&own)) {
+        if !found.is_some_and(|found| found.is_place_of(self.dir.own_stamp())) {
             return Err(RecordError::Foreign {
                 path: self.dir.path().to_owned(),
                 problem: "another program has moved or removed the run, so nothing more is written; `runner resume` continues it where it is".into(),

@@ -9,14 +9,14 @@ use std::{
     io::{self, Read as _, Write as _},
     os::{
         fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
-        unix::fs::{DirBuilderExt as _, MetadataExt as _},
+        unix::fs::DirBuilderExt as _,
     },
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, FileType, Mode, OFlags, RawMode, ResolveFlags},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, RawMode, ResolveFlags, Stat},
     io::Errno,
 };
 
@@ -27,7 +27,9 @@ use crate::{RecordError, modes};
 pub(crate) struct Dir {
     handle: Arc<OwnedFd>,
     path: Arc<Path>,
-    /// What new entries are shared by.
+    /// Which folder it is.
+    stamp: Stamp,
+    /// By which new entries are shared.
     mode: u32,
 }
 
@@ -49,15 +51,18 @@ impl Stamp {
     }
 
     /// Of an open file.
-    pub(crate) fn of(file: &File) -> io::Result<Self> {
-        let found = file.metadata()?;
-        Ok(Self {
-            device: found.dev(),
-            inode: found.ino(),
-            length: found.len(),
-            modified: found.mtime() * 1_000_000_000 + found.mtime_nsec(),
-            is_file: found.is_file(),
-        })
+    pub(crate) fn of(file: impl AsFd) -> io::Result<Self> {
+        Ok(Self::new(&rustix::fs::fstat(file)?))
+    }
+
+    fn new(found: &Stat) -> Self {
+        Self {
+            device: found.st_dev,
+            inode: found.st_ino,
+            length: found.st_size.try_into().unwrap_or(0),
+            modified: found.st_mtime * 1_000_000_000 + found.st_mtime_nsec as i64,
+            is_file: FileType::from_raw_mode(found.st_mode) == FileType::RegularFile,
+        }
     }
 }
 
@@ -102,12 +107,13 @@ impl Dir {
     }
 
     fn new(handle: Result<OwnedFd, Errno>, path: PathBuf) -> Result<Self, RecordError> {
-        let opened = handle.and_then(|handle| Ok((rustix::fs::fstat(&handle)?.st_mode, handle)));
+        let opened = handle.and_then(|handle| Ok((rustix::fs::fstat(&handle)?, handle)));
         match opened {
-            Ok((mode, handle)) => Ok(Self {
+            Ok((found, handle)) => Ok(Self {
                 handle: Arc::new(handle),
                 path: path.into(),
-                mode,
+                stamp: Stamp::new(&found),
+                mode: found.st_mode,
             }),
             Err(source) => Err(RecordError::Io {
                 what: "open the folder",
@@ -261,29 +267,15 @@ impl Dir {
     /// Looks at what has this name, which may be a link.
     pub(crate) fn stat(&self, name: &str) -> Result<Option<Stamp>, RecordError> {
         match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(found) => Ok(Some(Stamp {
-                device: found.st_dev,
-                inode: found.st_ino,
-                length: found.st_size.try_into().unwrap_or(0),
-                modified: found.st_mtime as i64 * 1_000_000_000 + found.st_mtime_nsec as i64,
-                is_file: FileType::from_raw_mode(found.st_mode) == FileType::RegularFile,
-            })),
+            Ok(found) => Ok(Some(Stamp::new(&found))),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(source) => Err(self.error("look at", name, source)),
         }
     }
 
-    /// The folder's own place.
-    pub(crate) fn own_stamp(&self) -> Result<Stamp, RecordError> {
-        let found =
-            rustix::fs::fstat(&self.handle).map_err(|source| self.error("look at", ".", source))?;
-        Ok(Stamp {
-            device: found.st_dev,
-            inode: found.st_ino,
-            length: 0,
-            modified: 0,
-            is_file: false,
-        })
+    /// Which folder it is.
+    pub(crate) fn own_stamp(&self) -> &Stamp {
+        &self.stamp
     }
 
     /// The names in the folder that are text and may be folders, in no order.

@@ -23,7 +23,8 @@ impl PluginCache {
         Self::open_at(&place()?)
     }
 
-    pub(crate) fn open_at(path: &Path) -> Result<Self, RecordError> {
+    /// Opens a folder of this path, and makes it where it is missing.
+    pub fn open_at(path: &Path) -> Result<Self, RecordError> {
         let refused = |source| RecordError::Io {
             what: "use the plugin cache (`RUNNER_CACHE` names another one)",
             path: path.to_owned(),
@@ -59,6 +60,7 @@ impl PluginCache {
     }
 
     /// Syncs a draft and names it; replaces an entry of that name.
+    #[expect(clippy::needless_pass_by_value, reason = "the draft is used up")]
     pub fn keep(&self, draft: File, name: &str) -> Result<(), RecordError> {
         draft
             .sync_all()

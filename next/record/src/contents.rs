@@ -27,8 +27,8 @@ impl Contents {
     /// entry is compared with its digest before it is used.
     pub(crate) fn keep(&self, draft: File, digest: &Digest) -> Result<[Unsynced; 3], RecordError> {
         let (shelf, name) = self.shelf(digest)?;
-        let kept = match whole(&shelf, &name, digest) {
-            Ok(Some(entry)) => entry,
+        let kept = match shelf.read(&name) {
+            Ok(entry) if is_whole(&entry, digest).unwrap_or(false) => entry,
             _ => {
                 fault::pass(Place::StoreKeep)
                     .map_err(|source| shelf.error("write", &name, source))?;
@@ -75,13 +75,6 @@ impl Contents {
         let name = digest.to_string();
         Ok((self.0.dir_or_make(&name[..2])?, name))
     }
-}
-
-/// The entry if it is there and undamaged.
-fn whole(shelf: &Dir, name: &str, digest: &Digest) -> Result<Option<File>, RecordError> {
-    let entry = shelf.read(name)?;
-    let is_whole = is_whole(&entry, digest).map_err(|source| shelf.error("read", name, source))?;
-    Ok(is_whole.then_some(entry))
 }
 
 fn is_whole(file: &File, digest: &Digest) -> io::Result<bool> {

@@ -3,7 +3,6 @@
 
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
-use runner_model::{RunStatus, Time};
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, Row, TransactionBehavior, config::DbConfig, params,
 };
@@ -20,33 +19,33 @@ const VERSION: i64 = 1;
 /// How long another process may write. Nothing but time is lost without the list.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The columns before `manifest` are for people and their queries; the runner reads the manifest.
+/// The columns behind `modified` are for people and their queries; the runner reads the manifest.
 const SCHEMA: &str = "
 CREATE TABLE runs (
     id           TEXT PRIMARY KEY,
-    scenario     TEXT NOT NULL,
-    status       TEXT NOT NULL CHECK (status IN ('running', 'completed', 'failed', 'incomplete', 'cancelled')),
-    reason       TEXT,
-    verdict      TEXT NOT NULL,
-    started_at   TEXT NOT NULL,
-    completed_at TEXT,
-    planned      INTEGER NOT NULL,
-    passed       INTEGER NOT NULL,
-    failed       INTEGER NOT NULL,
-    error        INTEGER NOT NULL,
-    timeout      INTEGER NOT NULL,
-    skipped      INTEGER NOT NULL,
-    flaky        INTEGER NOT NULL,
-    -- The manifest's text, which file it was read from, and the CRC-32 of the text, its status and its time.
+    -- The manifest, its CRC-32, and which file it was read from.
     manifest     TEXT NOT NULL,
+    crc          INTEGER NOT NULL,
     device       INTEGER NOT NULL,
     inode        INTEGER NOT NULL,
     length       INTEGER NOT NULL,
     modified     INTEGER NOT NULL,
-    crc          INTEGER NOT NULL
+    scenario     TEXT AS (manifest ->> '$.scenario'),
+    status       TEXT AS (manifest ->> '$.status'),
+    reason       TEXT AS (manifest ->> '$.reason'),
+    verdict      TEXT AS (manifest ->> '$.verdict'),
+    started_at   TEXT AS (manifest ->> '$.started_at'),
+    completed_at TEXT AS (manifest ->> '$.completed_at'),
+    planned      INTEGER AS (manifest ->> '$.metadata.planned_trial_count'),
+    passed       INTEGER AS (manifest ->> '$.counts.passed'),
+    failed       INTEGER AS (manifest ->> '$.counts.failed'),
+    error        INTEGER AS (manifest ->> '$.counts.error'),
+    timeout      INTEGER AS (manifest ->> '$.counts.timeout'),
+    skipped      INTEGER AS (manifest ->> '$.counts.skipped'),
+    flaky        INTEGER AS (manifest ->> '$.counts.flaky')
 ) STRICT;
 
-CREATE TRIGGER status_follows_the_graph BEFORE UPDATE OF status ON runs
+CREATE TRIGGER status_follows_the_graph AFTER UPDATE ON runs
 WHEN OLD.status <> NEW.status AND OLD.status || '>' || NEW.status NOT IN (
     'running>completed', 'running>failed', 'running>incomplete', 'running>cancelled',
     'completed>running', 'failed>running', 'incomplete>running', 'cancelled>running',
@@ -57,20 +56,19 @@ BEGIN
 END;
 ";
 
-const UPSERT: &str = "
-INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
-ON CONFLICT (id) DO UPDATE SET
-    scenario = ?2, status = ?3, reason = ?4, verdict = ?5, started_at = ?6, completed_at = ?7, planned = ?8, passed = ?9,
-    failed = ?10, error = ?11, timeout = ?12, skipped = ?13, flaky = ?14, manifest = ?15, device = ?16, inode = ?17,
-    length = ?18, modified = ?19, crc = ?20";
+/// The list may not have been told of a session: between two ends a run was running.
+const STEP: &str = "
+UPDATE runs SET manifest = json_set(manifest, '$.status', 'running') WHERE id = ?1 AND status <> ?2 ->> '$.status'";
 
-/// A run as it stands in the list.
+const UPSERT: &str = "
+INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (id) DO UPDATE SET manifest = ?2, crc = ?3, device = ?4, inode = ?5, length = ?6, modified = ?7";
+
+/// A run as it stands in the list: a manifest that can be read.
 #[derive(Clone, Debug)]
 pub(crate) struct Listed {
     /// The manifest's file.
     pub(crate) stamp: Stamp,
-    pub(crate) status: RunStatus,
-    pub(crate) started_at: Time,
     /// The manifest.
     pub(crate) text: String,
 }
@@ -79,47 +77,29 @@ impl Listed {
     /// Reads the manifest of a run.
     pub(crate) fn read(run: &RunDir) -> Result<Self, RecordError> {
         let (stamp, text) = Manifest::read_text(&run.dir)?;
-        let manifest = Manifest::parse(text.as_bytes(), &run.id)
-            .map_err(|problem| Manifest::refused(&run.dir, problem))?;
-        Ok(Self {
-            stamp,
-            status: manifest.status,
-            started_at: manifest.started_at,
-            text,
-        })
+        match Manifest::parse(&text, &run.id) {
+            Ok(_) => Ok(Self { stamp, text }),
+            Err(problem) => Err(Manifest::refused(&run.dir, problem)),
+        }
     }
 
     fn crc(&self) -> i64 {
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(self.text.as_bytes());
-        hasher.update(self.status.as_str().as_bytes());
-        hasher.update(&self.started_at.as_millis().to_le_bytes());
-        hasher.finalize().into()
+        crc32fast::hash(self.text.as_bytes()).into()
     }
 
     /// Reads a row; none if it is damaged.
     fn of_row(row: &Row<'_>) -> rusqlite::Result<Option<Self>> {
-        let status: String = row.get("status")?;
-        let started_at: String = row.get("started_at")?;
-        let number = |name| row.get::<_, i64>(name);
-        let (Some(status), Some(started_at)) =
-            (RunStatus::parse(&status), Time::parse(&started_at))
-        else {
-            return Ok(None);
-        };
         let listed = Self {
+            text: row.get(1)?,
             stamp: Stamp {
-                device: number("device")?.cast_unsigned(),
-                inode: number("inode")?.cast_unsigned(),
-                length: number("length")?.cast_unsigned(),
-                modified: number("modified")?,
+                device: row.get::<_, i64>(3)?.cast_unsigned(),
+                inode: row.get::<_, i64>(4)?.cast_unsigned(),
+                length: row.get::<_, i64>(5)?.cast_unsigned(),
+                modified: row.get(6)?,
                 is_file: true,
             },
-            status,
-            started_at,
-            text: row.get("manifest")?,
         };
-        Ok((listed.crc() == number("crc")?).then_some(listed))
+        Ok((listed.crc() == row.get::<_, i64>(2)?).then_some(listed))
     }
 }
 
@@ -167,12 +147,13 @@ impl Database {
     /// Reads the runs of the list; none if it is damaged or cannot be read now.
     pub(crate) fn read(self) -> Option<(Self, HashMap<String, Listed>)> {
         let read = |connection: &Connection| {
-            let mut statement = connection.prepare("SELECT * FROM runs")?;
+            let mut statement = connection
+                .prepare("SELECT id, manifest, crc, device, inode, length, modified FROM runs")?;
             let mut rows = statement.query([])?;
             let mut runs = HashMap::new();
             while let Some(row) = rows.next()? {
                 if let Some(listed) = Listed::of_row(row)? {
-                    runs.insert(row.get("id")?, listed);
+                    runs.insert(row.get(0)?, listed);
                 }
             }
             Ok(runs)
@@ -252,41 +233,18 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn upsert(runs: &Connection, id: &str, listed: &Listed) -> rusqlite::Result<()> {
-    let Ok(manifest) = Manifest::parse(listed.text.as_bytes(), id) else {
-        return Ok(());
-    };
-    let counts = &manifest.counts;
-    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    // The list may not have been told of a session: between two ends a run was running.
-    runs.execute(
-        "UPDATE runs SET status = 'running' WHERE id = ?1 AND status NOT IN ('running', ?2)",
-        params![id, manifest.status.as_str()],
-    )?;
-    runs.execute(
-        UPSERT,
-        params![
-            id,
-            manifest.scenario,
-            manifest.status.as_str(),
-            manifest.reason.map(|reason| reason.as_str()),
-            manifest.verdict.as_str(),
-            manifest.started_at.to_string(),
-            manifest.completed_at.map(|time| time.to_string()),
-            number(manifest.metadata.planned_trial_count),
-            number(counts.passed),
-            number(counts.failed),
-            number(counts.error),
-            number(counts.timeout),
-            number(counts.skipped),
-            number(counts.flaky),
-            listed.text,
-            listed.stamp.device.cast_signed(),
-            listed.stamp.inode.cast_signed(),
-            listed.stamp.length.cast_signed(),
-            listed.stamp.modified,
-            listed.crc(),
-        ],
-    )?;
+    let Listed { stamp, text } = listed;
+    runs.execute(STEP, params![id, text])?;
+    let values = params![
+        id,
+        text,
+        listed.crc(),
+        stamp.device.cast_signed(),
+        stamp.inode.cast_signed(),
+        stamp.length.cast_signed(),
+        stamp.modified,
+    ];
+    runs.execute(UPSERT, values)?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io,
+    panic::resume_unwind,
     path::{Path, PathBuf},
     thread,
 };
@@ -28,7 +28,11 @@ impl Unsynced {
 
     fn sync(&self) -> Result<(), RecordError> {
         match self {
-            Self::Content(file, path) => file.sync_data().map_err(|source| failed(path, source)),
+            Self::Content(file, path) => file.sync_data().map_err(|source| RecordError::Io {
+                what: "sync",
+                path: path.clone(),
+                source,
+            }),
             Self::Names(dir) => dir.sync(),
         }
     }
@@ -42,31 +46,20 @@ pub(crate) fn sync_together(mut parts: Vec<Unsynced>) -> Result<(), RecordError>
         return Ok(());
     };
     thread::scope(|scope| {
-        let others = others.iter().map(|part| {
-            let sync = || part.sync();
-            // Without another thread this one does it.
-            let thread = thread::Builder::new().spawn_scoped(scope, sync);
-            (part, thread.map_err(|_| ()))
+        let threads = others.iter().map(|part| {
+            let thread = thread::Builder::new();
+            thread.spawn_scoped(scope, || part.sync())
         });
-        let others: Vec<_> = others.collect();
+        let threads: Vec<_> = threads.collect();
         let mut result = first.sync();
-        for (part, thread) in others {
-            let synced = match thread {
-                Ok(thread) => thread.join().unwrap_or_else(|_| {
-                    Err(failed(part.path(), io::Error::other("the thread panicked")))
-                }),
-                Err(()) => part.sync(),
-            };
+        for (part, thread) in others.iter().zip(threads) {
+            // Without another thread this one does it.
+            let synced = thread.map_or_else(
+                |_| part.sync(),
+                |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            );
             result = result.and(synced);
         }
         result
     })
-}
-
-fn failed(path: &Path, source: io::Error) -> RecordError {
-    RecordError::Io {
-        what: "sync",
-        path: path.to_owned(),
-        source,
-    }
 }

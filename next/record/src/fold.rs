@@ -111,13 +111,8 @@ impl Fold {
     /// Adds a line of the rows. Damaged lines and rows of trials that the plan does not have are counted as damaged.
     pub fn add_line(&mut self, line: &ReadLine<'_>, places: &dyn Places) {
         match line {
-            ReadLine::Row(row, _) => match places.index(&row.trial) {
-                Some(index) => self.add(index, row),
-                None => {
-                    self.last_seq = self.last_seq.max(row.seq.unwrap_or(0));
-                    self.damaged += 1;
-                }
-            },
+            // An index that no trial has is counted as damaged.
+            ReadLine::Row(row, _) => self.add(places.index(&row.trial).unwrap_or(u64::MAX), row),
             ReadLine::Damaged(_) => self.damaged += 1,
             ReadLine::Torn(_) => {}
         }

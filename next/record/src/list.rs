@@ -10,7 +10,8 @@ use std::{
     time::Duration,
 };
 
-use runner_model::RunStatus;
+use runner_model::{RunStatus, Time};
+use serde::Deserialize;
 
 use crate::{
     Manifest, RecordError, ResultsRoot, RunDir,
@@ -32,6 +33,13 @@ pub struct Runs {
     pub unreadable: Vec<(String, String)>,
 }
 
+/// What a manifest says first of all.
+#[derive(Deserialize)]
+struct Head {
+    status: RunStatus,
+    started_at: Time,
+}
+
 impl ResultsRoot {
     /// All runs, newest first, as they are in truth: a dead run is shown with the status that a sweep would give it.
     /// Uses and refreshes the list in SQLite; without it the answer is the same.
@@ -39,7 +47,7 @@ impl ResultsRoot {
         let (listed, mut unreadable) = self.listed()?;
         let mut runs = Vec::with_capacity(listed.len());
         for (run, listed) in listed {
-            let manifest = Manifest::parse(listed.text.as_bytes(), &run.id)
+            let manifest = Manifest::parse(&listed.text, &run.id)
                 .map_err(|problem| Manifest::refused(&run.dir, problem));
             match manifest.and_then(|manifest| run.truth_of(manifest)) {
                 Ok(manifest) => runs.push(manifest),
@@ -58,10 +66,14 @@ impl ResultsRoot {
     /// The newest run.
     pub(crate) fn latest(&self) -> Result<Option<RunDir>, RecordError> {
         let (listed, _) = self.listed()?;
-        let newest = listed.into_iter().max_by(|(run, one), (other_run, other)| {
-            (one.started_at, &run.id).cmp(&(other.started_at, &other_run.id))
+        let runs = listed.into_iter().filter_map(|(run, listed)| {
+            let head: Head = serde_json::from_str(&listed.text).ok()?;
+            Some((head.started_at, run))
         });
-        Ok(newest.map(|(run, _)| run))
+        let newest = runs.max_by(|(time, run), (other_time, other)| {
+            (time, &run.id).cmp(&(other_time, &other.id))
+        });
+        Ok(newest.map(|(_, run)| run))
     }
 
     /// Gives every dead run of the root its true status. Returns the runs that were changed. Problems of single runs are
@@ -70,7 +82,9 @@ impl ResultsRoot {
         let (listed, _) = self.listed()?;
         let mut changed = Vec::new();
         for (run, listed) in listed {
-            if listed.status != RunStatus::Running || lock::is_held(&run.dir) {
+            let head = serde_json::from_str(&listed.text);
+            let is_running = head.is_ok_and(|head: Head| head.status == RunStatus::Running);
+            if !is_running || lock::is_held(&run.dir) {
                 continue;
             }
             let Ok(owned) = self.claim(&run) else {

@@ -3,7 +3,7 @@
 use runner_model::{Counts, Reason, StopSignal, Time, TrialId, status::Stage};
 use serde::{Deserialize, Serialize};
 
-use crate::{End, Manifest, RunDir, beneath::Dir};
+use crate::{End, beneath::Dir};
 
 const LIVE: &str = "live.json";
 const LAST_WORDS: &str = "last-words.json";
@@ -99,12 +99,4 @@ pub(crate) fn read(dir: &Dir) -> Option<Live> {
 /// Removes it: a session that begins or ends does nothing.
 pub(crate) fn remove(dir: &Dir) {
     let _ = dir.remove(LIVE);
-}
-
-/// The manifest with the stage that the run's process last told.
-pub(crate) fn with_stage(run: &RunDir, mut manifest: Manifest) -> Manifest {
-    if let Some(stage) = read(&run.dir).and_then(|live| live.stage) {
-        manifest.stage = stage;
-    }
-    manifest
 }

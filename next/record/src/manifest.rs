@@ -149,8 +149,8 @@ pub struct Transition {
 impl Manifest {
     /// Reads the manifest of a run, which must be of this format. The id is the folder's name: a copy is a run of its own.
     pub(crate) fn read(dir: &Dir, id: &str) -> Result<Self, RecordError> {
-        let bytes = dir.read_all(MANIFEST, MAX_BYTES)?;
-        Self::parse(&bytes, id).map_err(|problem| Self::refused(dir, problem))
+        let (_, text) = Self::read_text(dir)?;
+        Self::parse(&text, id).map_err(|problem| Self::refused(dir, problem))
     }
 
     /// Reads the text of the manifest and which file it is from. A manifest is replaced and never written into, so both
@@ -166,19 +166,19 @@ impl Manifest {
     }
 
     /// Reads a manifest's text, or says what is wrong with it.
-    pub(crate) fn parse(bytes: &[u8], id: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, id: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Format {
             format: u64,
         }
         let damaged = |error: serde_json::Error| format!("it is damaged or no manifest: {error}");
-        let Format { format } = serde_json::from_slice(bytes).map_err(damaged)?;
+        let Format { format } = serde_json::from_str(text).map_err(damaged)?;
         if format != u64::from(FORMAT) {
             return Err(format!(
                 "its format is {format}, and this runner reads and writes format {FORMAT}: use the runner that wrote it"
             ));
         }
-        let mut manifest: Self = serde_json::from_slice(bytes).map_err(damaged)?;
+        let mut manifest: Self = serde_json::from_str(text).map_err(damaged)?;
         let trials = manifest.metadata.planned_trial_count;
         if trials > MAX_TRIALS {
             return Err(format!(

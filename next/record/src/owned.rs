@@ -90,6 +90,9 @@ impl ResultsRoot {
         let now = now();
         let (id, dir) = make_folder(root, &new.scenario, now)?;
         let lock = Lock::take(&dir, &id)?;
+        let command = command_line(&new.session.command);
+        let writer = new.session.writer;
+        let first = session_entry(new.session, 1, 0, now);
         let manifest = Manifest {
             format: FORMAT,
             id: id.clone(),
@@ -106,13 +109,13 @@ impl ResultsRoot {
             completed_at: None,
             metadata: new.metadata,
             providers: new.providers,
-            sessions: vec![session_entry(&new.session, 1, 0, now)],
+            sessions: vec![first],
             transitions: vec![Transition {
                 at: now,
                 from: None,
                 to: RunStatus::Running,
                 reason: None,
-                writer: new.session.writer.into(),
+                writer: writer.into(),
             }],
         };
         dir.make_file(ROWS)?;
@@ -130,7 +133,7 @@ impl ResultsRoot {
             last_seq: 0,
             lock,
         };
-        owned.log(&command_line(&new.session.command));
+        owned.log(&command);
         owned.birth(&new.text)?;
         Ok(owned)
     }
@@ -194,11 +197,12 @@ impl Owned {
         let mut manifest = self.manifest.clone();
         let last = manifest.sessions.last().map_or(0, |session| session.number);
         manifest.change_status(RunStatus::Running, None, session.writer, now)?;
-        let entry = session_entry(&session, last.saturating_add(1), self.last_seq, now);
+        let command = command_line(&session.command);
+        let entry = session_entry(session, last.saturating_add(1), self.last_seq, now);
         manifest.sessions.push(entry);
         manifest.stage = Stage::Plan;
         self.manifest = manifest;
-        self.log(&command_line(&session.command));
+        self.log(&command);
         self.root.sync_with(Vec::new())?;
         live::remove(&self.run.dir);
         self.replace_manifest()
@@ -246,11 +250,6 @@ impl Owned {
     pub fn log(&self, line: &str) {
         let line = format!("{} {}\n", now(), visible_line(line));
         let _ = (&self.log).write_all(line.as_bytes());
-    }
-
-    /// A request that another process left for this holder of the lock (part 2).
-    pub fn request(&self) -> Option<String> {
-        None
     }
 
     /// Ends the session: counts from `fold`, status by [`RunStatus::after`] (a run whose trials are all final is
@@ -343,10 +342,10 @@ fn plain(character: char) -> char {
     }
 }
 
-fn session_entry(session: &NewSession, number: u32, from_seq: u64, now: Time) -> SessionEntry {
+fn session_entry(session: NewSession, number: u32, from_seq: u64, now: Time) -> SessionEntry {
     SessionEntry {
         number,
-        command: session.command.clone(),
+        command: session.command,
         pid: std::process::id(),
         host: lock::host(),
         user: user(),

@@ -10,6 +10,10 @@ const BLOCK: usize = 256 << 10;
 
 /// A line of `index.jsonl` as it is read.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and it is never stored"
+)]
 pub enum ReadLine<'a> {
     /// A row, and its bytes without the line break.
     Row(RowRef<'a>, &'a [u8]),

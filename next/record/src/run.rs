@@ -60,15 +60,17 @@ impl RunDir {
         self.truth_of(self.manifest()?)
     }
 
-    pub(crate) fn truth_of(&self, manifest: Manifest) -> Result<Manifest, RecordError> {
+    pub(crate) fn truth_of(&self, mut manifest: Manifest) -> Result<Manifest, RecordError> {
         if manifest.status.is_terminal() {
             return Ok(manifest);
         }
         if lock::is_held(&self.dir) {
-            return Ok(live::with_stage(self, manifest));
+            let live = live::read(&self.dir);
+            manifest.stage = live.and_then(|live| live.stage).unwrap_or(manifest.stage);
+            return Ok(manifest);
         }
         // An owner writes the last manifest before it lets the lock go, and the next one may have begun meanwhile.
-        let mut manifest = self.manifest()?;
+        manifest = self.manifest()?;
         if manifest.status == RunStatus::Running && !lock::is_held(&self.dir) {
             truth::end_dead_session(self, &mut manifest, now())?;
         }

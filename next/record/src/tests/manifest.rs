@@ -87,13 +87,10 @@ fn manifest() -> Manifest {
 fn a_manifest_has_these_bytes() {
     let bytes = manifest().to_bytes().unwrap();
     assert_eq!(String::from_utf8(bytes).unwrap(), GOLDEN);
-    let read = Manifest::parse(GOLDEN.as_bytes(), &manifest().id).unwrap();
+    let read = Manifest::parse(GOLDEN, &manifest().id).unwrap();
     assert_eq!(read, manifest());
     // A copy of a run is a run of its own.
-    assert_eq!(
-        Manifest::parse(GOLDEN.as_bytes(), "copy").unwrap().id,
-        "copy"
-    );
+    assert_eq!(Manifest::parse(GOLDEN, "copy").unwrap().id, "copy");
 }
 
 #[test]
@@ -101,7 +98,7 @@ fn other_manifests_are_refused_with_what_is_wrong() {
     let change = |from: &str, to: &str| {
         let text = GOLDEN.replacen(from, to, 1);
         assert_ne!(text, GOLDEN);
-        Manifest::parse(text.as_bytes(), "r").unwrap_err()
+        Manifest::parse(&text, "r").unwrap_err()
     };
     for other in ["2", "4"] {
         let problem = change("\"format\": 3", &format!("\"format\": {other}"));
@@ -119,7 +116,7 @@ fn other_manifests_are_refused_with_what_is_wrong() {
     );
     assert!(change("\"incomplete\"", "\"ended\"").contains("`ended`"));
     assert!(change("}", "").contains("damaged"));
-    assert!(Manifest::parse(b"[]", "r").is_err());
+    assert!(Manifest::parse("[]", "r").is_err());
 
     let folder = folder();
     let (root, owned) = begin(folder.path(), 1);

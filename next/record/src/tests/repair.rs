@@ -188,10 +188,10 @@ proptest! {
         let run = run();
         let length = cut.min(run.bytes.len());
         let mut bytes = [&run.bytes[..length], &garbage].concat();
-        if let Some((at, bits)) = damage {
-            if let Some(byte) = bytes.get_mut(at) {
-                *byte ^= bits;
-            }
+        if let Some((at, bits)) = damage
+            && let Some(byte) = bytes.get_mut(at)
+        {
+            *byte ^= bits;
         }
         run.set(&bytes);
         let count = || {
