@@ -36,8 +36,6 @@ enum Event<'a> {
         pending: u64,
         jobs: u32,
     },
-    /// A plugin is being compiled.
-    Compiling { plugin: &'a str },
     /// A row, as it is on disk.
     Row { row: &'a RawValue },
     /// The session stops.
@@ -130,14 +128,14 @@ impl Observer for EventStream<'_> {
                 });
                 self.run_dir = Some(run_dir);
             }
-            RunEvent::Compiling { plugin } => self.print(Event::Compiling { plugin }),
             RunEvent::Row { line, .. } => {
                 // It was read as a row, so it is JSON.
                 if let Ok(row) = serde_json::from_slice(line) {
                     self.print(Event::Row { row });
                 }
             }
-            RunEvent::Progress { .. } => {}
+            // How far it is follows from the rows.
+            RunEvent::Compiling { .. } | RunEvent::Progress { .. } => {}
             RunEvent::Stopping { signal, in_flight } => self.print(Event::Stopping {
                 signal: *signal,
                 in_flight: *in_flight,
