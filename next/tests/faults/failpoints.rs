@@ -1,0 +1,108 @@
+//! Writes that fail and processes that die at each place that writes. Release builds have no such places.
+
+#![cfg(debug_assertions)]
+
+use crate::support::{
+    runner::{Runner, tests},
+    running::{Ran, Running},
+    truth::{assert_kept, assert_told_truly, assert_whole},
+};
+
+const PLACES: [&str; 7] = [
+    "rows-write",
+    "logs-write",
+    "rows-sync",
+    "manifest-write",
+    "manifest-rename",
+    "store-keep",
+    "lock",
+];
+const TRIALS: usize = 15;
+
+/// Trials with rows, logs and artifacts.
+fn runner() -> Runner {
+    let list = tests(
+        r#"
+        logs  | { do = "log" } |
+        large | { do = "huge-reply", bytes = 100000 } |
+        comes | { do = "fail-until", attempt = 2 } |
+        "#,
+    );
+    let repeat = TRIALS - 3;
+    Runner::hostile_in_memory(&format!(
+        "[defaults]\nretries = {{ max = 1 }}\n[[tests]]\nid = \"nap\"\nrepeat = {repeat}\ninput = {{ do = \"sleep\", ms = 5 }}\n{list}"
+    ))
+}
+
+/// Runs the scenario with a fault at the `count`th passage of a place.
+fn exec_with_fault(runner: &Runner, place: &str, action: &str, count: usize) -> Ran {
+    let mut command = runner.command(&["exec", "scenario.toml", "--json", "-j", "2"]);
+    command.env("RUNNER_FAULT", format!("{place}:{action}:{count}"));
+    Running::start(&mut command).finish()
+}
+
+/// Brings the run to its end, or begins one if there is none.
+fn go_on(runner: &Runner) -> Ran {
+    let args: &[&str] = if runner.runs().is_empty() {
+        &["exec", "scenario.toml", "--json"]
+    } else {
+        &["resume", "latest", "--json"]
+    };
+    runner.run(args)
+}
+
+#[test]
+fn death_at_any_write_loses_nothing() {
+    let mut deaths = 0;
+    for place in PLACES {
+        for count in 1..=3 {
+            let runner = runner();
+            let ran = exec_with_fault(&runner, place, "kill", count);
+            let is_dead = ran.code.is_none();
+            assert!(is_dead || ran.code == Some(0), "{place} {count}: {ran:?}");
+            deaths += usize::from(is_dead);
+            assert_told_truly(&runner);
+            let mut acknowledged = ran.acknowledged();
+            if !runner.runs().is_empty() {
+                assert_kept(&runner.only_run(), &acknowledged);
+            }
+            acknowledged.extend(go_on(&runner).expect(0).acknowledged());
+            assert_kept(&assert_whole(&runner, TRIALS), &acknowledged);
+        }
+    }
+    assert!(
+        deaths >= 2 * PLACES.len(),
+        "only {deaths} places were reached"
+    );
+}
+
+#[test]
+fn failed_writes_end_sessions_honestly() {
+    let mut failures = 0;
+    for place in PLACES {
+        for (action, count) in [("error", 1), ("full", 2), ("partial", 3)] {
+            let runner = runner();
+            let ran = exec_with_fault(&runner, place, action, count);
+            if ran.code != Some(0) {
+                assert_eq!(ran.code, Some(7), "{place} {action}: {ran:?}");
+                ran.says(&[if action == "error" {
+                    "injected"
+                } else {
+                    "space"
+                }]);
+                failures += 1;
+            }
+            assert_told_truly(&runner);
+            let mut acknowledged = ran.acknowledged();
+            if !runner.runs().is_empty() {
+                assert_kept(&runner.only_run(), &acknowledged);
+            }
+            acknowledged.extend(go_on(&runner).expect(0).acknowledged());
+            assert_kept(&assert_whole(&runner, TRIALS), &acknowledged);
+        }
+    }
+    assert!(
+        failures >= PLACES.len(),
+        "only {failures} places were reached"
+    );
+}
