@@ -41,7 +41,7 @@ pub(crate) enum Input {
     /// A signal came; `true`: it is the second.
     Signal(StopSignal, bool),
     /// The run is on disk.
-    Born(Result<Owned, RecordError>),
+    Born(Box<Result<Owned, RecordError>>),
     /// A plugin was compiled.
     Compiled(Digest, Result<(), CompileError>),
     /// Something that a user should know.
@@ -180,7 +180,7 @@ impl<'a> Coordinator<'a> {
             }
             Input::Ack(ack) => self.take_ack(ack),
             Input::Signal(signal, is_second) => self.take_signal(signal, is_second),
-            Input::Born(born) => self.born(born?)?,
+            Input::Born(born) => self.born((*born)?)?,
             Input::Notice(notice) => self.notice(&notice),
         }
         Ok(())

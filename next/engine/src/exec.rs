@@ -75,12 +75,7 @@ pub(crate) fn plan(
 ) -> Result<(Plan, File), EngineError> {
     let scenario = load(path).map_err(EngineError::Scenario)?;
     let cache = PluginCache::open()?;
-    let (providers, plugins) = plugins::find(
-        &scenario.providers,
-        &scenario.folder,
-        &cache,
-        compile_seconds,
-    )?;
+    let (providers, plugins) = plugins::find(&scenario, &scenario.folder, &cache, compile_seconds)?;
     let mut file = tempfile::tempfile().map_err(machine)?;
     let suite = resolve(&scenario, selection, &mut file).map_err(EngineError::Scenario)?;
     let plan = Plan {

@@ -11,10 +11,11 @@ use std::{
 
 use runner_model::{
     Digest, digest,
-    provider::{PluginKind, PreparedProvider, Provider},
+    provider::{PluginKind, PreparedProvider},
     units::show_size,
 };
 use runner_record::PluginCache;
+use runner_scenario::Scenario;
 
 use crate::{
     EngineError,
@@ -41,14 +42,14 @@ pub(crate) type Plugins = HashMap<Digest, PluginBytes>;
 ///
 /// All plugins that are missing or no plugins, or a cache that cannot be used.
 pub(crate) fn find(
-    providers: &[Provider],
+    scenario: &Scenario,
     folder: &Path,
     cache: &PluginCache,
     seconds: Option<u32>,
 ) -> Result<(Vec<PreparedProvider>, Plugins), EngineError> {
     let mut plugins = Plugins::new();
     let (mut prepared, mut problems) = (Vec::new(), Vec::new());
-    for provider in providers {
+    for (index, provider) in (0..).zip(&scenario.providers) {
         let plugin = &provider.plugin;
         let look = || -> Result<_, CompileError> {
             let bytes =
@@ -68,15 +69,14 @@ pub(crate) fn find(
             }
             Err(CompileError::Cache(error)) => return Err(error.into()),
             Err(CompileError::Refused(problem)) => {
-                let name = &provider.name;
-                problems.push(format!("provider `{name}`: plugin `{plugin}` {problem}"));
+                problems.push((index, format!("plugin `{plugin}` {problem}")));
             }
         }
     }
     if problems.is_empty() {
         Ok((prepared, plugins))
     } else {
-        Err(EngineError::Usage(problems.join("\n")))
+        Err(EngineError::Scenario(scenario.plugin_problems(&problems)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `resume`: goes on with a run that was cut short.
 
 use std::{
-    collections::HashMap,
+    collections::hash_map::Entry,
     io::{self, Read},
     path::Path,
     rc::Rc,
@@ -157,7 +157,7 @@ fn stored_plan(
         let folder = Path::new(&manifest.scenario_path).parent();
         let seconds = request.session.compile_seconds;
         let folder = folder.unwrap_or(Path::new("/"));
-        plugins::find(&scenario.providers, folder, &cache, seconds)?
+        plugins::find(&scenario, folder, &cache, seconds)?
     } else {
         stored_plugins(root, manifest, &scenario)?
     };
@@ -194,7 +194,7 @@ fn stored_plugins(
     manifest: &Manifest,
     scenario: &Scenario,
 ) -> Result<(Vec<PreparedProvider>, Plugins), EngineError> {
-    let (mut prepared, mut plugins) = (Vec::new(), HashMap::new());
+    let (mut prepared, mut plugins) = (Vec::new(), Plugins::new());
     for provider in &scenario.providers {
         let stored = manifest.providers.iter();
         let mut stored = stored.filter(|stored| stored.name == *provider.name);
@@ -202,12 +202,12 @@ fn stored_plugins(
             let source = io::Error::other(format!("there is no provider `{}`", provider.name));
             unreadable(root, source)
         })?;
-        if !plugins.contains_key(&stored.digest) {
+        if let Entry::Vacant(entry) = plugins.entry(stored.digest) {
             let mut bytes = Vec::new();
             root.content(&stored.digest)?
                 .read_to_end(&mut bytes)
                 .map_err(|source| unreadable(root, source))?;
-            plugins.insert(stored.digest, Arc::new(bytes.into()));
+            entry.insert(Arc::new(bytes.into()));
         }
         prepared.push(PreparedProvider {
             provider: provider.clone(),

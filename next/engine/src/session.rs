@@ -66,7 +66,7 @@ pub(crate) fn run(
     let _listening = listen(watchdog.clone(), &crew).map_err(machine)?;
     let birth = move || {
         // Without a receiver the session has ended.
-        let _ = sender.send(Input::Born(birth()));
+        let _ = sender.send(Input::Born(Box::new(birth())));
     };
     let thread = thread::Builder::new().name("birth".into());
     thread.spawn(birth).map_err(machine)?;
