@@ -45,7 +45,11 @@ pub fn main_if_child() {
     exit(main(&rest));
 }
 
-/// Ends this process. A guest in one long instruction keeps its thread, so none is waited for.
+/// Ends this process.
+#[allow(
+    clippy::exit,
+    reason = "a guest in one long instruction keeps its thread, so none is waited for"
+)]
 fn exit(ended: Result<(), String>) -> ! {
     let Err(message) = ended else {
         process::exit(0);

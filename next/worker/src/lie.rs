@@ -7,7 +7,7 @@ use std::{
     fs::File,
     io::{self, Write as _},
     os::{fd::AsFd as _, unix::fs::FileExt as _, unix::net::UnixStream},
-    process, thread,
+    thread,
     time::Duration,
 };
 
@@ -21,6 +21,7 @@ use runner_model::{
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::{
+    exit,
     harden::harden,
     link::{Incoming, Outgoing},
     worker::hello,
@@ -113,7 +114,7 @@ fn answer(
 ) -> io::Result<()> {
     match lie {
         "silence" => thread::sleep(Duration::from_secs(3600)),
-        "exit" => process::exit(0),
+        "exit" => exit(Ok(())),
         "kill" => kill_process(getpid(), Signal::KILL)?,
         _ => {}
     }

@@ -85,7 +85,7 @@ impl Provider {
             match plugin.describe(provider.protocol, &provider.limits).await {
                 Ok(description) => described.description = description,
                 Err(error) => {
-                    described.problem = Some(call_problem(error));
+                    described.problem = Some(call_problem(&error));
                     return (None, described);
                 }
             }
@@ -176,7 +176,7 @@ fn load_problem(error: &LoadError) -> Problem {
     }
 }
 
-fn call_problem(error: RowError<'_>) -> Problem {
+fn call_problem(error: &RowError<'_>) -> Problem {
     Problem {
         class: error.class.unwrap_or(ErrorClass::Internal),
         code: error.code.to_string(),
