@@ -1,11 +1,6 @@
 //! Finds the files that a glob of a scenario names.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, io, os::unix::fs::MetadataExt, path::Path};
 
 use globset::GlobMatcher;
 
@@ -44,8 +39,7 @@ pub(crate) fn find(folder: &Path, glob: &str) -> io::Result<BTreeSet<String>> {
         names,
         base,
     };
-    let above = vec![identity(&root)?];
-    search.folder(&root, "", above)?;
+    search.folder(&root, "", &[identity(&root)?])?;
     Ok(search.names)
 }
 
@@ -62,7 +56,7 @@ struct Search<'g> {
 impl Search<'_> {
     /// Searches a folder; `inside` is its path below the root, with a slash at its end, and `above` are it and the folders
     /// that it was reached through.
-    fn folder(&mut self, folder: &Path, inside: &str, above: Vec<(u64, u64)>) -> io::Result<()> {
+    fn folder(&mut self, folder: &Path, inside: &str, above: &[(u64, u64)]) -> io::Result<()> {
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             let name = name_of(&path)?;
@@ -79,8 +73,8 @@ impl Search<'_> {
             } else if metadata.is_dir() && above.len() < self.depth {
                 let identity = (metadata.dev(), metadata.ino());
                 if !above.contains(&identity) {
-                    let above = above.iter().copied().chain([identity]).collect();
-                    self.folder(&path, &format!("{relative}/"), above)?;
+                    let above = [above, &[identity]].concat();
+                    self.folder(&path, &format!("{relative}/"), &above)?;
                 }
             }
         }
@@ -88,7 +82,7 @@ impl Search<'_> {
     }
 }
 
-fn name_of(path: &PathBuf) -> io::Result<String> {
+fn name_of(path: &Path) -> io::Result<String> {
     let name = path.file_name().unwrap_or_default().to_str();
     name.map(str::to_owned)
         .ok_or_else(|| io::Error::other(format!("the name of {} is not UTF-8", path.display())))

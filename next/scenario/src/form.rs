@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     reading::{At, Reading, Roots},
-    table::{KeyTable, Table},
+    table::{Keys, Table},
 };
 
 /// What a value must be.
@@ -17,14 +17,8 @@ pub(crate) trait Form {
     type Out;
     /// Reads a value. What is wrong with it is noted in `reading`, and then there is mostly no output.
     fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<Self::Out>;
-    /// Its JSON Schema.
+    /// Its JSON Schema, from which the tables of the documentation are made, too.
     fn schema(&self) -> Value;
-    /// Its name in the tables of the documentation.
-    fn name(&self) -> String;
-    /// The keys of the tables in it.
-    fn keys(&self) -> Option<KeyTable> {
-        None
-    }
     /// Whether null is a value of its own; otherwise it is an absent one.
     fn takes_null(&self) -> bool {
         false
@@ -74,10 +68,6 @@ impl Form for Any {
         json!({})
     }
 
-    fn name(&self) -> String {
-        "any".to_owned()
-    }
-
     fn takes_null(&self) -> bool {
         true
     }
@@ -99,10 +89,6 @@ impl Form for AnyTable {
 
     fn schema(&self) -> Value {
         json!({"type": "object"})
-    }
-
-    fn name(&self) -> String {
-        "table".to_owned()
     }
 }
 
@@ -130,14 +116,6 @@ impl<F: Form> Form for List<F> {
     fn schema(&self) -> Value {
         json!({"type": "array", "minItems": self.0, "items": self.1.schema()})
     }
-
-    fn name(&self) -> String {
-        format!("array of {}s", self.1.name())
-    }
-
-    fn keys(&self) -> Option<KeyTable> {
-        self.1.keys()
-    }
 }
 
 /// A text, or an array of any values.
@@ -159,10 +137,6 @@ impl Form for TextOrList {
 
     fn schema(&self) -> Value {
         json!({"type": ["string", "array"], "minItems": 1})
-    }
-
-    fn name(&self) -> String {
-        "string or array".to_owned()
     }
 }
 
@@ -203,14 +177,6 @@ impl<F: Form> Form for ByName<F> {
             "additionalProperties": self.0.schema(),
         })
     }
-
-    fn name(&self) -> String {
-        "table".to_owned()
-    }
-
-    fn keys(&self) -> Option<KeyTable> {
-        self.0.keys()
-    }
 }
 
 /// A table of known keys: its title in the documentation, and the function that reads it.
@@ -227,31 +193,22 @@ impl<T> Form for Sub<T> {
             reading.refuse_kind(at, value, "a table");
             return None;
         };
-        let mut table = Table::reading(self.0, map, at, reading);
+        let mut table = Table::Read {
+            title: self.0,
+            map,
+            at,
+            reading,
+            known: Vec::new(),
+        };
         let out = self.1(&mut table);
         table.report_unknown();
         out
     }
 
     fn schema(&self) -> Value {
-        self.describe().schema()
-    }
-
-    fn name(&self) -> String {
-        "table".to_owned()
-    }
-
-    fn keys(&self) -> Option<KeyTable> {
-        Some(self.describe())
-    }
-}
-
-impl<T> Sub<T> {
-    /// What keys the table may have.
-    pub(crate) fn describe(&self) -> KeyTable {
-        let mut keys = KeyTable::new(self.0);
-        self.1(&mut Table::describing(&mut keys));
-        keys
+        let mut keys = Keys::default();
+        self.1(&mut Table::Describe(&mut keys));
+        keys.schema(self.0)
     }
 }
 
@@ -272,10 +229,6 @@ impl Form for Templated {
     fn schema(&self) -> Value {
         json!({"type": "string"})
     }
-
-    fn name(&self) -> String {
-        "string".to_owned()
-    }
 }
 
 /// A value in which every string may be a template; what is no template must be of the form.
@@ -295,17 +248,10 @@ impl<F: Form> Form for Templates<F> {
         let mut schema = self.0.schema();
         let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
         for property in properties.into_iter().flat_map(|map| map.values_mut()) {
+            let about = property["description"].take();
             let template = json!({"type": "string", "pattern": r"\{\{"});
-            *property = json!({"anyOf": [property.take(), template]});
+            *property = json!({"anyOf": [property.take(), template], "description": about});
         }
         schema
-    }
-
-    fn name(&self) -> String {
-        self.0.name()
-    }
-
-    fn keys(&self) -> Option<KeyTable> {
-        self.0.keys()
     }
 }

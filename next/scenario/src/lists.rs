@@ -11,6 +11,7 @@ use std::{
     sync::Arc,
 };
 
+use runner_model::Text;
 use serde_json::{Value, value::RawValue};
 
 use crate::{
@@ -165,13 +166,11 @@ impl Line<'_> {
 
 /// The texts of a key and its value in an object. The text of a key with escapes is that of its value.
 fn entry<'a>(object: &'a str, name: &str) -> Option<(&'a str, &'a str)> {
-    #[derive(serde::Deserialize, PartialEq, Eq, Hash)]
-    struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-    let entries: HashMap<Name<'a>, &'a RawValue> = serde_json::from_str(object).ok()?;
-    let (key, value) = entries.into_iter().find(|(key, _)| key.0 == name)?;
+    let entries: HashMap<Text<'a>, &'a RawValue> = serde_json::from_str(object).ok()?;
+    let (key, value) = entries.into_iter().find(|(key, _)| **key == *name)?;
     let key = match key.0 {
-        Cow::Borrowed(key) if object.as_bytes().as_ptr_range().contains(&key.as_ptr()) => key,
-        _ => value.get(),
+        Cow::Borrowed(key) => key,
+        Cow::Owned(_) => value.get(),
     };
     Some((key, value.get()))
 }

@@ -9,7 +9,7 @@ use runner_model::visible::{steers, visible};
 const MAX_SHOWN_BYTES: usize = 4096;
 
 /// Problems of a scenario and its lists, each with its place. Never empty.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Problems {
     shown: Vec<Problem>,
     total: usize,
@@ -75,22 +75,32 @@ impl Problems {
         self.total
     }
 
-    /// These problems, of which at most so many are shown.
-    pub(crate) fn first(most: usize, mut problems: Vec<Problem>) -> Self {
-        let total = problems.len();
-        problems.truncate(most);
-        Self::new(problems, total)
+    /// These problems, at most so many of which are shown.
+    pub(crate) fn first(most: usize, problems: impl IntoIterator<Item = Problem>) -> Self {
+        let mut all = Self::default();
+        problems
+            .into_iter()
+            .for_each(|problem| all.add(most, problem));
+        all
     }
 
-    /// The first problems of `total`.
-    pub(crate) fn new(shown: Vec<Problem>, total: usize) -> Self {
-        Self { shown, total }
+    /// Adds a problem, which is shown if at most so many are.
+    pub(crate) fn add(&mut self, most: usize, problem: Problem) {
+        self.total += 1;
+        if self.shown.len() < most {
+            self.shown.push(problem);
+        }
+    }
+
+    /// Adds so many problems, which are not shown.
+    pub(crate) fn add_hidden(&mut self, count: usize) {
+        self.total += count;
     }
 }
 
 impl From<Problem> for Problems {
     fn from(problem: Problem) -> Self {
-        Self::new(vec![problem], 1)
+        Self::first(1, [problem])
     }
 }
 

@@ -8,7 +8,7 @@ use runner_model::{
 use crate::{
     form::{AnyTable, ByName, List, Sub, Templated},
     reading::COMMAND_ROOTS,
-    scalar::{Integer, Size, TEXT, TIMEOUT, Word},
+    scalar::{Integer, SIZE, TEXT, TIMEOUT, Word},
     table::Table,
 };
 
@@ -94,7 +94,7 @@ fn limits(table: &mut Table<'_, '_>) -> Option<Limits> {
     };
     for limit in Limits::TABLE {
         *(limit.get_mut)(&mut limits) = match limit.unit {
-            LimitUnit::Bytes => table.or(limit.key, &Size, limit.default, limit.about),
+            LimitUnit::Bytes => table.or(limit.key, &SIZE, limit.default, limit.about),
             LimitUnit::Count(max) => {
                 table.or(limit.key, &Integer(0, max), limit.default, limit.about)
             }

@@ -20,8 +20,8 @@ use crate::{
 pub(crate) struct AllTests<'s> {
     scenario: &'s Scenario,
     document: &'s Document<'s>,
-    /// The keys that a test may have.
-    keys: Vec<&'static str>,
+    /// The schema of a test, which has its keys.
+    schema: Value,
 }
 
 /// Where a test comes from.
@@ -53,7 +53,7 @@ impl<'s> AllTests<'s> {
         Self {
             scenario,
             document,
-            keys: TEST.describe().keys.iter().map(|key| key.key).collect(),
+            schema: TEST.schema(),
         }
     }
 
@@ -142,8 +142,8 @@ impl Record<'_> {
             _ => Map::new(),
         };
         if self.list.has_templates() {
-            let keys = &self.tests.keys;
-            test.retain(|key, _| keys.contains(&key.as_str()) || is_later(TEST.0, key));
+            let keys = &self.tests.schema["properties"];
+            test.retain(|key, _| keys.get(key).is_some() || is_later(TEST.0, key));
         }
         test.extend(given);
         let mut reading = Reading::new(self);

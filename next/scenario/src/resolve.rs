@@ -23,7 +23,7 @@ use crate::{
     records::{AllTests, Origin},
     scenario::Scenario,
     selection::{Filter, Selection},
-    suite::{MAX_TESTS, MAX_TRIALS, Suite, SuiteBuilder, TooMany, hash},
+    suite::{Suite, SuiteBuilder, hash},
     test_keys::{DEFAULT_TIMEOUT, Settings, TestList, WrittenTest},
 };
 
@@ -55,28 +55,26 @@ pub fn resolve(
     let document = document.map_err(|problems| Problems::first(MAX_SHOWN, problems))?;
     let tests = AllTests::new(scenario, &document);
     let mut writer = SuiteWriter::new(scenario, selection, into)?;
-    let mut found = Found::default();
+    let mut found = Problems::default();
     let mut hashes = Vec::new();
     let ended = tests.each(&mut |test| {
-        let added = test.map_err(Refused::Test).and_then(|(origin, test)| {
+        let added = test.and_then(|(origin, test)| {
             hashes.push(hash(&test.id));
             writer.add(origin, test)
         });
         match added {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(Refused::Test(problem)) => {
-                found.add(problem);
-                ControlFlow::Continue(())
-            }
-            Err(Refused::Suite(problem)) => ControlFlow::Break(problem),
+            Ok(()) => {}
+            Err(problem) if writer.is_broken => return ControlFlow::Break(problem),
+            Err(problem) => found.add(MAX_SHOWN, problem),
         }
+        ControlFlow::Continue(())
     });
     if let ControlFlow::Break(problem) = ended {
         return Err(problem.into());
     }
     find_duplicates(&tests, &hashes, &mut found);
-    if found.total > 0 {
-        return Err(Problems::new(found.shown, found.total));
+    if found.count() > 0 {
+        return Err(found);
     }
     let SuiteWriter {
         builder, mut out, ..
@@ -90,32 +88,8 @@ fn cannot_write(error: &dyn Display) -> Problem {
     Problem::new(format!("cannot write the suite: {error}"))
 }
 
-/// Why a test is not in the suite.
-enum Refused {
-    /// It is wrong, and the others are looked at all the same.
-    Test(Problem),
-    /// The suite cannot be written on.
-    Suite(Problem),
-}
-
-/// The first problems, and how many there are.
-#[derive(Default)]
-struct Found {
-    shown: Vec<Problem>,
-    total: usize,
-}
-
-impl Found {
-    fn add(&mut self, problem: Problem) {
-        self.total += 1;
-        if self.shown.len() < MAX_SHOWN {
-            self.shown.push(problem);
-        }
-    }
-}
-
 /// Reports ids that are used twice. Only ids with equal hashes are read a second time.
-fn find_duplicates(tests: &AllTests<'_>, hashes: &[u64], found: &mut Found) {
+fn find_duplicates(tests: &AllTests<'_>, hashes: &[u64], found: &mut Problems) {
     let mut sorted = hashes.to_vec();
     sorted.sort_unstable();
     let twice = sorted.windows(2).filter(|pair| pair[0] == pair[1]);
@@ -127,7 +101,7 @@ fn find_duplicates(tests: &AllTests<'_>, hashes: &[u64], found: &mut Found) {
     let again = |hash: &&u64| twice.contains(hash) && !seen.insert(**hash);
     let again: Vec<&u64> = hashes.iter().filter(again).collect();
     let shown: HashSet<&u64> = again.iter().copied().take(MAX_SHOWN).collect();
-    found.total += again.len() - again.len().min(MAX_SHOWN);
+    found.add_hidden(again.len().saturating_sub(MAX_SHOWN));
     let mut first = HashMap::new();
     // Problems with tests were reported the first time.
     let _ = tests.each(&mut |test| {
@@ -141,7 +115,7 @@ fn find_duplicates(tests: &AllTests<'_>, hashes: &[u64], found: &mut Found) {
                 Some(first) => {
                     let mut problem = Problem::new(format!("the id `{}` is used twice", test.id));
                     problem.places = [&origin.place("and again here"), &first[..]].concat();
-                    found.add(problem);
+                    found.add(MAX_SHOWN, problem);
                 }
             }
         }
@@ -162,6 +136,8 @@ struct SuiteWriter<'s> {
     providers: (Vec<String>, Vec<u16>),
     builder: SuiteBuilder,
     out: BufWriter<&'s mut File>,
+    /// Nothing more can be added.
+    is_broken: bool,
     line: Vec<u8>,
 }
 
@@ -186,12 +162,13 @@ impl<'s> SuiteWriter<'s> {
             providers: Default::default(),
             builder: SuiteBuilder::default(),
             out: BufWriter::with_capacity(64 << 10, into),
+            is_broken: false,
             line: Vec::new(),
         })
     }
 
     /// Adds a test, if it is selected.
-    fn add(&mut self, origin: &Origin<'_>, mut test: WrittenTest) -> Result<(), Refused> {
+    fn add(&mut self, origin: &Origin<'_>, mut test: WrittenTest) -> Result<(), Problem> {
         let mut settings = mem::take(&mut test.settings);
         let mut globs = test.providers.take();
         let mut is_in_list = true;
@@ -205,16 +182,16 @@ impl<'s> SuiteWriter<'s> {
             is_in_list = is_selected && !exclude.is_match(&*test.id);
         }
         let settings = settings.over(&self.scenario.defaults);
-        let mut providers = self.providers(origin, globs).map_err(Refused::Test)?;
+        let mut providers = self.providers(origin, globs)?;
         self.filter
             .narrow(&test.id, &settings, &self.names, &mut providers);
         if providers.is_empty() || !is_in_list {
             return Ok(());
         }
-        self.check(origin, &test, &providers)
-            .map_err(Refused::Test)?;
-        self.write(test, providers, settings)
-            .map_err(Refused::Suite)
+        self.check(origin, &test, &providers)?;
+        let written = self.write(test, providers, settings);
+        self.is_broken = written.is_err();
+        written
     }
 
     /// The providers that globs match.
@@ -302,14 +279,10 @@ impl<'s> SuiteWriter<'s> {
         self.line.clear();
         serde_json::to_writer(&mut self.line, &test).map_err(|error| cannot_write(&error))?;
         let pushed = self.builder.push(&self.line, &test.providers, test.repeat);
-        if let Err(too_many) = pushed {
-            let bound = match too_many {
-                TooMany::Tests => format!("{MAX_TESTS} tests"),
-                TooMany::Trials => format!("{MAX_TRIALS} trials"),
-            };
-            return Err(Problem::new(format!("a run has at most {bound}, and these are more"))
-                .with_help("choose some with `--test` or `--provider`, write a smaller `repeat`, or make several scenarios of them"));
-        }
+        pushed.map_err(|bound| {
+            Problem::new(format!("a run has at most {bound}, and these are more"))
+                .with_help("choose some with `--test` or `--provider`, or write a smaller `repeat`")
+        })?;
         self.line.push(b'\n');
         self.out
             .write_all(&self.line)

@@ -16,13 +16,14 @@ use crate::{
 
 /// A text that is parsed.
 pub(crate) struct Text<T> {
-    name: &'static str,
     /// As in "must be a string".
     words: &'static str,
     /// What stands behind the words if no reason does.
     example: &'static str,
     /// As JSON.
     schema: &'static str,
+    /// Whether it may be written as a number.
+    may_be_number: bool,
     parse: fn(&str) -> Result<T, String>,
 }
 
@@ -33,6 +34,7 @@ impl<T> Form for Text<T> {
         let parsed = match value {
             Value::String(text) if text.is_empty() => Err("it is empty".to_owned()),
             Value::String(text) => (self.parse)(text),
+            Value::Number(number) if self.may_be_number => (self.parse)(&number.to_string()),
             _ => {
                 reading.refuse_kind(at, value, &format!("{}{}", self.words, self.example));
                 return None;
@@ -48,27 +50,23 @@ impl<T> Form for Text<T> {
     fn schema(&self) -> Value {
         serde_json::from_str(self.schema).expect("schemas are JSON")
     }
-
-    fn name(&self) -> String {
-        self.name.to_owned()
-    }
 }
 
 /// A text that is not empty.
 pub(crate) const TEXT: Text<String> = Text {
-    name: "string",
     words: "a string",
     example: "",
     schema: r#"{"type": "string", "minLength": 1}"#,
+    may_be_number: false,
     parse: |text| Ok(text.to_owned()),
 };
 
 /// A duration, which may be zero.
 pub(crate) const DURATION: Text<Micros> = Text {
-    name: "duration",
     words: "a duration",
     example: " such as \"10s\", \"200ms\" or \"1h30m\"",
-    schema: r#"{"type": "string", "pattern": "[0-9]", "examples": ["10s", "200ms", "1h30m"]}"#,
+    schema: r#"{"title": "duration", "type": "string", "pattern": "[0-9]", "examples": ["10s", "200ms", "1h30m"]}"#,
+    may_be_number: false,
     parse: |text| match parse_duration(text) {
         Ok(duration) => Ok(duration.into()),
         Err(reason) => Err(format!("`{text}` {reason}")),
@@ -84,12 +82,21 @@ pub(crate) const TIMEOUT: Text<Micros> = Text {
     ..DURATION
 };
 
+/// A number of bytes, or a text such as `64MiB`.
+pub(crate) const SIZE: Text<u64> = Text {
+    words: "a size",
+    example: " such as \"64MiB\", or a number of bytes",
+    schema: r#"{"title": "size", "type": ["string", "integer"], "minimum": 0, "pattern": "^[0-9]", "examples": ["64MiB"]}"#,
+    may_be_number: true,
+    parse: |text| parse_size(text).map_err(|reason| format!("`{text}` {reason}")),
+};
+
 /// A test's id.
 pub(crate) const TEST_ID: Text<TestId> = Text {
-    name: "string",
     words: "a test id",
     example: "",
     schema: r#"{"type": "string", "maxLength": 200, "pattern": "^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"}"#,
+    may_be_number: false,
     parse: |text| TestId::parse(text).map_err(|error| format!("in `{text}`, {error}")),
 };
 
@@ -147,10 +154,6 @@ impl Form for Pattern {
     fn schema(&self) -> Value {
         PATTERN.schema()
     }
-
-    fn name(&self) -> String {
-        PATTERN.name()
-    }
 }
 
 /// One of some words: all of them, and how one is read.
@@ -178,15 +181,6 @@ impl<T> Form for Word<T> {
 
     fn schema(&self) -> Value {
         json!({"type": "string", "enum": (self.0)()})
-    }
-
-    fn name(&self) -> String {
-        const MAX_NAMED: usize = 4;
-        let words = (self.0)();
-        if words.len() > MAX_NAMED {
-            return "a word".to_owned();
-        }
-        format!("`\"{}\"`", words.join("\"` or `\""))
     }
 }
 
@@ -228,10 +222,6 @@ impl<T: TryFrom<u64> + Into<u64> + Copy> Form for Integer<T> {
     fn schema(&self) -> Value {
         json!({"type": "integer", "minimum": self.0.into(), "maximum": self.1.into()})
     }
-
-    fn name(&self) -> String {
-        "integer".to_owned()
-    }
 }
 
 /// A number between two others, both included.
@@ -258,40 +248,5 @@ impl Form for Number {
 
     fn schema(&self) -> Value {
         json!({"type": "number", "minimum": self.0, "maximum": self.1})
-    }
-
-    fn name(&self) -> String {
-        "number".to_owned()
-    }
-}
-
-/// A number of bytes, or a text such as `64MiB`.
-pub(crate) struct Size;
-
-const SIZE: Text<u64> = Text {
-    name: "size",
-    words: "a size",
-    example: " such as \"64MiB\", or a number of bytes",
-    schema: r#"{"type": ["string", "integer"], "minimum": 0, "pattern": "^[0-9]", "examples": ["64MiB"]}"#,
-    parse: |text| parse_size(text).map_err(|reason| format!("`{text}` {reason}")),
-};
-
-impl Form for Size {
-    type Out = u64;
-
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<u64> {
-        match value {
-            // Numbers have the bounds of texts.
-            Value::Number(number) => SIZE.read(at, &number.to_string().into(), reading),
-            _ => SIZE.read(at, value, reading),
-        }
-    }
-
-    fn schema(&self) -> Value {
-        SIZE.schema()
-    }
-
-    fn name(&self) -> String {
-        SIZE.name()
     }
 }

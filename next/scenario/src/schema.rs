@@ -2,12 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    form::Form,
-    scenario::SCENARIO,
-    table::{KeyTable, Presence},
-    test_keys::DEFAULTS,
-};
+use crate::{form::Form, scenario::SCENARIO, test_keys::DEFAULTS};
 
 /// The JSON Schema of a scenario.
 pub fn schema() -> Value {
@@ -20,42 +15,79 @@ pub fn schema() -> Value {
 
 /// The tables of all keys, in Markdown, for the page on scenarios.
 pub fn reference() -> String {
-    let mut text = String::new();
-    write_table(&SCENARIO.describe(), &mut Vec::new(), &mut text);
-    text
+    let mut tables = Vec::new();
+    collect(&SCENARIO.schema(), &mut tables);
+    tables.iter().map(table).collect::<Vec<_>>().join("\n")
 }
 
-/// Writes a table and those in it, each once.
-fn write_table(table: &KeyTable, written: &mut Vec<&'static str>, text: &mut String) {
-    if written.contains(&table.title) {
-        return;
+/// Collects the schemas of a table and those in it, each once.
+fn collect(schema: &Value, tables: &mut Vec<Value>) {
+    if let Some(properties) = schema["properties"].as_object() {
+        if tables.iter().any(|table| table["title"] == schema["title"]) {
+            return;
+        }
+        tables.push(schema.clone());
+        properties.values().for_each(|inner| collect(inner, tables));
     }
-    written.push(table.title);
-    let note = if table.title == DEFAULTS.0 {
+    for inner in ["items", "additionalProperties"]
+        .iter()
+        .filter_map(|key| schema.get(key))
+    {
+        collect(inner, tables);
+    }
+}
+
+fn table(schema: &Value) -> String {
+    let defaults = DEFAULTS.schema();
+    let is_defaults = schema["title"] == defaults["title"];
+    let note = if is_defaults {
         "; each of these keys may also stand on a test and on a test list"
     } else {
         ""
     };
-    if !text.is_empty() {
-        text.push('\n');
-    }
-    text.push_str(&format!("**{}{note}**\n\n", table.title));
-    text.push_str("| key | value | default | meaning |\n| --- | --- | --- | --- |\n");
-    let mut keys: Vec<_> = table.keys.iter().filter(|key| !key.is_shared).collect();
-    keys.sort_by_key(|key| key.key);
-    for key in keys {
-        let default = match key.presence {
-            Presence::Required => "required".to_owned(),
-            Presence::Optional => String::new(),
-            Presence::Default(default) => format!("`{default}`"),
+    let mut text = format!("**{}{note}**\n\n", words(&schema["title"]));
+    text += "| key | value | default | meaning |\n| --- | --- | --- | --- |\n";
+    for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+        if !is_defaults && defaults["properties"].get(key) == Some(property) {
+            continue;
+        }
+        let mut required = schema["required"].as_array().into_iter().flatten();
+        let default = match property.get("default") {
+            Some(default) => format!("`{default}`"),
+            None if required.any(|name| name == key) => "required".to_owned(),
+            None => String::new(),
         };
-        let row = format!(
-            "| `{}` | {} | {default} | {} |\n",
-            key.key, key.form, key.about
-        );
-        text.push_str(&row);
+        let (form, about) = (form(property), words(&property["description"]));
+        text += &format!("| `{key}` | {form} | {default} | {about} |\n");
     }
-    for inner in table.keys.iter().filter_map(|key| key.inner.as_ref()) {
-        write_table(inner, written, text);
+    text
+}
+
+fn words(text: &Value) -> &str {
+    text.as_str().unwrap_or_default()
+}
+
+/// What a value is, for people.
+fn form(schema: &Value) -> String {
+    const MAX_NAMED: usize = 4;
+    if let Some(either) = schema["anyOf"].get(0) {
+        return form(either);
+    }
+    match (&schema["enum"], &schema["type"]) {
+        (Value::Array(words), _) if words.len() > MAX_NAMED => "a word".to_owned(),
+        (Value::Array(words), _) => {
+            let words = words.iter().map(|word| format!("`{word}`"));
+            words.collect::<Vec<_>>().join(" or ")
+        }
+        (_, Value::String(kind)) => match kind.as_str() {
+            "object" => "table".to_owned(),
+            "array" => format!("array of {}s", form(&schema["items"])),
+            kind => schema["title"].as_str().unwrap_or(kind).to_owned(),
+        },
+        (_, Value::Array(kinds)) => match &schema["title"] {
+            Value::String(title) => title.clone(),
+            _ => kinds.iter().map(words).collect::<Vec<_>>().join(" or "),
+        },
+        _ => "any".to_owned(),
     }
 }

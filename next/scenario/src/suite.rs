@@ -14,9 +14,9 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 /// How many tests a suite may have.
-pub(crate) const MAX_TESTS: usize = 10_000_000;
+const MAX_TESTS: usize = 10_000_000;
 /// How many trials a suite may have.
-pub(crate) const MAX_TRIALS: u64 = 100_000_000;
+const MAX_TRIALS: u64 = 100_000_000;
 /// Bytes that are read at once, at least.
 const BLOCK: usize = 64 << 10;
 /// Bits of an entry of the lookup table that are a test's number; the others are of its id's hash.
@@ -33,8 +33,8 @@ pub struct Suite {
     names: Vec<ProviderName>,
     /// What was read last.
     block: RefCell<Block>,
-    /// For each provider what [`Self::next_trial`] searched last: none of these tests runs on it, the one behind them does.
-    gaps: Vec<Cell<(usize, usize)>>,
+    /// For each provider the test in which [`Self::next_trial`] ended.
+    cursors: Vec<Cell<usize>>,
     /// Made when a trial is first looked up: sorted hashes of ids with the tests' numbers.
     lookup: OnceCell<Vec<u64>>,
 }
@@ -87,28 +87,21 @@ pub(crate) struct SuiteBuilder {
     hash: Sha256,
 }
 
-/// The bounds of a suite that a further test would break.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TooMany {
-    Tests,
-    Trials,
-}
-
 impl SuiteBuilder {
-    /// Adds a test's line, without its line break.
+    /// Adds a test's line, without its line break. Fails with the bound that it breaks.
     pub(crate) fn push(
         &mut self,
         line: &[u8],
         providers: &[u16],
         repeat: u32,
-    ) -> Result<(), TooMany> {
+    ) -> Result<(), &'static str> {
         let outline = &mut self.outline;
         if outline.tests.len() == MAX_TESTS {
-            return Err(TooMany::Tests);
+            return Err("10,000,000 tests");
         }
         let trials = outline.trials + providers.len() as u64 * u64::from(repeat);
         if trials > MAX_TRIALS {
-            return Err(TooMany::Trials);
+            return Err("100,000,000 trials");
         }
         let shape = Shape {
             providers: providers.into(),
@@ -141,7 +134,7 @@ impl SuiteBuilder {
                 .map(|provider| provider.name.clone())
                 .collect(),
             block: RefCell::default(),
-            gaps: vec![Cell::new((0, 0)); providers.len()],
+            cursors: vec![Cell::new(0); providers.len()],
             lookup: OnceCell::new(),
         }
     }
@@ -266,31 +259,22 @@ impl Suite {
         if from >= self.outline.trials {
             return None;
         }
-        let gap = &self.gaps[usize::from(provider)];
-        let (mut first, behind) = gap.get();
-        // Called in order it is the test behind the gap or the next; otherwise it is searched for.
-        let near = [behind, behind + 1].into_iter();
-        let near = near.filter(|test| self.outline.has(*test, from)).next();
-        let mut start = near.unwrap_or_else(|| self.outline.test_of(from));
-        if (first..behind).contains(&start) {
-            start = behind;
-        } else {
-            first = start;
-        }
+        let cursor = &self.cursors[usize::from(provider)];
+        // Called in order it is this test or the next; otherwise it is searched for.
+        let mut near = [cursor.get(), cursor.get() + 1].into_iter();
+        let near = near.find(|test| self.outline.has(*test, from));
+        let start = near.unwrap_or_else(|| self.outline.test_of(from));
         for test in start..self.outline.tests.len() {
             let (entry, shape) = self.outline.entry(test);
             if let Ok(position) = shape.providers.binary_search(&provider) {
                 let repeat = u64::from(shape.repeat);
                 let trial = u64::from(entry.first_trial) + position as u64 * repeat;
                 if from < trial + repeat {
-                    gap.set((first, test));
+                    cursor.set(test);
                     return Some(trial.max(from));
                 }
-                // It runs on the provider, before `from`.
-                first = test + 1;
             }
         }
-        gap.set((first, self.outline.tests.len()));
         None
     }
 

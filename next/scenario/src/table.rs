@@ -47,57 +47,41 @@ pub(crate) enum Table<'a, 'p> {
         /// The keys that were asked for.
         known: Vec<&'static str>,
     },
-    Describe(&'a mut KeyTable),
+    Describe(&'a mut Keys),
 }
 
-/// The keys of a table, in the order in which they are read.
-pub(crate) struct KeyTable {
-    pub(crate) title: &'static str,
-    pub(crate) keys: Vec<Key>,
-    is_shared: bool,
+/// The keys of a table, for its schema.
+#[derive(Default)]
+pub(crate) struct Keys {
+    schemas: Map<String, Value>,
+    required: Vec<&'static str>,
 }
 
-/// A key of a table.
-pub(crate) struct Key {
-    pub(crate) key: &'static str,
-    pub(crate) form: String,
-    pub(crate) presence: Presence,
-    pub(crate) about: &'static str,
-    /// Whether it stands in the table of `[defaults]`, too.
-    pub(crate) is_shared: bool,
-    pub(crate) inner: Option<KeyTable>,
-    schema: Value,
+impl Keys {
+    pub(crate) fn schema(self, title: &str) -> Value {
+        let mut schema = json!({
+            "title": title,
+            "type": "object",
+            "additionalProperties": false,
+            "properties": self.schemas,
+        });
+        if !self.required.is_empty() {
+            schema["required"] = json!(self.required);
+        }
+        schema
+    }
 }
 
 /// Whether a key must be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Presence {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presence {
     Required,
     Optional,
     /// With this value, as JSON, if it is absent.
     Default(&'static str),
 }
 
-impl<'a, 'p> Table<'a, 'p> {
-    pub(crate) fn reading(
-        title: &'static str,
-        map: &'a Map<String, Value>,
-        at: &'a At<'a>,
-        reading: &'a mut Reading<'p>,
-    ) -> Self {
-        Self::Read {
-            title,
-            map,
-            at,
-            reading,
-            known: Vec::new(),
-        }
-    }
-
-    pub(crate) fn describing(keys: &'a mut KeyTable) -> Self {
-        Self::Describe(keys)
-    }
-
+impl Table<'_, '_> {
     /// A key that may be absent.
     pub(crate) fn optional<F: Form>(
         &mut self,
@@ -173,31 +157,16 @@ impl<'a, 'p> Table<'a, 'p> {
                 }
             }
             Self::Describe(keys) => {
-                keys.keys.push(Key {
-                    key,
-                    form: form.name(),
-                    presence,
-                    about,
-                    is_shared: keys.is_shared,
-                    inner: form.keys(),
-                    schema: form.schema(),
-                });
+                let mut schema = form.schema();
+                schema["description"] = json!(about);
+                match presence {
+                    Presence::Required => keys.required.push(key),
+                    Presence::Optional => {}
+                    Presence::Default(default) => schema["default"] = parse(default),
+                }
+                keys.schemas.insert(key.to_owned(), schema);
                 None
             }
-        }
-    }
-
-    /// Reads keys that stand in the table of `[defaults]`, too.
-    pub(crate) fn shared<T>(&mut self, read: fn(&mut Table<'_, '_>) -> T) -> T {
-        self.set_shared(true);
-        let out = read(self);
-        self.set_shared(false);
-        out
-    }
-
-    fn set_shared(&mut self, is_shared: bool) {
-        if let Self::Describe(keys) = self {
-            keys.is_shared = is_shared;
         }
     }
 
@@ -250,42 +219,10 @@ impl<'a, 'p> Table<'a, 'p> {
 }
 
 fn default_of<F: Form>(form: &F, default: &str) -> F::Out {
-    let value = serde_json::from_str(default).expect("defaults are JSON");
-    form.read(&At::ROOT, &value, &mut Reading::new(&()))
+    form.read(&At::ROOT, &parse(default), &mut Reading::new(&()))
         .expect("a default is of its key's form")
 }
 
-impl KeyTable {
-    pub(crate) fn new(title: &'static str) -> Self {
-        Self {
-            title,
-            keys: Vec::new(),
-            is_shared: false,
-        }
-    }
-
-    pub(crate) fn schema(&self) -> Value {
-        let properties = self.keys.iter().map(|key| {
-            let mut schema = key.schema.clone();
-            schema["description"] = json!(key.about);
-            if let Presence::Default(default) = key.presence {
-                schema["default"] = serde_json::from_str(default).expect("defaults are JSON");
-            }
-            (key.key.to_owned(), schema)
-        });
-        let mut schema = json!({
-            "type": "object",
-            "additionalProperties": false,
-            "properties": properties.collect::<Map<_, _>>(),
-        });
-        let required = self
-            .keys
-            .iter()
-            .filter(|key| key.presence == Presence::Required);
-        let required: Vec<_> = required.map(|key| key.key).collect();
-        if !required.is_empty() {
-            schema["required"] = json!(required);
-        }
-        schema
-    }
+fn parse(default: &str) -> Value {
+    serde_json::from_str(default).expect("defaults are JSON")
 }

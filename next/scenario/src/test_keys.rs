@@ -155,7 +155,7 @@ fn test(table: &mut Table<'_, '_>) -> Option<WrittenTest> {
         &EXPECT,
         "What must come. Every key is a check of its own.",
     );
-    let settings = table.shared(settings);
+    let settings = settings(table);
     Some(WrittenTest {
         id: id?,
         input: input.unwrap_or_default(),
@@ -194,7 +194,7 @@ fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
             r#"["*"]"#,
             "On which providers the tests run: globs over their names.",
         ),
-        settings: table.shared(settings),
+        settings: settings(table),
         select: table.optional(
             "select",
             &List(1, GLOB),

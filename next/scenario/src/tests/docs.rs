@@ -2,15 +2,9 @@
 
 use std::{collections::BTreeSet, fs};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::{
-    form::Form,
-    reference,
-    scenario::SCENARIO,
-    schema,
-    table::{KeyTable, is_later},
-};
+use crate::{reference, schema, table::is_later};
 
 /// Documented at the first edition, and not coming back.
 const GONE: &[(&str, &str)] = &[("`[run]`", "poison_after")];
@@ -61,55 +55,21 @@ fn the_page_of_scenarios_lists_every_key_and_no_other() {
 }
 
 #[test]
-fn the_schema_has_every_key() {
-    fn check(table: &KeyTable, schema: &serde_json::Value) {
-        let properties = schema["properties"].as_object().unwrap();
-        assert_eq!(properties.len(), table.keys.len(), "{}", table.title);
-        assert_eq!(schema["additionalProperties"], json!(false));
-        for key in &table.keys {
-            let property = &properties[key.key];
-            assert_eq!(property["description"], json!(key.about));
-            if let Some(inner) = &key.inner {
-                let places = [
-                    property,
-                    &property["items"],
-                    &property["additionalProperties"],
-                ];
-                let schema = places
-                    .into_iter()
-                    .find(|schema| schema["properties"].is_object());
-                check_inner(inner, schema.unwrap());
-            }
-        }
-    }
-    // Where templates may be, a key's schema stands beside that of a template.
-    fn check_inner(table: &KeyTable, schema: &serde_json::Value) {
-        if schema["properties"]
-            .as_object()
-            .unwrap()
-            .values()
-            .any(|key| key["anyOf"].is_array())
-        {
-            assert_eq!(
-                schema["properties"].as_object().unwrap().len(),
-                table.keys.len()
-            );
-        } else {
-            check(table, schema);
-        }
-    }
-    check(&SCENARIO.describe(), &schema());
+fn the_schema_has_defaults_and_required_keys() {
+    let schema = schema();
+    let at = |path: &str| schema.pointer(path).unwrap_or(&Value::Null).clone();
+    assert_eq!(at("/properties/timeout_minutes/default"), json!(60));
+    let provider = "/properties/providers/additionalProperties";
+    assert_eq!(at(&format!("{provider}/required")), json!(["plugin"]));
+    let memory = format!("{provider}/properties/limits/properties/memory/default");
+    assert_eq!(at(&memory), json!("256MiB"));
+    assert_eq!(at("/properties/tests/items/required"), json!(["id"]));
     assert_eq!(
-        SCENARIO.schema()["properties"]["timeout_minutes"]["default"],
-        json!(60)
+        at("/properties/tests/items/additionalProperties"),
+        json!(false)
     );
-    assert_eq!(
-        schema()["properties"]["test_lists"]["items"]["required"],
-        json!(["files"])
-    );
-    assert_eq!(
-        schema()["properties"]["providers"]["additionalProperties"]["properties"]["limits"]["properties"]
-            ["memory"]["default"],
-        json!("256MiB")
-    );
+    // In a list every string may be a template.
+    let matches = at("/properties/test_lists/items/properties/expect/properties/matches");
+    assert_eq!(matches["anyOf"][0]["format"], json!("regex"));
+    assert_eq!(matches["anyOf"][1]["type"], json!("string"));
 }

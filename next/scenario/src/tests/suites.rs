@@ -218,7 +218,7 @@ fn a_suite_has_bounds() {
         .collect();
     let folder = folder(&format!("{many}{more}"), &[("l.jsonl", &records)]);
     let said = refused(&folder, &Selection::default());
-    assert!(said.contains("at most 100000000 trials"), "{said}");
+    assert!(said.contains("at most 100,000,000 trials"), "{said}");
     let selection = Selection {
         providers: vec!["p".to_owned()],
         ..Selection::default()
