@@ -222,7 +222,7 @@ impl Shared {
                 "was killed, because its guest was stuck inside one instruction".to_owned(),
             ),
             SocketEnd::Silent => (
-                None,
+                Some(Blame::Died),
                 "was killed, because it said nothing for 10 s".to_owned(),
             ),
             SocketEnd::Bad(frame) => (
