@@ -1,7 +1,11 @@
 //! What contradicts itself in a scenario, or names a file that is not there. Every look is at the scenario's value, so a
 //! wrong key elsewhere in a table hides nothing.
 
-use std::{collections::HashMap, fs, io, path::Path};
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Display, Path},
+};
 
 use serde_json::{Map, Value};
 
@@ -108,12 +112,20 @@ fn plugin_file(plugin: &str, folder: &Path, at: &At<'_>, reading: &mut Reading<'
             };
             let help = format!(
                 "paths are relative to the scenario: this is {}",
-                path.display()
+                shown(&path)
             );
             (message, "here", help)
         }
     };
     reading.refuse(at, message, label).help = Some(help);
+}
+
+/// A path as the user would write it.
+fn shown(path: &Path) -> Display<'_> {
+    match path.strip_prefix(".") {
+        Ok(rest) if rest != Path::new("") => rest.display(),
+        _ => path.display(),
+    }
 }
 
 fn duplicate_ids(tests: &[Value], reading: &mut Reading<'_>) {
@@ -180,7 +192,7 @@ fn list_files(
             }
         };
         if names.is_empty() {
-            let help = format!("it is relative to the scenario, in {}", folder.display());
+            let help = format!("it is relative to the scenario, in {}", shown(folder));
             let message = format!("no file matches `{glob}`");
             reading.refuse(&at, message, "matches nothing").help = Some(help);
         }

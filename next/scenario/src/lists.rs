@@ -20,7 +20,7 @@ use crate::{
     scenario::not_utf8,
 };
 
-/// Bytes of a record. A longer one would not fit into a frame.
+/// Bytes of a record, so that a list takes little memory whatever is in it.
 const MAX_RECORD: u64 = 16 << 20;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -101,7 +101,7 @@ impl ListReader {
             text: String::from_utf8_lossy(&self.line[..SHOWN]).into_owned(),
             first_line: self.number,
         };
-        let place = Place::new(&Arc::new(source), 0..1, "it begins here");
+        let place = Place::new(&Arc::new(source), 0..0, "it begins here");
         Problem::new("a record has more than 16 MiB, and the list is not read further").at(place)
     }
 }

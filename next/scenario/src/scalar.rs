@@ -247,6 +247,9 @@ impl Form for Number {
     }
 
     fn schema(&self) -> Value {
-        json!({"type": "number", "minimum": self.0, "maximum": self.1})
+        match self.1 {
+            f64::MAX => json!({"type": "number", "minimum": self.0}),
+            max => json!({"type": "number", "minimum": self.0, "maximum": max}),
+        }
     }
 }

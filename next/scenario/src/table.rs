@@ -1,7 +1,7 @@
 //! [`Table`]: reads the keys of a table, or describes them.
 //!
-//! The function that reads a table names each of its keys once. With a value it reads; without one it notes the keys, in
-//! the order written. So unknown keys, suggestions, the schema and the documentation cannot differ from what is read.
+//! The function that reads a table names each of its keys once. With a value it reads; without one it notes the keys for
+//! the schema. So unknown keys, suggestions, the schema and the documentation cannot differ from what is read.
 
 use serde_json::{Map, Value, json};
 
@@ -193,7 +193,7 @@ impl Table<'_, '_> {
         }
     }
 
-    /// Reports the keys that nobody asked for.
+    /// Reports the keys that were not asked for.
     pub(crate) fn report_unknown(self) {
         let Self::Read {
             title,

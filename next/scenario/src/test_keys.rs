@@ -242,7 +242,7 @@ fn expect(table: &mut Table<'_, '_>) -> Option<Expect> {
             "The attempt takes at most this long.",
         ),
     };
-    if table.has("tolerance") && !table.has("json") {
+    if expect.tolerance.is_some() && !table.has("json") {
         let message = "`tolerance` says how far numbers of `json` may be off, and there is none";
         table.refuse_key("tolerance", message);
     }

@@ -164,10 +164,7 @@ fn scenarios_and_lists_may_begin_with_a_mark_and_end_lines_as_windows_does() {
 #[test]
 fn a_line_that_is_too_long_or_no_text_is_named() {
     let scenario = "test_lists = [{ files = ['l.jsonl'] }]\n";
-    let long = format!(
-        "{{\"id\": \"a\"}}\n{{\"id\": \"{}\"}}\nbehind\n",
-        "b".repeat(17 << 20)
-    );
+    let long = format!("{{\"id\": \"a\"}}\n{}\nbehind\n", "ä".repeat(9 << 20));
     let said = refused(
         &folder(scenario, &[("l.jsonl", &long)]),
         &Selection::default(),
@@ -207,6 +204,19 @@ fn a_long_line_is_not_shown() {
         "{said}"
     );
     assert!(said.len() < 1000, "{said}");
+}
+
+#[test]
+fn a_suite_that_cannot_be_written_is_told() {
+    let lists = lists();
+    let scenario = load(&lists.path().join("s.toml")).unwrap();
+    let mut full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let problems = resolve(&scenario, &Selection::default(), &mut full).unwrap_err();
+    let said = problems.render(false, 100);
+    assert!(
+        said.contains("cannot write the suite: No space left"),
+        "{said}"
+    );
 }
 
 #[test]
