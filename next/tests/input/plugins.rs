@@ -146,6 +146,22 @@ fn run_timeout_bounds_planning_too() {
 }
 
 #[test]
+fn endless_compilation_is_ended() {
+    let runner = Runner::new(&[]);
+    // One long function: the compiler needs many times longer for it than it gets here.
+    let step = |n: u32| format!("(local.set 0 (i32.mul (local.get 0) (i32.const {n})))");
+    let steps: String = (0..300_000).map(step).collect();
+    runner.wat(
+        "long.wasm",
+        &format!("(module (func (export \"_start\") (local i32) {steps}))"),
+    );
+    runner.scenario(&provider("long.wasm"));
+    let ran = runner.exec(&["--compile-seconds", "1"]).expect(3);
+    ran.says(&["`p`", "long.wasm", "compil"]);
+    assert_eq!(runner.only_run().ending(), ["failed", "plugin", "", "none"]);
+}
+
+#[test]
 fn failed_run_says_why_in_events() {
     let runner = Runner::new(&[]);
     runner.wat("trap.wasm", &with_start("unreachable"));

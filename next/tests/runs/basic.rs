@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _};
 
+use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -295,6 +296,37 @@ fn deleted_database_changes_no_answer() {
 }
 
 #[test]
+fn database_has_what_manifests_have() {
+    let runner = first();
+    runner.exec(&[]).expect(0);
+    runner.exec(&["--test", "greeting"]).expect(0);
+    runner.list();
+    let database = Connection::open(runner.path("results/runner.db")).unwrap();
+    for run in runner.runs() {
+        let columns = "SELECT status, verdict, planned, passed, scenario FROM runs WHERE id = ?1";
+        let listed: (String, String, i64, i64, String) = database
+            .query_row(columns, [run.id()], |row| {
+                Ok((
+                    row.get(0)?,
+                    row.get(1)?,
+                    row.get(2)?,
+                    row.get(3)?,
+                    row.get(4)?,
+                ))
+            })
+            .unwrap();
+        let [status, _, _, verdict] = run.ending();
+        let counts = [run.planned(), run.count("passed")].map(u64::cast_signed);
+        let expected = (status, verdict, counts[0], counts[1], "first".to_owned());
+        assert_eq!(listed, expected);
+    }
+    // The graph of the status holds there, too.
+    let cancel = "UPDATE runs SET manifest = json_set(manifest, '$.status', 'cancelled')";
+    let refused = database.execute(cancel, []).unwrap_err();
+    assert!(refused.to_string().contains("status"), "{refused}");
+}
+
+#[test]
 fn reading_commands_change_no_run() {
     let runner = first();
     runner.exec(&[]).expect(0);
@@ -388,6 +420,51 @@ fn instances_share_nothing_between_trials() {
             names.insert(output["instance"].to_string()),
             "one instance served two trials"
         );
+    }
+}
+
+#[test]
+fn guests_cannot_steer_the_terminal() {
+    let escape = r"\u001b[2J\u001b]0;title\u0007 \u202e \u009b31m";
+    let runner = Runner::hostile(&tests(&format!(
+        r#"
+        wrong | {{ do = "echo", value = "{escape}" }} | equals = "two"
+        error | {{ do = "error", kind = "other", code = "{escape}", message = "{escape}" }} |
+        said  | {{ do = "say", text = "{escape}\nforged" }} |
+        "#
+    )));
+    runner.exec(&["-v"]).expect(1);
+    let mut printed = Vec::new();
+    for args in [
+        &["exec", "scenario.toml", "-v"][..],
+        &["show"],
+        &["show", "--failed"],
+    ] {
+        let ran = runner.run(args);
+        printed.push(ran.stdout + &ran.stderr);
+    }
+    for trial in ["wrong", "error", "said"] {
+        printed.push(runner.run(&["show", "latest", trial]).expect(0).stdout);
+    }
+    for run in runner.runs() {
+        printed.push(run.text("runner.log"));
+    }
+    for text in printed {
+        let steers = |char: char| char.is_control() && char != '\n' && char != '\t';
+        let found = text
+            .chars()
+            .find(|char| steers(*char) || *char == '\u{202e}');
+        assert_eq!(found, None, "{text}");
+        assert!(!text.lines().any(|line| line == "forged"), "{text}");
+    }
+    // Documents and events escape what they hold.
+    for args in [
+        &["exec", "scenario.toml", "--json"][..],
+        &["show", "--json"],
+    ] {
+        let printed = runner.run(args).stdout;
+        let raw = ['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}'];
+        assert!(!printed.contains(raw), "{printed}");
     }
 }
 

@@ -1,11 +1,17 @@
 //! Ctrl-C, SIGTERM and SIGHUP: the run is stopped in order, soon, and can be resumed.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    os::unix::process::CommandExt as _,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{
+    processes::Process,
     run::Run,
     runner::Runner,
     running::Running,
@@ -217,6 +223,49 @@ fn workers_ignore_the_terminals_signals() {
     running.finish().expect(0);
     let run = assert_whole(&runner, 20);
     assert_eq!(run.rows().len(), 20, "no attempt was made twice");
+}
+
+#[test]
+fn unread_output_delays_no_stop() {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"large\"\nrepeat = 100000\ninput = { do = \"huge-reply\", bytes = 20000 }\n",
+    );
+    let mut command = runner.command(&["exec", "scenario.toml", "--json", "-j", "2"]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.process_group(0).spawn().unwrap();
+    // Nobody reads the pipe, which holds 64 KiB; after a while nothing more comes.
+    let process = Process(child.id());
+    let size = || {
+        runner
+            .runs()
+            .first()
+            .map_or(0, |run| run.bytes("index.jsonl").len())
+    };
+    let mut before = (0, Instant::now());
+    wait_until("nothing more is written", || {
+        if size() != before.0 {
+            before = (size(), Instant::now());
+        }
+        before.0 > 0 && before.1.elapsed() > Duration::from_millis(500)
+    });
+    process.signal(Signal::INT);
+    let sent = Instant::now();
+    let mut status = None;
+    wait_until("it ends", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert!(sent.elapsed() < SOON, "{:?}", sent.elapsed());
+    assert_eq!(status.unwrap().code(), Some(130));
+    assert_told_truly(&runner);
+    let listed = &runner.list()[0];
+    assert_eq!(
+        (&listed["status"], &listed["reason"]),
+        (&json!("incomplete"), &json!("interrupted"))
+    );
 }
 
 #[test]
