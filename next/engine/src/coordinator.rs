@@ -1,6 +1,7 @@
 //! The coordinator's loop: takes what workers, the writer and signals say, asks [`Schedule`] what to do, and does it.
 
 use std::{
+    collections::VecDeque,
     rc::Rc,
     sync::mpsc::{Receiver, RecvTimeoutError},
     thread,
@@ -66,6 +67,8 @@ pub(crate) struct Coordinator<'a> {
     run: Option<Run>,
     now: RunTime,
     flights: Flights,
+    /// The trials of rows that were handed to the writer and are not on disk, in order.
+    handed: VecDeque<u64>,
     effects: Vec<Effect>,
     news: Vec<News>,
     described: Option<Vec<Described>>,
@@ -116,6 +119,7 @@ impl<'a> Coordinator<'a> {
             run: None,
             now: RunTime::default(),
             flights: Flights::default(),
+            handed: VecDeque::new(),
             effects: Vec::new(),
             news: Vec::new(),
             described: None,
@@ -389,26 +393,26 @@ impl<'a> Coordinator<'a> {
     }
 
     fn take_lines(&mut self, lines: &[u8]) {
-        for line in lines.split(|byte| *byte == b'\n') {
-            self.written(line);
+        // Behind the last line break is nothing.
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            if let Some(trial) = self.handed.pop_front() {
+                self.written(trial, line.trim_ascii_end());
+            }
         }
     }
 
     /// Counts and tells a row that is on disk.
-    fn written(&mut self, line: &[u8]) {
-        // What this process has written is a row, and behind the last line break is nothing.
+    fn written(&mut self, trial: u64, line: &[u8]) {
+        // What this process has written is a row.
         let Ok(row) = serde_json::from_slice::<RowRef<'_>>(line) else {
             return;
         };
-        let suite = &self.begin.plan.suite;
-        if let Some(index) = suite.index(&row.trial) {
-            self.begin.fold.add(index, &row);
-        }
+        self.begin.fold.add(trial, &row);
         self.begin.observer.event(&RunEvent::Row {
             row: &row,
             line,
             counts: &self.begin.fold.counts(),
-            planned: suite.trials(),
+            planned: self.begin.plan.suite.trials(),
         });
     }
 
@@ -513,6 +517,7 @@ impl<'a> Coordinator<'a> {
     fn write(&mut self, report: Report, is_final: bool, flaky: bool) {
         if let (Some(run), Some(flight)) = (&mut self.run, self.flights.get(report.task)) {
             let tail = flight.tail(is_final, flaky, run.session);
+            self.handed.push_back(flight.trial);
             run.writer
                 .row(report.row, tail, report.log, report.artifacts);
         }
@@ -532,6 +537,7 @@ impl<'a> Coordinator<'a> {
         });
         let row = flight.row(fate, began, &how);
         let tail = flight.tail(is_final, false, run.session);
+        self.handed.push_back(flight.trial);
         run.writer.row(row, tail, None, Vec::new());
     }
 

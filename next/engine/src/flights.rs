@@ -33,6 +33,8 @@ pub(crate) struct Flights {
 pub(crate) struct Flight {
     pub(crate) worker: WorkerId,
     pub(crate) task: Task,
+    /// The trial's index in the plan.
+    pub(crate) trial: u64,
     pub(crate) policy: Rc<Policy>,
     execution: Fingerprint,
     judgement: Fingerprint,
@@ -118,6 +120,7 @@ impl Flights {
         let flight = Flight {
             worker,
             task: task.clone(),
+            trial: assignment.trial,
             execution: plan.prints.execution(planned.provider, &parts),
             judgement: fingerprint::judgement(test.expect.map_or("", RawValue::get)),
             policy: Rc::new(Policy {

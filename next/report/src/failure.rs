@@ -4,6 +4,7 @@ use runner_model::{
     ErrorClass, Outcome, RowRef,
     outcome::Verdict,
     row::{Check, Raw, RowError},
+    units,
     visible::visible_line,
 };
 
@@ -119,17 +120,17 @@ fn difference(diff: &str) -> Vec<BlockLine> {
     let lines = diff
         .lines()
         .filter(|line| !(is_noise && line.starts_with(NO_LINE_BREAK)));
-    // The first place says what the signs mean; others say that something is left out.
-    let lines = lines.enumerate().map(|(index, line)| match index {
-        0 if line.starts_with("@@") => "- expected  + got",
-        _ => line,
-    });
     let tone = |line: &str| match line.as_bytes().first() {
         Some(b'-') => Tone::Expected,
         Some(b'+') => Tone::Actual,
         _ => Tone::Detail,
     };
-    lines.map(|line| (tone(line), line.to_owned())).collect()
+    // The first place says what the signs mean; others say that something is left out.
+    let lines = lines.enumerate().map(|(index, line)| match index {
+        0 if line.starts_with("@@") => (Tone::Detail, "- expected  + got".to_owned()),
+        _ => (tone(line), line.to_owned()),
+    });
+    lines.collect()
 }
 
 /// The text, or its beginning and `…` if it has more characters.
@@ -144,7 +145,13 @@ fn push_at_most(lines: &mut Vec<BlockLine>, mut more: Vec<BlockLine>, most: usiz
     if more.len() > most {
         let left = more.len() - most;
         more.truncate(most);
-        more.push((Tone::Detail, format!("… {left} more lines")));
+        more.push((
+            Tone::Detail,
+            format!(
+                "… {}",
+                units::plural(left as u64, "more line", "more lines")
+            ),
+        ));
     }
     lines.append(&mut more);
 }

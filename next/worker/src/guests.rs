@@ -95,7 +95,7 @@ impl Slots {
         loop {
             let wake = self.shared.wake.notified();
             let Some(order) = self.shared.next() else {
-                self.shared.flush()?;
+                self.shared.rest(slot)?;
                 wake.await;
                 turn_began = Instant::now();
                 continue;

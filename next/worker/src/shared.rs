@@ -147,11 +147,18 @@ impl Shared {
         )
     }
 
-    /// Adds a slot's report to those that wait, and notes that the slot is empty.
+    /// Adds a slot's report to those that wait. The slot's word stays until the slot begins another task or
+    /// [`Self::rest`]s: the report may still be lost with this process.
     pub fn report(&self, slot: usize, task: TaskId, report: &Report) -> io::Result<()> {
         let batch = (lock(&self.queue).orders.len() / 2).clamp(1, MAX_BATCH);
         lock(&self.out).report(task, report, batch)?;
         self.running[slot].store(0, Relaxed);
+        Ok(())
+    }
+
+    /// Sends the reports that wait, and notes that the slot is empty.
+    pub fn rest(&self, slot: usize) -> io::Result<()> {
+        self.flush()?;
         self.note(slot, SlotWord::default())
     }
 

@@ -8,6 +8,7 @@ use super::{Fate, Flight, Policy};
 
 fn flight() -> Flight {
     Flight {
+        trial: 0,
         worker: WorkerId(1),
         task: Task {
             id: TaskId(7),

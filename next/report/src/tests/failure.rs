@@ -108,7 +108,7 @@ fn differences_are_cut_and_visible() {
         (Tone::Detail, "- expected  + got"),
         (Tone::Expected, "-a"),
         (Tone::Actual, r"+b\u{1b}[2J"),
-        (Tone::Detail, "… 1 more lines"),
+        (Tone::Detail, "… 1 more line"),
     ];
     let expected = expected.map(|(tone, text)| (tone, text.to_owned()));
     assert_eq!(lines, expected);

@@ -28,7 +28,7 @@ const MAX_SPARSE_IMAGE: u64 = 1024 * 1024;
 const RESIDENT: usize = 16 * 1024;
 /// The same of a memory, in the pool for small ones: the initial memory of a guest with a stack of 128 KiB is mostly that.
 /// In larger ones it would be a cost for stack that nothing uses.
-const RESIDENT_MEMORY: usize = 128 * 1024;
+const RESIDENT_MEMORY: usize = SMALL as usize;
 /// Bytes of all initial memories of a plugin that runs in the pool for small ones.
 pub(crate) const SMALL: u64 = 256 * 1024;
 
