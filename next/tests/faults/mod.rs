@@ -1,5 +1,6 @@
 //! What goes wrong around a run: processes that die, files that are cut, disks that are full.
 
+mod beside;
 mod disk;
 mod failpoints;
 mod files;
