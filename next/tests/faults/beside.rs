@@ -6,10 +6,12 @@ use std::{
     io::Write as _,
     os::unix::{ffi::OsStrExt as _, fs::symlink},
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
+use rusqlite::Connection;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -105,6 +107,38 @@ fn database_may_vanish_while_running() {
     }
     running.finish().expect(0);
     assert_whole(&runner, 60);
+}
+
+#[test]
+fn locked_database_delays_no_run() {
+    let runner = naps(10, 10);
+    runner.exec(&[]).expect(0);
+    let database = Connection::open(runner.path("results/runner.db")).unwrap();
+    database.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    runner.exec(&[]).expect(0);
+    assert_told_truly(&runner);
+    assert_eq!(runner.list().len(), 2);
+    database.execute_batch("COMMIT").unwrap();
+    assert_told_truly(&runner);
+}
+
+#[test]
+fn probing_lists_let_resumes_through() {
+    let (runner, _) = interrupted();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    runner.list();
+                }
+            });
+        }
+        let ran = runner.run(&["resume", "latest"]);
+        is_over.store(true, Ordering::Relaxed);
+        ran.expect(0);
+    });
+    assert_whole(&runner, 40);
 }
 
 #[test]
