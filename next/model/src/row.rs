@@ -552,8 +552,7 @@ pub fn is_file_name(name: &str) -> bool {
         && name.len() <= 200
         && name != "."
         && name != ".."
-        && !name
-            .contains(['/', '\n', '\t'])
+        && !name.contains(['/', '\n', '\t'])
         && !name.contains(crate::visible::steers)
 }
 
