@@ -145,7 +145,7 @@ fn stored_plan(
     let text = owned.dir().scenario()?;
     let scenario = parse_stored(&text, &manifest.scenario).map_err(EngineError::Scenario)?;
     let cache = PluginCache::open()?;
-    let content = root.content(&manifest.metadata.suite)?;
+    let content = stored(root.content(&manifest.metadata.suite))?;
     let suite =
         Suite::open(content, &scenario.providers).map_err(|source| unreadable(root, source))?;
     if suite.trials() != manifest.metadata.planned_trial_count {
@@ -204,7 +204,7 @@ fn stored_plugins(
         })?;
         if let Entry::Vacant(entry) = plugins.entry(stored.digest) {
             let mut bytes = Vec::new();
-            root.content(&stored.digest)?
+            self::stored(root.content(&stored.digest))?
                 .read_to_end(&mut bytes)
                 .map_err(|source| unreadable(root, source))?;
             entry.insert(Arc::new(bytes.into()));
@@ -216,4 +216,9 @@ fn stored_plugins(
         });
     }
     Ok((prepared, plugins))
+}
+
+/// A content that is damaged or gone is not the disk's fault: nothing was changed, and another try changes nothing.
+fn stored<T>(content: Result<T, RecordError>) -> Result<T, EngineError> {
+    content.map_err(|error| EngineError::Usage(error.to_string()))
 }

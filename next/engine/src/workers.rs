@@ -216,6 +216,10 @@ impl Shared {
             || "cannot be waited for".to_owned(),
             |status| children::show_end(status, &self.stderr),
         );
+        let tasks = lock(&self.tasks);
+        let mut begun = self.slots();
+        begun.retain(|word| tasks.contains_key(&TaskId(word.task)));
+        drop(tasks);
         let (blame, how) = match end {
             SocketEnd::Stuck(task) => (
                 Some(Blame::Stuck(task)),
@@ -231,14 +235,11 @@ impl Shared {
             ),
             SocketEnd::Closed if is_ours => (None, "was killed".to_owned()),
             SocketEnd::Closed => {
-                let is_exit = status.is_some_and(|status| status.success());
+                // One that leaves in the middle of an attempt would do so again and again.
+                let is_exit = status.is_some_and(|status| status.success()) && begun.is_empty();
                 ((!is_exit).then_some(Blame::Died), words)
             }
         };
-        let tasks = lock(&self.tasks);
-        let mut begun = self.slots();
-        begun.retain(|word| tasks.contains_key(&TaskId(word.task)));
-        drop(tasks);
         lost(begun, blame, how);
     }
 

@@ -75,6 +75,10 @@ impl Writer {
         let thread = thread::Builder::new().name("rows".into());
         let run = {
             let shared = Arc::clone(&shared);
+            #[allow(
+                clippy::let_unit_value,
+                reason = "it is a value only in this crate's own tests"
+            )]
             let fault = fault::inherit();
             move || {
                 fault::adopt(fault);

@@ -8,7 +8,7 @@ use std::{
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rusqlite::Connection;
@@ -21,7 +21,6 @@ use crate::support::{
     runner::Runner,
     running::Running,
     truth::{assert_kept, assert_told_truly, assert_whole},
-    wait::wait_until,
 };
 
 /// Trials that last so long, in milliseconds.
@@ -270,33 +269,6 @@ fn lock_alone_says_who_lives() {
     );
     runner.run(&["resume", "latest"]).expect(0);
     assert_whole(&runner, 40);
-}
-
-#[test]
-#[ignore = "the time of a session does not stand still yet while its processes are stopped"]
-fn suspension_counts_for_no_deadline() {
-    let runner = Runner::hostile_in_memory(
-        "timeout_minutes = 0.05\n[[tests]]\nid = \"nap\"\nrepeat = 4\ntimeout = \"1500ms\"\ninput = { do = \"sleep\", ms = 500 }\n",
-    );
-    let mut running = runner.start(&["-j", "2"]);
-    running.wait_until_running(&runner, 2);
-    // For longer than the attempts and the run may take.
-    let processes: Vec<_> = [running.process()]
-        .into_iter()
-        .chain(running.workers())
-        .collect();
-    processes
-        .iter()
-        .for_each(|process| process.signal(Signal::STOP));
-    let began = Instant::now();
-    wait_until("the deadlines have passed", || {
-        began.elapsed() > Duration::from_millis(3500)
-    });
-    processes
-        .iter()
-        .for_each(|process| process.signal(Signal::CONT));
-    running.finish().expect(0);
-    assert_whole(&runner, 4);
 }
 
 #[test]
