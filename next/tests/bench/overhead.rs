@@ -77,10 +77,10 @@ impl Bench {
         }
         list.flush()?;
         let guests = [
-            Guest::new("echo, 1 MiB stack", large_stack(&root)?)?,
+            Guest::new("echo, 1 MiB stack", &large_stack(&root)?)?,
             Guest::new(
                 "bundled echo, 128 KiB stack",
-                root.join("plugins/bundled/echo.wasm"),
+                &root.join("plugins/bundled/echo.wasm"),
             )?,
         ];
         let bench = Self { folder, n, guests };
@@ -267,7 +267,7 @@ impl Bench {
 }
 
 impl Guest {
-    fn new(name: &'static str, file: PathBuf) -> Done<Self> {
+    fn new(name: &'static str, file: &Path) -> Done<Self> {
         let file = file.canonicalize()?;
         let digest = digest(&fs::read(&file)?);
         Ok(Self { name, file, digest })
