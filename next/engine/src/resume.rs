@@ -35,8 +35,11 @@ pub(crate) fn resume(
         Some(name) => root.find(name)?,
         None => only_incomplete(&root)?,
     };
-    let truth = dir.truth()?;
-    if let Some(ended) = ended(truth, &dir, observer)? {
+    // A run whose process died is claimed in any case, which writes down what became of it.
+    let manifest = dir.manifest()?;
+    if manifest.status != RunStatus::Running
+        && let Some(ended) = ended(manifest, &dir, observer)?
+    {
         return Ok(ended);
     }
     let owned = root.claim(&dir)?;

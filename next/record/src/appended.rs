@@ -88,12 +88,14 @@ impl RunFiles {
             unsynced.push(Unsynced::Content(logs, self.dir.path().join(LOGS)));
         }
         sync_together(unsynced)?;
+        fault::synced(LOGS, &self.logs.file);
         let rows = &self.rows.file;
         fault::write_at(Place::RowsWrite, rows, &group.lines, self.rows.length)
             .map_err(|source| self.error("write", source))?;
         fault::pass(Place::RowsSync)
             .and_then(|()| rows.sync_data())
             .map_err(|source| self.error("sync", source))?;
+        fault::synced(ROWS, rows);
         self.rows.length += group.lines.len() as u64;
         self.logs.length += group.logs.len() as u64;
         Ok(())

@@ -35,6 +35,20 @@ pub(crate) fn write_at(place: Place, file: &File, bytes: &[u8], at: u64) -> io::
     write(place, bytes, |bytes| file.write_all_at(bytes, at))
 }
 
+/// Notes that a file of a run was synced, with its length, in the file that `RUNNER_SYNCED` names: so a test can take away
+/// what a loss of power would.
+pub(crate) fn synced(name: &str, file: &File) {
+    #[cfg(debug_assertions)]
+    if let Some(path) = std::env::var_os("RUNNER_SYNCED") {
+        use std::io::Write as _;
+        let length = file.metadata().map_or(0, |about| about.len());
+        let notes = File::options().create(true).append(true).open(path);
+        let _ = notes.and_then(|mut notes| writeln!(notes, "{name} {length}"));
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = (name, file);
+}
+
 #[cfg(not(debug_assertions))]
 fn write(_: Place, bytes: &[u8], write: impl Fn(&[u8]) -> io::Result<()>) -> io::Result<()> {
     write(bytes)

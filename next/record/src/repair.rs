@@ -8,7 +8,7 @@ use std::{
 
 use runner_model::row::read_line;
 
-use crate::{RecordError, RunDir, rows::MAX_LINE, run::ROWS};
+use crate::{RecordError, RunDir, fault, rows::MAX_LINE, run::ROWS};
 
 const BLOCK: u64 = 64 << 10;
 
@@ -46,6 +46,7 @@ pub(crate) fn repair(run: &RunDir, session: u32) -> Result<Repaired, RecordError
         file.write_all_at(b"\n", length).map_err(failed)?;
     }
     file.sync_all().map_err(failed)?;
+    fault::synced(ROWS, &file);
     run.dir.sync()?;
     Ok(Repaired {
         last_seq: last.seq,

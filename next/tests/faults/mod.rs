@@ -6,3 +6,4 @@ mod failpoints;
 mod files;
 mod kills;
 mod lies;
+mod power;
