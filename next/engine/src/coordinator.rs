@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    io::BufRead as _,
     rc::Rc,
     sync::mpsc::{Receiver, RecvTimeoutError},
     thread,
@@ -9,13 +10,13 @@ use std::{
 };
 
 use runner_model::{
-    Digest, Places, Reason, RowRef, RunTime, Stage, StopSignal, TaskId, WorkerId,
+    Digest, Outcome, Places, Reason, RunTime, Stage, StopSignal, TaskId, WorkerId,
     prepare::Described,
     protocol::{FromWorker, ReportHead, SlotWord, ToWorker},
     visible::visible_line,
 };
 use runner_record::{
-    Ack, End, Fold, InFlight, Live, Manifest, Owned, RecordError, ResultsRoot, Writer,
+    Ack, End, Fold, InFlight, Live, Manifest, Owned, RecordError, ResultsRoot, RowFacts, Writer,
 };
 use runner_scenario::Suite;
 
@@ -67,8 +68,8 @@ pub(crate) struct Coordinator<'a> {
     run: Option<Run>,
     now: RunTime,
     flights: Flights,
-    /// The trials of rows that were handed to the writer and are not on disk, in order.
-    handed: VecDeque<u64>,
+    /// The trials of rows that were handed to the writer and are not on disk, in order, and what the rows say.
+    handed: VecDeque<(u64, RowFacts)>,
     effects: Vec<Effect>,
     news: Vec<News>,
     described: Option<Vec<Described>>,
@@ -93,6 +94,7 @@ pub(crate) struct Run {
 /// What a report becomes if it is to be written.
 struct Report {
     task: TaskId,
+    outcome: Outcome,
     row: Vec<u8>,
     log: Option<Vec<u8>>,
     artifacts: Vec<(Digest, std::fs::File)>,
@@ -318,7 +320,7 @@ impl<'a> Coordinator<'a> {
                 log,
                 artifacts,
             }) => {
-                let policy = Rc::clone(&flight.policy);
+                let (outcome, policy) = (row.outcome, Rc::clone(&flight.policy));
                 let event = Event::Report {
                     worker,
                     task: head.task,
@@ -330,6 +332,7 @@ impl<'a> Coordinator<'a> {
                 body.truncate(head.row_bytes as usize);
                 self.act(Some(Report {
                     task: head.task,
+                    outcome,
                     row: body,
                     log,
                     artifacts,
@@ -392,24 +395,23 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    fn take_lines(&mut self, lines: &[u8]) {
-        // Behind the last line break is nothing.
-        for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            if let Some(trial) = self.handed.pop_front() {
-                self.written(trial, line.trim_ascii_end());
-            }
+    fn take_lines(&mut self, mut lines: &[u8]) {
+        while !lines.is_empty()
+            && let Some((trial, row)) = self.handed.pop_front()
+        {
+            let mut rest = lines;
+            // Memory can be read.
+            let length = rest.skip_until(b'\n').unwrap_or(lines.len());
+            self.written(trial, row, lines[..length].trim_ascii_end());
+            lines = rest;
         }
     }
 
     /// Counts and tells a row that is on disk.
-    fn written(&mut self, trial: u64, line: &[u8]) {
-        // What this process has written is a row.
-        let Ok(row) = serde_json::from_slice::<RowRef<'_>>(line) else {
-            return;
-        };
-        self.begin.fold.add(trial, &row);
+    fn written(&mut self, trial: u64, row: RowFacts, line: &[u8]) {
+        self.begin.fold.add(trial, row);
         self.begin.observer.event(&RunEvent::Row {
-            row: &row,
+            row,
             line,
             counts: &self.begin.fold.counts(),
             planned: self.begin.plan.suite.trials(),
@@ -517,9 +519,11 @@ impl<'a> Coordinator<'a> {
     fn write(&mut self, report: Report, is_final: bool, flaky: bool) {
         if let (Some(run), Some(flight)) = (&mut self.run, self.flights.get(report.task)) {
             let tail = flight.tail(is_final, flaky, run.session);
-            self.handed.push_back(flight.trial);
-            run.writer
+            let seq = run
+                .writer
                 .row(report.row, tail, report.log, report.artifacts);
+            let facts = flight.facts(report.outcome, is_final, flaky, seq);
+            self.handed.push_back((flight.trial, facts));
         }
     }
 
@@ -537,8 +541,9 @@ impl<'a> Coordinator<'a> {
         });
         let row = flight.row(fate, began, &how);
         let tail = flight.tail(is_final, false, run.session);
-        self.handed.push_back(flight.trial);
-        run.writer.row(row, tail, None, Vec::new());
+        let seq = run.writer.row(row, tail, None, Vec::new());
+        let facts = flight.facts(fate.outcome(), is_final, false, seq);
+        self.handed.push_back((flight.trial, facts));
     }
 
     /// Tells the screen and `live.json` what runs, from time to time.

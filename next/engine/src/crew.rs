@@ -593,11 +593,17 @@ impl Member {
     fn flush(&mut self) {
         if !self.tasks.is_empty() {
             self.link.send(ToWorker::Tasks {
-                tasks: std::mem::take(&mut self.tasks),
-                body: std::mem::take(&mut self.body),
+                tasks: replace(&mut self.tasks),
+                body: replace(&mut self.body),
             });
         }
     }
+}
+
+/// Takes a list; the next one mostly gets as long.
+fn replace<T>(list: &mut Vec<T>) -> Vec<T> {
+    let next = Vec::with_capacity(list.len());
+    std::mem::replace(list, next)
 }
 
 /// A provider's plugin, as the beginning of a sentence.

@@ -7,9 +7,8 @@ use runner_model::{
     TestId, Time, TrialId, WorkerId, log,
     protocol::{Line, ReportHead, Task, TaskKind, TimeoutRule},
     row::{RowError, Usage, VERSION, check_row},
-    test::Retries,
 };
-use runner_record::RecordError;
+use runner_record::{RecordError, RowFacts};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -27,6 +26,15 @@ pub(crate) struct Flights {
     flights: HashMap<TaskId, Flight>,
     /// The line of the test that was read last.
     line: Vec<u8>,
+    policy: LastPolicy,
+}
+
+/// The policy of the test that was read last, because the next one mostly has the same.
+#[derive(Default)]
+struct LastPolicy {
+    retries: String,
+    trial_timeout: Option<Micros>,
+    policy: Option<Rc<Policy>>,
 }
 
 /// An attempt in flight.
@@ -63,8 +71,8 @@ struct TestLine<'a> {
     timeout: Micros,
     #[serde(default)]
     trial_timeout: Option<Micros>,
-    #[serde(default)]
-    retries: Retries,
+    #[serde(borrow, default)]
+    retries: Option<&'a RawValue>,
     #[serde(borrow, default)]
     expect: Option<&'a RawValue>,
 }
@@ -92,7 +100,9 @@ impl Flights {
     ) -> io::Result<(Task, &[u8])> {
         let planned = plan.suite.trial(assignment.trial);
         plan.suite.line(planned.test, &mut self.line)?;
-        let test: TestLine<'_> = serde_json::from_slice(&self.line)?;
+        // As a whole its text is checked faster than string by string.
+        let line = std::str::from_utf8(&self.line).map_err(io::Error::other)?;
+        let test: TestLine<'_> = serde_json::from_str(line)?;
         let provider = &plan.providers[usize::from(planned.provider)].provider;
         let (timeout, timeout_rule) = test.deadline(now, &provider.limits, assignment);
         let task = Task {
@@ -123,10 +133,7 @@ impl Flights {
             trial: assignment.trial,
             execution: plan.prints.execution(planned.provider, &parts),
             judgement: fingerprint::judgement(test.expect.map_or("", RawValue::get)),
-            policy: Rc::new(Policy {
-                retries: test.retries,
-                trial_timeout: test.trial_timeout,
-            }),
+            policy: self.policy.of(&test)?,
             drafts: HashMap::new(),
             bytes: 0,
             lost: None,
@@ -153,6 +160,27 @@ impl Flights {
     /// Forgets what a dead worker had.
     pub(crate) fn forget(&mut self, worker: WorkerId) {
         self.flights.retain(|_, flight| flight.worker != worker);
+    }
+}
+
+impl LastPolicy {
+    fn of(&mut self, test: &TestLine<'_>) -> serde_json::Result<Rc<Policy>> {
+        let retries = test.retries.map_or("", RawValue::get);
+        let is_same = self.retries == retries && self.trial_timeout == test.trial_timeout;
+        if let Some(policy) = self.policy.as_ref().filter(|_| is_same) {
+            return Ok(Rc::clone(policy));
+        }
+        let read = test.retries.map(|raw| serde_json::from_str(raw.get()));
+        let policy = Rc::new(Policy {
+            retries: read.transpose()?.unwrap_or_default(),
+            trial_timeout: test.trial_timeout,
+        });
+        *self = Self {
+            retries: retries.to_owned(),
+            trial_timeout: test.trial_timeout,
+            policy: Some(Rc::clone(&policy)),
+        };
+        Ok(policy)
     }
 }
 
@@ -266,26 +294,40 @@ impl Flight {
         }
     }
 
+    /// What the fold goes by.
+    pub(crate) fn facts(
+        &self,
+        outcome: Outcome,
+        is_final: bool,
+        flaky: bool,
+        seq: u64,
+    ) -> RowFacts {
+        RowFacts {
+            outcome,
+            attempt: self.task.attempt,
+            is_final,
+            flaky,
+            seq,
+        }
+    }
+
     /// The row of an attempt whose worker did not answer. `began` is by the monotonic clock in microseconds, `why` says more.
     pub(crate) fn row(&self, fate: Fate, began: u64, why: &str) -> Vec<u8> {
         let duration = std::time::Duration::from_micros(monotonic().saturating_sub(began));
         let now = std::time::SystemTime::now();
         let rule = self.task.timeout_rule.code();
-        let (outcome, class, code, message) = match fate {
+        let (class, code, message) = match fate {
             Fate::Lost => (
-                Outcome::Stopped,
                 None,
                 "lost",
                 format!("its worker {why}; the attempt is made again"),
             ),
             Fate::Stopped => (
-                Outcome::Stopped,
                 None,
                 "stopped",
                 "the run was stopped, and the guest did not end in time".to_owned(),
             ),
             Fate::Stuck => (
-                Outcome::Timeout,
                 None,
                 rule,
                 format!(
@@ -293,7 +335,6 @@ impl Flight {
                 ),
             ),
             Fate::Crash => (
-                Outcome::Error,
                 Some(ErrorClass::Crash),
                 "crash",
                 format!("its worker ran nothing else and died twice; it {why}"),
@@ -307,7 +348,7 @@ impl Flight {
             provider: trial.provider.clone(),
             repeat: trial.repeat,
             attempt: self.task.attempt,
-            outcome,
+            outcome: fate.outcome(),
             started_at: Time::from(now.checked_sub(duration).unwrap_or(now)),
             duration_ms: duration.as_micros() as f64 / 1e3,
             usage: Usage::default(),
@@ -331,6 +372,17 @@ impl Flight {
         };
         // Names and texts always have JSON.
         serde_json::to_vec(&row).unwrap_or_default()
+    }
+}
+
+impl Fate {
+    /// What the attempt came to.
+    pub(crate) fn outcome(self) -> Outcome {
+        match self {
+            Self::Lost | Self::Stopped => Outcome::Stopped,
+            Self::Stuck => Outcome::Timeout,
+            Self::Crash => Outcome::Error,
+        }
     }
 }
 

@@ -25,8 +25,8 @@ mod workers;
 
 use std::{path::PathBuf, time::Duration};
 
-use runner_model::{Counts, RowRef, StopSignal, exit::Exit};
-use runner_record::{Manifest, RecordError};
+use runner_model::{Counts, StopSignal, exit::Exit};
+use runner_record::{Manifest, RecordError, RowFacts};
 use runner_scenario::{Problems, Selection};
 use thiserror::Error;
 
@@ -94,8 +94,8 @@ pub enum RunEvent<'a> {
     },
     /// A row is on disk.
     Row {
-        /// The row.
-        row: &'a RowRef<'a>,
+        /// What it says in short.
+        row: RowFacts,
         /// Its line, without the line break.
         line: &'a [u8],
         /// By final rows, this one included.

@@ -20,6 +20,33 @@ pub struct Fold {
     damaged: u64,
 }
 
+/// What of a row the fold goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowFacts {
+    /// What the attempt came to.
+    pub outcome: Outcome,
+    /// Which attempt of its trial, from 1.
+    pub attempt: u32,
+    /// Whether the attempt settles its trial.
+    pub is_final: bool,
+    /// Passed after an attempt that did not.
+    pub flaky: bool,
+    /// The row's number in the run; 0 if it has none.
+    pub seq: u64,
+}
+
+impl From<&RowRef<'_>> for RowFacts {
+    fn from(row: &RowRef<'_>) -> Self {
+        Self {
+            outcome: row.outcome,
+            attempt: row.attempt,
+            is_final: row.r#final == Some(true),
+            flaky: row.flaky,
+            seq: row.seq.unwrap_or(0),
+        }
+    }
+}
+
 /// What a trial has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrialState {
@@ -62,13 +89,13 @@ impl State {
     }
 
     /// Adds a row of the trial, and counts it if it is final. A final row takes the place of an older one.
-    pub(crate) fn add(&mut self, row: &RowRef<'_>, counts: &mut Counts) {
+    pub(crate) fn add(&mut self, row: RowFacts, counts: &mut Counts) {
         self.set(HAS_ROWS, true);
         self.set(UNGRADED, row.outcome == Outcome::Ungraded);
         if row.outcome.is_bad() {
             self.set(HAD_BAD, true);
         }
-        if row.r#final != Some(true) || !row.outcome.can_be_final() {
+        if !row.is_final || !row.outcome.can_be_final() {
             return;
         }
         if let Some(old) = self.outcome() {
@@ -94,8 +121,8 @@ impl Fold {
     }
 
     /// Adds a row that is on disk. A final row takes the place of an older one.
-    pub fn add(&mut self, index: u64, row: &RowRef<'_>) {
-        self.last_seq = self.last_seq.max(row.seq.unwrap_or(0));
+    pub fn add(&mut self, index: u64, row: RowFacts) {
+        self.last_seq = self.last_seq.max(row.seq);
         let state = usize::try_from(index).ok();
         let Some(state) = state.and_then(|index| self.trials.get_mut(index)) else {
             self.damaged += 1;
@@ -112,7 +139,10 @@ impl Fold {
     pub fn add_line(&mut self, line: &ReadLine<'_>, places: &dyn Places) {
         match line {
             // An index that no trial has is counted as damaged.
-            ReadLine::Row(row, _) => self.add(places.index(&row.trial).unwrap_or(u64::MAX), row),
+            ReadLine::Row(row, _) => {
+                let index = places.index(&row.trial).unwrap_or(u64::MAX);
+                self.add(index, row.into());
+            }
             ReadLine::Damaged(_) => self.damaged += 1,
             ReadLine::Torn(_) => {}
         }
@@ -171,7 +201,7 @@ impl Tally {
         let mut hasher = DefaultHasher::new();
         row.trial.hash(&mut hasher);
         let state = self.trials.entry(hasher.finish()).or_default();
-        state.add(row, &mut self.counts);
+        state.add(row.into(), &mut self.counts);
     }
 }
 

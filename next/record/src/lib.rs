@@ -32,7 +32,7 @@ mod writer;
 
 pub use cache::PluginCache;
 pub use error::RecordError;
-pub use fold::{Fold, TrialState};
+pub use fold::{Fold, RowFacts, TrialState};
 pub use list::Runs;
 pub use live::{InFlight, Live, LiveWriter};
 pub use manifest::{FORMAT, Manifest, ManifestProvider, Metadata, SessionEntry, Transition};

@@ -198,7 +198,7 @@ impl<T> Form for Sub<T> {
             map,
             at,
             reading,
-            known: Vec::new(),
+            known: Vec::with_capacity(16),
         };
         let out = self.1(&mut table);
         table.report_unknown();

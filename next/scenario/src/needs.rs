@@ -46,7 +46,8 @@ pub(crate) fn never_there(provider: &Provider, places: &dyn Places) -> Vec<Probl
         }
     }
     for need in needs(provider, "config") {
-        if let Some(problem) = need.lack("config", &provider.config, "the provider") {
+        if let Some(problem) = need.lack("config", &provider.config, &|| "the provider".to_owned())
+        {
             refuse(&need.path, problem);
         }
     }
@@ -71,17 +72,25 @@ fn templates(provider: &Provider) -> impl Iterator<Item = (Vec<Step>, &Template,
 
 impl Need<'_> {
     /// Says what is not in a value, without a place.
-    pub(crate) fn lack(&self, root: &str, value: &Value, who: &str) -> Option<Problem> {
-        let path = dotted(root, self.keys);
+    pub(crate) fn lack(
+        &self,
+        root: &str,
+        value: &Value,
+        who: &dyn Fn() -> String,
+    ) -> Option<Problem> {
+        let path = || dotted(root, self.keys);
         match lookup(value, self.keys) {
             None => {
-                let mut problem = Problem::new(format!("{who} has no `{path}`"));
+                let mut problem = Problem::new(format!("{} has no `{}`", who(), path()));
                 problem.help = there_is(root, value, self.keys);
                 Some(problem)
             }
             Some(Value::String(text)) if text.contains('\0') && !self.takes_nul => {
-                let message =
-                    format!("an argument cannot have a NUL in it, and `{path}` of {who} has one");
+                let message = format!(
+                    "an argument cannot have a NUL in it, and `{}` of {} has one",
+                    path(),
+                    who()
+                );
                 Some(Problem::new(message))
             }
             Some(_) => None,

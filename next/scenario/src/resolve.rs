@@ -230,7 +230,7 @@ impl<'s> SuiteWriter<'s> {
         let mut needs = providers
             .iter()
             .flat_map(|index| &self.needs[usize::from(*index)]);
-        let who = format!("test `{}`", test.id);
+        let who = || format!("test `{}`", test.id);
         let lack = |need: &Need<'_>| {
             let mut problem = need.lack("input", &test.input, &who)?;
             problem.places = origin.place("this test");
@@ -250,7 +250,7 @@ impl<'s> SuiteWriter<'s> {
             .chain(&expect.contains);
         let mut values = expected.chain([&test.input]);
         if values.any(|value| is_deep(value, MAX_DEPTH)) {
-            let message = format!("{who} has a value of more than {MAX_DEPTH} levels");
+            let message = format!("{} has a value of more than {MAX_DEPTH} levels", who());
             let mut problem = Problem::new(message);
             problem.places = origin.place("this test");
             return Err(problem);

@@ -103,14 +103,23 @@ impl SuiteBuilder {
         if trials > MAX_TRIALS {
             return Err("100,000,000 trials");
         }
-        let shape = Shape {
-            providers: providers.into(),
-            repeat,
+        let last = outline.tests.last().map_or(0, |test| test.shape);
+        let is_last = outline
+            .shapes
+            .get(last as usize)
+            .is_some_and(|shape| *shape.providers == *providers && shape.repeat == repeat);
+        let shape = if is_last {
+            last
+        } else {
+            let shape = Shape {
+                providers: providers.into(),
+                repeat,
+            };
+            *self.shapes.entry(shape).or_insert_with_key(|shape| {
+                outline.shapes.push(shape.clone());
+                (outline.shapes.len() - 1) as u32
+            })
         };
-        let shape = *self.shapes.entry(shape).or_insert_with_key(|shape| {
-            outline.shapes.push(shape.clone());
-            (outline.shapes.len() - 1) as u32
-        });
         outline.tests.push(Entry {
             offset: outline.bytes,
             first_trial: outline.trials as u32,

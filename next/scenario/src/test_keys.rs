@@ -111,12 +111,14 @@ fn settings(table: &mut Table<'_, '_>) -> Settings {
             "1",
             "Trials per test and provider.",
         ),
-        tags: table.or(
-            "tags",
-            &List(0, TEXT),
-            "[]",
-            "Words to select tests by. Those of the defaults, the list and the test add up.",
-        ),
+        tags: table
+            .with_default(
+                "tags",
+                &List(0, TEXT),
+                "[]",
+                "Words to select tests by. Those of the defaults, the list and the test add up.",
+            )
+            .unwrap_or_default(),
     }
 }
 

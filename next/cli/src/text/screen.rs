@@ -8,7 +8,7 @@ use runner_model::{
     units::plural,
     visible::{visible, visible_line},
 };
-use runner_record::{Manifest, ResultsRoot};
+use runner_record::{Manifest, ResultsRoot, RowFacts};
 use runner_report::{RunSummary, short_id};
 
 use super::{
@@ -96,21 +96,28 @@ impl<'a> Screen<'a> {
         progress.begin(planned.saturating_sub(pending));
     }
 
-    fn row(&mut self, row: &RowRef<'_>) {
-        let is_failure = row.r#final == Some(true) && row.outcome.is_bad();
+    fn row(&mut self, facts: RowFacts, line: &[u8]) {
+        let is_failure = facts.is_final && facts.outcome.is_bad();
+        if !is_failure && !self.args.verbose {
+            return;
+        }
+        // What this process has written is a row.
+        let Ok(row) = serde_json::from_slice::<RowRef<'_>>(line) else {
+            return;
+        };
         if is_failure {
-            self.failures.add(row);
+            self.failures.add(&row);
             let count = self.failures.trials();
             if count <= MOST_BLOCKS {
-                self.out.data(&row_block(row, BLOCK_LINES));
+                self.out.data(&row_block(&row, BLOCK_LINES));
             } else if count == MOST_BLOCKS + 1 {
                 self.out.hint(&format!(
                     "more than {MOST_BLOCKS} failures: `runner show --failed{}` has all",
                     self.args.root.flag()
                 ));
             }
-        } else if self.args.verbose {
-            self.out.data(&row_line(row));
+        } else {
+            self.out.data(&row_line(&row));
         }
     }
 }
@@ -129,7 +136,7 @@ impl Observer for Screen<'_> {
                     progress.say(&format!("compiling {}", visible_line(plugin)));
                 }
             }
-            RunEvent::Row { row, .. } => self.row(row),
+            RunEvent::Row { row, line, .. } => self.row(*row, line),
             RunEvent::Progress {
                 counts,
                 planned,

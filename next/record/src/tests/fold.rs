@@ -63,7 +63,7 @@ impl Session {
         let mut line = row;
         tail.finish(&mut line);
         let row = read_line(line.strip_suffix(b"\n").unwrap()).unwrap();
-        self.live.add(index, &row);
+        self.live.add(index, (&row).into());
     }
 }
 
@@ -130,10 +130,8 @@ fn a_trial_remembers_what_matters_of_its_rows() {
         (tail.seq, tail.flaky) = (seq, flaky);
         let mut line = row(index as u32 + 1, attempt, outcome);
         tail.finish(&mut line);
-        fold.add(
-            index,
-            &read_line(line.strip_suffix(b"\n").unwrap()).unwrap(),
-        );
+        let row = read_line(line.strip_suffix(b"\n").unwrap()).unwrap();
+        fold.add(index, (&row).into());
     };
     add(&mut fold, 0, 1, Outcome::Stopped, false, false);
     assert_eq!(
