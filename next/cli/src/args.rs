@@ -5,7 +5,10 @@ use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 use anstream::ColorChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use runner_engine::SessionRequest;
-use runner_model::units::{MAX_DURATION, parse_duration};
+use runner_model::{
+    Budgets, FailFast,
+    units::{MAX_DURATION, parse_duration},
+};
 
 use crate::commands::{exec, init, list, resume, show, validate};
 
@@ -137,6 +140,15 @@ pub struct SessionArgs {
     /// Stop after this time, such as `30m` or `1h30m`
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
+    /// Begin no new trials once this many ended badly: a count, a fraction of the plan such as 0.1, or `off`
+    #[arg(long, value_name = "N", value_parser = fail_fast, num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    fail_fast: Option<FailFast>,
+    /// Begin no further attempts once so much of a metric is used up, such as `tokens=2000000`; `PROVIDER:METRIC=VALUE` for one provider, `off` for none
+    #[arg(long, value_name = "METRIC=VALUE", value_parser = budget)]
+    budget: Vec<Budgets>,
+    /// How long guests may go on after a stop before they are interrupted [default: the scenario's, else 0s; of a resumed run: as before]
+    #[arg(long, value_name = "DURATION", value_parser = grace)]
+    grace: Option<Duration>,
     #[command(flatten)]
     pub root: RootArgs,
     /// Print events as JSON Lines
@@ -162,6 +174,12 @@ impl SessionArgs {
             results: self.root.path(),
             jobs: self.jobs,
             timeout: self.timeout_minutes.or(self.timeout),
+            grace: self.grace,
+            fail_fast: self.fail_fast,
+            budgets: self.budget.iter().fold(Budgets::default(), |mut all, one| {
+                all.extend(one);
+                all
+            }),
             command: std::iter::once("runner".to_owned())
                 .chain(command)
                 .collect(),
@@ -179,6 +197,24 @@ fn minutes(text: &str) -> Result<Duration, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     bounded(parse_duration(text).map_err(|problem| format!("it {problem}"))?)
+}
+
+fn fail_fast(text: &str) -> Result<FailFast, String> {
+    let problem = "expected a count such as 3, a fraction such as 0.1, or `off`";
+    FailFast::parse(text).ok_or_else(|| problem.to_owned())
+}
+
+fn budget(text: &str) -> Result<Budgets, String> {
+    let mut budgets = Budgets::default();
+    budgets.add(text)?;
+    Ok(budgets)
+}
+
+fn grace(text: &str) -> Result<Duration, String> {
+    match parse_duration(text).map_err(|problem| format!("it {problem}"))? {
+        grace if grace > MAX_DURATION => Err("it is longer than a year".to_owned()),
+        grace => Ok(grace),
+    }
 }
 
 fn bounded(duration: Duration) -> Result<Duration, String> {

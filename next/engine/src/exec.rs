@@ -1,16 +1,17 @@
 //! `exec`: the birth of a run.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Seek},
     path::Path,
     rc::Rc,
 };
 
-use runner_model::{Places, digest};
+use runner_model::{Budgets, Places, digest};
 use runner_record::{
     Fold, ManifestProvider, Metadata, NewRun, NewSession, Owned, PluginCache, RecordError,
-    ResultsRoot,
+    ResultsRoot, Selected,
 };
 use runner_scenario::{Selection, load, resolve};
 
@@ -39,17 +40,27 @@ pub(crate) fn exec(
     if plan.suite.trials() == 0 {
         return Err(EngineError::NothingSelected);
     }
-    let plan = Plan {
+    let mut plan = Plan {
         jobs: options.jobs.unwrap_or(plan.jobs).max(1),
         timeout: options.timeout.unwrap_or(plan.timeout),
+        fail_fast: options.fail_fast.unwrap_or(plan.fail_fast),
+        given_budgets: options.budgets.clone(),
         ..plan
     };
+    if let Some(grace) = options.grace {
+        plan.scenario.run.grace = grace.into();
+    }
     let root = ResultsRoot::open(&options.results)?;
     let session = NewSession {
         writer: "exec",
         command: options.command.clone(),
         jobs: plan.jobs,
         timeout: plan.timeout,
+        rerun: None,
+        pending: None,
+        grace: plan.scenario.run.grace.into(),
+        fail_fast: plan.fail_fast,
+        budgets: plan.given_budgets.clone(),
     };
     let birth = Birth {
         root: root.clone(),
@@ -82,6 +93,8 @@ pub(crate) fn plan(
         prints: Fingerprints::new(&providers, scenario.run.seed),
         jobs: scenario.run.concurrency.unwrap_or_else(cores),
         timeout: scenario.timeout,
+        fail_fast: scenario.run.fail_fast,
+        given_budgets: Budgets::default(),
         suite: Rc::new(suite),
         scenario,
         providers,
@@ -102,12 +115,16 @@ pub(crate) fn new_run(
         scenario: scenario.name.clone(),
         scenario_path: path.to_string_lossy().into_owned(),
         text: scenario.text.clone(),
+        labels: BTreeMap::new(),
+        group: None,
+        folder: None,
         metadata: Metadata {
             planned_test_count: plan.suite.tests(),
             planned_trial_count: plan.suite.trials(),
             suite: plan.suite.digest(),
             scenario_sha256: digest(scenario.text.as_bytes()),
             runner_version: env!("CARGO_PKG_VERSION").to_owned(),
+            selection: Selected::default(),
         },
         providers: manifest_providers(plan),
         session,

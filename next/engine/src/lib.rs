@@ -23,10 +23,10 @@ mod validate;
 mod watchdog;
 mod workers;
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use runner_model::{Counts, StopSignal, exit::Exit};
-use runner_record::{Manifest, RecordError, RowFacts};
+use runner_model::{Budgets, Counts, FailFast, StopSignal, exit::Exit};
+use runner_record::{Manifest, RecordError, Rerun, RowFacts};
 use runner_scenario::{Problems, Selection};
 use thiserror::Error;
 
@@ -39,6 +39,10 @@ pub struct ExecRequest {
     pub scenario: PathBuf,
     /// What is selected.
     pub selection: Selection,
+    /// What the run is labelled with.
+    pub labels: BTreeMap<String, String>,
+    /// The name of the run's folder in the root. A run that is there is continued. None: a name that no other run has.
+    pub folder: Option<String>,
     /// How a session runs.
     pub session: SessionRequest,
 }
@@ -46,8 +50,14 @@ pub struct ExecRequest {
 /// What `resume` is asked for.
 #[derive(Clone, Debug)]
 pub struct ResumeRequest {
-    /// The run's name; none: the only incomplete one.
+    /// The run's name; none: the only incomplete one, or with `rerun` or `accept_changes` the newest.
     pub run: Option<String>,
+    /// Which trials run again.
+    pub rerun: Option<Rerun>,
+    /// Take scenario, tests and plugins as they are now.
+    pub accept_changes: bool,
+    /// Go on with a run that was cancelled.
+    pub force: bool,
     /// How a session runs.
     pub session: SessionRequest,
 }
@@ -61,6 +71,12 @@ pub struct SessionRequest {
     pub jobs: Option<u32>,
     /// How long the session may take; none: as before, else the scenario's.
     pub timeout: Option<Duration>,
+    /// When the session gives up; none: as before, else the scenario's.
+    pub fail_fast: Option<FailFast>,
+    /// Budgets that go before those of earlier sessions and the scenario.
+    pub budgets: Budgets,
+    /// How long guests may go on after a stop; none: as before, else the scenario's.
+    pub grace: Option<Duration>,
     /// The command as it was typed.
     pub command: Vec<String>,
     /// Shortens the bounds on compiling a plugin, for tests: seconds of `__compile`.

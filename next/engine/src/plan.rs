@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use runner_model::{Micros, Places, provider::PreparedProvider};
+use runner_model::{Budgets, FailFast, Micros, Places, provider::PreparedProvider};
 use runner_record::PluginCache;
 use runner_scenario::{Scenario, Suite};
 
@@ -25,6 +25,10 @@ pub(crate) struct Plan {
     pub(crate) jobs: u32,
     /// How long the session may take.
     pub(crate) timeout: Duration,
+    /// When the session gives up.
+    pub(crate) fail_fast: FailFast,
+    /// Budgets that a command line has given.
+    pub(crate) given_budgets: Budgets,
 }
 
 /// What one worker gets of the session.

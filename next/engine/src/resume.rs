@@ -61,6 +61,11 @@ pub(crate) fn resume(
         command: request.session.command.clone(),
         jobs: plan.jobs,
         timeout: plan.timeout,
+        rerun: None,
+        pending: None,
+        grace: plan.scenario.run.grace.into(),
+        fail_fast: plan.fail_fast,
+        budgets: plan.given_budgets.clone(),
     };
     let providers = (fold.last_seq() == 0).then(|| manifest_providers(&plan));
     let number = owned.manifest().sessions.len() as u32 + 1;
@@ -146,7 +151,7 @@ fn stored_plan(
 ) -> Result<Plan, EngineError> {
     let manifest = owned.manifest();
     let text = owned.dir().scenario()?;
-    let scenario = parse_stored(&text, &manifest.scenario).map_err(EngineError::Scenario)?;
+    let mut scenario = parse_stored(&text, &manifest.scenario).map_err(EngineError::Scenario)?;
     let cache = PluginCache::open()?;
     let content = stored(root.content(&manifest.metadata.suite))?;
     let suite =
@@ -167,6 +172,16 @@ fn stored_plan(
     let last = manifest.sessions.last();
     let jobs = request.session.jobs.or(last.map(|session| session.jobs));
     let before = last.map(|session| Duration::from_millis(session.timeout_ms));
+    let grace = last.map(|session| Duration::from_millis(session.grace_ms));
+    if let Some(grace) = request.session.grace.or(grace) {
+        scenario.run.grace = grace.into();
+    }
+    let fail_fast = request
+        .session
+        .fail_fast
+        .or(last.map(|session| session.fail_fast));
+    let mut given_budgets = last.map_or_else(Default::default, |session| session.budgets.clone());
+    given_budgets.extend(&request.session.budgets);
     Ok(Plan {
         prints: Fingerprints::new(&providers, scenario.run.seed),
         jobs: jobs.unwrap_or_else(cores).max(1),
@@ -175,6 +190,8 @@ fn stored_plan(
             .timeout
             .or(before)
             .unwrap_or(scenario.timeout),
+        fail_fast: fail_fast.unwrap_or(scenario.run.fail_fast),
+        given_budgets,
         suite: Rc::new(suite),
         scenario,
         providers,

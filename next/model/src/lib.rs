@@ -8,6 +8,7 @@
 
 pub mod cache;
 mod digest;
+mod ends;
 pub mod exit;
 mod id;
 mod limits;
@@ -27,13 +28,14 @@ pub mod visible;
 mod words;
 
 pub use digest::{Digest, Fingerprint, digest};
+pub use ends::{BudgetName, Budgets, FailFast};
 pub use id::{IdError, ProviderName, TaskId, TestId, TrialId, WorkerId};
 pub use limits::{Limit, LimitUnit, Limits};
 pub use outcome::{ErrorClass, HostFault, Outcome};
 pub use row::{Row, RowRef, Tail};
 pub use status::{Counts, Reason, RunStatus, Stage, StopSignal};
 pub use text::Text;
-pub use time::{Micros, RunTime, Time};
+pub use time::{Micros, RunClock, RunTime, Time};
 
 /// Finds a trial's index in the plan (0-based), which lets a fold over rows know trials without knowing the suite.
 /// Implemented by the suite; sweep and list get an opener from their caller.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Digest, Limits, ProviderName, template::Template, words::words};
+use crate::{Budgets, Digest, Limits, Micros, ProviderName, template::Template, words::words};
 
 /// A plugin with its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,44 @@ pub struct Provider {
     /// How many of its attempts run at once. Coordinator only.
     #[serde(default)]
     pub concurrency: Option<u32>,
+    /// How many of its attempts may start in which time. Coordinator only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// What it may use up of what it measures. Coordinator only.
+    #[serde(default, skip_serializing_if = "Budgets::is_empty")]
+    pub budget: Budgets,
+}
+
+/// How many attempts may start in which time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// How many; at least 1.
+    pub count: u32,
+    /// In which time.
+    pub per: Micros,
+}
+
+impl Rate {
+    /// Reads `60/min`, `5/s` or `100/h`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (count, unit) = text.split_once('/')?;
+        let seconds = match unit.trim() {
+            "s" | "sec" | "second" => 1,
+            "m" | "min" | "minute" => 60,
+            "h" | "hour" => 3600,
+            _ => return None,
+        };
+        let count = count.trim().parse().ok().filter(|count| *count > 0)?;
+        Some(Self {
+            count,
+            per: Micros(seconds * 1_000_000),
+        })
+    }
+
+    /// The time between two starts.
+    pub fn gap(self) -> Micros {
+        Micros(self.per.0 / u64::from(self.count))
+    }
 }
 
 /// A provider whose plugin's file was found.

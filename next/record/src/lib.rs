@@ -23,6 +23,7 @@ mod manifest;
 mod modes;
 mod owned;
 mod repair;
+mod rerun;
 mod root;
 mod rows;
 mod run;
@@ -35,8 +36,12 @@ pub use error::RecordError;
 pub use fold::{Fold, RowFacts, TrialState};
 pub use list::Runs;
 pub use live::{InFlight, Live, LiveWriter};
-pub use manifest::{FORMAT, Manifest, ManifestProvider, Metadata, SessionEntry, Transition};
+pub use manifest::{
+    Pause,
+    FORMAT, GroupPlace, Manifest, ManifestProvider, Metadata, Selected, Pin, SessionEntry, Transition,
+};
 pub use owned::{End, NewRun, NewSession, Owned};
+pub use rerun::Rerun;
 pub use root::ResultsRoot;
 pub use rows::ReadLine;
 pub use run::RunDir;

@@ -1,16 +1,17 @@
 //! [`Manifest`]: `benchmark.json`, what a run is and how it ended.
 
-use std::{fs::File, io::Read as _};
+use std::{collections::BTreeMap, fs::File, io::Read as _};
 
 use runner_model::{
-    Counts, Digest, Reason, RunStatus, StopSignal, Time,
+    Budgets, Counts, Digest, FailFast, Reason, RunStatus, StopSignal, Time,
     provider::PluginKind,
+    row::Actor,
     status::{BadTransition, RunVerdict, Stage},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    RecordError,
+    RecordError, Rerun,
     beneath::{Dir, Stamp},
 };
 
@@ -57,6 +58,15 @@ pub struct Manifest {
     /// When the run ended; set whenever the run is not running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,
+    /// What its user has labelled it with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The group that it is one of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupPlace>,
+    /// That `prune` leaves it alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<Pin>,
     /// Numbers of the plan.
     pub metadata: Metadata,
     /// The providers in the suite's order.
@@ -65,6 +75,26 @@ pub struct Manifest {
     pub sessions: Vec<SessionEntry>,
     /// Every change of the status.
     pub transitions: Vec<Transition>,
+}
+
+/// That `prune` leaves a run alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// Since when.
+    pub at: Time,
+    /// Who asked for it, and why.
+    pub by: Actor,
+}
+
+/// Which run of a group a run is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupPlace {
+    /// The group's id.
+    pub id: String,
+    /// From 1, in the order in which the runs begin.
+    pub place: u32,
+    /// Runs of the group.
+    pub of: u32,
 }
 
 /// Numbers and digests of a run's plan.
@@ -80,6 +110,33 @@ pub struct Metadata {
     pub scenario_sha256: Digest,
     /// The version of the runner that began the run.
     pub runner_version: String,
+    /// What of the scenario was selected.
+    #[serde(default, skip_serializing_if = "Selected::is_all")]
+    pub selection: Selected,
+}
+
+/// What of a scenario was selected when its run began: globs over tests and providers, and tags.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Selected {
+    /// Globs over test ids.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<String>,
+    /// Globs over provider names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub providers: Vec<String>,
+    /// Tags, any of which a test has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Only tests on providers that had not passed in an earlier run; those of the stored suite are meant.
+    #[serde(skip_serializing_if = "is_false")]
+    pub last_failed: bool,
+}
+
+impl Selected {
+    fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A provider of a run.
@@ -124,9 +181,49 @@ pub struct SessionEntry {
     pub ended_at: Option<Time>,
     /// Rows on disk when it began.
     pub from_seq: u64,
+    /// Which trials it runs again. A later session that finds this unfinished goes on with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun: Option<Rerun>,
+    /// Trials that it had to do when it began; absent of the first session, which had to do all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<u64>,
+    /// Set if it took over another plan: the counts of the rows before it, as far as this plan has their trials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<Counts>,
+    /// When it gives up.
+    #[serde(default, skip_serializing_if = "FailFast::is_off")]
+    pub fail_fast: FailFast,
+    /// Budgets that a command line has given, in this session or an earlier one.
+    #[serde(default, skip_serializing_if = "Budgets::is_empty")]
+    pub budgets: Budgets,
+    /// How long guests may go on after a stop, in milliseconds.
+    #[serde(default)]
+    pub grace_ms: u64,
+    /// When it was paused, the oldest first; at most the last 100 times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<Pause>,
+    /// For how long it was paused or its process was suspended, in milliseconds. No time of the run passed then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub suspended_ms: u64,
+    /// Who asked from another process that it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<Actor>,
     /// What the workers' second wall was (part 3), and what else a reader may ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall: Option<String>,
+}
+
+/// A time in which a session was paused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Since when.
+    pub from: Time,
+    /// Until when; absent while it lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Time>,
+    /// Who asked for it; absent if that was Ctrl-Z.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
 }
 
 /// A change of a run's status.
@@ -144,6 +241,18 @@ pub struct Transition {
     pub reason: Option<Reason>,
     /// Who wrote it: `exec`, `resume`, `sweep`, …
     pub writer: String,
+    /// Who asked for it, if another process did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Manifest {
@@ -228,7 +337,7 @@ impl Manifest {
         if to.is_terminal()
             && let Some(session) = self.sessions.last_mut()
         {
-            session.ended_at = Some(at);
+            session.ended_at.get_or_insert(at);
         }
         self.transitions.push(Transition {
             at,
@@ -236,6 +345,7 @@ impl Manifest {
             to,
             reason,
             writer: writer.into(),
+            by: None,
         });
         Ok(())
     }

@@ -1,16 +1,16 @@
 //! [`Owned`]: a run whose lock this process holds. Births, claims, sessions and ends.
 
-use std::{fs::File, io::Write as _, time::Duration};
+use std::{collections::BTreeMap, fs::File, io::Write as _, time::Duration};
 
 use runner_model::{
-    Counts, Places, Reason, RunStatus, StopSignal, Time,
+    Budgets, Counts, FailFast, Places, Reason, RunStatus, StopSignal, Time,
     status::{RunVerdict, Stage},
     visible::visible_line,
 };
 
 use crate::{
-    Fold, LiveWriter, Manifest, ManifestProvider, Metadata, RecordError, ResultsRoot, RunDir,
-    SessionEntry, Transition,
+    Fold, GroupPlace, LiveWriter, Manifest, ManifestProvider, Metadata, RecordError, Rerun,
+    ResultsRoot, RunDir, SessionEntry, Transition,
     beneath::{Dir, random},
     durable::Unsynced,
     fault::{self, Place},
@@ -48,6 +48,12 @@ pub struct NewRun {
     pub scenario_path: String,
     /// The scenario's text.
     pub text: String,
+    /// What its user has labelled it with.
+    pub labels: BTreeMap<String, String>,
+    /// The group that it is one of. Such a run waits until [`Owned::begin`].
+    pub group: Option<GroupPlace>,
+    /// The name of its folder; none: one that no other run has.
+    pub folder: Option<String>,
     /// Numbers of the plan.
     pub metadata: Metadata,
     /// The providers.
@@ -67,6 +73,16 @@ pub struct NewSession {
     pub jobs: u32,
     /// How long it may take.
     pub timeout: Duration,
+    /// Which trials it runs again.
+    pub rerun: Option<Rerun>,
+    /// Trials that it has to do; none: all.
+    pub pending: Option<u64>,
+    /// How long guests may go on after a stop.
+    pub grace: Duration,
+    /// When it gives up.
+    pub fail_fast: FailFast,
+    /// Budgets that a command line has given, of this session or an earlier one.
+    pub budgets: Budgets,
 }
 
 /// How a session ends.
@@ -107,6 +123,9 @@ impl ResultsRoot {
             counts: Counts::default(),
             started_at: now,
             completed_at: None,
+            labels: new.labels,
+            group: new.group,
+            pinned: None,
             metadata: new.metadata,
             providers: new.providers,
             sessions: vec![first],
@@ -116,6 +135,7 @@ impl ResultsRoot {
                 to: RunStatus::Running,
                 reason: None,
                 writer: writer.into(),
+                by: None,
             }],
         };
         dir.make_file(ROWS)?;
@@ -354,6 +374,15 @@ fn session_entry(session: NewSession, number: u32, from_seq: u64, now: Time) -> 
         started_at: now,
         ended_at: None,
         from_seq,
+        rerun: session.rerun,
+        pending: session.pending,
+        adopted: None,
+        fail_fast: session.fail_fast,
+        budgets: session.budgets,
+        grace_ms: session.grace.as_millis().try_into().unwrap_or(u64::MAX),
+        pauses: Vec::new(),
+        suspended_ms: 0,
+        stopped_by: None,
         wall: None,
     }
 }

@@ -1,13 +1,14 @@
 //! [`Form`]: what a value must be. One description reads values, names itself in messages, and makes the schema.
 
 use runner_model::{
-    ProviderName,
+    Budgets, ProviderName,
     template::{Template, TemplateValue},
 };
 use serde_json::{Value, json};
 
 use crate::{
     reading::{At, Reading, Roots},
+    scalar::Number,
     table::{Keys, Table},
 };
 
@@ -175,6 +176,38 @@ impl<F: Form> Form for ByName<F> {
             "type": "object",
             "propertyNames": {"pattern": "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"},
             "additionalProperties": self.0.schema(),
+        })
+    }
+}
+
+/// Numbers above zero by the names of metrics.
+pub(crate) struct ByMetric;
+
+const BUDGET_NUMBER: Number = Number(Budgets::LEAST, f64::MAX);
+
+impl Form for ByMetric {
+    type Out = Vec<(String, f64)>;
+
+    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<Self::Out> {
+        let Value::Object(map) = value else {
+            reading.refuse_kind(at, value, "a table such as { tokens = 2_000_000 }");
+            return None;
+        };
+        if map.is_empty() {
+            reading.refuse(at, format!("{} cannot be empty", at.subject()), "here");
+        }
+        let read = map.iter().filter_map(|(metric, most)| {
+            let most = read(&BUDGET_NUMBER, &at.key(metric), most, reading)?;
+            Some((metric.clone(), most))
+        });
+        Some(read.collect())
+    }
+
+    fn schema(&self) -> Value {
+        json!({
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": BUDGET_NUMBER.schema(),
         })
     }
 }

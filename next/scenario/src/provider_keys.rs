@@ -1,20 +1,22 @@
 //! The keys of providers and their limits.
 
 use runner_model::{
-    LimitUnit, Limits, ProviderName,
+    BudgetName, Budgets, LimitUnit, Limits, ProviderName,
     provider::{OutputForm, Protocol, Provider},
 };
 
 use crate::{
-    form::{AnyTable, ByName, List, Sub, Templated},
+    form::{AnyTable, ByMetric, ByName, List, Sub, Templated},
     reading::COMMAND_ROOTS,
-    scalar::{Integer, SIZE, TEXT, TIMEOUT, Word},
+    scalar::{Integer, RATE, SIZE, TEXT, TIMEOUT, Word},
     table::Table,
 };
 
 /// How many attempts of a run or of a provider may run at once.
 pub(crate) const CONCURRENCY: Integer<u32> = Integer(1, 4096);
 pub(crate) const PROVIDERS: ByName<Sub<Provider>> = ByName(Sub("`[providers.NAME]`", provider));
+/// The `budget` of a run or of a provider.
+pub(crate) const BUDGET: Sub<Vec<(String, f64)>> = Sub("`budget`", budget);
 const LIMITS: Sub<Limits> = Sub("`limits` of a provider", limits);
 const OUTPUT: Word<OutputForm> = Word(
     || OutputForm::ALL.iter().map(|form| form.as_str()).collect(),
@@ -66,6 +68,16 @@ fn provider(table: &mut Table<'_, '_>) -> Option<Provider> {
         &CONCURRENCY,
         "How many of its attempts run at once.",
     );
+    let rate = table.optional(
+        "rate",
+        &RATE,
+        "How many attempts may start in which time, such as `60/min`, `5/s` or `100/h`.",
+    );
+    let budget = table.optional(
+        "budget",
+        &BUDGET,
+        "How much of what it measures it may use up.",
+    );
     if protocol == Some(Protocol::Json) {
         for key in ["args", "stdin", "output"] {
             if table.has(key) {
@@ -74,8 +86,10 @@ fn provider(table: &mut Table<'_, '_>) -> Option<Provider> {
             }
         }
     }
+    let name = name.ok()?;
     Some(Provider {
-        name: name.ok()?,
+        budget: budget_of(Some(&name), budget),
+        name,
         plugin: plugin?,
         config,
         args,
@@ -84,7 +98,29 @@ fn provider(table: &mut Table<'_, '_>) -> Option<Provider> {
         protocol: protocol.unwrap_or_default(),
         limits: limits.unwrap_or_default(),
         concurrency,
+        rate,
     })
+}
+
+fn budget(table: &mut Table<'_, '_>) -> Option<Vec<(String, f64)>> {
+    table.required(
+        "metrics",
+        &ByMetric,
+        "How much there is of each metric, over all attempts of all sessions. Once one is used up, no further attempt begins.",
+    )
+}
+
+/// The budgets of a provider, or of all together.
+pub(crate) fn budget_of(
+    provider: Option<&ProviderName>,
+    metrics: Option<Vec<(String, f64)>>,
+) -> Budgets {
+    let metrics = metrics.into_iter().flatten();
+    let named = metrics.map(|(metric, most)| {
+        let provider = provider.map(ToString::to_string);
+        (BudgetName { provider, metric }, Some(most))
+    });
+    Budgets(named.collect())
 }
 
 fn limits(table: &mut Table<'_, '_>) -> Option<Limits> {

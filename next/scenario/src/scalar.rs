@@ -2,7 +2,8 @@
 
 use regex::Regex;
 use runner_model::{
-    ErrorClass, Micros, TestId,
+    ErrorClass, FailFast, Micros, TestId,
+    provider::Rate,
     test::ExpectedError,
     units::{parse_duration, parse_size},
 };
@@ -89,6 +90,18 @@ pub(crate) const SIZE: Text<u64> = Text {
     schema: r#"{"title": "size", "type": ["string", "integer"], "minimum": 0, "pattern": "^[0-9]", "examples": ["64MiB"]}"#,
     may_be_number: true,
     parse: |text| parse_size(text).map_err(|reason| format!("`{text}` {reason}")),
+};
+
+/// How many attempts may start in which time.
+pub(crate) const RATE: Text<Rate> = Text {
+    words: "a rate",
+    example: " such as \"60/min\", \"5/s\" or \"100/h\"",
+    schema: r#"{"title": "such as `\"60/min\"`", "type": "string", "pattern": "^[0-9]+ */ *(s|sec|second|m|min|minute|h|hour)$", "examples": ["60/min", "5/s", "100/h"]}"#,
+    may_be_number: false,
+    parse: |text| {
+        let reason = || format!("`{text}` is none such as `60/min`, `5/s` or `100/h`");
+        Rate::parse(text).ok_or_else(reason)
+    },
 };
 
 /// A test's id.
@@ -221,6 +234,33 @@ impl<T: TryFrom<u64> + Into<u64> + Copy> Form for Integer<T> {
 
     fn schema(&self) -> Value {
         json!({"type": "integer", "minimum": self.0.into(), "maximum": self.1.into()})
+    }
+}
+
+/// When a session gives up.
+pub(crate) struct GiveUp;
+
+impl Form for GiveUp {
+    type Out = FailFast;
+
+    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<FailFast> {
+        let read = FailFast::of_json(value);
+        if read.is_none() {
+            let words = "`true`, `false`, a count, or a fraction from 0 to 1";
+            match value {
+                Value::Number(_) => {
+                    let message =
+                        format!("{} must be {words}: {value} is none of these", at.subject());
+                    reading.refuse(at, message, "here");
+                }
+                _ => reading.refuse_kind(at, value, words),
+            }
+        }
+        read
+    }
+
+    fn schema(&self) -> Value {
+        json!({"title": "boolean or number", "type": ["boolean", "number"], "minimum": 0})
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use runner_model::{Micros, provider::Provider};
+use runner_model::{Budgets, FailFast, Micros, provider::Provider};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -17,9 +17,9 @@ use crate::{
     form::{Form, List, Sub},
     needs,
     problem::{Place, Problem, Problems, Source},
-    provider_keys::{CONCURRENCY, PROVIDERS},
+    provider_keys::{BUDGET, CONCURRENCY, PROVIDERS, budget_of},
     reading::{At, Part, Places, Reading, Step},
-    scalar::{DURATION, Integer, Number, TEXT},
+    scalar::{DURATION, GiveUp, Integer, Number, SIZE, TEXT},
     table::Table,
     test_keys::{DEFAULTS, LIST, Settings, TEST, TestList, WrittenTest},
 };
@@ -58,6 +58,12 @@ pub struct RunOptions {
     pub concurrency: Option<u32>,
     /// How long guests are asked to stop before they are interrupted.
     pub grace: Micros,
+    /// When a session gives up.
+    pub fail_fast: FailFast,
+    /// Bytes that running attempts may hold together; none: 75 % of what there is.
+    pub memory: Option<u64>,
+    /// What all providers together may use up of what they measure.
+    pub budget: Budgets,
     /// A number that is handed to every provider.
     pub seed: u32,
 }
@@ -254,10 +260,29 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
 
 fn run(table: &mut Table<'_, '_>) -> Option<RunOptions> {
     Some(RunOptions {
+        budget: budget_of(
+            None,
+            table.optional(
+                "budget",
+                &BUDGET,
+                "How much of what providers measure the run may use up.",
+            ),
+        ),
         concurrency: table.optional(
             "concurrency",
             &CONCURRENCY,
             "How many attempts run at once. Default: the number of cores.",
+        ),
+        fail_fast: table.or(
+            "fail_fast",
+            &GiveUp,
+            "false",
+            "Gives up after the first bad trial (`true`), after a count of them, or once more than a fraction of all trials ended badly. Those of one session count.",
+        ),
+        memory: table.optional(
+            "memory",
+            &SIZE,
+            "What running attempts may hold of memory together. Default: 75 % of the memory there is.",
         ),
         grace: table.or(
             "grace",

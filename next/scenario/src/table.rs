@@ -14,13 +14,9 @@ use crate::{
 const LATER: &[(&str, &[&str])] = &[
     ("Top level", &["dimensions", "graders", "notify", "report"]),
     ("`[defaults]`", &["meta"]),
-    ("`retries`", &["backoff", "on"]),
-    ("`[run]`", &["budget", "fail_fast", "memory"]),
     (
         "`[providers.NAME]`",
-        &[
-            "budget", "grants", "matrix", "name", "rate", "reuse", "sha256",
-        ],
+        &["grants", "matrix", "name", "reuse", "sha256"],
     ),
     ("`[[tests]]`", &["files", "meta", "reference"]),
     (

@@ -10,7 +10,9 @@ use serde_json::Value;
 use crate::{
     form::{Any, List, Sub, Templated, Templates, TextOrList},
     reading::LIST_ROOTS,
-    scalar::{EXPECTED_ERROR, FILE_GLOB, GLOB, Integer, Number, Pattern, TEST_ID, TEXT, TIMEOUT},
+    scalar::{
+        DURATION, EXPECTED_ERROR, FILE_GLOB, GLOB, Integer, Number, Pattern, TEST_ID, TEXT, TIMEOUT,
+    },
     table::Table,
 };
 
@@ -128,9 +130,22 @@ fn retries(table: &mut Table<'_, '_>) -> Option<Retries> {
         &Integer(0u32, 1000),
         "How many retries at most; the first attempt does not count.",
     );
+    let backoff = table.or(
+        "backoff",
+        &DURATION,
+        r#""0s""#,
+        "How long to wait before a retry; twice as long before each further one, up to a minute.",
+    );
+    let on = table.or(
+        "on",
+        &List(1, EXPECTED_ERROR),
+        r#"["unavailable","rate-limited"]"#,
+        "What is retried: error classes, or `timeout`.",
+    );
     Some(Retries {
         max: max?,
-        ..Retries::default()
+        backoff,
+        on,
     })
 }
 

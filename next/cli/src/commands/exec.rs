@@ -1,6 +1,6 @@
 //! `runner exec`: runs a scenario.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use runner_engine::{Ended, EngineError, ExecRequest, Observer};
 use runner_model::exit::Exit;
@@ -38,6 +38,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             providers: args.provider.clone(),
             tags: args.tag.clone(),
         },
+        labels: BTreeMap::new(),
+        folder: None,
         session: args.session.request(),
     };
     session(&args.session, out, true, |observer| {

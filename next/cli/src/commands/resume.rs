@@ -24,6 +24,9 @@ pub struct Args {
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let request = ResumeRequest {
         run: args.from.clone().or_else(|| args.run.name()),
+        rerun: None,
+        accept_changes: false,
+        force: false,
         session: args.session.request(),
     };
     session(&args.session, out, false, |observer| {

@@ -19,6 +19,8 @@ fn provider() -> PreparedProvider {
             protocol: Protocol::Plain,
             limits: Limits::default(),
             concurrency: None,
+            rate: None,
+            budget: Default::default(),
         },
         digest: digest(b"plugin"),
         kind: PluginKind::Command,

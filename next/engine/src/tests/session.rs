@@ -11,7 +11,8 @@ use std::{
 };
 
 use runner_model::{
-    ErrorClass, Outcome, Reason, Row, RowRef, RunStatus, StopSignal, TaskId, digest,
+    Budgets, ErrorClass, FailFast, Outcome, Reason, Row, RowRef, RunStatus, StopSignal, TaskId,
+    digest,
     prepare::{Described, Problem},
     protocol::{FromWorker, ReportHead, SlotWord, Task, ToWorker},
     provider::{PluginKind, PreparedProvider},
@@ -263,6 +264,8 @@ fn session(manner: Manner, timeout: Duration) -> (Result<Ended, EngineError>, To
         cache: PluginCache::open_at(&folder.path().join("cache")).unwrap(),
         jobs: 2,
         timeout,
+        fail_fast: FailFast::default(),
+        given_budgets: Budgets::default(),
     };
     let root = ResultsRoot::open(&folder.path().join("results")).unwrap();
     let new_session = runner_record::NewSession {
@@ -270,6 +273,11 @@ fn session(manner: Manner, timeout: Duration) -> (Result<Ended, EngineError>, To
         command: vec!["runner".to_owned()],
         jobs: 2,
         timeout,
+        rerun: None,
+        pending: None,
+        grace: Duration::ZERO,
+        fail_fast: plan.fail_fast,
+        budgets: plan.given_budgets.clone(),
     };
     let birth = Birth {
         root: root.clone(),

@@ -3,12 +3,14 @@
 use std::fs;
 
 use runner_model::{
-    Counts, Limits, Reason, RunStatus, StopSignal, Time, digest,
+    Budgets, Counts, FailFast, Limits, Reason, RunStatus, StopSignal, Time, digest,
     provider::PluginKind,
     status::{RunVerdict, Stage},
 };
 
-use super::{FORMAT, Manifest, ManifestProvider, Metadata, SessionEntry, Transition};
+use super::{
+    FORMAT, GroupPlace, Manifest, ManifestProvider, Metadata, Selected, SessionEntry, Transition,
+};
 use crate::tests::{begin, folder};
 
 const GOLDEN: &str = include_str!("manifest.json");
@@ -36,12 +38,20 @@ fn manifest() -> Manifest {
         },
         started_at: at("04"),
         completed_at: Some(at("09")),
+        labels: [("team".into(), "night".into())].into(),
+        group: Some(GroupPlace {
+            id: "2026-11-20_09-18-03-990-group-0a1b2c3d".into(),
+            place: 1,
+            of: 2,
+        }),
+        pinned: None,
         metadata: Metadata {
             planned_test_count: 5,
             planned_trial_count: 10,
             suite: digest(b"suite"),
             scenario_sha256: digest(b"scenario"),
             runner_version: "0.1.0".into(),
+            selection: Selected::default(),
         },
         providers: vec![ManifestProvider {
             name: "units".into(),
@@ -62,6 +72,15 @@ fn manifest() -> Manifest {
             started_at: at("04"),
             ended_at: Some(at("09")),
             from_seq: 0,
+            rerun: None,
+            pending: None,
+            adopted: None,
+            fail_fast: FailFast::default(),
+            budgets: Budgets::default(),
+            grace_ms: 0,
+            pauses: Vec::new(),
+            suspended_ms: 0,
+            stopped_by: None,
             wall: None,
         }],
         transitions: vec![
@@ -71,6 +90,7 @@ fn manifest() -> Manifest {
                 to: RunStatus::Running,
                 reason: None,
                 writer: "exec".into(),
+                by: None,
             },
             Transition {
                 at: at("09"),
@@ -78,6 +98,7 @@ fn manifest() -> Manifest {
                 to: RunStatus::Incomplete,
                 reason: Some(Reason::Interrupted),
                 writer: "exec".into(),
+                by: None,
             },
         ],
     }

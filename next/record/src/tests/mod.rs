@@ -1,6 +1,6 @@
 //! What tests share.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
 use crate::fault::{
     Place,
@@ -32,11 +32,12 @@ pub(crate) fn adopt(fault: Option<Arc<Fault>>) {
 use std::{path::Path, sync::mpsc, time::Duration};
 
 use runner_model::{
-    Fingerprint, Outcome, Places, ProviderName, Row, Tail, TestId, Time, TrialId,
+    Budgets, FailFast, Fingerprint, Outcome, Places, ProviderName, Row, Tail, TestId, Time,
+    TrialId,
     row::{RowError, Usage, VERSION},
 };
 
-use crate::{Ack, Metadata, NewRun, NewSession, Owned, ResultsRoot, RunDir, Writer};
+use crate::{Ack, Metadata, NewRun, NewSession, Owned, ResultsRoot, RunDir, Selected, Writer};
 
 /// A plan of one test with so many repeats.
 pub(crate) struct Plan(pub(crate) u64);
@@ -67,6 +68,11 @@ pub(crate) fn session(writer: &'static str) -> NewSession {
         command: vec!["runner".into(), writer.into(), "a scenario.toml".into()],
         jobs: 2,
         timeout: Duration::from_secs(60),
+        rerun: None,
+        pending: None,
+        grace: Duration::ZERO,
+        fail_fast: FailFast::default(),
+        budgets: Budgets::default(),
     }
 }
 
@@ -75,12 +81,16 @@ pub(crate) fn new_run(trials: u64) -> NewRun {
         scenario: "basic".into(),
         scenario_path: "/scenarios/basic.toml".into(),
         text: "name = \"basic\"\n".into(),
+        labels: BTreeMap::new(),
+        group: None,
+        folder: None,
         metadata: Metadata {
             planned_test_count: 1,
             planned_trial_count: trials,
             suite: runner_model::digest(b"suite"),
             scenario_sha256: runner_model::digest(b"scenario"),
             runner_version: "0.1.0".into(),
+            selection: Selected::default(),
         },
         providers: Vec::new(),
         session: session("exec"),

@@ -229,6 +229,8 @@ fn provider(name: &str, plugin: &[u8], kind: PluginKind) -> PreparedProvider {
             protocol: Protocol::Plain,
             limits: Limits::default(),
             concurrency: None,
+            rate: None,
+            budget: Default::default(),
         },
         digest: digest(plugin),
         kind,
