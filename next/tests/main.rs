@@ -17,5 +17,4 @@ mod support;
 
 /// The binary's own unit tests of its layout; the binary has no harness of its own, which would link all of it once more.
 #[path = "../cli/src/text/layout.rs"]
-#[expect(dead_code, reason = "only its unit tests are wanted here")]
 mod layout;

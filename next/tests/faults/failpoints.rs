@@ -2,21 +2,13 @@
 
 #![cfg(debug_assertions)]
 
+use super::{PLACES, go_on};
 use crate::support::{
     runner::{Runner, tests},
     running::{Ran, Running},
     truth::{assert_kept, assert_told_truly, assert_whole},
 };
 
-const PLACES: [&str; 7] = [
-    "rows-write",
-    "logs-write",
-    "rows-sync",
-    "manifest-write",
-    "manifest-rename",
-    "store-keep",
-    "lock",
-];
 const TRIALS: usize = 15;
 
 /// Trials with rows, logs and artifacts.
@@ -39,16 +31,6 @@ fn exec_with_fault(runner: &Runner, place: &str, action: &str, count: usize) -> 
     let mut command = runner.command(&["exec", "scenario.toml", "--json", "-j", "2"]);
     command.env("RUNNER_FAULT", format!("{place}:{action}:{count}"));
     Running::start(&mut command).finish()
-}
-
-/// Brings the run to its end, or begins one if there is none.
-fn go_on(runner: &Runner) -> Ran {
-    let args: &[&str] = if runner.runs().is_empty() {
-        &["exec", "scenario.toml", "--json"]
-    } else {
-        &["resume", "latest", "--json"]
-    };
-    runner.run(args)
 }
 
 #[test]
