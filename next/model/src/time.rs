@@ -140,9 +140,90 @@ impl Sub for RunTime {
     }
 }
 
+/// Two looks at a [`RunClock`] are never so far apart while the process runs.
+const GAP: Duration = Duration::from_secs(1);
+
+/// Finds out what of a clock's time is [`RunTime`]: neither pauses nor gaps in which the process was suspended, by SIGSTOP
+/// or a frozen control group. It must be looked at several times a second. It reads no clock itself: times are of any
+/// monotonic clock.
+#[derive(Clone, Debug, Default)]
+pub struct RunClock {
+    looked: Duration,
+    /// The processor time of the process, and when it was asked for.
+    cpu: (Duration, Duration),
+    running: Duration,
+    suspended: Duration,
+    is_paused: bool,
+}
+
+impl RunClock {
+    /// A clock that begins now.
+    pub fn new(now: Duration) -> Self {
+        Self {
+            looked: now,
+            ..Self::default()
+        }
+    }
+
+    /// Looks at the clock. `cpu` gives the processor time that the process has used; it is asked for ten times a second.
+    pub fn look(&mut self, now: Duration, cpu: impl FnOnce() -> Duration) -> RunTime {
+        let gap = now.saturating_sub(self.looked);
+        let mut is_suspended = gap > GAP;
+        if now.saturating_sub(self.cpu.1) > GAP / 10 {
+            let cpu = cpu();
+            // A process that computes for so long was not suspended.
+            is_suspended &= cpu.saturating_sub(self.cpu.0) < gap / 2;
+            self.cpu = (cpu, now);
+        }
+        if is_suspended || self.is_paused {
+            self.suspended += gap;
+        } else {
+            self.running += gap;
+        }
+        self.looked = self.looked.max(now);
+        self.run_time()
+    }
+
+    /// Begins a pause or ends it, as of the last look.
+    pub fn pause(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
+    }
+
+    /// As of the last look.
+    pub fn run_time(&self) -> RunTime {
+        RunTime(Micros::from(self.running).0)
+    }
+
+    /// The time that did not count, as of the last look.
+    pub fn suspended(&self) -> Duration {
+        self.suspended
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Time;
+    use std::time::Duration;
+
+    use super::{RunClock, RunTime, Time};
+
+    #[test]
+    fn pauses_and_suspensions_are_no_time_of_a_run() {
+        let ms = Duration::from_millis;
+        let mut clock = RunClock::new(ms(5_000));
+        let mut look = |at, cpu| clock.look(ms(at), || ms(cpu)).0 / 1000;
+        assert_eq!(look(5_900, 800), 900);
+        // It was suspended for an hour, and has computed a little before that.
+        assert_eq!(look(3_605_900, 900), 900);
+        assert_eq!(look(3_606_000, 950), 1_000);
+        // It computed for two seconds and did not look.
+        assert_eq!(look(3_608_000, 2_900), 3_000);
+        clock.pause(true);
+        assert_eq!(clock.look(ms(3_608_500), || ms(2_900)), RunTime(3_000_000));
+        assert_eq!(clock.look(ms(3_618_500), || ms(2_900)), RunTime(3_000_000));
+        clock.pause(false);
+        assert_eq!(clock.look(ms(3_618_600), || ms(2_900)), RunTime(3_100_000));
+        assert_eq!(clock.suspended(), ms(3_600_000 + 10_500));
+    }
 
     #[test]
     fn a_time_always_has_three_digits() {

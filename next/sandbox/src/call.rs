@@ -18,7 +18,7 @@ use runner_model::{
     row::{Check, Denied, Metric, Raw, RowError, Usage},
 };
 
-use crate::store::Sandbox;
+use crate::{interrupt::Took, store::Sandbox};
 
 /// What a call is made with.
 #[derive(Debug)]
@@ -69,8 +69,10 @@ pub struct CommandCall {
 pub struct Ended {
     /// How it ended.
     pub ending: Ending,
-    /// How long it took, instantiation included.
+    /// How long it took, instantiation included, without the time in which it was paused or suspended.
     pub duration: Duration,
+    /// For how long it was paused or suspended.
+    pub suspended: Duration,
     /// What it used.
     pub usage: Usage,
     /// What it tried and was not granted, each once.
@@ -117,6 +119,7 @@ impl Ended {
         Self {
             ending: Ending::Error(error),
             duration: Duration::ZERO,
+            suspended: Duration::ZERO,
             usage: Usage::default(),
             denied: Vec::new(),
             said: Said::default(),
@@ -125,16 +128,12 @@ impl Ended {
     }
 
     /// Takes what a guest left in its sandbox. `reply_bytes` are those that did not come by standard output.
-    pub(crate) fn collect(
-        sandbox: Sandbox,
-        ending: Ending,
-        duration: Duration,
-        reply_bytes: u64,
-    ) -> Self {
+    pub(crate) fn collect(sandbox: Sandbox, ending: Ending, took: Took, reply_bytes: u64) -> Self {
         let host = sandbox.host;
         Self {
             ending,
-            duration,
+            duration: took.duration,
+            suspended: took.suspended,
             usage: Usage {
                 peak_memory: sandbox.limiter.peak_memory(),
                 bytes_in: host.bytes_in,

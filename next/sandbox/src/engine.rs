@@ -160,6 +160,7 @@ fn start_ticker(shared: &Arc<Shared>) -> io::Result<()> {
     let shared = Arc::downgrade(shared);
     let tick = move || {
         while let Some(shared) = shared.upgrade() {
+            drop(shared.clock());
             shared.increment_epoch();
             drop(shared);
             thread::sleep(TICK);

@@ -6,23 +6,24 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU8, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use runner_model::Micros;
+use runner_model::{Micros, RunClock, RunTime};
+use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
-use tokio::{sync::Notify, time::sleep_until};
+use tokio::{sync::Notify, time::sleep};
 use wasmtime::UpdateDeadline;
 
 // Zero is the state of an interrupt that was not used.
 const REQUESTED: u8 = 1;
 const NOW: u8 = 2;
 
-/// Stops all guests of [`Engines`](crate::Engines). Cheap to clone; also ends a call that waits.
+/// Stops all guests of [`Engines`](crate::Engines), or lets them wait. Cheap to clone; also ends a call that waits.
 #[derive(Clone, Default)]
 pub struct Interrupt(pub(crate) Arc<Shared>);
 
@@ -30,6 +31,10 @@ pub struct Interrupt(pub(crate) Arc<Shared>);
 #[derive(Default)]
 pub(crate) struct Shared {
     state: AtomicU8,
+    is_paused: AtomicBool,
+    /// The time of all calls. The thread that ticks looks at it often enough.
+    clock: Mutex<RunClock>,
+    /// Told when the interrupt or a pause has changed.
     wake: Notify,
     /// The engine for small memories and the one for others.
     pub(crate) engines: [OnceLock<wasmtime::Engine>; 2],
@@ -38,8 +43,19 @@ pub(crate) struct Shared {
 /// What bounds one call.
 #[derive(Clone)]
 pub(crate) struct Guard {
-    pub(crate) deadline: Instant,
     pub(crate) interrupt: Interrupt,
+    began: RunTime,
+    /// What had not counted of the clock when it began.
+    suspended: Duration,
+    deadline: RunTime,
+}
+
+/// How long a call took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Took {
+    pub(crate) duration: Duration,
+    /// For how long it was paused or suspended, beside that.
+    pub(crate) suspended: Duration,
 }
 
 /// Why the host ended a guest. It travels through wasmtime as its error.
@@ -70,24 +86,32 @@ impl Interrupt {
         self.0.state.fetch_max(REQUESTED, Ordering::Relaxed);
     }
 
+    /// Lets guests wait where they are, or go on. Those that compute wait within a few milliseconds, except inside one long
+    /// instruction; those that wait in the host go on to wait, and get what they waited for after the pause. No time of
+    /// their calls passes meanwhile.
+    pub fn pause(&self, is_paused: bool) {
+        self.0.clock().pause(is_paused);
+        self.0.is_paused.store(is_paused, Ordering::Release);
+        self.0.increment_epoch();
+        self.0.wake.notify_waiters();
+    }
+
+    /// For how long the clock of all calls did not go on, because of pauses and because the process was suspended. Only
+    /// differences mean something.
+    pub fn suspended(&self) -> Duration {
+        self.0.clock().suspended()
+    }
+
+    fn is_paused(&self) -> bool {
+        self.0.is_paused.load(Ordering::Acquire)
+    }
+
     pub(crate) fn is_requested(&self) -> bool {
         self.0.state.load(Ordering::Relaxed) >= REQUESTED
     }
 
     pub(crate) fn is_now(&self) -> bool {
         self.0.state.load(Ordering::Acquire) == NOW
-    }
-
-    /// Waits for [`Interrupt::now`].
-    async fn interrupted(&self) {
-        loop {
-            // Made before the state is read: a waiter learns of every call that comes after it was made.
-            let woken = self.0.wake.notified();
-            if self.is_now() {
-                return;
-            }
-            woken.await;
-        }
     }
 }
 
@@ -101,6 +125,14 @@ impl fmt::Debug for Interrupt {
 }
 
 impl Shared {
+    /// The clock, after a look at it.
+    pub(crate) fn clock(&self) -> MutexGuard<'_, RunClock> {
+        let read = |clock| clock_gettime(clock).try_into().unwrap_or_default();
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        clock.look(read(ClockId::Monotonic), || read(ClockId::ProcessCPUTime));
+        clock
+    }
+
     pub(crate) fn increment_epoch(&self) {
         for engine in self.engines.iter().filter_map(OnceLock::get) {
             engine.increment_epoch();
@@ -111,16 +143,31 @@ impl Shared {
 impl Guard {
     /// For a call that begins now and may take `timeout`.
     pub(crate) fn new(interrupt: Interrupt, timeout: Micros) -> Self {
-        const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
+        const YEAR: Micros = Micros(366 * 24 * 3600 * 1_000_000);
+        let clock = interrupt.0.clock();
+        let (began, suspended) = (clock.run_time(), clock.suspended());
+        drop(clock);
         Self {
-            deadline: Instant::now() + Duration::from(timeout).min(YEAR),
             interrupt,
+            began,
+            suspended,
+            deadline: began + timeout.min(YEAR),
         }
     }
 
     /// Time until the deadline.
     pub(crate) fn remaining(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        let now = self.interrupt.0.clock().run_time();
+        (self.deadline - now).into()
+    }
+
+    /// How long the call has taken until now.
+    pub(crate) fn took(&self) -> Took {
+        let clock = self.interrupt.0.clock();
+        Took {
+            duration: (clock.run_time() - self.began).into(),
+            suspended: clock.suspended() - self.suspended,
+        }
     }
 
     /// Runs a guest that may compute, which [`Guard::tick`] ends, or wait in the host; then its future is dropped here. A
@@ -134,6 +181,13 @@ impl Guard {
             // Before the guest is resumed: it may be one of many that wait for their turn, and would take it first.
             if self.interrupt.is_now() {
                 return Poll::Ready(Err(Halt::Stopped.into()));
+            }
+            if self.interrupt.is_paused() {
+                let halt = halted.as_mut().poll(context);
+                // A pause that ends only now wakes nothing.
+                if halt.is_ready() || self.interrupt.is_paused() {
+                    return halt.map(|halt| Err(halt.into()));
+                }
             }
             match catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(context))) {
                 Ok(Poll::Ready(result)) => Poll::Ready(result),
@@ -151,10 +205,24 @@ impl Guard {
     }
 
     async fn halted(&self) -> Halt {
-        tokio::select! {
-            biased;
-            () = self.interrupt.interrupted() => Halt::Stopped,
-            () = sleep_until(self.deadline.into()) => Halt::Timeout,
+        loop {
+            // Made before the state is read: a waiter learns of every change that comes after it was made.
+            let woken = self.interrupt.0.wake.notified();
+            if self.interrupt.is_now() {
+                return Halt::Stopped;
+            }
+            if self.interrupt.is_paused() {
+                woken.await;
+                continue;
+            }
+            let remaining = self.remaining();
+            if remaining.is_zero() {
+                return Halt::Timeout;
+            }
+            tokio::select! {
+                () = woken => {}
+                () = sleep(remaining) => {}
+            }
         }
     }
 
@@ -163,7 +231,8 @@ impl Guard {
         if self.interrupt.is_now() {
             return Err(Halt::Stopped.into());
         }
-        if Instant::now() >= self.deadline {
+        // In a pause it waits, by `bound`, because it yields.
+        if self.remaining().is_zero() {
             return Err(Halt::Timeout.into());
         }
         // Not `Yield`: tokio would put the task in front of those that wait.

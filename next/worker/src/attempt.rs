@@ -53,7 +53,8 @@ impl Attempt<'_> {
 
     /// Makes the report of a call that has ended.
     pub fn report(&self, started_at: Time, ended: Ended) -> Report {
-        let mut row = self.blank(started_at, ended.duration, ended.usage);
+        let took = [ended.duration, ended.suspended];
+        let mut row = self.blank(started_at, took, ended.usage);
         row.denied = ended.denied;
         let expect = &self.test.expect;
         match ended.ending {
@@ -90,14 +91,15 @@ impl Attempt<'_> {
             };
             row = Row {
                 error: Some(coded(fault.as_str(), message)),
-                ..self.blank(started_at, ended.duration, ended.usage)
+                ..self.blank(started_at, took, ended.usage)
             };
         }
         Report::new(row, ended.said, host_fault)
     }
 
     /// The row of an attempt that was stopped.
-    fn blank(&self, started_at: Time, took: Duration, usage: Usage) -> Row<'static> {
+    fn blank(&self, started_at: Time, took: [Duration; 2], usage: Usage) -> Row<'static> {
+        let [duration_ms, suspended_ms] = took.map(|took| took.as_micros() as f64 / 1e3);
         let trial = &self.task.trial;
         Row {
             v: row::VERSION,
@@ -108,7 +110,7 @@ impl Attempt<'_> {
             attempt: self.task.attempt,
             outcome: Outcome::Stopped,
             started_at,
-            duration_ms: took.as_micros() as f64 / 1e3,
+            duration_ms,
             usage,
             output: None,
             verdict: None,
@@ -120,7 +122,7 @@ impl Attempt<'_> {
             denied: Vec::new(),
             artifacts: Vec::new(),
             truncated: false,
-            suspended_ms: 0.0,
+            suspended_ms,
         }
     }
 }
@@ -130,6 +132,7 @@ fn not_called(error: RowError<'static>) -> Ended {
     Ended {
         ending: Ending::Error(error),
         duration: Duration::ZERO,
+        suspended: Duration::ZERO,
         usage: Usage::default(),
         denied: Vec::new(),
         said: Default::default(),

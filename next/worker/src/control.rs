@@ -5,10 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use runner_model::protocol::{FromWorker, TaskKind, ToWorker};
-use runner_sandbox::Interrupt;
-
 use crate::{link::Incoming, shared::Shared};
+use runner_model::protocol::{FromWorker, TaskKind, ToWorker};
 
 /// How often the worker says what runs while something does; it is also its sign of life.
 const BEAT: Duration = Duration::from_millis(500);
@@ -18,13 +16,15 @@ const BEAT: Duration = Duration::from_millis(500);
 /// # Errors
 ///
 /// The socket's end, or a supervisor that is broken.
-pub fn serve(incoming: &mut Incoming, shared: &Shared, interrupt: &Interrupt) -> io::Result<()> {
+pub fn serve(incoming: &mut Incoming, shared: &Shared) -> io::Result<()> {
     let mut beat_at = Instant::now() + BEAT;
     let mut interrupt_at = None;
     loop {
+        // After a suspension the next beat must not tell of guests that look late.
+        shared.shift()?;
         let now = Instant::now();
         if interrupt_at.is_some_and(|at| at <= now) {
-            interrupt.now();
+            shared.interrupt.now();
             interrupt_at = None;
         }
         if beat_at <= now {
@@ -51,7 +51,7 @@ pub fn serve(incoming: &mut Incoming, shared: &Shared, interrupt: &Interrupt) ->
             Some(ToWorker::Stop { grace, kill }) => {
                 shared.stop()?;
                 shared.say_doing()?;
-                interrupt.request();
+                shared.interrupt.request();
                 let grace = if kill { Duration::ZERO } else { grace.into() };
                 let at = Instant::now() + grace;
                 interrupt_at = Some(interrupt_at.map_or(at, |earlier: Instant| earlier.min(at)));
@@ -61,7 +61,7 @@ pub fn serve(incoming: &mut Incoming, shared: &Shared, interrupt: &Interrupt) ->
             }
             Some(ToWorker::Finish { .. }) => return shared.say(&FromWorker::Bye),
             Some(ToWorker::Prepare(_)) => return Err(refused("a second `Prepare`")),
-            Some(ToWorker::Pause(_)) => return Err(refused("`Pause`")),
+            Some(ToWorker::Pause(is_paused)) => shared.pause(is_paused)?,
         }
     }
 }

@@ -10,12 +10,14 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use runner_model::{
     Digest, TaskId,
     protocol::{Doing, FromWorker, Line, SlotWord, Task},
 };
+use runner_sandbox::Interrupt;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
 
@@ -30,6 +32,9 @@ pub struct Shared {
     queue: Mutex<Queue>,
     out: Mutex<Outgoing>,
     slots: File,
+    /// What `slots` has, and how long the clock of calls had not gone on when each slot was written.
+    words: Mutex<Vec<(SlotWord, Duration)>>,
+    pub interrupt: Interrupt,
     /// By slot: the task that it runs, or 0.
     running: Vec<AtomicU64>,
     /// The task whose guest is on the processor, or 0.
@@ -50,15 +55,19 @@ struct Queue {
     arrived: HashSet<Digest>,
     /// No task begins any more.
     is_stopped: bool,
+    /// No task begins until the pause is over.
+    is_paused: bool,
 }
 
 impl Shared {
-    pub fn new(out: Outgoing, slots: File, count: u32) -> Self {
+    pub fn new(out: Outgoing, slots: File, count: u32, interrupt: Interrupt) -> Self {
         Self {
             wake: Notify::new(),
             queue: Mutex::default(),
             out: Mutex::new(out),
             slots,
+            words: Mutex::new(vec![Default::default(); count as usize]),
+            interrupt,
             running: (0..count).map(|_| AtomicU64::new(0)).collect(),
             on_processor: AtomicU64::new(0),
         }
@@ -96,7 +105,35 @@ impl Shared {
 
     /// Takes the task that came first.
     pub fn next(&self) -> Option<Order> {
-        lock(&self.queue).orders.pop_front()
+        let mut queue = lock(&self.queue);
+        if queue.is_paused {
+            return None;
+        }
+        queue.orders.pop_front()
+    }
+
+    /// Lets no task begin and guests wait, or lets all go on.
+    pub fn pause(&self, is_paused: bool) -> io::Result<()> {
+        lock(&self.queue).is_paused = is_paused;
+        self.interrupt.pause(is_paused);
+        self.shift()?;
+        self.wake.notify_waiters();
+        Ok(())
+    }
+
+    /// Moves the times at which slots have begun by as much as the clock of calls has not gone on since then, so that
+    /// deadlines that are reckoned by them move, too.
+    pub fn shift(&self) -> io::Result<()> {
+        let suspended = self.interrupt.suspended();
+        for (slot, (word, before)) in lock(&self.words).iter_mut().enumerate() {
+            let late = suspended.saturating_sub(*before);
+            if !late.is_zero() && word.task != 0 {
+                word.began += late.as_micros() as u64;
+                *before = suspended;
+                self.write(slot, *word)?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives back tasks that have not begun, the newest first, but keeps so many.
@@ -163,6 +200,13 @@ impl Shared {
     }
 
     fn note(&self, slot: usize, word: SlotWord) -> io::Result<()> {
+        let suspended = self.interrupt.suspended();
+        let mut words = lock(&self.words);
+        words[slot] = (word, suspended);
+        self.write(slot, word)
+    }
+
+    fn write(&self, slot: usize, word: SlotWord) -> io::Result<()> {
         let at = (slot * SlotWord::LENGTH) as u64;
         self.slots.write_all_at(&word.encode(), at)
     }

@@ -75,8 +75,8 @@ fn serve(
     let (mut incoming, prepare) = meet(socket, &mut outgoing)?;
     // Here no thread exists yet: a second wall around this process would begin here.
     let engines = Engines::new(prepare.slots);
-    let interrupt = engines.interrupt();
-    let shared = Arc::new(Shared::new(outgoing, slots, prepare.slots));
+    let shared = Shared::new(outgoing, slots, prepare.slots, engines.interrupt());
+    let shared = Arc::new(shared);
     let guests = Guests {
         shared: shared.clone(),
         engines,
@@ -85,8 +85,8 @@ fn serve(
     thread::Builder::new()
         .name("control".into())
         .spawn(move || {
-            let served = control::serve(&mut incoming, &shared, &interrupt);
-            interrupt.now();
+            let served = control::serve(&mut incoming, &shared);
+            shared.interrupt.now();
             leave(served);
         })?;
     guests.run()

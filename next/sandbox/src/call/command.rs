@@ -1,7 +1,5 @@
 //! Calls of commands: a program with arguments, standard input and output.
 
-use std::time::{Duration, Instant};
-
 use runner_model::{
     ErrorClass, Limits,
     provider::{Description, OutputForm, Protocol},
@@ -20,7 +18,7 @@ use super::{
     reply::read_json,
 };
 use crate::{
-    interrupt::Guard,
+    interrupt::{Guard, Took},
     message::{beginning, failure, too_large},
     store::{
         MAX_COMPONENT_HANDOVER, MAX_HANDOVER, Sandbox, StoreRecipe, host::Host, stdio::Capture,
@@ -51,7 +49,7 @@ struct Start<'a> {
 /// One finished execution of a program.
 struct Finished {
     exit: wasmtime::Result<i32>,
-    duration: Duration,
+    took: Took,
     sandbox: Sandbox,
 }
 
@@ -126,7 +124,7 @@ async fn run_plain(
                 .map_or_else(Ending::Error, |output| plain_reply(output, exit_code))
         }
     };
-    end(finished.sandbox, ending, finished.duration, call.limits)
+    end(finished.sandbox, ending, finished.took, call.limits)
 }
 
 async fn run_json(program: &Program, engine: &Engine, call: &Call<'_>, guard: Guard) -> Ended {
@@ -155,13 +153,13 @@ async fn run_json(program: &Program, engine: &Engine, call: &Call<'_>, guard: Gu
             protocol::answer(&stdout, exit_code, sandbox, &interrupt)
         }),
     };
-    end(finished.sandbox, ending, finished.duration, call.limits)
+    end(finished.sandbox, ending, finished.took, call.limits)
 }
 
-fn end(sandbox: Sandbox, ending: Ending, duration: Duration, limits: &Limits) -> Ended {
+fn end(sandbox: Sandbox, ending: Ending, took: Took, limits: &Limits) -> Ended {
     // What did not become a reply was kept up to the limit of replies.
     sandbox.stdout.shorten(limits.stdio);
-    Ended::collect(sandbox, ending, duration, 0)
+    Ended::collect(sandbox, ending, took, 0)
 }
 
 impl Program {
@@ -184,7 +182,6 @@ impl Program {
                 Self::Module(_) => MAX_HANDOVER,
             }),
         };
-        let started = Instant::now();
         let mut store = recipe.store(engine);
         let exit = guard.bound(self.start(&mut store)).await;
         let exit = exit.or_else(|error| match error.downcast_ref::<I32Exit>() {
@@ -193,7 +190,7 @@ impl Program {
         });
         Finished {
             exit,
-            duration: started.elapsed(),
+            took: guard.took(),
             sandbox: store.into_data(),
         }
     }

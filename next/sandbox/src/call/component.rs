@@ -1,7 +1,5 @@
 //! Calls of components, by the typed contract.
 
-use std::time::Instant;
-
 use runner_model::{
     ErrorClass, Limits, Micros,
     outcome::Verdict,
@@ -57,7 +55,6 @@ pub(crate) async fn run(
     call: &Call<'_>,
     guard: Guard,
 ) -> Ended {
-    let started = Instant::now();
     let bytes_in = (call.input.len() + call.config.len()) as u64;
     let host = Host::new(call.limits, guard.clone(), bytes_in);
     let mut store = recipe(host, call.limits).store(engine);
@@ -65,7 +62,7 @@ pub(crate) async fn run(
     let answer = guard
         .bound(provider.answer(&mut store, call, &mut instance))
         .await;
-    let duration = started.elapsed();
+    let took = guard.took();
 
     let mut reply_bytes = 0;
     let ending = match answer {
@@ -84,7 +81,7 @@ pub(crate) async fn run(
             .tear_down(&mut store, &instance, &guard.interrupt)
             .await;
     }
-    Ended::collect(store.into_data(), ending, duration, reply_bytes)
+    Ended::collect(store.into_data(), ending, took, reply_bytes)
 }
 
 /// Asks a component what it is.

@@ -5,6 +5,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use runner_model::Micros;
@@ -40,6 +41,42 @@ async fn a_guest_that_waits_ends_at_its_deadline() {
         .await
         .unwrap_err();
     assert_eq!(error.downcast_ref(), Some(&Halt::Timeout));
+}
+
+#[tokio::test]
+async fn a_paused_guest_waits_and_no_time_of_it_passes() {
+    let interrupt = Interrupt::default();
+    let guard = Guard::new(interrupt.clone(), Micros(3_600_000_000));
+    let turns = Cell::new(0);
+    let mut bound = pin!(guard.bound(poll_fn(|_| {
+        turns.set(turns.get() + 1);
+        match turns.get() {
+            1 => Poll::<wasmtime::Result<()>>::Pending,
+            _ => Poll::Ready(Ok(())),
+        }
+    })));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(bound.as_mut().poll(&mut context).is_pending());
+    interrupt.pause(true);
+    let (before, took) = (guard.remaining(), guard.took());
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert!(bound.as_mut().poll(&mut context).is_pending());
+    assert_eq!((turns.get(), guard.remaining()), (1, before));
+    interrupt.pause(false);
+    assert!(guard.took().suspended >= took.suspended + Duration::from_millis(2));
+    assert!(bound.as_mut().poll(&mut context).is_ready());
+    assert_eq!(turns.get(), 2);
+}
+
+#[tokio::test]
+async fn a_paused_guest_can_be_interrupted() {
+    let interrupt = Interrupt::default();
+    let guard = Guard::new(interrupt.clone(), Micros(3_600_000_000));
+    interrupt.pause(true);
+    let stop = async { interrupt.now() };
+    let guest = guard.bound(std::future::pending::<wasmtime::Result<()>>());
+    let (error, ()) = tokio::join!(guest, stop);
+    assert_eq!(error.unwrap_err().downcast_ref(), Some(&Halt::Stopped));
 }
 
 #[tokio::test]

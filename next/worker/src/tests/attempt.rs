@@ -34,6 +34,7 @@ fn ended(ending: Ending) -> Ended {
     Ended {
         ending,
         duration: Duration::from_micros(1250),
+        suspended: Duration::ZERO,
         usage: Usage {
             peak_memory: 65536,
             bytes_in: 1,

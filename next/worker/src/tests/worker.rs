@@ -430,9 +430,6 @@ fn a_broken_supervisor_is_told_what_is_wrong() {
         supervisor.left().unwrap_err().to_string()
     };
     assert_eq!(ended(&[1, 0, 0, 0, 99]), "a frame of unknown kind 99");
-    let mut pause = Vec::new();
-    ToWorker::Pause(true).encode(&mut pause);
-    assert!(ended(&pause).contains("`Pause`"));
     let mut supervisor = Supervisor::ready(1);
     let line = line(1);
     supervisor.send(&ToWorker::Tasks {
