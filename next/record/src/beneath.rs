@@ -5,6 +5,7 @@
 //! any moment. Files are regular files only, and opening one never waits.
 
 use std::{
+    ffi::CString,
     fs::{DirBuilder, File},
     io::{self, Read as _, Write as _},
     os::{
@@ -273,6 +274,17 @@ impl Dir {
         }
     }
 
+    /// Looks at a file in a folder of this one, to see whether it has changed. A link in the folder's place is followed, so
+    /// nothing else may be concluded.
+    pub(crate) fn stat_in(&self, folder: &str, name: &str) -> Result<Option<Stamp>, Errno> {
+        let path = format!("{folder}/{name}");
+        match rustix::fs::statat(&self.handle, path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok(Some(Stamp::new(&found))),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Which folder it is.
     pub(crate) fn own_stamp(&self) -> &Stamp {
         &self.stamp
@@ -280,14 +292,25 @@ impl Dir {
 
     /// The names in the folder that are text and may be folders, in no order.
     pub(crate) fn folders(&self) -> Result<Vec<String>, RecordError> {
+        // Some file systems do not tell.
+        let names = self.entries(|kind| matches!(kind, FileType::Directory | FileType::Unknown))?;
+        Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
+    }
+
+    /// All names in the folder, in no order. Those that are no text are given with replaced characters.
+    pub(crate) fn names(&self) -> Result<Vec<String>, RecordError> {
+        let names = self.entries(|_| true)?;
+        let text = |name: CString| name.to_string_lossy().into_owned();
+        Ok(names.into_iter().map(text).collect())
+    }
+
+    fn entries(&self, is_wanted: impl Fn(FileType) -> bool) -> Result<Vec<CString>, RecordError> {
         let failed = |source| self.error("read", ".", source);
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.handle).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            // Some file systems do not tell.
-            let is_folder = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
-            if let (true, Ok(name)) = (is_folder, entry.file_name().to_str()) {
-                names.push(name.to_owned());
+            if is_wanted(entry.file_type()) && ![c".", c".."].contains(&entry.file_name()) {
+                names.push(entry.file_name().to_owned());
             }
         }
         Ok(names)

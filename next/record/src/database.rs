@@ -1,35 +1,37 @@
 //! [`Database`]: the list of a root's runs in SQLite, `runner.db`. It can be deleted, damaged or locked at any moment; then
 //! manifests are read instead, and the answers are the same.
 
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+use std::{collections::HashMap, io, path::PathBuf, time::Duration};
 
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, Row, TransactionBehavior, config::DbConfig, params,
 };
 
 use crate::{
-    Manifest, RecordError, RunDir,
+    Manifest, RecordError, RunDir, RunHead,
     beneath::{Dir, Stamp},
     trust,
 };
 
-const NAME: &str = "runner.db";
+pub(crate) const NAME: &str = "runner.db";
 /// Of the tables below. A file of another version is made anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// How long another process may write. Nothing but time is lost without the list.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The columns behind `modified` are for people and their queries; the runner reads the manifest.
+/// The runner reads the columns up to `modified`; those behind are for people and their queries.
 const SCHEMA: &str = "
 CREATE TABLE runs (
     id           TEXT PRIMARY KEY,
-    -- The manifest, its CRC-32, and which file it was read from.
-    manifest     TEXT NOT NULL,
+    -- What a list says of the run, the CRC-32 of that, and which file the manifest was read from.
+    head         TEXT NOT NULL,
     crc          INTEGER NOT NULL,
     device       INTEGER NOT NULL,
     inode        INTEGER NOT NULL,
     length       INTEGER NOT NULL,
     modified     INTEGER NOT NULL,
+    -- The manifest. It comes last, because SQLite does not read its pages for what is before it.
+    manifest     TEXT NOT NULL,
     scenario     TEXT AS (manifest ->> '$.scenario'),
     status       TEXT AS (manifest ->> '$.status'),
     reason       TEXT AS (manifest ->> '$.reason'),
@@ -61,16 +63,18 @@ const STEP: &str = "
 UPDATE runs SET manifest = json_set(manifest, '$.status', 'running') WHERE id = ?1 AND status <> ?2 ->> '$.status'";
 
 const UPSERT: &str = "
-INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-ON CONFLICT (id) DO UPDATE SET manifest = ?2, crc = ?3, device = ?4, inode = ?5, length = ?6, modified = ?7";
+INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT (id) DO UPDATE SET
+    head = ?2, crc = ?3, device = ?4, inode = ?5, length = ?6, modified = ?7, manifest = ?8";
 
-/// A run as it stands in the list: a manifest that can be read.
+/// A manifest that can be read.
 #[derive(Clone, Debug)]
 pub(crate) struct Listed {
     /// The manifest's file.
     pub(crate) stamp: Stamp,
     /// The manifest.
     pub(crate) text: String,
+    pub(crate) head: RunHead,
 }
 
 impl Listed {
@@ -78,29 +82,31 @@ impl Listed {
     pub(crate) fn read(run: &RunDir) -> Result<Self, RecordError> {
         let (stamp, text) = Manifest::read_text(&run.dir)?;
         match Manifest::parse(&text, &run.id) {
-            Ok(_) => Ok(Self { stamp, text }),
+            Ok(manifest) => Ok(Self {
+                stamp,
+                text,
+                head: RunHead::from(&manifest),
+            }),
             Err(problem) => Err(Manifest::refused(&run.dir, problem)),
         }
     }
+}
 
-    fn crc(&self) -> i64 {
-        crc32fast::hash(self.text.as_bytes()).into()
+/// Reads a row; none if it is damaged.
+fn of_row(row: &Row<'_>) -> rusqlite::Result<Option<(Stamp, RunHead)>> {
+    let stamp = Stamp {
+        device: row.get::<_, i64>(3)?.cast_unsigned(),
+        inode: row.get::<_, i64>(4)?.cast_unsigned(),
+        length: row.get::<_, i64>(5)?.cast_unsigned(),
+        modified: row.get(6)?,
+        is_file: true,
+    };
+    let text = row.get_ref(1)?.as_bytes()?;
+    if i64::from(crc32fast::hash(text)) != row.get::<_, i64>(2)? {
+        return Ok(None);
     }
-
-    /// Reads a row; none if it is damaged.
-    fn of_row(row: &Row<'_>) -> rusqlite::Result<Option<Self>> {
-        let listed = Self {
-            text: row.get(1)?,
-            stamp: Stamp {
-                device: row.get::<_, i64>(3)?.cast_unsigned(),
-                inode: row.get::<_, i64>(4)?.cast_unsigned(),
-                length: row.get::<_, i64>(5)?.cast_unsigned(),
-                modified: row.get(6)?,
-                is_file: true,
-            },
-        };
-        Ok((listed.crc() == row.get::<_, i64>(2)?).then_some(listed))
-    }
+    let head = serde_json::from_slice(text).ok();
+    Ok(head.map(|head| (stamp, head)))
 }
 
 /// The list of a root's runs.
@@ -121,38 +127,51 @@ impl Database {
 
     /// The same, and makes it where it is missing. A file that is damaged or of another version is replaced.
     pub(crate) fn open_or_make(root: &Dir) -> Option<Self> {
+        Self::make(root).ok()
+    }
+
+    /// The same, or why the root has no list.
+    fn make(root: &Dir) -> Result<Self, io::Error> {
         if is_network(root) {
-            return None;
+            return Err(io::Error::other(
+                "a list needs memory that all processes share, which a network file system does not give",
+            ));
         }
-        let folder = root.path().canonicalize().ok()?;
-        trust::check(&folder).ok()?;
+        let folder = root.path().canonicalize()?;
+        trust::check(&folder)?;
         let connect = || {
             // SQLite gives its other files the mode of this one.
-            root.write(NAME).ok()?;
-            Some(connect(folder.join(NAME)))
+            root.write(NAME).map_err(io::Error::other)?;
+            Ok::<_, io::Error>(connect(folder.join(NAME)))
         };
         let connection = match connect()? {
             Err(error) if is_damage(&error) => {
                 remove(root);
-                connect()?.ok()
+                connect()?
             }
-            connected => connected.ok(),
+            connected => connected,
         };
-        Some(Self {
-            connection: connection?,
+        Ok(Self {
+            connection: connection.map_err(io::Error::other)?,
             root: root.clone(),
         })
     }
 
+    /// Makes the list anew, and anything but a folder in its place goes.
+    pub(crate) fn make_anew(root: &Dir) -> Result<Self, RecordError> {
+        remove(root);
+        Self::make(root).map_err(|source| root.error("make the list", NAME, source))
+    }
+
     /// Reads the runs of the list; none if it is damaged or cannot be read now.
-    pub(crate) fn read(self) -> Option<(Self, HashMap<String, Listed>)> {
+    pub(crate) fn read(self) -> Option<(Self, HashMap<String, (Stamp, RunHead)>)> {
         let read = |connection: &Connection| {
             let mut statement = connection
-                .prepare("SELECT id, manifest, crc, device, inode, length, modified FROM runs")?;
+                .prepare("SELECT id, head, crc, device, inode, length, modified FROM runs")?;
             let mut rows = statement.query([])?;
             let mut runs = HashMap::new();
             while let Some(row) = rows.next()? {
-                if let Some(listed) = Listed::of_row(row)? {
+                if let Some(listed) = of_row(row)? {
                     runs.insert(row.get(0)?, listed);
                 }
             }
@@ -172,7 +191,7 @@ impl Database {
         &mut self,
         changed: &[(String, Listed)],
         gone: impl Iterator<Item = &'a String>,
-    ) {
+    ) -> rusqlite::Result<()> {
         let gone: Vec<_> = gone.collect();
         let write = |connection: &mut Connection| {
             let mut all = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -190,9 +209,7 @@ impl Database {
             }
             all.commit()
         };
-        if let Err(error) = write(&mut self.connection) {
-            self.give_up(&error);
-        }
+        write(&mut self.connection).inspect_err(|error| self.give_up(error))
     }
 
     /// Removes a damaged file: the next process makes it anew.
@@ -233,16 +250,18 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn upsert(runs: &Connection, id: &str, listed: &Listed) -> rusqlite::Result<()> {
-    let Listed { stamp, text } = listed;
+    let Listed { stamp, text, head } = listed;
+    let head = serde_json::to_string(head).unwrap_or_default();
     runs.execute(STEP, params![id, text])?;
     let values = params![
         id,
-        text,
-        listed.crc(),
+        head,
+        i64::from(crc32fast::hash(head.as_bytes())),
         stamp.device.cast_signed(),
         stamp.inode.cast_signed(),
         stamp.length.cast_signed(),
         stamp.modified,
+        text,
     ];
     runs.execute(UPSERT, values)?;
     Ok(())

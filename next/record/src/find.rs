@@ -5,12 +5,16 @@ use std::path::Path;
 use crate::{RecordError, ResultsRoot, RunDir, beneath::Dir, manifest::MANIFEST};
 
 /// The name of the newest run.
-pub(crate) const LATEST: &str = "latest";
+const LATEST: &str = "latest";
 
 impl ResultsRoot {
-    /// Finds a run by its id, a unique part of it, a path, or `latest`.
+    /// Finds a run by its id, the end of it that lists show, another unique part of it, a path, or `latest`: also
+    /// `latest~1` for the one before that, and `latest:SCENARIO` or `latest~1:SCENARIO` for one of a scenario.
     pub fn find(&self, name: &str) -> Result<RunDir, RecordError> {
         let unknown = || RecordError::Unknown(name.into());
+        if let Some((back, scenario)) = of_latest(name) {
+            return self.latest(back, scenario)?.ok_or_else(unknown);
+        }
         if name.contains('/') || name == "." || name == ".." {
             return of_path(Path::new(name)).map_err(|error| error.unwrap_or_else(unknown));
         }
@@ -21,13 +25,20 @@ impl ResultsRoot {
         }
     }
 
+    /// The run that has so many newer ones, of those of a scenario.
+    fn latest(&self, back: usize, scenario: Option<&str>) -> Result<Option<RunDir>, RecordError> {
+        let mut runs = self.listed()?.runs;
+        runs.retain(|run| scenario.is_none_or(|scenario| run.scenario == scenario));
+        match (self.dir(), runs.get(back)) {
+            (Some(root), Some(run)) => RunDir::open(root, &run.id),
+            _ => Ok(None),
+        }
+    }
+
     fn pick(&self, name: &str) -> Result<Option<RunDir>, RecordError> {
-        let Some(root) = self.dir() else {
+        let Some(root) = self.dir().filter(|_| !name.is_empty()) else {
             return Ok(None);
         };
-        if name == LATEST {
-            return self.latest();
-        }
         if is_run_name(name) {
             match RunDir::open(root, name) {
                 Ok(Some(run)) => return Ok(Some(run)),
@@ -36,22 +47,25 @@ impl ResultsRoot {
                 Err(error) => return Err(error),
             }
         }
-        let mut runs = self.names()?;
-        runs.retain(|run| !name.is_empty() && run.contains(name));
-        let mut runs = runs
+        let mut names = self.names()?;
+        names.retain(|run| run.contains(name));
+        names.sort();
+        let runs = names
             .into_iter()
             .filter_map(|run| RunDir::open(root, &run).ok()?);
-        let found = runs.next();
-        let others: Vec<_> = runs.collect();
-        if others.is_empty() {
-            return Ok(found);
+        let mut runs: Vec<_> = runs.collect();
+        // What a list shows as the short name of a run may be in the middle of another one's.
+        let is_end = |run: &RunDir| run.id.rsplit('-').next() == Some(name);
+        if runs.iter().filter(|run| is_end(run)).count() == 1 {
+            runs.retain(is_end);
         }
-        let mut candidates: Vec<_> = found.into_iter().chain(others).map(|run| run.id).collect();
-        candidates.sort();
-        Err(RecordError::Ambiguous {
-            name: name.into(),
-            candidates,
-        })
+        if runs.len() > 1 {
+            return Err(RecordError::Ambiguous {
+                name: name.into(),
+                candidates: runs.into_iter().map(|run| run.id).collect(),
+            });
+        }
+        Ok(runs.pop())
     }
 
     /// The names in the root that may be runs, in no order.
@@ -98,10 +112,26 @@ fn of_path(path: &Path) -> Result<RunDir, Option<RecordError>> {
     RunDir::open(&root, name)?.ok_or(None)
 }
 
+/// Reads `latest`, `latest~N`, `latest:SCENARIO` and `latest~N:SCENARIO`.
+fn of_latest(name: &str) -> Option<(usize, Option<&str>)> {
+    let rest = name.strip_prefix(LATEST)?;
+    let (back, scenario) = match rest.split_once(':') {
+        Some((back, scenario)) => (back, Some(scenario)),
+        None => (rest, None),
+    };
+    let back = match back.strip_prefix('~') {
+        Some(number) => number.parse().ok()?,
+        None if back.is_empty() => 0,
+        None => return None,
+    };
+    Some((back, scenario))
+}
+
 /// Tells whether a folder of a root can be a run.
 pub(crate) fn is_run_name(name: &str) -> bool {
-    let others = ["", ".", "..", LATEST, "queue", "store", "lost+found"];
+    let others = ["", ".", "..", "queue", "store", "lost+found"];
     !others.contains(&name)
+        && of_latest(name).is_none()
         && !name.starts_with("runner.")
         && !name.contains('/')
         && !name.contains(char::is_control)

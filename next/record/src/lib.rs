@@ -16,6 +16,7 @@ mod error;
 mod fault;
 mod find;
 mod fold;
+mod head;
 mod list;
 mod live;
 mod lock;
@@ -34,7 +35,8 @@ mod writer;
 pub use cache::PluginCache;
 pub use error::RecordError;
 pub use fold::{Fold, RowFacts, TrialState};
-pub use list::Runs;
+pub use head::RunHead;
+pub use list::{Runs, Swept};
 pub use live::{InFlight, Live, LiveWriter};
 pub use manifest::{
     Pause,

@@ -1,7 +1,9 @@
 //! Lists and sweeps the runs of a root. The list in SQLite only saves reading manifests that have not changed.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
+    io,
     sync::{
         Mutex, PoisonError,
         mpsc::{Receiver, Sender, channel},
@@ -10,14 +12,12 @@ use std::{
     time::Duration,
 };
 
-use runner_model::{RunStatus, Time};
-use serde::Deserialize;
+use runner_model::RunStatus;
 
 use crate::{
-    Manifest, RecordError, ResultsRoot, RunDir,
+    Manifest, RecordError, ResultsRoot, RunDir, RunHead,
     beneath::Dir,
-    database::{Database, Listed},
-    lock,
+    database::{Database, Listed, NAME},
     manifest::MANIFEST,
 };
 
@@ -27,122 +27,165 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// The runs of a root.
 #[derive(Debug, Default)]
 pub struct Runs {
-    /// Their manifests, newest first.
-    pub runs: Vec<Manifest>,
+    /// What is to be said of them, newest first.
+    pub runs: Vec<RunHead>,
     /// Directories whose manifest cannot be read, and why.
     pub unreadable: Vec<(String, String)>,
 }
 
-/// What a manifest says first of all.
-#[derive(Deserialize)]
-struct Head {
-    status: RunStatus,
-    started_at: Time,
+/// What a sweep has done.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// The runs that have their end now.
+    pub ended: Vec<Manifest>,
+    /// Dead runs that could not be written, and why.
+    pub failed: Vec<(String, RecordError)>,
 }
 
 impl ResultsRoot {
     /// All runs, newest first, as they are in truth: a dead run is shown with the status that a sweep would give it.
     /// Uses and refreshes the list in SQLite; without it the answer is the same.
     pub fn runs(&self) -> Result<Runs, RecordError> {
-        let (listed, mut unreadable) = self.listed()?;
-        let mut runs = Vec::with_capacity(listed.len());
-        for (run, listed) in listed {
-            let manifest = Manifest::parse(&listed.text, &run.id)
-                .map_err(|problem| Manifest::refused(&run.dir, problem));
-            match manifest.and_then(|manifest| run.truth_of(manifest)) {
-                Ok(manifest) => runs.push(manifest),
-                // It was removed in this moment.
-                Err(error) if error.is_missing() => {}
-                Err(error) => unreadable.push((run.id, error.to_string())),
-            }
-        }
-        runs.sort_by(|one: &Manifest, other| {
-            (other.started_at, &other.id).cmp(&(one.started_at, &one.id))
-        });
-        unreadable.sort();
-        Ok(Runs { runs, unreadable })
-    }
-
-    /// The newest run.
-    pub(crate) fn latest(&self) -> Result<Option<RunDir>, RecordError> {
-        let (listed, _) = self.listed()?;
-        let runs = listed.into_iter().filter_map(|(run, listed)| {
-            let head: Head = serde_json::from_str(&listed.text).ok()?;
-            Some((head.started_at, run))
-        });
-        let newest = runs.max_by(|(time, run), (other_time, other)| {
-            (time, &run.id).cmp(&(other_time, &other.id))
-        });
-        Ok(newest.map(|(_, run)| run))
-    }
-
-    /// Gives every dead run of the root its true status. Returns the runs that were changed. Problems of single runs are
-    /// skipped.
-    pub fn sweep(&self) -> Result<Vec<Manifest>, RecordError> {
-        let (listed, _) = self.listed()?;
-        let mut changed = Vec::new();
-        for (run, listed) in listed {
-            let head = serde_json::from_str(&listed.text);
-            let is_running = head.is_ok_and(|head: Head| head.status == RunStatus::Running);
-            if !is_running || lock::is_held(&run.dir) {
-                continue;
-            }
-            let Ok(owned) = self.claim(&run) else {
-                continue;
-            };
-            self.note(owned.manifest());
-            changed.push(owned.manifest().clone());
-        }
-        Ok(changed)
-    }
-
-    /// The runs as their manifests are on disk, and those whose manifest cannot be read.
-    #[expect(clippy::type_complexity, reason = "two lists")]
-    fn listed(&self) -> Result<(Vec<(RunDir, Listed)>, Vec<(String, String)>), RecordError> {
+        let mut found = self.listed()?;
         let Some(root) = self.dir() else {
-            return Ok(Default::default());
+            return Ok(found);
         };
-        let (database, known) = Database::open(root).and_then(Database::read).unzip();
-        let mut known: HashMap<_, _> = known.unwrap_or_default();
-        let (mut listed, mut unreadable, mut changed) = (Vec::new(), Vec::new(), Vec::new());
-        for name in self.names()? {
-            let run = match RunDir::open(root, &name) {
-                Ok(Some(run)) => run,
-                Ok(None) => continue,
-                Err(error) if error.is_missing() => continue,
+        found.runs.retain_mut(|head| {
+            if head.status.is_terminal() {
+                return true;
+            }
+            let truth = RunDir::open(root, &head.id).and_then(|run| run.map(|run| run.truth()).transpose());
+            match truth {
+                Ok(Some(manifest)) => *head = RunHead::from(&manifest),
+                // It was removed in this moment.
+                Ok(None) => return false,
+                Err(error) if error.is_missing() => return false,
                 Err(error) => {
-                    unreadable.push((name, error.to_string()));
+                    found.unreadable.push((head.id.clone(), error.to_string()));
+                    return false;
+                }
+            }
+            true
+        });
+        found.unreadable.sort();
+        Ok(found)
+    }
+
+    /// Dead runs that a process has left as running, newest first: each as it is on disk, and as a sweep would end it.
+    pub fn dead(&self) -> Result<Vec<(RunDir, Manifest)>, RecordError> {
+        let Some(root) = self.dir() else {
+            return Ok(Vec::new());
+        };
+        let mut dead = Vec::new();
+        for head in self.listed()?.runs {
+            if head.status != RunStatus::Running {
+                continue;
+            }
+            if let Ok(Some(run)) = RunDir::open(root, &head.id)
+                && let Ok(manifest) = run.truth()
+                && manifest.status != RunStatus::Running
+            {
+                dead.push((run, manifest));
+            }
+        }
+        Ok(dead)
+    }
+
+    /// Gives every dead run of the root its true status. Problems of single runs are skipped.
+    pub fn sweep(&self) -> Result<Vec<Manifest>, RecordError> {
+        Ok(self.sweep_of(|_| true)?.ended)
+    }
+
+    /// The same of the runs that are meant.
+    pub fn sweep_of(&self, is_meant: impl Fn(&Manifest) -> bool) -> Result<Swept, RecordError> {
+        let mut swept = Swept::default();
+        for (run, manifest) in self.dead()? {
+            if !is_meant(&manifest) {
+                continue;
+            }
+            match self.claim(&run) {
+                Ok(owned) => {
+                    self.note(owned.manifest());
+                    swept.ended.push(owned.manifest().clone());
+                }
+                // Another process has it.
+                Err(RecordError::Held { .. }) => {}
+                Err(error) => swept.failed.push((run.id, error)),
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Makes the list in SQLite anew. Returns how many runs it has.
+    pub fn reindex(&self) -> Result<usize, RecordError> {
+        let root = self.own_dir()?;
+        let mut database = Database::make_anew(root)?;
+        let mut runs = Vec::new();
+        for name in self.names()? {
+            if let Ok(Some(run)) = RunDir::open(root, &name)
+                && let Ok(listed) = Listed::read(&run)
+            {
+                runs.push((name, listed));
+            }
+        }
+        let written = database.write(&runs, std::iter::empty());
+        written.map_err(|error| root.error("write", NAME, io::Error::other(error)))?;
+        Ok(runs.len())
+    }
+
+    /// The runs as their manifests are on disk, newest first, and those whose manifest cannot be read.
+    pub(crate) fn listed(&self) -> Result<Runs, RecordError> {
+        let Some(root) = self.dir() else {
+            return Ok(Runs::default());
+        };
+        let names = self.names()?;
+        // Each takes as long as the other.
+        let (stamps, known) = thread::scope(|scope| {
+            let known = scope.spawn(|| Database::open(root).and_then(Database::read));
+            let stamps = names.iter().map(|name| root.stat_in(name, MANIFEST));
+            let stamps: Vec<_> = stamps.collect();
+            (stamps, known.join().unwrap_or_default())
+        });
+        let (database, known) = known.unzip();
+        let mut known: HashMap<_, _> = known.unwrap_or_default();
+        let (mut found, mut changed) = (Runs::default(), Vec::new());
+        for (name, stamp) in names.into_iter().zip(stamps) {
+            let stamp = match stamp {
+                Ok(None) => continue,
+                Ok(stamp) => stamp,
+                // What is wrong shows when it is opened.
+                Err(_) => None,
+            };
+            match known.remove(&name) {
+                Some((known, head)) if Some(known) == stamp => {
+                    found.runs.push(head);
                     continue;
                 }
-            };
-            let stamp = run.dir.stat(MANIFEST).ok().flatten();
-            let entry = known
-                .remove(&name)
-                .filter(|known| Some(known.stamp) == stamp);
-            let entry = match entry {
-                Some(entry) => entry,
-                None => match Listed::read(&run) {
-                    Ok(entry) => {
-                        changed.push((name, entry.clone()));
-                        entry
-                    }
-                    Err(error) if error.is_missing() => continue,
-                    Err(error) => {
-                        unreadable.push((name, error.to_string()));
-                        continue;
-                    }
-                },
-            };
-            listed.push((run, entry));
+                _ => {}
+            }
+            let listed = RunDir::open(root, &name).and_then(|run| run.as_ref().map(Listed::read).transpose());
+            match listed {
+                Ok(Some(listed)) => {
+                    found.runs.push(listed.head.clone());
+                    changed.push((name, listed));
+                }
+                // It was removed in this moment.
+                Ok(None) => {}
+                Err(error) if error.is_missing() => {}
+                Err(error) => found.unreadable.push((name, error.to_string())),
+            }
         }
         // What is left of the known ones is gone.
         if !changed.is_empty() || !known.is_empty() {
             let database = database.or_else(|| Database::open_or_make(root));
             if let Some(mut database) = database {
-                database.write(&changed, known.keys());
+                // Without the list the manifests are read again.
+                let _ = database.write(&changed, known.keys());
             }
         }
-        Ok((listed, unreadable))
+        let age = |run: &RunHead| (run.started_at, run.id.clone());
+        found.runs.sort_by_cached_key(|run| Reverse(age(run)));
+        Ok(found)
     }
 }
 
@@ -186,6 +229,8 @@ fn start(root: Dir) -> (Sender<String>, Receiver<()>) {
     let (ids, received) = channel::<String>();
     let (done, is_done) = channel();
     let note = move || {
+        // Those who work on trials go first.
+        let _ = rustix::process::nice(10);
         let mut database = None;
         for id in received {
             let Ok(Some(entry)) = RunDir::open(&root, &id).map(|run| Listed::read(&run?).ok())
@@ -196,7 +241,8 @@ fn start(root: Dir) -> (Sender<String>, Receiver<()>) {
                 database = Database::open_or_make(&root);
             }
             if let Some(database) = &mut database {
-                database.write(&[(id, entry)], std::iter::empty());
+                // The next reader finds the manifest.
+                let _ = database.write(&[(id, entry)], std::iter::empty());
             }
         }
         drop(database);

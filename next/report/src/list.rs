@@ -3,7 +3,7 @@
 use runner_model::{
     Counts, Reason, RunStatus, Stage, StopSignal, Time, exit::Exit, status::RunVerdict,
 };
-use runner_record::{Manifest, RecordError, ResultsRoot, SessionEntry};
+use runner_record::{Pin, RecordError, ResultsRoot, RunHead};
 use serde::Serialize;
 
 use crate::VERSION;
@@ -63,6 +63,9 @@ pub struct RunSummary {
     pub worked_ms: u64,
     /// The exit code of the command that ended it; `null` while it is running.
     pub exit_code: Option<u8>,
+    /// That `prune` leaves it alone, since when, by whom and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<Pin>,
 }
 
 /// How many trials came to what, by final rows.
@@ -85,7 +88,7 @@ impl RunList {
         let found = root.runs()?;
         let ids: Vec<&str> = found.runs.iter().map(|run| run.id.as_str()).collect();
         let ends = ends(&ids);
-        let summary = |run: &Manifest| {
+        let summary = |run: &RunHead| {
             let is_unique = ends.binary_search(&short_id(&run.id)).is_ok();
             let short = if is_unique {
                 short_id(&run.id)
@@ -110,40 +113,33 @@ impl RunList {
 
 impl RunSummary {
     /// What a manifest says.
-    pub fn of(manifest: &Manifest, short: &str, run_dir: String, now: Time) -> Self {
-        let exit = Exit::of_run(
-            manifest.status,
-            manifest.reason,
-            manifest.signal,
-            manifest.verdict,
-        );
-        let worked =
-            |session: &SessionEntry| ended_at(manifest, session, now).since(session.started_at);
-        let worked_ms = manifest
-            .sessions
-            .iter()
-            .map(|session| worked(session).as_millis() as u64)
-            .sum();
+    pub fn of(run: &RunHead, short: &str, run_dir: String, now: Time) -> Self {
+        let exit = Exit::of_run(run.status, run.reason, run.signal, run.verdict);
+        // Only the last session can be open; a dead one ended with the run.
+        let ended = run.completed_at.unwrap_or(now);
+        let worked = |(from, to): &(Time, Option<Time>)| to.unwrap_or(ended).since(*from);
+        let worked = run.sessions.iter().map(worked);
         Self {
-            run: manifest.id.clone(),
+            run: run.id.clone(),
             short: short.to_owned(),
             run_dir,
-            scenario: manifest.scenario.clone(),
-            status: manifest.status,
-            reason: manifest.reason,
-            message: manifest.message.clone(),
-            signal: manifest.signal,
-            verdict: manifest.verdict,
-            stage: manifest.stage,
+            scenario: run.scenario.clone(),
+            status: run.status,
+            reason: run.reason,
+            message: run.message.clone(),
+            signal: run.signal,
+            verdict: run.verdict,
+            stage: run.stage,
             counts: RunCounts {
-                planned: manifest.metadata.planned_trial_count,
-                done: manifest.counts,
+                planned: run.planned,
+                done: run.counts,
             },
-            sessions: manifest.sessions.len() as u64,
-            started_at: manifest.started_at,
-            completed_at: manifest.completed_at,
-            worked_ms,
-            exit_code: manifest.status.is_terminal().then(|| exit.code()),
+            sessions: run.sessions.len() as u64,
+            started_at: run.started_at,
+            completed_at: run.completed_at,
+            worked_ms: worked.map(|worked| worked.as_millis() as u64).sum(),
+            exit_code: run.status.is_terminal().then(|| exit.code()),
+            pinned: run.pinned.clone(),
         }
     }
 
@@ -151,11 +147,6 @@ impl RunSummary {
     pub fn is_resumable(&self) -> bool {
         matches!(self.status, RunStatus::Incomplete | RunStatus::Failed)
     }
-}
-
-fn ended_at(manifest: &Manifest, session: &SessionEntry, now: Time) -> Time {
-    // Only the last session can be open; a dead one ended with the run.
-    session.ended_at.or(manifest.completed_at).unwrap_or(now)
 }
 
 /// The end of an id by which runs are named on a terminal: its last part, 8 hexadecimal digits.

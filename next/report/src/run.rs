@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runner_model::{Counts, Time};
-use runner_record::{Live, Manifest, ReadLine, RecordError, ResultsRoot, RunDir};
+use runner_record::{Live, Manifest, ReadLine, RecordError, ResultsRoot, RunDir, RunHead};
 use serde::Serialize;
 
 use crate::{
@@ -79,7 +79,7 @@ impl RunDocument {
         let short = short_of(root, run.id());
         Ok(Self {
             v: VERSION,
-            run: RunSummary::of(&manifest, &short, run.path().display().to_string(), now),
+            run: RunSummary::of(&RunHead::from(&manifest), &short, run.path().display().to_string(), now),
             live: live.filter(|_| !manifest.status.is_terminal()),
             manifest,
             providers,

@@ -176,5 +176,5 @@ fn summary_of(ended: &Ended) -> RunSummary {
     };
     let now = Time::from(std::time::SystemTime::now());
     let directory = ended.directory.display().to_string();
-    RunSummary::of(&ended.manifest, short, directory, now)
+    RunSummary::of(&runner_record::RunHead::from(&ended.manifest), short, directory, now)
 }

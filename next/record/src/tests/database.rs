@@ -4,7 +4,7 @@ use runner_model::RunStatus;
 use rusqlite::Connection;
 
 use super::{Listed, SCHEMA, STEP, upsert};
-use crate::{beneath::Stamp, tests::folder};
+use crate::{Manifest, RunHead, beneath::Stamp, tests::folder};
 
 fn list() -> Connection {
     let list = Connection::open_in_memory().unwrap();
@@ -15,9 +15,12 @@ fn list() -> Connection {
 fn listed(status: RunStatus) -> Listed {
     let file = std::fs::File::open(folder().path()).unwrap();
     let golden = include_str!("manifest.json");
+    let text = golden.replacen("\"incomplete\"", &format!("\"{status}\""), 1);
+    let head = RunHead::from(&Manifest::parse(&text, "r").unwrap());
     Listed {
         stamp: Stamp::of(&file).unwrap(),
-        text: golden.replacen("\"incomplete\"", &format!("\"{status}\""), 1),
+        text,
+        head,
     }
 }
 

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::{
-    End, Manifest, ResultsRoot, RunDir,
+    End, ResultsRoot, RunDir, RunHead,
     run::now,
     tests::{Plan, begin, dead_run, folder, new_run, write_rows},
 };
@@ -19,7 +19,7 @@ use crate::{
 fn several(path: &Path) -> (ResultsRoot, RunDir) {
     let (_, owned) = begin(path, 1);
     write_rows(&owned, 1..=1);
-    let fold = owned.fold(&Plan(1)).unwrap();
+    let fold = crate::tests::fold(&owned, 1);
     let end = End {
         reason: None,
         signal: None,
@@ -36,7 +36,7 @@ fn several(path: &Path) -> (ResultsRoot, RunDir) {
     dead_run(path, 2, 1)
 }
 
-fn answer(root: &ResultsRoot) -> (Vec<Manifest>, Vec<(String, String)>) {
+fn answer(root: &ResultsRoot) -> (Vec<RunHead>, Vec<(String, String)>) {
     let runs = root.runs().unwrap();
     (runs.runs, runs.unreadable)
 }
@@ -66,7 +66,7 @@ fn lists_answer_the_same_whatever_happens_to_the_database() {
         }
         fs::write(&database, bytes).unwrap();
     };
-    let damages: [&dyn Fn(); 10] = [
+    let damages: [&dyn Fn(); 13] = [
         &|| fs::remove_file(&database).unwrap(),
         &|| replace(b"this is no database"),
         &|| replace(b""),
@@ -76,6 +76,9 @@ fn lists_answer_the_same_whatever_happens_to_the_database() {
         &|| say("UPDATE runs SET manifest = json_set(manifest, '$.status', 'running')"),
         &|| say("UPDATE runs SET manifest = replace(manifest, '\"passed\"', '\"failed\"')"),
         &|| say("UPDATE runs SET manifest = '{}'"),
+        &|| say("UPDATE runs SET head = replace(head, '\"passed\"', '\"failed\"')"),
+        &|| say("UPDATE runs SET head = '{}'"),
+        &|| say("UPDATE runs SET head = 7"),
         &|| say("DELETE FROM runs"),
     ];
     for (number, damage) in damages.iter().enumerate() {
@@ -190,9 +193,9 @@ fn a_pipe_in_the_place_of_a_runs_file_lets_no_command_wait() {
             assert_eq!(runs.0.len() + runs.1.len(), other + 1, "{name}");
             root.sweep().unwrap();
             let claimed = root.claim(&run).and_then(|owned| {
-                owned.fold(&Plan(2))?;
+                crate::tests::fold(&owned, 2);
                 owned.writer(Box::new(|_| ()))?.close().unwrap();
-                owned.dir().scenario()
+                owned.dir().scenario(owned.manifest())
             });
             let is_needed = !["live.json", "last-words.json", "runner.db"].contains(&name);
             let is_named = claimed
