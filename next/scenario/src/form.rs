@@ -16,8 +16,8 @@ use crate::{
 pub(crate) trait Form {
     /// What it is read as.
     type Out;
-    /// Reads a value. What is wrong with it is noted in `reading`, and then there is mostly no output.
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<Self::Out>;
+    /// Reads a value, and may take it. What is wrong with it is noted in `reading`, and then there is mostly no output.
+    fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<Self::Out>;
     /// Its JSON Schema, from which the tables of the documentation are made, too.
     fn schema(&self) -> Value;
     /// Whether null is a value of its own; otherwise it is an absent one.
@@ -30,10 +30,10 @@ pub(crate) trait Form {
 pub(crate) fn read<F: Form>(
     form: &F,
     at: &At<'_>,
-    value: &Value,
+    value: &mut Value,
     reading: &mut Reading<'_>,
 ) -> Option<F::Out> {
-    match (reading.templates, value) {
+    match (reading.templates, &*value) {
         (Some(roots), Value::String(text)) if text.contains("{{") => {
             reading.template(at, text, roots);
             None
@@ -48,21 +48,24 @@ pub(crate) struct Any;
 impl Form for Any {
     type Out = Value;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<Value> {
+    fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<Value> {
+        if reading.templates.is_none() {
+            return Some(value.take());
+        }
         match value {
-            Value::Array(items) if reading.templates.is_some() => {
-                for (index, item) in items.iter().enumerate() {
+            Value::Array(items) => {
+                for (index, item) in items.iter_mut().enumerate() {
                     read(self, &at.index(index), item, reading);
                 }
             }
-            Value::Object(map) if reading.templates.is_some() => {
+            Value::Object(map) => {
                 for (key, value) in map {
                     read(self, &at.key(key), value, reading);
                 }
             }
             _ => {}
         }
-        Some(value.clone())
+        None
     }
 
     fn schema(&self) -> Value {
@@ -80,7 +83,7 @@ pub(crate) struct AnyTable;
 impl Form for AnyTable {
     type Out = Value;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<Value> {
+    fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<Value> {
         if !value.is_object() {
             reading.refuse_kind(at, value, "a table");
             return None;
@@ -99,7 +102,7 @@ pub(crate) struct List<F>(pub(crate) usize, pub(crate) F);
 impl<F: Form> Form for List<F> {
     type Out = Vec<F::Out>;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<Self::Out> {
+    fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<Self::Out> {
         let Value::Array(items) = value else {
             reading.refuse_kind(at, value, "an array");
             return None;
@@ -108,7 +111,7 @@ impl<F: Form> Form for List<F> {
             reading.refuse(at, format!("{} cannot be empty", at.subject()), "here");
         }
         let mut out = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
+        for (index, item) in items.iter_mut().enumerate() {
             out.extend(read(&self.1, &at.index(index), item, reading));
         }
         Some(out)
@@ -125,7 +128,12 @@ pub(crate) struct TextOrList;
 impl Form for TextOrList {
     type Out = Vec<Value>;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<Vec<Value>> {
+    fn read(
+        &self,
+        at: &At<'_>,
+        value: &mut Value,
+        reading: &mut Reading<'_>,
+    ) -> Option<Vec<Value>> {
         match value {
             Value::String(_) => Some(vec![value.clone()]),
             Value::Array(_) => List(1, Any).read(at, value, reading),
@@ -147,7 +155,7 @@ pub(crate) struct ByName<F>(pub(crate) F);
 impl<F: Form> Form for ByName<F> {
     type Out = Vec<F::Out>;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<Self::Out> {
+    fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<Self::Out> {
         let Value::Object(map) = value else {
             reading.refuse_kind(at, value, "a table");
             return None;
@@ -188,7 +196,7 @@ const BUDGET_NUMBER: Number = Number(Budgets::LEAST, f64::MAX);
 impl Form for ByMetric {
     type Out = Vec<(String, f64)>;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<Self::Out> {
+    fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<Self::Out> {
         let Value::Object(map) = value else {
             reading.refuse_kind(at, value, "a table such as { tokens = 2_000_000 }");
             return None;
@@ -196,7 +204,7 @@ impl Form for ByMetric {
         if map.is_empty() {
             reading.refuse(at, format!("{} cannot be empty", at.subject()), "here");
         }
-        let read = map.iter().filter_map(|(metric, most)| {
+        let read = map.iter_mut().filter_map(|(metric, most)| {
             let most = read(&BUDGET_NUMBER, &at.key(metric), most, reading)?;
             Some((metric.clone(), most))
         });
@@ -221,7 +229,7 @@ pub(crate) struct Sub<T>(
 impl<T> Form for Sub<T> {
     type Out = T;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<T> {
+    fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<T> {
         let Value::Object(map) = value else {
             reading.refuse_kind(at, value, "a table");
             return None;
@@ -251,7 +259,7 @@ pub(crate) struct Templated(pub(crate) Roots);
 impl Form for Templated {
     type Out = Template;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<Template> {
+    fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<Template> {
         let Value::String(text) = value else {
             reading.refuse_kind(at, value, "a string");
             return None;
@@ -270,7 +278,12 @@ pub(crate) struct Templates<F>(pub(crate) F, pub(crate) Roots);
 impl<F: Form> Form for Templates<F> {
     type Out = TemplateValue;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<TemplateValue> {
+    fn read(
+        &self,
+        at: &At<'_>,
+        value: &mut Value,
+        reading: &mut Reading<'_>,
+    ) -> Option<TemplateValue> {
         reading.templates = Some(self.1);
         read(&self.0, at, value, reading);
         reading.templates = None;

@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn the_written_defaults_of_limits_are_the_real_ones() {
-        let limits = LIMITS.read(&At::ROOT, &json!({}), &mut Reading::new(&()));
+        let limits = LIMITS.read(&At::ROOT, &mut json!({}), &mut Reading::new(&()));
         assert_eq!(limits, Some(Limits::default()));
     }
 }

@@ -148,7 +148,7 @@ impl Record<'_> {
         test.extend(given);
         let mut reading = Reading::new(self);
         reading.last_pattern = last_pattern.take();
-        let test = TEST.read(&At::ROOT, &Value::Object(test), &mut reading);
+        let test = TEST.read(&At::ROOT, &mut Value::Object(test), &mut reading);
         *last_pattern = reading.last_pattern;
         match (reading.problems.into_iter().next(), test) {
             (None, Some(test)) => Ok(test),

@@ -31,7 +31,7 @@ pub(crate) struct Text<T> {
 impl<T> Form for Text<T> {
     type Out = T;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<T> {
+    fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<T> {
         let parsed = match value {
             Value::String(text) if text.is_empty() => Err("it is empty".to_owned()),
             Value::String(text) => (self.parse)(text),
@@ -153,7 +153,7 @@ const PATTERN: Text<String> = Text {
 impl Form for Pattern {
     type Out = String;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<String> {
+    fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<String> {
         // Compiling takes longer than all else of a record, and mostly the record before has the same.
         let last = reading.last_pattern.take();
         let pattern = match last {
@@ -178,7 +178,7 @@ pub(crate) struct Word<T: 'static>(
 impl<T> Form for Word<T> {
     type Out = T;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<T> {
+    fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<T> {
         let Value::String(word) = value else {
             reading.refuse_kind(at, value, "a string");
             return None;
@@ -215,7 +215,7 @@ pub(crate) struct Integer<T>(pub(crate) T, pub(crate) T);
 impl<T: TryFrom<u64> + Into<u64> + Copy> Form for Integer<T> {
     type Out = T;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<T> {
+    fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<T> {
         let range: (u64, u64) = (self.0.into(), self.1.into());
         let words = format!("an integer from {} to {}", range.0, range.1);
         match value {
@@ -243,7 +243,7 @@ pub(crate) struct GiveUp;
 impl Form for GiveUp {
     type Out = FailFast;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<FailFast> {
+    fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<FailFast> {
         let read = FailFast::of_json(value);
         if read.is_none() {
             let words = "`true`, `false`, a count, or a fraction from 0 to 1";
@@ -270,7 +270,7 @@ pub(crate) struct Number(pub(crate) f64, pub(crate) f64);
 impl Form for Number {
     type Out = f64;
 
-    fn read(&self, at: &At<'_>, value: &Value, reading: &mut Reading<'_>) -> Option<f64> {
+    fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<f64> {
         let words = match self.1 {
             f64::MAX => format!("a number of at least {}", self.0),
             max => format!("a number from {} to {max}", self.0),

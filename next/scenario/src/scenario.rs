@@ -148,7 +148,8 @@ fn parse(
     }
     let mut reading = Reading::new(&document);
     reading.refused_nulls = true;
-    let scenario = SCENARIO.read(&At::ROOT, &root, &mut reading);
+    // Values are looked at again below.
+    let scenario = SCENARIO.read(&At::ROOT, &mut root.clone(), &mut reading);
     let files = check::check(&root, folder.as_deref(), &mut reading);
     problems.append(&mut reading.problems);
     problems.extend(check::missing_parts(path, &root));

@@ -37,7 +37,7 @@ pub(crate) fn is_later(title: &str, key: &str) -> bool {
 pub(crate) enum Table<'a, 'p> {
     Read {
         title: &'static str,
-        map: &'a Map<String, Value>,
+        map: &'a mut Map<String, Value>,
         at: &'a At<'a>,
         reading: &'a mut Reading<'p>,
         /// The keys that were asked for.
@@ -137,12 +137,13 @@ impl Table<'_, '_> {
                 ..
             } => {
                 known.push(key);
-                let value = map.get(key);
+                let value = map.get_mut(key);
+                let is_there = value.is_some();
                 let present = value.filter(|value| !value.is_null() || form.takes_null());
                 match present {
                     Some(value) => read(form, &at.key(key), value, reading),
                     None => {
-                        let is_told = value.is_some() && reading.refused_nulls;
+                        let is_told = is_there && reading.refused_nulls;
                         if presence == Presence::Required && !is_told {
                             let problem =
                                 reading.refuse_key(at, format!("`{key}` is missing"), "here");
@@ -215,7 +216,7 @@ impl Table<'_, '_> {
 }
 
 fn default_of<F: Form>(form: &F, default: &str) -> F::Out {
-    form.read(&At::ROOT, &parse(default), &mut Reading::new(&()))
+    form.read(&At::ROOT, &mut parse(default), &mut Reading::new(&()))
         .expect("a default is of its key's form")
 }
 
