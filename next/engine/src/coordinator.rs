@@ -52,6 +52,8 @@ pub(crate) enum Input {
 
 /// How often the screen is told what runs.
 const PROGRESS_EVERY: u64 = 100_000;
+/// A run that ends sooner has no `live.json`.
+const FIRST_LIVE: u64 = 50_000;
 /// How often `live.json` is written.
 const LIVE_EVERY: u64 = 200_000;
 /// How much is heard at most before something is decided.
@@ -103,9 +105,10 @@ struct Report {
 /// What a coordinator begins with.
 pub(crate) struct Begin<'a> {
     pub(crate) plan: &'a Plan,
-    pub(crate) root: ResultsRoot,
     pub(crate) observer: &'a mut dyn Observer,
     pub(crate) crew: Crew,
+    /// Dropped behind the crew: it waits for the list of runs, which is written while the crew's folder is removed.
+    pub(crate) root: ResultsRoot,
     pub(crate) schedule: Schedule<Rc<Suite>>,
     pub(crate) clock: Clock,
     pub(crate) fold: Fold,
@@ -131,7 +134,7 @@ impl<'a> Coordinator<'a> {
             failure: None,
             end: None,
             next_progress: 0,
-            next_live: 0,
+            next_live: FIRST_LIVE,
         }
     }
 
@@ -260,7 +263,8 @@ impl<'a> Coordinator<'a> {
         }
         // Nothing depends on it; a disk that is full shows itself at the first row.
         let _ = run.owned.note_stage(Stage::Run, Some(providers));
-        (self.described, self.has_started, self.next_live) = (None, true, 0);
+        (self.described, self.has_started) = (None, true);
+        self.next_live = self.next_live.min(self.now.0 + FIRST_LIVE);
         self.begin.observer.event(&RunEvent::Started {
             manifest: run.owned.manifest(),
             directory: &run.owned.dir().path(),
@@ -274,6 +278,8 @@ impl<'a> Coordinator<'a> {
     fn sweep(&self) {
         let (root, inputs) = (self.begin.root.clone(), self.begin.crew.sender());
         let sweep = move || {
+            // Those who work on trials go first.
+            let _ = rustix::process::nice(10);
             for Manifest { id, status, .. } in root.sweep().unwrap_or_default() {
                 let notice = format!("the process of run {id} is dead; the run is {status} now");
                 let _ = inputs.send(Input::Notice(notice));
