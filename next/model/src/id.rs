@@ -205,8 +205,8 @@ fn check_length(text: &str, limit: usize) -> Result<(), IdError> {
 fn check_segment(segment: &str) -> Result<(), IdError> {
     let first = segment.chars().next().ok_or(IdError::Empty)?;
     let is_inner =
-        |character: &char| character.is_ascii_alphanumeric() || "_.-".contains(*character);
-    if !is_inner(&first) || ".-".contains(first) {
+        |character: &char| matches!(character, 'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '.' | '-');
+    if !is_inner(&first) || matches!(first, '.' | '-') {
         return Err(IdError::Character { character: first });
     }
     match segment.chars().find(|character| !is_inner(character)) {
