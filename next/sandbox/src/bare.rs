@@ -31,7 +31,7 @@ const WARM_UP: u64 = 200;
 ///
 /// It does not answer with its input.
 pub fn run(cache: &Path, plugin: &Digest, threads: u32, calls: u64) -> Result<Duration, LoadError> {
-    let plugin = &Engines::new(threads).load(cache, plugin)?;
+    let plugin = &Engines::new(threads, u64::MAX).load(cache, plugin)?;
     let is_warm = &Barrier::new(threads as usize + 1);
     let started = thread::scope(|scope| {
         for first in 0..u64::from(threads) {

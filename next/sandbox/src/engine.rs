@@ -40,7 +40,7 @@ use crate::{
     interrupt::{Interrupt, Shared},
     message::cut,
     plugin::{Linked, Plugin},
-    store::{Sandbox, host::Host, preview_1},
+    store::{Sandbox, host::Host, limiter::Share, preview_1},
 };
 
 /// How long a guest that only computes may go on after its time is over.
@@ -75,11 +75,11 @@ pub enum LoadError {
 }
 
 impl Engines {
-    /// For so many sandboxes at once.
-    pub fn new(slots: u32) -> Self {
+    /// For so many sandboxes at once, whose guests may have so many bytes of memory together.
+    pub fn new(slots: u32, memory: u64) -> Self {
         Self {
             slots,
-            interrupt: Interrupt::default(),
+            interrupt: Interrupt::new(Share::new(memory)),
         }
     }
 

@@ -19,6 +19,8 @@ use thiserror::Error;
 use tokio::{sync::Notify, time::sleep};
 use wasmtime::UpdateDeadline;
 
+use crate::store::limiter::Share;
+
 // Zero is the state of an interrupt that was not used.
 const REQUESTED: u8 = 1;
 const NOW: u8 = 2;
@@ -36,6 +38,8 @@ pub(crate) struct Shared {
     clock: Mutex<RunClock>,
     /// Told when the interrupt or a pause has changed.
     wake: Notify,
+    /// What guests may have together.
+    pub(crate) memory: Share,
     /// The engine for small memories and the one for others.
     pub(crate) engines: [OnceLock<wasmtime::Engine>; 2],
 }
@@ -73,6 +77,15 @@ pub(crate) enum Halt {
 pub(crate) struct HostPanic(pub(crate) String);
 
 impl Interrupt {
+    /// Of guests that may have so much memory together.
+    pub(crate) fn new(memory: Share) -> Self {
+        let shared = Shared {
+            memory,
+            ..Shared::default()
+        };
+        Self(Arc::new(shared))
+    }
+
     /// Interrupts now, and for good. Guests that compute end within a few milliseconds, except inside one long instruction.
     pub fn now(&self) {
         self.0.state.store(NOW, Ordering::Release);

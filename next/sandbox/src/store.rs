@@ -52,8 +52,8 @@ impl Sandbox {
     pub(crate) fn bare(limits: &Limits, guard: Guard) -> Self {
         Self {
             wasi: WasiCtxBuilder::new().build_p1(),
+            limiter: Limiter::new(limits, guard.interrupt.0.memory.clone()),
             host: Host::new(limits, guard, 0),
-            limiter: Limiter::new(limits),
             stdout: Capture::new(0, 0),
             stderr: Capture::new(0, 0),
             handover: 0,
@@ -75,8 +75,8 @@ impl StoreRecipe<'_> {
         wasi.ctx().table.set_max_capacity(MAX_RESOURCES);
         let sandbox = Sandbox {
             wasi,
+            limiter: Limiter::new(self.limits, self.host.guard.interrupt.0.memory.clone()),
             host: self.host,
-            limiter: Limiter::new(self.limits),
             stdout: self.stdout,
             stderr: self.stderr,
             handover: self.handover,

@@ -74,7 +74,7 @@ fn serve(
     let mut outgoing = Outgoing::new(socket.try_clone()?);
     let (mut incoming, prepare) = meet(socket, &mut outgoing)?;
     // Here no thread exists yet: a second wall around this process would begin here.
-    let engines = Engines::new(prepare.slots);
+    let engines = Engines::new(prepare.slots, prepare.memory);
     let shared = Shared::new(outgoing, slots, prepare.slots, engines.interrupt());
     let shared = Arc::new(shared);
     let guests = Guests {

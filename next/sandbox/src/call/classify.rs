@@ -11,7 +11,10 @@ use super::Ending;
 use crate::{
     interrupt::{Halt, HostPanic},
     message::{cut, failure, stderr_tail, with_end},
-    store::{Sandbox, limiter::DeniedGrowth},
+    store::{
+        Sandbox,
+        limiter::{DeniedGrowth, ShareFull},
+    },
 };
 
 /// Bytes that are read of what wasmtime says: names in it are the guest's.
@@ -73,6 +76,10 @@ fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'static> {
     if error.is::<ResourceTableError>() {
         let message = "the guest holds too many host resources at once";
         return failure(ErrorClass::Limit, "resources", message);
+    }
+    if error.is::<ShareFull>() {
+        let message = ShareFull.to_string();
+        return failure(ErrorClass::Internal, HostFault::Memory.as_str(), message);
     }
     if let Some(fault) = sandbox.host.fault {
         let message = format!("the runner's machine {}: {}", lacks(fault), cause(error));

@@ -1,13 +1,31 @@
 //! [`Limiter`]: memory and tables of one store, summed over all of its instances.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use runner_model::Limits;
+use thiserror::Error;
 use wasmtime::ResourceLimiter;
 
 use crate::engine::config::{MAX_INSTANCES, MEMORIES, TABLES};
 
+/// Bytes of memory that are left for all guests of a worker together.
+#[derive(Clone, Debug)]
+pub(crate) struct Share(Arc<AtomicU64>);
+
+/// A guest may have what it asked for, and others hold it.
+#[derive(Clone, Copy, Debug, Error)]
+#[error(
+    "other attempts hold the memory that all together may have, which `memory` of `[run]` sets"
+)]
+pub(crate) struct ShareFull;
+
 /// Counts what a guest's memories and tables hold, and says no.
 pub(crate) struct Limiter {
     memory: Sum,
+    share: Share,
     tables: Sum,
     denial: Option<DeniedGrowth>,
 }
@@ -30,9 +48,10 @@ struct Sum {
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, share: Share) -> Self {
         Self {
             memory: Sum::new(limits.memory),
+            share,
             tables: Sum::new(limits.table_elements),
             denial: None,
         }
@@ -57,14 +76,19 @@ impl ResourceLimiter for Limiter {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let limit = self.memory.limit;
-        let grown = self.memory.grow(current, desired);
-        if let Err(wanted) = grown {
+        if let Err(wanted) = self.memory.grow(current, desired) {
             self.denial = Some(DeniedGrowth::Memory { wanted, limit });
+            return Ok(false);
         }
-        Ok(grown.is_ok())
+        if !self.share.take(self.memory.last) {
+            self.memory.undo();
+            return Err(ShareFull.into());
+        }
+        Ok(true)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.share.give(self.memory.last);
         self.memory.undo();
         Ok(())
     }
@@ -98,6 +122,37 @@ impl ResourceLimiter for Limiter {
 
     fn memories(&self) -> usize {
         MEMORIES as usize
+    }
+}
+
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        self.share.give(self.memory.held);
+    }
+}
+
+impl Share {
+    /// So many bytes.
+    pub(crate) fn new(bytes: u64) -> Self {
+        Self(Arc::new(bytes.into()))
+    }
+
+    /// Takes so many bytes, if they are left.
+    fn take(&self, bytes: u64) -> bool {
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        let less = |left: u64| left.checked_sub(bytes);
+        self.0.fetch_update(set, fetch, less).is_ok()
+    }
+
+    fn give(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Default for Share {
+    /// As many as there are.
+    fn default() -> Self {
+        Self::new(u64::MAX)
     }
 }
 
@@ -137,13 +192,35 @@ mod tests {
     use runner_model::Limits;
     use wasmtime::ResourceLimiter as _;
 
-    use super::{DeniedGrowth, Limiter};
+    use super::{DeniedGrowth, Limiter, Share, ShareFull};
 
     fn limiter() -> Limiter {
-        Limiter::new(&Limits {
+        limiter_of(Share::default())
+    }
+
+    fn limiter_of(share: Share) -> Limiter {
+        let limits = Limits {
             memory: 100,
             ..Limits::default()
-        })
+        };
+        Limiter::new(&limits, share)
+    }
+
+    #[test]
+    fn what_one_guest_holds_no_other_gets() {
+        let share = Share::new(150);
+        let (mut one, mut other) = (limiter_of(share.clone()), limiter_of(share));
+        assert!(one.memory_growing(0, 100, None).unwrap());
+        let full = other.memory_growing(0, 60, None).unwrap_err();
+        assert!(full.is::<ShareFull>());
+        assert_eq!((other.denial(), other.peak_memory()), (None, 60));
+        assert!(other.memory_growing(0, 50, None).unwrap());
+        drop(one);
+        assert!(other.memory_growing(50, 100, None).unwrap());
+        other
+            .memory_grow_failed(wasmtime::Error::msg("no"))
+            .unwrap();
+        assert!(other.memory_growing(50, 100, None).unwrap());
     }
 
     #[test]

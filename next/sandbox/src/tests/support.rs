@@ -21,7 +21,7 @@ impl Bench {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         Self {
             cache: tempfile::tempdir().unwrap(),
-            engines: Engines::new(2),
+            engines: Engines::new(2, u64::MAX),
             runtime: runtime.enable_all().build().unwrap(),
             limits: Limits::default(),
             timeout: Duration::from_secs(60),

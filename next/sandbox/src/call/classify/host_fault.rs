@@ -5,7 +5,7 @@ use std::{error::Error, io};
 use runner_model::HostFault;
 use rustix::io::Errno;
 
-use crate::interrupt::HostPanic;
+use crate::{interrupt::HostPanic, store::limiter::ShareFull};
 
 /// How tokio says that it could not start a thread for what blocks.
 const NO_THREAD: &str = "OS can't spawn worker thread";
@@ -16,7 +16,7 @@ pub(super) fn fault_in(error: &wasmtime::Error) -> Option<HostFault> {
 }
 
 fn fault_of(cause: &(dyn Error + 'static)) -> Option<HostFault> {
-    if cause.is::<wasmtime::OutOfMemory>() {
+    if cause.is::<wasmtime::OutOfMemory>() || cause.is::<ShareFull>() {
         return Some(HostFault::Memory);
     }
     if let Some(HostPanic(text)) = cause.downcast_ref() {
