@@ -8,6 +8,7 @@
     reason = "in tests a panic with the place is what is wanted"
 )]
 
+mod control;
 mod faults;
 mod input;
 mod repository;

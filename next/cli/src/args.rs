@@ -1,6 +1,11 @@
 //! The command line: commands, and the arguments that several of them have.
 
-use std::{env, ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anstream::ColorChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -10,7 +15,10 @@ use runner_model::{
     units::{MAX_DURATION, parse_duration},
 };
 
-use crate::commands::{exec, init, list, resume, show, validate};
+use crate::{
+    commands::{control, exec, follow, init, list, resume, show, validate},
+    detach,
+};
 
 /// Runs lists of tests against sandboxed WASM providers from declarative TOML scenarios
 #[derive(Parser)]
@@ -38,6 +46,12 @@ pub enum Command {
     Validate(validate::Args),
     List(list::Args),
     Show(show::Args),
+    Wait(follow::WaitArgs),
+    Logs(follow::LogsArgs),
+    Stop(control::StopArgs),
+    Cancel(control::CancelArgs),
+    Pause(control::PauseArgs),
+    Unpause(control::UnpauseArgs),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -61,7 +75,7 @@ impl Color {
 const DEFAULT_ROOT: &str = "results";
 
 /// Where the runs are.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct RootArgs {
     /// The folder of all runs [default: results]
     #[arg(
@@ -78,6 +92,15 @@ impl RootArgs {
     pub fn path(&self) -> PathBuf {
         let given = self.results.clone().filter(|path| !path.is_empty());
         given.unwrap_or_else(|| DEFAULT_ROOT.into()).into()
+    }
+
+    /// The folder that this one is in.
+    pub fn above(folder: &Path) -> Self {
+        let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+        let above = above.unwrap_or(Path::new("."));
+        Self {
+            results: Some(above.into()),
+        }
     }
 
     /// What a later command needs so that it looks into the same folder: nothing, or the flag with a space before it.
@@ -129,7 +152,7 @@ pub struct JsonArgs {
 }
 
 /// How a session runs and what it prints.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct SessionArgs {
     /// How many attempts run at the same time [default: the scenario's, else the number of cores; of a resumed run: as before]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -149,6 +172,9 @@ pub struct SessionArgs {
     /// How long guests may go on after a stop before they are interrupted [default: the scenario's, else 0s; of a resumed run: as before]
     #[arg(long, value_name = "DURATION", value_parser = grace)]
     grace: Option<Duration>,
+    /// Run in the background: print the run's id once there is one, and return
+    #[arg(long)]
+    pub detach: bool,
     #[command(flatten)]
     pub root: RootArgs,
     /// Print events as JSON Lines
@@ -168,8 +194,7 @@ pub struct SessionArgs {
 impl SessionArgs {
     /// The session that is asked for.
     pub fn request(&self) -> SessionRequest {
-        let command = env::args_os().skip(1);
-        let command = command.map(|word| word.to_string_lossy().into_owned());
+        let command = detach::arguments().map(|word| word.to_string_lossy().into_owned());
         SessionRequest {
             results: self.root.path(),
             jobs: self.jobs,
@@ -195,7 +220,8 @@ fn minutes(text: &str) -> Result<Duration, String> {
     bounded(duration)
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A duration other than 0.
+pub fn duration(text: &str) -> Result<Duration, String> {
     bounded(parse_duration(text).map_err(|problem| format!("it {problem}"))?)
 }
 

@@ -4,6 +4,7 @@
 
 mod args;
 mod commands;
+mod detach;
 mod text;
 
 use std::{
@@ -23,7 +24,8 @@ use crate::{
 
 fn main() -> ExitCode {
     runner_worker::main_if_child();
-    let arguments: Vec<OsString> = env::args_os().collect();
+    let program = env::args_os().take(1);
+    let arguments: Vec<OsString> = program.chain(detach::arguments()).collect();
     let out = Out::new();
     out.report_panics();
     // The hook has printed the message of a panic.
@@ -47,6 +49,12 @@ fn run(arguments: &[OsString], out: &Out) -> Exit {
         Command::Validate(args) => commands::validate::run(args, out),
         Command::List(args) => commands::list::run(args, out),
         Command::Show(args) => commands::show::run(args, out),
+        Command::Wait(args) => commands::follow::wait(args, out),
+        Command::Logs(args) => commands::follow::logs(args, out),
+        Command::Stop(args) => commands::control::stop(args, out),
+        Command::Cancel(args) => commands::control::cancel(args, out),
+        Command::Pause(args) => commands::control::pause(args, out),
+        Command::Unpause(args) => commands::control::unpause(args, out),
     };
     done.unwrap_or_else(|error| {
         out.error(&error);

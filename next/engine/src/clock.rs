@@ -1,82 +1,55 @@
 //! The clock of a session.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use runner_model::RunTime;
+use runner_model::{RunClock, RunTime};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Two looks at the clock are never so far apart while the process runs.
-const GAP: Duration = Duration::from_secs(1);
+use crate::signals::lock;
 
-/// Time since a session began, without the time in which the process was suspended (by Ctrl-Z, SIGSTOP or a frozen
-/// control group). It must be looked at several times a second, or it takes the gap for a suspension.
-#[derive(Debug)]
-pub(crate) struct Clock {
-    began: Instant,
-    looked: Instant,
-    cpu: Duration,
-    suspended: Duration,
-}
+/// Time since a session began, without the time in which it was paused or the process suspended. All that goes by it share
+/// it, and the watchdog looks at it often enough.
+#[derive(Clone, Debug)]
+pub(crate) struct Clock(Arc<Mutex<RunClock>>);
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        let now = Instant::now();
-        Self {
-            began: now,
-            looked: now,
-            cpu: cpu_time(),
-            suspended: Duration::ZERO,
-        }
+        Self(Arc::new(Mutex::new(RunClock::new(read(ClockId::Monotonic)))))
     }
 
     /// Looks at the clock.
-    pub(crate) fn now(&mut self) -> RunTime {
-        let now = Instant::now();
-        let gap = now - self.looked;
-        if gap > GAP {
-            // A loop that computes for so long was not suspended.
-            let cpu = cpu_time();
-            self.suspended += gap.saturating_sub(cpu.saturating_sub(self.cpu));
-            self.cpu = cpu;
-        } else if gap > GAP / 10 {
-            self.cpu = cpu_time();
-        }
-        self.looked = now;
-        let running = (now - self.began).saturating_sub(self.suspended);
-        RunTime(running.as_micros().try_into().unwrap_or(u64::MAX))
+    pub(crate) fn now(&self) -> RunTime {
+        look(&mut lock(&self.0))
+    }
+
+    /// Lets no time pass, or lets it go on.
+    pub(crate) fn pause(&self, is_paused: bool) {
+        let mut clock = lock(&self.0);
+        look(&mut clock);
+        clock.pause(is_paused);
+    }
+
+    /// For how long it did not go on.
+    pub(crate) fn suspended(&self) -> Duration {
+        let mut clock = lock(&self.0);
+        look(&mut clock);
+        clock.suspended()
     }
 }
 
-/// The processor time that this process has used.
-fn cpu_time() -> Duration {
-    clock_gettime(ClockId::ProcessCPUTime)
-        .try_into()
-        .unwrap_or_default()
+fn look(clock: &mut RunClock) -> RunTime {
+    let cpu = || read(ClockId::ProcessCPUTime);
+    clock.look(read(ClockId::Monotonic), cpu)
+}
+
+fn read(clock: ClockId) -> Duration {
+    clock_gettime(clock).try_into().unwrap_or_default()
 }
 
 /// The monotonic clock in microseconds, which all processes of the machine share.
 pub(crate) fn monotonic() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    let micros = now.tv_sec.unsigned_abs() * 1_000_000;
-    micros + now.tv_nsec.unsigned_abs() / 1_000
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::Clock;
-
-    #[test]
-    fn suspensions_do_not_count() {
-        let mut clock = Clock::start();
-        let Some(earlier) = clock.looked.checked_sub(Duration::from_secs(3600)) else {
-            return;
-        };
-        // As if the last look was an hour ago, and the session began then.
-        (clock.began, clock.looked) = (earlier, earlier);
-        assert!(clock.now().0 < 60_000_000);
-        let before = clock.now();
-        assert!(clock.now().0 - before.0 < 1_000_000);
-    }
+    read(ClockId::Monotonic).as_micros() as u64
 }

@@ -13,10 +13,11 @@ use runner_model::{
     Digest, Outcome, Places, Reason, RunTime, Stage, StopSignal, TaskId, WorkerId,
     prepare::Described,
     protocol::{FromWorker, ReportHead, SlotWord, ToWorker},
+    row::Actor,
     visible::visible_line,
 };
 use runner_record::{
-    Ack, End, Fold, InFlight, Live, Manifest, Owned, RecordError, ResultsRoot, RowFacts, Writer,
+    Ack, End, Fold, InFlight, Live, Manifest, Owned, RecordError, ResultsRoot, RowFacts, Writer, Request,
 };
 use runner_scenario::Suite;
 
@@ -28,8 +29,10 @@ use crate::{
     flights::{Checked, Flights},
     live::LiveThread,
     plan::Plan,
+    requests,
     schedule::{Assignment, Blame, Effect, Event, Fate, Schedule, StopMode},
     session::exit_of,
+    signals::Heard,
     watchdog::Watchdog,
     workers::LinkEvent,
 };
@@ -40,8 +43,12 @@ pub(crate) enum Input {
     Link(WorkerId, LinkEvent),
     /// Rows are on disk, or never will be.
     Ack(Ack),
-    /// A signal came; `true`: it is the second.
-    Signal(StopSignal, bool),
+    /// A signal came.
+    Signal(Heard),
+    /// Another process asks that the session ends.
+    Asked(Box<Request>),
+    /// Another process asks that the session pauses, or with none that it goes on.
+    Pause(Option<Box<Actor>>),
     /// The run is on disk.
     Born(Box<Result<Owned, RecordError>>),
     /// A plugin was compiled.
@@ -52,6 +59,10 @@ pub(crate) enum Input {
 
 /// How often the screen is told what runs.
 const PROGRESS_EVERY: u64 = 100_000;
+/// So late after a stop it is said what it waits for.
+const WAITING_AFTER: u64 = 2_000_000;
+/// Trials that are named then.
+const MAX_NAMED: usize = 3;
 /// A run that ends sooner has no `live.json`.
 const FIRST_LIVE: u64 = 50_000;
 /// How often `live.json` is written.
@@ -78,6 +89,14 @@ pub(crate) struct Coordinator<'a> {
     has_started: bool,
     is_stopping: bool,
     signal: Option<StopSignal>,
+    /// Who asked from another process that the session ends.
+    stopped_by: Option<Actor>,
+    /// Who asks for a pause.
+    pause_by: Option<Actor>,
+    /// Since when the session is paused, by the monotonic clock.
+    paused_at: Option<u64>,
+    /// When a stop that goes on is told of again.
+    next_waiting: Option<u64>,
     /// What went wrong with the disk.
     failure: Option<String>,
     end: Option<(Option<Reason>, Option<String>)>,
@@ -131,6 +150,10 @@ impl<'a> Coordinator<'a> {
             has_started: false,
             is_stopping: false,
             signal: None,
+            stopped_by: None,
+            pause_by: None,
+            paused_at: None,
+            next_waiting: None,
             failure: None,
             end: None,
             next_progress: 0,
@@ -188,7 +211,14 @@ impl<'a> Coordinator<'a> {
                 self.take_news(&mut news);
             }
             Input::Ack(ack) => self.take_ack(ack),
-            Input::Signal(signal, is_second) => self.take_signal(signal, is_second),
+            Input::Signal(Heard::Stop(signal, is_second)) => self.take_signal(signal, is_second),
+            Input::Signal(Heard::Suspend) => self.suspend(),
+            Input::Asked(request) => self.take_request(*request),
+            Input::Pause(by) => {
+                let is_paused = by.is_some();
+                self.pause_by = by.map(|by| *by);
+                self.on(Event::Pause(is_paused));
+            }
             Input::Born(born) => self.born((*born)?)?,
             Input::Notice(notice) => self.notice(&notice),
         }
@@ -224,6 +254,16 @@ impl<'a> Coordinator<'a> {
         let session = owned.manifest().sessions.last();
         let session = session.map_or(1, |session| session.number);
         self.begin.watchdog.born(owned.live_writer(), session);
+        let inputs = self.begin.crew.sender();
+        let watching = requests::watch(owned.requests(), self.begin.watchdog.clone(), inputs);
+        if let Err(error) = watching {
+            owned.log(&format!("requests cannot be looked for: {error}"));
+        }
+        self.begin.observer.event(&RunEvent::Born {
+            manifest: owned.manifest(),
+            directory: &owned.dir().path(),
+            log: owned.log_file(),
+        });
         for notice in owned.notices() {
             self.begin.observer.event(&RunEvent::Notice(notice));
         }
@@ -240,11 +280,12 @@ impl<'a> Coordinator<'a> {
     /// Gives workers to the schedule once there is a run and its plugins were described.
     fn tell_ready(&mut self) {
         while self.run.is_some()
-            && let Some((worker, slots, alone)) = self.begin.crew.next_ready()
+            && let Some((worker, shape, alone)) = self.begin.crew.next_ready()
         {
             self.on(Event::WorkerReady {
                 worker,
-                slots,
+                slots: shape.slots,
+                memory: shape.memory,
                 alone,
             });
         }
@@ -366,10 +407,13 @@ impl<'a> Coordinator<'a> {
         if !self.is_stopping {
             self.log(&format!("worker {} {how}", worker.0));
         }
+        let paused_at = self.paused_at;
         let begun = begun.iter().filter(|word| {
             let flight = self.flights.at(worker, TaskId(word.task));
             flight.is_some_and(|flight| {
-                flight.lost = Some((word.began, how.to_owned()));
+                // Its worker has not moved it by the pause that lasts.
+                let standing = paused_at.map_or(0, |at| monotonic().saturating_sub(at.max(word.began)));
+                flight.lost = Some((word.began + standing, how.to_owned()));
                 true
             })
         });
@@ -443,6 +487,60 @@ impl<'a> Coordinator<'a> {
         });
     }
 
+    fn take_request(&mut self, request: Request) {
+        let Some((mode, reason)) = requests::ending(request.mode) else {
+            return;
+        };
+        self.log(&requests::words(&request));
+        let message = request.by.reason.clone();
+        if self.stopped_by.is_none() || reason == Reason::Cancelled {
+            self.stopped_by = Some(request.by);
+        }
+        self.on(Event::Stop {
+            mode,
+            reason,
+            message,
+        });
+        self.tell_stopping();
+    }
+
+    /// Stops this process until SIGCONT, with its workers paused.
+    fn suspend(&mut self) {
+        let was_paused = self.paused_at.is_some();
+        self.on(Event::Pause(true));
+        // The threads that send to workers are stopped, too; what they do not send now, they send afterwards.
+        thread::sleep(Duration::from_millis(20));
+        let _ = signal_hook::low_level::raise(signal_hook::consts::SIGSTOP);
+        if !was_paused {
+            self.now = self.begin.clock.now();
+            self.on(Event::Pause(false));
+        }
+    }
+
+    fn pause(&mut self, is_paused: bool) {
+        self.begin.crew.pause(is_paused);
+        self.begin.clock.pause(is_paused);
+        self.paused_at = is_paused.then(monotonic);
+        let (by, suspended) = (self.pause_by.take(), self.begin.clock.suspended());
+        self.log(&match (is_paused, &by) {
+            (true, None) => "paused by Ctrl-Z".to_owned(),
+            (true, Some(by)) => format!("paused by {}", requests::words_of(by)),
+            (false, _) => "the run goes on".to_owned(),
+        });
+        if let Some(run) = &mut self.run {
+            let noted = run.owned.note_pause(is_paused, by.clone(), suspended);
+            self.begin.root.note(run.owned.manifest());
+            if let Err(error) = noted {
+                self.notice(&error.to_string());
+            }
+        }
+        self.event(&if is_paused {
+            RunEvent::Paused { by: by.as_ref() }
+        } else {
+            RunEvent::Unpaused
+        });
+    }
+
     /// Ends a session that cannot go on.
     fn fail(&mut self, reason: Reason, message: String) {
         self.is_stopping = true;
@@ -454,13 +552,46 @@ impl<'a> Coordinator<'a> {
     }
 
     fn stop_crew(&mut self, kill: bool) {
-        if !self.is_stopping {
-            self.is_stopping = true;
-            let in_flight = self.begin.schedule.running();
-            let signal = self.signal;
-            self.event(&RunEvent::Stopping { signal, in_flight });
-        }
+        self.is_stopping = true;
+        self.tell_stopping();
         self.begin.crew.stop(kill);
+    }
+
+    /// Tells once that the session stops.
+    fn tell_stopping(&mut self) {
+        if self.next_waiting.is_none() {
+            self.next_waiting = Some(self.now.0 + WAITING_AFTER);
+            self.begin.observer.event(&RunEvent::Stopping {
+                signal: self.signal,
+                by: self.stopped_by.as_ref(),
+                in_flight: self.begin.schedule.running(),
+            });
+        }
+    }
+
+    /// Says what a stop waits for that takes long.
+    fn tell_waiting(&mut self) {
+        if self.next_waiting.is_none_or(|at| self.now.0 < at) {
+            return;
+        }
+        self.next_waiting = Some(u64::MAX);
+        let slots = self.begin.crew.slots();
+        let flights = slots.filter_map(|word| self.flights.get(TaskId(word.task)));
+        let mut trials: Vec<_> = flights.map(|flight| flight.task.trial.to_string()).collect();
+        let more = trials.len().saturating_sub(MAX_NAMED);
+        trials.truncate(MAX_NAMED);
+        if more > 0 {
+            trials.push(format!("{more} more"));
+        }
+        if !trials.is_empty() {
+            self.notice(&format!("the stop waits for {}", trials.join(", ")));
+        }
+    }
+
+    /// Who has cut an attempt of this outcome short.
+    fn cut_by(&self, outcome: Outcome) -> Option<Actor> {
+        let is_cut = outcome == Outcome::Stopped && self.is_stopping;
+        self.stopped_by.clone().filter(|_| is_cut)
     }
 
     /// Tells the schedule what happened and does what it says.
@@ -480,6 +611,7 @@ impl<'a> Coordinator<'a> {
                     }
                 }
                 Effect::Stop { kill } => self.stop_crew(kill),
+                Effect::Pause(is_paused) => self.pause(is_paused),
                 Effect::Kill(worker) => {
                     if let Some(link) = self.begin.crew.link(worker) {
                         link.kill();
@@ -523,8 +655,11 @@ impl<'a> Coordinator<'a> {
     }
 
     fn write(&mut self, report: Report, is_final: bool, flaky: bool) {
+        let cut_by = self.cut_by(report.outcome);
         if let (Some(run), Some(flight)) = (&mut self.run, self.flights.get(report.task)) {
-            let tail = flight.tail(is_final, flaky, run.session);
+            let flaky = flaky && flight.can_be_flaky();
+            let mut tail = flight.tail(is_final, flaky, run.session);
+            tail.stopped_by = cut_by;
             let seq = run
                 .writer
                 .row(report.row, tail, report.log, report.artifacts);
@@ -534,6 +669,7 @@ impl<'a> Coordinator<'a> {
     }
 
     fn write_for(&mut self, assignment: &Assignment, fate: Fate, is_final: bool) {
+        let cut_by = self.cut_by(fate.outcome());
         let (Some(run), Some(flight)) = (&mut self.run, self.flights.get(assignment.task)) else {
             return;
         };
@@ -546,7 +682,8 @@ impl<'a> Coordinator<'a> {
             )
         });
         let row = flight.row(fate, began, &how);
-        let tail = flight.tail(is_final, false, run.session);
+        let mut tail = flight.tail(is_final, false, run.session);
+        tail.stopped_by = cut_by;
         let seq = run.writer.row(row, tail, None, Vec::new());
         let facts = flight.facts(fate.outcome(), is_final, false, seq);
         self.handed.push_back((flight.trial, facts));
@@ -559,6 +696,7 @@ impl<'a> Coordinator<'a> {
         }
         if self.now.0 >= self.next_progress {
             self.next_progress = self.now.0 + PROGRESS_EVERY;
+            self.tell_waiting();
             let (counts, planned) = (self.begin.fold.counts(), self.begin.plan.suite.trials());
             let in_flight = self.begin.schedule.running();
             self.event(&RunEvent::Progress {
@@ -605,7 +743,7 @@ impl<'a> Coordinator<'a> {
     /// Waits for the disk, and tells what is acknowledged last.
     fn close(
         mut self,
-        run: Run,
+        mut run: Run,
         (mut reason, mut message): (Option<Reason>, Option<String>),
         inputs: &Receiver<Input>,
     ) -> Result<Ended, RecordError> {
@@ -637,12 +775,19 @@ impl<'a> Coordinator<'a> {
             message,
             at: SystemTime::now().into(),
         };
+        let suspended = self.begin.clock.suspended();
+        run.owned.note_suspended(suspended);
+        let stopped_by = self.stopped_by.take();
+        if let (Some(by), Some(Reason::Stopped | Reason::Cancelled)) = (stopped_by, reason) {
+            run.owned.note_stopped_by(by);
+        }
         let manifest = run.owned.finish(end, &self.begin.fold)?;
         self.begin.root.note(&manifest);
         self.begin.crew.wait(inputs);
-        let took = self.began.elapsed();
+        let took = self.began.elapsed().saturating_sub(suspended);
         self.begin.observer.event(&RunEvent::Finished {
             manifest: &manifest,
+            directory: &directory,
             took,
         });
         Ok(Ended {

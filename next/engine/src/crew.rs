@@ -102,6 +102,8 @@ pub(crate) struct Crew {
     is_described: bool,
     /// Workers in a row that died before they were ready.
     fruitless: u32,
+    /// Whether all guests are to wait.
+    is_paused: bool,
     /// Whether no more workers are started.
     is_closing: bool,
     /// How many have died.
@@ -193,6 +195,7 @@ impl Crew {
             waiting: HashMap::new(),
             is_described: false,
             fruitless: 0,
+            is_paused: false,
             is_closing: false,
             deaths: 0,
         };
@@ -238,6 +241,9 @@ impl Crew {
             describe: !is_asked,
             ..self.prepare.clone()
         })));
+        if self.is_paused {
+            link.send(ToWorker::Pause(true));
+        }
         let member = Member {
             link,
             shape,
@@ -424,13 +430,13 @@ impl Crew {
         Ok(())
     }
 
-    /// A worker that is ready and was not named yet: its slots, and whether it was started for one attempt alone. There is
+    /// A worker that is ready and was not named yet: what it has, and whether it was started for one attempt alone. There is
     /// none before the plugins were described.
-    pub(crate) fn next_ready(&mut self) -> Option<(WorkerId, u32, bool)> {
+    pub(crate) fn next_ready(&mut self) -> Option<(WorkerId, Shape, bool)> {
         let mut members = self.members.iter_mut().filter(|_| self.is_described);
         let (worker, member) = members.find(|(_, member)| member.phase == Phase::Ready)?;
         member.phase = Phase::Working;
-        Some((*worker, member.shape.slots, member.alone))
+        Some((*worker, member.shape, member.alone))
     }
 
     fn lose(
@@ -532,6 +538,14 @@ impl Crew {
     pub(crate) fn flush(&mut self) {
         for member in self.members.values_mut() {
             member.flush();
+        }
+    }
+
+    /// Lets all guests wait, or go on; those of workers that come later, too.
+    pub(crate) fn pause(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
+        for member in self.members.values() {
+            member.link.send(ToWorker::Pause(is_paused));
         }
     }
 

@@ -1,38 +1,62 @@
 //! `exec`: the birth of a run.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::File,
     io::{self, Seek},
     path::Path,
     rc::Rc,
 };
 
-use runner_model::{Budgets, Places, digest};
+use runner_model::{Budgets, Digest, Places, digest};
 use runner_record::{
     Fold, ManifestProvider, Metadata, NewRun, NewSession, Owned, PluginCache, RecordError,
-    ResultsRoot, Selected,
+    ResultsRoot, RunDir, Selected,
 };
 use runner_scenario::{Selection, load, resolve};
 
 use crate::{
-    Ended, EngineError, ExecRequest, Observer,
+    Ended, EngineError, ExecRequest, Observer, ResumeRequest,
+    changes::Rejudge,
     crew::Early,
     fingerprint::Fingerprints,
     machine::cores,
-    plan::Plan,
+    plan::{self, Plan},
     plugins::{self, Plugins},
+    schedule::Spending,
+    resume,
     session::{self, Work, machine},
 };
 
-/// Reads and plans a scenario, births its run, and runs all trials.
+/// Reads and plans a scenario, births its run, and runs all trials. Continues the run that is in the folder already which
+/// the request names.
 pub(crate) fn exec(
     early: Early,
     request: &ExecRequest,
     observer: &mut dyn Observer,
 ) -> Result<Ended, EngineError> {
+    let (plan, suite) = planned(request)?;
+    let (work, birth) = prepare(request, plan, suite)?;
+    if let Some(name) = &request.folder
+        && let Some(there) = work.root.run_in(name)?
+    {
+        check_same_plan(&birth.new, &there)?;
+        let request = ResumeRequest {
+            run: Some(name.clone()),
+            rerun: None,
+            accept_changes: false,
+            force: false,
+            session: request.session.clone(),
+        };
+        return resume::resume(early, &request, observer);
+    }
+    session::run(early, work, || birth.create(), observer)
+}
+
+/// Reads and plans the scenario of a request, as [`plan`] does.
+pub(crate) fn planned(request: &ExecRequest) -> Result<(Plan, File), EngineError> {
     let options = &request.session;
-    let (plan, suite_file) = plan(
+    let (plan, suite) = plan(
         &request.scenario,
         &request.selection,
         options.compile_seconds,
@@ -44,12 +68,23 @@ pub(crate) fn exec(
         jobs: options.jobs.unwrap_or(plan.jobs).max(1),
         timeout: options.timeout.unwrap_or(plan.timeout),
         fail_fast: options.fail_fast.unwrap_or(plan.fail_fast),
+        spending: plan::spending(&plan.scenario, &options.budgets)?,
         given_budgets: options.budgets.clone(),
         ..plan
     };
     if let Some(grace) = options.grace {
         plan.scenario.run.grace = grace.into();
     }
+    Ok((plan, suite))
+}
+
+/// All that the run of a plan is born from and works on. Only the results root is created.
+pub(crate) fn prepare(
+    request: &ExecRequest,
+    plan: Plan,
+    suite: File,
+) -> Result<(Work, Birth), EngineError> {
+    let options = &request.session;
     let root = ResultsRoot::open(&options.results)?;
     let session = NewSession {
         writer: "exec",
@@ -62,11 +97,15 @@ pub(crate) fn exec(
         fail_fast: plan.fail_fast,
         budgets: plan.given_budgets.clone(),
     };
+    let mut new = new_run(&plan, &request.scenario, session)?;
+    new.labels.clone_from(&request.labels);
+    new.folder.clone_from(&request.folder);
+    new.metadata.selection = selected(&request.selection);
     let birth = Birth {
         root: root.clone(),
-        suite: suite_file,
+        suite,
         plugins: plan.plugins.clone(),
-        new: new_run(&plan, &request.scenario, session)?,
+        new,
     };
     let work = Work {
         fold: Fold::new(plan.suite.trials()),
@@ -75,7 +114,30 @@ pub(crate) fn exec(
         root,
         compile_seconds: options.compile_seconds,
     };
-    session::run(early, work, || birth.create(), observer)
+    Ok((work, birth))
+}
+
+/// Fails if the run that is there is of another plan than the new one would be.
+fn check_same_plan(new: &NewRun, there: &RunDir) -> Result<(), EngineError> {
+    let manifest = there.manifest()?;
+    let plugins = |providers: &[ManifestProvider]| -> Vec<_> {
+        let plugins = providers.iter();
+        plugins.map(|provider| (provider.name.clone(), provider.digest)).collect()
+    };
+    let (old, asked) = (&manifest.metadata, &new.metadata);
+    let differs = if old.scenario_sha256 != asked.scenario_sha256 {
+        "its scenario is another one, or has changed"
+    } else if old.suite != asked.suite {
+        "its tests or what is selected of them have changed"
+    } else if plugins(&manifest.providers) != plugins(&new.providers) {
+        "a plugin has changed"
+    } else {
+        return Ok(());
+    };
+    Err(EngineError::Usage(format!(
+        "{} holds a run of another plan: {differs}\nname another folder, or continue that run as it is: runner resume {0}",
+        there.path().display()
+    )))
 }
 
 /// Plans a scenario, with its tests in a file without a name. Nothing is created but entries of the cache.
@@ -95,11 +157,13 @@ pub(crate) fn plan(
         timeout: scenario.timeout,
         fail_fast: scenario.run.fail_fast,
         given_budgets: Budgets::default(),
+        spending: Spending::default(),
         suite: Rc::new(suite),
         scenario,
         providers,
         plugins,
         cache,
+        rejudge: Rejudge::default(),
     };
     Ok((plan, file))
 }
@@ -118,17 +182,42 @@ pub(crate) fn new_run(
         labels: BTreeMap::new(),
         group: None,
         folder: None,
-        metadata: Metadata {
-            planned_test_count: plan.suite.tests(),
-            planned_trial_count: plan.suite.trials(),
-            suite: plan.suite.digest(),
-            scenario_sha256: digest(scenario.text.as_bytes()),
-            runner_version: env!("CARGO_PKG_VERSION").to_owned(),
-            selection: Selected::default(),
-        },
+        metadata: metadata(plan),
         providers: manifest_providers(plan),
         session,
     })
+}
+
+/// Numbers and digests of a plan. What was selected of its scenario is added by whoever knows it.
+pub(crate) fn metadata(plan: &Plan) -> Metadata {
+    Metadata {
+        planned_test_count: plan.suite.tests(),
+        planned_trial_count: plan.suite.trials(),
+        suite: plan.suite.digest(),
+        scenario_sha256: digest(plan.scenario.text.as_bytes()),
+        runner_version: env!("CARGO_PKG_VERSION").to_owned(),
+        selection: Selected::default(),
+    }
+}
+
+/// What a manifest keeps of a selection.
+fn selected(selection: &Selection) -> Selected {
+    Selected {
+        tests: selection.tests.clone(),
+        providers: selection.providers.clone(),
+        tags: selection.tags.clone(),
+        last_failed: selection.only.is_some(),
+    }
+}
+
+/// The selection that a manifest keeps, with the tests that it means if it names them.
+pub(crate) fn selection(selected: &Selected, only: Option<HashSet<String>>) -> Selection {
+    Selection {
+        tests: selected.tests.clone(),
+        providers: selected.providers.clone(),
+        tags: selected.tags.clone(),
+        only,
+    }
 }
 
 /// The providers as the manifest has them, before plugins have described themselves.
@@ -154,20 +243,32 @@ pub(crate) struct Birth {
 
 impl Birth {
     /// Stores tests and plugins, then creates the run.
-    pub(crate) fn create(mut self) -> Result<Owned, RecordError> {
-        let mut draft = self.root.draft()?;
-        self.suite
-            .rewind()
-            .and_then(|()| io::copy(&mut self.suite, &mut draft))
-            .map_err(|source| RecordError::Io {
-                what: "store the tests in",
-                path: self.root.path().to_owned(),
-                source,
-            })?;
-        self.root.keep(draft, &self.new.metadata.suite)?;
-        for plugin in self.plugins.values() {
-            self.root.keep_bytes(plugin)?;
-        }
+    pub(crate) fn create(self) -> Result<Owned, RecordError> {
+        let suite = &self.new.metadata.suite;
+        keep(&self.root, self.suite, suite, &self.plugins)?;
         self.root.create(self.new)
     }
+}
+
+/// Stores tests and plugins.
+pub(crate) fn keep(
+    root: &ResultsRoot,
+    mut suite: File,
+    digest: &Digest,
+    plugins: &Plugins,
+) -> Result<(), RecordError> {
+    let mut draft = root.draft()?;
+    suite
+        .rewind()
+        .and_then(|()| io::copy(&mut suite, &mut draft))
+        .map_err(|source| RecordError::Io {
+            what: "store the tests in",
+            path: root.path().to_owned(),
+            source,
+        })?;
+    root.keep(draft, digest)?;
+    for plugin in plugins.values() {
+        root.keep_bytes(plugin)?;
+    }
+    Ok(())
 }

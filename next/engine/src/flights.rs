@@ -7,6 +7,7 @@ use runner_model::{
     TestId, Time, TrialId, WorkerId, log,
     protocol::{Line, ReportHead, Task, TaskKind, TimeoutRule},
     row::{RowError, Usage, VERSION, check_row},
+    test::Retries,
 };
 use runner_record::{RecordError, RowFacts};
 use serde::Deserialize;
@@ -14,6 +15,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    changes::{JudgedRow, StoredRow},
     clock::monotonic,
     fingerprint::{self, TestParts},
     plan::Plan,
@@ -46,6 +48,8 @@ pub(crate) struct Flight {
     pub(crate) policy: Rc<Policy>,
     execution: Fingerprint,
     judgement: Fingerprint,
+    /// What it judges again.
+    judged: Option<JudgedRow>,
     /// Artifacts that came in pieces so far, by their index in the row.
     drafts: HashMap<u32, Draft>,
     /// Bytes of all artifacts so far.
@@ -62,8 +66,8 @@ struct Draft {
 
 /// What of a test's line the coordinator looks at.
 #[derive(Deserialize)]
-struct TestLine<'a> {
-    id: TestId,
+pub(crate) struct TestLine<'a> {
+    pub(crate) id: TestId,
     #[serde(borrow)]
     input: &'a RawValue,
     #[serde(borrow, default)]
@@ -100,12 +104,10 @@ impl Flights {
     ) -> io::Result<(Task, &[u8])> {
         let planned = plan.suite.trial(assignment.trial);
         plan.suite.line(planned.test, &mut self.line)?;
-        // As a whole its text is checked faster than string by string.
-        let line = std::str::from_utf8(&self.line).map_err(io::Error::other)?;
-        let test: TestLine<'_> = serde_json::from_str(line)?;
+        let test = TestLine::read(&self.line)?;
         let provider = &plan.providers[usize::from(planned.provider)].provider;
         let (timeout, timeout_rule) = test.deadline(now, &provider.limits, assignment);
-        let task = Task {
+        let mut task = Task {
             id: assignment.task,
             trial: TrialId {
                 test: test.id.clone(),
@@ -121,24 +123,35 @@ impl Flights {
             line: Line::Bytes(self.line.len() as u32),
             row_bytes: 0,
         };
-        let parts = TestParts {
-            id: &test.id,
-            input: test.input.get(),
-            tags: test.tags.map_or("", RawValue::get),
-            timeouts: [Some(test.timeout), test.trial_timeout],
-        };
+        let (execution, judgement) = test.prints(plan, planned.provider);
+        let mut policy = self.policy.of(&test)?;
+        let judged = plan.rejudge.row(assignment.trial);
+        if let Some(row) = &judged {
+            // It is the attempt that was made, and another judgement of it comes to the same.
+            task.kind = TaskKind::Judge;
+            task.attempt = row.attempt;
+            task.row_bytes = row.bytes.len() as u32;
+            policy = Rc::new(Policy {
+                retries: Retries::default(),
+                trial_timeout: None,
+            });
+        }
         let flight = Flight {
             worker,
             task: task.clone(),
             trial: assignment.trial,
-            execution: plan.prints.execution(planned.provider, &parts),
-            judgement: fingerprint::judgement(test.expect.map_or("", RawValue::get)),
-            policy: self.policy.of(&test)?,
+            execution,
+            judgement,
+            policy,
+            judged: judged.as_ref().map(StoredRow::facts),
             drafts: HashMap::new(),
             bytes: 0,
             lost: None,
         };
         self.flights.insert(assignment.task, flight);
+        if let Some(row) = judged {
+            self.line.extend(row.bytes);
+        }
         Ok((task, &self.line))
     }
 
@@ -181,6 +194,26 @@ impl LastPolicy {
             policy: Some(Rc::clone(&policy)),
         };
         Ok(policy)
+    }
+}
+
+impl<'a> TestLine<'a> {
+    pub(crate) fn read(line: &'a [u8]) -> io::Result<Self> {
+        // As a whole its text is checked faster than string by string.
+        let line = std::str::from_utf8(line).map_err(io::Error::other)?;
+        Ok(serde_json::from_str(line)?)
+    }
+
+    /// The fingerprints of its trials on a provider: of what is executed, and of how that is judged.
+    pub(crate) fn prints(&self, plan: &Plan, provider: u16) -> (Fingerprint, Fingerprint) {
+        let parts = TestParts {
+            id: &self.id,
+            input: self.input.get(),
+            tags: self.tags.map_or("", RawValue::get),
+            timeouts: [Some(self.timeout), self.trial_timeout],
+        };
+        let judgement = fingerprint::judgement(self.expect.map_or("", RawValue::get));
+        (plan.prints.execution(provider, &parts), judgement)
     }
 }
 
@@ -277,15 +310,20 @@ impl Flight {
         })
     }
 
+    /// Tells whether it can have passed after an attempt that did not.
+    pub(crate) fn can_be_flaky(&self) -> bool {
+        self.judged.is_none_or(|judged| judged.had_bad)
+    }
+
     /// What the coordinator adds to a row.
     pub(crate) fn tail(&self, is_final: bool, flaky: bool, session: u32) -> Tail {
         Tail {
             fingerprint: self.execution,
             judgement_fingerprint: self.judgement,
-            judged: None,
+            judged: self.judged.map(|judged| judged.seq),
             worker: None,
             stopped_by: None,
-            logs: None,
+            logs: self.judged.and_then(|judged| judged.logs),
             flaky,
             r#final: is_final,
             session,

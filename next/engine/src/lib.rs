@@ -3,6 +3,7 @@
 //!
 //! Begin reading at [`exec`], then `schedule`.
 
+mod changes;
 mod children;
 mod clock;
 mod compiler;
@@ -11,10 +12,12 @@ mod crew;
 mod exec;
 mod fingerprint;
 mod flights;
+mod group;
 mod live;
 mod machine;
 mod plan;
 mod plugins;
+mod requests;
 mod resume;
 pub mod schedule;
 mod session;
@@ -25,12 +28,13 @@ mod workers;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use runner_model::{Budgets, Counts, FailFast, StopSignal, exit::Exit};
+use runner_model::{Budgets, Counts, FailFast, StopSignal, exit::Exit, row::Actor};
 use runner_record::{Manifest, RecordError, Rerun, RowFacts};
 use runner_scenario::{Problems, Selection};
 use thiserror::Error;
 
 use self::crew::Early;
+pub use self::group::Group;
 
 /// What `exec` is asked for.
 #[derive(Clone, Debug)]
@@ -92,6 +96,15 @@ pub trait Observer {
 /// What a session tells.
 #[derive(Debug)]
 pub enum RunEvent<'a> {
+    /// The run is on disk, and this process holds it.
+    Born {
+        /// As it is on disk.
+        manifest: &'a Manifest,
+        /// The run's directory, as a user would type it.
+        directory: &'a std::path::Path,
+        /// Its `runner.log`, open for appending.
+        log: &'a std::fs::File,
+    },
     /// The run exists; plugins are prepared.
     Started {
         /// As it is on disk.
@@ -132,15 +145,26 @@ pub enum RunEvent<'a> {
     Stopping {
         /// The signal that asked for it.
         signal: Option<StopSignal>,
+        /// Who asked for it from another process.
+        by: Option<&'a Actor>,
         /// Attempts that are waited for.
         in_flight: u64,
     },
+    /// The session is paused.
+    Paused {
+        /// Who asked for it; none: Ctrl-Z did.
+        by: Option<&'a Actor>,
+    },
+    /// The session goes on after a pause.
+    Unpaused,
     /// Something that a user should know.
     Notice(&'a str),
     /// The session has ended.
     Finished {
         /// As it is on disk.
         manifest: &'a Manifest,
+        /// The run's directory, as a user would type it.
+        directory: &'a std::path::Path,
         /// How long the session took.
         took: Duration,
     },
@@ -166,6 +190,9 @@ pub enum EngineError {
     /// A plugin's file is missing or no plugin, wrong usage, an unknown run. Exit code 2; nothing was created.
     #[error("{0}")]
     Usage(String),
+    /// What is wrong with several scenarios. The exit code is that of the worst; nothing was created.
+    #[error("there are problems with {} scenarios", .0.len())]
+    Several(Vec<EngineError>),
     /// No test was selected. Exit code 5.
     #[error("no test was selected")]
     NothingSelected,
@@ -182,11 +209,15 @@ impl EngineError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Scenario(_) | Self::Usage(_) => Exit::Usage,
+            Self::Several(errors) => {
+                let exits = errors.iter().map(Self::exit);
+                exits.fold(Exit::Success, Exit::worse)
+            }
             Self::NothingSelected => Exit::NothingSelected,
             Self::Machine(_) => Exit::Failed,
             Self::Record(error) => match error {
                 RecordError::Io { .. } => Exit::Storage,
-                RecordError::Held { .. } => Exit::Held,
+                RecordError::Held { .. } | RecordError::RootHeld { .. } => Exit::Held,
                 RecordError::Unknown(_)
                 | RecordError::Ambiguous { .. }
                 | RecordError::Manifest { .. }

@@ -1,16 +1,19 @@
 //! [`Plan`]: a scenario with its suite and plugins; what a session works through.
 
-use std::{rc::Rc, time::Duration};
+use std::{collections::HashMap, io, rc::Rc, time::Duration};
 
-use runner_model::{Budgets, FailFast, Micros, Places, provider::PreparedProvider};
-use runner_record::PluginCache;
+use runner_model::{Budgets, FailFast, Micros, Places, TestId, TrialId, provider::{PreparedProvider, Provider}};
+use runner_record::{PluginCache, ReadLine, RunDir};
 use runner_scenario::{Scenario, Suite};
 
 use crate::{
+    EngineError,
+    changes::Rejudge,
     fingerprint::Fingerprints,
+    flights::TestLine,
     machine,
     plugins::Plugins,
-    schedule::{Settings, Trials},
+    schedule::{Bounds, Settings, Spending, Trials},
 };
 
 /// A scenario with its suite and plugins.
@@ -21,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) plugins: Plugins,
     pub(crate) prints: Fingerprints,
     pub(crate) cache: PluginCache,
+    /// The trials whose stored output is judged again.
+    pub(crate) rejudge: Rejudge,
     /// How many attempts run at once.
     pub(crate) jobs: u32,
     /// How long the session may take.
@@ -29,6 +34,45 @@ pub(crate) struct Plan {
     pub(crate) fail_fast: FailFast,
     /// Budgets that a command line has given.
     pub(crate) given_budgets: Budgets,
+    /// What of all budgets was used up before this session.
+    pub(crate) spending: Spending,
+}
+
+/// The ids of a suite's trials. Those of one test cost reading it once.
+pub(crate) struct Ids<'a> {
+    suite: &'a Suite,
+    providers: &'a [Provider],
+    line: Vec<u8>,
+    last: Option<(u64, TestId)>,
+}
+
+impl<'a> Ids<'a> {
+    pub(crate) fn new(suite: &'a Suite, providers: &'a [Provider]) -> Self {
+        Self {
+            suite,
+            providers,
+            line: Vec::new(),
+            last: None,
+        }
+    }
+
+    /// The id of a trial by its index.
+    pub(crate) fn trial(&mut self, trial: u64) -> io::Result<TrialId> {
+        let planned = self.suite.trial(trial);
+        let test = match &self.last {
+            Some((test, id)) if *test == planned.test => id.clone(),
+            _ => {
+                self.suite.line(planned.test, &mut self.line)?;
+                let id = TestLine::read(&self.line)?.id;
+                self.last.insert((planned.test, id)).1.clone()
+            }
+        };
+        Ok(TrialId {
+            test,
+            provider: self.providers[usize::from(planned.provider)].name.clone(),
+            repeat: planned.repeat,
+        })
+    }
 }
 
 /// What one worker gets of the session.
@@ -52,14 +96,60 @@ impl Plan {
     /// What the schedule goes by; the session's time began at 0.
     pub(crate) fn settings(&self) -> Settings {
         let providers = self.providers.iter().map(|prepared| &prepared.provider);
+        let bounds = providers.map(|provider| Bounds {
+            concurrency: provider.concurrency.unwrap_or(0),
+            rate: provider.rate,
+            memory: provider.limits.memory,
+        });
         Settings {
             jobs: self.jobs,
-            concurrency: providers
-                .map(|provider| provider.concurrency.unwrap_or(0))
-                .collect(),
+            providers: bounds.collect(),
             timeout: runner_model::RunTime(Micros::from(self.timeout).0),
             grace: self.scenario.run.grace,
+            fail_fast: self.fail_fast.most(self.suite.trials()),
+            spending: self.spending.clone(),
         }
+    }
+
+    /// Takes from the budgets what the rows of earlier sessions have measured.
+    ///
+    /// # Errors
+    ///
+    /// The rows cannot be read, or what is used up lets no trial begin that is pending.
+    pub(crate) fn count_spending(
+        &mut self,
+        run: &RunDir,
+        is_pending: impl Fn(u64) -> bool,
+    ) -> Result<(), EngineError> {
+        if self.spending.is_empty() {
+            return Ok(());
+        }
+        let names = self.scenario.providers.iter().map(|provider| &*provider.name);
+        let places: HashMap<&str, u16> = names.zip(0..).collect();
+        run.rows(&mut |_, line| {
+            // A row that was judged again has the metrics of the row that it stands for.
+            if let ReadLine::Row(row, _) = line
+                && row.judged.is_none()
+                && let Some(provider) = places.get(&*row.provider)
+            {
+                self.spending.add(*provider, &row.metrics);
+            }
+        })?;
+        let is_closed = |trial| {
+            let provider = self.suite.trial(trial).provider;
+            self.spending.is_used_up_by(provider)
+        };
+        let mut pending = (0..self.suite.trials()).filter(|trial| is_pending(*trial));
+        let text = match self.spending.used_up() {
+            Some(text) => text,
+            None if self.spending.larger().is_empty() || !pending.all(is_closed) => return Ok(()),
+            None => self.spending.used_up_by_providers(),
+        };
+        let larger = self.spending.larger().join(" --budget ");
+        Err(EngineError::Usage(format!(
+            "{text}, so nothing could begin; give more: `runner resume {} --budget {larger}`",
+            run.id()
+        )))
     }
 
     /// The workers that the session starts for so many trials. Their slots are together as many as attempts run at once.
@@ -69,10 +159,30 @@ impl Plan {
         shapes(
             u64::from(self.jobs).min(pending) as u32,
             machine::cores(),
-            machine::memory(),
+            self.scenario.run.memory.unwrap_or_else(machine::memory),
             largest.unwrap_or(0),
         )
     }
+}
+
+/// The budgets of a scenario and of a command line, of which nothing is used up.
+///
+/// # Errors
+///
+/// A budget of a provider that there is not.
+pub(crate) fn spending(scenario: &Scenario, given: &Budgets) -> Result<Spending, EngineError> {
+    let mut budgets = scenario.run.budget.clone();
+    for provider in &scenario.providers {
+        budgets.extend(&provider.budget);
+    }
+    budgets.extend(given);
+    let names: Vec<_> = scenario.providers.iter().map(|provider| &*provider.name).collect();
+    Spending::new(&budgets, &names).map_err(|name| {
+        let names = names.join("`, `");
+        EngineError::Usage(format!(
+            "there is a budget for provider `{name}`, and the scenario has `{names}`"
+        ))
+    })
 }
 
 fn shapes(jobs: u32, cores: u32, memory: u64, largest: u64) -> Vec<Shape> {
@@ -81,7 +191,8 @@ fn shapes(jobs: u32, cores: u32, memory: u64, largest: u64) -> Vec<Shape> {
     let workers = u64::from(cores.min(jobs)).min(fitting).max(1) as u32;
     let shape = |worker| Shape {
         slots: jobs / workers + u32::from(worker < jobs % workers),
-        memory: memory / u64::from(workers),
+        // One attempt may always have what its limit allows.
+        memory: (memory / u64::from(workers)).max(largest),
     };
     (0..workers).map(shape).collect()
 }

@@ -81,7 +81,7 @@ pub(crate) fn find(
 }
 
 /// Reads a plugin's file, of at most `most` bytes. Problems are the rest of a sentence that begins with the plugin.
-fn read(plugin: &str, folder: &Path, most: u64) -> Result<PluginBytes, String> {
+pub(crate) fn read(plugin: &str, folder: &Path, most: u64) -> Result<PluginBytes, String> {
     let bytes = match plugin.strip_prefix("bundled:") {
         Some(name) => Cow::Borrowed(bundled(name)?),
         None => Cow::Owned(read_file(&folder.join(plugin), most)?),

@@ -1,7 +1,9 @@
-//! `resume`: goes on with a run that was cut short.
+//! `resume`: goes on with a run, with what is stored of it or, if it is asked for, with what has changed since.
 
 use std::{
-    collections::hash_map::Entry,
+    cell::RefCell,
+    collections::{HashMap, HashSet, hash_map::Entry},
+    fs::File,
     io::{self, Read},
     path::Path,
     rc::Rc,
@@ -9,98 +11,179 @@ use std::{
     time::Duration,
 };
 
-use runner_model::{Places, RunStatus, Stage, provider::PreparedProvider};
-use runner_record::{Manifest, NewSession, Owned, PluginCache, RecordError, ResultsRoot, RunDir};
-use runner_scenario::{Scenario, Suite, parse_stored};
+use runner_model::{Outcome, Places, RunStatus, TrialId, provider::PreparedProvider};
+use runner_record::{
+    Fold, Manifest, ManifestProvider, NewPlan, NewSession, Owned, PluginCache, RecordError, Rerun, ResultsRoot, RunDir,
+};
+use runner_scenario::{IdGlob, Scenario, Suite, parse_stored};
 
 use crate::{
     Ended, EngineError, Observer, ResumeRequest, RunEvent,
+    changes::{Rejudge, differences},
     crew::Early,
-    exec::manifest_providers,
+    exec::{self, keep},
     fingerprint::Fingerprints,
     machine::cores,
-    plan::Plan,
-    plugins::{self, Plugins},
+    plan::{self, Ids, Plan},
+    plugins::Plugins,
     session::{self, Work},
 };
 
-/// Goes on with a run. One that is completed stays as it is.
+/// What a session that goes on would do.
+struct Prepared {
+    plan: Plan,
+    fold: Fold,
+    /// The fold before this session selected or compared anything.
+    before: Fold,
+    /// Trials that this session selects.
+    selected: u64,
+    /// A plan that takes the place of the stored one, and the file with its tests.
+    taken: Option<(NewPlan, File)>,
+    /// For people.
+    notices: Vec<String>,
+}
+
+/// What becomes of a trial in a session that goes on, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether the trial runs or is judged again.
+    pub is_pending: bool,
+    /// Why, as a sentence without an end.
+    pub why: String,
+}
+
+/// Goes on with a run. One in which nothing is left to do stays as it is.
 pub(crate) fn resume(
     early: Early,
     request: &ResumeRequest,
     observer: &mut dyn Observer,
 ) -> Result<Ended, EngineError> {
     let root = ResultsRoot::existing(&request.session.results)?;
-    let dir = match &request.run {
-        Some(name) => root.find(name)?,
-        None => only_incomplete(&root)?,
-    };
+    let dir = find(&root, request)?;
+    let mut manifest = dir.manifest()?;
+    let mut held = None;
     // A run whose process died is claimed in any case, which writes down what became of it.
-    let manifest = dir.manifest()?;
-    if manifest.status != RunStatus::Running
-        && let Some(ended) = ended(manifest, &dir, observer)?
-    {
-        return Ok(ended);
+    if manifest.status == RunStatus::Running {
+        held = Some(claim(&root, &dir, &mut manifest)?);
     }
-    let owned = root.claim(&dir)?;
-    // Its last process may have ended it meanwhile, or died behind its last row.
-    if let Some(ended) = ended(owned.manifest().clone(), &dir, observer)? {
-        root.note(&ended.manifest);
-        return Ok(ended);
+    let (owned, prepared) = loop {
+        check_status(&manifest, request)?;
+        let is_asked = request.rerun.is_some() || request.accept_changes;
+        if manifest.status == RunStatus::Completed && !is_asked {
+            return Ok(settled(manifest, &dir, observer));
+        }
+        let prepared = Prepared::new(&root, &dir, &manifest, request)?;
+        if prepared.is_nothing(&manifest) {
+            if request.rerun.is_some() && prepared.selected == 0 && !request.accept_changes {
+                return Err(EngineError::NothingSelected);
+            }
+            return Ok(settled(manifest, &dir, observer));
+        }
+        let before = manifest.clone();
+        let owned = match held.take() {
+            Some(owned) => owned,
+            None => claim(&root, &dir, &mut manifest)?,
+        };
+        if before == manifest {
+            break (owned, prepared);
+        }
+        // Another process has worked on it meanwhile.
+        held = Some(owned);
+    };
+    for notice in &prepared.notices {
+        owned.log(notice);
+        observer.event(&RunEvent::Notice(notice));
     }
-    let plan = stored_plan(&root, &owned, request)?;
-    let fold = owned.fold(&*plan.suite)?;
-    if fold.damaged() > 0 {
-        let lines = fold.damaged();
-        observer.event(&RunEvent::Notice(&format!(
-            "{lines} lines of index.jsonl are damaged; their trials run again"
-        )));
-    }
+    let Prepared { plan, fold, taken, .. } = prepared;
     let session = NewSession {
         writer: "resume",
         command: request.session.command.clone(),
         jobs: plan.jobs,
         timeout: plan.timeout,
-        rerun: None,
-        pending: None,
+        rerun: request.rerun.clone(),
+        pending: Some(fold.left()),
         grace: plan.scenario.run.grace.into(),
         fail_fast: plan.fail_fast,
         budgets: plan.given_budgets.clone(),
     };
-    let providers = (fold.last_seq() == 0).then(|| manifest_providers(&plan));
-    let number = owned.manifest().sessions.len() as u32 + 1;
-    let birth = move || reopen(owned, session, providers);
     let work = Work {
-        plan,
+        session: owned.manifest().sessions.len() as u32 + 1,
         fold,
-        session: number,
-        root,
+        root: root.clone(),
         compile_seconds: request.session.compile_seconds,
+        plan,
     };
+    let plugins = work.plan.plugins.clone();
+    let birth = move || reopen(&root, owned, session, taken, &plugins);
     session::run(early, work, birth, observer)
 }
 
+/// Tells what a session would do with each trial. Writes nothing, not even the end of a run whose process died.
+pub(crate) fn preview(
+    request: &ResumeRequest,
+    notice: &mut dyn FnMut(&str),
+    each: &mut dyn FnMut(&TrialId, &Decision),
+) -> Result<(), EngineError> {
+    let root = ResultsRoot::existing(&request.session.results)?;
+    let dir = find(&root, request)?;
+    let manifest = dir.truth()?;
+    check_status(&manifest, request)?;
+    let prepared = Prepared::new(&root, &dir, &manifest, request)?;
+    let cannot = |source| unreadable(&root, source);
+    if request.rerun.is_some() && prepared.selected == 0 && prepared.is_nothing(&manifest) {
+        return Err(EngineError::NothingSelected);
+    }
+    prepared.notices.iter().for_each(|text| notice(text));
+    let mut ids = Ids::new(&prepared.plan.suite, &prepared.plan.scenario.providers);
+    let glob = request.rerun.as_ref().and_then(Rerun::glob).map(IdGlob::new);
+    let glob = glob.and_then(Result::ok);
+    for trial in 0..prepared.plan.suite.trials() {
+        let id = ids.trial(trial).map_err(cannot)?;
+        let is_named = glob.as_ref().is_none_or(|glob| is_named(glob, &id));
+        each(&id, &prepared.decision(trial, request.rerun.as_ref().filter(|_| is_named)));
+    }
+    Ok(())
+}
+
+fn claim(root: &ResultsRoot, dir: &RunDir, manifest: &mut Manifest) -> Result<Owned, RecordError> {
+    let owned = root.claim(dir)?;
+    manifest.clone_from(owned.manifest());
+    root.note(manifest);
+    Ok(owned)
+}
+
 fn reopen(
+    root: &ResultsRoot,
     mut owned: Owned,
     session: NewSession,
-    providers: Option<Vec<runner_record::ManifestProvider>>,
+    taken: Option<(NewPlan, File)>,
+    plugins: &Plugins,
 ) -> Result<Owned, RecordError> {
-    owned.open_session(session)?;
-    if providers.is_some() {
-        owned.note_stage(Stage::Plan, providers)?;
-    }
+    let plan = match taken {
+        Some((plan, suite)) => {
+            keep(root, suite, &plan.metadata.suite, plugins)?;
+            Some(plan)
+        }
+        None => None,
+    };
+    owned.open_session(session, plan)?;
     Ok(owned)
+}
+
+/// The run that is meant.
+fn find(root: &ResultsRoot, request: &ResumeRequest) -> Result<RunDir, EngineError> {
+    match &request.run {
+        Some(name) => Ok(root.find(name)?),
+        None if request.rerun.is_some() || request.accept_changes => Ok(root.find("latest")?),
+        None => only_incomplete(root),
+    }
 }
 
 /// The only run of a root that was cut short.
 fn only_incomplete(root: &ResultsRoot) -> Result<RunDir, EngineError> {
     let runs = root.runs()?.runs;
-    let is_open = |run: &&Manifest| run.status == RunStatus::Incomplete;
-    let open: Vec<_> = runs
-        .iter()
-        .filter(is_open)
-        .map(|run| run.id.as_str())
-        .collect();
+    let open = runs.iter().filter(|run| run.status == RunStatus::Incomplete);
+    let open: Vec<_> = open.map(|run| run.id.as_str()).collect();
     match open.as_slice() {
         [run] => Ok(root.find(run)?),
         [] => Err(EngineError::Usage(format!(
@@ -115,88 +198,288 @@ fn only_incomplete(root: &ResultsRoot) -> Result<RunDir, EngineError> {
     }
 }
 
-/// What there is to say of a run that cannot go on.
-fn ended(
-    manifest: Manifest,
-    dir: &RunDir,
-    observer: &mut dyn Observer,
-) -> Result<Option<Ended>, EngineError> {
-    match manifest.status {
-        RunStatus::Completed => {
-            let notice = format!("run {} is completed; nothing is left to do", manifest.id);
-            observer.event(&RunEvent::Notice(&notice));
-            observer.event(&RunEvent::Finished {
-                manifest: &manifest,
-                took: Duration::ZERO,
-            });
-            Ok(Some(Ended {
-                exit: session::exit_of(&manifest),
-                manifest,
-                directory: dir.path(),
-            }))
-        }
-        RunStatus::Cancelled => Err(EngineError::Usage(format!(
-            "run {} was cancelled; start it anew with `runner exec`",
+fn check_status(manifest: &Manifest, request: &ResumeRequest) -> Result<(), EngineError> {
+    if manifest.status == RunStatus::Cancelled && !request.force {
+        return Err(EngineError::Usage(format!(
+            "run {0} was cancelled; `runner resume {0} --force` continues it all the same",
             manifest.id
-        ))),
-        RunStatus::Running | RunStatus::Failed | RunStatus::Incomplete => Ok(None),
+        )));
+    }
+    Ok(())
+}
+
+/// What there is to say of a run in which nothing is left to do.
+fn settled(manifest: Manifest, dir: &RunDir, observer: &mut dyn Observer) -> Ended {
+    let notice = format!("run {} is completed; nothing is left to do", manifest.id);
+    observer.event(&RunEvent::Notice(&notice));
+    if let Some(notice) = unsettled(&manifest) {
+        observer.event(&RunEvent::Notice(&notice));
+    }
+    observer.event(&RunEvent::Finished {
+        manifest: &manifest,
+        directory: &dir.path(),
+        took: Duration::ZERO,
+    });
+    Ended {
+        exit: session::exit_of(&manifest),
+        manifest,
+        directory: dir.path(),
     }
 }
 
-/// The plan as it is stored with the run.
-fn stored_plan(
-    root: &ResultsRoot,
-    owned: &Owned,
+/// Says that trials came to no verdict, and what runs them again.
+fn unsettled(manifest: &Manifest) -> Option<String> {
+    let trials = manifest.counts.error + manifest.counts.timeout;
+    (trials > 0).then(|| {
+        let ended = if trials == 1 { "trial has" } else { "trials have" };
+        format!(
+            "{trials} {ended} ended in an error or a timeout and {} not run again; `runner resume {} --rerun errors` does that",
+            if trials == 1 { "does" } else { "do" },
+            manifest.id
+        )
+    })
+}
+
+/// Tells whether a glob means a trial: by its id, or by that of its test.
+fn is_named(glob: &IdGlob, id: &TrialId) -> bool {
+    glob.is_match(&id.to_string()) || glob.is_match(&id.test)
+}
+
+impl Prepared {
+    fn new(
+        root: &ResultsRoot,
+        dir: &RunDir,
+        manifest: &Manifest,
+        request: &ResumeRequest,
+    ) -> Result<Self, EngineError> {
+        let mut notices = Vec::new();
+        // A run that never got so far that it had a row is planned again.
+        let is_live = request.accept_changes || manifest.status == RunStatus::Failed;
+        let (mut plan, suite) = if is_live {
+            let (plan, suite) = live_plan(root, dir, manifest, request)?;
+            (plan, Some(suite))
+        } else {
+            let plan = stored_plan(root, dir, manifest)?;
+            notices.extend(differences(manifest, &plan));
+            (plan, None)
+        };
+        as_before(&mut plan, manifest, request)?;
+
+        let globs = globs(manifest, request)?;
+        let ids = RefCell::new(Ids::new(&plan.suite, &plan.scenario.providers));
+        let matches = |glob: &str, trial| {
+            // A test that cannot be read shows itself when it runs.
+            let id = ids.borrow_mut().trial(trial);
+            id.is_ok_and(|id| globs.get(glob).is_some_and(|glob| is_named(glob, &id)))
+        };
+        let before = Fold::of(dir, manifest, &*plan.suite, &matches)?;
+        let mut fold = before.clone();
+        let selected = request.rerun.as_ref().map(|rerun| fold.select(rerun, &matches));
+        let taken = suite.and_then(|suite| taken(manifest, &plan, suite, &fold));
+        let mut sessions = manifest.sessions.iter();
+        if taken.is_some() || sessions.any(|session| session.adopted.is_some()) {
+            plan.rejudge = Rejudge::find(dir, &plan, &mut fold)?;
+        }
+        if fold.damaged() > 0 {
+            let lines = fold.damaged();
+            notices.push(format!(
+                "{lines} lines of index.jsonl are damaged; their trials run again"
+            ));
+        }
+        notices.extend(unsettled(manifest).filter(|_| request.rerun.is_none()));
+        if fold.left() > 0 {
+            plan.count_spending(dir, |trial| fold.trial(trial).is_pending)?;
+        }
+        Ok(Self {
+            plan,
+            fold,
+            before,
+            selected: selected.unwrap_or(0),
+            taken,
+            notices,
+        })
+    }
+
+    fn is_nothing(&self, manifest: &Manifest) -> bool {
+        manifest.status == RunStatus::Completed && self.taken.is_none() && self.fold.left() == 0
+    }
+
+    /// What becomes of a trial. `rerun` is what this session selects, if the trial is of that name.
+    fn decision(&self, trial: u64, rerun: Option<&Rerun>) -> Decision {
+        let outcome = self.fold.trial(trial).outcome;
+        let ended = outcome.map_or("", ended);
+        let is_selected = |rerun: &&Rerun| outcome.is_some_and(|outcome| rerun.is_of(outcome));
+        let (is_pending, why) = match rerun.filter(is_selected) {
+            _ if outcome.is_none() => (true, "it has no result".to_owned()),
+            Some(rerun) => (true, format!("it {ended}, and `--rerun {rerun}` means it")),
+            None if self.before.trial(trial).is_pending => {
+                (true, "an earlier session was to run it again and did not".to_owned())
+            }
+            None if self.plan.rejudge.has(trial) => {
+                let why = "only what is expected of it has changed: its output is judged again";
+                (true, why.to_owned())
+            }
+            None if self.fold.trial(trial).is_pending => {
+                (true, "what it does has changed".to_owned())
+            }
+            None => (false, format!("it {ended}")),
+        };
+        Decision { is_pending, why }
+    }
+}
+
+fn ended(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Passed => "passed",
+        Outcome::Failed => "failed",
+        Outcome::Error => "ended in an error",
+        Outcome::Timeout => "timed out",
+        Outcome::Skipped => "was skipped",
+        Outcome::Stopped | Outcome::Ungraded => "has no result",
+    }
+}
+
+/// The globs of all selections.
+fn globs(
+    manifest: &Manifest,
     request: &ResumeRequest,
-) -> Result<Plan, EngineError> {
-    let manifest = owned.manifest();
-    let text = owned.dir().scenario()?;
-    let mut scenario = parse_stored(&text, &manifest.scenario).map_err(EngineError::Scenario)?;
-    let cache = PluginCache::open()?;
-    let content = stored(root.content(&manifest.metadata.suite))?;
+) -> Result<HashMap<String, IdGlob>, EngineError> {
+    let sessions = manifest.sessions.iter();
+    let reruns = sessions.filter_map(|session| session.rerun.as_ref());
+    let globs = reruns.chain(&request.rerun).filter_map(Rerun::glob);
+    let compiled = globs.map(|text| match IdGlob::new(text) {
+        Ok(glob) => Ok((text.to_owned(), glob)),
+        Err(problem) => Err(EngineError::Usage(format!(
+            "`--rerun {text}` is neither `failed`, `errors` or `all` nor a glob over trials: {problem}"
+        ))),
+    });
+    compiled.collect()
+}
+
+/// The plan of a run by the files as they are now, with its tests in a file.
+fn live_plan(
+    root: &ResultsRoot,
+    dir: &RunDir,
+    manifest: &Manifest,
+    request: &ResumeRequest,
+) -> Result<(Plan, File), EngineError> {
+    let selected = &manifest.metadata.selection;
+    let only = selected.last_failed.then(|| tests_of(root, dir, manifest, |_| true));
+    let selection = exec::selection(selected, only.transpose()?);
+    let path = Path::new(&manifest.scenario_path);
+    let (plan, suite) = exec::plan(path, &selection, request.session.compile_seconds)?;
+    if plan.suite.trials() == 0 {
+        return Err(EngineError::NothingSelected);
+    }
+    Ok((plan, suite))
+}
+
+/// The tests of a run on their providers, as `test@provider`, that have a trial for which `is_meant` says so.
+pub(crate) fn tests_of(
+    root: &ResultsRoot,
+    dir: &RunDir,
+    manifest: &Manifest,
+    is_meant: impl Fn(Option<Outcome>) -> bool,
+) -> Result<HashSet<String>, EngineError> {
+    let (scenario, suite) = stored_tests(root, dir, manifest)?;
+    let fold = Fold::of(dir, manifest, &suite, &|_, _| false)?;
+    let mut ids = Ids::new(&suite, &scenario.providers);
+    let meant = (0..suite.trials()).filter(|trial| is_meant(fold.trial(*trial).outcome));
+    let tests = meant.map(|trial| ids.trial(trial).map(|id| format!("{}@{}", id.test, id.provider)));
+    let tests: io::Result<_> = tests.collect();
+    Ok(tests.map_err(|source| unreadable(root, source))?)
+}
+
+/// What of a plan takes the place of what is stored; none if that is the same.
+fn taken(
+    manifest: &Manifest,
+    plan: &Plan,
+    suite: File,
+    fold: &Fold,
+) -> Option<(NewPlan, File)> {
+    let mut new = NewPlan {
+        scenario: plan.scenario.name.clone(),
+        text: plan.scenario.text.clone(),
+        metadata: exec::metadata(plan),
+        providers: exec::manifest_providers(plan),
+        counts: fold.counts(),
+    };
+    // These say how the run began.
+    new.metadata.selection.clone_from(&manifest.metadata.selection);
+    new.metadata.runner_version.clone_from(&manifest.metadata.runner_version);
+    let plugins = |providers: &[ManifestProvider]| -> Vec<_> {
+        let providers = providers.iter();
+        providers.map(|one| (one.name.clone(), one.digest)).collect()
+    };
+    let is_same = new.metadata == manifest.metadata
+        && plugins(&new.providers) == plugins(&manifest.providers);
+    (!is_same).then_some((new, suite))
+}
+
+/// Lets a session run as the last one did, where the request says nothing else.
+fn as_before(
+    plan: &mut Plan,
+    manifest: &Manifest,
+    request: &ResumeRequest,
+) -> Result<(), EngineError> {
+    let (now, last) = (&request.session, manifest.sessions.last());
+    let time = |millis: fn(&runner_record::SessionEntry) -> u64| {
+        last.map(|session| Duration::from_millis(millis(session)))
+    };
+    let jobs = now.jobs.or(last.map(|session| session.jobs));
+    plan.jobs = jobs.unwrap_or(plan.jobs).max(1);
+    let timeout = now.timeout.or(time(|session| session.timeout_ms));
+    plan.timeout = timeout.unwrap_or(plan.timeout);
+    if let Some(grace) = now.grace.or(time(|session| session.grace_ms)) {
+        plan.scenario.run.grace = grace.into();
+    }
+    let fail_fast = now.fail_fast.or(last.map(|session| session.fail_fast));
+    plan.fail_fast = fail_fast.unwrap_or(plan.fail_fast);
+    plan.given_budgets = last.map_or_else(Default::default, |session| session.budgets.clone());
+    plan.given_budgets.extend(&now.budgets);
+    plan.spending = plan::spending(&plan.scenario, &plan.given_budgets)?;
+    Ok(())
+}
+
+/// The scenario and the tests as they are stored with the run.
+fn stored_tests(
+    root: &ResultsRoot,
+    dir: &RunDir,
+    manifest: &Manifest,
+) -> Result<(Scenario, Suite), EngineError> {
+    let text = dir.scenario(manifest)?;
+    let scenario = parse_stored(&text, &manifest.scenario).map_err(EngineError::Scenario)?;
+    let content = stored(dir.content(&manifest.metadata.suite))?;
     let suite =
         Suite::open(content, &scenario.providers).map_err(|source| unreadable(root, source))?;
     if suite.trials() != manifest.metadata.planned_trial_count {
         let source = io::Error::other("the stored tests are not those of the run");
         return Err(unreadable(root, source).into());
     }
-    // A run that never got so far that a plugin ran may have failed for a plugin that was repaired since then.
-    let (providers, plugins) = if manifest.status == RunStatus::Failed {
-        let folder = Path::new(&manifest.scenario_path).parent();
-        let seconds = request.session.compile_seconds;
-        let folder = folder.unwrap_or(Path::new("/"));
-        plugins::find(&scenario, folder, &cache, seconds)?
-    } else {
-        stored_plugins(root, manifest, &scenario)?
-    };
-    let last = manifest.sessions.last();
-    let jobs = request.session.jobs.or(last.map(|session| session.jobs));
-    let before = last.map(|session| Duration::from_millis(session.timeout_ms));
-    let grace = last.map(|session| Duration::from_millis(session.grace_ms));
-    if let Some(grace) = request.session.grace.or(grace) {
-        scenario.run.grace = grace.into();
-    }
-    let fail_fast = request
-        .session
-        .fail_fast
-        .or(last.map(|session| session.fail_fast));
-    let mut given_budgets = last.map_or_else(Default::default, |session| session.budgets.clone());
-    given_budgets.extend(&request.session.budgets);
+    Ok((scenario, suite))
+}
+
+/// The plan as it is stored with the run.
+fn stored_plan(
+    root: &ResultsRoot,
+    dir: &RunDir,
+    manifest: &Manifest,
+) -> Result<Plan, EngineError> {
+    let (scenario, suite) = stored_tests(root, dir, manifest)?;
+    let (providers, plugins) = stored_plugins(root, dir, manifest, &scenario)?;
     Ok(Plan {
         prints: Fingerprints::new(&providers, scenario.run.seed),
-        jobs: jobs.unwrap_or_else(cores).max(1),
-        timeout: request
-            .session
-            .timeout
-            .or(before)
-            .unwrap_or(scenario.timeout),
-        fail_fast: fail_fast.unwrap_or(scenario.run.fail_fast),
-        given_budgets,
+        rejudge: Rejudge::default(),
+        jobs: scenario.run.concurrency.unwrap_or_else(cores),
+        timeout: scenario.timeout,
+        fail_fast: scenario.run.fail_fast,
+        given_budgets: Default::default(),
+        spending: Default::default(),
         suite: Rc::new(suite),
         scenario,
         providers,
         plugins,
-        cache,
+        cache: PluginCache::open()?,
     })
 }
 
@@ -211,6 +494,7 @@ fn unreadable(root: &ResultsRoot, source: io::Error) -> RecordError {
 /// The plugins as they are stored.
 fn stored_plugins(
     root: &ResultsRoot,
+    dir: &RunDir,
     manifest: &Manifest,
     scenario: &Scenario,
 ) -> Result<(Vec<PreparedProvider>, Plugins), EngineError> {
@@ -224,7 +508,7 @@ fn stored_plugins(
         })?;
         if let Entry::Vacant(entry) = plugins.entry(stored.digest) {
             let mut bytes = Vec::new();
-            self::stored(root.content(&stored.digest))?
+            self::stored(dir.content(&stored.digest))?
                 .read_to_end(&mut bytes)
                 .map_err(|source| unreadable(root, source))?;
             entry.insert(Arc::new(bytes.into()));

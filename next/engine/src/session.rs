@@ -12,7 +12,7 @@ use crate::{
     crew::{Crew, Early, Launch},
     plan::Plan,
     schedule::{Pending, Schedule},
-    signals,
+    signals::{self, Heard},
     watchdog::Watchdog,
     workers::WorkerProcess,
 };
@@ -52,7 +52,7 @@ pub(crate) fn run(
     let Work { plan, fold, .. } = work;
     let schedule = Schedule::new(plan.settings(), plan.suite.clone(), |trial| {
         let state = fold.trial(trial);
-        state.outcome.is_none().then(|| Pending {
+        state.is_pending.then(|| Pending {
             attempts: fold.attempts(trial),
             had_bad: state.had_bad,
         })
@@ -60,7 +60,9 @@ pub(crate) fn run(
     let shapes = plan.shapes(schedule.left());
     let crew = Crew::new(early, &plan, work.session, &shapes, work.compile_seconds);
     let (crew, inputs) = crew.map_err(machine)?;
-    let watchdog = Watchdog::start(plan.timeout, plan.scenario.run.grace.into());
+    let clock = Clock::start();
+    let grace = plan.scenario.run.grace.into();
+    let watchdog = Watchdog::start(clock.clone(), plan.timeout, grace);
     let watchdog = watchdog.map_err(machine)?;
     let sender = crew.sender();
     let _listening = listen(watchdog.clone(), &crew).map_err(machine)?;
@@ -77,7 +79,7 @@ pub(crate) fn run(
         observer,
         crew,
         schedule,
-        clock: Clock::start(),
+        clock,
         fold,
         watchdog: watchdog.clone(),
     });
@@ -99,10 +101,12 @@ pub(crate) fn exit_of(manifest: &Manifest) -> Exit {
 /// Sends signals to the coordinator, and tells the watchdog of them, because the coordinator may be what is stuck.
 fn listen(watchdog: Watchdog, crew: &Crew) -> io::Result<signals::Listening> {
     let inputs = crew.sender();
-    signals::listen(move |signal, is_second| {
-        watchdog.stopping(is_second, Reason::Interrupted, Some(signal));
+    signals::listen(move |heard| {
+        if let Heard::Stop(signal, is_second) = heard {
+            watchdog.stopping(is_second, Reason::Interrupted, Some(signal));
+        }
         // Without a receiver the session has ended.
-        let _ = inputs.send(Input::Signal(signal, is_second));
+        let _ = inputs.send(Input::Signal(heard));
     })
 }
 

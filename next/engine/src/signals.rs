@@ -11,42 +11,51 @@ use std::{
 
 use runner_model::StopSignal;
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGXFSZ},
     flag,
     iterator::Signals,
     low_level::emulate_default_handler,
 };
 
-type Listener = Box<dyn FnMut(StopSignal, bool) + Send>;
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// That the session stops; `true`: it was asked before.
+    Stop(StopSignal, bool),
+    /// Ctrl-Z: that the process stops until SIGCONT.
+    Suspend,
+}
+
+type Listener = Box<dyn FnMut(Heard) + Send>;
 
 /// Signals are taken over once, for the rest of the process's life.
 static SHARED: OnceLock<Arc<Shared>> = OnceLock::new();
 
 struct Shared {
-    /// And how many signals it was told.
-    listener: Mutex<Option<(Listener, u32)>>,
+    /// And how many signals each was told. The last one began last, and ends first.
+    listeners: Mutex<Vec<(Listener, u32)>>,
     /// Set before the third signal.
     is_last: Arc<AtomicBool>,
 }
 
-/// Listens to signals until it is dropped. Then they do what they do to any program.
+/// Listens to signals until it is dropped. When nothing listens, they do what they do to any program.
 pub(crate) struct Listening(Arc<Shared>);
 
 impl Drop for Listening {
     fn drop(&mut self) {
         self.0.is_last.store(false, Ordering::SeqCst);
-        *lock(&self.0.listener) = None;
+        lock(&self.0.listeners).pop();
     }
 }
 
-/// Calls `listener` for each signal, on a thread of its own: with `false` for the first, with `true` for the second. The
-/// third ends the process in its handler.
+/// Calls `listener` for each signal, on a thread of its own. The third that asks for a stop ends the process in its handler.
+/// What began to listen before hears each signal, too.
 ///
 /// # Errors
 ///
 /// No handler or thread can be installed.
 pub(crate) fn listen(
-    listener: impl FnMut(StopSignal, bool) + Send + 'static,
+    listener: impl FnMut(Heard) + Send + 'static,
 ) -> io::Result<Listening> {
     let shared = match SHARED.get() {
         Some(shared) => Arc::clone(shared),
@@ -55,7 +64,7 @@ pub(crate) fn listen(
             Arc::clone(SHARED.get_or_init(|| shared))
         }
     };
-    *lock(&shared.listener) = Some((Box::new(listener), 0));
+    lock(&shared.listeners).push((Box::new(listener), 0));
     Ok(Listening(shared))
 }
 
@@ -72,9 +81,12 @@ fn install() -> io::Result<Arc<Shared>> {
     }
     // A file that may not grow is a failed write, like a full disk, and not the end of the process.
     flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+    if !is_ignored(SIGTSTP) {
+        numbers.push(SIGTSTP);
+    }
     let mut signals = Signals::new(numbers)?;
     let shared = Arc::new(Shared {
-        listener: Mutex::default(),
+        listeners: Mutex::default(),
         is_last,
     });
     let hearing = Arc::clone(&shared);
@@ -90,22 +102,30 @@ fn install() -> io::Result<Arc<Shared>> {
 
 impl Shared {
     fn receive(&self, number: i32) {
-        let mut listener = lock(&self.listener);
-        let Some((call, told)) = listener.as_mut() else {
-            drop(listener);
+        let mut listeners = lock(&self.listeners);
+        if listeners.is_empty() {
+            drop(listeners);
             // Nothing is left to end in order.
             let _ = emulate_default_handler(number);
             return;
-        };
+        }
+        if number == SIGTSTP {
+            for (call, _) in listeners.iter_mut() {
+                call(Heard::Suspend);
+            }
+            return;
+        }
         let signal = match number {
             SIGINT => StopSignal::Interrupt,
             SIGTERM => StopSignal::Terminate,
             _ => StopSignal::HangUp,
         };
-        *told += 1;
-        let is_second = *told > 1;
-        self.is_last.store(is_second, Ordering::SeqCst);
-        call(signal, is_second);
+        for (call, told) in listeners.iter_mut() {
+            *told += 1;
+            let is_second = *told > 1;
+            self.is_last.store(is_second, Ordering::SeqCst);
+            call(Heard::Stop(signal, is_second));
+        }
     }
 }
 
@@ -131,16 +151,16 @@ mod tests {
     use runner_model::StopSignal;
     use signal_hook::{consts::SIGTERM, low_level::raise};
 
-    use super::listen;
+    use super::{Heard, listen};
 
     #[test]
     fn the_second_signal_is_told_apart() {
         let (told, heard) = mpsc::channel();
-        let listening = listen(move |signal, is_second| told.send((signal, is_second)).unwrap());
+        let listening = listen(move |signal| told.send(signal).unwrap());
         for is_second in [false, true] {
             raise(SIGTERM).unwrap();
             let next = heard.recv_timeout(Duration::from_secs(60)).unwrap();
-            assert_eq!(next, (StopSignal::Terminate, is_second));
+            assert_eq!(next, Heard::Stop(StopSignal::Terminate, is_second));
         }
         drop(listening.unwrap());
     }

@@ -43,10 +43,10 @@ impl Watchdog {
     /// # Errors
     ///
     /// No thread can be started.
-    pub(crate) fn start(timeout: Duration, grace: Duration) -> io::Result<Self> {
+    pub(crate) fn start(clock: Clock, timeout: Duration, grace: Duration) -> io::Result<Self> {
         let watchdog = Self(Arc::new(Mutex::new(State {
             grace,
-            clock: Clock::start(),
+            clock,
             is_over: false,
             bound: None,
             run: None,
@@ -67,14 +67,20 @@ impl Watchdog {
         lock(&self.0).run = Some((run, session));
     }
 
-    /// The session was asked to stop, or to end without grace.
+    /// The session was asked to stop, or to end without grace. A pause ends, whatever the coordinator does.
     pub(crate) fn stopping(&self, kill: bool, reason: Reason, signal: Option<StopSignal>) {
         let within = if kill {
             KILL_BOUND
         } else {
             lock(&self.0).grace + STOP_BOUND
         };
+        lock(&self.0).clock.pause(false);
         self.expect_end(within, reason, signal);
+    }
+
+    /// Whether the session has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        lock(&self.0).is_over
     }
 
     /// The session has ended.

@@ -12,6 +12,7 @@ use std::{
     process::{Child, ExitStatus, Stdio},
     sync::{
         Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, Sender},
     },
     thread,
@@ -65,6 +66,8 @@ pub(crate) type Hear = Box<dyn Fn(LinkEvent) + Send>;
 const STUCK_AFTER: Micros = Micros(1_000_000);
 /// A worker with tasks that says nothing for so long is taken for dead.
 const SILENT_FOR: Duration = Duration::from_secs(10);
+/// A worker with tasks that was silent for so long was suspended: it says every half second that it is there.
+const SUSPENDED_FOR: Duration = Duration::from_millis(1_500);
 /// How often a worker's tasks are compared with their deadlines.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A worker that has closed its socket gets so long to exit by itself.
@@ -85,6 +88,7 @@ struct Shared {
     stderr: File,
     /// The timeouts of the tasks that it has.
     tasks: Mutex<HashMap<TaskId, Micros>>,
+    is_paused: AtomicBool,
 }
 
 #[derive(Default)]
@@ -117,6 +121,7 @@ impl WorkerProcess {
             slots,
             stderr,
             tasks: Mutex::default(),
+            is_paused: AtomicBool::new(false),
         });
         let (frames, to_send) = mpsc::channel();
         let sending = Arc::clone(&shared);
@@ -134,6 +139,9 @@ impl WorkerLink for WorkerProcess {
         if let ToWorker::Tasks { tasks, .. } = &message {
             let tasks = tasks.iter().map(|task| (task.id, task.timeout));
             lock(&self.shared.tasks).extend(tasks);
+        }
+        if let ToWorker::Pause(is_paused) = message {
+            self.shared.is_paused.store(is_paused, Ordering::Release);
         }
         // Without a receiver the link is down, which its reader tells.
         let _ = self.frames.send(message);
@@ -298,8 +306,14 @@ impl Shared {
     fn look_after(&self, look: &mut Look, is_silent: bool) -> Option<SocketEnd> {
         let (now, tasks) = (Instant::now(), lock(&self.tasks));
         let gap = now - look.looked;
-        // After a longer gap this process was suspended, and so was the worker.
-        if !is_silent || tasks.is_empty() || gap > 4 * LOOK_EVERY {
+        let is_paused = self.is_paused.load(Ordering::Acquire);
+        // After a longer gap this process was suspended, and so was the worker. One that has just been heard again after a
+        // while was suspended alone; it has moved the times of its slots by now, or does so at once.
+        let was_suspended = gap > 4 * LOOK_EVERY || !is_silent && now - look.heard > SUSPENDED_FOR;
+        if is_paused || was_suspended {
+            look.calm_since = monotonic();
+        }
+        if !is_silent || tasks.is_empty() || was_suspended {
             look.heard = now;
         }
         if gap < LOOK_EVERY / 2 {
@@ -312,6 +326,7 @@ impl Shared {
         let stuck = self.slots().into_iter().find_map(|word| {
             let task = TaskId(word.task);
             let deadline = word.began.saturating_add(tasks.get(&task)?.0);
+            let deadline = deadline.max(look.calm_since);
             let is_on_processor = look
                 .doing
                 .iter()
@@ -348,6 +363,8 @@ struct Look {
     heard: Instant,
     doing: Vec<Doing>,
     doing_at: u64,
+    /// Since when neither this process nor the worker is paused or suspended, as far as it is known.
+    calm_since: u64,
 }
 
 impl Look {
@@ -358,6 +375,7 @@ impl Look {
             heard: now,
             doing: Vec::new(),
             doing_at: 0,
+            calm_since: 0,
         }
     }
 }

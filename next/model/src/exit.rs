@@ -46,6 +46,26 @@ impl Exit {
         }
     }
 
+    const ALL: [Self; 12] = [
+        Self::Success,
+        Self::Bad,
+        Self::Usage,
+        Self::Failed,
+        Self::Incomplete,
+        Self::NothingSelected,
+        Self::Held,
+        Self::Storage,
+        Self::Internal,
+        Self::Signal(StopSignal::HangUp),
+        Self::Signal(StopSignal::Interrupt),
+        Self::Signal(StopSignal::Terminate),
+    ];
+
+    /// Reads [`Self::code`] back.
+    pub fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|exit| exit.code() == code)
+    }
+
     /// The exit code of a run with this manifest. The same manifest gives the same code in every command.
     pub fn of_run(
         status: RunStatus,
@@ -65,6 +85,27 @@ impl Exit {
             (RunStatus::Running | RunStatus::Incomplete | RunStatus::Cancelled, _) => {
                 Self::Incomplete
             }
+        }
+    }
+
+    /// The exit code of several runs, or of a command that is about several: that of the worst.
+    pub fn worse(self, other: Self) -> Self {
+        let rank = |exit| match exit {
+            Self::Success => 0,
+            Self::Bad => 1,
+            Self::NothingSelected => 2,
+            Self::Incomplete => 3,
+            Self::Held => 4,
+            Self::Failed => 5,
+            Self::Usage => 6,
+            Self::Signal(_) => 7,
+            Self::Storage => 8,
+            Self::Internal => 9,
+        };
+        if rank(other) > rank(self) {
+            other
+        } else {
+            self
         }
     }
 }
@@ -145,6 +186,23 @@ mod tests {
                 ),
                 expected
             );
+        }
+    }
+
+    #[test]
+    fn several_runs_end_as_the_worst() {
+        let signal = Exit::Signal(StopSignal::Interrupt);
+        for (exits, worst) in [
+            ([Exit::Success, Exit::Success], Exit::Success),
+            ([Exit::Bad, Exit::Success], Exit::Bad),
+            ([Exit::Bad, Exit::Incomplete], Exit::Incomplete),
+            ([Exit::Failed, Exit::Incomplete], Exit::Failed),
+            ([Exit::Incomplete, signal], signal),
+            ([Exit::Internal, Exit::Storage], Exit::Internal),
+        ] {
+            let [one, other] = exits;
+            assert_eq!((one.worse(other), other.worse(one)), (worst, worst));
+            assert_eq!(Exit::of_code(worst.code()), Some(worst));
         }
     }
 }

@@ -561,7 +561,8 @@ impl RowRef<'_> {
 
     /// When the attempt ended.
     pub fn ended_at(&self) -> Time {
-        self.started_at + self.duration()
+        let suspended = Duration::try_from_secs_f64(self.suspended_ms / 1e3);
+        self.started_at + self.duration() + suspended.unwrap_or_default()
     }
 }
 

@@ -5,7 +5,7 @@
 //! any moment. Files are regular files only, and opening one never waits.
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     fs::{DirBuilder, File},
     io::{self, Read as _, Write as _},
     os::{
@@ -16,12 +16,16 @@ use std::{
     sync::Arc,
 };
 
+use runner_model::Time;
 use rustix::{
     fs::{AtFlags, CWD, FileType, Mode, OFlags, RawMode, ResolveFlags, Stat},
     io::Errno,
 };
 
 use crate::{RecordError, modes};
+
+/// Folders in folders of a run; deeper ones are left to their owner.
+const MAX_DEPTH: u32 = 64;
 
 /// An open folder. Names of its methods are single segments unless they say otherwise.
 #[derive(Clone, Debug)]
@@ -49,6 +53,11 @@ impl Stamp {
     /// Tells whether both are one file, whatever was written into it.
     pub(crate) fn is_place_of(&self, other: &Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
+    }
+
+    /// When it was last changed.
+    pub(crate) fn changed(&self) -> Time {
+        Time::from_millis(self.modified / 1_000_000)
     }
 
     /// Of an open file.
@@ -252,7 +261,8 @@ impl Dir {
         self.rename(&next_name(name), name)
     }
 
-    fn rename(&self, from: &str, to: &str) -> Result<(), RecordError> {
+    /// Gives a file another name, and replaces what has that.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), RecordError> {
         rustix::fs::renameat(&self.handle, from, &self.handle, to)
             .map_err(|source| self.error("replace", to, source))
     }
@@ -263,6 +273,65 @@ impl Dir {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(source) => Err(self.error("remove", name, source)),
         }
+    }
+
+    /// Removes an empty folder.
+    pub(crate) fn remove_folder(&self, name: &str) -> Result<(), RecordError> {
+        match rustix::fs::unlinkat(&self.handle, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(source) => Err(self.error("remove", name, source)),
+        }
+    }
+
+    /// Removes everything in the folder and below it, except for files of these names in the folder itself.
+    pub(crate) fn clear(&self, except: &[&str]) -> Result<(), RecordError> {
+        self.clear_within(except, MAX_DEPTH)
+    }
+
+    fn clear_within(&self, except: &[&str], depth: u32) -> Result<(), RecordError> {
+        for name in self.entries(|_| true)? {
+            let shown = name.to_string_lossy();
+            if except.contains(&&*shown) {
+                continue;
+            }
+            let failed = |source: Errno| self.error("remove", &shown, source);
+            match rustix::fs::unlinkat(&self.handle, &name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(Errno::ISDIR | Errno::PERM) if depth > 0 => {
+                    self.inner(&name)?.clear_within(&[], depth - 1)?;
+                    rustix::fs::unlinkat(&self.handle, &name, AtFlags::REMOVEDIR).map_err(failed)?;
+                }
+                Err(source) => return Err(failed(source)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of the files in the folder and below it, as far as they can be looked at.
+    pub(crate) fn size(&self) -> u64 {
+        self.size_within(MAX_DEPTH)
+    }
+
+    fn size_within(&self, depth: u32) -> u64 {
+        let size = |name: CString| {
+            let found = rustix::fs::statat(&self.handle, &name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+            match FileType::from_raw_mode(found.st_mode) {
+                FileType::Directory if depth > 0 => {
+                    Some(self.inner(&name).ok()?.size_within(depth - 1))
+                }
+                FileType::RegularFile => found.st_size.try_into().ok(),
+                _ => None,
+            }
+        };
+        let names = self.entries(|_| true).unwrap_or_default();
+        names.into_iter().filter_map(size).sum()
+    }
+
+    /// Opens a folder in this one whose name may be no text.
+    fn inner(&self, name: &CStr) -> Result<Self, RecordError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(&self.handle, name, flags, Mode::empty());
+        Self::new(handle, self.path.join(&*name.to_string_lossy()))
     }
 
     /// Looks at what has this name, which may be a link.

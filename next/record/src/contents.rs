@@ -7,6 +7,7 @@ use std::{
 };
 
 use runner_model::Digest;
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -28,7 +29,8 @@ impl Contents {
     pub(crate) fn keep(&self, draft: File, digest: &Digest) -> Result<[Unsynced; 3], RecordError> {
         let (shelf, name) = self.shelf(digest)?;
         let kept = match shelf.read(&name) {
-            Ok(entry) if is_whole(&entry, digest).unwrap_or(false) => entry,
+            // What is used stays in the store for a day; `prune` goes by this time.
+            Ok(entry) if is_whole(&entry, digest).unwrap_or(false) && touch(&entry).is_ok() => entry,
             _ => {
                 fault::pass(Place::StoreKeep)
                     .map_err(|source| shelf.error("write", &name, source))?;
@@ -75,6 +77,18 @@ impl Contents {
         let name = digest.to_string();
         Ok((self.0.dir_or_make(&name[..2])?, name))
     }
+}
+
+fn touch(entry: &File) -> rustix::io::Result<()> {
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_NOW,
+    };
+    let times = Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
+    rustix::fs::futimens(entry, &times)
 }
 
 fn is_whole(file: &File, digest: &Digest) -> io::Result<bool> {

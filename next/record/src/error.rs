@@ -27,6 +27,14 @@ pub enum RecordError {
         /// Its machine.
         host: String,
     },
+    /// Other sessions work in a results root that one wants alone, or one has it alone.
+    #[error("{} is in use by {}: wait until that ends, or use `--exclusive --wait`", root.display(), sessions(runs))]
+    RootHeld {
+        /// The root.
+        root: PathBuf,
+        /// The runs that processes work on, with their process; without any, a session has no run yet.
+        runs: Vec<(String, u32)>,
+    },
     /// No run has this name.
     #[error("there is no run `{0}`: `runner list` shows the runs of a results root")]
     Unknown(String),
@@ -88,5 +96,16 @@ fn holder(pid: u32, host: &str) -> String {
     match pid {
         0 => "another process".into(),
         _ => format!("process {pid} on {host}"),
+    }
+}
+
+fn sessions(runs: &[(String, u32)]) -> String {
+    let run = |(run, pid): &(String, u32)| match pid {
+        0 => format!("run {run}"),
+        pid => format!("run {run} (process {pid})"),
+    };
+    match runs {
+        [] => "a session that has no run yet".into(),
+        runs => runs.iter().map(run).collect::<Vec<_>>().join(", "),
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use runner_model::{Counts, Outcome, Places, RowRef};
 
-use crate::rows::ReadLine;
+use crate::{Manifest, RecordError, Rerun, RunDir, rows::ReadLine};
 
 /// The state of a run, by its rows: the one fold behind live state, resume, sweep, list and reports. One byte a trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Fold {
     counts: Counts,
     last_seq: u64,
     damaged: u64,
+    /// Rows up to this one may be of trials that an earlier plan had.
+    earlier_plan: u64,
 }
 
 /// What of a row the fold goes by.
@@ -56,6 +58,8 @@ pub struct TrialState {
     pub ungraded: bool,
     /// Whether a row that did not pass was seen, in any session; then a pass is flaky.
     pub had_bad: bool,
+    /// Whether it has to run: it has no final row, or none since a session selected it to run again.
+    pub is_pending: bool,
 }
 
 /// The rows of a trial in a byte: the newest final outcome, and flags.
@@ -67,6 +71,8 @@ const FLAKY: u8 = 0b0000_1000;
 const UNGRADED: u8 = 0b0001_0000;
 const HAD_BAD: u8 = 0b0010_0000;
 const HAS_ROWS: u8 = 0b0100_0000;
+/// In a [`Fold`]: it has to run again. In a [`Tally`]: it has a final row of the last session.
+const MARK: u8 = 0b1000_0000;
 
 impl State {
     /// The newest final outcome.
@@ -74,6 +80,10 @@ impl State {
         usize::from(self.0 & OUTCOME)
             .checked_sub(1)
             .and_then(|place| Outcome::ALL.get(place).copied())
+    }
+
+    fn is_pending(self) -> bool {
+        self.0 & OUTCOME == 0 || self.has(MARK)
     }
 
     fn has(self, flag: u8) -> bool {
@@ -88,15 +98,15 @@ impl State {
         };
     }
 
-    /// Adds a row of the trial, and counts it if it is final. A final row takes the place of an older one.
-    pub(crate) fn add(&mut self, row: RowFacts, counts: &mut Counts) {
+    /// Adds a row of the trial, and counts it if it is final, which it returns. A final row takes the place of an older one.
+    pub(crate) fn add(&mut self, row: RowFacts, counts: &mut Counts) -> bool {
         self.set(HAS_ROWS, true);
         self.set(UNGRADED, row.outcome == Outcome::Ungraded);
         if row.outcome.is_bad() {
             self.set(HAD_BAD, true);
         }
         if !row.is_final || !row.outcome.can_be_final() {
-            return;
+            return false;
         }
         if let Some(old) = self.outcome() {
             counts.remove(old, self.has(FLAKY));
@@ -105,6 +115,7 @@ impl State {
         self.0 = self.0 & !OUTCOME | place.map_or(0, |place| place as u8 + 1);
         self.set(FLAKY, row.flaky);
         counts.add(row.outcome, row.flaky);
+        true
     }
 }
 
@@ -117,7 +128,67 @@ impl Fold {
             counts: Counts::default(),
             last_seq: 0,
             damaged: 0,
+            earlier_plan: 0,
         }
+    }
+
+    /// Folds the rows of a run by its plan, and what its sessions selected to run again: each selection is made among the
+    /// rows before its session. `matches` tells whether a glob means a trial.
+    pub fn of(
+        run: &RunDir,
+        manifest: &Manifest,
+        places: &dyn Places,
+        matches: &dyn Fn(&str, u64) -> bool,
+    ) -> Result<Self, RecordError> {
+        let mut fold = Self::new(places.trials());
+        let mut adopted = manifest.sessions.iter().rev();
+        let adopted = adopted.find(|session| session.adopted.is_some());
+        fold.earlier_plan = adopted.map_or(0, |session| session.from_seq);
+        let sessions = manifest.sessions.iter();
+        let mut reruns = sessions
+            .filter_map(|session| Some((session.from_seq, session.rerun.as_ref()?)))
+            .peekable();
+        let mut begin = |fold: &mut Self, seq| {
+            while let Some((_, rerun)) = reruns.next_if(|(from, _)| *from < seq) {
+                fold.select(rerun, matches);
+            }
+        };
+        run.rows(&mut |_, line| {
+            if let ReadLine::Row(row, _) = &line {
+                begin(&mut fold, row.seq.unwrap_or(0));
+            }
+            fold.add_line(&line, places);
+        })?;
+        begin(&mut fold, u64::MAX);
+        Ok(fold)
+    }
+
+    /// Lets the trials that a session selects run again. `matches` tells whether a glob means a trial. Returns how many.
+    pub fn select(&mut self, rerun: &Rerun, matches: &dyn Fn(&str, u64) -> bool) -> u64 {
+        let mut selected = 0;
+        for (index, state) in (0..).zip(&mut self.trials) {
+            let is_meant = state.outcome().is_some_and(|outcome| rerun.is_of(outcome))
+                && rerun.glob().is_none_or(|glob| matches(glob, index));
+            if is_meant {
+                state.set(MARK, true);
+                selected += 1;
+            }
+        }
+        selected
+    }
+
+    /// Lets a trial run again.
+    pub fn mark(&mut self, index: u64) {
+        let state = usize::try_from(index).ok();
+        if let Some(state) = state.and_then(|index| self.trials.get_mut(index)) {
+            state.set(MARK, true);
+        }
+    }
+
+    /// Trials that have to run: those without a final row, and those that have none since they were selected to run again.
+    pub fn left(&self) -> u64 {
+        let pending = self.trials.iter().filter(|state| state.is_pending());
+        pending.count() as u64
     }
 
     /// Adds a row that is on disk. A final row takes the place of an older one.
@@ -125,20 +196,22 @@ impl Fold {
         self.last_seq = self.last_seq.max(row.seq);
         let state = usize::try_from(index).ok();
         let Some(state) = state.and_then(|index| self.trials.get_mut(index)) else {
-            self.damaged += 1;
+            self.damaged += u64::from(row.seq > self.earlier_plan);
             return;
         };
-        state.add(row, &mut self.counts);
+        if state.add(row, &mut self.counts) {
+            state.set(MARK, false);
+        }
         if row.attempt > 1 {
             let attempts = self.attempts.entry(index).or_default();
             *attempts = row.attempt.max(*attempts);
         }
     }
 
-    /// Adds a line of the rows. Damaged lines and rows of trials that the plan does not have are counted as damaged.
+    /// Adds a line of the rows. Damaged lines are counted, and rows of trials that no plan had.
     pub fn add_line(&mut self, line: &ReadLine<'_>, places: &dyn Places) {
         match line {
-            // An index that no trial has is counted as damaged.
+            // No trial has this index.
             ReadLine::Row(row, _) => {
                 let index = places.index(&row.trial).unwrap_or(u64::MAX);
                 self.add(index, row.into());
@@ -155,6 +228,7 @@ impl Fold {
             outcome: state.outcome(),
             ungraded: state.has(UNGRADED),
             had_bad: state.has(HAD_BAD),
+            is_pending: state.is_pending(),
         }
     }
 
@@ -174,7 +248,7 @@ impl Fold {
         self.attempts.get(&index).copied().unwrap_or(one)
     }
 
-    /// Lines that are damaged or no rows of the plan.
+    /// Lines that are damaged or rows of trials that no plan had.
     pub fn damaged(&self) -> u64 {
         self.damaged
     }
@@ -186,25 +260,66 @@ impl Fold {
     }
 }
 
-/// The same fold where the plan is not known: counts and the number of trials that have a final row. Trials are told apart
-/// by 64 bits of a hash.
-#[derive(Debug, Default)]
+/// The same fold where the plan is not known. Trials are told apart by 64 bits of a hash.
+#[derive(Debug)]
 pub(crate) struct Tally {
     trials: HashMap<u64, State>,
     pub(crate) counts: Counts,
     pub(crate) has_rows: bool,
+    /// Trials that have a final row of the last session.
+    settled: u64,
+    /// Rows of the last session are behind this one.
+    from_seq: u64,
+    /// What counts instead of the rows up to this one, because a session took over another plan.
+    adopted: Option<(u64, Counts)>,
 }
 
 impl Tally {
+    pub(crate) fn new(manifest: &Manifest) -> Self {
+        let mut sessions = manifest.sessions.iter().rev();
+        Self {
+            trials: HashMap::new(),
+            counts: Counts::default(),
+            has_rows: false,
+            settled: 0,
+            from_seq: sessions.clone().next().map_or(0, |last| last.from_seq),
+            adopted: sessions.find_map(|session| Some((session.from_seq, session.adopted?))),
+        }
+    }
+
     pub(crate) fn add(&mut self, row: &RowRef<'_>) {
         self.has_rows = true;
+        let seq = row.seq.unwrap_or(0);
+        self.adopt(seq);
         let mut hasher = DefaultHasher::new();
         row.trial.hash(&mut hasher);
         let state = self.trials.entry(hasher.finish()).or_default();
-        state.add(row.into(), &mut self.counts);
+        let is_final = state.add(row.into(), &mut self.counts);
+        if is_final && seq > self.from_seq && !state.has(MARK) {
+            state.set(MARK, true);
+            self.settled += 1;
+        }
+    }
+
+    /// Tells whether nothing is left to do: every planned trial has a final row, and every trial that the last session had
+    /// to do has one of that session.
+    pub(crate) fn finish(&mut self, manifest: &Manifest) -> bool {
+        self.adopt(u64::MAX);
+        let pending = manifest.sessions.last().and_then(|last| last.pending);
+        self.counts.done() == manifest.metadata.planned_trial_count
+            && pending.is_none_or(|pending| self.settled == pending)
+    }
+
+    fn adopt(&mut self, seq: u64) {
+        if let Some((_, counts)) = self.adopted.take_if(|(from, _)| *from < seq) {
+            self.counts = counts;
+        }
     }
 }
 
 #[cfg(test)]
 #[path = "tests/fold.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "tests/reruns.rs"]
+mod reruns;

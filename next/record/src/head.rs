@@ -8,7 +8,7 @@ use runner_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{GroupPlace, Manifest, Pin};
+use crate::{GroupPlace, Manifest, Pause, Pin};
 
 /// The keys of a [`Manifest`] that a list needs, each as it is there. A manifest is ten times as long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +52,12 @@ pub struct RunHead {
     pub planned: u64,
     /// The names of the providers in the suite's order.
     pub providers: Vec<String>,
+    /// The pause that lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
+    /// For how long all sessions were paused or suspended, in milliseconds.
+    #[serde(default)]
+    pub suspended_ms: u64,
     /// When each session began and ended; the last one may be open.
     pub sessions: Vec<(Time, Option<Time>)>,
 }
@@ -77,6 +83,8 @@ impl From<&Manifest> for RunHead {
             pinned: manifest.pinned.clone(),
             planned: manifest.metadata.planned_trial_count,
             providers: providers.map(|provider| provider.name.clone()).collect(),
+            paused: manifest.paused().cloned(),
+            suspended_ms: sessions.clone().map(|session| session.suspended_ms).sum(),
             sessions: sessions
                 .map(|session| (session.started_at, session.ended_at))
                 .collect(),

@@ -15,6 +15,7 @@ mod durable;
 mod error;
 mod fault;
 mod find;
+mod folder;
 mod fold;
 mod head;
 mod list;
@@ -23,30 +24,43 @@ mod lock;
 mod manifest;
 mod modes;
 mod owned;
+mod pin;
+mod prune;
 mod repair;
+mod requests;
 mod rerun;
 mod root;
 mod rows;
 mod run;
+mod settings;
+mod share;
 mod trust;
 mod truth;
+mod verify;
 mod writer;
 
 pub use cache::PluginCache;
 pub use error::RecordError;
+pub use folder::new_id;
 pub use fold::{Fold, RowFacts, TrialState};
 pub use head::RunHead;
 pub use list::{Runs, Swept};
 pub use live::{InFlight, Live, LiveWriter};
+pub use lock::Holder;
 pub use manifest::{
     Pause,
     FORMAT, GroupPlace, Manifest, ManifestProvider, Metadata, Selected, Pin, SessionEntry, Transition,
 };
-pub use owned::{End, NewRun, NewSession, Owned};
+pub use owned::{End, NewPlan, NewRun, NewSession, Owned};
+pub use prune::{Kept, Policy, Pruned, Pruning};
 pub use rerun::Rerun;
+pub use requests::{Answer, Request, RequestMode, Requests, actor};
 pub use root::ResultsRoot;
 pub use rows::ReadLine;
 pub use run::RunDir;
+pub use settings::Settings;
+pub use share::Share;
+pub use verify::{DiskFault, Verified};
 pub use writer::{Ack, Writer};
 
 #[cfg(test)]

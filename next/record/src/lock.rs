@@ -17,7 +17,7 @@ use crate::{
     fault::{self, Place},
 };
 
-const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 /// Probing readers hold a lock for an instant, so an owner tries for this long.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
@@ -32,6 +32,18 @@ pub(crate) struct Lock {
     /// Where it is.
     pub(crate) stamp: Stamp,
     text: String,
+    /// A random text by which requests name this holder.
+    pub(crate) token: String,
+}
+
+/// The process that holds a lock, by what it wrote there; numbers and texts may be missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number; 0 if unknown.
+    pub pid: u32,
+    /// Its machine.
+    pub host: String,
+    pub(crate) token: String,
 }
 
 impl Lock {
@@ -63,15 +75,19 @@ impl Lock {
 
     /// Writes down who holds it. On a full disk that fails and is no failure: a dead run must be swept all the same.
     fn hold(file: File, stamp: Stamp) -> Self {
+        let token = format!("{:016x}{:016x}", random(), random());
         let text = format!(
-            "pid {}\nhost {}\nsince {}\ntoken {:016x}{:016x}\n",
+            "pid {}\nhost {}\nsince {}\ntoken {token}\n",
             std::process::id(),
             host(),
             Time::from(SystemTime::now()),
-            random(),
-            random()
         );
-        let lock = Self { file, stamp, text };
+        let lock = Self {
+            file,
+            stamp,
+            text,
+            token,
+        };
         lock.release_reserve();
         let _ = rustix::fs::fallocate(&lock.file, FallocateFlags::empty(), 0, RESERVE);
         lock
@@ -120,17 +136,31 @@ pub(crate) fn host() -> String {
     system.nodename().to_string_lossy().into_owned()
 }
 
+/// The process that holds a run's lock; none if no process does.
+pub(crate) fn holder(dir: &Dir) -> Option<Holder> {
+    is_held(dir).then(|| read_holder(dir))
+}
+
 fn held(dir: &Dir, run: &str) -> RecordError {
+    let Holder { pid, host, .. } = read_holder(dir);
+    RecordError::Held {
+        run: run.into(),
+        pid,
+        host,
+    }
+}
+
+fn read_holder(dir: &Dir) -> Holder {
     let text = dir.read_all(LOCK, RESERVE).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let value = |name: &str| {
         let mut lines = text.lines().filter_map(|line| line.split_once(' '));
         lines.find_map(|(key, value)| (key == name).then(|| value.to_owned()))
     };
-    RecordError::Held {
-        run: run.into(),
+    Holder {
         pid: value("pid").and_then(|pid| pid.parse().ok()).unwrap_or(0),
         host: value("host").unwrap_or_default(),
+        token: value("token").unwrap_or_default(),
     }
 }
 

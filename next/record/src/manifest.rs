@@ -338,6 +338,9 @@ impl Manifest {
             && let Some(session) = self.sessions.last_mut()
         {
             session.ended_at.get_or_insert(at);
+            if let Some(pause) = session.pauses.last_mut() {
+                pause.to.get_or_insert(at);
+            }
         }
         self.transitions.push(Transition {
             at,

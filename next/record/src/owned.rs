@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs::File, io::Write as _, time::Duration};
 
 use runner_model::{
-    Budgets, Counts, FailFast, Places, Reason, RunStatus, StopSignal, Time,
+    Budgets, Counts, FailFast, Reason, RunStatus, StopSignal, Time,
     status::{RunVerdict, Stage},
     visible::visible_line,
 };
@@ -11,20 +11,18 @@ use runner_model::{
 use crate::{
     Fold, GroupPlace, LiveWriter, Manifest, ManifestProvider, Metadata, RecordError, Rerun,
     ResultsRoot, RunDir, SessionEntry, Transition,
-    beneath::{Dir, random},
     durable::Unsynced,
     fault::{self, Place},
+    folder,
     live,
     lock::{self, Lock},
     manifest::{FORMAT, MANIFEST},
     repair,
+    requests,
     run::{LOG, LOGS, ROWS, SCENARIO, now},
     truth,
     writer::{Ack, Writer},
 };
-
-/// Bytes of a scenario's name in the name of a run's folder.
-const MAX_NAME: usize = 64;
 
 /// A run whose lock this process holds. Only through it anything is written into the run.
 #[derive(Debug)]
@@ -33,7 +31,7 @@ pub struct Owned {
     pub(crate) lock: Lock,
     pub(crate) root: ResultsRoot,
     pub(crate) run: RunDir,
-    manifest: Manifest,
+    pub(crate) manifest: Manifest,
     log: File,
     notices: Vec<String>,
     last_seq: u64,
@@ -85,6 +83,21 @@ pub struct NewSession {
     pub budgets: Budgets,
 }
 
+/// Another plan that a session takes over.
+#[derive(Debug)]
+pub struct NewPlan {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The scenario's text.
+    pub text: String,
+    /// Numbers of the plan.
+    pub metadata: Metadata,
+    /// The providers.
+    pub providers: Vec<ManifestProvider>,
+    /// Of the rows that are there, as far as the plan has their trials.
+    pub counts: Counts,
+}
+
 /// How a session ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
@@ -99,13 +112,23 @@ pub struct End {
 }
 
 impl ResultsRoot {
-    /// Births a run: directory `<UTC>-<scenario>-<8 hex digits>`, lock, scenario, manifest with the status `running` and
-    /// stage `plan`. All of it and what was kept in the store is on disk then.
+    /// Births a run: directory `<UTC>-<scenario>-<8 hex digits>` unless it is named, lock, scenario, manifest with the status
+    /// `running` and stage `plan`, or `waiting` in a group. All of it and what was kept in the store is on disk then.
     pub fn create(&self, new: NewRun) -> Result<Owned, RecordError> {
         let root = self.own_dir()?;
         let now = now();
-        let (id, dir) = make_folder(root, &new.scenario, now)?;
-        let lock = Lock::take(&dir, &id)?;
+        let (id, dir, lock) = match new.folder {
+            Some(name) => {
+                let (dir, lock) = folder::take(root, &name)?;
+                (name, dir, lock)
+            }
+            None => {
+                let (id, dir) = folder::make(root, &new.scenario, now)?;
+                let lock = Lock::take(&dir, &id)?;
+                (id, dir, lock)
+            }
+        };
+        let is_waiting = new.group.is_some();
         let command = command_line(&new.session.command);
         let writer = new.session.writer;
         let first = session_entry(new.session, 1, 0, now);
@@ -117,7 +140,11 @@ impl ResultsRoot {
             status: RunStatus::Running,
             reason: None,
             message: None,
-            stage: Stage::Plan,
+            stage: if is_waiting {
+                Stage::Waiting
+            } else {
+                Stage::Plan
+            },
             signal: None,
             verdict: RunVerdict::None,
             counts: Counts::default(),
@@ -171,7 +198,7 @@ impl ResultsRoot {
         if is_dead {
             truth::end_dead_session(run, &mut manifest, now())?;
         }
-        let owned = Owned {
+        let mut owned = Owned {
             log: run.dir.append(LOG)?,
             root: self.clone(),
             run: run.clone(),
@@ -180,6 +207,14 @@ impl ResultsRoot {
             last_seq: repaired.last_seq,
             lock,
         };
+        let mut sessions = owned.manifest.sessions.iter();
+        if sessions.any(|session| session.adopted.is_some())
+            && let Ok((text, true)) = run.find_scenario(&owned.manifest)
+        {
+            owned.replace_scenario(&text)?;
+            let notice = "the process died while it took over another scenario; scenario.toml is the run's again";
+            owned.notices.push(notice.to_owned());
+        }
         for notice in &owned.notices {
             owned.log(notice);
         }
@@ -212,19 +247,48 @@ impl Owned {
     }
 
     /// Opens a session on a claimed run: status `running`, a new entry. `exec` needs no call, its first session is open.
-    pub fn open_session(&mut self, session: NewSession) -> Result<(), RecordError> {
+    /// `plan` is another plan that it takes over: afterwards either the old plan or the new one is on disk, as a whole.
+    pub fn open_session(
+        &mut self,
+        session: NewSession,
+        plan: Option<NewPlan>,
+    ) -> Result<(), RecordError> {
         let now = now();
         let mut manifest = self.manifest.clone();
         let last = manifest.sessions.last().map_or(0, |session| session.number);
-        manifest.change_status(RunStatus::Running, None, session.writer, now)?;
         let command = command_line(&session.command);
-        let entry = session_entry(session, last.saturating_add(1), self.last_seq, now);
+        let writer = session.writer;
+        let mut entry = session_entry(session, last.saturating_add(1), self.last_seq, now);
+        let mut text = None;
+        if let Some(plan) = plan {
+            entry.adopted = Some(plan.counts);
+            manifest.counts = plan.counts;
+            manifest.scenario = plan.scenario;
+            manifest.metadata = plan.metadata;
+            manifest.providers = plan.providers;
+            self.root.keep_bytes(plan.text.as_bytes())?;
+            text = Some(plan.text);
+        }
+        manifest.change_status(RunStatus::Running, None, writer, now)?;
         manifest.sessions.push(entry);
         manifest.stage = Stage::Plan;
         self.manifest = manifest;
         self.log(&command);
         self.root.sync_with(Vec::new())?;
         live::remove(&self.run.dir);
+        self.replace_manifest()?;
+        // The manifest says which text is meant, so this one may come too late.
+        text.map_or(Ok(()), |text| self.replace_scenario(&text))
+    }
+
+    /// Begins the first session of a run that has waited for others of its group.
+    pub fn begin(&mut self) -> Result<(), RecordError> {
+        self.manifest.stage = Stage::Plan;
+        let now = now();
+        if let Some(session) = self.manifest.sessions.last_mut() {
+            session.started_at = now;
+        }
+        self.log("the run begins, after others of its group");
         self.replace_manifest()
     }
 
@@ -240,13 +304,6 @@ impl Owned {
             self.manifest.providers = providers;
         }
         Ok(())
-    }
-
-    /// Folds the rows on disk.
-    pub fn fold(&self, places: &dyn Places) -> Result<Fold, RecordError> {
-        let mut fold = Fold::new(places.trials());
-        self.run.rows(&mut |_, line| fold.add_line(&line, places))?;
-        Ok(fold)
     }
 
     /// Starts the writer thread, behind the rows that are there. `acks` is called on that thread, in order, and must not
@@ -265,6 +322,11 @@ impl Owned {
         LiveWriter(self.run.dir.clone())
     }
 
+    /// `runner.log`, for messages that this process prints; each write goes to its end.
+    pub fn log_file(&self) -> &File {
+        &self.log
+    }
+
     /// Appends a line to `runner.log`, with the time; without the line break. Never fails: a log that cannot be written is
     /// no reason to end a run.
     pub fn log(&self, line: &str) {
@@ -279,8 +341,7 @@ impl Owned {
         lock::check(&self.run.dir, &self.lock.stamp)?;
         self.manifest.counts = fold.counts();
         // Trials that are left without a reason are a mistake of the caller.
-        let reason =
-            (!truth::is_complete(&self.manifest)).then(|| end.reason.unwrap_or(Reason::Internal));
+        let reason = (fold.left() > 0).then(|| end.reason.unwrap_or(Reason::Internal));
         let status = RunStatus::after(reason, fold.last_seq() > 0);
         let writer = self.manifest.transitions.last();
         let writer = writer.map_or_else(String::new, |change| change.writer.clone());
@@ -296,6 +357,7 @@ impl Owned {
         self.lock.release_reserve();
         live::remove(&self.run.dir);
         self.replace_manifest()?;
+        requests::remove_all(&self.run.dir);
         let because = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
         self.log(&format!("the run is {status}{because}"));
         Ok(self.manifest)
@@ -319,12 +381,21 @@ impl Owned {
     }
 
     /// Replaces the manifest: afterwards either the old one or the new one is on disk, whatever happens.
-    fn replace_manifest(&self) -> Result<(), RecordError> {
+    pub(crate) fn replace_manifest(&self) -> Result<(), RecordError> {
         let written = self.prepare_manifest()?;
         written
             .sync_all()
             .map_err(|source| self.run.dir.error("sync", MANIFEST, source))?;
         self.name_manifest()?;
+        self.run.dir.sync()
+    }
+
+    fn replace_scenario(&self, text: &str) -> Result<(), RecordError> {
+        let written = self.run.dir.prepare(SCENARIO, text.as_bytes())?;
+        written
+            .sync_all()
+            .map_err(|source| self.run.dir.error("sync", SCENARIO, source))?;
+        self.run.dir.replace(SCENARIO)?;
         self.run.dir.sync()
     }
 
@@ -338,27 +409,6 @@ impl Owned {
         fault::pass(Place::ManifestRename)
             .map_err(|source| self.run.dir.error("replace", MANIFEST, source))?;
         self.run.dir.replace(MANIFEST)
-    }
-}
-
-/// Makes the folder of a new run. No other process has one of this name.
-fn make_folder(root: &Dir, scenario: &str, now: Time) -> Result<(String, Dir), RecordError> {
-    let time = now.to_string().replace('T', "_").replace([':', '.'], "-");
-    let time = time.trim_end_matches('Z');
-    let name: String = scenario.chars().map(plain).take(MAX_NAME).collect();
-    loop {
-        let id = format!("{time}-{name}-{:08x}", random() as u32);
-        match root.make_own(&id) {
-            Err(error) if error.kind() == Some(std::io::ErrorKind::AlreadyExists) => {}
-            made => return Ok((id, made?)),
-        }
-    }
-}
-
-fn plain(character: char) -> char {
-    match character {
-        'A'..='Z' | 'a'..='z' | '0'..='9' | '.' | '_' | '-' => character,
-        _ => '-',
     }
 }
 
@@ -388,7 +438,7 @@ fn session_entry(session: NewSession, number: u32, from_seq: u64, now: Time) -> 
 }
 
 /// The user's name, for people.
-fn user() -> String {
+pub(crate) fn user() -> String {
     let named = ["LOGNAME", "USER"].map(std::env::var);
     let mut named = named.into_iter().flatten().filter(|name| !name.is_empty());
     named.next().unwrap_or_else(|| {

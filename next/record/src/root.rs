@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use runner_model::Digest;
@@ -14,9 +14,10 @@ use crate::{
     contents::Contents,
     durable::{Unsynced, sync_together},
     list::Notes,
+    share::lock_store,
 };
 
-const STORE: &str = "store";
+pub(crate) const STORE: &str = "store";
 
 /// The folder of all runs.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ struct Root {
     /// What was kept in the store and may not be on disk.
     unsynced: Mutex<Vec<Unsynced>>,
     notes: Notes,
+    /// Holds its lock as long as it is open.
+    lock: OnceLock<File>,
 }
 
 impl ResultsRoot {
@@ -53,12 +56,18 @@ impl ResultsRoot {
             notes: Notes::new(dir.clone()),
             dir,
             unsynced: Mutex::default(),
+            lock: OnceLock::new(),
         }))
     }
 
     /// Its path, as given.
     pub fn path(&self) -> &Path {
         &self.0.path
+    }
+
+    /// Keeps the file of its lock, which is held. Of several sessions of one process the first one does.
+    pub(crate) fn hold(&self, lock: File) {
+        let _ = self.0.lock.set(lock);
     }
 
     /// Its folder; absent where the root is missing.
@@ -83,16 +92,18 @@ impl ResultsRoot {
     /// Keeps a draft under its digest. An entry that is there already is read whole and used if it is undamaged. The entry
     /// is on disk once a run is created or a session opened: they sync everything side by side.
     pub fn keep(&self, draft: File, digest: &Digest) -> Result<(), RecordError> {
-        let unsynced = self.store()?.keep(draft, digest)?;
-        self.add_unsynced(unsynced);
+        let store = self.store()?;
+        let _lock = lock_store(&store.0, false)?;
+        self.add_unsynced(store.keep(draft, digest)?);
         Ok(())
     }
 
     /// Keeps bytes under their digest, as [`Self::keep`] does.
     pub fn keep_bytes(&self, bytes: &[u8]) -> Result<Digest, RecordError> {
         let digest = runner_model::digest(bytes);
-        let unsynced = self.store()?.keep_bytes(bytes, &digest)?;
-        self.add_unsynced(unsynced);
+        let store = self.store()?;
+        let _lock = lock_store(&store.0, false)?;
+        self.add_unsynced(store.keep_bytes(bytes, &digest)?);
         Ok(digest)
     }
 

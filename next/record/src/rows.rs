@@ -23,11 +23,16 @@ pub enum ReadLine<'a> {
     Torn(Range<u64>),
 }
 
-/// Calls `each` for every line, in order, with its first byte.
-pub(crate) fn read(file: &File, each: &mut dyn FnMut(u64, ReadLine<'_>)) -> io::Result<()> {
+/// Calls `each` for every line that begins at byte `from` or behind it, in order, with its first byte. Returns where the last
+/// line begins if it lacks its line break, else where the next one will.
+pub(crate) fn read(
+    file: &File,
+    mut from: u64,
+    each: &mut dyn FnMut(u64, ReadLine<'_>),
+) -> io::Result<u64> {
     let mut block = vec![0; BLOCK];
-    // What earlier blocks have of the line, and where it begins.
-    let (mut begun, mut from, mut at) = (Vec::new(), 0, 0);
+    // What earlier blocks have of the line; it begins at `from`.
+    let (mut begun, mut at) = (Vec::new(), from);
     loop {
         let length = match file.read_at(&mut block, at) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -58,7 +63,7 @@ pub(crate) fn read(file: &File, each: &mut dyn FnMut(u64, ReadLine<'_>)) -> io::
         ReadLine::Damaged(_) => each(from, ReadLine::Torn(from..at)),
         row => each(from, row),
     }
-    Ok(())
+    Ok(from)
 }
 
 /// Adds to the beginning of a line, and of one that is too long no more than shows that it is.

@@ -1,17 +1,24 @@
 //! [`RunDir`]: a run that can be read, whatever process holds it.
 
-use std::{fs::File, os::unix::fs::FileExt as _, path::PathBuf, time::SystemTime};
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _, SeekFrom},
+    os::unix::fs::FileExt as _,
+    path::PathBuf,
+    time::SystemTime,
+};
 
 use runner_model::{
-    Digest, RunStatus, Time,
+    Digest, RunStatus, Time, digest,
     row::{LogPlace, has_right_checksum},
 };
 
 use crate::{
-    Live, Manifest, RecordError,
+    Holder, Live, Manifest, RecordError,
     beneath::Dir,
     contents::Contents,
     live, lock,
+    root::STORE,
     rows::{self, ReadLine},
     truth,
 };
@@ -66,7 +73,10 @@ impl RunDir {
         }
         if lock::is_held(&self.dir) {
             let live = live::read(&self.dir);
-            manifest.stage = live.and_then(|live| live.stage).unwrap_or(manifest.stage);
+            if let Some(live) = live {
+                manifest.stage = live.stage.unwrap_or(manifest.stage);
+                manifest.counts = live.counts;
+            }
             return Ok(manifest);
         }
         // An owner writes the last manifest before it lets the lock go, and the next one may have begun meanwhile.
@@ -77,23 +87,76 @@ impl RunDir {
         Ok(manifest)
     }
 
-    /// The stored scenario.
-    pub fn scenario(&self) -> Result<String, RecordError> {
-        let bytes = self.dir.read_all(SCENARIO, MAX_SCENARIO)?;
-        String::from_utf8(bytes).map_err(|error| {
+    /// The scenario that the manifest means.
+    pub fn scenario(&self, manifest: &Manifest) -> Result<String, RecordError> {
+        self.find_scenario(manifest).map(|(text, _)| text)
+    }
+
+    /// The same, and whether it is not in its file: of a process that died while it took over another plan, the store alone
+    /// has it.
+    pub(crate) fn find_scenario(&self, manifest: &Manifest) -> Result<(String, bool), RecordError> {
+        let wanted = manifest.metadata.scenario_sha256;
+        let file = self.dir.read_all(SCENARIO, MAX_SCENARIO);
+        let is_in_file = matches!(&file, Ok(bytes) if digest(bytes) == wanted);
+        let found = match file {
+            Ok(bytes) if is_in_file => Ok(bytes),
+            other => self.stored_scenario(&wanted).map_err(|_| {
+                let problem = format!("its bytes are not those of the run, whose SHA-256 is {wanted}");
+                let path = self.dir.path().join(SCENARIO);
+                other.err().unwrap_or(RecordError::Foreign { path, problem })
+            }),
+        };
+        let text = String::from_utf8(found?).map_err(|error| {
             let source = std::io::Error::other(error.utf8_error());
             self.dir.error("read", SCENARIO, source)
-        })
+        })?;
+        Ok((text, !is_in_file))
+    }
+
+    fn stored_scenario(&self, digest: &Digest) -> Result<Vec<u8>, RecordError> {
+        let mut bytes = Vec::new();
+        let mut content = self.content(digest)?.take(MAX_SCENARIO);
+        let read = content.read_to_end(&mut bytes);
+        read.map_err(|source| self.root.error("read", STORE, source))?;
+        Ok(bytes)
     }
 
     /// Calls `each` for every line of the rows, in order, with its first byte; damaged lines and a torn tail too. A last line
     /// that lacks only its line break is a row.
     pub fn rows(&self, each: &mut dyn FnMut(u64, ReadLine<'_>)) -> Result<(), RecordError> {
+        self.rows_from(0, each).map(drop)
+    }
+
+    /// The same from the line that begins at byte `from`. Returns where to go on once there are more rows: where the last
+    /// line begins if it lacks its line break, else where the next one will begin.
+    pub fn rows_from(
+        &self,
+        from: u64,
+        each: &mut dyn FnMut(u64, ReadLine<'_>),
+    ) -> Result<u64, RecordError> {
         let file = match self.dir.read(ROWS) {
-            Err(error) if error.is_missing() => return Ok(()),
+            Err(error) if error.is_missing() => return Ok(from),
             opened => opened?,
         };
-        rows::read(&file, each).map_err(|source| self.dir.error("read", ROWS, source))
+        rows::read(&file, from, each).map_err(|source| self.dir.error("read", ROWS, source))
+    }
+
+    /// What the runner itself has logged of the run, from this byte on.
+    pub fn runner_log(&self, from: u64) -> Result<Vec<u8>, RecordError> {
+        let failed = |source| self.dir.error("read", LOG, source);
+        let mut bytes = Vec::new();
+        let mut file = self.dir.read(LOG)?;
+        file.seek(SeekFrom::Start(from)).map_err(failed)?;
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        Ok(bytes)
+    }
+
+    /// The bytes of a row whose place [`Self::rows`] has told.
+    pub fn row(&self, at: u64, bytes: usize) -> Result<Vec<u8>, RecordError> {
+        let mut line = vec![0; bytes];
+        let read = self.dir.read(ROWS)?.read_exact_at(&mut line, at);
+        read.map_err(|source| self.dir.error("read", ROWS, source))?;
+        Ok(line)
     }
 
     /// The line of `logs.jsonl` at a place, checked.
@@ -122,6 +185,11 @@ impl RunDir {
     /// Opens an artifact or large output, after its bytes were compared with the digest.
     pub fn artifact(&self, digest: &Digest) -> Result<File, RecordError> {
         Contents(self.dir.dir(ARTIFACTS)?).open(digest)
+    }
+
+    /// The process that holds the run; none if no process does.
+    pub fn holder(&self) -> Option<Holder> {
+        lock::holder(&self.dir)
     }
 
     /// What is in flight and waits, as the run's process last wrote it; none if no process holds the run.

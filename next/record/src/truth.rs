@@ -11,7 +11,7 @@ pub(crate) fn end_dead_session(
     manifest: &mut Manifest,
     now: Time,
 ) -> Result<(), RecordError> {
-    let mut tally = Tally::default();
+    let mut tally = Tally::new(manifest);
     let mut last_sign = Time::default();
     run.rows(&mut |_, line| {
         if let ReadLine::Row(row, _) = line {
@@ -28,13 +28,17 @@ pub(crate) fn end_dead_session(
     let session = manifest.sessions.last().map_or(0, |session| session.number);
     let words = live::last_words(&run.dir, session);
     last_sign = last_sign.max(words.as_ref().map_or(last_sign, |words| words.at));
+    let pauses = manifest.sessions.last().map(|session| &session.pauses);
+    let pause = pauses.and_then(|pauses| pauses.last());
+    last_sign = last_sign.max(pause.map_or(last_sign, |pause| pause.to.unwrap_or(pause.from)));
     let last_change = manifest.transitions.last().map(|change| change.at);
     last_sign = last_sign.max(last_change.unwrap_or_default());
     let ended = last_sign.min(now).max(began);
 
+    let is_complete = tally.finish(manifest);
     manifest.counts = tally.counts;
     let said = words.as_ref().and_then(|words| words.reason);
-    let reason = (!is_complete(manifest)).then(|| said.unwrap_or(Reason::Crashed));
+    let reason = (!is_complete).then(|| said.unwrap_or(Reason::Crashed));
     let status = RunStatus::after(reason, tally.has_rows);
     manifest.change_status(status, reason, "sweep", ended)?;
     if let (Some(_), Some(words)) = (reason, words) {
@@ -42,10 +46,4 @@ pub(crate) fn end_dead_session(
         manifest.message = words.message;
     }
     Ok(())
-}
-
-/// Tells whether every planned trial has a final row. Without reruns a trial needs one of any session, so no suite is
-/// needed. What sessions with `--rerun` selected will have to be asked for here.
-pub(crate) fn is_complete(manifest: &Manifest) -> bool {
-    manifest.counts.done() == manifest.metadata.planned_trial_count
 }

@@ -8,12 +8,16 @@
 
 pub mod failure;
 pub mod json;
+mod asked;
 mod list;
+mod logs;
 mod rows;
 mod run;
 mod trial;
 
+pub use asked::AskedRun;
 pub use list::{RunCounts, RunList, RunSummary, Unreadable, short_id};
+pub use logs::{Reading, Spoken, Stream};
 pub use rows::{Line, Rows, Which};
 pub use run::{ProviderTable, RunDocument};
 pub use trial::{ArtifactFile, Found, LogText, TrialDocument, find_trial};

@@ -1,15 +1,17 @@
 //! The runs of a results root, and the summary of one run that every document about it has.
 
+use std::collections::BTreeMap;
+
 use runner_model::{
     Counts, Reason, RunStatus, Stage, StopSignal, Time, exit::Exit, status::RunVerdict,
 };
-use runner_record::{Pin, RecordError, ResultsRoot, RunHead};
+use runner_record::{GroupPlace, Pause, Pin, RecordError, ResultsRoot, RunHead};
 use serde::Serialize;
 
 use crate::VERSION;
 
 /// `runner list`: the runs of a results root, newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct RunList {
     /// Always [`VERSION`].
     pub v: u8,
@@ -59,10 +61,18 @@ pub struct RunSummary {
     pub started_at: Time,
     /// When it ended; `null` while it is running.
     pub completed_at: Option<Time>,
-    /// How long its sessions worked, in milliseconds, without the time between them.
+    /// How long its sessions worked, in milliseconds, without pauses and the time between them.
     pub worked_ms: u64,
+    /// The pause that lasts; `null` if the run is not paused.
+    pub paused: Option<Pause>,
     /// The exit code of the command that ended it; `null` while it is running.
     pub exit_code: Option<u8>,
+    /// What its user has labelled it with.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The group that it is one of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupPlace>,
     /// That `prune` leaves it alone, since when, by whom and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pin>,
@@ -119,6 +129,9 @@ impl RunSummary {
         let ended = run.completed_at.unwrap_or(now);
         let worked = |(from, to): &(Time, Option<Time>)| to.unwrap_or(ended).since(*from);
         let worked = run.sessions.iter().map(worked);
+        let worked: u64 = worked.map(|worked| worked.as_millis() as u64).sum();
+        let paused = run.paused.as_ref().map(|pause| now.since(pause.from));
+        let paused = paused.map_or(0, |paused| paused.as_millis() as u64);
         Self {
             run: run.id.clone(),
             short: short.to_owned(),
@@ -137,8 +150,11 @@ impl RunSummary {
             sessions: run.sessions.len() as u64,
             started_at: run.started_at,
             completed_at: run.completed_at,
-            worked_ms: worked.map(|worked| worked.as_millis() as u64).sum(),
+            worked_ms: worked.saturating_sub(run.suspended_ms + paused),
+            paused: run.paused.clone(),
             exit_code: run.status.is_terminal().then(|| exit.code()),
+            labels: run.labels.clone(),
+            group: run.group.clone(),
             pinned: run.pinned.clone(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use globset::{Error, Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{Error, Glob, GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 
 /// Compiles a glob over the ids of tests and the names of providers.
 ///
@@ -10,6 +10,27 @@ use globset::{Error, Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 /// `gpt[size=small]`.
 pub(crate) fn over_ids(text: &str) -> Result<Glob, Error> {
     Glob::new(&with_plain_names(text))
+}
+
+/// A glob over the ids of trials and tests.
+#[derive(Debug)]
+pub struct IdGlob(GlobMatcher);
+
+impl IdGlob {
+    /// Compiles a glob.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, as the rest of a sentence.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let glob = over_ids(text).map_err(|error| error.kind().to_string())?;
+        Ok(Self(glob.compile_matcher()))
+    }
+
+    /// Tells whether an id matches.
+    pub fn is_match(&self, id: &str) -> bool {
+        self.0.is_match(id)
+    }
 }
 
 /// Compiles a glob over files.

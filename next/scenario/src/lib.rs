@@ -27,6 +27,7 @@ mod suite;
 mod table;
 mod test_keys;
 
+pub use globs::IdGlob;
 pub use problem::Problems;
 pub use resolve::resolve;
 pub use scenario::{RunOptions, Scenario, load, parse_stored};

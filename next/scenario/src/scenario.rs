@@ -182,6 +182,12 @@ fn sorted(mut problems: Vec<Problem>) -> Problems {
 }
 
 impl Scenario {
+    /// The data files of its test lists, for one that was read from its file.
+    pub fn list_files(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        let files = self.lists.iter().flat_map(|list| &list.files);
+        files.map(|file| self.folder.join(file))
+    }
+
     /// Problems that were found with plugins, by the indexes of their providers, each with its place.
     pub fn plugin_problems(&self, problems: &[(u16, String)]) -> Problems {
         let document = Document::parse(&self.path, &self.text).ok();

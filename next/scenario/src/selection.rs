@@ -1,5 +1,7 @@
 //! What is selected on the command line.
 
+use std::collections::HashSet;
+
 use globset::GlobSet;
 
 use crate::{globs, problem::Problem, test_keys::Settings};
@@ -13,6 +15,8 @@ pub struct Selection {
     pub providers: Vec<String>,
     /// Tags, any of which a test must have.
     pub tags: Vec<String>,
+    /// Nothing but these, as `test@provider`.
+    pub only: Option<HashSet<String>>,
 }
 
 /// What the command line selects.
@@ -20,6 +24,7 @@ pub(crate) struct Filter {
     tests: Option<GlobSet>,
     providers: Option<GlobSet>,
     tags: Vec<String>,
+    only: Option<HashSet<String>>,
 }
 
 impl Filter {
@@ -39,6 +44,7 @@ impl Filter {
             tests: set(&selection.tests)?,
             providers: set(&selection.providers)?,
             tags: selection.tags.clone(),
+            only: selection.only.clone(),
         })
     }
 
@@ -57,6 +63,9 @@ impl Filter {
             providers.clear();
         } else if let Some(selected) = &self.providers {
             providers.retain(|index| selected.is_match(names[usize::from(*index)]));
+        }
+        if let Some(only) = &self.only {
+            providers.retain(|index| only.contains(&format!("{id}@{}", names[usize::from(*index)])));
         }
     }
 }

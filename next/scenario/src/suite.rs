@@ -288,6 +288,10 @@ impl Suite {
     }
 
     /// The test with this id.
+    pub fn test_of(&self, id: &str) -> Option<u64> {
+        self.test(id).map(|test| test as u64)
+    }
+
     fn test(&self, id: &str) -> Option<usize> {
         let table = self.lookup.get_or_init(|| self.make_lookup());
         let wanted = hash(id) >> NUMBER_BITS;

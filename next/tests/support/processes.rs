@@ -30,6 +30,11 @@ impl Process {
         self.stat().is_some_and(|(state, _)| state != 'Z')
     }
 
+    /// Whether a signal has stopped the process.
+    pub(crate) fn is_stopped(self) -> bool {
+        self.stat().is_some_and(|(state, _)| state == 'T')
+    }
+
     /// The thread that has used most of the processor, once one of them has used at least this many ticks of 10 ms.
     pub(crate) fn busiest_thread(self, least: u64) -> Option<Pid> {
         let tasks = fs::read_dir(self.folder().join("task")).ok()?;

@@ -1,22 +1,24 @@
 //! `runner exec`: runs a scenario.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::{Path, PathBuf};
 
 use runner_engine::{Ended, EngineError, ExecRequest, Observer};
 use runner_model::exit::Exit;
 use runner_scenario::Selection;
 
+use super::group;
 use crate::{
-    args::SessionArgs,
+    args::{RootArgs, SessionArgs},
+    detach::{self, Background},
     text::{error::CommandError, events::EventStream, out::Out, screen::Screen},
 };
 
 /// Run a scenario
 #[derive(clap::Args)]
 pub struct Args {
-    /// The scenario's file
-    #[arg(value_name = "SCENARIO")]
-    scenario: PathBuf,
+    /// The scenario's file; several of them, or a folder with some, run one after another as a group
+    #[arg(value_name = "SCENARIO", required = true)]
+    scenarios: Vec<PathBuf>,
     /// Only tests whose id matches; may be given more than once
     #[arg(long, value_name = "GLOB")]
     test: Vec<String>,
@@ -26,35 +28,90 @@ pub struct Args {
     /// Only tests that have this tag, or one of several
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
+    /// Label the run; may be given more than once
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    label: Vec<(String, String)>,
+    /// Run in this folder, whose parent is the results root, or continue the run that is there
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
     #[command(flatten)]
     session: SessionArgs,
 }
 
+/// How a later command names the run of a session.
+#[derive(Clone, Copy)]
+pub enum Next {
+    /// Not at all: it is the newest.
+    Newest,
+    /// By its name.
+    Named,
+    /// By its group, which is told of when all have ended.
+    Group,
+}
+
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let request = ExecRequest {
-        scenario: args.scenario.clone(),
+    if args.session.detach && !detach::is_background() {
+        return detach::start(out, args.session.json);
+    }
+    let mut session_args = args.session.clone();
+    let mut folder = None;
+    if let Some(into) = &args.into {
+        session_args.root = RootArgs::above(into);
+        folder = Some(name_of(into)?);
+    }
+    let scenarios = group::scenarios(&args.scenarios)?;
+    let requests = scenarios.iter().map(|scenario| ExecRequest {
+        scenario: scenario.clone(),
         selection: Selection {
             tests: args.test.clone(),
             providers: args.provider.clone(),
             tags: args.tag.clone(),
+            only: None,
         },
-        labels: BTreeMap::new(),
-        folder: None,
-        session: args.session.request(),
-    };
-    session(&args.session, out, true, |observer| {
-        runner_engine::exec(&request, observer)
+        labels: args.label.iter().cloned().collect(),
+        folder: folder.clone(),
+        session: session_args.request(),
+    });
+    let requests: Vec<_> = requests.collect();
+    match requests.as_slice() {
+        [request] => session(&session_args, out, Next::Newest, |observer| {
+            runner_engine::exec(request, observer)
+        }),
+        _ if folder.is_some() => Err(CommandError::usage(
+            "`--into` is for one scenario\nwithout it, each of several gets a folder of its own",
+        )),
+        requests => group::exec(requests, &session_args, out),
+    }
+}
+
+/// The name of a folder in the one that it is in.
+fn name_of(into: &Path) -> Result<String, CommandError> {
+    let name = into.file_name().and_then(|name| name.to_str());
+    name.map(str::to_owned).ok_or_else(|| {
+        let into = into.display();
+        CommandError::usage(&format!(
+            "`--into {into}` does not end in a name that a run can have"
+        ))
     })
 }
 
-/// Runs a session and prints it as it is asked for. `is_newest` says that the run is the newest of its root afterwards.
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected a label such as team=night".to_owned()),
+    }
+}
+
+/// Runs a session and prints it as it is asked for.
 pub fn session(
     args: &SessionArgs,
     out: &Out,
-    is_newest: bool,
+    next: Next,
     run: impl FnOnce(&mut dyn Observer) -> Result<Ended, EngineError>,
 ) -> Result<Exit, CommandError> {
-    let (ended, screen) = if args.json {
+    let (ended, screen) = if detach::is_background() {
+        (run(&mut Background::new(out)), None)
+    } else if args.json {
         (run(&mut EventStream::new(out)), None)
     } else {
         let mut screen = Screen::new(out, args);
@@ -70,7 +127,7 @@ pub fn session(
     };
     let exit = ended.exit;
     if let Some(screen) = screen {
-        screen.end(&ended, is_newest);
+        screen.end(&ended, next);
     }
     Ok(exit)
 }

@@ -51,7 +51,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 }
 
 /// The table; ids and times are short on a screen, and whole elsewhere.
-fn table(list: &RunList, now: Time, screen: Option<usize>) -> String {
+pub fn table(list: &RunList, now: Time, screen: Option<usize>) -> String {
     let started = if screen.is_some() {
         "started"
     } else {

@@ -1,6 +1,9 @@
 //! One file a command: its arguments, its call, and the text of its document.
 
+pub mod control;
 pub mod exec;
+pub mod follow;
+pub mod group;
 pub mod init;
 pub mod list;
 pub mod resume;
@@ -10,10 +13,11 @@ pub mod validate;
 use clap::Command;
 
 /// The commands as the help groups them. A command that is missing here would be missing in the help.
-const GROUPS: [(&str, &[&str]); 3] = [
+const GROUPS: [(&str, &[&str]); 4] = [
     ("Begin", &["init", "validate"]),
     ("Run", &["exec", "resume"]),
-    ("Look", &["list", "show"]),
+    ("Control", &["stop", "cancel", "pause", "unpause", "wait"]),
+    ("Look", &["list", "show", "logs"]),
 ];
 
 /// Gives the program a help with its commands in groups, which clap does not have.

@@ -3,9 +3,13 @@
 use runner_engine::ResumeRequest;
 use runner_model::exit::Exit;
 
-use super::exec::session;
+use super::{
+    exec::{Next, session},
+    group,
+};
 use crate::{
     args::{RunArg, SessionArgs},
+    detach,
     text::{error::CommandError, out::Out},
 };
 
@@ -22,6 +26,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    if args.session.detach && !detach::is_background() {
+        return detach::start(out, args.session.json);
+    }
     let request = ResumeRequest {
         run: args.from.clone().or_else(|| args.run.name()),
         rerun: None,
@@ -29,7 +36,10 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         force: false,
         session: args.session.request(),
     };
-    session(&args.session, out, false, |observer| {
+    if let Some(exit) = group::resume(&request, &args.session, out)? {
+        return Ok(exit);
+    }
+    session(&args.session, out, Next::Named, |observer| {
         runner_engine::resume(&request, observer)
     })
 }

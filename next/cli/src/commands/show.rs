@@ -109,7 +109,7 @@ fn trial_document(
 }
 
 /// A message with the first of these trials.
-fn named(message: &str, trials: &[String]) -> String {
+pub fn named(message: &str, trials: &[String]) -> String {
     let mut text = format!("{message}:");
     if trials.is_empty() {
         text = "the run has no rows yet".to_owned();

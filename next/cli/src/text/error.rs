@@ -31,6 +31,16 @@ impl CommandError {
         Self::new(Exit::Storage, text)
     }
 
+    /// A process that could not be started, or has ended before there was a run.
+    pub fn failed(text: &str) -> Self {
+        Self::new(Exit::Failed, text)
+    }
+
+    /// A run that another process still works on.
+    pub fn held(text: &str) -> Self {
+        Self::new(Exit::Held, text)
+    }
+
     /// What `engine` says of a results root, with the problems of scenarios laid out for the screen.
     pub fn of_engine(error: EngineError, root: &Path, out: &Out) -> Self {
         let exit = error.exit();
@@ -39,6 +49,12 @@ impl CommandError {
                 let width = out.message_columns().unwrap_or(200);
                 let text = problems.render(out.has_coloured_messages(), width);
                 let text = text.trim_end().to_owned();
+                Self { exit, text }
+            }
+            EngineError::Several(errors) => {
+                let texts = errors.into_iter();
+                let texts = texts.map(|error| Self::of_engine(error, root, out).text);
+                let text = texts.collect::<Vec<_>>().join("\n");
                 Self { exit, text }
             }
             EngineError::Record(error) => Self::of_record(error, root),

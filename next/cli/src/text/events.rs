@@ -1,7 +1,9 @@
 //! A session as JSON Lines: one event a line, each with `v`, its number `n` from 1, and `event`.
 
+use std::path::Path;
+
 use runner_engine::{Observer, RunEvent};
-use runner_model::{Reason, RunStatus, StopSignal, exit::Exit, status::RunVerdict};
+use runner_model::{Reason, RunStatus, StopSignal, exit::Exit, row::Actor, status::RunVerdict};
 use runner_record::Manifest;
 use runner_report::{RunCounts, VERSION, json};
 use serde::Serialize;
@@ -13,7 +15,6 @@ use super::out::Out;
 pub struct EventStream<'a> {
     out: &'a Out,
     n: u64,
-    run_dir: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -41,6 +42,17 @@ enum Event<'a> {
     /// The session stops.
     Stopping {
         signal: Option<StopSignal>,
+        by: Option<&'a Actor>,
+        in_flight: u64,
+    },
+    /// The session is paused, by Ctrl-Z where nobody has asked for it.
+    Paused { by: Option<&'a Actor> },
+    /// The session goes on after a pause.
+    Unpaused,
+    /// How far a run is that another process works on.
+    Progress {
+        run: &'a str,
+        counts: RunCounts,
         in_flight: u64,
     },
     /// Something that a user should know.
@@ -48,7 +60,7 @@ enum Event<'a> {
     /// The session has ended.
     Finished {
         run: &'a str,
-        run_dir: Option<&'a str>,
+        run_dir: &'a str,
         status: RunStatus,
         reason: Option<Reason>,
         message: Option<&'a str>,
@@ -62,11 +74,7 @@ enum Event<'a> {
 
 impl<'a> EventStream<'a> {
     pub fn new(out: &'a Out) -> Self {
-        Self {
-            out,
-            n: 0,
-            run_dir: None,
-        }
+        Self { out, n: 0 }
     }
 
     fn print(&mut self, event: Event<'_>) {
@@ -82,8 +90,17 @@ impl<'a> EventStream<'a> {
         }
     }
 
-    fn finished(&mut self, manifest: &Manifest, took_ms: u64) {
-        let run_dir = self.run_dir.take();
+    /// Prints how far a run is.
+    pub fn progress(&mut self, run: &str, counts: RunCounts, in_flight: u64) {
+        self.print(Event::Progress {
+            run,
+            counts,
+            in_flight,
+        });
+    }
+
+    /// Prints how a run has ended.
+    pub fn finished(&mut self, manifest: &Manifest, directory: &Path, took_ms: u64) {
         let exit = Exit::of_run(
             manifest.status,
             manifest.reason,
@@ -92,7 +109,7 @@ impl<'a> EventStream<'a> {
         );
         self.print(Event::Finished {
             run: &manifest.id,
-            run_dir: run_dir.as_deref(),
+            run_dir: &directory.display().to_string(),
             status: manifest.status,
             reason: manifest.reason,
             message: manifest.message.as_deref(),
@@ -126,7 +143,6 @@ impl Observer for EventStream<'_> {
                     pending: *pending,
                     jobs: *jobs,
                 });
-                self.run_dir = Some(run_dir);
             }
             RunEvent::Row { line, .. } => {
                 // It was read as a row, so it is JSON.
@@ -135,15 +151,24 @@ impl Observer for EventStream<'_> {
                 }
             }
             // How far it is follows from the rows.
-            RunEvent::Compiling { .. } | RunEvent::Progress { .. } => {}
-            RunEvent::Stopping { signal, in_flight } => self.print(Event::Stopping {
+            RunEvent::Born { .. } | RunEvent::Compiling { .. } | RunEvent::Progress { .. } => {}
+            RunEvent::Stopping {
+                signal,
+                by,
+                in_flight,
+            } => self.print(Event::Stopping {
                 signal: *signal,
+                by: *by,
                 in_flight: *in_flight,
             }),
+            RunEvent::Paused { by } => self.print(Event::Paused { by: *by }),
+            RunEvent::Unpaused => self.print(Event::Unpaused),
             RunEvent::Notice(text) => self.print(Event::Notice { text }),
-            RunEvent::Finished { manifest, took } => {
-                self.finished(manifest, took.as_millis() as u64);
-            }
+            RunEvent::Finished {
+                manifest,
+                directory,
+                took,
+            } => self.finished(manifest, directory, took.as_millis() as u64),
         }
     }
 }

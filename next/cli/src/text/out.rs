@@ -100,6 +100,11 @@ impl Out {
         }
     }
 
+    /// Tells whether the reader of standard output has gone or cannot be written to: a command that follows ends then.
+    pub fn is_unread(&self) -> bool {
+        self.is_reader_gone.get() || self.lost.borrow().is_some()
+    }
+
     /// Columns of the terminal that results go to; `None` if they go elsewhere, and nothing is to be left out.
     pub fn columns(&self) -> Option<usize> {
         columns(&io::stdout())

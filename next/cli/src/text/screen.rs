@@ -17,7 +17,7 @@ use super::{
     progress::Progress,
     style, summary,
 };
-use crate::args::SessionArgs;
+use crate::{args::SessionArgs, commands::exec::Next};
 
 /// Failures that are shown as they come; later ones are only counted.
 const MOST_BLOCKS: u64 = 50;
@@ -42,8 +42,8 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// Prints how the session ended. `is_newest` says that commands take the run without its name.
-    pub fn end(mut self, ended: &Ended, is_newest: bool) {
+    /// Prints how the session ended.
+    pub fn end(mut self, ended: &Ended, next: Next) {
         self.progress = None;
         let run = summary_of(ended);
         let is_good = ended.exit == runner_model::exit::Exit::Success;
@@ -65,10 +65,10 @@ impl<'a> Screen<'a> {
         }
         self.out
             .data(&format!("results: {}", visible_line(&run.run_dir)));
-        let name = if is_newest {
-            String::new()
-        } else {
-            format!(" {}", run.short)
+        let name = match next {
+            Next::Newest => String::new(),
+            Next::Named => format!(" {}", run.short),
+            Next::Group => return,
         };
         for step in summary::next_steps(&run, &name, &self.args.root.flag()) {
             self.out.hint(&step);
@@ -131,6 +131,7 @@ impl Observer for Screen<'_> {
                 pending,
                 jobs,
             } => self.started(manifest, directory, *pending, *jobs),
+            RunEvent::Born { .. } => {}
             RunEvent::Compiling { plugin } => {
                 if let Some(progress) = &mut self.progress {
                     progress.say(&format!("compiling {}", visible_line(plugin)));
@@ -146,9 +147,16 @@ impl Observer for Screen<'_> {
                     progress.update(counts, *planned, *in_flight);
                 }
             }
-            RunEvent::Stopping { signal, in_flight } => {
+            RunEvent::Stopping {
+                signal,
+                by,
+                in_flight,
+            } => {
                 let attempts = plural(*in_flight, "attempt", "attempts");
-                let by = summary::signal_words(*signal);
+                let by = match by {
+                    Some(by) => format!("asked to by {}", summary::actor_words(by)),
+                    None => summary::signal_words(*signal).to_owned(),
+                };
                 let again = match signal {
                     Some(StopSignal::Interrupt) if *in_flight > 0 => "; Ctrl-C again kills them",
                     _ => "",
@@ -156,6 +164,11 @@ impl Observer for Screen<'_> {
                 self.out
                     .talk(&format!("stopping ({by}): {attempts} in flight{again}"));
             }
+            RunEvent::Paused { by } => {
+                let by = by.map_or_else(|| "Ctrl-Z".to_owned(), summary::actor_words);
+                self.out.talk(&format!("paused by {by}"));
+            }
+            RunEvent::Unpaused => self.out.talk("the run goes on"),
             RunEvent::Notice(text) => self.out.talk(&format!("note: {}", visible(text))),
             RunEvent::Finished { took, .. } => self.took = *took,
         }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use runner_model::{
     RunStatus, StopSignal, Time,
+    row::Actor,
     status::{Counts, RunVerdict},
     units::{plural, show_duration},
-    visible::visible,
+    visible::{visible, visible_line},
 };
 use runner_report::RunSummary;
 
@@ -73,6 +74,7 @@ pub fn standing_words(run: &RunSummary) -> String {
     match (run.reason, run.signal) {
         (Some(reason), Some(signal)) => format!("{status} ({reason}, {signal})"),
         (Some(reason), None) => format!("{status} ({reason})"),
+        (None, _) if run.paused.is_some() => format!("{status} (paused)"),
         (None, _) => status.to_string(),
     }
 }
@@ -130,6 +132,13 @@ pub fn signal_words(signal: Option<StopSignal>) -> &'static str {
         Some(signal) => signal.as_str(),
         None => "asked to",
     }
+}
+
+/// Who asked for something from another process, and why.
+pub fn actor_words(by: &Actor) -> String {
+    let reason = by.reason.iter().map(|reason| format!(": {reason}"));
+    let words = format!("{} on {}{}", by.user, by.host, reason.collect::<String>());
+    visible_line(&words).into_owned()
 }
 
 /// A time as an age: `2 h ago`.

@@ -1,10 +1,14 @@
 //! Decides what happens after each report, death, stop or tick. It has no clock and no I/O, so tests can lead it through any
 //! schedule.
 //!
-//! Begin reading at [`Schedule::on`]. A trial leaves its lane (`lanes`), is sent to a worker with room (`window`), and its
-//! report settles it or puts it back (`retries`). Deaths of workers are in `suspects`, ends before the end in `stopping`.
+//! Begin reading at [`Schedule::on`]. A trial leaves its lane (`lanes`, `rates`), is sent to a worker with room (`window`,
+//! `memory`), and its report settles it or puts it back (`retries`). Deaths of workers are in `suspects`, ends before the end
+//! in `stopping` and `budgets`.
 
+mod budgets;
 mod lanes;
+mod memory;
+mod rates;
 mod retries;
 mod stopping;
 mod suspects;
@@ -13,15 +17,20 @@ mod window;
 use std::collections::BTreeMap;
 
 use runner_model::{
-    HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, WorkerId, test::Retries,
+    HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, WorkerId,
+    provider::Rate,
+    row::Metric,
+    test::Retries,
+    units::plural,
 };
 
+pub use self::budgets::Spending;
 use self::{
     lanes::{Lanes, OpenTrial},
     retries::Ending,
     stopping::Stopping,
     suspects::Suspects,
-    window::{Flight, Worker, Workers},
+    window::{Flight, Turn, Worker, Workers},
 };
 
 /// Rows that may be handed over and not on disk before nothing more is assigned.
@@ -44,12 +53,27 @@ pub trait Trials {
 pub struct Settings {
     /// How many attempts run at once.
     pub jobs: u32,
-    /// For each provider, how many of its attempts run at once; 0: as many as `jobs`.
-    pub concurrency: Vec<u32>,
+    /// What bounds each provider's attempts.
+    pub providers: Vec<Bounds>,
     /// When the session's time is over.
     pub timeout: RunTime,
     /// How long guests are asked to stop before they are interrupted.
     pub grace: Micros,
+    /// At how many trials that ended badly the session begins no more.
+    pub fail_fast: Option<u64>,
+    /// The run's budgets, with what earlier sessions have used up.
+    pub spending: Spending,
+}
+
+/// What bounds the attempts of a provider.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// How many run at once; 0: as many as there are jobs.
+    pub concurrency: u32,
+    /// How many may start in which time.
+    pub rate: Option<Rate>,
+    /// Bytes of memory that one may hold.
+    pub memory: u64,
 }
 
 /// What a test's line says about attempts; the coordinator keeps it with each task that it sends.
@@ -101,6 +125,8 @@ pub enum Event<'a> {
         worker: WorkerId,
         /// How many tasks it runs at once.
         slots: u32,
+        /// Bytes that the memories of its guests may have together.
+        memory: u64,
         /// Whether it was started for [`Effect::StartAlone`].
         alone: bool,
     },
@@ -153,6 +179,8 @@ pub enum Event<'a> {
         /// More, for people.
         message: Option<String>,
     },
+    /// The session is paused, or goes on. A stop ends a pause, and none begins during a stop.
+    Pause(bool),
     /// All that has happened was told. Only now tasks are sent and the session ends, and what is due is done.
     Tick,
 }
@@ -185,6 +213,8 @@ pub enum Effect {
         /// How many unbegun tasks it keeps.
         keep: u32,
     },
+    /// Let all guests wait, or let them go on.
+    Pause(bool),
     /// Tell all workers to stop.
     Stop {
         /// Interrupt at once.
@@ -221,6 +251,17 @@ pub enum Effect {
     },
 }
 
+/// A trial whose next attempt waits for its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The trial's index.
+    pub trial: u64,
+    /// `retry`: for its backoff. `rate-limit`: for the rate of its provider.
+    pub why: &'static str,
+    /// Until when.
+    pub until: RunTime,
+}
+
 /// What became of an attempt whose worker did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -251,22 +292,23 @@ pub struct Schedule<T> {
     last_task: u64,
     /// Pending trials that have no final row yet, on disk or not.
     left: u64,
+    /// Trials of this session that ended badly.
+    bad: u64,
+    /// Whether more would run if there were memory for them.
+    waits_for_memory: bool,
     unacked_rows: u64,
     unacked_bytes: u64,
     /// Attempts that the machine could not carry since it has carried one.
     faults: u32,
     stop: Option<Stopping>,
+    is_paused: bool,
     is_finished: bool,
 }
 
 impl<T: Trials> Schedule<T> {
     /// A session that does those of `trials` for which `pending` says something. Asks for each index once, in order.
     pub fn new(settings: Settings, trials: T, pending: impl FnMut(u64) -> Option<Pending>) -> Self {
-        // A lane that may have more in flight than run at once is not bounded, so its tasks can wait at workers.
-        let is_bound = |most: &u32| (1..=settings.jobs).contains(most);
-        let bounds = settings.concurrency.iter();
-        let bounds = bounds.map(|most| is_bound(most).then_some(*most));
-        let lanes = Lanes::new(trials, bounds, pending);
+        let lanes = Lanes::new(trials, &settings, pending);
         Self {
             left: lanes.pending(),
             lanes,
@@ -277,10 +319,13 @@ impl<T: Trials> Schedule<T> {
             now: RunTime(0),
             effects: Vec::new(),
             last_task: 0,
+            bad: 0,
+            waits_for_memory: false,
             unacked_rows: 0,
             unacked_bytes: 0,
             faults: 0,
             stop: None,
+            is_paused: false,
             is_finished: false,
         }
     }
@@ -295,8 +340,9 @@ impl<T: Trials> Schedule<T> {
             Event::WorkerReady {
                 worker,
                 slots,
+                memory,
                 alone,
-            } => self.on_ready(worker, slots, alone),
+            } => self.on_ready(worker, slots, memory, alone),
             Event::WorkerLost {
                 worker,
                 begun,
@@ -327,6 +373,7 @@ impl<T: Trials> Schedule<T> {
                 reason,
                 message,
             } => self.begin_stop(mode, reason, message),
+            Event::Pause(is_paused) => self.pause(is_paused),
             Event::Tick => self.on_tick(),
         }
         effects.append(&mut self.effects);
@@ -338,8 +385,39 @@ impl<T: Trials> Schedule<T> {
             return None;
         }
         let retry = self.later.keys().next().map(|(at, _)| *at);
-        let retry = retry.filter(|_| self.stop.is_none());
-        retry.into_iter().chain(self.next_bound()).min()
+        let suspects = self.suspects.waiting.iter();
+        let rate = self
+            .lanes
+            .opens_at(self.now, suspects.map(|trial| trial.lane));
+        let starts = retry.into_iter().chain(rate);
+        let starts = starts.filter(|_| self.stop.is_none());
+        starts.chain(self.next_bound()).min()
+    }
+
+    /// Trials whose next attempt waits for its time: those that are to be made again, then the next one of each provider.
+    pub fn waiting(&self) -> impl Iterator<Item = Waiting> {
+        let retries = self.later.keys().map(|(until, trial)| Waiting {
+            trial: *trial,
+            why: "retry",
+            until: *until,
+        });
+        let rates = self.lanes.waiting(self.now);
+        let rates = rates.map(|(trial, until)| Waiting {
+            trial,
+            why: "rate-limit",
+            until,
+        });
+        retries.chain(rates).filter(|_| self.stop.is_none())
+    }
+
+    /// Whether more would run if there were memory for them.
+    pub fn waits_for_memory(&self) -> bool {
+        self.waits_for_memory
+    }
+
+    /// What of the run's budgets is used up.
+    pub fn spending(&self) -> &Spending {
+        &self.settings.spending
     }
 
     /// How many attempts run, if each worker has begun what it can.
@@ -362,10 +440,13 @@ impl<T: Trials> Schedule<T> {
         }
         let is_disk_behind =
             self.unacked_rows >= MAX_UNACKED_ROWS || self.unacked_bytes >= MAX_UNACKED_BYTES;
-        if self.stop.is_none() && !is_disk_behind {
+        if self.stop.is_none() && !self.is_paused && !is_disk_behind {
             self.assign_suspect();
             self.assign();
-            if let Some((worker, keep)) = self.workers.take_back() {
+            // A slot that lacks memory is no better place for what waits elsewhere.
+            if !self.waits_for_memory
+                && let Some((worker, keep)) = self.workers.take_back()
+            {
                 self.effects.push(Effect::TakeBack { worker, keep });
             }
         }
@@ -378,7 +459,16 @@ impl<T: Trials> Schedule<T> {
         } else if let Some(stop) = &mut self.stop {
             let (reason, message) = (stop.reason, stop.message.take());
             self.finish(Some(reason), message);
+        } else if self.is_used_up() {
+            let message = self.settings.spending.used_up_by_providers();
+            self.finish(Some(Reason::Budget), Some(message));
         }
+    }
+
+    /// Whether all that is left is of providers that have used up budgets of their own.
+    fn is_used_up(&self) -> bool {
+        let waiting = self.later.values().chain(&self.suspects.waiting);
+        !self.lanes.has_open() && waiting.copied().all(|trial| self.lanes.is_closed(trial.lane))
     }
 
     fn finish(&mut self, reason: Option<Reason>, message: Option<String>) {
@@ -389,34 +479,50 @@ impl<T: Trials> Schedule<T> {
     /// Fills the workers' windows with the trials that come first in the plan.
     fn assign(&mut self) {
         self.workers.open();
-        let (mut only_unbounded, mut held) = (false, None);
-        while let Some((lane, is_bounded)) = self.lanes.first(only_unbounded) {
-            match self.workers.choose(!is_bounded, held) {
+        self.waits_for_memory = false;
+        let mut turn = Turn::default();
+        while let Some((lane, is_bounded)) = self.lanes.first(self.now, &turn) {
+            let memory = self.lanes.reserve(lane);
+            let may_wait = !is_bounded && self.may_get_ahead();
+            match self.workers.choose(may_wait, &turn, memory) {
                 Some(worker) => {
                     if let Some(trial) = self.lanes.take(lane) {
-                        self.send(worker, trial);
+                        self.send(worker, trial, memory);
                     }
+                }
+                // One worker gets nothing else, or others would take what it frees for ever.
+                None if self.workers.have_free_slots(&turn) => {
+                    self.waits_for_memory = true;
+                    turn.kept = turn.kept.or(self.workers.next_free());
+                    turn.passed.push(lane);
                 }
                 // One worker gets nothing more ahead, or a bounded lane would wait for a slot until others have no trials.
                 None if is_bounded => {
-                    only_unbounded = true;
-                    held = self.workers.next_free();
+                    turn.only_unbounded = true;
+                    turn.held = self.workers.next_free();
                 }
                 None => return,
             }
         }
     }
 
-    fn send(&mut self, worker: WorkerId, trial: OpenTrial) {
+    /// Whether tasks may wait at workers: never more than may end badly before the session gives up.
+    fn may_get_ahead(&self) -> bool {
+        let most = self.settings.fail_fast;
+        most.is_none_or(|most| (self.workers.in_flight() as u64) < most.saturating_sub(self.bad))
+    }
+
+    fn send(&mut self, worker: WorkerId, trial: OpenTrial, memory: u64) {
         self.last_task += 1;
         let task = TaskId(self.last_task);
         let flight = Flight {
             trial,
             sent: self.now,
+            memory,
         };
         let assignment = flight.assignment(task);
         self.effects.push(Effect::Send { worker, assignment });
-        self.lanes.start(trial.lane);
+        self.lanes.start(trial.lane, self.now);
         self.workers.sent(worker, task, flight);
     }
 
@@ -439,10 +545,18 @@ impl<T: Trials> Schedule<T> {
         let took = Micros::from(row.duration());
         let began = RunTime(self.now.0.saturating_sub(took.0)).max(flight.sent);
         let mut trial = self.has_begun(flight, began);
+        self.lanes.measure(trial.lane, row.usage.peak_memory);
+        self.spend(trial.lane, &row.metrics);
         if !row.outcome.can_be_final() {
+            // It needed more than was reserved for it, and others had the rest.
+            let is_share_full = host_fault == Some(HostFault::Memory)
+                && flight.memory < self.lanes.limit(trial.lane);
+            trial.needs_limit |= is_share_full;
             self.put_back(trial);
             self.write_report(task, false, false);
-            self.on_fault(row, host_fault);
+            if !is_share_full {
+                self.on_fault(row, host_fault);
+            }
             return;
         }
         self.faults = 0;
@@ -451,6 +565,35 @@ impl<T: Trials> Schedule<T> {
         trial.had_bad |= row.outcome.is_bad();
         let is_final = !self.retry(trial, Ending::of(row), policy);
         self.write_report(task, is_final, is_final && flaky);
+        if is_final {
+            self.settle(row.outcome.is_bad());
+        }
+    }
+
+    /// Notes that a trial has its final row.
+    fn settle(&mut self, is_bad: bool) {
+        self.left -= 1;
+        self.bad += u64::from(is_bad);
+        if is_bad && self.settings.fail_fast.is_some_and(|most| self.bad >= most) {
+            let trials = plural(self.bad, "trial", "trials");
+            let message = format!("{trials} ended badly, and `fail_fast` allows no more");
+            self.begin_stop(StopMode::Drain, Reason::FailFast, Some(message));
+        }
+    }
+
+    /// Takes what an attempt has measured from the budgets.
+    fn spend(&mut self, lane: u16, metrics: &[Metric<'_>]) {
+        let spending = &mut self.settings.spending;
+        if metrics.is_empty() || spending.is_empty() {
+            return;
+        }
+        spending.add(lane, metrics);
+        if spending.is_used_up_by(lane) {
+            self.lanes.close(lane);
+        }
+        if let Some(text) = spending.used_up() {
+            self.begin_stop(StopMode::Drain, Reason::Budget, Some(text));
+        }
     }
 
     /// Counts an attempt that the machine could not carry. Other attempts of outcome `stopped` count, too: unless the
@@ -497,11 +640,8 @@ impl<T: Trials> Schedule<T> {
         let ends = whole.map_or(RunTime(u64::MAX), |(whole, began)| began + whole);
         let at = wait.map(|wait| self.now + wait);
         let at = at.filter(|at| *at < ends.min(self.settings.timeout));
-        match at {
-            Some(at) => {
-                self.later.insert((at, trial.index), trial);
-            }
-            None => self.left -= 1,
+        if let Some(at) = at {
+            self.later.insert((at, trial.index), trial);
         }
         at.is_some()
     }
@@ -537,6 +677,9 @@ impl Flight {
     }
 }
 
+#[cfg(test)]
+#[path = "../tests/schedule_bounds.rs"]
+mod bounds;
 #[cfg(test)]
 #[path = "../tests/schedule_desk.rs"]
 mod desk;

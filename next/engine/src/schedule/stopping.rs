@@ -34,6 +34,7 @@ enum Step {
 impl<T: Trials> Schedule<T> {
     /// Begins a stop, or makes the one that is under way stronger; a weaker one changes nothing.
     pub(super) fn begin_stop(&mut self, mode: StopMode, reason: Reason, message: Option<String>) {
+        self.pause(false);
         let now = self.now;
         let next = match mode {
             StopMode::Drain => Step::Wait,
@@ -41,10 +42,16 @@ impl<T: Trials> Schedule<T> {
             StopMode::Kill => Step::Kill(now + ANSWER_TIME),
         };
         match &mut self.stop {
-            Some(old) if old.mode >= mode => return,
+            Some(old) if old.mode >= mode => {
+                // A person's last word on the run.
+                if reason == Reason::Cancelled {
+                    (old.reason, old.message) = (reason, message);
+                }
+                return;
+            }
             Some(old) => {
                 // A second request makes haste. Only the end of a drain is another reason.
-                if old.mode == StopMode::Drain {
+                if old.mode == StopMode::Drain || reason == Reason::Cancelled {
                     (old.reason, old.message) = (reason, message);
                 }
                 old.mode = mode;
@@ -77,6 +84,14 @@ impl<T: Trials> Schedule<T> {
         if mode > StopMode::Drain {
             let kill = mode == StopMode::Kill;
             self.effects.push(Effect::Stop { kill });
+        }
+    }
+
+    /// Begins a pause, unless the session stops, or ends it.
+    pub(super) fn pause(&mut self, is_paused: bool) {
+        if is_paused != self.is_paused && !(is_paused && self.stop.is_some()) {
+            self.is_paused = is_paused;
+            self.effects.push(Effect::Pause(is_paused));
         }
     }
 

@@ -25,23 +25,27 @@ pub(super) struct Suspects {
 }
 
 impl<T: Trials> Schedule<T> {
-    pub(super) fn on_ready(&mut self, worker: WorkerId, slots: u32, alone: bool) {
+    pub(super) fn on_ready(&mut self, worker: WorkerId, slots: u32, memory: u64, alone: bool) {
         if alone {
             self.suspects.is_asked = false;
         }
-        self.workers.add(worker, slots, alone);
+        let largest = self.settings.providers.iter().map(|bounds| bounds.memory);
+        let largest = largest.max().unwrap_or(0);
+        self.workers
+            .add(worker, slots, memory, alone)
+            .fit(largest);
     }
 
     /// Gives the worker for suspects one of them, or asks for such a worker.
     pub(super) fn assign_suspect(&mut self) {
         let mut suspects = self.suspects.waiting.iter();
-        let Some(place) = suspects.position(|suspect| self.lanes.may_start(suspect.lane)) else {
+        let Some(place) = suspects.position(|suspect| self.lanes.may_start(suspect.lane, self.now)) else {
             return;
         };
         match self.workers.alone() {
             Some((worker, at)) if at.flights.is_empty() => {
                 if let Some(suspect) = self.suspects.waiting.remove(place) {
-                    self.send(worker, suspect);
+                    self.send(worker, suspect, self.lanes.limit(suspect.lane));
                 }
             }
             None if !self.suspects.is_asked => {
@@ -93,8 +97,8 @@ impl<T: Trials> Schedule<T> {
     fn on_died(&mut self, (task, flight): (TaskId, Flight), blame: Option<Blame>) {
         let trial = self.has_begun(flight, flight.sent);
         if trial.suspect.is_some_and(|deaths| deaths >= MAX_DEATHS) {
-            self.left -= 1;
             self.write_for((task, flight), Fate::Crash, true);
+            self.settle(true);
             return;
         }
         // Without blame, it is we who killed it.
@@ -112,5 +116,8 @@ impl<T: Trials> Schedule<T> {
         trial.suspect = None;
         let is_final = !self.retry(trial, Some(Ending::STUCK), policy);
         self.write_for((task, flight), Fate::Stuck, is_final);
+        if is_final {
+            self.settle(true);
+        }
     }
 }

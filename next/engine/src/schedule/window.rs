@@ -21,11 +21,30 @@ const BATCH: usize = 64;
 pub(super) struct Flight {
     pub(super) trial: OpenTrial,
     pub(super) sent: RunTime,
+    /// Bytes of memory that are reserved for it.
+    pub(super) memory: u64,
+}
+
+/// What a turn of assigning has found out.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// Whether lanes that are bounded get nothing more.
+    pub(super) only_unbounded: bool,
+    /// A worker that gets no tasks that would wait.
+    pub(super) held: Option<WorkerId>,
+    /// A worker that gets nothing until there is memory for the first that lacks it.
+    pub(super) kept: Option<WorkerId>,
+    /// Lanes that wait for memory.
+    pub(super) passed: Vec<u16>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Worker {
     slots: usize,
+    /// Bytes that its guests may have together; none if its slots can have all that they may ask for.
+    memory: Option<u64>,
+    /// Bytes that are reserved for what is in flight.
+    reserved: u64,
     /// Whether it gets suspects only, one at a time.
     pub(super) is_alone: bool,
     /// In the order in which they were sent, which is the order in which it begins them.
@@ -53,6 +72,20 @@ impl Worker {
         self.flights.len() < self.slots
     }
 
+    /// Counts no memory if so much can be had in each slot.
+    pub(super) fn fit(&mut self, largest: u64) {
+        let most = largest.saturating_mul(self.slots as u64);
+        self.memory = self.memory.filter(|memory| *memory < most);
+    }
+
+    /// Whether there is so much memory for one more. One alone gets whatever there is.
+    fn has_memory(&self, wanted: u64) -> bool {
+        self.flights.is_empty()
+            || self
+                .memory
+                .is_none_or(|memory| self.reserved.saturating_add(wanted) <= memory)
+    }
+
     fn needs_more(&self) -> bool {
         let window = self.window();
         let room = window.saturating_sub(self.flights.len());
@@ -76,12 +109,19 @@ impl Worker {
 }
 
 impl Workers {
-    pub(super) fn add(&mut self, worker: WorkerId, slots: u32, is_alone: bool) {
+    pub(super) fn add(
+        &mut self,
+        worker: WorkerId,
+        slots: u32,
+        memory: u64,
+        is_alone: bool,
+    ) -> &mut Worker {
         self.0.entry(worker).or_insert_with(|| Worker {
             slots: slots as usize,
+            memory: Some(memory),
             is_alone,
             ..Worker::default()
-        });
+        })
     }
 
     /// Tasks that were sent and not answered.
@@ -92,6 +132,7 @@ impl Workers {
     /// Notes that a task was sent.
     pub(super) fn sent(&mut self, worker: WorkerId, task: TaskId, flight: Flight) {
         if let Some(worker) = self.0.get_mut(&worker) {
+            worker.reserved += flight.memory;
             worker.flights.insert(task, flight);
         }
     }
@@ -105,6 +146,7 @@ impl Workers {
     ) -> Option<Flight> {
         let worker = self.0.get_mut(&worker)?;
         let flight = worker.flights.remove(&task)?;
+        worker.reserved -= flight.memory;
         if let Some(took) = took {
             worker.measure(took);
         }
@@ -127,16 +169,27 @@ impl Workers {
     }
 
     /// The worker with the least to do for its slots among those with a free slot, or if a task may wait, with room in
-    /// their windows. `held` gets no tasks that would wait.
-    pub(super) fn choose(&self, may_wait: bool, held: Option<WorkerId>) -> Option<WorkerId> {
+    /// their windows, and with so much memory.
+    pub(super) fn choose(&self, may_wait: bool, turn: &Turn, memory: u64) -> Option<WorkerId> {
         let takes = |id: WorkerId, worker: &Worker| {
             let waits = may_wait
-                && held != Some(id)
+                && turn.held != Some(id)
                 && worker.is_open
                 && worker.flights.len() < worker.window();
-            !worker.is_alone && (worker.has_free_slot() || waits)
+            !worker.is_alone
+                && turn.kept != Some(id)
+                && (worker.has_free_slot() || waits)
+                && worker.has_memory(memory)
         };
         self.least_busy(takes)
+    }
+
+    /// Whether a slot is free that only lacks memory, if none was chosen.
+    pub(super) fn have_free_slots(&self, turn: &Turn) -> bool {
+        let mut workers = self.0.iter();
+        workers.any(|(id, worker)| {
+            !worker.is_alone && turn.kept != Some(*id) && worker.has_free_slot()
+        })
     }
 
     /// The worker that will have a free slot first.
@@ -176,6 +229,7 @@ impl Workers {
         for worker in self.0.values_mut() {
             let running = worker.running();
             let flights = std::mem::take(&mut worker.flights).into_iter().enumerate();
+            worker.reserved = 0;
             abandoned
                 .extend(flights.map(|(place, (task, flight))| (task, flight, place < running)));
         }

@@ -27,6 +27,7 @@ fn flight() -> Flight {
             trial_timeout: None,
         }
         .into(),
+        judged: None,
         execution: Fingerprint([1; 16]),
         judgement: Fingerprint([2; 16]),
         drafts: std::collections::HashMap::new(),

@@ -4,7 +4,7 @@ use runner_model::{HostFault, Micros, Reason, TaskId, WorkerId};
 
 use super::{
     Blame, Effect, Event, Fate, Pending, StopMode,
-    desk::{ALONE, Desk, FRESH, Sent, finish, ms, retries, row, sent, settings, trials},
+    desk::{ALONE, Desk, FRESH, MEMORY, Sent, finish, ms, retries, row, sent, settings, trials},
 };
 
 fn written(task: TaskId, is_final: bool, flaky: bool) -> Effect {
@@ -214,6 +214,7 @@ fn an_idle_worker_gets_what_waits_at_another() {
     desk.tell(Event::WorkerReady {
         worker: WorkerId(2),
         slots: 1,
+        memory: MEMORY,
         alone: false,
     });
     assert_eq!(desk.tick(), [take_back(1, 1)]);
@@ -240,6 +241,7 @@ fn a_worker_that_gave_nothing_back_is_asked_again_after_its_next_report() {
     desk.tell(Event::WorkerReady {
         worker: WorkerId(2),
         slots: 1,
+        memory: MEMORY,
         alone: false,
     });
     assert_eq!(desk.tick(), [take_back(1, 1)]);

@@ -7,7 +7,8 @@ use runner_model::{
 };
 
 use super::{
-    Assignment, Blame, Effect, Event, Pending, Policy, Schedule, Settings, StopMode, Trials,
+    Assignment, Blame, Bounds, Effect, Event, Pending, Policy, Schedule, Settings, Spending,
+    StopMode, Trials,
 };
 
 /// Every test runs once on every provider.
@@ -40,13 +41,26 @@ pub(super) const FRESH: Pending = Pending {
 };
 
 pub(super) const ALONE: bool = true;
+/// More than any worker needs.
+pub(super) const MEMORY: u64 = 1 << 40;
 
 pub(super) fn settings(concurrency: &[u32]) -> Settings {
     Settings {
         jobs: 64,
-        concurrency: concurrency.to_vec(),
+        providers: concurrency.iter().map(|most| bounds(*most)).collect(),
+        fail_fast: None,
+        spending: Spending::default(),
         timeout: ms(3_600_000),
         grace: Micros(1_000_000),
+    }
+}
+
+/// So many at once, each with a MiB of memory.
+pub(super) fn bounds(concurrency: u32) -> Bounds {
+    Bounds {
+        concurrency,
+        rate: None,
+        memory: 1 << 20,
     }
 }
 
@@ -109,7 +123,7 @@ impl Desk {
         tests: u64,
         pending: impl FnMut(u64) -> Option<Pending>,
     ) -> Self {
-        let providers = settings.concurrency.len() as u16;
+        let providers = settings.providers.len() as u16;
         let grid = Grid { tests, providers };
         Self {
             schedule: Schedule::new(settings, grid, pending),
@@ -138,6 +152,7 @@ impl Desk {
         let effects = self.tell(Event::WorkerReady {
             worker: WorkerId(worker),
             slots,
+            memory: MEMORY,
             alone,
         });
         assert_eq!(effects, []);

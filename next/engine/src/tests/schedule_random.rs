@@ -9,15 +9,22 @@ use std::{
     env,
 };
 
-use runner_model::{HostFault, Micros, Reason, RunTime, TaskId, WorkerId};
+use runner_model::{
+    Budgets, HostFault, Micros, Reason, RunTime, TaskId, WorkerId, provider::Rate,
+};
 
 use super::{
-    Assignment, Blame, Effect, Event, Fate, Pending, Policy, Schedule, Settings, StopMode, Trials,
+    Assignment, Blame, Bounds, Effect, Event, Fate, Pending, Policy, Schedule, Settings, Spending,
+    StopMode, Trials,
     desk::{Grid, ms, read, retries, row},
 };
 
 /// How long a row may be on its way to the disk, in microseconds.
 const DISK: u64 = 20_000;
+/// So late a start may be without making those of its rate after it later.
+const MADE_UP: u64 = 10_000;
+/// The smallest memory that is reserved.
+const MIB: u64 = 1 << 20;
 /// More steps than any session needs.
 const MAX_STEPS: u32 = 200_000;
 
@@ -157,6 +164,16 @@ struct Truth {
     attempts: HashMap<u64, u32>,
     had_bad: HashSet<u64>,
     is_final: HashSet<u64>,
+    /// Final rows that are bad.
+    bad: u64,
+    /// What reports of each provider have measured, and how many there were.
+    measured: Vec<u64>,
+    /// When each provider's first attempt was sent, and how many were.
+    starts: HashMap<u16, (u64, u64)>,
+    /// Trials that lacked memory, which are to get all that they may ask for.
+    lacked: HashSet<u64>,
+    /// Bytes that must be reserved for what is in flight.
+    reserved: HashMap<TaskId, u64>,
     pending: HashSet<u64>,
     /// In flight by the schedule's words.
     open: BTreeMap<TaskId, (u32, Assignment)>,
@@ -179,6 +196,8 @@ struct Session {
     grid: Grid,
     settings: Settings,
     policy: Policy,
+    /// What the run may use up, and what the first provider may.
+    budgets: [Option<u64>; 2],
     guests: Vec<Guest>,
     schedule: Schedule<Grid>,
     now: u64,
@@ -186,8 +205,8 @@ struct Session {
     coming: BinaryHeap<Reverse<(u64, u64)>>,
     what: HashMap<u64, Happening>,
     workers: BTreeMap<u32, Process>,
-    /// Workers that the schedule knows, with their slots.
-    known: BTreeMap<u32, (usize, bool)>,
+    /// Workers that the schedule knows, with their slots and memory.
+    known: BTreeMap<u32, (usize, bool, u64)>,
     last_worker: u32,
     truth: Truth,
 }
@@ -201,10 +220,24 @@ impl Session {
             providers: 1 + random.below(4) as u16,
         };
         let jobs = 1 + random.below(8) as u32;
-        let concurrency = (0..grid.providers).map(|_| random.below(4) as u32);
+        let is_paced = random.one_in(3);
+        let providers = (0..grid.providers).map(|_| Bounds {
+            concurrency: random.below(4) as u32,
+            rate: (is_paced && random.one_in(2)).then(|| Rate {
+                count: 20 + random.spread(5_000) as u32,
+                per: Micros(1_000_000),
+            }),
+            memory: MIB * (1 + random.below(4)),
+        });
+        let providers = providers.collect();
+        let mut budget = || random.one_in(6).then(|| 1 + random.spread(300));
+        let budgets = [budget(), budget()];
+        let fail_fast = random.one_in(6).then(|| 1 + random.spread(30));
         let settings = Settings {
             jobs,
-            concurrency: concurrency.collect(),
+            providers,
+            fail_fast,
+            spending: spending(budgets),
             timeout: match world.is_kind() {
                 true => ms(100_000_000),
                 false => ms(1 + random.spread(3_000)),
@@ -236,7 +269,10 @@ impl Session {
                 _ => Some((0, false)),
             })
             .collect();
-        let mut truth = Truth::default();
+        let mut truth = Truth {
+            measured: vec![0; grid.providers.into()],
+            ..Truth::default()
+        };
         for (index, state) in (0..).zip(&pending) {
             let Some((attempts, had_bad)) = state else {
                 continue;
@@ -256,6 +292,7 @@ impl Session {
             grid,
             settings,
             policy,
+            budgets,
             guests,
             schedule,
             now: 0,
@@ -410,11 +447,14 @@ impl Session {
                 is_stopped: false,
             },
         );
-        self.known.insert(id, (slots as usize, alone));
+        let limits = self.settings.providers.iter().map(|bounds| bounds.memory);
+        let memory = limits.max().unwrap() + self.random.below(8) * MIB;
+        self.known.insert(id, (slots as usize, alone, memory));
         self.truth.is_alone_asked &= !alone;
         self.tell(Event::WorkerReady {
             worker: WorkerId(id),
             slots,
+            memory,
             alone,
         });
     }
@@ -577,7 +617,9 @@ impl Session {
     ) {
         let open = self.truth.open.get(&task);
         let assignment = open.filter(|(at, _)| *at == worker).map(|(_, task)| *task);
-        let text = row(outcome, millis, None);
+        let mut text = row(outcome, millis, None);
+        text.truncate(text.len() - 1);
+        text += r#","metrics":[{"name":"m","value":1.0}]}"#;
         let policy = self.policy.clone();
         let effects = self.ask(Event::Report {
             worker: WorkerId(worker),
@@ -607,6 +649,15 @@ impl Session {
                 if !matches!(outcome, "passed" | "stopped") {
                     self.truth.had_bad.insert(assignment.trial);
                 }
+                let lane = self.grid.provider(assignment.trial);
+                self.truth.measured[usize::from(lane)] += 1;
+                if host_fault == Some(HostFault::Memory)
+                    && self.truth.reserved[&task] < self.bounds(assignment.trial).memory
+                {
+                    self.truth.lacked.insert(assignment.trial);
+                }
+                let is_bad = !matches!(outcome, "passed" | "stopped");
+                self.truth.bad += u64::from(is_final && is_bad);
                 self.write(assignment, is_final);
             }
             None => assert_eq!(effects, [], "a report of nothing that is in flight there"),
@@ -682,6 +733,7 @@ impl Session {
                     let (slots, alone) = (1, true);
                     self.later(delay, Happening::Ready { slots, alone });
                 }
+                Effect::Pause(_) => {}
                 // Was checked with its report.
                 Effect::WriteReport { .. } => {}
                 Effect::WriteFor {
@@ -698,6 +750,7 @@ impl Session {
                     if fate == Fate::Stuck {
                         self.truth.had_bad.insert(assignment.trial);
                     }
+                    self.truth.bad += u64::from(is_final);
                     self.write(assignment, is_final);
                 }
                 Effect::Finish { reason, .. } => self.finish(reason),
@@ -712,7 +765,7 @@ impl Session {
         assert!(truth.pending.contains(&assignment.trial), "not pending");
         assert!(!truth.is_final.contains(&assignment.trial), "it is done");
         assert_eq!(assignment.attempt, truth.attempts[&assignment.trial] + 1);
-        let (slots, alone) = self.known[&worker];
+        let (slots, alone, _) = self.known[&worker];
         let mut open = truth.open.values();
         assert!(
             open.all(|(_, other)| other.trial != assignment.trial),
@@ -725,19 +778,59 @@ impl Session {
             .values()
             .filter(|(_, other)| self.grid.provider(other.trial) == lane)
             .count();
-        let most = self.settings.concurrency[usize::from(lane)];
-        let is_bounded = (1..=self.settings.jobs).contains(&most);
+        let bounds = self.settings.providers[usize::from(lane)];
+        let most = bounds.concurrency;
+        let mut is_bounded = (1..=self.settings.jobs).contains(&most);
         if is_bounded {
             assert!(of_lane < most as usize, "more than {most} in flight");
         }
+        is_bounded |= bounds.rate.is_some() || !self.settings.spending.is_empty();
         let window = match is_bounded || alone {
             true => slots,
             false => 512,
         };
         assert!(at_worker < window, "too many wait at a worker");
         truth.open.insert(assignment.task, (worker, assignment));
+        self.check_bounds(worker, assignment);
         let delay = self.delay();
         self.later(delay, Happening::Task(worker, assignment));
+    }
+
+    fn bounds(&self, trial: u64) -> Bounds {
+        self.settings.providers[usize::from(self.grid.provider(trial))]
+    }
+
+    /// Rates, budgets, memory, and that it has not given up.
+    fn check_bounds(&mut self, worker: u32, assignment: Assignment) {
+        let (now, bounds) = (self.now, self.bounds(assignment.trial));
+        let lane = self.grid.provider(assignment.trial);
+        let (slots, alone, memory) = self.known[&worker];
+        let truth = &mut self.truth;
+        let given_up = self.settings.fail_fast.filter(|most| truth.bad >= *most);
+        assert_eq!(given_up, None, "it has given up");
+        let used = [truth.measured.iter().sum(), truth.measured[0]];
+        for ((used, most), is_own) in used.into_iter().zip(self.budgets).zip([false, true]) {
+            let is_used_up = most.is_some_and(|most| used >= most);
+            assert!(!is_used_up || is_own && lane != 0, "{used} of {most:?}");
+        }
+        let (first, count) = truth.starts.entry(lane).or_insert((now, 0));
+        if let Some(rate) = bounds.rate {
+            let in_time = *first + *count * rate.gap().0;
+            assert!(now + MADE_UP >= in_time, "start {count} comes too early");
+        }
+        *count += 1;
+        let is_known = truth.measured[usize::from(lane)] >= 8 && !alone;
+        let needs_limit = !is_known || truth.lacked.contains(&assignment.trial);
+        let reserved = if needs_limit { bounds.memory } else { MIB };
+        truth.reserved.insert(assignment.task, reserved);
+        let at_worker = truth.open.iter().filter(|(_, (at, _))| *at == worker);
+        let sizes: Vec<_> = at_worker.map(|(task, _)| truth.reserved[task]).collect();
+        let limits = self.settings.providers.iter().map(|bounds| bounds.memory);
+        let is_counted = limits.max().unwrap() * slots as u64 > memory;
+        assert!(
+            !is_counted || sizes.len() == 1 || sizes.iter().sum::<u64>() <= memory,
+            "{sizes:?} of {memory}"
+        );
     }
 
     /// A row is handed to the disk.
@@ -776,12 +869,35 @@ impl Session {
                 assert!(truth.open.is_empty() || truth.has_killed);
             }
         }
+        let used: u64 = truth.measured.iter().sum();
+        let [all, own] = self.budgets;
+        let may_end = match reason {
+            Some(Reason::FailFast) => self.settings.fail_fast.is_some_and(|most| truth.bad >= most),
+            Some(Reason::Budget) => {
+                all.is_some_and(|most| used >= most)
+                    || own.is_some_and(|most| truth.measured[0] >= most)
+            }
+            _ => true,
+        };
+        assert!(may_end, "{reason:?} without a reason");
+        let gives_up = matches!(reason, Some(Reason::FailFast | Reason::Budget));
         // Three attempts in a row that were stopped end a session.
         let may_lack = self.world.lack + self.world.lie > 0;
-        if self.world.is_kind() && !(may_lack && reason == Some(Reason::Internal)) {
+        if self.world.is_kind() && !gives_up && !(may_lack && reason == Some(Reason::Internal)) {
             assert_eq!(reason, None, "everything could be done");
         }
     }
+}
+
+/// What the run and the first provider may use up of `m`.
+fn spending([all, own]: [Option<u64>; 2]) -> Spending {
+    let mut budgets = Budgets::default();
+    for (name, most) in [("m", all), ("p:m", own)] {
+        if let Some(most) = most {
+            budgets.add(&format!("{name}={most}")).unwrap();
+        }
+    }
+    Spending::new(&budgets, &["p"]).unwrap()
 }
 
 #[test]
@@ -812,6 +928,8 @@ fn no_trial_is_lost_or_doubled_and_every_stop_ends() {
             Some(Reason::Internal),
             Some(Reason::Storage),
             Some(Reason::Timeout),
+            Some(Reason::FailFast),
+            Some(Reason::Budget),
         ];
         for reason in reasons {
             assert!(

@@ -262,10 +262,12 @@ fn session(manner: Manner, timeout: Duration) -> (Result<Ended, EngineError>, To
         providers,
         plugins,
         cache: PluginCache::open_at(&folder.path().join("cache")).unwrap(),
+        rejudge: Default::default(),
         jobs: 2,
         timeout,
         fail_fast: FailFast::default(),
         given_budgets: Budgets::default(),
+        spending: Default::default(),
     };
     let root = ResultsRoot::open(&folder.path().join("results")).unwrap();
     let new_session = runner_record::NewSession {

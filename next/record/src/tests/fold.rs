@@ -6,7 +6,7 @@ use runner_model::{Counts, Outcome, row::read_line};
 use super::{Fold, Tally, TrialState};
 use crate::{
     Owned, Writer,
-    tests::{Plan, begin, folder, row, session, tail, writer},
+    tests::{begin, folder, row, session, tail, writer},
 };
 
 const TRIALS: u64 = 5;
@@ -86,19 +86,19 @@ proptest! {
                     drop(owned);
                     let mut owned = root.claim(&run).unwrap();
                     number += 1;
-                    owned.open_session(self::session("resume")).unwrap();
-                    let live_again = owned.fold(&Plan(TRIALS)).unwrap();
+                    owned.open_session(self::session("resume"), None).unwrap();
+                    let live_again = crate::tests::fold(&owned, TRIALS);
                     prop_assert_eq!(&live_again, &live);
                     session = Session { writer: writer(&owned), owned, live: live_again, number };
                 }
             }
         }
         session.writer.take().unwrap().close().unwrap();
-        prop_assert_eq!(&session.owned.fold(&Plan(TRIALS)).unwrap(), &session.live);
+        prop_assert_eq!(&crate::tests::fold(&session.owned, TRIALS), &session.live);
 
         // Counts are of the newest final rows, which a plain search finds as well.
         let mut finals = std::collections::BTreeMap::new();
-        let mut tally = Tally::default();
+        let mut tally = Tally::new(session.owned.manifest());
         run.rows(&mut |_, line| if let crate::ReadLine::Row(row, _) = line {
             if row.repeat as u64 <= TRIALS {
                 tally.add(&row);
@@ -139,7 +139,8 @@ fn a_trial_remembers_what_matters_of_its_rows() {
         TrialState {
             outcome: None,
             ungraded: false,
-            had_bad: false
+            had_bad: false,
+            is_pending: true,
         }
     );
     add(&mut fold, 0, 2, Outcome::Failed, false, false);
@@ -149,7 +150,8 @@ fn a_trial_remembers_what_matters_of_its_rows() {
         TrialState {
             outcome: None,
             ungraded: true,
-            had_bad: true
+            had_bad: true,
+            is_pending: true,
         }
     );
     add(&mut fold, 0, 3, Outcome::Passed, true, true);
@@ -158,7 +160,8 @@ fn a_trial_remembers_what_matters_of_its_rows() {
         TrialState {
             outcome: Some(Outcome::Passed),
             ungraded: false,
-            had_bad: true
+            had_bad: true,
+            is_pending: false,
         }
     );
     assert_eq!(fold.attempts(0), 3);

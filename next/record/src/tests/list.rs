@@ -12,7 +12,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use crate::{
     End, ResultsRoot, RunDir, RunHead,
     run::now,
-    tests::{Plan, begin, dead_run, folder, new_run, write_rows},
+    tests::{begin, dead_run, folder, new_run, write_rows},
 };
 
 /// A root with a completed run, a dead one and one that cannot be read.

@@ -37,7 +37,7 @@ use runner_model::{
     row::{RowError, Usage, VERSION},
 };
 
-use crate::{Ack, Metadata, NewRun, NewSession, Owned, ResultsRoot, RunDir, Selected, Writer};
+use crate::{Ack, Fold, Metadata, NewRun, NewSession, Owned, ResultsRoot, RunDir, Selected, Writer};
 
 /// A plan of one test with so many repeats.
 pub(crate) struct Plan(pub(crate) u64);
@@ -60,6 +60,10 @@ pub(crate) fn folder() -> tempfile::TempDir {
         Ok(folder) => folder,
         Err(_) => tempfile::tempdir().unwrap(),
     }
+}
+
+pub(crate) fn fold(owned: &Owned, trials: u64) -> Fold {
+    Fold::of(owned.dir(), owned.manifest(), &Plan(trials), &|_, _| false).unwrap()
 }
 
 pub(crate) fn session(writer: &'static str) -> NewSession {
@@ -88,7 +92,7 @@ pub(crate) fn new_run(trials: u64) -> NewRun {
             planned_test_count: 1,
             planned_trial_count: trials,
             suite: runner_model::digest(b"suite"),
-            scenario_sha256: runner_model::digest(b"scenario"),
+            scenario_sha256: runner_model::digest(b"name = \"basic\"\n"),
             runner_version: "0.1.0".into(),
             selection: Selected::default(),
         },

@@ -11,7 +11,7 @@ use super::{End, command_line};
 use crate::{
     Fold, RecordError, ResultsRoot,
     tests::{
-        Plan, begin, dead_run, folder, inject, new_run, row, session, tail, write_rows, writer,
+        begin, dead_run, folder, inject, new_run, row, session, tail, write_rows, writer,
     },
 };
 
@@ -36,7 +36,7 @@ fn birth_leaves_a_whole_run() {
     assert_eq!(time.len(), "2026-11-20_09-18-04-015".len());
     assert!(rest.starts_with("--ber-..-alles-"), "{rest}");
     assert_eq!(run.id().len(), 23 + "--ber-..-alles-".len() + 8);
-    assert_eq!(run.scenario().unwrap(), "name = \"basic\"\n");
+    assert_eq!(run.scenario(owned.manifest()).unwrap(), "name = \"basic\"\n");
     let log = fs::read_to_string(run.path().join("runner.log")).unwrap();
     assert!(log.ends_with("Z runner exec 'a scenario.toml'\n"), "{log}");
     assert_eq!(&run.manifest().unwrap(), owned.manifest());
@@ -70,7 +70,7 @@ fn finish_gives_the_status_that_the_rows_have() {
         let (_, owned) = begin(folder.path(), 2);
         let run = owned.dir().clone();
         write_rows(&owned, 1..=rows);
-        let fold = owned.fold(&Plan(2)).unwrap();
+        let fold = crate::tests::fold(&owned, 2);
         let manifest = owned.finish(end(reason), &fold).unwrap();
         assert_eq!((manifest.status, manifest.reason), expected);
         assert_eq!(
@@ -137,7 +137,7 @@ fn live_and_last_words_tell_of_a_dead_session() {
 
     // Words of an earlier session say nothing of a later one.
     let mut owned = root.claim(&run).unwrap();
-    owned.open_session(session("resume")).unwrap();
+    owned.open_session(session("resume"), None).unwrap();
     drop(owned);
     assert_eq!(run.truth().unwrap().reason, Some(Reason::Crashed));
 }
@@ -147,10 +147,10 @@ fn sessions_go_on_where_the_last_one_ended() {
     let folder = folder();
     let (root, run) = dead_run(folder.path(), 4, 2);
     let mut owned = root.claim(&run).unwrap();
-    owned.open_session(session("resume")).unwrap();
+    owned.open_session(session("resume"), None).unwrap();
     assert_eq!(run.truth().unwrap().status, RunStatus::Running);
     write_rows(&owned, 3..=4);
-    let fold = owned.fold(&Plan(4)).unwrap();
+    let fold = crate::tests::fold(&owned, 4);
     assert_eq!(fold.last_seq(), 4);
     let manifest = owned.finish(end(None), &fold).unwrap();
     let steps: Vec<_> = manifest
@@ -207,7 +207,7 @@ fn failed_manifests_leave_the_old_one() {
         let (root, owned) = begin(folder.path(), 1);
         let run = owned.dir().clone();
         write_rows(&owned, 1..=1);
-        let fold = owned.fold(&Plan(1)).unwrap();
+        let fold = crate::tests::fold(&owned, 1);
         inject(fault);
         let error = owned.finish(end(None), &fold).unwrap_err();
         inject("");

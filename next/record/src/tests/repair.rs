@@ -8,7 +8,7 @@ use runner_model::Outcome;
 use super::repair;
 use crate::{
     ReadLine, ResultsRoot, RunDir,
-    tests::{Plan, dead_run, folder, row, session, tail, writer},
+    tests::{dead_run, folder, row, session, tail, writer},
 };
 
 const ROWS: u64 = 6;
@@ -77,7 +77,7 @@ fn every_prefix_can_be_claimed_and_loses_no_whole_row() {
         let (whole, kept) = run.whole(length);
         assert_eq!(claimed.manifest(), &truth, "{length}");
         assert_eq!(truth.counts.passed, whole, "{length}");
-        let fold = claimed.fold(&Plan(ROWS)).unwrap();
+        let fold = crate::tests::fold(&claimed, ROWS);
         assert_eq!((fold.last_seq(), fold.damaged()), (whole, 0), "{length}");
         assert_eq!(run.rows(), run.bytes[..kept], "{length}");
         assert_eq!(run.torn(), run.bytes[kept.min(length)..length], "{length}");
@@ -95,9 +95,9 @@ fn a_run_cut_at_any_byte_goes_on_to_the_same_end() {
     for length in (0..=run.bytes.len()).step_by(7) {
         run.set(&run.bytes[..length]);
         let mut owned = run.root.claim(&run.dir).unwrap();
-        let fold = owned.fold(&Plan(ROWS)).unwrap();
+        let fold = crate::tests::fold(&owned, ROWS);
         if fold.counts().done() < ROWS {
-            owned.open_session(session("resume")).unwrap();
+            owned.open_session(session("resume"), None).unwrap();
         }
         let (mut rows, _acks) = writer(&owned);
         for index in 0..ROWS {
@@ -125,7 +125,7 @@ fn a_bad_line_in_the_middle_stays_and_is_counted() {
     run.set(&bytes);
     let claimed = run.root.claim(&run.dir).unwrap();
     assert_eq!(run.rows(), bytes);
-    let fold = claimed.fold(&Plan(ROWS)).unwrap();
+    let fold = crate::tests::fold(&claimed, ROWS);
     assert_eq!((fold.damaged(), fold.last_seq()), (1, ROWS));
     let pending = (0..ROWS).filter(|index| fold.trial(*index).outcome.is_none());
     assert_eq!(pending.collect::<Vec<_>>(), [3]);

@@ -121,6 +121,7 @@ fn the_command_line_selects_tests_providers_and_tags() {
             tests: owned(tests),
             providers: owned(providers),
             tags: owned(tags),
+            only: None,
         };
         let suite = select(&lists, &selection);
         format!("{} {}", ids(&suite), suite.trials())

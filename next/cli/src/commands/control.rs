@@ -1,0 +1,174 @@
+//! `runner stop`, `cancel`, `pause` and `unpause`: what one process asks of the one that works on a run.
+
+use std::{path::Path, time::SystemTime};
+
+use runner_model::{RunStatus, Stage, Time, exit::Exit};
+use runner_record::{Answer, RecordError, RequestMode, ResultsRoot, RunDir, RunHead, actor};
+use runner_report::AskedRun;
+
+use crate::{
+    args::{JsonArgs, RootArgs, RunArg},
+    text::{error::CommandError, out::Out, style, summary},
+};
+
+/// Stop a run, which can be continued
+#[derive(clap::Args)]
+pub struct StopArgs {
+    #[command(flatten)]
+    asked: AskArgs,
+    /// Begin no new trials, and let those in flight finish
+    #[arg(long, conflicts_with = "kill")]
+    drain: bool,
+    /// Interrupt the trials in flight at once
+    #[arg(long)]
+    kill: bool,
+}
+
+/// Stop a run that nobody wants any more
+#[derive(clap::Args)]
+pub struct CancelArgs {
+    #[command(flatten)]
+    asked: AskArgs,
+}
+
+/// Pause a run
+#[derive(clap::Args)]
+pub struct PauseArgs {
+    #[command(flatten)]
+    asked: AskArgs,
+}
+
+/// Let a paused run go on
+#[derive(clap::Args)]
+pub struct UnpauseArgs {
+    #[command(flatten)]
+    asked: RunArgs,
+}
+
+#[derive(clap::Args)]
+struct AskArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Why; it is kept with your name in the run
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// The run; by itself it is the only one that is running.
+#[derive(clap::Args)]
+struct RunArgs {
+    #[command(flatten)]
+    run: RunArg,
+    #[command(flatten)]
+    root: RootArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+pub fn stop(args: &StopArgs, out: &Out) -> Result<Exit, CommandError> {
+    let mode = match (args.drain, args.kill) {
+        (true, _) => RequestMode::Drain,
+        (_, true) => RequestMode::Kill,
+        _ => RequestMode::Stop,
+    };
+    ask(&args.asked, mode, out)
+}
+
+pub fn cancel(args: &CancelArgs, out: &Out) -> Result<Exit, CommandError> {
+    ask(&args.asked, RequestMode::Cancel, out)
+}
+
+pub fn pause(args: &PauseArgs, out: &Out) -> Result<Exit, CommandError> {
+    ask(&args.asked, RequestMode::Pause, out)
+}
+
+pub fn unpause(args: &UnpauseArgs, out: &Out) -> Result<Exit, CommandError> {
+    tell(&args.asked, ResultsRoot::unpause, out)
+}
+
+fn ask(args: &AskArgs, mode: RequestMode, out: &Out) -> Result<Exit, CommandError> {
+    let by = actor(args.reason.clone().filter(|reason| !reason.is_empty()));
+    tell(&args.run, |root, run| root.ask(run, mode, &by), out)
+}
+
+/// Asks, and says what came of it.
+fn tell(
+    args: &RunArgs,
+    ask: impl FnOnce(&ResultsRoot, &RunDir) -> Result<Answer, RecordError>,
+    out: &Out,
+) -> Result<Exit, CommandError> {
+    let path = args.root.path();
+    let of_record = |error| CommandError::of_record(error, &path);
+    let root = ResultsRoot::existing(&path).map_err(of_record)?;
+    let run = match args.run.name() {
+        Some(name) => root.find(&name).map_err(of_record)?,
+        None => only_running(&root, &path)?,
+    };
+    let answer = ask(&root, &run).map_err(of_record)?;
+    let now = Time::from(SystemTime::now());
+    let asked = AskedRun::read(&root, &run, answer, now).map_err(of_record)?;
+    let short = &asked.run.short;
+    if answer == Answer::Refused {
+        return Err(CommandError::usage(&format!(
+            "run {short} is completed, so it cannot be cancelled"
+        )));
+    }
+    if args.json.json {
+        out.document(&asked);
+    } else {
+        let (sign, paint) = style::standing(asked.run.status, asked.run.verdict);
+        let words = summary::standing_words(&asked.run);
+        let counts = asked.run.counts;
+        let (done, planned) = (counts.done.done(), counts.planned);
+        let standing = format!(
+            "{}: {done} of {planned} done",
+            paint(&format!("{sign} {words}"))
+        );
+        let what = match answer {
+            Answer::Stopped | Answer::Cancelled | Answer::Paused | Answer::Refused => "is now",
+            Answer::Unpaused => "goes on:",
+            Answer::AlreadyTerminal => "had ended already:",
+            Answer::AlreadyPaused => "was paused already:",
+            Answer::NotPaused => "is not paused:",
+            Answer::NoAnswer => "has not answered:",
+        };
+        out.data(&format!("run {short} {what} {standing}"));
+    }
+    if answer != Answer::NoAnswer {
+        return Ok(Exit::Success);
+    }
+    let holder = run.holder().unwrap_or_default();
+    out.warn(&format!(
+        "process {} on {} works on the run and has not answered in time; it may be stopped (Ctrl-Z): try again, or end the process",
+        holder.pid, holder.host
+    ));
+    Ok(Exit::Held)
+}
+
+/// The only run that is running; of a group the one whose turn it is.
+fn only_running(root: &ResultsRoot, path: &Path) -> Result<RunDir, CommandError> {
+    let of_record = |error| CommandError::of_record(error, path);
+    let mut running = root.runs().map_err(of_record)?.runs;
+    running.retain(|run| run.status == RunStatus::Running);
+    let is_begun = |run: &RunHead| run.stage != Stage::Waiting;
+    if running.iter().any(is_begun) {
+        running.retain(is_begun);
+    }
+    match running.as_slice() {
+        [run] => root.find(&run.id).map_err(of_record),
+        [] => Err(CommandError::usage(&format!(
+            "no run is running in {}\n`runner list` shows all runs",
+            path.display()
+        ))),
+        several => {
+            let runs = several.iter();
+            let names: String = runs
+                .map(|run| format!("\n{}  {}", run.id, run.scenario))
+                .collect();
+            let count = several.len();
+            Err(CommandError::usage(&format!(
+                "{count} runs are running; name one of them:{names}"
+            )))
+        }
+    }
+}

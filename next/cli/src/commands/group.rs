@@ -1,0 +1,176 @@
+//! Runs that follow each other: `exec` of several scenarios, and `resume` of a group.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use runner_engine::{ExecRequest, Group, ResumeRequest};
+use runner_model::{RunStatus, Time, exit::Exit, visible::visible_line};
+use runner_record::{RecordError, ResultsRoot};
+use runner_report::{RunList, RunSummary, short_id};
+
+use super::{
+    exec::{Next, session},
+    list,
+};
+use crate::{
+    args::SessionArgs,
+    detach,
+    text::{error::CommandError, out::Out, style},
+};
+
+/// The scenarios that are meant: each file, and of a folder the TOML files that are directly in it, by their names.
+pub fn scenarios(given: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
+    let mut scenarios = Vec::new();
+    for path in given {
+        if !path.is_dir() {
+            scenarios.push(path.clone());
+            continue;
+        }
+        let failed = |error| {
+            let path = path.display();
+            CommandError::usage(&format!("the folder {path} cannot be read: {error}"))
+        };
+        let entries = fs::read_dir(path).map_err(failed)?;
+        let mut found: Vec<_> = entries
+            .map(|entry| Ok(entry?.path()))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
+        found.retain(|file| file.extension().is_some_and(|end| end == "toml") && file.is_file());
+        if found.is_empty() {
+            let path = path.display();
+            return Err(CommandError::usage(&format!(
+                "there is no scenario in the folder {path}: it has no file that ends in .toml"
+            )));
+        }
+        found.sort();
+        scenarios.extend(found);
+    }
+    Ok(scenarios)
+}
+
+/// Creates the runs of several scenarios, and runs one after the other.
+pub fn exec(
+    requests: &[ExecRequest],
+    args: &SessionArgs,
+    out: &Out,
+) -> Result<Exit, CommandError> {
+    let root = args.root.path();
+    let created = Group::create(requests);
+    let (group, empty) = created.map_err(|error| CommandError::of_engine(error, &root, out))?;
+    for scenario in empty {
+        let scenario = scenario.display();
+        out.warn(&format!("nothing is selected in {scenario}; it is left out"));
+    }
+    run(group, args, out)
+}
+
+/// Continues the runs of a group that a request names, if it names none of the runs themselves.
+pub fn resume(
+    request: &ResumeRequest,
+    args: &SessionArgs,
+    out: &Out,
+) -> Result<Option<Exit>, CommandError> {
+    let path = args.root.path();
+    let of_record = |error| CommandError::of_record(error, &path);
+    let root = ResultsRoot::existing(&path).map_err(of_record)?;
+    let Some(name) = &request.run else {
+        return Ok(None);
+    };
+    let Some(runs) = find(&root, name).map_err(of_record)? else {
+        return Ok(None);
+    };
+    let is_left = |run: &&RunSummary| match run.status {
+        RunStatus::Completed => request.rerun.is_some() || request.accept_changes,
+        RunStatus::Cancelled => request.force,
+        RunStatus::Running | RunStatus::Failed | RunStatus::Incomplete => true,
+    };
+    let requests = runs.iter().filter(is_left).map(|run| ResumeRequest {
+        run: Some(run.run.clone()),
+        ..request.clone()
+    });
+    let group = runs[0].group.as_ref().map_or("", |group| &group.id);
+    let group = Group::resume(group.to_owned(), requests.collect());
+    let group = group.map_err(|error| CommandError::of_engine(error, &path, out))?;
+    run(group, args, out).map(Some)
+}
+
+/// The runs of the group with this id or part of it, in their order; none if the name is that of a run, or of nothing.
+///
+/// # Errors
+///
+/// Several groups, or a results root that cannot be read.
+pub fn find(root: &ResultsRoot, name: &str) -> Result<Option<Vec<RunSummary>>, RecordError> {
+    if !matches!(root.find(name), Err(RecordError::Unknown(_))) {
+        return Ok(None);
+    }
+    let list = RunList::read(root, Time::from(SystemTime::now()))?;
+    let groups = list.runs.iter().filter_map(|run| Some(&run.group.as_ref()?.id));
+    let groups: BTreeSet<_> = groups.filter(|id| id.contains(name)).cloned().collect();
+    let mut groups = groups.into_iter();
+    match (groups.next(), groups.next()) {
+        (None, _) => Ok(None),
+        (Some(group), None) => Ok(Some(members(list, &group))),
+        (Some(one), Some(other)) => Err(RecordError::Ambiguous {
+            name: name.to_owned(),
+            candidates: [one, other].into_iter().chain(groups).collect(),
+        }),
+    }
+}
+
+fn members(list: RunList, group: &str) -> Vec<RunSummary> {
+    let place = |run: &RunSummary| run.group.as_ref().map_or(0, |group| group.place);
+    let mut runs = list.runs;
+    runs.retain(|run| run.group.as_ref().is_some_and(|of| of.id == group));
+    runs.sort_by_key(place);
+    runs
+}
+
+fn run(mut group: Group, args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
+    if detach::is_background() {
+        detach::say(group.id(), None);
+    }
+    let mut exit = Exit::Success;
+    while let Some(next) = group.next() {
+        let ended = session(args, out, Next::Group, |observer| next.run(observer));
+        exit = exit.worse(ended.unwrap_or_else(|error| {
+            out.error(&error);
+            error.exit()
+        }));
+    }
+    let path = args.root.path();
+    let exit = exit.worse(summary(&path, group.id(), args, out)?);
+    Ok(exit)
+}
+
+/// Prints how the runs of a group stand. Gives the exit code of all of them, also of those that this process has not run.
+fn summary(
+    path: &Path,
+    group: &str,
+    args: &SessionArgs,
+    out: &Out,
+) -> Result<Exit, CommandError> {
+    let now = Time::from(SystemTime::now());
+    let list = ResultsRoot::existing(path).and_then(|root| RunList::read(&root, now));
+    let list = list.map_err(|error| CommandError::of_record(error, path))?;
+    let runs = RunList {
+        runs: members(list, group),
+        ..RunList::default()
+    };
+    let exits = runs.runs.iter().filter_map(|run| Exit::of_code(run.exit_code?));
+    let exit = exits.fold(Exit::Success, Exit::worse);
+    let is_said = args.json || detach::is_background() || (args.quiet && exit == Exit::Success);
+    if !is_said {
+        let head = format!("\ngroup {}:", visible_line(group));
+        out.data(&style::bold(&head));
+        out.data(&list::table(&runs, now, out.columns()));
+        if runs.runs.iter().any(RunSummary::is_resumable) {
+            let (group, flag) = (short_id(group), args.root.flag());
+            out.hint(&format!("continue: runner resume {group}{flag}"));
+        }
+    }
+    Ok(exit)
+}

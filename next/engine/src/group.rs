@@ -1,0 +1,213 @@
+//! [`Group`]: runs that follow each other in one process, which a stop ends together.
+
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::{Duration, SystemTime},
+};
+
+use runner_model::{Reason, StopSignal};
+use runner_record::{End, GroupPlace, Owned, RecordError, new_id};
+
+use crate::{
+    Ended, EngineError, ExecRequest, Observer, ResumeRequest, RunEvent, early,
+    exec::{self, Birth},
+    resume,
+    session::{self, Work, machine},
+    signals::{self, Heard, Listening},
+};
+
+/// Runs that follow each other in one process.
+pub struct Group {
+    id: String,
+    left: VecDeque<Member>,
+    /// Set by the first signal, also if it comes between two runs.
+    signal: Arc<OnceLock<StopSignal>>,
+    /// How the rest ends: as the run that was stopped.
+    end: Option<End>,
+    _listening: Listening,
+}
+
+/// The next run of a group.
+pub struct Next<'a> {
+    member: Member,
+    end: &'a mut Option<End>,
+}
+
+/// A run of a group.
+enum Member {
+    /// It is on disk, this process holds it, and it waits.
+    Waiting(Box<(Work, Owned)>),
+    /// It was cut short, and no process holds it.
+    Cut(Box<ResumeRequest>),
+}
+
+impl Group {
+    /// Plans all scenarios, then creates their runs. Those in which nothing is selected are left out and given back.
+    ///
+    /// # Errors
+    ///
+    /// The problems of all scenarios, or what keeps runs from being created.
+    pub fn create(requests: &[ExecRequest]) -> Result<(Self, Vec<PathBuf>), EngineError> {
+        let (mut planned, mut problems, mut empty) = (Vec::new(), Vec::new(), Vec::new());
+        for request in requests {
+            match exec::planned(request) {
+                Ok((plan, suite)) => planned.push((request, plan, suite)),
+                Err(EngineError::NothingSelected) => empty.push(request.scenario.clone()),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(EngineError::Several(problems));
+        }
+        if planned.is_empty() {
+            return Err(EngineError::NothingSelected);
+        }
+        let mut group = Self::new(new_id("group", SystemTime::now().into()))?;
+        let of = planned.len() as u32;
+        for ((request, plan, suite), place) in planned.into_iter().zip(1..) {
+            let (work, birth) = exec::prepare(request, plan, suite)?;
+            let id = group.id.clone();
+            let place = GroupPlace { id, place, of };
+            match create(birth, place) {
+                Ok(owned) => group.left.push_back(Member::Waiting(Box::new((work, owned)))),
+                Err(error) => {
+                    group.give_up(&error);
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok((group, empty))
+    }
+
+    /// Continues runs of a group that were cut short, in this order.
+    ///
+    /// # Errors
+    ///
+    /// No signal can be listened to.
+    pub fn resume(id: String, requests: Vec<ResumeRequest>) -> Result<Self, EngineError> {
+        let mut group = Self::new(id)?;
+        group.left = requests.into_iter().map(|request| Member::Cut(Box::new(request))).collect();
+        Ok(group)
+    }
+
+    fn new(id: String) -> Result<Self, EngineError> {
+        let signal = Arc::new(OnceLock::new());
+        let heard = Arc::clone(&signal);
+        let listening = signals::listen(move |signal| {
+            if let Heard::Stop(signal, _) = signal {
+                let _ = heard.set(signal);
+            }
+        });
+        Ok(Self {
+            id,
+            left: VecDeque::new(),
+            signal,
+            end: None,
+            _listening: listening.map_err(machine)?,
+        })
+    }
+
+    /// The group's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The next run; none once no run is left. Runs that were cut short stay as they are after a stop.
+    pub fn next(&mut self) -> Option<Next<'_>> {
+        if let (None, Some(signal)) = (&self.end, self.signal.get()) {
+            self.end = Some(end(Reason::Interrupted, Some(*signal)));
+        }
+        let member = self.left.pop_front()?;
+        if matches!(member, Member::Cut(_)) && self.end.is_some() {
+            return None;
+        }
+        Some(Next { member, end: &mut self.end })
+    }
+
+    /// Ends runs that will not begin, because another one could not be created.
+    fn give_up(&mut self, error: &RecordError) {
+        for member in self.left.drain(..) {
+            if let Member::Waiting(run) = member {
+                let (work, owned) = *run;
+                let message = Some(format!("another run of the group could not be created: {error}"));
+                let end = End {
+                    message,
+                    ..end(Reason::Setup, None)
+                };
+                // What cannot be written now is found by the next sweep.
+                let _ = owned.finish(end, &work.fold);
+            }
+        }
+    }
+}
+
+impl Next<'_> {
+    /// Runs it to its end. After a stop, a run that has waited ends as the one that was stopped.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be begun, read or written. The others of the group can.
+    pub fn run(self, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
+        let ended = match (self.member, &self.end) {
+            (Member::Waiting(run), Some(end)) => {
+                let (work, owned) = *run;
+                finish(&work, owned, end.clone(), observer)?
+            }
+            (Member::Waiting(run), None) => begin(*run, observer)?,
+            (Member::Cut(request), _) => resume::resume(early()?, &request, observer)?,
+        };
+        let of_group = [Reason::Interrupted, Reason::Stopped, Reason::Cancelled];
+        let reason = ended.manifest.reason.filter(|reason| of_group.contains(reason));
+        if let (None, Some(reason)) = (&self.end, reason) {
+            *self.end = Some(end(reason, ended.manifest.signal));
+        }
+        Ok(ended)
+    }
+}
+
+fn create(mut birth: Birth, place: GroupPlace) -> Result<Owned, RecordError> {
+    birth.new.group = Some(place);
+    let root = birth.root.clone();
+    let owned = birth.create()?;
+    root.note(owned.manifest());
+    Ok(owned)
+}
+
+fn begin((work, mut owned): (Work, Owned), observer: &mut dyn Observer) -> Result<Ended, EngineError> {
+    let begin = move || owned.begin().map(|()| owned);
+    session::run(early()?, work, begin, observer)
+}
+
+/// Ends a run that has waited and does not begin.
+fn finish(
+    work: &Work,
+    owned: Owned,
+    end: End,
+    observer: &mut dyn Observer,
+) -> Result<Ended, RecordError> {
+    let directory = owned.dir().path();
+    let manifest = owned.finish(end, &work.fold)?;
+    work.root.note(&manifest);
+    observer.event(&RunEvent::Finished {
+        manifest: &manifest,
+        directory: &directory,
+        took: Duration::ZERO,
+    });
+    Ok(Ended {
+        exit: session::exit_of(&manifest),
+        manifest,
+        directory,
+    })
+}
+
+/// How a run ends that has not begun.
+fn end(reason: Reason, signal: Option<StopSignal>) -> End {
+    End {
+        reason: Some(reason),
+        signal,
+        message: Some("it had not begun when its group was stopped".to_owned()),
+        at: SystemTime::now().into(),
+    }
+}

@@ -1,0 +1,77 @@
+//! Looks for what other processes ask, on a thread of its own: a disk that does not answer holds nothing else up.
+
+use std::{collections::HashSet, io, sync::mpsc::Sender, thread, time::Duration};
+
+use runner_model::{Reason, row::Actor};
+use runner_record::{Request, RequestMode, Requests};
+
+use crate::{coordinator::Input, schedule::StopMode, watchdog::Watchdog};
+
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Tells the coordinator of requests until the session is over, and the watchdog, because the coordinator may be stuck.
+///
+/// # Errors
+///
+/// No thread can be started.
+pub(crate) fn watch(
+    requests: Requests,
+    watchdog: Watchdog,
+    inputs: Sender<Input>,
+) -> io::Result<()> {
+    let watch = move || {
+        let (mut told, mut is_paused) = (HashSet::new(), false);
+        while !watchdog.is_over() {
+            let mut pause = None;
+            for request in requests.pending() {
+                match ending(request.mode) {
+                    None => pause = Some(request.by),
+                    Some((mode, reason)) if told.insert(request.mode) => {
+                        if mode > StopMode::Drain {
+                            watchdog.stopping(mode == StopMode::Kill, reason, None);
+                        }
+                        // Without a receiver the session has ended.
+                        let _ = inputs.send(Input::Asked(Box::new(request)));
+                    }
+                    Some(_) => {}
+                }
+            }
+            if pause.is_some() != is_paused {
+                is_paused = pause.is_some();
+                let _ = inputs.send(Input::Pause(pause.map(Box::new)));
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    };
+    let thread = thread::Builder::new().name("requests".into());
+    thread.spawn(watch).map(drop)
+}
+
+/// How a session ends that is asked for this, and why; none if it is not asked to end.
+pub(crate) fn ending(mode: RequestMode) -> Option<(StopMode, Reason)> {
+    match mode {
+        RequestMode::Pause => None,
+        RequestMode::Drain => Some((StopMode::Drain, Reason::Stopped)),
+        RequestMode::Stop => Some((StopMode::Stop, Reason::Stopped)),
+        RequestMode::Cancel => Some((StopMode::Stop, Reason::Cancelled)),
+        RequestMode::Kill => Some((StopMode::Kill, Reason::Stopped)),
+    }
+}
+
+/// A request in words, for `runner.log`.
+pub(crate) fn words(request: &Request) -> String {
+    let mode = match request.mode {
+        RequestMode::Pause => "pause",
+        RequestMode::Drain => "stop --drain",
+        RequestMode::Stop => "stop",
+        RequestMode::Cancel => "cancel",
+        RequestMode::Kill => "stop --kill",
+    };
+    format!("`{mode}` was asked for by {}", words_of(&request.by))
+}
+
+/// Who asked, and why.
+pub(crate) fn words_of(by: &Actor) -> String {
+    let reason = by.reason.iter().map(|reason| format!(": {reason}"));
+    format!("{} on {}{}", by.user, by.host, reason.collect::<String>())
+}

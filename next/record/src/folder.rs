@@ -1,0 +1,156 @@
+//! The folder of a new run: one whose name no other run has, or one that its user has named.
+
+use std::io::ErrorKind;
+
+use runner_model::Time;
+
+use crate::{
+    RecordError, ResultsRoot, RunDir,
+    beneath::{Dir, random},
+    find::is_run_name,
+    lock::{LOCK, Lock},
+    manifest::MANIFEST,
+    run::{LOG, LOGS, ROWS, SCENARIO},
+};
+
+/// Bytes of a scenario's name in the name of a run's folder.
+const MAX_NAME: usize = 64;
+/// What the birth of a run makes, and how the names of files begin that are not whole yet.
+const OF_BIRTH: [&str; 5] = [ROWS, LOGS, LOG, SCENARIO, MANIFEST];
+const UNFINISHED: &str = ".new-";
+
+impl ResultsRoot {
+    /// The run in a folder of this name; none if there is nothing yet, or what [`Self::create`] would take over.
+    ///
+    /// # Errors
+    ///
+    /// A name that no run can have, or a folder that holds something else.
+    pub fn run_in(&self, name: &str) -> Result<Option<RunDir>, RecordError> {
+        let root = self.own_dir()?;
+        if !is_run_name(name) {
+            return Err(foreign(&root.path().join(name), "a run cannot be called so: choose another name"));
+        }
+        match RunDir::open(root, name) {
+            Err(error) if error.is_missing() => Ok(None),
+            Ok(None) => check_unused(&root.dir(name)?).map(|()| None),
+            found => found,
+        }
+    }
+}
+
+/// Makes the folder of a new run. No other process has one of this name.
+pub(crate) fn make(root: &Dir, scenario: &str, now: Time) -> Result<(String, Dir), RecordError> {
+    loop {
+        let id = new_id(scenario, now);
+        match root.make_own(&id) {
+            Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => {}
+            made => return Ok((id, made?)),
+        }
+    }
+}
+
+/// Takes the folder of this name for a new run: makes it, or takes it over if it is empty, or if its process died before
+/// there was a run.
+pub(crate) fn take(root: &Dir, name: &str) -> Result<(Dir, Lock), RecordError> {
+    let dir = match root.make_own(name) {
+        Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => root.dir(name)?,
+        made => made?,
+    };
+    check_unused(&dir)?;
+    let lock = Lock::take(&dir, name)?;
+    // Another process may have made a run here since, and ended.
+    if RunDir::open(root, name)?.is_some() {
+        return Err(RecordError::Held {
+            run: name.to_owned(),
+            pid: 0,
+            host: String::new(),
+        });
+    }
+    check_unused(&dir)?;
+    for left in dir.names()?.iter().filter(|left| *left != LOCK) {
+        dir.remove(left)?;
+    }
+    Ok((dir, lock))
+}
+
+/// Fails if something is in the folder that no birth of a run has left there.
+fn check_unused(dir: &Dir) -> Result<(), RecordError> {
+    let is_of_birth =
+        |name: &String| name == LOCK || name.starts_with(UNFINISHED) || OF_BIRTH.contains(&&**name);
+    match dir.names()?.iter().find(|name| !is_of_birth(name)) {
+        Some(other) => Err(foreign(
+            dir.path(),
+            &format!("it holds `{other}`, which is no part of a run: choose another folder"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn foreign(path: &std::path::Path, problem: &str) -> RecordError {
+    RecordError::Foreign {
+        path: path.to_owned(),
+        problem: problem.to_owned(),
+    }
+}
+
+/// A new id of a run or group: `<UTC>-<name>-<8 hex digits>`.
+pub fn new_id(name: &str, now: Time) -> String {
+    let time = now.to_string().replace('T', "_").replace([':', '.'], "-");
+    let time = time.trim_end_matches('Z');
+    let name: String = name.chars().map(plain).take(MAX_NAME).collect();
+    format!("{time}-{name}-{:08x}", random() as u32)
+}
+
+fn plain(character: char) -> char {
+    match character {
+        'A'..='Z' | 'a'..='z' | '0'..='9' | '.' | '_' | '-' => character,
+        _ => '-',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::{
+        RecordError, ResultsRoot,
+        tests::{folder, new_run},
+    };
+
+    #[test]
+    fn only_what_a_birth_has_left_is_taken_over() {
+        let folder = folder();
+        let root = ResultsRoot::open(folder.path()).unwrap();
+        let create = |name: &str| {
+            let mut new = new_run(1);
+            new.folder = Some(name.to_owned());
+            root.create(new)
+        };
+        for name in ["new", "empty", "left"] {
+            if name != "new" {
+                fs::create_dir(folder.path().join(name)).unwrap();
+            }
+            if name == "left" {
+                for left in ["lock", "index.jsonl", "runner.log", ".new-benchmark.json"] {
+                    fs::write(folder.path().join(name).join(left), "left").unwrap();
+                }
+                fs::write(folder.path().join("left/benchmark.json"), "").unwrap();
+            }
+            assert!(root.run_in(name).unwrap().is_none());
+            let owned = create(name).unwrap();
+            assert_eq!(owned.dir().id(), name);
+            assert!(root.run_in(name).unwrap().is_some());
+            assert!(!owned.dir().path().join(".new-benchmark.json").exists());
+            let again = create(name);
+            assert!(matches!(again, Err(RecordError::Held { .. })), "{again:?}");
+        }
+        fs::create_dir(folder.path().join("mine")).unwrap();
+        fs::write(folder.path().join("mine/notes"), "").unwrap();
+        for name in ["mine", "latest", "a\u{1b}"] {
+            let refused = root.run_in(name);
+            assert!(matches!(refused, Err(RecordError::Foreign { .. })));
+        }
+        assert!(create("mine").is_err());
+        assert_eq!(fs::read_dir(folder.path().join("mine")).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,423 @@
+//! Deletes runs that a policy names, what dead births have left, and contents of the store that no run needs.
+//!
+//! A run is deleted under its lock. First its manifest is renamed and that is synced: from then on there is no run, and
+//! whatever ends the deletion, the next one goes on with it.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use runner_model::{RunStatus, Time};
+use serde::Serialize;
+
+use crate::{
+    Manifest, RecordError, ResultsRoot, RunDir, RunHead,
+    beneath::{Dir, Stamp},
+    lock::{self, LOCK, Lock},
+    manifest::MANIFEST,
+    root::STORE,
+    share::lock_store,
+};
+
+/// The manifest of a run that is being deleted.
+const DELETED: &str = "deleted.json";
+/// A birth takes no longer.
+const BIRTH: Duration = Duration::from_secs(3600);
+/// Contents that a run has used since then may belong to a birth.
+const UNUSED: Duration = Duration::from_secs(24 * 3600);
+/// Contents that are removed while births wait.
+const AT_ONCE: usize = 64;
+
+/// Which runs go: those that any of these name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// These, as [`ResultsRoot::find`] takes them.
+    pub runs: Vec<String>,
+    /// Only runs with one of these statuses, and all of them if nothing else is given.
+    pub statuses: Vec<RunStatus>,
+    /// Those that ended longer ago than this.
+    pub older_than: Option<Duration>,
+    /// All but so many of the newest.
+    pub keep_last: Option<u64>,
+    /// The oldest, until the rest has no more bytes than this.
+    pub max_size: Option<u64>,
+}
+
+/// What a prune has deleted, or would delete.
+#[derive(Debug, Default, Serialize)]
+pub struct Pruning {
+    /// The runs, the oldest first.
+    pub runs: Vec<Pruned>,
+    /// Runs that the policy names and that stay.
+    pub kept: Vec<Kept>,
+    /// Folders of births and deletions that a process did not finish.
+    pub leftovers: Vec<String>,
+    /// Contents of the store that no run needs.
+    pub contents: u64,
+    /// Their bytes.
+    pub content_bytes: u64,
+    /// What could not be done, for people.
+    pub problems: Vec<String>,
+}
+
+/// A run that goes.
+#[derive(Debug, Serialize)]
+pub struct Pruned {
+    /// Its id.
+    pub run: String,
+    /// Its scenario.
+    pub scenario: String,
+    /// How it ended.
+    pub status: RunStatus,
+    /// When it began.
+    pub started_at: Time,
+    /// Bytes of its files.
+    pub bytes: u64,
+}
+
+/// A run that stays although the policy names it.
+#[derive(Debug, Serialize)]
+pub struct Kept {
+    /// Its id.
+    pub run: String,
+    /// Whether a process works on it.
+    pub is_held: bool,
+    /// Whether it was asked for by its name.
+    pub is_named: bool,
+    /// Why it stays, with what to do.
+    pub why: String,
+}
+
+impl Policy {
+    /// Tells whether it names no run.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl ResultsRoot {
+    /// Deletes what a policy names, or only says what that would be. Never deletes a run that is running, pinned, not yet
+    /// swept, or whose manifest cannot be read.
+    pub fn prune(&self, policy: &Policy, is_dry: bool, now: Time) -> Result<Pruning, RecordError> {
+        let root = self.own_dir()?;
+        let mut done = Pruning::default();
+        // Before the manifests: what a run stores after this look was used a moment ago.
+        let (contents, problem) = match unused(root, now) {
+            Ok(contents) => (contents, None),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        done.problems.extend(problem);
+        let found = self.runs()?;
+        let named = self.named(policy)?;
+        let mut going = chosen(root, policy, &found.runs, &named, now);
+        going.reverse();
+        for head in going {
+            let is_named = named.contains(&head.id);
+            let Some(run) = RunDir::open(root, &head.id)? else {
+                continue;
+            };
+            let pruned = Pruned {
+                run: head.id.clone(),
+                scenario: head.scenario.clone(),
+                status: head.status,
+                started_at: head.started_at,
+                bytes: run.dir.size(),
+            };
+            let deleted = if is_dry {
+                check(&run)
+            } else {
+                delete_run(&run)
+            };
+            match deleted {
+                Ok(()) => done.runs.push(pruned),
+                Err(Stays::Why { is_held, why }) => done.kept.push(Kept {
+                    run: run.id,
+                    is_held,
+                    is_named,
+                    why,
+                }),
+                Err(Stays::Failed(error)) => done.problems.push(error.to_string()),
+            }
+        }
+        for name in self.names()? {
+            if is_leftover(root, &name, now) {
+                let removed = if is_dry {
+                    Ok(())
+                } else {
+                    remove_leftover(root, &name)
+                };
+                match removed {
+                    Ok(()) => done.leftovers.push(name),
+                    Err(error) => done.problems.push(error.to_string()),
+                }
+            }
+        }
+        done.leftovers.sort();
+        self.prune_store(&contents, is_dry, &mut done)?;
+        if !is_dry {
+            // The list forgets what is gone.
+            self.listed()?;
+        }
+        Ok(done)
+    }
+
+    /// The ids of runs that are asked for by name.
+    fn named(&self, policy: &Policy) -> Result<BTreeSet<String>, RecordError> {
+        let mut ids = BTreeSet::new();
+        for name in &policy.runs {
+            let run = self.find(name)?;
+            if !self.own_dir()?.own_stamp().is_place_of(run.root.own_stamp()) {
+                return Err(RecordError::Foreign {
+                    path: run.path(),
+                    problem: format!(
+                        "the run is in another results root: name that with `--results {}`",
+                        run.root.path().display()
+                    ),
+                });
+            }
+            ids.insert(run.id);
+        }
+        Ok(ids)
+    }
+
+    fn prune_store(
+        &self,
+        contents: &[(String, String, Stamp)],
+        is_dry: bool,
+        done: &mut Pruning,
+    ) -> Result<(), RecordError> {
+        if contents.is_empty() {
+            return Ok(());
+        }
+        let root = self.own_dir()?;
+        let mut needed = BTreeSet::new();
+        for name in self.names()? {
+            if is_dry && done.runs.iter().any(|run| run.run == name) {
+                continue;
+            }
+            let text = match RunDir::open(root, &name) {
+                Ok(Some(run)) => text_of(&run),
+                Ok(None) => continue,
+                Err(error) => Err(error),
+            };
+            match text {
+                Ok(text) => needed.extend(digests(&text)),
+                Err(error) if error.is_missing() => {}
+                Err(error) => {
+                    done.problems.push(format!(
+                        "the store stays as it is, because nobody can tell what this run needs: {error}"
+                    ));
+                    return Ok(());
+                }
+            }
+        }
+        let store = root.dir(STORE)?;
+        let unneeded = contents.iter().filter(|(_, name, _)| !needed.contains(name));
+        let unneeded: Vec<_> = unneeded.collect();
+        for some in unneeded.chunks(AT_ONCE) {
+            let _lock = if is_dry {
+                None
+            } else {
+                Some(lock_store(&store, true)?)
+            };
+            for (shelf, name, stamp) in some {
+                let shelf = store.dir(shelf)?;
+                // A birth may have used it since.
+                if shelf.stat(name)?.as_ref() != Some(stamp) {
+                    continue;
+                }
+                if !is_dry {
+                    shelf.remove(name)?;
+                }
+                done.contents += 1;
+                done.content_bytes += stamp.length;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The runs that a policy names, newest first.
+fn chosen<'a>(
+    root: &Dir,
+    policy: &Policy,
+    runs: &'a [RunHead],
+    named: &BTreeSet<String>,
+    now: Time,
+) -> Vec<&'a RunHead> {
+    let has_rule = policy.older_than.is_some()
+        || policy.keep_last.is_some()
+        || policy.max_size.is_some()
+        || !policy.runs.is_empty();
+    let is_meant = |run: &&RunHead| policy.statuses.is_empty() || policy.statuses.contains(&run.status);
+    let size_of = |run: &RunHead| root.dir(&run.id).map_or(0, |dir| dir.size());
+    let stays = |run: &&RunHead| run.pinned.is_some() || run.status == RunStatus::Running;
+    let mut size = 0;
+    if policy.max_size.is_some() {
+        // What stays in any case takes the room of others.
+        size = runs.iter().filter(is_meant).filter(stays).map(size_of).sum();
+    }
+    let mut going = Vec::new();
+    let mut place = 0;
+    for run in runs {
+        let is_meant = is_meant(&run);
+        let mut goes = named.contains(&run.id);
+        if is_meant {
+            let is_old = |age| run.completed_at.is_some_and(|ended| now.since(ended) > age);
+            goes |= !has_rule && !policy.statuses.is_empty();
+            goes |= policy.older_than.is_some_and(is_old);
+            goes |= policy.keep_last.is_some_and(|last| place >= last);
+            place += 1;
+        }
+        if let (true, false, Some(most)) = (is_meant && !stays(&run), goes, policy.max_size) {
+            size += size_of(run);
+            goes = size > most;
+        }
+        if goes {
+            going.push(run);
+        }
+    }
+    going
+}
+
+/// Why a run was not deleted.
+enum Stays {
+    Why { is_held: bool, why: String },
+    Failed(RecordError),
+}
+
+impl From<RecordError> for Stays {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Held { .. } => Self::Why {
+                is_held: true,
+                why: error.to_string(),
+            },
+            error => Self::Failed(error),
+        }
+    }
+}
+
+/// Tells whether a run may be deleted.
+fn check(run: &RunDir) -> Result<(), Stays> {
+    let stays = |is_held, why: String| Err(Stays::Why { is_held, why });
+    let id = &run.id;
+    let manifest = run.manifest()?;
+    if let Some(pin) = manifest.pinned {
+        let by = pin.by.user;
+        let why = pin.by.reason.map_or_else(String::new, |why| format!(": {why}"));
+        return stays(
+            false,
+            format!("run {id} is pinned by {by}{why}; `runner unpin {id}` lets it go"),
+        );
+    }
+    if let Some(holder) = lock::holder(&run.dir) {
+        let pid = holder.pid;
+        return stays(true, format!("process {pid} works on run {id}: stop it, or wait until it ends"));
+    }
+    if manifest.status == RunStatus::Running {
+        let problem = "its process has died, and its status was not written down yet: `runner cleanup --no-dry-run` does that";
+        return stays(false, format!("run {id} stays: {problem}"));
+    }
+    Ok(())
+}
+
+fn delete_run(run: &RunDir) -> Result<(), Stays> {
+    check(run)?;
+    let _lock = Lock::take(&run.dir, &run.id)?;
+    // Another process may have had the lock meanwhile.
+    let manifest = run.manifest()?;
+    if manifest.pinned.is_some() || !manifest.status.is_terminal() {
+        return Err(Stays::Why {
+            is_held: false,
+            why: format!("run {} has changed in this moment", run.id),
+        });
+    }
+    run.dir.rename(MANIFEST, DELETED)?;
+    run.dir.sync()?;
+    Ok(remove_folder(&run.root, &run.dir, &run.id)?)
+}
+
+/// Removes the folder of a run whose lock this process holds: the lock only when there is nothing left.
+fn remove_folder(root: &Dir, dir: &Dir, name: &str) -> Result<(), RecordError> {
+    dir.clear(&[LOCK, DELETED])?;
+    dir.remove(LOCK)?;
+    dir.remove(DELETED)?;
+    root.remove_folder(name)
+}
+
+/// Tells whether a folder is what a process has left that was about to make a run, or to delete one.
+fn is_leftover(root: &Dir, name: &str, now: Time) -> bool {
+    let Ok(dir) = root.dir(name) else {
+        return false;
+    };
+    let is_run = dir.stat(MANIFEST).is_ok_and(|found| found.is_some_and(|found| found.length > 0));
+    let is_deleted = dir.stat(DELETED).is_ok_and(|found| found.is_some());
+    let is_old = now.since(dir.own_stamp().changed()) > BIRTH;
+    !is_run && (is_deleted || is_old && is_made_name(name)) && !lock::is_held(&dir)
+}
+
+fn remove_leftover(root: &Dir, name: &str) -> Result<(), RecordError> {
+    let dir = root.dir(name)?;
+    let _lock = Lock::take(&dir, name)?;
+    match RunDir::open(root, name)? {
+        Some(_) => Ok(()),
+        None => {
+            dir.remove(MANIFEST)?;
+            remove_folder(root, &dir, name)
+        }
+    }
+}
+
+/// Tells whether a name is one that runs are given: a time in UTC, the scenario, and 8 hex digits.
+fn is_made_name(name: &str) -> bool {
+    const TIME: &[u8] = b"dddd-dd-dd_dd-dd-dd-ddd-";
+    let is_time = |(found, wanted): (u8, &u8)| match wanted {
+        b'd' => found.is_ascii_digit(),
+        wanted => found == *wanted,
+    };
+    let end = name.rsplit('-').next().unwrap_or_default();
+    name.len() > TIME.len()
+        && name.bytes().zip(TIME).all(is_time)
+        && end.len() == 8
+        && end.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The contents of the store that no process has used for a day: folder, name and file.
+fn unused(root: &Dir, now: Time) -> Result<Vec<(String, String, Stamp)>, RecordError> {
+    let store = match root.dir(STORE) {
+        Err(error) if error.is_missing() => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    let mut contents = Vec::new();
+    for shelf in store.folders()? {
+        let dir = store.dir(&shelf)?;
+        for name in dir.names()? {
+            if let Some(found) = dir.stat(&name)?
+                && found.is_file
+                && now.since(found.changed()) > UNUSED
+            {
+                contents.push((shelf.clone(), name, found));
+            }
+        }
+    }
+    Ok(contents)
+}
+
+/// The manifest of a run, which can be read.
+fn text_of(run: &RunDir) -> Result<String, RecordError> {
+    let (_, text) = Manifest::read_text(&run.dir)?;
+    let parsed = Manifest::parse(&text, &run.id);
+    parsed.map_err(|problem| Manifest::refused(&run.dir, problem))?;
+    Ok(text)
+}
+
+/// Every digest in the text of a manifest, whatever it says of it.
+fn digests(text: &str) -> impl Iterator<Item = String> {
+    let texts = text.split('"');
+    let is_digest =
+        |text: &&str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    texts.filter(is_digest).map(str::to_owned)
+}
+
+#[cfg(test)]
+#[path = "tests/prune.rs"]
+mod tests;

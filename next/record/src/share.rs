@@ -1,0 +1,121 @@
+//! [`Share`]: whether other sessions may work in a results root meanwhile, by the lock of its file `.lock`.
+
+use std::{
+    fs::{File, TryLockError},
+    io, thread,
+    time::{Duration, Instant},
+};
+
+use crate::{RecordError, ResultsRoot, RunDir, beneath::Dir, lock};
+
+const ROOT_LOCK: &str = ".lock";
+/// A child that is just being started may have the file of a session open that has ended.
+const PATIENCE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Whether other sessions may work in a results root meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Share {
+    /// They may.
+    #[default]
+    WithOthers,
+    /// None may; fails if one does.
+    Alone,
+    /// None may; waits until none does.
+    AloneOnce,
+}
+
+impl ResultsRoot {
+    /// Takes the root's lock for as long as this root is open. `waits` is told once what is waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::RootHeld`] if other sessions are in the way.
+    pub fn share(
+        &self,
+        share: Share,
+        waits: &mut dyn FnMut(&RecordError),
+    ) -> Result<(), RecordError> {
+        let root = self.own_dir()?;
+        let file = root.write(ROOT_LOCK)?;
+        let give_up = Instant::now() + PATIENCE;
+        let mut has_told = false;
+        loop {
+            let is_alone = share != Share::WithOthers;
+            if try_lock(&file, is_alone).map_err(|source| root.error("take", ROOT_LOCK, source))? {
+                self.hold(file);
+                return Ok(());
+            }
+            if Instant::now() >= give_up {
+                let error = RecordError::RootHeld {
+                    root: root.path().to_owned(),
+                    runs: self.live_runs()?,
+                };
+                if share != Share::AloneOnce {
+                    return Err(error);
+                }
+                if !has_told {
+                    waits(&error);
+                }
+                has_told = true;
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// The runs that processes work on, with their process.
+    fn live_runs(&self) -> Result<Vec<(String, u32)>, RecordError> {
+        let mut runs = Vec::new();
+        for name in self.names()? {
+            let run = self.dir().map(|root| RunDir::open(root, &name));
+            let Some(Ok(Some(run))) = run else { continue };
+            if let Some(holder) = lock::holder(&run.dir) {
+                runs.push((name, holder.pid));
+            }
+        }
+        runs.sort();
+        Ok(runs)
+    }
+}
+
+/// Takes the lock of a file, or says that other processes have it.
+pub(crate) fn try_lock(file: &File, is_alone: bool) -> io::Result<bool> {
+    let taken = if is_alone {
+        file.try_lock()
+    } else {
+        file.try_lock_shared()
+    };
+    match taken {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Takes the lock of the store, which prune has alone while it removes entries and others share while they keep some.
+pub(crate) fn lock_store(store: &Dir, is_alone: bool) -> Result<StoreLock, RecordError> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let failed = |source| store.error("take", ROOT_LOCK, source);
+    let file = store.write(ROOT_LOCK)?;
+    let give_up = Instant::now() + PATIENCE;
+    while !try_lock(&file, is_alone).map_err(failed)? {
+        if Instant::now() >= give_up {
+            return Err(failed(io::Error::other(
+                "another `runner` works there and does not let it go; end it and try again",
+            )));
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(StoreLock(file))
+}
+
+/// The lock of a store, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct StoreLock(File);
+
+impl Drop for StoreLock {
+    fn drop(&mut self) {
+        // A child that is just being started may still have the file open.
+        let _ = self.0.unlock();
+    }
+}

@@ -1,0 +1,248 @@
+//! Compares what is on disk of a run with what its rows and its manifest say. Nothing is repaired.
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+};
+
+use runner_model::{
+    Digest, Places, RowRef, RunStatus,
+    row::{LogPlace, has_right_checksum},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Manifest, RecordError, RunDir,
+    contents::Contents,
+    fold::Tally,
+    lock,
+    manifest::MANIFEST,
+    root::STORE,
+    rows::ReadLine,
+    run::{LOGS, ROWS, SCENARIO},
+};
+
+/// Faults that are kept; more of them say nothing new.
+const MOST_FAULTS: usize = 10_000;
+
+/// What a verification has looked at and found.
+#[derive(Debug, Default, Serialize)]
+pub struct Verified {
+    /// Rows that were read.
+    pub rows: u64,
+    /// Artifacts that were read.
+    pub artifacts: u64,
+    /// Contents of the store that were read.
+    pub contents: u64,
+    /// What is wrong, at most 10,000 of it.
+    pub faults: Vec<DiskFault>,
+    /// Faults that were found beyond these.
+    pub left_out: u64,
+}
+
+/// Something on disk that is not as it was written.
+#[derive(Debug, Serialize)]
+pub struct DiskFault {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, from 1, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// What is wrong, and what to do.
+    pub problem: String,
+}
+
+impl RunDir {
+    /// Opens a content that the run needs, in the store of the root that it is in, after its bytes were compared with the
+    /// digest.
+    pub fn content(&self, digest: &Digest) -> Result<File, RecordError> {
+        Contents(self.root.dir(STORE)?).open(digest)
+    }
+
+    /// Verifies rows, artifacts, logs, scenario and stored contents against each other and the manifest. `places` knows the
+    /// plan's trials; without it no row is taken for one of another run.
+    pub fn verify(&self, places: Option<&dyn Places>) -> Result<Verified, RecordError> {
+        // A process that works on the run is behind neither its rows nor its manifest afterwards.
+        let is_held = lock::is_held(&self.dir);
+        let manifest = self.manifest()?;
+        let ends_here = !is_held && manifest.status.is_terminal();
+        let mut sessions = manifest.sessions.iter().rev();
+        let adopted = sessions.find(|session| session.adopted.is_some());
+        let mut look = Look {
+            run: self,
+            places,
+            earlier_plan: adopted.map_or(0, |session| session.from_seq),
+            found: Verified::default(),
+            tally: Tally::new(&manifest),
+            next_seq: 1,
+            session: 1,
+            artifacts: HashSet::new(),
+            logs: self.dir.read(LOGS).ok(),
+            line: 0,
+        };
+        look.stored(&manifest);
+        self.rows(&mut |_, line| {
+            look.line += 1;
+            match line {
+                ReadLine::Row(row, _) => look.row(&row),
+                ReadLine::Damaged(problem) => {
+                    look.next_seq += 1;
+                    look.fault(ROWS, &format!("{problem}; `runner resume` runs its trial again"));
+                }
+                ReadLine::Torn(_) if ends_here => {
+                    look.fault(ROWS, "the end of the line is missing; `runner resume` moves it aside");
+                }
+                ReadLine::Torn(_) => {}
+            }
+        })?;
+        if ends_here {
+            look.counts(&manifest);
+        }
+        Ok(look.found)
+    }
+}
+
+/// A verification that goes on.
+struct Look<'a> {
+    run: &'a RunDir,
+    places: Option<&'a dyn Places>,
+    /// Rows up to this one may be of trials that an earlier plan had.
+    earlier_plan: u64,
+    found: Verified,
+    tally: Tally,
+    next_seq: u64,
+    session: u32,
+    /// Those that were read.
+    artifacts: HashSet<Digest>,
+    logs: Option<File>,
+    /// The line that is looked at.
+    line: u64,
+}
+
+impl Look<'_> {
+    /// Something wrong with the line that is looked at.
+    fn fault(&mut self, name: &str, problem: &str) {
+        let line = Some(self.line);
+        self.add(self.run.dir.path().join(name), line, problem.to_owned());
+    }
+
+    fn add(&mut self, path: PathBuf, line: Option<u64>, problem: String) {
+        if self.found.faults.len() >= MOST_FAULTS {
+            self.found.left_out += 1;
+            return;
+        }
+        self.found.faults.push(DiskFault {
+            path,
+            line,
+            problem,
+        });
+    }
+
+    fn row(&mut self, row: &RowRef<'_>) {
+        self.found.rows += 1;
+        let (seq, session) = (row.seq.unwrap_or(0), row.session.unwrap_or(0));
+        if seq != self.next_seq {
+            let expected = self.next_seq;
+            self.fault(ROWS, &format!("it is row {seq}, and row {expected} belongs here: another program has changed the file"));
+        }
+        self.next_seq = seq + 1;
+        if session < self.session {
+            self.fault(ROWS, &format!("it is of session {session}, behind rows of session {}", self.session));
+        }
+        self.session = session;
+        let is_of_plan = |places: &dyn Places| places.index(&row.trial).is_some();
+        if seq > self.earlier_plan && !self.places.is_none_or(is_of_plan) {
+            let problem = format!("the run has no trial {}: the row is of another run", row.trial);
+            self.fault(ROWS, &problem);
+        }
+        self.tally.add(row);
+        for artifact in &row.artifacts {
+            if !self.artifacts.insert(artifact.sha256) {
+                continue;
+            }
+            self.found.artifacts += 1;
+            if let Err(error) = self.run.artifact(&artifact.sha256) {
+                let problem = format!("its artifact `{}` is lost: {}", artifact.name, cause(&error));
+                self.fault(ROWS, &problem);
+            }
+        }
+        if let Some(place) = row.logs
+            && let Err(problem) = self.log(row, place)
+        {
+            self.fault(ROWS, &format!("what its attempt said is lost: {problem}"));
+        }
+    }
+
+    /// Compares the line of a row in `logs.jsonl`.
+    fn log(&self, row: &RowRef<'_>, place: LogPlace) -> Result<(), String> {
+        #[derive(Deserialize)]
+        struct Of {
+            trial: runner_model::TrialId,
+            attempt: u32,
+        }
+        let file = self.logs.as_ref().ok_or("logs.jsonl cannot be read")?;
+        let mut line = vec![0; place.bytes as usize];
+        let at = place.at;
+        file.read_exact_at(&mut line, at)
+            .map_err(|error| format!("logs.jsonl at byte {at}: {error}"))?;
+        let of = serde_json::from_slice::<Of>(&line);
+        let is_it = of.is_ok_and(|of| of.trial == row.trial && of.attempt == row.attempt);
+        match is_it && has_right_checksum(&line) {
+            true => Ok(()),
+            false => Err(format!("logs.jsonl has another line at byte {at}")),
+        }
+    }
+
+    /// Compares the scenario's copy and what the run needs of the store.
+    fn stored(&mut self, manifest: &Manifest) {
+        if let Err(error) = self.run.scenario(manifest) {
+            self.add(self.run.dir.path().join(SCENARIO), None, cause(&error));
+        }
+        let plugins = manifest.providers.iter().map(|provider| provider.digest);
+        let needed: HashSet<_> = plugins.chain([manifest.metadata.suite]).collect();
+        for digest in needed {
+            self.found.contents += 1;
+            if let Err(error) = self.run.content(&digest) {
+                let path = Path::new(STORE).join(digest.path());
+                self.add(self.run.root.path().join(path), None, cause(&error));
+            }
+        }
+    }
+
+    /// Compares what the rows come to with the manifest of a run that has ended.
+    fn counts(&mut self, manifest: &Manifest) {
+        let is_complete = self.tally.finish(manifest);
+        let (rows, counted) = (self.tally.counts, manifest.counts);
+        let path = self.run.dir.path().join(MANIFEST);
+        if rows != counted {
+            let problem = format!(
+                "it counts {} trials with a final row, {} of them passed, and the rows have {} and {}: `runner resume` counts again",
+                counted.done(),
+                counted.passed,
+                rows.done(),
+                rows.passed
+            );
+            self.add(path.clone(), None, problem);
+        }
+        if manifest.status == RunStatus::Completed && !is_complete {
+            let planned = manifest.metadata.planned_trial_count;
+            let problem = format!("the run is completed, and {} of its {planned} trials have no final row", planned.saturating_sub(rows.done()));
+            self.add(path, None, problem);
+        }
+    }
+}
+
+/// An error without its place, which stands beside it.
+fn cause(error: &RecordError) -> String {
+    match error {
+        RecordError::Io { source, .. } => source.to_string(),
+        RecordError::Foreign { problem, .. } => problem.clone(),
+        error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/verify.rs"]
+mod tests;

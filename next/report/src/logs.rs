@@ -1,0 +1,133 @@
+//! What guests have said, in the order of their attempts' rows.
+
+use runner_model::{
+    Time, TrialId,
+    log::{Level, LogLine, Said},
+};
+use runner_record::{ReadLine, RecordError, RunDir};
+use serde::Serialize;
+
+use crate::VERSION;
+
+/// Something that a guest has said in an attempt.
+#[derive(Debug, Serialize)]
+pub struct Spoken {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// The trial.
+    pub trial: TrialId,
+    /// Which attempt of the trial.
+    pub attempt: u32,
+    /// The session.
+    pub session: u32,
+    /// Where it was said.
+    pub stream: Stream,
+    /// When; known of log records alone.
+    pub at: Option<Time>,
+    /// How important a log record is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<Level>,
+    /// What was said: a log record's text, or all that was written.
+    pub text: String,
+    /// The fields of a log record.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<(String, String)>,
+}
+
+/// Where a guest says something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    /// The log of the contract.
+    Log,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// How far what was said has been read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading {
+    from: u64,
+    seq: u64,
+}
+
+impl Reading {
+    /// Reads what was said in attempts whose rows were added since the last call. `is_wanted` decides by the trial; `each`
+    /// also gets what cannot be read any more.
+    ///
+    /// # Errors
+    ///
+    /// Rows that cannot be read.
+    pub fn read(
+        &mut self,
+        run: &RunDir,
+        is_wanted: impl Fn(&TrialId) -> bool,
+        mut each: impl FnMut(Result<Spoken, RecordError>),
+    ) -> Result<(), RecordError> {
+        let seq = &mut self.seq;
+        self.from = run.rows_from(self.from, &mut |_, line| {
+            let ReadLine::Row(row, _) = line else { return };
+            // A last row without its line break is read again.
+            if row.seq.unwrap_or(0) <= *seq {
+                return;
+            }
+            *seq = row.seq.unwrap_or(0);
+            let Some(place) = row.logs.filter(|_| is_wanted(&row.trial)) else {
+                return;
+            };
+            match run.log(place) {
+                Ok(line) => match serde_json::from_str::<LogLine<'_>>(&line) {
+                    // A place of another trial's log is as good as none.
+                    Ok(read) if read.trial == row.trial => {
+                        said(&read, &mut |spoken| each(Ok(spoken)));
+                    }
+                    _ => {}
+                },
+                Err(error) => each(Err(error)),
+            }
+        })?;
+        Ok(())
+    }
+}
+
+fn said(line: &LogLine<'_>, each: &mut dyn FnMut(Spoken)) {
+    let spoken = |stream, text: &str| Spoken {
+        v: VERSION,
+        trial: line.trial.clone(),
+        attempt: line.attempt,
+        session: line.session,
+        stream,
+        at: None,
+        level: None,
+        text: text.to_owned(),
+        fields: Vec::new(),
+    };
+    let Said {
+        log,
+        dropped,
+        stdout,
+        stderr,
+    } = &line.said;
+    for record in log {
+        let fields = record.fields.iter();
+        each(Spoken {
+            at: Some(record.at),
+            level: Some(record.level),
+            fields: fields
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .collect(),
+            ..spoken(Stream::Log, &record.message)
+        });
+    }
+    if *dropped > 0 {
+        let text = format!("{dropped} more records were over the limit and were dropped");
+        each(spoken(Stream::Log, &text));
+    }
+    for (stream, text) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
+        if !text.is_empty() {
+            each(spoken(stream, text));
+        }
+    }
+}
