@@ -9,7 +9,7 @@ use std::{
 
 use anstream::ColorChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use runner_engine::SessionRequest;
+use runner_engine::{SessionRequest, Share};
 use runner_model::{
     Budgets, FailFast,
     units::{MAX_DURATION, parse_duration},
@@ -175,6 +175,12 @@ pub struct SessionArgs {
     /// Run in the background: print the run's id once there is one, and return
     #[arg(long)]
     pub detach: bool,
+    /// Run only while no other run does in this results root, and let no other begin
+    #[arg(long)]
+    exclusive: bool,
+    /// With `--exclusive`, wait until the others have ended
+    #[arg(long, requires = "exclusive")]
+    wait: bool,
     #[command(flatten)]
     pub root: RootArgs,
     /// Print events as JSON Lines
@@ -205,6 +211,11 @@ impl SessionArgs {
                 all.extend(one);
                 all
             }),
+            share: match (self.exclusive, self.wait) {
+                (false, _) => Share::WithOthers,
+                (true, false) => Share::Alone,
+                (true, true) => Share::AloneOnce,
+            },
             command: std::iter::once("runner".to_owned())
                 .chain(command)
                 .collect(),

@@ -67,6 +67,8 @@ const MAX_NAMED: usize = 3;
 const FIRST_LIVE: u64 = 50_000;
 /// How often `live.json` is written.
 const LIVE_EVERY: u64 = 200_000;
+/// How often dead runs of the root are given their end.
+const SWEEP_EVERY: u64 = 60_000_000;
 /// How much is heard at most before something is decided.
 const MAX_TURN: usize = 1000;
 /// Attempts that `live.json` has at most.
@@ -102,6 +104,7 @@ pub(crate) struct Coordinator<'a> {
     end: Option<(Option<Reason>, Option<String>)>,
     next_progress: u64,
     next_live: u64,
+    next_sweep: u64,
 }
 
 /// A run that is on disk.
@@ -158,6 +161,7 @@ impl<'a> Coordinator<'a> {
             end: None,
             next_progress: 0,
             next_live: FIRST_LIVE,
+            next_sweep: u64::MAX,
         }
     }
 
@@ -312,7 +316,7 @@ impl<'a> Coordinator<'a> {
             pending: self.pending,
             jobs: self.begin.plan.jobs,
         });
-        self.sweep();
+        self.next_sweep = 0;
     }
 
     /// Gives dead runs of the root their true status, while workers run.
@@ -704,6 +708,10 @@ impl<'a> Coordinator<'a> {
                 planned,
                 in_flight,
             });
+        }
+        if self.now.0 >= self.next_sweep {
+            self.next_sweep = self.now.0 + SWEEP_EVERY;
+            self.sweep();
         }
         if self.now.0 >= self.next_live
             && let Some(run) = &self.run

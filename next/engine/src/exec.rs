@@ -36,7 +36,9 @@ pub(crate) fn exec(
     observer: &mut dyn Observer,
 ) -> Result<Ended, EngineError> {
     let (plan, suite) = planned(request)?;
-    let (work, birth) = prepare(request, plan, suite)?;
+    let root = ResultsRoot::open(&request.session.results)?;
+    session::share(&root, request.session.share, observer)?;
+    let (work, birth) = prepare(request, root, plan, suite)?;
     if let Some(name) = &request.folder
         && let Some(there) = work.root.run_in(name)?
     {
@@ -78,14 +80,14 @@ pub(crate) fn planned(request: &ExecRequest) -> Result<(Plan, File), EngineError
     Ok((plan, suite))
 }
 
-/// All that the run of a plan is born from and works on. Only the results root is created.
+/// All that the run of a plan is born from and works on.
 pub(crate) fn prepare(
     request: &ExecRequest,
+    root: ResultsRoot,
     plan: Plan,
     suite: File,
 ) -> Result<(Work, Birth), EngineError> {
     let options = &request.session;
-    let root = ResultsRoot::open(&options.results)?;
     let session = NewSession {
         writer: "exec",
         command: options.command.clone(),

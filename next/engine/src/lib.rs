@@ -29,6 +29,7 @@ mod workers;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use runner_model::{Budgets, Counts, FailFast, StopSignal, exit::Exit, row::Actor};
+pub use runner_record::Share;
 use runner_record::{Manifest, RecordError, Rerun, RowFacts};
 use runner_scenario::{Problems, Selection};
 use thiserror::Error;
@@ -81,6 +82,8 @@ pub struct SessionRequest {
     pub budgets: Budgets,
     /// How long guests may go on after a stop; none: as before, else the scenario's.
     pub grace: Option<Duration>,
+    /// Whether other sessions may work in the root meanwhile.
+    pub share: Share,
     /// The command as it was typed.
     pub command: Vec<String>,
     /// Shortens the bounds on compiling a plugin, for tests: seconds of `__compile`.

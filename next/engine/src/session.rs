@@ -3,10 +3,10 @@
 use std::{io, thread};
 
 use runner_model::{Reason, exit::Exit};
-use runner_record::{Fold, Manifest, Owned, RecordError, ResultsRoot};
+use runner_record::{Fold, Manifest, Owned, RecordError, ResultsRoot, Share};
 
 use crate::{
-    Ended, EngineError, Observer,
+    Ended, EngineError, Observer, RunEvent,
     clock::Clock,
     coordinator::{Begin, Coordinator, Input},
     crew::{Crew, Early, Launch},
@@ -40,6 +40,18 @@ pub(crate) fn processes() -> Launch {
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(crate) fn machine(error: io::Error) -> EngineError {
     EngineError::Machine(format!("a session cannot be prepared: {error}"))
+}
+
+/// Takes the lock of the results root for a session, shared or alone.
+pub(crate) fn share(
+    root: &ResultsRoot,
+    share: Share,
+    observer: &mut dyn Observer,
+) -> Result<(), EngineError> {
+    let mut waits = |error: &RecordError| {
+        observer.event(&RunEvent::Notice(&format!("{error}; waiting")));
+    };
+    Ok(root.share(share, &mut waits)?)
 }
 
 /// Runs a session to its end. `birth` brings the run into this process's hands, on a thread of its own.
