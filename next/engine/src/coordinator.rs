@@ -17,7 +17,7 @@ use runner_model::{
     visible::visible_line,
 };
 use runner_record::{
-    Ack, End, Fold, InFlight, Live, Manifest, Owned, RecordError, ResultsRoot, RowFacts, Writer, Request,
+    Ack, End, Fold, InFlight, Live, Manifest, Owned, RecordError, ResultsRoot, RowFacts, Writer, Request, WaitingTrial,
 };
 use runner_scenario::Suite;
 
@@ -28,7 +28,7 @@ use crate::{
     crew::{Crew, News},
     flights::{Checked, Flights},
     live::LiveThread,
-    plan::Plan,
+    plan::{Ids, Plan},
     requests,
     schedule::{Assignment, Blame, Effect, Event, Fate, Schedule, StopMode},
     session::exit_of,
@@ -73,6 +73,8 @@ const SWEEP_EVERY: u64 = 60_000_000;
 const MAX_TURN: usize = 1000;
 /// Attempts that `live.json` has at most.
 const MAX_LIVE: usize = 1000;
+/// Trials that wait, in there.
+const MAX_WAITING: usize = 100;
 
 /// A session while it goes on.
 pub(crate) struct Coordinator<'a> {
@@ -321,11 +323,13 @@ impl<'a> Coordinator<'a> {
 
     /// Gives dead runs of the root their true status, while workers run.
     fn sweep(&self) {
-        let (root, inputs) = (self.begin.root.clone(), self.begin.crew.sender());
+        // A root of its own: the session's one ends with the session.
+        let (path, inputs) = (self.begin.root.path().to_owned(), self.begin.crew.sender());
         let sweep = move || {
             // Those who work on trials go first.
             let _ = rustix::process::nice(10);
-            for Manifest { id, status, .. } in root.sweep().unwrap_or_default() {
+            let swept = ResultsRoot::existing(&path).and_then(|root| root.sweep());
+            for Manifest { id, status, .. } in swept.unwrap_or_default() {
                 let notice = format!("the process of run {id} is dead; the run is {status} now");
                 let _ = inputs.send(Input::Notice(notice));
             }
@@ -707,6 +711,7 @@ impl<'a> Coordinator<'a> {
                 counts: &counts,
                 planned,
                 in_flight,
+                waits_for_memory: self.begin.schedule.waits_for_memory(),
             });
         }
         if self.now.0 >= self.next_sweep {
@@ -743,9 +748,27 @@ impl<'a> Coordinator<'a> {
             }),
             counts: self.begin.fold.counts(),
             in_flight: in_flight.take(MAX_LIVE).collect(),
+            waiting: self.waiting(),
+            waits_for_memory: self.begin.schedule.waits_for_memory(),
             workers: self.begin.crew.len() as u32,
             deaths: self.begin.crew.deaths,
         }
+    }
+
+    /// The trials that wait for their time.
+    fn waiting(&self) -> Vec<WaitingTrial> {
+        let plan = self.begin.plan;
+        let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
+        let waiting = self.begin.schedule.waiting().take(MAX_WAITING);
+        let waiting = waiting.filter_map(|waiting| {
+            let left = Duration::from(waiting.until - self.now);
+            Some(WaitingTrial {
+                trial: ids.trial(waiting.trial).ok()?,
+                why: waiting.why.to_owned(),
+                until: (SystemTime::now() + left).into(),
+            })
+        });
+        waiting.collect()
     }
 
     /// Waits for the disk, and tells what is acknowledged last.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use runner_model::{Reason, StopSignal};
-use runner_record::{End, GroupPlace, Owned, RecordError, new_id};
+use runner_record::{End, GroupPlace, Owned, RecordError, ResultsRoot, new_id};
 
 use crate::{
     Ended, EngineError, ExecRequest, Observer, ResumeRequest, RunEvent, early,
@@ -49,7 +49,10 @@ impl Group {
     /// # Errors
     ///
     /// The problems of all scenarios, or what keeps runs from being created.
-    pub fn create(requests: &[ExecRequest]) -> Result<(Self, Vec<PathBuf>), EngineError> {
+    pub fn create(
+        requests: &[ExecRequest],
+        observer: &mut dyn Observer,
+    ) -> Result<(Self, Vec<PathBuf>), EngineError> {
         let (mut planned, mut problems, mut empty) = (Vec::new(), Vec::new(), Vec::new());
         for request in requests {
             match exec::planned(request) {
@@ -61,13 +64,15 @@ impl Group {
         if !problems.is_empty() {
             return Err(EngineError::Several(problems));
         }
-        if planned.is_empty() {
+        let Some((first, ..)) = planned.first() else {
             return Err(EngineError::NothingSelected);
-        }
+        };
+        let root = ResultsRoot::open(&first.session.results)?;
+        root.share(first.session.share, &mut |_| ())?;
         let mut group = Self::new(new_id("group", SystemTime::now().into()))?;
         let of = planned.len() as u32;
         for ((request, plan, suite), place) in planned.into_iter().zip(1..) {
-            let (work, birth) = exec::prepare(request, plan, suite)?;
+            let (work, birth) = exec::prepare(request, root.clone(), plan, suite)?;
             let id = group.id.clone();
             let place = GroupPlace { id, place, of };
             match create(birth, place) {

@@ -64,6 +64,7 @@ pub(crate) fn resume(
     let mut held = None;
     // A run whose process died is claimed in any case, which writes down what became of it.
     if manifest.status == RunStatus::Running {
+        session::share(&root, request.session.share, observer)?;
         held = Some(claim(&root, &dir, &mut manifest)?);
     }
     let (owned, prepared) = loop {
@@ -82,7 +83,10 @@ pub(crate) fn resume(
         let before = manifest.clone();
         let owned = match held.take() {
             Some(owned) => owned,
-            None => claim(&root, &dir, &mut manifest)?,
+            None => {
+                session::share(&root, request.session.share, observer)?;
+                claim(&root, &dir, &mut manifest)?
+            }
         };
         if before == manifest {
             break (owned, prepared);

@@ -299,7 +299,8 @@ impl Dir {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(Errno::ISDIR | Errno::PERM) if depth > 0 => {
                     self.inner(&name)?.clear_within(&[], depth - 1)?;
-                    rustix::fs::unlinkat(&self.handle, &name, AtFlags::REMOVEDIR).map_err(failed)?;
+                    rustix::fs::unlinkat(&self.handle, &name, AtFlags::REMOVEDIR)
+                        .map_err(failed)?;
                 }
                 Err(source) => return Err(failed(source)),
             }
@@ -363,7 +364,10 @@ impl Dir {
     pub(crate) fn folders(&self) -> Result<Vec<String>, RecordError> {
         // Some file systems do not tell.
         let names = self.entries(|kind| matches!(kind, FileType::Directory | FileType::Unknown))?;
-        Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
+        Ok(names
+            .into_iter()
+            .filter_map(|name| name.into_string().ok())
+            .collect())
     }
 
     /// All names in the folder, in no order. Those that are no text are given with replaced characters.

@@ -30,7 +30,9 @@ impl Contents {
         let (shelf, name) = self.shelf(digest)?;
         let kept = match shelf.read(&name) {
             // What is used stays in the store for a day; `prune` goes by this time.
-            Ok(entry) if is_whole(&entry, digest).unwrap_or(false) && touch(&entry).is_ok() => entry,
+            Ok(entry) if is_whole(&entry, digest).unwrap_or(false) && touch(&entry).is_ok() => {
+                entry
+            }
             _ => {
                 fault::pass(Place::StoreKeep)
                     .map_err(|source| shelf.error("write", &name, source))?;

@@ -318,8 +318,8 @@ impl Tally {
 }
 
 #[cfg(test)]
-#[path = "tests/fold.rs"]
-mod tests;
-#[cfg(test)]
 #[path = "tests/reruns.rs"]
 mod reruns;
+#[cfg(test)]
+#[path = "tests/fold.rs"]
+mod tests;

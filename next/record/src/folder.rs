@@ -28,7 +28,10 @@ impl ResultsRoot {
     pub fn run_in(&self, name: &str) -> Result<Option<RunDir>, RecordError> {
         let root = self.own_dir()?;
         if !is_run_name(name) {
-            return Err(foreign(&root.path().join(name), "a run cannot be called so: choose another name"));
+            return Err(foreign(
+                &root.path().join(name),
+                "a run cannot be called so: choose another name",
+            ));
         }
         match RunDir::open(root, name) {
             Err(error) if error.is_missing() => Ok(None),

@@ -15,8 +15,8 @@ mod durable;
 mod error;
 mod fault;
 mod find;
-mod folder;
 mod fold;
+mod folder;
 mod head;
 mod list;
 mod live;
@@ -41,20 +41,20 @@ mod writer;
 
 pub use cache::PluginCache;
 pub use error::RecordError;
-pub use folder::new_id;
 pub use fold::{Fold, RowFacts, TrialState};
+pub use folder::new_id;
 pub use head::RunHead;
 pub use list::{Runs, Swept};
-pub use live::{InFlight, Live, LiveWriter};
+pub use live::{InFlight, Live, LiveWriter, WaitingTrial};
 pub use lock::Holder;
 pub use manifest::{
-    Pause,
-    FORMAT, GroupPlace, Manifest, ManifestProvider, Metadata, Selected, Pin, SessionEntry, Transition,
+    FORMAT, GroupPlace, Manifest, ManifestProvider, Metadata, Pause, Pin, Selected, SessionEntry,
+    Transition,
 };
 pub use owned::{End, NewPlan, NewRun, NewSession, Owned};
 pub use prune::{Kept, Policy, Pruned, Pruning};
-pub use rerun::Rerun;
 pub use requests::{Answer, Request, RequestMode, Requests, actor};
+pub use rerun::Rerun;
 pub use root::ResultsRoot;
 pub use rows::ReadLine;
 pub use run::RunDir;

@@ -54,7 +54,8 @@ impl ResultsRoot {
             if head.status.is_terminal() {
                 return true;
             }
-            let truth = RunDir::open(root, &head.id).and_then(|run| run.map(|run| run.truth()).transpose());
+            let truth =
+                RunDir::open(root, &head.id).and_then(|run| run.map(|run| run.truth()).transpose());
             match truth {
                 Ok(Some(manifest)) => *head = RunHead::from(&manifest),
                 // It was removed in this moment.
@@ -163,7 +164,8 @@ impl ResultsRoot {
                 }
                 _ => {}
             }
-            let listed = RunDir::open(root, &name).and_then(|run| run.as_ref().map(Listed::read).transpose());
+            let listed = RunDir::open(root, &name)
+                .and_then(|run| run.as_ref().map(Listed::read).transpose());
             match listed {
                 Ok(Some(listed)) => {
                     found.runs.push(listed.head.clone());

@@ -21,6 +21,12 @@ pub struct Live {
     pub counts: Counts,
     /// Attempts in flight, the oldest first, at most 1,000.
     pub in_flight: Vec<InFlight>,
+    /// Trials whose next attempt waits for its time, at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<WaitingTrial>,
+    /// Whether more would run if there were memory for them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits_for_memory: bool,
     /// Workers that run.
     pub workers: u32,
     /// Workers that died and were replaced.
@@ -38,6 +44,17 @@ pub struct InFlight {
     pub ms: u64,
     /// What it does.
     pub word: String,
+}
+
+/// A trial whose next attempt waits for its time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WaitingTrial {
+    /// The trial.
+    pub trial: TrialId,
+    /// `retry`: for the backoff before a retry. `rate-limit`: for the rate of its provider.
+    pub why: String,
+    /// Until when.
+    pub until: Time,
 }
 
 /// What a process that was stuck wrote before it ended itself.

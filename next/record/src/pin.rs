@@ -17,7 +17,11 @@ impl Owned {
             self.manifest.pinned = old;
             return Ok(false);
         }
-        self.log(if by.is_some() { "the run is pinned" } else { "the run is no longer pinned" });
+        self.log(if by.is_some() {
+            "the run is pinned"
+        } else {
+            "the run is no longer pinned"
+        });
         self.manifest.pinned = by.map(|by| Pin { at: now(), by });
         self.lock.release_reserve();
         self.replace_manifest()?;

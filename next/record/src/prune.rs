@@ -164,7 +164,11 @@ impl ResultsRoot {
         let mut ids = BTreeSet::new();
         for name in &policy.runs {
             let run = self.find(name)?;
-            if !self.own_dir()?.own_stamp().is_place_of(run.root.own_stamp()) {
+            if !self
+                .own_dir()?
+                .own_stamp()
+                .is_place_of(run.root.own_stamp())
+            {
                 return Err(RecordError::Foreign {
                     path: run.path(),
                     problem: format!(
@@ -210,7 +214,9 @@ impl ResultsRoot {
             }
         }
         let store = root.dir(STORE)?;
-        let unneeded = contents.iter().filter(|(_, name, _)| !needed.contains(name));
+        let unneeded = contents
+            .iter()
+            .filter(|(_, name, _)| !needed.contains(name));
         let unneeded: Vec<_> = unneeded.collect();
         for some in unneeded.chunks(AT_ONCE) {
             let _lock = if is_dry {
@@ -247,13 +253,19 @@ fn chosen<'a>(
         || policy.keep_last.is_some()
         || policy.max_size.is_some()
         || !policy.runs.is_empty();
-    let is_meant = |run: &&RunHead| policy.statuses.is_empty() || policy.statuses.contains(&run.status);
+    let is_meant =
+        |run: &&RunHead| policy.statuses.is_empty() || policy.statuses.contains(&run.status);
     let size_of = |run: &RunHead| root.dir(&run.id).map_or(0, |dir| dir.size());
     let stays = |run: &&RunHead| run.pinned.is_some() || run.status == RunStatus::Running;
     let mut size = 0;
     if policy.max_size.is_some() {
         // What stays in any case takes the room of others.
-        size = runs.iter().filter(is_meant).filter(stays).map(size_of).sum();
+        size = runs
+            .iter()
+            .filter(is_meant)
+            .filter(stays)
+            .map(size_of)
+            .sum();
     }
     let mut going = Vec::new();
     let mut place = 0;
@@ -303,7 +315,10 @@ fn check(run: &RunDir) -> Result<(), Stays> {
     let manifest = run.manifest()?;
     if let Some(pin) = manifest.pinned {
         let by = pin.by.user;
-        let why = pin.by.reason.map_or_else(String::new, |why| format!(": {why}"));
+        let why = pin
+            .by
+            .reason
+            .map_or_else(String::new, |why| format!(": {why}"));
         return stays(
             false,
             format!("run {id} is pinned by {by}{why}; `runner unpin {id}` lets it go"),
@@ -311,7 +326,10 @@ fn check(run: &RunDir) -> Result<(), Stays> {
     }
     if let Some(holder) = lock::holder(&run.dir) {
         let pid = holder.pid;
-        return stays(true, format!("process {pid} works on run {id}: stop it, or wait until it ends"));
+        return stays(
+            true,
+            format!("process {pid} works on run {id}: stop it, or wait until it ends"),
+        );
     }
     if manifest.status == RunStatus::Running {
         let problem = "its process has died, and its status was not written down yet: `runner cleanup --no-dry-run` does that";
@@ -349,7 +367,9 @@ fn is_leftover(root: &Dir, name: &str, now: Time) -> bool {
     let Ok(dir) = root.dir(name) else {
         return false;
     };
-    let is_run = dir.stat(MANIFEST).is_ok_and(|found| found.is_some_and(|found| found.length > 0));
+    let is_run = dir
+        .stat(MANIFEST)
+        .is_ok_and(|found| found.is_some_and(|found| found.length > 0));
     let is_deleted = dir.stat(DELETED).is_ok_and(|found| found.is_some());
     let is_old = now.since(dir.own_stamp().changed()) > BIRTH;
     !is_run && (is_deleted || is_old && is_made_name(name)) && !lock::is_held(&dir)

@@ -29,9 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is asked of a run's owner. A stronger one takes the place of weaker ones.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RequestMode {
     /// Wait, as long as the request is there.
@@ -302,8 +300,7 @@ impl Asking<'_> {
                 None => Answer::AlreadyPaused,
             }));
         }
-        let has_ended =
-            manifest.status.is_terminal() && manifest.transitions.len() > self.before.1;
+        let has_ended = manifest.status.is_terminal() && manifest.transitions.len() > self.before.1;
         if has_ended && !self.is_left_to_cancel(manifest.status) {
             return Ok(Some(self.answer(&manifest)));
         }

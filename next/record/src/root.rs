@@ -65,9 +65,9 @@ impl ResultsRoot {
         &self.0.path
     }
 
-    /// Keeps the file of its lock, which is held. Of several sessions of one process the first one does.
-    pub(crate) fn hold(&self, lock: File) {
-        let _ = self.0.lock.set(lock);
+    /// The file of its lock, once it is held.
+    pub(crate) fn lock(&self) -> &OnceLock<File> {
+        &self.0.lock
     }
 
     /// Its folder; absent where the root is missing.

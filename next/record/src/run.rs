@@ -101,9 +101,12 @@ impl RunDir {
         let found = match file {
             Ok(bytes) if is_in_file => Ok(bytes),
             other => self.stored_scenario(&wanted).map_err(|_| {
-                let problem = format!("its bytes are not those of the run, whose SHA-256 is {wanted}");
+                let problem =
+                    format!("its bytes are not those of the run, whose SHA-256 is {wanted}");
                 let path = self.dir.path().join(SCENARIO);
-                other.err().unwrap_or(RecordError::Foreign { path, problem })
+                other
+                    .err()
+                    .unwrap_or(RecordError::Foreign { path, problem })
             }),
         };
         let text = String::from_utf8(found?).map_err(|error| {

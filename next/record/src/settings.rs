@@ -40,9 +40,8 @@ impl ResultsRoot {
             )));
         }
         let text = String::from_utf8(bytes);
-        text.map(Settings::Text).map_err(|error| {
-            root.error("read", SETTINGS, io::Error::other(error.utf8_error()))
-        })
+        text.map(Settings::Text)
+            .map_err(|error| root.error("read", SETTINGS, io::Error::other(error.utf8_error())))
     }
 
     /// Fails if another user could have written the file or folder of this name in the root, unless `RUNNER_TRUST_ROOT` names

@@ -26,7 +26,7 @@ pub enum Share {
 }
 
 impl ResultsRoot {
-    /// Takes the root's lock for as long as this root is open. `waits` is told once what is waited for.
+    /// Takes the root's lock for as long as this root is open, unless it has it. `waits` is told once what is waited for.
     ///
     /// # Errors
     ///
@@ -37,13 +37,16 @@ impl ResultsRoot {
         waits: &mut dyn FnMut(&RecordError),
     ) -> Result<(), RecordError> {
         let root = self.own_dir()?;
+        if self.lock().get().is_some() {
+            return Ok(());
+        }
         let file = root.write(ROOT_LOCK)?;
         let give_up = Instant::now() + PATIENCE;
         let mut has_told = false;
         loop {
             let is_alone = share != Share::WithOthers;
             if try_lock(&file, is_alone).map_err(|source| root.error("take", ROOT_LOCK, source))? {
-                self.hold(file);
+                let _ = self.lock().set(file);
                 return Ok(());
             }
             if Instant::now() >= give_up {

@@ -89,10 +89,16 @@ impl RunDir {
                 ReadLine::Row(row, _) => look.row(&row),
                 ReadLine::Damaged(problem) => {
                     look.next_seq += 1;
-                    look.fault(ROWS, &format!("{problem}; `runner resume` runs its trial again"));
+                    look.fault(
+                        ROWS,
+                        &format!("{problem}; `runner resume` runs its trial again"),
+                    );
                 }
                 ReadLine::Torn(_) if ends_here => {
-                    look.fault(ROWS, "the end of the line is missing; `runner resume` moves it aside");
+                    look.fault(
+                        ROWS,
+                        "the end of the line is missing; `runner resume` moves it aside",
+                    );
                 }
                 ReadLine::Torn(_) => {}
             }
@@ -149,12 +155,21 @@ impl Look<'_> {
         }
         self.next_seq = seq + 1;
         if session < self.session {
-            self.fault(ROWS, &format!("it is of session {session}, behind rows of session {}", self.session));
+            self.fault(
+                ROWS,
+                &format!(
+                    "it is of session {session}, behind rows of session {}",
+                    self.session
+                ),
+            );
         }
         self.session = session;
         let is_of_plan = |places: &dyn Places| places.index(&row.trial).is_some();
         if seq > self.earlier_plan && !self.places.is_none_or(is_of_plan) {
-            let problem = format!("the run has no trial {}: the row is of another run", row.trial);
+            let problem = format!(
+                "the run has no trial {}: the row is of another run",
+                row.trial
+            );
             self.fault(ROWS, &problem);
         }
         self.tally.add(row);
@@ -164,7 +179,11 @@ impl Look<'_> {
             }
             self.found.artifacts += 1;
             if let Err(error) = self.run.artifact(&artifact.sha256) {
-                let problem = format!("its artifact `{}` is lost: {}", artifact.name, cause(&error));
+                let problem = format!(
+                    "its artifact `{}` is lost: {}",
+                    artifact.name,
+                    cause(&error)
+                );
                 self.fault(ROWS, &problem);
             }
         }
@@ -228,7 +247,10 @@ impl Look<'_> {
         }
         if manifest.status == RunStatus::Completed && !is_complete {
             let planned = manifest.metadata.planned_trial_count;
-            let problem = format!("the run is completed, and {} of its {planned} trials have no final row", planned.saturating_sub(rows.done()));
+            let problem = format!(
+                "the run is completed, and {} of its {planned} trials have no final row",
+                planned.saturating_sub(rows.done())
+            );
             self.add(path, None, problem);
         }
     }

@@ -37,7 +37,9 @@ use runner_model::{
     row::{RowError, Usage, VERSION},
 };
 
-use crate::{Ack, Fold, Metadata, NewRun, NewSession, Owned, ResultsRoot, RunDir, Selected, Writer};
+use crate::{
+    Ack, Fold, Metadata, NewRun, NewSession, Owned, ResultsRoot, RunDir, Selected, Writer,
+};
 
 /// A plan of one test with so many repeats.
 pub(crate) struct Plan(pub(crate) u64);

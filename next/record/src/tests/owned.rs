@@ -10,9 +10,7 @@ use runner_model::{
 use super::{End, command_line};
 use crate::{
     Fold, RecordError, ResultsRoot,
-    tests::{
-        begin, dead_run, folder, inject, new_run, row, session, tail, write_rows, writer,
-    },
+    tests::{begin, dead_run, folder, inject, new_run, row, session, tail, write_rows, writer},
 };
 
 fn end(reason: Option<Reason>) -> End {
@@ -36,7 +34,10 @@ fn birth_leaves_a_whole_run() {
     assert_eq!(time.len(), "2026-11-20_09-18-04-015".len());
     assert!(rest.starts_with("--ber-..-alles-"), "{rest}");
     assert_eq!(run.id().len(), 23 + "--ber-..-alles-".len() + 8);
-    assert_eq!(run.scenario(owned.manifest()).unwrap(), "name = \"basic\"\n");
+    assert_eq!(
+        run.scenario(owned.manifest()).unwrap(),
+        "name = \"basic\"\n"
+    );
     let log = fs::read_to_string(run.path().join("runner.log")).unwrap();
     assert!(log.ends_with("Z runner exec 'a scenario.toml'\n"), "{log}");
     assert_eq!(&run.manifest().unwrap(), owned.manifest());

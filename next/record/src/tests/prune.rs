@@ -148,10 +148,17 @@ fn a_deletion_that_was_cut_short_is_finished() {
     let folder = folder();
     let root = ResultsRoot::open(folder.path()).unwrap();
     let runs: Vec<_> = (0..2).map(|_| ended(&root)).collect();
-    fs::rename(runs[0].path().join("benchmark.json"), runs[0].path().join("deleted.json")).unwrap();
+    fs::rename(
+        runs[0].path().join("benchmark.json"),
+        runs[0].path().join("deleted.json"),
+    )
+    .unwrap();
     assert_eq!(root.runs().unwrap().runs.len(), 1);
     // A birth that died; a younger one may go on.
-    for (name, hours) in [("2026-11-20_09-18-04-015-basic-0a1b2c3d", 2), ("2026-11-20_09-18-04-015-basic-0a1b2c3e", 0)] {
+    for (name, hours) in [
+        ("2026-11-20_09-18-04-015-basic-0a1b2c3d", 2),
+        ("2026-11-20_09-18-04-015-basic-0a1b2c3e", 0),
+    ] {
         let path = folder.path().join(name);
         fs::create_dir(&path).unwrap();
         fs::write(path.join("index.jsonl"), "").unwrap();
@@ -159,7 +166,10 @@ fn a_deletion_that_was_cut_short_is_finished() {
     }
     let done = root.prune(&Policy::default(), false, now()).unwrap();
     assert!(done.runs.is_empty());
-    assert_eq!(done.leftovers, ["2026-11-20_09-18-04-015-basic-0a1b2c3d", runs[0].id()]);
+    assert_eq!(
+        done.leftovers,
+        ["2026-11-20_09-18-04-015-basic-0a1b2c3d", runs[0].id()]
+    );
     let left = fs::read_dir(folder.path()).unwrap();
     let left = left.filter(|entry| entry.as_ref().unwrap().path().is_dir());
     assert_eq!(left.count(), 2, "the other run and the young birth");
@@ -197,5 +207,8 @@ fn contents_stay_that_a_run_needs_or_has_just_used() {
     let done = root.prune(&Policy::default(), false, now()).unwrap();
     assert_eq!(done.contents, 0, "{done:?}");
     assert!(unused.1.exists() && done.problems[0].contains("format is 7"));
-    assert_eq!(fs::read_to_string(foreign.join("benchmark.json")).unwrap(), manifest);
+    assert_eq!(
+        fs::read_to_string(foreign.join("benchmark.json")).unwrap(),
+        manifest
+    );
 }

@@ -118,12 +118,18 @@ fn pauses_are_kept_and_end_with_the_session() {
     for number in 1..=101 {
         let suspended = Duration::from_millis(number * 10);
         owned.note_pause(true, Some(by.clone()), suspended).unwrap();
-        assert_eq!(run.manifest().unwrap().paused().unwrap().by, Some(by.clone()));
+        assert_eq!(
+            run.manifest().unwrap().paused().unwrap().by,
+            Some(by.clone())
+        );
         owned.note_pause(false, None, suspended).unwrap();
         assert_eq!(run.manifest().unwrap().paused(), None);
     }
     owned.note_pause(true, None, Duration::ZERO).unwrap();
-    assert_eq!(root.ask(&run, RequestMode::Pause, &by).unwrap(), Answer::AlreadyPaused);
+    assert_eq!(
+        root.ask(&run, RequestMode::Pause, &by).unwrap(),
+        Answer::AlreadyPaused
+    );
     drop(owned);
     let truth = run.truth().unwrap();
     assert_eq!(truth.paused(), None);

@@ -20,10 +20,19 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let outcomes: Vec<_> = Outcome::ALL.iter().copied().filter(|one| one.can_be_final()).collect();
+    let outcomes: Vec<_> = Outcome::ALL
+        .iter()
+        .copied()
+        .filter(|one| one.can_be_final())
+        .collect();
     let outcome = proptest::sample::select(outcomes);
     let row = (0..8_u64, outcome, proptest::bool::weighted(0.8));
-    let reruns = [Rerun::Failed, Rerun::Errors, Rerun::All, Rerun::Glob("even".to_owned())];
+    let reruns = [
+        Rerun::Failed,
+        Rerun::Errors,
+        Rerun::All,
+        Rerun::Glob("even".to_owned()),
+    ];
     let rerun = proptest::option::of(proptest::sample::select(reruns.to_vec()));
     let trials = proptest::option::weighted(0.3, 2..7_u64);
     prop_oneof![
@@ -66,7 +75,9 @@ impl Model {
     }
 
     fn pending(&self) -> Vec<u64> {
-        (0..self.trials).filter(|index| self.is_pending(*index)).collect()
+        (0..self.trials)
+            .filter(|index| self.is_pending(*index))
+            .collect()
     }
 
     fn counts(&self) -> Counts {
@@ -96,7 +107,13 @@ impl Session {
         let line = row(*index as u32 + 1, attempt, outcome);
         let writer = self.writer.as_mut().unwrap();
         let seq = writer.row(line, tail(is_final), None, vec![]);
-        let facts = RowFacts { outcome, attempt, is_final, flaky: false, seq };
+        let facts = RowFacts {
+            outcome,
+            attempt,
+            is_final,
+            flaky: false,
+            seq,
+        };
         self.live.add(*index, facts);
         if is_final {
             self.model.finals.push((*index, outcome, seq));
@@ -104,7 +121,13 @@ impl Session {
     }
 
     /// Dies, is swept, and goes on.
-    fn die(mut self, root: &ResultsRoot, run: &RunDir, rerun: Option<Rerun>, trials: Option<u64>) -> Self {
+    fn die(
+        mut self,
+        root: &ResultsRoot,
+        run: &RunDir,
+        rerun: Option<Rerun>,
+        trials: Option<u64>,
+    ) -> Self {
         self.writer.take().unwrap().close().unwrap();
         drop(self.owned);
         let mut model = self.model;
@@ -113,12 +136,14 @@ impl Session {
         let is_complete = owned.manifest().status == RunStatus::Completed;
         assert_eq!(is_complete, model.pending().is_empty());
         assert_eq!(owned.manifest().counts, model.counts());
-        assert_eq!((truth.status, truth.counts), (owned.manifest().status, model.counts()));
+        assert_eq!(
+            (truth.status, truth.counts),
+            (owned.manifest().status, model.counts())
+        );
 
         model.trials = trials.unwrap_or(model.trials);
-        let fold = |owned: &Owned| {
-            Fold::of(run, owned.manifest(), &Plan(model.trials), &matches).unwrap()
-        };
+        let fold =
+            |owned: &Owned| Fold::of(run, owned.manifest(), &Plan(model.trials), &matches).unwrap();
         let mut before = fold(&owned);
         if let Some(rerun) = &rerun {
             before.select(rerun, &matches);
@@ -134,12 +159,21 @@ impl Session {
                 counts: before.counts(),
             }
         });
-        let session = NewSession { rerun, pending: Some(before.left()), ..session("resume") };
+        let session = NewSession {
+            rerun,
+            pending: Some(before.left()),
+            ..session("resume")
+        };
         owned.open_session(session, plan).unwrap();
         let live = fold(&owned);
         assert_eq!(live.left(), before.left());
         assert_eq!(live.damaged(), 0);
-        Self { writer: Some(writer(&owned).0), owned, live, model }
+        Self {
+            writer: Some(writer(&owned).0),
+            owned,
+            live,
+            model,
+        }
     }
 
     fn check(&self) {

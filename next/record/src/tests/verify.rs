@@ -56,7 +56,14 @@ fn faults(found: &Verified) -> Vec<String> {
     let line = |line: Option<u64>| line.map_or_else(String::new, |line| format!(":{line}"));
     let name = |path: &std::path::Path| path.file_name().unwrap().to_string_lossy().into_owned();
     faults
-        .map(|fault| format!("{}{}: {}", name(&fault.path), line(fault.line), fault.problem))
+        .map(|fault| {
+            format!(
+                "{}{}: {}",
+                name(&fault.path),
+                line(fault.line),
+                fault.problem
+            )
+        })
         .collect()
 }
 
@@ -76,7 +83,10 @@ fn every_damaged_file_is_named() {
     assert_eq!(faults(&found), [""; 0]);
     assert_eq!((found.rows, found.artifacts, found.contents), (3, 1, 1));
     let found = run.verify(Some(&OtherPlan)).unwrap();
-    assert_eq!(faults(&found), ["index.jsonl:3: the run has no trial t@p#3: the row is of another run"]);
+    assert_eq!(
+        faults(&found),
+        ["index.jsonl:3: the run has no trial t@p#3: the row is of another run"]
+    );
 
     let kept = digest(b"kept");
     let artifact = format!("artifacts/{}", kept.path());
@@ -92,17 +102,65 @@ fn every_damaged_file_is_named() {
         found
     };
     let flip: &dyn Fn(&mut Vec<u8>) = &|bytes| bytes[2] ^= 1;
-    let line = |number: usize| move |bytes: &[u8]| bytes.split_inclusive(|byte| *byte == b'\n').nth(number).unwrap().to_vec();
+    let line = |number: usize| {
+        move |bytes: &[u8]| {
+            bytes
+                .split_inclusive(|byte| *byte == b'\n')
+                .nth(number)
+                .unwrap()
+                .to_vec()
+        }
+    };
     let cases: [(&str, &dyn Fn(&mut Vec<u8>), &[&str]); 9] = [
-        ("index.jsonl", flip, &["index.jsonl:1: the checksum does not match", "benchmark.json: it counts 3", "benchmark.json: the run is completed, and 1"]),
-        ("index.jsonl", &|bytes| drop(bytes.drain(..line(0)(bytes).len())), &["index.jsonl:1: it is row 2, and row 1", "benchmark.json", "benchmark.json"]),
-        ("index.jsonl", &|bytes| bytes.extend(line(0)(bytes)), &["index.jsonl:4: it is row 1, and row 4"]),
-        ("index.jsonl", &|bytes| bytes.extend(&bytes.clone()[..40]), &["index.jsonl:4: the end of the line is missing"]),
-        ("logs.jsonl", flip, &["index.jsonl:2: what its attempt said is lost"]),
+        (
+            "index.jsonl",
+            flip,
+            &[
+                "index.jsonl:1: the checksum does not match",
+                "benchmark.json: it counts 3",
+                "benchmark.json: the run is completed, and 1",
+            ],
+        ),
+        (
+            "index.jsonl",
+            &|bytes| drop(bytes.drain(..line(0)(bytes).len())),
+            &[
+                "index.jsonl:1: it is row 2, and row 1",
+                "benchmark.json",
+                "benchmark.json",
+            ],
+        ),
+        (
+            "index.jsonl",
+            &|bytes| bytes.extend(line(0)(bytes)),
+            &["index.jsonl:4: it is row 1, and row 4"],
+        ),
+        (
+            "index.jsonl",
+            &|bytes| bytes.extend(&bytes.clone()[..40]),
+            &["index.jsonl:4: the end of the line is missing"],
+        ),
+        (
+            "logs.jsonl",
+            flip,
+            &["index.jsonl:2: what its attempt said is lost"],
+        ),
         ("scenario.toml", flip, &["scenario.toml: its bytes"]),
-        (&artifact, flip, &["index.jsonl:2: its artifact `a.txt` is lost"]),
+        (
+            &artifact,
+            flip,
+            &["index.jsonl:2: its artifact `a.txt` is lost"],
+        ),
         (&suite, flip, &[&format!("{}: its bytes", digest(b"suite"))]),
-        ("benchmark.json", &|bytes| *bytes = String::from_utf8_lossy(bytes).replace("\"passed\": 3", "\"passed\": 2").into_bytes(), &["benchmark.json: it counts 2"]),
+        (
+            "benchmark.json",
+            &|bytes| {
+                *bytes = String::from_utf8_lossy(bytes)
+                    .replace("\"passed\": 3", "\"passed\": 2")
+                    .into_bytes()
+            },
+            &["benchmark.json: it counts 2"],
+        ),
     ];
     for (name, damage, expected) in cases {
         let found = change(name, damage);
