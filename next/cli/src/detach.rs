@@ -50,7 +50,9 @@ pub fn is_background() -> bool {
 /// exit code.
 pub fn start(out: &Out, json: bool) -> Result<Exit, CommandError> {
     let failed = |error: io::Error| {
-        CommandError::failed(&format!("no process can be started in the background: {error}"))
+        CommandError::failed(&format!(
+            "no process can be started in the background: {error}"
+        ))
     };
     let (mut said, saying) = io::pipe().map_err(failed)?;
     // Also right where the program's file was replaced since it was started.

@@ -43,6 +43,8 @@ pub(crate) fn exec(
         && let Some(there) = work.root.run_in(name)?
     {
         check_same_plan(&birth.new, &there)?;
+        // It is taken again there.
+        drop((work, birth));
         let request = ResumeRequest {
             run: Some(name.clone()),
             rerun: None,
@@ -58,11 +60,12 @@ pub(crate) fn exec(
 /// Reads and plans the scenario of a request, as [`plan`] does.
 pub(crate) fn planned(request: &ExecRequest) -> Result<(Plan, File), EngineError> {
     let options = &request.session;
-    let (plan, suite) = plan(
-        &request.scenario,
-        &request.selection,
-        options.compile_seconds,
-    )?;
+    let mut selection = request.selection.clone();
+    if request.last_failed {
+        let name = load(&request.scenario).map_err(EngineError::Scenario)?.name;
+        selection.only = Some(resume::not_passed(&options.results, &name)?);
+    }
+    let (plan, suite) = plan(&request.scenario, &selection, options.compile_seconds)?;
     if plan.suite.trials() == 0 {
         return Err(EngineError::NothingSelected);
     }
@@ -102,7 +105,7 @@ pub(crate) fn prepare(
     let mut new = new_run(&plan, &request.scenario, session)?;
     new.labels.clone_from(&request.labels);
     new.folder.clone_from(&request.folder);
-    new.metadata.selection = selected(&request.selection);
+    new.metadata.selection = selected(request);
     let birth = Birth {
         root: root.clone(),
         suite,
@@ -203,12 +206,13 @@ pub(crate) fn metadata(plan: &Plan) -> Metadata {
 }
 
 /// What a manifest keeps of a selection.
-fn selected(selection: &Selection) -> Selected {
+fn selected(request: &ExecRequest) -> Selected {
+    let selection = &request.selection;
     Selected {
         tests: selection.tests.clone(),
         providers: selection.providers.clone(),
         tags: selection.tags.clone(),
-        last_failed: selection.only.is_some(),
+        last_failed: request.last_failed,
     }
 }
 

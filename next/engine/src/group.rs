@@ -68,7 +68,7 @@ impl Group {
             return Err(EngineError::NothingSelected);
         };
         let root = ResultsRoot::open(&first.session.results)?;
-        root.share(first.session.share, &mut |_| ())?;
+        session::share(&root, first.session.share, observer)?;
         let mut group = Self::new(new_id("group", SystemTime::now().into()))?;
         let of = planned.len() as u32;
         for ((request, plan, suite), place) in planned.into_iter().zip(1..) {
@@ -76,7 +76,9 @@ impl Group {
             let id = group.id.clone();
             let place = GroupPlace { id, place, of };
             match create(birth, place) {
-                Ok(owned) => group.left.push_back(Member::Waiting(Box::new((work, owned)))),
+                Ok(owned) => group
+                    .left
+                    .push_back(Member::Waiting(Box::new((work, owned)))),
                 Err(error) => {
                     group.give_up(&error);
                     return Err(error.into());
@@ -93,7 +95,10 @@ impl Group {
     /// No signal can be listened to.
     pub fn resume(id: String, requests: Vec<ResumeRequest>) -> Result<Self, EngineError> {
         let mut group = Self::new(id)?;
-        group.left = requests.into_iter().map(|request| Member::Cut(Box::new(request))).collect();
+        group.left = requests
+            .into_iter()
+            .map(|request| Member::Cut(Box::new(request)))
+            .collect();
         Ok(group)
     }
 
@@ -128,7 +133,10 @@ impl Group {
         if matches!(member, Member::Cut(_)) && self.end.is_some() {
             return None;
         }
-        Some(Next { member, end: &mut self.end })
+        Some(Next {
+            member,
+            end: &mut self.end,
+        })
     }
 
     /// Ends runs that will not begin, because another one could not be created.
@@ -136,7 +144,9 @@ impl Group {
         for member in self.left.drain(..) {
             if let Member::Waiting(run) = member {
                 let (work, owned) = *run;
-                let message = Some(format!("another run of the group could not be created: {error}"));
+                let message = Some(format!(
+                    "another run of the group could not be created: {error}"
+                ));
                 let end = End {
                     message,
                     ..end(Reason::Setup, None)
@@ -164,7 +174,10 @@ impl Next<'_> {
             (Member::Cut(request), _) => resume::resume(early()?, &request, observer)?,
         };
         let of_group = [Reason::Interrupted, Reason::Stopped, Reason::Cancelled];
-        let reason = ended.manifest.reason.filter(|reason| of_group.contains(reason));
+        let reason = ended
+            .manifest
+            .reason
+            .filter(|reason| of_group.contains(reason));
         if let (None, Some(reason)) = (&self.end, reason) {
             *self.end = Some(end(reason, ended.manifest.signal));
         }
@@ -180,7 +193,10 @@ fn create(mut birth: Birth, place: GroupPlace) -> Result<Owned, RecordError> {
     Ok(owned)
 }
 
-fn begin((work, mut owned): (Work, Owned), observer: &mut dyn Observer) -> Result<Ended, EngineError> {
+fn begin(
+    (work, mut owned): (Work, Owned),
+    observer: &mut dyn Observer,
+) -> Result<Ended, EngineError> {
     let begin = move || owned.begin().map(|()| owned);
     session::run(early()?, work, begin, observer)
 }

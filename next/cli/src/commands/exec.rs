@@ -28,6 +28,9 @@ pub struct Args {
     /// Only tests that have this tag, or one of several
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
+    /// Only what had not passed in the newest run of the scenario: failed, ended badly or has no result
+    #[arg(long)]
+    last_failed: bool,
     /// Label the run; may be given more than once
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
@@ -68,6 +71,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             tags: args.tag.clone(),
             only: None,
         },
+        last_failed: args.last_failed,
         labels: args.label.iter().cloned().collect(),
         folder: folder.clone(),
         session: session_args.request(),

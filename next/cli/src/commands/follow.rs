@@ -13,7 +13,9 @@ use runner_report::{Found, Reading, RunCounts, RunSummary, Spoken, Stream, find_
 use super::{group, show::named};
 use crate::{
     args::{RootArgs, RunArg, duration},
-    text::{error::CommandError, events::EventStream, out::Out, progress::Progress, style, summary},
+    text::{
+        error::CommandError, events::EventStream, out::Out, progress::Progress, style, summary,
+    },
 };
 
 /// How often a run is looked at.
@@ -98,7 +100,9 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
         if out.is_unread() || runs.iter().all(Waited::has_ended) {
             break;
         }
-        let left = args.timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
+        let left = args
+            .timeout
+            .map(|timeout| timeout.saturating_sub(began.elapsed()));
         if left.is_some_and(|left| left.is_zero()) {
             drop(progress);
             return Err(late(&runs));
@@ -124,7 +128,11 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
 
 /// The runs that are meant; a group means all of its runs.
 fn waited(root: &ResultsRoot, names: &[String]) -> Result<Vec<Waited>, RecordError> {
-    let by_itself = || std::env::var("RUNNER_RUN").ok().filter(|name| !name.is_empty());
+    let by_itself = || {
+        std::env::var("RUNNER_RUN")
+            .ok()
+            .filter(|name| !name.is_empty())
+    };
     let names = if names.is_empty() {
         vec![by_itself().unwrap_or_else(|| "latest".to_owned())]
     } else {
@@ -151,14 +159,16 @@ fn waited(root: &ResultsRoot, names: &[String]) -> Result<Vec<Waited>, RecordErr
 
 impl Waited {
     fn has_ended(&self) -> bool {
-        self.last.as_ref().is_some_and(|manifest| manifest.status.is_terminal())
+        self.last
+            .as_ref()
+            .is_some_and(|manifest| manifest.status.is_terminal())
     }
 
     /// Prints how far the run is, if that is new.
     fn tell(&mut self, manifest: &Manifest, in_flight: u64, events: Option<&mut EventStream<'_>>) {
-        let is_new = self.told.is_none_or(|(at, counts)| {
-            at.elapsed() >= TELL_EVERY && counts != manifest.counts
-        });
+        let is_new = self
+            .told
+            .is_none_or(|(at, counts)| at.elapsed() >= TELL_EVERY && counts != manifest.counts);
         if let (true, Some(events)) = (is_new, events) {
             self.told = Some((Instant::now(), manifest.counts));
             let counts = RunCounts {
@@ -240,7 +250,10 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
         if args.runner {
             let log = run.runner_log(read).map_err(of_record)?;
             // A line that is being written is not whole yet.
-            let whole = log.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            let whole = log
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or(0, |end| end + 1);
             read += whole as u64;
             for line in String::from_utf8_lossy(&log[..whole]).lines() {
                 tail.add(visible(line).into_owned(), out);
@@ -275,7 +288,10 @@ fn wanted(
             Err(CommandError::usage(&named(&text, &trials)))
         }
         Found::Nothing { trials } => {
-            let text = format!("run {} has no row of a trial `{text}`; it has rows of", run.id());
+            let text = format!(
+                "run {} has no row of a trial `{text}`; it has rows of",
+                run.id()
+            );
             Err(CommandError::usage(&named(&text, &trials)))
         }
     })
@@ -297,7 +313,9 @@ fn lines(spoken: &Spoken, each: &mut dyn FnMut(String)) {
     };
     let head = style::dim(&format!("{time:12} {}{attempt} {what:6}", spoken.trial));
     let fields = spoken.fields.iter();
-    let fields: String = fields.map(|(name, value)| format!(" {name}={value:?}")).collect();
+    let fields: String = fields
+        .map(|(name, value)| format!(" {name}={value:?}"))
+        .collect();
     for line in format!("{}{fields}", spoken.text).lines() {
         each(format!("{head} {}", visible(line)));
     }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     args::SessionArgs,
-    detach,
+    detach::{self, Background},
     text::{error::CommandError, out::Out, style},
 };
 
@@ -53,17 +53,15 @@ pub fn scenarios(given: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
 }
 
 /// Creates the runs of several scenarios, and runs one after the other.
-pub fn exec(
-    requests: &[ExecRequest],
-    args: &SessionArgs,
-    out: &Out,
-) -> Result<Exit, CommandError> {
+pub fn exec(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
     let root = args.root.path();
-    let created = Group::create(requests);
+    let created = Group::create(requests, &mut Background::new(out));
     let (group, empty) = created.map_err(|error| CommandError::of_engine(error, &root, out))?;
     for scenario in empty {
         let scenario = scenario.display();
-        out.warn(&format!("nothing is selected in {scenario}; it is left out"));
+        out.warn(&format!(
+            "nothing is selected in {scenario}; it is left out"
+        ));
     }
     run(group, args, out)
 }
@@ -108,7 +106,10 @@ pub fn find(root: &ResultsRoot, name: &str) -> Result<Option<Vec<RunSummary>>, R
         return Ok(None);
     }
     let list = RunList::read(root, Time::from(SystemTime::now()))?;
-    let groups = list.runs.iter().filter_map(|run| Some(&run.group.as_ref()?.id));
+    let groups = list
+        .runs
+        .iter()
+        .filter_map(|run| Some(&run.group.as_ref()?.id));
     let groups: BTreeSet<_> = groups.filter(|id| id.contains(name)).cloned().collect();
     let mut groups = groups.into_iter();
     match (groups.next(), groups.next()) {
@@ -147,12 +148,7 @@ fn run(mut group: Group, args: &SessionArgs, out: &Out) -> Result<Exit, CommandE
 }
 
 /// Prints how the runs of a group stand. Gives the exit code of all of them, also of those that this process has not run.
-fn summary(
-    path: &Path,
-    group: &str,
-    args: &SessionArgs,
-    out: &Out,
-) -> Result<Exit, CommandError> {
+fn summary(path: &Path, group: &str, args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
     let now = Time::from(SystemTime::now());
     let list = ResultsRoot::existing(path).and_then(|root| RunList::read(&root, now));
     let list = list.map_err(|error| CommandError::of_record(error, path))?;
@@ -160,7 +156,10 @@ fn summary(
         runs: members(list, group),
         ..RunList::default()
     };
-    let exits = runs.runs.iter().filter_map(|run| Exit::of_code(run.exit_code?));
+    let exits = runs
+        .runs
+        .iter()
+        .filter_map(|run| Exit::of_code(run.exit_code?));
     let exit = exits.fold(Exit::Success, Exit::worse);
     let is_said = args.json || detach::is_background() || (args.quiet && exit == Exit::Success);
     if !is_said {

@@ -1,7 +1,9 @@
 //! `runner resume`: continues a run that was cut short.
 
-use runner_engine::ResumeRequest;
-use runner_model::exit::Exit;
+use runner_engine::{Decision, ResumeRequest};
+use runner_model::{TrialId, exit::Exit, visible::visible};
+use runner_record::Rerun;
+use serde::Serialize;
 
 use super::{
     exec::{Next, session},
@@ -21,25 +23,77 @@ pub struct Args {
     /// The run, as RUN
     #[arg(long, value_name = "RUN", conflicts_with = "run")]
     from: Option<String>,
+    /// Run trials again that ended so: `failed` (with errors and timeouts), `errors` (with timeouts), `all`, or a glob over the
+    /// ids of trials or tests
+    #[arg(long, value_name = "WHICH")]
+    rerun: Option<Rerun>,
+    /// Take the scenario, the tests and the plugins as they are now, and run or judge again what this changes
+    #[arg(long)]
+    accept_changes: bool,
+    /// Continue the run even if it was cancelled
+    #[arg(long)]
+    force: bool,
+    /// Print the trials that would run, and run nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print for each trial whether it would run and why, and run nothing
+    #[arg(long)]
+    explain: bool,
     #[command(flatten)]
     session: SessionArgs,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let request = ResumeRequest {
+        run: args.from.clone().or_else(|| args.run.name()),
+        rerun: args.rerun.clone(),
+        accept_changes: args.accept_changes,
+        force: args.force,
+        session: args.session.request(),
+    };
+    if args.dry_run || args.explain {
+        return preview(&request, args, out);
+    }
     if args.session.detach && !detach::is_background() {
         return detach::start(out, args.session.json);
     }
-    let request = ResumeRequest {
-        run: args.from.clone().or_else(|| args.run.name()),
-        rerun: None,
-        accept_changes: false,
-        force: false,
-        session: args.session.request(),
-    };
     if let Some(exit) = group::resume(&request, &args.session, out)? {
         return Ok(exit);
     }
     session(&args.session, out, Next::Named, |observer| {
         runner_engine::resume(&request, observer)
     })
+}
+
+/// A trial of `--dry-run` or `--explain`.
+#[derive(Serialize)]
+struct Planned<'a> {
+    trial: &'a TrialId,
+    runs: bool,
+    why: &'a str,
+}
+
+/// Prints what a session would do. Only trials that run are of interest, unless it is asked why others do not.
+fn preview(request: &ResumeRequest, args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let mut runs = 0;
+    let mut each = |trial: &TrialId, decision: &Decision| {
+        let Decision { is_pending, why } = decision;
+        runs += u64::from(*is_pending);
+        let text = match (is_pending, args.session.json) {
+            (false, _) if !args.explain => return,
+            (_, true) => {
+                let planned = Planned { trial, runs: *is_pending, why };
+                return out.json_line(&serde_json::to_string(&planned).unwrap_or_default());
+            }
+            _ if !args.explain => trial.to_string(),
+            (true, _) => format!("{trial}  runs: {why}"),
+            (false, _) => format!("{trial}  stays: {why}"),
+        };
+        out.data(&visible(&text));
+    };
+    let previewed = runner_engine::preview(request, &mut |notice| out.warn(notice), &mut each);
+    previewed.map_err(|error| CommandError::of_engine(error, &args.session.root.path(), out))?;
+    let runs = if runs == 1 { "1 trial".to_owned() } else { format!("{runs} trials") };
+    out.hint(&format!("{runs} would run; nothing was changed"));
+    Ok(Exit::Ok)
 }
