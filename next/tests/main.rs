@@ -8,13 +8,17 @@
     reason = "in tests a panic with the place is what is wanted"
 )]
 
+mod around;
 mod control;
 mod faults;
 mod input;
 mod repository;
+mod resume;
 mod runs;
+mod schedule;
 mod stops;
 mod support;
+mod upkeep;
 
 /// The binary's own unit tests of its layout; the binary has no harness of its own, which would link all of it once more.
 #[path = "../cli/src/text/layout.rs"]

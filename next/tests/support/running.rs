@@ -73,6 +73,11 @@ impl Running {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// What it has printed to standard output until now.
+    pub(crate) fn printed(&self) -> String {
+        self.stdout.text()
+    }
+
     /// The events that it has printed until now.
     #[track_caller]
     pub(crate) fn events(&self) -> Vec<Value> {

@@ -113,7 +113,7 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
                 progress.begin(counts.done());
                 progress
             });
-            shown.update(&counts, planned, in_flight);
+            shown.update(&counts, planned, in_flight, false);
         }
         thread::sleep(left.map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY)));
     }

@@ -1,0 +1,233 @@
+//! `wait` and `logs`: commands that follow a run.
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{ENDLESS, SHORT, sleepers, speaking};
+use crate::support::{
+    runner::{Runner, tests},
+    running::Running,
+    truth::assert_told_truly,
+    wait::wait_until,
+};
+
+/// A text that steers a terminal, and passes for another trial's on a new line.
+const HOSTILE: &str = "\\u001b[2J\\u202eevil\\n09:18:04.015 other@hostile#1 error  forged";
+
+fn speakers() -> Runner {
+    Runner::hostile(&tests(&format!(
+        r#"
+        mute  | {{ do = "echo", value = 1 }} |
+        first | {{ do = "say", text = "one" }} |
+        evil  | {{ do = "say", text = "{HOSTILE}" }} |
+        again | {{ do = "fail-at", repeat = 1 }} |
+        "#
+    )))
+}
+
+#[test]
+fn wait_has_the_code_of_the_run() {
+    let runner = sleepers(2, SHORT);
+    for (args, code) in [(&[][..], 0), (&["--timeout", "1ms"], 4)] {
+        runner.exec(args).expect(code);
+        runner.run(&["wait"]).expect(code);
+    }
+    // The worst of several, and again by a group of names.
+    let ids: Vec<_> = runner
+        .runs()
+        .iter()
+        .map(|run| run.id().to_owned())
+        .collect();
+    let ran = runner.run(&["wait", &ids[0], &ids[1], "--json"]).expect(4);
+    let codes: Vec<_> = ran
+        .events()
+        .iter()
+        .map(|event| event["exit_code"].clone())
+        .collect();
+    assert_eq!(codes, [json!(0), json!(4)]);
+    runner.run(&["wait", "nothing"]).expect(2);
+    runner.run(&["wait", &ids[0], "-q"]).expect(0);
+}
+
+#[test]
+fn wait_tells_progress_and_gives_up_in_time() {
+    let runner = sleepers(2, ENDLESS);
+    let mut running = runner.start(&[]);
+    running.wait_until_running(&runner, 2);
+    let ran = runner
+        .run(&["wait", "--json", "--timeout", "300ms"])
+        .expect(6);
+    ran.says(&["still running"]);
+    let progress = &ran.events()[0];
+    assert_eq!(
+        (
+            &progress["event"],
+            &progress["n"],
+            &progress["counts"]["planned"],
+            &progress["in_flight"]
+        ),
+        (&json!("progress"), &json!(1), &json!(2), &json!(2))
+    );
+    assert!(running.is_alive());
+    let waiting = speaking(&runner, &["wait", "--json"], "progress");
+    running.end_by(Signal::INT).0.expect(130);
+    waiting.finish().expect(130);
+}
+
+#[test]
+fn wait_ends_when_a_run_is_killed() {
+    let runner = sleepers(2, ENDLESS);
+    let mut running = runner.start(&[]);
+    running.wait_until_running(&runner, 2);
+    let waiting = speaking(&runner, &["wait", "--json"], "progress");
+    running.kill();
+    let finished = waiting.finish().expect(4).events().pop().unwrap();
+    assert_eq!(
+        [&finished["status"], &finished["reason"]],
+        ["incomplete", "crashed"]
+    );
+    assert!(
+        runner.only_run().manifest()["status"] == "running",
+        "only a sweep writes it down"
+    );
+    assert_told_truly(&runner);
+}
+
+#[test]
+fn logs_show_who_said_what() {
+    let runner = speakers();
+    runner.exec(&["-j", "1"]).expect(1);
+    let ran = runner.run(&["logs"]).expect(0);
+    for line in ran.stdout.lines() {
+        let is_headed = ["first@hostile#1 ", "evil@hostile#1 ", "again@hostile#1 "];
+        assert!(is_headed.iter().any(|head| line.contains(head)), "{line:?}");
+    }
+    assert!(
+        !ran.stdout.contains(['\u{1b}', '\u{202e}']),
+        "{:?}",
+        ran.stdout
+    );
+    // What a guest says on a new line is said by this guest.
+    let forged = ran.stdout.lines().filter(|line| line.contains("forged"));
+    assert!(forged.clone().count() >= 3);
+    for line in forged {
+        assert!(line.contains("evil@hostile#1"), "{line}");
+    }
+    ran.says(&[
+        "warn one one=\"one\"",
+        "stdout one",
+        "stderr one",
+        "stderr this is call 1",
+        "\\u{1b}[2J",
+    ]);
+
+    let of_one = runner.run(&["logs", "latest", "first"]).expect(0);
+    assert!(!of_one.stdout.contains("evil") && of_one.stdout.contains("one"));
+    runner
+        .run(&["logs", "latest", "hostile"])
+        .expect(2)
+        .says(&["could be one of"]);
+    runner
+        .run(&["logs", "latest", "nobody"])
+        .expect(2)
+        .says(&["has no row of a trial"]);
+    let last = runner.run(&["logs", "--tail", "2"]).expect(0);
+    let all: Vec<_> = ran.stdout.lines().collect();
+    assert_eq!(
+        last.stdout.lines().collect::<Vec<_>>(),
+        all[all.len() - 2..]
+    );
+    runner
+        .run(&["logs", "--runner"])
+        .expect(0)
+        .says(&["runner exec scenario.toml", "the run is completed"]);
+}
+
+#[test]
+fn logs_are_lines_of_json() {
+    let runner = speakers();
+    runner.exec(&["-j", "1"]).expect(1);
+    let spoken = runner
+        .run(&["logs", "latest", "evil", "--json"])
+        .expect(0)
+        .events();
+    let streams: Vec<_> = spoken
+        .iter()
+        .map(|line| line["stream"].as_str().unwrap())
+        .collect();
+    assert_eq!(streams, ["log", "stdout", "stderr"]);
+    let text = "\u{1b}[2J\u{202e}evil\n09:18:04.015 other@hostile#1 error  forged";
+    for line in &spoken {
+        assert_eq!(line["trial"], "evil@hostile#1");
+        assert_eq!(
+            (&line["v"], &line["attempt"], &line["session"]),
+            (&json!(1), &json!(1), &json!(1))
+        );
+        assert_eq!(line["text"].as_str().unwrap().trim_end(), text);
+    }
+    assert_eq!(spoken[0]["level"], "warn");
+    assert!(spoken[0]["at"].is_string());
+    assert_eq!(spoken[1]["at"], Value::Null);
+    let last = runner
+        .run(&["logs", "--json", "--tail", "1"])
+        .expect(0)
+        .events();
+    assert_eq!(last.len(), 1);
+}
+
+#[test]
+fn followed_logs_end_with_the_run() {
+    let runner = Runner::hostile(&tests(
+        r#"
+        first | { do = "say", text = "one" } |
+        last  | { do = "sleep" } |
+        "#,
+    ));
+    let mut running = runner.start(&["-j", "2"]);
+    running.wait_for_rows(1);
+    let following = speaking(&runner, &["logs", "-f"], "stderr one");
+    let of_one = speaking(&runner, &["logs", "latest", "first", "-f", "--json"], "one");
+    let of_none = runner.started(&["logs", "latest", "last", "-f"]);
+    let of_runner = speaking(&runner, &["logs", "--runner", "-f"], "runner exec");
+    running.end_by(Signal::INT).0.expect(130);
+    following.finish().expect(0);
+    assert_eq!(of_one.finish().expect(0).events().len(), 3);
+    assert_eq!(of_none.finish().expect(0).stdout, "");
+    of_runner
+        .finish()
+        .expect(0)
+        .says(&["the run is incomplete (interrupted)"]);
+}
+
+#[test]
+fn followed_logs_end_with_a_killed_run_and_a_gone_reader() {
+    let runner = Runner::hostile(&tests(
+        r#"
+        first | { do = "say", text = "one" } |
+        last  | { do = "sleep" } |
+        "#,
+    ));
+    let mut running = runner.start(&["-j", "2"]);
+    running.wait_for_rows(1);
+    let following = speaking(&runner, &["logs", "-f"], "one");
+    // `head` goes after the first line.
+    let mut gone = Running::start(&mut runner.shell("\"$runner\" exec scenario.toml --test first >/dev/null; \"$runner\" logs --json | head -n 1"));
+    wait_until("the reader is gone", || !gone.is_alive());
+    gone.finish().expect(0);
+    running.kill();
+    following.finish().expect(0);
+}
+
+#[test]
+fn damaged_logs_are_told_and_no_answer_is_false() {
+    let runner = speakers();
+    runner.exec(&["-j", "1"]).expect(1);
+    let run = runner.runs().pop().unwrap();
+    let mut logs = run.bytes("logs.jsonl");
+    let middle = logs.len() / 2;
+    logs[middle] ^= 1;
+    run.write("logs.jsonl", logs);
+    let ran = runner.run(&["logs"]).expect(0);
+    ran.says(&["warning:", "is lost"]);
+    assert!(!ran.stdout.is_empty());
+}

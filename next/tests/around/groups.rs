@@ -1,0 +1,278 @@
+//! Several scenarios as the runs of one group.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{ENDLESS, SHORT, Worked, listed, sleeping};
+use crate::support::{
+    run::Run,
+    runner::Runner,
+    running::Running,
+    truth::{assert_told_truly, results},
+    wait::wait_until,
+};
+
+/// Three scenarios, whose trials take so long.
+fn three(times: [Duration; 3]) -> Runner {
+    let runner = Runner::new(&["hostile"]);
+    std::fs::create_dir(runner.path("set")).unwrap();
+    for (name, time) in ["a", "b", "c"].into_iter().zip(times) {
+        let text = sleeping(name, 3, time).replace("hostile.wasm", "../hostile.wasm");
+        runner.write(&format!("set/{name}.toml"), text);
+    }
+    runner
+}
+
+/// The runs by their scenarios' names.
+#[track_caller]
+fn runs(runner: &Runner) -> [Run; 3] {
+    let mut runs = runner.runs();
+    runs.sort_by_key(|run| run.manifest()["scenario"].to_string());
+    runs.try_into()
+        .unwrap_or_else(|runs| panic!("not three: {runs:?}"))
+}
+
+/// Status, reason, stage.
+fn standing(run: &Run) -> [String; 3] {
+    let manifest = run.manifest();
+    ["status", "reason", "stage"].map(|key| manifest[key].as_str().unwrap_or_default().to_owned())
+}
+
+/// The id of the only group.
+#[track_caller]
+fn group(runner: &Runner) -> String {
+    let id = |run: &Run| run.manifest()["group"]["id"].as_str().unwrap().to_owned();
+    let [a, b, c] = runs(runner);
+    assert_eq!((id(&a), id(&b)), (id(&c), id(&c)));
+    id(&a)
+}
+
+#[test]
+fn runs_of_a_group_follow_each_other() {
+    let runner = three([SHORT; 3]);
+    let ran = runner.run(&["exec", "set", "--json", "-j", "2"]).expect(0);
+    let events = ran.events();
+    let started: Vec<_> = events
+        .iter()
+        .filter(|event| event["event"] == "started")
+        .collect();
+    let scenarios: Vec<_> = started.iter().map(|event| &event["scenario"]).collect();
+    assert_eq!(scenarios, ["a", "b", "c"]);
+    // Each run's events are numbered from 1, and come after those of the one before.
+    let mut expected = 1;
+    for event in &events {
+        assert_eq!(event["n"], expected, "{event}");
+        expected = if event["event"] == "finished" {
+            1
+        } else {
+            expected + 1
+        };
+    }
+    for (run, place) in runs(&runner).iter().zip(1..) {
+        let manifest = run.manifest();
+        assert_eq!(
+            (&manifest["group"]["place"], &manifest["group"]["of"]),
+            (&json!(place), &json!(3))
+        );
+        assert_eq!(standing(run), ["completed", "", "finish"]);
+        assert_eq!(results(run).len(), 3);
+    }
+    assert_told_truly(&runner);
+    let group = group(&runner);
+    let listed = &runner.list()[0]["group"];
+    assert_eq!(listed["id"], group);
+    let shown = runner.run(&["show", runs(&runner)[1].id()]).expect(0);
+    shown.says(&["2 of 3 of group", &group]);
+    // A part of a group's name does for wait and resume, which has nothing to do.
+    let part = group.rsplit('-').next().unwrap();
+    runner
+        .run(&["wait", part])
+        .expect(0)
+        .says(&["a: ✓ passed: 3 of 3", "c: ✓"]);
+    runner
+        .run(&["resume", part])
+        .expect(0)
+        .says(&["group", "passed"]);
+    assert_eq!(runner.runs().len(), 3);
+}
+
+#[test]
+fn group_ends_as_its_worst_run() {
+    let runner = three([SHORT; 3]);
+    let bad = sleeping("b", 3, SHORT).replace("hostile.wasm", "../hostile.wasm");
+    runner.write("set/b.toml", format!("{bad}expect = {{ equals = 1 }}\n"));
+    let ran = runner
+        .run(&["exec", "set/a.toml", "set/b.toml", "set/c.toml"])
+        .expect(1);
+    ran.says(&["✓ passed", "✗ failed"]);
+    let plugin = "(module (func (export \"_start\")) (import \"env\" \"x\" (func)))";
+    runner.wat("set/strange.wasm", plugin);
+    let strange = "name = \"b\"\n[providers.p]\nplugin = \"strange.wasm\"\n[[tests]]\nid = \"t\"\n";
+    runner.write("set/b.toml", strange);
+    let ran = runner.run(&["exec", "set"]);
+    // A run that cannot start keeps no other from beginning.
+    assert!(matches!(ran.code, Some(2 | 3)), "{ran:?}");
+    let newest: Vec<_> = runner
+        .list()
+        .iter()
+        .take(3)
+        .map(|run| run["status"].clone())
+        .collect();
+    if ran.code == Some(3) {
+        assert_eq!(newest, ["completed", "failed", "completed"]);
+    }
+}
+
+#[test]
+fn problems_of_all_scenarios_are_told_at_once() {
+    let runner = three([SHORT; 3]);
+    runner.write("set/a.toml", "nonsense = 1\n");
+    runner.write("set/c.toml", "name = 3\n");
+    let ran = runner.run(&["exec", "set", "missing.toml"]).expect(2);
+    ran.says(&["nonsense", "set/c.toml", "missing.toml"]);
+    assert_eq!(ran.stdout, "");
+    assert!(!runner.path("results").exists());
+    std::fs::create_dir(runner.path("empty")).unwrap();
+    runner
+        .run(&["exec", "empty"])
+        .expect(2)
+        .says(&["there is no scenario in the folder empty"]);
+}
+
+#[test]
+fn scenarios_without_tests_are_left_out() {
+    let runner = three([SHORT; 3]);
+    let other = sleeping("b", 3, SHORT).replace("hostile.wasm", "../hostile.wasm");
+    runner.write("set/b.toml", other.replace("\"nap\"", "\"other\""));
+    let ran = runner.run(&["exec", "set", "--test", "nap"]).expect(0);
+    ran.says(&["nothing is selected in set/b.toml"]);
+    assert_eq!(runner.runs().len(), 2);
+    runner.run(&["exec", "set", "--test", "none"]).expect(5);
+    assert_eq!(runner.runs().len(), 2);
+}
+
+/// Starts the group, and waits until the second run works on its trials.
+#[track_caller]
+fn in_the_second(runner: &Runner) -> Running {
+    let mut running = runner.started(&["exec", "set", "--json", "-j", "2"]);
+    running.wait_for_event(|event| event["event"] == "started" && event["scenario"] == "b");
+    let [a, b, c] = runs(runner);
+    wait_until("the second run works", || {
+        !b.in_flight(std::time::SystemTime::UNIX_EPOCH).is_empty()
+    });
+    assert_eq!(standing(&a), ["completed", "", "finish"]);
+    assert_eq!(standing(&b), ["running", "", "plan"]);
+    assert_eq!(standing(&c), ["running", "", "waiting"]);
+    running
+}
+
+/// Continues the group and all its runs.
+#[track_caller]
+fn assert_resumes(runner: &Runner) {
+    let ran = runner.run(&["resume", &group(runner), "--json"]).expect(0);
+    let finished = |event: &&Value| event["event"] == "finished";
+    assert_eq!(ran.events().iter().filter(finished).count(), 2);
+    for run in runs(runner) {
+        assert_eq!(standing(&run), ["completed", "", "finish"]);
+        assert_eq!(results(&run).len(), 3);
+    }
+    let sessions = runs(runner).map(|run| run.manifest()["sessions"].as_array().unwrap().len());
+    assert_eq!(sessions, [1, 2, 2]);
+    assert_told_truly(runner);
+}
+
+/// Lets the trials of the second scenario end from now on: a stored scenario has what a resume goes by, so they sleep for
+/// less than it takes to stop them only by the time that is left.
+const LONG: Duration = Duration::from_secs(4);
+
+#[test]
+fn stop_in_the_second_run_ends_the_group() {
+    for (signal, name, code) in [(Signal::INT, "SIGINT", 130), (Signal::TERM, "SIGTERM", 143)] {
+        let runner = three([SHORT, LONG, SHORT]);
+        let running = in_the_second(&runner);
+        let (ran, _) = running.end_by(signal);
+        let events = ran.expect(code).events();
+        let finished: Vec<_> = events
+            .iter()
+            .filter(|event| event["event"] == "finished")
+            .collect();
+        assert_eq!(finished.len(), 3);
+        let [_, b, c] = runs(&runner);
+        assert_eq!(b.ending(), ["incomplete", "interrupted", name, "none"]);
+        assert_eq!(c.ending(), ["incomplete", "interrupted", name, "none"]);
+        assert_eq!(standing(&c), ["incomplete", "interrupted", "waiting"]);
+        assert!(c.manifest()["completed_at"].is_string());
+        assert_eq!(
+            finished[2]["run_dir"].as_str().unwrap().rsplit('/').next(),
+            Some(c.id())
+        );
+        assert_told_truly(&runner);
+        if code == 130 {
+            assert_resumes(&runner);
+        }
+    }
+}
+
+#[test]
+fn request_in_the_second_run_ends_the_group() {
+    for (command, status, reason) in [
+        ("stop", "incomplete", "stopped"),
+        ("cancel", "cancelled", "cancelled"),
+    ] {
+        let runner = three([SHORT, ENDLESS, SHORT]);
+        let running = in_the_second(&runner);
+        let [_, b, c] = runs(&runner);
+        runner.run(&[command, b.id()]).expect(0);
+        running.finish().expect(4);
+        for run in [b, c] {
+            assert_eq!(run.ending(), [status, reason, "", "none"]);
+        }
+    }
+}
+
+#[test]
+fn killed_group_is_incomplete_and_resumable() {
+    let runner = three([SHORT, LONG, SHORT]);
+    let running = in_the_second(&runner);
+    running.kill();
+    let [a, b, c] = runs(&runner);
+    assert_eq!(listed(&runner, a.id()), "completed");
+    assert_eq!(listed(&runner, b.id()), "incomplete");
+    assert_eq!(listed(&runner, c.id()), "incomplete");
+    let shown = runner.show(&c);
+    assert_eq!(
+        (&shown["run"]["reason"], &shown["run"]["stage"]),
+        (&json!("crashed"), &json!("waiting"))
+    );
+    runner.run(&["wait", &group(&runner)]).expect(4);
+    assert_resumes(&runner);
+}
+
+#[test]
+fn detached_group_is_followed_by_its_id() {
+    let runner = three([SHORT; 3]);
+    let ran = runner.run(&["exec", "set", "--detach"]).expect(0);
+    let id = ran.stdout.trim_end().to_owned();
+    let ran = runner.run(&["wait", &id, "--json"]).expect(0);
+    let events = ran.events();
+    let finished = events
+        .iter()
+        .filter(|event| event["event"] == "finished")
+        .count();
+    assert_eq!(finished, 3);
+    assert_eq!(group(&runner), id);
+    for run in runs(&runner) {
+        assert!(run.text("runner.log").contains("the run is completed"));
+    }
+    // One that is killed is crashed as a whole.
+    let runner = three([SHORT, ENDLESS, SHORT]);
+    let id = runner.run(&["exec", "set", "--detach"]).expect(0).stdout;
+    let id = id.trim_end();
+    let [a, _, c] = runs(&runner);
+    runner.run(&["wait", a.id()]).expect(0);
+    Worked::on(&c).0.signal(Signal::KILL);
+    runner.run(&["wait", id]).expect(4);
+    assert_told_truly(&runner);
+}

@@ -1,0 +1,75 @@
+//! What is around a run: the background, named folders, labels, groups, and commands that follow a run.
+
+mod detach;
+mod follow;
+mod groups;
+mod into;
+
+use std::time::Duration;
+
+use crate::support::{
+    processes::Process, run::Run, runner::Runner, running::Running, wait::wait_until,
+};
+
+/// A scenario of the hostile guest with trials that sleep for so long.
+fn sleepers(count: usize, time: Duration) -> Runner {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(&sleeping("scenario", count, time));
+    runner
+}
+
+fn sleeping(name: &str, count: usize, time: Duration) -> String {
+    let ms = time.as_millis();
+    format!(
+        "name = \"{name}\"\n[providers.hostile]\nplugin = \"hostile.wasm\"\n[[tests]]\nid = \"nap\"\nrepeat = {count}\ntimeout = \"10m\"\ninput = {{ do = \"sleep\", ms = {ms} }}\n"
+    )
+}
+
+/// A time that no test waits for.
+const ENDLESS: Duration = Duration::from_secs(3000);
+const SHORT: Duration = Duration::from_millis(30);
+
+/// The process that works on a run. It is killed when a test ends before it.
+struct Worked(Process);
+
+impl Worked {
+    /// Of the newest session.
+    #[track_caller]
+    fn on(run: &Run) -> Self {
+        let manifest = run.manifest();
+        let session = manifest["sessions"].as_array().unwrap().last().unwrap();
+        Self(Process(session["pid"].as_u64().unwrap() as u32))
+    }
+
+    fn wait_until_gone(&self) {
+        wait_until("the process is gone", || !self.0.is_alive());
+    }
+}
+
+impl Drop for Worked {
+    fn drop(&mut self) {
+        self.0.signal(rustix::process::Signal::KILL);
+    }
+}
+
+/// The status of a run as `list` says it.
+#[track_caller]
+fn listed(runner: &Runner, run: &str) -> String {
+    let runs = runner.list();
+    let run = runs.iter().find(|listed| listed["run"] == run);
+    run.unwrap_or_else(|| panic!("{runs:?}"))["status"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+/// Starts a command, and waits until it has printed something to standard output.
+#[track_caller]
+fn speaking(runner: &Runner, args: &[&str], text: &str) -> Running {
+    let mut running = runner.started(args);
+    wait_until("it speaks", || {
+        assert!(running.is_alive(), "it ended");
+        running.printed().contains(text)
+    });
+    running
+}
