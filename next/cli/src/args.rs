@@ -16,7 +16,7 @@ use runner_model::{
 };
 
 use crate::{
-    commands::{control, exec, follow, init, list, resume, show, validate},
+    commands::{control, exec, follow, init, list, resume, show, upkeep, validate},
     detach,
 };
 
@@ -52,6 +52,12 @@ pub enum Command {
     Cancel(control::CancelArgs),
     Pause(control::PauseArgs),
     Unpause(control::UnpauseArgs),
+    Verify(upkeep::VerifyArgs),
+    Cleanup(upkeep::CleanupArgs),
+    Prune(upkeep::PruneArgs),
+    Pin(upkeep::PinArgs),
+    Unpin(upkeep::UnpinArgs),
+    Reindex(upkeep::ReindexArgs),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -96,7 +102,9 @@ impl RootArgs {
 
     /// The folder that this one is in.
     pub fn above(folder: &Path) -> Self {
-        let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+        let above = folder
+            .parent()
+            .filter(|above| !above.as_os_str().is_empty());
         let above = above.unwrap_or(Path::new("."));
         Self {
             results: Some(above.into()),

@@ -55,6 +55,12 @@ fn run(arguments: &[OsString], out: &Out) -> Exit {
         Command::Cancel(args) => commands::control::cancel(args, out),
         Command::Pause(args) => commands::control::pause(args, out),
         Command::Unpause(args) => commands::control::unpause(args, out),
+        Command::Verify(args) => commands::upkeep::verify(args, out),
+        Command::Cleanup(args) => commands::upkeep::cleanup(args, out),
+        Command::Prune(args) => commands::upkeep::prune(args, out),
+        Command::Pin(args) => commands::upkeep::pin(args, out),
+        Command::Unpin(args) => commands::upkeep::unpin(args, out),
+        Command::Reindex(args) => commands::upkeep::reindex(args, out),
     };
     done.unwrap_or_else(|error| {
         out.error(&error);

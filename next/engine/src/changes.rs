@@ -16,7 +16,12 @@ use runner_record::{Fold, Manifest, ReadLine, RecordError, RunDir};
 use runner_scenario::{Scenario, Suite, load, resolve};
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::{exec, flights::TestLine, plan::{Ids, Plan}, plugins};
+use crate::{
+    exec,
+    flights::TestLine,
+    plan::{Ids, Plan},
+    plugins,
+};
 
 /// An output of more bytes is not sent to be judged again; its trial runs again.
 const MAX_OUTPUT: u64 = 8 << 20;
@@ -148,7 +153,9 @@ fn todo(plan: &Plan, index: u64, row: &RowRef<'_>, line: &mut Vec<u8>) -> io::Re
     // Of a row that was cut the provider's own checks may be missing.
     let can_be_judged = !(row.truncated && !row.checks.is_empty())
         && class != Some(ErrorClass::Crash)
-        && outputs.iter().all(|output| *output.name == *OUTPUT_ARTIFACT && output.bytes <= MAX_OUTPUT);
+        && outputs
+            .iter()
+            .all(|output| *output.name == *OUTPUT_ARTIFACT && output.bytes <= MAX_OUTPUT);
     Ok(match row.judgement_fingerprint == Some(judgement) {
         _ if row.fingerprint != Some(execution) => RUN,
         true => 0,
@@ -233,14 +240,20 @@ fn compare(manifest: &Manifest, plan: &Plan, live: &Scenario) -> Vec<String> {
             removed.add(&provider.name);
         }
     }
-    for (what, names) in [("added", &added), ("removed", &removed), ("changed", &changed)] {
+    for (what, names) in [
+        ("added", &added),
+        ("removed", &removed),
+        ("changed", &changed),
+    ] {
         found.extend((names.count > 0).then(|| format!("providers {what}: {names}")));
     }
     let selected = &manifest.metadata.selection;
     let mut ids = Ids::new(&plan.suite, stored);
     let only = selected.last_failed.then(|| {
         let trials = (0..plan.suite.trials()).filter_map(|trial| ids.trial(trial).ok());
-        trials.map(|id| format!("{}@{}", id.test, id.provider)).collect()
+        trials
+            .map(|id| format!("{}@{}", id.test, id.provider))
+            .collect()
     });
     let selection = exec::selection(selected, only);
     let file = tempfile::tempfile();
@@ -252,7 +265,10 @@ fn compare(manifest: &Manifest, plan: &Plan, live: &Scenario) -> Vec<String> {
     let (mut added, mut removed, mut changed) = <(Names, Names, Names)>::default();
     let (mut new_line, mut old_line) = (Vec::new(), Vec::new());
     let names = |scenario: &Scenario| -> Vec<String> {
-        let names = scenario.providers.iter().map(|provider| provider.name.to_string());
+        let names = scenario
+            .providers
+            .iter()
+            .map(|provider| provider.name.to_string());
         names.collect()
     };
     let (new_names, old_names) = (names(live), names(&plan.scenario));
@@ -260,7 +276,10 @@ fn compare(manifest: &Manifest, plan: &Plan, live: &Scenario) -> Vec<String> {
         let Ok(id) = id_of(&suite, test, &mut new_line) else {
             continue;
         };
-        let old = plan.suite.test_of(&id).map(|old| id_of(&plan.suite, old, &mut old_line));
+        let old = plan
+            .suite
+            .test_of(&id)
+            .map(|old| id_of(&plan.suite, old, &mut old_line));
         match old {
             None => added.add(&id),
             Some(_) if new_line == old_line && new_names == old_names => {}
@@ -275,7 +294,11 @@ fn compare(manifest: &Manifest, plan: &Plan, live: &Scenario) -> Vec<String> {
             removed.add(&id);
         }
     }
-    for (what, names) in [("added", &added), ("removed", &removed), ("changed", &changed)] {
+    for (what, names) in [
+        ("added", &added),
+        ("removed", &removed),
+        ("changed", &changed),
+    ] {
         found.extend((names.count > 0).then(|| format!("tests {what}: {names}")));
     }
     found

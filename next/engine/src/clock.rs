@@ -17,7 +17,9 @@ pub(crate) struct Clock(Arc<Mutex<RunClock>>);
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self(Arc::new(Mutex::new(RunClock::new(read(ClockId::Monotonic)))))
+        Self(Arc::new(Mutex::new(RunClock::new(read(
+            ClockId::Monotonic,
+        )))))
     }
 
     /// Looks at the clock.

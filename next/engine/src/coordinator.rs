@@ -12,12 +12,13 @@ use std::{
 use runner_model::{
     Digest, Outcome, Places, Reason, RunTime, Stage, StopSignal, TaskId, WorkerId,
     prepare::Described,
-    protocol::{FromWorker, ReportHead, SlotWord, ToWorker},
+    protocol::{FromWorker, ReportHead, SlotWord, TaskKind, ToWorker},
     row::Actor,
     visible::visible_line,
 };
 use runner_record::{
-    Ack, End, Fold, InFlight, Live, Manifest, Owned, RecordError, ResultsRoot, RowFacts, Writer, Request, WaitingTrial,
+    Ack, End, Fold, InFlight, Live, Manifest, Owned, RecordError, Request, ResultsRoot, RowFacts,
+    WaitingTrial, Writer,
 };
 use runner_scenario::Suite;
 
@@ -104,6 +105,7 @@ pub(crate) struct Coordinator<'a> {
     /// What went wrong with the disk.
     failure: Option<String>,
     end: Option<(Option<Reason>, Option<String>)>,
+    has_lacked_memory: bool,
     next_progress: u64,
     next_live: u64,
     next_sweep: u64,
@@ -161,6 +163,7 @@ impl<'a> Coordinator<'a> {
             next_waiting: None,
             failure: None,
             end: None,
+            has_lacked_memory: false,
             next_progress: 0,
             next_live: FIRST_LIVE,
             next_sweep: u64::MAX,
@@ -371,10 +374,14 @@ impl<'a> Coordinator<'a> {
         let limits = &provider.provider.limits;
         match flight.check(head, &body, limits, run.session) {
             Ok(Checked {
-                row,
+                mut row,
                 log,
                 artifacts,
             }) => {
+                // Budgets were taken from for it when it was made.
+                if flight.task.kind == TaskKind::Judge {
+                    row.metrics.clear();
+                }
                 let (outcome, policy) = (row.outcome, Rc::clone(&flight.policy));
                 let event = Event::Report {
                     worker,
@@ -420,7 +427,8 @@ impl<'a> Coordinator<'a> {
             let flight = self.flights.at(worker, TaskId(word.task));
             flight.is_some_and(|flight| {
                 // Its worker has not moved it by the pause that lasts.
-                let standing = paused_at.map_or(0, |at| monotonic().saturating_sub(at.max(word.began)));
+                let standing =
+                    paused_at.map_or(0, |at| monotonic().saturating_sub(at.max(word.began)));
                 flight.lost = Some((word.began + standing, how.to_owned()));
                 true
             })
@@ -585,7 +593,9 @@ impl<'a> Coordinator<'a> {
         self.next_waiting = Some(u64::MAX);
         let slots = self.begin.crew.slots();
         let flights = slots.filter_map(|word| self.flights.get(TaskId(word.task)));
-        let mut trials: Vec<_> = flights.map(|flight| flight.task.trial.to_string()).collect();
+        let mut trials: Vec<_> = flights
+            .map(|flight| flight.task.trial.to_string())
+            .collect();
         let more = trials.len().saturating_sub(MAX_NAMED);
         trials.truncate(MAX_NAMED);
         if more > 0 {
@@ -705,6 +715,7 @@ impl<'a> Coordinator<'a> {
         if self.now.0 >= self.next_progress {
             self.next_progress = self.now.0 + PROGRESS_EVERY;
             self.tell_waiting();
+            self.tell_lack_of_memory();
             let (counts, planned) = (self.begin.fold.counts(), self.begin.plan.suite.trials());
             let in_flight = self.begin.schedule.running();
             self.event(&RunEvent::Progress {
@@ -723,6 +734,14 @@ impl<'a> Coordinator<'a> {
         {
             self.next_live = self.now.0 + LIVE_EVERY;
             run.live.write(self.live());
+        }
+    }
+
+    /// Writes down once that attempts wait for memory.
+    fn tell_lack_of_memory(&mut self) {
+        if !self.has_lacked_memory && self.begin.schedule.waits_for_memory() {
+            self.has_lacked_memory = true;
+            self.log("more wait for memory: `memory` of `[run]` and the providers' `limits.memory` say how many fit");
         }
     }
 
@@ -798,6 +817,12 @@ impl<'a> Coordinator<'a> {
         }
         if let Some(message) = &message {
             run.owned.log(message);
+        }
+        for budget in self.begin.schedule.spending().unmeasured() {
+            let notice =
+                format!("no attempt has measured `{budget}`, so its budget bounds nothing");
+            run.owned.log(&notice);
+            self.begin.observer.event(&RunEvent::Notice(&notice));
         }
         let directory = run.owned.dir().path();
         let end = End {

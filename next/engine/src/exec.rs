@@ -23,8 +23,8 @@ use crate::{
     machine::cores,
     plan::{self, Plan},
     plugins::{self, Plugins},
-    schedule::Spending,
     resume,
+    schedule::Spending,
     session::{self, Work, machine},
 };
 
@@ -127,7 +127,9 @@ fn check_same_plan(new: &NewRun, there: &RunDir) -> Result<(), EngineError> {
     let manifest = there.manifest()?;
     let plugins = |providers: &[ManifestProvider]| -> Vec<_> {
         let plugins = providers.iter();
-        plugins.map(|provider| (provider.name.clone(), provider.digest)).collect()
+        plugins
+            .map(|provider| (provider.name.clone(), provider.digest))
+            .collect()
     };
     let (old, asked) = (&manifest.metadata, &new.metadata);
     let differs = if old.scenario_sha256 != asked.scenario_sha256 {

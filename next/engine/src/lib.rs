@@ -28,14 +28,14 @@ mod workers;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use runner_model::{Budgets, Counts, FailFast, StopSignal, exit::Exit, row::Actor};
+use runner_model::{Budgets, Counts, FailFast, StopSignal, TrialId, exit::Exit, row::Actor};
 pub use runner_record::Share;
 use runner_record::{Manifest, RecordError, Rerun, RowFacts};
 use runner_scenario::{Problems, Selection};
 use thiserror::Error;
 
 use self::crew::Early;
-pub use self::group::Group;
+pub use self::{group::Group, resume::Decision};
 
 /// What `exec` is asked for.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct ExecRequest {
     pub scenario: PathBuf,
     /// What is selected.
     pub selection: Selection,
+    /// Only what had not passed in the newest run of the scenario.
+    pub last_failed: bool,
     /// What the run is labelled with.
     pub labels: BTreeMap<String, String>,
     /// The name of the run's folder in the root. A run that is there is continued. None: a name that no other run has.
@@ -143,6 +145,8 @@ pub enum RunEvent<'a> {
         planned: u64,
         /// Attempts in flight.
         in_flight: u64,
+        /// Whether more would run if there were memory for them.
+        waits_for_memory: bool,
     },
     /// The session stops.
     Stopping {
@@ -247,6 +251,22 @@ pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended,
 /// Nothing was begun, or the run cannot be read or written.
 pub fn resume(request: &ResumeRequest, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
     resume::resume(early()?, request, observer)
+}
+
+/// Tells what [`resume`] would do with each trial, in the plan's order, and what a user should know before. Writes nothing but
+/// entries of the cache.
+///
+/// # Errors
+///
+/// What [`resume`] would refuse.
+pub fn preview(
+    request: &ResumeRequest,
+    notice: &mut dyn FnMut(&str),
+    each: &mut dyn FnMut(&TrialId, &Decision),
+) -> Result<(), EngineError> {
+    // Plugins that are new are looked at by children.
+    let _early = early()?;
+    resume::preview(request, notice, each)
 }
 
 /// Checks scenarios and opens their plugins; creates nothing but entries of the cache.

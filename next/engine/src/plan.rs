@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, io, rc::Rc, time::Duration};
 
-use runner_model::{Budgets, FailFast, Micros, Places, TestId, TrialId, provider::{PreparedProvider, Provider}};
+use runner_model::{
+    Budgets, FailFast, Micros, Places, TestId, TrialId,
+    provider::{PreparedProvider, Provider},
+};
 use runner_record::{PluginCache, ReadLine, RunDir};
 use runner_scenario::{Scenario, Suite};
 
@@ -124,7 +127,11 @@ impl Plan {
         if self.spending.is_empty() {
             return Ok(());
         }
-        let names = self.scenario.providers.iter().map(|provider| &*provider.name);
+        let names = self
+            .scenario
+            .providers
+            .iter()
+            .map(|provider| &*provider.name);
         let places: HashMap<&str, u16> = names.zip(0..).collect();
         run.rows(&mut |_, line| {
             // A row that was judged again has the metrics of the row that it stands for.
@@ -176,7 +183,11 @@ pub(crate) fn spending(scenario: &Scenario, given: &Budgets) -> Result<Spending,
         budgets.extend(&provider.budget);
     }
     budgets.extend(given);
-    let names: Vec<_> = scenario.providers.iter().map(|provider| &*provider.name).collect();
+    let names: Vec<_> = scenario
+        .providers
+        .iter()
+        .map(|provider| &*provider.name)
+        .collect();
     Spending::new(&budgets, &names).map_err(|name| {
         let names = names.join("`, `");
         EngineError::Usage(format!(

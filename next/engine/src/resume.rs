@@ -13,7 +13,8 @@ use std::{
 
 use runner_model::{Outcome, Places, RunStatus, TrialId, provider::PreparedProvider};
 use runner_record::{
-    Fold, Manifest, ManifestProvider, NewPlan, NewSession, Owned, PluginCache, RecordError, Rerun, ResultsRoot, RunDir,
+    Fold, Manifest, ManifestProvider, NewPlan, NewSession, Owned, PluginCache, RecordError, Rerun,
+    ResultsRoot, RunDir,
 };
 use runner_scenario::{IdGlob, Scenario, Suite, parse_stored};
 
@@ -98,7 +99,9 @@ pub(crate) fn resume(
         owned.log(notice);
         observer.event(&RunEvent::Notice(notice));
     }
-    let Prepared { plan, fold, taken, .. } = prepared;
+    let Prepared {
+        plan, fold, taken, ..
+    } = prepared;
     let session = NewSession {
         writer: "resume",
         command: request.session.command.clone(),
@@ -139,12 +142,19 @@ pub(crate) fn preview(
     }
     prepared.notices.iter().for_each(|text| notice(text));
     let mut ids = Ids::new(&prepared.plan.suite, &prepared.plan.scenario.providers);
-    let glob = request.rerun.as_ref().and_then(Rerun::glob).map(IdGlob::new);
+    let glob = request
+        .rerun
+        .as_ref()
+        .and_then(Rerun::glob)
+        .map(IdGlob::new);
     let glob = glob.and_then(Result::ok);
     for trial in 0..prepared.plan.suite.trials() {
         let id = ids.trial(trial).map_err(cannot)?;
         let is_named = glob.as_ref().is_none_or(|glob| is_named(glob, &id));
-        each(&id, &prepared.decision(trial, request.rerun.as_ref().filter(|_| is_named)));
+        each(
+            &id,
+            &prepared.decision(trial, request.rerun.as_ref().filter(|_| is_named)),
+        );
     }
     Ok(())
 }
@@ -186,7 +196,9 @@ fn find(root: &ResultsRoot, request: &ResumeRequest) -> Result<RunDir, EngineErr
 /// The only run of a root that was cut short.
 fn only_incomplete(root: &ResultsRoot) -> Result<RunDir, EngineError> {
     let runs = root.runs()?.runs;
-    let open = runs.iter().filter(|run| run.status == RunStatus::Incomplete);
+    let open = runs
+        .iter()
+        .filter(|run| run.status == RunStatus::Incomplete);
     let open: Vec<_> = open.map(|run| run.id.as_str()).collect();
     match open.as_slice() {
         [run] => Ok(root.find(run)?),
@@ -278,7 +290,10 @@ impl Prepared {
         };
         let before = Fold::of(dir, manifest, &*plan.suite, &matches)?;
         let mut fold = before.clone();
-        let selected = request.rerun.as_ref().map(|rerun| fold.select(rerun, &matches));
+        let selected = request
+            .rerun
+            .as_ref()
+            .map(|rerun| fold.select(rerun, &matches));
         let taken = suite.and_then(|suite| taken(manifest, &plan, suite, &fold));
         let mut sessions = manifest.sessions.iter();
         if taken.is_some() || sessions.any(|session| session.adopted.is_some()) {
@@ -316,9 +331,10 @@ impl Prepared {
         let (is_pending, why) = match rerun.filter(is_selected) {
             _ if outcome.is_none() => (true, "it has no result".to_owned()),
             Some(rerun) => (true, format!("it {ended}, and `--rerun {rerun}` means it")),
-            None if self.before.trial(trial).is_pending => {
-                (true, "an earlier session was to run it again and did not".to_owned())
-            }
+            None if self.before.trial(trial).is_pending => (
+                true,
+                "an earlier session was to run it again and did not".to_owned(),
+            ),
             None if self.plan.rejudge.has(trial) => {
                 let why = "only what is expected of it has changed: its output is judged again";
                 (true, why.to_owned())
@@ -368,7 +384,9 @@ fn live_plan(
     request: &ResumeRequest,
 ) -> Result<(Plan, File), EngineError> {
     let selected = &manifest.metadata.selection;
-    let only = selected.last_failed.then(|| tests_of(root, dir, manifest, |_| true));
+    let only = selected
+        .last_failed
+        .then(|| tests_of(root, dir, manifest, |_| true));
     let selection = exec::selection(selected, only.transpose()?);
     let path = Path::new(&manifest.scenario_path);
     let (plan, suite) = exec::plan(path, &selection, request.session.compile_seconds)?;
@@ -378,8 +396,17 @@ fn live_plan(
     Ok((plan, suite))
 }
 
+/// The tests on providers that did not pass in the newest run of a scenario, as `test@provider`.
+pub(crate) fn not_passed(results: &Path, scenario: &str) -> Result<HashSet<String>, EngineError> {
+    let root = ResultsRoot::existing(results)?;
+    let dir = root.find(&format!("latest:{scenario}"))?;
+    let manifest = dir.truth()?;
+    let has_passed = |outcome| matches!(outcome, Some(Outcome::Passed | Outcome::Skipped));
+    tests_of(&root, &dir, &manifest, |outcome| !has_passed(outcome))
+}
+
 /// The tests of a run on their providers, as `test@provider`, that have a trial for which `is_meant` says so.
-pub(crate) fn tests_of(
+fn tests_of(
     root: &ResultsRoot,
     dir: &RunDir,
     manifest: &Manifest,
@@ -389,18 +416,16 @@ pub(crate) fn tests_of(
     let fold = Fold::of(dir, manifest, &suite, &|_, _| false)?;
     let mut ids = Ids::new(&suite, &scenario.providers);
     let meant = (0..suite.trials()).filter(|trial| is_meant(fold.trial(*trial).outcome));
-    let tests = meant.map(|trial| ids.trial(trial).map(|id| format!("{}@{}", id.test, id.provider)));
+    let tests = meant.map(|trial| {
+        ids.trial(trial)
+            .map(|id| format!("{}@{}", id.test, id.provider))
+    });
     let tests: io::Result<_> = tests.collect();
     Ok(tests.map_err(|source| unreadable(root, source))?)
 }
 
 /// What of a plan takes the place of what is stored; none if that is the same.
-fn taken(
-    manifest: &Manifest,
-    plan: &Plan,
-    suite: File,
-    fold: &Fold,
-) -> Option<(NewPlan, File)> {
+fn taken(manifest: &Manifest, plan: &Plan, suite: File, fold: &Fold) -> Option<(NewPlan, File)> {
     let mut new = NewPlan {
         scenario: plan.scenario.name.clone(),
         text: plan.scenario.text.clone(),
@@ -409,11 +434,17 @@ fn taken(
         counts: fold.counts(),
     };
     // These say how the run began.
-    new.metadata.selection.clone_from(&manifest.metadata.selection);
-    new.metadata.runner_version.clone_from(&manifest.metadata.runner_version);
+    new.metadata
+        .selection
+        .clone_from(&manifest.metadata.selection);
+    new.metadata
+        .runner_version
+        .clone_from(&manifest.metadata.runner_version);
     let plugins = |providers: &[ManifestProvider]| -> Vec<_> {
         let providers = providers.iter();
-        providers.map(|one| (one.name.clone(), one.digest)).collect()
+        providers
+            .map(|one| (one.name.clone(), one.digest))
+            .collect()
     };
     let is_same = new.metadata == manifest.metadata
         && plugins(&new.providers) == plugins(&manifest.providers);
@@ -464,11 +495,7 @@ fn stored_tests(
 }
 
 /// The plan as it is stored with the run.
-fn stored_plan(
-    root: &ResultsRoot,
-    dir: &RunDir,
-    manifest: &Manifest,
-) -> Result<Plan, EngineError> {
+fn stored_plan(root: &ResultsRoot, dir: &RunDir, manifest: &Manifest) -> Result<Plan, EngineError> {
     let (scenario, suite) = stored_tests(root, dir, manifest)?;
     let (providers, plugins) = stored_plugins(root, dir, manifest, &scenario)?;
     Ok(Plan {

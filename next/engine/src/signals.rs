@@ -54,9 +54,7 @@ impl Drop for Listening {
 /// # Errors
 ///
 /// No handler or thread can be installed.
-pub(crate) fn listen(
-    listener: impl FnMut(Heard) + Send + 'static,
-) -> io::Result<Listening> {
+pub(crate) fn listen(listener: impl FnMut(Heard) + Send + 'static) -> io::Result<Listening> {
     let shared = match SHARED.get() {
         Some(shared) => Arc::clone(shared),
         None => {

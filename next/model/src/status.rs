@@ -70,7 +70,7 @@ words! {
     pub enum RunVerdict {
         /// Every trial passed or was skipped.
         Passed = "passed",
-        /// A trial failed, ended in an error or timed out.
+        /// A trial failed, ended in an error or timed out; or the run gave up after so many of them.
         Failed = "failed",
         /// The run is not completed, so its trials show nothing yet.
         None = "none",
@@ -193,11 +193,12 @@ impl Counts {
         self.failed + self.error + self.timeout
     }
 
-    /// The verdict of a run with these counts and this status.
-    pub fn verdict(&self, status: RunStatus) -> RunVerdict {
+    /// The verdict of a run with these counts and this status. One that gave up after bad trials has failed.
+    pub fn verdict(&self, status: RunStatus, reason: Option<Reason>) -> RunVerdict {
         match status {
             RunStatus::Completed if self.bad() > 0 => RunVerdict::Failed,
             RunStatus::Completed => RunVerdict::Passed,
+            RunStatus::Incomplete if reason == Some(Reason::FailFast) => RunVerdict::Failed,
             _ => RunVerdict::None,
         }
     }

@@ -26,6 +26,26 @@ pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     Ok(duration)
 }
 
+/// Reads an age such as `30d`, `2w` or `12h`: days and weeks, else as [`parse_duration`].
+///
+/// # Errors
+///
+/// Says what is wrong with the text, as the rest of a sentence that begins with it.
+pub fn parse_age(text: &str) -> Result<Duration, &'static str> {
+    const DAY: u64 = 24 * 3600;
+    let unit = |unit: char, seconds: u64| {
+        let number = text.strip_suffix(unit)?.parse::<u32>().ok()?;
+        Some(u64::from(number).saturating_mul(seconds))
+    };
+    let seconds = unit('d', DAY).or_else(|| unit('w', 7 * DAY));
+    match seconds.map(Duration::from_secs) {
+        Some(age) if age > 100 * MAX_DURATION => Err("is longer than a hundred years"),
+        Some(age) => Ok(age),
+        None if text.ends_with(['d', 'w']) => Err("is not an age such as `30d`, `2w` or `12h`"),
+        None => parse_duration(text),
+    }
+}
+
 /// Reads a size such as `64MiB`, `1.5 GB` or `4096`, in bytes.
 ///
 /// # Errors

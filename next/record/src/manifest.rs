@@ -332,7 +332,7 @@ impl Manifest {
         self.reason = reason;
         self.message = None;
         self.signal = None;
-        self.verdict = self.counts.verdict(to);
+        self.verdict = self.counts.verdict(to, reason);
         self.completed_at = to.is_terminal().then_some(at);
         if to.is_terminal()
             && let Some(session) = self.sessions.last_mut()

@@ -14,6 +14,7 @@ mod logs;
 mod rows;
 mod run;
 mod trial;
+mod verify;
 
 pub use asked::AskedRun;
 pub use list::{RunCounts, RunList, RunSummary, Unreadable, short_id};
@@ -21,6 +22,7 @@ pub use logs::{Reading, Spoken, Stream};
 pub use rows::{Line, Rows, Which};
 pub use run::{ProviderTable, RunDocument};
 pub use trial::{ArtifactFile, Found, LogText, TrialDocument, find_trial};
+pub use verify::VerifyDocument;
 
 /// The version of every document, its `v`.
 pub const VERSION: u8 = 1;

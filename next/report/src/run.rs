@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runner_model::{Counts, Time};
+use runner_model::{Counts, Places as _, Time, TrialId};
 use runner_record::{Live, Manifest, ReadLine, RecordError, ResultsRoot, RunDir, RunHead};
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::{
     VERSION,
     list::RunSummary,
     rows::{Rows, Settled, Which},
-    short_id,
+    short_id, verify,
 };
 
 /// `runner show RUN`.
@@ -68,10 +68,16 @@ impl RunDocument {
             .iter()
             .map(|provider| provider.name.as_str())
             .collect();
+        // Only where another plan was taken over there are rows of trials that it does not have.
+        let mut sessions = manifest.sessions.iter();
+        let has_changed = sessions.any(|session| session.adopted.is_some());
+        let suite = has_changed.then(|| verify::plan(run).ok().flatten()).flatten();
+        let is_planned = |trial: &TrialId| suite.as_ref().is_none_or(|suite| suite.index(trial).is_some());
         let mut settled = Settled::default();
         let mut damaged_lines = 0;
         run.rows(&mut |_, line| match line {
-            ReadLine::Row(row, _) => settled.add(&row, &names),
+            ReadLine::Row(row, _) if is_planned(&row.trial) => settled.add(&row, &names),
+            ReadLine::Row(..) => {}
             ReadLine::Damaged(_) => damaged_lines += 1,
             ReadLine::Torn(_) => {}
         })?;

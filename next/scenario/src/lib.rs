@@ -23,6 +23,7 @@ mod scalar;
 mod scenario;
 mod schema;
 mod selection;
+mod settings;
 mod suite;
 mod table;
 mod test_keys;
@@ -33,6 +34,7 @@ pub use resolve::resolve;
 pub use scenario::{RunOptions, Scenario, load, parse_stored};
 pub use schema::{reference, schema};
 pub use selection::Selection;
+pub use settings::{Retention, RootSettings};
 pub use suite::{PlannedTrial, Suite};
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Forms of texts and numbers.
 
+use std::time::Duration;
+
 use regex::Regex;
 use runner_model::{
     ErrorClass, FailFast, Micros, TestId,
     provider::Rate,
     test::ExpectedError,
-    units::{parse_duration, parse_size},
+    units::{parse_age, parse_duration, parse_size},
 };
 use serde_json::{Value, json};
 
@@ -81,6 +83,15 @@ pub(crate) const TIMEOUT: Text<Micros> = Text {
         parsed => parsed,
     },
     ..DURATION
+};
+
+/// How long ago something was.
+pub(crate) const AGE: Text<Duration> = Text {
+    words: "an age",
+    example: " such as \"30d\", \"2w\" or \"12h\"",
+    schema: r#"{"title": "age", "type": "string", "pattern": "[0-9]", "examples": ["30d", "2w", "12h"]}"#,
+    may_be_number: false,
+    parse: |text| parse_age(text).map_err(|reason| format!("`{text}` {reason}")),
 };
 
 /// A number of bytes, or a text such as `64MiB`.

@@ -12,6 +12,7 @@ use crate::{
 
 /// Documented keys that this version does not read yet, by the titles of their tables.
 const LATER: &[(&str, &[&str])] = &[
+    ("`runner.toml`", &["max_active_runs", "notify", "serve"]),
     ("Top level", &["dimensions", "graders", "notify", "report"]),
     ("`[defaults]`", &["meta"]),
     (

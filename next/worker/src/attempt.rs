@@ -25,7 +25,7 @@ pub struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// Calls the provider and judges how that ended. Whatever the guest does is in the report.
-    pub async fn make(&self, provider: &Provider) -> Report {
+    pub async fn make(&self, provider: &Provider) -> Report<'static> {
         let started_at = SystemTime::now().into();
         let command = match provider.command(self.test.input) {
             Ok(command) => command,
@@ -52,7 +52,7 @@ impl Attempt<'_> {
     }
 
     /// Makes the report of a call that has ended.
-    pub fn report(&self, started_at: Time, ended: Ended) -> Report {
+    pub fn report(&self, started_at: Time, ended: Ended) -> Report<'static> {
         let took = [ended.duration, ended.suspended];
         let mut row = self.blank(started_at, took, ended.usage);
         row.denied = ended.denied;

@@ -11,7 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use runner_model::{Digest, TaskId, prepare::Prepare, protocol::FromWorker};
+use runner_model::{
+    Digest, TaskId,
+    prepare::Prepare,
+    protocol::{FromWorker, TaskKind},
+    test::Test,
+};
 use runner_sandbox::Engines;
 use tokio::{
     runtime,
@@ -21,7 +26,7 @@ use tokio::{
 
 use crate::{
     attempt::Attempt,
-    judge::Judge,
+    judge::{Judge, judge_again},
     link::REPORT_WITHIN,
     provider::{Provider, load_plugins},
     report::Report,
@@ -124,14 +129,17 @@ impl Slots {
     }
 
     /// Makes the attempt, and lets others see when its guest is on the processor.
-    async fn make(&self, order: &Order, line: &[u8]) -> io::Result<Report> {
+    async fn make<'a>(&self, order: &'a Order, line: &[u8]) -> io::Result<Report<'a>> {
         let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what);
         let task = &order.task;
+        let test: Test<'_> = serde_json::from_slice(line)?;
+        if task.kind == TaskKind::Judge {
+            return judge_again(&self.judge, &test.expect, order.row());
+        }
         let provider = self.providers.get(usize::from(task.provider));
         let Some(Some(provider)) = provider else {
             return Err(bad("a task of a provider that cannot be used"));
         };
-        let test = serde_json::from_slice(line)?;
         let attempt = Attempt {
             task,
             test: &test,

@@ -15,18 +15,18 @@ const MAX_OUTPUT: usize = 64 << 10;
 const KEPT: usize = 40;
 
 /// What a worker reports of an attempt.
-pub struct Report {
+pub struct Report<'a> {
     /// One compact JSON object.
     pub row: Vec<u8>,
     /// What was said, as JSON; empty if nothing was.
     pub said: Vec<u8>,
     /// The output, if it is an artifact: the row's first.
-    output: Option<Raw<'static>>,
+    output: Option<Raw<'a>>,
     host_fault: Option<HostFault>,
 }
 
-impl Report {
-    pub fn new(mut row: Row<'static>, said: Said<'static>, host_fault: Option<HostFault>) -> Self {
+impl<'a> Report<'a> {
+    pub fn new(mut row: Row<'a>, said: Said<'static>, host_fault: Option<HostFault>) -> Self {
         let output = row.output.take_if(|output| is_artifact(output.get()));
         if let Some(output) = &output {
             let content = output.get().as_bytes();

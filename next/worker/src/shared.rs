@@ -186,7 +186,7 @@ impl Shared {
 
     /// Adds a slot's report to those that wait. The slot's word stays until the slot begins another task or
     /// [`Self::rest`]s: the report may still be lost with this process.
-    pub fn report(&self, slot: usize, task: TaskId, report: &Report) -> io::Result<()> {
+    pub fn report(&self, slot: usize, task: TaskId, report: &Report<'_>) -> io::Result<()> {
         let batch = (lock(&self.queue).orders.len() / 2).clamp(1, MAX_BATCH);
         lock(&self.out).report(task, report, batch)?;
         self.running[slot].store(0, Relaxed);
@@ -254,6 +254,12 @@ impl Order {
             Line::Bytes(_) => Ok(&self.body[self.line.clone()]),
             Line::Digest(digest) => Err(digest),
         }
+    }
+
+    /// The stored row of a task that has one.
+    pub fn row(&self) -> &[u8] {
+        let from = self.line.end;
+        &self.body[from..from + self.task.row_bytes as usize]
     }
 }
 

@@ -99,7 +99,8 @@ fn name_of(into: &Path) -> Result<String, CommandError> {
     })
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
+/// A label.
+pub fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("expected a label such as team=night".to_owned()),

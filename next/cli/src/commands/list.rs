@@ -1,10 +1,24 @@
 //! `runner list`: the runs of a results root, newest first.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use runner_model::{Time, exit::Exit, units::show_duration, visible::visible_line};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use jiff::{civil, tz::TimeZone};
+use runner_model::{
+    RunStatus, Time,
+    exit::Exit,
+    status::RunVerdict,
+    units::{parse_age, show_duration},
+    visible::visible_line,
+};
 use runner_record::ResultsRoot;
 use runner_report::{RunList, RunSummary};
+use runner_scenario::IdGlob;
+
+use super::exec::label;
 
 use crate::{
     args::{JsonArgs, RootArgs},
@@ -14,6 +28,28 @@ use crate::{
 /// List the runs, newest first
 #[derive(clap::Args)]
 pub struct Args {
+    /// Only runs with this status, or one of several
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = statuses())]
+    status: Vec<RunStatus>,
+    /// Only runs with this verdict
+    #[arg(long, value_name = "VERDICT", value_parser = verdicts())]
+    verdict: Option<RunVerdict>,
+    /// Only runs of this group: its id, or a part of it
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+    /// Only runs with this label; may be given more than once
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    label: Vec<(String, String)>,
+    /// Only runs of scenarios whose name matches
+    #[arg(long, value_name = "GLOB", value_parser = glob)]
+    scenario: Option<Arc<IdGlob>>,
+    /// Only runs that began since then: an age such as `2h` or `7d`, or a day or time in UTC such as `2026-11-20` or
+    /// `2026-11-20T09:30`
+    #[arg(long, value_name = "WHEN", value_parser = since)]
+    since: Option<Since>,
+    /// At most this many
+    #[arg(short = 'n', long, value_name = "N")]
+    limit: Option<usize>,
     #[command(flatten)]
     root: RootArgs,
     #[command(flatten)]
@@ -23,15 +59,20 @@ pub struct Args {
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let path = args.root.path();
     let now = Time::from(SystemTime::now());
-    let list = ResultsRoot::existing(&path)
+    let mut list = ResultsRoot::existing(&path)
         .and_then(|root| RunList::read(&root, now))
         .map_err(|error| CommandError::of_record(error, &path))?;
+    let all = list.runs.len();
+    list.runs.retain(|run| args.is_meant(run, now));
+    list.runs.truncate(args.limit.unwrap_or(usize::MAX));
     if args.json.json {
         out.document(&list);
         return Ok(Exit::Success);
     }
     if !list.runs.is_empty() {
         out.data(&table(&list, now, out.columns()));
+    } else if all > 0 {
+        out.talk("no run is as you asked");
     } else if list.unreadable.is_empty() {
         let folder = visible_line(&path.to_string_lossy()).into_owned();
         out.talk(&if path.is_dir() {
@@ -50,12 +91,82 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     Ok(Exit::Success)
 }
 
+impl Args {
+    fn is_meant(&self, run: &RunSummary, now: Time) -> bool {
+        let group = run.group.as_ref().map(|group| group.id.as_str());
+        let is_of = |wanted: &String| group.is_some_and(|group| group.contains(wanted));
+        (self.status.is_empty() || self.status.contains(&run.status))
+            && self.verdict.is_none_or(|verdict| run.verdict == verdict)
+            && self.group.as_ref().is_none_or(is_of)
+            && self
+                .label
+                .iter()
+                .all(|(key, value)| run.labels.get(key) == Some(value))
+            && self
+                .scenario
+                .as_ref()
+                .is_none_or(|glob| glob.is_match(&run.scenario))
+            && self
+                .since
+                .is_none_or(|since| since.has(run.started_at, now))
+    }
+}
+
+/// A point in time.
+#[derive(Clone, Copy)]
+enum Since {
+    Ago(Duration),
+    At(Time),
+}
+
+impl Since {
+    fn has(self, time: Time, now: Time) -> bool {
+        match self {
+            Self::Ago(age) => now.since(time) <= age,
+            Self::At(since) => time >= since,
+        }
+    }
+}
+
+fn since(text: &str) -> Result<Since, String> {
+    if let Ok(age) = parse_age(text) {
+        return Ok(Since::Ago(age));
+    }
+    let day = || {
+        text.parse::<civil::Date>()
+            .map(|day| day.to_datetime(civil::Time::midnight()))
+    };
+    let time = text.parse::<civil::DateTime>().or_else(|_| day());
+    let time = time.ok().and_then(|time| time.to_zoned(TimeZone::UTC).ok());
+    let time = time.map(|time| Time::from_millis(time.timestamp().as_millisecond()));
+    // With an offset or `Z` it is a point in time.
+    let time = Time::parse(text).or(time);
+    time.map(Since::At).ok_or_else(|| {
+        "expected an age such as `2h` or `7d`, or a day or time in UTC such as `2026-11-20` or `2026-11-20T09:30`".to_owned()
+    })
+}
+
+fn glob(text: &str) -> Result<Arc<IdGlob>, String> {
+    IdGlob::new(text).map(Arc::new)
+}
+
+/// The words for a status, which the help lists.
+pub fn statuses() -> impl TypedValueParser<Value = RunStatus> {
+    let words = RunStatus::ALL.iter().map(|status| status.as_str());
+    PossibleValuesParser::new(words).try_map(|word| RunStatus::parse(&word).ok_or("no status"))
+}
+
+fn verdicts() -> impl TypedValueParser<Value = RunVerdict> {
+    let words = RunVerdict::ALL.iter().map(|verdict| verdict.as_str());
+    PossibleValuesParser::new(words).try_map(|word| RunVerdict::parse(&word).ok_or("no verdict"))
+}
+
 /// The table; ids and times are short on a screen, and whole elsewhere.
 pub fn table(list: &RunList, now: Time, screen: Option<usize>) -> String {
-    let started = if screen.is_some() {
-        "started"
+    let (started, ended) = if screen.is_some() {
+        ("started", "ended")
     } else {
-        "started (UTC)"
+        ("started (UTC)", "ended (UTC)")
     };
     let mut table = Table::new(&[
         ("run", 0),
@@ -64,6 +175,7 @@ pub fn table(list: &RunList, now: Time, screen: Option<usize>) -> String {
         ("done>", 1),
         ("failed>", 3),
         (started, 4),
+        (ended, 6),
         ("took>", 5),
     ]);
     for run in &list.runs {
@@ -73,6 +185,11 @@ pub fn table(list: &RunList, now: Time, screen: Option<usize>) -> String {
             summary::ago(now, run.started_at)
         } else {
             summary::clock(run.started_at)
+        };
+        let ended = match run.completed_at {
+            Some(ended) if is_screen => summary::ago(now, ended),
+            Some(ended) => summary::clock(ended),
+            None => "–".to_owned(),
         };
         let bad = run.counts.done.bad();
         table.row([
@@ -86,6 +203,7 @@ pub fn table(list: &RunList, now: Time, screen: Option<usize>) -> String {
                 String::new()
             },
             started,
+            ended,
             show_duration(Duration::from_millis(run.worked_ms)),
         ]);
     }

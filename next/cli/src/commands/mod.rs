@@ -8,16 +8,21 @@ pub mod init;
 pub mod list;
 pub mod resume;
 pub mod show;
+pub mod upkeep;
 pub mod validate;
 
 use clap::Command;
 
 /// The commands as the help groups them. A command that is missing here would be missing in the help.
-const GROUPS: [(&str, &[&str]); 4] = [
+const GROUPS: [(&str, &[&str]); 5] = [
     ("Begin", &["init", "validate"]),
     ("Run", &["exec", "resume"]),
     ("Control", &["stop", "cancel", "pause", "unpause", "wait"]),
     ("Look", &["list", "show", "logs"]),
+    (
+        "Keep",
+        &["verify", "cleanup", "prune", "pin", "unpin", "reindex"],
+    ),
 ];
 
 /// Gives the program a help with its commands in groups, which clap does not have.

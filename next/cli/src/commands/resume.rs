@@ -82,7 +82,11 @@ fn preview(request: &ResumeRequest, args: &Args, out: &Out) -> Result<Exit, Comm
         let text = match (is_pending, args.session.json) {
             (false, _) if !args.explain => return,
             (_, true) => {
-                let planned = Planned { trial, runs: *is_pending, why };
+                let planned = Planned {
+                    trial,
+                    runs: *is_pending,
+                    why,
+                };
                 return out.json_line(&serde_json::to_string(&planned).unwrap_or_default());
             }
             _ if !args.explain => trial.to_string(),
@@ -93,7 +97,11 @@ fn preview(request: &ResumeRequest, args: &Args, out: &Out) -> Result<Exit, Comm
     };
     let previewed = runner_engine::preview(request, &mut |notice| out.warn(notice), &mut each);
     previewed.map_err(|error| CommandError::of_engine(error, &args.session.root.path(), out))?;
-    let runs = if runs == 1 { "1 trial".to_owned() } else { format!("{runs} trials") };
+    let runs = if runs == 1 {
+        "1 trial".to_owned()
+    } else {
+        format!("{runs} trials")
+    };
     out.hint(&format!("{runs} would run; nothing was changed"));
-    Ok(Exit::Ok)
+    Ok(Exit::Success)
 }

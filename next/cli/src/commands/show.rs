@@ -168,8 +168,21 @@ fn overview(
             visible_line(&text)
         ));
     }
+    if let Some(pin) = &run.pinned {
+        let why = pin
+            .by
+            .reason
+            .as_ref()
+            .map_or_else(String::new, |why| format!(": {why}"));
+        let text = format!("by {} on {}{why}", pin.by.user, pin.by.host);
+        out.data(&format!(
+            "{}{}",
+            style::dim("pinned    "),
+            visible_line(&text)
+        ));
+    }
     if let Some(live) = &document.live {
-        out.data(&live_text(live));
+        out.data(&live_text(live, now));
     }
     out.data(&format!(
         "\n{}",
@@ -195,7 +208,7 @@ fn overview(
 }
 
 /// What a run is doing.
-fn live_text(live: &runner_record::Live) -> String {
+fn live_text(live: &runner_record::Live, now: Time) -> String {
     let running = plural(live.in_flight.len() as u64, "attempt", "attempts");
     let mut text = format!(
         "{}{running} in flight",
@@ -205,6 +218,21 @@ fn live_text(live: &runner_record::Live) -> String {
         let since = show_duration(Duration::from_millis(attempt.ms));
         let word = visible_line(&attempt.word);
         text.push_str(&format!("\n          {} {word} for {since}", attempt.trial));
+    }
+    for waiting in live.waiting.iter().take(MOST_CANDIDATES) {
+        let trial = &waiting.trial;
+        let what = match waiting.why.as_str() {
+            "retry" => "a retry".to_owned(),
+            _ => format!("the rate of {}", trial.provider),
+        };
+        let left = waiting.until.since(now);
+        let left = show_duration(left);
+        text.push_str(&format!(
+            "\n          {trial} waits for {what}, {left} more"
+        ));
+    }
+    if live.waits_for_memory {
+        text.push_str("\n          more wait for memory");
     }
     text
 }

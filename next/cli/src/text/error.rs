@@ -6,6 +6,7 @@ use runner_engine::EngineError;
 use runner_model::{Time, exit::Exit, visible::visible};
 use runner_record::{RecordError, ResultsRoot};
 use runner_report::{RunList, RunSummary};
+use runner_scenario::Problems;
 
 use super::{out::Out, style, summary};
 
@@ -45,12 +46,7 @@ impl CommandError {
     pub fn of_engine(error: EngineError, root: &Path, out: &Out) -> Self {
         let exit = error.exit();
         match error {
-            EngineError::Scenario(problems) => {
-                let width = out.message_columns().unwrap_or(200);
-                let text = problems.render(out.has_coloured_messages(), width);
-                let text = text.trim_end().to_owned();
-                Self { exit, text }
-            }
+            EngineError::Scenario(problems) => Self::of_problems(&problems, out),
             EngineError::Several(errors) => {
                 let texts = errors.into_iter();
                 let texts = texts.map(|error| Self::of_engine(error, root, out).text);
@@ -63,6 +59,16 @@ impl CommandError {
                 "no test was selected\n`--test`, `--provider` and `--tag` leave nothing of the scenario",
             ),
             EngineError::Usage(text) | EngineError::Machine(text) => Self::new(exit, &text),
+        }
+    }
+
+    /// Problems of a file that the user has written, laid out for the screen.
+    pub fn of_problems(problems: &Problems, out: &Out) -> Self {
+        let width = out.message_columns().unwrap_or(200);
+        let text = problems.render(out.has_coloured_messages(), width);
+        Self {
+            exit: Exit::Usage,
+            text: text.trim_end().to_owned(),
         }
     }
 

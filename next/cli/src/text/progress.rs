@@ -59,11 +59,22 @@ impl<'a> Progress<'a> {
     }
 
     /// Shows how far the run is.
-    pub fn update(&mut self, counts: &Counts, planned: u64, in_flight: u64) {
+    pub fn update(
+        &mut self,
+        counts: &Counts,
+        planned: u64,
+        in_flight: u64,
+        waits_for_memory: bool,
+    ) {
+        let more = if waits_for_memory {
+            "; more wait for memory"
+        } else {
+            ""
+        };
         match (&self.bar, self.out.message_columns()) {
             (Some(bar), Some(columns)) => {
                 let line = line(columns, counts, planned, self.began.elapsed(), self.before);
-                bar.set_message(line);
+                bar.set_message(cut(&(line + more), columns - 1));
             }
             _ if self.told.elapsed() >= BEAT => {
                 self.told = Instant::now();
@@ -75,7 +86,7 @@ impl<'a> Progress<'a> {
                 };
                 let done = counts.done();
                 self.out.talk(&format!(
-                    "{done} of {planned} done: {said}; {in_flight} running"
+                    "{done} of {planned} done: {said}; {in_flight} running{more}"
                 ));
             }
             _ => {}

@@ -142,9 +142,10 @@ impl Observer for Screen<'_> {
                 counts,
                 planned,
                 in_flight,
+                waits_for_memory,
             } => {
                 if let Some(progress) = &mut self.progress {
-                    progress.update(counts, *planned, *in_flight);
+                    progress.update(counts, *planned, *in_flight, *waits_for_memory);
                 }
             }
             RunEvent::Stopping {
@@ -189,5 +190,10 @@ fn summary_of(ended: &Ended) -> RunSummary {
     };
     let now = Time::from(std::time::SystemTime::now());
     let directory = ended.directory.display().to_string();
-    RunSummary::of(&runner_record::RunHead::from(&ended.manifest), short, directory, now)
+    RunSummary::of(
+        &runner_record::RunHead::from(&ended.manifest),
+        short,
+        directory,
+        now,
+    )
 }

@@ -52,7 +52,9 @@ impl Spending {
     pub fn add(&mut self, provider: u16, metrics: &[Metric<'_>]) {
         for account in &mut self.0 {
             let is_of = account.provider.is_none_or(|own| own == provider);
-            let metrics = metrics.iter().filter(|metric| *metric.name == account.of.metric);
+            let metrics = metrics
+                .iter()
+                .filter(|metric| *metric.name == account.of.metric);
             for metric in metrics.filter(|_| is_of) {
                 account.is_measured = true;
                 account.spent += metric.value.max(0.0);
@@ -62,7 +64,9 @@ impl Spending {
 
     /// The first budget of all providers together that is used up, in words.
     pub fn used_up(&self) -> Option<String> {
-        let account = self.all_used_up().find(|account| account.provider.is_none())?;
+        let account = self
+            .all_used_up()
+            .find(|account| account.provider.is_none())?;
         Some(account.text())
     }
 
@@ -74,7 +78,9 @@ impl Spending {
 
     /// The budgets of single providers that are used up, in words.
     pub fn used_up_by_providers(&self) -> String {
-        let own = self.all_used_up().filter(|account| account.provider.is_some());
+        let own = self
+            .all_used_up()
+            .filter(|account| account.provider.is_some());
         own.map(Account::text).collect::<Vec<_>>().join("; ")
     }
 
@@ -90,7 +96,9 @@ impl Spending {
     }
 
     fn all_used_up(&self) -> impl Iterator<Item = &Account> {
-        self.0.iter().filter(|account| account.spent >= account.most)
+        self.0
+            .iter()
+            .filter(|account| account.spent >= account.most)
     }
 }
 

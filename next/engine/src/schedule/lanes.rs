@@ -107,8 +107,7 @@ impl<T: Trials> Lanes<T> {
         let lanes = (0..).zip(&self.lanes);
         let ready = lanes.filter_map(|(provider, lane)| {
             let is_left_out = turn.only_unbounded && lane.is_bounded;
-            let may_start =
-                lane.may_start(now) && !is_left_out && !turn.passed.contains(&provider);
+            let may_start = lane.may_start(now) && !is_left_out && !turn.passed.contains(&provider);
             may_start.then_some((lane.first()?.index, provider, lane.is_bounded))
         });
         let (_, provider, is_bounded) = ready.min()?;

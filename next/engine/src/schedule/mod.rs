@@ -17,11 +17,8 @@ mod window;
 use std::collections::BTreeMap;
 
 use runner_model::{
-    HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, WorkerId,
-    provider::Rate,
-    row::Metric,
-    test::Retries,
-    units::plural,
+    HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, WorkerId, provider::Rate,
+    row::Metric, test::Retries, units::plural,
 };
 
 pub use self::budgets::Spending;
@@ -468,7 +465,10 @@ impl<T: Trials> Schedule<T> {
     /// Whether all that is left is of providers that have used up budgets of their own.
     fn is_used_up(&self) -> bool {
         let waiting = self.later.values().chain(&self.suspects.waiting);
-        !self.lanes.has_open() && waiting.copied().all(|trial| self.lanes.is_closed(trial.lane))
+        !self.lanes.has_open()
+            && waiting
+                .copied()
+                .all(|trial| self.lanes.is_closed(trial.lane))
     }
 
     fn finish(&mut self, reason: Option<Reason>, message: Option<String>) {
@@ -493,7 +493,7 @@ impl<T: Trials> Schedule<T> {
                 // One worker gets nothing else, or others would take what it frees for ever.
                 None if self.workers.have_free_slots(&turn) => {
                     self.waits_for_memory = true;
-                    turn.kept = turn.kept.or(self.workers.next_free());
+                    turn.kept = turn.kept.or(self.workers.least_reserved());
                     turn.passed.push(lane);
                 }
                 // One worker gets nothing more ahead, or a bounded lane would wait for a slot until others have no trials.

@@ -31,15 +31,14 @@ impl<T: Trials> Schedule<T> {
         }
         let largest = self.settings.providers.iter().map(|bounds| bounds.memory);
         let largest = largest.max().unwrap_or(0);
-        self.workers
-            .add(worker, slots, memory, alone)
-            .fit(largest);
+        self.workers.add(worker, slots, memory, alone).fit(largest);
     }
 
     /// Gives the worker for suspects one of them, or asks for such a worker.
     pub(super) fn assign_suspect(&mut self) {
         let mut suspects = self.suspects.waiting.iter();
-        let Some(place) = suspects.position(|suspect| self.lanes.may_start(suspect.lane, self.now)) else {
+        let Some(place) = suspects.position(|suspect| self.lanes.may_start(suspect.lane, self.now))
+        else {
             return;
         };
         match self.workers.alone() {

@@ -197,6 +197,13 @@ impl Workers {
         self.least_busy(|_, worker| !worker.is_alone)
     }
 
+    /// The worker that has memory for a large attempt first, as far as is known.
+    pub(super) fn least_reserved(&self) -> Option<WorkerId> {
+        let workers = self.0.iter().filter(|(_, worker)| !worker.is_alone);
+        let least = workers.min_by_key(|(_, worker)| worker.reserved);
+        least.map(|(id, _)| *id)
+    }
+
     fn least_busy(&self, takes: impl Fn(WorkerId, &Worker) -> bool) -> Option<WorkerId> {
         let workers = self.0.iter().filter(|(id, worker)| takes(**id, worker));
         let least = workers.min_by(|(_, one), (_, other)| {

@@ -9,9 +9,7 @@ use std::{
     env,
 };
 
-use runner_model::{
-    Budgets, HostFault, Micros, Reason, RunTime, TaskId, WorkerId, provider::Rate,
-};
+use runner_model::{Budgets, HostFault, Micros, Reason, RunTime, TaskId, WorkerId, provider::Rate};
 
 use super::{
     Assignment, Blame, Bounds, Effect, Event, Fate, Pending, Policy, Schedule, Settings, Spending,
@@ -75,7 +73,7 @@ enum Guest {
     Stuck,
     /// Is inside one instruction, and its supervisor has not noticed.
     Hang,
-    /// The machine lacks memory in its first attempt.
+    /// The machine lacks memory, or files, in its first attempt.
     Lack,
 }
 
@@ -512,7 +510,10 @@ impl Session {
             _ if end == End::Interrupted => ("stopped", None),
             Guest::Fail => ("failed", None),
             Guest::Unavailable(times) if task.attempt <= times => ("unavailable", None),
-            Guest::Lack if task.attempt == 1 => ("stopped", Some(HostFault::Memory)),
+            Guest::Lack if task.attempt == 1 => {
+                let lacks = [HostFault::Memory, HostFault::Files];
+                ("stopped", Some(lacks[usize::from(task.trial % 4 > 0)]))
+            }
             _ => ("passed", None),
         };
         let millis = self.random.spread(100_000) as f64 / 1e3;
@@ -872,7 +873,10 @@ impl Session {
         let used: u64 = truth.measured.iter().sum();
         let [all, own] = self.budgets;
         let may_end = match reason {
-            Some(Reason::FailFast) => self.settings.fail_fast.is_some_and(|most| truth.bad >= most),
+            Some(Reason::FailFast) => self
+                .settings
+                .fail_fast
+                .is_some_and(|most| truth.bad >= most),
             Some(Reason::Budget) => {
                 all.is_some_and(|most| used >= most)
                     || own.is_some_and(|most| truth.measured[0] >= most)

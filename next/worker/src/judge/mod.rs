@@ -1,5 +1,6 @@
 //! What a test expects against how an attempt ended. Nothing here executes anything.
 
+mod again;
 mod checks;
 mod diff;
 mod json;
@@ -10,12 +11,13 @@ use regex::Regex;
 use runner_model::{
     Outcome,
     outcome::Verdict,
-    row::{Check, RowError},
+    row::{Check, Raw, RowError},
     test::{Expect, ExpectedError},
 };
 use runner_sandbox::Reply;
 
-use self::checks::{check_reply, failed, passed, raw};
+pub use self::again::judge_again;
+use self::checks::{check_output, exit_code, failed, passed, raw};
 use crate::report::beginning;
 
 /// How much of an error's message a check repeats, in bytes; the row has the error itself.
@@ -37,16 +39,23 @@ impl Judge {
         took: Duration,
         stderr: &str,
     ) -> (Outcome, Vec<Check<'static>>) {
-        let checks = check_reply(self, expect, reply, took, stderr);
-        let has_failed = |check: &Check<'_>| check.verdict == Verdict::Fail;
-        let is_bad = checks.iter().chain(&reply.checks).any(has_failed)
-            || reply.verdict == Some(Verdict::Fail);
-        let outcome = match reply.verdict {
-            _ if is_bad => Outcome::Failed,
-            Some(Verdict::Skip) => Outcome::Skipped,
-            Some(Verdict::Pass | Verdict::Fail) | None => Outcome::Passed,
-        };
-        (outcome, checks)
+        let exit = exit_code(reply, stderr);
+        let mut checks = check_output(self, expect, &reply.output, took);
+        checks.extend(exit);
+        (outcome(&checks, &reply.checks, reply.verdict), checks)
+    }
+
+    /// What an output comes to of which the provider has said this, and the checks of the scenario.
+    pub fn output(
+        &self,
+        expect: &Expect,
+        output: &Raw<'_>,
+        verdict: Option<Verdict>,
+        own: &[Check<'_>],
+        took: Duration,
+    ) -> (Outcome, Vec<Check<'static>>) {
+        let checks = check_output(self, expect, output, took);
+        (outcome(&checks, own, verdict), checks)
     }
 
     /// Tells whether an expression matches; the error says why it is none.
@@ -63,6 +72,17 @@ impl Judge {
         }
         regexes.insert(pattern.to_owned(), regex);
         Ok(is_match)
+    }
+}
+
+/// What a reply comes to, by the checks of the scenario, and by the provider's own and its verdict.
+fn outcome(checks: &[Check<'_>], own: &[Check<'_>], verdict: Option<Verdict>) -> Outcome {
+    let has_failed = |check: &Check<'_>| check.verdict == Verdict::Fail;
+    match verdict {
+        _ if checks.iter().chain(own).any(has_failed) => Outcome::Failed,
+        Some(Verdict::Fail) => Outcome::Failed,
+        Some(Verdict::Skip) => Outcome::Skipped,
+        Some(Verdict::Pass) | None => Outcome::Passed,
     }
 }
 

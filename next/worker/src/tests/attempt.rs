@@ -68,7 +68,7 @@ fn error(class: ErrorClass) -> Ending {
     })
 }
 
-fn report(line: &str, rule: TimeoutRule, ended: Ended) -> Report {
+fn report(line: &str, rule: TimeoutRule, ended: Ended) -> Report<'static> {
     let test: Test<'_> = serde_json::from_str(line).unwrap();
     let task = task(rule);
     let attempt = Attempt {

@@ -1,0 +1,529 @@
+//! `runner cleanup`, `prune`, `pin`, `unpin`, `verify` and `reindex`: the upkeep of a results root.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use runner_model::{
+    RunStatus, Time,
+    exit::Exit,
+    units::{parse_age, parse_size, plural, show_size},
+    visible::visible_line,
+};
+use runner_record::{Manifest, Policy, Pruned, Pruning, RecordError, ResultsRoot, Settings, actor};
+use runner_report::{VERSION, VerifyDocument, short_id};
+use runner_scenario::RootSettings;
+use serde::Serialize;
+
+use super::list::statuses;
+use crate::{
+    args::{JsonArgs, RootArgs, RunArg},
+    text::{error::CommandError, layout::Table, out::Out, style, summary},
+};
+
+/// Give runs whose process died their status
+#[derive(clap::Args)]
+pub struct CleanupArgs {
+    /// Only runs that began at least so many hours ago; a fraction is fine
+    #[arg(long, value_name = "H", value_parser = hours)]
+    stale_hours: Option<Duration>,
+    #[command(flatten)]
+    really: Really,
+    #[command(flatten)]
+    root: RootArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+/// Delete old runs
+#[derive(clap::Args)]
+pub struct PruneArgs {
+    /// These runs: ids, parts of them that no other run has, paths, or `latest`
+    #[arg(value_name = "RUN")]
+    runs: Vec<String>,
+    /// Only runs with this status, or one of several, and all of them without another policy
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = statuses())]
+    status: Vec<RunStatus>,
+    /// Runs that ended longer ago than this, such as `30d` or `12h`
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    older_than: Option<Duration>,
+    /// All but so many of the newest runs
+    #[arg(long, value_name = "N")]
+    keep_last: Option<u64>,
+    /// The oldest runs, until the rest is no larger than this, such as `10GiB`
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_size: Option<u64>,
+    #[command(flatten)]
+    really: Really,
+    #[command(flatten)]
+    root: RootArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+/// Whether something is done, or only shown.
+#[derive(clap::Args)]
+struct Really {
+    /// Do it, instead of only showing it
+    #[arg(long, visible_alias = "no-dry-run")]
+    yes: bool,
+}
+
+/// Keep a run from `prune`
+#[derive(clap::Args)]
+pub struct PinArgs {
+    #[command(flatten)]
+    run: RunArg,
+    /// Why; `runner show` prints it
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    root: RootArgs,
+}
+
+/// Let `prune` delete a run again
+#[derive(clap::Args)]
+pub struct UnpinArgs {
+    #[command(flatten)]
+    run: RunArg,
+    #[command(flatten)]
+    root: RootArgs,
+}
+
+/// Check that nothing of a run is damaged
+#[derive(clap::Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    run: RunArg,
+    #[command(flatten)]
+    root: RootArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+/// Make `runner.db` anew
+#[derive(clap::Args)]
+pub struct ReindexArgs {
+    #[command(flatten)]
+    root: RootArgs,
+}
+
+/// A run whose process died.
+#[derive(Serialize)]
+struct DeadRun<'a> {
+    run: &'a str,
+    scenario: &'a str,
+    started_at: Time,
+    done: u64,
+    planned: u64,
+    providers: Vec<&'a str>,
+    /// What it becomes.
+    status: RunStatus,
+    reason: Option<runner_model::Reason>,
+}
+
+#[derive(Serialize)]
+struct CleanupDocument<'a> {
+    v: u8,
+    dry_run: bool,
+    runs: Vec<DeadRun<'a>>,
+    /// Runs that could not be written.
+    problems: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct PruneDocument<'a> {
+    v: u8,
+    dry_run: bool,
+    #[serde(flatten)]
+    pruning: &'a Pruning,
+}
+
+pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
+    let (path, root) = open(&args.root)?;
+    let now = Time::from(SystemTime::now());
+    let age = args.stale_hours.unwrap_or_default();
+    let is_meant = |run: &Manifest| now.since(run.started_at) >= age;
+    let of_record = |error| CommandError::of_record(error, &path);
+    let (runs, problems): (Vec<Manifest>, Vec<String>) = if args.really.yes {
+        let swept = root.sweep_of(is_meant).map_err(of_record)?;
+        let failed = swept.failed.into_iter();
+        (
+            swept.ended,
+            failed
+                .map(|(run, error)| format!("run {run}: {error}"))
+                .collect(),
+        )
+    } else {
+        let dead = root.dead().map_err(of_record)?.into_iter();
+        (
+            dead.map(|(_, manifest)| manifest)
+                .filter(is_meant)
+                .collect(),
+            Vec::new(),
+        )
+    };
+    let exit = if problems.is_empty() {
+        Exit::Success
+    } else {
+        Exit::Storage
+    };
+    if args.json.json {
+        out.document(&CleanupDocument {
+            v: VERSION,
+            dry_run: !args.really.yes,
+            runs: runs.iter().map(dead_run).collect(),
+            problems,
+        });
+        return Ok(exit);
+    }
+    if runs.is_empty() && problems.is_empty() {
+        out.talk("no run has a dead process");
+    } else if !runs.is_empty() {
+        out.data(&dead_runs(&runs, now, out.columns()));
+    }
+    for problem in &problems {
+        out.warn(problem);
+    }
+    if !args.really.yes && !runs.is_empty() {
+        out.hint(&format!(
+            "write this down: runner cleanup --yes{}",
+            args.root.flag()
+        ));
+    }
+    Ok(exit)
+}
+
+fn dead_run(run: &Manifest) -> DeadRun<'_> {
+    DeadRun {
+        run: &run.id,
+        scenario: &run.scenario,
+        started_at: run.started_at,
+        done: run.counts.done(),
+        planned: run.metadata.planned_trial_count,
+        providers: run
+            .providers
+            .iter()
+            .map(|provider| provider.name.as_str())
+            .collect(),
+        status: run.status,
+        reason: run.reason,
+    }
+}
+
+fn dead_runs(runs: &[Manifest], now: Time, screen: Option<usize>) -> String {
+    let mut table = Table::new(&[
+        ("run", 0),
+        ("scenario", 3),
+        (
+            if screen.is_some() {
+                "started"
+            } else {
+                "started (UTC)"
+            },
+            1,
+        ),
+        ("progress>", 0),
+        ("providers", 2),
+        ("becomes", 0),
+    ]);
+    for run in runs {
+        let because = run
+            .reason
+            .map_or_else(String::new, |reason| format!(" ({reason})"));
+        table.row([
+            visible_line(shown_id(&run.id, screen)).into_owned(),
+            visible_line(&run.scenario).into_owned(),
+            when(run.started_at, now, screen),
+            format!("{}/{}", run.counts.done(), run.metadata.planned_trial_count),
+            visible_line(&dead_run(run).providers.join(", ")).into_owned(),
+            format!("{}{because}", run.status),
+        ]);
+    }
+    table.render(screen)
+}
+
+pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
+    let (path, root) = open(&args.root)?;
+    let mut policy = Policy {
+        runs: args.runs.clone(),
+        statuses: args.status.clone(),
+        older_than: args.older_than,
+        keep_last: args.keep_last,
+        max_size: args.max_size,
+    };
+    if policy.is_empty() {
+        let kept = retention(&root, &path, out)?;
+        policy.older_than = kept.older_than;
+        policy.keep_last = kept.keep_last;
+        policy.max_size = kept.max_size;
+    }
+    let (is_dry, now) = (!args.really.yes, Time::from(SystemTime::now()));
+    let pruning = root
+        .prune(&policy, is_dry, now)
+        .map_err(|error| CommandError::of_record(error, &path))?;
+    let mut named = pruning.kept.iter().filter(|kept| kept.is_named);
+    let exit = match (pruning.problems.is_empty(), named.clone().next()) {
+        (false, _) => Exit::Storage,
+        (_, Some(_)) if named.any(|kept| kept.is_held) => Exit::Held,
+        (_, Some(_)) => Exit::Usage,
+        _ => Exit::Success,
+    };
+    if args.json.json {
+        out.document(&PruneDocument {
+            v: VERSION,
+            dry_run: is_dry,
+            pruning: &pruning,
+        });
+        return Ok(exit);
+    }
+    if !pruning.runs.is_empty() {
+        out.data(&pruned_runs(&pruning, now, out.columns()));
+    }
+    out.data(&totals(&pruning, is_dry));
+    for kept in &pruning.kept {
+        if kept.is_named {
+            out.warn(&kept.why);
+        }
+    }
+    let others = pruning.kept.iter().filter(|kept| !kept.is_named).count() as u64;
+    if others > 0 {
+        let runs = plural(others, "run stays", "runs stay");
+        out.talk(&format!(
+            "{runs} that the policy names: pinned, running or not cleaned up"
+        ));
+    }
+    for problem in &pruning.problems {
+        out.warn(problem);
+    }
+    if is_dry && !(pruning.runs.is_empty() && pruning.leftovers.is_empty() && pruning.contents == 0)
+    {
+        out.hint("delete this: the same command with --yes");
+    } else if policy.is_empty() {
+        out.hint("name a policy to delete runs, such as `--older-than 30d` or `--keep-last 100`");
+    }
+    Ok(exit)
+}
+
+/// `[retention]` of the results root, where it counts.
+fn retention(
+    root: &ResultsRoot,
+    path: &Path,
+    out: &Out,
+) -> Result<runner_scenario::Retention, CommandError> {
+    let settings = root
+        .settings()
+        .map_err(|error| CommandError::of_record(error, path))?;
+    match settings {
+        Settings::Absent => Ok(runner_scenario::Retention::default()),
+        Settings::Ignored(why) => {
+            out.warn(&why);
+            Ok(runner_scenario::Retention::default())
+        }
+        Settings::Text(text) => {
+            let file = path.join("runner.toml").display().to_string();
+            let settings = RootSettings::parse(&file, &text);
+            let settings =
+                settings.map_err(|problems| CommandError::of_problems(&problems, out))?;
+            Ok(settings.retention)
+        }
+    }
+}
+
+fn pruned_runs(pruning: &Pruning, now: Time, screen: Option<usize>) -> String {
+    let mut table = Table::new(&[
+        ("run", 0),
+        ("status", 0),
+        ("scenario", 1),
+        (
+            if screen.is_some() {
+                "started"
+            } else {
+                "started (UTC)"
+            },
+            2,
+        ),
+        ("size>", 0),
+    ]);
+    for run in &pruning.runs {
+        table.row([
+            visible_line(shown_id(&run.run, screen)).into_owned(),
+            run.status.to_string(),
+            visible_line(&run.scenario).into_owned(),
+            when(run.started_at, now, screen),
+            show_size(run.bytes),
+        ]);
+    }
+    table.render(screen)
+}
+
+fn totals(pruning: &Pruning, is_dry: bool) -> String {
+    let verb = if is_dry { "would delete" } else { "deleted" };
+    let bytes: u64 = pruning.runs.iter().map(|run| run.bytes).sum();
+    let runs = plural(pruning.runs.len() as u64, "run", "runs");
+    let mut text = format!("{verb} {runs}, {}", show_size(bytes));
+    let is_open = |run: &&Pruned| matches!(run.status, RunStatus::Incomplete | RunStatus::Failed);
+    let open = pruning.runs.iter().filter(is_open).count() as u64;
+    if open > 0 {
+        text.push_str(&format!(
+            "; {} could still be resumed",
+            plural(open, "run", "runs")
+        ));
+    }
+    if !pruning.leftovers.is_empty() {
+        let left = plural(
+            pruning.leftovers.len() as u64,
+            "unfinished folder",
+            "unfinished folders",
+        );
+        text.push_str(&format!("; {left}"));
+    }
+    if pruning.contents > 0 {
+        let files = plural(pruning.contents, "stored file", "stored files");
+        text.push_str(&format!(
+            "; {files} that no run needs, {}",
+            show_size(pruning.content_bytes)
+        ));
+    }
+    text
+}
+
+pub fn pin(args: &PinArgs, out: &Out) -> Result<Exit, CommandError> {
+    let reason = args.reason.clone().filter(|reason| !reason.is_empty());
+    set_pin(&args.run, &args.root, Some(actor(reason)), out)
+}
+
+pub fn unpin(args: &UnpinArgs, out: &Out) -> Result<Exit, CommandError> {
+    set_pin(&args.run, &args.root, None, out)
+}
+
+fn set_pin(
+    run: &RunArg,
+    root: &RootArgs,
+    by: Option<runner_model::row::Actor>,
+    out: &Out,
+) -> Result<Exit, CommandError> {
+    let (path, root) = open(root)?;
+    let Some(name) = run.name() else {
+        return Err(CommandError::usage(
+            "which run? Name it: its id, a part of it, a path, or `latest`",
+        ));
+    };
+    let words = if by.is_some() {
+        "pinned"
+    } else {
+        "no longer pinned"
+    };
+    let set = || {
+        let run = root.find(&name)?;
+        let is_changed = root.claim(&run)?.pin(by)?;
+        Ok::<_, RecordError>((run.id().to_owned(), is_changed))
+    };
+    let (id, is_changed) = set().map_err(|error| CommandError::of_record(error, &path))?;
+    let already = if is_changed { "" } else { "already " };
+    out.talk(&format!("run {id} is {already}{words}"));
+    Ok(Exit::Success)
+}
+
+pub fn verify(args: &VerifyArgs, out: &Out) -> Result<Exit, CommandError> {
+    let (path, root) = open(&args.root)?;
+    let name = args.run.name();
+    let document = root
+        .find(name.as_deref().unwrap_or("latest"))
+        .and_then(|run| VerifyDocument::read(&run))
+        .map_err(|error| CommandError::of_record(error, &path))?;
+    let found = &document.found;
+    let faults = found.faults.len() as u64 + found.left_out;
+    let exit = if faults == 0 {
+        Exit::Success
+    } else {
+        Exit::Bad
+    };
+    if args.json.json {
+        out.document(&document);
+        return Ok(exit);
+    }
+    for fault in &found.faults {
+        let line = fault
+            .line
+            .map_or_else(String::new, |line| format!(":{line}"));
+        let place = format!("{}{line}", fault.path.display());
+        out.data(&format!(
+            "{}: {}",
+            visible_line(&place),
+            visible_line(&fault.problem)
+        ));
+    }
+    if found.left_out > 0 {
+        out.data(&format!("… and {}", plural(found.left_out, "more", "more")));
+    }
+    let looked = format!(
+        "{}, {}, {}",
+        plural(found.rows, "row", "rows"),
+        plural(found.artifacts, "artifact", "artifacts"),
+        plural(found.contents, "stored file", "stored files")
+    );
+    let run_dir = visible_line(&document.run_dir);
+    out.data(&match faults {
+        0 => format!(
+            "{} {run_dir}: nothing is damaged; looked at {looked}",
+            style::green("✓")
+        ),
+        faults => format!(
+            "{} {run_dir}: {}; looked at {looked}",
+            style::red("✗"),
+            plural(faults, "fault", "faults")
+        ),
+    });
+    Ok(exit)
+}
+
+pub fn reindex(args: &ReindexArgs, out: &Out) -> Result<Exit, CommandError> {
+    let (path, root) = open(&args.root)?;
+    let runs = root
+        .reindex()
+        .map_err(|error| CommandError::of_record(error, &path))?;
+    let path = path.join("runner.db");
+    let path = path.to_string_lossy();
+    out.data(&format!(
+        "{} has {}",
+        visible_line(&path),
+        plural(runs as u64, "run", "runs")
+    ));
+    Ok(Exit::Success)
+}
+
+fn open(root: &RootArgs) -> Result<(PathBuf, ResultsRoot), CommandError> {
+    let path = root.path();
+    let root =
+        ResultsRoot::existing(&path).map_err(|error| CommandError::of_record(error, &path))?;
+    Ok((path, root))
+}
+
+/// An id, short on a screen.
+fn shown_id(id: &str, screen: Option<usize>) -> &str {
+    if screen.is_some() { short_id(id) } else { id }
+}
+
+fn when(time: Time, now: Time, screen: Option<usize>) -> String {
+    if screen.is_some() {
+        summary::ago(now, time)
+    } else {
+        summary::clock(time)
+    }
+}
+
+fn hours(text: &str) -> Result<Duration, String> {
+    let hours = text.parse::<f64>().ok();
+    let hours = hours.and_then(|hours| Duration::try_from_secs_f64(hours * 3600.0).ok());
+    hours.ok_or_else(|| "expected hours, such as 24 or 0.5".to_owned())
+}
+
+pub fn age(text: &str) -> Result<Duration, String> {
+    parse_age(text).map_err(|problem| format!("it {problem}"))
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).map_err(|problem| format!("it {problem}"))
+}

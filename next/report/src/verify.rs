@@ -1,0 +1,69 @@
+//! `runner verify`: what of a run is not as it was written.
+
+use runner_model::Places;
+use runner_record::{DiskFault, RecordError, RunDir, Verified};
+use runner_scenario::{Suite, parse_stored};
+use serde::Serialize;
+
+use crate::VERSION;
+
+/// What a verification has looked at and found.
+#[derive(Debug, Serialize)]
+pub struct VerifyDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// The run.
+    pub run: String,
+    /// Its directory.
+    pub run_dir: String,
+    /// What was looked at, and what is wrong.
+    #[serde(flatten)]
+    pub found: Verified,
+}
+
+impl VerifyDocument {
+    /// Verifies a run.
+    ///
+    /// # Errors
+    ///
+    /// A run whose manifest cannot be read.
+    pub fn read(run: &RunDir) -> Result<Self, RecordError> {
+        let plan = plan(run);
+        let places = plan.as_ref().ok().and_then(Option::as_ref);
+        let mut found = run.verify(places.map(|suite| suite as &dyn Places))?;
+        if let Err(problem) = plan {
+            found.faults.insert(0, DiskFault {
+                path: run.path(),
+                line: None,
+                problem,
+            });
+        }
+        Ok(Self {
+            v: VERSION,
+            run: run.id().to_owned(),
+            run_dir: run.path().display().to_string(),
+            found,
+        })
+    }
+}
+
+/// The tests of a run; none if a file that they are in is damaged, which is told of elsewhere.
+pub(crate) fn plan(run: &RunDir) -> Result<Option<Suite>, String> {
+    let Ok(manifest) = run.manifest() else {
+        return Ok(None);
+    };
+    let (Ok(text), Ok(content)) = (run.scenario(&manifest), run.content(&manifest.metadata.suite)) else {
+        return Ok(None);
+    };
+    let scenario = parse_stored(&text, &manifest.scenario)
+        .map_err(|_| "its scenario has problems: this runner does not understand it".to_owned())?;
+    let suite = Suite::open(content, &scenario.providers)
+        .map_err(|error| format!("its stored tests cannot be read: {error}"))?;
+    let planned = manifest.metadata.planned_trial_count;
+    if suite.trials() == planned {
+        Ok(Some(suite))
+    } else {
+        let trials = suite.trials();
+        Err(format!("the stored tests make {trials} trials, and the run plans {planned}"))
+    }
+}

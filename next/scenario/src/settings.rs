@@ -1,0 +1,102 @@
+//! [`RootSettings`]: `runner.toml`, what a results root says for itself.
+
+use std::time::Duration;
+
+use crate::{
+    document::Document,
+    form::{Form, Sub},
+    problem::Problems,
+    reading::{At, Reading},
+    scalar::{AGE, Integer, SIZE},
+    table::Table,
+};
+
+/// The keys of `runner.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RootSettings {
+    /// Which runs go.
+    pub retention: Retention,
+}
+
+/// `[retention]`: a run goes if any of these names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Those that ended longer ago than this.
+    pub older_than: Option<Duration>,
+    /// All but so many of the newest.
+    pub keep_last: Option<u64>,
+    /// The oldest, until the rest has no more bytes than this.
+    pub max_size: Option<u64>,
+}
+
+impl RootSettings {
+    /// Reads the text of a `runner.toml`, whose path is for messages.
+    ///
+    /// # Errors
+    ///
+    /// All of its problems.
+    pub fn parse(path: &str, text: &str) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        let document = Document::parse(path, text).map_err(|problems| Problems::first(100, problems))?;
+        let mut root = document.value(&mut problems);
+        let mut reading = Reading::new(&document);
+        let settings = SETTINGS.read(&At::ROOT, &mut root, &mut reading);
+        problems.append(&mut reading.problems);
+        match settings {
+            Some(settings) if problems.is_empty() => Ok(settings),
+            _ => Err(Problems::first(100, problems)),
+        }
+    }
+}
+
+const SETTINGS: Sub<RootSettings> = Sub("`runner.toml`", settings);
+const RETENTION: Sub<Retention> = Sub("`[retention]`", retention);
+
+fn settings(table: &mut Table<'_, '_>) -> Option<RootSettings> {
+    let retention = table.optional(
+        "retention",
+        &RETENTION,
+        "Which runs go: what `runner prune` does without a policy of its own. Pinned and running runs stay.",
+    );
+    Some(RootSettings {
+        retention: retention.unwrap_or_default(),
+    })
+}
+
+fn retention(table: &mut Table<'_, '_>) -> Option<Retention> {
+    Some(Retention {
+        older_than: table.optional("older_than", &AGE, "Runs go that ended longer ago than this."),
+        keep_last: table.optional(
+            "keep_last",
+            &Integer(0, u64::from(u32::MAX)),
+            "All but so many of the newest runs go.",
+        ),
+        max_size: table.optional(
+            "max_size",
+            &SIZE,
+            "The oldest runs go until the rest is no larger than this.",
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::RootSettings;
+
+    #[test]
+    fn settings_are_read_or_refused_with_their_places() {
+        let text = "[retention]\nolder_than = \"30d\"\nkeep_last = 500\nmax_size = \"20GiB\"\n";
+        let read = RootSettings::parse("runner.toml", text).unwrap().retention;
+        assert_eq!(read.older_than, Some(Duration::from_secs(30 * 86_400)));
+        assert_eq!((read.keep_last, read.max_size), (Some(500), Some(20 << 30)));
+        assert_eq!(RootSettings::parse("runner.toml", "").unwrap(), RootSettings::default());
+        let text = "max_active_runs = 2\n[retention]\nolder_then = \"x\"\nkeep_last = -1\n";
+        let problems = RootSettings::parse("runner.toml", text).unwrap_err();
+        let shown = problems.render(false, 100);
+        for part in ["runner.toml:3", "`older_then`", "did you mean", "`older_than`", "not supported yet", "keep_last"] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+    }
+}

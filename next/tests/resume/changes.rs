@@ -1,0 +1,337 @@
+//! What a resumed run says of changed files, and `--accept-changes`.
+
+use std::{fs, process::Command};
+
+use serde_json::{Value, json};
+
+use super::{FOUR, assert_rows, assert_status, assert_unchanged};
+use crate::support::{
+    guests::component,
+    run::Run,
+    runner::{Runner, tests},
+    running::Running,
+};
+
+const PROVIDER: &str = "\n[providers.hostile]\nplugin = \"hostile.wasm\"\n";
+
+/// Writes the tests of the scenario anew.
+fn change(runner: &Runner, table: &str) {
+    runner.scenario(&format!("{}{PROVIDER}", tests(table)));
+}
+
+fn run_of(table: &str, exit: i32) -> (Runner, Run) {
+    let runner = Runner::hostile(&tests(table));
+    runner.exec(&[]).expect(exit);
+    let run = runner.only_run();
+    (runner, run)
+}
+
+const ECHO: &str = r#"{ do = "echo", value = 1 }"#;
+
+#[test]
+fn inserted_and_moved_tests_keep_what_has_run() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} |"), 0);
+    change(
+        &runner,
+        &format!("new | {ECHO} |\nb | {ECHO} |\na | {ECHO} |"),
+    );
+    runner.run(&["resume", "--accept-changes"]).expect(0);
+    assert_rows(&run, &[("a", 1), ("b", 1), ("new", 1)]);
+    assert_eq!((run.planned(), run.count("passed")), (3, 3));
+    assert_status(&runner, "completed");
+    assert_eq!(
+        run.text("scenario.toml"),
+        fs::read_to_string(runner.path("scenario.toml")).unwrap()
+    );
+    // The new plan is what is stored: the file may go.
+    fs::remove_file(runner.path("scenario.toml")).unwrap();
+    runner
+        .run(&["resume", "--rerun", "a"])
+        .expect(0)
+        .says(&["gone"]);
+    assert_rows(&run, &[("a", 2), ("b", 1), ("new", 1)]);
+}
+
+#[test]
+fn removed_tests_count_no_more() {
+    let (runner, run) = run_of(
+        &format!("a | {ECHO} |\nb | {ECHO} | equals = 2\nc | {ECHO} |"),
+        1,
+    );
+    change(&runner, &format!("a | {ECHO} |\nc | {ECHO} |"));
+    runner.run(&["resume", "--accept-changes"]).expect(0);
+    assert_rows(&run, &[("a", 1), ("b", 1), ("c", 1)]);
+    assert_eq!(
+        (run.planned(), run.count("passed"), run.count("failed")),
+        (2, 2, 0)
+    );
+    assert_status(&runner, "completed");
+    let again = runner.run(&["resume", "--rerun", "all"]).expect(0);
+    assert!(!again.stderr.contains("damaged"), "{again:?}");
+    // It comes back with what it had come to.
+    change(&runner, &format!("b | {ECHO} | equals = 2\nc | {ECHO} |"));
+    runner.run(&["resume", "--accept-changes"]).expect(1);
+    assert_rows(&run, &[("a", 2), ("b", 1), ("c", 2)]);
+    assert_eq!((run.count("passed"), run.count("failed")), (1, 1));
+    assert_status(&runner, "completed");
+}
+
+#[test]
+fn dead_rerun_of_a_changed_plan_is_told_truly() {
+    let nap = r#"{ do = "sleep", ms = 60 }"#;
+    let (runner, run) = run_of(
+        &format!("a | {nap} |\nb | {nap} |\nc | {nap} |\nd | {ECHO} |"),
+        0,
+    );
+    let other = r#"{ do = "sleep", ms = 61 }"#;
+    change(
+        &runner,
+        &format!("a | {other} |\nb | {other} |\nc | {other} |\ne | {ECHO} |"),
+    );
+    let mut again = runner.started(&["resume", "--accept-changes", "-j", "1", "--json"]);
+    again.wait_for_rows(1);
+    again.kill();
+    assert_status(&runner, "incomplete");
+    let before = run.rows().len();
+    // No flag is needed to finish it.
+    runner.run(&["resume"]).expect(0);
+    assert_status(&runner, "completed");
+    let rows = run.rows();
+    assert_eq!(
+        rows[before..]
+            .iter()
+            .filter(|row| row["final"] == true)
+            .count(),
+        8 - before
+    );
+    assert_eq!((run.planned(), run.count("passed")), (4, 4));
+}
+
+#[test]
+fn changed_inputs_run_again() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} |"), 0);
+    change(
+        &runner,
+        &format!("a | {ECHO} |\nb | {{ do = \"echo\", value = 2 }} |"),
+    );
+    // Without the flag the change is told of and not made.
+    let ran = runner.run(&["resume", "--rerun", "a"]).expect(0);
+    ran.says(&["tests changed: `b`", "--accept-changes"]);
+    assert_rows(&run, &[("a", 2), ("b", 1)]);
+    runner.run(&["resume", "--accept-changes"]).expect(0);
+    assert_rows(&run, &[("a", 2), ("b", 2)]);
+    assert_eq!(run.rows_of("b")[1]["output"], 2);
+    assert_eq!(run.rows_of("b")[1]["attempt"], 2);
+    assert_unchanged(&runner, || {
+        runner.run(&["resume", "--accept-changes"]).expect(0);
+    });
+}
+
+#[test]
+fn changed_expectations_judge_what_is_stored() {
+    let huge = r#"{ do = "huge-reply", bytes = 100000 }"#;
+    let table = |a: u32, word: &str, error: &str| {
+        format!(
+            "a | {ECHO} | equals = {a}\nlarge | {huge} | {word}\nerror | {{ do = \"trap\" }} | {error}\nsame | {ECHO} |"
+        )
+    };
+    let (runner, run) = run_of(&table(1, "", ""), 1);
+    let judged = |table: String, exit, expected: [&str; 3]| {
+        change(&runner, &table);
+        runner.run(&["resume", "--accept-changes"]).expect(exit);
+        for (test, outcome) in ["a", "large", "error"].iter().zip(expected) {
+            let rows = run.rows_of(test);
+            let (first, last) = (&rows[0], &rows[rows.len() - 1]);
+            assert_eq!(last["outcome"], outcome, "{last}");
+            assert_eq!(last["final"], true);
+            assert_eq!(last["judged"], rows[rows.len() - 2]["seq"], "{last}");
+            // No guest was called: it is the attempt that was made.
+            for key in [
+                "attempt",
+                "started_at",
+                "duration_ms",
+                "usage",
+                "output",
+                "artifacts",
+                "error",
+            ] {
+                assert_eq!(last[key], first[key], "{key}");
+            }
+            assert_eq!(last["flaky"], Value::Null);
+        }
+        assert_eq!(run.rows_of("same").len(), 1);
+        assert_status(&runner, "completed");
+    };
+    judged(
+        table(2, "matches = \"^z\"", "error = \"trap\""),
+        1,
+        ["failed", "failed", "passed"],
+    );
+    judged(
+        table(1, "matches = \"^x\"", "error = \"timeout\""),
+        1,
+        ["passed", "passed", "failed"],
+    );
+    judged(
+        table(3, "equals = 1", "error = \"trap\""),
+        1,
+        ["failed", "failed", "passed"],
+    );
+    assert_eq!(run.rows_of("a")[1]["checks"][0]["name"], "equals");
+}
+
+#[test]
+fn own_checks_of_providers_stay() {
+    let with = |expect: &str| {
+        tests(&format!(
+            "a | {{ do = \"judge\" }} | {expect}\nb | {{ do = \"verdict\", verdict = \"fail\" }} | {expect}"
+        ))
+    };
+    let runner = Runner::hostile(&with(""));
+    let code = runner.exec(&[]).code.unwrap();
+    let run = runner.only_run();
+    for expect in ["matches = \"no such text\"", "max_duration = \"1h\"", ""] {
+        runner.scenario(&format!("{}{PROVIDER}", with(expect)));
+        runner.run(&["resume", "--accept-changes"]);
+    }
+    for test in ["a", "b"] {
+        let rows = run.rows_of(test);
+        assert_eq!(rows.len(), 4, "{rows:?}");
+        assert_eq!(rows[0]["outcome"], rows[3]["outcome"]);
+        assert_eq!(rows[0]["checks"], rows[3]["checks"]);
+        assert_eq!(rows[0]["verdict"], rows[3]["verdict"]);
+    }
+    runner.run(&["resume", "latest"]).expect(code);
+}
+
+#[test]
+fn changed_plugins_run_all_their_trials() {
+    let runner = Runner::new(&[]);
+    let bytes = fs::read(component("hostile")).unwrap();
+    runner.write("hostile.wasm", &bytes);
+    change(&runner, &format!("a | {ECHO} |"));
+    let echo = "\n[providers.echo]\nplugin = \"bundled:echo\"\n";
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&format!("{text}{echo}"));
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    // A custom section changes nothing but the digest.
+    runner.write("hostile.wasm", [&bytes[..], &[0, 2, 1, b'x']].concat());
+    let ran = runner.run(&["resume", "--rerun", "a@echo#1"]).expect(0);
+    ran.says(&["plugin of `hostile` changed"]);
+    assert_rows(&run, &[("a", 3)]);
+    runner.run(&["resume", "--accept-changes"]).expect(0);
+    let rows = run.rows_of("a");
+    assert_eq!(rows.len(), 4);
+    assert_eq!(
+        (&rows[3]["provider"], &rows[3]["attempt"]),
+        (&json!("hostile"), &json!(2))
+    );
+}
+
+#[test]
+fn added_and_removed_providers_are_taken_over() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |"), 0);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    // It comes before the other one, whose number in the plan changes.
+    runner.scenario(&format!(
+        "{text}\n[providers.echo]\nplugin = \"bundled:echo\"\n"
+    ));
+    runner
+        .run(&["resume", "--rerun", "all"])
+        .expect(0)
+        .says(&["providers added: `echo`"]);
+    runner.run(&["resume", "--accept-changes"]).expect(0);
+    assert_rows(&run, &[("a", 3)]);
+    assert_eq!((run.planned(), run.count("passed")), (2, 2));
+    assert_status(&runner, "completed");
+    runner.scenario(
+        &text
+            .replace("hostile]", "echo]")
+            .replace("hostile.wasm", "bundled:echo"),
+    );
+    runner.run(&["resume", "--accept-changes"]).expect(0);
+    assert_rows(&run, &[("a", 3)]);
+    assert_eq!((run.planned(), run.count("passed")), (1, 1));
+    assert_status(&runner, "completed");
+}
+
+#[test]
+fn reruns_and_changes_add_up() {
+    let runner = Runner::hostile(FOUR);
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    let text = format!("{}{PROVIDER}", FOUR.replace("equals = 2", "equals = 1"));
+    runner.scenario(&text);
+    runner
+        .run(&["resume", "--accept-changes", "--rerun", "failed"])
+        .expect(1);
+    // What failed runs, though judging it again would have done.
+    assert_rows(
+        &run,
+        &[("breaks", 2), ("fails", 2), ("hangs", 2), ("passes", 1)],
+    );
+    assert_eq!(run.rows_of("fails")[1]["attempt"], 2);
+}
+
+#[test]
+#[cfg(debug_assertions)]
+fn death_while_changes_are_taken_over_leaves_one_plan() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} |"), 0);
+    let (old_text, old) = (run.text("scenario.toml"), run.manifest());
+    change(&runner, &format!("a | {ECHO} | equals = 2\nnew | {ECHO} |"));
+    for place in ["store-keep", "manifest-write", "manifest-rename"] {
+        let mut command: Command = runner.command(&["resume", "--accept-changes"]);
+        command.env("RUNNER_FAULT", format!("{place}:kill:1"));
+        assert_eq!(Running::start(&mut command).finish().code, None, "{place}");
+        assert_eq!(run.manifest(), old, "{place}");
+        assert_eq!(run.text("scenario.toml"), old_text);
+        assert_status(&runner, "completed");
+    }
+    runner.run(&["resume", "--accept-changes"]).expect(1);
+    assert_rows(&run, &[("a", 2), ("b", 1), ("new", 1)]);
+    // As if the process had died before the text was in its place.
+    let new_text = run.text("scenario.toml");
+    run.write("scenario.toml", &old_text);
+    let ran = runner
+        .run(&["resume", "--rerun", "new", "--dry-run"])
+        .expect(0);
+    assert_eq!(ran.stdout, "new@hostile#1\n");
+    assert_eq!(run.text("scenario.toml"), old_text);
+    runner
+        .run(&["resume", "--rerun", "new"])
+        .expect(1)
+        .says(&["scenario.toml is the run's again"]);
+    assert_eq!(run.text("scenario.toml"), new_text);
+    assert_rows(&run, &[("a", 2), ("b", 1), ("new", 2)]);
+}
+
+#[test]
+fn failed_runs_are_planned_again() {
+    let runner = Runner::new(&[]);
+    runner.wat("hostile.wasm", "(component)");
+    change(&runner, &format!("a | {ECHO} |"));
+    let code = runner.exec(&[]).code;
+    if runner.runs().is_empty() {
+        // A file that is no plugin is refused before there is a run.
+        assert_eq!(code, Some(2));
+        return;
+    }
+    runner.write("hostile.wasm", fs::read(component("hostile")).unwrap());
+    change(&runner, &format!("a | {ECHO} |\nb | {ECHO} |"));
+    runner.run(&["resume", "latest"]).expect(0);
+    let run = runner.only_run();
+    assert_rows(&run, &[("a", 1), ("b", 1)]);
+    assert_eq!(run.planned(), 2);
+}
+
+#[test]
+fn selection_of_a_run_stays() {
+    let list = format!("a | {ECHO} |\nb | {ECHO} |");
+    let runner = Runner::hostile(&tests(&list));
+    runner.exec(&["--test", "a*"]).expect(0);
+    let run = runner.only_run();
+    change(&runner, &format!("{list}\na2 | {ECHO} |\nc | {ECHO} |"));
+    runner.run(&["resume", "--accept-changes"]).expect(0);
+    assert_rows(&run, &[("a", 1), ("a2", 1)]);
+}

@@ -1,0 +1,73 @@
+//! `--dry-run` and `--explain`: what would run and why, without a byte that changes.
+
+use super::{FOUR, assert_unchanged};
+use crate::support::runner::Runner;
+
+#[test]
+fn dry_runs_change_no_byte() {
+    let runner = Runner::hostile(FOUR);
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    // A dead process and a torn row.
+    let manifest = run.text("benchmark.json");
+    let mut dead: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    dead["status"] = "running".into();
+    dead.as_object_mut().unwrap().remove("completed_at");
+    run.write("benchmark.json", serde_json::to_vec(&dead).unwrap());
+    let index = run.bytes("index.jsonl");
+    run.write("index.jsonl", &index[..index.len() - 10]);
+    assert_unchanged(&runner, || {
+        let ran = runner.run(&["resume", "latest", "--dry-run"]).expect(0);
+        assert_eq!(ran.stdout.lines().count(), 1, "{ran:?}");
+        runner.run(&["resume", "latest", "--explain"]).expect(0);
+        let ran = runner
+            .run(&["resume", "--rerun", "failed", "--dry-run"])
+            .expect(0);
+        assert_eq!(ran.stdout.lines().count(), 3, "{ran:?}");
+        runner
+            .run(&["resume", "--accept-changes", "--explain", "--json"])
+            .expect(0);
+    });
+}
+
+#[test]
+fn explanations_name_the_reason_of_each_trial() {
+    let runner = Runner::hostile(FOUR);
+    runner.exec(&[]).expect(1);
+    let changed = FOUR
+        .replace("equals = 1", "equals = 9")
+        .replace("50ms", "60ms");
+    runner.scenario(&format!(
+        "{changed}\n[[tests]]\nid = \"new\"\ninput = {{ do = \"echo\" }}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"
+    ));
+    let args = [
+        "resume",
+        "--accept-changes",
+        "--rerun",
+        "breaks",
+        "--explain",
+    ];
+    assert_unchanged(&runner, || {
+        let ran = runner.run(&args).expect(0);
+        for line in [
+            "passes@hostile#1  runs: only what is expected of it has changed: its output is judged again",
+            "fails@hostile#1  stays: it failed",
+            "breaks@hostile#1  runs: it ended in an error, and `--rerun breaks` means it",
+            "hangs@hostile#1  runs: what it does has changed",
+            "new@hostile#1  runs: it has no result",
+        ] {
+            assert!(
+                ran.stdout.lines().any(|printed| printed == line),
+                "{line}\n{ran:?}"
+            );
+        }
+        let ran = runner.run(&[&args[..], &["--json"]].concat()).expect(0);
+        let lines: Vec<serde_json::Value> = ran
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 5);
+        assert_eq!(lines[1]["runs"], false);
+    });
+}

@@ -1,0 +1,246 @@
+//! `--rerun`: which trials run again, whatever happens on the way.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use super::{FOUR, assert_rows, assert_status, assert_unchanged, rows};
+use crate::support::runner::Runner;
+
+#[test]
+fn each_selector_runs_what_it_means() {
+    let runner = Runner::hostile(FOUR);
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    let mut expected = [("breaks", 1), ("fails", 1), ("hangs", 1), ("passes", 1)];
+    for (rerun, again) in [
+        ("errors", &["breaks", "hangs"][..]),
+        ("failed", &["breaks", "fails", "hangs"]),
+        ("all", &["breaks", "fails", "hangs", "passes"]),
+        ("pa*", &["passes"]),
+        ("fails@hostile#1", &["fails"]),
+        ("{hangs,breaks}", &["hangs", "breaks"]),
+    ] {
+        runner.run(&["resume", "--rerun", rerun]).expect(1);
+        for (test, count) in &mut expected {
+            *count += usize::from(again.contains(test));
+        }
+        assert_rows(&run, &expected);
+        let manifest = run.manifest();
+        let session = manifest["sessions"].as_array().unwrap().last().unwrap();
+        assert_eq!(session["rerun"], rerun);
+        assert_status(&runner, "completed");
+    }
+    // Attempt numbers go on, and rows were only added.
+    for test in ["passes", "breaks"] {
+        let rows = run.rows_of(test);
+        let attempts: Vec<_> = rows
+            .iter()
+            .map(|row| row["attempt"].as_u64().unwrap())
+            .collect();
+        assert!(
+            attempts.iter().copied().eq(1..=rows.len() as u64),
+            "{attempts:?}"
+        );
+    }
+    assert_eq!(run.count("failed"), 1);
+}
+
+#[test]
+fn what_matches_nothing_changes_nothing() {
+    let runner = Runner::hostile(FOUR);
+    runner.exec(&["--test", "passes"]).expect(0);
+    assert_unchanged(&runner, || {
+        for rerun in ["failed", "errors", "other*"] {
+            runner.run(&["resume", "--rerun", rerun]).expect(5);
+        }
+        runner
+            .run(&["resume", "--rerun", "{a"])
+            .expect(2)
+            .says(&["{a", "glob"]);
+        // Nothing is left to do.
+        let ran = runner.run(&["resume", "latest"]).expect(0);
+        ran.says(&["nothing is left to do"]);
+        runner.run(&["resume", "--accept-changes"]).expect(0);
+        runner
+            .run(&["resume", "--accept-changes", "--rerun", "failed"])
+            .expect(0);
+    });
+}
+
+#[test]
+fn errors_are_named_with_what_runs_them_again() {
+    let runner = Runner::hostile(FOUR);
+    runner.exec(&[]).expect(1);
+    let ran = runner.run(&["resume", "latest"]).expect(1);
+    ran.says(&[
+        "2 trials have ended in an error or a timeout",
+        "--rerun errors",
+    ]);
+}
+
+/// Trials that take a moment each.
+fn naps(runner: &str) -> Runner {
+    Runner::hostile(&format!(
+        "{runner}\n[[tests]]\nid = \"nap\"\nrepeat = 12\ninput = {{ do = \"sleep\", ms = 40 }}\n"
+    ))
+}
+
+#[test]
+fn killed_rerun_is_finished_by_the_next() {
+    let runner = naps("");
+    runner.exec(&["-j", "2"]).expect(0);
+    let run = runner.only_run();
+    let mut again = runner.started(&["resume", "--rerun", "all", "-j", "1", "--json"]);
+    again.wait_for_rows(4);
+    let told = again.kill().acknowledged().len();
+    // Each trial has a final row, and still the run is not completed.
+    assert_status(&runner, "incomplete");
+    assert_eq!(runner.list()[0]["reason"], "crashed");
+    let before = run.rows().len();
+    assert!(before >= 12 + told);
+
+    // A stop on the way leaves it as it is: another session goes on.
+    let mut again = runner.started(&["resume", "-j", "1", "--json"]);
+    again.wait_for_rows(2);
+    let (stopped, _) = again.end_by(Signal::INT);
+    assert_eq!(stopped.code, Some(130));
+    assert_status(&runner, "incomplete");
+    assert_eq!(run.ending()[1], "interrupted");
+
+    runner.run(&["resume"]).expect(0);
+    assert_status(&runner, "completed");
+    let finals = run.rows().iter().filter(|row| row["final"] == true).count();
+    assert_eq!(finals, 24);
+    for repeat in 1..=12 {
+        let trial = format!("nap@hostile#{repeat}");
+        let rows = run.rows();
+        let rows = rows
+            .iter()
+            .filter(|row| row["trial"] == trial.as_str() && row["final"] == true);
+        assert_eq!(rows.count(), 2, "{trial}");
+    }
+    runner.run(&["resume", "latest"]).expect(0);
+    assert_eq!(
+        run.rows().iter().filter(|row| row["final"] == true).count(),
+        24
+    );
+}
+
+#[test]
+fn counts_tell_the_truth_in_the_middle_of_a_rerun() {
+    let runner = naps("");
+    runner.exec(&["-j", "4"]).expect(0);
+    let mut again = runner.started(&["resume", "--rerun", "all", "-j", "1", "--json"]);
+    again.wait_for_rows(3);
+    let listed = runner.list();
+    assert_eq!(listed[0]["status"], "running");
+    assert_eq!(listed[0]["counts"]["passed"], 12);
+    let event = again.wait_for_event(|event| event["event"] == "row");
+    assert_eq!(event["counts"]["passed"], 12, "{event}");
+    assert_eq!(again.finish().code, Some(0));
+}
+
+#[test]
+fn second_resume_names_the_process_of_the_first() {
+    let runner = naps("");
+    runner.exec(&["-j", "4"]).expect(0);
+    let mut first = runner.started(&["resume", "--rerun", "all", "-j", "1", "--json"]);
+    first.wait_for_rows(1);
+    let pid = first.process().0.to_string();
+    for args in [&["resume", "latest"][..], &["resume", "--rerun", "all"]] {
+        runner.run(args).expect(6).says(&[&pid]);
+    }
+    assert_eq!(first.finish().code, Some(0));
+    assert_eq!(rows(&runner.only_run())["nap"], 24);
+}
+
+#[test]
+fn cancelled_runs_go_on_only_by_force() {
+    let runner = naps("");
+    let mut ran = runner.start(&["-j", "1"]);
+    ran.wait_for_rows(2);
+    let id = runner.only_run().id().to_owned();
+    runner.run(&["cancel", &id]).expect(0);
+    assert_eq!(ran.finish().code, Some(4));
+    assert_status(&runner, "cancelled");
+    assert_unchanged(&runner, || {
+        for more in [
+            &[][..],
+            &["--rerun", "all"],
+            &["--accept-changes"],
+            &["--dry-run"],
+        ] {
+            let ran = runner
+                .run(&[&["resume", id.as_str()], more].concat())
+                .expect(2);
+            ran.says(&["cancelled", "--force"]);
+        }
+    });
+    runner.run(&["resume", &id, "--force"]).expect(0);
+    assert_status(&runner, "completed");
+    assert_eq!(runner.only_run().count("passed"), 12);
+}
+
+#[test]
+fn altered_content_of_the_store_is_named() {
+    let runner = Runner::hostile(FOUR);
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    let manifest = run.manifest();
+    for key in [
+        &manifest["metadata"]["suite"],
+        &manifest["providers"][0]["digest"],
+    ] {
+        let digest = key.as_str().unwrap();
+        let path = runner.path(&format!("results/store/{}/{digest}", &digest[..2]));
+        let bytes = fs::read(&path).unwrap();
+        let mut altered = bytes.clone();
+        altered[0] ^= 1;
+        fs::write(&path, altered).unwrap();
+        assert_unchanged(&runner, || {
+            runner
+                .run(&["resume", "--rerun", "all"])
+                .expect(2)
+                .says(&[digest]);
+        });
+        fs::remove_file(&path).unwrap();
+        runner
+            .run(&["resume", "--rerun", "all"])
+            .expect(2)
+            .says(&[digest]);
+        fs::write(&path, bytes).unwrap();
+    }
+    let sha = manifest["metadata"]["scenario_sha256"].as_str().unwrap();
+    let text = run.text("scenario.toml");
+    run.write("scenario.toml", format!("{text}\n# altered\n"));
+    runner
+        .run(&["resume", "--rerun", "all"])
+        .expect(2)
+        .says(&[sha, "scenario.toml"]);
+    run.write("scenario.toml", text);
+    runner.run(&["resume", "--rerun", "all"]).expect(1);
+}
+
+#[test]
+fn last_failed_runs_what_had_not_passed() {
+    let runner = Runner::hostile(FOUR);
+    runner
+        .exec(&["--last-failed"])
+        .expect(2)
+        .says(&["latest:scenario"]);
+    runner.exec(&[]).expect(1);
+    runner.exec(&["--last-failed"]).expect(1);
+    let runs = runner.runs();
+    assert_rows(&runs[1], &[("breaks", 1), ("fails", 1), ("hangs", 1)]);
+
+    // Of the newest run, and what has no result there counts as not passed.
+    let fixed = FOUR
+        .replace("equals = 2", "equals = 1")
+        .replace("\"trap\"", "\"echo\"");
+    runner.scenario(&format!(
+        "{fixed}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"
+    ));
+    runner.exec(&["--last-failed", "--test", "fails"]).expect(0);
+    runner.exec(&["--last-failed"]).expect(5);
+}

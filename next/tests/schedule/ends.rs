@@ -1,0 +1,156 @@
+//! What ends a session before its end: bad trials and budgets.
+
+use crate::support::{run::Run, runner::Runner, truth::assert_told_truly};
+
+const FAILING: &str = r#"
+    [run]
+    fail_fast = 2
+    [defaults]
+    repeat = 5
+    [[tests]]
+    id = "good"
+    input = { do = "echo", value = 1 }
+    [[tests]]
+    id = "bad"
+    input = { do = "echo", value = 1 }
+    expect = { equals = 2 }
+    [[tests]]
+    id = "rest"
+    input = { do = "echo", value = 1 }
+"#;
+
+fn bad(run: &Run) -> u64 {
+    run.count("failed")
+}
+
+#[test]
+fn fail_fast_ends_session_and_resume_continues() {
+    let runner = Runner::hostile(FAILING);
+    let ran = runner.exec(&["-j", "1"]).expect(4);
+    ran.says(&["fail_fast"]);
+    let run = runner.only_run();
+    assert_eq!(run.ending(), ["incomplete", "fail-fast", "", "failed"]);
+    assert_eq!((run.count("passed"), bad(&run)), (5, 2));
+    assert_told_truly(&runner);
+    // What is not given stays as it was, and each session counts its own.
+    runner.run(&["resume"]).expect(4);
+    assert_eq!(bad(&run), 4);
+    runner.run(&["resume", "--fail-fast=3"]).expect(1);
+    assert_eq!(run.ending(), ["completed", "", "", "failed"]);
+    assert_eq!(run.rows().len(), 15);
+    assert_told_truly(&runner);
+}
+
+#[test]
+fn fail_fast_of_command_line_counts() {
+    for (flag, code, failed) in [
+        ("--fail-fast", 4, 1),
+        ("--fail-fast=4", 4, 4),
+        // More than a fifth of 15.
+        ("--fail-fast=0.2", 4, 4),
+        ("--fail-fast=off", 1, 5),
+        ("--fail-fast=0", 1, 5),
+    ] {
+        let runner = Runner::hostile(FAILING);
+        runner.exec(&["-j", "1", flag]).expect(code);
+        assert_eq!(bad(&runner.only_run()), failed, "{flag}");
+    }
+    let runner = Runner::hostile(FAILING);
+    let says = "expected a count such as 3, a fraction such as 0.1, or `off`";
+    runner.refused(&["--fail-fast=1.5"], &["--fail-fast", says]);
+}
+
+const MEASURING: &str = r#"
+    [run.budget]
+    metrics = { tokens = 100 }
+    [[tests]]
+    id = "a"
+    input = { do = "measure", tokens = 30 }
+    repeat = 10
+"#;
+
+#[test]
+fn used_up_budget_ends_run() {
+    let runner = Runner::hostile(MEASURING);
+    let ran = runner.exec(&["-j", "1"]).expect(4);
+    ran.says(&["the budget of `tokens` is used up: 120 of 100"]);
+    let run = runner.only_run();
+    assert_eq!(run.ending(), ["incomplete", "budget", "", "none"]);
+    assert_eq!(run.rows().len(), 4);
+    assert_told_truly(&runner);
+}
+
+#[test]
+fn resume_needs_larger_budget() {
+    let runner = Runner::hostile(MEASURING);
+    runner.exec(&["-j", "1"]).expect(4);
+    let run = runner.only_run();
+    let before = run.manifest();
+    let refused = runner.run(&["resume"]).expect(2);
+    refused.says(&["`tokens` is used up: 120 of 100", "--budget tokens=220"]);
+    assert_eq!(run.manifest(), before);
+    runner
+        .run(&["resume", "-j", "1", "--budget", "tokens=160"])
+        .expect(4);
+    assert_eq!(run.rows().len(), 6);
+    // What was given holds for later sessions, too.
+    let refused = runner.run(&["resume"]).expect(2);
+    refused.says(&["180 of 160"]);
+    runner.run(&["resume", "--budget", "tokens=off"]).expect(0);
+    assert_eq!(run.ending()[0], "completed");
+    assert_eq!(run.rows().len(), 10);
+}
+
+#[test]
+fn own_budget_ends_provider_alone() {
+    let runner = Runner::new(&["hostile"]);
+    let scenario = r#"
+        [providers.costly]
+        plugin = "hostile.wasm"
+        budget = { metrics = { tokens = 50 } }
+        [providers.other]
+        plugin = "hostile.wasm"
+        [[tests]]
+        id = "a"
+        input = { do = "measure", tokens = 30 }
+        repeat = 10
+    "#;
+    runner.scenario(scenario);
+    runner.exec(&["-j", "1"]).expect(4);
+    let run = runner.only_run();
+    assert_eq!(run.ending()[1], "budget");
+    let rows = run.rows();
+    let of = |provider: &str| {
+        rows.iter()
+            .filter(|row| row["provider"] == provider)
+            .count()
+    };
+    assert_eq!((of("costly"), of("other")), (2, 10));
+    let refused = runner.run(&["resume"]).expect(2);
+    refused.says(&[
+        "provider `costly` is used up: 60 of 50",
+        "--budget costly:tokens=110",
+    ]);
+    runner
+        .run(&["resume", "--budget", "costly:tokens=off"])
+        .expect(0);
+    assert_eq!(run.rows().len(), 20);
+}
+
+#[test]
+fn budgets_that_bound_nothing_are_told() {
+    let runner = Runner::hostile(MEASURING);
+    let ran = runner
+        .exec(&["--budget", "tokens=off", "--budget", "tokns=5"])
+        .expect(0);
+    ran.says(&["no attempt has measured `tokns`"]);
+    let runner = Runner::hostile(MEASURING);
+    runner.refused(
+        &["--budget", "nobody:tokens=5"],
+        &["provider `nobody`", "`hostile`"],
+    );
+    runner.refused(
+        &["--budget", "tokens"],
+        &["METRIC=VALUE", "`tokens=2000000`"],
+    );
+}

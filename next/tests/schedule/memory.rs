@@ -1,0 +1,92 @@
+//! What attempts hold of memory together.
+
+use super::{began, ended, in_order};
+use crate::support::{runner::Runner, truth::assert_told_truly};
+
+#[test]
+fn attempts_wait_for_memory_of_others() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        r#"
+        [run]
+        memory = "64MiB"
+        [providers.p]
+        plugin = "hostile.wasm"
+        limits = { memory = "48MiB" }
+        [[tests]]
+        id = "a"
+        input = { do = "sleep", ms = 300 }
+        repeat = 2
+        [[tests]]
+        id = "b"
+        input = { do = "grow-memory", count = 40 }
+        "#,
+    );
+    runner.exec(&["-j", "3"]).expect(0);
+    let run = runner.only_run();
+    let rows = in_order(run.rows());
+    assert_eq!(rows.len(), 3, "nobody is denied what fits");
+    for pair in rows.windows(2) {
+        assert!(began(&pair[1]) > ended(&pair[0]) - 2.0, "{pair:?}");
+    }
+    let log = run.text("runner.log");
+    assert_eq!(log.matches("more wait for memory").count(), 1, "{log}");
+    assert_told_truly(&runner);
+}
+
+#[test]
+fn limits_above_all_memory_run_alone() {
+    let runner = Runner::hostile(
+        r#"
+        [run]
+        memory = "1MiB"
+        [[tests]]
+        id = "a"
+        input = { do = "grow-memory", count = 100 }
+        repeat = 3
+        "#,
+    );
+    runner.exec(&["-j", "2"]).expect(0);
+    assert_eq!(runner.only_run().rows().len(), 3);
+}
+
+#[test]
+fn full_share_makes_attempt_again() {
+    let runner = Runner::hostile(
+        r#"
+        [run]
+        memory = "256MiB"
+        [defaults]
+        timeout = "700ms"
+        [[tests]]
+        id = "small"
+        input = { do = "echo", value = 1 }
+        repeat = 10
+        [[tests]]
+        id = "large"
+        input = { do = "fill-memory" }
+        expect = { error = "timeout" }
+        repeat = 2
+        "#,
+    );
+    runner.exec(&["-j", "2"]).expect(0);
+    let run = runner.only_run();
+    // Twice of what small ones hold is reserved, and two large ones do not fit together.
+    let rows = in_order(run.rows_of("large"));
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| (row["outcome"].as_str().unwrap(), row["final"] == true))
+        .collect();
+    let mut outcomes = told.clone();
+    outcomes.sort_unstable();
+    assert_eq!(
+        outcomes,
+        [("passed", true), ("passed", true), ("stopped", false)],
+        "{told:?}"
+    );
+    let stopped = rows.iter().find(|row| row["outcome"] == "stopped").unwrap();
+    assert_eq!(stopped["error"]["code"], "host-memory");
+    let message = stopped["error"]["message"].as_str().unwrap();
+    assert!(message.contains("`memory` of `[run]`"), "{message}");
+    assert_told_truly(&runner);
+}

@@ -1,0 +1,26 @@
+//! When attempts are made: rates, retries, what ends a session before its end, and memory.
+
+mod ends;
+mod memory;
+mod starts;
+
+use serde_json::Value;
+
+/// When an attempt began, in milliseconds of its day.
+fn began(row: &Value) -> f64 {
+    let text = row["started_at"].as_str().unwrap();
+    let time = text[11..].strip_suffix('Z').unwrap();
+    let parts = time.split(':').map(|part| part.parse::<f64>().unwrap());
+    parts.fold(0.0, |sum, part| sum * 60.0 + part) * 1e3
+}
+
+/// When it ended.
+fn ended(row: &Value) -> f64 {
+    began(row) + row["duration_ms"].as_f64().unwrap()
+}
+
+/// The rows by when they began.
+fn in_order(mut rows: Vec<Value>) -> Vec<Value> {
+    rows.sort_by(|one, other| began(one).total_cmp(&began(other)));
+    rows
+}

@@ -1,0 +1,212 @@
+//! When attempts start: rates of providers, retries, and the tail of a run.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{began, ended, in_order};
+use crate::support::{runner::Runner, truth::assert_told_truly, wait::wait_for};
+
+#[test]
+fn rate_spaces_starts_of_provider() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        r#"
+        [providers.paced]
+        plugin = "hostile.wasm"
+        rate = "20/s"
+        [providers.free]
+        plugin = "hostile.wasm"
+        [[tests]]
+        id = "a"
+        input = { do = "echo", value = 1 }
+        repeat = 10
+        [[tests]]
+        id = "late"
+        providers = ["paced"]
+        input = { do = "fail-until", attempt = 2 }
+        retries = { max = 1 }
+        "#,
+    );
+    runner.exec(&["-j", "4"]).expect(0);
+    let rows = in_order(runner.only_run().rows());
+    let starts = |provider: &str| {
+        let rows = rows.iter().filter(|row| row["provider"] == provider);
+        rows.map(began).collect::<Vec<_>>()
+    };
+    let (paced, free) = (starts("paced"), starts("free"));
+    // Ten trials, one of them in two attempts more: eleven gaps of 50 ms.
+    assert_eq!((paced.len(), free.len()), (12, 10));
+    let took = paced[11] - paced[0];
+    assert!((520.0..10_000.0).contains(&took), "{paced:?}");
+    for gap in paced.windows(2).map(|pair| pair[1] - pair[0]) {
+        assert!(gap > 20.0, "{paced:?}");
+    }
+    assert!(free[9] < paced[9], "{free:?} {paced:?}");
+    assert_told_truly(&runner);
+}
+
+#[test]
+fn retry_after_is_waited_for() {
+    let runner = Runner::hostile(
+        r#"
+        [[tests]]
+        id = "a"
+        input = { do = "error", kind = "rate-limited", retry_after = 400 }
+        retries = { max = 1, backoff = "10ms" }
+        "#,
+    );
+    runner.exec(&[]).expect(1);
+    let rows = runner.only_run().rows_of("a");
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0]["error"]["retry_after_ms"], 400);
+    let gap = began(&rows[1]) - ended(&rows[0]);
+    assert!((390.0..10_000.0).contains(&gap), "{gap}");
+}
+
+#[test]
+fn backoff_doubles_before_each_retry() {
+    let runner = Runner::hostile(
+        r#"
+        [[tests]]
+        id = "a"
+        input = { do = "fail-until", attempt = 4 }
+        retries = { max = 3, backoff = "60ms" }
+        "#,
+    );
+    runner.exec(&[]).expect(0);
+    let rows = runner.only_run().rows_of("a");
+    let gaps: Vec<f64> = rows
+        .windows(2)
+        .map(|pair| began(&pair[1]) - ended(&pair[0]))
+        .collect();
+    for (gap, least) in gaps.iter().zip([58.0, 118.0, 238.0]) {
+        assert!(*gap > least, "{gaps:?}");
+    }
+    assert_eq!(gaps.len(), 3);
+}
+
+#[test]
+fn only_named_errors_are_retried() {
+    let runner = Runner::hostile(
+        r#"
+        [defaults]
+        retries = { max = 1, on = ["trap", "timeout"] }
+        [[tests]]
+        id = "trap"
+        input = { do = "trap" }
+        [[tests]]
+        id = "timeout"
+        input = { do = "loop" }
+        timeout = "50ms"
+        [[tests]]
+        id = "unavailable"
+        input = { do = "error", kind = "unavailable" }
+        [[tests]]
+        id = "own"
+        input = { do = "error", kind = "unavailable" }
+        retries = { max = 2, on = ["unavailable"] }
+        "#,
+    );
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    for (test, attempts) in [("trap", 2), ("timeout", 2), ("unavailable", 1), ("own", 3)] {
+        assert_eq!(run.rows_of(test).len(), attempts, "{test}");
+    }
+}
+
+#[test]
+fn late_backoff_is_not_slept() {
+    let runner = Runner::hostile(
+        r#"
+        [[tests]]
+        id = "a"
+        input = { do = "error", kind = "unavailable" }
+        retries = { max = 5, backoff = "1h" }
+        trial_timeout = "10m"
+        [[tests]]
+        id = "b"
+        input = { do = "error", kind = "unavailable", retry_after = 3600000 }
+        retries = { max = 5 }
+        "#,
+    );
+    runner.exec(&["--timeout", "30m"]).expect(1);
+    let run = runner.only_run();
+    assert_eq!(run.row("a")["attempt"], 1);
+    assert_eq!(run.row("b")["attempt"], 1);
+    assert_eq!(run.ending()[0], "completed");
+}
+
+#[test]
+fn show_tells_what_waits() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        r#"
+        [providers.paced]
+        plugin = "hostile.wasm"
+        rate = "1/h"
+        [providers.free]
+        plugin = "hostile.wasm"
+        [[tests]]
+        id = "a"
+        providers = ["paced"]
+        input = { do = "echo", value = 1 }
+        repeat = 3
+        [[tests]]
+        id = "b"
+        providers = ["free"]
+        input = { do = "error", kind = "unavailable" }
+        retries = { max = 1, backoff = "10m" }
+        "#,
+    );
+    let mut running = runner.start(&[]);
+    running.wait_for_rows(2);
+    let run = runner.only_run();
+    let waiting = wait_for("trials wait", || {
+        let waiting = runner.show(&run)["live"]["waiting"].clone();
+        (waiting.as_array().is_some_and(|waiting| waiting.len() == 2)).then_some(waiting)
+    });
+    let told: Vec<_> = waiting
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one: &Value| (one["trial"].as_str().unwrap(), one["why"].as_str().unwrap()))
+        .collect();
+    assert_eq!(told, [("b@free#1", "retry"), ("a@paced#2", "rate-limit")]);
+    let text = runner.run(&["show", run.id()]).expect(0).stdout;
+    for line in [
+        "b@free#1 waits for a retry",
+        "a@paced#2 waits for the rate of paced",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let (ran, _) = running.end_by(Signal::INT);
+    ran.expect(130);
+    assert_told_truly(&runner);
+}
+
+#[test]
+fn slow_trial_holds_no_other_back() {
+    let runner = Runner::hostile(
+        r#"
+        [defaults]
+        repeat = 300
+        [[tests]]
+        id = "before"
+        input = { do = "echo", value = 1 }
+        [[tests]]
+        id = "slow"
+        input = { do = "sleep", ms = 3000 }
+        repeat = 1
+        [[tests]]
+        id = "behind"
+        input = { do = "echo", value = 1 }
+        "#,
+    );
+    runner.exec(&["-j", "2"]).expect(0);
+    let run = runner.only_run();
+    let slow = run.row("slow");
+    let behind = run.rows_of("behind");
+    assert_eq!(behind.len(), 300);
+    let last = behind.iter().map(began).fold(0.0, f64::max);
+    assert!(last < ended(&slow) - 500.0, "{last} {slow}");
+}

@@ -1,0 +1,172 @@
+//! What `prune` deletes and what stays.
+
+use std::{
+    fs, thread,
+    time::{Duration, SystemTime},
+};
+
+use super::{ended, going_on, naps, short};
+use crate::support::{
+    random::{Random, times},
+    truth::assert_told_truly,
+};
+
+#[test]
+fn prune_shows_before_it_deletes() {
+    let runner = naps(1, 1);
+    let runs = ended(&runner, 3);
+    let old = SystemTime::now() - Duration::from_secs(25 * 3600);
+    let age_store = || {
+        for shelf in fs::read_dir(runner.path("results/store")).unwrap() {
+            let shelf = shelf.unwrap().path();
+            for entry in fs::read_dir(shelf).into_iter().flatten() {
+                fs::File::open(entry.unwrap().path())
+                    .unwrap()
+                    .set_modified(old)
+                    .unwrap();
+            }
+        }
+    };
+    age_store();
+    let stored = || {
+        let shelves = fs::read_dir(runner.path("results/store")).unwrap();
+        let entries = shelves.filter_map(|shelf| fs::read_dir(shelf.unwrap().path()).ok());
+        entries.map(|shelf| shelf.count()).sum::<usize>()
+    };
+    let before = stored();
+    assert!(before >= 2);
+    runner.run(&["prune", "--keep-last", "1"]).expect(0).says(&[
+        "would delete 2 runs",
+        runs[0].id(),
+        runs[1].id(),
+        "--yes",
+    ]);
+    assert_eq!(runner.runs().len(), 3);
+    runner
+        .run(&["pin", runs[0].id(), "--reason", "the baseline"])
+        .expect(0);
+    runner
+        .run(&["show", short(&runs[0])])
+        .expect(0)
+        .says(&["the baseline"]);
+    runner
+        .run(&["prune", "--keep-last", "1", "--no-dry-run"])
+        .expect(0)
+        .says(&["deleted 1 run", "1 run stays"]);
+    let left: Vec<_> = runner
+        .runs()
+        .iter()
+        .map(|run| run.id().to_owned())
+        .collect();
+    assert_eq!(left, [runs[0].id(), runs[2].id()]);
+    assert_eq!(stored(), before, "both need what is stored");
+    runner
+        .run(&["prune", runs[0].id(), "--yes"])
+        .expect(2)
+        .says(&["is pinned", "the baseline", "runner unpin"]);
+    runner.run(&["unpin", runs[0].id()]).expect(0);
+    runner
+        .run(&["unpin", runs[0].id()])
+        .expect(0)
+        .says(&["already"]);
+    let deleted = runner
+        .run(&["prune", runs[0].id(), "latest", "--yes", "--json"])
+        .expect(0)
+        .document();
+    assert_eq!(deleted["runs"].as_array().unwrap().len(), 2);
+    assert_eq!(deleted["contents"], before);
+    assert_eq!((runner.runs().len(), stored()), (0, 0));
+    assert_told_truly(&runner);
+}
+
+#[test]
+fn live_runs_are_not_deleted() {
+    let runner = naps(400, 5);
+    let running = going_on(&runner);
+    let run = runner.only_run();
+    runner
+        .run(&["prune", "--keep-last", "0", "--yes"])
+        .expect(0);
+    runner
+        .run(&["prune", run.id(), "--yes"])
+        .expect(6)
+        .says(&["works on run"]);
+    runner.run(&["pin", run.id()]).expect(6);
+    running.kill();
+    runner
+        .run(&["prune", run.id(), "--yes"])
+        .expect(2)
+        .says(&["runner cleanup"]);
+    let mut resumed = runner.started(&["resume", run.id(), "--json"]);
+    resumed.wait_for_rows(1);
+    runner
+        .run(&["prune", run.id(), "--older-than", "0s", "--yes"])
+        .expect(6);
+    resumed.finish().expect(0);
+    runner.run(&["verify"]).expect(0);
+    runner.run(&["prune", run.id(), "--yes"]).expect(0);
+    assert!(!run.dir.exists());
+}
+
+#[test]
+fn killed_prunes_leave_no_half_run() {
+    let runner = naps(1, 1);
+    let run = ended(&runner, 1).remove(0);
+    let mut random = Random::new();
+    for round in 0..times(8, 100) {
+        for number in 0..40 {
+            let name = format!("2026-11-20_09-18-04-015-copy-{round:04x}{number:04x}");
+            let copy = runner.path("results").join(name);
+            fs::create_dir(&copy).unwrap();
+            for file in fs::read_dir(&run.dir).unwrap() {
+                let file = file.unwrap();
+                if file.path().is_file() {
+                    fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+                }
+            }
+        }
+        let pruning = runner.started(&["prune", "--status", "completed", "--yes"]);
+        thread::sleep(random.up_to(Duration::from_millis(30)));
+        pruning.kill();
+        // What is still a run is whole.
+        for run in runner.runs() {
+            assert_eq!(run.rows().len(), 1);
+        }
+        assert_eq!(runner.list().len(), runner.runs().len());
+        if runner.runs().iter().all(|left| left.id() != run.id()) {
+            break;
+        }
+    }
+    runner
+        .run(&["prune", "--status", "completed", "--yes"])
+        .expect(0);
+    let left = fs::read_dir(runner.path("results")).unwrap();
+    let left = left.filter(|entry| entry.as_ref().unwrap().path().is_dir());
+    assert_eq!(left.count(), 1, "only the store");
+}
+
+#[test]
+fn births_keep_what_they_use_from_prunes() {
+    let runner = naps(1, 1);
+    let old = SystemTime::now() - Duration::from_secs(25 * 3600);
+    for _ in 0..times(5, 60) {
+        for shelf in fs::read_dir(runner.path("results/store"))
+            .into_iter()
+            .flatten()
+        {
+            for entry in fs::read_dir(shelf.unwrap().path()).into_iter().flatten() {
+                let _ = fs::File::open(entry.unwrap().path()).map(|file| file.set_modified(old));
+            }
+        }
+        let born = runner.start(&[]);
+        let prunes: Vec<_> = (0..3)
+            .map(|_| runner.started(&["prune", "--keep-last", "1", "--yes"]))
+            .collect();
+        born.finish().expect(0);
+        for prune in prunes {
+            prune.finish();
+        }
+        runner.run(&["verify"]).expect(0);
+    }
+    assert_told_truly(&runner);
+}

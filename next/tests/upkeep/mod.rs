@@ -1,0 +1,284 @@
+//! The upkeep of a results root: names and lists of runs, what is cleaned up, deleted, kept and verified, and who may work
+//! in a root beside whom.
+
+mod deleting;
+mod sharing;
+mod verifying;
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::{
+    run::Run, runner::Runner, running::Running, truth::assert_told_truly, wait::wait_until,
+};
+
+/// A scenario of trials that last so long, in milliseconds.
+fn naps(count: usize, ms: u64) -> Runner {
+    Runner::hostile_in_memory(&format!(
+        "[[tests]]\nid = \"nap\"\nrepeat = {count}\ninput = {{ do = \"sleep\", ms = {ms} }}\n"
+    ))
+}
+
+/// A run that goes on, once it has rows.
+fn going_on(runner: &Runner) -> Running {
+    let mut running = runner.start(&["-j", "2"]);
+    running.wait_for_rows(3);
+    running
+}
+
+/// So many runs that have ended, oldest first.
+fn ended(runner: &Runner, count: usize) -> Vec<Run> {
+    for _ in 0..count {
+        runner.exec(&["-q"]).expect(0);
+    }
+    runner.runs()
+}
+
+fn short(run: &Run) -> &str {
+    run.id().rsplit('-').next().unwrap()
+}
+
+#[test]
+fn cleanup_shows_then_writes_down() {
+    let runner = naps(400, 5);
+    going_on(&runner).kill();
+    let run = runner.only_run();
+    let (manifest, rows) = (run.bytes("benchmark.json"), run.rows().len());
+    runner.run(&["cleanup"]).expect(0).says(&[
+        "started (UTC) progress providers becomes",
+        run.id(),
+        &format!("{rows}/400"),
+        "hostile",
+        "incomplete (crashed)",
+        "runner cleanup --yes",
+    ]);
+    let shown = runner.run(&["cleanup", "--json"]).expect(0).document();
+    assert_eq!(shown["dry_run"], true);
+    assert_eq!(shown["runs"][0]["run"], run.id());
+    assert_eq!(shown["runs"][0]["done"], rows);
+    assert_eq!(shown["runs"][0]["providers"], json!(["hostile"]));
+    runner
+        .run(&["cleanup", "--stale-hours", "0.5", "--no-dry-run"])
+        .expect(0)
+        .says(&["no run has a dead process"]);
+    assert_eq!(run.bytes("benchmark.json"), manifest, "it was only shown");
+    runner
+        .run(&["cleanup", "--no-dry-run", "--stale-hours", "0"])
+        .expect(0);
+    assert_eq!(run.ending()[..2], ["incomplete", "crashed"]);
+    assert!(run.manifest()["completed_at"].is_string());
+    assert!(
+        runner.run(&["cleanup", "--yes", "--json"]).document()["runs"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+    assert_told_truly(&runner);
+}
+
+#[test]
+fn names_find_runs_from_the_newest() {
+    let runner = naps(1, 1);
+    let runs = ended(&runner, 2);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&format!("name = \"other\"\n{text}"));
+    runner.exec(&["-q"]).expect(0);
+    let other = runner.runs().pop().unwrap();
+    for (name, run) in [
+        ("latest", &other),
+        ("latest~0", &other),
+        ("latest~1", &runs[1]),
+        ("latest~2", &runs[0]),
+        ("latest:scenario", &runs[1]),
+        ("latest~1:scenario", &runs[0]),
+        ("latest:other", &other),
+        (short(&runs[0]), &runs[0]),
+    ] {
+        let found = runner.run(&["show", name, "--json"]).expect(0).document();
+        assert_eq!(found["run"]["run"], run.id(), "{name}");
+    }
+    for name in ["latest~3", "latest~x", "latest:none", "latest~2:scenario"] {
+        runner
+            .run(&["show", name])
+            .expect(2)
+            .says(&["there is no run", name]);
+    }
+    runner
+        .run(&["show", "20"])
+        .expect(2)
+        .says(&["`20` could be one of 3 runs", short(&other)]);
+}
+
+#[test]
+fn lists_hold_what_is_asked_for() {
+    let runner = naps(400, 5);
+    going_on(&runner).end_by(Signal::INT).0.expect(130);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&format!(
+        "name = \"quick\"\n{}",
+        text.replace("repeat = 400", "repeat = 1")
+    ));
+    runner.exec(&["-q", "--label", "team=night"]).expect(0);
+    let [cut, whole] = runner.runs().try_into().unwrap();
+    let ids = |args: &[&str]| {
+        let listed = runner
+            .run(&[&["list", "--json"], args].concat())
+            .expect(0)
+            .document();
+        let runs = listed["runs"].as_array().unwrap().iter();
+        runs.map(|run| run["run"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let (both, first, second) = ([whole.id(), cut.id()], [cut.id()], [whole.id()]);
+    assert_eq!(ids(&["--status", "completed,incomplete"]), both);
+    assert_eq!(ids(&["--since", "1h"]), both);
+    assert_eq!(ids(&["--since", "2000-01-01"]), both);
+    assert_eq!(ids(&["--since", "2999-01-01T09:30"]), [""; 0]);
+    assert_eq!(ids(&["--status", "incomplete"]), first);
+    assert_eq!(ids(&["--verdict", "none"]), first);
+    assert_eq!(ids(&["--scenario", "qu*"]), second);
+    assert_eq!(ids(&["--label", "team=night"]), second);
+    assert_eq!(ids(&["-n", "1"]), second);
+    for args in [
+        ["--status", "ended"],
+        ["--since", "yesterday"],
+        ["--scenario", "["],
+    ] {
+        runner
+            .run(&[&["list"][..], &args].concat())
+            .expect(2)
+            .says(&[args[1]]);
+    }
+    runner
+        .run(&["list"])
+        .expect(0)
+        .says(&["ended (UTC)", "took"]);
+    runner
+        .run(&["list", "--status", "failed"])
+        .expect(0)
+        .says(&["no run is as you asked"]);
+    let mut running = runner.start(&[]);
+    running.wait_for_event(|event| event["event"] == "finished");
+    running.finish();
+}
+
+#[test]
+fn reindex_makes_the_list_anew() {
+    let runner = naps(1, 1);
+    ended(&runner, 2);
+    let database = runner.path("results/runner.db");
+    fs::write(&database, "this is no database").unwrap();
+    runner
+        .run(&["reindex"])
+        .expect(0)
+        .says(&["results/runner.db has 2 runs"]);
+    let list = rusqlite::Connection::open(&database).unwrap();
+    let count = |sql: &str| list.query_one(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(
+        count("SELECT count(*) FROM runs WHERE status = 'completed' AND planned = 1"),
+        2
+    );
+    drop(list);
+    for name in ["runner.db", "runner.db-wal", "runner.db-shm"] {
+        let _ = fs::remove_file(runner.path("results").join(name));
+    }
+    fs::create_dir(&database).unwrap();
+    runner
+        .run(&["reindex"])
+        .expect(7)
+        .says(&["runner.db", "a folder"]);
+    assert_eq!(runner.list().len(), 2);
+}
+
+#[test]
+fn other_users_settings_do_not_count() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    let runner = naps(1, 1);
+    let runs = ended(&runner, 2);
+    let file = runner.path("results/runner.toml");
+    fs::write(&file, "[retention]\nkeep_last = 1\n").unwrap();
+    let pruned = |runner: &Runner| {
+        let ran = runner.run(&["prune", "--json"]);
+        (ran.document()["runs"].as_array().unwrap().len(), ran)
+    };
+    let (count, ran) = pruned(&runner);
+    assert_eq!((count, ran.stderr.as_str()), (1, ""));
+
+    let mode = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap()
+    };
+    mode(&file, 0o666);
+    let (count, ran) = pruned(&runner);
+    assert_eq!(count, 0);
+    let real = file.canonicalize().unwrap();
+    ran.says(&["is ignored", &format!("chmod go-w {}", real.display())]);
+    mode(&file, 0o600);
+    let root = runner.path("results");
+    mode(&root, 0o777);
+    assert_eq!(pruned(&runner).0, 0);
+    let mut trusting = runner.command(&["prune", "--json"]);
+    trusting.env("RUNNER_TRUST_ROOT", &root);
+    let ran = Running::start(&mut trusting).finish().expect(0);
+    assert_eq!(ran.document()["runs"].as_array().unwrap().len(), 1);
+    mode(&root, 0o700);
+    // Only root may give files away.
+    if chown(&file, Some(4242), None).is_ok() {
+        let (count, ran) = pruned(&runner);
+        assert_eq!(count, 0);
+        ran.says(&["belongs to another user (uid 4242)"]);
+        chown(&file, Some(rustix::process::geteuid().as_raw()), None).unwrap();
+    }
+    fs::write(&file, "[retention]\nkeep_lasst = 1\n").unwrap();
+    runner
+        .run(&["prune", "--yes"])
+        .expect(2)
+        .says(&["runner.toml:2", "did you mean", "keep_last"]);
+    fs::write(&file, "[retention]\nkeep_last = 1\n").unwrap();
+    runner.run(&["prune", "--yes"]).expect(0);
+    assert!(!runs[0].dir.exists() && runs[1].dir.exists());
+}
+
+#[test]
+fn strange_folders_are_no_runs() {
+    let runner = naps(1, 1);
+    ended(&runner, 1);
+    let root = runner.path("results");
+    fs::write(root.join("notes.txt"), "mine").unwrap();
+    fs::create_dir_all(root.join("mine/deep")).unwrap();
+    fs::create_dir_all(root.join("foreign")).unwrap();
+    let foreign = root.join("foreign/benchmark.json");
+    fs::write(&foreign, r#"{"format": 9, "status": "running"}"#).unwrap();
+    std::os::unix::fs::symlink("/etc", root.join("link")).unwrap();
+    runner
+        .run(&["list"])
+        .expect(0)
+        .says(&["foreign", "its format is 9"]);
+    for args in [
+        &["cleanup", "--yes"][..],
+        &["prune", "--keep-last", "0", "--yes"],
+        &["pin", "foreign"],
+        &["resume", "foreign"],
+        &["prune", "foreign", "--yes"],
+        &["verify", "foreign"],
+        &["cancel", "foreign"],
+    ] {
+        let ran = runner.run(args);
+        assert_eq!(
+            fs::read_to_string(&foreign).unwrap(),
+            r#"{"format": 9, "status": "running"}"#,
+            "{ran:?}"
+        );
+        assert_eq!(
+            fs::read_dir(root.join("foreign")).unwrap().count(),
+            1,
+            "{ran:?}"
+        );
+    }
+    assert!(root.join("mine/deep").exists() && root.join("notes.txt").exists());
+    assert!(root.join("link").is_symlink());
+    wait_until("the run is gone", || {
+        runner.runs().iter().all(|run| run.id() == "foreign")
+    });
+}

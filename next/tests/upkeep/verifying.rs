@@ -1,0 +1,60 @@
+//! What `verify` finds.
+
+use std::fs;
+
+use super::{ended, naps};
+
+#[test]
+fn verify_names_file_line_and_remedy() {
+    let runner = naps(3, 1);
+    let runs = ended(&runner, 2);
+    runner.run(&["verify", "latest~1"]).expect(0).says(&[
+        "nothing is damaged",
+        "3 rows",
+        "2 stored files",
+    ]);
+    let run = &runs[1];
+    let rows = run.text("index.jsonl");
+    run.write("index.jsonl", rows.replacen("passed", "failed", 1));
+    let ran = runner.run(&["verify"]).expect(1);
+    ran.says(&[
+        "index.jsonl:1: the checksum does not match; `runner resume`",
+        "3 faults",
+    ]);
+    let found = runner
+        .run(&["verify", run.id(), "--json"])
+        .expect(1)
+        .document();
+    assert_eq!(found["faults"][0]["line"], 1);
+    assert_eq!(found["rows"], 2);
+    run.write("index.jsonl", &rows);
+
+    // Rows of another run: a trial that this one has not planned.
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&text.replace("\"nap\"", "\"doze\""));
+    runner.exec(&["-q"]).expect(0);
+    let other = runner.runs().pop().unwrap().text("index.jsonl");
+    run.write("index.jsonl", &other);
+    runner
+        .run(&["verify", run.id()])
+        .expect(1)
+        .says(&["index.jsonl:1: the run has no trial doze@hostile#"]);
+    run.write("index.jsonl", &rows);
+    runner.run(&["verify", run.id()]).expect(0);
+
+    let digest = run.manifest()["metadata"]["suite"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let stored = runner
+        .path("results/store")
+        .join(&digest[..2])
+        .join(&digest);
+    fs::write(&stored, "{}\n").unwrap();
+    runner
+        .run(&["verify", run.id()])
+        .expect(1)
+        .says(&[&digest, "remove it"]);
+    fs::remove_file(&stored).unwrap();
+    runner.run(&["verify", run.id()]).expect(1).says(&[&digest]);
+}
