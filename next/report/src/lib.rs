@@ -6,9 +6,9 @@
 //!
 //! Begin reading at [`RunDocument`].
 
+mod asked;
 pub mod failure;
 pub mod json;
-mod asked;
 mod list;
 mod logs;
 mod rows;

@@ -71,8 +71,14 @@ impl RunDocument {
         // Only where another plan was taken over there are rows of trials that it does not have.
         let mut sessions = manifest.sessions.iter();
         let has_changed = sessions.any(|session| session.adopted.is_some());
-        let suite = has_changed.then(|| verify::plan(run).ok().flatten()).flatten();
-        let is_planned = |trial: &TrialId| suite.as_ref().is_none_or(|suite| suite.index(trial).is_some());
+        let suite = has_changed
+            .then(|| verify::plan(run).ok().flatten())
+            .flatten();
+        let is_planned = |trial: &TrialId| {
+            suite
+                .as_ref()
+                .is_none_or(|suite| suite.index(trial).is_some())
+        };
         let mut settled = Settled::default();
         let mut damaged_lines = 0;
         run.rows(&mut |_, line| match line {
@@ -85,7 +91,12 @@ impl RunDocument {
         let short = short_of(root, run.id());
         Ok(Self {
             v: VERSION,
-            run: RunSummary::of(&RunHead::from(&manifest), &short, run.path().display().to_string(), now),
+            run: RunSummary::of(
+                &RunHead::from(&manifest),
+                &short,
+                run.path().display().to_string(),
+                now,
+            ),
             live: live.filter(|_| !manifest.status.is_terminal()),
             manifest,
             providers,

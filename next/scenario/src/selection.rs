@@ -65,7 +65,8 @@ impl Filter {
             providers.retain(|index| selected.is_match(names[usize::from(*index)]));
         }
         if let Some(only) = &self.only {
-            providers.retain(|index| only.contains(&format!("{id}@{}", names[usize::from(*index)])));
+            providers
+                .retain(|index| only.contains(&format!("{id}@{}", names[usize::from(*index)])));
         }
     }
 }

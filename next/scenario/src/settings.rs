@@ -37,7 +37,8 @@ impl RootSettings {
     /// All of its problems.
     pub fn parse(path: &str, text: &str) -> Result<Self, Problems> {
         let mut problems = Vec::new();
-        let document = Document::parse(path, text).map_err(|problems| Problems::first(100, problems))?;
+        let document =
+            Document::parse(path, text).map_err(|problems| Problems::first(100, problems))?;
         let mut root = document.value(&mut problems);
         let mut reading = Reading::new(&document);
         let settings = SETTINGS.read(&At::ROOT, &mut root, &mut reading);
@@ -65,7 +66,11 @@ fn settings(table: &mut Table<'_, '_>) -> Option<RootSettings> {
 
 fn retention(table: &mut Table<'_, '_>) -> Option<Retention> {
     Some(Retention {
-        older_than: table.optional("older_than", &AGE, "Runs go that ended longer ago than this."),
+        older_than: table.optional(
+            "older_than",
+            &AGE,
+            "Runs go that ended longer ago than this.",
+        ),
         keep_last: table.optional(
             "keep_last",
             &Integer(0, u64::from(u32::MAX)),
@@ -91,11 +96,21 @@ mod tests {
         let read = RootSettings::parse("runner.toml", text).unwrap().retention;
         assert_eq!(read.older_than, Some(Duration::from_secs(30 * 86_400)));
         assert_eq!((read.keep_last, read.max_size), (Some(500), Some(20 << 30)));
-        assert_eq!(RootSettings::parse("runner.toml", "").unwrap(), RootSettings::default());
+        assert_eq!(
+            RootSettings::parse("runner.toml", "").unwrap(),
+            RootSettings::default()
+        );
         let text = "max_active_runs = 2\n[retention]\nolder_then = \"x\"\nkeep_last = -1\n";
         let problems = RootSettings::parse("runner.toml", text).unwrap_err();
         let shown = problems.render(false, 100);
-        for part in ["runner.toml:3", "`older_then`", "did you mean", "`older_than`", "not supported yet", "keep_last"] {
+        for part in [
+            "runner.toml:3",
+            "`older_then`",
+            "did you mean",
+            "`older_than`",
+            "not supported yet",
+            "keep_last",
+        ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
     }
