@@ -73,7 +73,7 @@ enum Guest {
     Stuck,
     /// Is inside one instruction, and its supervisor has not noticed.
     Hang,
-    /// The machine lacks memory, or files, in its first attempt.
+    /// The machine lacks memory, or files, in its first two attempts.
     Lack,
 }
 
@@ -510,7 +510,7 @@ impl Session {
             _ if end == End::Interrupted => ("stopped", None),
             Guest::Fail => ("failed", None),
             Guest::Unavailable(times) if task.attempt <= times => ("unavailable", None),
-            Guest::Lack if task.attempt == 1 => {
+            Guest::Lack if task.attempt <= 2 => {
                 let lacks = [HostFault::Memory, HostFault::Files];
                 ("stopped", Some(lacks[usize::from(task.trial % 4 > 0)]))
             }
