@@ -2,7 +2,7 @@
 
 use std::{fs, fs::File, os::fd::OwnedFd, process::Stdio};
 
-use rustix::process::Signal;
+use rustix::{process::Signal, pty::OpenptFlags};
 use serde_json::json;
 
 use super::{ENDLESS, SHORT, Worked, sleepers, sleeping};
@@ -77,7 +77,14 @@ fn detached_run_has_a_session_of_its_own() {
     // It goes on in the background, too.
     assert_eq!(detached(&runner, &["resume", &id]), id);
     assert_eq!(run.manifest()["sessions"].as_array().unwrap().len(), 2);
-    Worked::on(&run).0.signal(Signal::KILL);
+    let worked = Worked::on(&run);
+    let shown = runner.run(&["show"]).expect(0);
+    shown.says(&[
+        "running",
+        &format!("by process {} of", worked.0.0),
+        "0 of 1 done",
+    ]);
+    worked.0.signal(Signal::KILL);
     runner.run(&["wait", &id]).expect(4);
     assert_told_truly(&runner);
 }
@@ -109,7 +116,7 @@ fn mistakes_are_told_before_it_is_detached() {
 #[test]
 fn hangup_of_the_terminal_reaches_no_detached_run() {
     let runner = sleepers(20, SHORT);
-    let terminal = rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR).unwrap();
+    let terminal = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::CLOEXEC).unwrap();
     rustix::pty::grantpt(&terminal).unwrap();
     rustix::pty::unlockpt(&terminal).unwrap();
     let name = rustix::pty::ptsname(&terminal, Vec::new()).unwrap();

@@ -107,7 +107,7 @@ fn group_ends_as_its_worst_run() {
         .run(&["exec", "set/a.toml", "set/b.toml", "set/c.toml"])
         .expect(1);
     ran.says(&["✓ passed", "✗ failed"]);
-    let plugin = "(module (func (export \"_start\")) (import \"env\" \"x\" (func)))";
+    let plugin = "(module (import \"env\" \"x\" (func)) (func (export \"_start\")))";
     runner.wat("set/strange.wasm", plugin);
     let strange = "name = \"b\"\n[providers.p]\nplugin = \"strange.wasm\"\n[[tests]]\nid = \"t\"\n";
     runner.write("set/b.toml", strange);

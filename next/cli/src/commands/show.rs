@@ -11,7 +11,7 @@ use runner_model::{
     units::{plural, show_duration},
     visible::visible_line,
 };
-use runner_record::{ResultsRoot, RunDir};
+use runner_record::{GroupPlace, ResultsRoot, RunDir};
 use runner_report::{Found, ProviderTable, RunDocument, TrialDocument, Which, find_trial};
 
 use crate::{
@@ -150,18 +150,32 @@ fn overview(
         out.data(&format!("  {message}"));
     }
     let sessions = plural(run.sessions, "session", "sessions");
-    for (name, text) in [
+    let since = |time| format!("{} UTC, {}", summary::clock(time), summary::ago(now, time));
+    let mut about = vec![
         ("scenario", document.manifest.scenario_path.clone()),
-        (
-            "started",
-            format!(
-                "{} UTC, {}; {sessions}",
-                summary::clock(run.started_at),
-                summary::ago(now, run.started_at)
-            ),
-        ),
+        ("started", format!("{}; {sessions}", since(run.started_at))),
         ("results", run.run_dir.clone()),
-    ] {
+    ];
+    if let Some(GroupPlace { id, place, of }) = &run.group {
+        about.push(("group", format!("{place} of {of} of group {id}")));
+    }
+    let labels = run.labels.iter();
+    let labels: Vec<_> = labels
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    if !labels.is_empty() {
+        about.push(("labels", labels.join(", ")));
+    }
+    let session = document.manifest.sessions.last();
+    if let Some(by) = session.filter(|_| !run.status.is_terminal()) {
+        let (pid, host, user) = (by.pid, &by.host, &by.user);
+        let since = since(by.started_at);
+        about.push((
+            "worked on",
+            format!("by process {pid} of {user} on {host} since {since}"),
+        ));
+    }
+    for (name, text) in about {
         out.data(&format!(
             "{}{}",
             style::dim(&format!("{name:10}")),
