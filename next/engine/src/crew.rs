@@ -504,16 +504,17 @@ impl Crew {
         Some(&*member.link)
     }
 
-    /// Hands a task over, to be sent with others by [`Self::flush`]. `line` is its test's.
+    /// Hands a task over, to be sent with others by [`Self::flush`]. `body` is its test's line, then its stored row if it has one.
     pub(crate) fn assign(
         &mut self,
         worker: WorkerId,
         mut task: Task,
-        line: &[u8],
+        body: &[u8],
     ) -> io::Result<()> {
         let Some(member) = self.members.get_mut(&worker) else {
             return Ok(());
         };
+        let (line, row) = body.split_at(body.len() - task.row_bytes as usize);
         if line.len() > MAX_LINE {
             let digest = digest(line);
             let blob = self.folder.path().join("blobs").join(digest.to_string());
@@ -521,12 +522,12 @@ impl Crew {
                 fs::write(blob, line)?;
             }
             task.line = Line::Digest(digest);
-        } else {
-            if member.body.len() + line.len() > MAX_TASKS {
-                member.flush();
-            }
-            member.body.extend_from_slice(line);
         }
+        let body = if line.len() > MAX_LINE { row } else { body };
+        if member.body.len() + body.len() > MAX_TASKS {
+            member.flush();
+        }
+        member.body.extend_from_slice(body);
         member.tasks.push(task);
         if member.tasks.len() == BATCH {
             member.flush();

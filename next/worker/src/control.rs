@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{link::Incoming, shared::Shared};
-use runner_model::protocol::{FromWorker, TaskKind, ToWorker};
+use runner_model::protocol::{FromWorker, Task, TaskKind, ToWorker};
 
 /// How often the worker says what runs while something does; it is also its sign of life.
 const BEAT: Duration = Duration::from_millis(500);
@@ -42,8 +42,9 @@ pub fn serve(incoming: &mut Incoming, shared: &Shared) -> io::Result<()> {
         match incoming.next()? {
             None => {}
             Some(ToWorker::Tasks { tasks, body }) => {
-                if tasks.iter().any(|task| task.kind != TaskKind::Run) {
-                    return Err(refused("a task of another kind than `Run`"));
+                let is_known = |task: &Task| matches!(task.kind, TaskKind::Run | TaskKind::Judge);
+                if !tasks.iter().all(is_known) {
+                    return Err(refused("a task of another kind than `Run` and `Judge`"));
                 }
                 shared.push(tasks, body)?;
             }
