@@ -3,6 +3,7 @@
 
 use std::{
     fs::{File, TryLockError},
+    io,
     os::unix::fs::FileExt as _,
     thread,
     time::{Duration, Instant, SystemTime},
@@ -113,10 +114,14 @@ impl Drop for Lock {
 pub(crate) fn check(dir: &Dir, lock: &Stamp) -> Result<(), RecordError> {
     match dir.stat(LOCK)? {
         Some(found) if found.is_place_of(lock) => Ok(()),
-        _ => Err(RecordError::Foreign {
-            path: dir.path().join(LOCK),
-            problem: "another program has removed or replaced the lock, so nothing more is written; `runner resume` continues the run".into(),
-        }),
+        // What cannot be written any more is a matter of the disk.
+        _ => Err(dir.error(
+            "write into the run of",
+            LOCK,
+            io::Error::other(
+                "another program has removed or replaced the lock, so nothing more is written; `runner resume` continues the run",
+            ),
+        )),
     }
 }
 

@@ -245,7 +245,7 @@ fn a_removed_run_is_not_told_to_be_completed() {
     let fold = Fold::new(1);
     assert!(matches!(
         owned.finish(end(None), &fold),
-        Err(RecordError::Foreign { .. })
+        Err(RecordError::Io { .. })
     ));
 }
 
