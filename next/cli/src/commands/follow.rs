@@ -7,7 +7,7 @@ use std::{
 };
 
 use runner_model::{Counts, Time, TrialId, exit::Exit, visible::visible};
-use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, RunHead};
+use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead};
 use runner_report::{Found, Reading, RunCounts, RunSummary, Spoken, Stream, find_trial, json};
 
 use super::{group, show::named};
@@ -83,17 +83,19 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
     let (began, mut exit) = (Instant::now(), Exit::Success);
     loop {
         let (mut counts, mut planned, mut in_flight) = (Counts::default(), 0, 0);
+        let mut waits_for_memory = false;
         for run in runs.iter_mut().filter(|run| !run.has_ended()) {
             let live = run.dir.live();
             let manifest = run.dir.truth().map_err(of_record)?;
             if manifest.status.is_terminal() {
                 exit = exit.worse(ended(&manifest, &run.dir, events.as_mut()));
             } else {
-                let live = live.map_or(0, |live| live.in_flight.len() as u64);
-                run.tell(&manifest, live, events.as_mut());
+                let live = live.unwrap_or_default();
+                run.tell(&manifest, &live, events.as_mut());
                 counts = sum(counts, manifest.counts);
                 planned += manifest.metadata.planned_trial_count;
-                in_flight += live;
+                in_flight += live.in_flight.len() as u64;
+                waits_for_memory |= live.waits_for_memory;
             }
             run.last = Some(manifest);
         }
@@ -113,7 +115,7 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
                 progress.begin(counts.done());
                 progress
             });
-            shown.update(&counts, planned, in_flight, false);
+            shown.update(&counts, planned, in_flight, waits_for_memory);
         }
         thread::sleep(left.map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY)));
     }
@@ -165,7 +167,7 @@ impl Waited {
     }
 
     /// Prints how far the run is, if that is new.
-    fn tell(&mut self, manifest: &Manifest, in_flight: u64, events: Option<&mut EventStream<'_>>) {
+    fn tell(&mut self, manifest: &Manifest, live: &Live, events: Option<&mut EventStream<'_>>) {
         let is_new = self
             .told
             .is_none_or(|(at, counts)| at.elapsed() >= TELL_EVERY && counts != manifest.counts);
@@ -175,7 +177,7 @@ impl Waited {
                 planned: manifest.metadata.planned_trial_count,
                 done: manifest.counts,
             };
-            events.progress(&manifest.id, counts, in_flight);
+            events.progress(&manifest.id, counts, live);
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use runner_engine::{Observer, RunEvent};
 use runner_model::{Reason, RunStatus, StopSignal, exit::Exit, row::Actor, status::RunVerdict};
-use runner_record::Manifest;
+use runner_record::{Live, Manifest};
 use runner_report::{RunCounts, VERSION, json};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -54,6 +54,7 @@ enum Event<'a> {
         run: &'a str,
         counts: RunCounts,
         in_flight: u64,
+        waits_for_memory: bool,
     },
     /// Something that a user should know.
     Notice { text: &'a str },
@@ -91,11 +92,12 @@ impl<'a> EventStream<'a> {
     }
 
     /// Prints how far a run is.
-    pub fn progress(&mut self, run: &str, counts: RunCounts, in_flight: u64) {
+    pub fn progress(&mut self, run: &str, counts: RunCounts, live: &Live) {
         self.print(Event::Progress {
             run,
             counts,
-            in_flight,
+            in_flight: live.in_flight.len() as u64,
+            waits_for_memory: live.waits_for_memory,
         });
     }
 
