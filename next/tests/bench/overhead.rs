@@ -1,14 +1,15 @@
 //! What a trial, a start and a plan cost, each against a baseline of the same minute.
 //!
-//! `cargo bench --bench overhead -- [trials] [start] [memory]`; all three without a name. `--n N` and `--rounds N` make it
-//! shorter.
+//! `cargo bench --bench overhead -- [trials] [start] [memory] [large]`; the first three without a name. `--n N` and
+//! `--rounds N` make it shorter; `--rows N` and `--runs N` are for `large`: commands on a run of many rows and a root of
+//! many runs.
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 
 use std::{
     env,
     error::Error,
     fs::{self, File},
-    io::{BufWriter, Write},
+    io::{BufRead, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -32,11 +33,11 @@ fn main() -> Done {
             .unwrap_or(default)
     };
     let (n, rounds) = (number("--n", 100_000), number("--rounds", 7));
-    let parts = ["trials", "start", "memory"];
+    let parts = ["trials", "start", "memory", "large"];
     let named = args.iter().any(|arg| parts.contains(&arg.as_str()));
     let is_asked = |part: &str| !named || args.iter().any(|arg| arg == part);
 
-    let bench = Bench::new(n)?;
+    let bench = Bench::new(if named && is_asked("large") { 1 } else { n })?;
     if is_asked("trials") {
         bench.trials(rounds)?;
     }
@@ -45,6 +46,9 @@ fn main() -> Done {
     }
     if is_asked("memory") {
         bench.memory()?;
+    }
+    if named && is_asked("large") {
+        Bench::new(number("--rows", 1_000_000))?.large(number("--runs", 10_000))?;
     }
     Ok(())
 }
@@ -264,6 +268,132 @@ impl Bench {
         );
         Ok(())
     }
+}
+
+impl Bench {
+    /// What it takes to look at a run with a row for each of `n` tests, to continue it, and to list a root of many runs.
+    fn large(&self, runs: u64) -> Done {
+        let scenario = self.scenario(&self.guests[1], self.n)?;
+        self.exec(&scenario, 2)?;
+        let run = newest(&self.results())?;
+        let rows = run.join("index.jsonl");
+        let base = plain_read(&rows)?;
+        println!(
+            "\na run of {} rows, s, and times the plain reading of its rows",
+            self.n
+        );
+        println!("  read, parse each line   {:.2}", base.as_secs_f64());
+        let print = |what: &str, took: Duration| {
+            let ratio = took.as_secs_f64() / base.as_secs_f64();
+            println!("  {what:22}  {:.2} ({ratio:.2})", took.as_secs_f64());
+        };
+        for command in ["show", "verify"] {
+            let mut took: Vec<_> = (0..3).map(|_| self.timed(command)).collect::<Done<_>>()?;
+            took.sort();
+            print(command, took[1]);
+        }
+        // As if its process had died before its last 1,000 rows.
+        let text = fs::read(&rows)?;
+        let mut ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        let left = usize::try_from(self.n)?.saturating_sub(1000);
+        let end = ends.nth(left.saturating_sub(1)).map_or(0, |(at, _)| at + 1);
+        File::options()
+            .write(true)
+            .open(&rows)?
+            .set_len(end as u64)?;
+        let manifest = run.join("benchmark.json");
+        let mut value: serde_json::Value = serde_json::from_slice(&fs::read(&manifest)?)?;
+        value["status"] = "running".into();
+        if let Some(keys) = value.as_object_mut() {
+            keys.remove("completed_at");
+        }
+        if let Some(session) = value["sessions"][0].as_object_mut() {
+            session.remove("ended_at");
+        }
+        fs::write(&manifest, serde_json::to_vec_pretty(&value)?)?;
+        print("list of the dead run", self.timed("list")?);
+        print("resume, to a new row", self.first_row()?);
+
+        let results = self.folder.path().join("many");
+        for number in 0..runs {
+            let copy = results.join(format!("2026-11-20_09-18-04-015-bench-{number:08x}"));
+            fs::create_dir_all(&copy)?;
+            fs::copy(&manifest, copy.join("benchmark.json"))?;
+        }
+        let results = results.display().to_string();
+        let list = || {
+            let mut command = self.runner(&["list", "--results", &results]);
+            let began = Instant::now();
+            command.status()?;
+            Ok(micros(began.elapsed()) / 1e3)
+        };
+        let first = list()?;
+        let mut later: Vec<f64> = (0..11).map(|_| list()).collect::<Done<_>>()?;
+        later.sort_by(f64::total_cmp);
+        println!("\na list of {runs} runs, ms");
+        println!("  without a database      {first:.1}");
+        println!("  with it, median of 11   {:.1}", median(&later));
+        Ok(())
+    }
+
+    fn timed(&self, command: &str) -> Done<Duration> {
+        let results = self.results().display().to_string();
+        let mut command = self.runner(&[command, "--results", &results]);
+        let began = Instant::now();
+        let status = command.status()?;
+        let took = began.elapsed();
+        match status.success() {
+            true => Ok(took),
+            false => Err(format!("{command:?} ended with {status}").into()),
+        }
+    }
+
+    /// How long `resume` takes until the first row that it has made is on disk.
+    fn first_row(&self) -> Done<Duration> {
+        let results = self.results().display().to_string();
+        let mut command = self.runner(&["resume", "--json", "--results", &results]);
+        let began = Instant::now();
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let output = child.stdout.take().ok_or("no output")?;
+        let mut took = None;
+        for line in BufReader::new(output).lines() {
+            if line?.contains("\"event\":\"row\"") {
+                took.get_or_insert_with(|| began.elapsed());
+            }
+        }
+        child.wait()?;
+        took.ok_or_else(|| "it has made no row".into())
+    }
+}
+
+/// The newest run of a root.
+fn newest(results: &Path) -> Done<PathBuf> {
+    let mut runs = Vec::new();
+    for entry in fs::read_dir(results)? {
+        let path = entry?.path();
+        if path.join("benchmark.json").exists() {
+            runs.push(path);
+        }
+    }
+    runs.into_iter()
+        .max()
+        .ok_or_else(|| "there is no run".into())
+}
+
+/// Reads a file and parses each line as JSON, without keeping anything.
+fn plain_read(path: &Path) -> Done<Duration> {
+    let mut took = Vec::new();
+    for _ in 0..3 {
+        let began = Instant::now();
+        for line in fs::read(path)?.split(|byte| *byte == b'\n') {
+            if !line.is_empty() {
+                serde_json::from_slice::<serde::de::IgnoredAny>(line)?;
+            }
+        }
+        took.push(began.elapsed());
+    }
+    took.sort();
+    Ok(took[1])
 }
 
 impl Guest {
