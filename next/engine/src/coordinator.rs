@@ -180,7 +180,12 @@ impl<'a> Coordinator<'a> {
             self.now = self.begin.clock.now();
             let wake = self.begin.schedule.wake_at();
             let wake = wake.map_or(self.next_progress, |at| at.0.min(self.next_progress));
-            let wait = Duration::from_micros(wake.saturating_sub(self.now.0));
+            let wait = match self.paused_at {
+                // Nothing comes nearer.
+                Some(_) => PROGRESS_EVERY,
+                None => wake.saturating_sub(self.now.0),
+            };
+            let wait = Duration::from_micros(wait);
             match inputs.recv_timeout(wait) {
                 Ok(input) => self.take(input)?,
                 Err(RecvTimeoutError::Timeout) => self.now = self.begin.clock.now(),

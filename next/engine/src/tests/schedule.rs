@@ -631,6 +631,54 @@ fn only_a_stronger_stop_counts_and_the_first_reason_stays() {
 }
 
 #[test]
+fn a_cancelled_session_stays_cancelled() {
+    let stop = |mode, reason| Event::Stop {
+        mode,
+        reason,
+        message: None,
+    };
+    for is_first in [true, false] {
+        let mut desk = Desk::new(settings(&[0]), 2);
+        let mut stops = [
+            stop(StopMode::Stop, Reason::Cancelled),
+            stop(StopMode::Kill, Reason::Stopped),
+        ];
+        if !is_first {
+            stops.reverse();
+        }
+        for stop in stops {
+            desk.tell(stop);
+        }
+        assert_eq!(desk.tick(), [finish(Some(Reason::Cancelled))]);
+    }
+}
+
+#[test]
+fn nothing_is_assigned_in_a_pause() {
+    let mut desk = Desk::new(settings(&[0]), 3);
+    let first = desk.ready(1, 1, false);
+    assert_eq!(desk.tell(Event::Pause(false)), []);
+    assert_eq!(desk.tell(Event::Pause(true)), [Effect::Pause(true)]);
+    assert_eq!(desk.tell(Event::Pause(true)), []);
+    let written = desk.pass(1, first[0].task, 1.0);
+    assert_eq!(written.len(), 1);
+    assert_eq!(desk.ready(2, 1, false), []);
+    assert_eq!(desk.tell(Event::Pause(false)), [Effect::Pause(false)]);
+    assert_eq!(sent(&desk.tick()).len(), 2);
+}
+
+#[test]
+fn a_stop_ends_a_pause_for_good() {
+    for mode in [StopMode::Drain, StopMode::Stop, StopMode::Kill] {
+        let mut desk = Desk::new(settings(&[0]), 2);
+        desk.ready(1, 1, false);
+        desk.tell(Event::Pause(true));
+        assert_eq!(desk.stop(mode)[0], Effect::Pause(false));
+        assert_eq!(desk.tell(Event::Pause(true)), []);
+    }
+}
+
+#[test]
 fn a_stronger_stop_gives_no_more_time() {
     let mut settings = settings(&[0]);
     settings.grace = Micros(10_000);

@@ -85,6 +85,7 @@ struct World {
     die: u64,
     lie: u64,
     stop: u64,
+    pause: u64,
     disk_fails: u64,
     lack: u64,
     hang: u64,
@@ -102,6 +103,7 @@ impl World {
             die: some(2, 200),
             lie: some(3, 20),
             stop: some(3, 1),
+            pause: some(3, 1),
             disk_fails: some(6, 300),
             lack: some(3, 6),
             hang: some(6, 100),
@@ -135,6 +137,7 @@ enum Happening {
     Lost(u32, Vec<TaskId>, Option<Blame>),
     Acked(u64),
     Stop(StopMode),
+    Pause,
     DiskFails,
     Wake,
 }
@@ -180,6 +183,7 @@ struct Truth {
     /// When everything must have ended, since a stop began.
     ends: Option<u64>,
     has_stopped: bool,
+    is_paused: bool,
     /// A worker for suspects was asked for and is not ready.
     is_alone_asked: bool,
     /// Workers were killed that had not answered.
@@ -327,6 +331,12 @@ impl Session {
                 self.later(at, Happening::Stop(mode));
             }
         }
+        if self.world.pause > 0 {
+            for _ in 0..1 + self.random.below(4) {
+                let at = self.random.spread(1_000_000);
+                self.later(at, Happening::Pause);
+            }
+        }
         self.later(0, Happening::Wake);
     }
 
@@ -417,12 +427,28 @@ impl Session {
                     message,
                 });
             }
+            Happening::Pause => self.pause(),
             Happening::DiskFails => {
                 self.tell(Event::StorageFailed);
                 self.truth.disk_failed = true;
             }
             Happening::Wake => {}
         }
+    }
+
+    /// No time of the session passes in a pause, but what comes to the coordinator comes.
+    fn pause(&mut self) {
+        self.tell(Event::Pause(true));
+        for _ in 0..self.random.below(6) {
+            let Some(Reverse((_, order))) = self.coming.pop() else {
+                break;
+            };
+            let what = self.what.remove(&order).unwrap();
+            self.happen(what);
+            self.tell(Event::Tick);
+        }
+        self.tell(Event::Pause(false));
+        assert!(!self.truth.is_paused || self.truth.finished.is_some());
     }
 
     // What workers do.
@@ -734,7 +760,11 @@ impl Session {
                     let (slots, alone) = (1, true);
                     self.later(delay, Happening::Ready { slots, alone });
                 }
-                Effect::Pause(_) => {}
+                Effect::Pause(is_paused) => {
+                    assert_ne!(is_paused, self.truth.is_paused);
+                    assert!(!is_paused || !self.truth.has_stopped);
+                    self.truth.is_paused = is_paused;
+                }
                 // Was checked with its report.
                 Effect::WriteReport { .. } => {}
                 Effect::WriteFor {
@@ -762,6 +792,7 @@ impl Session {
     fn send(&mut self, worker: u32, assignment: Assignment) {
         let truth = &mut self.truth;
         assert!(!truth.has_stopped, "{assignment:?} after a stop");
+        assert!(!truth.is_paused, "{assignment:?} in a pause");
         assert!(assignment.task.0 > 0 && truth.tasks.insert(assignment.task));
         assert!(truth.pending.contains(&assignment.trial), "not pending");
         assert!(!truth.is_final.contains(&assignment.trial), "it is done");

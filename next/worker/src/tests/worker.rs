@@ -412,6 +412,41 @@ fn an_output_of_a_mebibyte_comes_in_pieces_before_its_report() {
 }
 
 #[test]
+fn a_paused_worker_begins_nothing_and_no_time_passes() {
+    const PAUSE: Duration = Duration::from_millis(400);
+    let mut supervisor = Supervisor::ready(2);
+    supervisor.send_tasks(1, 1_500_000, 1..=1);
+    supervisor.wait_for_doing(1);
+    supervisor.send(&ToWorker::Pause(true));
+    // A slot is free for it.
+    supervisor.send_tasks(0, MINUTE, 2..=2);
+    std::thread::sleep(PAUSE);
+    supervisor.send(&ToWorker::TakeBack { keep: 0 });
+    assert_eq!(supervisor.next(), FromWorker::Returned(vec![TaskId(2)]));
+    supervisor.send(&ToWorker::Pause(false));
+    let (task, row) = supervisor.report();
+    assert_eq!((task, &row["outcome"]), (1, &json!("timeout")));
+    let [took, suspended] = ["duration_ms", "suspended_ms"].map(|key| row[key].as_f64().unwrap());
+    assert!(took >= 1_500.0 && suspended >= 200.0, "{row}");
+
+    // What a slot says of the beginning moves by as much.
+    supervisor.send_tasks(1, MINUTE, 3..=3);
+    supervisor.wait_for_doing(3);
+    let word = |supervisor: &Supervisor| {
+        let words = [supervisor.slot(0), supervisor.slot(1)];
+        words.into_iter().find(|word| word.task == 3).unwrap()
+    };
+    let before = word(&supervisor);
+    supervisor.send(&ToWorker::Pause(true));
+    std::thread::sleep(PAUSE);
+    supervisor.send(&ToWorker::Pause(false));
+    let grace = Micros(0);
+    supervisor.send(&ToWorker::Stop { grace, kill: true });
+    assert_eq!(supervisor.next(), FromWorker::Returned(Vec::new()));
+    assert!(word(&supervisor).began >= before.began + 200_000);
+}
+
+#[test]
 fn a_worker_ends_with_its_supervisor() {
     let mut supervisor = Supervisor::ready(1);
     supervisor.send_tasks(1, MINUTE, 1..=1);
