@@ -224,11 +224,22 @@ fn request_in_the_second_run_ends_the_group() {
         let runner = three([SHORT, ENDLESS, SHORT]);
         let running = in_the_second(&runner);
         let [_, b, c] = runs(&runner);
-        runner.run(&[command, b.id()]).expect(0);
+        // The group means the run whose turn it is, and so does a run that waits.
+        let name = if command == "stop" {
+            group(&runner)
+        } else {
+            c.id().to_owned()
+        };
+        let asked = runner.run(&[command, &name, "--json"]).expect(0).document();
+        assert_eq!(asked["run"], b.id());
         running.finish().expect(4);
         for run in [b, c] {
             assert_eq!(run.ending(), [status, reason, "", "none"]);
         }
+        let ran = runner.run(&["stop", &group(&runner)]).expect(2);
+        ran.says(&["no run of the group", "is running"]);
+        let ran = runner.run(&["list", "--group", &group(&runner)]).expect(0);
+        ran.says(&["b (2/3 of", "c (3/3 of"]);
     }
 }
 

@@ -6,6 +6,7 @@ use runner_model::{RunStatus, Stage, Time, exit::Exit};
 use runner_record::{Answer, RecordError, RequestMode, ResultsRoot, RunDir, RunHead, actor};
 use runner_report::AskedRun;
 
+use super::group;
 use crate::{
     args::{JsonArgs, RootArgs, RunArg},
     text::{error::CommandError, out::Out, style, summary},
@@ -101,7 +102,7 @@ fn tell(
     let of_record = |error| CommandError::of_record(error, &path);
     let root = ResultsRoot::existing(&path).map_err(of_record)?;
     let run = match args.run.name() {
-        Some(name) => root.find(&name).map_err(of_record)?,
+        Some(name) => named(&root, &name, &path)?,
         None => only_running(&root, &path)?,
     };
     let answer = ask(&root, &run).map_err(of_record)?;
@@ -143,6 +144,33 @@ fn tell(
         holder.pid, holder.host
     ));
     Ok(Exit::Held)
+}
+
+/// The run of this name. A group, and a run that waits for others of its group, mean the one whose turn it is.
+fn named(root: &ResultsRoot, name: &str, path: &Path) -> Result<RunDir, CommandError> {
+    let of_record = |error| CommandError::of_record(error, path);
+    let members = match group::find(root, name).map_err(of_record)? {
+        Some(members) => members,
+        None => {
+            let run = root.find(name).map_err(of_record)?;
+            let manifest = run.truth().map_err(of_record)?;
+            let is_waiting = manifest.stage == Stage::Waiting && !manifest.status.is_terminal();
+            let group = manifest.group.filter(|_| is_waiting);
+            match group.map(|group| group::find(root, &group.id)) {
+                Some(members) => members.map_err(of_record)?.unwrap_or_default(),
+                None => return Ok(run),
+            }
+        }
+    };
+    let mut running = members.iter().filter(|run| !run.status.is_terminal());
+    let first = running.clone().next();
+    let begun = running.find(|run| run.stage != Stage::Waiting);
+    match begun.or(first) {
+        Some(run) => root.find(&run.run).map_err(of_record),
+        None => Err(CommandError::usage(&format!(
+            "no run of the group `{name}` is running\nname one of its runs: `runner list --group {name}` shows them"
+        ))),
+    }
 }
 
 /// The only run that is running; of a group the one whose turn it is.

@@ -14,8 +14,8 @@ use runner_model::{
     units::{parse_age, show_duration},
     visible::visible_line,
 };
-use runner_record::ResultsRoot;
-use runner_report::{RunList, RunSummary};
+use runner_record::{GroupPlace, ResultsRoot};
+use runner_report::{RunList, RunSummary, short_id};
 use runner_scenario::IdGlob;
 
 use super::exec::label;
@@ -195,7 +195,7 @@ pub fn table(list: &RunList, now: Time, screen: Option<usize>) -> String {
         table.row([
             visible_line(id).into_owned(),
             standing(run),
-            visible_line(&run.scenario).into_owned(),
+            scenario(run),
             format!("{}/{}", run.counts.done.done(), run.counts.planned),
             if bad > 0 {
                 style::red(&bad.to_string())
@@ -208,6 +208,18 @@ pub fn table(list: &RunList, now: Time, screen: Option<usize>) -> String {
         ]);
     }
     table.render(screen)
+}
+
+/// The scenario's name, and which run of which group it is.
+fn scenario(run: &RunSummary) -> String {
+    let name = visible_line(&run.scenario);
+    match &run.group {
+        Some(GroupPlace { id, place, of }) => {
+            let group = format!("({place}/{of} of {})", short_id(id));
+            format!("{name} {}", style::dim(&group))
+        }
+        None => name.into_owned(),
+    }
 }
 
 fn standing(run: &RunSummary) -> String {
