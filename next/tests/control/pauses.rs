@@ -121,6 +121,21 @@ fn run_timeout_waits_for_a_pause() {
 }
 
 #[test]
+fn backoff_stands_still_in_a_pause() {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"late\"\ninput = { do = \"fail-until\", attempt = 2 }\nretries = { max = 1, backoff = \"3s\" }\n",
+    );
+    let mut running = runner.start(&["-j", "1"]);
+    running.wait_for_rows(1);
+    assert_eq!(result(&runner, &["pause"]), "paused");
+    thread::sleep(LONG_ENOUGH);
+    assert_eq!(runner.only_run().rows().len(), 1);
+    assert_eq!(result(&runner, &["unpause"]), "unpaused");
+    running.finish().expect(0);
+    assert_whole(&runner, 1);
+}
+
+#[test]
 fn stop_ends_a_pause_and_the_run() {
     for (what, args) in [
         ("loop", &["stop"][..]),

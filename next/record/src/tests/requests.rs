@@ -74,6 +74,34 @@ fn a_request_of_an_earlier_holder_is_ignored() {
 }
 
 #[test]
+fn a_stop_hits_the_session_that_is_being_opened() {
+    let folder = folder();
+    let (root, run) = dead_run(folder.path(), 2, 1);
+    for opens in [true, false] {
+        let mut owned = root.claim(&run).unwrap();
+        let requests = owned.requests();
+        let asking = {
+            let (root, run) = (root.clone(), run.clone());
+            thread::spawn(move || root.ask(&run, RequestMode::Stop, &actor(None)))
+        };
+        while requests.pending().is_empty() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if opens {
+            owned.open_session(session("resume"), None).unwrap();
+            assert_eq!(owned.requests().pending().len(), 1);
+            let fold = fold(&owned, 2);
+            owned.finish(end(Reason::Stopped), &fold).unwrap();
+        } else {
+            drop(owned);
+        }
+        let answer = asking.join().unwrap().unwrap();
+        let expected = [Answer::AlreadyTerminal, Answer::Stopped];
+        assert_eq!(answer, expected[usize::from(opens)]);
+    }
+}
+
+#[test]
 fn a_run_without_a_process_is_cancelled_once() {
     let folder = folder();
     let (root, run) = dead_run(folder.path(), 2, 1);
