@@ -3,18 +3,20 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt, fs,
+    fs,
+    hash::{DefaultHasher, Hasher as _},
     io::{self, Read as _},
     path::Path,
 };
 
 use runner_model::{
     Digest, ErrorClass, Places, RowRef, digest,
+    provider::Provider,
     row::{LogPlace, OUTPUT_ARTIFACT, read_line},
 };
 use runner_record::{Fold, Manifest, ReadLine, RecordError, RunDir};
 use runner_scenario::{Scenario, Suite, load, resolve};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use crate::{
     exec,
@@ -151,7 +153,7 @@ fn todo(plan: &Plan, index: u64, row: &RowRef<'_>, line: &mut Vec<u8>) -> io::Re
     let class = row.error.as_ref().and_then(|error| error.class);
     let outputs = &row.artifacts;
     // Of a row that was cut the provider's own checks may be missing.
-    let can_be_judged = !(row.truncated && !row.checks.is_empty())
+    let can_be_judged = (!row.truncated || row.checks.is_empty())
         && class != Some(ErrorClass::Crash)
         && outputs
             .iter()
@@ -225,120 +227,96 @@ pub(crate) fn differences(manifest: &Manifest, plan: &Plan) -> Option<String> {
 
 /// Compares providers and tests.
 fn compare(manifest: &Manifest, plan: &Plan, live: &Scenario) -> Vec<String> {
+    let (stored, suite) = (&plan.scenario.providers, &plan.suite);
     let mut found = Vec::new();
-    let (mut added, mut removed, mut changed) = <(Names, Names, Names)>::default();
-    let stored = &plan.scenario.providers;
-    for provider in &live.providers {
-        match stored.iter().find(|stored| stored.name == provider.name) {
-            None => added.add(&provider.name),
-            Some(stored) if stored != provider => changed.add(&provider.name),
-            Some(_) => {}
-        }
-    }
-    for provider in stored {
-        if !live.providers.iter().any(|live| live.name == provider.name) {
-            removed.add(&provider.name);
-        }
-    }
-    for (what, names) in [
-        ("added", &added),
-        ("removed", &removed),
-        ("changed", &changed),
-    ] {
-        found.extend((names.count > 0).then(|| format!("providers {what}: {names}")));
-    }
+    let providers = |providers: &[Provider]| -> Hashes {
+        let providers = providers.iter();
+        let text = |one: &Provider| serde_json::to_vec(one).unwrap_or_default();
+        providers
+            .map(|one| (one.name.to_string(), hash(&text(one))))
+            .collect()
+    };
+    tell(
+        &mut found,
+        "providers",
+        &providers(stored),
+        &providers(&live.providers),
+    );
     let selected = &manifest.metadata.selection;
-    let mut ids = Ids::new(&plan.suite, stored);
+    let mut ids = Ids::new(suite, stored);
     let only = selected.last_failed.then(|| {
-        let trials = (0..plan.suite.trials()).filter_map(|trial| ids.trial(trial).ok());
+        let trials = (0..suite.trials()).filter_map(|trial| ids.trial(trial).ok());
         trials
             .map(|id| format!("{}@{}", id.test, id.provider))
             .collect()
     });
     let selection = exec::selection(selected, only);
     let file = tempfile::tempfile();
-    let suite = file.map(|mut file| resolve(live, &selection, &mut file));
-    let Ok(Ok(suite)) = suite else {
-        found.push("its tests have problems; see `runner validate`".to_owned());
-        return found;
-    };
-    let (mut added, mut removed, mut changed) = <(Names, Names, Names)>::default();
-    let (mut new_line, mut old_line) = (Vec::new(), Vec::new());
-    let names = |scenario: &Scenario| -> Vec<String> {
-        let names = scenario
-            .providers
-            .iter()
-            .map(|provider| provider.name.to_string());
-        names.collect()
-    };
-    let (new_names, old_names) = (names(live), names(&plan.scenario));
-    for test in 0..suite.tests() {
-        let Ok(id) = id_of(&suite, test, &mut new_line) else {
-            continue;
-        };
-        let old = plan
-            .suite
-            .test_of(&id)
-            .map(|old| id_of(&plan.suite, old, &mut old_line));
-        match old {
-            None => added.add(&id),
-            Some(_) if new_line == old_line && new_names == old_names => {}
-            Some(_) if meaning(&new_line, &new_names) == meaning(&old_line, &old_names) => {}
-            Some(_) => changed.add(&id),
+    match file.map(|mut file| resolve(live, &selection, &mut file)) {
+        Ok(Ok(new)) => {
+            let (old, new) = (tests(suite, stored), tests(&new, &live.providers));
+            tell(&mut found, "tests", &old, &new);
         }
-    }
-    for test in 0..plan.suite.tests() {
-        if let Ok(id) = id_of(&plan.suite, test, &mut old_line)
-            && suite.test_of(&id).is_none()
-        {
-            removed.add(&id);
-        }
-    }
-    for (what, names) in [
-        ("added", &added),
-        ("removed", &removed),
-        ("changed", &changed),
-    ] {
-        found.extend((names.count > 0).then(|| format!("tests {what}: {names}")));
+        _ => found.push("its tests have problems; see `runner validate`".to_owned()),
     }
     found
 }
 
-fn id_of(suite: &Suite, test: u64, line: &mut Vec<u8>) -> io::Result<String> {
-    suite.line(test, line)?;
-    Ok(TestLine::read(line)?.id.to_string())
+/// Names, with hashes of what they stand for.
+type Hashes = BTreeMap<String, u64>;
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
-/// A test with the names of its providers, whose numbers are those of its scenario.
-fn meaning(line: &[u8], names: &[String]) -> Option<String> {
-    let mut test: Map<String, Value> = serde_json::from_slice(line).ok()?;
-    let providers: Vec<usize> = serde_json::from_value(test.remove("providers")?).ok()?;
-    let providers: Option<Vec<_>> = providers.iter().map(|index| names.get(*index)).collect();
-    serde_json::to_string(&(providers?, test)).ok()
+/// The tests of a suite. Their lines have the numbers of providers, which are those of one scenario.
+fn tests(suite: &Suite, providers: &[Provider]) -> Hashes {
+    let mut line = Vec::new();
+    let mut test = |test| {
+        suite.line(test, &mut line).ok()?;
+        let mut keys: BTreeMap<&str, &RawValue> = serde_json::from_slice(&line).ok()?;
+        let id = serde_json::from_str(keys.get("id")?.get()).ok()?;
+        let on: Vec<usize> = serde_json::from_str(keys.remove("providers")?.get()).ok()?;
+        let on: Option<Vec<_>> = on
+            .iter()
+            .map(|index| Some(&providers.get(*index)?.name))
+            .collect();
+        Some((id, hash(&serde_json::to_vec(&(on, keys)).ok()?)))
+    };
+    (0..suite.tests()).filter_map(&mut test).collect()
 }
 
-/// Names of which the first are shown.
-#[derive(Default)]
-struct Names {
-    first: Vec<String>,
-    count: usize,
-}
-
-impl Names {
-    fn add(&mut self, name: &str) {
-        self.count += 1;
-        if self.first.len() < SHOWN {
-            self.first.push(format!("`{name}`"));
-        }
-    }
-}
-
-impl fmt::Display for Names {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.first.join(", "))?;
-        match self.count - self.first.len() {
-            0 => Ok(()),
-            more => write!(out, " and {more} more"),
-        }
+/// Tells which names came, went, or stand for something else.
+fn tell(found: &mut Vec<String>, what: &str, old: &Hashes, new: &Hashes) {
+    let is_in = |one: &Hashes, name: &String| one.contains_key(name);
+    let is_other = |name: &&String| old.get(*name).is_some_and(|hash| new[*name] != *hash);
+    for (verb, names) in [
+        (
+            "added",
+            new.keys()
+                .filter(|name| !is_in(old, name))
+                .collect::<Vec<_>>(),
+        ),
+        (
+            "removed",
+            old.keys().filter(|name| !is_in(new, name)).collect(),
+        ),
+        ("changed", new.keys().filter(is_other).collect()),
+    ] {
+        let shown: Vec<_> = names
+            .iter()
+            .take(SHOWN)
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let shown = shown.join(", ");
+        found.extend(match names.len() {
+            0 => None,
+            count if count > SHOWN => {
+                Some(format!("{what} {verb}: {shown} and {} more", count - SHOWN))
+            }
+            _ => Some(format!("{what} {verb}: {shown}")),
+        });
     }
 }

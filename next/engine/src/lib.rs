@@ -203,6 +203,9 @@ pub enum EngineError {
     /// No test was selected. Exit code 5.
     #[error("no test was selected")]
     NothingSelected,
+    /// No trial of a run is meant by this `--rerun`. Exit code 5.
+    #[error("`--rerun {0}` means no trial of the run")]
+    NothingMeant(Rerun),
     /// The machine lacks what a run needs; nothing was created. Exit code 3.
     #[error("{0}")]
     Machine(String),
@@ -220,7 +223,7 @@ impl EngineError {
                 let exits = errors.iter().map(Self::exit);
                 exits.fold(Exit::Success, Exit::worse)
             }
-            Self::NothingSelected => Exit::NothingSelected,
+            Self::NothingSelected | Self::NothingMeant(_) => Exit::NothingSelected,
             Self::Machine(_) => Exit::Failed,
             Self::Record(error) => match error {
                 RecordError::Io { .. } => Exit::Storage,

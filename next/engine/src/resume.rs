@@ -72,14 +72,14 @@ pub(crate) fn resume(
         check_status(&manifest, request)?;
         let is_asked = request.rerun.is_some() || request.accept_changes;
         if manifest.status == RunStatus::Completed && !is_asked {
-            return Ok(settled(manifest, &dir, observer));
+            let plan = stored_plan(&root, &dir, &manifest).ok();
+            let changed = plan.and_then(|plan| differences(&manifest, &plan));
+            return Ok(settled(manifest, &dir, changed, observer));
         }
         let prepared = Prepared::new(&root, &dir, &manifest, request)?;
         if prepared.is_nothing(&manifest) {
-            if request.rerun.is_some() && prepared.selected == 0 && !request.accept_changes {
-                return Err(EngineError::NothingSelected);
-            }
-            return Ok(settled(manifest, &dir, observer));
+            prepared.check_meant(request)?;
+            return Ok(settled(manifest, &dir, None, observer));
         }
         let before = manifest.clone();
         let owned = match held.take() {
@@ -137,8 +137,8 @@ pub(crate) fn preview(
     check_status(&manifest, request)?;
     let prepared = Prepared::new(&root, &dir, &manifest, request)?;
     let cannot = |source| unreadable(&root, source);
-    if request.rerun.is_some() && prepared.selected == 0 && prepared.is_nothing(&manifest) {
-        return Err(EngineError::NothingSelected);
+    if prepared.is_nothing(&manifest) {
+        prepared.check_meant(request)?;
     }
     prepared.notices.iter().for_each(|text| notice(text));
     let mut ids = Ids::new(&prepared.plan.suite, &prepared.plan.scenario.providers);
@@ -225,11 +225,18 @@ fn check_status(manifest: &Manifest, request: &ResumeRequest) -> Result<(), Engi
 }
 
 /// What there is to say of a run in which nothing is left to do.
-fn settled(manifest: Manifest, dir: &RunDir, observer: &mut dyn Observer) -> Ended {
+fn settled(
+    manifest: Manifest,
+    dir: &RunDir,
+    changed: Option<String>,
+    observer: &mut dyn Observer,
+) -> Ended {
     let notice = format!("run {} is completed; nothing is left to do", manifest.id);
-    observer.event(&RunEvent::Notice(&notice));
-    if let Some(notice) = unsettled(&manifest) {
-        observer.event(&RunEvent::Notice(&notice));
+    for notice in [Some(notice), changed, unsettled(&manifest)]
+        .iter()
+        .flatten()
+    {
+        observer.event(&RunEvent::Notice(notice));
     }
     observer.event(&RunEvent::Finished {
         manifest: &manifest,
@@ -247,10 +254,9 @@ fn settled(manifest: Manifest, dir: &RunDir, observer: &mut dyn Observer) -> End
 fn unsettled(manifest: &Manifest) -> Option<String> {
     let trials = manifest.counts.error + manifest.counts.timeout;
     (trials > 0).then(|| {
-        let ended = if trials == 1 { "trial has" } else { "trials have" };
+        let trials = if trials == 1 { "1 trial".to_owned() } else { format!("{trials} trials") };
         format!(
-            "{trials} {ended} ended in an error or a timeout and {} not run again; `runner resume {} --rerun errors` does that",
-            if trials == 1 { "does" } else { "do" },
+            "{trials} ended in an error or a timeout; to run such trials again: runner resume {} --rerun errors",
             manifest.id
         )
     })
@@ -317,6 +323,16 @@ impl Prepared {
             taken,
             notices,
         })
+    }
+
+    /// Fails if the session is only to run trials again of which there are none.
+    fn check_meant(&self, request: &ResumeRequest) -> Result<(), EngineError> {
+        match &request.rerun {
+            Some(rerun) if self.selected == 0 && !request.accept_changes => {
+                Err(EngineError::NothingMeant(rerun.clone()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn is_nothing(&self, manifest: &Manifest) -> bool {

@@ -115,6 +115,12 @@ fn changed_inputs_run_again() {
         &format!("a | {ECHO} |\nb | {{ do = \"echo\", value = 2 }} |"),
     );
     // Without the flag the change is told of and not made.
+    assert_unchanged(&runner, || {
+        runner
+            .run(&["resume", "latest"])
+            .expect(0)
+            .says(&["tests changed: `b`"]);
+    });
     let ran = runner.run(&["resume", "--rerun", "a"]).expect(0);
     ran.says(&["tests changed: `b`", "--accept-changes"]);
     assert_rows(&run, &[("a", 2), ("b", 1)]);
@@ -334,4 +340,37 @@ fn selection_of_a_run_stays() {
     change(&runner, &format!("{list}\na2 | {ECHO} |\nc | {ECHO} |"));
     runner.run(&["resume", "--accept-changes"]).expect(0);
     assert_rows(&run, &[("a", 1), ("a2", 1)]);
+}
+
+#[test]
+fn groups_run_again_what_failed_in_them() {
+    let runner = Runner::new(&[]);
+    let scenario = |id: &str, expected: u32| {
+        let echo = "[providers.echo]\nplugin = \"bundled:echo\"\n";
+        format!(
+            "{}{echo}",
+            tests(&format!("{id} | 1 | equals = {expected}"))
+        )
+    };
+    fs::create_dir(runner.path("all")).unwrap();
+    runner.write("all/one.toml", scenario("good", 1));
+    runner.write("all/two.toml", scenario("bad", 2));
+    runner.run(&["exec", "all"]).expect(1);
+    let group = runner.runs()[0].manifest()["group"]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let ran = runner
+        .run(&["resume", &group, "--rerun", "failed", "--dry-run"])
+        .expect(0);
+    assert_eq!(ran.stdout, "bad@echo#1\n");
+    runner
+        .run(&["resume", &group, "--rerun", "failed"])
+        .expect(1);
+    let rows: Vec<_> = runner.runs().iter().map(|run| run.rows().len()).collect();
+    assert_eq!(rows, [1, 2]);
+    runner.write("all/two.toml", scenario("bad", 1));
+    runner
+        .run(&["resume", &group, "--accept-changes"])
+        .expect(0);
 }

@@ -73,10 +73,7 @@ fn errors_are_named_with_what_runs_them_again() {
     let runner = Runner::hostile(FOUR);
     runner.exec(&[]).expect(1);
     let ran = runner.run(&["resume", "latest"]).expect(1);
-    ran.says(&[
-        "2 trials have ended in an error or a timeout",
-        "--rerun errors",
-    ]);
+    ran.says(&["2 trials ended in an error or a timeout", "--rerun errors"]);
 }
 
 /// Trials that take a moment each.

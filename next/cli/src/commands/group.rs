@@ -9,8 +9,8 @@ use std::{
 
 use runner_engine::{ExecRequest, Group, ResumeRequest};
 use runner_model::{RunStatus, Time, exit::Exit, visible::visible_line};
-use runner_record::{RecordError, ResultsRoot};
-use runner_report::{RunList, RunSummary, short_id};
+use runner_record::{RecordError, Rerun, ResultsRoot};
+use runner_report::{RunList, RunSummary, VERSION, short_id};
 
 use super::{
     exec::{Next, session},
@@ -73,6 +73,24 @@ pub fn resume(
     out: &Out,
 ) -> Result<Option<Exit>, CommandError> {
     let path = args.root.path();
+    let Some((group, requests)) = requests(request, args)? else {
+        return Ok(None);
+    };
+    let group = Group::resume(group, requests);
+    let group = group.map_err(|error| CommandError::of_engine(error, &path, out))?;
+    run(group, args, out).map(Some)
+}
+
+/// The group that a request names, if it names no run, and a request for each of its runs in which something is left.
+///
+/// # Errors
+///
+/// Several groups, or a results root that cannot be read.
+pub fn requests(
+    request: &ResumeRequest,
+    args: &SessionArgs,
+) -> Result<Option<(String, Vec<ResumeRequest>)>, CommandError> {
+    let path = args.root.path();
     let of_record = |error| CommandError::of_record(error, &path);
     let root = ResultsRoot::existing(&path).map_err(of_record)?;
     let Some(name) = &request.run else {
@@ -81,8 +99,19 @@ pub fn resume(
     let Some(runs) = find(&root, name).map_err(of_record)? else {
         return Ok(None);
     };
+    let is_meant = |rerun: &Rerun, run: &RunSummary| {
+        let errors = run.counts.done.error + run.counts.done.timeout;
+        match rerun {
+            Rerun::Failed => errors + run.counts.done.failed > 0,
+            Rerun::Errors => errors > 0,
+            Rerun::All | Rerun::Glob(_) => true,
+        }
+    };
     let is_left = |run: &&RunSummary| match run.status {
-        RunStatus::Completed => request.rerun.is_some() || request.accept_changes,
+        RunStatus::Completed => {
+            let rerun = request.rerun.as_ref();
+            request.accept_changes || rerun.is_some_and(|rerun| is_meant(rerun, run))
+        }
         RunStatus::Cancelled => request.force,
         RunStatus::Running | RunStatus::Failed | RunStatus::Incomplete => true,
     };
@@ -91,9 +120,7 @@ pub fn resume(
         ..request.clone()
     });
     let group = runs[0].group.as_ref().map_or("", |group| &group.id);
-    let group = Group::resume(group.to_owned(), requests.collect());
-    let group = group.map_err(|error| CommandError::of_engine(error, &path, out))?;
-    run(group, args, out).map(Some)
+    Ok(Some((group.to_owned(), requests.collect())))
 }
 
 /// The runs of the group with this id or part of it, in their order; none if the name is that of a run, or of nothing.
@@ -152,24 +179,35 @@ fn summary(path: &Path, group: &str, args: &SessionArgs, out: &Out) -> Result<Ex
     let now = Time::from(SystemTime::now());
     let list = ResultsRoot::existing(path).and_then(|root| RunList::read(&root, now));
     let list = list.map_err(|error| CommandError::of_record(error, path))?;
-    let runs = RunList {
-        runs: members(list, group),
-        ..RunList::default()
-    };
-    let exits = runs
-        .runs
-        .iter()
-        .filter_map(|run| Exit::of_code(run.exit_code?));
+    let runs = members(list, group);
+    let exits = runs.iter().filter_map(|run| Exit::of_code(run.exit_code?));
     let exit = exits.fold(Exit::Success, Exit::worse);
-    let is_said = args.json || detach::is_background() || (args.quiet && exit == Exit::Success);
-    if !is_said {
-        let head = format!("\ngroup {}:", visible_line(group));
-        out.data(&style::bold(&head));
-        out.data(&list::table(&runs, now, out.columns()));
-        if runs.runs.iter().any(RunSummary::is_resumable) {
-            let (group, flag) = (short_id(group), args.root.flag());
-            out.hint(&format!("continue: runner resume {group}{flag}"));
-        }
+    if !(args.json || detach::is_background() || (args.quiet && exit == Exit::Success)) {
+        out.data("");
+        show(runs, &args.root.flag(), out);
     }
     Ok(exit)
+}
+
+/// The runs of a group as a document.
+pub fn document(runs: Vec<RunSummary>) -> RunList {
+    RunList {
+        v: VERSION,
+        runs,
+        unreadable: Vec::new(),
+    }
+}
+
+/// Prints the runs of a group, and how it is continued.
+pub fn show(runs: Vec<RunSummary>, root_flag: &str, out: &Out) {
+    let group = runs.first().and_then(|run| run.group.clone());
+    let group = group.map_or_else(String::new, |group| group.id);
+    let is_resumable = runs.iter().any(RunSummary::is_resumable);
+    let now = Time::from(SystemTime::now());
+    out.data(&style::bold(&format!("group {}:", visible_line(&group))));
+    out.data(&list::table(&document(runs), now, out.columns()));
+    if is_resumable {
+        let group = short_id(&group);
+        out.hint(&format!("continue: runner resume {group}{root_flag}"));
+    }
 }

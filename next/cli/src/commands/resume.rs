@@ -52,7 +52,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         session: args.session.request(),
     };
     if args.dry_run || args.explain {
-        return preview(&request, args, out);
+        let group = group::requests(&request, &args.session)?;
+        let requests = group.map_or_else(|| vec![request], |(_, requests)| requests);
+        return preview(&requests, args, out);
     }
     if args.session.detach && !detach::is_background() {
         return detach::start(out, args.session.json);
@@ -74,7 +76,7 @@ struct Planned<'a> {
 }
 
 /// Prints what a session would do. Only trials that run are of interest, unless it is asked why others do not.
-fn preview(request: &ResumeRequest, args: &Args, out: &Out) -> Result<Exit, CommandError> {
+fn preview(requests: &[ResumeRequest], args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let mut runs = 0;
     let mut each = |trial: &TrialId, decision: &Decision| {
         let Decision { is_pending, why } = decision;
@@ -95,8 +97,11 @@ fn preview(request: &ResumeRequest, args: &Args, out: &Out) -> Result<Exit, Comm
         };
         out.data(&visible(&text));
     };
-    let previewed = runner_engine::preview(request, &mut |notice| out.warn(notice), &mut each);
-    previewed.map_err(|error| CommandError::of_engine(error, &args.session.root.path(), out))?;
+    for request in requests {
+        let previewed = runner_engine::preview(request, &mut |notice| out.warn(notice), &mut each);
+        let root = args.session.root.path();
+        previewed.map_err(|error| CommandError::of_engine(error, &root, out))?;
+    }
     let runs = if runs == 1 {
         "1 trial".to_owned()
     } else {

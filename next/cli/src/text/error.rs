@@ -58,6 +58,7 @@ impl CommandError {
                 exit,
                 "no test was selected\n`--test`, `--provider` and `--tag` leave nothing of the scenario",
             ),
+            EngineError::NothingMeant(_) => Self::new(exit, &error.to_string()),
             EngineError::Usage(text) | EngineError::Machine(text) => Self::new(exit, &text),
         }
     }
