@@ -1,18 +1,20 @@
 //! Reads the lines of `index.jsonl`, in blocks and in bounded memory whatever is in the file.
 
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _};
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, panic::resume_unwind, thread};
 
 use runner_model::row::{BadLine, MAX_ROW, RowRef, read_line};
 
 /// Bytes of a line, what the coordinator adds included. Longer ones are garbage and are not kept in memory.
 pub(crate) const MAX_LINE: usize = MAX_ROW + (64 << 10);
-const BLOCK: usize = 256 << 10;
+const BLOCK: usize = 1 << 20;
+/// Fewer bytes are parsed before another thread has begun.
+const WORTH_A_THREAD: usize = 128 << 10;
 
 /// A line of `index.jsonl` as it is read.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "there is one at a time, and it is never stored"
+    reason = "a few are stored at a time, for a moment"
 )]
 pub enum ReadLine<'a> {
     /// A row, and its bytes without the line break.
@@ -41,22 +43,25 @@ pub(crate) fn read(
         if length == 0 {
             break;
         }
-        for piece in block[..length].split_inclusive(|byte| *byte == b'\n') {
-            at += piece.len() as u64;
-            match piece.strip_suffix(b"\n") {
-                Some(line) if begun.is_empty() => each(from, parse(line)),
-                Some(line) => {
-                    add(&mut begun, line);
-                    each(from, parse(&begun));
-                }
-                None => {
-                    add(&mut begun, piece);
-                    continue;
-                }
-            }
+        let mut whole = &block[..length];
+        at += length as u64;
+        let Some(end) = whole.iter().rposition(|byte| *byte == b'\n') else {
+            add(&mut begun, whole);
+            continue;
+        };
+        if !begun.is_empty() {
+            let first = whole.iter().position(|byte| *byte == b'\n').unwrap_or(end);
+            add(&mut begun, &whole[..first]);
+            each(from, parse(&begun));
             begun.clear();
-            from = at;
+            from = at - (length - first - 1) as u64;
+            whole = &whole[first + 1..];
         }
+        let rest = length - end - 1;
+        let (lines, rest) = whole.split_at(whole.len() - rest);
+        read_lines(lines, from, each);
+        from += lines.len() as u64;
+        add(&mut begun, rest);
     }
     match parse(&begun) {
         _ if at == from => {}
@@ -64,6 +69,45 @@ pub(crate) fn read(
         row => each(from, row),
     }
     Ok(from)
+}
+
+/// Reads whole lines. Parsing takes most of the time, so another thread parses half of them.
+fn read_lines(lines: &[u8], from: u64, each: &mut dyn FnMut(u64, ReadLine<'_>)) {
+    let half = lines.len() / 2;
+    let half = lines[half..]
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map_or(0, |end| half + end + 1);
+    if lines.len() < WORTH_A_THREAD {
+        each_line(lines, from, each);
+        return;
+    }
+    let (first, second) = lines.split_at(half);
+    let second_from = from + half as u64;
+    thread::scope(|scope| {
+        let parse_second = || {
+            let mut parsed = Vec::with_capacity(second.len() / 300);
+            each_line(second, second_from, &mut |from, line| {
+                parsed.push((from, line))
+            });
+            parsed
+        };
+        let parsed = thread::Builder::new().spawn_scoped(scope, parse_second);
+        each_line(first, from, each);
+        match parsed.map(thread::ScopedJoinHandle::join) {
+            Ok(Ok(parsed)) => parsed.into_iter().for_each(|(from, line)| each(from, line)),
+            Ok(Err(panic)) => resume_unwind(panic),
+            // Without another thread this one does it.
+            Err(_) => each_line(second, second_from, each),
+        }
+    });
+}
+
+fn each_line<'a>(lines: &'a [u8], mut from: u64, each: &mut dyn FnMut(u64, ReadLine<'a>)) {
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        each(from, parse(line.strip_suffix(b"\n").unwrap_or(line)));
+        from += line.len() as u64;
+    }
 }
 
 /// Adds to the beginning of a line, and of one that is too long no more than shows that it is.

@@ -302,7 +302,8 @@ impl Bench {
             .open(&rows)?
             .set_len(end as u64)?;
         let manifest = run.join("benchmark.json");
-        let mut value: serde_json::Value = serde_json::from_slice(&fs::read(&manifest)?)?;
+        let whole = fs::read(&manifest)?;
+        let mut value: serde_json::Value = serde_json::from_slice(&whole)?;
         value["status"] = "running".into();
         if let Some(keys) = value.as_object_mut() {
             keys.remove("completed_at");
@@ -318,7 +319,7 @@ impl Bench {
         for number in 0..runs {
             let copy = results.join(format!("2026-11-20_09-18-04-015-bench-{number:08x}"));
             fs::create_dir_all(&copy)?;
-            fs::copy(&manifest, copy.join("benchmark.json"))?;
+            fs::write(copy.join("benchmark.json"), &whole)?;
         }
         let results = results.display().to_string();
         let list = || {

@@ -14,6 +14,7 @@ use runner_model::{
 use runner_record::{GroupPlace, ResultsRoot, RunDir};
 use runner_report::{Found, ProviderTable, RunDocument, TrialDocument, Which, find_trial};
 
+use super::group;
 use crate::{
     args::{JsonArgs, RootArgs, RunArg},
     text::{
@@ -50,6 +51,20 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let of_record = |error| CommandError::of_record(error, &path);
     let root = ResultsRoot::existing(&path).map_err(of_record)?;
     let name = args.run.name();
+    let members = name.as_deref().map(|name| group::find(&root, name));
+    if let Some(runs) = members.transpose().map_err(of_record)?.flatten() {
+        let (trial, failed) = (&args.trial, args.failed);
+        if trial.is_some() || failed {
+            let text = "that is a group: name one of its runs";
+            return Err(CommandError::usage(text));
+        }
+        if args.json.json {
+            out.document(&group::document(runs));
+        } else {
+            group::show(runs, &args.root.flag(), out);
+        }
+        return Ok(Exit::Success);
+    }
     let run = root
         .find(name.as_deref().unwrap_or("latest"))
         .map_err(of_record)?;
@@ -203,11 +218,18 @@ fn overview(
         providers(&document.providers, out.columns())
     ));
     let mut failures = Failures::default();
-    document.rows.each(|row, _| {
-        if document.rows.is_failure(row) {
-            failures.add(row);
-        }
-    })?;
+    // The rows are read again for their reasons alone.
+    if document
+        .providers
+        .iter()
+        .any(|provider| provider.counts.bad() > 0)
+    {
+        document.rows.each(|row, _| {
+            if document.rows.is_failure(row) {
+                failures.add(row);
+            }
+        })?;
+    }
     if failures.trials() > 0 {
         out.data(&format!("\n{}", style::bold("failed:")));
         out.data(&failures.lines(out.columns()).join("\n"));
@@ -239,11 +261,12 @@ fn live_text(live: &runner_record::Live, now: Time) -> String {
             "retry" => "a retry".to_owned(),
             _ => format!("the rate of {}", trial.provider),
         };
+        text.push_str(&format!("\n          {trial} waits for {what}"));
         let left = waiting.until.since(now);
-        let left = show_duration(left);
-        text.push_str(&format!(
-            "\n          {trial} waits for {what}, {left} more"
-        ));
+        // In a pause its time does not come.
+        if !left.is_zero() {
+            text.push_str(&format!(", {} more", show_duration(left)));
+        }
     }
     if live.waits_for_memory {
         text.push_str("\n          more wait for memory");
