@@ -125,7 +125,7 @@ impl Group {
     }
 
     /// The next run; none once no run is left. Runs that were cut short stay as they are after a stop.
-    pub fn next(&mut self) -> Option<Next<'_>> {
+    pub fn take_next(&mut self) -> Option<Next<'_>> {
         if let (None, Some(signal)) = (&self.end, self.signal.get()) {
             self.end = Some(end(Reason::Interrupted, Some(*signal)));
         }

@@ -199,7 +199,7 @@ pub enum EngineError {
     Usage(String),
     /// What is wrong with several scenarios. The exit code is that of the worst; nothing was created.
     #[error("there are problems with {} scenarios", .0.len())]
-    Several(Vec<EngineError>),
+    Several(Vec<Self>),
     /// No test was selected. Exit code 5.
     #[error("no test was selected")]
     NothingSelected,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::VERSION;
 
 /// `runner list`: the runs of a results root, newest first.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct RunList {
     /// Always [`VERSION`].
     pub v: u8,

@@ -88,6 +88,13 @@ fn runs_of_a_group_follow_each_other() {
     // A part of a group's name does for wait and resume, which has nothing to do.
     let part = group.rsplit('-').next().unwrap();
     runner
+        .run(&["show", part])
+        .expect(0)
+        .says(&["a (1/3 of", "c (3/3 of"]);
+    let document = runner.run(&["show", part, "--json"]).expect(0).document();
+    assert_eq!(document["runs"].as_array().unwrap().len(), 3);
+    runner.run(&["show", part, "--failed"]).expect(2);
+    runner
         .run(&["wait", part])
         .expect(0)
         .says(&["a: ✓ passed: 3 of 3", "c: ✓"]);

@@ -162,7 +162,7 @@ fn run(mut group: Group, args: &SessionArgs, out: &Out) -> Result<Exit, CommandE
         detach::say(group.id(), None);
     }
     let mut exit = Exit::Success;
-    while let Some(next) = group.next() {
+    while let Some(next) = group.take_next() {
         let ended = session(args, out, Next::Group, |observer| next.run(observer));
         exit = exit.worse(ended.unwrap_or_else(|error| {
             out.error(&error);
