@@ -77,6 +77,7 @@ fn no_time_passes_in_a_pause() {
     assert!(shown.contains("running (paused)"), "{shown}");
     let shown = runner.run(&["show"]).expect(0).stdout;
     assert!(shown.contains("running (paused)"), "{shown}");
+    assert!(shown.contains(": a meeting\n"), "{shown}");
     thread::sleep(LONG_ENOUGH);
     assert_eq!(runner.only_run().rows().len(), rows);
     assert!(running.is_alive());

@@ -190,6 +190,14 @@ fn overview(
             format!("by process {pid} of {user} on {host} since {since}"),
         ));
     }
+    if let Some(pause) = &run.paused {
+        let by = pause.by.as_ref();
+        let by = by.map_or_else(|| "Ctrl-Z".to_owned(), summary::actor_words);
+        about.push(("paused", format!("since {}, by {by}", since(pause.from))));
+    }
+    if let Some(by) = session.and_then(|session| session.stopped_by.as_ref()) {
+        about.push(("stopped", format!("by {}", summary::actor_words(by))));
+    }
     for (name, text) in about {
         out.data(&format!(
             "{}{}",
