@@ -207,3 +207,22 @@ fn shapes(jobs: u32, cores: u32, memory: u64, largest: u64) -> Vec<Shape> {
     };
     (0..workers).map(shape).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Shape, shapes};
+
+    #[test]
+    fn workers_share_jobs_and_memory() {
+        let all = |jobs, memory| -> Vec<_> {
+            let shapes = shapes(jobs, 2, memory, 60);
+            let numbers = |shape: &Shape| (shape.slots, shape.memory);
+            shapes.iter().map(numbers).collect()
+        };
+        assert_eq!(all(5, 200), [(3, 100), (2, 100)]);
+        assert_eq!(all(1, 200), [(1, 200)]);
+        // Two of the largest do not fit, or not even one.
+        assert_eq!(all(4, 100), [(4, 100)]);
+        assert_eq!(all(4, 10), [(4, 60)]);
+    }
+}

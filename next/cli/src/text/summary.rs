@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runner_model::{
-    RunStatus, StopSignal, Time,
+    Reason, RunStatus, StopSignal, Time,
     row::Actor,
     status::{Counts, RunVerdict},
     units::{plural, show_duration},
@@ -117,8 +117,13 @@ pub fn next_steps(summary: &RunSummary, run: &str, root_flag: &str) -> Vec<Strin
         steps.push(format!("see why: runner show{run} --failed{root_flag}"));
     }
     if summary.is_resumable() {
+        // Without more of it nothing could begin.
+        let more = match summary.reason {
+            Some(Reason::Budget) => " --budget METRIC=VALUE",
+            _ => "",
+        };
         steps.push(format!(
-            "continue: runner resume {}{root_flag}",
+            "continue: runner resume {}{root_flag}{more}",
             summary.short
         ));
     }
