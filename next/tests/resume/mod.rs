@@ -2,6 +2,7 @@
 
 mod changes;
 mod previews;
+mod random;
 mod reruns;
 
 use std::{collections::BTreeMap, fs, path::Path};
