@@ -37,6 +37,8 @@ pub struct Suite {
     cursors: Vec<Cell<usize>>,
     /// Made when a trial is first looked up: sorted hashes of ids with the tests' numbers.
     lookup: OnceCell<Vec<u64>>,
+    /// The test that was found last. Rows come mostly in the order of the tests.
+    found: Cell<usize>,
 }
 
 /// A trial of the plan.
@@ -145,6 +147,7 @@ impl SuiteBuilder {
             block: RefCell::default(),
             cursors: vec![Cell::new(0); providers.len()],
             lookup: OnceCell::new(),
+            found: Cell::new(0),
         }
     }
 }
@@ -293,6 +296,18 @@ impl Suite {
     }
 
     fn test(&self, id: &str) -> Option<usize> {
+        let is_it = |test: &usize| {
+            let is_it = self.with_line(*test, |line| id_of(line) == Some(id.as_bytes()));
+            is_it.unwrap_or(false)
+        };
+        let (last, tests) = (self.found.get(), self.outline.tests.len());
+        let near = (last..tests.min(last + 2)).find(is_it);
+        let found = near.or_else(|| self.look_up(id, is_it));
+        self.found.set(found.unwrap_or(last));
+        found
+    }
+
+    fn look_up(&self, id: &str, is_it: impl Fn(&usize) -> bool) -> Option<usize> {
         let table = self.lookup.get_or_init(|| self.make_lookup());
         let wanted = hash(id) >> NUMBER_BITS;
         let first = table.partition_point(|entry| entry >> NUMBER_BITS < wanted);
@@ -300,10 +315,7 @@ impl Suite {
             .iter()
             .take_while(|entry| **entry >> NUMBER_BITS == wanted);
         let number = |entry: &u64| (entry & ((1 << NUMBER_BITS) - 1)) as usize;
-        candidates.map(number).find(|test| {
-            let is_it = self.with_line(*test, |line| id_of(line) == Some(id.as_bytes()));
-            is_it.unwrap_or(false)
-        })
+        candidates.map(number).find(is_it)
     }
 
     fn make_lookup(&self) -> Vec<u64> {
