@@ -292,7 +292,7 @@ impl Asking<'_> {
         let holder = lock::holder(&self.run.dir);
         let manifest = self.run.manifest()?;
         let Some(holder) = holder else {
-            return self.settle(manifest);
+            return self.settle(&manifest);
         };
         if self.mode == RequestMode::Pause && manifest.paused().is_some() {
             return Ok(Some(match self.asked {
@@ -334,11 +334,11 @@ impl Asking<'_> {
     }
 
     /// What comes of a run that no process holds; none if another process takes it in this moment.
-    fn settle(&self, manifest: Manifest) -> Result<Option<Answer>, RecordError> {
+    fn settle(&self, manifest: &Manifest) -> Result<Option<Answer>, RecordError> {
         let is_dead = manifest.status == RunStatus::Running;
         let must_claim = is_dead || self.is_left_to_cancel(manifest.status);
         if !must_claim || self.mode == RequestMode::Pause {
-            return Ok(Some(self.answer(&manifest)));
+            return Ok(Some(self.answer(manifest)));
         }
         let owned = match self.root.claim(self.run) {
             Ok(owned) => owned,
