@@ -10,6 +10,7 @@ use crate::{
     find::is_run_name,
     lock::{LOCK, Lock},
     manifest::MANIFEST,
+    prune::DELETED,
     run::{LOG, LOGS, ROWS, SCENARIO},
 };
 
@@ -52,8 +53,8 @@ pub(crate) fn make(root: &Dir, scenario: &str, now: Time) -> Result<(String, Dir
     }
 }
 
-/// Takes the folder of this name for a new run: makes it, or takes it over if it is empty, or if its process died before
-/// there was a run.
+/// Takes the folder of this name for a new run: makes it, or takes it over if it is empty, or if a process died while it made
+/// or deleted a run there.
 pub(crate) fn take(root: &Dir, name: &str) -> Result<(Dir, Lock), RecordError> {
     let dir = match root.make_own(name) {
         Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => root.dir(name)?,
@@ -70,14 +71,15 @@ pub(crate) fn take(root: &Dir, name: &str) -> Result<(Dir, Lock), RecordError> {
         });
     }
     check_unused(&dir)?;
-    for left in dir.names()?.iter().filter(|left| *left != LOCK) {
-        dir.remove(left)?;
-    }
+    dir.clear(&[LOCK])?;
     Ok((dir, lock))
 }
 
-/// Fails if something is in the folder that no birth of a run has left there.
+/// Fails if something is in the folder that neither a birth nor a deletion of a run has left there.
 fn check_unused(dir: &Dir) -> Result<(), RecordError> {
+    if dir.stat(DELETED)?.is_some() {
+        return Ok(());
+    }
     let is_of_birth =
         |name: &String| name == LOCK || name.starts_with(UNFINISHED) || OF_BIRTH.contains(&&**name);
     match dir.names()?.iter().find(|name| !is_of_birth(name)) {
@@ -129,7 +131,7 @@ mod tests {
             new.folder = Some(name.to_owned());
             root.create(new)
         };
-        for name in ["new", "empty", "left"] {
+        for name in ["new", "empty", "left", "half"] {
             if name != "new" {
                 fs::create_dir(folder.path().join(name)).unwrap();
             }
@@ -139,11 +141,16 @@ mod tests {
                 }
                 fs::write(folder.path().join("left/benchmark.json"), "").unwrap();
             }
+            if name == "half" {
+                fs::create_dir(folder.path().join("half/artifacts")).unwrap();
+                fs::write(folder.path().join("half").join(super::DELETED), "{}").unwrap();
+            }
             assert!(root.run_in(name).unwrap().is_none());
             let owned = create(name).unwrap();
             assert_eq!(owned.dir().id(), name);
             assert!(root.run_in(name).unwrap().is_some());
             assert!(!owned.dir().path().join(".new-benchmark.json").exists());
+            assert!(!owned.dir().path().join("artifacts").exists());
             let again = create(name);
             assert!(matches!(again, Err(RecordError::Held { .. })), "{again:?}");
         }

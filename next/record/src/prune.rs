@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The manifest of a run that is being deleted.
-const DELETED: &str = "deleted.json";
+pub(crate) const DELETED: &str = "deleted.json";
 /// A birth takes no longer.
 const BIRTH: Duration = Duration::from_secs(3600);
 /// Contents that a run has used since then may belong to a birth.

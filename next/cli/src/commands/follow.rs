@@ -10,7 +10,7 @@ use runner_model::{Counts, Time, TrialId, exit::Exit, visible::visible};
 use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead};
 use runner_report::{Found, Reading, RunCounts, RunSummary, Spoken, Stream, find_trial, json};
 
-use super::{group, show::named};
+use super::{group, show::one_trial};
 use crate::{
     args::{RootArgs, RunArg, duration},
     text::{
@@ -235,7 +235,10 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
     let run = root.find(name.as_deref().unwrap_or("latest"));
     let run = run.map_err(of_record)?;
     let trial = match &args.trial {
-        Some(text) => wanted(&run, text, args.follow).map_err(of_record)??,
+        Some(text) => match find_trial(&run, text).map_err(of_record)? {
+            Found::Nothing { .. } if args.follow => None,
+            found => Some(one_trial(&run, text, found)?),
+        },
         None => None,
     };
     let is_wanted = |id: &TrialId| match (&trial, &args.trial) {
@@ -245,7 +248,11 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
         (None, None) => true,
     };
     let (mut reading, mut read) = (Reading::default(), 0);
-    let mut tail = Tail::new(args.tail);
+    let mut tail = Tail {
+        most: args.tail,
+        held: VecDeque::new(),
+        is_json: args.json,
+    };
     loop {
         // What is written before the end of the run is read after it.
         let is_over = !args.follow || run.truth().map_err(of_record)?.status.is_terminal();
@@ -262,41 +269,21 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
             }
         } else {
             let each = |spoken: Result<Spoken, RecordError>| match spoken {
-                Ok(spoken) if args.json => tail.add_json(json::one_line(&spoken).ok(), out),
+                Ok(spoken) if args.json => {
+                    // What was said has texts and numbers alone, which all have JSON.
+                    tail.add(json::one_line(&spoken).unwrap_or_default(), out);
+                }
                 Ok(spoken) => lines(&spoken, &mut |line| tail.add(line, out)),
                 Err(error) => out.warn(&error.to_string()),
             };
             reading.read(&run, is_wanted, each).map_err(of_record)?;
         }
-        tail.end(args.json, out);
+        tail.end(out);
         if is_over || out.is_unread() {
             return Ok(Exit::Success);
         }
         thread::sleep(LOOK_EVERY);
     }
-}
-
-/// The trial with this name; none if it may have a row later.
-fn wanted(
-    run: &RunDir,
-    text: &str,
-    is_following: bool,
-) -> Result<Result<Option<TrialId>, CommandError>, RecordError> {
-    Ok(match find_trial(run, text)? {
-        Found::One(trial) => Ok(Some(trial)),
-        Found::Nothing { .. } if is_following => Ok(None),
-        Found::Several(trials) => {
-            let text = format!("`{text}` could be one of {}", trials.len());
-            Err(CommandError::usage(&named(&text, &trials)))
-        }
-        Found::Nothing { trials } => {
-            let text = format!(
-                "run {} has no row of a trial `{text}`; it has rows of",
-                run.id()
-            );
-            Err(CommandError::usage(&named(&text, &trials)))
-        }
-    })
 }
 
 /// The lines of what was said, each with who said it, so that no text can pass for another trial's.
@@ -327,47 +314,28 @@ fn lines(spoken: &Spoken, each: &mut dyn FnMut(String)) {
 struct Tail {
     most: Option<usize>,
     held: VecDeque<String>,
+    is_json: bool,
 }
 
 impl Tail {
-    fn new(most: Option<usize>) -> Self {
-        Self {
-            most,
-            held: VecDeque::new(),
-        }
-    }
-
     fn add(&mut self, line: String, out: &Out) {
         match self.most {
+            None if self.is_json => out.json_line(&line),
             None => out.data(&line),
-            Some(most) => self.hold(line, most),
-        }
-    }
-
-    fn add_json(&mut self, line: Option<String>, out: &Out) {
-        let Some(line) = line else { return };
-        match self.most {
-            None => out.json_line(&line),
-            Some(most) => self.hold(line, most),
-        }
-    }
-
-    fn hold(&mut self, line: String, most: usize) {
-        self.held.push_back(line);
-        if self.held.len() > most {
-            self.held.pop_front();
+            Some(most) => {
+                self.held.push_back(line);
+                if self.held.len() > most {
+                    self.held.pop_front();
+                }
+            }
         }
     }
 
     /// Prints what was held back; later lines are printed as they come.
-    fn end(&mut self, is_json: bool, out: &Out) {
+    fn end(&mut self, out: &Out) {
         self.most = None;
-        for line in self.held.drain(..) {
-            if is_json {
-                out.json_line(&line);
-            } else {
-                out.data(&line);
-            }
+        for line in std::mem::take(&mut self.held) {
+            self.add(line, out);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use runner_model::{
-    Time,
+    Time, TrialId,
     exit::Exit,
     units::{plural, show_duration},
     visible::visible_line,
@@ -106,25 +106,27 @@ fn trial_document(
     path: &Path,
 ) -> Result<TrialDocument, CommandError> {
     let of_record = |error| CommandError::of_record(error, path);
-    let trial = match find_trial(run, text).map_err(of_record)? {
-        Found::One(trial) => trial,
-        Found::Several(trials) => {
-            let text = format!("`{text}` could be one of {}", trials.len());
-            return Err(CommandError::usage(&named(&text, &trials)));
-        }
-        Found::Nothing { trials } => {
-            let text = format!(
-                "run {} has no row of a trial `{text}`; it has rows of",
-                run.id()
-            );
-            return Err(CommandError::usage(&named(&text, &trials)));
-        }
-    };
+    let found = find_trial(run, text).map_err(of_record)?;
+    let trial = one_trial(run, text, found)?;
     TrialDocument::read(root, run, trial).map_err(of_record)
 }
 
+/// The trial that a text means.
+pub fn one_trial(run: &RunDir, text: &str, found: Found) -> Result<TrialId, CommandError> {
+    let (message, trials) = match found {
+        Found::One(trial) => return Ok(trial),
+        Found::Several(trials) => (format!("`{text}` could be one of {}", trials.len()), trials),
+        Found::Nothing { trials } => {
+            let run = run.id();
+            let message = format!("run {run} has no row of a trial `{text}`; it has rows of");
+            (message, trials)
+        }
+    };
+    Err(CommandError::usage(&named(&message, &trials)))
+}
+
 /// A message with the first of these trials.
-pub fn named(message: &str, trials: &[String]) -> String {
+fn named(message: &str, trials: &[String]) -> String {
     let mut text = format!("{message}:");
     if trials.is_empty() {
         text = "the run has no rows yet".to_owned();
