@@ -79,7 +79,7 @@ pub enum Answer {
     Unpaused,
     /// It was not paused.
     NotPaused,
-    /// Its process lives and has not answered in time. The request stays.
+    /// Its process lives and has not answered in time. A request to end stays, one to pause does not.
     NoAnswer,
 }
 
@@ -178,6 +178,7 @@ impl Owned {
         by: Option<Actor>,
         suspended: Duration,
     ) -> Result<(), RecordError> {
+        lock::check(&self.run.dir, &self.lock.stamp)?;
         let at = now();
         self.note_suspended(suspended);
         if let Some(session) = self.manifest.sessions.last_mut() {
@@ -308,6 +309,9 @@ impl Asking<'_> {
             self.leave(holder, &manifest)?;
         }
         let is_over = self.give_up.is_some_and(|at| Instant::now() >= at);
+        if is_over && self.mode == RequestMode::Pause {
+            self.run.dir.remove(self.mode.file())?;
+        }
         Ok(is_over.then_some(Answer::NoAnswer))
     }
 

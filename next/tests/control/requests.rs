@@ -333,7 +333,9 @@ fn request_of_an_earlier_session_is_ignored() {
         .run(&["stop", "--kill"])
         .expect(6)
         .says(&["has not answered"]);
+    runner.run(&["pause"]).expect(6);
     let run = runner.only_run();
+    assert_eq!(requests(&run), ["request-kill.json"]);
     let old = run.bytes("request-kill.json");
     first.kill();
 
