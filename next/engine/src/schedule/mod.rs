@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use runner_model::{
     HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, WorkerId, provider::Rate,
-    row::Metric, test::Retries, units::plural,
+    test::Retries,
 };
 
 pub use self::budgets::Spending;
@@ -391,22 +391,6 @@ impl<T: Trials> Schedule<T> {
         starts.chain(self.next_bound()).min()
     }
 
-    /// Trials whose next attempt waits for its time: those that are to be made again, then the next one of each provider.
-    pub fn waiting(&self) -> impl Iterator<Item = Waiting> {
-        let retries = self.later.keys().map(|(until, trial)| Waiting {
-            trial: *trial,
-            why: "retry",
-            until: *until,
-        });
-        let rates = self.lanes.waiting(self.now);
-        let rates = rates.map(|(trial, until)| Waiting {
-            trial,
-            why: "rate-limit",
-            until,
-        });
-        retries.chain(rates).filter(|_| self.stop.is_none())
-    }
-
     /// Whether more would run if there were memory for them.
     pub fn waits_for_memory(&self) -> bool {
         self.waits_for_memory
@@ -460,15 +444,6 @@ impl<T: Trials> Schedule<T> {
             let message = self.settings.spending.used_up_by_providers();
             self.finish(Some(Reason::Budget), Some(message));
         }
-    }
-
-    /// Whether all that is left is of providers that have used up budgets of their own.
-    fn is_used_up(&self) -> bool {
-        let waiting = self.later.values().chain(&self.suspects.waiting);
-        !self.lanes.has_open()
-            && waiting
-                .copied()
-                .all(|trial| self.lanes.is_closed(trial.lane))
     }
 
     fn finish(&mut self, reason: Option<Reason>, message: Option<String>) {
@@ -570,32 +545,6 @@ impl<T: Trials> Schedule<T> {
         }
     }
 
-    /// Notes that a trial has its final row.
-    fn settle(&mut self, is_bad: bool) {
-        self.left -= 1;
-        self.bad += u64::from(is_bad);
-        if is_bad && self.settings.fail_fast.is_some_and(|most| self.bad >= most) {
-            let trials = plural(self.bad, "trial", "trials");
-            let message = format!("{trials} ended badly, and `fail_fast` allows no more");
-            self.begin_stop(StopMode::Drain, Reason::FailFast, Some(message));
-        }
-    }
-
-    /// Takes what an attempt has measured from the budgets.
-    fn spend(&mut self, lane: u16, metrics: &[Metric<'_>]) {
-        let spending = &mut self.settings.spending;
-        if metrics.is_empty() || spending.is_empty() {
-            return;
-        }
-        spending.add(lane, metrics);
-        if spending.is_used_up_by(lane) {
-            self.lanes.close(lane);
-        }
-        if let Some(text) = spending.used_up() {
-            self.begin_stop(StopMode::Drain, Reason::Budget, Some(text));
-        }
-    }
-
     /// Counts an attempt that the machine could not carry. Other attempts of outcome `stopped` count, too: unless the
     /// session stops, nobody asked for them, and then it changes nothing.
     fn on_fault(&mut self, row: &RowRef<'_>, fault: Option<HostFault>) {
@@ -630,20 +579,6 @@ impl<T: Trials> Schedule<T> {
             Some(_) => self.suspects.waiting.push_back(trial),
             None => self.lanes.put_back(trial),
         }
-    }
-
-    /// Lets a trial be attempted again after an attempt that its retries count; tells whether they allow it.
-    fn retry(&mut self, mut trial: OpenTrial, ending: Option<Ending>, policy: &Policy) -> bool {
-        trial.tries += 1;
-        let wait = ending.and_then(|ending| retries::wait(&policy.retries, trial.tries, ending));
-        let whole = policy.trial_timeout.zip(trial.began);
-        let ends = whole.map_or(RunTime(u64::MAX), |(whole, began)| began + whole);
-        let at = wait.map(|wait| self.now + wait);
-        let at = at.filter(|at| *at < ends.min(self.settings.timeout));
-        if let Some(at) = at {
-            self.later.insert((at, trial.index), trial);
-        }
-        at.is_some()
     }
 
     fn write_report(&mut self, task: TaskId, is_final: bool, flaky: bool) {
