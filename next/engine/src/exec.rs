@@ -52,7 +52,7 @@ pub(crate) fn exec(
             force: false,
             session: request.session.clone(),
         };
-        return resume::resume(early, &request, observer);
+        return resume::resume(early, &request, observer, None);
     }
     session::run(early, work, || birth.create(), observer)
 }

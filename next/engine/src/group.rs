@@ -39,8 +39,8 @@ pub struct Next<'a> {
 enum Member {
     /// It is on disk, this process holds it, and it waits.
     Waiting(Box<(Work, Owned)>),
-    /// It was cut short, and no process holds it.
-    Cut(Box<ResumeRequest>),
+    /// It was cut short, and this process holds it.
+    Cut(Box<(ResumeRequest, Owned)>),
 }
 
 impl Group {
@@ -92,13 +92,25 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// No signal can be listened to.
-    pub fn resume(id: String, requests: Vec<ResumeRequest>) -> Result<Self, EngineError> {
+    /// A run that cannot be read, or that another process holds.
+    pub fn resume(
+        id: String,
+        requests: Vec<ResumeRequest>,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, EngineError> {
         let mut group = Self::new(id)?;
-        group.left = requests
-            .into_iter()
-            .map(|request| Member::Cut(Box::new(request)))
-            .collect();
+        let Some(session) = requests.first().map(|request| &request.session) else {
+            return Ok(group);
+        };
+        let root = ResultsRoot::existing(&session.results)?;
+        session::share(&root, session.share, observer)?;
+        for request in requests {
+            let owned = root.claim(&root.find(request.run.as_deref().unwrap_or_default())?)?;
+            root.note(owned.manifest());
+            group
+                .left
+                .push_back(Member::Cut(Box::new((request, owned))));
+        }
         Ok(group)
     }
 
@@ -171,7 +183,10 @@ impl Next<'_> {
                 finish(&work, owned, end.clone(), observer)?
             }
             (Member::Waiting(run), None) => begin(*run, observer)?,
-            (Member::Cut(request), _) => resume::resume(early()?, &request, observer)?,
+            (Member::Cut(run), _) => {
+                let (request, owned) = *run;
+                resume::resume(early()?, &request, observer, Some(owned))?
+            }
         };
         let of_group = [Reason::Interrupted, Reason::Stopped, Reason::Cancelled];
         let reason = ended

@@ -253,7 +253,7 @@ pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended,
 ///
 /// Nothing was begun, or the run cannot be read or written.
 pub fn resume(request: &ResumeRequest, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
-    resume::resume(early()?, request, observer)
+    resume::resume(early()?, request, observer, None)
 }
 
 /// Tells what [`resume`] would do with each trial, in the plan's order, and what a user should know before. Writes nothing but

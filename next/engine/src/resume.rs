@@ -58,13 +58,19 @@ pub(crate) fn resume(
     early: Early,
     request: &ResumeRequest,
     observer: &mut dyn Observer,
+    mut held: Option<Owned>,
 ) -> Result<Ended, EngineError> {
-    let root = ResultsRoot::existing(&request.session.results)?;
-    let dir = find(&root, request)?;
+    let (root, dir) = match &held {
+        Some(owned) => (owned.root().clone(), owned.dir().clone()),
+        None => {
+            let root = ResultsRoot::existing(&request.session.results)?;
+            let dir = find(&root, request)?;
+            (root, dir)
+        }
+    };
     let mut manifest = dir.manifest()?;
-    let mut held = None;
     // A run whose process died is claimed in any case, which writes down what became of it.
-    if manifest.status == RunStatus::Running {
+    if held.is_none() && manifest.status == RunStatus::Running {
         session::share(&root, request.session.share, observer)?;
         held = Some(claim(&root, &dir, &mut manifest)?);
     }

@@ -234,6 +234,11 @@ impl Owned {
         &self.manifest
     }
 
+    /// The root that the run is in.
+    pub fn root(&self) -> &ResultsRoot {
+        &self.root
+    }
+
     /// The run, for reading.
     pub fn dir(&self) -> &RunDir {
         &self.run

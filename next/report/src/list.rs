@@ -128,7 +128,9 @@ impl RunSummary {
         // Only the last session can be open; a dead one ended with the run.
         let ended = run.completed_at.unwrap_or(now);
         let worked = |(from, to): &(Time, Option<Time>)| to.unwrap_or(ended).since(*from);
-        let worked = run.sessions.iter().map(worked);
+        // A run that waits for others of its group has not worked.
+        let sessions = run.sessions.iter().filter(|_| run.stage != Stage::Waiting);
+        let worked = sessions.map(worked);
         let worked: u64 = worked.map(|worked| worked.as_millis() as u64).sum();
         let paused = run.paused.as_ref().map(|pause| now.since(pause.from));
         let paused = paused.map_or(0, |paused| paused.as_millis() as u64);

@@ -284,6 +284,20 @@ fn detached_group_is_followed_by_its_id() {
     for run in runs(&runner) {
         assert!(run.text("runner.log").contains("the run is completed"));
     }
+    // It is continued in the background, too, and waited for as a whole.
+    let runner = three([SHORT, LONG, SHORT]);
+    in_the_second(&runner).kill();
+    let id = group(&runner);
+    let begun = runner.run(&["resume", &id, "--detach"]).expect(0);
+    assert_eq!(begun.stdout.trim_end(), id);
+    let other = runner.run(&["resume", &id]).expect(6);
+    other.says(&["is held by process"]);
+    runner.run(&["wait", &id]).expect(0);
+    assert!(
+        runs(&runner)
+            .iter()
+            .all(|run| standing(run)[0] == "completed")
+    );
     // One that is killed is crashed as a whole.
     let runner = three([SHORT, ENDLESS, SHORT]);
     let id = runner.run(&["exec", "set", "--detach"]).expect(0).stdout;

@@ -70,6 +70,7 @@ pub struct LogsArgs {
 struct Waited {
     dir: RunDir,
     last: Option<Manifest>,
+    has_ended: bool,
     told: Option<(Instant, Counts)>,
 }
 
@@ -84,10 +85,12 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
     loop {
         let (mut counts, mut planned, mut in_flight) = (Counts::default(), 0, 0);
         let mut waits_for_memory = false;
-        for run in runs.iter_mut().filter(|run| !run.has_ended()) {
+        for run in runs.iter_mut().filter(|run| !run.has_ended) {
             let live = run.dir.live();
             let manifest = run.dir.truth().map_err(of_record)?;
-            if manifest.status.is_terminal() {
+            // A process that holds a run which has ended is about to continue it, such as one of its group.
+            if manifest.status.is_terminal() && run.dir.holder().is_none() {
+                run.has_ended = true;
                 exit = exit.worse(ended(&manifest, &run.dir, events.as_mut()));
             } else {
                 let live = live.unwrap_or_default();
@@ -99,7 +102,7 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
             }
             run.last = Some(manifest);
         }
-        if out.is_unread() || runs.iter().all(Waited::has_ended) {
+        if out.is_unread() || runs.iter().all(|run| run.has_ended) {
             break;
         }
         let left = args
@@ -154,18 +157,13 @@ fn waited(root: &ResultsRoot, names: &[String]) -> Result<Vec<Waited>, RecordErr
     let waited = |dir| Waited {
         dir,
         last: None,
+        has_ended: false,
         told: None,
     };
     Ok(runs.into_iter().map(waited).collect())
 }
 
 impl Waited {
-    fn has_ended(&self) -> bool {
-        self.last
-            .as_ref()
-            .is_some_and(|manifest| manifest.status.is_terminal())
-    }
-
     /// Prints how far the run is, if that is new.
     fn tell(&mut self, manifest: &Manifest, live: &Live, events: Option<&mut EventStream<'_>>) {
         let is_new = self
@@ -211,7 +209,7 @@ fn ended(manifest: &Manifest, dir: &RunDir, events: Option<&mut EventStream<'_>>
 }
 
 fn late(runs: &[Waited]) -> CommandError {
-    let left = runs.iter().filter(|run| !run.has_ended());
+    let left = runs.iter().filter(|run| !run.has_ended);
     let left: Vec<_> = left.map(|run| run.dir.id()).collect();
     CommandError::held(&format!("still running: {}", left.join(", ")))
 }

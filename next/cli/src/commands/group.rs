@@ -76,7 +76,7 @@ pub fn resume(
     let Some((group, requests)) = requests(request, args)? else {
         return Ok(None);
     };
-    let group = Group::resume(group, requests);
+    let group = Group::resume(group, requests, &mut Background::new(out));
     let group = group.map_err(|error| CommandError::of_engine(error, &path, out))?;
     run(group, args, out).map(Some)
 }

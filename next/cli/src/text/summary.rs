@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runner_model::{
-    Reason, RunStatus, StopSignal, Time,
+    Reason, RunStatus, Stage, StopSignal, Time,
     row::Actor,
     status::{Counts, RunVerdict},
     units::{plural, show_duration},
@@ -74,6 +74,7 @@ pub fn standing_words(run: &RunSummary) -> String {
     match (run.reason, run.signal) {
         (Some(reason), Some(signal)) => format!("{status} ({reason}, {signal})"),
         (Some(reason), None) => format!("{status} ({reason})"),
+        (None, _) if run.stage == Stage::Waiting => format!("{status} (waiting)"),
         (None, _) if run.paused.is_some() => format!("{status} (paused)"),
         (None, _) => status.to_string(),
     }
