@@ -73,3 +73,58 @@ fn promises_name_tests_that_exist() {
     }
     assert!(count > 200, "{count}");
 }
+
+#[test]
+fn tables_name_tests_that_exist() {
+    let mut tests = BTreeSet::new();
+    names(&root().join("next"), &mut tests);
+    for page in ["FAULTS.md", "ARCHITECTURE.md"] {
+        let text = fs::read_to_string(root().join("next").join(page)).unwrap();
+        // The last cell names tests, and nothing else in backticks.
+        let cells = text.lines().filter_map(|line| {
+            line.strip_suffix(" |")?
+                .rsplit_once(" | ")
+                .map(|(_, cell)| cell)
+        });
+        let cells = cells.filter(|cell| cell.starts_with('`'));
+        let mut count = 0;
+        for name in cells.flat_map(|cell| cell.split(", ")) {
+            count += 1;
+            let name = name.trim_matches('`');
+            assert!(tests.contains(name), "{page}: there is no test `{name}`");
+        }
+        assert!(count > 10, "{page}: {count}");
+    }
+}
+
+#[test]
+fn coordinator_has_no_wasmtime() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    let lock: toml::Table = lock.parse().unwrap();
+    let packages = lock["package"].as_array().unwrap();
+    let (mut found, mut waiting) = (BTreeSet::new(), vec!["runner-engine".to_owned()]);
+    while let Some(name) = waiting.pop() {
+        let package = packages
+            .iter()
+            .find(|package| package["name"].as_str() == Some(&name));
+        let needs = package.unwrap().get("dependencies");
+        for needed in needs
+            .and_then(|needs| needs.as_array())
+            .into_iter()
+            .flatten()
+        {
+            // A version stands behind the name where there are several.
+            let needed = needed.as_str().unwrap().split(' ').next().unwrap();
+            if found.insert(needed.to_owned()) {
+                waiting.push(needed.to_owned());
+            }
+        }
+    }
+    assert!(found.contains("runner-record"), "{found:?}");
+    let foreign = found.iter().find(|name| {
+        ["wasmtime", "cranelift", "wasmparser", "hyper"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    });
+    assert_eq!(foreign, None);
+}
