@@ -144,22 +144,32 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::mpsc, time::Duration};
+    use std::sync::{Arc, Mutex, atomic::Ordering, mpsc};
 
     use runner_model::StopSignal;
-    use signal_hook::{consts::SIGTERM, low_level::raise};
+    use signal_hook::consts::{SIGTERM, SIGTSTP};
 
-    use super::{Heard, listen};
+    use super::{Heard, Shared};
 
+    /// Without real signals, which sessions of other tests would hear.
     #[test]
     fn the_second_signal_is_told_apart() {
         let (told, heard) = mpsc::channel();
-        let listening = listen(move |signal| told.send(signal).unwrap());
-        for is_second in [false, true] {
-            raise(SIGTERM).unwrap();
-            let next = heard.recv_timeout(Duration::from_secs(60)).unwrap();
-            assert_eq!(next, Heard::Stop(StopSignal::Terminate, is_second));
+        let listener = Box::new(move |signal| told.send(signal).unwrap());
+        let shared = Shared {
+            listeners: Mutex::new(vec![(listener, 0)]),
+            is_last: Arc::default(),
+        };
+        for number in [SIGTSTP, SIGTERM, SIGTSTP] {
+            shared.receive(number);
         }
-        drop(listening.unwrap());
+        assert!(!shared.is_last.load(Ordering::SeqCst));
+        shared.receive(SIGTERM);
+        assert!(shared.is_last.load(Ordering::SeqCst));
+        drop(shared);
+        let stop = |is_second| Heard::Stop(StopSignal::Terminate, is_second);
+        let heard: Vec<_> = heard.iter().collect();
+        let expected = [Heard::Suspend, stop(false), Heard::Suspend, stop(true)];
+        assert_eq!(heard, expected);
     }
 }
