@@ -111,9 +111,12 @@ impl ResultsRoot {
         going.reverse();
         for head in going {
             let is_named = named.contains(&head.id);
-            let Some(run) = RunDir::open(root, &head.id)? else {
-                continue;
+            let run = match RunDir::open(root, &head.id) {
+                // Another prune has deleted it.
+                Err(error) if error.is_missing() => continue,
+                run => run?,
             };
+            let Some(run) = run else { continue };
             let pruned = Pruned {
                 run: head.id.clone(),
                 scenario: head.scenario.clone(),
@@ -134,6 +137,7 @@ impl ResultsRoot {
                     is_named,
                     why,
                 }),
+                Err(Stays::Failed(error)) if error.is_missing() => {}
                 Err(Stays::Failed(error)) => done.problems.push(error.to_string()),
             }
         }
@@ -146,6 +150,9 @@ impl ResultsRoot {
                 };
                 match removed {
                     Ok(()) => done.leftovers.push(name),
+                    Err(error) if error.is_missing() => {}
+                    // Another prune is removing it.
+                    Err(RecordError::Held { .. }) => {}
                     Err(error) => done.problems.push(error.to_string()),
                 }
             }

@@ -11,7 +11,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{
-    run::Run, runner::Runner, running::Running, truth::assert_told_truly, wait::wait_until,
+    random::times, run::Run, runner::Runner, running::Running, truth::assert_told_truly,
+    wait::wait_until,
 };
 
 /// A scenario of trials that last so long, in milliseconds.
@@ -159,9 +160,6 @@ fn lists_hold_what_is_asked_for() {
         .run(&["list", "--status", "failed"])
         .expect(0)
         .says(&["no run is as you asked"]);
-    let mut running = runner.start(&[]);
-    running.wait_for_event(|event| event["event"] == "finished");
-    running.finish();
 }
 
 #[test]
@@ -281,4 +279,76 @@ fn strange_folders_are_no_runs() {
     wait_until("the run is gone", || {
         runner.runs().iter().all(|run| run.id() == "foreign")
     });
+}
+
+#[test]
+fn reading_commands_write_nothing() {
+    let runner = naps(400, 5);
+    going_on(&runner).kill();
+    let run = runner.only_run();
+    let look = || {
+        let files = fs::read_dir(&run.dir).unwrap().map(|file| {
+            let path = file.unwrap().path();
+            let about = fs::metadata(&path).unwrap();
+            (path, about.len(), about.modified().unwrap())
+        });
+        let mut files: Vec<_> = files.collect();
+        files.sort();
+        files
+    };
+    let before = look();
+    for args in [
+        &["list"][..],
+        &["list", "--json"],
+        &["show"],
+        &["show", "--json"],
+        &["show", "latest", "nap@hostile#1"],
+        &["logs"],
+        &["verify"],
+        &["cleanup"],
+        &["prune", "--keep-last", "0"],
+        &["prune", "--keep-last", "0", "--yes"],
+        &["reindex"],
+        &["wait"],
+    ] {
+        runner.run(args);
+        assert_eq!(look(), before, "{args:?}");
+    }
+}
+
+#[test]
+fn upkeep_side_by_side_agrees() {
+    let runner = naps(1, 1);
+    let runs = ended(&runner, 5);
+    for _ in 0..times(2, 20) {
+        let more = ended(&runner, 4);
+        let commands = [
+            &["prune", "--keep-last", "1", "--yes"][..],
+            &["list"],
+            &["prune", "--keep-last", "1", "--yes"],
+            &["cleanup", "--yes"],
+            &["reindex"],
+            &["prune", "--keep-last", "1", "--yes"],
+            &["list"],
+        ];
+        let running: Vec<_> = commands.iter().map(|args| runner.started(args)).collect();
+        for (running, args) in running.into_iter().zip(commands) {
+            let ran = running.finish().expect(0);
+            assert!(!ran.stderr.contains("warning"), "{args:?}: {}", ran.stderr);
+        }
+        runner
+            .run(&["prune", "--keep-last", "1", "--yes"])
+            .expect(0);
+        let left: Vec<_> = runner
+            .runs()
+            .iter()
+            .map(|run| run.id().to_owned())
+            .collect();
+        assert_eq!(left, [more.last().unwrap().id()]);
+        assert_eq!(runner.list().len(), 1);
+    }
+    assert!(!runs[0].dir.exists());
+    let folders = fs::read_dir(runner.path("results")).unwrap();
+    let folders = folders.filter(|entry| entry.as_ref().unwrap().path().is_dir());
+    assert_eq!(folders.count(), 2, "the run and the store");
 }
