@@ -345,6 +345,7 @@ impl Flight {
             attempt: self.task.attempt,
             is_final,
             flaky,
+            is_judged: self.judged.is_some(),
             seq,
         }
     }

@@ -33,6 +33,8 @@ pub struct RowFacts {
     pub is_final: bool,
     /// Passed after an attempt that did not.
     pub flaky: bool,
+    /// Whether it judges an attempt again that has a row.
+    pub is_judged: bool,
     /// The row's number in the run; 0 if it has none.
     pub seq: u64,
 }
@@ -44,6 +46,7 @@ impl From<&RowRef<'_>> for RowFacts {
             attempt: row.attempt,
             is_final: row.r#final == Some(true),
             flaky: row.flaky,
+            is_judged: row.judged.is_some(),
             seq: row.seq.unwrap_or(0),
         }
     }
@@ -104,6 +107,9 @@ impl State {
         self.set(UNGRADED, row.outcome == Outcome::Ungraded);
         if row.outcome.is_bad() {
             self.set(HAD_BAD, true);
+        } else if row.is_judged && row.outcome == Outcome::Passed {
+            // What the attempt came to before does not count any more.
+            self.set(HAD_BAD, row.flaky);
         }
         if !row.is_final || !row.outcome.can_be_final() {
             return false;

@@ -112,6 +112,7 @@ impl Session {
             attempt,
             is_final,
             flaky: false,
+            is_judged: false,
             seq,
         };
         self.live.add(*index, facts);
