@@ -343,6 +343,12 @@ impl Owned {
     pub fn finish(mut self, end: End, fold: &Fold) -> Result<Manifest, RecordError> {
         lock::check(&self.run.dir, &self.lock.stamp)?;
         self.manifest.counts = fold.counts();
+        if self.manifest.stage == Stage::Waiting
+            && let Some(session) = self.manifest.sessions.last_mut()
+        {
+            // It has not worked.
+            session.started_at = end.at;
+        }
         // Trials that are left without a reason are a mistake of the caller.
         let reason = (fold.left() > 0).then(|| end.reason.unwrap_or(Reason::Internal));
         let status = RunStatus::after(reason, fold.last_seq() > 0);
