@@ -258,6 +258,7 @@ impl ResultsRoot {
         };
         loop {
             if let Some(answer) = asking.look()? {
+                asking.take_back(answer);
                 return Ok(answer);
             }
             thread::sleep(LOOK_EVERY);
@@ -309,9 +310,6 @@ impl Asking<'_> {
             self.leave(holder, &manifest)?;
         }
         let is_over = self.give_up.is_some_and(|at| Instant::now() >= at);
-        if is_over && self.mode == RequestMode::Pause {
-            self.run.dir.remove(self.mode.file())?;
-        }
         Ok(is_over.then_some(Answer::NoAnswer))
     }
 
@@ -335,6 +333,20 @@ impl Asking<'_> {
         let bound = self.mode.bound(Duration::from_millis(grace));
         self.give_up = bound.map(|bound| Instant::now() + bound);
         Ok(())
+    }
+
+    /// Removes the request where nobody will heed it: the owner may have removed all others before it came.
+    fn take_back(&self, answer: Answer) {
+        let stays = match answer {
+            Answer::Paused => true,
+            Answer::NoAnswer => self.mode != RequestMode::Pause,
+            _ => false,
+        };
+        let dir = &self.run.dir;
+        let token = read(dir, self.mode).map(|request| request.token);
+        if !stays && token.is_some() && token == self.asked {
+            let _ = dir.remove(self.mode.file());
+        }
     }
 
     /// What comes of a run that no process holds; none if another process takes it in this moment.

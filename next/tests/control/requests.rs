@@ -207,7 +207,8 @@ fn stop_may_race_the_natural_end() {
 fn two_requesters_are_both_answered() {
     let runner = trials(3, "loop", "");
     let running = started(&runner);
-    let stops = ["one", "two"].map(|why| runner.started(&["stop", "--json", "--reason", why]));
+    let stops =
+        ["one", "two"].map(|why| runner.started(&["stop", "latest", "--json", "--reason", why]));
     for stop in stops {
         assert_eq!(stop.finish().expect(0).document()["status"], "incomplete");
     }
