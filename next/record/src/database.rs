@@ -109,6 +109,9 @@ fn of_row(row: &Row<'_>) -> rusqlite::Result<Option<(Stamp, RunHead)>> {
     Ok(head.map(|head| (stamp, head)))
 }
 
+/// The runs of the list by their ids, with the manifest that they were read from.
+pub(crate) type Known = HashMap<String, (Stamp, RunHead)>;
+
 /// The list of a root's runs.
 #[derive(Debug)]
 pub(crate) struct Database {
@@ -164,7 +167,7 @@ impl Database {
     }
 
     /// Reads the runs of the list; none if it is damaged or cannot be read now.
-    pub(crate) fn read(self) -> Option<(Self, HashMap<String, (Stamp, RunHead)>)> {
+    pub(crate) fn read(self) -> Option<(Self, Known)> {
         let read = |connection: &Connection| {
             let mut statement = connection
                 .prepare("SELECT id, head, crc, device, inode, length, modified FROM runs")?;

@@ -88,7 +88,7 @@ fn read_lines(lines: &[u8], from: u64, each: &mut dyn FnMut(u64, ReadLine<'_>)) 
         let parse_second = || {
             let mut parsed = Vec::with_capacity(second.len() / 300);
             each_line(second, second_from, &mut |from, line| {
-                parsed.push((from, line))
+                parsed.push((from, line));
             });
             parsed
         };

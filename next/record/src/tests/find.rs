@@ -53,6 +53,27 @@ fn a_run_is_found_by_id_part_path_and_latest() {
 }
 
 #[test]
+fn a_shown_short_name_is_an_end() {
+    let folder = folder();
+    let root = ResultsRoot::open(folder.path()).unwrap();
+    for name in [
+        "2026-a-0a1b2c3d",
+        "2026-0a1b2c3d-b-11111111",
+        "2026-c-22222222",
+    ] {
+        let run = root.create(new_run(1)).unwrap().dir().path();
+        fs::rename(run, folder.path().join(name)).unwrap();
+    }
+    let id = |name: &str| root.find(name).map(|run| run.id().to_owned());
+    assert_eq!(id("0a1b2c3d").unwrap(), "2026-a-0a1b2c3d");
+    assert_eq!(id("0a1b2c3d-b").unwrap(), "2026-0a1b2c3d-b-11111111");
+    assert!(matches!(id("0a1b2c3"), Err(RecordError::Ambiguous { .. })));
+    assert!(id("latest~2").is_ok());
+    assert!(id("latest~3").is_err() && id("latest:none").is_err());
+    assert!(id("latest:basic").is_ok());
+}
+
+#[test]
 fn a_link_leads_only_to_a_root_that_the_user_names() {
     let folder = folder();
     let elsewhere = ResultsRoot::open(&folder.path().join("elsewhere")).unwrap();

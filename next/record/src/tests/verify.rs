@@ -111,7 +111,8 @@ fn every_damaged_file_is_named() {
                 .to_vec()
         }
     };
-    let cases: [(&str, &dyn Fn(&mut Vec<u8>), &[&str]); 9] = [
+    type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
+    let cases: [(&str, Change<'_>, &[&str]); 9] = [
         (
             "index.jsonl",
             flip,
@@ -157,7 +158,7 @@ fn every_damaged_file_is_named() {
             &|bytes| {
                 *bytes = String::from_utf8_lossy(bytes)
                     .replace("\"passed\": 3", "\"passed\": 2")
-                    .into_bytes()
+                    .into_bytes();
             },
             &["benchmark.json: it counts 2"],
         ),
