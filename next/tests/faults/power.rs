@@ -44,9 +44,9 @@ fn noting(runner: &Runner, args: &[&str], fault: Option<&str>) -> Ran {
 /// How much of a file was on disk: its length when it was synced last.
 fn synced(runner: &Runner, name: &str) -> usize {
     let notes = fs::read_to_string(runner.path("synced")).unwrap_or_default();
-    let of_file = notes.lines().filter_map(|line| line.strip_prefix(name));
+    let mut of_file = notes.lines().filter_map(|line| line.strip_prefix(name));
     of_file
-        .last()
+        .next_back()
         .map_or(0, |length| length.trim().parse().unwrap())
 }
 

@@ -205,7 +205,7 @@ fn other_users_settings_do_not_count() {
     assert_eq!((count, ran.stderr.as_str()), (1, ""));
 
     let mode = |path: &std::path::Path, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap()
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
     mode(&file, 0o666);
     let (count, ran) = pruned(&runner);
