@@ -38,7 +38,7 @@ struct Shared {
     is_last: Arc<AtomicBool>,
 }
 
-/// Listens to signals until it is dropped. When nothing listens, they do what they do to any program.
+/// Listens to signals until it is dropped. When nothing listens any more, the second one ends the process.
 pub(crate) struct Listening(Arc<Shared>);
 
 impl Drop for Listening {
@@ -62,7 +62,12 @@ pub(crate) fn listen(listener: impl FnMut(Heard) + Send + 'static) -> io::Result
             Arc::clone(SHARED.get_or_init(|| shared))
         }
     };
-    lock(&shared.listeners).push((Box::new(listener), 0));
+    let mut listeners = lock(&shared.listeners);
+    if listeners.is_empty() {
+        shared.is_last.store(false, Ordering::SeqCst);
+    }
+    listeners.push((Box::new(listener), 0));
+    drop(listeners);
     Ok(Listening(shared))
 }
 
@@ -103,8 +108,12 @@ impl Shared {
         let mut listeners = lock(&self.listeners);
         if listeners.is_empty() {
             drop(listeners);
-            // Nothing is left to end in order.
-            let _ = emulate_default_handler(number);
+            if number == SIGTSTP {
+                let _ = emulate_default_handler(number);
+                return;
+            }
+            // It came too late to matter: what has ended is about to say so. The next one ends the process.
+            self.is_last.store(true, Ordering::SeqCst);
             return;
         }
         if number == SIGTSTP {
