@@ -37,15 +37,17 @@ fn main() -> Done {
     let named = args.iter().any(|arg| parts.contains(&arg.as_str()));
     let is_asked = |part: &str| !named || args.iter().any(|arg| arg == part);
 
-    let bench = Bench::new(if named && is_asked("large") { 1 } else { n })?;
-    if is_asked("trials") {
-        bench.trials(rounds)?;
-    }
-    if is_asked("start") {
-        bench.start(number("--starts", 40))?;
-    }
-    if is_asked("memory") {
-        bench.memory()?;
+    if parts.iter().any(|part| *part != "large" && is_asked(part)) {
+        let bench = Bench::new(n)?;
+        if is_asked("trials") {
+            bench.trials(rounds)?;
+        }
+        if is_asked("start") {
+            bench.start(number("--starts", 40))?;
+        }
+        if is_asked("memory") {
+            bench.memory()?;
+        }
     }
     if named && is_asked("large") {
         Bench::new(number("--rows", 1_000_000))?.large(number("--runs", 10_000))?;
