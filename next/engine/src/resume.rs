@@ -201,6 +201,10 @@ fn find(root: &ResultsRoot, request: &ResumeRequest) -> Result<RunDir, EngineErr
 
 /// The only run of a root that was cut short.
 fn only_incomplete(root: &ResultsRoot) -> Result<RunDir, EngineError> {
+    // The rows of a dead run are read when it is claimed, and once more would take seconds of a large one.
+    if let Some(only) = root.only_cut_short()? {
+        return Ok(only);
+    }
     let runs = root.runs()?.runs;
     let open = runs
         .iter()

@@ -437,19 +437,7 @@ fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
 ///
 /// A line that is damaged, of another version or no row.
 pub fn read_line(line: &[u8]) -> Result<RowRef<'_>, BadLine> {
-    if !has_right_checksum(line) {
-        return Err(BadLine::Checksum);
-    }
-    let row: RowRef<'_> = parse(line).map_err(|error| {
-        #[derive(Deserialize)]
-        struct Version {
-            v: u64,
-        }
-        match parse::<Version>(line) {
-            Ok(Version { v }) if v != u64::from(VERSION) => BadLine::Version(v),
-            _ => BadLine::Shape(error),
-        }
-    })?;
+    let row: RowRef<'_> = read_checked(line)?;
     if row.v != VERSION {
         return Err(BadLine::Version(row.v.into()));
     }
@@ -464,6 +452,55 @@ pub fn read_line(line: &[u8]) -> Result<RowRef<'_>, BadLine> {
         return Err(BadLine::Shape("its names contradict its trial".into()));
     }
     Ok(row)
+}
+
+/// What of a line says which attempt it is of and what that came to.
+#[derive(Clone, Debug, Deserialize)]
+#[allow(missing_docs, reason = "Row and Tail document the keys")]
+pub struct RowHead {
+    pub v: u8,
+    pub trial: TrialId,
+    pub attempt: u32,
+    pub outcome: Outcome,
+    pub started_at: Time,
+    pub duration_ms: f64,
+    #[serde(default)]
+    pub judged: Option<u64>,
+    #[serde(default)]
+    pub flaky: bool,
+    pub r#final: bool,
+    pub seq: u64,
+}
+
+/// Reads the head of a line as [`read_line`] reads all of it, and skips the other keys, which takes less than half the time.
+///
+/// # Errors
+///
+/// A line that is damaged, of another version or no row.
+pub fn read_head(line: &[u8]) -> Result<RowHead, BadLine> {
+    let head: RowHead = read_checked(line)?;
+    if head.v == VERSION {
+        Ok(head)
+    } else {
+        Err(BadLine::Version(head.v.into()))
+    }
+}
+
+/// Reads a line with the right checksum.
+fn read_checked<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, BadLine> {
+    if !has_right_checksum(line) {
+        return Err(BadLine::Checksum);
+    }
+    parse(line).map_err(|error| {
+        #[derive(Deserialize)]
+        struct Version {
+            v: u64,
+        }
+        match parse::<Version>(line) {
+            Ok(Version { v }) if v != u64::from(VERSION) => BadLine::Version(v),
+            _ => BadLine::Shape(error),
+        }
+    })
 }
 
 /// Checks what a worker reports of `task`: one closed object, only a worker's keys, the task's ids, no line break, and
@@ -545,6 +582,18 @@ pub fn check_row<'a>(
         }
     }
     Ok(row)
+}
+
+impl RowHead {
+    /// When the attempt ended.
+    pub fn ended_at(&self) -> Time {
+        self.started_at + duration(self.duration_ms)
+    }
+}
+
+/// A number of milliseconds; one that cannot be is 0.
+fn duration(ms: f64) -> Duration {
+    Duration::try_from_secs_f64(ms / 1e3).unwrap_or_default()
 }
 
 impl RowRef<'_> {

@@ -5,7 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
-use runner_model::{Counts, Outcome, Places, RowRef};
+use runner_model::{Counts, Outcome, Places, RowRef, TrialId, row::RowHead};
 
 use crate::{Manifest, RecordError, Rerun, RunDir, rows::ReadLine};
 
@@ -48,6 +48,19 @@ impl From<&RowRef<'_>> for RowFacts {
             flaky: row.flaky,
             is_judged: row.judged.is_some(),
             seq: row.seq.unwrap_or(0),
+        }
+    }
+}
+
+impl From<&RowHead> for RowFacts {
+    fn from(row: &RowHead) -> Self {
+        Self {
+            outcome: row.outcome,
+            attempt: row.attempt,
+            is_final: row.r#final,
+            flaky: row.flaky,
+            is_judged: row.judged.is_some(),
+            seq: row.seq,
         }
     }
 }
@@ -159,9 +172,9 @@ impl Fold {
                 fold.select(rerun, matches);
             }
         };
-        run.rows(&mut |_, line| {
+        run.heads(&mut |_, line| {
             if let ReadLine::Row(row, _) = &line {
-                begin(&mut fold, row.seq.unwrap_or(0));
+                begin(&mut fold, row.seq);
             }
             fold.add_line(&line, places);
         })?;
@@ -215,7 +228,7 @@ impl Fold {
     }
 
     /// Adds a line of the rows. Damaged lines are counted, and rows of trials that no plan had.
-    pub fn add_line(&mut self, line: &ReadLine<'_>, places: &dyn Places) {
+    fn add_line(&mut self, line: &ReadLine<'_, RowHead>, places: &dyn Places) {
         match line {
             // No trial has this index.
             ReadLine::Row(row, _) => {
@@ -293,15 +306,14 @@ impl Tally {
         }
     }
 
-    pub(crate) fn add(&mut self, row: &RowRef<'_>) {
+    pub(crate) fn add(&mut self, trial: &TrialId, row: RowFacts) {
         self.has_rows = true;
-        let seq = row.seq.unwrap_or(0);
-        self.adopt(seq);
+        self.adopt(row.seq);
         let mut hasher = DefaultHasher::new();
-        row.trial.hash(&mut hasher);
+        trial.hash(&mut hasher);
         let state = self.trials.entry(hasher.finish()).or_default();
-        let is_final = state.add(row.into(), &mut self.counts);
-        if is_final && seq > self.from_seq && !state.has(MARK) {
+        let is_final = state.add(row, &mut self.counts);
+        if is_final && row.seq > self.from_seq && !state.has(MARK) {
             state.set(MARK, true);
             self.settled += 1;
         }

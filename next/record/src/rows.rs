@@ -2,7 +2,7 @@
 
 use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, panic::resume_unwind, thread};
 
-use runner_model::row::{BadLine, MAX_ROW, RowRef, read_line};
+use runner_model::row::{BadLine, MAX_ROW, RowHead, RowRef, read_head, read_line};
 
 /// Bytes of a line, what the coordinator adds included. Longer ones are garbage and are not kept in memory.
 pub(crate) const MAX_LINE: usize = MAX_ROW + (64 << 10);
@@ -12,26 +12,50 @@ const WORTH_A_THREAD: usize = 128 << 10;
 
 /// A line of `index.jsonl` as it is read.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a few are stored at a time, for a moment"
-)]
-pub enum ReadLine<'a> {
+pub enum ReadLine<'a, R = RowRef<'a>> {
     /// A row, and its bytes without the line break.
-    Row(RowRef<'a>, &'a [u8]),
+    Row(R, &'a [u8]),
     /// A line that is damaged or no row; its trial runs again.
     Damaged(BadLine),
     /// The last line lacks its line break, and is no whole row.
     Torn(Range<u64>),
 }
 
+/// How much of each row is read.
+pub(crate) trait Part: 'static {
+    /// What it is read as.
+    type Row<'a>: Send;
+    fn read(line: &[u8]) -> Result<Self::Row<'_>, BadLine>;
+}
+
+/// All of it.
+pub(crate) struct Whole;
+
+impl Part for Whole {
+    type Row<'a> = RowRef<'a>;
+
+    fn read(line: &[u8]) -> Result<RowRef<'_>, BadLine> {
+        read_line(line)
+    }
+}
+
+/// What folds need.
+pub(crate) struct Head;
+
+impl Part for Head {
+    type Row<'a> = RowHead;
+
+    fn read(line: &[u8]) -> Result<RowHead, BadLine> {
+        read_head(line)
+    }
+}
+
+/// Takes lines with their first bytes.
+pub(crate) type Each<'e, P> = dyn for<'a> FnMut(u64, ReadLine<'a, <P as Part>::Row<'a>>) + 'e;
+
 /// Calls `each` for every line that begins at byte `from` or behind it, in order, with its first byte. Returns where the last
 /// line begins if it lacks its line break, else where the next one will.
-pub(crate) fn read(
-    file: &File,
-    mut from: u64,
-    each: &mut dyn FnMut(u64, ReadLine<'_>),
-) -> io::Result<u64> {
+pub(crate) fn read<P: Part>(file: &File, mut from: u64, each: &mut Each<'_, P>) -> io::Result<u64> {
     let mut block = vec![0; BLOCK];
     // What earlier blocks have of the line; it begins at `from`.
     let (mut begun, mut at) = (Vec::new(), from);
@@ -52,18 +76,18 @@ pub(crate) fn read(
         if !begun.is_empty() {
             let first = whole.iter().position(|byte| *byte == b'\n').unwrap_or(end);
             add(&mut begun, &whole[..first]);
-            each(from, parse(&begun));
+            each(from, parse::<P>(&begun));
             begun.clear();
             from = at - (length - first - 1) as u64;
             whole = &whole[first + 1..];
         }
         let rest = length - end - 1;
         let (lines, rest) = whole.split_at(whole.len() - rest);
-        read_lines(lines, from, each);
+        read_lines::<P>(lines, from, each);
         from += lines.len() as u64;
         add(&mut begun, rest);
     }
-    match parse(&begun) {
+    match parse::<P>(&begun) {
         _ if at == from => {}
         ReadLine::Damaged(_) => each(from, ReadLine::Torn(from..at)),
         row => each(from, row),
@@ -72,14 +96,14 @@ pub(crate) fn read(
 }
 
 /// Reads whole lines. Parsing takes most of the time, so another thread parses half of them.
-fn read_lines(lines: &[u8], from: u64, each: &mut dyn FnMut(u64, ReadLine<'_>)) {
+fn read_lines<P: Part>(lines: &[u8], from: u64, each: &mut Each<'_, P>) {
     let half = lines.len() / 2;
     let half = lines[half..]
         .iter()
         .position(|byte| *byte == b'\n')
         .map_or(0, |end| half + end + 1);
     if lines.len() < WORTH_A_THREAD {
-        each_line(lines, from, each);
+        each_line::<P>(lines, from, each);
         return;
     }
     let (first, second) = lines.split_at(half);
@@ -87,25 +111,29 @@ fn read_lines(lines: &[u8], from: u64, each: &mut dyn FnMut(u64, ReadLine<'_>)) 
     thread::scope(|scope| {
         let parse_second = || {
             let mut parsed = Vec::with_capacity(second.len() / 300);
-            each_line(second, second_from, &mut |from, line| {
+            each_line::<P>(second, second_from, &mut |from, line| {
                 parsed.push((from, line));
             });
             parsed
         };
         let parsed = thread::Builder::new().spawn_scoped(scope, parse_second);
-        each_line(first, from, each);
+        each_line::<P>(first, from, each);
         match parsed.map(thread::ScopedJoinHandle::join) {
             Ok(Ok(parsed)) => parsed.into_iter().for_each(|(from, line)| each(from, line)),
             Ok(Err(panic)) => resume_unwind(panic),
             // Without another thread this one does it.
-            Err(_) => each_line(second, second_from, each),
+            Err(_) => each_line::<P>(second, second_from, each),
         }
     });
 }
 
-fn each_line<'a>(lines: &'a [u8], mut from: u64, each: &mut dyn FnMut(u64, ReadLine<'a>)) {
+fn each_line<'a, P: Part>(
+    lines: &'a [u8],
+    mut from: u64,
+    each: &mut dyn FnMut(u64, ReadLine<'a, P::Row<'a>>),
+) {
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
-        each(from, parse(line.strip_suffix(b"\n").unwrap_or(line)));
+        each(from, parse::<P>(line.strip_suffix(b"\n").unwrap_or(line)));
         from += line.len() as u64;
     }
 }
@@ -116,11 +144,11 @@ fn add(begun: &mut Vec<u8>, piece: &[u8]) {
     begun.extend_from_slice(&piece[..piece.len().min(room)]);
 }
 
-fn parse(line: &[u8]) -> ReadLine<'_> {
+fn parse<P: Part>(line: &[u8]) -> ReadLine<'_, P::Row<'_>> {
     if line.len() > MAX_LINE {
         return ReadLine::Damaged(BadLine::Shape(format!("longer than {MAX_LINE} bytes")));
     }
-    match read_line(line) {
+    match P::read(line) {
         Ok(row) => ReadLine::Row(row, line),
         Err(problem) => ReadLine::Damaged(problem),
     }

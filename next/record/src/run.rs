@@ -19,7 +19,7 @@ use crate::{
     contents::Contents,
     live, lock,
     root::STORE,
-    rows::{self, ReadLine},
+    rows::{self, Each, Head, Part, ReadLine, Whole},
     truth,
 };
 
@@ -135,13 +135,22 @@ impl RunDir {
     pub fn rows_from(
         &self,
         from: u64,
-        each: &mut dyn FnMut(u64, ReadLine<'_>),
+        each: &mut dyn for<'a> FnMut(u64, ReadLine<'a>),
     ) -> Result<u64, RecordError> {
+        self.read_rows::<Whole>(from, each)
+    }
+
+    /// The same with no more of each row than folds need.
+    pub(crate) fn heads(&self, each: &mut Each<'_, Head>) -> Result<(), RecordError> {
+        self.read_rows::<Head>(0, each).map(drop)
+    }
+
+    fn read_rows<P: Part>(&self, from: u64, each: &mut Each<'_, P>) -> Result<u64, RecordError> {
         let file = match self.dir.read(ROWS) {
             Err(error) if error.is_missing() => return Ok(from),
             opened => opened?,
         };
-        rows::read(&file, from, each).map_err(|source| self.dir.error("read", ROWS, source))
+        rows::read::<P>(&file, from, each).map_err(|source| self.dir.error("read", ROWS, source))
     }
 
     /// What the runner itself has logged of the run, from this byte on.

@@ -13,9 +13,9 @@ pub(crate) fn end_dead_session(
 ) -> Result<(), RecordError> {
     let mut tally = Tally::new(manifest);
     let mut last_sign = Time::default();
-    run.rows(&mut |_, line| {
+    run.heads(&mut |_, line| {
         if let ReadLine::Row(row, _) = line {
-            tally.add(&row);
+            tally.add(&row.trial, (&row).into());
             last_sign = last_sign.max(row.ended_at());
         }
     })?;

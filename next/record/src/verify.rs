@@ -172,7 +172,7 @@ impl Look<'_> {
             );
             self.fault(ROWS, &problem);
         }
-        self.tally.add(row);
+        self.tally.add(&row.trial, row.into());
         for artifact in &row.artifacts {
             if !self.artifacts.insert(artifact.sha256) {
                 continue;

@@ -101,7 +101,7 @@ proptest! {
         let mut tally = Tally::new(session.owned.manifest());
         run.rows(&mut |_, line| if let crate::ReadLine::Row(row, _) = line {
             if row.repeat as u64 <= TRIALS {
-                tally.add(&row);
+                tally.add(&row.trial, (&row).into());
             }
             if row.r#final == Some(true) && row.repeat as u64 <= TRIALS {
                 finals.insert(row.repeat, (row.outcome, row.flaky));

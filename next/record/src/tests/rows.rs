@@ -4,7 +4,7 @@ use std::{fs::File, io::Write as _, os::unix::fs::FileExt as _};
 
 use runner_model::{Outcome, row::BadLine};
 
-use super::{MAX_LINE, ReadLine, read};
+use super::{MAX_LINE, ReadLine, Whole, read};
 use crate::tests::{row, tail};
 
 fn line(seq: u64) -> Vec<u8> {
@@ -18,7 +18,7 @@ fn line(seq: u64) -> Vec<u8> {
 /// What is read, as a text.
 fn lines(file: &File) -> Vec<String> {
     let mut lines = Vec::new();
-    read(file, 0, &mut |from, line| {
+    read::<Whole>(file, 0, &mut |from, line| {
         lines.push(match line {
             ReadLine::Row(row, bytes) => {
                 assert_eq!(bytes, &self::line(row.seq.unwrap())[..bytes.len()]);
