@@ -9,7 +9,7 @@ use std::{
         mpsc::{Receiver, Sender, channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use runner_model::RunStatus;
@@ -24,6 +24,8 @@ use crate::{
 
 /// How long the end of a root waits until what it has noted is in the list.
 const PATIENCE: Duration = Duration::from_millis(50);
+/// How long `reindex` tries to make the list beside other processes.
+const REINDEX_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The runs of a root.
 #[derive(Debug, Default)]
@@ -140,7 +142,6 @@ impl ResultsRoot {
     /// Makes the list in SQLite anew. Returns how many runs it has.
     pub fn reindex(&self) -> Result<usize, RecordError> {
         let root = self.own_dir()?;
-        let mut database = Database::make_anew(root)?;
         let mut runs = Vec::new();
         for name in self.names()? {
             if let Ok(Some(run)) = RunDir::open(root, &name)
@@ -149,8 +150,18 @@ impl ResultsRoot {
                 runs.push((name, listed));
             }
         }
-        let written = database.write(&runs, std::iter::empty());
-        written.map_err(|error| root.error("write", NAME, io::Error::other(error)))?;
+        let make = || {
+            let written = Database::make_anew(root)?.write(&runs, std::iter::empty());
+            written.map_err(|error| root.error("write", NAME, io::Error::other(error)))
+        };
+        // Processes that have the old list open, or make a new one in this moment, can be in the way.
+        let until = Instant::now() + REINDEX_PATIENCE;
+        while let Err(error) = make() {
+            if Instant::now() >= until {
+                return Err(error);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
         Ok(runs.len())
     }
 

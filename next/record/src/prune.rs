@@ -3,7 +3,7 @@
 //! A run is deleted under its lock. First its manifest is renamed and that is synced: from then on there is no run, and
 //! whatever ends the deletion, the next one goes on with it.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, io, thread, time::Duration};
 
 use runner_model::{RunStatus, Time};
 use serde::Serialize;
@@ -364,9 +364,21 @@ fn delete_run(run: &RunDir) -> Result<(), Stays> {
 /// Removes the folder of a run whose lock this process holds: the lock only when there is nothing left.
 fn remove_folder(root: &Dir, dir: &Dir, name: &str) -> Result<(), RecordError> {
     dir.clear(&[LOCK, DELETED])?;
-    dir.remove(LOCK)?;
-    dir.remove(DELETED)?;
-    root.remove_folder(name)
+    let mut tries = 0..100;
+    loop {
+        dir.remove(LOCK)?;
+        dir.remove(DELETED)?;
+        match root.remove_folder(name) {
+            // A process that was about to delete the folder as well has made its lock again.
+            Err(error)
+                if error.kind() == Some(io::ErrorKind::DirectoryNotEmpty)
+                    && tries.next().is_some() =>
+            {
+                thread::sleep(Duration::from_millis(5));
+            }
+            removed => return removed,
+        }
+    }
 }
 
 /// Tells whether a folder is what a process has left that was about to make a run, or to delete one.
