@@ -202,8 +202,8 @@ fn find(root: &ResultsRoot, request: &ResumeRequest) -> Result<RunDir, EngineErr
 /// The only run of a root that was cut short.
 fn only_incomplete(root: &ResultsRoot) -> Result<RunDir, EngineError> {
     // The rows of a dead run are read when it is claimed, and once more would take seconds of a large one.
-    if let Some(only) = root.only_cut_short()? {
-        return Ok(only);
+    if let [only] = root.cut_short()?.as_slice() {
+        return Ok(root.find(&only.id)?);
     }
     let runs = root.runs()?.runs;
     let open = runs

@@ -15,9 +15,11 @@ use crate::{
 
 pub(crate) const NAME: &str = "runner.db";
 /// Of the tables below. A file of another version is made anew.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// How long another process may write. Nothing but time is lost without the list.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// So many runs in one transaction make a log that takes long to read whenever the list is opened.
+const MANY: usize = 100;
 
 /// The runner reads the columns up to `modified`; those behind are for people and their queries.
 const SCHEMA: &str = "
@@ -30,7 +32,7 @@ CREATE TABLE runs (
     inode        INTEGER NOT NULL,
     length       INTEGER NOT NULL,
     modified     INTEGER NOT NULL,
-    -- The manifest. It comes last, because SQLite does not read its pages for what is before it.
+    -- The manifest.
     manifest     TEXT NOT NULL,
     scenario     TEXT AS (manifest ->> '$.scenario'),
     status       TEXT AS (manifest ->> '$.status'),
@@ -46,6 +48,9 @@ CREATE TABLE runs (
     skipped      INTEGER AS (manifest ->> '$.counts.skipped'),
     flaky        INTEGER AS (manifest ->> '$.counts.flaky')
 ) STRICT;
+
+-- All that the runner reads, without the pages of the manifests.
+CREATE INDEX heads ON runs (id, head, crc, device, inode, length, modified);
 
 CREATE TRIGGER status_follows_the_graph AFTER UPDATE ON runs
 WHEN OLD.status <> NEW.status AND OLD.status || '>' || NEW.status NOT IN (
@@ -93,7 +98,7 @@ impl Listed {
 }
 
 /// Reads a row; none if it is damaged.
-fn of_row(row: &Row<'_>) -> rusqlite::Result<Option<(Stamp, RunHead)>> {
+fn of_row(row: &Row<'_>) -> rusqlite::Result<Option<Box<(Stamp, RunHead)>>> {
     let stamp = Stamp {
         device: row.get::<_, i64>(3)?.cast_unsigned(),
         inode: row.get::<_, i64>(4)?.cast_unsigned(),
@@ -106,11 +111,11 @@ fn of_row(row: &Row<'_>) -> rusqlite::Result<Option<(Stamp, RunHead)>> {
         return Ok(None);
     }
     let head = serde_json::from_slice(text).ok();
-    Ok(head.map(|head| (stamp, head)))
+    Ok(head.map(|head| Box::new((stamp, head))))
 }
 
 /// The runs of the list by their ids, with the manifest that they were read from.
-pub(crate) type Known = HashMap<String, (Stamp, RunHead)>;
+pub(crate) type Known = HashMap<String, Box<(Stamp, RunHead)>>;
 
 /// The list of a root's runs.
 #[derive(Debug)]
@@ -210,7 +215,12 @@ impl Database {
             for id in gone {
                 all.execute("DELETE FROM runs WHERE id = ?1", [id])?;
             }
-            all.commit()
+            all.commit()?;
+            if changed.len() >= MANY {
+                // What another process still reads stays in the log.
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            }
+            Ok(())
         };
         write(&mut self.connection).inspect_err(|error| self.give_up(error))
     }

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::{RecordError, ResultsRoot, RunDir, beneath::Dir, manifest::MANIFEST};
+use runner_model::RunStatus;
+
+use crate::{RecordError, ResultsRoot, RunDir, RunHead, beneath::Dir, lock, manifest::MANIFEST};
 
 /// The name of the newest run.
 const LATEST: &str = "latest";
@@ -23,6 +25,19 @@ impl ResultsRoot {
             // As a last resort, a folder here.
             None => of_path(Path::new(name)).map_err(|_| unknown()),
         }
+    }
+
+    /// The runs that may have been cut short, newest first: what became of dead ones is not looked at.
+    pub fn cut_short(&self) -> Result<Vec<RunHead>, RecordError> {
+        let mut heads = self.listed()?.runs;
+        heads.retain(|head| match (head.status, self.dir()) {
+            (RunStatus::Incomplete, _) => true,
+            (RunStatus::Running, Some(root)) => {
+                !matches!(RunDir::open(root, &head.id), Ok(Some(run)) if lock::is_held(&run.dir))
+            }
+            _ => false,
+        });
+        Ok(heads)
     }
 
     /// The run that has so many newer ones, of those of a scenario.

@@ -1,7 +1,6 @@
 //! Lists and sweeps the runs of a root. The list in SQLite only saves reading manifests that have not changed.
 
 use std::{
-    cmp::Reverse,
     collections::HashMap,
     io,
     sync::{
@@ -188,12 +187,11 @@ impl ResultsRoot {
                 // What is wrong shows when it is opened.
                 Err(_) => None,
             };
-            match known.remove(&name) {
-                Some((known, head)) if Some(known) == stamp => {
-                    found.runs.push(head);
-                    continue;
-                }
-                _ => {}
+            if let Some((known, head)) = known.remove(&name).map(|known| *known)
+                && Some(known) == stamp
+            {
+                found.runs.push(head);
+                continue;
             }
             let listed = RunDir::open(root, &name)
                 .and_then(|run| run.as_ref().map(Listed::read).transpose());
@@ -216,8 +214,10 @@ impl ResultsRoot {
                 let _ = database.write(&changed, known.keys());
             }
         }
-        let age = |run: &RunHead| (run.started_at, run.id.clone());
-        found.runs.sort_by_cached_key(|run| Reverse(age(run)));
+        let newest_first = |left: &RunHead, right: &RunHead| {
+            (right.started_at, &right.id).cmp(&(left.started_at, &left.id))
+        };
+        found.runs.sort_unstable_by(newest_first);
         Ok(found)
     }
 }

@@ -1,14 +1,25 @@
 //! Reads the lines of `index.jsonl`, in blocks and in bounded memory whatever is in the file.
 
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, panic::resume_unwind, thread};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, BufRead as _},
+    ops::Range,
+    os::unix::fs::FileExt as _,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc::channel,
+    },
+    thread,
+};
 
 use runner_model::row::{BadLine, MAX_ROW, RowHead, RowRef, read_head, read_line};
 
 /// Bytes of a line, what the coordinator adds included. Longer ones are garbage and are not kept in memory.
 pub(crate) const MAX_LINE: usize = MAX_ROW + (64 << 10);
-const BLOCK: usize = 1 << 20;
-/// Fewer bytes are parsed before another thread has begun.
-const WORTH_A_THREAD: usize = 128 << 10;
+const BLOCK: usize = 4 << 20;
+/// Bytes that a thread parses before it looks at what the other one has done. Fewer are not worth a thread.
+const PIECE: usize = 128 << 10;
 
 /// A line of `index.jsonl` as it is read.
 #[derive(Debug)]
@@ -95,46 +106,77 @@ pub(crate) fn read<P: Part>(file: &File, mut from: u64, each: &mut Each<'_, P>) 
     Ok(from)
 }
 
-/// Reads whole lines. Parsing takes most of the time, so another thread parses half of them.
+/// Reads whole lines. Parsing takes most of the time, so another thread parses some of them, and this one takes all.
 fn read_lines<P: Part>(lines: &[u8], from: u64, each: &mut Each<'_, P>) {
-    let half = lines.len() / 2;
-    let half = lines[half..]
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .map_or(0, |end| half + end + 1);
-    if lines.len() < WORTH_A_THREAD {
-        each_line::<P>(lines, from, each);
+    let pieces = pieces(lines, from);
+    if let [(from, lines)] = pieces.as_slice() {
+        each_line::<P>(lines, *from, each);
         return;
     }
-    let (first, second) = lines.split_at(half);
-    let second_from = from + half as u64;
+    let next = AtomicUsize::new(0);
+    let parse_next = || {
+        let place = next.fetch_add(1, Ordering::Relaxed);
+        let (from, lines) = pieces.get(place)?;
+        let mut parsed = Vec::with_capacity(PIECE / 256);
+        each_line::<P>(lines, *from, &mut |from, line| parsed.push((from, line)));
+        Some((place, parsed))
+    };
+    let (sender, others) = channel();
     thread::scope(|scope| {
-        let parse_second = || {
-            let mut parsed = Vec::with_capacity(second.len() / 300);
-            each_line::<P>(second, second_from, &mut |from, line| {
-                parsed.push((from, line));
-            });
-            parsed
+        let parse_some = move || {
+            while let Some(parsed) = parse_next() {
+                let _ = sender.send(parsed);
+            }
         };
-        let parsed = thread::Builder::new().spawn_scoped(scope, parse_second);
-        each_line::<P>(first, from, each);
-        match parsed.map(thread::ScopedJoinHandle::join) {
-            Ok(Ok(parsed)) => parsed.into_iter().for_each(|(from, line)| each(from, line)),
-            Ok(Err(panic)) => resume_unwind(panic),
-            // Without another thread this one does it.
-            Err(_) => each_line::<P>(second, second_from, each),
+        // Without another thread this one parses all.
+        let _ = thread::Builder::new().spawn_scoped(scope, parse_some);
+        let mut waiting = HashMap::new();
+        for place in 0..pieces.len() {
+            let parsed = loop {
+                waiting.extend(others.try_iter());
+                if let Some(parsed) = waiting.remove(&place) {
+                    break parsed;
+                }
+                // The other thread hangs up only when it panics, which the scope passes on.
+                match parse_next().or_else(|| others.recv().ok()) {
+                    Some((place, parsed)) => waiting.insert(place, parsed),
+                    None => return,
+                };
+            };
+            for (from, line) in parsed {
+                each(from, line);
+            }
         }
     });
 }
 
+/// Splits whole lines into pieces of whole lines, each with its first byte.
+fn pieces(mut lines: &[u8], mut from: u64) -> Vec<(u64, &[u8])> {
+    let mut pieces = Vec::new();
+    loop {
+        let rest = lines.get(PIECE..).unwrap_or_default();
+        let end = rest.iter().position(|byte| *byte == b'\n');
+        let (piece, behind) = lines.split_at(end.map_or(lines.len(), |end| PIECE + end + 1));
+        pieces.push((from, piece));
+        if behind.is_empty() {
+            return pieces;
+        }
+        from += piece.len() as u64;
+        lines = behind;
+    }
+}
+
 fn each_line<'a, P: Part>(
-    lines: &'a [u8],
+    mut lines: &'a [u8],
     mut from: u64,
     each: &mut dyn FnMut(u64, ReadLine<'a, P::Row<'a>>),
 ) {
-    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+    let mut rest = lines;
+    while let Ok(length @ 1..) = rest.skip_until(b'\n') {
+        let line = &lines[..length];
         each(from, parse::<P>(line.strip_suffix(b"\n").unwrap_or(line)));
-        from += line.len() as u64;
+        from += length as u64;
+        lines = rest;
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use runner_model::{
     Digest, RunStatus, Time, digest,
-    row::{LogPlace, has_right_checksum},
+    row::{LogPlace, RowHead, has_right_checksum},
 };
 
 use crate::{
@@ -141,7 +141,10 @@ impl RunDir {
     }
 
     /// The same with no more of each row than folds need.
-    pub(crate) fn heads(&self, each: &mut Each<'_, Head>) -> Result<(), RecordError> {
+    pub fn heads(
+        &self,
+        each: &mut dyn for<'a> FnMut(u64, ReadLine<'a, RowHead>),
+    ) -> Result<(), RecordError> {
         self.read_rows::<Head>(0, each).map(drop)
     }
 

@@ -35,7 +35,7 @@ impl AskedRun {
         Ok(Self {
             v: VERSION,
             result,
-            run: RunSummary::of(&head, &short, path, now),
+            run: RunSummary::of(head, short, path, now),
         })
     }
 }

@@ -98,17 +98,17 @@ impl RunList {
         let found = root.runs()?;
         let ids: Vec<&str> = found.runs.iter().map(|run| run.id.as_str()).collect();
         let ends = ends(&ids);
-        let summary = |run: &RunHead| {
-            let is_unique = ends.binary_search(&short_id(&run.id)).is_ok();
-            let short = if is_unique {
-                short_id(&run.id)
-            } else {
-                &run.id
-            };
+        let short = |id: &&str| {
+            let end = short_id(id);
+            let is_unique = ends.binary_search(&end).is_ok();
+            if is_unique { end } else { id }.to_owned()
+        };
+        let shorts: Vec<_> = ids.iter().map(short).collect();
+        let summary = |(run, short): (RunHead, String)| {
             let run_dir = root.path().join(&run.id).display().to_string();
             RunSummary::of(run, short, run_dir, now)
         };
-        let runs = found.runs.iter().map(summary).collect();
+        let runs = found.runs.into_iter().zip(shorts).map(summary).collect();
         let unreadable = found
             .unreadable
             .into_iter()
@@ -123,7 +123,7 @@ impl RunList {
 
 impl RunSummary {
     /// What a manifest says.
-    pub fn of(run: &RunHead, short: &str, run_dir: String, now: Time) -> Self {
+    pub fn of(run: RunHead, short: String, run_dir: String, now: Time) -> Self {
         let exit = Exit::of_run(run.status, run.reason, run.signal, run.verdict);
         // Only the last session can be open; a dead one ended with the run.
         let ended = run.completed_at.unwrap_or(now);
@@ -135,13 +135,13 @@ impl RunSummary {
         let paused = run.paused.as_ref().map(|pause| now.since(pause.from));
         let paused = paused.map_or(0, |paused| paused.as_millis() as u64);
         Self {
-            run: run.id.clone(),
-            short: short.to_owned(),
+            run: run.id,
+            short,
             run_dir,
-            scenario: run.scenario.clone(),
+            scenario: run.scenario,
             status: run.status,
             reason: run.reason,
-            message: run.message.clone(),
+            message: run.message,
             signal: run.signal,
             verdict: run.verdict,
             stage: run.stage,
@@ -153,11 +153,11 @@ impl RunSummary {
             started_at: run.started_at,
             completed_at: run.completed_at,
             worked_ms: worked.saturating_sub(run.suspended_ms + paused),
-            paused: run.paused.clone(),
+            paused: run.paused,
             exit_code: run.status.is_terminal().then(|| exit.code()),
-            labels: run.labels.clone(),
-            group: run.group.clone(),
-            pinned: run.pinned.clone(),
+            labels: run.labels,
+            group: run.group,
+            pinned: run.pinned,
         }
     }
 

@@ -6,7 +6,10 @@ use std::{
     hash::{BuildHasher as _, RandomState},
 };
 
-use runner_model::{Outcome, RowRef, row::read_line};
+use runner_model::{
+    Outcome, RowRef,
+    row::{RowHead, read_line},
+};
 use runner_record::{ReadLine, RecordError, RunDir};
 use serde::{Serialize, Serializer, ser};
 use serde_json::value::RawValue;
@@ -72,11 +75,12 @@ pub(crate) struct Final {
 
 impl Settled {
     /// Takes note of a row of one of these providers.
-    pub(crate) fn add(&mut self, row: &RowRef<'_>, providers: &[&str]) {
-        let provider = providers.iter().position(|name| **name == *row.provider);
-        if let (Some(true), Some(seq), Some(provider)) = (row.r#final, row.seq, provider) {
+    pub(crate) fn add(&mut self, row: &RowHead, providers: &[&str]) {
+        let mut names = providers.iter();
+        let provider = names.position(|name| **name == *row.trial.provider);
+        if let (true, Some(provider)) = (row.r#final, provider) {
             let row_said = Final {
-                seq,
+                seq: row.seq,
                 duration_ms: row.duration_ms as f32,
                 provider: provider as u16,
                 outcome: row.outcome,
@@ -88,9 +92,9 @@ impl Settled {
     }
 
     /// Tells whether this is the row that settles its trial.
-    pub(crate) fn is_by(&self, row: &RowRef<'_>) -> bool {
+    fn is_by(&self, row: &RowHead) -> bool {
         let newest = self.newest.get(&self.hasher.hash_one(&row.trial));
-        row.r#final == Some(true) && newest.map(|newest| newest.seq) == row.seq
+        row.r#final && newest.is_some_and(|newest| newest.seq == row.seq)
     }
 
     /// What all rows say that settle their trials, in no order.
@@ -114,22 +118,34 @@ impl Rows {
     ///
     /// A file that cannot be read.
     pub fn each(&self, mut each: impl FnMut(&RowRef<'_>, &[u8])) -> Result<(), RecordError> {
+        if self.which == Which::Failed {
+            return self.failures(each);
+        }
         self.run.rows(&mut |_, line| {
             if let ReadLine::Row(row, bytes) = line {
-                let is_meant = match self.which {
-                    Which::All => true,
-                    Which::Failed => self.is_failure(&row),
-                };
-                if is_meant {
-                    each(&row, bytes);
-                }
+                each(&row, bytes);
             }
         })
     }
 
-    /// Tells whether a row settles its trial, and badly.
-    pub fn is_failure(&self, row: &RowRef<'_>) -> bool {
-        row.outcome.is_bad() && self.settled.is_by(row)
+    /// The same for every row that settles its trial, and badly.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read.
+    pub fn failures(&self, mut each: impl FnMut(&RowRef<'_>, &[u8])) -> Result<(), RecordError> {
+        if !self.settled.finals().any(|row| row.outcome.is_bad()) {
+            return Ok(());
+        }
+        self.run.heads(&mut |_, line| {
+            if let ReadLine::Row(head, bytes) = line
+                && head.outcome.is_bad()
+                && self.settled.is_by(&head)
+                && let Ok(row) = read_line(bytes)
+            {
+                each(&row, bytes);
+            }
+        })
     }
 }
 

@@ -81,7 +81,7 @@ impl RunDocument {
         };
         let mut settled = Settled::default();
         let mut damaged_lines = 0;
-        run.rows(&mut |_, line| match line {
+        run.heads(&mut |_, line| match line {
             ReadLine::Row(row, _) if is_planned(&row.trial) => settled.add(&row, &names),
             ReadLine::Row(..) => {}
             ReadLine::Damaged(_) => damaged_lines += 1,
@@ -92,8 +92,8 @@ impl RunDocument {
         Ok(Self {
             v: VERSION,
             run: RunSummary::of(
-                &RunHead::from(&manifest),
-                &short,
+                RunHead::from(&manifest),
+                short,
                 run.path().display().to_string(),
                 now,
             ),

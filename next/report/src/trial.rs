@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, io::BufRead as _, path::Path};
 
-use runner_model::{RowRef, Text, TrialId, log::LogLine, row::Artifact};
+use runner_model::{
+    RowRef, Text, TrialId,
+    log::LogLine,
+    row::{Artifact, read_line},
+};
 use runner_record::{Manifest, ReadLine, RecordError, ResultsRoot, RunDir};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -79,7 +83,7 @@ pub enum Found {
 /// Rows that cannot be read.
 pub fn find_trial(run: &RunDir, text: &str) -> Result<Found, RecordError> {
     let mut trials = BTreeSet::new();
-    run.rows(&mut |_, line| {
+    run.heads(&mut |_, line| {
         if let ReadLine::Row(row, _) = line {
             trials.insert(row.trial.to_string());
         }
@@ -121,9 +125,10 @@ impl TrialDocument {
     pub fn read(root: &ResultsRoot, run: &RunDir, trial: TrialId) -> Result<Self, RecordError> {
         let manifest = run.truth()?;
         let (mut rows, mut logs, mut artifacts) = (Vec::new(), Vec::new(), Vec::new());
-        run.rows(&mut |_, line| {
-            if let ReadLine::Row(row, bytes) = line
-                && row.trial == trial
+        run.heads(&mut |_, line| {
+            if let ReadLine::Row(head, bytes) = line
+                && head.trial == trial
+                && let Ok(row) = read_line(bytes)
             {
                 rows.extend(Line::of(bytes));
                 logs.extend(log(run, &row));

@@ -309,3 +309,77 @@ fn detached_group_is_followed_by_its_id() {
     runner.run(&["wait", id]).expect(4);
     assert_told_truly(&runner);
 }
+
+#[test]
+fn only_stopped_group_is_resumed_and_cancelled() {
+    let runner = three([SHORT, LONG, SHORT]);
+    in_the_second(&runner).end_by(Signal::INT).0.expect(130);
+    let id = group(&runner);
+    // By itself, `resume` means the group, and says so.
+    let planned = runner.run(&["resume", "--dry-run"]).expect(0);
+    planned.says(&[&id, "2 of its 3 runs are left", "6 trials would run"]);
+    let ran = runner.run(&["resume"]).expect(0);
+    ran.says(&["group", &id, "is the only one that was cut short"]);
+    for run in runs(&runner) {
+        assert_eq!(standing(&run), ["completed", "", "finish"]);
+    }
+    runner.run(&["resume"]).expect(2).says(&["is incomplete"]);
+    let refused = runner.run(&["cancel", &id]).expect(2);
+    refused.says(&["completed", "none can be cancelled"]);
+
+    // One that was cut short is cancelled as a whole, with the runs that had ended so before.
+    let runner = three([SHORT, ENDLESS, SHORT]);
+    in_the_second(&runner).kill();
+    let (id, [a, b, c]) = (group(&runner), runs(&runner));
+    runner.run(&["cancel", &id, "--reason", "no use"]).expect(0);
+    assert_eq!(standing(&a)[0], "completed");
+    for run in [&b, &c] {
+        assert_eq!(run.ending(), ["cancelled", "cancelled", "", "none"]);
+    }
+    assert!(b.text("benchmark.json").contains("no use"));
+    runner.run(&["resume"]).expect(2);
+    // It may be cancelled twice. A run beside it is what `resume` without a name means.
+    let ran = runner.run(&["cancel", &id]).expect(0);
+    ran.says(&["had ended already"]);
+    let mut single = runner.started(&["exec", "set/b.toml", "--json"]);
+    single.wait_for_event(|event| event["event"] == "started");
+    single.end_by(Signal::INT).0.expect(130);
+    let ran = runner.run(&["resume", "--dry-run"]).expect(0);
+    ran.says(&["3 trials would run"]);
+}
+
+#[test]
+fn cancelled_group_leaves_no_run_waiting() {
+    let runner = three([SHORT, ENDLESS, SHORT]);
+    let running = in_the_second(&runner);
+    let id = group(&runner);
+    let asked = runner.run(&["cancel", &id]).expect(0);
+    asked.says(&["is now", "cancelled"]);
+    let [a, b, c] = runs(&runner);
+    // Both are, once the command has ended.
+    assert_eq!(standing(&a)[0], "completed");
+    assert_eq!(
+        [standing(&b)[0].as_str(), standing(&c)[0].as_str()],
+        ["cancelled"; 2]
+    );
+    running.finish().expect(4);
+}
+
+#[test]
+fn rerun_of_a_group_means_some_run() {
+    let runner = three([SHORT; 3]);
+    let other = sleeping("b", 3, SHORT).replace("hostile.wasm", "../hostile.wasm");
+    runner.write("set/b.toml", other.replace("\"nap\"", "\"other\""));
+    runner.run(&["exec", "set"]).expect(0);
+    let id = group(&runner);
+    let preview = ["resume", &id, "--rerun", "other*", "--dry-run"];
+    runner.run(&preview).expect(0).says(&["3 trials would run"]);
+    let again = runner.run(&["resume", &id, "--rerun", "other*"]).expect(0);
+    assert!(!again.stderr.contains("means no trial"), "{again:?}");
+    let sessions = runs(&runner).map(|run| run.manifest()["sessions"].as_array().unwrap().len());
+    assert_eq!(sessions, [1, 2, 1]);
+    for which in ["nothing", "failed"] {
+        let ran = runner.run(&["resume", &id, "--rerun", which]).expect(5);
+        ran.says(&[which, "means no trial"]);
+    }
+}

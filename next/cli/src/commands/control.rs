@@ -2,9 +2,9 @@
 
 use std::{path::Path, time::SystemTime};
 
-use runner_model::{RunStatus, Stage, Time, exit::Exit};
+use runner_model::{RunStatus, Stage, Time, exit::Exit, row::Actor};
 use runner_record::{Answer, RecordError, RequestMode, ResultsRoot, RunDir, RunHead, actor};
-use runner_report::AskedRun;
+use runner_report::{AskedRun, RunSummary};
 
 use super::group;
 use crate::{
@@ -76,7 +76,52 @@ pub fn stop(args: &StopArgs, out: &Out) -> Result<Exit, CommandError> {
 }
 
 pub fn cancel(args: &CancelArgs, out: &Out) -> Result<Exit, CommandError> {
-    ask(&args.asked, RequestMode::Cancel, out)
+    let RunArgs { run, root, .. } = &args.asked.run;
+    let path = root.path();
+    let of_record = |error| CommandError::of_record(error, &path);
+    let root = ResultsRoot::existing(&path).map_err(of_record)?;
+    let members = run.name().map(|name| group::find(&root, &name));
+    match members.transpose().map_err(of_record)?.flatten() {
+        Some(members) => cancel_group(&root, members, &args.asked, out),
+        None => ask(&args.asked, RequestMode::Cancel, out),
+    }
+}
+
+/// Cancels all runs of a group that are not completed: first the one whose turn it is, which ends those that wait.
+fn cancel_group(
+    root: &ResultsRoot,
+    mut members: Vec<RunSummary>,
+    args: &AskArgs,
+    out: &Out,
+) -> Result<Exit, CommandError> {
+    let path = args.run.root.path();
+    let of_record = |error| CommandError::of_record(error, &path);
+    members.retain(|run| run.status != RunStatus::Completed);
+    if members.is_empty() {
+        return Err(CommandError::usage(
+            "all runs of the group are completed, so none can be cancelled",
+        ));
+    }
+    members.sort_by_key(|run| {
+        (
+            run.status != RunStatus::Running,
+            run.stage == Stage::Waiting,
+        )
+    });
+    let by = by(args);
+    let mut exit = Exit::Success;
+    for member in members {
+        let run = root.find(&member.run).map_err(of_record)?;
+        let answer = root
+            .ask(&run, RequestMode::Cancel, &by)
+            .map_err(of_record)?;
+        // The last one may have come to its end meanwhile.
+        match say(root, &run, answer, &args.run, out) {
+            Err(_) if answer == Answer::Refused => {}
+            said => exit = exit.worse(said?),
+        }
+    }
+    Ok(exit)
 }
 
 pub fn pause(args: &PauseArgs, out: &Out) -> Result<Exit, CommandError> {
@@ -88,8 +133,11 @@ pub fn unpause(args: &UnpauseArgs, out: &Out) -> Result<Exit, CommandError> {
 }
 
 fn ask(args: &AskArgs, mode: RequestMode, out: &Out) -> Result<Exit, CommandError> {
-    let by = actor(args.reason.clone().filter(|reason| !reason.is_empty()));
-    tell(&args.run, |root, run| root.ask(run, mode, &by), out)
+    tell(&args.run, |root, run| root.ask(run, mode, &by(args)), out)
+}
+
+fn by(args: &AskArgs) -> Actor {
+    actor(args.reason.clone().filter(|reason| !reason.is_empty()))
 }
 
 /// Asks, and says what came of it.
@@ -106,8 +154,21 @@ fn tell(
         None => only_running(&root, &path)?,
     };
     let answer = ask(&root, &run).map_err(of_record)?;
+    say(&root, &run, answer, args, out)
+}
+
+/// Says what came of it.
+fn say(
+    root: &ResultsRoot,
+    run: &RunDir,
+    answer: Answer,
+    args: &RunArgs,
+    out: &Out,
+) -> Result<Exit, CommandError> {
+    let path = args.root.path();
+    let of_record = |error| CommandError::of_record(error, &path);
     let now = Time::from(SystemTime::now());
-    let asked = AskedRun::read(&root, &run, answer, now).map_err(of_record)?;
+    let asked = AskedRun::read(root, run, answer, now).map_err(of_record)?;
     let short = &asked.run.short;
     if answer == Answer::Refused {
         return Err(CommandError::usage(&format!(

@@ -185,7 +185,7 @@ impl Waited {
         };
         let dir = self.dir.path().display().to_string();
         let now = Time::from(std::time::SystemTime::now());
-        let run = RunSummary::of(&RunHead::from(manifest), &manifest.id, dir, now);
+        let run = RunSummary::of(RunHead::from(manifest), manifest.id.clone(), dir, now);
         let took = Duration::from_millis(run.worked_ms);
         let scenario = visible(&run.scenario).into_owned();
         format!("{scenario}: {}", summary::standing(&run, took))

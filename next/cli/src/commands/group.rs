@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use runner_engine::{ExecRequest, Group, ResumeRequest};
+use runner_engine::{EngineError, ExecRequest, Group, ResumeRequest};
 use runner_model::{RunStatus, Time, exit::Exit, visible::visible_line};
 use runner_record::{RecordError, Rerun, ResultsRoot};
 use runner_report::{RunList, RunSummary, VERSION, short_id};
@@ -73,7 +73,7 @@ pub fn resume(
     out: &Out,
 ) -> Result<Option<Exit>, CommandError> {
     let path = args.root.path();
-    let Some((group, requests)) = requests(request, args)? else {
+    let Some((group, requests)) = requests(request, args, out)? else {
         return Ok(None);
     };
     let group = Group::resume(group, requests, &mut Background::new(out));
@@ -81,22 +81,26 @@ pub fn resume(
     run(group, args, out).map(Some)
 }
 
-/// The group that a request names, if it names no run, and a request for each of its runs in which something is left.
+/// The group that a request names, if it names no run, or the only one that was cut short if it names nothing, and a request
+/// for each of its runs in which something is left.
 ///
 /// # Errors
 ///
-/// Several groups, or a results root that cannot be read.
+/// Several groups, a `--rerun` that means no run, or a results root that cannot be read.
 pub fn requests(
     request: &ResumeRequest,
     args: &SessionArgs,
+    out: &Out,
 ) -> Result<Option<(String, Vec<ResumeRequest>)>, CommandError> {
     let path = args.root.path();
     let of_record = |error| CommandError::of_record(error, &path);
     let root = ResultsRoot::existing(&path).map_err(of_record)?;
-    let Some(name) = &request.run else {
-        return Ok(None);
+    let found = match &request.run {
+        Some(name) => find(&root, name),
+        None if request.rerun.is_some() || request.accept_changes => Ok(None),
+        None => only_cut_short(&root),
     };
-    let Some(runs) = find(&root, name).map_err(of_record)? else {
+    let Some(runs) = found.map_err(of_record)? else {
         return Ok(None);
     };
     let is_meant = |rerun: &Rerun, run: &RunSummary| {
@@ -119,8 +123,38 @@ pub fn requests(
         run: Some(run.run.clone()),
         ..request.clone()
     });
+    let requests: Vec<_> = requests.collect();
     let group = runs[0].group.as_ref().map_or("", |group| &group.id);
-    Ok(Some((group.to_owned(), requests.collect())))
+    if let (Some(rerun), true) = (&request.rerun, requests.is_empty()) {
+        let error = EngineError::NothingMeant(rerun.clone());
+        return Err(CommandError::of_engine(error, &path, out));
+    }
+    if request.run.is_none() {
+        let (left, all) = (requests.len(), runs.len());
+        out.talk(&format!(
+            "group {group} is the only one that was cut short; {left} of its {all} runs are left"
+        ));
+    }
+    Ok(Some((group.to_owned(), requests)))
+}
+
+/// The runs of the only group of which runs were cut short, if no other run was and no process works on one of them.
+fn only_cut_short(root: &ResultsRoot) -> Result<Option<Vec<RunSummary>>, RecordError> {
+    let mut cut = root.cut_short()?;
+    if cut.len() > 1 {
+        cut = root.runs()?.runs;
+        cut.retain(|run| run.status == RunStatus::Incomplete);
+    }
+    let mut groups = cut.iter().map(|run| run.group.as_ref().map(|of| &of.id));
+    let Some(Some(group)) = groups.next() else {
+        return Ok(None);
+    };
+    if groups.any(|other| other != Some(group)) {
+        return Ok(None);
+    }
+    let runs = members(RunList::read(root, Time::from(SystemTime::now()))?, group);
+    let is_held = runs.iter().any(|run| run.status == RunStatus::Running);
+    Ok((!is_held).then_some(runs))
 }
 
 /// The runs of the group with this id or part of it, in their order; none if the name is that of a run, or of nothing.
@@ -161,13 +195,21 @@ fn run(mut group: Group, args: &SessionArgs, out: &Out) -> Result<Exit, CommandE
     if detach::is_background() {
         detach::say(group.id(), None);
     }
-    let mut exit = Exit::Success;
+    let (mut exit, mut is_meant, mut unmeant) = (Exit::Success, false, None);
     while let Some(next) = group.take_next() {
-        let ended = session(args, out, Next::Group, |observer| next.run(observer));
-        exit = exit.worse(ended.unwrap_or_else(|error| {
-            out.error(&error);
-            error.exit()
-        }));
+        match session(args, out, Next::Group, |observer| next.run(observer)) {
+            // `--rerun` may mean trials of other runs.
+            Err(error) if error.exit() == Exit::NothingSelected => unmeant = Some(error),
+            Err(error) => {
+                out.error(&error);
+                exit = exit.worse(error.exit());
+            }
+            Ok(ended) => (exit, is_meant) = (exit.worse(ended), true),
+        }
+    }
+    if let Some(error) = unmeant.filter(|_| !is_meant) {
+        out.error(&error);
+        exit = exit.worse(error.exit());
     }
     let path = args.root.path();
     let exit = exit.worse(summary(&path, group.id(), args, out)?);

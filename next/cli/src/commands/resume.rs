@@ -52,7 +52,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         session: args.session.request(),
     };
     if args.dry_run || args.explain {
-        let group = group::requests(&request, &args.session)?;
+        let group = group::requests(&request, &args.session, out)?;
         let requests = group.map_or_else(|| vec![request], |(_, requests)| requests);
         return preview(&requests, args, out);
     }
@@ -97,10 +97,26 @@ fn preview(requests: &[ResumeRequest], args: &Args, out: &Out) -> Result<Exit, C
         };
         out.data(&visible(&text));
     };
+    let (mut is_meant, mut unmeant) = (false, None);
     for request in requests {
-        let previewed = runner_engine::preview(request, &mut |notice| out.warn(notice), &mut each);
-        let root = args.session.root.path();
-        previewed.map_err(|error| CommandError::of_engine(error, &root, out))?;
+        match runner_engine::preview(request, &mut |notice| out.warn(notice), &mut each) {
+            Ok(()) => is_meant = true,
+            Err(error) if error.exit() == Exit::NothingSelected => unmeant = Some(error),
+            Err(error) => {
+                return Err(CommandError::of_engine(
+                    error,
+                    &args.session.root.path(),
+                    out,
+                ));
+            }
+        }
+    }
+    if let Some(error) = unmeant.filter(|_| !is_meant) {
+        return Err(CommandError::of_engine(
+            error,
+            &args.session.root.path(),
+            out,
+        ));
     }
     let runs = if runs == 1 {
         "1 trial".to_owned()

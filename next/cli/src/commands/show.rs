@@ -228,18 +228,7 @@ fn overview(
         providers(&document.providers, out.columns())
     ));
     let mut failures = Failures::default();
-    // The rows are read again for their reasons alone.
-    if document
-        .providers
-        .iter()
-        .any(|provider| provider.counts.bad() > 0)
-    {
-        document.rows.each(|row, _| {
-            if document.rows.is_failure(row) {
-                failures.add(row);
-            }
-        })?;
-    }
+    document.rows.failures(|row, _| failures.add(row))?;
     if failures.trials() > 0 {
         out.data(&format!("\n{}", style::bold("failed:")));
         out.data(&failures.lines(out.columns()).join("\n"));

@@ -1,9 +1,14 @@
 //! Lines and tables that fit a width. Colours (`ESC [ … m`) have no width.
 
+use std::iter::repeat_n;
+
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Columns that a text on one line takes.
 pub fn width(text: &str) -> usize {
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return text.len();
+    }
     pieces(text)
         .map(|(piece, is_style)| if is_style { 0 } else { piece.width() })
         .sum()
@@ -115,7 +120,7 @@ pub fn pieces(text: &str) -> impl Iterator<Item = (&str, bool)> {
         let length = if style > 0 {
             style
         } else {
-            let mut escapes = rest.match_indices("\u{1b}[").map(|(at, _)| at);
+            let mut escapes = rest.match_indices('\u{1b}').map(|(at, _)| at);
             escapes
                 .find(|at| style_length(&rest[*at..]) > 0)
                 .unwrap_or(rest.len())
@@ -141,7 +146,8 @@ fn style_length(text: &str) -> usize {
 /// A table of lines. Columns that matter less are left out if their cells are empty, or where there is no room for all.
 pub struct Table {
     columns: Vec<Column>,
-    rows: Vec<Vec<String>>,
+    /// Texts and their widths.
+    rows: Vec<Vec<(String, usize)>>,
 }
 
 struct Column {
@@ -149,6 +155,8 @@ struct Column {
     /// Columns with the highest rank go first; 0 stays.
     rank: u8,
     is_right: bool,
+    /// Width of the widest cell.
+    widest: usize,
 }
 
 /// Between two columns.
@@ -163,6 +171,7 @@ impl Table {
             title: title.trim_end_matches('>'),
             rank: *rank,
             is_right: title.ends_with('>'),
+            widest: 0,
         };
         Self {
             columns: columns.iter().map(column).collect(),
@@ -172,38 +181,38 @@ impl Table {
 
     /// Adds a row with a cell for each column.
     pub fn row(&mut self, cells: impl Into<Vec<String>>) {
-        self.rows.push(cells.into());
+        let cells = cells.into().into_iter().zip(&mut self.columns);
+        let cells = cells.map(|(cell, column)| {
+            let wide = width(&cell);
+            column.widest = column.widest.max(wide);
+            (cell, wide)
+        });
+        self.rows.push(cells.collect());
     }
 
     /// Lays the table out, within this many columns of a screen if there is one.
     pub fn render(&self, screen: Option<usize>) -> String {
-        let mut widths: Vec<(usize, usize)> = (0..self.columns.len())
-            .filter(|index| self.is_needed(*index))
-            .map(|index| (index, self.natural_width(index)))
+        let columns = self.columns.iter().enumerate();
+        let mut widths: Vec<(usize, usize)> = columns
+            .filter(|(_, column)| column.rank == 0 || column.widest > 0)
+            .map(|(index, column)| (index, column.widest.max(column.title.len())))
             .collect();
         if let Some(screen) = screen {
             self.fit(&mut widths, screen);
         }
-        let titles: Vec<_> = self
-            .columns
-            .iter()
-            .map(|column| format!("\u{1b}[2m{}\u{1b}[0m", column.title))
-            .collect();
-        let rows = std::iter::once(&titles).chain(&self.rows);
-        let lines = rows.map(|row| self.line(row, &widths));
-        lines.collect::<Vec<_>>().join("\n")
-    }
-
-    fn is_needed(&self, index: usize) -> bool {
-        self.columns[index].rank == 0 || self.rows.iter().any(|row| !row[index].is_empty())
-    }
-
-    fn natural_width(&self, index: usize) -> usize {
-        let cells = self.rows.iter().map(|row| width(&row[index]));
-        cells
-            .max()
-            .unwrap_or(0)
-            .max(self.columns[index].title.len())
+        let title = |column: &Column| {
+            (
+                format!("\u{1b}[2m{}\u{1b}[0m", column.title),
+                column.title.len(),
+            )
+        };
+        let titles: Vec<_> = self.columns.iter().map(title).collect();
+        let mut text = String::new();
+        for row in std::iter::once(&titles).chain(&self.rows) {
+            self.add_line(&mut text, row, &widths);
+        }
+        text.pop();
+        text
     }
 
     /// Leaves columns out, then cuts the widest, until all fit.
@@ -227,25 +236,24 @@ impl Table {
         }
     }
 
-    fn line(&self, cells: &[String], widths: &[(usize, usize)]) -> String {
-        let mut line = String::new();
+    fn add_line(&self, text: &mut String, cells: &[(String, usize)], widths: &[(usize, usize)]) {
         for (place, (index, columns)) in widths.iter().enumerate() {
-            let cell = cut(&cells[*index], *columns);
-            let space = " ".repeat(columns.saturating_sub(width(&cell)));
-            let gap = if place > 0 {
-                " ".repeat(GAP)
-            } else {
-                String::new()
-            };
+            let (cell, wide) = &cells[*index];
+            let shorter = (wide > columns).then(|| cut(cell, *columns));
+            let wide = shorter.as_deref().map_or(*wide, width);
+            let gap = if place > 0 { GAP } else { 0 };
+            let space = columns.saturating_sub(wide);
             let (before, after) = if self.columns[*index].is_right {
-                (space, String::new())
+                (space, 0)
             } else {
-                (String::new(), space)
+                (0, space)
             };
-            line.push_str(&format!("{gap}{before}{cell}{after}"));
+            text.extend(repeat_n(' ', gap + before));
+            text.push_str(shorter.as_ref().unwrap_or(cell));
+            text.extend(repeat_n(' ', after));
         }
-        line.truncate(line.trim_end().len());
-        line
+        text.truncate(text.trim_end_matches(' ').len());
+        text.push('\n');
     }
 }
 

@@ -191,8 +191,8 @@ fn summary_of(ended: &Ended) -> RunSummary {
     let now = Time::from(std::time::SystemTime::now());
     let directory = ended.directory.display().to_string();
     RunSummary::of(
-        &runner_record::RunHead::from(&ended.manifest),
-        short,
+        runner_record::RunHead::from(&ended.manifest),
+        short.to_owned(),
         directory,
         now,
     )
