@@ -186,6 +186,8 @@ impl Crew {
                 grace: plan.scenario.run.grace,
                 describe: false,
                 providers: plan.providers.clone(),
+                secrets: Default::default(),
+                wall: Default::default(),
             },
             folder,
             plugins: plan.plugins.clone(),
@@ -310,8 +312,8 @@ impl Crew {
             (Phase::Known, FromWorker::NeedPlugin(plugin)) => {
                 return self.compile(worker, plugin, news);
             }
-            (Phase::Known, FromWorker::Ready(described)) => {
-                return self.hear_ready(worker, described, news);
+            (Phase::Known, FromWorker::Ready(ready)) => {
+                return self.hear_ready(worker, ready.providers, news);
             }
             (
                 Phase::Known | Phase::Ready | Phase::Working,

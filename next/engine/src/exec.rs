@@ -26,6 +26,7 @@ use crate::{
     resume,
     schedule::Spending,
     session::{self, Work, machine},
+    waiting,
 };
 
 /// Reads and plans a scenario, births its run, and runs all trials. Continues the run that is in the folder already which
@@ -37,8 +38,8 @@ pub(crate) fn exec(
 ) -> Result<Ended, EngineError> {
     let (plan, suite) = planned(request)?;
     let root = ResultsRoot::open(&request.session.results)?;
-    session::share(&root, request.session.share, observer)?;
-    let (work, birth) = prepare(request, root, plan, suite)?;
+    let is_free = session::share(&root, request.session.share)?;
+    let (work, mut birth) = prepare(request, root, plan, suite)?;
     if let Some(name) = &request.folder
         && let Some(there) = work.root.run_in(name)?
     {
@@ -54,7 +55,14 @@ pub(crate) fn exec(
         };
         return resume::resume(early, &request, observer, None);
     }
-    session::run(early, work, || birth.create(), observer)
+    if is_free {
+        return session::run(early, work, || birth.create(), observer);
+    }
+    drop(early);
+    birth.new.session.waits = true;
+    let owned = birth.create()?;
+    work.root.note(owned.manifest());
+    waiting::begin(work, owned, observer)
 }
 
 /// Reads and plans the scenario of a request, as [`plan`] does.
@@ -101,6 +109,7 @@ pub(crate) fn prepare(
         grace: plan.scenario.run.grace.into(),
         fail_fast: plan.fail_fast,
         budgets: plan.given_budgets.clone(),
+        waits: false,
     };
     let mut new = new_run(&plan, &request.scenario, session)?;
     new.labels.clone_from(&request.labels);
@@ -117,6 +126,7 @@ pub(crate) fn prepare(
         plan,
         session: 1,
         root,
+        share: options.share,
         compile_seconds: options.compile_seconds,
     };
     Ok((work, birth))
@@ -236,6 +246,8 @@ pub(crate) fn manifest_providers(plan: &Plan) -> Vec<ManifestProvider> {
         digest: prepared.digest,
         kind: prepared.kind,
         limits: prepared.provider.limits.clone(),
+        grants: prepared.provider.grants.clone(),
+        mounts: prepared.mounts.clone(),
         description: None,
     });
     providers.collect()

@@ -77,7 +77,7 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
         PluginKind::Component => Value::Null,
         PluginKind::Command => json!({
             "args": provider.args.iter().map(Template::text).collect::<Vec<_>>(),
-            "stdin": provider.stdin.as_ref().map(Template::text),
+            "stdin": provider.stdin,
             "output": provider.output.as_str(),
             "protocol": provider.protocol.as_str(),
         }),
@@ -87,6 +87,8 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
         "config": provider.config,
         "call": call,
         "limits": limits(&provider.limits),
+        "reuse": provider.reuse,
+        "grants": provider.grants,
         "seed": seed,
     })
 }

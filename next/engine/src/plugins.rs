@@ -65,6 +65,7 @@ pub(crate) fn find(
                     provider: provider.clone(),
                     digest,
                     kind,
+                    mounts: Vec::new(),
                 });
             }
             Err(CompileError::Cache(error)) => return Err(error.into()),

@@ -28,6 +28,7 @@ use crate::{
     plan::{self, Ids, Plan},
     plugins::Plugins,
     session::{self, Work},
+    waiting,
 };
 
 /// What a session that goes on would do.
@@ -71,7 +72,7 @@ pub(crate) fn resume(
     let mut manifest = dir.manifest()?;
     // A run whose process died is claimed in any case, which writes down what became of it.
     if held.is_none() && manifest.status == RunStatus::Running {
-        session::share(&root, request.session.share, observer)?;
+        session::share(&root, request.session.share)?;
         held = Some(claim(&root, &dir, &mut manifest)?);
     }
     let (owned, prepared) = loop {
@@ -91,7 +92,7 @@ pub(crate) fn resume(
         let owned = match held.take() {
             Some(owned) => owned,
             None => {
-                session::share(&root, request.session.share, observer)?;
+                session::share(&root, request.session.share)?;
                 claim(&root, &dir, &mut manifest)?
             }
         };
@@ -108,6 +109,8 @@ pub(crate) fn resume(
     let Prepared {
         plan, fold, taken, ..
     } = prepared;
+    let share = request.session.share;
+    let is_free = session::share(&root, share)?;
     let session = NewSession {
         writer: "resume",
         command: request.session.command.clone(),
@@ -118,17 +121,25 @@ pub(crate) fn resume(
         grace: plan.scenario.run.grace.into(),
         fail_fast: plan.fail_fast,
         budgets: plan.given_budgets.clone(),
+        waits: !is_free,
     };
     let work = Work {
         session: owned.manifest().sessions.len() as u32 + 1,
         fold,
         root: root.clone(),
+        share,
         compile_seconds: request.session.compile_seconds,
         plan,
     };
     let plugins = work.plan.plugins.clone();
     let birth = move || reopen(&root, owned, session, taken, &plugins);
-    session::run(early, work, birth, observer)
+    if is_free {
+        return session::run(early, work, birth, observer);
+    }
+    drop(early);
+    let owned = birth()?;
+    work.root.note(owned.manifest());
+    waiting::begin(work, owned, observer)
 }
 
 /// Tells what a session would do with each trial. Writes nothing, not even the end of a run whose process died.
@@ -574,6 +585,7 @@ fn stored_plugins(
             provider: provider.clone(),
             digest: stored.digest,
             kind: stored.kind,
+            mounts: stored.mounts.clone(),
         });
     }
     Ok((prepared, plugins))

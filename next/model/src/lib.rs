@@ -10,6 +10,7 @@ pub mod cache;
 mod digest;
 mod ends;
 pub mod exit;
+pub mod grants;
 mod id;
 mod limits;
 pub mod log;
@@ -29,6 +30,7 @@ mod words;
 
 pub use digest::{Digest, Fingerprint, digest};
 pub use ends::{BudgetName, Budgets, FailFast};
+pub use grants::{Grants, NetGrant};
 pub use id::{IdError, ProviderName, TaskId, TestId, TrialId, WorkerId};
 pub use limits::{Limit, LimitUnit, Limits};
 pub use outcome::{ErrorClass, HostFault, Outcome};

@@ -1,5 +1,7 @@
 //! [`Prepare`]: all that a worker is told before its first task, once a process.
 
+use std::{collections::BTreeMap, fmt};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -30,6 +32,52 @@ pub struct Prepare {
     pub describe: bool,
     /// The providers; a task names one by its index.
     pub providers: Vec<PreparedProvider>,
+    /// The values of all secrets that a provider is granted, by name. One without a value is absent.
+    #[serde(default)]
+    pub secrets: SecretValues,
+    /// What the worker's own process may touch.
+    #[serde(default)]
+    pub wall: Wall,
+}
+
+/// Secrets by name. Its debug text has the names alone.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretValues(pub BTreeMap<String, String>);
+
+impl fmt::Debug for SecretValues {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// What a worker's own process may touch beside its cache, blobs and scratch folder: the second wall.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wall {
+    /// The TCP ports of all granted places, sorted. Without any, the process can make no socket at all.
+    pub ports: Vec<u16>,
+    /// Folders that it may read: absolute.
+    pub read: Vec<String>,
+    /// Folders that it may read and write: absolute.
+    pub write: Vec<String>,
+}
+
+/// What stands of the second wall in a worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The effective version of Landlock; 0 if the kernel has none.
+    pub landlock: u32,
+    /// Whether system calls are filtered.
+    pub seccomp: bool,
+}
+
+/// A worker's answer to [`Prepare`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ready {
+    /// What it found out about each provider.
+    pub providers: Vec<Described>,
+    /// What stands of the second wall.
+    pub standing: Standing,
 }
 
 /// What a worker found out about a provider while it prepared.

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::{
     Digest, HostFault, Micros, TaskId, TrialId,
-    prepare::{Described, Prepare},
+    prepare::{Prepare, Ready},
 };
 
 /// Bytes before a head: length and kind.
@@ -146,7 +146,7 @@ pub enum FromWorker {
         compile_key: String,
     },
     /// Tasks may come.
-    Ready(Vec<Described>),
+    Ready(Ready),
     /// A compiled plugin is missing in the cache.
     NeedPlugin(Digest),
     /// A blob is missing in the session's folder.
@@ -362,7 +362,7 @@ impl FromWorker {
                     );
                 });
             }
-            Self::Ready(described) => frame(out, kind::READY, |out| json(out, described)),
+            Self::Ready(ready) => frame(out, kind::READY, |out| json(out, ready)),
             Self::NeedPlugin(digest) => frame(out, kind::NEED_PLUGIN, |out| postcard(out, digest)),
             Self::NeedBlob(digest) => frame(out, kind::NEED_BLOB, |out| postcard(out, digest)),
             Self::Returned(tasks) => frame(out, kind::RETURNED, |out| postcard(out, tasks)),

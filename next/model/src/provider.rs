@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Budgets, Digest, Limits, Micros, ProviderName, template::Template, words::words};
+use crate::{
+    Budgets, Digest, Grants, Limits, Micros, ProviderName, grants::FsMode, template::Template,
+    words::words,
+};
 
 /// A plugin with its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,15 +20,24 @@ pub struct Provider {
     /// The arguments of a command. Roots: `input`, `config`.
     #[serde(default)]
     pub args: Vec<Template>,
-    /// The standard input of a plain command. Roots: `input`, `config`.
+    /// The standard input of a plain command.
     #[serde(default)]
-    pub stdin: Option<Template>,
+    pub stdin: Option<Stdin>,
     /// What a plain command's standard output is taken for.
     #[serde(default)]
     pub output: OutputForm,
     /// How a command is called. Components need none.
     #[serde(default)]
     pub protocol: Protocol,
+    /// What the plugin's file must hash to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
+    /// Whether instances of a component are kept for further tests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<Reuse>,
+    /// What one attempt may touch of the world outside its sandbox.
+    #[serde(default, skip_serializing_if = "Grants::is_empty")]
+    pub grants: Grants,
     /// What one attempt may use.
     pub limits: Limits,
     /// How many of its attempts run at once. Coordinator only.
@@ -71,6 +83,27 @@ impl Rate {
     }
 }
 
+/// The standard input of a plain command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Stdin {
+    /// A text. Roots: `input`, `config`.
+    Text(Template),
+    /// The bytes of an attachment of the test.
+    File {
+        /// The attachment's name.
+        file: String,
+    },
+}
+
+words! {
+    /// Whether instances of a component are kept for further tests.
+    pub enum Reuse {
+        /// One instance serves many tests, one after the other.
+        Instance = "instance",
+    }
+}
+
 /// A provider whose plugin's file was found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PreparedProvider {
@@ -80,6 +113,25 @@ pub struct PreparedProvider {
     pub digest: Digest,
     /// What the plugin's file is.
     pub kind: PluginKind,
+    /// The folders of `grants.fs`, in the order of the grants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<MountedFolder>,
+}
+
+/// A granted folder that was found before any guest ran. A worker mounts the very folder with this identity, because a guest
+/// may have put another one in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountedFolder {
+    /// Its path on the host: absolute, without symbolic links when it was found.
+    pub host: String,
+    /// Where guests find it: absolute.
+    pub guest: String,
+    /// What guests may do with it.
+    pub mode: FsMode,
+    /// The number of its device (`st_dev`).
+    pub device: u64,
+    /// The number of its inode.
+    pub inode: u64,
 }
 
 words! {
@@ -161,7 +213,7 @@ pub struct Description {
     /// JSON Schema of a test's input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_schema: Option<Value>,
-    /// What it would like to be granted.
+    /// What it would like to be granted: lines of `grants`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<String>,
 }

@@ -1,9 +1,11 @@
 //! [`Test`]: a resolved test, which is one line of the suite and the body of a task.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, value::RawValue};
 
-use crate::{ErrorClass, Micros, TestId, Text};
+use crate::{Digest, ErrorClass, Micros, TestId, Text};
 
 /// A test with everything resolved. One compact JSON object on one line of the suite; keys with their default are absent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,6 +24,12 @@ pub struct Test<'a> {
     /// Words to select it by.
     #[serde(default, borrow, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Text<'a>>,
+    /// What the test says of itself, for reports; texts, numbers and booleans by name.
+    #[serde(default, borrow, skip_serializing_if = "BTreeMap::is_empty")]
+    pub meta: BTreeMap<Text<'a>, MetaValue<'a>>,
+    /// Files that the provider gets, sorted by name.
+    #[serde(default, borrow, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Attachment<'a>>,
     /// How long one attempt may take.
     pub timeout: Micros,
     /// How long all attempts of a trial may take together, waiting included.
@@ -33,6 +41,32 @@ pub struct Test<'a> {
     /// What must come.
     #[serde(default, skip_serializing_if = "Expect::is_empty")]
     pub expect: Expect,
+}
+
+/// A file that a test hands to its providers. Its content is a blob of the session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attachment<'a> {
+    /// The name that guests know it by: a file name.
+    #[serde(borrow)]
+    pub name: Text<'a>,
+    /// The SHA-256 of its content.
+    pub sha256: Digest,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// A value of [`Test::meta`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum MetaValue<'a> {
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number.
+    Number(serde_json::Number),
+    /// A text.
+    #[serde(borrow)]
+    Text(Text<'a>),
 }
 
 /// Which attempts of a trial are made again.
@@ -79,9 +113,21 @@ pub struct Expect {
     /// The attempt ends in this way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ExpectedError>,
+    /// The output is valid by the JSON Schema with this SHA-256, a blob of the session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Digest>,
     /// The attempt takes at most this long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_duration: Option<Micros>,
+    /// The guest's memories have at most this many bytes together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_memory: Option<u64>,
+    /// The provider's score is at least this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_score: Option<f64>,
+    /// A plain command ends with this exit code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
 }
 
 impl Expect {

@@ -1,6 +1,6 @@
 //! [`Manifest`]: `benchmark.json`, what a run is and how it ended.
 
-use std::{collections::BTreeMap, fs::File, io::Read as _};
+use std::{collections::BTreeMap, fs::File, io::Read as _, time::Duration};
 
 use runner_model::{
     Budgets, Counts, Digest, FailFast, Reason, RunStatus, StopSignal, Time,
@@ -152,6 +152,12 @@ pub struct ManifestProvider {
     pub kind: PluginKind,
     /// What one attempt may use.
     pub limits: runner_model::Limits,
+    /// What one attempt may touch of the world outside its sandbox.
+    #[serde(default, skip_serializing_if = "runner_model::Grants::is_empty")]
+    pub grants: runner_model::Grants,
+    /// The folders of `grants.fs`, as they were found when the run began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<runner_model::provider::MountedFolder>,
     /// What the plugin says of itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<runner_model::provider::Description>,
@@ -205,6 +211,10 @@ pub struct SessionEntry {
     /// For how long it was paused or its process was suspended, in milliseconds. No time of the run passed then.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub suspended_ms: u64,
+    /// For how long it worked, in milliseconds: without that time, and whatever the time of day was set to meanwhile. Of a
+    /// session that goes on, as of its last pause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worked_ms: Option<u64>,
     /// Who asked from another process that it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_by: Option<Actor>,
@@ -319,7 +329,30 @@ impl Manifest {
         Ok(bytes)
     }
 
-    /// Changes the status, by the graph. Writes the transition and, of a run that ends, when it ended.
+    /// The number of its last session.
+    pub(crate) fn last_session(&self) -> u32 {
+        self.sessions.last().map_or(1, |session| session.number)
+    }
+
+    /// For how long all sessions have worked, in milliseconds. What a session that goes on has not said of itself is
+    /// reckoned by the time of day.
+    pub(crate) fn worked_ms(&self, now: Time) -> u64 {
+        let paused = self
+            .paused()
+            .map_or(Duration::ZERO, |pause| now.since(pause.from));
+        let sessions = self.sessions.iter().map(|session| {
+            let by_day = || {
+                let time = session.ended_at.unwrap_or(now).since(session.started_at);
+                let time = time.saturating_sub(paused).as_millis() as u64;
+                time.saturating_sub(session.suspended_ms)
+            };
+            session.worked_ms.unwrap_or_else(by_day)
+        });
+        sessions.sum()
+    }
+
+    /// Changes the status, by the graph. Writes the transition and, of a run that ends, when it ended. The time of day may
+    /// have been set back: nothing happens before what has happened already.
     pub(crate) fn change_status(
         &mut self,
         to: RunStatus,
@@ -328,6 +361,9 @@ impl Manifest {
         at: Time,
     ) -> Result<(), BadTransition> {
         let from = self.status;
+        let changed = self.transitions.last().map_or(at, |change| change.at);
+        let began = self.sessions.last().map_or(at, |session| session.started_at);
+        let at = at.max(changed).max(began);
         self.status = from.next(to)?;
         self.reason = reason;
         self.message = None;
@@ -339,7 +375,7 @@ impl Manifest {
         {
             session.ended_at.get_or_insert(at);
             if let Some(pause) = session.pauses.last_mut() {
-                pause.to.get_or_insert(at);
+                pause.to.get_or_insert(at.max(pause.from));
             }
         }
         self.transitions.push(Transition {

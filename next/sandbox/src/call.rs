@@ -8,7 +8,7 @@ mod json;
 mod protocol;
 mod reply;
 
-use std::time::Duration;
+use std::{fs::File, path::PathBuf, time::Duration};
 
 use runner_model::{
     HostFault, Limits, Micros,
@@ -18,7 +18,7 @@ use runner_model::{
     row::{Check, Denied, Metric, Raw, RowError, Usage},
 };
 
-use crate::{interrupt::Took, store::Sandbox};
+use crate::{Access, interrupt::Took, store::Sandbox};
 
 /// What a call is made with.
 #[derive(Debug)]
@@ -41,12 +41,29 @@ pub struct Call<'a> {
     pub config: &'a str,
     /// The test's tags.
     pub tags: &'a [String],
+    /// The test's attachments.
+    pub files: &'a [AttachedFile],
+    /// Environment variables, with every template filled in.
+    pub env: &'a [(String, String)],
+    /// What the attempt may touch.
+    pub access: &'a Access,
     /// How a command is called; components ignore it.
     pub command: Option<CommandCall>,
     /// What the attempt may use.
     pub limits: &'a Limits,
     /// How long the attempt may take; the clock starts when `run` is called.
     pub timeout: Micros,
+}
+
+/// An attachment that a guest may read.
+#[derive(Clone, Debug)]
+pub struct AttachedFile {
+    /// The name by which the guest knows it.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Where its content is.
+    pub path: PathBuf,
 }
 
 /// How a command is called.
@@ -57,7 +74,7 @@ pub struct CommandCall {
     /// Its arguments, without the program's name.
     pub args: Vec<String>,
     /// Its standard input; for the JSON protocol the sandbox writes it.
-    pub stdin: Option<String>,
+    pub stdin: Option<Vec<u8>>,
     /// How it is called.
     pub protocol: Protocol,
     /// What a plain command's standard output is taken for.
@@ -79,8 +96,34 @@ pub struct Ended {
     pub denied: Vec<Denied<'static>>,
     /// What it said.
     pub said: Said<'static>,
+    /// What it left as artifacts, in the order in which it left them.
+    pub artifacts: Vec<LeftFile>,
+    /// Why an artifact that it left could not be kept; a reply is then an error.
+    pub lost: Option<RowError<'static>>,
     /// What the machine lacked; then the attempt is made again.
     pub host_fault: Option<HostFault>,
+}
+
+/// An artifact as a guest left it, not redacted.
+#[derive(Debug)]
+pub struct LeftFile {
+    /// A file name.
+    pub name: String,
+    /// Its media type.
+    pub media_type: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its content.
+    pub content: LeftContent,
+}
+
+/// The content of an artifact.
+#[derive(Debug)]
+pub enum LeftContent {
+    /// A small one.
+    Memory(Vec<u8>),
+    /// A file that has no name any more; read from its start.
+    File(File),
 }
 
 /// How a call ended.
@@ -123,6 +166,8 @@ impl Ended {
             usage: Usage::default(),
             denied: Vec::new(),
             said: Said::default(),
+            artifacts: Vec::new(),
+            lost: None,
             host_fault: None,
         }
     }
@@ -148,6 +193,8 @@ impl Ended {
                 stdout: sandbox.stdout.text().into(),
                 stderr: sandbox.stderr.text().into(),
             },
+            artifacts: Vec::new(),
+            lost: None,
             host_fault: host.fault,
         }
     }

@@ -8,6 +8,7 @@
 //! Begin reading at [`Plugin::run`]. What bounds a guest stands in `store.rs` and `engine/config.rs`, what ends it in
 //! `interrupt.rs`, and what its end means in `call/classify.rs`.
 
+mod access;
 #[doc(hidden)]
 pub mod bare;
 mod call;
@@ -15,17 +16,22 @@ mod contract;
 mod engine;
 mod interrupt;
 mod message;
+mod net;
 mod plugin;
+mod secrets;
 mod store;
 
-pub use call::{Call, CommandCall, Ended, Ending, Reply};
+pub use access::Access;
+pub use call::{AttachedFile, Call, CommandCall, Ended, Ending, LeftContent, LeftFile, Reply};
 pub use engine::{
     Engines, LoadError,
     compile::{compile, try_load},
     inspect::{Inspection, inspect},
 };
 pub use interrupt::Interrupt;
+pub use net::Network;
 pub use plugin::Plugin;
+pub use secrets::Secrets;
 
 #[cfg(test)]
 mod tests;

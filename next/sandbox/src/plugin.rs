@@ -104,7 +104,7 @@ fn oversized(call: &Call<'_>) -> Option<RowError<'static>> {
     [
         ("input", call.input.len()),
         ("configuration", call.config.len()),
-        ("standard input", stdin.map_or(0, String::len)),
+        ("standard input", stdin.map_or(0, Vec::len)),
     ]
     .into_iter()
     .map(|(part, bytes)| (part, bytes as u64))

@@ -2,7 +2,7 @@
 //! anything runs.
 
 use runner_model::{
-    provider::Provider,
+    provider::{Provider, Stdin},
     template::{Template, lookup},
 };
 use serde_json::Value;
@@ -66,7 +66,10 @@ fn templates(provider: &Provider) -> impl Iterator<Item = (Vec<Step>, &Template,
         path.push(Step::Index(index));
         (path, template, false)
     });
-    let stdin = provider.stdin.iter();
+    let stdin = provider.stdin.iter().filter_map(|stdin| match stdin {
+        Stdin::Text(template) => Some(template),
+        Stdin::File { .. } => None,
+    });
     args.chain(stdin.map(move |template| (at("stdin"), template, true)))
 }
 

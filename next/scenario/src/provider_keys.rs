@@ -2,7 +2,7 @@
 
 use runner_model::{
     BudgetName, Budgets, LimitUnit, Limits, ProviderName,
-    provider::{OutputForm, Protocol, Provider},
+    provider::{OutputForm, Protocol, Provider, Stdin},
 };
 
 use crate::{
@@ -93,9 +93,12 @@ fn provider(table: &mut Table<'_, '_>) -> Option<Provider> {
         plugin: plugin?,
         config,
         args,
-        stdin,
+        stdin: stdin.map(Stdin::Text),
         output,
         protocol: protocol.unwrap_or_default(),
+        sha256: None,
+        reuse: None,
+        grants: Default::default(),
         limits: limits.unwrap_or_default(),
         concurrency,
         rate,

@@ -271,6 +271,8 @@ impl<'s> SuiteWriter<'s> {
             providers,
             repeat: settings.repeat.unwrap_or(1),
             tags: settings.tags.into_iter().map(Text::from).collect(),
+            meta: Default::default(),
+            files: Vec::new(),
             timeout: settings.timeout.unwrap_or(DEFAULT_TIMEOUT),
             trial_timeout: settings.trial_timeout,
             retries: settings.retries.unwrap_or_default(),

@@ -258,6 +258,7 @@ fn expect(table: &mut Table<'_, '_>) -> Option<Expect> {
             &TIMEOUT,
             "The attempt takes at most this long.",
         ),
+        ..Expect::default()
     };
     if expect.tolerance.is_some() && !table.has("json") {
         let message = "`tolerance` says how far numbers of `json` may be off, and there is none";

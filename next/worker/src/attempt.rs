@@ -43,6 +43,9 @@ impl Attempt<'_> {
             input: self.test.input.get(),
             config: &provider.config,
             tags: &tags,
+            files: &[],
+            env: &[],
+            access: &provider.access,
             command,
             limits: &provider.limits,
             timeout: self.task.timeout,
@@ -136,6 +139,8 @@ fn not_called(error: RowError<'static>) -> Ended {
         usage: Usage::default(),
         denied: Vec::new(),
         said: Default::default(),
+        artifacts: Vec::new(),
+        lost: None,
         host_fault: None,
     }
 }

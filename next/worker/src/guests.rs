@@ -13,7 +13,7 @@ use std::{
 
 use runner_model::{
     Digest, TaskId,
-    prepare::Prepare,
+    prepare::{Prepare, Ready, Standing},
     protocol::{FromWorker, TaskKind},
     test::Test,
 };
@@ -75,7 +75,10 @@ impl Guests {
             providers.push(provider);
             described.push(words);
         }
-        shared.say(&FromWorker::Ready(described))?;
+        shared.say(&FromWorker::Ready(Ready {
+            providers: described,
+            standing: Standing::default(),
+        }))?;
         let slots = Rc::new(Slots {
             providers,
             blobs: prepare.blobs,

@@ -13,7 +13,7 @@ use std::{
 
 use runner_model::{
     TaskId,
-    prepare::{Described, Prepare},
+    prepare::{Described, Prepare, Ready},
     protocol::{FromWorker, ReportHead, SlotWord, Task, ToWorker},
     row::VERSION,
     test::Test,
@@ -71,7 +71,10 @@ fn serve() -> io::Result<()> {
                     description: None,
                     problem: None,
                 });
-                outgoing.say(&FromWorker::Ready(described.collect()))?;
+                outgoing.say(&FromWorker::Ready(Ready {
+                    providers: described.collect(),
+                    ..Ready::default()
+                }))?;
                 prepared = Some(prepare);
             }
             Some(ToWorker::Tasks { tasks, body }) => {

@@ -6,11 +6,11 @@ use runner_model::{
     Digest, ErrorClass, Limits, Text,
     prepare::{Described, Prepare, Problem},
     protocol::FromWorker,
-    provider::{OutputForm, PluginKind, PreparedProvider, Protocol},
+    provider::{OutputForm, PluginKind, PreparedProvider, Protocol, Stdin},
     row::RowError,
     template::Template,
 };
-use runner_sandbox::{CommandCall, Engines, LoadError, Plugin};
+use runner_sandbox::{Access, CommandCall, Engines, LoadError, Plugin};
 use serde_json::{Value, value::RawValue};
 
 use crate::shared::Shared;
@@ -21,6 +21,7 @@ pub struct Provider {
     /// Compact JSON.
     pub config: String,
     pub limits: Limits,
+    pub access: Access,
     command: Option<Command>,
 }
 
@@ -29,7 +30,7 @@ struct Command {
     program: String,
     config: Value,
     args: Vec<Template>,
-    stdin: Option<Template>,
+    stdin: Option<Stdin>,
     protocol: Protocol,
     output: OutputForm,
 }
@@ -101,6 +102,7 @@ impl Provider {
         let ready = Self {
             config: provider.config.to_string(),
             limits: provider.limits,
+            access: Access::default(),
             plugin,
             command,
         };
@@ -134,7 +136,10 @@ impl Provider {
         Ok(Some(CommandCall {
             program: command.program.clone(),
             args: args.collect::<Result<_, _>>()?,
-            stdin: command.stdin.as_ref().map(fill).transpose()?,
+            stdin: match &command.stdin {
+                Some(Stdin::Text(template)) => Some(fill(template)?.into_bytes()),
+                Some(Stdin::File { .. }) | None => None,
+            },
             protocol: command.protocol,
             output: command.output,
         }))

@@ -17,6 +17,9 @@ fn provider() -> PreparedProvider {
             stdin: None,
             output: OutputForm::Text,
             protocol: Protocol::Plain,
+            sha256: None,
+            reuse: None,
+            grants: Default::default(),
             limits: Limits::default(),
             concurrency: None,
             rate: None,
@@ -24,6 +27,7 @@ fn provider() -> PreparedProvider {
         },
         digest: digest(b"plugin"),
         kind: PluginKind::Command,
+        mounts: Vec::new(),
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 use runner_model::{
     Budgets, ErrorClass, FailFast, Outcome, Reason, Row, RowRef, RunStatus, StopSignal, TaskId,
     digest,
-    prepare::{Described, Problem},
+    prepare::{Described, Problem, Ready},
     protocol::{FromWorker, ReportHead, SlotWord, Task, ToWorker},
     provider::{PluginKind, PreparedProvider},
     row::{RowError, Usage, VERSION},
@@ -117,11 +117,14 @@ impl Worker {
                         code: "bad".to_owned(),
                         message: "wants more".to_owned(),
                     });
-                    self.say(FromWorker::Ready(vec![Described {
-                        provider: 0,
-                        description: None,
-                        problem,
-                    }]));
+                    self.say(FromWorker::Ready(Ready {
+                        providers: vec![Described {
+                            provider: 0,
+                            description: None,
+                            problem,
+                        }],
+                        ..Ready::default()
+                    }));
                 }
                 ToWorker::Tasks { tasks, .. } => {
                     for task in tasks {
@@ -253,6 +256,7 @@ fn session(manner: Manner, timeout: Duration) -> (Result<Ended, EngineError>, To
         provider: scenario.providers[0].clone(),
         digest: digest(plugin),
         kind: PluginKind::Component,
+        mounts: Vec::new(),
     }];
     let plugins: Plugins = HashMap::from([(digest(plugin), Arc::new(plugin.into()))]);
     let plan = Plan {

@@ -6,7 +6,10 @@ use super::{
     BadFrame, Doing, FromWorker, Line, PREFIX, ReportHead, Sender, SlotWord, Task, TaskKind,
     TimeoutRule, ToWorker, read_prefix,
 };
-use crate::{Digest, HostFault, Micros, TaskId, TrialId, prepare::Prepare};
+use crate::{
+    Digest, HostFault, Micros, TaskId, TrialId,
+    prepare::{Prepare, Ready, SecretValues, Wall},
+};
 
 fn task() -> Task {
     Task {
@@ -39,8 +42,10 @@ fn to_worker() -> Vec<(ToWorker, &'static str)> {
         grace: Micros(4),
         describe: true,
         providers: Vec::new(),
+        secrets: SecretValues::default(),
+        wall: Wall::default(),
     };
-    let json = r#"{"run":"r","session":1,"cache":"/c","blobs":"/b","scratch":"/s","slots":2,"memory":3,"grace":4,"describe":true,"providers":[]}"#;
+    let json = r#"{"run":"r","session":1,"cache":"/c","blobs":"/b","scratch":"/s","slots":2,"memory":3,"grace":4,"describe":true,"providers":[],"secrets":{},"wall":{"ports":[],"read":[],"write":[]}}"#;
     let digest = Digest([9; 32]);
     vec![
         (
@@ -99,7 +104,13 @@ fn from_worker() -> Vec<(FromWorker, &'static str)> {
             },
             Box::leak(hex(hello.as_bytes()).into_boxed_str()),
         ),
-        (FromWorker::Ready(Vec::new()), "5b5d"),
+        (
+            FromWorker::Ready(Ready::default()),
+            Box::leak(
+                hex(br#"{"providers":[],"standing":{"landlock":0,"seccomp":false}}"#)
+                    .into_boxed_str(),
+            ),
+        ),
         (
             FromWorker::NeedPlugin(digest),
             "0909090909090909090909090909090909090909090909090909090909090909",

@@ -59,6 +59,8 @@ fn manifest() -> Manifest {
             digest: digest(b"plugin"),
             kind: PluginKind::Component,
             limits: Limits::default(),
+            grants: Default::default(),
+            mounts: Vec::new(),
             description: None,
         }],
         sessions: vec![SessionEntry {

@@ -106,7 +106,7 @@ async fn run_plain(
     argv.extend(command.args);
     let start = Start {
         argv,
-        stdin: command.stdin.unwrap_or_default().into_bytes(),
+        stdin: command.stdin.unwrap_or_default(),
         timed_lines: 0,
         limits: call.limits,
         guard,

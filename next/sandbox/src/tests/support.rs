@@ -6,13 +6,14 @@ use runner_model::{Limits, cache::entry_name, digest, provider::OutputForm, prov
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::{Call, CommandCall, Ended, Ending, Engines, LoadError, Plugin, compile};
+use crate::{Access, Call, CommandCall, Ended, Ending, Engines, LoadError, Plugin, compile};
 
 pub(crate) struct Bench {
     pub(crate) cache: TempDir,
     pub(crate) engines: Engines,
     pub(crate) runtime: Runtime,
     pub(crate) limits: Limits,
+    pub(crate) access: Access,
     pub(crate) timeout: Duration,
 }
 
@@ -24,6 +25,7 @@ impl Bench {
             engines: Engines::new(2, u64::MAX),
             runtime: runtime.enable_all().build().unwrap(),
             limits: Limits::default(),
+            access: Access::default(),
             timeout: Duration::from_secs(60),
         }
     }
@@ -55,6 +57,9 @@ impl Bench {
             input,
             config: "{}",
             tags: &[],
+            files: &[],
+            env: &[],
+            access: &self.access,
             command: None,
             limits: &self.limits,
             timeout: self.timeout.into(),
@@ -74,7 +79,7 @@ impl Bench {
         let command = CommandCall {
             program: "program.wasm".to_owned(),
             args: vec!["a".to_owned(), "b".to_owned()],
-            stdin: Some("in".to_owned()),
+            stdin: Some(b"in".to_vec()),
             protocol: Protocol::Plain,
             output,
         };

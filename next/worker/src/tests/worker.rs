@@ -18,7 +18,7 @@ use runner_model::{
     Digest, Limits, Micros, ProviderName, TaskId, TrialId,
     cache::entry_name,
     digest,
-    prepare::{Described, Prepare},
+    prepare::{Described, Prepare, Ready},
     protocol::{
         FromWorker, Line, PREFIX, Sender, SlotWord, Task, TaskKind, TimeoutRule, ToWorker,
         read_prefix,
@@ -109,7 +109,7 @@ impl Supervisor {
     fn prepare(&mut self, slots: u32) -> Vec<Described> {
         self.send_prepare(slots);
         match self.next() {
-            FromWorker::Ready(described) => described,
+            FromWorker::Ready(ready) => ready.providers,
             other => panic!("{other:?}"),
         }
     }
@@ -125,6 +125,8 @@ impl Supervisor {
             memory: 1 << 30,
             grace: Micros(0),
             describe: true,
+            secrets: Default::default(),
+            wall: Default::default(),
             providers: vec![
                 provider("echo", ECHO, PluginKind::Component),
                 provider("spin", SPIN, PluginKind::Command),
@@ -227,6 +229,9 @@ fn provider(name: &str, plugin: &[u8], kind: PluginKind) -> PreparedProvider {
             stdin: None,
             output: OutputForm::Text,
             protocol: Protocol::Plain,
+            sha256: None,
+            reuse: None,
+            grants: Default::default(),
             limits: Limits::default(),
             concurrency: None,
             rate: None,
@@ -234,6 +239,7 @@ fn provider(name: &str, plugin: &[u8], kind: PluginKind) -> PreparedProvider {
         },
         digest: digest(plugin),
         kind,
+        mounts: Vec::new(),
     }
 }
 
@@ -300,7 +306,11 @@ fn plugins_describe_themselves_once_they_are_compiled() {
         supervisor.compile(plugin);
         supervisor.send(&ToWorker::PluginReady(digest(plugin)));
     }
-    let FromWorker::Ready(described) = supervisor.next() else {
+    let FromWorker::Ready(Ready {
+        providers: described,
+        ..
+    }) = supervisor.next()
+    else {
         panic!("not ready")
     };
     let [echo, spin] = &described[..] else {
@@ -319,7 +329,11 @@ fn a_plugin_that_never_comes_is_a_problem() {
     supervisor.send_prepare(1);
     assert_eq!(supervisor.next(), FromWorker::NeedPlugin(digest(SPIN)));
     supervisor.send(&ToWorker::PluginReady(digest(SPIN)));
-    let FromWorker::Ready(described) = supervisor.next() else {
+    let FromWorker::Ready(Ready {
+        providers: described,
+        ..
+    }) = supervisor.next()
+    else {
         panic!("not ready")
     };
     assert_eq!(described[0].problem, None);
