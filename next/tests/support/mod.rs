@@ -6,5 +6,6 @@ pub(crate) mod random;
 pub(crate) mod run;
 pub(crate) mod runner;
 pub(crate) mod running;
+pub(crate) mod server;
 pub(crate) mod truth;
 pub(crate) mod wait;

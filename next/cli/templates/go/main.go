@@ -1,0 +1,110 @@
+// Answers a text in capitals, and counts its words.
+//
+// The runner calls `provider run` with a test on standard input, or `provider describe`, and reads one JSON object from
+// standard output. What is written to standard error is the test's log.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// Test is what of a test matters here.
+type Test struct {
+	Input  Input  `json:"input"`
+	Config Config `json:"config"`
+}
+
+// Input is what a test hands over.
+type Input struct {
+	Text string `json:"text"`
+}
+
+// Config is how a scenario sets the provider up.
+type Config struct {
+	Suffix string `json:"suffix"`
+}
+
+// Reply is what the provider has to say; the scenario's `expect` judges its output.
+type Reply struct {
+	Output  Output   `json:"output"`
+	Metrics []Metric `json:"metrics"`
+}
+
+// Output is what came of the input.
+type Output struct {
+	Shout string `json:"shout"`
+	Words int    `json:"words"`
+}
+
+// Metric is a measured value.
+type Metric struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+}
+
+// Error is why there is no reply. Its kind decides whether a scenario's `retries` try again.
+type Error struct {
+	Kind    string `json:"kind"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// The schemas let the runner find a typo in a scenario before anything runs.
+const description = `{
+  "name": "{{name}}",
+  "version": "0.1.0",
+  "summary": "Answers a text in capitals, and counts its words",
+  "input_schema": {
+    "type": "object",
+    "properties": { "text": { "type": "string", "description": "What to shout." } },
+    "required": ["text"],
+    "additionalProperties": false
+  },
+  "config_schema": {
+    "type": "object",
+    "properties": { "suffix": { "type": "string", "description": "What to end with." } },
+    "additionalProperties": false
+  }
+}`
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "describe" {
+		answer("ok", json.RawMessage(description))
+		return
+	}
+	reply, err := run(os.Stdin)
+	if err != nil {
+		answer("err", err)
+		return
+	}
+	answer("ok", reply)
+}
+
+func run(stdin io.Reader) (*Reply, *Error) {
+	var test Test
+	if err := json.NewDecoder(stdin).Decode(&test); err != nil {
+		return nil, &Error{"invalid-input", "", err.Error()}
+	}
+	words := len(strings.Fields(test.Input.Text))
+	if words == 0 {
+		return nil, &Error{"invalid-input", "no-words", "`text` has no words"}
+	}
+	fmt.Fprintf(os.Stderr, "shouting %d words\n", words)
+
+	shout := strings.ToUpper(test.Input.Text) + test.Config.Suffix
+	return &Reply{
+		Output:  Output{Shout: shout, Words: words},
+		Metrics: []Metric{{Name: "words", Value: float64(words)}},
+	}, nil
+}
+
+// answer writes the one object that the runner reads.
+func answer(name string, value any) {
+	if err := json.NewEncoder(os.Stdout).Encode(map[string]any{name: value}); err != nil {
+		panic(err)
+	}
+}

@@ -1,0 +1,19 @@
+// Makes a component of `provider.js`: `node build.mjs [FILE]`, as `runner plugin build` calls it.
+
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { componentize } from '@bytecodealliance/componentize-js';
+
+const here = (name) => fileURLToPath(new URL(name, import.meta.url));
+const [file = here('dist/plugin.wasm')] = process.argv.slice(2);
+
+const { component } = await componentize({
+  sourcePath: here('provider.js'),
+  witPath: here('wit'),
+  worldName: 'plugin',
+  // Requests go through the contract's `http`, which every scenario grants by name.
+  disableFeatures: ['http', 'fetch-event'],
+});
+await mkdir(dirname(file), { recursive: true });
+await writeFile(file, component);

@@ -1,0 +1,79 @@
+"""Answers a text in capitals, and counts its words."""
+
+import json
+
+from componentize_py_types import Err
+from wit_world import exports
+from wit_world.imports import http, log, secrets
+from wit_world.imports.types import Description, ErrorKind, Metric, ProviderError, Reply, Test
+
+# The schemas let the runner find a typo in a scenario before anything runs.
+INPUT_SCHEMA = {
+    "type": "object",
+    "properties": {"text": {"type": "string", "description": "What to shout."}},
+    "required": ["text"],
+    "additionalProperties": False,
+}
+CONFIG_SCHEMA = {
+    "type": "object",
+    "properties": {"suffix": {"type": "string", "description": "What to end with."}},
+    "additionalProperties": False,
+}
+
+
+class Provider(exports.Provider):
+    """What the contract, `wit/provider.wit`, asks of a provider."""
+
+    def describe(self) -> Description:
+        return Description(
+            name="{{name}}",
+            version="0.1.0",
+            summary="Answers a text in capitals, and counts its words",
+            config_schema=json.dumps(CONFIG_SCHEMA),
+            input_schema=json.dumps(INPUT_SCHEMA),
+            requests=[],
+            extra=None,
+        )
+
+    def run(self, test: Test) -> Reply:
+        try:
+            return shout(test)
+        except Err as raised:
+            raise Err(as_error(raised.value))
+
+
+def shout(test: Test) -> Reply:
+    text = json.loads(test.input)["text"]
+    suffix = json.loads(test.config).get("suffix", "")
+    words = len(text.split())
+    if words == 0:
+        raise Err(error(ErrorKind.INVALID_INPUT, "no-words", "`text` has no words"))
+    log.log(log.Level.INFO, f"shouting {words} words", [])
+
+    return Reply(
+        output=json.dumps({"shout": text.upper() + suffix, "words": words}),
+        verdict=None,
+        score=None,
+        summary=None,
+        checks=[],
+        metrics=[Metric(name="words", value=words, unit=None)],
+        extra=None,
+    )
+
+
+def error(kind: ErrorKind, code: str, message: str) -> ProviderError:
+    """Why there is no reply. Its kind decides whether a scenario's `retries` try again."""
+    return ProviderError(kind=kind, code=code, message=message, retry_after=None, details=None)
+
+
+def as_error(value) -> ProviderError:
+    """Makes an error of what a function of the host raised, if it is none yet."""
+    if isinstance(value, ProviderError):
+        return value
+    if isinstance(value, http.HttpError_Denied):
+        return error(ErrorKind.DENIED, "", value.value)
+    if value is secrets.SecretError.DENIED:
+        return error(ErrorKind.DENIED, "", "the scenario does not grant the secret")
+    if isinstance(value, (http.HttpError_Unreachable, http.HttpError_Timeout)):
+        return error(ErrorKind.UNAVAILABLE, "", str(value))
+    return error(ErrorKind.INTERNAL, type(value).__name__, str(value))

@@ -1,0 +1,520 @@
+//! Every template, with the real tools of its language: what its README says is followed to a passing scenario, then the
+//! same provider goes wrong in every way, and each message must tell its author what to do.
+//!
+//! It needs the tools that `.ci/tools` installs into `target/tools`. A missing one is a failure.
+
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test that unwraps fails, as it should"
+)]
+
+#[expect(dead_code, reason = "these tests need only servers that answer well")]
+#[path = "support/server.rs"]
+mod server;
+
+use std::{
+    env, fs,
+    ffi::OsString,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::{Value, json};
+use server::{Response, Server};
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_runner-next");
+
+/// A template, and how its provider is made to go wrong.
+struct Template {
+    language: &'static str,
+    kind: &'static str,
+    /// What of the tools is linked into the plugin's folder, in place of the README's installation.
+    tools: &'static [(&'static str, &'static str)],
+    /// Which text in which file becomes which; the provider then crashes, loops or asks as the test's input says.
+    edits: &'static [(&'static str, &'static str, &'static str)],
+    /// Class of the row of a crash, and what its message says.
+    crash: (&'static str, &'static [&'static str]),
+    /// Whether it can ask for a host.
+    asks: bool,
+    /// Where what its README shows of the host's functions is put, to be called as well.
+    example: Option<Example>,
+}
+
+/// A place for the example of the README.
+struct Example {
+    /// Its language, as the fence of its block says it.
+    block: &'static str,
+    file: &'static str,
+    /// Before this text come its imports.
+    imports: &'static str,
+    /// Before this text comes its body, between these two.
+    body: &'static str,
+    around: (&'static str, &'static str),
+    indent: &'static str,
+}
+
+const RUST: Template = Template {
+    language: "rust",
+    kind: "component",
+    tools: &[],
+    edits: &[(
+        "src/lib.rs",
+        "        log::info(",
+        r#"        match text.as_str() {
+            "crash" => panic!("oh no"),
+            "loop" => loop {},
+            "ask" => drop(runner_sdk::http::send(runner_sdk::http::Request::new("GET", "https://example.com/"))?),
+            _ => {}
+        }
+        log::info("#,
+    )],
+    crash: ("trap", &["oh no", "src/lib.rs:"]),
+    asks: true,
+    example: None,
+};
+
+const RUST_COMMAND: Template = Template {
+    language: "rust",
+    kind: "command",
+    tools: &[],
+    edits: &[(
+        "src/main.rs",
+        "    eprintln!(",
+        r#"    match text.as_str() {
+        "crash" => panic!("oh no"),
+        "loop" => loop {},
+        _ => {}
+    }
+    eprintln!("#,
+    )],
+    crash: ("trap", &["oh no", "src/main.rs:"]),
+    asks: false,
+    example: None,
+};
+
+const PYTHON: Template = Template {
+    language: "python",
+    kind: "component",
+    tools: &[(".venv", "python")],
+    edits: &[(
+        "provider.py",
+        "    log.log(",
+        r#"    if text == "crash":
+        raise ValueError("oh no")
+    while text == "loop":
+        pass
+    if text == "ask":
+        http.send(http.Request("GET", "https://example.com/", [], None, None, None))
+    log.log("#,
+    )],
+    crash: ("trap", &["ValueError: oh no", "provider.py\", line"]),
+    asks: true,
+    example: Some(Example {
+        block: "python",
+        file: "provider.py",
+        imports: "from wit_world import exports",
+        body: "    log.log(",
+        around: ("    if text == \"example\":\n", ""),
+        indent: "        ",
+    }),
+};
+
+const JAVASCRIPT: Template = Template {
+    language: "javascript",
+    kind: "component",
+    tools: &[("node_modules", "javascript/node_modules")],
+    edits: &[
+        (
+            "shout.js",
+            "  host.log(",
+            r#"  if (text === 'crash') throw new Error('oh no');
+  while (text === 'loop');
+  if (text === 'ask') host.send({ method: 'GET', url: 'https://example.com/', headers: [] });
+  host.log("#,
+        ),
+        ("provider.js", "{ log });", "{ log, send });"),
+        (
+            "provider.js",
+            "import { log }",
+            "import { send } from 'runner:provider/http@0.1.0';\nimport { log }",
+        ),
+    ],
+    crash: ("internal", &["oh no", "shout.js:"]),
+    asks: true,
+    example: Some(Example {
+        block: "javascript",
+        file: "shout.js",
+        imports: "// The schemas let",
+        body: "  host.log(",
+        around: ("  if (text === 'example') {\n", "  }\n"),
+        indent: "    ",
+    }),
+};
+
+const C: Template = Template {
+    language: "c",
+    kind: "command",
+    tools: &[(".venv", "python")],
+    edits: &[(
+        "src/provider.c",
+        "    fprintf(stderr, \"shouting",
+        r#"    if (strcmp(text, "crash") == 0) {
+        fputs("oh no\n", stderr);
+        abort();
+    }
+    while (strcmp(text, "loop") == 0) continue;
+    fprintf(stderr, "shouting"#,
+    )],
+    crash: ("trap", &["oh no", "in `abort`, called by"]),
+    asks: false,
+    example: None,
+};
+
+const GO: Template = Template {
+    language: "go",
+    kind: "command",
+    tools: &[(".venv", "python")],
+    edits: &[(
+        "main.go",
+        "\tfmt.Fprintf(os.Stderr",
+        "\tif test.Input.Text == \"crash\" {\n\t\tpanic(\"oh no\")\n\t}\n\tfor test.Input.Text == \"loop\" {\n\t}\n\t\
+         fmt.Fprintf(os.Stderr",
+    )],
+    crash: ("internal", &["panic: oh no", "main.go:", "exited with 2"]),
+    asks: false,
+    example: None,
+};
+
+/// A scenario in which nothing is as it should be.
+const TROUBLE: &str = r#"
+[defaults]
+timeout = "2s"
+
+[[tests]]
+id = "blank"
+input = { text = " " }
+[[tests]]
+id = "crash"
+input = { text = "crash" }
+[[tests]]
+id = "loop"
+input = { text = "loop" }
+"#;
+
+const EXAMPLE: &str = "[[tests]]\nid = \"example\"\ninput = { text = \"example\" }\n";
+
+/// The value of `API_KEY`.
+const KEY: &str = "4ThlyKqFPMzo";
+
+const ASK: &str = "[[tests]]\nid = \"ask\"\ninput = { text = \"ask\" }\n";
+
+/// A scenario with a key that the provider does not know.
+const TYPO: &str = "[[tests]]\nid = \"typo\"\ninput = { txt = \"hello\" }\n";
+
+#[test]
+fn rust_as_a_component() {
+    RUST.follow();
+}
+
+#[test]
+fn rust_as_a_command() {
+    RUST_COMMAND.follow();
+}
+
+#[test]
+fn python() {
+    PYTHON.follow();
+}
+
+#[test]
+fn javascript() {
+    JAVASCRIPT.follow();
+}
+
+#[test]
+fn c() {
+    C.follow();
+}
+
+#[test]
+fn go() {
+    GO.follow();
+}
+
+impl Template {
+    /// Does what a newcomer does.
+    fn follow(&self) {
+        let plugin = Plugin::new(self);
+        plugin.follow_readme();
+        plugin.assert_passed();
+
+        plugin.assert_typo_is_named();
+        for (file, from, to) in self.edits {
+            plugin.edit(file, from, to);
+        }
+        if let Some(example) = &self.example {
+            plugin.assert_example_works(example);
+        }
+        let trouble = match self.asks {
+            true => [TROUBLE, ASK].concat(),
+            false => TROUBLE.to_owned(),
+        };
+        let rows = plugin.exec("scenario-trouble.toml", &trouble, 1).rows;
+
+        assert_eq!(outcome(&rows, "blank"), ("error", "invalid-input"));
+        assert_says(&rows, "blank", &["`text` has no words"]);
+        let (class, says) = self.crash;
+        assert_eq!(outcome(&rows, "crash"), ("error", class));
+        assert_says(&rows, "crash", says);
+        assert_eq!(outcome(&rows, "loop").0, "timeout");
+        if self.asks {
+            assert_eq!(outcome(&rows, "ask"), ("error", "denied"));
+            assert_says(&rows, "ask", &["https://example.com", "granted"]);
+        }
+    }
+}
+
+/// A new plugin in a temporary folder.
+struct Plugin<'a> {
+    template: &'a Template,
+    folder: TempDir,
+    search_path: OsString,
+}
+
+/// What a run came to.
+struct Ran {
+    stderr: String,
+    rows: Vec<Value>,
+}
+
+impl<'a> Plugin<'a> {
+    fn new(template: &'a Template) -> Self {
+        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools");
+        let folder = tempfile::tempdir().unwrap();
+        // The runner is called by its name, as in the READMEs.
+        let program = folder.path().join("bin");
+        fs::create_dir(&program).unwrap();
+        symlink(PROGRAM, program.join("runner")).unwrap();
+        let found = env::var_os("PATH").unwrap();
+        // What is installed of Python holds zig and go as well.
+        let folders = [program, tools.join("python/bin")].into_iter();
+        let plugin = Self {
+            template,
+            folder,
+            search_path: env::join_paths(folders.chain(env::split_paths(&found))).unwrap(),
+        };
+
+        let (language, kind) = (template.language, template.kind);
+        let new = format!("cd .. && runner plugin new shout --lang {language} --kind {kind}");
+        fs::create_dir(plugin.path("")).unwrap();
+        succeed(&new, &plugin.shell(&new));
+        for (name, target) in template.tools {
+            let target = tools.join(target);
+            assert!(
+                target.is_dir(),
+                "{target:?} is missing: run `.ci/run`, which installs it"
+            );
+            symlink(target, plugin.path(name)).unwrap();
+        }
+        plugin
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("shout").join(name)
+    }
+
+    fn shell(&self, command: &str) -> Output {
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-euc", command])
+            .current_dir(self.path(""))
+            .env("PATH", &self.search_path)
+            .env("RUNNER_CACHE", cache)
+            .env("API_KEY", KEY)
+            .env("NO_COLOR", "1");
+        // Cargo sets them for this test; a newcomer's shell has none of them.
+        for (name, _) in
+            env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_"))
+        {
+            if name != "CARGO_HOME" {
+                shell.env_remove(name);
+            }
+        }
+        shell.output().unwrap()
+    }
+
+    /// Runs the commands of the README, apart from those that install what is linked here.
+    fn follow_readme(&self) {
+        let readme = fs::read_to_string(self.path("README.md")).unwrap();
+        let (_, commands) = readme.split_once("```sh\n").unwrap();
+        let (commands, _) = commands.split_once("```").unwrap();
+        let installs = ["python3 -m venv", "npm install", "rustup"];
+        let commands = commands
+            .lines()
+            .filter(|line| !installs.iter().any(|install| line.starts_with(install)));
+        let mut last = "";
+        for command in commands {
+            succeed(command, &self.shell(command));
+            last = command;
+        }
+        assert_eq!(last, "runner exec scenario.toml");
+
+        // Further down there is one that asks the provider one thing.
+        let (_, asks) = readme.split_once("`runner plugin run ").unwrap();
+        let (asks, _) = asks.split_once('`').unwrap();
+        let command = format!("runner plugin run {asks}");
+        let answer = self.shell(&command);
+        succeed(&command, &answer);
+        let reply: Value = serde_json::from_slice(&answer.stdout).unwrap();
+        assert_eq!(reply, json!({"shout": "HELLO", "words": 1}));
+    }
+
+    /// Looks at the rows of the template's own scenario: every language answers the same.
+    fn assert_passed(&self) {
+        let rows = self.rows();
+        assert_eq!(rows.len(), 3);
+        for row in &rows {
+            assert_eq!(row["outcome"], "passed", "{row}");
+        }
+        let row = row(&rows, "one-word");
+        assert_eq!(row["output"], json!({"shout": "HELLO!", "words": 1}));
+        assert_eq!(row["metrics"][0]["name"], "words", "{row}");
+        assert_eq!(row["metrics"][0]["value"].as_f64(), Some(1.0), "{row}");
+        // What building, testing and running have left behind is no source: nothing is to be built again.
+        let again = self.shell("runner exec --build --dry-run scenario.toml");
+        let stderr = String::from_utf8_lossy(&again.stderr);
+        assert!(!stderr.contains("building"), "{stderr}");
+    }
+
+    fn assert_typo_is_named(&self) {
+        let ran = self.exec("scenario-typo.toml", TYPO, 3);
+        assert!(ran.stderr.contains("`typo`"), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("txt") || ran.stderr.contains("text"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(ran.rows.len(), 0);
+    }
+
+    /// Calls what the README shows of the host's functions, against a server of this test.
+    fn assert_example_works(&self, example: &Example) {
+        let readme = fs::read_to_string(self.path("README.md")).unwrap();
+        let fence = format!("```{}\n", example.block);
+        let (_, block) = readme.split_once(&fence).unwrap();
+        let (block, _) = block.split_once("```").unwrap();
+        let (imports, body) = block.split_once("\n\n").unwrap();
+
+        let server = Server::start(|_| Response::ok("[\"word\"]"));
+        let body: String = body
+            .replace("https://api.example.com", &server.origin())
+            .lines()
+            .map(|line| format!("{}{line}\n", example.indent))
+            .collect();
+        let (before, after) = example.around;
+        let body = [before, &body, after, example.body].concat();
+        self.edit(example.file, example.body, &body);
+        self.edit(
+            example.file,
+            example.imports,
+            &format!("{imports}\n{}", example.imports),
+        );
+
+        let grants = format!(
+            "[providers.shout.grants]\nnet = [\"{}\"]\nsecrets = [\"API_KEY\"]\n",
+            server.origin()
+        );
+        // The table of grants goes behind that of the provider.
+        let ran = self.exec_with("scenario-example.toml", EXAMPLE, &grants, 0);
+        assert_eq!(outcome(&ran.rows, "example"), ("passed", ""));
+        assert_eq!(
+            row(&ran.rows, "example")["artifacts"][0]["name"],
+            "answer.json"
+        );
+        let requests = server.requests();
+        let sent = requests[0]
+            .headers
+            .iter()
+            .find(|(name, _)| name == "authorization");
+        assert_eq!(sent.unwrap().1, format!("Bearer {KEY}"));
+    }
+
+    fn edit(&self, file: &str, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path(file)).unwrap();
+        assert!(text.contains(from), "{file} has no {from:?}");
+        fs::write(self.path(file), text.replacen(from, to, 1)).unwrap();
+    }
+
+    /// Runs a scenario with this plugin, built anew if that is needed.
+    fn exec(&self, name: &str, tests: &str, code: i32) -> Ran {
+        self.exec_with(name, tests, "", code)
+    }
+
+    fn exec_with(&self, name: &str, tests: &str, grants: &str, code: i32) -> Ran {
+        let protocol = match self.template.kind {
+            "command" => "protocol = \"json\"\n",
+            _ => "",
+        };
+        let provider = format!("[providers.shout]\nplugin = \".\"\n{protocol}");
+        fs::write(self.path(name), [tests, &provider, grants].concat()).unwrap();
+        let results = self.path("results");
+        if results.exists() {
+            fs::remove_dir_all(results).unwrap();
+        }
+        let output = self.shell(&format!("runner exec --build {name}"));
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
+        Ran {
+            stderr,
+            rows: self.rows(),
+        }
+    }
+
+    /// The rows of the only run.
+    fn rows(&self) -> Vec<Value> {
+        let runs = fs::read_dir(self.path("results")).unwrap();
+        let files = runs.map(|entry| entry.unwrap().path().join("index.jsonl"));
+        let files: Vec<_> = files.filter(|file| file.exists()).collect();
+        assert!(files.len() <= 1, "{files:?}");
+        let text = files.iter().map(|file| fs::read_to_string(file).unwrap());
+        let text: String = text.collect();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+#[track_caller]
+fn succeed(command: &str, output: &Output) {
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "$ {command}\n{stdout}\n{stderr}");
+}
+
+fn row<'a>(rows: &'a [Value], test: &str) -> &'a Value {
+    let mut rows = rows.iter();
+    rows.find(|row| row["trial"].as_str().unwrap().split_once('@').unwrap().0 == test)
+        .unwrap()
+}
+
+/// A row's outcome, and the class of its error.
+fn outcome<'a>(rows: &'a [Value], test: &str) -> (&'a str, &'a str) {
+    let row = row(rows, test);
+    let class = row["error"]["class"].as_str();
+    (row["outcome"].as_str().unwrap(), class.unwrap_or_default())
+}
+
+#[track_caller]
+fn assert_says(rows: &[Value], test: &str, texts: &[&str]) {
+    let message = row(rows, test)["error"]["message"].as_str().unwrap();
+    for text in texts {
+        assert!(
+            message.contains(text),
+            "{test}: {text:?} is not in: {message}"
+        );
+    }
+}
