@@ -1,0 +1,157 @@
+//! [`Failure`]: why a request has no response.
+
+use std::{error::Error, io};
+
+use hyper_util::client::legacy;
+use runner_model::units::show_size;
+use thiserror::Error;
+
+use super::{connect::ConnectError, policy::Refusal};
+
+/// Bytes of a response's head, and of a request's.
+pub(super) const MAX_HEAD: usize = 64 * 1024;
+/// Headers of a response.
+pub(super) const MAX_HEADERS: usize = 100;
+
+/// Why a request has no response; its text tells the plugin's author what to do.
+#[derive(Debug, Error)]
+pub(super) enum Failure {
+    /// It is not granted.
+    #[error("{0}")]
+    Denied(#[from] Refusal),
+    /// It makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// Nobody answers.
+    #[error("{text}")]
+    Unreachable { step: Step, text: String },
+    /// It took longer than the guest wanted to wait.
+    #[error("no complete response came in the time that the request sets")]
+    Timeout,
+    /// The response's head is too large.
+    #[error("{0}")]
+    LargeHead(String),
+    /// The response's body is too large.
+    #[error("{text}")]
+    LargeBody { limit: u64, text: String },
+    /// The attempt has made all its requests.
+    #[error("the attempt has made {0} requests, and `limits.http_requests` allows no more")]
+    TooMany(u64),
+    /// What came is not HTTP, or in a form that may not be handed on.
+    #[error("{0}")]
+    Garbage(String),
+}
+
+/// How far a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Lookup,
+    Connect,
+    Tls,
+    Exchange,
+}
+
+impl Failure {
+    pub(super) fn large_head(origin: &str) -> Self {
+        Self::LargeHead(format!(
+            "the headers of the response of `{origin}` have more than {} or are more than {MAX_HEADERS}",
+            show_size(MAX_HEAD as u64)
+        ))
+    }
+
+    pub(super) fn large_body(origin: &str, limit: u64) -> Self {
+        Self::LargeBody {
+            limit,
+            text: format!(
+                "the response of `{origin}` has more than {}, which `limits.http_response` sets",
+                show_size(limit)
+            ),
+        }
+    }
+
+    /// What the client's error says.
+    pub(super) fn of_client(origin: &str, error: &legacy::Error) -> Self {
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<ConnectError>() {
+                return Self::of_connect(origin, error);
+            }
+            if let Some(error) = error.downcast_ref::<hyper::Error>() {
+                return Self::of_exchange(origin, error);
+            }
+            // What is left of the errors while connecting are those of the handshake.
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                return Self::of_tls(origin, error);
+            }
+            cause = error.source();
+        }
+        Self::Unreachable {
+            step: Step::Connect,
+            text: format!("`{origin}` cannot be reached: {error}"),
+        }
+    }
+
+    /// What an error in the middle of an exchange says.
+    pub(super) fn of_exchange(origin: &str, error: &hyper::Error) -> Self {
+        if error.is_parse_too_large() {
+            return Self::large_head(origin);
+        }
+        if error.is_parse() {
+            return Self::Garbage(format!(
+                "what `{origin}` answers is not valid HTTP/1.1: {error}"
+            ));
+        }
+        let what = if error.is_user() {
+            "the request's body broke off"
+        } else {
+            "the connection ended before the response was complete"
+        };
+        Self::Unreachable {
+            step: Step::Exchange,
+            text: format!("`{origin}`: {what}: {}", chain(error)),
+        }
+    }
+
+    fn of_connect(origin: &str, error: &ConnectError) -> Self {
+        let step = match error {
+            ConnectError::Refused(refusal) => return Self::Denied(refusal.clone()),
+            ConnectError::Lookup(_) => Step::Lookup,
+            ConnectError::Connect { .. } => Step::Connect,
+            ConnectError::Roots(_) => Step::Tls,
+        };
+        Self::Unreachable {
+            step,
+            text: format!("`{origin}` cannot be reached: {}", chain(error)),
+        }
+    }
+
+    fn of_tls(origin: &str, error: &io::Error) -> Self {
+        let text = chain(error);
+        let help = if text.contains("UnknownIssuer") {
+            "; nobody whom this machine trusts has signed it: install the authority's certificate, or let \
+             `SSL_CERT_FILE` name it"
+        } else if text.contains("corrupt message") {
+            "; a server that does not speak TLS is reached by `http:`"
+        } else {
+            ""
+        };
+        Self::Unreachable {
+            step: Step::Tls,
+            text: format!("`{origin}` cannot be reached safely: {text}{help}"),
+        }
+    }
+}
+
+/// An error with its causes, each once: many say what their cause says.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,201 @@
+//! Headers: those of a guest's request, with secrets filled in by the host, and those of a response.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use runner_model::{
+    NetGrant,
+    grants::{BoundSecret, Grant},
+    units::show_size,
+    visible::visible_line,
+};
+use url::Url;
+
+use super::{
+    failure::{Failure, MAX_HEAD},
+    policy::{Refusal, origin},
+};
+use crate::{
+    Redactor, Secrets,
+    message::cut,
+    secrets::{FillError, HeaderPlace},
+};
+
+/// Bytes that are shown of the name of a header that cannot be sent.
+const SHOWN_NAME: usize = 64;
+/// Headers that are between the host and the next server: they say how a message is sent, and not what. From RFC 9110,
+/// section 7.6.1, and what would name another server or upgrade the connection.
+pub(super) const FORBIDDEN: [HeaderName; 12] = [
+    header::CONNECTION,
+    header::HOST,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::EXPECT,
+];
+
+/// Reads the headers of a request as the contract has them.
+pub(super) fn read(headers: &[(String, String)]) -> Result<HeaderMap, Failure> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let bad = |what: &str| {
+            let shown = cut(SHOWN_NAME, visible_line(&cut(SHOWN_NAME, name)));
+            Failure::Invalid(format!("the header `{shown}` {what}"))
+        };
+        let known = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| bad("has a name that no header may have"))?;
+        if known == header::CONTENT_LENGTH || FORBIDDEN.contains(&known) {
+            return Err(bad("is the host's to set; leave it out"));
+        }
+        let value = from_latin_1(value).ok_or_else(|| {
+            bad("has a value with line breaks, other control characters or such that are not Latin-1")
+        })?;
+        map.try_append(known, value)
+            .map_err(|_| bad("is one too many"))?;
+    }
+    Ok(map)
+}
+
+/// Puts the value of each secret where a header's value names it, if the provider may have it. What cannot be sent is
+/// not filled in the first place.
+pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets, url: &Url) -> Result<(), Failure> {
+    let mut bytes = size(headers);
+    if bytes > MAX_HEAD {
+        return Err(too_large());
+    }
+    for (name, value) in headers.iter_mut() {
+        let text = to_latin_1(value);
+        let place = HeaderPlace {
+            url,
+            header: name.as_str(),
+        };
+        // What is one byte of a header may be two of a text.
+        let filled = secrets
+            .fill(&text, 2 * MAX_HEAD, place)
+            .map_err(|error| match error {
+                FillError::Missing(secret) => refuse(&secret),
+                FillError::Elsewhere(secret) => refuse_place(&secret, secrets, place),
+                FillError::TooLong => too_large(),
+            })?;
+        if filled != text {
+            bytes -= value.len();
+            *value = from_latin_1(&filled).ok_or_else(|| unfit(name))?;
+            value.set_sensitive(true);
+            bytes += value.len();
+        }
+        if bytes > MAX_HEAD {
+            return Err(too_large());
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of names and values.
+pub(super) fn size(headers: &HeaderMap) -> usize {
+    let headers = headers.iter();
+    headers
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum()
+}
+
+/// The headers of a response as the contract has them.
+pub(super) fn write(headers: &HeaderMap) -> Vec<(String, String)> {
+    let headers = headers.iter();
+    headers
+        .map(|(name, value)| (name.to_string(), to_latin_1(value)))
+        .collect()
+}
+
+/// Takes away what would let a server answer in parts, or in a form in which nothing can be found: secrets that the guest
+/// never knows are looked for in what it answers.
+pub(super) fn ask_plainly(headers: &mut HeaderMap) {
+    for name in [header::RANGE, header::IF_RANGE, header::ACCEPT_ENCODING] {
+        headers.remove(name);
+    }
+    headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
+}
+
+/// Tells whether a response is in a form in which nothing can be found.
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    encodings.any(|value| {
+        let value = value.as_bytes().trim_ascii();
+        !value.eq_ignore_ascii_case(b"identity")
+    })
+}
+
+/// Takes secrets out of a response's headers, or trailers. Its length is not what it was any more.
+pub(super) fn redact(headers: &mut HeaderMap, unseen: &Redactor) {
+    headers.remove(header::CONTENT_LENGTH);
+    let names = headers.keys();
+    let told = names.filter(|name| unseen.is_in(name.as_str().as_bytes()));
+    let told: Vec<_> = told.cloned().collect();
+    for name in told {
+        headers.remove(name);
+    }
+    for value in headers.values_mut() {
+        if let Some(redacted) = unseen.bytes(value.as_bytes()) {
+            *value = HeaderValue::from_bytes(&redacted)
+                .unwrap_or_else(|_| HeaderValue::from_static("***"));
+        }
+    }
+}
+
+fn to_latin_1(value: &HeaderValue) -> String {
+    value.as_bytes().iter().copied().map(char::from).collect()
+}
+
+fn from_latin_1(text: &str) -> Option<HeaderValue> {
+    let bytes: Option<Vec<u8>> = text
+        .chars()
+        .map(|character| u8::try_from(character).ok())
+        .collect();
+    HeaderValue::from_bytes(&bytes?).ok()
+}
+
+fn refuse(secret: &str) -> Failure {
+    let what = format!("the secret `{secret}`");
+    let message = format!("{what} is not granted");
+    Refusal::new(what, &message, Grant::secret(secret)).into()
+}
+
+fn refuse_place(secret: &str, secrets: &Secrets, place: HeaderPlace<'_>) -> Failure {
+    let HeaderPlace { url, header } = place;
+    let what = format!(
+        "the secret `{secret}` in the header `{header}` of a request to {}",
+        origin(url)
+    );
+    let places = secrets.places(secret).iter();
+    let places = places.map(|bound| format!("`{}` of {}", bound.header, bound.host));
+    let message = format!(
+        "{what} is not granted; it is for {} alone",
+        places.collect::<Vec<_>>().join(", ")
+    );
+    let bound = NetGrant::of(url).map(|host| BoundSecret {
+        name: secret.to_owned(),
+        host,
+        header: header.to_owned(),
+    });
+    Refusal::new(what, &message, bound.map(Grant::BoundSecret)).into()
+}
+
+fn too_large() -> Failure {
+    Failure::Invalid(format!(
+        "the request's headers have more than {}, and no more can be sent",
+        show_size(MAX_HEAD as u64)
+    ))
+}
+
+fn unfit(name: &HeaderName) -> Failure {
+    Failure::Invalid(format!(
+        "a secret that the header `{name}` names has line breaks, other control characters or such that are not Latin-1; see \
+         whether its value ends with a line break that is not part of it"
+    ))
+}

@@ -1,0 +1,380 @@
+//! [`Outbound`]: what one attempt sends, whichever interface it comes by.
+//!
+//! A request is decided on before anything of it leaves, in this order: method, URL, grant, secrets, URI, count. Nothing is
+//! filled in or counted before its grant matched.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Body as _;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
+use runner_model::{Limits, row::Denied, visible::visible_line};
+use url::Url;
+use wasmtime_wasi_http::WasiBody;
+
+use super::{
+    Network,
+    failure::{Failure, MAX_HEAD},
+    headers,
+    policy::{Refusal, origin, read_url},
+    response::Incoming,
+    wire::Wire,
+};
+use crate::{
+    Access, Redactor, Secrets, contract::runner::provider::http as contract, interrupt::Guard,
+    message::cut, store::host::MAX_DENIED,
+};
+
+/// The longest of the registered methods has 17 characters.
+pub(super) const MAX_METHOD_BYTES: usize = 32;
+
+/// What one attempt sends. Its clones are one, and are used in the background too.
+#[derive(Clone)]
+pub(crate) struct Outbound {
+    /// None while a plugin describes itself.
+    network: Option<Network>,
+    secrets: Arc<Secrets>,
+    pub(super) guard: Guard,
+    max_requests: u64,
+    max_response: u64,
+    pub(super) traffic: Traffic,
+}
+
+/// What one attempt has sent and received until now, in the background too.
+#[derive(Clone, Default)]
+pub(crate) struct Traffic(Arc<Mutex<Counts>>);
+
+/// Numbers of one attempt's traffic.
+#[derive(Clone, Default)]
+pub(crate) struct Counts {
+    /// Requests by `wasi:http`, admitted or not.
+    pub(crate) calls: u64,
+    /// Requests that were admitted.
+    pub(crate) requests: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    /// What was refused, each once. Not redacted: a guest chooses hosts.
+    pub(crate) denied: Vec<Denied<'static>>,
+}
+
+/// What a request carries.
+pub(super) enum RequestBody {
+    Whole(Bytes),
+    /// Comes while it is sent.
+    Streamed(WasiBody),
+}
+
+/// A request that is admitted and has everything but a body.
+pub(super) struct Admitted {
+    network: Network,
+    origin: String,
+    /// The host and port, as anybody may see them.
+    pub(super) peer: String,
+    method: Method,
+    uri: Uri,
+    pub(super) headers: HeaderMap,
+    /// Takes secrets out of the response that its guest never knows.
+    unseen: Option<Arc<Redactor>>,
+}
+
+impl Outbound {
+    /// For a guest that may send nothing.
+    pub(crate) fn closed(limits: &Limits, guard: Guard) -> Self {
+        Self {
+            network: None,
+            secrets: Arc::default(),
+            guard,
+            max_requests: limits.http_requests,
+            max_response: limits.http_response,
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// For a guest that may send what is granted.
+    pub(crate) fn open(limits: &Limits, access: &Access, guard: Guard) -> Self {
+        Self {
+            network: Some(access.network.clone()),
+            secrets: Arc::clone(&access.secrets),
+            ..Self::closed(limits, guard)
+        }
+    }
+
+    /// Counts anew for the next call of a kept instance; what is still under way is counted by the call that began it.
+    pub(crate) fn restart(&mut self, guard: Guard) {
+        self.guard = guard;
+        self.traffic = Traffic::default();
+    }
+
+    pub(crate) fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.traffic.counts()
+    }
+
+    /// `http.send` of the contract: sends a request and waits for the whole response, at most for the request's own
+    /// `timeout`. The attempt's deadline and a stop end it by dropping this future.
+    pub(crate) async fn http_send(
+        &self,
+        request: contract::Request,
+    ) -> Result<contract::Response, contract::HttpError> {
+        let timeout = request.timeout.map(|ms| Duration::from_millis(ms.into()));
+        let exchange = self.exchange(request);
+        let response = within(&self.guard, timeout, exchange).await;
+        response
+            .unwrap_or(Err(Failure::Timeout))
+            .map_err(|failure| {
+                self.note(&failure);
+                failure.into()
+            })
+    }
+
+    async fn exchange(&self, request: contract::Request) -> Result<contract::Response, Failure> {
+        let headers = headers::read(&request.headers)?;
+        let body = request.body.unwrap_or_default();
+        let mut admitted = self.admit(&request.method, &request.url, headers)?;
+        announce_length(&mut admitted.headers, &admitted.method, &body);
+        self.counts().bytes_out += body.len() as u64;
+
+        let began = self.guard.took().duration;
+        let _open = self.guard.activity.request(admitted.peer.clone());
+        let (response, _) = self.send(admitted, RequestBody::Whole(body.into()));
+        let (head, body) = response.await?.into_parts();
+        let body = body.read().await?;
+        let took = self.guard.took().duration.saturating_sub(began);
+        Ok(contract::Response {
+            status: head.status.as_u16(),
+            headers: headers::write(&head.headers),
+            body,
+            duration_ms: took.as_secs_f64() * 1000.0,
+            extra: None,
+        })
+    }
+
+    /// Decides on a request, fills secrets into its headers and counts it.
+    pub(super) fn admit(
+        &self,
+        method: &str,
+        url: &str,
+        mut headers: HeaderMap,
+    ) -> Result<Admitted, Failure> {
+        let method = read_method(method)?;
+        let url = read_url(url).map_err(Failure::Invalid)?;
+        let network = self.network.clone().ok_or_else(refuse_description)?;
+        network.0.policy.admit(&method, &url)?;
+        headers::fill(&mut headers, &self.secrets, &url)?;
+        let unseen = self.secrets.unseen().map(Arc::clone);
+        if unseen.is_some() {
+            headers::ask_plainly(&mut headers);
+        }
+        let uri = read_uri(&url)?;
+        let peer = match self.secrets.redactor() {
+            None => peer(&url),
+            // Below a granted domain a guest makes up names, and may put a secret into one.
+            Some(_) => granted_peer(&network, &url),
+        };
+        let mut counts = self.counts();
+        if counts.requests >= self.max_requests {
+            return Err(Failure::TooMany(self.max_requests));
+        }
+        counts.requests += 1;
+        drop(counts);
+        Ok(Admitted {
+            network,
+            origin: origin(&url),
+            peer,
+            method,
+            uri,
+            headers,
+            unseen,
+        })
+    }
+
+    /// Sends a request, waits for the head of its response, and tells meanwhile when there is a connection. Dropping
+    /// the future ends it. A request that may be repeated is, where its connection was a used one that has been closed.
+    pub(super) fn send(
+        &self,
+        admitted: Admitted,
+        mut content: RequestBody,
+    ) -> (
+        impl Future<Output = Result<Response<Incoming>, Failure>>,
+        CaptureConnection,
+    ) {
+        let Admitted {
+            network,
+            origin,
+            peer: _,
+            method,
+            uri,
+            headers,
+            unseen,
+        } = admitted;
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        let connected = capture_connection(&mut request);
+        let (request, ()) = request.into_parts();
+
+        let receive = async move {
+            let response = loop {
+                let is_repeatable = request.method.is_idempotent();
+                let copy = content.copy().filter(|_| is_repeatable);
+                let sent = Request::from_parts(request.clone(), content.into_body());
+                match (network.0.client.request(sent).await, copy) {
+                    (Err(error), Some(copy)) if Wire::is_stale(&error) => content = copy,
+                    (sent, _) => break sent,
+                }
+            };
+            let response = response.map_err(|error| Failure::of_client(&origin, &error))?;
+            Wire::worked(&response);
+            let (mut head, body) = response.into_parts();
+            // The client's own bound lets pass what it reads in one piece.
+            if headers::size(&head.headers) > MAX_HEAD {
+                return Err(Failure::large_head(&origin));
+            }
+            if let Some(unseen) = &unseen {
+                if headers::is_encoded(&head.headers) {
+                    return Err(Failure::Garbage(format!(
+                        "`{origin}` answers in a compressed form, where a secret that the plugin may not know could not be found"
+                    )));
+                }
+                headers::redact(&mut head.headers, unseen);
+            }
+            let traffic = self.traffic.clone();
+            let body = Incoming::new(body, origin, self.max_response, traffic, unseen.as_ref())?;
+            Ok(Response::from_parts(head, body))
+        };
+        (receive, connected)
+    }
+
+    /// Keeps a failure that the user can do something about.
+    pub(super) fn note(&self, failure: &Failure) {
+        let Failure::Denied(Refusal {
+            denied: Some(denied),
+            ..
+        }) = failure
+        else {
+            return;
+        };
+        let kept = &mut self.counts().denied;
+        if kept.len() < MAX_DENIED && !kept.contains(denied) {
+            kept.push((**denied).clone());
+        }
+    }
+}
+
+impl Traffic {
+    pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
+        // What is changed under the lock is changed whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RequestBody {
+    /// The same once more, which a stream has not.
+    fn copy(&self) -> Option<Self> {
+        match self {
+            Self::Whole(bytes) => Some(Self::Whole(bytes.clone())),
+            Self::Streamed(body) => body.is_end_stream().then(|| Self::Whole(Bytes::new())),
+        }
+    }
+
+    fn into_body(self) -> WasiBody {
+        match self {
+            Self::Whole(bytes) => Full::new(bytes)
+                .map_err(|never| match never {})
+                .boxed_unsync(),
+            Self::Streamed(body) => body,
+        }
+    }
+}
+
+/// The contract has no case for a limit on how many requests there are: it is `other`, as `too-large` is about sizes and
+/// `denied` about grants.
+impl From<Failure> for contract::HttpError {
+    fn from(failure: Failure) -> Self {
+        let text = failure.to_string();
+        match failure {
+            Failure::Denied(_) => Self::Denied(text),
+            Failure::Invalid(_) => Self::InvalidRequest(text),
+            Failure::Unreachable { .. } => Self::Unreachable(text),
+            Failure::Timeout => Self::Timeout,
+            Failure::LargeHead(_) | Failure::LargeBody { .. } => Self::TooLarge(text),
+            Failure::TooMany(_) | Failure::Garbage(_) => Self::Other(text),
+        }
+    }
+}
+
+/// Waits for `future`, but not for longer than `time` of the call's clock; `None` if that is over.
+pub(super) async fn within<T>(
+    guard: &Guard,
+    time: Option<Duration>,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let Some(time) = time else {
+        return Some(future.await);
+    };
+    tokio::select! {
+        biased;
+        result = future => Some(result),
+        () = guard.sleep(time) => None,
+    }
+}
+
+fn read_method(text: &str) -> Result<Method, Failure> {
+    let method = Method::from_bytes(text.as_bytes());
+    match method {
+        Ok(method) if is_sendable(&method) && text.len() <= MAX_METHOD_BYTES => Ok(method),
+        Ok(_) | Err(_) => {
+            let shown = cut(MAX_METHOD_BYTES, visible_line(&cut(MAX_METHOD_BYTES, text)));
+            Err(Failure::Invalid(format!(
+                "`{shown}` is not a method that can be sent; there are `GET`, `POST`, …"
+            )))
+        }
+    }
+}
+
+/// `CONNECT` is for proxies, and by `TRACE`, which some call `TRACK`, a server tells a guest what the host has put into its
+/// request.
+fn is_sendable(method: &Method) -> bool {
+    let refused = ["CONNECT", "TRACE", "TRACK"];
+    !refused
+        .iter()
+        .any(|refused| method.as_str().eq_ignore_ascii_case(refused))
+}
+
+pub(super) fn read_uri(url: &Url) -> Result<Uri, Failure> {
+    Uri::try_from(url.as_str())
+        .map_err(|error| Failure::Invalid(format!("the URL cannot be sent: {error}")))
+}
+
+/// Servers wait for a length where a method has a body by its meaning; the client names only that of one that is there.
+fn announce_length(headers: &mut HeaderMap, method: &Method, body: &[u8]) {
+    let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(method);
+    if has_body && body.is_empty() {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+}
+
+fn peer(url: &Url) -> String {
+    let port = url.port_or_known_default().unwrap_or_default();
+    format!("{}:{port}", url.host_str().unwrap_or_default())
+}
+
+/// The same as the scenario names it.
+fn granted_peer(network: &Network, url: &Url) -> String {
+    let grant = network.0.policy.grant_of(url);
+    let grant = grant.map(ToString::to_string).unwrap_or_default();
+    let host = grant.split_once("://").map_or("", |(_, host)| host);
+    host.to_owned()
+}
+
+fn refuse_description() -> Failure {
+    Failure::Denied(Refusal {
+        message: "a plugin that describes itself has no network".to_owned(),
+        denied: None,
+    })
+}

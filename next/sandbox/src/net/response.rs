@@ -1,0 +1,140 @@
+//! [`Incoming`]: the body of a response, which ends at its limit.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body_util::BodyExt as _;
+use hyper::body::{self, Body, Frame, SizeHint};
+
+use super::{failure::Failure, headers, request::Traffic};
+use crate::{Redactor, Stream};
+
+/// The body of a response. It counts what comes, and reads on no further than its limit.
+pub(super) struct Incoming {
+    body: body::Incoming,
+    origin: String,
+    limit: u64,
+    /// How much may still come.
+    left: u64,
+    traffic: Traffic,
+    /// What takes secrets out of it that the guest never knows.
+    stream: Option<Stream>,
+    /// What came last, while something is before it.
+    trailers: Option<HeaderMap>,
+    is_over: bool,
+}
+
+impl Incoming {
+    /// Takes a body, unless it says by itself that it is too large.
+    pub(super) fn new(
+        body: body::Incoming,
+        origin: String,
+        limit: u64,
+        traffic: Traffic,
+        unseen: Option<&Arc<Redactor>>,
+    ) -> Result<Self, Failure> {
+        if body.size_hint().lower() > limit {
+            return Err(Failure::large_body(&origin, limit));
+        }
+        Ok(Self {
+            body,
+            origin,
+            limit,
+            left: limit,
+            traffic,
+            stream: unseen.map(Redactor::stream),
+            trailers: None,
+            is_over: false,
+        })
+    }
+
+    /// Reads all of it.
+    pub(super) async fn read(mut self) -> Result<Vec<u8>, Failure> {
+        let mut content = Vec::new();
+        while let Some(frame) = self.frame().await {
+            // Trailers are no data.
+            if let Ok(data) = frame?.into_data() {
+                content.extend_from_slice(&data);
+            }
+        }
+        Ok(content)
+    }
+
+    /// What is left when nothing more comes.
+    fn rest(&mut self) -> Option<Frame<Bytes>> {
+        let held = self.stream.as_mut().map(Stream::end).unwrap_or_default();
+        if !held.is_empty() {
+            return Some(Frame::data(held.into()));
+        }
+        self.trailers.take().map(Frame::trailers)
+    }
+
+    fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), Failure> {
+        let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+        self.traffic.counts().bytes_in += bytes;
+        let left = self.left.checked_sub(bytes);
+        self.left = left.ok_or_else(|| Failure::large_body(&self.origin, self.limit))?;
+        Ok(())
+    }
+}
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let this = &mut *self;
+        loop {
+            if this.is_over {
+                return Poll::Ready(this.rest().map(Ok));
+            }
+            let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+            let Some(frame) = frame else {
+                this.is_over = true;
+                continue;
+            };
+            let frame = frame.map_err(|error| Failure::of_exchange(&this.origin, &error))?;
+            this.count(&frame)?;
+            let Some(stream) = &mut this.stream else {
+                return Poll::Ready(Some(Ok(frame)));
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    let data = stream.push(&data);
+                    // All of it may be held back.
+                    if !data.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(data.into()))));
+                    }
+                }
+                Err(frame) => {
+                    if let Ok(mut trailers) = frame.into_trailers() {
+                        headers::redact(&mut trailers, stream.redactor());
+                        this.trailers = Some(trailers);
+                    }
+                    this.is_over = true;
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let holds = self.stream.as_ref().is_some_and(Stream::holds);
+        !holds && self.trailers.is_none() && (self.is_over || self.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.stream {
+            // What is taken out has another length.
+            Some(_) => SizeHint::default(),
+            None => self.body.size_hint(),
+        }
+    }
+}

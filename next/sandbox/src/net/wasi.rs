@@ -1,0 +1,270 @@
+//! `wasi:http` for guests that import it: the same policy, client, counts and limits as those of `http.send`; and bounds on
+//! what the host keeps of requests that are not sent yet.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper_util::client::legacy::connect::CaptureConnection;
+use wasmtime::{
+    StoreContextMut,
+    component::{Linker, Resource},
+};
+use wasmtime_wasi_http::{
+    Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks, WasiHttpView,
+    p2::{
+        bindings::http::types::{ErrorCode, HostOutgoingRequest as _, Method},
+        types::HostOutgoingRequest as Unsent,
+    },
+};
+
+use super::{
+    failure::{Failure, MAX_HEAD, Step},
+    headers,
+    request::{Admitted, MAX_METHOD_BYTES, Outbound, RequestBody, within},
+    response::Incoming,
+};
+use crate::interrupt::Guard;
+
+/// The interface, in the version that wasmtime's own functions have.
+const TYPES: &str = "wasi:http/types@0.2.12";
+/// Bytes that a guest can write at once to the body of a request; the host holds two times that for each body, and a
+/// guest can have hundreds of them.
+const MAX_CHUNK: usize = 8 * 1024;
+/// Bytes of the host and the port of a request that is not sent yet, with room for what the policy refuses with a reason.
+const MAX_AUTHORITY_BYTES: usize = 1024;
+/// Bytes of its path and query. Servers take 8 KiB.
+const MAX_PATH_BYTES: usize = 8 * 1024;
+
+type Sent = Result<(Response<WasiBody>, Background), Error>;
+/// What is left to do for a response while its body is read; nothing, as the client does it.
+type Background = Box<dyn Future<Output = Result<(), Error>> + Send>;
+type Set = Result<(), ()>;
+
+/// Puts functions that refuse what is too long in the place of wasmtime's: the host keeps a request until the guest sends or
+/// drops it, a guest may have hundreds, and the policy looks at none of them before. A scheme has at most 64 bytes as it is.
+pub(crate) fn shadow<T: WasiHttpView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let mut types = linker.instance(TYPES)?;
+    types.func_wrap(
+        "[method]outgoing-request.set-method",
+        |mut store: StoreContextMut<'_, T>, (request, method): (Resource<Unsent>, Method)| {
+            let set: Set = match &method {
+                Method::Other(text) if text.len() > MAX_METHOD_BYTES => Err(()),
+                _ => store.data_mut().http().set_method(request, method)?,
+            };
+            Ok((set,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-authority",
+        |mut store: StoreContextMut<'_, T>,
+         (request, authority): (Resource<Unsent>, Option<String>)| {
+            let set: Set = if is_longer(authority.as_deref(), MAX_AUTHORITY_BYTES) {
+                Err(())
+            } else {
+                store.data_mut().http().set_authority(request, authority)?
+            };
+            Ok((set,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-path-with-query",
+        |mut store: StoreContextMut<'_, T>, (request, path): (Resource<Unsent>, Option<String>)| {
+            let set: Set = if is_longer(path.as_deref(), MAX_PATH_BYTES) {
+                Err(())
+            } else {
+                store.data_mut().http().set_path_with_query(request, path)?
+            };
+            Ok((set,))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+fn is_longer(text: Option<&str>, most: usize) -> bool {
+    text.is_some_and(|text| text.len() > most)
+}
+
+impl WasiHttpHooks for Outbound {
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::new(|name| headers::FORBIDDEN.contains(name))
+    }
+
+    /// The client does, with the URL as the policy has read it.
+    fn set_host_header(&mut self) -> bool {
+        false
+    }
+
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _unread: Background,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        self.counts().calls += 1;
+        let (head, body) = request.into_parts();
+        let url = head.uri.to_string();
+        let admitted = self.admit(head.method.as_str(), &url, head.headers);
+        let outbound = self.clone();
+        let options = options.unwrap_or_default();
+        let open = admitted.as_ref().ok().map(|admitted| {
+            let activity = &self.guard.activity;
+            activity.request(admitted.peer.clone())
+        });
+        Box::new(async move {
+            let _open = open;
+            let sent = match admitted {
+                Ok(admitted) => send(&outbound, admitted, body, options).await,
+                Err(failure) => Err(failure),
+            };
+            sent.map_err(|failure| {
+                outbound.note(&failure);
+                failure.into()
+            })
+        })
+    }
+
+    /// What a guest has written and nobody has sent yet counts for no limit of memory, so there is little of it.
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        1
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        MAX_CHUNK
+    }
+
+    fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
+        ErrorCode::InternalError(Some(error.to_string()))
+    }
+}
+
+async fn send(
+    outbound: &Outbound,
+    admitted: Admitted,
+    body: WasiBody,
+    options: RequestOptions,
+) -> Result<(Response<WasiBody>, Background), Failure> {
+    let traffic = outbound.traffic.clone();
+    let counted = body.map_frame(move |frame| {
+        traffic.counts().bytes_out += frame.data_ref().map_or(0, Bytes::len) as u64;
+        frame
+    });
+    let (sent, connected) = outbound.send(admitted, RequestBody::Streamed(counted.boxed_unsync()));
+    let response = tokio::select! {
+        biased;
+        response = sent => response?,
+        () = wait(&outbound.guard, connected, &options) => return Err(Failure::Timeout),
+    };
+
+    let guard = outbound.guard.clone();
+    let response = response.map(|body| match options.between_bytes_timeout {
+        Some(pause) => TimedBody::new(body, pause, guard)
+            .map_err(Error::from)
+            .boxed_unsync(),
+        None => body.map_err(Error::from).boxed_unsync(),
+    });
+    Ok((response, Box::new(async { Ok(()) })))
+}
+
+/// As long as the guest waits for a connection and then for the head of the response; without a time of its own it waits
+/// until its deadline.
+async fn wait(guard: &Guard, mut connected: CaptureConnection, options: &RequestOptions) {
+    let metadata = connected.wait_for_connection_metadata();
+    let is_connected = within(guard, options.connect_timeout, metadata)
+        .await
+        .is_some();
+    if is_connected {
+        match options.first_byte_timeout {
+            Some(time) => guard.sleep(time).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// The body of a response whose guest waits only so long for each part.
+struct TimedBody {
+    body: Incoming,
+    pause: Duration,
+    guard: Guard,
+    /// Ends when the guest has waited for so long.
+    end: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl TimedBody {
+    fn new(body: Incoming, pause: Duration, guard: Guard) -> Self {
+        Self {
+            body,
+            pause,
+            end: sleep(guard.clone(), pause),
+            guard,
+        }
+    }
+}
+
+fn sleep(guard: Guard, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move { guard.sleep(time).await })
+}
+
+impl Body for TimedBody {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
+            this.end = sleep(this.guard.clone(), this.pause);
+            return Poll::Ready(frame);
+        }
+        this.end
+            .as_mut()
+            .poll(context)
+            .map(|()| Some(Err(Failure::Timeout)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let text = failure.to_string();
+        match failure {
+            Failure::Denied(_) => Self::HttpRequestDenied,
+            Failure::Unreachable { step, .. } => match step {
+                Step::Lookup => Self::DnsError {
+                    rcode: Some(text),
+                    info_code: None,
+                },
+                Step::Connect => Self::ConnectionRefused,
+                Step::Tls => Self::TlsCertificateError,
+                Step::Exchange => Self::ConnectionTerminated,
+            },
+            Failure::Timeout => Self::HttpResponseTimeout,
+            Failure::LargeHead(_) => {
+                Self::HttpResponseHeaderSectionSize(u32::try_from(MAX_HEAD).ok())
+            }
+            Failure::LargeBody { limit, .. } => Self::HttpResponseBodySize(Some(limit)),
+            // There are no codes for these, but a text is better than a code.
+            Failure::Invalid(_) | Failure::TooMany(_) | Failure::Garbage(_) => {
+                Self::InternalError(Some(text))
+            }
+        }
+    }
+}

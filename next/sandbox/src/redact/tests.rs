@@ -1,0 +1,374 @@
+//! Whether secrets are found in all their forms, and nothing else is.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use aho_corasick::AhoCorasickKind;
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
+};
+use serde_json::{Value, json};
+
+use super::{DistinctNames, Redactor};
+use crate::Secrets;
+
+const SECRET: &str = "s3cr3t/with \"quotes\"+ä";
+
+fn redactor(values: &[(&str, &str)]) -> Arc<Redactor> {
+    let values = values.iter();
+    let values = values.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Arc::new(Redactor::new(&values.collect()).unwrap())
+}
+
+fn redacted(redactor: &Redactor, text: &str) -> String {
+    let mut text = text.to_owned();
+    redactor.text(&mut text);
+    text
+}
+
+/// The secret in every form in which it must not survive, made by other code than that which looks for it.
+fn forms(secret: &str) -> Vec<String> {
+    let json = |text: &str| {
+        let text = Value::from(text).to_string();
+        text[1..text.len() - 1].to_owned()
+    };
+    let hex = |prefix: &str| -> String {
+        let bytes = secret.bytes();
+        bytes.map(|byte| format!("{prefix}{byte:02x}")).collect()
+    };
+    let ascii = |character: char| match character {
+        ' '..='~' => character.to_string(),
+        _ => {
+            let mut units = [0; 2];
+            let units = character.encode_utf16(&mut units).iter();
+            units.map(|unit| format!("\\u{unit:04x}")).collect()
+        }
+    };
+    let percent = |byte: u8| match byte {
+        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    let percent: String = secret.bytes().map(percent).collect();
+    let lower = |byte: u8| match byte {
+        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        _ => format!("%{byte:02x}"),
+    };
+    let html = secret
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;");
+    vec![
+        secret.to_owned(),
+        secret.to_lowercase(),
+        secret.to_uppercase(),
+        json(secret),
+        json(&json(secret)),
+        json(secret).chars().map(ascii).collect(),
+        hex(""),
+        hex("").to_uppercase(),
+        hex("%"),
+        hex("%").to_uppercase(),
+        secret.bytes().map(lower).collect(),
+        percent,
+        url::form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
+        html,
+        STANDARD.encode(secret),
+        STANDARD_NO_PAD.encode(secret),
+        URL_SAFE.encode(secret),
+        URL_SAFE_NO_PAD.encode(secret),
+    ]
+}
+
+/// Numbers that look random and are the same each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap() % end
+    }
+
+    fn text(&mut self, characters: &str, lengths: std::ops::Range<usize>) -> String {
+        let characters: Vec<_> = characters.chars().collect();
+        let length = lengths.start + self.below(lengths.len());
+        (0..length)
+            .map(|_| characters[self.below(characters.len())])
+            .collect()
+    }
+}
+
+#[test]
+fn every_form_of_a_secret_is_replaced_by_its_name() {
+    let redactor = redactor(&[("KEY", SECRET)]);
+    for form in forms(SECRET) {
+        assert_eq!(
+            redacted(&redactor, &format!("a {form} b")),
+            "a [secret KEY] b",
+            "{form}"
+        );
+    }
+    assert_eq!(redacted(&redactor, "nothing in here"), "nothing in here");
+}
+
+#[test]
+fn no_form_of_a_secret_survives() {
+    let mut numbers = Numbers(7);
+    let printable: String = (' '..='~').collect();
+    for round in 0..200 {
+        let characters = ["aZ9+/_-", &printable, "äß€\u{1f512}\u{85}\t\"\\<&'ab"][round % 3];
+        let secret = numbers.text(characters, 8..40);
+        let redactor = redactor(&[("KEY", &secret)]);
+        let before = numbers.text("xyz \u{e4}\"%", 0..20);
+        let after = numbers.text("xyz \u{e4}\"%", 0..20);
+        for form in forms(&secret) {
+            let text = redacted(&redactor, &format!("{before}{form}{after}"));
+            for survivor in forms(&secret) {
+                assert!(!text.contains(&survivor), "{survivor:?} in {text:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_url_or_a_header_makes_of_a_secret_is_found() {
+    for (secret, text) in [
+        ("S3cretValue", "http://s3cretvalue.example.com:81"),
+        ("S3cretValue", "x-S3CRETVALUE"),
+        ("s%65cret-%41bc", "http://secret-abc/"),
+        ("B\u{fc}cherSecret", "http://xn--bchersecret-thb.example/"),
+        ("0x7f.0.0.0x1", "http://127.0.0.1/"),
+        ("tab\tand\u{7f}del", r"tab\tand\u{7f}del"),
+        ("line\u{85}break", r"line\u{85}break"),
+    ] {
+        let redactor = redactor(&[("KEY", secret)]);
+        let told = redacted(&redactor, text);
+        assert!(told.contains("[secret KEY]"), "{secret:?} in {told:?}");
+    }
+}
+
+#[test]
+fn a_secret_inside_of_a_longer_base64_text_is_found_wherever_it_begins() {
+    let redactor = redactor(&[("KEY", "correct horse")]);
+    for before in ["", "u", "us", "use", "user:"] {
+        for after in ["", "x", "xy", "xyz"] {
+            let text = STANDARD.encode(format!("{before}correct horse{after}"));
+            let text = redacted(&redactor, &text);
+            assert!(text.contains("[secret KEY]"), "{text}");
+            // At most the character at each end in which other bits are, too, and what stands around it.
+            assert!(text.len() < "[secret KEY]".len() + 16, "{text}");
+        }
+    }
+}
+
+#[test]
+fn base64_that_is_broken_into_lines_is_found() {
+    let mut numbers = Numbers(11);
+    let printable: String = (' '..='~').collect();
+    for round in 0..60 {
+        let secret = numbers.text(&printable, 50..300);
+        let redactor = redactor(&[("KEY", &secret)]);
+        let columns = [64, 76][round % 2];
+        let end = ["\n", "\r\n", "\\n"][round % 3];
+        let whole = STANDARD.encode(format!("{secret}{}", ["", "\n"][round / 2 % 2]));
+        let lines = whole.as_bytes().chunks(columns);
+        let lines: Vec<_> = lines.map(|line| str::from_utf8(line).unwrap()).collect();
+        let text = redacted(&redactor, &lines.join(end));
+        for line in lines {
+            // The last one may be too short to tell anything.
+            assert!(
+                line.len() < 12 || !text.contains(line),
+                "{line:?} in {text:?}"
+            );
+        }
+    }
+}
+
+/// Of secrets that are parts of each other, and overlap.
+#[test]
+fn what_comes_in_pieces_is_redacted_as_what_comes_whole() {
+    let mut numbers = Numbers(13);
+    for round in 0..500 {
+        let secrets: Vec<_> = (0..=numbers.below(3))
+            .map(|_| numbers.text("ab", 4..12))
+            .collect();
+        let names = ["K0", "K1", "K2"];
+        let values: Vec<_> = names
+            .into_iter()
+            .zip(secrets.iter().map(|it| &**it))
+            .collect();
+        let redactor = redactor(&values);
+        let text = numbers.text("abab-", 0..600);
+        let mut stream = match round % 2 {
+            0 => redactor.stream(),
+            _ => redactor.stream_that_keeps_size(),
+        };
+        let whole = redactor
+            .redacted(text.as_bytes(), text.len(), stream.keeps_size)
+            .0;
+        let (mut told, mut rest) = (Vec::new(), text.as_bytes());
+        while !rest.is_empty() {
+            let (piece, others) = rest.split_at(1 + numbers.below(rest.len().min(90)));
+            told.extend(stream.push(piece));
+            assert!(stream.held.len() < 2 * redactor.longest);
+            rest = others;
+        }
+        told.extend(stream.end());
+        assert_eq!(told, whole, "{secrets:?} in {text}");
+        assert!(!stream.holds());
+        if stream.keeps_size {
+            assert!(told.len() <= text.len());
+        }
+    }
+}
+
+#[test]
+fn artifacts_do_not_grow() {
+    let redactor = redactor(&[("A_LONG_NAME", "abcd"), ("KEY", "0123456789abcdef")]);
+    let mut stream = redactor.stream_that_keeps_size();
+    let mut told = stream.push(b"abcd 0123456789abcdef abcdabcd");
+    told.extend(stream.end());
+    assert_eq!(told, b"*** [secret KEY] ******");
+}
+
+#[test]
+fn what_has_no_secret_in_it_stays_as_it_is() {
+    let mut numbers = Numbers(17);
+    let redactor = redactor(&[("KEY", "nopqrstuvwxyz")]);
+    for _ in 0..100 {
+        let text = numbers.text("abcdefghijklm \n", 0..200);
+        assert_eq!(redacted(&redactor, &text), text);
+    }
+}
+
+/// Each form of it has thousands of places where it could begin, and a text of it as many.
+#[test]
+fn a_long_secret_that_repeats_itself_is_no_matter() {
+    let secret = "ab".repeat(2_000);
+    let long = redactor(&[("LONG", &secret)]);
+    // A table of its transitions would take seconds to make.
+    assert_eq!(long.finder.kind(), AhoCorasickKind::ContiguousNFA);
+    assert_eq!(
+        redactor(&[("KEY", SECRET)]).finder.kind(),
+        AhoCorasickKind::DFA
+    );
+    assert_eq!(redacted(&long, &format!("<{secret}>")), "<[secret LONG]>");
+
+    let text = format!("-{}-", &secret[2..]).repeat(50);
+    assert_eq!(redacted(&long, &text), text);
+    // One byte at a time it takes no longer.
+    let mut stream = long.stream();
+    let mut told = Vec::new();
+    for byte in text.as_bytes() {
+        told.extend(stream.push(&[*byte]));
+    }
+    told.extend(stream.end());
+    assert!(told == text.as_bytes());
+}
+
+#[test]
+fn many_names_that_become_one_stay_different() {
+    const KEYS: usize = 100_000;
+    // Forms of a secret that are told apart by what is left of them alone.
+    let redactor = redactor(&[("KEY", "abcdefgh")]);
+    let forms = [
+        "abcdefgh",
+        "6162636465666768",
+        "YWJjZGVmZ2g=",
+        "YWJjZGVmZ2g",
+    ];
+    let key = |number: usize| {
+        let form = |place: u32| forms[number / 4_usize.pow(place) % 4];
+        let key: Vec<_> = (0..9).map(form).collect();
+        key.join("-")
+    };
+    let mut value: Value = (0..KEYS).map(|number| (key(number), json!(0))).collect();
+    value["[secret KEY]"] = json!("kept");
+    assert!(redactor.value(&mut value));
+    let map = value.as_object().unwrap();
+    assert_eq!(map.len(), KEYS + 1);
+    assert_eq!(map["[secret KEY]"], "kept");
+    let longest = map.keys().map(String::len).max().unwrap();
+    assert!(longest < 9 * "[secret KEY]-".len() + 10, "{longest}");
+
+    let taken = ["a".to_owned(), "a-2".to_owned()];
+    let mut names: DistinctNames = taken.iter().collect();
+    let distinct = ["a", "a", "b", "b"].map(|name| names.distinct(name.to_owned()));
+    assert_eq!(distinct, ["a-3", "a-4", "b", "b-2"]);
+}
+
+#[test]
+fn secrets_in_json_are_found_however_they_are_written() {
+    let redactor = redactor(&[("KEY", "s3cret-value"), ("PIN", "12345678")]);
+    for (text, expected) in [
+        (r#"{"a":"s3cret-value"}"#, r#"{"a":"[secret KEY]"}"#),
+        (r#"["\u0073\u0033cret\u002dvalue"]"#, r#"["[secret KEY]"]"#),
+        (
+            r#"{"s3cret-value":1,"[secret KEY]":2}"#,
+            r#"{"[secret KEY]":2,"[secret KEY]-2":1}"#,
+        ),
+        (
+            "[12345678,0.12345678,1.5]",
+            r#"["[secret PIN]","0.[secret PIN]",1.5]"#,
+        ),
+        // What cannot be read is one text.
+        (r#"{"s3cret-value"#, r#""{\"[secret KEY]""#),
+    ] {
+        assert_eq!(redactor.json(text).as_deref(), Some(expected), "{text}");
+    }
+    for text in ["null", "[1234567,true]", r#""a\nb""#, r#"{"b":1,"a":1.0}"#] {
+        assert_eq!(redactor.json(text), None, "{text}");
+    }
+    assert!(redactor.is_in_number(12_345_678.5) && !redactor.is_in_number(1.0));
+}
+
+#[test]
+fn lines_of_a_secret_are_secrets() {
+    let redactor = redactor(&[("PEM", "-----BEGIN-----\nMIIBVgIBADANBg\nkqhkiG9w\n--\n")]);
+    assert_eq!(
+        redacted(&redactor, "first MIIBVgIBADANBg\nthen kqhkiG9w\n--\n"),
+        "first [secret PEM]\nthen [secret PEM]\n--\n"
+    );
+}
+
+#[test]
+fn the_longest_of_several_secrets_is_named() {
+    let redactor = redactor(&[("A", "token"), ("B", "token-of-mine")]);
+    assert_eq!(
+        redacted(&redactor, "token-of-mine, token-of-yours"),
+        "[secret B], [secret A]-of-yours"
+    );
+}
+
+#[test]
+fn what_stands_for_a_secret_does_not_tell_it() {
+    assert_eq!(
+        redacted(&redactor(&[("KEY", "[secret KEY")]), "x[secret KEY]"),
+        "x[secret]]"
+    );
+    assert_eq!(
+        redacted(&redactor(&[("KEY", "secret")]), "a secret"),
+        "a ***"
+    );
+}
+
+#[test]
+fn values_that_are_too_short_are_left_alone() {
+    let values = BTreeMap::from([("PIN".to_owned(), "123".to_owned())]);
+    assert!(Redactor::new(&values).is_none());
+    assert!(Redactor::new(&BTreeMap::new()).is_none());
+}
+
+#[test]
+fn the_longest_secret_is_looked_for() {
+    let mut value: String = (0..9_000).map(|number| format!("{number:06}/")).collect();
+    value.truncate(Secrets::MAX_BYTES);
+    let redactor = redactor(&[("LONG", &value)]);
+    assert_eq!(
+        redacted(&redactor, &format!("<{value}>")),
+        "<[secret LONG]>"
+    );
+}
