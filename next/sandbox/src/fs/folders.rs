@@ -1,0 +1,210 @@
+//! [`AttemptFolders`]: the folders that are made for one attempt and removed at its end, whatever a guest made of them.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io::{self, Read as _},
+    os::{fd::AsFd as _, unix::fs::DirBuilderExt as _},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use runner_model::row::is_file_name;
+use rustix::fs::{AtFlags, CWD, unlinkat};
+use wasmtime::{bail, error::Context as _};
+use wasmtime_wasi::FsPerms;
+
+use super::{Role, open_folder, quota::shown, removal};
+use crate::{
+    call::{AttachedFile, Call},
+    interrupt::{Guard, Halt},
+};
+
+/// Where an attempt may write what is removed with it.
+const SCRATCH: &str = "/scratch";
+/// Where a command leaves what is kept.
+const ARTIFACTS: &str = "/artifacts";
+/// Where a command finds its test's attachments.
+const ATTACHMENTS: &str = "/files";
+/// Bytes of an attachment that are copied between two looks at whether the attempt is to go on.
+const COPIED_AT_ONCE: u64 = 16 * 1024 * 1024;
+/// Only for whoever runs the runner.
+const MODE: u32 = 0o700;
+/// How often removing begins again: a call of the guest that outlived it may still make something.
+const TRIES: u32 = 5;
+
+/// Gives every attempt of this process a folder of its own.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// What is to be made for an attempt.
+pub(super) struct Wanted {
+    scratch: bool,
+    artifacts: bool,
+    attachments: Vec<AttachedFile>,
+}
+
+/// The folders that were made for one attempt; dropping them removes them, and blocks.
+pub(super) struct AttemptFolders {
+    path: PathBuf,
+    scratch: bool,
+    artifacts: bool,
+    attachments: bool,
+}
+
+impl Wanted {
+    /// Makes the folders in `root` and fills them. Blocks; ends by a [`Halt`] when the guard does.
+    pub(super) fn make(&self, root: &Path, guard: &Guard) -> wasmtime::Result<AttemptFolders> {
+        check(guard)?;
+        let path = root.join(format!("attempt-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let made = DirBuilder::new().mode(MODE).create(&path);
+        made.with_context(|| format!("cannot make a folder in `{}`", root.display()))?;
+        // From here on dropping it removes what is there.
+        let folders = AttemptFolders {
+            path,
+            scratch: self.scratch,
+            artifacts: self.artifacts,
+            attachments: !self.attachments.is_empty(),
+        };
+        for (path, ..) in folders.mounts() {
+            fs::create_dir(path).context("cannot make a folder")?;
+        }
+        for file in &self.attachments {
+            // Whoever calls has checked it; nothing is written elsewhere even if not.
+            if !is_file_name(&file.name) {
+                bail!("cannot hand over the attachment `{}`", shown(&file.name));
+            }
+            let to = folders.path(ATTACHMENTS).join(&file.name);
+            link_or_copy(&file.path, &to, guard)
+                .with_context(|| format!("cannot hand over the attachment `{}`", file.name))?;
+        }
+        Ok(folders)
+    }
+}
+
+impl AttemptFolders {
+    /// What an attempt needs; `None` if that is nothing.
+    pub(super) fn wanted(call: &Call<'_>, role: Role) -> Option<Wanted> {
+        let is_command = role == Role::Command;
+        let scratch = call.limits.scratch > 0;
+        let attachments = if is_command { call.files } else { &[] };
+        (scratch || !attachments.is_empty()).then(|| Wanted {
+            scratch,
+            artifacts: scratch && is_command,
+            attachments: attachments.to_vec(),
+        })
+    }
+
+    /// The folders: where they are, where the guest finds them, and what it may do with them.
+    pub(super) fn mounts(&self) -> impl Iterator<Item = (PathBuf, &'static str, FsPerms)> {
+        let mounts = [
+            (SCRATCH, self.scratch, FsPerms::ReadWrite),
+            (ARTIFACTS, self.artifacts, FsPerms::ReadWrite),
+            // What is linked there is the content store's own.
+            (ATTACHMENTS, self.attachments, FsPerms::ReadOnly),
+        ];
+        let there = mounts.into_iter().filter(|(_, is_there, _)| *is_there);
+        there.map(|(mount, _, perms)| (self.path(mount), mount, perms))
+    }
+
+    /// Where a command leaves what is kept.
+    pub(super) fn artifacts(&self) -> Option<PathBuf> {
+        self.artifacts.then(|| self.path(ARTIFACTS))
+    }
+
+    fn path(&self, mount: &str) -> PathBuf {
+        self.path.join(mount.trim_start_matches('/'))
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        removal::empty(open_folder(&self.path)?.as_fd())?;
+        Ok(unlinkat(CWD, &self.path, AtFlags::REMOVEDIR)?)
+    }
+}
+
+impl Drop for AttemptFolders {
+    fn drop(&mut self) {
+        // What stays is removed by the supervisor when this process has ended.
+        let _ = (0..TRIES).map(|_| self.remove()).find(Result::is_ok);
+    }
+}
+
+/// Makes `from` appear as `to`, which nobody may then write to.
+fn link_or_copy(from: &Path, to: &Path, guard: &Guard) -> wasmtime::Result<()> {
+    check(guard)?;
+    // Links do not reach into other file systems, and some know none.
+    if fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    let from = File::open(from)?;
+    let mut to = File::create_new(to)?;
+    while io::copy(&mut (&from).take(COPIED_AT_ONCE), &mut to)? > 0 {
+        check(guard)?;
+    }
+    Ok(())
+}
+
+/// Tells whether an attempt is to go on.
+fn check(guard: &Guard) -> Result<(), Halt> {
+    if guard.interrupt.is_now() {
+        return Err(Halt::Stopped);
+    }
+    if guard.remaining().is_zero() {
+        return Err(Halt::Timeout);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use runner_model::Micros;
+
+    use super::Wanted;
+    use crate::{
+        AttachedFile, Interrupt,
+        interrupt::{Guard, Halt},
+    };
+
+    #[test]
+    fn an_attachment_is_laid_out_in_its_folder_or_not_at_all() {
+        let root = tempfile::tempdir().unwrap();
+        let source = root.path().join("source");
+        fs::write(&source, "x").unwrap();
+        let make = |name: &str, guard: &Guard| {
+            let file = AttachedFile {
+                name: name.to_owned(),
+                bytes: 1,
+                path: source.clone(),
+            };
+            let wanted = Wanted {
+                scratch: false,
+                artifacts: false,
+                attachments: vec![file],
+            };
+            wanted.make(root.path(), guard)
+        };
+        let guard = Guard::new(Interrupt::default(), Micros(60_000_000));
+        let made = make("good.txt", &guard).unwrap();
+        assert_eq!(fs::read(made.path.join("files/good.txt")).unwrap(), b"x");
+        drop(made);
+        let absolute = root.path().join("evil");
+        for name in [
+            "../../evil",
+            "../evil",
+            absolute.to_str().unwrap(),
+            "a/b",
+            "",
+            ".",
+            "..",
+        ] {
+            let error = make(name, &guard).err().unwrap().to_string();
+            let expected = "cannot hand over the attachment `";
+            assert!(error.starts_with(expected), "{name:?}: {error}");
+        }
+        let late = Guard::new(Interrupt::default(), Micros(0));
+        let halted = make("good.txt", &late).err().unwrap();
+        assert_eq!(halted.downcast_ref(), Some(&Halt::Timeout));
+        let left: Vec<_> = fs::read_dir(root.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+    }
+}

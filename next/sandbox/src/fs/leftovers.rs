@@ -1,0 +1,134 @@
+//! What a command left in `/artifacts`, as artifacts.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    os::fd::{AsFd as _, BorrowedFd},
+    path::Path,
+};
+
+use runner_model::{media_type, units::show_size};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, statat};
+
+use super::{open_folder, quota::shown};
+use crate::{
+    call::{LeftContent, LeftFile},
+    store::artifacts::{MAX_OPEN, SMALL, is_artifact_name},
+};
+
+/// How many of those that are not kept are named.
+const MAX_NAMED: usize = 10;
+/// How many files and folders are looked at. A guest may make as many as its `limits.scratch` has room for.
+const MAX_ENTRIES: usize = 10_000;
+
+/// Adds the files in `folder` to `left` in the order of their names, within `limits`: so many files, and so many bytes.
+/// Returns what there is to say about others.
+pub(super) fn collect(
+    folder: &Path,
+    limits: (u64, u64),
+    left: &mut Vec<LeftFile>,
+) -> Option<String> {
+    let read = names(folder).and_then(|names| Ok((names, open_folder(folder)?)));
+    let ((mut names, is_cut), folder) = match read {
+        Ok(read) => read,
+        Err(error) => return Some(format!("cannot read `/artifacts`: {error}")),
+    };
+    names.sort();
+    let (mut named, mut more) = (Vec::new(), 0);
+    for name in names {
+        match keep(folder.as_fd(), &name, limits, left) {
+            Ok(file) => left.push(file),
+            Err(why) if named.len() < MAX_NAMED => {
+                named.push(format!("`{}` ({why})", shown(&name)));
+            }
+            Err(_) => more += 1,
+        }
+    }
+    if named.is_empty() && !is_cut {
+        return None;
+    }
+    let mut message = format!("not kept from `/artifacts`: {}", named.join(", "));
+    if more > 0 {
+        message += &format!(" and {more} more");
+    }
+    if is_cut {
+        message += &format!("; only {MAX_ENTRIES} files of all that are there were looked at");
+    }
+    Some(message)
+}
+
+/// The names of what is in a folder, and whether there are more.
+fn names(folder: &Path) -> io::Result<(Vec<String>, bool)> {
+    let mut entries = fs::read_dir(folder)?;
+    let names = entries.by_ref().take(MAX_ENTRIES);
+    let names = names.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names = names.collect::<io::Result<_>>()?;
+    Ok((names, entries.next().is_some()))
+}
+
+/// Opens a file that is kept, or says why it is not.
+fn keep(
+    folder: BorrowedFd<'_>,
+    name: &str,
+    (max_files, max_bytes): (u64, u64),
+    left: &[LeftFile],
+) -> Result<LeftFile, String> {
+    if !is_artifact_name(name) {
+        return Err("its name is not 1 to 128 of `A-Z a-z 0-9 . _ -`".to_owned());
+    }
+    let text = |error: rustix::io::Errno| io::Error::from(error).to_string();
+    let found = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(text)?;
+    match FileType::from_raw_mode(found.st_mode) {
+        FileType::RegularFile => {}
+        FileType::Symlink => return Err("a symbolic link".to_owned()),
+        _ => return Err("not a file".to_owned()),
+    }
+    if found.st_nlink > 1 {
+        return Err("a hard link".to_owned());
+    }
+    if left.iter().any(|file| file.name == name) {
+        return Err("there is an artifact of this name".to_owned());
+    }
+    if left.len() as u64 >= max_files {
+        return Err(format!("over `limits.artifact_files`, {max_files}"));
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(folder, name, flags, Mode::empty()).map_err(text)?;
+    // What was opened counts: a call of the guest that outlived it may have put something else there.
+    let opened = fstat(&file).map_err(text)?;
+    if (opened.st_dev, opened.st_ino) != (found.st_dev, found.st_ino) {
+        return Err("it was replaced while it was read".to_owned());
+    }
+    let bytes = u64::try_from(opened.st_size).unwrap_or(u64::MAX);
+    let before: u64 = left.iter().map(|file| file.bytes).sum();
+    if before.saturating_add(bytes) > max_bytes {
+        return Err(format!("over `limits.artifacts`, {}", show_size(max_bytes)));
+    }
+    let is_file = |file: &&LeftFile| matches!(file.content, LeftContent::File(_));
+    if bytes > SMALL && left.iter().filter(is_file).count() >= MAX_OPEN {
+        let small = show_size(SMALL);
+        return Err(format!(
+            "more than {MAX_OPEN} artifacts have more than {small}"
+        ));
+    }
+    let content = content(File::from(file), bytes).map_err(|error| error.to_string())?;
+    Ok(LeftFile {
+        name: name.to_owned(),
+        media_type: media_type(name).to_owned(),
+        bytes: match &content {
+            LeftContent::Memory(content) => content.len() as u64,
+            LeftContent::File(_) => bytes,
+        },
+        content,
+    })
+}
+
+/// A small file is read, so that it holds no descriptor; the name of a larger one goes with the folder.
+fn content(file: File, bytes: u64) -> io::Result<LeftContent> {
+    if bytes > SMALL {
+        return Ok(LeftContent::File(file));
+    }
+    let mut content = Vec::new();
+    file.take(bytes).read_to_end(&mut content)?;
+    Ok(LeftContent::Memory(content))
+}

@@ -1,0 +1,284 @@
+//! Files of preview 1 with everything that is written counted: wasmtime's own functions, behind checks of ours.
+
+use wasmtime::{AsContextMut as _, Caller, Extern, Linker};
+use wasmtime_wasi::{
+    WasiView as _,
+    p1::{
+        types::{Errno, Fd, Filestat, Filetype, Lookupflags, Oflags, Rights},
+        wasi_snapshot_preview1::{self as original, WasiSnapshotPreview1 as _},
+    },
+};
+use wiggle::{GuestMemory, GuestPtr};
+
+use super::quota::{ENTRY, MAX_PATH_BYTES, Quota, cost, is_full, outside, special, too_many};
+use crate::store::Sandbox;
+
+const MODULE: &str = "wasi_snapshot_preview1";
+
+/// Puts a function that first takes what it costs in the place of wasmtime's of the same name.
+macro_rules! counted {
+    ($linker:ident, $name:ident($($argument:ident: $type:ty),*), |$guest:ident| $charge:expr) => {
+        $linker.func_wrap_async(
+            MODULE,
+            stringify!($name),
+            |mut caller: Caller<'_, Sandbox>, ($($argument,)*): ($($type,)*)| {
+                Box::new(async move {
+                    let mut $guest = Guest::of(&mut caller)?;
+                    let charge: Result<Charge, Errno> = $charge;
+                    let charge = match charge {
+                        Ok(charge) => charge,
+                        Err(errno) => return Ok(errno as i32),
+                    };
+                    $guest.refuel();
+                    let (wasi, memory) = (&mut $guest.sandbox.wasi, &mut $guest.memory);
+                    let errno = original::$name(wasi, memory, $($argument),*).await?;
+                    $guest.settle(&charge, errno);
+                    Ok(errno)
+                })
+            },
+        )?;
+    };
+}
+
+/// Puts the counting functions in the place of wasmtime's, which must be in the linker already.
+///
+/// `fd_allocate` needs none: wasmtime does not support it.
+pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    counted!(linker, fd_write(fd: i32, iovs: i32, count: i32, out: i32), |guest| {
+        guest.charge_write(fd, (iovs, count), None).await
+    });
+    counted!(linker, fd_pwrite(fd: i32, iovs: i32, count: i32, offset: i64, out: i32), |guest| {
+        guest.charge_write(fd, (iovs, count), Some(offset.cast_unsigned())).await
+    });
+    counted!(linker, fd_filestat_set_size(fd: i32, size: i64), |guest| {
+        guest.charge_size(fd, size.cast_unsigned()).await
+    });
+    counted!(
+        linker,
+        path_open(
+            fd: i32, lookup: i32, path: i32, length: i32, open: i32,
+            rights: i64, inheriting: i64, flags: i32, out: i32
+        ),
+        |guest| match fits(length) {
+            Ok(_) => guest.charge_open(fd, lookup, (path, length), (open, rights)).await,
+            refused => refused,
+        }
+    );
+    counted!(linker, path_create_directory(fd: i32, path: i32, length: i32), |guest| {
+        fits(length).and_then(|_| guest.charge_folder())
+    });
+    counted!(
+        linker,
+        path_link(
+            fd: i32, lookup: i32, path: i32, length: i32,
+            new_fd: i32, new_path: i32, new_length: i32
+        ),
+        |guest| fits(length.max(new_length)).and_then(|_| guest.charge(ENTRY))
+    );
+    counted!(
+        linker,
+        path_symlink(target: i32, target_length: i32, fd: i32, path: i32, length: i32),
+        |guest| fits(length.max(target_length)).and_then(|_| guest.charge(ENTRY))
+    );
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// Refuses a path that is longer than any, before it is copied.
+fn fits(length: i32) -> Result<Charge, Errno> {
+    match usize::try_from(length) {
+        Ok(length) if length <= MAX_PATH_BYTES => Ok(Charge::default()),
+        _ => Err(Errno::Nametoolong),
+    }
+}
+
+/// A guest that has called, as wasmtime's functions want to see it.
+struct Guest<'a> {
+    memory: GuestMemory<'a>,
+    sandbox: &'a mut Sandbox,
+    /// Bytes that one call may copy.
+    fuel: usize,
+}
+
+/// What was taken from a quota for a call.
+#[derive(Default)]
+struct Charge {
+    cost: u64,
+    bytes: u64,
+    /// Whether it is that of a folder.
+    is_folder: bool,
+    /// What the call wants to read.
+    reads: Option<String>,
+}
+
+impl<'a> Guest<'a> {
+    fn of(caller: &'a mut Caller<'_, Sandbox>) -> wasmtime::Result<Self> {
+        let fuel = caller.as_context_mut().hostcall_fuel();
+        // The host knows no shared memories.
+        let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
+            wasmtime::bail!("missing required memory export");
+        };
+        let (memory, sandbox) = memory.data_and_store_mut(caller);
+        let mut guest = Self {
+            memory: GuestMemory::Unshared(memory),
+            sandbox,
+            fuel,
+        };
+        guest.refuel();
+        Ok(guest)
+    }
+
+    /// What a call may copy is counted anew for each.
+    fn refuel(&mut self) {
+        self.sandbox.wasi.set_hostcall_fuel(self.fuel);
+    }
+
+    fn quota(&self) -> Option<&Quota> {
+        self.sandbox.quota.as_ref()
+    }
+
+    fn charge(&self, cost: u64) -> Result<Charge, Errno> {
+        match self.quota() {
+            Some(quota) if !quota.charge(cost) => Err(Errno::Nospc),
+            _ => Ok(Charge {
+                cost,
+                ..Charge::default()
+            }),
+        }
+    }
+
+    fn charge_folder(&self) -> Result<Charge, Errno> {
+        match self.quota() {
+            Some(quota) if !quota.charge_folder() => Err(Errno::Nospc),
+            _ => Ok(Charge {
+                is_folder: true,
+                ..Charge::default()
+            }),
+        }
+    }
+
+    fn settle(&mut self, charge: &Charge, errno: i32) {
+        match (&charge.reads, self.quota()) {
+            (Some(path), _) if errno == Errno::Perm as i32 => {
+                self.sandbox.host.deny(outside(path), None);
+            }
+            (_, Some(quota)) if errno == Errno::Success as i32 => quota.wrote(charge.bytes),
+            (_, Some(quota)) => {
+                quota.refund(charge.cost);
+                if charge.is_folder {
+                    quota.refund_folder();
+                }
+                if errno == Errno::Nospc as i32 {
+                    quota.disk_is_full();
+                }
+            }
+            (_, None) => {}
+        }
+    }
+
+    /// Without an offset the bytes go to where the file stands.
+    async fn charge_write(
+        &mut self,
+        fd: i32,
+        iovs: (i32, i32),
+        offset: Option<u64>,
+    ) -> Result<Charge, Errno> {
+        let Some(file) = self.file(fd).await else {
+            return Ok(Charge::default());
+        };
+        let bytes = self.first_buffer(iovs);
+        let offset = offset.unwrap_or_else(|| self.position(fd));
+        // Where the file is in append mode, this is never less than the bytes.
+        let charge = self.charge(cost(bytes, offset, file.size))?;
+        Ok(Charge { bytes, ..charge })
+    }
+
+    async fn charge_size(&mut self, fd: i32, size: u64) -> Result<Charge, Errno> {
+        let file = self.file(fd).await;
+        let growth = file.map_or(0, |file| size.saturating_sub(file.size));
+        self.charge(growth)
+    }
+
+    async fn charge_open(
+        &mut self,
+        fd: i32,
+        lookup: i32,
+        path: (i32, i32),
+        (open, rights): (i32, i64),
+    ) -> Result<Charge, Errno> {
+        if is_full(self.sandbox.wasi.ctx().table) {
+            self.sandbox.host.deny(too_many(), None);
+            return Err(Errno::Mfile);
+        }
+        let found = self.stat(fd, lookup, path).await;
+        let is_special = found.as_ref().is_some_and(|found| {
+            !matches!(
+                found.filetype,
+                Filetype::RegularFile | Filetype::Directory | Filetype::SymbolicLink
+            )
+        });
+        if is_special {
+            let path = self.text(path);
+            self.sandbox.host.deny(special(&path), None);
+            return Err(Errno::Perm);
+        }
+        let is_creating = open & i32::from(Oflags::CREAT.bits()) != 0;
+        if is_creating && found.is_none() {
+            return self.charge(ENTRY);
+        }
+        let is_reading = open & !i32::from(Oflags::DIRECTORY.bits()) == 0
+            && rights.cast_unsigned() & Rights::FD_WRITE.bits() == 0;
+        // Paths of what was found lie inside.
+        let reads = (is_reading && found.is_none()).then(|| self.text(path));
+        Ok(Charge {
+            reads,
+            ..Charge::default()
+        })
+    }
+
+    /// How many bytes a write takes: it writes the first buffer that is not empty.
+    ///
+    /// What cannot be read here cannot be read by the write either, which then ends the guest.
+    fn first_buffer(&self, (start, count): (i32, i32)) -> u64 {
+        let start = u64::from(start.cast_unsigned());
+        let lengths = (0..u64::from(count.cast_unsigned())).map_while(|index| {
+            let address = u32::try_from(start + index * 8 + 4).ok()?;
+            self.memory.read(GuestPtr::<u32>::new(address)).ok()
+        });
+        let first = lengths.into_iter().find(|length| *length > 0);
+        u64::from(first.unwrap_or(0))
+    }
+
+    /// Where the next byte goes; what has no place has none.
+    fn position(&mut self, fd: i32) -> u64 {
+        let (wasi, memory) = (&mut self.sandbox.wasi, &mut self.memory);
+        wasi.fd_tell(memory, Fd::from(fd)).unwrap_or(0)
+    }
+
+    /// The file `fd`, if it is one whose bytes count.
+    async fn file(&mut self, fd: i32) -> Option<Filestat> {
+        self.quota()?;
+        let (wasi, memory) = (&mut self.sandbox.wasi, &mut self.memory);
+        let stat = wasi.fd_filestat_get(memory, Fd::from(fd)).await.ok()?;
+        // Standard output and error have limits of their own.
+        (stat.dev != 0).then_some(stat)
+    }
+
+    /// What a guest calls a file.
+    fn text(&self, (start, length): (i32, i32)) -> String {
+        let text = GuestPtr::<str>::new((start.cast_unsigned(), length.cast_unsigned()));
+        self.memory
+            .as_cow_str(text)
+            .unwrap_or_default()
+            .into_owned()
+    }
+
+    async fn stat(&mut self, fd: i32, lookup: i32, path: (i32, i32)) -> Option<Filestat> {
+        let path = (path.0.cast_unsigned(), path.1.cast_unsigned());
+        let lookup = Lookupflags::try_from(lookup).ok()?;
+        let (wasi, memory) = (&mut self.sandbox.wasi, &mut self.memory);
+        let stat = wasi.path_filestat_get(memory, Fd::from(fd), lookup, GuestPtr::new(path));
+        stat.await.ok()
+    }
+}

@@ -1,0 +1,244 @@
+//! [`Quota`]: how much one attempt may write to files in all, and how much it has written; and what else a guest is refused
+//! of files, whatever it is granted.
+//!
+//! What grows is counted, and what is made: a byte far behind a file's end counts as the whole file, and a new file, folder
+//! or link as a block. Otherwise a guest could use up a disk without a byte of content.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use runner_model::{units::show_size, visible::visible_line};
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{
+    filesystem::Descriptor,
+    p2::{DynInputStream, DynOutputStream},
+};
+
+use super::streams::Listing;
+use crate::message::cut;
+
+/// What a new file, folder or link costs: a block.
+pub(super) const ENTRY: u64 = 4 * 1024;
+/// How many folders one attempt may make. To remove one takes some file systems milliseconds, and all of them are removed
+/// behind the attempt.
+const MAX_FOLDERS: u64 = 4_000;
+/// Files and folders that one guest may have open at once, those included that it is granted and that it reads names of. A
+/// process has some thousand for all of its attempts.
+const MAX_OPEN: usize = 128;
+/// Streams beside them, each of which may be all that keeps a file open.
+const MAX_STREAMS: usize = 128;
+/// The longest path that systems take.
+pub(super) const MAX_PATH_BYTES: usize = 4096;
+/// Bytes that are shown of a path that a guest made up.
+const SHOWN_PATH: usize = 200;
+
+/// How much one attempt may write; its clones count together.
+#[derive(Clone, Debug)]
+pub(crate) struct Quota(Arc<Count>);
+
+#[derive(Debug)]
+struct Count {
+    limit: u64,
+    charged: AtomicU64,
+    written: AtomicU64,
+    folders: AtomicU64,
+    is_exceeded: AtomicBool,
+    is_crowded: AtomicBool,
+    is_disk_full: AtomicBool,
+}
+
+impl Quota {
+    pub(super) fn new(limit: u64) -> Self {
+        Self(Arc::new(Count {
+            limit,
+            charged: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            folders: AtomicU64::new(0),
+            is_exceeded: AtomicBool::new(false),
+            is_crowded: AtomicBool::new(false),
+            is_disk_full: AtomicBool::new(false),
+        }))
+    }
+
+    /// Starts to count anew what is written, for the next test of a kept instance. What was charged stays so, because it is
+    /// still there.
+    pub(crate) fn begin_attempt(&self) {
+        self.0.written.store(0, Ordering::Relaxed);
+        self.0.is_disk_full.store(false, Ordering::Relaxed);
+    }
+
+    /// Bytes that were written; a part of `bytes_out`.
+    pub(crate) fn written(&self) -> u64 {
+        self.0.written.load(Ordering::Relaxed)
+    }
+
+    /// Says that a write was refused, if one was: for the log, and for the end of the message if the attempt fails. An
+    /// instance whose write was refused is not kept.
+    pub(crate) fn exceeded(&self) -> Option<String> {
+        if self.0.is_crowded.load(Ordering::Relaxed) {
+            let text = "making a folder was refused, because an attempt may make";
+            return Some(format!("{text} {MAX_FOLDERS} of them"));
+        }
+        let is_exceeded = self.0.is_exceeded.load(Ordering::Relaxed);
+        is_exceeded.then(|| {
+            let limit = show_size(self.0.limit);
+            format!("a write to a file was refused, because `limits.scratch` is {limit}")
+        })
+    }
+
+    /// Takes `cost` from what is left, or refuses and remembers that.
+    pub(super) fn charge(&self, cost: u64) -> bool {
+        let add = |charged: u64| {
+            let sum = charged.checked_add(cost)?;
+            (sum <= self.0.limit).then_some(sum)
+        };
+        let charged = &self.0.charged;
+        let is_within = charged
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
+            .is_ok();
+        if !is_within {
+            self.0.is_exceeded.store(true, Ordering::Relaxed);
+        }
+        is_within
+    }
+
+    /// Takes what a new folder costs, or refuses and remembers that.
+    pub(super) fn charge_folder(&self) -> bool {
+        let folders = &self.0.folders;
+        let add = |folders: u64| (folders < MAX_FOLDERS).then_some(folders + 1);
+        let is_within = folders.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        if is_within.is_err() {
+            self.0.is_crowded.store(true, Ordering::Relaxed);
+            return false;
+        }
+        let is_paid = self.charge(ENTRY);
+        if !is_paid {
+            folders.fetch_sub(1, Ordering::Relaxed);
+        }
+        is_paid
+    }
+
+    /// Gives back what a folder was charged that was not made.
+    pub(super) fn refund_folder(&self) {
+        self.0.folders.fetch_sub(1, Ordering::Relaxed);
+        self.refund(ENTRY);
+    }
+
+    /// Gives back what a write was charged that failed.
+    pub(super) fn refund(&self, cost: u64) {
+        self.0.charged.fetch_sub(cost, Ordering::Relaxed);
+    }
+
+    /// Notes that the disk had no room for what the guest may write.
+    pub(super) fn disk_is_full(&self) {
+        self.0.is_disk_full.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether that was so; then the machine lacked storage.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        self.0.is_disk_full.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes that were written.
+    pub(super) fn wrote(&self, bytes: u64) {
+        self.0.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// What writing `bytes` at `offset` costs in a file of `size` bytes.
+///
+/// A byte far beyond the end costs what the file grows by, although a disk may keep the gap for nothing.
+pub(super) fn cost(bytes: u64, offset: u64, size: u64) -> u64 {
+    if bytes == 0 {
+        return 0;
+    }
+    let end = offset.saturating_add(bytes);
+    end.saturating_sub(size).max(bytes)
+}
+
+/// Tells whether a guest has as many files open as it may.
+pub(super) fn is_full(table: &mut ResourceTable) -> bool {
+    let (mut open, mut streams) = (0, 0);
+    for entry in table.iter_mut() {
+        if entry.is::<Descriptor>() || entry.is::<Listing>() {
+            open += 1;
+        } else if entry.is::<DynInputStream>() || entry.is::<DynOutputStream>() {
+            streams += 1;
+        }
+    }
+    open >= MAX_OPEN || streams >= MAX_STREAMS
+}
+
+/// Says that a guest has everything open that it may.
+pub(super) fn too_many() -> String {
+    format!("having more than {MAX_OPEN} files open at once")
+}
+
+/// Says that a FIFO, a device or a socket was not opened: opening one can wait for whoever has the other end, and no
+/// deadline reaches a thread in a system call.
+pub(super) fn special(path: &str) -> String {
+    let path = shown(path);
+    format!("opening `{path}`, which is neither a file nor a folder")
+}
+
+/// Says that a guest tried to read outside of its folders.
+pub(super) fn outside(path: &str) -> String {
+    format!("reading `{}`, which leads out of its folder", shown(path))
+}
+
+/// The beginning of a path that a guest made up, on one line.
+pub(super) fn shown(path: &str) -> String {
+    cut(SHOWN_PATH, visible_line(&cut(SHOWN_PATH, path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ENTRY, MAX_FOLDERS, Quota, cost};
+
+    #[test]
+    fn a_write_costs_its_bytes_or_the_growth_of_its_file() {
+        for ((bytes, offset, size), expected) in [
+            ((0, 1 << 40, 0), 0),
+            ((10, 0, 0), 10),
+            ((10, 0, 100), 10),
+            ((10, 95, 100), 10),
+            ((1, 1 << 40, 100), (1 << 40) - 99),
+            ((10, u64::MAX, 100), u64::MAX - 100),
+        ] {
+            assert_eq!(cost(bytes, offset, size), expected);
+        }
+    }
+
+    #[test]
+    fn folders_are_counted_beside_what_they_cost() {
+        let quota = Quota::new(MAX_FOLDERS * ENTRY * 2);
+        assert!((0..MAX_FOLDERS).all(|_| quota.charge_folder()));
+        assert_eq!(quota.exceeded(), None);
+        assert!(!quota.charge_folder());
+        let exceeded = quota.exceeded().unwrap();
+        assert!(exceeded.contains("4000"), "{exceeded}");
+        quota.refund_folder();
+        assert!(quota.charge_folder());
+        let poor = Quota::new(ENTRY);
+        assert!(poor.charge_folder() && !poor.charge_folder());
+        poor.refund_folder();
+        assert!(poor.charge_folder());
+    }
+
+    #[test]
+    fn what_is_refused_costs_nothing_and_what_fails_is_given_back() {
+        let quota = Quota::new(10);
+        assert!(quota.charge(6));
+        assert_eq!(quota.exceeded(), None);
+        assert!(!quota.charge(5));
+        assert!(!quota.charge(u64::MAX));
+        let exceeded = "a write to a file was refused, because `limits.scratch` is 10 B";
+        assert_eq!(quota.exceeded().as_deref(), Some(exceeded));
+        assert!(quota.charge(4));
+        quota.refund(4);
+        assert!(quota.charge(4));
+        assert!(!quota.charge(1));
+    }
+}

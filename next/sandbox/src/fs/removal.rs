@@ -1,0 +1,172 @@
+//! [`empty`]: removes all that is in a folder, however deep or wide a guest has made it.
+
+use std::{
+    ffi::{CStr, CString},
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    fs::{AtFlags, Dir, Mode, OFlags, fstat, openat, unlinkat},
+    io::Errno,
+};
+
+/// How many folders of one are noted before it is read again. Reading begins at the start, where of a large folder there
+/// is more and more that is removed already.
+const NOTED_AT_ONCE: usize = 256;
+/// How many names are noted in all, of at most 255 bytes each: then one at a time.
+const MAX_NOTED: usize = 16 * 1024;
+
+/// A folder on the way down to the one that is being emptied.
+struct Above {
+    /// What it is, so that nothing else is taken for it on the way up.
+    identity: (u64, u64),
+    /// The folder in it that is being emptied.
+    inner: CString,
+    /// Those that come after that.
+    noted: Vec<CString>,
+}
+
+/// Removes all that is in `top`, and follows no links.
+///
+/// Not `remove_dir_all`: that holds a descriptor for each level. Here three are open at any time, and the way up is `..`,
+/// which is looked at before it is believed: a call of the guest that outlived it may still move a folder elsewhere.
+pub(super) fn empty(top: BorrowedFd<'_>) -> io::Result<()> {
+    let mut current = open(top, c".")?;
+    let mut above: Vec<Above> = Vec::new();
+    let mut noted_above = 0;
+    let mut noted = Vec::new();
+    loop {
+        if noted.is_empty() {
+            let most = NOTED_AT_ONCE.min(MAX_NOTED.saturating_sub(noted_above));
+            noted = remove_files(current.as_fd(), most.max(1))?;
+        }
+        // Most folders have nothing but files, or nothing at all.
+        while let Some(name) = noted.last() {
+            match unlinkat(&current, name.as_c_str(), AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT) => noted.pop(),
+                Err(Errno::NOTEMPTY | Errno::EXIST) => break,
+                Err(error) => return Err(error.into()),
+            };
+        }
+        if let Some(inner) = noted.pop() {
+            let opened = open(current.as_fd(), &inner)?;
+            noted_above += noted.len();
+            above.push(Above {
+                identity: identity(current.as_fd())?,
+                inner,
+                noted,
+            });
+            noted = Vec::new();
+            current = opened;
+            continue;
+        }
+        if !is_empty(current.as_fd())? {
+            continue;
+        }
+        let Some(parent) = above.pop() else {
+            return Ok(());
+        };
+        current = open(current.as_fd(), c"..")?;
+        if identity(current.as_fd())? != parent.identity {
+            return Err(io::Error::other("a folder was moved while it was removed"));
+        }
+        match unlinkat(&current, parent.inner.as_c_str(), AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        noted = parent.noted;
+        noted_above -= noted.len();
+    }
+}
+
+/// Removes all that is not a folder from a folder, until there are `most` folders, whose names it returns.
+fn remove_files(folder: BorrowedFd<'_>, most: usize) -> io::Result<Vec<CString>> {
+    let mut folders = Vec::new();
+    let mut dir = Dir::read_from(folder)?;
+    while folders.len() < most
+        && let Some(entry) = dir.read()
+    {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        if entry.file_type().is_dir() {
+            folders.push(name.to_owned());
+            continue;
+        }
+        match unlinkat(folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            // Of some file systems it is not known before.
+            Err(Errno::ISDIR | Errno::PERM) => folders.push(name.to_owned()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(folders)
+}
+
+fn is_empty(folder: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut dir = Dir::read_from(folder)?;
+    while let Some(entry) = dir.read() {
+        let entry = entry?;
+        if ![c".", c".."].contains(&entry.file_name()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn open(at: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(at, name, flags, Mode::empty())?)
+}
+
+fn identity(folder: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    let found = fstat(folder)?;
+    Ok((found.st_dev, found.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::{self, File},
+        os::{fd::AsFd as _, unix::fs::symlink},
+    };
+
+    use rustix::fs::{Mode, OFlags, mkdirat, openat};
+
+    use super::empty;
+
+    #[test]
+    fn folders_of_any_depth_and_width_are_emptied_and_links_not_followed() {
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("kept"), "").unwrap();
+        // To remove a folder takes some disks milliseconds.
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let folder = folder.unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for (folder, name) in (0..900).map(|index| (index % 300, index)) {
+            fs::create_dir_all(path(&format!("wide/{folder}/{name}/x"))).unwrap();
+            fs::write(path(&format!("wide/{folder}/{name}/file")), "").unwrap();
+        }
+        symlink(outside.path(), path("link")).unwrap();
+        symlink(outside.path(), path("wide/link")).unwrap();
+        let top = File::open(folder.path()).unwrap();
+        let mut parent = top.try_clone().unwrap();
+        for level in 0..4_000 {
+            mkdirat(&parent, "deeper", Mode::RWXU).unwrap();
+            if level % 100 == 0 {
+                mkdirat(&parent, "beside", Mode::RWXU).unwrap();
+            }
+            let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+            parent = openat(&parent, "deeper", flags, Mode::empty())
+                .unwrap()
+                .into();
+        }
+
+        empty(top.as_fd()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(outside.path().join("kept").exists());
+    }
+}
