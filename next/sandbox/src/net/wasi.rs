@@ -18,8 +18,7 @@ use wasmtime::{
     component::{Linker, Resource},
 };
 use wasmtime_wasi_http::{
-    Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpHooks,
-    WasiHttpView,
+    Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks, WasiHttpView,
     p2::{
         bindings::http::types::{ErrorCode, HostOutgoingRequest as _, Method},
         types::HostOutgoingRequest as Unsent,
