@@ -16,7 +16,7 @@ use runner_model::{
 };
 
 use crate::{
-    commands::{control, exec, follow, init, list, resume, show, upkeep, validate},
+    commands::{control, exec, follow, init, list, plugin, resume, show, upkeep, validate},
     detach,
 };
 
@@ -58,6 +58,7 @@ pub enum Command {
     Pin(upkeep::PinArgs),
     Unpin(upkeep::UnpinArgs),
     Reindex(upkeep::ReindexArgs),
+    Plugin(Box<plugin::Args>),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -180,6 +181,9 @@ pub struct SessionArgs {
     /// How long guests may go on after a stop before they are interrupted [default: the scenario's, else 0s; of a resumed run: as before]
     #[arg(long, value_name = "DURATION", value_parser = grace)]
     grace: Option<Duration>,
+    /// Take secrets from this file of `NAME=VALUE` lines before the environment; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    secret_file: Vec<PathBuf>,
     /// Run in the background: print the run's id once there is one, and return
     #[arg(long)]
     pub detach: bool,
@@ -227,6 +231,7 @@ impl SessionArgs {
             command: std::iter::once("runner".to_owned())
                 .chain(command)
                 .collect(),
+            secret_files: self.secret_file.clone(),
             compile_seconds: self.compile_seconds,
         }
     }

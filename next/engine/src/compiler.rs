@@ -46,6 +46,12 @@ pub(crate) enum CompileError {
     Cache(RecordError),
 }
 
+impl From<String> for CompileError {
+    fn from(problem: String) -> Self {
+        Self::Refused(problem)
+    }
+}
+
 impl From<RecordError> for CompileError {
     fn from(error: RecordError) -> Self {
         Self::Cache(error)

@@ -3,22 +3,23 @@
 use std::{
     collections::VecDeque,
     io::BufRead as _,
+    panic::resume_unwind,
     rc::Rc,
     sync::mpsc::{Receiver, RecvTimeoutError},
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::Duration,
 };
 
 use runner_model::{
-    Digest, Outcome, Places, Reason, RunTime, Stage, StopSignal, TaskId, WorkerId,
-    prepare::Described,
-    protocol::{FromWorker, ReportHead, SlotWord, TaskKind, ToWorker},
+    Digest, Micros, Outcome, Places, Reason, RunTime, Stage, StopSignal, TaskId, WorkerId,
+    prepare::Ready,
+    protocol::{FromWorker, ReportHead, SlotWord, TaskKind},
     row::Actor,
     visible::visible_line,
 };
 use runner_record::{
     Ack, End, Fold, InFlight, Live, Manifest, Owned, RecordError, Request, ResultsRoot, RowFacts,
-    WaitingTrial, Writer,
+    WaitingTrial, Writer, sweep_every,
 };
 use runner_scenario::Suite;
 
@@ -50,10 +51,12 @@ pub(crate) enum Input {
     Asked(Box<Request>),
     /// Another process asks that the session pauses, or with none that it goes on.
     Pause(Option<Box<Actor>>),
-    /// The run is on disk.
-    Born(Box<Result<Owned, RecordError>>),
+    /// The run is on disk, or the thread that was to see to it panicked.
+    Born(Box<thread::Result<Result<Owned, RecordError>>>),
     /// A plugin was compiled.
     Compiled(Digest, Result<(), CompileError>),
+    /// An attachment or schema was put into the session's folder.
+    Blob(Digest, Result<(), RecordError>),
     /// Something that a user should know.
     Notice(String),
 }
@@ -68,8 +71,6 @@ const MAX_NAMED: usize = 3;
 const FIRST_LIVE: u64 = 50_000;
 /// How often `live.json` is written.
 const LIVE_EVERY: u64 = 200_000;
-/// How often dead runs of the root are given their end.
-const SWEEP_EVERY: u64 = 60_000_000;
 /// How much is heard at most before something is decided.
 const MAX_TURN: usize = 1000;
 /// Attempts that `live.json` has at most.
@@ -80,7 +81,6 @@ const MAX_WAITING: usize = 100;
 /// A session while it goes on.
 pub(crate) struct Coordinator<'a> {
     begin: Begin<'a>,
-    began: Instant,
     /// Trials that this session has to do.
     pending: u64,
     run: Option<Run>,
@@ -90,7 +90,7 @@ pub(crate) struct Coordinator<'a> {
     handed: VecDeque<(u64, RowFacts)>,
     effects: Vec<Effect>,
     news: Vec<News>,
-    described: Option<Vec<Described>>,
+    described: Option<Ready>,
     has_started: bool,
     is_stopping: bool,
     signal: Option<StopSignal>,
@@ -123,6 +123,7 @@ pub(crate) struct Run {
 struct Report {
     task: TaskId,
     outcome: Outcome,
+    has_denied: bool,
     row: Vec<u8>,
     log: Option<Vec<u8>>,
     artifacts: Vec<(Digest, std::fs::File)>,
@@ -145,7 +146,6 @@ impl<'a> Coordinator<'a> {
     pub(crate) fn new(begin: Begin<'a>) -> Self {
         Self {
             pending: begin.schedule.left(),
-            began: Instant::now(),
             begin,
             run: None,
             now: RunTime::default(),
@@ -224,6 +224,11 @@ impl<'a> Coordinator<'a> {
                 self.begin.crew.compiled(digest, result, &mut news);
                 self.take_news(&mut news);
             }
+            Input::Blob(digest, result) => {
+                let mut news = Vec::new();
+                self.begin.crew.blob(digest, result, &mut news);
+                self.take_news(&mut news);
+            }
             Input::Ack(ack) => self.take_ack(ack),
             Input::Signal(Heard::Stop(signal, is_second)) => self.take_signal(signal, is_second),
             Input::Signal(Heard::Suspend) => self.suspend(),
@@ -233,7 +238,7 @@ impl<'a> Coordinator<'a> {
                 self.pause_by = by.map(|by| *by);
                 self.on(Event::Pause(is_paused));
             }
-            Input::Born(born) => self.born((*born)?)?,
+            Input::Born(born) => self.born(born.unwrap_or_else(|panic| resume_unwind(panic))?)?,
             Input::Notice(notice) => self.notice(&notice),
         }
         Ok(())
@@ -249,7 +254,10 @@ impl<'a> Coordinator<'a> {
                     blame,
                     how,
                 } => self.lose(worker, &begun, blame, &how),
-                News::Described(described) => self.described = Some(described),
+                News::Described(ready) => match self.begin.crew.problems(&ready) {
+                    Some(problems) => self.fail(Reason::Plugin, problems),
+                    None => self.described = Some(ready),
+                },
                 News::Compiling(plugin) => {
                     self.log(&format!("plugin `{plugin}` is being compiled"));
                     self.event(&RunEvent::Compiling { plugin: &plugin });
@@ -281,6 +289,10 @@ impl<'a> Coordinator<'a> {
         for notice in owned.notices() {
             self.begin.observer.event(&RunEvent::Notice(notice));
         }
+        for notice in &self.begin.plan.notices {
+            owned.log(notice);
+            self.begin.observer.event(&RunEvent::Notice(notice));
+        }
         self.begin.root.note(owned.manifest());
         self.run = Some(Run {
             live: LiveThread::start(owned.live_writer()),
@@ -307,15 +319,16 @@ impl<'a> Coordinator<'a> {
 
     /// Writes down that trials run, while the first ones do.
     fn start(&mut self) {
-        let (Some(run), Some(described)) = (&mut self.run, &self.described) else {
+        let (Some(run), Some(ready)) = (&mut self.run, &self.described) else {
             return;
         };
         let mut providers = run.owned.manifest().providers.clone();
-        for about in described {
+        for about in &ready.providers {
             if let Some(provider) = providers.get_mut(usize::from(about.provider)) {
                 provider.description.clone_from(&about.description);
             }
         }
+        run.owned.note_wall(ready.standing.to_string());
         // Nothing depends on it; a disk that is full shows itself at the first row.
         let _ = run.owned.note_stage(Stage::Run, Some(providers));
         (self.described, self.has_started) = (None, true);
@@ -388,6 +401,7 @@ impl<'a> Coordinator<'a> {
                     row.metrics.clear();
                 }
                 let (outcome, policy) = (row.outcome, Rc::clone(&flight.policy));
+                let has_denied = !row.denied.is_empty();
                 let event = Event::Report {
                     worker,
                     task: head.task,
@@ -400,6 +414,7 @@ impl<'a> Coordinator<'a> {
                 self.act(Some(Report {
                     task: head.task,
                     outcome,
+                    has_denied,
                     row: body,
                     log,
                     artifacts,
@@ -542,14 +557,17 @@ impl<'a> Coordinator<'a> {
         self.begin.crew.pause(is_paused);
         self.begin.clock.pause(is_paused);
         self.paused_at = is_paused.then(monotonic);
-        let (by, suspended) = (self.pause_by.take(), self.begin.clock.suspended());
+        let by = self.pause_by.take();
         self.log(&match (is_paused, &by) {
             (true, None) => "paused by Ctrl-Z".to_owned(),
             (true, Some(by)) => format!("paused by {}", requests::words_of(by)),
             (false, _) => "the run goes on".to_owned(),
         });
         if let Some(run) = &mut self.run {
-            let noted = run.owned.note_pause(is_paused, by.clone(), suspended);
+            let worked = Duration::from(self.now - RunTime::default());
+            let suspended = self.begin.clock.suspended();
+            run.owned.note_times(worked, suspended);
+            let noted = run.owned.note_pause(is_paused, by.clone());
             self.begin.root.note(run.owned.manifest());
             if let Err(error) = noted {
                 self.notice(&error.to_string());
@@ -628,11 +646,7 @@ impl<'a> Coordinator<'a> {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send { worker, assignment } => self.send(worker, &assignment),
-                Effect::TakeBack { worker, keep } => {
-                    if let Some(link) = self.begin.crew.link(worker) {
-                        link.send(ToWorker::TakeBack { keep });
-                    }
-                }
+                Effect::TakeBack { worker, keep } => self.begin.crew.take_back(worker, keep),
                 Effect::Stop { kill } => self.stop_crew(kill),
                 Effect::Pause(is_paused) => self.pause(is_paused),
                 Effect::Kill(worker) => {
@@ -686,7 +700,10 @@ impl<'a> Coordinator<'a> {
             let seq = run
                 .writer
                 .row(report.row, tail, report.log, report.artifacts);
-            let facts = flight.facts(report.outcome, is_final, flaky, seq);
+            let facts = RowFacts {
+                has_denied: report.has_denied,
+                ..flight.facts(report.outcome, is_final, flaky, seq)
+            };
             self.handed.push_back((flight.trial, facts));
         }
     }
@@ -704,7 +721,10 @@ impl<'a> Coordinator<'a> {
                 String::new(),
             )
         });
-        let row = flight.row(fate, began, &how);
+        let took = Micros(monotonic().saturating_sub(began));
+        let since = RunTime((self.now - RunTime(took.0)).0);
+        let suspended = self.begin.clock.suspended_since(since);
+        let row = flight.row(fate, [took.into(), suspended], &how);
         let mut tail = flight.tail(is_final, false, run.session);
         tail.stopped_by = cut_by;
         let seq = run.writer.row(row, tail, None, Vec::new());
@@ -731,14 +751,14 @@ impl<'a> Coordinator<'a> {
             });
         }
         if self.now.0 >= self.next_sweep {
-            self.next_sweep = self.now.0 + SWEEP_EVERY;
+            self.next_sweep = self.now.0 + Micros::from(sweep_every()).0;
             self.sweep();
         }
         if self.now.0 >= self.next_live
             && let Some(run) = &self.run
         {
             self.next_live = self.now.0 + LIVE_EVERY;
-            run.live.write(self.live());
+            run.live.write(self.live(run));
         }
     }
 
@@ -750,7 +770,7 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    fn live(&self) -> Live {
+    fn live(&self, run: &Run) -> Live {
         let mut slots: Vec<_> = self.begin.crew.slots().collect();
         slots.sort_unstable_by_key(|word| word.began);
         let now = monotonic();
@@ -764,7 +784,9 @@ impl<'a> Coordinator<'a> {
             })
         });
         Live {
-            at: SystemTime::now().into(),
+            session: run.session,
+            at: runner_record::now(),
+            worked_ms: self.now.0 / 1000,
             stage: Some(if self.has_started {
                 Stage::Run
             } else {
@@ -789,7 +811,7 @@ impl<'a> Coordinator<'a> {
             Some(WaitingTrial {
                 trial: ids.trial(waiting.trial).ok()?,
                 why: waiting.why.to_owned(),
-                until: (SystemTime::now() + left).into(),
+                until: runner_record::now() + left,
             })
         });
         waiting.collect()
@@ -834,10 +856,10 @@ impl<'a> Coordinator<'a> {
             reason,
             signal: self.signal.filter(|_| reason == Some(Reason::Interrupted)),
             message,
-            at: SystemTime::now().into(),
+            at: runner_record::now(),
         };
-        let suspended = self.begin.clock.suspended();
-        run.owned.note_suspended(suspended);
+        let took = Duration::from(self.begin.clock.now() - RunTime::default());
+        run.owned.note_times(took, self.begin.clock.suspended());
         let stopped_by = self.stopped_by.take();
         if let (Some(by), Some(Reason::Stopped | Reason::Cancelled)) = (stopped_by, reason) {
             run.owned.note_stopped_by(by);
@@ -845,7 +867,6 @@ impl<'a> Coordinator<'a> {
         let manifest = run.owned.finish(end, &self.begin.fold)?;
         self.begin.root.note(&manifest);
         self.begin.crew.wait(inputs);
-        let took = self.began.elapsed().saturating_sub(suspended);
         self.begin.observer.event(&RunEvent::Finished {
             manifest: &manifest,
             directory: &directory,

@@ -15,22 +15,24 @@ use std::{
 };
 
 use runner_model::{
-    Digest, Reason, TaskId, WorkerId,
+    Digest, Micros, NetGrant, Reason, TaskId, WorkerId,
     cache::is_compile_key,
     digest,
-    prepare::{Described, Prepare},
+    grants::FsMode,
+    prepare::{Described, Prepare, Ready, SecretValues, Wall},
     protocol::{FromWorker, Line, MAX_LINE, MAX_TASKS, SlotWord, Task, ToWorker},
     provider::PreparedProvider,
     visible::visible_line,
 };
-use runner_record::PluginCache;
+use runner_record::{PluginCache, RecordError};
 use tempfile::TempDir;
 
 use crate::{
+    blobs::Blobs,
     clock::monotonic,
     compiler::{self, CompileError},
     coordinator::Input,
-    plan::{Plan, Shape},
+    plan::Shape,
     plugins::Plugins,
     schedule::Blame,
     workers::{Hear, LinkEvent, WorkerLink},
@@ -45,14 +47,19 @@ const BATCH: usize = 64;
 const END_WITHIN: Duration = Duration::from_millis(200);
 /// So many workers in a row that die before they are ready end the session.
 const MAX_FRUITLESS: u32 = 3;
+/// Bytes of one worker in `runner.log`: more than one that works has to say.
+const MAX_LOGGED: usize = 1 << 20;
+/// Events of a worker that the session has not taken. With more of them its reader waits: a worker that speaks faster than it
+/// is heard costs no memory.
+const MAX_UNTAKEN: usize = 64;
 
 /// What a session must know of its workers.
 #[derive(Debug)]
 pub(crate) enum News {
     /// A plugin is being compiled; its name in the scenario.
     Compiling(String),
-    /// All plugins were loaded and asked to describe themselves.
-    Described(Vec<Described>),
+    /// All plugins were loaded and asked to describe themselves. Some may not be usable; see [`Crew::problems`].
+    Described(Ready),
     /// A worker said this, which is about its tasks.
     Said(WorkerId, FromWorker),
     /// A worker is gone.
@@ -78,8 +85,26 @@ enum Refusal {
 pub(crate) struct Early {
     launch: Launch,
     link: Box<dyn WorkerLink>,
+    untaken: Receiver<()>,
     sender: Sender<Input>,
     inputs: Receiver<Input>,
+}
+
+/// What workers are prepared with, and what they may ask for.
+#[derive(Debug)]
+pub(crate) struct Supplies {
+    /// The scenario's name, for messages.
+    pub(crate) name: String,
+    /// The session's number, from 1.
+    pub(crate) session: u32,
+    pub(crate) grace: Micros,
+    pub(crate) providers: Vec<PreparedProvider>,
+    pub(crate) plugins: Plugins,
+    pub(crate) blobs: Blobs,
+    pub(crate) secrets: SecretValues,
+    pub(crate) cache: PluginCache,
+    /// Shortens the bounds on compiling.
+    pub(crate) seconds: Option<u32>,
 }
 
 /// The workers of a session.
@@ -92,6 +117,7 @@ pub(crate) struct Crew {
     prepare: Prepare,
     folder: TempDir,
     plugins: Plugins,
+    blobs: Blobs,
     cache: PluginCache,
     /// Shortens the bounds on compiling.
     seconds: Option<u32>,
@@ -99,6 +125,8 @@ pub(crate) struct Crew {
     is_cancelled: Arc<AtomicBool>,
     /// Who waits for a plugin that is being compiled.
     waiting: HashMap<Digest, Vec<WorkerId>>,
+    /// Who waits for an attachment or schema that is being copied.
+    waiting_for_blobs: HashMap<Digest, Vec<WorkerId>>,
     is_described: bool,
     /// Workers in a row that died before they were ready.
     fruitless: u32,
@@ -112,6 +140,8 @@ pub(crate) struct Crew {
 
 struct Member {
     link: Box<dyn WorkerLink>,
+    /// One for each event that was not taken.
+    untaken: Receiver<()>,
     shape: Shape,
     alone: bool,
     describes: bool,
@@ -121,6 +151,10 @@ struct Member {
     body: Vec<u8>,
     /// Plugins that it did not find in the cache.
     asked: Vec<Digest>,
+    /// Answers that it owes to `TakeBack`.
+    owes_tasks: u32,
+    /// Bytes that it has said for `runner.log`.
+    logged: usize,
     /// Why it is being killed, for messages, and the task that it lied about.
     fault: Option<(String, Option<TaskId>)>,
 }
@@ -140,32 +174,37 @@ impl Early {
     /// Starts the worker.
     pub(crate) fn start(mut launch: Launch) -> io::Result<Self> {
         let (sender, inputs) = mpsc::channel();
-        let link = launch(hear(WorkerId(1), &sender))?;
+        let (hear, untaken) = hear(WorkerId(1), &sender);
+        let link = launch(hear)?;
         Ok(Self {
             launch,
             link,
+            untaken,
             sender,
             inputs,
         })
     }
 }
 
-fn hear(worker: WorkerId, inputs: &Sender<Input>) -> Hear {
+/// Sends what is heard of a worker to the session, and waits while too much of it was not taken. Whoever takes an event takes
+/// one from the receiver, too.
+fn hear(worker: WorkerId, inputs: &Sender<Input>) -> (Hear, Receiver<()>) {
     let inputs = inputs.clone();
-    Box::new(move |event| {
-        // Without a receiver the session has ended.
+    let (told, untaken) = mpsc::sync_channel(MAX_UNTAKEN);
+    let hear = Box::new(move |event| {
+        // Without a receiver the worker is gone, or the session has ended.
+        let _ = told.send(());
         let _ = inputs.send(Input::Link(worker, event));
-    })
+    });
+    (hear, untaken)
 }
 
 impl Crew {
     /// Prepares the first worker and starts the others. What is heard of them comes to the receiver.
     pub(crate) fn new(
         early: Early,
-        plan: &Plan,
-        session: u32,
+        supplies: Supplies,
         shapes: &[Shape],
-        seconds: Option<u32>,
     ) -> io::Result<(Self, Receiver<Input>)> {
         let folder = tempfile::Builder::new().prefix("runner-").tempdir()?;
         let blobs = folder.path().join("blobs");
@@ -176,32 +215,34 @@ impl Crew {
             members: BTreeMap::new(),
             last: 0,
             prepare: Prepare {
-                run: plan.scenario.name.clone(),
-                session,
-                cache: path_text(plan.cache.path())?,
+                run: supplies.name,
+                session: supplies.session,
+                cache: path_text(supplies.cache.path())?,
                 blobs: path_text(&blobs)?,
                 scratch: String::new(),
                 slots: 0,
                 memory: 0,
-                grace: plan.scenario.run.grace,
+                grace: supplies.grace,
                 describe: false,
-                providers: plan.providers.clone(),
-                secrets: Default::default(),
-                wall: Default::default(),
+                wall: wall(&supplies.providers),
+                providers: supplies.providers,
+                secrets: supplies.secrets,
             },
             folder,
-            plugins: plan.plugins.clone(),
-            cache: plan.cache.clone(),
-            seconds,
+            plugins: supplies.plugins,
+            blobs: supplies.blobs,
+            cache: supplies.cache,
+            seconds: supplies.seconds,
             is_cancelled: Arc::default(),
             waiting: HashMap::new(),
+            waiting_for_blobs: HashMap::new(),
             is_described: false,
             fruitless: 0,
             is_paused: false,
             is_closing: false,
             deaths: 0,
         };
-        let mut first = Some(early.link);
+        let mut first = Some((early.link, early.untaken));
         for shape in shapes {
             crew.add(*shape, false, first.take())?;
         }
@@ -225,13 +266,16 @@ impl Crew {
         &mut self,
         shape: Shape,
         alone: bool,
-        started: Option<Box<dyn WorkerLink>>,
+        started: Option<(Box<dyn WorkerLink>, Receiver<()>)>,
     ) -> io::Result<()> {
         self.last += 1;
         let worker = WorkerId(self.last);
-        let link = match started {
-            Some(link) => link,
-            None => (self.launch)(hear(worker, &self.inputs))?,
+        let (link, untaken) = match started {
+            Some(started) => started,
+            None => {
+                let (hear, untaken) = hear(worker, &self.inputs);
+                ((self.launch)(hear)?, untaken)
+            }
         };
         let scratch = self.folder.path().join(format!("worker-{}", worker.0));
         fs::create_dir(&scratch)?;
@@ -248,6 +292,7 @@ impl Crew {
         }
         let member = Member {
             link,
+            untaken,
             shape,
             alone,
             describes: !is_asked,
@@ -256,6 +301,8 @@ impl Crew {
             tasks: Vec::new(),
             body: Vec::new(),
             asked: Vec::new(),
+            owes_tasks: 0,
+            logged: 0,
             fault: None,
         };
         self.members.insert(worker, member);
@@ -264,6 +311,9 @@ impl Crew {
 
     /// Takes what was heard of a worker.
     pub(crate) fn hear(&mut self, worker: WorkerId, event: LinkEvent, news: &mut Vec<News>) {
+        if let Some(member) = self.members.get(&worker) {
+            let _ = member.untaken.try_recv();
+        }
         match event {
             LinkEvent::Messages(messages) => {
                 for message in messages {
@@ -313,17 +363,34 @@ impl Crew {
                 return self.compile(worker, plugin, news);
             }
             (Phase::Known, FromWorker::Ready(ready)) => {
-                return self.hear_ready(worker, ready.providers, news);
+                return self.hear_ready(worker, ready, news);
+            }
+            (Phase::Known | Phase::Ready | Phase::Working, FromWorker::NeedBlob(blob)) => {
+                return self.put_blob(worker, blob);
+            }
+            (Phase::Known | Phase::Ready | Phase::Working, FromWorker::Log(line)) => {
+                member.logged += line.len();
+                if member.logged > MAX_LOGGED {
+                    return Err(Refusal::Fault("said too much for `runner.log`"));
+                }
+                news.push(News::Said(worker, FromWorker::Log(line)));
+            }
+            (Phase::Working, FromWorker::Returned(tasks)) => {
+                // One that stops gives back what still comes, too.
+                if !self.is_closing {
+                    const UNASKED: Refusal =
+                        Refusal::Fault("gave back tasks that nobody wanted back");
+                    member.owes_tasks = member.owes_tasks.checked_sub(1).ok_or(UNASKED)?;
+                }
+                news.push(News::Said(worker, FromWorker::Returned(tasks)));
             }
             (
                 Phase::Known | Phase::Ready | Phase::Working,
-                message @ (FromWorker::Log(_) | FromWorker::Doing(_) | FromWorker::Bye),
+                message @ (FromWorker::Doing(_) | FromWorker::Bye),
             )
             | (
                 Phase::Working,
-                message @ (FromWorker::Returned(_)
-                | FromWorker::Artifact { .. }
-                | FromWorker::Report { .. }),
+                message @ (FromWorker::Artifact { .. } | FromWorker::Report { .. }),
             ) => news.push(News::Said(worker, message)),
             _ => return Err(Refusal::Fault("said what it may not say at that time")),
         }
@@ -402,34 +469,93 @@ impl Crew {
         }
     }
 
+    /// Puts a blob into the session's folder, on a thread of its own.
+    fn put_blob(&mut self, worker: WorkerId, digest: Digest) -> Result<(), Refusal> {
+        if !self.blobs.has(&digest) {
+            return Err(Refusal::Fault(
+                "asked for a file that the run does not have",
+            ));
+        }
+        let folder = self.folder.path().join("blobs");
+        if folder.join(digest.to_string()).exists() {
+            if let Some(member) = self.members.get(&worker) {
+                member.link.send(ToWorker::BlobReady(digest));
+            }
+            return Ok(());
+        }
+        let waiting = self.waiting_for_blobs.entry(digest).or_default();
+        waiting.push(worker);
+        if waiting.len() > 1 {
+            return Ok(());
+        }
+        let (blobs, inputs) = (self.blobs.clone(), self.inputs.clone());
+        let put = move || {
+            let result = blobs.put(&digest, &folder);
+            // Without a receiver the session has ended.
+            let _ = inputs.send(Input::Blob(digest, result));
+        };
+        let thread = thread::Builder::new().name("blob".into()).spawn(put);
+        thread
+            .map(drop)
+            .map_err(|error| Refusal::Failed(Reason::Internal, error.to_string()))
+    }
+
+    /// Takes the result of copying a blob.
+    pub(crate) fn blob(
+        &mut self,
+        digest: Digest,
+        result: Result<(), RecordError>,
+        news: &mut Vec<News>,
+    ) {
+        for worker in self.waiting_for_blobs.remove(&digest).unwrap_or_default() {
+            if let Some(member) = self.members.get(&worker).filter(|_| result.is_ok()) {
+                member.link.send(ToWorker::BlobReady(digest));
+            }
+        }
+        if let Err(error) = result
+            && !self.is_closing
+        {
+            news.push(News::Failed(Reason::Setup, error.to_string()));
+        }
+    }
+
     fn hear_ready(
         &mut self,
         worker: WorkerId,
-        described: Vec<Described>,
+        ready: Ready,
         news: &mut Vec<News>,
     ) -> Result<(), Refusal> {
-        let mut problems = Vec::new();
-        for about in &described {
-            let provider = self.prepare.providers.get(usize::from(about.provider));
-            let provider =
-                provider.ok_or(Refusal::Fault("described a provider that does not exist"))?;
-            if let Some(problem) = &about.problem {
-                let problem = visible_line(&problem.message);
-                problems.push(format!("{} {problem}", plugin_of(provider)));
-            }
+        let providers = &self.prepare.providers;
+        let is_known = |about: &Described| usize::from(about.provider) < providers.len();
+        if !ready.providers.iter().all(is_known) {
+            return Err(Refusal::Fault("described a provider that does not exist"));
         }
-        if !problems.is_empty() {
-            return Err(Refusal::Failed(Reason::Plugin, problems.join("\n")));
+        let problems = self.problems(&ready);
+        let Some(member) = self.members.get_mut(&worker) else {
+            return Ok(());
+        };
+        if member.describes {
+            news.push(News::Described(ready));
+        } else if let Some(problems) = problems {
+            return Err(Refusal::Failed(Reason::Plugin, problems));
         }
-        if let Some(member) = self.members.get_mut(&worker) {
+        if problems.is_none() {
             member.phase = Phase::Ready;
-            if member.describes {
-                self.is_described = true;
-                news.push(News::Described(described));
-            }
+            self.is_described |= member.describes;
+            self.fruitless = 0;
         }
-        self.fruitless = 0;
         Ok(())
+    }
+
+    /// Why providers cannot be used, a line each; none if all can.
+    pub(crate) fn problems(&self, ready: &Ready) -> Option<String> {
+        let lines = ready.providers.iter().filter_map(|about| {
+            let problem = visible_line(&about.problem.as_ref()?.message);
+            let provider = self.prepare.providers.get(usize::from(about.provider))?;
+            Some(format!("{} {problem}", plugin_of(provider)))
+        });
+        let lines: Vec<_> = lines.collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
     }
 
     /// A worker that is ready and was not named yet: what it has, and whether it was started for one attempt alone. There is
@@ -450,7 +576,8 @@ impl Crew {
         let Some(member) = self.members.remove(&worker) else {
             return;
         };
-        for waiting in self.waiting.values_mut() {
+        let waiting = self.waiting.values_mut();
+        for waiting in waiting.chain(self.waiting_for_blobs.values_mut()) {
             waiting.retain(|waiting| *waiting != worker);
         }
         if let Some((fault, task)) = member.fault {
@@ -544,6 +671,14 @@ impl Crew {
         }
     }
 
+    /// Asks a worker for tasks that it has not begun; it may keep so many.
+    pub(crate) fn take_back(&mut self, worker: WorkerId, keep: u32) {
+        if let Some(member) = self.members.get_mut(&worker) {
+            member.owes_tasks += 1;
+            member.link.send(ToWorker::TakeBack { keep });
+        }
+    }
+
     /// Lets all guests wait, or go on; those of workers that come later, too.
     pub(crate) fn pause(&mut self, is_paused: bool) {
         self.is_paused = is_paused;
@@ -623,6 +758,29 @@ fn replace<T>(list: &mut Vec<T>) -> Vec<T> {
     std::mem::replace(list, next)
 }
 
+/// What the processes of workers may touch for these providers.
+fn wall(providers: &[PreparedProvider]) -> Wall {
+    let grants = providers.iter().map(|prepared| &prepared.provider.grants);
+    let mut ports: Vec<_> = grants
+        .flat_map(|grants| grants.net.iter().map(NetGrant::port))
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let mounts = |mode| {
+        let mounts = providers.iter().flat_map(|prepared| &prepared.mounts);
+        let mounts = mounts.filter(move |mount| mount.mode == mode);
+        let mut folders: Vec<_> = mounts.map(|mount| mount.host.clone()).collect();
+        folders.sort_unstable();
+        folders.dedup();
+        folders
+    };
+    Wall {
+        ports,
+        read: mounts(FsMode::ReadOnly),
+        write: mounts(FsMode::ReadWrite),
+    }
+}
+
 /// A provider's plugin, as the beginning of a sentence.
 fn plugin_of(prepared: &PreparedProvider) -> String {
     let provider = &prepared.provider;
@@ -640,4 +798,51 @@ fn path_text(path: &Path) -> io::Result<String> {
     path.into_os_string()
         .into_string()
         .map_err(|path| io::Error::other(format!("{} is not UTF-8", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            atomic::{AtomicUsize, Ordering},
+            mpsc,
+        },
+        thread,
+        time::Duration,
+    };
+
+    use runner_model::WorkerId;
+
+    use super::{LinkEvent, MAX_UNTAKEN, hear};
+
+    #[test]
+    fn reader_waits_for_untaken_events() {
+        let (sender, _inputs) = mpsc::channel();
+        let (hear, untaken) = hear(WorkerId(1), &sender);
+        let told = AtomicUsize::new(0);
+        let is_told = |count| {
+            while told.load(Ordering::SeqCst) < count {
+                thread::yield_now();
+            }
+            // One that does not wait would go on now.
+            thread::sleep(Duration::from_millis(20));
+            told.load(Ordering::SeqCst) == count
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                // Moved, so that it ends with this thread.
+                let hear = hear;
+                for _ in 0..MAX_UNTAKEN + 10 {
+                    hear(LinkEvent::Messages(Vec::new()));
+                    told.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+            assert!(is_told(MAX_UNTAKEN));
+            untaken.recv().unwrap();
+            assert!(is_told(MAX_UNTAKEN + 1));
+            // Of a worker that is gone nothing is waited for.
+            drop(untaken);
+            assert!(is_told(MAX_UNTAKEN + 10));
+        });
+    }
 }

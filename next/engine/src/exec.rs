@@ -17,6 +17,7 @@ use runner_scenario::{Selection, load, resolve};
 
 use crate::{
     Ended, EngineError, ExecRequest, Observer, ResumeRequest,
+    blobs::Blobs,
     changes::Rejudge,
     crew::Early,
     fingerprint::Fingerprints,
@@ -65,8 +66,15 @@ pub(crate) fn exec(
     waiting::begin(work, owned, observer)
 }
 
-/// Reads and plans the scenario of a request, as [`plan`] does.
+/// Reads and plans the scenario of a request, and reads the secrets that it grants.
 pub(crate) fn planned(request: &ExecRequest) -> Result<(Plan, File), EngineError> {
+    let (mut plan, suite) = selected_plan(request)?;
+    plan.read_secrets(&request.session.secret_files)?;
+    Ok((plan, suite))
+}
+
+/// Reads and plans the scenario of a request, as [`plan`] does.
+pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), EngineError> {
     let options = &request.session;
     let mut selection = request.selection.clone();
     if request.last_failed {
@@ -119,6 +127,7 @@ pub(crate) fn prepare(
         root: root.clone(),
         suite,
         plugins: plan.plugins.clone(),
+        blobs: plan.blobs.clone(),
         new,
     };
     let work = Work {
@@ -165,9 +174,19 @@ pub(crate) fn plan(
 ) -> Result<(Plan, File), EngineError> {
     let scenario = load(path).map_err(EngineError::Scenario)?;
     let cache = PluginCache::open()?;
-    let (providers, plugins) = plugins::find(&scenario, &scenario.folder, &cache, compile_seconds)?;
     let mut file = tempfile::tempfile().map_err(machine)?;
-    let suite = resolve(&scenario, selection, &mut file).map_err(EngineError::Scenario)?;
+    let found = plugins::find(&scenario.providers, &scenario.folder, &cache, compile_seconds)?;
+    let suite = resolve(&scenario, selection, &mut file);
+    let ((providers, plugins), suite) = match (found, suite) {
+        (Ok(found), Ok(suite)) => (found, suite),
+        (found, suite) => {
+            let mut problems = suite.err().unwrap_or_default();
+            if let Err(found) = found {
+                problems.extend(scenario.provider_problems(&found));
+            }
+            return Err(EngineError::Scenario(problems));
+        }
+    };
     let plan = Plan {
         prints: Fingerprints::new(&providers, scenario.run.seed),
         jobs: scenario.run.concurrency.unwrap_or_else(cores),
@@ -175,6 +194,9 @@ pub(crate) fn plan(
         fail_fast: scenario.run.fail_fast,
         given_budgets: Budgets::default(),
         spending: Spending::default(),
+        blobs: Blobs::default(),
+        secrets: Default::default(),
+        notices: Vec::new(),
         suite: Rc::new(suite),
         scenario,
         providers,
@@ -211,6 +233,7 @@ pub(crate) fn metadata(plan: &Plan) -> Metadata {
         planned_test_count: plan.suite.tests(),
         planned_trial_count: plan.suite.trials(),
         suite: plan.suite.digest(),
+        blobs: plan.blobs.digest(),
         scenario_sha256: digest(plan.scenario.text.as_bytes()),
         runner_version: env!("CARGO_PKG_VERSION").to_owned(),
         selection: Selected::default(),
@@ -258,24 +281,26 @@ pub(crate) struct Birth {
     pub(crate) root: ResultsRoot,
     pub(crate) suite: File,
     pub(crate) plugins: Plugins,
+    pub(crate) blobs: Blobs,
     pub(crate) new: NewRun,
 }
 
 impl Birth {
-    /// Stores tests and plugins, then creates the run.
+    /// Stores all that the run is made of, then creates it.
     pub(crate) fn create(self) -> Result<Owned, RecordError> {
         let suite = &self.new.metadata.suite;
-        keep(&self.root, self.suite, suite, &self.plugins)?;
+        keep(&self.root, self.suite, suite, &self.plugins, &self.blobs)?;
         self.root.create(self.new)
     }
 }
 
-/// Stores tests and plugins.
+/// Stores tests, plugins, attachments and schemas.
 pub(crate) fn keep(
     root: &ResultsRoot,
     mut suite: File,
     digest: &Digest,
     plugins: &Plugins,
+    blobs: &Blobs,
 ) -> Result<(), RecordError> {
     let mut draft = root.draft()?;
     suite
@@ -290,5 +315,5 @@ pub(crate) fn keep(
     for plugin in plugins.values() {
         root.keep_bytes(plugin)?;
     }
-    Ok(())
+    blobs.keep(root)
 }

@@ -23,6 +23,8 @@ pub(crate) struct TestParts<'a> {
     pub(crate) id: &'a str,
     pub(crate) input: &'a str,
     pub(crate) tags: &'a str,
+    /// Names and digests of its attachments.
+    pub(crate) files: &'a str,
     /// The timeout of an attempt, and of a trial.
     pub(crate) timeouts: [Option<Micros>; 2],
 }
@@ -43,6 +45,9 @@ impl Fingerprints {
         let mut state = self.0[usize::from(provider)].clone();
         for part in [test.id, test.input, test.tags] {
             add(&mut state, part);
+        }
+        if !test.files.is_empty() {
+            add(&mut state, test.files);
         }
         for timeout in test.timeouts {
             // No timeout is so long.
@@ -82,15 +87,20 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
             "protocol": provider.protocol.as_str(),
         }),
     };
-    json!({
+    let mut recipe = json!({
         "plugin": prepared.digest.to_string(),
         "config": provider.config,
         "call": call,
         "limits": limits(&provider.limits),
-        "reuse": provider.reuse,
-        "grants": provider.grants,
         "seed": seed,
-    })
+    });
+    if let Some(reuse) = provider.reuse {
+        recipe["reuse"] = reuse.as_str().into();
+    }
+    if !provider.grants.is_empty() {
+        recipe["grants"] = json!(provider.grants);
+    }
+    recipe
 }
 
 fn limits(limits: &Limits) -> Value {

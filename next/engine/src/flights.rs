@@ -1,6 +1,6 @@
 //! [`Flights`]: the attempts in flight. Tasks are made here, and what is reported of them is checked and becomes rows.
 
-use std::{collections::HashMap, fs::File, io, rc::Rc};
+use std::{collections::HashMap, fs::File, io, rc::Rc, time::Duration};
 
 use runner_model::{
     Digest, ErrorClass, Fingerprint, Limits, Micros, Outcome, Row, RowRef, RunTime, Tail, TaskId,
@@ -9,14 +9,13 @@ use runner_model::{
     row::{RowError, Usage, VERSION, check_row},
     test::Retries,
 };
-use runner_record::{RecordError, RowFacts};
+use runner_record::{RecordError, RowFacts, now};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     changes::{JudgedRow, StoredRow},
-    clock::monotonic,
     fingerprint::{self, TestParts},
     plan::Plan,
     schedule::{Assignment, Fate, Policy},
@@ -72,6 +71,8 @@ pub(crate) struct TestLine<'a> {
     input: &'a RawValue,
     #[serde(borrow, default)]
     tags: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    files: Option<&'a RawValue>,
     timeout: Micros,
     #[serde(default)]
     trial_timeout: Option<Micros>,
@@ -210,6 +211,7 @@ impl<'a> TestLine<'a> {
             id: &self.id,
             input: self.input.get(),
             tags: self.tags.map_or("", RawValue::get),
+            files: self.files.map_or("", RawValue::get),
             timeouts: [Some(self.timeout), self.trial_timeout],
         };
         let judgement = fingerprint::judgement(self.expect.map_or("", RawValue::get));
@@ -346,14 +348,16 @@ impl Flight {
             is_final,
             flaky,
             is_judged: self.judged.is_some(),
+            has_denied: false,
             seq,
         }
     }
 
-    /// The row of an attempt whose worker did not answer. `began` is by the monotonic clock in microseconds, `why` says more.
-    pub(crate) fn row(&self, fate: Fate, began: u64, why: &str) -> Vec<u8> {
-        let duration = std::time::Duration::from_micros(monotonic().saturating_sub(began));
-        let now = std::time::SystemTime::now();
+    /// The row of an attempt whose worker did not answer: how long it went on, how long it was suspended beside that, and in
+    /// `why` more.
+    pub(crate) fn row(&self, fate: Fate, took: [Duration; 2], why: &str) -> Vec<u8> {
+        let began = now().as_millis() - took.iter().sum::<Duration>().as_millis() as i64;
+        let [duration_ms, suspended_ms] = took.map(|took| took.as_micros() as f64 / 1e3);
         let rule = self.task.timeout_rule.code();
         let (class, code, message) = match fate {
             Fate::Lost => (
@@ -388,8 +392,8 @@ impl Flight {
             repeat: trial.repeat,
             attempt: self.task.attempt,
             outcome: fate.outcome(),
-            started_at: Time::from(now.checked_sub(duration).unwrap_or(now)),
-            duration_ms: duration.as_micros() as f64 / 1e3,
+            started_at: Time::from_millis(began),
+            duration_ms,
             usage: Usage::default(),
             output: None,
             verdict: None,
@@ -407,7 +411,7 @@ impl Flight {
             denied: Vec::new(),
             artifacts: Vec::new(),
             truncated: false,
-            suspended_ms: 0.0,
+            suspended_ms,
         };
         // Names and texts always have JSON.
         serde_json::to_vec(&row).unwrap_or_default()

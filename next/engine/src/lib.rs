@@ -3,6 +3,7 @@
 //!
 //! Begin reading at [`exec`], then `schedule`.
 
+mod blobs;
 mod changes;
 mod children;
 mod clock;
@@ -12,26 +13,35 @@ mod crew;
 mod exec;
 mod fingerprint;
 mod flights;
+mod grants;
 mod group;
 mod live;
 mod machine;
+pub mod once;
 mod plan;
 mod plugins;
 mod requests;
 mod resume;
 pub mod schedule;
+mod secrets;
 mod session;
 mod signals;
+pub mod source;
 mod validate;
+mod waiting;
 mod watchdog;
 mod workers;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use runner_model::{Budgets, Counts, FailFast, StopSignal, TrialId, exit::Exit, row::Actor};
+use runner_model::{
+    Budgets, Counts, Digest, FailFast, Grants, Limits, StopSignal, TrialId, exit::Exit,
+    provider::PluginKind, row::Actor,
+};
 pub use runner_record::Share;
 use runner_record::{Manifest, RecordError, Rerun, RowFacts};
 use runner_scenario::{Problems, Selection};
+use serde::Serialize;
 use thiserror::Error;
 
 use self::crew::Early;
@@ -88,6 +98,8 @@ pub struct SessionRequest {
     pub share: Share,
     /// The command as it was typed.
     pub command: Vec<String>,
+    /// Files with values of secrets, which go before the environment; a later one before an earlier one.
+    pub secret_files: Vec<PathBuf>,
     /// Shortens the bounds on compiling a plugin, for tests: seconds of `__compile`.
     pub compile_seconds: Option<u32>,
 }
@@ -272,13 +284,31 @@ pub fn preview(
     resume::preview(request, notice, each)
 }
 
-/// Checks scenarios and opens their plugins; creates nothing but entries of the cache.
+/// Checks a scenario, opens its plugins, and lets them check configurations and inputs; creates nothing but entries of the
+/// cache.
 ///
 /// # Errors
 ///
-/// What is wrong with the scenario or its plugins.
-pub fn validate(scenario: &std::path::Path) -> Result<Validated, EngineError> {
-    validate::validate(early()?, scenario)
+/// All that is wrong.
+pub fn validate(
+    scenario: &std::path::Path,
+    secret_files: &[PathBuf],
+) -> Result<Validated, EngineError> {
+    validate::validate(early()?, scenario, secret_files)
+}
+
+/// Tells what [`exec`] would run: first what its providers are granted, then each trial in the plan's order. Creates nothing
+/// but entries of the cache. Secrets need no value.
+///
+/// # Errors
+///
+/// What [`exec`] would refuse.
+pub fn preview_exec(
+    request: &ExecRequest,
+    head: &mut dyn FnMut(&Preview),
+    each: &mut dyn FnMut(&TrialId),
+) -> Result<(), EngineError> {
+    validate::preview(early()?, request, head, each)
 }
 
 fn early() -> Result<Early, EngineError> {
@@ -296,4 +326,46 @@ pub struct Validated {
     pub trials: u64,
     /// Its providers.
     pub providers: u64,
+    /// What a user should know all the same.
+    pub notices: Vec<String>,
+}
+
+/// What a run would be.
+#[derive(Debug, Serialize)]
+pub struct Preview {
+    /// The scenario's name.
+    pub scenario: String,
+    /// How many attempts would run at once.
+    pub jobs: u32,
+    /// Its tests.
+    pub tests: u64,
+    /// Its trials.
+    pub trials: u64,
+    /// Its providers.
+    pub providers: Vec<PreviewedProvider>,
+    /// What a user should know before.
+    pub notices: Vec<String>,
+}
+
+/// A provider of a run that would be.
+#[derive(Debug, Serialize)]
+pub struct PreviewedProvider {
+    /// Its name.
+    pub name: String,
+    /// The plugin as the scenario names it.
+    pub plugin: String,
+    /// The SHA-256 of the plugin's file.
+    pub digest: Digest,
+    /// What the file is.
+    pub kind: PluginKind,
+    /// What one attempt may use.
+    pub limits: Limits,
+    /// What one attempt may touch.
+    pub grants: Grants,
+    /// Those of its secrets that have no value.
+    pub missing_secrets: Vec<String>,
+    /// What its plugin asks for and is not granted, in its words.
+    pub requests: Vec<String>,
+    /// The grants with all that is asked for; none if it is granted all that is understood.
+    pub wanted: Option<Grants>,
 }

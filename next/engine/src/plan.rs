@@ -1,6 +1,6 @@
 //! [`Plan`]: a scenario with its suite and plugins; what a session works through.
 
-use std::{collections::HashMap, io, rc::Rc, time::Duration};
+use std::{collections::HashMap, io, path::PathBuf, rc::Rc, time::Duration};
 
 use runner_model::{
     Budgets, FailFast, Micros, Places, TestId, TrialId,
@@ -11,11 +11,15 @@ use runner_scenario::{Scenario, Suite};
 
 use crate::{
     EngineError,
+    blobs::Blobs,
     changes::Rejudge,
+    crew::Supplies,
     fingerprint::Fingerprints,
     flights::TestLine,
     machine,
+    grants,
     plugins::Plugins,
+    secrets::Secrets,
     schedule::{Bounds, Settings, Spending, Trials},
 };
 
@@ -25,6 +29,10 @@ pub(crate) struct Plan {
     pub(crate) suite: Rc<Suite>,
     pub(crate) providers: Vec<PreparedProvider>,
     pub(crate) plugins: Plugins,
+    pub(crate) blobs: Blobs,
+    pub(crate) secrets: Secrets,
+    /// What is to be said before the first trial, for people.
+    pub(crate) notices: Vec<String>,
     pub(crate) prints: Fingerprints,
     pub(crate) cache: PluginCache,
     /// The trials whose stored output is judged again.
@@ -96,6 +104,46 @@ impl Trials for Rc<Suite> {
 }
 
 impl Plan {
+    /// Reads the secrets that its providers are granted, and notes what is to be said of them and of the other grants.
+    ///
+    /// # Errors
+    ///
+    /// Secrets without a value, or what cannot be read.
+    pub(crate) fn read_secrets(&mut self, files: &[PathBuf]) -> Result<(), EngineError> {
+        self.secrets = Secrets::read(&self.providers, files)?;
+        if let Some(problems) = self.secrets.problems(&self.scenario) {
+            return Err(EngineError::Scenario(problems));
+        }
+        self.notices = self.secrets.notices.clone();
+        self.notices.extend(self.idle_grants());
+        Ok(())
+    }
+
+    /// What of the grants does nothing, in sentences for people.
+    pub(crate) fn idle_grants(&self) -> Vec<String> {
+        let providers = self.providers.iter();
+        let idle = providers.filter_map(|prepared| {
+            let plugin = self.plugins.get(&prepared.digest)?;
+            Some(grants::idle(prepared, plugin))
+        });
+        idle.flatten().collect()
+    }
+
+    /// What its workers are prepared with. Its attachments and schemas are read from where `blobs` says.
+    pub(crate) fn supplies(&self, session: u32, blobs: Blobs, seconds: Option<u32>) -> Supplies {
+        Supplies {
+            name: self.scenario.name.clone(),
+            session,
+            grace: self.scenario.run.grace,
+            providers: self.providers.clone(),
+            plugins: self.plugins.clone(),
+            blobs,
+            secrets: self.secrets.values.clone(),
+            cache: self.cache.clone(),
+            seconds,
+        }
+    }
+
     /// What the schedule goes by; the session's time began at 0.
     pub(crate) fn settings(&self) -> Settings {
         let providers = self.providers.iter().map(|prepared| &prepared.provider);

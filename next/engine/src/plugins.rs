@@ -11,15 +11,15 @@ use std::{
 
 use runner_model::{
     Digest, digest,
-    provider::{PluginKind, PreparedProvider},
+    provider::{PluginKind, PreparedProvider, Provider},
     units::show_size,
 };
-use runner_record::PluginCache;
-use runner_scenario::Scenario;
+use runner_record::{PluginCache, RecordError};
+use runner_scenario::ProviderProblem;
 
 use crate::{
-    EngineError,
     compiler::{self, CompileError, PluginBytes},
+    source::{Source, SourceState},
 };
 
 /// The plugins that are part of this program.
@@ -40,21 +40,21 @@ pub(crate) type Plugins = HashMap<Digest, PluginBytes>;
 ///
 /// # Errors
 ///
-/// All plugins that are missing or no plugins, or a cache that cannot be used.
+/// A cache that cannot be used; within, all plugins that are missing or no plugins.
+#[expect(clippy::type_complexity, reason = "it is taken apart at once")]
 pub(crate) fn find(
-    scenario: &Scenario,
+    providers: &[Provider],
     folder: &Path,
     cache: &PluginCache,
     seconds: Option<u32>,
-) -> Result<(Vec<PreparedProvider>, Plugins), EngineError> {
+) -> Result<Result<(Vec<PreparedProvider>, Plugins), Vec<ProviderProblem>>, RecordError> {
     let mut plugins = Plugins::new();
     let (mut prepared, mut problems) = (Vec::new(), Vec::new());
-    for (index, provider) in (0..).zip(&scenario.providers) {
-        let plugin = &provider.plugin;
+    for (index, provider) in (0..).zip(providers) {
         let look = || -> Result<_, CompileError> {
-            let bytes =
-                read(plugin, folder, provider.limits.file).map_err(CompileError::Refused)?;
+            let bytes = read(&provider.plugin, folder, provider.limits.file)?;
             let digest = digest(&bytes);
+            check_pin(provider, &digest)?;
             let kind = compiler::inspect(cache, &digest, &bytes, seconds)?;
             Ok((digest, kind, bytes))
         };
@@ -68,24 +68,38 @@ pub(crate) fn find(
                     mounts: Vec::new(),
                 });
             }
-            Err(CompileError::Cache(error)) => return Err(error.into()),
-            Err(CompileError::Refused(problem)) => {
-                problems.push((index, format!("plugin `{plugin}` {problem}")));
-            }
+            Err(CompileError::Cache(error)) => return Err(error),
+            Err(CompileError::Refused(problem)) => problems.push(ProviderProblem {
+                provider: index,
+                key: "plugin",
+                message: format!("plugin `{}` {problem}", provider.plugin),
+                help: None,
+            }),
         }
     }
-    if problems.is_empty() {
+    Ok(if problems.is_empty() {
         Ok((prepared, plugins))
     } else {
-        Err(EngineError::Scenario(scenario.plugin_problems(&problems)))
+        Err(problems)
+    })
+}
+
+/// Refuses a file that is not the one that the scenario means.
+fn check_pin(provider: &Provider, found: &Digest) -> Result<(), String> {
+    match provider.sha256 {
+        Some(pinned) if pinned != *found => Err(format!(
+            "is not the file that `sha256` pins: its SHA-256 is {found}"
+        )),
+        _ => Ok(()),
     }
 }
 
-/// Reads a plugin's file, of at most `most` bytes. Problems are the rest of a sentence that begins with the plugin.
+/// Reads a plugin's file, of at most `most` bytes, or the one that was built in a folder with its source. Problems are the rest
+/// of a sentence that begins with the plugin.
 pub(crate) fn read(plugin: &str, folder: &Path, most: u64) -> Result<PluginBytes, String> {
     let bytes = match plugin.strip_prefix("bundled:") {
         Some(name) => Cow::Borrowed(bundled(name)?),
-        None => Cow::Owned(read_file(&folder.join(plugin), most)?),
+        None => Cow::Owned(read_file(&file_of(&folder.join(plugin))?, most)?),
     };
     if bytes.len() as u64 > most {
         return Err(format!(
@@ -105,15 +119,27 @@ fn bundled(name: &str) -> Result<&'static [u8], String> {
     })
 }
 
-fn read_file(path: &PathBuf, most: u64) -> Result<Vec<u8>, String> {
+/// The file of a plugin that may be a folder with its source.
+fn file_of(path: &Path) -> Result<PathBuf, String> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let source = Source::open(path).map_err(|problem| format!("cannot be used: {problem}"))?;
+    let state = source.state();
+    let lacks = match state.map_err(|problem| format!("cannot be used: {problem}"))? {
+        SourceState::Fresh => return Ok(source.file()),
+        SourceState::Stale => "was built from other source than there is now",
+        SourceState::Missing => "has not been built",
+    };
+    let command = source.build_command();
+    Err(format!(
+        "{lacks}; build it: {command}, or with all others: runner exec --build"
+    ))
+}
+
+fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let cannot = |error| format!("cannot be read: {error} ({})", path.display());
     let about = path.metadata().map_err(cannot)?;
-    if about.is_dir() {
-        return Err(format!(
-            "is a folder ({}); name the `.wasm` file that it was built to",
-            path.display()
-        ));
-    }
     // Opening a pipe waits for its other end.
     if !about.is_file() {
         return Err(format!("is not a regular file ({})", path.display()));

@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use runner_model::{Outcome, Places, RunStatus, TrialId, provider::PreparedProvider};
+use runner_model::{
+    Outcome, Places, RunStatus, TrialId, provider::PreparedProvider, units::plural,
+};
 use runner_record::{
     Fold, Manifest, ManifestProvider, NewPlan, NewSession, Owned, PluginCache, RecordError, Rerun,
     ResultsRoot, RunDir,
@@ -20,6 +22,7 @@ use runner_scenario::{IdGlob, Scenario, Suite, parse_stored};
 
 use crate::{
     Ended, EngineError, Observer, ResumeRequest, RunEvent,
+    blobs::Blobs,
     changes::{Rejudge, differences},
     crew::Early,
     exec::{self, keep},
@@ -78,16 +81,19 @@ pub(crate) fn resume(
     let (owned, prepared) = loop {
         check_status(&manifest, request)?;
         let is_asked = request.rerun.is_some() || request.accept_changes;
-        if manifest.status == RunStatus::Completed && !is_asked {
+        let is_completed = manifest.status == RunStatus::Completed && !is_asked;
+        if is_completed && dir.lost_results(&manifest)? == 0 {
             let plan = stored_plan(&root, &dir, &manifest).ok();
             let changed = plan.and_then(|plan| differences(&manifest, &plan));
             return Ok(settled(manifest, &dir, changed, observer));
         }
-        let prepared = Prepared::new(&root, &dir, &manifest, request)?;
+        let mut prepared = Prepared::new(&root, &dir, &manifest, request)?;
         if prepared.is_nothing(&manifest) {
             prepared.check_meant(request)?;
             return Ok(settled(manifest, &dir, None, observer));
         }
+        // They are not stored.
+        prepared.plan.read_secrets(&request.session.secret_files)?;
         let before = manifest.clone();
         let owned = match held.take() {
             Some(owned) => owned,
@@ -131,8 +137,8 @@ pub(crate) fn resume(
         compile_seconds: request.session.compile_seconds,
         plan,
     };
-    let plugins = work.plan.plugins.clone();
-    let birth = move || reopen(&root, owned, session, taken, &plugins);
+    let (plugins, blobs) = (work.plan.plugins.clone(), work.plan.blobs.clone());
+    let birth = move || reopen(&root, owned, session, taken, (&plugins, &blobs));
     if is_free {
         return session::run(early, work, birth, observer);
     }
@@ -188,11 +194,11 @@ fn reopen(
     mut owned: Owned,
     session: NewSession,
     taken: Option<(NewPlan, File)>,
-    plugins: &Plugins,
+    (plugins, blobs): (&Plugins, &Blobs),
 ) -> Result<Owned, RecordError> {
     let plan = match taken {
         Some((plan, suite)) => {
-            keep(root, suite, &plan.metadata.suite, plugins)?;
+            keep(root, suite, &plan.metadata.suite, plugins, blobs)?;
             Some(plan)
         }
         None => None,
@@ -316,6 +322,14 @@ impl Prepared {
             id.is_ok_and(|id| globs.get(glob).is_some_and(|glob| is_named(glob, &id)))
         };
         let before = Fold::of(dir, manifest, &*plan.suite, &matches)?;
+        if let Some((line, why)) = before.foreign() {
+            let rows = dir.path().join("index.jsonl");
+            return Err(EngineError::Usage(format!(
+                "{}, line {line}: {why}\nnothing was changed; `runner verify {}` names all such rows",
+                rows.display(),
+                dir.id()
+            )));
+        }
         let mut fold = before.clone();
         let selected = request
             .rerun
@@ -325,6 +339,13 @@ impl Prepared {
         let mut sessions = manifest.sessions.iter();
         if taken.is_some() || sessions.any(|session| session.adopted.is_some()) {
             plan.rejudge = Rejudge::find(dir, &plan, &mut fold)?;
+        }
+        let lost = manifest.counts.done().saturating_sub(before.counts().done());
+        if lost > 0 {
+            notices.push(format!(
+                "{} that benchmark.json counts are gone from index.jsonl; their trials run again",
+                plural(lost, "result", "results")
+            ));
         }
         if fold.damaged() > 0 {
             let lines = fold.damaged();
@@ -547,6 +568,9 @@ fn stored_plan(root: &ResultsRoot, dir: &RunDir, manifest: &Manifest) -> Result<
         scenario,
         providers,
         plugins,
+        blobs: Blobs::Stored(root.clone(), dir.blobs(manifest)?.into_iter().collect()),
+        secrets: Default::default(),
+        notices: Vec::new(),
         cache: PluginCache::open()?,
     })
 }

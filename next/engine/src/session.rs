@@ -1,12 +1,16 @@
 //! Runs a session: one function for `exec` and `resume`, which differ in how the run comes into this process's hands.
 
-use std::{io, thread};
+use std::{
+    io,
+    panic::{self, AssertUnwindSafe},
+    thread,
+};
 
 use runner_model::{Reason, exit::Exit};
 use runner_record::{Fold, Manifest, Owned, RecordError, ResultsRoot, Share};
 
 use crate::{
-    Ended, EngineError, Observer, RunEvent,
+    Ended, EngineError, Observer,
     clock::Clock,
     coordinator::{Begin, Coordinator, Input},
     crew::{Crew, Early, Launch},
@@ -25,6 +29,7 @@ pub(crate) struct Work {
     /// Number of the session.
     pub(crate) session: u32,
     pub(crate) root: ResultsRoot,
+    pub(crate) share: Share,
     pub(crate) compile_seconds: Option<u32>,
 }
 
@@ -42,16 +47,17 @@ pub(crate) fn machine(error: io::Error) -> EngineError {
     EngineError::Machine(format!("a session cannot be prepared: {error}"))
 }
 
-/// Takes the lock of the results root for a session, shared or alone.
-pub(crate) fn share(
-    root: &ResultsRoot,
-    share: Share,
-    observer: &mut dyn Observer,
-) -> Result<(), EngineError> {
-    let mut waits = |error: &RecordError| {
-        observer.event(&RunEvent::Notice(&format!("{error}; waiting")));
-    };
-    Ok(root.share(share, &mut waits)?)
+/// Takes the lock of the results root for a session, shared or alone; `false` if the session has to wait for it.
+///
+/// # Errors
+///
+/// [`RecordError::RootHeld`] if the session is not to wait.
+pub(crate) fn share(root: &ResultsRoot, share: Share) -> Result<bool, RecordError> {
+    match root.share(share) {
+        Ok(()) => Ok(true),
+        Err(RecordError::RootHeld { .. }) if share == Share::AloneOnce => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Runs a session to its end. `birth` brings the run into this process's hands, on a thread of its own.
@@ -70,7 +76,9 @@ pub(crate) fn run(
         })
     });
     let shapes = plan.shapes(schedule.left());
-    let crew = Crew::new(early, &plan, work.session, &shapes, work.compile_seconds);
+    let blobs = plan.blobs.stored_in(&work.root);
+    let supplies = plan.supplies(work.session, blobs, work.compile_seconds);
+    let crew = Crew::new(early, supplies, &shapes);
     let (crew, inputs) = crew.map_err(machine)?;
     let clock = Clock::start();
     let grace = plan.scenario.run.grace.into();
@@ -79,8 +87,9 @@ pub(crate) fn run(
     let sender = crew.sender();
     let _listening = listen(watchdog.clone(), &crew).map_err(machine)?;
     let birth = move || {
+        let born = panic::catch_unwind(AssertUnwindSafe(birth));
         // Without a receiver the session has ended.
-        let _ = sender.send(Input::Born(Box::new(birth())));
+        let _ = sender.send(Input::Born(Box::new(born)));
     };
     let thread = thread::Builder::new().name("birth".into());
     thread.spawn(birth).map_err(machine)?;
@@ -95,7 +104,11 @@ pub(crate) fn run(
         fold,
         watchdog: watchdog.clone(),
     });
-    let ended = coordinator.run(&inputs);
+    let ended = panic::catch_unwind(AssertUnwindSafe(|| coordinator.run(&inputs)));
+    let ended = ended.unwrap_or_else(|panic| {
+        watchdog.panicked(&*panic);
+        panic::resume_unwind(panic)
+    });
     watchdog.end();
     Ok(ended?)
 }

@@ -1,57 +1,247 @@
-//! `validate`: checks a scenario and its plugins, and runs nothing.
+//! `validate` and dry runs: what is wrong with a scenario that only its plugins show, and what its providers are granted.
 
-use std::time::Duration;
+use std::{fs::File, io, path::PathBuf, rc::Rc, time::Duration};
 
-use runner_model::Places;
-use runner_scenario::Selection;
+use runner_model::{
+    ErrorClass, Micros, Places as _, TaskId, TrialId,
+    prepare::{Problem, Ready},
+    protocol::{Line, Task, TaskKind, TimeoutRule},
+    provider::PreparedProvider,
+};
+use runner_scenario::{Problems, ProviderProblem, Selection, Suite, TestProblem};
 
 use crate::{
-    EngineError, Validated,
-    coordinator::Input,
-    crew::{Crew, Early, News},
-    exec::plan,
-    plan::Shape,
-    session::machine,
+    EngineError, ExecRequest, Preview, PreviewedProvider, Validated,
+    crew::Early,
+    exec::{self, plan},
+    flights::TestLine,
+    grants::not_granted,
+    once::{Answer, CallsEnd, Once},
+    plan::{Ids, Plan},
+    secrets::Secrets,
 };
 
-/// Plugins describe themselves within some seconds, but one may have to be compiled first.
-const WITHIN: Duration = Duration::from_secs(300);
+/// A worker that says nothing for so long is stuck.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Problems of tests that are told of; all are counted.
+const MAX_TOLD: usize = 20;
 
-/// Reads a scenario with its lists, and lets a worker load and describe its plugins.
-pub(crate) fn validate(early: Early, scenario: &std::path::Path) -> Result<Validated, EngineError> {
-    let (plan, _) = plan(scenario, &Selection::default(), None)?;
-    let shape = Shape {
-        slots: 1,
-        memory: crate::machine::memory(),
-    };
-    let crew = Crew::new(early, &plan, 1, &[shape], None);
-    let (mut crew, inputs) = crew.map_err(machine)?;
-    let mut news = Vec::new();
-    loop {
-        match inputs.recv_timeout(WITHIN) {
-            Ok(Input::Link(worker, event)) => crew.hear(worker, event, &mut news),
-            Ok(Input::Compiled(digest, result)) => crew.compiled(digest, result, &mut news),
-            Ok(_) => {}
-            Err(_) => {
-                let problem = "the plugins did not describe themselves in time";
-                return Err(EngineError::Usage(problem.to_owned()));
-            }
-        }
-        for news in news.drain(..) {
-            match news {
-                News::Failed(_, message) => return Err(EngineError::Usage(message)),
-                News::Described(_) => {
-                    crew.finish();
-                    crew.wait(&inputs);
-                    return Ok(Validated {
-                        name: plan.scenario.name.clone(),
-                        tests: plan.suite.tests(),
-                        trials: plan.suite.trials(),
-                        providers: plan.providers.len() as u64,
-                    });
-                }
-                _ => {}
-            }
-        }
+/// Reads a scenario with its lists, lets a worker load and describe its plugins, and lets it check all inputs.
+pub(crate) fn validate(
+    early: Early,
+    scenario: &std::path::Path,
+    secret_files: &[PathBuf],
+) -> Result<Validated, EngineError> {
+    let (mut plan, _suite) = plan(scenario, &Selection::default(), None)?;
+    plan.secrets = Secrets::read(&plan.providers, secret_files)?;
+    let mut problems = plan.secrets.problems(&plan.scenario).unwrap_or_default();
+    let (mut once, ready) = describe(early, &plan, &mut |_| ())?;
+    let of_providers = provider_problems(&plan, &ready);
+    if of_providers.is_empty() {
+        problems.extend(check_tests(&plan, &mut once)?);
+    } else {
+        problems.extend(plan.scenario.provider_problems(&of_providers));
     }
+    once.finish();
+    if problems.count() > 0 {
+        return Err(EngineError::Scenario(problems));
+    }
+    let mut notices = plan.secrets.notices.clone();
+    notices.extend(plan.idle_grants());
+    Ok(Validated {
+        name: plan.scenario.name.clone(),
+        tests: plan.suite.tests(),
+        trials: plan.suite.trials(),
+        providers: plan.providers.len() as u64,
+        notices,
+    })
+}
+
+/// Tells what a run would be: its providers with their grants, and each trial.
+pub(crate) fn preview(
+    early: Early,
+    request: &ExecRequest,
+    head: &mut dyn FnMut(&Preview),
+    each: &mut dyn FnMut(&TrialId),
+) -> Result<(), EngineError> {
+    let (mut plan, _suite): (Plan, File) = exec::selected_plan(request)?;
+    plan.secrets = Secrets::read(&plan.providers, &request.session.secret_files)?;
+    let (mut once, ready) = describe(early, &plan, &mut |_| ())?;
+    let problems = provider_problems(&plan, &ready);
+    once.finish();
+    if !problems.is_empty() {
+        let problems = plan.scenario.provider_problems(&problems);
+        return Err(EngineError::Scenario(problems));
+    }
+    let mut notices = plan.secrets.notices.clone();
+    notices.extend(plan.idle_grants());
+    head(&Preview {
+        scenario: plan.scenario.name.clone(),
+        jobs: plan.jobs,
+        tests: plan.suite.tests(),
+        trials: plan.suite.trials(),
+        providers: previewed(&plan, &ready),
+        notices,
+    });
+    let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
+    for trial in 0..plan.suite.trials() {
+        each(&ids.trial(trial).map_err(crate::session::machine)?);
+    }
+    Ok(())
+}
+
+/// Starts a worker and lets it load and describe the plugins of a plan.
+fn describe(
+    early: Early,
+    plan: &Plan,
+    hear: &mut dyn FnMut(Answer<'_>),
+) -> Result<(Once, Ready), EngineError> {
+    let supplies = plan.supplies(1, plan.blobs.clone(), None);
+    let mut once = Once::start(early, supplies, PATIENCE)?;
+    match once.prepare(hear)? {
+        Ok(ready) => Ok((once, ready)),
+        Err(end) => Err(ended(&end, "plugins described themselves")),
+    }
+}
+
+fn ended(end: &CallsEnd, what: &str) -> EngineError {
+    EngineError::Usage(match end {
+        CallsEnd::Done | CallsEnd::Stopped(_) => format!("stopped while {what}"),
+        CallsEnd::Lost(how) => format!("while {what}, the worker {how}"),
+        CallsEnd::Late => format!("while {what}, the worker said nothing for too long"),
+    })
+}
+
+fn provider_problems(plan: &Plan, ready: &Ready) -> Vec<ProviderProblem> {
+    let found = ready.providers.iter().filter_map(|about| {
+        let problem = about.problem.as_ref()?;
+        let provider = plan.providers.get(usize::from(about.provider))?;
+        Some(ProviderProblem {
+            provider: about.provider,
+            key: match problem.class {
+                ErrorClass::InvalidConfig => "config",
+                _ => "plugin",
+            },
+            message: format!("plugin `{}` {}", provider.provider.plugin, problem.message),
+            help: None,
+        })
+    });
+    found.collect()
+}
+
+/// Lets the worker check every test on each of its providers.
+fn check_tests(plan: &Plan, once: &mut Once) -> Result<Problems, EngineError> {
+    let mut tasks = Tasks {
+        suite: Rc::clone(&plan.suite),
+        plan,
+        trial: 0,
+        line: Vec::new(),
+        last: 0,
+    };
+    let (mut found, mut hidden) = (Vec::new(), 0);
+    let mut hear = |answer: Answer<'_>| {
+        if let Answer::Report { task, row, .. } = answer {
+            // A worker that says something else has found nothing that can be shown.
+            let problems: Vec<Problem> = serde_json::from_slice(row).unwrap_or_default();
+            for problem in problems {
+                match plan.suite.test_of(&task.trial.test) {
+                    Some(test) if found.len() < MAX_TOLD => {
+                        found.push(test_problem(test, &task.trial, &problem));
+                    }
+                    _ => hidden += 1,
+                }
+            }
+        }
+    };
+    match once.work(&mut || tasks.next(), &mut hear)? {
+        CallsEnd::Done => {}
+        end => return Err(ended(&end, "inputs were checked")),
+    }
+    let mut problems = plan.scenario.test_problems(&plan.suite, &found);
+    problems.add_hidden(hidden);
+    Ok(problems)
+}
+
+fn test_problem(test: u64, trial: &TrialId, problem: &Problem) -> TestProblem {
+    let (id, provider) = (&trial.test, &trial.provider);
+    TestProblem {
+        test,
+        key: match problem.class {
+            ErrorClass::InvalidInput => "input",
+            _ => "expect",
+        },
+        message: format!("test `{id}` on `{provider}`: {}", problem.message),
+        help: None,
+    }
+}
+
+/// The tasks that check all tests on all of their providers.
+struct Tasks<'a> {
+    suite: Rc<Suite>,
+    plan: &'a Plan,
+    trial: u64,
+    line: Vec<u8>,
+    last: u64,
+}
+
+impl Tasks<'_> {
+    fn next(&mut self) -> io::Result<Option<(Task, Vec<u8>)>> {
+        // One repeat is like the other.
+        let planned = loop {
+            if self.trial == self.suite.trials() {
+                return Ok(None);
+            }
+            let planned = self.suite.trial(self.trial);
+            self.trial += 1;
+            if planned.repeat == 1 {
+                break planned;
+            }
+        };
+        self.suite.line(planned.test, &mut self.line)?;
+        let provider = &self.plan.providers[usize::from(planned.provider)].provider;
+        self.last += 1;
+        let task = Task {
+            id: TaskId(self.last),
+            trial: TrialId {
+                test: TestLine::read(&self.line)?.id,
+                provider: provider.name.clone(),
+                repeat: 1,
+            },
+            provider: planned.provider,
+            attempt: 1,
+            seed: self.plan.scenario.run.seed,
+            timeout: Micros::from(PATIENCE),
+            timeout_rule: TimeoutRule::Timeout,
+            kind: TaskKind::Check,
+            line: Line::Bytes(self.line.len() as u32),
+            row_bytes: 0,
+        };
+        Ok(Some((task, self.line.clone())))
+    }
+}
+
+/// What each provider is granted, and what its plugin asks for beyond that.
+fn previewed(plan: &Plan, ready: &Ready) -> Vec<PreviewedProvider> {
+    let provider = |(index, prepared): (u16, &PreparedProvider)| {
+        let about = ready.providers.iter();
+        let mut about = about.filter(|about| about.provider == index);
+        let described = about.next().and_then(|about| about.description.as_ref());
+        let requests = described.map_or(&[][..], |described| &described.requests);
+        let granted = &prepared.provider.grants;
+        let (requests, wanted) = not_granted(requests, granted);
+        let missing = plan.secrets.missing.iter();
+        let missing = missing.filter(|(provider, _)| *provider == index);
+        PreviewedProvider {
+            name: prepared.provider.name.to_string(),
+            plugin: prepared.provider.plugin.clone(),
+            digest: prepared.digest,
+            kind: prepared.kind,
+            limits: prepared.provider.limits.clone(),
+            grants: granted.clone(),
+            missing_secrets: missing.map(|(_, name)| name.clone()).collect(),
+            requests: requests.into_iter().map(str::to_owned).collect(),
+            wanted: (wanted != *granted).then_some(wanted),
+        }
+    };
+    (0..).zip(&plan.providers).map(provider).collect()
 }

@@ -71,6 +71,17 @@ pub struct Standing {
     pub seccomp: bool,
 }
 
+impl fmt::Display for Standing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.landlock, self.seccomp) {
+            (0, false) => formatter.write_str("none"),
+            (0, true) => formatter.write_str("seccomp"),
+            (version, false) => write!(formatter, "Landlock {version}"),
+            (version, true) => write!(formatter, "Landlock {version}, seccomp"),
+        }
+    }
+}
+
 /// A worker's answer to [`Prepare`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ready {

@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
@@ -466,10 +466,17 @@ pub struct RowHead {
     pub duration_ms: f64,
     #[serde(default)]
     pub judged: Option<u64>,
+    #[serde(default, rename = "denied", deserialize_with = "is_there")]
+    pub has_denied: bool,
     #[serde(default)]
     pub flaky: bool,
     pub r#final: bool,
+    pub session: u32,
     pub seq: u64,
+}
+
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 /// Reads the head of a line as [`read_line`] reads all of it, and skips the other keys, which takes less than half the time.

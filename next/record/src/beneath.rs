@@ -164,6 +164,15 @@ impl Dir {
         self.dir(name)
     }
 
+    /// Shuts all users out but the owner. What is made in the folder afterwards is the owner's alone, too.
+    pub(crate) fn make_private(&mut self) -> Result<(), RecordError> {
+        let mode = modes::PRIVATE;
+        rustix::fs::fchmod(&self.handle, Mode::from_raw_mode(mode))
+            .map_err(|source| self.error("change the mode of", ".", source))?;
+        self.mode = mode;
+        Ok(())
+    }
+
     fn make(&self, name: &str, mode: u32) -> Result<(), RecordError> {
         rustix::fs::mkdirat(&self.handle, name, Mode::from_raw_mode(mode))
             .map_err(|source| self.error("make the folder", name, source))

@@ -20,6 +20,8 @@ pub struct Fold {
     damaged: u64,
     /// Rows up to this one may be of trials that an earlier plan had.
     earlier_plan: u64,
+    /// The first row that can only be of another run: its line, and why.
+    foreign: Option<(u64, String)>,
 }
 
 /// What of a row the fold goes by.
@@ -35,6 +37,8 @@ pub struct RowFacts {
     pub flaky: bool,
     /// Whether it judges an attempt again that has a row.
     pub is_judged: bool,
+    /// Whether something was denied to it.
+    pub has_denied: bool,
     /// The row's number in the run; 0 if it has none.
     pub seq: u64,
 }
@@ -47,6 +51,7 @@ impl From<&RowRef<'_>> for RowFacts {
             is_final: row.r#final == Some(true),
             flaky: row.flaky,
             is_judged: row.judged.is_some(),
+            has_denied: !row.denied.is_empty(),
             seq: row.seq.unwrap_or(0),
         }
     }
@@ -60,6 +65,7 @@ impl From<&RowHead> for RowFacts {
             is_final: row.r#final,
             flaky: row.flaky,
             is_judged: row.judged.is_some(),
+            has_denied: row.has_denied,
             seq: row.seq,
         }
     }
@@ -148,6 +154,7 @@ impl Fold {
             last_seq: 0,
             damaged: 0,
             earlier_plan: 0,
+            foreign: None,
         }
     }
 
@@ -160,9 +167,7 @@ impl Fold {
         matches: &dyn Fn(&str, u64) -> bool,
     ) -> Result<Self, RecordError> {
         let mut fold = Self::new(places.trials());
-        let mut adopted = manifest.sessions.iter().rev();
-        let adopted = adopted.find(|session| session.adopted.is_some());
-        fold.earlier_plan = adopted.map_or(0, |session| session.from_seq);
+        fold.earlier_plan = manifest.earlier_plan();
         let sessions = manifest.sessions.iter();
         let mut reruns = sessions
             .filter_map(|session| Some((session.from_seq, session.rerun.as_ref()?)))
@@ -172,11 +177,24 @@ impl Fold {
                 fold.select(rerun, matches);
             }
         };
+        let mut lines = 0;
         run.heads(&mut |_, line| {
-            if let ReadLine::Row(row, _) = &line {
-                begin(&mut fold, row.seq);
+            lines += 1;
+            match line {
+                ReadLine::Row(row, _) => {
+                    begin(&mut fold, row.seq);
+                    let index = places.index(&row.trial);
+                    if fold.foreign.is_none() {
+                        let place = (row.session, row.seq);
+                        let foreign = manifest.foreign(&row.trial, place, index.is_some());
+                        fold.foreign = foreign.map(|why| (lines, why));
+                    }
+                    // No trial has this index.
+                    fold.add(index.unwrap_or(u64::MAX), (&row).into());
+                }
+                ReadLine::Damaged(_) => fold.damaged += 1,
+                ReadLine::Torn(_) => {}
             }
-            fold.add_line(&line, places);
         })?;
         begin(&mut fold, u64::MAX);
         Ok(fold)
@@ -227,19 +245,6 @@ impl Fold {
         }
     }
 
-    /// Adds a line of the rows. Damaged lines are counted, and rows of trials that no plan had.
-    fn add_line(&mut self, line: &ReadLine<'_, RowHead>, places: &dyn Places) {
-        match line {
-            // No trial has this index.
-            ReadLine::Row(row, _) => {
-                let index = places.index(&row.trial).unwrap_or(u64::MAX);
-                self.add(index, row.into());
-            }
-            ReadLine::Damaged(_) => self.damaged += 1,
-            ReadLine::Torn(_) => {}
-        }
-    }
-
     /// What the trial has come to.
     pub fn trial(&self, index: u64) -> TrialState {
         let state = self.state(index);
@@ -270,6 +275,12 @@ impl Fold {
     /// Lines that are damaged or rows of trials that no plan had.
     pub fn damaged(&self) -> u64 {
         self.damaged
+    }
+
+    /// The first row that can only be of another run: its line, and why.
+    pub fn foreign(&self) -> Option<(u64, &str)> {
+        let (line, why) = self.foreign.as_ref()?;
+        Some((*line, why))
     }
 
     fn state(&self, index: u64) -> State {

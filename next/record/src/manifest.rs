@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs::File, io::Read as _, time::Duration};
 
 use runner_model::{
-    Budgets, Counts, Digest, FailFast, Reason, RunStatus, StopSignal, Time,
+    Budgets, Counts, Digest, FailFast, Reason, RunStatus, StopSignal, Time, TrialId,
     provider::PluginKind,
     row::Actor,
     status::{BadTransition, RunVerdict, Stage},
@@ -106,6 +106,10 @@ pub struct Metadata {
     pub planned_trial_count: u64,
     /// The suite in the store.
     pub suite: Digest,
+    /// The list in the store of all attachments and schemas, which are there, too: a digest on each line, sorted. Absent
+    /// if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blobs: Option<Digest>,
     /// The scenario's text.
     pub scenario_sha256: Digest,
     /// The version of the runner that began the run.
@@ -218,7 +222,7 @@ pub struct SessionEntry {
     /// Who asked from another process that it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_by: Option<Actor>,
-    /// What the workers' second wall was (part 3), and what else a reader may ask.
+    /// What stood of the workers' second wall, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall: Option<String>,
 }
@@ -334,6 +338,36 @@ impl Manifest {
         self.sessions.last().map_or(1, |session| session.number)
     }
 
+    /// Says by what a row can only be of another run, if it is: by its trial, of which `is_planned` says whether the plan has
+    /// it, or by its session.
+    pub(crate) fn foreign(
+        &self,
+        trial: &TrialId,
+        (session, seq): (u32, u64),
+        is_planned: bool,
+    ) -> Option<String> {
+        let mut sessions = self.sessions.iter();
+        let began = sessions
+            .find(|one| one.number == session)
+            .map(|one| one.from_seq);
+        let problem = match began {
+            None => format!("the run has no session {session}"),
+            Some(from) if seq <= from => format!("session {session} began behind row {from}"),
+            _ if !is_planned && seq > self.earlier_plan() => {
+                format!("the run has no trial {trial}")
+            }
+            _ => return None,
+        };
+        Some(format!("{problem}: the row is of another run"))
+    }
+
+    /// Rows up to this one may be of trials that an earlier plan had.
+    pub(crate) fn earlier_plan(&self) -> u64 {
+        let mut sessions = self.sessions.iter().rev();
+        let adopted = sessions.find(|session| session.adopted.is_some());
+        adopted.map_or(0, |session| session.from_seq)
+    }
+
     /// For how long all sessions have worked, in milliseconds. What a session that goes on has not said of itself is
     /// reckoned by the time of day.
     pub(crate) fn worked_ms(&self, now: Time) -> u64 {
@@ -362,7 +396,10 @@ impl Manifest {
     ) -> Result<(), BadTransition> {
         let from = self.status;
         let changed = self.transitions.last().map_or(at, |change| change.at);
-        let began = self.sessions.last().map_or(at, |session| session.started_at);
+        let began = self
+            .sessions
+            .last()
+            .map_or(at, |session| session.started_at);
         let at = at.max(changed).max(began);
         self.status = from.next(to)?;
         self.reason = reason;

@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 
 /// What the owner may do.
 const OWNER: u32 = 0o700;
+/// The mode of a folder that only its owner may enter.
+pub(crate) const PRIVATE: u32 = OWNER;
 /// What others may do, and the bit of it that is writing: the group, and everybody else.
 const OTHERS: [(u32, u32); 2] = [(0o070, 0o020), (0o007, 0o002)];
 /// Where this is set, as in `/tmp`, everybody writes and shares nothing.

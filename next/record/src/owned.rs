@@ -46,7 +46,7 @@ pub struct NewRun {
     pub text: String,
     /// What its user has labelled it with.
     pub labels: BTreeMap<String, String>,
-    /// The group that it is one of. Such a run waits until [`Owned::begin`].
+    /// The group that it is one of.
     pub group: Option<GroupPlace>,
     /// The name of its folder; none: one that no other run has.
     pub folder: Option<String>,
@@ -79,6 +79,8 @@ pub struct NewSession {
     pub fail_fast: FailFast,
     /// Budgets that a command line has given, of this session or an earlier one.
     pub budgets: Budgets,
+    /// Whether it waits until [`Owned::begin`]: for others of its group, or until its root is free.
+    pub waits: bool,
 }
 
 /// Another plan that a session takes over.
@@ -111,11 +113,11 @@ pub struct End {
 
 impl ResultsRoot {
     /// Births a run: directory `<UTC>-<scenario>-<8 hex digits>` unless it is named, lock, scenario, manifest with the status
-    /// `running` and stage `plan`, or `waiting` in a group. All of it and what was kept in the store is on disk then.
+    /// `running` and stage `plan`, or `waiting` if its session waits. All of it and what was kept in the store is on disk then.
     pub fn create(&self, new: NewRun) -> Result<Owned, RecordError> {
         let root = self.own_dir()?;
         let now = now();
-        let (id, dir, lock) = match new.folder {
+        let (id, mut dir, lock) = match new.folder {
             Some(name) => {
                 let (dir, lock) = folder::take(root, &name)?;
                 (name, dir, lock)
@@ -126,9 +128,11 @@ impl ResultsRoot {
                 (id, dir, lock)
             }
         };
-        let is_waiting = new.group.is_some();
+        if has_secrets(&new.providers) {
+            dir.make_private()?;
+        }
         let command = command_line(&new.session.command);
-        let writer = new.session.writer;
+        let (writer, stage) = (new.session.writer, first_stage(&new.session));
         let first = session_entry(new.session, 1, 0, now);
         let manifest = Manifest {
             format: FORMAT,
@@ -138,11 +142,7 @@ impl ResultsRoot {
             status: RunStatus::Running,
             reason: None,
             message: None,
-            stage: if is_waiting {
-                Stage::Waiting
-            } else {
-                Stage::Plan
-            },
+            stage,
             signal: None,
             verdict: RunVerdict::None,
             counts: Counts::default(),
@@ -190,7 +190,7 @@ impl ResultsRoot {
         run.manifest()?;
         let lock = Lock::take(&run.dir, &run.id)?;
         let mut manifest = run.manifest()?;
-        let session = manifest.sessions.last().map_or(1, |session| session.number);
+        let session = manifest.last_session();
         let repaired = repair::repair(run, session)?;
         let is_dead = manifest.status == RunStatus::Running;
         if is_dead {
@@ -258,9 +258,9 @@ impl Owned {
     ) -> Result<(), RecordError> {
         let now = now();
         let mut manifest = self.manifest.clone();
-        let last = manifest.sessions.last().map_or(0, |session| session.number);
+        let last = manifest.last_session();
         let command = command_line(&session.command);
-        let writer = session.writer;
+        let (writer, stage) = (session.writer, first_stage(&session));
         let mut entry = session_entry(session, last.saturating_add(1), self.last_seq, now);
         let mut text = None;
         if let Some(plan) = plan {
@@ -268,13 +268,17 @@ impl Owned {
             manifest.counts = plan.counts;
             manifest.scenario = plan.scenario;
             manifest.metadata = plan.metadata;
+            if has_secrets(&plan.providers) {
+                self.run.dir.make_private()?;
+            }
             manifest.providers = plan.providers;
             self.root.keep_bytes(plan.text.as_bytes())?;
             text = Some(plan.text);
         }
         manifest.change_status(RunStatus::Running, None, writer, now)?;
+        entry.started_at = manifest.transitions.last().map_or(now, |change| change.at);
         manifest.sessions.push(entry);
-        manifest.stage = Stage::Plan;
+        manifest.stage = stage;
         self.manifest = manifest;
         self.log(&command);
         self.root.sync_with(Vec::new())?;
@@ -284,14 +288,14 @@ impl Owned {
         text.map_or(Ok(()), |text| self.replace_scenario(&text))
     }
 
-    /// Begins the first session of a run that has waited for others of its group.
+    /// Begins the session that has waited.
     pub fn begin(&mut self) -> Result<(), RecordError> {
         self.manifest.stage = Stage::Plan;
-        let now = now();
         if let Some(session) = self.manifest.sessions.last_mut() {
-            session.started_at = now;
+            session.started_at = session.started_at.max(now());
+            session.worked_ms = None;
         }
-        self.log("the run begins, after others of its group");
+        self.log("the run has waited, and begins");
         self.replace_manifest()
     }
 
@@ -307,6 +311,14 @@ impl Owned {
             self.manifest.providers = providers;
         }
         Ok(())
+    }
+
+    /// Notes what stands of the workers' second wall, for the next manifest that is written.
+    pub fn note_wall(&mut self, wall: String) {
+        self.log(&format!("the workers' second wall: {wall}"));
+        if let Some(session) = self.manifest.sessions.last_mut() {
+            session.wall = Some(wall);
+        }
     }
 
     /// Starts the writer thread, behind the rows that are there. `acks` is called on that thread, in order, and must not
@@ -347,7 +359,7 @@ impl Owned {
             && let Some(session) = self.manifest.sessions.last_mut()
         {
             // It has not worked.
-            session.started_at = end.at;
+            session.started_at = session.started_at.max(end.at);
         }
         // Trials that are left without a reason are a mistake of the caller.
         let reason = (fold.left() > 0).then(|| end.reason.unwrap_or(Reason::Internal));
@@ -421,6 +433,20 @@ impl Owned {
     }
 }
 
+/// What a provider says may have its secrets in a form that nobody looks for.
+fn has_secrets(providers: &[ManifestProvider]) -> bool {
+    let mut grants = providers.iter().map(|provider| &provider.grants);
+    grants.any(|grants| !grants.secret_names().is_empty())
+}
+
+fn first_stage(session: &NewSession) -> Stage {
+    if session.waits {
+        Stage::Waiting
+    } else {
+        Stage::Plan
+    }
+}
+
 fn session_entry(session: NewSession, number: u32, from_seq: u64, now: Time) -> SessionEntry {
     SessionEntry {
         number,
@@ -441,6 +467,7 @@ fn session_entry(session: NewSession, number: u32, from_seq: u64, now: Time) -> 
         grace_ms: session.grace.as_millis().try_into().unwrap_or(u64::MAX),
         pauses: Vec::new(),
         suspended_ms: 0,
+        worked_ms: session.waits.then_some(0),
         stopped_by: None,
         wall: None,
     }

@@ -443,13 +443,18 @@ fn unused(root: &Dir, now: Time) -> Result<Vec<(String, String, Stamp)>, RecordE
 
 /// The manifest of a run, which can be read.
 fn text_of(run: &RunDir) -> Result<String, RecordError> {
-    let (_, text) = Manifest::read_text(&run.dir)?;
+    let (_, mut text) = Manifest::read_text(&run.dir)?;
     let parsed = Manifest::parse(&text, &run.id);
-    parsed.map_err(|problem| Manifest::refused(&run.dir, problem))?;
+    let manifest = parsed.map_err(|problem| Manifest::refused(&run.dir, problem))?;
+    match run.blobs(&manifest) {
+        // Without its list the run cannot be continued.
+        Err(error) if error.is_missing() => {}
+        blobs => text.extend(blobs?.iter().map(|blob| format!("\"{blob}\""))),
+    }
     Ok(text)
 }
 
-/// Every digest in the text of a manifest, whatever it says of it.
+/// Every digest in a text that is JSON, whatever it says of it.
 fn digests(text: &str) -> impl Iterator<Item = String> {
     let texts = text.split('"');
     let is_digest =

@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     fs::File,
+    io,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
@@ -61,6 +62,19 @@ impl RunDir {
         Contents(self.root.dir(STORE)?).open(digest)
     }
 
+    /// The digests of all attachments and schemas of the run, ascending. Their contents are in the store.
+    pub fn blobs(&self, manifest: &Manifest) -> Result<Vec<Digest>, RecordError> {
+        let Some(list) = manifest.metadata.blobs else {
+            return Ok(Vec::new());
+        };
+        let lines = io::read_to_string(self.content(&list)?);
+        let read = lines.and_then(|lines| {
+            let digests: Option<_> = lines.lines().map(Digest::parse).collect();
+            digests.ok_or_else(|| io::Error::other("the list of the run's files is no list"))
+        });
+        read.map_err(|source| self.root.error("read", STORE, source))
+    }
+
     /// Verifies rows, artifacts, logs, scenario and stored contents against each other and the manifest. `places` knows the
     /// plan's trials; without it no row is taken for one of another run.
     pub fn verify(&self, places: Option<&dyn Places>) -> Result<Verified, RecordError> {
@@ -68,12 +82,10 @@ impl RunDir {
         let is_held = lock::is_held(&self.dir);
         let manifest = self.manifest()?;
         let ends_here = !is_held && manifest.status.is_terminal();
-        let mut sessions = manifest.sessions.iter().rev();
-        let adopted = sessions.find(|session| session.adopted.is_some());
         let mut look = Look {
             run: self,
             places,
-            earlier_plan: adopted.map_or(0, |session| session.from_seq),
+            manifest: &manifest,
             found: Verified::default(),
             tally: Tally::new(&manifest),
             next_seq: 1,
@@ -114,8 +126,7 @@ impl RunDir {
 struct Look<'a> {
     run: &'a RunDir,
     places: Option<&'a dyn Places>,
-    /// Rows up to this one may be of trials that an earlier plan had.
-    earlier_plan: u64,
+    manifest: &'a Manifest,
     found: Verified,
     tally: Tally,
     next_seq: u64,
@@ -164,12 +175,12 @@ impl Look<'_> {
             );
         }
         self.session = session;
-        let is_of_plan = |places: &dyn Places| places.index(&row.trial).is_some();
-        if seq > self.earlier_plan && !self.places.is_none_or(is_of_plan) {
-            let problem = format!(
-                "the run has no trial {}: the row is of another run",
-                row.trial
-            );
+        let is_planned = |places: &dyn Places| places.index(&row.trial).is_some();
+        let is_planned = self.places.is_none_or(is_planned);
+        let foreign = self
+            .manifest
+            .foreign(&row.trial, (session, seq), is_planned);
+        if let Some(problem) = foreign {
             self.fault(ROWS, &problem);
         }
         self.tally.add(&row.trial, row.into());
@@ -220,7 +231,10 @@ impl Look<'_> {
             self.add(self.run.dir.path().join(SCENARIO), None, cause(&error));
         }
         let plugins = manifest.providers.iter().map(|provider| provider.digest);
-        let needed: HashSet<_> = plugins.chain([manifest.metadata.suite]).collect();
+        let needed = plugins.chain([manifest.metadata.suite]);
+        let mut needed: HashSet<_> = needed.chain(manifest.metadata.blobs).collect();
+        // A list that cannot be read is told of below.
+        needed.extend(self.run.blobs(manifest).unwrap_or_default());
         for digest in needed {
             self.found.contents += 1;
             if let Err(error) = self.run.content(&digest) {

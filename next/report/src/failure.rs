@@ -8,6 +8,8 @@ use runner_model::{
     visible::visible_line,
 };
 
+use crate::denials;
+
 /// Characters of a value on the one line.
 const SHORT_VALUE: usize = 40;
 
@@ -50,6 +52,9 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
     if let Some(error) = &row.error {
         lines.push((Tone::Reason, error_line(row, error)));
         push_at_most(&mut lines, error_details(error), most);
+    }
+    for denied in &row.denied {
+        lines.push((Tone::Reason, denials::line(&row.provider, denied)));
     }
     if lines.is_empty() && row.outcome == Outcome::Failed {
         lines.push((Tone::Reason, headline(row)));

@@ -7,6 +7,7 @@
 //! Begin reading at [`RunDocument`].
 
 mod asked;
+mod denials;
 pub mod failure;
 pub mod json;
 mod list;
@@ -17,6 +18,7 @@ mod trial;
 mod verify;
 
 pub use asked::AskedRun;
+pub use denials::{Denial, Denials, table_with};
 pub use list::{RunCounts, RunList, RunSummary, Unreadable, short_id};
 pub use logs::{Reading, Spoken, Stream};
 pub use rows::{Line, Rows, Which};

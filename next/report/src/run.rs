@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use runner_model::{Counts, Places as _, Time, TrialId};
+use runner_model::{Counts, Places as _, TrialId, row::read_line};
 use runner_record::{Live, Manifest, ReadLine, RecordError, ResultsRoot, RunDir, RunHead};
 use serde::Serialize;
 
 use crate::{
     VERSION,
+    denials::Denials,
     list::RunSummary,
     rows::{Rows, Settled, Which},
     short_id, verify,
@@ -28,6 +29,10 @@ pub struct RunDocument {
     pub providers: Vec<ProviderTable>,
     /// Lines of the rows that are damaged; their trials run again at resume.
     pub damaged_lines: u64,
+    /// Results that the manifest of a run that has ended counts, and that its rows do not have.
+    pub lost_results: u64,
+    /// What providers tried and were not granted.
+    pub denials: Denials,
     /// The rows that were asked for.
     pub rows: Rows,
 }
@@ -49,7 +54,7 @@ pub struct ProviderTable {
 }
 
 impl RunDocument {
-    /// Reads a run. `now` is the time, for a run that goes on.
+    /// Reads a run.
     ///
     /// # Errors
     ///
@@ -58,7 +63,6 @@ impl RunDocument {
         root: &ResultsRoot,
         run: &RunDir,
         which: Which,
-        now: Time,
     ) -> Result<Self, RecordError> {
         // What a run is doing is asked first: it is over by the time its rows are read, or it is not.
         let live = run.live();
@@ -80,14 +84,26 @@ impl RunDocument {
                 .is_none_or(|suite| suite.index(trial).is_some())
         };
         let mut settled = Settled::default();
-        let mut damaged_lines = 0;
+        let (mut damaged_lines, mut denials) = (0, Denials::default());
         run.heads(&mut |_, line| match line {
-            ReadLine::Row(row, _) if is_planned(&row.trial) => settled.add(&row, &names),
+            ReadLine::Row(head, bytes) if is_planned(&head.trial) => {
+                settled.add(&head, &names);
+                if head.has_denied
+                    && let Ok(row) = read_line(bytes)
+                {
+                    denials.add(&row);
+                }
+            }
             ReadLine::Row(..) => {}
             ReadLine::Damaged(_) => damaged_lines += 1,
             ReadLine::Torn(_) => {}
         })?;
         let providers = tables(&names, &settled);
+        let counted = manifest.counts.done();
+        let lost_results = match manifest.status.is_terminal() {
+            true => counted.saturating_sub(settled.finals().count() as u64),
+            false => 0,
+        };
         let short = short_of(root, run.id());
         Ok(Self {
             v: VERSION,
@@ -95,12 +111,13 @@ impl RunDocument {
                 RunHead::from(&manifest),
                 short,
                 run.path().display().to_string(),
-                now,
             ),
             live: live.filter(|_| !manifest.status.is_terminal()),
             manifest,
             providers,
             damaged_lines,
+            denials,
+            lost_results,
             rows: Rows::new(run, which, settled),
         })
     }

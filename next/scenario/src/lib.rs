@@ -4,21 +4,27 @@
 //! tables of `docs/` come from that call. This crate may know `model`, reads files that a scenario names, and writes
 //! nothing but the suite it is asked for.
 //!
-//! Begin reading at [`load`]. `table.rs` and `form.rs` are how keys are read; `scenario.rs`, `provider_keys.rs` and
-//! `test_keys.rs` are the keys; `records.rs` makes tests of them, and `resolve.rs` the suite.
+//! Begin reading at [`load`]. `table.rs` and `form.rs` are how keys are read; `scenario.rs`, `provider_keys.rs`,
+//! `grant_keys.rs` and `test_keys.rs` are the keys; `matrix.rs` writes matrices out before they are read. `lists.rs` reads
+//! test lists, `records.rs` makes tests of their records, `resolver.rs` lines of tests, and `resolve.rs` the suite.
 
+mod blobs;
 mod check;
+mod csv;
 mod document;
 mod files;
 mod form;
 mod globs;
+mod grant_keys;
 mod lists;
+mod matrix;
 mod needs;
 mod problem;
 mod provider_keys;
 mod reading;
 mod records;
 mod resolve;
+mod resolver;
 mod scalar;
 mod scenario;
 mod schema;
@@ -31,7 +37,7 @@ mod test_keys;
 pub use globs::IdGlob;
 pub use problem::Problems;
 pub use resolve::resolve;
-pub use scenario::{RunOptions, Scenario, load, parse_stored};
+pub use scenario::{ProviderProblem, RunOptions, Scenario, TestProblem, load, parse_stored};
 pub use schema::{reference, schema};
 pub use selection::Selection;
 pub use settings::{Retention, RootSettings};

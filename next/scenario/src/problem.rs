@@ -75,6 +75,12 @@ impl Problems {
         self.total
     }
 
+    /// Adds the problems of another part.
+    pub fn extend(&mut self, other: Self) {
+        self.shown.extend(other.shown);
+        self.total += other.total;
+    }
+
     /// These problems, at most so many of which are shown.
     pub(crate) fn first(most: usize, problems: impl IntoIterator<Item = Problem>) -> Self {
         let mut all = Self::default();
@@ -93,7 +99,7 @@ impl Problems {
     }
 
     /// Adds so many problems, which are not shown.
-    pub(crate) fn add_hidden(&mut self, count: usize) {
+    pub fn add_hidden(&mut self, count: usize) {
         self.total += count;
     }
 }

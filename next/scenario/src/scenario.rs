@@ -1,6 +1,7 @@
 //! [`Scenario`]: reading its file, and the keys at its top.
 
 use std::{
+    collections::HashMap,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -14,12 +15,16 @@ use serde_json::{Map, Value};
 use crate::{
     check,
     document::Document,
+    files,
     form::{Form, List, Sub},
+    matrix::{self, Made, Written},
     needs,
     problem::{Place, Problem, Problems, Source},
     provider_keys::{BUDGET, CONCURRENCY, PROVIDERS, budget_of},
     reading::{At, Part, Places, Reading, Step},
+    records::AllTests,
     scalar::{DURATION, GiveUp, Integer, Number, SIZE, TEXT},
+    suite::Suite,
     table::Table,
     test_keys::{DEFAULTS, LIST, Settings, TEST, TestList, WrittenTest},
 };
@@ -42,8 +47,13 @@ pub struct Scenario {
     pub timeout: Duration,
     /// `[run]`.
     pub run: RunOptions,
-    /// The providers by name, ascending. A suite names them by their index.
+    /// The providers by name, ascending; those of a matrix by its values, the last key changing first. A suite names them
+    /// by their index.
     pub providers: Vec<Provider>,
+    /// The keys of tests' `meta` by which results are told; none: all.
+    pub dimensions: Option<Vec<String>>,
+    /// The providers that matrices have made.
+    pub(crate) made: Made,
     /// The file as the user named it.
     pub(crate) path: String,
     pub(crate) defaults: Settings,
@@ -141,12 +151,19 @@ fn parse(
 ) -> Result<Scenario, Problems> {
     let mut problems = Vec::new();
     let document = Document::parse(path, &text).map_err(sorted)?;
-    let root = document.value(&mut problems);
+    let mut root = document.value(&mut problems);
     if root == Value::Object(Map::new()) {
         let empty = Problem::of_file(path, "the scenario is empty").with_help(EXAMPLE);
         return Err(empty.into());
     }
     let mut reading = Reading::new(&document);
+    let made = matrix::expand(&mut root, &document, &mut reading);
+    problems.append(&mut reading.problems);
+    let written = Written {
+        document: &document,
+        made: &made,
+    };
+    let mut reading = Reading::new(&written);
     reading.refused_nulls = true;
     // Values are looked at again below.
     let scenario = SCENARIO.read(&At::ROOT, &mut root.clone(), &mut reading);
@@ -154,16 +171,23 @@ fn parse(
     problems.append(&mut reading.problems);
     problems.extend(check::missing_parts(path, &root));
     let providers = scenario.iter().flat_map(|scenario| &scenario.providers);
-    problems.extend(providers.flat_map(|provider| needs::never_there(provider, &document)));
+    problems.extend(providers.flat_map(|provider| needs::never_there(provider, &written)));
     let (true, Some(mut scenario)) = (problems.is_empty(), scenario) else {
         return Err(sorted(problems));
     };
+    // The providers of a matrix stand in its order where its table does.
+    let place = |provider: &Provider| match made.get(&*provider.name) {
+        Some((table, number)) => (table.clone(), *number),
+        None => (provider.name.to_string(), 0),
+    };
+    scenario.providers.sort_by_cached_key(place);
     for (list, files) in scenario.lists.iter_mut().zip(files) {
         list.files = files;
     }
     if scenario.name.is_empty() {
         scenario.name = name.to_owned();
     }
+    scenario.made = made;
     scenario.folder = folder.unwrap_or_default();
     scenario.path = path.to_owned();
     scenario.text = text;
@@ -188,23 +212,95 @@ impl Scenario {
         files.map(|file| self.folder.join(file))
     }
 
-    /// Problems that were found with plugins, by the indexes of their providers, each with its place.
-    pub fn plugin_problems(&self, problems: &[(u16, String)]) -> Problems {
+    /// The folders in which globs of its test lists look for files.
+    pub fn list_folders(&self) -> Vec<PathBuf> {
+        let document = Document::parse(&self.path, &self.text);
+        let root = document.map_or(Value::Null, |document| document.value(&mut Vec::new()));
+        let lists = root["test_lists"].as_array().into_iter().flatten();
+        let globs = lists.filter_map(|list| list["files"].as_array()).flatten();
+        let folder = |glob: &Value| {
+            let glob = glob.as_str()?;
+            let before = &glob[..glob.find(files::is_wildcard)?];
+            Some(
+                self.folder
+                    .join(before.rsplit_once('/').map_or("", |(folder, _)| folder)),
+            )
+        };
+        globs.filter_map(folder).collect()
+    }
+
+    /// What was found wrong with providers later, each with its place.
+    pub fn provider_problems(&self, found: &[ProviderProblem]) -> Problems {
         let document = Document::parse(&self.path, &self.text).ok();
-        let problem = |(provider, message): &(u16, String)| {
-            let mut problem = Problem::new(message.clone());
+        let problem = |found: &ProviderProblem| {
+            let mut problem = Problem::new(found.message.clone());
+            problem.help.clone_from(&found.help);
             if let (Some(document), Some(provider)) =
-                (&document, self.providers.get(usize::from(*provider)))
+                (&document, self.providers.get(usize::from(found.provider)))
             {
-                let path = ["providers", &provider.name, "plugin"];
-                let path = path.map(|key| Step::Key(key.to_owned()));
+                let above = ["providers", &provider.name].into_iter();
+                let path = above.chain(found.key.split('.'));
+                let path: Vec<_> = path.map(|key| Step::Key(key.to_owned())).collect();
                 let label = format!("of provider `{}`", provider.name);
-                problem.places = document.places(&path, Part::Value, &label);
+                problem.places = self.written(document).places(&path, Part::Value, &label);
             }
             problem
         };
-        sorted(problems.iter().map(problem).collect())
+        sorted(found.iter().map(problem).collect())
     }
+
+    /// What was found wrong with tests of its suite later, each with its place. Lists are read again up to the last of
+    /// these tests.
+    pub fn test_problems(&self, suite: &Suite, found: &[TestProblem]) -> Problems {
+        let document = Document::parse(&self.path, &self.text).ok();
+        let mut places = HashMap::new();
+        if let Some(document) = &document {
+            let written = self.written(document);
+            let tests = AllTests::new(self, &written);
+            places = tests.places_of(suite, found);
+        }
+        let problem = |(index, found): (usize, &TestProblem)| {
+            let mut problem = Problem::new(found.message.clone());
+            problem.help.clone_from(&found.help);
+            problem.places = places.remove(&index).unwrap_or_default();
+            problem
+        };
+        Problems::first(MAX_SHOWN, found.iter().enumerate().map(problem))
+    }
+
+    /// Its text, with the providers that matrices have made.
+    pub(crate) fn written<'d>(&'d self, document: &'d Document<'d>) -> Written<'d> {
+        Written {
+            document,
+            made: &self.made,
+        }
+    }
+}
+
+/// Something that is wrong with a test, and that only its provider or a whole file shows.
+#[derive(Clone, Debug)]
+pub struct TestProblem {
+    /// The test's index in the suite.
+    pub test: u64,
+    /// The test's key, such as `input` or `expect`.
+    pub key: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+/// Something that is wrong with a provider, and that only its plugin or the environment shows.
+#[derive(Clone, Debug)]
+pub struct ProviderProblem {
+    /// The provider's index.
+    pub provider: u16,
+    /// The key of its table, such as `plugin` or `grants.secrets`.
+    pub key: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
 }
 
 const EXAMPLE: &str = r#"a scenario needs a provider and a test, for example:
@@ -240,6 +336,11 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
         "What holds for every test that does not say otherwise.",
     );
     let run = table.optional("run", &RUN, "How trials are run.");
+    let dimensions = table.optional(
+        "dimensions",
+        &List(0, TEXT),
+        "The keys of tests' `meta` by which results are told. Default: all.",
+    );
     let providers = table.optional(
         "providers",
         &PROVIDERS,
@@ -255,7 +356,13 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
         name: name.unwrap_or_default(),
         timeout: Duration::from_secs_f64(minutes * 60.0),
         run: run.unwrap_or_default(),
-        providers: providers.unwrap_or_default(),
+        providers: providers
+            .into_iter()
+            .flatten()
+            .map(|(_, provider)| provider)
+            .collect(),
+        dimensions,
+        made: Made::new(),
         defaults: defaults.unwrap_or_default(),
         tests: tests.unwrap_or_default(),
         lists: lists.unwrap_or_default(),

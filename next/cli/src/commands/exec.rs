@@ -1,16 +1,23 @@
 //! `runner exec`: runs a scenario.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
-use runner_engine::{Ended, EngineError, ExecRequest, Observer};
-use runner_model::exit::Exit;
-use runner_scenario::Selection;
+use runner_engine::{
+    Ended, EngineError, ExecRequest, Observer, Preview,
+    source::{Source, SourceState, is_folder},
+};
+use runner_model::{TrialId, exit::Exit, visible::visible};
+use runner_scenario::{Selection, load};
+use serde::Serialize;
 
 use super::group;
 use crate::{
     args::{RootArgs, SessionArgs},
     detach::{self, Background},
-    text::{error::CommandError, events::EventStream, out::Out, screen::Screen},
+    text::{error::CommandError, events::EventStream, grants, out::Out, screen::Screen},
 };
 
 /// Run a scenario
@@ -34,6 +41,12 @@ pub struct Args {
     /// Label the run; may be given more than once
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
+    /// Build providers whose `plugin` is a folder with source; this runs their build tools outside the sandbox
+    #[arg(long)]
+    build: bool,
+    /// Print the trials that would run and what providers are granted, and run nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Run in this folder, whose parent is the results root, or continue the run that is there
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
@@ -77,6 +90,12 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         session: session_args.request(),
     });
     let requests: Vec<_> = requests.collect();
+    if args.build {
+        build(&scenarios, out)?;
+    }
+    if args.dry_run {
+        return preview(&requests, &session_args, out);
+    }
     match requests.as_slice() {
         [request] => session(&session_args, out, Next::Newest, |observer| {
             runner_engine::exec(request, observer)
@@ -86,6 +105,66 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         )),
         requests => group::exec(requests, &session_args, out),
     }
+}
+
+/// Builds the plugins of scenarios whose source has changed. What is wrong with a scenario is told when it is run.
+fn build(scenarios: &[PathBuf], out: &Out) -> Result<(), CommandError> {
+    let mut seen = BTreeSet::new();
+    for scenario in scenarios.iter().filter_map(|path| load(path).ok()) {
+        let plugins = scenario.providers.iter().map(|provider| &*provider.plugin);
+        let folders = plugins.filter(|plugin| is_folder(plugin, &scenario.folder));
+        for folder in folders.map(|plugin| scenario.folder.join(plugin)) {
+            if !seen.insert(folder.clone()) {
+                continue;
+            }
+            let source = Source::open(&folder).map_err(|problem| CommandError::usage(&problem))?;
+            let state = source
+                .state()
+                .map_err(|problem| CommandError::usage(&problem))?;
+            if state != SourceState::Fresh {
+                out.talk(&format!("building {}", visible(&folder.to_string_lossy())));
+                source
+                    .build()
+                    .map_err(|problem| CommandError::failed(&problem))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A line of `--dry-run --json`.
+#[derive(Serialize)]
+#[serde(tag = "part", rename_all = "lowercase")]
+enum PlanPart<'a> {
+    /// The plan as a whole.
+    Plan(&'a Preview),
+    /// A trial that would run.
+    Trial { trial: &'a TrialId },
+}
+
+/// Prints what sessions would do: trials as data, and what providers are granted as messages.
+fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
+    let print = |part: &PlanPart<'_>| {
+        out.json_line(&serde_json::to_string(part).unwrap_or_default());
+    };
+    for request in requests {
+        let mut head = |preview: &Preview| {
+            for notice in &preview.notices {
+                out.warn(notice);
+            }
+            match args.json {
+                true => print(&PlanPart::Plan(preview)),
+                false => out.talk(&grants::preview(preview).join("\n")),
+            }
+        };
+        let mut each = |trial: &TrialId| match args.json {
+            true => print(&PlanPart::Trial { trial }),
+            false => out.data(&visible(&trial.to_string())),
+        };
+        runner_engine::preview_exec(request, &mut head, &mut each)
+            .map_err(|error| CommandError::of_engine(error, &args.root.path(), out))?;
+    }
+    Ok(Exit::Success)
 }
 
 /// The name of a folder in the one that it is in.

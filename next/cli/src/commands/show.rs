@@ -1,9 +1,6 @@
 //! `runner show`: a run, or one of its trials.
 
-use std::{
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{path::Path, time::Duration};
 
 use runner_model::{
     Time, TrialId,
@@ -11,7 +8,7 @@ use runner_model::{
     units::{plural, show_duration},
     visible::visible_line,
 };
-use runner_record::{GroupPlace, ResultsRoot, RunDir};
+use runner_record::{GroupPlace, ResultsRoot, RunDir, now};
 use runner_report::{Found, ProviderTable, RunDocument, TrialDocument, Which, find_trial};
 
 use super::group;
@@ -20,6 +17,7 @@ use crate::{
     text::{
         error::CommandError,
         failures::{BLOCK_LINES, Failures, row_block},
+        grants,
         layout::Table,
         out::Out,
         page, style, summary,
@@ -82,8 +80,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     } else {
         Which::All
     };
-    let now = Time::from(SystemTime::now());
-    let document = RunDocument::read(&root, &run, which, now).map_err(of_record)?;
+    let now = now();
+    let document = RunDocument::read(&root, &run, which).map_err(of_record)?;
     if args.json.json {
         out.document(&document);
     } else if args.failed {
@@ -197,6 +195,9 @@ fn overview(
         let by = by.map_or_else(|| "Ctrl-Z".to_owned(), summary::actor_words);
         about.push(("paused", format!("since {}, by {by}", since(pause.from))));
     }
+    if let Some(wall) = session.and_then(|session| session.wall.as_ref()) {
+        about.push(("wall", wall.clone()));
+    }
     if let Some(by) = session.and_then(|session| session.stopped_by.as_ref()) {
         about.push(("stopped", format!("by {}", summary::actor_words(by))));
     }
@@ -227,11 +228,27 @@ fn overview(
         "\n{}",
         providers(&document.providers, out.columns())
     ));
+    let granted = grants::tables(&document.manifest.providers);
+    if !granted.is_empty() {
+        out.data(&format!("\n{}", style::bold("granted:")));
+        let lines = granted.iter().map(|line| format!("  {line}"));
+        out.data(&lines.collect::<Vec<_>>().join("\n"));
+    }
+    let denied = grants::denials(&document.denials, &document.manifest.providers);
+    if !denied.is_empty() {
+        out.data(&format!("\n{}", denied.join("\n")));
+    }
     let mut failures = Failures::default();
     document.rows.failures(|row, _| failures.add(row))?;
     if failures.trials() > 0 {
         out.data(&format!("\n{}", style::bold("failed:")));
         out.data(&failures.lines(out.columns()).join("\n"));
+    }
+    if document.lost_results > 0 {
+        let results = plural(document.lost_results, "result", "results");
+        out.warn(&format!(
+            "{results} that benchmark.json counts are gone from index.jsonl; `runner resume` runs their trials again"
+        ));
     }
     if document.damaged_lines > 0 {
         let lines = plural(document.damaged_lines, "line is", "lines are");

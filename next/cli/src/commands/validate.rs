@@ -6,26 +6,34 @@ use runner_model::{exit::Exit, units::plural, visible::visible_line};
 
 use crate::text::{error::CommandError, out::Out, style};
 
-/// Check scenarios, their test lists and their plugins
+/// Check scenarios, their test lists, and with their plugins all configurations and inputs
 #[derive(clap::Args)]
 pub struct Args {
     /// The scenarios' files
     #[arg(value_name = "SCENARIO", required = true)]
     scenarios: Vec<PathBuf>,
+    /// Take secrets from this file of `NAME=VALUE` lines before the environment; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    secret_file: Vec<PathBuf>,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let mut exit = Exit::Success;
     for scenario in &args.scenarios {
-        match runner_engine::validate(scenario) {
-            Ok(valid) => out.data(&format!(
-                "{} {}: {} on {}, {}",
-                style::green("✓"),
-                visible_line(&scenario.to_string_lossy()),
-                plural(valid.tests, "test", "tests"),
-                plural(valid.providers, "provider", "providers"),
-                plural(valid.trials, "trial", "trials"),
-            )),
+        match runner_engine::validate(scenario, &args.secret_file) {
+            Ok(valid) => {
+                for notice in &valid.notices {
+                    out.warn(notice);
+                }
+                out.data(&format!(
+                    "{} {}: {} on {}, {}",
+                    style::green("✓"),
+                    visible_line(&scenario.to_string_lossy()),
+                    plural(valid.tests, "test", "tests"),
+                    plural(valid.providers, "provider", "providers"),
+                    plural(valid.trials, "trial", "trials"),
+                ));
+            }
             Err(error) => {
                 let error = CommandError::of_engine(error, Path::new(""), out);
                 out.error(&error);

@@ -4,15 +4,16 @@ use std::{path::Path, time::Duration};
 
 use runner_engine::{Ended, Observer, RunEvent};
 use runner_model::{
-    RowRef, StopSignal, Time,
+    RowRef, StopSignal,
     units::plural,
     visible::{visible, visible_line},
 };
 use runner_record::{Manifest, ResultsRoot, RowFacts};
-use runner_report::{RunSummary, short_id};
+use runner_report::{Denials, RunSummary, short_id};
 
 use super::{
     failures::{BLOCK_LINES, Failures, row_block, row_line},
+    grants,
     out::Out,
     progress::Progress,
     style, summary,
@@ -28,6 +29,7 @@ pub struct Screen<'a> {
     args: &'a SessionArgs,
     progress: Option<Progress<'a>>,
     failures: Failures,
+    denials: Denials,
     took: Duration,
 }
 
@@ -38,6 +40,7 @@ impl<'a> Screen<'a> {
             args,
             progress: (!args.quiet).then(|| Progress::new(out)),
             failures: Failures::default(),
+            denials: Denials::default(),
             took: Duration::ZERO,
         }
     }
@@ -55,6 +58,10 @@ impl<'a> Screen<'a> {
             self.out.data(&format!("\n{}", style::bold("failed:")));
             self.out
                 .data(&self.failures.lines(self.out.columns()).join("\n"));
+        }
+        let denied = grants::denials(&self.denials, &ended.manifest.providers);
+        if !denied.is_empty() {
+            self.out.data(&denied.join("\n"));
         }
         if let Some(message) = summary::message(&run) {
             self.out.data(&message);
@@ -98,13 +105,14 @@ impl<'a> Screen<'a> {
 
     fn row(&mut self, facts: RowFacts, line: &[u8]) {
         let is_failure = facts.is_final && facts.outcome.is_bad();
-        if !is_failure && !self.args.verbose {
+        if !is_failure && !self.args.verbose && !facts.has_denied {
             return;
         }
         // What this process has written is a row.
         let Ok(row) = serde_json::from_slice::<RowRef<'_>>(line) else {
             return;
         };
+        self.denials.add(&row);
         if is_failure {
             self.failures.add(&row);
             let count = self.failures.trials();
@@ -116,7 +124,7 @@ impl<'a> Screen<'a> {
                     self.args.root.flag()
                 ));
             }
-        } else {
+        } else if self.args.verbose {
             self.out.data(&row_line(&row));
         }
     }
@@ -188,12 +196,10 @@ fn summary_of(ended: &Ended) -> RunSummary {
         Some(root) if needs_name && is_found(root) => short_id(id),
         _ => id,
     };
-    let now = Time::from(std::time::SystemTime::now());
     let directory = ended.directory.display().to_string();
     RunSummary::of(
         runner_record::RunHead::from(&ended.manifest),
         short.to_owned(),
         directory,
-        now,
     )
 }

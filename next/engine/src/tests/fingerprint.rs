@@ -1,6 +1,6 @@
 use runner_model::{
     Limits, Micros, ProviderName, digest,
-    provider::{OutputForm, PluginKind, PreparedProvider, Protocol, Provider},
+    provider::{OutputForm, PluginKind, PreparedProvider, Protocol, Provider, Stdin},
     template::Template,
 };
 use serde_json::{Value, json};
@@ -35,6 +35,7 @@ const TEST: TestParts<'_> = TestParts {
     id: "a",
     input: "{\"x\":1}",
     tags: "",
+    files: "",
     timeouts: [Some(Micros(60_000_000)), None],
 };
 
@@ -85,7 +86,7 @@ fn what_decides_results_changes_the_fingerprint() {
         |provider| provider.digest = digest(b"other"),
         |provider| provider.provider.config = Value::Null,
         |provider| provider.provider.args.clear(),
-        |provider| provider.provider.stdin = Template::parse("").ok(),
+        |provider| provider.provider.stdin = Template::parse("").ok().map(Stdin::Text),
         |provider| provider.provider.output = OutputForm::Json,
         |provider| provider.provider.protocol = Protocol::Json,
         |provider| provider.provider.limits.memory += 1,
@@ -100,6 +101,7 @@ fn what_decides_results_changes_the_fingerprint() {
         TestParts { input: "1", ..TEST },
         TestParts {
             tags: "[\"t\"]",
+            files: "",
             ..TEST
         },
         TestParts {

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use runner_model::{
     Fingerprint, HostFault, Limits, Micros, Outcome, RowRef, TaskId, TrialId, WorkerId, digest,
     protocol::{Line, ReportHead, Task, TaskKind, TimeoutRule},
@@ -38,7 +40,7 @@ fn flight() -> Flight {
 
 /// A row of the flight with more keys.
 fn row(more: &str) -> Vec<u8> {
-    let row = flight().row(Fate::Lost, 0, "died");
+    let row = flight().row(Fate::Lost, [Duration::ZERO; 2], "died");
     let row = String::from_utf8(row).unwrap();
     row.replace("\"usage\":", &format!("{more}\"usage\":"))
         .into_bytes()
@@ -68,12 +70,13 @@ fn rows_for_dead_workers_are_rows_of_their_attempts() {
         (Fate::Stuck, Outcome::Timeout, "trial_timeout"),
         (Fate::Crash, Outcome::Error, "crash"),
     ] {
-        let row = flight().row(fate, 0, "was ended by signal 9");
+        let took = [5, 7].map(Duration::from_millis);
+        let row = flight().row(fate, took, "was ended by signal 9");
         let read: RowRef<'_> = serde_json::from_slice(&row).unwrap();
         assert_eq!((read.outcome, read.attempt), (outcome, 3));
         assert_eq!(read.trial.to_string(), "a/b@p#2");
         assert_eq!(&*read.error.unwrap().code, code);
-        assert!(read.duration_ms > 0.0);
+        assert_eq!((read.duration_ms, read.suspended_ms), (5.0, 7.0));
     }
 }
 

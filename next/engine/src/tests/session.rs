@@ -265,6 +265,9 @@ fn session(manner: Manner, timeout: Duration) -> (Result<Ended, EngineError>, To
         scenario,
         providers,
         plugins,
+        blobs: Default::default(),
+        secrets: Default::default(),
+        notices: Vec::new(),
         cache: PluginCache::open_at(&folder.path().join("cache")).unwrap(),
         rejudge: Default::default(),
         jobs: 2,
@@ -284,11 +287,13 @@ fn session(manner: Manner, timeout: Duration) -> (Result<Ended, EngineError>, To
         grace: Duration::ZERO,
         fail_fast: plan.fail_fast,
         budgets: plan.given_budgets.clone(),
+        waits: false,
     };
     let birth = Birth {
         root: root.clone(),
         suite: file,
         plugins: plan.plugins.clone(),
+        blobs: plan.blobs.clone(),
         new: new_run(&plan, &path, new_session).unwrap(),
     };
     let work = Work {
@@ -296,6 +301,7 @@ fn session(manner: Manner, timeout: Duration) -> (Result<Ended, EngineError>, To
         plan,
         session: 1,
         root,
+        share: runner_record::Share::WithOthers,
         compile_seconds: None,
     };
     let mut number = 0;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use runner_model::{
-    Budgets, Counts, FailFast, Limits, Reason, RunStatus, StopSignal, Time, digest,
+    Budgets, Counts, FailFast, Limits, Reason, RunStatus, StopSignal, Time, TrialId, digest,
     provider::PluginKind,
     status::{RunVerdict, Stage},
 };
@@ -15,8 +15,11 @@ use crate::tests::{begin, folder};
 
 const GOLDEN: &str = include_str!("manifest.json");
 
+fn at(second: &str) -> Time {
+    Time::parse(&format!("2026-11-20T09:18:{second}.015Z")).unwrap()
+}
+
 fn manifest() -> Manifest {
-    let at = |second| Time::parse(&format!("2026-11-20T09:18:{second}.015Z")).unwrap();
     Manifest {
         format: FORMAT,
         id: "2026-11-20_09-18-04-015-basic-6ba42b73".into(),
@@ -49,6 +52,7 @@ fn manifest() -> Manifest {
             planned_test_count: 5,
             planned_trial_count: 10,
             suite: digest(b"suite"),
+            blobs: None,
             scenario_sha256: digest(b"scenario"),
             runner_version: "0.1.0".into(),
             selection: Selected::default(),
@@ -82,6 +86,7 @@ fn manifest() -> Manifest {
             grace_ms: 0,
             pauses: Vec::new(),
             suspended_ms: 0,
+            worked_ms: None,
             stopped_by: None,
             wall: None,
         }],
@@ -114,6 +119,58 @@ fn a_manifest_has_these_bytes() {
     assert_eq!(read, manifest());
     // A copy of a run is a run of its own.
     assert_eq!(Manifest::parse(GOLDEN, "copy").unwrap().id, "copy");
+}
+
+#[test]
+fn rows_of_another_run_are_known() {
+    let mut manifest = manifest();
+    let mut second = manifest.sessions[0].clone();
+    (second.number, second.from_seq) = (2, 7);
+    manifest.sessions.push(second);
+    let trial = TrialId::parse("t@p#1").unwrap();
+    for (place, is_planned, why) in [
+        ((1, 3), true, None),
+        ((2, 8), true, None),
+        ((3, 9), true, Some("the run has no session 3")),
+        ((0, 9), true, Some("the run has no session 0")),
+        ((2, 7), true, Some("session 2 began behind row 7")),
+        ((1, 3), false, Some("the run has no trial t@p#1")),
+    ] {
+        let found = manifest.foreign(&trial, place, is_planned);
+        let why = why.map(|why| format!("{why}: the row is of another run"));
+        assert_eq!(found, why);
+    }
+    // Before the second session the run had another plan.
+    manifest.sessions[1].adopted = Some(Counts::default());
+    assert_eq!(manifest.foreign(&trial, (1, 7), false), None);
+    assert!(manifest.foreign(&trial, (2, 8), false).is_some());
+}
+
+#[test]
+fn times_of_a_manifest_go_forward_alone() {
+    let mut manifest = manifest();
+    // The time of day was set back before each of these.
+    let early = Time::default();
+    for (to, reason) in [
+        (RunStatus::Running, None),
+        (RunStatus::Incomplete, Some(Reason::Stopped)),
+    ] {
+        if to == RunStatus::Running {
+            let mut again = manifest.sessions[0].clone();
+            (again.started_at, again.ended_at) = (at("11"), None);
+            manifest.change_status(to, reason, "resume", early).unwrap();
+            manifest.sessions.push(again);
+        } else {
+            manifest.change_status(to, reason, "resume", early).unwrap();
+        }
+    }
+    let changes: Vec<_> = manifest.transitions.iter().map(|one| one.at).collect();
+    assert_eq!(changes, ["04", "09", "09", "11"].map(at));
+    assert_eq!(manifest.completed_at, Some(at("11")));
+    assert_eq!(manifest.sessions[1].ended_at, Some(at("11")));
+    // Its first session says when it began and ended, the second one for how long it has worked.
+    manifest.sessions[1].worked_ms = Some(700);
+    assert_eq!(manifest.worked_ms(early), 5_700);
 }
 
 #[test]

@@ -79,6 +79,7 @@ pub(crate) fn session(writer: &'static str) -> NewSession {
         grace: Duration::ZERO,
         fail_fast: FailFast::default(),
         budgets: Budgets::default(),
+        waits: false,
     }
 }
 
@@ -94,6 +95,7 @@ pub(crate) fn new_run(trials: u64) -> NewRun {
             planned_test_count: 1,
             planned_trial_count: trials,
             suite: runner_model::digest(b"suite"),
+            blobs: None,
             scenario_sha256: runner_model::digest(b"name = \"basic\"\n"),
             runner_version: "0.1.0".into(),
             selection: Selected::default(),

@@ -113,6 +113,7 @@ impl Session {
             is_final,
             flaky: false,
             is_judged: false,
+            has_denied: false,
             seq,
         };
         self.live.add(*index, facts);

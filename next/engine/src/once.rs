@@ -1,0 +1,398 @@
+//! [`Once`]: one worker without a run, for all that only asks: `validate`, dry runs, and single calls of a plugin.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    path::PathBuf,
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+use runner_model::{
+    Digest, HostFault, StopSignal, TaskId, WorkerId,
+    prepare::Ready,
+    protocol::{FromWorker, ReportHead, Task, TaskKind},
+    provider::{PreparedProvider, Provider},
+    row::check_row,
+};
+use runner_record::PluginCache;
+use signal_hook::{consts::SIGSTOP, low_level::raise};
+
+use crate::{
+    EngineError,
+    blobs::Blobs,
+    coordinator::Input,
+    crew::{Crew, Early, News, Supplies},
+    early, machine,
+    plan::Shape,
+    plugins,
+    secrets::Secrets,
+    session::machine as cannot_prepare,
+    signals::{self, Heard, Listening},
+};
+
+/// Tasks that are sent and not yet answered.
+const WINDOW: usize = 64;
+/// How often it is looked whether the worker has said something.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Calls of plugins that belong to no run. Nothing is created but entries of the cache.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    /// The providers, which tasks name by their index.
+    pub providers: Vec<Provider>,
+    /// The folder that their paths are relative to.
+    pub folder: PathBuf,
+    /// The attachments and schemas of the tests, by digest.
+    pub files: BTreeMap<Digest, PathBuf>,
+    /// Files with values of secrets.
+    pub secret_files: Vec<PathBuf>,
+    /// How long guests may go on after a stop.
+    pub grace: Duration,
+    /// A worker that says nothing for so long is ended. Compiling does not count.
+    pub patience: Duration,
+}
+
+/// What is heard meanwhile.
+#[derive(Debug)]
+pub enum Answer<'a> {
+    /// A plugin is being compiled; its name in the scenario.
+    Compiling(&'a str),
+    /// Something that a user should know.
+    Notice(&'a str),
+    /// The providers were loaded, and have described themselves. Tasks follow.
+    Ready {
+        /// What was found out about them.
+        ready: &'a Ready,
+        /// What they are.
+        providers: &'a [PreparedProvider],
+    },
+    /// A piece of an artifact; the pieces of an attempt come before its report. Neither names nor sizes are checked.
+    Artifact {
+        /// The attempt.
+        task: &'a Task,
+        /// The artifact's index in the row.
+        index: u32,
+        /// The next bytes.
+        bytes: &'a [u8],
+    },
+    /// An attempt has ended.
+    Report {
+        /// The attempt.
+        task: &'a Task,
+        /// Its row, which was checked as those of runs are; of a [`TaskKind::Check`] whatever the worker said.
+        row: &'a [u8],
+        /// What was said in it: JSON as [`runner_model::log`] reads it, not checked. Empty if nothing was.
+        log: &'a [u8],
+        /// What the machine lacked.
+        host_fault: Option<HostFault>,
+    },
+    /// A line for people, not checked.
+    Log(&'a str),
+}
+
+/// How calls ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallsEnd {
+    /// There are no more tasks, and all are answered.
+    Done,
+    /// A signal stopped them; what was in flight may have been answered.
+    Stopped(StopSignal),
+    /// The worker died; the rest of a sentence that begins with it.
+    Lost(String),
+    /// The worker said nothing for too long.
+    Late,
+}
+
+/// Starts one worker and gives it tasks. `next` is asked for the next task with its body, the test's line, whenever one may be
+/// sent; `hear` is told what comes.
+///
+/// # Errors
+///
+/// Plugins that cannot be used, secrets without a value, or what `next` says.
+pub fn call(
+    calls: Calls,
+    next: &mut dyn FnMut() -> io::Result<Option<(Task, Vec<u8>)>>,
+    hear: &mut dyn FnMut(Answer<'_>),
+) -> Result<CallsEnd, EngineError> {
+    let early = early()?;
+    let cache = PluginCache::open()?;
+    let found = plugins::find(&calls.providers, &calls.folder, &cache, None)?;
+    let (providers, plugins) = found.map_err(|problems| {
+        let problems = problems.into_iter().map(|problem| problem.message);
+        EngineError::Usage(problems.collect::<Vec<_>>().join("\n"))
+    })?;
+    let secrets = Secrets::read(&providers, &calls.secret_files)?;
+    if let Some((_, name)) = secrets.missing.first() {
+        return Err(EngineError::Usage(format!(
+            "secret `{name}` has no value\nset it in the environment, or name a file with `--secret-file FILE`"
+        )));
+    }
+    let idle = providers.iter().flat_map(|prepared| {
+        let plugin = plugins.get(&prepared.digest);
+        plugin.map_or_else(Vec::new, |plugin| crate::grants::idle(prepared, plugin))
+    });
+    for notice in secrets.notices.iter().cloned().chain(idle) {
+        hear(Answer::Notice(&notice));
+    }
+    let supplies = Supplies {
+        name: "plugin".to_owned(),
+        session: 1,
+        grace: calls.grace.into(),
+        providers: providers.clone(),
+        plugins,
+        blobs: Blobs::Files(calls.files),
+        secrets: secrets.values,
+        cache,
+        seconds: None,
+    };
+    let mut once = Once::start(early, supplies, calls.patience)?;
+    let ready = match once.prepare(hear)? {
+        Ok(ready) => ready,
+        Err(end) => return Ok(end),
+    };
+    if let Some(problems) = once.crew.problems(&ready) {
+        return Err(EngineError::Usage(problems));
+    }
+    hear(Answer::Ready {
+        ready: &ready,
+        providers: &providers,
+    });
+    once.work(next, hear)
+}
+
+/// One worker without a run.
+pub(crate) struct Once {
+    crew: Crew,
+    inputs: Receiver<Input>,
+    patience: Duration,
+    heard: Instant,
+    /// Plugins and files that are being made ready; the worker waits for them.
+    providers: Vec<PreparedProvider>,
+    compiling: usize,
+    signal: Option<StopSignal>,
+    in_flight: HashMap<TaskId, Task>,
+    _listening: Listening,
+}
+
+/// Goes on, or has ended.
+type Step = Option<CallsEnd>;
+
+impl Once {
+    /// Starts the worker.
+    ///
+    /// # Errors
+    ///
+    /// What the machine lacks.
+    pub(crate) fn start(
+        early: Early,
+        supplies: Supplies,
+        patience: Duration,
+    ) -> Result<Self, EngineError> {
+        let shape = Shape {
+            slots: 1,
+            memory: machine::memory(),
+        };
+        let providers = supplies.providers.clone();
+        let crew = Crew::new(early, supplies, &[shape]);
+        let (crew, inputs) = crew.map_err(cannot_prepare)?;
+        let sender = crew.sender();
+        let listening = signals::listen(move |heard| {
+            // Without a receiver all has ended.
+            let _ = sender.send(Input::Signal(heard));
+        });
+        Ok(Self {
+            crew,
+            inputs,
+            patience,
+            heard: Instant::now(),
+            providers,
+            compiling: 0,
+            signal: None,
+            in_flight: HashMap::new(),
+            _listening: listening.map_err(cannot_prepare)?,
+        })
+    }
+
+    /// Waits until the worker has loaded the plugins and they have described themselves. Some may not be usable.
+    ///
+    /// # Errors
+    ///
+    /// A plugin that cannot be compiled, or a worker that cannot be used.
+    pub(crate) fn prepare(
+        &mut self,
+        hear: &mut dyn FnMut(Answer<'_>),
+    ) -> Result<Result<Ready, CallsEnd>, EngineError> {
+        loop {
+            let mut news = Vec::new();
+            if let Some(end) = self.wait(&mut news) {
+                return Ok(Err(end));
+            }
+            for news in news {
+                match news {
+                    News::Described(ready) => return Ok(Ok(ready)),
+                    News::Failed(_, message) => return Err(EngineError::Usage(message)),
+                    // Another one is started.
+                    News::Lost { .. } => {}
+                    news => self.tell(news, hear),
+                }
+            }
+        }
+    }
+
+    /// Sends tasks and hears of them until there are no more. The providers can be used.
+    ///
+    /// # Errors
+    ///
+    /// What `next` says, or a worker that lies.
+    pub(crate) fn work(
+        &mut self,
+        next: &mut dyn FnMut() -> io::Result<Option<(Task, Vec<u8>)>>,
+        hear: &mut dyn FnMut(Answer<'_>),
+    ) -> Result<CallsEnd, EngineError> {
+        let Some((worker, ..)) = self.crew.next_ready() else {
+            return Ok(CallsEnd::Lost("was never ready".to_owned()));
+        };
+        let mut is_over = false;
+        loop {
+            while !is_over && self.signal.is_none() && self.in_flight.len() < WINDOW {
+                match next().map_err(cannot_prepare)? {
+                    Some((task, body)) => {
+                        self.in_flight.insert(task.id, task.clone());
+                        let assigned = self.crew.assign(worker, task, &body);
+                        assigned.map_err(cannot_prepare)?;
+                    }
+                    None => is_over = true,
+                }
+            }
+            self.crew.flush();
+            if self.in_flight.is_empty() {
+                self.crew.finish();
+                return Ok(self.signal.map_or(CallsEnd::Done, CallsEnd::Stopped));
+            }
+            let mut news = Vec::new();
+            if let Some(end) = self.wait(&mut news) {
+                return Ok(end);
+            }
+            for news in news {
+                match news {
+                    News::Failed(_, message) => return Err(EngineError::Usage(message)),
+                    News::Lost { how, .. } => {
+                        return Ok(self.signal.map_or(CallsEnd::Lost(how), CallsEnd::Stopped));
+                    }
+                    News::Said(from, message) => self.take(from, message, hear)?,
+                    news => self.tell(news, hear),
+                }
+            }
+        }
+    }
+
+    /// Waits for news, and gives the end if there will be none.
+    fn wait(&mut self, news: &mut Vec<News>) -> Step {
+        match self.inputs.recv_timeout(LOOK_EVERY) {
+            Ok(Input::Link(worker, event)) => {
+                self.heard = Instant::now();
+                self.crew.hear(worker, event, news);
+            }
+            Ok(Input::Compiled(digest, result)) => {
+                self.heard = Instant::now();
+                self.compiling = self.compiling.saturating_sub(1);
+                self.crew.compiled(digest, result, news);
+            }
+            Ok(Input::Blob(digest, result)) => {
+                self.heard = Instant::now();
+                self.crew.blob(digest, result, news);
+            }
+            Ok(Input::Signal(Heard::Stop(signal, is_second))) => {
+                self.signal = Some(signal);
+                self.crew.stop(is_second);
+                if self.in_flight.is_empty() {
+                    return Some(CallsEnd::Stopped(signal));
+                }
+            }
+            Ok(Input::Signal(Heard::Suspend)) => {
+                let _ = raise(SIGSTOP);
+                self.heard = Instant::now();
+            }
+            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+            // The crew has a sender.
+            Err(RecvTimeoutError::Disconnected) => return Some(CallsEnd::Late),
+        }
+        let is_late = self.compiling == 0 && self.heard.elapsed() > self.patience;
+        is_late.then_some(match self.signal {
+            Some(signal) => CallsEnd::Stopped(signal),
+            None => CallsEnd::Late,
+        })
+    }
+
+    fn tell(&mut self, news: News, hear: &mut dyn FnMut(Answer<'_>)) {
+        match news {
+            News::Compiling(plugin) => {
+                self.compiling += 1;
+                hear(Answer::Compiling(&plugin));
+            }
+            News::Said(_, FromWorker::Log(line)) => hear(Answer::Log(&line)),
+            _ => {}
+        }
+    }
+
+    fn take(
+        &mut self,
+        worker: WorkerId,
+        message: FromWorker,
+        hear: &mut dyn FnMut(Answer<'_>),
+    ) -> Result<(), EngineError> {
+        match message {
+            FromWorker::Report { head, body } => self.report(&head, &body, hear),
+            FromWorker::Artifact { task, index, bytes } => {
+                if let Some(task) = self.in_flight.get(&task) {
+                    hear(Answer::Artifact {
+                        task,
+                        index,
+                        bytes: &bytes,
+                    });
+                }
+                Ok(())
+            }
+            FromWorker::Returned(tasks) => {
+                self.in_flight.retain(|id, _| !tasks.contains(id));
+                Ok(())
+            }
+            message => {
+                self.tell(News::Said(worker, message), hear);
+                Ok(())
+            }
+        }
+    }
+
+    fn report(
+        &mut self,
+        head: &ReportHead,
+        body: &[u8],
+        hear: &mut dyn FnMut(Answer<'_>),
+    ) -> Result<(), EngineError> {
+        // A second report of a task is as good as none.
+        let Some(task) = self.in_flight.remove(&head.task) else {
+            return Ok(());
+        };
+        let (row, log) = body.split_at(head.row_bytes as usize);
+        let provider = self.providers.get(usize::from(task.provider));
+        if let Some(provider) = provider.filter(|_| task.kind != TaskKind::Check) {
+            let checked = check_row(row, &task, &provider.provider.limits);
+            checked.map_err(|error| EngineError::Usage(format!("the worker reported {error}")))?;
+        }
+        hear(Answer::Report {
+            task: &task,
+            row,
+            log,
+            host_fault: head.host_fault,
+        });
+        Ok(())
+    }
+
+    /// Tells the worker that no more tasks come, and waits a moment for its end.
+    pub(crate) fn finish(&mut self) {
+        self.crew.finish();
+        self.crew.wait(&self.inputs);
+    }
+}

@@ -1,0 +1,190 @@
+//! Where the values of secrets come from: files that are named, else the environment. Only those that are granted are read.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use runner_model::{prepare::SecretValues, provider::PreparedProvider};
+use runner_scenario::{Problems, ProviderProblem, Scenario};
+
+use crate::EngineError;
+
+/// Bytes of a file of secrets: it may be a device that never ends.
+const MAX_FILE: u64 = 16 << 20;
+/// Bytes of a secret.
+const MAX_VALUE: usize = 64 << 10;
+/// A value of fewer bytes occurs in too many texts to be removed from them.
+const MIN_REDACTED: usize = 4;
+/// The permissions of all but a file's owner to read it.
+const READABLE_BY_OTHERS: u32 = 0o044;
+
+/// The secrets of a plan.
+#[derive(Debug, Default)]
+pub(crate) struct Secrets {
+    pub(crate) values: SecretValues,
+    /// By provider: the names that have no value.
+    pub(crate) missing: Vec<(u16, String)>,
+    /// For people.
+    pub(crate) notices: Vec<String>,
+}
+
+impl Secrets {
+    /// Reads the values of all secrets that providers are granted. A value of a later file goes before that of an earlier one,
+    /// and a file's before the environment's.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, or a value that cannot be used.
+    pub(crate) fn read(
+        providers: &[PreparedProvider],
+        files: &[PathBuf],
+    ) -> Result<Self, EngineError> {
+        let granted = (0..).zip(providers).flat_map(|(index, prepared)| {
+            let names = prepared.provider.grants.secret_names().into_iter();
+            names.map(move |name| (index, name))
+        });
+        let granted: Vec<_> = granted.collect();
+        let mut read = Self::default();
+        if granted.is_empty() {
+            return Ok(read);
+        }
+        let names: BTreeSet<_> = granted.iter().map(|(_, name)| name.as_str()).collect();
+        let mut values = BTreeMap::new();
+        for name in &names {
+            if let Some(value) = env::var_os(name) {
+                let value = value.into_string();
+                let value = value.map_err(|_| unusable(name, "is not UTF-8"))?;
+                values.insert((*name).to_owned(), value);
+            }
+        }
+        for path in files {
+            read.file(path, &names, &mut values)?;
+        }
+        values.retain(|_, value| !value.trim().is_empty());
+        for (name, value) in &values {
+            if value.len() > MAX_VALUE {
+                return Err(unusable(name, "is longer than 64 KiB"));
+            }
+            if value.len() < MIN_REDACTED {
+                read.notices.push(format!(
+                    "the value of secret `{name}` is so short that it is not removed from what providers say"
+                ));
+            }
+        }
+        read.missing = granted;
+        read.missing.retain(|(_, name)| !values.contains_key(name));
+        read.values = SecretValues(values);
+        Ok(read)
+    }
+
+    /// Adds the values that a file has for these names.
+    fn file(
+        &mut self,
+        path: &Path,
+        names: &BTreeSet<&str>,
+        values: &mut BTreeMap<String, String>,
+    ) -> Result<(), EngineError> {
+        let shown = path.display();
+        let cannot = |why: &dyn std::fmt::Display| {
+            EngineError::Usage(format!("cannot read the secrets in `{shown}`: {why}"))
+        };
+        let about = fs::metadata(path).map_err(|error| cannot(&error))?;
+        if about.is_file() && about.permissions().mode() & READABLE_BY_OTHERS != 0 {
+            self.notices.push(format!(
+                "other users can read the secrets in `{shown}`; shut them out: chmod 600 {shown}"
+            ));
+        }
+        let text = read_whole(path).map_err(|error| cannot(&error))?;
+        let mut lines = BTreeMap::new();
+        for (line, number) in text.lines().zip(1_u64..) {
+            // The line itself may be a secret, so it is not in the message.
+            let parsed = parse_line(line).map_err(|why| cannot(&format!("line {number} {why}")))?;
+            let Some((name, value)) = parsed.filter(|(name, _)| names.contains(name)) else {
+                continue;
+            };
+            if let Some(first) = lines.insert(name, number) {
+                return Err(cannot(&format!(
+                    "line {number} has `{name}` again, after line {first}"
+                )));
+            }
+            values.insert(name.to_owned(), value.to_owned());
+        }
+        Ok(())
+    }
+
+    /// What is wrong with the scenario's providers as long as secrets have no value; none if all have one.
+    pub(crate) fn problems(&self, scenario: &Scenario) -> Option<Problems> {
+        let problem = |(provider, name): &(u16, String)| ProviderProblem {
+            provider: *provider,
+            key: "grants",
+            message: format!("secret `{name}` has no value"),
+            help: Some(format!(
+                "set it in the environment, `export {name}=…`, or write a line `{name}=…` into a file and add `--secret-file FILE`"
+            )),
+        };
+        let problems: Vec<_> = self.missing.iter().map(problem).collect();
+        (!problems.is_empty()).then(|| scenario.provider_problems(&problems))
+    }
+}
+
+fn unusable(name: &str, why: &str) -> EngineError {
+    EngineError::Usage(format!("the value of secret `{name}` {why}"))
+}
+
+/// Reads a file whole: it may be a pipe, of which nobody knows how much comes.
+fn read_whole(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path)?;
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(io::Error::other("it is longer than 16 MiB"));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
+}
+
+/// Reads `NAME=VALUE`, where the value may be in quotes; nothing of an empty line or a comment. The error completes the
+/// sentence "the line …".
+fn parse_line(line: &str) -> Result<Option<(&str, &str)>, &'static str> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let line = line.strip_prefix("export ").unwrap_or(line);
+    let (name, value) = line.split_once('=').ok_or("is not `NAME=VALUE`")?;
+    let (name, value) = (name.trim(), value.trim());
+    let Some(quote) = value.chars().next().filter(|first| "\"'".contains(*first)) else {
+        return Ok(Some((name, value)));
+    };
+    let inner = value[1..].strip_suffix(quote);
+    let inner = inner.ok_or("has a value that begins with a quote and does not end with it")?;
+    Ok(Some((name, inner)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_line;
+
+    #[test]
+    fn a_line_is_a_name_and_a_value() {
+        for (line, expected) in [
+            ("A=b", Some(("A", "b"))),
+            (" export A = b=c # d ", Some(("A", "b=c # d"))),
+            ("A=\"b \"", Some(("A", "b "))),
+            ("A='\"b\"'", Some(("A", "\"b\""))),
+            ("A=\"\"", Some(("A", ""))),
+            ("A=b\"", Some(("A", "b\""))),
+            ("A=", Some(("A", ""))),
+            ("", None),
+            ("  # A=b", None),
+        ] {
+            assert_eq!(parse_line(line), Ok(expected), "{line:?}");
+        }
+        for line in ["A b", "A=\"", "A=\"b", "A='b\"", "A=\"b\" # c"] {
+            assert!(parse_line(line).is_err(), "{line:?}");
+        }
+    }
+}

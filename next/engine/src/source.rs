@@ -1,0 +1,333 @@
+//! [`Source`]: a plugin as a folder with its source and a `plugin.toml`.
+//!
+//! Building is the one thing that runs a plugin author's code outside the sandbox, so it happens only where a user asks for
+//! it, and never because a scenario says so.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use runner_model::{Digest, digest, provider::PluginKind};
+use runner_record::PluginCache;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::compiler::{self, CompileError};
+
+/// Bytes of a `plugin.toml`.
+const MAX_MANIFEST: u64 = 1 << 20;
+/// Files that a plugin's source may have: all are read whenever a scenario names the folder.
+const MAX_FILES: usize = 50_000;
+/// What is built or installed, and no source.
+const NO_SOURCE: [&str; 5] = ["dist", "target", "node_modules", "__pycache__", "results"];
+
+/// A folder that a plugin is built from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    folder: PathBuf,
+    manifest: SourceManifest,
+}
+
+/// What a `plugin.toml` says.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceManifest {
+    /// The plugin's name.
+    name: String,
+    /// What it becomes.
+    kind: PluginKind,
+    /// A line for `sh`, which is run in the folder.
+    build: String,
+    /// The file that the line makes, relative to the folder.
+    #[serde(default = "usual_file")]
+    file: PathBuf,
+    /// Further folders that it is made of, relative to the folder.
+    #[serde(default)]
+    sources: Vec<PathBuf>,
+}
+
+fn usual_file() -> PathBuf {
+    "dist/plugin.wasm".into()
+}
+
+/// What there is of a built plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceState {
+    /// It was built from the source as it is now.
+    Fresh,
+    /// It was built from other source, or it is not known from which.
+    Stale,
+    /// It was not built.
+    Missing,
+}
+
+/// A plugin that was just built.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The plugin's file.
+    pub file: PathBuf,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// How long building took.
+    pub took: Duration,
+}
+
+impl Source {
+    /// Reads the `plugin.toml` of a folder.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, as a sentence with its path.
+    pub fn open(folder: &Path) -> Result<Self, String> {
+        // `./.`, as a scenario beside the source has it, is shown as `.`.
+        let folder: PathBuf = folder.components().collect();
+        let path = folder.join("plugin.toml");
+        let shown = path.display();
+        let text = match read_regular(&path, MAX_MANIFEST) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(format!(
+                    "`{}` is no plugin: it has no `plugin.toml`; name a `.wasm` file, or a folder that `runner plugin new` has made",
+                    folder.display()
+                ));
+            }
+            Err(error) => return Err(format!("cannot read `{shown}`: {error}")),
+        };
+        let text =
+            String::from_utf8(text).map_err(|error| format!("`{shown}` is no text: {error}"))?;
+        let manifest: SourceManifest = toml::from_str(&text)
+            .map_err(|error| format!("`{shown}` cannot be understood: {error}"))?;
+        Ok(Self { folder, manifest })
+    }
+
+    /// The folder, as it was named.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The plugin's name.
+    pub fn name(&self) -> &str {
+        &self.manifest.name
+    }
+
+    /// What the plugin becomes.
+    pub fn kind(&self) -> PluginKind {
+        self.manifest.kind
+    }
+
+    /// The file that is built.
+    pub fn file(&self) -> PathBuf {
+        self.folder.join(&self.manifest.file)
+    }
+
+    /// All folders that the plugin is made of.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let further = self.manifest.sources.iter();
+        let further = further.map(|source| self.folder.join(source));
+        [self.folder.clone()].into_iter().chain(further).collect()
+    }
+
+    /// What to type to build it.
+    pub fn build_command(&self) -> String {
+        let folder = self.folder.to_string_lossy();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+        if folder.bytes().all(is_plain) {
+            format!("runner plugin build {folder}")
+        } else {
+            format!("runner plugin build '{}'", folder.replace('\'', r"'\''"))
+        }
+    }
+
+    /// Compares the built plugin with the source.
+    ///
+    /// # Errors
+    ///
+    /// A source that cannot be read, or has more files than a plugin's.
+    pub fn state(&self) -> Result<SourceState, String> {
+        if !self.file().is_file() {
+            return Ok(SourceState::Missing);
+        }
+        let digest = read_regular(&self.digest_path(), 1024).unwrap_or_default();
+        let is_fresh = digest.trim_ascii_end() == self.digest()?.to_string().as_bytes();
+        Ok(if is_fresh {
+            SourceState::Fresh
+        } else {
+            SourceState::Stale
+        })
+    }
+
+    /// Builds the plugin. What the build prints goes to standard error.
+    ///
+    /// # Errors
+    ///
+    /// A build that fails, makes no file, or makes a plugin of another kind.
+    pub fn build(&self) -> Result<Built, String> {
+        let began = Instant::now();
+        let line = &self.manifest.build;
+        // What changes while the build goes on makes the plugin stale.
+        let digest = self.digest()?;
+        let written = self.digest_path();
+        let cannot = |what: &str, error: io::Error| {
+            format!("cannot {what} `{}`: {error}", written.display())
+        };
+        fs::create_dir_all(self.folder.join("dist")).map_err(|error| cannot("write", error))?;
+        // If the build fails, what is in place of the plugin then is of no known source.
+        match fs::remove_file(&written) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(cannot("remove", error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let status = shell(line, &self.folder)
+            .stdout(Stdio::from(io::stderr()))
+            .status()
+            .map_err(|error| format!("cannot run `sh`: {error}"))?;
+        if !status.success() {
+            return Err(format!(
+                "building `{}` failed ({status}): {line}\nif a tool is missing, `runner plugin doctor {}` says how it is installed",
+                self.folder.display(),
+                self.folder.display()
+            ));
+        }
+        let file = self.file();
+        let bytes = read_regular(&file, u64::MAX).map_err(|error| {
+            format!(
+                "the build of `{}` did not make `{}`, which its `plugin.toml` names: {error}",
+                self.folder.display(),
+                file.display()
+            )
+        })?;
+        self.check(&bytes)?;
+        fs::write(&written, format!("{digest}\n")).map_err(|error| cannot("write", error))?;
+        Ok(Built {
+            file,
+            bytes,
+            took: began.elapsed(),
+        })
+    }
+
+    /// Compares what was built with what `plugin.toml` says.
+    fn check(&self, bytes: &[u8]) -> Result<(), String> {
+        let file = self.file();
+        let file = file.display();
+        let cache = PluginCache::open().map_err(|error| error.to_string())?;
+        let kind = match compiler::inspect(&cache, &digest(bytes), bytes, None) {
+            Ok(kind) => kind,
+            Err(CompileError::Refused(problem)) => {
+                return Err(format!("`{file}` was built, and {problem}"));
+            }
+            Err(CompileError::Cache(error)) => return Err(error.to_string()),
+        };
+        let (wanted, advice) = match self.manifest.kind {
+            kind_of_manifest if kind_of_manifest == kind => return Ok(()),
+            PluginKind::Component => (
+                "component",
+                "a component exports `runner:provider/provider`; a program with a `main` is `kind = \"command\"`",
+            ),
+            PluginKind::Command => (
+                "command",
+                "a command is a program with a `main`; what exports `runner:provider/provider` is `kind = \"component\"`",
+            ),
+        };
+        Err(format!(
+            "`{file}` was built, and is a {kind}; its `plugin.toml` says that it is a {wanted}\n{advice}"
+        ))
+    }
+
+    fn digest_path(&self) -> PathBuf {
+        self.folder.join("dist/plugin.digest")
+    }
+
+    /// A hash of all files of the source, each with its place in its folder: wherever all of it is moved to, it is the same.
+    fn digest(&self) -> Result<Digest, String> {
+        let mut hasher = Sha256::new();
+        let built = self.file();
+        for folder in self.folders() {
+            let mut files = Vec::new();
+            collect(&folder, &mut files)?;
+            files.sort();
+            for file in files.iter().filter(|file| **file != built) {
+                let cannot = |error| format!("cannot read `{}`: {error}", file.display());
+                let place = file.strip_prefix(&folder).unwrap_or(file);
+                let place = place.as_os_str().as_encoded_bytes();
+                hasher.update((place.len() as u64).to_le_bytes());
+                hasher.update(place);
+                let content = fs::read(file).map_err(cannot)?;
+                hasher.update(Sha256::digest(content));
+            }
+        }
+        Ok(Digest(hasher.finalize().into()))
+    }
+}
+
+/// A line for `sh` in a folder. Programs are found in the folder first, where the package managers of Python and Node.js put
+/// them.
+pub fn shell(line: &str, folder: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-euc", line])
+        .current_dir(folder)
+        .stdin(Stdio::null());
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let own = [".venv/bin", "node_modules/.bin"].map(|name| folder.join(name));
+    let path = env::var_os("PATH").unwrap_or_default();
+    // A folder with a `:` in its name cannot be searched.
+    if let Ok(path) = env::join_paths(own.into_iter().chain(env::split_paths(&path))) {
+        command.env("PATH", path);
+    }
+    command
+}
+
+/// Collects the files of a source: not what was built or installed, nor what is hidden, nor lock files, which a build writes;
+/// and not scenarios, which stand beside the source that they use.
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
+    let cannot = |error| format!("cannot read the folder `{}`: {error}", folder.display());
+    for entry in fs::read_dir(folder).map_err(cannot)? {
+        let entry = entry.map_err(cannot)?;
+        let (name, kind) = (entry.file_name(), entry.file_type().map_err(cannot)?);
+        let name = name.to_string_lossy();
+        let is_left_out = name.starts_with('.') || NO_SOURCE.contains(&&*name);
+        let is_lock = ["Cargo.lock", "package-lock.json"].contains(&&*name);
+        let is_scenario = name.starts_with("scenario") && name.ends_with(".toml");
+        if is_left_out || is_lock || is_scenario {
+            continue;
+        }
+        if kind.is_dir() {
+            collect(&entry.path(), files)?;
+        } else if kind.is_file() {
+            files.push(entry.path());
+        }
+        if files.len() > MAX_FILES {
+            return Err(format!(
+                "`{}` has more than {MAX_FILES} files, too many for the source of a plugin",
+                folder.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Reads a regular file of at most `most` bytes. Opening a pipe would wait for its other end.
+fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let about = fs::metadata(path)?;
+    if !about.is_file() || about.len() > most {
+        return Err(io::Error::other("it is no regular file, or too large"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Tells whether a plugin of a scenario is named by a folder.
+pub fn is_folder(plugin: &str, folder: &Path) -> bool {
+    !plugin.starts_with("bundled:") && folder.join(plugin).is_dir()
+}
+
+#[cfg(test)]
+#[path = "tests/source.rs"]
+mod tests;

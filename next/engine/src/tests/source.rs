@@ -1,0 +1,97 @@
+//! Folders of plugins.
+
+use std::{fs, path::Path};
+
+use super::{Source, SourceState};
+
+fn folder(manifest: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("plugin.toml"), manifest).unwrap();
+    folder
+}
+
+fn write(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+#[test]
+fn a_changed_source_makes_its_plugin_stale() {
+    let folder = folder(
+        "name = \"x\"\nkind = \"command\"\nbuild = \"mkdir -p dist; cp src/a.txt dist/plugin.wasm\"\n",
+    );
+    let path = folder.path();
+    write(path, "src/a.txt", "one");
+    let source = Source::open(path).unwrap();
+    assert_eq!(source.state(), Ok(SourceState::Missing));
+    assert_eq!(source.build().unwrap().bytes, b"one");
+    assert_eq!(source.state(), Ok(SourceState::Fresh));
+    for (name, expected) in [
+        ("scenario.toml", SourceState::Fresh),
+        (".venv/x", SourceState::Fresh),
+        ("target/x", SourceState::Fresh),
+        ("src/b.txt", SourceState::Stale),
+    ] {
+        write(path, name, "new");
+        assert_eq!(source.state(), Ok(expected), "{name}");
+    }
+    source.build().unwrap();
+    write(path, "src/a.txt", "two");
+    assert_eq!(source.state(), Ok(SourceState::Stale));
+}
+
+#[test]
+fn further_folders_are_source_too() {
+    let outer = tempfile::tempdir().unwrap();
+    write(
+        outer.path(),
+        "plugin/plugin.toml",
+        "name = \"x\"\nkind = \"command\"\nbuild = \"cat ../sdk/a > out.wasm\"\nfile = \"out.wasm\"\nsources = [\"../sdk\"]\n",
+    );
+    write(outer.path(), "sdk/a", "one");
+    let source = Source::open(&outer.path().join("plugin")).unwrap();
+    assert_eq!(source.build().unwrap().bytes, b"one");
+    assert_eq!(source.state(), Ok(SourceState::Fresh));
+    write(outer.path(), "sdk/a", "two");
+    assert_eq!(source.state(), Ok(SourceState::Stale));
+}
+
+#[test]
+fn builds_that_fail_say_what_failed() {
+    for (build, says) in [
+        ("exit 3", "exit 3"),
+        ("true", "did not make"),
+        ("no-such-tool", "runner plugin doctor"),
+    ] {
+        let folder = folder(&format!(
+            "name = \"x\"\nkind = \"component\"\nbuild = \"{build}\"\n"
+        ));
+        let source = Source::open(folder.path()).unwrap();
+        let problem = source.build().unwrap_err();
+        assert!(problem.contains(says), "{problem}");
+        assert_eq!(source.state(), Ok(SourceState::Missing));
+    }
+}
+
+#[test]
+fn bad_manifests_say_what_is_wrong() {
+    for (manifest, says) in [
+        ("", "missing field"),
+        ("name = 1", "plugin.toml"),
+        (
+            "name = \"x\"\nkind = \"library\"\nbuild = \"true\"\n",
+            "library",
+        ),
+        (
+            "name = \"x\"\nkind = \"command\"\nbuild = \"true\"\nlanguage = \"c\"\n",
+            "language",
+        ),
+    ] {
+        let problem = Source::open(folder(manifest).path()).unwrap_err();
+        assert!(problem.contains(says), "{problem}");
+    }
+    let none = tempfile::tempdir().unwrap();
+    let problem = Source::open(none.path()).unwrap_err();
+    assert!(problem.contains("no `plugin.toml`"), "{problem}");
+}

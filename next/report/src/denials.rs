@@ -1,0 +1,131 @@
+//! [`Denials`]: what the providers of a run tried and were not granted.
+
+use std::collections::BTreeMap;
+
+use runner_model::{
+    ErrorClass, Grants, Outcome, RowRef,
+    grants::toml::{GrantsToml, key_and_value, toml_key},
+    row::Denied,
+};
+use serde::Serialize;
+
+/// What the providers of a run tried and were not granted, by provider, each thing once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Denials(BTreeMap<String, Vec<Denial>>);
+
+/// Something that was denied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Denial {
+    /// What was tried, in words.
+    pub what: String,
+    /// The line of a scenario that would grant it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
+    /// In how many attempts.
+    pub count: u64,
+}
+
+impl Denials {
+    /// How many different denials are told of one provider. One more is kept, so that there is word of more.
+    pub const MAX_TOLD: usize = 10;
+
+    /// Counts what was denied to an attempt. Where just that was expected, it is not to be granted.
+    pub fn add(&mut self, row: &RowRef<'_>) {
+        let class = row.error.as_ref().and_then(|error| error.class);
+        let is_expected = row.outcome == Outcome::Passed && class == Some(ErrorClass::Denied);
+        if row.denied.is_empty() || is_expected {
+            return;
+        }
+        let known = self.0.entry(row.provider.to_string()).or_default();
+        for denied in &row.denied {
+            let is_it = |known: &&mut Denial| {
+                *known.what == *denied.what && known.grant.as_deref() == denied.grant.as_deref()
+            };
+            if let Some(known) = known.iter_mut().find(is_it) {
+                known.count += 1;
+            } else if known.len() <= Self::MAX_TOLD {
+                known.push(Denial::of(denied));
+            }
+        }
+    }
+
+    /// Tells whether nothing was denied.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What was denied to each provider.
+    pub fn by_provider(&self) -> impl Iterator<Item = (&str, &[Denial])> {
+        let providers = self.0.iter();
+        providers.map(|(provider, denials)| (provider.as_str(), denials.as_slice()))
+    }
+}
+
+impl Denial {
+    fn of(denied: &Denied<'_>) -> Self {
+        Self {
+            what: denied.what.to_string(),
+            grant: denied.grant.as_ref().map(ToString::to_string),
+            count: 1,
+        }
+    }
+}
+
+/// The table of a scenario that grants a provider all of `denied` and what it is granted already; no line if nothing is added.
+pub fn table_with(provider: &str, granted: &Grants, denied: &[Denial]) -> Vec<String> {
+    let mut grants = GrantsToml::from(granted);
+    let lines = denied.iter().filter_map(|denial| denial.grant.as_deref());
+    let added = lines.filter(|line| grants.add(line)).count();
+    match added {
+        0 => Vec::new(),
+        _ => grants.table(provider),
+    }
+}
+
+/// Something that was denied to a provider, and what would have allowed it.
+pub(crate) fn line(provider: &str, denied: &Denied<'_>) -> String {
+    let what = &*denied.what;
+    match denied.grant.as_deref().and_then(key_and_value) {
+        Some((key, value)) => format!(
+            "denied: {what} – to allow it, add {value} to `{key}` of [providers.{}.grants]",
+            toml_key(provider)
+        ),
+        None => format!("denied: {what}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runner_model::{Grants, NetGrant};
+
+    use super::{Denial, table_with};
+
+    #[test]
+    fn a_table_has_what_was_granted_and_denied() {
+        let granted = Grants {
+            net: vec![NetGrant::parse("https://a.example").unwrap()],
+            ..Grants::default()
+        };
+        let denial = |grant: Option<&str>| Denial {
+            what: "something".to_owned(),
+            grant: grant.map(str::to_owned),
+            count: 1,
+        };
+        let denied = [
+            denial(Some(r#"net = ["https://b.example"]"#)),
+            denial(Some(r#"secrets = ["KEY"]"#)),
+            denial(None),
+        ];
+        assert_eq!(
+            table_with("a b", &granted, &denied),
+            [
+                "[providers.\"a b\".grants]",
+                r#"net = ["https://a.example", "https://b.example"]"#,
+                r#"secrets = ["KEY"]"#,
+            ]
+        );
+        // What is granted already, or cannot be, needs no table.
+        let denied = [denial(Some(r#"net = ["https://a.example"]"#)), denial(None)];
+        assert!(table_with("p", &granted, &denied).is_empty());
+    }
+}
