@@ -7,10 +7,15 @@ use std::{
     path::{Display, Path},
 };
 
+use runner_model::{
+    Limits,
+    units::{parse_size, show_size},
+};
 use serde_json::{Map, Value};
 
 use crate::{
-    files, globs,
+    files, globs, grant_keys,
+    lists::ListFormat,
     problem::Problem,
     reading::{At, Reading, suggest},
 };
@@ -63,14 +68,27 @@ pub(crate) fn check(
         reading.refuse(&at, message, "here");
     }
     for (name, table) in providers.into_iter().flatten() {
+        let at = at.key(name);
         if let (Some(folder), Some(Value::String(plugin))) = (folder, table.get("plugin")) {
-            plugin_file(plugin, folder, &at.key(name).key("plugin"), reading);
+            plugin_file(plugin, folder, &at.key("plugin"), reading);
         }
+        grant_keys::check(table, folder, &at, reading);
     }
+    memory(root, reading);
     let tests = items(root, "tests");
     duplicate_ids(tests, reading);
     for (index, test) in tests.iter().enumerate() {
-        provider_globs(test, &names, &At::ROOT.key("tests").index(index), reading);
+        let at = At::ROOT.key("tests");
+        let at = at.index(index);
+        provider_globs(test, &names, &at, reading);
+        if let Some(folder) = folder {
+            schema(test, folder, &at, reading);
+            let at = at.key("files");
+            let files = test.get("files").and_then(Value::as_object);
+            for (name, file) in files.into_iter().flatten() {
+                named_file("attachment", file, folder, &at.key(name), reading);
+            }
+        }
     }
     let at = At::ROOT.key("test_lists");
     let mut found = Vec::new();
@@ -79,6 +97,7 @@ pub(crate) fn check(
         provider_globs(list, &names, &at, reading);
         let globs = items(list, "files");
         found.push(folder.map_or_else(Vec::new, |folder| {
+            schema(list, folder, &at, reading);
             list_files(globs, folder, &at.key("files"), reading)
         }));
     }
@@ -95,33 +114,88 @@ fn plugin_file(plugin: &str, folder: &Path, at: &At<'_>, reading: &mut Reading<'
         return;
     }
     let path = folder.join(plugin);
-    let (message, label, help) = match fs::metadata(&path) {
-        Ok(metadata) if metadata.is_file() => return,
-        Ok(metadata) if metadata.is_dir() => (
-            format!("a folder with a plugin's source, as `{plugin}`, is not supported yet"),
-            "a folder",
-            "build it, and name its `.wasm` file".to_owned(),
-        ),
-        found => {
-            let message = match found {
-                Ok(_) => format!("plugin `{plugin}` is not a file"),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    format!("plugin `{plugin}` does not exist")
-                }
-                Err(error) => format!("plugin `{plugin}` cannot be read: {error}"),
-            };
-            let help = format!(
-                "paths are relative to the scenario: this is {}",
-                shown(&path)
-            );
-            (message, "here", help)
-        }
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() || metadata.is_dir() => {}
+        found => not_found("plugin", plugin, &path, &found, at, reading),
+    }
+}
+
+/// Reports a file of a test that is not there.
+fn named_file(noun: &str, file: &Value, folder: &Path, at: &At<'_>, reading: &mut Reading<'_>) {
+    let is_name = |file: &&str| !file.is_empty() && !file.contains("{{");
+    let Some(file) = file.as_str().filter(is_name) else {
+        return;
     };
+    let path = folder.join(file);
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() => {}
+        found => not_found(noun, file, &path, &found, at, reading),
+    }
+}
+
+fn schema(test: &Value, folder: &Path, at: &At<'_>, reading: &mut Reading<'_>) {
+    if let Some(file) = test.pointer("/expect/schema") {
+        named_file(
+            "schema",
+            file,
+            folder,
+            &at.key("expect").key("schema"),
+            reading,
+        );
+    }
+}
+
+fn not_found(
+    noun: &str,
+    file: &str,
+    path: &Path,
+    found: &io::Result<fs::Metadata>,
+    at: &At<'_>,
+    reading: &mut Reading<'_>,
+) {
+    let (message, label) = match found {
+        Ok(_) => (format!("{noun} `{file}` is not a file"), "not a file"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            (format!("{noun} `{file}` does not exist"), "not found")
+        }
+        Err(error) => (format!("{noun} `{file}` cannot be read: {error}"), "here"),
+    };
+    let help = format!(
+        "paths are relative to the scenario: this is {}",
+        shown(path)
+    );
     reading.refuse(at, message, label).help = Some(help);
 }
 
+/// Refuses a sum of memory into which a provider never fits.
+fn memory(root: &Value, reading: &mut Reading<'_>) {
+    let size = |value: Option<&Value>| match value? {
+        Value::String(text) => parse_size(text).ok(),
+        number => number.as_u64(),
+    };
+    let Some(memory) = size(root.pointer("/run/memory")) else {
+        return;
+    };
+    let providers = root.get("providers").and_then(Value::as_object);
+    let limits = providers.into_iter().flatten().map(|(name, table)| {
+        let limit = size(table.pointer("/limits/memory"));
+        (limit.unwrap_or(Limits::default().memory), name)
+    });
+    if let Some((limit, name)) = limits.max_by_key(|(limit, _)| *limit)
+        && limit > memory
+    {
+        let message = format!("provider `{name}` would never fit into this memory");
+        let at = At::ROOT.key("run");
+        let problem = reading.refuse(&at.key("memory"), message, "too small");
+        problem.help = Some(format!(
+            "its limit is {}: give more, or set `limits.memory` of the provider",
+            show_size(limit)
+        ));
+    }
+}
+
 /// A path as the user would write it.
-fn shown(path: &Path) -> Display<'_> {
+pub(crate) fn shown(path: &Path) -> Display<'_> {
     match path.strip_prefix(".") {
         Ok(rest) if rest != Path::new("") => rest.display(),
         _ => path.display(),
@@ -163,7 +237,14 @@ pub(crate) fn unmatched(glob: &str, names: &[&str]) -> Option<(String, String)> 
     if names.iter().any(|name| matcher.is_match(name)) {
         return None;
     }
-    let help = suggest(glob, names.iter().copied());
+    let is_table = names.iter().any(|name| {
+        let values = name.strip_prefix(glob);
+        values.is_some_and(|values| values.starts_with('['))
+    });
+    let help = match is_table {
+        true => format!("`{glob}[*]` matches all that its matrix makes"),
+        false => suggest(glob, names.iter().copied()),
+    };
     Some((format!("no provider matches `{glob}`"), help))
 }
 
@@ -197,14 +278,9 @@ fn list_files(
             reading.refuse(&at, message, "matches nothing").help = Some(help);
         }
         for name in names {
-            if !name.ends_with(".jsonl") {
-                let message = match Path::new(&name).extension().and_then(|name| name.to_str()) {
-                    Some("csv" | "json" | "toml") => {
-                        format!("`{name}`: test lists other than `.jsonl` are not supported yet")
-                    }
-                    _ => format!("`{name}` is not a test list"),
-                };
-                let help = "a test list ends in `.jsonl`".to_owned();
+            if ListFormat::of(&name).is_none() {
+                let message = format!("`{name}` is not a test list");
+                let help = "a test list ends in `.jsonl`, `.json`, `.csv` or `.toml`".to_owned();
                 reading.refuse(&at, message, "matches it").help = Some(help);
             } else if !found.contains(&name) {
                 found.push(name);

@@ -85,6 +85,20 @@ impl Places for Document<'_> {
 }
 
 impl Document<'_> {
+    /// The keys of a table in the order written; none if there is no table.
+    pub(crate) fn keys_in_order(&self, path: &[&str]) -> Vec<String> {
+        let mut table = self.root.get_ref();
+        for key in path {
+            match table.get(*key).map(Spanned::get_ref) {
+                Some(DeValue::Table(inner)) => table = inner,
+                _ => return Vec::new(),
+            }
+        }
+        let mut keys: Vec<_> = table.iter().map(|(key, _)| key).collect();
+        keys.sort_by_key(|key| key.span().start);
+        keys.iter().map(|key| key.get_ref().to_string()).collect()
+    }
+
     fn span(&self, path: &[Step], part: Part) -> Range<usize> {
         let Some((Step::Key(first), rest)) = path.split_first() else {
             return 0..0;

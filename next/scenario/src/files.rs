@@ -16,7 +16,7 @@ use crate::globs;
 /// A folder that cannot be read, or a file whose name is not UTF-8.
 pub(crate) fn find(folder: &Path, glob: &str) -> io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    let Some(first_wildcard) = glob.find(['*', '?', '[', '{', '\\']) else {
+    let Some(first_wildcard) = glob.find(is_wildcard) else {
         if folder.join(glob).is_file() {
             names.insert(glob.to_owned());
         }
@@ -41,6 +41,11 @@ pub(crate) fn find(folder: &Path, glob: &str) -> io::Result<BTreeSet<String>> {
     };
     search.folder(&root, "", &[identity(&root)?])?;
     Ok(search.names)
+}
+
+/// Tells whether a character of a glob does not stand for itself.
+pub(crate) fn is_wildcard(character: char) -> bool {
+    ['*', '?', '[', '{', '\\'].contains(&character)
 }
 
 struct Search<'g> {

@@ -1,14 +1,10 @@
 //! [`Form`]: what a value must be. One description reads values, names itself in messages, and makes the schema.
 
-use runner_model::{
-    Budgets, ProviderName,
-    template::{Template, TemplateValue},
-};
+use runner_model::template::{Template, TemplateValue};
 use serde_json::{Value, json};
 
 use crate::{
     reading::{At, Reading, Roots},
-    scalar::Number,
     table::{Keys, Table},
 };
 
@@ -149,74 +145,96 @@ impl Form for TextOrList {
     }
 }
 
-/// Tables by the names of providers, ascending. Each finds its name in [`Table::name`].
-pub(crate) struct ByName<F>(pub(crate) F);
+/// A table of values of one form, by names of one kind. Read ascending by name.
+pub(crate) struct Named<F> {
+    pub(crate) form: F,
+    /// How it is called in "must be …".
+    pub(crate) words: &'static str,
+    /// Why a text cannot be a name.
+    pub(crate) refuse: fn(&str) -> Option<String>,
+    /// The names as a regular expression, for the schema.
+    pub(crate) pattern: &'static str,
+    /// The least and the most entries.
+    pub(crate) count: (usize, usize),
+}
 
-impl<F: Form> Form for ByName<F> {
-    type Out = Vec<F::Out>;
+impl<F: Form> Form for Named<F> {
+    type Out = Vec<(String, F::Out)>;
 
     fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<Self::Out> {
         let Value::Object(map) = value else {
-            reading.refuse_kind(at, value, "a table");
+            reading.refuse_kind(at, value, self.words);
             return None;
         };
+        let (least, most) = self.count;
+        if map.len() < least {
+            reading.refuse(at, format!("{} cannot be empty", at.subject()), "here");
+        } else if map.len() > most {
+            let message = format!(
+                "{} has {} keys, and {most} is the most",
+                at.subject(),
+                map.len()
+            );
+            reading.refuse(at, message, "too many");
+        }
         let mut out = Vec::with_capacity(map.len());
         for (key, value) in map {
             let at = at.key(key);
-            let reason = match ProviderName::parse(key) {
-                Ok(_) if key.contains('[') => {
-                    Some("only a matrix makes names with brackets".into())
-                }
-                Ok(_) => None,
-                Err(error) => Some(error.to_string()),
-            };
-            if let Some(reason) = reason {
+            if let Some(reason) = (self.refuse)(key) {
                 let message = format!("`{key}` is not a valid name here: {reason}");
                 reading.refuse_key(&at, message, "this name");
             }
-            out.extend(read(&self.0, &at, value, reading));
+            out.extend(read(&self.form, &at, value, reading).map(|value| (key.clone(), value)));
         }
         Some(out)
     }
 
     fn schema(&self) -> Value {
-        json!({
-            "type": "object",
-            "propertyNames": {"pattern": "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"},
-            "additionalProperties": self.0.schema(),
-        })
+        let mut schema = json!({"type": "object", "additionalProperties": self.form.schema()});
+        if !self.pattern.is_empty() {
+            schema["propertyNames"] = json!({"pattern": self.pattern});
+        }
+        let (least, most) = self.count;
+        if least > 0 {
+            schema["minProperties"] = json!(least);
+        }
+        if most < usize::MAX {
+            schema["maxProperties"] = json!(most);
+        }
+        schema
     }
 }
 
-/// Numbers above zero by the names of metrics.
-pub(crate) struct ByMetric;
+/// A string of one form, or a table of another one.
+pub(crate) struct StringOr<S, T> {
+    pub(crate) string: S,
+    pub(crate) table: T,
+    /// As in "must be a string or a table".
+    pub(crate) words: &'static str,
+}
 
-const BUDGET_NUMBER: Number = Number(Budgets::LEAST, f64::MAX);
+/// What [`StringOr`] is read as.
+pub(crate) enum Either<S, T> {
+    String(S),
+    Table(T),
+}
 
-impl Form for ByMetric {
-    type Out = Vec<(String, f64)>;
+impl<S: Form, T: Form> Form for StringOr<S, T> {
+    type Out = Either<S::Out, T::Out>;
 
     fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<Self::Out> {
-        let Value::Object(map) = value else {
-            reading.refuse_kind(at, value, "a table such as { tokens = 2_000_000 }");
-            return None;
-        };
-        if map.is_empty() {
-            reading.refuse(at, format!("{} cannot be empty", at.subject()), "here");
+        match value {
+            Value::String(_) => self.string.read(at, value, reading).map(Either::String),
+            Value::Object(_) => self.table.read(at, value, reading).map(Either::Table),
+            _ => {
+                reading.refuse_kind(at, value, self.words);
+                None
+            }
         }
-        let read = map.iter_mut().filter_map(|(metric, most)| {
-            let most = read(&BUDGET_NUMBER, &at.key(metric), most, reading)?;
-            Some((metric.clone(), most))
-        });
-        Some(read.collect())
     }
 
     fn schema(&self) -> Value {
-        json!({
-            "type": "object",
-            "minProperties": 1,
-            "additionalProperties": BUDGET_NUMBER.schema(),
-        })
+        json!({"anyOf": [self.string.schema(), self.table.schema()]})
     }
 }
 
@@ -272,6 +290,9 @@ impl Form for Templated {
     }
 }
 
+/// What a string that is a template has, as a regular expression.
+pub(crate) const TEMPLATE: &str = r"\{\{";
+
 /// A value in which every string may be a template; what is no template must be of the form.
 pub(crate) struct Templates<F>(pub(crate) F, pub(crate) Roots);
 
@@ -295,7 +316,7 @@ impl<F: Form> Form for Templates<F> {
         let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
         for property in properties.into_iter().flat_map(|map| map.values_mut()) {
             let about = property["description"].take();
-            let template = json!({"type": "string", "pattern": r"\{\{"});
+            let template = json!({"type": "string", "pattern": TEMPLATE});
             *property = json!({"anyOf": [property.take(), template], "description": about});
         }
         schema

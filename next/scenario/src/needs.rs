@@ -1,5 +1,5 @@
-//! What the templates of a command take from its configuration and from tests, so that what is not there is found before
-//! anything runs.
+//! What providers take from their configuration and from tests, by templates and as attachments, so that what is not there
+//! is found before anything runs.
 
 use runner_model::{
     provider::{Provider, Stdin},
@@ -12,22 +12,45 @@ use crate::{
     reading::{Part, Places, Step, dotted, kind, suggest},
 };
 
-/// What one template of a provider takes.
+const NUL: &str = "neither an argument nor a variable can have a NUL in it";
+
+/// What one key of a provider takes from each of its tests.
 pub(crate) struct Need<'s> {
-    /// Where the template stands in the scenario.
+    /// Where the key stands in the scenario.
     pub(crate) path: Vec<Step>,
-    keys: &'s [String],
-    /// Whether it may have a NUL, which no argument can.
-    takes_nul: bool,
+    what: What<'s>,
 }
 
-/// What the templates of a provider take from its `root`: `input` or `config`.
-pub(crate) fn needs<'s>(provider: &'s Provider, root: &'static str) -> Vec<Need<'s>> {
+enum What<'s> {
+    /// A value behind these keys.
+    Value {
+        keys: &'s [String],
+        /// Whether it may have a NUL, which no argument can.
+        takes_nul: bool,
+    },
+    /// The attachment of this name.
+    File(&'s str),
+}
+
+/// What a provider takes from its tests.
+pub(crate) fn needs(provider: &Provider) -> Vec<Need<'_>> {
+    let mut needs = needs_of(provider, "input");
+    if let Some(Stdin::File { file }) = &provider.stdin {
+        let path = ["providers", &provider.name, "stdin", "file"];
+        needs.push(Need {
+            path: path.map(|key| Step::Key(key.to_owned())).to_vec(),
+            what: What::File(file),
+        });
+    }
+    needs
+}
+
+/// What the templates of a provider take from a root: `input` or `config`.
+fn needs_of<'s>(provider: &'s Provider, root: &'static str) -> Vec<Need<'s>> {
     let needs = templates(provider).flat_map(|(path, template, takes_nul)| {
         template.keys_of(root).map(move |keys| Need {
             path: path.clone(),
-            keys,
-            takes_nul,
+            what: What::Value { keys, takes_nul },
         })
     });
     needs.collect()
@@ -42,12 +65,12 @@ pub(crate) fn never_there(provider: &Provider, places: &dyn Places) -> Vec<Probl
     };
     for (path, template, takes_nul) in templates(provider) {
         if !takes_nul && template.text().contains('\0') {
-            refuse(&path, Problem::new("an argument cannot have a NUL in it"));
+            refuse(&path, Problem::new(NUL));
         }
     }
-    for need in needs(provider, "config") {
-        if let Some(problem) = need.lack("config", &provider.config, &|| "the provider".to_owned())
-        {
+    for need in needs_of(provider, "config") {
+        let who = || "the provider".to_owned();
+        if let Some(problem) = need.lack("config", &provider.config, &[], &who) {
             refuse(&need.path, problem);
         }
     }
@@ -56,49 +79,64 @@ pub(crate) fn never_there(provider: &Provider, places: &dyn Places) -> Vec<Probl
 
 /// The templates of a provider: where they stand, and whether they may have a NUL.
 fn templates(provider: &Provider) -> impl Iterator<Item = (Vec<Step>, &Template, bool)> {
-    let at = |key: &str| {
-        let steps = ["providers", &provider.name, key];
-        steps.map(|key| Step::Key(key.to_owned())).to_vec()
+    let at = |keys: &[&str]| {
+        let above = ["providers", &provider.name];
+        let keys = above.iter().chain(keys);
+        let steps = keys.map(|key| Step::Key((*key).to_owned()));
+        steps.collect::<Vec<_>>()
     };
     let args = provider.args.iter().enumerate();
     let args = args.map(move |(index, template)| {
-        let mut path = at("args");
+        let mut path = at(&["args"]);
         path.push(Step::Index(index));
         (path, template, false)
     });
-    let stdin = provider.stdin.iter().filter_map(|stdin| match stdin {
-        Stdin::Text(template) => Some(template),
+    let stdin = provider.stdin.iter().filter_map(move |stdin| match stdin {
+        Stdin::Text(template) => Some((at(&["stdin"]), template, true)),
         Stdin::File { .. } => None,
     });
-    args.chain(stdin.map(move |template| (at("stdin"), template, true)))
+    let env = provider.grants.env.iter();
+    let env = env.map(move |(name, template)| (at(&["grants", "env", name]), template, false));
+    args.chain(stdin).chain(env)
 }
 
 impl Need<'_> {
-    /// Says what is not in a value, without a place.
+    /// Says what a test, or a configuration, does not have, without a place; `files` are its attachments.
     pub(crate) fn lack(
         &self,
         root: &str,
         value: &Value,
+        files: &[(String, String)],
         who: &dyn Fn() -> String,
     ) -> Option<Problem> {
-        let path = || dotted(root, self.keys);
-        match lookup(value, self.keys) {
+        let (keys, takes_nul) = match self.what {
+            What::Value { keys, takes_nul } => (keys, takes_nul),
+            What::File(name) => return lacks_file(name, files, who),
+        };
+        let path = || dotted(root, keys);
+        match lookup(value, keys) {
             None => {
                 let mut problem = Problem::new(format!("{} has no `{}`", who(), path()));
-                problem.help = there_is(root, value, self.keys);
+                problem.help = there_is(root, value, keys);
                 Some(problem)
             }
-            Some(Value::String(text)) if text.contains('\0') && !self.takes_nul => {
-                let message = format!(
-                    "an argument cannot have a NUL in it, and `{}` of {} has one",
-                    path(),
-                    who()
-                );
+            Some(Value::String(text)) if text.contains('\0') && !takes_nul => {
+                let message = format!("{NUL}, and `{}` of {} has one", path(), who());
                 Some(Problem::new(message))
             }
             Some(_) => None,
         }
     }
+}
+
+fn lacks_file(name: &str, files: &[(String, String)], who: &dyn Fn() -> String) -> Option<Problem> {
+    let names = files.iter().map(|(name, _)| name.as_str());
+    if names.clone().any(|known| known == name) {
+        return None;
+    }
+    let mut problem = Problem::new(format!("{} has no attachment `{name}`", who()));
+    problem.help = (!files.is_empty()).then(|| suggest(name, names));
+    Some(problem)
 }
 
 /// Says what there is as far as `keys` lead.

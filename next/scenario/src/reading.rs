@@ -1,9 +1,12 @@
 //! Where a reader of values is ([`At`]), and what it finds to be wrong ([`Reading`]).
 
-use runner_model::template::Template;
+use runner_model::template::{Template, TemplateError};
 use serde_json::Value;
 
-use crate::problem::{Place, Problem, Source};
+use crate::{
+    grant_keys::unnamed_secrets,
+    problem::{Place, Problem, Source},
+};
 
 /// One step down into a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +53,13 @@ pub(crate) type Roots = &'static [&'static str];
 pub(crate) const LIST_ROOTS: Roots = &["row", "file", "row_number"];
 /// What templates of a command may begin with.
 pub(crate) const COMMAND_ROOTS: Roots = &["input", "config"];
+/// What templates of environment variables may begin with. Only there is a secret known.
+pub(crate) const ENV_ROOTS: Roots = &["input", "config", "secret"];
+/// What templates begin with that the values of a matrix fill.
+pub(crate) const MATRIX_ROOTS: Roots = &["matrix"];
+/// What to do where a template does not know secrets.
+const SECRET_HELP: &str =
+    "secrets reach a provider by its environment: `grants.env = { KEY = \"{{secret.KEY}}\" }`";
 /// What `file` has in templates of a test list.
 const FILE_KEYS: &[&str] = &["name", "path", "stem"];
 
@@ -170,10 +180,20 @@ impl<'p> Reading<'p> {
         let template = match checked {
             Ok(((), template)) => template,
             Err(error) => {
-                self.refuse(at, error.to_string(), LABEL);
+                let is_secret =
+                    matches!(&error, TemplateError::Root { root, .. } if root == "secret");
+                let problem = self.refuse(at, error.to_string(), LABEL);
+                if is_secret && roots == COMMAND_ROOTS {
+                    problem.help = Some(SECRET_HELP.to_owned());
+                }
                 return None;
             }
         };
+        if roots == ENV_ROOTS {
+            for message in unnamed_secrets(&template) {
+                self.refuse(at, message, LABEL);
+            }
+        }
         if roots == LIST_ROOTS {
             let is_known = |keys: &[String]| matches!(keys, [key] if FILE_KEYS.contains(&&**key));
             for keys in template.keys_of("file").filter(|keys| !is_known(keys)) {

@@ -1,17 +1,22 @@
 //! [`AllTests`]: the tests of a scenario and those that its lists make of records, one after the other.
 
-use std::{ops::ControlFlow, path::Path};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use runner_model::template::{MissingKey, TemplateValue};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    document::Document,
     form::Form,
-    lists::{Line, ListReader},
+    lists::{Entry, ListFormat, ListReader, Piece},
+    matrix::Written,
     problem::{Place, Problem},
     reading::{At, Part, Places, Reading, Step, kind, suggest},
-    scenario::Scenario,
+    scenario::{Scenario, TestProblem},
+    suite::Suite,
     table::is_later,
     test_keys::{TEST, TestList, WrittenTest},
 };
@@ -19,9 +24,32 @@ use crate::{
 /// All tests of a scenario and its lists.
 pub(crate) struct AllTests<'s> {
     scenario: &'s Scenario,
-    document: &'s Document<'s>,
+    written: &'s Written<'s>,
     /// The schema of a test, which has its keys.
     schema: Value,
+}
+
+/// Some tests, one after the other. Threads read them apart from each other.
+pub(crate) enum TestPiece {
+    /// Those of the scenario itself.
+    OfScenario,
+    /// Records of a list.
+    OfList {
+        /// The list's number in the scenario.
+        index: usize,
+        file: Arc<ListFile>,
+        piece: Piece,
+    },
+    /// A file cannot be read.
+    Unreadable(Problem),
+}
+
+/// A file of a list.
+pub(crate) struct ListFile {
+    /// What `{{file.…}}` stands for.
+    about: Value,
+    /// The folder that attachments are relative to.
+    folder: PathBuf,
 }
 
 /// Where a test comes from.
@@ -38,66 +66,77 @@ pub(crate) struct Record<'a> {
     pub(crate) list: &'a TestList,
     /// The list's number in the scenario.
     pub(crate) index: usize,
-    line: Line<'a>,
-    file: &'a Value,
+    entry: Entry<'a>,
+    file: &'a ListFile,
     number: Value,
 }
 
-/// What is done with each test, or with the problem of one. It can end the visit.
-pub(crate) type Visit<'v> =
-    dyn FnMut(Result<(&Origin<'_>, WrittenTest), Problem>) -> ControlFlow<Problem> + 'v;
+/// What is done with each test, or with the problem of one.
+pub(crate) type Visit<'v> = dyn FnMut(Result<(&Origin<'_>, WrittenTest), Problem>) + 'v;
 
 impl<'s> AllTests<'s> {
-    /// `document` is the scenario's text.
-    pub(crate) fn new(scenario: &'s Scenario, document: &'s Document<'s>) -> Self {
+    /// `written` is the scenario's text.
+    pub(crate) fn new(scenario: &'s Scenario, written: &'s Written<'s>) -> Self {
         Self {
             scenario,
-            document,
+            written,
             schema: TEST.schema(),
         }
     }
 
-    /// Visits all tests in order.
-    pub(crate) fn each(&self, visit: &mut Visit<'_>) -> ControlFlow<Problem> {
-        for (index, test) in self.scenario.tests.iter().enumerate() {
-            visit(Ok((&Origin::Scenario(self, index), test.clone())))?;
-        }
-        for (index, list) in self.scenario.lists.iter().enumerate() {
-            for file in &list.files {
-                self.each_of_file(index, list, file, visit)?;
-            }
-        }
-        ControlFlow::Continue(())
+    /// All tests in order.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = TestPiece> + '_ {
+        let lists = self.scenario.lists.iter().enumerate();
+        let files =
+            lists.flat_map(|(index, list)| list.files.iter().map(move |file| (index, file)));
+        let pieces = files.flat_map(|(index, file)| self.pieces_of(index, file));
+        std::iter::once(TestPiece::OfScenario).chain(pieces)
     }
 
-    fn each_of_file(
-        &self,
-        index: usize,
-        list: &TestList,
-        file: &str,
-        visit: &mut Visit<'_>,
-    ) -> ControlFlow<Problem> {
+    fn pieces_of(&self, index: usize, file: &str) -> Box<dyn Iterator<Item = TestPiece>> {
         let path = self.scenario.folder.join(file);
-        let shown = path
-            .strip_prefix(".")
-            .unwrap_or(&path)
-            .display()
-            .to_string();
-        let mut reader = match ListReader::open(&path, shown) {
+        let shown = path.strip_prefix(".").unwrap_or(&path).display();
+        // Only files with a known end are in a list.
+        let format = ListFormat::of(file).unwrap_or(ListFormat::Lines);
+        let reader = match ListReader::open(&path, format, &shown.to_string()) {
             Ok(reader) => reader,
-            Err(problem) => return visit(Err(problem)),
+            Err(problem) => return Box::new(std::iter::once(TestPiece::Unreadable(problem))),
         };
-        let file = about(file);
+        let file = Arc::new(ListFile {
+            about: about(file),
+            folder: path.parent().unwrap_or(Path::new(".")).to_owned(),
+        });
+        Box::new(reader.map(move |piece| match piece {
+            Ok(piece) => TestPiece::OfList {
+                index,
+                file: Arc::clone(&file),
+                piece,
+            },
+            Err(problem) => TestPiece::Unreadable(problem),
+        }))
+    }
+
+    /// Visits the tests of a piece in order.
+    pub(crate) fn each(&self, piece: TestPiece, visit: &mut Visit<'_>) {
+        let (index, file, piece) = match piece {
+            TestPiece::OfScenario => {
+                for (index, test) in self.scenario.tests.iter().enumerate() {
+                    visit(Ok((&Origin::Scenario(self, index), test.clone())));
+                }
+                return;
+            }
+            TestPiece::Unreadable(problem) => return visit(Err(problem)),
+            TestPiece::OfList { index, file, piece } => (index, file, piece),
+        };
+        let list = &self.scenario.lists[index];
         let mut last_pattern = None;
-        let mut number: u64 = 0;
-        while let Some(line) = reader.next() {
-            number += 1;
-            let test = line.and_then(|line| {
+        piece.each(&mut |number, entry| {
+            let test = entry.and_then(|entry| {
                 let record = Record {
                     tests: self,
                     list,
                     index,
-                    line,
+                    entry,
                     file: &file,
                     number: json!(number),
                 };
@@ -105,16 +144,44 @@ impl<'s> AllTests<'s> {
                 Ok((Origin::Record(record), test))
             });
             match test {
-                Ok((origin, test)) => visit(Ok((&origin, test)))?,
-                Err(problem) => visit(Err(problem))?,
+                Ok((origin, test)) => visit(Ok((&origin, test))),
+                Err(problem) => visit(Err(problem)),
+            }
+        });
+    }
+
+    /// Where tests of a suite stand: for the index of each problem its places.
+    pub(crate) fn places_of(
+        &self,
+        suite: &Suite,
+        found: &[TestProblem],
+    ) -> HashMap<usize, Vec<Place>> {
+        let mut wanted: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, problem) in found.iter().enumerate() {
+            if let Some(id) = suite.id(problem.test) {
+                wanted.entry(id).or_default().push(index);
             }
         }
-        ControlFlow::Continue(())
+        let mut places = HashMap::new();
+        for piece in self.pieces() {
+            if wanted.is_empty() {
+                break;
+            }
+            self.each(piece, &mut |test| {
+                let Ok((origin, test)) = test else { return };
+                for index in wanted.remove(&*test.id).into_iter().flatten() {
+                    let path = [Step::Key(found[index].key.to_owned())];
+                    let label = format!("of test `{}`", test.id);
+                    places.insert(index, origin.places(&path, Part::Value, &label));
+                }
+            });
+        }
+        places
     }
 
     /// Where a value of the scenario stands.
     fn place(&self, path: &[Step], label: &str) -> Vec<Place> {
-        self.document.places(path, Part::Value, label)
+        self.written.places(path, Part::Value, label)
     }
 }
 
@@ -126,14 +193,24 @@ fn about(file: &str) -> Value {
     json!({"name": name, "path": file, "stem": stem})
 }
 
+/// Puts the `meta` of a record over that of its list.
+fn add_meta(test: &mut Map<String, Value>, own: Option<Value>) {
+    match (test.get_mut("meta"), own) {
+        (Some(Value::Object(given)), Some(Value::Object(own))) => given.extend(own),
+        (_, Some(own)) => {
+            test.insert("meta".to_owned(), own);
+        }
+        (_, None) => {}
+    }
+}
+
 impl Record<'_> {
     /// Reads the test that the record makes. One problem a record is enough: the next look shows the next.
     fn read(&self, last_pattern: &mut Option<String>) -> Result<WrittenTest, Problem> {
-        let row = self.line.parse()?;
+        let row = self.entry.value()?;
         if !row.is_object() {
-            let place = self
-                .line
-                .place(&[], Part::Value, &format!("this is {}", kind(&row)));
+            let label = format!("this is {}", kind(&row));
+            let place = self.entry.place(&[], Part::Value, &label);
             return Err(Problem::new("a record must be a JSON object").at(place));
         }
         let given = self.given(&row)?;
@@ -141,11 +218,13 @@ impl Record<'_> {
             Value::Object(test) => test,
             _ => Map::new(),
         };
+        let own_meta = test.remove("meta").filter(|meta| !meta.is_null());
         if self.list.has_templates() {
             let keys = &self.tests.schema["properties"];
             test.retain(|key, _| keys.get(key).is_some() || is_later(TEST.0, key));
         }
         test.extend(given);
+        add_meta(&mut test, own_meta);
         let mut reading = Reading::new(self);
         reading.last_pattern = last_pattern.take();
         let test = TEST.read(&At::ROOT, &mut Value::Object(test), &mut reading);
@@ -162,7 +241,7 @@ impl Record<'_> {
         let list = self.list;
         let roots = [
             ("row", row),
-            ("file", self.file),
+            ("file", &self.file.about),
             ("row_number", &self.number),
         ];
         let missing = |key: &str, error: &MissingKey| self.missing(row, key, error);
@@ -173,8 +252,11 @@ impl Record<'_> {
                 .map_err(|error| missing("id", &error))?;
             given.push(("id".to_owned(), id.into()));
         }
-        let values: [(_, &Option<TemplateValue>); 2] =
-            [("input", &list.input), ("expect", &list.expect)];
+        let values: [(_, &Option<TemplateValue>); 3] = [
+            ("input", &list.input),
+            ("expect", &list.expect),
+            ("meta", &list.meta),
+        ];
         for (key, value) in values {
             if let Some(value) = value {
                 let value = value.render(&roots).map_err(|error| missing(key, &error))?;
@@ -189,7 +271,7 @@ impl Record<'_> {
         let path = self.list_path(&[Step::Key(key.to_owned())]);
         let mut problem = Problem::new(error.to_string());
         problem.places = self.tests.place(&path, "needed here");
-        let place = self.line.place(&[], Part::Value, "not in this record");
+        let place = self.entry.place(&[], Part::Value, "not in this record");
         problem.places.insert(0, place);
         let key = error.0.split('.').nth(1).unwrap_or_default();
         if let Value::Object(row) = row
@@ -215,6 +297,7 @@ impl Record<'_> {
             "id" => self.list.id.is_some(),
             "input" => self.list.input.is_some(),
             "expect" => self.list.expect.is_some(),
+            "meta" => self.list.meta.is_some(),
             _ => false,
         }
     }
@@ -224,9 +307,9 @@ impl Record<'_> {
 impl Places for Record<'_> {
     fn places(&self, path: &[Step], part: Part, label: &str) -> Vec<Place> {
         if !self.is_given(path) {
-            return vec![self.line.place(path, part, label)];
+            return vec![self.entry.place(path, part, label)];
         }
-        let mut places = vec![self.line.place(&[], Part::Value, "of this record")];
+        let mut places = vec![self.entry.place(&[], Part::Value, "of this record")];
         places.extend(self.tests.place(&self.list_path(path), "made here"));
         places
     }
@@ -245,6 +328,14 @@ impl Places for Origin<'_> {
 }
 
 impl Origin<'_> {
+    /// The folder that attachments are relative to.
+    pub(crate) fn folder(&self) -> &Path {
+        match self {
+            Self::Scenario(tests, _) => &tests.scenario.folder,
+            Self::Record(record) => &record.file.folder,
+        }
+    }
+
     /// Where a value of the scenario stands.
     pub(crate) fn scenario_place(&self, path: &[Step], label: &str) -> Vec<Place> {
         match self {
@@ -258,7 +349,7 @@ impl Origin<'_> {
         let id = [Step::Key("id".to_owned())];
         match self {
             Self::Record(record) if record.list.id.is_some() => {
-                vec![record.line.place(&[], Part::Value, label)]
+                vec![record.entry.place(&[], Part::Value, label)]
             }
             _ => self.places(&id, Part::Value, label),
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use regex::Regex;
 use runner_model::{
-    ErrorClass, FailFast, Micros, TestId,
+    Digest, ErrorClass, FailFast, Micros, TestId,
     provider::Rate,
     test::ExpectedError,
     units::{parse_age, parse_duration, parse_size},
@@ -20,14 +20,14 @@ use crate::{
 /// A text that is parsed.
 pub(crate) struct Text<T> {
     /// As in "must be a string".
-    words: &'static str,
+    pub(crate) words: &'static str,
     /// What stands behind the words if no reason does.
-    example: &'static str,
+    pub(crate) example: &'static str,
     /// As JSON.
-    schema: &'static str,
+    pub(crate) schema: &'static str,
     /// Whether it may be written as a number.
-    may_be_number: bool,
-    parse: fn(&str) -> Result<T, String>,
+    pub(crate) may_be_number: bool,
+    pub(crate) parse: fn(&str) -> Result<T, String>,
 }
 
 impl<T> Form for Text<T> {
@@ -143,6 +143,18 @@ pub(crate) const FILE_GLOB: Text<String> = Text {
     ..GLOB
 };
 
+/// The SHA-256 of a file.
+pub(crate) const DIGEST: Text<Digest> = Text {
+    words: "a SHA-256 of 64 hexadecimal digits",
+    example: "",
+    schema: r#"{"type": "string", "pattern": "^[0-9a-fA-F]{64}$"}"#,
+    may_be_number: false,
+    parse: |text| {
+        let digest = Digest::parse(&text.to_ascii_lowercase());
+        digest.ok_or_else(|| format!("`{text}` is none"))
+    },
+};
+
 /// A regular expression.
 pub(crate) struct Pattern;
 
@@ -223,15 +235,15 @@ pub(crate) const EXPECTED_ERROR: Word<ExpectedError> = Word(
 /// A whole number between two others, both included.
 pub(crate) struct Integer<T>(pub(crate) T, pub(crate) T);
 
-impl<T: TryFrom<u64> + Into<u64> + Copy> Form for Integer<T> {
+impl<T: TryFrom<i128> + Into<i128> + Copy> Form for Integer<T> {
     type Out = T;
 
     fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<T> {
-        let range: (u64, u64) = (self.0.into(), self.1.into());
+        let range: (i128, i128) = (self.0.into(), self.1.into());
         let words = format!("an integer from {} to {}", range.0, range.1);
         match value {
             Value::Number(number) if !number.is_f64() => {
-                let number = number.as_u64();
+                let number = number.as_i128();
                 if let Some(number) = number.filter(|number| (range.0..=range.1).contains(number)) {
                     return number.try_into().ok();
                 }
@@ -244,7 +256,8 @@ impl<T: TryFrom<u64> + Into<u64> + Copy> Form for Integer<T> {
     }
 
     fn schema(&self) -> Value {
-        json!({"type": "integer", "minimum": self.0.into(), "maximum": self.1.into()})
+        let [least, most] = [self.0, self.1].map(Into::<i128>::into);
+        json!({"type": "integer", "minimum": least as i64, "maximum": most as i64})
     }
 }
 
@@ -282,9 +295,10 @@ impl Form for Number {
     type Out = f64;
 
     fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<f64> {
-        let words = match self.1 {
-            f64::MAX => format!("a number of at least {}", self.0),
-            max => format!("a number from {} to {max}", self.0),
+        let words = match (self.0, self.1) {
+            (f64::MIN, f64::MAX) => "a number".to_owned(),
+            (least, f64::MAX) => format!("a number of at least {least}"),
+            (least, most) => format!("a number from {least} to {most}"),
         };
         match value.as_f64() {
             Some(number) if (self.0..=self.1).contains(&number) => return Some(number),
@@ -298,9 +312,43 @@ impl Form for Number {
     }
 
     fn schema(&self) -> Value {
-        match self.1 {
-            f64::MAX => json!({"type": "number", "minimum": self.0}),
-            max => json!({"type": "number", "minimum": self.0, "maximum": max}),
+        match (self.0, self.1) {
+            (f64::MIN, f64::MAX) => json!({"type": "number"}),
+            (least, f64::MAX) => json!({"type": "number", "minimum": least}),
+            (least, most) => json!({"type": "number", "minimum": least, "maximum": most}),
         }
+    }
+}
+
+/// A text of at most so many bytes, a number or a boolean.
+pub(crate) struct Scalar(pub(crate) usize);
+
+impl Form for Scalar {
+    type Out = Value;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<Value> {
+        const WORDS: &str = "a string, a number or a boolean";
+        let reason = match value {
+            Value::String(text) if text.is_empty() => "it is empty".to_owned(),
+            Value::String(text) if text.len() > self.0 => {
+                format!("it has {} bytes, and {} are the most", text.len(), self.0)
+            }
+            Value::String(_) | Value::Number(_) | Value::Bool(_) => return Some(value.clone()),
+            _ => {
+                reading.refuse_kind(at, value, WORDS);
+                return None;
+            }
+        };
+        let message = format!("{} must be {WORDS}: {reason}", at.subject());
+        reading.refuse(at, message, "here");
+        None
+    }
+
+    fn schema(&self) -> Value {
+        let mut schema = json!({"type": ["string", "number", "boolean"], "minLength": 1});
+        if self.0 < usize::MAX {
+            schema["maxLength"] = json!(self.0);
+        }
+        schema
     }
 }

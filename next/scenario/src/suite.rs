@@ -2,11 +2,12 @@
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::File,
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, BufRead, BufReader, Seek},
     os::unix::fs::FileExt,
+    path::PathBuf,
 };
 
 use runner_model::{Digest, Places, ProviderName, TrialId, provider::Provider};
@@ -31,6 +32,7 @@ pub struct Suite {
     outline: Outline,
     digest: Digest,
     names: Vec<ProviderName>,
+    blobs: BTreeMap<Digest, PathBuf>,
     /// What was read last.
     block: RefCell<Block>,
     /// For each provider the test in which [`Self::next_trial`] ended.
@@ -134,7 +136,12 @@ impl SuiteBuilder {
         Ok(())
     }
 
-    pub(crate) fn finish(mut self, file: File, providers: &[Provider]) -> Suite {
+    pub(crate) fn finish(
+        mut self,
+        file: File,
+        providers: &[Provider],
+        blobs: BTreeMap<Digest, PathBuf>,
+    ) -> Suite {
         self.outline.tests.shrink_to_fit();
         Suite {
             file,
@@ -144,6 +151,7 @@ impl SuiteBuilder {
                 .iter()
                 .map(|provider| provider.name.clone())
                 .collect(),
+            blobs,
             block: RefCell::default(),
             cursors: vec![Cell::new(0); providers.len()],
             lookup: OnceCell::new(),
@@ -199,12 +207,24 @@ impl Suite {
                 io::Error::new(io::ErrorKind::InvalidData, "the suite is too large")
             })?;
         }
-        Ok(builder.finish(file, providers))
+        Ok(builder.finish(file, providers, BTreeMap::new()))
     }
 
     /// The SHA-256 of the file.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// The files that its tests name, attachments and schemas, by the digests of their contents. Empty if the suite was opened:
+    /// then the contents are stored.
+    pub fn blobs(&self) -> &BTreeMap<Digest, PathBuf> {
+        &self.blobs
+    }
+
+    /// The id of a test; none if it cannot be read.
+    pub(crate) fn id(&self, test: u64) -> Option<String> {
+        let id = |line: &[u8]| Some(String::from_utf8_lossy(id_of(line)?).into_owned());
+        self.with_line(test as usize, id).ok()?
     }
 
     /// Number of tests.

@@ -1,17 +1,21 @@
 //! The keys of tests, of test lists, and of what they share with `[defaults]`.
 
+use std::collections::BTreeMap;
+
 use runner_model::{
-    Micros, TestId,
+    Micros, TestId, Text,
+    row::is_file_name,
     template::{Template, TemplateValue},
-    test::{Expect, Retries},
+    test::{Expect, MetaValue, Retries},
 };
 use serde_json::Value;
 
 use crate::{
-    form::{Any, List, Sub, Templated, Templates, TextOrList},
+    form::{Any, List, Named, Sub, Templated, Templates, TextOrList},
     reading::LIST_ROOTS,
     scalar::{
-        DURATION, EXPECTED_ERROR, FILE_GLOB, GLOB, Integer, Number, Pattern, TEST_ID, TEXT, TIMEOUT,
+        self, DURATION, EXPECTED_ERROR, FILE_GLOB, GLOB, Integer, Number, Pattern, SIZE, Scalar,
+        TEST_ID, TEXT, TIMEOUT,
     },
     table::Table,
 };
@@ -26,8 +30,18 @@ pub(crate) struct WrittenTest {
     pub(crate) input: Value,
     /// Globs over providers; none means all.
     pub(crate) providers: Option<Vec<String>>,
-    pub(crate) expect: Expect,
+    pub(crate) expect: WrittenExpect,
+    /// Attachments by name: their paths, relative to the scenario or to the list.
+    pub(crate) files: Vec<(String, String)>,
     pub(crate) settings: Settings,
+}
+
+/// What a test expects, with the path of a schema instead of its digest.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WrittenExpect {
+    pub(crate) expect: Expect,
+    /// Relative to the scenario.
+    pub(crate) schema: Option<String>,
 }
 
 /// A test list.
@@ -36,6 +50,7 @@ pub(crate) struct TestList {
     pub(crate) id: Option<Template>,
     pub(crate) input: Option<TemplateValue>,
     pub(crate) expect: Option<TemplateValue>,
+    pub(crate) meta: Option<TemplateValue>,
     /// Globs over providers; none means all.
     pub(crate) providers: Option<Vec<String>>,
     pub(crate) settings: Settings,
@@ -54,21 +69,31 @@ pub(crate) struct Settings {
     pub(crate) retries: Option<Retries>,
     pub(crate) repeat: Option<u32>,
     pub(crate) tags: Vec<String>,
+    /// Of a test list nothing: each of its records has its own.
+    pub(crate) meta: Meta,
 }
 
+/// What tests say of themselves.
+pub(crate) type Meta = BTreeMap<Text<'static>, MetaValue<'static>>;
+
 impl Settings {
-    /// Puts these in front of `base`: the nearer one wins, and tags add up.
+    /// Puts these in front of `base`: the nearer one wins; tags and keys of `meta` add up.
     pub(crate) fn over(self, base: &Self) -> Self {
         let mut tags = self.tags;
         tags.extend_from_slice(&base.tags);
         tags.sort_unstable();
         tags.dedup();
+        let mut meta = self.meta;
+        for (key, value) in &base.meta {
+            meta.entry(key.clone()).or_insert_with(|| value.clone());
+        }
         Self {
             timeout: self.timeout.or(base.timeout),
             trial_timeout: self.trial_timeout.or(base.trial_timeout),
             retries: self.retries.or_else(|| base.retries.clone()),
             repeat: self.repeat.or(base.repeat),
             tags,
+            meta,
         }
     }
 }
@@ -76,17 +101,42 @@ impl Settings {
 impl TestList {
     /// Tells whether records are data from which templates make tests, and no tests themselves.
     pub(crate) fn has_templates(&self) -> bool {
-        let values = [&self.input, &self.expect];
+        let values = [&self.input, &self.expect, &self.meta];
         let mut values = values.into_iter().flatten();
         self.id.is_some() || values.any(TemplateValue::is_template)
     }
 }
 
-pub(crate) const DEFAULTS: Sub<Settings> = Sub("`[defaults]`", |table| Some(settings(table)));
+/// How many keys of `meta` a test has at most.
+pub(crate) const MAX_META: usize = 32;
+pub(crate) const DEFAULTS: Sub<Settings> = Sub("`[defaults]`", |table| {
+    let meta = meta(table);
+    Some(Settings {
+        meta,
+        ..settings(table)
+    })
+});
 pub(crate) const TEST: Sub<WrittenTest> = Sub("`[[tests]]`", test);
 pub(crate) const LIST: Sub<TestList> = Sub("`[[test_lists]]`", list);
 const RETRIES: Sub<Retries> = Sub("`retries`", retries);
-const EXPECT: Sub<Expect> = Sub("`expect`", expect);
+const EXPECT: Sub<WrittenExpect> = Sub("`expect`", expect);
+const META: Named<Scalar> = Named {
+    form: Scalar(256),
+    words: "a table",
+    refuse: meta_key_error,
+    pattern: "",
+    count: (0, MAX_META),
+};
+const FILES: Named<scalar::Text<String>> = Named {
+    form: TEXT,
+    words: "a table",
+    refuse: |name| {
+        let reason = "attachments have names of files, without folders";
+        (!is_file_name(name)).then(|| reason.to_owned())
+    },
+    pattern: "^[^/]{1,200}$",
+    count: (0, usize::MAX),
+};
 const MAX_COUNT: u32 = 1_000_000;
 
 fn settings(table: &mut Table<'_, '_>) -> Settings {
@@ -121,7 +171,35 @@ fn settings(table: &mut Table<'_, '_>) -> Settings {
                 "Words to select tests by. Those of the defaults, the list and the test add up.",
             )
             .unwrap_or_default(),
+        meta: Meta::new(),
     }
+}
+
+fn meta(table: &mut Table<'_, '_>) -> Meta {
+    let meta = table.optional(
+        "meta",
+        &META,
+        "What the test says of itself, such as `{ topic = \"dates\" }`: texts, numbers and booleans by name, at most 32. Reports tell what the tests with each value came to. Those of the defaults, the list and the test add up; the nearer one wins.",
+    );
+    let value = |value| match value {
+        Value::Bool(boolean) => MetaValue::Bool(boolean),
+        Value::Number(number) => MetaValue::Number(number),
+        Value::String(text) => MetaValue::Text(text.into()),
+        other => MetaValue::Text(other.to_string().into()),
+    };
+    let meta = meta.into_iter().flatten();
+    meta.map(|(key, read)| (key.into(), value(read))).collect()
+}
+
+/// Why a text is no key of `meta`.
+fn meta_key_error(name: &str) -> Option<String> {
+    const MAX_BYTES: usize = 64;
+    let is_plain = |character: char| character.is_alphanumeric() || "_.-".contains(character);
+    if name.is_empty() || name.len() > MAX_BYTES {
+        return Some(format!("it must have 1 to {MAX_BYTES} bytes"));
+    }
+    let reason = "letters, digits, `_`, `.` and `-` are allowed";
+    (!name.chars().all(is_plain)).then(|| reason.to_owned())
 }
 
 fn retries(table: &mut Table<'_, '_>) -> Option<Retries> {
@@ -172,13 +250,20 @@ fn test(table: &mut Table<'_, '_>) -> Option<WrittenTest> {
         &EXPECT,
         "What must come. Every key is a check of its own.",
     );
+    let files = table.optional(
+        "files",
+        &FILES,
+        "Attachments: files that are handed to the provider, by name.",
+    );
+    let meta = meta(table);
     let settings = settings(table);
     Some(WrittenTest {
         id: id?,
         input: input.unwrap_or_default(),
         providers,
         expect: expect.unwrap_or_default(),
-        settings,
+        files: files.unwrap_or_default(),
+        settings: Settings { meta, ..settings },
     })
 }
 
@@ -187,7 +272,7 @@ fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
     table.required(
         "files",
         &List(1, FILE_GLOB),
-        "The data files: globs relative to the scenario. `.jsonl`.",
+        "The data files: globs relative to the scenario. `.jsonl`, `.json`, `.csv` or `.toml`.",
     );
     Some(TestList {
         id: table.optional(
@@ -204,6 +289,11 @@ fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
             "expect",
             &Templates(EXPECT, LIST_ROOTS),
             "What must come, as in a test. Strings in it may be templates.",
+        ),
+        meta: table.optional(
+            "meta",
+            &Templates(META, LIST_ROOTS),
+            "What the tests say of themselves, as in a test. Strings in it may be templates, such as `{{row.topic}}`.",
         ),
         providers: table.with_default(
             "providers",
@@ -227,7 +317,7 @@ fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
     })
 }
 
-fn expect(table: &mut Table<'_, '_>) -> Option<Expect> {
+fn expect(table: &mut Table<'_, '_>) -> Option<WrittenExpect> {
     let expect = Expect {
         equals: table.optional("equals", &Any, "The output is exactly this."),
         contains: table
@@ -248,6 +338,7 @@ fn expect(table: &mut Table<'_, '_>) -> Option<Expect> {
             &Number(0.0, f64::MAX),
             "How far numbers of `json` may be off.",
         ),
+        schema: None,
         error: table.optional(
             "error",
             &EXPECTED_ERROR,
@@ -258,11 +349,30 @@ fn expect(table: &mut Table<'_, '_>) -> Option<Expect> {
             &TIMEOUT,
             "The attempt takes at most this long.",
         ),
-        ..Expect::default()
+        max_memory: table.optional(
+            "max_memory",
+            &SIZE,
+            "The guest's memories have at most this many bytes.",
+        ),
+        min_score: table.optional(
+            "min_score",
+            &Number(f64::MIN, f64::MAX),
+            "The provider's score is at least this.",
+        ),
+        exit_code: table.optional(
+            "exit_code",
+            &Integer(i32::MIN, i32::MAX),
+            "The command exits with this code.",
+        ),
     };
+    let schema = table.optional(
+        "schema",
+        &TEXT,
+        "The output is valid by the JSON Schema in this file. Relative to the scenario.",
+    );
     if expect.tolerance.is_some() && !table.has("json") {
         let message = "`tolerance` says how far numbers of `json` may be off, and there is none";
         table.refuse_key("tolerance", message);
     }
-    Some(expect)
+    Some(WrittenExpect { expect, schema })
 }

@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use runner_model::{Places, TrialId, test::Test};
 use tempfile::TempDir;
 
-use crate::{PlannedTrial, Problems, Scenario, Selection, Suite, load, parse_stored, resolve};
+use crate::{
+    PlannedTrial, Problems, ProviderProblem, Scenario, Selection, Suite, TestProblem, load,
+    parse_stored, resolve,
+};
 
 /// A folder with a scenario that has the providers `p`, `q` and `r`, and with `files` beside it.
 fn folder(scenario: &str, files: &[(&str, &str)]) -> TempDir {
@@ -272,7 +275,12 @@ fn a_stored_scenario_is_read_without_looking_at_any_file() {
 fn problems_of_plugins_have_their_place() {
     let folder = folder("tests = [{ id = 'a' }]\n", &[]);
     let scenario = load(&folder.path().join("s.toml")).unwrap();
-    let problems = scenario.plugin_problems(&[(1, "no WASM".to_owned())]);
+    let problems = scenario.provider_problems(&[ProviderProblem {
+        provider: 1,
+        key: "plugin",
+        message: "no WASM".to_owned(),
+        help: None,
+    }]);
     let said = problems.render(false, 100);
     assert!(
         said.contains("error: no WASM") && said.contains("s.toml:2:"),

@@ -1,0 +1,114 @@
+//! [`Blobs`]: files that tests name, attachments and schemas, each read once.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use runner_model::Digest;
+use serde::de::IgnoredAny;
+use sha2::{Digest as _, Sha256};
+
+/// Bytes of a schema.
+const MAX_SCHEMA: u64 = 16 << 20;
+
+/// Files that tests name. Threads share it.
+#[derive(Default)]
+pub(crate) struct Blobs {
+    /// Whether it is a schema, and its path.
+    known: Mutex<HashMap<(bool, PathBuf), Blob>>,
+}
+
+/// The digest of a file and its length.
+type Blob = (Digest, u64);
+
+impl Blobs {
+    /// Reads an attachment. Errors are the rest of a sentence that names it.
+    pub(crate) fn attachment(&self, path: PathBuf) -> Result<Blob, String> {
+        self.once((false, path), |path| {
+            let blob = hash(path).map_err(cannot)?;
+            // The contract counts bytes with 32 bits.
+            if blob.1 > u64::from(u32::MAX) {
+                return Err("has more than 4 GiB".to_owned());
+            }
+            Ok(blob)
+        })
+    }
+
+    /// Reads a schema, which must be JSON. Errors are the rest of a sentence that names it.
+    pub(crate) fn schema(&self, path: PathBuf) -> Result<Digest, String> {
+        let blob = self.once((true, path), |path| {
+            let mut text = Vec::new();
+            let file = open(path).map_err(cannot)?;
+            file.take(MAX_SCHEMA + 1)
+                .read_to_end(&mut text)
+                .map_err(cannot)?;
+            if text.len() as u64 > MAX_SCHEMA {
+                return Err("has more than 16 MiB".to_owned());
+            }
+            let _: IgnoredAny =
+                serde_json::from_slice(&text).map_err(|error| format!("is not JSON: {error}"))?;
+            Ok((runner_model::digest(&text), text.len() as u64))
+        })?;
+        Ok(blob.0)
+    }
+
+    /// The files, by the digests of their contents.
+    pub(crate) fn into_paths(self) -> BTreeMap<Digest, PathBuf> {
+        let known = self
+            .known
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let paths = known.into_iter();
+        paths
+            .map(|((_, path), (digest, _))| (digest, path))
+            .collect()
+    }
+
+    fn once(
+        &self,
+        key: (bool, PathBuf),
+        read: impl Fn(&Path) -> Result<Blob, String>,
+    ) -> Result<Blob, String> {
+        let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock().get(&key).copied();
+        if let Some(blob) = known {
+            return Ok(blob);
+        }
+        let blob = read(&key.1)?;
+        lock().insert(key, blob);
+        Ok(blob)
+    }
+}
+
+fn cannot(error: io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "does not exist".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // Opening a pipe waits for its other end.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    File::open(path)
+}
+
+fn hash(path: &Path) -> io::Result<Blob> {
+    let mut file = open(path)?;
+    let (mut hasher, mut bytes) = (Sha256::new(), 0);
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok((Digest(hasher.finalize().into()), bytes));
+        }
+        hasher.update(&buffer[..count]);
+        bytes += count as u64;
+    }
+}

@@ -1,0 +1,377 @@
+//! `[providers.NAME.matrix]`: one table that makes many providers, before anything else looks at them.
+//!
+//! Every combination of values becomes a table of its own, in which the values stand in place of `{{matrix.…}}`. After that
+//! these are providers like all others; only a problem with one stands at the table that made it.
+
+use std::collections::{HashMap, HashSet};
+
+use runner_model::{
+    ProviderName,
+    template::{Template, TemplatePiece},
+};
+use serde_json::{Map, Value};
+
+use crate::{
+    document::Document,
+    form::{Form, List, Named, Templated},
+    problem::Place,
+    reading::{At, MATRIX_ROOTS, Part, Places, Reading, Step, suggest},
+    scalar::Scalar,
+};
+
+/// How many providers the matrices of a scenario may make.
+const MAX_MADE: usize = 1000;
+/// The keys of a provider in which `{{matrix.…}}` may stand.
+const FILLED: [&str; 5] = ["plugin", "config", "args", "stdin", "grants"];
+
+pub(crate) const MATRIX: Named<List<Scalar>> = Named {
+    form: List(1, Scalar(usize::MAX)),
+    words: "a table",
+    refuse: |key| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        let is_key = (1..=32).contains(&key.len()) && key.bytes().all(is_plain);
+        let reason = "keys of a matrix are made of at most 32 letters, digits, `_` and `-`";
+        (!is_key).then(|| reason.to_owned())
+    },
+    pattern: "^[A-Za-z0-9_-]{1,32}$",
+    count: (1, usize::MAX),
+};
+pub(crate) const MATRIX_NAME: Templated = Templated(MATRIX_ROOTS);
+
+/// The providers that matrices have made: the name of the table that each stands in, and its number there.
+pub(crate) type Made = HashMap<String, (String, usize)>;
+
+/// A scenario's text, in which a provider that a matrix has made stands where its table does.
+pub(crate) struct Written<'d> {
+    pub(crate) document: &'d Document<'d>,
+    pub(crate) made: &'d Made,
+}
+
+impl Places for Written<'_> {
+    fn places(&self, path: &[Step], part: Part, label: &str) -> Vec<Place> {
+        let table = match path {
+            [Step::Key(key), Step::Key(name), ..] if key == "providers" => self.made.get(name),
+            _ => None,
+        };
+        let Some((table, _)) = table else {
+            return self.document.places(path, part, label);
+        };
+        let mut path = path.to_vec();
+        path[1] = Step::Key(table.clone());
+        self.document.places(&path, part, label)
+    }
+}
+
+/// One combination: a value for each key, in the order written.
+type Combination<'m> = Vec<(&'m str, &'m Value)>;
+
+/// Writes out the matrices of a scenario. A provider with a wrong one is left without it, so that other checks go on.
+pub(crate) fn expand(root: &mut Value, document: &Document<'_>, reading: &mut Reading<'_>) -> Made {
+    let tables = root.get_mut("providers").and_then(Value::as_object_mut);
+    let Some(tables) = tables else {
+        return Made::default();
+    };
+    let mut expander = Expander {
+        reading,
+        made: Made::default(),
+        taken: tables.keys().cloned().collect(),
+    };
+    for (name, mut table) in std::mem::take(tables) {
+        match table.as_object_mut() {
+            Some(map) if map.contains_key("matrix") => {
+                let order = document.keys_in_order(&["providers", &name, "matrix"]);
+                expander.table(&name, map, &order, tables);
+                continue;
+            }
+            Some(map) => expander.plain(&name, map),
+            None => {}
+        }
+        tables.insert(name, table);
+    }
+    expander.made
+}
+
+struct Expander<'r, 'p> {
+    reading: &'r mut Reading<'p>,
+    made: Made,
+    /// Every name there is.
+    taken: HashSet<String>,
+}
+
+impl Expander<'_, '_> {
+    /// A provider without a matrix.
+    fn plain(&mut self, name: &str, table: &mut Map<String, Value>) {
+        let at = At::ROOT.key("providers");
+        let at = at.key(name);
+        if table.remove("name").is_some() {
+            let message = "`name` names the providers of a `matrix`, and there is none";
+            self.reading
+                .refuse_key(&at.key("name"), message, "does nothing");
+        }
+        if name.contains('[') {
+            let message =
+                format!("`{name}` is not a valid name here: only a matrix makes brackets");
+            self.reading.refuse_key(&at, message, "this name");
+        }
+    }
+
+    /// Puts the providers that a table makes into `tables`; `order` are the keys of its matrix.
+    fn table(
+        &mut self,
+        name: &str,
+        table: &mut Map<String, Value>,
+        order: &[String],
+        tables: &mut Map<String, Value>,
+    ) {
+        let at = At::ROOT.key("providers");
+        let at = at.key(name);
+        let before = self.reading.problems.len();
+        let mut matrix = table.remove("matrix").unwrap_or_default();
+        let read = MATRIX.read(&at.key("matrix"), &mut matrix, self.reading);
+        let mut lists = read.unwrap_or_default();
+        lists.sort_by_key(|(key, _)| order.iter().position(|written| written == key));
+        let template = table.remove("name").and_then(|mut name| {
+            placeholders(&name, order, &at.key("name"), self.reading);
+            MATRIX_NAME.read(&at.key("name"), &mut name, self.reading)
+        });
+        self.lists(&lists, &at.key("matrix"));
+        for key in FILLED {
+            if let Some(value) = table.get(key) {
+                placeholders(value, order, &at.key(key), self.reading);
+            }
+        }
+        if self.reading.problems.len() > before {
+            without_placeholders(table);
+            tables.insert(name.to_owned(), Value::Object(std::mem::take(table)));
+            return;
+        }
+        self.taken.remove(name);
+        for (number, combination) in combinations(&lists).iter().enumerate() {
+            let made = name_of(name, template.as_ref(), combination);
+            let refused = match ProviderName::parse(&made) {
+                Err(error) => Some(format!(
+                    "`{made}` cannot be the name of a provider: {error}"
+                )),
+                Ok(_) if !self.taken.insert(made.clone()) => {
+                    Some(format!("two providers would be named `{made}`"))
+                }
+                Ok(_) => None,
+            };
+            if let Some(message) = refused {
+                return self.refuse_name(&at, template.is_some(), message);
+            }
+            let mut filled = table.clone();
+            for key in FILLED {
+                if let Some(value) = filled.get_mut(key) {
+                    fill(value, combination, key == "config");
+                }
+            }
+            tables.insert(made.clone(), Value::Object(filled));
+            self.made.insert(made, (name.to_owned(), number));
+        }
+    }
+
+    /// Refuses values that stand twice, and too many of them.
+    fn lists(&mut self, lists: &[(String, Vec<Value>)], at: &At<'_>) {
+        for (key, values) in lists {
+            let at = at.key(key);
+            for (index, value) in values.iter().enumerate() {
+                if values[..index].contains(value) {
+                    let message = format!("`{}` stands twice in `{key}`", text_of(value));
+                    self.reading.refuse(&at.index(index), message, "again here");
+                }
+            }
+        }
+        let lengths = lists.iter().map(|(_, values)| values.len());
+        let count = lengths.fold(1_usize, usize::saturating_mul);
+        let before = self.made.len();
+        if count.saturating_add(before) > MAX_MADE {
+            let others = match before {
+                0 => String::new(),
+                before => format!(", with {before} of those before it"),
+            };
+            let message =
+                format!("the matrix makes {count} providers{others}, and {MAX_MADE} is the most");
+            self.reading.refuse_key(at, message, "too many");
+        }
+    }
+
+    fn refuse_name(&mut self, at: &At<'_>, has_template: bool, message: String) {
+        let (key, help) = match has_template {
+            true => ("name", "a name needs a value of every key of the matrix"),
+            false => ("matrix", "`name = \"…{{matrix.KEY}}…\"` gives other names"),
+        };
+        let problem = self
+            .reading
+            .refuse_key(&at.key(key), message, "makes this name");
+        problem.help = Some(help.to_owned());
+    }
+}
+
+/// Refuses places in templates that stand for no key of the matrix.
+fn placeholders(value: &Value, known: &[String], at: &At<'_>, reading: &mut Reading<'_>) {
+    match value {
+        Value::String(text) => {
+            let template = Template::parse(text).ok();
+            for keys in template
+                .iter()
+                .flat_map(|template| template.keys_of("matrix"))
+            {
+                if matches!(keys, [key] if known.contains(key)) {
+                    continue;
+                }
+                let path = keys.join(".");
+                let message = match keys {
+                    [] => "`{{matrix}}` needs a key of the matrix".to_owned(),
+                    _ => format!("there is no `matrix.{path}`"),
+                };
+                let help = suggest(&path, known.iter().map(String::as_str));
+                reading.refuse(at, message, "this template").help = Some(help);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                placeholders(item, known, &at.index(index), reading);
+            }
+        }
+        Value::Object(map) => {
+            for (key, value) in map {
+                placeholders(value, known, &at.key(key), reading);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Every combination; the last key changes first.
+fn combinations(lists: &[(String, Vec<Value>)]) -> Vec<Combination<'_>> {
+    let mut all = vec![Combination::new()];
+    for (key, values) in lists {
+        let longer = all.iter().flat_map(|begun| {
+            values.iter().map(|value| {
+                let mut combination = begun.clone();
+                combination.push((key, value));
+                combination
+            })
+        });
+        all = longer.collect();
+    }
+    all
+}
+
+fn name_of(name: &str, template: Option<&Template>, combination: &Combination<'_>) -> String {
+    let Some(template) = template else {
+        let pairs = combination.iter();
+        let pairs: Vec<_> = pairs
+            .map(|(key, value)| format!("{key}={}", plain(value)))
+            .collect();
+        return format!("{name}[{}]", pairs.join(","));
+    };
+    let pieces = template.pieces().iter().map(|piece| match piece {
+        TemplatePiece::Text(text) => text.clone(),
+        TemplatePiece::Path(path) => value_of(path, combination).map_or_else(String::new, plain),
+    });
+    pieces.collect()
+}
+
+/// A value as a part of a name: characters that no name can have become `-`.
+fn plain(value: &Value) -> String {
+    let is_plain =
+        |character: char| character.is_ascii_alphanumeric() || "._+-".contains(character);
+    text_of(value).replace(|character| !is_plain(character), "-")
+}
+
+fn value_of<'m, T: AsRef<str>>(path: &[T], combination: &Combination<'m>) -> Option<&'m Value> {
+    let [root, key] = path else { return None };
+    if root.as_ref() != "matrix" {
+        return None;
+    }
+    let mut pairs = combination.iter();
+    pairs
+        .find(|(known, _)| *known == key.as_ref())
+        .map(|(_, value)| *value)
+}
+
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Puts values in place of `{{matrix.…}}`, and leaves other templates as they are. A text that is nothing else gets the
+/// value itself where `keeps_type`.
+fn fill(value: &mut Value, combination: &Combination<'_>, keeps_type: bool) {
+    match value {
+        Value::String(text) if text.contains("{{") => {
+            let template = Template::parse(text).ok();
+            let whole = match template.as_ref().map(Template::pieces) {
+                Some([TemplatePiece::Path(path)]) if keeps_type => value_of(path, combination),
+                _ => None,
+            };
+            *value = whole
+                .cloned()
+                .unwrap_or_else(|| filled(text, combination).into());
+        }
+        Value::Array(items) => {
+            for item in items {
+                fill(item, combination, keeps_type);
+            }
+        }
+        Value::Object(map) => {
+            for item in map.values_mut() {
+                fill(item, combination, keeps_type);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn filled(text: &str, combination: &Combination<'_>) -> String {
+    let mut filled = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("{{") {
+        let Some((path, behind)) = after.split_once("}}") else {
+            break;
+        };
+        filled.push_str(before);
+        let keys: Vec<_> = path.trim().split('.').collect();
+        match value_of(&keys, combination) {
+            Some(value) => filled.push_str(&text_of(value)),
+            None => filled.extend(["{{", path, "}}"]),
+        }
+        rest = behind;
+    }
+    filled + rest
+}
+
+/// Takes the placeholders out of a provider with a wrong matrix: what is wrong with them has been told.
+fn without_placeholders(table: &mut Map<String, Value>) {
+    fn has_any(value: &Value) -> bool {
+        let Value::String(text) = value else {
+            return false;
+        };
+        Template::parse(text).is_ok_and(|template| template.keys_of("matrix").next().is_some())
+    }
+    fn clean(value: &mut Value) {
+        match value {
+            Value::Array(items) => {
+                items.retain(|item| !has_any(item));
+                items.iter_mut().for_each(clean);
+            }
+            Value::Object(map) => {
+                map.retain(|_, item| !has_any(item));
+                map.values_mut().for_each(clean);
+            }
+            _ => {}
+        }
+    }
+    for key in FILLED {
+        match table.get_mut(key) {
+            // Its plugin is no file, and would be missing.
+            Some(value) if has_any(value) => *value = Value::Null,
+            Some(value) => clean(value),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! [`Resolver`]: from a written test to its line in the suite, each test by itself, so that threads can share the work.
+
+use std::mem;
+
+use globset::GlobSet;
+use runner_model::{
+    Text,
+    row::MAX_DEPTH,
+    test::{Attachment, Expect, Test},
+};
+use serde_json::{Value, value::to_raw_value};
+
+use crate::{
+    blobs::Blobs,
+    check, globs,
+    needs::{Need, needs},
+    problem::Problem,
+    reading::{Part, Places, Step},
+    records::Origin,
+    scenario::Scenario,
+    selection::{Filter, Selection},
+    suite::hash,
+    test_keys::{DEFAULT_TIMEOUT, MAX_META, Settings, TestList, WrittenExpect, WrittenTest},
+};
+
+/// What all threads know while they resolve tests.
+pub(crate) struct Resolving<'s> {
+    scenario: &'s Scenario,
+    names: Vec<&'s str>,
+    filter: Filter,
+    /// Of each list, its `select` and `exclude`.
+    lists: Vec<(Option<GlobSet>, GlobSet)>,
+    /// What each provider takes from its tests.
+    needs: Vec<Vec<Need<'s>>>,
+    pub(crate) blobs: Blobs,
+}
+
+/// Resolves tests, one after the other.
+pub(crate) struct Resolver<'r> {
+    shared: &'r Resolving<'r>,
+    /// The globs of the last test and what they match, because the next one mostly has the same.
+    providers: (Vec<String>, Vec<u16>),
+}
+
+/// A test of the scenario.
+pub(crate) struct ResolvedTest {
+    /// The hash of its id.
+    pub(crate) hash: u64,
+    /// Its providers, by index. Without any it is not selected, and has no line.
+    pub(crate) providers: Vec<u16>,
+    pub(crate) repeat: u32,
+    /// Bytes of its line, without a line break.
+    pub(crate) bytes: usize,
+}
+
+/// Everything that is wrong with a test.
+type Refused = Vec<Problem>;
+
+impl<'s> Resolving<'s> {
+    pub(crate) fn new(scenario: &'s Scenario, selection: &Selection) -> Result<Self, Problem> {
+        let sets = |list: &TestList| {
+            let select = list.select.as_ref().map(|select| globs::set(select));
+            Ok((select.transpose()?, globs::set(&list.exclude)?))
+        };
+        let lists: Result<_, globset::Error> = scenario.lists.iter().map(sets).collect();
+        let providers = scenario.providers.iter();
+        Ok(Self {
+            scenario,
+            names: providers.clone().map(|provider| &*provider.name).collect(),
+            filter: Filter::new(selection)?,
+            lists: lists.map_err(|error| Problem::new(format!("too many globs: {error}")))?,
+            needs: providers.map(needs).collect(),
+            blobs: Blobs::default(),
+        })
+    }
+}
+
+impl<'r> Resolver<'r> {
+    pub(crate) fn new(shared: &'r Resolving<'r>) -> Self {
+        Self {
+            shared,
+            providers: Default::default(),
+        }
+    }
+
+    /// Completes a test, and appends its line if it is selected, without a line break.
+    pub(crate) fn resolve(
+        &mut self,
+        origin: &Origin<'_>,
+        mut test: WrittenTest,
+        lines: &mut Vec<u8>,
+    ) -> Result<ResolvedTest, Refused> {
+        let mut settings = mem::take(&mut test.settings);
+        let mut globs = test.providers.take();
+        let mut is_in_list = true;
+        if let Origin::Record(record) = origin {
+            settings = settings.over(&record.list.settings);
+            globs = globs.or_else(|| record.list.providers.clone());
+            let (select, exclude) = &self.shared.lists[record.index];
+            let is_selected = select
+                .as_ref()
+                .is_none_or(|select| select.is_match(&*test.id));
+            is_in_list = is_selected && !exclude.is_match(&*test.id);
+        }
+        let settings = settings.over(&self.shared.scenario.defaults);
+        let mut providers = self.providers(origin, globs)?;
+        let (filter, names) = (&self.shared.filter, &self.shared.names);
+        filter.narrow(&test.id, &settings, names, &mut providers);
+        if !is_in_list {
+            providers.clear();
+        }
+        let mut resolved = ResolvedTest {
+            hash: hash(&test.id),
+            repeat: settings.repeat.unwrap_or(1),
+            providers,
+            bytes: 0,
+        };
+        if !resolved.providers.is_empty() {
+            self.check(origin, &test, &settings, &resolved.providers)?;
+            let before = lines.len();
+            // The suite's trials are counted from these, too.
+            self.write(origin, test, settings, &resolved.providers, lines)?;
+            resolved.bytes = lines.len() - before;
+        }
+        Ok(resolved)
+    }
+
+    /// The providers that globs match.
+    fn providers(
+        &mut self,
+        origin: &Origin<'_>,
+        globs: Option<Vec<String>>,
+    ) -> Result<Vec<u16>, Refused> {
+        let all = (0..).zip(&self.shared.names);
+        let Some(globs) = globs else {
+            return Ok(all.map(|(index, _)| index).collect());
+        };
+        if self.providers.0 != globs {
+            for (index, glob) in globs.iter().enumerate() {
+                if let Some((message, help)) = check::unmatched(glob, &self.shared.names) {
+                    let path = [Step::Key("providers".to_owned()), Step::Index(index)];
+                    let mut problem = Problem::new(message).with_help(help);
+                    problem.places = origin.places(&path, Part::Value, "matches nothing");
+                    return Err(vec![problem]);
+                }
+            }
+            let set = globs::set(&globs).unwrap_or_default();
+            let matching = all.filter(|(_, name)| set.is_match(name));
+            self.providers = (globs, matching.map(|(index, _)| index).collect());
+        }
+        Ok(self.providers.1.clone())
+    }
+
+    /// Refuses a test that its providers cannot be called with.
+    fn check(
+        &self,
+        origin: &Origin<'_>,
+        test: &WrittenTest,
+        settings: &Settings,
+        providers: &[u16],
+    ) -> Result<(), Refused> {
+        let who = || format!("test `{}`", test.id);
+        let needs = providers
+            .iter()
+            .flat_map(|index| &self.shared.needs[usize::from(*index)]);
+        let lacks = needs.filter_map(|need| {
+            let mut problem = need.lack("input", &test.input, &test.files, &who)?;
+            problem.places = origin.place("this test");
+            problem
+                .places
+                .extend(origin.scenario_place(&need.path, "needed here"));
+            Some(problem)
+        });
+        let mut refused: Vec<_> = lacks.collect();
+        let mut refuse = |what: String| {
+            let mut problem = Problem::new(format!("{} has {what}", who()));
+            problem.places = origin.place("this test");
+            refused.push(problem);
+        };
+        let expect = &test.expect.expect;
+        let expected = expect.equals.iter().chain(&expect.json);
+        let mut values = expected.chain(&expect.contains).chain([&test.input]);
+        if values.any(|value| is_deep(value, MAX_DEPTH)) {
+            refuse(format!("a value of more than {MAX_DEPTH} levels"));
+        }
+        if settings.meta.len() > MAX_META {
+            let count = settings.meta.len();
+            refuse(format!(
+                "{count} keys of `meta` with those of the defaults and its list, and {MAX_META} is the most"
+            ));
+        }
+        match refused.is_empty() {
+            true => Ok(()),
+            false => Err(refused),
+        }
+    }
+
+    fn write(
+        &self,
+        origin: &Origin<'_>,
+        test: WrittenTest,
+        settings: Settings,
+        providers: &[u16],
+        lines: &mut Vec<u8>,
+    ) -> Result<(), Refused> {
+        let cannot = |error| vec![Problem::new(format!("cannot write the suite: {error}"))];
+        let input = to_raw_value(&test.input).map_err(cannot)?;
+        let files = self.attachments(origin, &test.files)?;
+        let test = Test {
+            id: test.id,
+            input: &input,
+            providers: providers.to_vec(),
+            repeat: settings.repeat.unwrap_or(1),
+            tags: settings.tags.into_iter().map(Text::from).collect(),
+            meta: settings.meta,
+            files,
+            timeout: settings.timeout.unwrap_or(DEFAULT_TIMEOUT),
+            trial_timeout: settings.trial_timeout,
+            retries: settings.retries.unwrap_or_default(),
+            expect: self.expect(origin, test.expect)?,
+        };
+        serde_json::to_writer(lines, &test).map_err(cannot)
+    }
+
+    fn attachments<'t>(
+        &self,
+        origin: &Origin<'_>,
+        files: &'t [(String, String)],
+    ) -> Result<Vec<Attachment<'t>>, Refused> {
+        let attachment = |(name, path): &'t (String, String)| {
+            let read = self.shared.blobs.attachment(origin.folder().join(path));
+            let (sha256, bytes) = read
+                .map_err(|what| refuse_file(origin, &["files", name], "attachment", path, &what))?;
+            Ok(Attachment {
+                name: name.as_str().into(),
+                sha256,
+                bytes,
+            })
+        };
+        files.iter().map(attachment).collect()
+    }
+
+    fn expect(&self, origin: &Origin<'_>, written: WrittenExpect) -> Result<Expect, Refused> {
+        let mut expect = written.expect;
+        if let Some(path) = &written.schema {
+            let file = self.shared.scenario.folder.join(path);
+            let schema = self.shared.blobs.schema(file).map_err(|what| {
+                refuse_file(origin, &["expect", "schema"], "schema", path, &what)
+            })?;
+            expect.schema = Some(schema);
+        }
+        Ok(expect)
+    }
+}
+
+fn refuse_file(origin: &Origin<'_>, path: &[&str], noun: &str, file: &str, what: &str) -> Refused {
+    let path: Vec<_> = path
+        .iter()
+        .map(|key| Step::Key((*key).to_owned()))
+        .collect();
+    let mut problem = Problem::new(format!("{noun} `{file}` {what}"));
+    problem.places = origin.places(&path, Part::Value, "this file");
+    vec![problem]
+}
+
+/// Tells whether a value is nested deeper than so many levels.
+fn is_deep(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deep(item, levels - 1)),
+        Value::Object(map) => levels == 0 || map.values().any(|item| is_deep(item, levels - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
