@@ -7,7 +7,9 @@ use std::{
 };
 
 /// The components of the contract that tests use, from `tests/guests`.
-const COMPONENTS: [&str; 3] = ["hostile", "stuck", "counter"];
+const COMPONENTS: [&str; 6] = ["hostile", "stuck", "counter", "files", "web", "leaky"];
+/// The programs that tests use, from there as well.
+const PROGRAMS: [&str; 2] = ["command", "files-command"];
 
 /// The root of the repository.
 pub(crate) fn root() -> &'static Path {
@@ -26,9 +28,21 @@ pub(crate) fn component(name: &str) -> PathBuf {
 
 /// The program `guest-command`, which does what its arguments say, as a preview 1 module.
 pub(crate) fn command() -> PathBuf {
+    module("command")
+}
+
+/// The program with this name as a preview 1 module.
+pub(crate) fn module(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| build("wasm32-wasip1", &["command"]));
-    folder.join("guest-command.wasm")
+    let folder = FOLDER.get_or_init(|| build("wasm32-wasip1", &PROGRAMS));
+    folder.join(format!("guest-{name}.wasm"))
+}
+
+/// The program with this name as a component.
+pub(crate) fn program(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| build("wasm32-wasip2", &PROGRAMS));
+    folder.join(format!("guest-{name}.wasm"))
 }
 
 /// Builds guests, and gives the folder that they are in.

@@ -4,6 +4,7 @@ mod bounds;
 mod calls;
 mod ends;
 mod entries;
+mod files;
 mod fresh;
 mod limits;
 mod support;

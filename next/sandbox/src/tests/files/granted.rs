@@ -1,0 +1,312 @@
+//! What is there of the host: the folders and variables that are granted, and no others.
+
+use std::{
+    fs,
+    os::unix::{fs::symlink, net::UnixListener},
+};
+
+use runner_model::{ErrorClass, grants::FsMode};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::json;
+
+use super::{MIB, World, denied, error, names, output, warnings};
+use crate::Call;
+
+#[test]
+fn without_grants_there_are_no_files_and_no_environment() {
+    let world = World::new();
+    world.assert_all(&json!([["env"]]), &json!([{"ok": {}}]));
+    world.assert_all_fail(&json!([
+        ["list", "/"],
+        ["list", "."],
+        ["read", "/etc/passwd"],
+        ["read", "/proc/self/environ"],
+        ["list", "/scratch"],
+        ["list", "/artifacts"],
+        ["list", "/files"],
+        ["write", "/tmp/x", ""],
+        ["write", "x", ""],
+    ]));
+}
+
+#[test]
+fn a_guest_has_the_environment_that_it_is_granted() {
+    let world = World::new();
+    let env = [("EMPTY", ""), ("LANG", "C.UTF-8")];
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    for (kind, plugin) in world.all() {
+        let acts = json!([["env"]]).to_string();
+        let call = Call {
+            env: &env,
+            ..world.call(plugin, &acts)
+        };
+        let ended = world.bench.runtime.block_on(plugin.run(&mut None, call));
+        let expected = json!([{"ok": {"EMPTY": "", "LANG": "C.UTF-8"}}]);
+        assert_eq!(output(ended), expected, "{kind}");
+    }
+}
+
+#[test]
+fn a_granted_folder_is_read_and_not_changed() {
+    let world = World::new()
+        .mount("open", "/data", FsMode::ReadOnly)
+        .scratch(MIB);
+    world.assert_all(
+        &json!([
+            ["read", "/data/file"],
+            ["list", "/data"],
+            ["size", "/data/file"]
+        ]),
+        &json!([{"ok": "content"}, {"ok": ["file", "sub"]}, {"ok": 7}]),
+    );
+    world.assert_all_fail(&json!([
+        ["write", "/data/file", "changed"],
+        ["write", "/data/new", ""],
+        ["append", "/data/file", "more"],
+        ["write-at", "/data/file", 0, "x"],
+        ["pwrite", "/data/file", 0, "x"],
+        ["write-to-read", "/data/file"],
+        ["set-size", "/data/file", 0],
+        ["truncate-read", "/data/file"],
+        ["touch", "/data/file"],
+        ["touch", "/data"],
+        ["mkdir", "/data/new"],
+        ["rmdir", "/data/sub"],
+        ["remove", "/data/file"],
+        ["rename", "/data/file", "/data/other"],
+        ["rename", "/data/file", "/scratch/file"],
+        ["rename", "/data/sub", "/scratch/sub"],
+        ["link", "/data/file", "/data/other"],
+        ["link", "/data/file", "/scratch/file"],
+        ["symlink", "file", "/data/link"],
+        ["write", "/data/../data/file", "changed"],
+        ["write", "/scratch/../data/file", "changed"],
+    ]));
+}
+
+#[test]
+fn a_granted_folder_is_changed_where_that_is_granted() {
+    let guests = World::new();
+    for (kind, plugin) in guests.all() {
+        let world = World::new()
+            .mount("open", "/data", FsMode::ReadWrite)
+            .scratch(MIB);
+        let acts = json!([
+            ["write", "/data/file", "changed"],
+            ["append", "/data/file", " twice"],
+            ["mkdir", "/data/new"],
+            ["rename", "/data/file", "/data/new/file"],
+            ["link", "/data/new/file", "/data/hard"],
+            ["symlink", "new/file", "/data/soft"],
+            ["read", "/data/soft"],
+            ["rmdir", "/data/sub"],
+            ["touch", "/data/hard"],
+        ]);
+        let ended = world.run(plugin, &acts);
+        assert_eq!(warnings(&ended), [""; 0]);
+        let results = output(ended);
+        assert_eq!(results[6], json!({"ok": "changed twice"}), "{kind}");
+        let results = results.as_array().unwrap();
+        assert!(
+            results.iter().all(|result| result.get("err").is_none()),
+            "{kind}: {results:?}"
+        );
+        assert_eq!(world.read("open/new/file"), "changed twice");
+        assert_eq!(names(&world.path("open")), ["hard", "new", "soft"]);
+    }
+}
+
+#[test]
+fn a_folder_that_is_gone_is_named() {
+    let world = World::new();
+    fs::create_dir(world.path("gone")).unwrap();
+    let world =
+        world
+            .mount("open", "/data", FsMode::ReadOnly)
+            .mount("gone", "/gone", FsMode::ReadOnly);
+    fs::remove_dir(world.path("gone")).unwrap();
+    for (kind, plugin) in world.all() {
+        let error = error(world.run(plugin, &json!([])));
+        assert_eq!(error.class, Some(ErrorClass::Internal), "{kind}");
+        let gone = world.path("gone");
+        let expected = format!("cannot mount the folder `{}` at `/gone`: ", gone.display());
+        assert!(
+            error.message.starts_with(&expected),
+            "{kind}: {}",
+            error.message
+        );
+    }
+}
+
+#[test]
+fn what_a_guest_puts_in_the_place_of_a_folder_is_not_mounted() {
+    let link = json!([
+        ["rename", "/data/sub", "/data/moved"],
+        ["symlink", "../../secret", "/data/sub"],
+    ]);
+    let folder = json!([
+        ["rename", "/data/sub", "/data/moved"],
+        ["mkdir", "/data/sub"]
+    ]);
+    // Neither does a link further up lead elsewhere.
+    let above = json!([
+        ["rename", "/data/deep", "/data/moved"],
+        ["symlink", "..", "/data/deep"],
+    ]);
+    let guests = World::new();
+    for (kind, plugin) in guests.all() {
+        for acts in [&link, &folder, &above] {
+            let world = World::new();
+            fs::create_dir_all(world.path("open/deep/secret")).unwrap();
+            let world = world
+                .mount("open", "/data", FsMode::ReadWrite)
+                .mount("open/sub", "/sub", FsMode::ReadOnly)
+                .mount("open/deep/secret", "/deep", FsMode::ReadOnly)
+                .scratch(MIB);
+            let swapped = output(world.run(plugin, acts));
+            let worked = json!([{"ok": null}, {"ok": null}]);
+            assert_eq!(swapped, worked, "{kind}: {acts}");
+
+            let look = json!([["read", "/sub/file"], ["read", "/deep/file"]]);
+            let error = error(world.run(plugin, &look));
+            assert_eq!(error.class, Some(ErrorClass::Internal), "{kind}: {acts}");
+            let expected = "cannot mount the folder `";
+            assert!(error.message.starts_with(expected), "{}", error.message);
+            assert!(!error.message.contains("secret\n"), "{}", error.message);
+        }
+    }
+}
+
+#[test]
+fn a_folder_may_be_the_root_and_longer_mounts_go_before_it() {
+    let world = World::new()
+        .mount("open", "/", FsMode::ReadWrite)
+        .mount("secret", "/sub", FsMode::ReadOnly)
+        .scratch(MIB)
+        .attach("a.txt", "attached");
+    // What the folder has by names that are mounted is hidden.
+    for name in ["scratch", "files", "artifacts"] {
+        fs::create_dir_all(world.path("open").join(name)).unwrap();
+        fs::write(world.path("open").join(name).join("hidden"), "hidden").unwrap();
+    }
+    fs::write(world.path("open/sub/hidden"), "hidden").unwrap();
+    let before = world.everything();
+    let acts = json!([
+        ["read", "/file"],
+        ["read", "file"],
+        ["read", "./file"],
+        ["list", "/"],
+        ["read", "/sub/file"],
+        ["write", "/scratch/new", "x"],
+        ["list", "/scratch"],
+        ["write", "/new", "x"],
+        ["rename", "/new", "/scratch/moved"],
+        ["read", "/sub/hidden"],
+        ["read", "/scratch/hidden"],
+        ["write", "/sub/new", "x"],
+        ["list", "/files"],
+    ]);
+    for (kind, plugin) in world.all() {
+        let results = output(world.run(plugin, &acts));
+        let is_component = kind == "component";
+        let own = match is_component {
+            // It has imports for its attachments, so nothing hides the folder's.
+            true => json!({"ok": ["hidden"]}),
+            false => json!({"ok": ["a.txt"]}),
+        };
+        let root = json!({"ok": ["artifacts", "file", "files", "scratch", "sub"]});
+        let (done, content) = (json!({"ok": null}), json!({"ok": "content"}));
+        let expected = [
+            &content,
+            &content,
+            &content,
+            &root,
+            &json!({"ok": "secret"}),
+            &done,
+            &json!({"ok": ["new"]}),
+            &done,
+            &done,
+        ];
+        for (index, expected) in expected.into_iter().enumerate() {
+            assert_eq!(&results[index], expected, "{kind}: {}", acts[index]);
+        }
+        for index in 9..12 {
+            let (act, result) = (&acts[index], &results[index]);
+            assert!(result["err"].is_string(), "{kind}: {act} gave {result}");
+        }
+        assert_eq!(results[12], own, "{kind}");
+        assert_eq!(world.everything(), before, "{kind}");
+    }
+}
+
+#[test]
+fn what_is_neither_a_file_nor_a_folder_is_not_opened() {
+    let world = World::new()
+        .mount("open", "/data", FsMode::ReadWrite)
+        .scratch(MIB);
+    mknodat(
+        CWD,
+        world.path("open/pipe"),
+        FileType::Fifo,
+        Mode::RUSR | Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    let _socket = UnixListener::bind(world.path("open/socket")).unwrap();
+    symlink("pipe", world.path("open/link")).unwrap();
+    for (kind, plugin) in world.all() {
+        let acts = json!([
+            ["read", "/data/pipe"],
+            ["append", "/data/pipe", "x"],
+            ["write-at", "/data/pipe", 0, "x"],
+            ["read", "/data/link"],
+            ["read", "/data/socket"],
+            // It is there all the same.
+            ["size", "/data/pipe"],
+            ["rename", "/data/pipe", "/data/sub/pipe"],
+            ["read", "/data/sub/pipe"],
+            ["rename", "/data/sub/pipe", "/data/pipe"],
+            ["rename", "/data/pipe", "/scratch/pipe"],
+            ["read", "/scratch/pipe"],
+            ["rename", "/scratch/pipe", "/data/pipe"],
+        ]);
+        let perm = json!({"err": "perm"});
+        let (ok, size) = (json!({"ok": null}), json!({"ok": 0}));
+        let ended = world.run(plugin, &acts);
+        let what = |name| format!("opening `{name}`, which is neither a file nor a folder");
+        assert_eq!(
+            denied(&ended),
+            ["pipe", "link", "socket", "sub/pipe"].map(what),
+            "{kind}"
+        );
+        let results = output(ended);
+        let expected = [
+            &perm, &perm, &perm, &perm, &perm, &size, &ok, &perm, &ok, &ok, &perm, &ok,
+        ];
+        for (index, expected) in expected.into_iter().enumerate() {
+            assert_eq!(&results[index], expected, "{kind}: {}", acts[index]);
+        }
+    }
+}
+
+#[test]
+fn a_guest_that_closes_nothing_has_only_so_many_files_open() {
+    let world = World::new().mount("open", "/data", FsMode::ReadOnly);
+    let before = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    for (kind, plugin) in world.all() {
+        let ended = world.run(plugin, &json!([["hoard", "/data/file"], ["list", "/data"]]));
+        assert_eq!(
+            denied(&ended),
+            ["having more than 128 files open at once"],
+            "{kind}"
+        );
+        let results = output(ended);
+        let name = if kind == "module" { "mfile" } else { "nomem" };
+        assert_eq!(results[0], json!({"err": name}), "{kind}");
+        // Once they are closed, there is room again.
+        assert_eq!(results[1], json!({"ok": ["file", "sub"]}), "{kind}");
+    }
+    let after = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    // Other tests of this process open files as well.
+    assert!(after < before + 300, "{before} became {after}");
+}

@@ -1,0 +1,257 @@
+//! What guests find in their file systems, what they may write there, and that they get nowhere else.
+
+mod attached;
+mod granted;
+mod paths;
+mod quota;
+mod scratch;
+
+use std::{
+    fs::{self, FileType},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use runner_model::{
+    Digest,
+    cache::entry_name,
+    digest,
+    grants::FsMode,
+    log::Level,
+    provider::{MountedFolder, OutputForm, PluginKind, Protocol},
+    row::RowError,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::support::{Bench, guests};
+use crate::{AttachedFile, Call, CommandCall, Ended, Ending, Engines, Plugin, Reply, compile};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+/// What a new file, folder or link costs.
+const ENTRY: u64 = 4 * KIB;
+
+/// The same guest as a component and as commands, built for WASI 0.2 and for preview 1: compiled, by its file's digest.
+static COMPILED: LazyLock<[(Digest, Vec<u8>); 3]> = LazyLock::new(|| {
+    let files = [
+        guests::component("files"),
+        guests::program("files-command"),
+        guests::module("files-command"),
+    ];
+    files.map(|file| {
+        let wasm = fs::read(file).unwrap();
+        (digest(&wasm), compile(&wasm).unwrap())
+    })
+});
+
+/// Folders of the host, and what of them an attempt is granted.
+struct World {
+    folder: TempDir,
+    bench: Bench,
+    /// `component`, `program` and `module`.
+    guests: [Plugin; 3],
+    attached: Vec<AttachedFile>,
+}
+
+impl World {
+    /// A folder `open` with a file, a folder `secret` beside it with another, and a place for scratch folders.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["open", "open/sub", "secret", "scratch"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        fs::write(folder.path().join("open/file"), "content").unwrap();
+        fs::write(folder.path().join("secret/file"), "secret").unwrap();
+        let mut bench = Bench::new();
+        bench.access.scratch = folder.path().join("scratch");
+        let guests = COMPILED.each_ref().map(|(digest, compiled)| {
+            let name = entry_name(digest, &Engines::compile_key());
+            fs::write(bench.cache.path().join(name), compiled).unwrap();
+            bench.engines.load(bench.cache.path(), digest).unwrap()
+        });
+        Self {
+            folder,
+            bench,
+            guests,
+            attached: Vec::new(),
+        }
+    }
+
+    fn mount(mut self, name: &str, guest: &str, mode: FsMode) -> Self {
+        let host = self.path(name);
+        let found = fs::metadata(&host).unwrap();
+        self.bench.access.mounts.push(MountedFolder {
+            host: host.to_str().unwrap().to_owned(),
+            guest: guest.to_owned(),
+            mode,
+            device: found.dev(),
+            inode: found.ino(),
+        });
+        self
+    }
+
+    fn scratch(mut self, bytes: u64) -> Self {
+        self.bench.limits.scratch = bytes;
+        self
+    }
+
+    /// Attaches a file; where the host has it is `blob-NAME`.
+    fn attach(mut self, name: &str, content: &str) -> Self {
+        let path = self.path(&format!("blob-{name}"));
+        fs::write(&path, content).unwrap();
+        self.attached.push(AttachedFile {
+            name: name.to_owned(),
+            bytes: content.len() as u64,
+            path,
+        });
+        self
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        fs::canonicalize(self.folder.path()).unwrap().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn component(&self) -> &Plugin {
+        &self.guests[0]
+    }
+
+    fn commands(&self) -> [(&'static str, &Plugin); 2] {
+        [("program", &self.guests[1]), ("module", &self.guests[2])]
+    }
+
+    fn all(&self) -> [(&'static str, &Plugin); 3] {
+        let [program, module] = self.commands();
+        [("component", self.component()), program, module]
+    }
+
+    /// A call with acts: a component has them as its input, a command as its argument.
+    fn call<'a>(&'a self, plugin: &Plugin, acts: &'a str) -> Call<'a> {
+        let command = CommandCall {
+            program: "program.wasm".to_owned(),
+            args: vec![acts.to_owned()],
+            stdin: None,
+            protocol: Protocol::Plain,
+            output: OutputForm::Json,
+        };
+        Call {
+            files: &self.attached,
+            command: (plugin.kind() == PluginKind::Command).then_some(command),
+            ..self.bench.call(acts)
+        }
+    }
+
+    async fn start(&self, plugin: &Plugin, acts: &str) -> Ended {
+        plugin.run(&mut None, self.call(plugin, acts)).await
+    }
+
+    /// Runs an attempt; whatever it does, what was made for it is gone afterwards.
+    #[track_caller]
+    fn run(&self, plugin: &Plugin, acts: &Value) -> Ended {
+        let acts = acts.to_string();
+        let ended = self.bench.runtime.block_on(self.start(plugin, &acts));
+        // Of many folders the removal goes on behind the attempt.
+        let began = Instant::now();
+        while !names(&self.path("scratch")).is_empty() {
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "its folders stay"
+            );
+            thread::sleep(Duration::from_millis(1));
+        }
+        ended
+    }
+
+    /// What every kind of guest sees of its acts.
+    #[track_caller]
+    fn assert_all(&self, acts: &Value, expected: &Value) {
+        for (kind, plugin) in self.all() {
+            assert_eq!(&output(self.run(plugin, acts)), expected, "{kind}");
+        }
+    }
+
+    /// Runs acts of which none may work, and asserts that nothing has changed outside.
+    #[track_caller]
+    fn assert_all_fail(&self, acts: &Value) {
+        let before = self.everything();
+        for (kind, plugin) in self.all() {
+            let results = output(self.run(plugin, acts));
+            let acts = acts.as_array().unwrap();
+            for (act, result) in acts.iter().zip(results.as_array().unwrap()) {
+                assert!(result["err"].is_string(), "{kind}: {act} gave {result}");
+            }
+            assert_eq!(self.everything(), before, "{kind}");
+        }
+    }
+
+    /// Every path of this world, with what it holds.
+    fn everything(&self) -> Vec<(PathBuf, String)> {
+        let mut all = Vec::new();
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let entry = entry.unwrap();
+                let kind: FileType = entry.file_type().unwrap();
+                let content = match kind {
+                    kind if kind.is_file() => fs::read_to_string(entry.path()).unwrap(),
+                    kind => format!("{kind:?}"),
+                };
+                if kind.is_dir() {
+                    folders.push(entry.path());
+                }
+                all.push((entry.path(), content));
+            }
+        }
+        all.sort();
+        all
+    }
+}
+
+/// The names in a folder, sorted.
+fn names(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = names
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[track_caller]
+fn reply(ended: Ended) -> Reply {
+    match ended.ending {
+        Ending::Reply(reply) => *reply,
+        other => panic!("no reply: {other:?}\n{}", ended.said.stderr),
+    }
+}
+
+#[track_caller]
+fn output(ended: Ended) -> Value {
+    serde_json::from_str(reply(ended).output.get()).unwrap()
+}
+
+#[track_caller]
+fn error(ended: Ended) -> RowError<'static> {
+    match ended.ending {
+        Ending::Error(error) => error,
+        other => panic!("no error: {other:?}"),
+    }
+}
+
+/// What the guest wanted to do that it was not granted.
+fn denied(ended: &Ended) -> Vec<&str> {
+    ended.denied.iter().map(|denied| &*denied.what).collect()
+}
+
+fn warnings(ended: &Ended) -> Vec<&str> {
+    let log = ended.said.log.iter();
+    let warnings = log.filter(|record| record.level == Level::Warn);
+    warnings.map(|record| &*record.message).collect()
+}

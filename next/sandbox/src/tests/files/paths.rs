@@ -1,0 +1,249 @@
+//! Paths and links that would lead out of what is granted.
+
+use runner_model::grants::FsMode;
+use serde_json::json;
+
+use super::{MIB, World, denied, names, output, reply};
+
+#[test]
+fn no_path_leads_out() {
+    let world = World::new()
+        .mount("open", "/data", FsMode::ReadWrite)
+        .scratch(MIB);
+    let outside = world.path("secret");
+    let outside = outside.to_str().unwrap();
+    // What somebody else has put there.
+    for (link, target) in [
+        ("relative", "../secret"),
+        ("absolute", outside),
+        ("file-link", "../secret/file"),
+        ("chain", "relative/file"),
+        ("root", "/"),
+        ("up", ".."),
+    ] {
+        std::os::unix::fs::symlink(target, world.path("open").join(link)).unwrap();
+    }
+    let mut acts = vec![
+        json!(["read", "/etc/passwd"]),
+        json!(["read", "/data/../secret/file"]),
+        json!(["read", "/data/sub/../../secret/file"]),
+        json!(["read", "/data//../secret/file"]),
+        json!(["read", "/data/../../../../../../../../etc/passwd"]),
+        json!(["read", format!("{outside}/file")]),
+        json!(["read", "/data/up/secret/file"]),
+        json!(["read", "/data/root/etc/passwd"]),
+        json!(["read", "/data/root/proc/self/environ"]),
+        json!(["read", "/proc/self/cwd/Cargo.toml"]),
+        json!(["read", "/proc/self/root/etc/passwd"]),
+        json!(["list", "/data/root"]),
+        json!(["list", "/data/up"]),
+        json!(["list", "/data/.."]),
+        json!(["remove", "/data/../secret/file"]),
+        json!(["mkdir", "/data/../new"]),
+        json!(["rmdir", "/data/../secret"]),
+        json!(["write", "/data/../secret/file", "changed"]),
+        json!(["rename", "/data/file", "/data/../secret/stolen"]),
+        json!(["rename", "/data/../secret/file", "/data/stolen"]),
+        json!(["rename", "/data/file", "/data/up/stolen"]),
+        json!(["link", "/data/../secret/file", "/data/stolen"]),
+        json!(["link", "/data/file", "/data/../secret/stolen"]),
+        json!(["link", "/data/relative/file", "/data/stolen"]),
+        json!(["symlink", "x", "/data/../secret/link"]),
+        json!(["symlink", "/etc/passwd", "/data/sub/absolute"]),
+        json!(["touch", "/data/../secret/file"]),
+    ];
+    for link in ["relative/file", "absolute/file", "file-link", "chain"] {
+        let path = format!("/data/{link}");
+        acts.push(json!(["read", path]));
+        acts.push(json!(["write", path, "changed"]));
+        acts.push(json!(["append", path, "changed"]));
+        acts.push(json!(["set-size", path, 0]));
+        acts.push(json!(["touch", path]));
+    }
+    world.assert_all_fail(&json!(acts));
+}
+
+#[test]
+fn no_path_leads_out_of_a_folder_that_is_the_root() {
+    let world = World::new()
+        .mount("open", "/", FsMode::ReadWrite)
+        .scratch(MIB);
+    let outside = world.path("secret");
+    let outside = outside.to_str().unwrap();
+    for (link, target) in [
+        ("relative", "../secret"),
+        ("absolute", outside),
+        ("file-link", "../secret/file"),
+        // Not to the folder itself either: a link's text is the host's, where `/` is another place.
+        ("inside", "/file"),
+        ("top", "/"),
+        ("up", ".."),
+    ] {
+        std::os::unix::fs::symlink(target, world.path("open").join(link)).unwrap();
+    }
+    let mut acts = vec![
+        json!(["read", "/etc/passwd"]),
+        json!(["read", "etc/passwd"]),
+        json!(["read", "/../secret/file"]),
+        json!(["read", "../secret/file"]),
+        json!(["read", "/sub/../../secret/file"]),
+        json!(["read", "/scratch/../../secret/file"]),
+        json!(["read", "/../../../../../../../../etc/passwd"]),
+        json!(["read", format!("{outside}/file")]),
+        json!(["read", "/up/secret/file"]),
+        json!(["read", "/top/etc/passwd"]),
+        json!(["read", "/inside"]),
+        json!(["read", "/proc/self/environ"]),
+        json!(["list", "/top"]),
+        json!(["list", "/up"]),
+        json!(["list", "/.."]),
+        json!(["remove", "/../secret/file"]),
+        json!(["mkdir", "/../new"]),
+        json!(["rmdir", "/../secret"]),
+        json!(["rename", "/file", "/../secret/stolen"]),
+        json!(["rename", "/../secret/file", "/stolen"]),
+        json!(["link", "/../secret/file", "/stolen"]),
+        json!(["link", "/relative/file", "/stolen"]),
+        json!(["symlink", "/etc/passwd", "/sub/absolute"]),
+        json!(["touch", "/../secret/file"]),
+    ];
+    for link in ["relative/file", "absolute/file", "file-link"] {
+        let path = format!("/{link}");
+        acts.push(json!(["read", path]));
+        acts.push(json!(["write", path, "changed"]));
+        acts.push(json!(["append", path, "changed"]));
+        acts.push(json!(["set-size", path, 0]));
+    }
+    world.assert_all_fail(&json!(acts));
+}
+
+#[test]
+fn who_looks_outside_is_told_of() {
+    let world = World::new()
+        .mount("open", "/data", FsMode::ReadOnly)
+        .scratch(MIB);
+    let acts = json!([
+        ["read", "/data/../secret/file"],
+        ["read", "/data/../secret/file"],
+        ["symlink", "/etc/passwd\n", "/scratch/a"],
+        ["symlink", "../..", "/scratch/up"],
+        ["list", "/scratch/up"],
+        // What is refused because it is not granted to be written to, or not there, is no look outside.
+        ["append", "/data/file", "x"],
+        ["write", "/data/new", "x"],
+        ["read", "/data/nothing"],
+        ["write", "/data/../secret/file", "x"],
+    ]);
+    for (kind, plugin) in world.all() {
+        let ended = world.run(plugin, &acts);
+        let what = |path| format!("reading `{path}`, which leads out of its folder");
+        assert_eq!(
+            denied(&ended),
+            ["../secret/file", "up"].map(what),
+            "{kind}: {ended:?}"
+        );
+        assert!(ended.denied.iter().all(|denied| denied.grant.is_none()));
+    }
+}
+
+#[test]
+fn links_of_a_guests_own_making_lead_nowhere_either() {
+    let world = World::new()
+        .mount("secret", "/secret", FsMode::ReadOnly)
+        .scratch(MIB);
+    let world = world.mount("open", "/data", FsMode::ReadWrite);
+    for (kind, plugin) in world.all() {
+        let acts = json!([
+            ["mkdir", "/scratch/sub"],
+            ["symlink", "../../../../../../etc/passwd", "/scratch/out"],
+            ["symlink", "..", "/scratch/up"],
+            ["symlink", "sub/../../..", "/scratch/upper"],
+            ["symlink", "out", "/scratch/chain"],
+            ["symlink", "loop", "/scratch/loop"],
+            ["read", "/scratch/out"],
+            ["list", "/scratch/up"],
+            ["list", "/scratch/upper"],
+            ["read", "/scratch/chain"],
+            ["read", "/scratch/loop"],
+            ["write", "/scratch/out", "changed"],
+            // From one folder that may be written to into another is no way out.
+            ["rename", "/scratch/up", "/data/sub/up"],
+            ["list", "/data/sub/up"],
+            // But a link that led nowhere leads nowhere from there either.
+            ["rename", "/data/sub/up", "/data/up"],
+            ["list", "/data/up"],
+            ["read", "/data/up/secret/file"],
+            ["remove", "/data/up"],
+            ["link", "/secret/file", "/scratch/file"],
+            ["rename", "/secret/file", "/scratch/file"],
+        ]);
+        let results = output(world.run(plugin, &acts));
+        let expected = [
+            (0..6, true),
+            (6..12, false),
+            (12..15, true),
+            (15..17, false),
+            (17..18, true),
+            (18..20, false),
+        ];
+        for (range, works) in expected {
+            for index in range {
+                let result = &results[index];
+                assert_eq!(
+                    result.get("ok").is_some(),
+                    works,
+                    "{kind}: {} gave {result}",
+                    acts[index]
+                );
+            }
+        }
+        assert_eq!(names(&world.path("open")), ["file", "sub"]);
+    }
+}
+
+#[test]
+fn raw_calls_get_no_further_than_a_library_does() {
+    // Path and flags of an `open` in the first folder, by calls that no library would make.
+    let open_at = |mount: &str, path: &str, create: u32, rights: u64| {
+        let world = World::new()
+            .mount("open", mount, FsMode::ReadOnly)
+            .scratch(MIB);
+        let plugin = world.bench.text(&format!(
+            r#"(module
+                 (import "wasi_snapshot_preview1" "path_open"
+                   (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+                 (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+                 (memory (export "memory") 1)
+                 (data (i32.const 16) "{path}")
+                 (func (export "_start")
+                   (call $exit (i32.add (i32.const 1)
+                     (call $open (i32.const 3) (i32.const 1) (i32.const 16) (i32.const {length})
+                       (i32.const {create}) (i64.const {rights}) (i64.const 0) (i32.const 0) (i32.const 0))))))"#,
+            length = path.len(),
+        ));
+        // With 0 it would have to have printed something.
+        reply(world.run(&plugin, &json!([]))).exit_code.unwrap() - 1
+    };
+    const PERM: i32 = 63;
+    const READ: u64 = 1 << 1;
+    const WRITE: u64 = 1 << 6;
+    let open = |path: &str, create: u32, rights: u64| open_at("/data", path, create, rights);
+    for mount in ["/data", "/"] {
+        assert_eq!(open_at(mount, "file", 0, READ), 0);
+        for path in [
+            "/etc/passwd",
+            "/file",
+            "../secret/file",
+            "/",
+            "..",
+            "sub/../../secret",
+        ] {
+            assert_eq!(open_at(mount, path, 0, READ), PERM, "{mount}: {path}");
+        }
+    }
+    // Creating and truncating, and writing without either.
+    assert_eq!(open("file", 1, WRITE), PERM);
+    assert_eq!(open("file", 8, READ), PERM);
+    assert_eq!(open("file", 0, WRITE), PERM);
+    assert_eq!(open("new", 1, READ), PERM);
+}

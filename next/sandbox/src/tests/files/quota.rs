@@ -1,0 +1,199 @@
+//! How much a guest may write, by whichever call.
+
+use runner_model::grants::FsMode;
+use serde_json::json;
+
+use super::{ENTRY, KIB, MIB, World, denied, error, output, reply};
+
+#[test]
+fn what_is_written_is_counted_to_the_byte() {
+    // The file itself, and 10 bytes.
+    let world = World::new().scratch(ENTRY + 10);
+    for (kind, plugin) in world.all() {
+        let acts = json!([["fill", "/scratch/a", 3]]);
+        let ended = world.run(plugin, &acts);
+        let refused = "a write to a file was refused, because `limits.scratch` is 4 KiB";
+        assert_eq!(denied(&ended), [refused], "{kind}");
+        assert_eq!(output(ended), json!([{"ok": [9, "nospc"]}]), "{kind}");
+    }
+
+    // Also if it is written again and again, or truncated between.
+    let world = World::new().scratch(ENTRY + 10);
+    world.assert_all(
+        &json!([
+            ["write", "/scratch/a", "12345"],
+            ["write-at", "/scratch/a", 0, "1234"],
+            ["write", "/scratch/a", "12"],
+            ["size", "/scratch/a"],
+            ["append", "/scratch/a", "1"],
+            ["append", "/scratch/a", "1"],
+        ]),
+        &json!([
+            {"ok": null}, {"ok": null}, {"err": "nospc"}, {"ok": 0}, {"ok": null}, {"err": "nospc"},
+        ]),
+    );
+}
+
+#[test]
+fn what_is_left_within_the_quota_is_no_news() {
+    let world = World::new().scratch(ENTRY + 10);
+    for (kind, plugin) in world.all() {
+        let ended = world.run(plugin, &json!([["write", "/scratch/a", "1234567890"]]));
+        assert_eq!(denied(&ended), [""; 0], "{kind}");
+        let printed = r#"[{"ok":null}]"#.len() as u64;
+        assert_eq!(ended.usage.bytes_out, printed + 10, "{kind}");
+        assert_eq!(output(ended), json!([{"ok": null}]), "{kind}");
+    }
+}
+
+#[test]
+fn a_byte_far_away_costs_what_its_file_grows_by() {
+    let world = World::new().scratch(MIB);
+    let far = 1_u64 << 40;
+    world.assert_all(
+        &json!([
+            ["write", "/scratch/a", "x"],
+            ["write-at", "/scratch/a", far, "x"],
+            ["pwrite", "/scratch/a", far, "x"],
+            ["set-size", "/scratch/a", far],
+            ["size", "/scratch/a"],
+            ["set-size", "/scratch/a", 600 * KIB],
+            ["set-size", "/scratch/a", 1],
+            ["set-size", "/scratch/a", 600 * KIB],
+            ["size", "/scratch/a"],
+        ]),
+        &json!([
+            {"ok": null}, {"err": "nospc"}, {"err": "nospc"}, {"err": "nospc"}, {"ok": 1}, {"ok": null}, {"ok": null},
+            {"err": "nospc"}, {"ok": 1},
+        ]),
+    );
+}
+
+#[test]
+fn empty_files_folders_and_links_cost_too() {
+    let world = World::new().scratch(10 * ENTRY);
+    world.assert_all(
+        &json!([
+            ["flood", "/scratch"],
+            ["remove", "/scratch/0"],
+            ["write", "/scratch/1", "x"]
+        ]),
+        &json!([{"ok": 10}, {"ok": null}, {"err": "nospc"}]),
+    );
+    let world = World::new().scratch(4 * ENTRY);
+    world.assert_all(
+        &json!([
+            ["mkdir", "/scratch/a"],
+            ["mkdir", "/scratch/a"],
+            ["write", "/scratch/b", ""],
+            ["write", "/scratch/b", ""],
+            ["link", "/scratch/b", "/scratch/c"],
+            ["symlink", "b", "/scratch/d"],
+            ["mkdir", "/scratch/e"],
+            ["write", "/scratch/e", ""],
+            ["link", "/scratch/b", "/scratch/e"],
+            ["symlink", "b", "/scratch/e"],
+            // What costs nothing works on.
+            ["rename", "/scratch/b", "/scratch/e"],
+            ["write", "/scratch/e", ""],
+        ]),
+        &json!([
+            {"ok": null}, {"err": "exist"}, {"ok": null}, {"ok": null}, {"ok": null}, {"ok": null},
+            {"err": "nospc"}, {"err": "nospc"}, {"err": "nospc"}, {"err": "nospc"}, {"ok": null}, {"ok": null},
+        ]),
+    );
+}
+
+#[test]
+fn writes_to_granted_folders_count_as_well() {
+    let guests = World::new();
+    for (kind, plugin) in guests.all() {
+        let world = World::new()
+            .mount("open", "/data", FsMode::ReadWrite)
+            .scratch(5);
+        let acts = json!([
+            ["write", "/data/file", "12345"],
+            ["append", "/data/file", "6"],
+            ["write", "/scratch/a", ""],
+            ["write", "/data/new", ""],
+        ]);
+        let expected = json!([{"ok": null}, {"err": "nospc"}, {"err": "nospc"}, {"err": "nospc"}]);
+        assert_eq!(output(world.run(plugin, &acts)), expected, "{kind}");
+        assert_eq!(world.read("open/file"), "12345");
+
+        // Nothing may be written where no limit says how much.
+        let world = World::new().mount("open", "/data", FsMode::ReadWrite);
+        let acts = json!([
+            ["append", "/data/file", "6"],
+            ["mkdir", "/data/new"],
+            ["list", "/scratch"]
+        ]);
+        let results = output(world.run(plugin, &acts));
+        assert_eq!(results[0], json!({"err": "nospc"}), "{kind}");
+        assert_eq!(results[1], json!({"err": "nospc"}), "{kind}");
+        assert!(results[2]["err"].is_string(), "{kind}");
+        assert_eq!(world.read("open/file"), "content");
+    }
+}
+
+#[test]
+fn an_attempt_that_fails_without_room_says_which_limit_it_was() {
+    let world = World::new().scratch(KIB);
+    let refused = "a write to a file was refused, because `limits.scratch` is 1 KiB";
+    let full = json!(["write", "/scratch/a", "x"]);
+    for (kind, plugin) in world.all() {
+        let message = error(world.run(plugin, &json!([full, ["panic"]]))).message;
+        assert!(
+            message.contains("the guest's own words"),
+            "{kind}: {message}"
+        );
+        assert!(message.ends_with(refused), "{kind}: {message}");
+    }
+    let ended = world.run(world.component(), &json!([full, ["fail"]]));
+    let expected = format!(r#"it did not work: "nospc"; {refused}"#);
+    assert_eq!(&*error(ended).message, expected);
+    for (kind, plugin) in world.commands() {
+        let ended = world.run(plugin, &json!([full, ["fail"]]));
+        assert_eq!(denied(&ended), [refused], "{kind}");
+        assert_eq!(reply(ended).exit_code, Some(1), "{kind}");
+    }
+}
+
+#[test]
+fn every_call_of_wasi_0_2_that_makes_a_file_larger_is_counted() {
+    let world = World::new().scratch(ENTRY + 8);
+    let ended = world.run(world.component(), &json!({"raw": 8}));
+    let full = "insufficient-space";
+    assert_eq!(
+        output(ended),
+        json!({
+            "write": full, "far": full, "set-size": full, "write-stream": full, "far-stream": full,
+            "append-stream": full, "zeroes": full, "unchecked": full, "closed": "closed",
+            // Five of the eight bytes are there, and four more at once are too many.
+            "splice": full, "read-only": "bad-descriptor", "size": 5,
+        })
+    );
+}
+
+#[test]
+fn preview_1_has_no_other_way_to_make_a_file_larger() {
+    let world = World::new().scratch(ENTRY);
+    let plugin = world.bench.text(
+        r#"(module
+             (import "wasi_snapshot_preview1" "path_open"
+               (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+             (import "wasi_snapshot_preview1" "fd_allocate" (func $allocate (param i32 i64 i64) (result i32)))
+             (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+             (memory (export "memory") 1)
+             (data (i32.const 16) "a")
+             (func (export "_start")
+               (drop (call $open (i32.const 3) (i32.const 1) (i32.const 16) (i32.const 1)
+                 (i32.const 1) (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 0)))
+               (call $exit (call $allocate (i32.load (i32.const 0)) (i64.const 0) (i64.const 1000000)))))"#,
+    );
+    const NOT_SUPPORTED: i32 = 58;
+    assert_eq!(
+        reply(world.run(&plugin, &json!([]))).exit_code,
+        Some(NOT_SUPPORTED)
+    );
+}

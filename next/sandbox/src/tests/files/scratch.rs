@@ -1,0 +1,139 @@
+//! The folder that each attempt has for itself, from when it is made until it is gone.
+
+use std::{sync::mpsc, time::Duration};
+
+use runner_model::ErrorClass;
+use serde_json::json;
+
+use super::{KIB, MIB, World, error, names, output};
+use crate::{Ending, tests::support::run_fresh};
+
+#[test]
+fn scratch_is_empty_in_every_attempt() {
+    let world = World::new().scratch(MIB);
+    for _ in 0..2 {
+        world.assert_all(
+            &json!([
+                ["list", "/scratch"],
+                ["write", "/scratch/a", "x"],
+                ["mkdir", "/scratch/b"],
+                ["write", "/scratch/b/c", "y"],
+                ["read", "/scratch/b/c"],
+                ["list", "/scratch"],
+            ]),
+            &json!([
+                {"ok": []}, {"ok": null}, {"ok": null}, {"ok": null}, {"ok": "y"}, {"ok": ["a", "b"]},
+            ]),
+        );
+    }
+}
+
+#[test]
+fn attempts_at_the_same_time_do_not_see_each_other() {
+    let world = World::new().scratch(MIB);
+    let first = json!([["write", "/scratch/mine", "first"], ["sleep"]]).to_string();
+    let second = json!([["list", "/scratch"], ["list", "/scratch/.."]]).to_string();
+    let plugin = world.component();
+    let root = world.path("scratch");
+    let (seen, stolen) = world.bench.runtime.block_on(async {
+        let second = async {
+            // The folder of the first one, once it has written to it.
+            let other = loop {
+                let folders = names(&root);
+                let has_written = |name: &&String| root.join(name).join("scratch/mine").exists();
+                if let Some(name) = folders.iter().find(has_written) {
+                    break name.clone();
+                }
+                tokio::task::yield_now().await;
+            };
+            let seen = world.start(plugin, &second).await;
+            let steal = json!([["read", format!("/scratch/../../{other}/scratch/mine")]]);
+            let stolen = world.start(plugin, &steal.to_string()).await;
+            world.bench.engines.interrupt().now();
+            (seen, stolen)
+        };
+        tokio::join!(run_fresh(plugin, world.call(plugin, &first)), second).1
+    });
+    let seen = output(seen);
+    assert_eq!(seen[0], json!({"ok": []}));
+    let stolen = output(stolen);
+    assert!(
+        seen[1]["err"].is_string() && stolen[0]["err"].is_string(),
+        "{seen} {stolen}"
+    );
+    assert_eq!(names(&root), [""; 0]);
+}
+
+#[test]
+fn scratch_is_gone_however_an_attempt_ends() {
+    let mut world = World::new().scratch(16 * MIB);
+    let write = json!(["write", "/scratch/a", "x"]);
+    for (kind, plugin) in world.all() {
+        let ended = world.run(plugin, &json!([write, ["panic"]]));
+        assert_eq!(error(ended).class, Some(ErrorClass::Trap), "{kind}");
+        world.run(plugin, &json!([write, ["exit", 3]]));
+    }
+    // Deeper than a path can be, were it one.
+    let (_, plugin) = world.commands()[1];
+    let made = output(world.run(plugin, &json!([["deepen", "/scratch", 1_500]])));
+    assert_eq!(made, json!([{"ok": 1_500}]));
+    let sleep = json!([write, ["sleep"]]);
+    world.bench.timeout = Duration::from_millis(100);
+    for (kind, plugin) in world.all() {
+        let ended = world.run(plugin, &sleep);
+        assert!(matches!(ended.ending, Ending::Timeout), "{kind}: {ended:?}");
+    }
+    world.bench.timeout = Duration::from_secs(60);
+    world.bench.engines.interrupt().now();
+    for (kind, plugin) in world.all() {
+        let ended = world.run(plugin, &sleep);
+        assert!(matches!(ended.ending, Ending::Stopped), "{kind}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_place_for_scratch_folders_that_is_gone_is_named() {
+    let mut world = World::new().scratch(KIB);
+    world.bench.access.scratch = world.path("nowhere");
+    let plugin = world.component();
+    let run = |world: &World| world.bench.runtime.block_on(world.start(plugin, "[]"));
+    let error = error(run(&world));
+    assert_eq!(error.class, Some(ErrorClass::Internal));
+    let nowhere = world.path("nowhere");
+    let expected = format!("cannot make a folder in `{}`: ", nowhere.display());
+    assert!(error.message.starts_with(&expected), "{}", error.message);
+
+    // Who needs none does not look for it.
+    let mut without = World::new();
+    without.bench.access.scratch = nowhere;
+    assert_eq!(output(run(&without)), json!([]));
+}
+
+#[test]
+fn an_attempt_whose_folders_are_long_in_the_making_is_ended_all_the_same() {
+    let mut world = World::new().scratch(KIB);
+    // The only thread for what blocks is taken.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (sender, taken) = mpsc::channel::<()>();
+    runtime.spawn_blocking(move || taken.recv().unwrap_err());
+    world.bench.timeout = Duration::from_millis(1);
+    for (kind, plugin) in world.all() {
+        let ended = runtime.block_on(world.start(plugin, "[]"));
+        assert!(matches!(ended.ending, Ending::Timeout), "{kind}: {ended:?}");
+    }
+    world.bench.timeout = Duration::from_secs(60);
+    let plugin = world.component();
+    let attempt = run_fresh(plugin, world.call(plugin, "[]"));
+    let interrupt = world.bench.engines.interrupt();
+    let ended = async { tokio::join!(attempt, async { interrupt.now() }).0 };
+    let ended = runtime.block_on(ended);
+    assert!(matches!(ended.ending, Ending::Stopped), "{ended:?}");
+    drop(sender);
+    // Waits for what was given up, which removes what it made.
+    drop(runtime);
+    assert_eq!(names(&world.path("scratch")), [""; 0]);
+}
