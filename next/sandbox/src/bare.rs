@@ -55,22 +55,18 @@ fn call_each(plugin: &Plugin, numbers: impl Iterator<Item = u64>) {
     runtime.block_on(async {
         for number in numbers {
             let input = format!("{{\"text\":\"the text of test number {number}\"}}");
-            let mut store = Store::new(&plugin.engine, Sandbox::bare(&limits, guard.clone()));
-            store.epoch_deadline_async_yield_and_update(1);
-            let output = call(plugin, &mut store, &input).await;
+            let output = call(plugin, Sandbox::bare(&limits, guard.clone()), &input).await;
             assert_eq!(output.expect("no trap"), input);
         }
     });
 }
 
-async fn call(
-    plugin: &Plugin,
-    store: &mut Store<Sandbox>,
-    input: &String,
-) -> wasmtime::Result<String> {
+async fn call(plugin: &Plugin, sandbox: Sandbox, input: &String) -> wasmtime::Result<String> {
     let Linked::Component(provider) = &plugin.linked else {
         wasmtime::bail!("it is a command");
     };
+    let store = &mut Store::new(provider.pre.engine(), sandbox);
+    store.epoch_deadline_async_yield_and_update(1);
     let instance = provider.pre.instantiate_async(&mut *store).await?;
     let test = Test {
         trial_id: "test@echo#1",

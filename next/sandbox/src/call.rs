@@ -4,21 +4,24 @@ pub(crate) mod classify;
 pub(crate) mod command;
 pub(crate) mod component;
 pub(crate) mod description;
+pub(crate) mod instance;
 mod json;
 mod protocol;
 mod reply;
 
-use std::{fs::File, path::PathBuf, time::Duration};
+use std::{fs::File, mem, path::PathBuf, time::Duration};
 
 use runner_model::{
-    HostFault, Limits, Micros,
+    ErrorClass, HostFault, Limits, Micros,
     log::Said,
     outcome::Verdict,
     provider::{OutputForm, Protocol},
     row::{Check, Denied, Metric, Raw, RowError, Usage},
 };
 
-use crate::{Access, interrupt::Took, store::Sandbox};
+use crate::{
+    Access, Activity, fs::quota::Quota, interrupt::Took, message::with_end, store::Sandbox,
+};
 
 /// What a call is made with.
 #[derive(Debug)]
@@ -47,6 +50,8 @@ pub struct Call<'a> {
     pub env: &'a [(String, String)],
     /// What the attempt may touch.
     pub access: &'a Access,
+    /// Tells whoever looks what the guest does.
+    pub activity: &'a Activity,
     /// How a command is called; components ignore it.
     pub command: Option<CommandCall>,
     /// What the attempt may use.
@@ -158,9 +163,9 @@ pub struct Reply {
 
 impl Ended {
     /// A call that ended before there was a sandbox.
-    pub(crate) fn without_sandbox(error: RowError<'static>) -> Self {
+    pub(crate) fn without_sandbox(ending: Ending) -> Self {
         Self {
-            ending: Ending::Error(error),
+            ending,
             duration: Duration::ZERO,
             suspended: Duration::ZERO,
             usage: Usage::default(),
@@ -173,29 +178,81 @@ impl Ended {
     }
 
     /// Takes what a guest left in its sandbox. `reply_bytes` are those that did not come by standard output.
-    pub(crate) fn collect(sandbox: Sandbox, ending: Ending, took: Took, reply_bytes: u64) -> Self {
-        let host = sandbox.host;
+    pub(crate) fn collect(
+        sandbox: &mut Sandbox,
+        ending: Ending,
+        took: Took,
+        reply_bytes: u64,
+    ) -> Self {
+        let host = &mut sandbox.host;
+        let traffic = host.outbound.counts().clone();
+        for Denied { what, grant } in traffic.denied {
+            host.deny(what, grant.map(|grant| grant.0.into_owned()));
+        }
+        let refused = sandbox.quota.as_ref().and_then(Quota::exceeded);
+        if let Some(refused) = &refused {
+            host.deny(refused.clone(), None);
+        }
+        if sandbox.quota.as_ref().is_some_and(Quota::is_disk_full) {
+            host.fault.get_or_insert(HostFault::Storage);
+        }
+        let lost = host.artifacts.lost.take().map(|(error, fault)| {
+            host.fault = host.fault.or(fault);
+            error
+        });
+        let written = sandbox.quota.as_ref().map_or(0, Quota::written);
+        let left = written + host.artifacts.bytes() + host.log.bytes;
         Self {
-            ending,
+            ending: with_hint(ending, refused.as_deref()),
             duration: took.duration,
             suspended: took.suspended,
             usage: Usage {
                 peak_memory: sandbox.limiter.peak_memory(),
-                bytes_in: host.bytes_in,
-                bytes_out: reply_bytes + sandbox.stdout.written() + host.log.bytes,
-                host_calls: host.calls,
-                http_requests: 0,
+                bytes_in: host.bytes_in + traffic.bytes_in,
+                bytes_out: reply_bytes + sandbox.stdout.written() + left + traffic.bytes_out,
+                host_calls: host.calls + traffic.calls,
+                http_requests: traffic.requests,
             },
-            denied: host.denied,
+            denied: mem::take(&mut host.denied),
             said: Said {
-                log: host.log.records,
+                log: mem::take(&mut host.log.records),
                 dropped: host.log.dropped,
                 stdout: sandbox.stdout.text().into(),
                 stderr: sandbox.stderr.text().into(),
             },
-            artifacts: Vec::new(),
-            lost: None,
+            artifacts: host.artifacts.take(),
+            lost,
             host_fault: host.fault,
         }
+    }
+}
+
+impl Ending {
+    /// Tells whether the guest came to this end by itself; after any other it is not called again.
+    fn is_of_the_guest(&self) -> bool {
+        use ErrorClass::{Limit, OutOfMemory, Protocol, Trap};
+        match self {
+            Self::Reply(_) => true,
+            Self::Error(error) => {
+                !matches!(error.class, Some(Trap | OutOfMemory | Limit | Protocol))
+            }
+            Self::Timeout | Self::Stopped => false,
+        }
+    }
+}
+
+/// Adds to an error what may have led to it.
+fn with_hint(ending: Ending, hint: Option<&str>) -> Ending {
+    match (ending, hint) {
+        (Ending::Error(error), Some(hint)) => {
+            // Below the last lines of a standard error, not behind them.
+            let separator = if error.message.contains('\n') {
+                "\n"
+            } else {
+                "; "
+            };
+            Ending::Error(with_end(error, &format!("{separator}{hint}")))
+        }
+        (ending, _) => ending,
     }
 }

@@ -12,5 +12,7 @@ wasmtime::component::bindgen!({
     world: "plugin",
     // What is handed to a guest is only read.
     ownership: Borrowing { duplicate_if_necessary: false },
+    // The one that waits for the world outside.
+    imports: { "runner:provider/http.send": async },
     exports: { default: async },
 });

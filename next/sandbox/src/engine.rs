@@ -15,43 +15,52 @@ use std::{
     time::Duration,
 };
 
-use runner_model::{Digest, cache::entry_name, provider::PluginKind};
+use runner_model::{
+    Digest,
+    cache::{Trailer, entry_name},
+    provider::PluginKind,
+};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use wasmtime::{
-    Engine,
-    component::{self, HasSelf},
+    Engine, StoreContextMut,
+    component::{self, HasSelf, Resource},
 };
 use wasmtime_wasi::{
-    p1,
+    WasiView as _, p1,
     p2::{self, bindings::CommandPre},
 };
 
 use self::{
     cache::Code,
+    compile::allocation,
+    config::Allocation,
     inspect::{PREVIEW_1, is_served, listed},
 };
 use crate::{
-    call::{
-        command::Program,
-        component::{Lifecycle, Provider},
-    },
+    call::{command::Program, component::Provider, instance::Lifecycle},
     contract::{self, PluginPre},
+    fs,
     interrupt::{Interrupt, Shared},
     message::cut,
+    net,
     plugin::{Linked, Plugin},
-    store::{Sandbox, host::Host, limiter::Share, preview_1},
+    store::{Sandbox, host::Host, limiter::Share},
 };
 
 /// How long a guest that only computes may go on after its time is over.
 const TICK: Duration = Duration::from_millis(10);
 /// Bytes of a reason in wasmtime's words: names in it are the guest's.
 const MAX_REASON: usize = 4 * 1024;
+/// The interface of errors, in the version that wasmtime's own functions have.
+const IO_ERROR: &str = "wasi:io/error@0.2.12";
+/// Bytes of an error that a guest is told.
+const MAX_IO_ERROR: usize = 1024;
 /// Counted up when plugins are compiled in another way without a change that wasmtime sees.
 const FORMAT: &[u8] = b"runner 1";
 
-/// The engines of a worker: pool for small memories, pool for others, each made when the first plugin needs it; and the
-/// thread that ticks their epochs.
+/// The engines of a worker: pool for small memories, pool for others, and one without a pool, each made when the first
+/// plugin needs it; and the thread that ticks their epochs.
 #[derive(Debug)]
 pub struct Engines {
     slots: u32,
@@ -64,7 +73,7 @@ pub enum LoadError {
     /// There is no such entry, or it is damaged: compile it (again).
     #[error("not in the cache")]
     Missing,
-    /// The plugin does not fit: a missing import, or the pool refuses it.
+    /// The plugin does not fit: a missing import, or more than a slot of the pool has.
     #[error("{message}")]
     Refused {
         /// A stable word.
@@ -90,9 +99,11 @@ impl Engines {
         let key = KEY.get_or_init(|| {
             let mut hasher = ShaHasher(Sha256::new());
             hasher.write(FORMAT);
-            // A machine without an engine loads nothing, and says so there.
-            if let Ok(engine) = config::compiler(0) {
-                engine.precompile_compatibility_hash().hash(&mut hasher);
+            for allocation in [Allocation::Pooled, Allocation::OnDemand] {
+                // A machine without an engine loads nothing, and says so there.
+                if let Ok(engine) = config::compiler(allocation, 0) {
+                    engine.precompile_compatibility_hash().hash(&mut hasher);
+                }
             }
             let digest = Digest(hasher.0.finalize().into()).to_string();
             digest[..16].to_owned()
@@ -114,17 +125,16 @@ impl Engines {
         let Some((file, trailer)) = entry else {
             return Err(LoadError::Missing);
         };
-        let engine = self.engine(trailer.initial_memory <= config::SMALL)?;
+        let engine = self.engine(&trailer)?;
         let code = cache::deserialize(engine, &file).map_err(|error| LoadError::Refused {
             code: "pool",
             message: format!(
-                "does not fit the slots of sandboxes, and others are not supported yet: {}",
+                "does not fit the slots of sandboxes: {}",
                 cut(MAX_REASON, format_args!("{error:#}"))
             ),
         })?;
         Ok(Plugin {
             linked: link(engine, &code, trailer.kind)?,
-            engine: engine.clone(),
             interrupt: self.interrupt.clone(),
         })
     }
@@ -134,7 +144,7 @@ impl Engines {
         self.interrupt.clone()
     }
 
-    fn engine(&self, is_small: bool) -> Result<&Engine, LoadError> {
+    fn engine(&self, trailer: &Trailer) -> Result<&Engine, LoadError> {
         let engines = &self.interrupt.0.engines;
         if engines.iter().all(|engine| engine.get().is_none()) {
             start_ticker(&self.interrupt.0).map_err(|error| LoadError::Refused {
@@ -142,11 +152,21 @@ impl Engines {
                 message: format!("cannot be run, because no thread can be started: {error}"),
             })?;
         }
-        let place = &engines[usize::from(!is_small)];
+        let is_small = trailer.initial_memory <= config::SMALL;
+        let [small, large, on_demand] = engines;
+        let place = match allocation(trailer) {
+            Allocation::Pooled if is_small => small,
+            Allocation::Pooled => large,
+            Allocation::OnDemand => on_demand,
+        };
         if let Some(engine) = place.get() {
             return Ok(engine);
         }
-        let engine = config::pooled(self.slots, is_small).map_err(|error| LoadError::Refused {
+        let engine = match allocation(trailer) {
+            Allocation::Pooled => config::pooled(self.slots, is_small),
+            Allocation::OnDemand => config::on_demand(),
+        };
+        let engine = engine.map_err(|error| LoadError::Refused {
             code: "host-memory",
             message: format!("cannot be run, because wasmtime cannot be set up: {error:#}"),
         })?;
@@ -209,10 +229,15 @@ fn linked(engine: &Engine, code: &Code, kind: PluginKind) -> wasmtime::Result<Li
     })
 }
 
-/// The contract's imports and the whole of WASI 0.2: guests of other languages import all of it, whatever they use.
+/// The contract's imports, requests of `wasi:http` and the whole of WASI 0.2: guests of other languages import all of it,
+/// whatever they use.
 fn component_linker(engine: &Engine) -> wasmtime::Result<component::Linker<Sandbox>> {
     let mut linker = component::Linker::new(engine);
     p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    net::wasi::shadow(&mut linker)?;
+    fs::preview2::add_to_linker(&mut linker)?;
+    shadow_errors(&mut linker)?;
     contract::Plugin::add_to_linker::<_, HasSelf<Host>>(&mut linker, |sandbox: &mut Sandbox| {
         &mut sandbox.host
     })?;
@@ -222,8 +247,23 @@ fn component_linker(engine: &Engine) -> wasmtime::Result<component::Linker<Sandb
 /// Preview 1 for modules, directly: its adapter breaks modules of older C toolchains.
 fn module_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<Sandbox>> {
     let mut linker = wasmtime::Linker::new(engine);
-    p1::add_to_linker_async(&mut linker, preview_1)?;
+    p1::add_to_linker_async(&mut linker, |sandbox: &mut Sandbox| &mut sandbox.wasi)?;
+    fs::preview1::add_to_linker(&mut linker)?;
     Ok(linker)
+}
+
+/// Lets an error of `wasi:io` tell its message and nothing else: wasmtime's own function tells how the host came to it.
+fn shadow_errors(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    linker.instance(IO_ERROR)?.func_wrap(
+        "[method]error.to-debug-string",
+        |mut store: StoreContextMut<'_, Sandbox>, (error,): (Resource<wasmtime::Error>,)| {
+            let error = store.data_mut().ctx().table.get(&error)?;
+            Ok((cut(MAX_IO_ERROR, format_args!("{error:#}")),))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
 }
 
 /// wasmtime names only the first that is missing. What is missing inside of a served interface is left to it.

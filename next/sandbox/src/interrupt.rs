@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::{sync::Notify, time::sleep};
 use wasmtime::UpdateDeadline;
 
-use crate::store::limiter::Share;
+use crate::{Activity, store::limiter::Share};
 
 // Zero is the state of an interrupt that was not used.
 const REQUESTED: u8 = 1;
@@ -40,14 +40,15 @@ pub(crate) struct Shared {
     wake: Notify,
     /// What guests may have together.
     pub(crate) memory: Share,
-    /// The engine for small memories and the one for others.
-    pub(crate) engines: [OnceLock<wasmtime::Engine>; 2],
+    /// The engine for small memories, the one for others, and the one that makes sandboxes on demand.
+    pub(crate) engines: [OnceLock<wasmtime::Engine>; 3],
 }
 
 /// What bounds one call.
 #[derive(Clone)]
 pub(crate) struct Guard {
     pub(crate) interrupt: Interrupt,
+    pub(crate) activity: Activity,
     began: RunTime,
     /// What had not counted of the clock when it began.
     suspended: Duration,
@@ -154,7 +155,7 @@ impl Shared {
 }
 
 impl Guard {
-    /// For a call that begins now and may take `timeout`.
+    /// For a call that begins now, may take `timeout`, and tells nobody what it does.
     pub(crate) fn new(interrupt: Interrupt, timeout: Micros) -> Self {
         const YEAR: Micros = Micros(366 * 24 * 3600 * 1_000_000);
         let clock = interrupt.0.clock();
@@ -162,9 +163,19 @@ impl Guard {
         drop(clock);
         Self {
             interrupt,
+            activity: Activity::default(),
             began,
             suspended,
             deadline: began + timeout.min(YEAR),
+        }
+    }
+
+    /// The same for a call that tells what it does.
+    pub(crate) fn watched(self, activity: &Activity) -> Self {
+        activity.begin();
+        Self {
+            activity: activity.clone(),
+            ..self
         }
     }
 
@@ -218,6 +229,16 @@ impl Guard {
     }
 
     async fn halted(&self) -> Halt {
+        self.until(self.deadline).await
+    }
+
+    /// Waits so long, in time of the call: a pause is none.
+    pub(crate) async fn sleep(&self, time: Duration) {
+        let now = self.interrupt.0.clock().run_time();
+        self.until(now + Micros::from(time)).await;
+    }
+
+    async fn until(&self, end: RunTime) -> Halt {
         loop {
             // Made before the state is read: a waiter learns of every change that comes after it was made.
             let woken = self.interrupt.0.wake.notified();
@@ -228,7 +249,8 @@ impl Guard {
                 woken.await;
                 continue;
             }
-            let remaining = self.remaining();
+            let now = self.interrupt.0.clock().run_time();
+            let remaining: Duration = (end - now).into();
             if remaining.is_zero() {
                 return Halt::Timeout;
             }

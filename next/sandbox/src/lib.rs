@@ -9,28 +9,36 @@
 //! `interrupt.rs`, and what its end means in `call/classify.rs`.
 
 mod access;
+mod activity;
 #[doc(hidden)]
 pub mod bare;
 mod call;
 mod contract;
 mod engine;
+mod fs;
 mod interrupt;
 mod message;
 mod net;
 mod plugin;
+mod redact;
 mod secrets;
 mod store;
 
 pub use access::Access;
-pub use call::{AttachedFile, Call, CommandCall, Ended, Ending, LeftContent, LeftFile, Reply};
+pub use activity::Activity;
+pub use call::{
+    AttachedFile, Call, CommandCall, Ended, Ending, LeftContent, LeftFile, Reply,
+    instance::Instance,
+};
 pub use engine::{
     Engines, LoadError,
     compile::{compile, try_load},
     inspect::{Inspection, inspect},
 };
 pub use interrupt::Interrupt;
-pub use net::Network;
+pub use net::{Network, load_certificates};
 pub use plugin::Plugin;
+pub use redact::{DistinctNames, Redactor, Stream};
 pub use secrets::Secrets;
 
 #[cfg(test)]

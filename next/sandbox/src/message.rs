@@ -1,12 +1,16 @@
 //! Errors of attempts, and the ends of their messages.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use runner_model::{ErrorClass, Text, row::RowError, visible::visible_line};
+
+use crate::redact::Redactor;
 
 const SHOWN_STDERR_LINES: usize = 8;
 const SHOWN_STDERR_BYTES: usize = 2_000;
 const SHOWN_CHARACTERS: usize = 100;
+/// Bytes of a text in which secrets are looked for before it is cut to much less.
+const MAX_SEARCHED: usize = 1024 * 1024;
 
 /// An error of a class, with a code and a message.
 pub(crate) fn failure(
@@ -62,15 +66,31 @@ pub(crate) fn stderr_tail(stderr: &str) -> String {
 }
 
 /// The first characters of something that is not what it should be, as the end of a message.
-pub(crate) fn beginning(bytes: &[u8]) -> String {
+pub(crate) fn beginning(bytes: &[u8], redactor: Option<&Arc<Redactor>>) -> String {
     if bytes.is_empty() {
         return "; it is empty".to_owned();
     }
+    let redacted = redactor.and_then(|redactor| redactor.bytes(bytes));
+    let bytes = redacted.as_deref().unwrap_or(bytes);
     let first = &bytes[..bytes.len().min(4 * SHOWN_CHARACTERS)];
     let text = String::from_utf8_lossy(first);
     let shown: String = text.chars().take(SHOWN_CHARACTERS).collect();
     let cut = if shown.len() < bytes.len() { "…" } else { "" };
     format!("; it begins with `{}{cut}`", visible_line(&shown))
+}
+
+/// The same as [`cut`], without secrets, none of which is longer than `MAX_SEARCHED`.
+pub(crate) fn cut_redacted(
+    most: usize,
+    value: impl fmt::Display,
+    redactor: Option<&Arc<Redactor>>,
+) -> String {
+    let Some(redactor) = redactor else {
+        return cut(most, value);
+    };
+    let mut text = cut(MAX_SEARCHED, value);
+    redactor.text(&mut text);
+    cut(most, text)
 }
 
 /// The first `most` bytes of what `value` says, with `…` behind them if that is more. Names of a guest may be as long as it
@@ -119,8 +139,8 @@ mod tests {
     fn long_texts_are_cut() {
         assert_eq!(cut(3, "abc"), "abc");
         assert_eq!(cut(3, "abä"), "ab…");
-        assert_eq!(beginning(b""), "; it is empty");
-        assert_eq!(beginning(b"\x1b["), "; it begins with `\\u{1b}[`");
-        assert!(beginning(&[b'x'; 200]).ends_with("x…`"));
+        assert_eq!(beginning(b"", None), "; it is empty");
+        assert_eq!(beginning(b"\x1b[", None), "; it begins with `\\u{1b}[`");
+        assert!(beginning(&[b'x'; 200], None).ends_with("x…`"));
     }
 }

@@ -10,9 +10,10 @@ use runner_model::{
 
 use crate::{
     call::{
-        Call, Ended,
+        Call, Ended, Ending,
         command::{self, Program},
         component::{self, Provider},
+        instance::Instance,
     },
     interrupt::{Guard, Interrupt},
     message::too_large,
@@ -24,7 +25,6 @@ const DESCRIBE_TIME: Micros = Micros(5_000_000);
 /// A plugin that was loaded and linked.
 pub struct Plugin {
     pub(crate) linked: Linked,
-    pub(crate) engine: wasmtime::Engine,
     /// Keeps the thread alive that ticks.
     pub(crate) interrupt: Interrupt,
 }
@@ -57,31 +57,28 @@ impl Plugin {
         let guard = Guard::new(self.interrupt.clone(), DESCRIBE_TIME);
         match (&self.linked, protocol) {
             (Linked::Component(provider), _) => {
-                component::describe(provider, &self.engine, limits, guard)
-                    .await
-                    .map(Some)
+                component::describe(provider, limits, guard).await.map(Some)
             }
             (Linked::Command(program), Protocol::Json) => {
-                command::describe(program, &self.engine, limits, guard)
-                    .await
-                    .map(Some)
+                command::describe(program, limits, guard).await.map(Some)
             }
             (Linked::Command(_), Protocol::Plain) => Ok(None),
         }
     }
 
-    /// Makes one call in a fresh sandbox. Never panics and never fails: whatever the guest does is in the answer. Needs a
-    /// tokio runtime with its time. Dropping the future ends the guest, unless it is inside one long instruction.
-    pub async fn run(&self, call: Call<'_>) -> Ended {
+    /// Makes one call, of a component in the instance that is in `kept`, else in a fresh sandbox. An instance that can serve
+    /// another call is in `kept` afterwards: whoever does not call it again [tears it down](Instance::tear_down).
+    ///
+    /// Never panics and never fails: whatever the guest does is in the answer. Needs a tokio runtime with its time. Dropping
+    /// the future ends the guest, unless it is inside one long instruction.
+    pub async fn run(&self, kept: &mut Option<Instance>, call: Call<'_>) -> Ended {
         if let Some(error) = oversized(&call) {
-            return Ended::without_sandbox(error);
+            return Ended::without_sandbox(Ending::Error(error));
         }
-        let guard = Guard::new(self.interrupt.clone(), call.timeout);
+        let guard = Guard::new(self.interrupt.clone(), call.timeout).watched(call.activity);
         match &self.linked {
-            Linked::Component(provider) => {
-                component::run(provider, &self.engine, &call, guard).await
-            }
-            Linked::Command(program) => command::run(program, &self.engine, call, guard).await,
+            Linked::Component(provider) => component::run(provider, kept, &call, guard).await,
+            Linked::Command(program) => command::run(program, call, guard).await,
         }
     }
 }

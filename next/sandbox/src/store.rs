@@ -1,5 +1,6 @@
 //! [`Sandbox`]: what a store holds for its guest, and how a fresh one is made. All fixed bounds of a guest stand here.
 
+pub(crate) mod artifacts;
 pub(crate) mod host;
 pub(crate) mod limiter;
 pub(crate) mod stdio;
@@ -7,14 +8,21 @@ pub(crate) mod stdio;
 use runner_model::Limits;
 use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use self::{host::Host, limiter::Limiter, stdio::Capture};
-use crate::interrupt::Guard;
+use crate::{fs::quota::Quota, interrupt::Guard};
 
 /// Live resource handles of a guest, in the component model's tables.
 const MAX_HANDLES: usize = 10_000;
 /// Live host resources of a guest: streams, pollables.
 const MAX_RESOURCES: usize = 256;
+/// Live tasks of an asynchronous component, with what they wait for: each that waits may hold half a MiB of stack, and
+/// takes more than two of these.
+const MAX_TASKS: usize = 48;
+/// Bytes of one set of headers in `wasi:http`, as many as servers take. In memory it may be seven times as large, and each
+/// request has two.
+const MAX_FIELDS: usize = 8 * 1024;
 /// Bytes of randomness in one call.
 const MAX_RANDOM: u64 = 1024 * 1024;
 /// Bytes that any guest may hand over, or be handed, in one call: the host has a copy of them.
@@ -27,9 +35,12 @@ pub(crate) const HANDOVER_MARGIN: u64 = 64 * 1024;
 /// What one store holds for its guest.
 pub(crate) struct Sandbox {
     /// Serves preview 1 and WASI 0.2 alike.
-    wasi: WasiP1Ctx,
+    pub(crate) wasi: WasiP1Ctx,
+    http: WasiHttpCtx,
     pub(crate) host: Host,
     pub(crate) limiter: Limiter,
+    /// Counts what is written to files; none where nothing may be.
+    pub(crate) quota: Option<Quota>,
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
     /// Bytes that the guest may hand over in one call.
@@ -40,6 +51,7 @@ pub(crate) struct Sandbox {
 pub(crate) struct StoreRecipe<'a> {
     pub(crate) wasi: WasiCtxBuilder,
     pub(crate) host: Host,
+    pub(crate) quota: Option<Quota>,
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
     pub(crate) limits: &'a Limits,
@@ -52,12 +64,47 @@ impl Sandbox {
     pub(crate) fn bare(limits: &Limits, guard: Guard) -> Self {
         Self {
             wasi: WasiCtxBuilder::new().build_p1(),
+            http: http_context(),
             limiter: Limiter::new(limits, guard.interrupt.0.memory.clone()),
-            host: Host::new(limits, guard, 0),
+            host: Host::new(limits, guard),
+            quota: None,
             stdout: Capture::new(0, 0),
             stderr: Capture::new(0, 0),
             handover: 0,
         }
+    }
+
+    /// Makes the sandbox of a guest that goes on ready for its next call, of which nothing has been said yet. What the guest
+    /// holds stays its own: memory, tables, and what it has written to its scratch folder.
+    pub(crate) fn begin_call(&mut self, host: Host) {
+        self.host = host;
+        self.begin_anew();
+    }
+
+    /// The same for the end of an instance.
+    pub(crate) fn begin_teardown(&mut self, guard: Guard) {
+        self.host.begin_teardown(guard);
+        self.begin_anew();
+    }
+
+    fn begin_anew(&mut self) {
+        self.limiter.begin_call();
+        if let Some(quota) = &self.quota {
+            quota.begin_attempt();
+        }
+        self.stdout.clear();
+        self.stderr.clear();
+    }
+
+    /// How many host resources the guest has.
+    pub(crate) fn resources(&mut self) -> usize {
+        self.wasi.ctx().table.iter_mut().count()
+    }
+
+    /// Tells whether the guest wanted more than its limits allow of what it holds.
+    pub(crate) fn is_spent(&self) -> bool {
+        let is_exceeded = |quota: &Quota| quota.exceeded().is_some();
+        self.limiter.denial().is_some() || self.quota.as_ref().is_some_and(is_exceeded)
     }
 }
 
@@ -75,6 +122,8 @@ impl StoreRecipe<'_> {
         wasi.ctx().table.set_max_capacity(MAX_RESOURCES);
         let sandbox = Sandbox {
             wasi,
+            http: http_context(),
+            quota: self.quota,
             limiter: Limiter::new(self.limits, self.host.guard.interrupt.0.memory.clone()),
             host: self.host,
             stdout: self.stdout,
@@ -82,14 +131,26 @@ impl StoreRecipe<'_> {
             handover: self.handover,
         };
         let mut store = Store::new(engine, sandbox);
-        store.limiter(|sandbox| &mut sandbox.limiter);
         store.set_hostcall_fuel(usize::try_from(self.handover).unwrap_or(usize::MAX));
         store.set_max_component_handles(MAX_HANDLES);
+        // Only engines without slots have tasks.
+        if let Some(tasks) = store.concurrent_resource_table() {
+            tasks.set_max_capacity(MAX_TASKS);
+            store.data_mut().limiter.made_on_demand();
+        }
+        // Asks how many memories and tables there may be, now.
+        store.limiter(|sandbox| &mut sandbox.limiter);
         // Before anything of the guest runs: its start functions are guest code too.
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| store.data().host.guard.tick());
         store
     }
+}
+
+fn http_context() -> WasiHttpCtx {
+    let mut context = WasiHttpCtx::new();
+    context.set_field_size_limit(MAX_FIELDS);
+    context
 }
 
 impl WasiView for Sandbox {
@@ -98,7 +159,12 @@ impl WasiView for Sandbox {
     }
 }
 
-/// The context of preview 1 functions.
-pub(crate) fn preview_1(sandbox: &mut Sandbox) -> &mut WasiP1Ctx {
-    &mut sandbox.wasi
+impl WasiHttpView for Sandbox {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.host.outbound,
+            table: self.wasi.ctx().table,
+            ctx: &mut self.http,
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! [`classify`]: what it means that a guest did not come to its end.
 
-mod host_fault;
+pub(crate) mod host_fault;
 
 use runner_model::{ErrorClass, HostFault, row::RowError, units::show_size};
 use wasmtime::{GcHeapOutOfMemory, ThrownException, Trap, WasmBacktrace};
@@ -10,7 +10,7 @@ use self::host_fault::fault_in;
 use super::Ending;
 use crate::{
     interrupt::{Halt, HostPanic},
-    message::{cut, failure, stderr_tail, with_end},
+    message::{cut, cut_redacted, failure, stderr_tail, with_end},
     store::{
         Sandbox,
         limiter::{DeniedGrowth, ShareFull},
@@ -82,7 +82,11 @@ fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'static> {
         return failure(ErrorClass::Internal, HostFault::Memory.as_str(), message);
     }
     if let Some(fault) = sandbox.host.fault {
-        let message = format!("the runner's machine {}: {}", lacks(fault), cause(error));
+        let message = format!(
+            "the runner's machine {}: {}",
+            lacks(fault),
+            cause(error, sandbox)
+        );
         return failure(ErrorClass::Internal, fault.as_str(), message);
     }
     if let Some(HostPanic(text)) = error.downcast_ref() {
@@ -92,7 +96,11 @@ fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'static> {
     if error.is::<GcHeapOutOfMemory<()>>() {
         // Where the heap itself is full, and not the memory, nothing was denied.
         return out_of_memory(sandbox).unwrap_or_else(|| {
-            let message = format!("the guest's heap is full: {}{}", cause(error), place(error));
+            let message = format!(
+                "the guest's heap is full: {}{}",
+                cause(error, sandbox),
+                place(error)
+            );
             failure(ErrorClass::OutOfMemory, "memory", message)
         });
     }
@@ -146,7 +154,7 @@ fn trap_code(trap: Trap) -> String {
 /// Errors that wasmtime and its WASI tell apart by text alone.
 fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'static> {
     use ErrorClass::{Limit, Protocol, Trap};
-    let cause = cause(error);
+    let cause = cause(error, sandbox);
     let says = |text: &str| cause.contains(text);
     let (class, code, message) = if says("fuel allocated for hostcalls has been exhausted") {
         let most = show_size(sandbox.handover);
@@ -158,6 +166,9 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'stati
     } else if says("resource limit exceeded") {
         let message = format!("is made of too many parts: {cause}");
         (Limit, "instances", message)
+    } else if says("total size of fields") {
+        let message = "sets more header fields than it may";
+        (Limit, "headers", message.into())
     } else if says("exceeds limit") {
         (Limit, "random", format!("asked for too much: {cause}"))
     } else if says("invalid exit status") {
@@ -209,8 +220,8 @@ fn readable(name: &str) -> String {
 }
 
 /// What wasmtime says went wrong, without where.
-fn cause(error: &wasmtime::Error) -> String {
-    cut(MAX_CAUSE, error.root_cause())
+fn cause(error: &wasmtime::Error, sandbox: &Sandbox) -> String {
+    cut_redacted(MAX_CAUSE, error.root_cause(), sandbox.host.redactor())
 }
 
 #[cfg(test)]

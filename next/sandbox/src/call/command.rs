@@ -18,7 +18,8 @@ use super::{
     reply::read_json,
 };
 use crate::{
-    interrupt::{Guard, Took},
+    fs::{AttemptFiles, Role},
+    interrupt::{Guard, Halt, Took},
     message::{beginning, failure, too_large},
     store::{
         MAX_COMPONENT_HANDOVER, MAX_HANDOVER, Sandbox, StoreRecipe, host::Host, stdio::Capture,
@@ -43,7 +44,10 @@ struct Start<'a> {
     /// How many lines of standard error get the time at which they came.
     timed_lines: u64,
     limits: &'a Limits,
-    guard: Guard,
+    host: Host,
+    /// Environment and folders.
+    wasi: WasiCtxBuilder,
+    files: AttemptFiles,
 }
 
 /// One finished execution of a program.
@@ -51,31 +55,31 @@ struct Finished {
     exit: wasmtime::Result<i32>,
     took: Took,
     sandbox: Sandbox,
+    files: AttemptFiles,
 }
 
 /// Makes one call in a fresh sandbox.
-pub(crate) async fn run(
-    program: &Program,
-    engine: &Engine,
-    mut call: Call<'_>,
-    guard: Guard,
-) -> Ended {
-    match call.command.take() {
-        Some(command) if command.protocol == Protocol::Plain => {
-            run_plain(program, engine, command, &call, guard).await
-        }
-        Some(_) => run_json(program, engine, &call, guard).await,
-        None => {
-            let message = "the plugin is a command, and it was not said how to call it";
-            Ended::without_sandbox(failure(ErrorClass::Internal, "command", message))
-        }
+pub(crate) async fn run(program: &Program, mut call: Call<'_>, guard: Guard) -> Ended {
+    let Some(command) = call.command.take() else {
+        let message = "the plugin is a command, and it was not said how to call it";
+        let error = failure(ErrorClass::Internal, "command", message);
+        return Ended::without_sandbox(Ending::Error(error));
+    };
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.envs(call.env);
+    let files = match AttemptFiles::mount(&call, Role::Command, &guard, &mut wasi).await {
+        Ok(files) => files,
+        Err(ended) => return *ended,
+    };
+    match command.protocol {
+        Protocol::Plain => run_plain(program, command, &call, guard, (wasi, files)).await,
+        Protocol::Json => run_json(program, &call, guard, (wasi, files)).await,
     }
 }
 
 /// Asks a command what it is, by the JSON protocol.
 pub(crate) async fn describe(
     program: &Program,
-    engine: &Engine,
     limits: &Limits,
     guard: Guard,
 ) -> Result<Description, RowError<'static>> {
@@ -85,11 +89,13 @@ pub(crate) async fn describe(
         stdin: Vec::new(),
         timed_lines: 0,
         limits,
-        guard,
+        host: Host::new(limits, guard),
+        wasi: WasiCtxBuilder::new(),
+        files: AttemptFiles::default(),
     };
     let Finished {
         exit, mut sandbox, ..
-    } = program.execute(engine, start).await;
+    } = program.execute(start).await;
     let exit_code = exit.map_err(|error| into_error(classify(&error, &mut sandbox)))?;
     let stdout = whole(&sandbox.stdout, limits)?;
     protocol::description(&stdout, exit_code, &sandbox, &interrupt)
@@ -97,84 +103,114 @@ pub(crate) async fn describe(
 
 async fn run_plain(
     program: &Program,
-    engine: &Engine,
     command: CommandCall,
     call: &Call<'_>,
     guard: Guard,
+    (wasi, files): (WasiCtxBuilder, AttemptFiles),
 ) -> Ended {
     let mut argv = vec![command.program];
     argv.extend(command.args);
+    let stdin = command.stdin.unwrap_or_default();
     let start = Start {
+        host: Host::of(call, guard, stdin.len()),
         argv,
-        stdin: command.stdin.unwrap_or_default(),
+        stdin,
         timed_lines: 0,
         limits: call.limits,
-        guard,
+        wasi,
+        files,
     };
-    let mut finished = program.execute(engine, start).await;
-    let sandbox = &mut finished.sandbox;
-    let ending = match finished.exit {
-        Err(error) => classify(&error, sandbox),
-        Ok(exit_code) => {
-            // It may be why the program gave up; its exit code is judged all the same.
-            if let Some(denied) = out_of_memory(sandbox).filter(|_| exit_code != 0) {
-                sandbox.host.deny(denied.message.to_string(), None);
-            }
-            read_output(command.output, exit_code, &sandbox.stdout, call.limits)
-                .map_or_else(Ending::Error, |output| plain_reply(output, exit_code))
+    let finished = program.execute(start).await;
+    let read = |exit_code, sandbox: &mut Sandbox| {
+        // It may be why the program gave up; its exit code is judged all the same.
+        if let Some(denied) = out_of_memory(sandbox).filter(|_| exit_code != 0) {
+            sandbox.host.deny(denied.message, None);
         }
+        read_output(command.output, exit_code, sandbox, call.limits)
+            .map_or_else(Ending::Error, |output| plain_reply(output, exit_code))
     };
-    end(finished.sandbox, ending, finished.took, call.limits)
+    finished.end(call.limits, read).await
 }
 
-async fn run_json(program: &Program, engine: &Engine, call: &Call<'_>, guard: Guard) -> Ended {
+async fn run_json(
+    program: &Program,
+    call: &Call<'_>,
+    guard: Guard,
+    (wasi, files): (WasiCtxBuilder, AttemptFiles),
+) -> Ended {
     let stdin = match protocol::question(call) {
         Ok(question) => question,
         Err(error) => {
             let message = format!("the input or the configuration is not JSON: {error}");
-            return Ended::without_sandbox(failure(ErrorClass::Internal, "input", message));
+            let error = failure(ErrorClass::Internal, "input", message);
+            return Ended::without_sandbox(Ending::Error(error));
         }
     };
     let interrupt = guard.interrupt.clone();
     let start = Start {
         argv: vec![JSON_NAME.to_owned(), "run".to_owned()],
+        host: Host::of(call, guard, stdin.len()),
         stdin,
         timed_lines: call.limits.log_records,
         limits: call.limits,
-        guard,
+        wasi,
+        files,
     };
-    let mut finished = program.execute(engine, start).await;
+    let mut finished = program.execute(start).await;
     // Whatever its end was: what it said until then counts.
     protocol::log(&mut finished.sandbox);
-    let sandbox = &mut finished.sandbox;
-    let ending = match finished.exit {
-        Err(error) => classify(&error, sandbox),
-        Ok(exit_code) => whole(&sandbox.stdout, call.limits).map_or_else(Ending::Error, |stdout| {
+    let read = |exit_code, sandbox: &mut Sandbox| {
+        whole(&sandbox.stdout, call.limits).map_or_else(Ending::Error, |stdout| {
             protocol::answer(&stdout, exit_code, sandbox, &interrupt)
-        }),
+        })
     };
-    end(finished.sandbox, ending, finished.took, call.limits)
+    finished.end(call.limits, read).await
 }
 
-fn end(sandbox: Sandbox, ending: Ending, took: Took, limits: &Limits) -> Ended {
-    // What did not become a reply was kept up to the limit of replies.
-    sandbox.stdout.shorten(limits.stdio);
-    Ended::collect(sandbox, ending, took, 0)
+impl Finished {
+    /// Takes what the guest left, and removes its files. `read` tells what its output means.
+    async fn end(
+        mut self,
+        limits: &Limits,
+        read: impl FnOnce(i32, &mut Sandbox) -> Ending,
+    ) -> Ended {
+        let sandbox = &mut self.sandbox;
+        // What was ended from outside has left its files half done.
+        if !self.exit.as_ref().is_err_and(|error| error.is::<Halt>()) {
+            let artifacts = &mut sandbox.host.artifacts.files;
+            if let Some(message) = self.files.collect(limits, artifacts).await {
+                sandbox.host.warn(message);
+            }
+        }
+        let ending = match self.exit {
+            Err(error) => classify(&error, sandbox),
+            Ok(exit_code) => read(exit_code, sandbox),
+        };
+        // What did not become a reply was kept up to the limit of replies.
+        let redactor = sandbox.host.redactor();
+        sandbox.stdout.shorten(limits.stdio, redactor);
+        let ended = Ended::collect(sandbox, ending, self.took, 0);
+        drop(self.sandbox);
+        self.files.remove().await;
+        ended
+    }
 }
 
 impl Program {
-    async fn execute(&self, engine: &Engine, start: Start<'_>) -> Finished {
-        let (limits, guard) = (start.limits, start.guard);
-        let host = Host::new(limits, guard.clone(), start.stdin.len() as u64);
-        let mut wasi = WasiCtxBuilder::new();
+    async fn execute(&self, start: Start<'_>) -> Finished {
+        let (limits, guard) = (start.limits, start.host.guard.clone());
+        let mut wasi = start.wasi;
         wasi.args(&start.argv)
             .stdin(MemoryInputPipe::new(start.stdin));
         let recipe = StoreRecipe {
             wasi,
-            host,
-            // The whole output counts or nothing of it: there is no tail to keep.
+            quota: start.files.quota(),
+            // The whole output counts or nothing of it: there is no tail to keep. It is redacted where it is cut.
             stdout: Capture::new(limits.reply, 0),
-            stderr: Capture::new(limits.stdio, limits.stdio).with_times(start.timed_lines),
+            stderr: Capture::new(limits.stdio, limits.stdio)
+                .with_times(start.timed_lines)
+                .redacted_by(start.host.redactor()),
+            host: start.host,
             limits,
             // A program may write much at once; its output is bounded where it arrives.
             handover: limits.memory.min(match self {
@@ -182,7 +218,7 @@ impl Program {
                 Self::Module(_) => MAX_HANDOVER,
             }),
         };
-        let mut store = recipe.store(engine);
+        let mut store = recipe.store(self.engine());
         let exit = guard.bound(self.start(&mut store)).await;
         let exit = exit.or_else(|error| match error.downcast_ref::<I32Exit>() {
             Some(exit) => Ok(exit.0),
@@ -192,6 +228,7 @@ impl Program {
             exit,
             took: guard.took(),
             sandbox: store.into_data(),
+            files: start.files,
         }
     }
 
@@ -211,6 +248,13 @@ impl Program {
             }
         }
     }
+
+    fn engine(&self) -> &Engine {
+        match self {
+            Self::Module(pre) => pre.module().engine(),
+            Self::Component(pre) => pre.engine(),
+        }
+    }
 }
 
 fn plain_reply(output: Raw<'static>, exit_code: i32) -> Ending {
@@ -227,14 +271,15 @@ fn plain_reply(output: Raw<'static>, exit_code: i32) -> Ending {
 fn read_output(
     form: OutputForm,
     exit_code: i32,
-    stdout: &Capture,
+    sandbox: &Sandbox,
     limits: &Limits,
 ) -> Result<Raw<'static>, RowError<'static>> {
-    let text = String::from_utf8(whole(stdout, limits)?).map_err(|error| {
+    let redactor = sandbox.host.redactor();
+    let text = String::from_utf8(whole(&sandbox.stdout, limits)?).map_err(|error| {
         let message = format!(
             "the standard output is not UTF-8 from byte {} on{}",
             error.utf8_error().valid_up_to(),
-            beginning(error.as_bytes())
+            beginning(error.as_bytes(), redactor)
         );
         failure(ErrorClass::Protocol, "utf-8", message)
     })?;
@@ -245,7 +290,7 @@ fn read_output(
         OutputForm::Trimmed => Raw::of(&text.trim()).map_err(no_json),
         // A program that gives up has nothing to say on standard output; its exit code is judged.
         OutputForm::Json if text.is_empty() && exit_code != 0 => Raw::of(&()).map_err(no_json),
-        OutputForm::Json => read_json("standard output", text),
+        OutputForm::Json => read_json("standard output", text, redactor),
     }
 }
 

@@ -1,22 +1,21 @@
 //! Calls of components, by the typed contract.
 
+use std::sync::Arc;
+
 use runner_model::{
-    ErrorClass, Limits, Micros,
+    ErrorClass, Limits,
     outcome::Verdict,
     provider::Description,
     row::{Check, Metric, Raw, RowError},
 };
-use wasmtime::{
-    Engine, Store,
-    component::{Component, ComponentExportIndex, Instance},
-    format_err,
-};
+use wasmtime::Store;
 use wasmtime_wasi::WasiCtxBuilder;
 
 use super::{
     Call, Ended, Ending, Reply,
     classify::{classify, into_error},
     description::{bounded as bounded_description, read_schema},
+    instance::{Exports, Instance, Lifecycle},
     reply::{bounded, provider_error, read_json},
 };
 use crate::{
@@ -25,15 +24,12 @@ use crate::{
         exports::runner::provider::provider::{ProviderError, Test},
         runner::provider::types,
     },
-    interrupt::{Guard, Interrupt},
+    fs::{AttemptFiles, Role},
+    interrupt::Guard,
     message::{failure, too_large},
+    redact::Redactor,
     store::{HANDOVER_MARGIN, Sandbox, StoreRecipe, host::Host, stdio::Capture},
 };
-
-/// The contract's optional export, in the host's version; an older guest's is found by it, too.
-const LIFECYCLE: &str = "runner:provider/lifecycle@0.1.0";
-/// How long a teardown may take.
-const TEARDOWN_TIME: Micros = Micros(5_000_000);
 
 /// A linked component of the contract.
 pub(crate) struct Provider {
@@ -41,58 +37,56 @@ pub(crate) struct Provider {
     pub(crate) lifecycle: Option<Lifecycle>,
 }
 
-/// Where a component has `setup` and `teardown`. They are not part of the generated bindings: a world asks for all of its
-/// exports.
-pub(crate) struct Lifecycle {
-    setup: ComponentExportIndex,
-    teardown: ComponentExportIndex,
-}
-
-/// Makes one call in a fresh sandbox.
+/// Makes one call in the instance that is in `kept`, or else in a fresh one. Whichever it was is in `kept` afterwards if it
+/// can serve another call.
 pub(crate) async fn run(
     provider: &Provider,
-    engine: &Engine,
+    kept: &mut Option<Instance>,
     call: &Call<'_>,
     guard: Guard,
 ) -> Ended {
-    let bytes_in = (call.input.len() + call.config.len()) as u64;
-    let host = Host::new(call.limits, guard.clone(), bytes_in);
-    let mut store = recipe(host, call.limits).store(engine);
-    let mut instance = None;
-    let answer = guard
-        .bound(provider.answer(&mut store, call, &mut instance))
-        .await;
+    let host = Host::of(call, guard.clone(), call.input.len() + call.config.len());
+    let mut instance = match kept.take() {
+        Some(mut instance) => {
+            instance.store.data_mut().begin_call(host);
+            instance
+        }
+        None => match provider.prepare(host, call, &guard).await {
+            Ok(instance) => instance,
+            Err(ended) => return *ended,
+        },
+    };
+    let answer = guard.bound(provider.answer(&mut instance, call)).await;
     let took = guard.took();
 
+    let sandbox = instance.store.data_mut();
     let mut reply_bytes = 0;
     let ending = match answer {
         Ok(Ok(reply)) => {
             reply_bytes = size(&reply);
-            read_reply(reply, reply_bytes, call.limits)
+            read_reply(reply, reply_bytes, call.limits, sandbox.host.redactor())
                 .map_or_else(Ending::Error, |reply| Ending::Reply(Box::new(reply)))
         }
-        Ok(Err(error)) => read_error(error, &guard.interrupt),
-        Err(error) => classify(&error, store.data_mut()),
+        Ok(Err(error)) => read_error(error, sandbox),
+        Err(error) => classify(&error, sandbox),
     };
-    if let (Some(lifecycle), Some(instance)) = (&provider.lifecycle, instance)
-        && is_own(&ending)
-    {
-        lifecycle
-            .tear_down(&mut store, &instance, &guard.interrupt)
-            .await;
+    let ended = Ended::collect(sandbox, ending, took, reply_bytes);
+    if instance.can_go_on(&ended.ending) {
+        *kept = Some(instance);
+    } else {
+        instance.remove().await;
     }
-    Ended::collect(store.into_data(), ending, took, reply_bytes)
+    ended
 }
 
 /// Asks a component what it is.
 pub(crate) async fn describe(
     provider: &Provider,
-    engine: &Engine,
     limits: &Limits,
     guard: Guard,
 ) -> Result<Description, RowError<'static>> {
-    let host = Host::new(limits, guard.clone(), 0);
-    let mut store = recipe(host, limits).store(engine);
+    let host = Host::new(limits, guard.clone());
+    let mut store = recipe(host, limits).store(provider.pre.engine());
     let answer = guard
         .bound(async {
             let plugin = provider.pre.instantiate_async(&mut store).await?;
@@ -112,36 +106,56 @@ pub(crate) async fn describe(
 }
 
 fn recipe(host: Host, limits: &Limits) -> StoreRecipe<'_> {
+    let capture = || Capture::new(limits.stdio, limits.stdio).redacted_by(host.redactor());
     StoreRecipe {
         wasi: WasiCtxBuilder::new(),
+        stdout: capture(),
+        stderr: capture(),
         host,
-        stdout: Capture::new(limits.stdio, limits.stdio),
-        stderr: Capture::new(limits.stdio, limits.stdio),
+        quota: None,
         limits,
         handover: limits.reply.saturating_add(HANDOVER_MARGIN),
     }
 }
 
 impl Provider {
-    /// Instantiates, sets up, and calls `run`. The instance of a guest that was set up is in `instance` afterwards.
+    /// Makes all that an instance needs. Nothing of the guest has run yet.
+    async fn prepare(
+        &self,
+        host: Host,
+        call: &Call<'_>,
+        guard: &Guard,
+    ) -> Result<Instance, Box<Ended>> {
+        let mut recipe = recipe(host, call.limits);
+        recipe.wasi.envs(call.env);
+        let files = AttemptFiles::mount(call, Role::Component, guard, &mut recipe.wasi).await?;
+        recipe.quota = files.quota();
+        Ok(Instance {
+            store: recipe.store(self.pre.engine()),
+            exports: None,
+            files,
+        })
+    }
+
+    /// Calls an instance's `run`, after it is instantiated and set up.
     async fn answer(
         &self,
-        store: &mut Store<Sandbox>,
+        instance: &mut Instance,
         call: &Call<'_>,
-        instance: &mut Option<Instance>,
     ) -> wasmtime::Result<Result<types::Reply, ProviderError>> {
         // The contract's `json` is a name for `string`, which the generated types borrow as a `String`.
         let (input, config) = (call.input.to_owned(), call.config.to_owned());
-        let plugin = match &self.lifecycle {
-            None => self.pre.instantiate_async(&mut *store).await?,
-            Some(lifecycle) => {
-                let pre = self.pre.instance_pre();
-                let made = pre.instantiate_async(&mut *store).await?;
-                if let Err(error) = lifecycle.set_up(store, &made, config.clone()).await? {
+        let Instance { store, exports, .. } = instance;
+        let exports = match exports {
+            Some(exports) => exports,
+            None => {
+                let made = self.instantiate(store).await?;
+                if let Some((lifecycle, instance)) = &made.lifecycle
+                    && let Err(error) = lifecycle.set_up(store, instance, config.clone()).await?
+                {
                     return Ok(Err(error));
                 }
-                *instance = Some(made);
-                Plugin::new(&mut *store, &made)?
+                exports.insert(made)
             }
         };
         let tags: Vec<&str> = call.tags.iter().map(String::as_str).collect();
@@ -157,68 +171,28 @@ impl Provider {
             tags: &tags,
             extra: None,
         };
-        let provider = plugin.runner_provider_provider();
+        let provider = exports.plugin.runner_provider_provider();
         provider.call_run(store, test).await
     }
-}
 
-impl Lifecycle {
-    /// Looks for the export; most components have none.
-    pub(crate) fn find(component: &Component) -> wasmtime::Result<Option<Self>> {
-        let Some(export) = component.get_export_index(None, LIFECYCLE) else {
-            return Ok(None);
+    async fn instantiate(&self, store: &mut Store<Sandbox>) -> wasmtime::Result<Exports> {
+        let Some(lifecycle) = self.lifecycle else {
+            return Ok(Exports {
+                plugin: self.pre.instantiate_async(store).await?,
+                lifecycle: None,
+            });
         };
-        let find = |name: &str| {
-            let function = component.get_export_index(Some(&export), name);
-            function.ok_or_else(|| format_err!("its `{LIFECYCLE}` has no `{name}`"))
-        };
-        Ok(Some(Self {
-            setup: find("setup")?,
-            teardown: find("teardown")?,
-        }))
-    }
-
-    /// The inner error is the guest's own.
-    async fn set_up(
-        &self,
-        store: &mut Store<Sandbox>,
-        instance: &Instance,
-        config: String,
-    ) -> wasmtime::Result<Result<(), ProviderError>> {
-        type Answer = (Result<(), ProviderError>,);
-        let setup = instance.get_typed_func::<(String,), Answer>(&mut *store, self.setup)?;
-        let (answer,) = setup.call_async(store, (config,)).await?;
-        Ok(answer)
-    }
-
-    /// Tells a guest that no test follows. How that ends changes nothing.
-    async fn tear_down(
-        &self,
-        store: &mut Store<Sandbox>,
-        instance: &Instance,
-        interrupt: &Interrupt,
-    ) {
-        let guard = Guard::new(interrupt.clone(), TEARDOWN_TIME);
-        store.data_mut().host.guard = guard.clone();
-        let teardown = guard.bound(async {
-            let teardown = instance.get_typed_func::<(), ()>(&mut *store, self.teardown)?;
-            teardown.call_async(store, ()).await
-        });
-        let _ = teardown.await;
+        let pre = self.pre.instance_pre();
+        let instance = pre.instantiate_async(&mut *store).await?;
+        Ok(Exports {
+            plugin: Plugin::new(store, &instance)?,
+            lifecycle: Some((lifecycle, instance)),
+        })
     }
 }
 
-/// Tells whether the guest came to this end by itself; after any other its instance is not called again.
-fn is_own(ending: &Ending) -> bool {
-    use ErrorClass::{Limit, OutOfMemory, Protocol, Trap};
-    match ending {
-        Ending::Reply(_) => true,
-        Ending::Error(error) => !matches!(error.class, Some(Trap | OutOfMemory | Limit | Protocol)),
-        Ending::Timeout | Ending::Stopped => false,
-    }
-}
-
-fn read_error(error: ProviderError, interrupt: &Interrupt) -> Ending {
+fn read_error(error: ProviderError, sandbox: &Sandbox) -> Ending {
+    let redactor = sandbox.host.redactor();
     let read = RowError {
         class: match error.kind {
             types::ErrorKind::InvalidConfig => Some(ErrorClass::InvalidConfig),
@@ -236,23 +210,25 @@ fn read_error(error: ProviderError, interrupt: &Interrupt) -> Ending {
         // An error counts also if its details are not JSON.
         details: error
             .details
-            .and_then(|details| read_json("details", details).ok()),
+            .and_then(|details| read_json("details", details, redactor).ok()),
     };
-    provider_error(read, interrupt)
+    provider_error(read, &sandbox.host.guard.interrupt)
 }
 
 fn read_reply(
     reply: types::Reply,
     bytes: u64,
     limits: &Limits,
+    redactor: Option<&Arc<Redactor>>,
 ) -> Result<Reply, RowError<'static>> {
     if bytes > limits.reply {
         return Err(too_large("reply", bytes, "reply", limits.reply));
     }
-    let checks = reply.checks.into_iter().map(read_check);
+    let checks = reply.checks.into_iter();
+    let checks = checks.map(|check| read_check(check, redactor));
     let metrics = reply.metrics.into_iter().map(read_metric);
     bounded(Reply {
-        output: read_json("output", reply.output)?,
+        output: read_json("output", reply.output, redactor)?,
         verdict: reply.verdict.map(verdict),
         score: reply
             .score
@@ -264,7 +240,10 @@ fn read_reply(
     })
 }
 
-fn read_check(check: types::Check) -> Result<Check<'static>, RowError<'static>> {
+fn read_check(
+    check: types::Check,
+    redactor: Option<&Arc<Redactor>>,
+) -> Result<Check<'static>, RowError<'static>> {
     let score = check.score.map(|score| finite("score of a check", score));
     Ok(Check {
         name: check.name.into(),
@@ -276,7 +255,7 @@ fn read_check(check: types::Check) -> Result<Check<'static>, RowError<'static>> 
         diff: None,
         details: check
             .details
-            .map(|details| read_json("details of a check", details))
+            .map(|details| read_json("details of a check", details, redactor))
             .transpose()?,
     })
 }

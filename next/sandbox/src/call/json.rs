@@ -7,9 +7,15 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 
 /// Takes a text if it is JSON that every reader can read: nested at most 127 deep, with numbers that are finite and texts
 /// that are Unicode. White space between its tokens goes, because a row is one line.
-pub(crate) fn compact(text: String) -> Result<Raw<'static>, serde_json::Error> {
-    serde_json::from_str::<Valid>(&text)?;
-    Raw::from_string(without_spaces(text))
+///
+/// # Errors
+///
+/// What is wrong, and the text.
+pub(crate) fn compact(text: String) -> Result<Raw<'static>, (serde_json::Error, String)> {
+    match serde_json::from_str::<Valid>(&text) {
+        Ok(Valid) => Raw::from_string(without_spaces(text)).map_err(|error| (error, String::new())),
+        Err(error) => Err((error, text)),
+    }
 }
 
 /// Removes white space between the tokens of valid JSON.

@@ -1,6 +1,6 @@
 //! The JSON protocol of commands: one object on standard input, one on standard output, log records on standard error.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use runner_model::{
     ErrorClass, Text, Time,
@@ -23,7 +23,8 @@ use super::{
 };
 use crate::{
     interrupt::Interrupt,
-    message::{beginning, cut, failure, stderr_tail, with_end},
+    message::{beginning, failure, stderr_tail, with_end},
+    redact::Redactor,
     store::Sandbox,
 };
 
@@ -132,9 +133,10 @@ fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ErrorClass>
             | Other),
         ) => Ok(Some(class)),
         _ if &*word == "stopped" => Ok(None),
+        // Not cut: of a secret that was cut nobody could find the rest.
         _ => Err(de::Error::custom(format_args!(
             "`{}` is no kind of error",
-            cut(64, &*word)
+            &*word
         ))),
     }
 }
@@ -161,12 +163,13 @@ pub(crate) fn answer(
     sandbox: &Sandbox,
     interrupt: &Interrupt,
 ) -> Ending {
+    let redactor = sandbox.host.redactor();
     match parse::<AnswerReply>(stdout, exit_code, sandbox) {
         Ok(Answer::Ok(reply)) => reply
-            .read()
+            .read(redactor)
             .and_then(bounded)
             .map_or_else(Ending::Error, |reply| Ending::Reply(Box::new(reply))),
-        Ok(Answer::Err(error)) => error.ending(interrupt),
+        Ok(Answer::Err(error)) => error.ending(interrupt, redactor),
         Err(error) => Ending::Error(error),
     }
 }
@@ -180,7 +183,7 @@ pub(crate) fn description(
 ) -> Result<Description, RowError<'static>> {
     let answer = match parse::<AnswerDescription>(stdout, exit_code, sandbox)? {
         Answer::Ok(answer) => answer,
-        Answer::Err(error) => return Err(into_error(error.ending(interrupt))),
+        Answer::Err(error) => return Err(into_error(error.ending(interrupt, None))),
     };
     let schema = |what, schema: &Option<Box<RawValue>>| {
         read_schema(what, schema.as_deref().map(RawValue::get))
@@ -204,7 +207,7 @@ pub(crate) fn log(sandbox: &mut Sandbox) {
             continue;
         }
         let at = at.unwrap_or_else(|| Time::from(SystemTime::now()));
-        sandbox.host.log.push(log_record(line, at));
+        sandbox.host.note(log_record(line, at));
     }
 }
 
@@ -244,7 +247,7 @@ fn parse<'a, T: Deserialize<'a>>(
         (Err(error), 0) => {
             let message = format!(
                 "the standard output is not one JSON object `{{\"ok\": …}}` or `{{\"err\": …}}`: {error}{}",
-                beginning(stdout)
+                beginning(stdout, sandbox.host.redactor())
             );
             failure(ErrorClass::Protocol, "json", message)
         }
@@ -267,7 +270,7 @@ fn exit_class(code: i32) -> ErrorClass {
 }
 
 impl AnswerError {
-    fn ending(self, interrupt: &Interrupt) -> Ending {
+    fn ending(self, interrupt: &Interrupt, redactor: Option<&Arc<Redactor>>) -> Ending {
         let read = RowError {
             class: self.kind,
             code: self.code.into(),
@@ -275,22 +278,22 @@ impl AnswerError {
             retry_after_ms: self.retry_after,
             details: self
                 .details
-                .and_then(|details| read_raw("details", details).ok()),
+                .and_then(|details| read_raw("details", details, redactor).ok()),
         };
         provider_error(read, interrupt)
     }
 }
 
 impl AnswerReply {
-    fn read(self) -> Result<Reply, RowError<'static>> {
-        let checks = self.checks.into_iter().map(AnswerCheck::read);
+    fn read(self, redactor: Option<&Arc<Redactor>>) -> Result<Reply, RowError<'static>> {
+        let checks = self.checks.into_iter().map(|check| check.read(redactor));
         let metrics = self.metrics.into_iter().map(|metric| Metric {
             name: metric.name.into(),
             value: metric.value,
             unit: metric.unit.map(Into::into),
         });
         Ok(Reply {
-            output: read_raw("output", self.output)?,
+            output: read_raw("output", self.output, redactor)?,
             verdict: self.verdict,
             score: self.score,
             checks: checks.collect::<Result<_, _>>()?,
@@ -301,7 +304,7 @@ impl AnswerReply {
 }
 
 impl AnswerCheck {
-    fn read(self) -> Result<Check<'static>, RowError<'static>> {
+    fn read(self, redactor: Option<&Arc<Redactor>>) -> Result<Check<'static>, RowError<'static>> {
         Ok(Check {
             name: self.name.into(),
             verdict: self.verdict,
@@ -312,14 +315,18 @@ impl AnswerCheck {
             diff: None,
             details: self
                 .details
-                .map(|details| read_raw("details of a check", details))
+                .map(|details| read_raw("details of a check", details, redactor))
                 .transpose()?,
         })
     }
 }
 
-fn read_raw(what: &str, value: Box<RawValue>) -> Result<Raw<'static>, RowError<'static>> {
-    read_json(what, String::from(Box::<str>::from(value)))
+fn read_raw(
+    what: &str,
+    value: Box<RawValue>,
+    redactor: Option<&Arc<Redactor>>,
+) -> Result<Raw<'static>, RowError<'static>> {
+    read_json(what, String::from(Box::<str>::from(value)), redactor)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What an answer means and may have, whether it comes by the typed contract or by the JSON protocol.
 
+use std::sync::Arc;
+
 use runner_model::{
     ErrorClass,
     row::{Raw, RowError},
@@ -9,6 +11,7 @@ use super::{Ending, Reply, json::compact};
 use crate::{
     interrupt::Interrupt,
     message::{beginning, failure},
+    redact::Redactor,
 };
 
 /// Checks of one reply.
@@ -44,9 +47,13 @@ pub(crate) fn bounded(reply: Reply) -> Result<Reply, RowError<'static>> {
 }
 
 /// Reads JSON of a guest.
-pub(crate) fn read_json(what: &str, text: String) -> Result<Raw<'static>, RowError<'static>> {
-    let start = beginning(&text.as_bytes()[..text.len().min(1024)]);
-    compact(text).map_err(|error| {
+pub(crate) fn read_json(
+    what: &str,
+    text: String,
+    redactor: Option<&Arc<Redactor>>,
+) -> Result<Raw<'static>, RowError<'static>> {
+    compact(text).map_err(|(error, text)| {
+        let start = beginning(text.as_bytes(), redactor);
         let message = format!("the {what} is not JSON: {error}{start}");
         failure(ErrorClass::Protocol, "json", message)
     })

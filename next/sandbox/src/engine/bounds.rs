@@ -78,6 +78,11 @@ impl Counts {
         self.scopes.len()
     }
 
+    /// How many parts of a kind there are.
+    pub(crate) fn found(&self, parts: &str) -> u64 {
+        self.found.get(parts).copied().unwrap_or(0)
+    }
+
     /// Counts one section. The message of an error completes the sentence "plugin `FILE` …".
     pub(crate) fn count(&mut self, payload: &Payload<'_>) -> Result<(), String> {
         let (most, count, names) = match payload {

@@ -7,13 +7,21 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use wasmtime::{Engine, Module, ResourcesRequired, component::Component};
 
 use super::{
-    LoadError, MAX_REASON, cache,
-    config::{self, MEMORIES, TABLES},
-    inspect::inspect,
+    LoadError, MAX_REASON,
+    bounds::Counts,
+    cache,
+    config::{self, Allocation, MEMORIES, TABLE_ELEMENTS, TABLES},
+    inspect::look,
     link,
 };
 use crate::message::cut;
 
+/// What a plugin may have of parts that each instance has data for, if no slot bounds that: some 32 bytes each.
+const ON_DEMAND: [(&str, u64); 3] = [
+    ("functions", 50_000),
+    ("globals", 20_000),
+    ("imports", 10_000),
+];
 /// Bytes of a page of memory.
 const PAGE: u64 = 64 * 1024;
 
@@ -21,15 +29,25 @@ const PAGE: u64 = 64 * 1024;
 ///
 /// # Errors
 ///
-/// Why it cannot be compiled, or does not fit the pool. The message completes the sentence "plugin `FILE` …".
+/// Why it cannot be compiled. The message completes the sentence "plugin `FILE` …".
 pub fn compile(wasm: &[u8]) -> Result<Vec<u8>, String> {
-    let inspection = inspect(wasm)?;
-    let engine = config::compiler(wasm.len()).map_err(|error| failed(&error))?;
-    let (mut entry, required) = translate(&engine, wasm).map_err(|error| failed(&error))?;
-    let initial_memory = fits(required)?;
+    let (inspection, counts) = look(wasm)?;
+    // What the pool's engine cannot compile may be a component with tasks of its own.
+    let pooled = translate(Allocation::Pooled, wasm).ok();
+    let pooled = pooled.and_then(|(entry, required)| Some((entry, fits(required?)?)));
+    let is_pooled = pooled.is_some();
+    let (mut entry, initial_memory) = match pooled {
+        Some(pooled) => pooled,
+        None => {
+            within_on_demand(&counts)?;
+            let translated = translate(Allocation::OnDemand, wasm);
+            // The memory that it starts with is of no interest without slots.
+            (translated.map_err(|error| failed(&error))?.0, 0)
+        }
+    };
     let trailer = Trailer {
         kind: inspection.kind,
-        pooled: true,
+        pooled: is_pooled,
         initial_memory,
         crc: crc32fast::hash(&entry),
     };
@@ -51,7 +69,7 @@ pub fn try_load(entry: &Arc<Vec<u8>>) -> Result<(), String> {
     file.write_all(entry).map_err(io)?;
     let trailer = cache::check(&file).map_err(io)?;
     let trailer = trailer.ok_or("was compiled to a damaged entry")?;
-    let engine = config::compiler(0).map_err(|error| failed(&error))?;
+    let engine = config::compiler(allocation(&trailer), 0).map_err(|error| failed(&error))?;
     let code = cache::deserialize(&engine, &file).map_err(|error| failed(&error))?;
     match link(&engine, &code, trailer.kind) {
         Ok(_) => Ok(()),
@@ -60,42 +78,52 @@ pub fn try_load(entry: &Arc<Vec<u8>>) -> Result<(), String> {
     }
 }
 
+/// Where the sandboxes of a compiled plugin come from.
+pub(super) fn allocation(trailer: &Trailer) -> Allocation {
+    match trailer.pooled {
+        true => Allocation::Pooled,
+        false => Allocation::OnDemand,
+    }
+}
+
 /// Compiles to code, and tells what an instance takes, as far as that is known.
 fn translate(
-    engine: &Engine,
+    allocation: Allocation,
     wasm: &[u8],
 ) -> wasmtime::Result<(Vec<u8>, Option<ResourcesRequired>)> {
+    let engine: Engine = config::compiler(allocation, wasm.len())?;
     Ok(match PluginKind::of(wasm) {
         Some(PluginKind::Component) => {
-            let component = Component::from_binary(engine, wasm)?;
+            let component = Component::from_binary(&engine, wasm)?;
             (component.serialize()?, component.resources_required())
         }
         _ => {
-            let module = Module::from_binary(engine, wasm)?;
+            let module = Module::from_binary(&engine, wasm)?;
             (module.serialize()?, Some(module.resources_required()))
         }
     })
 }
 
-/// Refuses a plugin that does not fit the slots of sandboxes; returns the bytes of its initial memories, rather more than
-/// less.
-fn fits(required: Option<ResourcesRequired>) -> Result<u64, String> {
-    let Some(required) = required else {
-        return Err(unfit("modules that come from elsewhere"));
-    };
+/// The bytes of a plugin's initial memories, rather more than less; none if it does not fit the slots of sandboxes.
+fn fits(required: ResourcesRequired) -> Option<u64> {
     let (memories, tables) = (required.num_memories, required.num_tables);
-    if memories > MEMORIES {
-        return Err(unfit(&format!("{memories} memories (at most {MEMORIES})")));
-    }
-    if tables > TABLES {
-        return Err(unfit(&format!("{tables} tables (at most {TABLES})")));
-    }
+    let is_small = required.max_initial_table_size.unwrap_or(0) <= u64::from(TABLE_ELEMENTS);
     let largest = required.max_initial_memory_size.unwrap_or(0);
-    Ok(u64::from(memories).saturating_mul(largest.saturating_mul(PAGE)))
+    let fits = memories <= MEMORIES && tables <= TABLES && is_small;
+    fits.then(|| u64::from(memories).saturating_mul(largest.saturating_mul(PAGE)))
 }
 
-fn unfit(what: &str) -> String {
-    format!("has {what}, which is not supported yet")
+/// Refuses what would take more of the host in each instance than a slot has room for.
+fn within_on_demand(counts: &Counts) -> Result<(), String> {
+    for (part, most) in ON_DEMAND {
+        let found = counts.found(part);
+        if found > most {
+            return Err(format!(
+                "does not fit the slots of sandboxes, and has {found} {part}, of which others may have at most {most}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn failed(error: &wasmtime::Error) -> String {

@@ -11,6 +11,9 @@ use wasmtime::{
 pub(crate) const MEMORIES: u32 = 8;
 /// Tables of a sandbox.
 pub(crate) const TABLES: u32 = 16;
+/// The same of a sandbox that is made on demand. A memory takes 4 GiB of address space.
+pub(crate) const MEMORIES_ON_DEMAND: u32 = 32;
+pub(crate) const TABLES_ON_DEMAND: u32 = 200;
 /// Core instances of a sandbox; Python's component has 14. With `MAX_INSTANCE` it bounds what they take of the host.
 pub(crate) const MAX_INSTANCES: usize = 32;
 /// Bytes of a core instance outside of its memories and tables: some 32 for each function that a table or an export has.
@@ -18,7 +21,7 @@ const MAX_INSTANCE: usize = 2 * 1024 * 1024;
 /// Bytes of a component instance.
 const MAX_COMPONENT_INSTANCE: usize = 2 * 1024 * 1024;
 /// Elements of one table, at 16 bytes of address space each.
-const TABLE_ELEMENTS: usize = 1_000_000;
+pub(crate) const TABLE_ELEMENTS: u32 = 1_000_000;
 /// Functions that are remembered of a guest that traps, the innermost first: what a message names.
 const MAX_FRAMES: usize = 5;
 /// Bytes of an image of a memory that is made although most of it may be zeros, unless the file itself has more. Two bytes
@@ -32,12 +35,21 @@ const RESIDENT_MEMORY: usize = SMALL as usize;
 /// Bytes of all initial memories of a plugin that runs in the pool for small ones.
 pub(crate) const SMALL: u64 = 256 * 1024;
 
+/// Where the memories, tables and stacks of sandboxes come from. The machine code differs, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Allocation {
+    /// From slots that are reserved once and used again.
+    Pooled,
+    /// From the kernel, for each sandbox: for components with tasks of their own, and for what does not fit a slot.
+    OnDemand,
+}
+
 /// An engine without a pool that compiles a file of so many bytes, or loads what was compiled. It runs nothing.
 ///
 /// Without an image of its memory, all data of a plugin is copied for each sandbox. An interpreter whose heap was made
 /// ahead of time has holes in it, and some megabytes of data in a file that is larger than heap and holes.
-pub(crate) fn compiler(bytes: usize) -> wasmtime::Result<Engine> {
-    let mut config = config();
+pub(crate) fn compiler(allocation: Allocation, bytes: usize) -> wasmtime::Result<Engine> {
+    let mut config = config(allocation);
     config.memory_guaranteed_dense_image_size(MAX_SPARSE_IMAGE.max(bytes as u64));
     Engine::new(&config)
 }
@@ -61,7 +73,7 @@ pub(crate) fn pooled(sandboxes: u32, is_small: bool) -> wasmtime::Result<Engine>
         .total_tables(of_all(TABLES))
         .total_stacks(of_all(1))
         .total_gc_heaps(of_all(1))
-        .table_elements(TABLE_ELEMENTS)
+        .table_elements(TABLE_ELEMENTS as usize)
         // These reserve nothing; a store bounds its own.
         .total_core_instances(u32::MAX)
         .total_component_instances(u32::MAX)
@@ -72,7 +84,7 @@ pub(crate) fn pooled(sandboxes: u32, is_small: bool) -> wasmtime::Result<Engine>
         .max_memories_per_component(MEMORIES)
         .max_tables_per_module(TABLES)
         .max_tables_per_component(TABLES);
-    let mut config = config();
+    let mut config = config(Allocation::Pooled);
     config
         // A stack that is used again must be zero, like one that the kernel makes.
         .async_stack_zeroing(true)
@@ -80,12 +92,17 @@ pub(crate) fn pooled(sandboxes: u32, is_small: bool) -> wasmtime::Result<Engine>
     Engine::new(&config)
 }
 
-fn config() -> Config {
+/// An engine that runs what was compiled, without slots.
+pub(crate) fn on_demand() -> wasmtime::Result<Engine> {
+    Engine::new(&config(Allocation::OnDemand))
+}
+
+fn config(allocation: Allocation) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
-        // Each task of a component would take a stack, and one guest could take those of all.
-        .concurrency_support(false)
+        // Each task of a component takes a stack, and one guest could take those of all slots.
+        .concurrency_support(allocation == Allocation::OnDemand)
         // Threads are not built in. Both escape the sums that a limiter keeps.
         .wasm_memory64(false)
         // Each frame has a copy of its function's name, which may have 100,000 bytes.

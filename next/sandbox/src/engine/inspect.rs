@@ -20,11 +20,14 @@ const HOST: [u16; 3] = [0, 1, 0];
 /// The module that all imports of a preview 1 program are from.
 pub(crate) const PREVIEW_1: &str = "wasi_snapshot_preview1";
 /// What this host serves: packages and their compatible versions.
-const SERVED: [(&str, &str); 7] = [
+const SERVED: [(&str, &str); 9] = [
     (PACKAGE, "@0.1."),
     ("wasi:cli/", "@0.2."),
     ("wasi:clocks/", "@0.2."),
     ("wasi:filesystem/", "@0.2."),
+    // Requests leave; nothing listens, so the handler of incoming ones is not here.
+    ("wasi:http/outgoing-handler", "@0.2."),
+    ("wasi:http/types", "@0.2."),
     ("wasi:io/", "@0.2."),
     ("wasi:random/", "@0.2."),
     ("wasi:sockets/", "@0.2."),
@@ -54,6 +57,11 @@ pub struct Inspection {
 ///
 /// Why it is no plugin. The message completes the sentence "plugin `FILE` …".
 pub fn inspect(wasm: &[u8]) -> Result<Inspection, String> {
+    look(wasm).map(|(inspection, _)| inspection)
+}
+
+/// The same, and how much there is of everything.
+pub(super) fn look(wasm: &[u8]) -> Result<(Inspection, Counts), String> {
     if wasm.is_empty() {
         return Err("is empty; build it again".to_owned());
     }
@@ -70,7 +78,7 @@ pub fn inspect(wasm: &[u8]) -> Result<Inspection, String> {
             surface.add(payload).map_err(|error| damaged(&error))?;
         }
     }
-    surface.inspection()
+    Ok((surface.inspection()?, counts))
 }
 
 /// What the outermost module or component of a file imports and exports.

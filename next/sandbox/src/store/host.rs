@@ -1,24 +1,32 @@
-//! [`Host`]: what the contract's imports do for one call. Nothing is granted yet, so most of them deny.
+//! [`Host`]: what the contract's imports do for one call.
 
-use std::time::SystemTime;
+use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc, time::SystemTime};
 
 use runner_model::{
     HostFault, Limits, Text, Time,
+    grants::Grant,
     log::{Level, LogRecord},
+    media_type,
     row::Denied,
     visible::visible_line,
 };
 
+use super::{MAX_HANDOVER, artifacts::Artifacts};
 use crate::{
+    AttachedFile, Call, Secrets,
     contract::runner::provider::{artifacts, control, files, http, log, secrets, types},
     interrupt::Guard,
-    message::cut,
+    message::{cut, cut_redacted},
+    net::Outbound,
+    redact::Redactor,
 };
 
 /// How many different denials of one call are kept.
-const MAX_DENIED: usize = 20;
+pub(crate) const MAX_DENIED: usize = 20;
 /// Bytes that are shown of a name that a guest made up.
 const SHOWN_NAME: usize = 128;
+/// Bytes that are kept of what a guest says that it is at.
+const MAX_PROGRESS: usize = 1024;
 /// What a field of a log record takes in memory beside its text, so that a million empty ones are not free.
 const FIELD_BYTES: usize = size_of::<(Text<'static>, Text<'static>)>();
 
@@ -26,11 +34,20 @@ const FIELD_BYTES: usize = size_of::<(Text<'static>, Text<'static>)>();
 pub(crate) struct Host {
     pub(crate) guard: Guard,
     pub(crate) log: Log,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) outbound: Outbound,
     pub(crate) denied: Vec<Denied<'static>>,
     pub(crate) calls: u64,
     pub(crate) bytes_in: u64,
     /// What the machine lacked.
     pub(crate) fault: Option<HostFault>,
+    /// Those that the guest is granted.
+    pub(crate) secrets: Arc<Secrets>,
+    files: Vec<AttachedFile>,
+    /// No guest can take more at once than its memory holds, and the host has it in memory, too.
+    max_read: u64,
+    /// Words of progress, and bytes of them, that are left: as many as of the log.
+    progress_left: (u64, u64),
 }
 
 /// Log records within their limits.
@@ -43,10 +60,9 @@ pub(crate) struct Log {
 }
 
 impl Host {
-    /// For a call that is handed `bytes_in` bytes.
-    pub(crate) fn new(limits: &Limits, guard: Guard, bytes_in: u64) -> Self {
+    /// For a guest that is granted nothing.
+    pub(crate) fn new(limits: &Limits, guard: Guard) -> Self {
         Self {
-            guard,
             log: Log {
                 records: Vec::new(),
                 dropped: 0,
@@ -54,28 +70,101 @@ impl Host {
                 max_records: limits.log_records,
                 max_bytes: limits.log,
             },
+            artifacts: Artifacts::default(),
+            outbound: Outbound::closed(limits, guard.clone()),
             denied: Vec::new(),
             calls: 0,
-            bytes_in,
+            bytes_in: 0,
             fault: None,
+            secrets: Arc::default(),
+            files: Vec::new(),
+            max_read: limits.memory.min(MAX_HANDOVER),
+            progress_left: (limits.log_records, limits.log),
+            guard,
         }
     }
 
+    /// For a call that is handed `bytes_in` bytes.
+    pub(crate) fn of(call: &Call<'_>, guard: Guard, bytes_in: usize) -> Self {
+        Self {
+            artifacts: Artifacts::new(&call.access.scratch, call.limits),
+            outbound: Outbound::open(call.limits, call.access, guard.clone()),
+            secrets: call.access.secrets.clone(),
+            files: call.files.to_vec(),
+            bytes_in: bytes_in as u64,
+            ..Self::new(call.limits, guard)
+        }
+    }
+
+    /// Makes it ready for the end of its guest's instance, which is no call of a test.
+    pub(crate) fn begin_teardown(&mut self, guard: Guard) {
+        (self.log.bytes, self.log.dropped) = (0, 0);
+        self.outbound.restart(guard.clone());
+        self.files.clear();
+        self.guard = guard;
+    }
+
+    /// Takes secrets out of what the guest leaves; none if there are none.
+    pub(crate) fn redactor(&self) -> Option<&Arc<Redactor>> {
+        self.secrets.redactor()
+    }
+
     /// Keeps what the guest was refused, once, while there is room for more.
-    pub(crate) fn deny(&mut self, what: String, grant: Option<String>) {
-        let denied = Denied {
+    pub(crate) fn deny(&mut self, what: impl Into<Text<'static>>, grant: Option<String>) {
+        let mut denied = Denied {
             what: what.into(),
             grant: grant.map(Text::from),
         };
+        if let Some(redactor) = self.redactor() {
+            redact(&mut denied.what, redactor);
+            // With a mark in it, it would grant something else.
+            denied
+                .grant
+                .take_if(|grant| redactor.is_in(grant.as_bytes()));
+        }
         if self.denied.len() < MAX_DENIED && !self.denied.contains(&denied) {
             self.denied.push(denied);
         }
+    }
+
+    /// Adds a record of the host's own, whether there is room for more or not.
+    pub(crate) fn warn(&mut self, message: String) {
+        let mut record = LogRecord {
+            at: Time::from(SystemTime::now()),
+            level: Level::Warn,
+            message: message.into(),
+            fields: Vec::new(),
+        };
+        self.redact(&mut record);
+        self.log.records.push(record);
+    }
+
+    /// Keeps a record if there is room for it.
+    pub(crate) fn note(&mut self, mut record: LogRecord<'static>) {
+        self.redact(&mut record);
+        self.log.push(record);
+    }
+
+    fn redact(&self, record: &mut LogRecord<'static>) {
+        if let Some(redactor) = self.redactor() {
+            redact(&mut record.message, redactor);
+            for (name, value) in &mut record.fields {
+                redact(name, redactor);
+                redact(value, redactor);
+            }
+        }
+    }
+}
+
+fn redact(text: &mut Text<'static>, redactor: &Redactor) {
+    if let Some(redacted) = redactor.bytes(text.as_bytes()) {
+        *text = String::from_utf8_lossy(&redacted).into_owned().into();
     }
 }
 
 impl Log {
     /// Keeps a record if it fits, else counts it.
-    pub(crate) fn push(&mut self, record: LogRecord<'static>) {
+    fn push(&mut self, record: LogRecord<'static>) {
         let fields = record.fields.iter();
         let fields = fields.map(|(name, value)| name.len() + value.len() + FIELD_BYTES);
         let bytes = (record.message.len() + fields.sum::<usize>()) as u64;
@@ -95,7 +184,7 @@ impl log::Host for Host {
     fn log(&mut self, level: log::Level, message: String, fields: Vec<(String, String)>) {
         self.calls += 1;
         let fields = fields.into_iter();
-        self.log.push(LogRecord {
+        self.note(LogRecord {
             at: Time::from(SystemTime::now()),
             level: match level {
                 log::Level::Trace => Level::Trace,
@@ -113,8 +202,25 @@ impl log::Host for Host {
 }
 
 impl control::Host for Host {
-    fn progress(&mut self, _fraction: Option<f64>, _message: String) {
+    fn progress(&mut self, fraction: Option<f64>, mut message: String) {
         self.calls += 1;
+        if let Some(redactor) = self.redactor() {
+            redactor.text(&mut message);
+        }
+        message.truncate(message.floor_char_boundary(MAX_PROGRESS));
+        let (words, bytes) = self.progress_left;
+        let left = words
+            .checked_sub(1)
+            .zip(bytes.checked_sub(message.len() as u64));
+        let Some(left) = left else {
+            return;
+        };
+        self.progress_left = left;
+        let percent = fraction.filter(|fraction| fraction.is_finite());
+        self.guard.activity.progress(match percent {
+            Some(fraction) => format!("{:.0} % {message}", fraction * 100.0),
+            None => message,
+        });
     }
 
     fn stop_requested(&mut self) -> bool {
@@ -131,89 +237,103 @@ impl control::Host for Host {
 impl files::Host for Host {
     fn names(&mut self) -> Vec<files::File> {
         self.calls += 1;
-        Vec::new()
+        let file = |file: &AttachedFile| files::File {
+            name: file.name.clone(),
+            media_type: media_type(&file.name).to_owned(),
+            size: u32::try_from(file.bytes).unwrap_or(u32::MAX),
+        };
+        self.files.iter().map(file).collect()
     }
 
-    fn read(&mut self, _: String, _: u32, _: u32) -> Result<Vec<u8>, files::FileError> {
+    fn read(
+        &mut self,
+        name: String,
+        offset: u32,
+        length: u32,
+    ) -> Result<Vec<u8>, files::FileError> {
         self.calls += 1;
-        Err(files::FileError::NotFound)
+        let file = self.files.iter().find(|file| file.name == name);
+        let file = file.ok_or(files::FileError::NotFound)?;
+        let rest = file.bytes.checked_sub(offset.into());
+        let length = rest.ok_or(files::FileError::OutOfRange)?.min(length.into());
+        if length > self.max_read {
+            return Err(files::FileError::OutOfRange);
+        }
+        let content = read_at(file, offset, length).map_err(|_| files::FileError::Unavailable)?;
+        self.bytes_in += content.len() as u64;
+        Ok(content)
     }
+}
+
+fn read_at(file: &AttachedFile, offset: u32, length: u64) -> io::Result<Vec<u8>> {
+    let mut content = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    File::open(&file.path)?.read_exact_at(&mut content, offset.into())?;
+    Ok(content)
 }
 
 impl secrets::Host for Host {
     fn get(&mut self, name: String) -> Result<String, secrets::SecretError> {
         self.calls += 1;
-        let grant = is_secret_name(&name).then(|| format!("secrets = [\"{name}\"]"));
-        self.deny(format!("the secret `{}`", shown(&name)), grant);
+        if let Some(value) = self.secrets.get(&name) {
+            return Ok(value.to_owned());
+        }
+        // A guest makes up as long a name as it likes.
+        let shown = cut_redacted(SHOWN_NAME, &name, self.redactor());
+        let shown = cut(SHOWN_NAME, visible_line(&shown));
+        let grant = Grant::secret(&name).filter(|_| name.len() <= SHOWN_NAME);
+        self.deny(
+            format!("the secret `{shown}`"),
+            grant.map(|grant| grant.to_string()),
+        );
         Err(secrets::SecretError::Denied)
     }
 }
 
 impl artifacts::Host for Host {
-    fn append(&mut self, _: String, _: String, _: Vec<u8>) -> Result<(), artifacts::ArtifactError> {
+    fn append(
+        &mut self,
+        name: String,
+        media_type: String,
+        chunk: Vec<u8>,
+    ) -> Result<(), artifacts::ArtifactError> {
         self.calls += 1;
-        Err(artifacts::ArtifactError::Unavailable)
+        self.artifacts.append(name, media_type, &chunk)
     }
 }
 
 impl http::Host for Host {
-    fn send(&mut self, request: http::Request) -> Result<http::Response, http::HttpError> {
+    async fn send(&mut self, request: http::Request) -> Result<http::Response, http::HttpError> {
         self.calls += 1;
-        let origin = origin(&request.url);
-        let to = origin.as_ref().unwrap_or(&request.url);
-        let what = format!("a request to `{}`", shown(to));
-        let grant = origin.map(|origin| format!("net = [\"{origin}\"]"));
-        self.deny(what.clone(), grant);
-        Err(http::HttpError::Denied(format!("{what} is not granted")))
+        self.outbound.http_send(request).await
     }
-}
-
-/// The beginning of a name that a guest made up, on one line.
-fn shown(name: &str) -> String {
-    cut(SHOWN_NAME, visible_line(&cut(SHOWN_NAME, name)))
-}
-
-/// Tells whether a secret can have this name: that of a variable of a shell.
-fn is_secret_name(name: &str) -> bool {
-    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-    name.len() <= SHOWN_NAME
-        && name.bytes().next().is_some_and(is_letter)
-        && name
-            .bytes()
-            .all(|byte| is_letter(byte) || byte.is_ascii_digit())
-}
-
-/// Scheme, host and port of a URL, as a grant names them; `None` if it is not plain enough to be granted.
-fn origin(url: &str) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
-    let scheme = scheme.to_ascii_lowercase();
-    let host = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
-    let is_granted = (scheme == "http" || scheme == "https")
-        && !host.is_empty()
-        && host.len() <= 260
-        && host.bytes().all(is_plain);
-    is_granted.then(|| format!("{scheme}://{}", host.to_ascii_lowercase()))
 }
 
 #[cfg(test)]
 mod tests {
-    use runner_model::{Limits, Micros};
+    use std::{collections::BTreeMap, sync::Arc};
 
-    use super::{Host, http::Host as _, origin, secrets::Host as _};
+    use runner_model::{Limits, Micros, log::Level};
+
+    use super::{Host, control::Host as _, log::Host as _, secrets::Host as _};
     use crate::{
-        contract::runner::provider::http::Request,
+        Activity, Secrets,
+        contract::runner::provider::log,
         interrupt::{Guard, Interrupt},
     };
 
-    fn host() -> Host {
+    fn host(limits: &Limits) -> Host {
         let guard = Guard::new(Interrupt::default(), Micros(1_000_000));
-        Host::new(&Limits::default(), guard, 0)
+        Host::new(limits, guard.watched(&Activity::default()))
+    }
+
+    fn secrets(value: &str) -> Arc<Secrets> {
+        let values = BTreeMap::from([("KEY".to_owned(), value.to_owned())]);
+        Arc::new(Secrets::new(values, BTreeMap::new()))
     }
 
     #[test]
-    fn a_denial_names_the_line_that_would_grant_it() {
-        let mut host = host();
+    fn a_secret_that_is_not_granted_is_denied_with_its_grant() {
+        let mut host = host(&Limits::default());
         for name in [
             "KEY",
             "KEY",
@@ -223,20 +343,8 @@ mod tests {
         ] {
             host.get(name.to_owned()).unwrap_err();
         }
-        for url in ["HTTPS://Example.com:8443/a?b", "file:///etc/passwd"] {
-            let request = Request {
-                method: "GET".to_owned(),
-                url: url.to_owned(),
-                headers: Vec::new(),
-                body: None,
-                timeout: None,
-                extra: None,
-            };
-            host.send(request).unwrap_err();
-        }
-        let denied: Vec<_> = host
-            .denied
-            .iter()
+        let denied = host.denied.iter();
+        let denied: Vec<_> = denied
             .map(|denied| (&*denied.what, denied.grant.as_deref().unwrap_or("-")))
             .collect();
         assert_eq!(
@@ -248,16 +356,6 @@ mod tests {
         );
         assert!(denied[2].0.ends_with("A…`") && denied[3].0.starts_with("the secret `\\u{1b}"));
         assert!(denied[3].0.len() < 150);
-        assert_eq!(
-            denied[4..],
-            [
-                (
-                    "a request to `https://example.com:8443`",
-                    "net = [\"https://example.com:8443\"]"
-                ),
-                ("a request to `file:///etc/passwd`", "-"),
-            ]
-        );
         for number in 0..30 {
             host.get(format!("K{number}")).unwrap_err();
         }
@@ -265,17 +363,53 @@ mod tests {
     }
 
     #[test]
-    fn only_a_plain_origin_can_be_granted() {
-        for url in [
-            "https://",
-            "https:///a",
-            "https://user@host/",
-            "ftp://host/",
-            "https://ü/",
-            "http://a\"b",
-        ] {
-            assert_eq!(origin(url), None, "{url}");
-        }
-        assert_eq!(origin("http://[::1]:80").unwrap(), "http://[::1]:80");
+    fn no_more_progress_is_heard_than_may_be_logged() {
+        let said = |log_records, log, words: &[String]| {
+            let mut host = host(&Limits {
+                log_records,
+                log,
+                ..Limits::default()
+            });
+            let mut said = Vec::new();
+            for word in words {
+                host.progress(None, word.clone());
+                said.push(host.guard.activity.word().len());
+            }
+            said
+        };
+        let words = ["abc", "d", "ef"].map(str::to_owned);
+        assert_eq!(said(2, 100, &words), [3, 1, 1]);
+        assert_eq!(said(9, 3, &words), [3, 3, 3]);
+        let long = ["x".to_owned() + &"\u{e9}".repeat(1 << 20), "y".to_owned()];
+        assert_eq!(said(9, 1025, &long), [1023, 1]);
+        let mut host = host(&Limits::default());
+        host.progress(Some(0.25), "half of the half".to_owned());
+        assert_eq!(host.guard.activity.word(), "25 % half of the half");
+    }
+
+    #[test]
+    fn what_a_guest_says_is_redacted_before_it_is_cut() {
+        let mut host = host(&Limits::default());
+        host.secrets = secrets("0123456789");
+        host.progress(None, "x".repeat(1020) + "0123456789");
+        assert!(host.guard.activity.word().ends_with("x[sec"));
+        let fields = vec![("0123456789".to_owned(), "a 0123456789".to_owned())];
+        host.log(log::Level::Info, "0123456789!".to_owned(), fields);
+        let record = &host.log.records[0];
+        assert_eq!(
+            (record.level, &*record.message),
+            (Level::Info, "[secret KEY]!")
+        );
+        assert_eq!(&*record.fields[0].1, "a [secret KEY]");
+        host.get("A".repeat(125) + "0123456789").unwrap_err();
+        assert_eq!(
+            &*host.denied[0].what,
+            format!("the secret `{}[se…`", "A".repeat(125))
+        );
+        host.deny(
+            "no",
+            Some("net = [\"https://0123456789.example\"]".to_owned()),
+        );
+        assert_eq!(host.denied[1].grant, None);
     }
 }

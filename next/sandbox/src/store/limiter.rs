@@ -9,7 +9,9 @@ use runner_model::Limits;
 use thiserror::Error;
 use wasmtime::ResourceLimiter;
 
-use crate::engine::config::{MAX_INSTANCES, MEMORIES, TABLES};
+use crate::engine::config::{
+    MAX_INSTANCES, MEMORIES, MEMORIES_ON_DEMAND, TABLES, TABLES_ON_DEMAND,
+};
 
 /// Bytes of memory that are left for all guests of a worker together.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub(crate) struct Limiter {
     share: Share,
     tables: Sum,
     denial: Option<DeniedGrowth>,
+    /// Memories and tables that there may be.
+    most: [u32; 2],
 }
 
 /// Something that a guest asked for and did not get.
@@ -54,7 +58,19 @@ impl Limiter {
             share,
             tables: Sum::new(limits.table_elements),
             denial: None,
+            most: [MEMORIES, TABLES],
         }
+    }
+
+    /// No slot bounds how many memories and tables the guest has.
+    pub(crate) fn made_on_demand(&mut self) {
+        self.most = [MEMORIES_ON_DEMAND, TABLES_ON_DEMAND];
+    }
+
+    /// Starts anew for the next call of a guest that goes on: what it holds stays counted.
+    pub(crate) fn begin_call(&mut self) {
+        self.denial = None;
+        self.memory.peak = self.memory.held;
     }
 
     /// The largest sum of memory so far, in bytes.
@@ -117,11 +133,11 @@ impl ResourceLimiter for Limiter {
     }
 
     fn tables(&self) -> usize {
-        TABLES as usize
+        self.most[1] as usize
     }
 
     fn memories(&self) -> usize {
-        MEMORIES as usize
+        self.most[0] as usize
     }
 }
 
@@ -235,6 +251,16 @@ mod tests {
         assert_eq!(limiter.denial(), Some(denial));
         assert!(limiter.memory_growing(60, 100, None).unwrap());
         assert_eq!(limiter.peak_memory(), 100);
+    }
+
+    #[test]
+    fn what_a_guest_holds_counts_in_its_next_attempt_and_what_it_was_denied_does_not() {
+        let mut limiter = limiter();
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        assert!(!limiter.memory_growing(60, 101, None).unwrap());
+        limiter.begin_call();
+        assert_eq!((limiter.denial(), limiter.peak_memory()), (None, 60));
+        assert!(!limiter.memory_growing(0, 41, None).unwrap());
     }
 
     #[test]

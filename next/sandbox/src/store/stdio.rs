@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -17,6 +18,8 @@ use wasmtime_wasi::{
     p2::{OutputStream, Pollable, StreamResult},
 };
 
+use crate::redact::{Redactor, Stream};
+
 /// Bytes that a guest may hand over in one write.
 const CHUNK: usize = 64 * 1024;
 
@@ -24,7 +27,10 @@ const CHUNK: usize = 64 * 1024;
 #[derive(Clone)]
 pub(crate) struct Capture(Arc<Mutex<Captured>>);
 
+#[derive(Default)]
 struct Captured {
+    /// Takes secrets out before anything is cut.
+    stream: Option<Stream>,
     head: Vec<u8>,
     head_limit: usize,
     tail: VecDeque<u8>,
@@ -41,15 +47,16 @@ impl Capture {
     pub(crate) fn new(head: u64, tail: u64) -> Self {
         let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         Self(Arc::new(Mutex::new(Captured {
-            head: Vec::new(),
             head_limit: size(head),
-            tail: VecDeque::new(),
             tail_limit: size(tail),
-            written: 0,
-            dropped: 0,
-            times: Vec::new(),
-            most_times: 0,
+            ..Captured::default()
         })))
+    }
+
+    /// Takes secrets out of what is written.
+    pub(crate) fn redacted_by(self, redactor: Option<&Arc<Redactor>>) -> Self {
+        self.kept().stream = redactor.map(Redactor::stream);
+        self
     }
 
     /// Notes when each of the first `lines` lines came.
@@ -58,9 +65,24 @@ impl Capture {
         self
     }
 
+    /// Forgets what was written.
+    pub(crate) fn clear(&self) {
+        let mut kept = self.kept();
+        // What it holds back goes, too.
+        kept.flush();
+        let before = mem::take(&mut *kept);
+        *kept = Captured {
+            stream: before.stream,
+            head_limit: before.head_limit,
+            tail_limit: before.tail_limit,
+            most_times: before.most_times,
+            ..Captured::default()
+        };
+    }
+
     /// When each of the first lines came.
     pub(crate) fn take_times(&self) -> Vec<Time> {
-        std::mem::take(&mut self.kept().times)
+        mem::take(&mut self.kept().times)
     }
 
     /// Takes everything that was written out of here; fails with the number of bytes if some had to be dropped.
@@ -69,25 +91,32 @@ impl Capture {
         if kept.dropped > 0 {
             return Err(kept.written);
         }
-        let mut whole = std::mem::take(&mut kept.head);
-        whole.extend(std::mem::take(&mut kept.tail));
+        let mut whole = mem::take(&mut kept.head);
+        whole.extend(mem::take(&mut kept.tail));
         Ok(whole)
     }
 
-    /// Drops all but `most` bytes from the start and as many from the end.
-    pub(crate) fn shorten(&self, most: u64) {
-        let shorter = Self::new(most, most);
+    /// Drops all but `most` bytes from the start and as many from the end, after secrets were taken out.
+    pub(crate) fn shorten(&self, most: u64, redactor: Option<&Arc<Redactor>>) {
+        let shorter = Self::new(most, most).redacted_by(redactor);
         let (mut kept, mut shorter) = (self.kept(), shorter.kept());
         shorter.keep(&kept.head);
-        shorter.keep(kept.tail.make_contiguous());
+        if kept.dropped > 0
+            && let Some(stream) = &mut shorter.stream
+        {
+            // What the stream holds back may begin a secret whose rest was dropped.
+            let held = stream.end().len();
+            shorter.dropped += held as u64;
+        }
         shorter.dropped += kept.dropped;
         shorter.written = kept.written;
-        std::mem::swap(&mut *kept, &mut *shorter);
+        mem::swap(&mut *kept, &mut *shorter);
     }
 
     /// What was kept, as text, with a line in the middle that says how much was dropped.
     pub(crate) fn text(&self) -> String {
-        let kept = self.kept();
+        let mut kept = self.kept();
+        kept.flush();
         let mut bytes = kept.head.clone();
         if kept.dropped > 0 {
             bytes.extend_from_slice(format!("\n[{} bytes dropped]\n", kept.dropped).as_bytes());
@@ -113,16 +142,36 @@ impl Capture {
 impl Captured {
     fn keep(&mut self, bytes: &[u8]) {
         self.written += bytes.len() as u64;
-        let room = self.head_limit - self.head.len();
-        let (head, rest) = bytes.split_at(room.min(bytes.len()));
-        self.head.extend_from_slice(head);
         if self.times.len() < self.most_times {
+            let room = self.head_limit - self.head.len();
+            let head = &bytes[..room.min(bytes.len())];
             let lines = head.iter().filter(|byte| **byte == b'\n').count();
             let lines = lines.min(self.most_times - self.times.len());
             let now = Time::from(SystemTime::now());
             self.times.extend(std::iter::repeat_n(now, lines));
         }
+        match &mut self.stream {
+            None => self.cut(bytes),
+            Some(stream) => {
+                let redacted = stream.push(bytes);
+                self.cut(&redacted);
+            }
+        }
+    }
 
+    /// Keeps what the stream has held back.
+    fn flush(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            let rest = stream.end();
+            self.cut(&rest);
+        }
+    }
+
+    /// Keeps what there is room for.
+    fn cut(&mut self, bytes: &[u8]) {
+        let room = self.head_limit - self.head.len();
+        let (head, rest) = bytes.split_at(room.min(bytes.len()));
+        self.head.extend_from_slice(head);
         let last = &rest[rest.len().saturating_sub(self.tail_limit)..];
         let overflow = (self.tail.len() + last.len()).saturating_sub(self.tail_limit);
         self.tail.drain(..overflow);

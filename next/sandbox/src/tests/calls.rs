@@ -138,7 +138,7 @@ fn json_commands_answer_with_one_object() {
             }),
             ..bench.call("null")
         };
-        bench.runtime.block_on(command.run(call))
+        bench.runtime.block_on(command.run(&mut None, call))
     };
     let record =
         r#"{\"level\":\"warn\",\"message\":\"careful\",\"fields\":{\"n\":1}}\n\njust text\n"#;
@@ -223,7 +223,7 @@ fn a_request_that_is_not_granted_is_denied_with_its_grant() {
     let ended = bench.run(&http, r#"{"url":"https://example.com/a"}"#);
     assert_eq!(error(&ended).0, "denied");
     let denied = &ended.denied[0];
-    assert_eq!(&*denied.what, "a request to `https://example.com`");
+    assert_eq!(&*denied.what, "GET https://example.com");
     let grant = denied.grant.as_deref();
     assert_eq!(grant, Some("net = [\"https://example.com\"]"));
 }

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use runner_model::provider::OutputForm;
 
-use super::support::{Bench, error};
+use super::support::{Bench, error, run_fresh};
 use crate::{Ended, Ending};
 
 const LOOP: &str = r#"(module (func (export "_start") (loop br 0)))"#;
@@ -43,7 +43,7 @@ fn an_interrupt_ends_all_and_holds_for_what_begins_later() {
         let interrupt = bench.engines.interrupt();
         let (one, two) = thread::scope(|scope| {
             let calls = async {
-                let call = || guest.run(bench.plain_call(OutputForm::Text));
+                let call = || run_fresh(&guest, bench.plain_call(OutputForm::Text));
                 // Polled in turn on one thread.
                 tokio::join!(call(), call(), async {
                     tokio::task::yield_now().await;
@@ -70,8 +70,8 @@ fn a_guest_that_loops_does_not_block_the_others() {
     );
     let (spun, ended) = bench.runtime.block_on(async {
         tokio::join!(
-            spin.run(bench.plain_call(OutputForm::Text)),
-            short.run(bench.plain_call(OutputForm::Text))
+            run_fresh(&spin, bench.plain_call(OutputForm::Text)),
+            run_fresh(&short, bench.plain_call(OutputForm::Text))
         )
     });
     assert!(matches!(spun.ending, Ending::Timeout), "{spun:?}");

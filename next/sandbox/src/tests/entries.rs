@@ -5,10 +5,10 @@ use std::{fs, sync::Arc};
 use runner_model::{
     cache::{Trailer, entry_name, is_compile_key},
     digest,
-    provider::PluginKind,
+    provider::{OutputForm, PluginKind},
 };
 
-use super::support::{Bench, bundled, output};
+use super::support::{Bench, bundled, error, output};
 use crate::{Engines, LoadError, compile, try_load};
 
 fn wasm(text: &str) -> Vec<u8> {
@@ -147,30 +147,76 @@ fn what_cannot_be_compiled_is_refused_with_why() {
     assert!(invalid.starts_with("cannot be compiled: "), "{invalid}");
     assert!(invalid.contains("values remaining on stack"), "{invalid}");
     assert!(why(b"text").starts_with("is not WASM"));
-    let memories = "(memory 0)".repeat(9);
-    assert_eq!(
-        why(&wasm(&format!(
-            r#"(module {memories} (func (export "_start")))"#
-        ))),
-        "has 9 memories (at most 8), which is not supported yet"
+    // Without slots, instances must not take more of the host.
+    let text = format!(
+        r#"(module {} {} (func (export "_start")))"#,
+        "(memory 0)".repeat(9),
+        "(global i32 (i32.const 0))".repeat(20_001)
     );
-    let tables = "(table 0 funcref)".repeat(17);
-    assert_eq!(
-        why(&wasm(&format!(
-            r#"(module {tables} (func (export "_start")))"#
-        ))),
-        "has 17 tables (at most 16), which is not supported yet"
-    );
+    let refused = "does not fit the slots of sandboxes, and has 20001 globals, of which others may have at most 20000";
+    assert_eq!(why(&wasm(&text)), refused);
 }
 
 #[test]
-fn what_the_pool_refuses_is_not_supported_yet() {
-    let text = r#"(module (table 1000001 funcref) (func (export "_start")))"#;
-    match Bench::new().load(&wasm(text)) {
-        Err(LoadError::Refused { code, message }) => {
-            assert_eq!(code, "pool");
-            assert!(message.contains("not supported yet: "), "{message}");
-        }
-        other => panic!("{other:?}"),
+fn a_plugin_that_does_not_fit_a_slot_runs_in_sandboxes_of_its_own() {
+    let bench = Bench::new();
+    let text = |parts: &str| format!(r#"(module {parts} (func (export "_start")))"#);
+    for (parts, is_pooled) in [
+        ("(memory 1)", true),
+        (&*"(memory 1)".repeat(8), true),
+        (&"(memory 1)".repeat(9), false),
+        (&"(memory 1)".repeat(32), false),
+        (&"(table 1 funcref)".repeat(16), true),
+        (&"(table 1 funcref)".repeat(17), false),
+        ("(table 1000000 funcref)", true),
+    ] {
+        let text = text(parts);
+        let entry = compile(&wasm(&text)).unwrap();
+        assert_eq!(
+            Trailer::split(&entry).unwrap().1.pooled,
+            is_pooled,
+            "{text}"
+        );
+        try_load(&Arc::new(entry)).unwrap();
+        let ended = bench.plain(&bench.text(&text), OutputForm::Text);
+        assert_eq!(output(&ended), "\"\"", "{text}");
     }
+    let too_many = bench.text(&text(&"(memory 1)".repeat(33)));
+    let ended = bench.plain(&too_many, OutputForm::Text);
+    let (class, code, message) = error(&ended);
+    assert_eq!((class, code), ("limit", "instances"), "{message}");
+    // Its limit holds there, too.
+    let table = bench.text(&text("(table 1000001 funcref)"));
+    let ended = bench.plain(&table, OutputForm::Text);
+    assert_eq!(error(&ended).0, "out-of-memory");
+    let mut bench = Bench::new();
+    bench.limits.table_elements = 1_000_001;
+    let ended = bench.plain(
+        &bench.text(&text("(table 1000001 funcref)")),
+        OutputForm::Text,
+    );
+    assert_eq!(output(&ended), "\"\"");
+}
+
+#[test]
+fn components_with_tasks_of_their_own_load() {
+    // Lifted in the way of languages that wait by themselves: the pool has no stacks for their tasks.
+    let text = r#"(component
+        (core module $module
+          (import "host" "return" (func $return (param i32)))
+          (func (export "run") (result i32) (call $return (i32.const 0)) (i32.const 0))
+          (func (export "callback") (param i32 i32 i32) (result i32) unreachable))
+        (canon task.return (result (result)) (core func $return))
+        (core instance $core (instantiate $module
+          (with "host" (instance (export "return" (func $return))))))
+        (func $run async (result (result))
+          (canon lift (core func $core "run") async (callback (core func $core "callback"))))
+        (instance $exports (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.0" (instance $exports)))"#;
+    let entry = compile(&wasm(text)).unwrap();
+    assert!(!Trailer::split(&entry).unwrap().1.pooled);
+    try_load(&Arc::new(entry)).unwrap();
+    let bench = Bench::new();
+    let ended = bench.plain(&bench.text(text), OutputForm::Text);
+    assert_eq!(output(&ended), "\"\"");
 }

@@ -1,6 +1,9 @@
 //! What is kept of a guest's standard output and error.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use super::Capture;
+use crate::redact::Redactor;
 
 fn capture(head: u64, tail: u64, writes: &[&str]) -> Capture {
     let capture = Capture::new(head, tail);
@@ -33,11 +36,11 @@ fn head_and_tail_are_kept_and_the_rest_is_counted() {
 #[test]
 fn a_reply_that_came_to_nothing_is_shortened() {
     let kept = capture(10, 0, &["0123456789abcdef"]);
-    kept.shorten(3);
+    kept.shorten(3, None);
     assert_eq!(kept.text(), "012\n[10 bytes dropped]\n789");
     assert_eq!(kept.written(), 16);
     let kept = capture(10, 0, &["0123"]);
-    kept.shorten(3);
+    kept.shorten(3, None);
     assert_eq!(kept.text(), "0123");
 }
 
@@ -49,4 +52,34 @@ fn the_time_of_each_line_is_noted() {
     kept.kept().keep(b"o\nthree\n");
     assert_eq!(kept.text().lines().count(), 4);
     assert_eq!(kept.take_times().len(), 3);
+}
+
+#[test]
+fn secrets_are_taken_out_before_anything_is_cut() {
+    let values = BTreeMap::from([("KEY".to_owned(), "0123456789".to_owned())]);
+    let redactor = Arc::new(Redactor::new(&values).unwrap());
+    // Wherever the value stands, no part of it is left.
+    for before in 0..40 {
+        let text = "-".repeat(before) + "0123456789" + &"-".repeat(40 - before);
+        let whole = Capture::new(20, 20).redacted_by(Some(&redactor));
+        for piece in text.as_bytes().chunks(3) {
+            whole.kept().keep(piece);
+        }
+        let kept = whole.text();
+        assert!(
+            !kept.contains(|letter| ('3'..='9').contains(&letter)),
+            "{kept}"
+        );
+        assert_eq!(whole.written(), 50);
+
+        let reply = Capture::new(25, 0);
+        reply.kept().keep(text.as_bytes());
+        reply.shorten(20, Some(&redactor));
+        let kept = reply.text();
+        let kept = kept.split("\n[").next().unwrap();
+        assert!(
+            !kept.contains(|letter| ('0'..='9').contains(&letter)),
+            "{kept}"
+        );
+    }
 }

@@ -6,7 +6,14 @@ use runner_model::{Limits, cache::entry_name, digest, provider::OutputForm, prov
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::{Access, Call, CommandCall, Ended, Ending, Engines, LoadError, Plugin, compile};
+use crate::{
+    Access, Activity, Call, CommandCall, Ended, Ending, Engines, LoadError, Plugin, compile,
+};
+
+/// Guests that are built when tests need them.
+#[allow(dead_code, reason = "the tests of the program use more of it")]
+#[path = "../../../tests/support/guests.rs"]
+pub(crate) mod guests;
 
 pub(crate) struct Bench {
     pub(crate) cache: TempDir,
@@ -14,6 +21,7 @@ pub(crate) struct Bench {
     pub(crate) runtime: Runtime,
     pub(crate) limits: Limits,
     pub(crate) access: Access,
+    pub(crate) activity: Activity,
     pub(crate) timeout: Duration,
 }
 
@@ -26,6 +34,7 @@ impl Bench {
             runtime: runtime.enable_all().build().unwrap(),
             limits: Limits::default(),
             access: Access::default(),
+            activity: Activity::default(),
             timeout: Duration::from_secs(60),
         }
     }
@@ -60,6 +69,7 @@ impl Bench {
             files: &[],
             env: &[],
             access: &self.access,
+            activity: &self.activity,
             command: None,
             limits: &self.limits,
             timeout: self.timeout.into(),
@@ -67,12 +77,14 @@ impl Bench {
     }
 
     pub(crate) fn run(&self, plugin: &Plugin, input: &str) -> Ended {
-        self.runtime.block_on(plugin.run(self.call(input)))
+        self.runtime
+            .block_on(plugin.run(&mut None, self.call(input)))
     }
 
     /// Runs a plain command.
     pub(crate) fn plain(&self, plugin: &Plugin, output: OutputForm) -> Ended {
-        self.runtime.block_on(plugin.run(self.plain_call(output)))
+        self.runtime
+            .block_on(plugin.run(&mut None, self.plain_call(output)))
     }
 
     pub(crate) fn plain_call(&self, output: OutputForm) -> Call<'_> {
@@ -88,6 +100,11 @@ impl Bench {
             ..self.call("{}")
         }
     }
+}
+
+/// Runs in a sandbox of its own.
+pub(crate) async fn run_fresh(plugin: &Plugin, call: Call<'_>) -> Ended {
+    plugin.run(&mut None, call).await
 }
 
 pub(crate) fn bundled(name: &str) -> Vec<u8> {

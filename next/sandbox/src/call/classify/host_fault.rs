@@ -11,7 +11,7 @@ use crate::{interrupt::HostPanic, store::limiter::ShareFull};
 const NO_THREAD: &str = "OS can't spawn worker thread";
 
 /// What the machine lacked, if an error or one of its causes is about that.
-pub(super) fn fault_in(error: &wasmtime::Error) -> Option<HostFault> {
+pub(crate) fn fault_in(error: &wasmtime::Error) -> Option<HostFault> {
     error.chain().find_map(fault_of)
 }
 

@@ -1,0 +1,274 @@
+//! [`Artifacts`]: the files that an attempt leaves, within their limits.
+
+use std::{
+    fs::{self, File},
+    io::{self, Seek as _, Write as _},
+    mem,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use runner_model::{ErrorClass, HostFault, Limits, row::RowError};
+
+use crate::{
+    call::{LeftContent, LeftFile, classify::host_fault::fault_in},
+    contract::runner::provider::artifacts::ArtifactError,
+    message::failure,
+};
+
+/// Bytes of an artifact that is held in memory; a larger one is in a file.
+pub(crate) const SMALL: u64 = 16 * 1024;
+/// Artifacts that are in files: each is open until it was sent.
+pub(crate) const MAX_OPEN: usize = 128;
+const MAX_NAME_BYTES: usize = 128;
+const MAX_MEDIA_TYPE_BYTES: usize = 255;
+
+/// Gives every file of this process a name of its own.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// Collects artifacts. By default there is room for none.
+#[derive(Default)]
+pub(crate) struct Artifacts {
+    pub(crate) files: Vec<LeftFile>,
+    /// Why some could not be kept, if that was the machine's fault, and what it lacked.
+    pub(crate) lost: Option<(RowError<'static>, Option<HostFault>)>,
+    max_files: u64,
+    max_bytes: u64,
+    /// Where files are made.
+    folder: PathBuf,
+}
+
+impl Artifacts {
+    /// Keeps artifacts within limits; larger ones in files that are made in `folder` and have no name there.
+    pub(crate) fn new(folder: &Path, limits: &Limits) -> Self {
+        Self {
+            files: Vec::new(),
+            lost: None,
+            max_files: limits.artifact_files,
+            max_bytes: limits.artifacts,
+            folder: folder.to_owned(),
+        }
+    }
+
+    /// Bytes of all together.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// Adds a chunk to a file, which is made if it is not there.
+    pub(crate) fn append(
+        &mut self,
+        name: String,
+        media_type: String,
+        chunk: &[u8],
+    ) -> Result<(), ArtifactError> {
+        if !is_artifact_name(&name) || media_type.len() > MAX_MEDIA_TYPE_BYTES {
+            return Err(ArtifactError::BadName);
+        }
+        // What came after a hole would not be where the guest has put it.
+        if self.lost.is_some() {
+            return Err(ArtifactError::Unavailable);
+        }
+        let known = self.files.iter().position(|file| file.name == name);
+        if known.is_none() && self.files.len() as u64 >= self.max_files {
+            return Err(ArtifactError::TooMany);
+        }
+        if self.bytes() + chunk.len() as u64 > self.max_bytes {
+            return Err(ArtifactError::TooLarge);
+        }
+        let index = known.unwrap_or_else(|| {
+            self.files.push(LeftFile {
+                name,
+                media_type,
+                bytes: 0,
+                content: LeftContent::Memory(Vec::new()),
+            });
+            self.files.len() - 1
+        });
+        let is_in_file = |file: &&LeftFile| matches!(file.content, LeftContent::File(_));
+        let may_open = self.files.iter().filter(is_in_file).count() < MAX_OPEN;
+        let file = &mut self.files[index];
+        match write(file, chunk, may_open.then_some(&*self.folder)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(ArtifactError::TooMany),
+            Err(error) => {
+                let folder = self.folder.display();
+                let message = format!("cannot keep artifacts in `{folder}`: {error}");
+                let fault = fault_in(&wasmtime::Error::new(error));
+                let code = fault.map_or("artifacts", HostFault::as_str);
+                let lost = failure(ErrorClass::Internal, code, message);
+                self.lost = Some((lost, fault));
+                Err(ArtifactError::Unavailable)
+            }
+        }
+    }
+
+    /// Takes what was kept.
+    pub(crate) fn take(&mut self) -> Vec<LeftFile> {
+        mem::take(&mut self.files)
+    }
+}
+
+/// Writes behind a file's end; tells whether there may be a file for what is too much for memory.
+fn write(left: &mut LeftFile, chunk: &[u8], folder: Option<&Path>) -> io::Result<bool> {
+    if let LeftContent::Memory(kept) = &mut left.content {
+        if (kept.len() + chunk.len()) as u64 <= SMALL {
+            kept.extend_from_slice(chunk);
+        } else if let Some(folder) = folder {
+            let mut file = nameless(folder)?;
+            file.write_all(kept)?;
+            left.content = LeftContent::File(file);
+        } else {
+            return Ok(false);
+        }
+    }
+    if let LeftContent::File(file) = &mut left.content {
+        file.seek(io::SeekFrom::Start(left.bytes))?;
+        file.write_all(chunk)?;
+        // Whoever gets it reads it from its start.
+        file.rewind()?;
+    }
+    left.bytes += chunk.len() as u64;
+    Ok(true)
+}
+
+/// Makes a file in a folder and takes its name away: of a process that dies nothing is left.
+fn nameless(folder: &Path) -> io::Result<File> {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = folder.join(format!("artifact-{number}"));
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true).mode(0o600);
+    let file = options.open(&path)?;
+    fs::remove_file(path)?;
+    Ok(file)
+}
+
+/// Tells whether an artifact may be called so; it never becomes a path.
+pub(crate) fn is_artifact_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=MAX_NAME_BYTES).contains(&name.len())
+        && name.bytes().all(is_plain)
+        && name != "."
+        && name != ".."
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read as _, path::Path};
+
+    use runner_model::Limits;
+
+    use super::{Artifacts, MAX_OPEN, SMALL, is_artifact_name};
+    use crate::{LeftContent, LeftFile, contract::runner::provider::artifacts::ArtifactError};
+
+    fn append(
+        artifacts: &mut Artifacts,
+        name: impl ToString,
+        bytes: usize,
+    ) -> Result<(), ArtifactError> {
+        artifacts.append(name.to_string(), "a/b".to_owned(), &vec![b'x'; bytes])
+    }
+
+    fn content(left: &mut LeftFile) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match &mut left.content {
+            LeftContent::Memory(kept) => bytes.clone_from(kept),
+            LeftContent::File(file) => drop(file.read_to_end(&mut bytes).unwrap()),
+        }
+        bytes
+    }
+
+    #[test]
+    fn artifact_names_never_become_paths() {
+        for good in ["a", "report.html", "..a", "-", &"x".repeat(128)] {
+            assert!(is_artifact_name(good), "{good:?}");
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a\\b",
+            "ä",
+            "a b",
+            "a\0",
+            &"x".repeat(129),
+        ] {
+            assert!(!is_artifact_name(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_appended_in_turns_is_read_back_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut artifacts = Artifacts::new(folder.path(), &Limits::default());
+        for turn in 0..10_u8 {
+            for name in ["small", "large"] {
+                let chunk = vec![turn; if name == "small" { 1 } else { 5_000 }];
+                let appended = artifacts.append(name.to_owned(), String::new(), &chunk);
+                appended.unwrap();
+            }
+        }
+        assert_eq!(artifacts.bytes(), 50_010);
+        let mut left = artifacts.take();
+        assert!(matches!(left[0].content, LeftContent::Memory(_)));
+        assert!(matches!(left[1].content, LeftContent::File(_)));
+        let expected = |times: usize| (0..10_u8).flat_map(move |turn| vec![turn; times]);
+        assert!(content(&mut left[0]).into_iter().eq(expected(1)));
+        assert!(content(&mut left[1]).into_iter().eq(expected(5_000)));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn artifacts_are_kept_within_their_limits() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits {
+            artifacts: 100,
+            artifact_files: 2,
+            ..Limits::default()
+        };
+        let mut artifacts = Artifacts::new(folder.path(), &limits);
+        append(&mut artifacts, "a", 60).unwrap();
+        assert_eq!(
+            append(&mut artifacts, "a", 41),
+            Err(ArtifactError::TooLarge)
+        );
+        append(&mut artifacts, "b", 40).unwrap();
+        assert_eq!(append(&mut artifacts, "c", 0), Err(ArtifactError::TooMany));
+        assert_eq!(
+            append(&mut artifacts, "../c", 0),
+            Err(ArtifactError::BadName)
+        );
+
+        let limits = Limits {
+            artifact_files: 1_000,
+            ..Limits::default()
+        };
+        let mut artifacts = Artifacts::new(folder.path(), &limits);
+        let large = SMALL as usize + 1;
+        (0..MAX_OPEN).for_each(|name| append(&mut artifacts, name, large).unwrap());
+        let more = append(&mut artifacts, "more", large);
+        assert_eq!(more, Err(ArtifactError::TooMany));
+        append(&mut artifacts, "small", large - 1).unwrap();
+    }
+
+    #[test]
+    fn artifacts_that_the_machine_cannot_keep_are_said_to_be_lost() {
+        let limits = Limits::default();
+        let mut artifacts = Artifacts::new(Path::new("/no such folder"), &limits);
+        append(&mut artifacts, "a", 10).unwrap();
+        let large = append(&mut artifacts, "b", 1 << 20);
+        assert_eq!(large, Err(ArtifactError::Unavailable));
+        let (lost, fault) = artifacts.lost.clone().unwrap();
+        assert_eq!((&*lost.code, fault), ("artifacts", None));
+        assert!(
+            lost.message.contains("`/no such folder`: No such file"),
+            "{lost:?}"
+        );
+        assert_eq!(
+            append(&mut artifacts, "a", 1),
+            Err(ArtifactError::Unavailable)
+        );
+    }
+}
