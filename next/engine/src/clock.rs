@@ -13,38 +13,65 @@ use crate::signals::lock;
 /// Time since a session began, without the time in which it was paused or the process suspended. All that goes by it share
 /// it, and the watchdog looks at it often enough.
 #[derive(Clone, Debug)]
-pub(crate) struct Clock(Arc<Mutex<RunClock>>);
+pub(crate) struct Clock(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    clock: RunClock,
+    /// When it did not go on, and for how long in all by the end of that.
+    stops: Vec<(RunTime, Duration)>,
+}
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self(Arc::new(Mutex::new(RunClock::new(read(
-            ClockId::Monotonic,
-        )))))
+        Self(Arc::new(Mutex::new(State {
+            clock: RunClock::new(read(ClockId::Monotonic)),
+            stops: Vec::new(),
+        })))
     }
 
     /// Looks at the clock.
     pub(crate) fn now(&self) -> RunTime {
-        look(&mut lock(&self.0))
+        lock(&self.0).look()
     }
 
     /// Lets no time pass, or lets it go on.
     pub(crate) fn pause(&self, is_paused: bool) {
-        let mut clock = lock(&self.0);
-        look(&mut clock);
-        clock.pause(is_paused);
+        let mut state = lock(&self.0);
+        state.look();
+        state.clock.pause(is_paused);
     }
 
     /// For how long it did not go on.
     pub(crate) fn suspended(&self) -> Duration {
-        let mut clock = lock(&self.0);
-        look(&mut clock);
-        clock.suspended()
+        self.suspended_since(RunTime::default())
+    }
+
+    /// For how long it did not go on since then.
+    pub(crate) fn suspended_since(&self, since: RunTime) -> Duration {
+        let mut state = lock(&self.0);
+        state.look();
+        let before = state.stops.partition_point(|(at, _)| *at < since);
+        let before = before
+            .checked_sub(1)
+            .map_or(Duration::ZERO, |last| state.stops[last].1);
+        state.clock.suspended().saturating_sub(before)
     }
 }
 
-fn look(clock: &mut RunClock) -> RunTime {
-    let cpu = || read(ClockId::ProcessCPUTime);
-    clock.look(read(ClockId::Monotonic), cpu)
+impl State {
+    fn look(&mut self) -> RunTime {
+        let cpu = || read(ClockId::ProcessCPUTime);
+        let now = self.clock.look(read(ClockId::Monotonic), cpu);
+        let suspended = self.clock.suspended();
+        match self.stops.last_mut() {
+            Some((at, all)) if *at == now => *all = suspended,
+            Some((_, all)) if *all == suspended => {}
+            None if suspended.is_zero() => {}
+            _ => self.stops.push((now, suspended)),
+        }
+        now
+    }
 }
 
 fn read(clock: ClockId) -> Duration {

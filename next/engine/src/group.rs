@@ -4,18 +4,18 @@ use std::{
     collections::VecDeque,
     path::PathBuf,
     sync::{Arc, OnceLock},
-    time::{Duration, SystemTime},
 };
 
 use runner_model::{Reason, StopSignal};
-use runner_record::{End, GroupPlace, Owned, RecordError, ResultsRoot, new_id};
+use runner_record::{End, GroupPlace, Owned, RecordError, ResultsRoot, new_id, now};
 
 use crate::{
-    Ended, EngineError, ExecRequest, Observer, ResumeRequest, RunEvent, early,
+    Ended, EngineError, ExecRequest, Observer, ResumeRequest, early,
     exec::{self, Birth},
     resume,
     session::{self, Work, machine},
     signals::{self, Heard, Listening},
+    waiting::{self, not_begun},
 };
 
 /// Runs that follow each other in one process.
@@ -49,10 +49,7 @@ impl Group {
     /// # Errors
     ///
     /// The problems of all scenarios, or what keeps runs from being created.
-    pub fn create(
-        requests: &[ExecRequest],
-        observer: &mut dyn Observer,
-    ) -> Result<(Self, Vec<PathBuf>), EngineError> {
+    pub fn create(requests: &[ExecRequest]) -> Result<(Self, Vec<PathBuf>), EngineError> {
         let (mut planned, mut problems, mut empty) = (Vec::new(), Vec::new(), Vec::new());
         for request in requests {
             match exec::planned(request) {
@@ -68,8 +65,8 @@ impl Group {
             return Err(EngineError::NothingSelected);
         };
         let root = ResultsRoot::open(&first.session.results)?;
-        session::share(&root, first.session.share, observer)?;
-        let mut group = Self::new(new_id("group", SystemTime::now().into()))?;
+        session::share(&root, first.session.share)?;
+        let mut group = Self::new(new_id("group", now()))?;
         let of = planned.len() as u32;
         for ((request, plan, suite), place) in planned.into_iter().zip(1..) {
             let (work, birth) = exec::prepare(request, root.clone(), plan, suite)?;
@@ -93,17 +90,13 @@ impl Group {
     /// # Errors
     ///
     /// A run that cannot be read, or that another process holds.
-    pub fn resume(
-        id: String,
-        requests: Vec<ResumeRequest>,
-        observer: &mut dyn Observer,
-    ) -> Result<Self, EngineError> {
+    pub fn resume(id: String, requests: Vec<ResumeRequest>) -> Result<Self, EngineError> {
         let mut group = Self::new(id)?;
         let Some(session) = requests.first().map(|request| &request.session) else {
             return Ok(group);
         };
         let root = ResultsRoot::existing(&session.results)?;
-        session::share(&root, session.share, observer)?;
+        session::share(&root, session.share)?;
         for request in requests {
             let owned = root.claim(&root.find(request.run.as_deref().unwrap_or_default())?)?;
             root.note(owned.manifest());
@@ -139,7 +132,10 @@ impl Group {
     /// The next run; none once no run is left. Runs that were cut short stay as they are after a stop.
     pub fn take_next(&mut self) -> Option<Next<'_>> {
         if let (None, Some(signal)) = (&self.end, self.signal.get()) {
-            self.end = Some(end(Reason::Interrupted, Some(*signal)));
+            self.end = Some(End {
+                signal: Some(*signal),
+                ..not_begun(Reason::Interrupted)
+            });
         }
         let member = self.left.pop_front()?;
         if matches!(member, Member::Cut(_)) && self.end.is_some() {
@@ -161,7 +157,7 @@ impl Group {
                 ));
                 let end = End {
                     message,
-                    ..end(Reason::Setup, None)
+                    ..not_begun(Reason::Setup)
                 };
                 // What cannot be written now is found by the next sweep.
                 let _ = owned.finish(end, &work.fold);
@@ -180,9 +176,16 @@ impl Next<'_> {
         let ended = match (self.member, &self.end) {
             (Member::Waiting(run), Some(end)) => {
                 let (work, owned) = *run;
-                finish(&work, owned, end.clone(), observer)?
+                let end = End {
+                    at: now(),
+                    ..end.clone()
+                };
+                waiting::finish(&work, owned, end, observer)?
             }
-            (Member::Waiting(run), None) => begin(*run, observer)?,
+            (Member::Waiting(run), None) => {
+                let (work, owned) = *run;
+                waiting::begin(work, owned, observer)?
+            }
             (Member::Cut(run), _) => {
                 let (request, owned) = *run;
                 resume::resume(early()?, &request, observer, Some(owned))?
@@ -194,7 +197,10 @@ impl Next<'_> {
             .reason
             .filter(|reason| of_group.contains(reason));
         if let (None, Some(reason)) = (&self.end, reason) {
-            *self.end = Some(end(reason, ended.manifest.signal));
+            *self.end = Some(End {
+                signal: ended.manifest.signal,
+                ..not_begun(reason)
+            });
         }
         Ok(ended)
     }
@@ -202,48 +208,9 @@ impl Next<'_> {
 
 fn create(mut birth: Birth, place: GroupPlace) -> Result<Owned, RecordError> {
     birth.new.group = Some(place);
+    birth.new.session.waits = true;
     let root = birth.root.clone();
     let owned = birth.create()?;
     root.note(owned.manifest());
     Ok(owned)
-}
-
-fn begin(
-    (work, mut owned): (Work, Owned),
-    observer: &mut dyn Observer,
-) -> Result<Ended, EngineError> {
-    let begin = move || owned.begin().map(|()| owned);
-    session::run(early()?, work, begin, observer)
-}
-
-/// Ends a run that has waited and does not begin.
-fn finish(
-    work: &Work,
-    owned: Owned,
-    end: End,
-    observer: &mut dyn Observer,
-) -> Result<Ended, RecordError> {
-    let directory = owned.dir().path();
-    let manifest = owned.finish(end, &work.fold)?;
-    work.root.note(&manifest);
-    observer.event(&RunEvent::Finished {
-        manifest: &manifest,
-        directory: &directory,
-        took: Duration::ZERO,
-    });
-    Ok(Ended {
-        exit: session::exit_of(&manifest),
-        manifest,
-        directory,
-    })
-}
-
-/// How a run ends that has not begun.
-fn end(reason: Reason, signal: Option<StopSignal>) -> End {
-    End {
-        reason: Some(reason),
-        signal,
-        message: Some("it had not begun when its group was stopped".to_owned()),
-        at: SystemTime::now().into(),
-    }
 }

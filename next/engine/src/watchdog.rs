@@ -2,10 +2,11 @@
 //! nobody reads its output.
 
 use std::{
+    any::Any,
     io,
     sync::{Arc, Mutex},
     thread,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use runner_model::{
@@ -88,6 +89,16 @@ impl Watchdog {
         lock(&self.0).is_over = true;
     }
 
+    /// The coordinator has panicked, so nobody will write down how the session ends.
+    pub(crate) fn panicked(&self, panic: &(dyn Any + Send)) {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+        let mut state = lock(&self.0);
+        state.is_over = true;
+        let words = format!("a bug of the runner: {}", words.unwrap_or("it panicked"));
+        state.last_words(Reason::Internal, None, words);
+    }
+
     /// The earliest bound counts.
     fn expect_end(&self, within: Duration, reason: Reason, signal: Option<StopSignal>) {
         let mut state = lock(&self.0);
@@ -99,6 +110,19 @@ impl Watchdog {
 }
 
 impl State {
+    /// Leaves word of why the session ends, if there is a run.
+    fn last_words(&self, reason: Reason, signal: Option<StopSignal>, message: String) {
+        if let Some((run, session)) = &self.run {
+            let end = End {
+                reason: Some(reason),
+                signal,
+                message: Some(message),
+                at: runner_record::now(),
+            };
+            run.last_words(*session, &end);
+        }
+    }
+
     /// Ends the process if a bound has passed; `true` once the session is over.
     fn look(&mut self) -> bool {
         let now = self.clock.now();
@@ -106,15 +130,8 @@ impl State {
         let Some((_, reason, signal)) = bound.filter(|_| !self.is_over) else {
             return self.is_over;
         };
-        if let Some((run, session)) = &self.run {
-            let end = End {
-                reason: Some(reason),
-                signal,
-                message: Some("the session did not end within its bounds".into()),
-                at: SystemTime::now().into(),
-            };
-            run.last_words(*session, &end);
-        }
+        let message = "the session did not end within its bounds";
+        self.last_words(reason, signal, message.to_owned());
         let exit = Exit::of_run(
             RunStatus::Incomplete,
             Some(reason),

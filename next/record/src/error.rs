@@ -1,6 +1,9 @@
 //! [`RecordError`]: what goes wrong with what is on disk.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use thiserror::Error;
 
@@ -28,7 +31,10 @@ pub enum RecordError {
         host: String,
     },
     /// Other sessions work in a results root that one wants alone, or one has it alone.
-    #[error("{} is in use by {}: wait until that ends, or use `--exclusive --wait`", root.display(), sessions(runs))]
+    #[error(
+        "{}: wait until that ends, or use `--exclusive --wait`",
+        in_use(root, runs)
+    )]
     RootHeld {
         /// The root.
         root: PathBuf,
@@ -99,13 +105,15 @@ fn holder(pid: u32, host: &str) -> String {
     }
 }
 
-fn sessions(runs: &[(String, u32)]) -> String {
+/// Who is in the way in a results root, as the beginning of a sentence; see [`RecordError::RootHeld`].
+pub fn in_use(root: &Path, runs: &[(String, u32)]) -> String {
     let run = |(run, pid): &(String, u32)| match pid {
         0 => format!("run {run}"),
         pid => format!("run {run} (process {pid})"),
     };
-    match runs {
+    let sessions = match runs {
         [] => "a session that has no run yet".into(),
         runs => runs.iter().map(run).collect::<Vec<_>>().join(", "),
-    }
+    };
+    format!("{} is in use by {sessions}", root.display())
 }

@@ -1,10 +1,15 @@
 //! Failpoints: where tests make a write or sync fail or kill the process. Release builds have none.
 //!
 //! `RUNNER_FAULT=place:action[:count]` takes effect at the `count`th passage of the place (the first if it is not given) and
-//! at every later one. Actions: `error`, `full` (no space), `partial` (half of the bytes are written, then no space) and
+//! at every later one. Actions: `error`, `full` (no space), `partial` (half of the bytes are written, then no space), `panic` and
 //! `kill` (half of the bytes are written, then SIGKILL).
 
-use std::{fs::File, io, os::unix::fs::FileExt as _};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    time::{Duration, SystemTime},
+};
 
 /// Where a fault can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +54,30 @@ pub(crate) fn synced(name: &str, file: &File) {
     let _ = (name, file);
 }
 
+/// The time of day, as much later or earlier as the file says that `RUNNER_TEST_CLOCK` names: a number of milliseconds.
+pub(crate) fn time_of_day() -> SystemTime {
+    let now = SystemTime::now();
+    #[cfg(debug_assertions)]
+    if let Some(path) = std::env::var_os("RUNNER_TEST_CLOCK") {
+        let file = File::options().read(true).open(path);
+        let text = file.and_then(io::read_to_string).unwrap_or_default();
+        let later: i64 = text.trim().parse().unwrap_or(0);
+        let step = Duration::from_millis(later.unsigned_abs());
+        return if later < 0 { now - step } else { now + step };
+    }
+    now
+}
+
+/// How often commands that go on for long look for dead runs: once a minute, or as many milliseconds as
+/// `RUNNER_TEST_SWEEP_MS` says.
+pub fn sweep_every() -> Duration {
+    #[cfg(debug_assertions)]
+    if let Ok(text) = std::env::var("RUNNER_TEST_SWEEP_MS") {
+        return Duration::from_millis(text.parse().unwrap_or(0));
+    }
+    Duration::from_secs(60)
+}
+
 #[cfg(not(debug_assertions))]
 fn write(_: Place, bytes: &[u8], write: impl Fn(&[u8]) -> io::Result<()>) -> io::Result<()> {
     write(bytes)
@@ -65,6 +94,7 @@ fn write(place: Place, bytes: &[u8], write: impl Fn(&[u8]) -> io::Result<()>) ->
             write(half)?;
             Err(rustix::io::Errno::NOSPC.into())
         }
+        Some(injected::Action::Panic) => panic!("injected by RUNNER_FAULT"),
         Some(injected::Action::Kill) => {
             write(half)?;
             let process = rustix::process::getpid();
@@ -92,6 +122,7 @@ pub(crate) mod injected {
         Error,
         Full,
         Partial,
+        Panic,
         Kill,
     }
 
@@ -134,6 +165,7 @@ pub(crate) mod injected {
                 "error" => Action::Error,
                 "full" => Action::Full,
                 "partial" => Action::Partial,
+                "panic" => Action::Panic,
                 "kill" => Action::Kill,
                 _ => return None,
             };

@@ -8,7 +8,7 @@ use runner_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{GroupPlace, Manifest, Pause, Pin};
+use crate::{GroupPlace, Manifest, Pause, Pin, run::now};
 
 /// The keys of a [`Manifest`] that a list needs, each as it is there. A manifest is ten times as long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,17 +55,15 @@ pub struct RunHead {
     /// The pause that lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Pause>,
-    /// For how long all sessions were paused or suspended, in milliseconds.
-    #[serde(default)]
-    pub suspended_ms: u64,
-    /// When each session began and ended; the last one may be open.
-    pub sessions: Vec<(Time, Option<Time>)>,
+    /// For how long its sessions have worked until now, in milliseconds, without pauses.
+    pub worked_ms: u64,
+    /// How many sessions it has had.
+    pub sessions: u64,
 }
 
 impl From<&Manifest> for RunHead {
     fn from(manifest: &Manifest) -> Self {
         let providers = manifest.providers.iter();
-        let sessions = manifest.sessions.iter();
         Self {
             id: manifest.id.clone(),
             scenario: manifest.scenario.clone(),
@@ -84,10 +82,8 @@ impl From<&Manifest> for RunHead {
             planned: manifest.metadata.planned_trial_count,
             providers: providers.map(|provider| provider.name.clone()).collect(),
             paused: manifest.paused().cloned(),
-            suspended_ms: sessions.clone().map(|session| session.suspended_ms).sum(),
-            sessions: sessions
-                .map(|session| (session.started_at, session.ended_at))
-                .collect(),
+            worked_ms: manifest.worked_ms(now()),
+            sessions: manifest.sessions.len() as u64,
         }
     }
 }

@@ -40,7 +40,8 @@ mod verify;
 mod writer;
 
 pub use cache::PluginCache;
-pub use error::RecordError;
+pub use error::{RecordError, in_use};
+pub use fault::sweep_every;
 pub use fold::{Fold, RowFacts, TrialState};
 pub use folder::new_id;
 pub use head::RunHead;
@@ -57,7 +58,7 @@ pub use requests::{Answer, Request, RequestMode, Requests, actor};
 pub use rerun::Rerun;
 pub use root::ResultsRoot;
 pub use rows::ReadLine;
-pub use run::RunDir;
+pub use run::{RunDir, now};
 pub use settings::Settings;
 pub use share::Share;
 pub use verify::{DiskFault, Verified};

@@ -13,8 +13,14 @@ const MAX_BYTES: u64 = 4 << 20;
 /// What a running run is doing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Live {
+    /// The session that it speaks of.
+    #[serde(default)]
+    pub session: u32,
     /// When this was written.
     pub at: Time,
+    /// For how long the session has worked by then, in milliseconds.
+    #[serde(default)]
+    pub worked_ms: u64,
     /// How far the session is.
     pub stage: Option<Stage>,
     /// Acknowledged final rows.
@@ -108,9 +114,10 @@ pub(crate) fn last_words(dir: &Dir, session: u32) -> Option<LastWords> {
     (words.session == session).then_some(words)
 }
 
-/// Reads `live.json`; none if it is missing or no such file.
-pub(crate) fn read(dir: &Dir) -> Option<Live> {
-    serde_json::from_slice(&dir.read_all(LIVE, MAX_BYTES).ok()?).ok()
+/// Reads `live.json`; none if it is missing, no such file, or of an earlier session.
+pub(crate) fn read(dir: &Dir, session: u32) -> Option<Live> {
+    let live: Live = serde_json::from_slice(&dir.read_all(LIVE, MAX_BYTES).ok()?).ok()?;
+    (live.session == session).then_some(live)
 }
 
 /// Removes it: a session that begins or ends does nothing.

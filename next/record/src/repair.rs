@@ -123,7 +123,7 @@ fn last_row(file: &File, length: u64) -> io::Result<LastRow> {
         if end - start <= MAX_LINE as u64 {
             let mut line = vec![0; (end - start) as usize];
             file.read_exact_at(&mut line, start)?;
-            if let Ok(row) = read_line(&line) {
+            if let Ok(row) = read_line(line.strip_suffix(b"\r").unwrap_or(&line)) {
                 return Ok(LastRow {
                     end: end + u64::from(!lacks_line_break),
                     lacks_line_break,

@@ -171,20 +171,14 @@ impl Owned {
         }
     }
 
-    /// Writes down that the session is paused (`true`) or goes on, with the time in which no time of it has passed.
-    pub fn note_pause(
-        &mut self,
-        is_paused: bool,
-        by: Option<Actor>,
-        suspended: Duration,
-    ) -> Result<(), RecordError> {
+    /// Writes down that the session is paused (`true`) or goes on.
+    pub fn note_pause(&mut self, is_paused: bool, by: Option<Actor>) -> Result<(), RecordError> {
         lock::check(&self.run.dir, &self.lock.stamp)?;
         let at = now();
-        self.note_suspended(suspended);
         if let Some(session) = self.manifest.sessions.last_mut() {
             let pauses = &mut session.pauses;
             if let Some(last) = pauses.last_mut() {
-                last.to.get_or_insert(at);
+                last.to.get_or_insert(at.max(last.from));
             }
             if is_paused {
                 pauses.push(Pause {
@@ -198,9 +192,11 @@ impl Owned {
         self.replace_manifest()
     }
 
-    /// Notes for the next manifest for how long the session was paused or suspended until now.
-    pub fn note_suspended(&mut self, suspended: Duration) {
+    /// Notes for the next manifest for how long the session has worked until now, and for how long it was paused or
+    /// suspended.
+    pub fn note_times(&mut self, worked: Duration, suspended: Duration) {
         if let Some(session) = self.manifest.sessions.last_mut() {
+            session.worked_ms = Some(worked.as_millis() as u64);
             session.suspended_ms = suspended.as_millis() as u64;
         }
     }
@@ -317,7 +313,7 @@ impl Asking<'_> {
         let session = manifest.sessions.last();
         let request = Request {
             mode: self.mode,
-            session: session.map_or(1, |session| session.number),
+            session: manifest.last_session(),
             token: holder.token,
             by: self.by.clone(),
             at: now(),

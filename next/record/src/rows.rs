@@ -190,6 +190,8 @@ fn parse<P: Part>(line: &[u8]) -> ReadLine<'_, P::Row<'_>> {
     if line.len() > MAX_LINE {
         return ReadLine::Damaged(BadLine::Shape(format!("longer than {MAX_LINE} bytes")));
     }
+    // An editor or a file's way over other systems may have given lines another end.
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
     match P::read(line) {
         Ok(row) => ReadLine::Row(row, line),
         Err(problem) => ReadLine::Damaged(problem),

@@ -5,7 +5,6 @@ use std::{
     io::{Read as _, Seek as _, SeekFrom},
     os::unix::fs::FileExt as _,
     path::PathBuf,
-    time::SystemTime,
 };
 
 use runner_model::{
@@ -17,7 +16,7 @@ use crate::{
     Holder, Live, Manifest, RecordError,
     beneath::Dir,
     contents::Contents,
-    live, lock,
+    fault, live, lock,
     root::STORE,
     rows::{self, Each, Head, Part, ReadLine, Whole},
     truth,
@@ -31,9 +30,10 @@ pub(crate) const ARTIFACTS: &str = "artifacts";
 /// A scenario of more bytes is none.
 const MAX_SCENARIO: u64 = 64 << 20;
 
-/// The time.
-pub(crate) fn now() -> Time {
-    SystemTime::now().into()
+/// The time of day. It may be set to another one at any moment, so nothing is decided by it, and no duration is reckoned by
+/// it where there is another clock.
+pub fn now() -> Time {
+    fault::time_of_day().into()
 }
 
 /// A run that can be read; says nothing about who holds it.
@@ -72,10 +72,12 @@ impl RunDir {
             return Ok(manifest);
         }
         if lock::is_held(&self.dir) {
-            let live = live::read(&self.dir);
-            if let Some(live) = live {
+            if let Some(live) = live::read(&self.dir, manifest.last_session()) {
                 manifest.stage = live.stage.unwrap_or(manifest.stage);
                 manifest.counts = live.counts;
+                if let Some(session) = manifest.sessions.last_mut() {
+                    session.worked_ms = Some(live.worked_ms);
+                }
             }
             return Ok(manifest);
         }
@@ -209,6 +211,7 @@ impl RunDir {
 
     /// What is in flight and waits, as the run's process last wrote it; none if no process holds the run.
     pub fn live(&self) -> Option<Live> {
-        lock::is_held(&self.dir).then(|| live::read(&self.dir))?
+        let session = self.manifest().ok()?.last_session();
+        lock::is_held(&self.dir).then(|| live::read(&self.dir, session))?
     }
 }

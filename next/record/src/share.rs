@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use runner_model::Stage;
+
 use crate::{RecordError, ResultsRoot, RunDir, beneath::Dir, lock};
 
 const ROOT_LOCK: &str = ".lock";
@@ -19,62 +21,63 @@ pub enum Share {
     /// They may.
     #[default]
     WithOthers,
-    /// None may; fails if one does.
+    /// None may; a session does not begin if one does.
     Alone,
-    /// None may; waits until none does.
+    /// None may; a session waits until none does.
     AloneOnce,
 }
 
 impl ResultsRoot {
-    /// Takes the root's lock for as long as this root is open, unless it has it. `waits` is told once what is waited for.
+    /// Takes the root's lock for as long as this root is open, unless it has it.
     ///
     /// # Errors
     ///
     /// [`RecordError::RootHeld`] if other sessions are in the way.
-    pub fn share(
-        &self,
-        share: Share,
-        waits: &mut dyn FnMut(&RecordError),
-    ) -> Result<(), RecordError> {
-        let root = self.own_dir()?;
-        if self.lock().get().is_some() {
-            return Ok(());
-        }
-        let file = root.write(ROOT_LOCK)?;
+    pub fn share(&self, share: Share) -> Result<(), RecordError> {
         let give_up = Instant::now() + PATIENCE;
-        let mut has_told = false;
-        loop {
-            let is_alone = share != Share::WithOthers;
-            if try_lock(&file, is_alone).map_err(|source| root.error("take", ROOT_LOCK, source))? {
-                let _ = self.lock().set(file);
-                return Ok(());
-            }
+        while !self.try_share(share)? {
             if Instant::now() >= give_up {
-                let error = RecordError::RootHeld {
-                    root: root.path().to_owned(),
+                return Err(RecordError::RootHeld {
+                    root: self.own_dir()?.path().to_owned(),
                     runs: self.live_runs()?,
-                };
-                if share != Share::AloneOnce {
-                    return Err(error);
-                }
-                if !has_told {
-                    waits(&error);
-                }
-                has_told = true;
+                });
             }
             thread::sleep(PAUSE);
         }
+        Ok(())
     }
 
-    /// The runs that processes work on, with their process.
+    /// Takes the root's lock as [`Self::share`] does, or says that other sessions are in the way.
+    pub fn try_share(&self, share: Share) -> Result<bool, RecordError> {
+        let root = self.own_dir()?;
+        if self.lock().get().is_some() {
+            return Ok(true);
+        }
+        let file = root.write(ROOT_LOCK)?;
+        let is_taken = try_lock(&file, share != Share::WithOthers)
+            .map_err(|source| root.error("take", ROOT_LOCK, source))?;
+        if is_taken {
+            let _ = self.lock().set(file);
+        }
+        Ok(is_taken)
+    }
+
+    /// The runs that processes work on, with their process. Those that wait are in the way of no other.
     fn live_runs(&self) -> Result<Vec<(String, u32)>, RecordError> {
-        let mut runs = Vec::new();
+        let (mut runs, mut waiting) = (Vec::new(), Vec::new());
         for name in self.names()? {
             let run = self.dir().map(|root| RunDir::open(root, &name));
             let Some(Ok(Some(run))) = run else { continue };
             if let Some(holder) = lock::holder(&run.dir) {
+                let manifest = run.manifest();
+                let waits = manifest.is_ok_and(|manifest| manifest.stage == Stage::Waiting);
+                let runs = if waits { &mut waiting } else { &mut runs };
                 runs.push((name, holder.pid));
             }
+        }
+        // Between two runs of a group all that are left wait.
+        if runs.is_empty() {
+            runs = waiting;
         }
         runs.sort();
         Ok(runs)

@@ -4,6 +4,20 @@ use runner_model::{Reason, RunStatus, Time};
 
 use crate::{Manifest, RecordError, RunDir, fold::Tally, live, rows::ReadLine};
 
+impl RunDir {
+    /// How many results the manifest of a run that has ended counts that are not in its rows.
+    pub fn lost_results(&self, manifest: &Manifest) -> Result<u64, RecordError> {
+        let mut tally = Tally::new(manifest);
+        self.heads(&mut |_, line| {
+            if let ReadLine::Row(row, _) = line {
+                tally.add(&row.trial, (&row).into());
+            }
+        })?;
+        tally.finish(manifest);
+        Ok(manifest.counts.done().saturating_sub(tally.counts.done()))
+    }
+}
+
 /// Gives the run of a dead session its status, counts and end, in memory alone. The session ended at its latest sign: the
 /// last row, `live.json`, `last-words.json` or the manifest, but not before it began and not after now.
 pub(crate) fn end_dead_session(
@@ -21,11 +35,14 @@ pub(crate) fn end_dead_session(
     })?;
     let began = manifest.sessions.last().map(|session| session.started_at);
     let began = began.unwrap_or(manifest.started_at);
-    if let Some(live) = live::read(&run.dir).filter(|live| live.at >= began) {
+    let session = manifest.last_session();
+    if let Some(live) = live::read(&run.dir, session) {
         last_sign = last_sign.max(live.at);
         manifest.stage = live.stage.unwrap_or(manifest.stage);
+        if let Some(session) = manifest.sessions.last_mut() {
+            session.worked_ms = Some(live.worked_ms);
+        }
     }
-    let session = manifest.sessions.last().map_or(0, |session| session.number);
     let words = live::last_words(&run.dir, session);
     last_sign = last_sign.max(words.as_ref().map_or(last_sign, |words| words.at));
     let pauses = manifest.sessions.last().map(|session| &session.pauses);

@@ -1,6 +1,5 @@
 //! What came of asking a run to end, to pause or to go on.
 
-use runner_model::Time;
 use runner_record::{Answer, RecordError, ResultsRoot, RunDir, RunHead};
 use serde::Serialize;
 
@@ -19,23 +18,18 @@ pub struct AskedRun {
 }
 
 impl AskedRun {
-    /// Reads how the run stands. `now` is the time, for a run that goes on.
+    /// Reads how the run stands.
     ///
     /// # Errors
     ///
     /// A run that cannot be read.
-    pub fn read(
-        root: &ResultsRoot,
-        run: &RunDir,
-        result: Answer,
-        now: Time,
-    ) -> Result<Self, RecordError> {
+    pub fn read(root: &ResultsRoot, run: &RunDir, result: Answer) -> Result<Self, RecordError> {
         let head = RunHead::from(&run.truth()?);
         let (short, path) = (short_of(root, run.id()), run.path().display().to_string());
         Ok(Self {
             v: VERSION,
             result,
-            run: RunSummary::of(head, short, path, now),
+            run: RunSummary::of(head, short, path),
         })
     }
 }

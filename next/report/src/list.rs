@@ -94,7 +94,7 @@ impl RunList {
     /// # Errors
     ///
     /// A results root that cannot be read.
-    pub fn read(root: &ResultsRoot, now: Time) -> Result<Self, RecordError> {
+    pub fn read(root: &ResultsRoot) -> Result<Self, RecordError> {
         let found = root.runs()?;
         let ids: Vec<&str> = found.runs.iter().map(|run| run.id.as_str()).collect();
         let ends = ends(&ids);
@@ -106,7 +106,7 @@ impl RunList {
         let shorts: Vec<_> = ids.iter().map(short).collect();
         let summary = |(run, short): (RunHead, String)| {
             let run_dir = root.path().join(&run.id).display().to_string();
-            RunSummary::of(run, short, run_dir, now)
+            RunSummary::of(run, short, run_dir)
         };
         let runs = found.runs.into_iter().zip(shorts).map(summary).collect();
         let unreadable = found
@@ -123,17 +123,8 @@ impl RunList {
 
 impl RunSummary {
     /// What a manifest says.
-    pub fn of(run: RunHead, short: String, run_dir: String, now: Time) -> Self {
+    pub fn of(run: RunHead, short: String, run_dir: String) -> Self {
         let exit = Exit::of_run(run.status, run.reason, run.signal, run.verdict);
-        // Only the last session can be open; a dead one ended with the run.
-        let ended = run.completed_at.unwrap_or(now);
-        let worked = |(from, to): &(Time, Option<Time>)| to.unwrap_or(ended).since(*from);
-        // A run that waits for others of its group has not worked.
-        let sessions = run.sessions.iter().filter(|_| run.stage != Stage::Waiting);
-        let worked = sessions.map(worked);
-        let worked: u64 = worked.map(|worked| worked.as_millis() as u64).sum();
-        let paused = run.paused.as_ref().map(|pause| now.since(pause.from));
-        let paused = paused.map_or(0, |paused| paused.as_millis() as u64);
         Self {
             run: run.id,
             short,
@@ -149,10 +140,10 @@ impl RunSummary {
                 planned: run.planned,
                 done: run.counts,
             },
-            sessions: run.sessions.len() as u64,
+            sessions: run.sessions,
             started_at: run.started_at,
             completed_at: run.completed_at,
-            worked_ms: worked.saturating_sub(run.suspended_ms + paused),
+            worked_ms: run.worked_ms,
             paused: run.paused,
             exit_code: run.status.is_terminal().then(|| exit.code()),
             labels: run.labels,

@@ -59,11 +59,7 @@ impl RunDocument {
     /// # Errors
     ///
     /// A run that cannot be read.
-    pub fn read(
-        root: &ResultsRoot,
-        run: &RunDir,
-        which: Which,
-    ) -> Result<Self, RecordError> {
+    pub fn read(root: &ResultsRoot, run: &RunDir, which: Which) -> Result<Self, RecordError> {
         // What a run is doing is asked first: it is over by the time its rows are read, or it is not.
         let live = run.live();
         let manifest = run.truth()?;

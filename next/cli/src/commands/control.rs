@@ -1,8 +1,8 @@
 //! `runner stop`, `cancel`, `pause` and `unpause`: what one process asks of the one that works on a run.
 
-use std::{path::Path, time::SystemTime};
+use std::path::Path;
 
-use runner_model::{RunStatus, Stage, Time, exit::Exit, row::Actor};
+use runner_model::{RunStatus, Stage, exit::Exit, row::Actor};
 use runner_record::{Answer, RecordError, RequestMode, ResultsRoot, RunDir, RunHead, actor};
 use runner_report::{AskedRun, RunSummary};
 
@@ -167,8 +167,7 @@ fn say(
 ) -> Result<Exit, CommandError> {
     let path = args.root.path();
     let of_record = |error| CommandError::of_record(error, &path);
-    let now = Time::from(SystemTime::now());
-    let asked = AskedRun::read(root, run, answer, now).map_err(of_record)?;
+    let asked = AskedRun::read(root, run, answer).map_err(of_record)?;
     let short = &asked.run.short;
     if answer == Answer::Refused {
         return Err(CommandError::usage(&format!(

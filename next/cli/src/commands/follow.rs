@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use runner_model::{Counts, Time, TrialId, exit::Exit, visible::visible};
-use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead};
+use runner_model::{Counts, TrialId, exit::Exit, visible::visible};
+use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead, sweep_every};
 use runner_report::{Found, Reading, RunCounts, RunSummary, Spoken, Stream, find_trial, json};
 
 use super::{group, show::one_trial};
@@ -66,6 +66,27 @@ pub struct LogsArgs {
     json: bool,
 }
 
+/// Gives dead runs of a root their true status, from time to time.
+struct Sweeper<'a> {
+    root: &'a ResultsRoot,
+    next: Instant,
+}
+
+impl<'a> Sweeper<'a> {
+    fn new(root: &'a ResultsRoot) -> Self {
+        let next = Instant::now() + sweep_every();
+        Self { root, next }
+    }
+
+    fn look(&mut self) {
+        if Instant::now() >= self.next {
+            // What cannot be written is shown as it is all the same.
+            let _ = self.root.sweep();
+            self.next = Instant::now() + sweep_every();
+        }
+    }
+}
+
 /// A run that is waited for.
 struct Waited {
     dir: RunDir,
@@ -81,6 +102,7 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
     let mut runs = waited(&root, &args.runs).map_err(of_record)?;
     let mut events = args.json.then(|| EventStream::new(out));
     let mut progress = None;
+    let mut sweeper = Sweeper::new(&root);
     let (began, mut exit) = (Instant::now(), Exit::Success);
     loop {
         let (mut counts, mut planned, mut in_flight) = (Counts::default(), 0, 0);
@@ -120,6 +142,7 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
             });
             shown.update(&counts, planned, in_flight, waits_for_memory);
         }
+        sweeper.look();
         thread::sleep(left.map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY)));
     }
     drop(progress);
@@ -184,8 +207,7 @@ impl Waited {
             return String::new();
         };
         let dir = self.dir.path().display().to_string();
-        let now = Time::from(std::time::SystemTime::now());
-        let run = RunSummary::of(RunHead::from(manifest), manifest.id.clone(), dir, now);
+        let run = RunSummary::of(RunHead::from(manifest), manifest.id.clone(), dir);
         let took = Duration::from_millis(run.worked_ms);
         let scenario = visible(&run.scenario).into_owned();
         format!("{scenario}: {}", summary::standing(&run, took))
@@ -195,10 +217,8 @@ impl Waited {
 fn ended(manifest: &Manifest, dir: &RunDir, events: Option<&mut EventStream<'_>>) -> Exit {
     if let Some(events) = events {
         let last = manifest.sessions.last();
-        let end = manifest.completed_at;
-        let took = last.zip(end).map(|(last, end)| end.since(last.started_at));
-        let took = took.unwrap_or_default().as_millis() as u64;
-        events.finished(manifest, &dir.path(), took);
+        let took = last.and_then(|session| session.worked_ms);
+        events.finished(manifest, &dir.path(), took.unwrap_or(0));
     }
     Exit::of_run(
         manifest.status,
@@ -246,6 +266,7 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
         (None, None) => true,
     };
     let (mut reading, mut read) = (Reading::default(), 0);
+    let mut sweeper = Sweeper::new(&root);
     let mut tail = Tail {
         most: args.tail,
         held: VecDeque::new(),
@@ -280,6 +301,7 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
         if is_over || out.is_unread() {
             return Ok(Exit::Success);
         }
+        sweeper.look();
         thread::sleep(LOOK_EVERY);
     }
 }

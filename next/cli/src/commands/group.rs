@@ -4,12 +4,11 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use runner_engine::{EngineError, ExecRequest, Group, ResumeRequest};
-use runner_model::{RunStatus, Time, exit::Exit, visible::visible_line};
-use runner_record::{RecordError, Rerun, ResultsRoot};
+use runner_model::{RunStatus, exit::Exit, visible::visible_line};
+use runner_record::{RecordError, Rerun, ResultsRoot, now};
 use runner_report::{RunList, RunSummary, VERSION, short_id};
 
 use super::{
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     args::SessionArgs,
-    detach::{self, Background},
+    detach,
     text::{error::CommandError, out::Out, style},
 };
 
@@ -55,7 +54,7 @@ pub fn scenarios(given: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
 /// Creates the runs of several scenarios, and runs one after the other.
 pub fn exec(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
     let root = args.root.path();
-    let created = Group::create(requests, &mut Background::new(out));
+    let created = Group::create(requests);
     let (group, empty) = created.map_err(|error| CommandError::of_engine(error, &root, out))?;
     for scenario in empty {
         let scenario = scenario.display();
@@ -76,7 +75,7 @@ pub fn resume(
     let Some((group, requests)) = requests(request, args, out)? else {
         return Ok(None);
     };
-    let group = Group::resume(group, requests, &mut Background::new(out));
+    let group = Group::resume(group, requests);
     let group = group.map_err(|error| CommandError::of_engine(error, &path, out))?;
     run(group, args, out).map(Some)
 }
@@ -152,7 +151,7 @@ fn only_cut_short(root: &ResultsRoot) -> Result<Option<Vec<RunSummary>>, RecordE
     if groups.any(|other| other != Some(group)) {
         return Ok(None);
     }
-    let runs = members(RunList::read(root, Time::from(SystemTime::now()))?, group);
+    let runs = members(RunList::read(root)?, group);
     let is_held = runs.iter().any(|run| run.status == RunStatus::Running);
     Ok((!is_held).then_some(runs))
 }
@@ -166,7 +165,7 @@ pub fn find(root: &ResultsRoot, name: &str) -> Result<Option<Vec<RunSummary>>, R
     if !matches!(root.find(name), Err(RecordError::Unknown(_))) {
         return Ok(None);
     }
-    let list = RunList::read(root, Time::from(SystemTime::now()))?;
+    let list = RunList::read(root)?;
     let groups = list
         .runs
         .iter()
@@ -218,8 +217,7 @@ fn run(mut group: Group, args: &SessionArgs, out: &Out) -> Result<Exit, CommandE
 
 /// Prints how the runs of a group stand. Gives the exit code of all of them, also of those that this process has not run.
 fn summary(path: &Path, group: &str, args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
-    let now = Time::from(SystemTime::now());
-    let list = ResultsRoot::existing(path).and_then(|root| RunList::read(&root, now));
+    let list = ResultsRoot::existing(path).and_then(|root| RunList::read(&root));
     let list = list.map_err(|error| CommandError::of_record(error, path))?;
     let runs = members(list, group);
     let exits = runs.iter().filter_map(|run| Exit::of_code(run.exit_code?));
@@ -245,7 +243,7 @@ pub fn show(runs: Vec<RunSummary>, root_flag: &str, out: &Out) {
     let group = runs.first().and_then(|run| run.group.clone());
     let group = group.map_or_else(String::new, |group| group.id);
     let is_resumable = runs.iter().any(RunSummary::is_resumable);
-    let now = Time::from(SystemTime::now());
+    let now = now();
     out.data(&style::bold(&format!("group {}:", visible_line(&group))));
     out.data(&list::table(&document(runs), now, out.columns()));
     if is_resumable {

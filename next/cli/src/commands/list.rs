@@ -1,9 +1,6 @@
 //! `runner list`: the runs of a results root, newest first.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::{civil, tz::TimeZone};
@@ -14,7 +11,7 @@ use runner_model::{
     units::{parse_age, show_duration},
     visible::visible_line,
 };
-use runner_record::{GroupPlace, ResultsRoot};
+use runner_record::{GroupPlace, ResultsRoot, now};
 use runner_report::{RunList, RunSummary, short_id};
 use runner_scenario::IdGlob;
 
@@ -58,9 +55,9 @@ pub struct Args {
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let path = args.root.path();
-    let now = Time::from(SystemTime::now());
+    let now = now();
     let mut list = ResultsRoot::existing(&path)
-        .and_then(|root| RunList::read(&root, now))
+        .and_then(|root| RunList::read(&root))
         .map_err(|error| CommandError::of_record(error, &path))?;
     let all = list.runs.len();
     list.runs.retain(|run| args.is_meant(run, now));

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use runner_model::{
@@ -11,7 +11,9 @@ use runner_model::{
     units::{parse_age, parse_size, plural, show_size},
     visible::visible_line,
 };
-use runner_record::{Manifest, Policy, Pruned, Pruning, RecordError, ResultsRoot, Settings, actor};
+use runner_record::{
+    Manifest, Policy, Pruned, Pruning, RecordError, ResultsRoot, Settings, actor, now,
+};
 use runner_report::{VERSION, VerifyDocument, short_id};
 use runner_scenario::RootSettings;
 use serde::Serialize;
@@ -142,7 +144,7 @@ struct PruneDocument<'a> {
 
 pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
     let (path, root) = open(&args.root)?;
-    let now = Time::from(SystemTime::now());
+    let now = now();
     let age = args.stale_hours.unwrap_or_default();
     let is_meant = |run: &Manifest| now.since(run.started_at) >= age;
     let of_record = |error| CommandError::of_record(error, &path);
@@ -259,7 +261,7 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
         policy.keep_last = kept.keep_last;
         policy.max_size = kept.max_size;
     }
-    let (is_dry, now) = (!args.really.yes, Time::from(SystemTime::now()));
+    let (is_dry, now) = (!args.really.yes, now());
     let pruning = root
         .prune(&policy, is_dry, now)
         .map_err(|error| CommandError::of_record(error, &path))?;

@@ -1,10 +1,10 @@
 //! Why a command could not do its work: what, where, and what to do.
 
-use std::{path::Path, time::SystemTime};
+use std::path::Path;
 
 use runner_engine::EngineError;
 use runner_model::{Time, exit::Exit, visible::visible};
-use runner_record::{RecordError, ResultsRoot};
+use runner_record::{RecordError, ResultsRoot, now};
 use runner_report::{RunList, RunSummary};
 use runner_scenario::Problems;
 
@@ -75,9 +75,9 @@ impl CommandError {
 
     /// What `record` says of a results root; of names that do not name one run, which runs there are.
     pub fn of_record(error: RecordError, root: &Path) -> Self {
-        let now = Time::from(SystemTime::now());
+        let now = now();
         let runs = || {
-            let list = RunList::read(&ResultsRoot::existing(root).ok()?, now).ok()?;
+            let list = RunList::read(&ResultsRoot::existing(root).ok()?).ok()?;
             Some(list.runs)
         };
         let text = match &error {

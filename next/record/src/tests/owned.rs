@@ -113,6 +113,7 @@ fn live_and_last_words_tell_of_a_dead_session() {
     let (root, owned) = begin(folder.path(), 3);
     let run = owned.dir().clone();
     let mut live = crate::Live {
+        session: 1,
         at: owned.manifest().started_at + std::time::Duration::from_millis(1),
         stage: Some(Stage::Run),
         ..Default::default()
