@@ -15,6 +15,7 @@ mod input;
 mod repository;
 mod resume;
 mod runs;
+mod sandbox;
 mod schedule;
 mod stops;
 mod support;

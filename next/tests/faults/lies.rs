@@ -6,7 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{runner::Runner, running::Running, truth::assert_whole};
+use crate::support::{
+    runner::{Runner, tests},
+    running::Running,
+    truth::assert_whole,
+};
 
 /// Of one that says nothing, it takes ten seconds until it is given up, twice.
 const BOUND: Duration = Duration::from_secs(60);
@@ -61,25 +65,124 @@ fn assert_blamed(lie: &str) -> (Runner, Option<i32>) {
     (runner, code)
 }
 
+/// Lies for which a worker is killed, and its attempt blamed.
+const BLAMED: &[&str] = &[
+    // In the row.
+    "foreign",
+    "foreign-trial",
+    "other-attempt",
+    "other-version",
+    "line-break",
+    "open",
+    "two-rows",
+    "doubled-key",
+    "tail-key",
+    "tail-judged",
+    "tail-crc",
+    "unknown-outcome",
+    "crash",
+    "negative-time",
+    "huge-time",
+    "huge-number",
+    "not-a-number",
+    "no-time",
+    "not-utf-8",
+    "long-row",
+    "path-artifact",
+    "unsent-artifact",
+    // Beside the row.
+    "passed-and-faulted",
+    "said-garbage",
+    "said-lines",
+    "unlisted-artifact",
+    "far-artifact",
+    "artifact-flood",
+    // What nobody has asked for.
+    "hello-again",
+    "ready-again",
+    "need-plugin",
+    "need-blob",
+    "returned",
+    "log-flood",
+    // No frames.
+    "long-prefix",
+    "unknown-kind",
+    "garbage",
+    "empty-frame",
+];
+
+/// Lies that are about the attempt alone, or about nothing.
+const HARMLESS: &[&str] = &[
+    "far-time",
+    "long-time",
+    "huge-metrics",
+    "steering",
+    "foreign-artifact",
+    "foreign-doing",
+    "forged-log",
+];
+
+/// Runs a scenario whose worker lies about each of the tests as its name says, and not about the test `honest`.
+fn lied_to_by_name(lies: &[&str]) -> (Runner, Option<i32>) {
+    let runner = Runner::new(&[]);
+    let table: String = lies.iter().map(|lie| format!("{lie} | 1 |\n")).collect();
+    runner.scenario(&format!(
+        r#"
+        [providers.p]
+        plugin = "bundled:echo"
+        config = {{ lie = "*" }}
+        limits = {{ artifacts = "1MB", reply = "1MB" }}
+        [[tests]]
+        id = "honest"
+        input = 2
+        repeat = 20
+        expect = {{ equals = 2 }}
+        {}
+        "#,
+        tests(&table)
+    ));
+    let mut command = runner.command(&["exec", "scenario.toml", "-j", "2"]);
+    command.env("RUNNER_TEST_WORKER", "__lie");
+    let code = Running::start(&mut command).finish().code;
+    (runner, code)
+}
+
 #[test]
 fn forged_reports_are_not_written() {
-    for lie in ["foreign", "line-break", "tail-key", "negative-time"] {
-        assert_blamed(lie);
-    }
-}
-
-#[test]
-fn forged_names_become_no_paths() {
-    let (runner, code) = assert_blamed("path-artifact");
+    let (runner, code) = lied_to_by_name(BLAMED);
     assert_eq!(code, Some(1));
+    let run = assert_whole(&runner, BLAMED.len() + 20);
+    for lie in BLAMED {
+        let row = run.row(lie);
+        assert_eq!(
+            (&row["outcome"], &row["error"]["class"]),
+            (&json!("error"), &json!("crash")),
+            "{lie}: {row}"
+        );
+        assert!(run.rows_of(lie).len() <= 4, "{lie}: made again and again");
+    }
+    assert_eq!(run.count("passed"), 20);
     let outside = ["x", "results/x", "../x"].map(|path| runner.path(path).exists());
     assert_eq!(outside, [false; 3]);
+    // A flood is not kept.
+    assert!(run.text("runner.log").len() < 3 << 20);
 }
 
 #[test]
-fn garbled_frames_end_the_worker() {
-    for lie in ["long-prefix", "unknown-kind", "garbage"] {
-        assert_blamed(lie);
+fn lies_about_nothing_change_nothing() {
+    let (runner, code) = lied_to_by_name(HARMLESS);
+    assert_eq!(code, Some(0));
+    let run = assert_whole(&runner, HARMLESS.len() + 20);
+    assert_eq!(run.rows().len(), HARMLESS.len() + 20);
+    for name in ["runner.log", "index.jsonl"] {
+        let text = run.text(name);
+        assert!(!text.contains('\u{1b}'), "{name}: {text}");
+    }
+    let is_forged = |line: &str| line.starts_with("2026-01-01T00:00:00");
+    assert!(!run.text("runner.log").lines().any(is_forged));
+    for args in [&["show"][..], &["show", "--json"], &["list"]] {
+        let shown = runner.run(args).expect(0);
+        assert!(!shown.stdout.contains('\u{1b}'), "{args:?}");
     }
 }
 

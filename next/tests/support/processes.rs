@@ -10,12 +10,17 @@ pub(crate) struct Process(pub(crate) u32);
 
 /// The workers that a coordinator has now, in the order of their numbers.
 pub(crate) fn workers(coordinator: u32) -> Vec<Process> {
+    children(coordinator, "__worker")
+}
+
+/// The children that a process has for a hidden command now, in the order of their numbers.
+pub(crate) fn children(parent: u32, command: &str) -> Vec<Process> {
     let entries = fs::read_dir("/proc").unwrap();
     let numbers = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    let mut workers: Vec<_> = numbers.map(Process).collect();
-    workers.retain(|process| process.parent() == Some(coordinator) && process.is_worker());
-    workers.sort();
-    workers
+    let mut children: Vec<_> = numbers.map(Process).collect();
+    children.retain(|process| process.parent() == Some(parent) && process.has_command(command));
+    children.sort();
+    children
 }
 
 impl Process {
@@ -53,9 +58,9 @@ impl Process {
         }
     }
 
-    fn is_worker(self) -> bool {
+    fn has_command(self, command: &str) -> bool {
         let line = fs::read(self.folder().join("cmdline")).unwrap_or_default();
-        line.split(|byte| *byte == 0).nth(1) == Some(b"__worker")
+        line.split(|byte| *byte == 0).nth(1) == Some(command.as_bytes())
     }
 
     fn parent(self) -> Option<u32> {

@@ -15,7 +15,7 @@ use rustix::{
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
 
-use crate::harden::harden;
+use crate::harden::{Openings, harden};
 
 const MIB: u64 = 1 << 20;
 /// Threads that compile at once.
@@ -58,6 +58,8 @@ pub fn main(arguments: &[&str]) -> Result<(), String> {
     lower(Resource::Data, memory);
     lower(Resource::Fsize, output);
     use_few_processors();
+    // The compiler needs its descriptors, memory and threads.
+    Openings::default().close_others();
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(failed)?;
     let result = match work {

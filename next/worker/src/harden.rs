@@ -1,17 +1,34 @@
-//! What a child gives up before it reads anything: inherited descriptors, its life after its parent, core files, and
-//! privileges that a program could gain.
+//! What a child gives up: before it reads anything, what it has inherited ([`harden`]); then, before any thread and any
+//! foreign code runs in it, all files, ports and system calls that it does not need ([`Openings::close_others`], the second
+//! wall, for guests that get through the first).
 
-use std::{env, fs, os::fd::RawFd};
+mod access;
+mod calls;
 
+#[cfg(all(test, debug_assertions))]
+mod tests;
+
+use std::{env, ffi::OsStr, fs, os::fd::RawFd, thread};
+
+use runner_model::{
+    NetGrant,
+    prepare::{Prepare, Standing},
+    provider::MountedFolder,
+};
 use rustix::{
     process::{
-        DumpableBehavior, Pid, Resource, Rlimit, Signal, getppid, set_dumpable_behavior,
+        DumpableBehavior, Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_dumpable_behavior,
         set_parent_process_death_signal, setrlimit,
     },
     thread::set_no_new_privs,
 };
 
-/// Hardens this process. It must have one thread, no environment, and `parent` as its parent.
+/// Variables that the parent may hand on: which certificates are trusted. Guests see none of them.
+const HANDED_ON: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+/// Files that a child may have open at once, where the system lets it have so many.
+const FILES: u64 = 65_536;
+
+/// Hardens this process. It must have one thread, no environment but what names certificates, and `parent` as its parent.
 ///
 /// # Errors
 ///
@@ -20,8 +37,9 @@ pub fn harden(parent: &str) -> Result<(), String> {
     let parent = parent.parse().ok().and_then(Pid::from_raw);
     let parent = parent.ok_or("the argument is not the id of the parent process")?;
     close_inherited().map_err(|error| format!("cannot list the open descriptors: {error}"))?;
-    // Removing variables is not possible in safe code, so the parent starts this process without any.
-    if env::vars_os().next().is_some() {
+    // Removing variables is not possible in safe code, so the parent starts this process without any others.
+    let is_other = |name: &OsStr| HANDED_ON.iter().all(|known| name != *known);
+    if env::vars_os().any(|(name, _)| is_other(&name)) {
         return Err("the environment is not empty".into());
     }
     let failed = |error: rustix::io::Errno| format!("cannot harden the process: {error}");
@@ -33,13 +51,20 @@ pub fn harden(parent: &str) -> Result<(), String> {
     // Where memory is short, the kernel takes a worker, whose attempts are made again. Where that cannot be said, nothing
     // else changes. Written before the process is not dumpable, because its files are root's then.
     let _ = fs::write("/proc/self/oom_score_adj", "500");
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    setrlimit(Resource::Core, none).map_err(failed)?;
+    limit(Resource::Core, 0).map_err(failed)?;
+    let most = getrlimit(Resource::Nofile).maximum;
+    limit(Resource::Nofile, most.unwrap_or(FILES).min(FILES)).map_err(failed)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed)?;
     set_no_new_privs(true).map_err(failed)
+}
+
+/// Sets both limits of a resource.
+fn limit(resource: Resource, limit: u64) -> rustix::io::Result<()> {
+    let both = Rlimit {
+        current: Some(limit),
+        maximum: Some(limit),
+    };
+    setrlimit(resource, both)
 }
 
 /// Closes everything above the standard descriptors that the parent's own parent left open.
@@ -57,4 +82,47 @@ fn close_inherited() -> std::io::Result<()> {
         let _ = nix::unistd::close(descriptor);
     }
     Ok(())
+}
+
+/// What the second wall leaves open. Paths are absolute; what is not there opens nothing.
+#[derive(Default)]
+pub struct Openings<'a> {
+    /// Folders whose files may be read, and not listed.
+    pub files: Vec<&'a str>,
+    /// Folders that may be read, or read and written.
+    pub mounts: Vec<&'a MountedFolder>,
+    /// A folder that may be read and written.
+    pub scratch: Option<&'a str>,
+    /// TCP ports that may be connected to, by those who may also look up names; without any, no socket can be made.
+    pub ports: Vec<u16>,
+}
+
+impl<'a> Openings<'a> {
+    /// What a worker needs.
+    pub fn of(prepare: &'a Prepare) -> Self {
+        let providers = || prepare.providers.iter();
+        let grants = providers().flat_map(|prepared| &prepared.provider.grants.net);
+        Self {
+            files: vec![&prepare.cache, &prepare.blobs],
+            mounts: providers().flat_map(|prepared| &prepared.mounts).collect(),
+            scratch: Some(&prepare.scratch),
+            ports: grants.map(NetGrant::port).collect(),
+        }
+    }
+
+    /// Closes everything else to this thread and to all that it starts, for good, and tells what of that the kernel can do.
+    /// What is open stays open. A kernel that can do nothing fails nothing: this wall is the second one.
+    pub fn close_others(&self) -> Standing {
+        Standing {
+            landlock: access::restrict(self).unwrap_or(0),
+            // Last, because it closes the calls that make walls.
+            seccomp: calls::restrict(!self.ports.is_empty()).is_ok(),
+        }
+    }
+}
+
+/// Tells what this machine's kernel can do for the second wall of workers: a thread that ends at once stands behind one.
+pub fn offered() -> Standing {
+    let behind = thread::spawn(|| Openings::default().close_others());
+    behind.join().unwrap_or_default()
 }

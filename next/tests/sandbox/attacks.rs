@@ -1,0 +1,99 @@
+//! Native code in a worker, which is what a guest that got out of its sandbox is. Release builds have no such worker.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::TcpListener,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            fs::PermissionsExt as _,
+            net::{SocketAddr, UnixListener},
+        },
+    },
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{runner::Runner, running::Running};
+
+/// What came of each attack: null if it was done, else the number of the error.
+type Came = BTreeMap<String, Value>;
+
+/// Has a worker attack what lies around it, before its wall stands and behind it.
+fn attacked(grants: &str) -> (Runner, [Came; 2]) {
+    let runner = Runner::new(&[]);
+    for (folder, file) in [("home", "secret"), ("victim", "rows"), ("closed", "entry")] {
+        fs::create_dir(runner.path(folder)).unwrap();
+        runner.write(&format!("{folder}/{file}"), "content");
+    }
+    let secret = runner.path("home/secret");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = tcp.local_addr().unwrap().port();
+    let name = format!("runner-attacks-{}-{port}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let _sockets = [
+        UnixListener::bind(runner.path("socket")).unwrap(),
+        UnixListener::bind_addr(&address).unwrap(),
+    ];
+    let targets = json!({
+        "home": runner.path("home"),
+        "run": runner.path("victim"),
+        "cache": runner.path("closed"),
+        "port": port,
+        "socket": runner.path("socket"),
+        "abstract_socket": name,
+    });
+    let targets = targets.as_object().unwrap().iter();
+    let targets: Vec<_> = targets
+        .map(|(key, value)| format!("{key} = {value}"))
+        .collect();
+    runner.scenario(&format!(
+        r#"
+        [providers.p]
+        plugin = "bundled:echo"
+        config = {{ lie = "attacks", targets = {{ {} }} }}
+        {grants}
+        [[tests]]
+        id = "a"
+        input = 1
+        "#,
+        targets.join(", ")
+    ));
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    command.env("RUNNER_TEST_WORKER", "__lie");
+    Running::start(&mut command).finish().expect(0);
+    let row = runner.only_run().row("a");
+    let phases = [0, 1].map(|phase| {
+        let came = row["output"][phase].as_array().unwrap().iter();
+        let came = came.map(|came| {
+            let name = came[0].as_str().unwrap().to_owned();
+            (name, came[1]["Failed"].clone())
+        });
+        came.collect()
+    });
+    (runner, phases)
+}
+
+fn done(came: &Came) -> Vec<&str> {
+    let done = came.iter().filter(|(_, error)| error.is_null());
+    done.map(|(name, _)| &**name).collect()
+}
+
+#[test]
+fn escaped_guests_find_nothing_open() {
+    let (runner, [before, behind]) = attacked("");
+    // Whoever has no wall may do all of it; not every kernel has MPTCP.
+    assert!(done(&before).len() >= before.len() - 1, "{before:?}");
+    assert_eq!(before.len(), behind.len());
+    assert_eq!(done(&behind), ["see how large a file of the home is"]);
+    let refusals = [json!(1), json!(13), json!(18)];
+    for (name, error) in &behind {
+        assert!(
+            error.is_null() || refusals.contains(error),
+            "{name}: {error}"
+        );
+    }
+    assert_eq!(fs::read(runner.path("victim/rows")).unwrap(), b"content");
+}

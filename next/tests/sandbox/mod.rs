@@ -1,0 +1,8 @@
+//! What stands around guests: what they are granted, and what code that got out of its sandbox finds closed.
+
+#[cfg(debug_assertions)]
+mod attacks;
+mod network;
+mod secrets;
+mod wall;
+mod wasi;

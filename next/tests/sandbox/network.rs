@@ -1,0 +1,648 @@
+//! Requests of guests, by both interfaces: what is granted and what is not, what is sent and what comes back.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    running::Running,
+    server::{Authority, Request, Response, Server},
+    web::{
+        WAYS, assert_code, assert_error, both, broken, ended, endless, get, hello, net, scenario,
+        send, silent,
+    },
+};
+
+#[test]
+fn what_is_not_granted_is_denied_and_the_line_that_grants_it_is_named() {
+    let server = hello();
+    let port = server.port();
+    let origins = [
+        format!("https://127.0.0.1:{port}"),
+        "http://127.0.0.1".to_owned(),
+        format!("http://127.0.0.2:{port}"),
+        format!("http://localhost:{port}"),
+        format!("http://[::1]:{port}"),
+        "http://api.example.com".to_owned(),
+        "https://api.example.com:444".to_owned(),
+        "https://example.com".to_owned(),
+        "https://a.api.example.com".to_owned(),
+        "https://api.example.com.evil.test".to_owned(),
+        "https://example.org".to_owned(),
+        "https://evilexample.org".to_owned(),
+        "http://a.example.org".to_owned(),
+    ];
+    let granted = [
+        &*server.origin(),
+        "https://api.example.com",
+        "https://*.example.org",
+    ];
+    let requests = origins
+        .iter()
+        .map(|origin| both(&get(format!("{origin}/?password=1"))));
+    let sent = send("", &net(&granted), &requests.flatten().collect::<Vec<_>>());
+    for (number, origin) in origins.iter().enumerate() {
+        let grant = format!("net = [\"{origin}\"]");
+        let denied = json!([{ "what": format!("GET {origin}"), "grant": grant }]);
+        for attempt in [2 * number, 2 * number + 1] {
+            assert_eq!(sent.rows[attempt]["denied"], denied);
+            assert_eq!(sent.rows[attempt]["usage"]["http_requests"], Value::Null);
+        }
+        let text = format!(
+            "`GET {origin}` is not granted; add \"{origin}\" to `net` of the provider's `grants`"
+        );
+        assert_error(sent.answer(2 * number), "denied", &text);
+        assert_code(sent.answer(2 * number + 1), "HttpRequestDenied");
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn a_provider_without_grants_reaches_nothing() {
+    let server = hello();
+    let sent = send("", "", &both(&get(server.url("/"))));
+    assert_error(sent.answer(0), "denied", "is not granted");
+    assert_code(sent.answer(1), "HttpRequestDenied");
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn a_host_is_the_same_however_it_is_written() {
+    let server = hello();
+    let port = server.port();
+    let written = [
+        "127.0.0.1",
+        "127.0.0.1.",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.1",
+        "0177.0.0.1",
+        "017700000001",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+    ];
+    let url = |host: &str| get(format!("http://{host}:{port}/"));
+    let encoded = [
+        "%31%32%37.0.0.1",
+        "\u{2460}\u{2461}\u{2466}.0.0.1",
+        "127\u{3002}0.0.1",
+    ];
+    let mut requests: Vec<_> = written.iter().flat_map(|host| both(&url(host))).collect();
+    requests.extend(encoded.map(|host| vec![url(host)]));
+    let sent = send("", &net(&[&server.origin()]), &requests);
+    for attempt in 0..requests.len() {
+        assert_eq!(
+            sent.answer(attempt)["status"],
+            200,
+            "{:?}",
+            requests[attempt]
+        );
+    }
+    // All of them named one server, by one name.
+    let host = format!("127.0.0.1:{port}");
+    let asked = server.requests();
+    assert_eq!(asked.len(), requests.len());
+    assert!(
+        asked
+            .iter()
+            .all(|request| request.header("host") == Some(&host))
+    );
+
+    let others: Vec<_> = written.map(|host| vec![url(host)]).into();
+    let refused = send("", &net(&["http://127.0.0.1:1"]), &others);
+    let grant = format!("net = [\"{}\"]", server.origin());
+    assert!(
+        refused
+            .rows
+            .iter()
+            .all(|row| row["denied"][0]["grant"] == grant)
+    );
+
+    // `localhost` stands for the loopback addresses, and no other name does.
+    let origin = format!("http://localhost:{port}");
+    let local = send("", &net(&[&origin]), &both(&get(&origin)));
+    assert_eq!(local.answer(0)["status"], 200);
+    assert_eq!(local.answer(1)["status"], 200);
+}
+
+#[test]
+fn a_granted_request_is_sent_and_its_response_comes_back() {
+    let server = Server::start(|request| {
+        Response::new(201)
+            .header("x-one", "1")
+            .body(request.body.clone())
+    });
+    let latin = Server::raw(|_, wire| {
+        wire.send(b"HTTP/1.1 200 OK\r\nx-name: caf\xe9\r\ncontent-length: 0\r\n\r\n");
+    });
+    let post = json!({
+        "method": "POST", "url": server.url("/a%20b?c=d"), "headers": [["X-Two", "2"]], "body": "hi",
+    });
+    let mut requests = both(&post).to_vec();
+    for method in ["POST", "PUT", "PATCH", "GET"] {
+        requests.push(vec![
+            json!({ "method": method, "url": server.url("/empty") }),
+        ]);
+    }
+    requests.push(vec![
+        json!({ "url": latin.url("/"), "headers": [["x-name", "caf\u{e9}"]] }),
+    ]);
+    let sent = send("", &net(&[&server.origin(), &latin.origin()]), &requests);
+    for attempt in 0..2 {
+        let answer = sent.answer(attempt);
+        assert_eq!(
+            (&answer["status"], &answer["body"]),
+            (&json!(201), &json!("hi"))
+        );
+        let headers = answer["headers"].as_array().unwrap();
+        assert!(headers.contains(&json!(["x-one", "1"])), "{answer}");
+        let usage = &sent.rows[attempt]["usage"];
+        assert_eq!(
+            (&usage["http_requests"], &usage["host_calls"]),
+            (&json!(1), &json!(1))
+        );
+    }
+    let asked = server.requests();
+    let (posts, empty): (Vec<_>, Vec<_>) = asked.iter().partition(|it| it.path != "/empty");
+    for request in &posts {
+        assert_eq!((&*request.path, &*request.method), ("/a%20b?c=d", "POST"));
+        assert_eq!(
+            (request.header("x-two"), &*request.body),
+            (Some("2"), &b"hi"[..])
+        );
+        let host = server.origin().replace("http://", "");
+        assert_eq!(request.header("host"), Some(&*host));
+    }
+    // A method with a body by its meaning names its length.
+    for request in empty {
+        let length = (request.method != "GET").then_some("0");
+        assert_eq!(request.header("content-length"), length, "{request:?}");
+    }
+    assert_eq!(sent.answer(6)["headers"][0], json!(["x-name", "caf\u{e9}"]));
+    assert_eq!(latin.requests()[0].header("x-name"), Some("caf\u{e9}"));
+}
+
+#[test]
+fn redirects_are_returned_and_not_followed() {
+    let private = hello();
+    let location = private.url("/metadata");
+    let target = location.clone();
+    let server = Server::start(move |_| Response::new(302).header("location", &target));
+    let mut requests = both(&get(server.url("/"))).to_vec();
+    // A guest that follows it by itself asks again.
+    requests.push(vec![get(&location)]);
+    let sent = send("", &net(&[&server.origin()]), &requests);
+    for attempt in 0..2 {
+        let answer = sent.answer(attempt);
+        assert_eq!(answer["status"], 302, "{answer}");
+        let headers = answer["headers"].as_array().unwrap();
+        assert!(headers.contains(&json!(["location", location])), "{answer}");
+    }
+    assert_error(sent.answer(2), "denied", &private.origin());
+    assert_eq!(private.connections(), 0);
+}
+
+#[test]
+fn a_request_that_makes_no_sense_is_not_sent() {
+    let server = hello();
+    let url = server.url("/");
+    let header = |name: &str, value: &str| json!({ "url": url, "headers": [[name, value]] });
+    let method = |method: &str| json!({ "url": url, "method": method });
+    let userinfo = url.replace("//", "//me:secret@");
+    let long = format!("http://{}.test/", "a".repeat(250));
+    let cases = [
+        (get("nonsense"), "the URL is not valid: "),
+        (get("ftp://127.0.0.1/"), "only `https:` and `http:`"),
+        (get("file:///etc/passwd"), "only `https:` and `http:`"),
+        (get(&userinfo), "an `authorization` header"),
+        (get(long), "more than 253 characters"),
+        (get("https://*.evil.test/"), "no name in DNS has"),
+        (method("CONNECT"), "not a method that can be sent"),
+        // They send back what the host has put into a request.
+        (method("TRACE"), "not a method that can be sent"),
+        (method("trace"), "not a method that can be sent"),
+        (method("TRACK"), "not a method that can be sent"),
+        (method("G ET"), "not a method that can be sent"),
+        (method(""), "not a method that can be sent"),
+        (header("x", "a\r\nx-evil: 1"), "line breaks"),
+        (header("x", "a\n"), "line breaks"),
+        (header("x", "\u{2028}"), "not Latin-1"),
+        (header("x\r\ny", "a"), "no header may have"),
+        (header("x y", "a"), "no header may have"),
+        (header("", "a"), "no header may have"),
+        (header("Host", "evil.test"), "the host's to set"),
+        (header("Content-Length", "1"), "the host's to set"),
+        (header("Transfer-Encoding", "chunked"), "the host's to set"),
+        (header("Connection", "upgrade"), "the host's to set"),
+        (header("Upgrade", "websocket"), "the host's to set"),
+        (header("Proxy-Authorization", "x"), "the host's to set"),
+        (header("x", &"a".repeat(70_000)), "more than 64"),
+        (header("x", &"{{".repeat(400_000)), "more than 64"),
+    ];
+    let by_wasi = |mut request: Value| {
+        request["by"] = "wasi".into();
+        request
+    };
+    let wasi = [
+        (header("Host", "x"), "Forbidden"),
+        (header("Transfer-Encoding", "x"), "Forbidden"),
+        (header("Connection", "x"), "Forbidden"),
+        (header("Upgrade", "x"), "Forbidden"),
+        (header("x", "a\r\nx-evil: 1"), "InvalidSyntax"),
+        (get(&userinfo), "an `authorization` header"),
+        (method("TRACE"), "not a method that can be sent"),
+        (method("track"), "not a method that can be sent"),
+        (method("CONNECT"), "not a method that can be sent"),
+    ];
+    let first: Vec<_> = cases.iter().map(|(request, _)| request.clone()).collect();
+    let second = wasi.iter().map(|(request, _)| by_wasi(request.clone()));
+    let sent = send("", &net(&[&server.origin()]), &[first, second.collect()]);
+    for (answer, (_, text)) in sent.answers(0).iter().zip(cases) {
+        assert_error(answer, "invalid-request", text);
+    }
+    for (answer, (_, text)) in sent.answers(1).iter().zip(wasi) {
+        assert_code(answer, text);
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn a_guest_hoards_little_that_nobody_sends() {
+    let bodies = 100;
+    let headers = json!([["x", "a".repeat(70_000)]]);
+    let long = |authority: &str, path: &str| {
+        let url = format!("http://{authority}/{path}");
+        json!({ "by": "wasi", "url": url })
+    };
+    let sent = send(
+        "",
+        "",
+        &[
+            vec![json!({ "by": "hoard", "size": bodies })],
+            vec![json!({ "by": "wasi", "url": "http://127.0.0.1/", "headers": headers })],
+            vec![long(&"a".repeat(1100), ""), long("a", &"b".repeat(8_200))],
+            vec![json!({ "by": "wasi", "url": "http://a/", "method": "A".repeat(33) })],
+        ],
+    );
+    let held = sent.answer(0)["held"].as_u64().unwrap();
+    assert!(
+        held > 0 && held <= bodies * 16 * 1024,
+        "the host holds {held} bytes"
+    );
+    assert_eq!(sent.rows[1]["error"]["class"], "limit", "{}", sent.rows[1]);
+    assert_code(&sent.answers(2)[0], "bad authority");
+    assert_code(&sent.answers(2)[1], "bad path");
+    assert_code(sent.answer(3), "bad method");
+}
+
+#[test]
+fn requests_and_bytes_end_at_their_limits() {
+    let server = hello();
+    let exact = Server::start(|_| Response::ok(vec![b'y'; 1000]));
+    let large = Server::start(|_| Response::ok(vec![b'y'; 1001]));
+    let declared = Server::raw(|_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n");
+        wire.wait_for_close();
+    });
+    let chunked = endless(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+        "5\r\nhello\r\n",
+    );
+    let until_close = endless("HTTP/1.1 200 OK\r\n\r\n", "hello");
+    let many = broken(format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(101)));
+    let long = broken(format!(
+        "HTTP/1.1 200 OK\r\nx: {}\r\n\r\n",
+        "y".repeat(70_000)
+    ));
+    let heads = [
+        many,
+        long,
+        endless("HTTP/1.1 200 OK\r\n", "x: y\r\n"),
+        endless("HTTP/1.1 200 OK\r\nx: ", "yyyyyyyy"),
+    ];
+    let bodies = [large, declared, chunked, until_close];
+    let request = |way: &str| json!({ "by": way, "url": server.url("/") });
+    let mut attempts = vec![
+        ["send", "wasi", "send", "send", "wasi"]
+            .map(request)
+            .to_vec(),
+        vec![get(exact.url("/"))],
+    ];
+    let others = bodies.iter().chain(&heads);
+    attempts.extend(others.flat_map(|server| both(&get(server.url("/")))));
+    let origins = [&server, &exact].into_iter().chain(&bodies).chain(&heads);
+    let origins: Vec<_> = origins.map(Server::origin).collect();
+    let granted: Vec<_> = origins.iter().map(String::as_str).collect();
+    let keys = "limits = { http_requests = 3, http_response = 1000 }";
+    let sent = send(keys, &net(&granted), &attempts);
+
+    assert_eq!(sent.rows[0]["usage"]["http_requests"], 3);
+    let answers = sent.answers(0);
+    assert_eq!(answers[2]["status"], 200);
+    let text = "the attempt has made 3 requests, and `limits.http_requests` allows no more";
+    assert_error(&answers[3], "other", text);
+    assert_code(&answers[4], text);
+    assert_eq!(server.requests().len(), 3);
+    assert_eq!(sent.answer(1)["size"], 1000);
+    for (number, server) in bodies.iter().enumerate() {
+        let text = format!(
+            "the response of `{}` has more than 1000 B, which `limits.http_response` sets",
+            server.origin()
+        );
+        assert_error(sent.answer(2 + 2 * number), "too-large", &text);
+        assert_code(sent.answer(3 + 2 * number), "1000");
+    }
+    for number in 0..heads.len() {
+        let text = "have more than 64 KiB or are more than 100";
+        assert_error(sent.answer(10 + 2 * number), "too-large", text);
+        assert_code(
+            sent.answer(11 + 2 * number),
+            "HttpResponseHeaderSectionSize",
+        );
+    }
+}
+
+#[test]
+fn a_request_waits_no_longer_than_it_says() {
+    let drip = Server::raw(|_, wire| {
+        let mut is_there = wire.send("HTTP/1.1 200 OK\r\n\r\n");
+        while is_there {
+            is_there = wire.send("x");
+            std::thread::yield_now();
+        }
+    });
+    let stalled = Server::raw(|_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\n\r\nx");
+        wire.wait_for_close();
+    });
+    let silent = silent();
+    let timed = |server: &Server, way: &str| {
+        vec![json!({ "by": way, "url": server.url("/"), "timeout": 300 })]
+    };
+    let origins = [&drip, &stalled, &silent].map(Server::origin);
+    let granted = origins.each_ref().map(String::as_str);
+    let attempts = [
+        timed(&silent, "send"),
+        timed(&drip, "send"),
+        timed(&silent, "wasi"),
+        timed(&stalled, "wasi"),
+    ];
+    let sent = send(
+        "limits = { http_response = \"1 GiB\" }",
+        &net(&granted),
+        &attempts,
+    );
+    assert_error(sent.answer(0), "timeout", "");
+    assert_error(sent.answer(1), "timeout", "");
+    assert!(sent.answer(2)["error"].is_string(), "{}", sent.answer(2));
+    assert!(sent.answer(3)["error"].is_string(), "{}", sent.answer(3));
+
+    // Longer than the attempt has.
+    let server = Server::raw(|_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\n\r\nx");
+        wire.wait_for_close();
+    });
+    let request = json!({ "url": server.url("/"), "timeout": 100_000 });
+    let sent = send(
+        "timeout = \"300ms\"",
+        &net(&[&server.origin()]),
+        &both(&request),
+    );
+    for row in &sent.rows {
+        assert_eq!(row["outcome"], "timeout", "{row}");
+    }
+}
+
+#[test]
+fn connections_are_kept_and_replaced_where_they_were_closed() {
+    let server = hello();
+    // Closes a connection under the next request.
+    let closing = Server::raw(|_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi");
+        wire.wait_for_more();
+    });
+    let request = |way: &str| json!({ "by": way, "url": server.url("/") });
+    let repeated = |method: &str| json!({ "method": method, "url": closing.url("/") });
+    let post = json!({ "method": "POST", "url": closing.url("/"), "body": "1 more" });
+    let sent = send(
+        "",
+        &net(&[&server.origin(), &closing.origin()]),
+        &[
+            (0..40).map(|number| request(WAYS[number % 2])).collect(),
+            ["GET", "PUT", "DELETE", "GET", "PUT", "DELETE"]
+                .map(repeated)
+                .to_vec(),
+            vec![post; 20],
+        ],
+    );
+    let answers = [sent.answers(0), sent.answers(1)].into_iter().flatten();
+    for answer in answers {
+        assert_eq!(answer["status"], 200, "{answer}");
+    }
+    assert_eq!(server.requests().len(), 40);
+    assert!(
+        server.connections() < 20,
+        "{} connections",
+        server.connections()
+    );
+    // Nobody knows whether a server has done what a POST says.
+    let mut posts = sent.answers(2).iter();
+    assert!(posts.any(|answer| answer["error"].is_string()));
+}
+
+#[test]
+fn servers_that_break_off_or_talk_nonsense_are_named() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n";
+    let ended = "ended before the response was complete";
+    let cases = [
+        ("SSH-2.0-OpenSSH_9.6\r\n", "other", "is not valid HTTP/1.1"),
+        (
+            "HTTP/1.1 999999 Odd\r\n\r\n",
+            "other",
+            "is not valid HTTP/1.1",
+        ),
+        ("", "unreachable", ended),
+        ("HTTP/1.1 200 OK\r\nx", "unreachable", ended),
+        (&format!("{head}hello"), "unreachable", ended),
+    ];
+    let servers = cases.map(|(answer, _, _)| broken(answer));
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let mut origins: Vec<_> = servers.iter().map(Server::origin).collect();
+    origins.push(format!("http://{address}"));
+    let granted: Vec<_> = origins.iter().map(String::as_str).collect();
+    let attempts: Vec<_> = origins
+        .iter()
+        .flat_map(|origin| both(&get(origin)))
+        .collect();
+    let sent = send("", &net(&granted), &attempts);
+    for (number, (_, kind, text)) in cases.iter().enumerate() {
+        assert_error(sent.answer(2 * number), kind, text);
+        assert_error(sent.answer(2 * number), kind, &origins[number]);
+        let wasi = sent.answer(2 * number + 1);
+        assert!(wasi["error"].is_string(), "{wasi}");
+        // An error tells a guest nothing of the host.
+        for of_the_host in ["backtrace", "wasmtime", "::", ".rs"] {
+            assert!(!wasi.to_string().contains(of_the_host), "{wasi}");
+        }
+    }
+    let text = format!("`http://{address}` cannot be reached: no connection to {address}: ");
+    assert_error(sent.answer(10), "unreachable", &text);
+    assert_code(sent.answer(11), "ConnectionRefused");
+}
+
+#[test]
+fn the_host_puts_granted_secrets_into_headers() {
+    let (server, thief) = (hello(), hello());
+    let filled = json!({
+        "url": server.url("/{{secret.KEY}}"), "body": "{{secret.KEY}}", "method": "POST",
+        "headers": [["authorization", "Bearer {{secret.KEY}}"], ["x", "{{ secret.KEY }}, {{input.a}}"]],
+    });
+    let with =
+        |server: &Server, value: &str| json!({ "url": server.url("/"), "headers": [["x", value]] });
+    let mut attempts = both(&filled).to_vec();
+    attempts.extend(both(&with(&server, "{{secret.OTHER}}")));
+    attempts.push(vec![with(&server, "{{secret.A-B}}")]);
+    attempts.extend(both(&with(&thief, "{{secret.KEY}}")));
+    attempts.push(vec![with(&server, "{{secret.LINES}}")]);
+    let grants = format!(
+        "{}\nsecrets = [\"KEY\", \"LINES\"]",
+        net(&[&server.origin()])
+    );
+    let runner = scenario("", &grants, &attempts);
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    command.env("KEY", "s3cret").env("LINES", "l1ne s3cret\n");
+    let ran = Running::start(&mut command).finish();
+    let sent = ended(runner, attempts.len(), &ran.stderr);
+
+    for attempt in 0..2 {
+        assert_eq!(
+            sent.answer(attempt)["status"],
+            200,
+            "{}",
+            sent.rows[attempt]
+        );
+    }
+    assert_eq!(server.requests().len(), 2);
+    for request in server.requests() {
+        assert_eq!(request.header("authorization"), Some("Bearer s3cret"));
+        assert_eq!(request.header("x"), Some("s3cret, {{input.a}}"));
+        // In no other place than headers.
+        assert!(!request.path.contains("s3cret"), "{request:?}");
+        assert_eq!(request.body, b"{{secret.KEY}}");
+    }
+    let denied = json!([{ "what": "the secret `OTHER`", "grant": "secrets = [\"OTHER\"]" }]);
+    assert_eq!(sent.rows[2]["denied"], denied);
+    assert_eq!(sent.rows[3]["denied"], denied);
+    let text =
+        "the secret `OTHER` is not granted; add \"OTHER\" to `secrets` of the provider's `grants`";
+    assert_error(sent.answer(2), "denied", text);
+    assert_code(sent.answer(3), "HttpRequestDenied");
+    // No grant could name this one, so none is suggested.
+    assert_eq!(
+        sent.rows[4]["denied"],
+        json!([{ "what": "the secret `A-B`" }])
+    );
+    assert_error(sent.answer(5), "denied", &thief.origin());
+    assert_eq!(thief.connections(), 0);
+    assert_error(sent.answer(7), "invalid-request", "ends with a line break");
+    assert!(!sent.run.text("index.jsonl").contains("s3cret"));
+}
+
+#[test]
+fn a_bound_secret_is_for_its_host_and_header_alone() {
+    const SECRET: &str = "bound-S3cret";
+    let echo = |request: &Request| {
+        let told = request.header("x-key").unwrap_or("none").to_owned();
+        Response::ok(format!("told {told}")).header("x-told", &told)
+    };
+    let (server, other) = (Server::start(echo), Server::start(echo));
+    let bound =
+        |origin: &str| format!("{{ name = \"KEY\", host = \"{origin}\", header = \"x-key\" }}");
+    let request = |server: &Server| json!({ "url": server.url("/"), "headers": [["x-key", "{{secret.KEY}}"]] });
+    let attempts: Vec<_> = [&server, &other]
+        .into_iter()
+        .flat_map(|it| both(&request(it)))
+        .collect();
+    let grants = format!(
+        "{}\nsecrets = [{}]",
+        net(&[&server.origin(), &other.origin()]),
+        bound(&server.origin())
+    );
+    let runner = scenario("", &grants, &attempts);
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    let ran = Running::start(command.env("KEY", SECRET)).finish();
+    let sent = ended(runner, attempts.len(), &ran.stderr);
+    for attempt in 0..2 {
+        let answer = sent.answer(attempt);
+        assert_eq!(answer["body"], "told [secret KEY]");
+        // It was taken out before the guest could count it.
+        assert_eq!(answer["size"], "told [secret KEY]".len());
+        let headers = answer["headers"].as_array().unwrap();
+        assert!(
+            headers.contains(&json!(["x-told", "[secret KEY]"])),
+            "{answer}"
+        );
+    }
+    for request in server.requests() {
+        assert_eq!(request.header("x-key"), Some(SECRET));
+        assert_eq!(request.header("accept-encoding"), Some("identity"));
+    }
+    assert_eq!((server.requests().len(), other.connections()), (2, 0));
+    let grant = format!("secrets = [{}]", bound(&other.origin()));
+    for attempt in 2..4 {
+        assert_eq!(sent.rows[attempt]["denied"][0]["grant"], grant);
+    }
+}
+
+#[test]
+fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
+    let (known, stranger) = (Authority::new("known"), Authority::new("stranger"));
+    let secure = |authority, name| Server::secure(authority, name, |_| Response::ok("hello"));
+    let good = secure(&known, "127.0.0.1");
+    let other_name = secure(&known, "example.com");
+    let untrusted = secure(&stranger, "127.0.0.1");
+    let no_tls = broken("HTTP/1.1 400 Bad Request\r\n\r\n");
+    let no_tls_origin = no_tls.origin().replace("http:", "https:");
+    let plain = good.origin().replace("https:", "http:");
+    let origins = [
+        good.origin(),
+        other_name.origin(),
+        untrusted.origin(),
+        no_tls_origin,
+    ];
+    let granted = origins.each_ref().map(String::as_str);
+    let mut attempts: Vec<_> = origins
+        .iter()
+        .flat_map(|origin| both(&get(origin)))
+        .collect();
+    attempts.push(vec![get(plain)]);
+    let runner = scenario("", &net(&granted), &attempts);
+    runner.write("roots.pem", known.pem());
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    command.env("SSL_CERT_FILE", runner.path("roots.pem"));
+    // Nobody is there; requests do not ask it.
+    for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "https_proxy"] {
+        command.env(proxy, "http://127.0.0.1:1");
+    }
+    let ran = Running::start(&mut command).finish();
+    let sent = ended(runner, attempts.len(), &ran.stderr);
+    for attempt in 0..2 {
+        assert_eq!(
+            sent.answer(attempt)["body"],
+            "hello",
+            "{}",
+            sent.rows[attempt]
+        );
+    }
+    let safely = |number: usize| format!("`{}` cannot be reached safely: ", origins[number]);
+    for number in 1..4 {
+        assert_error(sent.answer(2 * number), "unreachable", &safely(number));
+        assert_code(sent.answer(2 * number + 1), "TlsCertificateError");
+    }
+    let unknown = "let `SSL_CERT_FILE` name it";
+    assert_error(sent.answer(4), "unreachable", unknown);
+    let no_tls = "a server that does not speak TLS is reached by `http:`";
+    assert_error(sent.answer(6), "unreachable", no_tls);
+    assert_error(sent.answer(8), "denied", "is not granted");
+}

@@ -1,0 +1,170 @@
+//! Secrets that a guest has are in no file and on no screen.
+
+use std::{fs, path::Path};
+
+use serde_json::json;
+
+use crate::support::{
+    runner::{Runner, tests},
+    running::{Ran, Running},
+};
+
+/// Has something for every encoding to change.
+const SECRET: &str = "hunter2/with+signs&\"quotes\" and blanks";
+/// What must not be anywhere: the secret as it is, percent-encoded, as hex, and the core of it in base64 wherever it begins.
+const TRACES: [&str; 7] = [
+    "hunter2",
+    "with+signs",
+    "with%2Bsigns",
+    "68756e746572",
+    "dGVyMi93aXRoK3NpZ25z",
+    "bnRlcjIvd2l0aCtzaWdu",
+    "dW50ZXIyL3dpdGgrc2ln",
+];
+/// Ways of the guest `leaky` to tell its secret.
+const WAYS: [&str; 30] = [
+    "output",
+    "output-key",
+    "json-in-string",
+    "json-twice",
+    "base64",
+    "base64-inside",
+    "url",
+    "hex",
+    "debug",
+    "log",
+    "log-field",
+    "progress",
+    "artifact",
+    "artifact-in-two",
+    "artifact-large",
+    "artifact-binary",
+    "artifact-name",
+    "large-output",
+    "error",
+    "error-details",
+    "summary",
+    "check",
+    "metric",
+    "stdout",
+    "stderr",
+    "stderr-cut",
+    "panic",
+    "denied",
+    "request",
+    "bad-json",
+];
+
+/// A folder with the guest `leaky` and a scenario that tells it in which ways to leak.
+fn leaky(grants: &str, ways: &[&str]) -> Runner {
+    let runner = Runner::new(&["leaky"]);
+    let ways = ways.iter().map(|way| format!("{way} | \"{way}\" |\n"));
+    runner.scenario(&format!(
+        "{}\n[providers.leaky]\nplugin = \"leaky.wasm\"\n[providers.leaky.grants]\n{grants}\n",
+        tests(&ways.collect::<String>())
+    ));
+    runner
+}
+
+fn with_secret(runner: &Runner, args: &[&str]) -> Ran {
+    let mut command = runner.command(args);
+    Running::start(command.env("API_KEY", SECRET)).finish()
+}
+
+#[track_caller]
+fn assert_clean(what: &str, bytes: &[u8]) {
+    for trace in TRACES {
+        let mut windows = bytes.windows(trace.len());
+        assert!(
+            !windows.any(|window| window == trace.as_bytes()),
+            "`{trace}` is in {what}:\n{}",
+            String::from_utf8_lossy(&bytes[..bytes.len().min(100_000)])
+        );
+    }
+}
+
+/// Looks at all files below a folder, and gives their texts.
+#[track_caller]
+fn assert_no_file_has_it(folder: &Path) -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.to_string_lossy();
+        assert_clean("a path", name.as_bytes());
+        if path.is_dir() {
+            all += &assert_no_file_has_it(&path);
+        } else {
+            let content = fs::read(&path).unwrap();
+            assert_clean(&name, &content);
+            all += &String::from_utf8_lossy(&content);
+        }
+    }
+    all
+}
+
+#[test]
+fn a_planted_secret_is_in_no_file_and_on_no_screen() {
+    let runner = leaky("secrets = [\"API_KEY\"]", &WAYS);
+    for args in [&[][..], &["--json"]] {
+        let ran = with_secret(&runner, &[&["exec", "scenario.toml"], args].concat()).expect(1);
+        assert_clean("standard output", ran.stdout.as_bytes());
+        assert_clean("standard error", ran.stderr.as_bytes());
+    }
+    for args in [
+        &["show", "latest"][..],
+        &["show", "latest", "--json"],
+        &["logs", "latest"],
+        &["list", "--json"],
+    ] {
+        let ran = runner.run(args).expect(0);
+        assert_clean(&format!("{args:?}"), ran.stdout.as_bytes());
+        assert_clean(&format!("{args:?}"), ran.stderr.as_bytes());
+    }
+    let texts = assert_no_file_has_it(&runner.path("results"));
+
+    // It was told, every time.
+    assert!(texts.matches("[secret API_KEY]").count() > 2 * WAYS.len());
+    let run = runner.runs().remove(0);
+    assert_eq!(
+        run.row("output")["output"],
+        json!({"deep": ["the secret is [secret API_KEY]!"]})
+    );
+    assert_eq!(run.row("artifact-in-two")["artifacts"][0]["bytes"], 31);
+    let named = &run.row("artifact-name")["artifacts"][0]["name"];
+    assert_eq!(named, "_secret_API_KEY_.txt");
+    // More than is looked at at once, or kept in memory.
+    let large = run.row("artifact-large");
+    let digest = large["artifacts"][0]["sha256"].as_str().unwrap();
+    let large = run.text(&format!("artifacts/{}/{digest}", &digest[..2]));
+    let piece = format!("{}[secret API_KEY]", "-".repeat(83));
+    assert!(large == piece.repeat(30_000), "{} bytes", large.len());
+    runner.run(&["verify", "latest"]).expect(0);
+}
+
+#[test]
+fn a_command_has_a_secret_in_its_environment_and_tells_nobody() {
+    let runner = Runner::new(&[]);
+    runner.link(&crate::support::guests::command(), "command.wasm");
+    runner.scenario(
+        "[providers.command]\nplugin = \"command.wasm\"\nargs = [\"{{input.do}}\", \"TOKEN\"]\n\
+         [providers.command.grants]\nenv = { TOKEN = \"Bearer {{secret.API_KEY}}\", TEST = \"{{input.do}}\" }\n\
+         [[tests]]\nid = \"env\"\ninput.do = \"env\"\nexpect = { equals = \"Bearer [secret API_KEY]\" }\n\
+         [[tests]]\nid = \"fail\"\ninput.do = \"fail-env\"\nexpect = { exit_code = 0 }\n",
+    );
+    let ran = with_secret(&runner, &["exec", "scenario.toml"]).expect(1);
+    assert_clean("standard output", ran.stdout.as_bytes());
+    assert_clean("standard error", ran.stderr.as_bytes());
+    let texts = assert_no_file_has_it(&runner.path("results"));
+    assert!(texts.contains("Bearer [secret API_KEY]"));
+    let run = runner.only_run();
+    assert_eq!(run.row("env")["outcome"], "passed", "{}", run.row("env"));
+    assert_eq!(run.row("fail")["outcome"], "failed");
+    // Names are stored, and values are not.
+    assert_eq!(
+        run.manifest()["providers"][0]["grants"]["env"],
+        json!([
+            ["TEST", "{{input.do}}"],
+            ["TOKEN", "Bearer {{secret.API_KEY}}"]
+        ])
+    );
+}

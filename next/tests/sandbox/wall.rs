@@ -1,0 +1,57 @@
+//! The second wall around real workers and compilers: that it stands, and that nothing is missing behind it.
+
+use std::fs;
+
+use crate::support::{
+    processes::children,
+    runner::Runner,
+    wait::{wait_for, wait_until},
+};
+
+/// A line of what the kernel says of a process.
+fn status(pid: u32, key: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+    Some(line.trim_start_matches(':').trim().to_owned())
+}
+
+#[test]
+fn workers_stand_behind_the_wall() {
+    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"loop\" }");
+    let mut running = runner.start(&[]);
+    running.wait_until_running(&runner, 1);
+    for worker in running.workers() {
+        wait_until("the worker is ready", || {
+            status(worker.0, "Seccomp").as_deref() == Some("2")
+        });
+        assert_eq!(status(worker.0, "NoNewPrivs").unwrap(), "1");
+        assert_eq!(status(worker.0, "Seccomp_filters").unwrap(), "2");
+    }
+    running.kill();
+    let run = runner.only_run();
+    let wall = run.manifest()["sessions"][0]["wall"].clone();
+    let wall = wall.as_str().unwrap();
+    assert!(
+        wall.starts_with("Landlock ") && wall.ends_with(", seccomp"),
+        "{wall}"
+    );
+    assert!(run.text("runner.log").contains(wall));
+    let version = runner.run(&["--version", "--verbose"]).expect(0);
+    version.says(&[wall]);
+}
+
+#[test]
+fn compilers_stand_behind_the_wall() {
+    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"loop\" }");
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    command.env("RUNNER_CACHE", runner.path("cache"));
+    let running = crate::support::running::Running::start(&mut command);
+    // It reads and compiles behind the wall, which takes it some hundred milliseconds.
+    wait_for("a compiler is behind the wall", || {
+        let compilers = children(running.process().0, "__compile");
+        compilers
+            .into_iter()
+            .find(|compiler| status(compiler.0, "Seccomp").as_deref() == Some("2"))
+    });
+    running.kill();
+}

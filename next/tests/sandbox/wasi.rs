@@ -1,0 +1,206 @@
+//! Every call of WASI, made behind the second wall: what is missing in its list of system calls fails here.
+
+use std::{fmt::Write as _, fs};
+
+use serde_json::{Value, json};
+
+use crate::support::runner::Runner;
+
+/// Where the module has its texts, and what calls write. Only the fresh file's descriptor at 512 and the second one's at 540
+/// are read again.
+const DATA: &str = r#"
+    (data (i32.const 0) "\40\01\00\00\04\00\00\00")
+    (data (i32.const 16) "\00\08\00\00")
+    (data (i32.const 256) "file") (data (i32.const 272) "dir") (data (i32.const 288) "link")
+    (data (i32.const 304) "more") (data (i32.const 320) "abcd")
+    (data (i32.const 10024) "\40\42\0f\00")
+"#;
+const FILE: &str = "(i32.load (i32.const 512))";
+const SECOND: &str = "(i32.load (i32.const 540))";
+
+/// The calls of preview 1 with what they answer: arguments are numbers, those with an `L` of 64 bits; `F` is the file, `S` the
+/// second one. Descriptor 3 is `/scratch`.
+const CALLS: &[(&str, &str, u32)] = &[
+    ("args_sizes_get", "520 524", 0),
+    ("args_get", "12000 13000", 0),
+    ("environ_sizes_get", "520 524", 0),
+    ("environ_get", "12000 13000", 0),
+    ("clock_res_get", "1 528", 0),
+    ("clock_time_get", "0 1L 528", 0),
+    ("clock_time_get", "1 1L 528", 0),
+    ("random_get", "8192 64", 0),
+    ("sched_yield", "", 0),
+    ("poll_oneoff", "10000 11000 1 520", 0),
+    ("fd_prestat_get", "3 528", 0),
+    ("fd_prestat_dir_name", "3 8192 8", 0),
+    ("path_create_directory", "3 272 3", 0),
+    ("path_open", "3 0 256 4 1 -1L -1L 0 512", 0),
+    ("fd_write", "F 0 1 520", 0),
+    ("fd_pwrite", "F 0 1 8L 520", 0),
+    ("fd_seek", "F 0L 0 528", 0),
+    ("fd_read", "F 0 1 520", 0),
+    ("fd_pread", "F 0 1 1L 520", 0),
+    ("fd_tell", "F 528", 0),
+    ("fd_advise", "F 0L 0L 0", 0),
+    ("fd_allocate", "F 0L 1L", NOTSUP),
+    ("fd_datasync", "F", 0),
+    ("fd_sync", "F", 0),
+    ("fd_fdstat_get", "F 8192", 0),
+    ("fd_fdstat_set_flags", "F 1", 0),
+    // Behind the end.
+    ("fd_write", "F 0 1 520", 0),
+    ("fd_filestat_get", "F 8192", 0),
+    ("fd_filestat_set_size", "F 2L", 0),
+    ("fd_filestat_set_times", "F 0L 0L 10", 0),
+    ("fd_fdstat_set_rights", "F 0L 0L", NOTSUP),
+    ("path_filestat_get", "3 1 256 4 8192", 0),
+    ("path_filestat_set_times", "3 1 256 4 0L 0L 10", 0),
+    ("path_link", "3 0 256 4 3 304 4", 0),
+    ("path_symlink", "256 4 3 288 4", 0),
+    ("path_readlink", "3 288 4 8192 64 520", 0),
+    ("path_open", "3 1 288 4 0 -1L -1L 0 540", 0),
+    ("fd_readdir", "3 8192 1024 0L 520", 0),
+    ("path_rename", "3 304 4 3 320 4", 0),
+    ("path_unlink_file", "3 320 4", 0),
+    ("path_remove_directory", "3 272 3", 0),
+    ("sock_accept", "F 0 520", NOTSUP),
+    ("sock_recv", "F 0 1 0 520 524", NOTSUP),
+    ("sock_send", "F 0 1 0 520", NOTSUP),
+    ("sock_shutdown", "F 1", NOTSUP),
+    ("fd_renumber", "S F", 0),
+    ("fd_close", "F", 0),
+    ("fd_read", "F 0 1 520", BADF),
+    ("fd_read", "0 0 1 520", 0),
+    ("fd_write", "2 0 1 520", 0),
+];
+const BADF: u32 = 8;
+const NOTSUP: u32 = 58;
+
+/// A program that makes the calls, and prints a letter for each answer.
+fn program() -> String {
+    let (mut imports, mut body) = (String::new(), String::new());
+    let mut imported = Vec::new();
+    for (index, (name, arguments, _)) in CALLS.iter().enumerate() {
+        let (mut types, mut values) = (String::new(), String::new());
+        for argument in arguments.split_whitespace() {
+            let (kind, value) = match (argument, argument.strip_suffix('L')) {
+                ("F", _) => ("i32", FILE.to_owned()),
+                ("S", _) => ("i32", SECOND.to_owned()),
+                (_, Some(long)) => ("i64", format!("(i64.const {long})")),
+                (short, None) => ("i32", format!("(i32.const {short})")),
+            };
+            write!(types, " {kind}").unwrap();
+            write!(values, " {value}").unwrap();
+        }
+        if !imported.contains(name) {
+            imported.push(*name);
+            writeln!(
+                imports,
+                "(import \"wasi_snapshot_preview1\" \"{name}\" (func ${name} (param{types}) (result i32)))"
+            )
+            .unwrap();
+        }
+        let at = 2048 + index;
+        writeln!(
+            body,
+            "(i32.store8 (i32.const {at}) (i32.add (i32.const 48) (call ${name}{values})))"
+        )
+        .unwrap();
+    }
+    let count = CALLS.len();
+    format!(
+        r#"(module {imports}
+        (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+        (memory (export "memory") 1) {DATA}
+        (func (export "_start") {body}
+            (i32.store (i32.const 20) (i32.const {count}))
+            (drop (call $fd_write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 520)))
+            (call $proc_exit (i32.const 0))))"#
+    )
+}
+
+#[test]
+fn wasi_calls_pass_the_wall() {
+    let runner = Runner::new(&[]);
+    runner.wat("calls.wasm", &program());
+    runner.scenario(
+        r#"
+        [providers.p]
+        plugin = "calls.wasm"
+        limits = { scratch = "1MB" }
+        [[tests]]
+        id = "a"
+        input = 1
+        "#,
+    );
+    runner.exec(&[]).expect(0);
+    let row = runner.only_run().row("a");
+    let answers = row["output"].as_str().unwrap().bytes();
+    let answers: Vec<_> = answers.map(|letter| u32::from(letter) - 48).collect();
+    assert_eq!(answers.len(), CALLS.len(), "{row}");
+    for ((name, arguments, expected), answer) in CALLS.iter().zip(answers) {
+        assert_eq!(answer, *expected, "{name} {arguments}");
+    }
+}
+
+#[test]
+fn components_use_files_behind_the_wall() {
+    let runner = Runner::new(&["files"]);
+    fs::create_dir(runner.path("granted")).unwrap();
+    let acts = |folder: &str| {
+        let path = |name: &str| format!("{folder}/{name}");
+        json!([
+            ["write", path("a"), "text"],
+            ["append", path("a"), "more"],
+            ["write-at", path("a"), 2, "x"],
+            ["set-size", path("a"), 5],
+            ["read", path("a")],
+            ["size", path("a")],
+            ["mkdir", path("d")],
+            ["rename", path("a"), path("d/a")],
+            ["link", path("d/a"), path("b")],
+            ["symlink", "b", path("c")],
+            ["readlink", path("c")],
+            ["touch", path("c")],
+            ["list", folder],
+            ["remove", path("d/a")],
+            ["rmdir", path("d")]
+        ])
+    };
+    runner.scenario(&format!(
+        r#"
+        [providers.p]
+        plugin = "files.wasm"
+        limits = {{ scratch = "1MB" }}
+        [[providers.p.grants.fs]]
+        path = "granted"
+        mount = "/granted"
+        mode = "rw"
+        [[tests]]
+        id = "scratch"
+        input = {}
+        [[tests]]
+        id = "granted"
+        input = {}
+        [[tests]]
+        id = "raw"
+        input = {{ raw = 100000 }}
+        "#,
+        acts("/scratch"),
+        acts("/granted"),
+    ));
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    for test in ["scratch", "granted"] {
+        let came = run.row(test)["output"].clone();
+        for came in came.as_array().unwrap() {
+            assert!(came.get("ok").is_some(), "{test}: {came}");
+        }
+        assert_eq!(came[4]["ok"], json!("texxt"), "{test}");
+    }
+    let raw = run.row("raw")["output"].clone();
+    let refused = raw.as_object().unwrap().values();
+    let is_refused = |came: &&Value| came.as_str().is_some_and(|word| word == "not-permitted");
+    assert_eq!(refused.filter(is_refused).count(), 0, "{raw}");
+    assert!(raw["size"].as_u64().unwrap() > 0, "{raw}");
+}

@@ -1,0 +1,187 @@
+//! seccomp: the system calls that are left to a process. All others answer `EPERM`, because libraries then find other ways.
+
+use std::{collections::BTreeMap, env, process};
+
+use nix::libc;
+use seccompiler::{
+    BackendError, BpfProgram, Error, SeccompAction, SeccompCmpArgLen, SeccompCmpOp,
+    SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+
+/// Restricts this thread and all that it starts.
+///
+/// # Errors
+///
+/// A kernel without seccomp, or a processor without a list.
+pub fn restrict(has_sockets: bool) -> Result<(), Error> {
+    for program in programs(has_sockets)? {
+        seccompiler::apply_filter(&program)?;
+    }
+    Ok(())
+}
+
+/// The filters, of which the stricter answer counts.
+pub fn programs(has_sockets: bool) -> Result<[BpfProgram; 2], BackendError> {
+    let processor = || TargetArch::try_from(env::consts::ARCH);
+    let errno = |number: i32| SeccompAction::Errno(number as u32);
+    // The C library falls back to `clone`, whose flags a filter can see.
+    let absent = SeccompFilter::new(
+        BTreeMap::from([(libc::SYS_clone3, Vec::new())]),
+        SeccompAction::Allow,
+        errno(libc::ENOSYS),
+        processor()?,
+    )?;
+    let allowed = SeccompFilter::new(
+        allowed(has_sockets)?,
+        errno(libc::EPERM),
+        SeccompAction::Allow,
+        processor()?,
+    )?;
+    Ok([absent.try_into()?, allowed.try_into()?])
+}
+
+type Calls = BTreeMap<i64, Vec<SeccompRule>>;
+
+fn allowed(has_sockets: bool) -> Result<Calls, BackendError> {
+    let mut calls: Calls = [CALLS, OLD_CALLS]
+        .concat()
+        .into_iter()
+        .map(|call| (call, Vec::new()))
+        .collect();
+    // Threads, and no processes.
+    let thread = masked(0, libc::CLONE_THREAD, libc::CLONE_THREAD)?;
+    calls.insert(libc::SYS_clone, vec![rule(thread)?]);
+    // `abort`, and no signals to others.
+    let own = one_of(0, &[process::id() as i32])?;
+    calls.insert(libc::SYS_tgkill, own);
+    // Not whom a descriptor's signals go to.
+    calls.insert(
+        libc::SYS_fcntl,
+        one_of(
+            1,
+            &[
+                libc::F_DUPFD,
+                libc::F_DUPFD_CLOEXEC,
+                libc::F_GETFD,
+                libc::F_SETFD,
+                libc::F_GETFL,
+                libc::F_SETFL,
+                libc::F_ADD_SEALS,
+                libc::F_GET_SEALS,
+            ],
+        )?,
+    );
+    // Nothing of terminals but whether something is one.
+    let asked = [libc::FIONBIO, libc::FIONREAD, libc::TCGETS].map(|request| request as i32);
+    calls.insert(libc::SYS_ioctl, one_of(1, &asked)?);
+    // Names of threads and mappings. That it may not be dumped and dies with its parent is settled.
+    let named = one_of(0, &[libc::PR_SET_NAME, libc::PR_SET_VMA])?;
+    calls.insert(libc::SYS_prctl, named);
+    // Limits of its own only.
+    calls.insert(libc::SYS_prlimit64, one_of(0, &[0])?);
+    // Times of what is open: Landlock does not look at those of what is named.
+    let is_open = SeccompCondition::new(1, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?;
+    calls.insert(libc::SYS_utimensat, vec![rule(is_open)?]);
+    // No connection that Landlock is not asked about.
+    for (call, flags) in [
+        (libc::SYS_sendto, 3),
+        (libc::SYS_sendmsg, 2),
+        (libc::SYS_sendmmsg, 3),
+    ] {
+        let plain = masked(flags, libc::MSG_FASTOPEN, 0)?;
+        calls.insert(call, vec![rule(plain)?]);
+    }
+    if has_sockets {
+        calls.insert(libc::SYS_connect, Vec::new());
+        calls.insert(libc::SYS_socket, sockets()?);
+    }
+    Ok(calls)
+}
+
+/// Plain TCP and UDP. The other protocols get around Landlock, or reach into the kernel or to this machine's services.
+fn sockets() -> Result<Vec<SeccompRule>, BackendError> {
+    let mut sockets = Vec::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        for (kind, protocol) in [
+            (libc::SOCK_STREAM, 0),
+            (libc::SOCK_STREAM, libc::IPPROTO_TCP),
+            (libc::SOCK_DGRAM, 0),
+            (libc::SOCK_DGRAM, libc::IPPROTO_UDP),
+        ] {
+            sockets.push(SeccompRule::new(vec![
+                equal(0, family)?,
+                // Beside the kind are flags.
+                masked(1, 0xf, kind)?,
+                equal(2, protocol)?,
+            ])?);
+        }
+    }
+    Ok(sockets)
+}
+
+fn rule(condition: SeccompCondition) -> Result<SeccompRule, BackendError> {
+    SeccompRule::new(vec![condition])
+}
+
+fn one_of(argument: u8, values: &[i32]) -> Result<Vec<SeccompRule>, BackendError> {
+    let rules = values.iter().map(|value| rule(equal(argument, *value)?));
+    rules.collect()
+}
+
+fn equal(argument: u8, value: i32) -> Result<SeccompCondition, BackendError> {
+    condition(argument, SeccompCmpOp::Eq, value)
+}
+
+fn masked(argument: u8, mask: i32, value: i32) -> Result<SeccompCondition, BackendError> {
+    let mask = u64::from(mask as u32);
+    condition(argument, SeccompCmpOp::MaskedEq(mask), value)
+}
+
+fn condition(
+    argument: u8,
+    operator: SeccompCmpOp,
+    value: i32,
+) -> Result<SeccompCondition, BackendError> {
+    let value = u64::from(value as u32);
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
+}
+
+/// Calls whose arguments are not looked at. `wasi_calls_pass_the_wall` makes guests use them.
+#[rustfmt::skip]
+const CALLS: &[i64] = &[
+    // Threads and memory; `clone3` is absent by the other filter.
+    libc::SYS_clone3, libc::SYS_exit, libc::SYS_exit_group, libc::SYS_set_robust_list, libc::SYS_rseq, libc::SYS_futex,
+    libc::SYS_sched_yield, libc::SYS_sched_getaffinity, libc::SYS_gettid, libc::SYS_getpid, libc::SYS_getppid,
+    libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigreturn, libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall, libc::SYS_mmap, libc::SYS_munmap, libc::SYS_mprotect, libc::SYS_mremap, libc::SYS_madvise,
+    libc::SYS_brk, libc::SYS_membarrier, libc::SYS_memfd_create,
+    // What the system tells of itself.
+    libc::SYS_getrandom, libc::SYS_uname, libc::SYS_getuid, libc::SYS_geteuid, libc::SYS_getgid, libc::SYS_getegid,
+    libc::SYS_getrusage, libc::SYS_sysinfo, libc::SYS_clock_gettime, libc::SYS_clock_getres, libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep, libc::SYS_gettimeofday,
+    // Descriptors.
+    libc::SYS_read, libc::SYS_write, libc::SYS_readv, libc::SYS_writev, libc::SYS_pread64, libc::SYS_pwrite64,
+    libc::SYS_preadv, libc::SYS_pwritev, libc::SYS_preadv2, libc::SYS_pwritev2, libc::SYS_lseek, libc::SYS_close,
+    libc::SYS_dup, libc::SYS_pipe2, libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_ftruncate, libc::SYS_fallocate,
+    libc::SYS_fadvise64, libc::SYS_copy_file_range, libc::SYS_sendfile, libc::SYS_ppoll, libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl, libc::SYS_epoll_pwait, libc::SYS_eventfd2, libc::SYS_timerfd_create, libc::SYS_timerfd_settime,
+    // Files: Landlock says which.
+    libc::SYS_openat, libc::SYS_openat2, libc::SYS_fstat, libc::SYS_newfstatat, libc::SYS_statx, libc::SYS_fstatfs,
+    libc::SYS_statfs, libc::SYS_faccessat, libc::SYS_faccessat2, libc::SYS_readlinkat, libc::SYS_getdents64,
+    libc::SYS_mkdirat, libc::SYS_unlinkat, libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_linkat, libc::SYS_symlinkat,
+    libc::SYS_getcwd, libc::SYS_umask,
+    // Sockets that are there, or that can be made.
+    libc::SYS_socketpair, libc::SYS_recvfrom, libc::SYS_recvmsg, libc::SYS_recvmmsg, libc::SYS_shutdown,
+    libc::SYS_getsockopt, libc::SYS_setsockopt, libc::SYS_getsockname, libc::SYS_getpeername,
+];
+
+/// Calls with newer forms, which newer architectures do not have.
+#[cfg(target_arch = "x86_64")]
+#[rustfmt::skip]
+const OLD_CALLS: &[i64] = &[
+    libc::SYS_open, libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_readlink, libc::SYS_mkdir,
+    libc::SYS_unlink, libc::SYS_rmdir, libc::SYS_rename, libc::SYS_link, libc::SYS_symlink, libc::SYS_poll,
+    libc::SYS_epoll_wait,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD_CALLS: &[i64] = &[];

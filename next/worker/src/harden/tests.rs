@@ -1,0 +1,397 @@
+//! Attacks on the wall, made by threads that stand behind it: a wall binds its thread alone.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    net::TcpListener,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            fs::MetadataExt as _,
+            net::{SocketAddr, UnixListener},
+        },
+    },
+    path::Path,
+    process::{Child, Command},
+    thread,
+};
+
+use nix::libc;
+use runner_model::{grants::FsMode, provider::MountedFolder};
+use tempfile::TempDir;
+
+use super::{Openings, calls::programs, offered};
+use crate::lie::attacks::{Came, Targets, attack};
+
+/// What attacks aim at, and what listens.
+struct Victim {
+    folder: TempDir,
+    tcp: TcpListener,
+    process: Child,
+    _sockets: [UnixListener; 2],
+    targets: Targets,
+}
+
+impl Victim {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, file) in [
+            ("home", "secret"),
+            ("run", "rows"),
+            ("cache", "entry"),
+            ("scratch", "own"),
+        ] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+            fs::write(folder.path().join(name).join(file), "content").unwrap();
+        }
+        let path = |name: &str| folder.path().join(name);
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = tcp.local_addr().unwrap().port();
+        let process = Command::new("sleep").arg("1000").spawn().unwrap();
+        let name = format!("runner-test-{}-{port}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let sockets = [
+            UnixListener::bind(path("socket")).unwrap(),
+            UnixListener::bind_addr(&address).unwrap(),
+        ];
+        let targets = Targets {
+            home: path("home"),
+            run: path("run"),
+            cache: path("cache"),
+            scratch: path("scratch"),
+            process: process.id() as i32,
+            port,
+            socket: path("socket"),
+            abstract_socket: name,
+        };
+        Self {
+            folder,
+            tcp,
+            process,
+            _sockets: sockets,
+            targets,
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        let path = self.folder.path().join(name);
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// What is done behind a wall with ports, and how the others fail. Before the wall all are done.
+    fn attacked(&self, ports: Vec<u16>) -> (Vec<&'static str>, BTreeMap<&'static str, i32>) {
+        let (cache, scratch) = (self.path("cache"), self.path("scratch"));
+        let targets = self.targets.clone();
+        let attacks = move || {
+            for (name, came) in attack(&targets) {
+                // Not every kernel has it.
+                assert!(
+                    came == Came::Done || name.contains("MPTCP"),
+                    "{name}: {came:?}"
+                );
+            }
+            let openings = Openings {
+                files: vec![&cache],
+                scratch: Some(&scratch),
+                ports,
+                ..Openings::default()
+            };
+            openings.close_others();
+            attack(&targets)
+        };
+        let mut done = Vec::new();
+        let mut failed = BTreeMap::new();
+        for (name, came) in thread::spawn(attacks).join().unwrap() {
+            match came {
+                Came::Done => done.push(name),
+                Came::Failed(number) => drop(failed.insert(name, number)),
+            }
+        }
+        (done, failed)
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Fails unless each was refused, and did not just miss its target.
+#[track_caller]
+fn assert_refused(failed: &BTreeMap<&str, i32>) {
+    let refusals = [libc::EPERM, libc::EACCES, libc::EXDEV];
+    for (name, number) in failed {
+        assert!(refusals.contains(number), "{name}: {number}");
+    }
+}
+
+#[test]
+fn walls_refuse_what_escaped_guests_try() {
+    let victim = Victim::new();
+    let (done, failed) = victim.attacked(Vec::new());
+    assert_eq!(
+        done,
+        [
+            "see how large a file of the home is",
+            "read an entry of the cache"
+        ]
+    );
+    assert_refused(&failed);
+}
+
+#[test]
+fn granted_ports_open_nothing_else() {
+    let victim = Victim::new();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let granted = other.local_addr().unwrap().port();
+    let (done, failed) = victim.attacked(vec![granted]);
+    let is_udp_open = offered().landlock < 10;
+    let udp = is_udp_open.then_some("send by UDP");
+    let open = [
+        "see how large a file of the home is",
+        "read an entry of the cache",
+    ];
+    assert_eq!(done, open.into_iter().chain(udp).collect::<Vec<_>>());
+    assert_refused(&failed);
+    // The same port, granted.
+    let port = victim.tcp.local_addr().unwrap().port();
+    let (done, _) = victim.attacked(vec![port]);
+    assert!(done.contains(&"connect by TCP"), "{done:?}");
+    assert!(!done.contains(&"connect by MPTCP"), "{done:?}");
+}
+
+#[test]
+fn behind_the_wall_work_goes_on() {
+    let victim = Victim::new();
+    let mount = |name, mode| {
+        let host = victim.path(name);
+        let found = fs::metadata(&host).unwrap();
+        MountedFolder {
+            guest: format!("/{name}"),
+            device: found.dev(),
+            inode: found.ino(),
+            host,
+            mode,
+        }
+    };
+    let read = mount("home", FsMode::ReadOnly);
+    let mut swapped = mount("run", FsMode::ReadWrite);
+    swapped.inode += 1;
+    let write = mount("cache", FsMode::ReadWrite);
+    let scratch = victim.path("scratch");
+    let run = victim.path("run");
+    let work = move || {
+        let openings = Openings {
+            mounts: vec![&read, &write, &swapped],
+            scratch: Some(&scratch),
+            ports: vec![1],
+            ..Openings::default()
+        };
+        openings.close_others();
+        let [home, cache, scratch, run] =
+            [&read.host, &write.host, &scratch, &run].map(|path| Path::new(path));
+        assert_eq!(fs::read(home.join("secret")).unwrap(), b"content");
+        fs::write(home.join("new"), "x").unwrap_err();
+        fs::read(run.join("rows")).unwrap_err();
+
+        fs::create_dir_all(scratch.join("a/b")).unwrap();
+        fs::write(scratch.join("a/file"), "text").unwrap();
+        fs::rename(scratch.join("a/file"), scratch.join("a/b/file")).unwrap();
+        fs::rename(scratch.join("a/b/file"), cache.join("file")).unwrap();
+        fs::hard_link(cache.join("file"), scratch.join("file")).unwrap();
+        let file = File::options().append(true).open(scratch.join("file"));
+        file.unwrap().set_len(2).unwrap();
+        assert_eq!(fs::read(cache.join("file")).unwrap(), b"te");
+        assert_eq!(fs::read_dir(scratch).unwrap().count(), 3);
+        fs::remove_dir_all(scratch.join("a")).unwrap();
+
+        assert_eq!(thread::spawn(|| 1).join().unwrap(), 1);
+        // From `/etc/hosts`.
+        let named = std::net::ToSocketAddrs::to_socket_addrs("localhost:1");
+        assert!(named.unwrap().all(|address| address.ip().is_loopback()));
+    };
+    thread::spawn(work).join().unwrap();
+}
+
+#[test]
+fn this_kernel_offers_both_layers() {
+    let standing = offered();
+    assert!(standing.landlock >= 4 && standing.seccomp, "{standing:?}");
+}
+
+/// Runs a filter as the kernel does, and gives the number of the error; none if the call is allowed.
+fn ask(program: &[seccompiler::sock_filter], call: i64, arguments: [u64; 6]) -> Option<u32> {
+    let processor = match std::env::consts::ARCH {
+        "x86_64" => 0xc000_003e,
+        _ => 0xc000_00b7_u32,
+    };
+    let mut data = [call as u32, processor, 0, 0]
+        .map(u32::to_le_bytes)
+        .concat();
+    data.extend(arguments.iter().flat_map(|argument| argument.to_le_bytes()));
+    let (mut at, mut value) = (0, 0);
+    loop {
+        let step = &program[at];
+        at += 1;
+        let mut jump = |is_so: bool| at += usize::from(if is_so { step.jt } else { step.jf });
+        match step.code {
+            0x20 => {
+                let word = &data[step.k as usize..][..4];
+                value = u32::from_le_bytes(word.try_into().unwrap());
+            }
+            0x54 => value &= step.k,
+            0x05 => at += step.k as usize,
+            0x15 => jump(value == step.k),
+            0x25 => jump(value > step.k),
+            0x35 => jump(value >= step.k),
+            0x06 => {
+                let is_allowed = step.k == libc::SECCOMP_RET_ALLOW;
+                return (!is_allowed).then_some(step.k & 0xffff);
+            }
+            other => panic!("the instruction {other:#x}"),
+        }
+    }
+}
+
+/// The kernel's answer to a call: of two errors that of the filter that came last.
+fn answer(has_sockets: bool, call: i64, arguments: &[u64]) -> Option<u32> {
+    let [absent, allowed] = programs(has_sockets).unwrap();
+    let mut all = [0; 6];
+    all[..arguments.len()].copy_from_slice(arguments);
+    ask(&absent, call, all).or_else(|| ask(&allowed, call, all))
+}
+
+#[test]
+fn calls_beyond_the_list_are_refused() {
+    let refused = |call, arguments: &[u64]| {
+        for has_sockets in [true, false] {
+            let answer = answer(has_sockets, call, arguments);
+            assert_eq!(answer, Some(libc::EPERM as u32), "{call} {arguments:x?}");
+        }
+    };
+    for call in [
+        libc::SYS_execve,
+        libc::SYS_execveat,
+        libc::SYS_ptrace,
+        libc::SYS_process_vm_readv,
+        libc::SYS_process_vm_writev,
+        libc::SYS_pidfd_open,
+        libc::SYS_pidfd_getfd,
+        libc::SYS_pidfd_send_signal,
+        libc::SYS_kill,
+        libc::SYS_tkill,
+        libc::SYS_rt_sigqueueinfo,
+        libc::SYS_setsid,
+        libc::SYS_unshare,
+        libc::SYS_setns,
+        libc::SYS_mount,
+        libc::SYS_umount2,
+        libc::SYS_pivot_root,
+        libc::SYS_chroot,
+        libc::SYS_open_tree,
+        libc::SYS_fsopen,
+        libc::SYS_io_uring_setup,
+        libc::SYS_userfaultfd,
+        libc::SYS_perf_event_open,
+        libc::SYS_bpf,
+        libc::SYS_add_key,
+        libc::SYS_request_key,
+        libc::SYS_keyctl,
+        libc::SYS_shmget,
+        libc::SYS_msgget,
+        libc::SYS_semget,
+        libc::SYS_mq_open,
+        libc::SYS_inotify_init1,
+        libc::SYS_fanotify_init,
+        libc::SYS_open_by_handle_at,
+        libc::SYS_setxattr,
+        libc::SYS_removexattr,
+        libc::SYS_fchmod,
+        libc::SYS_fchmodat,
+        libc::SYS_fchownat,
+        libc::SYS_truncate,
+        libc::SYS_mknodat,
+        libc::SYS_setuid,
+        libc::SYS_setresuid,
+        libc::SYS_capset,
+        libc::SYS_reboot,
+        libc::SYS_init_module,
+        libc::SYS_syslog,
+        libc::SYS_seccomp,
+        libc::SYS_landlock_restrict_self,
+        libc::SYS_accept4,
+        libc::SYS_bind,
+        libc::SYS_listen,
+        libc::SYS_kcmp,
+        libc::SYS_setrlimit,
+        libc::SYS_sched_setaffinity,
+        libc::SYS_setpriority,
+        libc::SYS_setpgid,
+        libc::SYS_personality,
+        libc::SYS_process_madvise,
+        // x86-64 with pointers of 32 bits has the same calls under other numbers.
+        0x4000_0000 | libc::SYS_read,
+    ] {
+        refused(call, &[]);
+    }
+    refused(libc::SYS_ioctl, &[2, libc::TIOCSTI as u64]);
+    refused(libc::SYS_ioctl, &[2, libc::TIOCLINUX as u64]);
+    refused(libc::SYS_ioctl, &[0, libc::FIOASYNC as u64]);
+    refused(libc::SYS_fcntl, &[0, libc::F_SETOWN as u64, 1]);
+    refused(libc::SYS_fcntl, &[0, 10, libc::SIGKILL as u64]);
+    refused(libc::SYS_clone, &[libc::SIGCHLD as u64]);
+    refused(libc::SYS_clone, &[libc::CLONE_NEWUSER as u64]);
+    refused(libc::SYS_tgkill, &[1, 1, libc::SIGKILL as u64]);
+    refused(libc::SYS_prctl, &[libc::PR_SET_DUMPABLE as u64, 1]);
+    refused(libc::SYS_prctl, &[libc::PR_SET_PDEATHSIG as u64, 0]);
+    refused(libc::SYS_prlimit64, &[1, 0]);
+    refused(libc::SYS_utimensat, &[0, 0x7fff_0000_0000]);
+    refused(libc::SYS_sendto, &[3, 0, 0, libc::MSG_FASTOPEN as u64]);
+    refused(libc::SYS_sendmsg, &[3, 0, libc::MSG_FASTOPEN as u64]);
+    refused(libc::SYS_sendmmsg, &[3, 0, 1, libc::MSG_FASTOPEN as u64]);
+    for (family, kind, protocol) in [
+        (libc::AF_UNIX, libc::SOCK_STREAM, 0),
+        (libc::AF_NETLINK, libc::SOCK_RAW, 0),
+        (libc::AF_VSOCK, libc::SOCK_STREAM, 0),
+        (libc::AF_PACKET, libc::SOCK_RAW, 0),
+        (libc::AF_ALG, libc::SOCK_SEQPACKET, 0),
+        (libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_TCP),
+        (libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP),
+        (libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_SCTP),
+        (libc::AF_INET6, libc::SOCK_DGRAM, libc::IPPROTO_ICMPV6),
+    ] {
+        let arguments = [family, kind, protocol].map(|number| number as u64);
+        refused(libc::SYS_socket, &arguments);
+    }
+}
+
+#[test]
+fn listed_calls_look_at_their_arguments() {
+    let allowed = |call, arguments: &[u64]| {
+        for has_sockets in [true, false] {
+            assert_eq!(answer(has_sockets, call, arguments), None, "{call}");
+        }
+    };
+    let own = u64::from(std::process::id());
+    allowed(libc::SYS_read, &[]);
+    allowed(libc::SYS_tgkill, &[own, 1, libc::SIGABRT as u64]);
+    allowed(libc::SYS_clone, &[libc::CLONE_THREAD as u64]);
+    allowed(libc::SYS_fcntl, &[3, libc::F_DUPFD_CLOEXEC as u64]);
+    allowed(libc::SYS_prlimit64, &[0, 7]);
+    allowed(libc::SYS_sendto, &[0, 0, 0, libc::MSG_NOSIGNAL as u64]);
+    allowed(libc::SYS_utimensat, &[3, 0]);
+    // The C library then takes `clone`.
+    for has_sockets in [true, false] {
+        let answer = answer(has_sockets, libc::SYS_clone3, &[]);
+        assert_eq!(answer, Some(libc::ENOSYS as u32));
+    }
+    let tcp = [libc::AF_INET6, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0];
+    let tcp = tcp.map(|number| number as u64);
+    let refused = Some(libc::EPERM as u32);
+    assert_eq!(answer(true, libc::SYS_socket, &tcp), None);
+    assert_eq!(answer(false, libc::SYS_socket, &tcp), refused);
+    assert_eq!(answer(true, libc::SYS_connect, &[]), None);
+    assert_eq!(answer(false, libc::SYS_connect, &[]), refused);
+}

@@ -1,0 +1,255 @@
+//! What native code tries that has got out of its sandbox and stands before the second wall.
+
+use std::{
+    env,
+    fs::{self, File, Permissions},
+    io,
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            fs::{PermissionsExt as _, chown, symlink},
+            net::{SocketAddr, UnixStream},
+        },
+    },
+    path::PathBuf,
+    process::Command,
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, FileType, FlockOperation, Mode, Timestamps, flock, mknodat, utimensat},
+    net::{AddressFamily, SendFlags, SocketType, connect, ipproto::MPTCP, listen, sendto, socket},
+    process::{
+        DumpableBehavior, Pid, Resource, getpriority_process, getrlimit, prlimit,
+        set_dumpable_behavior, set_parent_process_death_signal, setpriority_process,
+        test_kill_process,
+    },
+    thread::{sched_getaffinity, sched_setaffinity},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What the attacks aim at. All of it exists, and nothing that is tried harms it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Targets {
+    /// A folder with a file `secret`, which nobody was granted.
+    pub home: PathBuf,
+    /// A folder with a file `rows`, such as a run's.
+    pub run: PathBuf,
+    /// The cache, with a file `entry`.
+    pub cache: PathBuf,
+    /// The worker's own folder.
+    #[serde(default)]
+    pub scratch: PathBuf,
+    /// A process of the user.
+    #[serde(default)]
+    pub process: i32,
+    /// A TCP port of this machine where something listens.
+    pub port: u16,
+    /// The path of a socket where something listens.
+    pub socket: PathBuf,
+    /// The same, without a path.
+    pub abstract_socket: String,
+}
+
+/// What came of an attack.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub enum Came {
+    Done,
+    /// It failed with this number; -1 if it has none.
+    Failed(i32),
+}
+
+type Attack = (&'static str, fn(&Targets) -> io::Result<()>);
+
+/// Makes every attack.
+pub fn attack(targets: &Targets) -> Vec<(&'static str, Came)> {
+    let all = [FILES, SOCKETS, PROCESSES].concat();
+    let made = all.into_iter().map(|(name, attack)| match attack(targets) {
+        Ok(()) => (name, Came::Done),
+        Err(error) => (name, Came::Failed(error.raw_os_error().unwrap_or(-1))),
+    });
+    made.collect()
+}
+
+const FILES: &[Attack] = &[
+    ("read a file of the home", |targets| {
+        fs::read(targets.home.join("secret")).map(drop)
+    }),
+    ("read it by a link in scratch", |targets| {
+        let link = targets.scratch.join("link");
+        // Of the attack before.
+        let _ = fs::remove_file(&link);
+        symlink(targets.home.join("secret"), &link)?;
+        fs::read(link).map(drop)
+    }),
+    ("take it into scratch by a hard link", |targets| {
+        let link = targets.scratch.join("hard");
+        let _ = fs::remove_file(&link);
+        fs::hard_link(targets.home.join("secret"), link)
+    }),
+    ("list the home", |targets| {
+        fs::read_dir(&targets.home).map(drop)
+    }),
+    ("list the root", |_| fs::read_dir("/").map(drop)),
+    ("list the cache", |targets| {
+        fs::read_dir(&targets.cache).map(drop)
+    }),
+    ("read the users of the machine", |_| {
+        fs::read("/etc/passwd").map(drop)
+    }),
+    ("read a run", |targets| {
+        fs::read(targets.run.join("rows")).map(drop)
+    }),
+    ("add to a run", |targets| {
+        File::create(targets.run.join("planted")).map(drop)
+    }),
+    ("cut a run's rows", |targets| {
+        let rows = File::options().write(true).open(targets.run.join("rows"))?;
+        rows.set_len(0)
+    }),
+    ("replace a run's rows", |targets| {
+        let (rows, other) = (targets.run.join("rows"), targets.run.join("other"));
+        fs::rename(&rows, &other)?;
+        fs::rename(&other, &rows)
+    }),
+    ("add to the cache", |targets| {
+        File::create(targets.cache.join("planted")).map(drop)
+    }),
+    ("write into the cache", |targets| {
+        File::options()
+            .write(true)
+            .open(targets.cache.join("entry"))
+            .map(drop)
+    }),
+    ("move a file out of scratch", |targets| {
+        fs::write(targets.scratch.join("file"), "x")?;
+        fs::rename(targets.scratch.join("file"), targets.run.join("moved"))
+    }),
+    ("make a pipe", |targets| {
+        let pipe = targets.scratch.join("pipe");
+        let _ = fs::remove_file(&pipe);
+        Ok(mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0)?)
+    }),
+    ("change the mode of a file of the home", |targets| {
+        fs::set_permissions(targets.home.join("secret"), Permissions::from_mode(0o644))
+    }),
+    ("change its owner", |targets| {
+        chown(targets.home.join("secret"), None, None)
+    }),
+    ("change its times", |targets| {
+        let no_time = rustix::fs::Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let times = Timestamps {
+            last_access: no_time,
+            last_modification: no_time,
+        };
+        let file = targets.home.join("secret");
+        Ok(utimensat(CWD, &file, &times, AtFlags::empty())?)
+    }),
+    ("lock an entry of the cache", |targets| {
+        let entry = File::open(targets.cache.join("entry"))?;
+        Ok(flock(entry, FlockOperation::NonBlockingLockShared)?)
+    }),
+    ("change the folder", |_| {
+        env::set_current_dir("/proc/self/cwd")
+    }),
+    ("see how large a file of the home is", |targets| {
+        fs::metadata(targets.home.join("secret")).map(drop)
+    }),
+    ("read an entry of the cache", |targets| {
+        fs::read(targets.cache.join("entry")).map(drop)
+    }),
+];
+
+const SOCKETS: &[Attack] = &[
+    ("connect by TCP", |targets| {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, targets.port)).map(drop)
+    }),
+    ("connect by MPTCP", |targets| {
+        let mptcp = socket(AddressFamily::INET, SocketType::STREAM, Some(MPTCP))?;
+        Ok(connect(mptcp, &address(targets))?)
+    }),
+    ("connect with the first bytes of TCP", |targets| {
+        const MSG_FASTOPEN: u32 = 0x2000_0000;
+        let tcp = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        let flags = SendFlags::from_bits_retain(MSG_FASTOPEN);
+        sendto(tcp, b"x", flags, &address(targets))?;
+        Ok(())
+    }),
+    ("send by UDP", |targets| {
+        let udp = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+        sendto(udp, b"x", SendFlags::empty(), &address(targets))?;
+        Ok(())
+    }),
+    ("listen at a port", |_| {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map(drop)
+    }),
+    ("listen without a port", |_| {
+        let tcp = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        Ok(listen(tcp, 1)?)
+    }),
+    ("connect to a socket of the user", |targets| {
+        UnixStream::connect(&targets.socket).map(drop)
+    }),
+    ("connect to a socket without a path", |targets| {
+        let address = SocketAddr::from_abstract_name(&targets.abstract_socket)?;
+        UnixStream::connect_addr(&address).map(drop)
+    }),
+    ("ask the kernel by netlink", |_| {
+        socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
+        Ok(())
+    }),
+];
+
+const PROCESSES: &[Attack] = &[
+    ("read a process's command", |targets| {
+        fs::read(format!("/proc/{}/cmdline", targets.process)).map(drop)
+    }),
+    ("signal a process", |targets| {
+        Ok(test_kill_process(targets.pid()?)?)
+    }),
+    ("limit a process", |targets| {
+        // What it has anyway.
+        let limit = getrlimit(Resource::Core);
+        prlimit(Some(targets.pid()?), Resource::Core, limit)?;
+        Ok(())
+    }),
+    ("slow a process", |targets| {
+        let pid = Some(targets.pid()?);
+        Ok(setpriority_process(pid, getpriority_process(pid)?)?)
+    }),
+    ("bind a process to processors", |targets| {
+        let pid = Some(targets.pid()?);
+        Ok(sched_setaffinity(pid, &sched_getaffinity(pid)?)?)
+    }),
+    ("start a program", |_| {
+        Command::new("/bin/true").status().map(drop)
+    }),
+    ("be dumped", |_| {
+        Ok(set_dumpable_behavior(DumpableBehavior::Dumpable)?)
+    }),
+    ("outlive the parent", |_| {
+        Ok(set_parent_process_death_signal(None)?)
+    }),
+];
+
+fn address(targets: &Targets) -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::LOCALHOST, targets.port)
+}
+
+impl Targets {
+    /// Reads a provider's configuration; none if it names no targets.
+    pub fn new(config: Option<&Value>, scratch: &str, parent: &str) -> Option<Self> {
+        let mut targets = Self::deserialize(config?).ok()?;
+        targets.scratch = scratch.into();
+        targets.process = parent.parse().ok()?;
+        Some(targets)
+    }
+
+    fn pid(&self) -> io::Result<Pid> {
+        Pid::from_raw(self.process).ok_or_else(|| io::Error::other("no process"))
+    }
+}
