@@ -1,35 +1,56 @@
-//! [`Attempt`]: one attempt, from a task and its test to a report.
+//! [`Attempt`]: one attempt, from a task and its test to a row.
 
 use std::time::{Duration, SystemTime};
 
 use runner_model::{
-    ErrorClass, Micros, Outcome, Row, Text, Time,
+    ErrorClass, HostFault, Micros, Outcome, Row, Time,
+    log::Said,
     protocol::{Task, TimeoutRule},
     row::{self, RowError, Usage},
     test::{ExpectedError, Test},
 };
-use runner_sandbox::{Call, Ended, Ending};
+use runner_sandbox::{Activity, AttachedFile, Call, Ended, Ending, Instance, LeftFile};
 
 use crate::{
-    judge::{Judge, judge_error},
+    artifacts::fit_row,
+    judge::{Evidence, Judge, SharedSchema, judge_error, most_tree},
     provider::Provider,
-    report::Report,
+    redact_row::redact,
+    report::coded,
 };
 
 /// What an attempt is made for.
 pub struct Attempt<'a> {
     pub task: &'a Task,
     pub test: &'a Test<'a>,
+    pub files: Vec<AttachedFile>,
+    /// The schema that the test expects.
+    pub schema: Option<SharedSchema>,
     pub judge: &'a Judge,
 }
 
+/// What an attempt has come to, before it is reported.
+pub struct Made<'a> {
+    pub row: Row<'a>,
+    pub said: Said<'static>,
+    /// Files for the row's artifacts. Their contents may still have secrets in them.
+    pub left: Vec<LeftFile>,
+    pub host_fault: Option<HostFault>,
+}
+
 impl Attempt<'_> {
-    /// Calls the provider and judges how that ended. Whatever the guest does is in the report.
-    pub async fn make(&self, provider: &Provider) -> Report<'static> {
+    /// Calls the provider, and judges how that ended. Whatever the guest does is in what is made. The call is made in the
+    /// instance that is in `kept`, and one that can serve another call is there afterwards.
+    pub async fn make(
+        &self,
+        provider: &Provider,
+        kept: &mut Option<Instance>,
+        activity: &Activity,
+    ) -> Made<'static> {
         let started_at = SystemTime::now().into();
-        let command = match provider.command(self.test.input) {
-            Ok(command) => command,
-            Err(error) => return self.report(started_at, not_called(error)),
+        let filled = match provider.fill(self.test.input, &self.files) {
+            Ok(filled) => filled,
+            Err(error) => return self.judged(started_at, not_called(error), provider),
         };
         let trial = &self.task.trial;
         let tags: Vec<String> = self.test.tags.iter().map(ToString::to_string).collect();
@@ -43,28 +64,62 @@ impl Attempt<'_> {
             input: self.test.input.get(),
             config: &provider.config,
             tags: &tags,
-            files: &[],
-            env: &[],
+            files: &self.files,
+            env: &filled.env,
             access: &provider.access,
-            command,
+            activity,
+            command: filled.command,
             limits: &provider.limits,
             timeout: self.task.timeout,
         };
-        let ended = provider.plugin.run(call).await;
-        self.report(started_at, ended)
+        let ended = provider.plugin.run(kept, call).await;
+        self.judged(started_at, ended, provider)
     }
 
-    /// Makes the report of a call that has ended.
-    pub fn report(&self, started_at: Time, ended: Ended) -> Report<'static> {
+    fn judged(&self, started_at: Time, mut ended: Ended, provider: &Provider) -> Made<'static> {
+        let most_tree = most_tree(provider.limits.reply);
+        if let Some(redactor) = provider.access.secrets.redactor() {
+            redact(redactor, &mut ended, most_tree);
+        }
+        self.made(started_at, ended, most_tree)
+    }
+
+    /// Judges a call that has ended. `most_tree` bounds the memory that its output may take as a tree of values.
+    pub fn made(&self, started_at: Time, ended: Ended, most_tree: usize) -> Made<'static> {
         let took = [ended.duration, ended.suspended];
         let mut row = self.blank(started_at, took, ended.usage);
         row.denied = ended.denied;
         let expect = &self.test.expect;
-        match ended.ending {
+        let (mut left, mut lost) = (ended.artifacts, ended.lost);
+        if !fit_row(&left) {
+            lost = Some(RowError {
+                class: Some(ErrorClass::Limit),
+                ..coded(
+                    "artifacts",
+                    format!("the names of {} artifacts do not fit a row", left.len()),
+                )
+            });
+            left.clear();
+        }
+        let ending = match (ended.ending, lost) {
+            (Ending::Reply(_), Some(error)) => Ending::Error(error),
+            (ending, _) => ending,
+        };
+        match ending {
             Ending::Reply(reply) => {
-                let stderr = &ended.said.stderr;
-                (row.outcome, row.checks) =
-                    self.judge.reply(expect, &reply, ended.duration, stderr);
+                let evidence = Evidence {
+                    output: &reply.output,
+                    most_tree,
+                    schema: self.schema.as_deref(),
+                    verdict: reply.verdict,
+                    score: reply.score,
+                    own: &reply.checks,
+                    exit_code: reply.exit_code,
+                    stderr: &ended.said.stderr,
+                    took: ended.duration,
+                    peak_memory: ended.usage.peak_memory,
+                };
+                (row.outcome, row.checks) = self.judge.output(expect, &evidence);
                 row.checks.extend(reply.checks);
                 row.output = Some(reply.output);
                 row.verdict = reply.verdict;
@@ -96,8 +151,14 @@ impl Attempt<'_> {
                 error: Some(coded(fault.as_str(), message)),
                 ..self.blank(started_at, took, ended.usage)
             };
+            left.clear();
         }
-        Report::new(row, ended.said, host_fault)
+        Made {
+            row,
+            said: ended.said,
+            left,
+            host_fault,
+        }
     }
 
     /// The row of an attempt that was stopped.
@@ -172,16 +233,6 @@ fn written(duration: Micros) -> String {
         micros if micros % 60_000_000 == 0 => format!("{}m", micros / 60_000_000),
         micros if micros % 1_000_000 == 0 => format!("{}s", micros / 1_000_000),
         micros => format!("{}ms", micros / 1000),
-    }
-}
-
-fn coded(code: &'static str, message: impl Into<Text<'static>>) -> RowError<'static> {
-    RowError {
-        class: None,
-        code: code.into(),
-        message: message.into(),
-        retry_after_ms: None,
-        details: None,
     }
 }
 

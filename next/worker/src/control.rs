@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{link::Incoming, shared::Shared};
+use crate::{instances::TEARDOWN, link::Incoming, shared::Shared};
 use runner_model::protocol::{FromWorker, Task, TaskKind, ToWorker};
 
 /// How often the worker says what runs while something does; it is also its sign of life.
@@ -42,9 +42,9 @@ pub fn serve(incoming: &mut Incoming, shared: &Shared) -> io::Result<()> {
         match incoming.next()? {
             None => {}
             Some(ToWorker::Tasks { tasks, body }) => {
-                let is_known = |task: &Task| matches!(task.kind, TaskKind::Run | TaskKind::Judge);
-                if !tasks.iter().all(is_known) {
-                    return Err(refused("a task of another kind than `Run` and `Judge`"));
+                let is_grade = |task: &Task| matches!(task.kind, TaskKind::Grade { .. });
+                if tasks.iter().any(is_grade) {
+                    return Err(refused("a task for a grader"));
                 }
                 shared.push(tasks, body)?;
             }
@@ -60,7 +60,12 @@ pub fn serve(incoming: &mut Incoming, shared: &Shared) -> io::Result<()> {
             Some(ToWorker::PluginReady(digest) | ToWorker::BlobReady(digest)) => {
                 shared.arrive(digest);
             }
-            Some(ToWorker::Finish { .. }) => return shared.say(&FromWorker::Bye),
+            Some(ToWorker::Finish { teardown }) => {
+                if teardown {
+                    shared.tear_down(TEARDOWN.into());
+                }
+                return shared.say(&FromWorker::Bye);
+            }
             Some(ToWorker::Prepare(_)) => return Err(refused("a second `Prepare`")),
             Some(ToWorker::Pause(is_paused)) => shared.pause(is_paused)?,
         }

@@ -2,9 +2,9 @@
 
 use std::{
     fs,
-    future::{Future as _, poll_fn},
+    future::{Future, pending, poll_fn},
     io,
-    path::Path,
+    path::{Path, PathBuf},
     pin::pin,
     rc::Rc,
     sync::Arc,
@@ -15,9 +15,10 @@ use runner_model::{
     Digest, TaskId,
     prepare::{Prepare, Ready, Standing},
     protocol::{FromWorker, TaskKind},
-    test::Test,
+    provider::Reuse,
+    test::{Attachment, Expect, Test},
 };
-use runner_sandbox::Engines;
+use runner_sandbox::{AttachedFile, Engines};
 use tokio::{
     runtime,
     task::{JoinSet, LocalSet, yield_now},
@@ -26,7 +27,9 @@ use tokio::{
 
 use crate::{
     attempt::Attempt,
-    judge::{Judge, judge_again},
+    check::check,
+    instances::{Idle, Instances, TEARDOWN},
+    judge::{Judge, SharedSchema, Stored, judge_again, most_tree},
     link::REPORT_WITHIN,
     provider::{Provider, load_plugins},
     report::Report,
@@ -41,13 +44,17 @@ pub struct Guests {
     pub shared: Arc<Shared>,
     pub engines: Engines,
     pub prepare: Prepare,
+    /// What stands of the second wall.
+    pub standing: Standing,
 }
 
 /// All that slots work with.
 struct Slots {
     shared: Arc<Shared>,
     /// By index; none where the plugin cannot be used.
-    providers: Vec<Option<Provider>>,
+    providers: Vec<Option<Rc<Provider>>>,
+    /// Bytes that the guests of one slot may have together.
+    memory: u64,
     blobs: String,
     judge: Judge,
 }
@@ -66,20 +73,22 @@ impl Guests {
             shared,
             engines,
             prepare,
+            standing,
         } = self;
         let plugins = load_plugins(&prepare, &engines, &shared).await?;
         let (mut providers, mut described) = (Vec::new(), Vec::new());
-        for (index, prepared) in prepare.providers.into_iter().enumerate() {
+        for (index, prepared) in prepare.providers.iter().enumerate() {
             let plugin = &plugins[&prepared.digest];
-            let (provider, words) = Provider::new(index, prepared, plugin, prepare.describe).await;
-            providers.push(provider);
+            let (provider, words) = Provider::new(index, &prepare, plugin).await;
+            providers.push(provider.map(Rc::new));
             described.push(words);
         }
         shared.say(&FromWorker::Ready(Ready {
             providers: described,
-            standing: Standing::default(),
+            standing,
         }))?;
         let slots = Rc::new(Slots {
+            memory: prepare.memory / u64::from(prepare.slots.max(1)),
             providers,
             blobs: prepare.blobs,
             judge: Judge::default(),
@@ -99,16 +108,22 @@ impl Guests {
 impl Slots {
     /// Makes one attempt after the other.
     async fn run(self: Rc<Self>, slot: usize) -> io::Result<()> {
+        let mut instances = Instances::new(self.memory);
         let mut turn_began = Instant::now();
         loop {
             let wake = self.shared.wake.notified();
             let Some(order) = self.shared.next() else {
                 self.shared.rest(slot)?;
+                if self.shared.is_finished() {
+                    self.log(instances.tear_down().await)?;
+                    self.shared.note_torn_down();
+                    return pending().await;
+                }
                 wake.await;
                 turn_began = Instant::now();
                 continue;
             };
-            self.attempt(slot, &order).await?;
+            self.attempt(slot, &order, &mut instances).await?;
             if turn_began.elapsed() >= TURN {
                 yield_now().await;
                 turn_began = Instant::now();
@@ -116,59 +131,150 @@ impl Slots {
         }
     }
 
-    async fn attempt(&self, slot: usize, order: &Order) -> io::Result<()> {
-        let id = order.task.id;
+    /// Gets all that a task needs, does what it asks for, and reports.
+    async fn attempt(
+        &self,
+        slot: usize,
+        order: &Order,
+        instances: &mut Instances,
+    ) -> io::Result<()> {
+        let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what);
+        let task = &order.task;
         let read;
         let line = match order.line() {
             Ok(line) => line,
             Err(digest) => {
-                read = self.blob(digest).await?;
+                read = fs::read(self.blob(digest).await?)?;
                 &read
             }
         };
-        self.shared.begin(slot, id)?;
-        let report = self.make(order, line).await?;
-        self.shared.report(slot, id, &report)
-    }
-
-    /// Makes the attempt, and lets others see when its guest is on the processor.
-    async fn make<'a>(&self, order: &'a Order, line: &[u8]) -> io::Result<Report<'a>> {
-        let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what);
-        let task = &order.task;
         let test: Test<'_> = serde_json::from_slice(line)?;
-        if task.kind == TaskKind::Judge {
-            return judge_again(&self.judge, &test.expect, order.row());
-        }
         let provider = self.providers.get(usize::from(task.provider));
         let Some(Some(provider)) = provider else {
             return Err(bad("a task of a provider that cannot be used"));
         };
-        let attempt = Attempt {
-            task,
-            test: &test,
-            judge: &self.judge,
+        let schema = self.schema(&test.expect).await?;
+        let files = match task.kind {
+            TaskKind::Judge => Vec::new(),
+            _ => self.files(&test.files).await?,
         };
-        let mut made = pin!(attempt.make(provider));
-        let watched = poll_fn(|context| {
-            self.shared.put_on_processor(task.id);
+        self.shared.begin(slot, task.id)?;
+        let report = match task.kind {
+            TaskKind::Judge => {
+                let stored = Stored {
+                    row: order.row(),
+                    is_plain: provider.is_plain(),
+                    most_tree: most_tree(provider.limits.reply),
+                    schema: schema.as_deref(),
+                };
+                let made = judge_again(&self.judge, &test.expect, &stored)?;
+                Report::new(made, None, &mut |_, _| Ok(()))?
+            }
+            TaskKind::Check => {
+                Report::of_problems(&check(provider, &test, &files, schema.as_ref()))
+            }
+            TaskKind::Run | TaskKind::Grade { .. } => {
+                let attempt = Attempt {
+                    task,
+                    test: &test,
+                    files,
+                    schema,
+                    judge: &self.judge,
+                };
+                self.make(slot, &attempt, provider, instances).await?
+            }
+        };
+        self.shared.report(slot, task.id, &report)
+    }
+
+    /// Makes the attempt, in an instance that is kept where the provider says so, and sends the files that it left.
+    async fn make(
+        &self,
+        slot: usize,
+        attempt: &Attempt<'_>,
+        provider: &Rc<Provider>,
+        instances: &mut Instances,
+    ) -> io::Result<Report<'static>> {
+        let (task, index) = (attempt.task.id, attempt.task.provider);
+        let activity = &self.shared.activities[slot];
+        let made = async {
+            let mut lines = Vec::new();
+            while let Some(idle) = instances.surplus(index, provider.limits.memory) {
+                lines.extend(idle.tear_down(TEARDOWN).await);
+            }
+            let mut kept = instances.take(index);
+            let made = attempt.make(provider, &mut kept, activity).await;
+            let idle = kept.map(|instance| Idle {
+                index,
+                provider: provider.clone(),
+                instance,
+            });
+            match (idle, provider.reuse) {
+                (Some(idle), Some(Reuse::Instance)) => instances.keep(idle),
+                (Some(idle), None) => lines.extend(idle.tear_down(TEARDOWN).await),
+                (None, _) => {}
+            }
+            (made, lines)
+        };
+        let (made, lines) = self.watched(task, made).await;
+        self.log(lines)?;
+        let redactor = provider.access.secrets.redactor();
+        Report::new(made, redactor, &mut |index, bytes| {
+            self.shared
+                .say(&FromWorker::Artifact { task, index, bytes })
+        })
+    }
+
+    /// Lets others see when a task's guest is on the processor.
+    async fn watched<T>(&self, task: TaskId, made: impl Future<Output = T>) -> T {
+        let mut made = pin!(made);
+        poll_fn(|context| {
+            self.shared.put_on_processor(task);
             let poll = made.as_mut().poll(context);
             self.shared.put_on_processor(TaskId(0));
             poll
-        });
-        Ok(watched.await)
+        })
+        .await
     }
 
-    /// Reads a blob of the session, and asks for it if it is missing.
-    async fn blob(&self, digest: &Digest) -> io::Result<Vec<u8>> {
-        let path = Path::new(&self.blobs).join(digest.to_string());
-        match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.shared.say(&FromWorker::NeedBlob(*digest))?;
-                self.shared.arrival(digest).await;
-                fs::read(&path)
-            }
-            read => read,
+    fn log(&self, lines: Vec<String>) -> io::Result<()> {
+        let mut lines = lines.into_iter().map(FromWorker::Log);
+        lines.try_for_each(|line| self.shared.say(&line))
+    }
+
+    /// The schema that a test expects.
+    async fn schema(&self, expect: &Expect) -> io::Result<Option<SharedSchema>> {
+        let Some(digest) = &expect.schema else {
+            return Ok(None);
+        };
+        if let Some(schema) = self.judge.schema(digest) {
+            return Ok(Some(schema));
         }
+        let file = fs::read(self.blob(digest).await?)?;
+        Ok(Some(self.judge.add_schema(*digest, &file)))
+    }
+
+    /// The attachments of a test, which are there afterwards.
+    async fn files(&self, files: &[Attachment<'_>]) -> io::Result<Vec<AttachedFile>> {
+        let mut attached = Vec::with_capacity(files.len());
+        for file in files {
+            attached.push(AttachedFile {
+                name: file.name.to_string(),
+                bytes: file.bytes,
+                path: self.blob(&file.sha256).await?,
+            });
+        }
+        Ok(attached)
+    }
+
+    /// Where a blob of the session is; it is asked for if it is missing.
+    async fn blob(&self, digest: &Digest) -> io::Result<PathBuf> {
+        let path = Path::new(&self.blobs).join(digest.to_string());
+        if !path.try_exists()? {
+            self.shared.say(&FromWorker::NeedBlob(*digest))?;
+            self.shared.arrival(digest).await;
+        }
+        Ok(path)
     }
 
     /// Sends reports that no later one sends.

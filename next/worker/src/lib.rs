@@ -4,17 +4,22 @@
 //! Begin reading at [`main_if_child`], then `worker`: one thread reads frames (`control`), one runs guests (`guests`), and
 //! `shared` is what both see.
 
+mod artifacts;
 mod attempt;
+mod check;
 mod compile;
 mod control;
 mod guests;
 mod harden;
+mod instances;
 mod judge;
 #[cfg(debug_assertions)]
 mod lie;
 mod link;
 mod provider;
+mod redact_row;
 mod report;
+mod schema;
 mod shared;
 mod worker;
 
@@ -23,6 +28,8 @@ use std::{
     io::{self, Write as _},
     process,
 };
+
+pub use harden::offered;
 
 /// Runs a hidden child (`__worker`, `__compile`) and exits, if the command line asks for one; returns otherwise. The first
 /// line of the program's `main`, before any thread exists.

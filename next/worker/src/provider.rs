@@ -1,34 +1,56 @@
 //! [`Provider`]: a plugin that was loaded, with its settings in the form that each call needs.
 
-use std::{collections::BTreeMap, io, path::Path, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+    rc::Rc,
+    sync::Arc,
+};
 
 use runner_model::{
-    Digest, ErrorClass, Limits, Text,
-    prepare::{Described, Prepare, Problem},
+    Digest, ErrorClass, Grants, Limits, ProviderName,
+    prepare::{Described, Prepare, Problem, SecretValues},
     protocol::FromWorker,
-    provider::{OutputForm, PluginKind, PreparedProvider, Protocol, Stdin},
+    provider::{Description, OutputForm, PluginKind, PreparedProvider, Protocol, Reuse, Stdin},
     row::RowError,
     template::Template,
 };
-use runner_sandbox::{Access, CommandCall, Engines, LoadError, Plugin};
+use runner_sandbox::{
+    Access, AttachedFile, CommandCall, Engines, LoadError, Network, Plugin, Secrets,
+};
 use serde_json::{Value, value::RawValue};
 
-use crate::shared::Shared;
+use crate::{report::coded, schema::Schema, shared::Shared};
 
 /// A provider that can be called.
 pub struct Provider {
+    pub name: ProviderName,
     pub plugin: Rc<Plugin>,
     /// Compact JSON.
     pub config: String,
     pub limits: Limits,
     pub access: Access,
+    pub reuse: Option<Reuse>,
+    /// What the plugin takes as input, if it was asked and says so.
+    pub input_schema: Option<Schema>,
+    config_value: Value,
+    /// Environment variables, and what `secret` stands for in them.
+    env: Vec<(String, Template)>,
+    secrets: Value,
     command: Option<Command>,
+}
+
+/// What of a call depends on the test's input.
+#[derive(Default)]
+pub struct Filled {
+    pub command: Option<CommandCall>,
+    pub env: Vec<(String, String)>,
 }
 
 /// How a command is called, before its templates are filled in.
 struct Command {
     program: String,
-    config: Value,
     args: Vec<Template>,
     stdin: Option<Stdin>,
     protocol: Protocol,
@@ -62,88 +84,216 @@ pub async fn load_plugins(
 }
 
 impl Provider {
-    /// Prepares a provider, and says what its plugin says of itself if `describe`; none if it cannot be used.
+    /// Prepares a provider, and says what its plugin says of itself if `prepare` asks for that; none if it cannot be used.
     pub async fn new(
         index: usize,
-        prepared: PreparedProvider,
+        prepare: &Prepare,
         plugin: &Result<Rc<Plugin>, LoadError>,
-        describe: bool,
     ) -> (Option<Self>, Described) {
-        let provider = prepared.provider;
         let mut described = Described {
             provider: u16::try_from(index).unwrap_or(u16::MAX),
             description: None,
             problem: None,
         };
-        let plugin = match plugin {
-            Ok(plugin) => plugin.clone(),
-            Err(error) => {
-                described.problem = Some(load_problem(error));
-                return (None, described);
-            }
-        };
-        if describe {
-            match plugin.describe(provider.protocol, &provider.limits).await {
-                Ok(description) => described.description = description,
-                Err(error) => {
-                    described.problem = Some(call_problem(&error));
-                    return (None, described);
-                }
+        let prepared = &prepare.providers[index];
+        match Self::ready(prepare, prepared, plugin, &mut described.description).await {
+            Ok(provider) => (Some(provider), described),
+            Err(problem) => {
+                described.problem = Some(problem);
+                (None, described)
             }
         }
-        let command = (plugin.kind() == PluginKind::Command).then(|| Command {
-            program: program(&provider.plugin),
-            config: provider.config.clone(),
-            args: provider.args,
-            stdin: provider.stdin,
-            protocol: provider.protocol,
-            output: provider.output,
-        });
-        let ready = Self {
-            config: provider.config.to_string(),
-            limits: provider.limits,
-            access: Access::default(),
-            plugin,
-            command,
-        };
-        (Some(ready), described)
     }
 
-    /// How the plugin is called with `input`; none for components.
+    async fn ready(
+        prepare: &Prepare,
+        prepared: &PreparedProvider,
+        plugin: &Result<Rc<Plugin>, LoadError>,
+        description: &mut Option<Description>,
+    ) -> Result<Self, Problem> {
+        let plugin = plugin.as_ref().map_err(load_problem)?.clone();
+        let provider = prepared.provider.clone();
+        let mut input_schema = None;
+        if prepare.describe {
+            let described = plugin.describe(provider.protocol, &provider.limits).await;
+            *description = described.map_err(|error| call_problem(&error))?;
+            if let Some(description) = &description {
+                check_config(description.config_schema.as_ref(), &provider.config)?;
+                input_schema = compile("input", description.input_schema.as_ref())?;
+            }
+        }
+        let is_command = plugin.kind() == PluginKind::Command;
+        let secrets = secrets(&provider.grants, is_command, &prepare.secrets);
+        let known = provider.grants.secrets_in_env().into_iter();
+        let known = known.filter_map(|name| Some((name.clone(), secrets.get(&name)?.into())));
+        Ok(Self {
+            name: provider.name,
+            config: provider.config.to_string(),
+            limits: provider.limits,
+            reuse: provider.reuse,
+            input_schema,
+            config_value: provider.config,
+            env: provider.grants.env,
+            secrets: Value::Object(known.collect()),
+            access: Access {
+                network: Network::new(provider.grants.net),
+                secrets: Arc::new(secrets),
+                mounts: prepared.mounts.clone(),
+                scratch: prepare.scratch.clone().into(),
+            },
+            plugin,
+            command: is_command.then(|| Command {
+                program: program(&provider.plugin),
+                args: provider.args,
+                stdin: provider.stdin,
+                protocol: provider.protocol,
+                output: provider.output,
+            }),
+        })
+    }
+
+    /// Tells whether it is a command that is called as it is, which has an exit code.
+    pub fn is_plain(&self) -> bool {
+        let mut command = self.command.iter();
+        command.any(|command| command.protocol == Protocol::Plain)
+    }
+
+    /// Fills in what an attempt is called with.
     ///
     /// # Errors
     ///
-    /// A template that the input does not fill in.
-    pub fn command(&self, input: &RawValue) -> Result<Option<CommandCall>, RowError<'static>> {
-        let Some(command) = &self.command else {
-            return Ok(None);
-        };
+    /// What `input` does not fill in, or cannot be used.
+    pub fn fill(
+        &self,
+        input: &RawValue,
+        files: &[AttachedFile],
+    ) -> Result<Filled, RowError<'static>> {
+        if self.env.is_empty() && self.command.is_none() {
+            return Ok(Filled::default());
+        }
         let input: Value = serde_json::from_str(input.get())
-            .map_err(|error| invalid_input(format!("cannot read the input: {error}")))?;
-        let roots = [("input", &input), ("config", &command.config)];
-        let fill = |template: &Template| {
-            template
-                .render_text(&roots)
-                .map_err(|missing| invalid_input(missing.to_string()))
-        };
-        let args = command.args.iter().map(|template| {
-            let argument = fill(template)?;
-            if argument.contains('\0') {
-                return Err(invalid_input("an argument cannot have a NUL in it".into()));
-            }
-            Ok(argument)
+            .map_err(|error| invalid("template", format!("cannot read the input: {error}")))?;
+        let mut roots = vec![("input", &input), ("config", &self.config_value)];
+        let command = self.command.as_ref();
+        let command = command.map(|command| command.fill(&roots, files));
+        roots.push(("secret", &self.secrets));
+        let env = self.env.iter().map(|(name, template)| {
+            let value = fill(template, &roots, &format!("`env.{name}`"))?;
+            Ok((name.clone(), value))
         });
-        Ok(Some(CommandCall {
-            program: command.program.clone(),
-            args: args.collect::<Result<_, _>>()?,
-            stdin: match &command.stdin {
-                Some(Stdin::Text(template)) => Some(fill(template)?.into_bytes()),
-                Some(Stdin::File { .. }) | None => None,
-            },
-            protocol: command.protocol,
-            output: command.output,
-        }))
+        Ok(Filled {
+            command: command.transpose()?,
+            env: env.collect::<Result<_, _>>()?,
+        })
     }
+}
+
+impl Command {
+    fn fill(
+        &self,
+        roots: &[(&str, &Value)],
+        files: &[AttachedFile],
+    ) -> Result<CommandCall, RowError<'static>> {
+        let args = self.args.iter();
+        let args = args.map(|template| fill(template, roots, "an argument"));
+        let text = |template: &Template| match template.render_text(roots) {
+            Ok(text) => Ok(text.into_bytes()),
+            Err(missing) => Err(invalid(
+                "template",
+                format!("{missing}, which `stdin` needs"),
+            )),
+        };
+        let stdin = self.stdin.as_ref().map(|stdin| match stdin {
+            Stdin::Text(template) => text(template),
+            Stdin::File { file } => attachment(file, files),
+        });
+        Ok(CommandCall {
+            program: self.program.clone(),
+            args: args.collect::<Result<_, _>>()?,
+            stdin: stdin.transpose()?,
+            protocol: self.protocol,
+            output: self.output,
+        })
+    }
+}
+
+/// Fills in what a guest gets as a text of C.
+fn fill(
+    template: &Template,
+    roots: &[(&str, &Value)],
+    what: &str,
+) -> Result<String, RowError<'static>> {
+    match template.render_text(roots) {
+        Ok(text) if text.contains('\0') => Err(invalid(
+            "template",
+            format!("{what} cannot have a NUL in it"),
+        )),
+        Ok(text) => Ok(text),
+        Err(missing) => Err(invalid(
+            "template",
+            format!("{missing}, which {what} needs"),
+        )),
+    }
+}
+
+fn attachment(name: &str, files: &[AttachedFile]) -> Result<Vec<u8>, RowError<'static>> {
+    let file = files.iter().find(|file| file.name == name);
+    let file = file.ok_or_else(|| {
+        let message = format!("the test has no attachment `{name}` for standard input");
+        invalid("attachment", message)
+    })?;
+    fs::read(&file.path).map_err(|error| RowError {
+        class: Some(ErrorClass::Internal),
+        ..coded(
+            "attachment",
+            format!("cannot read attachment `{name}`: {error}"),
+        )
+    })
+}
+
+/// The secrets that a provider is granted. Only a component of the contract can ask for one: what a command is not handed in
+/// its environment, nor what is bound to a header, its guest never knows.
+fn secrets(grants: &Grants, is_command: bool, values: &SecretValues) -> Secrets {
+    let mut known = grants.secrets_in_env();
+    if !is_command {
+        known.extend(grants.secrets.iter().cloned());
+    }
+    let names = grants.secret_names();
+    let unseen: BTreeSet<_> = names.difference(&known).cloned().collect();
+    let unseen = unseen.into_iter().map(|name| {
+        // One that is listed by its name, too, may be in any header.
+        let is_bound = !grants.secrets.contains(&name);
+        let bound = grants.bound_secrets.iter();
+        let bound = bound.filter(|bound| is_bound && bound.name == name);
+        let bound = bound.cloned().collect();
+        (name, bound)
+    });
+    let values = names.iter().filter_map(|name| {
+        let value = values.0.get(name)?.clone();
+        Some((name.clone(), value))
+    });
+    Secrets::new(values.collect(), unseen.collect())
+}
+
+fn check_config(schema: Option<&Value>, config: &Value) -> Result<(), Problem> {
+    let Some(schema) = compile("configuration", schema)? else {
+        return Ok(());
+    };
+    let refused = |mismatch| {
+        let message = format!("refuses its `config`: {mismatch}");
+        problem(ErrorClass::InvalidConfig, "config", message)
+    };
+    schema
+        .mismatch(config)
+        .map_or(Ok(()), |mismatch| Err(refused(mismatch)))
+}
+
+fn compile(what: &str, schema: Option<&Value>) -> Result<Option<Schema>, Problem> {
+    let compiled = schema.cloned().map(Schema::new).transpose();
+    compiled.map_err(|reason| {
+        let message = format!("has a schema of the {what} that {reason}");
+        problem(ErrorClass::Protocol, "schema", message)
+    })
 }
 
 /// The name of a plugin's file: of `bundled:echo`, `echo.wasm`.
@@ -154,37 +304,39 @@ fn program(plugin: &str) -> String {
     }
 }
 
-fn invalid_input(message: String) -> RowError<'static> {
+fn invalid(code: &'static str, message: String) -> RowError<'static> {
     RowError {
         class: Some(ErrorClass::InvalidInput),
-        code: Text::from("template"),
-        message: message.into(),
-        retry_after_ms: None,
-        details: None,
+        ..coded(code, message)
     }
 }
 
 /// The messages of problems go on behind "plugin `FILE`".
 fn load_problem(error: &LoadError) -> Problem {
-    let (code, message) = match error {
-        LoadError::Missing => (
-            "cache",
-            "was compiled and cannot be read back from the cache; is its disk full or damaged?"
-                .to_owned(),
-        ),
-        LoadError::Refused { code, message } => (*code, message.clone()),
-    };
+    const UNREADABLE: &str =
+        "was compiled and cannot be read back from the cache; is its disk full or damaged?";
+    match error {
+        LoadError::Missing => problem(ErrorClass::Protocol, "cache", UNREADABLE.to_owned()),
+        LoadError::Refused { code, message } => {
+            problem(ErrorClass::Protocol, code, message.clone())
+        }
+    }
+}
+
+fn call_problem(error: &RowError<'_>) -> Problem {
+    let class = error.class.unwrap_or(ErrorClass::Internal);
+    let message = format!("failed in `describe`: {}", error.message);
+    problem(class, &error.code, message)
+}
+
+pub fn problem(class: ErrorClass, code: &str, message: String) -> Problem {
     Problem {
-        class: ErrorClass::Protocol,
+        class,
         code: code.to_owned(),
         message,
     }
 }
 
-fn call_problem(error: &RowError<'_>) -> Problem {
-    Problem {
-        class: error.class.unwrap_or(ErrorClass::Internal),
-        code: error.code.to_string(),
-        message: format!("failed in `describe`: {}", error.message),
-    }
-}
+#[cfg(test)]
+#[path = "tests/provider.rs"]
+mod tests;

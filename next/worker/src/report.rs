@@ -1,13 +1,19 @@
 //! [`Report`]: a row as bytes that fit a frame, with the output's artifact and what was said.
 
+use std::{io, sync::Arc};
+
 use runner_model::{
     HostFault, Row, TaskId, Text, digest,
     log::{MAX_SAID, Said},
     outcome::Verdict,
+    prepare::Problem,
     protocol::{FromWorker, MAX_PIECE, ReportHead},
-    row::{Artifact, MAX_ROW, OUTPUT_ARTIFACT, Raw, is_deep},
+    row::{Artifact, MAX_ROW, OUTPUT_ARTIFACT, Raw, RowError, is_deep},
 };
+use runner_sandbox::Redactor;
 use serde::Serialize;
+
+use crate::{artifacts::hand_on, attempt::Made};
 
 /// Bytes of an output that stays in the row.
 const MAX_OUTPUT: usize = 64 << 10;
@@ -25,8 +31,22 @@ pub struct Report<'a> {
     host_fault: Option<HostFault>,
 }
 
+/// Sends a piece of the artifact with this index.
+pub type SendPiece<'s> = &'s mut dyn FnMut(u32, Vec<u8>) -> io::Result<()>;
+
 impl<'a> Report<'a> {
-    pub fn new(mut row: Row<'a>, said: Said<'static>, host_fault: Option<HostFault>) -> Self {
+    /// Makes the report of an attempt. The files that it left are sent at once, without secrets; an output that is an
+    /// artifact comes first in the row, and goes with the report.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read back, or what `send` says.
+    pub fn new(
+        made: Made<'a>,
+        redactor: Option<&Arc<Redactor>>,
+        send: SendPiece<'_>,
+    ) -> io::Result<Self> {
+        let mut row = made.row;
         let output = row.output.take_if(|output| is_artifact(output.get()));
         if let Some(output) = &output {
             let content = output.get().as_bytes();
@@ -38,11 +58,26 @@ impl<'a> Report<'a> {
                 bytes: content.len() as u64,
             });
         }
-        Self {
+        for file in made.left {
+            let index = row.artifacts.len() as u32;
+            let artifact = hand_on(file, redactor, |piece| send(index, piece))?;
+            row.artifacts.push(artifact);
+        }
+        Ok(Self {
             row: encode_row(row),
-            said: encode_said(said),
+            said: encode_said(made.said),
             output,
-            host_fault,
+            host_fault: made.host_fault,
+        })
+    }
+
+    /// The report of a test that was checked.
+    pub fn of_problems(problems: &[Problem]) -> Self {
+        Self {
+            row: json(&problems),
+            said: Vec::new(),
+            output: None,
+            host_fault: None,
         }
     }
 
@@ -119,8 +154,8 @@ fn encode_row(mut row: Row<'_>) -> Vec<u8> {
     bytes
 }
 
-/// Cuts every text of a row. The longest row that is left has 64 KiB of output, and 40 checks, 40 metrics and 20 denials
-/// of texts in which every byte is written as six: less than [`MAX_ROW`].
+/// Cuts every text of a row. The longest row that is left has 64 KiB of output, the artifacts that fit it, and 40 checks, 40
+/// metrics and 20 denials of texts in which every byte is written as six: less than [`MAX_ROW`].
 fn shorten_texts(row: &mut Row<'_>) {
     for check in &mut row.checks {
         shorten(&mut check.name, 64);
@@ -131,8 +166,8 @@ fn shorten_texts(row: &mut Row<'_>) {
         metric.unit.iter_mut().for_each(|text| shorten(text, 32));
     }
     for denied in &mut row.denied {
-        shorten(&mut denied.what, 200);
-        denied.grant.iter_mut().for_each(|text| shorten(text, 200));
+        shorten(&mut denied.what, 100);
+        denied.grant.iter_mut().for_each(|text| shorten(text, 100));
     }
     if let Some(error) = &mut row.error {
         shorten(&mut error.code, 64);
@@ -172,6 +207,17 @@ fn encode_said(mut said: Said<'_>) -> Vec<u8> {
         bytes = json(&said);
     }
     bytes
+}
+
+/// An error without a class and details.
+pub fn coded(code: &'static str, message: impl Into<Text<'static>>) -> RowError<'static> {
+    RowError {
+        class: None,
+        code: code.into(),
+        message: message.into(),
+        retry_after_ms: None,
+        details: None,
+    }
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {

@@ -7,7 +7,7 @@ use std::{
     ops::Range,
     os::unix::fs::FileExt as _,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -17,14 +17,19 @@ use runner_model::{
     Digest, TaskId,
     protocol::{Doing, FromWorker, Line, SlotWord, Task},
 };
-use runner_sandbox::Interrupt;
+use runner_sandbox::{Activity, Interrupt};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
 
-use crate::{link::Outgoing, report::Report};
+use crate::{
+    link::Outgoing,
+    report::{Report, beginning},
+};
 
 /// Reports that may wait for others; fewer where few tasks wait, or their sender would send more too late.
 const MAX_BATCH: usize = 64;
+/// Bytes that are told of what a guest does.
+const MAX_WORD: usize = 200;
 
 pub struct Shared {
     /// Told when a task or a file has come.
@@ -39,6 +44,10 @@ pub struct Shared {
     running: Vec<AtomicU64>,
     /// The task whose guest is on the processor, or 0.
     on_processor: AtomicU64,
+    /// By slot: what its guest does.
+    pub activities: Vec<Activity>,
+    /// How many slots have torn down what they kept, and who waits for that.
+    torn_down: (Mutex<usize>, Condvar),
 }
 
 /// A task with the bytes of its frame.
@@ -57,6 +66,8 @@ struct Queue {
     is_stopped: bool,
     /// No task begins until the pause is over.
     is_paused: bool,
+    /// Slots tear down what they keep.
+    is_finished: bool,
 }
 
 impl Shared {
@@ -70,6 +81,8 @@ impl Shared {
             interrupt,
             running: (0..count).map(|_| AtomicU64::new(0)).collect(),
             on_processor: AtomicU64::new(0),
+            activities: (0..count).map(|_| Activity::default()).collect(),
+            torn_down: Default::default(),
         }
     }
 
@@ -151,6 +164,27 @@ impl Shared {
     pub fn stop(&self) -> io::Result<()> {
         lock(&self.queue).is_stopped = true;
         self.take_back(0)
+    }
+
+    /// Lets every slot that is free tear down what it keeps, and waits for them, no longer than `within`.
+    pub fn tear_down(&self, within: Duration) {
+        lock(&self.queue).is_finished = true;
+        self.wake.notify_waiters();
+        let (torn_down, told) = &self.torn_down;
+        let is_open = |torn_down: &mut usize| *torn_down < self.count();
+        // Whoever is not done is killed.
+        let _ = told.wait_timeout_while(lock(torn_down), within, is_open);
+    }
+
+    /// Tells whether slots tear down what they keep.
+    pub fn is_finished(&self) -> bool {
+        lock(&self.queue).is_finished
+    }
+
+    /// Notes that a slot has torn down what it kept.
+    pub fn note_torn_down(&self) {
+        *lock(&self.torn_down.0) += 1;
+        self.torn_down.1.notify_all();
     }
 
     /// Notes that a plugin or blob is there.
@@ -235,12 +269,16 @@ impl Shared {
     pub fn say_doing(&self) -> io::Result<()> {
         let on_processor = self.on_processor.load(Relaxed);
         let running = self.running.iter().map(|task| task.load(Relaxed));
-        let doing = running.filter(|task| *task != 0).map(|task| {
+        let running = running.zip(&self.activities).filter(|(task, _)| *task != 0);
+        let doing = running.map(|(task, activity)| {
             let on_processor = task == on_processor;
             Doing {
                 task: TaskId(task),
                 on_processor,
-                word: if on_processor { "computes" } else { "waits" }.into(),
+                word: match on_processor {
+                    true => "computes".into(),
+                    false => beginning(&activity.word(), MAX_WORD),
+                },
             }
         });
         self.say(&FromWorker::Doing(doing.collect()))

@@ -3,17 +3,17 @@
 use std::{borrow::Cow, time::Duration};
 
 use runner_model::{
+    Micros,
     outcome::Verdict,
     row::{Check, MAX_ROW, Raw, is_deep},
     test::Expect,
     units::show_duration,
 };
-use runner_sandbox::Reply;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Judge,
+    Evidence, Judge,
     diff::{diff, unseen},
     json::{first_mismatch, same, short, tree_bytes},
 };
@@ -21,8 +21,6 @@ use crate::report::beginning;
 
 /// How much of a text is repeated as what came, in bytes. Other values are repeated as a whole, up to this.
 const MAX_COPY: usize = 64 << 10;
-/// How much memory an output may take as a tree of values: a text of 4 MiB can be a tree of 400 MiB.
-const MAX_TREE: usize = 64 << 20;
 /// Said behind the message of a check that does not repeat what came.
 const NOT_REPEATED: &str = "the output is too large to be repeated here";
 /// How many of the last lines of a command's standard error its failure shows, and how many bytes of them.
@@ -33,11 +31,12 @@ const MAX_STDERR: usize = 2000;
 pub(super) fn check_output(
     judge: &Judge,
     expect: &Expect,
-    output: &Raw<'_>,
-    took: Duration,
+    of: &Evidence<'_>,
 ) -> Vec<Check<'static>> {
+    let output = of.output;
     let mut checks = Checks {
         output,
+        most_tree: of.most_tree,
         value: None,
         made: Vec::new(),
         copies: MAX_ROW,
@@ -71,18 +70,33 @@ pub(super) fn check_output(
         });
         checks.add_diff(expected);
     }
+    match of.schema {
+        Some(Ok(schema)) => {
+            checks.compare("schema", &schema.value, |output| schema.mismatch(output));
+        }
+        Some(Err(reason)) => {
+            checks.output(
+                "schema",
+                Some(format!("the schema {reason}")),
+                &expect.schema,
+            );
+        }
+        None => {}
+    }
+    let mut made = checks.made;
     if let Some(expected) = expect.error {
         let expected = expected.as_str();
         let message = format!("expected `{expected}`, got a reply");
-        checks
-            .made
-            .push(failed("error", message, &expected, raw(&Value::Null)));
+        made.push(failed("error", message, &expected, raw(&Value::Null)));
     }
-    let mut made = checks.made;
+    made.extend(exit_code(expect.exit_code, of.exit_code, of.stderr));
+    made.extend(expect.min_score.map(|least| min_score(least, of.score)));
+    let max_duration = |most: Micros| max_duration(most.into(), of.took);
+    made.extend(expect.max_duration.map(max_duration));
     made.extend(
         expect
-            .max_duration
-            .map(|most| max_duration(most.into(), took)),
+            .max_memory
+            .map(|most| max_memory(most, of.peak_memory)),
     );
     made
 }
@@ -90,6 +104,7 @@ pub(super) fn check_output(
 /// The checks of a reply's output.
 struct Checks<'a> {
     output: &'a Raw<'a>,
+    most_tree: usize,
     /// The output as a value, from the first comparison on; or why it is not compared.
     value: Option<Result<Value, String>>,
     made: Vec<Check<'static>>,
@@ -105,7 +120,9 @@ impl Checks<'_> {
         expected: &Value,
         mismatch: impl FnOnce(&Value) -> Option<String>,
     ) {
-        let value = self.value.get_or_insert_with(|| parse(self.output.get()));
+        let value = self
+            .value
+            .get_or_insert_with(|| parse(self.output.get(), self.most_tree));
         let failure = match value {
             Ok(value) => mismatch(value),
             Err(message) => Some(message.clone()),
@@ -153,8 +170,8 @@ impl Checks<'_> {
     }
 }
 
-fn parse(output: &str) -> Result<Value, String> {
-    if tree_bytes(output) > MAX_TREE {
+fn parse(output: &str, most_tree: usize) -> Result<Value, String> {
+    if tree_bytes(output) > most_tree {
         return Err("the output has too many values to be compared".into());
     }
     serde_json::from_str(output).map_err(|error| format!("the output cannot be compared: {error}"))
@@ -183,17 +200,39 @@ fn as_text(output: &str) -> Cow<'_, str> {
     serde_json::from_str::<String>(output).map_or(Cow::Borrowed(output), Cow::Owned)
 }
 
-/// A plain command must exit with 0, whatever a test expects.
-pub(super) fn exit_code(reply: &Reply, stderr: &str) -> Option<Check<'static>> {
-    let code = reply.exit_code.filter(|code| *code != 0)?;
-    let mut message = format!("expected exit code 0, got {code}");
+/// A plain command must exit with 0 unless the test says otherwise. The check tells the code, by which the row can be judged
+/// again; there is none of a command that exits with 0, as it does mostly.
+fn exit_code(expected: Option<i32>, came: Option<i32>, stderr: &str) -> Option<Check<'static>> {
+    let Some(code) = came else {
+        let message = "the provider has no exit code: it is not a plain command";
+        return expected
+            .map(|expected| failed("exit_code", message.into(), &expected, raw(&Value::Null)));
+    };
+    if code == expected.unwrap_or(0) {
+        return expected.map(|_| Check {
+            actual: raw(&code),
+            ..passed("exit_code")
+        });
+    }
+    let expected = expected.unwrap_or(0);
+    let mut message = format!("expected exit code {expected}, got {code}");
     let lines: Vec<_> = stderr.trim_end().lines().collect();
     if !lines.is_empty() {
         let tail = lines[lines.len().saturating_sub(MAX_STDERR_LINES)..].join("\n");
         let tail = &tail[tail.ceil_char_boundary(tail.len().saturating_sub(MAX_STDERR))..];
         message = format!("{message}; its standard error ends with\n{tail}");
     }
-    Some(failed("exit_code", message, &0, raw(&code)))
+    Some(failed("exit_code", message, &expected, raw(&code)))
+}
+
+fn min_score(least: f64, score: Option<f64>) -> Check<'static> {
+    let got = match score {
+        Some(score) if score >= least => return passed("min_score"),
+        Some(score) => score.to_string(),
+        None => "none".to_owned(),
+    };
+    let message = format!("expected a score of at least {least}, got {got}");
+    failed("min_score", message, &least, raw(&score))
 }
 
 fn max_duration(most: Duration, took: Duration) -> Check<'static> {
@@ -204,6 +243,14 @@ fn max_duration(most: Duration, took: Duration) -> Check<'static> {
     let (shown_most, shown_took) = (show_duration(most), show_duration(took));
     let message = format!("expected at most {shown_most}, took {shown_took}");
     failed("max_duration", message, &millis(most), raw(&millis(took)))
+}
+
+fn max_memory(most: u64, peak: u64) -> Check<'static> {
+    if peak <= most {
+        return passed("max_memory");
+    }
+    let message = format!("expected at most {most} bytes, used {peak}");
+    failed("max_memory", message, &most, raw(&peak))
 }
 
 /// A check that held.

@@ -101,8 +101,13 @@ pub(super) fn short(value: &Value) -> String {
     beginning(&value.to_string(), MAX_SHORT)
 }
 
-/// About how much memory the value takes that a text of JSON stands for, told from the text.
-pub(super) fn tree_bytes(json: &str) -> usize {
+/// How much memory a reply may take as a tree of values, by the provider's limit of its bytes.
+pub fn most_tree(reply: u64) -> usize {
+    usize::try_from(reply.saturating_mul(6)).map_or(usize::MAX, |most| most.max(24 << 20))
+}
+
+/// About how much memory the value takes that a text of JSON stands for, told from the text: 4 MiB can become 400.
+pub fn tree_bytes(json: &str) -> usize {
     let (mut bytes, mut is_text, mut is_escaped) = (json.len(), false, false);
     for byte in json.bytes() {
         match byte {

@@ -5,57 +5,82 @@ mod checks;
 mod diff;
 mod json;
 
-use std::{cell::RefCell, collections::HashMap, time::Duration};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 
 use regex::Regex;
 use runner_model::{
-    Outcome,
+    Digest, Outcome,
     outcome::Verdict,
     row::{Check, Raw, RowError},
     test::{Expect, ExpectedError},
 };
-use runner_sandbox::Reply;
 
-pub use self::again::judge_again;
-use self::checks::{check_output, exit_code, failed, passed, raw};
-use crate::report::beginning;
+use self::checks::{check_output, failed, passed, raw};
+pub use self::{
+    again::{Stored, judge_again},
+    json::{most_tree, tree_bytes},
+};
+use crate::{report::beginning, schema::Schema};
 
 /// How much of an error's message a check repeats, in bytes; the row has the error itself.
 const MAX_REPEATED: usize = 4 << 10;
-/// How many compiled expressions are kept.
+/// How many compiled expressions, and how many compiled schemas, are kept.
 const MAX_REGEXES: usize = 256;
-/// Judges attempts. Keeps compiled regular expressions.
+const MAX_SCHEMAS: usize = 64;
+
+/// Judges attempts. Keeps compiled regular expressions and schemas.
 #[derive(Default)]
 pub struct Judge {
     regexes: RefCell<HashMap<String, Regex>>,
+    schemas: RefCell<HashMap<Digest, SharedSchema>>,
+}
+
+/// A schema that was compiled once, or why it is none.
+pub type SharedSchema = Rc<Result<Schema, String>>;
+
+/// What is known of an attempt that came to an output.
+pub struct Evidence<'a> {
+    pub output: &'a Raw<'a>,
+    /// Bytes that the output may take as a tree of values.
+    pub most_tree: usize,
+    /// The schema that the test expects.
+    pub schema: Option<&'a Result<Schema, String>>,
+    /// The provider's own verdict, score and checks.
+    pub verdict: Option<Verdict>,
+    pub score: Option<f64>,
+    pub own: &'a [Check<'a>],
+    /// Of a plain command.
+    pub exit_code: Option<i32>,
+    pub stderr: &'a str,
+    pub took: Duration,
+    /// Bytes of the guest's memories together.
+    pub peak_memory: u64,
 }
 
 impl Judge {
-    /// What a reply comes to, and the checks of the scenario; the provider's own checks are not among them.
-    pub fn reply(
-        &self,
-        expect: &Expect,
-        reply: &Reply,
-        took: Duration,
-        stderr: &str,
-    ) -> (Outcome, Vec<Check<'static>>) {
-        let exit = exit_code(reply, stderr);
-        let mut checks = check_output(self, expect, &reply.output, took);
-        checks.extend(exit);
-        (outcome(&checks, &reply.checks, reply.verdict), checks)
+    /// What an output comes to, and the checks of the scenario; the provider's own checks are not among them.
+    pub fn output(&self, expect: &Expect, of: &Evidence<'_>) -> (Outcome, Vec<Check<'static>>) {
+        let checks = check_output(self, expect, of);
+        (outcome(&checks, of.own, of.verdict), checks)
     }
 
-    /// What an output comes to of which the provider has said this, and the checks of the scenario.
-    pub fn output(
-        &self,
-        expect: &Expect,
-        output: &Raw<'_>,
-        verdict: Option<Verdict>,
-        own: &[Check<'_>],
-        took: Duration,
-    ) -> (Outcome, Vec<Check<'static>>) {
-        let checks = check_output(self, expect, output, took);
-        (outcome(&checks, own, verdict), checks)
+    /// A schema that is known already.
+    pub fn schema(&self, digest: &Digest) -> Option<SharedSchema> {
+        self.schemas.borrow().get(digest).cloned()
+    }
+
+    /// Compiles a schema from its file.
+    pub fn add_schema(&self, digest: Digest, file: &[u8]) -> SharedSchema {
+        let read = serde_json::from_slice(file);
+        let read = read.map_err(|error| format!("is not JSON: {error}"));
+        let schema = Rc::new(read.and_then(Schema::new));
+        let mut schemas = self.schemas.borrow_mut();
+        // Lists can name a schema for each test.
+        if schemas.len() >= MAX_SCHEMAS {
+            schemas.clear();
+        }
+        schemas.insert(digest, schema.clone());
+        schema
     }
 
     /// Tells whether an expression matches; the error says why it is none.

@@ -7,11 +7,14 @@ use runner_model::{
     row::{Check, Denied, Metric, Raw, RowError, Usage, check_row},
     test::Test,
 };
-use runner_sandbox::{Ended, Ending, Reply};
+use runner_sandbox::{Ended, Ending, LeftContent, LeftFile, Reply};
 use serde_json::{Value, json};
 
 use super::{Attempt, written};
-use crate::{judge::Judge, report::Report};
+use crate::{
+    judge::Judge,
+    report::{Report, coded},
+};
 
 const LINE: &str = r#"{"id":"a","input":1,"providers":[0],"timeout":150000,"trial_timeout":2000000,"expect":{"equals":2}}"#;
 
@@ -43,6 +46,8 @@ fn ended(ending: Ending) -> Ended {
         },
         denied: Vec::new(),
         said: Default::default(),
+        artifacts: Vec::new(),
+        lost: None,
         host_fault: None,
     }
 }
@@ -74,9 +79,12 @@ fn report(line: &str, rule: TimeoutRule, ended: Ended) -> Report<'static> {
     let attempt = Attempt {
         task: &task,
         test: &test,
+        files: Vec::new(),
+        schema: None,
         judge: &Judge::default(),
     };
-    let report = attempt.report(Time::from_millis(1_800_000_000_015), ended);
+    let made = attempt.made(Time::from_millis(1_800_000_000_015), ended, usize::MAX);
+    let report = Report::new(made, None, &mut |_, _| Ok(())).unwrap();
     check_row(&report.row, &task, &Limits::default()).unwrap();
     report
 }
@@ -216,4 +224,49 @@ fn what_the_machine_lacked_is_no_fault_of_the_guest() {
     // It did without.
     let passed = report(LINE, TimeoutRule::Timeout, lacking(reply("2")));
     assert_eq!(passed.head(TaskId(7)).host_fault, None);
+}
+
+#[test]
+fn a_reply_without_its_artifacts_is_an_error() {
+    let lost = RowError {
+        class: Some(ErrorClass::Internal),
+        ..coded("artifacts", "cannot keep artifacts")
+    };
+    let losing = |ending| Ended {
+        lost: Some(lost.clone()),
+        ..ended(ending)
+    };
+    let made = row(LINE, losing(reply("2")));
+    assert_eq!(
+        (&made["outcome"], made.get("output")),
+        (&json!("error"), None)
+    );
+    assert_eq!(made["error"]["message"], "cannot keep artifacts");
+    assert_eq!(
+        row(LINE, losing(error(ErrorClass::Trap)))["error"]["class"],
+        "trap"
+    );
+    let file = |n: usize| LeftFile {
+        name: format!("{n:0100}"),
+        media_type: "text/plain".into(),
+        bytes: 0,
+        content: LeftContent::Memory(Vec::new()),
+    };
+    let leaving = |count| Ended {
+        artifacts: (0..count).map(file).collect(),
+        ..ended(reply("2"))
+    };
+    assert_eq!(
+        row(LINE, leaving(100))["artifacts"]
+            .as_array()
+            .unwrap()
+            .len(),
+        100
+    );
+    let many = row(LINE, leaving(1000));
+    assert_eq!(
+        many["error"]["message"],
+        "the names of 1000 artifacts do not fit a row"
+    );
+    assert_eq!(many.get("artifacts"), None);
 }

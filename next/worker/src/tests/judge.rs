@@ -6,34 +6,44 @@ use runner_model::{
     row::{Check, Raw, RowError},
     test::{Expect, ExpectedError},
 };
-use runner_sandbox::Reply;
 use serde_json::{Value, json};
 
-use super::{Judge, MAX_REGEXES, judge_error};
+use super::{Evidence, Judge, MAX_REGEXES, MAX_SCHEMAS, Stored, judge_again, judge_error};
+use crate::{report::Report, schema::Schema};
 
 fn expect(json: &Value) -> Expect {
     serde_json::from_value(json.clone()).unwrap()
 }
 
-fn reply(output: &str) -> Reply {
-    Reply {
-        output: Raw::from_string(output.to_owned()).unwrap(),
-        verdict: None,
-        score: None,
-        checks: Vec::new(),
-        metrics: Vec::new(),
-        exit_code: None,
-    }
+/// What came of an attempt, beside its output.
+#[derive(Default)]
+struct Came {
+    verdict: Option<Verdict>,
+    score: Option<f64>,
+    own: Vec<Check<'static>>,
+    exit_code: Option<i32>,
+    schema: Option<Result<Schema, String>>,
 }
 
-fn judged(expected: &Value, reply: &Reply) -> (Outcome, Vec<Check<'static>>) {
-    let took = Duration::from_micros(1500);
-    Judge::default().reply(&expect(expected), reply, took, "first\nlast words\n")
+fn judged(expected: &Value, output: &str, came: &Came) -> (Outcome, Vec<Check<'static>>) {
+    let evidence = Evidence {
+        output: &Raw::from_string(output.to_owned()).unwrap(),
+        most_tree: 24 << 20,
+        schema: came.schema.as_ref(),
+        verdict: came.verdict,
+        score: came.score,
+        own: &came.own,
+        exit_code: came.exit_code,
+        stderr: "first\nlast words\n",
+        took: Duration::from_micros(1500),
+        peak_memory: 65536,
+    };
+    Judge::default().output(&expect(expected), &evidence)
 }
 
 /// The checks as JSON, of an output that is judged alone.
 fn checks(expected: &Value, output: &str) -> Value {
-    json!(judged(expected, &reply(output)).1)
+    json!(judged(expected, output, &Came::default()).1)
 }
 
 #[test]
@@ -68,8 +78,17 @@ fn expectations_that_hold_are_checks_without_words() {
             &["json"],
         ),
         (json!({"max_duration": 1500}), "1", &["max_duration"]),
+        (
+            json!({"min_score": 0.5, "max_memory": 65536}),
+            "1",
+            &["min_score", "max_memory"],
+        ),
     ] {
-        let (outcome, checks) = judged(&expected, &reply(output));
+        let came = Came {
+            score: Some(0.5),
+            ..Came::default()
+        };
+        let (outcome, checks) = judged(&expected, output, &came);
         assert_eq!(outcome, Outcome::Passed, "{expected}");
         let passed = |name: &&str| json!({"name": name, "verdict": "pass"});
         let wanted: Vec<_> = names.iter().map(passed).collect();
@@ -134,6 +153,33 @@ fn expectations_that_do_not_hold_say_both_sides() {
             json!(1.5)
         )
     );
+    assert_eq!(
+        checks(&json!({"min_score": 0.5}), "1"),
+        failed(
+            "min_score",
+            "expected a score of at least 0.5, got none",
+            json!(0.5),
+            json!(null)
+        )
+    );
+    assert_eq!(
+        checks(&json!({"max_memory": 65535}), "1"),
+        failed(
+            "max_memory",
+            "expected at most 65535 bytes, used 65536",
+            json!(65535),
+            json!(65536)
+        )
+    );
+    assert_eq!(
+        checks(&json!({"exit_code": 3}), "1"),
+        failed(
+            "exit_code",
+            "the provider has no exit code: it is not a plain command",
+            json!(3),
+            json!(null)
+        )
+    );
     let both = checks(&json!({"equals": {"a": 1}, "json": {"a": 1}}), r#"{"a":2}"#);
     for check in both.as_array().unwrap() {
         assert!(
@@ -171,13 +217,13 @@ fn own_verdicts_and_checks_decide_with_the_expectations() {
             Outcome::Failed,
         ),
     ] {
-        let reply = Reply {
+        let came = Came {
             verdict,
-            checks: check.map(own).into_iter().collect(),
-            ..reply("1")
+            own: check.map(own).into_iter().collect(),
+            ..Came::default()
         };
         assert_eq!(
-            judged(&expected, &reply).0,
+            judged(&expected, "1", &came).0,
             outcome,
             "{expected} {verdict:?} {check:?}"
         );
@@ -185,13 +231,21 @@ fn own_verdicts_and_checks_decide_with_the_expectations() {
 }
 
 #[test]
-fn a_command_must_exit_with_0() {
-    let exited = |code, output| Reply {
-        exit_code: Some(code),
-        ..reply(output)
+fn a_command_must_exit_as_expected() {
+    let judge = |expected: Value, code| {
+        let came = Came {
+            exit_code: Some(code),
+            ..Came::default()
+        };
+        judged(&expected, "\"\"", &came)
     };
-    assert_eq!(judged(&json!({}), &exited(0, "\"\"")).0, Outcome::Passed);
-    let (outcome, checks) = judged(&json!({}), &exited(3, "\"\""));
+    assert_eq!(judge(json!({}), 0), (Outcome::Passed, Vec::new()));
+    let (outcome, checks) = judge(json!({"exit_code": 3}), 3);
+    assert_eq!(outcome, Outcome::Passed);
+    let passed = json!([{"name": "exit_code", "verdict": "pass", "actual": 3}]);
+    assert_eq!(json!(checks), passed);
+    assert_eq!(judge(json!({"exit_code": 3}), 0).0, Outcome::Failed);
+    let (outcome, checks) = judge(json!({}), 3);
     assert_eq!(outcome, Outcome::Failed);
     assert_eq!(
         json!(checks),
@@ -296,4 +350,97 @@ fn expressions_are_compiled_once_and_some_are_kept() {
         assert!(judge.regexes.borrow().len() <= MAX_REGEXES);
     }
     assert!(judge.is_match("(", "").is_err());
+}
+
+#[test]
+fn a_schema_that_does_not_hold_names_the_place() {
+    let schema = json!({"items": {"type": "integer"}});
+    let came = |schema: Value| Came {
+        schema: Some(Schema::new(schema)),
+        ..Came::default()
+    };
+    let (outcome, checks) = judged(&json!({}), "[1]", &came(schema.clone()));
+    assert_eq!(outcome, Outcome::Passed);
+    assert_eq!(
+        json!(checks),
+        json!([{"name": "schema", "verdict": "pass"}])
+    );
+    let (outcome, checks) = judged(&json!({}), "[1,2.5]", &came(schema.clone()));
+    assert_eq!(outcome, Outcome::Failed);
+    assert_eq!(
+        json!(checks),
+        json!([{
+            "name": "schema",
+            "verdict": "fail",
+            "message": "at `/1`: want integer, but got number",
+            "expected": schema,
+            "actual": [1, 2.5],
+        }])
+    );
+    let (outcome, checks) = judged(&json!({}), "[1]", &came(json!({"type": "x"})));
+    assert_eq!(outcome, Outcome::Failed);
+    let message = checks[0].message.as_ref().unwrap();
+    assert!(
+        message.starts_with("the schema is not a valid JSON Schema"),
+        "{message:?}"
+    );
+}
+
+#[test]
+fn schemas_are_compiled_once_and_some_are_kept() {
+    let judge = Judge::default();
+    let digest = |n: usize| runner_model::digest(&n.to_le_bytes());
+    for n in 0..3 * MAX_SCHEMAS {
+        assert!(judge.schema(&digest(n)).is_none());
+        assert!(judge.add_schema(digest(n), b"{}").is_ok());
+        assert!(judge.schema(&digest(n)).is_some());
+        assert!(judge.schemas.borrow().len() <= MAX_SCHEMAS);
+    }
+    let reason = judge
+        .add_schema(digest(0), b"{")
+        .as_ref()
+        .as_ref()
+        .err()
+        .cloned();
+    assert!(reason.unwrap().starts_with("is not JSON"));
+}
+
+#[test]
+fn an_exit_code_is_judged_again_by_its_check() {
+    let row = |checks: &str| {
+        format!(
+            r#"{{"v":4,"trial":"a@p#1","test":"a","provider":"p","repeat":1,"attempt":1,"outcome":"failed","started_at":"2026-11-20T09:18:04.015Z","duration_ms":1.0,"usage":{{"peak_memory":1,"bytes_in":1,"bytes_out":1}},"output":"x"{checks}}}"#
+        )
+    };
+    let again = |expected: Value, checks: &str, is_plain| {
+        let row = row(checks);
+        let stored = Stored {
+            row: row.as_bytes(),
+            is_plain,
+            most_tree: 1 << 20,
+            schema: None,
+        };
+        let made = judge_again(&Judge::default(), &expect(&expected), &stored).unwrap();
+        let report = Report::new(made, None, &mut |_, _| Ok(())).unwrap();
+        let row: Value = serde_json::from_slice(&report.row).unwrap();
+        (
+            row["outcome"].as_str().unwrap().to_owned(),
+            row["checks"].clone(),
+        )
+    };
+    const FAILED: &str = r#","checks":[{"name":"exit_code","verdict":"fail","message":"expected exit code 0, got 3; its standard error ends with\nwhy","expected":0,"actual":3}]"#;
+    const PASSED: &str = r#","checks":[{"name":"exit_code","verdict":"pass","actual":3}]"#;
+    for stored in [FAILED, PASSED] {
+        assert_eq!(again(json!({"exit_code": 3}), stored, true).0, "passed");
+        assert_eq!(again(json!({"exit_code": 4}), stored, true).0, "failed");
+        assert_eq!(again(json!({}), stored, true).0, "failed");
+    }
+    assert_eq!(again(json!({"exit_code": 0}), "", true).0, "passed");
+    assert_eq!(again(json!({"exit_code": 1}), "", true).0, "failed");
+    // The words of the check that failed are kept.
+    let (_, checks) = again(json!({}), FAILED, true);
+    assert!(checks[0]["message"].as_str().unwrap().ends_with("why"));
+    // Behind a check of the provider's own it is another one.
+    let own = r#","checks":[{"name":"own","verdict":"pass"},{"name":"exit_code","verdict":"fail","message":"m"}]"#;
+    assert_eq!(again(json!({}), own, false).1.as_array().unwrap().len(), 2);
 }

@@ -9,6 +9,7 @@ use runner_model::{
 use serde_json::Value;
 
 use super::{Report, encode_said, first_key};
+use crate::attempt::Made;
 
 fn row(output: &str) -> Row<'static> {
     let trial = TrialId::parse("a/b@p#2").unwrap();
@@ -56,10 +57,20 @@ fn task() -> Task {
     }
 }
 
+fn report(row: Row<'static>) -> Report<'static> {
+    let made = Made {
+        row,
+        said: Said::default(),
+        left: Vec::new(),
+        host_fault: None,
+    };
+    Report::new(made, None, &mut |_, _| Ok(())).unwrap()
+}
+
 /// Reports a row, and checks it as its supervisor does.
 #[track_caller]
 fn with_checked(row: Row<'static>, look: impl FnOnce(&Report, &RowRef<'_>)) {
-    let report = Report::new(row, Said::default(), None);
+    let report = report(row);
     let checked = check_row(&report.row, &task(), &Limits::default());
     look(&report, &checked.unwrap());
 }

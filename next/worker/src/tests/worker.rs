@@ -454,8 +454,7 @@ fn a_paused_worker_begins_nothing_and_no_time_passes() {
     supervisor.send(&ToWorker::Pause(true));
     std::thread::sleep(PAUSE);
     supervisor.send(&ToWorker::Pause(false));
-    let grace = Micros(0);
-    supervisor.send(&ToWorker::Stop { grace, kill: true });
+    supervisor.send(&ToWorker::TakeBack { keep: 0 });
     assert_eq!(supervisor.next(), FromWorker::Returned(Vec::new()));
     assert!(word(&supervisor).began >= before.began + 200_000);
 }

@@ -1,0 +1,129 @@
+//! Takes secrets out of what an attempt left, before any of it is judged, cut or sent. What a guest said and was denied is
+//! redacted where it is kept, because it is cut there.
+
+use runner_model::{
+    ErrorClass, Text,
+    row::{Raw, RowError},
+};
+use runner_sandbox::{DistinctNames, Ended, Ending, LeftFile, Redactor, Reply};
+
+use crate::{
+    judge::tree_bytes,
+    report::{beginning, coded},
+};
+
+/// Bytes of an artifact's name that has a mark in it, without the number that keeps it distinct. A name has at most 200.
+const MAX_NAME: usize = 180;
+
+/// Takes secrets out. `most_tree` bounds the memory that one JSON text may take as a tree of values.
+pub fn redact(redactor: &Redactor, ended: &mut Ended, most_tree: usize) {
+    let row = RowRedactor {
+        redactor,
+        most_tree,
+    };
+    let is_done = match &mut ended.ending {
+        Ending::Reply(reply) => row.reply(reply),
+        Ending::Error(error) => row.error(error),
+        Ending::Timeout | Ending::Stopped => Some(()),
+    };
+    if is_done.is_none() {
+        ended.ending = Ending::Error(RowError {
+            class: Some(ErrorClass::Limit),
+            ..coded(
+                "reply",
+                "the reply has too many values to be searched for secrets",
+            )
+        });
+    }
+    row.text(&mut ended.said.stdout);
+    row.text(&mut ended.said.stderr);
+    row.names(&mut ended.artifacts);
+    if let Some(lost) = &mut ended.lost {
+        row.text(&mut lost.message);
+    }
+}
+
+struct RowRedactor<'a> {
+    redactor: &'a Redactor,
+    most_tree: usize,
+}
+
+/// None is told of JSON with too many values. A number has no place for a mark, so it is left out.
+impl RowRedactor<'_> {
+    fn reply(&self, reply: &mut Reply) -> Option<()> {
+        self.raw(&mut reply.output)?;
+        reply
+            .score
+            .take_if(|score| self.redactor.is_in_number(*score));
+        for check in &mut reply.checks {
+            self.text(&mut check.name);
+            check
+                .message
+                .iter_mut()
+                .for_each(|message| self.text(message));
+            let score = &mut check.score;
+            score.take_if(|score| self.redactor.is_in(score.get().as_bytes()));
+            check
+                .details
+                .as_mut()
+                .map_or(Some(()), |details| self.raw(details))?;
+        }
+        let metrics = &mut reply.metrics;
+        metrics.retain(|metric| !self.redactor.is_in_number(metric.value));
+        for metric in metrics {
+            self.text(&mut metric.name);
+            metric.unit.iter_mut().for_each(|unit| self.text(unit));
+        }
+        Some(())
+    }
+
+    fn error(&self, error: &mut RowError<'static>) -> Option<()> {
+        self.text(&mut error.code);
+        self.text(&mut error.message);
+        let after = &mut error.retry_after_ms;
+        after.take_if(|after| self.redactor.is_in_number(f64::from(*after)));
+        error
+            .details
+            .as_mut()
+            .map_or(Some(()), |details| self.raw(details))
+    }
+
+    fn text(&self, text: &mut Text<'static>) {
+        if let Some(redacted) = self.redactor.bytes(text.as_bytes()) {
+            *text = String::from_utf8_lossy(&redacted).into_owned().into();
+        }
+    }
+
+    fn raw(&self, raw: &mut Raw<'static>) -> Option<()> {
+        if tree_bytes(raw.get()) > self.most_tree {
+            return None;
+        }
+        match self.redactor.json(raw.get()) {
+            Some(redacted) => Raw::from_string(redacted)
+                .map(|redacted| *raw = redacted)
+                .ok(),
+            None => Some(()),
+        }
+    }
+
+    /// Names stay different, and such as files can have.
+    fn names(&self, artifacts: &mut [LeftFile]) {
+        let is_told = |name: &String| self.redactor.is_in(name.as_bytes());
+        let names = artifacts.iter().map(|artifact| &artifact.name);
+        let mut names: DistinctNames = names.filter(|name| !is_told(name)).collect();
+        for LeftFile {
+            name, media_type, ..
+        } in artifacts
+        {
+            self.redactor.text(media_type);
+            if is_told(name) {
+                self.redactor.text(name);
+                *name = names.distinct(beginning(name, MAX_NAME));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/redact_row.rs"]
+mod tests;

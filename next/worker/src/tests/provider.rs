@@ -1,0 +1,132 @@
+use std::collections::BTreeMap;
+
+use runner_model::{
+    Grants, NetGrant,
+    grants::BoundSecret,
+    prepare::SecretValues,
+    provider::{OutputForm, Protocol, Stdin},
+    template::Template,
+};
+use runner_sandbox::AttachedFile;
+use serde_json::json;
+
+use super::{Command, check_config, compile, secrets};
+
+fn template(text: &str) -> Template {
+    Template::parse(text).unwrap()
+}
+
+#[test]
+fn a_guest_knows_only_secrets_that_it_may() {
+    let bound = |name: &str| BoundSecret {
+        name: name.into(),
+        host: NetGrant::parse("https://a.example").unwrap(),
+        header: "x-key".into(),
+    };
+    let grants = Grants {
+        secrets: vec!["ASKED".into(), "BOTH".into()],
+        bound_secrets: vec![bound("BOUND"), bound("BOTH")],
+        env: vec![("T".into(), template("{{secret.VARIABLE}}"))],
+        ..Grants::default()
+    };
+    let names = ["ASKED", "BOTH", "BOUND", "VARIABLE", "OTHER"];
+    let values = names.map(|name| (name.to_owned(), format!("value of {name}")));
+    let values = SecretValues(BTreeMap::from(values));
+    for (is_command, known) in [
+        (false, &["ASKED", "BOTH", "VARIABLE"][..]),
+        (true, &["VARIABLE"]),
+    ] {
+        let secrets = secrets(&grants, is_command, &values);
+        for name in names {
+            assert_eq!(secrets.get(name).is_some(), known.contains(&name), "{name}");
+        }
+        let redactor = secrets.redactor().unwrap();
+        for name in names {
+            let is_in = redactor.is_in(format!("value of {name}").as_bytes());
+            assert_eq!(is_in, name != "OTHER", "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_command_gets_what_its_templates_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("blob");
+    std::fs::write(&path, "content").unwrap();
+    let files = [AttachedFile {
+        name: "in.txt".into(),
+        bytes: 7,
+        path,
+    }];
+    let fill = |argument: &str, stdin: Option<Stdin>, input| {
+        let command = Command {
+            program: "p.wasm".into(),
+            args: vec![template(argument)],
+            stdin,
+            protocol: Protocol::Plain,
+            output: OutputForm::Text,
+        };
+        let roots = [("input", &input), ("config", &json!({"lang": "en"}))];
+        let filled = command.fill(&roots, &files);
+        filled.map_err(|error| (error.code.to_string(), error.message.to_string()))
+    };
+    let input = json!({"n": 1, "text": "a\0b"});
+    let file = |file: &str| Some(Stdin::File { file: file.into() });
+    let filled = fill("-{{input.n}}{{config.lang}}", file("in.txt"), input.clone()).unwrap();
+    assert_eq!(
+        (filled.args, filled.stdin),
+        (vec!["-1en".into()], Some(b"content".to_vec()))
+    );
+    let text = Some(Stdin::Text(template("{{input.text}}")));
+    assert_eq!(
+        fill("x", text, input.clone()).unwrap().stdin,
+        Some(b"a\0b".to_vec())
+    );
+    for (argument, stdin, code, message) in [
+        (
+            "{{input.text}}",
+            None,
+            "template",
+            "an argument cannot have a NUL in it",
+        ),
+        (
+            "{{input.x}}",
+            None,
+            "template",
+            "there is no `input.x`, which an argument needs",
+        ),
+        (
+            "",
+            file("out.txt"),
+            "attachment",
+            "the test has no attachment `out.txt` for standard input",
+        ),
+        (
+            "",
+            Some(Stdin::Text(template("{{input.y}}"))),
+            "template",
+            "there is no `input.y`, which `stdin` needs",
+        ),
+    ] {
+        let refusal = fill(argument, stdin, input.clone()).unwrap_err();
+        assert_eq!(refusal, (code.into(), message.into()));
+    }
+}
+
+#[test]
+fn a_configuration_must_be_what_the_plugin_takes() {
+    let schema = json!({"properties": {"n": {"type": "integer"}}});
+    let check = |schema, config| check_config(schema, &config).map_err(|problem| problem.message);
+    assert_eq!(check(None, json!({"n": "x"})), Ok(()));
+    assert_eq!(check(Some(&schema), json!({"n": 1})), Ok(()));
+    assert_eq!(
+        check(Some(&schema), json!({"n": "x"})),
+        Err("refuses its `config`: at `/n`: want integer, but got string".into())
+    );
+    let broken = compile("input", Some(&json!({"type": 1}))).err().unwrap();
+    let message = broken.message;
+    assert!(
+        message.starts_with("has a schema of the input that is not a valid JSON Schema"),
+        "{message}"
+    );
+}

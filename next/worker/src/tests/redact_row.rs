@@ -1,0 +1,140 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use runner_model::{
+    ErrorClass,
+    log::Said,
+    outcome::Verdict,
+    row::{Check, Metric, Raw, RowError, Usage},
+};
+use runner_sandbox::{Ended, Ending, LeftContent, LeftFile, Redactor, Reply};
+
+use super::redact;
+
+const SECRET: &str = "hunter2-42";
+
+fn ended(ending: Ending) -> Ended {
+    Ended {
+        ending,
+        duration: Duration::ZERO,
+        suspended: Duration::ZERO,
+        usage: Usage::default(),
+        denied: Vec::new(),
+        said: Said {
+            stdout: SECRET.into(),
+            stderr: SECRET.into(),
+            ..Said::default()
+        },
+        artifacts: [
+            format!("{SECRET}.txt"),
+            format!("{SECRET}.txt"),
+            "a".into(),
+            "x".repeat(100) + SECRET,
+        ]
+        .map(|name| LeftFile {
+            name,
+            media_type: format!("text/{SECRET}"),
+            bytes: 0,
+            content: LeftContent::Memory(Vec::new()),
+        })
+        .into(),
+        lost: Some(RowError {
+            code: "artifacts".into(),
+            retry_after_ms: None,
+            details: None,
+            ..error(SECRET)
+        }),
+        host_fault: None,
+    }
+}
+
+fn error(text: &str) -> RowError<'static> {
+    RowError {
+        class: Some(ErrorClass::Other),
+        code: text.to_owned().into(),
+        message: text.to_owned().into(),
+        retry_after_ms: Some(31_337),
+        details: Raw::from_string(format!("{{\"a\":\"{text}\"}}")).ok(),
+    }
+}
+
+fn reply(output: &str) -> Ending {
+    let raw = |text: &str| Raw::from_string(text.to_owned()).unwrap();
+    let metric = |name: &str, value| Metric {
+        name: name.to_owned().into(),
+        value,
+        unit: Some(SECRET.into()),
+    };
+    Ending::Reply(Box::new(Reply {
+        output: raw(output),
+        verdict: None,
+        score: Some(31_337.0),
+        checks: vec![Check {
+            name: SECRET.into(),
+            verdict: Verdict::Pass,
+            score: Some(raw("31337.5")),
+            message: Some(SECRET.into()),
+            expected: None,
+            actual: None,
+            diff: None,
+            details: Some(raw(&format!("[\"{SECRET}\"]"))),
+        }],
+        metrics: vec![metric(SECRET, 1.0), metric("m", 31_337.0)],
+        exit_code: None,
+    }))
+}
+
+/// Redacts what an attempt left, and looks for secrets in all that is left of it.
+fn redacted(ending: Ending) -> Ended {
+    let values = [("KEY", SECRET), ("NUMBER", "31337")];
+    let values: BTreeMap<_, _> = values
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    let mut ended = ended(ending);
+    redact(&Redactor::new(&values).unwrap(), &mut ended, 100_000);
+    let left = format!("{ended:?}");
+    assert!(!left.contains(SECRET) && !left.contains("31337"), "{left}");
+    ended
+}
+
+#[test]
+fn no_field_of_a_row_keeps_a_secret() {
+    let ended = redacted(reply(
+        r#"{"\u0068unter2-42":1,"HUNTER2-42":[31337,"Bearer hunter2-42"]}"#,
+    ));
+    let Ending::Reply(reply) = &ended.ending else {
+        panic!("{ended:?}")
+    };
+    let output = reply.output.get();
+    assert_eq!(
+        output,
+        r#"{"[secret KEY]":["[secret NUMBER]","Bearer [secret KEY]"],"[secret KEY]-2":1}"#
+    );
+    assert_eq!((reply.score, reply.metrics.len()), (None, 1));
+    let names: Vec<_> = ended.artifacts.iter().map(|file| &*file.name).collect();
+    let long = "x".repeat(100) + "[secret KEY]";
+    assert_eq!(
+        names,
+        ["[secret KEY].txt", "[secret KEY].txt-2", "a", &long]
+    );
+    assert_eq!(ended.said.stderr, "[secret KEY]".into());
+
+    let ended = redacted(Ending::Error(error(SECRET)));
+    let Ending::Error(error) = ended.ending else {
+        panic!()
+    };
+    assert_eq!(error.details.unwrap().get(), r#"{"a":"[secret KEY]"}"#);
+    assert_eq!(error.retry_after_ms, None);
+    redacted(Ending::Timeout);
+}
+
+#[test]
+fn a_reply_that_cannot_be_searched_is_an_error() {
+    let large = format!("[{}]", vec!["{}"; 1000].join(","));
+    let Ending::Error(error) = redacted(reply(&large)).ending else {
+        panic!()
+    };
+    assert_eq!(
+        (error.class, &*error.code),
+        (Some(ErrorClass::Limit), "reply")
+    );
+}

@@ -1,0 +1,178 @@
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use super::Schema;
+
+fn mismatch(schema: &Value, value: &Value) -> Option<String> {
+    Schema::new(schema.clone()).unwrap().mismatch(value)
+}
+
+fn refusal(schema: &Value) -> String {
+    Schema::new(schema.clone()).err().unwrap()
+}
+
+#[test]
+fn places_that_are_not_valid_are_named() {
+    let schema = json!({
+        "type": "object",
+        "properties": {"n": {"type": "integer"}, "mode": {"$ref": "#/$defs/mode"}},
+        "required": ["n"],
+        "additionalProperties": false,
+        "$defs": {"mode": {"enum": ["a", "b"]}},
+    });
+    assert_eq!(mismatch(&schema, &json!({"n": 1, "mode": "a"})), None);
+    for (value, reason) in [
+        (json!(1), "want object, but got number"),
+        (json!({}), "missing properties 'n'"),
+        (json!({"n": "1"}), "at `/n`: want integer, but got string"),
+        (
+            json!({"n": 1, "mode": "c", "x": 2}),
+            "at `/mode`: value must be one of 'a', 'b'; additionalProperties 'x' not allowed",
+        ),
+    ] {
+        assert_eq!(mismatch(&schema, &value).as_deref(), Some(reason));
+    }
+    let many = mismatch(
+        &json!({"items": {"type": "string"}}),
+        &json!([1, 2, 3, 4, 5, 6]),
+    )
+    .unwrap();
+    assert_eq!(many.matches("want string").count(), 5);
+    let long = mismatch(&json!({"pattern": "^$"}), &json!("x".repeat(10_000))).unwrap();
+    assert!(long.len() < 600);
+}
+
+#[test]
+fn formats_count_as_their_draft_says() {
+    let with =
+        |draft: &str| json!({"$schema": draft, "format": "ipv4", "allOf": [{"minLength": 2}]});
+    let old = with("http://json-schema.org/draft-07/schema#");
+    assert_eq!(mismatch(&old, &json!("127.0.0.1")), None);
+    assert!(mismatch(&old, &json!("x.y")).unwrap().contains("ipv4"));
+    assert!(mismatch(&old, &json!("x")).unwrap().contains("length"));
+    let new = with("https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(mismatch(&new, &json!("x.y")), None);
+}
+
+#[test]
+fn a_schema_that_is_none_is_refused() {
+    for (schema, why) in [
+        (json!({"type": 1}), "is not a valid JSON Schema"),
+        (
+            json!({"$ref": "#/$defs/none"}),
+            "is not a valid JSON Schema",
+        ),
+        (json!({"pattern": "("}), "is not a valid JSON Schema"),
+        (json!({"$ref": "file:///etc/passwd"}), "nothing is fetched"),
+        (
+            json!({"$ref": "https://example.com/a"}),
+            "nothing is fetched",
+        ),
+        (json!({"$ref": "other.json"}), "nothing is fetched"),
+        (
+            json!({"$schema": "https://example.com/draft"}),
+            "nothing is fetched",
+        ),
+        (
+            json!({"const": {"$ref": "#"}}),
+            "has a reference inside of a constant",
+        ),
+        (
+            json!({"properties": {"a": "b"}}),
+            "has a text in its `properties`",
+        ),
+    ] {
+        let refusal = refusal(&schema);
+        assert!(refusal.contains(why), "{schema}: {refusal}");
+    }
+}
+
+/// A chain in which each part refers to the next one twice, from `first` on.
+fn doubling(first: &str, part: impl Fn(&str) -> Value) -> Value {
+    let parts = (0..60).map(|n| (format!("d{n}"), part(&format!("{first}/d{}", n + 1))));
+    Value::Object(parts.collect::<Map<_, _>>())
+}
+
+#[test]
+fn a_schema_that_explodes_is_given_up() {
+    let twice = |keyword: &'static str| move |next: &str| json!({keyword: [{"$ref": next}, {"$ref": next}]});
+    for keyword in ["allOf", "anyOf", "oneOf"] {
+        let mut parts = doubling("#/$defs", twice(keyword));
+        parts["d60"] = json!({"type": "string"});
+        for value in [json!("x"), json!(1)] {
+            check_quickly(&json!({"$defs": parts, "$ref": "#/$defs/d0"}), &value);
+        }
+    }
+    // Parts where no keyword has any.
+    let mut parts = doubling("#/x", twice("allOf"));
+    parts["d60"] = json!(false);
+    check_quickly(&json!({"x": parts, "$ref": "#/x/d0"}), &json!(1));
+    let both = |next: &str| json!({"$ref": next, "$dynamicRef": next});
+    let mut parts = doubling("#/$defs", both);
+    parts["d60"] = json!({"type": "string"});
+    check_quickly(&json!({"$defs": parts, "$ref": "#/$defs/d0"}), &json!(1));
+    // Once for each level of a value.
+    let branches =
+        json!({"anyOf": [{"items": {"$ref": "#"}}, {"items": {"$ref": "#"}}], "not": true});
+    let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
+    check_quickly(&branches, &deep);
+}
+
+#[track_caller]
+fn check_quickly(schema: &Value, value: &Value) {
+    let began = Instant::now();
+    // What it comes to is not known of all; that it comes to something is.
+    let _ = mismatch(schema, value);
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_schema_that_nests_takes_no_more_stack_than_it_may() {
+    let parts = (0..5_000).map(|n| {
+        (
+            format!("d{n}"),
+            json!({"$ref": format!("#/$defs/d{}", n + 1)}),
+        )
+    });
+    let mut parts: Map<_, _> = parts.collect();
+    parts.insert("d5000".into(), json!(true));
+    let schema = json!({"$defs": parts, "$ref": "#/$defs/d0"});
+    assert!(
+        mismatch(&schema, &json!(1))
+            .unwrap()
+            .contains("takes too much")
+    );
+}
+
+#[test]
+fn patterns_are_bounded_and_match_in_linear_time() {
+    let schema = json!({"pattern": "^(a+)+$"});
+    let text = format!("{}b", "a".repeat(100_000));
+    assert!(mismatch(&schema, &json!(text)).is_some());
+    assert_eq!(
+        mismatch(
+            &json!({"patternProperties": {"^\\d$": false}}),
+            &json!({"x": 1})
+        ),
+        None
+    );
+    let large = vec![json!({"pattern": "(\\p{L}{100}){3}"}); 20];
+    assert_eq!(
+        refusal(&json!({"allOf": large})),
+        "has patterns that are too large"
+    );
+}
+
+#[test]
+fn large_values_are_checked_without_all_reasons() {
+    let items = json!({"items": {"type": "integer"}});
+    assert_eq!(mismatch(&items, &json!(vec![1; 150_000])), None);
+    let wrong = mismatch(&items, &json!(vec!["x"; 150_000])).unwrap();
+    assert_eq!(wrong, "it is not valid, and too large to look for where");
+    let unknown = mismatch(&items, &json!(vec![1; 500_000])).unwrap();
+    assert_eq!(unknown, "it takes too much to find out whether it is valid");
+    let unique = json!({"uniqueItems": true});
+    let numbers: Vec<u32> = (0..100_000).collect();
+    assert_eq!(mismatch(&unique, &json!(numbers)), None);
+}
