@@ -25,6 +25,7 @@ use runner_scenario::Suite;
 
 use crate::{
     Ended, Observer, RunEvent,
+    checks::Checks,
     clock::{Clock, monotonic},
     compiler::CompileError,
     crew::{Crew, News},
@@ -91,6 +92,8 @@ pub(crate) struct Coordinator<'a> {
     effects: Vec<Effect>,
     news: Vec<News>,
     described: Option<Ready>,
+    /// The checks of tests before the first attempt, and who makes them.
+    checks: Option<(WorkerId, Checks)>,
     has_started: bool,
     is_stopping: bool,
     signal: Option<StopSignal>,
@@ -154,6 +157,7 @@ impl<'a> Coordinator<'a> {
             effects: Vec::new(),
             news: Vec::new(),
             described: None,
+            checks: None,
             has_started: false,
             is_stopping: false,
             signal: None,
@@ -196,6 +200,7 @@ impl<'a> Coordinator<'a> {
             for input in inputs.try_iter().take(MAX_TURN) {
                 self.take(input)?;
             }
+            self.check_tests();
             self.tell_ready();
             self.on(Event::Tick);
             self.begin.crew.flush();
@@ -256,7 +261,13 @@ impl<'a> Coordinator<'a> {
                 } => self.lose(worker, &begun, blame, &how),
                 News::Described(ready) => match self.begin.crew.problems(&ready) {
                     Some(problems) => self.fail(Reason::Plugin, problems),
-                    None => self.described = Some(ready),
+                    None => {
+                        let providers = self.begin.plan.providers.len();
+                        let checks = Checks::of_described(&ready, providers);
+                        let worker = checks.as_ref().and_then(|_| self.begin.crew.begin_checks());
+                        self.checks = worker.zip(checks);
+                        self.described = Some(ready);
+                    }
                 },
                 News::Compiling(plugin) => {
                     self.log(&format!("plugin `{plugin}` is being compiled"));
@@ -303,9 +314,38 @@ impl<'a> Coordinator<'a> {
         Ok(())
     }
 
+    /// Sends tests to be checked, and goes on once all of them are right.
+    fn check_tests(&mut self) {
+        let Some((worker, checks)) = self.checks.as_mut().filter(|_| !self.is_stopping) else {
+            return;
+        };
+        let (worker, plan, fold) = (*worker, self.begin.plan, &self.begin.fold);
+        let sent = loop {
+            let task = match checks.next(plan, |trial| fold.trial(trial).is_pending) {
+                Ok(Some((task, line))) => self.begin.crew.assign(worker, task, line),
+                Ok(None) => break Ok(()),
+                Err(error) => Err(error),
+            };
+            if task.is_err() {
+                break task;
+            }
+        };
+        if let Err(error) = sent {
+            self.fail(Reason::Internal, format!("a test cannot be sent: {error}"));
+        } else if checks.is_over(plan) {
+            let found = checks.lines();
+            self.checks = None;
+            match found {
+                Some(lines) => self.fail(Reason::Plugin, lines),
+                None => self.begin.crew.end_checks(worker),
+            }
+        }
+    }
+
     /// Gives workers to the schedule once there is a run and its plugins were described.
     fn tell_ready(&mut self) {
         while self.run.is_some()
+            && self.checks.is_none()
             && let Some((worker, shape, alone)) = self.begin.crew.next_ready()
         {
             self.on(Event::WorkerReady {
@@ -319,7 +359,7 @@ impl<'a> Coordinator<'a> {
 
     /// Writes down that trials run, while the first ones do.
     fn start(&mut self) {
-        let (Some(run), Some(ready)) = (&mut self.run, &self.described) else {
+        let (Some(run), Some(ready), None) = (&mut self.run, &self.described, &self.checks) else {
             return;
         };
         let mut providers = run.owned.manifest().providers.clone();
@@ -361,7 +401,12 @@ impl<'a> Coordinator<'a> {
 
     fn hear(&mut self, worker: WorkerId, message: FromWorker) {
         match message {
-            FromWorker::Report { head, body } => self.report(worker, &head, body),
+            FromWorker::Report { head, body } => match &mut self.checks {
+                Some((checker, checks)) if *checker == worker => {
+                    checks.take(head.task, &body[..head.row_bytes as usize]);
+                }
+                _ => self.report(worker, &head, body),
+            },
             FromWorker::Artifact { task, index, bytes } => {
                 self.add_piece(worker, task, index, &bytes);
             }
@@ -441,6 +486,11 @@ impl<'a> Coordinator<'a> {
     fn lose(&mut self, worker: WorkerId, begun: &[SlotWord], blame: Option<Blame>, how: &str) {
         if !self.is_stopping {
             self.log(&format!("worker {} {how}", worker.0));
+        }
+        // Only it knows what inputs have to be.
+        if self.checks.take_if(|(checker, _)| *checker == worker).is_some() && !self.is_stopping {
+            let message = format!("the worker that checked inputs {how}");
+            self.fail(Reason::Plugin, message);
         }
         let paused_at = self.paused_at;
         let begun = begun.iter().filter(|word| {
@@ -834,6 +884,9 @@ impl<'a> Coordinator<'a> {
                 }
                 _ => {}
             }
+        }
+        for line in self.begin.crew.wait_for_teardown(inputs) {
+            run.owned.log(&visible_line(&line));
         }
         if let Err(error) = closed {
             reason = Some(Reason::Storage);

@@ -45,6 +45,8 @@ pub(crate) type Launch = Box<dyn FnMut(Hear) -> io::Result<Box<dyn WorkerLink>>>
 const BATCH: usize = 64;
 /// How long workers may take that have nothing more to do.
 const END_WITHIN: Duration = Duration::from_millis(200);
+/// How long workers may take that tear down instances, which may take them 5 s.
+const TEARDOWN_WITHIN: Duration = Duration::from_millis(5_500);
 /// So many workers in a row that die before they are ready end the session.
 const MAX_FRUITLESS: u32 = 3;
 /// Bytes of one worker in `runner.log`: more than one that works has to say.
@@ -164,6 +166,8 @@ enum Phase {
     Started,
     /// It has said who it is.
     Known,
+    /// It has loaded all plugins and checks tests.
+    Checking,
     /// It has loaded all plugins.
     Ready,
     /// The session knows of it and may send tasks.
@@ -365,7 +369,7 @@ impl Crew {
             (Phase::Known, FromWorker::Ready(ready)) => {
                 return self.hear_ready(worker, ready, news);
             }
-            (Phase::Known | Phase::Ready | Phase::Working, FromWorker::NeedBlob(blob)) => {
+            (phase, FromWorker::NeedBlob(blob)) if phase >= Phase::Known => {
                 return self.put_blob(worker, blob);
             }
             (Phase::Known | Phase::Ready | Phase::Working, FromWorker::Log(line)) => {
@@ -392,6 +396,9 @@ impl Crew {
                 Phase::Working,
                 message @ (FromWorker::Artifact { .. } | FromWorker::Report { .. }),
             ) => news.push(News::Said(worker, message)),
+            (Phase::Checking, message @ FromWorker::Report { .. }) => {
+                news.push(News::Said(worker, message));
+            }
             _ => return Err(Refusal::Fault("said what it may not say at that time")),
         }
         Ok(())
@@ -567,6 +574,23 @@ impl Crew {
         Some((*worker, member.shape, member.alone))
     }
 
+    /// Lets the worker that has described the plugins check tests before it is ready for attempts; none if it is gone.
+    pub(crate) fn begin_checks(&mut self) -> Option<WorkerId> {
+        let mut members = self.members.iter_mut();
+        let (worker, member) = members.find(|(_, member)| {
+            member.describes && member.phase == Phase::Ready && member.fault.is_none()
+        })?;
+        member.phase = Phase::Checking;
+        Some(*worker)
+    }
+
+    /// Lets a worker that has checked tests be ready for attempts.
+    pub(crate) fn end_checks(&mut self, worker: WorkerId) {
+        if let Some(member) = self.members.get_mut(&worker) {
+            member.phase = Phase::Ready;
+        }
+    }
+
     fn lose(
         &mut self,
         worker: WorkerId,
@@ -695,7 +719,27 @@ impl Crew {
 
     /// Tells workers that nothing more will come.
     pub(crate) fn finish(&mut self) {
-        self.close(&ToWorker::Finish { teardown: false });
+        let teardown = self.keeps_instances();
+        self.close(&ToWorker::Finish { teardown });
+    }
+
+    fn keeps_instances(&self) -> bool {
+        let mut providers = self.prepare.providers.iter();
+        providers.any(|prepared| prepared.provider.reuse.is_some())
+    }
+
+    /// Waits until workers that were told to end have torn down the instances that they kept. Returns lines for the run's
+    /// log, not checked.
+    pub(crate) fn wait_for_teardown(&mut self, inputs: &Receiver<Input>) -> Vec<String> {
+        let mut news = Vec::new();
+        if self.keeps_instances() {
+            self.wait_until(Instant::now() + TEARDOWN_WITHIN, inputs, &mut news);
+        }
+        let line = |news| match news {
+            News::Said(_, FromWorker::Log(line)) => Some(line),
+            _ => None,
+        };
+        news.into_iter().filter_map(line).collect()
     }
 
     fn close(&mut self, last: &ToWorker) {
@@ -712,12 +756,14 @@ impl Crew {
 
     /// Waits a moment for workers that were told to end; those that are left are killed when this is dropped.
     pub(crate) fn wait(&mut self, inputs: &Receiver<Input>) {
-        let until = Instant::now() + END_WITHIN;
-        let mut news = Vec::new();
+        self.wait_until(Instant::now() + END_WITHIN, inputs, &mut Vec::new());
+    }
+
+    fn wait_until(&mut self, until: Instant, inputs: &Receiver<Input>, news: &mut Vec<News>) {
         while !self.members.is_empty() {
             let left = until.saturating_duration_since(Instant::now());
             match inputs.recv_timeout(left) {
-                Ok(Input::Link(worker, event)) => self.hear(worker, event, &mut news),
+                Ok(Input::Link(worker, event)) => self.hear(worker, event, news),
                 Ok(_) => {}
                 Err(_) => return,
             }

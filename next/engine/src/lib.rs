@@ -5,6 +5,7 @@
 
 mod blobs;
 mod changes;
+mod checks;
 mod children;
 mod clock;
 mod compiler;

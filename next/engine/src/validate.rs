@@ -1,20 +1,15 @@
 //! `validate` and dry runs: what is wrong with a scenario that only its plugins show, and what its providers are granted.
 
-use std::{fs::File, io, path::PathBuf, rc::Rc, time::Duration};
+use std::{cell::RefCell, fs::File, path::PathBuf, time::Duration};
 
-use runner_model::{
-    ErrorClass, Micros, Places as _, TaskId, TrialId,
-    prepare::{Problem, Ready},
-    protocol::{Line, Task, TaskKind, TimeoutRule},
-    provider::PreparedProvider,
-};
-use runner_scenario::{Problems, ProviderProblem, Selection, Suite, TestProblem};
+use runner_model::{ErrorClass, Places as _, TrialId, prepare::Ready, provider::PreparedProvider};
+use runner_scenario::{Problems, ProviderProblem, Selection};
 
 use crate::{
     EngineError, ExecRequest, Preview, PreviewedProvider, Validated,
+    checks::Checks,
     crew::Early,
     exec::{self, plan},
-    flights::TestLine,
     grants::not_granted,
     once::{Answer, CallsEnd, Once},
     plan::{Ids, Plan},
@@ -23,8 +18,6 @@ use crate::{
 
 /// A worker that says nothing for so long is stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Problems of tests that are told of; all are counted.
-const MAX_TOLD: usize = 20;
 
 /// Reads a scenario with its lists, lets a worker load and describe its plugins, and lets it check all inputs.
 pub(crate) fn validate(
@@ -38,7 +31,7 @@ pub(crate) fn validate(
     let (mut once, ready) = describe(early, &plan, &mut |_| ())?;
     let of_providers = provider_problems(&plan, &ready);
     if of_providers.is_empty() {
-        problems.extend(check_tests(&plan, &mut once)?);
+        problems.extend(check_tests(&plan, &mut once)?.unwrap_or_default());
     } else {
         problems.extend(plan.scenario.provider_problems(&of_providers));
     }
@@ -130,93 +123,21 @@ fn provider_problems(plan: &Plan, ready: &Ready) -> Vec<ProviderProblem> {
 }
 
 /// Lets the worker check every test on each of its providers.
-fn check_tests(plan: &Plan, once: &mut Once) -> Result<Problems, EngineError> {
-    let mut tasks = Tasks {
-        suite: Rc::clone(&plan.suite),
-        plan,
-        trial: 0,
-        line: Vec::new(),
-        last: 0,
+fn check_tests(plan: &Plan, once: &mut Once) -> Result<Option<Problems>, EngineError> {
+    let checks = RefCell::new(Checks::of(vec![true; plan.providers.len()]));
+    let mut next = || {
+        let mut checks = checks.borrow_mut();
+        let next = checks.next(plan, |_| true)?;
+        Ok(next.map(|(task, line)| (task, line.to_vec())))
     };
-    let (mut found, mut hidden) = (Vec::new(), 0);
     let mut hear = |answer: Answer<'_>| {
         if let Answer::Report { task, row, .. } = answer {
-            // A worker that says something else has found nothing that can be shown.
-            let problems: Vec<Problem> = serde_json::from_slice(row).unwrap_or_default();
-            for problem in problems {
-                match plan.suite.test_of(&task.trial.test) {
-                    Some(test) if found.len() < MAX_TOLD => {
-                        found.push(test_problem(test, &task.trial, &problem));
-                    }
-                    _ => hidden += 1,
-                }
-            }
+            checks.borrow_mut().take(task.id, row);
         }
     };
-    match once.work(&mut || tasks.next(), &mut hear)? {
-        CallsEnd::Done => {}
-        end => return Err(ended(&end, "inputs were checked")),
-    }
-    let mut problems = plan.scenario.test_problems(&plan.suite, &found);
-    problems.add_hidden(hidden);
-    Ok(problems)
-}
-
-fn test_problem(test: u64, trial: &TrialId, problem: &Problem) -> TestProblem {
-    let (id, provider) = (&trial.test, &trial.provider);
-    TestProblem {
-        test,
-        key: match problem.class {
-            ErrorClass::InvalidInput => "input",
-            _ => "expect",
-        },
-        message: format!("test `{id}` on `{provider}`: {}", problem.message),
-        help: None,
-    }
-}
-
-/// The tasks that check all tests on all of their providers.
-struct Tasks<'a> {
-    suite: Rc<Suite>,
-    plan: &'a Plan,
-    trial: u64,
-    line: Vec<u8>,
-    last: u64,
-}
-
-impl Tasks<'_> {
-    fn next(&mut self) -> io::Result<Option<(Task, Vec<u8>)>> {
-        // One repeat is like the other.
-        let planned = loop {
-            if self.trial == self.suite.trials() {
-                return Ok(None);
-            }
-            let planned = self.suite.trial(self.trial);
-            self.trial += 1;
-            if planned.repeat == 1 {
-                break planned;
-            }
-        };
-        self.suite.line(planned.test, &mut self.line)?;
-        let provider = &self.plan.providers[usize::from(planned.provider)].provider;
-        self.last += 1;
-        let task = Task {
-            id: TaskId(self.last),
-            trial: TrialId {
-                test: TestLine::read(&self.line)?.id,
-                provider: provider.name.clone(),
-                repeat: 1,
-            },
-            provider: planned.provider,
-            attempt: 1,
-            seed: self.plan.scenario.run.seed,
-            timeout: Micros::from(PATIENCE),
-            timeout_rule: TimeoutRule::Timeout,
-            kind: TaskKind::Check,
-            line: Line::Bytes(self.line.len() as u32),
-            row_bytes: 0,
-        };
-        Ok(Some((task, self.line.clone())))
+    match once.work(&mut next, &mut hear)? {
+        CallsEnd::Done => Ok(checks.into_inner().problems(plan)),
+        end => Err(ended(&end, "inputs were checked")),
     }
 }
 

@@ -1,0 +1,175 @@
+//! [`Checks`]: a worker checks tests on their providers before any trial, and what it finds.
+
+use std::{collections::HashMap, io};
+
+use runner_model::{
+    ErrorClass, Micros, Places as _, TaskId, TrialId,
+    prepare::{Problem, Ready},
+    protocol::{Line, Task, TaskKind, TimeoutRule},
+};
+use runner_scenario::{Problems, TestProblem};
+
+use crate::{flights::TestLine, plan::Plan};
+
+/// Problems that are told of; all are counted.
+const MAX_TOLD: usize = 20;
+/// The first number of a task that checks; tasks of attempts begin at 1.
+const FIRST: u64 = 1 << 63;
+/// Tasks that are sent and not yet answered.
+const WINDOW: usize = 64;
+
+/// The checks of all tests on those of their providers that say what they take.
+pub(crate) struct Checks {
+    /// By provider: whether it says so.
+    is_asked: Vec<bool>,
+    /// The next trial of the plan.
+    trial: u64,
+    /// The test and provider that was checked last: one repeat is like the other.
+    last: Option<(u64, u16)>,
+    next_task: u64,
+    /// The tests that are being checked.
+    in_flight: HashMap<TaskId, (u64, TrialId)>,
+    found: Vec<TestProblem>,
+    hidden: usize,
+    line: Vec<u8>,
+}
+
+impl Checks {
+    /// Checks of all providers that describe their inputs; none if there is no such provider.
+    pub(crate) fn of_described(ready: &Ready, providers: usize) -> Option<Self> {
+        let mut is_asked = vec![false; providers];
+        for about in &ready.providers {
+            if let Some(description) = &about.description
+                && let Some(is_asked) = is_asked.get_mut(usize::from(about.provider))
+            {
+                *is_asked = description.input_schema.is_some();
+            }
+        }
+        is_asked.contains(&true).then(|| Self::of(is_asked))
+    }
+
+    /// Checks of these providers.
+    pub(crate) fn of(is_asked: Vec<bool>) -> Self {
+        Self {
+            is_asked,
+            trial: 0,
+            last: None,
+            next_task: FIRST,
+            in_flight: HashMap::new(),
+            found: Vec::new(),
+            hidden: 0,
+            line: Vec::new(),
+        }
+    }
+
+    /// The next task, with its test's line; none if too many are not answered, or there are no more.
+    ///
+    /// # Errors
+    ///
+    /// A suite that cannot be read.
+    pub(crate) fn next(
+        &mut self,
+        plan: &Plan,
+        is_pending: impl Fn(u64) -> bool,
+    ) -> io::Result<Option<(Task, &[u8])>> {
+        if self.in_flight.len() >= WINDOW {
+            return Ok(None);
+        }
+        let planned = loop {
+            let trial = self.trial;
+            if trial == plan.suite.trials() {
+                return Ok(None);
+            }
+            self.trial += 1;
+            let planned = plan.suite.trial(trial);
+            let place = (planned.test, planned.provider);
+            let is_asked = self.is_asked[usize::from(planned.provider)];
+            if is_asked && self.last != Some(place) && is_pending(trial) {
+                self.last = Some(place);
+                break planned;
+            }
+        };
+        plan.suite.line(planned.test, &mut self.line)?;
+        let test = TestLine::read(&self.line)?;
+        let trial = TrialId {
+            test: test.id.clone(),
+            provider: plan.providers[usize::from(planned.provider)].provider.name.clone(),
+            repeat: 1,
+        };
+        let id = TaskId(self.next_task);
+        self.next_task += 1;
+        self.in_flight.insert(id, (planned.test, trial.clone()));
+        let task = Task {
+            id,
+            trial,
+            provider: planned.provider,
+            attempt: 1,
+            seed: plan.scenario.run.seed,
+            timeout: Micros(u64::from(u32::MAX)),
+            timeout_rule: TimeoutRule::Timeout,
+            kind: TaskKind::Check,
+            line: Line::Bytes(self.line.len() as u32),
+            row_bytes: 0,
+        };
+        Ok(Some((task, &self.line)))
+    }
+
+    /// Takes the answer to a task: a list of problems. One that is no list says nothing that could be shown.
+    pub(crate) fn take(&mut self, task: TaskId, answer: &[u8]) {
+        let Some((test, trial)) = self.in_flight.remove(&task) else {
+            return;
+        };
+        let problems: Vec<Problem> = serde_json::from_slice(answer).unwrap_or_default();
+        for problem in problems {
+            if self.found.len() < MAX_TOLD {
+                self.found.push(of_test(test, &trial, &problem));
+            } else {
+                self.hidden += 1;
+            }
+        }
+    }
+
+    /// Tells whether all tests were checked.
+    pub(crate) fn is_over(&self, plan: &Plan) -> bool {
+        self.trial == plan.suite.trials() && self.in_flight.is_empty()
+    }
+
+    /// What was found, each with its place; none if nothing was.
+    pub(crate) fn problems(&self, plan: &Plan) -> Option<Problems> {
+        if self.found.is_empty() {
+            return None;
+        }
+        let mut problems = plan.scenario.test_problems(&plan.suite, &self.found);
+        problems.add_hidden(self.hidden);
+        Some(problems)
+    }
+
+    /// What was found, a line each; none if nothing was.
+    pub(crate) fn lines(&self) -> Option<String> {
+        if self.found.is_empty() {
+            return None;
+        }
+        let mut lines: Vec<_> = self.found.iter().map(|one| one.message.clone()).collect();
+        if self.hidden > 0 {
+            lines.push(format!("… and {} more", self.hidden));
+        }
+        Some(lines.join("\n"))
+    }
+}
+
+fn of_test(test: u64, trial: &TrialId, problem: &Problem) -> TestProblem {
+    let (id, provider, message) = (&trial.test, &trial.provider, &problem.message);
+    TestProblem {
+        test,
+        key: match (problem.class, problem.code.as_str()) {
+            (ErrorClass::InvalidInput, "schema") => "expect",
+            _ => "input",
+        },
+        message: match problem.code.as_str() {
+            // It goes on behind the name of a plugin.
+            "input" => format!("test `{id}`: provider `{provider}` {message}"),
+            _ => format!("test `{id}` on provider `{provider}`: {message}"),
+        },
+        help: None,
+    }
+}
