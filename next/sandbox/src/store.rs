@@ -16,7 +16,7 @@ use crate::{fs::quota::Quota, interrupt::Guard};
 /// Live resource handles of a guest, in the component model's tables.
 const MAX_HANDLES: usize = 10_000;
 /// Live host resources of a guest: streams, pollables.
-const MAX_RESOURCES: usize = 256;
+pub(crate) const MAX_RESOURCES: usize = 256;
 /// Live tasks of an asynchronous component, with what they wait for: each that waits may hold half a MiB of stack, and
 /// takes more than two of these.
 const MAX_TASKS: usize = 48;

@@ -7,7 +7,18 @@ use std::{
 };
 
 /// The components of the contract that tests use, from `tests/guests`.
-const COMPONENTS: [&str; 6] = ["hostile", "stuck", "counter", "files", "web", "leaky"];
+const COMPONENTS: [&str; 9] = [
+    "hostile",
+    "stuck",
+    "counter",
+    "files",
+    "web",
+    "leaky",
+    // Written for published contracts.
+    "contract-0-1-0-pure",
+    "contract-0-1-0-plugin",
+    "contract-0-1-0-lifecycle",
+];
 /// The programs that tests use, from there as well.
 const PROGRAMS: [&str; 2] = ["command", "files-command"];
 
@@ -23,7 +34,7 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) fn component(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| build("wasm32-wasip2", &COMPONENTS));
-    folder.join(format!("guest_{name}.wasm"))
+    folder.join(format!("guest_{}.wasm", name.replace('-', "_")))
 }
 
 /// The program `guest-command`, which does what its arguments say, as a preview 1 module.

@@ -2,9 +2,12 @@
 
 mod bounds;
 mod calls;
+mod components;
+mod contracts;
 mod ends;
 mod entries;
 mod files;
 mod fresh;
+mod kept;
 mod limits;
 mod support;

@@ -1,8 +1,16 @@
 //! A bench for guests: a cache, engines and a runtime.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::Duration,
+};
 
-use runner_model::{Limits, cache::entry_name, digest, provider::OutputForm, provider::Protocol};
+use runner_model::{
+    Digest, Limits, cache::entry_name, digest, provider::OutputForm, provider::Protocol,
+};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -45,6 +53,19 @@ impl Bench {
         let name = entry_name(&digest, &Engines::compile_key());
         fs::write(self.cache.path().join(name), compile(wasm).unwrap()).unwrap();
         self.engines.load(self.cache.path(), &digest)
+    }
+
+    /// Loads a guest that tests have built; each is compiled once a process.
+    pub(crate) fn guest(&self, path: &Path) -> Plugin {
+        static COMPILED: Mutex<BTreeMap<PathBuf, (Digest, Vec<u8>)>> = Mutex::new(BTreeMap::new());
+        let mut compiled = COMPILED.lock().unwrap();
+        let (digest, entry) = compiled.entry(path.to_owned()).or_insert_with(|| {
+            let wasm = fs::read(path).unwrap();
+            (digest(&wasm), compile(&wasm).unwrap())
+        });
+        let name = entry_name(digest, &Engines::compile_key());
+        fs::write(self.cache.path().join(name), entry).unwrap();
+        self.engines.load(self.cache.path(), digest).unwrap()
     }
 
     pub(crate) fn text(&self, text: &str) -> Plugin {
