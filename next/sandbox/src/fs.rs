@@ -5,9 +5,11 @@
 
 mod folders;
 mod leftovers;
+mod listing;
 pub(crate) mod preview1;
 pub(crate) mod preview2;
 pub(crate) mod quota;
+mod readdir;
 mod removal;
 mod streams;
 

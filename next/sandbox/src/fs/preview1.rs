@@ -11,6 +11,7 @@ use wasmtime_wasi::{
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::quota::{ENTRY, MAX_PATH_BYTES, Quota, cost, is_full, outside, special, too_many};
+use super::readdir;
 use crate::store::Sandbox;
 
 const MODULE: &str = "wasi_snapshot_preview1";
@@ -81,6 +82,31 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
         path_symlink(target: i32, target_length: i32, fd: i32, path: i32, length: i32),
         |guest| fits(length.max(target_length)).and_then(|_| guest.charge(ENTRY))
     );
+    linker.func_wrap_async(
+        MODULE,
+        "fd_readdir",
+        |mut caller: Caller<'_, Sandbox>,
+         (fd, buffer, length, cookie, out): (i32, i32, i32, i64, i32)| {
+            Box::new(async move {
+                let guest = Guest::of(&mut caller)?;
+                let Guest {
+                    mut memory,
+                    sandbox,
+                    ..
+                } = guest;
+                let (buffer, rest) = ((buffer, length), (cookie, out));
+                match readdir::fill(sandbox, &mut memory, fd, buffer, rest).await? {
+                    Some(errno) => Ok(errno),
+                    // It says what is wrong with the number.
+                    None => {
+                        let wasi = &mut sandbox.wasi;
+                        original::fd_readdir(wasi, &mut memory, fd, buffer.0, length, cookie, out)
+                            .await
+                    }
+                }
+            })
+        },
+    )?;
     linker.allow_shadowing(false);
     Ok(())
 }

@@ -17,8 +17,9 @@ use wasmtime_wasi::{
 };
 
 use super::{
+    listing::Listing,
     quota::{ENTRY, MAX_PATH_BYTES, Quota, cost, is_full, outside, special, too_many},
-    streams::{CountedStream, Listing},
+    streams::CountedStream,
 };
 use crate::store::{Sandbox, host::Host};
 
@@ -401,8 +402,12 @@ impl HostDirectoryEntryStream for Counted<'_> {
         // Ours, by whose type the guest's handle is known to the table.
         let listing = Resource::<Listing>::new_borrow(stream.rep());
         let listing = self.files.table.get_mut(&listing)?;
-        let Some(entry) = listing.next().await.transpose()? else {
-            return Ok(None);
+        let entry = loop {
+            match listing.next().await.transpose()? {
+                None => return Ok(None),
+                Some(entry) if entry.is_relative() => {}
+                Some(entry) => break entry,
+            }
         };
         let type_ = match entry.kind {
             FileType::RegularFile => DescriptorType::RegularFile,

@@ -16,7 +16,7 @@ use wasmtime_wasi::{
     p2::{DynInputStream, DynOutputStream},
 };
 
-use super::streams::Listing;
+use super::listing::Listing;
 use crate::message::cut;
 
 /// What a new file, folder or link costs: a block.

@@ -1,29 +1,20 @@
-//! [`CountedStream`]: a stream into a file with everything that is written counted. [`Listing`]: the names in a folder,
-//! read a few at a time.
+//! [`CountedStream`]: a stream into a file with everything that is written counted.
 
-use std::{collections::VecDeque, ffi::CStr, fs::File, io, sync::Arc};
+use std::{fs::File, io, sync::Arc};
 
 use bytes::Bytes;
 use runner_model::HostFault;
-use rustix::{
-    fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat},
-    io::Errno,
-};
+use rustix::io::Errno;
 use wasmtime_wasi::{
     async_trait,
     p2::{DynOutputStream, OutputStream, Pollable, StreamError, StreamResult},
 };
 
-use super::{
-    blocking,
-    quota::{Quota, cost},
-};
+use super::quota::{Quota, cost};
 use crate::call::classify::host_fault::fault_in;
 
 /// Bytes of one write into a stream. They are held until they are written, for each stream that a guest has open.
 const MAX_WRITE: usize = 64 * 1024;
-/// How many names of a folder are read at once.
-const NAMES_AT_ONCE: usize = 64;
 
 /// A stream into a file.
 pub(super) struct CountedStream {
@@ -33,23 +24,6 @@ pub(super) struct CountedStream {
     position: Option<u64>,
     quota: Quota,
     is_closed: bool,
-}
-
-/// A folder that is being read. It is one of a guest's open files.
-///
-/// wasmtime's own reads all names when a folder is opened for reading, and keeps them: a hundred open folders of a guest
-/// would be gigabytes.
-pub(super) struct Listing {
-    /// None at the end, and while a thread reads.
-    dir: Option<Dir>,
-    read: VecDeque<io::Result<FolderEntry>>,
-}
-
-/// What is in a folder.
-pub(super) struct FolderEntry {
-    /// Whatever bytes the system allows.
-    pub(super) name: Vec<u8>,
-    pub(super) kind: FileType,
 }
 
 impl CountedStream {
@@ -149,68 +123,4 @@ impl Pollable for CountedStream {
 
 fn failed(error: io::Error) -> StreamError {
     StreamError::LastOperationFailed(error.into())
-}
-
-impl Listing {
-    /// Opens a folder for reading, from its beginning.
-    pub(super) async fn open(folder: &Arc<File>) -> io::Result<Self> {
-        let folder = Arc::clone(folder);
-        let open = move || {
-            // Not `Dir::read_from`: what a guest has open may be good for finding names alone.
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            Dir::new(openat(&*folder, ".", flags, Mode::empty())?)
-        };
-        Ok(Self {
-            dir: Some(blocking(open).await?),
-            read: VecDeque::new(),
-        })
-    }
-
-    /// The next entry but `.` and `..`; none at the end.
-    pub(super) async fn next(&mut self) -> Option<io::Result<FolderEntry>> {
-        if self.read.is_empty()
-            && let Some(dir) = self.dir.take()
-        {
-            (self.dir, self.read) = blocking(move || read_some(dir)).await;
-        }
-        self.read.pop_front()
-    }
-}
-
-/// Reads the next entries; gives the folder back if there may be more.
-fn read_some(mut dir: Dir) -> (Option<Dir>, VecDeque<io::Result<FolderEntry>>) {
-    let mut read = VecDeque::new();
-    while read.len() < NAMES_AT_ONCE {
-        let entry = match dir.read() {
-            None => return (None, read),
-            Some(Err(error)) => {
-                read.push_back(Err(error.into()));
-                return (None, read);
-            }
-            Some(Ok(entry)) => entry,
-        };
-        let name = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
-        }
-        let kind = match entry.file_type() {
-            // Some file systems do not keep it beside the name.
-            FileType::Unknown => kind(&dir, name),
-            kind => kind,
-        };
-        read.push_back(Ok(FolderEntry {
-            name: name.to_bytes().to_vec(),
-            kind,
-        }));
-    }
-    (Some(dir), read)
-}
-
-fn kind(dir: &Dir, name: &CStr) -> FileType {
-    let found = dir
-        .fd()
-        .and_then(|folder| statat(folder, name, AtFlags::SYMLINK_NOFOLLOW));
-    found.map_or(FileType::Unknown, |found| {
-        FileType::from_raw_mode(found.st_mode)
-    })
 }

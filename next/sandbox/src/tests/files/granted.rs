@@ -310,3 +310,25 @@ fn a_guest_that_closes_nothing_has_only_so_many_files_open() {
     // Other tests of this process open files as well.
     assert!(after < before + 300, "{before} became {after}");
 }
+
+#[test]
+fn a_large_folder_is_listed_whole() {
+    // More than a guest asks for at once, and than the host reads at once.
+    let names: Vec<_> = (1000..2000).map(|name| name.to_string()).collect();
+    let world = World::new().mount("open", "/data", FsMode::ReadOnly);
+    fs::remove_file(world.path("open/file")).unwrap();
+    fs::remove_dir(world.path("open/sub")).unwrap();
+    for name in &names {
+        fs::write(world.path("open").join(name), "").unwrap();
+    }
+    world.assert_all(&json!([["list", "/data"]]), &json!([{"ok": names}]));
+}
+
+#[test]
+fn a_component_reads_only_so_many_folders_at_once() {
+    let world = World::new().scratch(MIB);
+    let ended = world.run(world.component(), &json!({"listings": 100}));
+    assert_eq!(denied(&ended), ["having more than 128 files open at once"]);
+    let expected = json!({"names": 100, "open": 126, "refused": "insufficient-memory"});
+    assert_eq!(output(ended), expected);
+}

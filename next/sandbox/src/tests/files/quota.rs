@@ -197,3 +197,13 @@ fn preview_1_has_no_other_way_to_make_a_file_larger() {
         Some(NOT_SUPPORTED)
     );
 }
+
+#[test]
+fn only_so_many_folders_are_made() {
+    let world = World::new().scratch(64 * MIB);
+    let ended = world.run(world.component(), &json!({"folders": 10_000}));
+    let refused = "making a folder was refused, because an attempt may make 4000 of them";
+    assert_eq!(denied(&ended), [refused]);
+    let expected = json!({"made": 4000, "refused": "insufficient-space"});
+    assert_eq!(output(ended), expected);
+}
