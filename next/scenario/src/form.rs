@@ -179,6 +179,10 @@ impl<F: Form> Form for Named<F> {
         }
         let mut out = Vec::with_capacity(map.len());
         for (key, value) in map {
+            // In a record it is absent, and in a scenario a number that was refused before.
+            if value.is_null() {
+                continue;
+            }
             let at = at.key(key);
             if let Some(reason) = (self.refuse)(key) {
                 let message = format!("`{key}` is not a valid name here: {reason}");
@@ -315,7 +319,9 @@ impl<F: Form> Form for Templates<F> {
         let mut schema = self.0.schema();
         let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
         for property in properties.into_iter().flat_map(|map| map.values_mut()) {
-            let about = property["description"].take();
+            let about = property
+                .as_object_mut()
+                .and_then(|map| map.remove("description"));
             let template = json!({"type": "string", "pattern": TEMPLATE});
             *property = json!({"anyOf": [property.take(), template], "description": about});
         }

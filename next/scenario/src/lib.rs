@@ -47,6 +47,9 @@ pub use suite::{PlannedTrial, Suite};
 #[path = "tests/docs.rs"]
 mod docs;
 #[cfg(test)]
+#[path = "tests/lists.rs"]
+mod list_tests;
+#[cfg(test)]
 #[path = "tests/messages.rs"]
 mod messages;
 #[cfg(test)]

@@ -38,7 +38,7 @@ const METRICS: Named<Number> = Named {
 };
 const STDIN: StringOr<Templated, Sub<String>> = StringOr {
     string: Templated(COMMAND_ROOTS),
-    table: Sub("`stdin` of a provider", |table| {
+    table: Sub("`stdin` of a provider, as a table", |table| {
         table.required("file", &TEXT, "The name of an attachment of the test.")
     }),
     words: "a string or a table",

@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::{form::Form, scenario::SCENARIO, test_keys::DEFAULTS};
+use crate::{
+    form::{Form, TEMPLATE},
+    scenario::SCENARIO,
+    test_keys::DEFAULTS,
+};
 
 /// The JSON Schema of a scenario.
 pub fn schema() -> Value {
@@ -29,12 +33,12 @@ fn collect(schema: &Value, tables: &mut Vec<Value>) {
         tables.push(schema.clone());
         properties.values().for_each(|inner| collect(inner, tables));
     }
-    for inner in ["items", "additionalProperties"]
-        .iter()
-        .filter_map(|key| schema.get(key))
-    {
-        collect(inner, tables);
-    }
+    let inner = ["items", "additionalProperties"].iter();
+    let inner = inner.filter_map(|key| schema.get(key));
+    let options = schema["anyOf"].as_array().into_iter().flatten();
+    inner
+        .chain(options)
+        .for_each(|inner| collect(inner, tables));
 }
 
 fn table(schema: &Value) -> String {
@@ -70,8 +74,11 @@ fn words(text: &Value) -> &str {
 /// What a value is, for people.
 fn form(schema: &Value) -> String {
     const MAX_NAMED: usize = 4;
-    if let Some(either) = schema["anyOf"].get(0) {
-        return form(either);
+    if let Some(options) = schema["anyOf"].as_array() {
+        let options = options
+            .iter()
+            .filter(|option| option["pattern"] != TEMPLATE);
+        return options.map(form).collect::<Vec<_>>().join(" or ");
     }
     match (&schema["enum"], &schema["type"]) {
         (Value::Array(words), _) if words.len() > MAX_NAMED => "a word".to_owned(),
@@ -81,7 +88,10 @@ fn form(schema: &Value) -> String {
         }
         (_, Value::String(kind)) => match kind.as_str() {
             "object" => "table".to_owned(),
-            "array" => format!("array of {}s", form(&schema["items"])),
+            "array" => {
+                let items = form(&schema["items"]).replace(" or ", "s or ");
+                format!("array of {}s", items.trim_start_matches("a "))
+            }
             kind => schema["title"].as_str().unwrap_or(kind).to_owned(),
         },
         (_, Value::Array(kinds)) => match &schema["title"] {

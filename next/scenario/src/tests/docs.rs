@@ -1,31 +1,73 @@
-//! The schema, and what the page on scenarios says of keys.
+//! The schema, and what the pages of the documentation say of keys.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::{reference, schema, table::is_later};
+use crate::{
+    Selection, document::Document, form::Form, load, parse_stored, reference, resolve,
+    scenario::SCENARIO, schema, table::is_later,
+};
 
-/// Documented at the first edition, and not coming back.
-const GONE: &[(&str, &str)] = &[("`[run]`", "poison_after")];
-/// Tables that are in no table which is read.
-const LATER_TABLES: &[&str] = &[
-    "`[notify]`",
-    "`[[notify.webhooks]]`",
-    "`grants` of a provider",
-    "a table in `secrets` of its grants",
-    "`fs` of its grants",
+const DOCS: &str = "../docs";
+const KEYS: [&str; 2] = [
+    "<!-- keys: written by `UPDATE=1 cargo test -p runner-scenario docs` -->\n",
+    "<!-- /keys -->\n",
 ];
+const TOUR: &str = "src/tests/valid/tour.toml";
+
+/// Compares a file with what it should have; `UPDATE=1` writes it anew.
+fn compare(path: &str, expected: &str) {
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(path, expected).unwrap();
+    }
+    let found = fs::read_to_string(path).unwrap();
+    assert!(found == expected, "{path} is not up to date: {}", KEYS[0]);
+}
+
+#[test]
+fn the_page_of_scenarios_lists_every_key_and_no_other() {
+    let path = format!("{DOCS}/scenarios.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(KEYS[0]).unwrap();
+    let (_, after) = rest.split_once(KEYS[1]).unwrap();
+    let tables = format!("\n{}\n", reference());
+    compare(&path, &[before, KEYS[0], &tables, KEYS[1], after].concat());
+}
+
+#[test]
+fn the_published_schema_is_that_of_the_keys() {
+    let schema = serde_json::to_string_pretty(&schema()).unwrap();
+    compare("../schemas/scenario.schema.json", &(schema + "\n"));
+}
+
+/// The scenarios in the pages, without looking at the files that they name.
+#[test]
+fn examples_of_the_pages_are_valid() {
+    let mut count = 0;
+    for page in ["scenarios", "grants", "secrets", "network"] {
+        let text = fs::read_to_string(format!("{DOCS}/{page}.md")).unwrap();
+        for example in text.split("```toml\n").skip(1) {
+            let example = example.split("```").next().unwrap();
+            let is_whole = example.contains("[providers.") && example.contains("tests]]");
+            let problems = is_whole
+                .then(|| parse_stored(example, page).err())
+                .flatten();
+            let problems = problems.map(|problems| problems.render(false, 100));
+            assert_eq!(problems, None, "{page}: {example}");
+            count += u32::from(is_whole);
+        }
+    }
+    assert!(count > 6, "{count}");
+}
 
 /// The title of a table and a key in it, of each key in Markdown tables.
 fn keys_of(markdown: &str) -> BTreeSet<(String, String)> {
     let mut title = "";
     let mut keys = BTreeSet::new();
     for line in markdown.lines() {
-        if let Some(heading) = line
-            .strip_prefix("**")
-            .and_then(|line| line.strip_suffix("**"))
-        {
+        let heading = line.strip_prefix("**");
+        if let Some(heading) = heading.and_then(|line| line.strip_suffix("**")) {
             title = heading.split(';').next().unwrap();
         } else if let Some(row) = line.strip_prefix("| `") {
             keys.insert((title.to_owned(), row.split('`').next().unwrap().to_owned()));
@@ -34,24 +76,84 @@ fn keys_of(markdown: &str) -> BTreeSet<(String, String)> {
     keys
 }
 
-#[test]
-fn the_page_of_scenarios_lists_every_key_and_no_other() {
-    let page = fs::read_to_string("../../docs/scenarios.md").unwrap();
-    let (_, page) = page.split_once("## Every key").unwrap();
-    let documented = keys_of(page);
-    let read = keys_of(&reference());
-    assert!(read.len() > 50, "{read:?}");
-    let undocumented: Vec<_> = read.difference(&documented).collect();
-    assert!(undocumented.is_empty(), "{undocumented:?}");
-    for (title, key) in documented.difference(&read) {
-        let is_known = is_later(title, key)
-            || GONE.contains(&(title, key))
-            || LATER_TABLES.contains(&title.as_str());
-        assert!(is_known, "{title} {key}");
+/// Notes which keys of a schema a value has.
+fn note_used(schema: &Value, value: &Value, used: &mut BTreeSet<(String, String)>) {
+    let options = schema["anyOf"].as_array();
+    for option in options.into_iter().flatten() {
+        note_used(option, value, used);
     }
-    for (title, key) in &read {
+    match value {
+        Value::Array(items) => {
+            items
+                .iter()
+                .for_each(|item| note_used(&schema["items"], item, used));
+        }
+        Value::Object(map) => {
+            for (key, value) in map {
+                let property = schema["properties"].get(key);
+                if let (Some(_), Some(title)) = (property, schema["title"].as_str()) {
+                    used.insert((title.to_owned(), key.clone()));
+                }
+                let inner = property.unwrap_or(&schema["additionalProperties"]);
+                note_used(inner, value, used);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn json_of(path: &str) -> Value {
+    let text = fs::read_to_string(path).unwrap();
+    let document = Document::parse(path, &text);
+    let document = document.unwrap_or_else(|_| panic!("{path}"));
+    document.value(&mut Vec::new())
+}
+
+#[test]
+fn the_tour_uses_every_key() {
+    let mut used = BTreeSet::new();
+    note_used(&SCENARIO.schema(), &json_of(TOUR), &mut used);
+    let keys = keys_of(&reference());
+    assert!(keys.len() > 80, "{keys:?}");
+    let unused: Vec<_> = keys.difference(&used).collect();
+    assert!(unused.is_empty(), "{unused:?}");
+    for (title, key) in &keys {
         assert!(!is_later(title, key), "{title} {key}");
     }
+}
+
+#[test]
+fn valid_scenarios_are_accepted() {
+    let examples = ["basic", "chat", "first", "http", "units"];
+    let examples = examples.map(|name| format!("../../scenarios/{name}.toml"));
+    let own = ["src/tests/valid/smallest.toml", TOUR].map(str::to_owned);
+    for path in own.iter().chain(&examples) {
+        let mut file = tempfile::tempfile().unwrap();
+        let scenario = load(Path::new(path));
+        let suite =
+            scenario.and_then(|scenario| resolve(&scenario, &Selection::default(), &mut file));
+        let problems = suite.err().map(|problems| problems.render(false, 100));
+        assert_eq!(problems, None, "{path}");
+    }
+}
+
+#[test]
+fn valid_scenarios_are_valid_by_the_published_schema() {
+    let mut compiler = boon::Compiler::new();
+    compiler.add_resource("scenario.json", schema()).unwrap();
+    let mut schemas = boon::Schemas::new();
+    let index = compiler.compile("scenario.json", &mut schemas).unwrap();
+    let is_valid = |value: &Value| {
+        schemas
+            .validate(value, index)
+            .map_err(|error| error.to_string())
+    };
+    for path in ["src/tests/valid/smallest.toml", TOUR] {
+        assert_eq!(is_valid(&json_of(path)), Ok(()), "{path}");
+    }
+    let mut wrong = json_of(TOUR);
+    wrong["providers"]["echo"]["plugins"] = json!("x");
+    assert!(is_valid(&wrong).is_err());
 }
 
 #[test]

@@ -7,12 +7,12 @@ use runner_model::{Places, TrialId, test::Test};
 use tempfile::TempDir;
 
 use crate::{
-    PlannedTrial, Problems, ProviderProblem, Scenario, Selection, Suite, TestProblem, load,
-    parse_stored, resolve,
+    PlannedTrial, Problems, ProviderProblem, Scenario, Selection, Suite, load, parse_stored,
+    resolve,
 };
 
 /// A folder with a scenario that has the providers `p`, `q` and `r`, and with `files` beside it.
-fn folder(scenario: &str, files: &[(&str, &str)]) -> TempDir {
+pub(crate) fn folder(scenario: &str, files: &[(&str, &str)]) -> TempDir {
     let providers = ["p", "q", "r"].map(|name| format!("providers.{name}.plugin = 'x.wasm'\n"));
     let scenario = format!("{}{scenario}", providers.concat());
     let folder = tempfile::tempdir().unwrap();
@@ -24,26 +24,29 @@ fn folder(scenario: &str, files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-fn try_resolve(folder: &Path, selection: &Selection) -> Result<(Scenario, Suite), Problems> {
+pub(crate) fn try_resolve(
+    folder: &Path,
+    selection: &Selection,
+) -> Result<(Scenario, Suite), Problems> {
     let scenario = load(&folder.join("s.toml"))?;
     let mut file = tempfile::tempfile().unwrap();
     let suite = resolve(&scenario, selection, &mut file)?;
     Ok((scenario, suite))
 }
 
-fn select(folder: &TempDir, selection: &Selection) -> Suite {
+pub(crate) fn select(folder: &TempDir, selection: &Selection) -> Suite {
     let resolved = try_resolve(folder.path(), selection);
     resolved
         .unwrap_or_else(|problems| panic!("{}", problems.render(false, 100)))
         .1
 }
 
-fn refused(folder: &TempDir, selection: &Selection) -> String {
+pub(crate) fn refused(folder: &TempDir, selection: &Selection) -> String {
     let problems = try_resolve(folder.path(), selection).unwrap_err();
     problems.render(false, 100)
 }
 
-fn lines(suite: &Suite) -> Vec<String> {
+pub(crate) fn lines(suite: &Suite) -> Vec<String> {
     let mut line = Vec::new();
     let lines = (0..suite.tests()).map(|test| {
         suite.line(test, &mut line).unwrap();
@@ -52,7 +55,7 @@ fn lines(suite: &Suite) -> Vec<String> {
     lines.collect()
 }
 
-fn ids(suite: &Suite) -> String {
+pub(crate) fn ids(suite: &Suite) -> String {
     let id = |line: &String| {
         serde_json::from_str::<Test<'_>>(line)
             .unwrap()

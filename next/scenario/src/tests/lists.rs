@@ -1,0 +1,365 @@
+//! Lists in all formats, files that tests name, and where tests stand.
+
+use std::fs;
+
+use runner_model::{digest, test::Test};
+use serde_json::{Value, json};
+
+use crate::{
+    Selection, TestProblem, parse_stored,
+    suites::{folder, ids, lines, refused, select, try_resolve},
+};
+
+#[test]
+fn lists_of_all_formats_make_the_same_tests() {
+    let scenario = "
+        [[test_lists]]
+        files = ['l.*']
+        id = '{{file.stem}}/{{row.n}}-{{file.name}}'
+        input = { text = '{{row.text}}', number = '{{row_number}}' }
+        expect = { matches = '^{{row.text}}$' }
+    ";
+    let folder = folder(
+        scenario,
+        &[
+            (
+                "l.jsonl",
+                "\n{\"n\": \"1\", \"text\": \"a, b\", \"tags\": [\"t\"]}\n\n{\"n\": \"2\", \"text\": \"x\\ny\"}",
+            ),
+            (
+                "l.json",
+                "[{\"n\": \"1\", \"text\": \"a, b\"},\n {\"n\": \"2\",\n  \"text\": \"x\\ny\"}]\n",
+            ),
+            ("l.csv", "n,text\r\n1,\"a, b\"\r\n\r\n2,\"x\ny\"\r\n"),
+            (
+                "l.toml",
+                "[[tests]]\nn = '1'\ntext = 'a, b'\n[[tests]]\nn = '2'\ntext = \"x\\ny\"\n",
+            ),
+        ],
+    );
+    let suite = select(&folder, &Selection::default());
+    let expected = ["csv", "json", "jsonl", "toml"].map(|end| format!("l/1-l.{end} l/2-l.{end}"));
+    assert_eq!(ids(&suite), expected.join(" "));
+    for (index, line) in lines(&suite).iter().enumerate() {
+        let test: Value = serde_json::from_str(line).unwrap();
+        let (text, number) = [("a, b", 1), ("x\ny", 2)][index % 2];
+        assert_eq!(test["input"], json!({"text": text, "number": number}));
+        assert_eq!(test["expect"]["matches"], format!("^{text}$"));
+    }
+}
+
+/// Cells with line breaks, quotes and other bytes than ASCII, over many pieces.
+#[test]
+fn csv_records_are_whole_across_pieces() {
+    let record = |number: usize| {
+        let text = format!("line {number}\n\"ä,\u{20ac}\" ").repeat(number % 40);
+        (
+            text.clone(),
+            format!("t{number},\"{}\"\n", text.replace('"', "\"\"")),
+        )
+    };
+    let list: String = (0..3000).map(|number| record(number).1).collect();
+    assert!(list.len() > 500_000);
+    let scenario = "[[test_lists]]\nfiles = ['l.csv']\nid = '{{row.id}}'\ninput = ['{{row.text}}', '{{row_number}}']\n";
+    let folder = folder(scenario, &[("l.csv", &format!("id,text\n{list}"))]);
+    let suite = select(&folder, &Selection::default());
+    assert_eq!(suite.tests(), 3000);
+    for (number, line) in lines(&suite).iter().enumerate() {
+        let test: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(test["input"], json!([record(number).0, number + 1]));
+    }
+
+    // A mistake far behind is told at its line.
+    let path = folder.path().join("l.csv");
+    fs::write(&path, format!("id,text\n{list}one\n")).unwrap();
+    let line = 2 + list.matches('\n').count();
+    let said = refused(&folder, &Selection::default());
+    assert!(said.contains(&format!("l.csv:{line}:1")), "{said}");
+    assert!(said.contains("2 columns, and this record 1"), "{said}");
+    fs::write(&path, format!("id,text\n{list}one,\"two\n{list}")).unwrap();
+    let said = refused(&folder, &Selection::default());
+    assert!(said.contains("quote"), "{said}");
+}
+
+#[test]
+fn a_large_list_makes_the_suite_that_small_ones_make() {
+    let record = |number: usize| {
+        let tags = ["", ", \"tags\": [\"a\"]", ", \"providers\": [\"q\"]"][number % 3];
+        format!("{{\"id\": \"t{number}\", \"input\": {{\"n\": {number}}}{tags}}}\n")
+    };
+    let all: Vec<String> = (0..20_000).map(record).collect();
+    let scenario = "test_lists = [{ files = ['l/*.jsonl'], timeout = '3s' }]\n";
+    let large = folder(scenario, &[("l/all.jsonl", &all.concat())]);
+    let parts: Vec<_> = all
+        .chunks(3000)
+        .enumerate()
+        .map(|(index, part)| (format!("l/{index}.jsonl"), part.concat()))
+        .collect();
+    let parts: Vec<_> = parts
+        .iter()
+        .map(|(name, text)| (&**name, &**text))
+        .collect();
+    let small = folder(scenario, &parts);
+    let [large, small] = [large, small].map(|folder| select(&folder, &Selection::default()));
+    assert_eq!((large.tests(), large.digest()), (20_000, small.digest()));
+}
+
+#[test]
+fn a_list_that_is_read_whole_has_a_largest_size() {
+    for name in ["l.json", "l.toml"] {
+        let folder = folder(&format!("test_lists = [{{ files = ['{name}'] }}]\n"), &[]);
+        let file = fs::File::create(folder.path().join(name)).unwrap();
+        file.set_len((16 << 20) + 1).unwrap();
+        let said = refused(&folder, &Selection::default());
+        assert!(
+            said.contains("more than 16 MiB") && said.contains(name),
+            "{said}"
+        );
+        file.set_len(16 << 20).unwrap();
+        let said = refused(&folder, &Selection::default());
+        assert!(!said.contains("more than 16 MiB"), "{said}");
+    }
+}
+
+#[test]
+fn headers_of_csv_are_checked() {
+    for (text, says) in [
+        ("id,a,id\nx,1,2\n", ["l.csv:1:6", "`id` is there twice"]),
+        ("\nid,\"a\nx,1\n", ["l.csv:2:4", "quote is not closed"]),
+    ] {
+        let folder = folder("test_lists = [{ files = ['l.csv'] }]\n", &[("l.csv", text)]);
+        let said = refused(&folder, &Selection::default());
+        assert!(says.iter().all(|part| said.contains(part)), "{said}");
+    }
+    let folder = folder("test_lists = [{ files = ['l.csv'] }]\n", &[("l.csv", "")]);
+    assert_eq!(select(&folder, &Selection::default()).tests(), 0);
+}
+
+#[test]
+fn attachments_and_schemas_are_blobs_by_digest() {
+    let scenario = "
+        tests = [{ id = 'own', files = { b = 'one.txt', a = 'deep/two.txt' } }]
+        [[test_lists]]
+        files = ['deep/l.jsonl']
+        expect = { schema = 'deep/s.json' }
+    ";
+    let folder = folder(
+        scenario,
+        &[
+            ("one.txt", "one"),
+            ("deep/two.txt", "two"),
+            ("deep/s.json", "{}"),
+            (
+                "deep/l.jsonl",
+                "{\"id\": \"r\", \"files\": {\"x\": \"two.txt\"}}\n",
+            ),
+        ],
+    );
+    let suite = select(&folder, &Selection::default());
+    let [one, two, schema] = ["one", "two", "{}"].map(|text| digest(text.as_bytes()));
+    let paths = ["one.txt", "deep/two.txt", "deep/s.json"].map(|path| folder.path().join(path));
+    let blobs = [one, two, schema].into_iter().zip(paths);
+    assert_eq!(*suite.blobs(), blobs.collect());
+    let lines = lines(&suite);
+    let tests = lines
+        .iter()
+        .map(|line| serde_json::from_str::<Test<'_>>(line).unwrap());
+    let tests: Vec<_> = tests.collect();
+    let files = tests[0].files.iter();
+    let files: Vec<_> = files
+        .map(|file| (&*file.name, file.sha256, file.bytes))
+        .collect();
+    assert_eq!(files, [("a", two, 3), ("b", one, 3)]);
+    assert_eq!(tests[1].files[0].sha256, two);
+    assert_eq!(tests[1].expect.schema, Some(schema));
+    // What no selected test has is not read.
+    let selection = Selection {
+        tests: vec!["r".to_owned()],
+        ..Selection::default()
+    };
+    assert_eq!(select(&folder, &selection).blobs().len(), 2);
+}
+
+#[test]
+fn files_that_tests_cannot_have_are_named() {
+    let scenario = "
+        [[test_lists]]
+        files = ['l.jsonl']
+        [[test_lists]]
+        files = ['s.jsonl']
+        expect = { schema = 'x.wasm' }
+    ";
+    let list = "{\"id\": \"a\", \"files\": {\"f\": \"none\"}}\n{\"id\": \"b\", \"files\": {\"f\": \"/dev/null\"}}\n{\"id\": \"c\", \"files\": {\"f\": \".\"}}\n";
+    let folder = folder(
+        scenario,
+        &[("l.jsonl", list), ("s.jsonl", "{\"id\": \"d\"}\n")],
+    );
+    let said = refused(&folder, &Selection::default());
+    for part in [
+        "l.jsonl:1:28",
+        "attachment `none` does not exist",
+        "l.jsonl:2:28",
+        "attachment `/dev/null` cannot be read: it is not a regular file",
+        "l.jsonl:3:28",
+        "schema `x.wasm` is not JSON",
+        "s.jsonl:1",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn meta_of_defaults_lists_and_tests_adds_up() {
+    let scenario = "
+        tests = [{ id = 'own', meta = { level = 3, hard = true } }]
+        [defaults]
+        meta = { level = 1, kind = 'all' }
+        [[test_lists]]
+        files = ['l.jsonl']
+        input = '{{row.topic}}'
+        meta = { topic = '{{row.topic}}', level = 2 }
+    ";
+    let list = "{\"id\": \"a\", \"topic\": \"x\"}\n{\"id\": \"b\", \"topic\": 1.5, \"meta\": {\"level\": null, \"kind\": \"own\"}}\n";
+    let folder = folder(scenario, &[("l.jsonl", list)]);
+    let suite = select(&folder, &Selection::default());
+    let meta = |line: &String| serde_json::from_str::<Value>(line).unwrap()["meta"].take();
+    let meta: Vec<_> = lines(&suite).iter().map(meta).collect();
+    assert_eq!(
+        meta[..2],
+        [
+            json!({"hard": true, "kind": "all", "level": 3}),
+            json!({"kind": "all", "level": 2, "topic": "x"}),
+        ]
+    );
+    assert_eq!(meta[2]["topic"], json!(1.5));
+    assert_eq!(meta[2]["kind"], json!("own"));
+}
+
+#[test]
+fn meta_has_bounds() {
+    let keys = |count: usize| {
+        let keys = (0..count).map(|key| format!("k{count}-{key} = 1"));
+        keys.collect::<Vec<_>>().join(", ")
+    };
+    let long = "x".repeat(257);
+    let key = "k".repeat(65);
+    let scenario = format!(
+        "tests = [{{ id = 'a', meta = {{ {key} = 1, text = '{long}', list = [1], empty = '' }} }}, {{ id = 'b', meta = {{ {} }} }}]\n",
+        keys(33)
+    );
+    let said = refused(&folder(&scenario, &[]), &Selection::default());
+    for part in [
+        "1 to 64 bytes",
+        "257 bytes",
+        "this is an array",
+        "it is empty",
+        "33 keys",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let scenario = format!(
+        "tests = [{{ id = 'a', meta = {{ {} }} }}]\ndefaults.meta = {{ {} }}\n",
+        keys(20),
+        keys(13)
+    );
+    let said = refused(&folder(&scenario, &[]), &Selection::default());
+    assert!(said.contains("test `a` has 33 keys of `meta`"), "{said}");
+}
+
+#[test]
+fn problems_of_tests_have_their_place() {
+    let scenario = "
+        tests = [{ id = 'own', input = 'x' }]
+        [[test_lists]]
+        files = ['l.csv', 'l.json', 'l.jsonl']
+    ";
+    let folder = folder(
+        scenario,
+        &[
+            ("l.jsonl", "\n{\"id\": \"lines\", \"input\": 1}\n"),
+            ("l.json", "[\n  {\"id\": \"json\",\n   \"input\": 1}]\n"),
+            ("l.csv", "id,input\ncsv,text\n"),
+        ],
+    );
+    let (scenario, suite) = try_resolve(folder.path(), &Selection::default()).unwrap();
+    let problem = |test| TestProblem {
+        test,
+        key: "input",
+        message: format!("no {test}"),
+        help: Some("another".to_owned()),
+    };
+    let found: Vec<_> = (0..4).map(problem).collect();
+    let said = scenario.test_problems(&suite, &found).render(false, 100);
+    for part in ["s.toml:5:40", "l.csv:2:5", "l.json:3:13", "l.jsonl:2:26"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(
+        said.contains("of test `own`") && said.contains("error: no 3"),
+        "{said}"
+    );
+    assert!(said.contains("another"), "{said}");
+}
+
+#[test]
+fn providers_of_a_matrix_stand_in_its_order() {
+    let scenario = "
+        tests = [{ id = 'a', input = 'x', providers = ['m[size=8,*]', 'p'] }]
+        [providers.m]
+        plugin = '{{matrix.kind}}.wasm'
+        config = { size = '{{matrix.size}}', text = 'of {{matrix.size}}', deep = ['{{matrix.kind}}'] }
+        args = ['{{matrix.size}} {{input}} {{ matrix.kind }}']
+        grants = { env = { KIND = '{{matrix.kind}}-{{config.size}}' } }
+        matrix = { size = [16, 8], kind = ['x', 'y'] }
+        [providers.n]
+        plugin = 'x.wasm'
+        name = 'n-{{matrix.on}}'
+        matrix = { on = [true] }
+    ";
+    let folder = folder(scenario, &[("y.wasm", "")]);
+    let (live, suite) = try_resolve(folder.path(), &Selection::default()).unwrap();
+    let stored = parse_stored(&live.text, "stored").unwrap();
+    assert_eq!(live.providers, stored.providers);
+    let names: Vec<_> = live
+        .providers
+        .iter()
+        .map(|provider| &*provider.name)
+        .collect();
+    let made = [
+        "m[size=16,kind=x]",
+        "m[size=16,kind=y]",
+        "m[size=8,kind=x]",
+        "m[size=8,kind=y]",
+    ];
+    assert_eq!(names, [&made[..], &["n-true", "p", "q", "r"]].concat());
+    let provider = &live.providers[3];
+    assert_eq!(provider.plugin, "y.wasm");
+    assert_eq!(
+        provider.config,
+        json!({"size": 8, "text": "of 8", "deep": ["y"]})
+    );
+    assert_eq!(provider.args[0].text(), "8 {{input}} y");
+    assert_eq!(provider.grants.env[0].1.text(), "y-{{config.size}}");
+    let line: Value = serde_json::from_str(&lines(&suite)[0]).unwrap();
+    assert_eq!(line["providers"], json!([2, 3, 5]));
+}
+
+#[test]
+fn a_name_of_a_matrix_is_made_once() {
+    let refused = |scenario: &str| {
+        let folder = folder(&format!("tests = [{{ id = 'a' }}]\n{scenario}"), &[]);
+        refused(&folder, &Selection::default())
+    };
+    for (name, values) in [
+        ("m", "[1, 2]"),
+        ("p", "[1]"),
+        ("x{{matrix.v}}", "['/', '?']"),
+    ] {
+        let said = refused(&format!(
+            "[providers.m]\nplugin = 'x.wasm'\nname = '{name}'\nmatrix = {{ v = {values} }}\n"
+        ));
+        assert!(
+            said.contains("two providers would be named"),
+            "{name}: {said}"
+        );
+    }
+}
