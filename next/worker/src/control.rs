@@ -62,7 +62,10 @@ pub fn serve(incoming: &mut Incoming, shared: &Shared) -> io::Result<()> {
             }
             Some(ToWorker::Finish { teardown }) => {
                 if teardown {
-                    shared.tear_down(TEARDOWN.into());
+                    // After a stop guests have no longer than the grace.
+                    let grace = interrupt_at.map(|at| at.saturating_duration_since(now));
+                    let most = Duration::from(TEARDOWN);
+                    shared.tear_down(grace.map_or(most, |grace| grace.min(most)));
                 }
                 return shared.say(&FromWorker::Bye);
             }

@@ -7,10 +7,7 @@ use runner_model::{
 };
 use runner_sandbox::{DistinctNames, Ended, Ending, LeftFile, Redactor, Reply};
 
-use crate::{
-    judge::tree_bytes,
-    report::{beginning, coded},
-};
+use crate::{judge::tree_bytes, report::coded};
 
 /// Bytes of an artifact's name that has a mark in it, without the number that keeps it distinct. A name has at most 200.
 const MAX_NAME: usize = 180;
@@ -118,7 +115,10 @@ impl RowRedactor<'_> {
             self.redactor.text(media_type);
             if is_told(name) {
                 self.redactor.text(name);
-                *name = names.distinct(beginning(name, MAX_NAME));
+                let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+                let mut plain = name.replace(|c| !is_plain(c), "_");
+                plain.truncate(MAX_NAME);
+                *name = names.distinct(plain);
             }
         }
     }

@@ -111,10 +111,10 @@ fn no_field_of_a_row_keeps_a_secret() {
     );
     assert_eq!((reply.score, reply.metrics.len()), (None, 1));
     let names: Vec<_> = ended.artifacts.iter().map(|file| &*file.name).collect();
-    let long = "x".repeat(100) + "[secret KEY]";
+    let long = "x".repeat(100) + "_secret_KEY_";
     assert_eq!(
         names,
-        ["[secret KEY].txt", "[secret KEY].txt-2", "a", &long]
+        ["_secret_KEY_.txt", "_secret_KEY_.txt-2", "a", &long]
     );
     assert_eq!(ended.said.stderr, "[secret KEY]".into());
 

@@ -18,13 +18,14 @@ use runner_model::{
     Digest, Limits, Micros, ProviderName, TaskId, TrialId,
     cache::entry_name,
     digest,
-    prepare::{Described, Prepare, Ready},
+    prepare::{Described, Prepare, Problem, Ready},
     protocol::{
         FromWorker, Line, PREFIX, Sender, SlotWord, Task, TaskKind, TimeoutRule, ToWorker,
         read_prefix,
     },
-    provider::{OutputForm, PluginKind, PreparedProvider, Protocol, Provider},
+    provider::{OutputForm, PluginKind, PreparedProvider, Protocol, Provider, Reuse, Stdin},
     row::{RowRef, check_row},
+    template::Template,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -115,7 +116,12 @@ impl Supervisor {
     }
 
     fn send_prepare(&mut self, slots: u32) {
-        let prepare = Prepare {
+        self.send_prepared(slots, |_| {});
+    }
+
+    /// Sends `Prepare` with changes.
+    fn send_prepared(&mut self, slots: u32, change: impl FnOnce(&mut Prepare)) {
+        let mut prepare = Prepare {
             run: "run".into(),
             session: 1,
             cache: self.path("cache"),
@@ -132,6 +138,7 @@ impl Supervisor {
                 provider("spin", SPIN, PluginKind::Command),
             ],
         };
+        change(&mut prepare);
         self.send(&ToWorker::Prepare(Box::new(prepare)));
     }
 
@@ -184,6 +191,26 @@ impl Supervisor {
         };
         let row = &body[..head.row_bytes as usize];
         (head.task.0, serde_json::from_slice(row).unwrap())
+    }
+
+    /// Puts a content into the blobs.
+    fn write_blob(&self, content: &[u8]) -> Digest {
+        let name = digest(content);
+        fs::write(
+            Path::new(&self.path("blobs")).join(name.to_string()),
+            content,
+        )
+        .unwrap();
+        name
+    }
+
+    /// Sends one task with a line of its own.
+    fn send_line(&mut self, provider: u16, kind: TaskKind, line: &str) {
+        let task = task(1, provider, MINUTE, Line::Bytes(line.len() as u32));
+        self.send(&ToWorker::Tasks {
+            tasks: vec![Task { kind, ..task }],
+            body: line.as_bytes().to_vec(),
+        });
     }
 
     /// Waits until the worker says that a task's guest is on the processor.
@@ -486,4 +513,77 @@ fn a_broken_supervisor_is_told_what_is_wrong() {
     });
     let ended = supervisor.left().unwrap_err().to_string();
     assert_eq!(ended, "a task of a provider that cannot be used");
+}
+
+#[test]
+fn a_test_is_checked_without_a_call() {
+    let mut supervisor = Supervisor::start();
+    supervisor.compile(ECHO);
+    supervisor.compile(SPIN);
+    supervisor.send_prepared(1, |prepare| {
+        let spin = &mut prepare.providers[1].provider;
+        spin.args = vec![Template::parse("{{input.x}}").unwrap()];
+        spin.grants.env = vec![("E".into(), Template::parse("{{input.e}}").unwrap())];
+        spin.stdin = Some(Stdin::File { file: "in".into() });
+    });
+    assert!(matches!(supervisor.next(), FromWorker::Ready(_)));
+    let (schema, file) = (supervisor.write_blob(b"{\"type\":1}"), digest(b"content"));
+    let line = |input: &str, files: &str| {
+        format!(
+            r#"{{"id":"t1","input":{input},"providers":[1],{files}"timeout":1,"expect":{{"schema":"{schema}"}}}}"#
+        )
+    };
+    let codes = |supervisor: &mut Supervisor| -> Vec<String> {
+        let FromWorker::Report { head, body } = supervisor.next() else {
+            panic!("no report")
+        };
+        assert_eq!(
+            (head.row_bytes as usize, head.task),
+            (body.len(), TaskId(1))
+        );
+        let problems: Vec<Problem> = serde_json::from_slice(&body).unwrap();
+        problems.into_iter().map(|problem| problem.code).collect()
+    };
+    supervisor.send_line(1, TaskKind::Check, &line("{}", ""));
+    assert_eq!(codes(&mut supervisor), ["template", "schema"]);
+    supervisor.send_line(1, TaskKind::Check, &line(r#"{"x":1,"e":1}"#, ""));
+    assert_eq!(codes(&mut supervisor), ["attachment", "schema"]);
+    let files = format!(r#""files":[{{"name":"in","sha256":"{file}","bytes":7}}],"#);
+    supervisor.send_line(1, TaskKind::Check, &line(r#"{"x":1,"e":"\u0000"}"#, &files));
+    assert_eq!(supervisor.next(), FromWorker::NeedBlob(file));
+    supervisor.write_blob(b"content");
+    supervisor.send(&ToWorker::BlobReady(file));
+    assert_eq!(codes(&mut supervisor), ["template", "schema"]);
+    supervisor.send_line(
+        0,
+        TaskKind::Check,
+        r#"{"id":"t1","input":1,"providers":[0],"timeout":1}"#,
+    );
+    assert_eq!(codes(&mut supervisor), [""; 0]);
+    supervisor.finish();
+}
+
+#[test]
+fn a_kept_instance_is_torn_down_at_the_end() {
+    let mut supervisor = Supervisor::start();
+    supervisor.compile(ECHO);
+    supervisor.compile(SPIN);
+    supervisor.send_prepared(2, |prepare| {
+        prepare.providers[0].provider.reuse = Some(Reuse::Instance);
+    });
+    assert!(matches!(supervisor.next(), FromWorker::Ready(_)));
+    supervisor.send_tasks(0, MINUTE, 1..=50);
+    for _ in 0..50 {
+        assert_eq!(supervisor.report().1["outcome"], "passed");
+    }
+    // Neither waits for a slot that never comes to it.
+    supervisor.send_tasks(1, MINUTE, 51..=51);
+    supervisor.wait_for_doing(51);
+    let grace = Micros(0);
+    supervisor.send(&ToWorker::Stop { grace, kill: true });
+    assert_eq!(supervisor.next(), FromWorker::Returned(Vec::new()));
+    assert_eq!(supervisor.report().1["outcome"], "stopped");
+    supervisor.send(&ToWorker::Finish { teardown: true });
+    assert_eq!(supervisor.next(), FromWorker::Bye);
+    supervisor.left().unwrap();
 }
