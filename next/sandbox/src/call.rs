@@ -4,6 +4,8 @@ pub(crate) mod classify;
 pub(crate) mod command;
 pub(crate) mod component;
 pub(crate) mod description;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod instance;
 mod json;
 mod protocol;

@@ -41,5 +41,15 @@ pub use plugin::Plugin;
 pub use redact::{DistinctNames, Redactor, Stream};
 pub use secrets::Secrets;
 
+/// What `fuzz/` calls.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::{
+        call::fuzzing::replies,
+        net::fuzzing::{addresses, grants, headers},
+        redact::fuzzing::redaction,
+    };
+}
+
 #[cfg(test)]
 mod tests;

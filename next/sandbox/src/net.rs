@@ -6,6 +6,8 @@
 mod address;
 mod connect;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod headers;
 mod policy;
 mod request;

@@ -6,6 +6,8 @@
 //! write it in a form that nobody looks for.
 
 mod forms;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod values;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -3,14 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use aho_corasick::AhoCorasickKind;
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
-};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{DistinctNames, Redactor};
-use crate::Secrets;
+use super::{DistinctNames, Redactor, fuzzing::forms};
+use crate::{Secrets, tests::random::Numbers};
 
 const SECRET: &str = "s3cr3t/with \"quotes\"+ä";
 
@@ -24,81 +21,6 @@ fn redacted(redactor: &Redactor, text: &str) -> String {
     let mut text = text.to_owned();
     redactor.text(&mut text);
     text
-}
-
-/// The secret in every form in which it must not survive, made by other code than that which looks for it.
-fn forms(secret: &str) -> Vec<String> {
-    let json = |text: &str| {
-        let text = Value::from(text).to_string();
-        text[1..text.len() - 1].to_owned()
-    };
-    let hex = |prefix: &str| -> String {
-        let bytes = secret.bytes();
-        bytes.map(|byte| format!("{prefix}{byte:02x}")).collect()
-    };
-    let ascii = |character: char| match character {
-        ' '..='~' => character.to_string(),
-        _ => {
-            let mut units = [0; 2];
-            let units = character.encode_utf16(&mut units).iter();
-            units.map(|unit| format!("\\u{unit:04x}")).collect()
-        }
-    };
-    let percent = |byte: u8| match byte {
-        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    let percent: String = secret.bytes().map(percent).collect();
-    let lower = |byte: u8| match byte {
-        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        _ => format!("%{byte:02x}"),
-    };
-    let html = secret
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;");
-    vec![
-        secret.to_owned(),
-        secret.to_lowercase(),
-        secret.to_uppercase(),
-        json(secret),
-        json(&json(secret)),
-        json(secret).chars().map(ascii).collect(),
-        hex(""),
-        hex("").to_uppercase(),
-        hex("%"),
-        hex("%").to_uppercase(),
-        secret.bytes().map(lower).collect(),
-        percent,
-        url::form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
-        html,
-        STANDARD.encode(secret),
-        STANDARD_NO_PAD.encode(secret),
-        URL_SAFE.encode(secret),
-        URL_SAFE_NO_PAD.encode(secret),
-    ]
-}
-
-/// Numbers that look random and are the same each time.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % end
-    }
-
-    fn text(&mut self, characters: &str, lengths: std::ops::Range<usize>) -> String {
-        let characters: Vec<_> = characters.chars().collect();
-        let length = lengths.start + self.below(lengths.len());
-        (0..length)
-            .map(|_| characters[self.below(characters.len())])
-            .collect()
-    }
 }
 
 #[test]

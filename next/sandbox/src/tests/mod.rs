@@ -10,4 +10,5 @@ mod files;
 mod fresh;
 mod kept;
 mod limits;
+pub(crate) mod random;
 mod support;

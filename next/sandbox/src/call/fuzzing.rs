@@ -1,0 +1,39 @@
+//! What a command may say: anything.
+
+use runner_model::{Limits, Micros};
+use serde_json::Value;
+
+use super::{Ending, protocol};
+use crate::{
+    interrupt::{Guard, Interrupt},
+    store::Sandbox,
+};
+
+/// What a command has said, of which the first byte is its exit code, is an answer or an error. An answer is valid JSON and
+/// has finite numbers.
+pub fn replies(bytes: &[u8]) {
+    let Some((code, said)) = bytes.split_first() else {
+        return;
+    };
+    let code = i32::from(code.cast_signed());
+    let interrupt = Interrupt::default();
+    let guard = Guard::new(interrupt.clone(), Micros(1_000_000));
+    let sandbox = Sandbox::bare(&Limits::default(), guard);
+    let described = protocol::description(said, code, &sandbox, &interrupt);
+    assert!(described.is_err() || code == 0);
+    match protocol::answer(said, code, &sandbox, &interrupt) {
+        Ending::Reply(reply) => {
+            assert_eq!(code, 0);
+            let said: Value = serde_json::from_slice(said).expect("an answer is JSON");
+            let output = reply.output.get();
+            assert!(!output.contains(['\n', '\r']));
+            let output: Value = serde_json::from_str(output).expect("an output is JSON");
+            assert_eq!(said["ok"]["output"], output);
+            let metrics = reply.metrics.iter().map(|metric| metric.value);
+            let mut numbers = metrics.chain(reply.score);
+            assert!(numbers.all(f64::is_finite));
+        }
+        Ending::Error(error) => assert!(error.message.len() <= 64 * 1024 + 8 * said.len()),
+        Ending::Timeout | Ending::Stopped => panic!("nobody has ended it"),
+    }
+}
