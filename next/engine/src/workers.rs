@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    env,
     fs::File,
     io::{self, Read, Write},
     net::Shutdown,
@@ -62,6 +63,8 @@ pub(crate) enum LinkEvent {
 /// Takes what is heard of one worker.
 pub(crate) type Hear = Box<dyn Fn(LinkEvent) + Send>;
 
+/// Variables that name the certificates which workers trust; nothing else of the environment is theirs.
+pub(crate) const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 /// How long a guest may go on inside one instruction behind its deadline.
 const STUCK_AFTER: Micros = Micros(1_000_000);
 /// A worker with tasks that says nothing for so long is taken for dead.
@@ -110,7 +113,10 @@ impl WorkerProcess {
         let slots = children::nameless("slots", b"")?;
         let stderr = children::nameless("stderr", b"")?;
         let mut command = children::program(&[name]);
+        let certificates = CERTIFICATES.into_iter();
+        let certificates = certificates.filter_map(|name| Some((name, env::var_os(name)?)));
         command
+            .envs(certificates)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::from(slots.try_clone()?))
             .stderr(Stdio::from(stderr.try_clone()?));
