@@ -9,6 +9,7 @@
 )]
 
 mod around;
+mod authors;
 mod control;
 mod faults;
 mod input;

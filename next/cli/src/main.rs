@@ -5,6 +5,7 @@
 mod args;
 mod commands;
 mod detach;
+mod templates;
 mod text;
 
 use std::{
@@ -61,6 +62,7 @@ fn run(arguments: &[OsString], out: &Out) -> Exit {
         Command::Pin(args) => commands::upkeep::pin(args, out),
         Command::Unpin(args) => commands::upkeep::unpin(args, out),
         Command::Reindex(args) => commands::upkeep::reindex(args, out),
+        Command::Plugin(args) => commands::plugin::run(args, out),
     };
     done.unwrap_or_else(|error| {
         out.error(&error);
@@ -83,6 +85,10 @@ fn out_of_usage(error: &clap::Error, arguments: &[OsString], out: &Out) -> Exit 
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             out.data(text.trim_end());
+            // Of this kernel, to compare with what the manifest of a run has.
+            if arguments.iter().any(|argument| argument == "--verbose") {
+                out.data(&format!("second wall: {}", runner_worker::offered()));
+            }
             Exit::Success
         }
         _ => {

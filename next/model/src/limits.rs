@@ -3,7 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Micros;
+use crate::{
+    Micros,
+    units::{parse_duration, parse_size},
+};
 
 /// A limit that is a number.
 pub struct Limit {
@@ -83,4 +86,37 @@ limits! {
     stdio: Bytes, "\"64KiB\"" = 64 << 10, true,
         "Bytes kept of standard output and standard error, from the start and from the end each.";
     table_elements: Count(u32::MAX as u64), "1000000" = 1_000_000, true, "Elements of all tables together.";
+}
+
+impl Limits {
+    /// Sets the limit of `KEY=VALUE`, as a command line has it: `memory=64MiB`, `time=10s`, `http_requests=5`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn set(&mut self, text: &str) -> Result<(), String> {
+        let (key, value) = text.split_once('=').ok_or("it has no `=`")?;
+        if key == "time" {
+            let time = parse_duration(value)?;
+            self.time = Some(time.into());
+            return Ok(());
+        }
+        let limit = Self::TABLE.iter().find(|limit| limit.key == key);
+        let limit = limit.ok_or_else(|| {
+            let known: Vec<_> = Self::TABLE.iter().map(|limit| limit.key).collect();
+            format!(
+                "there is no limit `{key}`; there is `time`, {}",
+                known.join(", ")
+            )
+        })?;
+        *(limit.get_mut)(self) = match limit.unit {
+            Bytes => parse_size(value)?,
+            Count(most) => {
+                let number = value.replace('_', "").parse().ok();
+                let number = number.filter(|number| *number <= most);
+                number.ok_or_else(|| format!("it is a whole number of at most {most}"))?
+            }
+        };
+        Ok(())
+    }
 }

@@ -6,6 +6,7 @@ pub mod follow;
 pub mod group;
 pub mod init;
 pub mod list;
+pub mod plugin;
 pub mod resume;
 pub mod show;
 pub mod upkeep;
@@ -14,8 +15,9 @@ pub mod validate;
 use clap::Command;
 
 /// The commands as the help groups them. A command that is missing here would be missing in the help.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     ("Begin", &["init", "validate"]),
+    ("Write providers", &["plugin"]),
     ("Run", &["exec", "resume"]),
     ("Control", &["stop", "cancel", "pause", "unpause", "wait"]),
     ("Look", &["list", "show", "logs"]),

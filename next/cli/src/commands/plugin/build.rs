@@ -1,0 +1,39 @@
+//! `runner plugin build`: builds the plugin in a folder with the tools of its language.
+
+use std::path::PathBuf;
+
+use runner_engine::source::Source;
+use runner_model::{
+    exit::Exit,
+    units::{show_duration, show_size},
+    visible::visible_line,
+};
+
+use crate::text::{error::CommandError, out::Out, style};
+
+/// Build the plugin in a folder
+///
+/// Runs the line `build` of the folder's `plugin.toml`, outside the sandbox. Tools are found in the folder first (`.venv/bin`,
+/// `node_modules/.bin`), then on the search path.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The folder with the plugin's source
+    #[arg(value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+}
+
+pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let source = Source::open(&args.folder).map_err(|problem| CommandError::usage(&problem))?;
+    let built = source
+        .build()
+        .map_err(|problem| CommandError::failed(&problem))?;
+    out.data(&format!(
+        "{} {}: {}, {} in {}",
+        style::green("✓"),
+        visible_line(&built.file.to_string_lossy()),
+        source.kind(),
+        show_size(built.bytes.len() as u64),
+        show_duration(built.took),
+    ));
+    Ok(Exit::Success)
+}

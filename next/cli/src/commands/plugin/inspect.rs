@@ -1,0 +1,153 @@
+//! `runner plugin inspect`: shows what a plugin is and what it needs.
+
+use std::{cell::RefCell, path::Path, time::Duration};
+
+use runner_engine::once::{Answer, Calls, call, look};
+use runner_model::{
+    ProviderName,
+    exit::Exit,
+    provider::{Description, Protocol, Provider},
+    units::show_size,
+    visible::{visible, visible_line},
+};
+use serde_json::json;
+
+use crate::text::{error::CommandError, out::Out, style};
+
+/// Imports and exports that are shown.
+const MAX_SHOWN: usize = 1_000;
+
+/// Show what a plugin is and what it needs
+///
+/// Prints its kind, what it says of itself, what it would like to be granted, and what it imports and exports. The exit code is
+/// 2 if the file cannot be used as a plugin.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A `.wasm` file, the folder of a plugin that is built, or `bundled:NAME`
+    file: String,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let of_engine = |error| CommandError::of_engine(error, Path::new(""), out);
+    let looked = look(&args.file, Path::new(".")).map_err(of_engine)?;
+    let described = describe(&args.file, out);
+    // Most commands know nothing of the JSON protocol, and need not.
+    let (description, problem) = match described {
+        Ok(description) => (description, None),
+        Err(_) if looked.kind == runner_model::provider::PluginKind::Command => (None, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let cut = |names: &[String]| names[..names.len().min(MAX_SHOWN)].to_vec();
+    let left_out =
+        [&looked.imports, &looked.exports].map(|names| names.len().saturating_sub(MAX_SHOWN));
+    if args.json {
+        out.document(&json!({
+            "v": 1,
+            "plugin": args.file,
+            "sha256": looked.digest,
+            "bytes": looked.bytes,
+            "kind": looked.kind,
+            "contract": looked.contract,
+            "description": description,
+            "imports": cut(&looked.imports),
+            "exports": cut(&looked.exports),
+            "left_out": left_out.iter().sum::<usize>(),
+            "problem": problem.as_ref().map(CommandError::text),
+        }));
+    } else {
+        out.data(&format!(
+            "{}: {}, {}",
+            style::bold(&visible_line(&args.file)),
+            looked.kind,
+            show_size(looked.bytes)
+        ));
+        out.data(&format!("sha256    {}", looked.digest));
+        if let Some(contract) = &looked.contract {
+            out.data(&format!("contract  {}", visible_line(contract)));
+        }
+        if let Some(description) = &description {
+            show_description(description, out);
+        }
+        for (title, names) in [("imports", &looked.imports), ("exports", &looked.exports)] {
+            for (index, name) in cut(names).iter().enumerate() {
+                let title = if index == 0 { title } else { "" };
+                out.data(&format!("{title:9} {}", visible_line(name)));
+            }
+        }
+        if let Some(problem) = &problem {
+            out.error(problem);
+        }
+    }
+    Ok(if problem.is_some() {
+        Exit::Usage
+    } else {
+        Exit::Success
+    })
+}
+
+fn show_description(description: &Description, out: &Out) {
+    let Description {
+        name,
+        version,
+        summary,
+        config_schema,
+        input_schema,
+        requests,
+    } = description;
+    out.data(&visible(&format!("name      {name} {version}")));
+    if !summary.is_empty() {
+        out.data(&visible(&format!("summary   {summary}")));
+    }
+    for request in requests {
+        out.data(&visible_line(&format!("asks for  {request}")));
+    }
+    for (title, schema) in [("config", config_schema), ("input", input_schema)] {
+        if let Some(schema) = schema {
+            out.data(&visible(&format!("{title:9} {schema}")));
+        }
+    }
+}
+
+/// Lets the plugin describe itself.
+fn describe(file: &str, out: &Out) -> Result<Option<Description>, CommandError> {
+    let name = ProviderName::parse("plugin");
+    let provider = Provider {
+        name: name.map_err(|error| CommandError::usage(&error.to_string()))?,
+        plugin: file.to_owned(),
+        config: json!({}),
+        args: Vec::new(),
+        stdin: None,
+        output: Default::default(),
+        protocol: Protocol::Json,
+        sha256: None,
+        reuse: None,
+        grants: Default::default(),
+        limits: Default::default(),
+        concurrency: None,
+        rate: None,
+        budget: Default::default(),
+    };
+    let calls = Calls {
+        providers: vec![provider],
+        folder: ".".into(),
+        files: Default::default(),
+        secret_files: Vec::new(),
+        grace: Duration::ZERO,
+        patience: Duration::from_secs(60),
+    };
+    let described = RefCell::new(None);
+    let mut hear = |answer: Answer<'_>| match answer {
+        Answer::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
+        Answer::Ready { ready, .. } => {
+            let first = ready.providers.first();
+            *described.borrow_mut() = first.and_then(|about| about.description.clone());
+        }
+        _ => {}
+    };
+    call(calls, &mut || Ok(None), &mut hear)
+        .map_err(|error| CommandError::of_engine(error, Path::new(""), out))?;
+    Ok(described.into_inner())
+}

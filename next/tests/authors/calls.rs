@@ -1,0 +1,121 @@
+//! `plugin run` and `plugin inspect`.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::runner::Runner;
+
+#[test]
+fn one_call_shows_its_reply() {
+    let runner = Runner::new(&[]);
+    let ran = runner.run(&[
+        "plugin",
+        "run",
+        "bundled:echo",
+        "--input",
+        r#"{"a": [1, null]}"#,
+    ]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let output: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(output, json!({"a": [1, null]}));
+    ran.says(&["passed"]);
+    assert!(!runner.path("results").exists());
+
+    let ran = runner.run(&[
+        "plugin",
+        "run",
+        "bundled:echo",
+        "--input",
+        "@in.json",
+        "--json",
+    ]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    runner.write("in.json", "\"from a file\"");
+    let ran = runner.run(&[
+        "plugin",
+        "run",
+        "bundled:echo",
+        "--input",
+        "@in.json",
+        "--json",
+    ]);
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(document["output"], "from a file");
+    assert_eq!(document["row"]["outcome"], "passed");
+}
+
+#[test]
+fn bad_ends_of_a_call_are_told() {
+    let runner = Runner::new(&[]);
+    let from = r#"{"from": "km", "to": "mi", "value": 42}"#;
+    let run = |more: &[&str]| runner.run(&[&["plugin", "run", "bundled:units"], more].concat());
+    run(&["--input", from]).expect(0);
+    let ran = run(&["--input", "null"]);
+    ran.expect(1).says(&["invalid-input"]);
+    for (more, says) in [
+        (["--input", "{"], "not valid JSON"),
+        (["--config", "3"], "object"),
+        (["--limit", "speed=3"], "no limit `speed`"),
+        (["--grant", "root=/"], "no grant `root`"),
+        (["--file", "../x=y"], "name of a file"),
+        (["--grant", "secret=NOT_THERE"], "NOT_THERE"),
+    ] {
+        let ran = run(&more);
+        ran.expect(2).says(&[says]);
+    }
+}
+
+#[test]
+fn programs_are_called_plainly() {
+    let runner = Runner::new(&[]);
+    runner.wat(
+        "cat.wasm",
+            r#"(module
+              (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+              (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+              (memory (export "memory") 1)
+              (func (export "_start")
+                (i32.store (i32.const 0) (i32.const 64))
+                (i32.store (i32.const 4) (i32.const 1000))
+                (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+                (i32.store (i32.const 4) (i32.load (i32.const 8)))
+                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#,
+    );
+    let run = |more: &[&str]| runner.run(&[&["plugin", "run", "cat.wasm"], more].concat());
+    let ran = run(&["--stdin", "{{input.x}}!", "--input", r#"{"x": "hi"}"#]);
+    assert_eq!(
+        (ran.code, ran.stdout.trim()),
+        (Some(0), "\"hi!\""),
+        "{}",
+        ran.stderr
+    );
+    runner.write("in.txt", "bytes");
+    let ran = run(&["--stdin", "@in.txt"]);
+    assert_eq!(ran.stdout.trim(), "\"bytes\"", "{}", ran.stderr);
+    // It answers nothing by the JSON protocol, so it is called plainly.
+    let ran = run(&[]);
+    assert_eq!(
+        (ran.code, ran.stdout.trim()),
+        (Some(0), "\"\""),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn inspection_shows_what_a_file_is() {
+    let runner = Runner::new(&[]);
+    let ran = runner.run(&["plugin", "inspect", "bundled:units", "--json"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(document["kind"], "component");
+    assert_eq!(document["description"]["name"], "units");
+    assert!(!document["imports"].as_array().unwrap().is_empty());
+    let ran = runner.run(&["plugin", "inspect", "bundled:units"]);
+    ran.says(&["contract"]);
+
+    fs::write(runner.path("text.wasm"), "text").unwrap();
+    let ran = runner.run(&["plugin", "inspect", "text.wasm"]);
+    ran.expect(2).says(&["WASM"]);
+}

@@ -1,0 +1,116 @@
+//! Folders of plugins: made, built, used by scenarios.
+
+use std::fs;
+
+use crate::support::runner::Runner;
+
+/// A folder whose build copies a plugin that is there.
+fn source(runner: &Runner, kind: &str) {
+    fs::create_dir(runner.path("filter")).unwrap();
+    runner.write(
+        "filter/plugin.toml",
+        &format!(
+            "name = \"filter\"\nkind = \"{kind}\"\nbuild = \"cp ../hostile.wasm dist/plugin.wasm\"\n"
+        ),
+    );
+    runner.write("filter/main.txt", "1");
+}
+
+#[test]
+fn new_plugins_leave_nothing_to_fill_in() {
+    let runner = Runner::new(&[]);
+    for (language, kind) in [
+        ("rust", "component"),
+        ("rust", "command"),
+        ("python", "component"),
+        ("javascript", "component"),
+        ("c", "command"),
+        ("go", "command"),
+    ] {
+        let name = format!("{language}-{kind}");
+        let ran = runner.run(&["plugin", "new", &name, "--lang", language, "--kind", kind]);
+        ran.expect(0).says(&["runner plugin build"]);
+        let folder = runner.path(&name);
+        for file in [
+            "README.md",
+            "plugin.toml",
+            "scenario.toml",
+            "wit/provider.wit",
+            ".gitignore",
+        ] {
+            let text = fs::read_to_string(folder.join(file)).unwrap();
+            let rest = text.replace("{{secret.", "").replace("{{input.", "");
+            assert!(!rest.contains("{{"), "{name}/{file}: {text}");
+        }
+        assert!(!folder.join("template.toml").exists());
+    }
+    for (arguments, says) in [
+        (
+            ["plugin", "new", "Bad_Name", "--lang", "c"],
+            "cannot be a plugin's name",
+        ),
+        (
+            ["plugin", "new", "c-command", "--lang", "c"],
+            "is there already",
+        ),
+        (
+            ["plugin", "new", "runner-sdk", "--lang", "rust"],
+            "runner-sdk",
+        ),
+        (["plugin", "new", "x", "--lang", "cobol"], "cobol"),
+    ] {
+        let ran = runner.run(&arguments);
+        ran.expect(2).says(&[says]);
+    }
+    let ran = runner.run(&["plugin", "new", "y", "--lang", "go", "--kind", "component"]);
+    ran.expect(2).says(&["--kind command"]);
+}
+
+#[test]
+fn folders_are_built_when_asked_for() {
+    let runner = Runner::new(&["hostile"]);
+    source(&runner, "component");
+    runner.scenario(
+        "[providers.filter]\nplugin = \"filter\"\n[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n",
+    );
+    let ran = runner.run(&["exec", "scenario.toml"]).expect(2);
+    ran.says(&["has not been built", "runner plugin build"]);
+
+    let ran = runner.run(&["exec", "--build", "scenario.toml"]);
+    ran.says(&["building filter"]);
+    assert_eq!(runner.only_run().rows().len(), 1, "{}", ran.stderr);
+
+    runner.write("filter/main.txt", "2");
+    let ran = runner.run(&["exec", "scenario.toml"]);
+    ran.expect(2).says(&["other source"]);
+    let ran = runner.run(&["plugin", "build", "filter"]);
+    ran.expect(0).says(&["filter/dist/plugin.wasm"]);
+    let ran = runner.run(&["exec", "--build", "scenario.toml"]);
+    assert!(!ran.stderr.contains("building"), "{}", ran.stderr);
+}
+
+#[test]
+fn another_kind_than_promised_is_refused() {
+    let runner = Runner::new(&["hostile"]);
+    source(&runner, "command");
+    let ran = runner.run(&["plugin", "build", "filter"]);
+    ran.expect(3).says(&["is a component"]);
+    let ran = runner.run(&["plugin", "build", "nowhere"]);
+    ran.expect(2).says(&["no `plugin.toml`"]);
+}
+
+#[test]
+fn missing_tools_are_told_with_their_installation() {
+    let runner = Runner::new(&[]);
+    let ran = runner.run(&["plugin", "doctor", "--lang", "go", "--json"]);
+    let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let go = &found[0];
+    assert_eq!(go["tool"], "go");
+    assert!(go["install"].as_str().unwrap().contains("go.dev"));
+    assert_eq!(ran.code, Some(i32::from(go["version"].is_null())));
+    let ran = runner.run(&["plugin", "doctor"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    for tool in ["cargo", "componentize-py", "node", "zig", "go"] {
+        ran.says(&[tool]);
+    }
+}
