@@ -29,7 +29,7 @@ impl Blobs {
     /// Reads an attachment. Errors are the rest of a sentence that names it.
     pub(crate) fn attachment(&self, path: PathBuf) -> Result<Blob, String> {
         self.once((false, path), |path| {
-            let blob = hash(path).map_err(cannot)?;
+            let blob = hash(path).map_err(|error| cannot(&error))?;
             // The contract counts bytes with 32 bits.
             if blob.1 > u64::from(u32::MAX) {
                 return Err("has more than 4 GiB".to_owned());
@@ -42,10 +42,10 @@ impl Blobs {
     pub(crate) fn schema(&self, path: PathBuf) -> Result<Digest, String> {
         let blob = self.once((true, path), |path| {
             let mut text = Vec::new();
-            let file = open(path).map_err(cannot)?;
+            let file = open(path).map_err(|error| cannot(&error))?;
             file.take(MAX_SCHEMA + 1)
                 .read_to_end(&mut text)
-                .map_err(cannot)?;
+                .map_err(|error| cannot(&error))?;
             if text.len() as u64 > MAX_SCHEMA {
                 return Err("has more than 16 MiB".to_owned());
             }
@@ -84,7 +84,7 @@ impl Blobs {
     }
 }
 
-fn cannot(error: io::Error) -> String {
+fn cannot(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "does not exist".to_owned(),
         _ => format!("cannot be read: {error}"),

@@ -206,6 +206,11 @@ fn sorted(mut problems: Vec<Problem>) -> Problems {
 }
 
 impl Scenario {
+    /// The file as the user named it.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The data files of its test lists, for one that was read from its file.
     pub fn list_files(&self) -> impl Iterator<Item = PathBuf> + '_ {
         let files = self.lists.iter().flat_map(|list| &list.files);

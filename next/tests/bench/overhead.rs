@@ -1,8 +1,8 @@
 //! What a trial, a start and a plan cost, each against a baseline of the same minute.
 //!
-//! `cargo bench --bench overhead -- [trials] [start] [memory] [large]`; the first three without a name. `--n N` and
-//! `--rounds N` make it shorter; `--rows N` and `--runs N` are for `large`: commands on a run of many rows and a root of
-//! many runs.
+//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [large]`; all but the last without a name. `--n N`
+//! and `--rounds N` make it shorter or longer; `--rows N` and `--runs N` are for `large`: commands on a run of many rows and
+//! a root of many runs.
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 
 use std::{
@@ -33,7 +33,7 @@ fn main() -> Done {
             .unwrap_or(default)
     };
     let (n, rounds) = (number("--n", 100_000), number("--rounds", 7));
-    let parts = ["trials", "start", "memory", "large"];
+    let parts = ["trials", "start", "memory", "tests", "large"];
     let named = args.iter().any(|arg| parts.contains(&arg.as_str()));
     let is_asked = |part: &str| !named || args.iter().any(|arg| arg == part);
 
@@ -47,6 +47,9 @@ fn main() -> Done {
         }
         if is_asked("memory") {
             bench.memory()?;
+        }
+        if is_asked("tests") {
+            bench.tests()?;
         }
     }
     if named && is_asked("large") {
@@ -251,9 +254,36 @@ impl Bench {
             .display()
             .to_string();
         let results = self.results().display().to_string();
-        let mut child = self
-            .runner(&["exec", "-q", "-j", "2", "--results", &results, &scenario])
-            .spawn()?;
+        let args = ["exec", "-q", "-j", "2", "--results", &results, &scenario];
+        let (_, peak) = self.watched(&args)?;
+        println!(
+            "\nmemory of the coordinator with {} trials: {peak:.1} MB",
+            self.n
+        );
+        Ok(())
+    }
+
+    /// What it takes to read a list of `n` tests, and to write their suite.
+    fn tests(&self) -> Done {
+        let scenario = self.scenario(&self.guests[1], self.n)?;
+        let mut rounds = Vec::new();
+        for _ in 0..3 {
+            rounds.push(self.watched(&["validate", &scenario.display().to_string()])?);
+        }
+        rounds.sort_by_key(|(took, _)| *took);
+        let (took, peak) = rounds[1];
+        println!(
+            "\nvalidate with {} tests: {:.2} s, {peak:.1} MB",
+            self.n,
+            took.as_secs_f64()
+        );
+        Ok(())
+    }
+
+    /// The wall time of a command and the most memory that it had, in MB.
+    fn watched(&self, args: &[&str]) -> Done<(Duration, f64)> {
+        let began = Instant::now();
+        let mut child = self.runner(args).spawn()?;
         let status = format!("/proc/{}/status", child.id());
         let mut peak = 0.0_f64;
         while child.try_wait()?.is_none() {
@@ -263,12 +293,7 @@ impl Bench {
             peak = peak.max(kib.unwrap_or(0.0));
             thread::sleep(Duration::from_millis(10));
         }
-        println!(
-            "\nmemory of the coordinator with {} trials: {:.1} MB",
-            self.n,
-            peak * 1024.0 / 1e6
-        );
-        Ok(())
+        Ok((began.elapsed(), peak * 1024.0 / 1e6))
     }
 }
 

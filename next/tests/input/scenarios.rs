@@ -69,8 +69,8 @@ tolerance = 3
 
 #[test]
 fn later_keys_are_not_supported_yet() {
-    let runner = Runner::hostile("[defaults]\nmeta = { a = 1 }\n[[tests]]\nid = \"a\"\n");
-    runner.refused(&[], &["scenario.toml:2:", "meta", "not supported yet"]);
+    let runner = Runner::hostile("[report]\nhtml = true\n[[tests]]\nid = \"a\"\n");
+    runner.refused(&[], &["scenario.toml:1:", "report", "not supported yet"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod basic;
 mod commands;
+mod matrix;
 mod outcomes;
 mod retries;
 mod selection;
