@@ -90,8 +90,8 @@ fn bounds(work: &str, size: u64) -> Option<(u64, u64, u64)> {
             let output = times(16, 64 * MIB).min(1024 * MIB);
             Some((COMPILE_SECONDS * THREADS as u64, memory, output))
         }
-        // The bytes that are read, and the code that is made of them.
-        "load" => Some((LOAD_SECONDS, times(2, LOAD_MEMORY), MIB)),
+        // The bytes that are read, and the code that is made of them. The images of memories are files without a name.
+        "load" => Some((LOAD_SECONDS, times(2, LOAD_MEMORY), times(2, MIB))),
         // A parser keeps a few times as much as it reads.
         "inspect" => Some((LOAD_SECONDS, times(4, LOAD_MEMORY), MIB)),
         _ => None,
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!((seconds, output), (1200, 224 * MIB));
         assert!(memory <= 4096 * MIB);
         assert_eq!(bounds("compile", u64::MAX).unwrap().2, 1024 * MIB);
-        assert_eq!(bounds("load", 10 * MIB), Some((30, 116 * MIB, MIB)));
+        assert_eq!(bounds("load", 10 * MIB), Some((30, 116 * MIB, 21 * MIB)));
         assert_eq!(bounds("destroy", 0), None);
     }
 }
