@@ -18,6 +18,7 @@ mod grants;
 mod group;
 mod live;
 mod machine;
+mod mounts;
 pub mod once;
 mod plan;
 mod plugins;

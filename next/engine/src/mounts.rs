@@ -1,0 +1,311 @@
+//! The folders that providers are granted: found before any guest runs, and refused if a guest could use one to get at more
+//! than it was granted.
+//!
+//! In a folder that a guest may write to may lie nothing that the runner reads or writes, because whoever may write to a
+//! folder can replace what is in it by a link. What is compared is where things are and what they are: by another name,
+//! through a link or at another mount of the same file system it is the same folder. A file that has a second name, a hard
+//! link, in a granted folder is not found.
+
+mod file_systems;
+mod locations;
+mod protected;
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use runner_model::{
+    grants::{FsGrant, FsMode},
+    prepare::Wall,
+    provider::{MountedFolder, PreparedProvider},
+};
+use runner_scenario::ProviderProblem;
+
+pub(crate) use self::protected::Protected;
+use self::{
+    file_systems::FileSystems,
+    locations::{Location, Locations, Way},
+};
+
+/// Files that every run has.
+const RUN_FILES: [&str; 2] = ["benchmark.json", "index.jsonl"];
+const NESTED_HELP: &str = "grant `rw` only of folders in which no other granted folder lies";
+const KERNEL_HELP: &str = "grant folders of plain files; nothing in `/proc`, `/sys` or `/dev` is granted, nor a folder around them";
+const WAY_HELP: &str = "name it by a path that leads past the folder, or grant `rw` of another one";
+const PROTECTED_HELP: &str = "grant `rw` of a folder of its own, in which there is nothing else";
+const LOST_HELP: &str = "put the folder back, or grant another one";
+
+/// A granted folder, and whose it is.
+struct Granted<'p> {
+    provider: u16,
+    folder: &'p MountedFolder,
+    /// What its path leads through as it was written.
+    places: Vec<PathBuf>,
+}
+
+/// Why a folder is not granted, and what to do.
+struct Refusal {
+    message: String,
+    help: &'static str,
+}
+
+/// Finds the folders that providers are granted, relative to `base`, and notes which folders they are. Folders that were
+/// found when a run began are looked for where they were then, and a guest that runs later gets the folder that is there now.
+///
+/// `protected` names what no guest may write to; it is asked only if one may write to a folder.
+///
+/// Returns what is wrong, with the providers' indices.
+pub(crate) fn find(
+    providers: &mut [PreparedProvider],
+    base: &Path,
+    protected: impl FnOnce() -> Vec<Protected>,
+) -> Vec<ProviderProblem> {
+    let (mut problems, mut ways) = (Vec::new(), Vec::new());
+    for (index, prepared) in (0..).zip(&mut *providers) {
+        let mut stored = std::mem::take(&mut prepared.mounts).into_iter();
+        for grant in &prepared.provider.grants.fs {
+            let (path, is_stored) = match stored.next() {
+                Some(stored) => (PathBuf::from(stored.host), true),
+                None => (base.join(&grant.path), false),
+            };
+            match look(grant, &path, is_stored) {
+                Ok(folder) => prepared.mounts.push(folder),
+                Err(refusal) => problems.push(problem(index, refusal)),
+            }
+            ways.push((index, Way::of(&path)));
+        }
+    }
+    if !problems.is_empty() {
+        return problems;
+    }
+    let folders = providers.iter().flat_map(|prepared| &prepared.mounts);
+    let granted = folders.zip(ways).map(|(folder, (provider, way))| Granted {
+        provider,
+        folder,
+        places: way.map_or_else(|_| Vec::new(), |way| way.places),
+    });
+    let granted: Vec<_> = granted.collect();
+    let refused = granted.iter().zip(check(&granted, protected));
+    let refused =
+        refused.filter_map(|(granted, refusal)| Some(problem(granted.provider, refusal?)));
+    refused.collect()
+}
+
+/// Adds the folders that providers are granted to what a worker's own process may touch.
+pub(crate) fn open_wall(wall: &mut Wall, providers: &[PreparedProvider]) {
+    for folder in providers.iter().flat_map(|prepared| &prepared.mounts) {
+        let side = match folder.mode {
+            FsMode::ReadOnly => &mut wall.read,
+            FsMode::ReadWrite => &mut wall.write,
+        };
+        side.push(folder.host.clone());
+    }
+}
+
+fn problem(provider: u16, refusal: Refusal) -> ProviderProblem {
+    ProviderProblem {
+        provider,
+        key: "grants.fs",
+        message: refusal.message,
+        help: Some(refusal.help.to_owned()),
+    }
+}
+
+/// Finds a folder; where it was found before, its path must lead there still.
+fn look(grant: &FsGrant, path: &Path, is_stored: bool) -> Result<MountedFolder, Refusal> {
+    let cannot = |error: io::Error| Refusal {
+        message: format!(
+            "the folder `{}`, granted as `{}`, cannot be used: {error}",
+            path.display(),
+            grant.mount
+        ),
+        help: LOST_HELP,
+    };
+    let host = fs::canonicalize(path).map_err(cannot)?;
+    if is_stored && host != path {
+        return Err(cannot(io::Error::other(
+            "it is behind a symbolic link by now",
+        )));
+    }
+    let found = host.metadata().map_err(cannot)?;
+    // Reading it shows that it is a folder, and may be read.
+    fs::read_dir(&host).map_err(cannot)?;
+    Ok(MountedFolder {
+        host: host
+            .to_str()
+            .map(str::to_owned)
+            .ok_or_else(|| cannot(io::Error::other("its path is not UTF-8")))?,
+        guest: grant.mount.clone(),
+        mode: grant.mode,
+        device: found.dev(),
+        inode: found.ino(),
+    })
+}
+
+/// Checks the folders that are granted at the same time; what is returned has their order.
+fn check(
+    granted: &[Granted<'_>],
+    protected: impl FnOnce() -> Vec<Protected>,
+) -> Vec<Option<Refusal>> {
+    let mut locations = Locations::new(FileSystems::mounted());
+    let at: Vec<_> = granted
+        .iter()
+        .map(|granted| locations.of(granted.path()))
+        .collect();
+    let all: Vec<_> = granted.iter().zip(&at).collect();
+    let mut refused: Vec<_> = all
+        .iter()
+        .map(|(granted, location)| {
+            of_kernel(granted, locations.systems())
+                .or_else(|| nested(granted, location, &all, &mut locations))
+                .or_else(|| in_run(granted, location))
+        })
+        .collect();
+    if !granted.iter().any(Granted::is_writable) {
+        return refused;
+    }
+    for protected in protected() {
+        let way = Way::of(&protected.path);
+        let end = way.as_ref().ok().map(|way| locations.of(&way.end));
+        for ((granted, folder), refusal) in all.iter().zip(&mut refused) {
+            if !granted.is_writable() || refusal.is_some() {
+                continue;
+            }
+            *refusal = match (&way, &end) {
+                (Ok(way), Some(end)) => {
+                    exposed(granted, folder, &protected, (way, end), &mut locations)
+                }
+                (Err(error), _) => Some(Refusal {
+                    message: format!(
+                        "{} cannot be granted with mode `rw`: it is not known where {}, `{}`, is: {error}",
+                        granted.named(),
+                        protected.what,
+                        protected.path.display()
+                    ),
+                    help: PROTECTED_HELP,
+                }),
+                (Ok(_), None) => None,
+            };
+        }
+    }
+    refused
+}
+
+impl Granted<'_> {
+    fn path(&self) -> &Path {
+        Path::new(&self.folder.host)
+    }
+
+    fn is_writable(&self) -> bool {
+        self.folder.mode == FsMode::ReadWrite
+    }
+
+    /// The subject of a message.
+    fn named(&self) -> String {
+        let mode = if self.is_writable() {
+            " with mode `rw`"
+        } else {
+            ""
+        };
+        format!(
+            "the folder `{}`, granted as `{}`{mode},",
+            self.folder.host, self.folder.guest
+        )
+    }
+}
+
+/// Refuses what the kernel shows as files.
+fn of_kernel(granted: &Granted<'_>, systems: &FileSystems) -> Option<Refusal> {
+    let place = systems.kernels(granted.path())?;
+    let is = if granted.path().starts_with(&place) {
+        "is in"
+    } else {
+        "contains"
+    };
+    Some(Refusal {
+        message: format!(
+            "{} {is} `{}`, where the kernel shows processes, devices and its own settings, and with them the runner's environment",
+            granted.named(),
+            place.display()
+        ),
+        help: KERNEL_HELP,
+    })
+}
+
+/// Refuses a folder that a guest could put another one in the place of.
+fn nested(
+    granted: &Granted<'_>,
+    location: &Location,
+    all: &[(&Granted<'_>, &Rc<Location>)],
+    locations: &mut Locations,
+) -> Option<Refusal> {
+    let (outer, _) = all.iter().find(|(outer, folder)| {
+        let mut is_on_way = || {
+            granted
+                .places
+                .iter()
+                .any(|place| locations.of(place).is_replaced_in(folder))
+        };
+        // In the same folder again there is nothing that could be replaced.
+        outer.is_writable() && (location.is_inside(folder) || is_on_way())
+    })?;
+    Some(Refusal {
+        message: format!(
+            "{} lies or is linked to in `{}`, granted as `{}` with mode `rw`: a guest could put a link in its place that leads anywhere",
+            granted.named(),
+            outer.folder.host,
+            outer.folder.guest
+        ),
+        help: NESTED_HELP,
+    })
+}
+
+/// Refuses to let a guest write to a run, of whichever results root.
+fn in_run(granted: &Granted<'_>, location: &Location) -> Option<Refusal> {
+    let is_run = |folder: &&Path| RUN_FILES.iter().all(|file| folder.join(file).is_file());
+    let mut around = location.ancestors().filter(|_| granted.is_writable());
+    let run = around.find(is_run)?;
+    Some(changes(granted, "a run", run))
+}
+
+fn changes(granted: &Granted<'_>, what: &str, path: &Path) -> Refusal {
+    Refusal {
+        message: format!(
+            "{} would let a guest change {what}, `{}`",
+            granted.named(),
+            path.display()
+        ),
+        help: PROTECTED_HELP,
+    }
+}
+
+/// Refuses a folder in which something protected is, or through which its path leads.
+fn exposed(
+    granted: &Granted<'_>,
+    folder: &Location,
+    protected: &Protected,
+    (way, end): (&Way, &Location),
+    locations: &mut Locations,
+) -> Option<Refusal> {
+    if end.is_within(folder) || (protected.is_whole && folder.is_within(end)) {
+        return Some(changes(granted, protected.what, &way.end));
+    }
+    let mut places = way.places.iter();
+    let place = places.find(|place| locations.of(place).is_replaced_in(folder))?;
+    Some(Refusal {
+        message: format!(
+            "{} would let a guest change {}, `{}`, whose path leads through `{}`: a guest could put a link there that leads anywhere",
+            granted.named(),
+            protected.what,
+            protected.path.display(),
+            place.display()
+        ),
+        help: WAY_HELP,
+    })
+}
+
+#[cfg(test)]
+mod tests;

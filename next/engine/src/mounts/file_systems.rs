@@ -1,0 +1,212 @@
+//! [`FileSystems`]: what is mounted where, and which of it is the kernel's own.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+/// Where Linux lists what is mounted.
+const MOUNTS: &str = "/proc/self/mountinfo";
+
+/// Where the kernel's own file systems are on every system, whatever is mounted there.
+const KERNEL_PLACES: [&str; 3] = ["/proc", "/sys", "/dev"];
+/// Memory that programs share as files: plain files in the midst of devices.
+const PLAIN: &str = "/dev/shm";
+
+/// File systems in which the kernel shows processes, devices and itself, with the number that `statfs` has for each; 0 for
+/// one that has none of its own. A read of one tells of the runner and the machine, a write changes them.
+const KERNEL: [(&str, u32); 19] = [
+    ("proc", 0x9fa0),
+    ("sysfs", 0x6265_6572),
+    ("devtmpfs", 0),
+    ("devpts", 0x1cd1),
+    ("cgroup", 0x0027_e0eb),
+    ("cgroup2", 0x6367_7270),
+    ("cpuset", 0),
+    ("debugfs", 0x6462_6720),
+    ("tracefs", 0x7472_6163),
+    ("securityfs", 0x7363_6673),
+    ("selinuxfs", 0xf97c_ff8c),
+    ("smackfs", 0x4341_5d53),
+    ("configfs", 0x6265_6570),
+    ("efivarfs", 0xde5e_81e4),
+    ("pstore", 0x6165_676c),
+    ("bpf", 0xcafe_4a11),
+    ("mqueue", 0x1980_0202),
+    ("binfmt_misc", 0x4249_4e4d),
+    ("nsfs", 0x6e73_6673),
+];
+
+/// What is mounted where.
+#[derive(Debug, Default)]
+pub(super) struct FileSystems {
+    /// In the order of mounting.
+    mounts: Vec<MountPoint>,
+}
+
+#[derive(Debug)]
+struct MountPoint {
+    device: Rc<str>,
+    /// What of the file system is mounted.
+    root: PathBuf,
+    at: PathBuf,
+    kind: String,
+}
+
+impl FileSystems {
+    /// Asks the kernel; where it does not answer, nothing is known.
+    pub(super) fn mounted() -> Self {
+        Self::parse(&fs::read(MOUNTS).unwrap_or_default())
+    }
+
+    pub(super) fn parse(text: &[u8]) -> Self {
+        let lines = text.split(|byte| *byte == b'\n');
+        Self {
+            mounts: lines.filter_map(MountPoint::parse).collect(),
+        }
+    }
+
+    /// On which file system a path is, and where on that.
+    pub(super) fn device(&self, path: &Path) -> Option<(Rc<str>, PathBuf)> {
+        let mount = self.around(path)?;
+        let below = path.strip_prefix(&mount.at).ok()?;
+        Some((Rc::clone(&mount.device), mount.root.join(below)))
+    }
+
+    /// Finds a file system of the kernel's that `folder` is in, or that is in `folder`, and where it is mounted.
+    pub(super) fn kernels(&self, folder: &Path) -> Option<PathBuf> {
+        if folder.starts_with(PLAIN) {
+            return None;
+        }
+        let around = || self.around(folder).into_iter();
+        let below = self.mounts.iter();
+        let below = below.filter(|mount| mount.at.starts_with(folder));
+        let mounted = around().chain(below).filter(|mount| mount.is_kernels());
+        let mut mounted = mounted.map(|mount| mount.at.clone());
+        let places = KERNEL_PLACES.into_iter().map(PathBuf::from);
+        let mut places = places.filter(|place| {
+            folder.starts_with(place) || place.starts_with(folder) && place.exists()
+        });
+        let is_kernels = || {
+            let found = rustix::fs::statfs(folder).ok();
+            found.is_some_and(|found| is_kernels_number(found.f_type))
+        };
+        places
+            .next()
+            .or_else(|| mounted.next())
+            .or_else(|| is_kernels().then(|| folder.to_owned()))
+    }
+
+    /// The mount that a path is on: of those around it the nearest, and there the newest.
+    fn around(&self, path: &Path) -> Option<&MountPoint> {
+        let around = self.mounts.iter();
+        let around = around.filter(|mount| path.starts_with(&mount.at));
+        around.max_by_key(|mount| mount.at.components().count())
+    }
+}
+
+impl MountPoint {
+    /// Reads `36 35 98:0 /root /at options optional… - kind source options`.
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let device = str::from_utf8(fields.nth(2)?).ok()?;
+        let (root, at) = (unescaped(fields.next()?), unescaped(fields.next()?));
+        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+        Some(Self {
+            device: device.into(),
+            root,
+            at,
+            kind: str::from_utf8(kind).ok()?.to_owned(),
+        })
+    }
+
+    fn is_kernels(&self) -> bool {
+        KERNEL.iter().any(|(kind, _)| *kind == self.kind)
+    }
+}
+
+/// The number has another type on every system.
+fn is_kernels_number(number: impl TryInto<i64>) -> bool {
+    let Ok(number) = number.try_into() else {
+        return false;
+    };
+    // It has 32 bits, which some systems extend by their sign.
+    let number = number & 0xffff_ffff;
+    let mut kernel = KERNEL.iter();
+    kernel.any(|(_, known)| *known != 0 && i64::from(*known) == number)
+}
+
+/// A path as the kernel writes it, where `\040` is a space.
+fn unescaped(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::new();
+    let mut rest = field;
+    while let [first, tail @ ..] = rest {
+        let number = match rest {
+            [b'\\', digits @ ..] => digits
+                .get(..3)
+                .and_then(|digits| str::from_utf8(digits).ok())
+                .and_then(|digits| u8::from_str_radix(digits, 8).ok()),
+            _ => None,
+        };
+        bytes.push(number.unwrap_or(*first));
+        rest = if number.is_some() { &rest[4..] } else { tail };
+    }
+    OsStr::from_bytes(&bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::FileSystems;
+
+    #[test]
+    fn what_is_the_kernels_is_found_around_a_folder_and_in_it() {
+        let systems = FileSystems::parse(
+            b"1 0 8:1 / / rw shared:1 - ext4 /dev/a rw\n\
+              2 1 0:5 / /jail/proc rw - proc proc rw\n\
+              3 1 0:6 / /odd\\040place rw master:1 shared:2 - cgroup2 cgroup rw\n\
+              4 1 0:7 / /over rw - sysfs sysfs rw\n\
+              5 1 8:2 / /over rw - ext4 /dev/b rw\n\
+              a line of another kind\n",
+        );
+        let kernels = |folder: &str| systems.kernels(Path::new(folder));
+        for (folder, place) in [
+            ("/", "/proc"),
+            ("/proc", "/proc"),
+            ("/proc/self/task", "/proc"),
+            ("/sys/none", "/sys"),
+            ("/dev", "/dev"),
+            ("/dev/pts", "/dev"),
+            ("/jail", "/jail/proc"),
+            ("/jail/proc/1", "/jail/proc"),
+            ("/odd place/x", "/odd place"),
+        ] {
+            assert_eq!(kernels(folder), Some(PathBuf::from(place)), "{folder}");
+        }
+        for folder in [
+            "/home",
+            "/jail/home",
+            "/over/x",
+            "/dev/shm",
+            "/dev/shm/x",
+            "/process",
+        ] {
+            assert_eq!(kernels(folder), None, "{folder}");
+        }
+    }
+
+    #[test]
+    fn the_kernels_are_known_by_what_they_are() {
+        let systems = FileSystems::default();
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(systems.kernels(folder.path()), None);
+        for path in ["/proc", "/sys"] {
+            let number = rustix::fs::statfs(path).unwrap().f_type;
+            assert!(super::is_kernels_number(number), "{number:x}");
+        }
+    }
+}
