@@ -34,7 +34,7 @@ pub fn compile(wasm: &[u8]) -> Result<Vec<u8>, String> {
     let (inspection, counts) = look(wasm)?;
     // What the pool's engine cannot compile may be a component with tasks of its own.
     let pooled = translate(Allocation::Pooled, wasm).ok();
-    let pooled = pooled.and_then(|(entry, required)| Some((entry, fits(required?)?)));
+    let pooled = pooled.and_then(|(entry, required)| Some((entry, fits(&required?)?)));
     let is_pooled = pooled.is_some();
     let (mut entry, initial_memory) = match pooled {
         Some(pooled) => pooled,
@@ -105,7 +105,7 @@ fn translate(
 }
 
 /// The bytes of a plugin's initial memories, rather more than less; none if it does not fit the slots of sandboxes.
-fn fits(required: ResourcesRequired) -> Option<u64> {
+fn fits(required: &ResourcesRequired) -> Option<u64> {
     let (memories, tables) = (required.num_memories, required.num_tables);
     let is_small = required.max_initial_table_size.unwrap_or(0) <= u64::from(TABLE_ELEMENTS);
     let largest = required.max_initial_memory_size.unwrap_or(0);

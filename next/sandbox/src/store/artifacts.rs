@@ -164,7 +164,7 @@ mod tests {
 
     fn append(
         artifacts: &mut Artifacts,
-        name: impl ToString,
+        name: &impl ToString,
         bytes: usize,
     ) -> Result<(), ArtifactError> {
         artifacts.append(name.to_string(), "a/b".to_owned(), &vec![b'x'; bytes])
@@ -229,15 +229,15 @@ mod tests {
             ..Limits::default()
         };
         let mut artifacts = Artifacts::new(folder.path(), &limits);
-        append(&mut artifacts, "a", 60).unwrap();
+        append(&mut artifacts, &"a", 60).unwrap();
         assert_eq!(
-            append(&mut artifacts, "a", 41),
+            append(&mut artifacts, &"a", 41),
             Err(ArtifactError::TooLarge)
         );
-        append(&mut artifacts, "b", 40).unwrap();
-        assert_eq!(append(&mut artifacts, "c", 0), Err(ArtifactError::TooMany));
+        append(&mut artifacts, &"b", 40).unwrap();
+        assert_eq!(append(&mut artifacts, &"c", 0), Err(ArtifactError::TooMany));
         assert_eq!(
-            append(&mut artifacts, "../c", 0),
+            append(&mut artifacts, &"../c", 0),
             Err(ArtifactError::BadName)
         );
 
@@ -247,18 +247,18 @@ mod tests {
         };
         let mut artifacts = Artifacts::new(folder.path(), &limits);
         let large = SMALL as usize + 1;
-        (0..MAX_OPEN).for_each(|name| append(&mut artifacts, name, large).unwrap());
-        let more = append(&mut artifacts, "more", large);
+        (0..MAX_OPEN).for_each(|name| append(&mut artifacts, &name, large).unwrap());
+        let more = append(&mut artifacts, &"more", large);
         assert_eq!(more, Err(ArtifactError::TooMany));
-        append(&mut artifacts, "small", large - 1).unwrap();
+        append(&mut artifacts, &"small", large - 1).unwrap();
     }
 
     #[test]
     fn artifacts_that_the_machine_cannot_keep_are_said_to_be_lost() {
         let limits = Limits::default();
         let mut artifacts = Artifacts::new(Path::new("/no such folder"), &limits);
-        append(&mut artifacts, "a", 10).unwrap();
-        let large = append(&mut artifacts, "b", 1 << 20);
+        append(&mut artifacts, &"a", 10).unwrap();
+        let large = append(&mut artifacts, &"b", 1 << 20);
         assert_eq!(large, Err(ArtifactError::Unavailable));
         let (lost, fault) = artifacts.lost.clone().unwrap();
         assert_eq!((&*lost.code, fault), ("artifacts", None));
@@ -267,7 +267,7 @@ mod tests {
             "{lost:?}"
         );
         assert_eq!(
-            append(&mut artifacts, "a", 1),
+            append(&mut artifacts, &"a", 1),
             Err(ArtifactError::Unavailable)
         );
     }

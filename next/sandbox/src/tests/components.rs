@@ -12,7 +12,7 @@ fn hostile(bench: &Bench) -> Plugin {
     bench.guest(&guests::component("hostile"))
 }
 
-fn run(bench: &Bench, plugin: &Plugin, input: Value) -> Ended {
+fn run(bench: &Bench, plugin: &Plugin, input: &Value) -> Ended {
     bench.run(plugin, &input.to_string())
 }
 
@@ -57,7 +57,7 @@ fn a_component_gets_the_whole_test_and_its_reply_comes_back() {
 #[test]
 fn a_providers_own_judgement_comes_back() {
     let bench = Bench::new();
-    let reply = reply(run(&bench, &hostile(&bench), json!({"do": "judge"})));
+    let reply = reply(run(&bench, &hostile(&bench), &json!({"do": "judge"})));
     assert_eq!(
         (reply.verdict, reply.score),
         (Some(Verdict::Fail), Some(0.25))
@@ -107,7 +107,7 @@ fn malformed_replies_break_the_contract() {
             "the guest said that it was stopped, and it had not been asked to stop",
         ),
     ] {
-        let ended = run(&bench, &hostile, json!({"do": what}));
+        let ended = run(&bench, &hostile, &json!({"do": what}));
         assert_eq!(error(&ended), ("protocol", code, message));
     }
 }
@@ -127,7 +127,7 @@ fn errors_of_the_provider_keep_their_kind() {
     ] {
         let input =
             json!({"do": "error", "kind": kind, "code": "c", "message": "m", "retry_after": 1500});
-        let ended = run(&bench, &hostile, input);
+        let ended = run(&bench, &hostile, &input);
         let Ending::Error(error) = &ended.ending else {
             panic!("{ended:?}");
         };
@@ -159,7 +159,7 @@ fn traps_are_named() {
             "attempt to divide by zero",
         ),
     ] {
-        let ended = run(&bench, &hostile, json!({"do": what}));
+        let ended = run(&bench, &hostile, &json!({"do": what}));
         let (class, found, message) = error(&ended);
         assert_eq!((class, found), ("trap", code));
         assert!(message.contains(says), "{message}");
@@ -169,7 +169,7 @@ fn traps_are_named() {
 #[test]
 fn log_records_and_progress_arrive() {
     let bench = Bench::new();
-    let ended = run(&bench, &hostile(&bench), json!({"do": "log"}));
+    let ended = run(&bench, &hostile(&bench), &json!({"do": "log"}));
     let record = &ended.said.log[0];
     assert_eq!((record.level, &*record.message), (Level::Warn, "careful"));
     let (name, text) = &record.fields[0];
@@ -184,12 +184,12 @@ fn a_flood_of_log_records_is_cut_and_counted() {
     let mut bench = Bench::new();
     let hostile = hostile(&bench);
     bench.limits.log_records = 5;
-    let ended = run(&bench, &hostile, json!({"do": "flood-log"}));
+    let ended = run(&bench, &hostile, &json!({"do": "flood-log"}));
     assert_eq!((ended.said.log.len(), ended.said.dropped), (5, 19_995));
     assert_eq!(ended.usage.host_calls, 20_000);
     bench.limits.log = 100;
     let flood = json!({"do": "flood-log", "bytes": 30, "count": 10});
-    let ended = run(&bench, &hostile, flood);
+    let ended = run(&bench, &hostile, &flood);
     assert_eq!((ended.said.log.len(), ended.said.dropped), (3, 7));
 }
 
@@ -235,7 +235,7 @@ fn artifacts_come_back_and_are_counted() {
     let ended = run(
         &bench,
         &hostile,
-        json!({"do": "artifact", "name": "report.txt"}),
+        &json!({"do": "artifact", "name": "report.txt"}),
     );
     let left = &ended.artifacts[0];
     assert_eq!(
@@ -251,12 +251,12 @@ fn artifacts_come_back_and_are_counted() {
     );
     assert_eq!(ended.usage.host_calls, 2);
 
-    let ended = run(&bench, &hostile, json!({"do": "artifact", "name": "../x"}));
+    let ended = run(&bench, &hostile, &json!({"do": "artifact", "name": "../x"}));
     assert_eq!(
         (ended.artifacts.len(), &value(&ended)[0]),
         (0, &json!("bad-name"))
     );
-    let ended = run(&bench, &hostile, json!({"do": "flood-artifacts"}));
+    let ended = run(&bench, &hostile, &json!({"do": "flood-artifacts"}));
     assert_eq!(
         (ended.artifacts.len(), &value(&ended)[100]),
         (100, &json!("too-many"))
@@ -267,7 +267,7 @@ fn artifacts_come_back_and_are_counted() {
 fn a_guest_has_nothing_that_it_was_not_granted() {
     let bench = Bench::new();
     let hostile = hostile(&bench);
-    let answer = |what: &str| value(&run(&bench, &hostile, json!({"do": what})));
+    let answer = |what: &str| value(&run(&bench, &hostile, &json!({"do": what})));
     let denied = answer("http").to_string();
     assert!(
         denied.contains("`GET https://example.com` is not granted"),

@@ -19,7 +19,7 @@ struct Counter {
 }
 
 impl Counter {
-    fn new(config: Value) -> Self {
+    fn new(config: &Value) -> Self {
         let bench = Bench::new();
         Self {
             plugin: bench.guest(&guests::component("counter")),
@@ -29,7 +29,7 @@ impl Counter {
         }
     }
 
-    fn run(&mut self, input: Value) -> Ended {
+    fn run(&mut self, input: &Value) -> Ended {
         let input = input.to_string();
         let call = Call {
             config: &self.config,
@@ -42,7 +42,7 @@ impl Counter {
 
     /// How many tests the instance has answered, this one included.
     fn count(&mut self) -> u64 {
-        let ended = self.run(json!({}));
+        let ended = self.run(&json!({}));
         let value: Value = serde_json::from_str(output(&ended)).unwrap();
         assert_eq!(
             (&value["setups"], &value["config_is_that_of_setup"]),
@@ -59,7 +59,7 @@ impl Counter {
 
 #[test]
 fn one_instance_is_set_up_once_and_torn_down_once() {
-    let mut counter = Counter::new(json!({}));
+    let mut counter = Counter::new(&json!({}));
     for count in 1..=5 {
         assert_eq!(counter.count(), count);
     }
@@ -69,7 +69,7 @@ fn one_instance_is_set_up_once_and_torn_down_once() {
 
 #[test]
 fn after_anything_but_an_answer_the_next_test_has_a_fresh_instance() {
-    let mut counter = Counter::new(json!({}));
+    let mut counter = Counter::new(&json!({}));
     counter.bench.limits.reply = 1024;
     let large = json!({"value": "x".repeat(2_000)});
     for (input, class) in [
@@ -82,10 +82,10 @@ fn after_anything_but_an_answer_the_next_test_has_a_fresh_instance() {
     ] {
         assert_eq!(counter.count(), 1);
         // An error that the guest itself reports is an answer.
-        let ended = counter.run(json!({"do": "unavailable"}));
+        let ended = counter.run(&json!({"do": "unavailable"}));
         assert_eq!(error(&ended).0, "unavailable");
         assert_eq!(counter.count(), 3);
-        let ended = counter.run(input);
+        let ended = counter.run(&input);
         if class != "-" {
             assert_eq!(error(&ended).0, class);
         }
@@ -93,15 +93,15 @@ fn after_anything_but_an_answer_the_next_test_has_a_fresh_instance() {
     }
     counter.bench.timeout = std::time::Duration::from_millis(200);
     assert_eq!(counter.count(), 1);
-    let ended = counter.run(json!({"do": "loop"}));
+    let ended = counter.run(&json!({"do": "loop"}));
     assert!(matches!(ended.ending, Ending::Timeout), "{ended:?}");
     assert!(counter.kept.is_none());
 }
 
 #[test]
 fn a_setup_that_fails_is_the_error_of_its_attempt() {
-    let mut counter = Counter::new(json!({"setup": "unavailable"}));
-    let ended = counter.run(json!({}));
+    let mut counter = Counter::new(&json!({"setup": "unavailable"}));
+    let ended = counter.run(&json!({}));
     assert_eq!(
         error(&ended),
         ("unavailable", "as-asked", "as it was asked to")
@@ -112,8 +112,8 @@ fn a_setup_that_fails_is_the_error_of_its_attempt() {
 
 #[test]
 fn what_is_said_belongs_to_its_attempt_and_memory_to_the_instance() {
-    let mut counter = Counter::new(json!({}));
-    let first = counter.run(json!({"do": "speak"}));
+    let mut counter = Counter::new(&json!({}));
+    let first = counter.run(&json!({"do": "speak"}));
     let messages: Vec<_> = first
         .said
         .log
@@ -121,7 +121,7 @@ fn what_is_said_belongs_to_its_attempt_and_memory_to_the_instance() {
         .map(|record| &*record.message)
         .collect();
     assert_eq!(messages, ["setup ", "spoken"]);
-    let second = counter.run(json!({"do": "speak"}));
+    let second = counter.run(&json!({"do": "speak"}));
     let messages: Vec<_> = second
         .said
         .log
@@ -136,9 +136,9 @@ fn what_is_said_belongs_to_its_attempt_and_memory_to_the_instance() {
     }
     // Two floods of this size do not fit one log.
     for _ in 0..2 {
-        assert_eq!(counter.run(json!({"do": "flood-log"})).said.dropped, 0);
+        assert_eq!(counter.run(&json!({"do": "flood-log"})).said.dropped, 0);
     }
-    let peak = |counter: &mut Counter| counter.run(json!({"do": "hoard"})).usage.peak_memory;
+    let peak = |counter: &mut Counter| counter.run(&json!({"do": "hoard"})).usage.peak_memory;
     let before = peak(&mut counter);
     let after = (0..4).map(|_| peak(&mut counter)).last().unwrap();
     assert!(after >= before + 4 * (512 << 10), "{before} {after}");
@@ -146,16 +146,16 @@ fn what_is_said_belongs_to_its_attempt_and_memory_to_the_instance() {
 
 #[test]
 fn what_an_instance_has_written_counts_until_it_is_gone() {
-    let mut counter = Counter::new(json!({}));
+    let mut counter = Counter::new(&json!({}));
     let scratch = tempfile::tempdir().unwrap();
     counter.bench.access.scratch = scratch.path().to_owned();
     counter.bench.limits.scratch = 64 << 10;
     // Each leaves a file of 16 KiB, and a block for its name.
     for _ in 0..3 {
-        let written = counter.run(json!({"do": "write"})).usage.bytes_out;
+        let written = counter.run(&json!({"do": "write"})).usage.bytes_out;
         assert!((16 << 10..20 << 10).contains(&written), "{written}");
     }
-    let ended = counter.run(json!({"do": "write"}));
+    let ended = counter.run(&json!({"do": "write"}));
     let (class, _, message) = error(&ended);
     assert_eq!(class, "internal");
     assert!(message.contains("`limits.scratch` is 64 KiB"), "{message}");
@@ -173,19 +173,19 @@ fn what_an_instance_has_written_counts_until_it_is_gone() {
 
 #[test]
 fn an_instance_that_makes_the_host_hold_much_is_not_kept() {
-    let mut counter = Counter::new(json!({}));
+    let mut counter = Counter::new(&json!({}));
     let scratch = tempfile::tempdir().unwrap();
     counter.bench.access.scratch = scratch.path().to_owned();
     counter.bench.limits.scratch = 4 << 20;
-    counter.run(json!({"do": "write"}));
+    counter.run(&json!({"do": "write"}));
     assert!(counter.kept.is_some());
-    counter.run(json!({"do": "hold"}));
+    counter.run(&json!({"do": "hold"}));
     assert!(counter.kept.is_none());
 }
 
 #[test]
 fn a_teardown_that_hangs_or_fails_is_told() {
-    let mut hanging = Counter::new(json!({"teardown": "loop"}));
+    let mut hanging = Counter::new(&json!({"teardown": "loop"}));
     hanging.count();
     assert_eq!(
         hanging.tear_down(Micros(20_000)),
@@ -194,7 +194,7 @@ fn a_teardown_that_hangs_or_fails_is_told() {
             "failed: its time was over"
         ]
     );
-    let mut trapping = Counter::new(json!({"teardown": "panic"}));
+    let mut trapping = Counter::new(&json!({"teardown": "panic"}));
     trapping.count();
     let lines = trapping.tear_down(SECOND);
     assert!(
@@ -210,7 +210,7 @@ fn a_teardown_that_hangs_or_fails_is_told() {
 
 #[test]
 fn secrets_are_taken_out_of_what_a_teardown_says() {
-    let mut counter = Counter::new(json!({"teardown": "tell"}));
+    let mut counter = Counter::new(&json!({"teardown": "tell"}));
     let values = BTreeMap::from([("KEY".to_owned(), "do-not-tell-anybody".to_owned())]);
     counter.bench.access.secrets = Arc::new(Secrets::new(values, BTreeMap::new()));
     let env = [("TOLD".to_owned(), "key do-not-tell-anybody".to_owned())];
