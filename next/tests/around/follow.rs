@@ -8,7 +8,7 @@ use crate::support::{
     runner::{Runner, tests},
     running::Running,
     truth::assert_told_truly,
-    wait::wait_until,
+    wait::{wait_for, wait_until},
 };
 
 /// A text that steers a terminal, and passes for another trial's on a new line.
@@ -91,6 +91,41 @@ fn wait_ends_when_a_run_is_killed() {
         "only a sweep writes it down"
     );
     assert_told_truly(&runner);
+}
+
+/// Starts a command that looks for dead runs all the time.
+fn sweeping(runner: &Runner, args: &[&str]) -> Running {
+    Running::start(runner.command(args).env("RUNNER_TEST_SWEEP_MS", "50"))
+}
+
+#[test]
+#[cfg(debug_assertions)]
+fn long_commands_give_dead_runs_their_end() {
+    let runner = sleepers(1, ENDLESS);
+    let mut living = runner.started(&["exec", "scenario.toml", "--json"]);
+    living.wait_until_running(&runner, 1);
+    let lives = runner.only_run();
+    for args in [
+        &["wait", lives.id()][..],
+        &["logs", "-f", lives.id()],
+        &["exec", "scenario.toml"],
+    ] {
+        let mut watching = sweeping(&runner, args);
+        let dying = runner.started(&["exec", "scenario.toml", "--json"]);
+        let pid = dying.process().0;
+        let run = wait_for("there is another run", || {
+            let mut runs = runner.runs().into_iter();
+            runs.find(|run| run.manifest()["sessions"][0]["pid"] == pid)
+        });
+        dying.kill();
+        wait_until("it has its end", || run.ending()[0] == "incomplete");
+        assert_eq!(run.ending()[1], "crashed");
+        let change = run.manifest()["transitions"][1].clone();
+        assert_eq!(change["writer"], "sweep");
+        assert!(watching.is_alive());
+        watching.kill();
+    }
+    assert!(living.is_alive());
 }
 
 #[test]

@@ -266,3 +266,31 @@ fn suspended_coordinator_costs_no_attempt() {
     let suspended = run.manifest()["sessions"][0]["suspended_ms"].as_u64();
     assert!(suspended >= Some(6_000), "{suspended:?}");
 }
+
+#[test]
+fn pauses_count_for_no_lost_attempt() {
+    let began = Instant::now();
+    let runner = trials(2, "loop", "");
+    let running = started(&runner);
+    assert_eq!(result(&runner, &["pause"]), "paused");
+    let before = began.elapsed();
+    let pause = Duration::from_millis(400);
+    thread::sleep(pause);
+    for worker in running.workers() {
+        worker.signal(Signal::KILL);
+    }
+    let run = runner.only_run();
+    wait_until("the loss is written down", || run.rows().len() == 2);
+    let all = began.elapsed();
+    for row in run.rows() {
+        assert_eq!(row["error"]["code"], "lost", "{row}");
+        let [took, suspended] = ["duration_ms", "suspended_ms"].map(|key| {
+            let ms = row[key].as_f64().unwrap();
+            Duration::from_secs_f64(ms / 1e3)
+        });
+        assert!(suspended >= pause && took + suspended <= all, "{row}");
+        assert!(took <= before, "{row}");
+    }
+    assert_eq!(result(&runner, &["stop"]), "stopped");
+    running.finish().expect(4);
+}

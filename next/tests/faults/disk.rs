@@ -1,5 +1,8 @@
 //! Disks that are full and folders that cannot be written.
 
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{
@@ -7,6 +10,7 @@ use crate::support::{
     runner::{Runner, tests},
     running::Running,
     truth::{assert_kept, results},
+    wait::wait_until,
 };
 
 const TRIALS: usize = 12_000;
@@ -79,4 +83,87 @@ fn unwritable_results_root_exits_7() {
     command.env("RUNNER_RESULTS", runner.path("new/results"));
     Running::start(&mut command).finish().expect(0);
     assert_eq!(Run::all(&runner.path("new/results")).len(), 1);
+}
+
+/// Lets nothing be made in a folder, or lets it again.
+fn lock(folder: &Path, is_locked: bool) {
+    let mode = if is_locked { 0o555 } else { 0o755 };
+    fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// The program as a user whom modes stop: they do not stop root.
+fn ordinary(runner: &Runner, args: &[&str]) -> Command {
+    if !rustix::process::geteuid().is_root() {
+        return runner.command(args);
+    }
+    let drop = "exec setpriv --bounding-set=-dac_override,-dac_read_search \"$runner\" \"$@\"";
+    let mut command = runner.shell(drop);
+    command.arg("sh").args(args);
+    command
+}
+
+/// A run of two endless trials, with a results root that modes protect.
+fn endless() -> (Runner, Running, Run) {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"nap\"\nrepeat = 2\ntimeout = \"1h\"\ninput = { do = \"sleep\", ms = 3000000 }\n",
+    );
+    let mut command = ordinary(&runner, &["exec", "scenario.toml", "-j", "1", "--json"]);
+    let mut running = Running::start(&mut command);
+    running.wait_until_running(&runner, 1);
+    let run = runner.only_run();
+    (runner, running, run)
+}
+
+#[test]
+fn read_only_run_ends_with_storage() {
+    let (runner, running, run) = endless();
+    lock(&run.dir, true);
+    let ran = running.end_by(Signal::INT).0.expect(7);
+    ran.says(&["cannot", "benchmark.json", "check the owner and the mode"]);
+    // What is on disk is of a process that is dead.
+    assert_eq!(run.ending()[0], "running");
+    let listed = runner.list();
+    assert_eq!(listed[0]["status"], "incomplete", "{listed:?}");
+    // Nobody can continue it before its folder can be written again.
+    let resumed = Running::start(&mut ordinary(&runner, &["resume", run.id()]));
+    resumed.finish().expect(7).says(&["check the owner"]);
+    lock(&run.dir, false);
+    let mut resumed = runner.started(&["resume", run.id(), "--json"]);
+    resumed.wait_until_running(&runner, 1);
+    resumed.end_by(Signal::INT).0.expect(130);
+    assert_eq!(run.ending()[..2], ["incomplete", "interrupted"]);
+}
+
+#[test]
+fn read_only_root_costs_only_the_list() {
+    let (runner, running, run) = endless();
+    let root = runner.path("results");
+    let list = root.join("runner.db");
+    let _ = fs::remove_file(&list);
+    lock(&root, true);
+    let refused = Running::start(&mut ordinary(&runner, &["exec", "scenario.toml"]));
+    refused.finish().expect(7).says(&["results"]);
+    let (ran, took) = running.end_by(Signal::INT);
+    ran.expect(130);
+    assert!(took.as_secs() < 10, "{took:?}");
+    assert_eq!(run.ending()[..2], ["incomplete", "interrupted"]);
+    let listed = Running::start(&mut ordinary(&runner, &["list", "--json"])).finish();
+    assert_eq!(
+        listed.expect(0).document()["runs"][0]["reason"],
+        "interrupted"
+    );
+    lock(&root, false);
+}
+
+#[test]
+fn deleted_run_ends_with_storage() {
+    let (runner, running, run) = endless();
+    // It writes `live.json` meanwhile.
+    wait_until("the run is gone", || fs::remove_dir_all(&run.dir).is_ok());
+    let (ran, took) = running.end_by(Signal::INT);
+    ran.expect(7).says(&["cannot", run.id()]);
+    assert!(took.as_secs() < 10, "{took:?}");
+    assert!(!run.dir.exists(), "it was made anew");
+    assert!(runner.list().is_empty());
+    runner.run(&["resume"]).expect(2);
 }

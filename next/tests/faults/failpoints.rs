@@ -88,3 +88,46 @@ fn failed_writes_end_sessions_honestly() {
         "only {failures} places were reached"
     );
 }
+
+/// Runs the scenario with a panic at a place, while it is paused and goes on where that is asked for.
+fn panicking(runner: &Runner, fault: &str, is_paused: bool) -> Ran {
+    let mut command = runner.command(&["exec", "scenario.toml", "--json", "-j", "2"]);
+    let mut running = Running::start(command.env("RUNNER_FAULT", fault));
+    if is_paused {
+        running.wait_for_rows(2);
+        // The process that is asked does not answer any more.
+        runner.run(&["pause", "latest"]);
+    }
+    running.finish()
+}
+
+#[test]
+fn panic_ends_in_a_run_that_can_be_resumed() {
+    for (fault, is_paused, code, ending) in [
+        // In the thread that decides, in the one that writes, and in the one that creates the run.
+        ("manifest-write:panic:2", true, 70, Some("internal")),
+        ("rows-write:panic:2", false, 7, Some("storage")),
+        ("manifest-write:panic:1", false, 70, None),
+    ] {
+        let runner = Runner::hostile_in_memory(
+            "[[tests]]\nid = \"nap\"\nrepeat = 15\ninput = { do = \"sleep\", ms = 100 }\n",
+        );
+        let ran = panicking(&runner, fault, is_paused).expect(code);
+        ran.says(&["panicked"]);
+        let mut acknowledged = ran.acknowledged();
+        if let Some(reason) = ending {
+            let listed = &runner.list()[0];
+            assert_eq!(
+                [&listed["status"], &listed["reason"]],
+                ["incomplete", reason]
+            );
+            assert!(!listed["message"].is_null(), "{listed}");
+            assert_eq!(listed["exit_code"], code);
+            assert_kept(&runner.only_run(), &acknowledged);
+        } else {
+            assert!(runner.list().is_empty());
+        }
+        acknowledged.extend(go_on(&runner).expect(0).acknowledged());
+        assert_kept(&assert_whole(&runner, TRIALS), &acknowledged);
+    }
+}

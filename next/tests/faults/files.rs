@@ -151,3 +151,48 @@ fn damaged_row_runs_again() {
     assert_eq!(finals, TRIALS);
     assert_eq!(run.manifest()["status"], "completed");
 }
+
+#[test]
+fn lost_results_are_told_and_made_again() {
+    let runner = killed();
+    runner.run(&["resume", "latest"]).expect(0);
+    let run = assert_whole(&runner, TRIALS);
+    let rows = run.text("index.jsonl");
+    let some: String = rows.split_inclusive('\n').take(TRIALS - 3).collect();
+    for (left, lost) in [(some.as_str(), "3 results"), ("", "40 results")] {
+        run.write("index.jsonl", left);
+        let says = format!("{lost} that benchmark.json counts are gone");
+        runner.run(&["show", run.id()]).expect(0).says(&[&says]);
+        let before = run.bytes("benchmark.json");
+        let ran = runner.run(&["resume", run.id(), "--dry-run"]).expect(0);
+        ran.says(&[
+            &says,
+            lost.split(' ').next().unwrap(),
+            "nothing was changed",
+        ]);
+        assert_eq!(run.bytes("benchmark.json"), before);
+        runner.run(&["resume", run.id()]).expect(0).says(&[&says]);
+        assert!(run.text("runner.log").contains(&says));
+        assert_eq!(run.count("passed"), TRIALS as u64);
+        assert!(run.text("index.jsonl").starts_with(left));
+        runner.run(&["verify", run.id()]).expect(0);
+        assert_whole(&runner, TRIALS);
+    }
+}
+
+#[test]
+fn lines_with_other_ends_are_rows() {
+    let runner = killed();
+    let run = runner.only_run();
+    let rows = run.text("index.jsonl").replace('\n', "\r\n");
+    for end in [2, 1, 0] {
+        let index = rows.strip_suffix("\r\n").unwrap();
+        run.write("index.jsonl", format!("{index}{}", &"\r\n"[..end]));
+        let shown = runner.show(&run);
+        assert_eq!(shown["damaged_lines"], 0, "{end}");
+        assert_eq!(shown["rows"].as_array().unwrap().len(), run.rows().len());
+    }
+    runner.run(&["resume", "latest"]).expect(0);
+    let finals = run.rows().iter().filter(|row| row["final"] == true).count();
+    assert_eq!(finals, TRIALS);
+}

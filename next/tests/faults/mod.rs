@@ -1,12 +1,15 @@
 //! What goes wrong around a run: processes that die, files that are cut, disks that are full.
 
 mod beside;
+mod clock;
 mod disk;
 mod failpoints;
 mod files;
 mod kills;
 mod lies;
+mod machine;
 mod power;
+mod storm;
 
 use crate::support::{runner::Runner, running::Ran};
 

@@ -285,3 +285,25 @@ fn signal_before_the_first_trial() {
     );
     assert!(run.rows().is_empty());
 }
+
+#[test]
+fn signals_in_one_moment_both_count() {
+    // The second one ends the grace.
+    let runner = endless(2, "loop", "grace = \"10m\"");
+    for _ in 0..5 {
+        let mut running = runner.start(&["-j", "2"]);
+        running.wait_until_running(&runner, 2);
+        let process = running.process();
+        process.signal(Signal::INT);
+        let (ran, took) = running.end_by(Signal::TERM);
+        assert!(took < SOON, "{took:?}");
+        let run = runner.runs().pop().unwrap();
+        let signal = match ran.code {
+            Some(130) => "SIGINT",
+            Some(143) => "SIGTERM",
+            code => panic!("{code:?}"),
+        };
+        assert_eq!(run.ending(), ["incomplete", "interrupted", signal, "none"]);
+    }
+    assert_told_truly(&runner);
+}

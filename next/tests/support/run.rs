@@ -56,7 +56,10 @@ impl Run {
         };
         let lines = index.split_inclusive(|byte| *byte == b'\n');
         let rows = lines.filter_map(|line| match line.strip_suffix(b"\n") {
-            Some(line) => Some(row(line).unwrap_or_else(|problem| panic!("{problem}"))),
+            Some(line) => {
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                Some(row(line).unwrap_or_else(|problem| panic!("{problem}")))
+            }
             None => row(line).ok(),
         });
         rows.collect()

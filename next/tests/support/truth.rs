@@ -104,7 +104,7 @@ pub(crate) fn assert_whole(runner: &Runner, planned: usize) -> Run {
 
 /// Fails unless rows are numbered one after the other, and the attempts of each trial too.
 #[track_caller]
-fn assert_numbered(rows: &[Value]) {
+pub(crate) fn assert_numbered(rows: &[Value]) {
     let mut attempts = BTreeMap::new();
     for (row, seq) in rows.iter().zip(1_u64..) {
         assert_eq!(row["seq"], seq, "{row}");

@@ -4,6 +4,7 @@
 mod deleting;
 mod sharing;
 mod verifying;
+mod waiting;
 
 use std::fs;
 

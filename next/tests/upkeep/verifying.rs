@@ -39,6 +39,13 @@ fn verify_names_file_line_and_remedy() {
         .run(&["verify", run.id()])
         .expect(1)
         .says(&["index.jsonl:1: the run has no trial doze@hostile#"]);
+    for args in [&["--rerun", "all"][..], &["--dry-run"]] {
+        let args = [&["resume", run.id()], args].concat();
+        let ran = runner.run(&args).expect(2);
+        ran.says(&["line 1: the run has no trial doze@hostile#"]);
+        ran.says(&[": the row is of another run"]);
+    }
+    assert_eq!(run.text("index.jsonl"), other);
     run.write("index.jsonl", &rows);
     runner.run(&["verify", run.id()]).expect(0);
 

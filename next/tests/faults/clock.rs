@@ -1,0 +1,129 @@
+//! The time of day is set forward or back while a run goes on. Release builds cannot be told another time.
+
+#![cfg(debug_assertions)]
+
+use serde_json::Value;
+
+use crate::support::{
+    run::Run,
+    runner::{Runner, tests},
+    running::Running,
+    truth::{assert_told_truly, assert_whole},
+    wait::wait_until,
+};
+
+const HOUR: i64 = 3_600_000;
+/// No test goes on for so long, in milliseconds.
+const LONG: u64 = 600_000;
+
+/// Trials that sleep, and one that is made again after a while.
+fn runner() -> Runner {
+    let again = tests("again | { do = \"fail-until\", attempt = 3 } |");
+    Runner::hostile_in_memory(&format!(
+        "[defaults]\nretries = {{ max = 2, backoff = \"300ms\" }}\ntimeout = \"30s\"\n{again}[[tests]]\nid = \"nap\"\nrepeat = 20\ninput = {{ do = \"sleep\", ms = 30 }}\n"
+    ))
+}
+
+/// Starts the scenario with a time of day that is later by so many milliseconds as [`set`] says.
+fn start(runner: &Runner, args: &[&str]) -> Running {
+    set(runner, 0);
+    let mut command = runner.command(&["exec", "scenario.toml", "--json"]);
+    command
+        .args(args)
+        .env("RUNNER_TEST_CLOCK", runner.path("clock"));
+    Running::start(&mut command)
+}
+
+fn set(runner: &Runner, later: i64) {
+    runner.write("new-clock", later.to_string());
+    std::fs::rename(runner.path("new-clock"), runner.path("clock")).unwrap();
+}
+
+/// Fails unless no time goes back, and no duration is one of the time of day.
+#[track_caller]
+fn assert_times(runner: &Runner, run: &Run) {
+    let manifest = run.manifest();
+    let mut times = vec![manifest["started_at"].clone()];
+    let changes = manifest["transitions"].as_array().unwrap();
+    times.extend(changes.iter().map(|change| change["at"].clone()));
+    times.push(manifest["completed_at"].clone());
+    let times: Vec<_> = times.iter().map(|time| time.as_str().unwrap()).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    let session = &manifest["sessions"][0];
+    assert!(session["ended_at"].as_str() >= session["started_at"].as_str());
+    for pause in session["pauses"].as_array().into_iter().flatten() {
+        assert!(pause["to"].as_str() >= pause["from"].as_str(), "{pause}");
+    }
+    let listed = &runner.list()[0];
+    for worked in [&session["worked_ms"], &listed["worked_ms"]] {
+        let worked = worked.as_u64();
+        assert!(worked > Some(0) && worked < Some(LONG), "{worked:?}");
+    }
+}
+
+#[test]
+fn time_of_day_decides_nothing() {
+    for (first, then) in [(5 * HOUR, -5 * HOUR), (-5 * HOUR, 48 * HOUR)] {
+        let runner = runner();
+        let mut running = start(&runner, &["-j", "2", "--timeout", "5m"]);
+        running.wait_for_rows(2);
+        set(&runner, first);
+        let pause = ["pause", "latest"];
+        runner.run(&pause).expect(0);
+        set(&runner, then);
+        let shown = runner.list()[0]["worked_ms"].as_u64();
+        assert!(shown < Some(LONG), "{shown:?}");
+        runner.run(&["unpause", "latest"]).expect(0);
+        running.wait_for_rows(10);
+        set(&runner, first);
+        let ran = running.finish().expect(0);
+        let run = assert_whole(&runner, 21);
+        let rows = run.rows();
+        // Three attempts of one, and none of the others was made again.
+        assert_eq!(rows.len(), 23);
+        let duration = |row: &Value| row["duration_ms"].as_f64().unwrap() as u64;
+        assert!(rows.iter().all(|row| duration(row) < LONG));
+        assert_times(&runner, &run);
+        let took = ran.events().pop().unwrap()["took_ms"].as_u64();
+        assert!(took < Some(LONG), "{took:?}");
+    }
+}
+
+#[test]
+fn time_of_day_ends_no_run() {
+    let runner = Runner::hostile_in_memory(&tests("a | { do = \"loop\" } |"));
+    for (later, timeout) in [(-5 * HOUR, "1s"), (5 * HOUR, "5m")] {
+        let mut running = start(&runner, &["--timeout", timeout]);
+        running.wait_until_running(&runner, 1);
+        set(&runner, later);
+        let (ran, reason, code) = match timeout {
+            "1s" => (running.finish(), "timeout", 4),
+            _ => {
+                runner.run(&["stop"]).expect(0);
+                (running.finish(), "stopped", 4)
+            }
+        };
+        ran.expect(code);
+        let run = runner.runs().pop().unwrap();
+        assert_eq!(run.ending()[..2], ["incomplete", reason]);
+    }
+}
+
+#[test]
+fn death_at_another_time_is_told() {
+    for later in [5 * HOUR, -5 * HOUR] {
+        let runner = runner();
+        let mut running = start(&runner, &["-j", "2"]);
+        running.wait_for_rows(2);
+        set(&runner, later);
+        let run = runner.only_run();
+        wait_until("its work is noted", || run.dir.join("live.json").exists());
+        running.kill();
+        assert_told_truly(&runner);
+        runner.run(&["cleanup", "--yes"]).expect(0);
+        assert_eq!(run.ending()[..2], ["incomplete", "crashed"]);
+        assert_times(&runner, &run);
+        runner.run(&["resume"]).expect(0);
+        assert_whole(&runner, 21);
+    }
+}

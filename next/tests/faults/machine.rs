@@ -1,0 +1,102 @@
+//! What the machine does not give: open files, addresses, threads. None of it is a guest's fault, and none of it settles a
+//! trial.
+
+use std::fs;
+
+use crate::support::{
+    runner::Runner,
+    running::{Ran, Running},
+    truth::{assert_told_truly, assert_whole},
+};
+
+const TRIALS: usize = 8;
+
+/// Some naps, whose plugin is compiled.
+fn naps() -> Runner {
+    let runner = Runner::hostile_in_memory(&format!(
+        "[[tests]]\nid = \"nap\"\nrepeat = {TRIALS}\ninput = {{ do = \"sleep\", ms = 30 }}\n"
+    ));
+    runner.exec(&[]).expect(0);
+    fs::remove_dir_all(runner.path("results")).unwrap();
+    runner
+}
+
+/// Runs a command with a limit of the shell.
+fn limited(runner: &Runner, limit: &str, command: &str) -> Ran {
+    let script = format!("{limit}; exec \"$runner\" {command} -j 4");
+    Running::start(&mut runner.shell(&script)).finish()
+}
+
+/// Fails unless a session ended as it may where the machine lacks something, and comes to its end without that.
+#[track_caller]
+fn assert_honest(runner: &Runner, ran: &Ran) {
+    let codes = [Some(0), Some(3), Some(4), Some(7), Some(70)];
+    assert!(codes.contains(&ran.code), "{ran:?}");
+    let printed = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(!printed.contains("panicked"), "{printed}");
+    let Some(run) = runner.runs().pop() else {
+        return;
+    };
+    let rows = run.rows();
+    let is_settled = |row: &&serde_json::Value| row["final"] == true;
+    assert!(
+        rows.iter()
+            .filter(is_settled)
+            .all(|row| row["outcome"] == "passed")
+    );
+    if ran.code != Some(3) {
+        assert_told_truly(runner);
+    }
+    if ran.code != Some(0) {
+        runner.run(&["resume", run.id()]).expect(0);
+    }
+    assert_whole(runner, TRIALS);
+}
+
+#[test]
+fn too_few_files_settle_no_trial() {
+    let runner = naps();
+    let mut codes = Vec::new();
+    for files in [10, 16, 22, 28, 34, 40, 52, 64, 256] {
+        let ran = limited(&runner, &format!("ulimit -n {files}"), "exec scenario.toml");
+        assert_honest(&runner, &ran);
+        codes.push(ran.code);
+        let _ = fs::remove_dir_all(runner.path("results"));
+    }
+    assert!(
+        codes.contains(&Some(0)) && codes.iter().any(|code| *code != Some(0)),
+        "{codes:?}"
+    );
+}
+
+#[test]
+fn too_few_addresses_settle_no_trial() {
+    let runner = naps();
+    for kilobytes in [200_000, 1_000_000, 8_000_000, 30_000_000] {
+        let ran = limited(
+            &runner,
+            &format!("ulimit -v {kilobytes}"),
+            "exec scenario.toml",
+        );
+        assert_honest(&runner, &ran);
+        let _ = fs::remove_dir_all(runner.path("results"));
+    }
+}
+
+#[test]
+fn later_session_that_lacks_files_changes_nothing() {
+    let runner = naps();
+    runner.exec(&["--timeout", "1ms"]).expect(4);
+    let run = runner.only_run();
+    let scenario = run.bytes("scenario.toml");
+    for files in [8, 12, 16] {
+        let limit = format!("ulimit -n {files}");
+        let ran = limited(&runner, &limit, "resume latest --timeout 1m");
+        assert_ne!(ran.code, Some(0), "{ran:?}");
+        assert_eq!(run.bytes("scenario.toml"), scenario);
+        assert_eq!(runner.list()[0]["status"], "incomplete");
+    }
+    let resume = ["resume", "latest", "--timeout", "1m"];
+    runner.run(&resume).expect(0);
+    assert_whole(&runner, TRIALS);
+}

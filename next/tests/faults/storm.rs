@@ -1,0 +1,410 @@
+//! All at once: several processes use every command on one results root, while others are killed, interrupted and held.
+//!
+//! A few seconds of it are part of every run of the tests. `RUNNER_STORM_SECONDS=600 cargo test --test all storm` goes on for
+//! ten minutes; `RUNNER_TEST_SEED` draws the same commands again, though not the same moments.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    env, fs,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    process::Stdio,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{
+    processes::Process,
+    random::Random,
+    run::Run,
+    runner::{Runner, tests},
+    truth::{assert_numbered, results},
+};
+
+const ACTORS: u64 = 6;
+const SECONDS: u64 = 5;
+/// Longer than anything takes that is not stuck.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Words that no user may read who has done nothing but use the commands beside each other.
+const NEVER_SAID: [&str; 7] = [
+    "panicked",
+    "RUST_BACKTRACE",
+    "os error",
+    "No such file",
+    "database is locked",
+    "a bug",
+    "internal",
+];
+
+/// What works on runs.
+const WORK: [&str; 11] = [
+    "exec scenario.toml --json -j 2",
+    "exec scenario.toml --json -j 2",
+    "exec scenario.toml --json -j 2",
+    "exec scenario.toml --json -j 2 --into results/chosen",
+    "exec scenario.toml scenario.toml --json -j 2",
+    "resume RUN --json",
+    "resume RUN --json",
+    "resume RUN --json --force",
+    "resume RUN --json --rerun failed",
+    "resume RUN --json --rerun nap@hostile#1*",
+    "resume RUN --json --accept-changes",
+];
+
+/// What asks, looks and tidies up beside it.
+const BESIDE: [&str; 26] = [
+    "exec scenario.toml -j 2 --detach",
+    "exec scenario.toml -j 2 --exclusive",
+    "resume RUN --dry-run",
+    "resume RUN --explain",
+    "stop RUN",
+    "stop RUN --drain --json",
+    "stop RUN --kill",
+    "cancel RUN --json",
+    "list",
+    "list --json",
+    "list --status incomplete",
+    "show RUN",
+    "show RUN --json",
+    "show RUN --failed",
+    "logs RUN",
+    "logs RUN -f --json",
+    "wait RUN",
+    "wait RUN --json",
+    "verify RUN --json",
+    "cleanup",
+    "cleanup --yes --json",
+    "prune --yes --keep-last 12",
+    "prune --yes RUN --json",
+    "reindex",
+    "pin RUN",
+    "unpin RUN",
+];
+
+/// What happens to a process.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Ends,
+    Gets(Duration, Signal),
+    /// The same signal again a moment later.
+    Twice(Duration, Signal),
+    /// Stopped for a moment.
+    Held(Duration, Duration),
+}
+
+/// A process that has ended.
+struct Done {
+    args: String,
+    fate: Fate,
+    code: Option<i32>,
+    signal: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+struct Storm {
+    runner: Runner,
+    until: Instant,
+    /// A completed run that is pinned and that no command names.
+    first: String,
+    /// The rows that were told of, by run.
+    told: Mutex<HashMap<String, Vec<Value>>>,
+    findings: Mutex<Vec<String>>,
+    count: AtomicU64,
+}
+
+impl Done {
+    /// Tells whether it may have ended so, whatever others did beside it.
+    fn may_end_so(&self) -> bool {
+        let sent = match self.fate {
+            Fate::Gets(_, signal) | Fate::Twice(_, signal) => Some(signal),
+            Fate::Ends | Fate::Held(..) => None,
+        };
+        let Some(code) = self.code else {
+            return sent.is_some_and(|sent| self.signal == Some(sent.as_raw()));
+        };
+        let codes: &[i32] = match self.args.split(' ').next().unwrap() {
+            // Stopped and cancelled by others, or kept out by them.
+            "exec" | "resume" => &[0, 1, 2, 4, 5, 6],
+            "stop" | "cancel" | "prune" | "pin" | "unpin" => &[0, 2, 6],
+            "list" | "reindex" | "cleanup" => &[0],
+            "show" => &[0, 2],
+            // A last row that is torn is damage until it is repaired.
+            "verify" => &[0, 1, 2],
+            _ => &[0, 1, 2, 4, 6, 130, 143],
+        };
+        codes.contains(&code) || sent.is_some_and(|sent| code == 128 + sent.as_raw())
+    }
+
+    fn show(&self) -> String {
+        let end = self.stdout.len().saturating_sub(600);
+        let stdout = self.stdout.get(end..).unwrap_or_default();
+        format!(
+            "runner {}\n  {:?}, exit {:?}, signal {:?}\n  stderr: {}\n  stdout: …{stdout}",
+            self.args, self.fate, self.code, self.signal, self.stderr
+        )
+    }
+
+    fn rows(&self) -> Vec<(String, Value)> {
+        let lines = self
+            .stdout
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'));
+        let events = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let (mut run, mut rows) = (String::new(), Vec::new());
+        for mut event in events {
+            match event["event"].as_str() {
+                Some("started") => run = event["run"].as_str().unwrap().to_owned(),
+                Some("row") => rows.push((run.clone(), event["row"].take())),
+                _ => {}
+            }
+        }
+        rows
+    }
+}
+
+fn any_fate(random: &mut Random) -> Fate {
+    let after = random.up_to(Duration::from_millis(1200));
+    match random.below(12) {
+        0..=4 => Fate::Ends,
+        5..=7 => Fate::Gets(after, Signal::KILL),
+        8 => Fate::Gets(after, Signal::INT),
+        9 => Fate::Gets(after, Signal::TERM),
+        10 => Fate::Twice(after, Signal::INT),
+        _ => Fate::Held(after, random.up_to(Duration::from_millis(800))),
+    }
+}
+
+fn befall(process: Process, fate: Fate) {
+    match fate {
+        Fate::Ends => {}
+        Fate::Gets(after, signal) => {
+            thread::sleep(after);
+            process.signal(signal);
+        }
+        Fate::Twice(after, signal) => {
+            thread::sleep(after);
+            process.signal(signal);
+            thread::sleep(Duration::from_millis(5));
+            process.signal(signal);
+        }
+        Fate::Held(after, length) => {
+            thread::sleep(after);
+            process.signal(Signal::STOP);
+            thread::sleep(length);
+            process.signal(Signal::CONT);
+        }
+    }
+}
+
+impl Storm {
+    fn new(seconds: u64) -> Self {
+        let more = tests(
+            r#"
+            passes | { do = "echo", value = 1 }         | equals = 1
+            fails  | { do = "echo", value = 1 }         | equals = 2
+            traps  | { do = "trap" }                    |
+            says   | { do = "say", text = "something" } |
+            "#,
+        );
+        let runner = Runner::hostile_in_memory(&format!(
+            "[[tests]]\nid = \"nap\"\nrepeat = 16\ninput = {{ do = \"sleep\", ms = 40 }}\n{more}"
+        ));
+        fs::create_dir(runner.path("tmp")).unwrap();
+        let mut storm = Self {
+            runner,
+            until: Instant::now() + Duration::from_secs(seconds),
+            first: String::new(),
+            told: Mutex::default(),
+            findings: Mutex::default(),
+            count: AtomicU64::new(0),
+        };
+        storm.run("exec scenario.toml", Fate::Ends);
+        storm.first = storm.runner.only_run().id().to_owned();
+        storm.run(&format!("pin {}", storm.first), Fate::Ends);
+        storm
+    }
+
+    fn find(&self, finding: String) {
+        self.findings.lock().unwrap().push(finding);
+    }
+
+    /// Runs a command to its end, whatever happens to it, and looks at how it ended.
+    fn run(&self, args: &str, fate: Fate) -> Done {
+        let words: Vec<_> = args.split(' ').collect();
+        let (began, number) = (Instant::now(), self.count.fetch_add(1, Ordering::Relaxed));
+        // Files, so that what it leaves running in the background holds nothing up.
+        let names = ["out", "err"].map(|name| self.runner.path(&format!("{name}-{number}")));
+        let files = names.each_ref().map(|name| fs::File::create(name).unwrap());
+        let mut command = self.runner.command(&words);
+        command
+            .env("TMPDIR", self.runner.path("tmp"))
+            .process_group(0);
+        let [stdout, stderr] = files;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn();
+        let mut child = child.unwrap();
+        befall(Process(child.id()), fate);
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if began.elapsed() > PATIENCE {
+                self.find(format!("it hangs: runner {args}"));
+                child.kill().unwrap();
+            }
+            thread::sleep(Duration::from_millis(3));
+        };
+        let [stdout, stderr] = names.map(|name| {
+            let text = String::from_utf8_lossy(&fs::read(&name).unwrap()).into_owned();
+            fs::remove_file(name).unwrap();
+            text
+        });
+        let done = Done {
+            args: args.to_owned(),
+            fate,
+            code: status.code(),
+            signal: status.signal(),
+            stdout,
+            stderr,
+        };
+        if !done.may_end_so() {
+            self.find(format!("an odd end: {}", done.show()));
+        }
+        let said = match args.contains("--json") {
+            true => done.stderr.clone(),
+            false => format!("{}{}", done.stderr, done.stdout),
+        };
+        if let Some(word) = NEVER_SAID.iter().find(|word| said.contains(**word)) {
+            self.find(format!("it said `{word}`: {}", done.show()));
+        }
+        let mut told = self.told.lock().unwrap();
+        for (run, row) in done.rows() {
+            told.entry(run).or_default().push(row);
+        }
+        done
+    }
+
+    /// A run that commands may name, by one of its names.
+    fn target(&self, random: &mut Random) -> String {
+        let runs = self.runner.runs();
+        let ids: Vec<_> = runs
+            .iter()
+            .map(Run::id)
+            .filter(|id| *id != self.first)
+            .collect();
+        if ids.is_empty() {
+            return "none".to_owned();
+        }
+        let id = ids[random.below(ids.len())];
+        match random.below(3) {
+            0 => id.rsplit('-').next().unwrap().to_owned(),
+            1 => format!("results/{id}"),
+            _ => id.to_owned(),
+        }
+    }
+
+    fn act(&self, random: &mut Random) {
+        let (commands, fate) = match random.below(5) {
+            0 | 1 => (&WORK[..], any_fate(random)),
+            _ if random.below(12) == 0 => {
+                let after = random.up_to(Duration::from_millis(150));
+                (&BESIDE[..], Fate::Gets(after, Signal::KILL))
+            }
+            _ => (&BESIDE[..], Fate::Ends),
+        };
+        let args = commands[random.below(commands.len())];
+        self.run(&args.replace("RUN", &self.target(random)), fate);
+    }
+
+    /// Brings every run to its end, and looks at what is left.
+    fn end(&self) {
+        let began = Instant::now();
+        while let Some(run) = self.runner.runs().iter().find(|run| is_held(run)) {
+            self.run(&format!("stop {} --kill", run.id()), Fate::Ends);
+            if began.elapsed() > PATIENCE {
+                return self.find(format!("{} never ends", run.id()));
+            }
+        }
+        self.run("cleanup --yes", Fate::Ends);
+        let outcomes = |run: &Run| -> BTreeMap<String, String> {
+            let results = results(run).into_iter();
+            results
+                .map(|(trial, row)| (trial, row["outcome"].to_string()))
+                .collect()
+        };
+        let runs = self.runner.runs();
+        let first = runs.iter().find(|run| run.id() == self.first);
+        let expected = outcomes(first.expect("a pinned run stays"));
+        for run in &runs {
+            let id = run.id();
+            for _ in 0..3 {
+                self.run(&format!("resume {id} --force --json -j 4"), Fate::Ends);
+            }
+            let manifest = run.manifest();
+            if manifest["status"] != "completed" || outcomes(run) != expected {
+                self.find(format!("{id} came to another end: {manifest}"));
+            }
+            if self.run(&format!("verify {id}"), Fate::Ends).code != Some(0) {
+                self.find(format!("{id} is damaged"));
+            }
+            let rows = run.rows();
+            assert_numbered(&rows);
+            let told = self.told.lock().unwrap();
+            let there: HashSet<_> = rows.iter().map(Value::to_string).collect();
+            // A run may have been deleted, and another one have begun in the folder that was named.
+            let is_own = id != "chosen";
+            let mut lost = told.get(id).into_iter().flatten();
+            if let Some(row) = lost.find(|row| is_own && !there.contains(&row.to_string())) {
+                self.find(format!("a row of {id} is lost: {row}"));
+            }
+        }
+        let list = self.run("list --json", Fate::Ends).stdout;
+        self.run("reindex", Fate::Ends);
+        if self.run("list --json", Fate::Ends).stdout != list {
+            self.find("the list is another one after `reindex`".to_owned());
+        }
+    }
+}
+
+fn is_held(run: &Run) -> bool {
+    let lock = fs::File::open(run.dir.join("lock"));
+    lock.is_ok_and(|lock| lock.try_lock_shared().is_err())
+}
+
+#[test]
+fn storm_of_commands_loses_no_row() {
+    let seconds = env::var("RUNNER_STORM_SECONDS").map_or(SECONDS, |text| text.parse().unwrap());
+    let storm = Storm::new(seconds);
+    let mut random = Random::new();
+    thread::scope(|scope| {
+        for _ in 0..ACTORS {
+            let (storm, mut random) = (&storm, random.split());
+            scope.spawn(move || {
+                while Instant::now() < storm.until {
+                    storm.act(&mut random);
+                }
+            });
+        }
+    });
+    storm.end();
+    let findings = storm.findings.into_inner().unwrap();
+    assert!(findings.is_empty(), "{}", findings.join("\n=== "));
+    let told: usize = storm
+        .told
+        .into_inner()
+        .unwrap()
+        .values()
+        .map(Vec::len)
+        .sum();
+    assert!(told > 100, "only {told} rows were told of");
+}

@@ -1,0 +1,205 @@
+//! Runs that wait until no other one works in their results root.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::naps;
+use crate::support::{
+    processes::Process, run::Run, runner::Runner, running::Running, truth::assert_told_truly,
+    wait::wait_until,
+};
+
+const WAITS: [&str; 3] = ["--exclusive", "--wait", "--json"];
+
+/// A short scenario, and a run of another one that is in the way until it is ended.
+fn blocked() -> (Runner, Running) {
+    let runner = naps(3, 10);
+    runner.write(
+        "long.toml",
+        "[[tests]]\nid = \"long\"\ntimeout = \"1h\"\ninput = { do = \"sleep\", ms = 3000000 }\n[providers.hostile]\nplugin = \"hostile.wasm\"\n",
+    );
+    let long = in_the_way(&runner);
+    (runner, long)
+}
+
+fn in_the_way(runner: &Runner) -> Running {
+    let mut long = runner.started(&["exec", "long.toml", "--json"]);
+    long.wait_until_running(runner, 1);
+    long
+}
+
+/// Starts the command `exec` or `resume`, and gives its run once that waits.
+#[track_caller]
+fn waiting(runner: &Runner, args: &[&str]) -> (Running, Run) {
+    let mut running = runner.started(&[args, &WAITS].concat());
+    let notice = running.wait_for_event(|event| event["event"] == "notice");
+    let text = notice["text"].as_str().unwrap();
+    let words: Vec<_> = text.split(' ').collect();
+    assert_eq!([words[0], words[2]], ["run", "waits:"], "{text}");
+    let run = runner.runs().into_iter().find(|run| run.id() == words[1]);
+    (running, run.unwrap())
+}
+
+/// Starts the command in the background, and gives its run.
+#[track_caller]
+fn detached(runner: &Runner, args: &[&str]) -> Run {
+    let ran = runner.run(&[args, &["--exclusive", "--wait", "--detach"]].concat());
+    let id = ran.expect(0).stdout.trim_end().to_owned();
+    let run = runner.runs().into_iter().find(|run| run.id() == id);
+    run.unwrap_or_else(|| panic!("there is no run `{id}`"))
+}
+
+#[track_caller]
+fn assert_waits(runner: &Runner, run: &Run) {
+    let shown = runner.show(run)["run"].clone();
+    assert_eq!([&shown["status"], &shown["stage"]], ["running", "waiting"]);
+}
+
+/// The process that works on a run.
+fn worked_on(run: &Run) -> Process {
+    let sessions = run.manifest()["sessions"].clone();
+    let last = sessions.as_array().unwrap().last().unwrap();
+    Process(last["pid"].as_u64().unwrap() as u32)
+}
+
+#[test]
+fn waiting_run_has_an_id_at_once() {
+    let (runner, long) = blocked();
+    let run = detached(&runner, &["exec", "scenario.toml"]);
+    assert_waits(&runner, &run);
+    assert_eq!(runner.show(&run)["run"]["worked_ms"], 0);
+    wait_until("it has said what it waits for", || {
+        let log = run.text("runner.log");
+        log.contains("waits: results is in use by run")
+    });
+    // What waits is in nobody's way.
+    let (second, _) = waiting(&runner, &["exec", "scenario.toml"]);
+    let text = second.events()[0]["text"].clone();
+    assert!(!text.as_str().unwrap().contains(run.id()), "{text}");
+    long.end_by(Signal::INT).0.expect(130);
+    runner.run(&["wait", run.id()]).expect(0);
+    second.finish().expect(0);
+    assert_eq!(run.rows().len(), 3);
+    assert_told_truly(&runner);
+}
+
+#[test]
+fn waiting_resume_has_an_id_at_once() {
+    let (runner, long) = blocked();
+    runner.exec(&["--timeout", "1ms"]).expect(4);
+    let run = runner.runs().pop().unwrap();
+    let resume = ["resume", run.id(), "--timeout", "1m"];
+    assert_eq!(detached(&runner, &resume).id(), run.id());
+    assert_waits(&runner, &run);
+    runner.run(&resume).expect(6).says(&[run.id()]);
+    worked_on(&run).signal(Signal::KILL);
+    runner.run(&["wait", run.id()]).expect(4);
+    let shown = runner.show(&run)["run"].clone();
+    assert_eq!(
+        [&shown["status"], &shown["reason"]],
+        ["incomplete", "crashed"]
+    );
+    detached(&runner, &resume);
+    long.end_by(Signal::INT).0.expect(130);
+    runner.run(&["wait", run.id()]).expect(0);
+    assert_eq!(run.ending()[0], "completed");
+    let manifest = run.manifest();
+    assert_eq!(manifest["sessions"].as_array().unwrap().len(), 3);
+    assert_eq!(manifest["sessions"][1]["worked_ms"], 0, "{manifest}");
+}
+
+#[test]
+fn waiting_run_can_be_stopped() {
+    let (runner, mut long) = blocked();
+    for (how, code, ending) in [
+        ("INT", 130, ["incomplete", "interrupted", "SIGINT", "none"]),
+        ("stop", 4, ["incomplete", "stopped", "", "none"]),
+        ("cancel", 4, ["cancelled", "cancelled", "", "none"]),
+    ] {
+        let (running, run) = waiting(&runner, &["exec", "scenario.toml"]);
+        let ran = match how {
+            "INT" => running.end_by(Signal::INT).0,
+            _ => {
+                let asked = runner.run(&[how, run.id(), "--reason", "later"]).expect(0);
+                asked.says(&["is now"]);
+                running.finish()
+            }
+        };
+        let finished = ran.expect(code).events().pop().unwrap();
+        assert_eq!(finished["event"], "finished");
+        assert_eq!(run.ending(), ending);
+        assert!(run.manifest()["completed_at"].is_string());
+        assert!(how == "INT" || run.manifest()["message"] == "later");
+        assert!(run.rows().is_empty());
+        let resume: &[&str] = match how {
+            "cancel" => &["resume", run.id(), "--force"],
+            _ => &["resume", run.id()],
+        };
+        runner.run(resume).expect(0);
+        assert_eq!(run.rows().len(), 3);
+    }
+    assert!(long.is_alive());
+}
+
+#[test]
+fn waiting_run_can_be_paused() {
+    let (runner, long) = blocked();
+    let (mut running, run) = waiting(&runner, &["exec", "scenario.toml"]);
+    running.process().signal(Signal::TSTP);
+    wait_until("it is stopped", || running.process().is_stopped());
+    assert!(run.manifest()["sessions"][0]["pauses"][0]["to"].is_null());
+    running.process().signal(Signal::CONT);
+    running.wait_for_event(|event| event["event"] == "unpaused");
+    runner.run(&["pause", run.id()]).expect(0);
+    long.end_by(Signal::INT).0.expect(130);
+    assert_waits(&runner, &run);
+    assert_eq!(runner.show(&run)["run"]["paused"]["by"].is_object(), true);
+    runner.run(&["unpause", run.id()]).expect(0);
+    running.finish().expect(0);
+    let pauses = run.manifest()["sessions"][0]["pauses"].clone();
+    let pauses = pauses.as_array().unwrap();
+    assert!(pauses.len() == 2 && pauses.iter().all(|pause| pause["to"].is_string()));
+    assert_eq!(run.rows().len(), 3);
+}
+
+#[test]
+fn waiting_group_ends_as_a_whole() {
+    let (runner, long) = blocked();
+    let group = ["exec", "scenario.toml", "scenario.toml"];
+    let (running, _) = waiting(&runner, &group);
+    let runs = runner.runs();
+    for run in &runs[1..] {
+        assert_waits(&runner, run);
+    }
+    running.end_by(Signal::TERM).0.expect(143);
+    for run in &runs[1..] {
+        assert_eq!(run.ending()[..2], ["incomplete", "interrupted"]);
+    }
+    let id = runs[1].manifest()["group"]["id"].clone();
+    let resume = ["resume", id.as_str().unwrap()];
+    let (running, run) = waiting(&runner, &resume);
+    assert_eq!(run.id(), runs[1].id());
+    long.end_by(Signal::INT).0.expect(130);
+    let events = running.finish().expect(0).events();
+    let finished = |event: &&Value| event["event"] == "finished";
+    assert_eq!(events.iter().filter(finished).count(), 2);
+    assert_told_truly(&runner);
+}
+
+#[test]
+fn one_run_has_the_root_alone() {
+    let (runner, long) = blocked();
+    let waiting: Vec<_> = (0..3)
+        .map(|_| waiting(&runner, &["exec", "scenario.toml"]))
+        .collect();
+    long.end_by(Signal::INT).0.expect(130);
+    let mut spans = Vec::new();
+    for (running, run) in waiting {
+        running.finish().expect(0);
+        let session = run.manifest()["sessions"][0].clone();
+        let time = |key: &str| session[key].as_str().unwrap().to_owned();
+        spans.push((time("started_at"), time("ended_at")));
+    }
+    spans.sort();
+    assert!(spans.is_sorted_by(|one, next| one.1 <= next.0), "{spans:?}");
+}
