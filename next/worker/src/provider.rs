@@ -175,7 +175,7 @@ impl Provider {
             .map_err(|error| invalid("template", format!("cannot read the input: {error}")))?;
         let mut roots = vec![("input", &input), ("config", &self.config_value)];
         let command = self.command.as_ref();
-        let command = command.map(|command| command.fill(&roots, files));
+        let command = command.map(|command| command.fill(&roots, files, self.limits.input));
         roots.push(("secret", &self.secrets));
         let env = self.env.iter().map(|(name, template)| {
             let value = fill(template, &roots, &format!("`env.{name}`"))?;
@@ -193,6 +193,7 @@ impl Command {
         &self,
         roots: &[(&str, &Value)],
         files: &[AttachedFile],
+        most: u64,
     ) -> Result<CommandCall, RowError<'static>> {
         let args = self.args.iter();
         let args = args.map(|template| fill(template, roots, "an argument"));
@@ -205,7 +206,7 @@ impl Command {
         };
         let stdin = self.stdin.as_ref().map(|stdin| match stdin {
             Stdin::Text(template) => text(template),
-            Stdin::File { file } => attachment(file, files),
+            Stdin::File { file } => attachment(file, files, most),
         });
         Ok(CommandCall {
             program: self.program.clone(),
@@ -236,18 +237,24 @@ fn fill(
     }
 }
 
-fn attachment(name: &str, files: &[AttachedFile]) -> Result<Vec<u8>, RowError<'static>> {
+fn attachment(name: &str, files: &[AttachedFile], most: u64) -> Result<Vec<u8>, RowError<'static>> {
     let file = files.iter().find(|file| file.name == name);
     let file = file.ok_or_else(|| {
         let message = format!("the test has no attachment `{name}` for standard input");
         invalid("attachment", message)
     })?;
-    fs::read(&file.path).map_err(|error| RowError {
-        class: Some(ErrorClass::Internal),
-        ..coded(
-            "attachment",
-            format!("cannot read attachment `{name}`: {error}"),
-        )
+    let refused = |class, code, message| RowError {
+        class: Some(class),
+        ..coded(code, message)
+    };
+    if file.bytes > most {
+        let bytes = file.bytes;
+        let message = format!("the standard input has {bytes} bytes, and `limits.input` is {most}");
+        return Err(refused(ErrorClass::Limit, "input", message));
+    }
+    fs::read(&file.path).map_err(|error| {
+        let message = format!("cannot read attachment `{name}`: {error}");
+        refused(ErrorClass::Internal, "attachment", message)
     })
 }
 

@@ -32,6 +32,8 @@ const MAX_STEPS: usize = 400_000;
 const MAX_EXPLAINED: usize = 20_000;
 /// Bytes of stack that a check may take; the threads of tests have 2 MiB.
 const MAX_STACK: usize = 1 << 20;
+/// Parts of one schema; to compile it takes time by the square of them.
+const MAX_PARTS: usize = 10_000;
 /// Bytes that the patterns of one schema may have when they are compiled.
 const MAX_PATTERNS: usize = 32 << 20;
 /// How many of the places where a value is not valid are named, and how many bytes there are of each reason.
@@ -75,6 +77,7 @@ impl Schema {
                 .as_str()
                 .and_then(Draft::from_url)
                 .is_some_and(|draft| draft < Draft::V2019_09),
+            parts: MAX_PARTS,
             patterns: MAX_PATTERNS,
         };
         let mut counted = value.clone();
@@ -88,11 +91,11 @@ impl Schema {
         });
         let mut schemas = Schemas::new();
         let mut compile = |place: &str, schema| {
-            compiler.add_resource(place, schema)?;
-            compiler.compile(place, &mut schemas)
+            compiler.add_resource(place, schema).map_err(invalid)?;
+            compiler.compile(place, &mut schemas).map_err(invalid)
         };
-        let index = compile(PLACE, counted).map_err(invalid)?;
-        let opposite = compile(OPPOSITE, json!({"not": {"$ref": PLACE}})).map_err(invalid)?;
+        let index = compile(PLACE, counted)?;
+        let opposite = compile(OPPOSITE, json!({"not": {"$ref": PLACE}}))?;
         Ok(Self {
             value,
             schemas,
@@ -170,6 +173,8 @@ fn step(value: &Value) -> Result<(), Box<dyn Error>> {
 /// What is found in the parts of a schema.
 struct Parts {
     asserts_formats: bool,
+    /// Those that are left of [`MAX_PARTS`].
+    parts: usize,
     /// Bytes that are left of [`MAX_PATTERNS`].
     patterns: usize,
 }
@@ -182,6 +187,7 @@ impl Parts {
             Value::Array(items) => return items.iter_mut().try_for_each(|item| self.count(item)),
             _ => return Ok(()),
         };
+        self.parts = self.parts.checked_sub(1).ok_or("has too many parts")?;
         for (key, value) in &mut *entries {
             match (key.as_str(), value) {
                 ("const" | "enum", value) if has_reference(value) => {

@@ -53,11 +53,12 @@ fn a_command_gets_what_its_templates_say() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("blob");
     std::fs::write(&path, "content").unwrap();
-    let files = [AttachedFile {
-        name: "in.txt".into(),
-        bytes: 7,
-        path,
-    }];
+    let attached = |name: &str, bytes| AttachedFile {
+        name: name.into(),
+        bytes,
+        path: path.clone(),
+    };
+    let files = [attached("in.txt", 7), attached("large.txt", 11)];
     let fill = |argument: &str, stdin: Option<Stdin>, input| {
         let command = Command {
             program: "p.wasm".into(),
@@ -67,7 +68,7 @@ fn a_command_gets_what_its_templates_say() {
             output: OutputForm::Text,
         };
         let roots = [("input", &input), ("config", &json!({"lang": "en"}))];
-        let filled = command.fill(&roots, &files);
+        let filled = command.fill(&roots, &files, 10);
         filled.map_err(|error| (error.code.to_string(), error.message.to_string()))
     };
     let input = json!({"n": 1, "text": "a\0b"});
@@ -100,6 +101,12 @@ fn a_command_gets_what_its_templates_say() {
             file("out.txt"),
             "attachment",
             "the test has no attachment `out.txt` for standard input",
+        ),
+        (
+            "",
+            file("large.txt"),
+            "input",
+            "the standard input has 11 bytes, and `limits.input` is 10",
         ),
         (
             "",

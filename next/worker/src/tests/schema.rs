@@ -128,6 +128,15 @@ fn check_quickly(schema: &Value, value: &Value) {
 }
 
 #[test]
+fn a_schema_with_many_parts_is_compiled_soon() {
+    let of = |count: usize| json!({"prefixItems": vec![json!({"type": "null"}); count]});
+    let began = Instant::now();
+    assert_eq!(mismatch(&of(9_000), &json!([null])), None);
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert_eq!(refusal(&of(10_000)), "has too many parts");
+}
+
+#[test]
 fn a_schema_that_nests_takes_no_more_stack_than_it_may() {
     let parts = (0..5_000).map(|n| {
         (

@@ -1,0 +1,157 @@
+//! Expectations beyond the output itself: schemas, scores, memory, exit codes; and inputs that a plugin refuses.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    guests::command,
+    runner::{Runner, tests},
+};
+
+#[test]
+fn schemas_name_the_places_that_break_them() {
+    let runner = Runner::hostile(&tests(
+        r#"
+        good  | { do = "echo", value = { n = 1 } }         | schema = "answer.json"
+        bad   | { do = "echo", value = { n = "1", m = 2 } } | schema = "answer.json"
+        other | { do = "echo", value = 7 }                 | schema = "answer.json"
+        "#,
+    ));
+    runner.write(
+        "answer.json",
+        r#"{"type": "object", "properties": {"n": {"type": "integer"}}, "additionalProperties": false}"#,
+    );
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    assert_eq!(
+        run.row("good")["checks"],
+        json!([{"name": "schema", "verdict": "pass"}])
+    );
+    let message = |test: &str| run.row(test)["checks"][0]["message"].clone();
+    assert_eq!(
+        message("bad"),
+        "at `/n`: want integer, but got string; additionalProperties 'm' not allowed"
+    );
+    assert_eq!(message("other"), "want object, but got number");
+}
+
+#[test]
+fn a_schema_fetches_nothing_and_explodes_nowhere() {
+    let runner = Runner::hostile(&tests(
+        r#"
+        fetching  | { do = "echo", value = 1 } | schema = "fetching.json"
+        exploding | { do = "echo", value = 1 } | schema = "exploding.json"
+        "#,
+    ));
+    runner.write("fetching.json", r#"{"$ref": "file:///etc/passwd"}"#);
+    let parts = (0..60).map(|n| {
+        let next = json!({"$ref": format!("#/$defs/d{}", n + 1)});
+        (format!("d{n}"), json!({"anyOf": [next, next]}))
+    });
+    let mut parts: serde_json::Map<String, Value> = parts.collect();
+    parts.insert("d60".into(), json!({"type": "string"}));
+    let exploding = json!({"$ref": "#/$defs/d0", "$defs": parts});
+    runner.write("exploding.json", exploding.to_string());
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    let message = |test: &str| run.row(test)["checks"][0]["message"].to_string();
+    assert!(
+        message("fetching").contains("nothing is fetched"),
+        "{}",
+        message("fetching")
+    );
+    let exploding = message("exploding");
+    assert!(
+        exploding.contains("takes too much to find out whether it is valid"),
+        "{exploding}"
+    );
+}
+
+#[test]
+fn scores_and_memory_are_bounded() {
+    let runner = Runner::hostile(&tests(
+        r#"
+        score  | { do = "measure", score = 0.5 } | min_score = 0.5
+        low    | { do = "measure", score = 0.4 } | min_score = 0.5
+        none   | { do = "echo", value = 1 }      | min_score = 0.5
+        memory | { do = "echo", value = 1 }      | max_memory = "100MiB"
+        much   | { do = "echo", value = 1 }      | max_memory = 1024
+        "#,
+    ));
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    let outcome = |test: &str| run.row(test)["outcome"].clone();
+    assert_eq!(
+        ["score", "low", "none", "memory", "much"].map(outcome),
+        ["passed", "failed", "failed", "passed", "failed"]
+    );
+    let message = |test: &str| run.row(test)["checks"][0]["message"].clone();
+    assert_eq!(message("low"), "expected a score of at least 0.5, got 0.4");
+    assert_eq!(
+        message("none"),
+        "expected a score of at least 0.5, got none"
+    );
+    let much = message("much");
+    assert!(
+        much.as_str()
+            .unwrap()
+            .starts_with("expected at most 1024 bytes, used "),
+        "{much}"
+    );
+}
+
+#[test]
+fn exit_codes_are_expected_and_judged_again() {
+    let runner = Runner::new(&[]);
+    runner.link(&command(), "command.wasm");
+    let scenario = |expect: &str| {
+        runner.scenario(&format!(
+            "[providers.p]\nplugin = \"command.wasm\"\nargs = [\"fail\", \"why\"]\n[[tests]]\nid = \"a\"\nexpect = {{ {expect} }}\n"
+        ));
+    };
+    let row = || runner.only_run().rows().pop().unwrap();
+    scenario("exit_code = 1");
+    runner.exec(&[]).expect(0);
+    let passed = json!([{"name": "exit_code", "verdict": "pass", "actual": 1}]);
+    assert_eq!(row()["checks"], passed);
+    // Nothing is called for that.
+    scenario("exit_code = 2");
+    runner
+        .run(&["resume", "--from", "latest", "--accept-changes"])
+        .expect(1);
+    assert_eq!(row()["checks"][0]["message"], "expected exit code 2, got 1");
+    scenario("exit_code = 1");
+    runner
+        .run(&["resume", "--from", "latest", "--accept-changes"])
+        .expect(0);
+    let rows = runner.only_run().rows();
+    assert_eq!((rows.len(), &rows[2]["checks"]), (3, &passed));
+    assert_eq!(rows[2]["judged"], 2);
+}
+
+#[test]
+fn what_a_plugin_refuses_is_told_before_a_trial() {
+    let runner = Runner::new(&[]);
+    let scenario = |config: &str, input: &str| {
+        runner.scenario(&format!(
+            "[providers.p]\nplugin = \"bundled:units\"\nconfig = {{ {config} }}\n[[tests]]\nid = \"a\"\ninput = {{ {input} }}\n"
+        ));
+    };
+    let input = "from = \"km\", to = \"mi\", value = 42";
+    scenario("decimals = 2", input);
+    runner.run(&["validate", "scenario.toml"]).expect(0);
+    scenario("decimals = 20", input);
+    let refused = ["refuses its `config`: at `/decimals`"];
+    runner
+        .run(&["validate", "scenario.toml"])
+        .expect(2)
+        .says(&refused);
+    runner.exec(&[]).expect(3).says(&refused);
+    scenario("", "from = \"km\", to = \"mi\"");
+    let refused = ["refuses the input: missing properties 'value'"];
+    runner
+        .run(&["validate", "scenario.toml"])
+        .expect(2)
+        .says(&refused);
+    runner.exec(&[]).expect(3).says(&refused);
+    assert!(runner.runs().iter().all(|run| run.rows().is_empty()));
+}

@@ -1,0 +1,124 @@
+//! Files that guests get and files that they leave.
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::support::{
+    guests::command,
+    run::Run,
+    runner::{Runner, tests},
+};
+
+/// The content of an artifact, which must be what its entry says.
+fn content(run: &Run, artifact: &Value) -> Vec<u8> {
+    let digest = artifact["sha256"].as_str().unwrap();
+    let content = run.bytes(&format!("artifacts/{}/{digest}", &digest[..2]));
+    let hash = Sha256::digest(&content);
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(
+        (hash.as_str(), artifact["bytes"].as_u64()),
+        (digest, Some(content.len() as u64))
+    );
+    content
+}
+
+#[test]
+fn artifacts_lie_under_their_digests() {
+    let runner = Runner::hostile(&tests(
+        r#"
+        text  | { do = "artifact", name = "a.txt" }                    |
+        same  | { do = "artifact", name = "b.txt" }                    |
+        many  | { do = "flood-artifacts", count = 5, bytes = 300_000 } |
+        large | { do = "flood-artifacts", count = 1, bytes = 600_000 } |
+        path  | { do = "artifact", name = "../up" }                    |
+        "#,
+    ));
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let artifacts = |test: &str| {
+        run.row(test)["artifacts"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+    };
+    for (test, name) in [("text", "a.txt"), ("same", "b.txt")] {
+        let [artifact] = &artifacts(test)[..] else {
+            panic!("{:?}", artifacts(test))
+        };
+        assert_eq!(
+            (&artifact["name"], content(&run, artifact)),
+            (&json!(name), b"one two".to_vec())
+        );
+    }
+    let many = artifacts("many");
+    let names: Vec<_> = many
+        .iter()
+        .map(|artifact| artifact["name"].clone())
+        .collect();
+    assert_eq!(names, ["file-0", "file-1", "file-2", "file-3", "file-4"]);
+    assert!(
+        many.iter()
+            .all(|artifact| content(&run, artifact) == vec![0; 300_000])
+    );
+    assert_eq!(content(&run, &artifacts("large")[0]).len(), 600_000);
+    assert!(artifacts("path").is_empty());
+    runner.run(&["verify", "latest"]).expect(0);
+}
+
+#[test]
+fn a_large_output_comes_before_other_artifacts() {
+    // The output repeats what each append came to, and is too large for the row.
+    let runner = Runner::hostile(&tests(
+        "a | { do = \"flood-artifacts\", count = 20_000, bytes = 1 } |",
+    ));
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let row = run.row("a");
+    let artifacts = row["artifacts"].as_array().unwrap();
+    assert_eq!(artifacts.len(), 101);
+    assert_eq!(row["output"], json!({"$artifact": "output.json"}));
+    assert_eq!(artifacts[0]["name"], "output.json");
+    let output: Value = serde_json::from_slice(&content(&run, &artifacts[0])).unwrap();
+    assert_eq!(output.as_array().unwrap().len(), 20_000);
+    assert_eq!(
+        (&artifacts[1]["name"], content(&run, &artifacts[1])),
+        (&json!("file-0"), vec![0])
+    );
+}
+
+#[test]
+fn attachments_reach_every_kind_of_plugin() {
+    let runner = Runner::new(&["hostile"]);
+    runner.link(&command(), "command.wasm");
+    runner.write("poem.txt", "roses");
+    runner.write("large.bin", vec![b'x'; 300_000]);
+    runner.scenario(
+        r#"
+        [providers.component]
+        plugin = "hostile.wasm"
+        [providers.command]
+        plugin = "command.wasm"
+        args = ["cat"]
+        stdin = { file = "poem.txt" }
+        [[tests]]
+        id = "names"
+        input = { do = "names" }
+        files = { "poem.txt" = "poem.txt", "large.bin" = "large.bin" }
+        providers = ["component"]
+        expect = { equals = [["large.bin", "application/octet-stream", 300_000], ["poem.txt", "text/plain", 5]] }
+        [[tests]]
+        id = "read"
+        input = { do = "read-file", name = "poem.txt", offset = 1 }
+        files = { "poem.txt" = "poem.txt" }
+        providers = ["component"]
+        expect = { equals = "oses" }
+        [[tests]]
+        id = "stdin"
+        files = { "poem.txt" = "poem.txt" }
+        providers = ["command"]
+        expect = { equals = "roses" }
+        "#,
+    );
+    runner.exec(&[]).expect(0);
+    assert_eq!(runner.only_run().count("passed"), 3);
+}

@@ -1,0 +1,266 @@
+//! `reuse = "instance"`: one instance for many tests, between its setup and its teardown.
+
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{
+    run::Run,
+    runner::{Runner, tests},
+    running::Running,
+};
+
+/// A scenario with the counter as its only provider.
+fn counter(keys: &str, tests: &str) -> Runner {
+    let runner = Runner::new(&["counter"]);
+    runner.scenario(&format!(
+        "[providers.counter]\nplugin = \"counter.wasm\"\n{keys}\n{tests}"
+    ));
+    runner
+}
+
+fn reusing(keys: &str, tests: &str) -> Runner {
+    counter(&format!("reuse = \"instance\"\n{keys}"), tests)
+}
+
+fn repeated(count: usize, input: &str) -> String {
+    format!("[[tests]]\nid = \"a\"\nrepeat = {count}\ninput = {input}\n")
+}
+
+/// How many tests each instance has answered.
+fn instances(run: &Run) -> BTreeMap<String, u64> {
+    let mut instances = BTreeMap::new();
+    for row in run.rows() {
+        let output = &row["output"];
+        if output.is_object() {
+            assert_eq!(output["setups"], 1, "{output}");
+            assert_eq!(output["config_is_that_of_setup"], true, "{output}");
+            let name = output["instance"].as_str().unwrap().to_owned();
+            *instances.entry(name).or_default() += 1;
+        }
+    }
+    instances
+}
+
+/// What guests have said while they were torn down.
+fn teardowns(run: &Run) -> Vec<String> {
+    let log = run.text("runner.log");
+    let lines = log.lines().filter_map(|line| {
+        let (_, said) = line.split_once("teardown of provider `counter`: info: ")?;
+        Some(said.to_owned())
+    });
+    lines.collect()
+}
+
+/// What was said in an attempt.
+fn said(run: &Run, row: &Value) -> Value {
+    let Some(at) = row["logs"]["at"].as_u64() else {
+        return Value::Null;
+    };
+    let logs = run.bytes("logs.jsonl");
+    let line = logs[at as usize..].split(|byte| *byte == b'\n').next();
+    let line: Value = serde_json::from_slice(line.unwrap()).unwrap();
+    line["said"].clone()
+}
+
+#[test]
+fn without_reuse_every_test_has_an_instance_of_its_own_between_setup_and_teardown() {
+    let runner = counter("", &repeated(5, "{}"));
+    runner.exec(&["-j", "1"]).expect(0);
+    let run = runner.only_run();
+    assert_eq!(instances(&run).into_values().collect::<Vec<_>>(), [1; 5]);
+    assert_eq!(teardowns(&run), ["teardown  after 1 tests"; 5]);
+}
+
+#[test]
+fn one_executor_sets_one_instance_up_for_all_tests_and_tears_it_down_once() {
+    let runner = reusing("config = { teardown = \"\" }", &repeated(20, "{}"));
+    runner.exec(&["-j", "1"]).expect(0);
+    let run = runner.only_run();
+    assert_eq!(instances(&run).into_values().collect::<Vec<_>>(), [20]);
+    assert_eq!(teardowns(&run), ["teardown  after 20 tests"]);
+}
+
+#[test]
+fn executors_share_no_instance() {
+    let runner = reusing("", &repeated(60, "{ do = \"sleep\" }"));
+    runner.exec(&["-j", "3"]).expect(0);
+    let run = runner.only_run();
+    let instances = instances(&run);
+    assert!(instances.len() <= 3, "{instances:?}");
+    assert_eq!(instances.values().sum::<u64>(), 60);
+    assert_eq!(teardowns(&run).len(), instances.len());
+}
+
+#[test]
+fn after_anything_but_an_answer_the_next_test_has_a_fresh_instance() {
+    let runner = reusing(
+        "limits = { reply = \"1KiB\", time = \"1s\" }",
+        &tests(&format!(
+            r#"
+            a1 | {{}}                      |
+            a2 | {{ do = "unavailable" }}  | error = "unavailable"
+            a3 | {{}}                      |
+            b  | {{ do = "trap" }}         | error = "trap"
+            c1 | {{}}                      |
+            c2 | {{ do = "panic" }}        | error = "trap"
+            d1 | {{}}                      |
+            d2 | {{ do = "say-stopped" }}  | error = "protocol"
+            e1 | {{}}                      |
+            e2 | {{ value = "{}" }}        | error = "limit"
+            f1 | {{}}                      |
+            f2 | {{ value = 1 }}           | equals = "no"
+            f3 | {{}}                      |
+            g  | {{ do = "loop" }}         | error = "timeout"
+            h1 | {{}}                      |
+            "#,
+            "x".repeat(2_000)
+        )),
+    );
+    runner.exec(&["-j", "1"]).expect(1);
+    let run = runner.only_run();
+    for (test, count) in [
+        // An error that the guest itself reports is an answer, and so is a reply that was not expected.
+        ("a1", 1),
+        ("a3", 3),
+        ("c1", 1),
+        ("d1", 1),
+        ("e1", 1),
+        ("f1", 1),
+        ("f2", 2),
+        ("f3", 3),
+        ("h1", 1),
+    ] {
+        assert_eq!(run.row(test)["output"]["tests"], count, "{test}");
+    }
+    // Only the last one came to its end.
+    assert_eq!(teardowns(&run), ["teardown  after 1 tests"]);
+}
+
+#[test]
+fn what_one_test_leaves_is_not_found_with_the_next() {
+    let runner = reusing(
+        "",
+        &tests(
+            r#"
+            first | { do = "speak" } |
+            next  | {}               |
+            again | { do = "speak" } |
+            "#,
+        ),
+    );
+    runner.exec(&["-j", "1"]).expect(0);
+    let run = runner.only_run();
+    let [first, next, again] = ["first", "next", "again"].map(|test| run.row(test));
+    assert_eq!(said(&run, &first)["log"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        (said(&run, &next), &next["artifacts"]),
+        (Value::Null, &Value::Null)
+    );
+    assert_eq!(said(&run, &again)["log"].as_array().unwrap().len(), 1);
+    assert_eq!(said(&run, &again)["stderr"], "on standard error\n");
+    assert_eq!(again["artifacts"][0]["name"], "spoken.txt");
+    assert_eq!(first["output"]["instance"], again["output"]["instance"]);
+}
+
+#[test]
+fn what_an_instance_has_written_counts_until_it_is_gone() {
+    let runner = reusing(
+        "limits = { scratch = \"64KiB\" }",
+        &repeated(5, "{ do = \"write\" }"),
+    );
+    runner.exec(&["-j", "1"]).expect(1);
+    let rows = runner.only_run().rows();
+    // Each test leaves a file of 16 KiB and a block for its name; nobody ever finds the disk full for good.
+    let tests: Vec<_> = rows
+        .iter()
+        .map(|row| row["output"]["tests"].as_u64())
+        .collect();
+    assert_eq!(tests, [Some(1), Some(2), Some(3), None, Some(1)]);
+    let message = rows[3]["error"]["message"].as_str().unwrap();
+    assert!(message.contains("`limits.scratch` is 64 KiB"), "{message}");
+}
+
+#[test]
+fn environment_and_secrets_are_those_of_the_provider_in_teardown_too() {
+    let runner = reusing(
+        "config = { teardown = \"tell\" }\ngrants = { env = { TOLD = \"key {{secret.KEY}}\" } }",
+        &repeated(2, "{ do = \"tell\" }"),
+    );
+    let mut command = runner.command(&["exec", "scenario.toml", "-j", "1"]);
+    Running::start(command.env("KEY", "do-not-tell-anybody"))
+        .finish()
+        .expect(0);
+    let run = runner.only_run();
+    for row in run.rows() {
+        let log = said(&run, &row)["log"].to_string();
+        assert!(log.contains("told key [secret KEY]"), "{log}");
+    }
+    assert_eq!(
+        teardowns(&run),
+        ["teardown tell after 2 tests", "told key [secret KEY]"]
+    );
+}
+
+#[test]
+fn a_stop_ends_idle_instances_and_running_ones_alike() {
+    let runner = reusing(
+        "config = { teardown = \"loop\" }",
+        &tests(
+            r#"
+            a | {}              |
+            b | { do = "loop" } |
+            "#,
+        ),
+    );
+    let mut running = runner.start(&["-j", "2"]);
+    running.wait_for_rows(1);
+    let (ran, took) = running.end_by(Signal::INT);
+    ran.expect(130);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    // Without grace nothing is torn down.
+    assert_eq!(teardowns(&runner.only_run()), [""; 0]);
+}
+
+#[test]
+fn a_teardown_that_fails_changes_nothing_but_the_log() {
+    let runner = reusing("config = { teardown = \"panic\" }", &repeated(2, "{}"));
+    runner.exec(&["-j", "1"]).expect(0);
+    let run = runner.only_run();
+    assert_eq!(run.ending(), ["completed", "", "", "passed"]);
+    let log = run.text("runner.log");
+    assert!(
+        log.contains("teardown of provider `counter`: failed: the guest trapped"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_signal_ends_a_teardown_that_hangs() {
+    let runner = reusing("config = { teardown = \"loop\" }", &repeated(1, "{}"));
+    let mut running = runner.start(&["-j", "1"]);
+    running.wait_for_rows(1);
+    let (ran, took) = running.end_by(Signal::TERM);
+    // All was done before the signal came, which is too late to change that.
+    ran.expect(0);
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+#[test]
+fn instances_of_several_providers_are_kept_as_far_as_the_memory_allows() {
+    for (memory, kept) in [("2GiB", 2), ("1536MiB", 10)] {
+        let runner = Runner::new(&["counter"]);
+        let provider =
+            "plugin = \"counter.wasm\"\nreuse = \"instance\"\nlimits = { memory = \"1GiB\" }";
+        let mut text = format!(
+            "[run]\nmemory = \"{memory}\"\n[providers.one]\n{provider}\n[providers.two]\n{provider}\n"
+        );
+        for test in 0..5 {
+            write!(text, "[[tests]]\nid = \"{test}\"\n").unwrap();
+        }
+        runner.scenario(&text);
+        runner.exec(&["-j", "1"]).expect(0);
+        assert_eq!(instances(&runner.only_run()).len(), kept, "{memory}");
+    }
+}
