@@ -44,6 +44,15 @@ impl Blobs {
         }
     }
 
+    /// The files that they are read from, as far as they are not in the store.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let files = match self {
+            Self::Files(files) => Some(files.values()),
+            Self::Stored(..) => None,
+        };
+        files.into_iter().flatten().map(PathBuf::as_path)
+    }
+
     /// A digest on each line, ascending; none of no contents.
     fn list(&self) -> Option<String> {
         let lines: String = match self {

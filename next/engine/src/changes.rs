@@ -195,7 +195,9 @@ pub(crate) fn differences(manifest: &Manifest, plan: &Plan) -> Option<String> {
                 changed.is_ok_and(|changed| manifest.started_at < changed.into())
             };
             let is_other = digest(live.text.as_bytes()) != manifest.metadata.scenario_sha256;
-            if is_other || live.list_files().any(|file| is_newer(&file)) {
+            // Only tests name attachments and schemas.
+            let has_blobs = manifest.metadata.blobs.is_some();
+            if is_other || has_blobs || live.list_files().any(|file| is_newer(&file)) {
                 found.extend(compare(manifest, plan, &live));
                 if found.is_empty() && is_other {
                     found.push("only keys that decide no result".to_owned());

@@ -93,7 +93,10 @@ impl Checks {
         let test = TestLine::read(&self.line)?;
         let trial = TrialId {
             test: test.id.clone(),
-            provider: plan.providers[usize::from(planned.provider)].provider.name.clone(),
+            provider: plan.providers[usize::from(planned.provider)]
+                .provider
+                .name
+                .clone(),
             repeat: 1,
         };
         let id = TaskId(self.next_task);

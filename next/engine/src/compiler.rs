@@ -31,10 +31,17 @@ const WALL_TIME: Duration = Duration::from_secs(300);
 /// How often it is seen whether a child is still wanted.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// What the program needs to know of an inspection; the rest is the sandbox's.
-#[derive(Deserialize)]
-struct Inspection {
-    kind: PluginKind,
+/// What a plugin's file is, as the sandbox's inspection tells it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Inspection {
+    pub(crate) kind: PluginKind,
+    /// The version of the contract that it exports.
+    #[serde(default)]
+    pub(crate) contract: Option<String>,
+    #[serde(default)]
+    pub(crate) imports: Vec<String>,
+    #[serde(default)]
+    pub(crate) exports: Vec<String>,
 }
 
 /// Why a plugin cannot be inspected or compiled.
@@ -68,23 +75,22 @@ pub(crate) fn inspect(
     digest: &Digest,
     plugin: &[u8],
     seconds: Option<u32>,
-) -> Result<PluginKind, CompileError> {
+) -> Result<Inspection, CompileError> {
     let name = inspection_name(digest);
     let read = || {
         let kept = cache.read(&name)?;
         serde_json::from_slice::<Inspection>(&kept).ok()
     };
     if let Some(kept) = read() {
-        return Ok(kept.kind);
+        return Ok(kept);
     }
     let answer = cache.draft()?;
     let input = nameless(plugin)?;
     run_child("inspect", input, &answer, seconds, &AtomicBool::new(false))?;
     cache.keep(answer, &name)?;
-    let kept = read().ok_or_else(|| {
+    read().ok_or_else(|| {
         CompileError::Refused("was inspected, and the cache does not have the answer".to_owned())
-    })?;
-    Ok(kept.kind)
+    })
 }
 
 /// Compiles a plugin for workers with this key, tries in another child whether the result can be loaded, and keeps it.

@@ -400,6 +400,10 @@ impl<'a> Coordinator<'a> {
     }
 
     fn hear(&mut self, worker: WorkerId, message: FromWorker) {
+        // It may have come together with what the worker is killed for.
+        if !self.begin.crew.believes(worker) {
+            return;
+        }
         match message {
             FromWorker::Report { head, body } => match &mut self.checks {
                 Some((checker, checks)) if *checker == worker => {
@@ -488,7 +492,12 @@ impl<'a> Coordinator<'a> {
             self.log(&format!("worker {} {how}", worker.0));
         }
         // Only it knows what inputs have to be.
-        if self.checks.take_if(|(checker, _)| *checker == worker).is_some() && !self.is_stopping {
+        if self
+            .checks
+            .take_if(|(checker, _)| *checker == worker)
+            .is_some()
+            && !self.is_stopping
+        {
             let message = format!("the worker that checked inputs {how}");
             self.fail(Reason::Plugin, message);
         }
@@ -885,7 +894,8 @@ impl<'a> Coordinator<'a> {
                 _ => {}
             }
         }
-        for line in self.begin.crew.wait_for_teardown(inputs) {
+        let news = std::mem::take(&mut self.news);
+        for line in self.begin.crew.wait_for_teardown(inputs, news) {
             run.owned.log(&visible_line(&line));
         }
         if let Err(error) = closed {

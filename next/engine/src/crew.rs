@@ -18,7 +18,6 @@ use runner_model::{
     Digest, Micros, NetGrant, Reason, TaskId, WorkerId,
     cache::is_compile_key,
     digest,
-    grants::FsMode,
     prepare::{Described, Prepare, Ready, SecretValues, Wall},
     protocol::{FromWorker, Line, MAX_LINE, MAX_TASKS, SlotWord, Task, ToWorker},
     provider::PreparedProvider,
@@ -32,6 +31,7 @@ use crate::{
     clock::monotonic,
     compiler::{self, CompileError},
     coordinator::Input,
+    mounts,
     plan::Shape,
     plugins::Plugins,
     schedule::Blame,
@@ -651,6 +651,12 @@ impl Crew {
         }
     }
 
+    /// Tells whether what a worker says still counts: not once it is being killed for what it said before.
+    pub(crate) fn believes(&self, worker: WorkerId) -> bool {
+        let member = self.members.get(&worker);
+        member.is_some_and(|member| member.fault.is_none())
+    }
+
     /// The link to a worker, if it is not gone.
     pub(crate) fn link(&self, worker: WorkerId) -> Option<&dyn WorkerLink> {
         let member = self.members.get(&worker)?;
@@ -729,9 +735,12 @@ impl Crew {
     }
 
     /// Waits until workers that were told to end have torn down the instances that they kept. Returns lines for the run's
-    /// log, not checked.
-    pub(crate) fn wait_for_teardown(&mut self, inputs: &Receiver<Input>) -> Vec<String> {
-        let mut news = Vec::new();
+    /// log, not checked: those of `news`, and what comes meanwhile.
+    pub(crate) fn wait_for_teardown(
+        &mut self,
+        inputs: &Receiver<Input>,
+        mut news: Vec<News>,
+    ) -> Vec<String> {
         if self.keeps_instances() {
             self.wait_until(Instant::now() + TEARDOWN_WITHIN, inputs, &mut news);
         }
@@ -764,8 +773,8 @@ impl Crew {
             let left = until.saturating_duration_since(Instant::now());
             match inputs.recv_timeout(left) {
                 Ok(Input::Link(worker, event)) => self.hear(worker, event, news),
+                Ok(Input::Signal(_)) | Err(_) => return,
                 Ok(_) => {}
-                Err(_) => return,
             }
         }
     }
@@ -812,19 +821,12 @@ fn wall(providers: &[PreparedProvider]) -> Wall {
         .collect();
     ports.sort_unstable();
     ports.dedup();
-    let mounts = |mode| {
-        let mounts = providers.iter().flat_map(|prepared| &prepared.mounts);
-        let mounts = mounts.filter(move |mount| mount.mode == mode);
-        let mut folders: Vec<_> = mounts.map(|mount| mount.host.clone()).collect();
-        folders.sort_unstable();
-        folders.dedup();
-        folders
-    };
-    Wall {
+    let mut wall = Wall {
         ports,
-        read: mounts(FsMode::ReadOnly),
-        write: mounts(FsMode::ReadWrite),
-    }
+        ..Wall::default()
+    };
+    mounts::open_wall(&mut wall, providers);
+    wall
 }
 
 /// A provider's plugin, as the beginning of a sentence.

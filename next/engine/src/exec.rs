@@ -69,7 +69,7 @@ pub(crate) fn exec(
 /// Reads and plans the scenario of a request, and reads the secrets that it grants.
 pub(crate) fn planned(request: &ExecRequest) -> Result<(Plan, File), EngineError> {
     let (mut plan, suite) = selected_plan(request)?;
-    plan.read_secrets(&request.session.secret_files)?;
+    plan.prepare_grants(&request.session)?;
     Ok((plan, suite))
 }
 
@@ -175,7 +175,12 @@ pub(crate) fn plan(
     let scenario = load(path).map_err(EngineError::Scenario)?;
     let cache = PluginCache::open()?;
     let mut file = tempfile::tempfile().map_err(machine)?;
-    let found = plugins::find(&scenario.providers, &scenario.folder, &cache, compile_seconds)?;
+    let found = plugins::find(
+        &scenario.providers,
+        &scenario.folder,
+        &cache,
+        compile_seconds,
+    )?;
     let suite = resolve(&scenario, selection, &mut file);
     let ((providers, plugins), suite) = match (found, suite) {
         (Ok(found), Ok(suite)) => (found, suite),
@@ -194,7 +199,7 @@ pub(crate) fn plan(
         fail_fast: scenario.run.fail_fast,
         given_budgets: Budgets::default(),
         spending: Spending::default(),
-        blobs: Blobs::default(),
+        blobs: Blobs::Files(suite.blobs().clone()),
         secrets: Default::default(),
         notices: Vec::new(),
         suite: Rc::new(suite),

@@ -3,27 +3,30 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
 use runner_model::{
-    Digest, HostFault, StopSignal, TaskId, WorkerId,
+    Digest, HostFault, Limits, StopSignal, TaskId, WorkerId,
     prepare::Ready,
     protocol::{FromWorker, ReportHead, Task, TaskKind},
-    provider::{PreparedProvider, Provider},
+    provider::{PluginKind, PreparedProvider, Provider},
     row::check_row,
 };
 use runner_record::PluginCache;
+use runner_scenario::ProviderProblem;
 use signal_hook::{consts::SIGSTOP, low_level::raise};
 
 use crate::{
     EngineError,
     blobs::Blobs,
+    compiler::{self, CompileError},
     coordinator::Input,
     crew::{Crew, Early, News, Supplies},
     early, machine,
+    mounts::{self, Protected},
     plan::Shape,
     plugins,
     secrets::Secrets,
@@ -118,10 +121,19 @@ pub fn call(
     let early = early()?;
     let cache = PluginCache::open()?;
     let found = plugins::find(&calls.providers, &calls.folder, &cache, None)?;
-    let (providers, plugins) = found.map_err(|problems| {
-        let problems = problems.into_iter().map(|problem| problem.message);
-        EngineError::Usage(problems.collect::<Vec<_>>().join("\n"))
-    })?;
+    let (mut providers, plugins) = found.map_err(|problems| messages(&problems))?;
+    let problems = mounts::find(&mut providers, &calls.folder, || {
+        let plugins = calls.providers.iter().map(|provider| &provider.plugin);
+        let plugins = plugins.map(|plugin| Protected::file("a plugin", calls.folder.join(plugin)));
+        let files = calls.files.values().chain(&calls.secret_files);
+        let files = files.map(|file| Protected::file("a file of this command", file));
+        let mut protected = Protected::of_process(&cache);
+        protected.extend(plugins.chain(files));
+        protected
+    });
+    if !problems.is_empty() {
+        return Err(messages(&problems));
+    }
     let secrets = Secrets::read(&providers, &calls.secret_files)?;
     if let Some((_, name)) = secrets.missing.first() {
         return Err(EngineError::Usage(format!(
@@ -159,6 +171,56 @@ pub fn call(
         providers: &providers,
     });
     once.work(next, hear)
+}
+
+fn messages(problems: &[ProviderProblem]) -> EngineError {
+    let lines = problems.iter().map(|problem| match &problem.help {
+        Some(help) => format!("{}\n{help}", problem.message),
+        None => problem.message.clone(),
+    });
+    EngineError::Usage(lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// What a plugin's file is.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    /// Its SHA-256.
+    pub digest: Digest,
+    /// Its length.
+    pub bytes: u64,
+    /// What it is.
+    pub kind: PluginKind,
+    /// The version of the contract that it exports.
+    pub contract: Option<String>,
+    /// What it imports.
+    pub imports: Vec<String>,
+    /// What it exports.
+    pub exports: Vec<String>,
+}
+
+/// Looks at a plugin, as a scenario in `folder` would name it.
+///
+/// # Errors
+///
+/// Why it is no plugin.
+pub fn look(plugin: &str, folder: &Path) -> Result<Looked, EngineError> {
+    let cache = PluginCache::open()?;
+    let refused = |problem| EngineError::Usage(format!("plugin `{plugin}` {problem}"));
+    let bytes = plugins::read(plugin, folder, Limits::default().file).map_err(refused)?;
+    let digest = runner_model::digest(&bytes);
+    let found = match compiler::inspect(&cache, &digest, &bytes, None) {
+        Ok(found) => found,
+        Err(CompileError::Refused(problem)) => return Err(refused(problem)),
+        Err(CompileError::Cache(error)) => return Err(error.into()),
+    };
+    Ok(Looked {
+        digest,
+        bytes: bytes.len() as u64,
+        kind: found.kind,
+        contract: found.contract,
+        imports: found.imports,
+        exports: found.exports,
+    })
 }
 
 /// One worker without a run.

@@ -1,26 +1,32 @@
 //! [`Plan`]: a scenario with its suite and plugins; what a session works through.
 
-use std::{collections::HashMap, io, path::PathBuf, rc::Rc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    rc::Rc,
+    time::Duration,
+};
 
 use runner_model::{
     Budgets, FailFast, Micros, Places, TestId, TrialId,
     provider::{PreparedProvider, Provider},
 };
 use runner_record::{PluginCache, ReadLine, RunDir};
-use runner_scenario::{Scenario, Suite};
+use runner_scenario::{Problems, Scenario, Suite};
 
 use crate::{
-    EngineError,
+    EngineError, SessionRequest,
     blobs::Blobs,
     changes::Rejudge,
     crew::Supplies,
     fingerprint::Fingerprints,
     flights::TestLine,
-    machine,
-    grants,
+    grants, machine,
+    mounts::{self, Protected},
     plugins::Plugins,
-    secrets::Secrets,
     schedule::{Bounds, Settings, Spending, Trials},
+    secrets::Secrets,
 };
 
 /// A scenario with its suite and plugins.
@@ -104,19 +110,54 @@ impl Trials for Rc<Suite> {
 }
 
 impl Plan {
-    /// Reads the secrets that its providers are granted, and notes what is to be said of them and of the other grants.
+    /// Finds the folders that its providers are granted: relative to the scenario, or where they were when the run began.
+    /// `outside` is what no guest may write to beside the plan's own files. Gives what is wrong; it may be nothing.
+    pub(crate) fn find_folders(&mut self, outside: &[Protected]) -> Problems {
+        let (scenario, cache) = (&self.scenario, &self.cache);
+        let path = Path::new(scenario.path());
+        let protected = || {
+            let mut all = Protected::of_process(cache);
+            all.extend(Protected::of_scenario(scenario, path));
+            all.extend(
+                self.blobs
+                    .files()
+                    .map(|file| Protected::file("an attachment or schema", file)),
+            );
+            all.extend(outside.iter().cloned());
+            all
+        };
+        let found = mounts::find(&mut self.providers, &scenario.folder, protected);
+        match found.is_empty() {
+            true => Problems::default(),
+            false => scenario.provider_problems(&found),
+        }
+    }
+
+    /// Reads the secrets that its providers are granted, and notes what is to be said of them and of the other grants. Gives
+    /// which have no value; it may be none.
     ///
     /// # Errors
     ///
-    /// Secrets without a value, or what cannot be read.
-    pub(crate) fn read_secrets(&mut self, files: &[PathBuf]) -> Result<(), EngineError> {
+    /// What cannot be read.
+    pub(crate) fn read_secrets(&mut self, files: &[PathBuf]) -> Result<Problems, EngineError> {
         self.secrets = Secrets::read(&self.providers, files)?;
-        if let Some(problems) = self.secrets.problems(&self.scenario) {
-            return Err(EngineError::Scenario(problems));
-        }
         self.notices = self.secrets.notices.clone();
         self.notices.extend(self.idle_grants());
-        Ok(())
+        Ok(self.secrets.problems(&self.scenario).unwrap_or_default())
+    }
+
+    /// Finds the folders and reads the secrets for a session.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong.
+    pub(crate) fn prepare_grants(&mut self, session: &SessionRequest) -> Result<(), EngineError> {
+        let mut problems = self.find_folders(&outside(session));
+        problems.extend(self.read_secrets(&session.secret_files)?);
+        match problems.count() {
+            0 => Ok(()),
+            _ => Err(EngineError::Scenario(problems)),
+        }
     }
 
     /// What of the grants does nothing, in sentences for people.
@@ -218,6 +259,14 @@ impl Plan {
             largest.unwrap_or(0),
         )
     }
+}
+
+/// What no guest of a session may write to, beside what its scenario names.
+pub(crate) fn outside(session: &SessionRequest) -> Vec<Protected> {
+    let files = session.secret_files.iter();
+    let files = files.map(|file| Protected::file("a file of secrets", file));
+    let root = Protected::folder("the results root", &session.results);
+    files.chain([root]).collect()
 }
 
 /// The budgets of a scenario and of a command line, of which nothing is used up.

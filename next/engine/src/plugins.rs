@@ -55,7 +55,7 @@ pub(crate) fn find(
             let bytes = read(&provider.plugin, folder, provider.limits.file)?;
             let digest = digest(&bytes);
             check_pin(provider, &digest)?;
-            let kind = compiler::inspect(cache, &digest, &bytes, seconds)?;
+            let kind = compiler::inspect(cache, &digest, &bytes, seconds)?.kind;
             Ok((digest, kind, bytes))
         };
         match look() {

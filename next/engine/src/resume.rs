@@ -92,8 +92,8 @@ pub(crate) fn resume(
             prepared.check_meant(request)?;
             return Ok(settled(manifest, &dir, None, observer));
         }
-        // They are not stored.
-        prepared.plan.read_secrets(&request.session.secret_files)?;
+        // Values of secrets are not stored, and folders may be gone.
+        prepared.plan.prepare_grants(&request.session)?;
         let before = manifest.clone();
         let owned = match held.take() {
             Some(owned) => owned,
@@ -340,7 +340,10 @@ impl Prepared {
         if taken.is_some() || sessions.any(|session| session.adopted.is_some()) {
             plan.rejudge = Rejudge::find(dir, &plan, &mut fold)?;
         }
-        let lost = manifest.counts.done().saturating_sub(before.counts().done());
+        let lost = manifest
+            .counts
+            .done()
+            .saturating_sub(before.counts().done());
         if lost > 0 {
             notices.push(format!(
                 "{} that benchmark.json counts are gone from index.jsonl; their trials run again",
@@ -447,7 +450,11 @@ fn live_plan(
         .then(|| tests_of(root, dir, manifest, |_| true));
     let selection = exec::selection(selected, only.transpose()?);
     let path = Path::new(&manifest.scenario_path);
-    let (plan, suite) = exec::plan(path, &selection, request.session.compile_seconds)?;
+    let (mut plan, suite) = exec::plan(path, &selection, request.session.compile_seconds)?;
+    let problems = plan.find_folders(&plan::outside(&request.session));
+    if problems.count() > 0 {
+        return Err(EngineError::Scenario(problems));
+    }
     if plan.suite.trials() == 0 {
         return Err(EngineError::NothingSelected);
     }

@@ -118,9 +118,16 @@ impl Secrets {
 
     /// What is wrong with the scenario's providers as long as secrets have no value; none if all have one.
     pub(crate) fn problems(&self, scenario: &Scenario) -> Option<Problems> {
+        let is_in_env = |provider: u16, name: &String| {
+            let provider = scenario.providers.get(usize::from(provider));
+            provider.is_some_and(|provider| provider.grants.secrets_in_env().contains(name))
+        };
         let problem = |(provider, name): &(u16, String)| ProviderProblem {
             provider: *provider,
-            key: "grants",
+            key: match is_in_env(*provider, name) {
+                true => "grants.env",
+                false => "grants.secrets",
+            },
             message: format!("secret `{name}` has no value"),
             help: Some(format!(
                 "set it in the environment, `export {name}=…`, or write a line `{name}=…` into a file and add `--secret-file FILE`"

@@ -11,9 +11,9 @@ use crate::{
     crew::Early,
     exec::{self, plan},
     grants::not_granted,
+    mounts::Protected,
     once::{Answer, CallsEnd, Once},
-    plan::{Ids, Plan},
-    secrets::Secrets,
+    plan::{Ids, Plan, outside},
 };
 
 /// A worker that says nothing for so long is stuck.
@@ -26,8 +26,10 @@ pub(crate) fn validate(
     secret_files: &[PathBuf],
 ) -> Result<Validated, EngineError> {
     let (mut plan, _suite) = plan(scenario, &Selection::default(), None)?;
-    plan.secrets = Secrets::read(&plan.providers, secret_files)?;
-    let mut problems = plan.secrets.problems(&plan.scenario).unwrap_or_default();
+    let files = secret_files.iter();
+    let files = files.map(|file| Protected::file("a file of secrets", file));
+    let mut problems = plan.find_folders(&files.collect::<Vec<_>>());
+    problems.extend(plan.read_secrets(secret_files)?);
     let (mut once, ready) = describe(early, &plan, &mut |_| ())?;
     let of_providers = provider_problems(&plan, &ready);
     if of_providers.is_empty() {
@@ -39,14 +41,12 @@ pub(crate) fn validate(
     if problems.count() > 0 {
         return Err(EngineError::Scenario(problems));
     }
-    let mut notices = plan.secrets.notices.clone();
-    notices.extend(plan.idle_grants());
     Ok(Validated {
         name: plan.scenario.name.clone(),
         tests: plan.suite.tests(),
         trials: plan.suite.trials(),
         providers: plan.providers.len() as u64,
-        notices,
+        notices: plan.notices,
     })
 }
 
@@ -58,23 +58,25 @@ pub(crate) fn preview(
     each: &mut dyn FnMut(&TrialId),
 ) -> Result<(), EngineError> {
     let (mut plan, _suite): (Plan, File) = exec::selected_plan(request)?;
-    plan.secrets = Secrets::read(&plan.providers, &request.session.secret_files)?;
+    let mut problems = plan.find_folders(&outside(&request.session));
+    // Those without a value are shown.
+    plan.read_secrets(&request.session.secret_files)?;
     let (mut once, ready) = describe(early, &plan, &mut |_| ())?;
-    let problems = provider_problems(&plan, &ready);
     once.finish();
-    if !problems.is_empty() {
-        let problems = plan.scenario.provider_problems(&problems);
+    let of_providers = provider_problems(&plan, &ready);
+    if !of_providers.is_empty() {
+        problems.extend(plan.scenario.provider_problems(&of_providers));
+    }
+    if problems.count() > 0 {
         return Err(EngineError::Scenario(problems));
     }
-    let mut notices = plan.secrets.notices.clone();
-    notices.extend(plan.idle_grants());
     head(&Preview {
         scenario: plan.scenario.name.clone(),
         jobs: plan.jobs,
         tests: plan.suite.tests(),
         trials: plan.suite.trials(),
         providers: previewed(&plan, &ready),
-        notices,
+        notices: plan.notices.clone(),
     });
     let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
     for trial in 0..plan.suite.trials() {

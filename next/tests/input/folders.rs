@@ -1,0 +1,61 @@
+//! Plugins that are named by the folder of their source.
+
+use std::fs;
+
+use crate::support::runner::{Runner, tests};
+
+/// A scenario whose plugin is a folder; its build copies a guest.
+fn folder() -> Runner {
+    let runner = Runner::new(&["hostile"]);
+    fs::create_dir(runner.path("mine")).unwrap();
+    runner.write(
+        "mine/plugin.toml",
+        "name = \"mine\"\nkind = \"component\"\nbuild = \"cp ../hostile.wasm dist/plugin.wasm\"\n",
+    );
+    let tests = tests("a | { do = \"echo\", value = 1 } | equals = 1");
+    runner.scenario(&format!("[providers.p]\nplugin = \"mine\"\n{tests}"));
+    runner
+}
+
+#[test]
+fn folders_are_built_only_when_asked() {
+    let runner = folder();
+    let says = [
+        "has not been built",
+        "runner plugin build",
+        "mine",
+        "scenario.toml:2:",
+    ];
+    runner.refused(&[], &says);
+    runner.exec(&["--build"]).expect(0);
+    runner.exec(&[]).expect(0);
+    // Another source, and the old plugin is not taken for it.
+    runner.write("mine/source.txt", "changed");
+    let ran = runner.exec(&[]).expect(2);
+    ran.says(&["other source", "runner plugin build"]);
+    runner.exec(&["--build"]).expect(0).says(&["building"]);
+    let again = runner.exec(&["--build"]).expect(0);
+    assert!(!again.stderr.contains("building"), "{}", again.stderr);
+    let name = &runner.runs()[0].manifest()["providers"][0]["plugin"];
+    assert_eq!(name, "mine");
+}
+
+#[test]
+fn failed_builds_start_no_run() {
+    let runner = folder();
+    runner.write(
+        "mine/plugin.toml",
+        "name = \"mine\"\nkind = \"component\"\nbuild = \"echo no tool >&2; exit 3\"\n",
+    );
+    runner
+        .exec(&["--build"])
+        .expect(3)
+        .says(&["no tool", "mine"]);
+    runner.write("mine/plugin.toml", "nam = \"mine\"\n");
+    runner
+        .exec(&["--build"])
+        .expect(2)
+        .says(&["plugin.toml", "nam"]);
+    fs::remove_file(runner.path("mine/plugin.toml")).unwrap();
+    runner.refused(&[], &["`mine`", "plugin.toml"]);
+}

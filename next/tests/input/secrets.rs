@@ -1,0 +1,146 @@
+//! Where the values of secrets come from, and where they are not.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use crate::support::{
+    runner::{Runner, tests},
+    running::{Ran, Running},
+};
+
+const SCENARIO: &str = "[providers.hostile]\nplugin = \"hostile.wasm\"\n[providers.hostile.grants]\nsecrets = [\"KEY\"]\n";
+
+/// A scenario whose provider has the secret `KEY` and tells it.
+fn telling() -> Runner {
+    let runner = Runner::new(&["hostile"]);
+    let tests = tests("a | { do = \"secret\" } | equals = \"[secret KEY]\"");
+    runner.scenario(&format!("{SCENARIO}{tests}"));
+    runner
+}
+
+fn with_value(runner: &Runner, value: &str, args: &[&str]) -> Ran {
+    let mut command = runner.command(&[&["exec", "scenario.toml"], args].concat());
+    Running::start(command.env("KEY", value)).finish()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn secrets_without_values_are_refused() {
+    let runner = telling();
+    for args in [&[][..], &["--secret-file", "empty.env"]] {
+        runner.write("empty.env", "OTHER=value\nKEY=\n");
+        let says = [
+            "secret `KEY` has no value",
+            "scenario.toml:4:",
+            "--secret-file",
+        ];
+        runner.refused(args, &says);
+    }
+    with_value(&runner, "  ", &[]).expect(2);
+}
+
+#[test]
+fn files_of_secrets_go_before_the_environment() {
+    let runner = telling();
+    // What is told is redacted only if it is the value that was handed over.
+    runner.write("first.env", "# of the team\nKEY = 'hunter2 first'\n");
+    runner.write("second.env", "export KEY=\"hunter2 second\"\n");
+    fs::set_permissions(runner.path("first.env"), fs::Permissions::from_mode(0o600)).unwrap();
+    let ran = with_value(&runner, "from outside", &["--secret-file", "first.env"]).expect(0);
+    assert!(!ran.stderr.contains("other users"), "{}", ran.stderr);
+    let both = ["--secret-file", "first.env", "--secret-file", "second.env"];
+    let ran = with_value(&runner, "from outside", &both).expect(0);
+    ran.says(&["other users", "chmod 600 second.env"]);
+    with_value(&runner, "from outside", &[]).expect(0);
+    let text = runner.runs().iter().fold(String::new(), |all, run| {
+        all + &run.text("index.jsonl") + &run.text("benchmark.json") + &run.text("runner.log")
+    });
+    assert!(!text.contains("hunter2") && !text.contains("from outside"));
+    // Of short values there is a word.
+    with_value(&runner, "abc", &[])
+        .expect(1)
+        .says(&["`KEY`", "short"]);
+}
+
+#[test]
+fn bad_files_of_secrets_show_no_line() {
+    let runner = telling();
+    for (text, says) in [
+        ("hunter2\n", "line 1"),
+        ("KEY=\"hunter2\n", "line 1"),
+        ("KEY=hunter2\n\nKEY=hunter2\n", "line 3"),
+    ] {
+        runner.write("bad.env", text);
+        let ran = runner.refused(&["--secret-file", "bad.env"], &["bad.env", says]);
+        assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+    }
+    runner.refused(&["--secret-file", "missing.env"], &["missing.env"]);
+}
+
+#[test]
+fn resume_needs_secrets_again() {
+    let runner = telling();
+    let tests =
+        tests("a | { do = \"trap\" } |\nb | { do = \"secret\" } | equals = \"[secret KEY]\"");
+    runner.scenario(&format!("{SCENARIO}{tests}"));
+    with_value(&runner, "hunter2", &["--fail-fast", "-j1"]);
+    assert_eq!(runner.only_run().ending()[0], "incomplete");
+    let resume = ["resume", "--fail-fast=off"];
+    runner.run(&resume).expect(2).says(&["secret `KEY`"]);
+    runner.write("key.env", "KEY=hunter2\n");
+    let resume = [&resume[..], &["--secret-file", "key.env"]].concat();
+    runner.run(&resume).expect(1);
+    assert_eq!(runner.only_run().row("b")["outcome"], "passed");
+}
+
+#[test]
+fn runs_with_secrets_are_their_owners() {
+    let runner = telling();
+    let exec = "umask 002; KEY=hunter2 $runner exec scenario.toml --into results/kept";
+    Running::start(&mut runner.shell(exec)).finish().expect(0);
+    let kept = runner.path("results/kept");
+    assert_eq!(mode(&kept), 0o700);
+    for file in [
+        "benchmark.json",
+        "index.jsonl",
+        "runner.log",
+        "scenario.toml",
+    ] {
+        assert_eq!(mode(&kept.join(file)), 0o600, "{file}");
+    }
+    // Others may read one without.
+    runner.scenario(&format!(
+        "[providers.hostile]\nplugin = \"hostile.wasm\"\n{}",
+        crate::support::runner::tests("a | { do = \"echo\", value = 1 } | equals = 1")
+    ));
+    let exec = "umask 002; $runner exec scenario.toml --into results/shared";
+    Running::start(&mut runner.shell(exec)).finish().expect(0);
+    assert_eq!(mode(&runner.path("results/shared")), 0o770);
+}
+
+#[test]
+fn processes_show_no_secret() {
+    let runner = Runner::new(&["hostile"]);
+    let tests = tests("a | { do = \"sleep\", ms = 600000 } |");
+    runner.scenario(&format!("{SCENARIO}{tests}"));
+    runner.write("key.env", "KEY=hunter2\n");
+    let mut running = runner.start(&["--secret-file", "key.env"]);
+    running.wait_until_running(&runner, 1);
+    let mut processes = running.workers();
+    assert!(!processes.is_empty());
+    processes.push(running.process());
+    for process in processes {
+        for about in ["cmdline", "environ"] {
+            let path = format!("/proc/{}/{about}", process.0);
+            // A worker that cannot be looked at shows nothing.
+            let shown = fs::read(path).unwrap_or_default();
+            assert!(
+                !String::from_utf8_lossy(&shown).contains("hunter2"),
+                "{about}"
+            );
+        }
+    }
+    running.kill();
+}

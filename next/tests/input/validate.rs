@@ -1,0 +1,107 @@
+//! What only plugins know is wrong with a scenario, before any trial.
+
+use crate::support::runner::Runner;
+
+const UNITS: &str = "[providers.units]\nplugin = \"bundled:units\"\n";
+
+#[test]
+fn valid_scenarios_pass_validation() {
+    let runner = Runner::new(&[]);
+    runner.scenario(&format!(
+        "{UNITS}[[tests]]\nid = \"a\"\nrepeat = 3\ninput = {{ from = \"km\", to = \"m\", value = 1 }}\n"
+    ));
+    let ran = runner.run(&["validate", "scenario.toml"]).expect(0);
+    assert_eq!(
+        ran.stdout,
+        "✓ scenario.toml: 1 test on 1 provider, 3 trials\n"
+    );
+    assert!(!runner.path("results").exists());
+}
+
+#[test]
+fn configurations_are_checked_with_their_places() {
+    let runner = Runner::new(&[]);
+    runner.scenario(&format!(
+        "{UNITS}config = {{ decimals = \"two\" }}\n\
+         [providers.other]\nplugin = \"bundled:units\"\nconfig = {{ places = 2 }}\n\
+         [providers.fine]\nplugin = \"bundled:echo\"\n[providers.fine.grants]\nsecrets = [\"KEY\"]\n\
+         [[tests]]\nid = \"a\"\n"
+    ));
+    let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
+    let says = [
+        "scenario.toml:3:",
+        "decimals",
+        "scenario.toml:6:",
+        "places",
+        "scenario.toml:10:",
+        "secret `KEY`",
+    ];
+    ran.says(&says);
+    runner.write("key.env", "KEY=value\n");
+    let ran = runner.run(&["validate", "scenario.toml", "--secret-file", "key.env"]);
+    assert!(!ran.expect(2).stderr.contains("secret `KEY`"));
+    assert!(!runner.path("results").exists());
+}
+
+#[test]
+fn inputs_are_checked_with_their_places() {
+    let runner = Runner::new(&[]);
+    runner.write(
+        "more.jsonl",
+        "{\"id\": \"b\", \"input\": {\"from\": \"km\", \"to\": \"m\", \"value\": 1}}\n\
+         {\"id\": \"c\", \"input\": {\"from\": \"km\", \"to\": \"m\"}}\n",
+    );
+    runner.scenario(&format!(
+        "{UNITS}[[tests]]\nid = \"a\"\ninput = {{ from = 1, to = \"m\", value = 1 }}\n\
+         [[test_lists]]\nfiles = [\"more.jsonl\"]\n"
+    ));
+    let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
+    ran.says(&[
+        "test `a`",
+        "scenario.toml:",
+        "from",
+        "test `c`",
+        "more.jsonl:2:",
+        "value",
+    ]);
+    assert!(!ran.stderr.contains("test `b`"), "{}", ran.stderr);
+
+    // A run finds the same, before any trial.
+    let ran = runner.exec(&[]).expect(3);
+    ran.says(&["test `a`", "test `c`"]);
+    let run = runner.only_run();
+    assert_eq!(run.ending(), ["failed", "plugin", "", "none"]);
+    assert!(run.rows().is_empty());
+    // Trials that have no fault are not held back.
+    runner.exec(&["--test", "b"]).expect(0);
+}
+
+#[test]
+fn many_refused_inputs_are_counted() {
+    let runner = Runner::new(&[]);
+    let lines = (0..500).map(|n| format!("{{\"id\": \"t{n}\", \"input\": {n}}}\n"));
+    runner.write("many.jsonl", lines.collect::<String>());
+    runner.scenario(&format!(
+        "{UNITS}[[test_lists]]\nfiles = [\"many.jsonl\"]\n"
+    ));
+    let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
+    ran.says(&["test `t0`", "many.jsonl:1:", "500 problems"]);
+}
+
+#[test]
+fn plugin_and_test_problems_come_together() {
+    let runner = Runner::new(&[]);
+    runner.write("text.wasm", "#!/bin/sh\n");
+    runner.scenario(
+        "[providers.p]\nplugin = \"text.wasm\"\n\
+         [providers.q]\nplugin = \"bundled:echo\"\nsha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"\n\
+         [[test_lists]]\nfiles = [\"twice.jsonl\"]\n",
+    );
+    runner.write("twice.jsonl", "{\"id\": \"a\"}\n{\"id\": \"a\"}\n");
+    let says = ["`text.wasm`", "not WASM", "`sha256`", "`a` is used twice"];
+    runner.refused(&[], &says);
+    runner
+        .run(&["validate", "scenario.toml"])
+        .expect(2)
+        .says(&says);
+}
