@@ -2,6 +2,7 @@
 
 #[cfg(debug_assertions)]
 mod attacks;
+mod files;
 mod network;
 mod secrets;
 mod wall;

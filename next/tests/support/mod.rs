@@ -9,3 +9,4 @@ pub(crate) mod running;
 pub(crate) mod server;
 pub(crate) mod truth;
 pub(crate) mod wait;
+pub(crate) mod web;

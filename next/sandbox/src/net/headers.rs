@@ -15,11 +15,10 @@ use super::{
 };
 use crate::{
     Redactor, Secrets,
-    message::cut,
     secrets::{FillError, HeaderPlace},
 };
 
-/// Bytes that are shown of the name of a header that cannot be sent.
+/// Bytes of the name of a header that cannot be sent, if it is shown.
 const SHOWN_NAME: usize = 64;
 /// Headers that are between the host and the next server: they say how a message is sent, and not what. From RFC 9110,
 /// section 7.6.1, and what would name another server or upgrade the connection.
@@ -43,8 +42,12 @@ pub(super) fn read(headers: &[(String, String)]) -> Result<HeaderMap, Failure> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         let bad = |what: &str| {
-            let shown = cut(SHOWN_NAME, visible_line(&cut(SHOWN_NAME, name)));
-            Failure::Invalid(format!("the header `{shown}` {what}"))
+            // Not shown in part: nobody would find the secret whose beginning it may be.
+            let header = match name.len() <= SHOWN_NAME {
+                true => format!("the header `{}`", visible_line(name)),
+                false => format!("a header whose name has {} bytes", name.len()),
+            };
+            Failure::Invalid(format!("{header} {what}"))
         };
         let known = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| bad("has a name that no header may have"))?;

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     Access, Redactor, Secrets, contract::runner::provider::http as contract, interrupt::Guard,
-    message::cut, store::host::MAX_DENIED,
+    store::host::MAX_DENIED,
 };
 
 /// The longest of the registered methods has 17 characters.
@@ -325,15 +325,19 @@ pub(super) async fn within<T>(
 }
 
 fn read_method(text: &str) -> Result<Method, Failure> {
-    let method = Method::from_bytes(text.as_bytes());
-    match method {
-        Ok(method) if is_sendable(&method) && text.len() <= MAX_METHOD_BYTES => Ok(method),
-        Ok(_) | Err(_) => {
-            let shown = cut(MAX_METHOD_BYTES, visible_line(&cut(MAX_METHOD_BYTES, text)));
-            Err(Failure::Invalid(format!(
-                "`{shown}` is not a method that can be sent; there are `GET`, `POST`, …"
-            )))
-        }
+    // Not shown in part: nobody would find the secret whose beginning it may be.
+    if text.len() > MAX_METHOD_BYTES {
+        return Err(Failure::Invalid(format!(
+            "a method of {} bytes is not one that can be sent",
+            text.len()
+        )));
+    }
+    match Method::from_bytes(text.as_bytes()) {
+        Ok(method) if is_sendable(&method) => Ok(method),
+        Ok(_) | Err(_) => Err(Failure::Invalid(format!(
+            "`{}` is not a method that can be sent; there are `GET`, `POST`, …",
+            visible_line(text)
+        ))),
     }
 }
 

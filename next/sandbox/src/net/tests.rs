@@ -376,11 +376,18 @@ fn headers_that_cannot_be_sent_are_refused() {
     ] {
         assert!(read(name, value).is_err(), "{name:?}: {value:?}");
     }
-    let failure = read(&"\u{1b}[".repeat(1_000), "a").unwrap_err().to_string();
-    assert!(
-        failure.len() < 200 && failure.contains("\\u{1b}["),
-        "{failure}"
-    );
+    for (name, shown) in [
+        (
+            "a\u{1b}b".to_owned(),
+            "the header `a\\u{1b}b` has a name that no header may have",
+        ),
+        (
+            "a b".repeat(1_000),
+            "a header whose name has 3000 bytes has a name that no header may have",
+        ),
+    ] {
+        assert_eq!(read(&name, "a").unwrap_err().to_string(), shown);
+    }
     let map = read("X-Name", "caf\u{e9}").unwrap();
     assert_eq!(map["x-name"].as_bytes(), b"caf\xe9");
     assert_eq!(

@@ -33,9 +33,7 @@ impl Redactor {
                 }
                 is_in
             }
-            Value::Array(items) => items
-                .iter_mut()
-                .fold(false, |is_in, item| self.value(item) || is_in),
+            Value::Array(items) => self.values(items.iter_mut()),
             Value::Object(map) => self.object(map),
             Value::Number(number) => {
                 let mut text = number.to_string();
@@ -55,9 +53,16 @@ impl Redactor {
         serde_json::to_vec(&number).is_ok_and(|text| self.is_in(&text))
     }
 
+    fn values<'v>(&self, values: impl Iterator<Item = &'v mut Value>) -> bool {
+        let mut is_in = false;
+        for value in values {
+            is_in |= self.value(value);
+        }
+        is_in
+    }
+
     fn object(&self, map: &mut Map<String, Value>) -> bool {
-        let values = map.values_mut();
-        let is_in = values.fold(false, |is_in, value| self.value(value) || is_in);
+        let is_in = self.values(map.values_mut());
         let is_told = |key: &String| self.is_in(key.as_bytes());
         if !map.keys().any(is_told) {
             return is_in;
