@@ -182,3 +182,78 @@ fn floods_of_output_are_cut_and_do_not_hurt_the_guest() {
     assert!(matches!(ended.ending, Ending::Timeout), "{ended:?}");
     assert_eq!(ended.said.stdout.len(), kept);
 }
+
+#[test]
+fn a_heap_that_is_full_is_out_of_memory_and_an_exception_a_trap() {
+    let heap = r#"(module
+      (type $node (struct (field (ref null $node)) (field i64 i64 i64 i64)))
+      (memory (export "memory") 1)
+      (func (export "_start") (local $list (ref null $node))
+        (loop $next
+          (local.set $list (struct.new $node (local.get $list)
+            (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4)))
+          (br $next))))"#;
+    let mut bench = Bench::new();
+    bench.limits.memory = 4 << 20;
+    let ended = run(&bench, heap);
+    let (class, code, message) = error(&ended);
+    assert_eq!((class, code), ("out-of-memory", "memory"));
+    assert!(message.contains("`limits.memory` is 4 MiB"), "{message}");
+    assert!(ended.usage.peak_memory <= 4 << 20);
+
+    let exception = r#"(module (tag $thrown) (memory (export "memory") 1)
+      (func $fails (export "_start") (throw $thrown)))"#;
+    let ended = run(&bench, exception);
+    let message = "the guest threw an exception that nothing caught in `fails`";
+    assert_eq!(error(&ended), ("trap", "uncaught-exception", message));
+}
+
+/// Components that call each other and wait: each call that waits has a stack of its own.
+#[test]
+fn tasks_that_wait_for_each_other_are_few() {
+    let text = |calls: usize| {
+        let each = |text: &str| -> String {
+            let numbers = 0..calls;
+            numbers
+                .map(|number| text.replace('#', &number.to_string()))
+                .collect()
+        };
+        format!(
+            r#"(component
+                 (component $waits
+                   (core module $m
+                     (import "" "yield" (func $yield (result i32)))
+                     (func (export "f") (result i32) (loop $l (drop (call $yield)) (br $l)) unreachable)
+                     (func (export "cb") (param i32 i32 i32) (result i32) i32.const 0))
+                   (core func $yield (canon thread.yield))
+                   (core instance $i (instantiate $m (with "" (instance (export "yield" (func $yield))))))
+                   (func (export "f") async
+                     (canon lift (core func $i "f") async (callback (core func $i "cb")))))
+                 {instances}
+                 (component $calls
+                   {imports}
+                   (core module $m {core_imports} (func (export "run") (result i32) {calls} i32.const 0))
+                   (core instance $i (instantiate $m (with "" (instance {lowered}))))
+                   (func (export "run") (result (result)) (canon lift (core func $i "run"))))
+                 (instance $made (instantiate $calls {arguments}))
+                 (alias export $made "run" (func $run))
+                 (component $shim (import "run" (func $run (result (result)))) (export "run" (func $run)))
+                 (instance $r (instantiate $shim (with "run" (func $run))))
+                 (export "wasi:cli/run@0.2.6" (instance $r)))"#,
+            instances =
+                each(r#"(instance $b# (instantiate $waits)) (alias export $b# "f" (func $f#))"#),
+            imports = each(
+                r#"(import "l#" (func $f# async)) (core func $l# (canon lower (func $f#) async))"#
+            ),
+            core_imports = each(r#"(import "" "l#" (func $l# (result i32)))"#),
+            calls = each("(drop (call $l#))"),
+            lowered = each(r#"(export "l#" (func $l#))"#),
+            arguments = each(r#"(with "l#" (func $f#))"#),
+        )
+    };
+    let bench = Bench::new();
+    assert_eq!(output(&run(&bench, &text(8))), "\"\"");
+    let ended = run(&bench, &text(28));
+    let message = "the guest holds too many host resources at once";
+    assert_eq!(error(&ended), ("limit", "resources", message));
+}
