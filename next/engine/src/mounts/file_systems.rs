@@ -16,28 +16,28 @@ const KERNEL_PLACES: [&str; 3] = ["/proc", "/sys", "/dev"];
 /// Memory that programs share as files: plain files in the midst of devices.
 const PLAIN: &str = "/dev/shm";
 
-/// File systems in which the kernel shows processes, devices and itself, with the number that `statfs` has for each; 0 for
-/// one that has none of its own. A read of one tells of the runner and the machine, a write changes them.
-const KERNEL: [(&str, u32); 19] = [
-    ("proc", 0x9fa0),
-    ("sysfs", 0x6265_6572),
-    ("devtmpfs", 0),
-    ("devpts", 0x1cd1),
-    ("cgroup", 0x0027_e0eb),
-    ("cgroup2", 0x6367_7270),
-    ("cpuset", 0),
-    ("debugfs", 0x6462_6720),
-    ("tracefs", 0x7472_6163),
-    ("securityfs", 0x7363_6673),
-    ("selinuxfs", 0xf97c_ff8c),
-    ("smackfs", 0x4341_5d53),
-    ("configfs", 0x6265_6570),
-    ("efivarfs", 0xde5e_81e4),
-    ("pstore", 0x6165_676c),
-    ("bpf", 0xcafe_4a11),
-    ("mqueue", 0x1980_0202),
-    ("binfmt_misc", 0x4249_4e4d),
-    ("nsfs", 0x6e73_6673),
+/// File systems in which the kernel shows processes, devices and itself. A read of one tells of the runner and the machine, a
+/// write changes them.
+const KERNEL: [&str; 19] = [
+    "proc",
+    "sysfs",
+    "devtmpfs",
+    "devpts",
+    "cgroup",
+    "cgroup2",
+    "cpuset",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "selinuxfs",
+    "smackfs",
+    "configfs",
+    "efivarfs",
+    "pstore",
+    "bpf",
+    "mqueue",
+    "binfmt_misc",
+    "nsfs",
 ];
 
 /// What is mounted where.
@@ -81,23 +81,17 @@ impl FileSystems {
         if folder.starts_with(PLAIN) {
             return None;
         }
-        let around = || self.around(folder).into_iter();
-        let below = self.mounts.iter();
-        let below = below.filter(|mount| mount.at.starts_with(folder));
-        let mounted = around().chain(below).filter(|mount| mount.is_kernels());
-        let mut mounted = mounted.map(|mount| mount.at.clone());
+        let below = self
+            .mounts
+            .iter()
+            .filter(|mount| mount.at.starts_with(folder));
+        let mounted = self.around(folder).into_iter().chain(below);
+        let mut mounted = mounted.filter(|mount| KERNEL.contains(&&*mount.kind));
         let places = KERNEL_PLACES.into_iter().map(PathBuf::from);
         let mut places = places.filter(|place| {
             folder.starts_with(place) || place.starts_with(folder) && place.exists()
         });
-        let is_kernels = || {
-            let found = rustix::fs::statfs(folder).ok();
-            found.is_some_and(|found| is_kernels_number(found.f_type))
-        };
-        places
-            .next()
-            .or_else(|| mounted.next())
-            .or_else(|| is_kernels().then(|| folder.to_owned()))
+        places.next().or_else(|| Some(mounted.next()?.at.clone()))
     }
 
     /// The mount that a path is on: of those around it the nearest, and there the newest.
@@ -122,21 +116,6 @@ impl MountPoint {
             kind: str::from_utf8(kind).ok()?.to_owned(),
         })
     }
-
-    fn is_kernels(&self) -> bool {
-        KERNEL.iter().any(|(kind, _)| *kind == self.kind)
-    }
-}
-
-/// The number has another type on every system.
-fn is_kernels_number(number: impl TryInto<i64>) -> bool {
-    let Ok(number) = number.try_into() else {
-        return false;
-    };
-    // It has 32 bits, which some systems extend by their sign.
-    let number = number & 0xffff_ffff;
-    let mut kernel = KERNEL.iter();
-    kernel.any(|(_, known)| *known != 0 && i64::from(*known) == number)
 }
 
 /// A path as the kernel writes it, where `\040` is a space.
@@ -196,17 +175,6 @@ mod tests {
             "/process",
         ] {
             assert_eq!(kernels(folder), None, "{folder}");
-        }
-    }
-
-    #[test]
-    fn the_kernels_are_known_by_what_they_are() {
-        let systems = FileSystems::default();
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(systems.kernels(folder.path()), None);
-        for path in ["/proc", "/sys"] {
-            let number = rustix::fs::statfs(path).unwrap().f_type;
-            assert!(super::is_kernels_number(number), "{number:x}");
         }
     }
 }

@@ -1,0 +1,166 @@
+//! Folders that are granted, what guests write there, and folders that are not granted.
+
+use std::{fs, os::unix::fs::symlink};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    guests::{module, program},
+    runner::{Runner, tests},
+};
+
+/// A scenario with providers, each with its grants, and one test that does `acts` to files.
+fn files(providers: &[&str], acts: &Value) -> Runner {
+    let runner = Runner::new(&["files"]);
+    for folder in ["open", "shared"] {
+        fs::create_dir(runner.path(folder)).unwrap();
+    }
+    runner.write("open/file", "content");
+    scenario(&runner, providers, acts);
+    runner
+}
+
+fn scenario(runner: &Runner, providers: &[&str], acts: &Value) {
+    let providers = (0..).zip(providers).map(|(index, keys)| {
+        let limits = "limits = { scratch = \"1MiB\" }";
+        format!("[providers.p{index}]\nplugin = \"files.wasm\"\n{limits}\n{keys}\n")
+    });
+    let acts = tests(&format!("acts | {acts} |"));
+    runner.scenario(&format!("{}{acts}", providers.collect::<String>()));
+}
+
+fn fs_grant(path: &str, mount: &str, mode: &str) -> String {
+    format!("grants.fs = [{{ path = \"{path}\", mount = \"{mount}\", mode = \"{mode}\" }}]")
+}
+
+#[test]
+fn granted_folders_are_there_in_every_session() {
+    let acts = json!([
+        ["read", "/data/file"],
+        ["write", "/data/file", "changed"],
+        ["append", "/shared/log", "x"],
+        ["write", "/scratch/a", "x"],
+        ["list", "/scratch"],
+    ]);
+    let grants = "grants.fs = [{ path = \"open\", mount = \"/data\" }, { path = \"shared\", mount = \"/shared\", mode = \"rw\" }]";
+    let runner = files(&[grants], &acts);
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let found = json!([
+        {"ok": "content"}, {"err": "perm"}, {"ok": null}, {"ok": null}, {"ok": ["a"]},
+    ]);
+    let row = run.row("acts");
+    assert_eq!(row["output"], found, "{row}");
+    assert_eq!(fs::read(runner.path("shared/log")).unwrap(), b"x");
+    let mounts = &run.manifest()["providers"][0]["mounts"];
+    let hosts = [&mounts[0]["host"], &mounts[1]["host"]];
+    let open = fs::canonicalize(runner.path("open")).unwrap();
+    assert_eq!(*hosts[0], json!(open), "{mounts}");
+
+    // Later sessions find them where they were.
+    let again = ["resume", run.id(), "--rerun", "all"];
+    runner.run(&again).expect(0);
+    assert_eq!(fs::read(runner.path("shared/log")).unwrap(), b"xx");
+    fs::remove_dir_all(runner.path("open")).unwrap();
+    symlink("shared", runner.path("open")).unwrap();
+    let refused = runner.run(&again).expect(2);
+    refused.says(&["granted as `/data`", "behind a symbolic link by now"]);
+    assert_eq!(fs::read(runner.path("shared/log")).unwrap(), b"xx");
+}
+
+#[test]
+fn what_commands_leave_is_kept_with_their_rows() {
+    for guest in [module("files-command"), program("files-command")] {
+        let runner = Runner::new(&[]);
+        runner.link(&guest, "files-command.wasm");
+        runner.write("attached.txt", "attached");
+        runner.scenario(
+            r#"
+            [providers.p]
+            plugin = "files-command.wasm"
+            args = ["{{input}}"]
+            output = "json"
+            limits = { scratch = "1MiB" }
+
+            [[tests]]
+            id = "acts"
+            files = { "a.txt" = "attached.txt" }
+            input = [
+                ["read", "/files/a.txt"],
+                ["write", "/artifacts/report.html", "<p>"],
+                ["symlink", "/etc/passwd", "/artifacts/link"],
+                ["write", "/files/new", ""],
+            ]
+            "#,
+        );
+        runner.exec(&[]).expect(0);
+        let run = runner.only_run();
+        let row = run.row("acts");
+        let found = json!([{"ok": "attached"}, {"ok": null}, {"err": "perm"}, {"err": "perm"}]);
+        assert_eq!(row["output"], found, "{row}");
+        let [artifact] = row["artifacts"].as_array().unwrap().as_slice() else {
+            panic!("{row}");
+        };
+        let about = [
+            &artifact["name"],
+            &artifact["media_type"],
+            &artifact["bytes"],
+        ];
+        assert_eq!(
+            about,
+            [&json!("report.html"), &json!("text/html"), &json!(3)]
+        );
+    }
+}
+
+#[test]
+fn folders_that_let_guests_out_are_refused() {
+    let runner = files(&[], &json!([]));
+    fs::create_dir(runner.path("open/sub")).unwrap();
+    for (providers, says) in [
+        (
+            vec![fs_grant(".", "/data", "rw")],
+            [
+                "with mode `rw`, would let a guest change",
+                "granted as `/data`",
+            ],
+        ),
+        (
+            vec![fs_grant("results", "/data", "rw")],
+            [
+                "would let a guest change the results root",
+                "a folder of its own",
+            ],
+        ),
+        (
+            vec![
+                fs_grant("open", "/a", "rw"),
+                fs_grant("open/sub", "/b", "ro"),
+            ],
+            [
+                "granted as `/b`, lies or is linked to in",
+                "granted as `/a`",
+            ],
+        ),
+        (
+            vec![fs_grant("/proc/self", "/data", "ro")],
+            [
+                "is in `/proc`, where the kernel shows",
+                "folders of plain files",
+            ],
+        ),
+    ] {
+        fs::create_dir_all(runner.path("results")).unwrap();
+        let providers: Vec<_> = providers.iter().map(String::as_str).collect();
+        scenario(&runner, &providers, &json!([]));
+        runner.refused(&[], &says);
+        runner.refused(&["--dry-run"], &says);
+        // It knows of no results.
+        if !says[0].contains("results") {
+            runner
+                .run(&["validate", "scenario.toml"])
+                .expect(2)
+                .says(&says);
+        }
+    }
+}
