@@ -207,7 +207,9 @@ pub(crate) fn differences(manifest: &Manifest, plan: &Plan) -> Option<String> {
                 let stored = manifest.providers.iter();
                 let mut stored = stored.filter(|stored| stored.name == *provider.name);
                 let plugin = live.folder.join(&provider.plugin);
-                let may_differ = provider.plugin.starts_with("bundled:") || is_newer(&plugin);
+                // A folder says nothing of when the file in it was built.
+                let may_differ =
+                    provider.plugin.starts_with("bundled:") || plugin.is_dir() || is_newer(&plugin);
                 if let Some(stored) = stored.next()
                     && may_differ
                     && plugins::read(&provider.plugin, &live.folder, provider.limits.file)

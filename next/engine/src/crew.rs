@@ -372,7 +372,7 @@ impl Crew {
             (phase, FromWorker::NeedBlob(blob)) if phase >= Phase::Known => {
                 return self.put_blob(worker, blob);
             }
-            (Phase::Known | Phase::Ready | Phase::Working, FromWorker::Log(line)) => {
+            (phase, FromWorker::Log(line)) if phase >= Phase::Known => {
                 member.logged += line.len();
                 if member.logged > MAX_LOGGED {
                     return Err(Refusal::Fault("said too much for `runner.log`"));
@@ -388,15 +388,13 @@ impl Crew {
                 }
                 news.push(News::Said(worker, FromWorker::Returned(tasks)));
             }
-            (
-                Phase::Known | Phase::Ready | Phase::Working,
-                message @ (FromWorker::Doing(_) | FromWorker::Bye),
-            )
-            | (
-                Phase::Working,
-                message @ (FromWorker::Artifact { .. } | FromWorker::Report { .. }),
-            ) => news.push(News::Said(worker, message)),
-            (Phase::Checking, message @ FromWorker::Report { .. }) => {
+            (phase, message @ (FromWorker::Doing(_) | FromWorker::Bye))
+                if phase >= Phase::Known =>
+            {
+                news.push(News::Said(worker, message));
+            }
+            (Phase::Working, message @ FromWorker::Artifact { .. })
+            | (Phase::Checking | Phase::Working, message @ FromWorker::Report { .. }) => {
                 news.push(News::Said(worker, message));
             }
             _ => return Err(Refusal::Fault("said what it may not say at that time")),

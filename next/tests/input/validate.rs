@@ -79,13 +79,16 @@ fn inputs_are_checked_with_their_places() {
 #[test]
 fn many_refused_inputs_are_counted() {
     let runner = Runner::new(&[]);
-    let lines = (0..500).map(|n| format!("{{\"id\": \"t{n}\", \"input\": {n}}}\n"));
+    let lines = (0..20_000).map(|n| format!("{{\"id\": \"t{n}\", \"input\": {n}}}\n"));
     runner.write("many.jsonl", lines.collect::<String>());
     runner.scenario(&format!(
         "{UNITS}[[test_lists]]\nfiles = [\"many.jsonl\"]\n"
     ));
     let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
-    ran.says(&["test `t0`", "many.jsonl:1:", "500 problems"]);
+    ran.says(&["test `t0`", "many.jsonl:1:", "20000 problems"]);
+    let ran = runner.exec(&[]).expect(3);
+    ran.says(&["test `t0`", "and 19980 more"]);
+    assert!(runner.only_run().rows().is_empty());
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long)]
     build: bool,
     /// Print the trials that would run and what providers are granted, and run nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "detach")]
     dry_run: bool,
     /// Run in this folder, whose parent is the results root, or continue the run that is there
     #[arg(long, value_name = "DIR")]
@@ -122,7 +122,10 @@ fn build(scenarios: &[PathBuf], out: &Out) -> Result<(), CommandError> {
                 .state()
                 .map_err(|problem| CommandError::usage(&problem))?;
             if state != SourceState::Fresh {
-                out.talk(&format!("building {}", visible(&folder.to_string_lossy())));
+                out.talk(&format!(
+                    "building {}",
+                    visible(&source.folder().to_string_lossy())
+                ));
                 source
                     .build()
                     .map_err(|problem| CommandError::failed(&problem))?;

@@ -44,6 +44,8 @@ enum Act {
     Die,
     /// Reports its third task with the row of another one.
     Lie,
+    /// Asks for a file that the run does not have.
+    Foreign,
     /// Reports each task twice.
     Double,
     /// Never answers.
@@ -157,6 +159,10 @@ impl Worker {
                 let mut other = task.clone();
                 other.attempt += 1;
                 self.report(task.id, &other);
+            }
+            Act::Foreign if is_third => {
+                self.say(FromWorker::NeedBlob(digest(b"foreign")));
+                return true;
             }
             Act::Double => {
                 self.report(task.id, task);
@@ -359,11 +365,12 @@ fn workers_that_answer_complete_a_run() {
 
 #[test]
 fn bad_workers_are_replaced_and_lose_nothing() {
-    for act in [Act::Die, Act::Lie, Act::Double] {
+    for act in [Act::Die, Act::Lie, Act::Foreign, Act::Double] {
         // The first worker is bad, and so is the one after it.
         let manner: Manner = match act {
             Act::Die => |number| if number < 4 { Act::Die } else { Act::Work },
             Act::Lie => |number| if number < 3 { Act::Lie } else { Act::Work },
+            Act::Foreign => |number| if number < 3 { Act::Foreign } else { Act::Work },
             _ => |_| Act::Double,
         };
         let (ended, told, lines) = session(manner, LONG);
