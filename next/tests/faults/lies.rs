@@ -86,6 +86,7 @@ const BLAMED: &[&str] = &[
     "huge-number",
     "not-a-number",
     "no-time",
+    "far-time",
     "not-utf-8",
     "long-row",
     "path-artifact",
@@ -113,7 +114,6 @@ const BLAMED: &[&str] = &[
 
 /// Lies that are about the attempt alone, or about nothing.
 const HARMLESS: &[&str] = &[
-    "far-time",
     "long-time",
     "huge-metrics",
     "steering",

@@ -21,7 +21,7 @@ use crate::support::{runner::Runner, running::Running};
 type Came = BTreeMap<String, Value>;
 
 /// Has a worker attack what lies around it, before its wall stands and behind it.
-fn attacked(grants: &str) -> (Runner, [Came; 2]) {
+fn attacked() -> [Came; 2] {
     let runner = Runner::new(&[]);
     for (folder, file) in [("home", "secret"), ("victim", "rows"), ("closed", "entry")] {
         fs::create_dir(runner.path(folder)).unwrap();
@@ -54,7 +54,6 @@ fn attacked(grants: &str) -> (Runner, [Came; 2]) {
         [providers.p]
         plugin = "bundled:echo"
         config = {{ lie = "attacks", targets = {{ {} }} }}
-        {grants}
         [[tests]]
         id = "a"
         input = 1
@@ -73,7 +72,7 @@ fn attacked(grants: &str) -> (Runner, [Came; 2]) {
         });
         came.collect()
     });
-    (runner, phases)
+    phases
 }
 
 fn done(came: &Came) -> Vec<&str> {
@@ -83,7 +82,7 @@ fn done(came: &Came) -> Vec<&str> {
 
 #[test]
 fn escaped_guests_find_nothing_open() {
-    let (runner, [before, behind]) = attacked("");
+    let [before, behind] = attacked();
     // Whoever has no wall may do all of it; not every kernel has MPTCP.
     assert!(done(&before).len() >= before.len() - 1, "{before:?}");
     assert_eq!(before.len(), behind.len());
@@ -95,5 +94,4 @@ fn escaped_guests_find_nothing_open() {
             "{name}: {error}"
         );
     }
-    assert_eq!(fs::read(runner.path("victim/rows")).unwrap(), b"content");
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::process::Signal;
+
 use crate::support::{
     processes::children,
     runner::Runner,
@@ -17,7 +19,8 @@ fn status(pid: u32, key: &str) -> Option<String> {
 
 #[test]
 fn workers_stand_behind_the_wall() {
-    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"loop\" }");
+    let runner =
+        Runner::hostile("run.grace = \"10ms\"\n[[tests]]\nid = \"a\"\ninput = { do = \"loop\" }");
     let mut running = runner.start(&[]);
     running.wait_until_running(&runner, 1);
     for worker in running.workers() {
@@ -27,7 +30,7 @@ fn workers_stand_behind_the_wall() {
         assert_eq!(status(worker.0, "NoNewPrivs").unwrap(), "1");
         assert_eq!(status(worker.0, "Seccomp_filters").unwrap(), "2");
     }
-    running.kill();
+    running.end_by(Signal::INT);
     let run = runner.only_run();
     let wall = run.manifest()["sessions"][0]["wall"].clone();
     let wall = wall.as_str().unwrap();

@@ -54,10 +54,10 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("huge-number", "1.5", "1e400"),
     ("not-a-number", "1.5", "NaN"),
     ("no-time", "2026-01-01T", "2026-13-01T"),
+    ("far-time", "2026-01-01T", "9999-12-31T"),
     ("path-artifact", "\"usage\"", r#""artifacts":[{"name":"../../x","media_type":"text/plain","sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","bytes":3}],"usage""#),
     ("unsent-artifact", "\"usage\"", r#""artifacts":[{"name":"x","media_type":"text/plain","sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","bytes":3}],"usage""#),
     // These are about the attempt alone.
-    ("far-time", "2026-01-01T", "9999-12-31T"),
     ("long-time", "1.5", "9e11"),
     ("huge-metrics", "\"usage\"", r#""metrics":[{"name":"cost","value":1e308},{"name":"cost","value":1e308}],"usage""#),
     ("steering", "\"usage\"", r#""checks":[{"name":"\u001b[2J","verdict":"pass"}],"usage""#),
