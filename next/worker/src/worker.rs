@@ -12,7 +12,7 @@ use runner_model::{
     prepare::Prepare,
     protocol::{FromWorker, ToWorker},
 };
-use runner_sandbox::Engines;
+use runner_sandbox::{Engines, load_certificates};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP},
     flag,
@@ -21,7 +21,7 @@ use signal_hook::{
 use crate::{
     control, exit,
     guests::Guests,
-    harden::harden,
+    harden::{Openings, harden},
     link::{Incoming, Outgoing},
     shared::Shared,
 };
@@ -73,7 +73,13 @@ fn serve(
 ) -> io::Result<()> {
     let mut outgoing = Outgoing::new(socket.try_clone()?);
     let (mut incoming, prepare) = meet(socket, &mut outgoing)?;
-    // Here no thread exists yet: a second wall around this process would begin here.
+    // Here no thread exists yet: all will stand behind the wall, and nothing opens the system's certificates there.
+    let grants = prepare.providers.iter();
+    let mut grants = grants.flat_map(|prepared| &prepared.provider.grants.net);
+    if grants.any(|grant| grant.to_string().starts_with("https:")) {
+        load_certificates();
+    }
+    let standing = Openings::of(&prepare).close_others();
     let engines = Engines::new(prepare.slots, prepare.memory);
     let shared = Shared::new(outgoing, slots, prepare.slots, engines.interrupt());
     let shared = Arc::new(shared);
@@ -81,6 +87,7 @@ fn serve(
         shared: shared.clone(),
         engines,
         prepare: *prepare,
+        standing,
     };
     thread::Builder::new()
         .name("control".into())
