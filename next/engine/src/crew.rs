@@ -15,10 +15,10 @@ use std::{
 };
 
 use runner_model::{
-    Digest, Micros, NetGrant, Reason, TaskId, WorkerId,
+    Digest, Micros, Reason, TaskId, WorkerId,
     cache::is_compile_key,
     digest,
-    prepare::{Described, Prepare, Ready, SecretValues, Wall},
+    prepare::{Described, Prepare, Ready, SecretValues},
     protocol::{FromWorker, Line, MAX_LINE, MAX_TASKS, SlotWord, Task, ToWorker},
     provider::PreparedProvider,
     visible::visible_line,
@@ -31,7 +31,6 @@ use crate::{
     clock::monotonic,
     compiler::{self, CompileError},
     coordinator::Input,
-    mounts,
     plan::Shape,
     plugins::Plugins,
     schedule::Blame,
@@ -228,7 +227,6 @@ impl Crew {
                 memory: 0,
                 grace: supplies.grace,
                 describe: false,
-                wall: wall(&supplies.providers),
                 providers: supplies.providers,
                 secrets: supplies.secrets,
             },
@@ -809,22 +807,6 @@ impl Member {
 fn replace<T>(list: &mut Vec<T>) -> Vec<T> {
     let next = Vec::with_capacity(list.len());
     std::mem::replace(list, next)
-}
-
-/// What the processes of workers may touch for these providers.
-fn wall(providers: &[PreparedProvider]) -> Wall {
-    let grants = providers.iter().map(|prepared| &prepared.provider.grants);
-    let mut ports: Vec<_> = grants
-        .flat_map(|grants| grants.net.iter().map(NetGrant::port))
-        .collect();
-    ports.sort_unstable();
-    ports.dedup();
-    let mut wall = Wall {
-        ports,
-        ..Wall::default()
-    };
-    mounts::open_wall(&mut wall, providers);
-    wall
 }
 
 /// A provider's plugin, as the beginning of a sentence.

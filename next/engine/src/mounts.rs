@@ -19,7 +19,6 @@ use std::{
 
 use runner_model::{
     grants::{FsGrant, FsMode},
-    prepare::Wall,
     provider::{MountedFolder, PreparedProvider},
 };
 use runner_scenario::ProviderProblem;
@@ -46,12 +45,6 @@ struct Granted<'p> {
     places: Vec<PathBuf>,
 }
 
-/// Why a folder is not granted, and what to do.
-struct Refusal {
-    message: String,
-    help: &'static str,
-}
-
 /// Finds the folders that providers are granted, relative to `base`, and notes which folders they are. Folders that were
 /// found when a run began are looked for where they were then, and a guest that runs later gets the folder that is there now.
 ///
@@ -73,7 +66,13 @@ pub(crate) fn find(
             };
             match look(grant, &path, is_stored) {
                 Ok(folder) => prepared.mounts.push(folder),
-                Err(refusal) => problems.push(problem(index, refusal)),
+                Err(error) => {
+                    let (path, mount) = (path.display(), &grant.mount);
+                    let message = format!(
+                        "the folder `{path}`, granted as `{mount}`, cannot be used: {error}"
+                    );
+                    problems.push(problem(index, message, LOST_HELP));
+                }
             }
             ways.push((index, Way::of(&path)));
         }
@@ -88,56 +87,30 @@ pub(crate) fn find(
         places: way.map_or_else(|_| Vec::new(), |way| way.places),
     });
     let granted: Vec<_> = granted.collect();
-    let refused = granted.iter().zip(check(&granted, protected));
-    let refused =
-        refused.filter_map(|(granted, refusal)| Some(problem(granted.provider, refusal?)));
-    refused.collect()
+    check(&granted, protected).into_iter().flatten().collect()
 }
 
-/// Adds the folders that providers are granted to what a worker's own process may touch.
-pub(crate) fn open_wall(wall: &mut Wall, providers: &[PreparedProvider]) {
-    for folder in providers.iter().flat_map(|prepared| &prepared.mounts) {
-        let side = match folder.mode {
-            FsMode::ReadOnly => &mut wall.read,
-            FsMode::ReadWrite => &mut wall.write,
-        };
-        side.push(folder.host.clone());
-    }
-}
-
-fn problem(provider: u16, refusal: Refusal) -> ProviderProblem {
+fn problem(provider: u16, message: String, help: &str) -> ProviderProblem {
     ProviderProblem {
         provider,
         key: "grants.fs",
-        message: refusal.message,
-        help: Some(refusal.help.to_owned()),
+        message,
+        help: Some(help.to_owned()),
     }
 }
 
 /// Finds a folder; where it was found before, its path must lead there still.
-fn look(grant: &FsGrant, path: &Path, is_stored: bool) -> Result<MountedFolder, Refusal> {
-    let cannot = |error: io::Error| Refusal {
-        message: format!(
-            "the folder `{}`, granted as `{}`, cannot be used: {error}",
-            path.display(),
-            grant.mount
-        ),
-        help: LOST_HELP,
-    };
-    let host = fs::canonicalize(path).map_err(cannot)?;
+fn look(grant: &FsGrant, path: &Path, is_stored: bool) -> io::Result<MountedFolder> {
+    let host = fs::canonicalize(path)?;
     if is_stored && host != path {
-        return Err(cannot(io::Error::other(
-            "it is behind a symbolic link by now",
-        )));
+        return Err(io::Error::other("it is behind a symbolic link by now"));
     }
-    let found = host.metadata().map_err(cannot)?;
     // Reading it shows that it is a folder, and may be read.
-    fs::read_dir(&host).map_err(cannot)?;
+    fs::read_dir(&host)?;
+    let found = host.metadata()?;
+    let text = host.into_os_string().into_string();
     Ok(MountedFolder {
-        host: host
-            .to_str()
-            .map(str::to_owned)
-            .ok_or_else(|| cannot(io::Error::other("its path is not UTF-8")))?,
+        host: text.map_err(|_| io::Error::other("its path is not UTF-8"))?,
         guest: grant.mount.clone(),
         mode: grant.mode,
         device: found.dev(),
@@ -149,7 +122,7 @@ fn look(grant: &FsGrant, path: &Path, is_stored: bool) -> Result<MountedFolder, 
 fn check(
     granted: &[Granted<'_>],
     protected: impl FnOnce() -> Vec<Protected>,
-) -> Vec<Option<Refusal>> {
+) -> Vec<Option<ProviderProblem>> {
     let mut locations = Locations::new(FileSystems::mounted());
     let at: Vec<_> = granted
         .iter()
@@ -178,16 +151,8 @@ fn check(
                 (Ok(way), Some(end)) => {
                     exposed(granted, folder, &protected, (way, end), &mut locations)
                 }
-                (Err(error), _) => Some(Refusal {
-                    message: format!(
-                        "{} cannot be granted with mode `rw`: it is not known where {}, `{}`, is: {error}",
-                        granted.named(),
-                        protected.what,
-                        protected.path.display()
-                    ),
-                    help: PROTECTED_HELP,
-                }),
-                (Ok(_), None) => None,
+                // Nobody knows where it will be.
+                _ => Some(granted.changes(protected.what, &protected.path)),
             };
         }
     }
@@ -203,36 +168,35 @@ impl Granted<'_> {
         self.folder.mode == FsMode::ReadWrite
     }
 
-    /// The subject of a message.
-    fn named(&self) -> String {
-        let mode = if self.is_writable() {
-            " with mode `rw`"
-        } else {
-            ""
-        };
-        format!(
-            "the folder `{}`, granted as `{}`{mode},",
-            self.folder.host, self.folder.guest
+    /// `why` completes a sentence that begins with the folder.
+    fn refuse(&self, why: &str, help: &str) -> ProviderProblem {
+        let MountedFolder {
+            host, guest, mode, ..
+        } = self.folder;
+        let message =
+            format!("the folder `{host}`, granted as `{guest}` with mode `{mode}`, {why}");
+        problem(self.provider, message, help)
+    }
+
+    fn changes(&self, what: &str, path: &Path) -> ProviderProblem {
+        let path = path.display();
+        self.refuse(
+            &format!("would let a guest change {what}, `{path}`"),
+            PROTECTED_HELP,
         )
     }
 }
 
 /// Refuses what the kernel shows as files.
-fn of_kernel(granted: &Granted<'_>, systems: &FileSystems) -> Option<Refusal> {
+fn of_kernel(granted: &Granted<'_>, systems: &FileSystems) -> Option<ProviderProblem> {
     let place = systems.kernels(granted.path())?;
-    let is = if granted.path().starts_with(&place) {
-        "is in"
-    } else {
-        "contains"
-    };
-    Some(Refusal {
-        message: format!(
-            "{} {is} `{}`, where the kernel shows processes, devices and its own settings, and with them the runner's environment",
-            granted.named(),
-            place.display()
-        ),
-        help: KERNEL_HELP,
-    })
+    let is_in = granted.path().starts_with(&place);
+    let is = if is_in { "is in" } else { "contains" };
+    let place = place.display();
+    let why = format!(
+        "{is} `{place}`, where the kernel shows processes, devices and its own settings, and with them the runner's environment"
+    );
+    Some(granted.refuse(&why, KERNEL_HELP))
 }
 
 /// Refuses a folder that a guest could put another one in the place of.
@@ -241,7 +205,7 @@ fn nested(
     location: &Location,
     all: &[(&Granted<'_>, &Rc<Location>)],
     locations: &mut Locations,
-) -> Option<Refusal> {
+) -> Option<ProviderProblem> {
     let (outer, _) = all.iter().find(|(outer, folder)| {
         let mut is_on_way = || {
             granted
@@ -252,34 +216,19 @@ fn nested(
         // In the same folder again there is nothing that could be replaced.
         outer.is_writable() && (location.is_inside(folder) || is_on_way())
     })?;
-    Some(Refusal {
-        message: format!(
-            "{} lies or is linked to in `{}`, granted as `{}` with mode `rw`: a guest could put a link in its place that leads anywhere",
-            granted.named(),
-            outer.folder.host,
-            outer.folder.guest
-        ),
-        help: NESTED_HELP,
-    })
+    let (host, guest) = (&outer.folder.host, &outer.folder.guest);
+    let why = format!(
+        "lies or is linked to in `{host}`, granted as `{guest}` with mode `rw`: a guest could put a link in its place that leads anywhere"
+    );
+    Some(granted.refuse(&why, NESTED_HELP))
 }
 
 /// Refuses to let a guest write to a run, of whichever results root.
-fn in_run(granted: &Granted<'_>, location: &Location) -> Option<Refusal> {
+fn in_run(granted: &Granted<'_>, location: &Location) -> Option<ProviderProblem> {
     let is_run = |folder: &&Path| RUN_FILES.iter().all(|file| folder.join(file).is_file());
     let mut around = location.ancestors().filter(|_| granted.is_writable());
     let run = around.find(is_run)?;
-    Some(changes(granted, "a run", run))
-}
-
-fn changes(granted: &Granted<'_>, what: &str, path: &Path) -> Refusal {
-    Refusal {
-        message: format!(
-            "{} would let a guest change {what}, `{}`",
-            granted.named(),
-            path.display()
-        ),
-        help: PROTECTED_HELP,
-    }
+    Some(granted.changes("a run", run))
 }
 
 /// Refuses a folder in which something protected is, or through which its path leads.
@@ -289,22 +238,17 @@ fn exposed(
     protected: &Protected,
     (way, end): (&Way, &Location),
     locations: &mut Locations,
-) -> Option<Refusal> {
+) -> Option<ProviderProblem> {
     if end.is_within(folder) || (protected.is_whole && folder.is_within(end)) {
-        return Some(changes(granted, protected.what, &way.end));
+        return Some(granted.changes(protected.what, &way.end));
     }
     let mut places = way.places.iter();
     let place = places.find(|place| locations.of(place).is_replaced_in(folder))?;
-    Some(Refusal {
-        message: format!(
-            "{} would let a guest change {}, `{}`, whose path leads through `{}`: a guest could put a link there that leads anywhere",
-            granted.named(),
-            protected.what,
-            protected.path.display(),
-            place.display()
-        ),
-        help: WAY_HELP,
-    })
+    let (what, path, place) = (protected.what, protected.path.display(), place.display());
+    let why = format!(
+        "would let a guest change {what}, `{path}`, whose path leads through `{place}`: a guest could put a link there that leads anywhere"
+    );
+    Some(granted.refuse(&why, WAY_HELP))
 }
 
 #[cfg(test)]

@@ -35,9 +35,6 @@ pub struct Prepare {
     /// The values of all secrets that a provider is granted, by name. One without a value is absent.
     #[serde(default)]
     pub secrets: SecretValues,
-    /// What the worker's own process may touch.
-    #[serde(default)]
-    pub wall: Wall,
 }
 
 /// Secrets by name. Its debug text has the names alone.
@@ -49,17 +46,6 @@ impl fmt::Debug for SecretValues {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.0.keys()).finish()
     }
-}
-
-/// What a worker's own process may touch beside its cache, blobs and scratch folder: the second wall.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wall {
-    /// The TCP ports of all granted places, sorted. Without any, the process can make no socket at all.
-    pub ports: Vec<u16>,
-    /// Folders that it may read: absolute.
-    pub read: Vec<String>,
-    /// Folders that it may read and write: absolute.
-    pub write: Vec<String>,
 }
 
 /// What stands of the second wall in a worker.

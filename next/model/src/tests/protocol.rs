@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Digest, HostFault, Micros, TaskId, TrialId,
-    prepare::{Prepare, Ready, SecretValues, Wall},
+    prepare::{Prepare, Ready, SecretValues},
 };
 
 fn task() -> Task {
@@ -43,9 +43,8 @@ fn to_worker() -> Vec<(ToWorker, &'static str)> {
         describe: true,
         providers: Vec::new(),
         secrets: SecretValues::default(),
-        wall: Wall::default(),
     };
-    let json = r#"{"run":"r","session":1,"cache":"/c","blobs":"/b","scratch":"/s","slots":2,"memory":3,"grace":4,"describe":true,"providers":[],"secrets":{},"wall":{"ports":[],"read":[],"write":[]}}"#;
+    let json = r#"{"run":"r","session":1,"cache":"/c","blobs":"/b","scratch":"/s","slots":2,"memory":3,"grace":4,"describe":true,"providers":[],"secrets":{}}"#;
     let digest = Digest([9; 32]);
     vec![
         (

@@ -132,7 +132,6 @@ impl Supervisor {
             grace: Micros(0),
             describe: true,
             secrets: Default::default(),
-            wall: Default::default(),
             providers: vec![
                 provider("echo", ECHO, PluginKind::Component),
                 provider("spin", SPIN, PluginKind::Command),
