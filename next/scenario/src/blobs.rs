@@ -5,7 +5,6 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
 };
 
 use runner_model::Digest;
@@ -15,11 +14,11 @@ use sha2::{Digest as _, Sha256};
 /// Bytes of a schema.
 const MAX_SCHEMA: u64 = 16 << 20;
 
-/// Files that tests name. Threads share it.
+/// Files that tests name.
 #[derive(Default)]
 pub(crate) struct Blobs {
-    /// Whether it is a schema, and its path.
-    known: Mutex<HashMap<(bool, PathBuf), Blob>>,
+    /// By whether it is a schema, and its path.
+    known: HashMap<(bool, PathBuf), Blob>,
 }
 
 /// The digest of a file and its length.
@@ -27,7 +26,7 @@ type Blob = (Digest, u64);
 
 impl Blobs {
     /// Reads an attachment. Errors are the rest of a sentence that names it.
-    pub(crate) fn attachment(&self, path: PathBuf) -> Result<Blob, String> {
+    pub(crate) fn attachment(&mut self, path: PathBuf) -> Result<Blob, String> {
         self.once((false, path), |path| {
             let blob = hash(path).map_err(|error| cannot(&error))?;
             // The contract counts bytes with 32 bits.
@@ -39,7 +38,7 @@ impl Blobs {
     }
 
     /// Reads a schema, which must be JSON. Errors are the rest of a sentence that names it.
-    pub(crate) fn schema(&self, path: PathBuf) -> Result<Digest, String> {
+    pub(crate) fn schema(&mut self, path: PathBuf) -> Result<Digest, String> {
         let blob = self.once((true, path), |path| {
             let mut text = Vec::new();
             let file = open(path).map_err(|error| cannot(&error))?;
@@ -58,28 +57,22 @@ impl Blobs {
 
     /// The files, by the digests of their contents.
     pub(crate) fn into_paths(self) -> BTreeMap<Digest, PathBuf> {
-        let known = self
-            .known
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        let paths = known.into_iter();
+        let paths = self.known.into_iter();
         paths
             .map(|((_, path), (digest, _))| (digest, path))
             .collect()
     }
 
     fn once(
-        &self,
+        &mut self,
         key: (bool, PathBuf),
         read: impl Fn(&Path) -> Result<Blob, String>,
     ) -> Result<Blob, String> {
-        let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = lock().get(&key).copied();
-        if let Some(blob) = known {
-            return Ok(blob);
+        if let Some(blob) = self.known.get(&key) {
+            return Ok(*blob);
         }
         let blob = read(&key.1)?;
-        lock().insert(key, blob);
+        self.known.insert(key, blob);
         Ok(blob)
     }
 }

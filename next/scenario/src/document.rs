@@ -80,11 +80,15 @@ impl<'a> Document<'a> {
 
 impl Places for Document<'_> {
     fn places(&self, path: &[Step], part: Part, label: &str) -> Vec<Place> {
-        vec![Place::new(&self.source, self.span(path, part), label)]
+        vec![self.place(path, part, label)]
     }
 }
 
 impl Document<'_> {
+    pub(crate) fn place(&self, path: &[Step], part: Part, label: &str) -> Place {
+        Place::new(&self.source, self.span(path, part), label)
+    }
+
     /// The keys of a table in the order written; none if there is no table.
     pub(crate) fn keys_in_order(&self, path: &[&str]) -> Vec<String> {
         let mut table = self.root.get_ref();

@@ -30,6 +30,8 @@ pub(crate) fn read<F: Form>(
     reading: &mut Reading<'_>,
 ) -> Option<F::Out> {
     match (reading.templates, &*value) {
+        // A number that was refused before, or what a wrong matrix would fill.
+        (_, Value::Null) if reading.refused_nulls && !form.takes_null() => None,
         (Some(roots), Value::String(text)) if text.contains("{{") => {
             reading.template(at, text, roots);
             None
@@ -179,7 +181,7 @@ impl<F: Form> Form for Named<F> {
         }
         let mut out = Vec::with_capacity(map.len());
         for (key, value) in map {
-            // In a record it is absent, and in a scenario a number that was refused before.
+            // In a record it is absent.
             if value.is_null() {
                 continue;
             }

@@ -1,13 +1,12 @@
-//! Reads test lists: [`ListReader`] cuts a file into pieces of whole records, and a [`Piece`] reads its records.
+//! Reads test lists: each record is an [`Entry`], which knows where its values stand.
 
 use std::{
     borrow::Cow,
     cell::OnceCell,
     collections::HashMap,
     fs::File,
-    io::{self, Read},
-    mem,
-    ops::Range,
+    io::{self, BufRead, BufReader, Read},
+    ops::{ControlFlow, Range},
     path::Path,
     sync::Arc,
 };
@@ -16,19 +15,24 @@ use runner_model::Text;
 use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
-    csv::{Cell, Quotes, cells, first_record},
+    csv::{Cell, Quotes, cells},
     document::Document,
     form::{AnyTable, Form, List, Sub},
     problem::{Place, Problem, Source},
-    reading::{At, Part, Places, Reading, Step},
+    reading::{At, Part, Reading, Step},
     scenario::not_utf8,
 };
 
 /// Bytes of a record, and of a file that is read as a whole, so that a list takes little memory whatever is in it.
-const MAX_RECORD: usize = 16 << 20;
-/// Bytes that are read at once.
-const PIECE: usize = 128 << 10;
+const MAX_BYTES: u64 = 16 << 20;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+const TOML_LIST: Sub<Vec<Value>> = Sub("a test list in TOML", |table| {
+    table.required(
+        "tests",
+        &List(0, AnyTable),
+        "The records: tables `[[tests]]`.",
+    )
+});
 
 /// How a list is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,53 +47,11 @@ pub(crate) enum ListFormat {
     Toml,
 }
 
-impl ListFormat {
-    /// Tells the format of a file by the end of its name.
-    pub(crate) fn of(name: &str) -> Option<Self> {
-        match Path::new(name).extension()?.to_str()? {
-            "jsonl" => Some(Self::Lines),
-            "csv" => Some(Self::Csv),
-            "json" => Some(Self::Json),
-            "toml" => Some(Self::Toml),
-            _ => None,
-        }
-    }
-}
-
-/// A list that is read piece by piece. After a problem there is no further piece.
-pub(crate) struct ListReader {
-    /// For people.
-    path: Arc<str>,
-    format: ListFormat,
-    file: File,
-    /// What was read and is in no piece yet.
-    begun: Vec<u8>,
-    /// The line of the next piece in the file and the number of its first record, from 1.
-    line: usize,
-    number: u64,
-    quotes: Quotes,
-    columns: Option<Arc<[String]>>,
-    is_over: bool,
-}
-
-/// Whole records of a list, one after the other.
-pub(crate) struct Piece {
-    path: Arc<str>,
-    format: ListFormat,
-    bytes: Vec<u8>,
-    line: usize,
-    number: u64,
-    /// Of CSV, the names in the header.
-    columns: Arc<[String]>,
-    /// Its last record has too many bytes, and is not whole.
-    is_cut: bool,
-}
-
-/// A record of a list, which knows where its values stand.
+/// A record of a list.
 pub(crate) struct Entry<'a> {
     path: &'a str,
     content: Content<'a>,
-    /// The number of the first line of `within`, or of the record.
+    /// The number of the first line of its text.
     line: usize,
     source: OnceCell<Arc<Source>>,
 }
@@ -109,320 +71,295 @@ enum Content<'a> {
     },
 }
 
-impl ListReader {
-    pub(crate) fn open(path: &Path, format: ListFormat, shown: &str) -> Result<Self, Problem> {
-        let file = File::open(path).map_err(|error| cannot_read(shown, &error))?;
-        Ok(Self {
-            path: shown.into(),
-            format,
-            file,
-            begun: Vec::new(),
-            line: 1,
-            number: 1,
-            quotes: Quotes::default(),
-            columns: None,
-            is_over: false,
-        })
+/// What is done with each record, or with a problem. It can end the reading.
+pub(crate) type VisitEntry<'v> = dyn FnMut(Result<Entry<'_>, Problem>) -> ControlFlow<()> + 'v;
+
+impl ListFormat {
+    /// Tells the format of a file by the end of its name.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        match Path::new(name).extension()?.to_str()? {
+            "jsonl" => Some(Self::Lines),
+            "csv" => Some(Self::Csv),
+            "json" => Some(Self::Json),
+            "toml" => Some(Self::Toml),
+            _ => None,
+        }
     }
 
-    fn read(&mut self) -> Result<Option<Piece>, Problem> {
-        let mut bytes = mem::take(&mut self.begun);
-        let mut end = None;
-        while end.is_none() && !self.is_over && bytes.len() <= MAX_RECORD {
-            let start = bytes.len();
-            let limited = (&mut self.file).take(PIECE as u64);
-            let read = { limited }.read_to_end(&mut bytes);
-            self.is_over = read.map_err(|error| cannot_read(&self.path, &error))? < PIECE;
-            if start == 0 && self.line == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
-                bytes.drain(..BYTE_ORDER_MARK.len());
-            }
-            end = self.end_of_records(&bytes, start);
-        }
-        let is_cut = end.is_none() && bytes.len() > MAX_RECORD;
-        match end {
-            Some(end) if !self.is_over => self.begun = bytes.split_off(end),
-            _ => self.is_over = true,
-        }
-        if self.columns.is_none() {
-            let header = match self.format {
-                ListFormat::Csv => self.header(&mut bytes)?,
-                _ => Vec::new(),
-            };
-            self.columns = Some(header.into());
-        }
-        let piece = Piece {
-            path: Arc::clone(&self.path),
-            format: self.format,
-            line: self.line,
-            number: self.number,
-            columns: self.columns.clone().unwrap_or_default(),
-            bytes,
-            is_cut,
+    /// Visits the records of a file in order; `shown` is its path for people.
+    pub(crate) fn each(
+        self,
+        path: &Path,
+        shown: &str,
+        visit: &mut VisitEntry<'_>,
+    ) -> ControlFlow<()> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) => return visit(Err(cannot_read(shown, &error))),
         };
-        self.line += lines(&piece.bytes);
-        self.number += piece.records().count() as u64;
-        Ok((!piece.bytes.is_empty()).then_some(piece))
-    }
-
-    /// Where the last whole record ends in what was read; the bytes from `start` on are new. Formats that are read as a whole
-    /// have one record.
-    fn end_of_records(&mut self, bytes: &[u8], start: usize) -> Option<usize> {
-        let new = bytes.get(start..).unwrap_or_default();
-        let end = match self.format {
-            ListFormat::Lines => new.iter().rposition(|byte| *byte == b'\n'),
-            ListFormat::Csv => {
-                let ends = new.iter().enumerate();
-                ends.filter(|(_, byte)| self.quotes.take(**byte))
-                    .last()
-                    .map(|(at, _)| at)
-            }
-            ListFormat::Json | ListFormat::Toml => None,
-        };
-        end.map(|end| start + end + 1)
-    }
-
-    /// Takes the header away from the first records of a CSV file.
-    fn header(&mut self, bytes: &mut Vec<u8>) -> Result<Vec<String>, Problem> {
-        let mut record = first_record(bytes).to_vec();
-        while !record.is_empty() && record.trim_ascii().is_empty() {
-            self.line += 1;
-            bytes.drain(..record.len());
-            record = first_record(bytes).to_vec();
+        let whole = || whole(&file, shown);
+        match self {
+            Self::Lines | Self::Csv => each_line(file, shown, self, visit),
+            Self::Json => match whole() {
+                Ok(text) => each_of_json(&text, shown, visit),
+                Err(problem) => visit(Err(problem)),
+            },
+            Self::Toml => match whole() {
+                Ok(text) => each_of_toml(&text, shown, visit),
+                Err(problem) => visit(Err(problem)),
+            },
         }
-        let text = std::str::from_utf8(record.trim_ascii_end());
-        let text = text.map_err(|_| not_utf8(&self.path, self.line, &record))?;
-        let place = |span: Range<usize>, label: &str| {
-            let source = Source {
-                path: self.path.to_string(),
-                text: text.to_owned(),
-                first_line: self.line,
-            };
-            Place::new(&Arc::new(source), span, label)
-        };
-        let cells = cells(text);
-        let cells = cells.map_err(|(at, what)| Problem::new(what).at(place(at..at, "here")))?;
-        for (index, (span, name)) in cells.iter().enumerate() {
-            if cells[..index].iter().any(|(_, earlier)| earlier == name) {
-                let message = format!("the column `{name}` is there twice");
-                return Err(Problem::new(message).at(place(span.clone(), "again here")));
-            }
-        }
-        let names = cells
-            .into_iter()
-            .map(|(_, name)| name.into_owned())
-            .collect();
-        self.line += lines(&record);
-        bytes.drain(..record.len());
-        Ok(names)
     }
 }
 
-impl Iterator for ListReader {
-    type Item = Result<Piece, Problem>;
+fn cannot_read(shown: &str, error: &io::Error) -> Problem {
+    Problem::of_file(shown, format!("cannot read the test list: {error}"))
+}
 
-    fn next(&mut self) -> Option<Self::Item> {
-        while !self.is_over {
-            let read = self.read();
-            self.is_over |= read.is_err();
-            if let Some(piece) = read.transpose() {
-                return Some(piece);
-            }
+fn whole(file: &File, shown: &str) -> Result<String, Problem> {
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(|error| cannot_read(shown, &error))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        let message = "the list has more than 16 MiB";
+        let help = "`.jsonl` and `.csv` files are read record by record, and have no such limit";
+        return Err(Problem::of_file(shown, message).with_help(help));
+    }
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
+    String::from_utf8(bytes).map_err(|error| not_utf8(shown, 1, error.as_bytes()))
+}
+
+/// Visits records that are lines, or some lines where CSV has line breaks in quotes.
+fn each_line(
+    file: File,
+    shown: &str,
+    format: ListFormat,
+    visit: &mut VisitEntry<'_>,
+) -> ControlFlow<()> {
+    let mut file = BufReader::with_capacity(64 << 10, file);
+    let mut columns: Option<Vec<String>> = None;
+    let (mut bytes, mut line) = (Vec::new(), 1);
+    loop {
+        bytes.clear();
+        let first = line;
+        match read_record(&mut file, format, &mut bytes) {
+            Ok(true) => {}
+            Ok(false) => return visit(Err(too_long(shown, &bytes, first))),
+            Err(error) => return visit(Err(cannot_read(shown, &error))),
         }
-        None
+        if bytes.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        line += lines(&bytes);
+        if first == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
+            bytes.drain(..BYTE_ORDER_MARK.len());
+        }
+        if bytes.trim_ascii().is_empty() {
+            continue;
+        }
+        let entry = match std::str::from_utf8(bytes.trim_ascii_end()) {
+            Ok(text) => Ok(Entry::of_text(shown, text.trim_ascii_start(), text, first)),
+            Err(_) => Err(not_utf8(shown, first, &bytes)),
+        };
+        let entry = match (format, &columns) {
+            (ListFormat::Csv, Some(columns)) => entry.and_then(|entry| entry.with_cells(columns)),
+            (ListFormat::Csv, None) => match entry.and_then(|entry| entry.header()) {
+                Ok(header) => {
+                    columns = Some(header);
+                    continue;
+                }
+                // Without it no record can be read.
+                Err(problem) => return visit(Err(problem)),
+            },
+            _ => entry,
+        };
+        visit(entry)?;
     }
 }
 
-fn cannot_read(path: &str, error: &io::Error) -> Problem {
-    Problem::of_file(path, format!("cannot read the test list: {error}"))
+/// Reads one record with its line break; nothing at the end of the file. Tells whether it is not too long.
+fn read_record(
+    file: &mut BufReader<File>,
+    format: ListFormat,
+    bytes: &mut Vec<u8>,
+) -> io::Result<bool> {
+    let mut quotes = Quotes::default();
+    loop {
+        let start = bytes.len();
+        let left = MAX_BYTES + 1 - start as u64;
+        let count = file.by_ref().take(left).read_until(b'\n', bytes)?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Ok(false);
+        }
+        let takes = |quotes: &mut Quotes| bytes[start..].iter().any(|byte| quotes.take(*byte));
+        if count == 0 || format != ListFormat::Csv || takes(&mut quotes) {
+            return Ok(true);
+        }
+    }
+}
+
+fn too_long(shown: &str, begun: &[u8], line: usize) -> Problem {
+    const SHOWN: usize = 80;
+    let text = String::from_utf8_lossy(&begun[..SHOWN]);
+    let place = place_in(shown, &text, line, 0..0, "it begins here");
+    Problem::new("a record has more than 16 MiB, and the list is not read further").at(place)
 }
 
 fn lines(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
-impl Piece {
-    /// Reads its records; each has its number in the file.
-    pub(crate) fn each(&self, visit: &mut dyn FnMut(u64, Result<Entry<'_>, Problem>)) {
-        match self.format {
-            ListFormat::Json | ListFormat::Toml if self.is_cut => {
-                let message = "the list has more than 16 MiB";
-                let help =
-                    "`.jsonl` and `.csv` files are read record by record, and have no such limit";
-                visit(
-                    self.number,
-                    Err(Problem::of_file(&self.path, message).with_help(help)),
-                );
-            }
-            ListFormat::Lines | ListFormat::Csv => {
-                let numbers = self.number..;
-                for (number, (range, line)) in numbers.zip(self.records()) {
-                    let is_last = range.end == self.bytes.len();
-                    let entry = match self.is_cut && is_last {
-                        true => Err(self.too_long(range, line)),
-                        false => self.entry(&self.bytes[range], line),
-                    };
-                    visit(number, entry);
-                }
-            }
-            ListFormat::Json | ListFormat::Toml => match std::str::from_utf8(&self.bytes) {
-                Err(_) => visit(self.number, Err(not_utf8(&self.path, 1, &self.bytes))),
-                Ok(text) if self.format == ListFormat::Json => self.each_of_json(text, visit),
-                Ok(text) => self.each_of_toml(text, visit),
-            },
+fn place_in(shown: &str, text: &str, line: usize, span: Range<usize>, label: &str) -> Place {
+    let source = Source {
+        path: shown.to_owned(),
+        text: text.to_owned(),
+        first_line: line,
+    };
+    Place::new(&Arc::new(source), span, label)
+}
+
+/// The lines of a text that a part of it stands in.
+fn lines_around(text: &str, part: Range<usize>) -> Range<usize> {
+    let start = text[..part.start].rfind('\n').map_or(0, |at| at + 1);
+    let end = text[part.end..].find('\n');
+    start..end.map_or(text.len(), |end| part.end + end)
+}
+
+fn each_of_json(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlFlow<()> {
+    let records: Vec<&RawValue> = match serde_json::from_str(text) {
+        Ok(records) => records,
+        Err(error) => {
+            let at = offset_of(text, &error);
+            let within = lines_around(text, at..at);
+            let span = at - within.start..at - within.start;
+            let place = place_in(shown, &text[within], error.line(), span, "here");
+            let message = format!("not a JSON array: {}", message_of(&error));
+            return visit(Err(Problem::new(message).at(place)));
         }
+    };
+    let (mut line, mut counted) = (1, 0);
+    for record in records {
+        let record = record.get();
+        let at = record.as_ptr() as usize - text.as_ptr() as usize;
+        let within = lines_around(text, at..at + record.len());
+        line += lines(&text.as_bytes()[counted..within.start]);
+        counted = within.start;
+        visit(Ok(Entry::of_text(shown, record, &text[within], line)))?;
     }
+    ControlFlow::Continue(())
+}
 
-    /// Where its records stand that are not blank, and their lines.
-    fn records(&self) -> impl Iterator<Item = (Range<usize>, usize)> + '_ {
-        let (mut start, mut line) = (0, self.line);
-        let next = move || {
-            let rest = &self.bytes[start..];
-            let record = match self.format {
-                ListFormat::Csv => first_record(rest),
-                _ => rest.split_inclusive(|byte| *byte == b'\n').next()?,
-            };
-            let found = (start..start + record.len(), line);
-            start += record.len();
-            line += lines(record);
-            (!record.is_empty()).then_some(found)
-        };
-        let is_blank = |range: &Range<usize>| self.bytes[range.clone()].trim_ascii().is_empty();
-        std::iter::from_fn(next).filter(move |(range, _)| !is_blank(range))
+fn each_of_toml(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlFlow<()> {
+    let mut problems = Vec::new();
+    let document = match Document::parse(shown, text) {
+        Ok(document) => document,
+        Err(problems) => {
+            return problems
+                .into_iter()
+                .try_for_each(|problem| visit(Err(problem)));
+        }
+    };
+    let mut value = document.value(&mut problems);
+    let mut reading = Reading::new(&document);
+    let records = TOML_LIST.read(&At::ROOT, &mut value, &mut reading);
+    problems.append(&mut reading.problems);
+    if !problems.is_empty() {
+        return problems
+            .into_iter()
+            .try_for_each(|problem| visit(Err(problem)));
     }
-
-    fn entry<'a>(&'a self, bytes: &'a [u8], line: usize) -> Result<Entry<'a>, Problem> {
-        let text = std::str::from_utf8(bytes.trim_ascii_end());
-        let text = text.map_err(|_| not_utf8(&self.path, line, bytes))?;
-        let mut entry = Entry {
-            path: &self.path,
-            line,
+    for (index, value) in records.into_iter().flatten().enumerate() {
+        visit(Ok(Entry {
+            path: shown,
+            line: 1,
             source: OnceCell::new(),
-            content: Content::Json {
-                record: text.trim_ascii_start(),
-                within: text,
-            },
-        };
-        if self.format != ListFormat::Csv {
-            return Ok(entry);
-        }
-        let cells = cells(text).map_err(|(at, what)| {
-            let place = Place::new(entry.source(text), at..at, "here");
-            Problem::new(what).at(place)
-        })?;
-        let (expected, found) = (self.columns.len(), cells.len());
-        if expected != found {
-            let message = format!("the header has {expected} columns, and this record {found}");
-            let place = Place::new(entry.source(text), 0..text.len(), "this record");
-            return Err(Problem::new(message).at(place));
-        }
-        entry.content = Content::Csv {
-            columns: &self.columns,
-            cells,
-            record: text,
-        };
-        Ok(entry)
-    }
-
-    fn each_of_json(&self, text: &str, visit: &mut dyn FnMut(u64, Result<Entry<'_>, Problem>)) {
-        let records: Vec<&RawValue> = match serde_json::from_str(text) {
-            Ok(records) => records,
-            Err(error) => {
-                let at = offset_of(text, &error);
-                let start = text[..at].rfind('\n').map_or(0, |at| at + 1);
-                let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
-                let source = Source {
-                    path: self.path.to_string(),
-                    text: text[start..end].to_owned(),
-                    first_line: self.line + lines(&text.as_bytes()[..start]),
-                };
-                let place = Place::new(&Arc::new(source), at - start..at - start, "here");
-                let message = format!("not a JSON array: {}", message_of(&error));
-                return visit(self.number, Err(Problem::new(message).at(place)));
-            }
-        };
-        let (mut line, mut counted) = (self.line, 0);
-        for (number, record) in (self.number..).zip(records) {
-            let record = record.get();
-            let at = record.as_ptr() as usize - text.as_ptr() as usize;
-            let start = text[..at].rfind('\n').map_or(0, |at| at + 1);
-            let end = at + record.len();
-            let end = text[end..].find('\n').map_or(text.len(), |rest| end + rest);
-            line += lines(&text.as_bytes()[counted..start.max(counted)]);
-            counted = start.max(counted);
-            let entry = Entry {
-                path: &self.path,
-                line,
-                source: OnceCell::new(),
-                content: Content::Json {
-                    record,
-                    within: &text[start..end],
-                },
-            };
-            visit(number, Ok(entry));
-        }
-    }
-
-    fn each_of_toml(&self, text: &str, visit: &mut dyn FnMut(u64, Result<Entry<'_>, Problem>)) {
-        const TOML_LIST: Sub<Vec<Value>> = Sub("a test list in TOML", |table| {
-            table.required(
-                "tests",
-                &List(0, AnyTable),
-                "The records: tables `[[tests]]`.",
-            )
-        });
-        let mut problems = Vec::new();
-        let document = match Document::parse(&self.path, text) {
-            Ok(document) => document,
-            Err(problems) => {
-                let problems = problems.into_iter();
-                return problems.for_each(|problem| visit(self.number, Err(problem)));
-            }
-        };
-        let mut value = document.value(&mut problems);
-        let mut reading = Reading::new(&document);
-        let records = TOML_LIST.read(&At::ROOT, &mut value, &mut reading);
-        problems.append(&mut reading.problems);
-        if !problems.is_empty() {
-            let problems = problems.into_iter();
-            return problems.for_each(|problem| visit(self.number, Err(problem)));
-        }
-        for (index, value) in records.into_iter().flatten().enumerate() {
-            let content = Content::Toml {
+            content: Content::Toml {
                 document: &document,
                 index,
                 value,
-            };
-            let entry = Entry {
-                path: &self.path,
-                line: 1,
-                source: OnceCell::new(),
-                content,
-            };
-            visit(self.number + index as u64, Ok(entry));
+            },
+        }))?;
+    }
+    ControlFlow::Continue(())
+}
+
+impl<'a> Entry<'a> {
+    fn of_text(path: &'a str, record: &'a str, within: &'a str, line: usize) -> Self {
+        Self {
+            path,
+            content: Content::Json { record, within },
+            line,
+            source: OnceCell::new(),
         }
     }
 
-    fn too_long(&self, range: Range<usize>, line: usize) -> Problem {
-        const SHOWN: usize = 80;
-        let begun = &self.bytes[range];
-        let source = Source {
-            path: self.path.to_string(),
-            text: String::from_utf8_lossy(&begun[..begun.len().min(SHOWN)]).into_owned(),
-            first_line: line,
-        };
-        let place = Place::new(&Arc::new(source), 0..0, "it begins here");
-        Problem::new("a record has more than 16 MiB, and the list is not read further").at(place)
+    /// The names in a header.
+    fn header(&self) -> Result<Vec<String>, Problem> {
+        let cells = self.cells()?;
+        for (index, (span, name)) in cells.iter().enumerate() {
+            if cells[..index].iter().any(|(_, earlier)| earlier == name) {
+                let place = Place::new(self.source(), span.clone(), "again here");
+                let message = format!("the column `{name}` is there twice");
+                return Err(Problem::new(message).at(place));
+            }
+        }
+        Ok(cells
+            .into_iter()
+            .map(|(_, name)| name.into_owned())
+            .collect())
     }
-}
 
-impl Entry<'_> {
+    /// Takes the record for one of CSV.
+    fn with_cells(mut self, columns: &'a [String]) -> Result<Self, Problem> {
+        let cells = self.cells()?;
+        let (expected, found) = (columns.len(), cells.len());
+        if expected != found {
+            let message = format!("the header has {expected} columns, and this record {found}");
+            let place = Place::new(self.source(), 0..self.text().len(), "this record");
+            return Err(Problem::new(message).at(place));
+        }
+        let record = self.text();
+        self.content = Content::Csv {
+            columns,
+            cells,
+            record,
+        };
+        Ok(self)
+    }
+
+    fn cells(&self) -> Result<Vec<Cell<'a>>, Problem> {
+        cells(self.text())
+            .map_err(|(at, what)| Problem::new(what).at(Place::new(self.source(), at..at, "here")))
+    }
+
+    /// The lines that it stands in; empty for TOML, whose document has them.
+    fn text(&self) -> &'a str {
+        match self.content {
+            Content::Json { within, .. } => within,
+            Content::Csv { record, .. } => record,
+            Content::Toml { .. } => "",
+        }
+    }
+
+    fn source(&self) -> &Arc<Source> {
+        self.source.get_or_init(|| {
+            Arc::new(Source {
+                path: self.path.to_owned(),
+                text: self.text().to_owned(),
+                first_line: self.line,
+            })
+        })
+    }
+
     /// The record as JSON.
     pub(crate) fn value(&self) -> Result<Value, Problem> {
         match &self.content {
             Content::Json { record, within } => serde_json::from_str(record).map_err(|error| {
                 let begin = record.as_ptr() as usize - within.as_ptr() as usize;
                 let at = begin + offset_of(record, &error);
-                let place = Place::new(self.source(within), at..at, "here");
+                let place = Place::new(self.source(), at..at, "here");
                 Problem::new(format!("not valid JSON: {}", message_of(&error))).at(place)
             }),
             Content::Csv { columns, cells, .. } => {
@@ -439,11 +376,7 @@ impl Entry<'_> {
             Content::Json { record, within } => {
                 let span = json_span(record, path, part);
                 let begin = record.as_ptr() as usize - within.as_ptr() as usize;
-                Place::new(
-                    self.source(within),
-                    begin + span.start..begin + span.end,
-                    label,
-                )
+                Place::new(self.source(), begin + span.start..begin + span.end, label)
             }
             Content::Csv {
                 columns,
@@ -456,26 +389,15 @@ impl Entry<'_> {
                 };
                 let cell = column.and_then(|column| cells.get(column));
                 let span = cell.map_or(0..record.len(), |(span, _)| span.clone());
-                Place::new(self.source(record), span, label)
+                Place::new(self.source(), span, label)
             }
             Content::Toml {
                 document, index, ..
             } => {
                 let record = [Step::Key("tests".to_owned()), Step::Index(*index)];
-                let mut places = document.places(&[&record, path].concat(), part, label);
-                places.remove(0)
+                document.place(&[&record, path].concat(), part, label)
             }
         }
-    }
-
-    fn source(&self, text: &str) -> &Arc<Source> {
-        self.source.get_or_init(|| {
-            Arc::new(Source {
-                path: self.path.to_owned(),
-                text: text.to_owned(),
-                first_line: self.line,
-            })
-        })
     }
 }
 

@@ -131,17 +131,22 @@ impl Expander<'_, '_> {
         let mut lists = read.unwrap_or_default();
         lists.sort_by_key(|(key, _)| order.iter().position(|written| written == key));
         let template = table.remove("name").and_then(|mut name| {
-            placeholders(&name, order, &at.key("name"), self.reading);
-            MATRIX_NAME.read(&at.key("name"), &mut name, self.reading)
+            let at = at.key("name");
+            placeholders(&mut name, order, &at, self.reading);
+            MATRIX_NAME.read(&at, &mut name, self.reading)
         });
         self.lists(&lists, &at.key("matrix"));
         for key in FILLED {
-            if let Some(value) = table.get(key) {
+            if let Some(value) = table.get_mut(key) {
                 placeholders(value, order, &at.key(key), self.reading);
             }
         }
         if self.reading.problems.len() > before {
-            without_placeholders(table);
+            for key in FILLED {
+                if let Some(value) = table.get_mut(key) {
+                    each_text(value, &at, &mut |value, _| forget(value));
+                }
+            }
             tables.insert(name.to_owned(), Value::Object(std::mem::take(table)));
             return;
         }
@@ -163,7 +168,9 @@ impl Expander<'_, '_> {
             let mut filled = table.clone();
             for key in FILLED {
                 if let Some(value) = filled.get_mut(key) {
-                    fill(value, combination, key == "config");
+                    each_text(value, &at, &mut |value, _| {
+                        fill(value, combination, key == "config");
+                    });
                 }
             }
             tables.insert(made.clone(), Value::Object(filled));
@@ -208,38 +215,55 @@ impl Expander<'_, '_> {
     }
 }
 
-/// Refuses places in templates that stand for no key of the matrix.
-fn placeholders(value: &Value, known: &[String], at: &At<'_>, reading: &mut Reading<'_>) {
+/// Visits every text that may be a template.
+fn each_text(value: &mut Value, at: &At<'_>, visit: &mut dyn FnMut(&mut Value, &At<'_>)) {
     match value {
-        Value::String(text) => {
-            let template = Template::parse(text).ok();
-            for keys in template
-                .iter()
-                .flat_map(|template| template.keys_of("matrix"))
-            {
-                if matches!(keys, [key] if known.contains(key)) {
-                    continue;
-                }
-                let path = keys.join(".");
-                let message = match keys {
-                    [] => "`{{matrix}}` needs a key of the matrix".to_owned(),
-                    _ => format!("there is no `matrix.{path}`"),
-                };
-                let help = suggest(&path, known.iter().map(String::as_str));
-                reading.refuse(at, message, "this template").help = Some(help);
-            }
-        }
+        Value::String(text) if text.contains("{{") => visit(value, at),
         Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                placeholders(item, known, &at.index(index), reading);
+            for (index, item) in items.iter_mut().enumerate() {
+                each_text(item, &at.index(index), visit);
             }
         }
         Value::Object(map) => {
             for (key, value) in map {
-                placeholders(value, known, &at.key(key), reading);
+                each_text(value, &at.key(key), visit);
             }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        _ => {}
+    }
+}
+
+/// The template that a text is; none if it is a wrong one, which is reported elsewhere.
+fn template_of(value: &Value) -> Option<Template> {
+    Template::parse(value.as_str()?).ok()
+}
+
+/// Refuses places in templates that stand for no key of the matrix.
+fn placeholders(value: &mut Value, known: &[String], at: &At<'_>, reading: &mut Reading<'_>) {
+    each_text(value, at, &mut |value, at| {
+        let template = template_of(value);
+        for keys in template
+            .iter()
+            .flat_map(|template| template.keys_of("matrix"))
+        {
+            if matches!(keys, [key] if known.contains(key)) {
+                continue;
+            }
+            let path = keys.join(".");
+            let message = match keys {
+                [] => "`{{matrix}}` needs a key of the matrix".to_owned(),
+                _ => format!("there is no `matrix.{path}`"),
+            };
+            let help = suggest(&path, known.iter().map(String::as_str));
+            reading.refuse(at, message, "this template").help = Some(help);
+        }
+    });
+}
+
+/// Takes a text with a placeholder away: what is wrong with it has been told, and null is told no more.
+fn forget(value: &mut Value) {
+    if template_of(value).is_some_and(|template| template.keys_of("matrix").next().is_some()) {
+        *value = Value::Null;
     }
 }
 
@@ -281,15 +305,11 @@ fn plain(value: &Value) -> String {
     text_of(value).replace(|character| !is_plain(character), "-")
 }
 
-fn value_of<'m, T: AsRef<str>>(path: &[T], combination: &Combination<'m>) -> Option<&'m Value> {
-    let [root, key] = path else { return None };
-    if root.as_ref() != "matrix" {
-        return None;
-    }
+fn value_of<'m>(path: &[String], combination: &Combination<'m>) -> Option<&'m Value> {
     let mut pairs = combination.iter();
-    pairs
-        .find(|(known, _)| *known == key.as_ref())
-        .map(|(_, value)| *value)
+    let pair =
+        pairs.find(|(known, _)| matches!(path, [root, key] if root == "matrix" && key == known));
+    pair.map(|(_, value)| *value)
 }
 
 fn text_of(value: &Value) -> String {
@@ -299,79 +319,24 @@ fn text_of(value: &Value) -> String {
     }
 }
 
-/// Puts values in place of `{{matrix.…}}`, and leaves other templates as they are. A text that is nothing else gets the
-/// value itself where `keeps_type`.
+/// Puts values in place of `{{matrix.…}}`, and leaves other paths as they are. A text that is nothing else gets the value
+/// itself where `keeps_type`.
 fn fill(value: &mut Value, combination: &Combination<'_>, keeps_type: bool) {
-    match value {
-        Value::String(text) if text.contains("{{") => {
-            let template = Template::parse(text).ok();
-            let whole = match template.as_ref().map(Template::pieces) {
-                Some([TemplatePiece::Path(path)]) if keeps_type => value_of(path, combination),
-                _ => None,
-            };
-            *value = whole
-                .cloned()
-                .unwrap_or_else(|| filled(text, combination).into());
-        }
-        Value::Array(items) => {
-            for item in items {
-                fill(item, combination, keeps_type);
-            }
-        }
-        Value::Object(map) => {
-            for item in map.values_mut() {
-                fill(item, combination, keeps_type);
-            }
-        }
-        _ => {}
+    let Some(template) = template_of(value) else {
+        return;
+    };
+    if let ([TemplatePiece::Path(path)], true) = (template.pieces(), keeps_type)
+        && let Some(found) = value_of(path, combination)
+    {
+        *value = found.clone();
+        return;
     }
-}
-
-fn filled(text: &str, combination: &Combination<'_>) -> String {
-    let mut filled = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("{{") {
-        let Some((path, behind)) = after.split_once("}}") else {
-            break;
-        };
-        filled.push_str(before);
-        let keys: Vec<_> = path.trim().split('.').collect();
-        match value_of(&keys, combination) {
-            Some(value) => filled.push_str(&text_of(value)),
-            None => filled.extend(["{{", path, "}}"]),
-        }
-        rest = behind;
-    }
-    filled + rest
-}
-
-/// Takes the placeholders out of a provider with a wrong matrix: what is wrong with them has been told.
-fn without_placeholders(table: &mut Map<String, Value>) {
-    fn has_any(value: &Value) -> bool {
-        let Value::String(text) = value else {
-            return false;
-        };
-        Template::parse(text).is_ok_and(|template| template.keys_of("matrix").next().is_some())
-    }
-    fn clean(value: &mut Value) {
-        match value {
-            Value::Array(items) => {
-                items.retain(|item| !has_any(item));
-                items.iter_mut().for_each(clean);
-            }
-            Value::Object(map) => {
-                map.retain(|_, item| !has_any(item));
-                map.values_mut().for_each(clean);
-            }
-            _ => {}
-        }
-    }
-    for key in FILLED {
-        match table.get_mut(key) {
-            // Its plugin is no file, and would be missing.
-            Some(value) if has_any(value) => *value = Value::Null,
-            Some(value) => clean(value),
-            None => {}
-        }
-    }
+    let pieces = template.pieces().iter().map(|piece| match piece {
+        TemplatePiece::Text(text) => text.clone(),
+        TemplatePiece::Path(path) => match value_of(path, combination) {
+            Some(value) => text_of(value),
+            None => format!("{{{{{}}}}}", path.join(".")),
+        },
+    });
+    *value = Value::String(pieces.collect());
 }

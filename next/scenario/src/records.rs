@@ -2,16 +2,17 @@
 
 use std::{
     collections::HashMap,
+    ops::ControlFlow,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use runner_model::template::{MissingKey, TemplateValue};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    check,
     form::Form,
-    lists::{Entry, ListFormat, ListReader, Piece},
+    lists::{Entry, ListFormat},
     matrix::Written,
     problem::{Place, Problem},
     reading::{At, Part, Places, Reading, Step, kind, suggest},
@@ -29,23 +30,8 @@ pub(crate) struct AllTests<'s> {
     schema: Value,
 }
 
-/// Some tests, one after the other. Threads read them apart from each other.
-pub(crate) enum TestPiece {
-    /// Those of the scenario itself.
-    OfScenario,
-    /// Records of a list.
-    OfList {
-        /// The list's number in the scenario.
-        index: usize,
-        file: Arc<ListFile>,
-        piece: Piece,
-    },
-    /// A file cannot be read.
-    Unreadable(Problem),
-}
-
 /// A file of a list.
-pub(crate) struct ListFile {
+struct ListFile {
     /// What `{{file.…}}` stands for.
     about: Value,
     /// The folder that attachments are relative to.
@@ -71,8 +57,9 @@ pub(crate) struct Record<'a> {
     number: Value,
 }
 
-/// What is done with each test, or with the problem of one.
-pub(crate) type Visit<'v> = dyn FnMut(Result<(&Origin<'_>, WrittenTest), Problem>) + 'v;
+/// What is done with each test, or with the problem of one. It can end the visit.
+pub(crate) type Visit<'v> =
+    dyn FnMut(Result<(&Origin<'_>, WrittenTest), Problem>) -> ControlFlow<()> + 'v;
 
 impl<'s> AllTests<'s> {
     /// `written` is the scenario's text.
@@ -84,53 +71,38 @@ impl<'s> AllTests<'s> {
         }
     }
 
-    /// All tests in order.
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = TestPiece> + '_ {
-        let lists = self.scenario.lists.iter().enumerate();
-        let files =
-            lists.flat_map(|(index, list)| list.files.iter().map(move |file| (index, file)));
-        let pieces = files.flat_map(|(index, file)| self.pieces_of(index, file));
-        std::iter::once(TestPiece::OfScenario).chain(pieces)
-    }
-
-    fn pieces_of(&self, index: usize, file: &str) -> Box<dyn Iterator<Item = TestPiece>> {
-        let path = self.scenario.folder.join(file);
-        let shown = path.strip_prefix(".").unwrap_or(&path).display();
-        // Only files with a known end are in a list.
-        let format = ListFormat::of(file).unwrap_or(ListFormat::Lines);
-        let reader = match ListReader::open(&path, format, &shown.to_string()) {
-            Ok(reader) => reader,
-            Err(problem) => return Box::new(std::iter::once(TestPiece::Unreadable(problem))),
-        };
-        let file = Arc::new(ListFile {
-            about: about(file),
-            folder: path.parent().unwrap_or(Path::new(".")).to_owned(),
-        });
-        Box::new(reader.map(move |piece| match piece {
-            Ok(piece) => TestPiece::OfList {
-                index,
-                file: Arc::clone(&file),
-                piece,
-            },
-            Err(problem) => TestPiece::Unreadable(problem),
-        }))
-    }
-
-    /// Visits the tests of a piece in order.
-    pub(crate) fn each(&self, piece: TestPiece, visit: &mut Visit<'_>) {
-        let (index, file, piece) = match piece {
-            TestPiece::OfScenario => {
-                for (index, test) in self.scenario.tests.iter().enumerate() {
-                    visit(Ok((&Origin::Scenario(self, index), test.clone())));
-                }
-                return;
+    /// Visits all tests in order.
+    pub(crate) fn each(&self, visit: &mut Visit<'_>) -> ControlFlow<()> {
+        for (index, test) in self.scenario.tests.iter().enumerate() {
+            visit(Ok((&Origin::Scenario(self, index), test.clone())))?;
+        }
+        for (index, list) in self.scenario.lists.iter().enumerate() {
+            for file in &list.files {
+                self.each_of_file(index, list, file, visit)?;
             }
-            TestPiece::Unreadable(problem) => return visit(Err(problem)),
-            TestPiece::OfList { index, file, piece } => (index, file, piece),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn each_of_file(
+        &self,
+        index: usize,
+        list: &TestList,
+        name: &str,
+        visit: &mut Visit<'_>,
+    ) -> ControlFlow<()> {
+        // Only files with a known end are in a list.
+        let Some(format) = ListFormat::of(name) else {
+            return ControlFlow::Continue(());
         };
-        let list = &self.scenario.lists[index];
-        let mut last_pattern = None;
-        piece.each(&mut |number, entry| {
+        let path = self.scenario.folder.join(name);
+        let file = ListFile {
+            about: about(name),
+            folder: path.parent().unwrap_or(Path::new(".")).to_owned(),
+        };
+        let (mut last_pattern, mut number) = (None, 0_u64);
+        format.each(&path, &check::shown(&path).to_string(), &mut |entry| {
+            number += 1;
             let test = entry.and_then(|entry| {
                 let record = Record {
                     tests: self,
@@ -147,7 +119,7 @@ impl<'s> AllTests<'s> {
                 Ok((origin, test)) => visit(Ok((&origin, test))),
                 Err(problem) => visit(Err(problem)),
             }
-        });
+        })
     }
 
     /// Where tests of a suite stand: for the index of each problem its places.
@@ -163,19 +135,20 @@ impl<'s> AllTests<'s> {
             }
         }
         let mut places = HashMap::new();
-        for piece in self.pieces() {
-            if wanted.is_empty() {
-                break;
-            }
-            self.each(piece, &mut |test| {
-                let Ok((origin, test)) = test else { return };
+        // Problems with tests were reported before.
+        let _ = self.each(&mut |test| {
+            if let Ok((origin, test)) = test {
                 for index in wanted.remove(&*test.id).into_iter().flatten() {
                     let path = [Step::Key(found[index].key.to_owned())];
                     let label = format!("of test `{}`", test.id);
                     places.insert(index, origin.places(&path, Part::Value, &label));
                 }
-            });
-        }
+            }
+            match wanted.is_empty() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        });
         places
     }
 

@@ -1,4 +1,4 @@
-//! [`Resolver`]: from a written test to its line in the suite, each test by itself, so that threads can share the work.
+//! [`Resolver`]: from a written test to its line in the suite.
 
 use std::mem;
 
@@ -23,8 +23,8 @@ use crate::{
     test_keys::{DEFAULT_TIMEOUT, MAX_META, Settings, TestList, WrittenExpect, WrittenTest},
 };
 
-/// What all threads know while they resolve tests.
-pub(crate) struct Resolving<'s> {
+/// Resolves tests, one after the other.
+pub(crate) struct Resolver<'s> {
     scenario: &'s Scenario,
     names: Vec<&'s str>,
     filter: Filter,
@@ -33,11 +33,6 @@ pub(crate) struct Resolving<'s> {
     /// What each provider takes from its tests.
     needs: Vec<Vec<Need<'s>>>,
     pub(crate) blobs: Blobs,
-}
-
-/// Resolves tests, one after the other.
-pub(crate) struct Resolver<'r> {
-    shared: &'r Resolving<'r>,
     /// The globs of the last test and what they match, because the next one mostly has the same.
     providers: (Vec<String>, Vec<u16>),
 }
@@ -49,14 +44,12 @@ pub(crate) struct ResolvedTest {
     /// Its providers, by index. Without any it is not selected, and has no line.
     pub(crate) providers: Vec<u16>,
     pub(crate) repeat: u32,
-    /// Bytes of its line, without a line break.
-    pub(crate) bytes: usize,
 }
 
 /// Everything that is wrong with a test.
 type Refused = Vec<Problem>;
 
-impl<'s> Resolving<'s> {
+impl<'s> Resolver<'s> {
     pub(crate) fn new(scenario: &'s Scenario, selection: &Selection) -> Result<Self, Problem> {
         let sets = |list: &TestList| {
             let select = list.select.as_ref().map(|select| globs::set(select));
@@ -71,24 +64,16 @@ impl<'s> Resolving<'s> {
             lists: lists.map_err(|error| Problem::new(format!("too many globs: {error}")))?,
             needs: providers.map(needs).collect(),
             blobs: Blobs::default(),
+            providers: Default::default(),
         })
     }
-}
 
-impl<'r> Resolver<'r> {
-    pub(crate) fn new(shared: &'r Resolving<'r>) -> Self {
-        Self {
-            shared,
-            providers: Default::default(),
-        }
-    }
-
-    /// Completes a test, and appends its line if it is selected, without a line break.
+    /// Completes a test, and writes its line without a line break if it is selected.
     pub(crate) fn resolve(
         &mut self,
         origin: &Origin<'_>,
         mut test: WrittenTest,
-        lines: &mut Vec<u8>,
+        line: &mut Vec<u8>,
     ) -> Result<ResolvedTest, Refused> {
         let mut settings = mem::take(&mut test.settings);
         let mut globs = test.providers.take();
@@ -96,31 +81,27 @@ impl<'r> Resolver<'r> {
         if let Origin::Record(record) = origin {
             settings = settings.over(&record.list.settings);
             globs = globs.or_else(|| record.list.providers.clone());
-            let (select, exclude) = &self.shared.lists[record.index];
+            let (select, exclude) = &self.lists[record.index];
             let is_selected = select
                 .as_ref()
                 .is_none_or(|select| select.is_match(&*test.id));
             is_in_list = is_selected && !exclude.is_match(&*test.id);
         }
-        let settings = settings.over(&self.shared.scenario.defaults);
+        let settings = settings.over(&self.scenario.defaults);
         let mut providers = self.providers(origin, globs)?;
-        let (filter, names) = (&self.shared.filter, &self.shared.names);
+        let (filter, names) = (&self.filter, &self.names);
         filter.narrow(&test.id, &settings, names, &mut providers);
         if !is_in_list {
             providers.clear();
         }
-        let mut resolved = ResolvedTest {
+        let resolved = ResolvedTest {
             hash: hash(&test.id),
             repeat: settings.repeat.unwrap_or(1),
             providers,
-            bytes: 0,
         };
         if !resolved.providers.is_empty() {
             self.check(origin, &test, &settings, &resolved.providers)?;
-            let before = lines.len();
-            // The suite's trials are counted from these, too.
-            self.write(origin, test, settings, &resolved.providers, lines)?;
-            resolved.bytes = lines.len() - before;
+            self.write(origin, test, settings, &resolved.providers, line)?;
         }
         Ok(resolved)
     }
@@ -131,13 +112,13 @@ impl<'r> Resolver<'r> {
         origin: &Origin<'_>,
         globs: Option<Vec<String>>,
     ) -> Result<Vec<u16>, Refused> {
-        let all = (0..).zip(&self.shared.names);
+        let all = (0..).zip(&self.names);
         let Some(globs) = globs else {
             return Ok(all.map(|(index, _)| index).collect());
         };
         if self.providers.0 != globs {
             for (index, glob) in globs.iter().enumerate() {
-                if let Some((message, help)) = check::unmatched(glob, &self.shared.names) {
+                if let Some((message, help)) = check::unmatched(glob, &self.names) {
                     let path = [Step::Key("providers".to_owned()), Step::Index(index)];
                     let mut problem = Problem::new(message).with_help(help);
                     problem.places = origin.places(&path, Part::Value, "matches nothing");
@@ -162,7 +143,7 @@ impl<'r> Resolver<'r> {
         let who = || format!("test `{}`", test.id);
         let needs = providers
             .iter()
-            .flat_map(|index| &self.shared.needs[usize::from(*index)]);
+            .flat_map(|index| &self.needs[usize::from(*index)]);
         let lacks = needs.filter_map(|need| {
             let mut problem = need.lack("input", &test.input, &test.files, &who)?;
             problem.places = origin.place("this test");
@@ -196,12 +177,12 @@ impl<'r> Resolver<'r> {
     }
 
     fn write(
-        &self,
+        &mut self,
         origin: &Origin<'_>,
         test: WrittenTest,
         settings: Settings,
         providers: &[u16],
-        lines: &mut Vec<u8>,
+        line: &mut Vec<u8>,
     ) -> Result<(), Refused> {
         let cannot = |error| vec![Problem::new(format!("cannot write the suite: {error}"))];
         let input = to_raw_value(&test.input).map_err(cannot)?;
@@ -219,16 +200,17 @@ impl<'r> Resolver<'r> {
             retries: settings.retries.unwrap_or_default(),
             expect: self.expect(origin, test.expect)?,
         };
-        serde_json::to_writer(lines, &test).map_err(cannot)
+        line.clear();
+        serde_json::to_writer(line, &test).map_err(cannot)
     }
 
     fn attachments<'t>(
-        &self,
+        &mut self,
         origin: &Origin<'_>,
         files: &'t [(String, String)],
     ) -> Result<Vec<Attachment<'t>>, Refused> {
         let attachment = |(name, path): &'t (String, String)| {
-            let read = self.shared.blobs.attachment(origin.folder().join(path));
+            let read = self.blobs.attachment(origin.folder().join(path));
             let (sha256, bytes) = read
                 .map_err(|what| refuse_file(origin, &["files", name], "attachment", path, &what))?;
             Ok(Attachment {
@@ -240,11 +222,11 @@ impl<'r> Resolver<'r> {
         files.iter().map(attachment).collect()
     }
 
-    fn expect(&self, origin: &Origin<'_>, written: WrittenExpect) -> Result<Expect, Refused> {
+    fn expect(&mut self, origin: &Origin<'_>, written: WrittenExpect) -> Result<Expect, Refused> {
         let mut expect = written.expect;
         if let Some(path) = &written.schema {
-            let file = self.shared.scenario.folder.join(path);
-            let schema = self.shared.blobs.schema(file).map_err(|what| {
+            let file = self.scenario.folder.join(path);
+            let schema = self.blobs.schema(file).map_err(|what| {
                 refuse_file(origin, &["expect", "schema"], "schema", path, &what)
             })?;
             expect.schema = Some(schema);
