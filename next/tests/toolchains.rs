@@ -14,8 +14,9 @@
 mod server;
 
 use std::{
-    env, fs,
+    env,
     ffi::OsString,
+    fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -286,7 +287,7 @@ struct Plugin<'a> {
 
 /// What a run came to.
 struct Ran {
-    stderr: String,
+    printed: String,
     rows: Vec<Value>,
 }
 
@@ -392,11 +393,11 @@ impl<'a> Plugin<'a> {
 
     fn assert_typo_is_named(&self) {
         let ran = self.exec("scenario-typo.toml", TYPO, 3);
-        assert!(ran.stderr.contains("`typo`"), "{}", ran.stderr);
+        assert!(ran.printed.contains("`typo`"), "{}", ran.printed);
         assert!(
-            ran.stderr.contains("txt") || ran.stderr.contains("text"),
+            ran.printed.contains("txt") || ran.printed.contains("text"),
             "{}",
-            ran.stderr
+            ran.printed
         );
         assert_eq!(ran.rows.len(), 0);
     }
@@ -466,10 +467,11 @@ impl<'a> Plugin<'a> {
             fs::remove_dir_all(results).unwrap();
         }
         let output = self.shell(&format!("runner exec --build {name}"));
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{stderr}");
+        let printed = [&*output.stdout, &*output.stderr].concat();
+        let printed = String::from_utf8_lossy(&printed).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{printed}");
         Ran {
-            stderr,
+            printed,
             rows: self.rows(),
         }
     }

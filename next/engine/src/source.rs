@@ -7,7 +7,7 @@ use std::{
     env,
     fs::{self, File},
     io::{self, Read as _},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -84,8 +84,12 @@ impl Source {
     ///
     /// What is wrong with it, as a sentence with its path.
     pub fn open(folder: &Path) -> Result<Self, String> {
-        // `./.`, as a scenario beside the source has it, is shown as `.`.
-        let folder: PathBuf = folder.components().collect();
+        // `./.`, as a scenario beside the source has it, is shown as `.`, and `./plugin` as `plugin`.
+        let parts = folder.components();
+        let mut folder: PathBuf = parts.filter(|part| *part != Component::CurDir).collect();
+        if folder.as_os_str().is_empty() {
+            folder.push(".");
+        }
         let path = folder.join("plugin.toml");
         let shown = path.display();
         let text = match read_regular(&path, MAX_MANIFEST) {
@@ -217,7 +221,7 @@ impl Source {
         let file = file.display();
         let cache = PluginCache::open().map_err(|error| error.to_string())?;
         let kind = match compiler::inspect(&cache, &digest(bytes), bytes, None) {
-            Ok(kind) => kind,
+            Ok(inspection) => inspection.kind,
             Err(CompileError::Refused(problem)) => {
                 return Err(format!("`{file}` was built, and {problem}"));
             }
