@@ -32,6 +32,9 @@ const RESIDENT: usize = 16 * 1024;
 /// The same of a memory, in the pool for small ones: the initial memory of a guest with a stack of 128 KiB is mostly that.
 /// In larger ones it would be a cost for stack that nothing uses.
 const RESIDENT_MEMORY: usize = SMALL as usize;
+/// The same of all memories of a pool together: clearing makes each as large as that, also where a guest used little of it,
+/// and a thousand that wait for servers would have 250 MiB when they are done.
+const RESIDENT_MEMORIES: usize = 16 * 1024 * 1024;
 /// Bytes of all initial memories of a plugin that runs in the pool for small ones.
 pub(crate) const SMALL: u64 = 256 * 1024;
 
@@ -58,6 +61,7 @@ pub(crate) fn compiler(allocation: Allocation, bytes: usize) -> wasmtime::Result
 /// and tables.
 pub(crate) fn pooled(sandboxes: u32, is_small: bool) -> wasmtime::Result<Engine> {
     let of_all = |each: u32| sandboxes.saturating_mul(each).saturating_add(2);
+    let resident = RESIDENT_MEMORY.min(RESIDENT_MEMORIES / sandboxes.max(1) as usize);
     let mut pool = PoolingAllocationConfig::new();
     pool
         // What waits in a batch is counted nowhere, and may be all that a guest may have.
@@ -65,7 +69,7 @@ pub(crate) fn pooled(sandboxes: u32, is_small: bool) -> wasmtime::Result<Engine>
         // The scan asks the kernel which pages are present. One that is being moved or is swapped out is not, is passed
         // over, and the next guest of the slot reads what is in it.
         .pagemap_scan(Enabled::No)
-        .linear_memory_keep_resident(if is_small { RESIDENT_MEMORY } else { 0 })
+        .linear_memory_keep_resident(if is_small { resident } else { 0 })
         .async_stack_keep_resident(RESIDENT)
         .table_keep_resident(RESIDENT)
         // One more for the objects of languages that are collected.
