@@ -81,6 +81,8 @@ fn closing_quote(inside: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{Quotes, cells};
 
     fn texts(record: &str) -> Result<Vec<String>, (usize, &'static str)> {
@@ -124,5 +126,24 @@ mod tests {
         }
         let mut quotes = Quotes::default();
         assert!(!"a,\"b\nc\n".bytes().any(|byte| quotes.take(byte)));
+    }
+    proptest! {
+        #[test]
+        fn written_records_are_read_back(
+            records in prop::collection::vec(prop::collection::vec("[a ,\"\n\r\u{20ac}]{0,6}", 1..4), 1..6),
+        ) {
+            let mut writer = ::csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+            for record in &records {
+                writer.write_record(record).unwrap();
+            }
+            let bytes = writer.into_inner().unwrap();
+            let mut quotes = Quotes::default();
+            let found = bytes.split_inclusive(|byte| quotes.take(*byte));
+            let found = found.map(|record| {
+                let record = std::str::from_utf8(record).unwrap();
+                texts(record.strip_suffix('\n').unwrap()).unwrap()
+            });
+            prop_assert_eq!(found.collect::<Vec<_>>(), records);
+        }
     }
 }

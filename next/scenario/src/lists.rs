@@ -159,8 +159,10 @@ fn each_line(
         if bytes.trim_ascii().is_empty() {
             continue;
         }
-        let entry = match std::str::from_utf8(bytes.trim_ascii_end()) {
-            Ok(text) => Ok(Entry::of_text(shown, text.trim_ascii_start(), text, first)),
+        let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        let entry = match std::str::from_utf8(text) {
+            Ok(text) => Ok(Entry::of_text(shown, text.trim_ascii(), text, first)),
             Err(_) => Err(not_utf8(shown, first, &bytes)),
         };
         let entry = match (format, &columns) {

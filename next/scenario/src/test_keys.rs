@@ -181,14 +181,17 @@ fn meta(table: &mut Table<'_, '_>) -> Meta {
         &META,
         "What the test says of itself, such as `{ topic = \"dates\" }`: texts, numbers and booleans by name, at most 32. Reports tell what the tests with each value came to. Those of the defaults, the list and the test add up; the nearer one wins.",
     );
-    let value = |value| match value {
-        Value::Bool(boolean) => MetaValue::Bool(boolean),
-        Value::Number(number) => MetaValue::Number(number),
-        Value::String(text) => MetaValue::Text(text.into()),
-        other => MetaValue::Text(other.to_string().into()),
-    };
-    let meta = meta.into_iter().flatten();
-    meta.map(|(key, read)| (key.into(), value(read))).collect()
+    let meta = meta.into_iter().flatten().filter_map(|(key, value)| {
+        let value = match value {
+            Value::Bool(boolean) => MetaValue::Bool(boolean),
+            Value::Number(number) => MetaValue::Number(number),
+            Value::String(text) => MetaValue::Text(text.into()),
+            // The form has no others.
+            Value::Null | Value::Array(_) | Value::Object(_) => return None,
+        };
+        Some((key.into(), value))
+    });
+    meta.collect()
 }
 
 /// Why a text is no key of `meta`.

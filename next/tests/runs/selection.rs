@@ -59,6 +59,36 @@ fn list_records_become_tests() {
 }
 
 #[test]
+fn lists_of_every_format_run() {
+    let runner = Runner::new(&[]);
+    runner.scenario(
+        r#"
+        [providers.a]
+        plugin = "bundled:echo"
+        [[test_lists]]
+        files = ["list.*"]
+        id = "{{file.name}}/{{row.name}}"
+        input = "{{row.text}}"
+        expect = { equals = "{{row.text}}" }
+        "#,
+    );
+    runner.write("list.csv", "name,text\r\none,\"hello, \"\"world\"\"\"\r\n");
+    runner.write("list.json", r#"[{"name": "one", "text": 1.5}]"#);
+    runner.write(
+        "list.jsonl",
+        "\u{feff}\n{\"name\": \"one\", \"text\": null}\n",
+    );
+    runner.write("list.toml", "[[tests]]\nname = \"one\"\ntext = [1]\n");
+    runner.exec(&[]).expect(0);
+    let run = assert_whole(&runner, 4);
+    let output = |end: &str| run.rows_of(&format!("list.{end}/one"))[0]["output"].clone();
+    assert_eq!(output("csv"), "hello, \"world\"");
+    assert_eq!(output("json"), 1.5);
+    assert_eq!(output("jsonl"), serde_json::Value::Null);
+    assert_eq!(output("toml"), serde_json::json!([1]));
+}
+
+#[test]
 fn selection_flags_choose_trials() {
     assert_eq!(
         selected(&["--test", "*/one"]),

@@ -30,7 +30,7 @@ fn lists_of_all_formats_make_the_same_tests() {
                 "l.json",
                 "[{\"n\": \"1\", \"text\": \"a, b\"},\n {\"n\": \"2\",\n  \"text\": \"x\\ny\"}]\n",
             ),
-            ("l.csv", "n,text\r\n1,\"a, b\"\r\n\r\n2,\"x\ny\"\r\n"),
+            ("l.csv", "n,text\r\n1,\"a, b\"\r\n \r\n2,\"x\ny\"\r\n"),
             (
                 "l.toml",
                 "[[tests]]\nn = '1'\ntext = 'a, b'\n[[tests]]\nn = '2'\ntext = \"x\\ny\"\n",
