@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    env,
     io::BufRead as _,
     panic::resume_unwind,
     rc::Rc,
@@ -19,7 +20,7 @@ use runner_model::{
 };
 use runner_record::{
     Ack, End, Fold, InFlight, Live, Manifest, Owned, RecordError, Request, ResultsRoot, RowFacts,
-    WaitingTrial, Writer, sweep_every,
+    Scratch, WaitingTrial, Writer, sweep_every,
 };
 use runner_scenario::Suite;
 
@@ -389,6 +390,7 @@ impl<'a> Coordinator<'a> {
         let sweep = move || {
             // Those who work on trials go first.
             let _ = rustix::process::nice(10);
+            Scratch::sweep(&env::temp_dir());
             let swept = ResultsRoot::existing(&path).and_then(|root| root.sweep());
             for Manifest { id, status, .. } in swept.unwrap_or_default() {
                 let notice = format!("the process of run {id} is dead; the run is {status} now");

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs, io,
+    env, fs, io,
     path::Path,
     sync::{
         Arc,
@@ -23,8 +23,7 @@ use runner_model::{
     provider::PreparedProvider,
     visible::visible_line,
 };
-use runner_record::{PluginCache, RecordError};
-use tempfile::TempDir;
+use runner_record::{PluginCache, RecordError, Scratch};
 
 use crate::{
     blobs::Blobs,
@@ -116,7 +115,7 @@ pub(crate) struct Crew {
     last: u32,
     /// What all workers are prepared with.
     prepare: Prepare,
-    folder: TempDir,
+    folder: Scratch,
     plugins: Plugins,
     blobs: Blobs,
     cache: PluginCache,
@@ -209,7 +208,7 @@ impl Crew {
         supplies: Supplies,
         shapes: &[Shape],
     ) -> io::Result<(Self, Receiver<Input>)> {
-        let folder = tempfile::Builder::new().prefix("runner-").tempdir()?;
+        let folder = Scratch::make(&env::temp_dir()).map_err(io::Error::other)?;
         let blobs = folder.path().join("blobs");
         fs::create_dir(&blobs)?;
         let mut crew = Self {

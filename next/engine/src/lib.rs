@@ -314,6 +314,7 @@ pub fn preview_exec(
 }
 
 fn early() -> Result<Early, EngineError> {
+    machine::raise_open_files().map_err(EngineError::Machine)?;
     Early::start(session::processes()).map_err(session::machine)
 }
 

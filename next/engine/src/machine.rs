@@ -1,12 +1,43 @@
-//! What the machine has: cores and memory.
+//! What the machine has: cores, memory and open files.
 
 use std::{fs, path::Path, thread};
 
-use rustix::system::sysinfo;
+use rustix::{
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    system::sysinfo,
+};
 
 /// Cores that this process may use.
 pub(crate) fn cores() -> u32 {
     thread::available_parallelism().map_or(1, |cores| cores.get().try_into().unwrap_or(u32::MAX))
+}
+
+/// Files that a session has open: those of the run, the list, the store and the cache, and those of each worker.
+const FILES: u64 = 24;
+const FILES_OF_WORKER: u64 = 8;
+
+/// Lets this process and its children have as many open files as the system allows, and fails if those are too few for a
+/// session.
+///
+/// # Errors
+///
+/// Too few, in words with both numbers.
+pub(crate) fn raise_open_files() -> Result<(), String> {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    let needed = FILES + FILES_OF_WORKER * u64::from(cores());
+    if most < needed {
+        return Err(format!(
+            "a session needs up to {needed} open files, and this process may have {most}: raise the limit (`ulimit -Hn`)"
+        ));
+    }
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // Without that the limit may do all the same.
+    let _ = setrlimit(Resource::Nofile, raised);
+    Ok(())
 }
 
 /// Bytes that all guests of a run may have together: 75 % of what the machine or the control group has.

@@ -173,6 +173,13 @@ impl Dir {
         Ok(())
     }
 
+    /// Tells whether the folder is this user's and no other one may enter it.
+    pub(crate) fn is_private(&self) -> bool {
+        let user = rustix::process::geteuid().as_raw();
+        let found = rustix::fs::fstat(&self.handle);
+        found.is_ok_and(|found| found.st_uid == user && found.st_mode & 0o777 == modes::PRIVATE)
+    }
+
     fn make(&self, name: &str, mode: u32) -> Result<(), RecordError> {
         rustix::fs::mkdirat(&self.handle, name, Mode::from_raw_mode(mode))
             .map_err(|source| self.error("make the folder", name, source))

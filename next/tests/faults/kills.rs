@@ -1,7 +1,7 @@
 //! Coordinators and workers that are killed at random times.
 
 use std::{
-    thread,
+    fs, thread,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -194,4 +194,37 @@ fn no_worker_outlives_its_coordinator() {
         stopped.iter().all(|row| row["outcome"] == "stopped"),
         "{stopped:?}"
     );
+}
+
+#[test]
+fn killed_sessions_leave_no_temporary_files() {
+    let runner = Runner::hostile_in_memory(
+        "[[tests]]\nid = \"nap\"\ninput = { do = \"sleep\", ms = 300000 }\ntimeout = \"10m\"\n",
+    );
+    let temporary = runner.path("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let start = || {
+        let mut command = runner.command(&["exec", "scenario.toml", "--json"]);
+        Running::start(command.env("TMPDIR", &temporary))
+    };
+    let left = || -> Vec<_> {
+        let entries = fs::read_dir(&temporary).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let mut killed = start();
+    killed.wait_until_running(&runner, 1);
+    killed.kill();
+    let folders = left();
+    let [folder] = &*folders else {
+        panic!("{folders:?}");
+    };
+    // A folder that was made a moment ago may be of a process that is about to take its lock.
+    let lock = fs::File::open(folder.join("lock")).unwrap();
+    let long_ago = SystemTime::now() - Duration::from_secs(3600);
+    lock.set_modified(long_ago).unwrap();
+    let mut next = start();
+    next.wait_until_running(&runner, 1);
+    wait_until("it is removed", || !folder.exists());
+    next.end_by(Signal::INT).0.expect(130);
+    assert!(left().is_empty(), "{:?}", left());
 }

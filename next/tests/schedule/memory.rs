@@ -35,7 +35,7 @@ fn attempts_wait_for_memory_of_others() {
 }
 
 #[test]
-fn limits_above_all_memory_run_alone() {
+fn limits_above_all_memory_are_refused() {
     let runner = Runner::hostile(
         r#"
         [run]
@@ -46,8 +46,7 @@ fn limits_above_all_memory_run_alone() {
         repeat = 3
         "#,
     );
-    runner.exec(&["-j", "2"]).expect(0);
-    assert_eq!(runner.only_run().rows().len(), 3);
+    runner.refused(&["-j", "2"], &["would never fit into this memory"]);
 }
 
 #[test]

@@ -184,9 +184,15 @@ fn contents_stay_that_a_run_needs_or_has_just_used() {
         let path = folder.path().join("store").join(digest.path());
         (digest, path)
     });
+    // An attachment is named by a list of the run.
+    let attached = root.keep_bytes(b"attached").unwrap();
+    let list = root.keep_bytes(format!("{attached}\n").as_bytes()).unwrap();
+    let attached = [attached, list].map(|digest| folder.path().join("store").join(digest.path()));
     let mut new = new_run(1);
     new.metadata.suite = needed.0;
+    new.metadata.blobs = Some(list);
     drop(root.create(new).unwrap());
+    attached.iter().for_each(|path| age(path, 25));
     for (_, path) in [&needed, &unused, &used] {
         age(path, 25);
     }
@@ -196,6 +202,7 @@ fn contents_stay_that_a_run_needs_or_has_just_used() {
     let done = root.prune(&Policy::default(), false, now()).unwrap();
     assert_eq!((done.contents, done.content_bytes), (1, 6));
     assert!(needed.1.exists() && used.1.exists() && !unused.1.exists());
+    assert!(attached.iter().all(|path| path.exists()));
 
     // A run that cannot be read may need anything.
     root.keep_bytes(b"unused").unwrap();
