@@ -92,7 +92,7 @@ impl Checks {
         plan.suite.line(planned.test, &mut self.line)?;
         let test = TestLine::read(&self.line)?;
         let trial = TrialId {
-            test: test.id.clone(),
+            test: test.id,
             provider: plan.providers[usize::from(planned.provider)]
                 .provider
                 .name
