@@ -138,7 +138,7 @@ fn folders_that_let_guests_out_are_refused() {
                 fs_grant("open/sub", "/b", "ro"),
             ],
             [
-                "granted as `/b`, lies or is linked to in",
+                "granted as `/b` with mode `ro`, lies or is linked to in",
                 "granted as `/a`",
             ],
         ),

@@ -68,8 +68,12 @@ impl Protected {
         all
     }
 
-    /// What a scenario is made of: itself, its test lists and where they are looked for, plugins and their source.
+    /// What a scenario is made of: itself, its test lists and where they are looked for, plugins and their source. One that is
+    /// stored with a run is made of nothing outside the results root.
     pub(crate) fn of_scenario(scenario: &Scenario, path: &Path) -> Vec<Self> {
+        if scenario.folder.as_os_str().is_empty() {
+            return Vec::new();
+        }
         let mut all = vec![Self::file("the scenario", path)];
         let plugins = scenario.providers.iter().map(|provider| &provider.plugin);
         for plugin in plugins.filter(|plugin| !plugin.starts_with("bundled:")) {
