@@ -157,25 +157,22 @@ impl Shared {
 impl Guard {
     /// For a call that begins now, may take `timeout`, and tells nobody what it does.
     pub(crate) fn new(interrupt: Interrupt, timeout: Micros) -> Self {
+        Self::watched(interrupt, timeout, Activity::default())
+    }
+
+    /// For a call that begins now, may take `timeout`, and tells what it does.
+    pub(crate) fn watched(interrupt: Interrupt, timeout: Micros, activity: Activity) -> Self {
         const YEAR: Micros = Micros(366 * 24 * 3600 * 1_000_000);
+        activity.begin();
         let clock = interrupt.0.clock();
         let (began, suspended) = (clock.run_time(), clock.suspended());
         drop(clock);
         Self {
             interrupt,
-            activity: Activity::default(),
+            activity,
             began,
             suspended,
             deadline: began + timeout.min(YEAR),
-        }
-    }
-
-    /// The same for a call that tells what it does.
-    pub(crate) fn watched(self, activity: &Activity) -> Self {
-        activity.begin();
-        Self {
-            activity: activity.clone(),
-            ..self
         }
     }
 

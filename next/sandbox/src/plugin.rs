@@ -75,7 +75,7 @@ impl Plugin {
         if let Some(error) = oversized(&call) {
             return Ended::without_sandbox(Ending::Error(error));
         }
-        let guard = Guard::new(self.interrupt.clone(), call.timeout).watched(call.activity);
+        let guard = Guard::watched(self.interrupt.clone(), call.timeout, call.activity.clone());
         match &self.linked {
             Linked::Component(provider) => component::run(provider, kept, &call, guard).await,
             Linked::Command(program) => command::run(program, call, guard).await,

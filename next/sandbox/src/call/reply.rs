@@ -58,3 +58,52 @@ pub(crate) fn read_json(
         failure(ErrorClass::Protocol, "json", message)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use runner_model::{
+        outcome::Verdict,
+        row::{Check, Metric, Raw},
+    };
+
+    use super::bounded;
+    use crate::Reply;
+
+    #[test]
+    fn a_reply_has_only_so_many_checks_and_metrics() {
+        let check = Check {
+            name: "".into(),
+            verdict: Verdict::Pass,
+            score: None,
+            message: None,
+            expected: None,
+            actual: None,
+            diff: None,
+            details: None,
+        };
+        let metric = Metric {
+            name: "".into(),
+            value: 0.0,
+            unit: None,
+        };
+        let refusal = |checks: usize, metrics: usize| {
+            let reply = Reply {
+                output: Raw::of(&0).unwrap(),
+                verdict: None,
+                score: None,
+                checks: vec![check.clone(); checks],
+                metrics: vec![metric.clone(); metrics],
+                exit_code: None,
+            };
+            bounded(reply).err().map(|error| error.message.to_string())
+        };
+        assert_eq!(refusal(10_000, 1_000), None);
+        for (checks, metrics, says) in [
+            (10_001, 0, "10001 checks, and at most 10000 are allowed"),
+            (0, 1_001, "1001 metrics, and at most 1000 are allowed"),
+        ] {
+            let says = format!("the reply has {says}");
+            assert_eq!(refusal(checks, metrics), Some(says));
+        }
+    }
+}

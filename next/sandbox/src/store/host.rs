@@ -316,14 +316,14 @@ mod tests {
 
     use super::{Host, control::Host as _, log::Host as _, secrets::Host as _};
     use crate::{
-        Activity, Secrets,
+        Secrets,
         contract::runner::provider::log,
         interrupt::{Guard, Interrupt},
     };
 
     fn host(limits: &Limits) -> Host {
         let guard = Guard::new(Interrupt::default(), Micros(1_000_000));
-        Host::new(limits, guard.watched(&Activity::default()))
+        Host::new(limits, guard)
     }
 
     fn secrets(value: &str) -> Arc<Secrets> {

@@ -1,9 +1,181 @@
 //! Files that have too much of something.
 
-use crate::inspect;
+use crate::{compile, inspect};
+
+const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
 fn refusal(text: &str) -> String {
     inspect(&wat::parse_str(text).unwrap()).unwrap_err()
+}
+
+/// A number in LEB128.
+fn leb(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
+}
+
+fn section(id: u8, content: &[u8]) -> Vec<u8> {
+    [&[id], leb(content.len()).as_slice(), content].concat()
+}
+
+/// A section that says that it has `count` entries, and has `entries`.
+fn counted(id: u8, count: usize, entries: &[u8]) -> Vec<u8> {
+    section(id, &[leb(count).as_slice(), entries].concat())
+}
+
+fn module(section: &[u8]) -> Vec<u8> {
+    [MODULE, section].concat()
+}
+
+fn component(section: &[u8]) -> Vec<u8> {
+    [COMPONENT, section].concat()
+}
+
+/// Imports of functions without names, from one module whose name they share.
+fn sharing(name: usize, count: usize) -> Vec<u8> {
+    let module = [leb(name), vec![b'm'; name]].concat();
+    [
+        module.as_slice(),
+        &[0, 0x7e, 0, 0],
+        &leb(count),
+        &vec![0; count],
+    ]
+    .concat()
+}
+
+/// A component that could make streams or futures, and hand them to another one inside of it.
+fn piping(what: &str) -> Vec<u8> {
+    let text =
+        format!("(component (component (type $t ({what} u8)) (core func (canon {what}.new $t))))");
+    wat::parse_str(text).unwrap()
+}
+
+/// Each component instantiates the one before it twice.
+fn doubling(times: usize) -> Vec<u8> {
+    let mut text = "(component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
+    for number in 1..=times {
+        let before = number - 1;
+        text += &format!(
+            "(component $c{number} (alias outer $top $c{before} (component $before))
+                (instance (instantiate $before)) (instance (instantiate $before)))"
+        );
+    }
+    wat::parse_str(format!(
+        "(component $top {text} (instance (instantiate $c{times})))"
+    ))
+    .unwrap()
+}
+
+#[test]
+fn a_file_with_too_much_of_anything_is_refused_before_anything_is_done_with_it() {
+    let many = 20_000_000;
+    let elements = [&[1, 0], leb(2_000_000).as_slice(), &[0].repeat(2_000_000)].concat();
+    for (bytes, says) in [
+        (
+            module(&counted(7, many, &[0, 0, 0])),
+            "has 20000000 exports",
+        ),
+        (module(&counted(2, many, &[])), "has 20000000 imports"),
+        (
+            module(&counted(2, 1, &sharing(100_000, 49_999))),
+            "has imports that share the name of their module",
+        ),
+        (
+            module(&counted(3, many, &[])),
+            "has 20000000 functions, and at most 500000 are allowed",
+        ),
+        (module(&counted(1, many, &[])), "has 20000000 types"),
+        (
+            module(&counted(1, 1, &[0x60].repeat(9 << 20))),
+            "of types, imports, exports and aliases, and at most 8 MiB are allowed",
+        ),
+        (module(&counted(6, many, &[])), "has 20000000 globals"),
+        (module(&counted(4, many, &[])), "has 20000000 tables"),
+        (module(&counted(5, many, &[])), "has 20000000 memories"),
+        (
+            module(&counted(9, 1, &elements)),
+            "has 2000000 elements, and at most 1000000 are allowed",
+        ),
+        (
+            module(&counted(11, many, &[])),
+            "has 20000000 data segments",
+        ),
+        (component(&counted(11, many, &[])), "has 20000000 exports"),
+        (component(&counted(10, many, &[])), "has 20000000 imports"),
+        (component(&counted(2, many, &[])), "has 20000000 instances"),
+        (component(&counted(5, many, &[])), "has 20000000 instances"),
+        (component(&counted(6, many, &[])), "has 20000000 aliases"),
+        (component(&counted(7, many, &[])), "has 20000000 types"),
+        (
+            component(&counted(8, many, &[])),
+            "has 20000000 canonical functions",
+        ),
+        (
+            component(&section(1, MODULE).repeat(501)),
+            "has 501 nested modules",
+        ),
+        (
+            component(&section(4, COMPONENT).repeat(1_001)),
+            "has 1001 nested components",
+        ),
+        (doubling(60), "instances that are made in all"),
+        (piping("stream"), "makes streams or futures"),
+        (piping("future"), "makes streams or futures"),
+    ] {
+        let message = inspect(&bytes).unwrap_err();
+        assert!(message.contains(says), "{says}: {message}");
+        assert_eq!(compile(&bytes).unwrap_err(), message);
+    }
+}
+
+#[test]
+fn components_may_be_nested_and_doubled_within_the_bounds() {
+    let message = inspect(&doubling(7)).unwrap_err();
+    assert!(
+        message.contains("is a component of another world"),
+        "{message}"
+    );
+}
+
+/// Bytes of the compiled file, if a module of a command has these parts.
+fn compiled(parts: &str) -> usize {
+    let text = format!(r#"(module {parts} (func (export "_start")))"#);
+    compile(&wat::parse_str(text).unwrap()).unwrap().len()
+}
+
+/// A memory as interpreters have it whose heap was made ahead of time: data with holes in it, in a file that is larger.
+#[test]
+fn of_a_memory_with_holes_an_image_is_kept_that_is_no_larger_than_the_file() {
+    let with = |rest: usize| {
+        let rest = "x".repeat(rest);
+        let data = r#"(data (i32.const 0) "a") (data (i32.const 4000000) "b")"#;
+        compiled(&format!(r#"(memory 257) {data} (data "{rest}")"#)) - rest.len()
+    };
+    assert!(
+        with(3_000_000) < 1 << 20,
+        "the image is larger than the file"
+    );
+    assert!(with(5_000_000) > 4_000_000, "the image is not kept");
+}
+
+/// Two bytes of data at both ends of each memory.
+#[test]
+fn of_sparse_memories_no_images_are_kept() {
+    let memories: String = (0..8)
+        .map(|number| {
+            format!(
+                r#"(memory $m{number} 257) (data (memory $m{number}) (i32.const 0) "a")
+                   (data (memory $m{number}) (i32.const 16777000) "b")"#
+            )
+        })
+        .collect();
+    assert!(compiled(&memories) < 1 << 20);
 }
 
 #[test]
