@@ -75,6 +75,8 @@ const FIRST_LIVE: u64 = 50_000;
 const LIVE_EVERY: u64 = 200_000;
 /// How much is heard at most before something is decided.
 const MAX_TURN: usize = 1000;
+/// Bytes that it has of what an attempt does.
+const MAX_WORD: usize = 300;
 /// Attempts that `live.json` has at most.
 const MAX_LIVE: usize = 1000;
 /// Trials that wait, in there.
@@ -429,6 +431,15 @@ impl<'a> Coordinator<'a> {
             }
             FromWorker::Log(line) => {
                 self.log(&format!("worker {}: {}", worker.0, visible_line(&line)));
+            }
+            FromWorker::Doing(doing) => {
+                for mut doing in doing {
+                    if let Some(flight) = self.flights.at(worker, doing.task) {
+                        let most = doing.word.floor_char_boundary(MAX_WORD);
+                        doing.word.truncate(most);
+                        flight.word = doing.word;
+                    }
+                }
             }
             // The others are heard by the crew and the link.
             _ => {}
@@ -841,7 +852,10 @@ impl<'a> Coordinator<'a> {
                 trial: flight.task.trial.clone(),
                 attempt: flight.task.attempt,
                 ms: now.saturating_sub(word.began) / 1000,
-                word: "running".to_owned(),
+                word: match flight.word.as_str() {
+                    "" => "running".to_owned(),
+                    word => visible_line(word).into_owned(),
+                },
             })
         });
         Live {

@@ -53,6 +53,8 @@ pub(crate) struct Flight {
     drafts: HashMap<u32, Draft>,
     /// Bytes of all artifacts so far.
     bytes: u64,
+    /// What its worker says that it does, not checked.
+    pub(crate) word: String,
     /// When it began (by the monotonic clock, in microseconds) and how its worker ended, if that is gone.
     pub(crate) lost: Option<(u64, String)>,
 }
@@ -146,6 +148,7 @@ impl Flights {
             policy,
             judged: judged.as_ref().map(StoredRow::facts),
             drafts: HashMap::new(),
+            word: String::new(),
             bytes: 0,
             lost: None,
         };

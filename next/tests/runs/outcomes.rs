@@ -1,11 +1,14 @@
 //! What a trial comes to: every expectation, and every way in which a guest can end.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use crate::support::{
     run::Run,
     runner::{Runner, tests},
     truth::assert_told_truly,
+    wait::wait_until,
 };
 
 /// Runs tests on the hostile guest.
@@ -323,4 +326,31 @@ fn failed_check(row: &Value) -> Value {
         .find(|check| check["verdict"] == "fail")
         .unwrap()
         .clone()
+}
+
+#[test]
+fn what_guests_wait_for_is_told_while_they_run() {
+    let runner = Runner::hostile(&tests(
+        r#"
+        says  | { do = "log", ms = 3_600_000 } |
+        waits | { do = "sleep" }               |
+        "#,
+    ));
+    let running = runner.start(&["-j", "2"]);
+    let mut told = Vec::new();
+    wait_until("what both guests do", || {
+        let live = runner.runs().pop().map(|run| run.dir.join("live.json"));
+        let live = live
+            .and_then(|path| fs::read(path).ok())
+            .unwrap_or_default();
+        let live: Value = serde_json::from_slice(&live).unwrap_or_default();
+        let in_flight = live["in_flight"].as_array().cloned().unwrap_or_default();
+        told = in_flight
+            .iter()
+            .map(|attempt| attempt["word"].clone())
+            .collect();
+        told.sort_by_key(Value::to_string);
+        told == ["50 % half way", "sleeps"]
+    });
+    running.kill();
 }

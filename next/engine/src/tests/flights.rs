@@ -33,6 +33,7 @@ fn flight() -> Flight {
         execution: Fingerprint([1; 16]),
         judgement: Fingerprint([2; 16]),
         drafts: std::collections::HashMap::new(),
+        word: String::new(),
         bytes: 0,
         lost: None,
     }

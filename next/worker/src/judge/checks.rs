@@ -9,7 +9,7 @@ use runner_model::{
     test::Expect,
     units::show_duration,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
 
 use super::{
@@ -26,6 +26,9 @@ const NOT_REPEATED: &str = "the output is too large to be repeated here";
 /// How many of the last lines of a command's standard error its failure shows, and how many bytes of them.
 const MAX_STDERR_LINES: usize = 8;
 const MAX_STDERR: usize = 2000;
+/// For a provider that is called as a plain command, and was written for something else.
+const PROTOCOL_HINT: &str = "this looks like an answer of the JSON protocol, which a provider speaks with \
+                             `protocol = \"json\"`";
 
 /// Makes a check of every expectation that is set, in the order of the documentation.
 pub(super) fn check_output(
@@ -98,7 +101,33 @@ pub(super) fn check_output(
             .max_memory
             .map(|most| max_memory(most, of.peak_memory)),
     );
+    hint_at_protocol(&mut made, of);
     made
+}
+
+/// Says behind the message of the first check that failed if a plain command seems to speak the JSON protocol.
+fn hint_at_protocol(checks: &mut [Check<'static>], of: &Evidence<'_>) {
+    /// Nothing of it is kept, however large it is.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Answer {
+        Ok {
+            #[serde(rename = "output")]
+            _output: IgnoredAny,
+        },
+        Err {
+            #[serde(rename = "kind")]
+            _kind: IgnoredAny,
+        },
+    }
+    let mut failed = checks.iter_mut();
+    if of.exit_code.is_some()
+        && let Some(check) = failed.find(|check| check.verdict == Verdict::Fail)
+        && let Some(message) = &mut check.message
+        && serde_json::from_str::<Answer>(&as_text(of.output.get())).is_ok()
+    {
+        *message = format!("{}; {PROTOCOL_HINT}", &**message).into();
+    }
 }
 
 /// The checks of a reply's output.

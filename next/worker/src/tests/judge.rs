@@ -260,6 +260,35 @@ fn a_command_must_exit_as_expected() {
 }
 
 #[test]
+fn a_command_that_speaks_the_protocol_is_told() {
+    let message = |output: &str, exit_code| {
+        let came = Came {
+            exit_code,
+            ..Came::default()
+        };
+        let (_, checks) = judged(&json!({"equals": 1, "contains": ["x"]}), output, &came);
+        let other = checks[1].message.as_deref();
+        assert!(other.is_none_or(|other| !other.contains("protocol")));
+        checks[0].message.as_ref().unwrap().to_string()
+    };
+    for (output, exit_code, is_told) in [
+        (r#""{\"ok\":{\"output\":1}}\n""#, Some(0), true),
+        (r#"{"ok":{"output":1}}"#, Some(0), true),
+        (r#"{"err":{"kind":"other"}}"#, Some(1), true),
+        (r#"{"ok":{"output":1}}"#, None, false),
+        (r#"{"ok":1}"#, Some(0), false),
+        (r#""text""#, Some(0), false),
+    ] {
+        let message = message(output, exit_code);
+        assert_eq!(
+            message.contains("protocol = \"json\""),
+            is_told,
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn an_error_passes_only_if_it_was_expected() {
     let error = RowError {
         class: Some(ErrorClass::Trap),
