@@ -50,7 +50,11 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
         push_at_most(&mut lines, check_values(check), most);
     }
     if let Some(error) = &row.error {
-        lines.push((Tone::Reason, error_line(row, error)));
+        // What was denied is told below, with the whole advice.
+        let mut denied = row.denied.iter();
+        if !denied.any(|denied| error.message.contains(&*denied.what)) {
+            lines.push((Tone::Reason, error_line(row, error)));
+        }
         push_at_most(&mut lines, error_details(error), most);
     }
     for denied in &row.denied {

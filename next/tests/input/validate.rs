@@ -108,3 +108,15 @@ fn plugin_and_test_problems_come_together() {
         .expect(2)
         .says(&says);
 }
+
+#[test]
+fn secrets_that_lack_are_told_of_once() {
+    let runner = Runner::new(&[]);
+    runner.scenario(
+        "[providers.p]\nplugin = \"bundled:echo\"\n[providers.p.grants]\nenv = { TOKEN = \"{{secret.KEY}}\" }\n\
+         [[tests]]\nid = \"a\"\n[[tests]]\nid = \"b\"\n",
+    );
+    let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
+    ran.says(&["secret `KEY` has no value", "scenario.toml:4:"]);
+    assert!(!ran.stderr.contains("test `a`"), "{}", ran.stderr);
+}

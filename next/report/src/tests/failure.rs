@@ -121,3 +121,19 @@ fn verdict_alone_is_a_reason() {
     assert_eq!(headline(&row), "the provider's verdict");
     assert_eq!(block(&row, 3).len(), 1);
 }
+
+#[test]
+fn denials_say_what_would_allow_them() {
+    let denied = r#","denied":[{"what":"the secret `KEY`","grant":"secrets = [\"KEY\"]"},{"what":"a link"}]"#;
+    for (message, is_told) in [("the secret `KEY` is not granted", false), ("no key", true)] {
+        let error =
+            format!(r#","error":{{"class":"denied","code":"secret","message":"{message}"}}"#);
+        let json = row("error", &(error + denied));
+        let lines = block(&read(&json), 20);
+        let advice = "denied: the secret `KEY` – to allow it, add \"KEY\" to `secrets` of [providers.p.grants]";
+        let last = &lines[lines.len() - 2..];
+        assert_eq!(last[0], (Tone::Reason, advice.to_owned()));
+        assert_eq!(last[1], (Tone::Reason, "denied: a link".to_owned()));
+        assert_eq!(lines.len() == 3, is_told, "{lines:?}");
+    }
+}
