@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::{
     runner::{Runner, tests},
     running::Running,
-    truth::assert_whole,
+    truth::{assert_told_truly, assert_whole},
 };
 
 /// Of one that says nothing, it takes ten seconds until it is given up, twice.
@@ -166,6 +166,20 @@ fn forged_reports_are_not_written() {
     assert_eq!(outside, [false; 3]);
     // A flood is not kept.
     assert!(run.text("runner.log").len() < 3 << 20);
+}
+
+#[test]
+fn endless_excuses_end_the_run() {
+    for lie in ["stopped", "no-memory", "ungraded"] {
+        let (runner, code) = lied_to(lie);
+        let run = runner.only_run();
+        assert_eq!(run.ending()[0], "incomplete", "{lie}: {code:?}");
+        // Each trial of the other test may have come between two of them.
+        let rows = run.rows_of("a");
+        assert!((3..=24).contains(&rows.len()), "{lie}: {} rows", rows.len());
+        assert!(rows.iter().all(|row| row["final"] == false), "{lie}");
+        assert_told_truly(&runner);
+    }
 }
 
 #[test]

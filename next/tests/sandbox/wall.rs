@@ -1,12 +1,13 @@
 //! The second wall around real workers and compilers: that it stands, and that nothing is missing behind it.
 
-use std::fs;
+use std::{fs, io, path::PathBuf};
 
 use rustix::process::Signal;
 
 use crate::support::{
-    processes::children,
+    processes::{Process, children},
     runner::Runner,
+    running::Running,
     wait::{wait_for, wait_until},
 };
 
@@ -44,11 +45,46 @@ fn workers_stand_behind_the_wall() {
 }
 
 #[test]
+fn workers_inherit_nothing() {
+    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"loop\" }");
+    let script = "exec 9<scenario.toml; export KEPT=9; exec $runner exec scenario.toml";
+    let mut running = Running::start(&mut runner.shell(script));
+    running.wait_until_running(&runner, 1);
+    let folder = |process: Process| PathBuf::from(format!("/proc/{}", process.0));
+    let has = |process: Process| {
+        let open = fs::read_dir(folder(process).join("fd"))?;
+        let open = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        let files = open.filter(|file| file.ends_with("scenario.toml")).count();
+        io::Result::Ok((files, fs::read(folder(process).join("environ"))?))
+    };
+    let (files, environment) = has(running.process()).unwrap();
+    let environment = String::from_utf8(environment).unwrap();
+    assert!(
+        files >= 1 && environment.contains("KEPT=9"),
+        "{files} {environment}"
+    );
+    for worker in running.workers() {
+        match has(worker) {
+            Ok(has) => assert_eq!(has, (0, Vec::new())),
+            // A worker is closed to its own user, too.
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
+        }
+        let limits = fs::read_to_string(folder(worker).join("limits")).unwrap();
+        let core = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file size"));
+        let core: Vec<_> = core.unwrap().split_whitespace().skip(4).collect();
+        assert_eq!(core, ["0", "0", "bytes"]);
+    }
+    running.kill();
+}
+
+#[test]
 fn compilers_stand_behind_the_wall() {
     let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"loop\" }");
     let mut command = runner.command(&["exec", "scenario.toml"]);
     command.env("RUNNER_CACHE", runner.path("cache"));
-    let running = crate::support::running::Running::start(&mut command);
+    let running = Running::start(&mut command);
     // It reads and compiles behind the wall, which takes it some hundred milliseconds.
     wait_for("a compiler is behind the wall", || {
         let compilers = children(running.process().0, "__compile");

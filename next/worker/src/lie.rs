@@ -49,6 +49,9 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("tail-crc", "\"outcome\"", "\"crc\":\"00000000\",\"outcome\""),
     ("unknown-outcome", "passed", "perfect"),
     ("crash", "\"passed\"", r#""error","error":{"class":"crash","code":"x","message":"x"}"#),
+    ("stopped", "\"passed\"", r#""stopped","error":{"code":"x","message":"it was not to be"}"#),
+    ("no-memory", "\"passed\"", r#""stopped","error":{"code":"x","message":"it was not to be"}"#),
+    ("ungraded", "passed", "ungraded"),
     ("negative-time", "1.5", "-1.5"),
     ("huge-time", "1.5", "1e300"),
     ("huge-number", "1.5", "1e400"),
@@ -193,7 +196,7 @@ fn answer(
         },
         row_bytes: row.len() as u32,
         log_bytes: said.len() as u32,
-        host_fault: (lie == "passed-and-faulted").then_some(HostFault::Memory),
+        host_fault: matches!(lie, "passed-and-faulted" | "no-memory").then_some(HostFault::Memory),
     };
     row.extend_from_slice(said);
     let report = FromWorker::Report { head, body: row };
