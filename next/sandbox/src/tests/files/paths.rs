@@ -1,9 +1,18 @@
 //! Paths and links that would lead out of what is granted.
 
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
 use runner_model::grants::FsMode;
-use serde_json::json;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use serde_json::{Value, json};
 
 use super::{MIB, World, denied, names, output, reply};
+use crate::Plugin;
 
 #[test]
 fn no_path_leads_out() {
@@ -21,7 +30,7 @@ fn no_path_leads_out() {
         ("root", "/"),
         ("up", ".."),
     ] {
-        std::os::unix::fs::symlink(target, world.path("open").join(link)).unwrap();
+        symlink(target, world.path("open").join(link)).unwrap();
     }
     let mut acts = vec![
         json!(["read", "/etc/passwd"]),
@@ -79,7 +88,7 @@ fn no_path_leads_out_of_a_folder_that_is_the_root() {
         ("top", "/"),
         ("up", ".."),
     ] {
-        std::os::unix::fs::symlink(target, world.path("open").join(link)).unwrap();
+        symlink(target, world.path("open").join(link)).unwrap();
     }
     let mut acts = vec![
         json!(["read", "/etc/passwd"]),
@@ -246,4 +255,45 @@ fn raw_calls_get_no_further_than_a_library_does() {
     assert_eq!(open("file", 8, READ), PERM);
     assert_eq!(open("file", 0, WRITE), PERM);
     assert_eq!(open("new", 1, READ), PERM);
+}
+
+#[test]
+fn folders_that_become_links_lead_nowhere() {
+    let world = World::new()
+        .mount("open", "/data", FsMode::ReadWrite)
+        .scratch(MIB);
+    fs::create_dir(world.path("open/x")).unwrap();
+    fs::write(world.path("open/x/file"), "inside").unwrap();
+    symlink("../secret", world.path("open/y")).unwrap();
+    let acts: Vec<_> = (0..200)
+        .flat_map(|_| {
+            [
+                json!(["read", "/data/x/file"]),
+                json!(["write", "/data/x/file", "inside"]),
+            ]
+        })
+        .collect();
+    let acts = json!(acts);
+    let (x, y) = (world.path("open/x"), world.path("open/y"));
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                renameat_with(CWD, &x, CWD, &y, RenameFlags::EXCHANGE).unwrap();
+            }
+        });
+        let run = |(kind, plugin): (&'static str, &Plugin)| (kind, world.run(plugin, &acts));
+        let ended = world.all().map(run);
+        is_over.store(true, Ordering::Relaxed);
+        for (kind, ended) in ended {
+            let results = output(ended);
+            let results = results.as_array().unwrap();
+            let is_refused = |result: &Value| result["err"].is_string();
+            // Both were met.
+            assert!(results.iter().any(is_refused), "{kind}");
+            assert!(results.contains(&json!({"ok": "inside"})), "{kind}");
+            assert!(!results.contains(&json!({"ok": "secret"})), "{kind}");
+        }
+    });
+    assert_eq!(world.read("secret/file"), "secret");
 }
