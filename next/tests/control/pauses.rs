@@ -163,6 +163,29 @@ fn stop_ends_a_pause_and_the_run() {
 }
 
 #[test]
+fn history_tells_who_did_what() {
+    let runner = trials(3, "loop", "");
+    let running = started(&runner);
+    asked(&runner, &["pause", "--reason", "a meeting"]);
+    asked(&runner, &["stop", "--reason", "enough of it"]);
+    running.finish().expect(4);
+    asked(&runner, &["cancel", "latest", "--reason", "a wrong model"]);
+    let shown = runner.run(&["show", "--history"]).expect(0);
+    shown.says(&[
+        "1 runner exec scenario.toml --json -j 2",
+        ", worked ",
+        ", paused or suspended ",
+        ": a meeting",
+        ": enough of it",
+        "running, written by exec",
+        "incomplete (stopped), written by exec",
+        "cancelled (cancelled), written by cancel, asked by",
+        ": a wrong model",
+    ]);
+    runner.run(&["show", "--history", "--failed"]).expect(2);
+}
+
+#[test]
 fn drain_ends_a_pause() {
     let runner = Runner::hostile(
         "[[tests]]\nid = \"nap\"\nrepeat = 4\ninput = { do = \"sleep\", ms = 1500 }\n",

@@ -167,3 +167,31 @@ fn deleted_run_ends_with_storage() {
     assert!(runner.list().is_empty());
     runner.run(&["resume"]).expect(2);
 }
+
+#[test]
+fn read_only_cache_fails_the_set_up() {
+    let runner = Runner::hostile(&tests(r#"a | { do = "echo" } |"#));
+    let cache = runner.path("cache");
+    let start = |args: &[&str]| {
+        let mut command = ordinary(&runner, args);
+        Running::start(command.env("RUNNER_CACHE", &cache)).finish()
+    };
+    start(&["exec", "scenario.toml"]).expect(0);
+    fs::remove_dir_all(runner.path("results")).unwrap();
+    // What the file is stays known, and what it was compiled to is gone.
+    for entry in fs::read_dir(&cache).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none() {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    lock(&cache, true);
+    let ran = start(&["exec", "scenario.toml"]).expect(3);
+    ran.says(&["cache", "check the owner"]);
+    let run = runner.only_run();
+    assert_eq!(run.ending()[..2], ["failed", "setup"]);
+    assert_eq!(runner.list()[0]["exit_code"], 3);
+    lock(&cache, false);
+    start(&["resume", run.id()]).expect(0);
+    assert_eq!(run.ending()[0], "completed");
+}

@@ -131,3 +131,23 @@ fn panic_ends_in_a_run_that_can_be_resumed() {
         assert_kept(&assert_whole(&runner, TRIALS), &acknowledged);
     }
 }
+
+#[test]
+fn panic_before_the_first_row_is_failed() {
+    let runner = Runner::hostile_in_memory(
+        "[[tests]]\nid = \"loop\"\ntimeout = \"10m\"\ninput = { do = \"loop\" }\n",
+    );
+    let mut command = runner.command(&["exec", "scenario.toml", "--json"]);
+    let mut running = Running::start(command.env("RUNNER_FAULT", "manifest-write:panic:2"));
+    running.wait_until_running(&runner, 1);
+    runner.run(&["pause", "latest"]);
+    running.finish().expect(70).says(&["panicked"]);
+    let listed = &runner.list()[0];
+    assert_eq!(
+        [&listed["status"], &listed["reason"]],
+        ["failed", "internal"]
+    );
+    assert_eq!(listed["exit_code"], 70);
+    runner.run(&["cleanup", "--yes"]).expect(0);
+    assert_eq!(runner.only_run().ending()[..2], ["failed", "internal"]);
+}

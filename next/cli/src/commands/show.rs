@@ -17,7 +17,7 @@ use crate::{
     text::{
         error::CommandError,
         failures::{BLOCK_LINES, Failures, row_block},
-        grants,
+        grants, history,
         layout::Table,
         out::Out,
         page, style, summary,
@@ -38,6 +38,9 @@ pub struct Args {
     /// Only trials that failed, ended in an error or timed out, with their reasons
     #[arg(long, conflicts_with = "trial")]
     failed: bool,
+    /// Show the sessions of the run, with their pauses, and every change of its status
+    #[arg(long, conflicts_with_all = ["trial", "failed"])]
+    history: bool,
     #[command(flatten)]
     root: RootArgs,
     #[command(flatten)]
@@ -51,8 +54,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let name = args.run.name();
     let members = name.as_deref().map(|name| group::find(&root, name));
     if let Some(runs) = members.transpose().map_err(of_record)?.flatten() {
-        let (trial, failed) = (&args.trial, args.failed);
-        if trial.is_some() || failed {
+        if args.trial.is_some() || args.failed || args.history {
             let text = "that is a group: name one of its runs";
             return Err(CommandError::usage(text));
         }
@@ -90,6 +92,10 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         let name = name.map(|_| format!(" {}", document.run.short));
         let name = name.unwrap_or_default();
         overview(&document, now, out).map_err(of_record)?;
+        if args.history {
+            out.data("");
+            out.data(&history::lines(&document.manifest).join("\n"));
+        }
         for step in summary::next_steps(&document.run, &name, &args.root.flag()) {
             out.hint(&step);
         }

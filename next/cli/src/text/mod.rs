@@ -4,6 +4,7 @@ pub mod error;
 pub mod events;
 pub mod failures;
 pub mod grants;
+pub mod history;
 pub mod layout;
 pub mod out;
 pub mod page;
