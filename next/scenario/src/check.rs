@@ -69,8 +69,20 @@ pub(crate) fn check(
     }
     for (name, table) in providers.into_iter().flatten() {
         let at = at.key(name);
-        if let (Some(folder), Some(Value::String(plugin))) = (folder, table.get("plugin")) {
-            plugin_file(plugin, folder, &at.key("plugin"), reading);
+        let plugin = table.get("plugin");
+        let is_bundled = plugin
+            .and_then(Value::as_str)
+            .is_some_and(|plugin| plugin.starts_with("bundled:"));
+        if let Some(folder) = folder.filter(|_| !is_bundled) {
+            let is_plugin = |metadata: &fs::Metadata| metadata.is_file() || metadata.is_dir();
+            named_file(
+                "plugin",
+                is_plugin,
+                plugin,
+                folder,
+                &at.key("plugin"),
+                reading,
+            );
         }
         grant_keys::check(table, folder, &at, reading);
     }
@@ -86,7 +98,15 @@ pub(crate) fn check(
             let at = at.key("files");
             let files = test.get("files").and_then(Value::as_object);
             for (name, file) in files.into_iter().flatten() {
-                named_file("attachment", file, folder, &at.key(name), reading);
+                let is_file = fs::Metadata::is_file;
+                named_file(
+                    "attachment",
+                    is_file,
+                    Some(file),
+                    folder,
+                    &at.key(name),
+                    reading,
+                );
             }
         }
     }
@@ -109,70 +129,60 @@ fn items<'v>(table: &'v Value, key: &str) -> &'v [Value] {
     items.map_or(&[], Vec::as_slice)
 }
 
-fn plugin_file(plugin: &str, folder: &Path, at: &At<'_>, reading: &mut Reading<'_>) {
-    if plugin.is_empty() || plugin.starts_with("bundled:") {
-        return;
-    }
-    let path = folder.join(plugin);
-    match fs::metadata(&path) {
-        Ok(metadata) if metadata.is_file() || metadata.is_dir() => {}
-        found => not_found("plugin", plugin, &path, &found, at, reading),
-    }
-}
-
-/// Reports a file of a test that is not there.
-fn named_file(noun: &str, file: &Value, folder: &Path, at: &At<'_>, reading: &mut Reading<'_>) {
-    let is_name = |file: &&str| !file.is_empty() && !file.contains("{{");
-    let Some(file) = file.as_str().filter(is_name) else {
-        return;
-    };
-    let path = folder.join(file);
-    match fs::metadata(&path) {
-        Ok(metadata) if metadata.is_file() => {}
-        found => not_found(noun, file, &path, &found, at, reading),
-    }
-}
-
-fn schema(test: &Value, folder: &Path, at: &At<'_>, reading: &mut Reading<'_>) {
-    if let Some(file) = test.pointer("/expect/schema") {
-        named_file(
-            "schema",
-            file,
-            folder,
-            &at.key("expect").key("schema"),
-            reading,
-        );
-    }
-}
-
-fn not_found(
+/// Reports a file that a scenario names and that is not there, or is of another kind.
+pub(crate) fn named_file(
     noun: &str,
-    file: &str,
-    path: &Path,
-    found: &io::Result<fs::Metadata>,
+    is_it: fn(&fs::Metadata) -> bool,
+    file: Option<&Value>,
+    folder: &Path,
     at: &At<'_>,
     reading: &mut Reading<'_>,
 ) {
-    let (message, label) = match found {
-        Ok(_) => (format!("{noun} `{file}` is not a file"), "not a file"),
+    let is_name = |file: &&str| !file.is_empty() && !file.contains("{{");
+    let Some(file) = file.and_then(Value::as_str).filter(is_name) else {
+        return;
+    };
+    let path = folder.join(file);
+    let message = match fs::metadata(&path) {
+        Ok(metadata) if is_it(&metadata) => return,
+        Ok(metadata) if metadata.is_dir() => format!("{noun} `{file}` is a folder"),
+        Ok(metadata) if metadata.is_file() => format!("{noun} `{file}` is a file"),
+        Ok(_) => format!("{noun} `{file}` is neither a file nor a folder"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            (format!("{noun} `{file}` does not exist"), "not found")
+            format!("{noun} `{file}` does not exist")
         }
-        Err(error) => (format!("{noun} `{file}` cannot be read: {error}"), "here"),
+        Err(error) => format!("{noun} `{file}` cannot be read: {error}"),
     };
     let help = format!(
         "paths are relative to the scenario: this is {}",
-        shown(path)
+        shown(&path)
     );
-    reading.refuse(at, message, label).help = Some(help);
+    reading.refuse(at, message, "here").help = Some(help);
+}
+
+fn schema(test: &Value, folder: &Path, at: &At<'_>, reading: &mut Reading<'_>) {
+    let file = test.pointer("/expect/schema");
+    let at = at.key("expect");
+    named_file(
+        "schema",
+        fs::Metadata::is_file,
+        file,
+        folder,
+        &at.key("schema"),
+        reading,
+    );
+}
+
+/// A size as a limit writes it; none if there is none, or a wrong one.
+pub(crate) fn size(value: Option<&Value>) -> Option<u64> {
+    match value? {
+        Value::String(text) => parse_size(text).ok(),
+        number => number.as_u64(),
+    }
 }
 
 /// Refuses a sum of memory into which a provider never fits.
 fn memory(root: &Value, reading: &mut Reading<'_>) {
-    let size = |value: Option<&Value>| match value? {
-        Value::String(text) => parse_size(text).ok(),
-        number => number.as_u64(),
-    };
     let Some(memory) = size(root.pointer("/run/memory")) else {
         return;
     };

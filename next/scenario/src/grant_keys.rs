@@ -1,17 +1,16 @@
 //! The keys of grants, and what contradicts itself in them.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use runner_model::{
     Grants, NetGrant,
     grants::{BoundSecret, FsGrant, FsMode, is_secret_name},
     template::Template,
-    units::parse_size,
 };
 use serde_json::{Map, Value};
 
 use crate::{
-    check::shown,
+    check::{named_file, size},
     form::{Either, List, Named, StringOr, Sub, Templated},
     reading::{At, ENV_ROOTS, Reading, dotted},
     scalar::{TEXT, Text, Word},
@@ -224,18 +223,16 @@ pub(crate) fn check(
     if provider.get("reuse").is_some() {
         check_reuse(grants, &at, reading);
     }
-    let is_limited = match provider.pointer("/limits/scratch") {
-        None => false,
-        Some(Value::String(text)) => parse_size(text) != Ok(0),
-        Some(number) => number.as_u64() != Some(0),
-    };
+    let scratch = provider.pointer("/limits/scratch");
+    let is_limited = scratch.is_some() && size(scratch) != Some(0);
     let at = at.key("fs");
     let mut mounts = Vec::new();
     let folders = grants.get("fs").and_then(Value::as_array);
     for (index, grant) in folders.into_iter().flatten().enumerate() {
         let at = at.index(index);
-        if let (Some(folder), Some(path)) = (folder, text(grant, "path")) {
-            check_folder(path, folder, &at.key("path"), reading);
+        if let Some(folder) = folder {
+            let (path, is_folder) = (grant.get("path"), fs::Metadata::is_dir);
+            named_file("folder", is_folder, path, folder, &at.key("path"), reading);
         }
         if let Some(mount) = text(grant, "mount") {
             if mounts.contains(&mount) {
@@ -302,33 +299,6 @@ fn check_reuse(grants: &Map<String, Value>, at: &At<'_>, reading: &mut Reading<'
             problem.help = Some("remove `reuse`, or use `{{config.KEY}}`".to_owned());
         }
     }
-}
-
-fn check_folder(written: &str, folder: &Path, at: &At<'_>, reading: &mut Reading<'_>) {
-    let path = folder.join(written);
-    if written.is_empty() || path.is_dir() {
-        return;
-    }
-    let (message, label, help) = if path.exists() {
-        let above = Path::new(written).parent();
-        let above = above.filter(|above| *above != Path::new(""));
-        let above = above.unwrap_or(Path::new(".")).display();
-        (
-            format!("`{written}` is a file, and only folders are granted"),
-            "not a folder",
-            format!("grant the folder that it is in: `path = \"{above}\"`"),
-        )
-    } else {
-        (
-            format!("folder `{written}` does not exist"),
-            "not found",
-            format!(
-                "paths are relative to the scenario: this is {}",
-                shown(&path)
-            ),
-        )
-    };
-    reading.refuse(at, message, label).help = Some(help);
 }
 
 #[cfg(test)]
