@@ -3,6 +3,8 @@
 #[cfg(debug_assertions)]
 mod attacks;
 mod files;
+mod judging;
+mod kinds;
 mod network;
 mod secrets;
 mod wall;

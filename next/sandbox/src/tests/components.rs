@@ -1,12 +1,18 @@
 //! What components get of a test, what comes back of them, and what they are not given.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    thread,
+    time::Duration,
+};
 
-use runner_model::{ErrorClass, log::Level, outcome::Verdict};
+use runner_model::{ErrorClass, NetGrant, log::Level, outcome::Verdict};
 use serde_json::{Value, json};
 
 use super::support::{Bench, error, guests, output, run_fresh};
-use crate::{AttachedFile, Call, Ended, Ending, Plugin, Reply};
+use crate::{AttachedFile, Call, Ended, Ending, Network, Plugin, Reply};
 
 fn hostile(bench: &Bench) -> Plugin {
     bench.guest(&guests::component("hostile"))
@@ -328,4 +334,34 @@ fn a_stop_counts_only_if_it_was_asked_for() {
         tokio::join!(run_fresh(&hostile, bench.call(&input)), request).0
     });
     assert!(matches!(ended.ending, Ending::Stopped), "{ended:?}");
+}
+
+#[test]
+fn an_error_tells_a_guest_nothing_of_the_host() {
+    // A server that ends before it has said all.
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", server.local_addr().unwrap());
+    let serve = move || {
+        let (mut stream, _) = server.accept().unwrap();
+        stream.read(&mut [0; 4096]).unwrap();
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello";
+        stream.write_all(head.as_bytes()).unwrap();
+    };
+    let served = thread::spawn(serve);
+    let mut bench = Bench::new();
+    bench.access.network = Network::new(vec![NetGrant::parse(&origin).unwrap()]);
+    let web = bench.guest(&guests::component("web"));
+    let ended = run(
+        &bench,
+        &web,
+        &json!({"requests": [{"by": "wasi", "url": origin}]}),
+    );
+    served.join().unwrap();
+    let said = output(&ended);
+    assert!(said.contains("error"), "{said}");
+    // With backtraces, which tests have, wasmtime's own text has all of these.
+    for of_the_host in ["backtrace", "wasmtime", "::", ".rs"] {
+        assert!(!said.contains(of_the_host), "{said}");
+    }
+    assert_eq!(ended.usage.http_requests, 1);
 }
