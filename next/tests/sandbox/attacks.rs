@@ -64,15 +64,14 @@ fn attacked() -> [Came; 2] {
     command.env("RUNNER_TEST_WORKER", "__lie");
     Running::start(&mut command).finish().expect(0);
     let row = runner.only_run().row("a");
-    let phases = [0, 1].map(|phase| {
+    [0, 1].map(|phase| {
         let came = row["output"][phase].as_array().unwrap().iter();
         let came = came.map(|came| {
             let name = came[0].as_str().unwrap().to_owned();
             (name, came[1]["Failed"].clone())
         });
         came.collect()
-    });
-    phases
+    })
 }
 
 fn done(came: &Came) -> Vec<&str> {

@@ -5,7 +5,8 @@
 mod access;
 mod calls;
 
-#[cfg(all(test, debug_assertions))]
+#[cfg(test)]
+#[cfg(debug_assertions)]
 mod tests;
 
 use std::{env, ffi::OsStr, fs, os::fd::RawFd, thread};

@@ -190,8 +190,7 @@ fn behind_the_wall_work_goes_on() {
             ..Openings::default()
         };
         openings.close_others();
-        let [home, cache, scratch, run] =
-            [&read.host, &write.host, &scratch, &run].map(|path| Path::new(path));
+        let [home, cache, scratch, run] = [&read.host, &write.host, &scratch, &run].map(Path::new);
         assert_eq!(fs::read(home.join("secret")).unwrap(), b"content");
         fs::write(home.join("new"), "x").unwrap_err();
         fs::read(run.join("rows")).unwrap_err();
@@ -336,9 +335,11 @@ fn calls_beyond_the_list_are_refused() {
     ] {
         refused(call, &[]);
     }
-    refused(libc::SYS_ioctl, &[2, libc::TIOCSTI as u64]);
-    refused(libc::SYS_ioctl, &[2, libc::TIOCLINUX as u64]);
-    refused(libc::SYS_ioctl, &[0, libc::FIOASYNC as u64]);
+    // Their type differs between C libraries.
+    let requests = [libc::TIOCSTI, libc::TIOCLINUX, libc::FIOASYNC].map(|request| request as u32);
+    for request in requests {
+        refused(libc::SYS_ioctl, &[2, request.into()]);
+    }
     refused(libc::SYS_fcntl, &[0, libc::F_SETOWN as u64, 1]);
     refused(libc::SYS_fcntl, &[0, 10, libc::SIGKILL as u64]);
     refused(libc::SYS_clone, &[libc::SIGCHLD as u64]);
