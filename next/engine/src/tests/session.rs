@@ -160,7 +160,8 @@ impl Worker {
                 other.attempt += 1;
                 self.report(task.id, &other);
             }
-            Act::Foreign if is_third => {
+            // It waits for the file.
+            Act::Foreign if self.tasks >= 3 => {
                 self.say(FromWorker::NeedBlob(digest(b"foreign")));
                 return true;
             }
