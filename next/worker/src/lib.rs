@@ -14,6 +14,7 @@ mod harden;
 mod instances;
 mod judge;
 #[cfg(debug_assertions)]
+#[path = "tests/lie.rs"]
 mod lie;
 mod link;
 mod provider;
