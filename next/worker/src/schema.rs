@@ -24,8 +24,23 @@ use crate::report::beginning;
 const PLACE: &str = "http://runner.invalid/schema";
 /// Where the schema is of all values that are not valid. A validator that needs no reasons keeps almost nothing.
 const OPPOSITE: &str = "http://runner.invalid/opposite";
-/// The format that counts.
+/// The format that counts, and the one for parts with other parts for the same value.
 const STEP: &str = "runner:step";
+const FORK: &str = "runner:fork";
+/// What a fork counts: so much more is kept of one than of any other part that does not hold.
+const FORK_COST: usize = 6;
+/// Keys of such parts.
+const FORKS: [&str; 9] = [
+    "$ref",
+    "$dynamicRef",
+    "$recursiveRef",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "if",
+    "dependentSchemas",
+    "dependencies",
+];
 /// Steps in which a value is found to be valid or not. The validator may keep 150 bytes for each.
 const MAX_STEPS: usize = 400_000;
 /// Steps in which the places are found where a value is not valid. The validator may keep 1 KiB for each.
@@ -87,7 +102,11 @@ impl Schema {
         compiler.enable_format_assertions();
         compiler.register_format(Format {
             name: STEP,
-            func: step,
+            func: |value| spend(1, value),
+        });
+        compiler.register_format(Format {
+            name: FORK,
+            func: |value| spend(FORK_COST, value),
         });
         let mut schemas = Schemas::new();
         let mut compile = |place: &str, schema| {
@@ -152,17 +171,19 @@ fn within<T>(steps: usize, check: impl FnOnce() -> T) -> Option<T> {
     }
 }
 
-/// Is called for each value and each part of a schema that it is checked against.
-fn step(value: &Value) -> Result<(), Box<dyn Error>> {
+/// Is called for each value and each part of a schema that it is checked against, but for parts that a type or a constant
+/// decides.
+fn spend(cost: usize, value: &Value) -> Result<(), Box<dyn Error>> {
     let here = 0_u8;
     let (left, end) = LEFT.get();
     // Items are not all looked at one by one: those of a wrong type are not, and those that must be unique.
-    let cost = 1 + match value {
-        Value::Array(items) => items.len(),
-        Value::Object(entries) => entries.len(),
-        Value::String(text) => text.len() / 256,
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-    };
+    let cost = cost
+        + match value {
+            Value::Array(items) => items.len(),
+            Value::Object(entries) => entries.len(),
+            Value::String(text) => text.len() / 256,
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        };
     if cost > left || ptr::from_ref(&here).addr() < end {
         resume_unwind(Box::new(TooMuch));
     }
@@ -213,7 +234,9 @@ impl Parts {
                 (_, value) => self.count(value)?,
             }
         }
-        let format = entries.insert("format".into(), STEP.into());
+        let is_fork = FORKS.iter().any(|key| entries.contains_key(*key));
+        let counting = if is_fork { FORK } else { STEP };
+        let format = entries.insert("format".into(), counting.into());
         if let Some(format) = format.filter(|_| self.asserts_formats)
             && let Value::Array(all) = entries.entry("allOf").or_insert_with(|| json!([]))
         {

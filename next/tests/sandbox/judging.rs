@@ -1,0 +1,152 @@
+//! What guests can make a worker hold and do after they have ended: outputs that are judged, schemas that explode.
+
+use std::fs;
+
+use serde_json::{Map, Value, json};
+
+use crate::support::runner::Runner;
+
+/// What a worker may take beside the guest's memory.
+const BOUND: u64 = 80_000_000;
+
+/// A command that writes `[`, then `part` so often, and `]` in the place of the last byte.
+fn writing(part: &str, count: usize) -> String {
+    let bytes: String = part.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+    let length = part.len();
+    format!(
+        r#"(module
+          (import "wasi_snapshot_preview1" "fd_write"
+            (func $write (param i32 i32 i32 i32) (result i32)))
+          (memory (export "memory") 80)
+          (data (i32.const 16) "{bytes}")
+          (func (export "_start") (local $count i32) (local $end i32)
+            (i32.store8 (i32.const 1023) (i32.const 91))
+            (local.set $end (i32.const 1024))
+            (loop $next
+              (memory.copy (local.get $end) (i32.const 16) (i32.const {length}))
+              (local.set $end (i32.add (local.get $end) (i32.const {length})))
+              (local.set $count (i32.add (local.get $count) (i32.const 1)))
+              (br_if $next (i32.lt_u (local.get $count) (i32.const {count}))))
+            (i32.store8 (i32.sub (local.get $end) (i32.const 1)) (i32.const 93))
+            (i32.store (i32.const 0) (i32.const 1023))
+            (i32.store (i32.const 4) (i32.sub (local.get $end) (i32.const 1023)))
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#
+    )
+}
+
+/// Runs a command, and gives its row and the most that its worker has taken until another guest waits in there.
+fn judged(module: &str, provider: &str, expect: &str) -> (Value, u64) {
+    let runner = Runner::new(&["hostile"]);
+    runner.wat("bomb.wasm", module);
+    runner.write(
+        "schema.json",
+        r#"{"items": {"anyOf": [{"type": "boolean"}, {"type": "null"}, {"minItems": 1, "type": "array"}]}}"#,
+    );
+    runner.scenario(&format!(
+        r#"
+        [providers.bomb]
+        plugin = "bomb.wasm"
+        {provider}
+        [providers.idle]
+        plugin = "hostile.wasm"
+        [[tests]]
+        id = "bomb"
+        providers = ["bomb"]
+        expect = {{ {expect} }}
+        [[tests]]
+        id = "idle"
+        providers = ["idle"]
+        input = {{ do = "sleep" }}
+        "#
+    ));
+    let mut running = runner.start(&["-j", "1"]);
+    running.wait_for_rows(1);
+    let peaks = running.workers().into_iter().map(|worker| {
+        let status = fs::read_to_string(format!("/proc/{}/status", worker.0)).unwrap();
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kib * 1024
+    });
+    let peak = peaks.max().unwrap();
+    running.kill();
+    (runner.only_run().row("bomb"), peak)
+}
+
+#[test]
+fn a_large_reply_that_fails_every_expectation_is_judged_within_bounds() {
+    const EXPECT: &str =
+        "equals = 1, contains = [\"no\"], matches = \"^no$\", json = [1], schema = \"schema.json\"";
+    let (_, usual) = judged(&writing("0,", 1), "output = \"json\"", "");
+    for (part, count, provider, is_valued) in [
+        ("0.25,", 250_000, "output = \"json\"", true),
+        ("\"some words\",", 250_000, "output = \"json\"", true),
+        ("{\"\":0},", 25_000, "output = \"json\"", true),
+        ("{\"\":0},", 500_000, "output = \"json\"", false),
+        ("words of a line\n", 260_000, "", true),
+    ] {
+        let (row, peak) = judged(&writing(part, count), provider, EXPECT);
+        assert_eq!(row["outcome"], "failed", "{row}");
+        assert_eq!(row["output"], json!({"$artifact": "output.json"}));
+        let checks = row["checks"].as_array().unwrap();
+        assert_eq!(checks.len(), 5, "{row}");
+        let message = checks[0]["message"].as_str().unwrap();
+        assert_eq!(
+            message.starts_with("the output has too many values"),
+            !is_valued,
+            "{message}"
+        );
+        let more = peak.saturating_sub(usual);
+        assert!(more < BOUND, "{part}: {more} bytes");
+    }
+}
+
+#[test]
+fn schemas_that_explode_are_given_up_within_the_bounds() {
+    let parts = (0..60).map(|n| {
+        let next = json!({"$ref": format!("#/$defs/d{}", n + 1)});
+        (format!("d{n}"), json!({"anyOf": [next, next]}))
+    });
+    let mut parts: Map<String, Value> = parts.collect();
+    parts.insert("d60".into(), json!({"type": "string"}));
+    let schema = json!({"$ref": "#/$defs/d0", "$defs": parts});
+    let says = "it takes too much to find out whether it is valid";
+    for (key, what) in [
+        ("config_schema", "its `config`"),
+        ("input_schema", "the input"),
+    ] {
+        let description =
+            json!({"ok": {"name": "p", "version": "1", "summary": "", (key): schema}});
+        let description = description.to_string();
+        let bytes: String = description
+            .bytes()
+            .map(|byte| format!("\\{byte:02x}"))
+            .collect();
+        let runner = Runner::new(&[]);
+        runner.wat(
+            "p.wasm",
+            &format!(
+                r#"(module
+                  (import "wasi_snapshot_preview1" "fd_write"
+                    (func $write (param i32 i32 i32 i32) (result i32)))
+                  (memory (export "memory") 4)
+                  (data (i32.const 64) "{bytes}")
+                  (func (export "_start")
+                    (i32.store (i32.const 0) (i32.const 64))
+                    (i32.store (i32.const 4) (i32.const {}))
+                    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#,
+                description.len()
+            ),
+        );
+        runner.scenario(
+            "[providers.p]\nplugin = \"p.wasm\"\nprotocol = \"json\"\n[[tests]]\nid = \"a\"\n",
+        );
+        let says = [format!("refuses {what}: {says}")];
+        let says = says.each_ref().map(String::as_str);
+        runner
+            .run(&["validate", "scenario.toml"])
+            .expect(2)
+            .says(&says);
+        runner.exec(&[]).expect(3).says(&says);
+    }
+}
