@@ -17,7 +17,7 @@ use std::{
 };
 
 use nix::libc;
-use runner_model::{grants::FsMode, provider::MountedFolder};
+use runner_model::{grants::FsMode, prepare::Standing, provider::MountedFolder};
 use tempfile::TempDir;
 
 use super::{Openings, calls::programs, offered};
@@ -218,6 +218,16 @@ fn behind_the_wall_work_goes_on() {
 fn this_kernel_offers_both_layers() {
     let standing = offered();
     assert!(standing.landlock >= 4 && standing.seccomp, "{standing:?}");
+}
+
+#[test]
+fn walls_that_cannot_stand_fail_nothing() {
+    let again = || {
+        Openings::default().close_others();
+        // The first one closes what a kernel without either does not have.
+        Openings::default().close_others()
+    };
+    assert_eq!(thread::spawn(again).join().unwrap(), Standing::default());
 }
 
 /// Runs a filter as the kernel does, and gives the number of the error; none if the call is allowed.
