@@ -3,7 +3,8 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
+    fs::{self, Metadata},
+    io,
     path::{Display, Path},
 };
 
@@ -48,11 +49,7 @@ pub(crate) fn missing_parts(path: &str, root: &Value) -> Vec<Problem> {
 }
 
 /// Checks a scenario, and finds the files of each of its lists if there is a folder to look in.
-pub(crate) fn check(
-    root: &Value,
-    folder: Option<&Path>,
-    reading: &mut Reading<'_>,
-) -> Vec<Vec<String>> {
+pub(crate) fn check(root: &Value, reading: &mut Reading<'_>) -> Vec<Vec<String>> {
     let providers = root.get("providers").and_then(Value::as_object);
     let names: Vec<_> = providers
         .into_iter()
@@ -69,45 +66,27 @@ pub(crate) fn check(
     }
     for (name, table) in providers.into_iter().flatten() {
         let at = at.key(name);
-        let plugin = table.get("plugin");
-        let is_bundled = plugin
-            .and_then(Value::as_str)
-            .is_some_and(|plugin| plugin.starts_with("bundled:"));
-        if let Some(folder) = folder.filter(|_| !is_bundled) {
-            let is_plugin = |metadata: &fs::Metadata| metadata.is_file() || metadata.is_dir();
-            named_file(
-                "plugin",
-                is_plugin,
-                plugin,
-                folder,
-                &at.key("plugin"),
-                reading,
-            );
-        }
-        grant_keys::check(table, folder, &at, reading);
+        plugin(table, &at.key("plugin"), reading);
+        grant_keys::check(table, &at, reading);
     }
     memory(root, reading);
     let tests = items(root, "tests");
     duplicate_ids(tests, reading);
+    let at = At::ROOT.key("tests");
     for (index, test) in tests.iter().enumerate() {
-        let at = At::ROOT.key("tests");
         let at = at.index(index);
         provider_globs(test, &names, &at, reading);
-        if let Some(folder) = folder {
-            schema(test, folder, &at, reading);
-            let at = at.key("files");
-            let files = test.get("files").and_then(Value::as_object);
-            for (name, file) in files.into_iter().flatten() {
-                let is_file = fs::Metadata::is_file;
-                named_file(
-                    "attachment",
-                    is_file,
-                    Some(file),
-                    folder,
-                    &at.key(name),
-                    reading,
-                );
-            }
+        schema(test, &at, reading);
+        let at = at.key("files");
+        let files = test.get("files").and_then(Value::as_object);
+        for (name, file) in files.into_iter().flatten() {
+            named_file(
+                "attachment",
+                Metadata::is_file,
+                Some(file),
+                &at.key(name),
+                reading,
+            );
         }
     }
     let at = At::ROOT.key("test_lists");
@@ -115,11 +94,8 @@ pub(crate) fn check(
     for (index, list) in items(root, "test_lists").iter().enumerate() {
         let at = at.index(index);
         provider_globs(list, &names, &at, reading);
-        let globs = items(list, "files");
-        found.push(folder.map_or_else(Vec::new, |folder| {
-            schema(list, folder, &at, reading);
-            list_files(globs, folder, &at.key("files"), reading)
-        }));
+        schema(list, &at, reading);
+        found.push(list_files(items(list, "files"), &at.key("files"), reading));
     }
     found
 }
@@ -132,14 +108,14 @@ fn items<'v>(table: &'v Value, key: &str) -> &'v [Value] {
 /// Reports a file that a scenario names and that is not there, or is of another kind.
 pub(crate) fn named_file(
     noun: &str,
-    is_it: fn(&fs::Metadata) -> bool,
+    is_it: fn(&Metadata) -> bool,
     file: Option<&Value>,
-    folder: &Path,
     at: &At<'_>,
     reading: &mut Reading<'_>,
 ) {
     let is_name = |file: &&str| !file.is_empty() && !file.contains("{{");
-    let Some(file) = file.and_then(Value::as_str).filter(is_name) else {
+    let file = file.and_then(Value::as_str).filter(is_name);
+    let (Some(file), Some(folder)) = (file, reading.folder) else {
         return;
     };
     let path = folder.join(file);
@@ -160,14 +136,21 @@ pub(crate) fn named_file(
     reading.refuse(at, message, "here").help = Some(help);
 }
 
-fn schema(test: &Value, folder: &Path, at: &At<'_>, reading: &mut Reading<'_>) {
-    let file = test.pointer("/expect/schema");
-    let at = at.key("expect");
+fn plugin(provider: &Value, at: &At<'_>, reading: &mut Reading<'_>) {
+    let file = provider.get("plugin");
+    let name = file.and_then(Value::as_str).unwrap_or_default();
+    if !name.starts_with("bundled:") {
+        let is_plugin = |metadata: &Metadata| metadata.is_file() || metadata.is_dir();
+        named_file("plugin", is_plugin, file, at, reading);
+    }
+}
+
+fn schema(test: &Value, at: &At<'_>, reading: &mut Reading<'_>) {
+    let (file, at) = (test.pointer("/expect/schema"), at.key("expect"));
     named_file(
         "schema",
-        fs::Metadata::is_file,
+        Metadata::is_file,
         file,
-        folder,
         &at.key("schema"),
         reading,
     );
@@ -259,13 +242,11 @@ pub(crate) fn unmatched(glob: &str, names: &[&str]) -> Option<(String, String)> 
 }
 
 /// Finds the files of a list: for each glob sorted, each file once.
-fn list_files(
-    globs: &[Value],
-    folder: &Path,
-    at: &At<'_>,
-    reading: &mut Reading<'_>,
-) -> Vec<String> {
+fn list_files(globs: &[Value], at: &At<'_>, reading: &mut Reading<'_>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
+    let Some(folder) = reading.folder else {
+        return found;
+    };
     for (index, glob) in globs.iter().enumerate() {
         let at = at.index(index);
         let Some(glob) = glob.as_str().filter(|glob| globs::over_files(glob).is_ok()) else {
@@ -274,11 +255,8 @@ fn list_files(
         let names = match files::find(folder, glob) {
             Ok(names) => names,
             Err(error) => {
-                reading.refuse(
-                    &at,
-                    format!("`{glob}` cannot be searched: {error}"),
-                    "this glob",
-                );
+                let message = format!("`{glob}` cannot be searched: {error}");
+                reading.refuse(&at, message, "this glob");
                 continue;
             }
         };

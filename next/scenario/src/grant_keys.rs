@@ -1,6 +1,6 @@
 //! The keys of grants, and what contradicts itself in them.
 
-use std::{fs, path::Path};
+use std::{fs::Metadata, path::Path};
 
 use runner_model::{
     Grants, NetGrant,
@@ -208,13 +208,8 @@ pub(crate) fn unnamed_secrets(template: &Template) -> impl Iterator<Item = Strin
     })
 }
 
-/// Reports what of a provider's grants contradicts the rest of it. `folder` is where granted folders are looked for.
-pub(crate) fn check(
-    provider: &Value,
-    folder: Option<&Path>,
-    at: &At<'_>,
-    reading: &mut Reading<'_>,
-) {
+/// Reports what of a provider's grants contradicts the rest of it.
+pub(crate) fn check(provider: &Value, at: &At<'_>, reading: &mut Reading<'_>) {
     let Some(grants) = provider.get("grants").and_then(Value::as_object) else {
         return;
     };
@@ -230,10 +225,8 @@ pub(crate) fn check(
     let folders = grants.get("fs").and_then(Value::as_array);
     for (index, grant) in folders.into_iter().flatten().enumerate() {
         let at = at.index(index);
-        if let Some(folder) = folder {
-            let (path, is_folder) = (grant.get("path"), fs::Metadata::is_dir);
-            named_file("folder", is_folder, path, folder, &at.key("path"), reading);
-        }
+        let path = grant.get("path");
+        named_file("folder", Metadata::is_dir, path, &at.key("path"), reading);
         if let Some(mount) = text(grant, "mount") {
             if mounts.contains(&mount) {
                 let message = format!("two folders are mounted at `{mount}`");

@@ -1,5 +1,7 @@
 //! Where a reader of values is ([`At`]), and what it finds to be wrong ([`Reading`]).
 
+use std::path::Path;
+
 use runner_model::template::{Template, TemplateError};
 use serde_json::Value;
 
@@ -71,6 +73,8 @@ pub(crate) struct Reading<'p> {
     pub(crate) templates: Option<Roots>,
     /// Whether a null is a number that was refused before. In JSON it is an absent value.
     pub(crate) refused_nulls: bool,
+    /// Where the files are looked for that a scenario names.
+    pub(crate) folder: Option<&'p Path>,
     /// The last regular expression that was right.
     pub(crate) last_pattern: Option<String>,
 }
@@ -126,6 +130,7 @@ impl<'p> Reading<'p> {
             problems: Vec::new(),
             templates: None,
             refused_nulls: false,
+            folder: None,
             last_pattern: None,
         }
     }

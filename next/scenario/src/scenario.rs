@@ -165,9 +165,10 @@ fn parse(
     };
     let mut reading = Reading::new(&written);
     reading.refused_nulls = true;
+    reading.folder = folder.as_deref();
     // Values are looked at again below.
     let scenario = SCENARIO.read(&At::ROOT, &mut root.clone(), &mut reading);
-    let files = check::check(&root, folder.as_deref(), &mut reading);
+    let files = check::check(&root, &mut reading);
     problems.append(&mut reading.problems);
     problems.extend(check::missing_parts(path, &root));
     let providers = scenario.iter().flat_map(|scenario| &scenario.providers);
