@@ -1,9 +1,10 @@
 //! One call: plugin, limits and input in, reply out. The only crate that knows wasmtime; it can be audited alone.
 //!
-//! It knows `model` and nothing else of the runner. It opens no file but entries of the cache of compiled plugins, and it
-//! makes no socket. [`inspect`](inspect()), [`compile`] and [`try_load`] are for children with limits of their own, because
-//! foreign code can keep a compiler busy, or grow it, for as long as it likes. [`Engines`] and [`Plugin`] are for workers. A
-//! worker's environment must be empty: wasmtime reads `RUST_BACKTRACE`, and guests could read the backtraces.
+//! It knows `model` and nothing else of the runner. Beside entries of the cache of compiled plugins it opens what an
+//! [`Access`] names, and it connects only to where that grants. [`inspect`](inspect()), [`compile`] and [`try_load`] are for
+//! children with limits of their own, because foreign code can keep a compiler busy, or grow it, for as long as it likes.
+//! [`Engines`] and [`Plugin`] are for workers. A worker's environment must be empty: wasmtime reads `RUST_BACKTRACE`, and
+//! each of its errors would take its time.
 //!
 //! Begin reading at [`Plugin::run`]. What bounds a guest stands in `store.rs` and `engine/config.rs`, what ends it in
 //! `interrupt.rs`, and what its end means in `call/classify.rs`.

@@ -33,13 +33,16 @@ const PAGE: u64 = 64 * 1024;
 pub fn compile(wasm: &[u8]) -> Result<Vec<u8>, String> {
     let (inspection, counts) = look(wasm)?;
     // What the pool's engine cannot compile may be a component with tasks of its own.
-    let pooled = translate(Allocation::Pooled, wasm).ok();
-    let pooled = pooled.and_then(|(entry, required)| Some((entry, fits(&required?)?)));
-    let is_pooled = pooled.is_some();
-    let (mut entry, initial_memory) = match pooled {
-        Some(pooled) => pooled,
-        None => {
-            within_on_demand(&counts)?;
+    let pooled = translate(Allocation::Pooled, wasm);
+    let fitting = pooled
+        .as_ref()
+        .ok()
+        .and_then(|(_, required)| fits(required.as_ref()?));
+    let (mut entry, initial_memory) = match (pooled, fitting) {
+        (Ok((entry, _)), Some(initial_memory)) => (entry, initial_memory),
+        (pooled, _) => {
+            let is_within = within_on_demand(&counts);
+            is_within.map_err(|why| pooled.err().map_or(why, |error| failed(&error)))?;
             let translated = translate(Allocation::OnDemand, wasm);
             // The memory that it starts with is of no interest without slots.
             (translated.map_err(|error| failed(&error))?.0, 0)
@@ -47,7 +50,7 @@ pub fn compile(wasm: &[u8]) -> Result<Vec<u8>, String> {
     };
     let trailer = Trailer {
         kind: inspection.kind,
-        pooled: is_pooled,
+        pooled: fitting.is_some(),
         initial_memory,
         crc: crc32fast::hash(&entry),
     };

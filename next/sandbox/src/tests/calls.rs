@@ -7,7 +7,7 @@ use runner_model::{
     provider::{OutputForm, Protocol},
 };
 
-use super::support::{Bench, bundled, error, output};
+use super::support::{Bench, bundled, error, guests, output, run_fresh};
 use crate::{Call, CommandCall, Ending};
 
 /// A command that writes `$length` bytes from `$from` to a stream.
@@ -121,6 +121,34 @@ fn a_command_gets_arguments_and_standard_input() {
     let ended = bench.plain(&cat, OutputForm::Text);
     assert_eq!(output(&ended), r#""program.wasm,a,b,in""#);
     assert_eq!(ended.usage.bytes_in, 2);
+}
+
+#[test]
+fn json_commands_get_the_test_and_answer_with_one_object() {
+    let bench = Bench::new();
+    // As a preview 1 module and as a component.
+    for guest in [guests::module("command"), guests::program("command")] {
+        let command = bench.guest(&guest);
+        let tags = ["smoke".to_owned()];
+        let call = Call {
+            command: Some(CommandCall {
+                protocol: Protocol::Json,
+                ..bench.plain_call(OutputForm::Text).command.unwrap()
+            }),
+            config: r#"{"unit":"km"}"#,
+            tags: &tags,
+            ..bench.call(r#"{"do":"test"}"#)
+        };
+        let ended = bench.runtime.block_on(run_fresh(&command, call));
+        let value: serde_json::Value = serde_json::from_str(output(&ended)).unwrap();
+        assert_eq!(
+            value,
+            serde_json::json!({
+                "trial_id": "test@provider#1", "test_id": "test", "provider": "provider", "repeat": 1, "attempt": 1,
+                "seed": 0, "input": {"do": "test"}, "config": {"unit": "km"}, "tags": ["smoke"],
+            })
+        );
+    }
 }
 
 #[test]

@@ -100,6 +100,26 @@ fn a_flood_of_host_resources_is_a_limit() {
 }
 
 #[test]
+fn a_flood_of_handles_is_a_limit() {
+    let text = r#"(component
+        (type $own (resource (rep i32)))
+        (core func $new (canon resource.new $own))
+        (core module $module
+          (import "host" "new" (func $new (param i32) (result i32)))
+          (func (export "run") (result i32)
+            (loop (drop (call $new (i32.const 1))) (br 0))
+            unreachable))
+        (core instance $core (instantiate $module
+          (with "host" (instance (export "new" (func $new))))))
+        (func $run (result (result)) (canon lift (core func $core "run")))
+        (instance $exports (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.0" (instance $exports)))"#;
+    let message = "the guest holds too many handles at once";
+    let ended = run(&Bench::new(), text);
+    assert_eq!(error(&ended), ("limit", "handles", message));
+}
+
+#[test]
 fn randomness_is_limited() {
     let text = r#"(module
         (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
