@@ -6,6 +6,7 @@ use runner_model::{
     ErrorClass, Micros, Places as _, TaskId, TrialId,
     prepare::{Problem, Ready},
     protocol::{Line, Task, TaskKind, TimeoutRule},
+    row::MAX_ROW,
 };
 use runner_scenario::{Problems, TestProblem};
 
@@ -117,13 +118,23 @@ impl Checks {
         Ok(Some((task, &self.line)))
     }
 
-    /// Takes the answer to a task: a list of problems. One that is no list says nothing that could be shown.
+    /// Takes the answer to a task: a list of problems.
     pub(crate) fn take(&mut self, task: TaskId, answer: &[u8]) {
         let Some((test, trial)) = self.in_flight.remove(&task) else {
             return;
         };
-        let problems: Vec<Problem> = serde_json::from_slice(answer).unwrap_or_default();
-        for problem in problems {
+        let problems: Option<Vec<Problem>> = match answer.len() {
+            0..=MAX_ROW => serde_json::from_slice(answer).ok(),
+            _ => None,
+        };
+        let unreadable = || {
+            vec![Problem {
+                class: ErrorClass::Protocol,
+                code: "answer".to_owned(),
+                message: "the worker that checked it gave no answer that can be read".to_owned(),
+            }]
+        };
+        for problem in problems.unwrap_or_else(unreadable) {
             if self.found.len() < MAX_TOLD {
                 self.found.push(of_test(test, &trial, &problem));
             } else {

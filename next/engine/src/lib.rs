@@ -220,6 +220,9 @@ pub enum EngineError {
     /// No trial of a run is meant by this `--rerun`. Exit code 5.
     #[error("`--rerun {0}` means no trial of the run")]
     NothingMeant(Rerun),
+    /// A signal came before anything was found out; nothing was created. The exit code is the signal's.
+    #[error("stopped by {0}")]
+    Stopped(StopSignal),
     /// The machine lacks what a run needs; nothing was created. Exit code 3.
     #[error("{0}")]
     Machine(String),
@@ -239,6 +242,7 @@ impl EngineError {
             }
             Self::NothingSelected | Self::NothingMeant(_) => Exit::NothingSelected,
             Self::Machine(_) => Exit::Failed,
+            Self::Stopped(signal) => Exit::Signal(*signal),
             Self::Record(error) => match error {
                 RecordError::Io { .. } => Exit::Storage,
                 RecordError::Held { .. } | RecordError::RootHeld { .. } => Exit::Held,

@@ -105,9 +105,11 @@ fn describe(
 
 fn ended(end: &CallsEnd, what: &str) -> EngineError {
     EngineError::Usage(match end {
-        CallsEnd::Done | CallsEnd::Stopped(_) => format!("stopped while {what}"),
+        CallsEnd::Stopped(signal) => return EngineError::Stopped(*signal),
         CallsEnd::Lost(how) => format!("while {what}, the worker {how}"),
-        CallsEnd::Late => format!("while {what}, the worker said nothing for too long"),
+        CallsEnd::Late | CallsEnd::Done => {
+            format!("while {what}, the worker said nothing for too long")
+        }
     })
 }
 

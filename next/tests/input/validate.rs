@@ -1,6 +1,8 @@
 //! What only plugins know is wrong with a scenario, before any trial.
 
-use crate::support::runner::Runner;
+use rustix::process::Signal;
+
+use crate::support::{runner::Runner, wait::wait_until};
 
 const UNITS: &str = "[providers.units]\nplugin = \"bundled:units\"\n";
 
@@ -119,4 +121,19 @@ fn secrets_that_lack_are_told_of_once() {
     let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
     ran.says(&["secret `KEY` has no value", "scenario.toml:4:"]);
     assert!(!ran.stderr.contains("test `a`"), "{}", ran.stderr);
+}
+
+#[test]
+fn signals_end_validation_with_their_code() {
+    let runner = Runner::new(&["stuck"]);
+    // It never describes itself.
+    runner.scenario("[providers.p]\nplugin = \"stuck.wasm\"\n[[tests]]\nid = \"a\"\n");
+    let mut running = runner.started(&["validate", "scenario.toml"]);
+    wait_until("the guest computes", || {
+        assert!(running.is_alive());
+        let mut workers = running.workers().into_iter();
+        workers.any(|worker| worker.busiest_thread(20).is_some())
+    });
+    let (ran, _) = running.end_by(Signal::INT);
+    ran.expect(130);
 }

@@ -58,7 +58,9 @@ impl CommandError {
                 exit,
                 "no test was selected\n`--test`, `--provider` and `--tag` leave nothing of the scenario",
             ),
-            EngineError::NothingMeant(_) => Self::new(exit, &error.to_string()),
+            EngineError::NothingMeant(_) | EngineError::Stopped(_) => {
+                Self::new(exit, &error.to_string())
+            }
             EngineError::Usage(text) | EngineError::Machine(text) => Self::new(exit, &text),
         }
     }
