@@ -6,7 +6,7 @@
 //!
 //! Begin reading at [`load`]. `table.rs` and `form.rs` are how keys are read; `scenario.rs`, `provider_keys.rs`,
 //! `grant_keys.rs` and `test_keys.rs` are the keys; `matrix.rs` writes matrices out before they are read. `lists.rs` reads
-//! test lists, `records.rs` makes tests of their records, `resolver.rs` lines of tests, and `resolve.rs` the suite.
+//! test lists, `records.rs` makes tests of their records, and `suite_writer.rs` the suite of these.
 
 mod blobs;
 mod check;
@@ -24,13 +24,13 @@ mod provider_keys;
 mod reading;
 mod records;
 mod resolve;
-mod resolver;
 mod scalar;
 mod scenario;
 mod schema;
 mod selection;
 mod settings;
 mod suite;
+mod suite_writer;
 mod table;
 mod test_keys;
 

@@ -2,9 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt::Display,
     fs::File,
-    io::{BufWriter, Write},
     ops::ControlFlow,
 };
 
@@ -12,10 +10,10 @@ use crate::{
     document::Document,
     problem::{Problem, Problems},
     records::AllTests,
-    resolver::{ResolvedTest, Resolver},
     scenario::Scenario,
     selection::Selection,
-    suite::{Suite, SuiteBuilder, hash},
+    suite::{Suite, hash},
+    suite_writer::{SuiteWriter, cannot_write},
 };
 
 /// Problems of tests and lists that are shown.
@@ -46,64 +44,29 @@ pub fn resolve(
     let document = document.map_err(|problems| Problems::first(MAX_SHOWN, problems))?;
     let written = scenario.written(&document);
     let tests = AllTests::new(scenario, &written);
-    let mut resolver = Resolver::new(scenario, selection)?;
-    let mut builder = SuiteBuilder::default();
-    let mut out = BufWriter::with_capacity(64 << 10, into);
+    let mut writer = SuiteWriter::new(scenario, selection, into)?;
     let (mut hashes, mut found) = (Vec::new(), Problems::default());
-    let (mut line, mut fatal) = (Vec::new(), None);
     let _ = tests.each(&mut |test| {
-        let resolved = match test {
-            Ok((origin, test)) => resolver.resolve(origin, test, &mut line),
+        let added = match test {
+            Ok((origin, test)) => {
+                hashes.push(hash(&test.id));
+                writer.add(origin, test)
+            }
             Err(problem) => Err(vec![problem]),
         };
-        match resolved {
-            Ok(test) => {
-                hashes.push(test.hash);
-                if !test.providers.is_empty() {
-                    fatal = add(&mut builder, &mut out, &test, &mut line).err();
-                }
-            }
-            Err(problems) => {
-                for problem in problems {
-                    found.add(MAX_SHOWN, problem);
-                }
-            }
+        for problem in added.err().into_iter().flatten() {
+            found.add(MAX_SHOWN, problem);
         }
-        match fatal {
-            None => ControlFlow::Continue(()),
-            Some(_) => ControlFlow::Break(()),
+        match writer.is_broken {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
         }
     });
-    if let Some(problem) = fatal {
-        return Err(problem.into());
-    }
     find_duplicates(&tests, &hashes, &mut found);
     if found.count() > 0 {
         return Err(found);
     }
-    out.flush().map_err(|error| cannot_write(&error))?;
-    drop(out);
-    Ok(builder.finish(file, &scenario.providers, resolver.blobs.into_paths()))
-}
-
-fn cannot_write(error: &dyn Display) -> Problem {
-    Problem::new(format!("cannot write the suite: {error}"))
-}
-
-/// Adds a test's line to the suite. After a problem nothing more can be added.
-fn add(
-    builder: &mut SuiteBuilder,
-    out: &mut impl Write,
-    test: &ResolvedTest,
-    line: &mut Vec<u8>,
-) -> Result<(), Problem> {
-    let pushed = builder.push(line, &test.providers, test.repeat);
-    pushed.map_err(|bound| {
-        Problem::new(format!("a run has at most {bound}, and these are more"))
-            .with_help("choose some with `--test` or `--provider`, or write a smaller `repeat`")
-    })?;
-    line.push(b'\n');
-    out.write_all(line).map_err(|error| cannot_write(&error))
+    Ok(writer.finish(file)?)
 }
 
 /// Reports ids that are used twice. Only ids with equal hashes are read a second time.

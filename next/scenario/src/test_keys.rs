@@ -242,12 +242,7 @@ fn test(table: &mut Table<'_, '_>) -> Option<WrittenTest> {
         "null",
         "What the provider gets. Any value; it reaches the provider as JSON.",
     );
-    let providers = table.with_default(
-        "providers",
-        &List(1, GLOB),
-        r#"["*"]"#,
-        "On which providers the test runs: globs over their names.",
-    );
+    let providers = providers(table);
     let expect = table.optional(
         "expect",
         &EXPECT,
@@ -268,6 +263,15 @@ fn test(table: &mut Table<'_, '_>) -> Option<WrittenTest> {
         files: files.unwrap_or_default(),
         settings: Settings { meta, ..settings },
     })
+}
+
+fn providers(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
+    table.with_default(
+        "providers",
+        &List(1, GLOB),
+        r#"["*"]"#,
+        "On which providers to run: globs over their names.",
+    )
 }
 
 fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
@@ -298,12 +302,7 @@ fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
             &Templates(META, LIST_ROOTS),
             "What the tests say of themselves, as in a test. Strings in it may be templates, such as `{{row.topic}}`.",
         ),
-        providers: table.with_default(
-            "providers",
-            &List(1, GLOB),
-            r#"["*"]"#,
-            "On which providers the tests run: globs over their names.",
-        ),
+        providers: providers(table),
         settings: settings(table),
         select: table.optional(
             "select",

@@ -1,6 +1,11 @@
-//! [`Resolver`]: from a written test to its line in the suite.
+//! [`SuiteWriter`]: completes tests, selects among them, and writes the suite.
 
-use std::mem;
+use std::{
+    fmt::Display,
+    fs::File,
+    io::{BufWriter, Write},
+    mem,
+};
 
 use globset::GlobSet;
 use runner_model::{
@@ -19,12 +24,12 @@ use crate::{
     records::Origin,
     scenario::Scenario,
     selection::{Filter, Selection},
-    suite::hash,
+    suite::{Suite, SuiteBuilder},
     test_keys::{DEFAULT_TIMEOUT, MAX_META, Settings, TestList, WrittenExpect, WrittenTest},
 };
 
-/// Resolves tests, one after the other.
-pub(crate) struct Resolver<'s> {
+/// Completes tests, selects among them and writes their lines.
+pub(crate) struct SuiteWriter<'s> {
     scenario: &'s Scenario,
     names: Vec<&'s str>,
     filter: Filter,
@@ -32,25 +37,25 @@ pub(crate) struct Resolver<'s> {
     lists: Vec<(Option<GlobSet>, GlobSet)>,
     /// What each provider takes from its tests.
     needs: Vec<Vec<Need<'s>>>,
-    pub(crate) blobs: Blobs,
+    blobs: Blobs,
     /// The globs of the last test and what they match, because the next one mostly has the same.
     providers: (Vec<String>, Vec<u16>),
-}
-
-/// A test of the scenario.
-pub(crate) struct ResolvedTest {
-    /// The hash of its id.
-    pub(crate) hash: u64,
-    /// Its providers, by index. Without any it is not selected, and has no line.
-    pub(crate) providers: Vec<u16>,
-    pub(crate) repeat: u32,
+    builder: SuiteBuilder,
+    out: BufWriter<&'s mut File>,
+    line: Vec<u8>,
+    /// Nothing more can be added.
+    pub(crate) is_broken: bool,
 }
 
 /// Everything that is wrong with a test.
 type Refused = Vec<Problem>;
 
-impl<'s> Resolver<'s> {
-    pub(crate) fn new(scenario: &'s Scenario, selection: &Selection) -> Result<Self, Problem> {
+impl<'s> SuiteWriter<'s> {
+    pub(crate) fn new(
+        scenario: &'s Scenario,
+        selection: &Selection,
+        into: &'s mut File,
+    ) -> Result<Self, Problem> {
         let sets = |list: &TestList| {
             let select = list.select.as_ref().map(|select| globs::set(select));
             Ok((select.transpose()?, globs::set(&list.exclude)?))
@@ -65,16 +70,19 @@ impl<'s> Resolver<'s> {
             needs: providers.map(needs).collect(),
             blobs: Blobs::default(),
             providers: Default::default(),
+            builder: SuiteBuilder::default(),
+            out: BufWriter::with_capacity(64 << 10, into),
+            line: Vec::new(),
+            is_broken: false,
         })
     }
 
-    /// Completes a test, and writes its line without a line break if it is selected.
-    pub(crate) fn resolve(
+    /// Adds a test, if it is selected.
+    pub(crate) fn add(
         &mut self,
         origin: &Origin<'_>,
         mut test: WrittenTest,
-        line: &mut Vec<u8>,
-    ) -> Result<ResolvedTest, Refused> {
+    ) -> Result<(), Refused> {
         let mut settings = mem::take(&mut test.settings);
         let mut globs = test.providers.take();
         let mut is_in_list = true;
@@ -91,19 +99,20 @@ impl<'s> Resolver<'s> {
         let mut providers = self.providers(origin, globs)?;
         let (filter, names) = (&self.filter, &self.names);
         filter.narrow(&test.id, &settings, names, &mut providers);
-        if !is_in_list {
-            providers.clear();
+        if providers.is_empty() || !is_in_list {
+            return Ok(());
         }
-        let resolved = ResolvedTest {
-            hash: hash(&test.id),
-            repeat: settings.repeat.unwrap_or(1),
-            providers,
-        };
-        if !resolved.providers.is_empty() {
-            self.check(origin, &test, &settings, &resolved.providers)?;
-            self.write(origin, test, settings, &resolved.providers, line)?;
-        }
-        Ok(resolved)
+        self.check(origin, &test, &settings, &providers)?;
+        self.resolve(origin, test, settings, providers)
+    }
+
+    /// The suite, in the file that `into` is a copy of.
+    pub(crate) fn finish(mut self, file: File) -> Result<Suite, Problem> {
+        self.out.flush().map_err(|error| cannot_write(&error))?;
+        let providers = &self.scenario.providers;
+        Ok(self
+            .builder
+            .finish(file, providers, self.blobs.into_paths()))
     }
 
     /// The providers that globs match.
@@ -176,21 +185,19 @@ impl<'s> Resolver<'s> {
         }
     }
 
-    fn write(
+    fn resolve(
         &mut self,
         origin: &Origin<'_>,
         test: WrittenTest,
         settings: Settings,
-        providers: &[u16],
-        line: &mut Vec<u8>,
+        providers: Vec<u16>,
     ) -> Result<(), Refused> {
-        let cannot = |error| vec![Problem::new(format!("cannot write the suite: {error}"))];
-        let input = to_raw_value(&test.input).map_err(cannot)?;
+        let input = to_raw_value(&test.input).map_err(|error| vec![cannot_write(&error)])?;
         let files = self.attachments(origin, &test.files)?;
         let test = Test {
             id: test.id,
             input: &input,
-            providers: providers.to_vec(),
+            providers,
             repeat: settings.repeat.unwrap_or(1),
             tags: settings.tags.into_iter().map(Text::from).collect(),
             meta: settings.meta,
@@ -200,8 +207,22 @@ impl<'s> Resolver<'s> {
             retries: settings.retries.unwrap_or_default(),
             expect: self.expect(origin, test.expect)?,
         };
-        line.clear();
-        serde_json::to_writer(line, &test).map_err(cannot)
+        let written = self.write(&test);
+        self.is_broken = written.is_err();
+        written.map_err(|problem| vec![problem])
+    }
+
+    fn write(&mut self, test: &Test<'_>) -> Result<(), Problem> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, test).map_err(|error| cannot_write(&error))?;
+        let pushed = self.builder.push(&self.line, &test.providers, test.repeat);
+        pushed.map_err(|bound| {
+            Problem::new(format!("a run has at most {bound}, and these are more"))
+                .with_help("choose some with `--test` or `--provider`, or write a smaller `repeat`")
+        })?;
+        self.line.push(b'\n');
+        let written = self.out.write_all(&self.line);
+        written.map_err(|error| cannot_write(&error))
     }
 
     fn attachments<'t>(
@@ -233,6 +254,10 @@ impl<'s> Resolver<'s> {
         }
         Ok(expect)
     }
+}
+
+pub(crate) fn cannot_write(error: &dyn Display) -> Problem {
+    Problem::new(format!("cannot write the suite: {error}"))
 }
 
 fn refuse_file(origin: &Origin<'_>, path: &[&str], noun: &str, file: &str, what: &str) -> Refused {
