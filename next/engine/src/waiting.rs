@@ -105,9 +105,9 @@ impl Waiting<'_> {
                 return Ok(Some(end));
             }
             // What is left asks for a pause.
-            let pause = pending.into_iter().next();
+            let pause = pending.first().map(|request| &request.by);
             if pause.is_some() != self.is_paused {
-                self.pause(pause.is_some(), pause.map(|request| request.by))?;
+                self.pause(pause.is_some(), pause)?;
             }
             if !self.is_paused && work.root.try_share(work.share)? {
                 return Ok(None);
@@ -140,11 +140,11 @@ impl Waiting<'_> {
         Ok(())
     }
 
-    fn pause(&mut self, is_paused: bool, by: Option<Actor>) -> Result<(), RecordError> {
+    fn pause(&mut self, is_paused: bool, by: Option<&Actor>) -> Result<(), RecordError> {
         self.is_paused = is_paused;
-        self.owned.note_pause(is_paused, by.clone())?;
+        self.owned.note_pause(is_paused, by.cloned())?;
         self.observer.event(&if is_paused {
-            RunEvent::Paused { by: by.as_ref() }
+            RunEvent::Paused { by }
         } else {
             RunEvent::Unpaused
         });

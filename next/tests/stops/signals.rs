@@ -107,7 +107,7 @@ fn many_guests_stop_soon_together() {
 #[test]
 fn resume_finishes_a_stopped_run() {
     let runner = Runner::hostile(
-        "[[tests]]\nid = \"nap\"\nrepeat = 30\ninput = { do = \"sleep\", ms = 20 }\n",
+        "[[tests]]\nid = \"nap\"\nrepeat = 30\ninput = { do = \"sleep\", ms = 60 }\n",
     );
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(5);

@@ -153,7 +153,7 @@ fn waiting_run_can_be_paused() {
     runner.run(&["pause", run.id()]).expect(0);
     long.end_by(Signal::INT).0.expect(130);
     assert_waits(&runner, &run);
-    assert_eq!(runner.show(&run)["run"]["paused"]["by"].is_object(), true);
+    assert!(runner.show(&run)["run"]["paused"]["by"].is_object());
     runner.run(&["unpause", run.id()]).expect(0);
     running.finish().expect(0);
     let pauses = run.manifest()["sessions"][0]["pauses"].clone();

@@ -162,16 +162,19 @@ impl Observer for Screen<'_> {
                 in_flight,
             } => {
                 let attempts = plural(*in_flight, "attempt", "attempts");
-                let by = match by {
-                    Some(by) => format!("asked to by {}", summary::actor_words(by)),
-                    None => summary::signal_words(*signal).to_owned(),
+                let by = match (by, signal) {
+                    (Some(by), _) => format!(" (asked to by {})", summary::actor_words(by)),
+                    (None, Some(signal)) => format!(" ({})", summary::signal_words(*signal)),
+                    // What ends it by itself is said at the end.
+                    (None, None) if *in_flight == 0 => return,
+                    (None, None) => String::new(),
                 };
                 let again = match signal {
                     Some(StopSignal::Interrupt) if *in_flight > 0 => "; Ctrl-C again kills them",
                     _ => "",
                 };
                 self.out
-                    .talk(&format!("stopping ({by}): {attempts} in flight{again}"));
+                    .talk(&format!("stopping{by}: {attempts} in flight{again}"));
             }
             RunEvent::Paused { by } => {
                 let by = by.map_or_else(|| "Ctrl-Z".to_owned(), summary::actor_words);

@@ -132,11 +132,10 @@ pub fn next_steps(summary: &RunSummary, run: &str, root_flag: &str) -> Vec<Strin
 }
 
 /// How a signal is called by those who send it.
-pub fn signal_words(signal: Option<StopSignal>) -> &'static str {
+pub fn signal_words(signal: StopSignal) -> &'static str {
     match signal {
-        Some(StopSignal::Interrupt) => "Ctrl-C",
-        Some(signal) => signal.as_str(),
-        None => "asked to",
+        StopSignal::Interrupt => "Ctrl-C",
+        signal => signal.as_str(),
     }
 }
 
