@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use proptest::prelude::*;
 use runner_model::visible::steers;
 
-use crate::{Problems, Scenario, Selection, Suite, load, resolve};
+use crate::{Problems, Scenario, Selection, Suite, load, parse_stored, resolve};
 
 fn suite_of(scenario: &Path) -> Result<(Scenario, Suite), Problems> {
     let scenario = load(scenario)?;
@@ -108,4 +109,54 @@ fn of_very_many_mistakes_the_first_are_shown() {
         said.contains("the first of 5000 problems; 4900 more"),
         "{said}"
     );
+}
+
+/// A text with a part cut out and something else in its place.
+fn damaged(text: &str, at: prop::sample::Index, length: usize, other: &str) -> String {
+    let start = text.floor_char_boundary(at.index(text.len()));
+    let end = text.ceil_char_boundary((start + length).min(text.len()));
+    [&text[..start], other, &text[end..]].concat()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn damaged_scenarios_are_read_or_refused(
+        at in any::<prop::sample::Index>(),
+        length in 0usize..40,
+        other in r#"[\[\]{}="',.\n\u{20ac}a-c0-9{}\-]{0,8}"#,
+    ) {
+        for file in ["valid/tour.toml", "invalid/everything-at-once.toml", "invalid/matrix.toml"] {
+            let text = fs::read_to_string(format!("src/tests/{file}")).unwrap();
+            if let Err(problems) = parse_stored(&damaged(&text, at, length, &other), "s") {
+                prop_assert!(problems.count() > 0 && !problems.render(false, 100).is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_lists_are_read_or_refused(
+        at in any::<prop::sample::Index>(),
+        length in 0usize..20,
+        other in prop::collection::vec(any::<u8>(), 0..6),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let scenario = "providers.p.plugin = 'bundled:echo'\ntest_lists = [{ files = ['l.*'], id = '{{file.name}}-{{row.n}}', meta = { t = '{{row.t}}' } }]\n";
+        fs::write(folder.path().join("s.toml"), scenario).unwrap();
+        for (name, text) in [
+            ("l.csv", "n,t\n1,\"a \"\"b\"\"\nc\"\n2,d\n"),
+            ("l.json", "[{\"n\": 1, \"t\": \"a\"},\n {\"n\": 2, \"t\": true}]\n"),
+            ("l.jsonl", "{\"n\": 1, \"t\": \"a\"}\n\n{\"n\": 2, \"t\": 1.5}\n"),
+            ("l.toml", "[[tests]]\nn = 1\nt = 'a'\n[[tests]]\nn = 2\nt = 1979-05-27\n"),
+        ] {
+            let start = at.index(text.len());
+            let end = (start + length).min(text.len());
+            let bytes = [&text.as_bytes()[..start], &other, &text.as_bytes()[end..]].concat();
+            fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        if let Err(problems) = suite_of(&folder.path().join("s.toml")) {
+            prop_assert!(problems.count() > 0 && !problems.render(false, 100).is_empty());
+        }
+    }
 }
