@@ -69,6 +69,56 @@ fn granted_folders_are_there_in_every_session() {
 }
 
 #[test]
+fn runs_do_not_go_on_inside_of_what_guests_write() {
+    let grants = fs_grant("shared", "/shared", "rw");
+    let runner = files(&[&grants], &json!([["write", "/shared/a", ""]]));
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    fs::rename(runner.path("results"), runner.path("shared/results")).unwrap();
+    let again = [
+        "resume",
+        run.id(),
+        "--results",
+        "shared/results",
+        "--rerun",
+        "all",
+    ];
+    let refused = runner.run(&again).expect(2);
+    refused.says(&[
+        "would let a guest change the results root",
+        "granted as `/shared`",
+    ]);
+}
+
+#[test]
+fn single_calls_have_the_same_rules() {
+    let runner = files(&[], &json!([]));
+    let acts = json!([["read", "/data/file"]]).to_string();
+    let call = |grant: &str| {
+        let args = [
+            "plugin",
+            "run",
+            "files.wasm",
+            "--input",
+            &acts,
+            "--grant",
+            grant,
+        ];
+        runner.run(&[&args[..], &["--limit", "scratch=1MiB"]].concat())
+    };
+    let ran = call("fs=open:/data").expect(0);
+    let output: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(output, json!([{"ok": "content"}]));
+    for (grant, says) in [
+        ("fs=.:/data:rw", "would let a guest change"),
+        ("fs=/sys:/data", "where the kernel shows"),
+        ("fs=none:/data", "cannot be used"),
+    ] {
+        call(grant).expect(2).says(&[says, "granted as `/data`"]);
+    }
+}
+
+#[test]
 fn what_commands_leave_is_kept_with_their_rows() {
     for guest in [module("files-command"), program("files-command")] {
         let runner = Runner::new(&[]);
