@@ -39,7 +39,10 @@ fn dry_runs_show_grants_and_trials() {
         lines[0]["providers"][0]["missing_secrets"],
         json!(["OTHER"])
     );
-    assert_eq!(lines[1], json!({"part": "trial", "trial": "a@it#1"}));
+    assert_eq!(
+        lines[1],
+        json!({"v": 1, "part": "trial", "trial": "a@it#1"})
+    );
     assert!(!runner.path("results").exists());
 }
 

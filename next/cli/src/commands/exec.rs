@@ -10,6 +10,7 @@ use runner_engine::{
     source::{Source, SourceState, is_folder},
 };
 use runner_model::{TrialId, exit::Exit, visible::visible};
+use runner_report::VERSION;
 use runner_scenario::{Selection, load};
 use serde::Serialize;
 
@@ -137,6 +138,14 @@ fn build(scenarios: &[PathBuf], out: &Out) -> Result<(), CommandError> {
 
 /// A line of `--dry-run --json`.
 #[derive(Serialize)]
+struct PlanLine<'a> {
+    v: u8,
+    #[serde(flatten)]
+    part: PlanPart<'a>,
+}
+
+/// What such a line is about.
+#[derive(Serialize)]
 #[serde(tag = "part", rename_all = "lowercase")]
 enum PlanPart<'a> {
     /// The plan as a whole.
@@ -147,8 +156,9 @@ enum PlanPart<'a> {
 
 /// Prints what sessions would do: trials as data, and what providers are granted as messages.
 fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
-    let print = |part: &PlanPart<'_>| {
-        out.json_line(&serde_json::to_string(part).unwrap_or_default());
+    let print = |part: PlanPart<'_>| {
+        let line = PlanLine { v: VERSION, part };
+        out.json_line(&runner_report::json::one_line(&line).unwrap_or_default());
     };
     for request in requests {
         let mut head = |preview: &Preview| {
@@ -156,12 +166,12 @@ fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Ex
                 out.warn(notice);
             }
             match args.json {
-                true => print(&PlanPart::Plan(preview)),
+                true => print(PlanPart::Plan(preview)),
                 false => out.talk(&grants::preview(preview).join("\n")),
             }
         };
         let mut each = |trial: &TrialId| match args.json {
-            true => print(&PlanPart::Trial { trial }),
+            true => print(PlanPart::Trial { trial }),
             false => out.data(&visible(&trial.to_string())),
         };
         runner_engine::preview_exec(request, &mut head, &mut each)
