@@ -51,18 +51,19 @@ pub(crate) enum ListFormat {
 pub(crate) struct Entry<'a> {
     path: &'a str,
     content: Content<'a>,
-    /// The number of the first line of its text.
+    /// The lines that it stands in; empty for TOML, whose document has them.
+    text: &'a str,
+    /// The number of the first of these.
     line: usize,
     source: OnceCell<Arc<Source>>,
 }
 
 enum Content<'a> {
-    /// A record of JSON, within the lines that it stands in.
-    Json { record: &'a str, within: &'a str },
+    /// The part of the text that is JSON.
+    Json(&'a str),
     Csv {
         columns: &'a [String],
         cells: Vec<Cell<'a>>,
-        record: &'a str,
     },
     Toml {
         document: &'a Document<'a>,
@@ -275,6 +276,7 @@ fn each_of_toml(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlF
     for (index, value) in records.into_iter().flatten().enumerate() {
         visit(Ok(Entry {
             path: shown,
+            text: "",
             line: 1,
             source: OnceCell::new(),
             content: Content::Toml {
@@ -288,10 +290,11 @@ fn each_of_toml(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlF
 }
 
 impl<'a> Entry<'a> {
-    fn of_text(path: &'a str, record: &'a str, within: &'a str, line: usize) -> Self {
+    fn of_text(path: &'a str, record: &'a str, text: &'a str, line: usize) -> Self {
         Self {
             path,
-            content: Content::Json { record, within },
+            content: Content::Json(record),
+            text,
             line,
             source: OnceCell::new(),
         }
@@ -319,52 +322,42 @@ impl<'a> Entry<'a> {
         let (expected, found) = (columns.len(), cells.len());
         if expected != found {
             let message = format!("the header has {expected} columns, and this record {found}");
-            let place = Place::new(self.source(), 0..self.text().len(), "this record");
+            let place = Place::new(self.source(), 0..self.text.len(), "this record");
             return Err(Problem::new(message).at(place));
         }
-        let record = self.text();
-        self.content = Content::Csv {
-            columns,
-            cells,
-            record,
-        };
+        self.content = Content::Csv { columns, cells };
         Ok(self)
     }
 
     fn cells(&self) -> Result<Vec<Cell<'a>>, Problem> {
-        cells(self.text())
+        cells(self.text)
             .map_err(|(at, what)| Problem::new(what).at(Place::new(self.source(), at..at, "here")))
-    }
-
-    /// The lines that it stands in; empty for TOML, whose document has them.
-    fn text(&self) -> &'a str {
-        match self.content {
-            Content::Json { within, .. } => within,
-            Content::Csv { record, .. } => record,
-            Content::Toml { .. } => "",
-        }
     }
 
     fn source(&self) -> &Arc<Source> {
         self.source.get_or_init(|| {
             Arc::new(Source {
                 path: self.path.to_owned(),
-                text: self.text().to_owned(),
+                text: self.text.to_owned(),
                 first_line: self.line,
             })
         })
     }
 
+    /// Where a part of the text begins.
+    fn begin(&self, part: &str) -> usize {
+        part.as_ptr() as usize - self.text.as_ptr() as usize
+    }
+
     /// The record as JSON.
     pub(crate) fn value(&self) -> Result<Value, Problem> {
         match &self.content {
-            Content::Json { record, within } => serde_json::from_str(record).map_err(|error| {
-                let begin = record.as_ptr() as usize - within.as_ptr() as usize;
-                let at = begin + offset_of(record, &error);
+            Content::Json(record) => serde_json::from_str(record).map_err(|error| {
+                let at = self.begin(record) + offset_of(record, &error);
                 let place = Place::new(self.source(), at..at, "here");
                 Problem::new(format!("not valid JSON: {}", message_of(&error))).at(place)
             }),
-            Content::Csv { columns, cells, .. } => {
+            Content::Csv { columns, cells } => {
                 let cells = columns.iter().zip(cells);
                 let cells = cells.map(|(name, (_, text))| (name.clone(), Value::from(&**text)));
                 Ok(Value::Object(cells.collect::<Map<_, _>>()))
@@ -375,22 +368,17 @@ impl<'a> Entry<'a> {
 
     pub(crate) fn place(&self, path: &[Step], part: Part, label: &str) -> Place {
         match &self.content {
-            Content::Json { record, within } => {
-                let span = json_span(record, path, part);
-                let begin = record.as_ptr() as usize - within.as_ptr() as usize;
+            Content::Json(record) => {
+                let (span, begin) = (json_span(record, path, part), self.begin(record));
                 Place::new(self.source(), begin + span.start..begin + span.end, label)
             }
-            Content::Csv {
-                columns,
-                cells,
-                record,
-            } => {
+            Content::Csv { columns, cells } => {
                 let column = match path.first() {
                     Some(Step::Key(key)) => columns.iter().position(|column| column == key),
                     _ => None,
                 };
                 let cell = column.and_then(|column| cells.get(column));
-                let span = cell.map_or(0..record.len(), |(span, _)| span.clone());
+                let span = cell.map_or(0..self.text.len(), |(span, _)| span.clone());
                 Place::new(self.source(), span, label)
             }
             Content::Toml {

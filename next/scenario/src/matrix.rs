@@ -163,7 +163,15 @@ impl Expander<'_, '_> {
                 Ok(_) => None,
             };
             if let Some(message) = refused {
-                return self.refuse_name(&at, template.is_some(), message);
+                let (key, help) = match template {
+                    Some(_) => ("name", "a name needs a value of every key of the matrix"),
+                    None => ("matrix", "`name = \"…{{matrix.KEY}}…\"` gives other names"),
+                };
+                let problem = self
+                    .reading
+                    .refuse_key(&at.key(key), message, "makes this name");
+                problem.help = Some(help.to_owned());
+                return;
             }
             let mut filled = table.clone();
             for key in FILLED {
@@ -201,17 +209,6 @@ impl Expander<'_, '_> {
                 format!("the matrix makes {count} providers{others}, and {MAX_MADE} is the most");
             self.reading.refuse_key(at, message, "too many");
         }
-    }
-
-    fn refuse_name(&mut self, at: &At<'_>, has_template: bool, message: String) {
-        let (key, help) = match has_template {
-            true => ("name", "a name needs a value of every key of the matrix"),
-            false => ("matrix", "`name = \"…{{matrix.KEY}}…\"` gives other names"),
-        };
-        let problem = self
-            .reading
-            .refuse_key(&at.key(key), message, "makes this name");
-        problem.help = Some(help.to_owned());
     }
 }
 
