@@ -47,7 +47,7 @@ pub(crate) struct StoredRow {
     /// As JSON, with the whole output.
     pub(crate) bytes: Vec<u8>,
     pub(crate) attempt: u32,
-    judged: JudgedRow,
+    pub(crate) judged: JudgedRow,
 }
 
 /// What of such a row goes into the new one.
@@ -136,12 +136,6 @@ impl Rejudge {
                 Some(output) => with_output(&line, &output_of(run, output.sha256)?)?,
             },
         })
-    }
-}
-
-impl StoredRow {
-    pub(crate) fn facts(&self) -> JudgedRow {
-        self.judged
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     env,
-    io::BufRead as _,
     panic::resume_unwind,
     rc::Rc,
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -12,15 +11,14 @@ use std::{
 };
 
 use runner_model::{
-    Digest, Micros, Outcome, Places, Reason, RunTime, Stage, StopSignal, TaskId, WorkerId,
+    Digest, Reason, RunTime, Stage, StopSignal, TaskId, WorkerId,
     prepare::Ready,
-    protocol::{FromWorker, ReportHead, SlotWord, TaskKind},
+    protocol::{FromWorker, SlotWord},
     row::Actor,
     visible::visible_line,
 };
 use runner_record::{
-    Ack, End, Fold, InFlight, Live, Manifest, Owned, RecordError, Request, ResultsRoot, RowFacts,
-    Scratch, WaitingTrial, Writer, sweep_every,
+    Ack, End, Fold, Manifest, Owned, RecordError, Request, ResultsRoot, RowFacts, Scratch, Writer,
 };
 use runner_scenario::Suite;
 
@@ -30,16 +28,20 @@ use crate::{
     clock::{Clock, monotonic},
     compiler::CompileError,
     crew::{Crew, News},
-    flights::{Checked, Flights},
-    live::LiveThread,
-    plan::{Ids, Plan},
+    flights::Flights,
+    plan::Plan,
     requests,
-    schedule::{Assignment, Blame, Effect, Event, Fate, Schedule, StopMode},
+    schedule::{Assignment, Blame, Effect, Event, Schedule, StopMode},
     session::exit_of,
     signals::Heard,
     watchdog::Watchdog,
     workers::LinkEvent,
 };
+
+mod rows;
+mod telling;
+
+use self::{rows::Report, telling::LiveThread};
 
 /// What the coordinator waits for.
 pub(crate) enum Input {
@@ -65,22 +67,12 @@ pub(crate) enum Input {
 
 /// How often the screen is told what runs.
 const PROGRESS_EVERY: u64 = 100_000;
-/// So late after a stop it is said what it waits for.
-const WAITING_AFTER: u64 = 2_000_000;
-/// Trials that are named then.
-const MAX_NAMED: usize = 3;
 /// A run that ends sooner has no `live.json`.
 const FIRST_LIVE: u64 = 50_000;
-/// How often `live.json` is written.
-const LIVE_EVERY: u64 = 200_000;
+/// Bytes that `live.json` has of what an attempt does.
+const MAX_WORD: usize = 300;
 /// How much is heard at most before something is decided.
 const MAX_TURN: usize = 1000;
-/// Bytes that it has of what an attempt does.
-const MAX_WORD: usize = 300;
-/// Attempts that `live.json` has at most.
-const MAX_LIVE: usize = 1000;
-/// Trials that wait, in there.
-const MAX_WAITING: usize = 100;
 
 /// A session while it goes on.
 pub(crate) struct Coordinator<'a> {
@@ -123,16 +115,6 @@ pub(crate) struct Run {
     pub(crate) writer: Writer,
     pub(crate) live: LiveThread,
     pub(crate) session: u32,
-}
-
-/// What a report becomes if it is to be written.
-struct Report {
-    task: TaskId,
-    outcome: Outcome,
-    has_denied: bool,
-    row: Vec<u8>,
-    log: Option<Vec<u8>>,
-    artifacts: Vec<(Digest, std::fs::File)>,
 }
 
 /// What a coordinator begins with.
@@ -446,60 +428,6 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    fn report(&mut self, worker: WorkerId, head: &ReportHead, mut body: Vec<u8>) {
-        let (Some(run), Some(flight)) = (&self.run, self.flights.at(worker, head.task)) else {
-            return;
-        };
-        let provider = &self.begin.plan.providers[usize::from(flight.task.provider)];
-        let limits = &provider.provider.limits;
-        match flight.check(head, &body, limits, run.session) {
-            Ok(Checked {
-                mut row,
-                log,
-                artifacts,
-            }) => {
-                // Budgets were taken from for it when it was made.
-                if flight.task.kind == TaskKind::Judge {
-                    row.metrics.clear();
-                }
-                let (outcome, policy) = (row.outcome, Rc::clone(&flight.policy));
-                let has_denied = !row.denied.is_empty();
-                let event = Event::Report {
-                    worker,
-                    task: head.task,
-                    row: &row,
-                    host_fault: head.host_fault,
-                    policy: &policy,
-                };
-                self.begin.schedule.on(self.now, event, &mut self.effects);
-                body.truncate(head.row_bytes as usize);
-                self.act(Some(Report {
-                    task: head.task,
-                    outcome,
-                    has_denied,
-                    row: body,
-                    log,
-                    artifacts,
-                }));
-                self.flights.remove(head.task);
-            }
-            Err(fault) => self.begin.crew.fault(worker, Some(head.task), fault),
-        }
-    }
-
-    fn add_piece(&mut self, worker: WorkerId, task: TaskId, index: u32, piece: &[u8]) {
-        let (Some(run), Some(flight)) = (&self.run, self.flights.at(worker, task)) else {
-            return;
-        };
-        let provider = &self.begin.plan.providers[usize::from(flight.task.provider)];
-        let limits = &provider.provider.limits;
-        match flight.add_piece(index, piece, limits, || run.owned.artifact_draft()) {
-            Ok(Ok(())) => {}
-            Ok(Err(fault)) => self.begin.crew.fault(worker, Some(task), fault),
-            Err(error) => self.storage_failed(error),
-        }
-    }
-
     fn lose(&mut self, worker: WorkerId, begun: &[SlotWord], blame: Option<Blame>, how: &str) {
         if !self.is_stopping {
             self.log(&format!("worker {} {how}", worker.0));
@@ -538,47 +466,6 @@ impl<'a> Coordinator<'a> {
             policy: policy.as_deref(),
         });
         self.flights.forget(worker);
-    }
-
-    fn take_ack(&mut self, ack: Ack) {
-        match ack {
-            Ack::Written { lines, .. } => {
-                self.take_lines(&lines);
-                if let Some(run) = &self.run {
-                    let (bytes, rows) = run.writer.pending();
-                    self.on(Event::Acked { rows, bytes });
-                }
-            }
-            Ack::Failed(error) => self.storage_failed(error.to_string()),
-        }
-    }
-
-    fn take_lines(&mut self, mut lines: &[u8]) {
-        while !lines.is_empty()
-            && let Some((trial, row)) = self.handed.pop_front()
-        {
-            let mut rest = lines;
-            // Memory can be read.
-            let length = rest.skip_until(b'\n').unwrap_or(lines.len());
-            self.written(trial, row, lines[..length].trim_ascii_end());
-            lines = rest;
-        }
-    }
-
-    /// Counts and tells a row that is on disk.
-    fn written(&mut self, trial: u64, row: RowFacts, line: &[u8]) {
-        self.begin.fold.add(trial, row);
-        self.begin.observer.event(&RunEvent::Row {
-            row,
-            line,
-            counts: &self.begin.fold.counts(),
-            planned: self.begin.plan.suite.trials(),
-        });
-    }
-
-    fn storage_failed(&mut self, message: String) {
-        self.failure.get_or_insert(message);
-        self.on(Event::StorageFailed);
     }
 
     fn take_signal(&mut self, signal: StopSignal, is_second: bool) {
@@ -668,45 +555,6 @@ impl<'a> Coordinator<'a> {
         self.begin.crew.stop(kill);
     }
 
-    /// Tells once that the session stops.
-    fn tell_stopping(&mut self) {
-        if self.next_waiting.is_none() {
-            self.next_waiting = Some(self.now.0 + WAITING_AFTER);
-            self.begin.observer.event(&RunEvent::Stopping {
-                signal: self.signal,
-                by: self.stopped_by.as_ref(),
-                in_flight: self.begin.schedule.running(),
-            });
-        }
-    }
-
-    /// Says what a stop waits for that takes long.
-    fn tell_waiting(&mut self) {
-        if self.next_waiting.is_none_or(|at| self.now.0 < at) {
-            return;
-        }
-        self.next_waiting = Some(u64::MAX);
-        let slots = self.begin.crew.slots();
-        let flights = slots.filter_map(|word| self.flights.get(TaskId(word.task)));
-        let mut trials: Vec<_> = flights
-            .map(|flight| flight.task.trial.to_string())
-            .collect();
-        let more = trials.len().saturating_sub(MAX_NAMED);
-        trials.truncate(MAX_NAMED);
-        if more > 0 {
-            trials.push(format!("{more} more"));
-        }
-        if !trials.is_empty() {
-            self.notice(&format!("the stop waits for {}", trials.join(", ")));
-        }
-    }
-
-    /// Who has cut an attempt of this outcome short.
-    fn cut_by(&self, outcome: Outcome) -> Option<Actor> {
-        let is_cut = outcome == Outcome::Stopped && self.is_stopping;
-        self.stopped_by.clone().filter(|_| is_cut)
-    }
-
     /// Tells the schedule what happened and does what it says.
     fn on(&mut self, event: Event<'_>) {
         self.begin.schedule.on(self.now, event, &mut self.effects);
@@ -761,135 +609,6 @@ impl<'a> Coordinator<'a> {
         if let Err(error) = sent {
             self.fail(Reason::Internal, format!("a test cannot be sent: {error}"));
         }
-    }
-
-    fn write(&mut self, report: Report, is_final: bool, flaky: bool) {
-        let cut_by = self.cut_by(report.outcome);
-        if let (Some(run), Some(flight)) = (&mut self.run, self.flights.get(report.task)) {
-            let flaky = flaky && flight.can_be_flaky();
-            let mut tail = flight.tail(is_final, flaky, run.session);
-            tail.stopped_by = cut_by;
-            let seq = run
-                .writer
-                .row(report.row, tail, report.log, report.artifacts);
-            let facts = RowFacts {
-                has_denied: report.has_denied,
-                ..flight.facts(report.outcome, is_final, flaky, seq)
-            };
-            self.handed.push_back((flight.trial, facts));
-        }
-    }
-
-    fn write_for(&mut self, assignment: &Assignment, fate: Fate, is_final: bool) {
-        let cut_by = self.cut_by(fate.outcome());
-        let (Some(run), Some(flight)) = (&mut self.run, self.flights.get(assignment.task)) else {
-            return;
-        };
-        let (began, how) = flight.lost.clone().unwrap_or_else(|| {
-            let mut slots = self.begin.crew.slots();
-            let word = slots.find(|word| word.task == assignment.task.0);
-            (
-                word.map_or_else(monotonic, |word| word.began),
-                String::new(),
-            )
-        });
-        let took = Micros(monotonic().saturating_sub(began));
-        let since = RunTime((self.now - RunTime(took.0)).0);
-        let suspended = self.begin.clock.suspended_since(since);
-        let row = flight.row(fate, [took.into(), suspended], &how);
-        let mut tail = flight.tail(is_final, false, run.session);
-        tail.stopped_by = cut_by;
-        let seq = run.writer.row(row, tail, None, Vec::new());
-        let facts = flight.facts(fate.outcome(), is_final, false, seq);
-        self.handed.push_back((flight.trial, facts));
-    }
-
-    /// Tells the screen and `live.json` what runs, from time to time.
-    fn tell(&mut self) {
-        if let Some(run) = &self.run {
-            run.writer.expect_more(self.begin.schedule.running() > 0);
-        }
-        if self.now.0 >= self.next_progress {
-            self.next_progress = self.now.0 + PROGRESS_EVERY;
-            self.tell_waiting();
-            self.tell_lack_of_memory();
-            let (counts, planned) = (self.begin.fold.counts(), self.begin.plan.suite.trials());
-            let in_flight = self.begin.schedule.running();
-            self.event(&RunEvent::Progress {
-                counts: &counts,
-                planned,
-                in_flight,
-                waits_for_memory: self.begin.schedule.waits_for_memory(),
-            });
-        }
-        if self.now.0 >= self.next_sweep {
-            self.next_sweep = self.now.0 + Micros::from(sweep_every()).0;
-            self.sweep();
-        }
-        if self.now.0 >= self.next_live
-            && let Some(run) = &self.run
-        {
-            self.next_live = self.now.0 + LIVE_EVERY;
-            run.live.write(self.live(run));
-        }
-    }
-
-    /// Writes down once that attempts wait for memory.
-    fn tell_lack_of_memory(&mut self) {
-        if !self.has_lacked_memory && self.begin.schedule.waits_for_memory() {
-            self.has_lacked_memory = true;
-            self.log("more wait for memory: `memory` of `[run]` and the providers' `limits.memory` say how many fit");
-        }
-    }
-
-    fn live(&self, run: &Run) -> Live {
-        let mut slots: Vec<_> = self.begin.crew.slots().collect();
-        slots.sort_unstable_by_key(|word| word.began);
-        let now = monotonic();
-        let in_flight = slots.iter().filter_map(|word| {
-            let flight = self.flights.get(TaskId(word.task))?;
-            Some(InFlight {
-                trial: flight.task.trial.clone(),
-                attempt: flight.task.attempt,
-                ms: now.saturating_sub(word.began) / 1000,
-                word: match flight.word.as_str() {
-                    "" => "running".to_owned(),
-                    word => visible_line(word).into_owned(),
-                },
-            })
-        });
-        Live {
-            session: run.session,
-            at: runner_record::now(),
-            worked_ms: self.now.0 / 1000,
-            stage: Some(if self.has_started {
-                Stage::Run
-            } else {
-                Stage::Plan
-            }),
-            counts: self.begin.fold.counts(),
-            in_flight: in_flight.take(MAX_LIVE).collect(),
-            waiting: self.waiting(),
-            waits_for_memory: self.begin.schedule.waits_for_memory(),
-            workers: self.begin.crew.len() as u32,
-            deaths: self.begin.crew.deaths,
-        }
-    }
-
-    /// The trials that wait for their time.
-    fn waiting(&self) -> Vec<WaitingTrial> {
-        let plan = self.begin.plan;
-        let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
-        let waiting = self.begin.schedule.waiting().take(MAX_WAITING);
-        let waiting = waiting.filter_map(|waiting| {
-            let left = Duration::from(waiting.until - self.now);
-            Some(WaitingTrial {
-                trial: ids.trial(waiting.trial).ok()?,
-                why: waiting.why.to_owned(),
-                until: runner_record::now() + left,
-            })
-        });
-        waiting.collect()
     }
 
     /// Waits for the disk, and tells what is acknowledged last.
@@ -956,20 +675,5 @@ impl<'a> Coordinator<'a> {
             manifest,
             directory,
         })
-    }
-
-    fn log(&self, line: &str) {
-        if let Some(run) = &self.run {
-            run.owned.log(line);
-        }
-    }
-
-    fn notice(&mut self, notice: &str) {
-        self.log(notice);
-        self.event(&RunEvent::Notice(notice));
-    }
-
-    fn event(&mut self, event: &RunEvent<'_>) {
-        self.begin.observer.event(event);
     }
 }

@@ -144,18 +144,12 @@ pub(crate) fn prepare(
 /// Fails if the run that is there is of another plan than the new one would be.
 fn check_same_plan(new: &NewRun, there: &RunDir) -> Result<(), EngineError> {
     let manifest = there.manifest()?;
-    let plugins = |providers: &[ManifestProvider]| -> Vec<_> {
-        let plugins = providers.iter();
-        plugins
-            .map(|provider| (provider.name.clone(), provider.digest))
-            .collect()
-    };
     let (old, asked) = (&manifest.metadata, &new.metadata);
     let differs = if old.scenario_sha256 != asked.scenario_sha256 {
         "its scenario is another one, or has changed"
     } else if old.suite != asked.suite {
         "its tests or what is selected of them have changed"
-    } else if plugins(&manifest.providers) != plugins(&new.providers) {
+    } else if !have_same_plugins(&manifest.providers, &new.providers) {
         "a plugin has changed"
     } else {
         return Ok(());
@@ -164,6 +158,12 @@ fn check_same_plan(new: &NewRun, there: &RunDir) -> Result<(), EngineError> {
         "{} holds a run of another plan: {differs}\nname another folder, or continue that run as it is: runner resume {0}",
         there.path().display()
     )))
+}
+
+/// Tells whether providers have the same names and plugins.
+pub(crate) fn have_same_plugins(some: &[ManifestProvider], others: &[ManifestProvider]) -> bool {
+    let plugin = |provider: &ManifestProvider| (provider.name.clone(), provider.digest);
+    some.iter().map(plugin).eq(others.iter().map(plugin))
 }
 
 /// Plans a scenario, with its tests in a file without a name. Nothing is created but entries of the cache.

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    changes::{JudgedRow, StoredRow},
+    changes::JudgedRow,
     fingerprint::{self, TestParts},
     plan::Plan,
     schedule::{Assignment, Fate, Policy},
@@ -27,15 +27,6 @@ pub(crate) struct Flights {
     flights: HashMap<TaskId, Flight>,
     /// The line of the test that was read last.
     line: Vec<u8>,
-    policy: LastPolicy,
-}
-
-/// The policy of the test that was read last, because the next one mostly has the same.
-#[derive(Default)]
-struct LastPolicy {
-    retries: String,
-    trial_timeout: Option<Micros>,
-    policy: Option<Rc<Policy>>,
 }
 
 /// An attempt in flight.
@@ -127,17 +118,17 @@ impl Flights {
             row_bytes: 0,
         };
         let (execution, judgement) = test.prints(plan, planned.provider);
-        let mut policy = self.policy.of(&test)?;
+        let mut policy = test.policy()?;
         let judged = plan.rejudge.row(assignment.trial);
         if let Some(row) = &judged {
             // It is the attempt that was made, and another judgement of it comes to the same.
             task.kind = TaskKind::Judge;
             task.attempt = row.attempt;
             task.row_bytes = row.bytes.len() as u32;
-            policy = Rc::new(Policy {
+            policy = Policy {
                 retries: Retries::default(),
                 trial_timeout: None,
-            });
+            };
         }
         let flight = Flight {
             worker,
@@ -145,8 +136,8 @@ impl Flights {
             trial: assignment.trial,
             execution,
             judgement,
-            policy,
-            judged: judged.as_ref().map(StoredRow::facts),
+            policy: Rc::new(policy),
+            judged: judged.as_ref().map(|row| row.judged),
             drafts: HashMap::new(),
             word: String::new(),
             bytes: 0,
@@ -180,27 +171,6 @@ impl Flights {
     }
 }
 
-impl LastPolicy {
-    fn of(&mut self, test: &TestLine<'_>) -> serde_json::Result<Rc<Policy>> {
-        let retries = test.retries.map_or("", RawValue::get);
-        let is_same = self.retries == retries && self.trial_timeout == test.trial_timeout;
-        if let Some(policy) = self.policy.as_ref().filter(|_| is_same) {
-            return Ok(Rc::clone(policy));
-        }
-        let read = test.retries.map(|raw| serde_json::from_str(raw.get()));
-        let policy = Rc::new(Policy {
-            retries: read.transpose()?.unwrap_or_default(),
-            trial_timeout: test.trial_timeout,
-        });
-        *self = Self {
-            retries: retries.to_owned(),
-            trial_timeout: test.trial_timeout,
-            policy: Some(Rc::clone(&policy)),
-        };
-        Ok(policy)
-    }
-}
-
 impl<'a> TestLine<'a> {
     pub(crate) fn read(line: &'a [u8]) -> io::Result<Self> {
         // As a whole its text is checked faster than string by string.
@@ -223,6 +193,14 @@ impl<'a> TestLine<'a> {
 }
 
 impl TestLine<'_> {
+    fn policy(&self) -> serde_json::Result<Policy> {
+        let retries = self.retries.map(|raw| serde_json::from_str(raw.get()));
+        Ok(Policy {
+            retries: retries.transpose()?.unwrap_or_default(),
+            trial_timeout: self.trial_timeout,
+        })
+    }
+
     /// How long an attempt may take, and what says so.
     fn deadline(&self, now: RunTime, limits: &Limits, of: &Assignment) -> (Micros, TimeoutRule) {
         let mut deadline = (self.timeout, TimeoutRule::Timeout);

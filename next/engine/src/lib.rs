@@ -16,7 +16,6 @@ mod fingerprint;
 mod flights;
 mod grants;
 mod group;
-mod live;
 mod machine;
 mod mounts;
 pub mod once;

@@ -15,7 +15,7 @@ use runner_model::{
     Outcome, Places, RunStatus, TrialId, provider::PreparedProvider, units::plural,
 };
 use runner_record::{
-    Fold, Manifest, ManifestProvider, NewPlan, NewSession, Owned, PluginCache, RecordError, Rerun,
+    Fold, Manifest, NewPlan, NewSession, Owned, PluginCache, RecordError, Rerun,
     ResultsRoot, RunDir,
 };
 use runner_scenario::{IdGlob, Scenario, Suite, parse_stored};
@@ -506,14 +506,8 @@ fn taken(manifest: &Manifest, plan: &Plan, suite: File, fold: &Fold) -> Option<(
     new.metadata
         .runner_version
         .clone_from(&manifest.metadata.runner_version);
-    let plugins = |providers: &[ManifestProvider]| -> Vec<_> {
-        let providers = providers.iter();
-        providers
-            .map(|one| (one.name.clone(), one.digest))
-            .collect()
-    };
     let is_same = new.metadata == manifest.metadata
-        && plugins(&new.providers) == plugins(&manifest.providers);
+        && exec::have_same_plugins(&new.providers, &manifest.providers);
     (!is_same).then_some((new, suite))
 }
 

@@ -17,7 +17,6 @@ use crate::{
     Manifest, RecordError, ResultsRoot, RunDir, RunHead,
     beneath::Dir,
     database::{Database, Listed, NAME},
-    lock,
     manifest::MANIFEST,
 };
 
@@ -92,25 +91,6 @@ impl ResultsRoot {
             }
         }
         Ok(dead)
-    }
-
-    /// The run that was cut short, if it is the only one that may have been: what became of a dead one is not looked at.
-    pub fn only_cut_short(&self) -> Result<Option<RunDir>, RecordError> {
-        let Some(root) = self.dir() else {
-            return Ok(None);
-        };
-        let heads = self.listed()?.runs.into_iter();
-        let may_be = heads.filter(|head| match head.status {
-            RunStatus::Incomplete => true,
-            RunStatus::Running => {
-                !matches!(RunDir::open(root, &head.id), Ok(Some(run)) if lock::is_held(&run.dir))
-            }
-            _ => false,
-        });
-        match may_be.map(|head| head.id).collect::<Vec<_>>().as_slice() {
-            [only] => RunDir::open(root, only),
-            _ => Ok(None),
-        }
     }
 
     /// Gives every dead run of the root its true status. Problems of single runs are skipped.

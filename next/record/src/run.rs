@@ -33,7 +33,7 @@ const MAX_SCENARIO: u64 = 64 << 20;
 /// The time of day. It may be set to another one at any moment, so nothing is decided by it, and no duration is reckoned by
 /// it where there is another clock.
 pub fn now() -> Time {
-    fault::time_of_day().into()
+    fault::time_of_day()
 }
 
 /// A run that can be read; says nothing about who holds it.

@@ -1,0 +1,185 @@
+//! What a session tells while it goes on: the screen, `runner.log` and `live.json`.
+
+use std::{
+    sync::mpsc::{self, SyncSender},
+    thread,
+    time::Duration,
+};
+
+use runner_model::{Micros, Places, Stage, TaskId, visible::visible_line};
+use runner_record::{InFlight, Live, LiveWriter, WaitingTrial, sweep_every};
+
+use super::{Coordinator, PROGRESS_EVERY, Run};
+use crate::{RunEvent, clock::monotonic, plan::Ids};
+
+/// So late after a stop it is said what it waits for.
+const WAITING_AFTER: u64 = 2_000_000;
+/// Trials that are named then.
+const MAX_NAMED: usize = 3;
+/// How often `live.json` is written.
+const LIVE_EVERY: u64 = 200_000;
+/// Attempts that `live.json` has at most.
+const MAX_LIVE: usize = 1000;
+/// Trials that wait, in there.
+const MAX_WAITING: usize = 100;
+
+/// The thread that writes `live.json`.
+pub(crate) struct LiveThread(SyncSender<Live>);
+
+impl LiveThread {
+    /// Starts the thread; it ends when this is dropped.
+    pub(crate) fn start(writer: LiveWriter) -> Self {
+        let (states, received) = mpsc::sync_channel(1);
+        let thread = thread::Builder::new().name("live".into());
+        // Without a thread nothing is written, and no answer changes.
+        let _ = thread.spawn(move || {
+            for live in received {
+                writer.write(&live);
+            }
+        });
+        Self(states)
+    }
+
+    /// Writes this soon; drops it if the disk is still busy with the last one.
+    pub(crate) fn write(&self, live: Live) {
+        let _ = self.0.try_send(live);
+    }
+}
+
+impl Coordinator<'_> {
+    /// Tells once that the session stops.
+    pub(super) fn tell_stopping(&mut self) {
+        if self.next_waiting.is_none() {
+            self.next_waiting = Some(self.now.0 + WAITING_AFTER);
+            self.begin.observer.event(&RunEvent::Stopping {
+                signal: self.signal,
+                by: self.stopped_by.as_ref(),
+                in_flight: self.begin.schedule.running(),
+            });
+        }
+    }
+
+    /// Says what a stop waits for that takes long.
+    pub(super) fn tell_waiting(&mut self) {
+        if self.next_waiting.is_none_or(|at| self.now.0 < at) {
+            return;
+        }
+        self.next_waiting = Some(u64::MAX);
+        let slots = self.begin.crew.slots();
+        let flights = slots.filter_map(|word| self.flights.get(TaskId(word.task)));
+        let mut trials: Vec<_> = flights
+            .map(|flight| flight.task.trial.to_string())
+            .collect();
+        let more = trials.len().saturating_sub(MAX_NAMED);
+        trials.truncate(MAX_NAMED);
+        if more > 0 {
+            trials.push(format!("{more} more"));
+        }
+        if !trials.is_empty() {
+            self.notice(&format!("the stop waits for {}", trials.join(", ")));
+        }
+    }
+
+    /// Tells the screen and `live.json` what runs, from time to time.
+    pub(super) fn tell(&mut self) {
+        if let Some(run) = &self.run {
+            run.writer.expect_more(self.begin.schedule.running() > 0);
+        }
+        if self.now.0 >= self.next_progress {
+            self.next_progress = self.now.0 + PROGRESS_EVERY;
+            self.tell_waiting();
+            self.tell_lack_of_memory();
+            let (counts, planned) = (self.begin.fold.counts(), self.begin.plan.suite.trials());
+            let in_flight = self.begin.schedule.running();
+            self.event(&RunEvent::Progress {
+                counts: &counts,
+                planned,
+                in_flight,
+                waits_for_memory: self.begin.schedule.waits_for_memory(),
+            });
+        }
+        if self.now.0 >= self.next_sweep {
+            self.next_sweep = self.now.0 + Micros::from(sweep_every()).0;
+            self.sweep();
+        }
+        if self.now.0 >= self.next_live
+            && let Some(run) = &self.run
+        {
+            self.next_live = self.now.0 + LIVE_EVERY;
+            run.live.write(self.live(run));
+        }
+    }
+
+    /// Writes down once that attempts wait for memory.
+    pub(super) fn tell_lack_of_memory(&mut self) {
+        if !self.has_lacked_memory && self.begin.schedule.waits_for_memory() {
+            self.has_lacked_memory = true;
+            self.log("more wait for memory: `memory` of `[run]` and the providers' `limits.memory` say how many fit");
+        }
+    }
+
+    pub(super) fn live(&self, run: &Run) -> Live {
+        let mut slots: Vec<_> = self.begin.crew.slots().collect();
+        slots.sort_unstable_by_key(|word| word.began);
+        let now = monotonic();
+        let in_flight = slots.iter().filter_map(|word| {
+            let flight = self.flights.get(TaskId(word.task))?;
+            Some(InFlight {
+                trial: flight.task.trial.clone(),
+                attempt: flight.task.attempt,
+                ms: now.saturating_sub(word.began) / 1000,
+                word: match flight.word.as_str() {
+                    "" => "running".to_owned(),
+                    word => visible_line(word).into_owned(),
+                },
+            })
+        });
+        Live {
+            session: run.session,
+            at: runner_record::now(),
+            worked_ms: self.now.0 / 1000,
+            stage: Some(if self.has_started {
+                Stage::Run
+            } else {
+                Stage::Plan
+            }),
+            counts: self.begin.fold.counts(),
+            in_flight: in_flight.take(MAX_LIVE).collect(),
+            waiting: self.waiting(),
+            waits_for_memory: self.begin.schedule.waits_for_memory(),
+            workers: self.begin.crew.len() as u32,
+            deaths: self.begin.crew.deaths,
+        }
+    }
+
+    /// The trials that wait for their time.
+    pub(super) fn waiting(&self) -> Vec<WaitingTrial> {
+        let plan = self.begin.plan;
+        let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
+        let waiting = self.begin.schedule.waiting().take(MAX_WAITING);
+        let waiting = waiting.filter_map(|waiting| {
+            let left = Duration::from(waiting.until - self.now);
+            Some(WaitingTrial {
+                trial: ids.trial(waiting.trial).ok()?,
+                why: waiting.why.to_owned(),
+                until: runner_record::now() + left,
+            })
+        });
+        waiting.collect()
+    }
+
+    pub(super) fn log(&self, line: &str) {
+        if let Some(run) = &self.run {
+            run.owned.log(line);
+        }
+    }
+
+    pub(super) fn notice(&mut self, notice: &str) {
+        self.log(notice);
+        self.event(&RunEvent::Notice(notice));
+    }
+
+    pub(super) fn event(&mut self, event: &RunEvent<'_>) {
+        self.begin.observer.event(event);
+    }
+}
