@@ -5,6 +5,7 @@ pub(crate) mod command;
 pub(crate) mod component;
 pub(crate) mod description;
 #[cfg(any(test, fuzzing))]
+#[path = "tests/fuzzing/replies.rs"]
 pub(crate) mod fuzzing;
 pub(crate) mod instance;
 mod json;

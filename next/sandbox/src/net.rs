@@ -7,6 +7,7 @@ mod address;
 mod connect;
 mod failure;
 #[cfg(any(test, fuzzing))]
+#[path = "tests/fuzzing/requests.rs"]
 pub(crate) mod fuzzing;
 mod headers;
 mod policy;

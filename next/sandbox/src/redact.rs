@@ -7,6 +7,7 @@
 
 mod forms;
 #[cfg(any(test, fuzzing))]
+#[path = "tests/fuzzing/redaction.rs"]
 pub(crate) mod fuzzing;
 mod values;
 

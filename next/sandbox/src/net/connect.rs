@@ -48,14 +48,9 @@ pub(super) struct Connector {
 #[derive(Clone)]
 struct Dial {
     policy: Arc<Policy>,
-    names: Resolver,
-}
-
-/// Looks names up, no more than [`MAX_LOOKUPS`] at once: nothing ends a look-up that nobody answers, and each has a thread
-/// of those that files are read on, too.
-#[derive(Clone)]
-struct Resolver {
     lookup: Lookup,
+    /// For [`MAX_LOOKUPS`] at once: nothing ends a look-up that nobody answers, and each has a thread of those that files
+    /// are read on, too.
     permits: Arc<Semaphore>,
 }
 
@@ -82,9 +77,12 @@ pub(super) enum ConnectError {
 impl Connector {
     pub(super) fn new(policy: Arc<Policy>, lookup: Lookup) -> Self {
         let permits = Arc::new(Semaphore::new(MAX_LOOKUPS));
-        let names = Resolver { lookup, permits };
         Self {
-            dial: Dial { policy, names },
+            dial: Dial {
+                policy,
+                lookup,
+                permits,
+            },
             kept: Arc::new(Semaphore::new(MAX_KEPT)),
         }
     }
@@ -123,15 +121,16 @@ impl Service<Uri> for Dial {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { policy, names } = self.clone();
+        let dial = self.clone();
         Box::pin(async move {
             let scheme = uri.scheme_str().unwrap_or_default();
             let host = uri.host().unwrap_or_default();
             let default_port = if scheme == "https" { 443 } else { 80 };
             let port = uri.port_u16().unwrap_or(default_port);
 
-            let found = names.addresses(host, port).await?;
-            let reachable = policy
+            let found = dial.addresses(host, port).await?;
+            let reachable = dial
+                .policy
                 .reachable(scheme, host, &found)
                 .map_err(ConnectError::Refused)?;
             connect(&reachable).await.map(TokioIo::new)
@@ -139,7 +138,7 @@ impl Service<Uri> for Dial {
     }
 }
 
-impl Resolver {
+impl Dial {
     /// At least one address.
     async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
         let literal = host.trim_start_matches('[').trim_end_matches(']');

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Body as _;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
@@ -75,9 +75,7 @@ pub(super) struct Admitted {
     origin: String,
     /// The host and port, as anybody may see them.
     pub(super) peer: String,
-    method: Method,
-    uri: Uri,
-    pub(super) headers: HeaderMap,
+    pub(super) head: request::Parts,
     /// Takes secrets out of the response that its guest never knows.
     unseen: Option<Arc<Redactor>>,
 }
@@ -135,7 +133,7 @@ impl Outbound {
         let headers = headers::read(&request.headers)?;
         let body = request.body.unwrap_or_default();
         let mut admitted = self.admit(&request.method, &request.url, headers)?;
-        announce_length(&mut admitted.headers, &admitted.method, &body);
+        announce_length(&mut admitted.head, &body);
         self.counts().bytes_out += body.len() as u64;
 
         let began = self.guard.took().duration;
@@ -169,12 +167,9 @@ impl Outbound {
         if unseen.is_some() {
             headers::ask_plainly(&mut headers);
         }
-        let uri = read_uri(&url)?;
-        let peer = match self.secrets.redactor() {
-            None => peer(&url),
-            // Below a granted domain a guest makes up names, and may put a secret into one.
-            Some(_) => granted_peer(&network, &url),
-        };
+        let mut head = Request::new(()).into_parts().0;
+        (head.method, head.uri, head.headers) = (method, read_uri(&url)?, headers);
+        let peer = peer(&network, &self.secrets, &url);
         let mut counts = self.counts();
         if counts.requests >= self.max_requests {
             return Err(Failure::TooMany(self.max_requests));
@@ -185,9 +180,7 @@ impl Outbound {
             network,
             origin: origin(&url),
             peer,
-            method,
-            uri,
-            headers,
+            head,
             unseen,
         })
     }
@@ -206,15 +199,10 @@ impl Outbound {
             network,
             origin,
             peer: _,
-            method,
-            uri,
-            headers,
+            head,
             unseen,
         } = admitted;
-        let mut request = Request::new(());
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
+        let mut request = Request::from_parts(head, ());
         let connected = capture_connection(&mut request);
         let (request, ()) = request.into_parts();
 
@@ -356,24 +344,23 @@ pub(super) fn read_uri(url: &Url) -> Result<Uri, Failure> {
 }
 
 /// Servers wait for a length where a method has a body by its meaning; the client names only that of one that is there.
-fn announce_length(headers: &mut HeaderMap, method: &Method, body: &[u8]) {
-    let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(method);
+fn announce_length(head: &mut request::Parts, body: &[u8]) {
+    let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(&head.method);
     if has_body && body.is_empty() {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        let zero = HeaderValue::from_static("0");
+        head.headers.insert(header::CONTENT_LENGTH, zero);
     }
 }
 
-fn peer(url: &Url) -> String {
+/// The host and port of a request, as anybody may see them. Below a granted domain a guest makes up names, and may put a
+/// secret into one; then it is what the scenario grants.
+fn peer(network: &Network, secrets: &Secrets, url: &Url) -> String {
+    if let (Some(_), Some(grant)) = (secrets.redactor(), network.0.policy.grant_of(url)) {
+        let grant = grant.to_string();
+        return grant.split_once("://").map_or("", |(_, host)| host).into();
+    }
     let port = url.port_or_known_default().unwrap_or_default();
     format!("{}:{port}", url.host_str().unwrap_or_default())
-}
-
-/// The same as the scenario names it.
-fn granted_peer(network: &Network, url: &Url) -> String {
-    let grant = network.0.policy.grant_of(url);
-    let grant = grant.map(ToString::to_string).unwrap_or_default();
-    let host = grant.split_once("://").map_or("", |(_, host)| host);
-    host.to_owned()
 }
 
 fn refuse_description() -> Failure {

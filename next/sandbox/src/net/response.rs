@@ -3,7 +3,8 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{self, Body, Frame, SizeHint};
 
 use super::{failure::Failure, headers, request::Traffic};
-use crate::{Redactor, Stream};
+use crate::{Redactor, Stream, interrupt::Guard};
 
 /// The body of a response. It counts what comes, and reads on no further than its limit.
 pub(super) struct Incoming {
@@ -27,6 +28,15 @@ pub(super) struct Incoming {
     /// What came last, while something is before it.
     trailers: Option<HeaderMap>,
     is_over: bool,
+    patience: Option<Patience>,
+}
+
+/// How long a guest waits for each part of a body.
+struct Patience {
+    pause: Duration,
+    guard: Guard,
+    /// Ends when the guest has waited for so long; made when it first has to.
+    end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Incoming {
@@ -50,7 +60,18 @@ impl Incoming {
             stream: unseen.map(Redactor::stream),
             trailers: None,
             is_over: false,
+            patience: None,
         })
+    }
+
+    /// Lets a guest wait no longer than `pause` for each part.
+    pub(super) fn waiting(mut self, guard: &Guard, pause: Option<Duration>) -> Self {
+        self.patience = pause.map(|pause| Patience {
+            pause,
+            guard: guard.clone(),
+            end: None,
+        });
+        self
     }
 
     /// Reads all of it.
@@ -63,6 +84,18 @@ impl Incoming {
             }
         }
         Ok(content)
+    }
+
+    /// Is ready when the guest has waited for long enough.
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(Patience { pause, guard, end }) = &mut self.patience else {
+            return Poll::Pending;
+        };
+        let end = end.get_or_insert_with(|| {
+            let (guard, pause) = (guard.clone(), *pause);
+            Box::pin(async move { guard.sleep(pause).await })
+        });
+        end.as_mut().poll(context)
     }
 
     /// What is left when nothing more comes.
@@ -96,7 +129,13 @@ impl Body for Incoming {
             if this.is_over {
                 return Poll::Ready(this.rest().map(Ok));
             }
-            let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+            let frame = match Pin::new(&mut this.body).poll_frame(context) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => return this.wait(context).map(|()| Some(Err(Failure::Timeout))),
+            };
+            if let Some(patience) = &mut this.patience {
+                patience.end = None;
+            }
             let Some(frame) = frame else {
                 this.is_over = true;
                 continue;

@@ -544,7 +544,7 @@ fn a_bound_secret_goes_into_its_header_of_its_host_alone() {
         outbound.admit("GET", url, headers.into_iter().collect())
     };
     let admitted = admit("http://127.0.0.1:81/a", "x-key").ok().unwrap();
-    assert_eq!(admitted.headers["x-key"], SECRET);
+    assert_eq!(admitted.head.headers["x-key"], SECRET);
     for (url, header, origin) in [
         ("http://127.0.0.1:82/a", "x-key", "http://127.0.0.1:82"),
         ("http://127.0.0.1:81/a", "x-other", "http://127.0.0.1:81"),

@@ -1,17 +1,11 @@
 //! `wasi:http` for guests that import it: the same policy, client, counts and limits as those of `http.send`; and bounds on
 //! what the host keeps of requests that are not sent yet.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy::connect::CaptureConnection;
 use wasmtime::{
     StoreContextMut,
@@ -29,7 +23,6 @@ use super::{
     failure::{Failure, MAX_HEAD, Step},
     headers,
     request::{Admitted, MAX_METHOD_BYTES, Outbound, RequestBody, within},
-    response::Incoming,
 };
 use crate::interrupt::Guard;
 
@@ -165,12 +158,9 @@ async fn send(
         () = wait(&outbound.guard, connected, &options) => return Err(Failure::Timeout),
     };
 
-    let guard = outbound.guard.clone();
-    let response = response.map(|body| match options.between_bytes_timeout {
-        Some(pause) => TimedBody::new(body, pause, guard)
-            .map_err(Error::from)
-            .boxed_unsync(),
-        None => body.map_err(Error::from).boxed_unsync(),
+    let response = response.map(|body| {
+        let body = body.waiting(&outbound.guard, options.between_bytes_timeout);
+        body.map_err(Error::from).boxed_unsync()
     });
     Ok((response, Box::new(async { Ok(()) })))
 }
@@ -187,58 +177,6 @@ async fn wait(guard: &Guard, mut connected: CaptureConnection, options: &Request
             Some(time) => guard.sleep(time).await,
             None => std::future::pending().await,
         }
-    }
-}
-
-/// The body of a response whose guest waits only so long for each part.
-struct TimedBody {
-    body: Incoming,
-    pause: Duration,
-    guard: Guard,
-    /// Ends when the guest has waited for so long.
-    end: Pin<Box<dyn Future<Output = ()> + Send>>,
-}
-
-impl TimedBody {
-    fn new(body: Incoming, pause: Duration, guard: Guard) -> Self {
-        Self {
-            body,
-            pause,
-            end: sleep(guard.clone(), pause),
-            guard,
-        }
-    }
-}
-
-fn sleep(guard: Guard, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    Box::pin(async move { guard.sleep(time).await })
-}
-
-impl Body for TimedBody {
-    type Data = Bytes;
-    type Error = Failure;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let this = &mut *self;
-        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            this.end = sleep(this.guard.clone(), this.pause);
-            return Poll::Ready(frame);
-        }
-        this.end
-            .as_mut()
-            .poll(context)
-            .map(|()| Some(Err(Failure::Timeout)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
