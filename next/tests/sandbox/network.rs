@@ -1,17 +1,30 @@
 //! Requests of guests, by both interfaces: what is granted and what is not, what is sent and what comes back.
 
-use std::io::{Read as _, Write as _};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
+    processes::Process,
     running::Running,
     server::{Authority, Request, Response, Server},
+    wait::LONG,
     web::{
         WAYS, assert_code, assert_error, both, broken, ended, endless, get, hello, net, scenario,
         send, silent,
     },
 };
+
+/// How soon a run must be gone whose guests wait for a server.
+const SOON: Duration = Duration::from_secs(5);
 
 #[test]
 fn what_is_not_granted_is_denied_and_the_line_that_grants_it_is_named() {
@@ -364,7 +377,7 @@ fn a_request_waits_no_longer_than_it_says() {
         let mut is_there = wire.send("HTTP/1.1 200 OK\r\n\r\n");
         while is_there {
             is_there = wire.send("x");
-            std::thread::yield_now();
+            thread::yield_now();
         }
     });
     let stalled = Server::raw(|_, wire| {
@@ -462,7 +475,7 @@ fn servers_that_break_off_or_talk_nonsense_are_named() {
         (&format!("{head}hello"), "unreachable", ended),
     ];
     let servers = cases.map(|(answer, _, _)| broken(answer));
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = nobody.local_addr().unwrap();
     drop(nobody);
     let mut origins: Vec<_> = servers.iter().map(Server::origin).collect();
@@ -600,9 +613,9 @@ fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
     let other_name = secure(&known, "example.com");
     let untrusted = secure(&stranger, "127.0.0.1");
     // It answers before it has understood anything.
-    let no_tls = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let no_tls = TcpListener::bind("127.0.0.1:0").unwrap();
     let no_tls_origin = format!("https://{}", no_tls.local_addr().unwrap());
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         for stream in no_tls.incoming().take(2) {
             let mut stream = stream.unwrap();
             stream
@@ -653,4 +666,40 @@ fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
     let no_tls = "a server that does not speak TLS is reached by `http:`";
     assert_error(sent.answer(6), "unreachable", no_tls);
     assert_error(sent.answer(8), "denied", "is not granted");
+}
+
+#[test]
+fn requests_that_wait_need_little_and_end_with_their_run() {
+    // A quarter of what is promised, for the files that a process may open.
+    const ATTEMPTS: usize = 250;
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", server.local_addr().unwrap());
+    let grants = format!("{}\n[defaults]\nrepeat = {ATTEMPTS}", net(&[&origin]));
+    let limits = "limits = { memory = \"2 MiB\" }";
+    let runner = scenario(limits, &grants, &[vec![get(&origin)]]);
+    let running = runner.start(&[&format!("-j{ATTEMPTS}")]);
+    let (accepted, connections) = mpsc::channel();
+    thread::spawn(move || {
+        server
+            .incoming()
+            .try_for_each(|stream| accepted.send(stream))
+    });
+    let accept = |_| connections.recv_timeout(LONG).unwrap().unwrap();
+    let waiting: Vec<_> = (0..ATTEMPTS).map(accept).collect();
+    let anonymous = |worker: &Process| {
+        let status = fs::read_to_string(format!("/proc/{}/status", worker.0)).unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon:"));
+        let number = line.and_then(|line| line.split_whitespace().nth(1));
+        number.unwrap().parse::<usize>().unwrap() * 1024
+    };
+    let workers = running.workers();
+    let held: usize = workers.iter().map(anonymous).sum();
+    let own = workers.len() * 16 * 1024 * 1024;
+    assert!(held < own + ATTEMPTS * 200 * 1024, "{held} bytes");
+    let (ran, took) = running.end_by(Signal::INT);
+    ran.expect(130);
+    assert!(took < SOON, "{took:?}");
+    drop(waiting);
+    let rows = runner.only_run().rows();
+    assert!(rows.iter().all(|row| row["outcome"] == "stopped"));
 }

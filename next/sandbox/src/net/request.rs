@@ -11,7 +11,6 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Body as _;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use runner_model::{Limits, row::Denied, visible::visible_line};
 use url::Url;
@@ -60,13 +59,6 @@ pub(crate) struct Counts {
     pub(crate) bytes_out: u64,
     /// What was refused, each once. Not redacted: a guest chooses hosts.
     pub(crate) denied: Vec<Denied<'static>>,
-}
-
-/// What a request carries.
-pub(super) enum RequestBody {
-    Whole(Bytes),
-    /// Comes while it is sent.
-    Streamed(WasiBody),
 }
 
 /// A request that is admitted and has everything but a body.
@@ -138,7 +130,8 @@ impl Outbound {
 
         let began = self.guard.took().duration;
         let _open = self.guard.activity.request(admitted.peer.clone());
-        let (response, _) = self.send(admitted, RequestBody::Whole(body.into()));
+        let body = Bytes::from(body);
+        let (response, _) = self.send(admitted, whole(body.clone()), Some(body));
         let (head, body) = response.await?.into_parts();
         let body = body.read().await?;
         let took = self.guard.took().duration.saturating_sub(began);
@@ -186,11 +179,13 @@ impl Outbound {
     }
 
     /// Sends a request, waits for the head of its response, and tells meanwhile when there is a connection. Dropping
-    /// the future ends it. A request that may be repeated is, where its connection was a used one that has been closed.
+    /// the future ends it. A request that may be repeated is, where its connection was a used one that has been closed, if
+    /// its body is there once more.
     pub(super) fn send(
         &self,
         admitted: Admitted,
-        mut content: RequestBody,
+        mut body: WasiBody,
+        again: Option<Bytes>,
     ) -> (
         impl Future<Output = Result<Response<Incoming>, Failure>>,
         CaptureConnection,
@@ -207,12 +202,13 @@ impl Outbound {
         let (request, ()) = request.into_parts();
 
         let receive = async move {
+            let again = again.filter(|_| request.method.is_idempotent());
             let response = loop {
-                let is_repeatable = request.method.is_idempotent();
-                let copy = content.copy().filter(|_| is_repeatable);
-                let sent = Request::from_parts(request.clone(), content.into_body());
-                match (network.0.client.request(sent).await, copy) {
-                    (Err(error), Some(copy)) if Wire::is_stale(&error) => content = copy,
+                let sent = Request::from_parts(request.clone(), body);
+                match (network.0.client.request(sent).await, &again) {
+                    (Err(error), Some(bytes)) if Wire::is_stale(&error) => {
+                        body = whole(bytes.clone());
+                    }
                     (sent, _) => break sent,
                 }
             };
@@ -261,23 +257,11 @@ impl Traffic {
     }
 }
 
-impl RequestBody {
-    /// The same once more, which a stream has not.
-    fn copy(&self) -> Option<Self> {
-        match self {
-            Self::Whole(bytes) => Some(Self::Whole(bytes.clone())),
-            Self::Streamed(body) => body.is_end_stream().then(|| Self::Whole(Bytes::new())),
-        }
-    }
-
-    fn into_body(self) -> WasiBody {
-        match self {
-            Self::Whole(bytes) => Full::new(bytes)
-                .map_err(|never| match never {})
-                .boxed_unsync(),
-            Self::Streamed(body) => body,
-        }
-    }
+/// A body that is there as a whole.
+pub(super) fn whole(bytes: Bytes) -> WasiBody {
+    Full::new(bytes)
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 /// The contract has no case for a limit on how many requests there are: it is `other`, as `too-large` is about sizes and

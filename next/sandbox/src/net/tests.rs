@@ -23,7 +23,7 @@ use super::{
     failure::{Failure, MAX_HEAD},
     headers,
     policy::{Policy, origin, read_url},
-    request::RequestBody,
+    request::whole,
 };
 use crate::{
     Access, Secrets,
@@ -91,10 +91,7 @@ async fn send(granted: &[&str], lookup: Lookup, url: &str) -> (Result<u16, Failu
     let network = Network::with_lookup(grants(granted), lookup);
     let outbound = outbound(network, Secrets::default());
     let sent = match outbound.admit("GET", url, HeaderMap::new()) {
-        Ok(admitted) => {
-            let body = RequestBody::Whole(Bytes::new());
-            outbound.send(admitted, body).0.await
-        }
+        Ok(admitted) => outbound.send(admitted, whole(Bytes::new()), None).0.await,
         Err(failure) => Err(failure),
     };
     (sent.map(|response| response.status().as_u16()), outbound)
@@ -435,7 +432,7 @@ async fn answered(pieces: Vec<Vec<u8>>) -> (Result<(HeaderMap, Vec<u8>), Failure
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-5"));
     let admitted = outbound.admit("GET", &url, headers).ok().unwrap();
-    let sent = outbound.send(admitted, RequestBody::Whole(Bytes::new()));
+    let sent = outbound.send(admitted, whole(Bytes::new()), None);
     let answer = match sent.0.await {
         Ok(response) => {
             let (head, body) = response.into_parts();
@@ -511,7 +508,7 @@ async fn an_echoed_secret_is_taken_out_of_trailers() {
     let url = format!("http://{address}");
     let outbound = outbound(Network::new(grants(&[&url])), unseen(Vec::new()));
     let admitted = outbound.admit("GET", &url, HeaderMap::new()).ok().unwrap();
-    let sent = outbound.send(admitted, RequestBody::Whole(Bytes::new()));
+    let sent = outbound.send(admitted, whole(Bytes::new()), None);
     let body = sent.0.await.unwrap().into_body();
     let collected = http_body_util::BodyExt::collect(body).await.unwrap();
     let trailers = collected.trailers().cloned();

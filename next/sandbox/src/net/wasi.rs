@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use hyper_util::client::legacy::connect::CaptureConnection;
 use wasmtime::{
     StoreContextMut,
@@ -22,7 +23,7 @@ use wasmtime_wasi_http::{
 use super::{
     failure::{Failure, MAX_HEAD, Step},
     headers,
-    request::{Admitted, MAX_METHOD_BYTES, Outbound, RequestBody, within},
+    request::{Admitted, MAX_METHOD_BYTES, Outbound, within},
 };
 use crate::interrupt::Guard;
 
@@ -146,12 +147,14 @@ async fn send(
     body: WasiBody,
     options: RequestOptions,
 ) -> Result<(Response<WasiBody>, Background), Failure> {
+    // A stream comes once.
+    let again = body.is_end_stream().then(Bytes::new);
     let traffic = outbound.traffic.clone();
     let counted = body.map_frame(move |frame| {
         traffic.counts().bytes_out += frame.data_ref().map_or(0, Bytes::len) as u64;
         frame
     });
-    let (sent, connected) = outbound.send(admitted, RequestBody::Streamed(counted.boxed_unsync()));
+    let (sent, connected) = outbound.send(admitted, counted.boxed_unsync(), again);
     let response = tokio::select! {
         biased;
         response = sent => response?,
