@@ -1,4 +1,4 @@
-//! `resume`: goes on with a run, with what is stored of it or, if it is asked for, with what has changed since.
+//! `resume`: continues a run, with what is stored of it or, if it is asked for, with what has changed since.
 
 use std::{
     cell::RefCell,
@@ -15,8 +15,8 @@ use runner_model::{
     Outcome, Places, RunStatus, TrialId, provider::PreparedProvider, units::plural,
 };
 use runner_record::{
-    Fold, Manifest, NewPlan, NewSession, Owned, PluginCache, RecordError, Rerun,
-    ResultsRoot, RunDir,
+    Fold, Manifest, NewPlan, NewSession, Owned, PluginCache, RecordError, Rerun, ResultsRoot,
+    RunDir,
 };
 use runner_scenario::{IdGlob, Scenario, Suite, parse_stored};
 
@@ -34,7 +34,7 @@ use crate::{
     waiting,
 };
 
-/// What a session that goes on would do.
+/// What a resumed session would do.
 struct Prepared {
     plan: Plan,
     fold: Fold,
@@ -371,7 +371,7 @@ impl Prepared {
         })
     }
 
-    /// Fails if the session is only to run trials again of which there are none.
+    /// Fails if the session is only to run trials again and none of the run is meant.
     fn check_meant(&self, request: &ResumeRequest) -> Result<(), EngineError> {
         match &request.rerun {
             Some(rerun) if self.selected == 0 && !request.accept_changes => {

@@ -89,7 +89,7 @@ impl Dir {
         Self::new(handle, path.to_owned())
     }
 
-    /// The same, and makes folders that are missing. Their names are on disk then.
+    /// Opens a folder as [`Self::open`] does, and makes folders that are missing. Their names are on disk then.
     pub(crate) fn open_or_make(path: &Path) -> Result<Self, RecordError> {
         let missing = path.ancestors().take_while(|above| {
             !above.as_os_str().is_empty()
@@ -145,7 +145,7 @@ impl Dir {
         Self::new(handle, self.path.join(name)).map_err(|error| self.explain(name, error))
     }
 
-    /// The same, and makes it where it is missing.
+    /// Opens a folder in this one, and makes it where it is missing.
     pub(crate) fn dir_or_make(&self, name: &str) -> Result<Self, RecordError> {
         match self.dir(name) {
             Err(error) if error.is_missing() => {

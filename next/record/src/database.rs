@@ -125,7 +125,7 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Opens the list; none if there is none, or if it cannot be used here.
+    /// Opens the list, if the root has one that can be used here.
     pub(crate) fn open(root: &Dir) -> Option<Self> {
         let found = root.stat(NAME).ok()??;
         (found.is_file && found.length > 0)
@@ -133,12 +133,12 @@ impl Database {
             .flatten()
     }
 
-    /// The same, and makes it where it is missing. A file that is damaged or of another version is replaced.
+    /// Opens the list, and makes it where it is missing. A file that is damaged or of another version is replaced.
     pub(crate) fn open_or_make(root: &Dir) -> Option<Self> {
         Self::make(root).ok()
     }
 
-    /// The same, or why the root has no list.
+    /// Opens or makes the list, or says why the root has no list.
     fn make(root: &Dir) -> Result<Self, io::Error> {
         if is_network(root) {
             return Err(io::Error::other(

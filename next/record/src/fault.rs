@@ -23,7 +23,7 @@ pub(crate) mod injected;
 pub(crate) enum Place {
     /// Before and in the middle of a write of rows.
     RowsWrite,
-    /// The same of logs.
+    /// Before and in the middle of a write of logs.
     LogsWrite,
     /// Before rows are synced.
     RowsSync,

@@ -290,7 +290,7 @@ impl Fold {
     }
 }
 
-/// The same fold where the plan is not known. Trials are told apart by 64 bits of a hash.
+/// [`Fold`] where the plan is not known. Trials are told apart by 64 bits of a hash.
 #[derive(Debug)]
 pub(crate) struct Tally {
     trials: HashMap<u64, State>,

@@ -98,7 +98,7 @@ impl ResultsRoot {
         Ok(self.sweep_of(|_| true)?.ended)
     }
 
-    /// The same of the runs that are meant.
+    /// Gives the dead runs that are meant their true status.
     pub fn sweep_of(&self, is_meant: impl Fn(&Manifest) -> bool) -> Result<Swept, RecordError> {
         let mut swept = Swept::default();
         for (run, manifest) in self.dead()? {

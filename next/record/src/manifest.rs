@@ -129,7 +129,7 @@ pub struct Selected {
     /// Globs over provider names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub providers: Vec<String>,
-    /// Tags, any of which a test has.
+    /// Tags; a test that is selected has one of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// Only tests on providers that had not passed in an earlier run; those of the stored suite are meant.
@@ -191,7 +191,7 @@ pub struct SessionEntry {
     pub ended_at: Option<Time>,
     /// Rows on disk when it began.
     pub from_seq: u64,
-    /// Which trials it runs again. A later session that finds this unfinished goes on with it.
+    /// Which trials it runs again. A later session that finds this unfinished continues it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun: Option<Rerun>,
     /// Trials that it had to do when it began; absent of the first session, which had to do all.

@@ -1,7 +1,7 @@
 //! Deletes runs that a policy names, what dead births have left, and contents of the store that no run needs.
 //!
 //! A run is deleted under its lock. First its manifest is renamed and that is synced: from then on there is no run, and
-//! whatever ends the deletion, the next one goes on with it.
+//! whatever ends the deletion, the next one finishes it.
 
 use std::{collections::BTreeSet, io, thread, time::Duration};
 

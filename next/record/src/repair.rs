@@ -15,7 +15,7 @@ const BLOCK: u64 = 64 << 10;
 /// What a repair found.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Repaired {
-    /// The number of the last row, 0 if there is none.
+    /// The number of the last row; 0 without rows.
     pub(crate) last_seq: u64,
     /// What was moved aside, for people.
     pub(crate) moved: Option<String>,

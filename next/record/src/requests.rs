@@ -20,7 +20,7 @@ use crate::{
     run::now,
 };
 
-/// A request of more bytes is none; so a reason can fill no row.
+/// A longer file is no request; so a reason can fill no row.
 const MAX_BYTES: u64 = 8 << 10;
 /// Pauses that a session keeps.
 const MAX_PAUSES: usize = 100;

@@ -27,7 +27,7 @@ pub(crate) const LOGS: &str = "logs.jsonl";
 pub(crate) const LOG: &str = "runner.log";
 pub(crate) const SCENARIO: &str = "scenario.toml";
 pub(crate) const ARTIFACTS: &str = "artifacts";
-/// A scenario of more bytes is none.
+/// A longer file is no scenario.
 const MAX_SCENARIO: u64 = 64 << 20;
 
 /// The time of day. It may be set to another one at any moment, so nothing is decided by it, and no duration is reckoned by
@@ -94,7 +94,7 @@ impl RunDir {
         self.find_scenario(manifest).map(|(text, _)| text)
     }
 
-    /// The same, and whether it is not in its file: of a process that died while it took over another plan, the store alone
+    /// The scenario, and whether it is not in its file: of a process that died while it took over another plan, the store alone
     /// has it.
     pub(crate) fn find_scenario(&self, manifest: &Manifest) -> Result<(String, bool), RecordError> {
         let wanted = manifest.metadata.scenario_sha256;
@@ -132,7 +132,7 @@ impl RunDir {
         self.rows_from(0, each).map(drop)
     }
 
-    /// The same from the line that begins at byte `from`. Returns where to go on once there are more rows: where the last
+    /// Calls `each` for every line from the one that begins at byte `from`. Returns where to go on once there are more rows: where the last
     /// line begins if it lacks its line break, else where the next one will begin.
     pub fn rows_from(
         &self,
@@ -142,7 +142,7 @@ impl RunDir {
         self.read_rows::<Whole>(from, each)
     }
 
-    /// The same with no more of each row than folds need.
+    /// Calls `each` for every line, with no more of each row than folds need.
     pub fn heads(
         &self,
         each: &mut dyn for<'a> FnMut(u64, ReadLine<'a, RowHead>),

@@ -6,15 +6,15 @@ use std::{io, path::Path};
 use crate::{RecordError, ResultsRoot, trust};
 
 const SETTINGS: &str = "runner.toml";
-/// Settings of more bytes are none.
+/// A longer file has no settings.
 const MAX_BYTES: u64 = 1 << 20;
-/// Names a root whose files count whoever can write them.
+/// Names a root whose files count whichever users can write them.
 const TRUSTED: &str = "RUNNER_TRUST_ROOT";
 
 /// `runner.toml` of a results root.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Settings {
-    /// There is none.
+    /// The root has no such file.
     Absent,
     /// It does not count, and why.
     Ignored(String),

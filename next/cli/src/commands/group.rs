@@ -137,7 +137,7 @@ pub fn requests(
     Ok(Some((group.to_owned(), requests)))
 }
 
-/// The runs of the only group of which runs were cut short, if no other run was and no process works on one of them.
+/// The runs of the only group with runs that were cut short, if no other run was and no process works on one of them.
 fn only_cut_short(root: &ResultsRoot) -> Result<Option<Vec<RunSummary>>, RecordError> {
     let mut cut = root.cut_short()?;
     if cut.len() > 1 {

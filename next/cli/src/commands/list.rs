@@ -207,7 +207,7 @@ pub fn table(list: &RunList, now: Time, screen: Option<usize>) -> String {
     table.render(screen)
 }
 
-/// The scenario's name, and which run of which group it is.
+/// The scenario's name, and its place in its group.
 fn scenario(run: &RunSummary) -> String {
     let name = visible_line(&run.scenario);
     match &run.group {
