@@ -6,7 +6,9 @@ use runner_model::{
     ErrorClass, Micros, Places as _, TaskId, TrialId,
     prepare::{Problem, Ready},
     protocol::{Line, Task, TaskKind, TimeoutRule},
+    provider::{Provider, Stdin},
     row::MAX_ROW,
+    template::Template,
 };
 use runner_scenario::{Problems, TestProblem};
 
@@ -21,8 +23,9 @@ const WINDOW: usize = 64;
 
 /// The checks of all tests on those of their providers that say what they take.
 pub(crate) struct Checks {
-    /// By provider: whether it says so.
+    /// By provider: whether each of its tests is checked. Of the others those are that have a schema, if `of_schemas`.
     is_asked: Vec<bool>,
+    of_schemas: bool,
     /// The next trial of the plan.
     trial: u64,
     /// The test and provider that was checked last: one repeat is like the other.
@@ -46,13 +49,24 @@ impl Checks {
                 *is_asked = description.input_schema.is_some();
             }
         }
-        is_asked.contains(&true).then(|| Self::of(is_asked))
+        is_asked.contains(&true).then(|| Self::of(is_asked, false))
     }
 
-    /// Checks of these providers.
-    pub(crate) fn of(is_asked: Vec<bool>) -> Self {
+    /// Checks of all in which something can be wrong.
+    pub(crate) fn of_all(ready: &Ready, plan: &Plan) -> Self {
+        let described = Self::of_described(ready, plan.providers.len());
+        let mut is_asked =
+            described.map_or_else(|| vec![false; plan.providers.len()], |of| of.is_asked);
+        for (is_asked, prepared) in is_asked.iter_mut().zip(&plan.providers) {
+            *is_asked |= takes_input(&prepared.provider);
+        }
+        Self::of(is_asked, !plan.suite.blobs().is_empty())
+    }
+
+    fn of(is_asked: Vec<bool>, of_schemas: bool) -> Self {
         Self {
             is_asked,
+            of_schemas,
             trial: 0,
             last: None,
             next_task: FIRST,
@@ -85,12 +99,16 @@ impl Checks {
             let planned = plan.suite.trial(trial);
             let place = (planned.test, planned.provider);
             let is_asked = self.is_asked[usize::from(planned.provider)];
-            if is_asked && self.last != Some(place) && is_pending(trial) {
+            let may_be = is_asked || self.of_schemas;
+            if may_be && self.last != Some(place) && is_pending(trial) {
                 self.last = Some(place);
-                break planned;
+                plan.suite.line(planned.test, &mut self.line)?;
+                // A text that has it checks one test too many.
+                if is_asked || has_part(&self.line, b"\"schema\":") {
+                    break planned;
+                }
             }
         };
-        plan.suite.line(planned.test, &mut self.line)?;
         let test = TestLine::read(&self.line)?;
         let trial = TrialId {
             test: test.id,
@@ -169,6 +187,24 @@ impl Checks {
         }
         Some(lines.join("\n"))
     }
+}
+
+/// Tells whether the call of a provider is made of its tests' inputs or attachments.
+fn takes_input(provider: &Provider) -> bool {
+    let has_input = |template: &Template| template.keys_of("input").next().is_some();
+    let stdin = match &provider.stdin {
+        Some(Stdin::File { .. }) => return true,
+        Some(Stdin::Text(template)) => Some(template),
+        None => None,
+    };
+    let variables = provider.grants.env.iter().map(|(_, template)| template);
+    let mut templates = provider.args.iter().chain(stdin).chain(variables);
+    templates.any(has_input)
+}
+
+/// Tells whether a text has another in it.
+fn has_part(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
 }
 
 fn of_test(test: u64, trial: &TrialId, problem: &Problem) -> TestProblem {

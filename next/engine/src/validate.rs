@@ -37,7 +37,8 @@ pub(crate) fn validate(
     let (mut once, ready) = describe(early, &plan, &mut |_| ())?;
     let of_providers = provider_problems(&plan, &ready);
     if of_providers.is_empty() {
-        problems.extend(check_tests(&plan, &mut once)?.unwrap_or_default());
+        let checks = Checks::of_all(&ready, &plan);
+        problems.extend(check_tests(&plan, checks, &mut once)?.unwrap_or_default());
     } else {
         problems.extend(plan.scenario.provider_problems(&of_providers));
     }
@@ -130,9 +131,13 @@ fn provider_problems(plan: &Plan, ready: &Ready) -> Vec<ProviderProblem> {
     found.collect()
 }
 
-/// Lets the worker check every test on each of its providers.
-fn check_tests(plan: &Plan, once: &mut Once) -> Result<Option<Problems>, EngineError> {
-    let checks = RefCell::new(Checks::of(vec![true; plan.providers.len()]));
+/// Lets the worker check tests.
+fn check_tests(
+    plan: &Plan,
+    checks: Checks,
+    once: &mut Once,
+) -> Result<Option<Problems>, EngineError> {
+    let checks = RefCell::new(checks);
     let mut next = || {
         let mut checks = checks.borrow_mut();
         let next = checks.next(plan, |_| true)?;

@@ -156,9 +156,9 @@ enum PlanPart<'a> {
 
 /// Prints what sessions would do: trials as data, and what providers are granted as messages.
 fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
-    let print = |part: PlanPart<'_>| {
+    let json = |part: PlanPart<'_>| {
         let line = PlanLine { v: VERSION, part };
-        out.json_line(&runner_report::json::one_line(&line).unwrap_or_default());
+        runner_report::json::one_line(&line).unwrap_or_default()
     };
     for request in requests {
         let mut head = |preview: &Preview| {
@@ -166,13 +166,14 @@ fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Ex
                 out.warn(notice);
             }
             match args.json {
-                true => print(PlanPart::Plan(preview)),
+                true => out.json_line(&json(PlanPart::Plan(preview))),
                 false => out.talk(&grants::preview(preview).join("\n")),
             }
         };
+        let mut lines = out.lines();
         let mut each = |trial: &TrialId| match args.json {
-            true => print(PlanPart::Trial { trial }),
-            false => out.data(&visible(&trial.to_string())),
+            true => lines.add_json(&json(PlanPart::Trial { trial })),
+            false => lines.add(&trial.to_string()),
         };
         runner_engine::preview_exec(request, &mut head, &mut each)
             .map_err(|error| CommandError::of_engine(error, &args.root.path(), out))?;

@@ -1,7 +1,7 @@
 //! `runner resume`: continues a run that was cut short.
 
 use runner_engine::{Decision, ResumeRequest};
-use runner_model::{TrialId, exit::Exit, visible::visible};
+use runner_model::{TrialId, exit::Exit};
 use runner_record::Rerun;
 use serde::Serialize;
 
@@ -78,6 +78,7 @@ struct Planned<'a> {
 /// Prints what a session would do. Only trials that run are of interest, unless it is asked why others do not.
 fn preview(requests: &[ResumeRequest], args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let mut runs = 0;
+    let mut lines = out.lines();
     let mut each = |trial: &TrialId, decision: &Decision| {
         let Decision { is_pending, why } = decision;
         runs += u64::from(*is_pending);
@@ -89,13 +90,14 @@ fn preview(requests: &[ResumeRequest], args: &Args, out: &Out) -> Result<Exit, C
                     runs: *is_pending,
                     why,
                 };
-                return out.json_line(&serde_json::to_string(&planned).unwrap_or_default());
+                let line = runner_report::json::one_line(&planned);
+                return lines.add_json(&line.unwrap_or_default());
             }
             _ if !args.explain => trial.to_string(),
             (true, _) => format!("{trial}  runs: {why}"),
             (false, _) => format!("{trial}  stays: {why}"),
         };
-        out.data(&visible(&text));
+        lines.add(&text);
     };
     let (mut is_meant, mut unmeant) = (false, None);
     for request in requests {
@@ -118,6 +120,7 @@ fn preview(requests: &[ResumeRequest], args: &Args, out: &Out) -> Result<Exit, C
             out,
         ));
     }
+    drop(lines);
     let runs = if runs == 1 {
         "1 trial".to_owned()
     } else {

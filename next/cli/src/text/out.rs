@@ -22,6 +22,8 @@ use super::{error::CommandError, layout, style};
 
 /// Columns of a terminal that does not say how many it has.
 const COLUMNS: usize = 80;
+/// Bytes of lines that are printed at once.
+const AT_ONCE: usize = 64 << 10;
 
 /// Standard output and standard error.
 pub struct Out {
@@ -58,9 +60,18 @@ impl Out {
         self.write(format!("{line}\n").as_bytes());
     }
 
+    /// Prints lines of results of which there may be millions, many at once.
+    pub fn lines(&self) -> Lines<'_> {
+        Lines {
+            out: self,
+            columns: self.columns(),
+            text: String::new(),
+        }
+    }
+
     /// Prints a message.
     pub fn talk(&self, text: &str) {
-        let text = fitted(text, columns(&io::stderr()));
+        let text = fitted(text, message_columns());
         self.around_bar(|| {
             // Where standard error cannot be written, nobody can be told.
             let _ = writeln!(anstream::stderr().lock(), "{text}");
@@ -79,7 +90,7 @@ impl Out {
 
     /// Prints why a command could not do its work.
     pub fn error(&self, error: &CommandError) {
-        self.talk(&error.text());
+        self.talk(error.text());
     }
 
     /// The exit code: 7 where results were lost, unless a worse end is to be told.
@@ -108,16 +119,6 @@ impl Out {
     /// Columns of the terminal that results go to; `None` if they go elsewhere, and nothing is to be left out.
     pub fn columns(&self) -> Option<usize> {
         columns(&io::stdout())
-    }
-
-    /// Columns of the terminal that messages go to.
-    pub fn message_columns(&self) -> Option<usize> {
-        columns(&io::stderr())
-    }
-
-    /// Whether messages are coloured.
-    pub fn has_coloured_messages(&self) -> bool {
-        AutoStream::choice(&io::stderr()) != ColorChoice::Never
     }
 
     /// Draws a bar below all lines, until it is taken away with `None`.
@@ -184,6 +185,39 @@ impl Out {
 
 /// Breaks lines where a screen ends, and makes visible what would steer it, other than colours: those of others are
 /// visible already.
+/// Lines that are printed many at once; what is left is printed when this is dropped.
+pub struct Lines<'a> {
+    out: &'a Out,
+    columns: Option<usize>,
+    text: String,
+}
+
+impl Lines<'_> {
+    /// Adds a line for people.
+    pub fn add(&mut self, line: &str) {
+        let line = fitted(line, self.columns);
+        self.add_json(&line);
+    }
+
+    /// Adds a line that is JSON already.
+    pub fn add_json(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+        if self.text.len() > AT_ONCE {
+            self.out.print(&self.text);
+            self.text.clear();
+        }
+    }
+}
+
+impl Drop for Lines<'_> {
+    fn drop(&mut self) {
+        if !self.text.is_empty() {
+            self.out.print(&self.text);
+        }
+    }
+}
+
 fn fitted(text: &str, columns: Option<usize>) -> String {
     let mut safe = String::with_capacity(text.len());
     for (piece, is_style) in layout::pieces(text) {
@@ -196,6 +230,16 @@ fn fitted(text: &str, columns: Option<usize>) -> String {
         Some(columns) => layout::wrap(&safe, columns),
         None => safe,
     }
+}
+
+/// Columns of the terminal that messages go to.
+pub fn message_columns() -> Option<usize> {
+    columns(&io::stderr())
+}
+
+/// Whether messages are coloured.
+pub fn has_coloured_messages() -> bool {
+    AutoStream::choice(&io::stderr()) != ColorChoice::Never
 }
 
 fn columns(stream: &(impl AsFd + io::IsTerminal)) -> Option<usize> {
