@@ -620,8 +620,10 @@ impl<'a> Coordinator<'a> {
     ) -> Result<Ended, RecordError> {
         self.begin.crew.finish();
         let closed = run.writer.close();
+        let mut is_hurried = false;
         for input in inputs.try_iter() {
             match input {
+                Input::Signal(_) => is_hurried = true,
                 Input::Ack(Ack::Written { lines, .. }) => self.take_lines(&lines),
                 Input::Link(worker, event) => {
                     self.begin.crew.hear(worker, event, &mut self.news);
@@ -630,7 +632,8 @@ impl<'a> Coordinator<'a> {
             }
         }
         let news = std::mem::take(&mut self.news);
-        for line in self.begin.crew.wait_for_teardown(inputs, news) {
+        let crew = &mut self.begin.crew;
+        for line in crew.wait_for_teardown(inputs, news, is_hurried) {
             run.owned.log(&visible_line(&line));
         }
         if let Err(error) = closed {

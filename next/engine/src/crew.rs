@@ -730,13 +730,14 @@ impl Crew {
     }
 
     /// Waits until workers that were told to end have torn down the instances that they kept. Returns lines for the run's
-    /// log, not checked: those of `news`, and what comes meanwhile.
+    /// log, not checked: those of `news`, and what comes meanwhile. A signal ends that; `is_hurried` says that one has come.
     pub(crate) fn wait_for_teardown(
         &mut self,
         inputs: &Receiver<Input>,
         mut news: Vec<News>,
+        is_hurried: bool,
     ) -> Vec<String> {
-        if self.keeps_instances() {
+        if self.keeps_instances() && !is_hurried {
             self.wait_until(Instant::now() + TEARDOWN_WITHIN, inputs, &mut news);
         }
         let line = |news| match news {

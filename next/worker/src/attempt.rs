@@ -69,7 +69,7 @@ impl Attempt<'_> {
             access: &provider.access,
             activity,
             command: filled.command,
-            limits: &provider.limits,
+            limits: &provider.settings.limits,
             timeout: self.task.timeout,
         };
         let ended = provider.plugin.run(kept, call).await;
@@ -77,7 +77,7 @@ impl Attempt<'_> {
     }
 
     fn judged(&self, started_at: Time, mut ended: Ended, provider: &Provider) -> Made<'static> {
-        let most_tree = most_tree(provider.limits.reply);
+        let most_tree = most_tree(provider.settings.limits.reply);
         if let Some(redactor) = provider.access.secrets.redactor() {
             redact(redactor, &mut ended, most_tree);
         }

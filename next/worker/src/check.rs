@@ -23,7 +23,7 @@ pub fn check(
     };
     if let Some(schema) = &provider.input_schema {
         let input = test.input.get();
-        let fits = tree_bytes(input) <= most_tree(provider.limits.reply);
+        let fits = tree_bytes(input) <= most_tree(provider.settings.limits.reply);
         let input = fits
             .then(|| serde_json::from_str::<Value>(input).ok())
             .flatten();

@@ -13,7 +13,7 @@ use std::{
 
 use runner_model::{
     Digest, TaskId,
-    prepare::{Prepare, Ready, Standing},
+    prepare::{Described, Prepare, Ready, Standing},
     protocol::{FromWorker, TaskKind},
     provider::Reuse,
     test::{Attachment, Expect, Test},
@@ -77,11 +77,15 @@ impl Guests {
         } = self;
         let plugins = load_plugins(&prepare, &engines, &shared).await?;
         let (mut providers, mut described) = (Vec::new(), Vec::new());
-        for (index, prepared) in prepare.providers.iter().enumerate() {
-            let plugin = &plugins[&prepared.digest];
-            let (provider, words) = Provider::new(index, &prepare, plugin).await;
-            providers.push(provider.map(Rc::new));
-            described.push(words);
+        for (index, prepared) in (0..).zip(&prepare.providers) {
+            let (plugin, mut description) = (&plugins[&prepared.digest], None);
+            let provider = Provider::new(&prepare, prepared, plugin, &mut description).await;
+            described.push(Described {
+                provider: index,
+                description,
+                problem: provider.as_ref().err().cloned(),
+            });
+            providers.push(provider.ok().map(Rc::new));
         }
         shared.say(&FromWorker::Ready(Ready {
             providers: described,
@@ -164,7 +168,7 @@ impl Slots {
                 let stored = Stored {
                     row: order.row(),
                     is_plain: provider.is_plain(),
-                    most_tree: most_tree(provider.limits.reply),
+                    most_tree: most_tree(provider.settings.limits.reply),
                     schema: schema.as_deref(),
                 };
                 let made = judge_again(&self.judge, &test.expect, &stored)?;
@@ -199,7 +203,7 @@ impl Slots {
         let activity = &self.shared.activities[slot];
         let made = async {
             let mut lines = Vec::new();
-            while let Some(idle) = instances.surplus(index, provider.limits.memory) {
+            while let Some(idle) = instances.surplus(index, provider.settings.limits.memory) {
                 lines.extend(idle.tear_down(TEARDOWN).await);
             }
             let mut kept = instances.take(index);
@@ -209,7 +213,7 @@ impl Slots {
                 provider: provider.clone(),
                 instance,
             });
-            match (idle, provider.reuse) {
+            match (idle, provider.settings.reuse) {
                 (Some(idle), Some(Reuse::Instance)) => instances.keep(idle),
                 (Some(idle), None) => lines.extend(idle.tear_down(TEARDOWN).await),
                 (None, _) => {}

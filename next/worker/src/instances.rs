@@ -57,7 +57,7 @@ impl Instances {
     pub fn surplus(&mut self, index: u16, memory: u64) -> Option<Idle> {
         let is_other = |idle: &Idle| idle.index != index;
         let others = self.idle.iter().filter(|idle| is_other(idle));
-        let others = others.map(|idle| idle.provider.limits.memory);
+        let others = others.map(|idle| idle.provider.settings.limits.memory);
         let held = others.fold(memory, u64::saturating_add);
         let oldest = self.idle.iter().position(is_other)?;
         (held > self.share).then(|| self.idle.remove(oldest))?
@@ -86,7 +86,10 @@ impl Idle {
         let lines = lines.into_iter().take(MAX_LINES).chain(more);
         lines.map(move |line| {
             let line = beginning(&line, MAX_LINE);
-            format!("teardown of provider `{}`: {line}", self.provider.name)
+            format!(
+                "teardown of provider `{}`: {line}",
+                self.provider.settings.name
+            )
         })
     }
 }

@@ -9,12 +9,12 @@ use std::{
 };
 
 use runner_model::{
-    Digest, ErrorClass, Grants, Limits, ProviderName,
-    prepare::{Described, Prepare, Problem, SecretValues},
+    Digest, ErrorClass, Grants,
+    prepare::{Prepare, Problem, SecretValues},
     protocol::FromWorker,
-    provider::{Description, OutputForm, PluginKind, PreparedProvider, Protocol, Reuse, Stdin},
+    provider::{Description, PluginKind, PreparedProvider, Protocol, Provider as Settings, Stdin},
     row::RowError,
-    template::Template,
+    template::{MissingKey, Template},
 };
 use runner_sandbox::{
     Access, AttachedFile, CommandCall, Engines, LoadError, Network, Plugin, Secrets,
@@ -25,20 +25,15 @@ use crate::{report::coded, schema::Schema, shared::Shared};
 
 /// A provider that can be called.
 pub struct Provider {
-    pub name: ProviderName,
+    pub settings: Settings,
     pub plugin: Rc<Plugin>,
-    /// Compact JSON.
+    /// Its configuration as compact JSON.
     pub config: String,
-    pub limits: Limits,
     pub access: Access,
-    pub reuse: Option<Reuse>,
     /// What the plugin takes as input, if it was asked and says so.
     pub input_schema: Option<Schema>,
-    config_value: Value,
-    /// Environment variables, and what `secret` stands for in them.
-    env: Vec<(String, Template)>,
+    /// What `secret` stands for in environment variables.
     secrets: Value,
-    command: Option<Command>,
 }
 
 /// What of a call depends on the test's input.
@@ -46,15 +41,6 @@ pub struct Provider {
 pub struct Filled {
     pub command: Option<CommandCall>,
     pub env: Vec<(String, String)>,
-}
-
-/// How a command is called, before its templates are filled in.
-struct Command {
-    program: String,
-    args: Vec<Template>,
-    stdin: Option<Stdin>,
-    protocol: Protocol,
-    output: OutputForm,
 }
 
 /// Loaded plugins by their digests; those that cannot be loaded with why.
@@ -84,78 +70,54 @@ pub async fn load_plugins(
 }
 
 impl Provider {
-    /// Prepares a provider, and says what its plugin says of itself if `prepare` asks for that; none if it cannot be used.
+    /// Prepares a provider. What its plugin says of itself is in `description` afterwards, if `prepare` asks for that.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be used.
     pub async fn new(
-        index: usize,
-        prepare: &Prepare,
-        plugin: &Result<Rc<Plugin>, LoadError>,
-    ) -> (Option<Self>, Described) {
-        let mut described = Described {
-            provider: u16::try_from(index).unwrap_or(u16::MAX),
-            description: None,
-            problem: None,
-        };
-        let prepared = &prepare.providers[index];
-        match Self::ready(prepare, prepared, plugin, &mut described.description).await {
-            Ok(provider) => (Some(provider), described),
-            Err(problem) => {
-                described.problem = Some(problem);
-                (None, described)
-            }
-        }
-    }
-
-    async fn ready(
         prepare: &Prepare,
         prepared: &PreparedProvider,
         plugin: &Result<Rc<Plugin>, LoadError>,
         description: &mut Option<Description>,
     ) -> Result<Self, Problem> {
         let plugin = plugin.as_ref().map_err(load_problem)?.clone();
-        let provider = prepared.provider.clone();
+        let settings = prepared.provider.clone();
         let mut input_schema = None;
         if prepare.describe {
-            let described = plugin.describe(provider.protocol, &provider.limits).await;
+            let described = plugin.describe(settings.protocol, &settings.limits).await;
             *description = described.map_err(|error| call_problem(&error))?;
-            if let Some(description) = &description {
-                check_config(description.config_schema.as_ref(), &provider.config)?;
-                input_schema = compile("input", description.input_schema.as_ref())?;
-            }
+        }
+        if let Some(description) = description {
+            check_config(description.config_schema.as_ref(), &settings.config)?;
+            input_schema = compile("input", description.input_schema.as_ref())?;
         }
         let is_command = plugin.kind() == PluginKind::Command;
-        let secrets = secrets(&provider.grants, is_command, &prepare.secrets);
-        let known = provider.grants.secrets_in_env().into_iter();
+        let secrets = secrets(&settings.grants, is_command, &prepare.secrets);
+        let known = settings.grants.secrets_in_env().into_iter();
         let known = known.filter_map(|name| Some((name.clone(), secrets.get(&name)?.into())));
         Ok(Self {
-            name: provider.name,
-            config: provider.config.to_string(),
-            limits: provider.limits,
-            reuse: provider.reuse,
+            config: settings.config.to_string(),
             input_schema,
-            config_value: provider.config,
-            env: provider.grants.env,
             secrets: Value::Object(known.collect()),
             access: Access {
-                network: Network::new(provider.grants.net),
+                network: Network::new(settings.grants.net.clone()),
                 secrets: Arc::new(secrets),
                 mounts: prepared.mounts.clone(),
                 scratch: prepare.scratch.clone().into(),
             },
             plugin,
-            command: is_command.then(|| Command {
-                program: program(&provider.plugin),
-                args: provider.args,
-                stdin: provider.stdin,
-                protocol: provider.protocol,
-                output: provider.output,
-            }),
+            settings,
         })
+    }
+
+    fn is_command(&self) -> bool {
+        self.plugin.kind() == PluginKind::Command
     }
 
     /// Tells whether it is a command that is called as it is, which has an exit code.
     pub fn is_plain(&self) -> bool {
-        let mut command = self.command.iter();
-        command.any(|command| command.protocol == Protocol::Plain)
+        self.is_command() && self.settings.protocol == Protocol::Plain
     }
 
     /// Fills in what an attempt is called with.
@@ -168,16 +130,17 @@ impl Provider {
         input: &RawValue,
         files: &[AttachedFile],
     ) -> Result<Filled, RowError<'static>> {
-        if self.env.is_empty() && self.command.is_none() {
+        let env = &self.settings.grants.env;
+        if env.is_empty() && !self.is_command() {
             return Ok(Filled::default());
         }
         let input: Value = serde_json::from_str(input.get())
             .map_err(|error| invalid("template", format!("cannot read the input: {error}")))?;
-        let mut roots = vec![("input", &input), ("config", &self.config_value)];
-        let command = self.command.as_ref();
-        let command = command.map(|command| command.fill(&roots, files, self.limits.input));
+        let mut roots = vec![("input", &input), ("config", &self.settings.config)];
+        let is_command = self.is_command();
+        let command = is_command.then(|| command(&self.settings, &roots, files));
         roots.push(("secret", &self.secrets));
-        let env = self.env.iter().map(|(name, template)| {
+        let env = env.iter().map(|(name, template)| {
             let value = fill(template, &roots, &format!("`env.{name}`"))?;
             Ok((name.clone(), value))
         });
@@ -188,34 +151,29 @@ impl Provider {
     }
 }
 
-impl Command {
-    fn fill(
-        &self,
-        roots: &[(&str, &Value)],
-        files: &[AttachedFile],
-        most: u64,
-    ) -> Result<CommandCall, RowError<'static>> {
-        let args = self.args.iter();
-        let args = args.map(|template| fill(template, roots, "an argument"));
-        let text = |template: &Template| match template.render_text(roots) {
-            Ok(text) => Ok(text.into_bytes()),
-            Err(missing) => Err(invalid(
-                "template",
-                format!("{missing}, which `stdin` needs"),
-            )),
-        };
-        let stdin = self.stdin.as_ref().map(|stdin| match stdin {
-            Stdin::Text(template) => text(template),
-            Stdin::File { file } => attachment(file, files, most),
-        });
-        Ok(CommandCall {
-            program: self.program.clone(),
-            args: args.collect::<Result<_, _>>()?,
-            stdin: stdin.transpose()?,
-            protocol: self.protocol,
-            output: self.output,
-        })
-    }
+/// How a command is called.
+fn command(
+    settings: &Settings,
+    roots: &[(&str, &Value)],
+    files: &[AttachedFile],
+) -> Result<CommandCall, RowError<'static>> {
+    let args = settings.args.iter();
+    let args = args.map(|template| fill(template, roots, "an argument"));
+    let stdin = settings.stdin.as_ref().map(|stdin| match stdin {
+        Stdin::Text(template) => {
+            let text = template.render_text(roots);
+            let text = text.map_err(|missing| missing_in(&missing, "`stdin`"));
+            text.map(String::into_bytes)
+        }
+        Stdin::File { file } => attachment(file, files, settings.limits.input),
+    });
+    Ok(CommandCall {
+        program: program(&settings.plugin),
+        args: args.collect::<Result<_, _>>()?,
+        stdin: stdin.transpose()?,
+        protocol: settings.protocol,
+        output: settings.output,
+    })
 }
 
 /// Fills in what a guest gets as a text of C.
@@ -224,17 +182,19 @@ fn fill(
     roots: &[(&str, &Value)],
     what: &str,
 ) -> Result<String, RowError<'static>> {
-    match template.render_text(roots) {
-        Ok(text) if text.contains('\0') => Err(invalid(
+    let text = template.render_text(roots);
+    let text = text.map_err(|missing| missing_in(&missing, what))?;
+    if text.contains('\0') {
+        return Err(invalid(
             "template",
             format!("{what} cannot have a NUL in it"),
-        )),
-        Ok(text) => Ok(text),
-        Err(missing) => Err(invalid(
-            "template",
-            format!("{missing}, which {what} needs"),
-        )),
+        ));
     }
+    Ok(text)
+}
+
+fn missing_in(missing: &MissingKey, what: &str) -> RowError<'static> {
+    invalid("template", format!("{missing}, which {what} needs"))
 }
 
 fn attachment(name: &str, files: &[AttachedFile], most: u64) -> Result<Vec<u8>, RowError<'static>> {

@@ -24,27 +24,14 @@ use crate::report::beginning;
 const PLACE: &str = "http://runner.invalid/schema";
 /// Where the schema is of all values that are not valid. A validator that needs no reasons keeps almost nothing.
 const OPPOSITE: &str = "http://runner.invalid/opposite";
-/// The format that counts, and the one for parts with other parts for the same value.
+/// The format that counts.
 const STEP: &str = "runner:step";
-const FORK: &str = "runner:fork";
-/// What a fork counts: so much more is kept of one than of any other part that does not hold.
-const FORK_COST: usize = 6;
-/// Keys of such parts.
-const FORKS: [&str; 9] = [
-    "$ref",
-    "$dynamicRef",
-    "$recursiveRef",
-    "allOf",
-    "anyOf",
-    "oneOf",
-    "if",
-    "dependentSchemas",
-    "dependencies",
-];
-/// Steps in which a value is found to be valid or not. The validator may keep 150 bytes for each.
-const MAX_STEPS: usize = 400_000;
-/// Steps in which the places are found where a value is not valid. The validator may keep 1 KiB for each.
+/// Steps in which a value is found to be valid or not. Of a part that does not hold the validator keeps up to 1 KiB.
+const MAX_STEPS: usize = 80_000;
+/// Steps in which the places are found where a value is not valid.
 const MAX_EXPLAINED: usize = 20_000;
+/// Items that count as a step beside their own: of an item of a wrong type less is kept.
+const ITEMS: usize = 6;
 /// Bytes of stack that a check may take; the threads of tests have 2 MiB.
 const MAX_STACK: usize = 1 << 20;
 /// Parts of one schema; to compile it takes time by the square of them.
@@ -102,11 +89,7 @@ impl Schema {
         compiler.enable_format_assertions();
         compiler.register_format(Format {
             name: STEP,
-            func: |value| spend(1, value),
-        });
-        compiler.register_format(Format {
-            name: FORK,
-            func: |value| spend(FORK_COST, value),
+            func: step,
         });
         let mut schemas = Schemas::new();
         let mut compile = |place: &str, schema| {
@@ -173,17 +156,16 @@ fn within<T>(steps: usize, check: impl FnOnce() -> T) -> Option<T> {
 
 /// Is called for each value and each part of a schema that it is checked against, but for parts that a type or a constant
 /// decides.
-fn spend(cost: usize, value: &Value) -> Result<(), Box<dyn Error>> {
+fn step(value: &Value) -> Result<(), Box<dyn Error>> {
     let here = 0_u8;
     let (left, end) = LEFT.get();
     // Items are not all looked at one by one: those of a wrong type are not, and those that must be unique.
-    let cost = cost
-        + match value {
-            Value::Array(items) => items.len(),
-            Value::Object(entries) => entries.len(),
-            Value::String(text) => text.len() / 256,
-            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        };
+    let cost = 1 + match value {
+        Value::Array(items) => items.len() / ITEMS,
+        Value::Object(entries) => entries.len() / ITEMS,
+        Value::String(text) => text.len() / 1024,
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    };
     if cost > left || ptr::from_ref(&here).addr() < end {
         resume_unwind(Box::new(TooMuch));
     }
@@ -234,9 +216,7 @@ impl Parts {
                 (_, value) => self.count(value)?,
             }
         }
-        let is_fork = FORKS.iter().any(|key| entries.contains_key(*key));
-        let counting = if is_fork { FORK } else { STEP };
-        let format = entries.insert("format".into(), counting.into());
+        let format = entries.insert("format".into(), STEP.into());
         if let Some(format) = format.filter(|_| self.asserts_formats)
             && let Value::Array(all) = entries.entry("allOf").or_insert_with(|| json!([]))
         {

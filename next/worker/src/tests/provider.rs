@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use runner_model::{
-    Grants, NetGrant,
+    Grants, Limits, NetGrant, ProviderName,
     grants::BoundSecret,
     prepare::SecretValues,
     provider::{OutputForm, Protocol, Stdin},
@@ -10,7 +10,7 @@ use runner_model::{
 use runner_sandbox::AttachedFile;
 use serde_json::json;
 
-use super::{Command, check_config, compile, secrets};
+use super::{Settings, check_config, command, compile, secrets};
 
 fn template(text: &str) -> Template {
     Template::parse(text).unwrap()
@@ -60,15 +60,27 @@ fn a_command_gets_what_its_templates_say() {
     };
     let files = [attached("in.txt", 7), attached("large.txt", 11)];
     let fill = |argument: &str, stdin: Option<Stdin>, input| {
-        let command = Command {
-            program: "p.wasm".into(),
+        let settings = Settings {
+            name: ProviderName::parse("p").unwrap(),
+            plugin: "p.wasm".into(),
+            config: json!({}),
             args: vec![template(argument)],
             stdin,
-            protocol: Protocol::Plain,
             output: OutputForm::Text,
+            protocol: Protocol::Plain,
+            sha256: None,
+            reuse: None,
+            grants: Grants::default(),
+            limits: Limits {
+                input: 10,
+                ..Limits::default()
+            },
+            concurrency: None,
+            rate: None,
+            budget: Default::default(),
         };
         let roots = [("input", &input), ("config", &json!({"lang": "en"}))];
-        let filled = command.fill(&roots, &files, 10);
+        let filled = command(&settings, &roots, &files);
         filled.map_err(|error| (error.code.to_string(), error.message.to_string()))
     };
     let input = json!({"n": 1, "text": "a\0b"});

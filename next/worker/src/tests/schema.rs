@@ -176,12 +176,12 @@ fn patterns_are_bounded_and_match_in_linear_time() {
 #[test]
 fn large_values_are_checked_without_all_reasons() {
     let items = json!({"items": {"type": "integer"}});
-    assert_eq!(mismatch(&items, &json!(vec![1; 150_000])), None);
-    let wrong = mismatch(&items, &json!(vec!["x"; 150_000])).unwrap();
+    assert_eq!(mismatch(&items, &json!(vec![1; 60_000])), None);
+    let wrong = mismatch(&items, &json!(vec!["x"; 200_000])).unwrap();
     assert_eq!(wrong, "it is not valid, and too large to look for where");
     let unknown = mismatch(&items, &json!(vec![1; 500_000])).unwrap();
     assert_eq!(unknown, "it takes too much to find out whether it is valid");
     let unique = json!({"uniqueItems": true});
-    let numbers: Vec<u32> = (0..100_000).collect();
+    let numbers: Vec<u32> = (0..300_000).collect();
     assert_eq!(mismatch(&unique, &json!(numbers)), None);
 }
