@@ -237,6 +237,19 @@ fn a_teardown_that_fails_changes_nothing_but_the_log() {
 }
 
 #[test]
+fn teardowns_fill_no_log() {
+    let runner = counter("config = { teardown = \"flood-log\" }", &repeated(6, "{}"));
+    runner.exec(&["-j", "1"]).expect(0);
+    let log = runner.only_run().text("runner.log");
+    assert_eq!(log.matches("is not told any more").count(), 1);
+    assert!(
+        (400 << 10..1 << 20).contains(&log.len()),
+        "{} bytes",
+        log.len()
+    );
+}
+
+#[test]
 fn a_signal_ends_a_teardown_that_hangs() {
     let runner = reusing("config = { teardown = \"loop\" }", &repeated(1, "{}"));
     let mut running = runner.start(&["-j", "1"]);

@@ -1,6 +1,7 @@
 //! The guest thread: loads plugins, then makes attempts, as many at once as there are slots.
 
 use std::{
+    cell::Cell,
     fs,
     future::{Future, pending, poll_fn},
     io,
@@ -18,7 +19,7 @@ use runner_model::{
     provider::Reuse,
     test::{Attachment, Expect, Test},
 };
-use runner_sandbox::{AttachedFile, Engines};
+use runner_sandbox::{AttachedFile, Engines, Redactor};
 use tokio::{
     runtime,
     task::{JoinSet, LocalSet, yield_now},
@@ -26,9 +27,9 @@ use tokio::{
 };
 
 use crate::{
-    attempt::Attempt,
+    attempt::{Attempt, Made},
     check::check,
-    instances::{Idle, Instances, TEARDOWN},
+    instances::{Idle, Instances, MAX_LINE, TEARDOWN},
     judge::{Judge, SharedSchema, Stored, judge_again, most_tree},
     link::REPORT_WITHIN,
     provider::{Provider, load_plugins},
@@ -38,6 +39,8 @@ use crate::{
 
 /// How long a slot goes on before other slots have their turn.
 const TURN: Duration = Duration::from_millis(1);
+/// Bytes of lines that one worker tells for the run's log.
+const MAX_LOG: usize = 512 << 10;
 
 /// All that the guest thread begins with.
 pub struct Guests {
@@ -55,6 +58,8 @@ struct Slots {
     providers: Vec<Option<Rc<Provider>>>,
     /// Bytes that the guests of one slot may have together.
     memory: u64,
+    /// Bytes of lines that are still told for the run's log.
+    log_left: Cell<usize>,
     blobs: String,
     judge: Judge,
 }
@@ -93,6 +98,7 @@ impl Guests {
         }))?;
         let slots = Rc::new(Slots {
             memory: prepare.memory / u64::from(prepare.slots.max(1)),
+            log_left: Cell::new(MAX_LOG),
             providers,
             blobs: prepare.blobs,
             judge: Judge::default(),
@@ -172,7 +178,7 @@ impl Slots {
                     schema: schema.as_deref(),
                 };
                 let made = judge_again(&self.judge, &test.expect, &stored)?;
-                Report::new(made, None, &mut |_, _| Ok(()))?
+                self.report(task.id, made, None)?
             }
             TaskKind::Check => {
                 Report::of_problems(&check(provider, &test, &files, schema.as_ref()))
@@ -198,7 +204,7 @@ impl Slots {
         attempt: &Attempt<'_>,
         provider: &Rc<Provider>,
         instances: &mut Instances,
-    ) -> io::Result<Report<'static>> {
+    ) -> io::Result<Report> {
         let (task, index) = (attempt.task.id, attempt.task.provider);
         let activity = &self.shared.activities[slot];
         let made = async {
@@ -222,8 +228,17 @@ impl Slots {
         };
         let (made, lines) = self.watched(task, made).await;
         self.log(lines)?;
-        let redactor = provider.access.secrets.redactor();
-        Report::new(made, redactor, &mut |index, bytes| {
+        self.report(task, made, provider.access.secrets.redactor())
+    }
+
+    /// Makes a report, and sends the artifacts.
+    fn report(
+        &self,
+        task: TaskId,
+        made: Made<'_>,
+        redactor: Option<&Arc<Redactor>>,
+    ) -> io::Result<Report> {
+        Report::new(made, redactor, |index, bytes| {
             self.shared
                 .say(&FromWorker::Artifact { task, index, bytes })
         })
@@ -241,9 +256,21 @@ impl Slots {
         .await
     }
 
+    /// Tells lines for the run's log. No worker is believed that says very much there.
     fn log(&self, lines: Vec<String>) -> io::Result<()> {
-        let mut lines = lines.into_iter().map(FromWorker::Log);
-        lines.try_for_each(|line| self.shared.say(&line))
+        for mut line in lines {
+            let mut left = self.log_left.get().saturating_sub(1 + line.len());
+            if self.log_left.get() == 0 {
+                break;
+            }
+            if left < MAX_LINE {
+                left = 0;
+                line = "what guests say when they are torn down is not told any more".into();
+            }
+            self.log_left.set(left);
+            self.shared.say(&FromWorker::Log(line))?;
+        }
+        Ok(())
     }
 
     /// The schema that a test expects.

@@ -12,9 +12,8 @@ use crate::{provider::Provider, report::beginning};
 
 /// How long all that is torn down at a time may take.
 pub const TEARDOWN: Micros = Micros(5_000_000);
-/// How many lines are told of a guest that is torn down, and how many bytes of each.
-const MAX_LINES: usize = 100;
-const MAX_LINE: usize = 2000;
+/// How many bytes there are of a line that a guest says then.
+pub const MAX_LINE: usize = 2000;
 
 /// The idle instances of one slot, of each provider at most one.
 pub struct Instances {
@@ -81,10 +80,7 @@ impl Idle {
     /// Tears it down, and returns lines for the run's log.
     pub async fn tear_down(self, within: Micros) -> impl Iterator<Item = String> {
         let lines = self.instance.tear_down(within).await;
-        let more = lines.len().saturating_sub(MAX_LINES);
-        let more = (more > 0).then(|| format!("and {more} more lines"));
-        let lines = lines.into_iter().take(MAX_LINES).chain(more);
-        lines.map(move |line| {
+        lines.into_iter().map(move |line| {
             let line = beginning(&line, MAX_LINE);
             format!(
                 "teardown of provider `{}`: {line}",

@@ -112,10 +112,7 @@ impl Outgoing {
     }
 
     /// Adds a report to those that wait, and sends them if they are as many as `batch`, or large, or wait for long.
-    pub fn report(&mut self, task: TaskId, report: &Report<'_>, batch: usize) -> io::Result<()> {
-        for piece in report.pieces(task) {
-            piece.encode(&mut self.buffer);
-        }
+    pub fn report(&mut self, task: TaskId, report: &Report, batch: usize) -> io::Result<()> {
         let head = report.head(task);
         encode_report(&head, &report.row, &report.said, &mut self.buffer);
         if self.waiting == 0 {

@@ -3,14 +3,14 @@
 use std::{io, sync::Arc};
 
 use runner_model::{
-    HostFault, Row, TaskId, Text, digest,
+    HostFault, Row, TaskId, Text,
     log::{MAX_SAID, Said},
     outcome::Verdict,
     prepare::Problem,
-    protocol::{FromWorker, MAX_PIECE, ReportHead},
-    row::{Artifact, MAX_ROW, OUTPUT_ARTIFACT, Raw, RowError, is_deep},
+    protocol::ReportHead,
+    row::{MAX_ROW, OUTPUT_ARTIFACT, Raw, RowError, is_deep},
 };
-use runner_sandbox::Redactor;
+use runner_sandbox::{LeftContent, LeftFile, Redactor};
 use serde::Serialize;
 
 use crate::{artifacts::hand_on, attempt::Made};
@@ -21,52 +21,45 @@ const MAX_OUTPUT: usize = 64 << 10;
 const KEPT: usize = 40;
 
 /// What a worker reports of an attempt.
-pub struct Report<'a> {
+pub struct Report {
     /// One compact JSON object.
     pub row: Vec<u8>,
     /// What was said, as JSON; empty if nothing was.
     pub said: Vec<u8>,
-    /// The output, if it is an artifact: the row's first.
-    output: Option<Raw<'a>>,
     host_fault: Option<HostFault>,
 }
 
-/// Sends a piece of the artifact with this index.
-pub type SendPiece<'s> = &'s mut dyn FnMut(u32, Vec<u8>) -> io::Result<()>;
-
-impl<'a> Report<'a> {
-    /// Makes the report of an attempt. The files that it left are sent at once, without secrets; an output that is an
-    /// artifact comes first in the row, and goes with the report.
+impl Report {
+    /// Makes the report of an attempt. Its artifacts are sent before: `send` takes each piece with the artifact's index. An
+    /// output that cannot stand in the row is the first of them.
     ///
     /// # Errors
     ///
     /// A file that cannot be read back, or what `send` says.
     pub fn new(
-        made: Made<'a>,
+        made: Made<'_>,
         redactor: Option<&Arc<Redactor>>,
-        send: SendPiece<'_>,
+        mut send: impl FnMut(u32, Vec<u8>) -> io::Result<()>,
     ) -> io::Result<Self> {
-        let mut row = made.row;
-        let output = row.output.take_if(|output| is_artifact(output.get()));
-        if let Some(output) = &output {
-            let content = output.get().as_bytes();
+        let (mut row, mut left) = (made.row, made.left);
+        if let Some(output) = row.output.take_if(|output| is_artifact(output.get())) {
             row.output = Raw::of(&serde_json::json!({"$artifact": OUTPUT_ARTIFACT})).ok();
-            row.artifacts.push(Artifact {
+            let content = output.get().as_bytes().to_vec();
+            let file = LeftFile {
                 name: OUTPUT_ARTIFACT.into(),
                 media_type: "application/json".into(),
-                sha256: digest(content),
                 bytes: content.len() as u64,
-            });
+                content: LeftContent::Memory(content),
+            };
+            left.insert(0, file);
         }
-        for file in made.left {
-            let index = row.artifacts.len() as u32;
+        for (index, file) in (0..).zip(left) {
             let artifact = hand_on(file, redactor, |piece| send(index, piece))?;
             row.artifacts.push(artifact);
         }
         Ok(Self {
             row: encode_row(row),
             said: encode_said(made.said),
-            output,
             host_fault: made.host_fault,
         })
     }
@@ -76,7 +69,6 @@ impl<'a> Report<'a> {
         Self {
             row: json(&problems),
             said: Vec::new(),
-            output: None,
             host_fault: None,
         }
     }
@@ -89,18 +81,6 @@ impl<'a> Report<'a> {
             log_bytes: self.said.len() as u32,
             host_fault: self.host_fault,
         }
-    }
-
-    /// The pieces of its artifact, which are sent before it.
-    pub fn pieces(&self, task: TaskId) -> impl Iterator<Item = FromWorker> {
-        let content = self.output.as_ref().map_or("", Raw::get).as_bytes();
-        content
-            .chunks(MAX_PIECE)
-            .map(move |piece| FromWorker::Artifact {
-                task,
-                index: 0,
-                bytes: piece.to_vec(),
-            })
     }
 }
 

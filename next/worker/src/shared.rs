@@ -220,7 +220,7 @@ impl Shared {
 
     /// Adds a slot's report to those that wait. The slot's word stays until the slot begins another task or
     /// [`Self::rest`]s: the report may still be lost with this process.
-    pub fn report(&self, slot: usize, task: TaskId, report: &Report<'_>) -> io::Result<()> {
+    pub fn report(&self, slot: usize, task: TaskId, report: &Report) -> io::Result<()> {
         let batch = (lock(&self.queue).orders.len() / 2).clamp(1, MAX_BATCH);
         lock(&self.out).report(task, report, batch)?;
         self.running[slot].store(0, Relaxed);

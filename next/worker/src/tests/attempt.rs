@@ -73,7 +73,7 @@ fn error(class: ErrorClass) -> Ending {
     })
 }
 
-fn report(line: &str, rule: TimeoutRule, ended: Ended) -> Report<'static> {
+fn report(line: &str, rule: TimeoutRule, ended: Ended) -> Report {
     let test: Test<'_> = serde_json::from_str(line).unwrap();
     let task = task(rule);
     let attempt = Attempt {
@@ -84,7 +84,7 @@ fn report(line: &str, rule: TimeoutRule, ended: Ended) -> Report<'static> {
         judge: &Judge::default(),
     };
     let made = attempt.made(Time::from_millis(1_800_000_000_015), ended, usize::MAX);
-    let report = Report::new(made, None, &mut |_, _| Ok(())).unwrap();
+    let report = Report::new(made, None, |_, _| Ok(())).unwrap();
     check_row(&report.row, &task, &Limits::default()).unwrap();
     report
 }

@@ -450,7 +450,7 @@ fn an_exit_code_is_judged_again_by_its_check() {
             schema: None,
         };
         let made = judge_again(&Judge::default(), &expect(&expected), &stored).unwrap();
-        let report = Report::new(made, None, &mut |_, _| Ok(())).unwrap();
+        let report = Report::new(made, None, |_, _| Ok(())).unwrap();
         let row: Value = serde_json::from_slice(&report.row).unwrap();
         (
             row["outcome"].as_str().unwrap().to_owned(),
