@@ -14,6 +14,7 @@ use runner_model::{
     Budgets, FailFast,
     units::{MAX_DURATION, parse_duration},
 };
+use runner_record::{RecordError, ResultsRoot, RunDir};
 
 use crate::{
     commands::{control, exec, follow, init, list, plugin, resume, show, upkeep, validate},
@@ -49,15 +50,20 @@ pub enum Command {
     Wait(follow::WaitArgs),
     Logs(follow::LogsArgs),
     Stop(control::StopArgs),
-    Cancel(control::CancelArgs),
-    Pause(control::PauseArgs),
-    Unpause(control::UnpauseArgs),
-    Verify(upkeep::VerifyArgs),
+    /// Stop a run that nobody wants any more
+    Cancel(control::AskArgs),
+    /// Pause a run
+    Pause(control::AskArgs),
+    /// Let a paused run go on
+    Unpause(RunArgs),
+    /// Check that nothing of a run is damaged
+    Verify(RunArgs),
     Cleanup(upkeep::CleanupArgs),
     Prune(upkeep::PruneArgs),
     Pin(upkeep::PinArgs),
     Unpin(upkeep::UnpinArgs),
-    Reindex(upkeep::ReindexArgs),
+    /// Make `runner.db` anew
+    Reindex(RootArgs),
     Plugin(Box<plugin::Args>),
 }
 
@@ -89,7 +95,8 @@ pub struct RootArgs {
         long,
         value_name = "DIR",
         env = "RUNNER_RESULTS",
-        hide_env_values = true
+        hide_env_values = true,
+        display_order = 800
     )]
     results: Option<OsString>,
 }
@@ -99,6 +106,11 @@ impl RootArgs {
     pub fn path(&self) -> PathBuf {
         let given = self.results.clone().filter(|path| !path.is_empty());
         given.unwrap_or_else(|| DEFAULT_ROOT.into()).into()
+    }
+
+    /// The runs in the folder.
+    pub fn open(&self) -> Result<ResultsRoot, RecordError> {
+        ResultsRoot::existing(&self.path())
     }
 
     /// The folder that this one is in.
@@ -137,7 +149,7 @@ pub fn quoted(word: &str) -> String {
 }
 
 /// The run that a command is about.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct RunArg {
     /// The run: its id, a part of it that no other run has, a path, or `latest` [env: RUNNER_RUN]
     #[arg(value_name = "RUN")]
@@ -150,13 +162,27 @@ impl RunArg {
         let name = self.run.clone().or_else(|| env::var("RUNNER_RUN").ok());
         name.filter(|name| !name.is_empty())
     }
+
+    /// The name, else the one of the newest run.
+    pub fn name_or_latest(&self) -> String {
+        self.name().unwrap_or_else(|| "latest".to_owned())
+    }
+
+    /// The run of this name, else the newest.
+    pub fn find(&self, root: &ResultsRoot) -> Result<RunDir, RecordError> {
+        root.find(&self.name_or_latest())
+    }
 }
 
-/// How documents are printed.
+/// The run that a command is about, and how it is printed.
 #[derive(Args)]
-pub struct JsonArgs {
+pub struct RunArgs {
+    #[command(flatten)]
+    pub run: RunArg,
+    #[command(flatten)]
+    pub root: RootArgs,
     /// Print one JSON document
-    #[arg(long)]
+    #[arg(long, display_order = 801)]
     pub json: bool,
 }
 

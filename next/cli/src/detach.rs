@@ -50,7 +50,7 @@ pub fn is_background() -> bool {
 /// exit code.
 pub fn start(out: &Out, json: bool) -> Result<Exit, CommandError> {
     let failed = |error: io::Error| {
-        CommandError::failed(&format!(
+        CommandError::failed(format!(
             "no process can be started in the background: {error}"
         ))
     };
@@ -76,7 +76,7 @@ pub fn start(out: &Out, json: bool) -> Result<Exit, CommandError> {
     // It has printed why.
     match status.code().and_then(|code| Exit::of_code(code as u8)) {
         Some(exit) if exit != Exit::Success => Ok(exit),
-        _ => Err(CommandError::failed(&format!(
+        _ => Err(CommandError::failed(format!(
             "the process in the background ended before there was a run: {status}"
         ))),
     }

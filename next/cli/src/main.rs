@@ -17,6 +17,7 @@ use std::{
 
 use clap::{CommandFactory as _, FromArgMatches as _, error::ErrorKind};
 use runner_model::exit::Exit;
+use runner_record::RequestMode;
 
 use crate::{
     args::{Cli, Command},
@@ -54,7 +55,7 @@ fn run(arguments: &[OsString], out: &Out) -> Exit {
         Command::Logs(args) => commands::follow::logs(args, out),
         Command::Stop(args) => commands::control::stop(args, out),
         Command::Cancel(args) => commands::control::cancel(args, out),
-        Command::Pause(args) => commands::control::pause(args, out),
+        Command::Pause(args) => commands::control::ask(args, RequestMode::Pause, out),
         Command::Unpause(args) => commands::control::unpause(args, out),
         Command::Verify(args) => commands::upkeep::verify(args, out),
         Command::Cleanup(args) => commands::upkeep::cleanup(args, out),

@@ -46,7 +46,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use self::crew::Early;
-pub use self::{group::Group, resume::Decision};
+pub use self::{group::Group, resume::Decision, session::exit_of};
 
 /// What `exec` is asked for.
 #[derive(Clone, Debug)]
@@ -245,7 +245,7 @@ impl EngineError {
             Self::Record(error) => match error {
                 RecordError::Io { .. } => Exit::Storage,
                 RecordError::Held { .. } | RecordError::RootHeld { .. } => Exit::Held,
-                RecordError::Unknown(_)
+                RecordError::Unknown { .. }
                 | RecordError::Ambiguous { .. }
                 | RecordError::Manifest { .. }
                 | RecordError::Foreign { .. } => Exit::Usage,

@@ -50,6 +50,8 @@ pub struct Calls {
     pub files: BTreeMap<Digest, PathBuf>,
     /// Files with values of secrets.
     pub secret_files: Vec<PathBuf>,
+    /// The folder that the caller writes artifacts to. No guest may change where it leads.
+    pub artifacts: Option<PathBuf>,
     /// How long guests may go on after a stop.
     pub grace: Duration,
     /// A worker that says nothing for so long is ended. Compiling does not count.
@@ -127,8 +129,10 @@ pub fn call(
         let plugins = plugins.map(|plugin| Protected::file("a plugin", calls.folder.join(plugin)));
         let files = calls.files.values().chain(&calls.secret_files);
         let files = files.map(|file| Protected::file("a file of this command", file));
+        let artifacts = calls.artifacts.iter();
+        let artifacts = artifacts.map(|path| Protected::folder("the folder of artifacts", path));
         let mut protected = Protected::of_process(&cache);
-        protected.extend(plugins.chain(files));
+        protected.extend(plugins.chain(files).chain(artifacts));
         protected
     });
     if !problems.is_empty() {

@@ -114,7 +114,7 @@ pub(crate) fn run(
 }
 
 /// The exit code of a run.
-pub(crate) fn exit_of(manifest: &Manifest) -> Exit {
+pub fn exit_of(manifest: &Manifest) -> Exit {
     Exit::of_run(
         manifest.status,
         manifest.reason,

@@ -1,14 +1,12 @@
 //! `runner stop`, `cancel`, `pause` and `unpause`: what one process asks of the one that works on a run.
 
-use std::path::Path;
-
 use runner_model::{RunStatus, Stage, exit::Exit, row::Actor};
 use runner_record::{Answer, RecordError, RequestMode, ResultsRoot, RunDir, RunHead, actor};
 use runner_report::{AskedRun, RunSummary};
 
 use super::group;
 use crate::{
-    args::{JsonArgs, RootArgs, RunArg},
+    args::RunArgs,
     text::{error::CommandError, out::Out, style, summary},
 };
 
@@ -25,45 +23,14 @@ pub struct StopArgs {
     kill: bool,
 }
 
-/// Stop a run that nobody wants any more
+// The run by itself is the only one that is running.
 #[derive(clap::Args)]
-pub struct CancelArgs {
-    #[command(flatten)]
-    asked: AskArgs,
-}
-
-/// Pause a run
-#[derive(clap::Args)]
-pub struct PauseArgs {
-    #[command(flatten)]
-    asked: AskArgs,
-}
-
-/// Let a paused run go on
-#[derive(clap::Args)]
-pub struct UnpauseArgs {
-    #[command(flatten)]
-    asked: RunArgs,
-}
-
-#[derive(clap::Args)]
-struct AskArgs {
+pub struct AskArgs {
     #[command(flatten)]
     run: RunArgs,
     /// Why; it is kept with your name in the run
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-}
-
-/// The run; by itself it is the only one that is running.
-#[derive(clap::Args)]
-struct RunArgs {
-    #[command(flatten)]
-    run: RunArg,
-    #[command(flatten)]
-    root: RootArgs,
-    #[command(flatten)]
-    json: JsonArgs,
 }
 
 pub fn stop(args: &StopArgs, out: &Out) -> Result<Exit, CommandError> {
@@ -75,15 +42,11 @@ pub fn stop(args: &StopArgs, out: &Out) -> Result<Exit, CommandError> {
     ask(&args.asked, mode, out)
 }
 
-pub fn cancel(args: &CancelArgs, out: &Out) -> Result<Exit, CommandError> {
-    let RunArgs { run, root, .. } = &args.asked.run;
-    let path = root.path();
-    let of_record = |error| CommandError::of_record(error, &path);
-    let root = ResultsRoot::existing(&path).map_err(of_record)?;
-    let members = run.name().map(|name| group::find(&root, &name));
-    match members.transpose().map_err(of_record)?.flatten() {
-        Some(members) => cancel_group(&root, members, &args.asked, out),
-        None => ask(&args.asked, RequestMode::Cancel, out),
+pub fn cancel(args: &AskArgs, out: &Out) -> Result<Exit, CommandError> {
+    let root = args.run.root.open()?;
+    match group::of(&root, &args.run.run)? {
+        Some(members) => cancel_group(&root, members, args, out),
+        None => ask(args, RequestMode::Cancel, out),
     }
 }
 
@@ -94,8 +57,6 @@ fn cancel_group(
     args: &AskArgs,
     out: &Out,
 ) -> Result<Exit, CommandError> {
-    let path = args.run.root.path();
-    let of_record = |error| CommandError::of_record(error, &path);
     members.retain(|run| run.status != RunStatus::Completed);
     if members.is_empty() {
         return Err(CommandError::usage(
@@ -111,12 +72,10 @@ fn cancel_group(
     let by = by(args);
     let mut exit = Exit::Success;
     for member in members {
-        let run = root.find(&member.run).map_err(of_record)?;
-        let answer = root
-            .ask(&run, RequestMode::Cancel, &by)
-            .map_err(of_record)?;
+        let run = root.find(&member.run)?;
+        let answer = root.ask(&run, RequestMode::Cancel, &by)?;
         // The last one may have come to its end meanwhile.
-        match say(root, &run, answer, &args.run, out) {
+        match say(root, &run, answer, args.run.json, out) {
             Err(_) if answer == Answer::Refused => {}
             said => exit = exit.worse(said?),
         }
@@ -124,15 +83,11 @@ fn cancel_group(
     Ok(exit)
 }
 
-pub fn pause(args: &PauseArgs, out: &Out) -> Result<Exit, CommandError> {
-    ask(&args.asked, RequestMode::Pause, out)
+pub fn unpause(args: &RunArgs, out: &Out) -> Result<Exit, CommandError> {
+    tell(args, ResultsRoot::unpause, out)
 }
 
-pub fn unpause(args: &UnpauseArgs, out: &Out) -> Result<Exit, CommandError> {
-    tell(&args.asked, ResultsRoot::unpause, out)
-}
-
-fn ask(args: &AskArgs, mode: RequestMode, out: &Out) -> Result<Exit, CommandError> {
+pub fn ask(args: &AskArgs, mode: RequestMode, out: &Out) -> Result<Exit, CommandError> {
     tell(&args.run, |root, run| root.ask(run, mode, &by(args)), out)
 }
 
@@ -146,15 +101,13 @@ fn tell(
     ask: impl FnOnce(&ResultsRoot, &RunDir) -> Result<Answer, RecordError>,
     out: &Out,
 ) -> Result<Exit, CommandError> {
-    let path = args.root.path();
-    let of_record = |error| CommandError::of_record(error, &path);
-    let root = ResultsRoot::existing(&path).map_err(of_record)?;
+    let root = args.root.open()?;
     let run = match args.run.name() {
-        Some(name) => named(&root, &name, &path)?,
-        None => only_running(&root, &path)?,
+        Some(name) => named(&root, &name)?,
+        None => only_running(&root)?,
     };
-    let answer = ask(&root, &run).map_err(of_record)?;
-    say(&root, &run, answer, args, out)
+    let answer = ask(&root, &run)?;
+    say(&root, &run, answer, args.json, out)
 }
 
 /// Says what came of it.
@@ -162,19 +115,17 @@ fn say(
     root: &ResultsRoot,
     run: &RunDir,
     answer: Answer,
-    args: &RunArgs,
+    json: bool,
     out: &Out,
 ) -> Result<Exit, CommandError> {
-    let path = args.root.path();
-    let of_record = |error| CommandError::of_record(error, &path);
-    let asked = AskedRun::read(root, run, answer).map_err(of_record)?;
+    let asked = AskedRun::read(root, run, answer)?;
     let short = &asked.run.short;
     if answer == Answer::Refused {
-        return Err(CommandError::usage(&format!(
+        return Err(CommandError::usage(format!(
             "run {short} is completed, so it cannot be cancelled"
         )));
     }
-    if args.json.json {
+    if json {
         out.document(&asked);
     } else {
         let (sign, paint) = style::standing(asked.run.status, asked.run.verdict);
@@ -207,17 +158,16 @@ fn say(
 }
 
 /// The run of this name. A group, and a run that waits for others of its group, mean the one whose turn it is.
-fn named(root: &ResultsRoot, name: &str, path: &Path) -> Result<RunDir, CommandError> {
-    let of_record = |error| CommandError::of_record(error, path);
-    let members = match group::find(root, name).map_err(of_record)? {
+fn named(root: &ResultsRoot, name: &str) -> Result<RunDir, CommandError> {
+    let members = match group::find(root, name)? {
         Some(members) => members,
         None => {
-            let run = root.find(name).map_err(of_record)?;
-            let manifest = run.truth().map_err(of_record)?;
+            let run = root.find(name)?;
+            let manifest = run.truth()?;
             let is_waiting = manifest.stage == Stage::Waiting && !manifest.status.is_terminal();
             let group = manifest.group.filter(|_| is_waiting);
             match group.map(|group| group::find(root, &group.id)) {
-                Some(members) => members.map_err(of_record)?.unwrap_or_default(),
+                Some(members) => members?.unwrap_or_default(),
                 None => return Ok(run),
             }
         }
@@ -226,27 +176,26 @@ fn named(root: &ResultsRoot, name: &str, path: &Path) -> Result<RunDir, CommandE
     let first = running.clone().next();
     let begun = running.find(|run| run.stage != Stage::Waiting);
     match begun.or(first) {
-        Some(run) => root.find(&run.run).map_err(of_record),
-        None => Err(CommandError::usage(&format!(
+        Some(run) => Ok(root.find(&run.run)?),
+        None => Err(CommandError::usage(format!(
             "no run of the group `{name}` is running\nname one of its runs: `runner list --group {name}` shows them"
         ))),
     }
 }
 
 /// The only run that is running; of a group the one whose turn it is.
-fn only_running(root: &ResultsRoot, path: &Path) -> Result<RunDir, CommandError> {
-    let of_record = |error| CommandError::of_record(error, path);
-    let mut running = root.runs().map_err(of_record)?.runs;
+fn only_running(root: &ResultsRoot) -> Result<RunDir, CommandError> {
+    let mut running = root.runs()?.runs;
     running.retain(|run| run.status == RunStatus::Running);
     let is_begun = |run: &RunHead| run.stage != Stage::Waiting;
     if running.iter().any(is_begun) {
         running.retain(is_begun);
     }
     match running.as_slice() {
-        [run] => root.find(&run.id).map_err(of_record),
-        [] => Err(CommandError::usage(&format!(
+        [run] => Ok(root.find(&run.id)?),
+        [] => Err(CommandError::usage(format!(
             "no run is running in {}\n`runner list` shows all runs",
-            path.display()
+            root.path().display()
         ))),
         several => {
             let runs = several.iter();
@@ -254,7 +203,7 @@ fn only_running(root: &ResultsRoot, path: &Path) -> Result<RunDir, CommandError>
                 .map(|run| format!("\n{}  {}", run.id, run.scenario))
                 .collect();
             let count = several.len();
-            Err(CommandError::usage(&format!(
+            Err(CommandError::usage(format!(
                 "{count} runs are running; name one of them:{names}"
             )))
         }

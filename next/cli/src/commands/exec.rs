@@ -118,18 +118,14 @@ fn build(scenarios: &[PathBuf], out: &Out) -> Result<(), CommandError> {
             if !seen.insert(folder.clone()) {
                 continue;
             }
-            let source = Source::open(&folder).map_err(|problem| CommandError::usage(&problem))?;
-            let state = source
-                .state()
-                .map_err(|problem| CommandError::usage(&problem))?;
+            let source = Source::open(&folder).map_err(CommandError::usage)?;
+            let state = source.state().map_err(CommandError::usage)?;
             if state != SourceState::Fresh {
                 out.talk(&format!(
                     "building {}",
                     visible(&source.folder().to_string_lossy())
                 ));
-                source
-                    .build()
-                    .map_err(|problem| CommandError::failed(&problem))?;
+                source.build().map_err(CommandError::failed)?;
             }
         }
     }
@@ -175,8 +171,7 @@ fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Ex
             true => lines.add_json(&json(PlanPart::Trial { trial })),
             false => lines.add(&trial.to_string()),
         };
-        runner_engine::preview_exec(request, &mut head, &mut each)
-            .map_err(|error| CommandError::of_engine(error, &args.root.path(), out))?;
+        runner_engine::preview_exec(request, &mut head, &mut each)?;
     }
     Ok(Exit::Success)
 }
@@ -186,7 +181,7 @@ fn name_of(into: &Path) -> Result<String, CommandError> {
     let name = into.file_name().and_then(|name| name.to_str());
     name.map(str::to_owned).ok_or_else(|| {
         let into = into.display();
-        CommandError::usage(&format!(
+        CommandError::usage(format!(
             "`--into {into}` does not end in a name that a run can have"
         ))
     })
@@ -220,7 +215,7 @@ pub fn session(
         Err(error) => {
             // The bar goes before the message comes.
             drop(screen);
-            return Err(CommandError::of_engine(error, &args.root.path(), out));
+            return Err(error.into());
         }
     };
     let exit = ended.exit;

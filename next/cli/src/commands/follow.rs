@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use runner_engine::exit_of;
 use runner_model::{Counts, TrialId, exit::Exit, visible::visible};
 use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead, sweep_every};
 use runner_report::{Found, Reading, RunCounts, RunSummary, Spoken, Stream, find_trial, json};
@@ -96,10 +97,8 @@ struct Waited {
 }
 
 pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
-    let path = args.root.path();
-    let of_record = |error| CommandError::of_record(error, &path);
-    let root = ResultsRoot::existing(&path).map_err(of_record)?;
-    let mut runs = waited(&root, &args.runs).map_err(of_record)?;
+    let root = args.root.open()?;
+    let mut runs = waited(&root, &args.runs)?;
     let mut events = args.json.then(|| EventStream::new(out));
     let mut progress = None;
     let mut sweeper = Sweeper::new(&root);
@@ -109,7 +108,7 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
         let mut waits_for_memory = false;
         for run in runs.iter_mut().filter(|run| !run.has_ended) {
             let live = run.dir.live();
-            let manifest = run.dir.truth().map_err(of_record)?;
+            let manifest = run.dir.truth()?;
             // A process that holds a run which has ended is about to continue it, such as one of its group.
             if manifest.status.is_terminal() && run.dir.holder().is_none() {
                 run.has_ended = true;
@@ -156,16 +155,10 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
 
 /// The runs that are meant; a group means all of its runs.
 fn waited(root: &ResultsRoot, names: &[String]) -> Result<Vec<Waited>, RecordError> {
-    let by_itself = || {
-        std::env::var("RUNNER_RUN")
-            .ok()
-            .filter(|name| !name.is_empty())
-    };
-    let names = if names.is_empty() {
-        vec![by_itself().unwrap_or_else(|| "latest".to_owned())]
-    } else {
-        names.to_vec()
-    };
+    let mut names = names.to_vec();
+    if names.is_empty() {
+        names.push(RunArg::default().name_or_latest());
+    }
     let mut runs = Vec::new();
     for name in names {
         match group::find(root, &name)? {
@@ -220,18 +213,13 @@ fn ended(manifest: &Manifest, dir: &RunDir, events: Option<&mut EventStream<'_>>
         let took = last.and_then(|session| session.worked_ms);
         events.finished(manifest, &dir.path(), took.unwrap_or(0));
     }
-    Exit::of_run(
-        manifest.status,
-        manifest.reason,
-        manifest.signal,
-        manifest.verdict,
-    )
+    exit_of(manifest)
 }
 
 fn late(runs: &[Waited]) -> CommandError {
     let left = runs.iter().filter(|run| !run.has_ended);
     let left: Vec<_> = left.map(|run| run.dir.id()).collect();
-    CommandError::held(&format!("still running: {}", left.join(", ")))
+    CommandError::held(format!("still running: {}", left.join(", ")))
 }
 
 fn sum(one: Counts, other: Counts) -> Counts {
@@ -246,14 +234,10 @@ fn sum(one: Counts, other: Counts) -> Counts {
 }
 
 pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
-    let path = args.root.path();
-    let of_record = |error| CommandError::of_record(error, &path);
-    let root = ResultsRoot::existing(&path).map_err(of_record)?;
-    let name = args.run.name();
-    let run = root.find(name.as_deref().unwrap_or("latest"));
-    let run = run.map_err(of_record)?;
+    let root = args.root.open()?;
+    let run = args.run.find(&root)?;
     let trial = match &args.trial {
-        Some(text) => match find_trial(&run, text).map_err(of_record)? {
+        Some(text) => match find_trial(&run, text)? {
             Found::Nothing { .. } if args.follow => None,
             found => Some(one_trial(&run, text, found)?),
         },
@@ -274,9 +258,9 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
     };
     loop {
         // What is written before the end of the run is read after it.
-        let is_over = !args.follow || run.truth().map_err(of_record)?.status.is_terminal();
+        let is_over = !args.follow || run.truth()?.status.is_terminal();
         if args.runner {
-            let log = run.runner_log(read).map_err(of_record)?;
+            let log = run.runner_log(read)?;
             // A line that is being written is not whole yet.
             let whole = log
                 .iter()
@@ -295,7 +279,7 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
                 Ok(spoken) => lines(&spoken, &mut |line| tail.add(line, out)),
                 Err(error) => out.warn(&error.to_string()),
             };
-            reading.read(&run, is_wanted, each).map_err(of_record)?;
+            reading.read(&run, is_wanted, each)?;
         }
         tail.end(out);
         if is_over || out.is_unread() {

@@ -1,10 +1,6 @@
 //! Runs that follow each other: `exec` of several scenarios, and `resume` of a group.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use runner_engine::{EngineError, ExecRequest, Group, ResumeRequest};
 use runner_model::{RunStatus, exit::Exit, visible::visible_line};
@@ -16,7 +12,7 @@ use super::{
     list,
 };
 use crate::{
-    args::SessionArgs,
+    args::{RunArg, SessionArgs},
     detach,
     text::{error::CommandError, out::Out, style},
 };
@@ -31,7 +27,7 @@ pub fn scenarios(given: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
         }
         let failed = |error| {
             let path = path.display();
-            CommandError::usage(&format!("the folder {path} cannot be read: {error}"))
+            CommandError::usage(format!("the folder {path} cannot be read: {error}"))
         };
         let entries = fs::read_dir(path).map_err(failed)?;
         let mut found: Vec<_> = entries
@@ -41,7 +37,7 @@ pub fn scenarios(given: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
         found.retain(|file| file.extension().is_some_and(|end| end == "toml") && file.is_file());
         if found.is_empty() {
             let path = path.display();
-            return Err(CommandError::usage(&format!(
+            return Err(CommandError::usage(format!(
                 "there is no scenario in the folder {path}: it has no file that ends in .toml"
             )));
         }
@@ -53,9 +49,7 @@ pub fn scenarios(given: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
 
 /// Creates the runs of several scenarios, and runs one after the other.
 pub fn exec(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
-    let root = args.root.path();
-    let created = Group::create(requests);
-    let (group, empty) = created.map_err(|error| CommandError::of_engine(error, &root, out))?;
+    let (group, empty) = Group::create(requests)?;
     for scenario in empty {
         let scenario = scenario.display();
         out.warn(&format!(
@@ -71,13 +65,10 @@ pub fn resume(
     args: &SessionArgs,
     out: &Out,
 ) -> Result<Option<Exit>, CommandError> {
-    let path = args.root.path();
     let Some((group, requests)) = requests(request, args, out)? else {
         return Ok(None);
     };
-    let group = Group::resume(group, requests);
-    let group = group.map_err(|error| CommandError::of_engine(error, &path, out))?;
-    run(group, args, out).map(Some)
+    run(Group::resume(group, requests)?, args, out).map(Some)
 }
 
 /// The group that a request names, if it names no run, or the only one that was cut short if it names nothing, and a request
@@ -91,15 +82,13 @@ pub fn requests(
     args: &SessionArgs,
     out: &Out,
 ) -> Result<Option<(String, Vec<ResumeRequest>)>, CommandError> {
-    let path = args.root.path();
-    let of_record = |error| CommandError::of_record(error, &path);
-    let root = ResultsRoot::existing(&path).map_err(of_record)?;
+    let root = args.root.open()?;
     let found = match &request.run {
         Some(name) => find(&root, name),
         None if request.rerun.is_some() || request.accept_changes => Ok(None),
         None => only_cut_short(&root),
     };
-    let Some(runs) = found.map_err(of_record)? else {
+    let Some(runs) = found? else {
         return Ok(None);
     };
     let is_meant = |rerun: &Rerun, run: &RunSummary| {
@@ -125,8 +114,7 @@ pub fn requests(
     let requests: Vec<_> = requests.collect();
     let group = runs[0].group.as_ref().map_or("", |group| &group.id);
     if let (Some(rerun), true) = (&request.rerun, requests.is_empty()) {
-        let error = EngineError::NothingMeant(rerun.clone());
-        return Err(CommandError::of_engine(error, &path, out));
+        return Err(EngineError::NothingMeant(rerun.clone()).into());
     }
     if request.run.is_none() {
         let (left, all) = (requests.len(), runs.len());
@@ -156,13 +144,18 @@ fn only_cut_short(root: &ResultsRoot) -> Result<Option<Vec<RunSummary>>, RecordE
     Ok((!is_held).then_some(runs))
 }
 
+/// The runs of the group that a command names, if it names one.
+pub fn of(root: &ResultsRoot, run: &RunArg) -> Result<Option<Vec<RunSummary>>, RecordError> {
+    run.name().map_or(Ok(None), |name| find(root, &name))
+}
+
 /// The runs of the group with this id or part of it, in their order; none if the name is that of a run, or of nothing.
 ///
 /// # Errors
 ///
 /// Several groups, or a results root that cannot be read.
 pub fn find(root: &ResultsRoot, name: &str) -> Result<Option<Vec<RunSummary>>, RecordError> {
-    if !matches!(root.find(name), Err(RecordError::Unknown(_))) {
+    if !matches!(root.find(name), Err(RecordError::Unknown { .. })) {
         return Ok(None);
     }
     let list = RunList::read(root)?;
@@ -177,6 +170,7 @@ pub fn find(root: &ResultsRoot, name: &str) -> Result<Option<Vec<RunSummary>>, R
         (Some(group), None) => Ok(Some(members(list, &group))),
         (Some(one), Some(other)) => Err(RecordError::Ambiguous {
             name: name.to_owned(),
+            root: root.path().to_owned(),
             candidates: [one, other].into_iter().chain(groups).collect(),
         }),
     }
@@ -210,16 +204,12 @@ fn run(mut group: Group, args: &SessionArgs, out: &Out) -> Result<Exit, CommandE
         out.error(&error);
         exit = exit.worse(error.exit());
     }
-    let path = args.root.path();
-    let exit = exit.worse(summary(&path, group.id(), args, out)?);
-    Ok(exit)
+    Ok(exit.worse(summary(group.id(), args, out)?))
 }
 
 /// Prints how the runs of a group stand. Gives the exit code of all of them, also of those that this process has not run.
-fn summary(path: &Path, group: &str, args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
-    let list = ResultsRoot::existing(path).and_then(|root| RunList::read(&root));
-    let list = list.map_err(|error| CommandError::of_record(error, path))?;
-    let runs = members(list, group);
+fn summary(group: &str, args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
+    let runs = members(RunList::read(&args.root.open()?)?, group);
     let exits = runs.iter().filter_map(|run| Exit::of_code(run.exit_code?));
     let exit = exits.fold(Exit::Success, Exit::worse);
     if !(args.json || detach::is_background() || (args.quiet && exit == Exit::Success)) {
@@ -243,9 +233,8 @@ pub fn show(runs: Vec<RunSummary>, root_flag: &str, out: &Out) {
     let group = runs.first().and_then(|run| run.group.clone());
     let group = group.map_or_else(String::new, |group| group.id);
     let is_resumable = runs.iter().any(RunSummary::is_resumable);
-    let now = now();
     out.data(&style::bold(&format!("group {}:", visible_line(&group))));
-    out.data(&list::table(&document(runs), now, out.columns()));
+    out.data(&list::table(&document(runs), now(), out.columns()));
     if is_resumable {
         let group = short_id(&group);
         out.hint(&format!("continue: runner resume {group}{root_flag}"));

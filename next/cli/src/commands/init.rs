@@ -30,7 +30,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let scenario = folder.join("first.toml");
     if scenario.symlink_metadata().is_ok() {
         let path = scenario.display();
-        return Err(CommandError::usage(&format!(
+        return Err(CommandError::usage(format!(
             "{path} is there already, and is not written over\nname another folder: runner init DIR"
         )));
     }
@@ -41,9 +41,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         (folder.join(".gitignore"), IGNORED),
     ];
     for (path, text) in &files {
-        let is_new = write_new(path, text).map_err(|error| {
-            CommandError::storage(&format!("cannot write {}: {error}", path.display()))
-        })?;
+        let is_new =
+            write_new(path, text).map_err(|error| CommandError::cannot_write(path, error))?;
         let path = path.display().to_string();
         let path = visible_line(&path);
         out.data(&if is_new {

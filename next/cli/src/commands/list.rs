@@ -11,14 +11,14 @@ use runner_model::{
     units::{parse_age, show_duration},
     visible::visible_line,
 };
-use runner_record::{GroupPlace, ResultsRoot, now};
+use runner_record::{GroupPlace, now};
 use runner_report::{RunList, RunSummary, short_id};
 use runner_scenario::IdGlob;
 
 use super::exec::label;
 
 use crate::{
-    args::{JsonArgs, RootArgs},
+    args::RootArgs,
     text::{error::CommandError, layout::Table, out::Out, style, summary},
 };
 
@@ -49,20 +49,18 @@ pub struct Args {
     limit: Option<usize>,
     #[command(flatten)]
     root: RootArgs,
-    #[command(flatten)]
-    json: JsonArgs,
+    /// Print one JSON document
+    #[arg(long, display_order = 801)]
+    json: bool,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let path = args.root.path();
     let now = now();
-    let mut list = ResultsRoot::existing(&path)
-        .and_then(|root| RunList::read(&root))
-        .map_err(|error| CommandError::of_record(error, &path))?;
+    let mut list = RunList::read(&args.root.open()?)?;
     let all = list.runs.len();
     list.runs.retain(|run| args.is_meant(run, now));
     list.runs.truncate(args.limit.unwrap_or(usize::MAX));
-    if args.json.json {
+    if args.json {
         out.document(&list);
         return Ok(Exit::Success);
     }
@@ -71,6 +69,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     } else if all > 0 {
         out.talk("no run is as you asked");
     } else if list.unreadable.is_empty() {
+        let path = args.root.path();
         let folder = visible_line(&path.to_string_lossy()).into_owned();
         out.talk(&if path.is_dir() {
             format!("there are no runs in {folder}")
@@ -160,47 +159,27 @@ fn verdicts() -> impl TypedValueParser<Value = RunVerdict> {
 
 /// The table; ids and times are short on a screen, and whole elsewhere.
 pub fn table(list: &RunList, now: Time, screen: Option<usize>) -> String {
-    let (started, ended) = if screen.is_some() {
-        ("started", "ended")
-    } else {
-        ("started (UTC)", "ended (UTC)")
-    };
     let mut table = Table::new(&[
         ("run", 0),
         ("status", 0),
         ("scenario", 2),
         ("done>", 1),
         ("failed>", 3),
-        (started, 4),
-        (ended, 6),
+        ("started (UTC)", 4),
+        ("ended (UTC)", 6),
         ("took>", 5),
     ]);
     for run in &list.runs {
-        let is_screen = screen.is_some();
-        let id = if is_screen { &run.short } else { &run.run };
-        let started = if is_screen {
-            summary::ago(now, run.started_at)
-        } else {
-            summary::clock(run.started_at)
-        };
-        let ended = match run.completed_at {
-            Some(ended) if is_screen => summary::ago(now, ended),
-            Some(ended) => summary::clock(ended),
-            None => "–".to_owned(),
-        };
-        let bad = run.counts.done.bad();
+        let id = screen.map_or(&run.run, |_| &run.short);
+        let when = |time| summary::when(now, time, screen);
         table.row([
             visible_line(id).into_owned(),
             standing(run),
             scenario(run),
             format!("{}/{}", run.counts.done.done(), run.counts.planned),
-            if bad > 0 {
-                style::red(&bad.to_string())
-            } else {
-                String::new()
-            },
-            started,
-            ended,
+            style::bad_count(run.counts.done.bad()),
+            when(run.started_at),
+            run.completed_at.map_or_else(|| "–".to_owned(), when),
             show_duration(Duration::from_millis(run.worked_ms)),
         ]);
     }

@@ -1,7 +1,7 @@
 //! `runner resume`: continues a run that was cut short.
 
 use runner_engine::{Decision, ResumeRequest};
-use runner_model::{TrialId, exit::Exit};
+use runner_model::{TrialId, exit::Exit, units::plural};
 use runner_record::Rerun;
 use serde::Serialize;
 
@@ -104,28 +104,14 @@ fn preview(requests: &[ResumeRequest], args: &Args, out: &Out) -> Result<Exit, C
         match runner_engine::preview(request, &mut |notice| out.warn(notice), &mut each) {
             Ok(()) => is_meant = true,
             Err(error) if error.exit() == Exit::NothingSelected => unmeant = Some(error),
-            Err(error) => {
-                return Err(CommandError::of_engine(
-                    error,
-                    &args.session.root.path(),
-                    out,
-                ));
-            }
+            Err(error) => return Err(error.into()),
         }
     }
     if let Some(error) = unmeant.filter(|_| !is_meant) {
-        return Err(CommandError::of_engine(
-            error,
-            &args.session.root.path(),
-            out,
-        ));
+        return Err(error.into());
     }
     drop(lines);
-    let runs = if runs == 1 {
-        "1 trial".to_owned()
-    } else {
-        format!("{runs} trials")
-    };
+    let runs = plural(runs, "trial", "trials");
     out.hint(&format!("{runs} would run; nothing was changed"));
     Ok(Exit::Success)
 }

@@ -1,19 +1,19 @@
 //! `runner show`: a run, or one of its trials.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use runner_model::{
-    Time, TrialId,
+    RowRef, Time, TrialId,
     exit::Exit,
     units::{plural, show_duration},
     visible::visible_line,
 };
-use runner_record::{GroupPlace, ResultsRoot, RunDir, now};
+use runner_record::{GroupPlace, Live, RecordError, RunDir, now};
 use runner_report::{Found, ProviderTable, RunDocument, TrialDocument, Which, find_trial};
 
 use super::group;
 use crate::{
-    args::{JsonArgs, RootArgs, RunArg},
+    args::RunArgs,
     text::{
         error::CommandError,
         failures::{BLOCK_LINES, Failures, row_block},
@@ -31,7 +31,7 @@ const MOST_CANDIDATES: usize = 10;
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    run: RunArg,
+    of: RunArgs,
     /// The trial: its id, or a part of it that no other trial has
     #[arg(value_name = "TRIAL")]
     trial: Option<String>,
@@ -41,36 +41,28 @@ pub struct Args {
     /// Show the sessions of the run, with their pauses, and every change of its status
     #[arg(long, conflicts_with_all = ["trial", "failed"])]
     history: bool,
-    #[command(flatten)]
-    root: RootArgs,
-    #[command(flatten)]
-    json: JsonArgs,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let path = args.root.path();
-    let of_record = |error| CommandError::of_record(error, &path);
-    let root = ResultsRoot::existing(&path).map_err(of_record)?;
-    let name = args.run.name();
-    let members = name.as_deref().map(|name| group::find(&root, name));
-    if let Some(runs) = members.transpose().map_err(of_record)?.flatten() {
+    let RunArgs { run, root, json } = &args.of;
+    let (root_flag, root) = (root.flag(), root.open()?);
+    if let Some(runs) = group::of(&root, run)? {
         if args.trial.is_some() || args.failed || args.history {
             let text = "that is a group: name one of its runs";
             return Err(CommandError::usage(text));
         }
-        if args.json.json {
+        if *json {
             out.document(&group::document(runs));
         } else {
-            group::show(runs, &args.root.flag(), out);
+            group::show(runs, &root_flag, out);
         }
         return Ok(Exit::Success);
     }
-    let run = root
-        .find(name.as_deref().unwrap_or("latest"))
-        .map_err(of_record)?;
-    if let Some(trial) = &args.trial {
-        let document = trial_document(&root, &run, trial, &path)?;
-        if args.json.json {
+    let (is_named, run) = (run.name().is_some(), run.find(&root)?);
+    if let Some(text) = &args.trial {
+        let trial = one_trial(&run, text, find_trial(&run, text)?)?;
+        let document = TrialDocument::read(&root, &run, trial)?;
+        if *json {
             out.document(&document);
         } else {
             out.data(&page::page(&document));
@@ -82,37 +74,28 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     } else {
         Which::All
     };
-    let now = now();
-    let document = RunDocument::read(&root, &run, which).map_err(of_record)?;
-    if args.json.json {
+    let document = RunDocument::read(&root, &run, which)?;
+    if *json {
         out.document(&document);
     } else if args.failed {
-        failed(&document, out).map_err(of_record)?;
+        let each = |row: &RowRef<'_>| out.data(&row_block(row, BLOCK_LINES));
+        document.rows.each(|row, _| each(row))?;
+        out.data(&standing(&document));
     } else {
-        let name = name.map(|_| format!(" {}", document.run.short));
-        let name = name.unwrap_or_default();
-        overview(&document, now, out).map_err(of_record)?;
+        overview(&document, out)?;
         if args.history {
             out.data("");
             out.data(&history::lines(&document.manifest).join("\n"));
         }
-        for step in summary::next_steps(&document.run, &name, &args.root.flag()) {
+        let name = match is_named {
+            true => format!(" {}", document.run.short),
+            false => String::new(),
+        };
+        for step in summary::next_steps(&document.run, &name, &root_flag) {
             out.hint(&step);
         }
     }
     Ok(Exit::Success)
-}
-
-fn trial_document(
-    root: &ResultsRoot,
-    run: &RunDir,
-    text: &str,
-    path: &Path,
-) -> Result<TrialDocument, CommandError> {
-    let of_record = |error| CommandError::of_record(error, path);
-    let found = find_trial(run, text).map_err(of_record)?;
-    let trial = one_trial(run, text, found)?;
-    TrialDocument::read(root, run, trial).map_err(of_record)
 }
 
 /// The trial that a text means.
@@ -126,7 +109,7 @@ pub fn one_trial(run: &RunDir, text: &str, found: Found) -> Result<TrialId, Comm
             (message, trials)
         }
     };
-    Err(CommandError::usage(&named(&message, &trials)))
+    Err(CommandError::usage(named(&message, &trials)))
 }
 
 /// A message with the first of these trials.
@@ -145,27 +128,14 @@ fn named(message: &str, trials: &[String]) -> String {
     text
 }
 
-/// Every trial that did not pass, with its reasons.
-fn failed(document: &RunDocument, out: &Out) -> Result<(), runner_record::RecordError> {
-    document
-        .rows
-        .each(|row, _| out.data(&row_block(row, BLOCK_LINES)))?;
-    out.data(&standing(document));
-    Ok(())
-}
-
 fn standing(document: &RunDocument) -> String {
     let took = Duration::from_millis(document.run.worked_ms);
     summary::standing(&document.run, took)
 }
 
 /// How the run stands, what it is, its providers, and what failed.
-fn overview(
-    document: &RunDocument,
-    now: Time,
-    out: &Out,
-) -> Result<(), runner_record::RecordError> {
-    let run = &document.run;
+fn overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
+    let (run, now) = (&document.run, now());
     out.data(&standing(document));
     if let Some(message) = summary::message(run) {
         out.data(&format!("  {message}"));
@@ -207,25 +177,12 @@ fn overview(
     if let Some(by) = session.and_then(|session| session.stopped_by.as_ref()) {
         about.push(("stopped", format!("by {}", summary::actor_words(by))));
     }
-    for (name, text) in about {
-        out.data(&format!(
-            "{}{}",
-            style::dim(&format!("{name:10}")),
-            visible_line(&text)
-        ));
-    }
     if let Some(pin) = &run.pinned {
-        let why = pin
-            .by
-            .reason
-            .as_ref()
-            .map_or_else(String::new, |why| format!(": {why}"));
-        let text = format!("by {} on {}{why}", pin.by.user, pin.by.host);
-        out.data(&format!(
-            "{}{}",
-            style::dim("pinned    "),
-            visible_line(&text)
-        ));
+        about.push(("pinned", format!("by {}", summary::actor_words(&pin.by))));
+    }
+    for (name, text) in about {
+        let name = style::dim(&format!("{name:10}"));
+        out.data(&format!("{name}{}", visible_line(&text)));
     }
     if let Some(live) = &document.live {
         out.data(&live_text(live, now));
@@ -250,23 +207,26 @@ fn overview(
         out.data(&format!("\n{}", style::bold("failed:")));
         out.data(&failures.lines(out.columns()).join("\n"));
     }
+    let warn = |what: String| {
+        out.warn(&format!(
+            "{what} index.jsonl; `runner resume` runs their trials again"
+        ));
+    };
     if document.lost_results > 0 {
         let results = plural(document.lost_results, "result", "results");
-        out.warn(&format!(
-            "{results} that benchmark.json counts are gone from index.jsonl; `runner resume` runs their trials again"
+        warn(format!(
+            "{results} that benchmark.json counts are gone from"
         ));
     }
     if document.damaged_lines > 0 {
         let lines = plural(document.damaged_lines, "line is", "lines are");
-        out.warn(&format!(
-            "{lines} damaged in index.jsonl; `runner resume` runs their trials again"
-        ));
+        warn(format!("{lines} damaged in"));
     }
     Ok(())
 }
 
 /// What a run is doing.
-fn live_text(live: &runner_record::Live, now: Time) -> String {
+fn live_text(live: &Live, now: Time) -> String {
     let running = plural(live.in_flight.len() as u64, "attempt", "attempts");
     let mut text = format!(
         "{}{running} in flight",
@@ -311,19 +271,9 @@ fn providers(providers: &[ProviderTable], screen: Option<usize>) -> String {
     ]);
     for provider in providers {
         let counts = &provider.counts;
-        let count = |count: u64| {
-            if count > 0 {
-                count.to_string()
-            } else {
-                String::new()
-            }
-        };
-        let bad = |bad: u64| {
-            if bad > 0 {
-                style::red(&bad.to_string())
-            } else {
-                String::new()
-            }
+        let count = |count: u64| match count {
+            0 => String::new(),
+            count => count.to_string(),
         };
         let [p50, p95, max] = provider
             .durations()
@@ -331,9 +281,9 @@ fn providers(providers: &[ProviderTable], screen: Option<usize>) -> String {
         table.row([
             visible_line(&provider.provider).into_owned(),
             count(counts.passed),
-            bad(counts.failed),
-            bad(counts.error),
-            bad(counts.timeout),
+            style::bad_count(counts.failed),
+            style::bad_count(counts.error),
+            style::bad_count(counts.timeout),
             count(counts.skipped),
             count(counts.flaky),
             p50,

@@ -1,26 +1,22 @@
 //! `runner cleanup`, `prune`, `pin`, `unpin`, `verify` and `reindex`: the upkeep of a results root.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 
 use runner_model::{
-    RunStatus, Time,
+    Reason, RunStatus, Time,
     exit::Exit,
+    row::Actor,
     units::{parse_age, parse_size, plural, show_size},
     visible::visible_line,
 };
-use runner_record::{
-    Manifest, Policy, Pruned, Pruning, RecordError, ResultsRoot, Settings, actor, now,
-};
+use runner_record::{Manifest, Policy, Pruned, Pruning, ResultsRoot, Settings, actor, now};
 use runner_report::{VERSION, VerifyDocument, short_id};
-use runner_scenario::RootSettings;
+use runner_scenario::{Retention, RootSettings};
 use serde::Serialize;
 
 use super::list::statuses;
 use crate::{
-    args::{JsonArgs, RootArgs, RunArg},
+    args::{RootArgs, RunArg, RunArgs},
     text::{error::CommandError, layout::Table, out::Out, style, summary},
 };
 
@@ -30,12 +26,14 @@ pub struct CleanupArgs {
     /// Only runs that began at least so many hours ago; a fraction is fine
     #[arg(long, value_name = "H", value_parser = hours)]
     stale_hours: Option<Duration>,
-    #[command(flatten)]
-    really: Really,
+    /// Do it, instead of only showing it
+    #[arg(long, visible_alias = "no-dry-run")]
+    yes: bool,
     #[command(flatten)]
     root: RootArgs,
-    #[command(flatten)]
-    json: JsonArgs,
+    /// Print one JSON document
+    #[arg(long, display_order = 801)]
+    json: bool,
 }
 
 /// Delete old runs
@@ -56,20 +54,14 @@ pub struct PruneArgs {
     /// The oldest runs, until the rest is no larger than this, such as `10GiB`
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_size: Option<u64>,
-    #[command(flatten)]
-    really: Really,
-    #[command(flatten)]
-    root: RootArgs,
-    #[command(flatten)]
-    json: JsonArgs,
-}
-
-/// Whether something is done, or only shown.
-#[derive(clap::Args)]
-struct Really {
     /// Do it, instead of only showing it
     #[arg(long, visible_alias = "no-dry-run")]
     yes: bool,
+    #[command(flatten)]
+    root: RootArgs,
+    /// Print one JSON document
+    #[arg(long, display_order = 801)]
+    json: bool,
 }
 
 /// Keep a run from `prune`
@@ -93,24 +85,6 @@ pub struct UnpinArgs {
     root: RootArgs,
 }
 
-/// Check that nothing of a run is damaged
-#[derive(clap::Args)]
-pub struct VerifyArgs {
-    #[command(flatten)]
-    run: RunArg,
-    #[command(flatten)]
-    root: RootArgs,
-    #[command(flatten)]
-    json: JsonArgs,
-}
-
-/// Make `runner.db` anew
-#[derive(clap::Args)]
-pub struct ReindexArgs {
-    #[command(flatten)]
-    root: RootArgs,
-}
-
 /// A run whose process died.
 #[derive(Serialize)]
 struct DeadRun<'a> {
@@ -122,7 +96,7 @@ struct DeadRun<'a> {
     providers: Vec<&'a str>,
     /// What it becomes.
     status: RunStatus,
-    reason: Option<runner_model::Reason>,
+    reason: Option<Reason>,
 }
 
 #[derive(Serialize)]
@@ -143,38 +117,28 @@ struct PruneDocument<'a> {
 }
 
 pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
-    let (path, root) = open(&args.root)?;
-    let now = now();
+    let (root, now) = (args.root.open()?, now());
     let age = args.stale_hours.unwrap_or_default();
     let is_meant = |run: &Manifest| now.since(run.started_at) >= age;
-    let of_record = |error| CommandError::of_record(error, &path);
-    let (runs, problems): (Vec<Manifest>, Vec<String>) = if args.really.yes {
-        let swept = root.sweep_of(is_meant).map_err(of_record)?;
+    let (mut runs, mut problems) = (Vec::new(), Vec::new());
+    if args.yes {
+        let swept = root.sweep_of(is_meant)?;
+        runs = swept.ended;
         let failed = swept.failed.into_iter();
-        (
-            swept.ended,
-            failed
-                .map(|(run, error)| format!("run {run}: {error}"))
-                .collect(),
-        )
+        problems.extend(failed.map(|(run, error)| format!("run {run}: {error}")));
     } else {
-        let dead = root.dead().map_err(of_record)?.into_iter();
-        (
-            dead.map(|(_, manifest)| manifest)
-                .filter(is_meant)
-                .collect(),
-            Vec::new(),
-        )
-    };
+        let dead = root.dead()?.into_iter().map(|(_, manifest)| manifest);
+        runs.extend(dead.filter(is_meant));
+    }
     let exit = if problems.is_empty() {
         Exit::Success
     } else {
         Exit::Storage
     };
-    if args.json.json {
+    if args.json {
         out.document(&CleanupDocument {
             v: VERSION,
-            dry_run: !args.really.yes,
+            dry_run: !args.yes,
             runs: runs.iter().map(dead_run).collect(),
             problems,
         });
@@ -188,7 +152,7 @@ pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
     for problem in &problems {
         out.warn(problem);
     }
-    if !args.really.yes && !runs.is_empty() {
+    if !args.yes && !runs.is_empty() {
         out.hint(&format!(
             "write this down: runner cleanup --yes{}",
             args.root.flag()
@@ -204,11 +168,7 @@ fn dead_run(run: &Manifest) -> DeadRun<'_> {
         started_at: run.started_at,
         done: run.counts.done(),
         planned: run.metadata.planned_trial_count,
-        providers: run
-            .providers
-            .iter()
-            .map(|provider| provider.name.as_str())
-            .collect(),
+        providers: run.providers.iter().map(|of| of.name.as_str()).collect(),
         status: run.status,
         reason: run.reason,
     }
@@ -218,14 +178,7 @@ fn dead_runs(runs: &[Manifest], now: Time, screen: Option<usize>) -> String {
     let mut table = Table::new(&[
         ("run", 0),
         ("scenario", 3),
-        (
-            if screen.is_some() {
-                "started"
-            } else {
-                "started (UTC)"
-            },
-            1,
-        ),
+        ("started (UTC)", 1),
         ("progress>", 0),
         ("providers", 2),
         ("becomes", 0),
@@ -237,7 +190,7 @@ fn dead_runs(runs: &[Manifest], now: Time, screen: Option<usize>) -> String {
         table.row([
             visible_line(shown_id(&run.id, screen)).into_owned(),
             visible_line(&run.scenario).into_owned(),
-            when(run.started_at, now, screen),
+            summary::when(now, run.started_at, screen),
             format!("{}/{}", run.counts.done(), run.metadata.planned_trial_count),
             visible_line(&dead_run(run).providers.join(", ")).into_owned(),
             format!("{}{because}", run.status),
@@ -247,7 +200,7 @@ fn dead_runs(runs: &[Manifest], now: Time, screen: Option<usize>) -> String {
 }
 
 pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
-    let (path, root) = open(&args.root)?;
+    let root = args.root.open()?;
     let mut policy = Policy {
         runs: args.runs.clone(),
         statuses: args.status.clone(),
@@ -256,15 +209,13 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
         max_size: args.max_size,
     };
     if policy.is_empty() {
-        let kept = retention(&root, &path, out)?;
+        let kept = retention(&root, out)?;
         policy.older_than = kept.older_than;
         policy.keep_last = kept.keep_last;
         policy.max_size = kept.max_size;
     }
-    let (is_dry, now) = (!args.really.yes, now());
-    let pruning = root
-        .prune(&policy, is_dry, now)
-        .map_err(|error| CommandError::of_record(error, &path))?;
+    let (is_dry, now) = (!args.yes, now());
+    let pruning = root.prune(&policy, is_dry, now)?;
     let mut named = pruning.kept.iter().filter(|kept| kept.is_named);
     let exit = match (pruning.problems.is_empty(), named.clone().next()) {
         (false, _) => Exit::Storage,
@@ -272,7 +223,7 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
         (_, Some(_)) => Exit::Usage,
         _ => Exit::Success,
     };
-    if args.json.json {
+    if args.json {
         out.document(&PruneDocument {
             v: VERSION,
             dry_run: is_dry,
@@ -309,26 +260,16 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
 }
 
 /// `[retention]` of the results root, where it counts.
-fn retention(
-    root: &ResultsRoot,
-    path: &Path,
-    out: &Out,
-) -> Result<runner_scenario::Retention, CommandError> {
-    let settings = root
-        .settings()
-        .map_err(|error| CommandError::of_record(error, path))?;
-    match settings {
-        Settings::Absent => Ok(runner_scenario::Retention::default()),
+fn retention(root: &ResultsRoot, out: &Out) -> Result<Retention, CommandError> {
+    match root.settings()? {
+        Settings::Absent => Ok(Retention::default()),
         Settings::Ignored(why) => {
             out.warn(&why);
-            Ok(runner_scenario::Retention::default())
+            Ok(Retention::default())
         }
         Settings::Text(text) => {
-            let file = path.join("runner.toml").display().to_string();
-            let settings = RootSettings::parse(&file, &text);
-            let settings =
-                settings.map_err(|problems| CommandError::of_problems(&problems, out))?;
-            Ok(settings.retention)
+            let file = root.path().join("runner.toml").display().to_string();
+            Ok(RootSettings::parse(&file, &text)?.retention)
         }
     }
 }
@@ -338,14 +279,7 @@ fn pruned_runs(pruning: &Pruning, now: Time, screen: Option<usize>) -> String {
         ("run", 0),
         ("status", 0),
         ("scenario", 1),
-        (
-            if screen.is_some() {
-                "started"
-            } else {
-                "started (UTC)"
-            },
-            2,
-        ),
+        ("started (UTC)", 2),
         ("size>", 0),
     ]);
     for run in &pruning.runs {
@@ -353,7 +287,7 @@ fn pruned_runs(pruning: &Pruning, now: Time, screen: Option<usize>) -> String {
             visible_line(shown_id(&run.run, screen)).into_owned(),
             run.status.to_string(),
             visible_line(&run.scenario).into_owned(),
-            when(run.started_at, now, screen),
+            summary::when(now, run.started_at, screen),
             show_size(run.bytes),
         ]);
     }
@@ -403,10 +337,10 @@ pub fn unpin(args: &UnpinArgs, out: &Out) -> Result<Exit, CommandError> {
 fn set_pin(
     run: &RunArg,
     root: &RootArgs,
-    by: Option<runner_model::row::Actor>,
+    by: Option<Actor>,
     out: &Out,
 ) -> Result<Exit, CommandError> {
-    let (path, root) = open(root)?;
+    let root = root.open()?;
     let Some(name) = run.name() else {
         return Err(CommandError::usage(
             "which run? Name it: its id, a part of it, a path, or `latest`",
@@ -417,24 +351,16 @@ fn set_pin(
     } else {
         "no longer pinned"
     };
-    let set = || {
-        let run = root.find(&name)?;
-        let is_changed = root.claim(&run)?.pin(by)?;
-        Ok::<_, RecordError>((run.id().to_owned(), is_changed))
-    };
-    let (id, is_changed) = set().map_err(|error| CommandError::of_record(error, &path))?;
+    let run = root.find(&name)?;
+    let is_changed = root.claim(&run)?.pin(by)?;
     let already = if is_changed { "" } else { "already " };
-    out.talk(&format!("run {id} is {already}{words}"));
+    out.talk(&format!("run {} is {already}{words}", run.id()));
     Ok(Exit::Success)
 }
 
-pub fn verify(args: &VerifyArgs, out: &Out) -> Result<Exit, CommandError> {
-    let (path, root) = open(&args.root)?;
-    let name = args.run.name();
-    let document = root
-        .find(name.as_deref().unwrap_or("latest"))
-        .and_then(|run| VerifyDocument::read(&run))
-        .map_err(|error| CommandError::of_record(error, &path))?;
+pub fn verify(args: &RunArgs, out: &Out) -> Result<Exit, CommandError> {
+    let run = args.run.find(&args.root.open()?)?;
+    let document = VerifyDocument::read(&run)?;
     let found = &document.found;
     let faults = found.faults.len() as u64 + found.left_out;
     let exit = if faults == 0 {
@@ -442,7 +368,7 @@ pub fn verify(args: &VerifyArgs, out: &Out) -> Result<Exit, CommandError> {
     } else {
         Exit::Bad
     };
-    if args.json.json {
+    if args.json {
         out.document(&document);
         return Ok(exit);
     }
@@ -481,39 +407,18 @@ pub fn verify(args: &VerifyArgs, out: &Out) -> Result<Exit, CommandError> {
     Ok(exit)
 }
 
-pub fn reindex(args: &ReindexArgs, out: &Out) -> Result<Exit, CommandError> {
-    let (path, root) = open(&args.root)?;
-    let runs = root
-        .reindex()
-        .map_err(|error| CommandError::of_record(error, &path))?;
-    let path = path.join("runner.db");
+pub fn reindex(args: &RootArgs, out: &Out) -> Result<Exit, CommandError> {
+    let root = args.open()?;
+    let runs = plural(root.reindex()? as u64, "run", "runs");
+    let path = root.path().join("runner.db");
     let path = path.to_string_lossy();
-    out.data(&format!(
-        "{} has {}",
-        visible_line(&path),
-        plural(runs as u64, "run", "runs")
-    ));
+    out.data(&format!("{} has {runs}", visible_line(&path)));
     Ok(Exit::Success)
-}
-
-fn open(root: &RootArgs) -> Result<(PathBuf, ResultsRoot), CommandError> {
-    let path = root.path();
-    let root =
-        ResultsRoot::existing(&path).map_err(|error| CommandError::of_record(error, &path))?;
-    Ok((path, root))
 }
 
 /// An id, short on a screen.
 fn shown_id(id: &str, screen: Option<usize>) -> &str {
     if screen.is_some() { short_id(id) } else { id }
-}
-
-fn when(time: Time, now: Time, screen: Option<usize>) -> String {
-    if screen.is_some() {
-        summary::ago(now, time)
-    } else {
-        summary::clock(time)
-    }
 }
 
 fn hours(text: &str) -> Result<Duration, String> {

@@ -1,6 +1,6 @@
 //! `runner validate`: checks scenarios.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use runner_model::{exit::Exit, units::plural, visible::visible_line};
 
@@ -35,7 +35,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
                 ));
             }
             Err(error) => {
-                let error = CommandError::of_engine(error, Path::new(""), out);
+                let error = CommandError::from(error);
                 out.error(&error);
                 exit = error.exit();
             }

@@ -1,14 +1,14 @@
 //! Why a command could not do its work: what, where, and what to do.
 
-use std::path::Path;
+use std::{fmt::Display, path::Path};
 
 use runner_engine::EngineError;
-use runner_model::{Time, exit::Exit, visible::visible};
+use runner_model::{exit::Exit, visible::visible};
 use runner_record::{RecordError, ResultsRoot, now};
 use runner_report::{RunList, RunSummary};
 use runner_scenario::Problems;
 
-use super::{out::Out, style, summary};
+use super::{out, style, summary};
 
 /// Runs that a message names.
 const MOST_CANDIDATES: usize = 5;
@@ -23,90 +23,35 @@ pub struct CommandError {
 
 impl CommandError {
     /// A mistake of the user; nothing was created. The lines behind the first say what to do.
-    pub fn usage(text: &str) -> Self {
+    pub fn usage(text: impl Display) -> Self {
         Self::new(Exit::Usage, text)
     }
 
     /// A file that could not be written.
-    pub fn storage(text: &str) -> Self {
+    pub fn cannot_write(path: &Path, error: impl Display) -> Self {
+        Self::storage(format!("cannot write {}: {error}", path.display()))
+    }
+
+    /// A file system that refuses something.
+    pub fn storage(text: impl Display) -> Self {
         Self::new(Exit::Storage, text)
     }
 
     /// A process that could not be started, or has ended before there was a run.
-    pub fn failed(text: &str) -> Self {
+    pub fn failed(text: impl Display) -> Self {
         Self::new(Exit::Failed, text)
     }
 
     /// A run that another process still works on.
-    pub fn held(text: &str) -> Self {
+    pub fn held(text: impl Display) -> Self {
         Self::new(Exit::Held, text)
     }
 
-    /// What `engine` says of a results root, with the problems of scenarios laid out for the screen.
-    pub fn of_engine(error: EngineError, root: &Path, out: &Out) -> Self {
-        let exit = error.exit();
-        match error {
-            EngineError::Scenario(problems) => Self::of_problems(&problems, out),
-            EngineError::Several(errors) => {
-                let texts = errors.into_iter();
-                let texts = texts.map(|error| Self::of_engine(error, root, out).text);
-                let text = texts.collect::<Vec<_>>().join("\n");
-                Self { exit, text }
-            }
-            EngineError::Record(error) => Self::of_record(error, root),
-            EngineError::NothingSelected => Self::new(
-                exit,
-                "no test was selected\n`--test`, `--provider` and `--tag` leave nothing of the scenario",
-            ),
-            EngineError::NothingMeant(_) | EngineError::Stopped(_) => {
-                Self::new(exit, &error.to_string())
-            }
-            EngineError::Usage(text) | EngineError::Machine(text) => Self::new(exit, &text),
-        }
-    }
-
-    /// Problems of a file that the user has written, laid out for the screen.
-    pub fn of_problems(problems: &Problems, out: &Out) -> Self {
-        let width = out.message_columns().unwrap_or(200);
-        let text = problems.render(out.has_coloured_messages(), width);
-        Self {
-            exit: Exit::Usage,
-            text: text.trim_end().to_owned(),
-        }
-    }
-
-    /// What `record` says of a results root; of names that do not name one run, which runs there are.
-    pub fn of_record(error: RecordError, root: &Path) -> Self {
-        let now = now();
-        let runs = || {
-            let list = RunList::read(&ResultsRoot::existing(root).ok()?).ok()?;
-            Some(list.runs)
-        };
-        let text = match &error {
-            RecordError::Unknown(name) => runs().map(|runs| {
-                if runs.is_empty() {
-                    let root = root.display();
-                    return format!("there are no runs in {root}\nmake one: runner exec SCENARIO");
-                }
-                let head = format!("there is no run `{name}`; the newest runs are");
-                with_runs(&head, runs.iter(), now)
-            }),
-            RecordError::Ambiguous { name, candidates } => runs().map(|runs| {
-                let head = format!("`{name}` could be one of {} runs", candidates.len());
-                let runs = runs.iter().filter(|run| candidates.contains(&run.run));
-                with_runs(&head, runs, now)
-            }),
-            _ => None,
-        };
-        let text = text.unwrap_or_else(|| error.to_string());
-        Self::new(EngineError::from(error).exit(), &text)
-    }
-
-    fn new(exit: Exit, text: &str) -> Self {
+    fn new(exit: Exit, text: impl Display) -> Self {
         let text = format!(
             "{} {}",
             style::error("error:"),
-            visible(text).replace('\n', "\n  ")
+            visible(&text.to_string()).replace('\n', "\n  ")
         );
         Self { exit, text }
     }
@@ -117,13 +62,81 @@ impl CommandError {
     }
 
     /// As it is printed.
-    pub fn text(&self) -> String {
-        self.text.clone()
+    pub fn text(&self) -> &str {
+        &self.text
     }
 }
 
+impl From<EngineError> for CommandError {
+    fn from(error: EngineError) -> Self {
+        let exit = error.exit();
+        match error {
+            EngineError::Scenario(problems) => problems.into(),
+            EngineError::Several(errors) => {
+                let texts = errors.into_iter().map(|error| Self::from(error).text);
+                let text = texts.collect::<Vec<_>>().join("\n");
+                Self { exit, text }
+            }
+            EngineError::Record(error) => Self::new(exit, of_record(&error)),
+            EngineError::NothingSelected => Self::new(
+                exit,
+                "no test was selected\n`--test`, `--provider` and `--tag` leave nothing of the scenario",
+            ),
+            error => Self::new(exit, error),
+        }
+    }
+}
+
+impl From<RecordError> for CommandError {
+    fn from(error: RecordError) -> Self {
+        EngineError::from(error).into()
+    }
+}
+
+/// Problems of a file that the user has written are laid out for the screen.
+impl From<Problems> for CommandError {
+    fn from(problems: Problems) -> Self {
+        let width = out::message_columns().unwrap_or(200);
+        let text = problems.render(out::has_coloured_messages(), width);
+        Self {
+            exit: Exit::Usage,
+            text: text.trim_end().to_owned(),
+        }
+    }
+}
+
+/// What is wrong with a results root; of names that do not name one run, which runs there are.
+fn of_record(error: &RecordError) -> String {
+    let runs = |root: &Path| {
+        let list = RunList::read(&ResultsRoot::existing(root).ok()?).ok()?;
+        Some(list.runs)
+    };
+    let text = match error {
+        RecordError::Unknown { name, root } => runs(root).map(|runs| {
+            if runs.is_empty() {
+                let root = root.display();
+                return format!("there are no runs in {root}\nmake one: runner exec SCENARIO");
+            }
+            let head = format!("there is no run `{name}`; the newest runs are");
+            with_runs(&head, runs.iter())
+        }),
+        RecordError::Ambiguous {
+            name,
+            root,
+            candidates,
+        } => runs(root).map(|runs| {
+            let head = format!("`{name}` could be one of {} runs", candidates.len());
+            let runs = runs.iter().filter(|run| candidates.contains(&run.run));
+            with_runs(&head, runs)
+        }),
+        _ => None,
+    };
+    text.unwrap_or_else(|| error.to_string())
+}
+
 /// A message with the first of these runs.
-fn with_runs<'a>(head: &str, runs: impl Iterator<Item = &'a RunSummary>, now: Time) -> String {
+fn with_runs<'a>(head: &str, runs: impl Iterator<Item = &'a RunSummary>) -> String {
+    let now = now();
     let line = |run: &RunSummary| {
         let standing = summary::standing_words(run);
         let started = summary::ago(now, run.started_at);

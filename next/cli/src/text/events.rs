@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use runner_engine::{Observer, RunEvent};
-use runner_model::{Reason, RunStatus, StopSignal, exit::Exit, row::Actor, status::RunVerdict};
+use runner_engine::{Observer, RunEvent, exit_of};
+use runner_model::{Reason, RunStatus, StopSignal, row::Actor, status::RunVerdict};
 use runner_record::{Live, Manifest};
 use runner_report::{RunCounts, VERSION, json};
 use serde::Serialize;
@@ -103,12 +103,6 @@ impl<'a> EventStream<'a> {
 
     /// Prints how a run has ended.
     pub fn finished(&mut self, manifest: &Manifest, directory: &Path, took_ms: u64) {
-        let exit = Exit::of_run(
-            manifest.status,
-            manifest.reason,
-            manifest.signal,
-            manifest.verdict,
-        );
         self.print(Event::Finished {
             run: &manifest.id,
             run_dir: &directory.display().to_string(),
@@ -122,7 +116,7 @@ impl<'a> EventStream<'a> {
                 done: manifest.counts,
             },
             took_ms,
-            exit_code: exit.code(),
+            exit_code: exit_of(manifest).code(),
         });
     }
 }

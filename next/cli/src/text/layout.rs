@@ -19,29 +19,12 @@ pub fn cut(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
     }
-    let mut kept = String::new();
-    let mut left = columns.saturating_sub(1);
-    for (piece, is_style) in pieces(text) {
-        if is_style {
-            // Those behind the cut stay, so that a colour ends.
-            kept.push_str(piece);
-            continue;
-        }
-        for character in piece.chars() {
-            let wide = character.width().unwrap_or(0);
-            if wide > left {
-                kept.extend((left > 0 || columns > 0).then_some('…'));
-                left = 0;
-                break;
-            }
-            left -= wide;
-            kept.push(character);
-        }
-        if left == 0 && !kept.ends_with('…') {
-            kept.push('…');
-        }
-    }
-    kept
+    let (kept, rest) = text.split_at(split_at(text, columns.saturating_sub(1)));
+    // Colours behind the cut stay, so that they end.
+    let colours = pieces(rest).filter(|(_, is_style)| *is_style);
+    let mark = if columns > 0 { "…" } else { "" };
+    let parts = [kept, mark].into_iter();
+    parts.chain(colours.map(|(colour, _)| colour)).collect()
 }
 
 /// Breaks lines between words, so that none takes more columns. Words that are longer than a line are broken too. What
@@ -159,13 +142,21 @@ struct Column {
     widest: usize,
 }
 
+impl Column {
+    fn title(&self, screen: Option<usize>) -> &'static str {
+        let short = self.title.split(" (").next().unwrap_or(self.title);
+        screen.map_or(self.title, |_| short)
+    }
+}
+
 /// Between two columns.
 const GAP: usize = 2;
 /// What a column is not cut below.
 const NARROWEST: usize = 8;
 
 impl Table {
-    /// A table with these columns: a title, with `>` behind it if cells stand at the right, and the rank.
+    /// A table with these columns: a title, with `>` behind it if cells stand at the right, and the rank. A screen shows
+    /// no ` (…)` of a title.
     pub fn new(columns: &[(&'static str, u8)]) -> Self {
         let column = |(title, rank): &(&'static str, u8)| Column {
             title: title.trim_end_matches('>'),
@@ -195,16 +186,14 @@ impl Table {
         let columns = self.columns.iter().enumerate();
         let mut widths: Vec<(usize, usize)> = columns
             .filter(|(_, column)| column.rank == 0 || column.widest > 0)
-            .map(|(index, column)| (index, column.widest.max(column.title.len())))
+            .map(|(index, column)| (index, column.widest.max(column.title(screen).len())))
             .collect();
         if let Some(screen) = screen {
             self.fit(&mut widths, screen);
         }
         let title = |column: &Column| {
-            (
-                format!("\u{1b}[2m{}\u{1b}[0m", column.title),
-                column.title.len(),
-            )
+            let title = column.title(screen);
+            (format!("\u{1b}[2m{title}\u{1b}[0m"), title.len())
         };
         let titles: Vec<_> = self.columns.iter().map(title).collect();
         let mut text = String::new();

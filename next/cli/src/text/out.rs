@@ -183,8 +183,6 @@ impl Out {
     }
 }
 
-/// Breaks lines where a screen ends, and makes visible what would steer it, other than colours: those of others are
-/// visible already.
 /// Lines that are printed many at once; what is left is printed when this is dropped.
 pub struct Lines<'a> {
     out: &'a Out,
@@ -218,6 +216,8 @@ impl Drop for Lines<'_> {
     }
 }
 
+/// Breaks lines where a screen ends, and makes visible what would steer it, other than colours: those of others are
+/// visible already.
 fn fitted(text: &str, columns: Option<usize>) -> String {
     let mut safe = String::with_capacity(text.len());
     for (piece, is_style) in layout::pieces(text) {

@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use runner_model::{Counts, units::show_duration};
 
-use super::{layout::cut, out::Out, summary::count_words};
+use super::{
+    layout::cut,
+    out::{Out, message_columns},
+    summary::count_words,
+};
 
 /// How often a line comes where there is no terminal.
 const BEAT: Duration = Duration::from_secs(10);
@@ -27,7 +31,7 @@ pub struct Progress<'a> {
 impl<'a> Progress<'a> {
     /// Begins to show progress; the bar comes with the first update.
     pub fn new(out: &'a Out) -> Self {
-        let bar = out.message_columns().map(|_| {
+        let bar = message_columns().map(|_| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             if let Ok(style) = ProgressStyle::with_template("{msg}") {
                 bar.set_style(style);
@@ -46,7 +50,7 @@ impl<'a> Progress<'a> {
 
     /// Says what is being done before there are trials to count.
     pub fn say(&mut self, what: &str) {
-        match (&self.bar, self.out.message_columns()) {
+        match (&self.bar, message_columns()) {
             (Some(bar), Some(columns)) => bar.set_message(cut(what, columns - 1)),
             _ => self.out.talk(what),
         }
@@ -71,7 +75,7 @@ impl<'a> Progress<'a> {
         } else {
             ""
         };
-        match (&self.bar, self.out.message_columns()) {
+        match (&self.bar, message_columns()) {
             (Some(bar), Some(columns)) => {
                 let line = line(columns, counts, planned, self.began.elapsed(), self.before);
                 bar.set_message(cut(&(line + more), columns - 1));

@@ -34,6 +34,14 @@ pub fn warning(text: &str) -> String {
     paint("1;33", text)
 }
 
+/// How many ended badly; nothing of none.
+pub fn bad_count(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        count => red(&count.to_string()),
+    }
+}
+
 /// An outcome with its sign.
 pub fn outcome(outcome: Outcome) -> String {
     let paint = match outcome {

@@ -158,6 +158,11 @@ pub fn ago(now: Time, time: Time) -> String {
     format!("{count} {unit} ago")
 }
 
+/// A time in a table: an age on a screen, and whole elsewhere.
+pub fn when(now: Time, time: Time, screen: Option<usize>) -> String {
+    screen.map_or_else(|| clock(time), |_| ago(now, time))
+}
+
 /// A time in UTC, to the second: `2026-11-20 09:18:04`.
 pub fn clock(time: Time) -> String {
     let text = time.to_string();

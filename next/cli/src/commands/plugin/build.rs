@@ -23,10 +23,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let source = Source::open(&args.folder).map_err(|problem| CommandError::usage(&problem))?;
-    let built = source
-        .build()
-        .map_err(|problem| CommandError::failed(&problem))?;
+    let source = Source::open(&args.folder).map_err(CommandError::usage)?;
+    let built = source.build().map_err(CommandError::failed)?;
     out.data(&format!(
         "{} {}: {}, {} in {}",
         style::green("✓"),

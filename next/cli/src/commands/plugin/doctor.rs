@@ -39,8 +39,8 @@ struct Finding {
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if !args.folder.is_dir() {
-        let problem = format!("`{}` is no folder", args.folder.display());
-        return Err(CommandError::usage(&problem));
+        let folder = args.folder.display();
+        return Err(CommandError::usage(format!("`{folder}` is no folder")));
     }
     let mut findings = Vec::new();
     for template in Template::all() {

@@ -18,7 +18,7 @@ pub fn parse(texts: &[String], limits: &Limits) -> Result<Grants, CommandError> 
     let mut grants = Grants::default();
     for text in texts {
         add(&mut grants, text, limits).map_err(|reason| {
-            CommandError::usage(&format!(
+            CommandError::usage(format!(
                 "`--grant {text}` is not understood: {reason}\n{FORMS}"
             ))
         })?;
@@ -91,7 +91,7 @@ pub fn limits(texts: &[String]) -> Result<Limits, CommandError> {
     let mut limits = Limits::default();
     for text in texts {
         limits.set(text).map_err(|reason| {
-            CommandError::usage(&format!("`--limit {text}` is not understood: {reason}"))
+            CommandError::usage(format!("`--limit {text}` is not understood: {reason}"))
         })?;
     }
     Ok(limits)

@@ -31,8 +31,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let of_engine = |error| CommandError::of_engine(error, Path::new(""), out);
-    let looked = look(&args.file, Path::new(".")).map_err(of_engine)?;
+    let looked = look(&args.file, Path::new("."))?;
     let described = describe(&args.file, out);
     // Most commands know nothing of the JSON protocol, and need not.
     let (description, problem) = match described {
@@ -135,6 +134,7 @@ fn describe(file: &str, out: &Out) -> Result<Option<Description>, CommandError> 
         folder: ".".into(),
         files: Default::default(),
         secret_files: Vec::new(),
+        artifacts: None,
         grace: Duration::ZERO,
         patience: Duration::from_secs(60),
     };
@@ -147,7 +147,6 @@ fn describe(file: &str, out: &Out) -> Result<Option<Description>, CommandError> 
         }
         _ => {}
     };
-    call(calls, &mut || Ok(None), &mut hear)
-        .map_err(|error| CommandError::of_engine(error, Path::new(""), out))?;
+    call(calls, &mut || Ok(None), &mut hear)?;
     Ok(described.into_inner())
 }

@@ -43,9 +43,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         let parent = path.parent().unwrap_or(&args.folder);
         fs::create_dir_all(parent)
             .and_then(|()| fs::write(&path, text))
-            .map_err(|error| {
-                CommandError::storage(&format!("cannot write {}: {error}", path.display()))
-            })?;
+            .map_err(|error| CommandError::cannot_write(&path, error))?;
     }
     let folder = args.folder.display().to_string();
     out.data(&format!("wrote {}", visible_line(&folder)));
@@ -71,7 +69,7 @@ fn template(language: &str, kind: Option<&str>) -> Result<Template, CommandError
         .find(|template| kind.is_none_or(|kind| template.kind() == kind))
         .ok_or_else(|| {
             let known = known.join(" and ");
-            CommandError::usage(&format!(
+            CommandError::usage(format!(
                 "there is no such template for `--lang {language}`; there is {known}"
             ))
         })
@@ -88,7 +86,7 @@ fn name(folder: &Path) -> Result<String, CommandError> {
     if is_name {
         return Ok(name.into_owned());
     }
-    Err(CommandError::usage(&format!(
+    Err(CommandError::usage(format!(
         "`{name}` cannot be a plugin's name: it has lower-case letters, digits and `-`, begins with a letter, and is at most 64 long"
     )))
 }
@@ -102,13 +100,13 @@ fn check_free(folder: &Path) -> Result<(), CommandError> {
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => false,
         Err(error) => {
             let problem = format!("cannot read {shown}: {error}");
-            return Err(CommandError::storage(&problem));
+            return Err(CommandError::storage(problem));
         }
     };
     if is_free {
         return Ok(());
     }
-    Err(CommandError::usage(&format!(
+    Err(CommandError::usage(format!(
         "`{shown}` is there already, and is no empty folder; choose another name"
     )))
 }

@@ -150,6 +150,7 @@ fn ask(
             .map(|(file, path)| (file.sha256, path.clone()))
             .collect(),
         secret_files: args.secret_file.clone(),
+        artifacts: args.artifacts.clone(),
         grace: Duration::ZERO,
         patience: args.timeout + Duration::from_secs(30),
     };
@@ -174,8 +175,7 @@ fn ask(
             Answer::Log(line) => out.hint(&visible_line(line)),
         }
     };
-    let end = call(calls, &mut || Ok(task.take()), &mut hear)
-        .map_err(|error| CommandError::of_engine(error, Path::new(""), out))?;
+    let end = call(calls, &mut || Ok(task.take()), &mut hear)?;
     Ok((end, came.into_inner()))
 }
 
@@ -273,8 +273,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
 }
 
 fn template(text: &str) -> Result<Template, CommandError> {
-    let problem =
-        |error: &dyn std::fmt::Display| CommandError::usage(&format!("`{text}`: {error}"));
+    let problem = |error: &dyn std::fmt::Display| CommandError::usage(format!("`{text}`: {error}"));
     let template = Template::parse(text).map_err(|error| problem(&error))?;
     template
         .check_roots(&["input", "config"])
@@ -296,7 +295,7 @@ fn value(flag: &'static str, text: &str) -> Result<Option<Vec<u8>>, CommandError
 }
 
 fn cannot_read(flag: &'static str) -> impl Fn(io::Error) -> CommandError {
-    move |error| CommandError::usage(&format!("`{flag}`: {error}"))
+    move |error| CommandError::usage(format!("`{flag}`: {error}"))
 }
 
 fn json_value(flag: &'static str, text: Option<&str>) -> Result<Option<Value>, CommandError> {
@@ -304,7 +303,7 @@ fn json_value(flag: &'static str, text: Option<&str>) -> Result<Option<Value>, C
     let bytes = value(flag, text)?;
     let bytes = bytes.as_deref().unwrap_or(text.as_bytes());
     serde_json::from_slice(bytes).map(Some).map_err(|error| {
-        CommandError::usage(&format!(
+        CommandError::usage(format!(
             "`{flag}` is not valid JSON: {error}\nfor example: {flag} '\"hello\"', {flag} '{{\"key\": 1}}', {flag} @FILE"
         ))
     })
@@ -312,17 +311,17 @@ fn json_value(flag: &'static str, text: Option<&str>) -> Result<Option<Value>, C
 
 fn attachment(text: &str) -> Result<(Attachment<'static>, PathBuf), CommandError> {
     let (name, path) = text.split_once('=').ok_or_else(|| {
-        CommandError::usage(&format!(
+        CommandError::usage(format!(
             "`--file {text}` is not understood: it is written `--file NAME=PATH`"
         ))
     })?;
     if !runner_model::row::is_file_name(name) {
-        return Err(CommandError::usage(&format!(
+        return Err(CommandError::usage(format!(
             "`--file {text}`: `{name}` cannot be the name of a file"
         )));
     }
-    let content = fs::read(path)
-        .map_err(|error| CommandError::usage(&format!("`--file {text}`: {error}")))?;
+    let content =
+        fs::read(path).map_err(|error| CommandError::usage(format!("`--file {text}`: {error}")))?;
     Ok((described(name, &content), path.into()))
 }
 
@@ -376,7 +375,7 @@ fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError>
 fn tell(args: &Args, came: &mut Came, out: &Out) -> Result<Exit, CommandError> {
     let bytes = std::mem::take(&mut came.row);
     let row: RowRef<'_> = serde_json::from_slice(&bytes)
-        .map_err(|error| CommandError::failed(&format!("the worker's answer: {error}")))?;
+        .map_err(|error| CommandError::failed(format!("the worker's answer: {error}")))?;
     let log = std::mem::take(&mut came.log);
     let said: Said<'_> = serde_json::from_slice(&log).unwrap_or_default();
     let unreadable = |error: io::Error| CommandError::storage(&error.to_string());
@@ -480,7 +479,7 @@ fn tell_people(row: &RowRef<'_>, said: &Said<'_>, out: &Out) {
 
 fn write_artifacts(row: &RowRef<'_>, came: &mut Came, folder: &Path) -> Result<(), CommandError> {
     let cannot = |path: &Path, error: io::Error| {
-        CommandError::storage(&format!("cannot write {}: {error}", path.display()))
+        CommandError::storage(format!("cannot write {}: {error}", path.display()))
     };
     if let Some(error) = came.problem.take() {
         return Err(cannot(folder, error));
