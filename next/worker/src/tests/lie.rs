@@ -189,22 +189,24 @@ fn answer(
         "said-lines" => said = b"{\"stderr\":\"x\"}\n{\"v\":2}",
         _ => {}
     }
+    let host_fault = matches!(lie, "passed-and-faulted" | "no-memory");
     let head = ReportHead {
-        task: match lie {
-            "foreign-task" => TaskId(task.id.0 + 1_000_000),
-            _ => task.id,
-        },
+        task: task.id,
         row_bytes: row.len() as u32,
         log_bytes: said.len() as u32,
-        host_fault: matches!(lie, "passed-and-faulted" | "no-memory").then_some(HostFault::Memory),
+        host_fault: host_fault.then_some(HostFault::Memory),
     };
     row.extend_from_slice(said);
-    let report = FromWorker::Report { head, body: row };
-    outgoing.say(&report)?;
-    if lie == "doubled" {
-        outgoing.say(&report)?;
+    let report = |task| FromWorker::Report {
+        head: ReportHead { task, ..head },
+        body: row.clone(),
+    };
+    match lie {
+        "foreign-task" => outgoing.say(&report(TaskId(task.id.0 + 1_000_000)))?,
+        "doubled" => outgoing.say(&report(task.id))?,
+        _ => {}
     }
-    Ok(())
+    outgoing.say(&report(task.id))
 }
 
 /// Frames that nobody has asked for.
