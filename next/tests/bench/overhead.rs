@@ -1,8 +1,9 @@
 //! What a trial, a start and a plan cost, each against a baseline of the same minute.
 //!
-//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [large]`; all but the last without a name. `--n N`
+//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large]`; all but the last two without a name. `--n N`
 //! and `--rounds N` make it shorter or longer; `--rows N` and `--runs N` are for `large`: commands on a run of many rows and
-//! a root of many runs.
+//! a root of many runs. `--plugin FILE` measures `trials` with another component that answers with its input, such as one
+//! in Python or JavaScript.
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 
 use std::{
@@ -18,6 +19,8 @@ use std::{
 
 use runner_model::{Digest, digest};
 
+mod bombs;
+
 type Done<T = ()> = Result<T, Box<dyn Error>>;
 
 const RUNNER: &str = env!("CARGO_BIN_EXE_runner-next");
@@ -32,13 +35,15 @@ fn main() -> Done {
         at.and_then(|at| args.get(at + 1)?.parse().ok())
             .unwrap_or(default)
     };
+    let at = args.iter().position(|arg| arg == "--plugin");
+    let plugin = at.and_then(|at| args.get(at + 1)).map(PathBuf::from);
     let (n, rounds) = (number("--n", 100_000), number("--rounds", 7));
-    let parts = ["trials", "start", "memory", "tests", "large"];
+    let parts = ["trials", "start", "memory", "tests", "bombs", "large"];
     let named = args.iter().any(|arg| parts.contains(&arg.as_str()));
     let is_asked = |part: &str| !named || args.iter().any(|arg| arg == part);
 
-    if parts.iter().any(|part| *part != "large" && is_asked(part)) {
-        let bench = Bench::new(n)?;
+    if parts[..4].iter().any(|part| is_asked(part)) {
+        let bench = Bench::new(n, plugin.as_deref())?;
         if is_asked("trials") {
             bench.trials(rounds)?;
         }
@@ -52,8 +57,15 @@ fn main() -> Done {
             bench.tests()?;
         }
     }
+    if named && is_asked("bombs") {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let hostile = guest(&root, "guest-hostile")?;
+        let guests = hostile.parent().unwrap_or(&root);
+        bombs::run(guests, &folder.path().join("cache"), folder.path())?;
+    }
     if named && is_asked("large") {
-        Bench::new(number("--rows", 1_000_000))?.large(number("--runs", 10_000))?;
+        Bench::new(number("--rows", 1_000_000), None)?.large(number("--runs", 10_000))?;
     }
     Ok(())
 }
@@ -62,7 +74,7 @@ fn main() -> Done {
 struct Bench {
     folder: tempfile::TempDir,
     n: u64,
-    guests: [Guest; 2],
+    guests: Vec<Guest>,
 }
 
 /// A build of echo.
@@ -73,7 +85,7 @@ struct Guest {
 }
 
 impl Bench {
-    fn new(n: u64) -> Done<Self> {
+    fn new(n: u64, plugin: Option<&Path>) -> Done<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         // Beside the build, so on a real disk: rows are synced.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
@@ -85,13 +97,16 @@ impl Bench {
             )?;
         }
         list.flush()?;
-        let guests = [
-            Guest::new("echo, 1 MiB stack", &large_stack(&root)?)?,
-            Guest::new(
-                "bundled echo, 128 KiB stack",
-                &root.join("plugins/bundled/echo.wasm"),
-            )?,
-        ];
+        let guests = match plugin {
+            Some(file) => vec![Guest::new("the given plugin", file)?],
+            None => vec![
+                Guest::new("echo, 1 MiB stack", &guest(&root, "echo")?)?,
+                Guest::new(
+                    "bundled echo, 128 KiB stack",
+                    &root.join("plugins/bundled/echo.wasm"),
+                )?,
+            ],
+        };
         let bench = Self { folder, n, guests };
         for guest in &bench.guests {
             // Compiles it.
@@ -432,8 +447,8 @@ impl Guest {
     }
 }
 
-/// Builds echo as cargo links it without options, with a stack of 1 MiB.
-fn large_stack(root: &Path) -> Done<PathBuf> {
+/// Builds a package as cargo links it without options, with a stack of 1 MiB.
+fn guest(root: &Path, package: &str) -> Done<PathBuf> {
     let guests = root.join("target/guests");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root).args([
@@ -444,7 +459,7 @@ fn large_stack(root: &Path) -> Done<PathBuf> {
         "--profile",
         "plugin",
         "-p",
-        "echo",
+        package,
     ]);
     cargo.arg("--target-dir").arg(&guests);
     for (name, _) in env::vars_os() {
@@ -455,9 +470,12 @@ fn large_stack(root: &Path) -> Done<PathBuf> {
         }
     }
     if !cargo.status()?.success() {
-        return Err("cannot build echo".into());
+        return Err(format!("cannot build {package}").into());
     }
-    Ok(guests.join("wasm32-wasip2/plugin/echo.wasm"))
+    Ok(guests.join(format!(
+        "wasm32-wasip2/plugin/{}.wasm",
+        package.replace('-', "_")
+    )))
 }
 
 /// `__bare CACHE DIGEST THREADS CALLS` prints the loop's wall time in µs.
