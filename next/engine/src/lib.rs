@@ -33,20 +33,21 @@ mod waiting;
 mod watchdog;
 mod workers;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
-
-use runner_model::{
-    Budgets, Counts, Digest, FailFast, Grants, Limits, StopSignal, TrialId, exit::Exit,
-    provider::PluginKind, row::Actor,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
 };
+
+use runner_model::{Budgets, Counts, FailFast, StopSignal, TrialId, exit::Exit, row::Actor};
 pub use runner_record::Share;
-use runner_record::{Manifest, RecordError, Rerun, RowFacts};
+use runner_record::{Manifest, ManifestProvider, RecordError, Rerun, RowFacts};
 use runner_scenario::{Problems, Selection};
 use serde::Serialize;
 use thiserror::Error;
 
 use self::crew::Early;
-pub use self::{group::Group, resume::Decision, session::exit_of};
+pub use self::{grants::not_granted, group::Group, resume::Decision, session::exit_of};
 
 /// What `exec` is asked for.
 #[derive(Clone, Debug)]
@@ -343,35 +344,12 @@ pub struct Preview {
     pub scenario: String,
     /// How many attempts would run at once.
     pub jobs: u32,
-    /// Its tests.
-    pub tests: u64,
     /// Its trials.
     pub trials: u64,
-    /// Its providers.
-    pub providers: Vec<PreviewedProvider>,
+    /// Its providers, as its manifest would have them.
+    pub providers: Vec<ManifestProvider>,
+    /// The secrets that have no value.
+    pub missing_secrets: BTreeSet<String>,
     /// What a user should know before.
     pub notices: Vec<String>,
-}
-
-/// A provider of a run that would be.
-#[derive(Debug, Serialize)]
-pub struct PreviewedProvider {
-    /// Its name.
-    pub name: String,
-    /// The plugin as the scenario names it.
-    pub plugin: String,
-    /// The SHA-256 of the plugin's file.
-    pub digest: Digest,
-    /// What the file is.
-    pub kind: PluginKind,
-    /// What one attempt may use.
-    pub limits: Limits,
-    /// What one attempt may touch.
-    pub grants: Grants,
-    /// Those of its secrets that have no value.
-    pub missing_secrets: Vec<String>,
-    /// What its plugin asks for and is not granted, in its words.
-    pub requests: Vec<String>,
-    /// The grants with all that is asked for; none if it is granted all that is understood.
-    pub wanted: Option<Grants>,
 }

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     io,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, RecvTimeoutError},
+    sync::mpsc::Receiver,
     time::{Duration, Instant},
 };
 
@@ -233,16 +233,15 @@ pub(crate) struct Once {
     inputs: Receiver<Input>,
     patience: Duration,
     heard: Instant,
-    /// Plugins and files that are being made ready; the worker waits for them.
-    providers: Vec<PreparedProvider>,
+    /// Plugins that are being compiled; the worker waits for them.
     compiling: usize,
     signal: Option<StopSignal>,
+    /// The worker, once it takes tasks.
+    worker: Option<WorkerId>,
+    providers: Vec<PreparedProvider>,
     in_flight: HashMap<TaskId, Task>,
     _listening: Listening,
 }
-
-/// Goes on, or has ended.
-type Step = Option<CallsEnd>;
 
 impl Once {
     /// Starts the worker.
@@ -272,9 +271,10 @@ impl Once {
             inputs,
             patience,
             heard: Instant::now(),
-            providers,
             compiling: 0,
             signal: None,
+            worker: None,
+            providers,
             in_flight: HashMap::new(),
             _listening: listening.map_err(cannot_prepare)?,
         })
@@ -289,19 +289,13 @@ impl Once {
         &mut self,
         hear: &mut dyn FnMut(Answer<'_>),
     ) -> Result<Result<Ready, CallsEnd>, EngineError> {
+        let mut ready = None;
         loop {
-            let mut news = Vec::new();
-            if let Some(end) = self.wait(&mut news) {
+            if let Some(end) = self.step(hear, &mut ready)? {
                 return Ok(Err(end));
             }
-            for news in news {
-                match news {
-                    News::Described(ready) => return Ok(Ok(ready)),
-                    News::Failed(_, message) => return Err(EngineError::Usage(message)),
-                    // Another one is started.
-                    News::Lost { .. } => {}
-                    news => self.tell(news, hear),
-                }
+            if let Some(ready) = ready.take() {
+                return Ok(Ok(ready));
             }
         }
     }
@@ -316,100 +310,89 @@ impl Once {
         next: &mut dyn FnMut() -> io::Result<Option<(Task, Vec<u8>)>>,
         hear: &mut dyn FnMut(Answer<'_>),
     ) -> Result<CallsEnd, EngineError> {
-        let Some((worker, ..)) = self.crew.next_ready() else {
+        self.worker = self.crew.next_ready().map(|(worker, ..)| worker);
+        let Some(worker) = self.worker else {
             return Ok(CallsEnd::Lost("was never ready".to_owned()));
         };
         let mut is_over = false;
         loop {
             while !is_over && self.signal.is_none() && self.in_flight.len() < WINDOW {
-                match next().map_err(cannot_prepare)? {
-                    Some((task, body)) => {
-                        self.in_flight.insert(task.id, task.clone());
-                        let assigned = self.crew.assign(worker, task, &body);
-                        assigned.map_err(cannot_prepare)?;
-                    }
-                    None => is_over = true,
-                }
+                let Some((task, body)) = next().map_err(cannot_prepare)? else {
+                    is_over = true;
+                    break;
+                };
+                self.in_flight.insert(task.id, task.clone());
+                let assigned = self.crew.assign(worker, task, &body);
+                assigned.map_err(cannot_prepare)?;
             }
             self.crew.flush();
             if self.in_flight.is_empty() {
                 self.crew.finish();
-                return Ok(self.signal.map_or(CallsEnd::Done, CallsEnd::Stopped));
+                return Ok(self.end(CallsEnd::Done));
             }
-            let mut news = Vec::new();
-            if let Some(end) = self.wait(&mut news) {
+            if let Some(end) = self.step(hear, &mut None)? {
                 return Ok(end);
-            }
-            for news in news {
-                match news {
-                    News::Failed(_, message) => return Err(EngineError::Usage(message)),
-                    News::Lost { how, .. } => {
-                        return Ok(self.signal.map_or(CallsEnd::Lost(how), CallsEnd::Stopped));
-                    }
-                    News::Said(from, message) => self.take(from, message, hear)?,
-                    news => self.tell(news, hear),
-                }
             }
         }
     }
 
-    /// Waits for news, and gives the end if there will be none.
-    fn wait(&mut self, news: &mut Vec<News>) -> Step {
-        match self.inputs.recv_timeout(LOOK_EVERY) {
-            Ok(Input::Link(worker, event)) => {
-                self.heard = Instant::now();
-                self.crew.hear(worker, event, news);
-            }
+    /// Takes what comes next, and gives the end if nothing more will.
+    fn step(
+        &mut self,
+        hear: &mut dyn FnMut(Answer<'_>),
+        ready: &mut Option<Ready>,
+    ) -> Result<Option<CallsEnd>, EngineError> {
+        let input = self.inputs.recv_timeout(LOOK_EVERY);
+        if input.is_ok() {
+            self.heard = Instant::now();
+        }
+        let mut news = Vec::new();
+        match input {
+            Ok(Input::Link(worker, event)) => self.crew.hear(worker, event, &mut news),
             Ok(Input::Compiled(digest, result)) => {
-                self.heard = Instant::now();
                 self.compiling = self.compiling.saturating_sub(1);
-                self.crew.compiled(digest, result, news);
+                self.crew.compiled(digest, result, &mut news);
             }
-            Ok(Input::Blob(digest, result)) => {
-                self.heard = Instant::now();
-                self.crew.blob(digest, result, news);
-            }
+            Ok(Input::Blob(digest, result)) => self.crew.blob(digest, result, &mut news),
             Ok(Input::Signal(Heard::Stop(signal, is_second))) => {
                 self.signal = Some(signal);
                 self.crew.stop(is_second);
                 if self.in_flight.is_empty() {
-                    return Some(CallsEnd::Stopped(signal));
+                    return Ok(Some(CallsEnd::Stopped(signal)));
                 }
             }
             Ok(Input::Signal(Heard::Suspend)) => {
                 let _ = raise(SIGSTOP);
-                self.heard = Instant::now();
             }
-            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
-            // The crew has a sender.
-            Err(RecvTimeoutError::Disconnected) => return Some(CallsEnd::Late),
-        }
-        let is_late = self.compiling == 0 && self.heard.elapsed() > self.patience;
-        is_late.then_some(match self.signal {
-            Some(signal) => CallsEnd::Stopped(signal),
-            None => CallsEnd::Late,
-        })
-    }
-
-    fn tell(&mut self, news: News, hear: &mut dyn FnMut(Answer<'_>)) {
-        match news {
-            News::Compiling(plugin) => {
-                self.compiling += 1;
-                hear(Answer::Compiling(&plugin));
-            }
-            News::Said(_, FromWorker::Log(line)) => hear(Answer::Log(&line)),
             _ => {}
         }
+        for news in news {
+            match news {
+                News::Described(described) => *ready = Some(described),
+                News::Failed(_, message) => return Err(EngineError::Usage(message)),
+                News::Lost { how, .. } if self.worker.is_some() => {
+                    return Ok(Some(self.end(CallsEnd::Lost(how))));
+                }
+                // Another one is started.
+                News::Lost { .. } => {}
+                News::Compiling(plugin) => {
+                    self.compiling += 1;
+                    hear(Answer::Compiling(&plugin));
+                }
+                News::Said(_, message) => self.take(message, hear)?,
+            }
+        }
+        let is_late = self.compiling == 0 && self.heard.elapsed() > self.patience;
+        Ok(is_late.then(|| self.end(CallsEnd::Late)))
     }
 
     fn take(
         &mut self,
-        worker: WorkerId,
         message: FromWorker,
         hear: &mut dyn FnMut(Answer<'_>),
     ) -> Result<(), EngineError> {
         match message {
-            FromWorker::Report { head, body } => self.report(&head, &body, hear),
+            FromWorker::Report { head, body } => return self.report(&head, &body, hear),
             FromWorker::Artifact { task, index, bytes } => {
                 if let Some(task) = self.in_flight.get(&task) {
                     hear(Answer::Artifact {
@@ -418,17 +401,12 @@ impl Once {
                         bytes: &bytes,
                     });
                 }
-                Ok(())
             }
-            FromWorker::Returned(tasks) => {
-                self.in_flight.retain(|id, _| !tasks.contains(id));
-                Ok(())
-            }
-            message => {
-                self.tell(News::Said(worker, message), hear);
-                Ok(())
-            }
+            FromWorker::Returned(tasks) => self.in_flight.retain(|id, _| !tasks.contains(id)),
+            FromWorker::Log(line) => hear(Answer::Log(&line)),
+            _ => {}
         }
+        Ok(())
     }
 
     fn report(
@@ -456,8 +434,15 @@ impl Once {
         Ok(())
     }
 
-    /// Tells the worker that no more tasks come, and waits a moment for its end.
-    pub(crate) fn finish(&mut self) {
+    /// How it ended: by the signal, if there was one.
+    fn end(&self, end: CallsEnd) -> CallsEnd {
+        self.signal.map_or(end, CallsEnd::Stopped)
+    }
+}
+
+impl Drop for Once {
+    /// Waits a moment for the worker's end; one that takes longer is killed.
+    fn drop(&mut self) {
         self.crew.finish();
         self.crew.wait(&self.inputs);
     }

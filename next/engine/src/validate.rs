@@ -2,15 +2,14 @@
 
 use std::{cell::RefCell, fs::File, path::PathBuf, time::Duration};
 
-use runner_model::{ErrorClass, Places as _, TrialId, prepare::Ready, provider::PreparedProvider};
+use runner_model::{ErrorClass, Places as _, TrialId, prepare::Ready};
 use runner_scenario::{Problems, ProviderProblem, Selection};
 
 use crate::{
-    EngineError, ExecRequest, Preview, PreviewedProvider, Validated,
+    EngineError, ExecRequest, Preview, Validated,
     checks::Checks,
     crew::Early,
     exec::{self, plan},
-    grants::not_granted,
     mounts::Protected,
     once::{Answer, CallsEnd, Once},
     plan::{Ids, Plan, outside},
@@ -34,15 +33,12 @@ pub(crate) fn validate(
     let missing = plan.secrets.missing.iter().map(|(_, name)| name.clone());
     let missing = missing.map(|name| (name, String::new()));
     plan.secrets.values.0.extend(missing);
-    let (mut once, ready) = describe(early, &plan, &mut |_| ())?;
-    let of_providers = provider_problems(&plan, &ready);
+    let (mut once, ready, of_providers) = describe(early, &plan)?;
     if of_providers.is_empty() {
         let checks = Checks::of_all(&ready, &plan);
         problems.extend(check_tests(&plan, checks, &mut once)?.unwrap_or_default());
-    } else {
-        problems.extend(plan.scenario.provider_problems(&of_providers));
     }
-    once.finish();
+    problems.extend(plan.scenario.provider_problems(&of_providers));
     if problems.count() > 0 {
         return Err(EngineError::Scenario(problems));
     }
@@ -66,21 +62,24 @@ pub(crate) fn preview(
     let mut problems = plan.find_folders(&outside(&request.session));
     // Those without a value are shown.
     plan.read_secrets(&request.session.secret_files)?;
-    let (mut once, ready) = describe(early, &plan, &mut |_| ())?;
-    once.finish();
-    let of_providers = provider_problems(&plan, &ready);
-    if !of_providers.is_empty() {
-        problems.extend(plan.scenario.provider_problems(&of_providers));
-    }
+    let (_, ready, of_providers) = describe(early, &plan)?;
+    problems.extend(plan.scenario.provider_problems(&of_providers));
     if problems.count() > 0 {
         return Err(EngineError::Scenario(problems));
     }
+    let mut providers = exec::manifest_providers(&plan);
+    for about in ready.providers {
+        if let Some(provider) = providers.get_mut(usize::from(about.provider)) {
+            provider.description = about.description;
+        }
+    }
+    let missing = plan.secrets.missing.iter().map(|(_, name)| name.clone());
     head(&Preview {
         scenario: plan.scenario.name.clone(),
         jobs: plan.jobs,
-        tests: plan.suite.tests(),
         trials: plan.suite.trials(),
-        providers: previewed(&plan, &ready),
+        providers,
+        missing_secrets: missing.collect(),
         notices: plan.notices.clone(),
     });
     let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
@@ -90,18 +89,14 @@ pub(crate) fn preview(
     Ok(())
 }
 
-/// Starts a worker and lets it load and describe the plugins of a plan.
-fn describe(
-    early: Early,
-    plan: &Plan,
-    hear: &mut dyn FnMut(Answer<'_>),
-) -> Result<(Once, Ready), EngineError> {
+/// Starts a worker and lets it load and describe the plugins of a plan; with what is wrong with them.
+fn describe(early: Early, plan: &Plan) -> Result<(Once, Ready, Vec<ProviderProblem>), EngineError> {
     let supplies = plan.supplies(1, plan.blobs.clone(), None);
     let mut once = Once::start(early, supplies, PATIENCE)?;
-    match once.prepare(hear)? {
-        Ok(ready) => Ok((once, ready)),
-        Err(end) => Err(ended(&end, "plugins described themselves")),
-    }
+    let ready = once.prepare(&mut |_| ())?;
+    let ready = ready.map_err(|end| ended(&end, "plugins described themselves"))?;
+    let problems = provider_problems(plan, &ready);
+    Ok((once, ready, problems))
 }
 
 fn ended(end: &CallsEnd, what: &str) -> EngineError {
@@ -152,30 +147,4 @@ fn check_tests(
         CallsEnd::Done => Ok(checks.into_inner().problems(plan)),
         end => Err(ended(&end, "inputs were checked")),
     }
-}
-
-/// What each provider is granted, and what its plugin asks for beyond that.
-fn previewed(plan: &Plan, ready: &Ready) -> Vec<PreviewedProvider> {
-    let provider = |(index, prepared): (u16, &PreparedProvider)| {
-        let about = ready.providers.iter();
-        let mut about = about.filter(|about| about.provider == index);
-        let described = about.next().and_then(|about| about.description.as_ref());
-        let requests = described.map_or(&[][..], |described| &described.requests);
-        let granted = &prepared.provider.grants;
-        let (requests, wanted) = not_granted(requests, granted);
-        let missing = plan.secrets.missing.iter();
-        let missing = missing.filter(|(provider, _)| *provider == index);
-        PreviewedProvider {
-            name: prepared.provider.name.to_string(),
-            plugin: prepared.provider.plugin.clone(),
-            digest: prepared.digest,
-            kind: prepared.kind,
-            limits: prepared.provider.limits.clone(),
-            grants: granted.clone(),
-            missing_secrets: missing.map(|(_, name)| name.clone()).collect(),
-            requests: requests.into_iter().map(str::to_owned).collect(),
-            wanted: (wanted != *granted).then_some(wanted),
-        }
-    };
-    (0..).zip(&plan.providers).map(provider).collect()
 }

@@ -35,10 +35,7 @@ fn dry_runs_show_grants_and_trials() {
         .collect();
     assert_eq!(lines[0]["part"], "plan");
     assert_eq!(lines[0]["trials"], 2);
-    assert_eq!(
-        lines[0]["providers"][0]["missing_secrets"],
-        json!(["OTHER"])
-    );
+    assert_eq!(lines[0]["missing_secrets"], json!(["OTHER"]));
     assert_eq!(
         lines[1],
         json!({"v": 1, "part": "trial", "trial": "a@it#1"})

@@ -1,6 +1,8 @@
 //! What providers are granted, ask for and were denied, as lines that can be pasted into a scenario.
 
-use runner_engine::{Preview, PreviewedProvider};
+use std::collections::BTreeSet;
+
+use runner_engine::{Preview, not_granted};
 use runner_model::{
     Grants,
     grants::{
@@ -37,11 +39,13 @@ pub fn preview(preview: &Preview) -> Vec<String> {
         plural(preview.providers.len() as u64, "provider", "providers"),
         preview.jobs,
     )];
-    lines.extend(preview.providers.iter().flat_map(previewed));
+    let missing = &preview.missing_secrets;
+    let providers = preview.providers.iter();
+    lines.extend(providers.flat_map(|provider| previewed(provider, missing)));
     lines
 }
 
-fn previewed(provider: &PreviewedProvider) -> Vec<String> {
+fn previewed(provider: &ManifestProvider, missing: &BTreeSet<String>) -> Vec<String> {
     let limits = &provider.limits;
     let scratch = match limits.scratch {
         0 => String::new(),
@@ -59,22 +63,22 @@ fn previewed(provider: &PreviewedProvider) -> Vec<String> {
         lines.push("  is granted nothing".to_owned());
     }
     lines.extend(table.iter().map(|line| format!("  {line}")));
-    for name in &provider.missing_secrets {
+    for name in missing.intersection(&provider.grants.secret_names()) {
         lines.push(format!("  secret {name} {}", style::yellow("(no value)")));
     }
-    if !provider.requests.is_empty() {
-        let requests = visible_line(&provider.requests.join(", ")).into_owned();
+    let description = provider.description.as_ref();
+    let requests = description.map_or(&[][..], |description| &description.requests);
+    let (requests, wanted) = not_granted(requests, &provider.grants);
+    if !requests.is_empty() {
+        let requests = visible_line(&requests.join(", ")).into_owned();
         lines.push(format!("  asks for more than it is granted: {requests}"));
     }
-    if let Some(wanted) = &provider.wanted {
+    if wanted != provider.grants {
         lines.push("  the scenario grants it with".to_owned());
-        let table = self::table(&provider.name, wanted);
+        let table = self::table(&provider.name, &wanted);
         lines.extend(table.iter().map(|line| format!("    {line}")));
-        let writes = wanted
-            .fs
-            .iter()
-            .any(|grant| grant.mode == FsMode::ReadWrite);
-        if writes && limits.scratch == 0 {
+        let mut folders = wanted.fs.iter();
+        if limits.scratch == 0 && folders.any(|grant| grant.mode == FsMode::ReadWrite) {
             let name = toml_key(&provider.name);
             lines.push(format!("    [providers.{name}.limits]"));
             lines.push("    scratch = \"16MiB\"".to_owned());
