@@ -121,7 +121,7 @@ def states():
 
 def tests_of_this_edition():
     sources = [path.read_text() for path in HERE.parent.rglob("*.rs")]
-    return {name for source in sources for name in re.findall(r"#\[test\]\s+(?:#\[.*\]\s+)*fn (\w+)", source)}
+    return {name for source in sources for name in re.findall(r"#\[(?:tokio::)?test\]\s+(?:#\[.*\]\s+)*(?:async )?fn (\w+)", source)}
 
 
 def main():

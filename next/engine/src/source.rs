@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use runner_model::{Digest, digest, provider::PluginKind};
+use runner_model::{Digest, digest, provider::PluginKind, units::show_size};
 use runner_record::PluginCache;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -23,6 +23,10 @@ use crate::compiler::{self, CompileError};
 const MAX_MANIFEST: u64 = 1 << 20;
 /// Files that a plugin's source may have: all are read whenever a scenario names the folder.
 const MAX_FILES: usize = 50_000;
+/// Bytes of all of them: what is hashed must not take longer than a second or two.
+const MAX_BYTES: u64 = 512 << 20;
+/// How deep folders may be nested in the source.
+const MAX_DEPTH: usize = 64;
 /// What is built or installed, and no source.
 const NO_SOURCE: [&str; 5] = ["dist", "target", "node_modules", "__pycache__", "results"];
 
@@ -92,6 +96,10 @@ impl Source {
         }
         let path = folder.join("plugin.toml");
         let shown = path.display();
+        // What is shown of a text that cannot be understood is not of another file.
+        if path.is_symlink() {
+            return Err(format!("cannot read `{shown}`: it is a symbolic link"));
+        }
         let text = match read_regular(&path, MAX_MANIFEST) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -249,19 +257,29 @@ impl Source {
 
     /// A hash of all files of the source, each with its place in its folder: wherever all of it is moved to, it is the same.
     fn digest(&self) -> Result<Digest, String> {
-        let mut hasher = Sha256::new();
         let built = self.file();
-        for folder in self.folders() {
-            let mut files = Vec::new();
-            collect(&folder, &mut files)?;
-            files.sort();
-            for file in files.iter().filter(|file| **file != built) {
+        // The same folder may be named a thousand times, so what all of them have counts.
+        let (folders, mut files, mut ends) = (self.folders(), Vec::new(), Vec::new());
+        for folder in &folders {
+            let start = files.len();
+            collect(folder, 1, &mut files)?;
+            files[start..].sort();
+            ends.push(start..files.len());
+        }
+        let (mut hasher, mut left) = (Sha256::new(), MAX_BYTES);
+        for (folder, range) in folders.iter().zip(ends) {
+            for file in files[range].iter().filter(|file| **file != built) {
                 let cannot = |error| format!("cannot read `{}`: {error}", file.display());
-                let place = file.strip_prefix(&folder).unwrap_or(file);
+                let place = file.strip_prefix(folder).unwrap_or(file);
                 let place = place.as_os_str().as_encoded_bytes();
                 hasher.update((place.len() as u64).to_le_bytes());
                 hasher.update(place);
-                let content = fs::read(file).map_err(cannot)?;
+                let bytes = fs::metadata(file).map_err(cannot)?.len();
+                left = left.checked_sub(bytes).ok_or_else(|| {
+                    let (folder, most) = (folder.display(), show_size(MAX_BYTES));
+                    format!("the source in `{folder}` has more than {most} of files")
+                })?;
+                let content = read_regular(file, bytes).map_err(cannot)?;
                 hasher.update(Sha256::digest(content));
             }
         }
@@ -289,8 +307,14 @@ pub fn shell(line: &str, folder: &Path) -> Command {
 
 /// Collects the files of a source: not what was built or installed, nor what is hidden, nor lock files, which a build writes;
 /// and not scenarios, which stand beside the source that they use.
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
+fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), String> {
     let cannot = |error| format!("cannot read the folder `{}`: {error}", folder.display());
+    if depth > MAX_DEPTH {
+        return Err(format!(
+            "`{}` is nested more than {MAX_DEPTH} folders deep in the source of a plugin",
+            folder.display()
+        ));
+    }
     for entry in fs::read_dir(folder).map_err(cannot)? {
         let entry = entry.map_err(cannot)?;
         let (name, kind) = (entry.file_name(), entry.file_type().map_err(cannot)?);
@@ -302,7 +326,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
             continue;
         }
         if kind.is_dir() {
-            collect(&entry.path(), files)?;
+            collect(&entry.path(), depth + 1, files)?;
         } else if kind.is_file() {
             files.push(entry.path());
         }

@@ -115,6 +115,19 @@ fn single_calls_have_the_same_rules() {
     ] {
         call(grant).expect(2).says(&[says, "granted as `/data`"]);
     }
+    let link = r#"[["write", "/data/a", ""]]"#;
+    let into = [
+        "plugin",
+        "run",
+        "files.wasm",
+        "--input",
+        link,
+        "--artifacts",
+        "shared/left",
+    ];
+    let grant = ["--grant", "fs=shared:/data:rw", "--limit", "scratch=1MiB"];
+    let refused = runner.run(&[&into[..], &grant].concat()).expect(2);
+    refused.says(&["the folder of artifacts", "granted as `/data`"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #[cfg(debug_assertions)]
 mod attacks;
+mod compiling;
 mod files;
 mod judging;
 mod kinds;

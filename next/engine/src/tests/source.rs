@@ -1,6 +1,8 @@
 //! Folders of plugins.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::symlink, path::Path};
+
+use rustix::fs::{CWD, Mode, mkfifoat};
 
 use super::{Source, SourceState};
 
@@ -94,4 +96,48 @@ fn bad_manifests_say_what_is_wrong() {
     let none = tempfile::tempdir().unwrap();
     let problem = Source::open(none.path()).unwrap_err();
     assert!(problem.contains("no `plugin.toml`"), "{problem}");
+}
+
+#[test]
+fn manifests_behind_links_are_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "secret", "root:x:0:0");
+    symlink("secret", folder.path().join("plugin.toml")).unwrap();
+    let problem = Source::open(folder.path()).unwrap_err();
+    assert!(problem.ends_with("it is a symbolic link"), "{problem}");
+}
+
+#[test]
+fn sources_beyond_all_bounds_are_refused() {
+    let manifest = "name = \"x\"\nkind = \"command\"\nbuild = \"true\"\n";
+    let refused = |make: &dyn Fn(&Path), says: &str| {
+        let folder = folder(manifest);
+        write(folder.path(), "dist/plugin.wasm", "");
+        make(folder.path());
+        let problem = Source::open(folder.path()).unwrap().state().unwrap_err();
+        assert!(problem.contains(says), "{problem}");
+    };
+    let large = |folder: &Path| {
+        let model = fs::File::create(folder.join("model.bin")).unwrap();
+        model.set_len(200 << 30).unwrap();
+    };
+    refused(&large, "has more than 512 MiB of files");
+    let deep = |folder: &Path| fs::create_dir_all(folder.join("a/".repeat(64))).unwrap();
+    refused(&deep, "more than 64 folders deep");
+    let many = |folder: &Path| {
+        let sources = vec!["\"many\""; 101].join(", ");
+        write(
+            folder,
+            "plugin.toml",
+            &format!("{manifest}sources = [{sources}]\n"),
+        );
+        (0..500).for_each(|name| write(folder, &format!("many/{name}"), ""));
+    };
+    refused(&many, "more than 50000 files");
+    // Nobody waits for a pipe, and it is no source.
+    let folder = folder(manifest);
+    write(folder.path(), "dist/plugin.wasm", "");
+    mkfifoat(CWD, folder.path().join("pipe"), Mode::RUSR).unwrap();
+    let source = Source::open(folder.path()).unwrap();
+    assert_eq!(source.state(), Ok(SourceState::Stale));
 }

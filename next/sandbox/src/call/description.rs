@@ -94,7 +94,7 @@ mod tests {
     use runner_model::provider::Description;
     use serde_json::json;
 
-    use super::{MAX_REQUESTS, bounded, read_schema};
+    use super::{MAX_REQUESTS, MAX_SUMMARY_BYTES, bounded, read_schema};
 
     #[test]
     fn a_description_that_says_too_much_is_refused_by_number() {
@@ -122,5 +122,11 @@ mod tests {
         bounded(asking(MAX_REQUESTS, 1024)).unwrap();
         bounded(asking(MAX_REQUESTS + 1, 1)).unwrap_err();
         bounded(asking(1, 1025)).unwrap_err();
+        let summing_up = |bytes: usize| Description {
+            summary: "x".repeat(bytes),
+            ..asking(0, 0)
+        };
+        bounded(summing_up(MAX_SUMMARY_BYTES)).unwrap();
+        bounded(summing_up(MAX_SUMMARY_BYTES + 1)).unwrap_err();
     }
 }

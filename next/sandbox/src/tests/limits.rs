@@ -277,3 +277,68 @@ fn tasks_that_wait_for_each_other_are_few() {
     let message = "the guest holds too many host resources at once";
     assert_eq!(error(&ended), ("limit", "resources", message));
 }
+
+#[test]
+fn one_call_copies_only_so_much() {
+    let mut bench = Bench::new();
+    bench.limits.memory = 64 << 20;
+    let module = |bytes: u64| {
+        format!(
+            r#"(module
+                 (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+                 (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+                 (memory (export "memory") 600)
+                 (func (export "_start")
+                   (i32.store (i32.const 0) (i32.const 16))
+                   (i32.store (i32.const 4) (i32.const {bytes}))
+                   (call $exit (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))))"#
+        )
+    };
+    let component = |bytes: u64| {
+        format!(
+            r#"(component
+                 (import "wasi:io/error@0.2.0" (instance $errors (export "error" (type (sub resource)))))
+                 (alias export $errors "error" (type $error))
+                 (import "wasi:io/streams@0.2.0" (instance $streams
+                   (export "error" (type $own-error (eq $error)))
+                   (type $failed (variant (case "last-operation-failed" (own $own-error)) (case "closed")))
+                   (export "stream-error" (type $stream-error (eq $failed)))
+                   (export "output-stream" (type $output (sub resource)))
+                   (export "[method]output-stream.write" (func
+                     (param "self" (borrow $output)) (param "contents" (list u8))
+                     (result (result (error $stream-error)))))))
+                 (alias export $streams "output-stream" (type $stream))
+                 (import "wasi:cli/stdout@0.2.0" (instance $stdout
+                   (export "output-stream" (type $output (eq $stream)))
+                   (export "get-stdout" (func (result (own $output))))))
+                 (core module $memory (memory (export "memory") 160))
+                 (core instance $memory (instantiate $memory))
+                 (core func $get (canon lower (func $stdout "get-stdout")))
+                 (core func $write (canon lower (func $streams "[method]output-stream.write")
+                   (memory (core memory $memory "memory"))))
+                 (core module $module
+                   (import "host" "get" (func $get (result i32)))
+                   (import "host" "write" (func $write (param i32 i32 i32 i32)))
+                   (func (export "run") (result i32)
+                     (call $write (call $get) (i32.const 16) (i32.const {bytes}) (i32.const 0))
+                     (i32.const 0)))
+                 (core instance $core (instantiate $module (with "host" (instance
+                   (export "get" (func $get)) (export "write" (func $write))))))
+                 (func $run (result (result)) (canon lift (core func $core "run")))
+                 (instance $exports (export "run" (func $run)))
+                 (export "wasi:cli/run@0.2.0" (instance $exports)))"#
+        )
+    };
+    const NO_MEMORY: i32 = 48;
+    let exit = |bytes: u64| match run(&bench, &module(bytes)).ending {
+        Ending::Reply(reply) => reply.exit_code.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(exit(31 << 20), 0);
+    assert_eq!(exit(33 << 20), NO_MEMORY);
+    // The stream says no as well, but of what it has got.
+    let message = |bytes: u64| error(&run(&bench, &component(bytes))).2.to_owned();
+    let too_much = "the guest handed over more than 8 MiB in one call";
+    assert!(!message(8_000_000).starts_with(too_much));
+    assert!(message(8_400_000).starts_with(too_much));
+}

@@ -297,3 +297,88 @@ fn folders_that_become_links_lead_nowhere() {
     });
     assert_eq!(world.read("secret/file"), "secret");
 }
+
+#[test]
+fn a_path_that_is_longer_than_any_is_not_copied() {
+    const NAME_TOO_LONG: i32 = 37;
+    const LONG: &str = "(i32.const 65536) (i32.const 5000)";
+    const SHORT: &str = "(i32.const 65536) (i32.const 1)";
+    let calls = [
+        (
+            "path_open",
+            "i32 i32 i32 i32 i32 i64 i64 i32 i32",
+            format!(
+                "(i32.const 3) (i32.const 0) {LONG} (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 16)"
+            ),
+        ),
+        (
+            "path_create_directory",
+            "i32 i32 i32",
+            format!("(i32.const 3) {LONG}"),
+        ),
+        (
+            "path_remove_directory",
+            "i32 i32 i32",
+            format!("(i32.const 3) {LONG}"),
+        ),
+        (
+            "path_unlink_file",
+            "i32 i32 i32",
+            format!("(i32.const 3) {LONG}"),
+        ),
+        (
+            "path_filestat_get",
+            "i32 i32 i32 i32 i32",
+            format!("(i32.const 3) (i32.const 0) {LONG} (i32.const 16)"),
+        ),
+        (
+            "path_filestat_set_times",
+            "i32 i32 i32 i32 i64 i64 i32",
+            format!("(i32.const 3) (i32.const 0) {LONG} (i64.const 0) (i64.const 0) (i32.const 2)"),
+        ),
+        (
+            "path_readlink",
+            "i32 i32 i32 i32 i32 i32",
+            format!("(i32.const 3) {LONG} (i32.const 16) (i32.const 16) (i32.const 32)"),
+        ),
+        (
+            "path_rename",
+            "i32 i32 i32 i32 i32 i32",
+            format!("(i32.const 3) {SHORT} (i32.const 3) {LONG}"),
+        ),
+        (
+            "path_rename",
+            "i32 i32 i32 i32 i32 i32",
+            format!("(i32.const 3) {LONG} (i32.const 3) {SHORT}"),
+        ),
+        (
+            "path_link",
+            "i32 i32 i32 i32 i32 i32 i32",
+            format!("(i32.const 3) (i32.const 0) {SHORT} (i32.const 3) {LONG}"),
+        ),
+        (
+            "path_symlink",
+            "i32 i32 i32 i32 i32",
+            format!("{LONG} (i32.const 3) {SHORT}"),
+        ),
+        (
+            "path_symlink",
+            "i32 i32 i32 i32 i32",
+            format!("{SHORT} (i32.const 3) {LONG}"),
+        ),
+    ];
+    let world = World::new().scratch(MIB);
+    for (name, parameters, arguments) in calls {
+        let plugin = world.bench.text(&format!(
+            r#"(module
+                 (import "wasi_snapshot_preview1" "{name}" (func $call (param {parameters}) (result i32)))
+                 (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+                 (memory (export "memory") 2)
+                 (func (export "_start")
+                   (memory.fill (i32.const 65536) (i32.const 97) (i32.const 5000))
+                   (call $exit (call $call {arguments}))))"#
+        ));
+        let reply = reply(world.run(&plugin, &json!([])));
+        assert_eq!(reply.exit_code, Some(NAME_TOO_LONG), "{name} {arguments}");
+    }
+}

@@ -1,0 +1,91 @@
+//! Plugins that harm whoever compiles them.
+//! The coordinator goes on, and says what became of the child.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use crate::support::{
+    processes::children,
+    runner::Runner,
+    running::Running,
+    wait::{wait_for, wait_until},
+};
+
+/// A scenario with one provider and one test.
+const ONE: &str = "[providers.p]\nplugin = \"p.wasm\"\n[[tests]]\nid = \"a\"\n";
+
+#[test]
+fn signals_end_compiling_at_once() {
+    let runner = Runner::new(&[]);
+    // One long function, for which the compiler needs many seconds.
+    let step = |n: u32| format!("(local.set 0 (i32.mul (local.get 0) (i32.const {n})))");
+    let steps: String = (0..300_000).map(step).collect();
+    let long = format!("(module (func (export \"_start\") (local i32) {steps}))");
+    runner.wat("p.wasm", &long);
+    runner.scenario(ONE);
+    let running = Running::start(&mut runner.command(&["exec", "scenario.toml"]));
+    let coordinator = running.process().0;
+    // It sets its limits before it reads anything.
+    let (compiler, limits) = wait_for("a compiler has set its limits", || {
+        children(coordinator, "__compile")
+            .into_iter()
+            .find_map(|compiler| {
+                let line = fs::read(format!("/proc/{}/cmdline", compiler.0)).ok()?;
+                let is_compiling = line.split(|byte| *byte == 0).any(|word| word == b"compile");
+                let limits = fs::read_to_string(format!("/proc/{}/limits", compiler.0)).ok()?;
+                let is_set =
+                    |line: &str| line.starts_with("Max file size") && !line.contains("unlimited");
+                (is_compiling && limits.lines().any(is_set)).then_some((compiler, limits))
+            })
+    });
+    let limit = |name: &str| {
+        let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
+        line[name.len()..]
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(limit("Max core file size"), "0");
+    assert_eq!(limit("Max cpu time"), "1200");
+    assert!(limit("Max data size").parse::<u64>().unwrap() <= 4 << 30);
+    assert!(limit("Max file size").parse::<u64>().unwrap() <= 1 << 30);
+    let (ran, took) = running.end_by(Signal::INT);
+    ran.expect(130);
+    assert!(took.as_secs() < 5, "{took:?}");
+    wait_until("the compiler is gone", || !compiler.is_alive());
+    assert_eq!(
+        runner.only_run().ending()[..2],
+        ["incomplete", "interrupted"]
+    );
+}
+
+#[test]
+fn types_nested_too_deeply_are_refused() {
+    // Each level is the type of an instance in which a type is declared.
+    let mut types = b"\x42\x01\x01".repeat(200_000);
+    types.extend(b"\x42\x00");
+    let command = r#"(component
+      (core module $module (func (export "run") (result i32) i32.const 0))
+      (core instance $core (instantiate $module))
+      (func $run (result (result)) (canon lift (core func $core "run")))
+      (instance $exports (export "run" (func $run)))
+      (export "wasi:cli/run@0.2.0" (instance $exports)))"#;
+    let mut deep = wat::parse_str(command).unwrap();
+    let leb = |number: usize| {
+        let part = |shift: usize| (number >> shift & 0x7f) as u8;
+        [part(0) | 0x80, part(7) | 0x80, part(14)]
+    };
+    deep.push(7);
+    deep.extend(leb(types.len() + 1));
+    deep.push(1);
+    deep.extend(types);
+    let runner = Runner::new(&[]);
+    runner.write("p.wasm", deep);
+    runner.scenario(ONE);
+    for (command, code) in [("validate", 2), ("exec", 3)] {
+        let ran = runner.run(&[command, "scenario.toml"]).expect(code);
+        ran.says(&["p.wasm", "stack overflow"]);
+    }
+}
