@@ -11,7 +11,7 @@ use std::{
 };
 
 use runner_model::{
-    Digest, Reason, RunTime, Stage, StopSignal, TaskId, WorkerId,
+    Reason, RunTime, Stage, StopSignal, TaskId, WorkerId,
     prepare::Ready,
     protocol::{FromWorker, SlotWord},
     row::Actor,
@@ -27,7 +27,7 @@ use crate::{
     checks::Checks,
     clock::{Clock, monotonic},
     compiler::CompileError,
-    crew::{Crew, News},
+    crew::{Crew, News, Supply},
     flights::Flights,
     plan::Plan,
     requests,
@@ -57,10 +57,8 @@ pub(crate) enum Input {
     Pause(Option<Box<Actor>>),
     /// The run is on disk, or the thread that was to see to it panicked.
     Born(Box<thread::Result<Result<Owned, RecordError>>>),
-    /// A plugin was compiled.
-    Compiled(Digest, Result<(), CompileError>),
-    /// An attachment or schema was put into the session's folder.
-    Blob(Digest, Result<(), RecordError>),
+    /// What came of making something that workers wait for.
+    Supplied(Supply, Result<(), CompileError>),
     /// Something that a user should know.
     Notice(String),
 }
@@ -209,14 +207,9 @@ impl<'a> Coordinator<'a> {
                 self.take_news(&mut news);
                 self.news = news;
             }
-            Input::Compiled(digest, result) => {
+            Input::Supplied(supply, result) => {
                 let mut news = Vec::new();
-                self.begin.crew.compiled(digest, result, &mut news);
-                self.take_news(&mut news);
-            }
-            Input::Blob(digest, result) => {
-                let mut news = Vec::new();
-                self.begin.crew.blob(digest, result, &mut news);
+                self.begin.crew.supplied(supply, result, &mut news);
                 self.take_news(&mut news);
             }
             Input::Ack(ack) => self.take_ack(ack),

@@ -23,7 +23,7 @@ use runner_model::{
     provider::PreparedProvider,
     visible::visible_line,
 };
-use runner_record::{PluginCache, RecordError, Scratch};
+use runner_record::{PluginCache, Scratch};
 
 use crate::{
     blobs::Blobs,
@@ -52,6 +52,25 @@ const MAX_LOGGED: usize = 1 << 20;
 /// Events of a worker that the session has not taken. With more of them its reader waits: a worker that speaks faster than it
 /// is heard costs no memory.
 const MAX_UNTAKEN: usize = 64;
+
+/// What a worker asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Supply {
+    /// A plugin that the cache does not have.
+    Plugin(Digest),
+    /// An attachment or schema that the session's folder does not have.
+    Blob(Digest),
+}
+
+impl Supply {
+    /// Says that it is there.
+    fn ready(self) -> ToWorker {
+        match self {
+            Self::Plugin(digest) => ToWorker::PluginReady(digest),
+            Self::Blob(digest) => ToWorker::BlobReady(digest),
+        }
+    }
+}
 
 /// What a session must know of its workers.
 #[derive(Debug)]
@@ -123,10 +142,8 @@ pub(crate) struct Crew {
     seconds: Option<u32>,
     /// Set once no plugin is needed any more.
     is_cancelled: Arc<AtomicBool>,
-    /// Who waits for a plugin that is being compiled.
-    waiting: HashMap<Digest, Vec<WorkerId>>,
-    /// Who waits for an attachment or schema that is being copied.
-    waiting_for_blobs: HashMap<Digest, Vec<WorkerId>>,
+    /// Who waits for what is being made.
+    waiting: HashMap<Supply, Vec<WorkerId>>,
     is_described: bool,
     /// Workers in a row that died before they were ready.
     fruitless: u32,
@@ -236,7 +253,6 @@ impl Crew {
             seconds: supplies.seconds,
             is_cancelled: Arc::default(),
             waiting: HashMap::new(),
-            waiting_for_blobs: HashMap::new(),
             is_described: false,
             fruitless: 0,
             is_paused: false,
@@ -422,45 +438,60 @@ impl Crew {
             return Err(Refusal::Failed(Reason::Setup, message));
         }
         member.asked.push(digest);
-        let waiting = self.waiting.entry(digest).or_default();
-        if waiting.is_empty() {
-            let (bytes, key) = (bytes.clone(), member.compile_key.clone());
-            let (cache, seconds) = (self.cache.clone(), self.seconds);
-            let (is_cancelled, inputs) = (self.is_cancelled.clone(), self.inputs.clone());
-            let compile = move || {
-                let plugin = (&digest, &**bytes);
-                let result = compiler::compile(&cache, plugin, &key, seconds, &is_cancelled);
-                // Without a receiver the session has ended.
-                let _ = inputs.send(Input::Compiled(digest, result));
-            };
-            let thread = thread::Builder::new().name("compile".into());
-            if let Err(error) = thread.spawn(compile) {
-                return Err(Refusal::Failed(Reason::Internal, error.to_string()));
-            }
-            news.push(News::Compiling(provider.provider.plugin.clone()));
+        let (bytes, key) = (bytes.clone(), member.compile_key.clone());
+        let plugin = provider.provider.plugin.clone();
+        let (cache, seconds) = (self.cache.clone(), self.seconds);
+        let is_cancelled = self.is_cancelled.clone();
+        let is_first = self.supply(worker, Supply::Plugin(digest), move || {
+            let plugin = (&digest, &**bytes);
+            compiler::compile(&cache, plugin, &key, seconds, &is_cancelled)
+        })?;
+        if is_first {
+            news.push(News::Compiling(plugin));
         }
-        waiting.push(worker);
         Ok(())
     }
 
-    /// Takes the result of the compiler.
-    pub(crate) fn compiled(
+    /// Lets a worker wait for what it asks for. The first one that does has it made, on a thread of its own.
+    fn supply(
         &mut self,
-        digest: Digest,
+        worker: WorkerId,
+        supply: Supply,
+        make: impl FnOnce() -> Result<(), CompileError> + Send + 'static,
+    ) -> Result<bool, Refusal> {
+        let waiting = self.waiting.entry(supply).or_default();
+        waiting.push(worker);
+        if waiting.len() > 1 {
+            return Ok(false);
+        }
+        let inputs = self.inputs.clone();
+        let make = move || {
+            // Without a receiver the session has ended.
+            let _ = inputs.send(Input::Supplied(supply, make()));
+        };
+        let thread = thread::Builder::new().name("supply".into()).spawn(make);
+        thread
+            .map(|_| true)
+            .map_err(|error| Refusal::Failed(Reason::Internal, error.to_string()))
+    }
+
+    /// Takes what came of making what workers wait for.
+    pub(crate) fn supplied(
+        &mut self,
+        supply: Supply,
         result: Result<(), CompileError>,
         news: &mut Vec<News>,
     ) {
-        for worker in self.waiting.remove(&digest).unwrap_or_default() {
+        for worker in self.waiting.remove(&supply).unwrap_or_default() {
             if let Some(member) = self.members.get(&worker).filter(|_| result.is_ok()) {
-                member.link.send(ToWorker::PluginReady(digest));
+                member.link.send(supply.ready());
             }
         }
-        if self.is_closing {
-            return;
-        }
         match result {
+            Err(_) if self.is_closing => {}
             Ok(()) => {}
             Err(CompileError::Refused(problem)) => {
+                let (Supply::Plugin(digest) | Supply::Blob(digest)) = supply;
                 let provider = with_plugin(&self.prepare, &digest);
                 let plugin = provider.map(plugin_of).unwrap_or_default();
                 news.push(News::Failed(Reason::Plugin, format!("{plugin} {problem}")));
@@ -481,44 +512,13 @@ impl Crew {
         let folder = self.folder.path().join("blobs");
         if folder.join(digest.to_string()).exists() {
             if let Some(member) = self.members.get(&worker) {
-                member.link.send(ToWorker::BlobReady(digest));
+                member.link.send(Supply::Blob(digest).ready());
             }
             return Ok(());
         }
-        let waiting = self.waiting_for_blobs.entry(digest).or_default();
-        waiting.push(worker);
-        if waiting.len() > 1 {
-            return Ok(());
-        }
-        let (blobs, inputs) = (self.blobs.clone(), self.inputs.clone());
-        let put = move || {
-            let result = blobs.put(&digest, &folder);
-            // Without a receiver the session has ended.
-            let _ = inputs.send(Input::Blob(digest, result));
-        };
-        let thread = thread::Builder::new().name("blob".into()).spawn(put);
-        thread
-            .map(drop)
-            .map_err(|error| Refusal::Failed(Reason::Internal, error.to_string()))
-    }
-
-    /// Takes the result of copying a blob.
-    pub(crate) fn blob(
-        &mut self,
-        digest: Digest,
-        result: Result<(), RecordError>,
-        news: &mut Vec<News>,
-    ) {
-        for worker in self.waiting_for_blobs.remove(&digest).unwrap_or_default() {
-            if let Some(member) = self.members.get(&worker).filter(|_| result.is_ok()) {
-                member.link.send(ToWorker::BlobReady(digest));
-            }
-        }
-        if let Err(error) = result
-            && !self.is_closing
-        {
-            news.push(News::Failed(Reason::Setup, error.to_string()));
-        }
+        let blobs = self.blobs.clone();
+        let put = move || Ok(blobs.put(&digest, &folder)?);
+        self.supply(worker, Supply::Blob(digest), put).map(drop)
     }
 
     fn hear_ready(
@@ -595,8 +595,7 @@ impl Crew {
         let Some(member) = self.members.remove(&worker) else {
             return;
         };
-        let waiting = self.waiting.values_mut();
-        for waiting in waiting.chain(self.waiting_for_blobs.values_mut()) {
+        for waiting in self.waiting.values_mut() {
             waiting.retain(|waiting| *waiting != worker);
         }
         if let Some((fault, task)) = member.fault {

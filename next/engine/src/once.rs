@@ -24,7 +24,7 @@ use crate::{
     blobs::Blobs,
     compiler::{self, CompileError},
     coordinator::Input,
-    crew::{Crew, Early, News, Supplies},
+    crew::{Crew, Early, News, Supplies, Supply},
     early, machine,
     mounts::{self, Protected},
     plan::Shape,
@@ -349,11 +349,12 @@ impl Once {
         let mut news = Vec::new();
         match input {
             Ok(Input::Link(worker, event)) => self.crew.hear(worker, event, &mut news),
-            Ok(Input::Compiled(digest, result)) => {
-                self.compiling = self.compiling.saturating_sub(1);
-                self.crew.compiled(digest, result, &mut news);
+            Ok(Input::Supplied(supply, result)) => {
+                if matches!(supply, Supply::Plugin(_)) {
+                    self.compiling = self.compiling.saturating_sub(1);
+                }
+                self.crew.supplied(supply, result, &mut news);
             }
-            Ok(Input::Blob(digest, result)) => self.crew.blob(digest, result, &mut news),
             Ok(Input::Signal(Heard::Stop(signal, is_second))) => {
                 self.signal = Some(signal);
                 self.crew.stop(is_second);
