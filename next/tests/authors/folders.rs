@@ -9,7 +9,7 @@ fn source(runner: &Runner, kind: &str) {
     fs::create_dir(runner.path("filter")).unwrap();
     runner.write(
         "filter/plugin.toml",
-        &format!(
+        format!(
             "name = \"filter\"\nkind = \"{kind}\"\nbuild = \"cp ../hostile.wasm dist/plugin.wasm\"\n"
         ),
     );
