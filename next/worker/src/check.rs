@@ -3,10 +3,9 @@
 
 use runner_model::{ErrorClass, prepare::Problem, test::Test};
 use runner_sandbox::AttachedFile;
-use serde_json::Value;
 
 use crate::{
-    judge::{SharedSchema, most_tree, tree_bytes},
+    judge::SharedSchema,
     provider::{Provider, problem},
 };
 
@@ -22,14 +21,9 @@ pub fn check(
         problems.push(problem(ErrorClass::InvalidInput, code, message));
     };
     if let Some(schema) = &provider.input_schema {
-        let input = test.input.get();
-        let fits = tree_bytes(input) <= most_tree(provider.settings.limits.reply);
-        let input = fits
-            .then(|| serde_json::from_str::<Value>(input).ok())
-            .flatten();
-        let mismatch = match &input {
-            Some(input) => schema.mismatch(input),
-            None => Some("it has too many values to be checked".into()),
+        let mismatch = match serde_json::from_str(test.input.get()) {
+            Ok(input) => schema.mismatch(&input),
+            Err(error) => Some(error.to_string()),
         };
         if let Some(mismatch) = mismatch {
             find("input", format!("refuses the input: {mismatch}"));

@@ -22,7 +22,7 @@ use crate::report::beginning;
 
 /// Where the schema is, for references within it.
 const PLACE: &str = "http://runner.invalid/schema";
-/// Where the schema is of all values that are not valid. A validator that needs no reasons keeps almost nothing.
+/// Where the schema is of all values that are not valid: for that one the validator keeps no places and stops early.
 const OPPOSITE: &str = "http://runner.invalid/opposite";
 /// The format that counts.
 const STEP: &str = "runner:step";
