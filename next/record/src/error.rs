@@ -42,13 +42,20 @@ pub enum RecordError {
         runs: Vec<(String, u32)>,
     },
     /// No run has this name.
-    #[error("there is no run `{0}`: `runner list` shows the runs of a results root")]
-    Unknown(String),
+    #[error("there is no run `{name}`: `runner list` shows the runs of a results root")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// The results root in which it was looked for.
+        root: PathBuf,
+    },
     /// Several runs have this name.
     #[error("`{name}` could be {}: type more of the name", candidates.join(", "))]
     Ambiguous {
         /// What was asked for.
         name: String,
+        /// The results root in which it was looked for.
+        root: PathBuf,
         /// The ids that it could be.
         candidates: Vec<String>,
     },

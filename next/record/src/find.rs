@@ -13,7 +13,10 @@ impl ResultsRoot {
     /// Finds a run by its id, the end of it that lists show, another unique part of it, a path, or `latest`: also
     /// `latest~1` for the one before that, and `latest:SCENARIO` or `latest~1:SCENARIO` for one of a scenario.
     pub fn find(&self, name: &str) -> Result<RunDir, RecordError> {
-        let unknown = || RecordError::Unknown(name.into());
+        let unknown = || RecordError::Unknown {
+            name: name.into(),
+            root: self.path().to_owned(),
+        };
         if let Some((back, scenario)) = of_latest(name) {
             return self.latest(back, scenario)?.ok_or_else(unknown);
         }
@@ -77,6 +80,7 @@ impl ResultsRoot {
         if runs.len() > 1 {
             return Err(RecordError::Ambiguous {
                 name: name.into(),
+                root: self.path().to_owned(),
                 candidates: runs.into_iter().map(|run| run.id).collect(),
             });
         }

@@ -13,7 +13,7 @@ fn a_run_is_found_by_id_part_path_and_latest() {
     let folder = folder();
     let path = folder.path().join("results");
     let empty = ResultsRoot::existing(&path).unwrap();
-    assert!(matches!(empty.find("latest"), Err(RecordError::Unknown(_))));
+    assert!(matches!(empty.find("latest"), Err(RecordError::Unknown { .. })));
     assert!(!path.exists());
     let root = ResultsRoot::open(&path).unwrap();
     let mut ids: Vec<String> = Vec::new();
@@ -46,7 +46,7 @@ fn a_run_is_found_by_id_part_path_and_latest() {
     ] {
         let error = id(unknown).unwrap_err();
         assert!(
-            matches!(error, RecordError::Unknown(_)),
+            matches!(error, RecordError::Unknown { .. }),
             "{unknown:?}: {error}"
         );
     }
