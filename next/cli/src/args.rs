@@ -267,12 +267,12 @@ fn minutes(text: &str) -> Result<Duration, String> {
     let not_minutes = || "expected minutes, such as 5 or 0.5".to_owned();
     let minutes: f64 = text.parse().map_err(|_| not_minutes())?;
     let duration = Duration::try_from_secs_f64(minutes * 60.0).map_err(|_| not_minutes())?;
-    bounded(duration)
+    not_zero(duration).and_then(bounded)
 }
 
 /// A duration other than 0.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    bounded(parse_duration(text).map_err(|problem| format!("it {problem}"))?)
+    grace(text).and_then(not_zero)
 }
 
 fn fail_fast(text: &str) -> Result<FailFast, String> {
@@ -287,18 +287,19 @@ fn budget(text: &str) -> Result<Budgets, String> {
 }
 
 fn grace(text: &str) -> Result<Duration, String> {
-    match parse_duration(text).map_err(|problem| format!("it {problem}"))? {
-        grace if grace > MAX_DURATION => Err("it is longer than a year".to_owned()),
-        grace => Ok(grace),
-    }
+    bounded(parse_duration(text).map_err(|problem| format!("it {problem}"))?)
+}
+
+fn not_zero(duration: Duration) -> Result<Duration, String> {
+    let problem = || "a run needs more time than that".to_owned();
+    Some(duration)
+        .filter(|time| !time.is_zero())
+        .ok_or_else(problem)
 }
 
 fn bounded(duration: Duration) -> Result<Duration, String> {
-    if duration.is_zero() {
-        Err("a run needs more time than that".to_owned())
-    } else if duration > MAX_DURATION {
-        Err("it is longer than a year".to_owned())
-    } else {
-        Ok(duration)
-    }
+    let problem = || "it is longer than a year".to_owned();
+    Some(duration)
+        .filter(|time| *time <= MAX_DURATION)
+        .ok_or_else(problem)
 }

@@ -21,20 +21,27 @@ const DESCRIPTION: &str = "template.toml";
 pub struct Template {
     /// The folder's name: the language, and `-` and the kind if that is not the usual one.
     pub folder: &'static str,
-    about: Description,
+    /// What is said of it.
+    pub about: Description,
 }
 
+/// A `template.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Description {
-    language: String,
-    kind: PluginKind,
+pub struct Description {
+    /// Its language's name.
+    pub language: String,
+    /// What is made of it.
+    pub kind: PluginKind,
     crash: String,
-    steps: Vec<String>,
+    /// What to type in the folder of a new plugin before it can be built.
+    pub steps: Vec<String>,
+    /// Whether it has a copy of the SDK.
     #[serde(default)]
-    sdk: bool,
+    pub sdk: bool,
+    /// The tools of its language.
     #[serde(default)]
-    tools: Vec<Tool>,
+    pub tools: Vec<Tool>,
 }
 
 /// A tool that builds plugins of a language.
@@ -70,31 +77,6 @@ impl Template {
         self.folder.split('-').next().unwrap_or(self.folder)
     }
 
-    /// Its language's name.
-    pub fn language(&self) -> &str {
-        &self.about.language
-    }
-
-    /// What is made of it.
-    pub fn kind(&self) -> PluginKind {
-        self.about.kind
-    }
-
-    /// What to type in the folder of a new plugin before it can be built.
-    pub fn steps(&self) -> &[String] {
-        &self.about.steps
-    }
-
-    /// The tools of its language.
-    pub fn tools(&self) -> &[Tool] {
-        &self.about.tools
-    }
-
-    /// Whether it has a copy of the SDK.
-    pub fn has_sdk(&self) -> bool {
-        self.about.sdk
-    }
-
     /// The files of a plugin, in order, with their texts.
     pub fn files(&self, name: &str) -> Vec<(PathBuf, String)> {
         let mut files = Vec::new();
@@ -109,10 +91,8 @@ impl Template {
         if self.about.sdk {
             let mut sdk = Vec::new();
             collect(&SDK, &mut sdk);
-            files.extend(
-                sdk.into_iter()
-                    .map(|(path, text)| (Path::new("sdk").join(path), text)),
-            );
+            let sdk = sdk.into_iter();
+            files.extend(sdk.map(|(path, text)| (Path::new("sdk").join(path), text)));
         }
         files.sort();
         files

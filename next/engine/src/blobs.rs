@@ -2,7 +2,7 @@
 //! session's folder for a worker that asks for one.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
@@ -13,54 +13,52 @@ use runner_record::{RecordError, ResultsRoot};
 use sha2::{Digest as _, Sha256};
 
 /// The attachments and schemas of a session.
-#[derive(Clone, Debug)]
-pub(crate) enum Blobs {
-    /// In the files that a scenario names.
-    Files(BTreeMap<Digest, PathBuf>),
-    /// In the store of a results root.
-    Stored(ResultsRoot, BTreeSet<Digest>),
-}
-
-impl Default for Blobs {
-    fn default() -> Self {
-        Self::Files(BTreeMap::new())
-    }
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Blobs {
+    /// The files that a scenario names; empty paths if they may be gone.
+    paths: BTreeMap<Digest, PathBuf>,
+    /// The results root in whose store they are.
+    store: Option<ResultsRoot>,
 }
 
 impl Blobs {
+    /// Contents that are in files.
+    pub(crate) fn of_files(paths: BTreeMap<Digest, PathBuf>) -> Self {
+        Self { paths, store: None }
+    }
+
+    /// Contents that are in the store of a results root.
+    pub(crate) fn stored(root: &ResultsRoot, digests: Vec<Digest>) -> Self {
+        let digests = digests.into_iter();
+        Self {
+            paths: digests.map(|digest| (digest, PathBuf::new())).collect(),
+            store: Some(root.clone()),
+        }
+    }
+
     /// The same contents, as they are read once they are kept in the store.
     pub(crate) fn stored_in(&self, root: &ResultsRoot) -> Self {
-        match self {
-            Self::Files(files) => Self::Stored(root.clone(), files.keys().copied().collect()),
-            Self::Stored(..) => self.clone(),
+        Self {
+            paths: self.paths.clone(),
+            store: Some(root.clone()),
         }
     }
 
     /// Tells whether a content belongs to the session.
     pub(crate) fn has(&self, digest: &Digest) -> bool {
-        match self {
-            Self::Files(files) => files.contains_key(digest),
-            Self::Stored(_, digests) => digests.contains(digest),
-        }
+        self.paths.contains_key(digest)
     }
 
     /// The files that they are read from, as far as they are not in the store.
     pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
-        let files = match self {
-            Self::Files(files) => Some(files.values()),
-            Self::Stored(..) => None,
-        };
-        files.into_iter().flatten().map(PathBuf::as_path)
+        let files = self.paths.values().map(PathBuf::as_path);
+        files.filter(|_| self.store.is_none())
     }
 
     /// A digest on each line, ascending; none of no contents.
     fn list(&self) -> Option<String> {
-        let lines: String = match self {
-            Self::Files(files) => files.keys().map(|digest| format!("{digest}\n")).collect(),
-            Self::Stored(_, digests) => {
-                digests.iter().map(|digest| format!("{digest}\n")).collect()
-            }
-        };
+        let digests = self.paths.keys();
+        let lines: String = digests.map(|digest| format!("{digest}\n")).collect();
         (!lines.is_empty()).then_some(lines)
     }
 
@@ -75,12 +73,11 @@ impl Blobs {
     ///
     /// A file that is not as it was when the tests were planned, or the disk.
     pub(crate) fn keep(&self, root: &ResultsRoot) -> Result<(), RecordError> {
-        if let Self::Files(files) = self {
-            for (digest, path) in files {
-                let mut draft = root.draft()?;
-                copy(digest, open(path)?, &mut draft).map_err(|error| cannot_copy(path, error))?;
-                root.keep(draft, digest)?;
-            }
+        let paths = self.paths.iter().filter(|_| self.store.is_none());
+        for (digest, path) in paths {
+            let mut draft = root.draft()?;
+            copy(digest, open(path)?, &mut draft).map_err(|error| cannot_copy(path, error))?;
+            root.keep(draft, digest)?;
         }
         if let Some(list) = self.list() {
             root.keep_bytes(list.as_bytes())?;
@@ -94,19 +91,15 @@ impl Blobs {
     ///
     /// A content that is gone or is not as it was, or the disk.
     pub(crate) fn put(&self, digest: &Digest, into: &Path) -> Result<(), RecordError> {
-        let missing = || io::Error::from(io::ErrorKind::NotFound);
-        let (path, source) = match self {
-            Self::Files(files) => {
-                let path = files.get(digest);
-                let path = path.ok_or_else(|| cannot_copy(into, missing()))?;
-                (path.clone(), open(path)?)
-            }
-            Self::Stored(root, _) => (root.path().to_owned(), root.content(digest)?),
+        let path = self.paths.get(digest).map_or(into, PathBuf::as_path);
+        let (path, source) = match &self.store {
+            Some(root) => (root.path(), root.content(digest)?),
+            None => (path, open(path)?),
         };
         let place = into.join(digest.to_string());
         let mut draft =
             tempfile::NamedTempFile::new_in(into).map_err(|error| cannot_copy(into, error))?;
-        copy(digest, source, draft.as_file_mut()).map_err(|error| cannot_copy(&path, error))?;
+        copy(digest, source, draft.as_file_mut()).map_err(|error| cannot_copy(path, error))?;
         let placed = draft.persist(&place).map_err(|error| error.error);
         placed.map(drop).map_err(|error| cannot_copy(&place, error))
     }
@@ -181,7 +174,7 @@ mod tests {
         let path = folder.path().join("a.txt");
         fs::write(&path, "as planned").unwrap();
         let wanted = digest(b"as planned");
-        let blobs = Blobs::Files(BTreeMap::from([(wanted, path.clone())]));
+        let blobs = Blobs::of_files(BTreeMap::from([(wanted, path.clone())]));
         let root = ResultsRoot::open(&folder.path().join("results")).unwrap();
         blobs.keep(&root).unwrap();
         let session = tempfile::tempdir().unwrap();

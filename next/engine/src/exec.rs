@@ -199,7 +199,7 @@ pub(crate) fn plan(
         fail_fast: scenario.run.fail_fast,
         given_budgets: Budgets::default(),
         spending: Spending::default(),
-        blobs: Blobs::Files(suite.blobs().clone()),
+        blobs: Blobs::of_files(suite.blobs().clone()),
         secrets: Default::default(),
         notices: Vec::new(),
         suite: Rc::new(suite),

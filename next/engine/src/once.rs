@@ -157,7 +157,7 @@ pub fn call(
         grace: calls.grace.into(),
         providers: providers.clone(),
         plugins,
-        blobs: Blobs::Files(calls.files),
+        blobs: Blobs::of_files(calls.files),
         secrets: secrets.values,
         cache,
         seconds: None,

@@ -570,7 +570,7 @@ fn stored_plan(root: &ResultsRoot, dir: &RunDir, manifest: &Manifest) -> Result<
         scenario,
         providers,
         plugins,
-        blobs: Blobs::Stored(root.clone(), dir.blobs(manifest)?.into_iter().collect()),
+        blobs: Blobs::stored(root, dir.blobs(manifest)?),
         secrets: Default::default(),
         notices: Vec::new(),
         cache: PluginCache::open()?,

@@ -8,6 +8,7 @@
 
 mod asked;
 mod denials;
+mod event;
 pub mod failure;
 pub mod json;
 mod list;
@@ -15,15 +16,18 @@ mod logs;
 mod rows;
 mod run;
 mod trial;
+mod upkeep;
 mod verify;
 
 pub use asked::AskedRun;
 pub use denials::{Denial, Denials, table_with};
+pub use event::{Event, NumberedEvent};
 pub use list::{RunCounts, RunList, RunSummary, Unreadable, short_id};
 pub use logs::{Reading, Spoken, Stream};
 pub use rows::{Line, Rows, Which};
-pub use run::{ProviderTable, RunDocument};
+pub use run::{ProviderTable, RunDocument, short_of};
 pub use trial::{ArtifactFile, Found, LogText, TrialDocument, find_trial};
+pub use upkeep::{CleanupDocument, DeadRun, PruneDocument};
 pub use verify::VerifyDocument;
 
 /// The version of every document, its `v`.

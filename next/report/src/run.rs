@@ -120,7 +120,7 @@ impl RunDocument {
 }
 
 /// The shortest text by which commands find this run.
-pub(crate) fn short_of(root: &ResultsRoot, id: &str) -> String {
+pub fn short_of(root: &ResultsRoot, id: &str) -> String {
     let short = short_id(id);
     match root.find(short) {
         Ok(found) if found.id() == id => short.to_owned(),

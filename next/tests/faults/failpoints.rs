@@ -151,3 +151,26 @@ fn panic_before_the_first_row_is_failed() {
     runner.run(&["cleanup", "--yes"]).expect(0);
     assert_eq!(runner.only_run().ending()[..2], ["failed", "internal"]);
 }
+
+#[test]
+fn torn_logs_belong_to_no_row() {
+    let runner = runner();
+    // In the middle of a line of the log, before its row.
+    let ran = exec_with_fault(&runner, "logs-write", "kill", 1);
+    assert_eq!(ran.code, None);
+    let torn = runner.only_run().bytes("logs.jsonl");
+    assert!(!torn.is_empty() && !torn.ends_with(b"\n"));
+    go_on(&runner).expect(0);
+    let run = assert_whole(&runner, TRIALS);
+    assert_eq!(
+        run.bytes("logs.jsonl")
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count(),
+        1
+    );
+    let logs = runner.run(&["logs", "latest", "logs"]).expect(0);
+    assert_eq!(logs.stdout.matches("careful").count(), 1, "{logs:?}");
+    assert!(!logs.stderr.contains("lost"), "{logs:?}");
+    runner.run(&["verify", "latest"]).expect(0);
+}

@@ -68,23 +68,11 @@ pub struct LogsArgs {
 }
 
 /// Gives dead runs of a root their true status, from time to time.
-struct Sweeper<'a> {
-    root: &'a ResultsRoot,
-    next: Instant,
-}
-
-impl<'a> Sweeper<'a> {
-    fn new(root: &'a ResultsRoot) -> Self {
-        let next = Instant::now() + sweep_every();
-        Self { root, next }
-    }
-
-    fn look(&mut self) {
-        if Instant::now() >= self.next {
-            // What cannot be written is shown as it is all the same.
-            let _ = self.root.sweep();
-            self.next = Instant::now() + sweep_every();
-        }
+fn sweep(root: &ResultsRoot, swept: &mut Instant) {
+    if swept.elapsed() >= sweep_every() {
+        // What cannot be written is shown as it is all the same.
+        let _ = root.sweep();
+        *swept = Instant::now();
     }
 }
 
@@ -101,7 +89,7 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
     let mut runs = waited(&root, &args.runs)?;
     let mut events = args.json.then(|| EventStream::new(out));
     let mut progress = None;
-    let mut sweeper = Sweeper::new(&root);
+    let mut swept = Instant::now();
     let (began, mut exit) = (Instant::now(), Exit::Success);
     loop {
         let (mut counts, mut planned, mut in_flight) = (Counts::default(), 0, 0);
@@ -141,7 +129,7 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
             });
             shown.update(&counts, planned, in_flight, waits_for_memory);
         }
-        sweeper.look();
+        sweep(&root, &mut swept);
         thread::sleep(left.map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY)));
     }
     drop(progress);
@@ -250,7 +238,7 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
         (None, None) => true,
     };
     let (mut reading, mut read) = (Reading::default(), 0);
-    let mut sweeper = Sweeper::new(&root);
+    let mut swept = Instant::now();
     let mut tail = Tail {
         most: args.tail,
         held: VecDeque::new(),
@@ -285,7 +273,7 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
         if is_over || out.is_unread() {
             return Ok(Exit::Success);
         }
-        sweeper.look();
+        sweep(&root, &mut swept);
         thread::sleep(LOOK_EVERY);
     }
 }

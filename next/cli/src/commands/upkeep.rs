@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use runner_model::{
-    Reason, RunStatus, Time,
+    RunStatus, Time,
     exit::Exit,
     row::Actor,
     units::{parse_age, parse_size, plural, show_size},
     visible::visible_line,
 };
 use runner_record::{Manifest, Policy, Pruned, Pruning, ResultsRoot, Settings, actor, now};
-use runner_report::{VERSION, VerifyDocument, short_id};
+use runner_report::{CleanupDocument, DeadRun, PruneDocument, VERSION, VerifyDocument, short_id};
 use runner_scenario::{Retention, RootSettings};
-use serde::Serialize;
 
 use super::list::statuses;
 use crate::{
@@ -85,51 +84,21 @@ pub struct UnpinArgs {
     root: RootArgs,
 }
 
-/// A run whose process died.
-#[derive(Serialize)]
-struct DeadRun<'a> {
-    run: &'a str,
-    scenario: &'a str,
-    started_at: Time,
-    done: u64,
-    planned: u64,
-    providers: Vec<&'a str>,
-    /// What it becomes.
-    status: RunStatus,
-    reason: Option<Reason>,
-}
-
-#[derive(Serialize)]
-struct CleanupDocument<'a> {
-    v: u8,
-    dry_run: bool,
-    runs: Vec<DeadRun<'a>>,
-    /// Runs that could not be written.
-    problems: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct PruneDocument<'a> {
-    v: u8,
-    dry_run: bool,
-    #[serde(flatten)]
-    pruning: &'a Pruning,
-}
-
 pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
     let (root, now) = (args.root.open()?, now());
     let age = args.stale_hours.unwrap_or_default();
     let is_meant = |run: &Manifest| now.since(run.started_at) >= age;
-    let (mut runs, mut problems) = (Vec::new(), Vec::new());
-    if args.yes {
+    let mut problems = Vec::new();
+    let runs: Vec<Manifest> = if args.yes {
         let swept = root.sweep_of(is_meant)?;
-        runs = swept.ended;
         let failed = swept.failed.into_iter();
         problems.extend(failed.map(|(run, error)| format!("run {run}: {error}")));
+        swept.ended
     } else {
         let dead = root.dead()?.into_iter().map(|(_, manifest)| manifest);
-        runs.extend(dead.filter(is_meant));
-    }
+        dead.filter(is_meant).collect()
+    };
+    let runs: Vec<_> = runs.into_iter().map(DeadRun::from).collect();
     let exit = if problems.is_empty() {
         Exit::Success
     } else {
@@ -139,7 +108,7 @@ pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
         out.document(&CleanupDocument {
             v: VERSION,
             dry_run: !args.yes,
-            runs: runs.iter().map(dead_run).collect(),
+            runs,
             problems,
         });
         return Ok(exit);
@@ -161,20 +130,7 @@ pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
     Ok(exit)
 }
 
-fn dead_run(run: &Manifest) -> DeadRun<'_> {
-    DeadRun {
-        run: &run.id,
-        scenario: &run.scenario,
-        started_at: run.started_at,
-        done: run.counts.done(),
-        planned: run.metadata.planned_trial_count,
-        providers: run.providers.iter().map(|of| of.name.as_str()).collect(),
-        status: run.status,
-        reason: run.reason,
-    }
-}
-
-fn dead_runs(runs: &[Manifest], now: Time, screen: Option<usize>) -> String {
+fn dead_runs(runs: &[DeadRun], now: Time, screen: Option<usize>) -> String {
     let mut table = Table::new(&[
         ("run", 0),
         ("scenario", 3),
@@ -188,11 +144,11 @@ fn dead_runs(runs: &[Manifest], now: Time, screen: Option<usize>) -> String {
             .reason
             .map_or_else(String::new, |reason| format!(" ({reason})"));
         table.row([
-            visible_line(shown_id(&run.id, screen)).into_owned(),
+            visible_line(shown_id(&run.run, screen)).into_owned(),
             visible_line(&run.scenario).into_owned(),
             summary::when(now, run.started_at, screen),
-            format!("{}/{}", run.counts.done(), run.metadata.planned_trial_count),
-            visible_line(&dead_run(run).providers.join(", ")).into_owned(),
+            format!("{}/{}", run.done, run.planned),
+            visible_line(&run.providers.join(", ")).into_owned(),
             format!("{}{because}", run.status),
         ]);
     }
@@ -227,7 +183,7 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
         out.document(&PruneDocument {
             v: VERSION,
             dry_run: is_dry,
-            pruning: &pruning,
+            pruning,
         });
         return Ok(exit);
     }

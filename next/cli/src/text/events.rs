@@ -3,11 +3,8 @@
 use std::path::Path;
 
 use runner_engine::{Observer, RunEvent, exit_of};
-use runner_model::{Reason, RunStatus, StopSignal, row::Actor, status::RunVerdict};
 use runner_record::{Live, Manifest};
-use runner_report::{RunCounts, VERSION, json};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use runner_report::{Event, NumberedEvent, RunCounts, VERSION, json};
 
 use super::out::Out;
 
@@ -17,62 +14,6 @@ pub struct EventStream<'a> {
     n: u64,
 }
 
-#[derive(Serialize)]
-struct Numbered<'a> {
-    v: u8,
-    n: u64,
-    #[serde(flatten)]
-    event: Event<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum Event<'a> {
-    /// The run exists, and its trials begin.
-    Started {
-        run: &'a str,
-        run_dir: &'a str,
-        scenario: &'a str,
-        planned: u64,
-        pending: u64,
-        jobs: u32,
-    },
-    /// A row, as it is on disk.
-    Row { row: &'a RawValue },
-    /// The session stops.
-    Stopping {
-        signal: Option<StopSignal>,
-        by: Option<&'a Actor>,
-        in_flight: u64,
-    },
-    /// The session is paused, by Ctrl-Z where nobody has asked for it.
-    Paused { by: Option<&'a Actor> },
-    /// The session goes on after a pause.
-    Unpaused,
-    /// How far a run is that another process works on.
-    Progress {
-        run: &'a str,
-        counts: RunCounts,
-        in_flight: u64,
-        waits_for_memory: bool,
-    },
-    /// Something that a user should know.
-    Notice { text: &'a str },
-    /// The session has ended.
-    Finished {
-        run: &'a str,
-        run_dir: &'a str,
-        status: RunStatus,
-        reason: Option<Reason>,
-        message: Option<&'a str>,
-        signal: Option<StopSignal>,
-        verdict: RunVerdict,
-        counts: RunCounts,
-        took_ms: u64,
-        exit_code: u8,
-    },
-}
-
 impl<'a> EventStream<'a> {
     pub fn new(out: &'a Out) -> Self {
         Self { out, n: 0 }
@@ -80,7 +21,7 @@ impl<'a> EventStream<'a> {
 
     fn print(&mut self, event: Event<'_>) {
         self.n += 1;
-        let event = Numbered {
+        let event = NumberedEvent {
             v: VERSION,
             n: self.n,
             event,

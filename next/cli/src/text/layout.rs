@@ -129,8 +129,7 @@ fn style_length(text: &str) -> usize {
 /// A table of lines. Columns that matter less are left out if their cells are empty, or where there is no room for all.
 pub struct Table {
     columns: Vec<Column>,
-    /// Texts and their widths.
-    rows: Vec<Vec<(String, usize)>>,
+    rows: Vec<Vec<String>>,
 }
 
 struct Column {
@@ -138,8 +137,6 @@ struct Column {
     /// Columns with the highest rank go first; 0 stays.
     rank: u8,
     is_right: bool,
-    /// Width of the widest cell.
-    widest: usize,
 }
 
 impl Column {
@@ -162,7 +159,6 @@ impl Table {
             title: title.trim_end_matches('>'),
             rank: *rank,
             is_right: title.ends_with('>'),
-            widest: 0,
         };
         Self {
             columns: columns.iter().map(column).collect(),
@@ -172,36 +168,26 @@ impl Table {
 
     /// Adds a row with a cell for each column.
     pub fn row(&mut self, cells: impl Into<Vec<String>>) {
-        let cells = cells.into().into_iter().zip(&mut self.columns);
-        let cells = cells.map(|(cell, column)| {
-            let wide = width(&cell);
-            column.widest = column.widest.max(wide);
-            (cell, wide)
-        });
-        self.rows.push(cells.collect());
+        self.rows.push(cells.into());
     }
 
     /// Lays the table out, within this many columns of a screen if there is one.
     pub fn render(&self, screen: Option<usize>) -> String {
+        let title = |column: &Column| format!("\u{1b}[2m{}\u{1b}[0m", column.title(screen));
+        let titles: Vec<_> = self.columns.iter().map(title).collect();
+        let widest = |index: usize| self.rows.iter().map(|row| width(&row[index])).max();
         let columns = self.columns.iter().enumerate();
         let mut widths: Vec<(usize, usize)> = columns
-            .filter(|(_, column)| column.rank == 0 || column.widest > 0)
-            .map(|(index, column)| (index, column.widest.max(column.title(screen).len())))
+            .map(|(index, column)| (index, column, widest(index).unwrap_or(0)))
+            .filter(|(_, column, widest)| column.rank == 0 || *widest > 0)
+            .map(|(index, column, widest)| (index, widest.max(column.title(screen).len())))
             .collect();
         if let Some(screen) = screen {
             self.fit(&mut widths, screen);
         }
-        let title = |column: &Column| {
-            let title = column.title(screen);
-            (format!("\u{1b}[2m{title}\u{1b}[0m"), title.len())
-        };
-        let titles: Vec<_> = self.columns.iter().map(title).collect();
-        let mut text = String::new();
-        for row in std::iter::once(&titles).chain(&self.rows) {
-            self.add_line(&mut text, row, &widths);
-        }
-        text.pop();
-        text
+        let lines = std::iter::once(&titles).chain(&self.rows);
+        let lines: Vec<_> = lines.map(|row| self.line(row, &widths)).collect();
+        lines.join("\n")
     }
 
     /// Leaves columns out, then cuts the widest, until all fit.
@@ -225,24 +211,21 @@ impl Table {
         }
     }
 
-    fn add_line(&self, text: &mut String, cells: &[(String, usize)], widths: &[(usize, usize)]) {
-        for (place, (index, columns)) in widths.iter().enumerate() {
-            let (cell, wide) = &cells[*index];
-            let shorter = (wide > columns).then(|| cut(cell, *columns));
-            let wide = shorter.as_deref().map_or(*wide, width);
-            let gap = if place > 0 { GAP } else { 0 };
-            let space = columns.saturating_sub(wide);
-            let (before, after) = if self.columns[*index].is_right {
-                (space, 0)
-            } else {
-                (0, space)
+    fn line(&self, cells: &[String], widths: &[(usize, usize)]) -> String {
+        let mut text = String::new();
+        for (index, columns) in widths {
+            let cell = cut(&cells[*index], *columns);
+            let space = columns.saturating_sub(width(&cell));
+            let (before, after) = match self.columns[*index].is_right {
+                true => (space, 0),
+                false => (0, space),
             };
-            text.extend(repeat_n(' ', gap + before));
-            text.push_str(shorter.as_ref().unwrap_or(cell));
-            text.extend(repeat_n(' ', after));
+            text.extend(repeat_n(' ', before));
+            text.push_str(&cell);
+            text.extend(repeat_n(' ', after + GAP));
         }
         text.truncate(text.trim_end_matches(' ').len());
-        text.push('\n');
+        text
     }
 }
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use runner_model::{
     RowRef,
-    log::Said,
+    log::{LogRecord, Said},
     outcome::Verdict,
     units::{show_duration, show_size},
     visible::visible_line,
 };
-use runner_report::{LogText, TrialDocument};
+use runner_report::TrialDocument;
 use serde_json::Value;
 
 use super::{failures::row_block, style, summary};
@@ -56,32 +56,28 @@ pub fn page(document: &TrialDocument) -> String {
             &value.map_or_else(|_| output.get().to_owned(), |value| pretty(&value)),
         );
     }
-    // Those that did not hold stand above.
-    if row
-        .checks
-        .iter()
-        .any(|check| check.verdict != Verdict::Fail)
-    {
-        page.section("checks", &checks(row));
-    }
-    if !row.metrics.is_empty() {
-        page.section("metrics", &metrics(row));
-    }
-    page.section("usage", &usage(row));
+    page.measured(row);
     let seq = row.seq.unwrap_or(0);
     if let Some(log) = document.logs.iter().find(|log| log.seq == seq) {
-        page.said(log);
+        let said = log.said.as_ref().map(|said| said.get());
+        match said.and_then(|said| serde_json::from_str(said).ok()) {
+            Some(said) => page.said(&said),
+            None => page.section("log", "what was said cannot be read"),
+        }
     }
     let files = document.artifacts.iter().filter(|file| file.seq == seq);
-    let files: Vec<_> = files
-        .map(|file| {
-            let size = show_size(file.artifact.bytes);
-            format!("{}, {size}: {}", &*file.artifact.name, file.path)
-        })
-        .collect();
-    if !files.is_empty() {
-        page.section("files", &files.join("\n"));
-    }
+    page.files(files.map(|file| (&*file.artifact.name, file.artifact.bytes, Some(&*file.path))));
+    page.text
+}
+
+/// The page of a call that is no trial of a run.
+pub fn call_page(row: &RowRef<'_>, said: &Said<'_>) -> String {
+    let mut page = Page::default();
+    page.text.push_str(&row_block(row, MOST_LINES));
+    page.measured(row);
+    page.said(said);
+    let files = row.artifacts.iter();
+    page.files(files.map(|file| (&*file.name, file.bytes, None)));
     page.text
 }
 
@@ -106,14 +102,59 @@ impl Page {
         self.text.push_str(&lines.join("\n"));
     }
 
-    fn said(&mut self, log: &LogText) {
-        let said = log.said.as_ref();
-        let Some(said) = said.and_then(|said| serde_json::from_str::<Said<'_>>(said.get()).ok())
-        else {
-            self.section("log", "what was said cannot be read");
-            return;
+    /// Sections that have no title where nothing stands in them.
+    fn lines(&mut self, title: &str, lines: impl IntoIterator<Item = String>) {
+        let lines: Vec<_> = lines.into_iter().collect();
+        if !lines.is_empty() {
+            self.section(title, &lines.join("\n"));
+        }
+    }
+
+    /// The checks, the metrics and what was used.
+    fn measured(&mut self, row: &RowRef<'_>) {
+        // Those that did not hold stand above.
+        let checks = row.checks.iter();
+        if checks.clone().any(|check| check.verdict != Verdict::Fail) {
+            self.lines(
+                "checks",
+                checks.map(|check| {
+                    let message = check.message.iter().map(|message| format!(": {message}"));
+                    let message: String = message.collect();
+                    format!("{} {}{message}", check.verdict, &*check.name)
+                }),
+            );
+        }
+        let metrics = row.metrics.iter().map(|metric| {
+            let unit = metric.unit.iter().map(|unit| format!(" {unit}"));
+            let unit: String = unit.collect();
+            format!("{} {}{unit}", &*metric.name, metric.value)
+        });
+        self.lines("metrics", metrics);
+        let usage = &row.usage;
+        self.section(
+            "usage",
+            &format!(
+                "memory {} at most; {} host calls, {} HTTP requests, {} in, {} out",
+                show_size(usage.peak_memory),
+                usage.host_calls,
+                usage.http_requests,
+                show_size(usage.bytes_in),
+                show_size(usage.bytes_out)
+            ),
+        );
+    }
+
+    /// Names, sizes and places of files.
+    fn files<'a>(&mut self, files: impl Iterator<Item = (&'a str, u64, Option<&'a str>)>) {
+        let line = |(name, bytes, path): (&str, u64, Option<&str>)| {
+            let path = path.map_or_else(String::new, |path| format!(": {path}"));
+            format!("{name}, {}{path}", show_size(bytes))
         };
-        let record = |record: &runner_model::log::LogRecord<'_>| {
+        self.lines("files", files.map(line));
+    }
+
+    fn said(&mut self, said: &Said<'_>) {
+        let record = |record: &LogRecord<'_>| {
             let fields = record.fields.iter();
             let fields: String = fields
                 .map(|(name, value)| format!(" {name}={value}"))
@@ -126,8 +167,8 @@ impl Page {
         if said.dropped > 0 {
             records.push(format!("{} more were over the limit", said.dropped));
         }
+        self.lines("log", records);
         for (title, text) in [
-            ("log", records.join("\n").as_str()),
             ("standard output", &*said.stdout),
             ("standard error", &*said.stderr),
         ] {
@@ -166,34 +207,4 @@ fn pretty(value: &Value) -> String {
             .or_else(|| serde_json::to_string_pretty(value).ok())
             .unwrap_or_default(),
     }
-}
-
-fn checks(row: &RowRef<'_>) -> String {
-    let line = |check: &runner_model::row::Check<'_>| {
-        let message = check.message.as_ref();
-        let message = message
-            .map(|message| format!(": {message}"))
-            .unwrap_or_default();
-        format!("{} {}{message}", check.verdict, &*check.name)
-    };
-    row.checks.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn metrics(row: &RowRef<'_>) -> String {
-    let line = |metric: &runner_model::row::Metric<'_>| {
-        let unit = metric.unit.as_ref();
-        let unit = unit.map(|unit| format!(" {unit}")).unwrap_or_default();
-        format!("{} {}{unit}", &*metric.name, metric.value)
-    };
-    row.metrics.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn usage(row: &RowRef<'_>) -> String {
-    let usage = row.usage;
-    format!(
-        "memory {}, {} in, {} out",
-        show_size(usage.peak_memory),
-        show_size(usage.bytes_in),
-        show_size(usage.bytes_out)
-    )
 }

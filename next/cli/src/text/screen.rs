@@ -5,11 +5,12 @@ use std::{path::Path, time::Duration};
 use runner_engine::{Ended, Observer, RunEvent};
 use runner_model::{
     RowRef, StopSignal,
+    exit::Exit,
     units::plural,
     visible::{visible, visible_line},
 };
-use runner_record::{Manifest, ResultsRoot, RowFacts};
-use runner_report::{Denials, RunSummary, short_id};
+use runner_record::{Manifest, ResultsRoot, RowFacts, RunHead};
+use runner_report::{Denials, RunSummary, short_of};
 
 use super::{
     failures::{BLOCK_LINES, Failures, row_block, row_line},
@@ -49,7 +50,7 @@ impl<'a> Screen<'a> {
     pub fn end(mut self, ended: &Ended, next: Next) {
         self.progress = None;
         let run = summary_of(ended);
-        let is_good = ended.exit == runner_model::exit::Exit::Success;
+        let is_good = ended.exit == Exit::Success;
         if self.args.quiet && is_good {
             return;
         }
@@ -190,19 +191,10 @@ impl Observer for Screen<'_> {
 /// The summary of a session's run. The short id is used only if no other run of the root has it.
 fn summary_of(ended: &Ended) -> RunSummary {
     let id = &ended.manifest.id;
-    let is_found = |root: &Path| {
-        let found = ResultsRoot::existing(root).and_then(|root| root.find(short_id(id)));
-        found.is_ok_and(|run| run.id() == id)
-    };
-    let needs_name = ended.exit != runner_model::exit::Exit::Success;
-    let short = match ended.directory.parent() {
-        Some(root) if needs_name && is_found(root) => short_id(id),
-        _ => id,
-    };
+    let needs_name = ended.exit != Exit::Success;
+    let root = ended.directory.parent().filter(|_| needs_name);
+    let root = root.and_then(|root| ResultsRoot::existing(root).ok());
+    let short = root.map_or_else(|| id.clone(), |root| short_of(&root, id));
     let directory = ended.directory.display().to_string();
-    RunSummary::of(
-        runner_record::RunHead::from(&ended.manifest),
-        short.to_owned(),
-        directory,
-    )
+    RunSummary::of(RunHead::from(&ended.manifest), short, directory)
 }

@@ -13,7 +13,10 @@ fn a_run_is_found_by_id_part_path_and_latest() {
     let folder = folder();
     let path = folder.path().join("results");
     let empty = ResultsRoot::existing(&path).unwrap();
-    assert!(matches!(empty.find("latest"), Err(RecordError::Unknown { .. })));
+    assert!(matches!(
+        empty.find("latest"),
+        Err(RecordError::Unknown { .. })
+    ));
     assert!(!path.exists());
     let root = ResultsRoot::open(&path).unwrap();
     let mut ids: Vec<String> = Vec::new();

@@ -235,7 +235,10 @@ fn a_birth_that_fails_is_no_run() {
     fs::write(empty.join("benchmark.json"), "").unwrap();
     let runs = root.runs().unwrap();
     assert_eq!((runs.runs.len(), runs.unreadable), (0, vec![]));
-    assert!(matches!(root.find("latest"), Err(RecordError::Unknown { .. })));
+    assert!(matches!(
+        root.find("latest"),
+        Err(RecordError::Unknown { .. })
+    ));
 }
 
 #[test]

@@ -45,15 +45,12 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let mut findings = Vec::new();
     for template in Template::all() {
         let word = template.word();
-        if args
-            .language
-            .as_deref()
-            .is_none_or(|language| language == word)
-        {
-            for tool in template.tools() {
+        let wanted = args.language.as_deref();
+        if wanted.is_none_or(|language| language == word) {
+            for tool in &template.about.tools {
                 findings.push(Finding {
                     language: word,
-                    shown: template.language().to_owned(),
+                    shown: template.about.language.clone(),
                     tool: tool.name.clone(),
                     version: version(args, tool),
                     install: tool.install.clone(),

@@ -1,10 +1,9 @@
 //! `runner plugin inspect`: shows what a plugin is and what it needs.
 
-use std::{cell::RefCell, path::Path, time::Duration};
+use std::{iter, path::Path, time::Duration};
 
 use runner_engine::once::{Answer, Calls, call, look};
 use runner_model::{
-    ProviderName,
     exit::Exit,
     provider::{Description, Protocol, Provider},
     units::show_size,
@@ -40,8 +39,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         Err(problem) => (None, Some(problem)),
     };
     let cut = |names: &[String]| names[..names.len().min(MAX_SHOWN)].to_vec();
-    let left_out =
-        [&looked.imports, &looked.exports].map(|names| names.len().saturating_sub(MAX_SHOWN));
+    let (imports, exports) = (cut(&looked.imports), cut(&looked.exports));
+    let all = looked.imports.len() + looked.exports.len();
+    let left_out = all - imports.len() - exports.len();
     if args.json {
         out.document(&json!({
             "v": 1,
@@ -51,9 +51,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             "kind": looked.kind,
             "contract": looked.contract,
             "description": description,
-            "imports": cut(&looked.imports),
-            "exports": cut(&looked.exports),
-            "left_out": left_out.iter().sum::<usize>(),
+            "imports": imports,
+            "exports": exports,
+            "left_out": left_out,
             "problem": problem.as_ref().map(CommandError::text),
         }));
     } else {
@@ -70,11 +70,14 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         if let Some(description) = &description {
             show_description(description, out);
         }
-        for (title, names) in [("imports", &looked.imports), ("exports", &looked.exports)] {
-            for (index, name) in cut(names).iter().enumerate() {
-                let title = if index == 0 { title } else { "" };
+        for (title, names) in [("imports", &imports), ("exports", &exports)] {
+            let titles = iter::once(title).chain(iter::repeat(""));
+            for (title, name) in titles.zip(names) {
                 out.data(&format!("{title:9} {}", visible_line(name)));
             }
+        }
+        if left_out > 0 {
+            out.data(&format!("{:9} … and {left_out} more", ""));
         }
         if let Some(problem) = &problem {
             out.error(problem);
@@ -112,22 +115,9 @@ fn show_description(description: &Description, out: &Out) {
 
 /// Lets the plugin describe itself.
 fn describe(file: &str, out: &Out) -> Result<Option<Description>, CommandError> {
-    let name = ProviderName::parse("plugin");
     let provider = Provider {
-        name: name.map_err(|error| CommandError::usage(&error.to_string()))?,
-        plugin: file.to_owned(),
-        config: json!({}),
-        args: Vec::new(),
-        stdin: None,
-        output: Default::default(),
         protocol: Protocol::Json,
-        sha256: None,
-        reuse: None,
-        grants: Default::default(),
-        limits: Default::default(),
-        concurrency: None,
-        rate: None,
-        budget: Default::default(),
+        ..super::provider(file)?
     };
     let calls = Calls {
         providers: vec![provider],
@@ -138,15 +128,15 @@ fn describe(file: &str, out: &Out) -> Result<Option<Description>, CommandError> 
         grace: Duration::ZERO,
         patience: Duration::from_secs(60),
     };
-    let described = RefCell::new(None);
+    let mut described = None;
     let mut hear = |answer: Answer<'_>| match answer {
         Answer::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
         Answer::Ready { ready, .. } => {
             let first = ready.providers.first();
-            *described.borrow_mut() = first.and_then(|about| about.description.clone());
+            described = first.and_then(|about| about.description.clone());
         }
         _ => {}
     };
     call(calls, &mut || Ok(None), &mut hear)?;
-    Ok(described.into_inner())
+    Ok(described)
 }

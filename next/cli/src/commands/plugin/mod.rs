@@ -7,8 +7,15 @@ mod inspect;
 mod new;
 mod run;
 
+use std::path::Path;
+
 use clap::builder::PossibleValuesParser;
-use runner_model::exit::Exit;
+use runner_model::{
+    ProviderName,
+    exit::Exit,
+    provider::{Protocol, Provider},
+};
+use serde_json::json;
 
 use crate::{
     templates::Template,
@@ -39,6 +46,29 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         PluginCommand::Inspect(args) => inspect::run(args, out),
         PluginCommand::Doctor(args) => doctor::run(args, out),
     }
+}
+
+/// A provider of a plugin that is in no scenario, called after its file.
+fn provider(file: &str) -> Result<Provider, CommandError> {
+    let stem = Path::new(file.strip_prefix("bundled:").unwrap_or(file));
+    let stem = stem.file_stem().unwrap_or_default().to_string_lossy();
+    let name = ProviderName::parse(&stem).or_else(|_| ProviderName::parse("plugin"));
+    Ok(Provider {
+        name: name.map_err(CommandError::usage)?,
+        plugin: file.to_owned(),
+        config: json!({}),
+        args: Vec::new(),
+        stdin: None,
+        output: Default::default(),
+        protocol: Protocol::Plain,
+        sha256: None,
+        reuse: None,
+        grants: Default::default(),
+        limits: Default::default(),
+        concurrency: None,
+        rate: None,
+        budget: Default::default(),
+    })
 }
 
 /// The words for languages.

@@ -32,7 +32,7 @@ pub struct Args {
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let template = template(&args.language, args.kind.as_deref())?;
     let name = name(&args.folder)?;
-    if template.has_sdk() && name == "runner-sdk" {
+    if template.about.sdk && name == "runner-sdk" {
         return Err(CommandError::usage(
             "`runner-sdk` cannot be the name of a plugin in Rust: the crate that it is written with is called so",
         ));
@@ -49,7 +49,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     out.data(&format!("wrote {}", visible_line(&folder)));
     let mut next = format!("next, type:\n  cd {}", quoted(&folder));
     let own = ["runner plugin build", "runner exec scenario.toml"];
-    for step in template.steps().iter().map(String::as_str).chain(own) {
+    for step in template.about.steps.iter().map(String::as_str).chain(own) {
         next.push_str(&format!("\n  {step}"));
     }
     out.hint(&next);
@@ -62,11 +62,11 @@ fn template(language: &str, kind: Option<&str>) -> Result<Template, CommandError
     templates.retain(|template| template.word() == language);
     let known: Vec<_> = templates
         .iter()
-        .map(|template| format!("`--kind {}`", template.kind()))
+        .map(|template| format!("`--kind {}`", template.about.kind))
         .collect();
     templates
         .into_iter()
-        .find(|template| kind.is_none_or(|kind| template.kind() == kind))
+        .find(|template| kind.is_none_or(|kind| template.about.kind == kind))
         .ok_or_else(|| {
             let known = known.join(" and ");
             CommandError::usage(format!(

@@ -1,34 +1,33 @@
 //! `runner plugin run`: calls a plugin once, and shows all that comes of it.
 
 use std::{
-    cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fs::{self, File},
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _, Seek as _, Write as _},
+    mem,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use runner_engine::once::{Answer, Calls, CallsEnd, call};
 use runner_model::{
-    Digest, ErrorClass, Micros, Outcome, ProviderName, RowRef, TaskId, TestId, TrialId, digest,
+    Micros, Outcome, RowRef, TaskId, TestId, TrialId, digest,
     exit::Exit,
-    log::Said,
     outcome::Verdict,
     protocol::{Line, Task, TaskKind, TimeoutRule},
     provider::{OutputForm, Protocol, Provider, Stdin},
     row::OUTPUT_ARTIFACT,
     template::Template,
     test::{Attachment, Test},
-    units::{show_duration, show_size},
     visible::{visible, visible_line},
 };
 use serde_json::{Value, json, value::RawValue};
+use tempfile::NamedTempFile;
 
 use super::grants;
 use crate::{
     args::duration,
-    text::{error::CommandError, out::Out, style},
+    text::{error::CommandError, out::Out, page::call_page, style},
 };
 
 /// Call a plugin and show everything that comes of it
@@ -89,6 +88,8 @@ struct Request {
     provider: Provider,
     input: Value,
     files: Vec<(Attachment<'static>, PathBuf)>,
+    /// What standard input was, on disk as long as this is.
+    _stdin: Option<NamedTempFile>,
 }
 
 /// What came of the call.
@@ -155,33 +156,23 @@ fn ask(
         patience: args.timeout + Duration::from_secs(30),
     };
     let mut task = Some(task(args, request)?);
-    let came = RefCell::new(Came::default());
-    let mut hear = |answer: Answer<'_>| {
-        let mut came = came.borrow_mut();
-        match answer {
-            Answer::Compiling(plugin) => {
-                out.hint(&format!("compiling {}", visible_line(plugin)));
-            }
-            Answer::Notice(text) => out.warn(text),
-            Answer::Ready { .. } => {}
-            Answer::Artifact { index, bytes, .. } => {
-                if let Err(error) = came.keep(index, bytes) {
-                    came.problem = Some(error);
-                }
-            }
-            Answer::Report { row, log, .. } => {
-                (came.row, came.log) = (row.to_vec(), log.to_vec());
-            }
-            Answer::Log(line) => out.hint(&visible_line(line)),
+    let mut came = Came::default();
+    let mut hear = |answer: Answer<'_>| match answer {
+        Answer::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
+        Answer::Notice(text) => out.warn(text),
+        Answer::Ready { .. } => {}
+        Answer::Artifact { index, bytes, .. } => {
+            came.problem = came.keep(index, bytes).err().or(came.problem.take());
         }
+        Answer::Report { row, log, .. } => (came.row, came.log) = (row.to_vec(), log.to_vec()),
+        Answer::Log(line) => out.hint(&visible_line(line)),
     };
     let end = call(calls, &mut || Ok(task.take()), &mut hear)?;
-    Ok((end, came.into_inner()))
+    Ok((end, came))
 }
 
 impl Came {
     fn keep(&mut self, index: u32, bytes: &[u8]) -> io::Result<()> {
-        use std::collections::btree_map::Entry;
         let file = match self.artifacts.entry(index) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(tempfile::tempfile()?),
@@ -191,12 +182,8 @@ impl Came {
 
     /// The content of an artifact, read from its start.
     fn content(&mut self, index: usize) -> io::Result<Vec<u8>> {
-        use std::io::Seek as _;
         let mut content = Vec::new();
-        if let Some(file) = u32::try_from(index)
-            .ok()
-            .and_then(|index| self.artifacts.get_mut(&index))
-        {
+        if let Some(file) = self.artifacts.get_mut(&(index as u32)) {
             file.rewind()?;
             file.read_to_end(&mut content)?;
         }
@@ -206,10 +193,8 @@ impl Came {
 
 fn request(args: &Args) -> Result<Request, CommandError> {
     let limits = grants::limits(&args.limits)?;
-    let from_stdin = [&args.input, &args.config, &args.stdin];
-    let from_stdin = from_stdin
-        .iter()
-        .filter(|text| text.as_deref() == Some("-"));
+    let values = [&args.input, &args.config, &args.stdin];
+    let from_stdin = values.iter().filter(|text| text.as_deref() == Some("-"));
     if from_stdin.count() > 1 {
         return Err(CommandError::usage(
             "standard input can be read only once; take one of the values from a file with `@FILE`",
@@ -226,49 +211,35 @@ fn request(args: &Args) -> Result<Request, CommandError> {
     for text in &args.files {
         files.push(attachment(text)?);
     }
-    let stdin = match &args.stdin {
-        None => None,
-        Some(text) => Some(match value("--stdin", text)? {
+    let (mut stdin, mut stdin_file) = (None, None);
+    if let Some(text) = &args.stdin {
+        stdin = Some(match value("--stdin", text)? {
             Some(bytes) => {
                 let name = "standard-input";
-                let mut file = tempfile::NamedTempFile::new().map_err(cannot_read("--stdin"))?;
+                let mut file = NamedTempFile::new().map_err(cannot_read("--stdin"))?;
                 file.write_all(&bytes).map_err(cannot_read("--stdin"))?;
-                let (_, path) = file
-                    .keep()
-                    .map_err(|error| cannot_read("--stdin")(error.error))?;
-                files.push((described(name, &bytes), path));
+                files.push((described(name, &bytes), file.path().to_owned()));
+                stdin_file = Some(file);
                 Stdin::File { file: name.into() }
             }
             None => Stdin::Text(template(text)?),
-        }),
-    };
+        });
+    }
     let output = args.output.as_deref().and_then(OutputForm::parse);
-    let stem = Path::new(args.file.strip_prefix("bundled:").unwrap_or(&args.file));
-    let stem = stem.file_stem().unwrap_or_default().to_string_lossy();
-    let name = ProviderName::parse(&stem).or_else(|_| ProviderName::parse("plugin"));
+    let templates = args.args.iter().map(|text| template(text));
     Ok(Request {
         provider: Provider {
-            name: name.map_err(|error| CommandError::usage(&error.to_string()))?,
-            plugin: args.file.clone(),
             config,
-            args: args
-                .args
-                .iter()
-                .map(|text| template(text))
-                .collect::<Result<_, _>>()?,
+            args: templates.collect::<Result<_, _>>()?,
             stdin,
             output: output.unwrap_or_default(),
-            protocol: Protocol::Plain,
-            sha256: None,
-            reuse: None,
             grants: grants::parse(&args.grants, &limits)?,
             limits,
-            concurrency: None,
-            rate: None,
-            budget: Default::default(),
+            ..super::provider(&args.file)?
         },
         input,
         files,
+        _stdin: stdin_file,
     })
 }
 
@@ -334,9 +305,8 @@ fn described(name: &str, content: &[u8]) -> Attachment<'static> {
 }
 
 fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError> {
-    let bad = |error: &dyn std::fmt::Display| CommandError::usage(&error.to_string());
-    let id = TestId::parse("call").map_err(|error| bad(&error))?;
-    let input = RawValue::from_string(request.input.to_string()).map_err(|error| bad(&error))?;
+    let id = TestId::parse("call").map_err(CommandError::usage)?;
+    let input = RawValue::from_string(request.input.to_string()).map_err(CommandError::usage)?;
     let timeout = Micros::from(args.timeout);
     let line = serde_json::to_vec(&Test {
         id: id.clone(),
@@ -351,7 +321,7 @@ fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError>
         retries: Default::default(),
         expect: Default::default(),
     })
-    .map_err(|error| bad(&error))?;
+    .map_err(CommandError::usage)?;
     let task = Task {
         id: TaskId(1),
         trial: TrialId {
@@ -373,19 +343,17 @@ fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError>
 
 /// Shows what came of the call, and writes its artifacts.
 fn tell(args: &Args, came: &mut Came, out: &Out) -> Result<Exit, CommandError> {
-    let bytes = std::mem::take(&mut came.row);
+    let (bytes, log) = (mem::take(&mut came.row), mem::take(&mut came.log));
     let row: RowRef<'_> = serde_json::from_slice(&bytes)
         .map_err(|error| CommandError::failed(format!("the worker's answer: {error}")))?;
-    let log = std::mem::take(&mut came.log);
-    let said: Said<'_> = serde_json::from_slice(&log).unwrap_or_default();
-    let unreadable = |error: io::Error| CommandError::storage(&error.to_string());
-    let is_whole = row
-        .artifacts
-        .first()
-        .is_none_or(|first| *first.name != *OUTPUT_ARTIFACT);
+    let first = row.artifacts.first();
+    let is_cut = first.is_some_and(|first| *first.name == *OUTPUT_ARTIFACT);
     let output: Option<Value> = match &row.output {
-        Some(output) if is_whole => serde_json::from_str(output.get()).ok(),
-        Some(_) => serde_json::from_slice(&came.content(0).map_err(unreadable)?).ok(),
+        Some(output) if !is_cut => serde_json::from_str(output.get()).ok(),
+        Some(_) => {
+            let whole = came.content(0).map_err(CommandError::storage)?;
+            serde_json::from_slice(&whole).ok()
+        }
         None => None,
     };
     if args.json {
@@ -397,7 +365,8 @@ fn tell(args: &Args, came: &mut Came, out: &Out) -> Result<Exit, CommandError> {
             let text = serde_json::to_string_pretty(output).unwrap_or_default();
             out.data(&visible(&text));
         }
-        tell_people(&row, &said, out);
+        let said = serde_json::from_slice(&log).unwrap_or_default();
+        out.talk(&call_page(&row, &said));
     }
     if let Some(folder) = &args.artifacts {
         write_artifacts(&row, came, folder)?;
@@ -409,94 +378,21 @@ fn tell(args: &Args, came: &mut Came, out: &Out) -> Result<Exit, CommandError> {
     Ok(if is_good { Exit::Success } else { Exit::Bad })
 }
 
-fn tell_people(row: &RowRef<'_>, said: &Said<'_>, out: &Out) {
-    for record in &said.log {
-        let fields = record.fields.iter();
-        let fields: String = fields
-            .map(|(key, value)| format!(" {key}={value}"))
-            .collect();
-        let line = format!("{}: {}{fields}", record.level, record.message);
-        out.hint(&visible(&line));
-    }
-    for text in [&said.stdout, &said.stderr] {
-        if !text.is_empty() {
-            out.hint(visible(text.trim_end()).trim_end());
-        }
-    }
-    let took = show_duration(row.duration());
-    out.talk(&match &row.error {
-        Some(error) => {
-            let class = error.class.map_or("", ErrorClass::as_str);
-            format!(
-                "{} {} {}: {}",
-                style::outcome(row.outcome),
-                class,
-                took,
-                visible(&error.message)
-            )
-        }
-        None => format!("{} in {took}", style::outcome(row.outcome)),
-    });
-    for check in row
-        .checks
-        .iter()
-        .filter(|check| check.verdict == Verdict::Fail)
-    {
-        let message = check.message.as_deref().unwrap_or_default();
-        out.talk(&format!(
-            "  {}: {}",
-            visible_line(&check.name),
-            visible(message)
-        ));
-    }
-    for denied in &row.denied {
-        let grant = denied.grant.as_deref().unwrap_or("nothing could grant it");
-        let line = format!("denied: {} – to grant it: {grant}", denied.what);
-        out.talk(&visible_line(&line));
-    }
-    for metric in &row.metrics {
-        let unit = metric.unit.as_deref().unwrap_or_default();
-        let line = format!("{} {} {unit}", metric.name, metric.value);
-        out.hint(visible_line(line.trim_end()).trim_end());
-    }
-    for artifact in &row.artifacts {
-        let size = show_size(artifact.bytes);
-        out.hint(&format!(
-            "artifact {}: {size}",
-            visible_line(&artifact.name)
-        ));
-    }
-    let usage = &row.usage;
-    out.hint(&format!(
-        "memory {} at most; {} host calls, {} HTTP requests, {} in, {} out",
-        show_size(usage.peak_memory),
-        usage.host_calls,
-        usage.http_requests,
-        show_size(usage.bytes_in),
-        show_size(usage.bytes_out),
-    ));
-}
-
 fn write_artifacts(row: &RowRef<'_>, came: &mut Came, folder: &Path) -> Result<(), CommandError> {
-    let cannot = |path: &Path, error: io::Error| {
-        CommandError::storage(format!("cannot write {}: {error}", path.display()))
-    };
     if let Some(error) = came.problem.take() {
-        return Err(cannot(folder, error));
+        return Err(CommandError::cannot_write(folder, error));
     }
-    fs::create_dir_all(folder).map_err(|error| cannot(folder, error))?;
+    fs::create_dir_all(folder).map_err(|error| CommandError::cannot_write(folder, error))?;
     for (index, artifact) in row.artifacts.iter().enumerate() {
         let path = folder.join(&*artifact.name);
-        let write = || -> io::Result<()> {
-            let content = came.content(index)?;
-            let expected: Digest = artifact.sha256;
-            if digest(&content) != expected {
-                return Err(io::Error::other("its content did not come whole"));
-            }
-            File::create_new(&path)?.write_all(&content)
-        };
-        let mut write = write;
-        write().map_err(|error| cannot(&path, error))?;
+        let content = came.content(index).and_then(|content| {
+            let is_whole = digest(&content) == artifact.sha256;
+            let problem = || io::Error::other("its content did not come whole");
+            is_whole.then_some(content).ok_or_else(problem)
+        });
+        content
+            .and_then(|content| File::create_new(&path)?.write_all(&content))
+            .map_err(|error| CommandError::cannot_write(&path, error))?;
     }
     Ok(())
 }

@@ -137,3 +137,34 @@ fn an_attempt_whose_folders_are_long_in_the_making_is_ended_all_the_same() {
     drop(runtime);
     assert_eq!(names(&world.path("scratch")), [""; 0]);
 }
+
+#[test]
+fn an_attempt_does_not_wait_long_for_its_folders_to_be_removed() {
+    let world = World::new().scratch(MIB);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (sender, taken) = mpsc::channel::<()>();
+    let plugin = world.component();
+    let acts = json!([["write", "/scratch/a", "x"], ["sleep"]]).to_string();
+    let root = world.path("scratch");
+    let ended = runtime.block_on(async {
+        let stop = async {
+            let has_written = |name: &String| root.join(name).join("scratch/a").exists();
+            while !names(&root).iter().any(has_written) {
+                tokio::task::yield_now().await;
+            }
+            // From now on nothing is removed.
+            tokio::task::spawn_blocking(move || taken.recv().unwrap_err());
+            world.bench.engines.interrupt().now();
+        };
+        tokio::join!(run_fresh(plugin, world.call(plugin, &acts)), stop).0
+    });
+    assert!(matches!(ended.ending, Ending::Stopped), "{ended:?}");
+    assert_eq!(names(&root).len(), 1);
+    drop(sender);
+    drop(runtime);
+    assert_eq!(names(&root), [""; 0]);
+}

@@ -1,0 +1,69 @@
+//! The events of a session, one JSON line each.
+
+use runner_model::{Reason, RunStatus, StopSignal, row::Actor, status::RunVerdict};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::RunCounts;
+
+/// An event with its number.
+#[derive(Debug, Serialize)]
+pub struct NumberedEvent<'a> {
+    /// Always [`crate::VERSION`].
+    pub v: u8,
+    /// Its number in the stream, from 1.
+    pub n: u64,
+    /// The event.
+    #[serde(flatten)]
+    pub event: Event<'a>,
+}
+
+/// Something that happens in a session.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the fields are those of the run's documents")]
+pub enum Event<'a> {
+    /// The run exists, and its trials begin.
+    Started {
+        run: &'a str,
+        run_dir: &'a str,
+        scenario: &'a str,
+        planned: u64,
+        pending: u64,
+        jobs: u32,
+    },
+    /// A row, as it is on disk.
+    Row { row: &'a RawValue },
+    /// The session stops.
+    Stopping {
+        signal: Option<StopSignal>,
+        by: Option<&'a Actor>,
+        in_flight: u64,
+    },
+    /// The session is paused, by Ctrl-Z where nobody has asked for it.
+    Paused { by: Option<&'a Actor> },
+    /// The session goes on after a pause.
+    Unpaused,
+    /// How far a run is that another process works on.
+    Progress {
+        run: &'a str,
+        counts: RunCounts,
+        in_flight: u64,
+        waits_for_memory: bool,
+    },
+    /// Something that a user should know.
+    Notice { text: &'a str },
+    /// The session has ended.
+    Finished {
+        run: &'a str,
+        run_dir: &'a str,
+        status: RunStatus,
+        reason: Option<Reason>,
+        message: Option<&'a str>,
+        signal: Option<StopSignal>,
+        verdict: RunVerdict,
+        counts: RunCounts,
+        took_ms: u64,
+        exit_code: u8,
+    },
+}
