@@ -179,6 +179,14 @@ impl Source {
     ///
     /// A build that fails, makes no file, or makes a plugin of another kind.
     pub fn build(&self) -> Result<Built, String> {
+        self.build_checked(|bytes| self.check(bytes))
+    }
+
+    /// Builds the plugin, and looks at it with `check`.
+    fn build_checked(
+        &self,
+        check: impl FnOnce(&[u8]) -> Result<(), String>,
+    ) -> Result<Built, String> {
         let began = Instant::now();
         let line = &self.manifest.build;
         // What changes while the build goes on makes the plugin stale.
@@ -214,7 +222,7 @@ impl Source {
                 file.display()
             )
         })?;
-        self.check(&bytes)?;
+        check(&bytes)?;
         fs::write(&written, format!("{digest}\n")).map_err(|error| cannot("write", error))?;
         Ok(Built {
             file,
