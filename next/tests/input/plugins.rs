@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::runner::Runner;
+use crate::support::{guests::long_to_compile, runner::Runner, running::Running};
 
 /// A scenario with one provider, `p`, and one test.
 fn provider(plugin: &str) -> String {
@@ -148,15 +148,12 @@ fn run_timeout_bounds_planning_too() {
 #[test]
 fn endless_compilation_is_ended() {
     let runner = Runner::new(&[]);
-    // One long function: the compiler needs many times longer for it than it gets here.
-    let step = |n: u32| format!("(local.set 0 (i32.mul (local.get 0) (i32.const {n})))");
-    let steps: String = (0..300_000).map(step).collect();
-    runner.wat(
-        "long.wasm",
-        &format!("(module (func (export \"_start\") (local i32) {steps}))"),
-    );
+    runner.write("long.wasm", long_to_compile());
     runner.scenario(&provider("long.wasm"));
-    let ran = runner.exec(&["--compile-seconds", "1"]).expect(3);
+    let mut command = runner.command(&["exec", "scenario.toml", "--compile-seconds", "1"]);
+    // What it compiles is not for other tests.
+    command.env("RUNNER_CACHE", runner.path("cache"));
+    let ran = Running::start(&mut command).finish().expect(3);
     ran.says(&["`p`", "long.wasm", "compil"]);
     assert_eq!(runner.only_run().ending(), ["failed", "plugin", "", "none"]);
 }

@@ -6,6 +6,7 @@ use std::fs;
 use rustix::process::Signal;
 
 use crate::support::{
+    guests::long_to_compile,
     processes::children,
     runner::Runner,
     running::Running,
@@ -18,13 +19,12 @@ const ONE: &str = "[providers.p]\nplugin = \"p.wasm\"\n[[tests]]\nid = \"a\"\n";
 #[test]
 fn signals_end_compiling_at_once() {
     let runner = Runner::new(&[]);
-    // One long function, for which the compiler needs many seconds.
-    let step = |n: u32| format!("(local.set 0 (i32.mul (local.get 0) (i32.const {n})))");
-    let steps: String = (0..300_000).map(step).collect();
-    let long = format!("(module (func (export \"_start\") (local i32) {steps}))");
-    runner.wat("p.wasm", &long);
+    runner.write("p.wasm", long_to_compile());
     runner.scenario(ONE);
-    let running = Running::start(&mut runner.command(&["exec", "scenario.toml"]));
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    // What it compiles is not for other tests.
+    command.env("RUNNER_CACHE", runner.path("cache"));
+    let running = Running::start(&mut command);
     let coordinator = running.process().0;
     // It sets its limits before it reads anything.
     let (compiler, limits) = wait_for("a compiler has set its limits", || {

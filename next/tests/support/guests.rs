@@ -92,3 +92,41 @@ fn run(command: &mut Command) {
     let status = command.status().unwrap();
     assert!(status.success(), "{command:?}: {status}");
 }
+
+/// A program that compiles for many seconds of processor time, and would end at once: long functions that nothing calls.
+pub(crate) fn long_to_compile() -> Vec<u8> {
+    const FUNCTIONS: usize = 8;
+    const STEPS: u32 = 300_000;
+    let section = |id: u8, content: &[u8]| [&[id][..], &counted(content)].concat();
+    // One local, which in each step becomes what lies in memory where it points. As that may trap, no step is left out.
+    let step = [0x20, 0, 0x28, 2, 0, 0x21, 0];
+    let mut body = vec![1, 1, 0x7f];
+    (0..STEPS).for_each(|_| body.extend(step));
+    body.push(0x0b);
+    let mut code = vec![FUNCTIONS as u8 + 1];
+    code.extend(counted(&[0, 0x0b]));
+    (0..FUNCTIONS).for_each(|_| code.extend(counted(&body)));
+    let functions = [&[FUNCTIONS as u8 + 1][..], &[0; FUNCTIONS + 1]].concat();
+    let start = [&[1, 6][..], b"_start", &[0, 0]].concat();
+    [
+        b"\0asm\x01\0\0\0".to_vec(),
+        section(1, &[1, 0x60, 0, 0]),
+        section(3, &functions),
+        section(5, &[1, 0, 1]),
+        section(7, &start),
+        section(10, &code),
+    ]
+    .concat()
+}
+
+/// Bytes behind their length, as the binary format of WASM has it.
+fn counted(content: &[u8]) -> Vec<u8> {
+    let (mut length, mut bytes) = (content.len(), Vec::new());
+    while length > 0x7f {
+        bytes.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push(length as u8);
+    bytes.extend_from_slice(content);
+    bytes
+}
