@@ -127,16 +127,25 @@ mod tests {
         let mut quotes = Quotes::default();
         assert!(!"a,\"b\nc\n".bytes().any(|byte| quotes.take(byte)));
     }
+
+    /// A record as RFC 4180 writes it, with quotes only around cells that need them.
+    fn written(record: &[String]) -> String {
+        let cell = |cell: &String| match cell.contains([',', '"', '\n', '\r']) {
+            true => format!("\"{}\"", cell.replace('"', "\"\"")),
+            // An empty line would be no record.
+            false if cell.is_empty() && record.len() == 1 => "\"\"".to_owned(),
+            false => cell.clone(),
+        };
+        record.iter().map(cell).collect::<Vec<_>>().join(",") + "\n"
+    }
+
     proptest! {
         #[test]
         fn written_records_are_read_back(
             records in prop::collection::vec(prop::collection::vec("[a ,\"\n\r\u{20ac}]{0,6}", 1..4), 1..6),
         ) {
-            let mut writer = ::csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
-            for record in &records {
-                writer.write_record(record).unwrap();
-            }
-            let bytes = writer.into_inner().unwrap();
+            let written = records.iter().map(|record| written(record)).collect::<String>();
+            let bytes = written.into_bytes();
             let mut quotes = Quotes::default();
             let found = bytes.split_inclusive(|byte| quotes.take(*byte));
             let found = found.map(|record| {

@@ -1,6 +1,6 @@
 //! Files of the repository that must agree with each other.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use sha2::{Digest as _, Sha256};
 
@@ -134,4 +134,31 @@ fn coordinator_has_no_wasmtime() {
             .any(|prefix| name.starts_with(prefix))
     });
     assert_eq!(foreign, None);
+}
+
+/// The crates that are built for the host, with their versions and features.
+fn built(edges: &str) -> BTreeSet<String> {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--prefix=none"])
+        .args(["--format={p} {f}", "--edges", edges])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        tree.status.success(),
+        "{}",
+        String::from_utf8_lossy(&tree.stderr)
+    );
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    let crates = tree.lines().map(|line| line.trim_end_matches(" (*)"));
+    crates.map(str::to_owned).collect()
+}
+
+#[test]
+fn tests_and_the_program_share_one_build() {
+    // A crate that tests alone need may ask another one for more features. Then `cargo test` builds that one again, and
+    // all that is built upon it.
+    let (program, tests) = (built("normal,build"), built("normal,build,dev"));
+    let other: Vec<_> = program.difference(&tests).collect();
+    assert!(other.is_empty(), "built twice: {other:?}");
 }
