@@ -45,8 +45,10 @@ pub fn headline(row: &RowRef<'_>) -> String {
 pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
     let mut lines = Vec::new();
     for check in row.checks.iter().filter(|check| has_failed(check)) {
-        let message = check.message.as_deref().unwrap_or("did not hold");
-        lines.push((Tone::Reason, format!("{}: {message}", &*check.name)));
+        let (first, others) = message_lines(check);
+        lines.push((Tone::Reason, format!("{}: {first}", &*check.name)));
+        let others = others.map(|line| (Tone::Detail, line.to_owned()));
+        push_at_most(&mut lines, others.collect(), most);
         push_at_most(&mut lines, check_values(check), most);
     }
     if let Some(error) = &row.error {
@@ -74,16 +76,23 @@ fn has_failed(check: &Check<'_>) -> bool {
 }
 
 fn check_line(check: &Check<'_>) -> String {
-    let said = match (&check.expected, &check.actual, check.message.as_deref()) {
+    let said = match (&check.expected, &check.actual) {
         // Its message says only that they differ.
-        (Some(expected), Some(actual), _) if *check.name == *"equals" => {
+        (Some(expected), Some(actual)) if *check.name == *"equals" => {
             let [expected, actual] = around_difference(expected.get(), actual.get());
             format!("expected {expected}, got {actual}")
         }
-        (.., Some(message)) => message.to_owned(),
-        _ => "did not hold".to_owned(),
+        _ => message_lines(check).0.to_owned(),
     };
     visible_line(&format!("{}: {said}", &*check.name)).into_owned()
+}
+
+/// The first line of a check's message that says something, and those behind it.
+fn message_lines<'a>(check: &'a Check<'_>) -> (&'a str, impl Iterator<Item = &'a str>) {
+    let message = check.message.as_deref().unwrap_or_default();
+    let mut lines = message.trim_end().lines().map(str::trim_end);
+    let first = lines.find(|line| !line.is_empty());
+    (first.unwrap_or("did not hold"), lines)
 }
 
 /// Two values, cut so that the place where they begin to differ is seen.

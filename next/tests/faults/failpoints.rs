@@ -154,23 +154,23 @@ fn panic_before_the_first_row_is_failed() {
 
 #[test]
 fn torn_logs_belong_to_no_row() {
-    let runner = runner();
-    // In the middle of a line of the log, before its row.
-    let ran = exec_with_fault(&runner, "logs-write", "kill", 1);
-    assert_eq!(ran.code, None);
-    let torn = runner.only_run().bytes("logs.jsonl");
-    assert!(!torn.is_empty() && !torn.ends_with(b"\n"));
-    go_on(&runner).expect(0);
-    let run = assert_whole(&runner, TRIALS);
-    assert_eq!(
-        run.bytes("logs.jsonl")
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count(),
-        1
-    );
-    let logs = runner.run(&["logs", "latest", "logs"]).expect(0);
-    assert_eq!(logs.stdout.matches("careful").count(), 1, "{logs:?}");
-    assert!(!logs.stderr.contains("lost"), "{logs:?}");
-    runner.run(&["verify", "latest"]).expect(0);
+    // In the middle of a line of the log, and behind it, in the middle of its row.
+    for (place, whole_lines) in [("logs-write", 0), ("rows-write", 1)] {
+        let runner =
+            Runner::hostile_in_memory("[[tests]]\nid = \"logs\"\ninput = { do = \"log\" }\n");
+        let ran = exec_with_fault(&runner, place, "kill", 1);
+        assert_eq!(ran.code, None);
+        let torn = runner.only_run().bytes("logs.jsonl");
+        assert!(!torn.is_empty());
+        let lines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+        assert_eq!(lines(&torn), whole_lines, "{place}");
+        go_on(&runner).expect(0);
+        let run = assert_whole(&runner, 1);
+        assert_eq!(lines(&run.bytes("logs.jsonl")), whole_lines + 1, "{place}");
+        assert_eq!(run.row("logs")["logs"]["at"], torn.len(), "{place}");
+        let logs = runner.run(&["logs", "latest", "logs"]).expect(0);
+        assert_eq!(logs.stdout.matches("careful").count(), 1, "{logs:?}");
+        assert!(!logs.stderr.contains("lost"), "{logs:?}");
+        runner.run(&["verify", "latest"]).expect(0);
+    }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::{ended, naps};
+use crate::support::run::sealed;
 
 #[test]
 fn verify_names_file_line_and_remedy() {
@@ -64,4 +65,31 @@ fn verify_names_file_line_and_remedy() {
         .says(&[&digest, "remove it"]);
     fs::remove_file(&stored).unwrap();
     runner.run(&["verify", run.id()]).expect(1).says(&[&digest]);
+}
+
+#[test]
+fn show_and_resume_count_damaged_lines_alike() {
+    let runner = naps(2, 1);
+    let run = &ended(&runner, 1)[0];
+    let rows = run.text("index.jsonl");
+    let first = rows.lines().next().unwrap();
+    // A changed byte, another value of a key by which results are counted, and of one by which they are not.
+    let changed = first.replacen("passed", "failed", 1);
+    let wrong_outcome = sealed(&first.replacen("\"passed\"", "7", 1));
+    let wrong_usage = sealed(&first.replacen("\"usage\":{", "\"usage\":7,\"other\":{", 1));
+    for (line, is_counted) in [(changed, true), (wrong_outcome, true), (wrong_usage, false)] {
+        assert_ne!(line, first);
+        run.write("index.jsonl", rows.replacen(first, &line, 1));
+        let shown = runner.run(&["show", run.id()]).expect(0);
+        let dry = runner.run(&["resume", run.id(), "--dry-run"]).expect(0);
+        for (ran, says) in [
+            (shown, "1 line is damaged"),
+            (dry, "index.jsonl are damaged"),
+        ] {
+            assert_eq!(ran.stderr.contains(says), is_counted, "{line}: {ran:?}");
+        }
+        assert_eq!(runner.show(run)["damaged_lines"], u64::from(is_counted));
+        let ran = runner.run(&["verify", run.id()]).expect(1);
+        ran.says(&["index.jsonl:1: "]);
+    }
 }

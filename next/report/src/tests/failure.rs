@@ -33,6 +33,30 @@ fn checks_say_what_was_expected() {
 }
 
 #[test]
+fn messages_keep_their_line_breaks() {
+    let json = row(
+        "failed",
+        r#","checks":[{"name":"judge","verdict":"fail","message":"\nnot polite:\r\n\n  \u001b[2Jno greeting\n  no thanks\n","actual":"a\nb"},{"name":"empty","verdict":"fail","message":"\n"}]"#,
+    );
+    let row = read(&json);
+    assert_eq!(headline(&row), "judge: not polite:");
+    let lines = [
+        (Tone::Reason, "judge: not polite:"),
+        (Tone::Detail, ""),
+        (Tone::Detail, r"  \u{1b}[2Jno greeting"),
+        (Tone::Detail, "  no thanks"),
+        (Tone::Actual, r#"got      "a\nb""#),
+        (Tone::Reason, "empty: did not hold"),
+    ];
+    assert_eq!(
+        block(&row, 3),
+        lines.map(|(tone, text)| (tone, text.to_owned()))
+    );
+    let cut = block(&row, 1);
+    assert_eq!(cut[2], (Tone::Detail, "… 2 more lines".to_owned()));
+}
+
+#[test]
 fn panics_say_their_own_words_first() {
     let json = row(
         "error",
