@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::words::as_text;
+
 /// How many trials may end badly before a session begins no more. One bad trial is enough for `true` in a scenario, and
 /// `false` is [`FailFast::Off`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -155,17 +157,9 @@ impl fmt::Display for BudgetName {
     }
 }
 
-impl Serialize for BudgetName {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for BudgetName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self::parse(&String::deserialize(deserializer)?))
-    }
-}
+as_text!(BudgetName, |text| Ok::<_, fmt::Error>(BudgetName::parse(
+    text
+)));
 
 #[cfg(test)]
 mod tests {

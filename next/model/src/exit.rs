@@ -2,29 +2,29 @@
 
 use crate::{Reason, RunStatus, StopSignal, status::RunVerdict};
 
-/// An exit code of the command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An exit code of the command; a worse one is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// The run is completed and everything passed, or the command did what it was asked to.
     Success,
     /// The run is completed and not everything passed.
     Bad,
-    /// Wrong usage, an invalid scenario or plugin file, an unknown run; nothing was created.
-    Usage,
-    /// The run could not start as requested.
-    Failed,
-    /// The run is cancelled, or incomplete for a reason without a code of its own.
-    Incomplete,
     /// No test was selected.
     NothingSelected,
+    /// The run is cancelled, or incomplete for a reason without a code of its own.
+    Incomplete,
     /// Another live runner holds the run or the results root.
     Held,
+    /// The run could not start as requested.
+    Failed,
+    /// Wrong usage, an invalid scenario or plugin file, an unknown run; nothing was created.
+    Usage,
+    /// The run was stopped by this signal.
+    Signal(StopSignal),
     /// Results could not be stored, or output could not be written.
     Storage,
     /// A bug of the runner.
     Internal,
-    /// The run was stopped by this signal.
-    Signal(StopSignal),
 }
 
 impl Exit {
@@ -90,23 +90,7 @@ impl Exit {
 
     /// The exit code of several runs, or of a command that is about several: that of the worst.
     pub fn worse(self, other: Self) -> Self {
-        let rank = |exit| match exit {
-            Self::Success => 0,
-            Self::Bad => 1,
-            Self::NothingSelected => 2,
-            Self::Incomplete => 3,
-            Self::Held => 4,
-            Self::Failed => 5,
-            Self::Usage => 6,
-            Self::Signal(_) => 7,
-            Self::Storage => 8,
-            Self::Internal => 9,
-        };
-        if rank(other) > rank(self) {
-            other
-        } else {
-            self
-        }
+        self.max(other)
     }
 }
 

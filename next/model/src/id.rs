@@ -1,11 +1,11 @@
 //! Names of tests, providers, trials, tasks and workers.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
-use crate::Text;
+use crate::{Text, words::as_text};
 
 const MAX_TEST_ID_BYTES: usize = 200;
 const MAX_PROVIDER_NAME_BYTES: usize = 64;
@@ -46,17 +46,7 @@ macro_rules! name {
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Self::parse(&Text::deserialize(deserializer)?).map_err(de::Error::custom)
-            }
-        }
+        as_text!($name, Self::parse);
     };
 }
 
@@ -92,30 +82,11 @@ pub struct WorkerId(pub u32);
 
 /// Why a text is no id.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum IdError {
-    /// Nothing was given, or a segment has no characters.
-    #[error("an id cannot be empty, nor any of its segments")]
-    Empty,
-    /// The text has too many bytes.
-    #[error("an id has at most {limit} bytes, this one has {bytes}")]
-    TooLong {
-        /// How many it may have.
-        limit: usize,
-        /// How many it has.
-        bytes: usize,
-    },
-    /// A character that no id may have there.
-    #[error(
-        "{character:?} cannot stand there in an id; ids are made of letters, digits, `_`, `.` and `-`, and begin with a letter, a digit or `_`"
-    )]
-    Character {
-        /// The first such character.
-        character: char,
-    },
-    /// Not written `test@provider#repeat`.
-    #[error("expected a trial as in `test@provider#1`")]
-    Trial,
-}
+#[error("{0}")]
+pub struct IdError(Cow<'static, str>);
+
+/// Says that a text is not written `test@provider#repeat`.
+const NO_TRIAL: IdError = IdError(Cow::Borrowed("expected a trial as in `test@provider#1`"));
 
 impl TestId {
     /// Parses a test id.
@@ -147,16 +118,16 @@ impl ProviderName {
 impl TrialId {
     /// Parses `test@provider#repeat`.
     pub fn parse(text: &str) -> Result<Self, IdError> {
-        let (test, rest) = text.split_once('@').ok_or(IdError::Trial)?;
-        let (provider, repeat) = rest.rsplit_once('#').ok_or(IdError::Trial)?;
+        let (test, rest) = text.split_once('@').ok_or(NO_TRIAL)?;
+        let (provider, repeat) = rest.rsplit_once('#').ok_or(NO_TRIAL)?;
         // `+1` and `01` would be second names of a trial.
         if repeat.starts_with('0') || !repeat.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(IdError::Trial);
+            return Err(NO_TRIAL);
         }
         Ok(Self {
             test: TestId::parse(test)?,
             provider: ProviderName::parse(provider)?,
-            repeat: repeat.parse().map_err(|_| IdError::Trial)?,
+            repeat: repeat.parse().map_err(|_| NO_TRIAL)?,
         })
     }
 }
@@ -193,24 +164,34 @@ impl<'de> Deserialize<'de> for TrialId {
 }
 
 fn check_length(text: &str, limit: usize) -> Result<(), IdError> {
-    if text.len() > limit {
-        return Err(IdError::TooLong {
-            limit,
-            bytes: text.len(),
-        });
+    let bytes = text.len();
+    if bytes > limit {
+        let reason = format!("an id has at most {limit} bytes, this one has {bytes}");
+        return Err(IdError(reason.into()));
     }
     Ok(())
 }
 
+fn no_place_for(character: char) -> IdError {
+    let reason = format!(
+        "{character:?} cannot stand there in an id; ids are made of letters, digits, `_`, `.` and `-`, and begin with a letter, a digit or `_`"
+    );
+    IdError(reason.into())
+}
+
 fn check_segment(segment: &str) -> Result<(), IdError> {
-    let first = segment.chars().next().ok_or(IdError::Empty)?;
+    let Some(first) = segment.chars().next() else {
+        return Err(IdError(
+            "an id cannot be empty, nor any of its segments".into(),
+        ));
+    };
     let is_inner =
         |character: &char| matches!(character, 'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '.' | '-');
     if !is_inner(&first) || matches!(first, '.' | '-') {
-        return Err(IdError::Character { character: first });
+        return Err(no_place_for(first));
     }
     match segment.chars().find(|character| !is_inner(character)) {
-        Some(character) => Err(IdError::Character { character }),
+        Some(character) => Err(no_place_for(character)),
         None => Ok(()),
     }
 }
@@ -218,22 +199,20 @@ fn check_segment(segment: &str) -> Result<(), IdError> {
 /// Checks what stands behind the bracket of a name: `key=value` with commas between, and the closing bracket.
 fn check_values(values: &str) -> Result<(), IdError> {
     let Some(pairs) = values.strip_suffix(']') else {
-        return Err(IdError::Character { character: '[' });
+        return Err(no_place_for('['));
     };
     let is_plain =
         |character: &char| character.is_ascii_alphanumeric() || "_.+-=,".contains(*character);
     match pairs.chars().find(|character| !is_plain(character)) {
-        Some(character) => Err(IdError::Character { character }),
-        None if !pairs.split(',').all(|pair| pair.contains('=')) => {
-            Err(IdError::Character { character: '[' })
-        }
+        Some(character) => Err(no_place_for(character)),
+        None if !pairs.split(',').all(|pair| pair.contains('=')) => Err(no_place_for('[')),
         None => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{IdError, ProviderName, TestId, TrialId};
+    use super::{ProviderName, TestId, TrialId};
 
     #[test]
     fn ids_are_segments_of_plain_characters() {
@@ -249,13 +228,8 @@ mod tests {
             assert!(TestId::parse(bad).is_err(), "{bad:?}");
         }
         assert!(TestId::parse(&"a".repeat(200)).is_ok());
-        assert_eq!(
-            TestId::parse(&"a".repeat(201)),
-            Err(IdError::TooLong {
-                limit: 200,
-                bytes: 201
-            })
-        );
+        let long = TestId::parse(&"a".repeat(201)).unwrap_err().to_string();
+        assert_eq!(long, "an id has at most 200 bytes, this one has 201");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Text, Time, TrialId,
     row::{BadReport, close_line},
-    words::words,
+    words::{is_default, words},
 };
 
 /// The version of lines of logs, their `v`.
@@ -37,7 +37,7 @@ pub struct Said<'a> {
     #[serde(borrow, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<LogRecord<'a>>,
     /// Log records that were dropped because they were over a limit.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub dropped: u64,
     /// Standard output, its start and its end; absent where it became the reply.
     #[serde(borrow, skip_serializing_if = "str::is_empty")]
@@ -98,16 +98,17 @@ pub fn line(
     session: u32,
 ) -> Result<Vec<u8>, BadReport> {
     if said.len() > MAX_SAID {
-        return Err(BadReport::TooLong(said.len()));
+        return Err(BadReport(format!(
+            "a log of {} bytes, more than {MAX_SAID}",
+            said.len()
+        )));
     }
     // serde reads an array as a structure, too.
     if said.first() != Some(&b'{') || said.contains(&b'\n') || said.contains(&b'\r') {
-        return Err(BadReport::Shape(
-            "a log that is not one object on one line".into(),
-        ));
+        return Err(BadReport("a log that is not one object on one line".into()));
     }
     serde_json::from_slice::<Said<'_>>(said)
-        .map_err(|error| BadReport::Shape(error.to_string()))?;
+        .map_err(|error| BadReport(format!("not a log: {error}")))?;
     let head = format!(
         "{{\"v\":{VERSION},\"trial\":\"{trial}\",\"attempt\":{attempt},\"session\":{session},\"said\":"
     );
@@ -116,11 +117,6 @@ pub fn line(
     line.extend_from_slice(said);
     close_line(&mut line);
     Ok(line)
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_none(number: &u64) -> bool {
-    *number == 0
 }
 
 #[cfg(test)]

@@ -139,12 +139,7 @@ pub enum ToWorker {
 #[derive(Clone, Debug, PartialEq)]
 pub enum FromWorker {
     /// Comes first, once.
-    Hello {
-        /// The exact version of the program.
-        version: String,
-        /// The key of compiled plugins that this worker can load: 16 hexadecimal digits.
-        compile_key: String,
-    },
+    Hello(Hello),
     /// Tasks may come.
     Ready(Ready),
     /// A compiled plugin is missing in the cache.
@@ -175,6 +170,15 @@ pub enum FromWorker {
     Log(String),
     /// Comes last.
     Bye,
+}
+
+/// Who a worker is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The exact version of the program.
+    pub version: String,
+    /// The key of compiled plugins that this worker can load: 16 hexadecimal digits.
+    pub compile_key: String,
 }
 
 /// The head of a report. It says nothing about the outcome: that comes from the row alone.
@@ -292,16 +296,12 @@ impl ToWorker {
                 postcard(out, tasks);
                 out.extend_from_slice(body);
             }),
-            Self::TakeBack { keep } => frame(out, kind::TAKE_BACK, |out| postcard(out, keep)),
-            Self::Pause(paused) => frame(out, kind::PAUSE, |out| postcard(out, paused)),
-            Self::Stop { grace, kill } => {
-                frame(out, kind::STOP, |out| postcard(out, &(grace, kill)));
-            }
-            Self::PluginReady(digest) => {
-                frame(out, kind::PLUGIN_READY, |out| postcard(out, digest));
-            }
-            Self::BlobReady(digest) => frame(out, kind::BLOB_READY, |out| postcard(out, digest)),
-            Self::Finish { teardown } => frame(out, kind::FINISH, |out| postcard(out, teardown)),
+            Self::TakeBack { keep } => head(out, kind::TAKE_BACK, keep),
+            Self::Pause(paused) => head(out, kind::PAUSE, paused),
+            Self::Stop { grace, kill } => head(out, kind::STOP, &(grace, kill)),
+            Self::PluginReady(digest) => head(out, kind::PLUGIN_READY, digest),
+            Self::BlobReady(digest) => head(out, kind::BLOB_READY, digest),
+            Self::Finish { teardown } => head(out, kind::FINISH, teardown),
         }
     }
 
@@ -311,15 +311,14 @@ impl ToWorker {
     ///
     /// A frame that no supervisor encodes.
     pub fn decode(kind: u8, bytes: &[u8]) -> Result<Self, BadFrame> {
+        let bad = BadFrame::Content(kind);
         Ok(match kind {
-            kind::PREPARE => {
-                Self::Prepare(serde_json::from_slice(bytes).map_err(|_| BadFrame::Content(kind))?)
-            }
+            kind::PREPARE => Self::Prepare(serde_json::from_slice(bytes).map_err(|_| bad)?),
             kind::TASKS => {
-                let (tasks, body): (Vec<Task>, _) = head(kind, bytes)?;
+                let (tasks, body): (Vec<Task>, _) = split(kind, bytes)?;
                 let length = tasks.iter().map(Task::body_bytes).sum::<usize>();
                 if length != body.len() {
-                    return Err(BadFrame::Content(kind));
+                    return Err(bad);
                 }
                 Self::Tasks {
                     tasks,
@@ -348,30 +347,17 @@ impl FromWorker {
     /// Appends the frame to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Hello {
-                version,
-                compile_key,
-            } => {
-                frame(out, kind::HELLO, |out| {
-                    json(
-                        out,
-                        &Hello {
-                            version: version.clone(),
-                            compile_key: compile_key.clone(),
-                        },
-                    );
-                });
-            }
+            Self::Hello(hello) => frame(out, kind::HELLO, |out| json(out, hello)),
             Self::Ready(ready) => frame(out, kind::READY, |out| json(out, ready)),
-            Self::NeedPlugin(digest) => frame(out, kind::NEED_PLUGIN, |out| postcard(out, digest)),
-            Self::NeedBlob(digest) => frame(out, kind::NEED_BLOB, |out| postcard(out, digest)),
-            Self::Returned(tasks) => frame(out, kind::RETURNED, |out| postcard(out, tasks)),
+            Self::NeedPlugin(digest) => head(out, kind::NEED_PLUGIN, digest),
+            Self::NeedBlob(digest) => head(out, kind::NEED_BLOB, digest),
+            Self::Returned(tasks) => head(out, kind::RETURNED, tasks),
             Self::Artifact { task, index, bytes } => frame(out, kind::ARTIFACT, |out| {
                 postcard(out, &(task, index));
                 out.extend_from_slice(bytes);
             }),
             Self::Report { head, body } => encode_report(head, body, &[], out),
-            Self::Doing(doing) => frame(out, kind::DOING, |out| postcard(out, doing)),
+            Self::Doing(doing) => head(out, kind::DOING, doing),
             Self::Log(line) => frame(out, kind::LOG, |out| out.extend_from_slice(line.as_bytes())),
             Self::Bye => frame(out, kind::BYE, |_| {}),
         }
@@ -385,22 +371,13 @@ impl FromWorker {
     pub fn decode(kind: u8, bytes: &[u8]) -> Result<Self, BadFrame> {
         let bad = BadFrame::Content(kind);
         Ok(match kind {
-            kind::HELLO => {
-                let Hello {
-                    version,
-                    compile_key,
-                } = serde_json::from_slice(bytes).map_err(|_| bad)?;
-                Self::Hello {
-                    version,
-                    compile_key,
-                }
-            }
+            kind::HELLO => Self::Hello(serde_json::from_slice(bytes).map_err(|_| bad)?),
             kind::READY => Self::Ready(serde_json::from_slice(bytes).map_err(|_| bad)?),
             kind::NEED_PLUGIN => Self::NeedPlugin(whole(kind, bytes)?),
             kind::NEED_BLOB => Self::NeedBlob(whole(kind, bytes)?),
             kind::RETURNED => Self::Returned(whole(kind, bytes)?),
             kind::ARTIFACT => {
-                let ((task, index), rest) = head(kind, bytes)?;
+                let ((task, index), rest) = split(kind, bytes)?;
                 Self::Artifact {
                     task,
                     index,
@@ -408,7 +385,7 @@ impl FromWorker {
                 }
             }
             kind::REPORT => {
-                let (head, body): (ReportHead, _) = head(kind, bytes)?;
+                let (head, body): (ReportHead, _) = split(kind, bytes)?;
                 if head.row_bytes as usize + head.log_bytes as usize != body.len() {
                     return Err(bad);
                 }
@@ -446,18 +423,17 @@ impl Task {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Hello {
-    version: String,
-    compile_key: String,
-}
-
 fn frame(out: &mut Vec<u8>, kind: u8, content: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0, 0, 0, 0, kind]);
     content(out);
     let length = (out.len() - start - PREFIX) as u32;
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+/// A frame that is a head and nothing else.
+fn head(out: &mut Vec<u8>, kind: u8, value: &impl Serialize) {
+    frame(out, kind, |out| postcard(out, value));
 }
 
 fn json(out: &mut Vec<u8>, value: &impl Serialize) {
@@ -472,12 +448,12 @@ fn postcard(out: &mut Vec<u8>, value: &impl Serialize) {
     }
 }
 
-fn head<T: DeserializeOwned>(kind: u8, bytes: &[u8]) -> Result<(T, &[u8]), BadFrame> {
+fn split<T: DeserializeOwned>(kind: u8, bytes: &[u8]) -> Result<(T, &[u8]), BadFrame> {
     postcard::take_from_bytes(bytes).map_err(|_| BadFrame::Content(kind))
 }
 
 fn whole<T: DeserializeOwned>(kind: u8, bytes: &[u8]) -> Result<T, BadFrame> {
-    match head(kind, bytes)? {
+    match split(kind, bytes)? {
         (value, []) => Ok(value),
         _ => Err(BadFrame::Content(kind)),
     }

@@ -21,7 +21,6 @@ pub struct Provider {
     #[serde(default)]
     pub args: Vec<Template>,
     /// The standard input of a plain command.
-    #[serde(default)]
     pub stdin: Option<Stdin>,
     /// What a plain command's standard output is taken for.
     #[serde(default)]
@@ -41,7 +40,6 @@ pub struct Provider {
     /// What one attempt may use.
     pub limits: Limits,
     /// How many of its attempts run at once. Coordinator only.
-    #[serde(default)]
     pub concurrency: Option<u32>,
     /// How many of its attempts may start in which time. Coordinator only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,8 +156,10 @@ impl PluginKind {
 
 words! {
     /// What a plain command's standard output is taken for.
+    #[derive(Default)]
     pub enum OutputForm {
         /// The text as it is.
+        #[default]
         Text = "text",
         /// The text without white space at its ends.
         Trimmed = "trimmed",
@@ -170,31 +170,13 @@ words! {
 
 words! {
     /// How a command is called.
+    #[derive(Default)]
     pub enum Protocol {
         /// Arguments and standard input in, standard output out.
+        #[default]
         Plain = "plain",
         /// The test as JSON on standard input, one JSON object on standard output.
         Json = "json",
-    }
-}
-
-#[allow(
-    clippy::derivable_impls,
-    reason = "the macro that makes the enum has no place for the attribute"
-)]
-impl Default for OutputForm {
-    fn default() -> Self {
-        Self::Text
-    }
-}
-
-#[allow(
-    clippy::derivable_impls,
-    reason = "the macro that makes the enum has no place for the attribute"
-)]
-impl Default for Protocol {
-    fn default() -> Self {
-        Self::Plain
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     Digest, ErrorClass, Fingerprint, Limits, Outcome, ProviderName, TestId, Text, Time, TrialId,
     outcome::Verdict,
     protocol::{Task, TaskKind},
+    words::{is_default, present},
 };
 
 /// The version of rows, their `v`.
@@ -76,10 +77,10 @@ pub struct Row<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact<'a>>,
     /// Whether something was cut to keep the row within [`MAX_ROW`].
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub truncated: bool,
     /// For how long the attempt was paused or suspended, in milliseconds; not part of `duration_ms`.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub suspended_ms: f64,
 }
 
@@ -94,31 +95,30 @@ pub struct Usage {
     /// Bytes taken from the guest.
     pub bytes_out: u64,
     /// Calls of the guest to the host.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub host_calls: u64,
     /// HTTP requests sent.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub http_requests: u64,
 }
 
 /// One thing that was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub struct Check<'a> {
     /// The expectation's key, such as `equals`, or the provider's own name for it.
-    #[serde(borrow)]
     pub name: Text<'a>,
     /// Whether it held.
     pub verdict: Verdict,
     /// A score of the provider.
-    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<Raw<'a>>,
     /// Why it did not hold, in one line.
-    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<Text<'a>>,
     /// What was expected, for checks of the scenario that did not hold.
     #[serde(
         default,
-        borrow,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "present"
     )]
@@ -126,18 +126,16 @@ pub struct Check<'a> {
     /// What came, for checks of the scenario that did not hold.
     #[serde(
         default,
-        borrow,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "present"
     )]
     pub actual: Option<Raw<'a>>,
     /// A line diff from expected to actual.
-    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub diff: Option<Text<'a>>,
     /// The provider's own details.
     #[serde(
         default,
-        borrow,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "present"
     )]
@@ -146,52 +144,50 @@ pub struct Check<'a> {
 
 /// What a grader said.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub struct Grade<'a> {
     /// The grader's name.
-    #[serde(borrow)]
     pub grader: Text<'a>,
     /// Its verdict.
     pub verdict: Verdict,
     /// Its score.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
     /// Its explanation.
-    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub explanation: Option<Text<'a>>,
 }
 
 /// Something that a provider measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub struct Metric<'a> {
     /// Its name.
-    #[serde(borrow)]
     pub name: Text<'a>,
     /// Its value; finite.
     pub value: f64,
     /// Its unit.
-    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<Text<'a>>,
 }
 
 /// Why an attempt has no verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub struct RowError<'a> {
     /// The class, if the outcome is `error`, or was before a test expected it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<ErrorClass>,
     /// A stable word, such as `unreachable`, `trial_timeout` or `lost`.
-    #[serde(borrow)]
     pub code: Text<'a>,
     /// For people.
-    #[serde(borrow)]
     pub message: Text<'a>,
     /// When the provider asked to be called again, in milliseconds after this attempt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u32>,
     /// The provider's own details.
     #[serde(
         default,
-        borrow,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "present"
     )]
@@ -200,23 +196,22 @@ pub struct RowError<'a> {
 
 /// Something that the guest tried and was not granted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub struct Denied<'a> {
     /// What it tried, in words.
-    #[serde(borrow)]
     pub what: Text<'a>,
     /// The line of a scenario that would grant it.
-    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub grant: Option<Text<'a>>,
 }
 
 /// A file of an attempt. Its content is `artifacts/<aa>/<sha256>` in the run's directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub struct Artifact<'a> {
     /// The name that the provider gave it: one path segment.
-    #[serde(borrow)]
     pub name: Text<'a>,
     /// Its media type.
-    #[serde(borrow)]
     pub media_type: Text<'a>,
     /// The SHA-256 of its content.
     pub sha256: Digest,
@@ -244,7 +239,7 @@ pub struct Tail {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logs: Option<LogPlace>,
     /// Passed after an attempt that did not.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub flaky: bool,
     /// Whether the attempt settles its trial.
     pub r#final: bool,
@@ -262,7 +257,7 @@ pub struct Actor {
     /// Their machine.
     pub host: String,
     /// Why, in their words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
@@ -277,14 +272,12 @@ pub struct LogPlace {
 
 /// A line of `index.jsonl`, or a worker's part of one, read without copies. The keys of [`Tail`] are optional here.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, bound(deserialize = "'de: 'a"))]
 #[allow(missing_docs, reason = "Row and Tail document the keys")]
 pub struct RowRef<'a> {
     pub v: u8,
     pub trial: TrialId,
-    #[serde(borrow)]
     pub test: Text<'a>,
-    #[serde(borrow)]
     pub provider: Text<'a>,
     pub repeat: u32,
     pub attempt: u32,
@@ -292,49 +285,36 @@ pub struct RowRef<'a> {
     pub started_at: Time,
     pub duration_ms: f64,
     pub usage: Usage,
-    #[serde(default, borrow, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present")]
     pub output: Option<Raw<'a>>,
-    #[serde(default)]
     pub verdict: Option<Verdict>,
-    #[serde(default)]
     pub score: Option<f64>,
-    #[serde(default, borrow)]
+    #[serde(default)]
     pub checks: Vec<Check<'a>>,
-    #[serde(default, borrow)]
+    #[serde(default)]
     pub grades: Vec<Grade<'a>>,
-    #[serde(default, borrow)]
+    #[serde(default)]
     pub metrics: Vec<Metric<'a>>,
-    #[serde(default, borrow)]
     pub error: Option<RowError<'a>>,
-    #[serde(default, borrow)]
+    #[serde(default)]
     pub denied: Vec<Denied<'a>>,
-    #[serde(default, borrow)]
+    #[serde(default)]
     pub artifacts: Vec<Artifact<'a>>,
     #[serde(default)]
     pub truncated: bool,
     #[serde(default)]
     pub suspended_ms: f64,
-    #[serde(default)]
     pub fingerprint: Option<Fingerprint>,
-    #[serde(default)]
     pub judgement_fingerprint: Option<Fingerprint>,
-    #[serde(default)]
     pub judged: Option<u64>,
-    #[serde(default, borrow)]
     pub worker: Option<Text<'a>>,
-    #[serde(default)]
     pub stopped_by: Option<Actor>,
-    #[serde(default)]
     pub logs: Option<LogPlace>,
     #[serde(default)]
     pub flaky: bool,
-    #[serde(default)]
     pub r#final: Option<bool>,
-    #[serde(default)]
     pub session: Option<u32>,
-    #[serde(default)]
     pub seq: Option<u64>,
-    #[serde(default, borrow)]
     pub crc: Option<Text<'a>>,
 }
 
@@ -344,20 +324,8 @@ pub struct Raw<'a>(pub Cow<'a, RawValue>);
 
 /// Why a worker's report is not believed. The worker is then killed: it is broken or hostile.
 #[derive(Debug, Error)]
-pub enum BadReport {
-    /// The row is too long.
-    #[error("a row of {0} bytes, more than {MAX_ROW}")]
-    TooLong(usize),
-    /// Not one closed JSON object on one line with the keys of a row.
-    #[error("not a row: {0}")]
-    Shape(String),
-    /// It speaks of another attempt than the task's.
-    #[error("a row of another attempt than its task's")]
-    Foreign,
-    /// A key's value contradicts another or is out of bounds.
-    #[error("a row with an impossible `{0}`")]
-    Key(&'static str),
-}
+#[error("{0}")]
+pub struct BadReport(pub(crate) String);
 
 /// Why a line of `index.jsonl` is not a row.
 #[derive(Debug, Error)]
@@ -464,7 +432,6 @@ pub struct RowHead {
     pub outcome: Outcome,
     pub started_at: Time,
     pub duration_ms: f64,
-    #[serde(default)]
     pub judged: Option<u64>,
     #[serde(default, rename = "denied", deserialize_with = "is_there")]
     pub has_denied: bool,
@@ -522,18 +489,23 @@ pub fn check_row<'a>(
     limits: &Limits,
 ) -> Result<RowRef<'a>, BadReport> {
     if bytes.len() > MAX_ROW {
-        return Err(BadReport::TooLong(bytes.len()));
+        let length = bytes.len();
+        return Err(BadReport(format!(
+            "a row of {length} bytes, more than {MAX_ROW}"
+        )));
     }
     if bytes.first() != Some(&b'{')
         || bytes.last() != Some(&b'}')
         || bytes.contains(&b'\n')
         || bytes.contains(&b'\r')
     {
-        return Err(BadReport::Shape("not one closed object on one line".into()));
+        return Err(BadReport(
+            "not a row: not one closed object on one line".into(),
+        ));
     }
-    let row: RowRef<'_> = parse(bytes).map_err(BadReport::Shape)?;
+    let row: RowRef<'_> = parse(bytes).map_err(|error| BadReport(format!("not a row: {error}")))?;
     if row.trial != task.trial || !row.speaks_of(&task.trial) || row.attempt != task.attempt {
-        return Err(BadReport::Foreign);
+        return Err(BadReport("a row of another attempt than its task's".into()));
     }
     let tail = row.fingerprint.is_some()
         || row.judgement_fingerprint.is_some()
@@ -547,7 +519,7 @@ pub fn check_row<'a>(
         || row.seq.is_some()
         || row.crc.is_some();
     if tail {
-        return Err(BadReport::Key("key of the coordinator"));
+        return Err(impossible("key of the coordinator"));
     }
     let is_time = |ms: f64| (0.0..1e12).contains(&ms);
     let error_class = row.error.as_ref().and_then(|error| error.class);
@@ -585,10 +557,14 @@ pub fn check_row<'a>(
         ),
     ] {
         if !is_right {
-            return Err(BadReport::Key(key));
+            return Err(impossible(key));
         }
     }
     Ok(row)
+}
+
+fn impossible(key: &str) -> BadReport {
+    BadReport(format!("a row with an impossible `{key}`"))
 }
 
 impl RowHead {
@@ -612,13 +588,12 @@ impl RowRef<'_> {
 
     /// How long the attempt took.
     pub fn duration(&self) -> Duration {
-        Duration::try_from_secs_f64(self.duration_ms / 1e3).unwrap_or_default()
+        duration(self.duration_ms)
     }
 
     /// When the attempt ended.
     pub fn ended_at(&self) -> Time {
-        let suspended = Duration::try_from_secs_f64(self.suspended_ms / 1e3);
-        self.started_at + self.duration() + suspended.unwrap_or_default()
+        self.started_at + self.duration() + duration(self.suspended_ms)
     }
 }
 
@@ -701,28 +676,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         <&'de RawValue>::deserialize(deserializer).map(Self::borrowed)
     }
-}
-
-/// Reads a key that is there, also if it is `null`.
-fn present<'de: 'a, 'a, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Raw<'a>>, D::Error> {
-    Raw::deserialize(deserializer).map(Some)
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_zero(number: &f64) -> bool {
-    *number == 0.0
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_none(number: &u64) -> bool {
-    *number == 0
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! [`Template`]: a text with `{{a.b.c}}` in it.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::fmt;
+
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::Text;
+use crate::words::as_text;
 
 /// A text in which `{{root.key.0}}` is replaced by a value. It has no logic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,15 +65,6 @@ impl Template {
             pieces.push(TemplatePiece::Text(rest.to_owned()));
         }
         Ok(Self { pieces })
-    }
-
-    /// Its text, without white space between the braces.
-    pub fn text(&self) -> String {
-        let pieces = self.pieces.iter().map(|piece| match piece {
-            TemplatePiece::Text(text) => text.clone(),
-            TemplatePiece::Path(path) => format!("{{{{{}}}}}", path.join(".")),
-        });
-        pieces.collect()
     }
 
     /// Its pieces in order.
@@ -136,6 +128,16 @@ impl Template {
     }
 }
 
+/// Its text, without white space between the braces.
+impl fmt::Display for Template {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pieces.iter().try_for_each(|piece| match piece {
+            TemplatePiece::Text(text) => formatter.write_str(text),
+            TemplatePiece::Path(path) => write!(formatter, "{{{{{}}}}}", path.join(".")),
+        })
+    }
+}
+
 /// A value in which every string is a template.
 #[derive(Clone, Debug)]
 pub enum TemplateValue {
@@ -192,17 +194,7 @@ impl TemplateValue {
     }
 }
 
-impl Serialize for Template {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text())
-    }
-}
-
-impl<'de> Deserialize<'de> for Template {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(&Text::deserialize(deserializer)?).map_err(de::Error::custom)
-    }
-}
+as_text!(Template, Template::parse);
 
 fn parse_path(text: &str) -> Result<Vec<String>, TemplateError> {
     let keys: Vec<String> = text.trim().split('.').map(str::to_owned).collect();

@@ -1,11 +1,14 @@
 //! [`Test`]: a resolved test, which is one line of the suite and the body of a task.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
-use crate::{Digest, ErrorClass, Micros, TestId, Text};
+use crate::{
+    Digest, ErrorClass, Micros, TestId, Text,
+    words::{as_text, is_default, present},
+};
 
 /// A test with everything resolved. One compact JSON object on one line of the suite; keys with their default are absent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -76,7 +79,7 @@ pub struct Retries {
     /// How many retries at most; the first attempt does not count.
     pub max: u32,
     /// How long to wait before the first retry; doubles each time, up to a minute.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub backoff: Micros,
     /// What is retried.
     pub on: Vec<ExpectedError>,
@@ -175,38 +178,22 @@ impl ExpectedError {
     }
 }
 
-impl Serialize for ExpectedError {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
+impl fmt::Display for ExpectedError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
     }
 }
 
-impl<'de> Deserialize<'de> for ExpectedError {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let word = Text::deserialize(deserializer)?;
-        Self::parse(&word)
-            .ok_or_else(|| serde::de::Error::custom(format_args!("`{word}` is no class of errors")))
-    }
-}
-
-/// Reads a key that is there, also if it is `null`.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
-}
+as_text!(ExpectedError, |word| ExpectedError::parse(word)
+    .ok_or_else(|| format!("`{word}` is no class of errors")));
 
 fn one() -> u32 {
     1
 }
 
-// serde hands a reference to these.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_one(number: &u32) -> bool {
     *number == 1
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_zero(micros: &Micros) -> bool {
-    micros.0 == 0
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 
 use std::{borrow::Cow, fmt, ops::Deref};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
 /// A string that borrows from its JSON unless that has escapes. serde's `Option<Cow<str>>` never borrows, and `&str`
 /// refuses escapes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Text<'a>(pub Cow<'a, str>);
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 impl Text<'_> {
     /// An owned copy.
@@ -42,36 +43,20 @@ impl<'a> From<&'a str> for Text<'a> {
     }
 }
 
-impl Serialize for Text<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
 
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
+    use super::Text;
 
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Text<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-
-            fn visit_string<E: de::Error>(self, text: String) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text)))
-            }
-        }
-
-        deserializer.deserialize_str(Visitor)
+    #[test]
+    fn only_texts_with_escapes_are_copied() {
+        let json = r#"["plain",null,"a\"b"]"#;
+        let texts: Vec<Option<Text<'_>>> = serde_json::from_str(json).unwrap();
+        let [Some(plain), None, Some(escaped)] = &texts[..] else {
+            panic!("{texts:?}")
+        };
+        assert!(matches!(plain.0, Cow::Borrowed("plain")));
+        assert!(matches!(&escaped.0, Cow::Owned(text) if text == "a\"b"));
     }
 }

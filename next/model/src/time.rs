@@ -7,9 +7,9 @@ use std::{
 };
 
 use jiff::{Timestamp, tz::TimeZone};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
-use crate::Text;
+use crate::words::as_text;
 
 /// A point in time in milliseconds since 1970, UTC. Written as RFC 3339 with three digits: `2026-11-20T09:18:04.015Z`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,19 +87,8 @@ impl fmt::Display for Time {
     }
 }
 
-impl Serialize for Time {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Text::deserialize(deserializer)?;
-        Self::parse(&text)
-            .ok_or_else(|| de::Error::custom("expected a time such as 2026-11-20T09:18:04.015Z"))
-    }
-}
+as_text!(Time, |text| Time::parse(text)
+    .ok_or("expected a time such as 2026-11-20T09:18:04.015Z"));
 
 /// A duration in microseconds.
 #[derive(

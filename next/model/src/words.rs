@@ -1,4 +1,26 @@
-//! One macro that gives an enum its words: `as_str`, `parse`, `ALL`, `Display` and serde by the words.
+//! How values are written: an enum by its words, other types by their text, and keys only where they say something.
+
+use serde::{Deserialize, Deserializer};
+
+/// Lets serde write a type as the text that it displays, and read it with a function of that text.
+macro_rules! as_text {
+    ($name:ty, $parse:expr) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = crate::Text::deserialize(deserializer)?;
+                let parse: fn(&str) -> Result<Self, _> = $parse;
+                parse(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use as_text;
 
 /// Declares an enum whose values are written as words.
 macro_rules! words {
@@ -28,20 +50,21 @@ macro_rules! words {
             }
         }
 
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.as_str())
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let word = crate::Text::deserialize(deserializer)?;
-                Self::parse(&word).ok_or_else(|| {
-                    serde::de::Error::custom(format_args!("`{}` is no {}", &*word, stringify!($name)))
-                })
-            }
-        }
+        crate::words::as_text!($name, |word| {
+            Self::parse(word).ok_or_else(|| format!("`{word}` is no {}", stringify!($name)))
+        });
     };
 }
 pub(crate) use words;
+
+/// Tells whether a value has nothing to say, so that its key is not written.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Reads a key that is there, also if it is `null`.
+pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}

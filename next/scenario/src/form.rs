@@ -271,9 +271,17 @@ impl<T> Form for Sub<T> {
     }
 
     fn schema(&self) -> Value {
-        let mut keys = Keys::default();
-        self.1(&mut Table::Describe(&mut keys));
-        keys.schema(self.0)
+        let mut schema = json!({
+            "title": self.0,
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {},
+        });
+        self.1(&mut Table::Describe(Keys {
+            title: self.0,
+            schema: &mut schema,
+        }));
+        schema
     }
 }
 

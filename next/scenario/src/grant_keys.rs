@@ -89,12 +89,7 @@ const ENV: Named<Templated> = Named {
 
 /// Only values of `env` are templates: a path or a host that a test's input could choose would be a grant that nobody wrote.
 fn grants(table: &mut Table<'_, '_>) -> Option<Grants> {
-    let net = table.or(
-        "net",
-        &List(0, NET),
-        "[]",
-        "Where HTTP requests may go: scheme, host and port, such as `https://api.example.com` or `https://*.example.com`.",
-    );
+    let net = table.or("net", &List(0, NET), "[]");
     let secrets = table.or(
         "secrets",
         &List(
@@ -106,20 +101,9 @@ fn grants(table: &mut Table<'_, '_>) -> Option<Grants> {
             },
         ),
         "[]",
-        "Names of secrets that it may have, or tables that bind one to a header of requests to a host. Their values come from the environment or from `--secret-file`.",
     );
-    let fs = table.or(
-        "fs",
-        &List(0, FS),
-        "[]",
-        "Folders that it finds in its file system.",
-    );
-    let env = table.or(
-        "env",
-        &ENV,
-        "{}",
-        "Environment variables: templates such as `{{config.lang}}`, `{{input.user}}` or `{{secret.API_KEY}}`.",
-    );
+    let fs = table.or("fs", &List(0, FS), "[]");
+    let env = table.or("env", &ENV, "{}");
     let mut grants = Grants {
         net,
         fs,
@@ -136,17 +120,9 @@ fn grants(table: &mut Table<'_, '_>) -> Option<Grants> {
 }
 
 fn bound(table: &mut Table<'_, '_>) -> Option<BoundSecret> {
-    let name = table.required("name", &SECRET, "The secret's name.");
-    let host = table.required(
-        "host",
-        &HOST,
-        "Where the requests go: a host such as `api.example.com`, which stands for `https` at its own port, or scheme, host and port as in `net`.",
-    );
-    let header = table.required(
-        "header",
-        &HEADER,
-        "The header that may have it, such as `authorization`.",
-    );
+    let name = table.required("name", &SECRET);
+    let host = table.required("host", &HOST);
+    let header = table.required("header", &HEADER);
     Some(BoundSecret {
         name: name?,
         host: host?,
@@ -155,18 +131,9 @@ fn bound(table: &mut Table<'_, '_>) -> Option<BoundSecret> {
 }
 
 fn folder(table: &mut Table<'_, '_>) -> Option<FsGrant> {
-    let path = table.required("path", &TEXT, "The folder. Relative to the scenario.");
-    let mount = table.required(
-        "mount",
-        &MOUNT,
-        "Where the provider finds it: an absolute path, such as `/fixtures`, or `/`. Of two mounts the longer one wins.",
-    );
-    let mode = table.or(
-        "mode",
-        &MODE,
-        r#""ro""#,
-        "Whether it may be written to; `rw` needs `limits.scratch`.",
-    );
+    let path = table.required("path", &TEXT);
+    let mount = table.required("mount", &MOUNT);
+    let mode = table.or("mode", &MODE, r#""ro""#);
     Some(FsGrant {
         path: path?,
         mount: mount?,

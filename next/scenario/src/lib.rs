@@ -1,7 +1,7 @@
 //! Scenarios: TOML to a [`Scenario`], or every problem at once with its place; test lists to a [`Suite`].
 //!
 //! A key is stated once, in the function that reads its table; parsing, unknown keys, suggestions, the JSON Schema and the
-//! tables of `docs/` come from that call. This crate may know `model`, reads files that a scenario names, and writes
+//! tables of `docs/` come from that call. What a key is for stands in `keys.md`. This crate may know `model`, reads files that a scenario names, and writes
 //! nothing but the suite it is asked for.
 //!
 //! Begin reading at [`load`]. `table.rs` and `form.rs` are how keys are read; `scenario.rs`, `provider_keys.rs`,

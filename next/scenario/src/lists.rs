@@ -26,12 +26,8 @@ use crate::{
 /// Bytes of a record, and of a file that is read as a whole, so that a list takes little memory whatever is in it.
 const MAX_BYTES: u64 = 16 << 20;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-const TOML_LIST: Sub<Vec<Value>> = Sub("a test list in TOML", |table| {
-    table.required(
-        "tests",
-        &List(0, AnyTable),
-        "The records: tables `[[tests]]`.",
-    )
+pub(crate) const TOML_LIST: Sub<Vec<Value>> = Sub("a test list in TOML", |table| {
+    table.required("tests", &List(0, AnyTable))
 });
 
 /// How a list is written.

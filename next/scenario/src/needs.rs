@@ -64,7 +64,7 @@ pub(crate) fn never_there(provider: &Provider, places: &dyn Places) -> Vec<Probl
         problems.push(problem);
     };
     for (path, template, takes_nul) in templates(provider) {
-        if !takes_nul && template.text().contains('\0') {
+        if !takes_nul && template.to_string().contains('\0') {
             refuse(&path, Problem::new(NUL));
         }
     }

@@ -39,7 +39,7 @@ const METRICS: Named<Number> = Named {
 const STDIN: StringOr<Templated, Sub<String>> = StringOr {
     string: Templated(COMMAND_ROOTS),
     table: Sub("`stdin` of a provider, as a table", |table| {
-        table.required("file", &TEXT, "The name of an attachment of the test.")
+        table.required("file", &TEXT)
     }),
     words: "a string or a table",
 };
@@ -59,77 +59,22 @@ const PROTOCOL: Word<Protocol> = Word(
 
 fn provider(table: &mut Table<'_, '_>) -> Option<Provider> {
     let name = ProviderName::parse(table.name());
-    let plugin = table.required(
-        "plugin",
-        &TEXT,
-        "A `.wasm` file, or a folder with a plugin's source, relative to the scenario; or a plugin that the runner carries: `bundled:chat`, `bundled:echo`, `bundled:http` or `bundled:units`.",
-    );
+    let plugin = table.required("plugin", &TEXT);
     // A matrix is written out before this is read.
-    table.optional(
-        "matrix",
-        &MATRIX,
-        "Lists of values by name. Each combination makes a provider, in whose `plugin`, `config`, `args`, `stdin` and `grants` `{{matrix.NAME}}` is its value.",
-    );
-    table.optional(
-        "name",
-        &MATRIX_NAME,
-        "How the providers of a matrix are named, such as `gpt-{{matrix.size}}`. Default: `gpt[size=small,temp=0]`.",
-    );
-    let sha256 = table.optional("sha256", &DIGEST, "What the plugin's file must hash to.");
-    let config = table.or(
-        "config",
-        &AnyTable,
-        "{}",
-        "The provider's configuration. It reaches the provider as JSON.",
-    );
-    let args = table.or(
-        "args",
-        &List(0, Templated(COMMAND_ROOTS)),
-        "[]",
-        "The arguments of a plain command: templates such as `{{input.code}}`.",
-    );
-    let stdin = table.optional(
-        "stdin",
-        &STDIN,
-        "The standard input of a plain command: a template, or `{ file = NAME }` for the bytes of an attachment.",
-    );
-    let output = table.or(
-        "output",
-        &OUTPUT,
-        r#""text""#,
-        "What a plain command's standard output is taken for.",
-    );
-    let protocol = table.optional(
-        "protocol",
-        &PROTOCOL,
-        "How a command is called. Default for commands: `plain`. Components need none.",
-    );
-    let reuse = table.optional(
-        "reuse",
-        &REUSE,
-        "`instance`: a component's instance serves many tests, one after the other. Default: each attempt has a fresh one.",
-    );
-    let grants = table.optional(
-        "grants",
-        &GRANTS,
-        "What of the world outside its sandbox it may touch. Default: nothing.",
-    );
-    let limits = table.optional("limits", &LIMITS, "What one attempt may use.");
-    let concurrency = table.optional(
-        "concurrency",
-        &CONCURRENCY,
-        "How many of its attempts run at once.",
-    );
-    let rate = table.optional(
-        "rate",
-        &RATE,
-        "How many attempts may start in which time, such as `60/min`, `5/s` or `100/h`.",
-    );
-    let budget = table.optional(
-        "budget",
-        &BUDGET,
-        "How much of what it measures it may use up.",
-    );
+    table.optional("matrix", &MATRIX);
+    table.optional("name", &MATRIX_NAME);
+    let sha256 = table.optional("sha256", &DIGEST);
+    let config = table.or("config", &AnyTable, "{}");
+    let args = table.or("args", &List(0, Templated(COMMAND_ROOTS)), "[]");
+    let stdin = table.optional("stdin", &STDIN);
+    let output = table.or("output", &OUTPUT, r#""text""#);
+    let protocol = table.optional("protocol", &PROTOCOL);
+    let reuse = table.optional("reuse", &REUSE);
+    let grants = table.optional("grants", &GRANTS);
+    let limits = table.optional("limits", &LIMITS);
+    let concurrency = table.optional("concurrency", &CONCURRENCY);
+    let rate = table.optional("rate", &RATE);
+    let budget = table.optional("budget", &BUDGET);
     if protocol == Some(Protocol::Json) {
         for key in ["args", "stdin", "output"] {
             if table.has(key) {
@@ -161,11 +106,7 @@ fn provider(table: &mut Table<'_, '_>) -> Option<Provider> {
 }
 
 fn budget(table: &mut Table<'_, '_>) -> Option<Vec<(String, f64)>> {
-    table.required(
-        "metrics",
-        &METRICS,
-        "How much there is of each metric, over all attempts of all sessions. Once one is used up, no further attempt begins.",
-    )
+    table.required("metrics", &METRICS)
 }
 
 /// The budgets of a provider, or of all together.
@@ -183,15 +124,13 @@ pub(crate) fn budget_of(
 
 fn limits(table: &mut Table<'_, '_>) -> Option<Limits> {
     let mut limits = Limits {
-        time: table.optional("time", &TIMEOUT, "Caps every attempt's `timeout`."),
+        time: table.optional("time", &TIMEOUT),
         ..Limits::default()
     };
     for limit in Limits::TABLE {
         *(limit.get_mut)(&mut limits) = match limit.unit {
-            LimitUnit::Bytes => table.or(limit.key, &SIZE, limit.default, limit.about),
-            LimitUnit::Count(max) => {
-                table.or(limit.key, &Integer(0, max), limit.default, limit.about)
-            }
+            LimitUnit::Bytes => table.or(limit.key, &SIZE, limit.default),
+            LimitUnit::Count(max) => table.or(limit.key, &Integer(0, max), limit.default),
         };
     }
     Some(limits)

@@ -324,40 +324,15 @@ const RUN: Sub<RunOptions> = Sub("`[run]`", run);
 
 /// Reads all that is in the file; its text, folder and path are added later.
 fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
-    let name = table.optional(
-        "name",
-        &TEXT,
-        "The scenario's name. Default: the file's name without its extension.",
-    );
-    table.optional("description", &TEXT, "What the scenario is for.");
-    let minutes = table.or(
-        "timeout_minutes",
-        &Number(0.001, 525_600.0),
-        "60",
-        "How long the whole run may take, in minutes.",
-    );
-    let defaults = table.optional(
-        "defaults",
-        &DEFAULTS,
-        "What holds for every test that does not say otherwise.",
-    );
-    let run = table.optional("run", &RUN, "How trials are run.");
-    let dimensions = table.optional(
-        "dimensions",
-        &List(0, TEXT),
-        "The keys of tests' `meta` by which results are told. Default: all.",
-    );
-    let providers = table.optional(
-        "providers",
-        &PROVIDERS,
-        "The providers that tests run on, by name. At least one.",
-    );
-    let tests = table.optional(
-        "tests",
-        &List(0, TEST),
-        "Tests. At least one, or a test list.",
-    );
-    let lists = table.optional("test_lists", &List(0, LIST), "Data files that hold tests.");
+    let name = table.optional("name", &TEXT);
+    table.optional("description", &TEXT);
+    let minutes = table.or("timeout_minutes", &Number(0.001, 525_600.0), "60");
+    let defaults = table.optional("defaults", &DEFAULTS);
+    let run = table.optional("run", &RUN);
+    let dimensions = table.optional("dimensions", &List(0, TEXT));
+    let providers = table.optional("providers", &PROVIDERS);
+    let tests = table.optional("tests", &List(0, TEST));
+    let lists = table.optional("test_lists", &List(0, LIST));
     Some(Scenario {
         name: name.unwrap_or_default(),
         timeout: Duration::from_secs_f64(minutes * 60.0),
@@ -380,41 +355,11 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
 
 fn run(table: &mut Table<'_, '_>) -> Option<RunOptions> {
     Some(RunOptions {
-        budget: budget_of(
-            None,
-            table.optional(
-                "budget",
-                &BUDGET,
-                "How much of what providers measure the run may use up.",
-            ),
-        ),
-        concurrency: table.optional(
-            "concurrency",
-            &CONCURRENCY,
-            "How many attempts run at once. Default: the number of cores.",
-        ),
-        fail_fast: table.or(
-            "fail_fast",
-            &GiveUp,
-            "false",
-            "Gives up after the first bad trial (`true`), after a count of them, or once more than a fraction of all trials ended badly. Those of one session count.",
-        ),
-        memory: table.optional(
-            "memory",
-            &SIZE,
-            "What running attempts may hold of memory together. Default: 75 % of the memory there is.",
-        ),
-        grace: table.or(
-            "grace",
-            &DURATION,
-            r#""0s""#,
-            "How long providers are asked to stop before they are interrupted.",
-        ),
-        seed: table.or(
-            "seed",
-            &Integer(0, u32::MAX),
-            "0",
-            "A number that is handed to every provider.",
-        ),
+        budget: budget_of(None, table.optional("budget", &BUDGET)),
+        concurrency: table.optional("concurrency", &CONCURRENCY),
+        fail_fast: table.or("fail_fast", &GiveUp, "false"),
+        memory: table.optional("memory", &SIZE),
+        grace: table.or("grace", &DURATION, r#""0s""#),
+        seed: table.or("seed", &Integer(0, u32::MAX), "0"),
     })
 }

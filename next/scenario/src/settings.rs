@@ -50,15 +50,11 @@ impl RootSettings {
     }
 }
 
-const SETTINGS: Sub<RootSettings> = Sub("`runner.toml`", settings);
+pub(crate) const SETTINGS: Sub<RootSettings> = Sub("`runner.toml`", settings);
 const RETENTION: Sub<Retention> = Sub("`[retention]`", retention);
 
 fn settings(table: &mut Table<'_, '_>) -> Option<RootSettings> {
-    let retention = table.optional(
-        "retention",
-        &RETENTION,
-        "Which runs go: what `runner prune` does without a policy of its own. Pinned and running runs stay.",
-    );
+    let retention = table.optional("retention", &RETENTION);
     Some(RootSettings {
         retention: retention.unwrap_or_default(),
     })
@@ -66,21 +62,9 @@ fn settings(table: &mut Table<'_, '_>) -> Option<RootSettings> {
 
 fn retention(table: &mut Table<'_, '_>) -> Option<Retention> {
     Some(Retention {
-        older_than: table.optional(
-            "older_than",
-            &AGE,
-            "Runs go that ended longer ago than this.",
-        ),
-        keep_last: table.optional(
-            "keep_last",
-            &Integer(0, u64::from(u32::MAX)),
-            "All but so many of the newest runs go.",
-        ),
-        max_size: table.optional(
-            "max_size",
-            &SIZE,
-            "The oldest runs go until the rest is no larger than this.",
-        ),
+        older_than: table.optional("older_than", &AGE),
+        keep_last: table.optional("keep_last", &Integer(0, u64::from(u32::MAX))),
+        max_size: table.optional("max_size", &SIZE),
     })
 }
 

@@ -1,8 +1,10 @@
 //! [`Table`]: reads the keys of a table, or describes them.
 //!
 //! The function that reads a table names each of its keys once. With a value it reads; without one it notes the keys for
-//! the schema. So unknown keys, suggestions, the schema and the documentation cannot differ from what is read.
+//! the schema. So unknown keys, suggestions, the schema and the documentation cannot differ from what is read. What a key
+//! is for, a sentence for people, stands in `keys.md`.
 
+use runner_model::Limits;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -36,29 +38,13 @@ pub(crate) enum Table<'a, 'p> {
         /// The keys that were asked for.
         known: Vec<&'static str>,
     },
-    Describe(&'a mut Keys),
+    Describe(Keys<'a>),
 }
 
-/// The keys of a table, for its schema.
-#[derive(Default)]
-pub(crate) struct Keys {
-    schemas: Map<String, Value>,
-    required: Vec<&'static str>,
-}
-
-impl Keys {
-    pub(crate) fn schema(self, title: &str) -> Value {
-        let mut schema = json!({
-            "title": title,
-            "type": "object",
-            "additionalProperties": false,
-            "properties": self.schemas,
-        });
-        if !self.required.is_empty() {
-            schema["required"] = json!(self.required);
-        }
-        schema
-    }
+/// A table that is described: its title, and its schema so far.
+pub(crate) struct Keys<'a> {
+    pub(crate) title: &'static str,
+    pub(crate) schema: &'a mut Value,
 }
 
 /// Whether a key must be there.
@@ -72,34 +58,23 @@ enum Presence {
 
 impl Table<'_, '_> {
     /// A key that may be absent.
-    pub(crate) fn optional<F: Form>(
-        &mut self,
-        key: &'static str,
-        form: &F,
-        about: &'static str,
-    ) -> Option<F::Out> {
-        self.key(key, form, Presence::Optional, about)
+    pub(crate) fn optional<F: Form>(&mut self, key: &'static str, form: &F) -> Option<F::Out> {
+        self.key(key, form, Presence::Optional)
     }
 
     /// A key that must be there.
-    pub(crate) fn required<F: Form>(
-        &mut self,
-        key: &'static str,
-        form: &F,
-        about: &'static str,
-    ) -> Option<F::Out> {
-        self.key(key, form, Presence::Required, about)
+    pub(crate) fn required<F: Form>(&mut self, key: &'static str, form: &F) -> Option<F::Out> {
+        self.key(key, form, Presence::Required)
     }
 
-    /// A key whose default is applied elsewhere.
+    /// A key whose default, which is JSON, is applied elsewhere.
     pub(crate) fn with_default<F: Form>(
         &mut self,
         key: &'static str,
         form: &F,
         default: &'static str,
-        about: &'static str,
     ) -> Option<F::Out> {
-        self.key(key, form, Presence::Default(default), about)
+        self.key(key, form, Presence::Default(default))
     }
 
     /// A key that has the default, which is JSON, if it is absent or wrong.
@@ -108,56 +83,50 @@ impl Table<'_, '_> {
         key: &'static str,
         form: &F,
         default: &'static str,
-        about: &'static str,
     ) -> F::Out {
-        self.with_default(key, form, default, about)
-            .unwrap_or_else(|| default_of(form, default))
+        let value = self.with_default(key, form, default);
+        value.unwrap_or_else(|| {
+            form.read(&At::ROOT, &mut parse(default), &mut Reading::new(&()))
+                .expect("a default is of its key's form")
+        })
     }
 
-    fn key<F: Form>(
-        &mut self,
-        key: &'static str,
-        form: &F,
-        presence: Presence,
-        about: &'static str,
-    ) -> Option<F::Out> {
+    fn key<F: Form>(&mut self, key: &'static str, form: &F, presence: Presence) -> Option<F::Out> {
         match self {
             Self::Read {
+                title,
                 map,
                 at,
                 reading,
                 known,
-                ..
             } => {
                 known.push(key);
                 let value = map.get_mut(key);
-                let is_there = value.is_some();
+                let is_told = value.is_some() && reading.refused_nulls;
                 let present = value.filter(|value| !value.is_null() || form.takes_null());
-                match present {
-                    Some(value) => read(form, &at.key(key), value, reading),
-                    None => {
-                        let is_told = is_there && reading.refused_nulls;
-                        if presence == Presence::Required && !is_told {
-                            let problem =
-                                reading.refuse_key(at, format!("`{key}` is missing"), "here");
-                            problem.help = Some(about.to_owned());
-                        }
-                        None
-                    }
+                if let Some(value) = present {
+                    return read(form, &at.key(key), value, reading);
+                }
+                if presence == Presence::Required && !is_told {
+                    let problem = reading.refuse_key(at, format!("`{key}` is missing"), "here");
+                    problem.help = Some(about(title, key).to_owned());
                 }
             }
-            Self::Describe(keys) => {
-                let mut schema = form.schema();
-                schema["description"] = json!(about);
+            Self::Describe(Keys { title, schema }) => {
+                let mut property = form.schema();
+                property["description"] = about(title, key).into();
                 match presence {
-                    Presence::Required => keys.required.push(key),
+                    Presence::Required => match &mut schema["required"] {
+                        Value::Array(required) => required.push(key.into()),
+                        none => *none = json!([key]),
+                    },
                     Presence::Optional => {}
-                    Presence::Default(default) => schema["default"] = parse(default),
+                    Presence::Default(default) => property["default"] = parse(default),
                 }
-                keys.schemas.insert(key.to_owned(), schema);
-                None
+                schema["properties"][key] = property;
             }
         }
+        None
     }
 
     /// The key under which the table stands.
@@ -208,9 +177,22 @@ impl Table<'_, '_> {
     }
 }
 
-fn default_of<F: Form>(form: &F, default: &str) -> F::Out {
-    form.read(&At::ROOT, &mut parse(default), &mut Reading::new(&()))
-        .expect("a default is of its key's form")
+/// What a key of a table is for. Tests and test lists have keys of `[defaults]`.
+fn about(title: &str, key: &str) -> &'static str {
+    let in_table = |title: &str| {
+        let (_, tables) = include_str!("keys.md").split_once(&format!("## {title}\n"))?;
+        let table = tables.split("\n## ").next()?;
+        let (_, sentence) = table.split_once(&format!("\n* `{key}`: "))?;
+        sentence.lines().next()
+    };
+    let of_limit = || {
+        let mut limits = Limits::TABLE.iter();
+        limits
+            .find(|limit| limit.key == key)
+            .map(|limit| limit.about)
+    };
+    let written = in_table(title).or_else(|| in_table("`[defaults]`"));
+    written.or_else(of_limit).unwrap_or_default()
 }
 
 fn parse(default: &str) -> Value {

@@ -141,46 +141,19 @@ const MAX_COUNT: u32 = 1_000_000;
 
 fn settings(table: &mut Table<'_, '_>) -> Settings {
     Settings {
-        timeout: table.with_default(
-            "timeout",
-            &TIMEOUT,
-            r#""60s""#,
-            "How long one attempt may take.",
-        ),
-        trial_timeout: table.optional(
-            "trial_timeout",
-            &TIMEOUT,
-            "How long all attempts of a trial may take together, waiting included. Default: no limit.",
-        ),
-        retries: table.optional(
-            "retries",
-            &RETRIES,
-            "Which attempts are made again. Default: none.",
-        ),
-        repeat: table.with_default(
-            "repeat",
-            &Integer(1u32, MAX_COUNT),
-            "1",
-            "Trials per test and provider.",
-        ),
+        timeout: table.with_default("timeout", &TIMEOUT, r#""60s""#),
+        trial_timeout: table.optional("trial_timeout", &TIMEOUT),
+        retries: table.optional("retries", &RETRIES),
+        repeat: table.with_default("repeat", &Integer(1u32, MAX_COUNT), "1"),
         tags: table
-            .with_default(
-                "tags",
-                &List(0, TEXT),
-                "[]",
-                "Words to select tests by. Those of the defaults, the list and the test add up.",
-            )
+            .with_default("tags", &List(0, TEXT), "[]")
             .unwrap_or_default(),
         meta: Meta::new(),
     }
 }
 
 fn meta(table: &mut Table<'_, '_>) -> Meta {
-    let meta = table.optional(
-        "meta",
-        &META,
-        "What the test says of itself, such as `{ topic = \"dates\" }`: texts, numbers and booleans by name, at most 32. Reports tell what the tests with each value came to. Those of the defaults, the list and the test add up; the nearer one wins.",
-    );
+    let meta = table.optional("meta", &META);
     let meta = meta.into_iter().flatten().filter_map(|(key, value)| {
         let value = match value {
             Value::Bool(boolean) => MetaValue::Bool(boolean),
@@ -206,22 +179,12 @@ fn meta_key_error(name: &str) -> Option<String> {
 }
 
 fn retries(table: &mut Table<'_, '_>) -> Option<Retries> {
-    let max = table.required(
-        "max",
-        &Integer(0u32, 1000),
-        "How many retries at most; the first attempt does not count.",
-    );
-    let backoff = table.or(
-        "backoff",
-        &DURATION,
-        r#""0s""#,
-        "How long to wait before a retry; twice as long before each further one, up to a minute.",
-    );
+    let max = table.required("max", &Integer(0u32, 1000));
+    let backoff = table.or("backoff", &DURATION, r#""0s""#);
     let on = table.or(
         "on",
         &List(1, EXPECTED_ERROR),
         r#"["unavailable","rate-limited"]"#,
-        "What is retried: error classes, or `timeout`.",
     );
     Some(Retries {
         max: max?,
@@ -231,28 +194,11 @@ fn retries(table: &mut Table<'_, '_>) -> Option<Retries> {
 }
 
 fn test(table: &mut Table<'_, '_>) -> Option<WrittenTest> {
-    let id = table.required(
-        "id",
-        &TEST_ID,
-        "The test's id: unique; letters, digits, `_`, `.` and `-`, in segments joined by `/`.",
-    );
-    let input = table.with_default(
-        "input",
-        &Any,
-        "null",
-        "What the provider gets. Any value; it reaches the provider as JSON.",
-    );
+    let id = table.required("id", &TEST_ID);
+    let input = table.with_default("input", &Any, "null");
     let providers = providers(table);
-    let expect = table.optional(
-        "expect",
-        &EXPECT,
-        "What must come. Every key is a check of its own.",
-    );
-    let files = table.optional(
-        "files",
-        &FILES,
-        "Attachments: files that are handed to the provider, by name.",
-    );
+    let expect = table.optional("expect", &EXPECT);
+    let files = table.optional("files", &FILES);
     let meta = meta(table);
     let settings = settings(table);
     Some(WrittenTest {
@@ -266,112 +212,40 @@ fn test(table: &mut Table<'_, '_>) -> Option<WrittenTest> {
 }
 
 fn providers(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
-    table.with_default(
-        "providers",
-        &List(1, GLOB),
-        r#"["*"]"#,
-        "On which providers to run: globs over their names.",
-    )
+    table.with_default("providers", &List(1, GLOB), r#"["*"]"#)
 }
 
 fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
     // The files are found by the globs in the scenario's value, because each glob has a place of its own.
-    table.required(
-        "files",
-        &List(1, FILE_GLOB),
-        "The data files: globs relative to the scenario. `.jsonl`, `.json`, `.csv` or `.toml`.",
-    );
+    table.required("files", &List(1, FILE_GLOB));
     Some(TestList {
-        id: table.optional(
-            "id",
-            &Templated(LIST_ROOTS),
-            "The id of a record's test, such as `{{file.stem}}/{{row.name}}`.",
-        ),
-        input: table.optional(
-            "input",
-            &Templates(Any, LIST_ROOTS),
-            "The input of a record's test. A string that is one `{{row.x}}` and nothing else keeps the value's type.",
-        ),
-        expect: table.optional(
-            "expect",
-            &Templates(EXPECT, LIST_ROOTS),
-            "What must come, as in a test. Strings in it may be templates.",
-        ),
-        meta: table.optional(
-            "meta",
-            &Templates(META, LIST_ROOTS),
-            "What the tests say of themselves, as in a test. Strings in it may be templates, such as `{{row.topic}}`.",
-        ),
+        id: table.optional("id", &Templated(LIST_ROOTS)),
+        input: table.optional("input", &Templates(Any, LIST_ROOTS)),
+        expect: table.optional("expect", &Templates(EXPECT, LIST_ROOTS)),
+        meta: table.optional("meta", &Templates(META, LIST_ROOTS)),
         providers: providers(table),
         settings: settings(table),
-        select: table.optional(
-            "select",
-            &List(1, GLOB),
-            "Globs over test ids, of which one must match.",
-        ),
-        exclude: table.or(
-            "exclude",
-            &List(0, GLOB),
-            "[]",
-            "Globs over test ids, of which none may match.",
-        ),
+        select: table.optional("select", &List(1, GLOB)),
+        exclude: table.or("exclude", &List(0, GLOB), "[]"),
         files: Vec::new(),
     })
 }
 
 fn expect(table: &mut Table<'_, '_>) -> Option<WrittenExpect> {
     let expect = Expect {
-        equals: table.optional("equals", &Any, "The output is exactly this."),
-        contains: table
-            .optional(
-                "contains",
-                &TextOrList,
-                "The output contains this text, or each element of this list.",
-            )
-            .unwrap_or_default(),
-        matches: table.optional(
-            "matches",
-            &Pattern,
-            "The output is a text in which this regular expression matches.",
-        ),
-        json: table.optional("json", &Any, "The output has at least what this has."),
-        tolerance: table.optional(
-            "tolerance",
-            &Number(0.0, f64::MAX),
-            "How far numbers of `json` may be off.",
-        ),
+        equals: table.optional("equals", &Any),
+        contains: table.optional("contains", &TextOrList).unwrap_or_default(),
+        matches: table.optional("matches", &Pattern),
+        json: table.optional("json", &Any),
+        tolerance: table.optional("tolerance", &Number(0.0, f64::MAX)),
         schema: None,
-        error: table.optional(
-            "error",
-            &EXPECTED_ERROR,
-            "The attempt ends in an error of this class, or in a `timeout`.",
-        ),
-        max_duration: table.optional(
-            "max_duration",
-            &TIMEOUT,
-            "The attempt takes at most this long.",
-        ),
-        max_memory: table.optional(
-            "max_memory",
-            &SIZE,
-            "The guest's memories have at most this many bytes.",
-        ),
-        min_score: table.optional(
-            "min_score",
-            &Number(f64::MIN, f64::MAX),
-            "The provider's score is at least this.",
-        ),
-        exit_code: table.optional(
-            "exit_code",
-            &Integer(i32::MIN, i32::MAX),
-            "The command exits with this code.",
-        ),
+        error: table.optional("error", &EXPECTED_ERROR),
+        max_duration: table.optional("max_duration", &TIMEOUT),
+        max_memory: table.optional("max_memory", &SIZE),
+        min_score: table.optional("min_score", &Number(f64::MIN, f64::MAX)),
+        exit_code: table.optional("exit_code", &Integer(i32::MIN, i32::MAX)),
     };
-    let schema = table.optional(
-        "schema",
-        &TEXT,
-        "The output is valid by the JSON Schema in this file. Relative to the scenario.",
-    );
+    let schema = table.optional("schema", &TEXT);
     if expect.tolerance.is_some() && !table.has("json") {
         let message = "`tolerance` says how far numbers of `json` may be off, and there is none";
         table.refuse_key("tolerance", message);

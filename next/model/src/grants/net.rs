@@ -2,10 +2,9 @@
 
 use std::{fmt, net::IpAddr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use url::{Host, Url};
 
-use crate::Text;
+use crate::words::as_text;
 
 /// A place to which HTTP requests may go: scheme, host and port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -178,18 +177,7 @@ impl fmt::Display for NetGrant {
     }
 }
 
-/// As its text.
-impl Serialize for NetGrant {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for NetGrant {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(&Text::deserialize(deserializer)?).map_err(de::Error::custom)
-    }
-}
+as_text!(NetGrant, NetGrant::parse);
 
 /// Tells whether DNS could have a name, in lower case and punycode: `a..b` has an empty part, and `a"b` a character that
 /// would be read as something else where a grant is written down.

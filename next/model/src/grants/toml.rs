@@ -103,7 +103,7 @@ impl From<&Grants> for GrantsToml {
                 .map(|grant| Self::folder(&grant.path, &grant.mount, grant.mode.as_str()))
                 .collect(),
             env: env
-                .map(|(name, value)| Self::variable(name, &value.text()))
+                .map(|(name, value)| Self::variable(name, &value.to_string()))
                 .collect(),
         }
     }

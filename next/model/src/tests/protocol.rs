@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    BadFrame, Doing, FromWorker, Line, PREFIX, ReportHead, Sender, SlotWord, Task, TaskKind,
+    BadFrame, Doing, FromWorker, Hello, Line, PREFIX, ReportHead, Sender, SlotWord, Task, TaskKind,
     TimeoutRule, ToWorker, read_prefix,
 };
 use crate::{
@@ -97,10 +97,10 @@ fn from_worker() -> Vec<(FromWorker, &'static str)> {
     let digest = Digest([9; 32]);
     vec![
         (
-            FromWorker::Hello {
+            FromWorker::Hello(Hello {
                 version: "2.0.0".into(),
                 compile_key: "0123456789abcdef".into(),
-            },
+            }),
             Box::leak(hex(hello.as_bytes()).into_boxed_str()),
         ),
         (

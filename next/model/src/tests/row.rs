@@ -1,8 +1,6 @@
 //! Golden bytes of a row, and what is refused.
 
-use super::{
-    BadReport, MAX_DEPTH, Raw, Row, RowRef, Tail, check_row, is_deep, is_file_name, read_line,
-};
+use super::{MAX_DEPTH, Raw, Row, RowRef, Tail, check_row, is_deep, is_file_name, read_line};
 use crate::{
     Fingerprint, Limits, Micros, Outcome, TaskId, Time, TrialId,
     outcome::Verdict,
@@ -161,6 +159,7 @@ fn what_a_worker_cannot_say_is_refused() {
         check_row(bad.as_bytes(), &task(), &Limits::default())
             .map(|_: RowRef<'_>| ())
             .unwrap_err()
+            .to_string()
     };
     for (from, to) in [
         ("{\"v\"", " {\"v\""),
@@ -170,7 +169,7 @@ fn what_a_worker_cannot_say_is_refused() {
         ("\"attempt\":1", "\"attempt\":1,\"unknown\":1"),
         ("passed", "splendid"),
     ] {
-        assert!(matches!(refuse(from, to), BadReport::Shape(_)), "{to:?}");
+        assert!(refuse(from, to).starts_with("not a row"), "{to:?}");
     }
     for (from, to) in [
         ("length@units#1", "length@units#2"),
@@ -178,7 +177,7 @@ fn what_a_worker_cannot_say_is_refused() {
         ("\"provider\":\"units\"", "\"provider\":\"other\""),
         ("\"attempt\":1", "\"attempt\":2"),
     ] {
-        assert!(matches!(refuse(from, to), BadReport::Foreign), "{to:?}");
+        assert!(refuse(from, to).contains("another attempt"), "{to:?}");
     }
     for (from, to) in [
         ("\"attempt\":1", "\"attempt\":1,\"final\":true"),
@@ -205,18 +204,14 @@ fn what_a_worker_cannot_say_is_refused() {
             "\"attempt\":1,\"artifacts\":[{\"name\":\"../x\",\"media_type\":\"a/b\",\"bytes\":1,\"sha256\":\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"}]",
         ),
     ] {
-        assert!(matches!(refuse(from, to), BadReport::Key(_)), "{to:?}");
+        assert!(refuse(from, to).contains("impossible"), "{to:?}");
     }
     let deep = format!("{}{}", "[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1));
-    assert!(matches!(
-        refuse("{\"value\":26.097590073968025}", &deep),
-        BadReport::Key("output")
-    ));
+    let refused = refuse("{\"value\":26.097590073968025}", &deep);
+    assert!(refused.contains("`output`"), "{refused}");
     let long = format!("\"{}\"", "x".repeat(super::MAX_ROW));
-    assert!(matches!(
-        refuse("{\"value\":26.097590073968025}", &long),
-        BadReport::TooLong(_)
-    ));
+    let refused = refuse("{\"value\":26.097590073968025}", &long);
+    assert!(refused.contains("bytes, more than"), "{refused}");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 use serde_json::{Value, json};
 
 use crate::{
-    Selection, document::Document, form::Form, load, parse_stored, reference, resolve,
-    scenario::SCENARIO, schema, table::is_later,
+    Selection, document::Document, form::Form, lists::TOML_LIST, load, parse_stored, reference,
+    resolve, scenario::SCENARIO, schema, settings::SETTINGS, table::is_later,
 };
 
 const DOCS: &str = "../docs";
@@ -59,6 +59,33 @@ fn examples_of_the_pages_are_valid() {
         }
     }
     assert!(count > 6, "{count}");
+}
+
+#[test]
+fn every_key_has_one_sentence() {
+    fn note(schema: &Value, all: &mut BTreeSet<(String, String)>) {
+        let title = schema["title"].as_str().unwrap_or_default();
+        for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+            assert_ne!(property["description"], "", "{title} {key}");
+            all.insert((title.to_owned(), key.clone()));
+        }
+        match schema {
+            Value::Array(inner) => inner.iter().for_each(|inner| note(inner, all)),
+            Value::Object(inner) => inner.values().for_each(|inner| note(inner, all)),
+            _ => {}
+        }
+    }
+    let mut all = BTreeSet::new();
+    let tables = [SCENARIO.schema(), SETTINGS.schema(), TOML_LIST.schema()];
+    note(&tables.into(), &mut all);
+    let mut title = "";
+    for line in include_str!("../keys.md").lines() {
+        title = line.strip_prefix("## ").unwrap_or(title);
+        if let Some(row) = line.strip_prefix("* `") {
+            let key = (title.to_owned(), row.split('`').next().unwrap().to_owned());
+            assert!(all.contains(&key), "{key:?} is no key");
+        }
+    }
 }
 
 /// The title of a table and a key in it, of each key in Markdown tables.

@@ -337,8 +337,8 @@ fn providers_of_a_matrix_stand_in_its_order() {
         provider.config,
         json!({"size": 8, "text": "of 8", "deep": ["y"]})
     );
-    assert_eq!(provider.args[0].text(), "8 {{input}} y");
-    assert_eq!(provider.grants.env[0].1.text(), "y-{{config.size}}");
+    assert_eq!(provider.args[0].to_string(), "8 {{input}} y");
+    assert_eq!(provider.grants.env[0].1.to_string(), "y-{{config.size}}");
     let line: Value = serde_json::from_str(&lines(&suite)[0]).unwrap();
     assert_eq!(line["providers"], json!([2, 3, 5]));
 }
