@@ -166,7 +166,7 @@ pub struct Reply {
 
 impl Ended {
     /// A call that ended before there was a sandbox.
-    pub(crate) fn without_sandbox(ending: Ending) -> Self {
+    pub fn without_sandbox(ending: Ending) -> Self {
         Self {
             ending,
             duration: Duration::ZERO,

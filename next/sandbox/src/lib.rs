@@ -37,6 +37,7 @@ pub use engine::{
     inspect::{Inspection, inspect},
 };
 pub use interrupt::Interrupt;
+pub use message::{cut, failure, stderr_tail};
 pub use net::{Network, load_certificates};
 pub use plugin::Plugin;
 pub use redact::{DistinctNames, Redactor, Stream};

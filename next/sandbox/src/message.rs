@@ -12,14 +12,14 @@ const SHOWN_CHARACTERS: usize = 100;
 /// Bytes of a text in which secrets are looked for before it is cut to much less.
 const MAX_SEARCHED: usize = 1024 * 1024;
 
-/// An error of a class, with a code and a message.
-pub(crate) fn failure(
-    class: ErrorClass,
+/// An error with a code and a message; `class` is `None` where the outcome is not `error`.
+pub fn failure(
+    class: impl Into<Option<ErrorClass>>,
     code: impl Into<Text<'static>>,
     message: impl Into<Text<'static>>,
 ) -> RowError<'static> {
     RowError {
-        class: Some(class),
+        class: class.into(),
         code: code.into(),
         message: message.into(),
         retry_after_ms: None,
@@ -47,7 +47,7 @@ pub(crate) fn with_end(error: RowError<'static>, end: &str) -> RowError<'static>
 }
 
 /// The last lines of standard error, as the end of a message; empty if there is nothing.
-pub(crate) fn stderr_tail(stderr: &str) -> String {
+pub fn stderr_tail(stderr: &str) -> String {
     let text = stderr.trim_end();
     if text.is_empty() {
         return String::new();
@@ -94,8 +94,8 @@ pub(crate) fn cut_redacted(
 }
 
 /// The first `most` bytes of what `value` says, with `…` behind them if that is more. Names of a guest may be as long as it
-/// likes.
-pub(crate) fn cut(most: usize, value: impl fmt::Display) -> String {
+/// likes, so no more than that is written.
+pub fn cut(most: usize, value: impl fmt::Display) -> String {
     struct Cut {
         text: String,
         most: usize,

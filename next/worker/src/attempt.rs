@@ -1,22 +1,24 @@
 //! [`Attempt`]: one attempt, from a task and its test to a row.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
 
 use runner_model::{
     ErrorClass, HostFault, Micros, Outcome, Row, Time,
     log::Said,
     protocol::{Task, TimeoutRule},
     row::{self, RowError, Usage},
-    test::{ExpectedError, Test},
+    test::Test,
 };
-use runner_sandbox::{Activity, AttachedFile, Call, Ended, Ending, Instance, LeftFile};
+use runner_sandbox::{Activity, AttachedFile, Call, Ended, Ending, Instance, LeftFile, failure};
 
 use crate::{
     artifacts::fit_row,
-    judge::{Evidence, Judge, SharedSchema, judge_error, most_tree},
+    judge::{Evidence, Judge, SharedSchema, most_tree},
     provider::Provider,
     redact_row::redact,
-    report::coded,
 };
 
 /// What an attempt is made for.
@@ -48,9 +50,12 @@ impl Attempt<'_> {
         activity: &Activity,
     ) -> Made<'static> {
         let started_at = SystemTime::now().into();
-        let filled = match provider.fill(self.test.input, &self.files) {
+        let filled = match provider.fill(self.test.input, &self.files, |path| fs::read(path)) {
             Ok(filled) => filled,
-            Err(error) => return self.judged(started_at, not_called(error), provider),
+            Err(error) => {
+                let ended = Ended::without_sandbox(Ending::Error(error));
+                return self.judged(started_at, ended, provider);
+            }
         };
         let trial = &self.task.trial;
         let tags: Vec<String> = self.test.tags.iter().map(ToString::to_string).collect();
@@ -89,55 +94,38 @@ impl Attempt<'_> {
         let took = [ended.duration, ended.suspended];
         let mut row = self.blank(started_at, took, ended.usage);
         row.denied = ended.denied;
-        let expect = &self.test.expect;
         let (mut left, mut lost) = (ended.artifacts, ended.lost);
         if !fit_row(&left) {
-            lost = Some(RowError {
-                class: Some(ErrorClass::Limit),
-                ..coded(
-                    "artifacts",
-                    format!("the names of {} artifacts do not fit a row", left.len()),
-                )
-            });
+            let message = format!("the names of {} artifacts do not fit a row", left.len());
+            lost = Some(failure(ErrorClass::Limit, "artifacts", message));
             left.clear();
         }
         let ending = match (ended.ending, lost) {
             (Ending::Reply(_), Some(error)) => Ending::Error(error),
             (ending, _) => ending,
         };
+        let mut evidence = Evidence {
+            most_tree,
+            schema: self.schema.as_deref(),
+            exit_code: None,
+            stderr: &ended.said.stderr,
+        };
+        let is_stopped = matches!(ending, Ending::Stopped);
         match ending {
             Ending::Reply(reply) => {
-                let evidence = Evidence {
-                    output: &reply.output,
-                    most_tree,
-                    schema: self.schema.as_deref(),
-                    verdict: reply.verdict,
-                    score: reply.score,
-                    own: &reply.checks,
-                    exit_code: reply.exit_code,
-                    stderr: &ended.said.stderr,
-                    took: ended.duration,
-                    peak_memory: ended.usage.peak_memory,
-                };
-                (row.outcome, row.checks) = self.judge.output(expect, &evidence);
-                row.checks.extend(reply.checks);
+                evidence.exit_code = reply.exit_code;
                 row.output = Some(reply.output);
                 row.verdict = reply.verdict;
                 row.score = reply.score;
+                row.checks = reply.checks;
                 row.metrics = reply.metrics;
             }
-            Ending::Error(error) => {
-                let came = ExpectedError::Class(error.class.unwrap_or(ErrorClass::Internal));
-                (row.outcome, row.checks) = judge_error(expect, Outcome::Error, came, &error);
-                row.error = Some(error);
-            }
-            Ending::Timeout => {
-                let error = timeout(self.task, self.test);
-                let came = ExpectedError::Timeout;
-                (row.outcome, row.checks) = judge_error(expect, Outcome::Timeout, came, &error);
-                row.error = Some(error);
-            }
-            Ending::Stopped => row.error = Some(coded("stopped", "the run was stopped")),
+            Ending::Error(error) => row.error = Some(error),
+            Ending::Timeout => row.error = Some(timeout(self.task, self.test)),
+            Ending::Stopped => row.error = Some(failure(None, "stopped", "the run was stopped")),
+        }
+        if !is_stopped {
+            self.judge.judge(&self.test.expect, &mut row, &evidence);
         }
         // A guest may well do without what the machine lacked.
         let is_good = matches!(row.outcome, Outcome::Passed | Outcome::Stopped);
@@ -148,7 +136,7 @@ impl Attempt<'_> {
                 None => "the machine lacked something that the attempt needed".into(),
             };
             row = Row {
-                error: Some(coded(fault.as_str(), message)),
+                error: Some(failure(None, fault.as_str(), message)),
                 ..self.blank(started_at, took, ended.usage)
             };
             left.clear();
@@ -191,21 +179,6 @@ impl Attempt<'_> {
     }
 }
 
-/// The end of an attempt whose provider cannot be called with the test.
-fn not_called(error: RowError<'static>) -> Ended {
-    Ended {
-        ending: Ending::Error(error),
-        duration: Duration::ZERO,
-        suspended: Duration::ZERO,
-        usage: Usage::default(),
-        denied: Vec::new(),
-        said: Default::default(),
-        artifacts: Vec::new(),
-        lost: None,
-        host_fault: None,
-    }
-}
-
 fn timeout(task: &Task, test: &Test<'_>) -> RowError<'static> {
     let after = written(task.timeout);
     let by = match (task.timeout_rule, test.trial_timeout) {
@@ -221,10 +194,8 @@ fn timeout(task: &Task, test: &Test<'_>) -> RowError<'static> {
             format!("set by the test's `trial_timeout = \"{after}\"`")
         }
     };
-    coded(
-        task.timeout_rule.code(),
-        format!("no reply within {after}, {by}"),
-    )
+    let message = format!("no reply within {after}, {by}");
+    failure(None, task.timeout_rule.code(), message)
 }
 
 /// A duration as a scenario writes it.

@@ -5,8 +5,8 @@ use runner_model::{ErrorClass, prepare::Problem, test::Test};
 use runner_sandbox::AttachedFile;
 
 use crate::{
-    judge::SharedSchema,
     provider::{Provider, problem},
+    schema::Schema,
 };
 
 /// Finds what is wrong with a test for a provider.
@@ -14,7 +14,7 @@ pub fn check(
     provider: &Provider,
     test: &Test<'_>,
     files: &[AttachedFile],
-    schema: Option<&SharedSchema>,
+    schema: Option<&Result<Schema, String>>,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut find = |code: &str, message: String| {
@@ -29,10 +29,10 @@ pub fn check(
             find("input", format!("refuses the input: {mismatch}"));
         }
     }
-    if let Err(error) = provider.fill(test.input, files) {
+    if let Err(error) = provider.fill(test.input, files, |_| Ok(Vec::new())) {
         find(&error.code, error.message.to_string());
     }
-    if let Some(Err(reason)) = schema.map(|schema| &**schema) {
+    if let Some(Err(reason)) = schema {
         find("schema", format!("the schema of `expect` {reason}"));
     }
     problems

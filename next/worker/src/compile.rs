@@ -1,4 +1,4 @@
-//! `__compile compile|load|inspect PARENT_PID [SECONDS]`: work on a plugin's foreign bytes, in a process that limits
+//! `__compile compile|load|inspect PARENT_PID MEMORY [SECONDS]`: work on a plugin's foreign bytes, in a process that limits
 //! itself. Descriptor 0 is the file, 1 takes the result, 2 takes why it is refused.
 
 use std::{
@@ -10,12 +10,11 @@ use std::{
 };
 
 use rustix::{
-    process::{Resource, Rlimit, getrlimit, setrlimit},
-    system::sysinfo,
+    process::Resource,
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
 
-use crate::harden::{Openings, harden};
+use crate::harden::{Openings, harden, lower};
 
 const MIB: u64 = 1 << 20;
 /// Threads that compile at once.
@@ -31,15 +30,15 @@ const LOAD_MEMORY: u64 = 96 * MIB;
 
 /// Does the work that the arguments name.
 pub fn main(arguments: &[&str]) -> Result<(), String> {
-    let (work, parent, seconds) = match arguments {
-        [work, parent] => (*work, *parent, None),
-        [work, parent, seconds] => {
-            let seconds = seconds
-                .parse()
-                .map_err(|_| format!("`{seconds}` is no number of seconds"))?;
-            (*work, *parent, Some(seconds))
+    let (work, parent, memory, seconds) = match arguments {
+        [work, parent, memory] => (*work, *parent, number(memory)?, None),
+        [work, parent, memory, seconds] => {
+            (*work, *parent, number(memory)?, Some(number(seconds)?))
         }
-        _ => return Err("expected `__compile compile|load|inspect PARENT_PID [SECONDS]`".into()),
+        _ => {
+            let usage = "expected `__compile compile|load|inspect PARENT_PID MEMORY [SECONDS]`";
+            return Err(usage.to_owned());
+        }
     };
     harden(parent)?;
     let failed = |error: io::Error| format!("cannot read the plugin: {error}");
@@ -51,12 +50,13 @@ pub fn main(arguments: &[&str]) -> Result<(), String> {
     // Who wrote it may have left the place at its end.
     file.rewind().map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
-    let bounds = bounds(work, size);
+    let bounds = bounds(work, size, memory);
     let (processor, memory, output) =
         bounds.ok_or_else(|| format!("`__compile {work}` is nothing that can be done"))?;
-    lower(Resource::Cpu, seconds.unwrap_or(processor));
-    lower(Resource::Data, memory);
-    lower(Resource::Fsize, output);
+    // What fails here is left: the parent's clock bounds the process in any case.
+    let _ = lower(Resource::Cpu, seconds.unwrap_or(processor));
+    let _ = lower(Resource::Data, memory);
+    let _ = lower(Resource::Fsize, output);
     use_few_processors();
     // The compiler needs its descriptors, memory and threads.
     Openings::default().close_others();
@@ -76,15 +76,17 @@ pub fn main(arguments: &[&str]) -> Result<(), String> {
         .map_err(|error| format!("cannot write the result: {error}"))
 }
 
-/// What this process may use for a kind of work on a file of `size` bytes: seconds of the processor, bytes of memory, bytes of
-/// what it writes.
-fn bounds(work: &str, size: u64) -> Option<(u64, u64, u64)> {
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("`{text}` is no number"))
+}
+
+/// What this process may use for a kind of work on a file of `size` bytes, where guests may have `memory` bytes: seconds of the
+/// processor, bytes of memory, bytes of what it writes.
+fn bounds(work: &str, size: u64, memory: u64) -> Option<(u64, u64, u64)> {
     let times = |factor: u64, more: u64| size.saturating_mul(factor).saturating_add(more);
     match work {
         "compile" => {
-            let system = sysinfo();
-            let machine = (system.totalram as u64).saturating_mul(u64::from(system.mem_unit));
-            let memory = (machine / 4 * 3).min(COMPILE_MEMORY);
+            let memory = memory.min(COMPILE_MEMORY);
             // A component of Python of 18 MiB comes to 35 MiB; code is a few times as large as WASM. A file of a few KiB can
             // ask for images of its memories of many GiB.
             let output = times(16, 64 * MIB).min(1024 * MIB);
@@ -96,18 +98,6 @@ fn bounds(work: &str, size: u64) -> Option<(u64, u64, u64)> {
         "inspect" => Some((LOAD_SECONDS, times(4, LOAD_MEMORY), MIB)),
         _ => None,
     }
-}
-
-/// Lowers a limit of this process for good. A lower one that was set from outside stays. What fails here is left: the
-/// parent's clock bounds the process in any case.
-fn lower(resource: Resource, limit: u64) {
-    let maximum = getrlimit(resource).maximum;
-    let limit = Some(maximum.map_or(limit, |maximum| maximum.min(limit)));
-    let both = Rlimit {
-        current: limit,
-        maximum: limit,
-    };
-    let _ = setrlimit(resource, both);
 }
 
 /// Leaves this process a few processors, because the compiler starts a thread for each that it has. Which ones goes by the
@@ -133,11 +123,17 @@ mod tests {
 
     #[test]
     fn bounds_follow_the_size_of_the_file() {
-        let (seconds, memory, output) = bounds("compile", 10 * MIB).unwrap();
-        assert_eq!((seconds, output), (1200, 224 * MIB));
-        assert!(memory <= 4096 * MIB);
+        let bounds = |work, size| bounds(work, size, u64::MAX);
+        let most = Some((1200, 4096 * MIB, 224 * MIB));
+        assert_eq!(bounds("compile", 10 * MIB), most);
         assert_eq!(bounds("compile", u64::MAX).unwrap().2, 1024 * MIB);
         assert_eq!(bounds("load", 10 * MIB), Some((30, 116 * MIB, 21 * MIB)));
         assert_eq!(bounds("destroy", 0), None);
+    }
+
+    #[test]
+    fn compilers_have_no_more_memory_than_guests() {
+        // Three quarters of what the machine or the control group has.
+        assert_eq!(bounds("compile", 0, 1024 * MIB).unwrap().1, 1024 * MIB);
     }
 }

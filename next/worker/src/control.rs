@@ -46,7 +46,7 @@ pub fn serve(incoming: &mut Incoming, shared: &Shared) -> io::Result<()> {
                 if tasks.iter().any(is_grade) {
                     return Err(refused("a task for a grader"));
                 }
-                shared.push(tasks, body)?;
+                shared.push(tasks, &body)?;
             }
             Some(ToWorker::TakeBack { keep }) => shared.take_back(keep)?,
             Some(ToWorker::Stop { grace, kill }) => {

@@ -15,11 +15,11 @@ use std::{
 use runner_model::{
     Digest, TaskId,
     prepare::{Described, Prepare, Ready, Standing},
-    protocol::{FromWorker, TaskKind},
+    protocol::{FromWorker, Line, TaskKind},
     provider::Reuse,
-    test::{Attachment, Expect, Test},
+    test::{Attachment, Test},
 };
-use runner_sandbox::{AttachedFile, Engines, Redactor};
+use runner_sandbox::{AttachedFile, Engines};
 use tokio::{
     runtime,
     task::{JoinSet, LocalSet, yield_now},
@@ -27,11 +27,10 @@ use tokio::{
 };
 
 use crate::{
-    attempt::{Attempt, Made},
+    attempt::Attempt,
     check::check,
-    instances::{Idle, Instances, MAX_LINE, TEARDOWN},
-    judge::{Judge, SharedSchema, Stored, judge_again, most_tree},
-    link::REPORT_WITHIN,
+    instances::{Instances, TEARDOWN, tear_down},
+    judge::{Evidence, Judge, judge_again, most_tree},
     provider::{Provider, load_plugins},
     report::Report,
     shared::{Order, Shared},
@@ -39,17 +38,10 @@ use crate::{
 
 /// How long a slot goes on before other slots have their turn.
 const TURN: Duration = Duration::from_millis(1);
-/// Bytes of lines that one worker tells for the run's log.
-const MAX_LOG: usize = 512 << 10;
-
-/// All that the guest thread begins with.
-pub struct Guests {
-    pub shared: Arc<Shared>,
-    pub engines: Engines,
-    pub prepare: Prepare,
-    /// What stands of the second wall.
-    pub standing: Standing,
-}
+/// How long a report may wait for others.
+const REPORT_WITHIN: Duration = Duration::from_millis(10);
+/// Lines that one worker tells for the run's log.
+const MAX_LOG: usize = 256;
 
 /// All that slots work with.
 struct Slots {
@@ -58,74 +50,76 @@ struct Slots {
     providers: Vec<Option<Rc<Provider>>>,
     /// Bytes that the guests of one slot may have together.
     memory: u64,
-    /// Bytes of lines that are still told for the run's log.
+    /// Lines that are still told for the run's log.
     log_left: Cell<usize>,
     blobs: String,
     judge: Judge,
 }
 
-impl Guests {
-    /// Makes attempts. Does not return but by an error: a supervisor that is gone or broken.
-    pub fn run(self) -> io::Result<()> {
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        LocalSet::new().block_on(&runtime, self.serve())
-    }
+/// Makes attempts. Does not return but by an error: a supervisor that is gone or broken.
+pub fn run(
+    shared: Arc<Shared>,
+    engines: &Engines,
+    prepare: Prepare,
+    standing: Standing,
+) -> io::Result<()> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    LocalSet::new().block_on(&runtime, serve(shared, engines, prepare, standing))
+}
 
-    async fn serve(self) -> io::Result<()> {
-        let Self {
-            shared,
-            engines,
-            prepare,
-            standing,
-        } = self;
-        let plugins = load_plugins(&prepare, &engines, &shared).await?;
-        let (mut providers, mut described) = (Vec::new(), Vec::new());
-        for (index, prepared) in (0..).zip(&prepare.providers) {
-            let (plugin, mut description) = (&plugins[&prepared.digest], None);
-            let provider = Provider::new(&prepare, prepared, plugin, &mut description).await;
-            described.push(Described {
-                provider: index,
-                description,
-                problem: provider.as_ref().err().cloned(),
-            });
-            providers.push(provider.ok().map(Rc::new));
-        }
-        shared.say(&FromWorker::Ready(Ready {
-            providers: described,
-            standing,
-        }))?;
-        let slots = Rc::new(Slots {
-            memory: prepare.memory / u64::from(prepare.slots.max(1)),
-            log_left: Cell::new(MAX_LOG),
-            providers,
-            blobs: prepare.blobs,
-            judge: Judge::default(),
-            shared,
+async fn serve(
+    shared: Arc<Shared>,
+    engines: &Engines,
+    prepare: Prepare,
+    standing: Standing,
+) -> io::Result<()> {
+    let plugins = load_plugins(&prepare, engines, &shared).await?;
+    let (mut providers, mut described) = (Vec::new(), Vec::new());
+    for (index, prepared) in (0..).zip(&prepare.providers) {
+        let (plugin, mut description) = (&plugins[&prepared.digest], None);
+        let provider = Provider::new(&prepare, prepared, plugin, &mut description).await;
+        described.push(Described {
+            provider: index,
+            description,
+            problem: provider.as_ref().err().cloned(),
         });
-        let mut running = JoinSet::new();
-        for slot in 0..slots.shared.count() {
-            running.spawn_local(slots.clone().run(slot));
-        }
-        running.spawn_local(slots.report_in_time());
-        // The first that ends does so by an error or a panic, and none can go on without it.
-        let ended = running.join_next().await;
-        ended.map_or(Ok(()), |ended| ended.map_err(io::Error::other)?)
+        providers.push(provider.ok().map(Rc::new));
     }
+    shared.say(&FromWorker::Ready(Ready {
+        providers: described,
+        standing,
+    }))?;
+    let slots = Rc::new(Slots {
+        memory: prepare.memory / u64::from(prepare.slots.max(1)),
+        log_left: Cell::new(MAX_LOG),
+        providers,
+        blobs: prepare.blobs,
+        judge: Judge::default(),
+        shared,
+    });
+    let mut running = JoinSet::new();
+    for slot in 0..slots.shared.count() {
+        running.spawn_local(slots.clone().run(slot));
+    }
+    running.spawn_local(slots.report_in_time());
+    // The first that ends does so by an error or a panic, and none can go on without it.
+    let ended = running.join_next().await;
+    ended.map_or(Ok(()), |ended| ended.map_err(io::Error::other)?)
 }
 
 impl Slots {
     /// Makes one attempt after the other.
     async fn run(self: Rc<Self>, slot: usize) -> io::Result<()> {
-        let mut instances = Instances::new(self.memory);
+        let mut instances = Instances::default();
         let mut turn_began = Instant::now();
         loop {
             let wake = self.shared.wake.notified();
             let Some(order) = self.shared.next() else {
                 self.shared.rest(slot)?;
                 if self.shared.is_finished() {
-                    self.log(instances.tear_down().await)?;
+                    self.log(instances.tear_down(None).await)?;
                     self.shared.note_torn_down();
                     return pending().await;
                 }
@@ -148,12 +142,11 @@ impl Slots {
         order: &Order,
         instances: &mut Instances,
     ) -> io::Result<()> {
-        let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what);
         let task = &order.task;
         let read;
-        let line = match order.line() {
-            Ok(line) => line,
-            Err(digest) => {
+        let line = match &task.line {
+            Line::Bytes(_) => &order.line,
+            Line::Digest(digest) => {
                 read = fs::read(self.blob(digest).await?)?;
                 &read
             }
@@ -161,27 +154,28 @@ impl Slots {
         let test: Test<'_> = serde_json::from_slice(line)?;
         let provider = self.providers.get(usize::from(task.provider));
         let Some(Some(provider)) = provider else {
-            return Err(bad("a task of a provider that cannot be used"));
+            let what = "a task of a provider that cannot be used";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         };
-        let schema = self.schema(&test.expect).await?;
-        let files = match task.kind {
-            TaskKind::Judge => Vec::new(),
-            _ => self.files(&test.files).await?,
+        let schema = match &test.expect.schema {
+            Some(digest) => Some(self.judge.schema(digest, &self.blob(digest).await?)?),
+            None => None,
         };
+        let files = self.files(task.kind, &test.files).await?;
         self.shared.begin(slot, task.id)?;
         let report = match task.kind {
             TaskKind::Judge => {
-                let stored = Stored {
-                    row: order.row(),
-                    is_plain: provider.is_plain(),
+                let evidence = Evidence {
                     most_tree: most_tree(provider.settings.limits.reply),
                     schema: schema.as_deref(),
+                    exit_code: provider.is_plain().then_some(0),
+                    stderr: "",
                 };
-                let made = judge_again(&self.judge, &test.expect, &stored)?;
-                self.report(task.id, made, None)?
+                let row = judge_again(&self.judge, &test.expect, &order.row, &evidence)?;
+                Report::of_row(row)
             }
             TaskKind::Check => {
-                Report::of_problems(&check(provider, &test, &files, schema.as_ref()))
+                Report::of_problems(&check(provider, &test, &files, schema.as_deref()))
             }
             TaskKind::Run | TaskKind::Grade { .. } => {
                 let attempt = Attempt {
@@ -205,42 +199,27 @@ impl Slots {
         provider: &Rc<Provider>,
         instances: &mut Instances,
     ) -> io::Result<Report> {
-        let (task, index) = (attempt.task.id, attempt.task.provider);
-        let activity = &self.shared.activities[slot];
+        let task = attempt.task.id;
         let made = async {
-            let mut lines = Vec::new();
-            while let Some(idle) = instances.surplus(index, provider.settings.limits.memory) {
-                lines.extend(idle.tear_down(TEARDOWN).await);
-            }
-            let mut kept = instances.take(index);
+            let mut kept = instances.take(provider);
+            let room = self.memory.saturating_sub(provider.settings.limits.memory);
+            let mut lines = instances.tear_down(Some(room)).await;
+            let activity = &self.shared.activities[slot];
             let made = attempt.make(provider, &mut kept, activity).await;
-            let idle = kept.map(|instance| Idle {
-                index,
-                provider: provider.clone(),
-                instance,
-            });
-            match (idle, provider.settings.reuse) {
-                (Some(idle), Some(Reuse::Instance)) => instances.keep(idle),
-                (Some(idle), None) => lines.extend(idle.tear_down(TEARDOWN).await),
+            match (kept, provider.settings.reuse) {
+                (Some(instance), Some(Reuse::Instance)) => instances.keep(provider, instance),
+                (Some(instance), None) => {
+                    lines.extend(tear_down(provider, instance, TEARDOWN).await);
+                }
                 (None, _) => {}
             }
             (made, lines)
         };
         let (made, lines) = self.watched(task, made).await;
         self.log(lines)?;
-        self.report(task, made, provider.access.secrets.redactor())
-    }
-
-    /// Makes a report, and sends the artifacts.
-    fn report(
-        &self,
-        task: TaskId,
-        made: Made<'_>,
-        redactor: Option<&Arc<Redactor>>,
-    ) -> io::Result<Report> {
-        Report::new(made, redactor, |index, bytes| {
-            self.shared
-                .say(&FromWorker::Artifact { task, index, bytes })
+        Report::new(made, provider.access.secrets.redactor(), |index, bytes| {
+            let piece = FromWorker::Artifact { task, index, bytes };
+            self.shared.say(&piece)
         })
     }
 
@@ -258,41 +237,35 @@ impl Slots {
 
     /// Tells lines for the run's log. No worker is believed that says very much there.
     fn log(&self, lines: Vec<String>) -> io::Result<()> {
-        for mut line in lines {
-            let mut left = self.log_left.get().saturating_sub(1 + line.len());
-            if self.log_left.get() == 0 {
-                break;
-            }
-            if left < MAX_LINE {
-                left = 0;
-                line = "what guests say when they are torn down is not told any more".into();
-            }
-            self.log_left.set(left);
+        for line in lines {
+            let left = self.log_left.get();
+            let line = match left {
+                0 => break,
+                1 => "what guests say when they are torn down is not told any more".into(),
+                _ => line,
+            };
+            self.log_left.set(left - 1);
             self.shared.say(&FromWorker::Log(line))?;
         }
         Ok(())
     }
 
-    /// The schema that a test expects.
-    async fn schema(&self, expect: &Expect) -> io::Result<Option<SharedSchema>> {
-        let Some(digest) = &expect.schema else {
-            return Ok(None);
-        };
-        if let Some(schema) = self.judge.schema(digest) {
-            return Ok(Some(schema));
-        }
-        let file = fs::read(self.blob(digest).await?)?;
-        Ok(Some(self.judge.add_schema(*digest, &file)))
-    }
-
-    /// The attachments of a test, which are there afterwards.
-    async fn files(&self, files: &[Attachment<'_>]) -> io::Result<Vec<AttachedFile>> {
+    /// The attachments of a test. Those of a call are there afterwards.
+    async fn files(
+        &self,
+        kind: TaskKind,
+        files: &[Attachment<'_>],
+    ) -> io::Result<Vec<AttachedFile>> {
+        let is_call = matches!(kind, TaskKind::Run | TaskKind::Grade { .. });
         let mut attached = Vec::with_capacity(files.len());
         for file in files {
             attached.push(AttachedFile {
                 name: file.name.to_string(),
                 bytes: file.bytes,
-                path: self.blob(&file.sha256).await?,
+                path: match is_call {
+                    true => self.blob(&file.sha256).await?,
+                    false => PathBuf::new(),
+                },
             });
         }
         Ok(attached)

@@ -52,15 +52,15 @@ pub fn harden(parent: &str) -> Result<(), String> {
     // Where memory is short, the kernel takes a worker, whose attempts are made again. Where that cannot be said, nothing
     // else changes. Written before the process is not dumpable, because its files are root's then.
     let _ = fs::write("/proc/self/oom_score_adj", "500");
-    limit(Resource::Core, 0).map_err(failed)?;
-    let most = getrlimit(Resource::Nofile).maximum;
-    limit(Resource::Nofile, most.unwrap_or(FILES).min(FILES)).map_err(failed)?;
+    lower(Resource::Core, 0).map_err(failed)?;
+    lower(Resource::Nofile, FILES).map_err(failed)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed)?;
     set_no_new_privs(true).map_err(failed)
 }
 
-/// Sets both limits of a resource.
-fn limit(resource: Resource, limit: u64) -> rustix::io::Result<()> {
+/// Lowers a limit of this process for good. A lower one that was set from outside stays.
+pub fn lower(resource: Resource, limit: u64) -> rustix::io::Result<()> {
+    let limit = getrlimit(resource).maximum.unwrap_or(limit).min(limit);
     let both = Rlimit {
         current: Some(limit),
         maximum: Some(limit),

@@ -6,86 +6,60 @@
 use std::{collections::VecDeque, rc::Rc, time::Instant};
 
 use runner_model::Micros;
-use runner_sandbox::Instance;
+use runner_sandbox::{Instance, cut};
 
-use crate::{provider::Provider, report::beginning};
+use crate::provider::Provider;
 
 /// How long all that is torn down at a time may take.
 pub const TEARDOWN: Micros = Micros(5_000_000);
 /// How many bytes there are of a line that a guest says then.
-pub const MAX_LINE: usize = 2000;
+const MAX_LINE: usize = 2000;
 
-/// The idle instances of one slot, of each provider at most one.
-pub struct Instances {
-    /// The one that was used last is at the back.
-    idle: VecDeque<Idle>,
-    /// What they and the attempt that runs may hold together, in bytes.
-    share: u64,
-}
-
-/// An instance that waits for another call.
-pub struct Idle {
-    /// The provider's.
-    pub index: u16,
-    pub provider: Rc<Provider>,
-    pub instance: Instance,
-}
+/// The idle instances of one slot, of each provider at most one. The one that was used last is at the back.
+#[derive(Default)]
+pub struct Instances(VecDeque<(Rc<Provider>, Instance)>);
 
 impl Instances {
-    /// Keeps nothing yet, and never more than fits into `share` bytes.
-    pub fn new(share: u64) -> Self {
-        Self {
-            idle: VecDeque::new(),
-            share,
-        }
-    }
-
     /// Takes the instance of a provider, if there is one.
-    pub fn take(&mut self, index: u16) -> Option<Instance> {
-        let mut idle = self.idle.iter();
-        let place = idle.position(|idle| idle.index == index)?;
-        Some(self.idle.remove(place)?.instance)
+    pub fn take(&mut self, provider: &Rc<Provider>) -> Option<Instance> {
+        let mut idle = self.0.iter();
+        let place = idle.position(|(other, _)| Rc::ptr_eq(other, provider))?;
+        Some(self.0.remove(place)?.1)
     }
 
-    pub fn keep(&mut self, idle: Idle) {
-        self.idle.push_back(idle);
+    /// Keeps the instance of a provider.
+    pub fn keep(&mut self, provider: &Rc<Provider>, instance: Instance) {
+        self.0.push_back((provider.clone(), instance));
     }
 
-    /// Takes out what is idle longest of other providers, if an attempt of this one that may hold `memory` bytes has no room
-    /// beside the rest.
-    pub fn surplus(&mut self, index: u16, memory: u64) -> Option<Idle> {
-        let is_other = |idle: &Idle| idle.index != index;
-        let others = self.idle.iter().filter(|idle| is_other(idle));
-        let others = others.map(|idle| idle.provider.settings.limits.memory);
-        let held = others.fold(memory, u64::saturating_add);
-        let oldest = self.idle.iter().position(is_other)?;
-        (held > self.share).then(|| self.idle.remove(oldest))?
-    }
-
-    /// Tears all of them down, and returns lines for the run's log.
-    pub async fn tear_down(&mut self) -> Vec<String> {
+    /// Tears down what is idle longest until the rest may hold no more than `most` bytes; all with `None`. Returns lines for
+    /// the run's log.
+    pub async fn tear_down(&mut self, most: Option<u64>) -> Vec<String> {
         let began = Instant::now();
         let mut lines = Vec::new();
-        while let Some(idle) = self.idle.pop_front() {
-            let left = TEARDOWN
-                .0
-                .saturating_sub(began.elapsed().as_micros() as u64);
-            lines.extend(idle.tear_down(Micros(left)).await);
+        loop {
+            let held = self.0.iter().map(|(kept, _)| kept.settings.limits.memory);
+            if most.is_some_and(|most| held.fold(0, u64::saturating_add) <= most) {
+                return lines;
+            }
+            let Some((provider, instance)) = self.0.pop_front() else {
+                return lines;
+            };
+            let took = began.elapsed().as_micros() as u64;
+            let left = Micros(TEARDOWN.0.saturating_sub(took));
+            lines.extend(tear_down(&provider, instance, left).await);
         }
-        lines
     }
 }
 
-impl Idle {
-    /// Tears it down, and returns lines for the run's log.
-    pub async fn tear_down(self, within: Micros) -> impl Iterator<Item = String> {
-        let lines = self.instance.tear_down(within).await;
-        lines.into_iter().map(move |line| {
-            let line = beginning(&line, MAX_LINE);
-            format!(
-                "teardown of provider `{}`: {line}",
-                self.provider.settings.name
-            )
+/// Tears an instance down, and returns lines for the run's log.
+pub async fn tear_down(provider: &Provider, instance: Instance, within: Micros) -> Vec<String> {
+    let name = &provider.settings.name;
+    let lines = instance.tear_down(within).await.into_iter();
+    lines
+        .map(|line| {
+            let line = cut(MAX_LINE, line);
+            format!("teardown of provider `{name}`: {line}")
         })
-    }
+        .collect()
 }

@@ -3,7 +3,6 @@
 use std::{
     io::{self, ErrorKind, Read as _, Write as _},
     os::unix::net::UnixStream,
-    time::{Duration, Instant},
 };
 
 use runner_model::{
@@ -15,8 +14,6 @@ use crate::report::Report;
 
 /// Bytes that one read takes off the socket.
 const READ: usize = 64 << 10;
-/// How long a report may wait for others.
-pub const REPORT_WITHIN: Duration = Duration::from_millis(10);
 /// Bytes that may wait for others.
 const MOST_WAITING: usize = 1 << 20;
 
@@ -34,8 +31,6 @@ pub struct Outgoing {
     buffer: Vec<u8>,
     /// Reports in the buffer.
     waiting: usize,
-    /// When the oldest of them came.
-    since: Instant,
 }
 
 impl Incoming {
@@ -101,7 +96,6 @@ impl Outgoing {
             stream,
             buffer: Vec::new(),
             waiting: 0,
-            since: Instant::now(),
         }
     }
 
@@ -111,18 +105,12 @@ impl Outgoing {
         self.send()
     }
 
-    /// Adds a report to those that wait, and sends them if they are as many as `batch`, or large, or wait for long.
+    /// Adds a report to those that wait, and sends them if they are as many as `batch`, or large.
     pub fn report(&mut self, task: TaskId, report: &Report, batch: usize) -> io::Result<()> {
         let head = report.head(task);
         encode_report(&head, &report.row, &report.said, &mut self.buffer);
-        if self.waiting == 0 {
-            self.since = Instant::now();
-        }
         self.waiting += 1;
-        if self.waiting >= batch
-            || self.buffer.len() > MOST_WAITING
-            || self.since.elapsed() >= REPORT_WITHIN
-        {
+        if self.waiting >= batch || self.buffer.len() > MOST_WAITING {
             self.send()?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    io,
     path::Path,
     rc::Rc,
     sync::Arc,
@@ -17,11 +17,11 @@ use runner_model::{
     template::{MissingKey, Template},
 };
 use runner_sandbox::{
-    Access, AttachedFile, CommandCall, Engines, LoadError, Network, Plugin, Secrets,
+    Access, AttachedFile, CommandCall, Engines, LoadError, Network, Plugin, Secrets, failure,
 };
 use serde_json::{Value, value::RawValue};
 
-use crate::{report::coded, schema::Schema, shared::Shared};
+use crate::{schema::Schema, shared::Shared};
 
 /// A provider that can be called.
 pub struct Provider {
@@ -42,6 +42,9 @@ pub struct Filled {
     pub command: Option<CommandCall>,
     pub env: Vec<(String, String)>,
 }
+
+/// Reads an attachment that is standard input: a test is checked without any.
+pub type Read = fn(&Path) -> io::Result<Vec<u8>>;
 
 /// Loaded plugins by their digests; those that cannot be loaded with why.
 pub type Plugins = BTreeMap<Digest, Result<Rc<Plugin>, LoadError>>;
@@ -120,7 +123,7 @@ impl Provider {
         self.is_command() && self.settings.protocol == Protocol::Plain
     }
 
-    /// Fills in what an attempt is called with.
+    /// Fills in what an attempt is called with. `read` reads the attachment that is standard input.
     ///
     /// # Errors
     ///
@@ -129,6 +132,7 @@ impl Provider {
         &self,
         input: &RawValue,
         files: &[AttachedFile],
+        read: Read,
     ) -> Result<Filled, RowError<'static>> {
         let env = &self.settings.grants.env;
         if env.is_empty() && !self.is_command() {
@@ -138,7 +142,7 @@ impl Provider {
             .map_err(|error| invalid("template", format!("cannot read the input: {error}")))?;
         let mut roots = vec![("input", &input), ("config", &self.settings.config)];
         let is_command = self.is_command();
-        let command = is_command.then(|| command(&self.settings, &roots, files));
+        let command = is_command.then(|| command(&self.settings, &roots, files, read));
         roots.push(("secret", &self.secrets));
         let env = env.iter().map(|(name, template)| {
             let value = fill(template, &roots, &format!("`env.{name}`"))?;
@@ -156,6 +160,7 @@ fn command(
     settings: &Settings,
     roots: &[(&str, &Value)],
     files: &[AttachedFile],
+    read: Read,
 ) -> Result<CommandCall, RowError<'static>> {
     let args = settings.args.iter();
     let args = args.map(|template| fill(template, roots, "an argument"));
@@ -165,7 +170,7 @@ fn command(
             let text = text.map_err(|missing| missing_in(&missing, "`stdin`"));
             text.map(String::into_bytes)
         }
-        Stdin::File { file } => attachment(file, files, settings.limits.input),
+        Stdin::File { file } => attachment(file, files, settings.limits.input, read),
     });
     Ok(CommandCall {
         program: program(&settings.plugin),
@@ -197,24 +202,25 @@ fn missing_in(missing: &MissingKey, what: &str) -> RowError<'static> {
     invalid("template", format!("{missing}, which {what} needs"))
 }
 
-fn attachment(name: &str, files: &[AttachedFile], most: u64) -> Result<Vec<u8>, RowError<'static>> {
+fn attachment(
+    name: &str,
+    files: &[AttachedFile],
+    most: u64,
+    read: Read,
+) -> Result<Vec<u8>, RowError<'static>> {
     let file = files.iter().find(|file| file.name == name);
     let file = file.ok_or_else(|| {
         let message = format!("the test has no attachment `{name}` for standard input");
         invalid("attachment", message)
     })?;
-    let refused = |class, code, message| RowError {
-        class: Some(class),
-        ..coded(code, message)
-    };
     if file.bytes > most {
         let bytes = file.bytes;
         let message = format!("the standard input has {bytes} bytes, and `limits.input` is {most}");
-        return Err(refused(ErrorClass::Limit, "input", message));
+        return Err(failure(ErrorClass::Limit, "input", message));
     }
-    fs::read(&file.path).map_err(|error| {
+    read(&file.path).map_err(|error| {
         let message = format!("cannot read attachment `{name}`: {error}");
-        refused(ErrorClass::Internal, "attachment", message)
+        failure(ErrorClass::Internal, "attachment", message)
     })
 }
 
@@ -272,10 +278,7 @@ fn program(plugin: &str) -> String {
 }
 
 fn invalid(code: &'static str, message: String) -> RowError<'static> {
-    RowError {
-        class: Some(ErrorClass::InvalidInput),
-        ..coded(code, message)
-    }
+    failure(ErrorClass::InvalidInput, code, message)
 }
 
 /// The messages of problems go on behind "plugin `FILE`".

@@ -5,32 +5,28 @@ use runner_model::{
     ErrorClass, Text,
     row::{Raw, RowError},
 };
-use runner_sandbox::{DistinctNames, Ended, Ending, LeftFile, Redactor, Reply};
+use runner_sandbox::{DistinctNames, Ended, Ending, LeftFile, Redactor, Reply, failure};
 
-use crate::{judge::tree_bytes, report::coded};
+use crate::judge::tree_bytes;
 
 /// Bytes of an artifact's name that has a mark in it, without the number that keeps it distinct. A name has at most 200.
 const MAX_NAME: usize = 180;
 
 /// Takes secrets out. `most_tree` bounds the memory that one JSON text may take as a tree of values.
 pub fn redact(redactor: &Redactor, ended: &mut Ended, most_tree: usize) {
-    let row = RowRedactor {
+    let mut row = RowRedactor {
         redactor,
         most_tree,
+        is_searched: true,
     };
-    let is_done = match &mut ended.ending {
+    match &mut ended.ending {
         Ending::Reply(reply) => row.reply(reply),
         Ending::Error(error) => row.error(error),
-        Ending::Timeout | Ending::Stopped => Some(()),
-    };
-    if is_done.is_none() {
-        ended.ending = Ending::Error(RowError {
-            class: Some(ErrorClass::Limit),
-            ..coded(
-                "reply",
-                "the reply has too many values to be searched for secrets",
-            )
-        });
+        Ending::Timeout | Ending::Stopped => {}
+    }
+    if !row.is_searched {
+        let message = "the reply has too many values to be searched for secrets";
+        ended.ending = Ending::Error(failure(ErrorClass::Limit, "reply", message));
     }
     row.text(&mut ended.said.stdout);
     row.text(&mut ended.said.stderr);
@@ -43,46 +39,37 @@ pub fn redact(redactor: &Redactor, ended: &mut Ended, most_tree: usize) {
 struct RowRedactor<'a> {
     redactor: &'a Redactor,
     most_tree: usize,
+    /// Whether there was no JSON with too many values.
+    is_searched: bool,
 }
 
-/// None is told of JSON with too many values. A number has no place for a mark, so it is left out.
+/// A number has no place for a mark, so it is left out.
 impl RowRedactor<'_> {
-    fn reply(&self, reply: &mut Reply) -> Option<()> {
-        self.raw(&mut reply.output)?;
-        reply
-            .score
-            .take_if(|score| self.redactor.is_in_number(*score));
+    fn reply(&mut self, reply: &mut Reply) {
+        let redactor = self.redactor;
+        self.raw(Some(&mut reply.output));
+        reply.score.take_if(|score| redactor.is_in_number(*score));
         for check in &mut reply.checks {
             self.text(&mut check.name);
-            check
-                .message
-                .iter_mut()
-                .for_each(|message| self.text(message));
+            check.message.iter_mut().for_each(|text| self.text(text));
             let score = &mut check.score;
-            score.take_if(|score| self.redactor.is_in(score.get().as_bytes()));
-            check
-                .details
-                .as_mut()
-                .map_or(Some(()), |details| self.raw(details))?;
+            score.take_if(|score| redactor.is_in(score.get().as_bytes()));
+            self.raw(check.details.as_mut());
         }
         let metrics = &mut reply.metrics;
-        metrics.retain(|metric| !self.redactor.is_in_number(metric.value));
+        metrics.retain(|metric| !redactor.is_in_number(metric.value));
         for metric in metrics {
             self.text(&mut metric.name);
             metric.unit.iter_mut().for_each(|unit| self.text(unit));
         }
-        Some(())
     }
 
-    fn error(&self, error: &mut RowError<'static>) -> Option<()> {
+    fn error(&mut self, error: &mut RowError<'static>) {
         self.text(&mut error.code);
         self.text(&mut error.message);
         let after = &mut error.retry_after_ms;
         after.take_if(|after| self.redactor.is_in_number(f64::from(*after)));
-        error
-            .details
-            .as_mut()
-            .map_or(Some(()), |details| self.raw(details))
+        self.raw(error.details.as_mut());
     }
 
     fn text(&self, text: &mut Text<'static>) {
@@ -91,15 +78,16 @@ impl RowRedactor<'_> {
         }
     }
 
-    fn raw(&self, raw: &mut Raw<'static>) -> Option<()> {
-        if tree_bytes(raw.get()) > self.most_tree {
-            return None;
-        }
-        match self.redactor.json(raw.get()) {
-            Some(redacted) => Raw::from_string(redacted)
-                .map(|redacted| *raw = redacted)
-                .ok(),
-            None => Some(()),
+    fn raw(&mut self, raw: Option<&mut Raw<'static>>) {
+        let Some(raw) = raw else { return };
+        self.is_searched &= tree_bytes(raw.get()) <= self.most_tree;
+        if self.is_searched
+            && let Some(redacted) = self.redactor.json(raw.get())
+        {
+            match Raw::from_string(redacted) {
+                Ok(redacted) => *raw = redacted,
+                Err(_) => self.is_searched = false,
+            }
         }
     }
 

@@ -8,9 +8,9 @@ use runner_model::{
     outcome::Verdict,
     prepare::Problem,
     protocol::ReportHead,
-    row::{MAX_ROW, OUTPUT_ARTIFACT, Raw, RowError, is_deep},
+    row::{MAX_ROW, OUTPUT_ARTIFACT, Raw, is_deep},
 };
-use runner_sandbox::{LeftContent, LeftFile, Redactor};
+use runner_sandbox::{LeftContent, LeftFile, Redactor, cut};
 use serde::Serialize;
 
 use crate::{artifacts::hand_on, attempt::Made};
@@ -21,6 +21,7 @@ const MAX_OUTPUT: usize = 64 << 10;
 const KEPT: usize = 40;
 
 /// What a worker reports of an attempt.
+#[derive(Default)]
 pub struct Report {
     /// One compact JSON object.
     pub row: Vec<u8>,
@@ -64,12 +65,19 @@ impl Report {
         })
     }
 
+    /// The report of a row that was judged again.
+    pub fn of_row(row: Row<'_>) -> Self {
+        Self {
+            row: encode_row(row),
+            ..Self::default()
+        }
+    }
+
     /// The report of a test that was checked.
     pub fn of_problems(problems: &[Problem]) -> Self {
         Self {
             row: json(&problems),
-            said: Vec::new(),
-            host_fault: None,
+            ..Self::default()
         }
     }
 
@@ -157,16 +165,8 @@ fn shorten_texts(row: &mut Row<'_>) {
 
 fn shorten(text: &mut Text<'_>, most: usize) {
     if text.len() > most {
-        *text = beginning(text, most).into();
+        *text = cut(most, &*text).into();
     }
-}
-
-/// The first bytes of a text, with a mark if there are more.
-pub fn beginning(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    format!("{}…", &text[..text.floor_char_boundary(most)])
 }
 
 /// Serializes what was said, and cuts its end until it fits.
@@ -187,17 +187,6 @@ fn encode_said(mut said: Said<'_>) -> Vec<u8> {
         bytes = json(&said);
     }
     bytes
-}
-
-/// An error without a class and details.
-pub fn coded(code: &'static str, message: impl Into<Text<'static>>) -> RowError<'static> {
-    RowError {
-        class: None,
-        code: code.into(),
-        message: message.into(),
-        retry_after_ms: None,
-        details: None,
-    }
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {

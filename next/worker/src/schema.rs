@@ -16,9 +16,8 @@ use boon::{
     CompileError, Compiler, Draft, Format, SchemaIndex, Schemas, UrlLoader, ValidationError,
 };
 use regex::RegexBuilder;
+use runner_sandbox::cut;
 use serde_json::{Value, json};
-
-use crate::report::beginning;
 
 /// Where the schema is, for references within it.
 const PLACE: &str = "http://runner.invalid/schema";
@@ -70,7 +69,7 @@ impl Schema {
     /// Why it is none, as the rest of a sentence that begins with it.
     pub fn new(value: Value) -> Result<Self, String> {
         let invalid = |error: CompileError| {
-            let reason = beginning(&format!("{error:#}"), MAX_REASON);
+            let reason = cut(MAX_REASON, format_args!("{error:#}"));
             format!("is not a valid JSON Schema: {reason}")
         };
         let mut parts = Parts {
@@ -139,7 +138,7 @@ fn collect(error: &ValidationError<'_, '_>, reasons: &mut Vec<String>) {
             place if place.is_empty() => error.kind.to_string(),
             place => format!("at `{place}`: {}", error.kind),
         };
-        reasons.push(beginning(&reason, MAX_REASON));
+        reasons.push(cut(MAX_REASON, reason));
     }
 }
 

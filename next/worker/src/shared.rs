@@ -4,10 +4,9 @@ use std::{
     collections::{HashSet, VecDeque},
     fs::File,
     io,
-    ops::Range,
     os::unix::fs::FileExt as _,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -15,16 +14,13 @@ use std::{
 
 use runner_model::{
     Digest, TaskId,
-    protocol::{Doing, FromWorker, Line, SlotWord, Task},
+    protocol::{Doing, FromWorker, SlotWord, Task},
 };
-use runner_sandbox::{Activity, Interrupt};
+use runner_sandbox::{Activity, Interrupt, cut};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
 
-use crate::{
-    link::Outgoing,
-    report::{Report, beginning},
-};
+use crate::{link::Outgoing, report::Report};
 
 /// Reports that may wait for others; fewer where few tasks wait, or their sender would send more too late.
 const MAX_BATCH: usize = 64;
@@ -46,15 +42,17 @@ pub struct Shared {
     on_processor: AtomicU64,
     /// By slot: what its guest does.
     pub activities: Vec<Activity>,
-    /// How many slots have torn down what they kept, and who waits for that.
-    torn_down: (Mutex<usize>, Condvar),
+    /// Told when a slot has torn down what it kept.
+    torn_down: Condvar,
 }
 
-/// A task with the bytes of its frame.
+/// A task with what came with it.
 pub struct Order {
     pub task: Task,
-    body: Arc<Vec<u8>>,
-    line: Range<usize>,
+    /// The test's line, if it is not a blob.
+    pub line: Vec<u8>,
+    /// The stored row of a task that has one.
+    pub row: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -68,6 +66,8 @@ struct Queue {
     is_paused: bool,
     /// Slots tear down what they keep.
     is_finished: bool,
+    /// How many slots have done so.
+    torn_down: usize,
 }
 
 impl Shared {
@@ -82,7 +82,7 @@ impl Shared {
             running: (0..count).map(|_| AtomicU64::new(0)).collect(),
             on_processor: AtomicU64::new(0),
             activities: (0..count).map(|_| Activity::default()).collect(),
-            torn_down: Default::default(),
+            torn_down: Condvar::new(),
         }
     }
 
@@ -92,8 +92,7 @@ impl Shared {
     }
 
     /// Queues tasks; gives them back if none may begin any more.
-    pub fn push(&self, tasks: Vec<Task>, body: Vec<u8>) -> io::Result<()> {
-        let body = Arc::new(body);
+    pub fn push(&self, tasks: Vec<Task>, body: &[u8]) -> io::Result<()> {
         let mut queue = lock(&self.queue);
         if queue.is_stopped {
             drop(queue);
@@ -101,15 +100,16 @@ impl Shared {
                 tasks.iter().map(|task| task.id).collect(),
             ));
         }
-        let mut at = 0;
+        let mut rest = body;
         for task in tasks {
-            let start = at;
-            at += task.body_bytes();
+            let (own, others) = rest.split_at(task.body_bytes());
+            let (line, row) = own.split_at(own.len() - task.row_bytes as usize);
             queue.orders.push_back(Order {
-                line: start..at - task.row_bytes as usize,
-                body: body.clone(),
+                line: line.to_vec(),
+                row: row.to_vec(),
                 task,
             });
+            rest = others;
         }
         drop(queue);
         self.wake.notify_waiters();
@@ -168,12 +168,12 @@ impl Shared {
 
     /// Lets every slot that is free tear down what it keeps, and waits for them, no longer than `within`.
     pub fn tear_down(&self, within: Duration) {
-        lock(&self.queue).is_finished = true;
+        let mut queue = lock(&self.queue);
+        queue.is_finished = true;
         self.wake.notify_waiters();
-        let (torn_down, told) = &self.torn_down;
-        let is_open = |torn_down: &mut usize| *torn_down < self.count();
-        // Whoever is not done is killed.
-        let _ = told.wait_timeout_while(lock(torn_down), within, is_open);
+        let is_open = |queue: &mut Queue| queue.torn_down < self.count();
+        // A guest that is not done then ends with this process.
+        let _ = self.torn_down.wait_timeout_while(queue, within, is_open);
     }
 
     /// Tells whether slots tear down what they keep.
@@ -183,8 +183,8 @@ impl Shared {
 
     /// Notes that a slot has torn down what it kept.
     pub fn note_torn_down(&self) {
-        *lock(&self.torn_down.0) += 1;
-        self.torn_down.1.notify_all();
+        lock(&self.queue).torn_down += 1;
+        self.torn_down.notify_all();
     }
 
     /// Notes that a plugin or blob is there.
@@ -277,27 +277,11 @@ impl Shared {
                 on_processor,
                 word: match on_processor {
                     true => "computes".into(),
-                    false => beginning(&activity.word(), MAX_WORD),
+                    false => cut(MAX_WORD, activity.word()),
                 },
             }
         });
         self.say(&FromWorker::Doing(doing.collect()))
-    }
-}
-
-impl Order {
-    /// The test's line, if it came with the task.
-    pub fn line(&self) -> Result<&[u8], &Digest> {
-        match &self.task.line {
-            Line::Bytes(_) => Ok(&self.body[self.line.clone()]),
-            Line::Digest(digest) => Err(digest),
-        }
-    }
-
-    /// The stored row of a task that has one.
-    pub fn row(&self) -> &[u8] {
-        let from = self.line.end;
-        &self.body[from..from + self.task.row_bytes as usize]
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use runner_model::{
     prepare::Prepare,
-    protocol::{FromWorker, ToWorker},
+    protocol::{FromWorker, Hello, ToWorker},
 };
 use runner_sandbox::{Engines, load_certificates};
 use signal_hook::{
@@ -19,8 +19,7 @@ use signal_hook::{
 };
 
 use crate::{
-    control, exit,
-    guests::Guests,
+    control, exit, guests,
     harden::{Openings, harden},
     link::{Incoming, Outgoing},
     shared::Shared,
@@ -83,20 +82,15 @@ fn serve(
     let engines = Engines::new(prepare.slots, prepare.memory);
     let shared = Shared::new(outgoing, slots, prepare.slots, engines.interrupt());
     let shared = Arc::new(shared);
-    let guests = Guests {
-        shared: shared.clone(),
-        engines,
-        prepare: *prepare,
-        standing,
-    };
+    let watched = shared.clone();
     thread::Builder::new()
         .name("control".into())
         .spawn(move || {
-            let served = control::serve(&mut incoming, &shared);
-            shared.interrupt.now();
+            let served = control::serve(&mut incoming, &watched);
+            watched.interrupt.now();
             leave(served);
         })?;
-    guests.run()
+    guests::run(shared, &engines, *prepare, standing)
 }
 
 /// Says who this is, and reads what it is to do.
@@ -114,10 +108,10 @@ fn meet(socket: UnixStream, outgoing: &mut Outgoing) -> io::Result<(Incoming, Bo
 
 /// The first frame.
 pub fn hello() -> FromWorker {
-    FromWorker::Hello {
+    FromWorker::Hello(Hello {
         version: env!("CARGO_PKG_VERSION").into(),
         compile_key: Engines::compile_key(),
-    }
+    })
 }
 
 #[cfg(test)]

@@ -39,14 +39,10 @@ pub(crate) fn classify(error: &wasmtime::Error, sandbox: &mut Sandbox) -> Ending
 
 /// The error of a plugin that did not describe itself.
 pub(crate) fn into_error(ending: Ending) -> RowError<'static> {
-    let ended = |code: &'static str, message: &'static str| RowError {
-        class: None,
-        ..failure(ErrorClass::Internal, code, message)
-    };
     match ending {
         Ending::Error(error) => error,
-        Ending::Timeout => ended("timeout", "`describe` did not end within 5 s"),
-        Ending::Stopped | Ending::Reply(_) => ended("stopped", "`describe` was stopped"),
+        Ending::Timeout => failure(None, "timeout", "`describe` did not end within 5 s"),
+        Ending::Stopped | Ending::Reply(_) => failure(None, "stopped", "`describe` was stopped"),
     }
 }
 

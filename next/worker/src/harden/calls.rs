@@ -48,49 +48,15 @@ fn allowed(has_sockets: bool) -> Result<Calls, BackendError> {
         .into_iter()
         .map(|call| (call, Vec::new()))
         .collect();
-    // Threads, and no processes.
-    let thread = masked(0, libc::CLONE_THREAD, libc::CLONE_THREAD)?;
-    calls.insert(libc::SYS_clone, vec![rule(thread)?]);
-    // `abort`, and no signals to others.
-    let own = one_of(0, &[process::id() as i32])?;
-    calls.insert(libc::SYS_tgkill, own);
-    // Not whom a descriptor's signals go to.
-    calls.insert(
-        libc::SYS_fcntl,
-        one_of(
-            1,
-            &[
-                libc::F_DUPFD,
-                libc::F_DUPFD_CLOEXEC,
-                libc::F_GETFD,
-                libc::F_SETFD,
-                libc::F_GETFL,
-                libc::F_SETFL,
-                libc::F_ADD_SEALS,
-                libc::F_GET_SEALS,
-            ],
-        )?,
-    );
-    // Nothing of terminals but whether something is one.
-    let asked = [libc::FIONBIO, libc::FIONREAD, libc::TCGETS].map(|request| request as i32);
-    calls.insert(libc::SYS_ioctl, one_of(1, &asked)?);
-    // Names of threads and mappings. That it may not be dumped and dies with its parent is settled.
-    let named = one_of(0, &[libc::PR_SET_NAME, libc::PR_SET_VMA])?;
-    calls.insert(libc::SYS_prctl, named);
-    // Limits of its own only.
-    calls.insert(libc::SYS_prlimit64, one_of(0, &[0])?);
-    // Times of what is open: Landlock does not look at those of what is named.
-    let is_open = SeccompCondition::new(1, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?;
-    calls.insert(libc::SYS_utimensat, vec![rule(is_open)?]);
-    // No connection that Landlock is not asked about.
-    for (call, flags) in [
-        (libc::SYS_sendto, 3),
-        (libc::SYS_sendmsg, 2),
-        (libc::SYS_sendmmsg, 3),
-    ] {
-        let plain = masked(flags, libc::MSG_FASTOPEN, 0)?;
-        calls.insert(call, vec![rule(plain)?]);
+    for (call, argument, mask, values) in looked_at() {
+        let rules = values
+            .iter()
+            .map(|value| rule([masked(argument, mask, *value)]));
+        calls.insert(call, rules.collect::<Result<_, _>>()?);
     }
+    // Times of what is open: Landlock does not look at those of what is named.
+    let is_open = SeccompCondition::new(1, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0);
+    calls.insert(libc::SYS_utimensat, vec![rule([is_open])?]);
     if has_sockets {
         calls.insert(libc::SYS_connect, Vec::new());
         calls.insert(libc::SYS_socket, sockets()?);
@@ -108,42 +74,57 @@ fn sockets() -> Result<Vec<SeccompRule>, BackendError> {
             (libc::SOCK_DGRAM, 0),
             (libc::SOCK_DGRAM, libc::IPPROTO_UDP),
         ] {
-            sockets.push(SeccompRule::new(vec![
-                equal(0, family)?,
+            sockets.push(rule([
+                masked(0, ALL, family),
                 // Beside the kind are flags.
-                masked(1, 0xf, kind)?,
-                equal(2, protocol)?,
+                masked(1, 0xf, kind),
+                masked(2, ALL, protocol),
             ])?);
         }
     }
     Ok(sockets)
 }
 
-fn rule(condition: SeccompCondition) -> Result<SeccompRule, BackendError> {
-    SeccompRule::new(vec![condition])
+fn rule<const N: usize>(
+    conditions: [Result<SeccompCondition, BackendError>; N],
+) -> Result<SeccompRule, BackendError> {
+    SeccompRule::new(conditions.into_iter().collect::<Result<_, _>>()?)
 }
 
-fn one_of(argument: u8, values: &[i32]) -> Result<Vec<SeccompRule>, BackendError> {
-    let rules = values.iter().map(|value| rule(equal(argument, *value)?));
-    rules.collect()
-}
-
-fn equal(argument: u8, value: i32) -> Result<SeccompCondition, BackendError> {
-    condition(argument, SeccompCmpOp::Eq, value)
-}
-
+/// An argument must have this value in the bits of the mask.
 fn masked(argument: u8, mask: i32, value: i32) -> Result<SeccompCondition, BackendError> {
-    let mask = u64::from(mask as u32);
-    condition(argument, SeccompCmpOp::MaskedEq(mask), value)
-}
-
-fn condition(
-    argument: u8,
-    operator: SeccompCmpOp,
-    value: i32,
-) -> Result<SeccompCondition, BackendError> {
+    let operator = SeccompCmpOp::MaskedEq(u64::from(mask as u32));
     let value = u64::from(value as u32);
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
+}
+
+/// The mask of all bits.
+const ALL: i32 = !0;
+
+/// Calls of which one argument is looked at: which, which of its bits, and what these may be.
+#[rustfmt::skip]
+fn looked_at() -> [(i64, u8, i32, Vec<i32>); 9] {
+    [
+        // Threads, and no processes.
+        (libc::SYS_clone, 0, libc::CLONE_THREAD, vec![libc::CLONE_THREAD]),
+        // `abort`, and no signals to others.
+        (libc::SYS_tgkill, 0, ALL, vec![process::id() as i32]),
+        // Not whom a descriptor's signals go to.
+        (libc::SYS_fcntl, 1, ALL, vec![
+            libc::F_DUPFD, libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL,
+            libc::F_ADD_SEALS, libc::F_GET_SEALS,
+        ]),
+        // Nothing of terminals but whether something is one.
+        (libc::SYS_ioctl, 1, ALL, [libc::FIONBIO, libc::FIONREAD, libc::TCGETS].map(|request| request as i32).into()),
+        // Names of threads and mappings. That it may not be dumped and dies with its parent is settled.
+        (libc::SYS_prctl, 0, ALL, vec![libc::PR_SET_NAME, libc::PR_SET_VMA]),
+        // Limits of its own only.
+        (libc::SYS_prlimit64, 0, ALL, vec![0]),
+        // No connection that Landlock is not asked about.
+        (libc::SYS_sendto, 3, libc::MSG_FASTOPEN, vec![0]),
+        (libc::SYS_sendmsg, 2, libc::MSG_FASTOPEN, vec![0]),
+        (libc::SYS_sendmmsg, 3, libc::MSG_FASTOPEN, vec![0]),
+    ]
 }
 
 /// Calls whose arguments are not looked at. `wasi_calls_pass_the_wall` makes guests use them.

@@ -2,16 +2,9 @@
 
 use std::io;
 
-use runner_model::{
-    Outcome, Row, RowRef,
-    log::Said,
-    outcome::Verdict,
-    row::Check,
-    test::{Expect, ExpectedError},
-};
+use runner_model::{Row, RowRef, outcome::Verdict, row::Check, test::Expect};
 
-use super::{Evidence, Judge, judge_error};
-use crate::{attempt::Made, schema::Schema};
+use super::{Evidence, Judge};
 
 /// The names of the scenario's checks, in their order.
 const NAMES: [&str; 10] = [
@@ -28,18 +21,8 @@ const NAMES: [&str; 10] = [
 ];
 const EXIT_CODE: &str = "exit_code";
 
-/// What is judged again, and what is known of it beside the row.
-pub struct Stored<'a, 's> {
-    pub row: &'a [u8],
-    /// Whether the provider is a plain command.
-    pub is_plain: bool,
-    /// Bytes that the output may take as a tree of values.
-    pub most_tree: usize,
-    /// The schema that the test expects.
-    pub schema: Option<&'s Result<Schema, String>>,
-}
-
-/// Judges the row that is stored of an attempt. Its times, its output and what the provider said stay as they are.
+/// Judges the row that is stored of an attempt. Its times, its output and what the provider said stay as they are. Of a
+/// plain command there is an exit code in the evidence, and the one that counts is in the row.
 ///
 /// # Errors
 ///
@@ -47,77 +30,49 @@ pub struct Stored<'a, 's> {
 pub fn judge_again<'a>(
     judge: &Judge,
     expect: &Expect,
-    stored: &Stored<'a, '_>,
-) -> io::Result<Made<'a>> {
-    let row: RowRef<'a> = serde_json::from_slice(stored.row)?;
-    let took = row.duration();
-    let (own, exit) = split(row.checks, stored.is_plain);
-    let (outcome, mut checks) = match (&row.output, &row.error) {
-        (Some(output), _) => {
-            let code = exit.as_ref().and_then(|exit| exit.actual.as_ref());
-            let code = code.and_then(|code| code.get().parse().ok()).unwrap_or(0);
-            judge.output(
-                expect,
-                &Evidence {
-                    output,
-                    most_tree: stored.most_tree,
-                    schema: stored.schema,
-                    verdict: row.verdict,
-                    score: row.score,
-                    own: &own,
-                    exit_code: stored.is_plain.then_some(code),
-                    // The check that told it is kept.
-                    stderr: "",
-                    took,
-                    peak_memory: row.usage.peak_memory,
-                },
-            )
-        }
-        (None, Some(error)) => {
-            let (outcome, came) = match error.class {
-                Some(class) => (Outcome::Error, ExpectedError::Class(class)),
-                None => (Outcome::Timeout, ExpectedError::Timeout),
-            };
-            judge_error(expect, outcome, came, error)
-        }
-        (None, None) => return Err(io::Error::other("a row without an output and an error")),
+    stored: &'a [u8],
+    of: &Evidence<'_>,
+) -> io::Result<Row<'a>> {
+    let stored: RowRef<'a> = serde_json::from_slice(stored)?;
+    let (own, exit) = split(stored.checks, of.exit_code.is_some());
+    let code = exit.as_ref().and_then(|exit| exit.actual.as_ref());
+    let code = code.and_then(|code| code.get().parse().ok());
+    let of = Evidence {
+        exit_code: of.exit_code.map(|none| code.unwrap_or(none)),
+        ..*of
     };
+    let mut row = Row {
+        v: stored.v,
+        test: stored.trial.test.clone(),
+        provider: stored.trial.provider.clone(),
+        trial: stored.trial,
+        repeat: stored.repeat,
+        attempt: stored.attempt,
+        outcome: stored.outcome,
+        started_at: stored.started_at,
+        duration_ms: stored.duration_ms,
+        usage: stored.usage,
+        output: stored.output,
+        verdict: stored.verdict,
+        score: stored.score,
+        checks: own,
+        grades: stored.grades,
+        metrics: stored.metrics,
+        error: stored.error,
+        denied: stored.denied,
+        artifacts: Vec::new(),
+        truncated: stored.truncated,
+        suspended_ms: stored.suspended_ms,
+    };
+    judge.judge(expect, &mut row, &of);
+    // The words of the check that told it are kept: they show the command's standard error.
     let is_exit = |check: &&mut Check<'_>| *check.name == *EXIT_CODE;
-    if let (Some(made), Some(exit)) = (checks.iter_mut().find(is_exit), exit)
+    if let (Some(made), Some(exit)) = (row.checks.iter_mut().find(is_exit), exit)
         && made.expected == exit.expected
     {
-        made.message = exit.message.map(|message| message.to_string().into());
+        made.message = exit.message;
     }
-    checks.extend(own);
-    let row = Row {
-        v: row.v,
-        test: row.trial.test.clone(),
-        provider: row.trial.provider.clone(),
-        trial: row.trial,
-        repeat: row.repeat,
-        attempt: row.attempt,
-        outcome,
-        started_at: row.started_at,
-        duration_ms: row.duration_ms,
-        usage: row.usage,
-        output: row.output,
-        verdict: row.verdict,
-        score: row.score,
-        checks,
-        grades: row.grades,
-        metrics: row.metrics,
-        error: row.error,
-        denied: row.denied,
-        artifacts: Vec::new(),
-        truncated: row.truncated,
-        suspended_ms: row.suspended_ms,
-    };
-    Ok(Made {
-        row,
-        said: Said::default(),
-        left: Vec::new(),
-        host_fault: None,
-    })
+    Ok(row)
 }
 
 /// The checks that no expectation has made, and the one of the exit code of a plain command, which makes none of its own.

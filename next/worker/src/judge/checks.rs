@@ -3,29 +3,26 @@
 use std::{borrow::Cow, time::Duration};
 
 use runner_model::{
-    Micros,
+    Row,
     outcome::Verdict,
     row::{Check, MAX_ROW, Raw, is_deep},
     test::Expect,
     units::show_duration,
 };
+use runner_sandbox::{cut, stderr_tail};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
 
 use super::{
     Evidence, Judge,
     diff::{diff, unseen},
-    json::{first_mismatch, same, short, tree_bytes},
+    json::{MAX_SHORT, first_mismatch, same, tree_bytes},
 };
-use crate::report::beginning;
 
 /// How much of a text is repeated as what came, in bytes. Other values are repeated as a whole, up to this.
 const MAX_COPY: usize = 64 << 10;
 /// Said behind the message of a check that does not repeat what came.
 const NOT_REPEATED: &str = "the output is too large to be repeated here";
-/// How many of the last lines of a command's standard error its failure shows, and how many bytes of them.
-const MAX_STDERR_LINES: usize = 8;
-const MAX_STDERR: usize = 2000;
 /// For a provider that is called as a plain command, and was written for something else.
 const PROTOCOL_HINT: &str = "this looks like an answer of the JSON protocol, which a provider speaks with \
                              `protocol = \"json\"`";
@@ -34,9 +31,10 @@ const PROTOCOL_HINT: &str = "this looks like an answer of the JSON protocol, whi
 pub(super) fn check_output(
     judge: &Judge,
     expect: &Expect,
+    row: &Row<'_>,
+    output: &Raw<'_>,
     of: &Evidence<'_>,
 ) -> Vec<Check<'static>> {
-    let output = of.output;
     let mut checks = Checks {
         output,
         most_tree: of.most_tree,
@@ -54,7 +52,7 @@ pub(super) fn check_output(
     for part in &expect.contains {
         checks.compare("contains", part, |output| {
             let holds = contains(output, part);
-            (!holds).then(|| format!("the output does not contain {}", short(part)))
+            (!holds).then(|| format!("the output does not contain {}", cut(MAX_SHORT, part)))
         });
     }
     if let Some(pattern) = &expect.matches {
@@ -93,20 +91,13 @@ pub(super) fn check_output(
         made.push(failed("error", message, &expected, raw(&Value::Null)));
     }
     made.extend(exit_code(expect.exit_code, of.exit_code, of.stderr));
-    made.extend(expect.min_score.map(|least| min_score(least, of.score)));
-    let max_duration = |most: Micros| max_duration(most.into(), of.took);
-    made.extend(expect.max_duration.map(max_duration));
-    made.extend(
-        expect
-            .max_memory
-            .map(|most| max_memory(most, of.peak_memory)),
-    );
-    hint_at_protocol(&mut made, of);
+    made.extend(bounds(expect, row));
+    hint_at_protocol(&mut made, output, of);
     made
 }
 
 /// Says behind the message of the first check that failed if a plain command seems to speak the JSON protocol.
-fn hint_at_protocol(checks: &mut [Check<'static>], of: &Evidence<'_>) {
+fn hint_at_protocol(checks: &mut [Check<'static>], output: &Raw<'_>, of: &Evidence<'_>) {
     /// Nothing of it is kept, however large it is.
     #[derive(Deserialize)]
     #[serde(rename_all = "lowercase")]
@@ -124,7 +115,7 @@ fn hint_at_protocol(checks: &mut [Check<'static>], of: &Evidence<'_>) {
     if of.exit_code.is_some()
         && let Some(check) = failed.find(|check| check.verdict == Verdict::Fail)
         && let Some(message) = &mut check.message
-        && serde_json::from_str::<Answer>(&as_text(of.output.get())).is_ok()
+        && serde_json::from_str::<Answer>(&as_text(output.get())).is_ok()
     {
         *message = format!("{}; {PROTOCOL_HINT}", &**message).into();
     }
@@ -192,7 +183,7 @@ impl Checks<'_> {
             (!is_deep(json)).then(|| Raw(Cow::Owned((*self.output.0).to_owned())))
         } else {
             let text: String = serde_json::from_str(json).ok()?;
-            raw(&beginning(&text, MAX_COPY))
+            raw(&cut(MAX_COPY, text))
         }?;
         self.copies = self.copies.checked_sub(copy.get().len())?;
         Some(copy)
@@ -244,42 +235,47 @@ fn exit_code(expected: Option<i32>, came: Option<i32>, stderr: &str) -> Option<C
         });
     }
     let expected = expected.unwrap_or(0);
-    let mut message = format!("expected exit code {expected}, got {code}");
-    let lines: Vec<_> = stderr.trim_end().lines().collect();
-    if !lines.is_empty() {
-        let tail = lines[lines.len().saturating_sub(MAX_STDERR_LINES)..].join("\n");
-        let tail = &tail[tail.ceil_char_boundary(tail.len().saturating_sub(MAX_STDERR))..];
-        message = format!("{message}; its standard error ends with\n{tail}");
-    }
+    let end = stderr_tail(stderr);
+    let message = format!("expected exit code {expected}, got {code}{end}");
     Some(failed("exit_code", message, &expected, raw(&code)))
 }
 
-fn min_score(least: f64, score: Option<f64>) -> Check<'static> {
-    let got = match score {
-        Some(score) if score >= least => return passed("min_score"),
-        Some(score) => score.to_string(),
-        None => "none".to_owned(),
-    };
-    let message = format!("expected a score of at least {least}, got {got}");
-    failed("min_score", message, &least, raw(&score))
+/// The checks of a row's numbers.
+fn bounds(expect: &Expect, row: &Row<'_>) -> impl Iterator<Item = Check<'static>> {
+    let score = expect.min_score.map(|least| {
+        let got = row
+            .score
+            .map_or("none".to_owned(), |score| score.to_string());
+        let message = format!("expected a score of at least {least}, got {got}");
+        let holds = row.score >= Some(least);
+        bound("min_score", holds, message, &least, &row.score)
+    });
+    let duration = expect.max_duration.map(|most| {
+        let took = Duration::try_from_secs_f64(row.duration_ms / 1e3).unwrap_or_default();
+        let (most, most_ms) = (show_duration(most.into()), most.0 as f64 / 1e3);
+        let message = format!("expected at most {most}, took {}", show_duration(took));
+        let holds = row.duration_ms <= most_ms;
+        bound("max_duration", holds, message, &most_ms, &row.duration_ms)
+    });
+    let memory = expect.max_memory.map(|most| {
+        let peak = row.usage.peak_memory;
+        let message = format!("expected at most {most} bytes, used {peak}");
+        bound("max_memory", peak <= most, message, &most, &peak)
+    });
+    [score, duration, memory].into_iter().flatten()
 }
 
-fn max_duration(most: Duration, took: Duration) -> Check<'static> {
-    if took <= most {
-        return passed("max_duration");
+fn bound(
+    name: &'static str,
+    holds: bool,
+    message: String,
+    expected: &impl Serialize,
+    came: &impl Serialize,
+) -> Check<'static> {
+    match holds {
+        true => passed(name),
+        false => failed(name, message, expected, raw(came)),
     }
-    let millis = |time: Duration| time.as_micros() as f64 / 1e3;
-    let (shown_most, shown_took) = (show_duration(most), show_duration(took));
-    let message = format!("expected at most {shown_most}, took {shown_took}");
-    failed("max_duration", message, &millis(most), raw(&millis(took)))
-}
-
-fn max_memory(most: u64, peak: u64) -> Check<'static> {
-    if peak <= most {
-        return passed("max_memory");
-    }
-    let message = format!("expected at most {most} bytes, used {peak}");
-    failed("max_memory", message, &most, raw(&peak))
 }
 
 /// A check that held.

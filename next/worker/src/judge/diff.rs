@@ -1,12 +1,11 @@
 //! The difference of two values, line by line, and characters that are not seen in it.
 
-use std::{borrow::Cow, fmt::Write as _, io, ops::Range};
+use std::{borrow::Cow, fmt::Write as _, ops::Range};
 
 use imara_diff::{Algorithm, Diff, Hunk, InternedInput, Token};
 use runner_model::visible::steers;
+use runner_sandbox::cut;
 use serde_json::Value;
-
-use crate::report::beginning;
 
 /// How long a diff may be, in bytes; what is over is cut, since a row holds 256 KiB.
 const MAX_DIFF: usize = 8 << 10;
@@ -52,8 +51,7 @@ pub(super) fn unseen(expected: &Value, output: &Value) -> Option<(String, String
     loop {
         let (old, new) = (old.next(), new.next());
         if old != new {
-            let shown =
-                |line: Option<&str>| beginning(&marked(line.unwrap_or_default()), MAX_UNSEEN);
+            let shown = |line: Option<&str>| cut(MAX_UNSEEN, marked(line.unwrap_or_default()));
             return Some((shown(old), shown(new)));
         }
     }
@@ -169,32 +167,12 @@ fn marked(text: &str) -> String {
     shown
 }
 
-/// Indented JSON, as much of it as is compared.
+/// Indented JSON, as much of it as is compared: a small value, indented, can have a very long text.
 fn pretty(value: &Value) -> String {
-    let mut text = Beginning(Vec::new());
-    // What fails is writing more than there is room for.
-    let _ = serde_json::to_writer_pretty(&mut text, value);
-    let mut text = String::from_utf8_lossy(&text.0).into_owned();
-    text.push('\n');
-    if text.matches('\n').count() == 1 {
-        text.pop();
-    }
-    text
-}
-
-/// The first bytes of what is written: a small value, indented, can have a very long text.
-struct Beginning(Vec<u8>);
-
-impl io::Write for Beginning {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = MAX_COMPARED - self.0.len();
-        let kept = &bytes[..bytes.len().min(room)];
-        self.0.extend_from_slice(kept);
-        Ok(kept.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    let text = cut(MAX_COMPARED, format_args!("{value:#}"));
+    match text.contains('\n') {
+        true => text + "\n",
+        false => text,
     }
 }
 

@@ -1,80 +1,55 @@
 //! Comparing JSON values as a test means them.
 
-use serde_json::{Map, Number, Value};
-
-use crate::report::beginning;
+use runner_sandbox::cut;
+use serde_json::{Number, Value};
 
 /// How much is shown of a value inside a message, in bytes.
-const MAX_SHORT: usize = 80;
+pub(super) const MAX_SHORT: usize = 80;
 
 /// Tells whether two values are equal; numbers by their value, so that `1` is `1.0`.
 pub(super) fn same(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Number(left), Value::Number(right)) => close(left, right, 0.0),
-        (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len()
-                && left
-                    .iter()
-                    .zip(right)
-                    .all(|(left, right)| same(left, right))
-        }
-        (Value::Object(left), Value::Object(right)) => {
-            left.len() == right.len()
-                && left
-                    .iter()
-                    .all(|(key, value)| right.get(key).is_some_and(|other| same(value, other)))
-        }
-        _ => left == right,
-    }
+    mismatch(left, right, 0.0).is_none() && mismatch(right, left, 0.0).is_none()
 }
 
 /// Finds the first place where `output` does not have what `expected` asks for, and says what is there.
 ///
 /// Objects may have more keys than expected, arrays must have the same length; numbers may differ by `tolerance`.
 pub(super) fn first_mismatch(expected: &Value, output: &Value, tolerance: f64) -> Option<String> {
-    mismatch_at("$", expected, output, tolerance)
+    let (path, what) = mismatch(expected, output, tolerance)?;
+    Some(format!("at `${path}`: {what}"))
 }
 
-fn mismatch_at(path: &str, expected: &Value, output: &Value, tolerance: f64) -> Option<String> {
+/// The path of the first mismatch below these values, and what it is.
+fn mismatch(expected: &Value, output: &Value, tolerance: f64) -> Option<(String, String)> {
+    let here = |what: String| Some((String::new(), what));
     match (expected, output) {
         (Value::Object(expected), Value::Object(output)) => {
-            object_mismatch(path, expected, output, tolerance)
+            expected.iter().find_map(|(key, expected)| {
+                let Some(output) = output.get(key) else {
+                    return here(format!("expected a key `{key}`"));
+                };
+                let (path, what) = mismatch(expected, output, tolerance)?;
+                Some((format!(".{key}{path}"), what))
+            })
         }
         (Value::Array(expected), Value::Array(output)) if expected.len() != output.len() => {
-            Some(format!(
-                "at `{path}`: expected {} items, got {}",
-                expected.len(),
-                output.len()
-            ))
+            let (expected, got) = (expected.len(), output.len());
+            here(format!("expected {expected} items, got {got}"))
         }
         (Value::Array(expected), Value::Array(output)) => {
             let mut pairs = expected.iter().zip(output).enumerate();
             pairs.find_map(|(index, (expected, output))| {
-                mismatch_at(&format!("{path}[{index}]"), expected, output, tolerance)
+                let (path, what) = mismatch(expected, output, tolerance)?;
+                Some((format!("[{index}]{path}"), what))
             })
         }
         (Value::Number(left), Value::Number(right)) if close(left, right, tolerance) => None,
         (expected, output) if expected == output => None,
-        (expected, output) => Some(format!(
-            "at `{path}`: expected {}, got {}",
-            short(expected),
-            short(output)
-        )),
+        (expected, output) => {
+            let [expected, output] = [expected, output].map(|value| cut(MAX_SHORT, value));
+            here(format!("expected {expected}, got {output}"))
+        }
     }
-}
-
-fn object_mismatch(
-    path: &str,
-    expected: &Map<String, Value>,
-    output: &Map<String, Value>,
-    tolerance: f64,
-) -> Option<String> {
-    expected
-        .iter()
-        .find_map(|(key, expected)| match output.get(key) {
-            Some(output) => mismatch_at(&format!("{path}.{key}"), expected, output, tolerance),
-            None => Some(format!("at `{path}`: expected a key `{key}`")),
-        })
 }
 
 fn close(left: &Number, right: &Number, tolerance: f64) -> bool {
@@ -94,11 +69,6 @@ fn close(left: &Number, right: &Number, tolerance: f64) -> bool {
         }
         _ => false,
     }
-}
-
-/// A value as JSON, cut to what fits a message.
-pub(super) fn short(value: &Value) -> String {
-    beginning(&value.to_string(), MAX_SHORT)
 }
 
 /// How much memory a reply may take as a tree of values, by the provider's limit of its bytes.

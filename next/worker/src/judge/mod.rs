@@ -5,22 +5,26 @@ mod checks;
 mod diff;
 mod json;
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
+use std::{
+    borrow::Borrow, cell::RefCell, collections::HashMap, fs, hash::Hash, io, mem, path::Path,
+    rc::Rc,
+};
 
 use regex::Regex;
 use runner_model::{
-    Digest, Outcome,
+    Digest, Outcome, Row,
     outcome::Verdict,
-    row::{Check, Raw, RowError},
+    row::{Check, RowError},
     test::{Expect, ExpectedError},
 };
+use runner_sandbox::cut;
 
 use self::checks::{check_output, failed, passed, raw};
 pub use self::{
-    again::{Stored, judge_again},
+    again::judge_again,
     json::{most_tree, tree_bytes},
 };
-use crate::{report::beginning, schema::Schema};
+use crate::schema::Schema;
 
 /// How much of an error's message a check repeats, in bytes; the row has the error itself.
 const MAX_REPEATED: usize = 4 << 10;
@@ -38,73 +42,85 @@ pub struct Judge {
 /// A schema that was compiled once, or why it is none.
 pub type SharedSchema = Rc<Result<Schema, String>>;
 
-/// What is known of an attempt that came to an output.
+/// What is known of an attempt beside its row.
 pub struct Evidence<'a> {
-    pub output: &'a Raw<'a>,
     /// Bytes that the output may take as a tree of values.
     pub most_tree: usize,
     /// The schema that the test expects.
     pub schema: Option<&'a Result<Schema, String>>,
-    /// The provider's own verdict, score and checks.
-    pub verdict: Option<Verdict>,
-    pub score: Option<f64>,
-    pub own: &'a [Check<'a>],
     /// Of a plain command.
     pub exit_code: Option<i32>,
     pub stderr: &'a str,
-    pub took: Duration,
-    /// Bytes of the guest's memories together.
-    pub peak_memory: u64,
 }
 
 impl Judge {
-    /// What an output comes to, and the checks of the scenario; the provider's own checks are not among them.
-    pub fn output(&self, expect: &Expect, of: &Evidence<'_>) -> (Outcome, Vec<Check<'static>>) {
-        let checks = check_output(self, expect, of);
-        (outcome(&checks, of.own, of.verdict), checks)
+    /// Judges a row with an output and the provider's own checks, or with an error: sets its outcome, and puts the checks of
+    /// the scenario before the provider's.
+    pub fn judge(&self, expect: &Expect, row: &mut Row<'_>, of: &Evidence<'_>) {
+        let made = if let Some(output) = &row.output {
+            let made = check_output(self, expect, row, output, of);
+            row.outcome = outcome(made.iter().chain(&row.checks), row.verdict);
+            made
+        } else if let Some(error) = &row.error {
+            let (outcome, made) = judge_error(expect, error);
+            row.outcome = outcome;
+            made
+        } else {
+            return;
+        };
+        let own = mem::replace(&mut row.checks, made);
+        row.checks.extend(own);
     }
 
-    /// A schema that is known already.
-    pub fn schema(&self, digest: &Digest) -> Option<SharedSchema> {
-        self.schemas.borrow().get(digest).cloned()
-    }
-
-    /// Compiles a schema from its file.
-    pub fn add_schema(&self, digest: Digest, file: &[u8]) -> SharedSchema {
-        let read = serde_json::from_slice(file);
-        let read = read.map_err(|error| format!("is not JSON: {error}"));
-        let schema = Rc::new(read.and_then(Schema::new));
-        let mut schemas = self.schemas.borrow_mut();
-        // Lists can name a schema for each test.
-        if schemas.len() >= MAX_SCHEMAS {
-            schemas.clear();
-        }
-        schemas.insert(digest, schema.clone());
-        schema
+    /// The schema in a file, compiled.
+    pub fn schema(&self, digest: &Digest, file: &Path) -> io::Result<SharedSchema> {
+        kept(&self.schemas, MAX_SCHEMAS, digest, || {
+            let read = serde_json::from_slice(&fs::read(file)?);
+            let read = read.map_err(|error| format!("is not JSON: {error}"));
+            Ok(Rc::new(read.and_then(Schema::new)))
+        })
     }
 
     /// Tells whether an expression matches; the error says why it is none.
     fn is_match(&self, pattern: &str, text: &str) -> Result<bool, String> {
-        let mut regexes = self.regexes.borrow_mut();
-        if let Some(regex) = regexes.get(pattern) {
-            return Ok(regex.is_match(text));
-        }
-        let regex = Regex::new(pattern).map_err(|error| error.to_string())?;
-        let is_match = regex.is_match(text);
-        // Lists can make an expression for each test.
-        if regexes.len() >= MAX_REGEXES {
-            regexes.clear();
-        }
-        regexes.insert(pattern.to_owned(), regex);
-        Ok(is_match)
+        let regex = kept(&self.regexes, MAX_REGEXES, pattern, || {
+            Regex::new(pattern).map_err(|error| error.to_string())
+        })?;
+        Ok(regex.is_match(text))
     }
 }
 
-/// What a reply comes to, by the checks of the scenario, and by the provider's own and its verdict.
-fn outcome(checks: &[Check<'_>], own: &[Check<'_>], verdict: Option<Verdict>) -> Outcome {
-    let has_failed = |check: &Check<'_>| check.verdict == Verdict::Fail;
+/// What is kept for a key; made if it is not, and kept then. Lists can make a key for each test, so only so many are kept.
+fn kept<Q, K, V, E>(
+    all: &RefCell<HashMap<K, V>>,
+    most: usize,
+    key: &Q,
+    make: impl FnOnce() -> Result<V, E>,
+) -> Result<V, E>
+where
+    Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    K: Borrow<Q> + Eq + Hash,
+    V: Clone,
+{
+    let mut all = all.borrow_mut();
+    if let Some(value) = all.get(key) {
+        return Ok(value.clone());
+    }
+    let value = make()?;
+    if all.len() >= most {
+        all.clear();
+    }
+    all.insert(key.to_owned(), value.clone());
+    Ok(value)
+}
+
+/// What a reply comes to, by the checks of the scenario and the provider's own, and by the provider's verdict.
+fn outcome<'a>(
+    mut checks: impl Iterator<Item = &'a Check<'a>>,
+    verdict: Option<Verdict>,
+) -> Outcome {
     match verdict {
-        _ if checks.iter().chain(own).any(has_failed) => Outcome::Failed,
+        _ if checks.any(|check| check.verdict == Verdict::Fail) => Outcome::Failed,
         Some(Verdict::Fail) => Outcome::Failed,
         Some(Verdict::Skip) => Outcome::Skipped,
         Some(Verdict::Pass) | None => Outcome::Passed,
@@ -112,12 +128,11 @@ fn outcome(checks: &[Check<'_>], own: &[Check<'_>], verdict: Option<Verdict>) ->
 }
 
 /// What an attempt without a reply comes to: it passes only if just this was expected.
-pub fn judge_error(
-    expect: &Expect,
-    outcome: Outcome,
-    came: ExpectedError,
-    error: &RowError<'_>,
-) -> (Outcome, Vec<Check<'static>>) {
+fn judge_error(expect: &Expect, error: &RowError<'_>) -> (Outcome, Vec<Check<'static>>) {
+    let (outcome, came) = match error.class {
+        Some(class) => (Outcome::Error, ExpectedError::Class(class)),
+        None => (Outcome::Timeout, ExpectedError::Timeout),
+    };
     let Some(expected) = expect.error else {
         return (outcome, Vec::new());
     };
@@ -125,12 +140,10 @@ pub fn judge_error(
         return (Outcome::Passed, vec![passed("error")]);
     }
     let (came, expected) = (came.as_str(), expected.as_str());
-    let message = beginning(&error.message, MAX_REPEATED);
+    let message = cut(MAX_REPEATED, &error.message);
     let message = format!("expected `{expected}`, got `{came}`: {message}");
-    (
-        outcome,
-        vec![failed("error", message, &expected, raw(&came))],
-    )
+    let check = failed("error", message, &expected, raw(&came));
+    (outcome, vec![check])
 }
 
 #[cfg(test)]

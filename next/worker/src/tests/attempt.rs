@@ -7,14 +7,11 @@ use runner_model::{
     row::{Check, Denied, Metric, Raw, RowError, Usage, check_row},
     test::Test,
 };
-use runner_sandbox::{Ended, Ending, LeftContent, LeftFile, Reply};
+use runner_sandbox::{Ended, Ending, LeftContent, LeftFile, Reply, failure};
 use serde_json::{Value, json};
 
 use super::{Attempt, written};
-use crate::{
-    judge::Judge,
-    report::{Report, coded},
-};
+use crate::{judge::Judge, report::Report};
 
 const LINE: &str = r#"{"id":"a","input":1,"providers":[0],"timeout":150000,"trial_timeout":2000000,"expect":{"equals":2}}"#;
 
@@ -228,10 +225,7 @@ fn what_the_machine_lacked_is_no_fault_of_the_guest() {
 
 #[test]
 fn a_reply_without_its_artifacts_is_an_error() {
-    let lost = RowError {
-        class: Some(ErrorClass::Internal),
-        ..coded("artifacts", "cannot keep artifacts")
-    };
+    let lost = failure(ErrorClass::Internal, "artifacts", "cannot keep artifacts");
     let losing = |ending| Ended {
         lost: Some(lost.clone()),
         ..ended(ending)

@@ -1,14 +1,14 @@
-use std::time::Duration;
+use std::fs;
 
 use runner_model::{
-    ErrorClass, Outcome,
+    ErrorClass, Outcome, Row,
     outcome::Verdict,
     row::{Check, Raw, RowError},
-    test::{Expect, ExpectedError},
+    test::Expect,
 };
 use serde_json::{Value, json};
 
-use super::{Evidence, Judge, MAX_REGEXES, MAX_SCHEMAS, Stored, judge_again, judge_error};
+use super::{Evidence, Judge, MAX_REGEXES, MAX_SCHEMAS, judge_again, judge_error};
 use crate::{report::Report, schema::Schema};
 
 fn expect(json: &Value) -> Expect {
@@ -26,19 +26,34 @@ struct Came {
 }
 
 fn judged(expected: &Value, output: &str, came: &Came) -> (Outcome, Vec<Check<'static>>) {
-    let evidence = Evidence {
-        output: &Raw::from_string(output.to_owned()).unwrap(),
+    let stored = r#"{"v":4,"trial":"a@p#1","test":"a","provider":"p","repeat":1,"attempt":1,"outcome":"passed",
+        "started_at":"2026-11-20T09:18:04.015Z","duration_ms":1.5,"usage":{"peak_memory":65536}}"#;
+    let evidence = |exit_code| Evidence {
         most_tree: 24 << 20,
         schema: came.schema.as_ref(),
+        exit_code,
+        stderr: "first\nlast words\n",
+    };
+    let judge = Judge::default();
+    let blank = judge_again(
+        &judge,
+        &Expect::default(),
+        stored.as_bytes(),
+        &evidence(None),
+    )
+    .unwrap();
+    let mut row = Row {
+        output: Raw::from_string(output.to_owned()).ok(),
         verdict: came.verdict,
         score: came.score,
-        own: &came.own,
-        exit_code: came.exit_code,
-        stderr: "first\nlast words\n",
-        took: Duration::from_micros(1500),
-        peak_memory: 65536,
+        checks: came.own.clone(),
+        ..blank
     };
-    Judge::default().output(&expect(expected), &evidence)
+    judge.judge(&expect(expected), &mut row, &evidence(came.exit_code));
+    let made = row.checks.len() - came.own.len();
+    assert_eq!(row.checks[made..], came.own);
+    row.checks.truncate(made);
+    (row.outcome, row.checks)
 }
 
 /// The checks as JSON, of an output that is judged alone.
@@ -252,7 +267,7 @@ fn a_command_must_exit_as_expected() {
         json!([{
             "name": "exit_code",
             "verdict": "fail",
-            "message": "expected exit code 0, got 3; its standard error ends with\nfirst\nlast words",
+            "message": "expected exit code 0, got 3; its standard error ends with:\nfirst\nlast words",
             "expected": 0,
             "actual": 3,
         }])
@@ -290,35 +305,31 @@ fn a_command_that_speaks_the_protocol_is_told() {
 
 #[test]
 fn an_error_passes_only_if_it_was_expected() {
-    let error = RowError {
-        class: Some(ErrorClass::Trap),
-        code: "unreachable".into(),
-        message: "it trapped".into(),
-        retry_after_ms: None,
-        details: None,
-    };
-    let trap = ExpectedError::Class(ErrorClass::Trap);
-    let judge = |expected: Value, outcome, came| {
-        let (outcome, checks) = judge_error(&expect(&expected), outcome, came, &error);
+    let judge = |expected: Value, class: Option<ErrorClass>| {
+        let error = RowError {
+            class,
+            code: "unreachable".into(),
+            message: "it trapped".into(),
+            retry_after_ms: None,
+            details: None,
+        };
+        let (outcome, checks) = judge_error(&expect(&expected), &error);
         (outcome, json!(checks))
     };
+    let trap = Some(ErrorClass::Trap);
     assert_eq!(
-        judge(json!({"equals": 1}), Outcome::Error, trap),
+        judge(json!({"equals": 1}), trap),
         (Outcome::Error, json!([]))
     );
     assert_eq!(
-        judge(json!({"error": "trap"}), Outcome::Error, trap),
+        judge(json!({"error": "trap"}), trap),
         (
             Outcome::Passed,
             json!([{"name": "error", "verdict": "pass"}])
         )
     );
     assert_eq!(
-        judge(
-            json!({"error": "trap"}),
-            Outcome::Timeout,
-            ExpectedError::Timeout
-        ),
+        judge(json!({"error": "trap"}), None),
         (
             Outcome::Timeout,
             json!([{
@@ -418,20 +429,25 @@ fn a_schema_that_does_not_hold_names_the_place() {
 #[test]
 fn schemas_are_compiled_once_and_some_are_kept() {
     let judge = Judge::default();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("schema");
     let digest = |n: usize| runner_model::digest(&n.to_le_bytes());
     for n in 0..3 * MAX_SCHEMAS {
-        assert!(judge.schema(&digest(n)).is_none());
-        assert!(judge.add_schema(digest(n), b"{}").is_ok());
-        assert!(judge.schema(&digest(n)).is_some());
+        fs::write(&file, "{}").unwrap();
+        assert!(judge.schema(&digest(n), &file).unwrap().is_ok());
+        // It is not read again.
+        fs::remove_file(&file).unwrap();
+        assert!(judge.schema(&digest(n), &file).unwrap().is_ok());
         assert!(judge.schemas.borrow().len() <= MAX_SCHEMAS);
     }
-    let reason = judge
-        .add_schema(digest(0), b"{")
-        .as_ref()
-        .as_ref()
-        .err()
-        .cloned();
-    assert!(reason.unwrap().starts_with("is not JSON"));
+    fs::write(&file, "{").unwrap();
+    let schema = judge.schema(&digest(0), &file).unwrap();
+    assert!(
+        schema
+            .as_ref()
+            .as_ref()
+            .is_err_and(|reason| reason.starts_with("is not JSON"))
+    );
 }
 
 #[test]
@@ -441,23 +457,24 @@ fn an_exit_code_is_judged_again_by_its_check() {
             r#"{{"v":4,"trial":"a@p#1","test":"a","provider":"p","repeat":1,"attempt":1,"outcome":"failed","started_at":"2026-11-20T09:18:04.015Z","duration_ms":1.0,"usage":{{"peak_memory":1,"bytes_in":1,"bytes_out":1}},"output":"x"{checks}}}"#
         )
     };
-    let again = |expected: Value, checks: &str, is_plain| {
+    let again = |expected: Value, checks: &str, is_plain: bool| {
         let row = row(checks);
-        let stored = Stored {
-            row: row.as_bytes(),
-            is_plain,
+        let evidence = Evidence {
             most_tree: 1 << 20,
             schema: None,
+            exit_code: is_plain.then_some(0),
+            stderr: "",
         };
-        let made = judge_again(&Judge::default(), &expect(&expected), &stored).unwrap();
-        let report = Report::new(made, None, |_, _| Ok(())).unwrap();
+        let judge = Judge::default();
+        let row = judge_again(&judge, &expect(&expected), row.as_bytes(), &evidence).unwrap();
+        let report = Report::of_row(row);
         let row: Value = serde_json::from_slice(&report.row).unwrap();
         (
             row["outcome"].as_str().unwrap().to_owned(),
             row["checks"].clone(),
         )
     };
-    const FAILED: &str = r#","checks":[{"name":"exit_code","verdict":"fail","message":"expected exit code 0, got 3; its standard error ends with\nwhy","expected":0,"actual":3}]"#;
+    const FAILED: &str = r#","checks":[{"name":"exit_code","verdict":"fail","message":"expected exit code 0, got 3; its standard error ends with:\nwhy","expected":0,"actual":3}]"#;
     const PASSED: &str = r#","checks":[{"name":"exit_code","verdict":"pass","actual":3}]"#;
     for stored in [FAILED, PASSED] {
         assert_eq!(again(json!({"exit_code": 3}), stored, true).0, "passed");

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use runner_model::{
     Grants, Limits, NetGrant, ProviderName,
@@ -80,7 +80,7 @@ fn a_command_gets_what_its_templates_say() {
             budget: Default::default(),
         };
         let roots = [("input", &input), ("config", &json!({"lang": "en"}))];
-        let filled = command(&settings, &roots, &files);
+        let filled = command(&settings, &roots, &files, |path| fs::read(path));
         filled.map_err(|error| (error.code.to_string(), error.message.to_string()))
     };
     let input = json!({"n": 1, "text": "a\0b"});
