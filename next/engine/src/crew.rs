@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    env, fs, io,
+    env, fs, io, mem,
     path::Path,
     sync::{
         Arc,
@@ -26,14 +26,14 @@ use runner_model::{
 use runner_record::{PluginCache, Scratch};
 
 use crate::{
-    blobs::Blobs,
+    EngineError,
     clock::monotonic,
-    compiler::{self, CompileError},
+    compiler,
+    contents::Contents,
     coordinator::Input,
     plan::Shape,
-    plugins::Plugins,
     schedule::Blame,
-    workers::{Hear, LinkEvent, WorkerLink},
+    workers::{Hear, LinkEvent, Loss, WorkerLink},
 };
 
 /// Starts a worker.
@@ -43,8 +43,6 @@ pub(crate) type Launch = Box<dyn FnMut(Hear) -> io::Result<Box<dyn WorkerLink>>>
 const BATCH: usize = 64;
 /// How long workers may take that have nothing more to do.
 const END_WITHIN: Duration = Duration::from_millis(200);
-/// How long workers may take that tear down instances, which may take them 5 s.
-const TEARDOWN_WITHIN: Duration = Duration::from_millis(5_500);
 /// So many workers in a row that die before they are ready end the session.
 const MAX_FRUITLESS: u32 = 3;
 /// Bytes of one worker in `runner.log`: more than one that works has to say.
@@ -82,23 +80,13 @@ pub(crate) enum News {
     /// A worker said this, which is about its tasks.
     Said(WorkerId, FromWorker),
     /// A worker is gone.
-    Lost {
-        worker: WorkerId,
-        begun: Vec<SlotWord>,
-        blame: Option<Blame>,
-        how: String,
-    },
+    Lost(WorkerId, Loss),
     /// The session cannot go on.
     Failed(Reason, String),
 }
 
-/// Why what a worker says is not taken.
-enum Refusal {
-    /// The worker did this, and is killed.
-    Fault(&'static str),
-    /// The session cannot go on.
-    Failed(Reason, String),
-}
+/// A worker that can take tasks, what it has, and whether it was started for one attempt alone.
+pub(crate) type ReadyWorker = (WorkerId, Shape, bool);
 
 /// The first worker of a session. It is started before it is known what it is to do, because starting takes a while.
 pub(crate) struct Early {
@@ -118,8 +106,8 @@ pub(crate) struct Supplies {
     pub(crate) session: u32,
     pub(crate) grace: Micros,
     pub(crate) providers: Vec<PreparedProvider>,
-    pub(crate) plugins: Plugins,
-    pub(crate) blobs: Blobs,
+    pub(crate) plugins: Contents,
+    pub(crate) blobs: Contents,
     pub(crate) secrets: SecretValues,
     pub(crate) cache: PluginCache,
     /// Shortens the bounds on compiling.
@@ -132,16 +120,10 @@ pub(crate) struct Crew {
     inputs: Sender<Input>,
     members: BTreeMap<WorkerId, Member>,
     last: u32,
-    /// What all workers are prepared with.
-    prepare: Prepare,
+    supplies: Supplies,
     folder: Scratch,
-    plugins: Plugins,
-    blobs: Blobs,
-    cache: PluginCache,
-    /// Shortens the bounds on compiling.
-    seconds: Option<u32>,
-    /// Set once no plugin is needed any more.
-    is_cancelled: Arc<AtomicBool>,
+    /// Set once no more workers are started and no plugin is needed any more.
+    is_closing: Arc<AtomicBool>,
     /// Who waits for what is being made.
     waiting: HashMap<Supply, Vec<WorkerId>>,
     is_described: bool,
@@ -149,8 +131,6 @@ pub(crate) struct Crew {
     fruitless: u32,
     /// Whether all guests are to wait.
     is_paused: bool,
-    /// Whether no more workers are started.
-    is_closing: bool,
     /// How many have died.
     pub(crate) deaths: u32,
 }
@@ -181,8 +161,6 @@ enum Phase {
     Started,
     /// It has said who it is.
     Known,
-    /// It has loaded all plugins and checks tests.
-    Checking,
     /// It has loaded all plugins.
     Ready,
     /// The session knows of it and may send tasks.
@@ -226,37 +204,19 @@ impl Crew {
         shapes: &[Shape],
     ) -> io::Result<(Self, Receiver<Input>)> {
         let folder = Scratch::make(&env::temp_dir()).map_err(io::Error::other)?;
-        let blobs = folder.path().join("blobs");
-        fs::create_dir(&blobs)?;
+        fs::create_dir(folder.path().join("blobs"))?;
         let mut crew = Self {
             launch: early.launch,
             inputs: early.sender,
             members: BTreeMap::new(),
             last: 0,
-            prepare: Prepare {
-                run: supplies.name,
-                session: supplies.session,
-                cache: path_text(supplies.cache.path())?,
-                blobs: path_text(&blobs)?,
-                scratch: String::new(),
-                slots: 0,
-                memory: 0,
-                grace: supplies.grace,
-                describe: false,
-                providers: supplies.providers,
-                secrets: supplies.secrets,
-            },
+            supplies,
             folder,
-            plugins: supplies.plugins,
-            blobs: supplies.blobs,
-            cache: supplies.cache,
-            seconds: supplies.seconds,
-            is_cancelled: Arc::default(),
+            is_closing: Arc::default(),
             waiting: HashMap::new(),
             is_described: false,
             fruitless: 0,
             is_paused: false,
-            is_closing: false,
             deaths: 0,
         };
         let mut first = Some((early.link, early.untaken));
@@ -297,12 +257,19 @@ impl Crew {
         let scratch = self.folder.path().join(format!("worker-{}", worker.0));
         fs::create_dir(&scratch)?;
         let is_asked = self.is_described || self.members.values().any(|member| member.describes);
+        let of = &self.supplies;
         link.send(ToWorker::Prepare(Box::new(Prepare {
+            run: of.name.clone(),
+            session: of.session,
+            cache: path_text(of.cache.path())?,
+            blobs: path_text(&self.folder.path().join("blobs"))?,
             scratch: path_text(&scratch)?,
             slots: shape.slots,
             memory: shape.memory,
+            grace: of.grace,
             describe: !is_asked,
-            ..self.prepare.clone()
+            providers: of.providers.clone(),
+            secrets: of.secrets.clone(),
         })));
         if self.is_paused {
             link.send(ToWorker::Pause(true));
@@ -334,135 +301,117 @@ impl Crew {
         match event {
             LinkEvent::Messages(messages) => {
                 for message in messages {
-                    match self.hear_message(worker, message, news) {
-                        Ok(()) => {}
-                        Err(Refusal::Fault(fault)) => self.fault(worker, None, fault.to_owned()),
-                        Err(Refusal::Failed(reason, message)) => {
-                            news.push(News::Failed(reason, message));
-                        }
+                    match self.hear_message(worker, message) {
+                        Ok(said) => news.extend(said),
+                        Err(fault) => self.fault(worker, None, fault.to_owned()),
                     }
                 }
             }
-            LinkEvent::Lost { begun, blame, how } => self.lose(worker, (begun, blame, how), news),
+            LinkEvent::Lost(loss) => self.lose(worker, loss, news),
         }
     }
 
+    /// Takes a message.
+    ///
+    /// # Errors
+    ///
+    /// What the worker has done, as the rest of a sentence.
     fn hear_message(
         &mut self,
         worker: WorkerId,
         message: FromWorker,
-        news: &mut Vec<News>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<News>, &'static str> {
+        let is_closing = self.is_closing();
         // What a worker says after a fault is not believed.
         let member = self.members.get_mut(&worker);
         let Some(member) = member.filter(|member| member.fault.is_none()) else {
-            return Ok(());
+            return Ok(None);
         };
-        match (member.phase, message) {
-            (
-                Phase::Started,
-                FromWorker::Hello {
-                    version,
-                    compile_key,
-                },
-            ) => {
+        let said = match (member.phase, message) {
+            (Phase::Started, FromWorker::Hello(hello)) => {
                 const OURS: &str = env!("CARGO_PKG_VERSION");
-                if version != OURS || !is_compile_key(&compile_key) {
-                    let version = visible_line(&version);
+                if hello.version != OURS || !is_compile_key(&hello.compile_key) {
+                    let version = visible_line(&hello.version);
                     let message = format!(
                         "a worker is of version {version} and this program of version {OURS}; start it again"
                     );
-                    return Err(Refusal::Failed(Reason::Internal, message));
+                    return Ok(Some(News::Failed(Reason::Internal, message)));
                 }
-                (member.phase, member.compile_key) = (Phase::Known, compile_key);
+                (member.phase, member.compile_key) = (Phase::Known, hello.compile_key);
+                return Ok(None);
             }
-            (Phase::Known, FromWorker::NeedPlugin(plugin)) => {
-                return self.compile(worker, plugin, news);
-            }
-            (Phase::Known, FromWorker::Ready(ready)) => {
-                return self.hear_ready(worker, ready, news);
-            }
+            (Phase::Known, FromWorker::NeedPlugin(plugin)) => return self.compile(worker, plugin),
+            (Phase::Known, FromWorker::Ready(ready)) => return self.hear_ready(worker, ready),
             (phase, FromWorker::NeedBlob(blob)) if phase >= Phase::Known => {
                 return self.put_blob(worker, blob);
             }
             (phase, FromWorker::Log(line)) if phase >= Phase::Known => {
                 member.logged += line.len();
                 if member.logged > MAX_LOGGED {
-                    return Err(Refusal::Fault("said too much for `runner.log`"));
+                    return Err("said too much for `runner.log`");
                 }
-                news.push(News::Said(worker, FromWorker::Log(line)));
+                FromWorker::Log(line)
             }
             (Phase::Working, FromWorker::Returned(tasks)) => {
                 // One that stops gives back what still comes, too.
-                if !self.is_closing {
-                    const UNASKED: Refusal =
-                        Refusal::Fault("gave back tasks that nobody wanted back");
-                    member.owes_tasks = member.owes_tasks.checked_sub(1).ok_or(UNASKED)?;
+                if !is_closing {
+                    let unasked = "gave back tasks that nobody wanted back";
+                    member.owes_tasks = member.owes_tasks.checked_sub(1).ok_or(unasked)?;
                 }
-                news.push(News::Said(worker, FromWorker::Returned(tasks)));
+                FromWorker::Returned(tasks)
             }
             (phase, message @ (FromWorker::Doing(_) | FromWorker::Bye))
                 if phase >= Phase::Known =>
             {
-                news.push(News::Said(worker, message));
+                message
             }
-            (Phase::Working, message @ FromWorker::Artifact { .. })
-            | (Phase::Checking | Phase::Working, message @ FromWorker::Report { .. }) => {
-                news.push(News::Said(worker, message));
-            }
-            _ => return Err(Refusal::Fault("said what it may not say at that time")),
-        }
-        Ok(())
+            (
+                Phase::Working,
+                message @ (FromWorker::Artifact { .. } | FromWorker::Report { .. }),
+            ) => message,
+            _ => return Err("said what it may not say at that time"),
+        };
+        Ok(Some(News::Said(worker, said)))
     }
 
-    fn compile(
-        &mut self,
-        worker: WorkerId,
-        digest: Digest,
-        news: &mut Vec<News>,
-    ) -> Result<(), Refusal> {
-        let (Some(provider), Some(bytes), Some(member)) = (
-            with_plugin(&self.prepare, &digest),
-            self.plugins.get(&digest),
+    fn compile(&mut self, worker: WorkerId, digest: Digest) -> Result<Option<News>, &'static str> {
+        let (Some(provider), Some(member)) = (
+            with_plugin(&self.supplies, &digest),
             self.members.get_mut(&worker),
         ) else {
-            return Err(Refusal::Fault(
-                "asked for a plugin that the run does not have",
-            ));
+            return Err("asked for a plugin that the run does not have");
         };
         let asked = member.asked.iter().filter(|asked| **asked == digest);
         if asked.count() >= 2 {
-            let cache = &self.prepare.cache;
+            let cache = self.supplies.cache.path().display();
             let plugin = plugin_of(provider);
             let message = format!("{plugin} was compiled and is not in the cache {cache}");
-            return Err(Refusal::Failed(Reason::Setup, message));
+            return Ok(Some(News::Failed(Reason::Setup, message)));
         }
         member.asked.push(digest);
-        let (bytes, key) = (bytes.clone(), member.compile_key.clone());
-        let plugin = provider.provider.plugin.clone();
-        let (cache, seconds) = (self.cache.clone(), self.seconds);
-        let is_cancelled = self.is_cancelled.clone();
-        let is_first = self.supply(worker, Supply::Plugin(digest), move || {
-            let plugin = (&digest, &**bytes);
+        let (plugins, key) = (self.supplies.plugins.clone(), member.compile_key.clone());
+        let compiling = News::Compiling(provider.provider.plugin.clone());
+        let (cache, seconds) = (self.supplies.cache.clone(), self.supplies.seconds);
+        let is_cancelled = Arc::clone(&self.is_closing);
+        let supply = Supply::Plugin(digest);
+        Ok(self.supply(worker, supply, Some(compiling), move || {
+            let plugin = (&digest, plugins.file(&digest)?);
             compiler::compile(&cache, plugin, &key, seconds, &is_cancelled)
-        })?;
-        if is_first {
-            news.push(News::Compiling(plugin));
-        }
-        Ok(())
+        }))
     }
 
-    /// Lets a worker wait for what it asks for. The first one that does has it made, on a thread of its own.
+    /// Lets a worker wait for what it asks for. The first one that does has it made, on a thread of its own, which is `news`.
     fn supply(
         &mut self,
         worker: WorkerId,
         supply: Supply,
-        make: impl FnOnce() -> Result<(), CompileError> + Send + 'static,
-    ) -> Result<bool, Refusal> {
+        news: Option<News>,
+        make: impl FnOnce() -> Result<(), EngineError> + Send + 'static,
+    ) -> Option<News> {
         let waiting = self.waiting.entry(supply).or_default();
         waiting.push(worker);
         if waiting.len() > 1 {
-            return Ok(false);
+            return None;
         }
         let inputs = self.inputs.clone();
         let make = move || {
@@ -470,16 +419,17 @@ impl Crew {
             let _ = inputs.send(Input::Supplied(supply, make()));
         };
         let thread = thread::Builder::new().name("supply".into()).spawn(make);
-        thread
-            .map(|_| true)
-            .map_err(|error| Refusal::Failed(Reason::Internal, error.to_string()))
+        match thread {
+            Ok(_) => news,
+            Err(error) => Some(News::Failed(Reason::Internal, error.to_string())),
+        }
     }
 
     /// Takes what came of making what workers wait for.
     pub(crate) fn supplied(
         &mut self,
         supply: Supply,
-        result: Result<(), CompileError>,
+        result: Result<(), EngineError>,
         news: &mut Vec<News>,
     ) {
         for worker in self.waiting.remove(&supply).unwrap_or_default() {
@@ -488,110 +438,78 @@ impl Crew {
             }
         }
         match result {
-            Err(_) if self.is_closing => {}
+            Err(_) if self.is_closing() => {}
             Ok(()) => {}
-            Err(CompileError::Refused(problem)) => {
+            Err(EngineError::Usage(problem)) => {
                 let (Supply::Plugin(digest) | Supply::Blob(digest)) = supply;
-                let provider = with_plugin(&self.prepare, &digest);
+                let provider = with_plugin(&self.supplies, &digest);
                 let plugin = provider.map(plugin_of).unwrap_or_default();
                 news.push(News::Failed(Reason::Plugin, format!("{plugin} {problem}")));
             }
-            Err(CompileError::Cache(error)) => {
+            Err(error) => {
                 news.push(News::Failed(Reason::Setup, error.to_string()));
             }
         }
     }
 
-    /// Puts a blob into the session's folder, on a thread of its own.
-    fn put_blob(&mut self, worker: WorkerId, digest: Digest) -> Result<(), Refusal> {
-        if !self.blobs.has(&digest) {
-            return Err(Refusal::Fault(
-                "asked for a file that the run does not have",
-            ));
+    /// Puts a blob into the session's folder, unless it is there.
+    fn put_blob(&mut self, worker: WorkerId, digest: Digest) -> Result<Option<News>, &'static str> {
+        if !self.supplies.blobs.has(&digest) {
+            return Err("asked for a file that the run does not have");
         }
         let folder = self.folder.path().join("blobs");
-        if folder.join(digest.to_string()).exists() {
-            if let Some(member) = self.members.get(&worker) {
-                member.link.send(Supply::Blob(digest).ready());
-            }
-            return Ok(());
-        }
-        let blobs = self.blobs.clone();
-        let put = move || Ok(blobs.put(&digest, &folder)?);
-        self.supply(worker, Supply::Blob(digest), put).map(drop)
+        let blobs = self.supplies.blobs.clone();
+        let put = move || match folder.join(digest.to_string()).exists() {
+            true => Ok(()),
+            false => Ok(blobs.put(&digest, &folder)?),
+        };
+        Ok(self.supply(worker, Supply::Blob(digest), None, put))
     }
 
-    fn hear_ready(
-        &mut self,
-        worker: WorkerId,
-        ready: Ready,
-        news: &mut Vec<News>,
-    ) -> Result<(), Refusal> {
-        let providers = &self.prepare.providers;
+    fn hear_ready(&mut self, worker: WorkerId, ready: Ready) -> Result<Option<News>, &'static str> {
+        let providers = &self.supplies.providers;
         let is_known = |about: &Described| usize::from(about.provider) < providers.len();
         if !ready.providers.iter().all(is_known) {
-            return Err(Refusal::Fault("described a provider that does not exist"));
+            return Err("described a provider that does not exist");
         }
         let problems = self.problems(&ready);
         let Some(member) = self.members.get_mut(&worker) else {
-            return Ok(());
+            return Ok(None);
         };
-        if member.describes {
-            news.push(News::Described(ready));
-        } else if let Some(problems) = problems {
-            return Err(Refusal::Failed(Reason::Plugin, problems));
-        }
         if problems.is_none() {
             member.phase = Phase::Ready;
             self.is_described |= member.describes;
             self.fruitless = 0;
         }
-        Ok(())
+        Ok(match problems {
+            _ if member.describes => Some(News::Described(ready)),
+            problems => problems.map(|problems| News::Failed(Reason::Plugin, problems)),
+        })
     }
 
     /// Why providers cannot be used, a line each; none if all can.
     pub(crate) fn problems(&self, ready: &Ready) -> Option<String> {
         let lines = ready.providers.iter().filter_map(|about| {
             let problem = visible_line(&about.problem.as_ref()?.message);
-            let provider = self.prepare.providers.get(usize::from(about.provider))?;
+            let provider = self.supplies.providers.get(usize::from(about.provider))?;
             Some(format!("{} {problem}", plugin_of(provider)))
         });
         let lines: Vec<_> = lines.collect();
         (!lines.is_empty()).then(|| lines.join("\n"))
     }
 
-    /// A worker that is ready and was not named yet: what it has, and whether it was started for one attempt alone. There is
-    /// none before the plugins were described.
-    pub(crate) fn next_ready(&mut self) -> Option<(WorkerId, Shape, bool)> {
-        let mut members = self.members.iter_mut().filter(|_| self.is_described);
-        let (worker, member) = members.find(|(_, member)| member.phase == Phase::Ready)?;
+    /// A worker that is ready and was not named yet. There is none before the plugins were described; the one that has described
+    /// them is the first.
+    pub(crate) fn next_ready(&mut self) -> Option<ReadyWorker> {
+        let members = self.members.iter_mut().filter(|_| self.is_described);
+        let is_ready = |member: &Member| member.phase == Phase::Ready && member.fault.is_none();
+        let ready = members.filter(|(_, member)| is_ready(member));
+        let (worker, member) = ready.min_by_key(|(_, member)| !member.describes)?;
         member.phase = Phase::Working;
         Some((*worker, member.shape, member.alone))
     }
 
-    /// Lets the worker that has described the plugins check tests before it is ready for attempts; none if it is gone.
-    pub(crate) fn begin_checks(&mut self) -> Option<WorkerId> {
-        let mut members = self.members.iter_mut();
-        let (worker, member) = members.find(|(_, member)| {
-            member.describes && member.phase == Phase::Ready && member.fault.is_none()
-        })?;
-        member.phase = Phase::Checking;
-        Some(*worker)
-    }
-
-    /// Lets a worker that has checked tests be ready for attempts.
-    pub(crate) fn end_checks(&mut self, worker: WorkerId) {
-        if let Some(member) = self.members.get_mut(&worker) {
-            member.phase = Phase::Ready;
-        }
-    }
-
-    fn lose(
-        &mut self,
-        worker: WorkerId,
-        (mut begun, mut blame, mut how): (Vec<SlotWord>, Option<Blame>, String),
-        news: &mut Vec<News>,
-    ) {
+    fn lose(&mut self, worker: WorkerId, mut loss: Loss, news: &mut Vec<News>) {
         let Some(member) = self.members.remove(&worker) else {
             return;
         };
@@ -600,35 +518,32 @@ impl Crew {
         }
         if let Some((fault, task)) = member.fault {
             // The slot of a task that was reported may be empty.
-            let task = task.filter(|task| begun.iter().all(|word| word.task != task.0));
-            begun.extend(task.map(|TaskId(task)| SlotWord {
+            let task = task.filter(|task| loss.begun.iter().all(|word| word.task != task.0));
+            loss.begun.extend(task.map(|TaskId(task)| SlotWord {
                 task,
                 began: monotonic(),
             }));
-            (blame, how) = (Some(Blame::Died), format!("was killed, because it {fault}"));
+            loss.blame = Some(Blame::Died);
+            loss.how = format!("was killed, because it {fault}");
         }
         let is_fruitless = member.phase < Phase::Ready;
         self.fruitless += u32::from(is_fruitless);
-        let is_last_straw = is_fruitless && self.fruitless == MAX_FRUITLESS && !self.is_closing;
+        let is_last_straw = is_fruitless && self.fruitless == MAX_FRUITLESS && !self.is_closing();
         if is_last_straw {
             let reason = match member.phase {
                 Phase::Started => Reason::Internal,
                 _ => Reason::Plugin,
             };
             let message = format!(
-                "{MAX_FRUITLESS} workers in a row ended before they were ready; the last one {how}"
+                "{MAX_FRUITLESS} workers in a row ended before they were ready; the last one {}",
+                loss.how
             );
             news.push(News::Failed(reason, message));
         }
-        news.push(News::Lost {
-            worker,
-            begun,
-            blame,
-            how,
-        });
+        news.push(News::Lost(worker, loss));
         self.deaths += 1;
         // The schedule asks for another one to run an attempt alone, unless this one never came so far.
-        if self.is_closing || is_last_straw || member.alone && !is_fruitless {
+        if self.is_closing() || is_last_straw || member.alone && !is_fruitless {
             return;
         }
         if let Err(error) = self.add(member.shape, member.alone, None) {
@@ -651,10 +566,11 @@ impl Crew {
         member.is_some_and(|member| member.fault.is_none())
     }
 
-    /// The link to a worker, if it is not gone.
-    pub(crate) fn link(&self, worker: WorkerId) -> Option<&dyn WorkerLink> {
-        let member = self.members.get(&worker)?;
-        Some(&*member.link)
+    /// Kills a worker that has not answered in time.
+    pub(crate) fn kill(&self, worker: WorkerId) {
+        if let Some(member) = self.members.get(&worker) {
+            member.link.kill();
+        }
     }
 
     /// Hands a task over, to be sent with others by [`Self::flush`]. `body` is its test's line, then its stored row if it has one.
@@ -713,7 +629,7 @@ impl Crew {
 
     /// Tells workers to stop, ends those that cannot take tasks yet, and starts no more.
     pub(crate) fn stop(&mut self, kill: bool) {
-        let grace = self.prepare.grace;
+        let grace = self.supplies.grace;
         self.close(&ToWorker::Stop { grace, kill });
     }
 
@@ -723,32 +639,14 @@ impl Crew {
         self.close(&ToWorker::Finish { teardown });
     }
 
-    fn keeps_instances(&self) -> bool {
-        let mut providers = self.prepare.providers.iter();
+    /// Whether workers that were told to end tear down instances first.
+    pub(crate) fn keeps_instances(&self) -> bool {
+        let mut providers = self.supplies.providers.iter();
         providers.any(|prepared| prepared.provider.reuse.is_some())
     }
 
-    /// Waits until workers that were told to end have torn down the instances that they kept. Returns lines for the run's
-    /// log, not checked: those of `news`, and what comes meanwhile. A signal ends that; `is_hurried` says that one has come.
-    pub(crate) fn wait_for_teardown(
-        &mut self,
-        inputs: &Receiver<Input>,
-        mut news: Vec<News>,
-        is_hurried: bool,
-    ) -> Vec<String> {
-        if self.keeps_instances() && !is_hurried {
-            self.wait_until(Instant::now() + TEARDOWN_WITHIN, inputs, &mut news);
-        }
-        let line = |news| match news {
-            News::Said(_, FromWorker::Log(line)) => Some(line),
-            _ => None,
-        };
-        news.into_iter().filter_map(line).collect()
-    }
-
     fn close(&mut self, last: &ToWorker) {
-        self.is_closing = true;
-        self.is_cancelled.store(true, Ordering::Release);
+        self.is_closing.store(true, Ordering::Release);
         for member in self.members.values() {
             if member.phase < Phase::Ready {
                 member.link.kill();
@@ -760,10 +658,17 @@ impl Crew {
 
     /// Waits a moment for workers that were told to end; those that are left are killed when this is dropped.
     pub(crate) fn wait(&mut self, inputs: &Receiver<Input>) {
-        self.wait_until(Instant::now() + END_WITHIN, inputs, &mut Vec::new());
+        self.wait_for(END_WITHIN, inputs, &mut Vec::new());
     }
 
-    fn wait_until(&mut self, until: Instant, inputs: &Receiver<Input>, news: &mut Vec<News>) {
+    /// Waits so long until workers have ended that were told to. A signal ends that.
+    pub(crate) fn wait_for(
+        &mut self,
+        time: Duration,
+        inputs: &Receiver<Input>,
+        news: &mut Vec<News>,
+    ) {
+        let until = Instant::now() + time;
         while !self.members.is_empty() {
             let left = until.saturating_duration_since(Instant::now());
             match inputs.recv_timeout(left) {
@@ -772,6 +677,10 @@ impl Crew {
                 Ok(_) => {}
             }
         }
+    }
+
+    fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Acquire)
     }
 
     /// How many workers there are.
@@ -787,7 +696,7 @@ impl Crew {
 
 impl Drop for Crew {
     fn drop(&mut self) {
-        self.is_cancelled.store(true, Ordering::Release);
+        self.is_closing.store(true, Ordering::Release);
     }
 }
 
@@ -795,17 +704,11 @@ impl Member {
     fn flush(&mut self) {
         if !self.tasks.is_empty() {
             self.link.send(ToWorker::Tasks {
-                tasks: replace(&mut self.tasks),
-                body: replace(&mut self.body),
+                tasks: mem::take(&mut self.tasks),
+                body: mem::take(&mut self.body),
             });
         }
     }
-}
-
-/// Takes a list; the next one mostly gets as long.
-fn replace<T>(list: &mut Vec<T>) -> Vec<T> {
-    let next = Vec::with_capacity(list.len());
-    std::mem::replace(list, next)
 }
 
 /// A provider's plugin, as the beginning of a sentence.
@@ -815,8 +718,8 @@ fn plugin_of(prepared: &PreparedProvider) -> String {
 }
 
 /// The first provider with this plugin.
-fn with_plugin<'a>(prepare: &'a Prepare, digest: &Digest) -> Option<&'a PreparedProvider> {
-    let mut providers = prepare.providers.iter();
+fn with_plugin<'a>(supplies: &'a Supplies, digest: &Digest) -> Option<&'a PreparedProvider> {
+    let mut providers = supplies.providers.iter();
     providers.find(|prepared| prepared.digest == *digest)
 }
 

@@ -5,10 +5,9 @@ use std::{
     fs::File,
     io::{self, Seek},
     path::Path,
-    rc::Rc,
 };
 
-use runner_model::{Budgets, Digest, Places, digest};
+use runner_model::{Digest, Places, digest};
 use runner_record::{
     Fold, ManifestProvider, Metadata, NewRun, NewSession, Owned, PluginCache, RecordError,
     ResultsRoot, RunDir, Selected,
@@ -17,17 +16,11 @@ use runner_scenario::{Selection, load, resolve};
 
 use crate::{
     Ended, EngineError, ExecRequest, Observer, ResumeRequest,
-    blobs::Blobs,
-    changes::Rejudge,
+    contents::Contents,
     crew::Early,
-    fingerprint::Fingerprints,
-    machine::cores,
-    plan::{self, Plan},
-    plugins::{self, Plugins},
-    resume,
-    schedule::Spending,
+    plan::Plan,
+    plugins, resume,
     session::{self, Work, machine},
-    waiting,
 };
 
 /// Reads and plans a scenario, births its run, and runs all trials. Continues the run that is in the folder already which
@@ -56,14 +49,8 @@ pub(crate) fn exec(
         };
         return resume::resume(early, &request, observer, None);
     }
-    if is_free {
-        return session::run(early, work, || birth.create(), observer);
-    }
-    drop(early);
-    birth.new.session.waits = true;
-    let owned = birth.create()?;
-    work.root.note(owned.manifest());
-    waiting::begin(work, owned, observer)
+    birth.new.session.waits = !is_free;
+    session::begin(early, work, || birth.create(), is_free, observer)
 }
 
 /// Reads and plans the scenario of a request, and reads the secrets that it grants.
@@ -81,21 +68,11 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
         let name = load(&request.scenario).map_err(EngineError::Scenario)?.name;
         selection.only = Some(resume::not_passed(&options.results, &name)?);
     }
-    let (plan, suite) = plan(&request.scenario, &selection, options.compile_seconds)?;
+    let (mut plan, suite) = plan(&request.scenario, &selection, options.compile_seconds)?;
     if plan.suite.trials() == 0 {
         return Err(EngineError::NothingSelected);
     }
-    let mut plan = Plan {
-        jobs: options.jobs.unwrap_or(plan.jobs).max(1),
-        timeout: options.timeout.unwrap_or(plan.timeout),
-        fail_fast: options.fail_fast.unwrap_or(plan.fail_fast),
-        spending: plan::spending(&plan.scenario, &options.budgets)?,
-        given_budgets: options.budgets.clone(),
-        ..plan
-    };
-    if let Some(grace) = options.grace {
-        plan.scenario.run.grace = grace.into();
-    }
+    plan.override_by(options)?;
     Ok((plan, suite))
 }
 
@@ -107,18 +84,7 @@ pub(crate) fn prepare(
     suite: File,
 ) -> Result<(Work, Birth), EngineError> {
     let options = &request.session;
-    let session = NewSession {
-        writer: "exec",
-        command: options.command.clone(),
-        jobs: plan.jobs,
-        timeout: plan.timeout,
-        rerun: None,
-        pending: None,
-        grace: plan.scenario.run.grace.into(),
-        fail_fast: plan.fail_fast,
-        budgets: plan.given_budgets.clone(),
-        waits: false,
-    };
+    let session = plan.session("exec", &options.command);
     let mut new = new_run(&plan, &request.scenario, session)?;
     new.labels.clone_from(&request.labels);
     new.folder.clone_from(&request.folder);
@@ -192,23 +158,8 @@ pub(crate) fn plan(
             return Err(EngineError::Scenario(problems));
         }
     };
-    let plan = Plan {
-        prints: Fingerprints::new(&providers, scenario.run.seed),
-        jobs: scenario.run.concurrency.unwrap_or_else(cores),
-        timeout: scenario.timeout,
-        fail_fast: scenario.run.fail_fast,
-        given_budgets: Budgets::default(),
-        spending: Spending::default(),
-        blobs: Blobs::of_files(suite.blobs().clone()),
-        secrets: Default::default(),
-        notices: Vec::new(),
-        suite: Rc::new(suite),
-        scenario,
-        providers,
-        plugins,
-        cache,
-        rejudge: Rejudge::default(),
-    };
+    let blobs = Contents::of_files(suite.blobs().clone());
+    let plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
     Ok((plan, file))
 }
 
@@ -238,7 +189,7 @@ pub(crate) fn metadata(plan: &Plan) -> Metadata {
         planned_test_count: plan.suite.tests(),
         planned_trial_count: plan.suite.trials(),
         suite: plan.suite.digest(),
-        blobs: plan.blobs.digest(),
+        blobs: plan.blobs.list().map(|list| digest(list.as_bytes())),
         scenario_sha256: digest(plan.scenario.text.as_bytes()),
         runner_version: env!("CARGO_PKG_VERSION").to_owned(),
         selection: Selected::default(),
@@ -285,8 +236,8 @@ pub(crate) fn manifest_providers(plan: &Plan) -> Vec<ManifestProvider> {
 pub(crate) struct Birth {
     pub(crate) root: ResultsRoot,
     pub(crate) suite: File,
-    pub(crate) plugins: Plugins,
-    pub(crate) blobs: Blobs,
+    pub(crate) plugins: Contents,
+    pub(crate) blobs: Contents,
     pub(crate) new: NewRun,
 }
 
@@ -304,8 +255,8 @@ pub(crate) fn keep(
     root: &ResultsRoot,
     mut suite: File,
     digest: &Digest,
-    plugins: &Plugins,
-    blobs: &Blobs,
+    plugins: &Contents,
+    blobs: &Contents,
 ) -> Result<(), RecordError> {
     let mut draft = root.draft()?;
     suite
@@ -317,8 +268,10 @@ pub(crate) fn keep(
             source,
         })?;
     root.keep(draft, digest)?;
-    for plugin in plugins.values() {
-        root.keep_bytes(plugin)?;
+    plugins.keep(root)?;
+    blobs.keep(root)?;
+    if let Some(list) = blobs.list() {
+        root.keep_bytes(list.as_bytes())?;
     }
-    blobs.keep(root)
+    Ok(())
 }

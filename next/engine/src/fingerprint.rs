@@ -3,7 +3,6 @@
 use runner_model::{
     Digest, Fingerprint, Limits, Micros,
     provider::{PluginKind, PreparedProvider},
-    template::Template,
 };
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -81,7 +80,7 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
     let call = match prepared.kind {
         PluginKind::Component => Value::Null,
         PluginKind::Command => json!({
-            "args": provider.args.iter().map(Template::text).collect::<Vec<_>>(),
+            "args": provider.args,
             "stdin": provider.stdin,
             "output": provider.output.as_str(),
             "protocol": provider.protocol.as_str(),

@@ -8,32 +8,33 @@ use runner_model::{
     provider::{PluginKind, PreparedProvider},
 };
 
+use crate::contents::Contents;
+
 const NET_OF_MODULE: &str = "`net` does nothing for a module of WASI preview 1, which has no network; a component has one by `wasi:http`";
 const SECRETS_OF_MODULE: &str = "`secrets` does nothing for a module of WASI preview 1; it gets one by `env`, as in `env = { TOKEN = \"{{secret.API_KEY}}\" }`";
 const SECRETS_WITHOUT_NET: &str = "`secrets` without `net` does nothing for a command, which gets one only in the headers of its requests, or by `env`, as in `env = { TOKEN = \"{{secret.API_KEY}}\" }`";
 
-/// What of a provider's grants its plugin can do nothing with, in sentences for people. `plugin` is its file.
-pub(crate) fn idle(prepared: &PreparedProvider, plugin: &[u8]) -> Vec<String> {
-    let grants = &prepared.provider.grants;
-    let has_net = !grants.net.is_empty();
-    let has_secrets = !grants.secrets.is_empty() || !grants.bound_secrets.is_empty();
-    // A command may be a component, too.
-    let found = match (prepared.kind, PluginKind::of(plugin)) {
-        (PluginKind::Component, _) => [None, None],
-        (PluginKind::Command, Some(PluginKind::Component)) => [
-            None,
-            (has_secrets && !has_net).then_some(SECRETS_WITHOUT_NET),
-        ],
-        (PluginKind::Command, _) => [
-            has_net.then_some(NET_OF_MODULE),
-            has_secrets.then_some(SECRETS_OF_MODULE),
-        ],
-    };
-    let name = &prepared.provider.name;
-    let found = found.into_iter().flatten();
-    found
-        .map(|text| format!("provider `{name}`: {text}"))
-        .collect()
+/// What of providers' grants their plugins can do nothing with, in sentences for people.
+pub(crate) fn idle(providers: &[PreparedProvider], plugins: &Contents) -> Vec<String> {
+    let commands = providers.iter();
+    let commands = commands.filter(|prepared| prepared.kind == PluginKind::Command);
+    let found = commands.flat_map(|prepared| {
+        let grants = &prepared.provider.grants;
+        let has_net = !grants.net.is_empty();
+        let has_secrets = !grants.secrets.is_empty() || !grants.bound_secrets.is_empty();
+        // A command may be a component, too.
+        let head = plugins.head(&prepared.digest);
+        let is_module = head.is_ok_and(|head| PluginKind::of(&head) == Some(PluginKind::Command));
+        let texts = [
+            (is_module && has_net).then_some(NET_OF_MODULE),
+            (is_module && has_secrets).then_some(SECRETS_OF_MODULE),
+            (!is_module && has_secrets && !has_net).then_some(SECRETS_WITHOUT_NET),
+        ];
+        let name = &prepared.provider.name;
+        let texts = texts.into_iter().flatten();
+        texts.map(move |text| format!("provider `{name}`: {text}"))
+    });
+    found.collect()
 }
 
 /// One thing that a plugin would like to be granted.

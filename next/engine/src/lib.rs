@@ -3,12 +3,12 @@
 //!
 //! Begin reading at [`exec`], then `schedule`.
 
-mod blobs;
 mod changes;
 mod checks;
 mod children;
 mod clock;
 mod compiler;
+mod contents;
 mod coordinator;
 mod crew;
 mod exec;

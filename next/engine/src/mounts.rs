@@ -2,19 +2,18 @@
 //! than it was granted.
 //!
 //! In a folder that a guest may write to may lie nothing that the runner reads or writes, because whoever may write to a
-//! folder can replace what is in it by a link. What is compared is where things are and what they are: by another name,
-//! through a link or at another mount of the same file system it is the same folder. A file that has a second name, a hard
+//! folder can replace what is in it by a link. What is compared is where things are: through a link or at another mount of the
+//! same file system it is the same folder. A file that has a second name, a hard
 //! link, in a granted folder is not found.
 
 mod file_systems;
-mod locations;
 mod protected;
+mod way;
 
 use std::{
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    rc::Rc,
 };
 
 use runner_model::{
@@ -24,10 +23,7 @@ use runner_model::{
 use runner_scenario::ProviderProblem;
 
 pub(crate) use self::protected::Protected;
-use self::{
-    file_systems::FileSystems,
-    locations::{Location, Locations, Way},
-};
+use self::{file_systems::FileSystems, way::Way};
 
 /// Files that every run has.
 const RUN_FILES: [&str; 2] = ["benchmark.json", "index.jsonl"];
@@ -43,6 +39,8 @@ struct Granted<'p> {
     folder: &'p MountedFolder,
     /// What its path leads through as it was written.
     places: Vec<PathBuf>,
+    /// All paths at which it is.
+    paths: Vec<PathBuf>,
 }
 
 /// Finds the folders that providers are granted, relative to `base`, and notes which folders they are. Folders that were
@@ -56,7 +54,7 @@ pub(crate) fn find(
     base: &Path,
     protected: impl FnOnce() -> Vec<Protected>,
 ) -> Vec<ProviderProblem> {
-    let (mut problems, mut ways) = (Vec::new(), Vec::new());
+    let (mut problems, mut places) = (Vec::new(), Vec::new());
     for (index, prepared) in (0..).zip(&mut *providers) {
         let mut stored = std::mem::take(&mut prepared.mounts).into_iter();
         for grant in &prepared.provider.grants.fs {
@@ -74,20 +72,23 @@ pub(crate) fn find(
                     problems.push(problem(index, message, LOST_HELP));
                 }
             }
-            ways.push((index, Way::of(&path)));
+            places.push((
+                index,
+                Way::of(&path).map_or_else(|_| Vec::new(), |way| way.places),
+            ));
         }
     }
     if !problems.is_empty() {
         return problems;
     }
     let folders = providers.iter().flat_map(|prepared| &prepared.mounts);
-    let granted = folders.zip(ways).map(|(folder, (provider, way))| Granted {
-        provider,
-        folder,
-        places: way.map_or_else(|_| Vec::new(), |way| way.places),
-    });
-    let granted: Vec<_> = granted.collect();
-    check(&granted, protected).into_iter().flatten().collect()
+    let granted = folders
+        .zip(places)
+        .map(|(folder, (provider, places))| (provider, folder, places));
+    check(granted.collect(), protected)
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn problem(provider: u16, message: String, help: &str) -> ProviderProblem {
@@ -118,45 +119,43 @@ fn look(grant: &FsGrant, path: &Path, is_stored: bool) -> io::Result<MountedFold
     })
 }
 
-/// Checks the folders that are granted at the same time; what is returned has their order.
+/// Checks the folders that are granted at the same time, each with its provider and what its path leads through; what is
+/// returned has their order.
 fn check(
-    granted: &[Granted<'_>],
+    folders: Vec<(u16, &MountedFolder, Vec<PathBuf>)>,
     protected: impl FnOnce() -> Vec<Protected>,
 ) -> Vec<Option<ProviderProblem>> {
-    let mut locations = Locations::new(FileSystems::mounted());
-    let at: Vec<_> = granted
-        .iter()
-        .map(|granted| locations.of(granted.path()))
-        .collect();
-    let all: Vec<_> = granted.iter().zip(&at).collect();
-    let mut refused: Vec<_> = all
-        .iter()
-        .map(|(granted, location)| {
-            of_kernel(granted, locations.systems())
-                .or_else(|| nested(granted, location, &all, &mut locations))
-                .or_else(|| in_run(granted, location))
-        })
-        .collect();
-    if !granted.iter().any(Granted::is_writable) {
-        return refused;
-    }
-    for protected in protected() {
-        let way = Way::of(&protected.path);
-        let end = way.as_ref().ok().map(|way| locations.of(&way.end));
-        for ((granted, folder), refusal) in all.iter().zip(&mut refused) {
-            if !granted.is_writable() || refusal.is_some() {
-                continue;
-            }
-            *refusal = match (&way, &end) {
-                (Ok(way), Some(end)) => {
-                    exposed(granted, folder, &protected, (way, end), &mut locations)
-                }
-                // Nobody knows where it will be.
-                _ => Some(granted.changes(protected.what, &protected.path)),
-            };
+    let systems = FileSystems::mounted();
+    let granted = folders
+        .into_iter()
+        .map(|(provider, folder, places)| Granted {
+            provider,
+            folder,
+            places,
+            paths: systems.paths_of(Path::new(&folder.host)),
+        });
+    let granted: Vec<_> = granted.collect();
+    let protected = match granted.iter().any(Granted::is_writable) {
+        true => protected(),
+        false => Vec::new(),
+    };
+    let ways = protected.iter().map(|protected| Way::of(&protected.path));
+    let protected: Vec<_> = protected.iter().zip(ways).collect();
+    let refused = |one: &Granted<'_>| {
+        let refusal = one.of_kernel(&systems).or_else(|| one.nested(&granted));
+        if refusal.is_some() || !one.is_writable() {
+            return refusal;
         }
-    }
-    refused
+        let mut protected = protected.iter();
+        one.in_run().or_else(|| {
+            protected.find_map(|(protected, way)| match way {
+                Ok(way) => one.exposes(protected, way, &systems),
+                // Nobody knows where it will be.
+                Err(_) => Some(one.changes(protected.what, &protected.path)),
+            })
+        })
+    };
+    granted.iter().map(refused).collect()
 }
 
 impl Granted<'_> {
@@ -185,70 +184,73 @@ impl Granted<'_> {
             PROTECTED_HELP,
         )
     }
-}
 
-/// Refuses what the kernel shows as files.
-fn of_kernel(granted: &Granted<'_>, systems: &FileSystems) -> Option<ProviderProblem> {
-    let place = systems.kernels(granted.path())?;
-    let is_in = granted.path().starts_with(&place);
-    let is = if is_in { "is in" } else { "contains" };
-    let place = place.display();
-    let why = format!(
-        "{is} `{place}`, where the kernel shows processes, devices and its own settings, and with them the runner's environment"
-    );
-    Some(granted.refuse(&why, KERNEL_HELP))
-}
-
-/// Refuses a folder that a guest could put another one in the place of.
-fn nested(
-    granted: &Granted<'_>,
-    location: &Location,
-    all: &[(&Granted<'_>, &Rc<Location>)],
-    locations: &mut Locations,
-) -> Option<ProviderProblem> {
-    let (outer, _) = all.iter().find(|(outer, folder)| {
-        let mut is_on_way = || {
-            granted
-                .places
-                .iter()
-                .any(|place| locations.of(place).is_replaced_in(folder))
-        };
-        // In the same folder again there is nothing that could be replaced.
-        outer.is_writable() && (location.is_inside(folder) || is_on_way())
-    })?;
-    let (host, guest) = (&outer.folder.host, &outer.folder.guest);
-    let why = format!(
-        "lies or is linked to in `{host}`, granted as `{guest}` with mode `rw`: a guest could put a link in its place that leads anywhere"
-    );
-    Some(granted.refuse(&why, NESTED_HELP))
-}
-
-/// Refuses to let a guest write to a run, of whichever results root.
-fn in_run(granted: &Granted<'_>, location: &Location) -> Option<ProviderProblem> {
-    let is_run = |folder: &&Path| RUN_FILES.iter().all(|file| folder.join(file).is_file());
-    let mut around = location.ancestors().filter(|_| granted.is_writable());
-    let run = around.find(is_run)?;
-    Some(granted.changes("a run", run))
-}
-
-/// Refuses a folder in which something protected is, or through which its path leads.
-fn exposed(
-    granted: &Granted<'_>,
-    folder: &Location,
-    protected: &Protected,
-    (way, end): (&Way, &Location),
-    locations: &mut Locations,
-) -> Option<ProviderProblem> {
-    if end.is_within(folder) || (protected.is_whole && folder.is_within(end)) {
-        return Some(granted.changes(protected.what, &way.end));
+    /// Whether a path is this folder or somewhere in it.
+    fn has(&self, path: &Path) -> bool {
+        self.paths.iter().any(|own| path.starts_with(own))
     }
-    let mut places = way.places.iter();
-    let place = places.find(|place| locations.of(place).is_replaced_in(folder))?;
-    let (what, path, place) = (protected.what, protected.path.display(), place.display());
-    let why = format!(
-        "would let a guest change {what}, `{path}`, whose path leads through `{place}`: a guest could put a link there that leads anywhere"
-    );
-    Some(granted.refuse(&why, WAY_HELP))
+
+    /// Whether a guest that may write to this folder can put something else in the place of a path.
+    fn can_replace(&self, path: &Path) -> bool {
+        path.parent().is_some_and(|parent| self.has(parent))
+    }
+
+    /// Refuses what the kernel shows as files.
+    fn of_kernel(&self, systems: &FileSystems) -> Option<ProviderProblem> {
+        let place = systems.kernels(self.path())?;
+        let is_in = self.path().starts_with(&place);
+        let is = if is_in { "is in" } else { "contains" };
+        let place = place.display();
+        let why = format!(
+            "{is} `{place}`, where the kernel shows processes, devices and its own settings, and with them the runner's environment"
+        );
+        Some(self.refuse(&why, KERNEL_HELP))
+    }
+
+    /// Refuses a folder that a guest could put another one in the place of.
+    fn nested(&self, all: &[Granted<'_>]) -> Option<ProviderProblem> {
+        let places = || {
+            self.places
+                .iter()
+                .map(PathBuf::as_path)
+                .chain([self.path()])
+        };
+        let outer = all
+            .iter()
+            .find(|outer| outer.is_writable() && places().any(|place| outer.can_replace(place)))?;
+        let (host, guest) = (&outer.folder.host, &outer.folder.guest);
+        let why = format!(
+            "lies or is linked to in `{host}`, granted as `{guest}` with mode `rw`: a guest could put a link in its place that leads anywhere"
+        );
+        Some(self.refuse(&why, NESTED_HELP))
+    }
+
+    /// Refuses to let a guest write to a run, of whichever results root.
+    fn in_run(&self) -> Option<ProviderProblem> {
+        let is_run = |folder: &&Path| RUN_FILES.iter().all(|file| folder.join(file).is_file());
+        let run = self.path().ancestors().find(is_run)?;
+        Some(self.changes("a run", run))
+    }
+
+    /// Refuses a folder in which something protected is, or through which its path leads.
+    fn exposes(
+        &self,
+        protected: &Protected,
+        way: &Way,
+        systems: &FileSystems,
+    ) -> Option<ProviderProblem> {
+        let is_in = |path: PathBuf| self.path().starts_with(path);
+        let is_around = || systems.paths_of(&way.end).into_iter().any(is_in);
+        if self.has(&way.end) || protected.is_whole && is_around() {
+            return Some(self.changes(protected.what, &way.end));
+        }
+        let place = way.places.iter().find(|place| self.can_replace(place))?;
+        let (what, path, place) = (protected.what, protected.path.display(), place.display());
+        let why = format!(
+            "would let a guest change {what}, `{path}`, whose path leads through `{place}`: a guest could put a link there that leads anywhere"
+        );
+        Some(self.refuse(&why, WAY_HELP))
+    }
 }
 
 #[cfg(test)]

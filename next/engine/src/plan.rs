@@ -1,41 +1,40 @@
 //! [`Plan`]: a scenario with its suite and plugins; what a session works through.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     path::{Path, PathBuf},
-    rc::Rc,
     time::Duration,
 };
 
 use runner_model::{
     Budgets, FailFast, Micros, Places, TestId, TrialId,
     provider::{PreparedProvider, Provider},
+    row::read_line,
 };
-use runner_record::{PluginCache, ReadLine, RunDir};
+use runner_record::{Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};
 use runner_scenario::{Problems, Scenario, Suite};
 
 use crate::{
     EngineError, SessionRequest,
-    blobs::Blobs,
     changes::Rejudge,
+    contents::Contents,
     crew::Supplies,
     fingerprint::Fingerprints,
     flights::TestLine,
     grants, machine,
     mounts::{self, Protected},
-    plugins::Plugins,
-    schedule::{Bounds, Settings, Spending, Trials},
+    schedule::{Bounds, Pending, Settings, Spending, Trials},
     secrets::Secrets,
 };
 
 /// A scenario with its suite and plugins.
 pub(crate) struct Plan {
     pub(crate) scenario: Scenario,
-    pub(crate) suite: Rc<Suite>,
+    pub(crate) suite: Suite,
     pub(crate) providers: Vec<PreparedProvider>,
-    pub(crate) plugins: Plugins,
-    pub(crate) blobs: Blobs,
+    pub(crate) plugins: Contents,
+    pub(crate) blobs: Contents,
     pub(crate) secrets: Secrets,
     /// What is to be said before the first trial, for people.
     pub(crate) notices: Vec<String>,
@@ -92,6 +91,19 @@ impl<'a> Ids<'a> {
     }
 }
 
+/// The tests on their providers, as `test@provider`, that have a trial for which `is_meant` says so.
+pub(crate) fn tests(
+    suite: &Suite,
+    providers: &[Provider],
+    is_meant: impl Fn(u64) -> bool,
+) -> io::Result<HashSet<String>> {
+    let mut ids = Ids::new(suite, providers);
+    let trials = (0..suite.trials()).filter(|trial| is_meant(*trial));
+    let ids = trials.map(|trial| ids.trial(trial));
+    ids.map(|id| id.map(|id| format!("{}@{}", id.test, id.provider)))
+        .collect()
+}
+
 /// What one worker gets of the session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shape {
@@ -99,17 +111,86 @@ pub(crate) struct Shape {
     pub(crate) memory: u64,
 }
 
-impl Trials for Rc<Suite> {
-    fn count(&self) -> u64 {
-        self.trials()
-    }
-
-    fn next_trial(&self, provider: u16, from: u64) -> Option<u64> {
-        Suite::next_trial(self, provider, from)
+impl Trials for (&Suite, &Fold) {
+    fn next_pending(&self, provider: u16, mut from: u64) -> Option<Pending> {
+        let (suite, fold) = self;
+        loop {
+            let trial = suite.next_trial(provider, from)?;
+            let state = fold.trial(trial);
+            if state.is_pending {
+                return Some(Pending {
+                    trial,
+                    attempts: fold.attempts(trial),
+                    had_bad: state.had_bad,
+                });
+            }
+            from = trial + 1;
+        }
     }
 }
 
 impl Plan {
+    /// What a scenario says, with its tests, its plugins, and its attachments and schemas. No secrets and folders are found yet.
+    pub(crate) fn new(
+        scenario: Scenario,
+        suite: Suite,
+        providers: Vec<PreparedProvider>,
+        plugins: Contents,
+        blobs: Contents,
+        cache: PluginCache,
+    ) -> Self {
+        Self {
+            prints: Fingerprints::new(&providers, scenario.run.seed),
+            jobs: scenario.run.concurrency.unwrap_or_else(machine::cores),
+            timeout: scenario.timeout,
+            fail_fast: scenario.run.fail_fast,
+            given_budgets: Budgets::default(),
+            spending: Spending::default(),
+            secrets: Secrets::default(),
+            notices: Vec::new(),
+            rejudge: Rejudge::default(),
+            suite,
+            scenario,
+            providers,
+            plugins,
+            blobs,
+            cache,
+        }
+    }
+
+    /// Lets what a command line says go before what is set.
+    ///
+    /// # Errors
+    ///
+    /// A budget of a provider that there is not.
+    pub(crate) fn override_by(&mut self, session: &SessionRequest) -> Result<(), EngineError> {
+        self.jobs = session.jobs.unwrap_or(self.jobs).max(1);
+        self.timeout = session.timeout.unwrap_or(self.timeout);
+        self.fail_fast = session.fail_fast.unwrap_or(self.fail_fast);
+        if let Some(grace) = session.grace {
+            self.scenario.run.grace = grace.into();
+        }
+        self.given_budgets.extend(&session.budgets);
+        self.spending = spending(&self.scenario, &self.given_budgets)?;
+        Ok(())
+    }
+
+    /// A session of the plan, which does not wait and selects nothing to run again.
+    pub(crate) fn session(&self, writer: &'static str, command: &[String]) -> NewSession {
+        NewSession {
+            writer,
+            command: command.to_vec(),
+            jobs: self.jobs,
+            timeout: self.timeout,
+            rerun: None,
+            pending: None,
+            grace: self.scenario.run.grace.into(),
+            fail_fast: self.fail_fast,
+            budgets: self.given_budgets.clone(),
+            waits: false,
+        }
+    }
+
     /// Finds the folders that its providers are granted: relative to the scenario, or where they were when the run began.
     /// `outside` is what no guest may write to beside the plan's own files. Gives what is wrong; it may be nothing.
     pub(crate) fn find_folders(&mut self, outside: &[Protected]) -> Problems {
@@ -142,7 +223,8 @@ impl Plan {
     pub(crate) fn read_secrets(&mut self, files: &[PathBuf]) -> Result<Problems, EngineError> {
         self.secrets = Secrets::read(&self.providers, files)?;
         self.notices = self.secrets.notices.clone();
-        self.notices.extend(self.idle_grants());
+        self.notices
+            .extend(grants::idle(&self.providers, &self.plugins));
         Ok(self.secrets.problems(&self.scenario).unwrap_or_default())
     }
 
@@ -160,25 +242,24 @@ impl Plan {
         }
     }
 
-    /// What of the grants does nothing, in sentences for people.
-    pub(crate) fn idle_grants(&self) -> Vec<String> {
-        let providers = self.providers.iter();
-        let idle = providers.filter_map(|prepared| {
-            let plugin = self.plugins.get(&prepared.digest)?;
-            Some(grants::idle(prepared, plugin))
-        });
-        idle.flatten().collect()
-    }
-
-    /// What its workers are prepared with. Its attachments and schemas are read from where `blobs` says.
-    pub(crate) fn supplies(&self, session: u32, blobs: Blobs, seconds: Option<u32>) -> Supplies {
+    /// What its workers are prepared with. Contents are read from the store of `root`, if there is one.
+    pub(crate) fn supplies(
+        &self,
+        session: u32,
+        root: Option<&ResultsRoot>,
+        seconds: Option<u32>,
+    ) -> Supplies {
+        let read = |contents: &Contents| match root {
+            Some(root) => contents.stored_in(root),
+            None => contents.clone(),
+        };
         Supplies {
             name: self.scenario.name.clone(),
             session,
             grace: self.scenario.run.grace,
             providers: self.providers.clone(),
-            plugins: self.plugins.clone(),
-            blobs,
+            plugins: read(&self.plugins),
+            blobs: read(&self.blobs),
             secrets: self.secrets.values.clone(),
             cache: self.cache.clone(),
             seconds,
@@ -224,8 +305,9 @@ impl Plan {
         let places: HashMap<&str, u16> = names.zip(0..).collect();
         run.rows(&mut |_, line| {
             // A row that was judged again has the metrics of the row that it stands for.
-            if let ReadLine::Row(row, _) = line
-                && row.judged.is_none()
+            if let ReadLine::Row(head, bytes) = line
+                && head.judged.is_none()
+                && let Ok(row) = read_line(bytes)
                 && let Some(provider) = places.get(&*row.provider)
             {
                 self.spending.add(*provider, &row.metrics);
@@ -274,7 +356,7 @@ pub(crate) fn outside(session: &SessionRequest) -> Vec<Protected> {
 /// # Errors
 ///
 /// A budget of a provider that there is not.
-pub(crate) fn spending(scenario: &Scenario, given: &Budgets) -> Result<Spending, EngineError> {
+fn spending(scenario: &Scenario, given: &Budgets) -> Result<Spending, EngineError> {
     let mut budgets = scenario.run.budget.clone();
     for provider in &scenario.providers {
         budgets.extend(&provider.budget);

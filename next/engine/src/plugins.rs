@@ -1,24 +1,23 @@
 //! Finds the plugins that a scenario names.
 
 use std::{
-    borrow::Cow,
-    collections::HashMap,
     fs::File,
-    io::Read,
+    io::{self, Read as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use runner_model::{
-    Digest, digest,
+    Digest,
     provider::{PluginKind, PreparedProvider, Provider},
     units::show_size,
 };
-use runner_record::{PluginCache, RecordError};
+use runner_record::PluginCache;
 use runner_scenario::ProviderProblem;
 
 use crate::{
-    compiler::{self, CompileError, PluginBytes},
+    EngineError, compiler,
+    contents::{self, Contents, Origin},
     source::{Source, SourceState},
 };
 
@@ -33,8 +32,15 @@ const BUNDLED: [(&str, &[u8]); 4] = [
     ),
 ];
 
-/// Plugins by digest.
-pub(crate) type Plugins = HashMap<Digest, PluginBytes>;
+/// A plugin's file that was found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) digest: Digest,
+    pub(crate) bytes: u64,
+    pub(crate) origin: Origin,
+    /// A copy without a name.
+    pub(crate) copy: File,
+}
 
 /// Finds the plugin of each provider, and looks at it.
 ///
@@ -47,20 +53,19 @@ pub(crate) fn find(
     folder: &Path,
     cache: &PluginCache,
     seconds: Option<u32>,
-) -> Result<Result<(Vec<PreparedProvider>, Plugins), Vec<ProviderProblem>>, RecordError> {
-    let mut plugins = Plugins::new();
-    let (mut prepared, mut problems) = (Vec::new(), Vec::new());
+) -> Result<Result<(Vec<PreparedProvider>, Contents), Vec<ProviderProblem>>, EngineError> {
+    let (mut prepared, mut origins, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for (index, provider) in (0..).zip(providers) {
-        let look = || -> Result<_, CompileError> {
-            let bytes = read(&provider.plugin, folder, provider.limits.file)?;
-            let digest = digest(&bytes);
-            check_pin(provider, &digest)?;
-            let kind = compiler::inspect(cache, &digest, &bytes, seconds)?.kind;
-            Ok((digest, kind, bytes))
+        let look = || {
+            let found = read(&provider.plugin, folder, provider.limits.file);
+            let found = found.map_err(EngineError::Usage)?;
+            check_pin(provider, &found.digest).map_err(EngineError::Usage)?;
+            let kind = compiler::inspect(cache, &found.digest, found.copy, seconds)?.kind;
+            Ok((found.digest, found.origin, kind))
         };
         match look() {
-            Ok((digest, kind, bytes)) => {
-                plugins.insert(digest, bytes);
+            Ok((digest, origin, kind)) => {
+                origins.push((digest, origin));
                 prepared.push(PreparedProvider {
                     provider: provider.clone(),
                     digest,
@@ -68,17 +73,17 @@ pub(crate) fn find(
                     mounts: Vec::new(),
                 });
             }
-            Err(CompileError::Cache(error)) => return Err(error),
-            Err(CompileError::Refused(problem)) => problems.push(ProviderProblem {
+            Err(EngineError::Usage(problem)) => problems.push(ProviderProblem {
                 provider: index,
                 key: "plugin",
                 message: format!("plugin `{}` {problem}", provider.plugin),
                 help: None,
             }),
+            Err(error) => return Err(error),
         }
     }
     Ok(if problems.is_empty() {
-        Ok((prepared, plugins))
+        Ok((prepared, Contents::new(origins)))
     } else {
         Err(problems)
     })
@@ -96,19 +101,43 @@ fn check_pin(provider: &Provider, found: &Digest) -> Result<(), String> {
 
 /// Reads a plugin's file, of at most `most` bytes, or the one that was built in a folder with its source. Problems are the rest
 /// of a sentence that begins with the plugin.
-pub(crate) fn read(plugin: &str, folder: &Path, most: u64) -> Result<PluginBytes, String> {
-    let bytes = match plugin.strip_prefix("bundled:") {
-        Some(name) => Cow::Borrowed(bundled(name)?),
-        None => Cow::Owned(read_file(&file_of(&folder.join(plugin))?, most)?),
+pub(crate) fn read(plugin: &str, folder: &Path, most: u64) -> Result<Found, String> {
+    let (origin, path) = match plugin.strip_prefix("bundled:") {
+        Some(name) => (Origin::Bundled(bundled(name)?), plugin.into()),
+        None => {
+            let path = file_of(&folder.join(plugin))?;
+            (Origin::File(path.clone()), path)
+        }
     };
-    if bytes.len() as u64 > most {
+    let cannot = |error: io::Error| format!("cannot be read: {error} ({})", path.display());
+    let mut copy = tempfile::tempfile().map_err(cannot)?;
+    // One byte more shows that there is more.
+    let source = origin.open().map_err(cannot)?;
+    let source = source.take(most.saturating_add(1));
+    let (digest, bytes) = contents::copy(source, &mut copy).map_err(cannot)?;
+    if bytes > most {
         return Err(format!(
             "has more than {}, the `limits.file` of its provider; allow more there, or build it smaller",
             show_size(most)
         ));
     }
-    check_magic(&bytes)?;
-    Ok(Arc::new(bytes))
+    if bytes == 0 {
+        return Err("is empty; build it again".to_owned());
+    }
+    let mut head = [0; 8];
+    let read = copy.read_exact_at(&mut head, 0);
+    if read.is_err() || PluginKind::of(&head).is_none() {
+        return Err(
+            "is not WASM: it begins like neither a component nor a module; name the `.wasm` file that a plugin was built to"
+                .to_owned(),
+        );
+    }
+    Ok(Found {
+        digest,
+        bytes,
+        origin,
+        copy,
+    })
 }
 
 fn bundled(name: &str) -> Result<&'static [u8], String> {
@@ -135,32 +164,6 @@ fn file_of(path: &Path) -> Result<PathBuf, String> {
     Err(format!(
         "{lacks}; build it: {command}, or with all others: runner exec --build"
     ))
-}
-
-fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, String> {
-    let cannot = |error| format!("cannot be read: {error} ({})", path.display());
-    let about = path.metadata().map_err(cannot)?;
-    // Opening a pipe waits for its other end.
-    if !about.is_file() {
-        return Err(format!("is not a regular file ({})", path.display()));
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(cannot)?;
-    // One byte more shows that there is more.
-    file.take(most.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(cannot)?;
-    Ok(bytes)
-}
-
-fn check_magic(bytes: &[u8]) -> Result<(), String> {
-    if bytes.is_empty() {
-        return Err("is empty; build it again".to_owned());
-    }
-    PluginKind::of(bytes).map(drop).ok_or_else(|| {
-        "is not WASM: it begins like neither a component nor a module; name the `.wasm` file that a plugin was built to"
-            .to_owned()
-    })
 }
 
 #[cfg(test)]

@@ -3,20 +3,23 @@
 use std::{
     io,
     panic::{self, AssertUnwindSafe},
+    path::PathBuf,
     thread,
+    time::Duration,
 };
 
 use runner_model::{Reason, exit::Exit};
 use runner_record::{Fold, Manifest, Owned, RecordError, ResultsRoot, Share};
 
 use crate::{
-    Ended, EngineError, Observer,
+    Ended, EngineError, Observer, RunEvent,
     clock::Clock,
     coordinator::{Begin, Coordinator, Input},
     crew::{Crew, Early, Launch},
     plan::Plan,
-    schedule::{Pending, Schedule},
+    schedule::Schedule,
     signals::{self, Heard},
+    waiting,
     watchdog::Watchdog,
     workers::WorkerProcess,
 };
@@ -60,6 +63,23 @@ pub(crate) fn share(root: &ResultsRoot, share: Share) -> Result<bool, RecordErro
     }
 }
 
+/// Runs a session to its end: at once, or if the root is not free once it is. `birth` brings the run into this process's hands.
+pub(crate) fn begin(
+    early: Early,
+    work: Work,
+    birth: impl FnOnce() -> Result<Owned, RecordError> + Send + 'static,
+    is_free: bool,
+    observer: &mut dyn Observer,
+) -> Result<Ended, EngineError> {
+    if is_free {
+        return run(early, work, birth, observer);
+    }
+    drop(early);
+    let owned = birth()?;
+    work.root.note(owned.manifest());
+    waiting::begin(work, owned, observer)
+}
+
 /// Runs a session to its end. `birth` brings the run into this process's hands, on a thread of its own.
 pub(crate) fn run(
     early: Early,
@@ -68,16 +88,9 @@ pub(crate) fn run(
     observer: &mut dyn Observer,
 ) -> Result<Ended, EngineError> {
     let Work { plan, fold, .. } = work;
-    let schedule = Schedule::new(plan.settings(), plan.suite.clone(), |trial| {
-        let state = fold.trial(trial);
-        state.is_pending.then(|| Pending {
-            attempts: fold.attempts(trial),
-            had_bad: state.had_bad,
-        })
-    });
+    let schedule = Schedule::new(plan.settings(), fold.left(), &(&plan.suite, &fold));
     let shapes = plan.shapes(schedule.left());
-    let blobs = plan.blobs.stored_in(&work.root);
-    let supplies = plan.supplies(work.session, blobs, work.compile_seconds);
+    let supplies = plan.supplies(work.session, Some(&work.root), work.compile_seconds);
     let crew = Crew::new(early, supplies, &shapes);
     let (crew, inputs) = crew.map_err(machine)?;
     let clock = Clock::start();
@@ -111,6 +124,25 @@ pub(crate) fn run(
     });
     watchdog.end();
     Ok(ended?)
+}
+
+/// Tells how a session ended that took so long.
+pub(crate) fn ended(
+    manifest: Manifest,
+    directory: PathBuf,
+    took: Duration,
+    observer: &mut dyn Observer,
+) -> Ended {
+    observer.event(&RunEvent::Finished {
+        manifest: &manifest,
+        directory: &directory,
+        took,
+    });
+    Ended {
+        exit: exit_of(&manifest),
+        manifest,
+        directory,
+    }
 }
 
 /// The exit code of a run.

@@ -17,7 +17,7 @@ use runner_record::PluginCache;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::compiler::{self, CompileError};
+use crate::{EngineError, children, compiler};
 
 /// Bytes of a `plugin.toml`.
 const MAX_MANIFEST: u64 = 1 << 20;
@@ -236,12 +236,13 @@ impl Source {
         let file = self.file();
         let file = file.display();
         let cache = PluginCache::open().map_err(|error| error.to_string())?;
-        let kind = match compiler::inspect(&cache, &digest(bytes), bytes, None) {
+        let copy = children::nameless("plugin", bytes).map_err(|error| error.to_string())?;
+        let kind = match compiler::inspect(&cache, &digest(bytes), copy, None) {
             Ok(inspection) => inspection.kind,
-            Err(CompileError::Refused(problem)) => {
+            Err(EngineError::Usage(problem)) => {
                 return Err(format!("`{file}` was built, and {problem}"));
             }
-            Err(CompileError::Cache(error)) => return Err(error.to_string()),
+            Err(error) => return Err(error.to_string()),
         };
         let (wanted, advice) = match self.manifest.kind {
             kind_of_manifest if kind_of_manifest == kind => return Ok(()),

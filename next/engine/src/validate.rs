@@ -1,22 +1,21 @@
 //! `validate` and dry runs: what is wrong with a scenario that only its plugins show, and what its providers are granted.
 
-use std::{cell::RefCell, fs::File, path::PathBuf, time::Duration};
+use std::{fs::File, path::PathBuf};
 
-use runner_model::{ErrorClass, Places as _, TrialId, prepare::Ready};
+use runner_model::{ErrorClass, Places as _, TrialId, prepare::Ready, protocol::FromWorker};
+use runner_record::ResultsRoot;
 use runner_scenario::{Problems, ProviderProblem, Selection};
 
 use crate::{
     EngineError, ExecRequest, Preview, Validated,
     checks::Checks,
-    crew::Early,
+    crew::{Early, News},
     exec::{self, plan},
     mounts::Protected,
-    once::{Answer, CallsEnd, Once},
+    once::{CallEnd, Once},
     plan::{Ids, Plan, outside},
+    session::machine,
 };
-
-/// A worker that says nothing for so long is stuck.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Reads a scenario with its lists, lets a worker load and describe its plugins, and lets it check all inputs.
 pub(crate) fn validate(
@@ -58,6 +57,15 @@ pub(crate) fn preview(
     head: &mut dyn FnMut(&Preview),
     each: &mut dyn FnMut(&TrialId),
 ) -> Result<(), EngineError> {
+    if let Some(name) = &request.folder
+        && request.session.results.exists()
+        && let Some(there) = ResultsRoot::existing(&request.session.results)?.run_in(name)?
+    {
+        return Err(EngineError::Usage(format!(
+            "{0} holds a run, which `exec --into` would continue\nsee what is left of it to do: runner resume {0} --dry-run",
+            there.path().display()
+        )));
+    }
     let (mut plan, _suite): (Plan, File) = exec::selected_plan(request)?;
     let mut problems = plan.find_folders(&outside(&request.session));
     // Those without a value are shown.
@@ -84,26 +92,26 @@ pub(crate) fn preview(
     });
     let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
     for trial in 0..plan.suite.trials() {
-        each(&ids.trial(trial).map_err(crate::session::machine)?);
+        each(&ids.trial(trial).map_err(machine)?);
     }
     Ok(())
 }
 
 /// Starts a worker and lets it load and describe the plugins of a plan; with what is wrong with them.
 fn describe(early: Early, plan: &Plan) -> Result<(Once, Ready, Vec<ProviderProblem>), EngineError> {
-    let supplies = plan.supplies(1, plan.blobs.clone(), None);
-    let mut once = Once::start(early, supplies, PATIENCE)?;
-    let ready = once.prepare(&mut |_| ())?;
+    let supplies = plan.supplies(1, None, None);
+    let mut once = Once::start(early, supplies)?;
+    let ready = once.describe(&mut |_| ())?;
     let ready = ready.map_err(|end| ended(&end, "plugins described themselves"))?;
     let problems = provider_problems(plan, &ready);
     Ok((once, ready, problems))
 }
 
-fn ended(end: &CallsEnd, what: &str) -> EngineError {
+fn ended(end: &CallEnd, what: &str) -> EngineError {
     EngineError::Usage(match end {
-        CallsEnd::Stopped(signal) => return EngineError::Stopped(*signal),
-        CallsEnd::Lost(how) => format!("while {what}, the worker {how}"),
-        CallsEnd::Late | CallsEnd::Done => {
+        CallEnd::Stopped(signal) => return EngineError::Stopped(*signal),
+        CallEnd::Lost(how) => format!("while {what}, the worker {how}"),
+        CallEnd::Late | CallEnd::Done => {
             format!("while {what}, the worker said nothing for too long")
         }
     })
@@ -129,22 +137,22 @@ fn provider_problems(plan: &Plan, ready: &Ready) -> Vec<ProviderProblem> {
 /// Lets the worker check tests.
 fn check_tests(
     plan: &Plan,
-    checks: Checks,
+    mut checks: Checks,
     once: &mut Once,
 ) -> Result<Option<Problems>, EngineError> {
-    let checks = RefCell::new(checks);
-    let mut next = || {
-        let mut checks = checks.borrow_mut();
-        let next = checks.next(plan, |_| true)?;
-        Ok(next.map(|(task, line)| (task, line.to_vec())))
-    };
-    let mut hear = |answer: Answer<'_>| {
-        if let Answer::Report { task, row, .. } = answer {
-            checks.borrow_mut().take(task.id, row);
+    loop {
+        while let Some((task, line)) = checks.next(plan, |_| true).map_err(machine)? {
+            once.assign(task, line).map_err(machine)?;
         }
-    };
-    match once.work(&mut next, &mut hear)? {
-        CallsEnd::Done => Ok(checks.into_inner().problems(plan)),
-        end => Err(ended(&end, "inputs were checked")),
+        if checks.is_over(plan) {
+            return Ok(checks.problems(plan));
+        }
+        match once.next()? {
+            Ok(News::Said(_, FromWorker::Report { head, body })) => {
+                checks.take(head.task, &body[..head.row_bytes as usize]);
+            }
+            Ok(_) => {}
+            Err(end) => return Err(ended(&end, "inputs were checked")),
+        }
     }
 }

@@ -86,6 +86,35 @@ fn types_nested_too_deeply_are_refused() {
     runner.scenario(ONE);
     for (command, code) in [("validate", 2), ("exec", 3)] {
         let ran = runner.run(&[command, "scenario.toml"]).expect(code);
-        ran.says(&["p.wasm", "stack overflow"]);
+        ran.says(&["p.wasm", "nests types too deeply to be compiled"]);
     }
+}
+
+#[test]
+fn large_plugins_are_not_held_in_memory() {
+    const PADDING: u32 = 16 << 20;
+    let peaks = [1, 4].map(|count: u8| {
+        let runner = Runner::new(&[]);
+        let module = r#"(module (memory 1) (func (export "_start") (loop br 0)))"#;
+        let mut scenario = "[[tests]]\nid = \"a\"\nproviders = [\"p0\"]\n".to_owned();
+        for number in 0..count {
+            // A custom section that fills most of the file; its size is a number of five parts.
+            let part = |shift: u32| (PADDING >> shift & 0x7f) as u8 | 0x80;
+            let size = [part(0), part(7), part(14), part(21), 0];
+            let mut plugin = [&wat::parse_str(module).unwrap()[..], &[0], &size].concat();
+            plugin.extend([1, b'a' + number]);
+            plugin.resize(plugin.len() + PADDING as usize - 2, 0);
+            runner.write(&format!("p{number}.wasm"), plugin);
+            scenario += &format!("[providers.p{number}]\nplugin = \"p{number}.wasm\"\n");
+        }
+        runner.scenario(&scenario);
+        let mut command = runner.command(&["exec", "scenario.toml", "--json"]);
+        command.env("RUNNER_CACHE", runner.path("cache"));
+        let mut running = Running::start(&mut command);
+        running.wait_until_running(&runner, 1);
+        let peak = running.process().peak_memory();
+        running.kill();
+        peak
+    });
+    assert!(peaks[1] < peaks[0] + u64::from(PADDING), "{peaks:?}");
 }

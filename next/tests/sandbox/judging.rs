@@ -1,10 +1,8 @@
 //! What guests can make a worker hold and do after they have ended: outputs that are judged, schemas that explode.
 
-use std::fs;
-
 use serde_json::{Map, Value, json};
 
-use crate::support::runner::Runner;
+use crate::support::{processes::Process, runner::Runner};
 
 /// What a worker may take beside the guest's memory.
 const BOUND: u64 = 80_000_000;
@@ -61,13 +59,8 @@ fn judged(module: &str, provider: &str, expect: &str) -> (Value, u64) {
     ));
     let mut running = runner.start(&["-j", "1"]);
     running.wait_for_rows(1);
-    let peaks = running.workers().into_iter().map(|worker| {
-        let status = fs::read_to_string(format!("/proc/{}/status", worker.0)).unwrap();
-        let mut lines = status.lines();
-        let line = lines.find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-        kib * 1024
-    });
+    let workers = running.workers().into_iter();
+    let peaks = workers.map(Process::peak_memory);
     let peak = peaks.max().unwrap();
     running.kill();
     (runner.only_run().row("bomb"), peak)

@@ -58,6 +58,15 @@ impl Process {
         }
     }
 
+    /// The most memory that the process had at once until now, in bytes.
+    pub(crate) fn peak_memory(self) -> u64 {
+        let status = fs::read_to_string(self.folder().join("status")).unwrap();
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kib * 1024
+    }
+
     fn has_command(self, command: &str) -> bool {
         let line = fs::read(self.folder().join("cmdline")).unwrap_or_default();
         line.split(|byte| *byte == 0).nth(1) == Some(command.as_bytes())

@@ -5,7 +5,6 @@ use std::{
     fs,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
-    rc::Rc,
 };
 
 /// Where Linux lists what is mounted.
@@ -49,7 +48,7 @@ pub(super) struct FileSystems {
 
 #[derive(Debug)]
 struct MountPoint {
-    device: Rc<str>,
+    device: String,
     /// What of the file system is mounted.
     root: PathBuf,
     at: PathBuf,
@@ -69,11 +68,23 @@ impl FileSystems {
         }
     }
 
-    /// On which file system a path is, and where on that.
-    pub(super) fn device(&self, path: &Path) -> Option<(Rc<str>, PathBuf)> {
-        let mount = self.around(path)?;
-        let below = path.strip_prefix(&mount.at).ok()?;
-        Some((Rc::clone(&mount.device), mount.root.join(below)))
+    /// All paths at which a folder is: its file system may be mounted at several places.
+    pub(super) fn paths_of(&self, folder: &Path) -> Vec<PathBuf> {
+        let mut paths = vec![folder.to_owned()];
+        let Some(mount) = self.around(folder) else {
+            return paths;
+        };
+        let below = folder.strip_prefix(&mount.at).unwrap_or(folder);
+        let place = mount.root.join(below);
+        let mounts = self.mounts.iter();
+        for other in mounts.filter(|other| other.device == mount.device) {
+            if let Ok(below) = place.strip_prefix(&other.root) {
+                paths.push(other.at.join(below));
+            } else if other.root.starts_with(&place) {
+                paths.push(other.at.clone());
+            }
+        }
+        paths
     }
 
     /// Finds a file system of the kernel's that `folder` is in, or that is in `folder`, and where it is mounted.
@@ -110,7 +121,7 @@ impl MountPoint {
         let (root, at) = (unescaped(fields.next()?), unescaped(fields.next()?));
         let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
         Some(Self {
-            device: device.into(),
+            device: device.to_owned(),
             root,
             at,
             kind: str::from_utf8(kind).ok()?.to_owned(),
@@ -118,20 +129,15 @@ impl MountPoint {
     }
 }
 
-/// A path as the kernel writes it, where `\040` is a space.
+/// A path as the kernel writes it, where `\040` is a space, and a backslash is written so, too.
 fn unescaped(field: &[u8]) -> PathBuf {
-    let mut bytes = Vec::new();
-    let mut rest = field;
-    while let [first, tail @ ..] = rest {
-        let number = match rest {
-            [b'\\', digits @ ..] => digits
-                .get(..3)
-                .and_then(|digits| str::from_utf8(digits).ok())
-                .and_then(|digits| u8::from_str_radix(digits, 8).ok()),
-            _ => None,
-        };
-        bytes.push(number.unwrap_or(*first));
-        rest = if number.is_some() { &rest[4..] } else { tail };
+    let mut parts = field.split(|byte| *byte == b'\\');
+    let mut bytes = parts.next().unwrap_or_default().to_vec();
+    for part in parts {
+        let digits = part.get(..3).and_then(|part| str::from_utf8(part).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        bytes.extend(byte);
+        bytes.extend_from_slice(part.get(3..).unwrap_or_default());
     }
     OsStr::from_bytes(&bytes).into()
 }
@@ -175,6 +181,26 @@ mod tests {
             "/process",
         ] {
             assert_eq!(kernels(folder), None, "{folder}");
+        }
+    }
+    #[test]
+    fn a_folder_that_is_mounted_twice_is_one() {
+        let systems = FileSystems::parse(
+            b"1 0 8:1 / / rw - ext4 /dev/a rw\n\
+              2 1 8:1 /data/work /mounted/a\\040b rw - ext4 /dev/a rw\n\
+              3 1 8:2 / /other rw - ext4 /dev/b rw\n",
+        );
+        for (inner, outer, is_within) in [
+            ("/mounted/a b/c", "/data/work", true),
+            ("/mounted/a b/c", "/data", true),
+            ("/data/work/c", "/mounted/a b", true),
+            ("/data/worker", "/mounted/a b", false),
+            ("/other/data/work/c", "/data/work", false),
+            ("/mounted/c", "/data/work", false),
+        ] {
+            let paths = systems.paths_of(Path::new(outer));
+            let found = paths.iter().any(|path| Path::new(inner).starts_with(path));
+            assert_eq!(found, is_within, "{inner} in {outer}");
         }
     }
 }

@@ -10,9 +10,6 @@ use runner_scenario::Scenario;
 
 use crate::{source::Source, workers::CERTIFICATES};
 
-/// Where Cargo and rustup keep what they have, if no variable says so: below the home folder.
-const TOOLS: [(&str, &str); 2] = [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")];
-
 /// What no guest may write to.
 #[derive(Clone, Debug)]
 pub(crate) struct Protected {
@@ -42,28 +39,17 @@ impl Protected {
         }
     }
 
-    /// What every command uses that calls guests: in the cache a guest could leave code for the host, among temporary folders
-    /// it could change those of other attempts, and in a folder of programs it could leave a compiler.
+    /// What every command uses that calls guests: in the cache a guest could leave code for the host, and among temporary
+    /// folders it could change those of other attempts.
     pub(crate) fn of_process(cache: &PluginCache) -> Vec<Self> {
-        let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
-        let split = |value| env::split_paths(&value).collect::<Vec<_>>();
         let mut all = vec![
             Self::folder("the cache of compiled plugins", cache.path()),
             Self::file("the folder for temporary files", env::temp_dir()),
         ];
         all.extend(env::current_exe().map(|program| Self::file("the runner's program", program)));
-        let programs = variable("PATH").into_iter().flat_map(split);
-        let programs = programs.filter(|folder| folder.is_absolute());
-        all.extend(programs.map(|folder| Self::file("a folder of programs", folder)));
-        let tools = TOOLS.iter().filter_map(|(name, below)| {
-            let usual = || Some(Path::new(&variable("HOME")?).join(below));
-            variable(name).map(PathBuf::from).or_else(usual)
-        });
-        all.extend(tools.map(|folder| Self::folder("a folder of build tools", folder)));
-        let trusted = CERTIFICATES.iter().filter_map(|name| variable(name));
-        let trusted = trusted
-            .flat_map(split)
-            .filter(|path| !path.as_os_str().is_empty());
+        let trusted = CERTIFICATES.iter().filter_map(env::var_os);
+        let trusted = trusted.flat_map(|paths| env::split_paths(&paths).collect::<Vec<_>>());
+        let trusted = trusted.filter(|path| !path.as_os_str().is_empty());
         all.extend(trusted.map(|path| Self::file("the certificates that are trusted", path)));
         all
     }

@@ -12,7 +12,7 @@ use runner_model::{
 use runner_record::PluginCache;
 use serde_json::json;
 
-use super::{Granted, Protected, check, find};
+use super::{Protected, check, find};
 
 const RO: FsMode = FsMode::ReadOnly;
 const RW: FsMode = FsMode::ReadWrite;
@@ -29,15 +29,8 @@ fn stored(host: &Path, mode: FsMode) -> MountedFolder {
 
 /// Why the first folder is refused, if it is.
 fn refused(folders: &[MountedFolder], protected: Vec<Protected>) -> Option<String> {
-    let granted: Vec<_> = folders
-        .iter()
-        .map(|folder| Granted {
-            provider: 0,
-            folder,
-            places: Vec::new(),
-        })
-        .collect();
-    let first = check(&granted, || protected).swap_remove(0);
+    let folders = folders.iter().map(|folder| (0, folder, Vec::new()));
+    let first = check(folders.collect(), || protected).swap_remove(0);
     first.map(|refusal| refusal.message)
 }
 

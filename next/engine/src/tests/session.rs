@@ -4,17 +4,15 @@ use std::{
     collections::HashMap,
     fs,
     path::Path,
-    rc::Rc,
     sync::{Arc, Mutex, mpsc},
     thread,
     time::{Duration, SystemTime},
 };
 
 use runner_model::{
-    Budgets, ErrorClass, FailFast, Outcome, Reason, Row, RowRef, RunStatus, StopSignal, TaskId,
-    digest,
+    ErrorClass, Outcome, Reason, Row, RowRef, RunStatus, StopSignal, TaskId, digest,
     prepare::{Described, Problem, Ready},
-    protocol::{FromWorker, ReportHead, SlotWord, Task, ToWorker},
+    protocol::{FromWorker, Hello, ReportHead, SlotWord, Task, ToWorker},
     provider::{PluginKind, PreparedProvider},
     row::{RowError, Usage, VERSION},
 };
@@ -25,12 +23,11 @@ use super::{Early, Ended, EngineError, Observer, Plan, Work, run};
 use crate::{
     RunEvent,
     clock::monotonic,
+    contents::{Contents, Origin},
     exec::{Birth, new_run},
-    fingerprint::Fingerprints,
-    plugins::Plugins,
     schedule::Blame,
     signals::lock,
-    workers::{Hear, LinkEvent, WorkerLink},
+    workers::{Hear, LinkEvent, Loss, WorkerLink},
 };
 
 /// What a worker does, by its number from 1.
@@ -103,10 +100,10 @@ impl Worker {
             Act::Stranger => "0.0.0",
             _ => env!("CARGO_PKG_VERSION"),
         };
-        self.say(FromWorker::Hello {
+        self.say(FromWorker::Hello(Hello {
             version: version.to_owned(),
             compile_key: "0123456789abcdef".to_owned(),
-        });
+        }));
         while let Ok(Some(message)) = frames.recv() {
             match message {
                 ToWorker::Prepare(_) if self.act == Act::NeverReady => {
@@ -193,7 +190,7 @@ impl Worker {
     fn lost(self, blame: Option<Blame>) {
         let begun = lock(&self.slots).clone();
         let how = "died".to_owned();
-        (self.hear)(LinkEvent::Lost { begun, blame, how });
+        (self.hear)(LinkEvent::Lost(Loss { begun, blame, how }));
     }
 }
 
@@ -265,37 +262,16 @@ fn session(manner: Manner, timeout: Duration) -> (Result<Ended, EngineError>, To
         kind: PluginKind::Component,
         mounts: Vec::new(),
     }];
-    let plugins: Plugins = HashMap::from([(digest(plugin), Arc::new(plugin.into()))]);
+    let plugins = Contents::new([(digest(plugin), Origin::Bundled(plugin))]);
+    let cache = PluginCache::open_at(&folder.path().join("cache")).unwrap();
+    let blobs = Contents::default();
     let plan = Plan {
-        prints: Fingerprints::new(&providers, 0),
-        suite: Rc::new(suite),
-        scenario,
-        providers,
-        plugins,
-        blobs: Default::default(),
-        secrets: Default::default(),
-        notices: Vec::new(),
-        cache: PluginCache::open_at(&folder.path().join("cache")).unwrap(),
-        rejudge: Default::default(),
         jobs: 2,
         timeout,
-        fail_fast: FailFast::default(),
-        given_budgets: Budgets::default(),
-        spending: Default::default(),
+        ..Plan::new(scenario, suite, providers, plugins, blobs, cache)
     };
     let root = ResultsRoot::open(&folder.path().join("results")).unwrap();
-    let new_session = runner_record::NewSession {
-        writer: "exec",
-        command: vec!["runner".to_owned()],
-        jobs: 2,
-        timeout,
-        rerun: None,
-        pending: None,
-        grace: Duration::ZERO,
-        fail_fast: plan.fail_fast,
-        budgets: plan.given_budgets.clone(),
-        waits: false,
-    };
+    let new_session = plan.session("exec", &["runner".to_owned()]);
     let birth = Birth {
         root: root.clone(),
         suite: file,

@@ -1,8 +1,8 @@
 //! `runner plugin inspect`: shows what a plugin is and what it needs.
 
-use std::{iter, path::Path, time::Duration};
+use std::iter;
 
-use runner_engine::once::{Answer, Calls, call, look};
+use runner_engine::once::{Answer, Call, call, look};
 use runner_model::{
     exit::Exit,
     provider::{Description, Protocol, Provider},
@@ -11,7 +11,7 @@ use runner_model::{
 };
 use serde_json::json;
 
-use crate::text::{error::CommandError, out::Out, style};
+use crate::text::{CommandError, Out, style};
 
 /// Imports and exports that are shown.
 const MAX_SHOWN: usize = 1_000;
@@ -30,7 +30,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let looked = look(&args.file, Path::new("."))?;
+    let (sha256, bytes, looked) = look(&args.file)?;
     let described = describe(&args.file, out);
     // Most commands know nothing of the JSON protocol, and need not.
     let (description, problem) = match described {
@@ -46,8 +46,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         out.document(&json!({
             "v": 1,
             "plugin": args.file,
-            "sha256": looked.digest,
-            "bytes": looked.bytes,
+            "sha256": sha256,
+            "bytes": bytes,
             "kind": looked.kind,
             "contract": looked.contract,
             "description": description,
@@ -61,9 +61,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             "{}: {}, {}",
             style::bold(&visible_line(&args.file)),
             looked.kind,
-            show_size(looked.bytes)
+            show_size(bytes)
         ));
-        out.data(&format!("sha256    {}", looked.digest));
+        out.data(&format!("sha256    {sha256}"));
         if let Some(contract) = &looked.contract {
             out.data(&format!("contract  {}", visible_line(contract)));
         }
@@ -90,25 +90,21 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     })
 }
 
-fn show_description(description: &Description, out: &Out) {
-    let Description {
-        name,
-        version,
-        summary,
-        config_schema,
-        input_schema,
-        requests,
-    } = description;
-    out.data(&visible(&format!("name      {name} {version}")));
-    if !summary.is_empty() {
-        out.data(&visible(&format!("summary   {summary}")));
+fn show_description(about: &Description, out: &Out) {
+    let line = |title: &str, text: &str| out.data(&visible(&format!("{title:9} {text}")));
+    line("name", &format!("{} {}", about.name, about.version));
+    if !about.summary.is_empty() {
+        line("summary", &about.summary);
     }
-    for request in requests {
-        out.data(&visible_line(&format!("asks for  {request}")));
+    for request in &about.requests {
+        line("asks for", &visible_line(request));
     }
-    for (title, schema) in [("config", config_schema), ("input", input_schema)] {
+    for (title, schema) in [
+        ("config", &about.config_schema),
+        ("input", &about.input_schema),
+    ] {
         if let Some(schema) = schema {
-            out.data(&visible(&format!("{title:9} {schema}")));
+            line(title, &schema.to_string());
         }
     }
 }
@@ -119,24 +115,19 @@ fn describe(file: &str, out: &Out) -> Result<Option<Description>, CommandError> 
         protocol: Protocol::Json,
         ..super::provider(file)?
     };
-    let calls = Calls {
-        providers: vec![provider],
-        folder: ".".into(),
+    let only = Call {
+        provider,
         files: Default::default(),
         secret_files: Vec::new(),
         artifacts: None,
-        grace: Duration::ZERO,
-        patience: Duration::from_secs(60),
+        task: None,
     };
     let mut described = None;
     let mut hear = |answer: Answer<'_>| match answer {
         Answer::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
-        Answer::Ready { ready, .. } => {
-            let first = ready.providers.first();
-            described = first.and_then(|about| about.description.clone());
-        }
+        Answer::Described(description) => described = description,
         _ => {}
     };
-    call(calls, &mut || Ok(None), &mut hear)?;
+    call(only, &mut hear)?;
     Ok(described)
 }

@@ -1,15 +1,14 @@
 //! `runner plugin run`: calls a plugin once, and shows all that comes of it.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     fs::{self, File},
-    io::{self, Read as _, Seek as _, Write as _},
-    mem,
+    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use runner_engine::once::{Answer, Calls, CallsEnd, call};
+use runner_engine::once::{Answer, Call, CallEnd, call};
 use runner_model::{
     Micros, Outcome, RowRef, TaskId, TestId, TrialId, digest,
     exit::Exit,
@@ -18,7 +17,7 @@ use runner_model::{
     provider::{OutputForm, Protocol, Provider, Stdin},
     row::OUTPUT_ARTIFACT,
     template::Template,
-    test::{Attachment, Test},
+    test::Attachment,
     visible::{visible, visible_line},
 };
 use serde_json::{Value, json, value::RawValue};
@@ -26,8 +25,8 @@ use tempfile::NamedTempFile;
 
 use super::grants;
 use crate::{
-    args::duration,
-    text::{error::CommandError, out::Out, page::call_page, style},
+    args::{duration, number, secret_file},
+    text::{CommandError, Out, page::call_page, style},
 };
 
 /// Call a plugin and show everything that comes of it
@@ -49,7 +48,7 @@ pub struct Args {
     #[arg(long = "file", value_name = "NAME=PATH")]
     files: Vec<String>,
     /// The number that the plugin may take its randomness from
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", value_parser = number::<u32>, default_value_t = 0)]
     seed: u32,
     /// How long the call may take
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
@@ -67,7 +66,7 @@ pub struct Args {
     #[arg(long = "grant", value_name = "GRANT")]
     grants: Vec<String>,
     /// Take secrets from this file of `NAME=VALUE` lines before the environment; may be given more than once
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = secret_file)]
     secret_file: Vec<PathBuf>,
     /// Set a limit, such as `memory=64MiB`; may be given more than once
     #[arg(long = "limit", value_name = "KEY=VALUE")]
@@ -98,8 +97,7 @@ struct Came {
     row: Vec<u8>,
     log: Vec<u8>,
     /// Contents by their index in the row.
-    artifacts: BTreeMap<u32, File>,
-    problem: Option<io::Error>,
+    artifacts: BTreeMap<u32, Vec<u8>>,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
@@ -121,13 +119,13 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             break;
         }
     }
-    let (end, mut came) = called?;
+    let (end, came) = called?;
     let why = match end {
-        CallsEnd::Stopped(signal) => return Ok(Exit::Signal(signal)),
-        CallsEnd::Done if !came.row.is_empty() => return tell(args, &mut came, out),
-        CallsEnd::Done => "the worker gave no answer".to_owned(),
-        CallsEnd::Lost(how) => format!("the worker {how}"),
-        CallsEnd::Late => "the worker said nothing for too long".to_owned(),
+        CallEnd::Stopped(signal) => return Ok(Exit::Signal(signal)),
+        CallEnd::Done if !came.row.is_empty() => return tell(args, &came, out),
+        CallEnd::Done => "the worker gave no answer".to_owned(),
+        CallEnd::Lost(how) => format!("the worker {how}"),
+        CallEnd::Late => "the worker said nothing for too long".to_owned(),
     };
     out.talk(&format!("{} {}", style::error("error:"), visible(&why)));
     Ok(Exit::Bad)
@@ -139,56 +137,40 @@ fn ask(
     request: &Request,
     protocol: Protocol,
     out: &Out,
-) -> Result<(CallsEnd, Came), CommandError> {
+) -> Result<(CallEnd, Came), CommandError> {
     let mut provider = request.provider.clone();
     provider.protocol = protocol;
-    let calls = Calls {
-        providers: vec![provider],
-        folder: ".".into(),
-        files: request
-            .files
-            .iter()
+    // No worker is trusted to keep the limits. An artifact that is cut is not whole.
+    let mut room = provider
+        .limits
+        .artifacts
+        .saturating_add(provider.limits.reply);
+    let files = request.files.iter();
+    let only = Call {
+        provider,
+        files: files
             .map(|(file, path)| (file.sha256, path.clone()))
             .collect(),
         secret_files: args.secret_file.clone(),
         artifacts: args.artifacts.clone(),
-        grace: Duration::ZERO,
-        patience: args.timeout + Duration::from_secs(30),
+        task: Some(task(args, request)?),
     };
-    let mut task = Some(task(args, request)?);
     let mut came = Came::default();
     let mut hear = |answer: Answer<'_>| match answer {
         Answer::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
         Answer::Notice(text) => out.warn(text),
-        Answer::Ready { .. } => {}
-        Answer::Artifact { index, bytes, .. } => {
-            came.problem = came.keep(index, bytes).err().or(came.problem.take());
+        Answer::Described(_) => {}
+        Answer::Artifact { index, bytes } => {
+            let kept = bytes.len().min(room as usize);
+            room -= kept as u64;
+            let content = came.artifacts.entry(index).or_default();
+            content.extend_from_slice(&bytes[..kept]);
         }
-        Answer::Report { row, log, .. } => (came.row, came.log) = (row.to_vec(), log.to_vec()),
+        Answer::Report { row, log } => (came.row, came.log) = (row.to_vec(), log.to_vec()),
         Answer::Log(line) => out.hint(&visible_line(line)),
     };
-    let end = call(calls, &mut || Ok(task.take()), &mut hear)?;
+    let end = call(only, &mut hear)?;
     Ok((end, came))
-}
-
-impl Came {
-    fn keep(&mut self, index: u32, bytes: &[u8]) -> io::Result<()> {
-        let file = match self.artifacts.entry(index) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(tempfile::tempfile()?),
-        };
-        file.write_all(bytes)
-    }
-
-    /// The content of an artifact, read from its start.
-    fn content(&mut self, index: usize) -> io::Result<Vec<u8>> {
-        let mut content = Vec::new();
-        if let Some(file) = self.artifacts.get_mut(&(index as u32)) {
-            file.rewind()?;
-            file.read_to_end(&mut content)?;
-        }
-        Ok(content)
-    }
 }
 
 fn request(args: &Args) -> Result<Request, CommandError> {
@@ -216,8 +198,8 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         stdin = Some(match value("--stdin", text)? {
             Some(bytes) => {
                 let name = "standard-input";
-                let mut file = NamedTempFile::new().map_err(cannot_read("--stdin"))?;
-                file.write_all(&bytes).map_err(cannot_read("--stdin"))?;
+                let mut file = NamedTempFile::new().map_err(CommandError::failed)?;
+                file.write_all(&bytes).map_err(CommandError::failed)?;
                 files.push((described(name, &bytes), file.path().to_owned()));
                 stdin_file = Some(file);
                 Stdin::File { file: name.into() }
@@ -253,7 +235,7 @@ fn template(text: &str) -> Result<Template, CommandError> {
 }
 
 /// Reads what `@FILE` or `-` stands for; any other text stands for itself.
-fn value(flag: &'static str, text: &str) -> Result<Option<Vec<u8>>, CommandError> {
+fn value(flag: &str, text: &str) -> Result<Option<Vec<u8>>, CommandError> {
     let read = if let Some(path) = text.strip_prefix('@') {
         fs::read(path)
     } else if text == "-" {
@@ -262,14 +244,11 @@ fn value(flag: &'static str, text: &str) -> Result<Option<Vec<u8>>, CommandError
     } else {
         return Ok(None);
     };
-    read.map(Some).map_err(cannot_read(flag))
+    let bytes = read.map_err(|error| CommandError::usage(format!("`{flag} {text}`: {error}")))?;
+    Ok(Some(bytes))
 }
 
-fn cannot_read(flag: &'static str) -> impl Fn(io::Error) -> CommandError {
-    move |error| CommandError::usage(format!("`{flag}`: {error}"))
-}
-
-fn json_value(flag: &'static str, text: Option<&str>) -> Result<Option<Value>, CommandError> {
+fn json_value(flag: &str, text: Option<&str>) -> Result<Option<Value>, CommandError> {
     let Some(text) = text else { return Ok(None) };
     let bytes = value(flag, text)?;
     let bytes = bytes.as_deref().unwrap_or(text.as_bytes());
@@ -306,22 +285,16 @@ fn described(name: &str, content: &[u8]) -> Attachment<'static> {
 
 fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError> {
     let id = TestId::parse("call").map_err(CommandError::usage)?;
-    let input = RawValue::from_string(request.input.to_string()).map_err(CommandError::usage)?;
     let timeout = Micros::from(args.timeout);
-    let line = serde_json::to_vec(&Test {
-        id: id.clone(),
-        input: &input,
-        providers: vec![0],
-        repeat: 1,
-        tags: Vec::new(),
-        meta: Default::default(),
-        files: request.files.iter().map(|(file, _)| file.clone()).collect(),
-        timeout,
-        trial_timeout: None,
-        retries: Default::default(),
-        expect: Default::default(),
-    })
-    .map_err(CommandError::usage)?;
+    let files = request.files.iter().map(|(file, _)| file);
+    let line = json!({
+        "id": id,
+        "input": request.input,
+        "providers": [0],
+        "timeout": timeout,
+        "files": files.collect::<Vec<_>>(),
+    });
+    let line = line.to_string().into_bytes();
     let task = Task {
         id: TaskId(1),
         trial: TrialId {
@@ -342,57 +315,50 @@ fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError>
 }
 
 /// Shows what came of the call, and writes its artifacts.
-fn tell(args: &Args, came: &mut Came, out: &Out) -> Result<Exit, CommandError> {
-    let (bytes, log) = (mem::take(&mut came.row), mem::take(&mut came.log));
-    let row: RowRef<'_> = serde_json::from_slice(&bytes)
+fn tell(args: &Args, came: &Came, out: &Out) -> Result<Exit, CommandError> {
+    let row: RowRef<'_> = serde_json::from_slice(&came.row)
         .map_err(|error| CommandError::failed(format!("the worker's answer: {error}")))?;
     let first = row.artifacts.first();
     let is_cut = first.is_some_and(|first| *first.name == *OUTPUT_ARTIFACT);
-    let output: Option<Value> = match &row.output {
-        Some(output) if !is_cut => serde_json::from_str(output.get()).ok(),
-        Some(_) => {
-            let whole = came.content(0).map_err(CommandError::storage)?;
-            serde_json::from_slice(&whole).ok()
-        }
-        None => None,
-    };
+    let whole = came.artifacts.get(&0).filter(|_| is_cut);
+    let output = row.output.as_ref();
+    let output = output.map(|output| match whole {
+        Some(whole) => serde_json::from_slice(whole),
+        None => serde_json::from_str(output.get()),
+    });
+    let output: Option<Value> = output.and_then(Result::ok);
     if args.json {
-        let log: Option<&RawValue> = serde_json::from_slice(&log).ok();
-        let row: Option<&RawValue> = serde_json::from_slice(&bytes).ok();
+        let log: Option<&RawValue> = serde_json::from_slice(&came.log).ok();
+        let row: Option<&RawValue> = serde_json::from_slice(&came.row).ok();
         out.document(&json!({"v": 1, "row": row, "output": output, "said": log}));
     } else {
         if let Some(output) = &output {
             let text = serde_json::to_string_pretty(output).unwrap_or_default();
             out.data(&visible(&text));
         }
-        let said = serde_json::from_slice(&log).unwrap_or_default();
+        let said = serde_json::from_slice(&came.log).unwrap_or_default();
         out.talk(&call_page(&row, &said));
     }
     if let Some(folder) = &args.artifacts {
         write_artifacts(&row, came, folder)?;
     }
-    let is_good = match row.outcome {
-        Outcome::Passed | Outcome::Skipped => row.verdict != Some(Verdict::Fail),
-        _ => false,
-    };
-    Ok(if is_good { Exit::Success } else { Exit::Bad })
+    let is_good = matches!(row.outcome, Outcome::Passed | Outcome::Skipped);
+    Ok(match is_good && row.verdict != Some(Verdict::Fail) {
+        true => Exit::Success,
+        false => Exit::Bad,
+    })
 }
 
-fn write_artifacts(row: &RowRef<'_>, came: &mut Came, folder: &Path) -> Result<(), CommandError> {
-    if let Some(error) = came.problem.take() {
-        return Err(CommandError::cannot_write(folder, error));
-    }
+fn write_artifacts(row: &RowRef<'_>, came: &Came, folder: &Path) -> Result<(), CommandError> {
     fs::create_dir_all(folder).map_err(|error| CommandError::cannot_write(folder, error))?;
-    for (index, artifact) in row.artifacts.iter().enumerate() {
+    for (index, artifact) in (0..).zip(&row.artifacts) {
         let path = folder.join(&*artifact.name);
-        let content = came.content(index).and_then(|content| {
-            let is_whole = digest(&content) == artifact.sha256;
-            let problem = || io::Error::other("its content did not come whole");
-            is_whole.then_some(content).ok_or_else(problem)
-        });
-        content
-            .and_then(|content| File::create_new(&path)?.write_all(&content))
-            .map_err(|error| CommandError::cannot_write(&path, error))?;
+        let content = came.artifacts.get(&index).map_or(&[][..], Vec::as_slice);
+        let written = match digest(content) == artifact.sha256 {
+            true => File::create_new(&path).and_then(|mut file| file.write_all(content)),
+            false => Err(io::Error::other("its content did not come whole")),
+        };
+        written.map_err(|error| CommandError::cannot_write(&path, error))?;
     }
     Ok(())
 }
