@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
-    hash::{DefaultHasher, Hasher as _},
     io::{self, Read as _},
     path::Path,
 };
@@ -21,7 +20,7 @@ use serde_json::value::RawValue;
 use crate::{
     exec,
     flights::TestLine,
-    plan::{Ids, Plan},
+    plan::{self, Plan},
     plugins,
 };
 
@@ -72,9 +71,10 @@ impl Rejudge {
         let (mut states, mut rows) = (vec![0; plan.suite.trials() as usize], HashMap::new());
         let mut line = Vec::new();
         run.rows(&mut |at, read| {
-            let ReadLine::Row(row, bytes) = read else {
+            let ReadLine::Row(_, bytes) = read else {
                 return;
             };
+            let Ok(row) = read_line(bytes) else { return };
             let Some(index) = plan.suite.index(&row.trial) else {
                 return;
             };
@@ -207,7 +207,7 @@ pub(crate) fn differences(manifest: &Manifest, plan: &Plan) -> Option<String> {
                 if let Some(stored) = stored.next()
                     && may_differ
                     && plugins::read(&provider.plugin, &live.folder, provider.limits.file)
-                        .is_ok_and(|bytes| digest(&bytes) != stored.digest)
+                        .is_ok_and(|found| found.digest != stored.digest)
                 {
                     found.push(format!("plugin of `{}` changed", provider.name));
                 }
@@ -227,27 +227,18 @@ pub(crate) fn differences(manifest: &Manifest, plan: &Plan) -> Option<String> {
 fn compare(manifest: &Manifest, plan: &Plan, live: &Scenario) -> Vec<String> {
     let (stored, suite) = (&plan.scenario.providers, &plan.suite);
     let mut found = Vec::new();
-    let providers = |providers: &[Provider]| -> Hashes {
+    let providers = |providers: &[Provider]| -> Digests {
+        let text = |one| serde_json::to_vec(one).unwrap_or_default();
         let providers = providers.iter();
-        let text = |one: &Provider| serde_json::to_vec(one).unwrap_or_default();
-        providers
-            .map(|one| (one.name.to_string(), hash(&text(one))))
-            .collect()
+        let providers = providers.map(|one| (one.name.to_string(), digest(&text(one))));
+        providers.collect()
     };
-    tell(
-        &mut found,
-        "providers",
-        &providers(stored),
-        &providers(&live.providers),
-    );
+    let live_providers = providers(&live.providers);
+    tell(&mut found, "providers", &providers(stored), &live_providers);
     let selected = &manifest.metadata.selection;
-    let mut ids = Ids::new(suite, stored);
-    let only = selected.last_failed.then(|| {
-        let trials = (0..suite.trials()).filter_map(|trial| ids.trial(trial).ok());
-        trials
-            .map(|id| format!("{}@{}", id.test, id.provider))
-            .collect()
-    });
+    let only = selected
+        .last_failed
+        .then(|| plan::tests(suite, stored, |_| true).unwrap_or_default());
     let selection = exec::selection(selected, only);
     let file = tempfile::tempfile();
     match file.map(|mut file| resolve(live, &selection, &mut file)) {
@@ -260,17 +251,11 @@ fn compare(manifest: &Manifest, plan: &Plan, live: &Scenario) -> Vec<String> {
     found
 }
 
-/// Names, with hashes of what they stand for.
-type Hashes = BTreeMap<String, u64>;
-
-fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(bytes);
-    hasher.finish()
-}
+/// Names, with digests of what they stand for.
+type Digests = BTreeMap<String, Digest>;
 
 /// The tests of a suite. Their lines have the numbers of providers, which are those of one scenario.
-fn tests(suite: &Suite, providers: &[Provider]) -> Hashes {
+fn tests(suite: &Suite, providers: &[Provider]) -> Digests {
     let mut line = Vec::new();
     let mut test = |test| {
         suite.line(test, &mut line).ok()?;
@@ -281,40 +266,29 @@ fn tests(suite: &Suite, providers: &[Provider]) -> Hashes {
             .iter()
             .map(|index| Some(&providers.get(*index)?.name))
             .collect();
-        Some((id, hash(&serde_json::to_vec(&(on, keys)).ok()?)))
+        Some((id, digest(&serde_json::to_vec(&(on, keys)).ok()?)))
     };
     (0..suite.tests()).filter_map(&mut test).collect()
 }
 
 /// Tells which names came, went, or stand for something else.
-fn tell(found: &mut Vec<String>, what: &str, old: &Hashes, new: &Hashes) {
-    let is_in = |one: &Hashes, name: &String| one.contains_key(name);
-    let is_other = |name: &&String| old.get(*name).is_some_and(|hash| new[*name] != *hash);
+fn tell(found: &mut Vec<String>, what: &str, old: &Digests, new: &Digests) {
+    let added = new.keys().filter(|name| !old.contains_key(*name));
+    let removed = old.keys().filter(|name| !new.contains_key(*name));
+    let changed = new
+        .iter()
+        .filter(|(name, new)| old.get(*name).is_some_and(|old| old != *new));
     for (verb, names) in [
-        (
-            "added",
-            new.keys()
-                .filter(|name| !is_in(old, name))
-                .collect::<Vec<_>>(),
-        ),
-        (
-            "removed",
-            old.keys().filter(|name| !is_in(new, name)).collect(),
-        ),
-        ("changed", new.keys().filter(is_other).collect()),
+        ("added", added.collect::<Vec<_>>()),
+        ("removed", removed.collect()),
+        ("changed", changed.map(|(name, _)| name).collect()),
     ] {
-        let shown: Vec<_> = names
-            .iter()
-            .take(SHOWN)
-            .map(|name| format!("`{name}`"))
-            .collect();
-        let shown = shown.join(", ");
+        let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`"));
+        let shown = shown.collect::<Vec<_>>().join(", ");
         found.extend(match names.len() {
             0 => None,
-            count if count > SHOWN => {
-                Some(format!("{what} {verb}: {shown} and {} more", count - SHOWN))
-            }
-            _ => Some(format!("{what} {verb}: {shown}")),
+            1..=SHOWN => Some(format!("{what} {verb}: {shown}")),
+            count => Some(format!("{what} {verb}: {shown} and {} more", count - SHOWN)),
         });
     }
 }

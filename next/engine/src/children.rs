@@ -25,10 +25,8 @@ use rustix::{
 /// Bytes of what a dead child wrote last that are kept.
 const LAST_WORDS: u64 = 4 << 10;
 
-struct Order {
-    command: Command,
-    reply: SyncSender<io::Result<Child>>,
-}
+/// A command, and whom to tell that it runs.
+type Order = (Command, SyncSender<io::Result<Child>>);
 
 /// A child that is being started.
 pub(crate) struct Starting(Receiver<io::Result<Child>>);
@@ -40,7 +38,8 @@ impl Starting {
     ///
     /// The system's, if no process can be started.
     pub(crate) fn wait(self) -> io::Result<Child> {
-        self.0.recv().unwrap_or_else(|_| Err(no_thread()))
+        let no_thread = |_| Err(io::Error::other("no thread can be started"));
+        self.0.recv().unwrap_or_else(no_thread)
     }
 }
 
@@ -60,24 +59,22 @@ pub(crate) fn program(command: &[&str]) -> Command {
 
 /// Starts a child. Its descriptors in this process are closed once it runs.
 pub(crate) fn start(command: Command) -> Starting {
-    static STARTER: OnceLock<Option<Sender<Order>>> = OnceLock::new();
+    static STARTER: OnceLock<Sender<Order>> = OnceLock::new();
     let (reply, started) = mpsc::sync_channel(1);
     let starter = STARTER.get_or_init(|| {
         let (orders, received) = mpsc::channel();
         let thread = thread::Builder::new().name("children".into());
-        let thread = thread.spawn(move || start_children(&received));
-        thread.is_ok().then_some(orders)
+        // Without a thread nothing receives orders, and who waits for a reply sees that.
+        let _ = thread.spawn(move || start_children(&received));
+        orders
     });
-    if let Some(starter) = starter {
-        // Its thread ends with the process.
-        let _ = starter.send(Order { command, reply });
-    }
+    let _ = starter.send((command, reply));
     Starting(started)
 }
 
 /// A child gets its parent-death signal when the thread ends that started it, so one thread that never ends starts all.
 fn start_children(orders: &Receiver<Order>) {
-    for Order { mut command, reply } in orders {
+    for (mut command, reply) in orders {
         let child = command.spawn();
         drop(command);
         if let Err(mpsc::SendError(Ok(mut child))) = reply.send(child) {
@@ -86,10 +83,6 @@ fn start_children(orders: &Receiver<Order>) {
             let _ = child.wait();
         }
     }
-}
-
-fn no_thread() -> io::Error {
-    io::Error::other("no thread can be started")
 }
 
 /// Kills a child that was not waited for, with all that it has started.

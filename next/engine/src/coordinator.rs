@@ -4,8 +4,7 @@ use std::{
     collections::VecDeque,
     env,
     panic::resume_unwind,
-    rc::Rc,
-    sync::mpsc::{Receiver, RecvTimeoutError},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender},
     thread,
     time::Duration,
 };
@@ -13,35 +12,34 @@ use std::{
 use runner_model::{
     Reason, RunTime, Stage, StopSignal, TaskId, WorkerId,
     prepare::Ready,
-    protocol::{FromWorker, SlotWord},
+    protocol::FromWorker,
     row::Actor,
     visible::visible_line,
 };
 use runner_record::{
-    Ack, End, Fold, Manifest, Owned, RecordError, Request, ResultsRoot, RowFacts, Scratch, Writer,
+    Ack, End, Fold, Live, Manifest, Owned, RecordError, Request, ResultsRoot, RowFacts, Scratch,
+    Writer,
 };
-use runner_scenario::Suite;
 
 use crate::{
-    Ended, Observer, RunEvent,
+    Ended, EngineError, Observer, RunEvent,
     checks::Checks,
     clock::{Clock, monotonic},
-    compiler::CompileError,
-    crew::{Crew, News, Supply},
+    crew::{Crew, News, ReadyWorker, Supply},
     flights::Flights,
     plan::Plan,
     requests,
-    schedule::{Assignment, Blame, Effect, Event, Schedule, StopMode},
-    session::exit_of,
+    schedule::{Assignment, Blame, Effect, Schedule, StopMode},
+    session,
     signals::Heard,
     watchdog::Watchdog,
-    workers::LinkEvent,
+    workers::{LinkEvent, Loss},
 };
 
 mod rows;
 mod telling;
 
-use self::{rows::Report, telling::LiveThread};
+use self::{rows::Report, telling::write_live};
 
 /// What the coordinator waits for.
 pub(crate) enum Input {
@@ -58,7 +56,7 @@ pub(crate) enum Input {
     /// The run is on disk, or the thread that was to see to it panicked.
     Born(Box<thread::Result<Result<Owned, RecordError>>>),
     /// What came of making something that workers wait for.
-    Supplied(Supply, Result<(), CompileError>),
+    Supplied(Supply, Result<(), EngineError>),
     /// Something that a user should know.
     Notice(String),
 }
@@ -69,24 +67,22 @@ const PROGRESS_EVERY: u64 = 100_000;
 const FIRST_LIVE: u64 = 50_000;
 /// Bytes that `live.json` has of what an attempt does.
 const MAX_WORD: usize = 300;
+/// How long workers may take that tear down instances, which may take them 5 s.
+const TEARDOWN_WITHIN: Duration = Duration::from_millis(5_500);
 /// How much is heard at most before something is decided.
 const MAX_TURN: usize = 1000;
 
 /// A session while it goes on.
 pub(crate) struct Coordinator<'a> {
     begin: Begin<'a>,
-    /// Trials that this session has to do.
-    pending: u64,
     run: Option<Run>,
     now: RunTime,
     flights: Flights,
     /// The trials of rows that were handed to the writer and are not on disk, in order, and what the rows say.
     handed: VecDeque<(u64, RowFacts)>,
-    effects: Vec<Effect>,
-    news: Vec<News>,
     described: Option<Ready>,
     /// The checks of tests before the first attempt, and who makes them.
-    checks: Option<(WorkerId, Checks)>,
+    checks: Option<(Checks, ReadyWorker)>,
     has_started: bool,
     is_stopping: bool,
     signal: Option<StopSignal>,
@@ -108,11 +104,11 @@ pub(crate) struct Coordinator<'a> {
 }
 
 /// A run that is on disk.
-pub(crate) struct Run {
-    pub(crate) owned: Owned,
-    pub(crate) writer: Writer,
-    pub(crate) live: LiveThread,
-    pub(crate) session: u32,
+struct Run {
+    owned: Owned,
+    writer: Writer,
+    live: SyncSender<Live>,
+    session: u32,
 }
 
 /// What a coordinator begins with.
@@ -122,7 +118,7 @@ pub(crate) struct Begin<'a> {
     pub(crate) crew: Crew,
     /// Dropped behind the crew: it waits for the list of runs, which is written while the crew's folder is removed.
     pub(crate) root: ResultsRoot,
-    pub(crate) schedule: Schedule<Rc<Suite>>,
+    pub(crate) schedule: Schedule,
     pub(crate) clock: Clock,
     pub(crate) fold: Fold,
     pub(crate) watchdog: Watchdog,
@@ -131,14 +127,11 @@ pub(crate) struct Begin<'a> {
 impl<'a> Coordinator<'a> {
     pub(crate) fn new(begin: Begin<'a>) -> Self {
         Self {
-            pending: begin.schedule.left(),
             begin,
             run: None,
             now: RunTime::default(),
             flights: Flights::default(),
             handed: VecDeque::new(),
-            effects: Vec::new(),
-            news: Vec::new(),
             described: None,
             checks: None,
             has_started: false,
@@ -185,7 +178,7 @@ impl<'a> Coordinator<'a> {
             }
             self.check_tests();
             self.tell_ready();
-            self.on(Event::Tick);
+            self.tick();
             self.begin.crew.flush();
             self.start();
             self.tell();
@@ -202,15 +195,14 @@ impl<'a> Coordinator<'a> {
         self.now = self.begin.clock.now();
         match input {
             Input::Link(worker, event) => {
-                let mut news = std::mem::take(&mut self.news);
+                let mut news = Vec::new();
                 self.begin.crew.hear(worker, event, &mut news);
-                self.take_news(&mut news);
-                self.news = news;
+                self.take_news(news);
             }
             Input::Supplied(supply, result) => {
                 let mut news = Vec::new();
                 self.begin.crew.supplied(supply, result, &mut news);
-                self.take_news(&mut news);
+                self.take_news(news);
             }
             Input::Ack(ack) => self.take_ack(ack),
             Input::Signal(Heard::Stop(signal, is_second)) => self.take_signal(signal, is_second),
@@ -219,7 +211,7 @@ impl<'a> Coordinator<'a> {
             Input::Pause(by) => {
                 let is_paused = by.is_some();
                 self.pause_by = by.map(|by| *by);
-                self.on(Event::Pause(is_paused));
+                self.on(|schedule| schedule.pause(is_paused));
             }
             Input::Born(born) => self.born(born.unwrap_or_else(|panic| resume_unwind(panic))?)?,
             Input::Notice(notice) => self.notice(&notice),
@@ -227,23 +219,18 @@ impl<'a> Coordinator<'a> {
         Ok(())
     }
 
-    fn take_news(&mut self, news: &mut Vec<News>) {
-        for news in news.drain(..) {
+    fn take_news(&mut self, news: Vec<News>) {
+        for news in news {
             match news {
                 News::Said(worker, message) => self.hear(worker, message),
-                News::Lost {
-                    worker,
-                    begun,
-                    blame,
-                    how,
-                } => self.lose(worker, &begun, blame, &how),
+                News::Lost(worker, loss) => self.lose(worker, loss),
                 News::Described(ready) => match self.begin.crew.problems(&ready) {
                     Some(problems) => self.fail(Reason::Plugin, problems),
                     None => {
                         let providers = self.begin.plan.providers.len();
                         let checks = Checks::of_described(&ready, providers);
-                        let worker = checks.as_ref().and_then(|_| self.begin.crew.begin_checks());
-                        self.checks = worker.zip(checks);
+                        let with_worker = |checks| Some((checks, self.begin.crew.next_ready()?));
+                        self.checks = checks.and_then(with_worker);
                         self.described = Some(ready);
                     }
                 },
@@ -284,7 +271,7 @@ impl<'a> Coordinator<'a> {
         }
         self.begin.root.note(owned.manifest());
         self.run = Some(Run {
-            live: LiveThread::start(owned.live_writer()),
+            live: write_live(owned.live_writer()),
             owned,
             writer,
             session,
@@ -294,7 +281,8 @@ impl<'a> Coordinator<'a> {
 
     /// Sends tests to be checked, and goes on once all of them are right.
     fn check_tests(&mut self) {
-        let Some((worker, checks)) = self.checks.as_mut().filter(|_| !self.is_stopping) else {
+        let Some((checks, (worker, ..))) = self.checks.as_mut().filter(|_| !self.is_stopping)
+        else {
             return;
         };
         let (worker, plan, fold) = (*worker, self.begin.plan, &self.begin.fold);
@@ -310,12 +298,13 @@ impl<'a> Coordinator<'a> {
         };
         if let Err(error) = sent {
             self.fail(Reason::Internal, format!("a test cannot be sent: {error}"));
-        } else if checks.is_over(plan) {
-            let found = checks.lines();
-            self.checks = None;
-            match found {
+        } else if checks.is_over(plan)
+            && self.run.is_some()
+            && let Some((checks, worker)) = self.checks.take()
+        {
+            match checks.lines() {
                 Some(lines) => self.fail(Reason::Plugin, lines),
-                None => self.begin.crew.end_checks(worker),
+                None => self.worker_ready(worker),
             }
         }
     }
@@ -324,15 +313,14 @@ impl<'a> Coordinator<'a> {
     fn tell_ready(&mut self) {
         while self.run.is_some()
             && self.checks.is_none()
-            && let Some((worker, shape, alone)) = self.begin.crew.next_ready()
+            && let Some(worker) = self.begin.crew.next_ready()
         {
-            self.on(Event::WorkerReady {
-                worker,
-                slots: shape.slots,
-                memory: shape.memory,
-                alone,
-            });
+            self.worker_ready(worker);
         }
+    }
+
+    fn worker_ready(&mut self, (worker, shape, alone): ReadyWorker) {
+        self.on(|schedule| schedule.worker_ready(worker, shape.slots, shape.memory, alone));
     }
 
     /// Writes down that trials run, while the first ones do.
@@ -354,7 +342,7 @@ impl<'a> Coordinator<'a> {
         self.begin.observer.event(&RunEvent::Started {
             manifest: run.owned.manifest(),
             directory: &run.owned.dir().path(),
-            pending: self.pending,
+            pending: self.begin.schedule.left(),
             jobs: self.begin.plan.jobs,
         });
         self.next_sweep = 0;
@@ -385,7 +373,7 @@ impl<'a> Coordinator<'a> {
         }
         match message {
             FromWorker::Report { head, body } => match &mut self.checks {
-                Some((checker, checks)) if *checker == worker => {
+                Some((checks, (checker, ..))) if *checker == worker => {
                     checks.take(head.task, &body[..head.row_bytes as usize]);
                 }
                 _ => self.report(worker, &head, body),
@@ -397,12 +385,9 @@ impl<'a> Coordinator<'a> {
                 let mut tasks = tasks;
                 tasks.retain(|task| self.flights.at(worker, *task).is_some());
                 for task in &tasks {
-                    self.flights.remove(*task);
+                    self.flights.all.remove(task);
                 }
-                self.on(Event::Returned {
-                    worker,
-                    tasks: &tasks,
-                });
+                self.on(|schedule| schedule.returned(worker, &tasks));
             }
             FromWorker::Log(line) => {
                 self.log(&format!("worker {}: {}", worker.0, visible_line(&line)));
@@ -421,17 +406,13 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    fn lose(&mut self, worker: WorkerId, begun: &[SlotWord], blame: Option<Blame>, how: &str) {
+    fn lose(&mut self, worker: WorkerId, Loss { begun, blame, how }: Loss) {
         if !self.is_stopping {
             self.log(&format!("worker {} {how}", worker.0));
         }
         // Only it knows what inputs have to be.
-        if self
-            .checks
-            .take_if(|(checker, _)| *checker == worker)
-            .is_some()
-            && !self.is_stopping
-        {
+        let checks = self.checks.take_if(|(_, (checker, ..))| *checker == worker);
+        if checks.is_some() && !self.is_stopping {
             let message = format!("the worker that checked inputs {how}");
             self.fail(Reason::Plugin, message);
         }
@@ -442,23 +423,19 @@ impl<'a> Coordinator<'a> {
                 // Its worker has not moved it by the pause that lasts.
                 let standing =
                     paused_at.map_or(0, |at| monotonic().saturating_sub(at.max(word.began)));
-                flight.lost = Some((word.began + standing, how.to_owned()));
+                flight.lost = Some((word.began + standing, how.clone()));
                 true
             })
         });
         let begun: Vec<_> = begun.map(|word| TaskId(word.task)).collect();
-        let policy = match blame {
+        let stuck = match blame {
             Some(Blame::Stuck(task)) => self.flights.at(worker, task),
             _ => None,
         };
-        let policy = policy.map(|flight| Rc::clone(&flight.policy));
-        self.on(Event::WorkerLost {
-            worker,
-            begun: &begun,
-            blame,
-            policy: policy.as_deref(),
-        });
-        self.flights.forget(worker);
+        let policy = stuck.map(|flight| flight.policy.clone());
+        self.on(|schedule| schedule.worker_lost(worker, &begun, blame, policy.as_ref()));
+        let flights = &mut self.flights.all;
+        flights.retain(|_, flight| flight.worker != worker);
     }
 
     fn take_signal(&mut self, signal: StopSignal, is_second: bool) {
@@ -468,11 +445,7 @@ impl<'a> Coordinator<'a> {
         } else {
             StopMode::Stop
         };
-        self.on(Event::Stop {
-            mode,
-            reason: Reason::Interrupted,
-            message: None,
-        });
+        self.on(|schedule| schedule.stop(mode, Reason::Interrupted, None));
     }
 
     fn take_request(&mut self, request: Request) {
@@ -484,24 +457,20 @@ impl<'a> Coordinator<'a> {
         if self.stopped_by.is_none() || reason == Reason::Cancelled {
             self.stopped_by = Some(request.by);
         }
-        self.on(Event::Stop {
-            mode,
-            reason,
-            message,
-        });
+        self.on(|schedule| schedule.stop(mode, reason, message));
         self.tell_stopping();
     }
 
     /// Stops this process until SIGCONT, with its workers paused.
     fn suspend(&mut self) {
         let was_paused = self.paused_at.is_some();
-        self.on(Event::Pause(true));
+        self.on(|schedule| schedule.pause(true));
         // The threads that send to workers are stopped, too; what they do not send now, they send afterwards.
         thread::sleep(Duration::from_millis(20));
         let _ = signal_hook::low_level::raise(signal_hook::consts::SIGSTOP);
         if !was_paused {
             self.now = self.begin.clock.now();
-            self.on(Event::Pause(false));
+            self.on(|schedule| schedule.pause(false));
         }
     }
 
@@ -535,11 +504,7 @@ impl<'a> Coordinator<'a> {
     /// Ends a session that cannot go on.
     fn fail(&mut self, reason: Reason, message: String) {
         self.is_stopping = true;
-        self.on(Event::Stop {
-            mode: StopMode::Kill,
-            reason,
-            message: Some(message),
-        });
+        self.on(|schedule| schedule.stop(StopMode::Kill, reason, Some(message)));
     }
 
     fn stop_crew(&mut self, kill: bool) {
@@ -549,49 +514,51 @@ impl<'a> Coordinator<'a> {
     }
 
     /// Tells the schedule what happened and does what it says.
-    fn on(&mut self, event: Event<'_>) {
-        self.begin.schedule.on(self.now, event, &mut self.effects);
-        self.act(None);
+    fn on(&mut self, happened: impl FnOnce(&mut Schedule)) {
+        let effects = self.begin.schedule.on(self.now, happened);
+        self.act(effects, None);
     }
 
-    fn act(&mut self, mut report: Option<Report>) {
-        let mut effects = std::mem::take(&mut self.effects);
-        for effect in effects.drain(..) {
+    /// Lets the schedule decide what follows from all that it was told.
+    fn tick(&mut self) {
+        let trials = (&self.begin.plan.suite, &self.begin.fold);
+        let schedule = &mut self.begin.schedule;
+        let effects = schedule.on(self.now, |schedule| schedule.tick(&trials));
+        self.act(effects, None);
+    }
+
+    /// Does what the schedule says. `report` is what it has decided about.
+    fn act(&mut self, effects: Vec<Effect>, mut report: Option<Report>) {
+        for effect in effects {
             match effect {
                 Effect::Send { worker, assignment } => self.send(worker, &assignment),
                 Effect::TakeBack { worker, keep } => self.begin.crew.take_back(worker, keep),
                 Effect::Stop { kill } => self.stop_crew(kill),
                 Effect::Pause(is_paused) => self.pause(is_paused),
-                Effect::Kill(worker) => {
-                    if let Some(link) = self.begin.crew.link(worker) {
-                        link.kill();
-                    }
-                }
+                Effect::Kill(worker) => self.begin.crew.kill(worker),
                 Effect::StartAlone => {
                     if let Err(error) = self.begin.crew.start_alone() {
                         let message = format!("a worker cannot be started: {error}");
                         self.fail(Reason::Internal, message);
                     }
                 }
-                Effect::WriteReport {
+                Effect::Write {
                     task,
+                    fate,
                     is_final,
                     flaky,
                 } => {
-                    if let Some(report) = report.take_if(|report| report.task == task) {
-                        self.write(report, is_final, flaky);
+                    let report = match fate {
+                        Some(fate) => self.report_for(task, fate),
+                        None => report.take(),
+                    };
+                    if let Some(report) = report {
+                        self.write(task, report, is_final, flaky);
                     }
                 }
-                Effect::WriteFor {
-                    assignment,
-                    fate,
-                    is_final,
-                } => self.write_for(&assignment, fate, is_final),
                 Effect::Finish { reason, message } => self.end = Some((reason, message)),
             }
         }
-        // Effects of what was done meanwhile were carried out there.
-        self.effects = effects;
     }
 
     fn send(&mut self, worker: WorkerId, assignment: &Assignment) {
@@ -613,21 +580,23 @@ impl<'a> Coordinator<'a> {
     ) -> Result<Ended, RecordError> {
         self.begin.crew.finish();
         let closed = run.writer.close();
-        let mut is_hurried = false;
+        let (mut is_hurried, mut news) = (false, Vec::new());
         for input in inputs.try_iter() {
             match input {
                 Input::Signal(_) => is_hurried = true,
                 Input::Ack(Ack::Written { lines, .. }) => self.take_lines(&lines),
-                Input::Link(worker, event) => {
-                    self.begin.crew.hear(worker, event, &mut self.news);
-                }
+                Input::Link(worker, event) => self.begin.crew.hear(worker, event, &mut news),
                 _ => {}
             }
         }
-        let news = std::mem::take(&mut self.news);
         let crew = &mut self.begin.crew;
-        for line in crew.wait_for_teardown(inputs, news, is_hurried) {
-            run.owned.log(&visible_line(&line));
+        if crew.keeps_instances() && !is_hurried {
+            crew.wait_for(TEARDOWN_WITHIN, inputs, &mut news);
+        }
+        for news in news {
+            if let News::Said(_, FromWorker::Log(line)) = news {
+                run.owned.log(&visible_line(&line));
+            }
         }
         if let Err(error) = closed {
             reason = Some(Reason::Storage);
@@ -661,15 +630,11 @@ impl<'a> Coordinator<'a> {
         let manifest = run.owned.finish(end, &self.begin.fold)?;
         self.begin.root.note(&manifest);
         self.begin.crew.wait(inputs);
-        self.begin.observer.event(&RunEvent::Finished {
-            manifest: &manifest,
-            directory: &directory,
-            took,
-        });
-        Ok(Ended {
-            exit: exit_of(&manifest),
+        Ok(session::ended(
             manifest,
             directory,
-        })
+            took,
+            self.begin.observer,
+        ))
     }
 }

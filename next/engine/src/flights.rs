@@ -1,6 +1,6 @@
 //! [`Flights`]: the attempts in flight. Tasks are made here, and what is reported of them is checked and becomes rows.
 
-use std::{collections::HashMap, fs::File, io, rc::Rc, time::Duration};
+use std::{collections::HashMap, fs::File, io, time::Duration};
 
 use runner_model::{
     Digest, ErrorClass, Fingerprint, Limits, Micros, Outcome, Row, RowRef, RunTime, Tail, TaskId,
@@ -9,7 +9,7 @@ use runner_model::{
     row::{RowError, Usage, VERSION, check_row},
     test::Retries,
 };
-use runner_record::{RecordError, RowFacts, now};
+use runner_record::{RecordError, now};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -24,7 +24,7 @@ use crate::{
 /// The attempts in flight.
 #[derive(Default)]
 pub(crate) struct Flights {
-    flights: HashMap<TaskId, Flight>,
+    pub(crate) all: HashMap<TaskId, Flight>,
     /// The line of the test that was read last.
     line: Vec<u8>,
 }
@@ -35,7 +35,7 @@ pub(crate) struct Flight {
     pub(crate) task: Task,
     /// The trial's index in the plan.
     pub(crate) trial: u64,
-    pub(crate) policy: Rc<Policy>,
+    pub(crate) policy: Policy,
     execution: Fingerprint,
     judgement: Fingerprint,
     /// What it judges again.
@@ -75,13 +75,8 @@ pub(crate) struct TestLine<'a> {
     expect: Option<&'a RawValue>,
 }
 
-/// A report that was checked.
-pub(crate) struct Checked<'a> {
-    pub(crate) row: RowRef<'a>,
-    /// A line for `logs.jsonl`.
-    pub(crate) log: Option<Vec<u8>>,
-    pub(crate) artifacts: Vec<(Digest, File)>,
-}
+/// A report that was checked: its row, a line for `logs.jsonl`, and its artifacts.
+pub(crate) type Checked<'a> = (RowRef<'a>, Option<Vec<u8>>, Vec<(Digest, File)>);
 
 impl Flights {
     /// Makes the task of an attempt that is sent to a worker, and returns it with its test's line.
@@ -136,14 +131,14 @@ impl Flights {
             trial: assignment.trial,
             execution,
             judgement,
-            policy: Rc::new(policy),
+            policy,
             judged: judged.as_ref().map(|row| row.judged),
             drafts: HashMap::new(),
             word: String::new(),
             bytes: 0,
             lost: None,
         };
-        self.flights.insert(assignment.task, flight);
+        self.all.insert(assignment.task, flight);
         if let Some(row) = judged {
             self.line.extend(row.bytes);
         }
@@ -152,22 +147,8 @@ impl Flights {
 
     /// An attempt that is in flight at this worker; reports of others are ignored.
     pub(crate) fn at(&mut self, worker: WorkerId, task: TaskId) -> Option<&mut Flight> {
-        self.flights
-            .get_mut(&task)
-            .filter(|flight| flight.worker == worker)
-    }
-
-    pub(crate) fn get(&self, task: TaskId) -> Option<&Flight> {
-        self.flights.get(&task)
-    }
-
-    pub(crate) fn remove(&mut self, task: TaskId) -> Option<Flight> {
-        self.flights.remove(&task)
-    }
-
-    /// Forgets what a dead worker had.
-    pub(crate) fn forget(&mut self, worker: WorkerId) {
-        self.flights.retain(|_, flight| flight.worker != worker);
+        let flight = self.all.get_mut(&task);
+        flight.filter(|flight| flight.worker == worker)
     }
 }
 
@@ -286,11 +267,7 @@ impl Flight {
         if !self.drafts.is_empty() {
             return Err(bad(&"an artifact that its row does not have"));
         }
-        Ok(Checked {
-            row,
-            log,
-            artifacts,
-        })
+        Ok((row, log, artifacts))
     }
 
     /// Tells whether it can have passed after an attempt that did not.
@@ -312,25 +289,6 @@ impl Flight {
             session,
             // The writer numbers rows.
             seq: 0,
-        }
-    }
-
-    /// What the fold goes by.
-    pub(crate) fn facts(
-        &self,
-        outcome: Outcome,
-        is_final: bool,
-        flaky: bool,
-        seq: u64,
-    ) -> RowFacts {
-        RowFacts {
-            outcome,
-            attempt: self.task.attempt,
-            is_final,
-            flaky,
-            is_judged: self.judged.is_some(),
-            has_denied: false,
-            seq,
         }
     }
 

@@ -29,12 +29,6 @@ pub struct Group {
     _listening: Listening,
 }
 
-/// The next run of a group.
-pub struct Next<'a> {
-    member: Member,
-    end: &'a mut Option<End>,
-}
-
 /// A run of a group.
 enum Member {
     /// It is on disk, this process holds it, and it waits.
@@ -129,22 +123,52 @@ impl Group {
         &self.id
     }
 
-    /// The next run; none once no run is left. Runs that were cut short stay as they are after a stop.
-    pub fn take_next(&mut self) -> Option<Next<'_>> {
+    /// Whether a run is left to run. Runs that were cut short stay as they are after a stop.
+    pub fn has_next(&mut self) -> bool {
         if let (None, Some(signal)) = (&self.end, self.signal.get()) {
             self.end = Some(End {
                 signal: Some(*signal),
                 ..not_begun(Reason::Interrupted)
             });
         }
-        let member = self.left.pop_front()?;
-        if matches!(member, Member::Cut(_)) && self.end.is_some() {
-            return None;
+        match self.left.front() {
+            Some(Member::Cut(_)) => self.end.is_none(),
+            next => next.is_some(),
         }
-        Some(Next {
-            member,
-            end: &mut self.end,
-        })
+    }
+
+    /// Runs the next run to its end. After a stop, a run that has waited ends as the one that was stopped.
+    ///
+    /// # Errors
+    ///
+    /// No run is left, or it cannot be begun, read or written. The others of the group can.
+    pub fn run_next(&mut self, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
+        let ended = match self.left.pop_front() {
+            None => return Err(EngineError::NothingSelected),
+            Some(Member::Waiting(run)) => {
+                let (work, owned) = *run;
+                match self.end.clone() {
+                    Some(end) => {
+                        let end = End { at: now(), ..end };
+                        waiting::finish(&work, owned, end, observer)?
+                    }
+                    None => waiting::begin(work, owned, observer)?,
+                }
+            }
+            Some(Member::Cut(run)) => {
+                let (request, owned) = *run;
+                resume::resume(early()?, &request, observer, Some(owned))?
+            }
+        };
+        let of_group = [Reason::Interrupted, Reason::Stopped, Reason::Cancelled];
+        let reason = ended.manifest.reason;
+        if let (None, Some(reason)) = (&self.end, reason.filter(|of| of_group.contains(of))) {
+            self.end = Some(End {
+                signal: ended.manifest.signal,
+                ..not_begun(reason)
+            });
+        }
+        Ok(ended)
     }
 
     /// Ends runs that will not begin, because another one could not be created.
@@ -163,46 +187,6 @@ impl Group {
                 let _ = owned.finish(end, &work.fold);
             }
         }
-    }
-}
-
-impl Next<'_> {
-    /// Runs it to its end. After a stop, a run that has waited ends as the one that was stopped.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be begun, read or written. The others of the group can.
-    pub fn run(self, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
-        let ended = match (self.member, &self.end) {
-            (Member::Waiting(run), Some(end)) => {
-                let (work, owned) = *run;
-                let end = End {
-                    at: now(),
-                    ..end.clone()
-                };
-                waiting::finish(&work, owned, end, observer)?
-            }
-            (Member::Waiting(run), None) => {
-                let (work, owned) = *run;
-                waiting::begin(work, owned, observer)?
-            }
-            (Member::Cut(run), _) => {
-                let (request, owned) = *run;
-                resume::resume(early()?, &request, observer, Some(owned))?
-            }
-        };
-        let of_group = [Reason::Interrupted, Reason::Stopped, Reason::Cancelled];
-        let reason = ended
-            .manifest
-            .reason
-            .filter(|reason| of_group.contains(reason));
-        if let (None, Some(reason)) = (&self.end, reason) {
-            *self.end = Some(End {
-                signal: ended.manifest.signal,
-                ..not_begun(reason)
-            });
-        }
-        Ok(ended)
     }
 }
 

@@ -32,6 +32,7 @@ use crate::{
     secrets::Secrets,
     session::machine as cannot_prepare,
     signals::{self, Heard, Listening},
+    workers::Loss,
 };
 
 pub use crate::compiler::Inspection;
@@ -280,10 +281,10 @@ impl Once {
             match self.news.pop_front() {
                 Some(News::Failed(_, message)) => return Err(EngineError::Usage(message)),
                 // Another one is started while plugins are described.
-                Some(News::Lost { how, .. }) if self.worker.is_some() || self.signal.is_some() => {
+                Some(News::Lost(_, Loss { how, .. })) if self.worker.is_some() || self.signal.is_some() => {
                     return Ok(Err(self.end(CallEnd::Lost(how))));
                 }
-                Some(News::Lost { .. }) => {}
+                Some(News::Lost(..)) => {}
                 Some(news) => {
                     self.compiling += usize::from(matches!(news, News::Compiling(_)));
                     return Ok(Ok(news));

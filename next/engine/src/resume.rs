@@ -2,12 +2,10 @@
 
 use std::{
     cell::RefCell,
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::{HashMap, HashSet},
     fs::File,
-    io::{self, Read},
+    io,
     path::Path,
-    rc::Rc,
-    sync::Arc,
     time::Duration,
 };
 
@@ -22,16 +20,12 @@ use runner_scenario::{IdGlob, Scenario, Suite, parse_stored};
 
 use crate::{
     Ended, EngineError, Observer, ResumeRequest, RunEvent,
-    blobs::Blobs,
     changes::{Rejudge, differences},
+    contents::Contents,
     crew::Early,
     exec::{self, keep},
-    fingerprint::Fingerprints,
-    machine::cores,
     plan::{self, Ids, Plan},
-    plugins::Plugins,
     session::{self, Work},
-    waiting,
 };
 
 /// What a resumed session would do.
@@ -42,6 +36,7 @@ struct Prepared {
     before: Fold,
     /// Trials that this session selects.
     selected: u64,
+    globs: HashMap<String, IdGlob>,
     /// A plan that takes the place of the stored one, and the file with its tests.
     taken: Option<(NewPlan, File)>,
     /// For people.
@@ -118,16 +113,10 @@ pub(crate) fn resume(
     let share = request.session.share;
     let is_free = session::share(&root, share)?;
     let session = NewSession {
-        writer: "resume",
-        command: request.session.command.clone(),
-        jobs: plan.jobs,
-        timeout: plan.timeout,
         rerun: request.rerun.clone(),
         pending: Some(fold.left()),
-        grace: plan.scenario.run.grace.into(),
-        fail_fast: plan.fail_fast,
-        budgets: plan.given_budgets.clone(),
         waits: !is_free,
+        ..plan.session("resume", &request.session.command)
     };
     let work = Work {
         session: owned.manifest().sessions.len() as u32 + 1,
@@ -139,13 +128,7 @@ pub(crate) fn resume(
     };
     let (plugins, blobs) = (work.plan.plugins.clone(), work.plan.blobs.clone());
     let birth = move || reopen(&root, owned, session, taken, (&plugins, &blobs));
-    if is_free {
-        return session::run(early, work, birth, observer);
-    }
-    drop(early);
-    let owned = birth()?;
-    work.root.note(owned.manifest());
-    waiting::begin(work, owned, observer)
+    session::begin(early, work, birth, is_free, observer)
 }
 
 /// Tells what a session would do with each trial. Writes nothing, not even the end of a run whose process died.
@@ -165,19 +148,9 @@ pub(crate) fn preview(
     }
     prepared.notices.iter().for_each(|text| notice(text));
     let mut ids = Ids::new(&prepared.plan.suite, &prepared.plan.scenario.providers);
-    let glob = request
-        .rerun
-        .as_ref()
-        .and_then(Rerun::glob)
-        .map(IdGlob::new);
-    let glob = glob.and_then(Result::ok);
     for trial in 0..prepared.plan.suite.trials() {
         let id = ids.trial(trial).map_err(cannot)?;
-        let is_named = glob.as_ref().is_none_or(|glob| is_named(glob, &id));
-        each(
-            &id,
-            &prepared.decision(trial, request.rerun.as_ref().filter(|_| is_named)),
-        );
+        each(&id, &prepared.decision(trial, &id, request.rerun.as_ref()));
     }
     Ok(())
 }
@@ -194,7 +167,7 @@ fn reopen(
     mut owned: Owned,
     session: NewSession,
     taken: Option<(NewPlan, File)>,
-    (plugins, blobs): (&Plugins, &Blobs),
+    (plugins, blobs): (&Contents, &Contents),
 ) -> Result<Owned, RecordError> {
     let plan = match taken {
         Some((plan, suite)) => {
@@ -265,16 +238,7 @@ fn settled(
     {
         observer.event(&RunEvent::Notice(notice));
     }
-    observer.event(&RunEvent::Finished {
-        manifest: &manifest,
-        directory: &dir.path(),
-        took: Duration::ZERO,
-    });
-    Ended {
-        exit: session::exit_of(&manifest),
-        manifest,
-        directory: dir.path(),
-    }
+    session::ended(manifest, dir.path(), Duration::ZERO, observer)
 }
 
 /// Says that trials came to no verdict, and what runs them again.
@@ -290,8 +254,9 @@ fn unsettled(manifest: &Manifest) -> Option<String> {
 }
 
 /// Tells whether a glob means a trial: by its id, or by that of its test.
-fn is_named(glob: &IdGlob, id: &TrialId) -> bool {
-    glob.is_match(&id.to_string()) || glob.is_match(&id.test)
+fn is_named(globs: &HashMap<String, IdGlob>, glob: &str, id: &TrialId) -> bool {
+    let is_match = |glob: &IdGlob| glob.is_match(&id.to_string()) || glob.is_match(&id.test);
+    globs.get(glob).is_some_and(is_match)
 }
 
 impl Prepared {
@@ -312,16 +277,17 @@ impl Prepared {
             notices.extend(differences(manifest, &plan));
             (plan, None)
         };
-        as_before(&mut plan, manifest, request)?;
+        as_before(&mut plan, manifest);
+        plan.override_by(&request.session)?;
 
         let globs = globs(manifest, request)?;
         let ids = RefCell::new(Ids::new(&plan.suite, &plan.scenario.providers));
         let matches = |glob: &str, trial| {
             // A test that cannot be read shows itself when it runs.
             let id = ids.borrow_mut().trial(trial);
-            id.is_ok_and(|id| globs.get(glob).is_some_and(|glob| is_named(glob, &id)))
+            id.is_ok_and(|id| is_named(&globs, glob, &id))
         };
-        let before = Fold::of(dir, manifest, &*plan.suite, &matches)?;
+        let before = Fold::of(dir, manifest, &plan.suite, &matches)?;
         // Another plan may lack trials that the run had.
         if let (false, Some((line, why))) = (is_live, before.foreign()) {
             let rows = dir.path().join("index.jsonl");
@@ -366,6 +332,7 @@ impl Prepared {
             fold,
             before,
             selected: selected.unwrap_or(0),
+            globs,
             taken,
             notices,
         })
@@ -385,11 +352,14 @@ impl Prepared {
         manifest.status == RunStatus::Completed && self.taken.is_none() && self.fold.left() == 0
     }
 
-    /// What becomes of a trial. `rerun` is what this session selects, if the trial is of that name.
-    fn decision(&self, trial: u64, rerun: Option<&Rerun>) -> Decision {
+    /// What becomes of a trial. `rerun` is what this session selects.
+    fn decision(&self, trial: u64, id: &TrialId, rerun: Option<&Rerun>) -> Decision {
         let outcome = self.fold.trial(trial).outcome;
         let ended = outcome.map_or("", ended);
-        let is_selected = |rerun: &&Rerun| outcome.is_some_and(|outcome| rerun.is_of(outcome));
+        let is_named = |glob: &str| is_named(&self.globs, glob, id);
+        let is_selected = |rerun: &&Rerun| {
+            outcome.is_some_and(|outcome| rerun.is_of(outcome)) && rerun.glob().is_none_or(is_named)
+        };
         let (is_pending, why) = match rerun.filter(is_selected) {
             _ if outcome.is_none() => (true, "it has no result".to_owned()),
             Some(rerun) => (true, format!("it {ended}, and `--rerun {rerun}` means it")),
@@ -480,13 +450,8 @@ fn tests_of(
 ) -> Result<HashSet<String>, EngineError> {
     let (scenario, suite) = stored_tests(root, dir, manifest)?;
     let fold = Fold::of(dir, manifest, &suite, &|_, _| false)?;
-    let mut ids = Ids::new(&suite, &scenario.providers);
-    let meant = (0..suite.trials()).filter(|trial| is_meant(fold.trial(*trial).outcome));
-    let tests = meant.map(|trial| {
-        ids.trial(trial)
-            .map(|id| format!("{}@{}", id.test, id.provider))
-    });
-    let tests: io::Result<_> = tests.collect();
+    let is_meant = |trial| is_meant(fold.trial(trial).outcome);
+    let tests = plan::tests(&suite, &scenario.providers, is_meant);
     Ok(tests.map_err(|source| unreadable(root, source))?)
 }
 
@@ -511,29 +476,15 @@ fn taken(manifest: &Manifest, plan: &Plan, suite: File, fold: &Fold) -> Option<(
     (!is_same).then_some((new, suite))
 }
 
-/// Lets a session run as the last one did, where the request says nothing else.
-fn as_before(
-    plan: &mut Plan,
-    manifest: &Manifest,
-    request: &ResumeRequest,
-) -> Result<(), EngineError> {
-    let (now, last) = (&request.session, manifest.sessions.last());
-    let time = |millis: fn(&runner_record::SessionEntry) -> u64| {
-        last.map(|session| Duration::from_millis(millis(session)))
-    };
-    let jobs = now.jobs.or(last.map(|session| session.jobs));
-    plan.jobs = jobs.unwrap_or(plan.jobs).max(1);
-    let timeout = now.timeout.or(time(|session| session.timeout_ms));
-    plan.timeout = timeout.unwrap_or(plan.timeout);
-    if let Some(grace) = now.grace.or(time(|session| session.grace_ms)) {
-        plan.scenario.run.grace = grace.into();
+/// Lets a session run as the last one did.
+fn as_before(plan: &mut Plan, manifest: &Manifest) {
+    if let Some(last) = manifest.sessions.last() {
+        plan.jobs = last.jobs;
+        plan.timeout = Duration::from_millis(last.timeout_ms);
+        plan.scenario.run.grace = Duration::from_millis(last.grace_ms).into();
+        plan.fail_fast = last.fail_fast;
+        plan.given_budgets = last.budgets.clone();
     }
-    let fail_fast = now.fail_fast.or(last.map(|session| session.fail_fast));
-    plan.fail_fast = fail_fast.unwrap_or(plan.fail_fast);
-    plan.given_budgets = last.map_or_else(Default::default, |session| session.budgets.clone());
-    plan.given_budgets.extend(&now.budgets);
-    plan.spending = plan::spending(&plan.scenario, &plan.given_budgets)?;
-    Ok(())
 }
 
 /// The scenario and the tests as they are stored with the run.
@@ -557,24 +508,11 @@ fn stored_tests(
 /// The plan as it is stored with the run.
 fn stored_plan(root: &ResultsRoot, dir: &RunDir, manifest: &Manifest) -> Result<Plan, EngineError> {
     let (scenario, suite) = stored_tests(root, dir, manifest)?;
-    let (providers, plugins) = stored_plugins(root, dir, manifest, &scenario)?;
-    Ok(Plan {
-        prints: Fingerprints::new(&providers, scenario.run.seed),
-        rejudge: Rejudge::default(),
-        jobs: scenario.run.concurrency.unwrap_or_else(cores),
-        timeout: scenario.timeout,
-        fail_fast: scenario.run.fail_fast,
-        given_budgets: Default::default(),
-        spending: Default::default(),
-        suite: Rc::new(suite),
-        scenario,
-        providers,
-        plugins,
-        blobs: Blobs::stored(root, dir.blobs(manifest)?),
-        secrets: Default::default(),
-        notices: Vec::new(),
-        cache: PluginCache::open()?,
-    })
+    let providers = stored_plugins(root, dir, manifest, &scenario)?;
+    let plugins = Contents::stored(root, providers.iter().map(|prepared| prepared.digest));
+    let blobs = Contents::stored(root, dir.blobs(manifest)?);
+    let cache = PluginCache::open()?;
+    Ok(Plan::new(scenario, suite, providers, plugins, blobs, cache))
 }
 
 fn unreadable(root: &ResultsRoot, source: io::Error) -> RecordError {
@@ -591,8 +529,8 @@ fn stored_plugins(
     dir: &RunDir,
     manifest: &Manifest,
     scenario: &Scenario,
-) -> Result<(Vec<PreparedProvider>, Plugins), EngineError> {
-    let (mut prepared, mut plugins) = (Vec::new(), Plugins::new());
+) -> Result<Vec<PreparedProvider>, EngineError> {
+    let mut prepared = Vec::new();
     for provider in &scenario.providers {
         let stored = manifest.providers.iter();
         let mut stored = stored.filter(|stored| stored.name == *provider.name);
@@ -600,13 +538,7 @@ fn stored_plugins(
             let source = io::Error::other(format!("there is no provider `{}`", provider.name));
             unreadable(root, source)
         })?;
-        if let Entry::Vacant(entry) = plugins.entry(stored.digest) {
-            let mut bytes = Vec::new();
-            self::stored(dir.content(&stored.digest))?
-                .read_to_end(&mut bytes)
-                .map_err(|source| unreadable(root, source))?;
-            entry.insert(Arc::new(bytes.into()));
-        }
+        self::stored(dir.content(&stored.digest))?;
         prepared.push(PreparedProvider {
             provider: provider.clone(),
             digest: stored.digest,
@@ -614,7 +546,7 @@ fn stored_plugins(
             mounts: stored.mounts.clone(),
         });
     }
-    Ok((prepared, plugins))
+    Ok(prepared)
 }
 
 /// A content that is damaged or gone is not the disk's fault: nothing was changed, and another try changes nothing.

@@ -49,16 +49,12 @@ pub(crate) fn finish(
     let directory = owned.dir().path();
     let manifest = owned.finish(end, &work.fold)?;
     work.root.note(&manifest);
-    observer.event(&RunEvent::Finished {
-        manifest: &manifest,
-        directory: &directory,
-        took: Duration::ZERO,
-    });
-    Ok(Ended {
-        exit: session::exit_of(&manifest),
+    Ok(session::ended(
         manifest,
         directory,
-    })
+        Duration::ZERO,
+        observer,
+    ))
 }
 
 struct Waiting<'a> {

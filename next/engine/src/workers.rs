@@ -50,14 +50,18 @@ pub(crate) enum LinkEvent {
     /// It said this.
     Messages(Vec<FromWorker>),
     /// It is gone.
-    Lost {
-        /// What its slots had begun and not ended.
-        begun: Vec<SlotWord>,
-        /// Whose fault it is; none: nobody's.
-        blame: Option<Blame>,
-        /// How it ended, as the rest of a sentence.
-        how: String,
-    },
+    Lost(Loss),
+}
+
+/// The end of a worker.
+#[derive(Debug)]
+pub(crate) struct Loss {
+    /// What its slots had begun and not ended.
+    pub(crate) begun: Vec<SlotWord>,
+    /// Whose fault it is; none: nobody's.
+    pub(crate) blame: Option<Blame>,
+    /// How it ended, as the rest of a sentence.
+    pub(crate) how: String,
 }
 
 /// Takes what is heard of one worker.
@@ -206,7 +210,7 @@ impl Shared {
 
     /// Reads what the worker says until it ends.
     fn live(&self, starting: Starting, hear: &Hear) {
-        let lost = |begun, blame, how| hear(LinkEvent::Lost { begun, blame, how });
+        let lost = |begun, blame, how| hear(LinkEvent::Lost(Loss { begun, blame, how }));
         match starting.wait() {
             Ok(child) => {
                 let mut process = lock(&self.process);
@@ -220,8 +224,8 @@ impl Shared {
                 return;
             }
         }
-        let end = self.listen(hear);
-        let is_ours = !matches!(end, SocketEnd::Closed) || lock(&self.process).is_killed;
+        let fault = self.listen(hear);
+        let is_ours = fault.is_some() || lock(&self.process).is_killed;
         if is_ours {
             self.kill();
         }
@@ -234,21 +238,10 @@ impl Shared {
         let mut begun = self.slots();
         begun.retain(|word| tasks.contains_key(&TaskId(word.task)));
         drop(tasks);
-        let (blame, how) = match end {
-            SocketEnd::Stuck(task) => (
-                Some(Blame::Stuck(task)),
-                "was killed, because its guest was stuck inside one instruction".to_owned(),
-            ),
-            SocketEnd::Silent => (
-                Some(Blame::Died),
-                "was killed, because it said nothing for 10 s".to_owned(),
-            ),
-            SocketEnd::Bad(frame) => (
-                Some(Blame::Died),
-                format!("was killed, because it sent {frame}"),
-            ),
-            SocketEnd::Closed if is_ours => (None, "was killed".to_owned()),
-            SocketEnd::Closed => {
+        let (blame, how) = match fault {
+            Some((blame, why)) => (Some(blame), format!("was killed, because {why}")),
+            None if is_ours => (None, "was killed".to_owned()),
+            None => {
                 // One that leaves in the middle of an attempt would do so again and again.
                 let is_exit = status.is_some_and(|status| status.success()) && begun.is_empty();
                 ((!is_exit).then_some(Blame::Died), words)
@@ -257,31 +250,40 @@ impl Shared {
         lost(begun, blame, how);
     }
 
-    fn listen(&self, hear: &Hear) -> SocketEnd {
+    /// Reads what the worker says, to the end of that or until it has to be killed; then it says whose fault that is, and why.
+    fn listen(&self, hear: &Hear) -> Option<(Blame, String)> {
         let mut frames = Frames::default();
-        let mut look = Look::new();
+        let now = Instant::now();
+        let mut look = Look {
+            looked: now,
+            heard: now,
+            doing: Vec::new(),
+            doing_at: 0,
+            calm_since: 0,
+        };
         loop {
             let is_silent = match frames.fill(&self.socket) {
-                Ok(0) => return SocketEnd::Closed,
+                Ok(0) => return None,
                 Ok(_) => false,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => return SocketEnd::Closed,
+                Err(_) => return None,
             };
             let mut messages = Vec::new();
-            let end = loop {
+            let bad = loop {
                 match frames.next() {
                     Ok(Some(message)) => messages.push(message),
                     Ok(None) => break None,
-                    Err(bad) => break Some(SocketEnd::Bad(bad)),
+                    Err(bad) => break Some((Blame::Died, format!("it sent {bad}"))),
                 }
             };
             self.note(&messages, &mut look);
             if !messages.is_empty() {
                 hear(LinkEvent::Messages(messages));
             }
-            if let Some(end) = end.or_else(|| self.look_after(&mut look, is_silent)) {
-                return end;
+            let fault = bad.or_else(|| self.look_after(&mut look, is_silent));
+            if fault.is_some() {
+                return fault;
             }
         }
     }
@@ -308,8 +310,8 @@ impl Shared {
         }
     }
 
-    /// Tells whether the worker must be killed.
-    fn look_after(&self, look: &mut Look, is_silent: bool) -> Option<SocketEnd> {
+    /// Tells whether the worker must be killed, whose fault that is, and why.
+    fn look_after(&self, look: &mut Look, is_silent: bool) -> Option<(Blame, String)> {
         let (now, tasks) = (Instant::now(), lock(&self.tasks));
         let gap = now - look.looked;
         let is_paused = self.is_paused.load(Ordering::Acquire);
@@ -327,7 +329,7 @@ impl Shared {
         }
         look.looked = now;
         if now - look.heard > SILENT_FOR {
-            return Some(SocketEnd::Silent);
+            return Some((Blame::Died, "it said nothing for 10 s".to_owned()));
         }
         let stuck = self.slots().into_iter().find_map(|word| {
             let task = TaskId(word.task);
@@ -340,7 +342,8 @@ impl Shared {
             let is_late = monotonic() > deadline.saturating_add(STUCK_AFTER.0);
             (is_late && is_on_processor && look.doing_at > deadline).then_some(task)
         });
-        stuck.map(SocketEnd::Stuck)
+        let why = "its guest was stuck inside one instruction";
+        stuck.map(|task| (Blame::Stuck(task), why.to_owned()))
     }
 
     /// Waits for the end of the process; one that closed its socket and does not exit is killed.
@@ -355,14 +358,6 @@ impl Shared {
     }
 }
 
-/// Why nothing more is read.
-enum SocketEnd {
-    Closed,
-    Bad(BadFrame),
-    Stuck(TaskId),
-    Silent,
-}
-
 /// When a worker was last looked after, and what it said it does.
 struct Look {
     looked: Instant,
@@ -371,19 +366,6 @@ struct Look {
     doing_at: u64,
     /// Since when neither this process nor the worker is paused or suspended, as far as it is known.
     calm_since: u64,
-}
-
-impl Look {
-    fn new() -> Self {
-        let now = Instant::now();
-        Self {
-            looked: now,
-            heard: now,
-            doing: Vec::new(),
-            doing_at: 0,
-            calm_since: 0,
-        }
-    }
 }
 
 /// Frames of a worker in what was read of its socket.

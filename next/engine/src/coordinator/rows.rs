@@ -1,11 +1,10 @@
 //! The way of a row: from a report, or from an attempt that was not answered, to the writer, and back once it is on disk.
 
-use std::{fs::File, io::BufRead as _, rc::Rc};
+use std::{fs::File, io::BufRead as _};
 
 use runner_model::{
     Digest, Micros, Outcome, Places, RunTime, TaskId, WorkerId,
     protocol::{ReportHead, TaskKind},
-    row::Actor,
 };
 use runner_record::{Ack, RowFacts};
 
@@ -13,13 +12,11 @@ use super::Coordinator;
 use crate::{
     RunEvent,
     clock::monotonic,
-    flights::Checked,
-    schedule::{Assignment, Event, Fate},
+    schedule::{Fate, Schedule},
 };
 
 /// What a report becomes if it is to be written.
 pub(super) struct Report {
-    pub(super) task: TaskId,
     pub(super) outcome: Outcome,
     pub(super) has_denied: bool,
     pub(super) row: Vec<u8>,
@@ -35,35 +32,26 @@ impl Coordinator<'_> {
         let provider = &self.begin.plan.providers[usize::from(flight.task.provider)];
         let limits = &provider.provider.limits;
         match flight.check(head, &body, limits, run.session) {
-            Ok(Checked {
-                mut row,
-                log,
-                artifacts,
-            }) => {
+            Ok((mut row, log, artifacts)) => {
                 // Budgets were taken from for it when it was made.
                 if flight.task.kind == TaskKind::Judge {
                     row.metrics.clear();
                 }
-                let (outcome, policy) = (row.outcome, Rc::clone(&flight.policy));
-                let has_denied = !row.denied.is_empty();
-                let event = Event::Report {
-                    worker,
-                    task: head.task,
-                    row: &row,
-                    host_fault: head.host_fault,
-                    policy: &policy,
-                };
-                self.begin.schedule.on(self.now, event, &mut self.effects);
+                let (outcome, has_denied) = (row.outcome, !row.denied.is_empty());
+                let policy = &flight.policy;
+                let effects = self.begin.schedule.on(self.now, |schedule| {
+                    schedule.report(worker, head.task, &row, head.host_fault, policy);
+                });
                 body.truncate(head.row_bytes as usize);
-                self.act(Some(Report {
-                    task: head.task,
+                let report = Report {
                     outcome,
                     has_denied,
                     row: body,
                     log,
                     artifacts,
-                }));
-                self.flights.remove(head.task);
+                };
+                self.act(effects, Some(report));
+                self.flights.all.remove(&head.task);
             }
             Err(fault) => self.begin.crew.fault(worker, Some(head.task), fault),
         }
@@ -88,7 +76,7 @@ impl Coordinator<'_> {
                 self.take_lines(&lines);
                 if let Some(run) = &self.run {
                     let (bytes, rows) = run.writer.pending();
-                    self.on(Event::Acked { rows, bytes });
+                    self.on(|schedule| schedule.acked(rows, bytes));
                 }
             }
             Ack::Failed(error) => self.storage_failed(error.to_string()),
@@ -120,40 +108,15 @@ impl Coordinator<'_> {
 
     pub(super) fn storage_failed(&mut self, message: String) {
         self.failure.get_or_insert(message);
-        self.on(Event::StorageFailed);
+        self.on(Schedule::storage_failed);
     }
 
-    /// Who has cut an attempt of this outcome short.
-    pub(super) fn cut_by(&self, outcome: Outcome) -> Option<Actor> {
-        let is_cut = outcome == Outcome::Stopped && self.is_stopping;
-        self.stopped_by.clone().filter(|_| is_cut)
-    }
-
-    pub(super) fn write(&mut self, report: Report, is_final: bool, flaky: bool) {
-        let cut_by = self.cut_by(report.outcome);
-        if let (Some(run), Some(flight)) = (&mut self.run, self.flights.get(report.task)) {
-            let flaky = flaky && flight.can_be_flaky();
-            let mut tail = flight.tail(is_final, flaky, run.session);
-            tail.stopped_by = cut_by;
-            let seq = run
-                .writer
-                .row(report.row, tail, report.log, report.artifacts);
-            let facts = RowFacts {
-                has_denied: report.has_denied,
-                ..flight.facts(report.outcome, is_final, flaky, seq)
-            };
-            self.handed.push_back((flight.trial, facts));
-        }
-    }
-
-    pub(super) fn write_for(&mut self, assignment: &Assignment, fate: Fate, is_final: bool) {
-        let cut_by = self.cut_by(fate.outcome());
-        let (Some(run), Some(flight)) = (&mut self.run, self.flights.get(assignment.task)) else {
-            return;
-        };
+    /// What is to be written of an attempt whose worker did not answer.
+    pub(super) fn report_for(&self, task: TaskId, fate: Fate) -> Option<Report> {
+        let flight = self.flights.all.get(&task)?;
         let (began, how) = flight.lost.clone().unwrap_or_else(|| {
             let mut slots = self.begin.crew.slots();
-            let word = slots.find(|word| word.task == assignment.task.0);
+            let word = slots.find(|word| word.task == task.0);
             (
                 word.map_or_else(monotonic, |word| word.began),
                 String::new(),
@@ -162,11 +125,37 @@ impl Coordinator<'_> {
         let took = Micros(monotonic().saturating_sub(began));
         let since = RunTime((self.now - RunTime(took.0)).0);
         let suspended = self.begin.clock.suspended_since(since);
-        let row = flight.row(fate, [took.into(), suspended], &how);
-        let mut tail = flight.tail(is_final, false, run.session);
-        tail.stopped_by = cut_by;
-        let seq = run.writer.row(row, tail, None, Vec::new());
-        let facts = flight.facts(fate.outcome(), is_final, false, seq);
+        Some(Report {
+            outcome: fate.outcome(),
+            has_denied: false,
+            row: flight.row(fate, [took.into(), suspended], &how),
+            log: None,
+            artifacts: Vec::new(),
+        })
+    }
+
+    pub(super) fn write(&mut self, task: TaskId, report: Report, is_final: bool, flaky: bool) {
+        let (Some(run), Some(flight)) = (&mut self.run, self.flights.all.get(&task)) else {
+            return;
+        };
+        let flaky = flaky && flight.can_be_flaky();
+        let mut tail = flight.tail(is_final, flaky, run.session);
+        // Who has cut it short.
+        let is_cut = report.outcome == Outcome::Stopped && self.is_stopping;
+        tail.stopped_by = self.stopped_by.clone().filter(|_| is_cut);
+        let is_judged = tail.judged.is_some();
+        let seq = run
+            .writer
+            .row(report.row, tail, report.log, report.artifacts);
+        let facts = RowFacts {
+            outcome: report.outcome,
+            attempt: flight.task.attempt,
+            is_final,
+            flaky,
+            is_judged,
+            has_denied: report.has_denied,
+            seq,
+        };
         self.handed.push_back((flight.trial, facts));
     }
 }

@@ -23,27 +23,18 @@ const MAX_LIVE: usize = 1000;
 /// Trials that wait, in there.
 const MAX_WAITING: usize = 100;
 
-/// The thread that writes `live.json`.
-pub(crate) struct LiveThread(SyncSender<Live>);
-
-impl LiveThread {
-    /// Starts the thread; it ends when this is dropped.
-    pub(crate) fn start(writer: LiveWriter) -> Self {
-        let (states, received) = mpsc::sync_channel(1);
-        let thread = thread::Builder::new().name("live".into());
-        // Without a thread nothing is written, and no answer changes.
-        let _ = thread.spawn(move || {
-            for live in received {
-                writer.write(&live);
-            }
-        });
-        Self(states)
-    }
-
-    /// Writes this soon; drops it if the disk is still busy with the last one.
-    pub(crate) fn write(&self, live: Live) {
-        let _ = self.0.try_send(live);
-    }
+/// Starts the thread that writes `live.json`. It ends when the sender is dropped; while the disk is busy with one, the next is
+/// dropped.
+pub(super) fn write_live(writer: LiveWriter) -> SyncSender<Live> {
+    let (states, received) = mpsc::sync_channel(1);
+    let thread = thread::Builder::new().name("live".into());
+    // Without a thread nothing is written, and no answer changes.
+    let _ = thread.spawn(move || {
+        for live in received {
+            writer.write(&live);
+        }
+    });
+    states
 }
 
 impl Coordinator<'_> {
@@ -66,7 +57,7 @@ impl Coordinator<'_> {
         }
         self.next_waiting = Some(u64::MAX);
         let slots = self.begin.crew.slots();
-        let flights = slots.filter_map(|word| self.flights.get(TaskId(word.task)));
+        let flights = slots.filter_map(|word| self.flights.all.get(&TaskId(word.task)));
         let mut trials: Vec<_> = flights
             .map(|flight| flight.task.trial.to_string())
             .collect();
@@ -106,7 +97,7 @@ impl Coordinator<'_> {
             && let Some(run) = &self.run
         {
             self.next_live = self.now.0 + LIVE_EVERY;
-            run.live.write(self.live(run));
+            let _ = run.live.try_send(self.live(run));
         }
     }
 
@@ -123,7 +114,7 @@ impl Coordinator<'_> {
         slots.sort_unstable_by_key(|word| word.began);
         let now = monotonic();
         let in_flight = slots.iter().filter_map(|word| {
-            let flight = self.flights.get(TaskId(word.task))?;
+            let flight = self.flights.all.get(&TaskId(word.task))?;
             Some(InFlight {
                 trial: flight.task.trial.clone(),
                 attempt: flight.task.attempt,

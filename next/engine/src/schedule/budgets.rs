@@ -2,7 +2,7 @@
 
 use runner_model::{BudgetName, Budgets, Reason, row::Metric, units::plural};
 
-use super::{Schedule, StopMode, Trials};
+use super::{Schedule, StopMode};
 
 /// What of a run's budgets is used up.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -131,7 +131,7 @@ impl Account {
     }
 }
 
-impl<T: Trials> Schedule<T> {
+impl Schedule {
     /// Notes that a trial has its final row.
     pub(super) fn settle(&mut self, is_bad: bool) {
         self.left -= 1;
@@ -139,32 +139,28 @@ impl<T: Trials> Schedule<T> {
         if is_bad && self.settings.fail_fast.is_some_and(|most| self.bad >= most) {
             let trials = plural(self.bad, "trial", "trials");
             let message = format!("{trials} ended badly, and `fail_fast` allows no more");
-            self.begin_stop(StopMode::Drain, Reason::FailFast, Some(message));
+            self.stop(StopMode::Drain, Reason::FailFast, Some(message));
         }
     }
 
     /// Takes what an attempt has measured from the budgets.
-    pub(super) fn spend(&mut self, lane: u16, metrics: &[Metric<'_>]) {
+    pub(super) fn spend(&mut self, lane: usize, metrics: &[Metric<'_>]) {
         let spending = &mut self.settings.spending;
         if metrics.is_empty() || spending.is_empty() {
             return;
         }
-        spending.add(lane, metrics);
-        if spending.is_used_up_by(lane) {
-            self.lanes.close(lane);
-        }
+        spending.add(lane as u16, metrics);
+        self.lanes[lane].is_closed |= spending.is_used_up_by(lane as u16);
         if let Some(text) = spending.used_up() {
-            self.begin_stop(StopMode::Drain, Reason::Budget, Some(text));
+            self.stop(StopMode::Drain, Reason::Budget, Some(text));
         }
     }
 
     /// Whether all that is left is of providers that have used up budgets of their own.
     pub(super) fn is_used_up(&self) -> bool {
-        let waiting = self.later.values().chain(&self.suspects.waiting);
-        !self.lanes.has_open()
-            && waiting
-                .copied()
-                .all(|trial| self.lanes.is_closed(trial.lane))
+        let mut waiting = self.later.values().chain(&self.suspects);
+        let mut lanes = self.lanes.iter().filter(|lane| lane.first().is_some());
+        lanes.all(|lane| lane.is_closed) && waiting.all(|trial| self.lanes[trial.lane].is_closed)
     }
 }
 

@@ -14,7 +14,7 @@ mod stopping;
 mod suspects;
 mod window;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use runner_model::{
     HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, WorkerId, provider::Rate,
@@ -23,10 +23,9 @@ use runner_model::{
 
 pub use self::budgets::Spending;
 use self::{
-    lanes::{Lanes, OpenTrial},
+    lanes::{Lane, OpenTrial},
     retries::Ending,
     stopping::Stopping,
-    suspects::Suspects,
     window::{Flight, Turn, Worker, Workers},
 };
 
@@ -37,12 +36,10 @@ const MAX_UNACKED_BYTES: u64 = 8 << 20;
 /// So many attempts in a row that the machine could not carry end the session.
 const MAX_FAULTS: u32 = 3;
 
-/// The plan's trials, by index. Implemented by the suite.
+/// The trials that a session has to do. Implemented over the suite and the state of its rows.
 pub trait Trials {
-    /// Number of trials; every index is below it.
-    fn count(&self) -> u64;
-    /// The first trial of `provider` with an index of at least `from`.
-    fn next_trial(&self, provider: u16, from: u64) -> Option<u64>;
+    /// The first of `provider` with an index of at least `from`. Asked only for trials of which this session has no row.
+    fn next_pending(&self, provider: u16, from: u64) -> Option<Pending>;
 }
 
 /// What a schedule goes by.
@@ -85,6 +82,8 @@ pub struct Policy {
 /// A trial that this session has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pending {
+    /// The trial's index.
+    pub trial: u64,
     /// Attempts that its rows have already.
     pub attempts: u32,
     /// Whether a row that did not pass was seen in an earlier session; then a pass is flaky.
@@ -111,75 +110,6 @@ pub enum Blame {
     Stuck(TaskId),
     /// The worker died by a signal that we did not send, or exited with another code than 0.
     Died,
-}
-
-/// What happened.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// A worker can take tasks.
-    WorkerReady {
-        /// The worker.
-        worker: WorkerId,
-        /// How many tasks it runs at once.
-        slots: u32,
-        /// Bytes that the memories of its guests may have together.
-        memory: u64,
-        /// Whether it was started for [`Effect::StartAlone`].
-        alone: bool,
-    },
-    /// A worker is gone; reports of its tasks no longer count.
-    WorkerLost {
-        /// The worker.
-        worker: WorkerId,
-        /// The tasks that its slots had begun.
-        begun: &'a [TaskId],
-        /// Whose fault it is; none: nobody's.
-        blame: Option<Blame>,
-        /// Of the test of the task that was stuck.
-        policy: Option<&'a Policy>,
-    },
-    /// A worker gave tasks back that it has not begun.
-    Returned {
-        /// The worker.
-        worker: WorkerId,
-        /// The tasks.
-        tasks: &'a [TaskId],
-    },
-    /// A worker's checked report. Reports of tasks that are not in flight there are ignored.
-    Report {
-        /// The worker.
-        worker: WorkerId,
-        /// The task.
-        task: TaskId,
-        /// The row.
-        row: &'a RowRef<'a>,
-        /// What the machine lacked.
-        host_fault: Option<HostFault>,
-        /// Of the task's test.
-        policy: &'a Policy,
-    },
-    /// Rows are on disk.
-    Acked {
-        /// How many rows are handed over and not on disk, as of this call.
-        rows: u64,
-        /// Their bytes.
-        bytes: u64,
-    },
-    /// A row could not be stored. Nothing is assigned or written any more.
-    StorageFailed,
-    /// The session is to stop.
-    Stop {
-        /// How.
-        mode: StopMode,
-        /// Why.
-        reason: Reason,
-        /// More, for people.
-        message: Option<String>,
-    },
-    /// The session is paused, or goes on. A stop ends a pause, and none begins during a stop.
-    Pause(bool),
-    /// All that has happened was told. Only now tasks are sent and the session ends, and what is due is done.
-    Tick,
 }
 
 /// How a session stops. A stronger mode takes the place of a weaker one.
@@ -221,23 +151,16 @@ pub enum Effect {
     Kill(WorkerId),
     /// Start a worker that gets one suspect alone, beside the others.
     StartAlone,
-    /// Write the row of the report that is being handled.
-    WriteReport {
-        /// The task.
+    /// Write the row of an attempt.
+    Write {
+        /// The attempt.
         task: TaskId,
+        /// What became of it if its worker did not answer; none: what the report says that is being handled.
+        fate: Option<Fate>,
         /// Whether it settles the trial.
         is_final: bool,
         /// Whether it passed after an attempt that did not.
         flaky: bool,
-    },
-    /// Write a row for an attempt whose worker did not answer.
-    WriteFor {
-        /// The attempt.
-        assignment: Assignment,
-        /// What became of it.
-        fate: Fate,
-        /// Whether it settles the trial.
-        is_final: bool,
     },
     /// Nothing is left to do, or nothing more can be done; end the session.
     Finish {
@@ -272,17 +195,21 @@ pub enum Fate {
     Crash,
 }
 
-/// Decides what a session does. Tell it what happens with [`Schedule::on`], then [`Event::Tick`]; the first tick may come
-/// before there is a worker.
+/// Decides what a session does. Tell it what happens with [`Schedule::on`], then call [`Schedule::tick`]; the first tick may
+/// come before there is a worker.
 #[derive(Debug)]
-pub struct Schedule<T> {
+pub struct Schedule {
     settings: Settings,
-    lanes: Lanes<T>,
+    /// One a provider.
+    lanes: Vec<Lane>,
     /// Trials whose next attempt waits for its time, by that and their index.
     later: BTreeMap<(RunTime, u64), OpenTrial>,
-    suspects: Suspects,
+    /// Trials that run alone, one at a time.
+    suspects: VecDeque<OpenTrial>,
+    /// Whether a worker for them was asked for that is not ready.
+    is_alone_asked: bool,
     workers: Workers,
-    /// When the event that is being taken happened.
+    /// When what is being taken happened.
     now: RunTime,
     /// What follows from it.
     effects: Vec<Effect>,
@@ -302,20 +229,21 @@ pub struct Schedule<T> {
     is_finished: bool,
 }
 
-impl<T: Trials> Schedule<T> {
-    /// A session that does those of `trials` for which `pending` says something. Asks for each index once, in order.
-    pub fn new(settings: Settings, trials: T, pending: impl FnMut(u64) -> Option<Pending>) -> Self {
-        let lanes = Lanes::new(trials, &settings, pending);
+impl Schedule {
+    /// A session that does `left` trials.
+    pub fn new(settings: Settings, left: u64, trials: &dyn Trials) -> Self {
+        let lanes = (0..settings.providers.len()).map(|lane| Lane::new(lane, &settings, trials));
         Self {
-            left: lanes.pending(),
-            lanes,
+            lanes: lanes.collect(),
             settings,
             later: BTreeMap::new(),
-            suspects: Suspects::default(),
+            suspects: VecDeque::new(),
+            is_alone_asked: false,
             workers: Workers::default(),
             now: RunTime(0),
             effects: Vec::new(),
             last_task: 0,
+            left,
             bad: 0,
             waits_for_memory: false,
             unacked_rows: 0,
@@ -327,66 +255,56 @@ impl<T: Trials> Schedule<T> {
         }
     }
 
-    /// Takes what happened, and appends what the coordinator must do. Does nothing after [`Effect::Finish`].
-    pub fn on(&mut self, now: RunTime, event: Event<'_>, effects: &mut Vec<Effect>) {
-        if self.is_finished {
-            return;
+    /// Takes what happened: `happened` calls the method that says it. Returns what the coordinator must do; nothing after
+    /// [`Effect::Finish`].
+    pub fn on(&mut self, now: RunTime, happened: impl FnOnce(&mut Self)) -> Vec<Effect> {
+        if !self.is_finished {
+            self.now = now;
+            happened(self);
         }
-        self.now = now;
-        match event {
-            Event::WorkerReady {
-                worker,
-                slots,
-                memory,
-                alone,
-            } => self.on_ready(worker, slots, memory, alone),
-            Event::WorkerLost {
-                worker,
-                begun,
-                blame,
-                policy,
-            } => self.on_lost(worker, begun, blame, policy),
-            Event::Returned { worker, tasks } => self.on_returned(worker, tasks),
-            Event::Report {
-                worker,
-                task,
-                row,
-                host_fault,
-                policy,
-            } => {
-                if let Some(flight) = self.workers.take(worker, task, Some(row.duration())) {
-                    self.on_report((task, flight), row, host_fault, policy);
-                }
-            }
-            Event::Acked { rows, bytes } => {
-                (self.unacked_rows, self.unacked_bytes) = (rows, bytes);
-            }
-            Event::StorageFailed => {
-                self.effects.push(Effect::Stop { kill: true });
-                self.finish(Some(Reason::Storage), None);
-            }
-            Event::Stop {
-                mode,
-                reason,
-                message,
-            } => self.begin_stop(mode, reason, message),
-            Event::Pause(is_paused) => self.pause(is_paused),
-            Event::Tick => self.on_tick(),
-        }
-        effects.append(&mut self.effects);
+        std::mem::take(&mut self.effects)
     }
 
-    /// When the next [`Event::Tick`] is due, if nothing happens before.
+    /// A worker can take tasks: so many at once, whose memories may have so many bytes together. `alone`: it was started for
+    /// [`Effect::StartAlone`].
+    pub fn worker_ready(&mut self, worker: WorkerId, slots: u32, memory: u64, alone: bool) {
+        self.is_alone_asked &= !alone;
+        let largest = self.settings.providers.iter().map(|bounds| bounds.memory);
+        let new = Worker::new(slots, memory, largest.max().unwrap_or(0), alone);
+        self.workers.0.insert(worker, new);
+    }
+
+    /// A worker gave tasks back that it has not begun.
+    pub fn returned(&mut self, worker: WorkerId, tasks: &[TaskId]) {
+        for task in tasks {
+            if let Some(flight) = self.workers.take(worker, *task, None) {
+                self.never_began(flight);
+            }
+        }
+    }
+
+    /// So many rows of so many bytes are handed over and not on disk, as of this call.
+    pub fn acked(&mut self, rows: u64, bytes: u64) {
+        (self.unacked_rows, self.unacked_bytes) = (rows, bytes);
+    }
+
+    /// A row could not be stored. Nothing is assigned or written any more.
+    pub fn storage_failed(&mut self) {
+        self.effects.push(Effect::Stop { kill: true });
+        self.finish(Some(Reason::Storage), None);
+    }
+
+    /// When the next [`Self::tick`] is due, if nothing happens before.
     pub fn wake_at(&self) -> Option<RunTime> {
         if self.is_finished {
             return None;
         }
         let retry = self.later.keys().next().map(|(at, _)| *at);
-        let suspects = self.suspects.waiting.iter();
-        let rate = self
-            .lanes
-            .opens_at(self.now, suspects.map(|trial| trial.lane));
-        let starts = retry.into_iter().chain(rate);
+        let lanes = self.lanes.iter().filter(|lane| lane.first().is_some());
+        let suspects = self.suspects.iter();
+        let lanes = lanes.chain(suspects.map(|trial| &self.lanes[trial.lane]));
+        let rates = lanes.filter_map(|lane| lane.opens_after(self.now));
+        let starts = retry.into_iter().chain(rates);
         let starts = starts.filter(|_| self.stop.is_none());
         starts.chain(self.next_bound()).min()
     }
@@ -412,18 +330,33 @@ impl<T: Trials> Schedule<T> {
         self.left
     }
 
-    fn on_tick(&mut self) {
+    /// Trials whose next attempt waits for its time: those that are to be made again, then the next one of each provider.
+    pub fn waiting(&self) -> impl Iterator<Item = Waiting> {
+        let waiting = |trial, why, until| Waiting { trial, why, until };
+        let retries = self.later.keys();
+        let retries = retries.map(move |(until, trial)| waiting(*trial, "retry", *until));
+        let rates = self.lanes.iter().filter_map(move |lane| {
+            let until = lane.opens_after(self.now)?;
+            Some(waiting(lane.first()?.index, "rate-limit", until))
+        });
+        retries.chain(rates).filter(|_| self.stop.is_none())
+    }
+
+    /// All that has happened was told. Only now tasks are sent and the session ends, and what is due is done. `trials` are
+    /// those that the schedule was made with.
+    pub fn tick(&mut self, trials: &dyn Trials) {
         self.enforce_bounds();
         while let Some(first) = self.later.first_entry()
             && first.key().0 <= self.now
         {
-            self.lanes.put_back(first.remove());
+            let trial = first.remove();
+            self.lanes[trial.lane].put_back(trial);
         }
         let is_disk_behind =
             self.unacked_rows >= MAX_UNACKED_ROWS || self.unacked_bytes >= MAX_UNACKED_BYTES;
         if self.stop.is_none() && !self.is_paused && !is_disk_behind {
             self.assign_suspect();
-            self.assign();
+            self.assign(trials);
             // A slot that lacks memory is no better place for what waits elsewhere.
             if !self.waits_for_memory
                 && let Some((worker, keep)) = self.workers.take_back()
@@ -452,16 +385,17 @@ impl<T: Trials> Schedule<T> {
     }
 
     /// Fills the workers' windows with the trials that come first in the plan.
-    fn assign(&mut self) {
+    fn assign(&mut self, trials: &dyn Trials) {
         self.workers.open();
         self.waits_for_memory = false;
         let mut turn = Turn::default();
-        while let Some((lane, is_bounded)) = self.lanes.first(self.now, &turn) {
-            let memory = self.lanes.reserve(lane);
+        while let Some(place) = self.first_lane(&turn) {
+            let lane = &mut self.lanes[place];
+            let (memory, is_bounded) = (lane.reserved(), lane.is_bounded);
             let may_wait = !is_bounded && self.may_get_ahead();
             match self.workers.choose(may_wait, &turn, memory) {
                 Some(worker) => {
-                    if let Some(trial) = self.lanes.take(lane) {
+                    if let Some(trial) = self.lanes[place].take(trials) {
                         self.send(worker, trial, memory);
                     }
                 }
@@ -469,7 +403,7 @@ impl<T: Trials> Schedule<T> {
                 None if self.workers.have_free_slots(&turn) => {
                     self.waits_for_memory = true;
                     turn.kept = turn.kept.or(self.workers.least_reserved());
-                    turn.passed.push(lane);
+                    turn.passed.push(place);
                 }
                 // One worker gets nothing more ahead, or a bounded lane would wait for a slot until others have no trials.
                 None if is_bounded => {
@@ -481,6 +415,17 @@ impl<T: Trials> Schedule<T> {
         }
     }
 
+    /// Of the lanes that may start an attempt, the one whose next trial comes first in the plan.
+    fn first_lane(&self, turn: &Turn) -> Option<usize> {
+        let ready = self.lanes.iter().enumerate().filter_map(|(place, lane)| {
+            let is_left_out = turn.only_unbounded && lane.is_bounded;
+            let may_start =
+                lane.may_start(self.now) && !is_left_out && !turn.passed.contains(&place);
+            may_start.then_some((lane.first()?.index, place))
+        });
+        ready.min().map(|(_, place)| place)
+    }
+
     /// Whether tasks may wait at workers: never more than may end badly before the session gives up.
     fn may_get_ahead(&self) -> bool {
         let most = self.settings.fail_fast;
@@ -490,45 +435,47 @@ impl<T: Trials> Schedule<T> {
     fn send(&mut self, worker: WorkerId, trial: OpenTrial, memory: u64) {
         self.last_task += 1;
         let task = TaskId(self.last_task);
+        let assignment = Assignment {
+            task,
+            trial: trial.index,
+            attempt: trial.attempts + 1,
+            trial_began: trial.began,
+        };
+        self.effects.push(Effect::Send { worker, assignment });
+        self.lanes[trial.lane].start(self.now);
         let flight = Flight {
             trial,
             sent: self.now,
             memory,
         };
-        let assignment = flight.assignment(task);
-        self.effects.push(Effect::Send { worker, assignment });
-        self.lanes.start(trial.lane, self.now);
         self.workers.sent(worker, task, flight);
     }
 
-    fn on_returned(&mut self, worker: WorkerId, tasks: &[TaskId]) {
-        for task in tasks {
-            if let Some(flight) = self.workers.take(worker, *task, None) {
-                self.never_began(flight);
-            }
-        }
-    }
-
-    /// Takes a report of a task that was in flight.
-    fn on_report(
+    /// Takes a worker's checked report: its row, what the machine lacked, and the policy of the task's test. A report of a task
+    /// that is not in flight there is ignored.
+    pub fn report(
         &mut self,
-        (task, flight): (TaskId, Flight),
+        worker: WorkerId,
+        task: TaskId,
         row: &RowRef<'_>,
         host_fault: Option<HostFault>,
         policy: &Policy,
     ) {
+        let Some(flight) = self.workers.take(worker, task, Some(row.duration())) else {
+            return;
+        };
         let took = Micros::from(row.duration());
         let began = RunTime(self.now.0.saturating_sub(took.0)).max(flight.sent);
         let mut trial = self.has_begun(flight, began);
-        self.lanes.measure(trial.lane, row.usage.peak_memory);
+        let reserve = &mut self.lanes[trial.lane].reserve;
+        reserve.measure(row.usage.peak_memory);
+        // It needed more than was reserved for it, and others had the rest.
+        let is_share_full = host_fault == Some(HostFault::Memory) && flight.memory < reserve.limit;
         self.spend(trial.lane, &row.metrics);
         if !row.outcome.can_be_final() {
-            // It needed more than was reserved for it, and others had the rest.
-            let is_share_full = host_fault == Some(HostFault::Memory)
-                && flight.memory < self.lanes.limit(trial.lane);
             trial.needs_limit |= is_share_full;
             self.put_back(trial);
-            self.write_report(task, false, false);
+            self.write(task, None, false, false);
             if !is_share_full {
                 self.on_fault(row, host_fault);
             }
@@ -539,7 +486,7 @@ impl<T: Trials> Schedule<T> {
         let flaky = row.outcome == Outcome::Passed && trial.had_bad;
         trial.had_bad |= row.outcome.is_bad();
         let is_final = !self.retry(trial, Ending::of(row), policy);
-        self.write_report(task, is_final, is_final && flaky);
+        self.write(task, None, is_final, is_final && flaky);
         if is_final {
             self.settle(row.outcome.is_bad());
         }
@@ -555,13 +502,13 @@ impl<T: Trials> Schedule<T> {
         let message = row.error.as_ref().map_or("", |error| &error.message);
         let message = format!("{MAX_FAULTS} attempts in a row could not be made: {message}");
         let reason = fault.map_or(Reason::Internal, HostFault::reason);
-        self.begin_stop(StopMode::Drain, reason, Some(message));
+        self.stop(StopMode::Drain, reason, Some(message));
     }
 
     /// Notes that a task is not in flight any more and has a row.
     fn has_begun(&mut self, flight: Flight, began: RunTime) -> OpenTrial {
-        self.lanes.release(flight.trial.lane);
         let mut trial = flight.trial;
+        self.lanes[trial.lane].in_flight -= 1;
         trial.attempts += 1;
         trial.began.get_or_insert(began);
         trial
@@ -569,46 +516,26 @@ impl<T: Trials> Schedule<T> {
 
     /// Notes that a task is not in flight any more and never was made: the number of its attempt is free again.
     fn never_began(&mut self, flight: Flight) {
-        self.lanes.release(flight.trial.lane);
+        self.lanes[flight.trial.lane].in_flight -= 1;
         self.put_back(flight.trial);
     }
 
     /// Lets a trial be attempted again at once.
     fn put_back(&mut self, trial: OpenTrial) {
         match trial.suspect {
-            Some(_) => self.suspects.waiting.push_back(trial),
-            None => self.lanes.put_back(trial),
+            Some(_) => self.suspects.push_back(trial),
+            None => self.lanes[trial.lane].put_back(trial),
         }
     }
 
-    fn write_report(&mut self, task: TaskId, is_final: bool, flaky: bool) {
+    fn write(&mut self, task: TaskId, fate: Option<Fate>, is_final: bool, flaky: bool) {
         self.unacked_rows += 1;
-        self.effects.push(Effect::WriteReport {
+        self.effects.push(Effect::Write {
             task,
+            fate,
             is_final,
             flaky,
         });
-    }
-
-    fn write_for(&mut self, (task, flight): (TaskId, Flight), fate: Fate, is_final: bool) {
-        let assignment = flight.assignment(task);
-        self.unacked_rows += 1;
-        self.effects.push(Effect::WriteFor {
-            assignment,
-            fate,
-            is_final,
-        });
-    }
-}
-
-impl Flight {
-    fn assignment(&self, task: TaskId) -> Assignment {
-        Assignment {
-            task,
-            trial: self.trial.index,
-            attempt: self.trial.attempts + 1,
-            trial_began: self.trial.began,
-        }
     }
 }
 

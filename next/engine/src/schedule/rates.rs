@@ -2,8 +2,6 @@
 
 use runner_model::{Micros, RunTime, provider::Rate};
 
-use super::{Schedule, Trials, Waiting};
-
 /// How late a start may be without making those after it later, too: timers and messages take that long, and must not make
 /// a rate of thousands a second slower than it is. A longer delay is never made up, because bursts are what a rate forbids.
 const MADE_UP: Micros = Micros(10_000);
@@ -34,24 +32,6 @@ impl Pacer {
     pub(super) fn start(&mut self, now: RunTime) {
         let planned = self.next.filter(|next| *next + MADE_UP >= now);
         self.next = Some(planned.unwrap_or(now) + self.gap);
-    }
-}
-
-impl<T: Trials> Schedule<T> {
-    /// Trials whose next attempt waits for its time: those that are to be made again, then the next one of each provider.
-    pub fn waiting(&self) -> impl Iterator<Item = Waiting> {
-        let retries = self.later.keys().map(|(until, trial)| Waiting {
-            trial: *trial,
-            why: "retry",
-            until: *until,
-        });
-        let rates = self.lanes.waiting(self.now);
-        let rates = rates.map(|(trial, until)| Waiting {
-            trial,
-            why: "rate-limit",
-            until,
-        });
-        retries.chain(rates).filter(|_| self.stop.is_none())
     }
 }
 

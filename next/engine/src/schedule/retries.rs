@@ -5,7 +5,7 @@ use runner_model::{
     test::{ExpectedError, Retries},
 };
 
-use super::{Policy, Schedule, Trials, lanes::OpenTrial};
+use super::{Policy, Schedule, lanes::OpenTrial};
 
 /// A backoff doubles with each retry up to this, unless it begins above it.
 const MAX_BACKOFF: u64 = 60_000_000;
@@ -56,7 +56,7 @@ pub(super) fn wait(retries: &Retries, tries: u32, ending: Ending) -> Option<Micr
     Some(Micros(backoff.max(ending.retry_after.0)))
 }
 
-impl<T: Trials> Schedule<T> {
+impl Schedule {
     /// Lets a trial be attempted again after an attempt that its retries count; tells whether they allow it.
     pub(super) fn retry(
         &mut self,

@@ -2,7 +2,7 @@
 
 use runner_model::{Micros, Reason, RunTime};
 
-use super::{Effect, Fate, Schedule, StopMode, Trials};
+use super::{Effect, Fate, Schedule, StopMode};
 
 /// How long after the grace workers may take to report what they have interrupted.
 const ANSWER_TIME: Micros = Micros(100_000);
@@ -31,9 +31,9 @@ enum Step {
     Done,
 }
 
-impl<T: Trials> Schedule<T> {
+impl Schedule {
     /// Begins a stop, or makes the one that is under way stronger; a weaker one changes nothing.
-    pub(super) fn begin_stop(&mut self, mode: StopMode, reason: Reason, message: Option<String>) {
+    pub fn stop(&mut self, mode: StopMode, reason: Reason, message: Option<String>) {
         self.pause(false);
         let now = self.now;
         let next = match mode {
@@ -69,16 +69,8 @@ impl<T: Trials> Schedule<T> {
                     next,
                 });
                 // What waits unbegun is not begun any more.
-                let busy = self
-                    .workers
-                    .0
-                    .iter()
-                    .filter(|(_, at)| !at.flights.is_empty());
-                self.effects
-                    .extend(busy.map(|(worker, _)| Effect::TakeBack {
-                        worker: *worker,
-                        keep: 0,
-                    }));
+                let take_back = |worker| Effect::TakeBack { worker, keep: 0 };
+                self.effects.extend(self.workers.busy().map(take_back));
             }
         }
         if mode > StopMode::Drain {
@@ -87,8 +79,8 @@ impl<T: Trials> Schedule<T> {
         }
     }
 
-    /// Begins a pause, unless the session stops, or ends it.
-    pub(super) fn pause(&mut self, is_paused: bool) {
+    /// Begins a pause, unless the session stops, or ends it. A stop ends it, too.
+    pub fn pause(&mut self, is_paused: bool) {
         if is_paused != self.is_paused && !(is_paused && self.stop.is_some()) {
             self.is_paused = is_paused;
             self.effects.push(Effect::Pause(is_paused));
@@ -105,19 +97,13 @@ impl<T: Trials> Schedule<T> {
     pub(super) fn enforce_bounds(&mut self) {
         let now = self.now;
         if now >= self.settings.timeout && self.left > 0 {
-            self.begin_stop(StopMode::Stop, Reason::Timeout, None);
+            self.stop(StopMode::Stop, Reason::Timeout, None);
         }
         let Some(stop) = &mut self.stop else { return };
         match stop.next {
             Step::Kill(at) if now >= at => {
                 stop.next = Step::GiveUp(now + LATE_TIME);
-                let silent = self
-                    .workers
-                    .0
-                    .iter()
-                    .filter(|(_, at)| !at.flights.is_empty());
-                self.effects
-                    .extend(silent.map(|(worker, _)| Effect::Kill(*worker)));
+                self.effects.extend(self.workers.busy().map(Effect::Kill));
             }
             Step::GiveUp(at) if now >= at => {
                 stop.next = Step::Done;
@@ -139,10 +125,17 @@ impl<T: Trials> Schedule<T> {
 
     /// Records attempts of workers that say nothing and are not known to be dead. What they have not begun never happened.
     fn give_up(&mut self) {
-        for (task, flight, has_begun) in self.workers.abandon() {
-            if has_begun {
-                self.write_for((task, flight), Fate::Stopped, false);
-            }
+        let mut begun = Vec::new();
+        for worker in self.workers.0.values_mut() {
+            let running = worker.running();
+            begun.extend(
+                std::mem::take(&mut worker.flights)
+                    .into_keys()
+                    .take(running),
+            );
+        }
+        for task in begun {
+            self.write(task, Some(Fate::Stopped), false, false);
         }
     }
 }

@@ -4,58 +4,38 @@
 //! suspects: each is made again in a worker of its own, beside the others. One that dies there twice is what kills workers,
 //! and is recorded as that, or the run would restart workers without end.
 
-use std::collections::VecDeque;
-
 use runner_model::{TaskId, WorkerId};
 
-use super::{
-    Blame, Effect, Fate, Policy, Schedule, Trials, lanes::OpenTrial, retries::Ending,
-    window::Flight,
-};
+use super::{Blame, Effect, Fate, Policy, Schedule, retries::Ending, window::Flight};
 
 /// So many workers that died while they ran a trial alone make it a crash.
 const MAX_DEATHS: u8 = 2;
 
-/// Trials that run alone, one at a time.
-#[derive(Debug, Default)]
-pub(super) struct Suspects {
-    pub(super) waiting: VecDeque<OpenTrial>,
-    /// Whether a worker was asked for that is not ready.
-    is_asked: bool,
-}
-
-impl<T: Trials> Schedule<T> {
-    pub(super) fn on_ready(&mut self, worker: WorkerId, slots: u32, memory: u64, alone: bool) {
-        if alone {
-            self.suspects.is_asked = false;
-        }
-        let largest = self.settings.providers.iter().map(|bounds| bounds.memory);
-        let largest = largest.max().unwrap_or(0);
-        self.workers.add(worker, slots, memory, alone).fit(largest);
-    }
-
+impl Schedule {
     /// Gives the worker for suspects one of them, or asks for such a worker.
     pub(super) fn assign_suspect(&mut self) {
-        let mut suspects = self.suspects.waiting.iter();
-        let Some(place) = suspects.position(|suspect| self.lanes.may_start(suspect.lane, self.now))
+        let mut suspects = self.suspects.iter();
+        let Some(place) = suspects.position(|suspect| self.lanes[suspect.lane].may_start(self.now))
         else {
             return;
         };
         match self.workers.alone() {
             Some((worker, at)) if at.flights.is_empty() => {
-                if let Some(suspect) = self.suspects.waiting.remove(place) {
-                    self.send(worker, suspect, self.lanes.limit(suspect.lane));
+                if let Some(suspect) = self.suspects.remove(place) {
+                    self.send(worker, suspect, self.lanes[suspect.lane].reserve.limit);
                 }
             }
-            None if !self.suspects.is_asked => {
-                self.suspects.is_asked = true;
+            None if !self.is_alone_asked => {
+                self.is_alone_asked = true;
                 self.effects.push(Effect::StartAlone);
             }
             _ => {}
         }
     }
 
-    pub(super) fn on_lost(
+    /// A worker is gone; reports of its tasks no longer count. `begun` are the tasks that its slots had begun, `policy` is that
+    /// of the test of the task that was stuck. Without blame it is nobody's fault.
+    pub fn worker_lost(
         &mut self,
         worker: WorkerId,
         begun: &[TaskId],
@@ -96,7 +76,7 @@ impl<T: Trials> Schedule<T> {
     fn on_died(&mut self, (task, flight): (TaskId, Flight), blame: Option<Blame>) {
         let trial = self.has_begun(flight, flight.sent);
         if trial.suspect.is_some_and(|deaths| deaths >= MAX_DEATHS) {
-            self.write_for((task, flight), Fate::Crash, true);
+            self.write(task, Some(Fate::Crash), true, false);
             self.settle(true);
             return;
         }
@@ -106,7 +86,7 @@ impl<T: Trials> Schedule<T> {
             false => Fate::Lost,
         };
         self.put_back(trial);
-        self.write_for((task, flight), fate, false);
+        self.write(task, Some(fate), false, false);
     }
 
     fn on_stuck(&mut self, (task, flight): (TaskId, Flight), policy: &Policy) {
@@ -114,7 +94,7 @@ impl<T: Trials> Schedule<T> {
         trial.had_bad = true;
         trial.suspect = None;
         let is_final = !self.retry(trial, Some(Ending::STUCK), policy);
-        self.write_for((task, flight), Fate::Stuck, is_final);
+        self.write(task, Some(Fate::Stuck), is_final, false);
         if is_final {
             self.settle(true);
         }

@@ -35,10 +35,10 @@ pub(super) struct Turn {
     /// A worker that gets nothing until there is memory for the first that lacks it.
     pub(super) kept: Option<WorkerId>,
     /// Lanes that wait for memory.
-    pub(super) passed: Vec<u16>,
+    pub(super) passed: Vec<usize>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Worker {
     slots: usize,
     /// Bytes that its guests may have together; none if its slots can have all that they may ask for.
@@ -62,6 +62,21 @@ pub(super) struct Worker {
 pub(super) struct Workers(pub(super) BTreeMap<WorkerId, Worker>);
 
 impl Worker {
+    /// `largest` is what an attempt may hold at most.
+    pub(super) fn new(slots: u32, memory: u64, largest: u64, is_alone: bool) -> Self {
+        let most = largest.saturating_mul(u64::from(slots));
+        Self {
+            slots: slots as usize,
+            memory: Some(memory).filter(|memory| *memory < most),
+            reserved: 0,
+            is_alone,
+            flights: BTreeMap::new(),
+            pace: None,
+            is_open: false,
+            is_asked: false,
+        }
+    }
+
     /// How many tasks may be sent to it and not answered.
     fn window(&self) -> usize {
         let ahead = self.pace.map_or(0, |pace| AHEAD / pace) as usize;
@@ -70,12 +85,6 @@ impl Worker {
 
     fn has_free_slot(&self) -> bool {
         self.flights.len() < self.slots
-    }
-
-    /// Counts no memory if so much can be had in each slot.
-    pub(super) fn fit(&mut self, largest: u64) {
-        let most = largest.saturating_mul(self.slots as u64);
-        self.memory = self.memory.filter(|memory| *memory < most);
     }
 
     /// Whether there is so much memory for one more. One alone gets whatever there is.
@@ -109,24 +118,18 @@ impl Worker {
 }
 
 impl Workers {
-    pub(super) fn add(
-        &mut self,
-        worker: WorkerId,
-        slots: u32,
-        memory: u64,
-        is_alone: bool,
-    ) -> &mut Worker {
-        self.0.entry(worker).or_insert_with(|| Worker {
-            slots: slots as usize,
-            memory: Some(memory),
-            is_alone,
-            ..Worker::default()
-        })
-    }
-
     /// Tasks that were sent and not answered.
     pub(super) fn in_flight(&self) -> usize {
         self.0.values().map(|worker| worker.flights.len()).sum()
+    }
+
+    /// The workers that have tasks.
+    pub(super) fn busy(&self) -> impl Iterator<Item = WorkerId> {
+        let busy = self
+            .0
+            .iter()
+            .filter(|(_, worker)| !worker.flights.is_empty());
+        busy.map(|(id, _)| *id)
     }
 
     /// Notes that a task was sent.
@@ -228,18 +231,5 @@ impl Workers {
         let (id, worker) = waiting?;
         worker.is_asked = true;
         Some((*id, u32::try_from(worker.unbegun() / 2).unwrap_or(0)))
-    }
-
-    /// Gives up all tasks that are in flight at a worker.
-    pub(super) fn abandon(&mut self) -> Vec<(TaskId, Flight, bool)> {
-        let mut abandoned = Vec::new();
-        for worker in self.0.values_mut() {
-            let running = worker.running();
-            let flights = std::mem::take(&mut worker.flights).into_iter().enumerate();
-            worker.reserved = 0;
-            abandoned
-                .extend(flights.map(|(place, (task, flight))| (task, flight, place < running)));
-        }
-        abandoned
     }
 }

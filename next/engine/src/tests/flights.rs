@@ -27,8 +27,7 @@ fn flight() -> Flight {
         policy: Policy {
             retries: Retries::default(),
             trial_timeout: None,
-        }
-        .into(),
+        },
         judged: None,
         execution: Fingerprint([1; 16]),
         judgement: Fingerprint([2; 16]),

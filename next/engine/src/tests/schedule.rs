@@ -3,28 +3,17 @@
 use runner_model::{HostFault, Micros, Reason, TaskId, WorkerId};
 
 use super::{
-    Blame, Effect, Event, Fate, Pending, StopMode,
+    Blame, Effect, Fate, Schedule, StopMode,
     desk::{ALONE, Desk, FRESH, MEMORY, Sent, finish, ms, retries, row, sent, settings, trials},
 };
 
 fn written(task: TaskId, is_final: bool, flaky: bool) -> Effect {
-    Effect::WriteReport {
+    Effect::Write {
         task,
+        fate: None,
         is_final,
         flaky,
     }
-}
-
-fn fates(effects: &[Effect]) -> Vec<(u64, u32, Fate, bool)> {
-    let fates = effects.iter().map(|effect| match effect {
-        Effect::WriteFor {
-            assignment,
-            fate,
-            is_final,
-        } => (assignment.trial, assignment.attempt, *fate, *is_final),
-        other => panic!("{other:?} is not for an attempt without an answer"),
-    });
-    fates.collect()
 }
 
 fn take_back(worker: u32, keep: u32) -> Effect {
@@ -47,7 +36,7 @@ fn a_session_ends_once_every_row_is_on_disk() {
     let second = sent(&desk.tick());
     desk.pass(1, second[0].task, 1e4);
     assert_eq!(desk.tick(), []);
-    desk.tell(Event::Acked { rows: 1, bytes: 9 });
+    desk.acked(1, 9);
     assert_eq!(desk.tick(), []);
     assert_eq!(desk.ack(), [finish(None)]);
     assert_eq!((desk.ack(), desk.schedule.wake_at()), (vec![], None));
@@ -63,14 +52,8 @@ fn a_session_with_nothing_to_do_ends_at_once() {
 fn only_pending_trials_are_made_with_free_numbers() {
     let mut desk = Desk::with(settings(&[0]), 6, |index| match index {
         1 => Some(FRESH),
-        3 => Some(Pending {
-            attempts: 62,
-            had_bad: false,
-        }),
-        4 => Some(Pending {
-            attempts: 5_000,
-            had_bad: true,
-        }),
+        3 => Some((62, false)),
+        4 => Some((5_000, true)),
         _ => None,
     });
     let sent = desk.ready(1, 8, false);
@@ -211,18 +194,10 @@ fn an_idle_worker_gets_what_waits_at_another() {
     desk.pass(1, first[0].task, 0.5);
     let open = sent(&desk.tick());
     assert_eq!(trials(&open), [1, 2, 3, 4]);
-    desk.tell(Event::WorkerReady {
-        worker: WorkerId(2),
-        slots: 1,
-        memory: MEMORY,
-        alone: false,
-    });
+    desk.come(2, 1, MEMORY, false);
     assert_eq!(desk.tick(), [take_back(1, 1)]);
     assert_eq!(desk.tick(), [], "it is asked once");
-    desk.tell(Event::Returned {
-        worker: WorkerId(1),
-        tasks: &[open[3].task, open[2].task, TaskId(99)],
-    });
+    desk.returned(1, &[open[3].task, open[2].task, TaskId(99)]);
     let moved = sent(&desk.tick());
     let moved: Vec<_> = moved
         .iter()
@@ -238,17 +213,9 @@ fn a_worker_that_gave_nothing_back_is_asked_again_after_its_next_report() {
     let first = desk.ready(1, 1, false);
     desk.pass(1, first[0].task, 0.5);
     let open = sent(&desk.tick());
-    desk.tell(Event::WorkerReady {
-        worker: WorkerId(2),
-        slots: 1,
-        memory: MEMORY,
-        alone: false,
-    });
+    desk.come(2, 1, MEMORY, false);
     assert_eq!(desk.tick(), [take_back(1, 1)]);
-    desk.tell(Event::Returned {
-        worker: WorkerId(1),
-        tasks: &[],
-    });
+    desk.returned(1, &[]);
     assert_eq!(desk.tick(), []);
     desk.pass(1, open[0].task, 0.5);
     assert_eq!(desk.tick(), [take_back(1, 1)]);
@@ -417,7 +384,7 @@ fn a_lost_network_blames_nobody() {
     let open = sent(&desk.tick());
     assert_eq!(trials(&open), [1, 2]);
     let lost = desk.lost(1, &[open[0].task, TaskId(77)], None);
-    assert_eq!(fates(&lost), [(1, 1, Fate::Lost, false)]);
+    assert_eq!(desk.fates(&lost), [(1, 1, Fate::Lost, false)]);
     // What was not begun never happened: the number of its attempt is free.
     let again = desk.ready(2, 2, false);
     let again: Vec<_> = again
@@ -442,7 +409,7 @@ fn with_two_suspects() -> (Desk, Vec<Sent>) {
     assert_eq!(trials(&open), [1, 2, 3, 4]);
     let died = desk.lost(1, &[open[0].task, open[1].task], Some(Blame::Died));
     let lost = [(1, 1, Fate::Lost, false), (2, 1, Fate::Lost, false)];
-    assert_eq!(fates(&died), lost);
+    assert_eq!(desk.fates(&died), lost);
     (desk, open)
 }
 
@@ -474,7 +441,7 @@ fn what_kills_its_worker_twice_and_alone_is_a_crash() {
     desk.tick();
     let alone = desk.ready(2, 1, ALONE);
     let died = desk.lost(2, &[alone[0].task], Some(Blame::Died));
-    assert_eq!(fates(&died), [(1, 2, Fate::Lost, false)]);
+    assert_eq!(desk.fates(&died), [(1, 2, Fate::Lost, false)]);
     assert_eq!(desk.tick(), [Effect::StartAlone]);
     // The other suspect comes first, and passes.
     let other = desk.ready(3, 1, ALONE);
@@ -484,7 +451,7 @@ fn what_kills_its_worker_twice_and_alone_is_a_crash() {
     assert_eq!((trials(&again), again[0].attempt), (vec![1], 3));
     // It died before it was noted as begun; it was alone all the same.
     let died = desk.lost(3, &[], Some(Blame::Died));
-    assert_eq!(fates(&died), [(1, 3, Fate::Crash, true)]);
+    assert_eq!(desk.fates(&died), [(1, 3, Fate::Crash, true)]);
     assert_eq!(trials(&desk.ready(4, 2, false)), [3, 4]);
 }
 
@@ -496,7 +463,7 @@ fn a_worker_that_ran_one_attempt_has_run_it_alone() {
     assert_eq!(desk.tick(), [Effect::StartAlone]);
     let alone = desk.ready(2, 1, ALONE);
     let died = desk.lost(2, &[alone[0].task], Some(Blame::Died));
-    assert_eq!(fates(&died), [(0, 2, Fate::Crash, true)]);
+    assert_eq!(desk.fates(&died), [(0, 2, Fate::Crash, true)]);
     assert_eq!(desk.ack(), [finish(None)]);
 }
 
@@ -513,7 +480,7 @@ fn an_attempt_that_comes_back_from_alone_is_no_suspect() {
     let third = desk.ready(3, 1, false);
     assert_eq!((third[0].worker, third[0].attempt), (3, 3));
     let died = desk.lost(3, &[third[0].task], Some(Blame::Died));
-    assert_eq!(fates(&died), [(0, 3, Fate::Lost, false)]);
+    assert_eq!(desk.fates(&died), [(0, 3, Fate::Lost, false)]);
 }
 
 #[test]
@@ -549,7 +516,7 @@ fn a_stuck_guest_times_out_and_the_others_are_made_again() {
         let begun = [open[0].task, open[1].task];
         let lost = desk.lost(1, &begun, Some(Blame::Stuck(begun[1])));
         let fate = [(0, 1, Fate::Lost, false), (1, 1, Fate::Stuck, is_final)];
-        assert_eq!(fates(&lost), fate);
+        assert_eq!(desk.fates(&lost), fate);
         let again = desk.ready(2, 2, false);
         assert_eq!(again.len(), if is_final { 1 } else { 2 });
         if let Some(retry) = again.get(1) {
@@ -571,10 +538,7 @@ fn a_stop_asks_kills_and_records_what_was_begun() {
         [take_back(1, 0), Effect::Stop { kill: false }]
     );
     let returned: Vec<_> = open[3..].iter().map(|sent| sent.task).collect();
-    desk.tell(Event::Returned {
-        worker: WorkerId(1),
-        tasks: &returned,
-    });
+    desk.returned(1, &returned);
     assert_eq!(
         desk.report(1, open[0].task, &row("stopped", 1.0, None)),
         [written(open[0].task, false, false)]
@@ -584,7 +548,7 @@ fn a_stop_asks_kills_and_records_what_was_begun() {
     assert_eq!(desk.schedule.wake_at(), Some(ms(1_100)));
     assert_eq!(desk.tick_at(1_100), [Effect::Kill(WorkerId(1))]);
     let lost = desk.lost(1, &[open[1].task], None);
-    assert_eq!(fates(&lost), [(2, 1, Fate::Stopped, false)]);
+    assert_eq!(desk.fates(&lost), [(2, 1, Fate::Stopped, false)]);
     assert_eq!(desk.tick(), []);
     assert_eq!(desk.ack(), [finish(Some(Reason::Interrupted))]);
 }
@@ -600,7 +564,7 @@ fn a_worker_that_does_not_even_die_is_given_up() {
     assert_eq!(desk.schedule.wake_at(), Some(ms(1_151)));
     let given_up = desk.tick_at(1_151);
     let stopped = [(1, 1, Fate::Stopped, false), (2, 1, Fate::Stopped, false)];
-    assert_eq!(fates(&given_up), stopped, "as many as it has slots");
+    assert_eq!(desk.fates(&given_up), stopped, "as many as it has slots");
     assert_eq!(desk.schedule.wake_at(), None);
     assert_eq!(desk.pass(1, first[1].task, 1.0), [], "it is too late");
     assert_eq!(desk.ack(), [finish(Some(Reason::Interrupted))]);
@@ -613,17 +577,15 @@ fn only_a_stronger_stop_counts_and_the_first_reason_stays() {
     assert_eq!(desk.stop(StopMode::Drain), [take_back(1, 0)]);
     assert_eq!(desk.stop(StopMode::Drain), []);
     assert_eq!(desk.schedule.wake_at(), Some(ms(3_600_000)));
-    let stop = |mode, reason| Event::Stop {
-        mode,
-        reason,
-        message: None,
-    };
-    let stopped = desk.tell(stop(StopMode::Stop, Reason::Stopped));
+    let stopped = desk.tell(|schedule| schedule.stop(StopMode::Stop, Reason::Stopped, None));
     assert_eq!(stopped, [Effect::Stop { kill: false }]);
     desk.now = ms(200);
-    let killed = desk.tell(stop(StopMode::Kill, Reason::Plugin));
+    let killed = desk.tell(|schedule| schedule.stop(StopMode::Kill, Reason::Plugin, None));
     assert_eq!(killed, [Effect::Stop { kill: true }]);
-    assert_eq!(desk.tell(stop(StopMode::Stop, Reason::Plugin)), []);
+    assert_eq!(
+        desk.tell(|schedule| schedule.stop(StopMode::Stop, Reason::Plugin, None)),
+        []
+    );
     assert_eq!(desk.schedule.wake_at(), Some(ms(300)));
     desk.tick_at(300);
     desk.lost(1, &[], None);
@@ -632,22 +594,17 @@ fn only_a_stronger_stop_counts_and_the_first_reason_stays() {
 
 #[test]
 fn a_cancelled_session_stays_cancelled() {
-    let stop = |mode, reason| Event::Stop {
-        mode,
-        reason,
-        message: None,
-    };
     for is_first in [true, false] {
         let mut desk = Desk::new(settings(&[0]), 2);
         let mut stops = [
-            stop(StopMode::Stop, Reason::Cancelled),
-            stop(StopMode::Kill, Reason::Stopped),
+            (StopMode::Stop, Reason::Cancelled),
+            (StopMode::Kill, Reason::Stopped),
         ];
         if !is_first {
             stops.reverse();
         }
-        for stop in stops {
-            desk.tell(stop);
+        for (mode, reason) in stops {
+            desk.tell(|schedule| schedule.stop(mode, reason, None));
         }
         assert_eq!(desk.tick(), [finish(Some(Reason::Cancelled))]);
     }
@@ -657,13 +614,19 @@ fn a_cancelled_session_stays_cancelled() {
 fn nothing_is_assigned_in_a_pause() {
     let mut desk = Desk::new(settings(&[0]), 3);
     let first = desk.ready(1, 1, false);
-    assert_eq!(desk.tell(Event::Pause(false)), []);
-    assert_eq!(desk.tell(Event::Pause(true)), [Effect::Pause(true)]);
-    assert_eq!(desk.tell(Event::Pause(true)), []);
+    assert_eq!(desk.tell(|schedule| schedule.pause(false)), []);
+    assert_eq!(
+        desk.tell(|schedule| schedule.pause(true)),
+        [Effect::Pause(true)]
+    );
+    assert_eq!(desk.tell(|schedule| schedule.pause(true)), []);
     let written = desk.pass(1, first[0].task, 1.0);
     assert_eq!(written.len(), 1);
     assert_eq!(desk.ready(2, 1, false), []);
-    assert_eq!(desk.tell(Event::Pause(false)), [Effect::Pause(false)]);
+    assert_eq!(
+        desk.tell(|schedule| schedule.pause(false)),
+        [Effect::Pause(false)]
+    );
     assert_eq!(sent(&desk.tick()).len(), 2);
 }
 
@@ -672,9 +635,9 @@ fn a_stop_ends_a_pause_for_good() {
     for mode in [StopMode::Drain, StopMode::Stop, StopMode::Kill] {
         let mut desk = Desk::new(settings(&[0]), 2);
         desk.ready(1, 1, false);
-        desk.tell(Event::Pause(true));
+        desk.tell(|schedule| schedule.pause(true));
         assert_eq!(desk.stop(mode)[0], Effect::Pause(false));
-        assert_eq!(desk.tell(Event::Pause(true)), []);
+        assert_eq!(desk.tell(|schedule| schedule.pause(true)), []);
     }
 }
 
@@ -708,7 +671,7 @@ fn a_drain_lets_what_runs_finish() {
     assert_eq!(desk.ack(), []);
     // Nobody has killed it for the stop.
     let lost = desk.lost(1, &[first[1].task], None);
-    assert_eq!(fates(&lost), [(1, 1, Fate::Lost, false)]);
+    assert_eq!(desk.fates(&lost), [(1, 1, Fate::Lost, false)]);
     assert_eq!(desk.ack(), [finish(Some(Reason::Interrupted))]);
 }
 
@@ -760,25 +723,22 @@ fn a_failed_write_ends_the_session_and_nothing_is_written_after() {
     let mut desk = Desk::new(settings(&[0]), 2);
     let open = desk.ready(1, 2, false);
     desk.pass(1, open[0].task, 1.0);
-    let failed = desk.tell(Event::StorageFailed);
+    let failed = desk.tell(Schedule::storage_failed);
     assert_eq!(
         failed,
         [Effect::Stop { kill: true }, finish(Some(Reason::Storage))]
     );
     assert_eq!(desk.pass(1, open[1].task, 1.0), []);
-    assert_eq!(desk.tell(Event::StorageFailed), []);
+    assert_eq!(desk.tell(Schedule::storage_failed), []);
 }
 
 #[test]
 fn nothing_is_assigned_while_the_disk_is_behind() {
     for (rows, bytes) in [(4_096, 0), (0, 8 << 20)] {
         let mut desk = Desk::new(settings(&[0]), 2);
-        desk.tell(Event::Acked { rows, bytes });
+        desk.acked(rows, bytes);
         assert_eq!(desk.ready(1, 1, false), []);
-        desk.tell(Event::Acked {
-            rows: 4_095,
-            bytes: (8 << 20) - 1,
-        });
+        desk.acked(4_095, (8 << 20) - 1);
         let first = sent(&desk.tick());
         assert_eq!(trials(&first), [0]);
         // Its own rows count, too.

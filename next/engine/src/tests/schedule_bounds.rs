@@ -3,7 +3,7 @@
 use runner_model::{Budgets, HostFault, Micros, Reason, TaskId, WorkerId, provider::Rate};
 
 use super::{
-    Bounds, Effect, Event, Settings, Spending, Waiting,
+    Bounds, Effect, Settings, Spending, Waiting,
     desk::{Desk, Sent, bounds, finish, ms, retries, row, sent, settings, trials},
 };
 
@@ -42,12 +42,7 @@ fn passed(peak: u64, m: f64) -> String {
 }
 
 fn ready(desk: &mut Desk, worker: u32, slots: u32, mib: u64) -> Vec<Sent> {
-    desk.tell(Event::WorkerReady {
-        worker: WorkerId(worker),
-        slots,
-        memory: mib * MIB,
-        alone: false,
-    });
+    desk.come(worker, slots, mib * MIB, false);
     sent(&desk.tick())
 }
 
@@ -317,10 +312,7 @@ fn one_slow_trial_in_front_of_many_idles_nobody() {
                     assert_eq!(worker, WorkerId(1));
                     let back = waiting.split_off((keep as usize).min(waiting.len()));
                     let tasks: Vec<_> = back.iter().map(|sent| sent.task).collect();
-                    desk.tell(Event::Returned {
-                        worker,
-                        tasks: &tasks,
-                    });
+                    desk.returned(1, &tasks);
                 }
                 other => panic!("{other:?}"),
             }

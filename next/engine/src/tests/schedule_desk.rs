@@ -1,5 +1,7 @@
 //! What tests of the schedule share: a small plan, rows, and one who tells events and keeps the effects.
 
+use std::collections::HashMap;
+
 use runner_model::{
     ErrorClass, HostFault, Micros, Reason, RunTime, TaskId, WorkerId,
     row::RowRef,
@@ -7,7 +9,7 @@ use runner_model::{
 };
 
 use super::{
-    Assignment, Blame, Bounds, Effect, Event, Pending, Policy, Schedule, Settings, Spending,
+    Assignment, Blame, Bounds, Effect, Fate, Pending, Policy, Schedule, Settings, Spending,
     StopMode, Trials,
 };
 
@@ -18,27 +20,46 @@ pub(super) struct Grid {
     pub(super) providers: u16,
 }
 
-impl Trials for Grid {
-    fn count(&self) -> u64 {
-        self.tests * u64::from(self.providers)
-    }
-
-    fn next_trial(&self, provider: u16, from: u64) -> Option<u64> {
-        (from..self.count()).find(|index| self.provider(*index) == provider)
-    }
-}
-
 impl Grid {
     pub(super) fn provider(self, index: u64) -> u16 {
         (index % u64::from(self.providers)) as u16
     }
+
+    pub(super) fn count(self) -> u64 {
+        self.tests * u64::from(self.providers)
+    }
+}
+
+/// The trials of a grid that a session has to do: the attempts that their rows have, and whether one did not pass.
+#[derive(Clone, Debug)]
+pub(super) struct Todo {
+    pub(super) grid: Grid,
+    pub(super) pending: Vec<Option<(u32, bool)>>,
+}
+
+impl Trials for Todo {
+    fn next_pending(&self, provider: u16, from: u64) -> Option<Pending> {
+        (from..self.grid.count()).find_map(|trial| {
+            let state = self.pending[trial as usize];
+            let (attempts, had_bad) = state.filter(|_| self.grid.provider(trial) == provider)?;
+            Some(Pending {
+                trial,
+                attempts,
+                had_bad,
+            })
+        })
+    }
+}
+
+impl Todo {
+    pub(super) fn schedule(&self, settings: Settings) -> Schedule {
+        let left = self.pending.iter().flatten().count();
+        Schedule::new(settings, left as u64, self)
+    }
 }
 
 /// No row, and nothing that did not pass.
-pub(super) const FRESH: Pending = Pending {
-    attempts: 0,
-    had_bad: false,
-};
+pub(super) const FRESH: (u32, bool) = (0, false);
 
 pub(super) const ALONE: bool = true;
 /// More than any worker needs.
@@ -108,9 +129,12 @@ pub(super) fn retries(max: u32, backoff_ms: u64) -> Policy {
 
 /// Leads a schedule by hand; acknowledges nothing by itself.
 pub(super) struct Desk {
-    pub(super) schedule: Schedule<Grid>,
+    pub(super) schedule: Schedule,
     pub(super) now: RunTime,
     pub(super) policy: Policy,
+    todo: Todo,
+    /// All that was sent.
+    sent: HashMap<TaskId, Assignment>,
 }
 
 impl Desk {
@@ -121,25 +145,54 @@ impl Desk {
     pub(super) fn with(
         settings: Settings,
         tests: u64,
-        pending: impl FnMut(u64) -> Option<Pending>,
+        pending: impl FnMut(u64) -> Option<(u32, bool)>,
     ) -> Self {
         let providers = settings.providers.len() as u16;
         let grid = Grid { tests, providers };
+        let todo = Todo {
+            grid,
+            pending: (0..grid.count()).map(pending).collect(),
+        };
         Self {
-            schedule: Schedule::new(settings, grid, pending),
+            schedule: todo.schedule(settings),
             now: RunTime(0),
             policy: retries(0, 0),
+            todo,
+            sent: HashMap::new(),
         }
     }
 
-    pub(super) fn tell(&mut self, event: Event<'_>) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        self.schedule.on(self.now, event, &mut effects);
-        effects
+    pub(super) fn tell(&mut self, happened: impl FnOnce(&mut Schedule)) -> Vec<Effect> {
+        self.schedule.on(self.now, happened)
     }
 
     pub(super) fn tick(&mut self) -> Vec<Effect> {
-        self.tell(Event::Tick)
+        let todo = self.todo.clone();
+        let effects = self.tell(|schedule| schedule.tick(&todo));
+        for effect in &effects {
+            if let Effect::Send { assignment, .. } = effect {
+                self.sent.insert(assignment.task, *assignment);
+            }
+        }
+        effects
+    }
+
+    /// What is written for attempts without an answer: their trials and numbers, what became of them, and whether that is
+    /// final.
+    pub(super) fn fates(&self, effects: &[Effect]) -> Vec<(u64, u32, Fate, bool)> {
+        let fates = effects.iter().map(|effect| match effect {
+            Effect::Write {
+                task,
+                fate: Some(fate),
+                is_final,
+                flaky: false,
+            } => {
+                let of = self.sent[task];
+                (of.trial, of.attempt, *fate, *is_final)
+            }
+            other => panic!("{other:?} is not for an attempt without an answer"),
+        });
+        fates.collect()
     }
 
     pub(super) fn tick_at(&mut self, millis: u64) -> Vec<Effect> {
@@ -149,14 +202,20 @@ impl Desk {
 
     /// A worker is ready; what is sent then.
     pub(super) fn ready(&mut self, worker: u32, slots: u32, alone: bool) -> Vec<Sent> {
-        let effects = self.tell(Event::WorkerReady {
-            worker: WorkerId(worker),
-            slots,
-            memory: MEMORY,
-            alone,
-        });
-        assert_eq!(effects, []);
+        self.come(worker, slots, MEMORY, alone);
         sent(&self.tick())
+    }
+
+    /// A worker is ready.
+    pub(super) fn come(&mut self, worker: u32, slots: u32, memory: u64, alone: bool) {
+        let worker = WorkerId(worker);
+        let effects = self.tell(|schedule| schedule.worker_ready(worker, slots, memory, alone));
+        assert_eq!(effects, []);
+    }
+
+    pub(super) fn returned(&mut self, worker: u32, tasks: &[TaskId]) {
+        let effects = self.tell(|schedule| schedule.returned(WorkerId(worker), tasks));
+        assert_eq!(effects, []);
     }
 
     pub(super) fn report(&mut self, worker: u32, task: TaskId, row: &str) -> Vec<Effect> {
@@ -171,12 +230,8 @@ impl Desk {
         host_fault: Option<HostFault>,
     ) -> Vec<Effect> {
         let policy = self.policy.clone();
-        self.tell(Event::Report {
-            worker: WorkerId(worker),
-            task,
-            row: &read(row),
-            host_fault,
-            policy: &policy,
+        self.tell(|schedule| {
+            schedule.report(WorkerId(worker), task, &read(row), host_fault, &policy);
         })
     }
 
@@ -192,26 +247,23 @@ impl Desk {
         blame: Option<Blame>,
     ) -> Vec<Effect> {
         let policy = self.policy.clone();
-        self.tell(Event::WorkerLost {
-            worker: WorkerId(worker),
-            begun,
-            blame,
-            policy: Some(&policy),
+        self.tell(|schedule| {
+            schedule.worker_lost(WorkerId(worker), begun, blame, Some(&policy));
         })
     }
 
     pub(super) fn stop(&mut self, mode: StopMode) -> Vec<Effect> {
-        self.tell(Event::Stop {
-            mode,
-            reason: Reason::Interrupted,
-            message: None,
-        })
+        self.tell(|schedule| schedule.stop(mode, Reason::Interrupted, None))
+    }
+
+    pub(super) fn acked(&mut self, rows: u64, bytes: u64) {
+        let effects = self.tell(|schedule| schedule.acked(rows, bytes));
+        assert_eq!(effects, []);
     }
 
     /// Everything is on disk.
     pub(super) fn ack(&mut self) -> Vec<Effect> {
-        let effects = self.tell(Event::Acked { rows: 0, bytes: 0 });
-        assert_eq!(effects, []);
+        self.acked(0, 0);
         self.tick()
     }
 }

@@ -7,14 +7,14 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque},
     env,
+    rc::Rc,
 };
 
 use runner_model::{Budgets, HostFault, Micros, Reason, RunTime, TaskId, WorkerId, provider::Rate};
 
 use super::{
-    Assignment, Blame, Bounds, Effect, Event, Fate, Pending, Policy, Schedule, Settings, Spending,
-    StopMode, Trials,
-    desk::{Grid, ms, read, retries, row},
+    Assignment, Blame, Bounds, Effect, Fate, Policy, Schedule, Settings, Spending, StopMode,
+    desk::{Grid, Todo, ms, read, retries, row},
 };
 
 /// How long a row may be on its way to the disk, in microseconds.
@@ -201,7 +201,8 @@ struct Session {
     /// What the run may use up, and what the first provider may.
     budgets: [Option<u64>; 2],
     guests: Vec<Guest>,
-    schedule: Schedule<Grid>,
+    todo: Rc<Todo>,
+    schedule: Schedule,
     now: u64,
     order: u64,
     coming: BinaryHeap<Reverse<(u64, u64)>>,
@@ -285,9 +286,8 @@ impl Session {
                 truth.had_bad.insert(index);
             }
         }
-        let schedule = Schedule::new(settings.clone(), grid, |index| {
-            pending[index as usize].map(|(attempts, had_bad)| Pending { attempts, had_bad })
-        });
+        let todo = Rc::new(Todo { grid, pending });
+        let schedule = todo.schedule(settings.clone());
         let mut session = Self {
             random,
             world,
@@ -296,6 +296,7 @@ impl Session {
             policy,
             budgets,
             guests,
+            todo,
             schedule,
             now: 0,
             order: 0,
@@ -371,7 +372,7 @@ impl Session {
             }
             // Some events often come before a tick.
             if self.random.one_in(3) || self.coming.is_empty() || wake == Some(self.now) {
-                self.tell(Event::Tick);
+                self.tick();
                 let wake = self.schedule.wake_at();
                 assert!(
                     wake.is_none_or(|at| at.0 > self.now),
@@ -405,31 +406,21 @@ impl Session {
                         open.remove(task);
                     }
                 }
-                let worker = WorkerId(worker);
-                self.tell(Event::Returned {
-                    worker,
-                    tasks: &tasks,
-                });
+                self.tell(|schedule| schedule.returned(WorkerId(worker), &tasks));
             }
             Happening::Lost(worker, begun, blame) => self.lost(worker, &begun, blame),
             Happening::Acked(rows) => {
                 self.truth.unacked -= rows;
                 let rows = self.truth.unacked;
-                self.tell(Event::Acked { rows, bytes: rows });
+                self.tell(|schedule| schedule.acked(rows, rows));
             }
             Happening::Stop(mode) => {
-                let reason = Reason::Interrupted;
                 self.stop_begins(mode);
-                let message = None;
-                self.tell(Event::Stop {
-                    mode,
-                    reason,
-                    message,
-                });
+                self.tell(|schedule| schedule.stop(mode, Reason::Interrupted, None));
             }
             Happening::Pause => self.pause(),
             Happening::DiskFails => {
-                self.tell(Event::StorageFailed);
+                self.tell(Schedule::storage_failed);
                 self.truth.disk_failed = true;
             }
             Happening::Wake => {}
@@ -438,16 +429,16 @@ impl Session {
 
     /// No time of the session passes in a pause, but what comes to the coordinator comes.
     fn pause(&mut self) {
-        self.tell(Event::Pause(true));
+        self.tell(|schedule| schedule.pause(true));
         for _ in 0..self.random.below(6) {
             let Some(Reverse((_, order))) = self.coming.pop() else {
                 break;
             };
             let what = self.what.remove(&order).unwrap();
             self.happen(what);
-            self.tell(Event::Tick);
+            self.tick();
         }
-        self.tell(Event::Pause(false));
+        self.tell(|schedule| schedule.pause(false));
         assert!(!self.truth.is_paused || self.truth.finished.is_some());
     }
 
@@ -475,12 +466,7 @@ impl Session {
         let memory = limits.max().unwrap() + self.random.below(8) * MIB;
         self.known.insert(id, (slots as usize, alone, memory));
         self.truth.is_alone_asked &= !alone;
-        self.tell(Event::WorkerReady {
-            worker: WorkerId(id),
-            slots,
-            memory,
-            alone,
-        });
+        self.tell(|schedule| schedule.worker_ready(WorkerId(id), slots, memory, alone));
     }
 
     fn task_comes(&mut self, worker: u32, task: Assignment) {
@@ -648,16 +634,13 @@ impl Session {
         text.truncate(text.len() - 1);
         text += r#","metrics":[{"name":"m","value":1.0}]}"#;
         let policy = self.policy.clone();
-        let effects = self.ask(Event::Report {
-            worker: WorkerId(worker),
-            task,
-            row: &read(&text),
-            host_fault,
-            policy: &policy,
+        let effects = self.ask(|schedule| {
+            schedule.report(WorkerId(worker), task, &read(&text), host_fault, &policy);
         });
         let writes = effects.iter().filter_map(|effect| match effect {
-            Effect::WriteReport {
+            Effect::Write {
                 task,
+                fate: None,
                 is_final,
                 flaky,
             } => Some((*task, *is_final, *flaky)),
@@ -694,34 +677,32 @@ impl Session {
 
     fn lost(&mut self, worker: u32, begun: &[TaskId], blame: Option<Blame>) {
         let policy = self.policy.clone();
-        let effects = self.ask(Event::WorkerLost {
-            worker: WorkerId(worker),
-            begun,
-            blame,
-            policy: Some(&policy),
+        let effects = self.ask(|schedule| {
+            schedule.worker_lost(WorkerId(worker), begun, blame, Some(&policy));
         });
         self.heed(effects);
         self.known.remove(&worker);
         self.truth.open.retain(|_, (at, _)| *at != worker);
     }
 
-    fn tell(&mut self, event: Event<'_>) {
-        if matches!(event, Event::Tick)
-            && self.now >= self.settings.timeout.0
-            && self.schedule.left() > 0
-        {
+    fn tick(&mut self) {
+        if self.now >= self.settings.timeout.0 && self.schedule.left() > 0 {
             // The session's own timeout is a stop.
             if self.truth.ends.is_none() {
                 self.stop_begins(StopMode::Stop);
             }
         }
-        let effects = self.ask(event);
+        let todo = Rc::clone(&self.todo);
+        self.tell(|schedule| schedule.tick(&*todo));
+    }
+
+    fn tell(&mut self, happened: impl FnOnce(&mut Schedule)) {
+        let effects = self.ask(happened);
         self.heed(effects);
     }
 
-    fn ask(&mut self, event: Event<'_>) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        self.schedule.on(RunTime(self.now), event, &mut effects);
+    fn ask(&mut self, happened: impl FnOnce(&mut Schedule)) -> Vec<Effect> {
+        let effects = self.schedule.on(RunTime(self.now), happened);
         if self.truth.finished.is_some() {
             assert_eq!(effects, [], "nothing follows the end");
         }
@@ -766,12 +747,14 @@ impl Session {
                     self.truth.is_paused = is_paused;
                 }
                 // Was checked with its report.
-                Effect::WriteReport { .. } => {}
-                Effect::WriteFor {
-                    assignment,
-                    fate,
+                Effect::Write { fate: None, .. } => {}
+                Effect::Write {
+                    task,
+                    fate: Some(fate),
                     is_final,
+                    ..
                 } => {
+                    let assignment = self.truth.open[&task].1;
                     assert!(!is_final || matches!(fate, Fate::Stuck | Fate::Crash));
                     if fate == Fate::Crash {
                         let guest = self.guests[assignment.trial as usize];
