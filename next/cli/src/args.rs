@@ -4,11 +4,11 @@ use std::{
     env,
     ffi::OsString,
     path::{Path, PathBuf},
+    str::FromStr,
     time::Duration,
 };
 
-use anstream::ColorChoice;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ColorChoice, Parser, Subcommand};
 use runner_engine::{SessionRequest, Share};
 use runner_model::{
     Budgets, FailFast,
@@ -36,7 +36,7 @@ pub struct Cli {
         default_value = "auto",
         display_order = 900
     )]
-    pub color: Color,
+    pub color: ColorChoice,
 }
 
 #[derive(Subcommand)]
@@ -65,24 +65,6 @@ pub enum Command {
     /// Make `runner.db` anew
     Reindex(RootArgs),
     Plugin(Box<plugin::Args>),
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub enum Color {
-    Auto,
-    Always,
-    Never,
-}
-
-impl Color {
-    /// Decides for all that this process prints from now on.
-    pub fn apply(self) {
-        match self {
-            Self::Auto => {}
-            Self::Always => ColorChoice::Always.write_global(),
-            Self::Never => ColorChoice::Never.write_global(),
-        }
-    }
 }
 
 const DEFAULT_ROOT: &str = "results";
@@ -208,7 +190,7 @@ pub struct SessionArgs {
     #[arg(long, value_name = "DURATION", value_parser = grace)]
     grace: Option<Duration>,
     /// Take secrets from this file of `NAME=VALUE` lines before the environment; may be given more than once
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = secret_file)]
     secret_file: Vec<PathBuf>,
     /// Run in the background: print the run's id once there is one, and return
     #[arg(long)]
@@ -263,16 +245,20 @@ impl SessionArgs {
     }
 }
 
+/// A number of units of time, which may have a fraction.
+pub fn fraction(text: &str, seconds: f64) -> Option<Duration> {
+    let count: f64 = text.parse().ok()?;
+    Duration::try_from_secs_f64(count * seconds).ok()
+}
+
 fn minutes(text: &str) -> Result<Duration, String> {
-    let not_minutes = || "expected minutes, such as 5 or 0.5".to_owned();
-    let minutes: f64 = text.parse().map_err(|_| not_minutes())?;
-    let duration = Duration::try_from_secs_f64(minutes * 60.0).map_err(|_| not_minutes())?;
-    not_zero(duration).and_then(bounded)
+    let minutes = fraction(text, 60.0).ok_or("expected minutes, such as 5 or 0.5")?;
+    not_zero(bounded(minutes)?)
 }
 
 /// A duration other than 0.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    grace(text).and_then(not_zero)
+    not_zero(grace(text)?)
 }
 
 fn fail_fast(text: &str) -> Result<FailFast, String> {
@@ -290,16 +276,30 @@ fn grace(text: &str) -> Result<Duration, String> {
     bounded(parse_duration(text).map_err(|problem| format!("it {problem}"))?)
 }
 
-fn not_zero(duration: Duration) -> Result<Duration, String> {
-    let problem = || "a run needs more time than that".to_owned();
-    Some(duration)
-        .filter(|time| !time.is_zero())
-        .ok_or_else(problem)
+fn not_zero(time: Duration) -> Result<Duration, String> {
+    match time.is_zero() {
+        true => Err("more time than that is needed".to_owned()),
+        false => Ok(time),
+    }
 }
 
-fn bounded(duration: Duration) -> Result<Duration, String> {
-    let problem = || "it is longer than a year".to_owned();
-    Some(duration)
-        .filter(|time| *time <= MAX_DURATION)
-        .ok_or_else(problem)
+fn bounded(time: Duration) -> Result<Duration, String> {
+    match time > MAX_DURATION {
+        true => Err("it is longer than a year".to_owned()),
+        false => Ok(time),
+    }
+}
+
+/// A whole number.
+pub fn number<N: FromStr>(text: &str) -> Result<N, String> {
+    let number = text.parse().ok();
+    number.ok_or_else(|| "expected a whole number, such as 10".to_owned())
+}
+
+/// A file with secrets, which is read later. What is misspelt is said even if no secret is asked for.
+pub fn secret_file(text: &str) -> Result<PathBuf, String> {
+    match Path::new(text).metadata() {
+        Ok(_) => Ok(text.into()),
+        Err(error) => Err(error.to_string()),
+    }
 }

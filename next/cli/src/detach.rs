@@ -19,7 +19,7 @@ use runner_model::{exit::Exit, visible::visible};
 use runner_report::VERSION;
 use serde::{Deserialize, Serialize};
 
-use crate::text::{error::CommandError, out::Out};
+use crate::text::{CommandError, Out};
 
 /// Stands before the arguments of a background process.
 const WORD: &str = "__detached";

@@ -15,20 +15,20 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory as _, FromArgMatches as _, error::ErrorKind};
+use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, error::ErrorKind};
 use runner_model::exit::Exit;
 use runner_record::RequestMode;
 
 use crate::{
     args::{Cli, Command},
-    text::out::Out,
+    text::Out,
 };
 
 fn main() -> ExitCode {
     runner_worker::main_if_child();
     let program = env::args_os().take(1);
     let arguments: Vec<OsString> = program.chain(detach::arguments()).collect();
-    let out = Out::new();
+    let out = Out::default();
     out.report_panics();
     // The hook has printed the message of a panic.
     let exit = panic::catch_unwind(AssertUnwindSafe(|| run(&arguments, &out)));
@@ -43,7 +43,11 @@ fn run(arguments: &[OsString], out: &Out) -> Exit {
         Ok(cli) => cli,
         Err(error) => return out_of_usage(&error, arguments, out),
     };
-    cli.color.apply();
+    match cli.color {
+        ColorChoice::Auto => {}
+        ColorChoice::Always => anstream::ColorChoice::Always.write_global(),
+        ColorChoice::Never => anstream::ColorChoice::Never.write_global(),
+    }
     let done = match &cli.command {
         Command::Init(args) => commands::init::run(args, out),
         Command::Exec(args) => commands::exec::run(args, out),
@@ -54,7 +58,7 @@ fn run(arguments: &[OsString], out: &Out) -> Exit {
         Command::Wait(args) => commands::follow::wait(args, out),
         Command::Logs(args) => commands::follow::logs(args, out),
         Command::Stop(args) => commands::control::stop(args, out),
-        Command::Cancel(args) => commands::control::cancel(args, out),
+        Command::Cancel(args) => commands::control::ask(args, RequestMode::Cancel, out),
         Command::Pause(args) => commands::control::ask(args, RequestMode::Pause, out),
         Command::Unpause(args) => commands::control::unpause(args, out),
         Command::Verify(args) => commands::upkeep::verify(args, out),

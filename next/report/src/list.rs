@@ -119,6 +119,17 @@ impl RunList {
             unreadable: unreadable.collect(),
         })
     }
+
+    /// The runs of the group with this id, in their order.
+    #[must_use]
+    pub fn of_group(mut self, id: &str) -> Self {
+        self.unreadable.clear();
+        self.runs
+            .retain(|run| run.group.as_ref().is_some_and(|group| group.id == id));
+        self.runs
+            .sort_by_key(|run| run.group.as_ref().map(|group| group.place));
+        self
+    }
 }
 
 impl RunSummary {

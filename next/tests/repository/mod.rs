@@ -162,3 +162,59 @@ fn tests_and_the_program_share_one_build() {
     let other: Vec<_> = program.difference(&tests).collect();
     assert!(other.is_empty(), "built twice: {other:?}");
 }
+
+/// What `runner COMMAND --help` prints.
+fn help(command: &str) -> String {
+    let words = command.split_whitespace().chain(["--help"]);
+    let program = env!("CARGO_BIN_EXE_runner-next");
+    let told = Command::new(program).args(words).output().unwrap();
+    String::from_utf8(told.stdout).unwrap()
+}
+
+/// The commands that a help lists, and those of each of them.
+fn commands(of: &str, found: &mut BTreeSet<String>) {
+    for line in help(of).lines() {
+        let name = line.strip_prefix("  ").unwrap_or("");
+        if name.starts_with(|first: char| first.is_ascii_lowercase()) {
+            let name = name.split(' ').next().unwrap();
+            let command = format!("{of} {name}").trim().to_owned();
+            found.insert(command.clone());
+            if of.is_empty() {
+                commands(&command, found);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_flag_stands_on_a_page() {
+    let page = fs::read_to_string(root().join("next/docs/commands.md")).unwrap();
+    let (begin, sections) = page.split_once("\n## `").unwrap();
+    let sections: Vec<_> = sections.split("\n## `").collect();
+    let mut all = BTreeSet::new();
+    commands("", &mut all);
+    assert!(all.contains("plugin run") && all.len() > 20, "{all:?}");
+    for command in all.iter().filter(|command| *command != "plugin") {
+        let is_of = |title: &str| {
+            let mut named = title
+                .split('`')
+                .map(|name| name.trim_start_matches("runner "));
+            named.any(|name| name == command || (name == "exec" && command == "resume"))
+        };
+        let own = sections
+            .iter()
+            .filter(|section| is_of(section.lines().next().unwrap()));
+        let text: String = own.copied().collect();
+        assert!(!text.is_empty(), "`{command}` has no section");
+        for line in help(command).lines() {
+            let flags = line.trim_start().split("  ").next().unwrap();
+            let flags = flags
+                .split([' ', ',', '['])
+                .filter(|word| word.starts_with('-'));
+            for flag in flags.filter(|flag| !["-h", "-V", "--"].contains(flag)) {
+                let has = |text: &str| text.contains(&format!("`{flag}"));
+                assert!(has(&text) || has(begin), "`{command}`: {flag} is missing");
+            }
+        }
+    }
+}

@@ -1,13 +1,13 @@
 //! `runner stop`, `cancel`, `pause` and `unpause`: what one process asks of the one that works on a run.
 
-use runner_model::{RunStatus, Stage, exit::Exit, row::Actor};
+use runner_model::{RunStatus, Stage, exit::Exit};
 use runner_record::{Answer, RecordError, RequestMode, ResultsRoot, RunDir, RunHead, actor};
-use runner_report::{AskedRun, RunSummary};
+use runner_report::{AskedRun, RunList, RunSummary};
 
-use super::group;
+use super::group::Named;
 use crate::{
     args::RunArgs,
-    text::{error::CommandError, out::Out, style, summary},
+    text::{CommandError, Out, summary},
 };
 
 /// Stop a run, which can be continued
@@ -42,72 +42,37 @@ pub fn stop(args: &StopArgs, out: &Out) -> Result<Exit, CommandError> {
     ask(&args.asked, mode, out)
 }
 
-pub fn cancel(args: &AskArgs, out: &Out) -> Result<Exit, CommandError> {
-    let root = args.run.root.open()?;
-    match group::of(&root, &args.run.run)? {
-        Some(members) => cancel_group(&root, members, args, out),
-        None => ask(args, RequestMode::Cancel, out),
-    }
-}
-
-/// Cancels all runs of a group that are not completed: first the one whose turn it is, which ends those that wait.
-fn cancel_group(
-    root: &ResultsRoot,
-    mut members: Vec<RunSummary>,
-    args: &AskArgs,
-    out: &Out,
-) -> Result<Exit, CommandError> {
-    members.retain(|run| run.status != RunStatus::Completed);
-    if members.is_empty() {
-        return Err(CommandError::usage(
-            "all runs of the group are completed, so none can be cancelled",
-        ));
-    }
-    members.sort_by_key(|run| {
-        (
-            run.status != RunStatus::Running,
-            run.stage == Stage::Waiting,
-        )
-    });
-    let by = by(args);
-    let mut exit = Exit::Success;
-    for member in members {
-        let run = root.find(&member.run)?;
-        let answer = root.ask(&run, RequestMode::Cancel, &by)?;
-        // The last one may have come to its end meanwhile.
-        match say(root, &run, answer, args.run.json, out) {
-            Err(_) if answer == Answer::Refused => {}
-            said => exit = exit.worse(said?),
-        }
-    }
-    Ok(exit)
+pub fn ask(args: &AskArgs, mode: RequestMode, out: &Out) -> Result<Exit, CommandError> {
+    let by = actor(args.reason.clone().filter(|reason| !reason.is_empty()));
+    let all = mode == RequestMode::Cancel;
+    tell(&args.run, all, |root, run| root.ask(run, mode, &by), out)
 }
 
 pub fn unpause(args: &RunArgs, out: &Out) -> Result<Exit, CommandError> {
-    tell(args, ResultsRoot::unpause, out)
+    tell(args, false, ResultsRoot::unpause, out)
 }
 
-pub fn ask(args: &AskArgs, mode: RequestMode, out: &Out) -> Result<Exit, CommandError> {
-    tell(&args.run, |root, run| root.ask(run, mode, &by(args)), out)
-}
-
-fn by(args: &AskArgs) -> Actor {
-    actor(args.reason.clone().filter(|reason| !reason.is_empty()))
-}
-
-/// Asks, and says what came of it.
+/// Asks the run that is meant, or `all` of a group, and says what came of it.
 fn tell(
     args: &RunArgs,
-    ask: impl FnOnce(&ResultsRoot, &RunDir) -> Result<Answer, RecordError>,
+    all: bool,
+    ask: impl Fn(&ResultsRoot, &RunDir) -> Result<Answer, RecordError>,
     out: &Out,
 ) -> Result<Exit, CommandError> {
     let root = args.root.open()?;
-    let run = match args.run.name() {
-        Some(name) => named(&root, &name)?,
-        None => only_running(&root)?,
+    let runs = match args.run.name() {
+        Some(name) => named(&root, &name, all)?,
+        None => vec![only_running(&root)?],
     };
-    let answer = ask(&root, &run)?;
-    say(&root, &run, answer, args.json, out)
+    let mut exit = Exit::Success;
+    for run in &runs {
+        let answer = ask(&root, run)?;
+        // One of several may have come to its end meanwhile.
+        if answer != Answer::Refused || runs.len() == 1 {
+            exit = exit.worse(say(&root, run, answer, args.json, out)?);
+        }
+    }
+    Ok(exit)
 }
 
 /// Says what came of it.
@@ -120,31 +85,27 @@ fn say(
 ) -> Result<Exit, CommandError> {
     let asked = AskedRun::read(root, run, answer)?;
     let short = &asked.run.short;
-    if answer == Answer::Refused {
-        return Err(CommandError::usage(format!(
-            "run {short} is completed, so it cannot be cancelled"
-        )));
-    }
+    let what = match answer {
+        Answer::Stopped | Answer::Cancelled | Answer::Paused => "is now",
+        Answer::Unpaused => "goes on:",
+        Answer::AlreadyTerminal => "had ended already:",
+        Answer::AlreadyPaused => "was paused already:",
+        Answer::NotPaused => "is not paused:",
+        Answer::NoAnswer => "has not answered:",
+        Answer::Refused => {
+            return Err(CommandError::usage(format!(
+                "run {short} is completed, so it cannot be cancelled"
+            )));
+        }
+    };
     if json {
         out.document(&asked);
     } else {
-        let (sign, paint) = style::standing(asked.run.status, asked.run.verdict);
-        let words = summary::standing_words(&asked.run);
-        let counts = asked.run.counts;
-        let (done, planned) = (counts.done.done(), counts.planned);
-        let standing = format!(
-            "{}: {done} of {planned} done",
-            paint(&format!("{sign} {words}"))
-        );
-        let what = match answer {
-            Answer::Stopped | Answer::Cancelled | Answer::Paused | Answer::Refused => "is now",
-            Answer::Unpaused => "goes on:",
-            Answer::AlreadyTerminal => "had ended already:",
-            Answer::AlreadyPaused => "was paused already:",
-            Answer::NotPaused => "is not paused:",
-            Answer::NoAnswer => "has not answered:",
-        };
-        out.data(&format!("run {short} {what} {standing}"));
+        let standing = summary::headed(&asked.run, ":");
+        let (done, planned) = (asked.run.counts.done.done(), asked.run.counts.planned);
+        out.data(&format!(
+            "run {short} {what} {standing} {done} of {planned} done"
+        ));
     }
     if answer != Answer::NoAnswer {
         return Ok(Exit::Success);
@@ -157,29 +118,48 @@ fn say(
     Ok(Exit::Held)
 }
 
-/// The run of this name. A group, and a run that waits for others of its group, mean the one whose turn it is.
-fn named(root: &ResultsRoot, name: &str) -> Result<RunDir, CommandError> {
-    let members = match group::find(root, name)? {
-        Some(members) => members,
-        None => {
-            let run = root.find(name)?;
+/// The runs of this name. A run that waits for others of its group means the one whose turn it is.
+fn named(root: &ResultsRoot, name: &str, all: bool) -> Result<Vec<RunDir>, CommandError> {
+    let runs = match Named::find(root, name)? {
+        Named::Group(list) => chosen(list.runs, name, all)?,
+        Named::Run(run) => {
             let manifest = run.truth()?;
             let is_waiting = manifest.stage == Stage::Waiting && !manifest.status.is_terminal();
-            let group = manifest.group.filter(|_| is_waiting);
-            match group.map(|group| group::find(root, &group.id)) {
-                Some(members) => members?.unwrap_or_default(),
-                None => return Ok(run),
+            match manifest.group.filter(|_| is_waiting) {
+                Some(group) => chosen(RunList::read(root)?.of_group(&group.id).runs, name, false)?,
+                None => return Ok(vec![run]),
             }
         }
     };
-    let mut running = members.iter().filter(|run| !run.status.is_terminal());
-    let first = running.clone().next();
-    let begun = running.find(|run| run.stage != Stage::Waiting);
-    match begun.or(first) {
-        Some(run) => Ok(root.find(&run.run)?),
-        None => Err(CommandError::usage(format!(
+    let runs = runs.iter().map(|run| root.find(&run.run));
+    Ok(runs.collect::<Result<_, _>>()?)
+}
+
+/// The run of a group whose turn it is; of `all`, those that can be cancelled, and first the one that ends those that wait.
+fn chosen(
+    mut runs: Vec<RunSummary>,
+    name: &str,
+    all: bool,
+) -> Result<Vec<RunSummary>, CommandError> {
+    runs.retain(|run| match all {
+        true => run.status != RunStatus::Completed,
+        false => run.status == RunStatus::Running,
+    });
+    runs.sort_by_key(|run| {
+        let is_running = run.status == RunStatus::Running;
+        (!is_running, run.stage == Stage::Waiting)
+    });
+    match runs.is_empty() {
+        true if all => Err(CommandError::usage(
+            "all runs of the group are completed, so none can be cancelled",
+        )),
+        true => Err(CommandError::usage(format!(
             "no run of the group `{name}` is running\nname one of its runs: `runner list --group {name}` shows them"
         ))),
+        false => {
+            runs.truncate(if all { usize::MAX } else { 1 });
+            Ok(runs)
+        }
     }
 }
 

@@ -10,15 +10,15 @@ use runner_engine::{
     source::{Source, SourceState, is_folder},
 };
 use runner_model::{TrialId, exit::Exit, visible::visible};
-use runner_report::VERSION;
+use runner_report::{VERSION, json::one_line};
 use runner_scenario::{Selection, load};
-use serde::Serialize;
+use serde_json::json;
 
 use super::group;
 use crate::{
     args::{RootArgs, SessionArgs},
     detach::{self, Background},
-    text::{error::CommandError, events::EventStream, grants, out::Out, screen::Screen},
+    text::{CommandError, Out, events::EventStream, grants, screen::Screen},
 };
 
 /// Run a scenario
@@ -55,17 +55,6 @@ pub struct Args {
     session: SessionArgs,
 }
 
-/// How a later command names the run of a session.
-#[derive(Clone, Copy)]
-pub enum Next {
-    /// Not at all: it is the newest.
-    Newest,
-    /// By its name.
-    Named,
-    /// By its group, which is told of when all have ended.
-    Group,
-}
-
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if args.session.detach && !detach::is_background() {
         return detach::start(out, args.session.json);
@@ -98,7 +87,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         return preview(&requests, &session_args, out);
     }
     match requests.as_slice() {
-        [request] => session(&session_args, out, Next::Newest, |observer| {
+        [request] => session(&session_args, out, false, |observer| {
             runner_engine::exec(request, observer)
         }),
         _ if folder.is_some() => Err(CommandError::usage(
@@ -132,43 +121,26 @@ fn build(scenarios: &[PathBuf], out: &Out) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// A line of `--dry-run --json`.
-#[derive(Serialize)]
-struct PlanLine<'a> {
-    v: u8,
-    #[serde(flatten)]
-    part: PlanPart<'a>,
-}
-
-/// What such a line is about.
-#[derive(Serialize)]
-#[serde(tag = "part", rename_all = "lowercase")]
-enum PlanPart<'a> {
-    /// The plan as a whole.
-    Plan(&'a Preview),
-    /// A trial that would run.
-    Trial { trial: &'a TrialId },
-}
-
 /// Prints what sessions would do: trials as data, and what providers are granted as messages.
 fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
-    let json = |part: PlanPart<'_>| {
-        let line = PlanLine { v: VERSION, part };
-        runner_report::json::one_line(&line).unwrap_or_default()
-    };
     for request in requests {
+        let mut lines = out.lines(args.json);
         let mut head = |preview: &Preview| {
             for notice in &preview.notices {
                 out.warn(notice);
             }
-            match args.json {
-                true => out.json_line(&json(PlanPart::Plan(preview))),
-                false => out.talk(&grants::preview(preview).join("\n")),
+            if !args.json {
+                return out.talk(&grants::preview(preview).join("\n"));
             }
+            let mut plan = json!(preview);
+            (plan["v"], plan["part"]) = (VERSION.into(), "plan".into());
+            out.json_line(&one_line(&plan).unwrap_or_default());
         };
-        let mut lines = out.lines();
         let mut each = |trial: &TrialId| match args.json {
-            true => lines.add_json(&json(PlanPart::Trial { trial })),
+            true => {
+                let line = json!({"v": VERSION, "part": "trial", "trial": trial});
+                lines.add(&one_line(&line).unwrap_or_default());
+            }
             false => lines.add(&trial.to_string()),
         };
         runner_engine::preview_exec(request, &mut head, &mut each)?;
@@ -195,11 +167,11 @@ pub fn label(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Runs a session and prints it as it is asked for.
+/// Runs a session, which may be one of a group's, and prints it as it is asked for.
 pub fn session(
     args: &SessionArgs,
     out: &Out,
-    next: Next,
+    is_of_group: bool,
     run: impl FnOnce(&mut dyn Observer) -> Result<Ended, EngineError>,
 ) -> Result<Exit, CommandError> {
     let (ended, screen) = if detach::is_background() {
@@ -210,17 +182,10 @@ pub fn session(
         let mut screen = Screen::new(out, args);
         (run(&mut screen), Some(screen))
     };
-    let ended = match ended {
-        Ok(ended) => ended,
-        Err(error) => {
-            // The bar goes before the message comes.
-            drop(screen);
-            return Err(error.into());
-        }
-    };
-    let exit = ended.exit;
+    // Without an end, the bar goes before the message comes.
+    let ended = ended?;
     if let Some(screen) = screen {
-        screen.end(&ended, next);
+        screen.end(&ended, is_of_group);
     }
-    Ok(exit)
+    Ok(ended.exit)
 }

@@ -11,11 +11,11 @@ use runner_model::{Counts, TrialId, exit::Exit, visible::visible};
 use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead, sweep_every};
 use runner_report::{Found, Reading, RunCounts, RunSummary, Spoken, Stream, find_trial, json};
 
-use super::{group, show::one_trial};
+use super::{group::Named, show::one_trial};
 use crate::{
-    args::{RootArgs, RunArg, duration},
+    args::{RootArgs, RunArg, duration, number},
     text::{
-        error::CommandError, events::EventStream, out::Out, progress::Progress, style, summary,
+        CommandError, Out, events::EventStream, out::Lines, progress::Progress, style, summary,
     },
 };
 
@@ -55,7 +55,7 @@ pub struct LogsArgs {
     #[arg(long, conflicts_with_all = ["trial", "json"])]
     runner: bool,
     /// Print only the last N lines
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<usize>)]
     tail: Option<usize>,
     /// Go on until the run has ended
     #[arg(short, long)]
@@ -87,75 +87,76 @@ struct Waited {
 pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
     let root = args.root.open()?;
     let mut runs = waited(&root, &args.runs)?;
+    let is_for_people = !args.json && !args.quiet;
     let mut events = args.json.then(|| EventStream::new(out));
-    let mut progress = None;
-    let mut swept = Instant::now();
-    let (began, mut exit) = (Instant::now(), Exit::Success);
+    let mut progress = is_for_people.then(|| Progress::new(out));
+    let (began, mut swept, mut exit) = (Instant::now(), Instant::now(), Exit::Success);
     loop {
-        let (mut counts, mut planned, mut in_flight) = (Counts::default(), 0, 0);
-        let mut waits_for_memory = false;
+        let (mut counts, mut planned) = (Counts::default(), 0);
+        let (mut in_flight, mut waits_for_memory) = (0, false);
         for run in runs.iter_mut().filter(|run| !run.has_ended) {
-            let live = run.dir.live();
+            let live = run.dir.live().unwrap_or_default();
             let manifest = run.dir.truth()?;
             // A process that holds a run which has ended is about to continue it, such as one of its group.
-            if manifest.status.is_terminal() && run.dir.holder().is_none() {
-                run.has_ended = true;
-                exit = exit.worse(ended(&manifest, &run.dir, events.as_mut()));
+            run.has_ended = manifest.status.is_terminal() && run.dir.holder().is_none();
+            if run.has_ended {
+                exit = exit.worse(exit_of(&manifest));
             } else {
-                let live = live.unwrap_or_default();
-                run.tell(&manifest, &live, events.as_mut());
                 counts = sum(counts, manifest.counts);
                 planned += manifest.metadata.planned_trial_count;
                 in_flight += live.in_flight.len() as u64;
                 waits_for_memory |= live.waits_for_memory;
+            }
+            if let Some(events) = &mut events {
+                run.tell(&manifest, &live, events);
             }
             run.last = Some(manifest);
         }
         if out.is_unread() || runs.iter().all(|run| run.has_ended) {
             break;
         }
-        let left = args
-            .timeout
-            .map(|timeout| timeout.saturating_sub(began.elapsed()));
+        let left = args.timeout;
+        let left = left.map(|timeout| timeout.saturating_sub(began.elapsed()));
         if left.is_some_and(|left| left.is_zero()) {
-            drop(progress);
-            return Err(late(&runs));
+            let left = runs.iter().filter(|run| !run.has_ended);
+            let left: Vec<_> = left.map(|run| run.dir.id()).collect();
+            let text = format!("still running: {}", left.join(", "));
+            return Err(CommandError::new(Exit::Held, text));
         }
-        if !args.json && !args.quiet {
-            let shown = progress.get_or_insert_with(|| {
-                let mut progress = Progress::new(out);
-                progress.begin(counts.done());
-                progress
-            });
-            shown.update(&counts, planned, in_flight, waits_for_memory);
+        if let Some(progress) = &mut progress {
+            progress.update(&counts, planned, in_flight, waits_for_memory);
         }
         sweep(&root, &mut swept);
         thread::sleep(left.map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY)));
     }
     drop(progress);
-    if !args.json && !args.quiet {
-        for run in &runs {
-            out.data(&run.standing());
+    for manifest in runs.iter().filter_map(|run| run.last.as_ref()) {
+        if is_for_people {
+            let id = manifest.id.clone();
+            let run = RunSummary::of(RunHead::from(manifest), id, String::new());
+            let took = Duration::from_millis(run.worked_ms);
+            let standing = summary::standing(&run, took);
+            out.data(&format!("{}: {standing}", visible(&run.scenario)));
         }
     }
     Ok(exit)
 }
 
 /// The runs that are meant; a group means all of its runs.
-fn waited(root: &ResultsRoot, names: &[String]) -> Result<Vec<Waited>, RecordError> {
+fn waited(root: &ResultsRoot, names: &[String]) -> Result<Vec<Waited>, CommandError> {
     let mut names = names.to_vec();
     if names.is_empty() {
         names.push(RunArg::default().name_or_latest());
     }
     let mut runs = Vec::new();
     for name in names {
-        match group::find(root, &name)? {
-            Some(group) => {
-                for run in group {
+        match Named::find(root, &name)? {
+            Named::Run(run) => runs.push(run),
+            Named::Group(list) => {
+                for run in list.runs {
                     runs.push(root.find(&run.run)?);
                 }
             }
-            None => runs.push(root.find(&name)?),
         }
     }
     let waited = |dir| Waited {
@@ -168,12 +169,17 @@ fn waited(root: &ResultsRoot, names: &[String]) -> Result<Vec<Waited>, RecordErr
 }
 
 impl Waited {
-    /// Prints how far the run is, if that is new.
-    fn tell(&mut self, manifest: &Manifest, live: &Live, events: Option<&mut EventStream<'_>>) {
+    /// Prints how the run has ended, or how far it is, if that is new.
+    fn tell(&mut self, manifest: &Manifest, live: &Live, events: &mut EventStream<'_>) {
+        if self.has_ended {
+            let last = manifest.sessions.last();
+            let took = last.and_then(|session| session.worked_ms);
+            return events.finished(manifest, &self.dir.path(), took.unwrap_or(0));
+        }
         let is_new = self
             .told
             .is_none_or(|(at, counts)| at.elapsed() >= TELL_EVERY && counts != manifest.counts);
-        if let (true, Some(events)) = (is_new, events) {
+        if is_new {
             self.told = Some((Instant::now(), manifest.counts));
             let counts = RunCounts {
                 planned: manifest.metadata.planned_trial_count,
@@ -182,32 +188,6 @@ impl Waited {
             events.progress(&manifest.id, counts, live);
         }
     }
-
-    fn standing(&self) -> String {
-        let Some(manifest) = &self.last else {
-            return String::new();
-        };
-        let dir = self.dir.path().display().to_string();
-        let run = RunSummary::of(RunHead::from(manifest), manifest.id.clone(), dir);
-        let took = Duration::from_millis(run.worked_ms);
-        let scenario = visible(&run.scenario).into_owned();
-        format!("{scenario}: {}", summary::standing(&run, took))
-    }
-}
-
-fn ended(manifest: &Manifest, dir: &RunDir, events: Option<&mut EventStream<'_>>) -> Exit {
-    if let Some(events) = events {
-        let last = manifest.sessions.last();
-        let took = last.and_then(|session| session.worked_ms);
-        events.finished(manifest, &dir.path(), took.unwrap_or(0));
-    }
-    exit_of(manifest)
-}
-
-fn late(runs: &[Waited]) -> CommandError {
-    let left = runs.iter().filter(|run| !run.has_ended);
-    let left: Vec<_> = left.map(|run| run.dir.id()).collect();
-    CommandError::held(format!("still running: {}", left.join(", ")))
 }
 
 fn sum(one: Counts, other: Counts) -> Counts {
@@ -237,12 +217,11 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
         (None, Some(text)) => id.to_string().contains(text),
         (None, None) => true,
     };
-    let (mut reading, mut read) = (Reading::default(), 0);
-    let mut swept = Instant::now();
+    let (mut reading, mut read, mut swept) = (Reading::default(), 0, Instant::now());
     let mut tail = Tail {
         most: args.tail,
         held: VecDeque::new(),
-        is_json: args.json,
+        lines: out.lines(args.json),
     };
     loop {
         // What is written before the end of the run is read after it.
@@ -250,26 +229,22 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
         if args.runner {
             let log = run.runner_log(read)?;
             // A line that is being written is not whole yet.
-            let whole = log
-                .iter()
-                .rposition(|byte| *byte == b'\n')
-                .map_or(0, |end| end + 1);
+            let end = log.iter().rposition(|byte| *byte == b'\n');
+            let whole = end.map_or(0, |end| end + 1);
             read += whole as u64;
             for line in String::from_utf8_lossy(&log[..whole]).lines() {
-                tail.add(visible(line).into_owned(), out);
+                tail.add(visible(line).into_owned());
             }
         } else {
             let each = |spoken: Result<Spoken, RecordError>| match spoken {
-                Ok(spoken) if args.json => {
-                    // What was said has texts and numbers alone, which all have JSON.
-                    tail.add(json::one_line(&spoken).unwrap_or_default(), out);
-                }
-                Ok(spoken) => lines(&spoken, &mut |line| tail.add(line, out)),
+                // What was said has texts and numbers alone, which all have JSON.
+                Ok(spoken) if args.json => tail.add(json::one_line(&spoken).unwrap_or_default()),
+                Ok(spoken) => lines(&spoken, &mut |line| tail.add(line)),
                 Err(error) => out.warn(&error.to_string()),
             };
             reading.read(&run, is_wanted, each)?;
         }
-        tail.end(out);
+        tail.end();
         if is_over || out.is_unread() {
             return Ok(Exit::Success);
         }
@@ -286,12 +261,13 @@ fn lines(spoken: &Spoken, each: &mut dyn FnMut(String)) {
         1 => String::new(),
         attempt => format!(" (attempt {attempt})"),
     };
-    let what = match (spoken.level, spoken.stream) {
-        (Some(level), _) => level.to_string(),
-        (None, Stream::Log) => "log".to_owned(),
-        (None, Stream::Stdout) => "stdout".to_owned(),
-        (None, Stream::Stderr) => "stderr".to_owned(),
+    let stream = match spoken.stream {
+        Stream::Log => "log",
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
     };
+    let what = spoken.level.map(|level| level.to_string());
+    let what = what.as_deref().unwrap_or(stream);
     let head = style::dim(&format!("{time:12} {}{attempt} {what:6}", spoken.trial));
     let fields = spoken.fields.iter();
     let fields: String = fields
@@ -303,31 +279,27 @@ fn lines(spoken: &Spoken, each: &mut dyn FnMut(String)) {
 }
 
 /// Prints lines as they come, but holds those back that are there already until it is known which are the last.
-struct Tail {
+struct Tail<'a> {
     most: Option<usize>,
     held: VecDeque<String>,
-    is_json: bool,
+    lines: Lines<'a>,
 }
 
-impl Tail {
-    fn add(&mut self, line: String, out: &Out) {
-        match self.most {
-            None if self.is_json => out.json_line(&line),
-            None => out.data(&line),
-            Some(most) => {
-                self.held.push_back(line);
-                if self.held.len() > most {
-                    self.held.pop_front();
-                }
-            }
+impl Tail<'_> {
+    fn add(&mut self, line: String) {
+        let Some(most) = self.most else {
+            return self.lines.add(&line);
+        };
+        self.held.push_back(line);
+        if self.held.len() > most {
+            self.held.pop_front();
         }
     }
 
     /// Prints what was held back; later lines are printed as they come.
-    fn end(&mut self, out: &Out) {
+    fn end(&mut self) {
         self.most = None;
-        for line in std::mem::take(&mut self.held) {
-            self.add(line, out);
-        }
+        self.held.drain(..).for_each(|line| self.lines.add(&line));
+        self.lines.flush();
     }
 }

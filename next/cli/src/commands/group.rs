@@ -4,17 +4,14 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use runner_engine::{EngineError, ExecRequest, Group, ResumeRequest};
 use runner_model::{RunStatus, exit::Exit, visible::visible_line};
-use runner_record::{RecordError, Rerun, ResultsRoot, now};
-use runner_report::{RunList, RunSummary, VERSION, short_id};
+use runner_record::{RecordError, Rerun, ResultsRoot, RunDir, now};
+use runner_report::{RunList, RunSummary, short_id};
 
-use super::{
-    exec::{Next, session},
-    list,
-};
+use super::{exec::session, list};
 use crate::{
-    args::{RunArg, SessionArgs},
+    args::SessionArgs,
     detach,
-    text::{error::CommandError, out::Out, style},
+    text::{CommandError, Out, style},
 };
 
 /// The scenarios that are meant: each file, and of a folder the TOML files that are directly in it, by their names.
@@ -83,14 +80,15 @@ pub fn requests(
     out: &Out,
 ) -> Result<Option<(String, Vec<ResumeRequest>)>, CommandError> {
     let root = args.root.open()?;
-    let found = match &request.run {
-        Some(name) => find(&root, name),
-        None if request.rerun.is_some() || request.accept_changes => Ok(None),
-        None => only_cut_short(&root),
+    let runs = match &request.run {
+        Some(name) => match Named::find(&root, name)? {
+            Named::Group(list) => Some(list.runs),
+            Named::Run(_) => None,
+        },
+        None if request.rerun.is_some() || request.accept_changes => None,
+        None => only_cut_short(&root)?.map(|list| list.runs),
     };
-    let Some(runs) = found? else {
-        return Ok(None);
-    };
+    let Some(runs) = runs else { return Ok(None) };
     let is_meant = |rerun: &Rerun, run: &RunSummary| {
         let errors = run.counts.done.error + run.counts.done.timeout;
         match rerun {
@@ -126,62 +124,53 @@ pub fn requests(
 }
 
 /// The runs of the only group with runs that were cut short, if no other run was and no process works on one of them.
-fn only_cut_short(root: &ResultsRoot) -> Result<Option<Vec<RunSummary>>, RecordError> {
-    let mut cut = root.cut_short()?;
-    if cut.len() > 1 {
-        cut = root.runs()?.runs;
-        cut.retain(|run| run.status == RunStatus::Incomplete);
-    }
-    let mut groups = cut.iter().map(|run| run.group.as_ref().map(|of| &of.id));
+fn only_cut_short(root: &ResultsRoot) -> Result<Option<RunList>, RecordError> {
+    let list = RunList::read(root)?;
+    let cut = list.runs.iter();
+    let cut = cut.filter(|run| run.status == RunStatus::Incomplete);
+    let mut groups = cut.map(|run| run.group.as_ref().map(|of| of.id.clone()));
     let Some(Some(group)) = groups.next() else {
         return Ok(None);
     };
-    if groups.any(|other| other != Some(group)) {
-        return Ok(None);
-    }
-    let runs = members(RunList::read(root)?, group);
-    let is_held = runs.iter().any(|run| run.status == RunStatus::Running);
-    Ok((!is_held).then_some(runs))
+    let is_only = groups.all(|other| other.as_ref() == Some(&group));
+    let list = list.of_group(&group);
+    let is_held = list.runs.iter().any(|run| run.status == RunStatus::Running);
+    Ok((is_only && !is_held).then_some(list))
 }
 
-/// The runs of the group that a command names, if it names one.
-pub fn of(root: &ResultsRoot, run: &RunArg) -> Result<Option<Vec<RunSummary>>, RecordError> {
-    run.name().map_or(Ok(None), |name| find(root, &name))
+/// What a name stands for.
+pub enum Named {
+    Run(RunDir),
+    /// The runs of a group, in their order.
+    Group(RunList),
 }
 
-/// The runs of the group with this id or part of it, in their order; none if the name is that of a run, or of nothing.
-///
-/// # Errors
-///
-/// Several groups, or a results root that cannot be read.
-pub fn find(root: &ResultsRoot, name: &str) -> Result<Option<Vec<RunSummary>>, RecordError> {
-    if !matches!(root.find(name), Err(RecordError::Unknown { .. })) {
-        return Ok(None);
+impl Named {
+    /// The run, or else the group, with this id or part of it.
+    ///
+    /// # Errors
+    ///
+    /// Nothing or several of this name, or a results root that cannot be read.
+    pub fn find(root: &ResultsRoot, name: &str) -> Result<Self, CommandError> {
+        let unknown = match root.find(name) {
+            Err(error @ RecordError::Unknown { .. }) => error,
+            found => return Ok(Self::Run(found?)),
+        };
+        let list = RunList::read(root)?;
+        let groups = list.runs.iter();
+        let groups = groups.filter_map(|run| Some(run.group.as_ref()?.id.clone()));
+        let groups: BTreeSet<_> = groups.filter(|id| id.contains(name)).collect();
+        let groups: Vec<_> = groups.into_iter().collect();
+        match groups.as_slice() {
+            [] => Err(unknown.into()),
+            [group] => Ok(Self::Group(list.of_group(group))),
+            several => Err(CommandError::usage(format!(
+                "`{name}` could be one of {} groups:\n{}",
+                several.len(),
+                several.join("\n")
+            ))),
+        }
     }
-    let list = RunList::read(root)?;
-    let groups = list
-        .runs
-        .iter()
-        .filter_map(|run| Some(&run.group.as_ref()?.id));
-    let groups: BTreeSet<_> = groups.filter(|id| id.contains(name)).cloned().collect();
-    let mut groups = groups.into_iter();
-    match (groups.next(), groups.next()) {
-        (None, _) => Ok(None),
-        (Some(group), None) => Ok(Some(members(list, &group))),
-        (Some(one), Some(other)) => Err(RecordError::Ambiguous {
-            name: name.to_owned(),
-            root: root.path().to_owned(),
-            candidates: [one, other].into_iter().chain(groups).collect(),
-        }),
-    }
-}
-
-fn members(list: RunList, group: &str) -> Vec<RunSummary> {
-    let place = |run: &RunSummary| run.group.as_ref().map_or(0, |group| group.place);
-    let mut runs = list.runs;
-    runs.retain(|run| run.group.as_ref().is_some_and(|of| of.id == group));
-    runs.sort_by_key(place);
-    runs
 }
 
 fn run(mut group: Group, args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
@@ -189,8 +178,8 @@ fn run(mut group: Group, args: &SessionArgs, out: &Out) -> Result<Exit, CommandE
         detach::say(group.id(), None);
     }
     let (mut exit, mut is_meant, mut unmeant) = (Exit::Success, false, None);
-    while let Some(next) = group.take_next() {
-        match session(args, out, Next::Group, |observer| next.run(observer)) {
+    while group.has_next() {
+        match session(args, out, true, |observer| group.run_next(observer)) {
             // `--rerun` may mean trials of other runs.
             Err(error) if error.exit() == Exit::NothingSelected => unmeant = Some(error),
             Err(error) => {
@@ -209,34 +198,27 @@ fn run(mut group: Group, args: &SessionArgs, out: &Out) -> Result<Exit, CommandE
 
 /// Prints how the runs of a group stand. Gives the exit code of all of them, also of those that this process has not run.
 fn summary(group: &str, args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
-    let runs = members(RunList::read(&args.root.open()?)?, group);
-    let exits = runs.iter().filter_map(|run| Exit::of_code(run.exit_code?));
+    let list = RunList::read(&args.root.open()?)?.of_group(group);
+    let exits = list
+        .runs
+        .iter()
+        .filter_map(|run| Exit::of_code(run.exit_code?));
     let exit = exits.fold(Exit::Success, Exit::worse);
     if !(args.json || detach::is_background() || (args.quiet && exit == Exit::Success)) {
         out.data("");
-        show(runs, &args.root.flag(), out);
+        show(&list, &args.root.flag(), out);
     }
     Ok(exit)
 }
 
-/// The runs of a group as a document.
-pub fn document(runs: Vec<RunSummary>) -> RunList {
-    RunList {
-        v: VERSION,
-        runs,
-        unreadable: Vec::new(),
-    }
-}
-
 /// Prints the runs of a group, and how it is continued.
-pub fn show(runs: Vec<RunSummary>, root_flag: &str, out: &Out) {
-    let group = runs.first().and_then(|run| run.group.clone());
-    let group = group.map_or_else(String::new, |group| group.id);
-    let is_resumable = runs.iter().any(RunSummary::is_resumable);
-    out.data(&style::bold(&format!("group {}:", visible_line(&group))));
-    out.data(&list::table(&document(runs), now(), out.columns()));
-    if is_resumable {
-        let group = short_id(&group);
+pub fn show(list: &RunList, root_flag: &str, out: &Out) {
+    let group = list.runs.first().and_then(|run| run.group.as_ref());
+    let group = group.map_or("", |group| &group.id);
+    out.data(&style::bold(&format!("group {}:", visible_line(group))));
+    out.data(&list::table(list, now(), out.columns()));
+    if list.runs.iter().any(RunSummary::is_resumable) {
+        let group = short_id(group);
         out.hint(&format!("continue: runner resume {group}{root_flag}"));
     }
 }

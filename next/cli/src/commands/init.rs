@@ -10,7 +10,7 @@ use runner_model::{exit::Exit, visible::visible_line};
 
 use crate::{
     args::quoted,
-    text::{error::CommandError, out::Out},
+    text::{CommandError, Out},
 };
 
 /// Write a first scenario that runs as it is

@@ -16,10 +16,9 @@ use runner_report::{RunList, RunSummary, short_id};
 use runner_scenario::IdGlob;
 
 use super::exec::label;
-
 use crate::{
-    args::RootArgs,
-    text::{error::CommandError, layout::Table, out::Out, style, summary},
+    args::{RootArgs, number},
+    text::{CommandError, Out, Table, style, summary},
 };
 
 /// List the runs, newest first
@@ -45,7 +44,7 @@ pub struct Args {
     #[arg(long, value_name = "WHEN", value_parser = since)]
     since: Option<Since>,
     /// At most this many
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = number::<usize>)]
     limit: Option<usize>,
     #[command(flatten)]
     root: RootArgs,
@@ -64,25 +63,26 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         out.document(&list);
         return Ok(Exit::Success);
     }
+    let path = args.root.path();
+    let folder = visible_line(&path.to_string_lossy()).into_owned();
     if !list.runs.is_empty() {
         out.data(&table(&list, now, out.columns()));
     } else if all > 0 {
         out.talk("no run is as you asked");
+    } else if !path.is_dir() {
+        out.talk(&format!(
+            "there are no runs: the folder {folder} does not exist"
+        ));
     } else if list.unreadable.is_empty() {
-        let path = args.root.path();
-        let folder = visible_line(&path.to_string_lossy()).into_owned();
-        out.talk(&if path.is_dir() {
-            format!("there are no runs in {folder}")
-        } else {
-            format!("there are no runs: the folder {folder} does not exist")
-        });
+        out.talk(&format!("there are no runs in {folder}"));
     }
     for run in &list.unreadable {
         out.warn(&format!("{}: {}", run.run, run.problem));
     }
     if let Some(run) = list.runs.iter().find(|run| run.is_resumable()) {
-        let flag = args.root.flag();
-        out.hint(&format!("continue: runner resume {}{flag}", run.short));
+        let group = run.group.as_ref().map(|group| short_id(&group.id));
+        let (name, flag) = (group.unwrap_or(&run.short), args.root.flag());
+        out.hint(&format!("continue: runner resume {name}{flag}"));
     }
     Ok(Exit::Success)
 }
@@ -128,12 +128,8 @@ fn since(text: &str) -> Result<Since, String> {
     if let Ok(age) = parse_age(text) {
         return Ok(Since::Ago(age));
     }
-    let day = || {
-        text.parse::<civil::Date>()
-            .map(|day| day.to_datetime(civil::Time::midnight()))
-    };
-    let time = text.parse::<civil::DateTime>().or_else(|_| day());
-    let time = time.ok().and_then(|time| time.to_zoned(TimeZone::UTC).ok());
+    let time = text.parse::<civil::DateTime>().ok();
+    let time = time.and_then(|time| time.to_zoned(TimeZone::UTC).ok());
     let time = time.map(|time| Time::from_millis(time.timestamp().as_millisecond()));
     // With an offset or `Z` it is a point in time.
     let time = Time::parse(text).or(time);
@@ -159,7 +155,7 @@ fn verdicts() -> impl TypedValueParser<Value = RunVerdict> {
 
 /// The table; ids and times are short on a screen, and whole elsewhere.
 pub fn table(list: &RunList, now: Time, screen: Option<usize>) -> String {
-    let mut table = Table::new(&[
+    let mut table = Table::new([
         ("run", 0),
         ("status", 0),
         ("scenario", 2),
@@ -172,15 +168,19 @@ pub fn table(list: &RunList, now: Time, screen: Option<usize>) -> String {
     for run in &list.runs {
         let id = screen.map_or(&run.run, |_| &run.short);
         let when = |time| summary::when(now, time, screen);
+        let took = match run.worked_ms {
+            0 => "–".to_owned(),
+            took => show_duration(Duration::from_millis(took)),
+        };
         table.row([
             visible_line(id).into_owned(),
-            standing(run),
+            summary::headed(run, ""),
             scenario(run),
             format!("{}/{}", run.counts.done.done(), run.counts.planned),
             style::bad_count(run.counts.done.bad()),
             when(run.started_at),
             run.completed_at.map_or_else(|| "–".to_owned(), when),
-            show_duration(Duration::from_millis(run.worked_ms)),
+            took,
         ]);
     }
     table.render(screen)
@@ -196,9 +196,4 @@ fn scenario(run: &RunSummary) -> String {
         }
         None => name.into_owned(),
     }
-}
-
-fn standing(run: &RunSummary) -> String {
-    let (sign, paint) = style::standing(run.status, run.verdict);
-    paint(&format!("{sign} {}", summary::standing_words(run)))
 }

@@ -3,16 +3,14 @@
 use runner_engine::{Decision, ResumeRequest};
 use runner_model::{TrialId, exit::Exit, units::plural};
 use runner_record::Rerun;
-use serde::Serialize;
+use runner_report::json::one_line;
+use serde_json::json;
 
-use super::{
-    exec::{Next, session},
-    group,
-};
+use super::{exec::session, group};
 use crate::{
     args::{RunArg, SessionArgs},
     detach,
-    text::{error::CommandError, out::Out},
+    text::{CommandError, Out},
 };
 
 /// Continue a run that was cut short
@@ -62,42 +60,29 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if let Some(exit) = group::resume(&request, &args.session, out)? {
         return Ok(exit);
     }
-    session(&args.session, out, Next::Named, |observer| {
+    session(&args.session, out, false, |observer| {
         runner_engine::resume(&request, observer)
     })
-}
-
-/// A trial of `--dry-run` or `--explain`.
-#[derive(Serialize)]
-struct Planned<'a> {
-    trial: &'a TrialId,
-    runs: bool,
-    why: &'a str,
 }
 
 /// Prints what a session would do. Only trials that run are of interest, unless it is asked why others do not.
 fn preview(requests: &[ResumeRequest], args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let mut runs = 0;
-    let mut lines = out.lines();
+    let mut lines = out.lines(args.session.json);
     let mut each = |trial: &TrialId, decision: &Decision| {
         let Decision { is_pending, why } = decision;
         runs += u64::from(*is_pending);
-        let text = match (is_pending, args.session.json) {
-            (false, _) if !args.explain => return,
-            (_, true) => {
-                let planned = Planned {
-                    trial,
-                    runs: *is_pending,
-                    why,
-                };
-                let line = runner_report::json::one_line(&planned);
-                return lines.add_json(&line.unwrap_or_default());
-            }
-            _ if !args.explain => trial.to_string(),
-            (true, _) => format!("{trial}  runs: {why}"),
-            (false, _) => format!("{trial}  stays: {why}"),
-        };
-        lines.add(&text);
+        let word = if *is_pending { "runs" } else { "stays" };
+        if *is_pending || args.explain {
+            lines.add(&match (args.session.json, args.explain) {
+                (true, _) => {
+                    let planned = json!({"trial": trial, "runs": is_pending, "why": why});
+                    one_line(&planned).unwrap_or_default()
+                }
+                (_, true) => format!("{trial}  {word}: {why}"),
+                (_, false) => trial.to_string(),
+            });
+        }
     };
     let (mut is_meant, mut unmeant) = (false, None);
     for request in requests {

@@ -9,18 +9,17 @@ use runner_model::{
     visible::visible_line,
 };
 use runner_record::{GroupPlace, Live, RecordError, RunDir, now};
-use runner_report::{Found, ProviderTable, RunDocument, TrialDocument, Which, find_trial};
+use runner_report::{
+    Failures, Found, ProviderTable, RunDocument, TrialDocument, Which, find_trial,
+};
 
-use super::group;
+use super::group::{self, Named};
 use crate::{
     args::RunArgs,
     text::{
-        error::CommandError,
-        failures::{BLOCK_LINES, Failures, row_block},
-        grants, history,
-        layout::Table,
-        out::Out,
-        page, style, summary,
+        CommandError, Out, Table,
+        failures::{self, BLOCK_LINES, row_block},
+        grants, history, page, style, summary,
     },
 };
 
@@ -46,33 +45,26 @@ pub struct Args {
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let RunArgs { run, root, json } = &args.of;
     let (root_flag, root) = (root.flag(), root.open()?);
-    if let Some(runs) = group::of(&root, run)? {
-        if args.trial.is_some() || args.failed || args.history {
+    let run = match Named::find(&root, &run.name_or_latest())? {
+        Named::Run(run) => run,
+        Named::Group(_) if args.trial.is_some() || args.failed || args.history => {
             let text = "that is a group: name one of its runs";
             return Err(CommandError::usage(text));
         }
-        if *json {
-            out.document(&group::document(runs));
-        } else {
-            group::show(runs, &root_flag, out);
+        Named::Group(list) => {
+            out.answer(*json, &list, |list| group::show(list, &root_flag, out));
+            return Ok(Exit::Success);
         }
-        return Ok(Exit::Success);
-    }
-    let (is_named, run) = (run.name().is_some(), run.find(&root)?);
+    };
     if let Some(text) = &args.trial {
         let trial = one_trial(&run, text, find_trial(&run, text)?)?;
         let document = TrialDocument::read(&root, &run, trial)?;
-        if *json {
-            out.document(&document);
-        } else {
-            out.data(&page::page(&document));
-        }
+        out.answer(*json, &document, |document| out.data(&page::page(document)));
         return Ok(Exit::Success);
     }
-    let which = if args.failed {
-        Which::Failed
-    } else {
-        Which::All
+    let which = match args.failed {
+        true => Which::Failed,
+        false => Which::All,
     };
     let document = RunDocument::read(&root, &run, which)?;
     if *json {
@@ -87,45 +79,34 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             out.data("");
             out.data(&history::lines(&document.manifest).join("\n"));
         }
-        let name = match is_named {
-            true => format!(" {}", document.run.short),
-            false => String::new(),
-        };
-        for step in summary::next_steps(&document.run, &name, &root_flag) {
-            out.hint(&step);
-        }
+        summary::print_next_steps(&document.run, &root_flag, out);
     }
     Ok(Exit::Success)
 }
 
 /// The trial that a text means.
 pub fn one_trial(run: &RunDir, text: &str, found: Found) -> Result<TrialId, CommandError> {
-    let (message, trials) = match found {
+    let (mut message, trials) = match found {
         Found::One(trial) => return Ok(trial),
         Found::Several(trials) => (format!("`{text}` could be one of {}", trials.len()), trials),
+        Found::Nothing { trials } if trials.is_empty() => {
+            return Err(CommandError::usage("the run has no rows yet"));
+        }
         Found::Nothing { trials } => {
             let run = run.id();
             let message = format!("run {run} has no row of a trial `{text}`; it has rows of");
             (message, trials)
         }
     };
-    Err(CommandError::usage(named(&message, &trials)))
-}
-
-/// A message with the first of these trials.
-fn named(message: &str, trials: &[String]) -> String {
-    let mut text = format!("{message}:");
-    if trials.is_empty() {
-        text = "the run has no rows yet".to_owned();
-    }
+    message.push(':');
     for trial in trials.iter().take(MOST_CANDIDATES) {
-        text.push_str(&format!("\n{trial}"));
+        message.push_str(&format!("\n{trial}"));
     }
     if trials.len() > MOST_CANDIDATES {
-        let left = (trials.len() - MOST_CANDIDATES) as u64;
-        text.push_str(&format!("\n… and {}", plural(left, "more", "more")));
+        let left = trials.len() - MOST_CANDIDATES;
+        message.push_str(&format!("\n… and {left} more"));
     }
-    text
+    Err(CommandError::usage(message))
 }
 
 fn standing(document: &RunDocument) -> String {
@@ -137,7 +118,7 @@ fn standing(document: &RunDocument) -> String {
 fn overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
     let (run, now) = (&document.run, now());
     out.data(&standing(document));
-    if let Some(message) = summary::message(run) {
+    if let Some(message) = &run.message {
         out.data(&format!("  {message}"));
     }
     let sessions = plural(run.sessions, "session", "sessions");
@@ -191,36 +172,34 @@ fn overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
         "\n{}",
         providers(&document.providers, out.columns())
     ));
-    let granted = grants::tables(&document.manifest.providers);
+    let providers = &document.manifest.providers;
+    let granted = grants::tables(providers);
     if !granted.is_empty() {
         out.data(&format!("\n{}", style::bold("granted:")));
-        let lines = granted.iter().map(|line| format!("  {line}"));
-        out.data(&lines.collect::<Vec<_>>().join("\n"));
+        out.data(&format!("  {}", granted.join("\n  ")));
     }
-    let denied = grants::denials(&document.denials, &document.manifest.providers);
+    let denied = grants::denials(&document.denials, providers);
     if !denied.is_empty() {
         out.data(&format!("\n{}", denied.join("\n")));
     }
-    let mut failures = Failures::default();
-    document.rows.failures(|row, _| failures.add(row))?;
-    if failures.trials() > 0 {
+    let mut failed = Failures::default();
+    document.rows.failures(|row, _| failed.add(row))?;
+    if failed.trials > 0 {
         out.data(&format!("\n{}", style::bold("failed:")));
-        out.data(&failures.lines(out.columns()).join("\n"));
+        out.data(&failures::list(&failed, out.columns()));
     }
-    let warn = |what: String| {
+    let lost = (document.lost_results > 0).then(|| {
+        let results = plural(document.lost_results, "result", "results");
+        format!("{results} that benchmark.json counts are gone from")
+    });
+    let damaged = (document.damaged_lines > 0).then(|| {
+        let lines = plural(document.damaged_lines, "line is", "lines are");
+        format!("{lines} damaged in")
+    });
+    for what in lost.into_iter().chain(damaged) {
         out.warn(&format!(
             "{what} index.jsonl; `runner resume` runs their trials again"
         ));
-    };
-    if document.lost_results > 0 {
-        let results = plural(document.lost_results, "result", "results");
-        warn(format!(
-            "{results} that benchmark.json counts are gone from"
-        ));
-    }
-    if document.damaged_lines > 0 {
-        let lines = plural(document.damaged_lines, "line is", "lines are");
-        warn(format!("{lines} damaged in"));
     }
     Ok(())
 }
@@ -257,7 +236,7 @@ fn live_text(live: &Live, now: Time) -> String {
 }
 
 fn providers(providers: &[ProviderTable], screen: Option<usize>) -> String {
-    let mut table = Table::new(&[
+    let mut table = Table::new([
         ("provider", 0),
         ("passed>", 0),
         ("failed>", 1),
@@ -275,9 +254,8 @@ fn providers(providers: &[ProviderTable], screen: Option<usize>) -> String {
             0 => String::new(),
             count => count.to_string(),
         };
-        let [p50, p95, max] = provider
-            .durations()
-            .map(|duration| duration.map(show_duration).unwrap_or_default());
+        let durations = provider.durations();
+        let [p50, p95, max] = durations.map(|time| time.map(show_duration).unwrap_or_default());
         table.row([
             visible_line(&provider.provider).into_owned(),
             count(counts.passed),

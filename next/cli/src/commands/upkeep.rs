@@ -15,16 +15,13 @@ use runner_scenario::{Retention, RootSettings};
 
 use super::list::statuses;
 use crate::{
-    args::{RootArgs, RunArg, RunArgs},
-    text::{error::CommandError, layout::Table, out::Out, style, summary},
+    args::{RootArgs, RunArg, RunArgs, fraction, number},
+    text::{CommandError, Out, Table, style, summary},
 };
 
-/// Give runs whose process died their status
+/// Whether it is done, and how it is printed.
 #[derive(clap::Args)]
-pub struct CleanupArgs {
-    /// Only runs that began at least so many hours ago; a fraction is fine
-    #[arg(long, value_name = "H", value_parser = hours)]
-    stale_hours: Option<Duration>,
+struct HowArgs {
     /// Do it, instead of only showing it
     #[arg(long, visible_alias = "no-dry-run")]
     yes: bool,
@@ -33,6 +30,16 @@ pub struct CleanupArgs {
     /// Print one JSON document
     #[arg(long, display_order = 801)]
     json: bool,
+}
+
+/// Give runs whose process died their status
+#[derive(clap::Args)]
+pub struct CleanupArgs {
+    /// Only runs that began at least so many hours ago; a fraction is fine
+    #[arg(long, value_name = "H", value_parser = hours)]
+    stale_hours: Option<Duration>,
+    #[command(flatten)]
+    how: HowArgs,
 }
 
 /// Delete old runs
@@ -48,31 +55,23 @@ pub struct PruneArgs {
     #[arg(long, value_name = "AGE", value_parser = age)]
     older_than: Option<Duration>,
     /// All but so many of the newest runs
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<u64>)]
     keep_last: Option<u64>,
     /// The oldest runs, until the rest is no larger than this, such as `10GiB`
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_size: Option<u64>,
-    /// Do it, instead of only showing it
-    #[arg(long, visible_alias = "no-dry-run")]
-    yes: bool,
     #[command(flatten)]
-    root: RootArgs,
-    /// Print one JSON document
-    #[arg(long, display_order = 801)]
-    json: bool,
+    how: HowArgs,
 }
 
 /// Keep a run from `prune`
 #[derive(clap::Args)]
 pub struct PinArgs {
     #[command(flatten)]
-    run: RunArg,
+    of: UnpinArgs,
     /// Why; `runner show` prints it
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    #[command(flatten)]
-    root: RootArgs,
 }
 
 /// Let `prune` delete a run again
@@ -85,11 +84,12 @@ pub struct UnpinArgs {
 }
 
 pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
-    let (root, now) = (args.root.open()?, now());
+    let HowArgs { yes, root, json } = &args.how;
+    let (flag, root, now) = (root.flag(), root.open()?, now());
     let age = args.stale_hours.unwrap_or_default();
     let is_meant = |run: &Manifest| now.since(run.started_at) >= age;
     let mut problems = Vec::new();
-    let runs: Vec<Manifest> = if args.yes {
+    let runs: Vec<Manifest> = if *yes {
         let swept = root.sweep_of(is_meant)?;
         let failed = swept.failed.into_iter();
         problems.extend(failed.map(|(run, error)| format!("run {run}: {error}")));
@@ -98,40 +98,34 @@ pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
         let dead = root.dead()?.into_iter().map(|(_, manifest)| manifest);
         dead.filter(is_meant).collect()
     };
-    let runs: Vec<_> = runs.into_iter().map(DeadRun::from).collect();
-    let exit = if problems.is_empty() {
-        Exit::Success
-    } else {
-        Exit::Storage
+    let document = CleanupDocument {
+        v: VERSION,
+        dry_run: !yes,
+        runs: runs.into_iter().map(DeadRun::from).collect(),
+        problems,
     };
-    if args.json {
-        out.document(&CleanupDocument {
-            v: VERSION,
-            dry_run: !args.yes,
-            runs,
-            problems,
-        });
-        return Ok(exit);
-    }
-    if runs.is_empty() && problems.is_empty() {
-        out.talk("no run has a dead process");
-    } else if !runs.is_empty() {
-        out.data(&dead_runs(&runs, now, out.columns()));
-    }
-    for problem in &problems {
-        out.warn(problem);
-    }
-    if !args.yes && !runs.is_empty() {
-        out.hint(&format!(
-            "write this down: runner cleanup --yes{}",
-            args.root.flag()
-        ));
-    }
-    Ok(exit)
+    let (runs, problems) = (&document.runs, &document.problems);
+    out.answer(*json, &document, |_| {
+        if !runs.is_empty() {
+            out.data(&dead_runs(runs, now, out.columns()));
+        } else if problems.is_empty() {
+            out.talk("no run has a dead process");
+        }
+        for problem in problems {
+            out.warn(problem);
+        }
+        if !yes && !runs.is_empty() {
+            out.hint(&format!("write this down: runner cleanup --yes{flag}"));
+        }
+    });
+    Ok(match problems.is_empty() {
+        true => Exit::Success,
+        false => Exit::Storage,
+    })
 }
 
 fn dead_runs(runs: &[DeadRun], now: Time, screen: Option<usize>) -> String {
-    let mut table = Table::new(&[
+    let mut table = Table::new([
         ("run", 0),
         ("scenario", 3),
         ("started (UTC)", 1),
@@ -144,7 +138,7 @@ fn dead_runs(runs: &[DeadRun], now: Time, screen: Option<usize>) -> String {
             .reason
             .map_or_else(String::new, |reason| format!(" ({reason})"));
         table.row([
-            visible_line(shown_id(&run.run, screen)).into_owned(),
+            shown_id(&run.run, screen),
             visible_line(&run.scenario).into_owned(),
             summary::when(now, run.started_at, screen),
             format!("{}/{}", run.done, run.planned),
@@ -156,7 +150,8 @@ fn dead_runs(runs: &[DeadRun], now: Time, screen: Option<usize>) -> String {
 }
 
 pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
-    let root = args.root.open()?;
+    let HowArgs { yes, root, json } = &args.how;
+    let root = root.open()?;
     let mut policy = Policy {
         runs: args.runs.clone(),
         statuses: args.status.clone(),
@@ -170,32 +165,29 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
         policy.keep_last = kept.keep_last;
         policy.max_size = kept.max_size;
     }
-    let (is_dry, now) = (!args.yes, now());
-    let pruning = root.prune(&policy, is_dry, now)?;
-    let mut named = pruning.kept.iter().filter(|kept| kept.is_named);
-    let exit = match (pruning.problems.is_empty(), named.clone().next()) {
-        (false, _) => Exit::Storage,
-        (_, Some(_)) if named.any(|kept| kept.is_held) => Exit::Held,
-        (_, Some(_)) => Exit::Usage,
-        _ => Exit::Success,
+    let now = now();
+    let document = PruneDocument {
+        v: VERSION,
+        dry_run: !yes,
+        pruning: root.prune(&policy, !yes, now)?,
     };
-    if args.json {
-        out.document(&PruneDocument {
-            v: VERSION,
-            dry_run: is_dry,
-            pruning,
-        });
+    let pruning = &document.pruning;
+    let named = pruning.kept.iter().filter(|kept| kept.is_named);
+    let exit = match pruning.problems.is_empty() {
+        false => Exit::Storage,
+        true if named.clone().any(|kept| kept.is_held) => Exit::Held,
+        true if named.clone().next().is_some() => Exit::Usage,
+        true => Exit::Success,
+    };
+    if *json {
+        out.document(&document);
         return Ok(exit);
     }
     if !pruning.runs.is_empty() {
-        out.data(&pruned_runs(&pruning, now, out.columns()));
+        out.data(&pruned_runs(pruning, now, out.columns()));
     }
-    out.data(&totals(&pruning, is_dry));
-    for kept in &pruning.kept {
-        if kept.is_named {
-            out.warn(&kept.why);
-        }
-    }
+    out.data(&totals(pruning, !yes));
+    named.for_each(|kept| out.warn(&kept.why));
     let others = pruning.kept.iter().filter(|kept| !kept.is_named).count() as u64;
     if others > 0 {
         let runs = plural(others, "run stays", "runs stay");
@@ -206,8 +198,8 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
     for problem in &pruning.problems {
         out.warn(problem);
     }
-    if is_dry && !(pruning.runs.is_empty() && pruning.leftovers.is_empty() && pruning.contents == 0)
-    {
+    let is_empty = pruning.runs.is_empty() && pruning.leftovers.is_empty() && pruning.contents == 0;
+    if !yes && !is_empty {
         out.hint("delete this: the same command with --yes");
     } else if policy.is_empty() {
         out.hint("name a policy to delete runs, such as `--older-than 30d` or `--keep-last 100`");
@@ -218,20 +210,18 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
 /// `[retention]` of the results root, where it counts.
 fn retention(root: &ResultsRoot, out: &Out) -> Result<Retention, CommandError> {
     match root.settings()? {
-        Settings::Absent => Ok(Retention::default()),
-        Settings::Ignored(why) => {
-            out.warn(&why);
-            Ok(Retention::default())
-        }
         Settings::Text(text) => {
             let file = root.path().join("runner.toml").display().to_string();
-            Ok(RootSettings::parse(&file, &text)?.retention)
+            return Ok(RootSettings::parse(&file, &text)?.retention);
         }
+        Settings::Ignored(why) => out.warn(&why),
+        Settings::Absent => {}
     }
+    Ok(Retention::default())
 }
 
 fn pruned_runs(pruning: &Pruning, now: Time, screen: Option<usize>) -> String {
-    let mut table = Table::new(&[
+    let mut table = Table::new([
         ("run", 0),
         ("status", 0),
         ("scenario", 1),
@@ -240,7 +230,7 @@ fn pruned_runs(pruning: &Pruning, now: Time, screen: Option<usize>) -> String {
     ]);
     for run in &pruning.runs {
         table.row([
-            visible_line(shown_id(&run.run, screen)).into_owned(),
+            shown_id(&run.run, screen),
             run.status.to_string(),
             visible_line(&run.scenario).into_owned(),
             summary::when(now, run.started_at, screen),
@@ -252,60 +242,45 @@ fn pruned_runs(pruning: &Pruning, now: Time, screen: Option<usize>) -> String {
 
 fn totals(pruning: &Pruning, is_dry: bool) -> String {
     let verb = if is_dry { "would delete" } else { "deleted" };
-    let bytes: u64 = pruning.runs.iter().map(|run| run.bytes).sum();
+    let bytes = pruning.runs.iter().map(|run| run.bytes).sum();
     let runs = plural(pruning.runs.len() as u64, "run", "runs");
     let mut text = format!("{verb} {runs}, {}", show_size(bytes));
     let is_open = |run: &&Pruned| matches!(run.status, RunStatus::Incomplete | RunStatus::Failed);
     let open = pruning.runs.iter().filter(is_open).count() as u64;
     if open > 0 {
-        text.push_str(&format!(
-            "; {} could still be resumed",
-            plural(open, "run", "runs")
-        ));
+        let runs = plural(open, "run", "runs");
+        text += &format!("; {runs} could still be resumed");
     }
-    if !pruning.leftovers.is_empty() {
-        let left = plural(
-            pruning.leftovers.len() as u64,
-            "unfinished folder",
-            "unfinished folders",
-        );
-        text.push_str(&format!("; {left}"));
+    let left = pruning.leftovers.len() as u64;
+    if left > 0 {
+        let folders = plural(left, "unfinished folder", "unfinished folders");
+        text += &format!("; {folders}");
     }
     if pruning.contents > 0 {
         let files = plural(pruning.contents, "stored file", "stored files");
-        text.push_str(&format!(
-            "; {files} that no run needs, {}",
-            show_size(pruning.content_bytes)
-        ));
+        let size = show_size(pruning.content_bytes);
+        text += &format!("; {files} that no run needs, {size}");
     }
     text
 }
 
 pub fn pin(args: &PinArgs, out: &Out) -> Result<Exit, CommandError> {
     let reason = args.reason.clone().filter(|reason| !reason.is_empty());
-    set_pin(&args.run, &args.root, Some(actor(reason)), out)
+    set_pin(&args.of, Some(actor(reason)), out)
 }
 
 pub fn unpin(args: &UnpinArgs, out: &Out) -> Result<Exit, CommandError> {
-    set_pin(&args.run, &args.root, None, out)
+    set_pin(args, None, out)
 }
 
-fn set_pin(
-    run: &RunArg,
-    root: &RootArgs,
-    by: Option<Actor>,
-    out: &Out,
-) -> Result<Exit, CommandError> {
-    let root = root.open()?;
-    let Some(name) = run.name() else {
-        return Err(CommandError::usage(
-            "which run? Name it: its id, a part of it, a path, or `latest`",
-        ));
-    };
-    let words = if by.is_some() {
-        "pinned"
-    } else {
-        "no longer pinned"
+fn set_pin(args: &UnpinArgs, by: Option<Actor>, out: &Out) -> Result<Exit, CommandError> {
+    let root = args.root.open()?;
+    let name = args.run.name().ok_or_else(|| {
+        CommandError::usage("which run? Name it: its id, a part of it, a path, or `latest`")
+    })?;
+    let words = match by {
+        Some(_) => "pinned",
+        None => "no longer pinned",
     };
     let run = root.find(&name)?;
     let is_changed = root.claim(&run)?.pin(by)?;
@@ -317,50 +292,35 @@ fn set_pin(
 pub fn verify(args: &RunArgs, out: &Out) -> Result<Exit, CommandError> {
     let run = args.run.find(&args.root.open()?)?;
     let document = VerifyDocument::read(&run)?;
+    out.answer(args.json, &document, |document| print_found(document, out));
+    Ok(match document.found.faults.is_empty() {
+        true => Exit::Success,
+        false => Exit::Bad,
+    })
+}
+
+fn print_found(document: &VerifyDocument, out: &Out) {
     let found = &document.found;
-    let faults = found.faults.len() as u64 + found.left_out;
-    let exit = if faults == 0 {
-        Exit::Success
-    } else {
-        Exit::Bad
-    };
-    if args.json {
-        out.document(&document);
-        return Ok(exit);
-    }
     for fault in &found.faults {
-        let line = fault
-            .line
-            .map_or_else(String::new, |line| format!(":{line}"));
-        let place = format!("{}{line}", fault.path.display());
-        out.data(&format!(
-            "{}: {}",
-            visible_line(&place),
-            visible_line(&fault.problem)
-        ));
+        let line = fault.line.map(|line| format!(":{line}"));
+        let place = format!("{}{}", fault.path.display(), line.unwrap_or_default());
+        let problem = visible_line(&fault.problem);
+        out.data(&format!("{}: {problem}", visible_line(&place)));
     }
     if found.left_out > 0 {
-        out.data(&format!("… and {}", plural(found.left_out, "more", "more")));
+        out.data(&format!("… and {} more", found.left_out));
     }
-    let looked = format!(
-        "{}, {}, {}",
+    let (sign, state) = match found.faults.len() as u64 + found.left_out {
+        0 => (style::green("✓"), "nothing is damaged".to_owned()),
+        faults => (style::red("✗"), plural(faults, "fault", "faults")),
+    };
+    out.data(&format!(
+        "{sign} {}: {state}; looked at {}, {}, {}",
+        visible_line(&document.run_dir),
         plural(found.rows, "row", "rows"),
         plural(found.artifacts, "artifact", "artifacts"),
         plural(found.contents, "stored file", "stored files")
-    );
-    let run_dir = visible_line(&document.run_dir);
-    out.data(&match faults {
-        0 => format!(
-            "{} {run_dir}: nothing is damaged; looked at {looked}",
-            style::green("✓")
-        ),
-        faults => format!(
-            "{} {run_dir}: {}; looked at {looked}",
-            style::red("✗"),
-            plural(faults, "fault", "faults")
-        ),
-    });
-    Ok(exit)
+    ));
 }
 
 pub fn reindex(args: &RootArgs, out: &Out) -> Result<Exit, CommandError> {
@@ -373,20 +333,20 @@ pub fn reindex(args: &RootArgs, out: &Out) -> Result<Exit, CommandError> {
 }
 
 /// An id, short on a screen.
-fn shown_id(id: &str, screen: Option<usize>) -> &str {
-    if screen.is_some() { short_id(id) } else { id }
+fn shown_id(id: &str, screen: Option<usize>) -> String {
+    let id = screen.map_or(id, |_| short_id(id));
+    visible_line(id).into_owned()
 }
 
 fn hours(text: &str) -> Result<Duration, String> {
-    let hours = text.parse::<f64>().ok();
-    let hours = hours.and_then(|hours| Duration::try_from_secs_f64(hours * 3600.0).ok());
+    let hours = fraction(text, 3600.0);
     hours.ok_or_else(|| "expected hours, such as 24 or 0.5".to_owned())
 }
 
-pub fn age(text: &str) -> Result<Duration, String> {
-    parse_age(text).map_err(|problem| format!("it {problem}"))
+fn age(text: &str) -> Result<Duration, String> {
+    parse_age(text).map_err(|_| "expected an age such as 30d, 2w or 12h".to_owned())
 }
 
 fn size(text: &str) -> Result<u64, String> {
-    parse_size(text).map_err(|problem| format!("it {problem}"))
+    parse_size(text).map_err(|_| "expected a size such as 10GiB, or a number of bytes".to_owned())
 }

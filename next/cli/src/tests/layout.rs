@@ -22,6 +22,17 @@ fn lines_break_between_words() {
         "    a reason that is\n      much longer than\n      the screen is\n      wide, by far"
     );
     assert_eq!(wrap("short\n\nlines", 24), "short\n\nlines");
+    // Behind a title, before a unit, and at the marks of an id.
+    let text = "  name  took two minutes and 178 ms";
+    assert_eq!(
+        wrap(text, 28),
+        "  name  took two minutes and\n        178 ms"
+    );
+    let text = "failed shop/a-test-with-a-long-name@model#1";
+    assert_eq!(
+        wrap(text, 24),
+        "failed shop/a-test-with-\n  a-long-name@model#1"
+    );
     let long = wrap(&"x".repeat(50), 24);
     assert!(long.lines().all(|line| width(line) <= 24), "{long}");
     assert_eq!(long.replace(['\n', ' '], ""), "x".repeat(50));
@@ -47,7 +58,7 @@ fn any_text_fits_after_wrapping() {
 
 #[test]
 fn narrow_tables_leave_columns_out() {
-    let mut table = Table::new(&[("run", 0), ("status", 0), ("done>", 1), ("took>", 2)]);
+    let mut table = Table::new([("run", 0), ("status", 0), ("done>", 1), ("took>", 2)]);
     table.row(["6ba42b73", RED, "9/9", "842 ms"].map(String::from));
     table.row(["c5b08f1a", "incomplete (timeout)", "13/23", "3.9 s"].map(String::from));
     let plain = |columns| {
@@ -69,6 +80,10 @@ fn narrow_tables_leave_columns_out() {
          c5b08f1a  incomplete (timeout)  13/23"
     );
     assert_eq!(
+        plain(Some(36)),
+        "run       status\n6ba42b73  red\nc5b08f1a  incomplete (timeout)"
+    );
+    assert_eq!(
         plain(Some(20)),
         "run       status\n6ba42b73  red\nc5b08f1a  incomplet…"
     );
@@ -76,7 +91,7 @@ fn narrow_tables_leave_columns_out() {
 
 #[test]
 fn empty_columns_are_left_out() {
-    let mut table = Table::new(&[("run", 0), ("failed>", 1), ("note", 2)]);
+    let mut table = Table::new([("run", 0), ("failed>", 1), ("note", 2)]);
     table.row(["a", "", "x"].map(String::from));
     table.row(["b", "", ""].map(String::from));
     let text = table.render(None);

@@ -8,7 +8,7 @@ use runner_record::{RecordError, ResultsRoot, now};
 use runner_report::{RunList, RunSummary};
 use runner_scenario::Problems;
 
-use super::{out, style, summary};
+use super::{layout::Table, out, style, summary};
 
 /// Runs that a message names.
 const MOST_CANDIDATES: usize = 5;
@@ -29,11 +29,7 @@ impl CommandError {
 
     /// A file that could not be written.
     pub fn cannot_write(path: &Path, error: impl Display) -> Self {
-        Self::storage(format!("cannot write {}: {error}", path.display()))
-    }
-
-    /// A file system that refuses something.
-    pub fn storage(text: impl Display) -> Self {
+        let text = format!("cannot write {}: {error}", path.display());
         Self::new(Exit::Storage, text)
     }
 
@@ -42,12 +38,8 @@ impl CommandError {
         Self::new(Exit::Failed, text)
     }
 
-    /// A run that another process still works on.
-    pub fn held(text: impl Display) -> Self {
-        Self::new(Exit::Held, text)
-    }
-
-    fn new(exit: Exit, text: impl Display) -> Self {
+    /// With this exit code.
+    pub fn new(exit: Exit, text: impl Display) -> Self {
         let text = format!(
             "{} {}",
             style::error("error:"),
@@ -137,11 +129,12 @@ fn of_record(error: &RecordError) -> String {
 /// A message with the first of these runs.
 fn with_runs<'a>(head: &str, runs: impl Iterator<Item = &'a RunSummary>) -> String {
     let now = now();
-    let line = |run: &RunSummary| {
+    let mut table = Table::new([("", 0); 3]);
+    for run in runs.take(MOST_CANDIDATES) {
         let standing = summary::standing_words(run);
         let started = summary::ago(now, run.started_at);
-        format!("\n{}  {}  {standing}, {started}", run.short, run.scenario)
-    };
-    let lines: String = runs.take(MOST_CANDIDATES).map(line).collect();
-    format!("{head}:{lines}")
+        let standing = format!("{standing}, {started}");
+        table.row([run.short.clone(), run.scenario.clone(), standing]);
+    }
+    format!("{head}:\n{}", table.render(None))
 }

@@ -40,15 +40,9 @@ fn wrap_line(line: &str, columns: usize) -> String {
     if width(line) <= columns {
         return line.to_owned();
     }
-    let indent = line
-        .chars()
-        .take_while(|character| *character == ' ')
-        .count();
-    let indent = (indent + 2).min(columns / 2);
-    let mut wrapped = String::new();
-    let mut at = 0;
-    for word in line.split_inclusive(' ') {
-        let mut word = word;
+    let indent = hanging(line, columns / 2);
+    let (mut wrapped, mut at) = (String::new(), 0);
+    for mut word in words(line) {
         loop {
             let wide = width(word.trim_end());
             if at + wide <= columns {
@@ -56,13 +50,13 @@ fn wrap_line(line: &str, columns: usize) -> String {
             }
             if wide + indent > columns {
                 // It fits no line: as much of it as there is room for.
-                let split = split_at(word, columns.saturating_sub(at));
+                let split = split_word(word, columns.saturating_sub(at));
                 wrapped.push_str(&word[..split]);
                 word = &word[split..];
             }
             wrapped.truncate(wrapped.trim_end_matches(' ').len());
             wrapped.push('\n');
-            wrapped.push_str(&" ".repeat(indent));
+            wrapped.extend(repeat_n(' ', indent));
             at = indent;
         }
         wrapped.push_str(word);
@@ -70,6 +64,37 @@ fn wrap_line(line: &str, columns: usize) -> String {
     }
     wrapped.truncate(wrapped.trim_end_matches(' ').len());
     wrapped
+}
+
+/// Columns before what follows on a new line: as many as are before the text if the line has a title and two spaces, else two
+/// more than are before the line.
+fn hanging(line: &str, most: usize) -> usize {
+    let lead = line.len() - line.trim_start_matches(' ').len();
+    let text = line[lead..].find("  ").map(|title| {
+        let text = line[lead + title..].trim_start_matches(' ');
+        width(&line[..line.len() - text.len()])
+    });
+    text.filter(|columns| *columns <= most)
+        .unwrap_or(most.min(lead + 2))
+}
+
+/// Words with the spaces behind them. A number and the word behind it are one.
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    let (mut last, mut has_number) = (' ', false);
+    line.split_inclusive(move |character| {
+        let is_space = character == ' ';
+        let is_end = is_space && (has_number || !last.is_ascii_digit());
+        has_number = !is_end && (has_number || is_space);
+        last = character;
+        is_end
+    })
+}
+
+/// Splits a word that fits no line: behind a mark in its second half that fits, else wherever the line ends.
+fn split_word(word: &str, columns: usize) -> usize {
+    let end = split_at(word, columns);
+    let mark = word[..end].rfind(['/', '-', '_', '@', ',', '&']);
+    mark.map_or(end, |mark| if mark > end / 2 { mark + 1 } else { end })
 }
 
 /// The byte behind the characters that fit these columns.
@@ -126,78 +151,69 @@ fn style_length(text: &str) -> usize {
     }
 }
 
-/// A table of lines. Columns that matter less are left out if their cells are empty, or where there is no room for all.
-pub struct Table {
-    columns: Vec<Column>,
-    rows: Vec<Vec<String>>,
-}
-
-struct Column {
-    title: &'static str,
-    /// Columns with the highest rank go first; 0 stays.
-    rank: u8,
-    is_right: bool,
-}
-
-impl Column {
-    fn title(&self, screen: Option<usize>) -> &'static str {
-        let short = self.title.split(" (").next().unwrap_or(self.title);
-        screen.map_or(self.title, |_| short)
-    }
+/// A table of lines with `N` columns: a title, with `>` behind it if cells stand at the right, and a rank. Columns with a rank are
+/// left out if their cells are empty, and where there is no room for all, those with the highest first.
+pub struct Table<const N: usize> {
+    columns: [(&'static str, u8); N],
+    rows: Vec<[String; N]>,
 }
 
 /// Between two columns.
 const GAP: usize = 2;
+/// What a column is cut to before others are left out.
+const WIDE: usize = 24;
 /// What a column is not cut below.
 const NARROWEST: usize = 8;
 
-impl Table {
-    /// A table with these columns: a title, with `>` behind it if cells stand at the right, and the rank. A screen shows
-    /// no ` (…)` of a title.
-    pub fn new(columns: &[(&'static str, u8)]) -> Self {
-        let column = |(title, rank): &(&'static str, u8)| Column {
-            title: title.trim_end_matches('>'),
-            rank: *rank,
-            is_right: title.ends_with('>'),
-        };
-        Self {
-            columns: columns.iter().map(column).collect(),
-            rows: Vec::new(),
-        }
+impl<const N: usize> Table<N> {
+    /// A table with these columns. A screen shows no ` (…)` of a title.
+    pub fn new(columns: [(&'static str, u8); N]) -> Self {
+        let rows = Vec::new();
+        Self { columns, rows }
     }
 
-    /// Adds a row with a cell for each column.
-    pub fn row(&mut self, cells: impl Into<Vec<String>>) {
-        self.rows.push(cells.into());
+    /// Adds a row.
+    pub fn row(&mut self, cells: [String; N]) {
+        self.rows.push(cells);
     }
 
-    /// Lays the table out, within this many columns of a screen if there is one.
+    /// Lays the table out, within this many columns of a screen if there is one. Without a title there is no line of titles.
     pub fn render(&self, screen: Option<usize>) -> String {
-        let title = |column: &Column| format!("\u{1b}[2m{}\u{1b}[0m", column.title(screen));
-        let titles: Vec<_> = self.columns.iter().map(title).collect();
-        let widest = |index: usize| self.rows.iter().map(|row| width(&row[index])).max();
-        let columns = self.columns.iter().enumerate();
-        let mut widths: Vec<(usize, usize)> = columns
-            .map(|(index, column)| (index, column, widest(index).unwrap_or(0)))
-            .filter(|(_, column, widest)| column.rank == 0 || *widest > 0)
-            .map(|(index, column, widest)| (index, widest.max(column.title(screen).len())))
+        let titles = self.columns.map(|(title, _)| {
+            let title = title.trim_end_matches('>');
+            let short = screen.and_then(|_| title.split_once(" ("));
+            format!(
+                "\u{1b}[2m{}\u{1b}[0m",
+                short.map_or(title, |(short, _)| short)
+            )
+        });
+        let has_titles = titles.iter().any(|title| width(title) > 0);
+        let lines = std::iter::once(&titles).filter(|_| has_titles);
+        let lines = lines.chain(&self.rows);
+        let has_cells = |index: &usize| {
+            let (_, rank) = self.columns[*index];
+            rank == 0 || self.rows.iter().any(|row| !row[*index].is_empty())
+        };
+        let widest = |index: usize| lines.clone().map(|row| width(&row[index])).max();
+        let mut widths: Vec<(usize, usize)> = (0..N)
+            .filter(has_cells)
+            .map(|index| (index, widest(index).unwrap_or(0)))
             .collect();
         if let Some(screen) = screen {
             self.fit(&mut widths, screen);
         }
-        let lines = std::iter::once(&titles).chain(&self.rows);
         let lines: Vec<_> = lines.map(|row| self.line(row, &widths)).collect();
         lines.join("\n")
     }
 
     /// Leaves columns out, then cuts the widest, until all fit.
     fn fit(&self, widths: &mut Vec<(usize, usize)>, screen: usize) {
-        let total = |widths: &[(usize, usize)]| -> usize {
-            let cells: usize = widths.iter().map(|(_, width)| width).sum();
-            cells + GAP * widths.len().saturating_sub(1)
+        let is_over = |widths: &[(usize, usize)], most: usize| {
+            let columns = widths.iter().map(|(_, width)| GAP + most.min(*width));
+            columns.sum::<usize>() > screen + GAP
         };
-        while total(widths) > screen {
-            let rank = |at: &usize| self.columns[widths[*at].0].rank;
+        while is_over(widths, WIDE) {
+            let rank = |at: &usize| self.columns[widths[*at].0].1;
             match (0..widths.len()).max_by_key(rank) {
                 Some(least) if rank(&least) > 0 => {
                     widths.remove(least);
@@ -205,18 +221,20 @@ impl Table {
                 _ => break,
             }
         }
-        let over = total(widths).saturating_sub(screen);
-        if let Some((_, widest)) = widths.iter_mut().max_by_key(|(_, width)| *width) {
-            *widest = (*widest).saturating_sub(over).max(NARROWEST.min(*widest));
+        while is_over(widths, usize::MAX) {
+            match widths.iter_mut().max_by_key(|(_, width)| *width) {
+                Some((_, widest)) if *widest > NARROWEST => *widest -= 1,
+                _ => break,
+            }
         }
     }
 
-    fn line(&self, cells: &[String], widths: &[(usize, usize)]) -> String {
+    fn line(&self, cells: &[String; N], widths: &[(usize, usize)]) -> String {
         let mut text = String::new();
         for (index, columns) in widths {
             let cell = cut(&cells[*index], *columns);
             let space = columns.saturating_sub(width(&cell));
-            let (before, after) = match self.columns[*index].is_right {
+            let (before, after) = match self.columns[*index].0.ends_with('>') {
                 true => (space, 0),
                 false => (0, space),
             };

@@ -6,7 +6,6 @@
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
     cell::{Cell, RefCell},
-    fmt::Write as _,
     io::{self, Write},
     os::fd::AsFd,
     panic,
@@ -18,7 +17,7 @@ use runner_model::{exit::Exit, visible::visible};
 use runner_report::json;
 use serde::Serialize;
 
-use super::{error::CommandError, layout, style};
+use super::{CommandError, layout, style};
 
 /// Columns of a terminal that does not say how many it has.
 const COLUMNS: usize = 80;
@@ -26,6 +25,7 @@ const COLUMNS: usize = 80;
 const AT_ONCE: usize = 64 << 10;
 
 /// Standard output and standard error.
+#[derive(Default)]
 pub struct Out {
     bar: RefCell<Option<ProgressBar>>,
     lost: RefCell<Option<io::Error>>,
@@ -33,14 +33,6 @@ pub struct Out {
 }
 
 impl Out {
-    pub fn new() -> Self {
-        Self {
-            bar: RefCell::new(None),
-            lost: RefCell::new(None),
-            is_reader_gone: Cell::new(false),
-        }
-    }
-
     /// Prints lines of results, broken between words where the terminal ends.
     pub fn data(&self, text: &str) {
         let mut text = fitted(text, self.columns());
@@ -55,15 +47,24 @@ impl Out {
         self.note(written.and_then(|()| stdout.flush()));
     }
 
+    /// Prints a document: as JSON, or in words.
+    pub fn answer<D: Serialize>(&self, is_json: bool, document: &D, words: impl FnOnce(&D)) {
+        match is_json {
+            true => self.document(document),
+            false => words(document),
+        }
+    }
+
     /// Prints a line that is JSON already.
     pub fn json_line(&self, line: &str) {
         self.write(format!("{line}\n").as_bytes());
     }
 
-    /// Prints lines of results of which there may be millions, many at once.
-    pub fn lines(&self) -> Lines<'_> {
+    /// Prints lines of which there may be millions, many at once: of results, or of JSON.
+    pub fn lines(&self, is_json: bool) -> Lines<'_> {
         Lines {
             out: self,
+            is_json,
             columns: self.columns(),
             text: String::new(),
         }
@@ -95,19 +96,15 @@ impl Out {
 
     /// The exit code: 7 where results were lost, unless a worse end is to be told.
     pub fn exit(&self, exit: Exit) -> Exit {
-        match &*self.lost.borrow() {
-            Some(error) => {
-                self.talk(&format!(
-                    "{} cannot write to standard output: {error}",
-                    style::error("error:")
-                ));
-                if matches!(exit, Exit::Success | Exit::Bad) {
-                    Exit::Storage
-                } else {
-                    exit
-                }
-            }
-            None => exit,
+        let lost = self.lost.borrow();
+        let Some(error) = &*lost else { return exit };
+        self.talk(&format!(
+            "{} cannot write to standard output: {error}",
+            style::error("error:")
+        ));
+        match exit {
+            Exit::Success | Exit::Bad => Exit::Storage,
+            worse => worse,
         }
     }
 
@@ -186,33 +183,35 @@ impl Out {
 /// Lines that are printed many at once; what is left is printed when this is dropped.
 pub struct Lines<'a> {
     out: &'a Out,
+    is_json: bool,
     columns: Option<usize>,
     text: String,
 }
 
 impl Lines<'_> {
-    /// Adds a line for people.
+    /// Adds a line.
     pub fn add(&mut self, line: &str) {
-        let line = fitted(line, self.columns);
-        self.add_json(&line);
-    }
-
-    /// Adds a line that is JSON already.
-    pub fn add_json(&mut self, line: &str) {
-        self.text.push_str(line);
+        match self.is_json {
+            true => self.text.push_str(line),
+            false => self.text.push_str(&fitted(line, self.columns)),
+        }
         self.text.push('\n');
         if self.text.len() > AT_ONCE {
-            self.out.print(&self.text);
-            self.text.clear();
+            self.flush();
+        }
+    }
+
+    /// Prints what was added.
+    pub fn flush(&mut self) {
+        if !self.text.is_empty() {
+            self.out.print(&std::mem::take(&mut self.text));
         }
     }
 }
 
 impl Drop for Lines<'_> {
     fn drop(&mut self) {
-        if !self.text.is_empty() {
-            self.out.print(&self.text);
-        }
+        self.flush();
     }
 }
 
@@ -221,10 +220,10 @@ impl Drop for Lines<'_> {
 fn fitted(text: &str, columns: Option<usize>) -> String {
     let mut safe = String::with_capacity(text.len());
     for (piece, is_style) in layout::pieces(text) {
-        let _ = match is_style {
-            true => safe.write_str(piece),
-            false => safe.write_str(&visible(piece)),
-        };
+        match is_style {
+            true => safe.push_str(piece),
+            false => safe.push_str(&visible(piece)),
+        }
     }
     match columns {
         Some(columns) => layout::wrap(&safe, columns),
@@ -247,10 +246,8 @@ fn columns(stream: &(impl AsFd + io::IsTerminal)) -> Option<usize> {
         return None;
     }
     let size = rustix::termios::tcgetwinsize(stream);
-    let columns = size.map_or(0, |size| usize::from(size.ws_col));
+    let columns = size.map(|size| usize::from(size.ws_col)).ok();
     let said = || std::env::var("COLUMNS").ok()?.parse().ok();
-    Some(columns)
-        .filter(|columns| *columns > 0)
-        .or_else(said)
-        .or(Some(COLUMNS))
+    let columns = columns.filter(|columns| *columns > 0).or_else(said);
+    columns.filter(|columns| *columns > 0).or(Some(COLUMNS))
 }

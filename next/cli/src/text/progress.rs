@@ -5,11 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use runner_model::{Counts, units::show_duration};
 
-use super::{
-    layout::cut,
-    out::{Out, message_columns},
-    summary::count_words,
-};
+use super::{Out, layout::cut, out::message_columns, summary::count_words};
 
 /// How often a line comes where there is no terminal.
 const BEAT: Duration = Duration::from_secs(10);
@@ -22,10 +18,9 @@ const BAR: usize = 24;
 pub struct Progress<'a> {
     out: &'a Out,
     bar: Option<ProgressBar>,
-    began: Instant,
     told: Instant,
-    /// Trials that were done before this session.
-    before: u64,
+    /// When the first update came, and the trials that were done then.
+    began: Option<(Instant, u64)>,
 }
 
 impl<'a> Progress<'a> {
@@ -42,9 +37,8 @@ impl<'a> Progress<'a> {
         Self {
             out,
             bar,
-            began: Instant::now(),
             told: Instant::now(),
-            before: 0,
+            began: None,
         }
     }
 
@@ -56,12 +50,6 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Trials begin to run; so many were done before.
-    pub fn begin(&mut self, before: u64) {
-        self.before = before;
-        self.began = Instant::now();
-    }
-
     /// Shows how far the run is.
     pub fn update(
         &mut self,
@@ -70,25 +58,23 @@ impl<'a> Progress<'a> {
         in_flight: u64,
         waits_for_memory: bool,
     ) {
-        let more = if waits_for_memory {
-            "; more wait for memory"
-        } else {
-            ""
+        let more = match waits_for_memory {
+            true => "; more wait for memory",
+            false => "",
         };
+        let done = counts.done();
+        let (began, before) = *self.began.get_or_insert((Instant::now(), done));
         match (&self.bar, message_columns()) {
             (Some(bar), Some(columns)) => {
-                let line = line(columns, counts, planned, self.began.elapsed(), self.before);
+                let line = line(columns, counts, planned, began.elapsed(), before);
                 bar.set_message(cut(&(line + more), columns - 1));
             }
             _ if self.told.elapsed() >= BEAT => {
                 self.told = Instant::now();
-                let said = count_words(counts);
-                let said = if said.is_empty() {
-                    "none".to_owned()
-                } else {
-                    said
+                let said = match count_words(counts) {
+                    words if words.is_empty() => "none".to_owned(),
+                    words => words,
                 };
-                let done = counts.done();
                 self.out.talk(&format!(
                     "{done} of {planned} done: {said}; {in_flight} running{more}"
                 ));
@@ -127,5 +113,5 @@ fn line(columns: usize, counts: &Counts, planned: u64, elapsed: Duration, before
         let left = show_duration(Duration::from_secs(left.ceil() as u64));
         line.push_str(&format!("  {rate:.1}/s, {left} left"));
     }
-    cut(&line, columns - 1)
+    line
 }

@@ -10,16 +10,16 @@ use runner_model::{
     visible::{visible, visible_line},
 };
 use runner_record::{Manifest, ResultsRoot, RowFacts, RunHead};
-use runner_report::{Denials, RunSummary, short_of};
+use runner_report::{Denials, Failures, RunSummary, short_of};
 
 use super::{
-    failures::{BLOCK_LINES, Failures, row_block, row_line},
+    Out,
+    failures::{self, BLOCK_LINES, row_block, row_line},
     grants,
-    out::Out,
     progress::Progress,
     style, summary,
 };
-use crate::{args::SessionArgs, commands::exec::Next};
+use crate::args::SessionArgs;
 
 /// Failures that are shown as they come; later ones are only counted.
 const MOST_BLOCKS: u64 = 50;
@@ -46,47 +46,39 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// Prints how the session ended.
-    pub fn end(mut self, ended: &Ended, next: Next) {
+    /// Prints how the session ended. How a group is continued is said of all its runs.
+    pub fn end(mut self, ended: &Ended, is_of_group: bool) {
         self.progress = None;
-        let run = summary_of(ended);
-        let is_good = ended.exit == Exit::Success;
-        if self.args.quiet && is_good {
+        let (out, is_quiet) = (self.out, self.args.quiet);
+        if is_quiet && ended.exit == Exit::Success {
             return;
         }
+        let run = summary_of(ended);
         // A single failure stands right above.
-        if !self.args.quiet && self.failures.trials() > 1 {
-            self.out.data(&format!("\n{}", style::bold("failed:")));
-            self.out
-                .data(&self.failures.lines(self.out.columns()).join("\n"));
+        if !is_quiet && self.failures.trials > 1 {
+            out.data(&format!("\n{}", style::bold("failed:")));
+            out.data(&failures::list(&self.failures, out.columns()));
         }
         let denied = grants::denials(&self.denials, &ended.manifest.providers);
         if !denied.is_empty() {
-            self.out.data(&denied.join("\n"));
+            out.data(&denied.join("\n"));
         }
-        if let Some(message) = summary::message(&run) {
-            self.out.data(&message);
+        if let Some(message) = &run.message {
+            out.data(message);
         }
-        self.out.data(&summary::standing(&run, self.took));
-        if self.args.quiet {
-            return;
+        out.data(&summary::standing(&run, self.took));
+        if !is_quiet {
+            out.data(&format!("results: {}", visible_line(&run.run_dir)));
         }
-        self.out
-            .data(&format!("results: {}", visible_line(&run.run_dir)));
-        let name = match next {
-            Next::Newest => String::new(),
-            Next::Named => format!(" {}", run.short),
-            Next::Group => return,
-        };
-        for step in summary::next_steps(&run, &name, &self.args.root.flag()) {
-            self.out.hint(&step);
+        if !is_quiet && !is_of_group {
+            summary::print_next_steps(&run, &self.args.root.flag(), out);
         }
     }
 
     fn started(&mut self, manifest: &Manifest, directory: &Path, pending: u64, jobs: u32) {
-        let Some(progress) = &mut self.progress else {
+        if self.args.quiet {
             return;
-        };
+        }
         let planned = manifest.metadata.planned_trial_count;
         let providers = plural(manifest.providers.len() as u64, "provider", "providers");
         let text = if manifest.sessions.len() > 1 {
@@ -101,7 +93,6 @@ impl<'a> Screen<'a> {
         };
         self.out
             .talk(&format!("{text} on {providers}, {jobs} at a time"));
-        progress.begin(planned.saturating_sub(pending));
     }
 
     fn row(&mut self, facts: RowFacts, line: &[u8]) {
@@ -116,7 +107,7 @@ impl<'a> Screen<'a> {
         self.denials.add(&row);
         if is_failure {
             self.failures.add(&row);
-            let count = self.failures.trials();
+            let count = self.failures.trials;
             if count <= MOST_BLOCKS {
                 self.out.data(&row_block(&row, BLOCK_LINES));
             } else if count == MOST_BLOCKS + 1 {

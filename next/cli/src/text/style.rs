@@ -1,6 +1,6 @@
 //! Colours and other emphasis. What is painted is made visible first, so a guest's text cannot end or change it.
 
-use runner_model::{Outcome, RunStatus, status::RunVerdict, visible::visible};
+use runner_model::{Outcome, visible::visible};
 
 fn paint(code: &str, text: &str) -> String {
     format!("\u{1b}[{code}m{}\u{1b}[0m", visible(text))
@@ -42,33 +42,17 @@ pub fn bad_count(count: u64) -> String {
     }
 }
 
+/// The paint of a text.
+pub type Paint = fn(&str) -> String;
+
 /// An outcome with its sign.
 pub fn outcome(outcome: Outcome) -> String {
-    let paint = match outcome {
-        Outcome::Passed => green,
-        Outcome::Failed | Outcome::Error | Outcome::Timeout => red,
-        Outcome::Skipped | Outcome::Stopped | Outcome::Ungraded => yellow,
+    let (sign, paint): (char, Paint) = match outcome {
+        Outcome::Passed => ('✓', green),
+        Outcome::Failed | Outcome::Error | Outcome::Timeout => ('✗', red),
+        Outcome::Skipped => ('○', yellow),
+        Outcome::Stopped => ('⊘', yellow),
+        Outcome::Ungraded => ('◐', yellow),
     };
-    paint(&format!("{} {outcome}", sign(outcome)))
-}
-
-fn sign(outcome: Outcome) -> char {
-    match outcome {
-        Outcome::Passed => '✓',
-        Outcome::Failed | Outcome::Error | Outcome::Timeout => '✗',
-        Outcome::Skipped => '○',
-        Outcome::Stopped => '⊘',
-        Outcome::Ungraded => '◐',
-    }
-}
-
-/// How a status and its verdict are shown: the sign, and the paint for the words behind it.
-pub fn standing(status: RunStatus, verdict: RunVerdict) -> (char, fn(&str) -> String) {
-    match (status, verdict) {
-        (RunStatus::Completed, RunVerdict::Failed) | (RunStatus::Failed, _) => ('✗', red),
-        (RunStatus::Completed, _) => ('✓', green),
-        (RunStatus::Running, _) => ('○', bold),
-        (RunStatus::Incomplete, _) => ('◐', yellow),
-        (RunStatus::Cancelled, _) => ('⊘', yellow),
-    }
+    paint(&format!("{sign} {outcome}"))
 }

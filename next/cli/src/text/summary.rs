@@ -7,61 +7,62 @@ use runner_model::{
     row::Actor,
     status::{Counts, RunVerdict},
     units::{plural, show_duration},
-    visible::{visible, visible_line},
+    visible::visible_line,
 };
 use runner_report::RunSummary;
 
-use super::style;
+use super::{
+    Out,
+    style::{self, Paint},
+};
 
 /// The status, the verdict, the counts and the time on one line.
 pub fn standing(run: &RunSummary, took: Duration) -> String {
-    let (sign, paint) = style::standing(run.status, run.verdict);
-    let counts = run.counts.done;
-    let done = counts.done();
-    let planned = run.counts.planned;
-    let took = if took.is_zero() {
-        String::new()
-    } else {
-        format!(" in {}", show_duration(took))
+    let (counts, planned) = (run.counts.done, run.counts.planned);
+    let took = match took.is_zero() {
+        true => String::new(),
+        false => format!(" in {}", show_duration(took)),
     };
-    let words = standing_words(run);
+    let exit = run.exit_code.map(|code| format!("; exit code {code}"));
+    let exit = exit.unwrap_or_default();
+    let counted = |counts: &Counts| match count_words(counts) {
+        words if words.is_empty() => words,
+        words => format!(" ({words})"),
+    };
     match (run.status, run.verdict) {
-        (RunStatus::Completed, RunVerdict::Failed) => {
-            let head = paint(&format!("{sign} failed: {} of {planned}", counts.bad()));
-            format!("{head} ({}){took}", count_words(&counts))
-        }
-        (RunStatus::Completed, _) => {
-            let head = paint(&format!("{sign} passed: {} of {planned}", counts.passed));
-            let rest = Counts {
-                passed: 0,
-                ..counts
+        (RunStatus::Completed, verdict) => {
+            let (count, others) = match verdict {
+                RunVerdict::Failed => (counts.bad(), counts),
+                _ => (
+                    counts.passed,
+                    Counts {
+                        passed: 0,
+                        ..counts
+                    },
+                ),
             };
-            let rest = count_words(&rest);
-            let rest = if rest.is_empty() {
-                rest
-            } else {
-                format!(" ({rest})")
-            };
-            format!("{head}{rest}{took}")
+            let head = headed(run, &format!(": {count} of {planned}"));
+            format!("{head}{}{took}", counted(&others))
         }
-        (RunStatus::Failed, _) => {
-            let head = paint(&format!("{sign} {words}: could not start"));
-            format!("{head}{}", exit_words(run))
-        }
+        (RunStatus::Failed, _) => headed(run, ": could not start") + &exit,
         _ => {
-            let head = paint(&format!("{sign} {words}:"));
-            let counted = count_words(&counts);
-            let counted = if done == 0 {
-                counted
-            } else {
-                format!(" ({counted})")
-            };
-            format!(
-                "{head} {done} of {planned} done{counted}{took}{}",
-                exit_words(run)
-            )
+            let (head, done) = (headed(run, ":"), counts.done());
+            let counted = counted(&counts);
+            format!("{head} {done} of {planned} done{counted}{took}{exit}")
         }
     }
+}
+
+/// The words for a run behind its sign, and more, as it is painted.
+pub fn headed(run: &RunSummary, more: &str) -> String {
+    let (sign, paint): (char, Paint) = match (run.status, run.verdict) {
+        (RunStatus::Completed, RunVerdict::Failed) | (RunStatus::Failed, _) => ('✗', style::red),
+        (RunStatus::Completed, _) => ('✓', style::green),
+        (RunStatus::Running, _) => ('○', style::bold),
+        (RunStatus::Incomplete, _) => ('◐', style::yellow),
+        (RunStatus::Cancelled, _) => ('⊘', style::yellow),
+    };
+    paint(&format!("{sign} {}{more}", standing_words(run)))
 }
 
 /// Status, reason and signal, such as `incomplete (interrupted, SIGINT)`; of a completed run its verdict.
@@ -78,11 +79,6 @@ pub fn standing_words(run: &RunSummary) -> String {
         (None, _) if run.paused.is_some() => format!("{status} (paused)"),
         (None, _) => status.to_string(),
     }
-}
-
-fn exit_words(run: &RunSummary) -> String {
-    let code = run.exit_code.map(|code| format!("; exit code {code}"));
-    code.unwrap_or_default()
 }
 
 /// Counts that are not 0: `6 passed, 3 failed, 1 flaky`.
@@ -102,33 +98,20 @@ pub fn count_words(counts: &Counts) -> String {
     words.join(", ")
 }
 
-/// Why the run is not completed, in the words of its manifest, if there are some.
-pub fn message(run: &RunSummary) -> Option<String> {
-    let message = run
-        .message
-        .as_deref()
-        .filter(|message| !message.is_empty())?;
-    Some(visible(message).into_owned())
-}
-
-/// What a user may want to type next. `run` is how the command names the run, with a space before it, or nothing.
-pub fn next_steps(summary: &RunSummary, run: &str, root_flag: &str) -> Vec<String> {
-    let mut steps = Vec::new();
-    if summary.counts.done.bad() > 0 {
-        steps.push(format!("see why: runner show{run} --failed{root_flag}"));
+/// Prints what a user may want to type next.
+pub fn print_next_steps(run: &RunSummary, root_flag: &str, out: &Out) {
+    let name = &run.short;
+    if run.counts.done.bad() > 0 {
+        out.hint(&format!("see why: runner show {name} --failed{root_flag}"));
     }
-    if summary.is_resumable() {
+    if run.is_resumable() {
         // Without more of it nothing could begin.
-        let more = match summary.reason {
+        let more = match run.reason {
             Some(Reason::Budget) => " --budget METRIC=VALUE",
             _ => "",
         };
-        steps.push(format!(
-            "continue: runner resume {}{root_flag}{more}",
-            summary.short
-        ));
+        out.hint(&format!("continue: runner resume {name}{root_flag}{more}"));
     }
-    steps
 }
 
 /// How a signal is called by those who send it.

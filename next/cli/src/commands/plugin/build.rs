@@ -9,7 +9,7 @@ use runner_model::{
     visible::visible_line,
 };
 
-use crate::text::{error::CommandError, out::Out, style};
+use crate::text::{CommandError, Out, style};
 
 /// Build the plugin in a folder
 ///

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     templates::{Template, Tool},
-    text::{error::CommandError, layout::Table, out::Out, style},
+    text::{CommandError, Out, Table, style},
 };
 
 /// Show which tools that build plugins are here, and how the others are installed
@@ -62,7 +62,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if args.json {
         out.document(&findings);
     } else {
-        let mut table = Table::new(&[("language", 0), ("tool", 0), ("version", 0)]);
+        let mut table = Table::new([("language", 0), ("tool", 0), ("version", 0)]);
         for finding in &findings {
             let version = match &finding.version {
                 Some(version) => version.clone(),

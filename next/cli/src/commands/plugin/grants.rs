@@ -8,7 +8,7 @@ use runner_model::{
     template::Template,
 };
 
-use crate::text::error::CommandError;
+use crate::text::CommandError;
 
 /// How a grant is written.
 const FORMS: &str = "a grant is `net=https://api.example.com`, `secret=API_KEY`, `secret=API_KEY,host=api.example.com,header=authorization`, `fs=fixtures:/fixtures`, `fs=work:/work:rw` or `env=LANG=C.UTF-8`";

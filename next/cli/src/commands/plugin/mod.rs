@@ -10,16 +10,12 @@ mod run;
 use std::path::Path;
 
 use clap::builder::PossibleValuesParser;
-use runner_model::{
-    ProviderName,
-    exit::Exit,
-    provider::{Protocol, Provider},
-};
+use runner_model::{Limits, ProviderName, exit::Exit, provider::Provider};
 use serde_json::json;
 
 use crate::{
     templates::Template,
-    text::{error::CommandError, out::Out},
+    text::{CommandError, Out},
 };
 
 /// Write, build and try plugins
@@ -52,23 +48,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 fn provider(file: &str) -> Result<Provider, CommandError> {
     let stem = Path::new(file.strip_prefix("bundled:").unwrap_or(file));
     let stem = stem.file_stem().unwrap_or_default().to_string_lossy();
-    let name = ProviderName::parse(&stem).or_else(|_| ProviderName::parse("plugin"));
-    Ok(Provider {
-        name: name.map_err(CommandError::usage)?,
-        plugin: file.to_owned(),
-        config: json!({}),
-        args: Vec::new(),
-        stdin: None,
-        output: Default::default(),
-        protocol: Protocol::Plain,
-        sha256: None,
-        reuse: None,
-        grants: Default::default(),
-        limits: Default::default(),
-        concurrency: None,
-        rate: None,
-        budget: Default::default(),
-    })
+    let name = ProviderName::parse(&stem).map_or("plugin", |_| &stem);
+    let provider = json!({"name": name, "plugin": file, "config": {}, "limits": Limits::default()});
+    serde_json::from_value(provider).map_err(CommandError::usage)
 }
 
 /// The words for languages.

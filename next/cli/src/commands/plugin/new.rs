@@ -10,7 +10,7 @@ use runner_model::{exit::Exit, provider::PluginKind, visible::visible_line};
 use crate::{
     args::quoted,
     templates::Template,
-    text::{error::CommandError, out::Out},
+    text::{CommandError, Out},
 };
 
 /// Write the folder of a new plugin, which builds as it is
@@ -100,7 +100,7 @@ fn check_free(folder: &Path) -> Result<(), CommandError> {
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => false,
         Err(error) => {
             let problem = format!("cannot read {shown}: {error}");
-            return Err(CommandError::storage(problem));
+            return Err(CommandError::new(Exit::Storage, problem));
         }
     };
     if is_free {

@@ -1,0 +1,87 @@
+//! What failed in a run, grouped by test and reason.
+
+use std::collections::BTreeMap;
+
+use runner_model::{Outcome, RowRef};
+
+use crate::failure;
+
+/// Groups that are kept; the trials of others are only counted.
+const MOST_GROUPS: usize = 10;
+
+/// Trials that did not pass, grouped by test and reason.
+#[derive(Debug, Default)]
+pub struct Failures {
+    /// The first groups, in the order in which they began.
+    pub groups: Vec<FailureGroup>,
+    /// How many trials there are in all, also of other groups.
+    pub trials: u64,
+    /// From test and reason to the group.
+    places: BTreeMap<(String, String), usize>,
+}
+
+/// Trials of one test that did not pass for one reason.
+#[derive(Debug)]
+pub struct FailureGroup {
+    /// The test's id.
+    pub test: String,
+    /// Why, on one line.
+    pub reason: String,
+    /// What the first of them came to.
+    pub outcome: Outcome,
+    /// Repeats by provider.
+    pub providers: BTreeMap<String, Vec<u32>>,
+}
+
+impl Failures {
+    /// Takes note of a row that settles its trial badly.
+    pub fn add(&mut self, row: &RowRef<'_>) {
+        self.trials += 1;
+        let key = (row.test.to_string(), failure::headline(row));
+        let place = match self.places.get(&key) {
+            Some(place) => *place,
+            None if self.groups.len() == MOST_GROUPS => return,
+            None => {
+                self.groups.push(FailureGroup {
+                    test: key.0.clone(),
+                    reason: key.1.clone(),
+                    outcome: row.outcome,
+                    providers: BTreeMap::new(),
+                });
+                self.places.insert(key, self.groups.len() - 1);
+                self.groups.len() - 1
+            }
+        };
+        let providers = &mut self.groups[place].providers;
+        let repeats = providers.entry(row.provider.to_string()).or_default();
+        repeats.push(row.repeat);
+    }
+
+    /// How many trials are in no group that is kept.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        let named: usize = self.groups.iter().map(FailureGroup::trials).sum();
+        self.trials - named as u64
+    }
+}
+
+impl FailureGroup {
+    fn trials(&self) -> usize {
+        self.providers.values().map(Vec::len).sum()
+    }
+
+    /// What its trials are called together.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.providers.iter().next() {
+            Some((provider, repeats)) if self.providers.len() == 1 => match repeats.as_slice() {
+                [only] => format!("{}@{provider}#{only}", self.test),
+                _ => format!("{}@{provider}, {} repeats", self.test, repeats.len()),
+            },
+            _ => {
+                let providers: Vec<_> = self.providers.keys().map(String::as_str).collect();
+                format!("{} on {}", self.test, providers.join(", "))
+            }
+        }
+    }
+}
