@@ -10,11 +10,8 @@ use std::{
 };
 
 use runner_model::{
-    Reason, RunTime, Stage, StopSignal, TaskId, WorkerId,
-    prepare::Ready,
-    protocol::FromWorker,
-    row::Actor,
-    visible::visible_line,
+    Reason, RunTime, Stage, StopSignal, TaskId, WorkerId, prepare::Ready, protocol::FromWorker,
+    row::Actor, visible::visible_line,
 };
 use runner_record::{
     Ack, End, Fold, Live, Manifest, Owned, RecordError, Request, ResultsRoot, RowFacts, Scratch,
@@ -23,9 +20,8 @@ use runner_record::{
 
 use crate::{
     Ended, EngineError, Observer, RunEvent,
-    checks::Checks,
     clock::{Clock, monotonic},
-    crew::{Crew, News, ReadyWorker, Supply},
+    crew::{Crew, News, Supply},
     flights::Flights,
     plan::Plan,
     requests,
@@ -81,8 +77,6 @@ pub(crate) struct Coordinator<'a> {
     /// The trials of rows that were handed to the writer and are not on disk, in order, and what the rows say.
     handed: VecDeque<(u64, RowFacts)>,
     described: Option<Ready>,
-    /// The checks of tests before the first attempt, and who makes them.
-    checks: Option<(Checks, ReadyWorker)>,
     has_started: bool,
     is_stopping: bool,
     signal: Option<StopSignal>,
@@ -133,7 +127,6 @@ impl<'a> Coordinator<'a> {
             flights: Flights::default(),
             handed: VecDeque::new(),
             described: None,
-            checks: None,
             has_started: false,
             is_stopping: false,
             signal: None,
@@ -176,7 +169,6 @@ impl<'a> Coordinator<'a> {
             for input in inputs.try_iter().take(MAX_TURN) {
                 self.take(input)?;
             }
-            self.check_tests();
             self.tell_ready();
             self.tick();
             self.begin.crew.flush();
@@ -226,13 +218,7 @@ impl<'a> Coordinator<'a> {
                 News::Lost(worker, loss) => self.lose(worker, loss),
                 News::Described(ready) => match self.begin.crew.problems(&ready) {
                     Some(problems) => self.fail(Reason::Plugin, problems),
-                    None => {
-                        let providers = self.begin.plan.providers.len();
-                        let checks = Checks::of_described(&ready, providers);
-                        let with_worker = |checks| Some((checks, self.begin.crew.next_ready()?));
-                        self.checks = checks.and_then(with_worker);
-                        self.described = Some(ready);
-                    }
+                    None => self.described = Some(ready),
                 },
                 News::Compiling(plugin) => {
                     self.log(&format!("plugin `{plugin}` is being compiled"));
@@ -279,53 +265,18 @@ impl<'a> Coordinator<'a> {
         Ok(())
     }
 
-    /// Sends tests to be checked, and goes on once all of them are right.
-    fn check_tests(&mut self) {
-        let Some((checks, (worker, ..))) = self.checks.as_mut().filter(|_| !self.is_stopping)
-        else {
-            return;
-        };
-        let (worker, plan, fold) = (*worker, self.begin.plan, &self.begin.fold);
-        let sent = loop {
-            let task = match checks.next(plan, |trial| fold.trial(trial).is_pending) {
-                Ok(Some((task, line))) => self.begin.crew.assign(worker, task, line),
-                Ok(None) => break Ok(()),
-                Err(error) => Err(error),
-            };
-            if task.is_err() {
-                break task;
-            }
-        };
-        if let Err(error) = sent {
-            self.fail(Reason::Internal, format!("a test cannot be sent: {error}"));
-        } else if checks.is_over(plan)
-            && self.run.is_some()
-            && let Some((checks, worker)) = self.checks.take()
-        {
-            match checks.lines() {
-                Some(lines) => self.fail(Reason::Plugin, lines),
-                None => self.worker_ready(worker),
-            }
-        }
-    }
-
     /// Gives workers to the schedule once there is a run and its plugins were described.
     fn tell_ready(&mut self) {
         while self.run.is_some()
-            && self.checks.is_none()
-            && let Some(worker) = self.begin.crew.next_ready()
+            && let Some((worker, shape, alone)) = self.begin.crew.next_ready()
         {
-            self.worker_ready(worker);
+            self.on(|schedule| schedule.worker_ready(worker, shape.slots, shape.memory, alone));
         }
-    }
-
-    fn worker_ready(&mut self, (worker, shape, alone): ReadyWorker) {
-        self.on(|schedule| schedule.worker_ready(worker, shape.slots, shape.memory, alone));
     }
 
     /// Writes down that trials run, while the first ones do.
     fn start(&mut self) {
-        let (Some(run), Some(ready), None) = (&mut self.run, &self.described, &self.checks) else {
+        let (Some(run), Some(ready)) = (&mut self.run, &self.described) else {
             return;
         };
         let mut providers = run.owned.manifest().providers.clone();
@@ -372,12 +323,7 @@ impl<'a> Coordinator<'a> {
             return;
         }
         match message {
-            FromWorker::Report { head, body } => match &mut self.checks {
-                Some((checks, (checker, ..))) if *checker == worker => {
-                    checks.take(head.task, &body[..head.row_bytes as usize]);
-                }
-                _ => self.report(worker, &head, body),
-            },
+            FromWorker::Report { head, body } => self.report(worker, &head, body),
             FromWorker::Artifact { task, index, bytes } => {
                 self.add_piece(worker, task, index, &bytes);
             }
@@ -409,12 +355,6 @@ impl<'a> Coordinator<'a> {
     fn lose(&mut self, worker: WorkerId, Loss { begun, blame, how }: Loss) {
         if !self.is_stopping {
             self.log(&format!("worker {} {how}", worker.0));
-        }
-        // Only it knows what inputs have to be.
-        let checks = self.checks.take_if(|(_, (checker, ..))| *checker == worker);
-        if checks.is_some() && !self.is_stopping {
-            let message = format!("the worker that checked inputs {how}");
-            self.fail(Reason::Plugin, message);
         }
         let paused_at = self.paused_at;
         let begun = begun.iter().filter(|word| {
