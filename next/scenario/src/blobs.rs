@@ -41,10 +41,8 @@ impl Blobs {
     pub(crate) fn schema(&mut self, path: PathBuf) -> Result<Digest, String> {
         let blob = self.once((true, path), |path| {
             let mut text = Vec::new();
-            let file = open(path).map_err(|error| cannot(&error))?;
-            file.take(MAX_SCHEMA + 1)
-                .read_to_end(&mut text)
-                .map_err(|error| cannot(&error))?;
+            let read = open(path).and_then(|file| file.take(MAX_SCHEMA + 1).read_to_end(&mut text));
+            read.map_err(|error| cannot(&error))?;
             if text.len() as u64 > MAX_SCHEMA {
                 return Err("has more than 16 MiB".to_owned());
             }

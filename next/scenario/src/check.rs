@@ -1,12 +1,7 @@
-//! What contradicts itself in a scenario, or names a file that is not there. Every look is at the scenario's value, so a
-//! wrong key elsewhere in a table hides nothing.
+//! What contradicts itself in a scenario. Every look is at the scenario's value, so a wrong key elsewhere in a table hides
+//! nothing.
 
-use std::{
-    collections::HashMap,
-    fs::{self, Metadata},
-    io,
-    path::{Display, Path},
-};
+use std::collections::HashMap;
 
 use runner_model::{
     Limits,
@@ -15,8 +10,7 @@ use runner_model::{
 use serde_json::{Map, Value};
 
 use crate::{
-    files, globs, grant_keys,
-    lists::ListFormat,
+    globs, grant_keys,
     problem::Problem,
     reading::{At, Reading, suggest},
 };
@@ -33,23 +27,22 @@ pub(crate) fn missing_parts(path: &str, root: &Value) -> Vec<Problem> {
         Some(_) => false,
     };
     let mut problems = Vec::new();
+    let mut lacks = |noun: &str, help: &str| {
+        let problem = Problem::of_file(path, format!("the scenario has no {noun}"));
+        problems.push(problem.with_help(help));
+    };
     if is_empty("providers") {
-        problems.push(
-            Problem::of_file(path, "the scenario has no providers")
-                .with_help("write `[providers.NAME]` with `plugin = \"FILE.wasm\"`"),
-        );
+        let help = "write `[providers.NAME]` with `plugin = \"FILE.wasm\"`";
+        lacks("providers", help);
     }
     if is_empty("tests") && is_empty("test_lists") {
-        problems.push(
-            Problem::of_file(path, "the scenario has no tests")
-                .with_help("write `[[tests]]` or `[[test_lists]]`"),
-        );
+        lacks("tests", "write `[[tests]]` or `[[test_lists]]`");
     }
     problems
 }
 
-/// Checks a scenario, and finds the files of each of its lists if there is a folder to look in.
-pub(crate) fn check(root: &Value, reading: &mut Reading<'_>) -> Vec<Vec<String>> {
+/// Checks what several keys of a scenario say together.
+pub(crate) fn check(root: &Value, reading: &mut Reading<'_>) {
     let providers = root.get("providers").and_then(Value::as_object);
     let names: Vec<_> = providers
         .into_iter()
@@ -65,95 +58,21 @@ pub(crate) fn check(root: &Value, reading: &mut Reading<'_>) -> Vec<Vec<String>>
         reading.refuse(&at, message, "here");
     }
     for (name, table) in providers.into_iter().flatten() {
-        let at = at.key(name);
-        plugin(table, &at.key("plugin"), reading);
-        grant_keys::check(table, &at, reading);
+        grant_keys::check(table, &at.key(name), reading);
     }
     memory(root, reading);
-    let tests = items(root, "tests");
-    duplicate_ids(tests, reading);
-    let at = At::ROOT.key("tests");
-    for (index, test) in tests.iter().enumerate() {
-        let at = at.index(index);
-        provider_globs(test, &names, &at, reading);
-        schema(test, &at, reading);
-        let at = at.key("files");
-        let files = test.get("files").and_then(Value::as_object);
-        for (name, file) in files.into_iter().flatten() {
-            named_file(
-                "attachment",
-                Metadata::is_file,
-                Some(file),
-                &at.key(name),
-                reading,
-            );
+    duplicate_ids(items(root, "tests"), reading);
+    for key in ["tests", "test_lists"] {
+        let at = At::ROOT.key(key);
+        for (index, table) in items(root, key).iter().enumerate() {
+            provider_globs(table, &names, &at.index(index), reading);
         }
     }
-    let at = At::ROOT.key("test_lists");
-    let mut found = Vec::new();
-    for (index, list) in items(root, "test_lists").iter().enumerate() {
-        let at = at.index(index);
-        provider_globs(list, &names, &at, reading);
-        schema(list, &at, reading);
-        found.push(list_files(items(list, "files"), &at.key("files"), reading));
-    }
-    found
 }
 
 fn items<'v>(table: &'v Value, key: &str) -> &'v [Value] {
     let items = table.get(key).and_then(Value::as_array);
     items.map_or(&[], Vec::as_slice)
-}
-
-/// Reports a file that a scenario names and that is not there, or is of another kind.
-pub(crate) fn named_file(
-    noun: &str,
-    is_it: fn(&Metadata) -> bool,
-    file: Option<&Value>,
-    at: &At<'_>,
-    reading: &mut Reading<'_>,
-) {
-    let is_name = |file: &&str| !file.is_empty() && !file.contains("{{");
-    let file = file.and_then(Value::as_str).filter(is_name);
-    let (Some(file), Some(folder)) = (file, reading.folder) else {
-        return;
-    };
-    let path = folder.join(file);
-    let message = match fs::metadata(&path) {
-        Ok(metadata) if is_it(&metadata) => return,
-        Ok(metadata) if metadata.is_dir() => format!("{noun} `{file}` is a folder"),
-        Ok(metadata) if metadata.is_file() => format!("{noun} `{file}` is a file"),
-        Ok(_) => format!("{noun} `{file}` is neither a file nor a folder"),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            format!("{noun} `{file}` does not exist")
-        }
-        Err(error) => format!("{noun} `{file}` cannot be read: {error}"),
-    };
-    let help = format!(
-        "paths are relative to the scenario: this is {}",
-        shown(&path)
-    );
-    reading.refuse(at, message, "here").help = Some(help);
-}
-
-fn plugin(provider: &Value, at: &At<'_>, reading: &mut Reading<'_>) {
-    let file = provider.get("plugin");
-    let name = file.and_then(Value::as_str).unwrap_or_default();
-    if !name.starts_with("bundled:") {
-        let is_plugin = |metadata: &Metadata| metadata.is_file() || metadata.is_dir();
-        named_file("plugin", is_plugin, file, at, reading);
-    }
-}
-
-fn schema(test: &Value, at: &At<'_>, reading: &mut Reading<'_>) {
-    let (file, at) = (test.pointer("/expect/schema"), at.key("expect"));
-    named_file(
-        "schema",
-        Metadata::is_file,
-        file,
-        &at.key("schema"),
-        reading,
-    );
 }
 
 /// A size as a limit writes it; none if there is none, or a wrong one.
@@ -184,14 +103,6 @@ fn memory(root: &Value, reading: &mut Reading<'_>) {
             "its limit is {}: give more, or set `limits.memory` of the provider",
             show_size(limit)
         ));
-    }
-}
-
-/// A path as the user would write it.
-pub(crate) fn shown(path: &Path) -> Display<'_> {
-    match path.strip_prefix(".") {
-        Ok(rest) if rest != Path::new("") => rest.display(),
-        _ => path.display(),
     }
 }
 
@@ -239,41 +150,4 @@ pub(crate) fn unmatched(glob: &str, names: &[&str]) -> Option<(String, String)> 
         false => suggest(glob, names.iter().copied()),
     };
     Some((format!("no provider matches `{glob}`"), help))
-}
-
-/// Finds the files of a list: for each glob sorted, each file once.
-fn list_files(globs: &[Value], at: &At<'_>, reading: &mut Reading<'_>) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    let Some(folder) = reading.folder else {
-        return found;
-    };
-    for (index, glob) in globs.iter().enumerate() {
-        let at = at.index(index);
-        let Some(glob) = glob.as_str().filter(|glob| globs::over_files(glob).is_ok()) else {
-            continue;
-        };
-        let names = match files::find(folder, glob) {
-            Ok(names) => names,
-            Err(error) => {
-                let message = format!("`{glob}` cannot be searched: {error}");
-                reading.refuse(&at, message, "this glob");
-                continue;
-            }
-        };
-        if names.is_empty() {
-            let help = format!("it is relative to the scenario, in {}", shown(folder));
-            let message = format!("no file matches `{glob}`");
-            reading.refuse(&at, message, "matches nothing").help = Some(help);
-        }
-        for name in names {
-            if ListFormat::of(&name).is_none() {
-                let message = format!("`{name}` is not a test list");
-                let help = "a test list ends in `.jsonl`, `.json`, `.csv` or `.toml`".to_owned();
-                reading.refuse(&at, message, "matches it").help = Some(help);
-            } else if !found.contains(&name) {
-                found.push(name);
-            }
-        }
-    }
-    found
 }

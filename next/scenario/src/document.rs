@@ -1,6 +1,6 @@
 //! [`Document`]: a TOML text as a JSON value, and where in the text everything stands.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use serde_json::{Map, Value};
 use toml::{
@@ -9,14 +9,20 @@ use toml::{
 };
 
 use crate::{
+    form::Form,
     problem::{Place, Problem, Source},
-    reading::{Part, Places, Step},
+    reading::{At, Part, Places, Reading, Step},
 };
+
+/// The providers that matrices have made: the name of the table that each stands in, and its number there.
+pub(crate) type Made = HashMap<String, (String, usize)>;
 
 /// A TOML text that was parsed.
 pub(crate) struct Document<'a> {
     root: Spanned<DeTable<'a>>,
     source: Arc<Source>,
+    /// A provider that a matrix has made stands where its table does.
+    pub(crate) made: Made,
 }
 
 impl<'a> Document<'a> {
@@ -33,7 +39,11 @@ impl<'a> Document<'a> {
             first_line: 1,
         });
         if errors.is_empty() {
-            return Ok(Self { root, source });
+            return Ok(Self {
+                root,
+                source,
+                made: Made::new(),
+            });
         }
         let problem = |error: &toml::de::Error| {
             let span = error.span().unwrap_or_default();
@@ -46,6 +56,21 @@ impl<'a> Document<'a> {
     /// The text's value as JSON. Numbers that JSON does not have are reported, and become null.
     pub(crate) fn value(&self, problems: &mut Vec<Problem>) -> Value {
         self.table(self.root.get_ref(), problems)
+    }
+
+    /// Reads the whole text by its form.
+    ///
+    /// # Errors
+    ///
+    /// All of its problems.
+    pub(crate) fn read<F: Form>(&self, form: &F) -> Result<F::Out, Vec<Problem>> {
+        let mut reading = Reading::new(self);
+        let mut root = self.value(&mut reading.problems);
+        let read = form.read(&At::ROOT, &mut root, &mut reading);
+        match read {
+            Some(read) if reading.problems.is_empty() => Ok(read),
+            _ => Err(reading.problems),
+        }
     }
 
     fn table(&self, table: &DeTable<'_>, problems: &mut Vec<Problem>) -> Value {
@@ -86,7 +111,14 @@ impl Places for Document<'_> {
 
 impl Document<'_> {
     pub(crate) fn place(&self, path: &[Step], part: Part, label: &str) -> Place {
-        Place::new(&self.source, self.span(path, part), label)
+        let mut path = path.to_vec();
+        if let [Step::Key(top), Step::Key(name), ..] = &mut path[..]
+            && top == "providers"
+            && let Some((table, _)) = self.made.get(name)
+        {
+            name.clone_from(table);
+        }
+        Place::new(&self.source, self.span(&path, part), label)
     }
 
     /// The keys of a table in the order written; none if there is no table.

@@ -1,10 +1,102 @@
-//! Finds the files that a glob of a scenario names.
+//! The files that a scenario names, by themselves ([`NamedFile`]) or by globs ([`ListFiles`]).
 
-use std::{collections::BTreeSet, fs, io, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs::{self, Metadata},
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Display, Path},
+};
 
 use globset::GlobMatcher;
+use serde_json::Value;
 
-use crate::globs;
+use crate::{
+    form::Form,
+    globs,
+    lists::ListFormat,
+    reading::{At, Reading},
+    scalar::{FILE_GLOB, TEXT},
+};
+
+/// A file or folder, which must be there if there is a folder to look in: its noun, and what it can be.
+pub(crate) struct NamedFile(pub(crate) &'static str, pub(crate) fn(&Metadata) -> bool);
+
+impl Form for NamedFile {
+    type Out = String;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<String> {
+        let file = TEXT.read(at, value, reading)?;
+        // What a wrong matrix has left is no name, and what the runner carries no file.
+        let is_elsewhere = file.contains("{{") || file.starts_with("bundled:");
+        if let Some(folder) = reading.folder.filter(|_| !is_elsewhere) {
+            let (Self(noun, is_it), path) = (self, folder.join(&file));
+            let what = match fs::metadata(&path) {
+                Ok(metadata) if is_it(&metadata) => return Some(file),
+                Ok(metadata) if metadata.is_dir() => "is a folder".to_owned(),
+                Ok(metadata) if metadata.is_file() => "is a file".to_owned(),
+                Ok(_) => "is neither a file nor a folder".to_owned(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    "does not exist".to_owned()
+                }
+                Err(error) => format!("cannot be read: {error}"),
+            };
+            let place = shown(&path);
+            let problem = reading.refuse(at, format!("{noun} `{file}` {what}"), "here");
+            problem.help = Some(format!(
+                "paths are relative to the scenario: this is {place}"
+            ));
+        }
+        Some(file)
+    }
+
+    fn schema(&self) -> Value {
+        TEXT.schema()
+    }
+}
+
+/// A glob over the data files of a test list, read as those that it matches; none if there is no folder to look in.
+pub(crate) struct ListFiles;
+
+impl Form for ListFiles {
+    type Out = BTreeSet<String>;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<Self::Out> {
+        let glob = FILE_GLOB.read(at, value, reading)?;
+        let folder = reading.folder?;
+        let names = match find(folder, &glob) {
+            Ok(names) => names,
+            Err(error) => {
+                let message = format!("`{glob}` cannot be searched: {error}");
+                reading.refuse(at, message, "this glob");
+                return None;
+            }
+        };
+        if names.is_empty() {
+            let help = format!("it is relative to the scenario, in {}", shown(folder));
+            let message = format!("no file matches `{glob}`");
+            reading.refuse(at, message, "matches nothing").help = Some(help);
+        }
+        for name in names.iter().filter(|name| ListFormat::of(name).is_none()) {
+            let message = format!("`{name}` is not a test list");
+            let help = "a test list ends in `.jsonl`, `.json`, `.csv` or `.toml`".to_owned();
+            reading.refuse(at, message, "matches it").help = Some(help);
+        }
+        Some(names)
+    }
+
+    fn schema(&self) -> Value {
+        FILE_GLOB.schema()
+    }
+}
+
+/// A path as the user would write it.
+pub(crate) fn shown(path: &Path) -> Display<'_> {
+    match path.strip_prefix(".") {
+        Ok(rest) if rest != Path::new("") => rest.display(),
+        _ => path.display(),
+    }
+}
 
 /// Finds the regular files that match `glob`, sorted, named as the glob writes them.
 ///
@@ -14,7 +106,7 @@ use crate::globs;
 /// # Errors
 ///
 /// A folder that cannot be read, or a file whose name is not UTF-8.
-pub(crate) fn find(folder: &Path, glob: &str) -> io::Result<BTreeSet<String>> {
+fn find(folder: &Path, glob: &str) -> io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     let Some(first_wildcard) = glob.find(is_wildcard) else {
         if folder.join(glob).is_file() {

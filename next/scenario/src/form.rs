@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     reading::{At, Reading, Roots},
-    table::{Keys, Table},
+    table::Table,
 };
 
 /// What a value must be.
@@ -83,8 +83,7 @@ impl Form for AnyTable {
 
     fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<Value> {
         if !value.is_object() {
-            reading.refuse_kind(at, value, "a table");
-            return None;
+            return reading.refuse_kind(at, value, "a table");
         }
         Some(value.clone())
     }
@@ -102,8 +101,7 @@ impl<F: Form> Form for List<F> {
 
     fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<Self::Out> {
         let Value::Array(items) = value else {
-            reading.refuse_kind(at, value, "an array");
-            return None;
+            return reading.refuse_kind(at, value, "an array");
         };
         if items.len() < self.0 {
             reading.refuse(at, format!("{} cannot be empty", at.subject()), "here");
@@ -135,10 +133,7 @@ impl Form for TextOrList {
         match value {
             Value::String(_) => Some(vec![value.clone()]),
             Value::Array(_) => List(1, Any).read(at, value, reading),
-            _ => {
-                reading.refuse_kind(at, value, "a string or an array");
-                None
-            }
+            _ => reading.refuse_kind(at, value, "a string or an array"),
         }
     }
 
@@ -165,8 +160,7 @@ impl<F: Form> Form for Named<F> {
 
     fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<Self::Out> {
         let Value::Object(map) = value else {
-            reading.refuse_kind(at, value, self.words);
-            return None;
+            return reading.refuse_kind(at, value, self.words);
         };
         let (least, most) = self.count;
         if map.len() < least {
@@ -232,10 +226,7 @@ impl<S: Form, T: Form> Form for StringOr<S, T> {
         match value {
             Value::String(_) => self.string.read(at, value, reading).map(Either::String),
             Value::Object(_) => self.table.read(at, value, reading).map(Either::Table),
-            _ => {
-                reading.refuse_kind(at, value, self.words);
-                None
-            }
+            _ => reading.refuse_kind(at, value, self.words),
         }
     }
 
@@ -255,33 +246,16 @@ impl<T> Form for Sub<T> {
 
     fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<T> {
         let Value::Object(map) = value else {
-            reading.refuse_kind(at, value, "a table");
-            return None;
+            return reading.refuse_kind(at, value, "a table");
         };
-        let mut table = Table::Read {
-            title: self.0,
-            map,
-            at,
-            reading,
-            known: Vec::with_capacity(16),
-        };
+        let mut table = Table::new(self.0, map, at, reading);
         let out = self.1(&mut table);
         table.report_unknown();
         out
     }
 
     fn schema(&self) -> Value {
-        let mut schema = json!({
-            "title": self.0,
-            "type": "object",
-            "additionalProperties": false,
-            "properties": {},
-        });
-        self.1(&mut Table::Describe(Keys {
-            title: self.0,
-            schema: &mut schema,
-        }));
-        schema
+        Table::describe(self.0, self.1)
     }
 }
 
@@ -293,8 +267,7 @@ impl Form for Templated {
 
     fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<Template> {
         let Value::String(text) = value else {
-            reading.refuse_kind(at, value, "a string");
-            return None;
+            return reading.refuse_kind(at, value, "a string");
         };
         reading.template(at, text, self.0)
     }

@@ -10,16 +10,22 @@ use runner_model::{
 use serde_json::{Map, Value};
 
 use crate::{
-    check::{named_file, size},
+    check::size,
+    files::NamedFile,
     form::{Either, List, Named, StringOr, Sub, Templated},
     reading::{At, ENV_ROOTS, Reading, dotted},
-    scalar::{TEXT, Text, Word},
+    scalar::{Text, Word},
     table::Table,
 };
 
 pub(crate) const GRANTS: Sub<Grants> = Sub("`grants` of a provider", grants);
 const FS: Sub<FsGrant> = Sub("`fs` of its grants", folder);
 const BOUND: Sub<BoundSecret> = Sub("a table in `secrets` of its grants", bound);
+const SECRET_OR_BOUND: StringOr<Text<String>, Sub<BoundSecret>> = StringOr {
+    string: SECRET,
+    table: BOUND,
+    words: "a string or a table",
+};
 const MODE: Word<FsMode> = Word(
     || FsMode::ALL.iter().map(|mode| mode.as_str()).collect(),
     FsMode::parse,
@@ -29,7 +35,6 @@ const NET: Text<NetGrant> = Text {
     words: "a scheme, a host and perhaps a port",
     example: ", such as \"https://api.example.com\"",
     schema: r#"{"type": "string", "pattern": "^https?://[^/?#@]+/?$", "examples": ["https://api.example.com", "https://*.example.com", "http://127.0.0.1:8080"]}"#,
-    may_be_number: false,
     parse: |text| NetGrant::parse(text).map_err(|reason| format!("in `{text}`, {reason}")),
 };
 
@@ -37,7 +42,6 @@ const SECRET: Text<String> = Text {
     words: "the name of a secret",
     example: " such as \"API_KEY\"",
     schema: r#"{"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}"#,
-    may_be_number: false,
     parse: |text| match is_secret_name(text) {
         true => Ok(text.to_owned()),
         false => Err(format!(
@@ -50,7 +54,6 @@ const HOST: Text<NetGrant> = Text {
     words: "a host, perhaps with a scheme and a port",
     example: ", such as \"api.example.com\"",
     schema: r#"{"title": "such as `\"api.example.com\"`", "type": "string", "examples": ["api.example.com", "http://127.0.0.1:8080"]}"#,
-    may_be_number: false,
     parse: |text| BoundSecret::parse_host(text).map_err(|reason| format!("in `{text}`, {reason}")),
 };
 
@@ -58,7 +61,6 @@ const HEADER: Text<String> = Text {
     words: "the name of a header",
     example: " such as \"authorization\"",
     schema: r#"{"title": "such as `\"authorization\"`", "type": "string", "examples": ["authorization", "x-api-key"]}"#,
-    may_be_number: false,
     parse: |text| match BoundSecret::is_header(text) {
         true => Ok(text.to_ascii_lowercase()),
         false => Err(format!("`{text}` has characters that no header has")),
@@ -69,7 +71,6 @@ const MOUNT: Text<String> = Text {
     words: "an absolute path",
     example: " such as \"/fixtures\"",
     schema: r#"{"title": "such as `\"/fixtures\"`", "type": "string", "pattern": "^/", "examples": ["/fixtures"]}"#,
-    may_be_number: false,
     parse: |text| match mount_error(text) {
         None => Ok(text.to_owned()),
         Some(reason) => Err(format!("`{text}` {reason}")),
@@ -90,24 +91,11 @@ const ENV: Named<Templated> = Named {
 /// Only values of `env` are templates: a path or a host that a test's input could choose would be a grant that nobody wrote.
 fn grants(table: &mut Table<'_, '_>) -> Option<Grants> {
     let net = table.or("net", &List(0, NET), "[]");
-    let secrets = table.or(
-        "secrets",
-        &List(
-            0,
-            StringOr {
-                string: SECRET,
-                table: BOUND,
-                words: "a string or a table",
-            },
-        ),
-        "[]",
-    );
-    let fs = table.or("fs", &List(0, FS), "[]");
-    let env = table.or("env", &ENV, "{}");
+    let secrets = table.or("secrets", &List(0, SECRET_OR_BOUND), "[]");
     let mut grants = Grants {
         net,
-        fs,
-        env,
+        fs: table.or("fs", &List(0, FS), "[]"),
+        env: table.or("env", &ENV, "{}"),
         ..Grants::default()
     };
     for secret in secrets {
@@ -131,7 +119,7 @@ fn bound(table: &mut Table<'_, '_>) -> Option<BoundSecret> {
 }
 
 fn folder(table: &mut Table<'_, '_>) -> Option<FsGrant> {
-    let path = table.required("path", &TEXT);
+    let path = table.required("path", &NamedFile("folder", Metadata::is_dir));
     let mount = table.required("mount", &MOUNT);
     let mode = table.or("mode", &MODE, r#""ro""#);
     Some(FsGrant {
@@ -192,8 +180,6 @@ pub(crate) fn check(provider: &Value, at: &At<'_>, reading: &mut Reading<'_>) {
     let folders = grants.get("fs").and_then(Value::as_array);
     for (index, grant) in folders.into_iter().flatten().enumerate() {
         let at = at.index(index);
-        let path = grant.get("path");
-        named_file("folder", Metadata::is_dir, path, &at.key("path"), reading);
         if let Some(mount) = text(grant, "mount") {
             if mounts.contains(&mount) {
                 let message = format!("two folders are mounted at `{mount}`");

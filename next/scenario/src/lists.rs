@@ -17,14 +17,12 @@ use serde_json::{Map, Value, value::RawValue};
 use crate::{
     csv::{Cell, Quotes, cells},
     document::Document,
-    form::{AnyTable, Form, List, Sub},
-    problem::{Place, Problem, Source},
-    reading::{At, Part, Reading, Step},
-    scenario::not_utf8,
+    form::{AnyTable, List, Sub},
+    problem::{Place, Problem, Source, line_breaks, lines_around},
+    reading::{Part, Step},
+    scenario::{MAX_BYTES, not_utf8, read_text},
 };
 
-/// Bytes of a record, and of a file that is read as a whole, so that a list takes little memory whatever is in it.
-const MAX_BYTES: u64 = 16 << 20;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub(crate) const TOML_LIST: Sub<Vec<Value>> = Sub("a test list in TOML", |table| {
     table.required("tests", &List(0, AnyTable))
@@ -90,42 +88,26 @@ impl ListFormat {
         shown: &str,
         visit: &mut VisitEntry<'_>,
     ) -> ControlFlow<()> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) => return visit(Err(cannot_read(shown, &error))),
+        let each = match self {
+            Self::Lines | Self::Csv => {
+                return match File::open(path) {
+                    Ok(file) => each_line(file, shown, self, visit),
+                    Err(error) => visit(Err(cannot_read(shown, &error))),
+                };
+            }
+            Self::Json => each_of_json,
+            Self::Toml => each_of_toml,
         };
-        let whole = || whole(&file, shown);
-        match self {
-            Self::Lines | Self::Csv => each_line(file, shown, self, visit),
-            Self::Json => match whole() {
-                Ok(text) => each_of_json(&text, shown, visit),
-                Err(problem) => visit(Err(problem)),
-            },
-            Self::Toml => match whole() {
-                Ok(text) => each_of_toml(&text, shown, visit),
-                Err(problem) => visit(Err(problem)),
-            },
+        let help = "`.jsonl` and `.csv` files are read record by record, and have no such limit";
+        match read_text(path, shown, "test list", help) {
+            Ok(text) => each(text.trim_start_matches('\u{feff}'), shown, visit),
+            Err(problem) => visit(Err(problem)),
         }
     }
 }
 
 fn cannot_read(shown: &str, error: &io::Error) -> Problem {
     Problem::of_file(shown, format!("cannot read the test list: {error}"))
-}
-
-fn whole(file: &File, shown: &str) -> Result<String, Problem> {
-    let mut bytes = Vec::new();
-    let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
-    read.map_err(|error| cannot_read(shown, &error))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        let message = "the list has more than 16 MiB";
-        let help = "`.jsonl` and `.csv` files are read record by record, and have no such limit";
-        return Err(Problem::of_file(shown, message).with_help(help));
-    }
-    if bytes.starts_with(BYTE_ORDER_MARK) {
-        bytes.drain(..BYTE_ORDER_MARK.len());
-    }
-    String::from_utf8(bytes).map_err(|error| not_utf8(shown, 1, error.as_bytes()))
 }
 
 /// Visits records that are lines, or some lines where CSV has line breaks in quotes.
@@ -149,7 +131,7 @@ fn each_line(
         if bytes.is_empty() {
             return ControlFlow::Continue(());
         }
-        line += lines(&bytes);
+        line += line_breaks(&bytes);
         if first == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
             bytes.drain(..BYTE_ORDER_MARK.len());
         }
@@ -202,28 +184,9 @@ fn read_record(
 fn too_long(shown: &str, begun: &[u8], line: usize) -> Problem {
     const SHOWN: usize = 80;
     let text = String::from_utf8_lossy(&begun[..SHOWN]);
-    let place = place_in(shown, &text, line, 0..0, "it begins here");
+    let source = Entry::of_text(shown, "", &text, line);
+    let place = Place::new(source.source(), 0..0, "it begins here");
     Problem::new("a record has more than 16 MiB, and the list is not read further").at(place)
-}
-
-fn lines(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|byte| **byte == b'\n').count()
-}
-
-fn place_in(shown: &str, text: &str, line: usize, span: Range<usize>, label: &str) -> Place {
-    let source = Source {
-        path: shown.to_owned(),
-        text: text.to_owned(),
-        first_line: line,
-    };
-    Place::new(&Arc::new(source), span, label)
-}
-
-/// The lines of a text that a part of it stands in.
-fn lines_around(text: &str, part: Range<usize>) -> Range<usize> {
-    let start = text[..part.start].rfind('\n').map_or(0, |at| at + 1);
-    let end = text[part.end..].find('\n');
-    start..end.map_or(text.len(), |end| part.end + end)
 }
 
 fn each_of_json(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlFlow<()> {
@@ -232,8 +195,9 @@ fn each_of_json(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlF
         Err(error) => {
             let at = offset_of(text, &error);
             let within = lines_around(text, at..at);
-            let span = at - within.start..at - within.start;
-            let place = place_in(shown, &text[within], error.line(), span, "here");
+            let (at, line) = (at - within.start, error.line());
+            let source = Entry::of_text(shown, "", &text[within], line);
+            let place = Place::new(source.source(), at..at, "here");
             let message = format!("not a JSON array: {}", message_of(&error));
             return visit(Err(Problem::new(message).at(place)));
         }
@@ -243,7 +207,7 @@ fn each_of_json(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlF
         let record = record.get();
         let at = record.as_ptr() as usize - text.as_ptr() as usize;
         let within = lines_around(text, at..at + record.len());
-        line += lines(&text.as_bytes()[counted..within.start]);
+        line += line_breaks(&text.as_bytes()[counted..within.start]);
         counted = within.start;
         visit(Ok(Entry::of_text(shown, record, &text[within], line)))?;
     }
@@ -251,25 +215,18 @@ fn each_of_json(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlF
 }
 
 fn each_of_toml(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlFlow<()> {
-    let mut problems = Vec::new();
-    let document = match Document::parse(shown, text) {
-        Ok(document) => document,
+    let read = Document::parse(shown, text).and_then(|document| {
+        let records = document.read(&TOML_LIST)?;
+        Ok((document, records))
+    });
+    let (document, records) = match read {
+        Ok(read) => read,
         Err(problems) => {
-            return problems
-                .into_iter()
-                .try_for_each(|problem| visit(Err(problem)));
+            let mut problems = problems.into_iter();
+            return problems.try_for_each(|problem| visit(Err(problem)));
         }
     };
-    let mut value = document.value(&mut problems);
-    let mut reading = Reading::new(&document);
-    let records = TOML_LIST.read(&At::ROOT, &mut value, &mut reading);
-    problems.append(&mut reading.problems);
-    if !problems.is_empty() {
-        return problems
-            .into_iter()
-            .try_for_each(|problem| visit(Err(problem)));
-    }
-    for (index, value) in records.into_iter().flatten().enumerate() {
+    for (index, value) in records.into_iter().enumerate() {
         visit(Ok(Entry {
             path: shown,
             text: "",

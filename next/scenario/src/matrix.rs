@@ -3,7 +3,7 @@
 //! Every combination of values becomes a table of its own, in which the values stand in place of `{{matrix.…}}`. After that
 //! these are providers like all others; only a problem with one stands at the table that made it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use runner_model::{
     ProviderName,
@@ -12,10 +12,9 @@ use runner_model::{
 use serde_json::{Map, Value};
 
 use crate::{
-    document::Document,
+    document::{Document, Made},
     form::{Form, List, Named, Templated},
-    problem::Place,
-    reading::{At, MATRIX_ROOTS, Part, Places, Reading, Step, suggest},
+    reading::{At, MATRIX_ROOTS, Reading, suggest},
     scalar::Scalar,
 };
 
@@ -38,32 +37,8 @@ pub(crate) const MATRIX: Named<List<Scalar>> = Named {
 };
 pub(crate) const MATRIX_NAME: Templated = Templated(MATRIX_ROOTS);
 
-/// The providers that matrices have made: the name of the table that each stands in, and its number there.
-pub(crate) type Made = HashMap<String, (String, usize)>;
-
-/// A scenario's text, in which a provider that a matrix has made stands where its table does.
-pub(crate) struct Written<'d> {
-    pub(crate) document: &'d Document<'d>,
-    pub(crate) made: &'d Made,
-}
-
-impl Places for Written<'_> {
-    fn places(&self, path: &[Step], part: Part, label: &str) -> Vec<Place> {
-        let table = match path {
-            [Step::Key(key), Step::Key(name), ..] if key == "providers" => self.made.get(name),
-            _ => None,
-        };
-        let Some((table, _)) = table else {
-            return self.document.places(path, part, label);
-        };
-        let mut path = path.to_vec();
-        path[1] = Step::Key(table.clone());
-        self.document.places(&path, part, label)
-    }
-}
-
 /// One combination: a value for each key, in the order written.
-type Combination<'m> = Vec<(&'m str, &'m Value)>;
+type Combination<'m> = Vec<(&'m str, Value)>;
 
 /// Writes out the matrices of a scenario. A provider with a wrong one is left without it, so that other checks go on.
 pub(crate) fn expand(root: &mut Value, document: &Document<'_>, reading: &mut Reading<'_>) -> Made {
@@ -271,7 +246,7 @@ fn combinations(lists: &[(String, Vec<Value>)]) -> Vec<Combination<'_>> {
         let longer = all.iter().flat_map(|begun| {
             values.iter().map(|value| {
                 let mut combination = begun.clone();
-                combination.push((key, value));
+                combination.push((key.as_str(), value.clone()));
                 combination
             })
         });
@@ -288,11 +263,10 @@ fn name_of(name: &str, template: Option<&Template>, combination: &Combination<'_
             .collect();
         return format!("{name}[{}]", pairs.join(","));
     };
-    let pieces = template.pieces().iter().map(|piece| match piece {
-        TemplatePiece::Text(text) => text.clone(),
-        TemplatePiece::Path(path) => value_of(path, combination).map_or_else(String::new, plain),
-    });
-    pieces.collect()
+    let plain = |(key, value): &(_, Value)| (*key, plain(value).into());
+    let mut name = template.to_string().into();
+    fill(&mut name, &combination.iter().map(plain).collect(), false);
+    text_of(&name)
 }
 
 /// A value as a part of a name: characters that no name can have become `-`.
@@ -302,11 +276,11 @@ fn plain(value: &Value) -> String {
     text_of(value).replace(|character| !is_plain(character), "-")
 }
 
-fn value_of<'m>(path: &[String], combination: &Combination<'m>) -> Option<&'m Value> {
+fn value_of<'c>(path: &[String], combination: &'c Combination<'_>) -> Option<&'c Value> {
     let mut pairs = combination.iter();
     let pair =
         pairs.find(|(known, _)| matches!(path, [root, key] if root == "matrix" && key == known));
-    pair.map(|(_, value)| *value)
+    pair.map(|(_, value)| value)
 }
 
 fn text_of(value: &Value) -> String {

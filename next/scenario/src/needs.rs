@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     problem::Problem,
-    reading::{Part, Places, Step, dotted, kind, suggest},
+    reading::{Part, Places, Step, dotted, keys, kind, suggest},
 };
 
 const NUL: &str = "neither an argument nor a variable can have a NUL in it";
@@ -36,11 +36,9 @@ enum What<'s> {
 pub(crate) fn needs(provider: &Provider) -> Vec<Need<'_>> {
     let mut needs = needs_of(provider, "input");
     if let Some(Stdin::File { file }) = &provider.stdin {
-        let path = ["providers", &provider.name, "stdin", "file"];
-        needs.push(Need {
-            path: path.map(|key| Step::Key(key.to_owned())).to_vec(),
-            what: What::File(file),
-        });
+        let path = keys(["providers", &provider.name, "stdin", "file"]);
+        let what = What::File(file);
+        needs.push(Need { path, what });
     }
     needs
 }
@@ -59,9 +57,8 @@ fn needs_of<'s>(provider: &'s Provider, root: &'static str) -> Vec<Need<'s>> {
 /// Reports what templates of a provider want and will never have, whatever its tests are.
 pub(crate) fn never_there(provider: &Provider, places: &dyn Places) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut refuse = |path: &[Step], mut problem: Problem| {
-        problem.places = places.places(path, Part::Value, "this template");
-        problems.push(problem);
+    let mut refuse = |path: &[Step], problem: Problem| {
+        problems.push(problem.at_all(places.places(path, Part::Value, "this template")));
     };
     for (path, template, takes_nul) in templates(provider) {
         if !takes_nul && template.to_string().contains('\0') {
@@ -79,11 +76,9 @@ pub(crate) fn never_there(provider: &Provider, places: &dyn Places) -> Vec<Probl
 
 /// The templates of a provider: where they stand, and whether they may have a NUL.
 fn templates(provider: &Provider) -> impl Iterator<Item = (Vec<Step>, &Template, bool)> {
-    let at = |keys: &[&str]| {
+    let at = |inside: &[&str]| {
         let above = ["providers", &provider.name];
-        let keys = above.iter().chain(keys);
-        let steps = keys.map(|key| Step::Key((*key).to_owned()));
-        steps.collect::<Vec<_>>()
+        keys(above.iter().chain(inside).copied())
     };
     let args = provider.args.iter().enumerate();
     let args = args.map(move |(index, template)| {

@@ -122,11 +122,21 @@ impl Problem {
 
     /// A problem of a file as a whole.
     pub(crate) fn of_file(path: &str, message: impl Into<String>) -> Self {
-        Self::new(message).at(Place::new(&Source::file(path).into(), 0..0, ""))
+        let source = Source {
+            path: path.to_owned(),
+            text: String::new(),
+            first_line: 1,
+        };
+        Self::new(message).at(Place::new(&Arc::new(source), 0..0, ""))
     }
 
     pub(crate) fn at(mut self, place: Place) -> Self {
         self.places.push(place);
+        self
+    }
+
+    pub(crate) fn at_all(mut self, places: Vec<Place>) -> Self {
+        self.places.extend(places);
         self
     }
 
@@ -166,20 +176,22 @@ impl Place {
 }
 
 impl Source {
-    /// A file of which no text is shown.
-    pub(crate) fn file(path: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: String::new(),
-            first_line: 1,
-        }
-    }
-
     /// The line of the whole file that has the byte at `offset`, from 1.
     fn line(&self, offset: usize) -> usize {
-        let before = &self.text.as_bytes()[..offset];
-        self.first_line + before.iter().filter(|byte| **byte == b'\n').count()
+        self.first_line + line_breaks(&self.text.as_bytes()[..offset])
     }
+}
+
+/// How many line breaks there are.
+pub(crate) fn line_breaks(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// The lines of a text that a part of it stands in.
+pub(crate) fn lines_around(text: &str, part: Range<usize>) -> Range<usize> {
+    let start = text[..part.start].rfind('\n').map_or(0, |at| at + 1);
+    let end = text[part.end..].find('\n');
+    start..end.map_or(text.len(), |end| part.end + end)
 }
 
 /// Shows places of one source, which are lines of its text with marks.
@@ -194,8 +206,7 @@ fn shown<'a>(places: &'a [Place], is_primary: bool) -> Element<'a> {
     let first = spans().map(|span| span.start).min().unwrap_or_default();
     let last = spans().map(|span| span.end).max().unwrap_or_default();
     // Only the lines with marks: counting those of a large file anew for each problem would take seconds.
-    let start = text[..first].rfind('\n').map_or(0, |at| at + 1);
-    let end = text[last..].find('\n').map_or(text.len(), |at| last + at);
+    let Range { start, end } = lines_around(text, first..last);
     let at = places[0].span.start;
     if end - start > MAX_SHOWN_BYTES && places.len() == 1 {
         let column = text[start..at].chars().count() + 1;

@@ -6,6 +6,7 @@ use runner_model::{
 };
 
 use crate::{
+    files::NamedFile,
     form::{AnyTable, Either, List, Named, StringOr, Sub, Templated},
     grant_keys::GRANTS,
     matrix::{MATRIX, MATRIX_NAME},
@@ -43,6 +44,7 @@ const STDIN: StringOr<Templated, Sub<String>> = StringOr {
     }),
     words: "a string or a table",
 };
+const PLUGIN: NamedFile = NamedFile("plugin", |metadata| metadata.is_file() || metadata.is_dir());
 const LIMITS: Sub<Limits> = Sub("`limits` of a provider", limits);
 const OUTPUT: Word<OutputForm> = Word(
     || OutputForm::ALL.iter().map(|form| form.as_str()).collect(),
@@ -59,23 +61,11 @@ const PROTOCOL: Word<Protocol> = Word(
 
 fn provider(table: &mut Table<'_, '_>) -> Option<Provider> {
     let name = ProviderName::parse(table.name());
-    let plugin = table.required("plugin", &TEXT);
+    let plugin = table.required("plugin", &PLUGIN);
     // A matrix is written out before this is read.
     table.optional("matrix", &MATRIX);
     table.optional("name", &MATRIX_NAME);
-    let sha256 = table.optional("sha256", &DIGEST);
-    let config = table.or("config", &AnyTable, "{}");
-    let args = table.or("args", &List(0, Templated(COMMAND_ROOTS)), "[]");
-    let stdin = table.optional("stdin", &STDIN);
-    let output = table.or("output", &OUTPUT, r#""text""#);
-    let protocol = table.optional("protocol", &PROTOCOL);
-    let reuse = table.optional("reuse", &REUSE);
-    let grants = table.optional("grants", &GRANTS);
-    let limits = table.optional("limits", &LIMITS);
-    let concurrency = table.optional("concurrency", &CONCURRENCY);
-    let rate = table.optional("rate", &RATE);
-    let budget = table.optional("budget", &BUDGET);
-    if protocol == Some(Protocol::Json) {
+    if table.is("protocol", Protocol::Json.as_str()) {
         for key in ["args", "stdin", "output"] {
             if table.has(key) {
                 let message = format!("`{key}` is for plain commands, and `protocol` is `json`");
@@ -83,25 +73,24 @@ fn provider(table: &mut Table<'_, '_>) -> Option<Provider> {
             }
         }
     }
-    let name = name.ok()?;
     Some(Provider {
-        budget: budget_of(Some(&name), budget),
-        name,
-        plugin: plugin?,
-        config,
-        args,
-        stdin: stdin.map(|stdin| match stdin {
+        sha256: table.optional("sha256", &DIGEST),
+        config: table.or("config", &AnyTable, "{}"),
+        args: table.or("args", &List(0, Templated(COMMAND_ROOTS)), "[]"),
+        stdin: table.optional("stdin", &STDIN).map(|stdin| match stdin {
             Either::String(text) => Stdin::Text(text),
             Either::Table(file) => Stdin::File { file },
         }),
-        output,
-        protocol: protocol.unwrap_or_default(),
-        sha256,
-        reuse,
-        grants: grants.unwrap_or_default(),
-        limits: limits.unwrap_or_default(),
-        concurrency,
-        rate,
+        output: table.or("output", &OUTPUT, r#""text""#),
+        protocol: table.optional("protocol", &PROTOCOL).unwrap_or_default(),
+        reuse: table.optional("reuse", &REUSE),
+        grants: table.optional("grants", &GRANTS).unwrap_or_default(),
+        limits: table.optional("limits", &LIMITS).unwrap_or_default(),
+        concurrency: table.optional("concurrency", &CONCURRENCY),
+        rate: table.optional("rate", &RATE),
+        budget: budget_of(name.as_ref().ok(), table.optional("budget", &BUDGET)),
+        plugin: plugin?,
+        name: name.ok()?,
     })
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     grant_keys::unnamed_secrets,
-    problem::{Place, Problem, Source},
+    problem::{Place, Problem},
 };
 
 /// One step down into a value.
@@ -15,6 +15,12 @@ use crate::{
 pub(crate) enum Step {
     Key(String),
     Index(usize),
+}
+
+/// A path of keys.
+pub(crate) fn keys<'k>(path: impl IntoIterator<Item = &'k str>) -> Vec<Step> {
+    let path = path.into_iter();
+    path.map(|key| Step::Key(key.to_owned())).collect()
 }
 
 /// Which part of an entry is meant.
@@ -31,8 +37,8 @@ pub(crate) trait Places {
 
 /// Values that stand in no file.
 impl Places for () {
-    fn places(&self, _: &[Step], _: Part, label: &str) -> Vec<Place> {
-        vec![Place::new(&Source::file("").into(), 0..0, label)]
+    fn places(&self, _: &[Step], _: Part, _: &str) -> Vec<Place> {
+        Vec::new()
     }
 }
 
@@ -156,17 +162,34 @@ impl<'p> Reading<'p> {
     }
 
     fn note(&mut self, at: &At<'_>, part: Part, message: String, label: &str) -> &mut Problem {
-        let mut problem = Problem::new(message);
-        problem.places = self.places.places(&at.path(), part, label);
-        self.problems.push(problem);
+        let places = self.places.places(&at.path(), part, label);
+        self.problems.push(Problem::new(message).at_all(places));
         let last = self.problems.len() - 1;
         &mut self.problems[last]
     }
 
-    /// Notes that a value is of another kind than expected.
-    pub(crate) fn refuse_kind(&mut self, at: &At<'_>, value: &Value, expected: &str) {
+    /// Notes that a value is of another kind than expected, and reads nothing.
+    pub(crate) fn refuse_kind<T>(
+        &mut self,
+        at: &At<'_>,
+        value: &Value,
+        expected: &str,
+    ) -> Option<T> {
         let message = format!("{} must be {expected}", at.subject());
         self.refuse(at, message, &format!("this is {}", kind(value)));
+        None
+    }
+
+    /// Notes what is wrong with a value of the right kind, and reads nothing.
+    pub(crate) fn refuse_value<T>(
+        &mut self,
+        at: &At<'_>,
+        expected: &str,
+        reason: &str,
+    ) -> Option<T> {
+        let message = format!("{} must be {expected}: {reason}", at.subject());
+        self.refuse(at, message, "here");
+        None
     }
 
     /// Adds the place of a value that the last problem's contradicts.
@@ -181,9 +204,9 @@ impl<'p> Reading<'p> {
     pub(crate) fn template(&mut self, at: &At<'_>, text: &str, roots: Roots) -> Option<Template> {
         const LABEL: &str = "this template";
         let template = Template::parse(text);
-        let checked = template.and_then(|template| Ok((template.check_roots(roots)?, template)));
+        let checked = template.and_then(|read| read.check_roots(roots).map(|()| read));
         let template = match checked {
-            Ok(((), template)) => template,
+            Ok(template) => template,
             Err(error) => {
                 let is_secret =
                     matches!(&error, TemplateError::Root { root, .. } if root == "secret");

@@ -6,14 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use runner_model::template::{MissingKey, TemplateValue};
+use runner_model::template::MissingKey;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    check,
+    document::Document,
+    files,
     form::Form,
     lists::{Entry, ListFormat},
-    matrix::Written,
     problem::{Place, Problem},
     reading::{At, Part, Places, Reading, Step, kind, suggest},
     scenario::{Scenario, TestProblem},
@@ -25,7 +25,7 @@ use crate::{
 /// All tests of a scenario and its lists.
 pub(crate) struct AllTests<'s> {
     scenario: &'s Scenario,
-    written: &'s Written<'s>,
+    document: &'s Document<'s>,
     /// The schema of a test, which has its keys.
     schema: Value,
 }
@@ -59,14 +59,14 @@ pub(crate) struct Record<'a> {
 
 /// What is done with each test, or with the problem of one. It can end the visit.
 pub(crate) type Visit<'v> =
-    dyn FnMut(Result<(&Origin<'_>, WrittenTest), Problem>) -> ControlFlow<()> + 'v;
+    dyn FnMut(Result<(Origin<'_>, WrittenTest), Problem>) -> ControlFlow<()> + 'v;
 
 impl<'s> AllTests<'s> {
-    /// `written` is the scenario's text.
-    pub(crate) fn new(scenario: &'s Scenario, written: &'s Written<'s>) -> Self {
+    /// `document` is the scenario's text.
+    pub(crate) fn new(scenario: &'s Scenario, document: &'s Document<'s>) -> Self {
         Self {
             scenario,
-            written,
+            document,
             schema: TEST.schema(),
         }
     }
@@ -74,7 +74,7 @@ impl<'s> AllTests<'s> {
     /// Visits all tests in order.
     pub(crate) fn each(&self, visit: &mut Visit<'_>) -> ControlFlow<()> {
         for (index, test) in self.scenario.tests.iter().enumerate() {
-            visit(Ok((&Origin::Scenario(self, index), test.clone())))?;
+            visit(Ok((Origin::Scenario(self, index), test.clone())))?;
         }
         for (index, list) in self.scenario.lists.iter().enumerate() {
             for file in &list.files {
@@ -101,9 +101,9 @@ impl<'s> AllTests<'s> {
             folder: path.parent().unwrap_or(Path::new(".")).to_owned(),
         };
         let (mut last_pattern, mut number) = (None, 0_u64);
-        format.each(&path, &check::shown(&path).to_string(), &mut |entry| {
+        format.each(&path, &files::shown(&path).to_string(), &mut |entry| {
             number += 1;
-            let test = entry.and_then(|entry| {
+            visit(entry.and_then(|entry| {
                 let record = Record {
                     tests: self,
                     list,
@@ -114,11 +114,7 @@ impl<'s> AllTests<'s> {
                 };
                 let test = record.read(&mut last_pattern)?;
                 Ok((Origin::Record(record), test))
-            });
-            match test {
-                Ok((origin, test)) => visit(Ok((&origin, test))),
-                Err(problem) => visit(Err(problem)),
-            }
+            }))
         })
     }
 
@@ -154,7 +150,7 @@ impl<'s> AllTests<'s> {
 
     /// Where a value of the scenario stands.
     fn place(&self, path: &[Step], label: &str) -> Vec<Place> {
-        self.written.places(path, Part::Value, label)
+        self.document.places(path, Part::Value, label)
     }
 }
 
@@ -217,35 +213,26 @@ impl Record<'_> {
             ("file", &self.file.about),
             ("row_number", &self.number),
         ];
-        let missing = |key: &str, error: &MissingKey| self.missing(row, key, error);
-        let mut given = Vec::new();
-        if let Some(id) = &list.id {
-            let id = id
-                .render_text(&roots)
-                .map_err(|error| missing("id", &error))?;
-            given.push(("id".to_owned(), id.into()));
-        }
-        let values: [(_, &Option<TemplateValue>); 3] = [
-            ("input", &list.input),
-            ("expect", &list.expect),
-            ("meta", &list.meta),
-        ];
-        for (key, value) in values {
-            if let Some(value) = value {
-                let value = value.render(&roots).map_err(|error| missing(key, &error))?;
-                given.push((key.to_owned(), value));
-            }
-        }
-        Ok(given)
+        let given = list.given.iter().map(|(key, template)| {
+            let value = template.render(&roots);
+            let value = value.map_err(|error| self.missing(row, key, &error))?;
+            let value = match &value {
+                // A number that makes an id is its text.
+                Value::String(_) => value,
+                other if *key == "id" => other.to_string().into(),
+                _ => value,
+            };
+            Ok(((*key).to_owned(), value))
+        });
+        given.collect()
     }
 
     /// Says what a template of the list needs and the record does not have.
     fn missing(&self, row: &Value, key: &str, error: &MissingKey) -> Problem {
         let path = self.list_path(&[Step::Key(key.to_owned())]);
-        let mut problem = Problem::new(error.to_string());
-        problem.places = self.tests.place(&path, "needed here");
         let place = self.entry.place(&[], Part::Value, "not in this record");
-        problem.places.insert(0, place);
+        let places = self.tests.place(&path, "needed here");
+        let mut problem = Problem::new(error.to_string()).at(place).at_all(places);
         let key = error.0.split('.').nth(1).unwrap_or_default();
         if let Value::Object(row) = row
             && !row.contains_key(key)
@@ -266,13 +253,7 @@ impl Record<'_> {
         let Some(Step::Key(key)) = path.first() else {
             return false;
         };
-        match key.as_str() {
-            "id" => self.list.id.is_some(),
-            "input" => self.list.input.is_some(),
-            "expect" => self.list.expect.is_some(),
-            "meta" => self.list.meta.is_some(),
-            _ => false,
-        }
+        self.list.given.iter().any(|(given, _)| given == key)
     }
 }
 
@@ -321,7 +302,7 @@ impl Origin<'_> {
     pub(crate) fn place(&self, label: &str) -> Vec<Place> {
         let id = [Step::Key("id".to_owned())];
         match self {
-            Self::Record(record) if record.list.id.is_some() => {
+            Self::Record(record) if record.is_given(&id) => {
                 vec![record.entry.place(&[], Part::Value, label)]
             }
             _ => self.places(&id, Part::Value, label),

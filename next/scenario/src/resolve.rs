@@ -7,7 +7,6 @@ use std::{
 };
 
 use crate::{
-    document::Document,
     problem::{Problem, Problems},
     records::AllTests,
     scenario::Scenario,
@@ -40,17 +39,16 @@ pub fn resolve(
         "the tests of a stored scenario are in its suite"
     );
     let file = into.try_clone().map_err(|error| cannot_write(&error))?;
-    let document = Document::parse(&scenario.path, &scenario.text);
+    let document = scenario.document();
     let document = document.map_err(|problems| Problems::first(MAX_SHOWN, problems))?;
-    let written = scenario.written(&document);
-    let tests = AllTests::new(scenario, &written);
+    let tests = AllTests::new(scenario, &document);
     let mut writer = SuiteWriter::new(scenario, selection, into)?;
     let (mut hashes, mut found) = (Vec::new(), Problems::default());
     let _ = tests.each(&mut |test| {
         let added = match test {
             Ok((origin, test)) => {
                 hashes.push(hash(&test.id));
-                writer.add(origin, test)
+                writer.add(&origin, test)
             }
             Err(problem) => Err(vec![problem]),
         };
@@ -94,9 +92,9 @@ fn find_duplicates(tests: &AllTests<'_>, hashes: &[u64], found: &mut Problems) {
                     first.insert(test.id, origin.place("first here"));
                 }
                 Some(first) => {
-                    let mut problem = Problem::new(format!("the id `{}` is used twice", test.id));
-                    problem.places = [&origin.place("and again here"), &first[..]].concat();
-                    found.add(MAX_SHOWN, problem);
+                    let problem = Problem::new(format!("the id `{}` is used twice", test.id));
+                    let problem = problem.at_all(origin.place("and again here"));
+                    found.add(MAX_SHOWN, problem.at_all(first.clone()));
                 }
             }
         }

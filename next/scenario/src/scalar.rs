@@ -23,10 +23,8 @@ pub(crate) struct Text<T> {
     pub(crate) words: &'static str,
     /// What stands behind the words if no reason does.
     pub(crate) example: &'static str,
-    /// As JSON.
+    /// As JSON. It tells whether a number may stand for the text.
     pub(crate) schema: &'static str,
-    /// Whether it may be written as a number.
-    pub(crate) may_be_number: bool,
     pub(crate) parse: fn(&str) -> Result<T, String>,
 }
 
@@ -37,17 +35,17 @@ impl<T> Form for Text<T> {
         let parsed = match value {
             Value::String(text) if text.is_empty() => Err("it is empty".to_owned()),
             Value::String(text) => (self.parse)(text),
-            Value::Number(number) if self.may_be_number => (self.parse)(&number.to_string()),
+            Value::Number(number) if self.schema.contains("integer") => {
+                (self.parse)(&number.to_string())
+            }
             _ => {
-                reading.refuse_kind(at, value, &format!("{}{}", self.words, self.example));
-                return None;
+                return reading.refuse_kind(at, value, &format!("{}{}", self.words, self.example));
             }
         };
-        let refuse = |reason: String| {
-            let message = format!("{} must be {}: {reason}", at.subject(), self.words);
-            reading.refuse(at, message, "here");
-        };
-        parsed.map_err(refuse).ok()
+        match parsed {
+            Ok(parsed) => Some(parsed),
+            Err(reason) => reading.refuse_value(at, self.words, &reason),
+        }
     }
 
     fn schema(&self) -> Value {
@@ -60,7 +58,6 @@ pub(crate) const TEXT: Text<String> = Text {
     words: "a string",
     example: "",
     schema: r#"{"type": "string", "minLength": 1}"#,
-    may_be_number: false,
     parse: |text| Ok(text.to_owned()),
 };
 
@@ -69,7 +66,6 @@ pub(crate) const DURATION: Text<Micros> = Text {
     words: "a duration",
     example: " such as \"10s\", \"200ms\" or \"1h30m\"",
     schema: r#"{"title": "duration", "type": "string", "pattern": "[0-9]", "examples": ["10s", "200ms", "1h30m"]}"#,
-    may_be_number: false,
     parse: |text| match parse_duration(text) {
         Ok(duration) => Ok(duration.into()),
         Err(reason) => Err(format!("`{text}` {reason}")),
@@ -90,7 +86,6 @@ pub(crate) const AGE: Text<Duration> = Text {
     words: "an age",
     example: " such as \"30d\", \"2w\" or \"12h\"",
     schema: r#"{"title": "age", "type": "string", "pattern": "[0-9]", "examples": ["30d", "2w", "12h"]}"#,
-    may_be_number: false,
     parse: |text| parse_age(text).map_err(|reason| format!("`{text}` {reason}")),
 };
 
@@ -99,7 +94,6 @@ pub(crate) const SIZE: Text<u64> = Text {
     words: "a size",
     example: " such as \"64MiB\", or a number of bytes",
     schema: r#"{"title": "size", "type": ["string", "integer"], "minimum": 0, "pattern": "^[0-9]", "examples": ["64MiB"]}"#,
-    may_be_number: true,
     parse: |text| parse_size(text).map_err(|reason| format!("`{text}` {reason}")),
 };
 
@@ -108,7 +102,6 @@ pub(crate) const RATE: Text<Rate> = Text {
     words: "a rate",
     example: " such as \"60/min\", \"5/s\" or \"100/h\"",
     schema: r#"{"title": "such as `\"60/min\"`", "type": "string", "pattern": "^[0-9]+ */ *(s|sec|second|m|min|minute|h|hour)$", "examples": ["60/min", "5/s", "100/h"]}"#,
-    may_be_number: false,
     parse: |text| {
         let reason = || format!("`{text}` is none such as `60/min`, `5/s` or `100/h`");
         Rate::parse(text).ok_or_else(reason)
@@ -120,7 +113,6 @@ pub(crate) const TEST_ID: Text<TestId> = Text {
     words: "a test id",
     example: "",
     schema: r#"{"type": "string", "maxLength": 200, "pattern": "^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"}"#,
-    may_be_number: false,
     parse: |text| TestId::parse(text).map_err(|error| format!("in `{text}`, {error}")),
 };
 
@@ -148,7 +140,6 @@ pub(crate) const DIGEST: Text<Digest> = Text {
     words: "a SHA-256 of 64 hexadecimal digits",
     example: "",
     schema: r#"{"type": "string", "pattern": "^[0-9a-fA-F]{64}$"}"#,
-    may_be_number: false,
     parse: |text| {
         let digest = Digest::parse(&text.to_ascii_lowercase());
         digest.ok_or_else(|| format!("`{text}` is none"))
@@ -203,8 +194,7 @@ impl<T> Form for Word<T> {
 
     fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<T> {
         let Value::String(word) = value else {
-            reading.refuse_kind(at, value, "a string");
-            return None;
+            return reading.refuse_kind(at, value, "a string");
         };
         let parsed = (self.1)(word);
         if parsed.is_none() {
@@ -244,15 +234,13 @@ impl<T: TryFrom<i128> + Into<i128> + Copy> Form for Integer<T> {
         match value {
             Value::Number(number) if !number.is_f64() => {
                 let number = number.as_i128();
-                if let Some(number) = number.filter(|number| (range.0..=range.1).contains(number)) {
-                    return number.try_into().ok();
+                match number.filter(|number| (range.0..=range.1).contains(number)) {
+                    Some(number) => number.try_into().ok(),
+                    None => reading.refuse_value(at, &words, &format!("{value} is out of range")),
                 }
-                let message = format!("{} must be {words}: {value} is out of range", at.subject());
-                reading.refuse(at, message, "here");
             }
             _ => reading.refuse_kind(at, value, &words),
         }
-        None
     }
 
     fn schema(&self) -> Value {
@@ -268,19 +256,14 @@ impl Form for GiveUp {
     type Out = FailFast;
 
     fn read(&self, at: &At<'_>, value: &mut Value, reading: &mut Reading<'_>) -> Option<FailFast> {
-        let read = FailFast::of_json(value);
-        if read.is_none() {
-            let words = "`true`, `false`, a count, or a fraction from 0 to 1";
-            match value {
-                Value::Number(_) => {
-                    let message =
-                        format!("{} must be {words}: {value} is none of these", at.subject());
-                    reading.refuse(at, message, "here");
-                }
-                _ => reading.refuse_kind(at, value, words),
+        const WORDS: &str = "`true`, `false`, a count, or a fraction from 0 to 1";
+        match (FailFast::of_json(value), &*value) {
+            (Some(read), _) => Some(read),
+            (None, Value::Number(number)) => {
+                reading.refuse_value(at, WORDS, &format!("{number} is none of these"))
             }
+            (None, _) => reading.refuse_kind(at, value, WORDS),
         }
-        read
     }
 
     fn schema(&self) -> Value {
@@ -301,14 +284,10 @@ impl Form for Number {
             (least, most) => format!("a number from {least} to {most}"),
         };
         match value.as_f64() {
-            Some(number) if (self.0..=self.1).contains(&number) => return Some(number),
-            Some(_) => {
-                let message = format!("{} must be {words}: {value} is out of range", at.subject());
-                reading.refuse(at, message, "here");
-            }
+            Some(number) if (self.0..=self.1).contains(&number) => Some(number),
+            Some(_) => reading.refuse_value(at, &words, &format!("{value} is out of range")),
             None => reading.refuse_kind(at, value, &words),
         }
-        None
     }
 
     fn schema(&self) -> Value {
@@ -335,13 +314,10 @@ impl Form for Scalar {
             }
             Value::String(_) | Value::Number(_) | Value::Bool(_) => return Some(value.clone()),
             _ => {
-                reading.refuse_kind(at, value, WORDS);
-                return None;
+                return reading.refuse_kind(at, value, WORDS);
             }
         };
-        let message = format!("{} must be {WORDS}: {reason}", at.subject());
-        reading.refuse(at, message, "here");
-        None
+        reading.refuse_value(at, WORDS, &reason)
     }
 
     fn schema(&self) -> Value {

@@ -14,14 +14,13 @@ use serde_json::{Map, Value};
 
 use crate::{
     check,
-    document::Document,
+    document::{Document, Made},
     files,
     form::{Form, List, Sub},
-    matrix::{self, Made, Written},
-    needs,
-    problem::{Place, Problem, Problems, Source},
+    matrix, needs,
+    problem::{Place, Problem, Problems, Source, line_breaks},
     provider_keys::{BUDGET, CONCURRENCY, PROVIDERS, budget_of},
-    reading::{At, Part, Places, Reading, Step},
+    reading::{At, Part, Places, Reading, keys},
     records::AllTests,
     scalar::{DURATION, GiveUp, Integer, Number, SIZE, TEXT},
     suite::Suite,
@@ -29,13 +28,13 @@ use crate::{
     test_keys::{DEFAULTS, LIST, Settings, TEST, TestList, WrittenTest},
 };
 
-/// Bytes of a scenario's file. Many tests belong into a list.
-const MAX_BYTES: u64 = 16 << 20;
+/// Bytes of a text that is read as a whole, and of a record, so that they take little memory whatever is in them.
+pub(crate) const MAX_BYTES: u64 = 16 << 20;
 /// Problems of a scenario that are shown.
 const MAX_SHOWN: usize = 100;
 
 /// A scenario that was read and checked. Test lists are read by [`crate::resolve`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Scenario {
     /// `name`, or the file's name without its extension.
     pub name: String,
@@ -85,7 +84,8 @@ pub struct RunOptions {
 /// All of its problems.
 pub fn load(path: &Path) -> Result<Scenario, Problems> {
     let shown = path.display().to_string();
-    let text = read(path, &shown)?;
+    let help = "put its tests into a test list, which can be of any size";
+    let text = read_text(path, &shown, "scenario", help)?;
     let folder = match path.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
         _ => PathBuf::from("."),
@@ -104,17 +104,22 @@ pub fn parse_stored(text: &str, name: &str) -> Result<Scenario, Problems> {
     parse("scenario.toml", text.to_owned(), name, None)
 }
 
-fn read(path: &Path, shown: &str) -> Result<String, Problem> {
+/// Reads a text as a whole. `noun` is what it is, `shown` its path for people, and `help` what to do if it is too large.
+pub(crate) fn read_text(
+    path: &Path,
+    shown: &str,
+    noun: &str,
+    help: &str,
+) -> Result<String, Problem> {
     let cannot =
-        |error: io::Error| Problem::of_file(shown, format!("cannot read the scenario: {error}"));
+        |error: io::Error| Problem::of_file(shown, format!("cannot read the {noun}: {error}"));
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(cannot)?;
-    file.take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(cannot)?;
+    let mut file = file.take(MAX_BYTES + 1);
+    file.read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(Problem::of_file(shown, "the scenario has more than 16 MiB")
-            .with_help("put its tests into a test list, which can be of any size"));
+        let message = format!("the {noun} has more than 16 MiB");
+        return Err(Problem::of_file(shown, message).with_help(help));
     }
     String::from_utf8(bytes).map_err(|error| not_utf8(shown, 1, error.as_bytes()))
 }
@@ -134,7 +139,7 @@ pub(crate) fn not_utf8(path: &str, first_line: usize, bytes: &[u8]) -> Problem {
     let source = Source {
         path: path.to_owned(),
         text: String::from_utf8_lossy(&bytes[start..valid + rest.len()]).into_owned(),
-        first_line: first_line + before.iter().filter(|byte| **byte == b'\n').count(),
+        first_line: first_line + line_breaks(before),
     };
     let at = valid - start;
     let span = at..at + char::REPLACEMENT_CHARACTER.len_utf8();
@@ -150,7 +155,7 @@ fn parse(
     folder: Option<PathBuf>,
 ) -> Result<Scenario, Problems> {
     let mut problems = Vec::new();
-    let document = Document::parse(path, &text).map_err(sorted)?;
+    let mut document = Document::parse(path, &text).map_err(sorted)?;
     let mut root = document.value(&mut problems);
     if root == Value::Object(Map::new()) {
         let empty = Problem::of_file(path, "the scenario is empty").with_help(EXAMPLE);
@@ -159,36 +164,30 @@ fn parse(
     let mut reading = Reading::new(&document);
     let made = matrix::expand(&mut root, &document, &mut reading);
     problems.append(&mut reading.problems);
-    let written = Written {
-        document: &document,
-        made: &made,
-    };
-    let mut reading = Reading::new(&written);
+    document.made = made;
+    let mut reading = Reading::new(&document);
     reading.refused_nulls = true;
     reading.folder = folder.as_deref();
     // Values are looked at again below.
     let scenario = SCENARIO.read(&At::ROOT, &mut root.clone(), &mut reading);
-    let files = check::check(&root, &mut reading);
+    check::check(&root, &mut reading);
     problems.append(&mut reading.problems);
     problems.extend(check::missing_parts(path, &root));
     let providers = scenario.iter().flat_map(|scenario| &scenario.providers);
-    problems.extend(providers.flat_map(|provider| needs::never_there(provider, &written)));
+    problems.extend(providers.flat_map(|provider| needs::never_there(provider, &document)));
     let (true, Some(mut scenario)) = (problems.is_empty(), scenario) else {
         return Err(sorted(problems));
     };
     // The providers of a matrix stand in its order where its table does.
-    let place = |provider: &Provider| match made.get(&*provider.name) {
+    let place = |provider: &Provider| match document.made.get(&*provider.name) {
         Some((table, number)) => (table.clone(), *number),
         None => (provider.name.to_string(), 0),
     };
     scenario.providers.sort_by_cached_key(place);
-    for (list, files) in scenario.lists.iter_mut().zip(files) {
-        list.files = files;
-    }
     if scenario.name.is_empty() {
         scenario.name = name.to_owned();
     }
-    scenario.made = made;
+    scenario.made = document.made;
     scenario.folder = folder.unwrap_or_default();
     scenario.path = path.to_owned();
     scenario.text = text;
@@ -237,20 +236,23 @@ impl Scenario {
 
     /// What was found wrong with providers later, each with its place.
     pub fn provider_problems(&self, found: &[ProviderProblem]) -> Problems {
-        let document = Document::parse(&self.path, &self.text).ok();
+        let document = self.document().ok();
         let problem = |found: &ProviderProblem| {
-            let mut problem = Problem::new(found.message.clone());
-            problem.help.clone_from(&found.help);
+            let mut places = Vec::new();
             if let (Some(document), Some(provider)) =
                 (&document, self.providers.get(usize::from(found.provider)))
             {
                 let above = ["providers", &provider.name].into_iter();
-                let path = above.chain(found.key.split('.'));
-                let path: Vec<_> = path.map(|key| Step::Key(key.to_owned())).collect();
+                let path = keys(above.chain(found.key.split('.')));
                 let label = format!("of provider `{}`", provider.name);
-                problem.places = self.written(document).places(&path, Part::Value, &label);
+                places = document.places(&path, Part::Value, &label);
             }
-            problem
+            let (message, help) = (found.message.clone(), found.help.clone());
+            Problem {
+                message,
+                places,
+                help,
+            }
         };
         sorted(found.iter().map(problem).collect())
     }
@@ -258,28 +260,23 @@ impl Scenario {
     /// What was found wrong with tests of its suite later, each with its place. Lists are read again up to the last of
     /// these tests.
     pub fn test_problems(&self, suite: &Suite, found: &[TestProblem]) -> Problems {
-        let document = Document::parse(&self.path, &self.text).ok();
-        let mut places = HashMap::new();
-        if let Some(document) = &document {
-            let written = self.written(document);
-            let tests = AllTests::new(self, &written);
-            places = tests.places_of(suite, found);
-        }
-        let problem = |(index, found): (usize, &TestProblem)| {
-            let mut problem = Problem::new(found.message.clone());
-            problem.help.clone_from(&found.help);
-            problem.places = places.remove(&index).unwrap_or_default();
-            problem
+        let mut places = match self.document() {
+            Ok(document) => AllTests::new(self, &document).places_of(suite, found),
+            Err(_) => HashMap::new(),
+        };
+        let problem = |(index, found): (usize, &TestProblem)| Problem {
+            message: found.message.clone(),
+            places: places.remove(&index).unwrap_or_default(),
+            help: found.help.clone(),
         };
         Problems::first(MAX_SHOWN, found.iter().enumerate().map(problem))
     }
 
     /// Its text, with the providers that matrices have made.
-    pub(crate) fn written<'d>(&'d self, document: &'d Document<'d>) -> Written<'d> {
-        Written {
-            document,
-            made: &self.made,
-        }
+    pub(crate) fn document(&self) -> Result<Document<'_>, Vec<Problem>> {
+        let mut document = Document::parse(&self.path, &self.text)?;
+        document.made.clone_from(&self.made);
+        Ok(document)
     }
 }
 
@@ -324,32 +321,22 @@ const RUN: Sub<RunOptions> = Sub("`[run]`", run);
 
 /// Reads all that is in the file; its text, folder and path are added later.
 fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
-    let name = table.optional("name", &TEXT);
+    let name = table.optional("name", &TEXT).unwrap_or_default();
     table.optional("description", &TEXT);
     let minutes = table.or("timeout_minutes", &Number(0.001, 525_600.0), "60");
-    let defaults = table.optional("defaults", &DEFAULTS);
-    let run = table.optional("run", &RUN);
-    let dimensions = table.optional("dimensions", &List(0, TEXT));
-    let providers = table.optional("providers", &PROVIDERS);
-    let tests = table.optional("tests", &List(0, TEST));
-    let lists = table.optional("test_lists", &List(0, LIST));
+    let providers = |named: Vec<(_, Provider)>| named.into_iter().map(|(_, provider)| provider);
     Some(Scenario {
-        name: name.unwrap_or_default(),
+        name,
         timeout: Duration::from_secs_f64(minutes * 60.0),
-        run: run.unwrap_or_default(),
-        providers: providers
-            .into_iter()
-            .flatten()
-            .map(|(_, provider)| provider)
-            .collect(),
-        dimensions,
-        made: Made::new(),
-        defaults: defaults.unwrap_or_default(),
-        tests: tests.unwrap_or_default(),
-        lists: lists.unwrap_or_default(),
-        text: String::new(),
-        folder: PathBuf::new(),
-        path: String::new(),
+        defaults: table.optional("defaults", &DEFAULTS).unwrap_or_default(),
+        run: table.optional("run", &RUN).unwrap_or_default(),
+        dimensions: table.optional("dimensions", &List(0, TEXT)),
+        providers: providers(table.optional("providers", &PROVIDERS).unwrap_or_default()).collect(),
+        tests: table.optional("tests", &List(0, TEST)).unwrap_or_default(),
+        lists: table
+            .optional("test_lists", &List(0, LIST))
+            .unwrap_or_default(),
+        ..Scenario::default()
     })
 }
 

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use crate::{
     document::Document,
-    form::{Form, Sub},
+    form::Sub,
     problem::Problems,
-    reading::{At, Reading},
     scalar::{AGE, Integer, SIZE},
     table::Table,
 };
@@ -36,17 +35,9 @@ impl RootSettings {
     ///
     /// All of its problems.
     pub fn parse(path: &str, text: &str) -> Result<Self, Problems> {
-        let mut problems = Vec::new();
-        let document =
-            Document::parse(path, text).map_err(|problems| Problems::first(100, problems))?;
-        let mut root = document.value(&mut problems);
-        let mut reading = Reading::new(&document);
-        let settings = SETTINGS.read(&At::ROOT, &mut root, &mut reading);
-        problems.append(&mut reading.problems);
-        match settings {
-            Some(settings) if problems.is_empty() => Ok(settings),
-            _ => Err(Problems::first(100, problems)),
-        }
+        let document = Document::parse(path, text);
+        let settings = document.and_then(|document| document.read(&SETTINGS));
+        settings.map_err(|problems| Problems::first(100, problems))
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     fs::File,
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, BufRead, BufReader, Seek},
+    ops::Range,
     os::unix::fs::FileExt,
     path::PathBuf,
 };
@@ -35,8 +36,6 @@ pub struct Suite {
     blobs: BTreeMap<Digest, PathBuf>,
     /// What was read last.
     block: RefCell<Block>,
-    /// For each provider the test in which [`Self::next_trial`] ended.
-    cursors: Vec<Cell<usize>>,
     /// Made when a trial is first looked up: sorted hashes of ids with the tests' numbers.
     lookup: OnceCell<Vec<u64>>,
     /// The test that was found last. Rows come mostly in the order of the tests.
@@ -153,7 +152,6 @@ impl SuiteBuilder {
                 .collect(),
             blobs,
             block: RefCell::default(),
-            cursors: vec![Cell::new(0); providers.len()],
             lookup: OnceCell::new(),
             found: Cell::new(0),
         }
@@ -286,35 +284,19 @@ impl Suite {
         }
     }
 
-    /// The first trial of `provider` with an index of at least `from`. Amortized constant time when called in order.
+    /// The first trial of `provider` with an index of at least `from`.
     pub fn next_trial(&self, provider: u16, from: u64) -> Option<u64> {
         if from >= self.outline.trials {
             return None;
         }
-        let cursor = &self.cursors[usize::from(provider)];
-        // Called in order it is this test or the next; otherwise it is searched for.
-        let mut near = [cursor.get(), cursor.get() + 1].into_iter();
-        let near = near.find(|test| self.outline.has(*test, from));
-        let start = near.unwrap_or_else(|| self.outline.test_of(from));
-        for test in start..self.outline.tests.len() {
-            let (entry, shape) = self.outline.entry(test);
-            if let Ok(position) = shape.providers.binary_search(&provider) {
-                let repeat = u64::from(shape.repeat);
-                let trial = u64::from(entry.first_trial) + position as u64 * repeat;
-                if from < trial + repeat {
-                    cursor.set(test);
-                    return Some(trial.max(from));
-                }
-            }
-        }
-        None
+        let mut tests = self.outline.test_of(from)..self.outline.tests.len();
+        tests.find_map(|test| {
+            let trials = self.outline.trials_of(test, provider)?;
+            (from < trials.end).then(|| trials.start.max(from))
+        })
     }
 
     /// The test with this id.
-    pub fn test_of(&self, id: &str) -> Option<u64> {
-        self.test(id).map(|test| test as u64)
-    }
-
     fn test(&self, id: &str) -> Option<usize> {
         let is_it = |test: &usize| {
             let is_it = self.with_line(*test, |line| id_of(line) == Some(id.as_bytes()));
@@ -359,11 +341,9 @@ impl Places for Suite {
     fn index(&self, trial: &TrialId) -> Option<u64> {
         let provider = self.names.iter().position(|name| *name == trial.provider)?;
         let test = self.test(&trial.test)?;
-        let (entry, shape) = self.outline.entry(test);
-        let position = shape.providers.binary_search(&(provider as u16)).ok()?;
-        let is_one = (1..=shape.repeat).contains(&trial.repeat);
-        let first = u64::from(entry.first_trial) + position as u64 * u64::from(shape.repeat);
-        is_one.then(|| first + u64::from(trial.repeat - 1))
+        let trials = self.outline.trials_of(test, provider as u16)?;
+        let index = trials.start + u64::from(trial.repeat.checked_sub(1)?);
+        trials.contains(&index).then_some(index)
     }
 
     fn trials(&self) -> u64 {
@@ -385,14 +365,13 @@ impl Outline {
         after - 1
     }
 
-    /// Tells whether a trial belongs to a test.
-    fn has(&self, test: usize, trial: u64) -> bool {
-        let first = |entry: &Entry| u64::from(entry.first_trial);
-        let end = self.tests.get(test + 1).map_or(self.trials, first);
-        self.tests
-            .get(test)
-            .is_some_and(|entry| first(entry) <= trial)
-            && trial < end
+    /// The trials of a test on a provider.
+    fn trials_of(&self, test: usize, provider: u16) -> Option<Range<u64>> {
+        let (entry, shape) = self.entry(test);
+        let position = shape.providers.binary_search(&provider).ok()?;
+        let repeat = u64::from(shape.repeat);
+        let first = u64::from(entry.first_trial) + position as u64 * repeat;
+        Some(first..first + repeat)
     }
 }
 

@@ -11,7 +11,7 @@ use globset::GlobSet;
 use runner_model::{
     Text,
     row::MAX_DEPTH,
-    test::{Attachment, Expect, Test},
+    test::{Attachment, Test},
 };
 use serde_json::{Value, value::to_raw_value};
 
@@ -20,7 +20,7 @@ use crate::{
     check, globs,
     needs::{Need, needs},
     problem::Problem,
-    reading::{Part, Places, Step},
+    reading::{Part, Places, Step, keys},
     records::Origin,
     scenario::Scenario,
     selection::{Filter, Selection},
@@ -129,9 +129,9 @@ impl<'s> SuiteWriter<'s> {
             for (index, glob) in globs.iter().enumerate() {
                 if let Some((message, help)) = check::unmatched(glob, &self.names) {
                     let path = [Step::Key("providers".to_owned()), Step::Index(index)];
-                    let mut problem = Problem::new(message).with_help(help);
-                    problem.places = origin.places(&path, Part::Value, "matches nothing");
-                    return Err(vec![problem]);
+                    let places = origin.places(&path, Part::Value, "matches nothing");
+                    let problem = Problem::new(message).with_help(help);
+                    return Err(vec![problem.at_all(places)]);
                 }
             }
             let set = globs::set(&globs).unwrap_or_default();
@@ -154,18 +154,14 @@ impl<'s> SuiteWriter<'s> {
             .iter()
             .flat_map(|index| &self.needs[usize::from(*index)]);
         let lacks = needs.filter_map(|need| {
-            let mut problem = need.lack("input", &test.input, &test.files, &who)?;
-            problem.places = origin.place("this test");
-            problem
-                .places
-                .extend(origin.scenario_place(&need.path, "needed here"));
-            Some(problem)
+            let problem = need.lack("input", &test.input, &test.files, &who)?;
+            let problem = problem.at_all(origin.place("this test"));
+            Some(problem.at_all(origin.scenario_place(&need.path, "needed here")))
         });
         let mut refused: Vec<_> = lacks.collect();
         let mut refuse = |what: String| {
-            let mut problem = Problem::new(format!("{} has {what}", who()));
-            problem.places = origin.place("this test");
-            refused.push(problem);
+            let problem = Problem::new(format!("{} has {what}", who()));
+            refused.push(problem.at_all(origin.place("this test")));
         };
         let expect = &test.expect.expect;
         let expected = expect.equals.iter().chain(&expect.json);
@@ -194,6 +190,14 @@ impl<'s> SuiteWriter<'s> {
     ) -> Result<(), Refused> {
         let input = to_raw_value(&test.input).map_err(|error| vec![cannot_write(&error)])?;
         let files = self.attachments(origin, &test.files)?;
+        let WrittenExpect { mut expect, schema } = test.expect;
+        if let Some(path) = &schema {
+            let schema = self.blobs.schema(self.scenario.folder.join(path));
+            let schema = schema.map_err(|what| {
+                refuse_file(origin, &["expect", "schema"], "schema", path, &what)
+            })?;
+            expect.schema = Some(schema);
+        }
         let test = Test {
             id: test.id,
             input: &input,
@@ -205,7 +209,7 @@ impl<'s> SuiteWriter<'s> {
             timeout: settings.timeout.unwrap_or(DEFAULT_TIMEOUT),
             trial_timeout: settings.trial_timeout,
             retries: settings.retries.unwrap_or_default(),
-            expect: self.expect(origin, test.expect)?,
+            expect,
         };
         let written = self.write(&test);
         self.is_broken = written.is_err();
@@ -242,18 +246,6 @@ impl<'s> SuiteWriter<'s> {
         };
         files.iter().map(attachment).collect()
     }
-
-    fn expect(&mut self, origin: &Origin<'_>, written: WrittenExpect) -> Result<Expect, Refused> {
-        let mut expect = written.expect;
-        if let Some(path) = &written.schema {
-            let file = self.scenario.folder.join(path);
-            let schema = self.blobs.schema(file).map_err(|what| {
-                refuse_file(origin, &["expect", "schema"], "schema", path, &what)
-            })?;
-            expect.schema = Some(schema);
-        }
-        Ok(expect)
-    }
 }
 
 pub(crate) fn cannot_write(error: &dyn Display) -> Problem {
@@ -261,13 +253,9 @@ pub(crate) fn cannot_write(error: &dyn Display) -> Problem {
 }
 
 fn refuse_file(origin: &Origin<'_>, path: &[&str], noun: &str, file: &str, what: &str) -> Refused {
-    let path: Vec<_> = path
-        .iter()
-        .map(|key| Step::Key((*key).to_owned()))
-        .collect();
-    let mut problem = Problem::new(format!("{noun} `{file}` {what}"));
-    problem.places = origin.places(&path, Part::Value, "this file");
-    vec![problem]
+    let path = keys(path.iter().copied());
+    let problem = Problem::new(format!("{noun} `{file}` {what}"));
+    vec![problem.at_all(origin.places(&path, Part::Value, "this file"))]
 }
 
 /// Tells whether a value is nested deeper than so many levels.

@@ -29,22 +29,15 @@ pub(crate) fn is_later(title: &str, key: &str) -> bool {
 }
 
 /// A table that is read, or described.
-pub(crate) enum Table<'a, 'p> {
-    Read {
-        title: &'static str,
-        map: &'a mut Map<String, Value>,
-        at: &'a At<'a>,
-        reading: &'a mut Reading<'p>,
-        /// The keys that were asked for.
-        known: Vec<&'static str>,
-    },
-    Describe(Keys<'a>),
-}
-
-/// A table that is described: its title, and its schema so far.
-pub(crate) struct Keys<'a> {
-    pub(crate) title: &'static str,
-    pub(crate) schema: &'a mut Value,
+pub(crate) struct Table<'a, 'p> {
+    title: &'static str,
+    map: &'a mut Map<String, Value>,
+    at: &'a At<'a>,
+    reading: &'a mut Reading<'p>,
+    /// The keys that were asked for.
+    known: Vec<&'static str>,
+    /// What the keys so far look like, if they are described and not read.
+    schema: Option<Value>,
 }
 
 /// Whether a key must be there.
@@ -56,7 +49,38 @@ enum Presence {
     Default(&'static str),
 }
 
-impl Table<'_, '_> {
+impl<'a, 'p> Table<'a, 'p> {
+    /// A table that is read.
+    pub(crate) fn new(
+        title: &'static str,
+        map: &'a mut Map<String, Value>,
+        at: &'a At<'a>,
+        reading: &'a mut Reading<'p>,
+    ) -> Self {
+        Self {
+            title,
+            map,
+            at,
+            reading,
+            known: Vec::with_capacity(16),
+            schema: None,
+        }
+    }
+
+    /// The schema of what `read` asks for.
+    pub(crate) fn describe<T>(title: &'static str, read: fn(&mut Table<'_, '_>) -> T) -> Value {
+        let (mut map, mut reading) = (Map::new(), Reading::new(&()));
+        let mut table = Table::new(title, &mut map, &At::ROOT, &mut reading);
+        table.schema = Some(json!({
+            "title": title,
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {},
+        }));
+        read(&mut table);
+        table.schema.unwrap_or_default()
+    }
+
     /// A key that may be absent.
     pub(crate) fn optional<F: Form>(&mut self, key: &'static str, form: &F) -> Option<F::Out> {
         self.key(key, form, Presence::Optional)
@@ -92,85 +116,67 @@ impl Table<'_, '_> {
     }
 
     fn key<F: Form>(&mut self, key: &'static str, form: &F, presence: Presence) -> Option<F::Out> {
-        match self {
-            Self::Read {
-                title,
-                map,
-                at,
-                reading,
-                known,
-            } => {
-                known.push(key);
-                let value = map.get_mut(key);
-                let is_told = value.is_some() && reading.refused_nulls;
-                let present = value.filter(|value| !value.is_null() || form.takes_null());
-                if let Some(value) = present {
-                    return read(form, &at.key(key), value, reading);
-                }
-                if presence == Presence::Required && !is_told {
-                    let problem = reading.refuse_key(at, format!("`{key}` is missing"), "here");
-                    problem.help = Some(about(title, key).to_owned());
-                }
+        if let Some(schema) = &mut self.schema {
+            let mut property = form.schema();
+            property["description"] = about(self.title, key).into();
+            match presence {
+                Presence::Required => match &mut schema["required"] {
+                    Value::Array(required) => required.push(key.into()),
+                    none => *none = json!([key]),
+                },
+                Presence::Optional => {}
+                Presence::Default(default) => property["default"] = parse(default),
             }
-            Self::Describe(Keys { title, schema }) => {
-                let mut property = form.schema();
-                property["description"] = about(title, key).into();
-                match presence {
-                    Presence::Required => match &mut schema["required"] {
-                        Value::Array(required) => required.push(key.into()),
-                        none => *none = json!([key]),
-                    },
-                    Presence::Optional => {}
-                    Presence::Default(default) => property["default"] = parse(default),
-                }
-                schema["properties"][key] = property;
-            }
+            schema["properties"][key] = property;
+            return None;
+        }
+        self.known.push(key);
+        let value = self.map.get_mut(key);
+        let is_told = value.is_some() && self.reading.refused_nulls;
+        let present = value.filter(|value| !value.is_null() || form.takes_null());
+        if let Some(value) = present {
+            return read(form, &self.at.key(key), value, self.reading);
+        }
+        if presence == Presence::Required && !is_told {
+            let message = format!("`{key}` is missing");
+            let problem = self.reading.refuse_key(self.at, message, "here");
+            problem.help = Some(about(self.title, key).to_owned());
         }
         None
     }
 
     /// The key under which the table stands.
     pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Read { at, .. } => at.name(),
-            Self::Describe(_) => "",
-        }
+        self.at.name()
     }
 
     /// Tells whether a key is there.
     pub(crate) fn has(&self, key: &str) -> bool {
-        match self {
-            Self::Read { map, .. } => map.contains_key(key),
-            Self::Describe(_) => false,
-        }
+        self.map.contains_key(key)
+    }
+
+    /// Tells whether a key is this word.
+    pub(crate) fn is(&self, key: &str, word: &str) -> bool {
+        self.map.get(key).is_some_and(|value| value == word)
     }
 
     /// Reports that a key which is there does nothing.
     pub(crate) fn refuse_key(&mut self, key: &str, message: &str) {
-        if let Self::Read { at, reading, .. } = self {
-            reading.refuse_key(&at.key(key), message, "does nothing");
-        }
+        let at = self.at.key(key);
+        self.reading.refuse_key(&at, message, "does nothing");
     }
 
     /// Reports the keys that were not asked for.
     pub(crate) fn report_unknown(self) {
-        let Self::Read {
-            title,
-            map,
-            at,
-            reading,
-            known,
-        } = self
-        else {
-            return;
-        };
-        for key in map.keys().filter(|key| !known.contains(&key.as_str())) {
-            let at = at.key(key);
-            if is_later(title, key) {
+        let known = &self.known;
+        for key in self.map.keys().filter(|key| !known.contains(&key.as_str())) {
+            let at = self.at.key(key);
+            if is_later(self.title, key) {
                 let message = format!("`{key}` is not supported yet");
-                reading.refuse_key(&at, message, "not supported yet");
+                self.reading.refuse_key(&at, message, "not supported yet");
             } else {
-                let problem = reading.refuse_key(&at, format!("unknown key `{key}`"), "unknown");
+                let message = format!("unknown key `{key}`");
+                let problem = self.reading.refuse_key(&at, message, "unknown");
                 problem.help = Some(suggest(key, known.iter().copied()));
             }
         }

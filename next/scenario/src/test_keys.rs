@@ -1,21 +1,22 @@
 //! The keys of tests, of test lists, and of what they share with `[defaults]`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs::Metadata};
 
 use runner_model::{
     Micros, TestId, Text,
     row::is_file_name,
-    template::{Template, TemplateValue},
+    template::TemplateValue,
     test::{Expect, MetaValue, Retries},
 };
 use serde_json::Value;
 
 use crate::{
+    files::{ListFiles, NamedFile},
     form::{Any, List, Named, Sub, Templated, Templates, TextOrList},
     reading::LIST_ROOTS,
     scalar::{
-        self, DURATION, EXPECTED_ERROR, FILE_GLOB, GLOB, Integer, Number, Pattern, SIZE, Scalar,
-        TEST_ID, TEXT, TIMEOUT,
+        DURATION, EXPECTED_ERROR, GLOB, Integer, Number, Pattern, SIZE, Scalar, TEST_ID, TEXT,
+        TIMEOUT,
     },
     table::Table,
 };
@@ -47,10 +48,8 @@ pub(crate) struct WrittenExpect {
 /// A test list.
 #[derive(Debug)]
 pub(crate) struct TestList {
-    pub(crate) id: Option<Template>,
-    pub(crate) input: Option<TemplateValue>,
-    pub(crate) expect: Option<TemplateValue>,
-    pub(crate) meta: Option<TemplateValue>,
+    /// What it says of each record's test: the `id`, `input`, `expect` and `meta` that are there.
+    pub(crate) given: Vec<(&'static str, TemplateValue)>,
     /// Globs over providers; none means all.
     pub(crate) providers: Option<Vec<String>>,
     pub(crate) settings: Settings,
@@ -101,9 +100,8 @@ impl Settings {
 impl TestList {
     /// Tells whether records are data from which templates make tests, and no tests themselves.
     pub(crate) fn has_templates(&self) -> bool {
-        let values = [&self.input, &self.expect, &self.meta];
-        let mut values = values.into_iter().flatten();
-        self.id.is_some() || values.any(TemplateValue::is_template)
+        let mut given = self.given.iter();
+        given.any(|(key, value)| *key == "id" || value.is_template())
     }
 }
 
@@ -111,10 +109,7 @@ impl TestList {
 pub(crate) const MAX_META: usize = 32;
 pub(crate) const DEFAULTS: Sub<Settings> = Sub("`[defaults]`", |table| {
     let meta = meta(table);
-    Some(Settings {
-        meta,
-        ..settings(table)
-    })
+    Some(settings(table, meta))
 });
 pub(crate) const TEST: Sub<WrittenTest> = Sub("`[[tests]]`", test);
 pub(crate) const LIST: Sub<TestList> = Sub("`[[test_lists]]`", list);
@@ -127,8 +122,8 @@ const META: Named<Scalar> = Named {
     pattern: "",
     count: (0, MAX_META),
 };
-const FILES: Named<scalar::Text<String>> = Named {
-    form: TEXT,
+const FILES: Named<NamedFile> = Named {
+    form: NamedFile("attachment", Metadata::is_file),
     words: "a table",
     refuse: |name| {
         let reason = "attachments have names of files, without folders";
@@ -139,7 +134,7 @@ const FILES: Named<scalar::Text<String>> = Named {
 };
 const MAX_COUNT: u32 = 1_000_000;
 
-fn settings(table: &mut Table<'_, '_>) -> Settings {
+fn settings(table: &mut Table<'_, '_>, meta: Meta) -> Settings {
     Settings {
         timeout: table.with_default("timeout", &TIMEOUT, r#""60s""#),
         trial_timeout: table.optional("trial_timeout", &TIMEOUT),
@@ -148,7 +143,7 @@ fn settings(table: &mut Table<'_, '_>) -> Settings {
         tags: table
             .with_default("tags", &List(0, TEXT), "[]")
             .unwrap_or_default(),
-        meta: Meta::new(),
+        meta,
     }
 }
 
@@ -186,28 +181,25 @@ fn retries(table: &mut Table<'_, '_>) -> Option<Retries> {
         &List(1, EXPECTED_ERROR),
         r#"["unavailable","rate-limited"]"#,
     );
-    Some(Retries {
-        max: max?,
-        backoff,
-        on,
-    })
+    let max = max?;
+    Some(Retries { max, backoff, on })
 }
 
 fn test(table: &mut Table<'_, '_>) -> Option<WrittenTest> {
     let id = table.required("id", &TEST_ID);
     let input = table.with_default("input", &Any, "null");
     let providers = providers(table);
-    let expect = table.optional("expect", &EXPECT);
-    let files = table.optional("files", &FILES);
+    let expect = table.optional("expect", &EXPECT).unwrap_or_default();
+    let files = table.optional("files", &FILES).unwrap_or_default();
     let meta = meta(table);
-    let settings = settings(table);
+    let settings = settings(table, meta);
     Some(WrittenTest {
         id: id?,
         input: input.unwrap_or_default(),
         providers,
-        expect: expect.unwrap_or_default(),
-        files: files.unwrap_or_default(),
-        settings: Settings { meta, ..settings },
+        expect,
+        files,
+        settings,
     })
 }
 
@@ -216,18 +208,29 @@ fn providers(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
 }
 
 fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
-    // The files are found by the globs in the scenario's value, because each glob has a place of its own.
-    table.required("files", &List(1, FILE_GLOB));
+    let mut files = Vec::new();
+    let found = table.required("files", &List(1, ListFiles));
+    for name in found.into_iter().flatten().flatten() {
+        if !files.contains(&name) {
+            files.push(name);
+        }
+    }
+    let id = table.optional("id", &Templated(LIST_ROOTS));
+    let (input, expect) = (Templates(Any, LIST_ROOTS), Templates(EXPECT, LIST_ROOTS));
+    let given = [
+        ("id", id.map(TemplateValue::Text)),
+        ("input", table.optional("input", &input)),
+        ("expect", table.optional("expect", &expect)),
+        ("meta", table.optional("meta", &Templates(META, LIST_ROOTS))),
+    ];
+    let there = |(key, value): (_, Option<_>)| Some((key, value?));
     Some(TestList {
-        id: table.optional("id", &Templated(LIST_ROOTS)),
-        input: table.optional("input", &Templates(Any, LIST_ROOTS)),
-        expect: table.optional("expect", &Templates(EXPECT, LIST_ROOTS)),
-        meta: table.optional("meta", &Templates(META, LIST_ROOTS)),
+        given: given.into_iter().filter_map(there).collect(),
         providers: providers(table),
-        settings: settings(table),
+        settings: settings(table, Meta::new()),
         select: table.optional("select", &List(1, GLOB)),
         exclude: table.or("exclude", &List(0, GLOB), "[]"),
-        files: Vec::new(),
+        files,
     })
 }
 
@@ -245,7 +248,7 @@ fn expect(table: &mut Table<'_, '_>) -> Option<WrittenExpect> {
         min_score: table.optional("min_score", &Number(f64::MIN, f64::MAX)),
         exit_code: table.optional("exit_code", &Integer(i32::MIN, i32::MAX)),
     };
-    let schema = table.optional("schema", &TEXT);
+    let schema = table.optional("schema", &NamedFile("schema", Metadata::is_file));
     if expect.tolerance.is_some() && !table.has("json") {
         let message = "`tolerance` says how far numbers of `json` may be off, and there is none";
         table.refuse_key("tolerance", message);
