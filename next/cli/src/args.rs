@@ -42,6 +42,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     Init(init::Args),
+    #[command(alias = "run")]
     Exec(exec::Args),
     Resume(resume::Args),
     Validate(validate::Args),
@@ -108,13 +109,12 @@ impl RootArgs {
 
     /// What a later command needs so that it looks into the same folder: nothing, or the flag with a space before it.
     pub fn flag(&self) -> String {
-        let by_itself = env::var_os("RUNNER_RESULTS").filter(|path| !path.is_empty());
-        let by_itself = by_itself.unwrap_or_else(|| DEFAULT_ROOT.into());
-        let path = self.path();
-        if path.as_os_str() == by_itself {
-            String::new()
-        } else {
-            format!(" --results {}", quoted(&path.to_string_lossy()))
+        let by_itself = Self {
+            results: env::var_os("RUNNER_RESULTS"),
+        };
+        match self.path() {
+            path if path == by_itself.path() => String::new(),
+            path => format!(" --results {}", quoted(&path.to_string_lossy())),
         }
     }
 }
@@ -123,10 +123,9 @@ impl RootArgs {
 pub fn quoted(word: &str) -> String {
     let is_plain =
         |character: char| character.is_alphanumeric() || "_-./@#+=:,".contains(character);
-    if !word.is_empty() && !word.starts_with('#') && word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
+    match !word.is_empty() && !word.starts_with('#') && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
 

@@ -19,6 +19,7 @@ mod run;
 mod trial;
 mod upkeep;
 mod verify;
+pub mod words;
 
 pub use asked::AskedRun;
 pub use denials::{Denial, Denials, table_with};

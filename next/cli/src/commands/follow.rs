@@ -79,7 +79,6 @@ fn sweep(root: &ResultsRoot, swept: &mut Instant) {
 /// A run that is waited for.
 struct Waited {
     dir: RunDir,
-    last: Option<Manifest>,
     has_ended: bool,
     told: Option<(Instant, Counts)>,
 }
@@ -110,7 +109,6 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
             if let Some(events) = &mut events {
                 run.tell(&manifest, &live, events);
             }
-            run.last = Some(manifest);
         }
         if out.is_unread() || runs.iter().all(|run| run.has_ended) {
             break;
@@ -130,14 +128,12 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
         thread::sleep(left.map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY)));
     }
     drop(progress);
-    for manifest in runs.iter().filter_map(|run| run.last.as_ref()) {
-        if is_for_people {
-            let id = manifest.id.clone();
-            let run = RunSummary::of(RunHead::from(manifest), id, String::new());
-            let took = Duration::from_millis(run.worked_ms);
-            let standing = summary::standing(&run, took);
-            out.data(&format!("{}: {standing}", visible(&run.scenario)));
-        }
+    for run in runs.iter().filter(|_| is_for_people) {
+        let manifest = run.dir.truth()?;
+        let id = manifest.id.clone();
+        let run = RunSummary::of(RunHead::from(&manifest), id, String::new());
+        let standing = summary::standing(&run, Duration::from_millis(run.worked_ms));
+        out.data(&format!("{}: {standing}", visible(&run.scenario)));
     }
     Ok(exit)
 }
@@ -161,7 +157,6 @@ fn waited(root: &ResultsRoot, names: &[String]) -> Result<Vec<Waited>, CommandEr
     }
     let waited = |dir| Waited {
         dir,
-        last: None,
         has_ended: false,
         told: None,
     };

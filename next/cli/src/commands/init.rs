@@ -1,13 +1,10 @@
 //! `runner init`: writes a first scenario that runs as it is.
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    path::{Path, PathBuf},
-};
+use std::{io::ErrorKind, path::PathBuf};
 
 use runner_model::{exit::Exit, visible::visible_line};
 
+use super::write_new;
 use crate::{
     args::quoted,
     text::{CommandError, Out},
@@ -41,32 +38,20 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         (folder.join(".gitignore"), IGNORED),
     ];
     for (path, text) in &files {
-        let is_new =
-            write_new(path, text).map_err(|error| CommandError::cannot_write(path, error))?;
+        let is_new = match write_new(path, text.as_bytes()) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+            written => written
+                .map(|()| true)
+                .map_err(|error| CommandError::cannot_write(path, error))?,
+        };
         let path = path.display().to_string();
         let path = visible_line(&path);
-        out.data(&if is_new {
-            format!("wrote {path}")
-        } else {
-            format!("kept  {path}, which was there")
+        out.data(&match is_new {
+            true => format!("wrote {path}"),
+            false => format!("kept  {path}, which was there"),
         });
     }
     let scenario = quoted(&scenario.to_string_lossy());
     out.hint(&format!("run it: runner exec {scenario}"));
     Ok(Exit::Success)
-}
-
-/// Writes a file that is not there yet, and says whether it was written.
-fn write_new(path: &Path, text: &str) -> io::Result<bool> {
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        fs::create_dir_all(folder)?;
-    }
-    match fs::File::create_new(path) {
-        Ok(mut file) => file.write_all(text.as_bytes()).map(|()| true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
-    }
 }

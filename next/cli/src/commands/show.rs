@@ -10,7 +10,7 @@ use runner_model::{
 };
 use runner_record::{GroupPlace, Live, RecordError, RunDir, now};
 use runner_report::{
-    Failures, Found, ProviderTable, RunDocument, TrialDocument, Which, find_trial,
+    Failures, Found, ProviderTable, RunDocument, TrialDocument, Which, find_trial, words,
 };
 
 use super::group::{self, Named};
@@ -122,7 +122,7 @@ fn overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
         out.data(&format!("  {message}"));
     }
     let sessions = plural(run.sessions, "session", "sessions");
-    let since = |time| format!("{} UTC, {}", summary::clock(time), summary::ago(now, time));
+    let since = |time| format!("{} UTC, {}", words::clock(time), words::ago(now, time));
     let mut about = vec![
         ("scenario", document.manifest.scenario_path.clone()),
         ("started", format!("{}; {sessions}", since(run.started_at))),
@@ -148,18 +148,17 @@ fn overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
         ));
     }
     if let Some(pause) = &run.paused {
-        let by = pause.by.as_ref();
-        let by = by.map_or_else(|| "Ctrl-Z".to_owned(), summary::actor_words);
+        let by = words::pauser(pause.by.as_ref());
         about.push(("paused", format!("since {}, by {by}", since(pause.from))));
     }
     if let Some(wall) = session.and_then(|session| session.wall.as_ref()) {
         about.push(("wall", wall.clone()));
     }
     if let Some(by) = session.and_then(|session| session.stopped_by.as_ref()) {
-        about.push(("stopped", format!("by {}", summary::actor_words(by))));
+        about.push(("stopped", format!("by {}", words::actor(by))));
     }
     if let Some(pin) = &run.pinned {
-        about.push(("pinned", format!("by {}", summary::actor_words(&pin.by))));
+        about.push(("pinned", format!("by {}", words::actor(&pin.by))));
     }
     for (name, text) in about {
         let name = style::dim(&format!("{name:10}"));

@@ -325,10 +325,16 @@ fn print_found(document: &VerifyDocument, out: &Out) {
 
 pub fn reindex(args: &RootArgs, out: &Out) -> Result<Exit, CommandError> {
     let root = args.open()?;
+    let (folder, path) = (root.path().display(), root.path().join("runner.db"));
+    if !root.path().is_dir() {
+        let problem = format!("there are no runs: the folder {folder} does not exist");
+        return Err(CommandError::usage(problem));
+    }
     let runs = plural(root.reindex()? as u64, "run", "runs");
-    let path = root.path().join("runner.db");
-    let path = path.to_string_lossy();
-    out.data(&format!("{} has {runs}", visible_line(&path)));
+    out.data(&format!(
+        "{} has {runs}",
+        visible_line(&path.to_string_lossy())
+    ));
     Ok(Exit::Success)
 }
 

@@ -5,10 +5,10 @@ use std::{fmt::Display, path::Path};
 use runner_engine::EngineError;
 use runner_model::{exit::Exit, visible::visible};
 use runner_record::{RecordError, ResultsRoot, now};
-use runner_report::{RunList, RunSummary};
+use runner_report::{RunList, RunSummary, words};
 use runner_scenario::Problems;
 
-use super::{layout::Table, out, style, summary};
+use super::{layout::Table, out, style};
 
 /// Runs that a message names.
 const MOST_CANDIDATES: usize = 5;
@@ -131,8 +131,8 @@ fn with_runs<'a>(head: &str, runs: impl Iterator<Item = &'a RunSummary>) -> Stri
     let now = now();
     let mut table = Table::new([("", 0); 3]);
     for run in runs.take(MOST_CANDIDATES) {
-        let standing = summary::standing_words(run);
-        let started = summary::ago(now, run.started_at);
+        let standing = words::standing(run);
+        let started = words::ago(now, run.started_at);
         let standing = format!("{standing}, {started}");
         table.row([run.short.clone(), run.scenario.clone(), standing]);
     }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use runner_model::{Time, units::show_duration, visible::visible_line};
 use runner_record::{Manifest, Pause, SessionEntry, Transition};
+use runner_report::words;
 
-use super::{style, summary};
+use super::style;
 use crate::args::quoted;
 
 /// The lines of a history, oldest first.
@@ -42,28 +43,27 @@ fn session_lines(session: &SessionEntry) -> Vec<String> {
     }
     lines.extend(session.pauses.iter().map(pause));
     if let Some(by) = &session.stopped_by {
-        lines.push(format!("     stopped by {}", summary::actor_words(by)));
+        lines.push(format!("     stopped by {}", words::actor(by)));
     }
     lines
 }
 
 fn pause(pause: &Pause) -> String {
-    let by = pause.by.as_ref();
-    let by = by.map_or_else(|| "Ctrl-Z".to_owned(), summary::actor_words);
+    let by = words::pauser(pause.by.as_ref());
     format!("     paused {}, by {by}", span(pause.from, pause.to))
 }
 
 fn span(from: Time, to: Option<Time>) -> String {
-    let to = to.map_or_else(|| "now".to_owned(), summary::clock);
-    format!("{} to {to}", summary::clock(from))
+    let to = to.map_or_else(|| "now".to_owned(), words::clock);
+    format!("{} to {to}", words::clock(from))
 }
 
 fn change(change: &Transition) -> String {
     let reason = change.reason.map(|reason| format!(" ({reason})"));
-    let by = change.by.as_ref().map(summary::actor_words);
+    let by = change.by.as_ref().map(words::actor);
     format!(
         "{}  {}{}, written by {}{}",
-        summary::clock(change.at),
+        words::clock(change.at),
         change.to,
         reason.unwrap_or_default(),
         visible_line(&change.writer),

@@ -9,10 +9,10 @@ use runner_model::{
     units::{show_duration, show_size},
     visible::visible_line,
 };
-use runner_report::TrialDocument;
+use runner_report::{TrialDocument, words};
 use serde_json::Value;
 
-use super::{failures::row_block, style, summary};
+use super::{failures::row_block, style};
 
 /// Lines of a value, a difference or a log before the rest is left out.
 const MOST_LINES: usize = 200;
@@ -181,7 +181,7 @@ impl Page {
 
 fn run_line(document: &TrialDocument, row: &RowRef<'_>) -> String {
     let session = row.session.unwrap_or(1);
-    let at = summary::clock(row.started_at);
+    let at = words::clock(row.started_at);
     format!("{}\nsession {session}, {at} UTC", document.run_dir)
 }
 

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use runner_model::{Counts, units::show_duration};
+use runner_report::words;
 
-use super::{Out, layout::cut, out::message_columns, summary::count_words};
+use super::{Out, layout::cut, out::message_columns};
 
 /// How often a line comes where there is no terminal.
 const BEAT: Duration = Duration::from_secs(10);
@@ -71,7 +72,7 @@ impl<'a> Progress<'a> {
             }
             _ if self.told.elapsed() >= BEAT => {
                 self.told = Instant::now();
-                let said = match count_words(counts) {
+                let said = match words::counts(counts) {
                     words if words.is_empty() => "none".to_owned(),
                     words => words,
                 };
@@ -102,7 +103,7 @@ fn line(columns: usize, counts: &Counts, planned: u64, elapsed: Duration, before
         line.push(' ');
     }
     line.push_str(&format!("{done}/{planned}"));
-    let counted = count_words(counts);
+    let counted = words::counts(counts);
     if !counted.is_empty() {
         line.push_str(&format!("  {counted}"));
     }

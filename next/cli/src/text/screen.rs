@@ -10,7 +10,7 @@ use runner_model::{
     visible::{visible, visible_line},
 };
 use runner_record::{Manifest, ResultsRoot, RowFacts, RunHead};
-use runner_report::{Denials, Failures, RunSummary, short_of};
+use runner_report::{Denials, Failures, RunSummary, short_of, words};
 
 use super::{
     Out,
@@ -155,8 +155,8 @@ impl Observer for Screen<'_> {
             } => {
                 let attempts = plural(*in_flight, "attempt", "attempts");
                 let by = match (by, signal) {
-                    (Some(by), _) => format!(" (asked to by {})", summary::actor_words(by)),
-                    (None, Some(signal)) => format!(" ({})", summary::signal_words(*signal)),
+                    (Some(by), _) => format!(" (asked to by {})", words::actor(by)),
+                    (None, Some(signal)) => format!(" ({})", words::signal(*signal)),
                     // What ends it by itself is said at the end.
                     (None, None) if *in_flight == 0 => return,
                     (None, None) => String::new(),
@@ -169,8 +169,7 @@ impl Observer for Screen<'_> {
                     .talk(&format!("stopping{by}: {attempts} in flight{again}"));
             }
             RunEvent::Paused { by } => {
-                let by = by.map_or_else(|| "Ctrl-Z".to_owned(), summary::actor_words);
-                self.out.talk(&format!("paused by {by}"));
+                self.out.talk(&format!("paused by {}", words::pauser(*by)));
             }
             RunEvent::Unpaused => self.out.talk("the run goes on"),
             RunEvent::Notice(text) => self.out.talk(&format!("note: {}", visible(text))),

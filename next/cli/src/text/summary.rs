@@ -2,14 +2,8 @@
 
 use std::time::Duration;
 
-use runner_model::{
-    Reason, RunStatus, Stage, StopSignal, Time,
-    row::Actor,
-    status::{Counts, RunVerdict},
-    units::{plural, show_duration},
-    visible::visible_line,
-};
-use runner_report::RunSummary;
+use runner_model::{Counts, Reason, RunStatus, Time, status::RunVerdict, units::show_duration};
+use runner_report::{RunSummary, words};
 
 use super::{
     Out,
@@ -25,21 +19,16 @@ pub fn standing(run: &RunSummary, took: Duration) -> String {
     };
     let exit = run.exit_code.map(|code| format!("; exit code {code}"));
     let exit = exit.unwrap_or_default();
-    let counted = |counts: &Counts| match count_words(counts) {
+    let counted = |counts: &Counts| match words::counts(counts) {
         words if words.is_empty() => words,
         words => format!(" ({words})"),
     };
     match (run.status, run.verdict) {
         (RunStatus::Completed, verdict) => {
-            let (count, others) = match verdict {
-                RunVerdict::Failed => (counts.bad(), counts),
-                _ => (
-                    counts.passed,
-                    Counts {
-                        passed: 0,
-                        ..counts
-                    },
-                ),
+            let mut others = counts;
+            let count = match verdict {
+                RunVerdict::Failed => counts.bad(),
+                _ => std::mem::take(&mut others.passed),
             };
             let head = headed(run, &format!(": {count} of {planned}"));
             format!("{head}{}{took}", counted(&others))
@@ -62,40 +51,7 @@ pub fn headed(run: &RunSummary, more: &str) -> String {
         (RunStatus::Incomplete, _) => ('◐', style::yellow),
         (RunStatus::Cancelled, _) => ('⊘', style::yellow),
     };
-    paint(&format!("{sign} {}{more}", standing_words(run)))
-}
-
-/// Status, reason and signal, such as `incomplete (interrupted, SIGINT)`; of a completed run its verdict.
-pub fn standing_words(run: &RunSummary) -> String {
-    let status = match (run.status, run.verdict) {
-        (RunStatus::Completed, RunVerdict::Failed) => return "failed".to_owned(),
-        (RunStatus::Completed, _) => return "passed".to_owned(),
-        (status, _) => status,
-    };
-    match (run.reason, run.signal) {
-        (Some(reason), Some(signal)) => format!("{status} ({reason}, {signal})"),
-        (Some(reason), None) => format!("{status} ({reason})"),
-        (None, _) if run.stage == Stage::Waiting => format!("{status} (waiting)"),
-        (None, _) if run.paused.is_some() => format!("{status} (paused)"),
-        (None, _) => status.to_string(),
-    }
-}
-
-/// Counts that are not 0: `6 passed, 3 failed, 1 flaky`.
-pub fn count_words(counts: &Counts) -> String {
-    let words = [
-        (counts.passed, "passed", "passed"),
-        (counts.failed, "failed", "failed"),
-        (counts.error, "error", "errors"),
-        (counts.timeout, "timeout", "timeouts"),
-        (counts.skipped, "skipped", "skipped"),
-        (counts.flaky, "flaky", "flaky"),
-    ];
-    let words = words.iter().filter(|(count, ..)| *count > 0);
-    let words: Vec<_> = words
-        .map(|(count, one, many)| plural(*count, one, many))
-        .collect();
-    words.join(", ")
+    paint(&format!("{sign} {}{more}", words::standing(run)))
 }
 
 /// Prints what a user may want to type next.
@@ -114,41 +70,7 @@ pub fn print_next_steps(run: &RunSummary, root_flag: &str, out: &Out) {
     }
 }
 
-/// How a signal is called by those who send it.
-pub fn signal_words(signal: StopSignal) -> &'static str {
-    match signal {
-        StopSignal::Interrupt => "Ctrl-C",
-        signal => signal.as_str(),
-    }
-}
-
-/// Who asked for something from another process, and why.
-pub fn actor_words(by: &Actor) -> String {
-    let reason = by.reason.iter().map(|reason| format!(": {reason}"));
-    let words = format!("{} on {}{}", by.user, by.host, reason.collect::<String>());
-    visible_line(&words).into_owned()
-}
-
-/// A time as an age: `2 h ago`.
-pub fn ago(now: Time, time: Time) -> String {
-    let age = now.since(time);
-    let (count, unit) = match age.as_secs() {
-        0..60 => return "just now".to_owned(),
-        seconds @ 60..3600 => (seconds / 60, "min"),
-        seconds @ 3600..172_800 => (seconds / 3600, "h"),
-        seconds => (seconds / 86_400, "d"),
-    };
-    format!("{count} {unit} ago")
-}
-
 /// A time in a table: an age on a screen, and whole elsewhere.
 pub fn when(now: Time, time: Time, screen: Option<usize>) -> String {
-    screen.map_or_else(|| clock(time), |_| ago(now, time))
-}
-
-/// A time in UTC, to the second: `2026-11-20 09:18:04`.
-pub fn clock(time: Time) -> String {
-    let text = time.to_string();
-    let second = text.split('.').next().unwrap_or(&text);
-    second.replace('T', " ")
+    screen.map_or_else(|| words::clock(time), |_| words::ago(now, time))
 }

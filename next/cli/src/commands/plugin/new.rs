@@ -9,6 +9,7 @@ use runner_model::{exit::Exit, provider::PluginKind, visible::visible_line};
 
 use crate::{
     args::quoted,
+    commands::write_new,
     templates::Template,
     text::{CommandError, Out},
 };
@@ -40,9 +41,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     check_free(&args.folder)?;
     for (path, text) in template.files(&name) {
         let path = args.folder.join(path);
-        let parent = path.parent().unwrap_or(&args.folder);
-        fs::create_dir_all(parent)
-            .and_then(|()| fs::write(&path, text))
+        write_new(&path, text.as_bytes())
             .map_err(|error| CommandError::cannot_write(&path, error))?;
     }
     let folder = args.folder.display().to_string();

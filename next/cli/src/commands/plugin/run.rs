@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     time::Duration,
@@ -26,6 +26,7 @@ use tempfile::NamedTempFile;
 use super::grants;
 use crate::{
     args::{duration, number, secret_file},
+    commands::write_new,
     text::{CommandError, Out, page::call_page, style},
 };
 
@@ -355,7 +356,7 @@ fn write_artifacts(row: &RowRef<'_>, came: &Came, folder: &Path) -> Result<(), C
         let path = folder.join(&*artifact.name);
         let content = came.artifacts.get(&index).map_or(&[][..], Vec::as_slice);
         let written = match digest(content) == artifact.sha256 {
-            true => File::create_new(&path).and_then(|mut file| file.write_all(content)),
+            true => write_new(&path, content),
             false => Err(io::Error::other("its content did not come whole")),
         };
         written.map_err(|error| CommandError::cannot_write(&path, error))?;
