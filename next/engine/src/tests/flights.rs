@@ -90,8 +90,8 @@ fn reports_are_checked_before_they_are_rows() {
     for (row, said, says) in [
         (row("\"seq\":1,"), &b""[..], "key of the coordinator"),
         (row("\"x\":1,"), b"", "not a row"),
-        (row(""), b"{\"x\":1}", "not a row"),
-        (row(""), b"{}\n{}", "not a row"),
+        (row(""), b"{\"x\":1}", "not a log"),
+        (row(""), b"{}\n{}", "not a log"),
     ] {
         let problem = problem(&mut flight(), &row, said).unwrap();
         assert!(problem.contains(says), "{problem}");
