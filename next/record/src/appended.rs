@@ -118,10 +118,10 @@ impl RunFiles {
     fn check(&self) -> Result<(), RecordError> {
         let found = self.root.stat(&self.id)?;
         if !found.is_some_and(|found| found.is_place_of(self.dir.own_stamp())) {
-            return Err(RecordError::Foreign {
-                path: self.dir.path().to_owned(),
-                problem: "another program has moved or removed the run, so nothing more is written; `runner resume` continues it where it is".into(),
-            });
+            return Err(self.dir.refuse(
+                ".",
+                "another program has moved or removed the run, so nothing more is written; `runner resume` continues it where it is",
+            ));
         }
         lock::check(&self.dir, &self.lock)?;
         self.rows.check(&self.dir)?;
@@ -158,11 +158,9 @@ impl Appended {
             Some(found) if found.length != self.length => "cut it or written into it",
             Some(_) => return Ok(()),
         };
-        Err(RecordError::Foreign {
-            path: dir.path().join(self.name),
-            problem: format!(
-                "another program has {problem}, so nothing more is written; `runner resume` repairs and continues the run"
-            ),
-        })
+        let problem = format!(
+            "another program has {problem}, so nothing more is written; `runner resume` repairs and continues the run"
+        );
+        Err(dir.refuse(self.name, problem))
     }
 }

@@ -21,6 +21,7 @@ use rustix::{
     fs::{AtFlags, CWD, FileType, Mode, OFlags, RawMode, ResolveFlags, Stat},
     io::Errno,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{RecordError, modes};
 
@@ -39,7 +40,7 @@ pub(crate) struct Dir {
 }
 
 /// Which file is at a path, and whether it has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stamp {
     pub device: u64,
     pub inode: u64,
@@ -351,23 +352,13 @@ impl Dir {
         Self::new(handle, self.path.join(&*name.to_string_lossy()))
     }
 
-    /// Looks at what has this name, which may be a link.
+    /// Looks at what has this name, which may be a link. Of a path of more segments nothing may be concluded but whether a
+    /// file has changed: links on the way are followed.
     pub(crate) fn stat(&self, name: &str) -> Result<Option<Stamp>, RecordError> {
         match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => Ok(Some(Stamp::new(&found))),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(source) => Err(self.error("look at", name, source)),
-        }
-    }
-
-    /// Looks at a file in a folder of this one, to see whether it has changed. A link in the folder's place is followed, so
-    /// nothing else may be concluded.
-    pub(crate) fn stat_in(&self, folder: &str, name: &str) -> Result<Option<Stamp>, Errno> {
-        let path = format!("{folder}/{name}");
-        match rustix::fs::statat(&self.handle, path, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(found) => Ok(Some(Stamp::new(&found))),
-            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-            Err(error) => Err(error),
         }
     }
 
@@ -417,12 +408,23 @@ impl Dir {
         name: &str,
         source: impl Into<io::Error>,
     ) -> RecordError {
-        let path = match name {
+        let (path, source) = (self.path_of(name), source.into());
+        RecordError::Io { what, path, source }
+    }
+
+    /// An error with what a name of this folder holds.
+    pub(crate) fn refuse(&self, name: &str, problem: impl Into<String>) -> RecordError {
+        RecordError::Foreign {
+            path: self.path_of(name),
+            problem: problem.into(),
+        }
+    }
+
+    fn path_of(&self, name: &str) -> PathBuf {
+        match name {
             "." => self.path.to_path_buf(),
             name => self.path.join(name),
-        };
-        let source = source.into();
-        RecordError::Io { what, path, source }
+        }
     }
 
     fn file(&self, what: &'static str, name: &str, flags: OFlags) -> Result<File, RecordError> {

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, Seek as _, Write as _},
+    io::{self, Write as _},
 };
 
 use runner_model::Digest;
@@ -94,11 +94,14 @@ fn touch(entry: &File) -> rustix::io::Result<()> {
 }
 
 fn is_whole(file: &File, digest: &Digest) -> io::Result<bool> {
+    Ok(digest_of(Reader { file, at: 0 })? == *digest)
+}
+
+/// The SHA-256 of all that can be read.
+pub(crate) fn digest_of(mut bytes: impl io::Read) -> io::Result<Digest> {
     let mut hasher = Hasher(Sha256::new());
-    io::copy(&mut Reader { file, at: 0 }, &mut hasher)?;
-    let found: [u8; 32] = hasher.0.finalize().into();
-    (&mut &*file).rewind()?;
-    Ok(found == digest.0)
+    io::copy(&mut bytes, &mut hasher)?;
+    Ok(Digest(hasher.0.finalize().into()))
 }
 
 struct Hasher(Sha256);

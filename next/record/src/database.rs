@@ -3,9 +3,7 @@
 
 use std::{collections::HashMap, io, path::PathBuf, time::Duration};
 
-use rusqlite::{
-    Connection, ErrorCode, OpenFlags, Row, TransactionBehavior, config::DbConfig, params,
-};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, params};
 
 use crate::{
     Manifest, RecordError, RunDir, RunHead,
@@ -15,23 +13,19 @@ use crate::{
 
 pub(crate) const NAME: &str = "runner.db";
 /// Of the tables below. A file of another version is made anew.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 /// How long another process may write. Nothing but time is lost without the list.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// So many runs in one transaction make a log that takes long to read whenever the list is opened.
 const MANY: usize = 100;
 
-/// The runner reads the columns up to `modified`; those behind are for people and their queries.
+/// The runner reads the columns up to `crc`; those behind are for people and their queries.
 const SCHEMA: &str = "
 CREATE TABLE runs (
     id           TEXT PRIMARY KEY,
-    -- What a list says of the run, the CRC-32 of that, and which file the manifest was read from.
-    head         TEXT NOT NULL,
+    -- Which file the manifest was read from and what a list says of the run, and the CRC-32 of that.
+    entry        TEXT NOT NULL,
     crc          INTEGER NOT NULL,
-    device       INTEGER NOT NULL,
-    inode        INTEGER NOT NULL,
-    length       INTEGER NOT NULL,
-    modified     INTEGER NOT NULL,
     -- The manifest.
     manifest     TEXT NOT NULL,
     scenario     TEXT AS (manifest ->> '$.scenario'),
@@ -50,7 +44,7 @@ CREATE TABLE runs (
 ) STRICT;
 
 -- All that the runner reads, without the pages of the manifests.
-CREATE INDEX heads ON runs (id, head, crc, device, inode, length, modified);
+CREATE INDEX entries ON runs (id, entry, crc);
 
 CREATE TRIGGER status_follows_the_graph AFTER UPDATE ON runs
 WHEN OLD.status <> NEW.status AND OLD.status || '>' || NEW.status NOT IN (
@@ -68,54 +62,32 @@ const STEP: &str = "
 UPDATE runs SET manifest = json_set(manifest, '$.status', 'running') WHERE id = ?1 AND status <> ?2 ->> '$.status'";
 
 const UPSERT: &str = "
-INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-ON CONFLICT (id) DO UPDATE SET
-    head = ?2, crc = ?3, device = ?4, inode = ?5, length = ?6, modified = ?7, manifest = ?8";
+INSERT INTO runs VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (id) DO UPDATE SET entry = ?2, crc = ?3, manifest = ?4";
 
 /// A manifest that can be read.
 #[derive(Clone, Debug)]
 pub(crate) struct Listed {
-    /// The manifest's file.
-    pub(crate) stamp: Stamp,
     /// The manifest.
     pub(crate) text: String,
-    pub(crate) head: RunHead,
+    /// What the list has of it.
+    pub(crate) entry: Entry,
 }
+
+/// Which file a manifest is, and what a list says of its run.
+pub(crate) type Entry = Box<(Stamp, RunHead)>;
 
 impl Listed {
     /// Reads the manifest of a run.
     pub(crate) fn read(run: &RunDir) -> Result<Self, RecordError> {
-        let (stamp, text) = Manifest::read_text(&run.dir)?;
-        match Manifest::parse(&text, &run.id) {
-            Ok(manifest) => Ok(Self {
-                stamp,
-                text,
-                head: RunHead::from(&manifest),
-            }),
-            Err(problem) => Err(Manifest::refused(&run.dir, problem)),
-        }
+        let (manifest, text, stamp) = Manifest::read(&run.dir, &run.id)?;
+        let entry = Box::new((stamp, RunHead::from(&manifest)));
+        Ok(Self { text, entry })
     }
-}
-
-/// Reads a row; none if it is damaged.
-fn of_row(row: &Row<'_>) -> rusqlite::Result<Option<Box<(Stamp, RunHead)>>> {
-    let stamp = Stamp {
-        device: row.get::<_, i64>(3)?.cast_unsigned(),
-        inode: row.get::<_, i64>(4)?.cast_unsigned(),
-        length: row.get::<_, i64>(5)?.cast_unsigned(),
-        modified: row.get(6)?,
-        is_file: true,
-    };
-    let text = row.get_ref(1)?.as_bytes()?;
-    if i64::from(crc32fast::hash(text)) != row.get::<_, i64>(2)? {
-        return Ok(None);
-    }
-    let head = serde_json::from_slice(text).ok();
-    Ok(head.map(|head| Box::new((stamp, head))))
 }
 
 /// The runs of the list by their ids, with the manifest that they were read from.
-pub(crate) type Known = HashMap<String, Box<(Stamp, RunHead)>>;
+pub(crate) type Known = HashMap<String, Entry>;
 
 /// The list of a root's runs.
 #[derive(Debug)]
@@ -127,10 +99,8 @@ pub(crate) struct Database {
 impl Database {
     /// Opens the list, if the root has one that can be used here.
     pub(crate) fn open(root: &Dir) -> Option<Self> {
-        let found = root.stat(NAME).ok()??;
-        (found.is_file && found.length > 0)
-            .then(|| Self::open_or_make(root))
-            .flatten()
+        root.stat(NAME).ok()??;
+        Self::open_or_make(root)
     }
 
     /// Opens the list, and makes it where it is missing. A file that is damaged or of another version is replaced.
@@ -174,13 +144,15 @@ impl Database {
     /// Reads the runs of the list; none if it is damaged or cannot be read now.
     pub(crate) fn read(self) -> Option<(Self, Known)> {
         let read = |connection: &Connection| {
-            let mut statement = connection
-                .prepare("SELECT id, head, crc, device, inode, length, modified FROM runs")?;
+            let mut statement = connection.prepare("SELECT id, entry, crc FROM runs")?;
             let mut rows = statement.query([])?;
             let mut runs = HashMap::new();
             while let Some(row) = rows.next()? {
-                if let Some(listed) = of_row(row)? {
-                    runs.insert(row.get(0)?, listed);
+                let text = row.get_ref(1)?.as_bytes()?;
+                let is_whole = i64::from(crc32fast::hash(text)) == row.get::<_, i64>(2)?;
+                // What is damaged is read from its manifest.
+                if let (true, Ok(entry)) = (is_whole, serde_json::from_slice(text)) {
+                    runs.insert(row.get(0)?, entry);
                 }
             }
             Ok(runs)
@@ -263,20 +235,10 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn upsert(runs: &Connection, id: &str, listed: &Listed) -> rusqlite::Result<()> {
-    let Listed { stamp, text, head } = listed;
-    let head = serde_json::to_string(head).unwrap_or_default();
-    runs.execute(STEP, params![id, text])?;
-    let values = params![
-        id,
-        head,
-        i64::from(crc32fast::hash(head.as_bytes())),
-        stamp.device.cast_signed(),
-        stamp.inode.cast_signed(),
-        stamp.length.cast_signed(),
-        stamp.modified,
-        text,
-    ];
-    runs.execute(UPSERT, values)?;
+    let entry = serde_json::to_string(&listed.entry).unwrap_or_default();
+    let crc = crc32fast::hash(entry.as_bytes());
+    runs.execute(STEP, params![id, listed.text])?;
+    runs.execute(UPSERT, params![id, entry, crc, listed.text])?;
     Ok(())
 }
 

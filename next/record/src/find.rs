@@ -1,6 +1,6 @@
 //! Finds a run by what a user calls it.
 
-use std::path::Path;
+use std::{io::ErrorKind, path::Path};
 
 use runner_model::RunStatus;
 
@@ -21,12 +21,12 @@ impl ResultsRoot {
             return self.latest(back, scenario)?.ok_or_else(unknown);
         }
         if name.contains('/') || name == "." || name == ".." {
-            return of_path(Path::new(name)).map_err(|error| error.unwrap_or_else(unknown));
+            return of_path(Path::new(name))?.ok_or_else(unknown);
         }
         match self.pick(name)? {
             Some(run) => Ok(run),
             // As a last resort, a folder here.
-            None => of_path(Path::new(name)).map_err(|_| unknown()),
+            None => of_path(Path::new(name)).ok().flatten().ok_or_else(unknown),
         }
     }
 
@@ -57,13 +57,10 @@ impl ResultsRoot {
         let Some(root) = self.dir().filter(|_| !name.is_empty()) else {
             return Ok(None);
         };
-        if is_run_name(name) {
-            match RunDir::open(root, name) {
-                Ok(Some(run)) => return Ok(Some(run)),
-                Ok(None) => {}
-                Err(error) if error.is_missing() => {}
-                Err(error) => return Err(error),
-            }
+        if is_run_name(name)
+            && let Some(run) = RunDir::open(root, name)?
+        {
+            return Ok(Some(run));
         }
         let mut names = self.names()?;
         names.retain(|run| run.contains(name));
@@ -95,10 +92,13 @@ impl ResultsRoot {
 }
 
 impl RunDir {
-    /// Opens a run of a root; none if the folder has no manifest. An empty manifest is of a birth that a loss of power cut
-    /// short: it was no run yet.
+    /// Opens a run of a root; none if there is no such folder, or it has no manifest. An empty manifest is of a birth that a
+    /// loss of power cut short: it was no run yet.
     pub(crate) fn open(root: &Dir, name: &str) -> Result<Option<Self>, RecordError> {
-        let dir = root.dir(name)?;
+        let dir = match root.dir(name) {
+            Err(error) if error.is_missing() => return Ok(None),
+            opened => opened?,
+        };
         let is_run = dir
             .stat(MANIFEST)?
             .is_some_and(|found| !found.is_file || found.length > 0);
@@ -111,24 +111,20 @@ impl RunDir {
 }
 
 /// A run by its path, which may have links: the run belongs to the root where it really is.
-fn of_path(path: &Path) -> Result<RunDir, Option<RecordError>> {
-    let failed = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::NotFound => None,
-        _ => Some(RecordError::Io {
+fn of_path(path: &Path) -> Result<Option<RunDir>, RecordError> {
+    let real = match path.canonicalize() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        real => real.map_err(|source| RecordError::Io {
             what: "open the folder",
             path: path.to_owned(),
             source,
-        }),
+        })?,
     };
-    let real = path.canonicalize().map_err(failed)?;
-    let (Some(root), Some(name)) = (real.parent(), real.file_name()) else {
-        return Err(None);
-    };
-    let Some(name) = name.to_str() else {
-        return Err(None);
-    };
-    let root = Dir::open(root)?;
-    RunDir::open(&root, name)?.ok_or(None)
+    let name = real.file_name().and_then(|name| name.to_str());
+    match (real.parent(), name) {
+        (Some(root), Some(name)) => RunDir::open(&Dir::open(root)?, name),
+        _ => Ok(None),
+    }
 }
 
 /// Reads `latest`, `latest~N`, `latest:SCENARIO` and `latest~N:SCENARIO`.

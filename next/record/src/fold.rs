@@ -5,7 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
-use runner_model::{Counts, Outcome, Places, RowRef, TrialId, row::RowHead};
+use runner_model::{Counts, Outcome, Places, TrialId, row::RowHead};
 
 use crate::{Manifest, RecordError, Rerun, RunDir, rows::ReadLine};
 
@@ -41,20 +41,6 @@ pub struct RowFacts {
     pub has_denied: bool,
     /// The row's number in the run; 0 if it has none.
     pub seq: u64,
-}
-
-impl From<&RowRef<'_>> for RowFacts {
-    fn from(row: &RowRef<'_>) -> Self {
-        Self {
-            outcome: row.outcome,
-            attempt: row.attempt,
-            is_final: row.r#final == Some(true),
-            flaky: row.flaky,
-            is_judged: row.judged.is_some(),
-            has_denied: !row.denied.is_empty(),
-            seq: row.seq.unwrap_or(0),
-        }
-    }
 }
 
 impl From<&RowHead> for RowFacts {
@@ -178,7 +164,7 @@ impl Fold {
             }
         };
         let mut lines = 0;
-        run.heads(&mut |_, line| {
+        run.rows(&mut |_, line| {
             lines += 1;
             match line {
                 ReadLine::Row(row, _) => {
@@ -193,7 +179,7 @@ impl Fold {
                     fold.add(index.unwrap_or(u64::MAX), (&row).into());
                 }
                 ReadLine::Damaged(_) => fold.damaged += 1,
-                ReadLine::Torn(_) => {}
+                ReadLine::Torn => {}
             }
         })?;
         begin(&mut fold, u64::MAX);

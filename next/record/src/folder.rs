@@ -29,16 +29,13 @@ impl ResultsRoot {
     pub fn run_in(&self, name: &str) -> Result<Option<RunDir>, RecordError> {
         let root = self.own_dir()?;
         if !is_run_name(name) {
-            return Err(foreign(
-                &root.path().join(name),
-                "a run cannot be called so: choose another name",
-            ));
+            return Err(root.refuse(name, "a run cannot be called so: choose another name"));
         }
-        match RunDir::open(root, name) {
-            Err(error) if error.is_missing() => Ok(None),
-            Ok(None) => check_unused(&root.dir(name)?).map(|()| None),
-            found => found,
+        let found = RunDir::open(root, name)?;
+        if found.is_none() && root.stat(name)?.is_some() {
+            check_unused(&root.dir(name)?)?;
         }
+        Ok(found)
     }
 }
 
@@ -83,18 +80,11 @@ fn check_unused(dir: &Dir) -> Result<(), RecordError> {
     let is_of_birth =
         |name: &String| name == LOCK || name.starts_with(UNFINISHED) || OF_BIRTH.contains(&&**name);
     match dir.names()?.iter().find(|name| !is_of_birth(name)) {
-        Some(other) => Err(foreign(
-            dir.path(),
-            &format!("it holds `{other}`, which is no part of a run: choose another folder"),
+        Some(other) => Err(dir.refuse(
+            ".",
+            format!("it holds `{other}`, which is no part of a run: choose another folder"),
         )),
         None => Ok(()),
-    }
-}
-
-fn foreign(path: &std::path::Path, problem: &str) -> RecordError {
-    RecordError::Foreign {
-        path: path.to_owned(),
-        problem: problem.to_owned(),
     }
 }
 

@@ -20,15 +20,12 @@ pub struct RunHead {
     /// Where the run is in its life.
     pub status: RunStatus,
     /// Why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// More about the reason, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// How far the last session came.
     pub stage: Stage,
     /// The signal that stopped it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<StopSignal>,
     /// What its trials showed.
     pub verdict: RunVerdict,
@@ -37,23 +34,18 @@ pub struct RunHead {
     /// When the first session began.
     pub started_at: Time,
     /// When the run ended; set whenever the run is not running.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,
     /// What its user has labelled it with.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// The group that it is one of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupPlace>,
     /// That `prune` leaves it alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pin>,
     /// Trials of the plan.
     pub planned: u64,
     /// The names of the providers in the suite's order.
     pub providers: Vec<String>,
     /// The pause that lasts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Pause>,
     /// For how long its sessions have worked until now, in milliseconds, without pauses.
     pub worked_ms: u64,

@@ -24,7 +24,6 @@ mod lock;
 mod manifest;
 mod modes;
 mod owned;
-mod pin;
 mod prune;
 mod repair;
 mod requests;

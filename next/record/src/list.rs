@@ -3,12 +3,9 @@
 use std::{
     collections::HashMap,
     io,
-    sync::{
-        Mutex, PoisonError,
-        mpsc::{Receiver, Sender, channel},
-    },
+    sync::mpsc::{Receiver, channel},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use runner_model::RunStatus;
@@ -17,11 +14,10 @@ use crate::{
     Manifest, RecordError, ResultsRoot, RunDir, RunHead,
     beneath::Dir,
     database::{Database, Listed, NAME},
+    lock::try_for,
     manifest::MANIFEST,
 };
 
-/// How long the end of a root waits until what it has noted is in the list.
-const PATIENCE: Duration = Duration::from_millis(50);
 /// How long `reindex` tries to make the list beside other processes.
 const REINDEX_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -134,14 +130,12 @@ impl ResultsRoot {
             written.map_err(|error| root.error("write", NAME, io::Error::other(error)))
         };
         // Processes that have the old list open, or make a new one in this moment, can be in the way.
-        let until = Instant::now() + REINDEX_PATIENCE;
-        while let Err(error) = make() {
-            if Instant::now() >= until {
-                return Err(error);
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(runs.len())
+        let mut failed = Ok(());
+        try_for(REINDEX_PATIENCE, Duration::from_millis(20), || {
+            failed = make();
+            Ok(failed.is_ok().then_some(()))
+        })?;
+        failed.map(|()| runs.len())
     }
 
     /// The runs as their manifests are on disk, newest first, and those whose manifest cannot be read.
@@ -153,7 +147,9 @@ impl ResultsRoot {
         // Each takes as long as the other.
         let (stamps, known) = thread::scope(|scope| {
             let known = scope.spawn(|| Database::open(root).and_then(Database::read));
-            let stamps = names.iter().map(|name| root.stat_in(name, MANIFEST));
+            let stamps = names
+                .iter()
+                .map(|name| root.stat(&format!("{name}/{MANIFEST}")));
             let stamps: Vec<_> = stamps.collect();
             (stamps, known.join().unwrap_or_default())
         });
@@ -177,7 +173,7 @@ impl ResultsRoot {
                 .and_then(|run| run.as_ref().map(Listed::read).transpose());
             match listed {
                 Ok(Some(listed)) => {
-                    found.runs.push(listed.head.clone());
+                    found.runs.push(listed.entry.1.clone());
                     changed.push((name, listed));
                 }
                 // It was removed in this moment.
@@ -202,68 +198,25 @@ impl ResultsRoot {
     }
 }
 
-/// Upserts runs into the list on a thread of its own.
-#[derive(Debug)]
-pub(crate) struct Notes {
-    root: Option<Dir>,
-    thread: Mutex<Option<(Sender<String>, Receiver<()>)>>,
-}
-
-impl Notes {
-    pub(crate) fn new(root: Option<Dir>) -> Self {
-        Self {
-            root,
-            thread: Mutex::new(None),
-        }
-    }
-
-    /// Upserts the manifest of a run as it is on disk by then.
-    pub(crate) fn add(&self, id: String) {
-        let Some(root) = &self.root else {
-            return;
-        };
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        let (ids, _) = thread.get_or_insert_with(|| start(root.clone()));
-        let _ = ids.send(id);
-    }
-}
-
-impl Drop for Notes {
-    fn drop(&mut self) {
-        let thread = self.thread.get_mut();
-        if let Some((ids, done)) = thread.unwrap_or_else(PoisonError::into_inner).take() {
-            drop(ids);
-            let _ = done.recv_timeout(PATIENCE);
-        }
-    }
-}
-
-fn start(root: Dir) -> (Sender<String>, Receiver<()>) {
-    let (ids, received) = channel::<String>();
+/// Upserts the manifest of a run, as it is on disk by then, into the list of its root on a thread of its own. What is
+/// given back hangs up when that is done.
+pub(crate) fn note(root: Dir, id: String) -> Receiver<()> {
     let (done, is_done) = channel();
     let note = move || {
         // Those who work on trials go first.
         let _ = rustix::process::nice(10);
-        let mut database = None;
-        for id in received {
-            let Ok(Some(entry)) = RunDir::open(&root, &id).map(|run| Listed::read(&run?).ok())
-            else {
-                continue;
-            };
-            if database.is_none() {
-                database = Database::open_or_make(&root);
-            }
-            if let Some(database) = &mut database {
-                // The next reader finds the manifest.
-                let _ = database.write(&[(id, entry)], std::iter::empty());
-            }
+        if let Ok(Some(run)) = RunDir::open(&root, &id)
+            && let Ok(listed) = Listed::read(&run)
+            && let Some(mut database) = Database::open_or_make(&root)
+        {
+            // The next reader finds the manifest.
+            let _ = database.write(&[(id, listed)], std::iter::empty());
         }
-        drop(database);
-        let _ = done.send(());
+        drop(done);
     };
     // Without a thread the next reader finds the manifest.
     let _ = thread::Builder::new().name("list".into()).spawn(note);
-    (ids, is_done)
+    is_done
 }
 
 #[cfg(test)]

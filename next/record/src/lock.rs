@@ -50,28 +50,24 @@ pub struct Holder {
 impl Lock {
     /// Takes the lock of a run, and makes its file where it is missing.
     pub(crate) fn take(dir: &Dir, run: &str) -> Result<Self, RecordError> {
-        let give_up = Instant::now() + PATIENCE;
-        loop {
-            fault::pass(Place::Lock).map_err(|source| dir.error("take", LOCK, source))?;
+        let lock = try_for(PATIENCE, PAUSE, || {
+            let failed = |source| dir.error("take", LOCK, source);
+            fault::pass(Place::Lock).map_err(failed)?;
             let file = dir.write(LOCK)?;
-            match file.try_lock() {
-                Ok(()) => {
-                    let stamp =
-                        Stamp::of(&file).map_err(|source| dir.error("look at", LOCK, source))?;
-                    let found = dir.stat(LOCK)?;
-                    // The process that had it may have removed it with the run.
-                    if found.is_some_and(|found| found.is_place_of(&stamp)) {
-                        return Ok(Self::hold(file, stamp));
-                    }
-                }
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(source)) => return Err(dir.error("take", LOCK, source)),
+            if !try_lock(&file, true).map_err(failed)? {
+                return Ok(None);
             }
-            if Instant::now() >= give_up {
-                return Err(held(dir, run));
-            }
-            thread::sleep(PAUSE);
-        }
+            let stamp = Stamp::of(&file).map_err(failed)?;
+            // The process that had it may have removed it with the run.
+            let found = dir.stat(LOCK)?;
+            let is_there = found.is_some_and(|found| found.is_place_of(&stamp));
+            Ok(is_there.then(|| Self::hold(file, stamp)))
+        });
+        lock?.ok_or_else(|| {
+            let Holder { pid, host, .. } = read_holder(dir);
+            let run = run.to_owned();
+            RecordError::Held { run, pid, host }
+        })
     }
 
     /// Writes down who holds it. On a full disk that fails and is no failure: a dead run must be swept all the same.
@@ -110,6 +106,36 @@ impl Drop for Lock {
     }
 }
 
+/// Takes the lock of a file, or says that other processes have it.
+pub(crate) fn try_lock(file: &File, is_alone: bool) -> io::Result<bool> {
+    let taken = if is_alone {
+        file.try_lock()
+    } else {
+        file.try_lock_shared()
+    };
+    match taken {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Tries something until it comes to something, with a pause between tries; none if it has not in this time.
+pub(crate) fn try_for<T>(
+    patience: Duration,
+    pause: Duration,
+    mut attempt: impl FnMut() -> Result<Option<T>, RecordError>,
+) -> Result<Option<T>, RecordError> {
+    let give_up = Instant::now() + patience;
+    loop {
+        let came = attempt()?;
+        if came.is_some() || Instant::now() >= give_up {
+            return Ok(came);
+        }
+        thread::sleep(pause);
+    }
+}
+
 /// Fails if the lock was removed or replaced: then it keeps no other process out.
 pub(crate) fn check(dir: &Dir, lock: &Stamp) -> Result<(), RecordError> {
     match dir.stat(LOCK)? {
@@ -144,15 +170,6 @@ pub(crate) fn host() -> String {
 /// The process that holds a run's lock; none if no process does.
 pub(crate) fn holder(dir: &Dir) -> Option<Holder> {
     is_held(dir).then(|| read_holder(dir))
-}
-
-fn held(dir: &Dir, run: &str) -> RecordError {
-    let Holder { pid, host, .. } = read_holder(dir);
-    RecordError::Held {
-        run: run.into(),
-        pid,
-        host,
-    }
 }
 
 fn read_holder(dir: &Dir) -> Holder {

@@ -1,6 +1,10 @@
 //! [`Manifest`]: `benchmark.json`, what a run is and how it ended.
 
-use std::{collections::BTreeMap, fs::File, io::Read as _, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read as _},
+    time::Duration,
+};
 
 use runner_model::{
     Budgets, Counts, Digest, FailFast, Reason, RunStatus, StopSignal, Time, TrialId,
@@ -133,7 +137,7 @@ pub struct Selected {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// Only tests on providers that had not passed in an earlier run; those of the stored suite are meant.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub last_failed: bool,
 }
 
@@ -260,32 +264,26 @@ pub struct Transition {
     pub by: Option<Actor>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
 impl Manifest {
-    /// Reads the manifest of a run, which must be of this format. The id is the folder's name: a copy is a run of its own.
-    pub(crate) fn read(dir: &Dir, id: &str) -> Result<Self, RecordError> {
-        let (_, text) = Self::read_text(dir)?;
-        Self::parse(&text, id).map_err(|problem| Self::refused(dir, problem))
-    }
-
-    /// Reads the text of the manifest and which file it is from. A manifest is replaced and never written into, so both
-    /// belong together.
-    pub(crate) fn read_text(dir: &Dir) -> Result<(Stamp, String), RecordError> {
-        let failed = |source| dir.error("read", MANIFEST, source);
+    /// Reads the manifest of a run, which must be of this format, with its text and which file that is from: a manifest is
+    /// replaced and never written into, so they belong together. The id is the folder's name: a copy is a run of its own.
+    pub(crate) fn read(dir: &Dir, id: &str) -> Result<(Self, String, Stamp), RecordError> {
         let file = dir.read(MANIFEST)?;
-        let stamp = Stamp::of(&file).map_err(failed)?;
-        let mut text = String::new();
-        let read = File::take(file, MAX_BYTES).read_to_string(&mut text);
-        read.map_err(|error| Self::refused(dir, error.to_string()))?;
-        Ok((stamp, text))
+        let stamp = Stamp::of(&file);
+        let stamp = stamp.map_err(|source| dir.error("read", MANIFEST, source))?;
+        let text = io::read_to_string(file.take(MAX_BYTES)).map_err(|error| error.to_string());
+        let parsed = text.and_then(|text| Ok((Self::parse(&text, id)?, text)));
+        match parsed {
+            Ok((manifest, text)) => Ok((manifest, text, stamp)),
+            Err(problem) => Err(RecordError::Manifest {
+                path: dir.path().join(MANIFEST),
+                problem,
+            }),
+        }
     }
 
     /// Reads a manifest's text, or says what is wrong with it.
@@ -315,20 +313,9 @@ impl Manifest {
         Ok(manifest)
     }
 
-    pub(crate) fn refused(dir: &Dir, problem: String) -> RecordError {
-        RecordError::Manifest {
-            path: dir.path().join(MANIFEST),
-            problem,
-        }
-    }
-
     /// Its text.
-    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, RecordError> {
-        let mut bytes = serde_json::to_vec_pretty(self).map_err(|error| RecordError::Io {
-            what: "write",
-            path: MANIFEST.into(),
-            source: error.into(),
-        })?;
+    pub(crate) fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec_pretty(self)?;
         bytes.push(b'\n');
         Ok(bytes)
     }

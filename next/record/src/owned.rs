@@ -423,7 +423,9 @@ impl Owned {
     fn prepare_manifest(&self) -> Result<File, RecordError> {
         fault::pass(Place::ManifestWrite)
             .map_err(|source| self.run.dir.error("write", MANIFEST, source))?;
-        self.run.dir.prepare(MANIFEST, &self.manifest.to_bytes()?)
+        let bytes = self.manifest.to_bytes();
+        let bytes = bytes.map_err(|error| self.run.dir.error("write", MANIFEST, error))?;
+        self.run.dir.prepare(MANIFEST, &bytes)
     }
 
     fn name_manifest(&self) -> Result<(), RecordError> {

@@ -5,15 +5,16 @@
 
 use std::{collections::BTreeSet, io, thread, time::Duration};
 
-use runner_model::{RunStatus, Time};
+use runner_model::{RunStatus, Time, row::Actor};
 use serde::Serialize;
 
 use crate::{
-    Manifest, RecordError, ResultsRoot, RunDir, RunHead,
+    Holder, Manifest, Owned, Pin, RecordError, ResultsRoot, RunDir, RunHead,
     beneath::{Dir, Stamp},
     lock::{self, LOCK, Lock},
     manifest::MANIFEST,
     root::STORE,
+    run::now,
     share::lock_store,
 };
 
@@ -100,23 +101,20 @@ impl ResultsRoot {
         let root = self.own_dir()?;
         let mut done = Pruning::default();
         // Before the manifests: what a run stores after this look was used a moment ago.
-        let (contents, problem) = match unused(root, now) {
-            Ok(contents) => (contents, None),
-            Err(error) => (Vec::new(), Some(error.to_string())),
-        };
-        done.problems.extend(problem);
+        let contents = unused(root, now).unwrap_or_else(|error| {
+            done.problems.push(error.to_string());
+            Vec::new()
+        });
         let found = self.runs()?;
         let named = self.named(policy)?;
         let mut going = chosen(root, policy, &found.runs, &named, now);
         going.reverse();
         for head in going {
             let is_named = named.contains(&head.id);
-            let run = match RunDir::open(root, &head.id) {
-                // Another prune has deleted it.
-                Err(error) if error.is_missing() => continue,
-                run => run?,
+            // Another prune may have deleted it.
+            let Some(run) = RunDir::open(root, &head.id)? else {
+                continue;
             };
-            let Some(run) = run else { continue };
             let pruned = Pruned {
                 run: head.id.clone(),
                 scenario: head.scenario.clone(),
@@ -124,37 +122,38 @@ impl ResultsRoot {
                 started_at: head.started_at,
                 bytes: run.dir.size(),
             };
-            let deleted = if is_dry {
-                check(&run)
+            let stays = if is_dry {
+                why_it_stays(&run)
             } else {
                 delete_run(&run)
             };
-            match deleted {
-                Ok(()) => done.runs.push(pruned),
-                Err(Stays::Why { is_held, why }) => done.kept.push(Kept {
+            match stays {
+                Ok(None) => done.runs.push(pruned),
+                Ok(Some((is_held, why))) => done.kept.push(Kept {
                     run: run.id,
                     is_held,
                     is_named,
                     why,
                 }),
-                Err(Stays::Failed(error)) if error.is_missing() => {}
-                Err(Stays::Failed(error)) => done.problems.push(error.to_string()),
+                Err(error) if error.is_missing() => {}
+                Err(error) => done.problems.push(error.to_string()),
             }
         }
         for name in self.names()? {
-            if is_leftover(root, &name, now) {
-                let removed = if is_dry {
-                    Ok(())
-                } else {
-                    remove_leftover(root, &name)
-                };
-                match removed {
-                    Ok(()) => done.leftovers.push(name),
-                    Err(error) if error.is_missing() => {}
-                    // Another prune is removing it.
-                    Err(RecordError::Held { .. }) => {}
-                    Err(error) => done.problems.push(error.to_string()),
-                }
+            if !is_leftover(root, &name, now) {
+                continue;
+            }
+            let removed = if is_dry {
+                Ok(())
+            } else {
+                remove_leftover(root, &name)
+            };
+            match removed {
+                Ok(()) => done.leftovers.push(name),
+                Err(error) if error.is_missing() => {}
+                // Another prune is removing it.
+                Err(RecordError::Held { .. }) => {}
+                Err(error) => done.problems.push(error.to_string()),
             }
         }
         done.leftovers.sort();
@@ -171,18 +170,13 @@ impl ResultsRoot {
         let mut ids = BTreeSet::new();
         for name in &policy.runs {
             let run = self.find(name)?;
-            if !self
-                .own_dir()?
-                .own_stamp()
-                .is_place_of(run.root.own_stamp())
-            {
-                return Err(RecordError::Foreign {
-                    path: run.path(),
-                    problem: format!(
-                        "the run is in another results root: name that with `--results {}`",
-                        run.root.path().display()
-                    ),
-                });
+            let (root, its_root) = (self.own_dir()?, &run.root);
+            if !root.own_stamp().is_place_of(its_root.own_stamp()) {
+                let other = its_root.path().display();
+                let problem = format!(
+                    "the run is in another results root: name that with `--results {other}`"
+                );
+                return Err(run.dir.refuse(".", problem));
             }
             ids.insert(run.id);
         }
@@ -204,18 +198,14 @@ impl ResultsRoot {
             if is_dry && done.runs.iter().any(|run| run.run == name) {
                 continue;
             }
-            let text = match RunDir::open(root, &name) {
-                Ok(Some(run)) => text_of(&run),
-                Ok(None) => continue,
-                Err(error) => Err(error),
-            };
-            match text {
-                Ok(text) => needed.extend(digests(&text)),
+            let run = RunDir::open(root, &name);
+            match run.and_then(|run| run.as_ref().map(text_of).transpose()) {
+                Ok(text) => needed.extend(digests(&text.unwrap_or_default())),
                 Err(error) if error.is_missing() => {}
                 Err(error) => {
-                    done.problems.push(format!(
-                        "the store stays as it is, because nobody can tell what this run needs: {error}"
-                    ));
+                    let problem =
+                        "the store stays as it is, because nobody can tell what this run needs";
+                    done.problems.push(format!("{problem}: {error}"));
                     return Ok(());
                 }
             }
@@ -248,6 +238,27 @@ impl ResultsRoot {
     }
 }
 
+impl Owned {
+    /// Lets `prune` leave the run alone, or with `None` delete it again. Returns whether that changed the manifest.
+    pub fn pin(&mut self, by: Option<Actor>) -> Result<bool, RecordError> {
+        let old = self.manifest.pinned.take();
+        if old.as_ref().map(|old| &old.by) == by.as_ref() {
+            self.manifest.pinned = old;
+            return Ok(false);
+        }
+        self.log(if by.is_some() {
+            "the run is pinned"
+        } else {
+            "the run is no longer pinned"
+        });
+        self.manifest.pinned = by.map(|by| Pin { at: now(), by });
+        self.lock.release_reserve();
+        self.replace_manifest()?;
+        self.root.note(&self.manifest);
+        Ok(true)
+    }
+}
+
 /// The runs that a policy names, newest first.
 fn chosen<'a>(
     root: &Dir,
@@ -264,15 +275,11 @@ fn chosen<'a>(
         |run: &&RunHead| policy.statuses.is_empty() || policy.statuses.contains(&run.status);
     let size_of = |run: &RunHead| root.dir(&run.id).map_or(0, |dir| dir.size());
     let stays = |run: &&RunHead| run.pinned.is_some() || run.status == RunStatus::Running;
-    let mut size = 0;
+    let mut size: u64 = 0;
     if policy.max_size.is_some() {
         // What stays in any case takes the room of others.
-        size = runs
-            .iter()
-            .filter(is_meant)
-            .filter(stays)
-            .map(size_of)
-            .sum();
+        let staying = runs.iter().filter(is_meant).filter(stays);
+        size = staying.map(size_of).sum();
     }
     let mut going = Vec::new();
     let mut place = 0;
@@ -297,68 +304,49 @@ fn chosen<'a>(
     going
 }
 
-/// Why a run was not deleted.
-enum Stays {
-    Why { is_held: bool, why: String },
-    Failed(RecordError),
-}
+/// Whether a process works on a run that stays, and why it stays.
+type Stays = (bool, String);
 
-impl From<RecordError> for Stays {
-    fn from(error: RecordError) -> Self {
-        match error {
-            RecordError::Held { .. } => Self::Why {
-                is_held: true,
-                why: error.to_string(),
-            },
-            error => Self::Failed(error),
-        }
-    }
-}
-
-/// Tells whether a run may be deleted.
-fn check(run: &RunDir) -> Result<(), Stays> {
-    let stays = |is_held, why: String| Err(Stays::Why { is_held, why });
+/// Why a run may not be deleted, if so.
+fn why_it_stays(run: &RunDir) -> Result<Option<Stays>, RecordError> {
     let id = &run.id;
     let manifest = run.manifest()?;
-    if let Some(pin) = manifest.pinned {
-        let by = pin.by.user;
-        let why = pin
-            .by
-            .reason
-            .map_or_else(String::new, |why| format!(": {why}"));
-        return stays(
-            false,
-            format!("run {id} is pinned by {by}{why}; `runner unpin {id}` lets it go"),
-        );
+    if let Some(Pin { by, .. }) = manifest.pinned {
+        let reason = by.reason.iter().map(|reason| format!(": {reason}"));
+        let (user, reason) = (&by.user, reason.collect::<String>());
+        let why = format!("run {id} is pinned by {user}{reason}; `runner unpin {id}` lets it go");
+        return Ok(Some((false, why)));
     }
-    if let Some(holder) = lock::holder(&run.dir) {
-        let pid = holder.pid;
-        return stays(
-            true,
-            format!("process {pid} works on run {id}: stop it, or wait until it ends"),
-        );
+    if let Some(Holder { pid, .. }) = lock::holder(&run.dir) {
+        let why = format!("process {pid} works on run {id}: stop it, or wait until it ends");
+        return Ok(Some((true, why)));
     }
-    if manifest.status == RunStatus::Running {
-        let problem = "its process has died, and its status was not written down yet: `runner cleanup --no-dry-run` does that";
-        return stays(false, format!("run {id} stays: {problem}"));
-    }
-    Ok(())
+    let is_dead = manifest.status == RunStatus::Running;
+    Ok(is_dead.then(|| {
+        let why = "its process has died, and its status was not written down yet: `runner cleanup --no-dry-run` does that";
+        (false, format!("run {id} stays: {why}"))
+    }))
 }
 
-fn delete_run(run: &RunDir) -> Result<(), Stays> {
-    check(run)?;
-    let _lock = Lock::take(&run.dir, &run.id)?;
+/// Deletes a run, unless it stays.
+fn delete_run(run: &RunDir) -> Result<Option<Stays>, RecordError> {
+    if let Some(stays) = why_it_stays(run)? {
+        return Ok(Some(stays));
+    }
+    let _lock = match Lock::take(&run.dir, &run.id) {
+        Err(error @ RecordError::Held { .. }) => return Ok(Some((true, error.to_string()))),
+        taken => taken?,
+    };
     // Another process may have had the lock meanwhile.
     let manifest = run.manifest()?;
     if manifest.pinned.is_some() || !manifest.status.is_terminal() {
-        return Err(Stays::Why {
-            is_held: false,
-            why: format!("run {} has changed in this moment", run.id),
-        });
+        let why = format!("run {} has changed in this moment", run.id);
+        return Ok(Some((false, why)));
     }
     run.dir.rename(MANIFEST, DELETED)?;
     run.dir.sync()?;
-    Ok(remove_folder(&run.root, &run.dir, &run.id)?)
+    remove_folder(&run.root, &run.dir, &run.id)?;
+    Ok(None)
 }
 
 /// Removes the folder of a run whose lock this process holds: the lock only when there is nothing left.
@@ -386,10 +374,8 @@ fn is_leftover(root: &Dir, name: &str, now: Time) -> bool {
     let Ok(dir) = root.dir(name) else {
         return false;
     };
-    let is_run = dir
-        .stat(MANIFEST)
-        .is_ok_and(|found| found.is_some_and(|found| found.length > 0));
-    let is_deleted = dir.stat(DELETED).is_ok_and(|found| found.is_some());
+    let is_run = matches!(dir.stat(MANIFEST), Ok(Some(found)) if found.length > 0);
+    let is_deleted = matches!(dir.stat(DELETED), Ok(Some(_)));
     let is_old = now.since(dir.own_stamp().changed()) > BIRTH;
     !is_run && (is_deleted || is_old && is_made_name(name)) && !lock::is_held(&dir)
 }
@@ -443,9 +429,7 @@ fn unused(root: &Dir, now: Time) -> Result<Vec<(String, String, Stamp)>, RecordE
 
 /// The manifest of a run, which can be read.
 fn text_of(run: &RunDir) -> Result<String, RecordError> {
-    let (_, mut text) = Manifest::read_text(&run.dir)?;
-    let parsed = Manifest::parse(&text, &run.id);
-    let manifest = parsed.map_err(|problem| Manifest::refused(&run.dir, problem))?;
+    let (manifest, mut text, _) = Manifest::read(&run.dir, &run.id)?;
     match run.blobs(&manifest) {
         // Without its list the run cannot be continued.
         Err(error) if error.is_missing() => {}

@@ -2,15 +2,22 @@
 
 use std::{
     fs::File,
-    io::{self, Write as _},
+    io::{self, Read as _},
+    ops::Range,
     os::unix::fs::FileExt as _,
 };
 
-use runner_model::row::read_line;
+use crate::{
+    RecordError, RunDir,
+    beneath::Reader,
+    contents::digest_of,
+    fault,
+    rows::{self, ReadLine},
+    run::ROWS,
+};
 
-use crate::{RecordError, RunDir, fault, rows::MAX_LINE, run::ROWS};
-
-const BLOCK: u64 = 64 << 10;
+/// Bytes behind which the last row begins in most cases.
+const NEAR: u64 = 4 << 20;
 
 /// What a repair found.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,49 +62,26 @@ pub(crate) fn repair(run: &RunDir, session: u32) -> Result<Repaired, RecordError
 }
 
 /// Appends bytes of the rows to the file of what was torn. A repair that was interrupted finds them there already.
-fn move_aside(
-    run: &RunDir,
-    rows: &File,
-    torn: std::ops::Range<u64>,
-    name: &str,
-) -> Result<(), RecordError> {
+fn move_aside(run: &RunDir, rows: &File, torn: Range<u64>, name: &str) -> Result<(), RecordError> {
     let mut target = run.dir.append(name)?;
     let failed = |source| run.dir.error("write", name, source);
     let length = torn.end - torn.start;
     let there = target.metadata().map_err(failed)?.len();
-    let is_there = there
-        .checked_sub(length)
-        .map_or(Ok(false), |at| {
-            is_equal(rows, torn.start, &target, at, length)
-        })
-        .map_err(failed)?;
-    if !is_there {
-        copy(rows, torn, &mut target).map_err(failed)?;
+    let digest = |file, at| digest_of(Reader { file, at }.take(length));
+    let is_there = match there.checked_sub(length) {
+        Some(at) => digest(&target, at).and_then(|there| Ok(there == digest(rows, torn.start)?)),
+        None => Ok(false),
+    };
+    if !is_there.map_err(failed)? {
+        let mut torn = Reader {
+            file: rows,
+            at: torn.start,
+        }
+        .take(length);
+        io::copy(&mut torn, &mut target).map_err(failed)?;
     }
     target.sync_all().map_err(failed)?;
     run.dir.sync()
-}
-
-fn copy(rows: &File, torn: std::ops::Range<u64>, target: &mut File) -> io::Result<()> {
-    for from in torn.clone().step_by(BLOCK as usize) {
-        let mut block = vec![0; BLOCK.min(torn.end - from) as usize];
-        rows.read_exact_at(&mut block, from)?;
-        target.write_all(&block)?;
-    }
-    Ok(())
-}
-
-fn is_equal(one: &File, from: u64, other: &File, at: u64, length: u64) -> io::Result<bool> {
-    for offset in (0..length).step_by(BLOCK as usize) {
-        let size = BLOCK.min(length - offset) as usize;
-        let mut blocks = [vec![0; size], vec![0; size]];
-        one.read_exact_at(&mut blocks[0], from + offset)?;
-        other.read_exact_at(&mut blocks[1], at + offset)?;
-        if blocks[0] != blocks[1] {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// The last line that is a row.
@@ -109,59 +93,34 @@ struct LastRow {
     seq: u64,
 }
 
-/// Looks for it from the end, in bytes: what is there may be no text at all.
+/// Looks for it near the end, and only where nothing near the end is a row among all lines.
 fn last_row(file: &File, length: u64) -> io::Result<LastRow> {
-    let mut window = Window {
-        file,
-        start: 0,
-        bytes: Vec::new(),
-    };
-    let mut end = length;
-    loop {
-        let start = window.line_start(end)?;
-        let lacks_line_break = end == length;
-        if end - start <= MAX_LINE as u64 {
-            let mut line = vec![0; (end - start) as usize];
-            file.read_exact_at(&mut line, start)?;
-            if let Ok(row) = read_line(line.strip_suffix(b"\r").unwrap_or(&line)) {
-                return Ok(LastRow {
-                    end: end + u64::from(!lacks_line_break),
-                    lacks_line_break,
-                    seq: row.seq.unwrap_or(0),
-                });
-            }
-        }
-        match start.checked_sub(1) {
-            Some(before) => end = before,
-            None => return Ok(LastRow::default()),
-        }
+    let near = length.saturating_sub(NEAR);
+    // What is left of the line that begins before that has no right checksum.
+    let found = last_row_behind(file, near, length)?;
+    if found.end > 0 || near == 0 {
+        return Ok(found);
     }
+    last_row_behind(file, 0, length)
 }
 
-/// A piece of a file that moves towards its beginning.
-struct Window<'a> {
-    file: &'a File,
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-impl Window<'_> {
-    /// Where the line begins whose bytes end before `end`.
-    fn line_start(&mut self, mut end: u64) -> io::Result<u64> {
-        while end > 0 {
-            if !(self.start < end && end <= self.start + self.bytes.len() as u64) {
-                self.start = end.saturating_sub(BLOCK);
-                self.bytes.resize((end - self.start) as usize, 0);
-                self.file.read_exact_at(&mut self.bytes, self.start)?;
-            }
-            let before = &self.bytes[..(end - self.start) as usize];
-            if let Some(at) = before.iter().rposition(|byte| *byte == b'\n') {
-                return Ok(self.start + at as u64 + 1);
-            }
-            end = self.start;
+fn last_row_behind(file: &File, from: u64, length: u64) -> io::Result<LastRow> {
+    let (mut last, mut is_last_line) = (LastRow::default(), false);
+    let end = rows::read(file, from, &mut |at, line| {
+        if is_last_line {
+            last.end = at;
         }
-        Ok(0)
+        is_last_line = false;
+        if let ReadLine::Row(row, _) = line {
+            is_last_line = true;
+            last.seq = row.seq;
+        }
+    })?;
+    if is_last_line {
+        last.end = length;
+        last.lacks_line_break = end < length;
     }
+    Ok(last)
 }
 
 #[cfg(test)]

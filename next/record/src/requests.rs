@@ -263,23 +263,24 @@ impl ResultsRoot {
 
     /// Lets a paused run go on, and waits until it does.
     pub fn unpause(&self, run: &RunDir) -> Result<Answer, RecordError> {
-        let give_up = Instant::now() + PATIENCE;
         let mut was_paused = false;
-        loop {
+        let answer = lock::try_for(PATIENCE, LOOK_EVERY, || {
             let is_held = lock::is_held(&run.dir);
             let manifest = run.manifest()?;
             if !is_held || manifest.status.is_terminal() {
-                return Ok(Answer::AlreadyTerminal);
+                return Ok(Some(Answer::AlreadyTerminal));
             }
             run.dir.remove(RequestMode::Pause.file())?;
-            match (manifest.paused(), was_paused) {
-                (None, false) => return Ok(Answer::NotPaused),
-                (None, true) => return Ok(Answer::Unpaused),
-                (Some(_), _) if Instant::now() >= give_up => return Ok(Answer::NoAnswer),
-                (Some(_), _) => was_paused = true,
-            }
-            thread::sleep(LOOK_EVERY);
-        }
+            Ok(match (manifest.paused(), was_paused) {
+                (None, false) => Some(Answer::NotPaused),
+                (None, true) => Some(Answer::Unpaused),
+                (Some(_), _) => {
+                    was_paused = true;
+                    None
+                }
+            })
+        });
+        Ok(answer?.unwrap_or(Answer::NoAnswer))
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`Rerun`]: which settled trials a session runs again.
 
-use std::{convert::Infallible, fmt, str::FromStr};
+use std::fmt;
 
 use runner_model::Outcome;
 use serde::{Deserialize, Serialize};
@@ -63,13 +63,5 @@ impl From<String> for Rerun {
 impl From<Rerun> for String {
     fn from(rerun: Rerun) -> Self {
         rerun.to_string()
-    }
-}
-
-impl FromStr for Rerun {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(text.to_owned().into())
     }
 }

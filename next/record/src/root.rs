@@ -3,7 +3,8 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc::Receiver},
+    time::Duration,
 };
 
 use runner_model::Digest;
@@ -13,11 +14,13 @@ use crate::{
     beneath::Dir,
     contents::Contents,
     durable::{Unsynced, sync_together},
-    list::Notes,
+    list,
     share::lock_store,
 };
 
 pub(crate) const STORE: &str = "store";
+/// How long the end of a root waits until what it has noted is in the list.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The folder of all runs.
 #[derive(Clone, Debug)]
@@ -30,7 +33,8 @@ struct Root {
     dir: Option<Dir>,
     /// What was kept in the store and may not be on disk.
     unsynced: Mutex<Vec<Unsynced>>,
-    notes: Notes,
+    /// Hangs up when the last manifest that was noted is in the list.
+    noted: Mutex<Option<Receiver<()>>>,
     /// Holds its lock as long as it is open.
     lock: OnceLock<File>,
 }
@@ -53,9 +57,9 @@ impl ResultsRoot {
     fn new(path: &Path, dir: Option<Dir>) -> Self {
         Self(Arc::new(Root {
             path: path.to_owned(),
-            notes: Notes::new(dir.clone()),
             dir,
             unsynced: Mutex::default(),
+            noted: Mutex::default(),
             lock: OnceLock::new(),
         }))
     }
@@ -133,6 +137,18 @@ impl ResultsRoot {
 
     /// Upserts a manifest into the list on a thread that nobody waits for. Only the end of this root waits a moment.
     pub fn note(&self, manifest: &Manifest) {
-        self.0.notes.add(manifest.id.clone());
+        if let Some(dir) = self.dir() {
+            let noted = list::note(dir.clone(), manifest.id.clone());
+            *self.0.noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(noted);
+        }
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        let noted = self.noted.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(noted) = noted {
+            let _ = noted.recv_timeout(PATIENCE);
+        }
     }
 }

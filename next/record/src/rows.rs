@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, BufRead as _},
-    ops::Range,
     os::unix::fs::FileExt as _,
     sync::{
         atomic::{AtomicUsize, Ordering},
@@ -13,60 +12,31 @@ use std::{
     thread,
 };
 
-use runner_model::row::{BadLine, MAX_ROW, RowHead, RowRef, read_head, read_line};
+use runner_model::row::{BadLine, MAX_ROW, RowHead, read_head};
 
 /// Bytes of a line, what the coordinator adds included. Longer ones are garbage and are not kept in memory.
 pub(crate) const MAX_LINE: usize = MAX_ROW + (64 << 10);
 const BLOCK: usize = 4 << 20;
 /// Bytes that a thread parses before it looks at what the other one has done. Fewer are not worth a thread.
-const PIECE: usize = 128 << 10;
+const PIECE: usize = 32 << 10;
 
 /// A line of `index.jsonl` as it is read.
 #[derive(Debug)]
-pub enum ReadLine<'a, R = RowRef<'a>> {
-    /// A row, and its bytes without the line break.
-    Row(R, &'a [u8]),
+pub enum ReadLine<'a> {
+    /// What folds need of a row, and its bytes without the line break.
+    Row(RowHead, &'a [u8]),
     /// A line that is damaged or no row; its trial runs again.
     Damaged(BadLine),
     /// The last line lacks its line break, and is no whole row.
-    Torn(Range<u64>),
-}
-
-/// How much of each row is read.
-pub(crate) trait Part: 'static {
-    /// What it is read as.
-    type Row<'a>: Send;
-    fn read(line: &[u8]) -> Result<Self::Row<'_>, BadLine>;
-}
-
-/// All of it.
-pub(crate) struct Whole;
-
-impl Part for Whole {
-    type Row<'a> = RowRef<'a>;
-
-    fn read(line: &[u8]) -> Result<RowRef<'_>, BadLine> {
-        read_line(line)
-    }
-}
-
-/// What folds need.
-pub(crate) struct Head;
-
-impl Part for Head {
-    type Row<'a> = RowHead;
-
-    fn read(line: &[u8]) -> Result<RowHead, BadLine> {
-        read_head(line)
-    }
+    Torn,
 }
 
 /// Takes lines with their first bytes.
-pub(crate) type Each<'e, P> = dyn for<'a> FnMut(u64, ReadLine<'a, <P as Part>::Row<'a>>) + 'e;
+pub(crate) type Each<'e> = dyn for<'a> FnMut(u64, ReadLine<'a>) + 'e;
 
 /// Calls `each` for every line that begins at byte `from` or behind it, in order, with its first byte. Returns where the last
 /// line begins if it lacks its line break, else where the next one will.
-pub(crate) fn read<P: Part>(file: &File, mut from: u64, each: &mut Each<'_, P>) -> io::Result<u64> {
+pub(crate) fn read(file: &File, mut from: u64, each: &mut Each<'_>) -> io::Result<u64> {
     let mut block = vec![0; BLOCK];
     // What earlier blocks have of the line; it begins at `from`.
     let (mut begun, mut at) = (Vec::new(), from);
@@ -87,30 +57,30 @@ pub(crate) fn read<P: Part>(file: &File, mut from: u64, each: &mut Each<'_, P>) 
         if !begun.is_empty() {
             let first = whole.iter().position(|byte| *byte == b'\n').unwrap_or(end);
             add(&mut begun, &whole[..first]);
-            each(from, parse::<P>(&begun));
+            each(from, parse(&begun));
             begun.clear();
             from = at - (length - first - 1) as u64;
             whole = &whole[first + 1..];
         }
         let rest = length - end - 1;
         let (lines, rest) = whole.split_at(whole.len() - rest);
-        read_lines::<P>(lines, from, each);
+        read_lines(lines, from, each);
         from += lines.len() as u64;
         add(&mut begun, rest);
     }
-    match parse::<P>(&begun) {
+    match parse(&begun) {
         _ if at == from => {}
-        ReadLine::Damaged(_) => each(from, ReadLine::Torn(from..at)),
+        ReadLine::Damaged(_) => each(from, ReadLine::Torn),
         row => each(from, row),
     }
     Ok(from)
 }
 
 /// Reads whole lines. Parsing takes most of the time, so another thread parses some of them, and this one takes all.
-fn read_lines<P: Part>(lines: &[u8], from: u64, each: &mut Each<'_, P>) {
+fn read_lines(lines: &[u8], from: u64, each: &mut Each<'_>) {
     let pieces = pieces(lines, from);
     if let [(from, lines)] = pieces.as_slice() {
-        each_line::<P>(lines, *from, each);
+        each_line(lines, *from, each);
         return;
     }
     let next = AtomicUsize::new(0);
@@ -118,7 +88,7 @@ fn read_lines<P: Part>(lines: &[u8], from: u64, each: &mut Each<'_, P>) {
         let place = next.fetch_add(1, Ordering::Relaxed);
         let (from, lines) = pieces.get(place)?;
         let mut parsed = Vec::with_capacity(PIECE / 256);
-        each_line::<P>(lines, *from, &mut |from, line| parsed.push((from, line)));
+        each_line(lines, *from, &mut |from, line| parsed.push((from, line)));
         Some((place, parsed))
     };
     let (sender, others) = channel();
@@ -166,15 +136,11 @@ fn pieces(mut lines: &[u8], mut from: u64) -> Vec<(u64, &[u8])> {
     }
 }
 
-fn each_line<'a, P: Part>(
-    mut lines: &'a [u8],
-    mut from: u64,
-    each: &mut dyn FnMut(u64, ReadLine<'a, P::Row<'a>>),
-) {
+fn each_line<'a>(mut lines: &'a [u8], mut from: u64, each: &mut dyn FnMut(u64, ReadLine<'a>)) {
     let mut rest = lines;
     while let Ok(length @ 1..) = rest.skip_until(b'\n') {
         let line = &lines[..length];
-        each(from, parse::<P>(line.strip_suffix(b"\n").unwrap_or(line)));
+        each(from, parse(line.strip_suffix(b"\n").unwrap_or(line)));
         from += length as u64;
         lines = rest;
     }
@@ -186,13 +152,13 @@ fn add(begun: &mut Vec<u8>, piece: &[u8]) {
     begun.extend_from_slice(&piece[..piece.len().min(room)]);
 }
 
-fn parse<P: Part>(line: &[u8]) -> ReadLine<'_, P::Row<'_>> {
+fn parse(line: &[u8]) -> ReadLine<'_> {
     if line.len() > MAX_LINE {
         return ReadLine::Damaged(BadLine::Shape(format!("longer than {MAX_LINE} bytes")));
     }
     // An editor or a file's way over other systems may have given lines another end.
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    match P::read(line) {
+    match read_head(line) {
         Ok(row) => ReadLine::Row(row, line),
         Err(problem) => ReadLine::Damaged(problem),
     }

@@ -2,23 +2,24 @@
 
 use std::{
     fs::File,
-    io::{Read as _, Seek as _, SeekFrom},
+    io::{self, Read as _},
     os::unix::fs::FileExt as _,
     path::PathBuf,
 };
 
 use runner_model::{
-    Digest, RunStatus, Time, digest,
-    row::{LogPlace, RowHead, has_right_checksum},
+    Digest, RowRef, RunStatus, Time, TrialId, digest,
+    row::{LogPlace, has_right_checksum},
 };
+use serde::Deserialize;
 
 use crate::{
     Holder, Live, Manifest, RecordError,
-    beneath::Dir,
+    beneath::{Dir, Reader},
     contents::Contents,
     fault, live, lock,
     root::STORE,
-    rows::{self, Each, Head, Part, ReadLine, Whole},
+    rows::{self, ReadLine},
     truth,
 };
 
@@ -58,7 +59,7 @@ impl RunDir {
 
     /// The manifest as it is on disk.
     pub fn manifest(&self) -> Result<Manifest, RecordError> {
-        Manifest::read(&self.dir, &self.id)
+        Manifest::read(&self.dir, &self.id).map(|(manifest, ..)| manifest)
     }
 
     /// The manifest as it is in truth: if no process holds the lock of a run that says `running`, it has the status, end and
@@ -105,10 +106,8 @@ impl RunDir {
             other => self.stored_scenario(&wanted).map_err(|_| {
                 let problem =
                     format!("its bytes are not those of the run, whose SHA-256 is {wanted}");
-                let path = self.dir.path().join(SCENARIO);
-                other
-                    .err()
-                    .unwrap_or(RecordError::Foreign { path, problem })
+                let refused = || self.dir.refuse(SCENARIO, problem);
+                other.err().unwrap_or_else(refused)
             }),
         };
         let text = String::from_utf8(found?).map_err(|error| {
@@ -127,8 +126,8 @@ impl RunDir {
     }
 
     /// Calls `each` for every line of the rows, in order, with its first byte; damaged lines and a torn tail too. A last line
-    /// that lacks only its line break is a row.
-    pub fn rows(&self, each: &mut dyn FnMut(u64, ReadLine<'_>)) -> Result<(), RecordError> {
+    /// that lacks only its line break is a row. No more of a row is read than folds need; `read_line` reads all of it.
+    pub fn rows(&self, each: &mut dyn for<'a> FnMut(u64, ReadLine<'a>)) -> Result<(), RecordError> {
         self.rows_from(0, each).map(drop)
     }
 
@@ -139,32 +138,22 @@ impl RunDir {
         from: u64,
         each: &mut dyn for<'a> FnMut(u64, ReadLine<'a>),
     ) -> Result<u64, RecordError> {
-        self.read_rows::<Whole>(from, each)
-    }
-
-    /// Calls `each` for every line, with no more of each row than folds need.
-    pub fn heads(
-        &self,
-        each: &mut dyn for<'a> FnMut(u64, ReadLine<'a, RowHead>),
-    ) -> Result<(), RecordError> {
-        self.read_rows::<Head>(0, each).map(drop)
-    }
-
-    fn read_rows<P: Part>(&self, from: u64, each: &mut Each<'_, P>) -> Result<u64, RecordError> {
         let file = match self.dir.read(ROWS) {
             Err(error) if error.is_missing() => return Ok(from),
             opened => opened?,
         };
-        rows::read::<P>(&file, from, each).map_err(|source| self.dir.error("read", ROWS, source))
+        rows::read(&file, from, each).map_err(|source| self.dir.error("read", ROWS, source))
     }
 
     /// What the runner itself has logged of the run, from this byte on.
     pub fn runner_log(&self, from: u64) -> Result<Vec<u8>, RecordError> {
-        let failed = |source| self.dir.error("read", LOG, source);
-        let mut bytes = Vec::new();
-        let mut file = self.dir.read(LOG)?;
-        file.seek(SeekFrom::Start(from)).map_err(failed)?;
-        file.read_to_end(&mut bytes).map_err(failed)?;
+        let (file, mut bytes) = (self.dir.read(LOG)?, Vec::new());
+        let mut reader = Reader {
+            file: &file,
+            at: from,
+        };
+        let read = reader.read_to_end(&mut bytes);
+        read.map_err(|source| self.dir.error("read", LOG, source))?;
         Ok(bytes)
     }
 
@@ -176,27 +165,40 @@ impl RunDir {
         Ok(line)
     }
 
-    /// The line of `logs.jsonl` at a place, checked.
-    pub fn log(&self, place: LogPlace) -> Result<String, RecordError> {
-        let failed = |source| self.dir.error("read", LOGS, source);
-        let file = self.dir.read(LOGS)?;
-        let length = file.metadata().map_err(failed)?.len();
-        let is_there = place
-            .at
-            .checked_add(place.bytes.into())
-            .is_some_and(|end| end <= length);
-        let mut line = vec![0; if is_there { place.bytes as usize } else { 0 }];
-        file.read_exact_at(&mut line, place.at).map_err(failed)?;
-        match String::from_utf8(line) {
-            Ok(line) if has_right_checksum(line.as_bytes()) => Ok(line),
-            _ => Err(RecordError::Foreign {
-                path: self.dir.path().join(LOGS),
-                problem: format!(
-                    "the line at byte {} is not the one that was written; what the attempt said is lost",
-                    place.at
-                ),
-            }),
+    /// The line of `logs.jsonl` with what was said in the attempt of a row, if anything was.
+    ///
+    /// # Errors
+    ///
+    /// A line that is not the one that was written.
+    pub fn log(&self, row: &RowRef<'_>) -> Result<Option<String>, RecordError> {
+        let line = row.logs.map(|place| self.log_line(row, place));
+        line.transpose().map_err(|error| {
+            let problem = format!("{error}; what the attempt said is lost");
+            self.dir.refuse(LOGS, problem)
+        })
+    }
+
+    pub(crate) fn log_line(&self, row: &RowRef<'_>, place: LogPlace) -> io::Result<String> {
+        #[derive(Deserialize)]
+        struct Of {
+            trial: TrialId,
+            attempt: u32,
         }
+        let file = self.dir.read(LOGS).map_err(io::Error::other)?;
+        let reader = Reader {
+            file: &file,
+            at: place.at,
+        };
+        let line = io::read_to_string(reader.take(place.bytes.into()))?;
+        let of = serde_json::from_str::<Of>(&line);
+        let is_its = of.is_ok_and(|of| of.trial == row.trial && of.attempt == row.attempt);
+        if is_its && has_right_checksum(line.as_bytes()) {
+            return Ok(line);
+        }
+        Err(io::Error::other(format!(
+            "the line at byte {} is not the one that was written",
+            place.at
+        )))
     }
 
     /// Opens an artifact or large output, after its bytes were compared with the digest.

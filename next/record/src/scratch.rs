@@ -1,15 +1,11 @@
 //! [`Scratch`]: a session's folder for temporary files. If its process dies, a later session removes it.
 
-use std::{
-    fs::{File, TryLockError},
-    path::Path,
-    time::Duration,
-};
+use std::{fs::File, path::Path, time::Duration};
 
 use crate::{
     RecordError,
     beneath::{Dir, random},
-    lock::LOCK,
+    lock::{LOCK, try_lock},
     run::now,
 };
 
@@ -35,11 +31,8 @@ impl Scratch {
         let mut dir = above.make_own(&name)?;
         dir.make_private()?;
         let lock = dir.make_file(LOCK)?;
-        let taken = lock.try_lock().map_err(|error| match error {
-            TryLockError::Error(source) => source,
-            TryLockError::WouldBlock => std::io::ErrorKind::WouldBlock.into(),
-        });
-        taken.map_err(|source| dir.error("take", LOCK, source))?;
+        // No other process knows it.
+        try_lock(&lock, true).map_err(|source| dir.error("take", LOCK, source))?;
         Ok(Self {
             above,
             dir,

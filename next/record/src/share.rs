@@ -1,14 +1,14 @@
 //! [`Share`]: whether other sessions may work in a results root meanwhile, by the lock of its file `.lock`.
 
-use std::{
-    fs::{File, TryLockError},
-    io, thread,
-    time::{Duration, Instant},
-};
+use std::{fs::File, io, time::Duration};
 
 use runner_model::Stage;
 
-use crate::{RecordError, ResultsRoot, RunDir, beneath::Dir, lock};
+use crate::{
+    RecordError, ResultsRoot, RunDir,
+    beneath::Dir,
+    lock::{self, try_for, try_lock},
+};
 
 const ROOT_LOCK: &str = ".lock";
 /// A child that is just being started may have the file of a session open that has ended.
@@ -34,17 +34,14 @@ impl ResultsRoot {
     ///
     /// [`RecordError::RootHeld`] if other sessions are in the way.
     pub fn share(&self, share: Share) -> Result<(), RecordError> {
-        let give_up = Instant::now() + PATIENCE;
-        while !self.try_share(share)? {
-            if Instant::now() >= give_up {
-                return Err(RecordError::RootHeld {
-                    root: self.own_dir()?.path().to_owned(),
-                    runs: self.live_runs()?,
-                });
-            }
-            thread::sleep(PAUSE);
+        let taken = try_for(PATIENCE, PAUSE, || Ok(self.try_share(share)?.then_some(())));
+        match taken? {
+            Some(()) => Ok(()),
+            None => Err(RecordError::RootHeld {
+                root: self.own_dir()?.path().to_owned(),
+                runs: self.live_runs()?,
+            }),
         }
-        Ok(())
     }
 
     /// Takes the root's lock as [`Self::share`] does, or says that other sessions are in the way.
@@ -84,34 +81,20 @@ impl ResultsRoot {
     }
 }
 
-/// Takes the lock of a file, or says that other processes have it.
-pub(crate) fn try_lock(file: &File, is_alone: bool) -> io::Result<bool> {
-    let taken = if is_alone {
-        file.try_lock()
-    } else {
-        file.try_lock_shared()
-    };
-    match taken {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
-}
-
 /// Takes the lock of the store, which prune has alone while it removes entries and others share while they keep some.
 pub(crate) fn lock_store(store: &Dir, is_alone: bool) -> Result<StoreLock, RecordError> {
     const PATIENCE: Duration = Duration::from_secs(10);
     let failed = |source| store.error("take", ROOT_LOCK, source);
     let file = store.write(ROOT_LOCK)?;
-    let give_up = Instant::now() + PATIENCE;
-    while !try_lock(&file, is_alone).map_err(failed)? {
-        if Instant::now() >= give_up {
-            return Err(failed(io::Error::other(
-                "another `runner` works there and does not let it go; end it and try again",
-            )));
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
+    let taken = try_for(PATIENCE, Duration::from_millis(1), || {
+        let is_taken = try_lock(&file, is_alone).map_err(failed)?;
+        Ok(is_taken.then_some(()))
+    });
+    taken?.ok_or_else(|| {
+        failed(io::Error::other(
+            "another `runner` works there and does not let it go; end it and try again",
+        ))
+    })?;
     Ok(StoreLock(file))
 }
 

@@ -8,7 +8,7 @@ impl RunDir {
     /// How many results the manifest of a run that has ended counts that are not in its rows.
     pub fn lost_results(&self, manifest: &Manifest) -> Result<u64, RecordError> {
         let mut tally = Tally::new(manifest);
-        self.heads(&mut |_, line| {
+        self.rows(&mut |_, line| {
             if let ReadLine::Row(row, _) = line {
                 tally.add(&row.trial, (&row).into());
             }
@@ -27,7 +27,7 @@ pub(crate) fn end_dead_session(
 ) -> Result<(), RecordError> {
     let mut tally = Tally::new(manifest);
     let mut last_sign = Time::default();
-    run.heads(&mut |_, line| {
+    run.rows(&mut |_, line| {
         if let ReadLine::Row(row, _) = line {
             tally.add(&row.trial, (&row).into());
             last_sign = last_sign.max(row.ended_at());

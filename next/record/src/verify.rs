@@ -4,15 +4,14 @@ use std::{
     collections::HashSet,
     fs::File,
     io,
-    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
 use runner_model::{
     Digest, Places, RowRef, RunStatus,
-    row::{LogPlace, has_right_checksum},
+    row::{RowHead, read_line},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::{
     Manifest, RecordError, RunDir,
@@ -22,7 +21,7 @@ use crate::{
     manifest::MANIFEST,
     root::STORE,
     rows::ReadLine,
-    run::{LOGS, ROWS, SCENARIO},
+    run::{ROWS, SCENARIO},
 };
 
 /// Faults that are kept; more of them say nothing new.
@@ -91,28 +90,21 @@ impl RunDir {
             next_seq: 1,
             session: 1,
             artifacts: HashSet::new(),
-            logs: self.dir.read(LOGS).ok(),
             line: 0,
         };
         look.stored(&manifest);
         self.rows(&mut |_, line| {
             look.line += 1;
             match line {
-                ReadLine::Row(row, _) => look.row(&row),
+                ReadLine::Row(row, bytes) => look.row(&row, bytes),
                 ReadLine::Damaged(problem) => {
                     look.next_seq += 1;
-                    look.fault(
-                        ROWS,
-                        &format!("{problem}; `runner resume` runs its trial again"),
-                    );
+                    look.fault(&format!("{problem}; `runner resume` runs its trial again"));
                 }
-                ReadLine::Torn(_) if ends_here => {
-                    look.fault(
-                        ROWS,
-                        "the end of the line is missing; `runner resume` moves it aside",
-                    );
+                ReadLine::Torn if ends_here => {
+                    look.fault("the end of the line is missing; `runner resume` moves it aside");
                 }
-                ReadLine::Torn(_) => {}
+                ReadLine::Torn => {}
             }
         })?;
         if ends_here {
@@ -133,16 +125,15 @@ struct Look<'a> {
     session: u32,
     /// Those that were read.
     artifacts: HashSet<Digest>,
-    logs: Option<File>,
     /// The line that is looked at.
     line: u64,
 }
 
 impl Look<'_> {
     /// Something wrong with the line that is looked at.
-    fn fault(&mut self, name: &str, problem: &str) {
-        let line = Some(self.line);
-        self.add(self.run.dir.path().join(name), line, problem.to_owned());
+    fn fault(&mut self, problem: &str) {
+        let path = self.run.dir.path().join(ROWS);
+        self.add(path, Some(self.line), problem.to_owned());
     }
 
     fn add(&mut self, path: PathBuf, line: Option<u64>, problem: String) {
@@ -157,22 +148,19 @@ impl Look<'_> {
         });
     }
 
-    fn row(&mut self, row: &RowRef<'_>) {
-        self.found.rows += 1;
-        let (seq, session) = (row.seq.unwrap_or(0), row.session.unwrap_or(0));
+    fn row(&mut self, row: &RowHead, bytes: &[u8]) {
+        self.tally.add(&row.trial, row.into());
+        let (seq, session) = (row.seq, row.session);
         if seq != self.next_seq {
             let expected = self.next_seq;
-            self.fault(ROWS, &format!("it is row {seq}, and row {expected} belongs here: another program has changed the file"));
+            self.fault(&format!("it is row {seq}, and row {expected} belongs here: another program has changed the file"));
         }
         self.next_seq = seq + 1;
         if session < self.session {
-            self.fault(
-                ROWS,
-                &format!(
-                    "it is of session {session}, behind rows of session {}",
-                    self.session
-                ),
-            );
+            let last = self.session;
+            self.fault(&format!(
+                "it is of session {session}, behind rows of session {last}"
+            ));
         }
         self.session = session;
         let is_planned = |places: &dyn Places| places.index(&row.trial).is_some();
@@ -181,47 +169,31 @@ impl Look<'_> {
             .manifest
             .foreign(&row.trial, (session, seq), is_planned);
         if let Some(problem) = foreign {
-            self.fault(ROWS, &problem);
+            self.fault(&problem);
         }
-        self.tally.add(&row.trial, row.into());
+        match read_line(bytes) {
+            Ok(row) => self.what_it_names(&row),
+            Err(problem) => self.fault(&format!("{problem}; its result counts all the same")),
+        }
+    }
+
+    /// Compares the artifacts of a row and its line in `logs.jsonl`.
+    fn what_it_names(&mut self, row: &RowRef<'_>) {
+        self.found.rows += 1;
         for artifact in &row.artifacts {
             if !self.artifacts.insert(artifact.sha256) {
                 continue;
             }
             self.found.artifacts += 1;
             if let Err(error) = self.run.artifact(&artifact.sha256) {
-                let problem = format!(
-                    "its artifact `{}` is lost: {}",
-                    artifact.name,
-                    cause(&error)
-                );
-                self.fault(ROWS, &problem);
+                let (name, why) = (&artifact.name, cause(&error));
+                self.fault(&format!("its artifact `{name}` is lost: {why}"));
             }
         }
         if let Some(place) = row.logs
-            && let Err(problem) = self.log(row, place)
+            && let Err(problem) = self.run.log_line(row, place)
         {
-            self.fault(ROWS, &format!("what its attempt said is lost: {problem}"));
-        }
-    }
-
-    /// Compares the line of a row in `logs.jsonl`.
-    fn log(&self, row: &RowRef<'_>, place: LogPlace) -> Result<(), String> {
-        #[derive(Deserialize)]
-        struct Of {
-            trial: runner_model::TrialId,
-            attempt: u32,
-        }
-        let file = self.logs.as_ref().ok_or("logs.jsonl cannot be read")?;
-        let mut line = vec![0; place.bytes as usize];
-        let at = place.at;
-        file.read_exact_at(&mut line, at)
-            .map_err(|error| format!("logs.jsonl at byte {at}: {error}"))?;
-        let of = serde_json::from_slice::<Of>(&line);
-        let is_it = of.is_ok_and(|of| of.trial == row.trial && of.attempt == row.attempt);
-        match is_it && has_right_checksum(&line) {
-            true => Ok(()),
-            false => Err(format!("logs.jsonl has another line at byte {at}")),
+            self.fault(&format!("what its attempt said is lost: {problem}"));
         }
     }
 

@@ -3,6 +3,7 @@
 use runner_model::{
     Time, TrialId,
     log::{Level, LogLine, Said},
+    row::read_line,
 };
 use runner_record::{ReadLine, RecordError, RunDir};
 use serde::Serialize;
@@ -68,23 +69,25 @@ impl Reading {
     ) -> Result<(), RecordError> {
         let seq = &mut self.seq;
         self.from = run.rows_from(self.from, &mut |_, line| {
-            let ReadLine::Row(row, _) = line else { return };
-            // A last row without its line break is read again.
-            if row.seq.unwrap_or(0) <= *seq {
-                return;
-            }
-            *seq = row.seq.unwrap_or(0);
-            let Some(place) = row.logs.filter(|_| is_wanted(&row.trial)) else {
+            let ReadLine::Row(head, bytes) = line else {
                 return;
             };
-            match run.log(place) {
-                Ok(line) => match serde_json::from_str::<LogLine<'_>>(&line) {
-                    // A place of another trial's log is as good as none.
-                    Ok(read) if read.trial == row.trial => {
+            // A last row without its line break is read again.
+            if head.seq <= *seq {
+                return;
+            }
+            *seq = head.seq;
+            if !is_wanted(&head.trial) {
+                return;
+            }
+            let Ok(row) = read_line(bytes) else { return };
+            match run.log(&row) {
+                Ok(Some(line)) => {
+                    if let Ok(read) = serde_json::from_str::<LogLine<'_>>(&line) {
                         said(&read, &mut |spoken| each(Ok(spoken)));
                     }
-                    _ => {}
-                },
+                }
+                Ok(None) => {}
                 Err(error) => each(Err(error)),
             }
         })?;

@@ -122,7 +122,9 @@ impl Rows {
             return self.failures(each);
         }
         self.run.rows(&mut |_, line| {
-            if let ReadLine::Row(row, bytes) = line {
+            if let ReadLine::Row(_, bytes) = line
+                && let Ok(row) = read_line(bytes)
+            {
                 each(&row, bytes);
             }
         })
@@ -137,7 +139,7 @@ impl Rows {
         if !self.settled.finals().any(|row| row.outcome.is_bad()) {
             return Ok(());
         }
-        self.run.heads(&mut |_, line| {
+        self.run.rows(&mut |_, line| {
             if let ReadLine::Row(head, bytes) = line
                 && head.outcome.is_bad()
                 && self.settled.is_by(&head)

@@ -81,7 +81,7 @@ impl RunDocument {
         };
         let mut settled = Settled::default();
         let (mut damaged_lines, mut denials) = (0, Denials::default());
-        run.heads(&mut |_, line| match line {
+        run.rows(&mut |_, line| match line {
             ReadLine::Row(head, bytes) if is_planned(&head.trial) => {
                 settled.add(&head, &names);
                 if head.has_denied
@@ -92,7 +92,7 @@ impl RunDocument {
             }
             ReadLine::Row(..) => {}
             ReadLine::Damaged(_) => damaged_lines += 1,
-            ReadLine::Torn(_) => {}
+            ReadLine::Torn => {}
         })?;
         let providers = tables(&names, &settled);
         let counted = manifest.counts.done();

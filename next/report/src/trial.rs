@@ -83,7 +83,7 @@ pub enum Found {
 /// Rows that cannot be read.
 pub fn find_trial(run: &RunDir, text: &str) -> Result<Found, RecordError> {
     let mut trials = BTreeSet::new();
-    run.heads(&mut |_, line| {
+    run.rows(&mut |_, line| {
         if let ReadLine::Row(row, _) = line {
             trials.insert(row.trial.to_string());
         }
@@ -125,7 +125,7 @@ impl TrialDocument {
     pub fn read(root: &ResultsRoot, run: &RunDir, trial: TrialId) -> Result<Self, RecordError> {
         let manifest = run.truth()?;
         let (mut rows, mut logs, mut artifacts) = (Vec::new(), Vec::new(), Vec::new());
-        run.heads(&mut |_, line| {
+        run.rows(&mut |_, line| {
             if let ReadLine::Row(head, bytes) = line
                 && head.trial == trial
                 && let Ok(row) = read_line(bytes)
@@ -151,13 +151,10 @@ impl TrialDocument {
 }
 
 fn log(run: &RunDir, row: &RowRef<'_>) -> Option<LogText> {
-    let line = run.log(row.logs?);
+    let line = run.log(row).transpose()?;
     let said = line.ok().and_then(|line| {
         let read: LogLine<'_> = serde_json::from_str(&line).ok()?;
-        // A place of another trial's log is as good as none.
-        (read.trial == row.trial)
-            .then(|| serde_json::value::to_raw_value(&read.said).ok())
-            .flatten()
+        serde_json::value::to_raw_value(&read.said).ok()
     });
     Some(LogText {
         seq: row.seq.unwrap_or(0),

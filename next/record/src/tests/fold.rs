@@ -1,7 +1,7 @@
 //! The fold and what it must agree with.
 
 use proptest::prelude::*;
-use runner_model::{Counts, Outcome, row::read_line};
+use runner_model::{Counts, Outcome, row::read_head};
 
 use super::{Fold, Tally, TrialState};
 use crate::{
@@ -62,7 +62,7 @@ impl Session {
         tail.seq = writer.row(row.clone(), tail.clone(), None, vec![]);
         let mut line = row;
         tail.finish(&mut line);
-        let row = read_line(line.strip_suffix(b"\n").unwrap()).unwrap();
+        let row = read_head(line.strip_suffix(b"\n").unwrap()).unwrap();
         self.live.add(index, (&row).into());
     }
 }
@@ -108,11 +108,11 @@ proptest! {
         let mut finals = std::collections::BTreeMap::new();
         let mut tally = Tally::new(session.owned.manifest());
         run.rows(&mut |_, line| if let crate::ReadLine::Row(row, _) = line {
-            if row.repeat as u64 <= TRIALS {
+            if row.trial.repeat as u64 <= TRIALS {
                 tally.add(&row.trial, (&row).into());
             }
-            if row.r#final == Some(true) && row.repeat as u64 <= TRIALS {
-                finals.insert(row.repeat, (row.outcome, row.flaky));
+            if row.r#final && row.trial.repeat as u64 <= TRIALS {
+                finals.insert(row.trial.repeat, (row.outcome, row.flaky));
             }
         }).unwrap();
         let mut counts = Counts::default();
@@ -138,7 +138,7 @@ fn a_trial_remembers_what_matters_of_its_rows() {
         (tail.seq, tail.flaky) = (seq, flaky);
         let mut line = row(index as u32 + 1, attempt, outcome);
         tail.finish(&mut line);
-        let row = read_line(line.strip_suffix(b"\n").unwrap()).unwrap();
+        let row = read_head(line.strip_suffix(b"\n").unwrap()).unwrap();
         fold.add(index, (&row).into());
     };
     add(&mut fold, 0, 1, Outcome::Stopped, false, false);

@@ -76,9 +76,9 @@ fn lists_answer_the_same_whatever_happens_to_the_database() {
         &|| say("UPDATE runs SET manifest = json_set(manifest, '$.status', 'running')"),
         &|| say("UPDATE runs SET manifest = replace(manifest, '\"passed\"', '\"failed\"')"),
         &|| say("UPDATE runs SET manifest = '{}'"),
-        &|| say("UPDATE runs SET head = replace(head, '\"passed\"', '\"failed\"')"),
-        &|| say("UPDATE runs SET head = '{}'"),
-        &|| say("UPDATE runs SET head = 7"),
+        &|| say("UPDATE runs SET entry = replace(entry, '\"passed\"', '\"failed\"')"),
+        &|| say("UPDATE runs SET entry = '{}'"),
+        &|| say("UPDATE runs SET entry = 7"),
         &|| say("DELETE FROM runs"),
     ];
     for (number, damage) in damages.iter().enumerate() {

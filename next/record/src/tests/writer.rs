@@ -6,7 +6,7 @@ use std::{
     sync::mpsc::{Receiver, channel},
 };
 
-use runner_model::{Outcome, row::read_line};
+use runner_model::{Outcome, TrialId, row::read_line};
 
 use crate::{
     Ack, Owned, RecordError, Writer,
@@ -72,27 +72,30 @@ fn rows_name_the_places_of_their_logs() {
     let folder = folder();
     let (_, owned) = begin(folder.path(), 3);
     let (mut writer, acks) = writer(&owned);
-    let said = |text: &str| {
-        let mut line = format!("{{\"said\":\"{text}\"").into_bytes();
-        runner_model::row::close_line(&mut line);
-        line
+    let said = |repeat: u32, text: &str| {
+        let said = format!("{{\"stdout\":\"{text}\"}}");
+        let trial = TrialId::parse(&format!("t@p#{repeat}")).unwrap();
+        runner_model::log::line(said.as_bytes(), &trial, 1, 1).unwrap()
     };
     for (repeat, text) in [(1, Some("one")), (2, None), (3, Some("three"))] {
         writer.row(
             row(repeat, 1, Outcome::Passed),
             tail(true),
-            text.map(said),
+            text.map(|text| said(repeat, text)),
             vec![],
         );
     }
     let lines = written(&acks, 3);
     writer.close().unwrap();
     let lines: Vec<_> = lines.split(|byte| *byte == b'\n').collect();
-    let place = |line: &[u8]| read_line(line).unwrap().logs;
-    let text = |line: &[u8]| owned.dir().log(place(line).unwrap());
-    assert!(text(lines[0]).unwrap().starts_with("{\"said\":\"one\""));
-    assert_eq!(place(lines[1]), None);
-    assert!(text(lines[2]).unwrap().starts_with("{\"said\":\"three\""));
+    let text = |line: &[u8]| owned.dir().log(&read_line(line).unwrap());
+    assert!(text(lines[0]).unwrap().unwrap().contains("one"));
+    assert_eq!(text(lines[1]).unwrap(), None);
+    assert!(text(lines[2]).unwrap().unwrap().contains("three"));
+    // Another attempt's line is none.
+    let mut other = read_line(lines[0]).unwrap();
+    other.attempt = 2;
+    assert!(owned.dir().log(&other).is_err());
     let path = owned.dir().path().join("logs.jsonl");
     fs::write(
         &path,
