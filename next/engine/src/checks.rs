@@ -1,4 +1,4 @@
-//! [`Checks`]: a worker checks tests on their providers before any trial, and what it finds.
+//! [`Checks`]: what a worker finds wrong with tests on their providers, without any trial.
 
 use std::{collections::HashMap, io};
 
@@ -16,12 +16,10 @@ use crate::{flights::TestLine, plan::Plan};
 
 /// Problems that are told of; all are counted.
 const MAX_TOLD: usize = 20;
-/// The first number of a task that checks; tasks of attempts begin at 1.
-const FIRST: u64 = 1 << 63;
 /// Tasks that are sent and not yet answered.
 const WINDOW: usize = 64;
 
-/// The checks of all tests on those of their providers that say what they take.
+/// The checks of all tests on those of their providers for which something can be wrong.
 pub(crate) struct Checks {
     /// By provider: whether each of its tests is checked. Of the others those are that have a schema, if `of_schemas`.
     is_asked: Vec<bool>,
@@ -39,37 +37,24 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    /// Checks of all providers that describe their inputs; none if there is no such provider.
-    pub(crate) fn of_described(ready: &Ready, providers: usize) -> Option<Self> {
-        let mut is_asked = vec![false; providers];
+    pub(crate) fn new(ready: &Ready, plan: &Plan) -> Self {
+        let providers = plan.providers.iter();
+        let mut is_asked: Vec<_> = providers
+            .map(|prepared| takes_input(&prepared.provider))
+            .collect();
         for about in &ready.providers {
-            if let Some(description) = &about.description
-                && let Some(is_asked) = is_asked.get_mut(usize::from(about.provider))
-            {
-                *is_asked = description.input_schema.is_some();
+            let description = about.description.as_ref();
+            let has_schema = description.is_some_and(|about| about.input_schema.is_some());
+            if let Some(is_asked) = is_asked.get_mut(usize::from(about.provider)) {
+                *is_asked |= has_schema;
             }
         }
-        is_asked.contains(&true).then(|| Self::of(is_asked, false))
-    }
-
-    /// Checks of all in which something can be wrong.
-    pub(crate) fn of_all(ready: &Ready, plan: &Plan) -> Self {
-        let described = Self::of_described(ready, plan.providers.len());
-        let mut is_asked =
-            described.map_or_else(|| vec![false; plan.providers.len()], |of| of.is_asked);
-        for (is_asked, prepared) in is_asked.iter_mut().zip(&plan.providers) {
-            *is_asked |= takes_input(&prepared.provider);
-        }
-        Self::of(is_asked, !plan.suite.blobs().is_empty())
-    }
-
-    fn of(is_asked: Vec<bool>, of_schemas: bool) -> Self {
         Self {
             is_asked,
-            of_schemas,
+            of_schemas: !plan.suite.blobs().is_empty(),
             trial: 0,
             last: None,
-            next_task: FIRST,
+            next_task: 1,
             in_flight: HashMap::new(),
             found: Vec::new(),
             hidden: 0,
@@ -82,11 +67,7 @@ impl Checks {
     /// # Errors
     ///
     /// A suite that cannot be read.
-    pub(crate) fn next(
-        &mut self,
-        plan: &Plan,
-        is_pending: impl Fn(u64) -> bool,
-    ) -> io::Result<Option<(Task, &[u8])>> {
+    pub(crate) fn next(&mut self, plan: &Plan) -> io::Result<Option<(Task, &[u8])>> {
         if self.in_flight.len() >= WINDOW {
             return Ok(None);
         }
@@ -100,7 +81,7 @@ impl Checks {
             let place = (planned.test, planned.provider);
             let is_asked = self.is_asked[usize::from(planned.provider)];
             let may_be = is_asked || self.of_schemas;
-            if may_be && self.last != Some(place) && is_pending(trial) {
+            if may_be && self.last != Some(place) {
                 self.last = Some(place);
                 plan.suite.line(planned.test, &mut self.line)?;
                 // A text that has it checks one test too many.
@@ -166,26 +147,14 @@ impl Checks {
         self.trial == plan.suite.trials() && self.in_flight.is_empty()
     }
 
-    /// What was found, each with its place; none if nothing was.
-    pub(crate) fn problems(&self, plan: &Plan) -> Option<Problems> {
+    /// What was found, each with its place.
+    pub(crate) fn problems(&self, plan: &Plan) -> Problems {
         if self.found.is_empty() {
-            return None;
+            return Problems::default();
         }
         let mut problems = plan.scenario.test_problems(&plan.suite, &self.found);
         problems.add_hidden(self.hidden);
-        Some(problems)
-    }
-
-    /// What was found, a line each; none if nothing was.
-    pub(crate) fn lines(&self) -> Option<String> {
-        if self.found.is_empty() {
-            return None;
-        }
-        let mut lines: Vec<_> = self.found.iter().map(|one| one.message.clone()).collect();
-        if self.hidden > 0 {
-            lines.push(format!("… and {} more", self.hidden));
-        }
-        Some(lines.join("\n"))
+        problems
     }
 }
 

@@ -17,19 +17,20 @@ use runner_scenario::{Selection, load, resolve};
 use crate::{
     Ended, EngineError, ExecRequest, Observer, ResumeRequest,
     contents::Contents,
-    crew::Early,
+    early,
     plan::Plan,
     plugins, resume,
     session::{self, Work, machine},
 };
 
-/// Reads and plans a scenario, births its run, and runs all trials. Continues the run that is in the folder already which
-/// the request names.
-pub(crate) fn exec(
-    early: Early,
-    request: &ExecRequest,
-    observer: &mut dyn Observer,
-) -> Result<Ended, EngineError> {
+/// Runs a scenario: reads, resolves, plans, births the run, runs all trials, ends. Continues the run that is in the folder
+/// already which the request names.
+///
+/// # Errors
+///
+/// Nothing was begun, or the run cannot be written.
+pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
+    let early = early()?;
     let (plan, suite) = planned(request)?;
     let root = ResultsRoot::open(&request.session.results)?;
     let is_free = session::share(&root, request.session.share)?;

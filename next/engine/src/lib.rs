@@ -39,7 +39,7 @@ use std::{
     time::Duration,
 };
 
-use runner_model::{Budgets, Counts, FailFast, StopSignal, TrialId, exit::Exit, row::Actor};
+use runner_model::{Budgets, Counts, FailFast, StopSignal, exit::Exit, row::Actor};
 pub use runner_record::Share;
 use runner_record::{Manifest, ManifestProvider, RecordError, Rerun, RowFacts};
 use runner_scenario::{Problems, Selection};
@@ -47,7 +47,14 @@ use serde::Serialize;
 use thiserror::Error;
 
 use self::crew::Early;
-pub use self::{grants::not_granted, group::Group, resume::Decision, session::exit_of};
+pub use self::{
+    exec::exec,
+    grants::not_granted,
+    group::Group,
+    resume::{Decision, preview},
+    session::exit_of,
+    validate::{preview_exec, validate},
+};
 
 /// What `exec` is asked for.
 #[derive(Clone, Debug)]
@@ -256,15 +263,6 @@ impl EngineError {
     }
 }
 
-/// Runs a scenario: reads, resolves, plans, births the run, runs all trials, ends.
-///
-/// # Errors
-///
-/// Nothing was begun, or the run cannot be written.
-pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
-    exec::exec(early()?, request, observer)
-}
-
 /// Continues a run that was cut short.
 ///
 /// # Errors
@@ -274,67 +272,9 @@ pub fn resume(request: &ResumeRequest, observer: &mut dyn Observer) -> Result<En
     resume::resume(early()?, request, observer, None)
 }
 
-/// Tells what [`resume`] would do with each trial, in the plan's order, and what a user should know before. Writes nothing but
-/// entries of the cache.
-///
-/// # Errors
-///
-/// What [`resume`] would refuse.
-pub fn preview(
-    request: &ResumeRequest,
-    notice: &mut dyn FnMut(&str),
-    each: &mut dyn FnMut(&TrialId, &Decision),
-) -> Result<(), EngineError> {
-    // Plugins that are new are looked at by children.
-    let _early = early()?;
-    resume::preview(request, notice, each)
-}
-
-/// Checks a scenario, opens its plugins, and lets them check configurations and inputs; creates nothing but entries of the
-/// cache.
-///
-/// # Errors
-///
-/// All that is wrong.
-pub fn validate(
-    scenario: &std::path::Path,
-    secret_files: &[PathBuf],
-) -> Result<Validated, EngineError> {
-    validate::validate(early()?, scenario, secret_files)
-}
-
-/// Tells what [`exec`] would run: first what its providers are granted, then each trial in the plan's order. Creates nothing
-/// but entries of the cache. Secrets need no value.
-///
-/// # Errors
-///
-/// What [`exec`] would refuse.
-pub fn preview_exec(
-    request: &ExecRequest,
-    head: &mut dyn FnMut(&Preview),
-    each: &mut dyn FnMut(&TrialId),
-) -> Result<(), EngineError> {
-    validate::preview(early()?, request, head, each)
-}
-
 fn early() -> Result<Early, EngineError> {
     machine::raise_open_files().map_err(EngineError::Machine)?;
     Early::start(session::processes()).map_err(session::machine)
-}
-
-/// What a valid scenario has.
-#[derive(Debug)]
-pub struct Validated {
-    /// Its name.
-    pub name: String,
-    /// Its tests.
-    pub tests: u64,
-    /// Its trials.
-    pub trials: u64,
-    /// Its providers.
-    pub providers: u64,
-    /// What a user should know all the same.
-    pub notices: Vec<String>,
 }
 
 /// What a run would be.
@@ -344,6 +284,9 @@ pub struct Preview {
     pub scenario: String,
     /// How many attempts would run at once.
     pub jobs: u32,
+    /// Its tests.
+    #[serde(skip)]
+    pub tests: u64,
     /// Its trials.
     pub trials: u64,
     /// Its providers, as its manifest would have them.

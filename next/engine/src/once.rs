@@ -281,7 +281,9 @@ impl Once {
             match self.news.pop_front() {
                 Some(News::Failed(_, message)) => return Err(EngineError::Usage(message)),
                 // Another one is started while plugins are described.
-                Some(News::Lost(_, Loss { how, .. })) if self.worker.is_some() || self.signal.is_some() => {
+                Some(News::Lost(_, Loss { how, .. }))
+                    if self.worker.is_some() || self.signal.is_some() =>
+                {
                     return Ok(Err(self.end(CallEnd::Lost(how))));
                 }
                 Some(News::Lost(..)) => {}

@@ -59,7 +59,12 @@ pub(crate) fn find(
         let look = || {
             let found = read(&provider.plugin, folder, provider.limits.file);
             let found = found.map_err(EngineError::Usage)?;
-            check_pin(provider, &found.digest).map_err(EngineError::Usage)?;
+            if provider.sha256.is_some_and(|pinned| pinned != found.digest) {
+                return Err(EngineError::Usage(format!(
+                    "is not the file that `sha256` pins: its SHA-256 is {}",
+                    found.digest
+                )));
+            }
             let kind = compiler::inspect(cache, &found.digest, found.copy, seconds)?.kind;
             Ok((found.digest, found.origin, kind))
         };
@@ -87,16 +92,6 @@ pub(crate) fn find(
     } else {
         Err(problems)
     })
-}
-
-/// Refuses a file that is not the one that the scenario means.
-fn check_pin(provider: &Provider, found: &Digest) -> Result<(), String> {
-    match provider.sha256 {
-        Some(pinned) if pinned != *found => Err(format!(
-            "is not the file that `sha256` pins: its SHA-256 is {found}"
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// Reads a plugin's file, of at most `most` bytes, or the one that was built in a folder with its source. Problems are the rest

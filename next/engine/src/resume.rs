@@ -23,6 +23,7 @@ use crate::{
     changes::{Rejudge, differences},
     contents::Contents,
     crew::Early,
+    early,
     exec::{self, keep},
     plan::{self, Ids, Plan},
     session::{self, Work},
@@ -131,12 +132,19 @@ pub(crate) fn resume(
     session::begin(early, work, birth, is_free, observer)
 }
 
-/// Tells what a session would do with each trial. Writes nothing, not even the end of a run whose process died.
-pub(crate) fn preview(
+/// Tells what [`resume`](crate::resume) would do with each trial, in the plan's order, and what a user should know before.
+/// Writes nothing but entries of the cache, not even the end of a run whose process died.
+///
+/// # Errors
+///
+/// What it would refuse.
+pub fn preview(
     request: &ResumeRequest,
     notice: &mut dyn FnMut(&str),
     each: &mut dyn FnMut(&TrialId, &Decision),
 ) -> Result<(), EngineError> {
+    // Plugins that are new are looked at by children.
+    let _early = early()?;
     let root = ResultsRoot::existing(&request.session.results)?;
     let dir = find(&root, request)?;
     let manifest = dir.truth()?;

@@ -192,17 +192,10 @@ impl Source {
         // What changes while the build goes on makes the plugin stale.
         let digest = self.digest()?;
         let written = self.digest_path();
-        let cannot = |what: &str, error: io::Error| {
-            format!("cannot {what} `{}`: {error}", written.display())
-        };
-        fs::create_dir_all(self.folder.join("dist")).map_err(|error| cannot("write", error))?;
+        let cannot = |error: io::Error| format!("cannot write `{}`: {error}", written.display());
+        fs::create_dir_all(self.folder.join("dist")).map_err(cannot)?;
         // If the build fails, what is in place of the plugin then is of no known source.
-        match fs::remove_file(&written) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(cannot("remove", error));
-            }
-            Ok(()) | Err(_) => {}
-        }
+        fs::write(&written, "").map_err(cannot)?;
         let status = shell(line, &self.folder)
             .stdout(Stdio::from(io::stderr()))
             .status()
@@ -223,7 +216,7 @@ impl Source {
             )
         })?;
         check(&bytes)?;
-        fs::write(&written, format!("{digest}\n")).map_err(|error| cannot("write", error))?;
+        fs::write(&written, format!("{digest}\n")).map_err(cannot)?;
         Ok(Built {
             file,
             bytes,
@@ -267,19 +260,14 @@ impl Source {
     /// A hash of all files of the source, each with its place in its folder: wherever all of it is moved to, it is the same.
     fn digest(&self) -> Result<Digest, String> {
         let built = self.file();
-        // The same folder may be named a thousand times, so what all of them have counts.
-        let (folders, mut files, mut ends) = (self.folders(), Vec::new(), Vec::new());
-        for folder in &folders {
-            let start = files.len();
-            collect(folder, 1, &mut files)?;
-            files[start..].sort();
-            ends.push(start..files.len());
-        }
-        let (mut hasher, mut left) = (Sha256::new(), MAX_BYTES);
-        for (folder, range) in folders.iter().zip(ends) {
-            for file in files[range].iter().filter(|file| **file != built) {
+        let (mut hasher, mut left, mut count) = (Sha256::new(), MAX_BYTES, 0);
+        for folder in self.folders() {
+            let mut files = Vec::new();
+            collect(&folder, 1, &mut count, &mut files)?;
+            files.sort();
+            for file in files.iter().filter(|file| **file != built) {
                 let cannot = |error| format!("cannot read `{}`: {error}", file.display());
-                let place = file.strip_prefix(folder).unwrap_or(file);
+                let place = file.strip_prefix(&folder).unwrap_or(file);
                 let place = place.as_os_str().as_encoded_bytes();
                 hasher.update((place.len() as u64).to_le_bytes());
                 hasher.update(place);
@@ -315,8 +303,14 @@ pub fn shell(line: &str, folder: &Path) -> Command {
 }
 
 /// Collects the files of a source: not what was built or installed, nor what is hidden, nor lock files, which a build writes;
-/// and not scenarios, which stand beside the source that they use.
-fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), String> {
+/// and not scenarios, which stand beside the source that they use. `count` is that of all folders: the same one may be named a
+/// thousand times.
+fn collect(
+    folder: &Path,
+    depth: usize,
+    count: &mut usize,
+    files: &mut Vec<PathBuf>,
+) -> Result<(), String> {
     let cannot = |error| format!("cannot read the folder `{}`: {error}", folder.display());
     if depth > MAX_DEPTH {
         return Err(format!(
@@ -335,11 +329,12 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), 
             continue;
         }
         if kind.is_dir() {
-            collect(&entry.path(), depth + 1, files)?;
+            collect(&entry.path(), depth + 1, count, files)?;
         } else if kind.is_file() {
+            *count += 1;
             files.push(entry.path());
         }
-        if files.len() > MAX_FILES {
+        if *count > MAX_FILES {
             return Err(format!(
                 "`{}` has more than {MAX_FILES} files, too many for the source of a plugin",
                 folder.display()

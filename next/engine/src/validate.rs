@@ -1,15 +1,16 @@
 //! `validate` and dry runs: what is wrong with a scenario that only its plugins show, and what its providers are granted.
 
-use std::{fs::File, path::PathBuf};
+use std::path::{Path, PathBuf};
 
 use runner_model::{ErrorClass, Places as _, TrialId, prepare::Ready, protocol::FromWorker};
 use runner_record::ResultsRoot;
 use runner_scenario::{Problems, ProviderProblem, Selection};
 
 use crate::{
-    EngineError, ExecRequest, Preview, Validated,
+    EngineError, ExecRequest, Preview,
     checks::Checks,
     crew::{Early, News},
+    early,
     exec::{self, plan},
     mounts::Protected,
     once::{CallEnd, Once},
@@ -17,12 +18,14 @@ use crate::{
     session::machine,
 };
 
-/// Reads a scenario with its lists, lets a worker load and describe its plugins, and lets it check all inputs.
-pub(crate) fn validate(
-    early: Early,
-    scenario: &std::path::Path,
-    secret_files: &[PathBuf],
-) -> Result<Validated, EngineError> {
+/// Checks a scenario with its lists, lets a worker load and describe its plugins, and lets it check all configurations and
+/// inputs. Creates nothing but entries of the cache.
+///
+/// # Errors
+///
+/// All that is wrong.
+pub fn validate(scenario: &Path, secret_files: &[PathBuf]) -> Result<Preview, EngineError> {
+    let early = early()?;
     let (mut plan, _suite) = plan(scenario, &Selection::default(), None)?;
     let files = secret_files.iter();
     let files = files.map(|file| Protected::file("a file of secrets", file));
@@ -34,25 +37,23 @@ pub(crate) fn validate(
     plan.secrets.values.0.extend(missing);
     let (mut once, ready, of_providers) = describe(early, &plan)?;
     if of_providers.is_empty() {
-        let checks = Checks::of_all(&ready, &plan);
-        problems.extend(check_tests(&plan, checks, &mut once)?.unwrap_or_default());
+        let checks = Checks::new(&ready, &plan);
+        problems.extend(check_tests(&plan, checks, &mut once)?);
     }
     problems.extend(plan.scenario.provider_problems(&of_providers));
     if problems.count() > 0 {
         return Err(EngineError::Scenario(problems));
     }
-    Ok(Validated {
-        name: plan.scenario.name.clone(),
-        tests: plan.suite.tests(),
-        trials: plan.suite.trials(),
-        providers: plan.providers.len() as u64,
-        notices: plan.notices,
-    })
+    Ok(preview(&plan, ready))
 }
 
-/// Tells what a run would be: its providers with their grants, and each trial.
-pub(crate) fn preview(
-    early: Early,
+/// Tells what [`exec`](crate::exec) would run: first what its providers are granted, then each trial in the plan's order.
+/// Creates nothing but entries of the cache. Secrets need no value.
+///
+/// # Errors
+///
+/// What it would refuse.
+pub fn preview_exec(
     request: &ExecRequest,
     head: &mut dyn FnMut(&Preview),
     each: &mut dyn FnMut(&TrialId),
@@ -66,7 +67,8 @@ pub(crate) fn preview(
             there.path().display()
         )));
     }
-    let (mut plan, _suite): (Plan, File) = exec::selected_plan(request)?;
+    let early = early()?;
+    let (mut plan, _suite) = exec::selected_plan(request)?;
     let mut problems = plan.find_folders(&outside(&request.session));
     // Those without a value are shown.
     plan.read_secrets(&request.session.secret_files)?;
@@ -75,26 +77,31 @@ pub(crate) fn preview(
     if problems.count() > 0 {
         return Err(EngineError::Scenario(problems));
     }
-    let mut providers = exec::manifest_providers(&plan);
+    head(&preview(&plan, ready));
+    let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
+    for trial in 0..plan.suite.trials() {
+        each(&ids.trial(trial).map_err(machine)?);
+    }
+    Ok(())
+}
+
+fn preview(plan: &Plan, ready: Ready) -> Preview {
+    let mut providers = exec::manifest_providers(plan);
     for about in ready.providers {
         if let Some(provider) = providers.get_mut(usize::from(about.provider)) {
             provider.description = about.description;
         }
     }
     let missing = plan.secrets.missing.iter().map(|(_, name)| name.clone());
-    head(&Preview {
+    Preview {
         scenario: plan.scenario.name.clone(),
         jobs: plan.jobs,
+        tests: plan.suite.tests(),
         trials: plan.suite.trials(),
         providers,
         missing_secrets: missing.collect(),
         notices: plan.notices.clone(),
-    });
-    let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
-    for trial in 0..plan.suite.trials() {
-        each(&ids.trial(trial).map_err(machine)?);
     }
-    Ok(())
 }
 
 /// Starts a worker and lets it load and describe the plugins of a plan; with what is wrong with them.
@@ -135,13 +142,9 @@ fn provider_problems(plan: &Plan, ready: &Ready) -> Vec<ProviderProblem> {
 }
 
 /// Lets the worker check tests.
-fn check_tests(
-    plan: &Plan,
-    mut checks: Checks,
-    once: &mut Once,
-) -> Result<Option<Problems>, EngineError> {
+fn check_tests(plan: &Plan, mut checks: Checks, once: &mut Once) -> Result<Problems, EngineError> {
     loop {
-        while let Some((task, line)) = checks.next(plan, |_| true).map_err(machine)? {
+        while let Some((task, line)) = checks.next(plan).map_err(machine)? {
             once.assign(task, line).map_err(machine)?;
         }
         if checks.is_over(plan) {

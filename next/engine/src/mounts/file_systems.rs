@@ -17,27 +17,8 @@ const PLAIN: &str = "/dev/shm";
 
 /// File systems in which the kernel shows processes, devices and itself. A read of one tells of the runner and the machine, a
 /// write changes them.
-const KERNEL: [&str; 19] = [
-    "proc",
-    "sysfs",
-    "devtmpfs",
-    "devpts",
-    "cgroup",
-    "cgroup2",
-    "cpuset",
-    "debugfs",
-    "tracefs",
-    "securityfs",
-    "selinuxfs",
-    "smackfs",
-    "configfs",
-    "efivarfs",
-    "pstore",
-    "bpf",
-    "mqueue",
-    "binfmt_misc",
-    "nsfs",
-];
+const KERNEL: &str = "proc sysfs devtmpfs devpts cgroup cgroup2 cpuset debugfs tracefs securityfs selinuxfs smackfs \
+    configfs efivarfs pstore bpf mqueue binfmt_misc nsfs";
 
 /// What is mounted where.
 #[derive(Debug, Default)]
@@ -97,7 +78,7 @@ impl FileSystems {
             .iter()
             .filter(|mount| mount.at.starts_with(folder));
         let mounted = self.around(folder).into_iter().chain(below);
-        let mut mounted = mounted.filter(|mount| KERNEL.contains(&&*mount.kind));
+        let mut mounted = mounted.filter(|mount| KERNEL.split(' ').any(|kind| kind == mount.kind));
         let places = KERNEL_PLACES.into_iter().map(PathBuf::from);
         let mut places = places.filter(|place| {
             folder.starts_with(place) || place.starts_with(folder) && place.exists()
