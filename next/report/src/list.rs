@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use runner_model::{
     Counts, Reason, RunStatus, Stage, StopSignal, Time, exit::Exit, status::RunVerdict,
 };
-use runner_record::{GroupPlace, Pause, Pin, RecordError, ResultsRoot, RunHead};
+use runner_record::{GroupPlace, Manifest, Pause, Pin, RecordError, ResultsRoot, RunHead};
 use serde::Serialize;
 
 use crate::VERSION;
@@ -86,6 +86,15 @@ pub struct RunCounts {
     /// Of the trials that have a final row.
     #[serde(flatten)]
     pub done: Counts,
+}
+
+impl From<&Manifest> for RunCounts {
+    fn from(manifest: &Manifest) -> Self {
+        Self {
+            planned: manifest.metadata.planned_trial_count,
+            done: manifest.counts,
+        }
+    }
 }
 
 impl RunList {

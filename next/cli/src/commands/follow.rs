@@ -9,7 +9,7 @@ use std::{
 use runner_engine::exit_of;
 use runner_model::{Counts, TrialId, exit::Exit, visible::visible};
 use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead, sweep_every};
-use runner_report::{Found, Reading, RunCounts, RunSummary, Spoken, Stream, find_trial, json};
+use runner_report::{Found, Reading, RunSummary, Spoken, Stream, find_trial, json};
 
 use super::{group::Named, show::one_trial};
 use crate::{
@@ -176,11 +176,7 @@ impl Waited {
             .is_none_or(|(at, counts)| at.elapsed() >= TELL_EVERY && counts != manifest.counts);
         if is_new {
             self.told = Some((Instant::now(), manifest.counts));
-            let counts = RunCounts {
-                planned: manifest.metadata.planned_trial_count,
-                done: manifest.counts,
-            };
-            events.progress(&manifest.id, counts, live);
+            events.progress(manifest, live);
         }
     }
 }

@@ -76,8 +76,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     } else {
         overview(&document, out)?;
         if args.history {
-            out.data("");
-            out.data(&history::lines(&document.manifest).join("\n"));
+            let history = history::lines(&document.manifest).join("\n");
+            out.data(&format!("\n{history}"));
         }
         summary::print_next_steps(&document.run, &root_flag, out);
     }
@@ -179,13 +179,13 @@ fn overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
     }
     let denied = grants::denials(&document.denials, providers);
     if !denied.is_empty() {
-        out.data(&format!("\n{}", denied.join("\n")));
+        out.data(&format!("\n{denied}"));
     }
     let mut failed = Failures::default();
     document.rows.failures(|row, _| failed.add(row))?;
     if failed.trials > 0 {
-        out.data(&format!("\n{}", style::bold("failed:")));
-        out.data(&failures::list(&failed, out.columns()));
+        let failed = failures::list(&failed, out.columns());
+        out.data(&format!("\n{failed}"));
     }
     let lost = (document.lost_results > 0).then(|| {
         let results = plural(document.lost_results, "result", "results");

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use runner_engine::{Observer, RunEvent, exit_of};
 use runner_record::{Live, Manifest};
-use runner_report::{Event, NumberedEvent, RunCounts, VERSION, json};
+use runner_report::{Event, NumberedEvent, VERSION, json};
 
 use super::out::Out;
 
@@ -33,10 +33,10 @@ impl<'a> EventStream<'a> {
     }
 
     /// Prints how far a run is.
-    pub fn progress(&mut self, run: &str, counts: RunCounts, live: &Live) {
+    pub fn progress(&mut self, manifest: &Manifest, live: &Live) {
         self.print(Event::Progress {
-            run,
-            counts,
+            run: &manifest.id,
+            counts: manifest.into(),
             in_flight: live.in_flight.len() as u64,
             waits_for_memory: live.waits_for_memory,
         });
@@ -52,10 +52,7 @@ impl<'a> EventStream<'a> {
             message: manifest.message.as_deref(),
             signal: manifest.signal,
             verdict: manifest.verdict,
-            counts: RunCounts {
-                planned: manifest.metadata.planned_trial_count,
-                done: manifest.counts,
-            },
+            counts: manifest.into(),
             took_ms,
             exit_code: exit_of(manifest).code(),
         });

@@ -22,10 +22,11 @@ const NARROWEST_REASON: usize = 30;
 /// Lines of each value, message and difference in a block.
 pub const BLOCK_LINES: usize = 12;
 
-/// A line for each group, and one for what is left out. On a screen, reasons end where it ends.
+/// A title, a line for each group, and one for what is left out. On a screen, reasons end where it ends.
 pub fn list(failures: &Failures, screen: Option<usize>) -> String {
+    let mut lines = vec![style::bold("failed:")];
     let groups = failures.groups.iter();
-    let mut lines: Vec<_> = groups.map(|group| group_line(group, screen)).collect();
+    lines.extend(groups.map(|group| group_line(group, screen)));
     let left = failures.left_out();
     if left > 0 {
         let trials = plural(left, "more trial", "more trials");

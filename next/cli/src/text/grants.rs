@@ -88,9 +88,9 @@ fn previewed(provider: &ManifestProvider, missing: &BTreeSet<String>) -> Vec<Str
 }
 
 /// What was denied, and how to grant all of it at once beside what is granted; no line of nothing.
-pub fn denials(denials: &Denials, providers: &[ManifestProvider]) -> Vec<String> {
+pub fn denials(denials: &Denials, providers: &[ManifestProvider]) -> String {
     if denials.is_empty() {
-        return Vec::new();
+        return String::new();
     }
     let mut lines = vec![style::bold("denied:")];
     for (provider, denials) in denials.by_provider() {
@@ -116,5 +116,5 @@ pub fn denials(denials: &Denials, providers: &[ManifestProvider]) -> Vec<String>
             lines.extend(table.map(|line| format!("      {}", visible_line(line))));
         }
     }
-    lines
+    lines.join("\n")
 }

@@ -4,13 +4,15 @@ use std::iter::repeat_n;
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// Columns that a text on one line takes.
+/// Columns that a text on one line takes at most: not every terminal joins emoji to one.
 pub fn width(text: &str) -> usize {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return text.len();
     }
+    let apart = |piece: &str| piece.chars().filter_map(|one| one.width()).sum();
     pieces(text)
-        .map(|(piece, is_style)| if is_style { 0 } else { piece.width() })
+        .filter(|(_, is_style)| !is_style)
+        .map(|(piece, _)| piece.width().max(apart(piece)))
         .sum()
 }
 

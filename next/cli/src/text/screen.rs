@@ -17,7 +17,7 @@ use super::{
     failures::{self, BLOCK_LINES, row_block, row_line},
     grants,
     progress::Progress,
-    style, summary,
+    summary,
 };
 use crate::args::SessionArgs;
 
@@ -56,12 +56,12 @@ impl<'a> Screen<'a> {
         let run = summary_of(ended);
         // A single failure stands right above.
         if !is_quiet && self.failures.trials > 1 {
-            out.data(&format!("\n{}", style::bold("failed:")));
-            out.data(&failures::list(&self.failures, out.columns()));
+            let failed = failures::list(&self.failures, out.columns());
+            out.data(&format!("\n{failed}"));
         }
         let denied = grants::denials(&self.denials, &ended.manifest.providers);
         if !denied.is_empty() {
-            out.data(&denied.join("\n"));
+            out.data(&denied);
         }
         if let Some(message) = &run.message {
             out.data(message);

@@ -46,8 +46,8 @@ pub struct Args {
     #[arg(short, long, value_name = "JSON")]
     config: Option<String>,
     /// An attachment of the test; may be given more than once
-    #[arg(long = "file", value_name = "NAME=PATH")]
-    files: Vec<String>,
+    #[arg(long = "file", value_name = "NAME=PATH", value_parser = attachment)]
+    files: Vec<(Attachment<'static>, PathBuf)>,
     /// The number that the plugin may take its randomness from
     #[arg(long, value_name = "N", value_parser = number::<u32>, default_value_t = 0)]
     seed: u32,
@@ -79,8 +79,8 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     /// The arguments of a plain command: templates such as `{{input.code}}`
-    #[arg(last = true, value_name = "ARGS")]
-    args: Vec<String>,
+    #[arg(last = true, value_name = "ARGS", value_parser = template)]
+    args: Vec<Template>,
 }
 
 /// What is called, and with what.
@@ -190,30 +190,29 @@ fn request(args: &Args) -> Result<Request, CommandError> {
             "`--config` is an object, as the scenario's `config`",
         ));
     }
-    let mut files = Vec::new();
-    for text in &args.files {
-        files.push(attachment(text)?);
-    }
+    let mut files = args.files.clone();
     let (mut stdin, mut stdin_file) = (None, None);
     if let Some(text) = &args.stdin {
-        stdin = Some(match value("--stdin", text)? {
-            Some(bytes) => {
-                let name = "standard-input";
-                let mut file = NamedTempFile::new().map_err(CommandError::failed)?;
-                file.write_all(&bytes).map_err(CommandError::failed)?;
-                files.push((described(name, &bytes), file.path().to_owned()));
-                stdin_file = Some(file);
-                Stdin::File { file: name.into() }
-            }
-            None => Stdin::Text(template(text)?),
-        });
+        stdin =
+            Some(match value("--stdin", text)? {
+                Some(bytes) => {
+                    let name = "standard-input";
+                    let mut file = NamedTempFile::new().map_err(CommandError::failed)?;
+                    file.write_all(&bytes).map_err(CommandError::failed)?;
+                    files.push((described(name, &bytes), file.path().to_owned()));
+                    stdin_file = Some(file);
+                    Stdin::File { file: name.into() }
+                }
+                None => Stdin::Text(template(text).map_err(|problem| {
+                    CommandError::usage(format!("`--stdin {text}`: {problem}"))
+                })?),
+            });
     }
     let output = args.output.as_deref().and_then(OutputForm::parse);
-    let templates = args.args.iter().map(|text| template(text));
     Ok(Request {
         provider: Provider {
             config,
-            args: templates.collect::<Result<_, _>>()?,
+            args: args.args.clone(),
             stdin,
             output: output.unwrap_or_default(),
             grants: grants::parse(&args.grants, &limits)?,
@@ -226,12 +225,10 @@ fn request(args: &Args) -> Result<Request, CommandError> {
     })
 }
 
-fn template(text: &str) -> Result<Template, CommandError> {
-    let problem = |error: &dyn std::fmt::Display| CommandError::usage(format!("`{text}`: {error}"));
-    let template = Template::parse(text).map_err(|error| problem(&error))?;
-    template
-        .check_roots(&["input", "config"])
-        .map_err(|error| problem(&error))?;
+fn template(text: &str) -> Result<Template, String> {
+    let template = Template::parse(text).map_err(|error| error.to_string())?;
+    let roots = template.check_roots(&["input", "config"]);
+    roots.map_err(|error| error.to_string())?;
     Ok(template)
 }
 
@@ -260,19 +257,12 @@ fn json_value(flag: &str, text: Option<&str>) -> Result<Option<Value>, CommandEr
     })
 }
 
-fn attachment(text: &str) -> Result<(Attachment<'static>, PathBuf), CommandError> {
-    let (name, path) = text.split_once('=').ok_or_else(|| {
-        CommandError::usage(format!(
-            "`--file {text}` is not understood: it is written `--file NAME=PATH`"
-        ))
-    })?;
+fn attachment(text: &str) -> Result<(Attachment<'static>, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("it is written NAME=PATH")?;
     if !runner_model::row::is_file_name(name) {
-        return Err(CommandError::usage(format!(
-            "`--file {text}`: `{name}` cannot be the name of a file"
-        )));
+        return Err(format!("`{name}` cannot be the name of a file"));
     }
-    let content =
-        fs::read(path).map_err(|error| CommandError::usage(format!("`--file {text}`: {error}")))?;
+    let content = fs::read(path).map_err(|error| format!("cannot read {path}: {error}"))?;
     Ok((described(name, &content), path.into()))
 }
 
