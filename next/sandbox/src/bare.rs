@@ -29,9 +29,10 @@ const WARM_UP: u64 = 200;
 ///
 /// # Panics
 ///
-/// It does not answer with its input.
+/// It is not in the cache, or does not answer with its input.
 pub fn run(cache: &Path, plugin: &Digest, threads: u32, calls: u64) -> Result<Duration, LoadError> {
-    let plugin = &Engines::new(threads, u64::MAX).load(cache, plugin)?;
+    let plugin = Engines::new(threads, u64::MAX).load(cache, plugin)?;
+    let plugin = &plugin.expect("an entry of the cache");
     let is_warm = &Barrier::new(threads as usize + 1);
     let started = thread::scope(|scope| {
         for first in 0..u64::from(threads) {

@@ -67,20 +67,14 @@ pub struct Engines {
     interrupt: Interrupt,
 }
 
-/// Why an entry of the cache cannot be used.
+/// Why a compiled plugin cannot be used: a missing import, or more than a slot of the pool has.
 #[derive(Debug, Error)]
-pub enum LoadError {
-    /// There is no such entry, or it is damaged: compile it (again).
-    #[error("not in the cache")]
-    Missing,
-    /// The plugin does not fit: a missing import, or more than a slot of the pool has.
-    #[error("{message}")]
-    Refused {
-        /// A stable word.
-        code: &'static str,
-        /// Why, for people: completes the sentence "plugin `FILE` …".
-        message: String,
-    },
+#[error("{message}")]
+pub struct LoadError {
+    /// A stable word.
+    pub code: &'static str,
+    /// Why, for people: completes the sentence "plugin `FILE` …".
+    pub message: String,
 }
 
 impl Engines {
@@ -111,32 +105,32 @@ impl Engines {
         key.clone()
     }
 
-    /// Loads an entry of the cache and links it.
+    /// Loads an entry of the cache and links it; `None` if there is none that is whole: compile it (again).
     ///
     /// # Errors
     ///
-    /// There is no entry, or the plugin cannot be used.
-    pub fn load(&self, cache: &Path, plugin: &Digest) -> Result<Plugin, LoadError> {
+    /// The plugin cannot be used.
+    pub fn load(&self, cache: &Path, plugin: &Digest) -> Result<Option<Plugin>, LoadError> {
         let name = entry_name(plugin, &Self::compile_key());
-        let entry = cache::open_entry(cache, &name).map_err(|error| LoadError::Refused {
+        let entry = cache::open_entry(cache, &name).map_err(|error| LoadError {
             code: "cache",
             message: format!("cannot be loaded from the cache of compiled plugins: {error}"),
         })?;
         let Some((file, trailer)) = entry else {
-            return Err(LoadError::Missing);
+            return Ok(None);
         };
         let engine = self.engine(&trailer)?;
-        let code = cache::deserialize(engine, &file).map_err(|error| LoadError::Refused {
+        let code = cache::deserialize(engine, &file).map_err(|error| LoadError {
             code: "pool",
             message: format!(
                 "does not fit the slots of sandboxes: {}",
                 cut(MAX_REASON, format_args!("{error:#}"))
             ),
         })?;
-        Ok(Plugin {
+        Ok(Some(Plugin {
             linked: link(engine, &code, trailer.kind)?,
             interrupt: self.interrupt.clone(),
-        })
+        }))
     }
 
     /// Interrupts all calls.
@@ -147,7 +141,7 @@ impl Engines {
     fn engine(&self, trailer: &Trailer) -> Result<&Engine, LoadError> {
         let engines = &self.interrupt.0.engines;
         if engines.iter().all(|engine| engine.get().is_none()) {
-            start_ticker(&self.interrupt.0).map_err(|error| LoadError::Refused {
+            start_ticker(&self.interrupt.0).map_err(|error| LoadError {
                 code: "host-threads",
                 message: format!("cannot be run, because no thread can be started: {error}"),
             })?;
@@ -163,10 +157,12 @@ impl Engines {
             return Ok(engine);
         }
         let engine = match allocation(trailer) {
-            Allocation::Pooled => config::pooled(self.slots, is_small),
+            // A process that may not have the addresses of all slots makes each sandbox on demand.
+            Allocation::Pooled => config::pooled(self.slots, is_small)
+                .or_else(|_| config::compiler(Allocation::Pooled, 0)),
             Allocation::OnDemand => config::on_demand(),
         };
-        let engine = engine.map_err(|error| LoadError::Refused {
+        let engine = engine.map_err(|error| LoadError {
             code: "host-memory",
             message: format!("cannot be run, because wasmtime cannot be set up: {error:#}"),
         })?;
@@ -197,12 +193,12 @@ pub(crate) fn link(engine: &Engine, code: &Code, kind: PluginKind) -> Result<Lin
         Code::Module(module) => missing_in_module(module),
     };
     if !missing.is_empty() {
-        return Err(LoadError::Refused {
+        return Err(LoadError {
             code: "imports",
             message: format!("needs what this runner does not offer: {missing}"),
         });
     }
-    linked(engine, code, kind).map_err(|error| LoadError::Refused {
+    linked(engine, code, kind).map_err(|error| LoadError {
         code: "contract",
         message: format!(
             "does not fit this runner: {}",
@@ -231,7 +227,7 @@ fn linked(engine: &Engine, code: &Code, kind: PluginKind) -> wasmtime::Result<Li
 
 /// The contract's imports, requests of `wasi:http` and the whole of WASI 0.2: guests of other languages import all of it,
 /// whatever they use.
-fn component_linker(engine: &Engine) -> wasmtime::Result<component::Linker<Sandbox>> {
+pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<component::Linker<Sandbox>> {
     let mut linker = component::Linker::new(engine);
     p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;

@@ -43,8 +43,8 @@ pub(crate) struct Sandbox {
     pub(crate) quota: Option<Quota>,
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
-    /// Bytes that the guest may hand over in one call.
-    pub(crate) handover: u64,
+    /// Bytes that the guest may hand over in one call, and what says so.
+    pub(crate) handover: (u64, &'static str),
 }
 
 /// What a fresh store is made of.
@@ -55,8 +55,8 @@ pub(crate) struct StoreRecipe<'a> {
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
     pub(crate) limits: &'a Limits,
-    /// Bytes that the guest may hand over in one call.
-    pub(crate) handover: u64,
+    /// Bytes that the guest may hand over in one call, and what says so.
+    pub(crate) handover: (u64, &'static str),
 }
 
 impl Sandbox {
@@ -70,7 +70,7 @@ impl Sandbox {
             quota: None,
             stdout: Capture::new(0, 0),
             stderr: Capture::new(0, 0),
-            handover: 0,
+            handover: (0, ""),
         }
     }
 
@@ -131,7 +131,7 @@ impl StoreRecipe<'_> {
             handover: self.handover,
         };
         let mut store = Store::new(engine, sandbox);
-        store.set_hostcall_fuel(usize::try_from(self.handover).unwrap_or(usize::MAX));
+        store.set_hostcall_fuel(usize::try_from(self.handover.0).unwrap_or(usize::MAX));
         store.set_max_component_handles(MAX_HANDLES);
         // Only engines without slots have tasks.
         if let Some(tasks) = store.concurrent_resource_table() {

@@ -84,6 +84,11 @@ fn too_few_addresses_settle_no_trial() {
             "exec scenario.toml",
         );
         assert_honest(&runner, &ran);
+        // No plugin is to blame.
+        assert!(
+            runner.runs().iter().all(|run| run.ending()[0] != "failed"),
+            "{ran:?}"
+        );
         let _ = fs::remove_dir_all(runner.path("results"));
     }
 }

@@ -11,6 +11,7 @@ use std::{
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::{net::TcpSocket, runtime};
 
 use crate::support::{
     processes::Process,
@@ -668,11 +669,24 @@ fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
     assert_error(sent.answer(8), "denied", "is not granted");
 }
 
+/// A listener with room for many connections that nobody has accepted yet. The standard library's has room for 128, and a
+/// connection that finds none comes seconds later, or not at all.
+fn roomy_listener() -> TcpListener {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build();
+    let runtime = runtime.unwrap();
+    let _entered = runtime.enter();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1024).unwrap().into_std().unwrap();
+    listener.set_nonblocking(false).unwrap();
+    listener
+}
+
 #[test]
 fn requests_that_wait_need_little_and_end_with_their_run() {
     // A quarter of what is promised, for the files that a process may open.
     const ATTEMPTS: usize = 250;
-    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = roomy_listener();
     let origin = format!("http://{}", server.local_addr().unwrap());
     let grants = format!("{}\n[defaults]\nrepeat = {ATTEMPTS}", net(&[&origin]));
     let limits = "limits = { memory = \"2 MiB\" }";

@@ -1,7 +1,7 @@
 //! Hands on the files that guests leave, piece by piece, before the row that names them.
 
 use std::{
-    io::{self, Read as _, Seek as _},
+    io::{self, Cursor, Read, Seek as _},
     sync::Arc,
 };
 
@@ -32,37 +32,33 @@ pub fn hand_on(
     redactor: Option<&Arc<Redactor>>,
     mut send: impl FnMut(Vec<u8>) -> io::Result<()>,
 ) -> io::Result<Artifact<'static>> {
-    let mut hash = Sha256::new();
-    let mut sent: Option<u64> = None;
-    let mut tell = |bytes: &[u8]| {
-        bytes.chunks(MAX_PIECE).try_for_each(|piece| {
-            hash.update(piece);
-            sent = Some(sent.unwrap_or(0) + piece.len() as u64);
-            send(piece.to_vec())
-        })
-    };
-    let mut stream = redactor.map(Redactor::stream_that_keeps_size);
-    let mut take = |piece: &[u8]| match &mut stream {
-        Some(stream) => tell(&stream.push(piece)),
-        None => tell(piece),
-    };
-    match file.content {
-        LeftContent::Memory(bytes) => bytes.chunks(MAX_PIECE).try_for_each(take)?,
+    let mut content: Box<dyn Read> = match file.content {
+        LeftContent::Memory(bytes) => Box::new(Cursor::new(bytes)),
         LeftContent::File(mut content) => {
             content.rewind()?;
-            let mut piece = vec![0; MAX_PIECE];
-            loop {
-                match content.read(&mut piece)? {
-                    0 => break,
-                    read => take(&piece[..read])?,
-                }
-            }
+            Box::new(content)
+        }
+    };
+    let mut stream = redactor.map(Redactor::stream_that_keeps_size);
+    let (mut hash, mut sent) = (Sha256::new(), 0);
+    let mut piece = vec![0; MAX_PIECE];
+    loop {
+        let read = content.read(&mut piece)?;
+        let told = match (&mut stream, read) {
+            (Some(stream), 0) => stream.end(),
+            (Some(stream), _) => stream.push(&piece[..read]),
+            (None, _) => piece[..read].to_vec(),
+        };
+        for part in told.chunks(MAX_PIECE) {
+            hash.update(part);
+            sent += part.len() as u64;
+            send(part.to_vec())?;
+        }
+        if read == 0 {
+            break;
         }
     }
-    if let Some(mut stream) = stream {
-        tell(&stream.end())?;
-    }
-    if sent.is_none() {
+    if sent == 0 {
         // An empty file is known by an empty piece.
         send(Vec::new())?;
     }
@@ -70,7 +66,7 @@ pub fn hand_on(
         name: file.name.into(),
         media_type: file.media_type.into(),
         sha256: Digest(hash.finalize().into()),
-        bytes: sent.unwrap_or(0),
+        bytes: sent,
     })
 }
 

@@ -40,6 +40,18 @@ pub struct Made<'a> {
     pub host_fault: Option<HostFault>,
 }
 
+impl<'a> From<Row<'a>> for Made<'a> {
+    /// A row that was judged again.
+    fn from(row: Row<'a>) -> Self {
+        Self {
+            row,
+            said: Said::default(),
+            left: Vec::new(),
+            host_fault: None,
+        }
+    }
+}
+
 impl Attempt<'_> {
     /// Calls the provider, and judges how that ended. Whatever the guest does is in what is made. The call is made in the
     /// instance that is in `kept`, and one that can serve another call is there afterwards.

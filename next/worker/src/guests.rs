@@ -19,7 +19,7 @@ use runner_model::{
     provider::Reuse,
     test::{Attachment, Test},
 };
-use runner_sandbox::{AttachedFile, Engines};
+use runner_sandbox::{AttachedFile, Engines, Redactor};
 use tokio::{
     runtime,
     task::{JoinSet, LocalSet, yield_now},
@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    attempt::Attempt,
+    attempt::{Attempt, Made},
     check::check,
     instances::{Instances, TEARDOWN, tear_down},
     judge::{Evidence, Judge, judge_again, most_tree},
@@ -40,8 +40,9 @@ use crate::{
 const TURN: Duration = Duration::from_millis(1);
 /// How long a report may wait for others.
 const REPORT_WITHIN: Duration = Duration::from_millis(10);
-/// Lines that one worker tells for the run's log.
-const MAX_LOG: usize = 256;
+/// Bytes of lines that one worker tells for the run's log, and what it tells then.
+const MAX_LOG: usize = 512 << 10;
+const NOT_TOLD: &str = "what guests say when they are torn down is not told any more";
 
 /// All that slots work with.
 struct Slots {
@@ -50,7 +51,7 @@ struct Slots {
     providers: Vec<Option<Rc<Provider>>>,
     /// Bytes that the guests of one slot may have together.
     memory: u64,
-    /// Lines that are still told for the run's log.
+    /// Bytes of lines that are still told for the run's log.
     log_left: Cell<usize>,
     blobs: String,
     judge: Judge,
@@ -66,47 +67,40 @@ pub fn run(
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    LocalSet::new().block_on(&runtime, serve(shared, engines, prepare, standing))
-}
-
-async fn serve(
-    shared: Arc<Shared>,
-    engines: &Engines,
-    prepare: Prepare,
-    standing: Standing,
-) -> io::Result<()> {
-    let plugins = load_plugins(&prepare, engines, &shared).await?;
-    let (mut providers, mut described) = (Vec::new(), Vec::new());
-    for (index, prepared) in (0..).zip(&prepare.providers) {
-        let (plugin, mut description) = (&plugins[&prepared.digest], None);
-        let provider = Provider::new(&prepare, prepared, plugin, &mut description).await;
-        described.push(Described {
-            provider: index,
-            description,
-            problem: provider.as_ref().err().cloned(),
+    LocalSet::new().block_on(&runtime, async {
+        let plugins = load_plugins(&prepare, engines, &shared).await?;
+        let (mut providers, mut described) = (Vec::new(), Vec::new());
+        for (index, prepared) in (0..).zip(&prepare.providers) {
+            let (plugin, mut description) = (&plugins[&prepared.digest], None);
+            let provider = Provider::new(&prepare, prepared, plugin, &mut description).await;
+            described.push(Described {
+                provider: index,
+                description,
+                problem: provider.as_ref().err().cloned(),
+            });
+            providers.push(provider.ok().map(Rc::new));
+        }
+        shared.say(&FromWorker::Ready(Ready {
+            providers: described,
+            standing,
+        }))?;
+        let slots = Rc::new(Slots {
+            memory: prepare.memory / u64::from(prepare.slots.max(1)),
+            log_left: Cell::new(MAX_LOG),
+            providers,
+            blobs: prepare.blobs,
+            judge: Judge::default(),
+            shared,
         });
-        providers.push(provider.ok().map(Rc::new));
-    }
-    shared.say(&FromWorker::Ready(Ready {
-        providers: described,
-        standing,
-    }))?;
-    let slots = Rc::new(Slots {
-        memory: prepare.memory / u64::from(prepare.slots.max(1)),
-        log_left: Cell::new(MAX_LOG),
-        providers,
-        blobs: prepare.blobs,
-        judge: Judge::default(),
-        shared,
-    });
-    let mut running = JoinSet::new();
-    for slot in 0..slots.shared.count() {
-        running.spawn_local(slots.clone().run(slot));
-    }
-    running.spawn_local(slots.report_in_time());
-    // The first that ends does so by an error or a panic, and none can go on without it.
-    let ended = running.join_next().await;
-    ended.map_or(Ok(()), |ended| ended.map_err(io::Error::other)?)
+        let mut running = JoinSet::new();
+        for slot in 0..slots.shared.count() {
+            running.spawn_local(slots.clone().run(slot));
+        }
+        running.spawn_local(slots.report_in_time());
+        // The first that ends does so by an error or a panic, and none can go on without it.
+        let ended = running.join_next().await;
+        ended.map_or(Ok(()), |ended| ended.map_err(io::Error::other)?)
+    })
 }
 
 impl Slots {
@@ -172,7 +166,7 @@ impl Slots {
                     stderr: "",
                 };
                 let row = judge_again(&self.judge, &test.expect, &order.row, &evidence)?;
-                Report::of_row(row)
+                self.report(task.id, row.into(), None)?
             }
             TaskKind::Check => {
                 Report::of_problems(&check(provider, &test, &files, schema.as_deref()))
@@ -217,7 +211,17 @@ impl Slots {
         };
         let (made, lines) = self.watched(task, made).await;
         self.log(lines)?;
-        Report::new(made, provider.access.secrets.redactor(), |index, bytes| {
+        self.report(task, made, provider.access.secrets.redactor())
+    }
+
+    /// Makes a report, and sends the artifacts.
+    fn report(
+        &self,
+        task: TaskId,
+        made: Made<'_>,
+        redactor: Option<&Arc<Redactor>>,
+    ) -> io::Result<Report> {
+        Report::new(made, redactor, |index, bytes| {
             let piece = FromWorker::Artifact { task, index, bytes };
             self.shared.say(&piece)
         })
@@ -238,13 +242,14 @@ impl Slots {
     /// Tells lines for the run's log. No worker is believed that says very much there.
     fn log(&self, lines: Vec<String>) -> io::Result<()> {
         for line in lines {
-            let left = self.log_left.get();
-            let line = match left {
+            let (line, left) = match self.log_left.get() {
                 0 => break,
-                1 => "what guests say when they are torn down is not told any more".into(),
-                _ => line,
+                left => match left.checked_sub(line.len() + 1) {
+                    Some(left) => (line, left),
+                    None => (NOT_TOLD.into(), 0),
+                },
             };
-            self.log_left.set(left - 1);
+            self.log_left.set(left);
             self.shared.say(&FromWorker::Log(line))?;
         }
         Ok(())

@@ -23,6 +23,9 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{schema::Schema, shared::Shared};
 
+const UNREADABLE: &str =
+    "was compiled and cannot be read back from the cache; is its disk full or damaged?";
+
 /// A provider that can be called.
 pub struct Provider {
     pub settings: Settings,
@@ -47,7 +50,9 @@ pub struct Filled {
 pub type Read = fn(&Path) -> io::Result<Vec<u8>>;
 
 /// Loaded plugins by their digests; those that cannot be loaded with why.
-pub type Plugins = BTreeMap<Digest, Result<Rc<Plugin>, LoadError>>;
+pub type Plugins = BTreeMap<Digest, Loaded>;
+/// None if it was compiled and cannot be read back.
+type Loaded = Result<Option<Rc<Plugin>>, LoadError>;
 
 /// Loads the plugins of all providers. Those that are missing in the cache are all asked for, and then waited for.
 pub async fn load_plugins(
@@ -55,12 +60,13 @@ pub async fn load_plugins(
     engines: &Engines,
     shared: &Shared,
 ) -> io::Result<Plugins> {
-    let load = |digest: &Digest| engines.load(Path::new(&prepare.cache), digest).map(Rc::new);
+    let cache = Path::new(&prepare.cache);
+    let load = |digest: &Digest| Ok(engines.load(cache, digest)?.map(Rc::new));
     let digests = prepare.providers.iter().map(|provider| provider.digest);
     let mut plugins: Plugins = digests.map(|digest| (digest, load(&digest))).collect();
     let missing = plugins
         .iter_mut()
-        .filter(|(_, plugin)| matches!(plugin, Err(LoadError::Missing)));
+        .filter(|(_, plugin)| matches!(plugin, Ok(None)));
     let missing: Vec<_> = missing.collect();
     for (digest, _) in &missing {
         shared.say(&FromWorker::NeedPlugin(**digest))?;
@@ -81,15 +87,23 @@ impl Provider {
     pub async fn new(
         prepare: &Prepare,
         prepared: &PreparedProvider,
-        plugin: &Result<Rc<Plugin>, LoadError>,
+        plugin: &Loaded,
         description: &mut Option<Description>,
     ) -> Result<Self, Problem> {
-        let plugin = plugin.as_ref().map_err(load_problem)?.clone();
+        let plugin = plugin.as_ref();
+        let plugin = plugin.map_err(|error| refused(error.code, error.message.clone()))?;
+        let plugin = plugin
+            .clone()
+            .ok_or_else(|| refused("cache", UNREADABLE.to_owned()))?;
         let settings = prepared.provider.clone();
         let mut input_schema = None;
         if prepare.describe {
             let described = plugin.describe(settings.protocol, &settings.limits).await;
-            *description = described.map_err(|error| call_problem(&error))?;
+            *description = described.map_err(|error| {
+                let class = error.class.unwrap_or(ErrorClass::Internal);
+                let message = format!("failed in `describe`: {}", error.message);
+                problem(class, &error.code, message)
+            })?;
         }
         if let Some(description) = description {
             check_config(description.config_schema.as_ref(), &settings.config)?;
@@ -265,7 +279,7 @@ fn compile(what: &str, schema: Option<&Value>) -> Result<Option<Schema>, Problem
     let compiled = schema.cloned().map(Schema::new).transpose();
     compiled.map_err(|reason| {
         let message = format!("has a schema of the {what} that {reason}");
-        problem(ErrorClass::Protocol, "schema", message)
+        refused("schema", message)
     })
 }
 
@@ -281,24 +295,11 @@ fn invalid(code: &'static str, message: String) -> RowError<'static> {
     failure(ErrorClass::InvalidInput, code, message)
 }
 
-/// The messages of problems go on behind "plugin `FILE`".
-fn load_problem(error: &LoadError) -> Problem {
-    const UNREADABLE: &str =
-        "was compiled and cannot be read back from the cache; is its disk full or damaged?";
-    match error {
-        LoadError::Missing => problem(ErrorClass::Protocol, "cache", UNREADABLE.to_owned()),
-        LoadError::Refused { code, message } => {
-            problem(ErrorClass::Protocol, code, message.clone())
-        }
-    }
+fn refused(code: &str, message: String) -> Problem {
+    problem(ErrorClass::Protocol, code, message)
 }
 
-fn call_problem(error: &RowError<'_>) -> Problem {
-    let class = error.class.unwrap_or(ErrorClass::Internal);
-    let message = format!("failed in `describe`: {}", error.message);
-    problem(class, &error.code, message)
-}
-
+/// Its message goes on behind "plugin `FILE`".
 pub fn problem(class: ErrorClass, code: &str, message: String) -> Problem {
     Problem {
         class,

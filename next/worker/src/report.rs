@@ -65,14 +65,6 @@ impl Report {
         })
     }
 
-    /// The report of a row that was judged again.
-    pub fn of_row(row: Row<'_>) -> Self {
-        Self {
-            row: encode_row(row),
-            ..Self::default()
-        }
-    }
-
     /// The report of a test that was checked.
     pub fn of_problems(problems: &[Problem]) -> Self {
         Self {

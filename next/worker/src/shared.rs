@@ -94,12 +94,6 @@ impl Shared {
     /// Queues tasks; gives them back if none may begin any more.
     pub fn push(&self, tasks: Vec<Task>, body: &[u8]) -> io::Result<()> {
         let mut queue = lock(&self.queue);
-        if queue.is_stopped {
-            drop(queue);
-            return self.say(&FromWorker::Returned(
-                tasks.iter().map(|task| task.id).collect(),
-            ));
-        }
         let mut rest = body;
         for task in tasks {
             let (own, others) = rest.split_at(task.body_bytes());
@@ -111,18 +105,20 @@ impl Shared {
             });
             rest = others;
         }
+        let is_stopped = queue.is_stopped;
         drop(queue);
         self.wake.notify_waiters();
-        Ok(())
+        match is_stopped {
+            true => self.take_back(0),
+            false => Ok(()),
+        }
     }
 
-    /// Takes the task that came first.
+    /// Takes the task that came first, if one may begin.
     pub fn next(&self) -> Option<Order> {
         let mut queue = lock(&self.queue);
-        if queue.is_paused {
-            return None;
-        }
-        queue.orders.pop_front()
+        let may_begin = !queue.is_paused && !queue.is_stopped;
+        may_begin.then(|| queue.orders.pop_front())?
     }
 
     /// Lets no task begin and guests wait, or lets all go on.

@@ -153,9 +153,9 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'stati
     let cause = cause(error, sandbox);
     let says = |text: &str| cause.contains(text);
     let (class, code, message) = if says("fuel allocated for hostcalls has been exhausted") {
-        let most = show_size(sandbox.handover);
-        let message =
-            format!("handed over more than {most} in one call, which `limits.reply` sets");
+        let (most, rule) = sandbox.handover;
+        let most = show_size(most);
+        let message = format!("handed over more than {most} in one call, {rule}");
         (Limit, "reply", message)
     } else if says("store handle limit exceeded") {
         (Limit, "handles", "holds too many handles at once".into())
@@ -182,7 +182,7 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'stati
 
 fn lacks(fault: HostFault) -> &'static str {
     match fault {
-        HostFault::Memory => "has no more memory for it, lower `-j`",
+        HostFault::Memory => "has no more memory for it, lower `-j` or raise `ulimit -v`",
         HostFault::Files => "lets it open no more files, raise `ulimit -n`",
         HostFault::Storage => "has no space left on a disk",
         HostFault::Threads => "lets it start no more threads, raise `ulimit -u`",

@@ -213,10 +213,13 @@ impl Program {
             host: start.host,
             limits,
             // A program may write much at once; its output is bounded where it arrives.
-            handover: limits.memory.min(match self {
-                Self::Component(_) => MAX_COMPONENT_HANDOVER,
-                Self::Module(_) => MAX_HANDOVER,
-            }),
+            handover: (
+                limits.memory.min(match self {
+                    Self::Component(_) => MAX_COMPONENT_HANDOVER,
+                    Self::Module(_) => MAX_HANDOVER,
+                }),
+                "which is the most for this command: let it write less at once",
+            ),
         };
         let mut store = recipe.store(self.engine());
         let exit = guard.bound(self.start(&mut store)).await;

@@ -114,7 +114,10 @@ fn recipe(host: Host, limits: &Limits) -> StoreRecipe<'_> {
         host,
         quota: None,
         limits,
-        handover: limits.reply.saturating_add(HANDOVER_MARGIN),
+        handover: (
+            limits.reply.saturating_add(HANDOVER_MARGIN),
+            "which `limits.reply` sets",
+        ),
     }
 }
 

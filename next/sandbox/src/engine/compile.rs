@@ -7,7 +7,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use wasmtime::{Engine, Module, ResourcesRequired, component::Component};
 
 use super::{
-    LoadError, MAX_REASON,
+    MAX_REASON,
     bounds::Counts,
     cache,
     config::{self, Allocation, MEMORIES, TABLE_ELEMENTS, TABLES},
@@ -74,11 +74,8 @@ pub fn try_load(entry: &Arc<Vec<u8>>) -> Result<(), String> {
     let trailer = trailer.ok_or("was compiled to a damaged entry")?;
     let engine = config::compiler(allocation(&trailer), 0).map_err(|error| failed(&error))?;
     let code = cache::deserialize(&engine, &file).map_err(|error| failed(&error))?;
-    match link(&engine, &code, trailer.kind) {
-        Ok(_) => Ok(()),
-        Err(LoadError::Refused { message, .. }) => Err(message),
-        Err(LoadError::Missing) => Err("cannot be loaded".to_owned()),
-    }
+    let linked = link(&engine, &code, trailer.kind);
+    linked.map(drop).map_err(|error| error.message)
 }
 
 /// Where the sandboxes of a compiled plugin come from.

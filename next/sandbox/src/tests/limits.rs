@@ -1,9 +1,19 @@
 //! Every limit on what a guest may take, hand over or leave.
 
-use runner_model::provider::OutputForm;
+use runner_model::{Limits, Micros, provider::OutputForm};
+use wasmtime::{
+    Store,
+    component::{Component, Resource},
+};
+use wasmtime_wasi::WasiView as _;
 
 use super::support::{Bench, error, output};
-use crate::{Ended, Ending};
+use crate::{
+    Ended, Ending, Interrupt,
+    engine::{component_linker, config},
+    interrupt::Guard,
+    store::Sandbox,
+};
 
 fn run(bench: &Bench, text: &str) -> Ended {
     bench.plain(&bench.text(text), OutputForm::Text)
@@ -157,7 +167,9 @@ fn a_reply_is_limited() {
     let (class, code, message) = error(&ended);
     assert_eq!((class, code), ("limit", "reply"));
     assert!(
-        message.starts_with("the guest handed over more than 65 KiB in one call"),
+        message.starts_with(
+            "the guest handed over more than 65 KiB in one call, which `limits.reply` sets"
+        ),
         "{message}"
     );
 }
@@ -338,7 +350,53 @@ fn one_call_copies_only_so_much() {
     assert_eq!(exit(33 << 20), NO_MEMORY);
     // The stream says no as well, but of what it has got.
     let message = |bytes: u64| error(&run(&bench, &component(bytes))).2.to_owned();
-    let too_much = "the guest handed over more than 8 MiB in one call";
+    let too_much = "the guest handed over more than 8 MiB in one call, which is the most for this command: let it write less at once";
     assert!(!message(8_000_000).starts_with(too_much));
     assert!(message(8_400_000).starts_with(too_much));
+}
+
+#[test]
+fn told_errors_of_streams_are_short() {
+    let errors = r#"(component
+      (import "wasi:io/error@0.2.0" (instance $errors
+        (export "error" (type $error (sub resource)))
+        (export "[method]error.to-debug-string" (func (param "self" (borrow $error)) (result string)))))
+      (alias export $errors "error" (type $error))
+      (core module $memory
+        (memory (export "memory") 1)
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024))
+      (core instance $memory (instantiate $memory))
+      (alias core export $memory "memory" (core memory $pages))
+      (alias core export $memory "realloc" (core func $realloc))
+      (core func $tell (canon lower (func $errors "[method]error.to-debug-string")
+        (memory $pages) (realloc $realloc)))
+      (core module $module
+        (import "host" "tell" (func $tell (param i32 i32)))
+        (import "host" "memory" (memory 1))
+        (func (export "length") (param i32) (result i32)
+          (call $tell (local.get 0) (i32.const 16))
+          (i32.load (i32.const 20))))
+      (core instance $core (instantiate $module (with "host" (instance
+        (export "tell" (func $tell)) (export "memory" (memory $pages))))))
+      (func (export "length") (param "error" (own $error)) (result u32)
+        (canon lift (core func $core "length"))))"#;
+    let engine = config::on_demand().unwrap();
+    let component = Component::new(&engine, wat::parse_str(errors).unwrap()).unwrap();
+    let guard = Guard::new(Interrupt::default(), Micros(u64::MAX));
+    let mut store = Store::new(&engine, Sandbox::bare(&Limits::default(), guard));
+    store.set_epoch_deadline(1_000_000);
+    let linker = component_linker(&engine).unwrap();
+    let mut length = |text: String| {
+        let error = wasmtime::Error::msg(text);
+        let error = store.data_mut().ctx().table.push(error).unwrap();
+        let told = async {
+            let instance = linker.instantiate_async(&mut store, &component).await?;
+            let length = instance.get_typed_func::<(Resource<_>,), (u32,)>(&mut store, "length")?;
+            length.call_async(&mut store, (error,)).await
+        };
+        Bench::new().runtime.block_on(told).unwrap().0
+    };
+    assert_eq!(length("why".to_owned()), 3);
+    assert_eq!(length("x".repeat(1024)), 1024);
+    assert_eq!(length("x".repeat(1 << 20)), 1024 + "…".len() as u32);
 }

@@ -52,7 +52,8 @@ impl Bench {
         let digest = digest(wasm);
         let name = entry_name(&digest, &Engines::compile_key());
         fs::write(self.cache.path().join(name), compile(wasm).unwrap()).unwrap();
-        self.engines.load(self.cache.path(), &digest)
+        let loaded = self.engines.load(self.cache.path(), &digest);
+        loaded.map(Option::unwrap)
     }
 
     /// Loads a guest that tests have built; each is compiled once a process.
@@ -65,7 +66,10 @@ impl Bench {
         });
         let name = entry_name(digest, &Engines::compile_key());
         fs::write(self.cache.path().join(name), entry).unwrap();
-        self.engines.load(self.cache.path(), digest).unwrap()
+        self.engines
+            .load(self.cache.path(), digest)
+            .unwrap()
+            .unwrap()
     }
 
     pub(crate) fn text(&self, text: &str) -> Plugin {

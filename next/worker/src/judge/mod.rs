@@ -5,10 +5,7 @@ mod checks;
 mod diff;
 mod json;
 
-use std::{
-    borrow::Borrow, cell::RefCell, collections::HashMap, fs, hash::Hash, io, mem, path::Path,
-    rc::Rc,
-};
+use std::{cell::RefCell, collections::HashMap, fs, io, mem, path::Path, rc::Rc};
 
 use regex::Regex;
 use runner_model::{
@@ -36,7 +33,7 @@ const MAX_SCHEMAS: usize = 64;
 #[derive(Default)]
 pub struct Judge {
     regexes: RefCell<HashMap<String, Regex>>,
-    schemas: RefCell<HashMap<Digest, SharedSchema>>,
+    schemas: RefCell<HashMap<String, SharedSchema>>,
 }
 
 /// A schema that was compiled once, or why it is none.
@@ -74,7 +71,7 @@ impl Judge {
 
     /// The schema in a file, compiled.
     pub fn schema(&self, digest: &Digest, file: &Path) -> io::Result<SharedSchema> {
-        kept(&self.schemas, MAX_SCHEMAS, digest, || {
+        kept(&self.schemas, MAX_SCHEMAS, &digest.to_string(), || {
             let read = serde_json::from_slice(&fs::read(file)?);
             let read = read.map_err(|error| format!("is not JSON: {error}"));
             Ok(Rc::new(read.and_then(Schema::new)))
@@ -91,17 +88,12 @@ impl Judge {
 }
 
 /// What is kept for a key; made if it is not, and kept then. Lists can make a key for each test, so only so many are kept.
-fn kept<Q, K, V, E>(
-    all: &RefCell<HashMap<K, V>>,
+fn kept<V: Clone, E>(
+    all: &RefCell<HashMap<String, V>>,
     most: usize,
-    key: &Q,
+    key: &str,
     make: impl FnOnce() -> Result<V, E>,
-) -> Result<V, E>
-where
-    Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
-    K: Borrow<Q> + Eq + Hash,
-    V: Clone,
-{
+) -> Result<V, E> {
     let mut all = all.borrow_mut();
     if let Some(value) = all.get(key) {
         return Ok(value.clone());

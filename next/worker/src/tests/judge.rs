@@ -467,7 +467,7 @@ fn an_exit_code_is_judged_again_by_its_check() {
         };
         let judge = Judge::default();
         let row = judge_again(&judge, &expect(&expected), row.as_bytes(), &evidence).unwrap();
-        let report = Report::of_row(row);
+        let report = Report::new(row.into(), None, |_, _| Ok(())).unwrap();
         let row: Value = serde_json::from_slice(&report.row).unwrap();
         (
             row["outcome"].as_str().unwrap().to_owned(),

@@ -11,7 +11,6 @@ use runner_model::{
 use serde_json::Value;
 
 use super::{Report, encode_said, first_key};
-use crate::attempt::Made;
 
 fn row(output: &str) -> Row<'static> {
     let trial = TrialId::parse("a/b@p#2").unwrap();
@@ -61,14 +60,8 @@ fn task() -> Task {
 
 /// A report, and the contents of its artifacts by their indexes.
 fn report(row: Row<'static>) -> (Report, BTreeMap<u32, Vec<u8>>) {
-    let made = Made {
-        row,
-        said: Said::default(),
-        left: Vec::new(),
-        host_fault: None,
-    };
     let mut contents = BTreeMap::<u32, Vec<u8>>::new();
-    let report = Report::new(made, None, |index, piece| {
+    let report = Report::new(row.into(), None, |index, piece| {
         assert!((1..=MAX_PIECE).contains(&piece.len()));
         contents.entry(index).or_default().extend(piece);
         Ok(())
