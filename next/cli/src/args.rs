@@ -211,9 +211,6 @@ pub struct SessionArgs {
     /// Print every attempt as it ends
     #[arg(short, long)]
     pub verbose: bool,
-    /// Shorten the bounds on compiling a plugin, for tests
-    #[arg(long, value_name = "N", hide = true)]
-    compile_seconds: Option<u32>,
 }
 
 impl SessionArgs {
@@ -239,7 +236,6 @@ impl SessionArgs {
                 .chain(command)
                 .collect(),
             secret_files: self.secret_file.clone(),
-            compile_seconds: self.compile_seconds,
         }
     }
 }

@@ -1,161 +1,137 @@
-//! [`Checks`]: what a worker finds wrong with tests on their providers, without any trial.
+//! Lets a worker check tests on their providers, without any trial.
 
-use std::{collections::HashMap, io};
+use std::collections::HashMap;
 
 use runner_model::{
     ErrorClass, Micros, Places as _, TaskId, TrialId,
     prepare::{Problem, Ready},
-    protocol::{Line, Task, TaskKind, TimeoutRule},
+    protocol::{FromWorker, Line, Task, TaskKind, TimeoutRule},
     provider::{Provider, Stdin},
     row::MAX_ROW,
     template::Template,
 };
 use runner_scenario::{Problems, TestProblem};
 
-use crate::{flights::TestLine, plan::Plan};
+use crate::{
+    EngineError,
+    crew::News,
+    once::{CallEnd, Once},
+    plan::{Ids, Plan},
+    session::machine,
+};
 
 /// Problems that are told of; all are counted.
 const MAX_TOLD: usize = 20;
 /// Tasks that are sent and not yet answered.
 const WINDOW: usize = 64;
 
-/// The checks of all tests on those of their providers for which something can be wrong.
-pub(crate) struct Checks {
-    /// By provider: whether each of its tests is checked. Of the others those are that have a schema, if `of_schemas`.
-    is_asked: Vec<bool>,
-    of_schemas: bool,
-    /// The next trial of the plan.
-    trial: u64,
-    /// The test and provider that was checked last: one repeat is like the other.
-    last: Option<(u64, u16)>,
-    next_task: u64,
-    /// The tests that are being checked.
-    in_flight: HashMap<TaskId, (u64, TrialId)>,
-    found: Vec<TestProblem>,
-    hidden: usize,
-    line: Vec<u8>,
-}
-
-impl Checks {
-    pub(crate) fn new(ready: &Ready, plan: &Plan) -> Self {
-        let providers = plan.providers.iter();
-        let mut is_asked: Vec<_> = providers
-            .map(|prepared| takes_input(&prepared.provider))
-            .collect();
-        for about in &ready.providers {
-            let description = about.description.as_ref();
-            let has_schema = description.is_some_and(|about| about.input_schema.is_some());
-            if let Some(is_asked) = is_asked.get_mut(usize::from(about.provider)) {
-                *is_asked |= has_schema;
-            }
-        }
-        Self {
-            is_asked,
-            of_schemas: !plan.suite.blobs().is_empty(),
-            trial: 0,
-            last: None,
-            next_task: 1,
-            in_flight: HashMap::new(),
-            found: Vec::new(),
-            hidden: 0,
-            line: Vec::new(),
-        }
-    }
-
-    /// The next task, with its test's line; none if too many are not answered, or there are no more.
-    ///
-    /// # Errors
-    ///
-    /// A suite that cannot be read.
-    pub(crate) fn next(&mut self, plan: &Plan) -> io::Result<Option<(Task, &[u8])>> {
-        if self.in_flight.len() >= WINDOW {
-            return Ok(None);
-        }
-        let planned = loop {
-            let trial = self.trial;
-            if trial == plan.suite.trials() {
-                return Ok(None);
-            }
-            self.trial += 1;
+/// Lets the worker check all tests on those of their providers for which something can be wrong, and gives what it finds.
+///
+/// # Errors
+///
+/// The disk, or the end of the worker; within, that before all is checked.
+pub(crate) fn check(
+    plan: &Plan,
+    ready: &Ready,
+    once: &mut Once,
+) -> Result<Result<Problems, CallEnd>, EngineError> {
+    let is_asked = asked(plan, ready);
+    let has_schemas = !plan.suite.blobs().is_empty();
+    let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
+    let (mut trials, mut last, mut line) = (0..plan.suite.trials(), None, Vec::new());
+    let (mut in_flight, mut found, mut hidden) = (HashMap::new(), Vec::new(), 0);
+    loop {
+        while in_flight.len() < WINDOW
+            && let Some(trial) = trials.next()
+        {
             let planned = plan.suite.trial(trial);
+            let is_asked = is_asked[usize::from(planned.provider)];
             let place = (planned.test, planned.provider);
-            let is_asked = self.is_asked[usize::from(planned.provider)];
-            let may_be = is_asked || self.of_schemas;
-            if may_be && self.last != Some(place) {
-                self.last = Some(place);
-                plan.suite.line(planned.test, &mut self.line)?;
-                // A text that has it checks one test too many.
-                if is_asked || has_part(&self.line, b"\"schema\":") {
-                    break planned;
+            // One repeat is like the other.
+            let is_repeat = last.replace(place) == Some(place);
+            if is_repeat || !is_asked && !has_schemas {
+                continue;
+            }
+            plan.suite.line(planned.test, &mut line).map_err(machine)?;
+            // A text that has it checks one test too many.
+            if is_asked || has_part(&line, b"\"schema\":") {
+                let id = ids.trial(trial).map_err(machine)?;
+                let task = task(plan, (trial, planned.provider), &id, line.len());
+                in_flight.insert(task.id, (planned.test, id));
+                once.assign(task, &line).map_err(machine)?;
+            }
+        }
+        if in_flight.is_empty() {
+            break;
+        }
+        match once.next()? {
+            Ok(News::Said(_, FromWorker::Report { head, body })) => {
+                let Some((test, trial)) = in_flight.remove(&head.task) else {
+                    continue;
+                };
+                for problem in problems(&body[..head.row_bytes as usize]) {
+                    if found.len() < MAX_TOLD {
+                        found.push(of_test(test, &trial, &problem));
+                    } else {
+                        hidden += 1;
+                    }
                 }
             }
-        };
-        let test = TestLine::read(&self.line)?;
-        let trial = TrialId {
-            test: test.id,
-            provider: plan.providers[usize::from(planned.provider)]
-                .provider
-                .name
-                .clone(),
-            repeat: 1,
-        };
-        let id = TaskId(self.next_task);
-        self.next_task += 1;
-        self.in_flight.insert(id, (planned.test, trial.clone()));
-        let task = Task {
-            id,
-            trial,
-            provider: planned.provider,
-            attempt: 1,
-            seed: plan.scenario.run.seed,
-            timeout: Micros(u64::from(u32::MAX)),
-            timeout_rule: TimeoutRule::Timeout,
-            kind: TaskKind::Check,
-            line: Line::Bytes(self.line.len() as u32),
-            row_bytes: 0,
-        };
-        Ok(Some((task, &self.line)))
-    }
-
-    /// Takes the answer to a task: a list of problems.
-    pub(crate) fn take(&mut self, task: TaskId, answer: &[u8]) {
-        let Some((test, trial)) = self.in_flight.remove(&task) else {
-            return;
-        };
-        let problems: Option<Vec<Problem>> = match answer.len() {
-            0..=MAX_ROW => serde_json::from_slice(answer).ok(),
-            _ => None,
-        };
-        let unreadable = || {
-            vec![Problem {
-                class: ErrorClass::Protocol,
-                code: "answer".to_owned(),
-                message: "the worker that checked it gave no answer that can be read".to_owned(),
-            }]
-        };
-        for problem in problems.unwrap_or_else(unreadable) {
-            if self.found.len() < MAX_TOLD {
-                self.found.push(of_test(test, &trial, &problem));
-            } else {
-                self.hidden += 1;
-            }
+            Ok(_) => {}
+            Err(end) => return Ok(Err(end)),
         }
     }
-
-    /// Tells whether all tests were checked.
-    pub(crate) fn is_over(&self, plan: &Plan) -> bool {
-        self.trial == plan.suite.trials() && self.in_flight.is_empty()
+    if found.is_empty() {
+        return Ok(Ok(Problems::default()));
     }
+    let mut problems = plan.scenario.test_problems(&plan.suite, &found);
+    problems.add_hidden(hidden);
+    Ok(Ok(problems))
+}
 
-    /// What was found, each with its place.
-    pub(crate) fn problems(&self, plan: &Plan) -> Problems {
-        if self.found.is_empty() {
-            return Problems::default();
+/// By provider: whether each of its tests is checked. Of the others those are that have a schema.
+fn asked(plan: &Plan, ready: &Ready) -> Vec<bool> {
+    let providers = plan.providers.iter();
+    let takes_input = providers.map(|prepared| takes_input(&prepared.provider));
+    let mut is_asked: Vec<_> = takes_input.collect();
+    for about in &ready.providers {
+        let description = about.description.as_ref();
+        let has_schema = description.is_some_and(|about| about.input_schema.is_some());
+        if let Some(is_asked) = is_asked.get_mut(usize::from(about.provider)) {
+            *is_asked |= has_schema;
         }
-        let mut problems = plan.scenario.test_problems(&plan.suite, &self.found);
-        problems.add_hidden(self.hidden);
-        problems
     }
+    is_asked
+}
+
+fn task(plan: &Plan, (index, provider): (u64, u16), trial: &TrialId, line: usize) -> Task {
+    Task {
+        id: TaskId(index + 1),
+        trial: trial.clone(),
+        provider,
+        attempt: 1,
+        seed: plan.scenario.run.seed,
+        timeout: Micros(u64::from(u32::MAX)),
+        timeout_rule: TimeoutRule::Timeout,
+        kind: TaskKind::Check,
+        line: Line::Bytes(line as u32),
+        row_bytes: 0,
+    }
+}
+
+/// What the worker has found in a test: a list of problems.
+fn problems(answer: &[u8]) -> Vec<Problem> {
+    let problems = match answer.len() {
+        0..=MAX_ROW => serde_json::from_slice(answer).ok(),
+        _ => None,
+    };
+    problems.unwrap_or_else(|| {
+        vec![Problem {
+            class: ErrorClass::Protocol,
+            code: "answer".to_owned(),
+            message: "the worker that checked it gave no answer that can be read".to_owned(),
+        }]
+    })
 }
 
 /// Tells whether the call of a provider is made of its tests' inputs or attachments.

@@ -107,8 +107,6 @@ pub(crate) struct Supplies {
     pub(crate) blobs: Contents,
     pub(crate) secrets: SecretValues,
     pub(crate) cache: PluginCache,
-    /// Shortens the bounds on compiling.
-    pub(crate) seconds: Option<u32>,
 }
 
 /// The workers of a session.
@@ -388,12 +386,12 @@ impl Crew {
         member.asked.push(digest);
         let (plugins, key) = (self.supplies.plugins.clone(), member.compile_key.clone());
         let compiling = News::Compiling(provider.provider.plugin.clone());
-        let (cache, seconds) = (self.supplies.cache.clone(), self.supplies.seconds);
+        let cache = self.supplies.cache.clone();
         let is_cancelled = Arc::clone(&self.is_closing);
         let supply = Supply::Plugin(digest);
         Ok(self.supply(worker, supply, Some(compiling), move || {
             let plugin = (&digest, plugins.file(&digest)?);
-            compiler::compile(&cache, plugin, &key, seconds, &is_cancelled)
+            compiler::compile(&cache, plugin, &key, &is_cancelled)
         }))
     }
 

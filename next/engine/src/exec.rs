@@ -69,7 +69,7 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
         let name = load(&request.scenario).map_err(EngineError::Scenario)?.name;
         selection.only = Some(resume::not_passed(&options.results, &name)?);
     }
-    let (mut plan, suite) = plan(&request.scenario, &selection, options.compile_seconds)?;
+    let (mut plan, suite) = plan(&request.scenario, &selection)?;
     if plan.suite.trials() == 0 {
         return Err(EngineError::NothingSelected);
     }
@@ -103,7 +103,6 @@ pub(crate) fn prepare(
         session: 1,
         root,
         share: options.share,
-        compile_seconds: options.compile_seconds,
     };
     Ok((work, birth))
 }
@@ -134,20 +133,11 @@ pub(crate) fn have_same_plugins(some: &[ManifestProvider], others: &[ManifestPro
 }
 
 /// Plans a scenario, with its tests in a file without a name. Nothing is created but entries of the cache.
-pub(crate) fn plan(
-    path: &Path,
-    selection: &Selection,
-    compile_seconds: Option<u32>,
-) -> Result<(Plan, File), EngineError> {
+pub(crate) fn plan(path: &Path, selection: &Selection) -> Result<(Plan, File), EngineError> {
     let scenario = load(path).map_err(EngineError::Scenario)?;
     let cache = PluginCache::open()?;
     let mut file = tempfile::tempfile().map_err(machine)?;
-    let found = plugins::find(
-        &scenario.providers,
-        &scenario.folder,
-        &cache,
-        compile_seconds,
-    )?;
+    let found = plugins::find(&scenario.providers, &scenario.folder, &cache)?;
     let suite = resolve(&scenario, selection, &mut file);
     let ((providers, plugins), suite) = match (found, suite) {
         (Ok(found), Ok(suite)) => (found, suite),

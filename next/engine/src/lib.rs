@@ -23,7 +23,7 @@ mod plan;
 mod plugins;
 mod requests;
 mod resume;
-pub mod schedule;
+mod schedule;
 mod secrets;
 mod session;
 mod signals;
@@ -109,8 +109,6 @@ pub struct SessionRequest {
     pub command: Vec<String>,
     /// Files with values of secrets, which go before the environment; a later one before an earlier one.
     pub secret_files: Vec<PathBuf>,
-    /// Shortens the bounds on compiling a plugin, for tests: seconds of `__compile`.
-    pub compile_seconds: Option<u32>,
 }
 
 /// What a session tells while it goes on. Called on the coordinator's thread; must not block for long.
@@ -255,7 +253,6 @@ impl EngineError {
                 RecordError::Held { .. } | RecordError::RootHeld { .. } => Exit::Held,
                 RecordError::Unknown { .. }
                 | RecordError::Ambiguous { .. }
-                | RecordError::Manifest { .. }
                 | RecordError::Foreign { .. } => Exit::Usage,
                 RecordError::Transition(_) => Exit::Internal,
             },

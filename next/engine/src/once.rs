@@ -105,12 +105,7 @@ pub enum CallEnd {
 pub fn call(call: Call, hear: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, EngineError> {
     let early = early()?;
     let cache = PluginCache::open()?;
-    let found = plugins::find(
-        slice::from_ref(&call.provider),
-        Path::new("."),
-        &cache,
-        None,
-    )?;
+    let found = plugins::find(slice::from_ref(&call.provider), Path::new("."), &cache)?;
     let (mut providers, plugins) = found.map_err(|problems| messages(&problems))?;
     let problems = mounts::find(&mut providers, Path::new("."), || {
         let files = call.files.values().chain(&call.secret_files);
@@ -144,7 +139,6 @@ pub fn call(call: Call, hear: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, Eng
         blobs: Contents::of_files(call.files),
         secrets: secrets.values,
         cache,
-        seconds: None,
     };
     let mut once = Once::start(early, supplies)?;
     let described = once.describe(&mut |plugin| hear(Answer::Compiling(plugin)))?;
@@ -182,7 +176,7 @@ pub fn look(plugin: &str) -> Result<(Digest, u64, Inspection), EngineError> {
     let cache = PluginCache::open()?;
     let refused = |problem| EngineError::Usage(format!("plugin `{plugin}` {problem}"));
     let found = plugins::read(plugin, Path::new("."), Limits::default().file).map_err(refused)?;
-    match compiler::inspect(&cache, &found.digest, found.copy, None) {
+    match compiler::inspect(&cache, &found.digest, found.copy) {
         Ok(inspection) => Ok((found.digest, found.bytes, inspection)),
         Err(EngineError::Usage(problem)) => Err(refused(problem)),
         Err(error) => Err(error),

@@ -243,12 +243,7 @@ impl Plan {
     }
 
     /// What its workers are prepared with. Contents are read from the store of `root`, if there is one.
-    pub(crate) fn supplies(
-        &self,
-        session: u32,
-        root: Option<&ResultsRoot>,
-        seconds: Option<u32>,
-    ) -> Supplies {
+    pub(crate) fn supplies(&self, session: u32, root: Option<&ResultsRoot>) -> Supplies {
         let read = |contents: &Contents| match root {
             Some(root) => contents.stored_in(root),
             None => contents.clone(),
@@ -262,7 +257,6 @@ impl Plan {
             blobs: read(&self.blobs),
             secrets: self.secrets.values.clone(),
             cache: self.cache.clone(),
-            seconds,
         }
     }
 

@@ -52,7 +52,6 @@ pub(crate) fn find(
     providers: &[Provider],
     folder: &Path,
     cache: &PluginCache,
-    seconds: Option<u32>,
 ) -> Result<Result<(Vec<PreparedProvider>, Contents), Vec<ProviderProblem>>, EngineError> {
     let (mut prepared, mut origins, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for (index, provider) in (0..).zip(providers) {
@@ -65,7 +64,7 @@ pub(crate) fn find(
                     found.digest
                 )));
             }
-            let kind = compiler::inspect(cache, &found.digest, found.copy, seconds)?.kind;
+            let kind = compiler::inspect(cache, &found.digest, found.copy)?.kind;
             Ok((found.digest, found.origin, kind))
         };
         match look() {

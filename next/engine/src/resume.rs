@@ -124,7 +124,6 @@ pub(crate) fn resume(
         fold,
         root: root.clone(),
         share,
-        compile_seconds: request.session.compile_seconds,
         plan,
     };
     let (plugins, blobs) = (work.plan.plugins.clone(), work.plan.blobs.clone());
@@ -429,7 +428,7 @@ fn live_plan(
         .then(|| tests_of(root, dir, manifest, |_| true));
     let selection = exec::selection(selected, only.transpose()?);
     let path = Path::new(&manifest.scenario_path);
-    let (mut plan, suite) = exec::plan(path, &selection, request.session.compile_seconds)?;
+    let (mut plan, suite) = exec::plan(path, &selection)?;
     let problems = plan.find_folders(&plan::outside(&request.session));
     if problems.count() > 0 {
         return Err(EngineError::Scenario(problems));

@@ -33,7 +33,6 @@ pub(crate) struct Work {
     pub(crate) session: u32,
     pub(crate) root: ResultsRoot,
     pub(crate) share: Share,
-    pub(crate) compile_seconds: Option<u32>,
 }
 
 /// Starts worker processes.
@@ -90,7 +89,7 @@ pub(crate) fn run(
     let Work { plan, fold, .. } = work;
     let schedule = Schedule::new(plan.settings(), fold.left(), &(&plan.suite, &fold));
     let shapes = plan.shapes(schedule.left());
-    let supplies = plan.supplies(work.session, Some(&work.root), work.compile_seconds);
+    let supplies = plan.supplies(work.session, Some(&work.root));
     let crew = Crew::new(early, supplies, &shapes);
     let (crew, inputs) = crew.map_err(machine)?;
     let clock = Clock::start();

@@ -230,7 +230,7 @@ impl Source {
         let file = file.display();
         let cache = PluginCache::open().map_err(|error| error.to_string())?;
         let copy = children::nameless("plugin", bytes).map_err(|error| error.to_string())?;
-        let kind = match compiler::inspect(&cache, &digest(bytes), copy, None) {
+        let kind = match compiler::inspect(&cache, &digest(bytes), copy) {
             Ok(inspection) => inspection.kind,
             Err(EngineError::Usage(problem)) => {
                 return Err(format!("`{file}` was built, and {problem}"));

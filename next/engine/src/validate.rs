@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use runner_model::{ErrorClass, Places as _, TrialId, prepare::Ready, protocol::FromWorker};
+use runner_model::{ErrorClass, Places as _, TrialId, prepare::Ready};
 use runner_record::ResultsRoot;
-use runner_scenario::{Problems, ProviderProblem, Selection};
+use runner_scenario::{ProviderProblem, Selection};
 
 use crate::{
     EngineError, ExecRequest, Preview,
-    checks::Checks,
-    crew::{Early, News},
+    checks::check,
+    crew::Early,
     early,
     exec::{self, plan},
     mounts::Protected,
@@ -26,7 +26,7 @@ use crate::{
 /// All that is wrong.
 pub fn validate(scenario: &Path, secret_files: &[PathBuf]) -> Result<Preview, EngineError> {
     let early = early()?;
-    let (mut plan, _suite) = plan(scenario, &Selection::default(), None)?;
+    let (mut plan, _suite) = plan(scenario, &Selection::default())?;
     let files = secret_files.iter();
     let files = files.map(|file| Protected::file("a file of secrets", file));
     let mut problems = plan.find_folders(&files.collect::<Vec<_>>());
@@ -37,8 +37,8 @@ pub fn validate(scenario: &Path, secret_files: &[PathBuf]) -> Result<Preview, En
     plan.secrets.values.0.extend(missing);
     let (mut once, ready, of_providers) = describe(early, &plan)?;
     if of_providers.is_empty() {
-        let checks = Checks::new(&ready, &plan);
-        problems.extend(check_tests(&plan, checks, &mut once)?);
+        let checked = check(&plan, &ready, &mut once)?;
+        problems.extend(checked.map_err(|end| ended(&end, "inputs were checked"))?);
     }
     problems.extend(plan.scenario.provider_problems(&of_providers));
     if problems.count() > 0 {
@@ -106,7 +106,7 @@ fn preview(plan: &Plan, ready: Ready) -> Preview {
 
 /// Starts a worker and lets it load and describe the plugins of a plan; with what is wrong with them.
 fn describe(early: Early, plan: &Plan) -> Result<(Once, Ready, Vec<ProviderProblem>), EngineError> {
-    let supplies = plan.supplies(1, None, None);
+    let supplies = plan.supplies(1, None);
     let mut once = Once::start(early, supplies)?;
     let ready = once.describe(&mut |_| ())?;
     let ready = ready.map_err(|end| ended(&end, "plugins described themselves"))?;
@@ -139,23 +139,4 @@ fn provider_problems(plan: &Plan, ready: &Ready) -> Vec<ProviderProblem> {
         })
     });
     found.collect()
-}
-
-/// Lets the worker check tests.
-fn check_tests(plan: &Plan, mut checks: Checks, once: &mut Once) -> Result<Problems, EngineError> {
-    loop {
-        while let Some((task, line)) = checks.next(plan).map_err(machine)? {
-            once.assign(task, line).map_err(machine)?;
-        }
-        if checks.is_over(plan) {
-            return Ok(checks.problems(plan));
-        }
-        match once.next()? {
-            Ok(News::Said(_, FromWorker::Report { head, body })) => {
-                checks.take(head.task, &body[..head.row_bytes as usize]);
-            }
-            Ok(_) => {}
-            Err(end) => return Err(ended(&end, "inputs were checked")),
-        }
-    }
 }

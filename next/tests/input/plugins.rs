@@ -150,9 +150,10 @@ fn endless_compilation_is_ended() {
     let runner = Runner::new(&[]);
     runner.write("long.wasm", long_to_compile());
     runner.scenario(&provider("long.wasm"));
-    let mut command = runner.command(&["exec", "scenario.toml", "--compile-seconds", "1"]);
+    let mut command = runner.command(&["exec", "scenario.toml"]);
     // What it compiles is not for other tests.
     command.env("RUNNER_CACHE", runner.path("cache"));
+    command.env("RUNNER_TEST_COMPILE_SECONDS", "1");
     let ran = Running::start(&mut command).finish().expect(3);
     ran.says(&["`p`", "long.wasm", "compil"]);
     assert_eq!(runner.only_run().ending(), ["failed", "plugin", "", "none"]);

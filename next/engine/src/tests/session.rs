@@ -285,7 +285,6 @@ fn session(manner: Manner, timeout: Duration) -> (Result<Ended, EngineError>, To
         session: 1,
         root,
         share: runner_record::Share::WithOthers,
-        compile_seconds: None,
     };
     let mut number = 0;
     let early = Early::start(Box::new(move |hear| {
