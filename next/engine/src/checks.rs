@@ -81,9 +81,6 @@ pub(crate) fn check(
             Err(end) => return Ok(Err(end)),
         }
     }
-    if found.is_empty() {
-        return Ok(Ok(Problems::default()));
-    }
     let mut problems = plan.scenario.test_problems(&plan.suite, &found);
     problems.add_hidden(hidden);
     Ok(Ok(problems))

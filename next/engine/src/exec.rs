@@ -64,11 +64,14 @@ pub(crate) fn planned(request: &ExecRequest) -> Result<(Plan, File), EngineError
 /// Reads and plans the scenario of a request, as [`plan`] does.
 pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), EngineError> {
     let options = &request.session;
-    let mut selection = request.selection.clone();
-    if request.last_failed {
-        let name = load(&request.scenario).map_err(EngineError::Scenario)?.name;
-        selection.only = Some(resume::not_passed(&options.results, &name)?);
-    }
+    let only = match request.selection.last_failed {
+        true => {
+            let name = load(&request.scenario).map_err(EngineError::Scenario)?.name;
+            Some(resume::not_passed(&options.results, &name)?)
+        }
+        false => None,
+    };
+    let selection = selection(&request.selection, only);
     let (mut plan, suite) = plan(&request.scenario, &selection)?;
     if plan.suite.trials() == 0 {
         return Err(EngineError::NothingSelected);
@@ -89,7 +92,7 @@ pub(crate) fn prepare(
     let mut new = new_run(&plan, &request.scenario, session)?;
     new.labels.clone_from(&request.labels);
     new.folder.clone_from(&request.folder);
-    new.metadata.selection = selected(request);
+    new.metadata.selection.clone_from(&request.selection);
     let birth = Birth {
         root: root.clone(),
         suite,
@@ -184,17 +187,6 @@ pub(crate) fn metadata(plan: &Plan) -> Metadata {
         scenario_sha256: digest(plan.scenario.text.as_bytes()),
         runner_version: env!("CARGO_PKG_VERSION").to_owned(),
         selection: Selected::default(),
-    }
-}
-
-/// What a manifest keeps of a selection.
-fn selected(request: &ExecRequest) -> Selected {
-    let selection = &request.selection;
-    Selected {
-        tests: selection.tests.clone(),
-        providers: selection.providers.clone(),
-        tags: selection.tags.clone(),
-        last_failed: request.last_failed,
     }
 }
 

@@ -41,8 +41,8 @@ use std::{
 
 use runner_model::{Budgets, Counts, FailFast, StopSignal, exit::Exit, row::Actor};
 pub use runner_record::Share;
-use runner_record::{Manifest, ManifestProvider, RecordError, Rerun, RowFacts};
-use runner_scenario::{Problems, Selection};
+use runner_record::{Manifest, ManifestProvider, RecordError, Rerun, RowFacts, Selected};
+use runner_scenario::Problems;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -61,10 +61,8 @@ pub use self::{
 pub struct ExecRequest {
     /// The scenario's file.
     pub scenario: PathBuf,
-    /// What is selected.
-    pub selection: Selection,
-    /// Only what had not passed in the newest run of the scenario.
-    pub last_failed: bool,
+    /// What is selected; of earlier runs, the newest of the scenario counts.
+    pub selection: Selected,
     /// What the run is labelled with.
     pub labels: BTreeMap<String, String>,
     /// The name of the run's folder in the root. A run that is there is continued. None: a name that no other run has.

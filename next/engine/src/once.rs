@@ -121,10 +121,9 @@ pub fn call(call: Call, hear: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, Eng
         return Err(messages(&problems));
     }
     let secrets = Secrets::read(&providers, &call.secret_files)?;
-    if let Some((_, name)) = secrets.missing.first() {
-        return Err(EngineError::Usage(format!(
-            "secret `{name}` has no value\nset it in the environment, or name a file with `--secret-file FILE`"
-        )));
+    let problems = secrets.problems(&providers);
+    if !problems.is_empty() {
+        return Err(messages(&problems));
     }
     let notices = secrets.notices.iter().cloned();
     for notice in notices.chain(grants::idle(&providers, &plugins)) {

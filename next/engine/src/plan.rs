@@ -208,10 +208,7 @@ impl Plan {
             all
         };
         let found = mounts::find(&mut self.providers, &scenario.folder, protected);
-        match found.is_empty() {
-            true => Problems::default(),
-            false => scenario.provider_problems(&found),
-        }
+        scenario.provider_problems(&found)
     }
 
     /// Reads the secrets that its providers are granted, and notes what is to be said of them and of the other grants. Gives
@@ -225,7 +222,8 @@ impl Plan {
         self.notices = self.secrets.notices.clone();
         self.notices
             .extend(grants::idle(&self.providers, &self.plugins));
-        Ok(self.secrets.problems(&self.scenario).unwrap_or_default())
+        let missing = self.secrets.problems(&self.providers);
+        Ok(self.scenario.provider_problems(&missing))
     }
 
     /// Finds the folders and reads the secrets for a session.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use runner_model::{prepare::SecretValues, provider::PreparedProvider};
-use runner_scenario::{Problems, ProviderProblem, Scenario};
+use runner_scenario::ProviderProblem;
 
 use crate::EngineError;
 
@@ -116,25 +116,23 @@ impl Secrets {
         Ok(())
     }
 
-    /// What is wrong with the scenario's providers as long as secrets have no value; none if all have one.
-    pub(crate) fn problems(&self, scenario: &Scenario) -> Option<Problems> {
-        let is_in_env = |provider: u16, name: &String| {
-            let provider = scenario.providers.get(usize::from(provider));
-            provider.is_some_and(|provider| provider.grants.secrets_in_env().contains(name))
+    /// What is wrong with providers as long as secrets have no value.
+    pub(crate) fn problems(&self, providers: &[PreparedProvider]) -> Vec<ProviderProblem> {
+        let problem = |(provider, name): &(u16, String)| {
+            let grants = &providers[usize::from(*provider)].provider.grants;
+            ProviderProblem {
+                provider: *provider,
+                key: match grants.secrets_in_env().contains(name) {
+                    true => "grants.env",
+                    false => "grants.secrets",
+                },
+                message: format!("secret `{name}` has no value"),
+                help: Some(format!(
+                    "set it in the environment, `export {name}=…`, or write a line `{name}=…` into a file and add `--secret-file FILE`"
+                )),
+            }
         };
-        let problem = |(provider, name): &(u16, String)| ProviderProblem {
-            provider: *provider,
-            key: match is_in_env(*provider, name) {
-                true => "grants.env",
-                false => "grants.secrets",
-            },
-            message: format!("secret `{name}` has no value"),
-            help: Some(format!(
-                "set it in the environment, `export {name}=…`, or write a line `{name}=…` into a file and add `--secret-file FILE`"
-            )),
-        };
-        let problems: Vec<_> = self.missing.iter().map(problem).collect();
-        (!problems.is_empty()).then(|| scenario.provider_problems(&problems))
+        self.missing.iter().map(problem).collect()
     }
 }
 

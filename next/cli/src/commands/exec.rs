@@ -10,8 +10,9 @@ use runner_engine::{
     source::{Source, SourceState, is_folder},
 };
 use runner_model::{TrialId, exit::Exit, visible::visible};
+use runner_record::Selected;
 use runner_report::{VERSION, json::one_line};
-use runner_scenario::{Selection, load};
+use runner_scenario::load;
 use serde_json::json;
 
 use super::group;
@@ -68,13 +69,12 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let scenarios = group::scenarios(&args.scenarios)?;
     let requests = scenarios.iter().map(|scenario| ExecRequest {
         scenario: scenario.clone(),
-        selection: Selection {
+        selection: Selected {
             tests: args.test.clone(),
             providers: args.provider.clone(),
             tags: args.tag.clone(),
-            only: None,
+            last_failed: args.last_failed,
         },
-        last_failed: args.last_failed,
         labels: args.label.iter().cloned().collect(),
         folder: folder.clone(),
         session: session_args.request(),
