@@ -118,4 +118,19 @@ fn inspection_shows_what_a_file_is() {
     fs::write(runner.path("text.wasm"), "text").unwrap();
     let ran = runner.run(&["plugin", "inspect", "text.wasm"]);
     ran.expect(2).says(&["WASM"]);
+
+    // It cannot be called: a document says why without the colours of a terminal.
+    let component = r#"(component (instance $none) (export "runner:provider/provider@0.1.0" (instance $none)))"#;
+    runner.wat("none.wasm", component);
+    let ran = runner.run(&[
+        "plugin",
+        "inspect",
+        "none.wasm",
+        "--json",
+        "--color",
+        "always",
+    ]);
+    let document: Value = serde_json::from_str(&ran.expect(2).stdout).unwrap();
+    let problem = document["problem"].as_str().unwrap();
+    assert!(problem.starts_with("provider `none`"), "{problem}");
 }

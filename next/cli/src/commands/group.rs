@@ -1,6 +1,6 @@
 //! Runs that follow each other: `exec` of several scenarios, and `resume` of a group.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, io, path::PathBuf};
 
 use runner_engine::{EngineError, ExecRequest, Group, ResumeRequest};
 use runner_model::{RunStatus, exit::Exit, visible::visible_line};
@@ -22,16 +22,17 @@ pub fn scenarios(given: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
             scenarios.push(path.clone());
             continue;
         }
-        let failed = |error| {
+        let failed = |error: io::Error| {
             let path = path.display();
             CommandError::usage(format!("the folder {path} cannot be read: {error}"))
         };
-        let entries = fs::read_dir(path).map_err(failed)?;
-        let mut found: Vec<_> = entries
-            .map(|entry| Ok(entry?.path()))
-            .collect::<Result<_, _>>()
-            .map_err(failed)?;
-        found.retain(|file| file.extension().is_some_and(|end| end == "toml") && file.is_file());
+        let mut found = Vec::new();
+        for entry in fs::read_dir(path).map_err(failed)? {
+            let file = entry.map_err(failed)?.path();
+            if file.extension().is_some_and(|end| end == "toml") && file.is_file() {
+                found.push(file);
+            }
+        }
         if found.is_empty() {
             let path = path.display();
             return Err(CommandError::usage(format!(

@@ -8,7 +8,10 @@ use runner_record::{RecordError, ResultsRoot, now};
 use runner_report::{RunList, RunSummary, words};
 use runner_scenario::Problems;
 
-use super::{layout::Table, out, style};
+use super::{
+    layout::{Table, plain},
+    out, style,
+};
 
 /// Runs that a message names.
 const MOST_CANDIDATES: usize = 5;
@@ -51,6 +54,12 @@ impl CommandError {
     /// The exit code.
     pub fn exit(&self) -> Exit {
         self.exit
+    }
+
+    /// For a document: without colours, and without the word before it.
+    pub fn message(&self) -> String {
+        let plain = plain(&self.text);
+        plain.strip_prefix("error: ").unwrap_or(&plain).to_owned()
     }
 
     /// As it is printed.
@@ -99,31 +108,33 @@ impl From<Problems> for CommandError {
 
 /// What is wrong with a results root; of names that do not name one run, which runs there are.
 fn of_record(error: &RecordError) -> String {
-    let runs = |root: &Path| {
-        let list = RunList::read(&ResultsRoot::existing(root).ok()?).ok()?;
-        Some(list.runs)
-    };
-    let text = match error {
-        RecordError::Unknown { name, root } => runs(root).map(|runs| {
-            if runs.is_empty() {
-                let root = root.display();
-                return format!("there are no runs in {root}\nmake one: runner exec SCENARIO");
-            }
-            let head = format!("there is no run `{name}`; the newest runs are");
-            with_runs(&head, runs.iter())
-        }),
+    let (name, root, meant) = match error {
+        RecordError::Unknown { name, root } => (name, root, None),
         RecordError::Ambiguous {
             name,
             root,
             candidates,
-        } => runs(root).map(|runs| {
-            let head = format!("`{name}` could be one of {} runs", candidates.len());
-            let runs = runs.iter().filter(|run| candidates.contains(&run.run));
-            with_runs(&head, runs)
-        }),
-        _ => None,
+        } => (name, root, Some(candidates)),
+        error => return error.to_string(),
     };
-    text.unwrap_or_else(|| error.to_string())
+    let list = ResultsRoot::existing(root).and_then(|root| RunList::read(&root));
+    let Ok(RunList { runs, .. }) = list else {
+        return error.to_string();
+    };
+    match meant {
+        _ if runs.is_empty() => {
+            let root = root.display();
+            format!("there are no runs in {root}\nmake one: runner exec SCENARIO")
+        }
+        None => {
+            let head = format!("there is no run `{name}`; the newest runs are");
+            with_runs(&head, runs.iter())
+        }
+        Some(meant) => {
+            let head = format!("`{name}` could be one of {} runs", meant.len());
+            with_runs(&head, runs.iter().filter(|run| meant.contains(&run.run)))
+        }
+    }
 }
 
 /// A message with the first of these runs.

@@ -144,10 +144,7 @@ impl Out {
 
     fn print(&self, text: &str) {
         let text = match AutoStream::choice(&io::stdout()) {
-            ColorChoice::Never => layout::pieces(text)
-                .filter(|(_, is_style)| !is_style)
-                .map(|(piece, _)| piece)
-                .collect(),
+            ColorChoice::Never => layout::plain(text),
             _ => text.to_owned(),
         };
         self.around_bar(|| self.write(text.as_bytes()));

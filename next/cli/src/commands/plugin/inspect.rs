@@ -54,7 +54,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             "imports": imports,
             "exports": exports,
             "left_out": left_out,
-            "problem": problem.as_ref().map(CommandError::text),
+            "problem": problem.as_ref().map(CommandError::message),
         }));
     } else {
         out.data(&format!(
@@ -83,11 +83,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             out.error(problem);
         }
     }
-    Ok(if problem.is_some() {
-        Exit::Usage
-    } else {
-        Exit::Success
-    })
+    Ok(problem.map_or(Exit::Success, |_| Exit::Usage))
 }
 
 fn show_description(about: &Description, out: &Out) {
