@@ -1,6 +1,6 @@
 //! Grants beside what plugins are: those that do nothing for a plugin, and those that a plugin asks for and does not have.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use runner_model::{
     Grants, NetGrant,
@@ -16,109 +16,86 @@ const SECRETS_WITHOUT_NET: &str = "`secrets` without `net` does nothing for a co
 
 /// What of providers' grants their plugins can do nothing with, in sentences for people.
 pub(crate) fn idle(providers: &[PreparedProvider], plugins: &Contents) -> Vec<String> {
-    let commands = providers.iter();
-    let commands = commands.filter(|prepared| prepared.kind == PluginKind::Command);
-    let found = commands.flat_map(|prepared| {
-        let grants = &prepared.provider.grants;
+    let (mut idle, mut modules) = (Vec::new(), HashMap::new());
+    for prepared in providers {
+        let (name, grants) = (&prepared.provider.name, &prepared.provider.grants);
         let has_net = !grants.net.is_empty();
         let has_secrets = !grants.secrets.is_empty() || !grants.bound_secrets.is_empty();
+        if prepared.kind == PluginKind::Component || !has_net && !has_secrets {
+            continue;
+        }
         // A command may be a component, too.
-        let head = plugins.head(&prepared.digest);
-        let is_module = head.is_ok_and(|head| PluginKind::of(&head) == Some(PluginKind::Command));
+        let is_module = *modules.entry(prepared.digest).or_insert_with(|| {
+            let head = plugins.head(&prepared.digest);
+            head.is_ok_and(|head| PluginKind::of(&head) == Some(PluginKind::Command))
+        });
         let texts = [
             (is_module && has_net).then_some(NET_OF_MODULE),
             (is_module && has_secrets).then_some(SECRETS_OF_MODULE),
-            (!is_module && has_secrets && !has_net).then_some(SECRETS_WITHOUT_NET),
+            (!is_module && !has_net).then_some(SECRETS_WITHOUT_NET),
         ];
-        let name = &prepared.provider.name;
         let texts = texts.into_iter().flatten();
-        texts.map(move |text| format!("provider `{name}`: {text}"))
-    });
-    found.collect()
-}
-
-/// One thing that a plugin would like to be granted.
-enum Request {
-    Net(NetGrant),
-    Secret(String),
-    Fs { mount: String, mode: FsMode },
+        idle.extend(texts.map(|text| format!("provider `{name}`: {text}")));
+    }
+    idle
 }
 
 /// Finds the requests that are not granted, and the grants with all of them.
 pub fn not_granted<'a>(requests: &'a [String], granted: &Grants) -> (Vec<&'a str>, Grants) {
     let mut grants = granted.clone();
-    let mut open = Vec::new();
-    for text in requests {
-        let request = Request::parse(text);
-        match request {
-            Some(request) if request.is_granted(granted) => continue,
-            Some(request) if !request.is_granted(&grants) => request.grant(&mut grants),
-            // Asked for twice, or in unknown words.
-            Some(_) | None => {}
-        }
-        open.push(text.as_str());
-    }
-    (open, grants)
+    let requests = requests.iter().map(String::as_str);
+    // One in unknown words is not granted.
+    let open = requests.filter(|text| add(text, &mut grants).unwrap_or(true));
+    (open.collect(), grants)
 }
 
-impl Request {
-    /// Reads `net:https://api.example.com`, `secret:API_KEY` or `fs:ro:fixtures`.
-    fn parse(text: &str) -> Option<Self> {
-        let (kind, rest) = text.split_once(':')?;
-        match kind {
-            "net" => NetGrant::parse(rest).ok().map(Self::Net),
-            "secret" => is_secret_name(rest).then(|| Self::Secret(rest.to_owned())),
-            "fs" => {
-                let (mode, path) = rest.split_once(':')?;
-                let mode = FsMode::parse(mode)?;
-                let path = path.trim_matches('/');
-                let is_plain = path
-                    .split('/')
-                    .all(|part| !["..", "."].contains(&part) && !part.contains(['\\', '\0']));
-                let is_own = ["scratch", "files", "artifacts"].contains(&path);
-                (is_plain && !is_own).then(|| Self::Fs {
-                    mount: format!("/{path}"),
-                    mode,
-                })
-            }
-            _ => None,
+/// Adds what a plugin would like to be granted: `net:https://api.example.com`, `secret:API_KEY` or `fs:ro:fixtures`. Tells
+/// whether it was missing, also as a part of something wider; nothing of what is no request.
+fn add(text: &str, grants: &mut Grants) -> Option<bool> {
+    let (kind, rest) = text.split_once(':')?;
+    match kind {
+        "net" => {
+            let net = NetGrant::parse(rest).ok()?;
+            let is_missing = !grants.net.iter().any(|granted| granted.covers(&net));
+            grants.net.extend(is_missing.then_some(net));
+            Some(is_missing)
         }
+        "secret" if is_secret_name(rest) => {
+            let is_missing = !grants.secret_names().contains(rest);
+            grants.secrets.extend(is_missing.then(|| rest.to_owned()));
+            Some(is_missing)
+        }
+        "fs" => add_folder(rest, grants),
+        _ => None,
     }
+}
 
-    /// Tells whether `grants` have it, perhaps as a part of something wider.
-    fn is_granted(&self, grants: &Grants) -> bool {
-        match self {
-            Self::Net(wanted) => grants.net.iter().any(|granted| granted.covers(wanted)),
-            Self::Secret(name) => grants.secret_names().contains(name),
-            // Which folder of the host it is, is up to the scenario.
-            Self::Fs { mount, mode } => {
-                let around = |granted: &&FsGrant| Path::new(mount).starts_with(&granted.mount);
-                let nearest = grants.fs.iter().filter(around);
-                let nearest = nearest.max_by_key(|granted| granted.mount.len());
-                nearest.is_some_and(|granted| {
-                    *mode == FsMode::ReadOnly || granted.mode == FsMode::ReadWrite
-                })
-            }
-        }
+fn add_folder(text: &str, grants: &mut Grants) -> Option<bool> {
+    let (mode, path) = text.split_once(':')?;
+    let (mode, path) = (FsMode::parse(mode)?, path.trim_matches('/'));
+    let mut parts = path.split('/');
+    let is_plain = parts.all(|part| !["..", "."].contains(&part) && !part.contains(['\\', '\0']));
+    if !is_plain || ["scratch", "files", "artifacts"].contains(&path) {
+        return None;
     }
-
-    /// Adds it.
-    fn grant(self, grants: &mut Grants) {
-        match self {
-            Self::Net(net) => grants.net.push(net),
-            Self::Secret(name) => grants.secrets.push(name),
-            Self::Fs { mount, mode } => {
-                let path = match mount.trim_matches('/') {
-                    "" => ".".to_owned(),
-                    path => path.to_owned(),
-                };
-                match grants.fs.iter_mut().find(|granted| granted.mount == mount) {
-                    Some(granted) => granted.mode = mode,
-                    None => grants.fs.push(FsGrant { path, mount, mode }),
-                }
-            }
-        }
+    let mount = format!("/{path}");
+    // Which folder of the host it is, is up to the scenario.
+    let around = grants.fs.iter();
+    let around = around.filter(|granted| Path::new(&mount).starts_with(&granted.mount));
+    let nearest = around.max_by_key(|granted| granted.mount.len());
+    let is_granted = |granted: &FsGrant| mode == FsMode::ReadOnly || granted.mode == mode;
+    if nearest.is_some_and(is_granted) {
+        return Some(false);
     }
+    match grants.fs.iter_mut().find(|granted| granted.mount == mount) {
+        Some(granted) => granted.mode = mode,
+        None => grants.fs.push(FsGrant {
+            path: if path.is_empty() { "." } else { path }.to_owned(),
+            mount,
+            mode,
+        }),
+    }
+    Some(true)
 }
 
 #[cfg(test)]
@@ -129,7 +106,7 @@ mod tests {
         template::Template,
     };
 
-    use super::Request;
+    use super::add;
 
     fn grants() -> Grants {
         Grants {
@@ -160,10 +137,7 @@ mod tests {
             "fs:ro:/data/",
             "fs:ro:data/sub",
         ] {
-            assert!(
-                Request::parse(text).unwrap().is_granted(&grants()),
-                "{text}"
-            );
+            assert_eq!(add(text, &mut grants()), Some(false), "{text}");
         }
         for text in [
             "net:https://example.com",
@@ -176,10 +150,8 @@ mod tests {
             "fs:ro:/",
         ] {
             let mut wider = grants();
-            let request = Request::parse(text).unwrap();
-            assert!(!request.is_granted(&wider), "{text}");
-            request.grant(&mut wider);
-            assert!(Request::parse(text).unwrap().is_granted(&wider), "{text}");
+            assert_eq!(add(text, &mut wider), Some(true), "{text}");
+            assert_eq!(add(text, &mut wider), Some(false), "{text}");
         }
     }
 
@@ -197,7 +169,7 @@ mod tests {
             "secret:A-B",
             "gpu:1",
         ] {
-            assert!(Request::parse(text).is_none(), "{text:?}");
+            assert_eq!(add(text, &mut grants()), None, "{text:?}");
         }
     }
 }

@@ -537,7 +537,7 @@ fn stored_plugins(
     manifest: &Manifest,
     scenario: &Scenario,
 ) -> Result<Vec<PreparedProvider>, EngineError> {
-    let mut prepared = Vec::new();
+    let (mut prepared, mut checked) = (Vec::new(), HashSet::new());
     for provider in &scenario.providers {
         let stored = manifest.providers.iter();
         let mut stored = stored.filter(|stored| stored.name == *provider.name);
@@ -545,7 +545,9 @@ fn stored_plugins(
             let source = io::Error::other(format!("there is no provider `{}`", provider.name));
             unreadable(root, source)
         })?;
-        self::stored(dir.content(&stored.digest))?;
+        if checked.insert(stored.digest) {
+            self::stored(dir.content(&stored.digest))?;
+        }
         prepared.push(PreparedProvider {
             provider: provider.clone(),
             digest: stored.digest,
