@@ -6,7 +6,8 @@ const RED: &str = "\u{1b}[31mred\u{1b}[0m";
 fn colours_have_no_width() {
     assert_eq!(width(RED), 3);
     assert_eq!(width("日本 ✓"), 6);
-    assert_eq!(width("e\u{301} 👩\u{200d}👧 ❤\u{fe0f}"), 9);
+    assert_eq!(width("e\u{301} 👩\u{200d}👧"), 6);
+    assert_eq!(width("❤\u{fe0f}"), 2);
     assert_eq!(cut(RED, 2), "\u{1b}[31mr…\u{1b}[0m");
     assert_eq!(cut("日本語", 5), "日本…");
     assert_eq!(cut("日本語", 4), "日…");

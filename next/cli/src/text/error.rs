@@ -8,10 +8,7 @@ use runner_record::{RecordError, ResultsRoot, now};
 use runner_report::{RunList, RunSummary, words};
 use runner_scenario::Problems;
 
-use super::{
-    layout::{Table, plain},
-    out, style,
-};
+use super::{layout::Table, out, style};
 
 /// Runs that a message names.
 const MOST_CANDIDATES: usize = 5;
@@ -58,7 +55,7 @@ impl CommandError {
 
     /// For a document: without colours, and without the word before it.
     pub fn message(&self) -> String {
-        let plain = plain(&self.text);
+        let plain = style::plain(&self.text);
         plain.strip_prefix("error: ").unwrap_or(&plain).to_owned()
     }
 

@@ -119,12 +119,6 @@ fn split_at(word: &str, columns: usize) -> usize {
     at
 }
 
-/// The text without its colours.
-pub fn plain(text: &str) -> String {
-    let plain = pieces(text).filter(|(_, is_style)| !is_style);
-    plain.map(|(piece, _)| piece).collect()
-}
-
 /// Splits a text into colours, which are `true`, and what is between them.
 pub fn pieces(text: &str) -> impl Iterator<Item = (&str, bool)> {
     let mut rest = text;

@@ -144,7 +144,7 @@ impl Out {
 
     fn print(&self, text: &str) {
         let text = match AutoStream::choice(&io::stdout()) {
-            ColorChoice::Never => layout::plain(text),
+            ColorChoice::Never => style::plain(text),
             _ => text.to_owned(),
         };
         self.around_bar(|| self.write(text.as_bytes()));

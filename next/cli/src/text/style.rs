@@ -2,6 +2,8 @@
 
 use runner_model::{Outcome, visible::visible};
 
+use super::layout::pieces;
+
 fn paint(code: &str, text: &str) -> String {
     format!("\u{1b}[{code}m{}\u{1b}[0m", visible(text))
 }
@@ -55,4 +57,10 @@ pub fn outcome(outcome: Outcome) -> String {
         Outcome::Ungraded => ('◐', yellow),
     };
     paint(&format!("{sign} {outcome}"))
+}
+
+/// The text without its colours.
+pub fn plain(text: &str) -> String {
+    let plain = pieces(text).filter(|(_, is_style)| !is_style);
+    plain.map(|(piece, _)| piece).collect()
 }
