@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
@@ -319,7 +319,8 @@ pub struct RowRef<'a> {
 }
 
 /// JSON as it is written, borrowed from what it was read from where it can be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
 pub struct Raw<'a>(pub Cow<'a, RawValue>);
 
 /// Why a worker's report is not believed. The worker is then killed: it is broken or hostile.
@@ -405,10 +406,7 @@ fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
 ///
 /// A line that is damaged, of another version or no row.
 pub fn read_line(line: &[u8]) -> Result<RowRef<'_>, BadLine> {
-    let row: RowRef<'_> = read_checked(line)?;
-    if row.v != VERSION {
-        return Err(BadLine::Version(row.v.into()));
-    }
+    let row: RowRef<'_> = read_checked(line, |row: &RowRef<'_>| row.v)?;
     if row.seq.is_none()
         || row.session.is_none()
         || row.r#final.is_none()
@@ -452,29 +450,30 @@ fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error
 ///
 /// A line that is damaged, of another version or no row.
 pub fn read_head(line: &[u8]) -> Result<RowHead, BadLine> {
-    let head: RowHead = read_checked(line)?;
-    if head.v == VERSION {
-        Ok(head)
-    } else {
-        Err(BadLine::Version(head.v.into()))
-    }
+    read_checked(line, |head: &RowHead| head.v)
 }
 
-/// Reads a line with the right checksum.
-fn read_checked<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, BadLine> {
+/// Reads a line with the right checksum and version.
+fn read_checked<'a, T: Deserialize<'a>>(
+    line: &'a [u8],
+    version: fn(&T) -> u8,
+) -> Result<T, BadLine> {
+    #[derive(Deserialize)]
+    struct Version {
+        v: u64,
+    }
     if !has_right_checksum(line) {
         return Err(BadLine::Checksum);
     }
-    parse(line).map_err(|error| {
-        #[derive(Deserialize)]
-        struct Version {
-            v: u64,
-        }
-        match parse::<Version>(line) {
-            Ok(Version { v }) if v != u64::from(VERSION) => BadLine::Version(v),
-            _ => BadLine::Shape(error),
-        }
-    })
+    match parse::<T>(line) {
+        Ok(row) if version(&row) == VERSION => Ok(row),
+        Ok(row) => Err(BadLine::Version(version(&row).into())),
+        // A row of another version may have other keys.
+        Err(error) => match parse(line) {
+            Ok(Version { v }) if v != u64::from(VERSION) => Err(BadLine::Version(v)),
+            _ => Err(BadLine::Shape(error)),
+        },
+    }
 }
 
 /// Checks what a worker reports of `task`: one closed object, only a worker's keys, the task's ids, no line break, and
@@ -665,12 +664,6 @@ impl PartialEq for Raw<'_> {
 }
 
 impl Eq for Raw<'_> {}
-
-impl Serialize for Raw<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -75,18 +75,14 @@ impl Template {
     /// Refuses paths that do not begin with one of `roots`.
     pub fn check_roots(&self, roots: &[&str]) -> Result<(), TemplateError> {
         for piece in &self.pieces {
-            let TemplatePiece::Path(path) = piece else {
-                continue;
-            };
-            if !roots.contains(&path[0].as_str()) {
+            if let TemplatePiece::Path(path) = piece
+                && !roots.contains(&path[0].as_str())
+            {
+                let known: Vec<_> = roots.iter().map(|root| format!("`{root}`")).collect();
                 return Err(TemplateError::Root {
                     path: path.join("."),
                     root: path[0].clone(),
-                    known: roots
-                        .iter()
-                        .map(|root| format!("`{root}`"))
-                        .collect::<Vec<_>>()
-                        .join(", "),
+                    known: known.join(", "),
                 });
             }
         }

@@ -52,12 +52,6 @@ impl From<SystemTime> for Time {
     }
 }
 
-impl From<Time> for SystemTime {
-    fn from(time: Time) -> Self {
-        Self::UNIX_EPOCH + Duration::from_millis(time.0.try_into().unwrap_or(0))
-    }
-}
-
 impl Add<Duration> for Time {
     type Output = Self;
 

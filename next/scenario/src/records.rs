@@ -177,31 +177,27 @@ impl Record<'_> {
     /// Reads the test that the record makes. One problem a record is enough: the next look shows the next.
     fn read(&self, last_pattern: &mut Option<String>) -> Result<WrittenTest, Problem> {
         let row = self.entry.value()?;
-        if !row.is_object() {
-            let label = format!("this is {}", kind(&row));
+        let (given, kind) = (self.given(&row), kind(&row));
+        let Value::Object(mut test) = row else {
+            let label = format!("this is {kind}");
             let place = self.entry.place(&[], Part::Value, &label);
             return Err(Problem::new("a record must be a JSON object").at(place));
-        }
-        let given = self.given(&row)?;
-        let mut test = match row {
-            Value::Object(test) => test,
-            _ => Map::new(),
         };
         let own_meta = test.remove("meta").filter(|meta| !meta.is_null());
         if self.list.has_templates() {
             let keys = &self.tests.schema["properties"];
             test.retain(|key, _| keys.get(key).is_some() || is_later(TEST.0, key));
         }
-        test.extend(given);
+        test.extend(given?);
         add_meta(&mut test, own_meta);
         let mut reading = Reading::new(self);
         reading.last_pattern = last_pattern.take();
         let test = TEST.read(&At::ROOT, &mut Value::Object(test), &mut reading);
         *last_pattern = reading.last_pattern;
-        match (reading.problems.into_iter().next(), test) {
-            (None, Some(test)) => Ok(test),
-            (Some(problem), _) => Err(problem),
-            (None, None) => unreachable!("a test without problems is read"),
+        match test {
+            Some(test) if reading.problems.is_empty() => Ok(test),
+            // A test without problems is read.
+            _ => Err(reading.problems.swap_remove(0)),
         }
     }
 

@@ -20,15 +20,14 @@ pub struct Selection {
 }
 
 /// What the command line selects.
-pub(crate) struct Filter {
+pub(crate) struct Filter<'s> {
     tests: Option<GlobSet>,
     providers: Option<GlobSet>,
-    tags: Vec<String>,
-    only: Option<HashSet<String>>,
+    selection: &'s Selection,
 }
 
-impl Filter {
-    pub(crate) fn new(selection: &Selection) -> Result<Self, Problem> {
+impl<'s> Filter<'s> {
+    pub(crate) fn new(selection: &'s Selection) -> Result<Self, Problem> {
         let set = |globs: &[String]| {
             let set = (!globs.is_empty()).then(|| globs::set(globs)).transpose();
             set.map_err(|error| {
@@ -43,8 +42,7 @@ impl Filter {
         Ok(Self {
             tests: set(&selection.tests)?,
             providers: set(&selection.providers)?,
-            tags: selection.tags.clone(),
-            only: selection.only.clone(),
+            selection,
         })
     }
 
@@ -56,15 +54,16 @@ impl Filter {
         names: &[&str],
         providers: &mut Vec<u16>,
     ) {
-        let has_tag = || self.tags.iter().any(|tag| settings.tags.contains(tag));
+        let Selection { tags, only, .. } = self.selection;
+        let has_tag = || tags.iter().any(|tag| settings.tags.contains(tag));
         let is_selected = self.tests.as_ref().is_none_or(|tests| tests.is_match(id))
-            && (self.tags.is_empty() || has_tag());
+            && (tags.is_empty() || has_tag());
         if !is_selected {
             providers.clear();
         } else if let Some(selected) = &self.providers {
             providers.retain(|index| selected.is_match(names[usize::from(*index)]));
         }
-        if let Some(only) = &self.only {
+        if let Some(only) = only {
             providers
                 .retain(|index| only.contains(&format!("{id}@{}", names[usize::from(*index)])));
         }

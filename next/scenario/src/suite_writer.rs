@@ -32,7 +32,7 @@ use crate::{
 pub(crate) struct SuiteWriter<'s> {
     scenario: &'s Scenario,
     names: Vec<&'s str>,
-    filter: Filter,
+    filter: Filter<'s>,
     /// Of each list, its `select` and `exclude`.
     lists: Vec<(Option<GlobSet>, GlobSet)>,
     /// What each provider takes from its tests.
@@ -53,7 +53,7 @@ type Refused = Vec<Problem>;
 impl<'s> SuiteWriter<'s> {
     pub(crate) fn new(
         scenario: &'s Scenario,
-        selection: &Selection,
+        selection: &'s Selection,
         into: &'s mut File,
     ) -> Result<Self, Problem> {
         let sets = |list: &TestList| {

@@ -99,22 +99,7 @@ impl NetGrant {
     ///
     /// What a name resolves to is another question: [`Self::names_address`].
     pub fn matches(&self, url: &Url) -> bool {
-        self.has_scheme(url.scheme())
-            && url.port_or_known_default() == Some(self.port)
-            && match (&self.host, url.host()) {
-                (GrantedHost::Name(name), Some(Host::Domain(host))) => *name == without_root(host),
-                (GrantedHost::Below(name), Some(Host::Domain(host))) => {
-                    let host = without_root(host);
-                    let labels = host.strip_suffix(name.as_str());
-                    labels.is_some_and(|labels| labels.len() > 1 && labels.ends_with('.'))
-                }
-                (GrantedHost::Address(address), Some(Host::Ipv4(host))) => *address == host,
-                (GrantedHost::Address(address), Some(Host::Ipv6(host))) => {
-                    *address == IpAddr::from(host).to_canonical()
-                }
-                (GrantedHost::Name(_) | GrantedHost::Below(_), _)
-                | (GrantedHost::Address(_), Some(Host::Domain(_)) | None) => false,
-            }
+        Self::of(url).is_some_and(|request| self.covers(&request))
     }
 
     /// Tells whether this allows everything that `other` does.
@@ -136,7 +121,7 @@ impl NetGrant {
     /// `localhost` names the loopback addresses: it is theirs by RFC 6761.
     pub fn names_address(&self, scheme: &str, address: IpAddr, port: u16) -> bool {
         let address = address.to_canonical();
-        self.has_scheme(scheme)
+        scheme == self.scheme()
             && self.port == port
             && match &self.host {
                 GrantedHost::Address(granted) => *granted == address,
@@ -150,27 +135,21 @@ impl NetGrant {
         self.port
     }
 
-    fn has_scheme(&self, scheme: &str) -> bool {
-        let own = if self.is_secure { "https" } else { "http" };
-        scheme == own
+    fn scheme(&self) -> &'static str {
+        if self.is_secure { "https" } else { "http" }
     }
 }
 
 impl fmt::Display for NetGrant {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, default_port) = if self.is_secure {
-            ("https", 443)
-        } else {
-            ("http", 80)
-        };
-        write!(formatter, "{scheme}://")?;
+        write!(formatter, "{}://", self.scheme())?;
         match &self.host {
             GrantedHost::Name(name) => formatter.write_str(name)?,
             GrantedHost::Below(name) => write!(formatter, "*.{name}")?,
             GrantedHost::Address(IpAddr::V4(address)) => write!(formatter, "{address}")?,
             GrantedHost::Address(IpAddr::V6(address)) => write!(formatter, "[{address}]")?,
         }
-        if self.port != default_port {
+        if self.port != if self.is_secure { 443 } else { 80 } {
             write!(formatter, ":{}", self.port)?;
         }
         Ok(())

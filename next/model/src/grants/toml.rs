@@ -1,7 +1,7 @@
 //! Grants as a scenario has them: lines of TOML, for people and for the logs of runs.
 
-use super::{BoundSecret, FsMode, Grants};
-use crate::visible::steers;
+use super::{BoundSecret, FsGrant, FsMode, Grants};
+use crate::{template::Template, visible::steers};
 
 /// The key of a grant in a row, and the one element of its array. A line that was cut short has none.
 pub fn key_and_value(line: &str) -> Option<(&str, &str)> {
@@ -54,20 +54,6 @@ impl GrantsToml {
         lines
     }
 
-    /// An element of `fs`.
-    pub fn folder(path: &str, mount: &str, mode: &str) -> String {
-        let (path, mount) = (toml_string(path), toml_string(mount));
-        if mode == FsMode::ReadOnly.as_str() {
-            return format!("{{ path = {path}, mount = {mount} }}");
-        }
-        format!("{{ path = {path}, mount = {mount}, mode = \"{mode}\" }}")
-    }
-
-    /// A key of `env` with its value.
-    pub fn variable(name: &str, value: &str) -> String {
-        format!("{} = {}", toml_key(name), toml_string(value))
-    }
-
     /// Adds a grant of a row; tells whether it is one, and was not there.
     pub fn add(&mut self, line: &str) -> bool {
         let (list, value) = match key_and_value(line) {
@@ -85,26 +71,26 @@ impl GrantsToml {
 
 impl From<&Grants> for GrantsToml {
     fn from(grants: &Grants) -> Self {
-        let fs = grants.fs.iter();
-        let env = grants.env.iter();
+        let folder = |grant: &FsGrant| {
+            let (path, mount) = (toml_string(&grant.path), toml_string(&grant.mount));
+            match grant.mode {
+                FsMode::ReadOnly => format!("{{ path = {path}, mount = {mount} }}"),
+                mode @ FsMode::ReadWrite => {
+                    format!("{{ path = {path}, mount = {mount}, mode = \"{mode}\" }}")
+                }
+            }
+        };
+        let variable = |(name, value): &(String, Template)| {
+            format!("{} = {}", toml_key(name), toml_string(&value.to_string()))
+        };
+        let net = grants.net.iter().map(|net| toml_string(&net.to_string()));
+        let secrets = grants.secrets.iter().map(|name| toml_string(name));
+        let bound = grants.bound_secrets.iter().map(BoundSecret::element);
         Self {
-            net: grants
-                .net
-                .iter()
-                .map(|net| toml_string(&net.to_string()))
-                .collect(),
-            secrets: grants
-                .secrets
-                .iter()
-                .map(|name| toml_string(name))
-                .chain(grants.bound_secrets.iter().map(BoundSecret::element))
-                .collect(),
-            fs: fs
-                .map(|grant| Self::folder(&grant.path, &grant.mount, grant.mode.as_str()))
-                .collect(),
-            env: env
-                .map(|(name, value)| Self::variable(name, &value.to_string()))
-                .collect(),
+            net: net.collect(),
+            secrets: secrets.chain(bound).collect(),
+            fs: grants.fs.iter().map(folder).collect(),
+            env: grants.env.iter().map(variable).collect(),
         }
     }
 }
