@@ -140,15 +140,13 @@ pub(crate) fn plan(path: &Path, selection: &Selection) -> Result<(Plan, File), E
     let scenario = load(path).map_err(EngineError::Scenario)?;
     let cache = PluginCache::open()?;
     let mut file = tempfile::tempfile().map_err(machine)?;
-    let found = plugins::find(&scenario.providers, &scenario.folder, &cache)?;
+    let (providers, plugins, found) = plugins::find(&scenario.providers, &scenario.folder, &cache)?;
     let suite = resolve(&scenario, selection, &mut file);
-    let ((providers, plugins), suite) = match (found, suite) {
-        (Ok(found), Ok(suite)) => (found, suite),
-        (found, suite) => {
+    let suite = match suite {
+        Ok(suite) if found.is_empty() => suite,
+        suite => {
             let mut problems = suite.err().unwrap_or_default();
-            if let Err(found) = found {
-                problems.extend(scenario.provider_problems(&found));
-            }
+            problems.extend(scenario.provider_problems(&found));
             return Err(EngineError::Scenario(problems));
         }
     };

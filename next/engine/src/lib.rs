@@ -49,7 +49,6 @@ use thiserror::Error;
 use self::crew::Early;
 pub use self::{
     exec::exec,
-    grants::not_granted,
     group::Group,
     resume::{Decision, preview},
     session::exit_of,

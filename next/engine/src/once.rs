@@ -105,8 +105,9 @@ pub enum CallEnd {
 pub fn call(call: Call, hear: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, EngineError> {
     let early = early()?;
     let cache = PluginCache::open()?;
-    let found = plugins::find(slice::from_ref(&call.provider), Path::new("."), &cache)?;
-    let (mut providers, plugins) = found.map_err(|problems| messages(&problems))?;
+    let provider = slice::from_ref(&call.provider);
+    let (mut providers, plugins, problems) = plugins::find(provider, Path::new("."), &cache)?;
+    refuse(&problems)?;
     let problems = mounts::find(&mut providers, Path::new("."), || {
         let files = call.files.values().chain(&call.secret_files);
         let files = files.map(|file| Protected::file("a file of this command", file));
@@ -117,14 +118,9 @@ pub fn call(call: Call, hear: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, Eng
         protected.extend(files.chain(artifacts));
         protected
     });
-    if !problems.is_empty() {
-        return Err(messages(&problems));
-    }
+    refuse(&problems)?;
     let secrets = Secrets::read(&providers, &call.secret_files)?;
-    let problems = secrets.problems(&providers);
-    if !problems.is_empty() {
-        return Err(messages(&problems));
-    }
+    refuse(&secrets.problems(&providers))?;
     let notices = secrets.notices.iter().cloned();
     for notice in notices.chain(grants::idle(&providers, &plugins)) {
         hear(Answer::Notice(&notice));
@@ -145,7 +141,7 @@ pub fn call(call: Call, hear: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, Eng
         Ok(ready) => ready,
         Err(end) => return Ok(end),
     };
-    if let Some(problems) = once.crew.problems(&ready) {
+    if let Some((_, problems)) = once.crew.problems(&ready) {
         return Err(EngineError::Usage(problems));
     }
     let mut about = ready.providers.into_iter();
@@ -158,12 +154,15 @@ pub fn call(call: Call, hear: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, Eng
     }
 }
 
-fn messages(problems: &[ProviderProblem]) -> EngineError {
+fn refuse(problems: &[ProviderProblem]) -> Result<(), EngineError> {
     let lines = problems.iter().map(|problem| match &problem.help {
         Some(help) => format!("{}\n{help}", problem.message),
         None => problem.message.clone(),
     });
-    EngineError::Usage(lines.collect::<Vec<_>>().join("\n"))
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(EngineError::Usage(lines.collect::<Vec<_>>().join("\n"))),
+    }
 }
 
 /// Looks at a plugin in the current folder. Gives the SHA-256 of its file, its length, and what it is.
@@ -297,7 +296,6 @@ impl Once {
         let Ok(input) = self.inputs.recv_timeout(LOOK_EVERY) else {
             return;
         };
-        self.heard = Instant::now();
         let mut news = Vec::new();
         match input {
             Input::Link(worker, event) => self.crew.hear(worker, event, &mut news),
@@ -317,6 +315,8 @@ impl Once {
             }
             _ => {}
         }
+        // Also after it was suspended.
+        self.heard = Instant::now();
         self.news.extend(news);
     }
 

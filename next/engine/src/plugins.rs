@@ -42,17 +42,16 @@ pub(crate) struct Found {
     pub(crate) copy: File,
 }
 
-/// Finds the plugin of each provider, and looks at it.
+/// Finds the plugin of each provider, and looks at it. Gives what is wrong with those that are missing or no plugins.
 ///
 /// # Errors
 ///
-/// A cache that cannot be used; within, all plugins that are missing or no plugins.
-#[expect(clippy::type_complexity, reason = "it is taken apart at once")]
+/// A cache that cannot be used.
 pub(crate) fn find(
     providers: &[Provider],
     folder: &Path,
     cache: &PluginCache,
-) -> Result<Result<(Vec<PreparedProvider>, Contents), Vec<ProviderProblem>>, EngineError> {
+) -> Result<(Vec<PreparedProvider>, Contents, Vec<ProviderProblem>), EngineError> {
     let (mut prepared, mut origins, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for (index, provider) in (0..).zip(providers) {
         let look = || {
@@ -86,11 +85,7 @@ pub(crate) fn find(
             Err(error) => return Err(error),
         }
     }
-    Ok(if problems.is_empty() {
-        Ok((prepared, Contents::new(origins)))
-    } else {
-        Err(problems)
-    })
+    Ok((prepared, Contents::new(origins), problems))
 }
 
 /// Reads a plugin's file, of at most `most` bytes, or the one that was built in a folder with its source. Problems are the rest

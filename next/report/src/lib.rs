@@ -19,6 +19,7 @@ mod run;
 mod trial;
 mod upkeep;
 mod verify;
+mod wanted;
 pub mod words;
 
 pub use asked::AskedRun;
@@ -32,6 +33,7 @@ pub use run::{ProviderTable, RunDocument, short_of};
 pub use trial::{ArtifactFile, Found, LogText, TrialDocument, find_trial};
 pub use upkeep::{CleanupDocument, DeadRun, PruneDocument};
 pub use verify::VerifyDocument;
+pub use wanted::not_granted;
 
 /// The version of every document, its `v`.
 pub const VERSION: u8 = 1;

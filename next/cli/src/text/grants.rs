@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use runner_engine::{Preview, not_granted};
+use runner_engine::Preview;
 use runner_model::{
     Grants,
     grants::{
@@ -13,7 +13,7 @@ use runner_model::{
     visible::visible_line,
 };
 use runner_record::ManifestProvider;
-use runner_report::{Denials, table_with};
+use runner_report::{Denials, not_granted, table_with};
 
 use super::style;
 

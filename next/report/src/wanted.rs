@@ -1,0 +1,142 @@
+//! Grants that a plugin asks for and does not have.
+
+use std::path::Path;
+
+use runner_model::{
+    Grants, NetGrant,
+    grants::{FsGrant, FsMode, is_secret_name},
+};
+
+/// Finds the requests that are not granted, and the grants with all of them.
+pub fn not_granted<'a>(requests: &'a [String], granted: &Grants) -> (Vec<&'a str>, Grants) {
+    let mut grants = granted.clone();
+    let requests = requests.iter().map(String::as_str);
+    // One in unknown words is not granted.
+    let open = requests.filter(|text| add(text, &mut grants).unwrap_or(true));
+    (open.collect(), grants)
+}
+
+/// Adds what a plugin would like to be granted: `net:https://api.example.com`, `secret:API_KEY` or `fs:ro:fixtures`. Tells
+/// whether it was missing, also as a part of something wider; nothing of what is no request.
+fn add(text: &str, grants: &mut Grants) -> Option<bool> {
+    let (kind, rest) = text.split_once(':')?;
+    match kind {
+        "net" => {
+            let net = NetGrant::parse(rest).ok()?;
+            let is_missing = !grants.net.iter().any(|granted| granted.covers(&net));
+            grants.net.extend(is_missing.then_some(net));
+            Some(is_missing)
+        }
+        "secret" if is_secret_name(rest) => {
+            let is_missing = !grants.secret_names().contains(rest);
+            grants.secrets.extend(is_missing.then(|| rest.to_owned()));
+            Some(is_missing)
+        }
+        "fs" => add_folder(rest, grants),
+        _ => None,
+    }
+}
+
+fn add_folder(text: &str, grants: &mut Grants) -> Option<bool> {
+    let (mode, path) = text.split_once(':')?;
+    let (mode, path) = (FsMode::parse(mode)?, path.trim_matches('/'));
+    let mut parts = path.split('/');
+    let is_plain = parts.all(|part| !["..", "."].contains(&part) && !part.contains(['\\', '\0']));
+    if !is_plain || ["scratch", "files", "artifacts"].contains(&path) {
+        return None;
+    }
+    let mount = format!("/{path}");
+    // Which folder of the host it is, is up to the scenario.
+    let around = grants.fs.iter();
+    let around = around.filter(|granted| Path::new(&mount).starts_with(&granted.mount));
+    let nearest = around.max_by_key(|granted| granted.mount.len());
+    let is_granted = |granted: &FsGrant| mode == FsMode::ReadOnly || granted.mode == mode;
+    if nearest.is_some_and(is_granted) {
+        return Some(false);
+    }
+    match grants.fs.iter_mut().find(|granted| granted.mount == mount) {
+        Some(granted) => granted.mode = mode,
+        None => grants.fs.push(FsGrant {
+            path: if path.is_empty() { "." } else { path }.to_owned(),
+            mount,
+            mode,
+        }),
+    }
+    Some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use runner_model::{
+        Grants, NetGrant,
+        grants::{BoundSecret, FsGrant, FsMode},
+        template::Template,
+    };
+
+    use super::add;
+
+    fn grants() -> Grants {
+        Grants {
+            net: vec![NetGrant::parse("https://*.example.com").unwrap()],
+            secrets: vec!["A".to_owned()],
+            bound_secrets: vec![BoundSecret::parse("D", "api.example.com", "x").unwrap()],
+            fs: vec![FsGrant {
+                path: "../somewhere".to_owned(),
+                mount: "/data".to_owned(),
+                mode: FsMode::ReadOnly,
+            }],
+            env: vec![(
+                "KEY".to_owned(),
+                Template::parse("x{{ secret.B }}").unwrap(),
+            )],
+        }
+    }
+
+    #[test]
+    fn a_request_is_granted_by_what_is_as_wide_or_wider() {
+        for text in [
+            "net:https://api.example.com",
+            "net:https://*.example.com",
+            "secret:A",
+            "secret:B",
+            "secret:D",
+            "fs:ro:data",
+            "fs:ro:/data/",
+            "fs:ro:data/sub",
+        ] {
+            assert_eq!(add(text, &mut grants()), Some(false), "{text}");
+        }
+        for text in [
+            "net:https://example.com",
+            "net:http://api.example.com",
+            "net:https://*.other.com",
+            "secret:C",
+            "fs:rw:data",
+            "fs:ro:fixtures",
+            "fs:ro:database",
+            "fs:ro:/",
+        ] {
+            let mut wider = grants();
+            assert_eq!(add(text, &mut wider), Some(true), "{text}");
+            assert_eq!(add(text, &mut wider), Some(false), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_nothing() {
+        for text in [
+            "",
+            "net",
+            "net:*",
+            "secret:",
+            "fs:fixtures",
+            "fs:wo:x",
+            "fs:ro:../x",
+            "fs:rw:scratch",
+            "secret:A-B",
+            "gpu:1",
+        ] {
+            assert_eq!(add(text, &mut grants()), None, "{text:?}");
+        }
+    }
+}
