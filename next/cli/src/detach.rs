@@ -104,17 +104,9 @@ pub fn say(id: &str, run_dir: Option<String>) {
 
 /// Tells nothing of a session but that it has begun.
 pub struct Background<'a> {
-    out: &'a Out,
-    is_born: bool,
-}
-
-impl<'a> Background<'a> {
-    pub fn new(out: &'a Out) -> Self {
-        Self {
-            out,
-            is_born: false,
-        }
-    }
+    pub out: &'a Out,
+    /// Whether the run is on disk, with its log.
+    pub is_born: bool,
 }
 
 impl Observer for Background<'_> {

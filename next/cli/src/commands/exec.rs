@@ -175,7 +175,8 @@ pub fn session(
     run: impl FnOnce(&mut dyn Observer) -> Result<Ended, EngineError>,
 ) -> Result<Exit, CommandError> {
     let (ended, screen) = if detach::is_background() {
-        (run(&mut Background::new(out)), None)
+        let is_born = false;
+        (run(&mut Background { out, is_born }), None)
     } else if args.json {
         (run(&mut EventStream::new(out)), None)
     } else {

@@ -35,6 +35,18 @@ fn lines_break_between_words() {
         wrap(text, 24),
         "failed shop/a-test-with-\n  a-long-name@model#1"
     );
+    assert_eq!(
+        wrap(&format!("nothing failed in {text}"), 24),
+        "nothing failed in failed\n  shop/a-test-with-a-\n  long-name@model#1"
+    );
+    assert_eq!(
+        wrap(&format!("an error is in it {}", "x".repeat(30)), 24),
+        format!(
+            "an error is in it\n  {}\n  {}",
+            "x".repeat(22),
+            "x".repeat(8)
+        )
+    );
     let long = wrap(&"x".repeat(50), 24);
     assert!(long.lines().all(|line| width(line) <= 24), "{long}");
     assert_eq!(long.replace(['\n', ' '], ""), "x".repeat(50));

@@ -50,9 +50,10 @@ fn wrap_line(line: &str, columns: usize) -> String {
             if at + wide <= columns {
                 break;
             }
-            if wide + indent > columns {
-                // It fits no line: as much of it as there is room for.
-                let split = split_word(word, columns.saturating_sub(at));
+            let room = columns.saturating_sub(at);
+            if wide + indent > columns && (at <= indent || room > columns / 3) {
+                // It fits no line: as much of it as there is room for, but no scrap of it.
+                let split = split_word(word, room);
                 wrapped.push_str(&word[..split]);
                 word = &word[split..];
             }
