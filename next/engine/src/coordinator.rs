@@ -217,7 +217,7 @@ impl<'a> Coordinator<'a> {
                 News::Said(worker, message) => self.hear(worker, message),
                 News::Lost(worker, loss) => self.lose(worker, loss),
                 News::Described(ready) => match self.begin.crew.problems(&ready) {
-                    Some(problems) => self.fail(Reason::Plugin, problems),
+                    Some((reason, problems)) => self.fail(reason, problems),
                     None => self.described = Some(ready),
                 },
                 News::Compiling(plugin) => {
@@ -287,7 +287,7 @@ impl<'a> Coordinator<'a> {
         }
         run.owned.note_wall(ready.standing.to_string());
         // Nothing depends on it; a disk that is full shows itself at the first row.
-        let _ = run.owned.note_stage(Stage::Run, Some(providers));
+        run.owned.note_stage(Stage::Run, providers);
         (self.described, self.has_started) = (None, true);
         self.next_live = self.next_live.min(self.now.0 + FIRST_LIVE);
         self.begin.observer.event(&RunEvent::Started {

@@ -15,7 +15,7 @@ use std::{
 };
 
 use runner_model::{
-    Digest, Micros, Reason, TaskId, WorkerId,
+    Digest, HostFault, Micros, Reason, TaskId, WorkerId,
     cache::is_compile_key,
     digest,
     prepare::{Described, Prepare, Ready, SecretValues},
@@ -478,19 +478,22 @@ impl Crew {
         }
         Ok(match problems {
             _ if member.describes => Some(News::Described(ready)),
-            problems => problems.map(|problems| News::Failed(Reason::Plugin, problems)),
+            problems => problems.map(|(reason, problems)| News::Failed(reason, problems)),
         })
     }
 
-    /// Why providers cannot be used, a line each; none if all can.
-    pub(crate) fn problems(&self, ready: &Ready) -> Option<String> {
+    /// Why providers cannot be used, a line each; none if all can. What the machine lacks is no plugin's fault.
+    pub(crate) fn problems(&self, ready: &Ready) -> Option<(Reason, String)> {
+        let mut reason = Reason::Plugin;
         let lines = ready.providers.iter().filter_map(|about| {
-            let problem = visible_line(&about.problem.as_ref()?.message);
+            let problem = about.problem.as_ref()?;
+            reason = HostFault::parse(&problem.code).map_or(reason, HostFault::reason);
             let provider = self.supplies.providers.get(usize::from(about.provider))?;
-            Some(format!("{} {problem}", plugin_of(provider)))
+            let message = visible_line(&problem.message);
+            Some(format!("{} {message}", plugin_of(provider)))
         });
         let lines: Vec<_> = lines.collect();
-        (!lines.is_empty()).then(|| lines.join("\n"))
+        (!lines.is_empty()).then(|| (reason, lines.join("\n")))
     }
 
     /// A worker that is ready and was not named yet: what it has, and whether it was started for one attempt alone. There is

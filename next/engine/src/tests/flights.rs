@@ -91,7 +91,7 @@ fn reports_are_checked_before_they_are_rows() {
         (row("\"seq\":1,"), &b""[..], "key of the coordinator"),
         (row("\"x\":1,"), b"", "not a row"),
         (row(""), b"{\"x\":1}", "not a log"),
-        (row(""), b"{}\n{}", "not a log"),
+        (row(""), b"{}\n{}", "one object on one line"),
     ] {
         let problem = problem(&mut flight(), &row, said).unwrap();
         assert!(problem.contains(says), "{problem}");
