@@ -121,46 +121,7 @@ fn overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
     if let Some(message) = &run.message {
         out.data(&format!("  {message}"));
     }
-    let sessions = plural(run.sessions, "session", "sessions");
-    let since = |time| format!("{} UTC, {}", words::clock(time), words::ago(now, time));
-    let mut about = vec![
-        ("scenario", document.manifest.scenario_path.clone()),
-        ("started", format!("{}; {sessions}", since(run.started_at))),
-        ("results", run.run_dir.clone()),
-    ];
-    if let Some(GroupPlace { id, place, of }) = &run.group {
-        about.push(("group", format!("{place} of {of} of group {id}")));
-    }
-    let labels = run.labels.iter();
-    let labels: Vec<_> = labels
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    if !labels.is_empty() {
-        about.push(("labels", labels.join(", ")));
-    }
-    let session = document.manifest.sessions.last();
-    if let Some(by) = session.filter(|_| !run.status.is_terminal()) {
-        let (pid, host, user) = (by.pid, &by.host, &by.user);
-        let since = since(by.started_at);
-        about.push((
-            "worked on",
-            format!("by process {pid} of {user} on {host} since {since}"),
-        ));
-    }
-    if let Some(pause) = &run.paused {
-        let by = words::pauser(pause.by.as_ref());
-        about.push(("paused", format!("since {}, by {by}", since(pause.from))));
-    }
-    if let Some(wall) = session.and_then(|session| session.wall.as_ref()) {
-        about.push(("wall", wall.clone()));
-    }
-    if let Some(by) = session.and_then(|session| session.stopped_by.as_ref()) {
-        about.push(("stopped", format!("by {}", words::actor(by))));
-    }
-    if let Some(pin) = &run.pinned {
-        about.push(("pinned", format!("by {}", words::actor(&pin.by))));
-    }
-    for (name, text) in about {
+    for (name, text) in about(document, now) {
         let name = style::dim(&format!("{name:10}"));
         out.data(&format!("{name}{}", visible_line(&text)));
     }
@@ -201,6 +162,51 @@ fn overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
         ));
     }
     Ok(())
+}
+
+/// What the run is, by name.
+fn about(document: &RunDocument, now: Time) -> Vec<(&'static str, String)> {
+    let run = &document.run;
+    let sessions = plural(run.sessions, "session", "sessions");
+    let since = |time| format!("{} UTC, {}", words::clock(time), words::ago(now, time));
+    let mut about = vec![
+        ("scenario", document.manifest.scenario_path.clone()),
+        ("started", format!("{}; {sessions}", since(run.started_at))),
+        ("results", run.run_dir.clone()),
+    ];
+    if let Some(GroupPlace { id, place, of }) = &run.group {
+        about.push(("group", format!("{place} of {of} of group {id}")));
+    }
+    let labels = run.labels.iter();
+    let labels: Vec<_> = labels
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    if !labels.is_empty() {
+        about.push(("labels", labels.join(", ")));
+    }
+    let session = document.manifest.sessions.last();
+    if let Some(by) = session.filter(|_| !run.status.is_terminal()) {
+        let (pid, host, user) = (by.pid, &by.host, &by.user);
+        let since = since(by.started_at);
+        about.push((
+            "worked on",
+            format!("by process {pid} of {user} on {host} since {since}"),
+        ));
+    }
+    if let Some(pause) = &run.paused {
+        let by = words::pauser(pause.by.as_ref());
+        about.push(("paused", format!("since {}, by {by}", since(pause.from))));
+    }
+    if let Some(wall) = session.and_then(|session| session.wall.as_ref()) {
+        about.push(("wall", wall.clone()));
+    }
+    if let Some(by) = session.and_then(|session| session.stopped_by.as_ref()) {
+        about.push(("stopped", format!("by {}", words::actor(by))));
+    }
+    if let Some(pin) = &run.pinned {
+        about.push(("pinned", format!("by {}", words::actor(&pin.by))));
+    }
+    about
 }
 
 /// What a run is doing.
