@@ -53,21 +53,11 @@ fn mismatch(expected: &Value, output: &Value, tolerance: f64) -> Option<(String,
 }
 
 fn close(left: &Number, right: &Number, tolerance: f64) -> bool {
-    if left == right {
-        return true;
-    }
-    let is_float = left.is_f64() || right.is_f64();
+    // Two different integers may look alike as floats; only a tolerance makes them equal.
+    let is_exact = tolerance == 0.0 && !left.is_f64() && !right.is_f64();
     match (left.as_f64(), right.as_f64()) {
-        // Two different integers may look alike as floats; only a tolerance makes them equal.
-        (Some(left), Some(right)) => {
-            let apart = (left - right).abs();
-            if tolerance > 0.0 {
-                apart <= tolerance
-            } else {
-                is_float && apart == 0.0
-            }
-        }
-        _ => false,
+        (Some(left), Some(right)) if !is_exact => (left - right).abs() <= tolerance,
+        _ => left == right,
     }
 }
 
