@@ -192,8 +192,12 @@ impl Plan {
     }
 
     /// Finds the folders that its providers are granted: relative to the scenario, or where they were when the run began.
-    /// `outside` is what no guest may write to beside the plan's own files. Gives what is wrong; it may be nothing.
-    pub(crate) fn find_folders(&mut self, outside: &[Protected]) -> Problems {
+    /// No guest may write to files of secrets or to the results root either. Gives what is wrong; it may be nothing.
+    pub(crate) fn find_folders(
+        &mut self,
+        secret_files: &[PathBuf],
+        results: Option<&Path>,
+    ) -> Problems {
         let (scenario, cache) = (&self.scenario, &self.cache);
         let path = Path::new(scenario.path());
         let protected = || {
@@ -204,7 +208,9 @@ impl Plan {
                     .files()
                     .map(|file| Protected::file("an attachment or schema", file)),
             );
-            all.extend(outside.iter().cloned());
+            let files = secret_files.iter();
+            all.extend(files.map(|file| Protected::file("a file of secrets", file)));
+            all.extend(results.map(|root| Protected::folder("the results root", root)));
             all
         };
         let found = mounts::find(&mut self.providers, &scenario.folder, protected);
@@ -232,7 +238,7 @@ impl Plan {
     ///
     /// All that is wrong.
     pub(crate) fn prepare_grants(&mut self, session: &SessionRequest) -> Result<(), EngineError> {
-        let mut problems = self.find_folders(&outside(session));
+        let mut problems = self.find_folders(&session.secret_files, Some(&session.results));
         problems.extend(self.read_secrets(&session.secret_files)?);
         match problems.count() {
             0 => Ok(()),
@@ -333,14 +339,6 @@ impl Plan {
             largest.unwrap_or(0),
         )
     }
-}
-
-/// What no guest of a session may write to, beside what its scenario names.
-pub(crate) fn outside(session: &SessionRequest) -> Vec<Protected> {
-    let files = session.secret_files.iter();
-    let files = files.map(|file| Protected::file("a file of secrets", file));
-    let root = Protected::folder("the results root", &session.results);
-    files.chain([root]).collect()
 }
 
 /// The budgets of a scenario and of a command line, of which nothing is used up.

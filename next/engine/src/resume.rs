@@ -429,7 +429,8 @@ fn live_plan(
     let selection = exec::selection(selected, only.transpose()?);
     let path = Path::new(&manifest.scenario_path);
     let (mut plan, suite) = exec::plan(path, &selection)?;
-    let problems = plan.find_folders(&plan::outside(&request.session));
+    let session = &request.session;
+    let problems = plan.find_folders(&session.secret_files, Some(&session.results));
     if problems.count() > 0 {
         return Err(EngineError::Scenario(problems));
     }

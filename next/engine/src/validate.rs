@@ -12,9 +12,8 @@ use crate::{
     crew::Early,
     early,
     exec::{self, plan},
-    mounts::Protected,
     once::{CallEnd, Once},
-    plan::{Ids, Plan, outside},
+    plan::{Ids, Plan},
     session::machine,
 };
 
@@ -27,9 +26,7 @@ use crate::{
 pub fn validate(scenario: &Path, secret_files: &[PathBuf]) -> Result<Preview, EngineError> {
     let early = early()?;
     let (mut plan, _suite) = plan(scenario, &Selection::default())?;
-    let files = secret_files.iter();
-    let files = files.map(|file| Protected::file("a file of secrets", file));
-    let mut problems = plan.find_folders(&files.collect::<Vec<_>>());
+    let mut problems = plan.find_folders(secret_files, None);
     problems.extend(plan.read_secrets(secret_files)?);
     // Templates are filled in all the same, or each test would lack what one provider lacks.
     let missing = plan.secrets.missing.iter().map(|(_, name)| name.clone());
@@ -69,9 +66,10 @@ pub fn preview_exec(
     }
     let early = early()?;
     let (mut plan, _suite) = exec::selected_plan(request)?;
-    let mut problems = plan.find_folders(&outside(&request.session));
+    let session = &request.session;
+    let mut problems = plan.find_folders(&session.secret_files, Some(&session.results));
     // Those without a value are shown.
-    plan.read_secrets(&request.session.secret_files)?;
+    plan.read_secrets(&session.secret_files)?;
     let (_, ready, of_providers) = describe(early, &plan)?;
     problems.extend(plan.scenario.provider_problems(&of_providers));
     if problems.count() > 0 {
