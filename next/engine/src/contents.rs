@@ -71,8 +71,7 @@ impl Contents {
         Self::new(digests.map(|digest| (digest, Origin::Store))).stored_in(root)
     }
 
-    /// The same contents, as they are read once they are kept in the store. Those that are not kept yet are read where they
-    /// were found.
+    /// These contents, read from a store. Those that are not kept there yet are read where they were found.
     pub(crate) fn stored_in(&self, root: &ResultsRoot) -> Self {
         Self {
             origins: self.origins.clone(),

@@ -175,7 +175,7 @@ pub(crate) fn new_run(
     })
 }
 
-/// Numbers and digests of a plan. What was selected of its scenario is added by whoever knows it.
+/// Numbers and digests of a plan. The caller adds what was selected of its scenario.
 pub(crate) fn metadata(plan: &Plan) -> Metadata {
     Metadata {
         planned_test_count: plan.suite.tests(),

@@ -79,7 +79,7 @@ pub struct ResumeRequest {
     pub rerun: Option<Rerun>,
     /// Take scenario, tests and plugins as they are now.
     pub accept_changes: bool,
-    /// Go on with a run that was cancelled.
+    /// Continue a run that was cancelled.
     pub force: bool,
     /// How a session runs.
     pub session: SessionRequest,

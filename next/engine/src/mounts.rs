@@ -1,10 +1,9 @@
 //! The folders that providers are granted: found before any guest runs, and refused if a guest could use one to get at more
 //! than it was granted.
 //!
-//! In a folder that a guest may write to may lie nothing that the runner reads or writes, because whoever may write to a
-//! folder can replace what is in it by a link. What is compared is where things are: through a link or at another mount of the
-//! same file system it is the same folder. A file that has a second name, a hard
-//! link, in a granted folder is not found.
+//! In a folder that a guest may write to may lie nothing that the runner reads or writes, because the guest can replace what
+//! is in it by a link. What is compared is where things are: through a link or at another mount of the same file system it is
+//! the same folder. A file that has a second name, a hard link, in a granted folder is not found.
 
 mod file_systems;
 mod protected;

@@ -247,7 +247,7 @@ impl Once {
         }
     }
 
-    /// Sends a task with its test's line. All providers can be used.
+    /// Hands a task over with its test's line, to be sent when [`Self::next`] waits. All providers can be used.
     ///
     /// # Errors
     ///
@@ -259,7 +259,6 @@ impl Once {
         if let Some(worker) = self.worker {
             self.crew.assign(worker, task, line)?;
         }
-        self.crew.flush();
         Ok(())
     }
 
@@ -293,6 +292,7 @@ impl Once {
 
     /// Takes what comes next, if something comes soon.
     fn listen(&mut self) {
+        self.crew.flush();
         let Ok(input) = self.inputs.recv_timeout(LOOK_EVERY) else {
             return;
         };

@@ -341,7 +341,7 @@ impl Plan {
     }
 }
 
-/// The budgets of a scenario and of a command line, of which nothing is used up.
+/// The budgets of a scenario and of a command line, before anything is used up.
 ///
 /// # Errors
 ///

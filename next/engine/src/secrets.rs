@@ -140,7 +140,7 @@ fn unusable(name: &str, why: &str) -> EngineError {
     EngineError::Usage(format!("the value of secret `{name}` {why}"))
 }
 
-/// Reads a file whole: it may be a pipe, of which nobody knows how much comes.
+/// Reads a file whole. It may be a pipe, whose length is not known before.
 fn read_whole(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     let file = fs::File::open(path)?;

@@ -92,7 +92,7 @@ fn types_nested_too_deeply_are_refused() {
 
 #[test]
 fn large_plugins_are_not_held_in_memory() {
-    const PADDING: u32 = 16 << 20;
+    const PADDING: u32 = 8 << 20;
     let peaks = [1, 4].map(|count: u8| {
         let runner = Runner::new(&[]);
         let module = r#"(module (memory 1) (func (export "_start") (loop br 0)))"#;

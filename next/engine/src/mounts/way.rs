@@ -11,7 +11,7 @@ const MAX_LINKS: usize = 40;
 
 /// The way that a path leads, through symbolic links and `..`.
 ///
-/// Whoever may write to the folder of one of its places can let the path lead somewhere else.
+/// A guest that may write to the folder of one of its places can let the path lead somewhere else.
 #[derive(Debug)]
 pub(super) struct Way {
     /// Every place on the way, links and folders, each with no link in its own path.
