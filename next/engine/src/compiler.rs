@@ -113,7 +113,6 @@ fn run_child(
     let mut command = children::program(&["__compile", mode]);
     command
         .arg(machine::memory().to_string())
-        .args(seconds.map(|seconds| seconds.to_string()))
         .stdin(Stdio::from(input))
         .stdout(Stdio::from(reopened(output)?))
         .stderr(Stdio::from(reopened(&stderr)?));

@@ -1,4 +1,4 @@
-//! `__compile compile|load|inspect PARENT_PID MEMORY [SECONDS]`: work on a plugin's foreign bytes, in a process that limits
+//! `__compile compile|load|inspect PARENT_PID MEMORY`: work on a plugin's foreign bytes, in a process that limits
 //! itself. Descriptor 0 is the file, 1 takes the result, 2 takes why it is refused.
 
 use std::{
@@ -30,16 +30,12 @@ const LOAD_MEMORY: u64 = 96 * MIB;
 
 /// Does the work that the arguments name.
 pub fn main(arguments: &[&str]) -> Result<(), String> {
-    let (work, parent, memory, seconds) = match arguments {
-        [work, parent, memory] => (*work, *parent, number(memory)?, None),
-        [work, parent, memory, seconds] => {
-            (*work, *parent, number(memory)?, Some(number(seconds)?))
-        }
-        _ => {
-            let usage = "expected `__compile compile|load|inspect PARENT_PID MEMORY [SECONDS]`";
-            return Err(usage.to_owned());
-        }
+    let [work, parent, memory] = arguments else {
+        return Err("expected `__compile compile|load|inspect PARENT_PID MEMORY`".to_owned());
     };
+    let memory = memory
+        .parse()
+        .map_err(|_| format!("`{memory}` is no number of bytes"))?;
     harden(parent)?;
     let failed = |error: io::Error| format!("cannot read the plugin: {error}");
     let mut file: File = io::stdin()
@@ -54,7 +50,7 @@ pub fn main(arguments: &[&str]) -> Result<(), String> {
     let (processor, memory, output) =
         bounds.ok_or_else(|| format!("`__compile {work}` is nothing that can be done"))?;
     // What fails here is left: the parent's clock bounds the process in any case.
-    let _ = lower(Resource::Cpu, seconds.unwrap_or(processor));
+    let _ = lower(Resource::Cpu, processor);
     let _ = lower(Resource::Data, memory);
     let _ = lower(Resource::Fsize, output);
     use_few_processors();
@@ -62,7 +58,7 @@ pub fn main(arguments: &[&str]) -> Result<(), String> {
     Openings::default().close_others();
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(failed)?;
-    let result = match work {
+    let result = match *work {
         "compile" => runner_sandbox::compile(&bytes)?,
         "load" => return runner_sandbox::try_load(&Arc::new(bytes)),
         _ => {
@@ -74,10 +70,6 @@ pub fn main(arguments: &[&str]) -> Result<(), String> {
         .write_all(&result)
         .and_then(|()| io::stdout().flush())
         .map_err(|error| format!("cannot write the result: {error}"))
-}
-
-fn number(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("`{text}` is no number"))
 }
 
 /// What this process may use for a kind of work on a file of `size` bytes, where guests may have `memory` bytes: seconds of the
