@@ -107,19 +107,16 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         && args.stdin.is_none()
         && args.output.is_none()
         && args.args.is_empty();
-    let protocols: &[Protocol] = match &args.protocol {
-        Some(word) => &[Protocol::parse(word).unwrap_or_default()],
-        // Of components it makes no difference.
-        None if is_open => &[Protocol::Json, Protocol::Plain],
-        None => &[Protocol::Plain],
+    let protocol = match &args.protocol {
+        Some(word) => Protocol::parse(word).unwrap_or_default(),
+        None if is_open => Protocol::Json,
+        None => Protocol::Plain,
     };
-    let mut called = Err(CommandError::usage("nothing was called"));
-    for protocol in protocols {
-        called = ask(args, &request, *protocol, out);
-        if called.is_ok() {
-            break;
-        }
-    }
+    // Of components it makes no difference.
+    let called = match ask(args, &request, protocol, out) {
+        Err(_) if is_open => ask(args, &request, Protocol::Plain, out),
+        called => called,
+    };
     let (end, came) = called?;
     let why = match end {
         CallEnd::Stopped(signal) => return Ok(Exit::Signal(signal)),
