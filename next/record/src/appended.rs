@@ -5,7 +5,7 @@ use std::{fs::File, io};
 use runner_model::Digest;
 
 use crate::{
-    Owned, RecordError,
+    Owned, RecordError, RunDir,
     beneath::{Dir, Stamp},
     contents::Contents,
     durable::{Unsynced, sync_together},
@@ -36,10 +36,7 @@ impl Group {
 /// Rows, logs and artifacts of a run.
 #[derive(Debug)]
 pub(crate) struct RunFiles {
-    /// The folder that the run is in, and its name there.
-    root: Dir,
-    id: String,
-    dir: Dir,
+    run: RunDir,
     lock: Stamp,
     rows: Appended,
     logs: Appended,
@@ -47,14 +44,12 @@ pub(crate) struct RunFiles {
 
 impl RunFiles {
     pub(crate) fn open(owned: &Owned) -> Result<Self, RecordError> {
-        let dir = owned.run.dir.clone();
+        let dir = &owned.run.dir;
         Ok(Self {
-            root: owned.run.root.clone(),
-            id: owned.run.id.clone(),
             lock: owned.lock.stamp,
-            rows: Appended::open(&dir, ROWS)?,
-            logs: Appended::open(&dir, LOGS)?,
-            dir,
+            rows: Appended::open(dir, ROWS)?,
+            logs: Appended::open(dir, LOGS)?,
+            run: owned.run.clone(),
         })
     }
 
@@ -68,8 +63,8 @@ impl RunFiles {
         self.check()?;
         let mut unsynced = Vec::new();
         if !group.artifacts.is_empty() {
-            unsynced.push(Unsynced::Names(self.dir.clone()));
-            let artifacts = Contents(self.dir.dir_or_make(ARTIFACTS)?);
+            unsynced.push(Unsynced::Names(self.run.dir.clone()));
+            let artifacts = Contents(self.run.dir.dir_or_make(ARTIFACTS)?);
             for (digest, draft) in &group.artifacts {
                 let draft = draft.try_clone();
                 let draft = draft.map_err(|source| artifacts.0.error("keep", ".", source))?;
@@ -84,8 +79,8 @@ impl RunFiles {
                 self.logs.length,
             );
             let logs = written.and_then(|()| self.logs.file.try_clone());
-            let logs = logs.map_err(|source| self.dir.error("write", LOGS, source))?;
-            unsynced.push(Unsynced::Content(logs, self.dir.path().join(LOGS)));
+            let logs = logs.map_err(|source| self.run.dir.error("write", LOGS, source))?;
+            unsynced.push(Unsynced::Content(logs, self.run.dir.path().join(LOGS)));
         }
         sync_together(unsynced)?;
         fault::synced(LOGS, &self.logs.file);
@@ -110,22 +105,22 @@ impl RunFiles {
 
     /// An error with the rows.
     pub(crate) fn error(&self, what: &'static str, source: io::Error) -> RecordError {
-        self.dir.error(what, ROWS, source)
+        self.run.dir.error(what, ROWS, source)
     }
 
     /// Fails if another program has written into these files, or moved or removed them: then what is written is not what
     /// readers will find.
     fn check(&self) -> Result<(), RecordError> {
-        let found = self.root.stat(&self.id)?;
-        if !found.is_some_and(|found| found.is_place_of(self.dir.own_stamp())) {
-            return Err(self.dir.refuse(
+        let found = self.run.root.stat(&self.run.id)?;
+        if !found.is_some_and(|found| found.is_place_of(&self.run.dir.stamp)) {
+            return Err(self.run.dir.refuse(
                 ".",
                 "another program has moved or removed the run, so nothing more is written; `runner resume` continues it where it is",
             ));
         }
-        lock::check(&self.dir, &self.lock)?;
-        self.rows.check(&self.dir)?;
-        self.logs.check(&self.dir)
+        lock::check(&self.run.dir, &self.lock)?;
+        self.rows.check(&self.run.dir)?;
+        self.logs.check(&self.run.dir)
     }
 }
 

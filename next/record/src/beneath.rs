@@ -34,7 +34,7 @@ pub(crate) struct Dir {
     handle: Arc<OwnedFd>,
     path: Arc<Path>,
     /// Which folder it is.
-    stamp: Stamp,
+    pub(crate) stamp: Stamp,
     /// By which new entries are shared.
     mode: u32,
 }
@@ -92,27 +92,20 @@ impl Dir {
 
     /// Opens a folder as [`Self::open`] does, and makes folders that are missing. Their names are on disk then.
     pub(crate) fn open_or_make(path: &Path) -> Result<Self, RecordError> {
-        let missing = path.ancestors().take_while(|above| {
-            !above.as_os_str().is_empty()
-                && std::fs::symlink_metadata(above)
-                    .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-        });
-        let missing: Vec<_> = missing.collect();
-        for folder in missing.into_iter().rev() {
-            let made = DirBuilder::new()
+        let is_missing = |above: &&Path| {
+            !above.as_os_str().is_empty() && matches!(above.try_exists(), Ok(false))
+        };
+        let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
+        let made = match missing.is_empty() {
+            true => Ok(()),
+            false => DirBuilder::new()
+                .recursive(true)
                 .mode(modes::of_own_folder())
-                .create(folder);
-            match made {
-                // Another process may make it in the same moment.
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(RecordError::Io {
-                        what: "make the folder",
-                        path: folder.to_owned(),
-                        source: error,
-                    });
-                }
-                _ => Self::open(folder.parent().unwrap_or(folder))?.sync()?,
-            }
+                .create(path),
+        };
+        made.map_err(|source| RecordError::io("make the folder", path, source))?;
+        for folder in missing {
+            Self::open(folder.parent().unwrap_or(folder))?.sync()?;
         }
         Self::open(path)
     }
@@ -126,11 +119,7 @@ impl Dir {
                 stamp: Stamp::new(&found),
                 mode: found.st_mode,
             }),
-            Err(source) => Err(RecordError::Io {
-                what: "open the folder",
-                path,
-                source: source.into(),
-            }),
+            Err(source) => Err(RecordError::io("open the folder", &path, source)),
         }
     }
 
@@ -142,8 +131,10 @@ impl Dir {
     /// Opens a folder in this one.
     pub(crate) fn dir(&self, name: &str) -> Result<Self, RecordError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let handle = self.open_at(name, flags, Mode::empty());
-        Self::new(handle, self.path.join(name)).map_err(|error| self.explain(name, error))
+        let opened = self.open_at(name, flags, Mode::empty());
+        let handle =
+            opened.map_err(|source| self.explain("open the folder", name, source.into()))?;
+        Self::new(Ok(handle), self.path.join(name))
     }
 
     /// Opens a folder in this one, and makes it where it is missing.
@@ -235,6 +226,14 @@ impl Dir {
         }
     }
 
+    /// Makes a file without a name that has these bytes.
+    pub(crate) fn unnamed_with(&self, bytes: &[u8]) -> Result<File, RecordError> {
+        let mut file = self.unnamed()?;
+        let written = file.write_all(bytes);
+        written.map_err(|source| self.error("write", ".", source))?;
+        Ok(file)
+    }
+
     /// Gives an unnamed file its name and replaces what has that name. Where the file system cannot do that, its bytes are
     /// copied. Neither the content nor the name is synced.
     pub(crate) fn place(&self, file: &File, name: &str) -> Result<(), RecordError> {
@@ -286,15 +285,16 @@ impl Dir {
 
     /// Removes a file; one that is missing is no error.
     pub(crate) fn remove(&self, name: &str) -> Result<(), RecordError> {
-        match rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(source) => Err(self.error("remove", name, source)),
-        }
+        self.unlink(name, AtFlags::empty())
     }
 
-    /// Removes an empty folder.
+    /// Removes an empty folder; one that is missing is no error.
     pub(crate) fn remove_folder(&self, name: &str) -> Result<(), RecordError> {
-        match rustix::fs::unlinkat(&self.handle, name, AtFlags::REMOVEDIR) {
+        self.unlink(name, AtFlags::REMOVEDIR)
+    }
+
+    fn unlink(&self, name: &str, flags: AtFlags) -> Result<(), RecordError> {
+        match rustix::fs::unlinkat(&self.handle, name, flags) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(source) => Err(self.error("remove", name, source)),
         }
@@ -362,11 +362,6 @@ impl Dir {
         }
     }
 
-    /// Which folder it is.
-    pub(crate) fn own_stamp(&self) -> &Stamp {
-        &self.stamp
-    }
-
     /// The names in the folder that are text and may be folders, in no order.
     pub(crate) fn folders(&self) -> Result<Vec<String>, RecordError> {
         // Some file systems do not tell.
@@ -408,8 +403,7 @@ impl Dir {
         name: &str,
         source: impl Into<io::Error>,
     ) -> RecordError {
-        let (path, source) = (self.path_of(name), source.into());
-        RecordError::Io { what, path, source }
+        RecordError::io(what, &self.path_of(name), source)
     }
 
     /// An error with what a name of this folder holds.
@@ -442,14 +436,11 @@ impl Dir {
                     false => Err(io::Error::other("it is not a regular file")),
                 }
             });
-        opened.map_err(|source| self.explain(name, self.error(what, name, source)))
+        opened.map_err(|source| self.explain(what, name, source))
     }
 
     /// Says of something that could not be opened because of what it is what it is.
-    fn explain(&self, name: &str, error: RecordError) -> RecordError {
-        let RecordError::Io { what, path, source } = error else {
-            return error;
-        };
+    fn explain(&self, what: &'static str, name: &str, source: io::Error) -> RecordError {
         let found = rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW);
         let kind = found.map(|found| FileType::from_raw_mode(found.st_mode));
         let is = match kind {
@@ -459,11 +450,10 @@ impl Dir {
             Ok(FileType::CharacterDevice | FileType::BlockDevice) => "a device",
             Ok(FileType::Directory) if what != "open the folder" => "a folder",
             Ok(FileType::RegularFile) if what == "open the folder" => "a file",
-            _ => return RecordError::Io { what, path, source },
+            _ => return self.error(what, name, source),
         };
         let problem = format!("it is {is}, which does not belong there: move it away");
-        let source = io::Error::other(problem);
-        RecordError::Io { what, path, source }
+        self.error(what, name, io::Error::other(problem))
     }
 
     /// Opens a path of one or more segments below the folder.

@@ -7,15 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{RecordError, beneath::Dir, trust};
+use crate::{RecordError, beneath::Dir, modes::check_trust};
 
 /// The folder of compiled plugins: `RUNNER_CACHE`, else `$XDG_CACHE_HOME/runner`, else `~/.cache/runner`; owned by the user,
 /// writable by nobody else. Compiled plugins are loaded without further checks, so nobody else may be able to put one there.
 #[derive(Clone, Debug)]
-pub struct PluginCache {
-    dir: Dir,
-    path: PathBuf,
-}
+pub struct PluginCache(Dir);
 
 impl PluginCache {
     /// Opens the folder and makes it where it is missing.
@@ -25,26 +22,22 @@ impl PluginCache {
 
     /// Opens a folder of this path, and makes it where it is missing.
     pub fn open_at(path: &Path) -> Result<Self, RecordError> {
-        let refused = |source| RecordError::Io {
-            what: "use the plugin cache (`RUNNER_CACHE` names another one)",
-            path: path.to_owned(),
-            source,
-        };
+        let what = "use the plugin cache (`RUNNER_CACHE` names another one)";
+        let refused = |source| RecordError::io(what, path, source);
         Dir::open_or_make(path)?;
         let path = path.canonicalize().map_err(refused)?;
-        trust::check(&path).map_err(refused)?;
-        let dir = Dir::open(&path)?;
-        Ok(Self { dir, path })
+        check_trust(&path).map_err(refused)?;
+        Ok(Self(Dir::open(&path)?))
     }
 
     /// Its absolute path.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// Reads an entry, such as the kept answer of an inspection.
     pub fn read(&self, name: &str) -> Option<Vec<u8>> {
-        let mut entry = self.dir.read(name).ok()?;
+        let mut entry = self.0.read(name).ok()?;
         let user = rustix::process::geteuid().as_raw();
         if entry.metadata().ok()?.uid() != user {
             return None;
@@ -56,7 +49,7 @@ impl PluginCache {
 
     /// An unnamed file that `__compile` writes into.
     pub fn draft(&self) -> Result<File, RecordError> {
-        self.dir.unnamed()
+        self.0.unnamed()
     }
 
     /// Syncs a draft and names it; replaces an entry of that name.
@@ -64,8 +57,8 @@ impl PluginCache {
     pub fn keep(&self, draft: File, name: &str) -> Result<(), RecordError> {
         draft
             .sync_all()
-            .map_err(|source| self.dir.error("sync", name, source))?;
-        self.dir.place(&draft, name)
+            .map_err(|source| self.0.error("sync", name, source))?;
+        self.0.place(&draft, name)
     }
 }
 
@@ -77,10 +70,10 @@ fn place() -> Result<PathBuf, RecordError> {
     if let Some(folder) = folder("XDG_CACHE_HOME") {
         return Ok(Path::new(&folder).join("runner"));
     }
-    let home = folder("HOME").ok_or_else(|| RecordError::Io {
-        what: "find the plugin cache",
-        path: "~/.cache/runner".into(),
-        source: io::Error::other("HOME is not set: set RUNNER_CACHE to a folder of yours"),
+    let home = folder("HOME").ok_or_else(|| {
+        let problem = "HOME is not set: set RUNNER_CACHE to a folder of yours";
+        let (what, path) = ("find the plugin cache", Path::new("~/.cache/runner"));
+        RecordError::io(what, path, io::Error::other(problem))
     })?;
     Ok(Path::new(&home).join(".cache/runner"))
 }

@@ -1,10 +1,7 @@
 //! [`Contents`]: a folder of files that are named by the SHA-256 of what is in them, `<aa>/<sha256>`: the store of a results
 //! root and the artifacts of a run.
 
-use std::{
-    fs::File,
-    io::{self, Write as _},
-};
+use std::{fs::File, io};
 
 use runner_model::Digest;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
@@ -48,19 +45,6 @@ impl Contents {
         ])
     }
 
-    /// Keeps bytes, and gives back what must be synced.
-    pub(crate) fn keep_bytes(
-        &self,
-        bytes: &[u8],
-        digest: &Digest,
-    ) -> Result<[Unsynced; 3], RecordError> {
-        let mut draft = self.0.unnamed()?;
-        draft
-            .write_all(bytes)
-            .map_err(|source| self.0.error("write", ".", source))?;
-        self.keep(draft, digest)
-    }
-
     /// Opens a content after its bytes were compared with the digest.
     pub(crate) fn open(&self, digest: &Digest) -> Result<File, RecordError> {
         let path = digest.path();
@@ -82,13 +66,13 @@ impl Contents {
 }
 
 fn touch(entry: &File) -> rustix::io::Result<()> {
-    let now = Timespec {
+    let [last_access, last_modification] = [Timespec {
         tv_sec: 0,
         tv_nsec: UTIME_NOW,
-    };
+    }; 2];
     let times = Timestamps {
-        last_access: now,
-        last_modification: now,
+        last_access,
+        last_modification,
     };
     rustix::fs::futimens(entry, &times)
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::Db
 use crate::{
     Manifest, RecordError, RunDir, RunHead,
     beneath::{Dir, Stamp},
-    trust,
+    modes::check_trust,
 };
 
 pub(crate) const NAME: &str = "runner.db";
@@ -19,43 +19,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// So many runs in one transaction make a log that takes long to read whenever the list is opened.
 const MANY: usize = 100;
 
-/// The runner reads the columns up to `crc`; those behind are for people and their queries.
-const SCHEMA: &str = "
-CREATE TABLE runs (
-    id           TEXT PRIMARY KEY,
-    -- Which file the manifest was read from and what a list says of the run, and the CRC-32 of that.
-    entry        TEXT NOT NULL,
-    crc          INTEGER NOT NULL,
-    -- The manifest.
-    manifest     TEXT NOT NULL,
-    scenario     TEXT AS (manifest ->> '$.scenario'),
-    status       TEXT AS (manifest ->> '$.status'),
-    reason       TEXT AS (manifest ->> '$.reason'),
-    verdict      TEXT AS (manifest ->> '$.verdict'),
-    started_at   TEXT AS (manifest ->> '$.started_at'),
-    completed_at TEXT AS (manifest ->> '$.completed_at'),
-    planned      INTEGER AS (manifest ->> '$.metadata.planned_trial_count'),
-    passed       INTEGER AS (manifest ->> '$.counts.passed'),
-    failed       INTEGER AS (manifest ->> '$.counts.failed'),
-    error        INTEGER AS (manifest ->> '$.counts.error'),
-    timeout      INTEGER AS (manifest ->> '$.counts.timeout'),
-    skipped      INTEGER AS (manifest ->> '$.counts.skipped'),
-    flaky        INTEGER AS (manifest ->> '$.counts.flaky')
-) STRICT;
-
--- All that the runner reads, without the pages of the manifests.
-CREATE INDEX entries ON runs (id, entry, crc);
-
-CREATE TRIGGER status_follows_the_graph AFTER UPDATE ON runs
-WHEN OLD.status <> NEW.status AND OLD.status || '>' || NEW.status NOT IN (
-    'running>completed', 'running>failed', 'running>incomplete', 'running>cancelled',
-    'completed>running', 'failed>running', 'incomplete>running', 'cancelled>running',
-    'incomplete>cancelled', 'failed>cancelled'
-)
-BEGIN
-    SELECT RAISE(ABORT, 'a run cannot change its status so');
-END;
-";
+/// The tables. The runner reads the columns up to `crc`; those behind are for people and their queries.
+const SCHEMA: &str = include_str!("../../schemas/database.sql");
 
 /// The list may not have been told of a session: between two ends a run was running.
 const STEP: &str = "
@@ -116,7 +81,7 @@ impl Database {
             ));
         }
         let folder = root.path().canonicalize()?;
-        trust::check(&folder)?;
+        check_trust(&folder)?;
         let connect = || {
             // SQLite gives its other files the mode of this one.
             root.write(NAME).map_err(io::Error::other)?;

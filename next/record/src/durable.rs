@@ -28,11 +28,10 @@ impl Unsynced {
 
     fn sync(&self) -> Result<(), RecordError> {
         match self {
-            Self::Content(file, path) => file.sync_data().map_err(|source| RecordError::Io {
-                what: "sync",
-                path: path.clone(),
-                source,
-            }),
+            Self::Content(file, path) => {
+                let synced = file.sync_data();
+                synced.map_err(|source| RecordError::io("sync", path, source))
+            }
             Self::Names(dir) => dir.sync(),
         }
     }

@@ -59,18 +59,11 @@ pub enum RecordError {
         /// The ids that it could be.
         candidates: Vec<String>,
     },
-    /// A manifest that cannot be read, or of another format.
-    #[error("{}: {problem}", path.display())]
-    Manifest {
-        /// Where.
-        path: PathBuf,
-        /// What is wrong, with both numbers if it is another format.
-        problem: String,
-    },
     /// A change of status that the graph does not have.
     #[error(transparent)]
     Transition(#[from] runner_model::status::BadTransition),
-    /// Rows that were removed, replaced, cut or appended by another program.
+    /// What is there is not what the runner has written: a damaged manifest or one of another format, rows that another
+    /// program has removed, replaced, cut or appended, or a folder that is no run.
     #[error("{}: {problem}", path.display())]
     Foreign {
         /// Where.
@@ -81,6 +74,11 @@ pub enum RecordError {
 }
 
 impl RecordError {
+    pub(crate) fn io(what: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+        let (path, source) = (path.to_owned(), source.into());
+        Self::Io { what, path, source }
+    }
+
     /// Tells whether there is nothing at the path.
     pub(crate) fn is_missing(&self) -> bool {
         self.kind() == Some(io::ErrorKind::NotFound)

@@ -33,41 +33,40 @@ impl ResultsRoot {
     /// The runs that may have been cut short, newest first: what became of dead ones is not looked at.
     pub fn cut_short(&self) -> Result<Vec<RunHead>, RecordError> {
         let mut heads = self.listed()?.runs;
-        heads.retain(|head| match (head.status, self.dir()) {
-            (RunStatus::Incomplete, _) => true,
-            (RunStatus::Running, Some(root)) => {
-                !matches!(RunDir::open(root, &head.id), Ok(Some(run)) if lock::is_held(&run.dir))
-            }
-            _ => false,
+        heads.retain(|head| {
+            let run = self.open_run(&head.id);
+            let is_held = || matches!(run, Ok(Some(run)) if lock::is_held(&run.dir));
+            head.status == RunStatus::Incomplete || head.status == RunStatus::Running && !is_held()
         });
         Ok(heads)
+    }
+
+    /// Opens the run in the folder of this name; none if there is none.
+    pub(crate) fn open_run(&self, name: &str) -> Result<Option<RunDir>, RecordError> {
+        self.dir().map_or(Ok(None), |root| RunDir::open(root, name))
     }
 
     /// The run that has so many newer ones, of those of a scenario.
     fn latest(&self, back: usize, scenario: Option<&str>) -> Result<Option<RunDir>, RecordError> {
         let mut runs = self.listed()?.runs;
         runs.retain(|run| scenario.is_none_or(|scenario| run.scenario == scenario));
-        match (self.dir(), runs.get(back)) {
-            (Some(root), Some(run)) => RunDir::open(root, &run.id),
-            _ => Ok(None),
-        }
+        let run = runs.get(back);
+        run.map_or(Ok(None), |run| self.open_run(&run.id))
     }
 
     fn pick(&self, name: &str) -> Result<Option<RunDir>, RecordError> {
-        let Some(root) = self.dir().filter(|_| !name.is_empty()) else {
+        if name.is_empty() {
             return Ok(None);
-        };
+        }
         if is_run_name(name)
-            && let Some(run) = RunDir::open(root, name)?
+            && let Some(run) = self.open_run(name)?
         {
             return Ok(Some(run));
         }
         let mut names = self.names()?;
         names.retain(|run| run.contains(name));
         names.sort();
-        let runs = names
-            .into_iter()
-            .filter_map(|run| RunDir::open(root, &run).ok()?);
+        let runs = names.iter().filter_map(|run| self.open_run(run).ok()?);
         let mut runs: Vec<_> = runs.collect();
         // What a list shows as the short name of a run may be in the middle of another one's.
         let is_end = |run: &RunDir| run.id.rsplit('-').next() == Some(name);
@@ -114,11 +113,7 @@ impl RunDir {
 fn of_path(path: &Path) -> Result<Option<RunDir>, RecordError> {
     let real = match path.canonicalize() {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        real => real.map_err(|source| RecordError::Io {
-            what: "open the folder",
-            path: path.to_owned(),
-            source,
-        })?,
+        real => real.map_err(|source| RecordError::io("open the folder", path, source))?,
     };
     let name = real.file_name().and_then(|name| name.to_str());
     match (real.parent(), name) {

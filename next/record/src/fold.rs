@@ -5,7 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
-use runner_model::{Counts, Outcome, Places, TrialId, row::RowHead};
+use runner_model::{Counts, Outcome, Places, Time, TrialId, row::RowHead};
 
 use crate::{Manifest, RecordError, Rerun, RunDir, rows::ReadLine};
 
@@ -134,7 +134,7 @@ impl Fold {
     /// Without rows.
     pub fn new(trials: u64) -> Self {
         Self {
-            trials: vec![State::default(); usize::try_from(trials).unwrap_or(usize::MAX)],
+            trials: vec![State::default(); trials as usize],
             attempts: HashMap::new(),
             counts: Counts::default(),
             last_seq: 0,
@@ -202,8 +202,7 @@ impl Fold {
 
     /// Lets a trial run again.
     pub fn mark(&mut self, index: u64) {
-        let state = usize::try_from(index).ok();
-        if let Some(state) = state.and_then(|index| self.trials.get_mut(index)) {
+        if let Some(state) = self.trials.get_mut(index as usize) {
             state.set(MARK, true);
         }
     }
@@ -217,8 +216,7 @@ impl Fold {
     /// Adds a row that is on disk. A final row takes the place of an older one.
     pub fn add(&mut self, index: u64, row: RowFacts) {
         self.last_seq = self.last_seq.max(row.seq);
-        let state = usize::try_from(index).ok();
-        let Some(state) = state.and_then(|index| self.trials.get_mut(index)) else {
+        let Some(state) = self.trials.get_mut(index as usize) else {
             self.damaged += u64::from(row.seq > self.earlier_plan);
             return;
         };
@@ -270,8 +268,7 @@ impl Fold {
     }
 
     fn state(&self, index: u64) -> State {
-        let state = usize::try_from(index).ok();
-        let state = state.and_then(|index| self.trials.get(index));
+        let state = self.trials.get(index as usize);
         state.copied().unwrap_or_default()
     }
 }
@@ -301,6 +298,18 @@ impl Tally {
             from_seq: sessions.clone().next().map_or(0, |last| last.from_seq),
             adopted: sessions.find_map(|session| Some((session.from_seq, session.adopted?))),
         }
+    }
+
+    /// Adds all rows of a run. Returns when the last attempt ended.
+    pub(crate) fn add_rows(&mut self, run: &RunDir) -> Result<Time, RecordError> {
+        let mut last_end = Time::default();
+        run.rows(&mut |_, line| {
+            if let ReadLine::Row(row, _) = line {
+                self.add(&row.trial, (&row).into());
+                last_end = last_end.max(row.ended_at());
+            }
+        })?;
+        Ok(last_end)
     }
 
     pub(crate) fn add(&mut self, trial: &TrialId, row: RowFacts) {

@@ -92,15 +92,10 @@ fn check_unused(dir: &Dir) -> Result<(), RecordError> {
 pub fn new_id(name: &str, now: Time) -> String {
     let time = now.to_string().replace('T', "_").replace([':', '.'], "-");
     let time = time.trim_end_matches('Z');
-    let name: String = name.chars().map(plain).take(MAX_NAME).collect();
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    let plain = name.replace(|letter| !is_plain(letter), "-");
+    let name: String = plain.chars().take(MAX_NAME).collect();
     format!("{time}-{name}-{:08x}", random() as u32)
-}
-
-fn plain(character: char) -> char {
-    match character {
-        'A'..='Z' | 'a'..='z' | '0'..='9' | '.' | '_' | '-' => character,
-        _ => '-',
-    }
 }
 
 #[cfg(test)]

@@ -34,8 +34,6 @@ mod run;
 mod scratch;
 mod settings;
 mod share;
-mod trust;
-mod truth;
 mod verify;
 mod writer;
 

@@ -44,26 +44,23 @@ impl ResultsRoot {
     /// Uses and refreshes the list in SQLite; without it the answer is the same.
     pub fn runs(&self) -> Result<Runs, RecordError> {
         let mut found = self.listed()?;
-        let Some(root) = self.dir() else {
-            return Ok(found);
-        };
         found.runs.retain_mut(|head| {
             if head.status.is_terminal() {
                 return true;
             }
-            let truth =
-                RunDir::open(root, &head.id).and_then(|run| run.map(|run| run.truth()).transpose());
-            match truth {
-                Ok(Some(manifest)) => *head = RunHead::from(&manifest),
-                // It was removed in this moment.
-                Ok(None) => return false,
-                Err(error) if error.is_missing() => return false,
-                Err(error) => {
-                    found.unreadable.push((head.id.clone(), error.to_string()));
-                    return false;
+            let run = self.open_run(&head.id);
+            match run.and_then(|run| run.map(|run| run.truth()).transpose()) {
+                Ok(Some(manifest)) => {
+                    *head = RunHead::from(&manifest);
+                    return true;
                 }
+                Err(error) if !error.is_missing() => {
+                    found.unreadable.push((head.id.clone(), error.to_string()));
+                }
+                // It was removed in this moment.
+                _ => {}
             }
-            true
+            false
         });
         found.unreadable.sort();
         Ok(found)
@@ -71,22 +68,15 @@ impl ResultsRoot {
 
     /// Dead runs that a process has left as running, newest first: each as it is on disk, and as a sweep would end it.
     pub fn dead(&self) -> Result<Vec<(RunDir, Manifest)>, RecordError> {
-        let Some(root) = self.dir() else {
-            return Ok(Vec::new());
+        let is_running = |status| status == RunStatus::Running;
+        let dead = |head: RunHead| {
+            let run = self.open_run(&head.id).ok()??;
+            let truth = run.truth().ok()?;
+            (!is_running(truth.status)).then_some((run, truth))
         };
-        let mut dead = Vec::new();
-        for head in self.listed()?.runs {
-            if head.status != RunStatus::Running {
-                continue;
-            }
-            if let Ok(Some(run)) = RunDir::open(root, &head.id)
-                && let Ok(manifest) = run.truth()
-                && manifest.status != RunStatus::Running
-            {
-                dead.push((run, manifest));
-            }
-        }
-        Ok(dead)
+        let heads = self.listed()?.runs.into_iter();
+        let running = heads.filter(|head| is_running(head.status));
+        Ok(running.filter_map(dead).collect())
     }
 
     /// Gives every dead run of the root its true status. Problems of single runs are skipped.
@@ -117,14 +107,11 @@ impl ResultsRoot {
     /// Makes the list in SQLite anew. Returns how many runs it has.
     pub fn reindex(&self) -> Result<usize, RecordError> {
         let root = self.own_dir()?;
-        let mut runs = Vec::new();
-        for name in self.names()? {
-            if let Ok(Some(run)) = RunDir::open(root, &name)
-                && let Ok(listed) = Listed::read(&run)
-            {
-                runs.push((name, listed));
-            }
-        }
+        let listed = |name: String| {
+            let run = self.open_run(&name).ok()??;
+            Some((name, Listed::read(&run).ok()?))
+        };
+        let runs: Vec<_> = self.names()?.into_iter().filter_map(listed).collect();
         let make = || {
             let written = Database::make_anew(root)?.write(&runs, std::iter::empty());
             written.map_err(|error| root.error("write", NAME, io::Error::other(error)))

@@ -1,6 +1,6 @@
 //! [`Live`]: `live.json`, what a running run is doing. Deleting it costs the precision of a time and no answer.
 
-use runner_model::{Counts, Reason, StopSignal, Time, TrialId, status::Stage};
+use runner_model::{Counts, Time, TrialId, status::Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::{End, beneath::Dir};
@@ -14,12 +14,10 @@ const MAX_BYTES: u64 = 4 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Live {
     /// The session that it speaks of.
-    #[serde(default)]
     pub session: u32,
     /// When this was written.
     pub at: Time,
     /// For how long the session has worked by then, in milliseconds.
-    #[serde(default)]
     pub worked_ms: u64,
     /// How far the session is.
     pub stage: Option<Stage>,
@@ -65,13 +63,11 @@ pub struct WaitingTrial {
 
 /// What a process that was stuck wrote before it ended itself.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct LastWords {
+struct LastWords {
     /// The session that it speaks of.
     session: u32,
-    pub(crate) reason: Option<Reason>,
-    pub(crate) signal: Option<StopSignal>,
-    pub(crate) message: Option<String>,
-    pub(crate) at: Time,
+    #[serde(flatten)]
+    end: End,
 }
 
 /// Writes `live.json` and `last-words.json` by rename, never synced.
@@ -87,14 +83,8 @@ impl LiveWriter {
     /// Says why the process is about to end without writing the manifest. Whichever process sweeps the run takes reason,
     /// signal and message from it.
     pub fn last_words(&self, session: u32, end: &End) {
-        let words = LastWords {
-            session,
-            reason: end.reason,
-            signal: end.signal,
-            message: end.message.clone(),
-            at: end.at,
-        };
-        self.replace(LAST_WORDS, &words);
+        let end = end.clone();
+        self.replace(LAST_WORDS, &LastWords { session, end });
     }
 
     fn replace(&self, name: &str, value: &impl Serialize) {
@@ -108,10 +98,10 @@ impl LiveWriter {
 }
 
 /// Reads the last words of a session.
-pub(crate) fn last_words(dir: &Dir, session: u32) -> Option<LastWords> {
+pub(crate) fn last_words(dir: &Dir, session: u32) -> Option<End> {
     let bytes = dir.read_all(LAST_WORDS, MAX_BYTES).ok()?;
     let words: LastWords = serde_json::from_slice(&bytes).ok()?;
-    (words.session == session).then_some(words)
+    (words.session == session).then_some(words.end)
 }
 
 /// Reads `live.json`; none if it is missing, no such file, or of an earlier session.

@@ -29,7 +29,7 @@ const RESERVE: u64 = 64 << 10;
 /// A lock that is held until this is dropped. The file stays.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    file: File,
+    file: Held,
     /// Where it is.
     pub(crate) stamp: Stamp,
     text: String,
@@ -80,29 +80,33 @@ impl Lock {
             Time::from(SystemTime::now()),
         );
         let lock = Self {
-            file,
+            file: Held(file),
             stamp,
             text,
             token,
         };
         lock.release_reserve();
-        let _ = rustix::fs::fallocate(&lock.file, FallocateFlags::empty(), 0, RESERVE);
+        let _ = rustix::fs::fallocate(&lock.file.0, FallocateFlags::empty(), 0, RESERVE);
         lock
     }
 
     /// Gives the bytes back that the file holds ready for the last manifest.
     pub(crate) fn release_reserve(&self) {
-        let _ = self
-            .file
+        let Held(file) = &self.file;
+        let _ = file
             .set_len(0)
-            .and_then(|()| self.file.write_all_at(self.text.as_bytes(), 0));
+            .and_then(|()| file.write_all_at(self.text.as_bytes(), 0));
     }
 }
 
-impl Drop for Lock {
+/// A file whose lock is let go when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Held(pub(crate) File);
+
+impl Drop for Held {
     fn drop(&mut self) {
         // A child that is just being started may still have the file open.
-        let _ = self.file.unlock();
+        let _ = self.0.unlock();
     }
 }
 

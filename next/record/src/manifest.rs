@@ -279,10 +279,7 @@ impl Manifest {
         let parsed = text.and_then(|text| Ok((Self::parse(&text, id)?, text)));
         match parsed {
             Ok((manifest, text)) => Ok((manifest, text, stamp)),
-            Err(problem) => Err(RecordError::Manifest {
-                path: dir.path().join(MANIFEST),
-                problem,
-            }),
+            Err(problem) => Err(dir.refuse(MANIFEST, problem)),
         }
     }
 

@@ -1,9 +1,10 @@
-//! Who may read what is made: the owner alone, unless the umask says that others may write.
+//! Who may read what is made: the owner alone, unless the umask says that others may write; and whether other users could
+//! have put something into a folder.
 //!
 //! The usual umask 022, which lets everybody read, says nothing about results. A file is never open to users who cannot
 //! enter its folder; in a folder that others may write to, they may also read.
 
-use std::sync::OnceLock;
+use std::{io, os::unix::fs::MetadataExt as _, path::Path, sync::OnceLock};
 
 /// What the owner may do.
 const OWNER: u32 = 0o700;
@@ -11,7 +12,8 @@ const OWNER: u32 = 0o700;
 pub(crate) const PRIVATE: u32 = OWNER;
 /// What others may do, and the bit of it that is writing: the group, and everybody else.
 const OTHERS: [(u32, u32); 2] = [(0o070, 0o020), (0o007, 0o002)];
-/// Where this is set, as in `/tmp`, everybody writes and shares nothing.
+const OTHERS_WRITE: u32 = 0o022;
+/// Where this is set, as in `/tmp`, everybody writes, shares nothing, and cannot replace what is not theirs.
 const STICKY: u32 = 0o1000;
 
 /// The mode of a new folder that stands for itself: a results root, or a run.
@@ -52,6 +54,31 @@ fn by_folder(folder: u32, mask: u32) -> u32 {
         folder & all != 0 && (is_shared || by_mask & all != 0)
     });
     shared.fold(OWNER, |mode, (all, _)| mode | all)
+}
+
+/// Fails unless the folder is owned by this user or root and writable by nobody else, and so is every folder above it,
+/// which may be sticky instead. The path has no links.
+pub(crate) fn check_trust(folder: &Path) -> io::Result<()> {
+    let user = rustix::process::geteuid().as_raw();
+    // In a user namespace root has another number.
+    let root = std::fs::metadata("/")?.uid();
+    for above in folder.ancestors() {
+        let found = std::fs::symlink_metadata(above)?;
+        let shown = above.display();
+        if ![user, 0, root].contains(&found.uid()) {
+            return Err(io::Error::other(format!(
+                "{shown} belongs to another user (uid {}), who could change what is in it: use a folder of your own",
+                found.uid()
+            )));
+        }
+        let is_sticky = above != folder && found.mode() & STICKY != 0;
+        if found.mode() & OTHERS_WRITE != 0 && !is_sticky {
+            return Err(io::Error::other(format!(
+                "other users may write into {shown}: run `chmod go-w {shown}`, or use another folder"
+            )));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

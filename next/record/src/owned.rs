@@ -7,6 +7,7 @@ use runner_model::{
     status::{RunVerdict, Stage},
     visible::visible_line,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Fold, GroupPlace, LiveWriter, Manifest, ManifestProvider, Metadata, RecordError, Rerun,
@@ -17,8 +18,7 @@ use crate::{
     lock::{self, Lock},
     manifest::{FORMAT, MANIFEST},
     repair, requests,
-    run::{LOG, LOGS, ROWS, SCENARIO, now},
-    truth,
+    run::{self, LOG, LOGS, ROWS, SCENARIO, now},
     writer::{Ack, Writer},
 };
 
@@ -99,7 +99,7 @@ pub struct NewPlan {
 }
 
 /// How a session ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// Why trials are left; none if nothing is.
     pub reason: Option<Reason>,
@@ -194,7 +194,7 @@ impl ResultsRoot {
         let repaired = repair::repair(run, session)?;
         let is_dead = manifest.status == RunStatus::Running;
         if is_dead {
-            truth::end_dead_session(run, &mut manifest, now())?;
+            run::end_dead_session(run, &mut manifest, now())?;
         }
         let mut owned = Owned {
             log: run.dir.append(LOG)?,
@@ -301,16 +301,9 @@ impl Owned {
 
     /// Notes the stage, and what plugins say of themselves, for the next manifest that is written. Readers learn the stage
     /// of a running session from `live.json`: writing the manifest safely would wait for the disk.
-    pub fn note_stage(
-        &mut self,
-        stage: Stage,
-        providers: Option<Vec<ManifestProvider>>,
-    ) -> Result<(), RecordError> {
+    pub fn note_stage(&mut self, stage: Stage, providers: Vec<ManifestProvider>) {
         self.manifest.stage = stage;
-        if let Some(providers) = providers {
-            self.manifest.providers = providers;
-        }
-        Ok(())
+        self.manifest.providers = providers;
     }
 
     /// Notes what stands of the workers' second wall, for the next manifest that is written.
@@ -403,21 +396,18 @@ impl Owned {
 
     /// Replaces the manifest: afterwards either the old one or the new one is on disk, whatever happens.
     pub(crate) fn replace_manifest(&self) -> Result<(), RecordError> {
-        let written = self.prepare_manifest()?;
-        written
-            .sync_all()
-            .map_err(|source| self.run.dir.error("sync", MANIFEST, source))?;
+        let synced = self.prepare_manifest()?.sync_all();
+        synced.map_err(|source| self.run.dir.error("sync", MANIFEST, source))?;
         self.name_manifest()?;
         self.run.dir.sync()
     }
 
     fn replace_scenario(&self, text: &str) -> Result<(), RecordError> {
-        let written = self.run.dir.prepare(SCENARIO, text.as_bytes())?;
-        written
-            .sync_all()
-            .map_err(|source| self.run.dir.error("sync", SCENARIO, source))?;
-        self.run.dir.replace(SCENARIO)?;
-        self.run.dir.sync()
+        let dir = &self.run.dir;
+        let synced = dir.prepare(SCENARIO, text.as_bytes())?.sync_all();
+        synced.map_err(|source| dir.error("sync", SCENARIO, source))?;
+        dir.replace(SCENARIO)?;
+        dir.sync()
     }
 
     fn prepare_manifest(&self) -> Result<File, RecordError> {

@@ -112,7 +112,7 @@ impl ResultsRoot {
         for head in going {
             let is_named = named.contains(&head.id);
             // Another prune may have deleted it.
-            let Some(run) = RunDir::open(root, &head.id)? else {
+            let Some(run) = self.open_run(&head.id)? else {
                 continue;
             };
             let pruned = Pruned {
@@ -171,7 +171,7 @@ impl ResultsRoot {
         for name in &policy.runs {
             let run = self.find(name)?;
             let (root, its_root) = (self.own_dir()?, &run.root);
-            if !root.own_stamp().is_place_of(its_root.own_stamp()) {
+            if !root.stamp.is_place_of(&its_root.stamp) {
                 let other = its_root.path().display();
                 let problem = format!(
                     "the run is in another results root: name that with `--results {other}`"
@@ -198,7 +198,7 @@ impl ResultsRoot {
             if is_dry && done.runs.iter().any(|run| run.run == name) {
                 continue;
             }
-            let run = RunDir::open(root, &name);
+            let run = self.open_run(&name);
             match run.and_then(|run| run.as_ref().map(text_of).transpose()) {
                 Ok(text) => needed.extend(digests(&text.unwrap_or_default())),
                 Err(error) if error.is_missing() => {}
@@ -216,11 +216,8 @@ impl ResultsRoot {
             .filter(|(_, name, _)| !needed.contains(name));
         let unneeded: Vec<_> = unneeded.collect();
         for some in unneeded.chunks(AT_ONCE) {
-            let _lock = if is_dry {
-                None
-            } else {
-                Some(lock_store(&store, true)?)
-            };
+            let lock = (!is_dry).then(|| lock_store(&store, true));
+            let _lock = lock.transpose()?;
             for (shelf, name, stamp) in some {
                 let shelf = store.dir(shelf)?;
                 // A birth may have used it since.
@@ -376,7 +373,7 @@ fn is_leftover(root: &Dir, name: &str, now: Time) -> bool {
     };
     let is_run = matches!(dir.stat(MANIFEST), Ok(Some(found)) if found.length > 0);
     let is_deleted = matches!(dir.stat(DELETED), Ok(Some(_)));
-    let is_old = now.since(dir.own_stamp().changed()) > BIRTH;
+    let is_old = now.since(dir.stamp.changed()) > BIRTH;
     !is_run && (is_deleted || is_old && is_made_name(name)) && !lock::is_held(&dir)
 }
 
@@ -394,14 +391,12 @@ fn remove_leftover(root: &Dir, name: &str) -> Result<(), RecordError> {
 
 /// Tells whether a name is one that runs are given: a time in UTC, the scenario, and 8 hex digits.
 fn is_made_name(name: &str) -> bool {
-    const TIME: &[u8] = b"dddd-dd-dd_dd-dd-dd-ddd-";
-    let is_time = |(found, wanted): (u8, &u8)| match wanted {
-        b'd' => found.is_ascii_digit(),
-        wanted => found == *wanted,
-    };
+    const TIME: &[u8] = b"0000-00-00_00-00-00-000-";
+    let shape = name
+        .bytes()
+        .map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
     let end = name.rsplit('-').next().unwrap_or_default();
-    name.len() > TIME.len()
-        && name.bytes().zip(TIME).all(is_time)
+    shape.take(TIME.len()).eq(TIME.iter().copied())
         && end.len() == 8
         && end.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -4,7 +4,6 @@
 //! it. The owner removes all requests behind its last manifest. A pause lasts as long as its file is there.
 
 use std::{
-    io::Write as _,
     thread,
     time::{Duration, Instant},
 };
@@ -320,11 +319,8 @@ impl Asking<'_> {
             at: now(),
         };
         let bytes = serde_json::to_vec(&request).unwrap_or_default();
-        let name = self.mode.file();
-        let mut file = self.run.dir.unnamed()?;
-        file.write_all(&bytes)
-            .map_err(|source| self.run.dir.error("write", name, source))?;
-        self.run.dir.place(&file, name)?;
+        let dir = &self.run.dir;
+        dir.place(&dir.unnamed_with(&bytes)?, self.mode.file())?;
         self.asked = Some(request.token);
         let grace = session.map_or(0, |session| session.grace_ms);
         let bound = self.mode.bound(Duration::from_millis(grace));

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError, mpsc::Receiver},
     time::Duration,
@@ -81,11 +82,8 @@ impl ResultsRoot {
 
     /// Its folder, for a command that writes.
     pub(crate) fn own_dir(&self) -> Result<&Dir, RecordError> {
-        self.dir().ok_or_else(|| RecordError::Io {
-            what: "open the folder",
-            path: self.0.path.clone(),
-            source: std::io::ErrorKind::NotFound.into(),
-        })
+        let missing = || RecordError::io("open the folder", &self.0.path, ErrorKind::NotFound);
+        self.dir().ok_or_else(missing)
     }
 
     /// Makes an empty file in the store's folder that [`Self::keep`] can name, and that is gone if the process dies.
@@ -98,16 +96,18 @@ impl ResultsRoot {
     pub fn keep(&self, draft: File, digest: &Digest) -> Result<(), RecordError> {
         let store = self.store()?;
         let _lock = lock_store(&store.0, false)?;
-        self.add_unsynced(store.keep(draft, digest)?);
+        let kept = store.keep(draft, digest)?;
+        let unsynced = self.0.unsynced.lock();
+        unsynced
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(kept);
         Ok(())
     }
 
     /// Keeps bytes under their digest, as [`Self::keep`] does.
     pub fn keep_bytes(&self, bytes: &[u8]) -> Result<Digest, RecordError> {
         let digest = runner_model::digest(bytes);
-        let store = self.store()?;
-        let _lock = lock_store(&store.0, false)?;
-        self.add_unsynced(store.keep_bytes(bytes, &digest)?);
+        self.keep(self.store()?.0.unnamed_with(bytes)?, &digest)?;
         Ok(digest)
     }
 
@@ -118,13 +118,6 @@ impl ResultsRoot {
 
     fn store(&self) -> Result<Contents, RecordError> {
         Ok(Contents(self.own_dir()?.dir_or_make(STORE)?))
-    }
-
-    fn add_unsynced(&self, parts: impl IntoIterator<Item = Unsynced>) {
-        let unsynced = self.0.unsynced.lock();
-        unsynced
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(parts);
     }
 
     /// Syncs what was kept in the store, and other things at once.

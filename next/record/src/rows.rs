@@ -1,14 +1,10 @@
 //! Reads the lines of `index.jsonl`, in blocks and in bounded memory whatever is in the file.
 
 use std::{
-    collections::HashMap,
     fs::File,
     io::{self, BufRead as _},
     os::unix::fs::FileExt as _,
-    sync::{
-        atomic::{AtomicUsize, Ordering},
-        mpsc::channel,
-    },
+    panic::resume_unwind,
     thread,
 };
 
@@ -16,8 +12,9 @@ use runner_model::row::{BadLine, MAX_ROW, RowHead, read_head};
 
 /// Bytes of a line, what the coordinator adds included. Longer ones are garbage and are not kept in memory.
 pub(crate) const MAX_LINE: usize = MAX_ROW + (64 << 10);
-const BLOCK: usize = 4 << 20;
-/// Bytes that a thread parses before it looks at what the other one has done. Fewer are not worth a thread.
+/// Bytes that are read at once: what lines without anything in them take in memory is a hundred times as much.
+const BLOCK: usize = 256 << 10;
+/// Fewer bytes are not worth a thread.
 const PIECE: usize = 32 << 10;
 
 /// A line of `index.jsonl` as it is read.
@@ -76,64 +73,34 @@ pub(crate) fn read(file: &File, mut from: u64, each: &mut Each<'_>) -> io::Resul
     Ok(from)
 }
 
-/// Reads whole lines. Parsing takes most of the time, so another thread parses some of them, and this one takes all.
+/// Reads whole lines. Parsing takes most of the time, so another thread parses the second half of them.
 fn read_lines(lines: &[u8], from: u64, each: &mut Each<'_>) {
-    let pieces = pieces(lines, from);
-    if let [(from, lines)] = pieces.as_slice() {
-        each_line(lines, *from, each);
+    let behind_half = lines.get(lines.len() / 2..).unwrap_or_default();
+    let end = behind_half.iter().position(|byte| *byte == b'\n');
+    let half = end.map_or(lines.len(), |end| lines.len() / 2 + end + 1);
+    let ((first, second), middle) = (lines.split_at(half), from + half as u64);
+    if second.len() < PIECE {
+        each_line(first, from, each);
+        each_line(second, middle, each);
         return;
     }
-    let next = AtomicUsize::new(0);
-    let parse_next = || {
-        let place = next.fetch_add(1, Ordering::Relaxed);
-        let (from, lines) = pieces.get(place)?;
-        let mut parsed = Vec::with_capacity(PIECE / 256);
-        each_line(lines, *from, &mut |from, line| parsed.push((from, line)));
-        Some((place, parsed))
-    };
-    let (sender, others) = channel();
     thread::scope(|scope| {
-        let parse_some = move || {
-            while let Some(parsed) = parse_next() {
-                let _ = sender.send(parsed);
-            }
+        let parse = || {
+            let mut parsed = Vec::with_capacity(second.len() / 256);
+            each_line(second, middle, &mut |from, line| parsed.push((from, line)));
+            parsed
         };
+        let thread = thread::Builder::new().spawn_scoped(scope, parse);
+        each_line(first, from, each);
         // Without another thread this one parses all.
-        let _ = thread::Builder::new().spawn_scoped(scope, parse_some);
-        let mut waiting = HashMap::new();
-        for place in 0..pieces.len() {
-            let parsed = loop {
-                waiting.extend(others.try_iter());
-                if let Some(parsed) = waiting.remove(&place) {
-                    break parsed;
-                }
-                // The other thread hangs up only when it panics, which the scope passes on.
-                match parse_next().or_else(|| others.recv().ok()) {
-                    Some((place, parsed)) => waiting.insert(place, parsed),
-                    None => return,
-                };
-            };
-            for (from, line) in parsed {
-                each(from, line);
-            }
+        let parsed = thread.map_or_else(
+            |_| parse(),
+            |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+        );
+        for (from, line) in parsed {
+            each(from, line);
         }
     });
-}
-
-/// Splits whole lines into pieces of whole lines, each with its first byte.
-fn pieces(mut lines: &[u8], mut from: u64) -> Vec<(u64, &[u8])> {
-    let mut pieces = Vec::new();
-    loop {
-        let rest = lines.get(PIECE..).unwrap_or_default();
-        let end = rest.iter().position(|byte| *byte == b'\n');
-        let (piece, behind) = lines.split_at(end.map_or(lines.len(), |end| PIECE + end + 1));
-        pieces.push((from, piece));
-        if behind.is_empty() {
-            return pieces;
-        }
-        from += piece.len() as u64;
-        lines = behind;
-    }
 }
 
 fn each_line<'a>(mut lines: &'a [u8], mut from: u64, each: &mut dyn FnMut(u64, ReadLine<'a>)) {

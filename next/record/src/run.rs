@@ -8,7 +8,7 @@ use std::{
 };
 
 use runner_model::{
-    Digest, RowRef, RunStatus, Time, TrialId, digest,
+    Digest, Reason, RowRef, RunStatus, Time, TrialId, digest,
     row::{LogPlace, has_right_checksum},
 };
 use serde::Deserialize;
@@ -17,10 +17,11 @@ use crate::{
     Holder, Live, Manifest, RecordError,
     beneath::{Dir, Reader},
     contents::Contents,
-    fault, live, lock,
+    fault,
+    fold::Tally,
+    live, lock,
     root::STORE,
     rows::{self, ReadLine},
-    truth,
 };
 
 pub(crate) const ROWS: &str = "index.jsonl";
@@ -65,10 +66,7 @@ impl RunDir {
     /// The manifest as it is in truth: if no process holds the lock of a run that says `running`, it has the status, end and
     /// counts that a sweep would give it. Writes nothing.
     pub fn truth(&self) -> Result<Manifest, RecordError> {
-        self.truth_of(self.manifest()?)
-    }
-
-    pub(crate) fn truth_of(&self, mut manifest: Manifest) -> Result<Manifest, RecordError> {
+        let mut manifest = self.manifest()?;
         if manifest.status.is_terminal() {
             return Ok(manifest);
         }
@@ -85,9 +83,17 @@ impl RunDir {
         // An owner writes the last manifest before it lets the lock go, and the next one may have begun meanwhile.
         manifest = self.manifest()?;
         if manifest.status == RunStatus::Running && !lock::is_held(&self.dir) {
-            truth::end_dead_session(self, &mut manifest, now())?;
+            end_dead_session(self, &mut manifest, now())?;
         }
         Ok(manifest)
+    }
+
+    /// How many results the manifest of a run that has ended counts that are not in its rows.
+    pub fn lost_results(&self, manifest: &Manifest) -> Result<u64, RecordError> {
+        let mut tally = Tally::new(manifest);
+        tally.add_rows(self)?;
+        tally.finish(manifest);
+        Ok(manifest.counts.done().saturating_sub(tally.counts.done()))
     }
 
     /// The scenario that the manifest means.
@@ -99,30 +105,26 @@ impl RunDir {
     /// has it.
     pub(crate) fn find_scenario(&self, manifest: &Manifest) -> Result<(String, bool), RecordError> {
         let wanted = manifest.metadata.scenario_sha256;
-        let file = self.dir.read_all(SCENARIO, MAX_SCENARIO);
-        let is_in_file = matches!(&file, Ok(bytes) if digest(bytes) == wanted);
-        let found = match file {
-            Ok(bytes) if is_in_file => Ok(bytes),
-            other => self.stored_scenario(&wanted).map_err(|_| {
-                let problem =
-                    format!("its bytes are not those of the run, whose SHA-256 is {wanted}");
-                let refused = || self.dir.refuse(SCENARIO, problem);
-                other.err().unwrap_or_else(refused)
-            }),
-        };
+        let is_it = |found: &Result<Vec<u8>, RecordError>| matches!(found, Ok(bytes) if digest(bytes) == wanted);
+        let mut found = self.dir.read_all(SCENARIO, MAX_SCENARIO);
+        let is_in_file = is_it(&found);
+        if !is_in_file {
+            let store = self.root.dir(STORE);
+            let stored = store.and_then(|store| store.read_all(&wanted.path(), MAX_SCENARIO));
+            found = match (is_it(&stored), found) {
+                (true, _) => stored,
+                (false, Ok(_)) => Err(self.dir.refuse(
+                    SCENARIO,
+                    format!("its bytes are not those of the run, whose SHA-256 is {wanted}"),
+                )),
+                (false, missing) => missing,
+            };
+        }
         let text = String::from_utf8(found?).map_err(|error| {
-            let source = std::io::Error::other(error.utf8_error());
+            let source = io::Error::other(error.utf8_error());
             self.dir.error("read", SCENARIO, source)
         })?;
         Ok((text, !is_in_file))
-    }
-
-    fn stored_scenario(&self, digest: &Digest) -> Result<Vec<u8>, RecordError> {
-        let mut bytes = Vec::new();
-        let mut content = self.content(digest)?.take(MAX_SCENARIO);
-        let read = content.read_to_end(&mut bytes);
-        read.map_err(|source| self.root.error("read", STORE, source))?;
-        Ok(bytes)
     }
 
     /// Calls `each` for every line of the rows, in order, with its first byte; damaged lines and a torn tail too. A last line
@@ -216,4 +218,49 @@ impl RunDir {
         let session = self.manifest().ok()?.last_session();
         lock::is_held(&self.dir).then(|| live::read(&self.dir, session))?
     }
+}
+
+/// Gives the run of a dead session its status, counts and end, in memory alone. The session ended at its latest sign: the
+/// last row, `live.json`, `last-words.json` or the manifest, but not before it began and not after now.
+pub(crate) fn end_dead_session(
+    run: &RunDir,
+    manifest: &mut Manifest,
+    now: Time,
+) -> Result<(), RecordError> {
+    let mut tally = Tally::new(manifest);
+    let last_row = tally.add_rows(run)?;
+    let session = manifest.last_session();
+    let (live, words) = (
+        live::read(&run.dir, session),
+        live::last_words(&run.dir, session),
+    );
+    let last = manifest.sessions.last_mut();
+    let began = last
+        .as_ref()
+        .map_or(manifest.started_at, |last| last.started_at);
+    let pause = last.as_ref().and_then(|last| last.pauses.last());
+    let signs = [
+        live.as_ref().map(|live| live.at),
+        words.as_ref().map(|words| words.at),
+        pause.map(|pause| pause.to.unwrap_or(pause.from)),
+        manifest.transitions.last().map(|change| change.at),
+    ];
+    let last_sign = signs.into_iter().flatten().fold(last_row, Time::max);
+    let ended = last_sign.min(now).max(began);
+    if let (Some(last), Some(live)) = (last, live) {
+        manifest.stage = live.stage.unwrap_or(manifest.stage);
+        last.worked_ms = Some(live.worked_ms);
+    }
+
+    let is_complete = tally.finish(manifest);
+    manifest.counts = tally.counts;
+    let said = words.as_ref().and_then(|words| words.reason);
+    let reason = (!is_complete).then(|| said.unwrap_or(Reason::Crashed));
+    let status = RunStatus::after(reason, tally.has_rows);
+    manifest.change_status(status, reason, "sweep", ended)?;
+    if let (Some(_), Some(words)) = (reason, words) {
+        manifest.signal = words.signal;
+        manifest.message = words.message;
+    }
+    Ok(())
 }

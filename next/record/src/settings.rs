@@ -3,7 +3,7 @@
 
 use std::{io, path::Path};
 
-use crate::{RecordError, ResultsRoot, trust};
+use crate::{RecordError, ResultsRoot, modes::check_trust};
 
 const SETTINGS: &str = "runner.toml";
 /// A longer file has no settings.
@@ -32,7 +32,7 @@ impl ResultsRoot {
             Err(error) if error.is_missing() => return Ok(Settings::Absent),
             bytes => bytes?,
         };
-        if let Err(problem) = self.trust(SETTINGS) {
+        if let Err(problem) = self.check_settings() {
             let path = root.path().join(SETTINGS);
             return Ok(Settings::Ignored(format!(
                 "{} is ignored: {problem}, or set {TRUSTED} to the results root",
@@ -44,15 +44,14 @@ impl ResultsRoot {
             .map_err(|error| root.error("read", SETTINGS, io::Error::other(error.utf8_error())))
     }
 
-    /// Fails if another user could have written the file or folder of this name in the root, unless `RUNNER_TRUST_ROOT` names
-    /// the root.
-    pub fn trust(&self, name: &str) -> io::Result<()> {
+    /// Fails if another user could have written the settings, unless `RUNNER_TRUST_ROOT` names the root.
+    fn check_settings(&self) -> io::Result<()> {
         let root = self.path().canonicalize()?;
         let trusted = std::env::var_os(TRUSTED).map(|path| Path::new(&path).canonicalize());
         if trusted.is_some_and(|trusted| trusted.is_ok_and(|trusted| trusted == root)) {
             return Ok(());
         }
-        trust::check(&root.join(name))
+        check_trust(&root.join(SETTINGS))
     }
 }
 

@@ -1,13 +1,13 @@
 //! [`Share`]: whether other sessions may work in a results root meanwhile, by the lock of its file `.lock`.
 
-use std::{fs::File, io, time::Duration};
+use std::{io, time::Duration};
 
 use runner_model::Stage;
 
 use crate::{
-    RecordError, ResultsRoot, RunDir,
+    RecordError, ResultsRoot,
     beneath::Dir,
-    lock::{self, try_for, try_lock},
+    lock::{self, Held, try_for, try_lock},
 };
 
 const ROOT_LOCK: &str = ".lock";
@@ -63,8 +63,9 @@ impl ResultsRoot {
     fn live_runs(&self) -> Result<Vec<(String, u32)>, RecordError> {
         let (mut runs, mut waiting) = (Vec::new(), Vec::new());
         for name in self.names()? {
-            let run = self.dir().map(|root| RunDir::open(root, &name));
-            let Some(Ok(Some(run))) = run else { continue };
+            let Ok(Some(run)) = self.open_run(&name) else {
+                continue;
+            };
             if let Some(holder) = lock::holder(&run.dir) {
                 let manifest = run.manifest();
                 let waits = manifest.is_ok_and(|manifest| manifest.stage == Stage::Waiting);
@@ -82,7 +83,7 @@ impl ResultsRoot {
 }
 
 /// Takes the lock of the store, which prune has alone while it removes entries and others share while they keep some.
-pub(crate) fn lock_store(store: &Dir, is_alone: bool) -> Result<StoreLock, RecordError> {
+pub(crate) fn lock_store(store: &Dir, is_alone: bool) -> Result<Held, RecordError> {
     const PATIENCE: Duration = Duration::from_secs(10);
     let failed = |source| store.error("take", ROOT_LOCK, source);
     let file = store.write(ROOT_LOCK)?;
@@ -95,16 +96,5 @@ pub(crate) fn lock_store(store: &Dir, is_alone: bool) -> Result<StoreLock, Recor
             "another `runner` works there and does not let it go; end it and try again",
         ))
     })?;
-    Ok(StoreLock(file))
-}
-
-/// The lock of a store, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct StoreLock(File);
-
-impl Drop for StoreLock {
-    fn drop(&mut self) {
-        // A child that is just being started may still have the file open.
-        let _ = self.0.unlock();
-    }
+    Ok(Held(file))
 }

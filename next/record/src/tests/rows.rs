@@ -60,7 +60,8 @@ fn lines_are_read_across_blocks() {
 #[test]
 fn endless_lines_take_bounded_memory() {
     let file = tempfile::tempfile().unwrap();
-    let length = 100 << 20;
+    // Longer than all that the tests beside this one take.
+    let length = 200 << 20;
     file.set_len(length).unwrap();
     assert_eq!(lines(&file), ["0 torn"]);
     file.write_all_at(&[&b"\n"[..], &line(1)].concat(), length)
@@ -76,5 +77,5 @@ fn endless_lines_take_bounded_memory() {
         .find_map(|line| line.strip_prefix("VmHWM:"))
         .unwrap();
     let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
-    assert!(peak < 100 << 10, "{peak} KiB");
+    assert!(peak < 160 << 10, "{peak} KiB");
 }
