@@ -17,7 +17,7 @@ use crate::support::{
     wait::wait_until,
 };
 
-const TRIALS: usize = 500;
+const TRIALS: usize = 300;
 
 /// Many short trials.
 fn short() -> Runner {
