@@ -34,8 +34,8 @@ impl ResultsRoot {
     pub fn cut_short(&self) -> Result<Vec<RunHead>, RecordError> {
         let mut heads = self.listed()?.runs;
         heads.retain(|head| {
-            let run = self.open_run(&head.id);
-            let is_held = || matches!(run, Ok(Some(run)) if lock::is_held(&run.dir));
+            let run = || self.open_run(&head.id);
+            let is_held = || matches!(run(), Ok(Some(run)) if lock::is_held(&run.dir));
             head.status == RunStatus::Incomplete || head.status == RunStatus::Running && !is_held()
         });
         Ok(heads)

@@ -91,5 +91,8 @@ fn show_and_resume_count_damaged_lines_alike() {
         assert_eq!(runner.show(run)["damaged_lines"], u64::from(is_counted));
         let ran = runner.run(&["verify", run.id()]).expect(1);
         ran.says(&["index.jsonl:1: "]);
+        if !is_counted {
+            ran.says(&["its result counts all the same", "1 fault"]);
+        }
     }
 }
