@@ -62,38 +62,33 @@ impl Attempt<'_> {
         activity: &Activity,
     ) -> Made<'static> {
         let started_at = SystemTime::now().into();
-        let filled = match provider.fill(self.test.input, &self.files, |path| fs::read(path)) {
-            Ok(filled) => filled,
-            Err(error) => {
-                let ended = Ended::without_sandbox(Ending::Error(error));
-                return self.judged(started_at, ended, provider);
-            }
-        };
         let trial = &self.task.trial;
         let tags: Vec<String> = self.test.tags.iter().map(ToString::to_string).collect();
-        let call = Call {
-            trial: &trial.to_string(),
-            test: &trial.test,
-            provider: &trial.provider,
-            repeat: trial.repeat,
-            attempt: self.task.attempt,
-            seed: self.task.seed,
-            input: self.test.input.get(),
-            config: &provider.config,
-            tags: &tags,
-            files: &self.files,
-            env: &filled.env,
-            access: &provider.access,
-            activity,
-            command: filled.command,
-            limits: &provider.settings.limits,
-            timeout: self.task.timeout,
+        let filled = provider.fill(self.test.input, &self.files, |path| fs::read(path));
+        let mut ended = match filled {
+            Err(error) => Ended::without_sandbox(Ending::Error(error)),
+            Ok(filled) => {
+                let call = Call {
+                    trial: &trial.to_string(),
+                    test: &trial.test,
+                    provider: &trial.provider,
+                    repeat: trial.repeat,
+                    attempt: self.task.attempt,
+                    seed: self.task.seed,
+                    input: self.test.input.get(),
+                    config: &provider.config,
+                    tags: &tags,
+                    files: &self.files,
+                    env: &filled.env,
+                    access: &provider.access,
+                    activity,
+                    command: filled.command,
+                    limits: &provider.settings.limits,
+                    timeout: self.task.timeout,
+                };
+                provider.plugin.run(kept, call).await
+            }
         };
-        let ended = provider.plugin.run(kept, call).await;
-        self.judged(started_at, ended, provider)
-    }
-
-    fn judged(&self, started_at: Time, mut ended: Ended, provider: &Provider) -> Made<'static> {
         let most_tree = most_tree(provider.settings.limits.reply);
         if let Some(redactor) = provider.access.secrets.redactor() {
             redact(redactor, &mut ended, most_tree);
@@ -193,20 +188,20 @@ impl Attempt<'_> {
 
 fn timeout(task: &Task, test: &Test<'_>) -> RowError<'static> {
     let after = written(task.timeout);
-    let by = match (task.timeout_rule, test.trial_timeout) {
-        (TimeoutRule::Timeout, _) => format!("set by the test's `timeout = \"{after}\"`"),
-        (TimeoutRule::LimitTime, _) => {
-            format!("set by the provider's `limits.time = \"{after}\"`")
-        }
-        (TimeoutRule::TrialTimeout, Some(whole)) if whole > task.timeout => {
-            let whole = written(whole);
-            format!("what was left of the test's `trial_timeout = \"{whole}\"`")
-        }
-        (TimeoutRule::TrialTimeout, _) => {
-            format!("set by the test's `trial_timeout = \"{after}\"`")
-        }
+    let key = match task.timeout_rule {
+        TimeoutRule::Timeout => "test's `timeout",
+        TimeoutRule::LimitTime => "provider's `limits.time",
+        TimeoutRule::TrialTimeout => "test's `trial_timeout",
     };
-    let message = format!("no reply within {after}, {by}");
+    let is_of_trial = task.timeout_rule == TimeoutRule::TrialTimeout;
+    let whole = test
+        .trial_timeout
+        .filter(|whole| is_of_trial && *whole > task.timeout);
+    let (by, set) = match whole {
+        Some(whole) => ("what was left of", written(whole)),
+        None => ("set by", after.clone()),
+    };
+    let message = format!("no reply within {after}, {by} the {key} = \"{set}\"`");
     failure(None, task.timeout_rule.code(), message)
 }
 

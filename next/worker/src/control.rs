@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    sync::mpsc::Receiver,
     time::{Duration, Instant},
 };
 
@@ -11,12 +12,12 @@ use runner_model::protocol::{FromWorker, Task, TaskKind, ToWorker};
 /// How often the worker says what runs while something does; it is also its sign of life.
 const BEAT: Duration = Duration::from_millis(500);
 
-/// Reads and answers until nothing more will come.
+/// Reads and answers until nothing more will come. `torn_down` ends when all slots have torn down what they keep.
 ///
 /// # Errors
 ///
 /// The socket's end, or a supervisor that is broken.
-pub fn serve(incoming: &mut Incoming, shared: &Shared) -> io::Result<()> {
+pub fn serve(incoming: &mut Incoming, shared: &Shared, torn_down: &Receiver<()>) -> io::Result<()> {
     let mut beat_at = Instant::now() + BEAT;
     let mut interrupt_at = None;
     loop {
@@ -65,7 +66,9 @@ pub fn serve(incoming: &mut Incoming, shared: &Shared) -> io::Result<()> {
                     // After a stop guests have no longer than the grace.
                     let grace = interrupt_at.map(|at| at.saturating_duration_since(now));
                     let most = Duration::from(TEARDOWN);
-                    shared.tear_down(grace.map_or(most, |grace| grace.min(most)));
+                    shared.finish();
+                    // A guest that is not done then ends with this process.
+                    let _ = torn_down.recv_timeout(grace.map_or(most, |grace| grace.min(most)));
                 }
                 return shared.say(&FromWorker::Bye);
             }
@@ -75,7 +78,8 @@ pub fn serve(incoming: &mut Incoming, shared: &Shared) -> io::Result<()> {
     }
 }
 
-fn refused(what: &str) -> io::Error {
+/// The error of a supervisor that is broken.
+pub fn refused(what: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
         format!("the supervisor sent {what}, which this worker does not take"),

@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     fs,
-    future::{Future, pending, poll_fn},
+    future::{Future, poll_fn},
     io,
     path::{Path, PathBuf},
     pin::pin,
@@ -22,13 +22,14 @@ use runner_model::{
 use runner_sandbox::{AttachedFile, Engines, Redactor};
 use tokio::{
     runtime,
-    task::{JoinSet, LocalSet, yield_now},
+    task::{JoinSet, LocalSet, spawn_local, yield_now},
     time::sleep,
 };
 
 use crate::{
     attempt::{Attempt, Made},
     check::check,
+    control::refused,
     instances::{Instances, TEARDOWN, tear_down},
     judge::{Evidence, Judge, judge_again, most_tree},
     provider::{Provider, load_plugins},
@@ -57,7 +58,11 @@ struct Slots {
     judge: Judge,
 }
 
-/// Makes attempts. Does not return but by an error: a supervisor that is gone or broken.
+/// Makes attempts until all slots have torn down what they keep.
+///
+/// # Errors
+///
+/// A supervisor that is gone or broken.
 pub fn run(
     shared: Arc<Shared>,
     engines: &Engines,
@@ -96,10 +101,12 @@ pub fn run(
         for slot in 0..slots.shared.count() {
             running.spawn_local(slots.clone().run(slot));
         }
-        running.spawn_local(slots.report_in_time());
-        // The first that ends does so by an error or a panic, and none can go on without it.
-        let ended = running.join_next().await;
-        ended.map_or(Ok(()), |ended| ended.map_err(io::Error::other)?)
+        spawn_local(slots.report_in_time());
+        // One that fails does so for want of a supervisor, and none can go on without it.
+        while let Some(ended) = running.join_next().await {
+            ended.map_err(io::Error::other)??;
+        }
+        Ok(())
     })
 }
 
@@ -113,9 +120,7 @@ impl Slots {
             let Some(order) = self.shared.next() else {
                 self.shared.rest(slot)?;
                 if self.shared.is_finished() {
-                    self.log(instances.tear_down(None).await)?;
-                    self.shared.note_torn_down();
-                    return pending().await;
+                    return self.log(instances.tear_down(None).await);
                 }
                 wake.await;
                 turn_began = Instant::now();
@@ -148,8 +153,7 @@ impl Slots {
         let test: Test<'_> = serde_json::from_slice(line)?;
         let provider = self.providers.get(usize::from(task.provider));
         let Some(Some(provider)) = provider else {
-            let what = "a task of a provider that cannot be used";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            return Err(refused("a task of a provider that cannot be used"));
         };
         let schema = match &test.expect.schema {
             Some(digest) => Some(self.judge.schema(digest, &self.blob(digest).await?)?),

@@ -20,9 +20,8 @@ const MOST_WAITING: usize = 1 << 20;
 /// Reads what the supervisor says.
 pub struct Incoming {
     stream: UnixStream,
+    /// What has come and was not taken.
     bytes: Vec<u8>,
-    /// Where the next frame begins.
-    at: usize,
 }
 
 /// Writes what the worker says.
@@ -38,7 +37,6 @@ impl Incoming {
         Self {
             stream,
             bytes: Vec::new(),
-            at: 0,
         }
     }
 
@@ -57,8 +55,6 @@ impl Incoming {
             if let Some(message) = self.take()? {
                 return Ok(Some(message));
             }
-            self.bytes.drain(..self.at);
-            self.at = 0;
             let length = self.bytes.len();
             self.bytes.resize(length + READ, 0);
             let read = self.stream.read(&mut self.bytes[length..]);
@@ -77,7 +73,7 @@ impl Incoming {
     /// Takes a frame that is there as a whole.
     fn take(&mut self) -> io::Result<Option<ToWorker>> {
         let bad = |error| io::Error::new(ErrorKind::InvalidData, error);
-        let Some((prefix, rest)) = self.bytes[self.at..].split_first_chunk::<PREFIX>() else {
+        let Some((prefix, rest)) = self.bytes.split_first_chunk::<PREFIX>() else {
             return Ok(None);
         };
         let (kind, length) = read_prefix(*prefix, Sender::Supervisor).map_err(bad)?;
@@ -85,7 +81,7 @@ impl Incoming {
             return Ok(None);
         };
         let message = ToWorker::decode(kind, content).map_err(bad)?;
-        self.at += PREFIX + length;
+        self.bytes.drain(..PREFIX + length);
         Ok(Some(message))
     }
 }

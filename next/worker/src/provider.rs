@@ -263,16 +263,12 @@ fn secrets(grants: &Grants, is_command: bool, values: &SecretValues) -> Secrets 
 }
 
 fn check_config(schema: Option<&Value>, config: &Value) -> Result<(), Problem> {
-    let Some(schema) = compile("configuration", schema)? else {
+    let schema = compile("configuration", schema)?;
+    let Some(mismatch) = schema.and_then(|schema| schema.mismatch(config)) else {
         return Ok(());
     };
-    let refused = |mismatch| {
-        let message = format!("refuses its `config`: {mismatch}");
-        problem(ErrorClass::InvalidConfig, "config", message)
-    };
-    schema
-        .mismatch(config)
-        .map_or(Ok(()), |mismatch| Err(refused(mismatch)))
+    let message = format!("refuses its `config`: {mismatch}");
+    Err(problem(ErrorClass::InvalidConfig, "config", message))
 }
 
 fn compile(what: &str, schema: Option<&Value>) -> Result<Option<Schema>, Problem> {

@@ -6,7 +6,7 @@ use std::{
     io,
     os::unix::fs::FileExt as _,
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -42,8 +42,6 @@ pub struct Shared {
     on_processor: AtomicU64,
     /// By slot: what its guest does.
     pub activities: Vec<Activity>,
-    /// Told when a slot has torn down what it kept.
-    torn_down: Condvar,
 }
 
 /// A task with what came with it.
@@ -66,8 +64,6 @@ struct Queue {
     is_paused: bool,
     /// Slots tear down what they keep.
     is_finished: bool,
-    /// How many slots have done so.
-    torn_down: usize,
 }
 
 impl Shared {
@@ -82,7 +78,6 @@ impl Shared {
             running: (0..count).map(|_| AtomicU64::new(0)).collect(),
             on_processor: AtomicU64::new(0),
             activities: (0..count).map(|_| Activity::default()).collect(),
-            torn_down: Condvar::new(),
         }
     }
 
@@ -162,25 +157,15 @@ impl Shared {
         self.take_back(0)
     }
 
-    /// Lets every slot that is free tear down what it keeps, and waits for them, no longer than `within`.
-    pub fn tear_down(&self, within: Duration) {
-        let mut queue = lock(&self.queue);
-        queue.is_finished = true;
+    /// Lets every slot that is free tear down what it keeps, and end.
+    pub fn finish(&self) {
+        lock(&self.queue).is_finished = true;
         self.wake.notify_waiters();
-        let is_open = |queue: &mut Queue| queue.torn_down < self.count();
-        // A guest that is not done then ends with this process.
-        let _ = self.torn_down.wait_timeout_while(queue, within, is_open);
     }
 
     /// Tells whether slots tear down what they keep.
     pub fn is_finished(&self) -> bool {
         lock(&self.queue).is_finished
-    }
-
-    /// Notes that a slot has torn down what it kept.
-    pub fn note_torn_down(&self) {
-        lock(&self.queue).torn_down += 1;
-        self.torn_down.notify_all();
     }
 
     /// Notes that a plugin or blob is there.

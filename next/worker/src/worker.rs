@@ -4,14 +4,11 @@ use std::{
     fs::File,
     io,
     os::{fd::AsFd as _, unix::net::UnixStream},
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread,
 };
 
-use runner_model::{
-    prepare::Prepare,
-    protocol::{FromWorker, Hello, ToWorker},
-};
+use runner_model::protocol::{FromWorker, Hello, ToWorker};
 use runner_sandbox::{Engines, load_certificates};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP},
@@ -19,7 +16,8 @@ use signal_hook::{
 };
 
 use crate::{
-    control, exit, guests,
+    control::{self, refused},
+    exit, guests,
     harden::{Openings, harden},
     link::{Incoming, Outgoing},
     shared::Shared,
@@ -71,7 +69,11 @@ fn serve(
     leave: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> io::Result<()> {
     let mut outgoing = Outgoing::new(socket.try_clone()?);
-    let (mut incoming, prepare) = meet(socket, &mut outgoing)?;
+    outgoing.say(&hello())?;
+    let mut incoming = Incoming::new(socket);
+    let Some(ToWorker::Prepare(prepare)) = incoming.next()? else {
+        return Err(refused("something else before `Prepare`"));
+    };
     // Here no thread exists yet: all will stand behind the wall, and nothing opens the system's certificates there.
     let grants = prepare.providers.iter();
     let mut grants = grants.flat_map(|prepared| &prepared.provider.grants.net);
@@ -83,27 +85,18 @@ fn serve(
     let shared = Shared::new(outgoing, slots, prepare.slots, engines.interrupt());
     let shared = Arc::new(shared);
     let watched = shared.clone();
-    thread::Builder::new()
+    let (torn_down, wait) = mpsc::channel();
+    let control = thread::Builder::new()
         .name("control".into())
         .spawn(move || {
-            let served = control::serve(&mut incoming, &watched);
+            let served = control::serve(&mut incoming, &watched, &wait);
             watched.interrupt.now();
             leave(served);
         })?;
-    guests::run(shared, &engines, *prepare, standing)
-}
-
-/// Says who this is, and reads what it is to do.
-fn meet(socket: UnixStream, outgoing: &mut Outgoing) -> io::Result<(Incoming, Box<Prepare>)> {
-    outgoing.say(&hello())?;
-    let mut incoming = Incoming::new(socket);
-    match incoming.next()? {
-        Some(ToWorker::Prepare(prepare)) => Ok((incoming, prepare)),
-        _ => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the supervisor did not begin with `Prepare`",
-        )),
-    }
+    guests::run(shared, &engines, *prepare, standing)?;
+    drop(torn_down);
+    let left = control.join();
+    left.map_err(|_| io::Error::other("the control thread panicked"))
 }
 
 /// The first frame.

@@ -507,7 +507,10 @@ fn a_broken_supervisor_is_told_what_is_wrong() {
         body: line.into_bytes(),
     });
     let ended = supervisor.left().unwrap_err().to_string();
-    assert_eq!(ended, "a task of a provider that cannot be used");
+    assert!(
+        ended.contains("a task of a provider that cannot be used"),
+        "{ended}"
+    );
 }
 
 #[test]
