@@ -325,10 +325,11 @@ impl Prepared {
             ));
         }
         if fold.damaged() > 0 {
-            let lines = fold.damaged();
-            notices.push(format!(
-                "{lines} lines of index.jsonl are damaged; their trials run again"
-            ));
+            let (one, many) = (
+                "line of index.jsonl is damaged; its trial runs again",
+                "lines of index.jsonl are damaged; their trials run again",
+            );
+            notices.push(plural(fold.damaged(), one, many));
         }
         notices.extend(unsettled(manifest).filter(|_| request.rerun.is_none()));
         if fold.left() > 0 {

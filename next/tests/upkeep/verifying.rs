@@ -84,7 +84,7 @@ fn show_and_resume_count_damaged_lines_alike() {
         let dry = runner.run(&["resume", run.id(), "--dry-run"]).expect(0);
         for (ran, says) in [
             (shown, "1 line is damaged"),
-            (dry, "index.jsonl are damaged"),
+            (dry, "1 line of index.jsonl is damaged"),
         ] {
             assert_eq!(ran.stderr.contains(says), is_counted, "{line}: {ran:?}");
         }
