@@ -79,7 +79,7 @@ fn errors_are_named_with_what_runs_them_again() {
 /// Trials that take a moment each.
 fn naps(runner: &str) -> Runner {
     Runner::hostile(&format!(
-        "{runner}\n[[tests]]\nid = \"nap\"\nrepeat = 12\ninput = {{ do = \"sleep\", ms = 40 }}\n"
+        "{runner}\n[[tests]]\nid = \"nap\"\nrepeat = 12\ninput = {{ do = \"sleep\", ms = 100 }}\n"
     ))
 }
 
@@ -89,7 +89,7 @@ fn killed_rerun_is_finished_by_the_next() {
     runner.exec(&["-j", "2"]).expect(0);
     let run = runner.only_run();
     let mut again = runner.started(&["resume", "--rerun", "all", "-j", "1", "--json"]);
-    again.wait_for_rows(4);
+    again.wait_for_rows(2);
     let told = again.kill().acknowledged().len();
     // Each trial has a final row, and still the run is not completed.
     assert_status(&runner, "incomplete");
@@ -99,7 +99,7 @@ fn killed_rerun_is_finished_by_the_next() {
 
     // A stop on the way leaves it as it is: another session goes on.
     let mut again = runner.started(&["resume", "-j", "1", "--json"]);
-    again.wait_for_rows(2);
+    again.wait_for_rows(1);
     let (stopped, _) = again.end_by(Signal::INT);
     assert_eq!(stopped.code, Some(130));
     assert_status(&runner, "incomplete");
