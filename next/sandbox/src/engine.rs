@@ -157,7 +157,8 @@ impl Engines {
             return Ok(engine);
         }
         let engine = match allocation(trailer) {
-            // A process that may not have the addresses of all slots makes each sandbox on demand.
+            // A process that may not have the addresses of all slots makes each sandbox on demand: its limit bounds what
+            // instances take, too.
             Allocation::Pooled => config::pooled(self.slots, is_small)
                 .or_else(|_| config::compiler(Allocation::Pooled, 0)),
             Allocation::OnDemand => config::on_demand(),
