@@ -106,7 +106,7 @@ fn last_row(file: &File, length: u64) -> io::Result<LastRow> {
 
 fn last_row_behind(file: &File, from: u64, length: u64) -> io::Result<LastRow> {
     let (mut last, mut is_last_line) = (LastRow::default(), false);
-    let end = rows::read(file, from, &mut |at, line| {
+    let end = rows::read(file, from, |_| (), &mut |at, (line, _)| {
         if is_last_line {
             last.end = at;
         }

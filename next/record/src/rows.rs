@@ -29,11 +29,19 @@ pub enum ReadLine<'a> {
 }
 
 /// Takes lines with their first bytes.
-pub(crate) type Each<'e> = dyn for<'a> FnMut(u64, ReadLine<'a>) + 'e;
+pub(crate) type Each<'e, T> = dyn for<'a> FnMut(u64, Looked<'a, T>) + 'e;
+
+/// A line, and what `look` says of its bytes if it is a row.
+pub(crate) type Looked<'a, T> = (ReadLine<'a>, Option<T>);
 
 /// Calls `each` for every line that begins at byte `from` or behind it, in order, with its first byte. Returns where the last
-/// line begins if it lacks its line break, else where the next one will.
-pub(crate) fn read(file: &File, mut from: u64, each: &mut Each<'_>) -> io::Result<u64> {
+/// line begins if it lacks its line break, else where the next one will. `look` is called on several threads.
+pub(crate) fn read<T: Send>(
+    file: &File,
+    mut from: u64,
+    look: fn(&[u8]) -> T,
+    each: &mut Each<'_, T>,
+) -> io::Result<u64> {
     let mut block = vec![0; BLOCK];
     // What earlier blocks have of the line; it begins at `from`.
     let (mut begun, mut at) = (Vec::new(), from);
@@ -54,44 +62,46 @@ pub(crate) fn read(file: &File, mut from: u64, each: &mut Each<'_>) -> io::Resul
         if !begun.is_empty() {
             let first = whole.iter().position(|byte| *byte == b'\n').unwrap_or(end);
             add(&mut begun, &whole[..first]);
-            each(from, parse(&begun));
+            each(from, parse(&begun, look));
             begun.clear();
             from = at - (length - first - 1) as u64;
             whole = &whole[first + 1..];
         }
         let rest = length - end - 1;
         let (lines, rest) = whole.split_at(whole.len() - rest);
-        read_lines(lines, from, each);
+        read_lines(lines, from, look, each);
         from += lines.len() as u64;
         add(&mut begun, rest);
     }
-    match parse(&begun) {
+    match parse(&begun, look) {
         _ if at == from => {}
-        ReadLine::Damaged(_) => each(from, ReadLine::Torn),
+        (ReadLine::Damaged(_), _) => each(from, (ReadLine::Torn, None)),
         row => each(from, row),
     }
     Ok(from)
 }
 
 /// Reads whole lines. Parsing takes most of the time, so another thread parses the second half of them.
-fn read_lines(lines: &[u8], from: u64, each: &mut Each<'_>) {
-    let behind_half = lines.get(lines.len() / 2..).unwrap_or_default();
-    let end = behind_half.iter().position(|byte| *byte == b'\n');
-    let half = end.map_or(lines.len(), |end| lines.len() / 2 + end + 1);
-    let ((first, second), middle) = (lines.split_at(half), from + half as u64);
+fn read_lines<T: Send>(lines: &[u8], from: u64, look: fn(&[u8]) -> T, each: &mut Each<'_, T>) {
+    let own = lines.len() / 2;
+    let end = lines[own..].iter().position(|byte| *byte == b'\n');
+    let own = end.map_or(lines.len(), |end| own + end + 1);
+    let ((first, second), middle) = (lines.split_at(own), from + own as u64);
     if second.len() < PIECE {
-        each_line(first, from, each);
-        each_line(second, middle, each);
+        each_line(first, from, look, each);
+        each_line(second, middle, look, each);
         return;
     }
     thread::scope(|scope| {
         let parse = || {
             let mut parsed = Vec::with_capacity(second.len() / 256);
-            each_line(second, middle, &mut |from, line| parsed.push((from, line)));
+            each_line(second, middle, look, &mut |from, line| {
+                parsed.push((from, line));
+            });
             parsed
         };
         let thread = thread::Builder::new().spawn_scoped(scope, parse);
-        each_line(first, from, each);
+        each_line(first, from, look, each);
         // Without another thread this one parses all.
         let parsed = thread.map_or_else(
             |_| parse(),
@@ -103,11 +113,17 @@ fn read_lines(lines: &[u8], from: u64, each: &mut Each<'_>) {
     });
 }
 
-fn each_line<'a>(mut lines: &'a [u8], mut from: u64, each: &mut dyn FnMut(u64, ReadLine<'a>)) {
+fn each_line<'a, T>(
+    mut lines: &'a [u8],
+    mut from: u64,
+    look: fn(&[u8]) -> T,
+    each: &mut dyn FnMut(u64, Looked<'a, T>),
+) {
     let mut rest = lines;
     while let Ok(length @ 1..) = rest.skip_until(b'\n') {
         let line = &lines[..length];
-        each(from, parse(line.strip_suffix(b"\n").unwrap_or(line)));
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        each(from, parse(line, look));
         from += length as u64;
         lines = rest;
     }
@@ -119,15 +135,16 @@ fn add(begun: &mut Vec<u8>, piece: &[u8]) {
     begun.extend_from_slice(&piece[..piece.len().min(room)]);
 }
 
-fn parse(line: &[u8]) -> ReadLine<'_> {
+fn parse<T>(line: &[u8], look: fn(&[u8]) -> T) -> Looked<'_, T> {
     if line.len() > MAX_LINE {
-        return ReadLine::Damaged(BadLine::Shape(format!("longer than {MAX_LINE} bytes")));
+        let problem = format!("longer than {MAX_LINE} bytes");
+        return (ReadLine::Damaged(BadLine::Shape(problem)), None);
     }
     // An editor or a file's way over other systems may have given lines another end.
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     match read_head(line) {
-        Ok(row) => ReadLine::Row(row, line),
-        Err(problem) => ReadLine::Damaged(problem),
+        Ok(row) => (ReadLine::Row(row, line), Some(look(line))),
+        Err(problem) => (ReadLine::Damaged(problem), None),
     }
 }
 

@@ -140,11 +140,22 @@ impl RunDir {
         from: u64,
         each: &mut dyn for<'a> FnMut(u64, ReadLine<'a>),
     ) -> Result<u64, RecordError> {
+        self.rows_and(from, |_| (), &mut |at, (line, _)| each(at, line))
+    }
+
+    /// Like [`Self::rows_from`], with what `look` says of the bytes of each row. It is called on several threads.
+    pub(crate) fn rows_and<T: Send>(
+        &self,
+        from: u64,
+        look: fn(&[u8]) -> T,
+        each: &mut rows::Each<'_, T>,
+    ) -> Result<u64, RecordError> {
         let file = match self.dir.read(ROWS) {
             Err(error) if error.is_missing() => return Ok(from),
             opened => opened?,
         };
-        rows::read(&file, from, each).map_err(|source| self.dir.error("read", ROWS, source))
+        let read = rows::read(&file, from, look, each);
+        read.map_err(|source| self.dir.error("read", ROWS, source))
     }
 
     /// What the runner itself has logged of the run, from this byte on.

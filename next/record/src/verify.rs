@@ -9,7 +9,7 @@ use std::{
 
 use runner_model::{
     Digest, Places, RowRef, RunStatus,
-    row::{RowHead, read_line},
+    row::{BadLine, RowHead, read_line},
 };
 use serde::Serialize;
 
@@ -93,10 +93,15 @@ impl RunDir {
             line: 0,
         };
         look.stored(&manifest);
-        self.rows(&mut |_, line| {
+        // Whether a row names files.
+        let names = |bytes: &[u8]| {
+            let row = read_line(bytes)?;
+            Ok(row.logs.is_some() || !row.artifacts.is_empty())
+        };
+        self.rows_and(0, names, &mut |_, (line, names)| {
             look.line += 1;
             match line {
-                ReadLine::Row(row, bytes) => look.row(&row, bytes),
+                ReadLine::Row(row, bytes) => look.row(&row, bytes, names),
                 ReadLine::Damaged(problem) => {
                     look.next_seq += 1;
                     look.fault(&format!("{problem}; `runner resume` runs its trial again"));
@@ -148,7 +153,7 @@ impl Look<'_> {
         });
     }
 
-    fn row(&mut self, row: &RowHead, bytes: &[u8]) {
+    fn row(&mut self, row: &RowHead, bytes: &[u8], names: Option<Result<bool, BadLine>>) {
         self.tally.add(&row.trial, row.into());
         let (seq, session) = (row.seq, row.session);
         if seq != self.next_seq {
@@ -171,15 +176,20 @@ impl Look<'_> {
         if let Some(problem) = foreign {
             self.fault(&problem);
         }
-        match read_line(bytes) {
-            Ok(row) => self.what_it_names(&row),
-            Err(problem) => self.fault(&format!("{problem}; its result counts all the same")),
+        match names {
+            Some(Err(problem)) => self.fault(&format!("{problem}; its result counts all the same")),
+            Some(Ok(false)) => self.found.rows += 1,
+            _ => {
+                self.found.rows += 1;
+                if let Ok(row) = read_line(bytes) {
+                    self.what_it_names(&row);
+                }
+            }
         }
     }
 
     /// Compares the artifacts of a row and its line in `logs.jsonl`.
     fn what_it_names(&mut self, row: &RowRef<'_>) {
-        self.found.rows += 1;
         for artifact in &row.artifacts {
             if !self.artifacts.insert(artifact.sha256) {
                 continue;

@@ -18,7 +18,7 @@ fn line(seq: u64) -> Vec<u8> {
 /// What is read, as a text.
 fn lines(file: &File) -> Vec<String> {
     let mut lines = Vec::new();
-    read(file, 0, &mut |from, line| {
+    read(file, 0, |_| (), &mut |from, (line, _)| {
         lines.push(match line {
             ReadLine::Row(row, bytes) => {
                 assert_eq!(bytes, &self::line(row.seq)[..bytes.len()]);
