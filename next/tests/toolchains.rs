@@ -392,15 +392,14 @@ impl<'a> Plugin<'a> {
     }
 
     fn assert_typo_is_named(&self) {
-        self.write_scenario("scenario-typo.toml", TYPO, "");
-        let output = self.shell("runner validate scenario-typo.toml");
-        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{printed}");
-        assert!(printed.contains("`typo`"), "{printed}");
+        let ran = self.exec("scenario-typo.toml", TYPO, 3);
+        assert!(ran.printed.contains("`typo`"), "{}", ran.printed);
         assert!(
-            printed.contains("txt") || printed.contains("text"),
-            "{printed}"
+            ran.printed.contains("txt") || ran.printed.contains("text"),
+            "{}",
+            ran.printed
         );
+        assert_eq!(ran.rows.len(), 0);
     }
 
     /// Calls what the README shows of the host's functions, against a server of this test.
@@ -456,17 +455,13 @@ impl<'a> Plugin<'a> {
         self.exec_with(name, tests, "", code)
     }
 
-    fn write_scenario(&self, name: &str, tests: &str, grants: &str) {
+    fn exec_with(&self, name: &str, tests: &str, grants: &str, code: i32) -> Ran {
         let protocol = match self.template.kind {
             "command" => "protocol = \"json\"\n",
             _ => "",
         };
         let provider = format!("[providers.shout]\nplugin = \".\"\n{protocol}");
         fs::write(self.path(name), [tests, &provider, grants].concat()).unwrap();
-    }
-
-    fn exec_with(&self, name: &str, tests: &str, grants: &str, code: i32) -> Ran {
-        self.write_scenario(name, tests, grants);
         let results = self.path("results");
         if results.exists() {
             fs::remove_dir_all(results).unwrap();

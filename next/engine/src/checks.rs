@@ -1,109 +1,149 @@
-//! Lets a worker check tests on their providers, without any trial.
+//! [`Checks`]: a worker checks tests on their providers, without any trial.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, io};
 
 use runner_model::{
     ErrorClass, Micros, Places as _, TaskId, TrialId,
     prepare::{Problem, Ready},
-    protocol::{FromWorker, Line, Task, TaskKind, TimeoutRule},
+    protocol::{Line, Task, TaskKind, TimeoutRule},
     provider::{Provider, Stdin},
     row::MAX_ROW,
     template::Template,
 };
 use runner_scenario::{Problems, TestProblem};
 
-use crate::{
-    EngineError,
-    crew::News,
-    once::{CallEnd, Once},
-    plan::{Ids, Plan},
-    session::machine,
-};
+use crate::plan::{Ids, Plan};
 
 /// Problems that are told of; all are counted.
 const MAX_TOLD: usize = 20;
 /// Tasks that are sent and not yet answered.
 const WINDOW: usize = 64;
 
-/// Lets the worker check all tests on those of their providers for which something can be wrong, and gives what it finds.
-///
-/// # Errors
-///
-/// The disk, or the end of the worker; within, that before all is checked.
-pub(crate) fn check(
-    plan: &Plan,
-    ready: &Ready,
-    once: &mut Once,
-) -> Result<Result<Problems, CallEnd>, EngineError> {
-    let is_asked = asked(plan, ready);
-    let has_schemas = !plan.suite.blobs().is_empty();
-    let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
-    let (mut trials, mut last, mut line) = (0..plan.suite.trials(), None, Vec::new());
-    let (mut in_flight, mut found, mut hidden) = (HashMap::new(), Vec::new(), 0);
-    loop {
-        while in_flight.len() < WINDOW
-            && let Some(trial) = trials.next()
-        {
-            let planned = plan.suite.trial(trial);
-            let is_asked = is_asked[usize::from(planned.provider)];
-            let place = (planned.test, planned.provider);
-            // One repeat is like the other.
-            let is_repeat = last.replace(place) == Some(place);
-            if is_repeat || !is_asked && !has_schemas {
-                continue;
-            }
-            plan.suite.line(planned.test, &mut line).map_err(machine)?;
-            // A text that has it checks one test too many.
-            if is_asked || has_part(&line, b"\"schema\":") {
-                let id = ids.trial(trial).map_err(machine)?;
-                let task = task(plan, (trial, planned.provider), &id, line.len());
-                in_flight.insert(task.id, (planned.test, id));
-                once.assign(task, &line).map_err(machine)?;
-            }
-        }
-        if in_flight.is_empty() {
-            break;
-        }
-        match once.next()? {
-            Ok(News::Said(_, FromWorker::Report { head, body })) => {
-                let Some((test, trial)) = in_flight.remove(&head.task) else {
-                    continue;
-                };
-                for problem in problems(&body[..head.row_bytes as usize]) {
-                    if found.len() < MAX_TOLD {
-                        found.push(of_test(test, &trial, &problem));
-                    } else {
-                        hidden += 1;
-                    }
-                }
-            }
-            Ok(_) => {}
-            Err(end) => return Ok(Err(end)),
-        }
-    }
-    let mut problems = plan.scenario.test_problems(&plan.suite, &found);
-    problems.add_hidden(hidden);
-    Ok(Ok(problems))
+/// The first number of a task that checks; those of attempts begin at 1.
+const FIRST: u64 = 1 << 63;
+
+/// The checks of a plan's tests on those of their providers for which something can be wrong.
+pub(crate) struct Checks {
+    /// By provider: whether each of its tests is checked. Of the others those are that have a schema, if `of_schemas`.
+    is_asked: Vec<bool>,
+    of_schemas: bool,
+    /// The next trial of the plan.
+    next: u64,
+    /// The test and provider that was checked last: one repeat is like the other.
+    last: Option<(u64, u16)>,
+    in_flight: HashMap<TaskId, (u64, TrialId)>,
+    found: Vec<TestProblem>,
+    hidden: usize,
 }
 
-/// By provider: whether each of its tests is checked. Of the others those are that have a schema.
-fn asked(plan: &Plan, ready: &Ready) -> Vec<bool> {
-    let providers = plan.providers.iter();
-    let takes_input = providers.map(|prepared| takes_input(&prepared.provider));
-    let mut is_asked: Vec<_> = takes_input.collect();
-    for about in &ready.providers {
-        let description = about.description.as_ref();
-        let has_schema = description.is_some_and(|about| about.input_schema.is_some());
-        if let Some(is_asked) = is_asked.get_mut(usize::from(about.provider)) {
-            *is_asked |= has_schema;
+impl Checks {
+    /// Checks of what no run would tell before its first trial: inputs of providers that describe them.
+    pub(crate) fn of_described(ready: &Ready, plan: &Plan) -> Self {
+        let mut is_asked = vec![false; plan.providers.len()];
+        for about in &ready.providers {
+            let description = about.description.as_ref();
+            let has_schema = description.is_some_and(|about| about.input_schema.is_some());
+            if let Some(is_asked) = is_asked.get_mut(usize::from(about.provider)) {
+                *is_asked = has_schema;
+            }
+        }
+        let is_needed = is_asked.contains(&true);
+        Self {
+            is_asked,
+            of_schemas: false,
+            next: if is_needed { 0 } else { plan.suite.trials() },
+            last: None,
+            in_flight: HashMap::new(),
+            found: Vec::new(),
+            hidden: 0,
         }
     }
-    is_asked
+
+    /// Checks of all in which something can be wrong.
+    pub(crate) fn of_all(ready: &Ready, plan: &Plan) -> Self {
+        let mut checks = Self::of_described(ready, plan);
+        for (is_asked, prepared) in checks.is_asked.iter_mut().zip(&plan.providers) {
+            *is_asked |= takes_input(&prepared.provider);
+        }
+        checks.of_schemas = !plan.suite.blobs().is_empty();
+        checks.next = 0;
+        checks
+    }
+
+    /// Hands out tasks with their tests' lines until enough are not answered.
+    ///
+    /// # Errors
+    ///
+    /// A suite that cannot be read, or that of `assign`.
+    pub(crate) fn fill(
+        &mut self,
+        plan: &Plan,
+        is_pending: impl Fn(u64) -> bool,
+        mut assign: impl FnMut(Task, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
+        let mut line = Vec::new();
+        while self.in_flight.len() < WINDOW && self.next < plan.suite.trials() {
+            let trial = self.next;
+            self.next += 1;
+            let planned = plan.suite.trial(trial);
+            let is_asked = self.is_asked[usize::from(planned.provider)];
+            let place = Some((planned.test, planned.provider));
+            if self.last == place || !is_asked && !self.of_schemas || !is_pending(trial) {
+                continue;
+            }
+            self.last = place;
+            plan.suite.line(planned.test, &mut line)?;
+            // A text that has it checks one test too many.
+            if is_asked || has_part(&line, b"\"schema\":") {
+                let id = ids.trial(trial)?;
+                let task = task(plan, (trial, planned.provider), &id, line.len());
+                self.in_flight.insert(task.id, (planned.test, id));
+                assign(task, &line)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the answer to a task.
+    pub(crate) fn take(&mut self, task: TaskId, answer: &[u8]) {
+        let Some((test, trial)) = self.in_flight.remove(&task) else {
+            return;
+        };
+        for problem in problems(answer) {
+            if self.found.len() < MAX_TOLD {
+                self.found.push(of_test(test, &trial, &problem));
+            } else {
+                self.hidden += 1;
+            }
+        }
+    }
+
+    /// Tells whether all tests were checked.
+    pub(crate) fn is_over(&self, plan: &Plan) -> bool {
+        self.next == plan.suite.trials() && self.in_flight.is_empty()
+    }
+
+    /// What was found, each with its place.
+    pub(crate) fn problems(&self, plan: &Plan) -> Problems {
+        let mut problems = plan.scenario.test_problems(&plan.suite, &self.found);
+        problems.add_hidden(self.hidden);
+        problems
+    }
+
+    /// What was found, a line each; none if nothing was.
+    pub(crate) fn lines(&self) -> Option<String> {
+        let mut lines: Vec<_> = self.found.iter().map(|one| one.message.clone()).collect();
+        if self.hidden > 0 {
+            lines.push(format!("… and {} more", self.hidden));
+        }
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
 }
 
 fn task(plan: &Plan, (index, provider): (u64, u16), trial: &TrialId, line: usize) -> Task {
     Task {
-        id: TaskId(index + 1),
+        id: TaskId(FIRST + index),
         trial: trial.clone(),
         provider,
         attempt: 1,

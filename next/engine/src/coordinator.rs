@@ -20,8 +20,9 @@ use runner_record::{
 
 use crate::{
     Ended, EngineError, Observer, RunEvent,
+    checks::Checks,
     clock::{Clock, monotonic},
-    crew::{Crew, News, Supply},
+    crew::{Crew, News, ReadyWorker, Supply},
     flights::Flights,
     plan::Plan,
     requests,
@@ -77,6 +78,8 @@ pub(crate) struct Coordinator<'a> {
     /// The trials of rows that were handed to the writer and are not on disk, in order, and what the rows say.
     handed: VecDeque<(u64, RowFacts)>,
     described: Option<Ready>,
+    /// The checks of inputs before the first attempt, and who makes them.
+    checks: Option<(Checks, ReadyWorker)>,
     has_started: bool,
     is_stopping: bool,
     signal: Option<StopSignal>,
@@ -127,6 +130,7 @@ impl<'a> Coordinator<'a> {
             flights: Flights::default(),
             handed: VecDeque::new(),
             described: None,
+            checks: None,
             has_started: false,
             is_stopping: false,
             signal: None,
@@ -169,6 +173,7 @@ impl<'a> Coordinator<'a> {
             for input in inputs.try_iter().take(MAX_TURN) {
                 self.take(input)?;
             }
+            self.check_tests();
             self.tell_ready();
             self.tick();
             self.begin.crew.flush();
@@ -218,7 +223,11 @@ impl<'a> Coordinator<'a> {
                 News::Lost(worker, loss) => self.lose(worker, loss),
                 News::Described(ready) => match self.begin.crew.problems(&ready) {
                     Some((reason, problems)) => self.fail(reason, problems),
-                    None => self.described = Some(ready),
+                    None => {
+                        let checks = Checks::of_described(&ready, self.begin.plan);
+                        self.checks = self.begin.crew.next_ready().map(|who| (checks, who));
+                        self.described = Some(ready);
+                    }
                 },
                 News::Compiling(plugin) => {
                     self.log(&format!("plugin `{plugin}` is being compiled"));
@@ -265,18 +274,47 @@ impl<'a> Coordinator<'a> {
         Ok(())
     }
 
+    /// Has inputs checked by the worker whose plugins have described them, which goes on with trials if they are right.
+    fn check_tests(&mut self) {
+        let Some((checks, (worker, ..))) = self.checks.as_mut().filter(|_| !self.is_stopping)
+        else {
+            return;
+        };
+        let (plan, fold, crew) = (self.begin.plan, &self.begin.fold, &mut self.begin.crew);
+        let is_pending = |trial| fold.trial(trial).is_pending;
+        let sent = checks.fill(plan, is_pending, |task, line| {
+            crew.assign(*worker, task, line)
+        });
+        if let Err(error) = sent {
+            self.fail(Reason::Internal, format!("a test cannot be sent: {error}"));
+        } else if checks.is_over(plan)
+            && self.run.is_some()
+            && let Some((checks, worker)) = self.checks.take()
+        {
+            match checks.lines() {
+                Some(lines) => self.fail(Reason::Plugin, lines),
+                None => self.worker_ready(worker),
+            }
+        }
+    }
+
     /// Gives workers to the schedule once there is a run and its plugins were described.
     fn tell_ready(&mut self) {
         while self.run.is_some()
-            && let Some((worker, shape, alone)) = self.begin.crew.next_ready()
+            && self.checks.is_none()
+            && let Some(worker) = self.begin.crew.next_ready()
         {
-            self.on(|schedule| schedule.worker_ready(worker, shape.slots, shape.memory, alone));
+            self.worker_ready(worker);
         }
+    }
+
+    fn worker_ready(&mut self, (worker, shape, alone): ReadyWorker) {
+        self.on(|schedule| schedule.worker_ready(worker, shape.slots, shape.memory, alone));
     }
 
     /// Writes down that trials run, while the first ones do.
     fn start(&mut self) {
-        let (Some(run), Some(ready)) = (&mut self.run, &self.described) else {
+        let (Some(run), Some(ready), None) = (&mut self.run, &self.described, &self.checks) else {
             return;
         };
         let mut providers = run.owned.manifest().providers.clone();
@@ -323,7 +361,10 @@ impl<'a> Coordinator<'a> {
             return;
         }
         match message {
-            FromWorker::Report { head, body } => self.report(worker, &head, body),
+            FromWorker::Report { head, body } => match &mut self.checks {
+                Some((checks, _)) => checks.take(head.task, &body[..head.row_bytes as usize]),
+                None => self.report(worker, &head, body),
+            },
             FromWorker::Artifact { task, index, bytes } => {
                 self.add_piece(worker, task, index, &bytes);
             }
@@ -355,6 +396,12 @@ impl<'a> Coordinator<'a> {
     fn lose(&mut self, worker: WorkerId, Loss { begun, blame, how }: Loss) {
         if !self.is_stopping {
             self.log(&format!("worker {} {how}", worker.0));
+        }
+        // Only it knows what inputs have to be.
+        let checks = self.checks.take_if(|(_, (checker, ..))| *checker == worker);
+        if checks.is_some() && !self.is_stopping {
+            let message = format!("the worker that checked inputs {how}");
+            self.fail(Reason::Plugin, message);
         }
         let paused_at = self.paused_at;
         let begun = begun.iter().filter(|word| {

@@ -85,6 +85,9 @@ pub(crate) enum News {
     Failed(Reason, String),
 }
 
+/// A worker that can take tasks, what it has, and whether it was started for one attempt alone.
+pub(crate) type ReadyWorker = (WorkerId, Shape, bool);
+
 /// The first worker of a session. It is started before it is known what it is to do, because starting takes a while.
 pub(crate) struct Early {
     launch: Launch,
@@ -496,11 +499,12 @@ impl Crew {
         (!lines.is_empty()).then(|| (reason, lines.join("\n")))
     }
 
-    /// A worker that is ready and was not named yet: what it has, and whether it was started for one attempt alone. There is
-    /// none before the plugins were described.
-    pub(crate) fn next_ready(&mut self) -> Option<(WorkerId, Shape, bool)> {
-        let mut members = self.members.iter_mut().filter(|_| self.is_described);
-        let (worker, member) = members.find(|(_, member)| member.phase == Phase::Ready)?;
+    /// A worker that is ready and was not named yet. There is none before the plugins were described; the one that has described
+    /// them is the first.
+    pub(crate) fn next_ready(&mut self) -> Option<ReadyWorker> {
+        let members = self.members.iter_mut().filter(|_| self.is_described);
+        let ready = members.filter(|(_, member)| member.phase == Phase::Ready);
+        let (worker, member) = ready.min_by_key(|(_, member)| !member.describes)?;
         member.phase = Phase::Working;
         Some((*worker, member.shape, member.alone))
     }

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use runner_model::{ErrorClass, Places as _, TrialId, prepare::Ready};
+use runner_model::{ErrorClass, Places as _, TrialId, prepare::Ready, protocol::FromWorker};
 use runner_record::ResultsRoot;
-use runner_scenario::{ProviderProblem, Selection};
+use runner_scenario::{Problems, ProviderProblem, Selection};
 
 use crate::{
     EngineError, ExecRequest, Preview,
-    checks::check,
-    crew::Early,
+    checks::Checks,
+    crew::{Early, News},
     early,
     exec::{self, plan},
     once::{CallEnd, Once},
@@ -34,8 +34,7 @@ pub fn validate(scenario: &Path, secret_files: &[PathBuf]) -> Result<Preview, En
     plan.secrets.values.0.extend(missing);
     let (mut once, ready, of_providers) = describe(early, &plan)?;
     if of_providers.is_empty() {
-        let checked = check(&plan, &ready, &mut once)?;
-        problems.extend(checked.map_err(|end| ended(&end, "inputs were checked"))?);
+        problems.extend(check(&plan, &ready, &mut once)?);
     }
     problems.extend(plan.scenario.provider_problems(&of_providers));
     if problems.count() > 0 {
@@ -81,6 +80,25 @@ pub fn preview_exec(
         each(&ids.trial(trial).map_err(machine)?);
     }
     Ok(())
+}
+
+/// Lets the worker check all tests.
+fn check(plan: &Plan, ready: &Ready, once: &mut Once) -> Result<Problems, EngineError> {
+    let mut checks = Checks::of_all(ready, plan);
+    loop {
+        let filled = checks.fill(plan, |_| true, |task, line| once.assign(task, line));
+        filled.map_err(machine)?;
+        if checks.is_over(plan) {
+            return Ok(checks.problems(plan));
+        }
+        match once.next()? {
+            Ok(News::Said(_, FromWorker::Report { head, body })) => {
+                checks.take(head.task, &body[..head.row_bytes as usize]);
+            }
+            Ok(_) => {}
+            Err(end) => return Err(ended(&end, "inputs were checked")),
+        }
+    }
 }
 
 fn preview(plan: &Plan, ready: Ready) -> Preview {

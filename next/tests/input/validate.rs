@@ -68,12 +68,14 @@ fn inputs_are_checked_with_their_places() {
     ]);
     assert!(!ran.stderr.contains("test `b`"), "{}", ran.stderr);
 
-    // A run hands them over, and the plugin refuses them itself.
-    runner.exec(&[]).expect(1);
+    // A run finds the same, before any trial.
+    let ran = runner.exec(&[]).expect(3);
+    ran.says(&["test `a`", "test `c`"]);
     let run = runner.only_run();
-    let outcomes = ["a", "b", "c"].map(|test| run.row(test)["outcome"].clone());
-    assert_eq!(outcomes, ["error", "passed", "error"]);
-    assert_eq!(run.row("a")["error"]["class"], "invalid-input");
+    assert_eq!(run.ending(), ["failed", "plugin", "", "none"]);
+    assert!(run.rows().is_empty());
+    // Trials that have no fault are not held back.
+    runner.exec(&["--test", "b"]).expect(0);
 }
 
 #[test]
@@ -86,6 +88,9 @@ fn many_refused_inputs_are_counted() {
     ));
     let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
     ran.says(&["test `t0`", "many.jsonl:1:", "20000 problems"]);
+    let ran = runner.exec(&[]).expect(3);
+    ran.says(&["test `t0`", "and 19980 more"]);
+    assert!(runner.only_run().rows().is_empty());
 }
 
 #[test]

@@ -152,5 +152,6 @@ fn what_a_plugin_refuses_is_told_before_a_trial() {
         .run(&["validate", "scenario.toml"])
         .expect(2)
         .says(&refused);
+    runner.exec(&[]).expect(3).says(&refused);
     assert!(runner.runs().iter().all(|run| run.rows().is_empty()));
 }
