@@ -20,8 +20,8 @@ use crate::{
     run::ROWS,
 };
 
-/// Commits come at most this often while more rows are on their way.
-const COMPANY: Duration = Duration::from_millis(5);
+/// Commits come at most this often while more rows are on their way. The disk's interrupts take a guest off its processor.
+const COMPANY: Duration = Duration::from_millis(20);
 
 /// Says that rows are on disk, or that they never will be.
 #[derive(Clone, Debug)]

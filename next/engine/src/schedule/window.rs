@@ -10,8 +10,8 @@ use runner_model::{Micros, RunTime, TaskId, WorkerId};
 use super::lanes::OpenTrial;
 
 /// How much work waits at each slot, in microseconds. Each frame of tasks wakes a second thread of the worker, which makes the
-/// next resets of memory more expensive: with a fifth of it, trials of 0.6 ms took 8 % longer.
-const AHEAD: u64 = 20_000;
+/// next resets of memory more expensive: with less than half of it, trials of 0.8 ms took 3 % longer.
+const AHEAD: u64 = 50_000;
 /// The largest window.
 const MAX_WINDOW: usize = 512;
 /// With less room than this a worker with enough to do gets nothing: frames of few tasks cost as much as those of many.
