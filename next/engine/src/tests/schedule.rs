@@ -112,8 +112,8 @@ fn the_window_follows_the_pace() {
     desk.pass(1, first[0].task, 1.0);
     assert_eq!(
         sent(&desk.tick()).len(),
-        1 + 40,
-        "20 ms of work wait for each slot"
+        1 + 100,
+        "50 ms of work wait for each slot"
     );
     desk.pass(1, first[1].task, 500.0);
     assert_eq!(desk.tick(), [], "slower attempts make it smaller");
@@ -156,7 +156,7 @@ fn bounded_lanes_never_wait_at_a_worker_and_get_slots() {
             break;
         };
         open.remove(0);
-        desk.pass(1, first.task, 2.5);
+        desk.pass(1, first.task, 6.25);
         if first.trial % 2 == 1 {
             bounded += 1;
         }
@@ -183,7 +183,7 @@ fn a_concurrency_above_the_jobs_bounds_nothing() {
     settings.jobs = 2;
     let mut desk = Desk::new(settings, 100);
     let first = desk.ready(1, 2, false);
-    desk.pass(1, first[0].task, 1.0);
+    desk.pass(1, first[0].task, 2.5);
     assert_eq!(sent(&desk.tick()).len(), 41);
 }
 
@@ -403,7 +403,7 @@ fn a_lost_network_blames_nobody() {
 fn with_two_suspects() -> (Desk, Vec<Sent>) {
     let mut desk = Desk::new(settings(&[0]), 6);
     let first = desk.ready(1, 2, false);
-    desk.pass(1, first[0].task, 20.0);
+    desk.pass(1, first[0].task, 50.0);
     let mut open = vec![first[1]];
     open.extend(sent(&desk.tick()));
     assert_eq!(trials(&open), [1, 2, 3, 4]);
@@ -530,7 +530,7 @@ fn a_stuck_guest_times_out_and_the_others_are_made_again() {
 fn a_stop_asks_kills_and_records_what_was_begun() {
     let mut desk = Desk::new(settings(&[0]), 9);
     let mut open = desk.ready(1, 2, false);
-    desk.pass(1, open.remove(0).task, 10.0);
+    desk.pass(1, open.remove(0).task, 25.0);
     open.extend(sent(&desk.tick()));
     assert_eq!(open.len(), 6);
     assert_eq!(

@@ -281,7 +281,7 @@ fn a_large_attempt_is_not_passed_over_for_ever() {
 fn one_slow_trial_in_front_of_many_idles_nobody() {
     let mut desk = Desk::new(settings(&[0]), 200);
     let first = desk.ready(1, 1, false);
-    desk.pass(1, first[0].task, 0.25);
+    desk.pass(1, first[0].task, 0.625);
     let mut waiting: Vec<_> = sent(&desk.tick());
     assert!(waiting.len() > 50);
     // The first of them is slow, and the rest waits behind it until another worker is idle.
@@ -292,7 +292,7 @@ fn one_slow_trial_in_front_of_many_idles_nobody() {
     for _ in 0..10_000 {
         desk.now = desk.now + Micros(100);
         if let Some(next) = (!open.is_empty()).then(|| open.remove(0)) {
-            desk.pass(2, next.task, 0.25);
+            desk.pass(2, next.task, 0.625);
             done += 1;
         }
         for effect in desk.tick() {
