@@ -61,8 +61,12 @@ fn main() -> Done {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let hostile = guest(&root, "guest-hostile")?;
+        guest(&root, "guest-files")?;
+        guest(&root, "guest-web")?;
         let guests = hostile.parent().unwrap_or(&root);
-        bombs::run(guests, &folder.path().join("cache"), folder.path())?;
+        let cache = folder.path().join("cache");
+        bombs::run(guests, &cache, folder.path())?;
+        bombs::waiting(1_000, guests, &cache, folder.path())?;
     }
     if named && is_asked("large") {
         Bench::new(number("--rows", 1_000_000), None)?.large(number("--runs", 10_000))?;
