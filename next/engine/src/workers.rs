@@ -71,6 +71,9 @@ pub(crate) type Hear = Box<dyn Fn(LinkEvent) + Send>;
 pub(crate) const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 /// How long a guest may go on inside one instruction behind its deadline.
 const STUCK_AFTER: Micros = Micros(1_000_000);
+/// A worker with tasks ends one of them at the latest so long behind the longest of their timeouts: it may have to wait for
+/// large files, and to hand some over.
+const OVERDUE_AFTER: Micros = Micros(120_000_000);
 /// A worker with tasks that says nothing for so long is taken for dead.
 const SILENT_FOR: Duration = Duration::from_secs(10);
 /// A worker with tasks that was silent for so long was suspended: it says every half second that it is there.
@@ -237,13 +240,14 @@ impl Shared {
         let tasks = lock(&self.tasks);
         let mut begun = self.slots();
         begun.retain(|word| tasks.contains_key(&TaskId(word.task)));
+        let is_idle = tasks.is_empty();
         drop(tasks);
         let (blame, how) = match fault {
             Some((blame, why)) => (Some(blame), format!("was killed, because {why}")),
             None if is_ours => (None, "was killed".to_owned()),
             None => {
-                // One that leaves in the middle of an attempt would do so again and again.
-                let is_exit = status.is_some_and(|status| status.success()) && begun.is_empty();
+                // One that leaves its tasks behind would do so again and again, whatever its slots say.
+                let is_exit = status.is_some_and(|status| status.success()) && is_idle;
                 ((!is_exit).then_some(Blame::Died), words)
             }
         };
@@ -259,6 +263,7 @@ impl Shared {
             heard: now,
             doing: Vec::new(),
             doing_at: 0,
+            ended_at: 0,
             calm_since: 0,
         };
         loop {
@@ -293,8 +298,8 @@ impl Shared {
         let mut tasks = lock(&self.tasks);
         for message in messages {
             match message {
-                FromWorker::Report { head, .. } => {
-                    tasks.remove(&head.task);
+                FromWorker::Report { head, .. } if tasks.remove(&head.task).is_some() => {
+                    look.ended_at = monotonic();
                 }
                 FromWorker::Returned(returned) => {
                     for task in returned {
@@ -324,12 +329,20 @@ impl Shared {
         if !is_silent || tasks.is_empty() || was_suspended {
             look.heard = now;
         }
+        if tasks.is_empty() {
+            look.ended_at = monotonic();
+        }
         if gap < LOOK_EVERY / 2 {
             return None;
         }
         look.looked = now;
         if now - look.heard > SILENT_FOR {
             return Some((Blame::Died, "it said nothing for 10 s".to_owned()));
+        }
+        let longest = tasks.values().max().map_or(0, |timeout| timeout.0);
+        let due = look.ended_at.max(look.calm_since).saturating_add(longest);
+        if monotonic() > due.saturating_add(OVERDUE_AFTER.0) {
+            return Some((Blame::Died, "it ended no attempt in time".to_owned()));
         }
         let stuck = self.slots().into_iter().find_map(|word| {
             let task = TaskId(word.task);
@@ -364,6 +377,8 @@ struct Look {
     heard: Instant,
     doing: Vec<Doing>,
     doing_at: u64,
+    /// When it ended a task, or had none.
+    ended_at: u64,
     /// Since when neither this process nor the worker is paused or suspended, as far as it is known.
     calm_since: u64,
 }

@@ -1,6 +1,14 @@
-use runner_model::protocol::FromWorker;
+use std::{
+    collections::HashMap,
+    os::unix::net::UnixStream,
+    sync::{Mutex, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
 
-use super::Frames;
+use runner_model::{Micros, TaskId, protocol::FromWorker};
+
+use super::{Frames, Look, Shared};
+use crate::{children, clock::monotonic};
 
 /// Gives a few bytes at a time.
 struct Drops<'a>(&'a [u8], usize);
@@ -31,7 +39,7 @@ fn frames_come_whole_however_they_are_cut() {
         FromWorker::Log("x".repeat(50_000)),
         FromWorker::Bye,
         FromWorker::Artifact {
-            task: runner_model::TaskId(7),
+            task: TaskId(7),
             index: 1,
             bytes: vec![9; 200_000],
         },
@@ -59,4 +67,36 @@ fn frames_that_cannot_be_are_refused() {
         let error = frames(bad, 100).unwrap_err();
         assert!(error.contains(says), "{error}");
     }
+}
+
+#[test]
+fn workers_must_end_tasks_in_time() {
+    let shared = Shared {
+        process: Mutex::default(),
+        socket: UnixStream::pair().unwrap().0,
+        slots: children::nameless("slots", b"").unwrap(),
+        stderr: children::nameless("stderr", b"").unwrap(),
+        tasks: Mutex::default(),
+        is_paused: AtomicBool::new(false),
+    };
+    // Whatever it says, and whether or not its slots have begun anything.
+    let is_given_up = |tasks: HashMap<TaskId, Micros>, ended_at, calm_since| {
+        *shared.tasks.lock().unwrap() = tasks;
+        let mut look = Look {
+            looked: Instant::now() - Duration::from_millis(300),
+            heard: Instant::now(),
+            doing: Vec::new(),
+            doing_at: 0,
+            ended_at,
+            calm_since,
+        };
+        shared.look_after(&mut look, false).is_some()
+    };
+    let tasks = |seconds: u64| HashMap::from([(TaskId(1), Micros(seconds * 1_000_000))]);
+    let now = monotonic();
+    assert!(is_given_up(tasks(1), 0, 0));
+    assert!(!is_given_up(tasks(1), now, 0));
+    assert!(!is_given_up(tasks(1), 0, now));
+    assert!(!is_given_up(tasks(now / 1_000_000), 0, 0));
+    assert!(!is_given_up(HashMap::new(), 0, 0));
 }

@@ -35,33 +35,49 @@ pub(super) fn of(value: &str, min: usize) -> BTreeSet<Vec<u8>> {
     for value in values {
         add(value, &mut forms);
     }
-    let forms = forms.into_iter().map(String::into_bytes);
-    forms.filter(|form| form.len() >= min).collect()
+    forms.retain(|form| form.len() >= min);
+    forms
 }
 
-fn add(value: &str, forms: &mut BTreeSet<String>) {
-    forms.insert(value.to_owned());
+fn add(value: &str, forms: &mut BTreeSet<Vec<u8>>) {
     // Names of headers and hosts have lower case alone, variables often upper case.
     for text in [value.to_lowercase(), value.to_uppercase()] {
-        forms.extend(percent(&text));
-        forms.insert(text);
+        forms.extend(percent(text.as_bytes()).map(String::into_bytes));
+        forms.insert(text.into_bytes());
     }
-    forms.extend(host(value));
-    // Rust's escapes, which those of our own messages are like.
-    forms.insert(value.escape_debug().to_string());
-    forms.insert(value.escape_default().to_string());
-    forms.extend(json(value));
-    // JSON inside of JSON is common where programs log what they send.
-    forms.insert(json_text(&json_text(value)));
-    forms.extend(html(value));
-    forms.extend(percent(value));
-    forms.extend([false, true].map(|is_upper| hex("", value, is_upper)));
+    let texts = host(value)
+        // Rust's escapes, which those of our own messages are like.
+        .chain([
+            value.escape_debug().to_string(),
+            value.escape_default().to_string(),
+        ])
+        .chain(json(value))
+        // JSON inside of JSON is common where programs log what they send.
+        .chain([json_text(&json_text(value))])
+        .chain(html(value));
+    forms.extend(texts.map(String::into_bytes));
+    add_bytes(value.as_bytes(), forms);
+    // Headers have one byte for each character, and servers repeat what they were sent.
+    let latin_1: Result<Vec<u8>, _> = value.chars().map(u8::try_from).collect();
+    if let Ok(latin_1) = latin_1
+        && !value.is_ascii()
+    {
+        add_bytes(&latin_1, forms);
+    }
+}
+
+fn add_bytes(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
+    let mut texts: BTreeSet<_> = percent(value).collect();
+    texts.insert(value.escape_ascii().to_string());
+    texts.extend([false, true].map(|is_upper| hex("", value, is_upper)));
     for text in base64(value) {
         // In a URL `+`, `/` and `=` are encoded again, in JSON some write `\/`.
-        forms.extend(percent(&text));
-        forms.insert(text.replace('/', "\\/"));
-        forms.insert(text);
+        texts.extend(percent(text.as_bytes()));
+        texts.insert(text.replace('/', "\\/"));
+        texts.insert(text);
     }
+    forms.extend(texts.into_iter().map(String::into_bytes));
+    forms.insert(value.to_owned());
 }
 
 /// As the host of a URL, or as one label of its name, is written once it has been read: decoded, in lower case, in
@@ -124,19 +140,19 @@ fn html(value: &str) -> impl Iterator<Item = String> {
 }
 
 /// Percent-encoded as the common libraries do it, and every byte of it.
-fn percent(value: &str) -> impl Iterator<Item = String> {
+fn percent(value: &[u8]) -> impl Iterator<Item = String> {
     [false, true].into_iter().flat_map(move |is_upper| {
         let kept = KEPT.map(|kept| percent_keeping(value, kept, is_upper));
         kept.into_iter().chain([hex("%", value, is_upper)])
     })
 }
 
-fn percent_keeping(value: &str, kept: &str, is_upper: bool) -> String {
+fn percent_keeping(value: &[u8], kept: &str, is_upper: bool) -> String {
     let (has_plus, kept) = match kept.strip_prefix('+') {
         Some(kept) => (true, kept),
         None => (false, kept),
     };
-    value.bytes().fold(String::new(), |mut text, byte| {
+    value.iter().fold(String::new(), |mut text, &byte| {
         let character = char::from(byte);
         match character {
             ' ' if has_plus => text.push('+'),
@@ -149,9 +165,9 @@ fn percent_keeping(value: &str, kept: &str, is_upper: bool) -> String {
 }
 
 /// Every byte in hex, with `prefix` before it.
-fn hex(prefix: &str, value: &str, is_upper: bool) -> String {
-    value.bytes().fold(String::new(), |mut text, byte| {
-        push_hex(&mut text, prefix, byte, is_upper);
+fn hex(prefix: &str, value: &[u8], is_upper: bool) -> String {
+    value.iter().fold(String::new(), |mut text, byte| {
+        push_hex(&mut text, prefix, *byte, is_upper);
         text
     })
 }
@@ -165,7 +181,7 @@ fn push_hex(text: &mut String, prefix: &str, byte: u8, is_upper: bool) {
 }
 
 /// In base64, alone and as the part of a longer text that is the value's wherever in it the value begins.
-fn base64(value: &str) -> Vec<String> {
+fn base64(value: &[u8]) -> Vec<String> {
     let alone = [
         STANDARD.encode(value),
         STANDARD_NO_PAD.encode(value),
@@ -173,7 +189,7 @@ fn base64(value: &str) -> Vec<String> {
         URL_SAFE_NO_PAD.encode(value),
     ];
     let inside = (0..3).flat_map(|before| {
-        let bytes = [&[0; 3][..before], value.as_bytes()].concat();
+        let bytes = [&[0; 3][..before], value].concat();
         // Characters that hold a bit of something else are not the value's own.
         let own = (8 * before).div_ceil(6)..8 * bytes.len() / 6;
         [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD]

@@ -73,6 +73,22 @@ fn what_a_url_or_a_header_makes_of_a_secret_is_found() {
 }
 
 #[test]
+fn what_a_header_is_sent_as_is_found() {
+    let secret = "p\u{e4}ssw\u{f6}rd/1";
+    let redactor = redactor(&[("KEY", secret)]);
+    let sent: Vec<u8> = secret.chars().map(|letter| letter as u8).collect();
+    for told in [
+        sent.clone(),
+        STANDARD.encode(&sent).into_bytes(),
+        b"p%E4ssw%F6rd%2F1".to_vec(),
+        br"p\xe4ssw\xf6rd/1".to_vec(),
+        b"70e4737377f672642f31".to_vec(),
+    ] {
+        assert_eq!(redactor.bytes(&told).unwrap(), b"[secret KEY]");
+    }
+}
+
+#[test]
 fn a_secret_inside_of_a_longer_base64_text_is_found_wherever_it_begins() {
     let redactor = redactor(&[("KEY", "correct horse")]);
     for before in ["", "u", "us", "use", "user:"] {

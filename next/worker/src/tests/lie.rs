@@ -119,6 +119,9 @@ fn serve(parent: &str) -> io::Result<()> {
                     };
                     slots.write_all_at(&began.encode(), 0)?;
                     let lie = lie(&prepare, task);
+                    if lie == "unseen-exit" {
+                        slots.write_all_at(&SlotWord::default().encode(), 0)?;
+                    }
                     let test: Test<'_> = serde_json::from_slice(line)?;
                     let output = match lie {
                         "attacks" => attacked.to_string(),
@@ -155,7 +158,7 @@ fn answer(
 ) -> io::Result<()> {
     match lie {
         "silence" => thread::sleep(Duration::from_secs(3600)),
-        "exit" => exit(Ok(())),
+        "exit" | "unseen-exit" => exit(Ok(())),
         "kill" => std::process::abort(),
         "log-flood" => (0..10_000).try_for_each(|_| {
             let line = "all is well ".repeat(5_000);
