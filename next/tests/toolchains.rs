@@ -1,7 +1,7 @@
 //! Every template, with the real tools of its language: what its README says is followed to a passing scenario, then the
 //! same provider goes wrong in every way, and each message must tell its author what to do.
 //!
-//! It needs the tools that `.ci/tools` installs into `target/tools`. A missing one is a failure.
+//! It needs the tools that `.ci/run` installs into `target/tools`. A missing one is a failure.
 
 #![allow(
     clippy::unwrap_used,

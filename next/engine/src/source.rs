@@ -146,12 +146,17 @@ impl Source {
 
     /// What to type to build it.
     pub fn build_command(&self) -> String {
+        format!("runner plugin build {}", self.typed_folder())
+    }
+
+    /// The folder, as a shell reads it.
+    fn typed_folder(&self) -> String {
         let folder = self.folder.to_string_lossy();
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
         if folder.bytes().all(is_plain) {
-            format!("runner plugin build {folder}")
+            folder.into_owned()
         } else {
-            format!("runner plugin build '{}'", folder.replace('\'', r"'\''"))
+            format!("'{}'", folder.replace('\'', r"'\''"))
         }
     }
 
@@ -204,7 +209,7 @@ impl Source {
             return Err(format!(
                 "building `{}` failed ({status}): {line}\nif a tool is missing, `runner plugin doctor {}` says how it is installed",
                 self.folder.display(),
-                self.folder.display()
+                self.typed_folder()
             ));
         }
         let file = self.file();

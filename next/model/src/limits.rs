@@ -96,9 +96,9 @@ impl Limits {
     /// What is wrong with it.
     pub fn set(&mut self, text: &str) -> Result<(), String> {
         let (key, value) = text.split_once('=').ok_or("it has no `=`")?;
+        let named = |reason| format!("`{value}` {reason}");
         if key == "time" {
-            let time = parse_duration(value)?;
-            self.time = Some(time.into());
+            self.time = Some(parse_duration(value).map_err(named)?.into());
             return Ok(());
         }
         let limit = Self::TABLE.iter().find(|limit| limit.key == key);
@@ -110,7 +110,7 @@ impl Limits {
             )
         })?;
         *(limit.get_mut)(self) = match limit.unit {
-            Bytes => parse_size(value)?,
+            Bytes => parse_size(value).map_err(named)?,
             Count(most) => {
                 let number = value.replace('_', "").parse().ok();
                 let number = number.filter(|number| *number <= most);

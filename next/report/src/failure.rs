@@ -13,6 +13,11 @@ use crate::denials;
 /// Characters of a value on the one line.
 const SHORT_VALUE: usize = 40;
 
+/// The end of a line of a message behind which the program's own words follow.
+const STDERR_FOLLOWS: &str = "; its standard error ends with:";
+/// What a component in Python says below the exception that nothing caught.
+const PYTHON_PANIC: &str = "Python function threw an unexpected exception";
+
 /// How a line of a block is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
@@ -181,7 +186,7 @@ fn error_line(row: &RowRef<'_>, error: &RowError<'_>) -> String {
         .lines()
         .map(str::trim)
         .find(|line| !line.is_empty());
-    let words = match (panic(&error.message), first) {
+    let words = match (panic(error), first) {
         (Some((_, words)), _) => words,
         (None, Some(first)) => match title(row, error) {
             Some(title) => format!("{title}: {first}"),
@@ -203,7 +208,7 @@ fn title(row: &RowRef<'_>, error: &RowError<'_>) -> Option<String> {
 
 /// The lines of a message that its first words leave out.
 fn error_details(error: &RowError<'_>) -> Vec<BlockLine> {
-    let panic = panic(&error.message);
+    let panic = panic(error);
     let is_told = |line: &str| match &panic {
         Some((lines, _)) => {
             lines.contains(&line) || line.starts_with("note: run with `RUST_BACKTRACE=")
@@ -214,25 +219,32 @@ fn error_details(error: &RowError<'_>) -> Vec<BlockLine> {
     let lines = lines.filter(|line| !line.trim().is_empty() && !is_told(line.trim()));
     // Without a panic the first line is told.
     let lines = lines.skip(usize::from(panic.is_none()));
-    let end = "; its standard error ends with:";
     let lines = lines.map(|line| match &panic {
-        Some(_) => line.strip_suffix(end).unwrap_or(line),
+        Some(_) => line.strip_suffix(STDERR_FOLLOWS).unwrap_or(line),
         None => line,
     });
     lines.map(|line| (Tone::Detail, line.to_owned())).collect()
 }
 
-/// The lines in which a Rust program says that it panicked, and that on one line.
-fn panic(message: &str) -> Option<(Vec<&str>, String)> {
-    let mut lines = message.lines().map(str::trim);
-    let line = lines.find(|line| line.starts_with("thread '") && line.contains("panicked at "))?;
-    let place = &line[line.find("panicked at ")?..];
-    match lines.next() {
-        Some(words) if place.ends_with(':') => {
-            Some((vec![line, words], format!("{place} {words}")))
-        }
-        _ => Some((vec![line], place.to_owned())),
+/// The lines in which a trap's program says that it panicked, and that on one line.
+fn panic<'a>(error: &'a RowError<'_>) -> Option<(Vec<&'a str>, String)> {
+    if error.class != Some(ErrorClass::Trap) {
+        return None;
     }
+    let lines = error.message.lines().map(str::trim);
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    let is_panic = |line: &&str| line.starts_with("thread '") && line.contains("panicked at ");
+    let at = lines.iter().position(is_panic)?;
+    let place = &lines[at][lines[at].find("panicked at ")?..];
+    let words = lines.get(at + 1).filter(|_| place.ends_with(':'));
+    Some(match (words, at.checked_sub(1).map(|above| lines[above])) {
+        // The runtime of components in Python panics below the exception.
+        (Some(words), Some(above)) if *words == PYTHON_PANIC && !above.ends_with(STDERR_FOLLOWS) => {
+            (vec![above, lines[at], words], above.to_owned())
+        }
+        (Some(words), _) => (vec![lines[at], words], format!("{place} {words}")),
+        (None, _) => (vec![lines[at]], place.to_owned()),
+    })
 }
 
 #[cfg(test)]

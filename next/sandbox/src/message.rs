@@ -6,7 +6,8 @@ use runner_model::{ErrorClass, Text, row::RowError, visible::visible_line};
 
 use crate::redact::Redactor;
 
-const SHOWN_STDERR_LINES: usize = 8;
+/// A panic of Go says why above its stack, an exception of Python below it.
+const SHOWN_STDERR_LINES: usize = 12;
 const SHOWN_STDERR_BYTES: usize = 2_000;
 const SHOWN_CHARACTERS: usize = 100;
 /// Bytes of a text in which secrets are looked for before it is cut to much less.
@@ -130,7 +131,7 @@ mod tests {
         let lines: Vec<String> = (0..20).map(|number| number.to_string()).collect();
         assert_eq!(
             stderr_tail(&lines.join("\n")),
-            "; its standard error ends with:\n12\n13\n14\n15\n16\n17\n18\n19"
+            "; its standard error ends with:\n8\n9\n10\n11\n12\n13\n14\n15\n16\n17\n18\n19"
         );
         assert!(stderr_tail(&"ä".repeat(5_000)).len() < 2_100);
     }

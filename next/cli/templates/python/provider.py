@@ -74,6 +74,7 @@ def as_error(value) -> ProviderError:
         return error(ErrorKind.DENIED, "", value.value)
     if value is secrets.SecretError.DENIED:
         return error(ErrorKind.DENIED, "", "the scenario does not grant the secret")
+    message = str(getattr(value, "value", value))
     if isinstance(value, (http.HttpError_Unreachable, http.HttpError_Timeout)):
-        return error(ErrorKind.UNAVAILABLE, "", str(value))
-    return error(ErrorKind.INTERNAL, type(value).__name__, str(value))
+        return error(ErrorKind.UNAVAILABLE, "", message)
+    return error(ErrorKind.INTERNAL, type(value).__name__, message)

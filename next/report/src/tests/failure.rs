@@ -76,6 +76,28 @@ fn panics_say_their_own_words_first() {
 }
 
 #[test]
+fn exceptions_of_python_come_first() {
+    let message = r#"the guest trapped; its standard error ends with:\nTraceback (most recent call last):\n  File \"/0/provider.py\", line 7, in run\nValueError: oh no\n\nthread '<unnamed>' (1) panicked at runtime/src/lib.rs:1293:29:\nPython function threw an unexpected exception"#;
+    let error = |class: &str| {
+        let error = format!(r#","error":{{"class":"{class}","code":"c","message":"{message}"}}"#);
+        row("error", &error)
+    };
+    let trap = error("trap");
+    let expected = [
+        (Tone::Reason, "ValueError: oh no"),
+        (Tone::Detail, "the guest trapped"),
+        (Tone::Detail, "Traceback (most recent call last):"),
+        (Tone::Detail, r#"  File "/0/provider.py", line 7, in run"#),
+    ];
+    let expected = expected.map(|(tone, text)| (tone, text.to_owned()));
+    assert_eq!(block(&read(&trap), 12), expected);
+    // Why there is no memory is said first.
+    let memory = error("out-of-memory");
+    let line = "out-of-memory c: the guest trapped; its standard error ends with:";
+    assert_eq!(headline(&read(&memory)), line);
+}
+
+#[test]
 fn errors_have_class_and_code() {
     for (outcome, error, line) in [
         (

@@ -6,9 +6,9 @@ use std::{
 };
 
 use runner_model::{exit::Exit, provider::PluginKind, visible::visible_line};
+use runner_report::words::quoted;
 
 use crate::{
-    args::quoted,
     commands::write_new,
     templates::Template,
     text::{CommandError, Out},
@@ -86,7 +86,7 @@ fn name(folder: &Path) -> Result<String, CommandError> {
         return Ok(name.into_owned());
     }
     Err(CommandError::usage(format!(
-        "`{name}` cannot be a plugin's name: it has lower-case letters, digits and `-`, begins with a letter, and is at most 64 long"
+        "`{name}` cannot be a plugin's name, which is of lower-case letters, digits and `-`, begins with a letter, and is at most 64 long"
     )))
 }
 
