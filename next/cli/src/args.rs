@@ -15,6 +15,7 @@ use runner_model::{
     units::{MAX_DURATION, parse_duration},
 };
 use runner_record::{RecordError, ResultsRoot, RunDir};
+use runner_report::words::quoted;
 
 use crate::{
     commands::{control, exec, follow, init, list, plugin, resume, show, upkeep, validate},
@@ -116,16 +117,6 @@ impl RootArgs {
             path if path == by_itself.path() => String::new(),
             path => format!(" --results {}", quoted(&path.to_string_lossy())),
         }
-    }
-}
-
-/// A word of a command that can be typed into a shell.
-pub fn quoted(word: &str) -> String {
-    let is_plain =
-        |character: char| character.is_alphanumeric() || "_-./@#+=:,".contains(character);
-    match !word.is_empty() && !word.starts_with('#') && word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
 
@@ -248,7 +239,10 @@ pub fn fraction(text: &str, seconds: f64) -> Option<Duration> {
 
 fn minutes(text: &str) -> Result<Duration, String> {
     let minutes = fraction(text, 60.0).ok_or("expected minutes, such as 5 or 0.5")?;
-    not_zero(bounded(minutes)?)
+    match minutes > MAX_DURATION {
+        true => Err("it is longer than a year".to_owned()),
+        false => not_zero(minutes),
+    }
 }
 
 /// A duration other than 0.
@@ -268,19 +262,12 @@ fn budget(text: &str) -> Result<Budgets, String> {
 }
 
 fn grace(text: &str) -> Result<Duration, String> {
-    bounded(parse_duration(text).map_err(|problem| format!("it {problem}"))?)
+    parse_duration(text).map_err(|problem| format!("it {problem}"))
 }
 
 fn not_zero(time: Duration) -> Result<Duration, String> {
     match time.is_zero() {
         true => Err("more time than that is needed".to_owned()),
-        false => Ok(time),
-    }
-}
-
-fn bounded(time: Duration) -> Result<Duration, String> {
-    match time > MAX_DURATION {
-        true => Err("it is longer than a year".to_owned()),
         false => Ok(time),
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Begin reading at [`RunDocument`].
 
+pub mod about;
 mod asked;
 mod denials;
 mod event;
@@ -14,6 +15,7 @@ mod failures;
 pub mod json;
 mod list;
 mod logs;
+mod page;
 mod rows;
 mod run;
 mod trial;
@@ -28,6 +30,7 @@ pub use event::{Event, NumberedEvent};
 pub use failures::{FailureGroup, Failures};
 pub use list::{RunCounts, RunList, RunSummary, Unreadable, short_id};
 pub use logs::{Reading, Spoken, Stream};
+pub use page::{Section, call_sections};
 pub use rows::{Line, Rows, Which};
 pub use run::{ProviderTable, RunDocument, short_of};
 pub use trial::{ArtifactFile, Found, LogText, TrialDocument, find_trial};

@@ -75,6 +75,37 @@ pub enum Found {
     },
 }
 
+/// Trials that a message names.
+const MOST_NAMED: usize = 10;
+
+impl Found {
+    /// The only trial that was found.
+    ///
+    /// # Errors
+    ///
+    /// Says which trials the text could mean, or which there are, in lines.
+    pub fn only(self, run: &str, text: &str) -> Result<TrialId, String> {
+        let (head, trials) = match self {
+            Self::One(trial) => return Ok(trial),
+            Self::Several(trials) => (format!("`{text}` could be one of {}", trials.len()), trials),
+            Self::Nothing { trials } if trials.is_empty() => {
+                return Err("the run has no rows yet".to_owned());
+            }
+            Self::Nothing { trials } => {
+                let head = format!("run {run} has no row of a trial `{text}`; it has rows of");
+                (head, trials)
+            }
+        };
+        let named = trials.len().min(MOST_NAMED);
+        let (named, left) = trials.split_at(named);
+        let more = match left.len() {
+            0 => String::new(),
+            left => format!("\n… and {left} more"),
+        };
+        Err(format!("{head}:\n{}{more}", named.join("\n")))
+    }
+}
+
 /// Finds a trial that has a row by its id, `test@provider` or test if only one trial has it, else by a part of its id that no
 /// other has.
 ///
@@ -232,6 +263,22 @@ mod tests {
         assert_eq!(
             find(trials.iter().cloned().collect(), "no"),
             Found::Nothing { trials }
+        );
+    }
+
+    #[test]
+    fn a_message_names_ten_trials() {
+        let several = |count| Found::Several((0..count).map(|id: u32| format!("t{id}")).collect());
+        let message = |found: Found| found.only("r", "t").unwrap_err();
+        assert_eq!(message(several(2)), "`t` could be one of 2:\nt0\nt1");
+        assert_eq!(message(several(10)).lines().last(), Some("t9"));
+        let long = message(several(12));
+        assert!(long.ends_with("\nt9\n… and 2 more"), "{long}");
+        let nothing = |trials| message(Found::Nothing { trials });
+        assert_eq!(nothing(Vec::new()), "the run has no rows yet");
+        assert_eq!(
+            nothing(vec!["a".to_owned()]),
+            "run r has no row of a trial `t`; it has rows of:\na"
         );
     }
 }

@@ -78,6 +78,24 @@ pub fn ago(now: Time, time: Time) -> String {
     format!("{count} {unit} ago")
 }
 
+/// The time of day in UTC, to the millisecond: `09:18:04.015`.
+#[must_use]
+pub fn time_of_day(time: Time) -> String {
+    let text = time.to_string();
+    text.get(11..23).unwrap_or(&text).to_owned()
+}
+
+/// A word of a command that can be typed into a shell.
+#[must_use]
+pub fn quoted(word: &str) -> String {
+    let is_plain =
+        |character: char| character.is_alphanumeric() || "_-./@#+=:,".contains(character);
+    match !word.is_empty() && !word.starts_with('#') && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// A time in UTC, to the second: `2026-11-20 09:18:04`.
 #[must_use]
 pub fn clock(time: Time) -> String {

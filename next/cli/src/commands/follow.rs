@@ -9,7 +9,7 @@ use std::{
 use runner_engine::exit_of;
 use runner_model::{Counts, TrialId, exit::Exit, visible::visible};
 use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead, sweep_every};
-use runner_report::{Found, Reading, RunSummary, Spoken, Stream, find_trial, json};
+use runner_report::{Found, Reading, RunSummary, Spoken, Stream, find_trial, json, words};
 
 use super::{group::Named, show::one_trial};
 use crate::{
@@ -246,8 +246,7 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
 
 /// The lines of what was said, each with who said it, so that no text can pass for another trial's.
 fn lines(spoken: &Spoken, each: &mut dyn FnMut(String)) {
-    let time = spoken.at.map(|at| at.to_string());
-    let time = time.as_deref().and_then(|at| at.get(11..23)).unwrap_or("");
+    let time = spoken.at.map(words::time_of_day).unwrap_or_default();
     let attempt = match spoken.attempt {
         1 => String::new(),
         attempt => format!(" (attempt {attempt})"),

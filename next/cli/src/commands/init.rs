@@ -3,12 +3,10 @@
 use std::{io::ErrorKind, path::PathBuf};
 
 use runner_model::{exit::Exit, visible::visible_line};
+use runner_report::words::quoted;
 
 use super::write_new;
-use crate::{
-    args::quoted,
-    text::{CommandError, Out},
-};
+use crate::text::{CommandError, Out};
 
 /// Write a first scenario that runs as it is
 #[derive(clap::Args)]

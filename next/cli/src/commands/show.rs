@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use runner_model::{
-    RowRef, Time, TrialId,
+    RowRef, TrialId,
     exit::Exit,
     units::{plural, show_duration},
     visible::visible_line,
 };
-use runner_record::{GroupPlace, Live, RecordError, RunDir, now};
+use runner_record::{Manifest, RecordError, RunDir, now};
 use runner_report::{
-    Failures, Found, ProviderTable, RunDocument, TrialDocument, Which, find_trial, words,
+    Failures, Found, ProviderTable, RunDocument, TrialDocument, Which, about, find_trial,
 };
 
 use super::group::{self, Named};
@@ -19,12 +19,9 @@ use crate::{
     text::{
         CommandError, Out, Table,
         failures::{self, BLOCK_LINES, row_block},
-        grants, history, page, style, summary,
+        grants, page, style, summary,
     },
 };
-
-/// Trials that a message names.
-const MOST_CANDIDATES: usize = 10;
 
 /// Show a run, or one of its trials
 #[derive(clap::Args)]
@@ -76,8 +73,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     } else {
         overview(&document, out)?;
         if args.history {
-            let history = history::lines(&document.manifest).join("\n");
-            out.data(&format!("\n{history}"));
+            history(&document.manifest, out);
         }
         summary::print_next_steps(&document.run, &root_flag, out);
     }
@@ -86,27 +82,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 
 /// The trial that a text means.
 pub fn one_trial(run: &RunDir, text: &str, found: Found) -> Result<TrialId, CommandError> {
-    let (mut message, trials) = match found {
-        Found::One(trial) => return Ok(trial),
-        Found::Several(trials) => (format!("`{text}` could be one of {}", trials.len()), trials),
-        Found::Nothing { trials } if trials.is_empty() => {
-            return Err(CommandError::usage("the run has no rows yet"));
-        }
-        Found::Nothing { trials } => {
-            let run = run.id();
-            let message = format!("run {run} has no row of a trial `{text}`; it has rows of");
-            (message, trials)
-        }
-    };
-    message.push(':');
-    for trial in trials.iter().take(MOST_CANDIDATES) {
-        message.push_str(&format!("\n{trial}"));
-    }
-    if trials.len() > MOST_CANDIDATES {
-        let left = trials.len() - MOST_CANDIDATES;
-        message.push_str(&format!("\n… and {left} more"));
-    }
-    Err(CommandError::usage(message))
+    found.only(run.id(), text).map_err(CommandError::usage)
 }
 
 fn standing(document: &RunDocument) -> String {
@@ -116,17 +92,13 @@ fn standing(document: &RunDocument) -> String {
 
 /// How the run stands, what it is, its providers, and what failed.
 fn overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
-    let (run, now) = (&document.run, now());
     out.data(&standing(document));
-    if let Some(message) = &run.message {
+    if let Some(message) = &document.run.message {
         out.data(&format!("  {message}"));
     }
-    for (name, text) in about(document, now) {
-        let name = style::dim(&format!("{name:10}"));
-        out.data(&format!("{name}{}", visible_line(&text)));
-    }
-    if let Some(live) = &document.live {
-        out.data(&live_text(live, now));
+    for (name, text) in document.facts(now()) {
+        let (name, text) = (format!("{name:10}"), text.replace('\n', "\n          "));
+        out.data(&format!("{}{text}", style::dim(&name)));
     }
     out.data(&format!(
         "\n{}",
@@ -164,80 +136,17 @@ fn overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
     Ok(())
 }
 
-/// What the run is, by name.
-fn about(document: &RunDocument, now: Time) -> Vec<(&'static str, String)> {
-    let run = &document.run;
-    let sessions = plural(run.sessions, "session", "sessions");
-    let since = |time| format!("{} UTC, {}", words::clock(time), words::ago(now, time));
-    let mut about = vec![
-        ("scenario", document.manifest.scenario_path.clone()),
-        ("started", format!("{}; {sessions}", since(run.started_at))),
-        ("results", run.run_dir.clone()),
-    ];
-    if let Some(GroupPlace { id, place, of }) = &run.group {
-        about.push(("group", format!("{place} of {of} of group {id}")));
+/// The sessions that worked on the run, and every change of its status, the oldest first.
+fn history(manifest: &Manifest, out: &Out) {
+    out.data(&format!("\n{}", style::bold("sessions:")));
+    for session in &manifest.sessions {
+        let lines = about::session(session).join("\n     ");
+        out.data(&format!("{:>3}  {lines}", session.number));
     }
-    let labels = run.labels.iter();
-    let labels: Vec<_> = labels
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    if !labels.is_empty() {
-        about.push(("labels", labels.join(", ")));
-    }
-    let session = document.manifest.sessions.last();
-    if let Some(by) = session.filter(|_| !run.status.is_terminal()) {
-        let (pid, host, user) = (by.pid, &by.host, &by.user);
-        let since = since(by.started_at);
-        about.push((
-            "worked on",
-            format!("by process {pid} of {user} on {host} since {since}"),
-        ));
-    }
-    if let Some(pause) = &run.paused {
-        let by = words::pauser(pause.by.as_ref());
-        about.push(("paused", format!("since {}, by {by}", since(pause.from))));
-    }
-    if let Some(wall) = session.and_then(|session| session.wall.as_ref()) {
-        about.push(("wall", wall.clone()));
-    }
-    if let Some(by) = session.and_then(|session| session.stopped_by.as_ref()) {
-        about.push(("stopped", format!("by {}", words::actor(by))));
-    }
-    if let Some(pin) = &run.pinned {
-        about.push(("pinned", format!("by {}", words::actor(&pin.by))));
-    }
-    about
-}
-
-/// What a run is doing.
-fn live_text(live: &Live, now: Time) -> String {
-    let running = plural(live.in_flight.len() as u64, "attempt", "attempts");
-    let mut text = format!(
-        "{}{running} in flight",
-        style::dim(&format!("{:10}", "now"))
-    );
-    for attempt in live.in_flight.iter().take(MOST_CANDIDATES) {
-        let since = show_duration(Duration::from_millis(attempt.ms));
-        let word = visible_line(&attempt.word);
-        text.push_str(&format!("\n          {} {word} for {since}", attempt.trial));
-    }
-    for waiting in live.waiting.iter().take(MOST_CANDIDATES) {
-        let trial = &waiting.trial;
-        let what = match waiting.why.as_str() {
-            "retry" => "a retry".to_owned(),
-            _ => format!("the rate of {}", trial.provider),
-        };
-        text.push_str(&format!("\n          {trial} waits for {what}"));
-        let left = waiting.until.since(now);
-        // In a pause its time does not come.
-        if !left.is_zero() {
-            text.push_str(&format!(", {} more", show_duration(left)));
-        }
-    }
-    if live.waits_for_memory {
-        text.push_str("\n          more wait for memory");
-    }
-    text
+    let title = style::bold("changes of the status (UTC):");
+    out.data(&format!("\n{title}"));
+    let changes = manifest.transitions.iter();
+    changes.for_each(|change| out.data(&about::change(change)));
 }
 
 fn providers(providers: &[ProviderTable], screen: Option<usize>) -> String {

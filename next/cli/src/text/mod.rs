@@ -4,7 +4,6 @@ mod error;
 pub mod events;
 pub mod failures;
 pub mod grants;
-pub mod history;
 mod layout;
 pub mod out;
 pub mod page;

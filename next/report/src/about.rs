@@ -1,0 +1,153 @@
+//! What a run is, what it is doing and what has happened to it, in lines. Every text is visible.
+
+use std::time::Duration;
+
+use runner_model::{
+    Time,
+    units::{plural, show_duration},
+    visible::visible_line,
+};
+use runner_record::{GroupPlace, Live, Manifest, Pause, SessionEntry, Transition};
+
+use crate::{RunDocument, RunSummary, words};
+
+/// Attempts that are named.
+const MOST_NAMED: usize = 10;
+
+impl RunDocument {
+    /// What the run is, and what it is doing: names, and texts of one or more lines.
+    pub fn facts(&self, now: Time) -> Vec<(&'static str, String)> {
+        let mut facts = facts(&self.run, &self.manifest, now);
+        facts.extend(self.live.as_ref().map(|live| ("now", doing(live, now))));
+        facts
+    }
+}
+
+fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str, String)> {
+    let session = manifest.sessions.last();
+    let since = |time| format!("{} UTC, {}", words::clock(time), words::ago(now, time));
+    let sessions = plural(run.sessions, "session", "sessions");
+    let group = |GroupPlace { id, place, of }: &_| format!("{place} of {of} of group {id}");
+    let labels = run.labels.iter();
+    let labels: Vec<_> = labels
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let worker = |by: &SessionEntry| format!("by {} since {}", process(by), since(by.started_at));
+    let pause = |pause: &Pause| {
+        let by = words::pauser(pause.by.as_ref());
+        format!("since {}, by {by}", since(pause.from))
+    };
+    let by = |actor| format!("by {}", words::actor(actor));
+    let is_over = run.status.is_terminal();
+    let facts = [
+        ("scenario", Some(manifest.scenario_path.clone())),
+        (
+            "started",
+            Some(format!("{}; {sessions}", since(run.started_at))),
+        ),
+        ("results", Some(run.run_dir.clone())),
+        ("group", run.group.as_ref().map(group)),
+        (
+            "labels",
+            Some(labels.join(", ")).filter(|labels| !labels.is_empty()),
+        ),
+        ("worked on", session.filter(|_| !is_over).map(worker)),
+        ("paused", run.paused.as_ref().map(pause)),
+        ("wall", session.and_then(|session| session.wall.clone())),
+        (
+            "stopped",
+            session
+                .and_then(|session| session.stopped_by.as_ref())
+                .map(by),
+        ),
+        ("pinned", run.pinned.as_ref().map(|pin| by(&pin.by))),
+    ];
+    let facts = facts.into_iter();
+    facts
+        .filter_map(|(name, text)| Some((name, visible_line(&text?).into_owned())))
+        .collect()
+}
+
+fn process(by: &SessionEntry) -> String {
+    format!("process {} of {} on {}", by.pid, by.user, by.host)
+}
+
+fn doing(live: &Live, now: Time) -> String {
+    let attempts = plural(live.in_flight.len() as u64, "attempt", "attempts");
+    let mut lines = vec![format!("{attempts} in flight")];
+    for attempt in live.in_flight.iter().take(MOST_NAMED) {
+        let since = show_duration(Duration::from_millis(attempt.ms));
+        let word = visible_line(&attempt.word);
+        lines.push(format!("{} {word} for {since}", attempt.trial));
+    }
+    for waiting in live.waiting.iter().take(MOST_NAMED) {
+        let trial = &waiting.trial;
+        let what = match waiting.why.as_str() {
+            "retry" => "a retry".to_owned(),
+            _ => format!("the rate of {}", trial.provider),
+        };
+        let left = waiting.until.since(now);
+        let left = match left.is_zero() {
+            // In a pause its time does not come.
+            true => String::new(),
+            false => format!(", {} more", show_duration(left)),
+        };
+        lines.push(format!("{trial} waits for {what}{left}"));
+    }
+    if live.waits_for_memory {
+        lines.push("more wait for memory".to_owned());
+    }
+    lines.join("\n")
+}
+
+/// A session that worked on a run: the command, and what came of it.
+pub fn session(session: &SessionEntry) -> Vec<String> {
+    let command = session.command.iter().map(|word| words::quoted(word));
+    let command: Vec<_> = command.collect();
+    let mut about = process(session);
+    about += &format!(", {}", span(session.started_at, session.ended_at));
+    if let Some(worked) = session.worked_ms {
+        let worked = show_duration(Duration::from_millis(worked));
+        about += &format!(", worked {worked}");
+    }
+    if session.suspended_ms > 0 {
+        let suspended = show_duration(Duration::from_millis(session.suspended_ms));
+        about += &format!(", paused or suspended {suspended}");
+    }
+    let mut lines = [command.join(" "), about]
+        .map(|line| visible_line(&line).into_owned())
+        .to_vec();
+    if session.adopted.is_some() {
+        lines.push("took over changes of the scenario".to_owned());
+    }
+    lines.extend(session.pauses.iter().map(|pause| {
+        let by = words::pauser(pause.by.as_ref());
+        format!("paused {}, by {by}", span(pause.from, pause.to))
+    }));
+    let stopped = session.stopped_by.as_ref();
+    lines.extend(stopped.map(|by| format!("stopped by {}", words::actor(by))));
+    lines
+}
+
+fn span(from: Time, to: Option<Time>) -> String {
+    let to = to.map_or_else(|| "now".to_owned(), words::clock);
+    format!("{} to {to}", words::clock(from))
+}
+
+/// A change of a run's status.
+pub fn change(change: &Transition) -> String {
+    let (at, writer) = (words::clock(change.at), visible_line(&change.writer));
+    let mut text = format!("{at}  {}", change.to);
+    if let Some(reason) = change.reason {
+        text += &format!(" ({reason})");
+    }
+    text += &format!(", written by {writer}");
+    if let Some(by) = &change.by {
+        text += &format!(", asked by {}", words::actor(by));
+    }
+    text
+}
+
+#[cfg(test)]
+#[path = "tests/about.rs"]
+mod tests;

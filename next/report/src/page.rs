@@ -1,0 +1,203 @@
+//! The page of a trial or of one call, section by section: what it was asked, what came, what was said. Why a trial did not
+//! pass stands above them; [`failure`](crate::failure) says it.
+
+use std::time::Duration;
+
+use runner_model::{
+    RowRef,
+    log::{LogRecord, Said},
+    outcome::Verdict,
+    row::Check,
+    units::{show_duration, show_size},
+};
+use serde_json::{Map, Value};
+
+use crate::{TrialDocument, failure, rows::Line, words};
+
+/// Bytes of JSON that stand on one line.
+const SHORT_VALUE: usize = 60;
+
+/// A section of a page.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Section {
+    /// What it is about.
+    pub title: &'static str,
+    /// Its lines. A guest may have written them, so they are not to be shown before they are made visible.
+    pub text: String,
+}
+
+impl TrialDocument {
+    /// The row that the page is about: the one that settles the trial, or else the newest.
+    pub fn row(&self) -> Option<RowRef<'_>> {
+        let newest = || self.rows.iter().rev().filter_map(Line::row);
+        let settles = newest().find(|row| row.r#final == Some(true));
+        settles.or_else(|| newest().next())
+    }
+
+    /// The page of this row.
+    pub fn sections(&self, row: &RowRef<'_>) -> Vec<Section> {
+        let (session, at) = (row.session.unwrap_or(1), words::clock(row.started_at));
+        let mut page = Page::default();
+        page.text(
+            "run",
+            format!("{}\nsession {session}, {at} UTC", self.run_dir),
+        );
+        if self.rows.len() > 1 {
+            page.lines("attempts", self.rows.iter().filter_map(attempt));
+        }
+        let planned = self.planned.as_ref();
+        let planned = planned.and_then(|test| serde_json::from_str::<Value>(test.get()).ok());
+        if let Some(input) = planned.as_ref().and_then(|test| test.get("input")) {
+            page.text("input", pretty(input));
+        }
+        if let Some(Value::Object(expect)) = planned.as_ref().and_then(|test| test.get("expect")) {
+            page.text("expected", expected(expect));
+        }
+        if let Some(output) = &row.output {
+            let value = serde_json::from_str(output.get()).map(|value| pretty(&value));
+            page.text("output", value.unwrap_or_else(|_| output.get().to_owned()));
+        }
+        page.measured(row);
+        let seq = row.seq.unwrap_or(0);
+        if let Some(log) = self.logs.iter().find(|log| log.seq == seq) {
+            let said = log.said.as_ref().map(|said| said.get());
+            match said.and_then(|said| serde_json::from_str(said).ok()) {
+                Some(said) => page.said(&said),
+                None => page.text("log", "what was said cannot be read".to_owned()),
+            }
+        }
+        let files = self.artifacts.iter().filter(|file| file.seq == seq);
+        page.lines(
+            "files",
+            files.map(|file| {
+                let (name, size) = (&*file.artifact.name, show_size(file.artifact.bytes));
+                format!("{name}, {size}: {}", file.path)
+            }),
+        );
+        page.0
+    }
+}
+
+/// The page of a call that is no trial of a run.
+pub fn call_sections(row: &RowRef<'_>, said: &Said<'_>) -> Vec<Section> {
+    let mut page = Page::default();
+    page.measured(row);
+    page.said(said);
+    let files = row.artifacts.iter();
+    page.lines(
+        "files",
+        files.map(|file| format!("{}, {}", &*file.name, show_size(file.bytes))),
+    );
+    page.0
+}
+
+/// A page that grows.
+#[derive(Default)]
+struct Page(Vec<Section>);
+
+impl Page {
+    fn text(&mut self, title: &'static str, text: String) {
+        self.0.push(Section { title, text });
+    }
+
+    /// A section, unless nothing stands in it.
+    fn lines(&mut self, title: &'static str, lines: impl Iterator<Item = String>) {
+        let lines: Vec<_> = lines.collect();
+        if !lines.is_empty() {
+            self.text(title, lines.join("\n"));
+        }
+    }
+
+    /// The checks, the metrics and what was used.
+    fn measured(&mut self, row: &RowRef<'_>) {
+        // Those that did not hold stand above.
+        if row
+            .checks
+            .iter()
+            .any(|check| check.verdict != Verdict::Fail)
+        {
+            self.lines("checks", row.checks.iter().map(check));
+        }
+        let metrics = row.metrics.iter().map(|metric| {
+            let unit = metric.unit.iter().map(|unit| format!(" {unit}"));
+            let unit: String = unit.collect();
+            format!("{} {}{unit}", &*metric.name, metric.value)
+        });
+        self.lines("metrics", metrics);
+        let usage = &row.usage;
+        self.text(
+            "usage",
+            format!(
+                "memory {} at most; {} host calls, {} HTTP requests, {} in, {} out",
+                show_size(usage.peak_memory),
+                usage.host_calls,
+                usage.http_requests,
+                show_size(usage.bytes_in),
+                show_size(usage.bytes_out)
+            ),
+        );
+    }
+
+    fn said(&mut self, said: &Said<'_>) {
+        let dropped = Some(said.dropped).filter(|dropped| *dropped > 0);
+        let dropped = dropped.map(|dropped| format!("{dropped} more were over the limit"));
+        self.lines("log", said.log.iter().map(record).chain(dropped));
+        for (title, text) in [
+            ("standard output", &*said.stdout),
+            ("standard error", &*said.stderr),
+        ] {
+            if !text.is_empty() {
+                self.text(title, text.to_owned());
+            }
+        }
+    }
+}
+
+fn attempt(line: &Line) -> Option<String> {
+    let row = line.row()?;
+    let (session, took) = (row.session.unwrap_or(1), show_duration(row.duration()));
+    let (attempt, outcome, reason) = (row.attempt, row.outcome, failure::headline(&row));
+    Some(format!(
+        "{attempt} in session {session}: {outcome}, {took}  {reason}"
+    ))
+}
+
+fn expected(expect: &Map<String, Value>) -> String {
+    let line = |(key, value): (&String, &Value)| match (key.as_str(), value.as_u64()) {
+        ("max_duration", Some(micros)) => {
+            format!("{key} {}", show_duration(Duration::from_micros(micros)))
+        }
+        _ => format!("{key} {value}"),
+    };
+    expect.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn check(check: &Check<'_>) -> String {
+    let message = check.message.iter().map(|message| format!(": {message}"));
+    let message: String = message.collect();
+    format!("{} {}{message}", check.verdict, &*check.name)
+}
+
+fn record(record: &LogRecord<'_>) -> String {
+    let fields = record.fields.iter();
+    let fields: String = fields
+        .map(|(name, value)| format!(" {name}={value}"))
+        .collect();
+    let at = words::time_of_day(record.at);
+    format!("{at} {:5} {}{fields}", record.level, record.message)
+}
+
+/// A text as it is, and any other value as JSON, on one line if it is short.
+fn pretty(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        value => Some(value.to_string())
+            .filter(|line| line.len() <= SHORT_VALUE)
+            .or_else(|| serde_json::to_string_pretty(value).ok())
+            .unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/page.rs"]
+mod tests;

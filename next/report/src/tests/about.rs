@@ -1,0 +1,130 @@
+use runner_model::{RunStatus, Time};
+use runner_record::{Live, Manifest, RunHead};
+use serde_json::{Value, json};
+
+use super::{change, doing, facts, session};
+use crate::RunSummary;
+
+/// A run with two sessions, of which the second is paused.
+fn manifest() -> Manifest {
+    let counts =
+        json!({"passed": 0, "failed": 0, "error": 0, "timeout": 0, "skipped": 0, "flaky": 0});
+    let at = |minute: u32| format!("2026-11-20T09:{minute:02}:00.000Z");
+    let actor = json!({"user": "ann", "host": "b\u{1b}", "reason": "lunch"});
+    let session = |number: u32, more: Value| {
+        let mut session = json!({
+            "number": number, "command": ["runner", "exec", "it's mine.toml"], "pid": 7, "host": "a", "user": "u", "jobs": 1,
+            "timeout_ms": 1, "started_at": at(number), "from_seq": 0, "wall": "seccomp",
+        });
+        let (session_keys, more) = (session.as_object_mut().unwrap(), more.as_object().unwrap());
+        session_keys.extend(more.clone());
+        session
+    };
+    let first =
+        json!({"ended_at": at(2), "worked_ms": 1500, "suspended_ms": 20, "stopped_by": actor});
+    let second = json!({"adopted": counts, "pauses": [{"from": at(3), "to": at(4), "by": actor}, {"from": at(4)}]});
+    let manifest = json!({
+        "format": 3, "id": "r", "scenario": "s", "scenario_path": "/s\n.toml", "status": "running", "stage": "run",
+        "verdict": "none", "counts": counts, "started_at": at(1), "labels": {"team": "night", "a": ""},
+        "group": {"id": "g", "place": 1, "of": 3}, "pinned": {"at": at(2), "by": actor},
+        "metadata": {
+            "planned_test_count": 1, "planned_trial_count": 1, "suite": "0".repeat(64), "scenario_sha256": "0".repeat(64),
+            "runner_version": "0",
+        },
+        "providers": [], "sessions": [session(1, first), session(2, second)],
+        "transitions": [
+            {"at": at(1), "to": "running", "writer": "exec"},
+            {"at": at(2), "from": "running", "to": "incomplete", "reason": "stopped", "writer": "exec", "by": actor},
+        ],
+    });
+    serde_json::from_value(manifest).unwrap()
+}
+
+fn now() -> Time {
+    Time::parse("2026-11-20T11:00:00Z").unwrap()
+}
+
+#[test]
+fn facts_say_only_what_is_known() {
+    let manifest = manifest();
+    let mut run = RunSummary::of(RunHead::from(&manifest), "r".into(), "results/r".into());
+    let found = facts(&run, &manifest, now());
+    let found: Vec<_> = found
+        .iter()
+        .map(|(name, text)| (*name, text.as_str()))
+        .collect();
+    let expected = [
+        ("scenario", r"/s\n.toml"),
+        ("started", "2026-11-20 09:01:00 UTC, 1 h ago; 2 sessions"),
+        ("results", "results/r"),
+        ("group", "1 of 3 of group g"),
+        ("labels", "a=, team=night"),
+        (
+            "worked on",
+            "by process 7 of u on a since 2026-11-20 09:02:00 UTC, 1 h ago",
+        ),
+        (
+            "paused",
+            "since 2026-11-20 09:04:00 UTC, 1 h ago, by Ctrl-Z",
+        ),
+        ("wall", "seccomp"),
+        ("pinned", r"by ann on b\u{1b}: lunch"),
+    ];
+    assert_eq!(found, expected);
+    run.status = RunStatus::Completed;
+    run.labels.clear();
+    (run.group, run.pinned, run.paused) = (None, None, None);
+    let names: Vec<_> = facts(&run, &manifest, now())
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(names, ["scenario", "started", "results", "wall"]);
+}
+
+#[test]
+fn what_a_run_does_is_told() {
+    let live = json!({
+        "session": 1, "at": "2026-11-20T11:00:00Z", "worked_ms": 1, "stage": "run", "workers": 1, "deaths": 0,
+        "counts": {"passed": 0, "failed": 0, "error": 0, "timeout": 0, "skipped": 0, "flaky": 0},
+        "in_flight": [{"trial": "a@p#1", "attempt": 1, "ms": 2000, "word": "is\nrunning"}],
+        "waiting": [
+            {"trial": "b@p#1", "why": "retry", "until": "2026-11-20T11:00:03Z"},
+            {"trial": "c@p#1", "why": "rate-limit", "until": "2026-11-20T10:00:00Z"},
+        ],
+        "waits_for_memory": true,
+    });
+    let live: Live = serde_json::from_value(live).unwrap();
+    let lines = [
+        "1 attempt in flight",
+        r"a@p#1 is\nrunning for 2.0 s",
+        "b@p#1 waits for a retry, 3.0 s more",
+        "c@p#1 waits for the rate of p",
+        "more wait for memory",
+    ];
+    assert_eq!(doing(&live, now()), lines.join("\n"));
+}
+
+#[test]
+fn a_history_has_sessions_and_changes() {
+    let manifest = manifest();
+    let lines: Vec<_> = manifest.sessions.iter().map(session).collect();
+    let first = [
+        r"runner exec 'it'\''s mine.toml'",
+        "process 7 of u on a, 2026-11-20 09:01:00 to 2026-11-20 09:02:00, worked 1.5 s, paused or suspended 20 ms",
+        r"stopped by ann on b\u{1b}: lunch",
+    ];
+    let second = [
+        r"runner exec 'it'\''s mine.toml'",
+        "process 7 of u on a, 2026-11-20 09:02:00 to now",
+        "took over changes of the scenario",
+        r"paused 2026-11-20 09:03:00 to 2026-11-20 09:04:00, by ann on b\u{1b}: lunch",
+        "paused 2026-11-20 09:04:00 to now, by Ctrl-Z",
+    ];
+    assert_eq!(lines, [first.to_vec(), second.to_vec()]);
+    let changes: Vec<_> = manifest.transitions.iter().map(change).collect();
+    let expected = [
+        "2026-11-20 09:01:00  running, written by exec",
+        r"2026-11-20 09:02:00  incomplete (stopped), written by exec, asked by ann on b\u{1b}: lunch",
+    ];
+    assert_eq!(changes, expected);
+}

@@ -1,0 +1,105 @@
+use runner_model::{
+    Fingerprint, TrialId,
+    row::{self, Tail},
+};
+use serde_json::{json, value::to_raw_value};
+
+use super::{Line, Section, TrialDocument, call_sections};
+use crate::LogText;
+
+fn line(attempt: u32, is_final: bool) -> Line {
+    let row = json!({
+        "v": row::VERSION, "trial": "a@p#1", "test": "a", "provider": "p", "repeat": 1, "attempt": attempt,
+        "outcome": "passed", "started_at": "2026-11-20T09:18:04.015Z", "duration_ms": 2.0, "usage": {"peak_memory": 1024},
+        "output": [1], "checks": [{"name": "equals", "verdict": "pass"}],
+        "metrics": [{"name": "tokens", "value": 5.0, "unit": "1"}],
+    });
+    let tail = Tail {
+        fingerprint: Fingerprint([0; 16]),
+        judgement_fingerprint: Fingerprint([0; 16]),
+        judged: None,
+        worker: None,
+        stopped_by: None,
+        logs: None,
+        flaky: false,
+        r#final: is_final,
+        session: 1,
+        seq: attempt.into(),
+    };
+    let mut line = row.to_string().into_bytes();
+    tail.finish(&mut line);
+    Line::of(line.trim_ascii_end()).unwrap()
+}
+
+fn document(rows: Vec<Line>) -> TrialDocument {
+    let said = json!({
+        "log": [{"at": "2026-11-20T09:18:04.015Z", "level": "warn", "message": "m", "fields": [["k", "v"]]}],
+        "dropped": 2, "stdout": "out\n",
+    });
+    let planned = json!({"input": "hello", "expect": {"max_duration": 1500, "equals": [1]}});
+    TrialDocument {
+        v: 1,
+        run: "r".into(),
+        run_dir: "results/r".into(),
+        trial: TrialId::parse("a@p#1").unwrap(),
+        test: "a".into(),
+        provider: "p".into(),
+        planned: to_raw_value(&planned).ok(),
+        rows,
+        logs: vec![LogText {
+            seq: 1,
+            attempt: 1,
+            said: to_raw_value(&said).ok(),
+        }],
+        artifacts: Vec::new(),
+    }
+}
+
+#[test]
+fn a_page_is_about_the_settling_row() {
+    let document = document(vec![line(1, true), line(2, false)]);
+    let row = document.row().unwrap();
+    assert_eq!(row.attempt, 1);
+    let sections = document.sections(&row);
+    let found: Vec<_> = sections
+        .iter()
+        .map(|section| (section.title, section.text.as_str()))
+        .collect();
+    let expected = [
+        ("run", "results/r\nsession 1, 2026-11-20 09:18:04 UTC"),
+        (
+            "attempts",
+            "1 in session 1: passed, 2.0 ms  passed\n2 in session 1: passed, 2.0 ms  passed",
+        ),
+        ("input", "hello"),
+        ("expected", "equals [1]\nmax_duration 1.5 ms"),
+        ("output", "[1]"),
+        ("checks", "pass equals"),
+        ("metrics", "tokens 5 1"),
+        (
+            "usage",
+            "memory 1 KiB at most; 0 host calls, 0 HTTP requests, 0 B in, 0 B out",
+        ),
+        (
+            "log",
+            "09:18:04.015 warn  m k=v\n2 more were over the limit",
+        ),
+        ("standard output", "out\n"),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_page_has_no_empty_sections() {
+    let document = document(vec![line(2, false)]);
+    // Nothing was said in this attempt.
+    let row = document.row().unwrap();
+    let titles = |sections: Vec<Section>| sections.into_iter().map(|section| section.title);
+    let of_trial: Vec<_> = titles(document.sections(&row)).collect();
+    let parts = [
+        "run", "input", "expected", "output", "checks", "metrics", "usage",
+    ];
+    assert_eq!(of_trial, parts);
+    let of_call: Vec<_> = titles(call_sections(&row, &Default::default())).collect();
+    assert_eq!(of_call, ["checks", "metrics", "usage"]);
+}
