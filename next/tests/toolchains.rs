@@ -263,7 +263,7 @@ impl Template {
             true => [TROUBLE, ASK].concat(),
             false => TROUBLE.to_owned(),
         };
-        let rows = plugin.exec("scenario-trouble.toml", &trouble, 1).rows;
+        let Ran { printed, rows } = plugin.exec("scenario-trouble.toml", &trouble, 1);
 
         assert_eq!(outcome(&rows, "blank"), ("error", "invalid-input"));
         assert_says(&rows, "blank", &["`text` has no words"]);
@@ -272,6 +272,11 @@ impl Template {
         assert_says(&rows, "crash", says);
         assert_eq!(outcome(&rows, "loop").0, "timeout");
         if self.asks {
+            // The list at the end has the program's own words.
+            let mut listed = printed
+                .lines()
+                .filter(|line| line.contains("crash@shout#1  "));
+            assert!(listed.any(|line| line.contains("oh no")), "{printed}");
             assert_eq!(outcome(&rows, "ask"), ("error", "denied"));
             assert_says(&rows, "ask", &["https://example.com", "granted"]);
         }

@@ -239,7 +239,9 @@ fn panic<'a>(error: &'a RowError<'_>) -> Option<(Vec<&'a str>, String)> {
     let words = lines.get(at + 1).filter(|_| place.ends_with(':'));
     Some(match (words, at.checked_sub(1).map(|above| lines[above])) {
         // The runtime of components in Python panics below the exception.
-        (Some(words), Some(above)) if *words == PYTHON_PANIC && !above.ends_with(STDERR_FOLLOWS) => {
+        (Some(words), Some(above))
+            if *words == PYTHON_PANIC && !above.ends_with(STDERR_FOLLOWS) =>
+        {
             (vec![above, lines[at], words], above.to_owned())
         }
         (Some(words), _) => (vec![lines[at], words], format!("{place} {words}")),
