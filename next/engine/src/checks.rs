@@ -1,9 +1,12 @@
 //! [`Checks`]: a worker checks tests on their providers, without any trial.
 
-use std::{collections::HashMap, io};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
 
 use runner_model::{
-    ErrorClass, Micros, Places as _, TaskId, TrialId,
+    Digest, ErrorClass, Micros, Places as _, TaskId, TrialId,
     prepare::{Problem, Ready},
     protocol::{Line, Task, TaskKind, TimeoutRule},
     provider::{Provider, Stdin},
@@ -11,6 +14,7 @@ use runner_model::{
     template::Template,
 };
 use runner_scenario::{Problems, TestProblem};
+use serde::Deserialize;
 
 use crate::plan::{Ids, Plan};
 
@@ -24,9 +28,11 @@ const FIRST: u64 = 1 << 63;
 
 /// The checks of a plan's tests on those of their providers for which something can be wrong.
 pub(crate) struct Checks {
-    /// By provider: whether each of its tests is checked. Of the others those are that have a schema, if `of_schemas`.
+    /// By provider: whether each of its tests is checked. Of the others those are whose schema was not checked yet.
     is_asked: Vec<bool>,
-    of_schemas: bool,
+    /// Whether tests may have schemas, and those that were checked.
+    has_schemas: bool,
+    schemas: HashSet<Digest>,
     /// The next trial of the plan.
     next: u64,
     /// The test and provider that was checked last: one repeat is like the other.
@@ -37,7 +43,7 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    /// Checks of what no run would tell before its first trial: inputs of providers that describe them.
+    /// Checks of what no run would tell before its first trial: inputs of providers that describe them, and schemas of outputs.
     pub(crate) fn of_described(ready: &Ready, plan: &Plan) -> Self {
         let mut is_asked = vec![false; plan.providers.len()];
         for about in &ready.providers {
@@ -47,10 +53,13 @@ impl Checks {
                 *is_asked = has_schema;
             }
         }
-        let is_needed = is_asked.contains(&true);
+        // A schema is a file of its test, as attachments are.
+        let has_schemas = plan.blobs.list().is_some();
+        let is_needed = has_schemas || is_asked.contains(&true);
         Self {
             is_asked,
-            of_schemas: false,
+            has_schemas,
+            schemas: HashSet::new(),
             next: if is_needed { 0 } else { plan.suite.trials() },
             last: None,
             in_flight: HashMap::new(),
@@ -65,7 +74,6 @@ impl Checks {
         for (is_asked, prepared) in checks.is_asked.iter_mut().zip(&plan.providers) {
             *is_asked |= takes_input(&prepared.provider);
         }
-        checks.of_schemas = !plan.suite.blobs().is_empty();
         checks.next = 0;
         checks
     }
@@ -89,13 +97,17 @@ impl Checks {
             let planned = plan.suite.trial(trial);
             let is_asked = self.is_asked[usize::from(planned.provider)];
             let place = Some((planned.test, planned.provider));
-            if self.last == place || !is_asked && !self.of_schemas || !is_pending(trial) {
+            if self.last == place || !is_asked && !self.has_schemas || !is_pending(trial) {
                 continue;
             }
             self.last = place;
             plan.suite.line(planned.test, &mut line)?;
-            // A text that has it checks one test too many.
-            if is_asked || has_part(&line, b"\"schema\":") {
+            let schema = if self.has_schemas {
+                schema_of(&line)?
+            } else {
+                None
+            };
+            if schema.is_some_and(|schema| self.schemas.insert(schema)) || is_asked {
                 let id = ids.trial(trial)?;
                 let task = task(plan, (trial, planned.provider), &id, line.len());
                 self.in_flight.insert(task.id, (planned.test, id));
@@ -184,9 +196,19 @@ fn takes_input(provider: &Provider) -> bool {
     templates.any(has_input)
 }
 
-/// Tells whether a text has another in it.
-fn has_part(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
+/// The schema that a test's line expects the output to have.
+fn schema_of(line: &[u8]) -> io::Result<Option<Digest>> {
+    #[derive(Default, Deserialize)]
+    struct Expect {
+        schema: Option<Digest>,
+    }
+    #[derive(Deserialize)]
+    struct Test {
+        #[serde(default)]
+        expect: Expect,
+    }
+    let test: Test = serde_json::from_slice(line)?;
+    Ok(test.expect.schema)
 }
 
 fn of_test(test: u64, trial: &TrialId, problem: &Problem) -> TestProblem {

@@ -291,6 +291,7 @@ impl<'a> Coordinator<'a> {
             && self.run.is_some()
             && let Some((checks, worker)) = self.checks.take()
         {
+            self.begin.crew.checked();
             match checks.lines() {
                 Some(lines) => self.fail(Reason::Plugin, lines),
                 None => self.worker_ready(worker),
@@ -314,7 +315,12 @@ impl<'a> Coordinator<'a> {
 
     /// Writes down that trials run, while the first ones do.
     fn start(&mut self) {
-        let (Some(run), Some(ready), None) = (&mut self.run, &self.described, &self.checks) else {
+        let (Some(run), Some(ready), None, false) = (
+            &mut self.run,
+            &self.described,
+            &self.checks,
+            self.is_stopping,
+        ) else {
             return;
         };
         let mut providers = run.owned.manifest().providers.clone();
@@ -397,20 +403,24 @@ impl<'a> Coordinator<'a> {
         if !self.is_stopping {
             self.log(&format!("worker {} {how}", worker.0));
         }
-        // Only it knows what inputs have to be.
         let checks = self.checks.take_if(|(_, (checker, ..))| *checker == worker);
-        if checks.is_some() && !self.is_stopping {
-            let message = format!("the worker that checked inputs {how}");
-            self.fail(Reason::Plugin, message);
+        if checks.is_some() {
+            // Another one is asked what inputs have to be.
+            self.described = None;
+        }
+        let flights = self.flights.all.values_mut();
+        for flight in flights.filter(|flight| flight.worker == worker) {
+            flight.lost = Some((monotonic(), how.clone()));
         }
         let paused_at = self.paused_at;
         let begun = begun.iter().filter(|word| {
             let flight = self.flights.at(worker, TaskId(word.task));
-            flight.is_some_and(|flight| {
+            let lost = flight.and_then(|flight| flight.lost.as_mut());
+            lost.is_some_and(|(began, _)| {
                 // Its worker has not moved it by the pause that lasts.
                 let standing =
                     paused_at.map_or(0, |at| monotonic().saturating_sub(at.max(word.began)));
-                flight.lost = Some((word.began + standing, how.clone()));
+                *began = word.began + standing;
                 true
             })
         });

@@ -18,7 +18,7 @@ use runner_model::{
     Digest, HostFault, Micros, Reason, TaskId, WorkerId,
     cache::is_compile_key,
     digest,
-    prepare::{Described, Prepare, Ready, SecretValues},
+    prepare::{Prepare, Ready, SecretValues},
     protocol::{FromWorker, Line, MAX_LINE, MAX_TASKS, SlotWord, Task, ToWorker},
     provider::PreparedProvider,
     visible::visible_line,
@@ -45,6 +45,8 @@ const BATCH: usize = 64;
 const END_WITHIN: Duration = Duration::from_millis(200);
 /// So many workers in a row that die before they are ready end the session.
 const MAX_FRUITLESS: u32 = 3;
+/// Bytes of what a worker says about a plugin that cannot be used.
+const MAX_PROBLEM: usize = 64 << 10;
 /// Bytes of one worker in `runner.log`: more than one that works has to say.
 const MAX_LOGGED: usize = 1 << 20;
 /// Events of a worker that the session has not taken. With more of them its reader waits: a worker that speaks faster than it
@@ -125,7 +127,9 @@ pub(crate) struct Crew {
     /// Who waits for what is being made.
     waiting: HashMap<Supply, Vec<WorkerId>>,
     is_described: bool,
-    /// Workers in a row that died before they were ready.
+    /// Whether what the one that has described the plugins was to check is checked.
+    is_checked: bool,
+    /// Workers in a row that died before they were ready, or while they checked.
     fruitless: u32,
     /// Whether all guests are to wait.
     is_paused: bool,
@@ -213,6 +217,7 @@ impl Crew {
             is_closing: Arc::default(),
             waiting: HashMap::new(),
             is_described: false,
+            is_checked: false,
             fruitless: 0,
             is_paused: false,
             deaths: 0,
@@ -465,10 +470,10 @@ impl Crew {
     }
 
     fn hear_ready(&mut self, worker: WorkerId, ready: Ready) -> Result<Option<News>, &'static str> {
-        let providers = &self.supplies.providers;
-        let is_known = |about: &Described| usize::from(about.provider) < providers.len();
-        if !ready.providers.iter().all(is_known) {
-            return Err("described a provider that does not exist");
+        let described = ready.providers.iter();
+        let described = described.map(|about| usize::from(about.provider));
+        if !described.eq(0..self.supplies.providers.len()) {
+            return Err("described other providers than it has");
         }
         let problems = self.problems(&ready);
         let Some(member) = self.members.get_mut(&worker) else {
@@ -477,7 +482,9 @@ impl Crew {
         if problems.is_none() {
             member.phase = Phase::Ready;
             self.is_described |= member.describes;
-            self.fruitless = 0;
+            if !member.describes {
+                self.fruitless = 0;
+            }
         }
         Ok(match problems {
             _ if member.describes => Some(News::Described(ready)),
@@ -492,7 +499,8 @@ impl Crew {
             let problem = about.problem.as_ref()?;
             reason = HostFault::parse(&problem.code).map_or(reason, HostFault::reason);
             let provider = self.supplies.providers.get(usize::from(about.provider))?;
-            let message = visible_line(&problem.message);
+            let most = problem.message.floor_char_boundary(MAX_PROBLEM);
+            let message = visible_line(&problem.message[..most]);
             Some(format!("{} {message}", plugin_of(provider)))
         });
         let lines: Vec<_> = lines.collect();
@@ -507,6 +515,11 @@ impl Crew {
         let (worker, member) = ready.min_by_key(|(_, member)| !member.describes)?;
         member.phase = Phase::Working;
         Some((*worker, member.shape, member.alone))
+    }
+
+    /// Notes that inputs were checked: the one that has done so is needed no longer.
+    pub(crate) fn checked(&mut self) {
+        (self.is_checked, self.fruitless) = (true, 0);
     }
 
     fn lose(&mut self, worker: WorkerId, mut loss: Loss, news: &mut Vec<News>) {
@@ -526,7 +539,9 @@ impl Crew {
             loss.blame = Some(Blame::Died);
             loss.how = format!("was killed, because it {fault}");
         }
-        let is_fruitless = member.phase < Phase::Ready;
+        let has_checked = self.is_checked || !member.describes;
+        self.is_described &= has_checked;
+        let is_fruitless = member.phase < Phase::Ready || !has_checked;
         self.fruitless += u32::from(is_fruitless);
         let is_last_straw = is_fruitless && self.fruitless == MAX_FRUITLESS && !self.is_closing();
         if is_last_straw {

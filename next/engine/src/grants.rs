@@ -1,8 +1,8 @@
-//! Grants that do nothing for a plugin.
+//! Grants and other keys that do nothing for a plugin.
 
 use std::collections::HashMap;
 
-use runner_model::provider::{PluginKind, PreparedProvider};
+use runner_model::provider::{OutputForm, PluginKind, PreparedProvider};
 
 use crate::contents::Contents;
 
@@ -10,11 +10,16 @@ const NET_OF_MODULE: &str = "`net` does nothing for a module of WASI preview 1, 
 const SECRETS_OF_MODULE: &str = "`secrets` does nothing for a module of WASI preview 1; it gets one by `env`, as in `env = { TOKEN = \"{{secret.API_KEY}}\" }`";
 const SECRETS_WITHOUT_NET: &str = "`secrets` without `net` does nothing for a command, which gets one only in the headers of its requests, or by `env`, as in `env = { TOKEN = \"{{secret.API_KEY}}\" }`";
 
-/// What of providers' grants their plugins can do nothing with, in sentences for people.
+/// What providers' plugins can do nothing with, in sentences for people.
 pub(crate) fn idle(providers: &[PreparedProvider], plugins: &Contents) -> Vec<String> {
     let (mut idle, mut modules) = (Vec::new(), HashMap::new());
     for prepared in providers {
         let (name, grants) = (&prepared.provider.name, &prepared.provider.grants);
+        let ignored = ignored(prepared).into_iter().flatten();
+        idle.extend(ignored.map(|key| {
+            let kind = prepared.kind.as_str();
+            format!("provider `{name}`: `{key}` does nothing for a {kind}")
+        }));
         let has_net = !grants.net.is_empty();
         let has_secrets = !grants.secrets.is_empty() || !grants.bound_secrets.is_empty();
         if prepared.kind == PluginKind::Component || !has_net && !has_secrets {
@@ -34,4 +39,16 @@ pub(crate) fn idle(providers: &[PreparedProvider], plugins: &Contents) -> Vec<St
         idle.extend(texts.map(|text| format!("provider `{name}`: {text}")));
     }
     idle
+}
+
+/// The keys of a provider that are for plugins of the other kind.
+fn ignored(prepared: &PreparedProvider) -> [Option<&'static str>; 4] {
+    let provider = &prepared.provider;
+    let is_component = prepared.kind == PluginKind::Component;
+    [
+        (is_component && !provider.args.is_empty()).then_some("args"),
+        (is_component && provider.stdin.is_some()).then_some("stdin"),
+        (is_component && provider.output != OutputForm::Text).then_some("output"),
+        (!is_component && provider.reuse.is_some()).then_some("reuse"),
+    ]
 }

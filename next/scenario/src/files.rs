@@ -74,7 +74,10 @@ impl Form for ListFiles {
         };
         if names.is_empty() {
             let help = format!("it is relative to the scenario, in {}", shown(folder));
-            let message = format!("no file matches `{glob}`");
+            let message = match fs::metadata(folder.join(&glob)) {
+                Ok(_) => format!("`{glob}` is not a file"),
+                Err(_) => format!("no file matches `{glob}`"),
+            };
             reading.refuse(at, message, "matches nothing").help = Some(help);
         }
         for name in names.iter().filter(|name| ListFormat::of(name).is_none()) {

@@ -83,7 +83,8 @@ impl Expander<'_, '_> {
             self.reading
                 .refuse_key(&at.key("name"), message, "does nothing");
         }
-        if name.contains('[') {
+        // Other names with brackets are wrong anyway.
+        if name.contains('[') && ProviderName::parse(name).is_ok() {
             let message =
                 format!("`{name}` is not a valid name here: only a matrix makes brackets");
             self.reading.refuse_key(&at, message, "this name");

@@ -57,9 +57,9 @@ pub(crate) struct Record<'a> {
     number: Value,
 }
 
-/// What is done with each test, or with the problem of one. It can end the visit.
+/// What is done with each test, or with the problems of one. It can end the visit.
 pub(crate) type Visit<'v> =
-    dyn FnMut(Result<(Origin<'_>, WrittenTest), Problem>) -> ControlFlow<()> + 'v;
+    dyn FnMut(Result<(Origin<'_>, WrittenTest), Vec<Problem>>) -> ControlFlow<()> + 'v;
 
 impl<'s> AllTests<'s> {
     /// `document` is the scenario's text.
@@ -103,7 +103,7 @@ impl<'s> AllTests<'s> {
         let (mut last_pattern, mut number) = (None, 0_u64);
         format.each(&path, &files::shown(&path).to_string(), &mut |entry| {
             number += 1;
-            visit(entry.and_then(|entry| {
+            visit(entry.map_err(one).and_then(|entry| {
                 let record = Record {
                     tests: self,
                     list,
@@ -154,6 +154,10 @@ impl<'s> AllTests<'s> {
     }
 }
 
+fn one(problem: Problem) -> Vec<Problem> {
+    vec![problem]
+}
+
 /// What `{{file.…}}` stands for.
 fn about(file: &str) -> Value {
     let path = Path::new(file);
@@ -174,14 +178,14 @@ fn add_meta(test: &mut Map<String, Value>, own: Option<Value>) {
 }
 
 impl Record<'_> {
-    /// Reads the test that the record makes. One problem a record is enough: the next look shows the next.
-    fn read(&self, last_pattern: &mut Option<String>) -> Result<WrittenTest, Problem> {
-        let row = self.entry.value()?;
+    /// Reads the test that the record makes.
+    fn read(&self, last_pattern: &mut Option<String>) -> Result<WrittenTest, Vec<Problem>> {
+        let row = self.entry.value().map_err(one)?;
         let (given, kind) = (self.given(&row), kind(&row));
         let Value::Object(mut test) = row else {
             let label = format!("this is {kind}");
             let place = self.entry.place(&[], Part::Value, &label);
-            return Err(Problem::new("a record must be a JSON object").at(place));
+            return Err(one(Problem::new("a record must be a JSON object").at(place)));
         };
         let own_meta = test.remove("meta").filter(|meta| !meta.is_null());
         if self.list.has_templates() {
@@ -197,30 +201,33 @@ impl Record<'_> {
         match test {
             Some(test) if reading.problems.is_empty() => Ok(test),
             // A test without problems is read.
-            _ => Err(reading.problems.swap_remove(0)),
+            _ => Err(reading.problems),
         }
     }
 
     /// What the list says of the record's test: its templates, filled in.
-    fn given(&self, row: &Value) -> Result<Vec<(String, Value)>, Problem> {
+    fn given(&self, row: &Value) -> Result<Vec<(String, Value)>, Vec<Problem>> {
         let list = self.list;
         let roots = [
             ("row", row),
             ("file", &self.file.about),
             ("row_number", &self.number),
         ];
-        let given = list.given.iter().map(|(key, template)| {
-            let value = template.render(&roots);
-            let value = value.map_err(|error| self.missing(row, key, &error))?;
-            let value = match &value {
+        let (mut given, mut missing) = (Vec::new(), Vec::new());
+        for (key, template) in &list.given {
+            match template.render(&roots) {
                 // A number that makes an id is its text.
-                Value::String(_) => value,
-                other if *key == "id" => other.to_string().into(),
-                _ => value,
-            };
-            Ok(((*key).to_owned(), value))
-        });
-        given.collect()
+                Ok(value) if *key == "id" && !value.is_string() => {
+                    given.push(((*key).to_owned(), value.to_string().into()));
+                }
+                Ok(value) => given.push(((*key).to_owned(), value)),
+                Err(error) => missing.push(self.missing(row, key, &error)),
+            }
+        }
+        match missing.is_empty() {
+            true => Ok(given),
+            false => Err(missing),
+        }
     }
 
     /// Says what a template of the list needs and the record does not have.

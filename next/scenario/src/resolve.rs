@@ -50,7 +50,7 @@ pub fn resolve(
                 hashes.push(hash(&test.id));
                 writer.add(&origin, test)
             }
-            Err(problem) => Err(vec![problem]),
+            Err(problems) => Err(problems),
         };
         for problem in added.err().into_iter().flatten() {
             found.add(MAX_SHOWN, problem);
@@ -80,7 +80,9 @@ fn find_duplicates(tests: &AllTests<'_>, hashes: &[u64], found: &mut Problems) {
     let again = |hash: &&u64| twice.contains(hash) && !seen.insert(**hash);
     let again: Vec<&u64> = hashes.iter().filter(again).collect();
     let shown: HashSet<&u64> = again.iter().copied().take(MAX_SHOWN).collect();
-    found.add_hidden(again.len().saturating_sub(MAX_SHOWN));
+    // Of the shown ids every place is counted below.
+    let hidden = again.iter().filter(|hash| !shown.contains(*hash));
+    found.add_hidden(hidden.count());
     let mut first = HashMap::new();
     // Problems with tests were reported the first time.
     let _ = tests.each(&mut |test| {

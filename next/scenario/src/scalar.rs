@@ -35,7 +35,7 @@ impl<T> Form for Text<T> {
         let parsed = match value {
             Value::String(text) if text.is_empty() => Err("it is empty".to_owned()),
             Value::String(text) => (self.parse)(text),
-            Value::Number(number) if self.schema.contains("integer") => {
+            Value::Number(number) if self.schema.contains("integer") && !number.is_f64() => {
                 (self.parse)(&number.to_string())
             }
             _ => {

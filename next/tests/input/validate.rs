@@ -137,3 +137,50 @@ fn signals_end_validation_with_their_code() {
     let (ran, _) = running.end_by(Signal::INT);
     ran.expect(130);
 }
+
+#[test]
+fn schemas_of_outputs_are_checked_first() {
+    let runner = Runner::new(&[]);
+    runner.write("bad.json", "{\"type\": \"strin\"}");
+    runner.write("good.json", "{\"type\": \"string\"}");
+    let test = |id: &str, schema: &str| {
+        format!("[[tests]]\nid = \"{id}\"\ninput = \"x\"\nexpect = {{ schema = \"{schema}\" }}\n")
+    };
+    let tests = [("a", "good.json"), ("b", "bad.json"), ("c", "bad.json")];
+    let tests: String = tests.iter().map(|(id, schema)| test(id, schema)).collect();
+    runner.scenario(&format!(
+        "[providers.p]\nplugin = \"bundled:echo\"\n{tests}"
+    ));
+    let says = [
+        "test `b`",
+        "the schema of `expect` is not a valid JSON Schema",
+    ];
+    let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
+    ran.says(&says);
+    ran.says(&["scenario.toml:10:"]);
+    // Each schema is told of once.
+    assert!(!ran.stderr.contains("test `c`"), "{}", ran.stderr);
+    runner.exec(&[]).expect(3).says(&says);
+    runner.run(&["resume", "latest"]).expect(3).says(&says);
+    assert!(runner.only_run().rows().is_empty());
+    runner.exec(&["--test", "a"]).expect(0);
+}
+
+#[test]
+fn keys_of_the_other_kind_are_told_of() {
+    let runner = Runner::new(&[]);
+    runner.wat(
+        "h.wasm",
+        "(module (memory (export \"memory\") 1) (func (export \"_start\")))",
+    );
+    runner.scenario(
+        "[providers.c]\nplugin = \"bundled:echo\"\nargs = [\"x\"]\noutput = \"json\"\n\
+         [providers.h]\nplugin = \"h.wasm\"\nreuse = \"instance\"\n[[tests]]\nid = \"a\"\n",
+    );
+    let ran = runner.run(&["validate", "scenario.toml"]).expect(0);
+    ran.says(&[
+        "provider `c`: `args` does nothing for a component",
+        "provider `c`: `output` does nothing for a component",
+        "provider `h`: `reuse` does nothing for a command",
+    ]);
+}

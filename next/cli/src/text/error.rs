@@ -78,7 +78,7 @@ impl From<EngineError> for CommandError {
             EngineError::Record(error) => Self::new(exit, of_record(&error)),
             EngineError::NothingSelected => Self::new(
                 exit,
-                "no test was selected\n`--test`, `--provider` and `--tag` leave nothing of the scenario\nits trials are listed by `runner exec --dry-run SCENARIO`",
+                "no test was selected\n`--test`, `--provider` and `--tag` leave nothing of the scenario, or its lists have no tests that their `select` and `exclude` leave\nits trials are listed by `runner exec --dry-run SCENARIO`",
             ),
             error => Self::new(exit, error),
         }

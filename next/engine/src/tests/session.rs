@@ -12,8 +12,8 @@ use std::{
 use runner_model::{
     ErrorClass, Outcome, Reason, Row, RowRef, RunStatus, StopSignal, TaskId, digest,
     prepare::{Described, Problem, Ready},
-    protocol::{FromWorker, Hello, ReportHead, SlotWord, Task, ToWorker},
-    provider::{PluginKind, PreparedProvider},
+    protocol::{FromWorker, Hello, ReportHead, SlotWord, Task, TaskKind, ToWorker},
+    provider::{Description, PluginKind, PreparedProvider},
     row::{RowError, Usage, VERSION},
 };
 use runner_record::{Fold, PluginCache, ResultsRoot};
@@ -49,6 +49,8 @@ enum Act {
     Hang,
     /// Dies before it is ready.
     NeverReady,
+    /// Dies while it checks an input.
+    NeverCheck,
     /// Says that the plugin cannot be used.
     Refuse,
     /// Speaks another version.
@@ -119,7 +121,14 @@ impl Worker {
                     self.say(FromWorker::Ready(Ready {
                         providers: vec![Described {
                             provider: 0,
-                            description: None,
+                            description: Some(Description {
+                                name: "p".to_owned(),
+                                version: "1".to_owned(),
+                                summary: String::new(),
+                                config_schema: None,
+                                input_schema: Some(true.into()),
+                                requests: Vec::new(),
+                            }),
                             problem,
                         }],
                         ..Ready::default()
@@ -142,6 +151,13 @@ impl Worker {
 
     /// Makes an attempt; `false` if it is the worker's end.
     fn make(&mut self, task: &Task) -> bool {
+        if task.kind == TaskKind::Check {
+            let is_right = self.act != Act::NeverCheck;
+            if is_right {
+                self.answer(task.id, b"[]".to_vec());
+            }
+            return is_right;
+        }
         self.tasks += 1;
         let word = SlotWord {
             task: task.id.0,
@@ -173,7 +189,10 @@ impl Worker {
     }
 
     fn report(&self, id: TaskId, task: &Task) {
-        let body = serde_json::to_vec(&row(task)).unwrap();
+        self.answer(id, serde_json::to_vec(&row(task)).unwrap());
+    }
+
+    fn answer(&self, id: TaskId, body: Vec<u8>) {
         let head = ReportHead {
             task: id,
             row_bytes: body.len() as u32,
@@ -376,8 +395,21 @@ fn workers_that_hang_do_not_hold_the_end() {
 }
 
 #[test]
+fn inputs_are_checked_again_where_the_checker_dies() {
+    let manner = |number| match number {
+        1 | 3 => Act::NeverCheck,
+        _ => Act::Work,
+    };
+    let (ended, told, lines) = session(manner, LONG);
+    assert_eq!(ended.unwrap().manifest.counts.passed, TRIALS);
+    assert_eq!(told.started, 1);
+    assert_whole(&lines);
+}
+
+#[test]
 fn sessions_that_cannot_start_say_why() {
-    let cases: [(Manner, Reason, &str, u8); 3] = [
+    let cases: [(Manner, Reason, &str, u8); 4] = [
+        (|_| Act::NeverCheck, Reason::Plugin, "3 workers in a row", 3),
         (|_| Act::NeverReady, Reason::Plugin, "3 workers in a row", 3),
         (
             |_| Act::Refuse,

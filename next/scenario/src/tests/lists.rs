@@ -122,6 +122,22 @@ fn a_list_that_is_read_whole_has_a_largest_size() {
 }
 
 #[test]
+fn ids_that_are_used_again_are_counted() {
+    let scenario = "test_lists = [{ files = ['l.jsonl'] }]\n";
+    for (ids, count) in [(1, 39), (4, 36), (30, 10), (15, 25)] {
+        let list: String = (0..40)
+            .map(|number| format!("{{\"id\": \"t{}\"}}\n", number % ids))
+            .collect();
+        let folder = folder(scenario, &[("l.jsonl", &list)]);
+        let said = refused(&folder, &Selection::default());
+        let shown = said.matches("is used twice").count();
+        assert_eq!(shown, 10);
+        let note = format!("the first of {count} problems");
+        assert_eq!(said.contains(&note), count > 10, "{said}");
+    }
+}
+
+#[test]
 fn headers_of_csv_are_checked() {
     for (text, says) in [
         ("id,a,id\nx,1,2\n", ["l.csv:1:6", "`id` is there twice"]),
