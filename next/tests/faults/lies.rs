@@ -204,8 +204,25 @@ fn lies_about_nothing_change_nothing() {
 
 #[test]
 fn workers_that_exit_are_blamed() {
-    for lie in ["kill", "exit"] {
-        assert_blamed(lie);
+    for lie in ["kill", "exit", "unseen-exit"] {
+        let (runner, _) = assert_blamed(lie);
+        let row = runner.only_run().row("a");
+        let message = row["error"]["message"].as_str().unwrap();
+        let how = ["it exited with code 0", "it was ended by signal 6"];
+        assert!(how.iter().any(|how| message.ends_with(how)), "{message}");
+    }
+}
+
+#[test]
+fn lies_about_plugins_stay_small() {
+    for lie in ["problems", "doubled-problems"] {
+        let (runner, code) = lied_to(lie);
+        let run = runner.only_run();
+        assert_eq!((code, &*run.ending()[0]), (Some(3), "failed"), "{lie}");
+        assert!(run.text("benchmark.json").len() < 1 << 20, "{lie}");
+        assert!(!run.text("runner.log").contains('\u{1b}'), "{lie}");
+        let shown = runner.run(&["show"]).expect(0);
+        assert!(!shown.stdout.contains('\u{1b}'), "{lie}");
     }
 }
 

@@ -16,8 +16,8 @@ use std::{
 };
 
 use runner_model::{
-    Digest, HostFault, TaskId,
-    prepare::{Described, Prepare, Ready},
+    Digest, ErrorClass, HostFault, TaskId,
+    prepare::{Described, Prepare, Problem, Ready},
     protocol::{Doing, FromWorker, MAX_PIECE, ReportHead, SlotWord, Task, ToWorker},
     row::VERSION,
     test::Test,
@@ -98,11 +98,22 @@ fn serve(parent: &str) -> io::Result<()> {
     let before = targets.as_ref().map(attack);
     let standing = Openings::of(&prepare).close_others();
     let attacked = json!([before, targets.as_ref().map(attack)]);
+    let config = prepare
+        .providers
+        .first()
+        .map(|it| &it.provider.config["lie"]);
+    let has_problems = config.is_some_and(|lie| lie == "problems" || lie == "doubled-problems");
+    let times = config.map_or(1, |lie| if lie == "doubled-problems" { 2 } else { 1 });
     let described = (0..prepare.providers.len()).map(|index| Described {
         provider: index as u16,
         description: None,
-        problem: None,
+        problem: has_problems.then(|| Problem {
+            class: ErrorClass::Other,
+            code: "x\n".repeat(100),
+            message: "\u{1b}[2J\n".repeat(1_000_000),
+        }),
     });
+    let described = std::iter::repeat_n(described, times).flatten();
     outgoing.say(&FromWorker::Ready(Ready {
         providers: described.collect(),
         standing,

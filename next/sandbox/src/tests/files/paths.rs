@@ -302,19 +302,21 @@ fn folders_that_become_links_lead_nowhere() {
 fn a_path_that_is_longer_than_any_is_not_copied() {
     const NAME_TOO_LONG: i32 = 37;
     const LONG: &str = "(i32.const 65536) (i32.const 5000)";
+    // Beyond the memory: whoever copied it would find nothing there.
+    const VAST: &str = "(i32.const 65536) (i32.const 1000000000)";
     const SHORT: &str = "(i32.const 65536) (i32.const 1)";
     let calls = [
         (
             "path_open",
             "i32 i32 i32 i32 i32 i64 i64 i32 i32",
             format!(
-                "(i32.const 3) (i32.const 0) {LONG} (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 16)"
+                "(i32.const 3) (i32.const 0) {VAST} (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 16)"
             ),
         ),
         (
             "path_create_directory",
             "i32 i32 i32",
-            format!("(i32.const 3) {LONG}"),
+            format!("(i32.const 3) {VAST}"),
         ),
         (
             "path_remove_directory",
@@ -354,17 +356,17 @@ fn a_path_that_is_longer_than_any_is_not_copied() {
         (
             "path_link",
             "i32 i32 i32 i32 i32 i32 i32",
-            format!("(i32.const 3) (i32.const 0) {SHORT} (i32.const 3) {LONG}"),
+            format!("(i32.const 3) (i32.const 0) {SHORT} (i32.const 3) {VAST}"),
         ),
         (
             "path_symlink",
             "i32 i32 i32 i32 i32",
-            format!("{LONG} (i32.const 3) {SHORT}"),
+            format!("{VAST} (i32.const 3) {SHORT}"),
         ),
         (
             "path_symlink",
             "i32 i32 i32 i32 i32",
-            format!("{SHORT} (i32.const 3) {LONG}"),
+            format!("{SHORT} (i32.const 3) {VAST}"),
         ),
     ];
     let world = World::new().scratch(MIB);
