@@ -120,6 +120,15 @@ fn inspection_shows_what_a_file_is() {
     let ran = runner.run(&["plugin", "inspect", "text.wasm"]);
     ran.expect(2).says(&["WASM"]);
 
+    // Why it cannot speak the protocol is told, since its author may think that it does.
+    runner.wat(
+        "plain.wasm",
+        r#"(module (memory (export "memory") 1) (func (export "_start")))"#,
+    );
+    let ran = runner.run(&["plugin", "inspect", "plain.wasm"]);
+    ran.expect(0)
+        .says(&["a plain command", "not one JSON object"]);
+
     // It cannot be called: a document says why without the colours of a terminal.
     let component = r#"(component (instance $none) (export "runner:provider/provider@0.1.0" (instance $none)))"#;
     runner.wat("none.wasm", component);

@@ -121,6 +121,36 @@ fn trap_in_describe_fails_the_run() {
 }
 
 #[test]
+fn schema_of_inputs_must_be_one() {
+    let runner = Runner::new(&[]);
+    let about = r#"{"ok": {"name": "p", "version": "1", "summary": "", "input_schema": {"type": "text"}}}"#;
+    let length = about.len();
+    let about = about.replace('"', "\\\"");
+    runner.wat(
+        "schema.wasm",
+        &format!(
+            r#"(module
+              (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+              (memory (export "memory") 1)
+              (data (i32.const 0) "\10\00\00\00\{length:02x}\00\00\00") (data (i32.const 16) "{about}")
+              (func (export "_start")
+                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#
+        ),
+    );
+    let tests = "protocol = \"json\"\n[[tests]]\nid = \"a\"\n[[tests]]\nid = \"b\"\n";
+    runner.scenario(&format!("[providers.p]\nplugin = \"schema.wasm\"\n{tests}"));
+    let says = "schema of the input that is not a valid JSON Schema";
+    // It is the plugin's fault, and not that of each test.
+    let told = runner.run(&["validate", "scenario.toml"]).expect(2).stderr;
+    assert_eq!(told.matches(says).count(), 1, "{told}");
+    assert!(told.contains("plugin = \"schema.wasm\""), "{told}");
+    runner
+        .run(&["plugin", "inspect", "schema.wasm"])
+        .says(&[says]);
+    assert_failed(&runner, &[says]);
+}
+
+#[test]
 fn loop_in_describe_fails_the_run() {
     let runner = Runner::new(&["stuck"]);
     runner.scenario(&provider("stuck.wasm"));

@@ -20,16 +20,14 @@ pub fn check(
     let mut find = |code: &str, message: String| {
         problems.push(problem(ErrorClass::InvalidInput, code, message));
     };
-    let input = || serde_json::from_str(test.input.get());
-    let mismatch = provider
-        .input_schema()
-        .and_then(|schema| match (schema, input()) {
-            (Ok(schema), Ok(input)) => schema.mismatch(&input),
-            (Ok(_), Err(error)) => Some(error.to_string()),
-            (Err(reason), _) => Some(format!("its schema {reason}")),
-        });
-    if let Some(mismatch) = mismatch {
-        find("input", format!("refuses the input: {mismatch}"));
+    if let Some(schema) = &provider.input_schema {
+        let mismatch = match serde_json::from_str(test.input.get()) {
+            Ok(input) => schema.mismatch(&input),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(mismatch) = mismatch {
+            find("input", format!("refuses the input: {mismatch}"));
+        }
     }
     if let Err(error) = provider.fill(test.input, files, |_| Ok(Vec::new())) {
         find(&error.code, error.message.to_string());

@@ -1,7 +1,6 @@
 //! [`Provider`]: a plugin that was loaded, with its settings in the form that each call needs.
 
 use std::{
-    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     io,
     path::Path,
@@ -35,8 +34,7 @@ pub struct Provider {
     pub config: String,
     pub access: Access,
     /// What the plugin takes as input, if it was asked and says so.
-    input_schema: Option<Value>,
-    compiled_schema: OnceCell<Result<Schema, String>>,
+    pub input_schema: Option<Schema>,
     /// What `secret` stands for in environment variables.
     secrets: Value,
 }
@@ -98,6 +96,7 @@ impl Provider {
             .clone()
             .ok_or_else(|| refused("cache", UNREADABLE.to_owned()))?;
         let settings = prepared.provider.clone();
+        let mut input_schema = None;
         if prepare.describe {
             let described = plugin.describe(settings.protocol, &settings.limits).await;
             *description = described.map_err(|error| {
@@ -108,6 +107,7 @@ impl Provider {
         }
         if let Some(description) = description {
             check_config(description.config_schema.as_ref(), &settings.config)?;
+            input_schema = compile("input", description.input_schema.as_ref())?;
         }
         let is_command = plugin.kind() == PluginKind::Command;
         let secrets = secrets(&settings.grants, is_command, &prepare.secrets);
@@ -115,10 +115,7 @@ impl Provider {
         let known = known.filter_map(|name| Some((name.clone(), secrets.get(&name)?.into())));
         Ok(Self {
             config: settings.config.to_string(),
-            input_schema: description
-                .as_ref()
-                .and_then(|about| about.input_schema.clone()),
-            compiled_schema: OnceCell::new(),
+            input_schema,
             secrets: Value::Object(known.collect()),
             access: Access {
                 network: Network::new(settings.grants.net.clone()),
@@ -129,14 +126,6 @@ impl Provider {
             plugin,
             settings,
         })
-    }
-
-    /// The schema of the plugin's input, if it was asked and has one: only tests that are checked need it. The error says why
-    /// it is none.
-    pub fn input_schema(&self) -> Option<&Result<Schema, String>> {
-        let value = self.input_schema.as_ref()?;
-        let compile = || Schema::new(value.clone());
-        Some(self.compiled_schema.get_or_init(compile))
     }
 
     fn is_command(&self) -> bool {
@@ -274,18 +263,20 @@ fn secrets(grants: &Grants, is_command: bool, values: &SecretValues) -> Secrets 
 }
 
 fn check_config(schema: Option<&Value>, config: &Value) -> Result<(), Problem> {
-    let Some(schema) = schema else {
-        return Ok(());
-    };
-    let schema = Schema::new(schema.clone()).map_err(|reason| {
-        let message = format!("has a schema of the configuration that {reason}");
-        refused("schema", message)
-    })?;
-    let Some(mismatch) = schema.mismatch(config) else {
+    let schema = compile("configuration", schema)?;
+    let Some(mismatch) = schema.and_then(|schema| schema.mismatch(config)) else {
         return Ok(());
     };
     let message = format!("refuses its `config`: {mismatch}");
     Err(problem(ErrorClass::InvalidConfig, "config", message))
+}
+
+fn compile(what: &str, schema: Option<&Value>) -> Result<Option<Schema>, Problem> {
+    let compiled = schema.cloned().map(Schema::new).transpose();
+    compiled.map_err(|reason| {
+        let message = format!("has a schema of the {what} that {reason}");
+        refused("schema", message)
+    })
 }
 
 /// The name of a plugin's file: of `bundled:echo`, `echo.wasm`.

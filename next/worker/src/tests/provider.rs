@@ -10,7 +10,7 @@ use runner_model::{
 use runner_sandbox::AttachedFile;
 use serde_json::json;
 
-use super::{Settings, check_config, command, secrets};
+use super::{Settings, check_config, command, compile, secrets};
 
 fn template(text: &str) -> Template {
     Template::parse(text).unwrap()
@@ -142,9 +142,10 @@ fn a_configuration_must_be_what_the_plugin_takes() {
         check(Some(&schema), json!({"n": "x"})),
         Err("refuses its `config`: at `/n`: want integer, but got string".into())
     );
-    let message = check(Some(&json!({"type": 1})), json!(1)).unwrap_err();
+    let broken = compile("input", Some(&json!({"type": 1}))).err().unwrap();
+    let message = broken.message;
     assert!(
-        message.starts_with("has a schema of the configuration that is not a valid JSON Schema"),
+        message.starts_with("has a schema of the input that is not a valid JSON Schema"),
         "{message}"
     );
 }

@@ -5,7 +5,7 @@ use std::iter;
 use runner_engine::once::{Answer, Call, call, look};
 use runner_model::{
     exit::Exit,
-    provider::{Description, Protocol, Provider},
+    provider::{Description, PluginKind, Protocol, Provider},
     units::show_size,
     visible::{visible, visible_line},
 };
@@ -32,10 +32,13 @@ pub struct Args {
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let (sha256, bytes, looked) = look(&args.file)?;
     let described = describe(&args.file, out);
-    // Most commands know nothing of the JSON protocol, and need not.
     let (description, problem) = match described {
         Ok(description) => (description, None),
-        Err(_) if looked.kind == runner_model::provider::PluginKind::Command => (None, None),
+        // Most commands know nothing of the JSON protocol, and need not.
+        Err(reason) if looked.kind == PluginKind::Command => {
+            out.hint(&format!("a plain command: {}", reason.message()));
+            (None, None)
+        }
         Err(problem) => (None, Some(problem)),
     };
     let cut = |names: &[String]| names[..names.len().min(MAX_SHOWN)].to_vec();
