@@ -134,12 +134,12 @@ fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Ex
             }
             let mut plan = json!(preview);
             (plan["v"], plan["part"]) = (VERSION.into(), "plan".into());
-            out.json_line(&one_line(&plan).unwrap_or_default());
+            out.json_line(&plan);
         };
         let mut each = |trial: &TrialId| match args.json {
             true => {
                 let line = json!({"v": VERSION, "part": "trial", "trial": trial});
-                lines.add(&one_line(&line).unwrap_or_default());
+                lines.add(&one_line(&line));
             }
             false => lines.add(&trial.to_string()),
         };

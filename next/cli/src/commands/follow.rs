@@ -11,7 +11,7 @@ use runner_model::{Counts, TrialId, exit::Exit, visible::visible};
 use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead, sweep_every};
 use runner_report::{Found, Reading, RunSummary, Spoken, Stream, find_trial, json, words};
 
-use super::{group::Named, show::one_trial};
+use super::group::Named;
 use crate::{
     args::{RootArgs, RunArg, duration, number},
     text::{
@@ -198,7 +198,7 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
     let trial = match &args.trial {
         Some(text) => match find_trial(&run, text)? {
             Found::Nothing { .. } if args.follow => None,
-            found => Some(one_trial(&run, text, found)?),
+            found => Some(found.only(run.id(), text).map_err(CommandError::usage)?),
         },
         None => None,
     };
@@ -228,8 +228,7 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
             }
         } else {
             let each = |spoken: Result<Spoken, RecordError>| match spoken {
-                // What was said has texts and numbers alone, which all have JSON.
-                Ok(spoken) if args.json => tail.add(json::one_line(&spoken).unwrap_or_default()),
+                Ok(spoken) if args.json => tail.add(json::one_line(&spoken)),
                 Ok(spoken) => lines(&spoken, &mut |line| tail.add(line)),
                 Err(error) => out.warn(&error.to_string()),
             };

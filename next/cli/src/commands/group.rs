@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, io, path::PathBuf};
 
 use runner_engine::{EngineError, ExecRequest, Group, ResumeRequest};
 use runner_model::{RunStatus, exit::Exit, visible::visible_line};
-use runner_record::{RecordError, Rerun, ResultsRoot, RunDir, now};
+use runner_record::{RecordError, Rerun, ResultsRoot, RunDir};
 use runner_report::{RunList, RunSummary, short_id};
 
 use super::{exec::session, list};
@@ -221,7 +221,7 @@ pub fn show(list: &RunList, root_flag: &str, out: &Out) {
     let group = list.runs.first().and_then(|run| run.group.as_ref());
     let group = group.map_or("", |group| &group.id);
     out.data(&style::bold(&format!("group {}:", visible_line(group))));
-    out.data(&list::table(list, now(), out.columns()));
+    out.data(&list::table(list, out.columns()));
     if list.runs.iter().any(RunSummary::is_resumable) {
         let group = short_id(group);
         out.hint(&format!("continue: runner resume {group}{root_flag}"));

@@ -42,7 +42,7 @@ pub struct Args {
     /// Only runs that began since then: an age such as `2h` or `7d`, or a day or time in UTC such as `2026-11-20` or
     /// `2026-11-20T09:30`
     #[arg(long, value_name = "WHEN", value_parser = since)]
-    since: Option<Since>,
+    since: Option<Time>,
     /// At most this many
     #[arg(short = 'n', long, value_name = "N", value_parser = number::<usize>)]
     limit: Option<usize>,
@@ -54,10 +54,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let now = now();
     let mut list = RunList::read(&args.root.open()?)?;
     let all = list.runs.len();
-    list.runs.retain(|run| args.is_meant(run, now));
+    list.runs.retain(|run| args.is_meant(run));
     list.runs.truncate(args.limit.unwrap_or(usize::MAX));
     if args.json {
         out.document(&list);
@@ -66,7 +65,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let path = args.root.path();
     let folder = visible_line(&path.to_string_lossy()).into_owned();
     if !list.runs.is_empty() {
-        out.data(&table(&list, now, out.columns()));
+        out.data(&table(&list, out.columns()));
     } else if all > 0 {
         out.talk("no run is as you asked");
     } else if !path.is_dir() {
@@ -88,7 +87,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 }
 
 impl Args {
-    fn is_meant(&self, run: &RunSummary, now: Time) -> bool {
+    fn is_meant(&self, run: &RunSummary) -> bool {
         let group = run.group.as_ref().map(|group| group.id.as_str());
         let is_of = |wanted: &String| group.is_some_and(|group| group.contains(wanted));
         (self.status.is_empty() || self.status.contains(&run.status))
@@ -102,38 +101,22 @@ impl Args {
                 .scenario
                 .as_ref()
                 .is_none_or(|glob| glob.is_match(&run.scenario))
-            && self
-                .since
-                .is_none_or(|since| since.has(run.started_at, now))
+            && self.since.is_none_or(|since| run.started_at >= since)
     }
 }
 
-/// A point in time.
-#[derive(Clone, Copy)]
-enum Since {
-    Ago(Duration),
-    At(Time),
-}
-
-impl Since {
-    fn has(self, time: Time, now: Time) -> bool {
-        match self {
-            Self::Ago(age) => now.since(time) <= age,
-            Self::At(since) => time >= since,
-        }
-    }
-}
-
-fn since(text: &str) -> Result<Since, String> {
+/// Reads an age before now, or a point in time.
+fn since(text: &str) -> Result<Time, String> {
     if let Ok(age) = parse_age(text) {
-        return Ok(Since::Ago(age));
+        let since = now().as_millis() - age.as_millis() as i64;
+        return Ok(Time::from_millis(since));
     }
     let time = text.parse::<civil::DateTime>().ok();
     let time = time.and_then(|time| time.to_zoned(TimeZone::UTC).ok());
     let time = time.map(|time| Time::from_millis(time.timestamp().as_millisecond()));
     // With an offset or `Z` it is a point in time.
     let time = Time::parse(text).or(time);
-    time.map(Since::At).ok_or_else(|| {
+    time.ok_or_else(|| {
         "expected an age such as `2h` or `7d`, or a day or time in UTC such as `2026-11-20` or `2026-11-20T09:30`".to_owned()
     })
 }
@@ -154,7 +137,8 @@ fn verdicts() -> impl TypedValueParser<Value = RunVerdict> {
 }
 
 /// The table; ids and times are short on a screen, and whole elsewhere.
-pub fn table(list: &RunList, now: Time, screen: Option<usize>) -> String {
+pub fn table(list: &RunList, screen: Option<usize>) -> String {
+    let now = now();
     let mut table = Table::new([
         ("run", 0),
         ("status", 0),

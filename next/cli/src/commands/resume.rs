@@ -75,10 +75,7 @@ fn preview(requests: &[ResumeRequest], args: &Args, out: &Out) -> Result<Exit, C
         let word = if *is_pending { "runs" } else { "stays" };
         if *is_pending || args.explain {
             lines.add(&match (args.session.json, args.explain) {
-                (true, _) => {
-                    let planned = json!({"trial": trial, "runs": is_pending, "why": why});
-                    one_line(&planned).unwrap_or_default()
-                }
+                (true, _) => one_line(&json!({"trial": trial, "runs": is_pending, "why": why})),
                 (_, true) => format!("{trial}  {word}: {why}"),
                 (_, false) => trial.to_string(),
             });

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use runner_model::{
-    RowRef, TrialId,
+    RowRef,
     exit::Exit,
     units::{plural, show_duration},
     visible::visible_line,
 };
-use runner_record::{Manifest, RecordError, RunDir, now};
+use runner_record::{Manifest, RecordError, now};
 use runner_report::{
-    Failures, Found, ProviderTable, RunDocument, TrialDocument, Which, about, find_trial,
+    Failures, ProviderTable, RunDocument, TrialDocument, Which, about, find_trial,
 };
 
 use super::group::{self, Named};
@@ -54,7 +54,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         }
     };
     if let Some(text) = &args.trial {
-        let trial = one_trial(&run, text, find_trial(&run, text)?)?;
+        let found = find_trial(&run, text)?.only(run.id(), text);
+        let trial = found.map_err(CommandError::usage)?;
         let document = TrialDocument::read(&root, &run, trial)?;
         out.answer(*json, &document, |document| out.data(&page::page(document)));
         return Ok(Exit::Success);
@@ -78,11 +79,6 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         summary::print_next_steps(&document.run, &root_flag, out);
     }
     Ok(Exit::Success)
-}
-
-/// The trial that a text means.
-pub fn one_trial(run: &RunDir, text: &str, found: Found) -> Result<TrialId, CommandError> {
-    found.only(run.id(), text).map_err(CommandError::usage)
 }
 
 fn standing(document: &RunDocument) -> String {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use runner_engine::{Observer, RunEvent, exit_of};
 use runner_record::{Live, Manifest};
-use runner_report::{Event, NumberedEvent, VERSION, json};
+use runner_report::{Event, NumberedEvent, VERSION};
 
 use super::out::Out;
 
@@ -21,15 +21,11 @@ impl<'a> EventStream<'a> {
 
     fn print(&mut self, event: Event<'_>) {
         self.n += 1;
-        let event = NumberedEvent {
+        self.out.json_line(&NumberedEvent {
             v: VERSION,
             n: self.n,
             event,
-        };
-        // An event has texts and numbers alone, which all have JSON.
-        if let Ok(line) = json::one_line(&event) {
-            self.out.json_line(&line);
-        }
+        });
     }
 
     /// Prints how far a run is.

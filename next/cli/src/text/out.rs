@@ -55,9 +55,10 @@ impl Out {
         }
     }
 
-    /// Prints a line that is JSON already.
-    pub fn json_line(&self, line: &str) {
-        self.write(format!("{line}\n").as_bytes());
+    /// Prints a value as a line of JSON.
+    pub fn json_line(&self, value: &impl Serialize) {
+        let line = json::one_line(value) + "\n";
+        self.write(line.as_bytes());
     }
 
     /// Prints lines of which there may be millions, many at once: of results, or of JSON.
