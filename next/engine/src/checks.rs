@@ -12,6 +12,7 @@ use runner_model::{
     provider::{Provider, Stdin},
     row::MAX_ROW,
     template::Template,
+    visible::visible_line,
 };
 use runner_scenario::{Problems, TestProblem};
 use serde::Deserialize;
@@ -20,6 +21,8 @@ use crate::plan::{Ids, Plan};
 
 /// Problems that are told of; all are counted.
 const MAX_TOLD: usize = 20;
+/// Bytes that are told of what a worker says about a test.
+const MAX_MESSAGE: usize = 4096;
 /// Tasks that are sent and not yet answered.
 const WINDOW: usize = 64;
 
@@ -145,7 +148,10 @@ impl Checks {
 
     /// What was found, a line each; none if nothing was.
     pub(crate) fn lines(&self) -> Option<String> {
-        let mut lines: Vec<_> = self.found.iter().map(|one| one.message.clone()).collect();
+        let found = self.found.iter();
+        let mut lines: Vec<_> = found
+            .map(|one| visible_line(&one.message).into_owned())
+            .collect();
         if self.hidden > 0 {
             lines.push(format!("… and {} more", self.hidden));
         }
@@ -212,7 +218,8 @@ fn schema_of(line: &[u8]) -> io::Result<Option<Digest>> {
 }
 
 fn of_test(test: u64, trial: &TrialId, problem: &Problem) -> TestProblem {
-    let (id, provider, message) = (&trial.test, &trial.provider, &problem.message);
+    let (id, provider) = (&trial.test, &trial.provider);
+    let message = &problem.message[..problem.message.floor_char_boundary(MAX_MESSAGE)];
     TestProblem {
         test,
         key: match (problem.class, problem.code.as_str()) {

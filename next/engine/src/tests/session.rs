@@ -51,6 +51,8 @@ enum Act {
     NeverReady,
     /// Dies while it checks an input.
     NeverCheck,
+    /// Says too much, and in lines of its own, about an input.
+    Shout,
     /// Says that the plugin cannot be used.
     Refuse,
     /// Speaks another version.
@@ -152,11 +154,17 @@ impl Worker {
     /// Makes an attempt; `false` if it is the worker's end.
     fn make(&mut self, task: &Task) -> bool {
         if task.kind == TaskKind::Check {
-            let is_right = self.act != Act::NeverCheck;
-            if is_right {
-                self.answer(task.id, b"[]".to_vec());
+            let problem = Problem {
+                class: ErrorClass::InvalidInput,
+                code: "input".to_owned(),
+                message: "is\nbad".repeat(10_000),
+            };
+            match self.act {
+                Act::NeverCheck => return false,
+                Act::Shout => self.answer(task.id, serde_json::to_vec(&[problem]).unwrap()),
+                _ => self.answer(task.id, b"[]".to_vec()),
             }
-            return is_right;
+            return true;
         }
         self.tasks += 1;
         let word = SlotWord {
@@ -408,7 +416,8 @@ fn inputs_are_checked_again_where_the_checker_dies() {
 
 #[test]
 fn sessions_that_cannot_start_say_why() {
-    let cases: [(Manner, Reason, &str, u8); 4] = [
+    let cases: [(Manner, Reason, &str, u8); 5] = [
+        (|_| Act::Shout, Reason::Plugin, "provider `p` is\\nbad", 3),
         (|_| Act::NeverCheck, Reason::Plugin, "3 workers in a row", 3),
         (|_| Act::NeverReady, Reason::Plugin, "3 workers in a row", 3),
         (
@@ -428,6 +437,7 @@ fn sessions_that_cannot_start_say_why() {
         assert_eq!(ended.exit.code(), code);
         let message = manifest.message.as_deref().unwrap_or_default();
         assert!(message.contains(says), "{message}");
+        assert!(message.len() < 10_000);
         assert_eq!((told.started, lines.len()), (0, 0));
     }
 }
