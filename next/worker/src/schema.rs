@@ -69,7 +69,13 @@ impl Schema {
     /// Why it is none, as the rest of a sentence that begins with it.
     pub fn new(value: Value) -> Result<Self, String> {
         let invalid = |error: CompileError| {
-            let reason = cut(MAX_REASON, format_args!("{error:#}"));
+            let reason = match &error {
+                CompileError::ValidationError { src, .. } => reasons(src),
+                // A pattern that is too large when it is compiled.
+                CompileError::Bug(reason) => reason.to_string(),
+                error => format!("{error:#}"),
+            };
+            let reason = cut(MAX_REASON, reason);
             format!("is not a valid JSON Schema: {reason}")
         };
         let mut parts = Parts {
@@ -113,19 +119,24 @@ impl Schema {
             Some(false) => {}
             None => return Some("it takes too much to find out whether it is valid".into()),
         }
-        let reasons = || {
+        let explain = || {
             let error = self.schemas.validate(value, self.index).err()?;
-            let mut reasons = Vec::new();
-            collect(&error, &mut reasons);
-            Some(reasons.join("; "))
+            Some(reasons(&error))
         };
         let unknown = || "it is not valid, and too large to look for where".to_owned();
         Some(
-            within(MAX_EXPLAINED, reasons)
+            within(MAX_EXPLAINED, explain)
                 .flatten()
                 .unwrap_or_else(unknown),
         )
     }
+}
+
+/// The reasons that have no further ones.
+fn reasons(error: &ValidationError<'_, '_>) -> String {
+    let mut reasons = Vec::new();
+    collect(error, &mut reasons);
+    reasons.join("; ")
 }
 
 /// Collects the reasons that have no further ones.

@@ -58,7 +58,14 @@ fn formats_count_as_their_draft_says() {
 #[test]
 fn a_schema_that_is_none_is_refused() {
     for (schema, why) in [
-        (json!({"type": 1}), "is not a valid JSON Schema"),
+        (
+            json!({"properties": {"a": {"type": "text"}}}),
+            "is not a valid JSON Schema: at `/properties/a/type`: value must be one of",
+        ),
+        (
+            json!({"pattern": "(a{1000}){1000}"}),
+            "is not a valid JSON Schema: Compiled regex exceeds",
+        ),
         (
             json!({"$ref": "#/$defs/none"}),
             "is not a valid JSON Schema",
