@@ -18,7 +18,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, Match, MatchKind};
 pub use self::values::DistinctNames;
 
 /// A value that is shorter, in bytes, is not looked for: it is part of too many texts that are not secret.
-pub(crate) const MIN_BYTES: usize = 4;
+const MIN_BYTES: usize = 4;
 /// Of forms that have more bytes in all no table of all transitions is made: where a value repeats itself, making one takes
 /// time by the square of its length.
 const MAX_TABLE_BYTES: usize = 16 * 1024;

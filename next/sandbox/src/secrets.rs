@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use runner_model::grants::BoundSecret;
 use url::Url;
 
-use crate::redact::{MIN_BYTES, Redactor};
+use crate::redact::Redactor;
 
 /// The longest name that is looked for.
 const MAX_NAME_BYTES: usize = 128;
@@ -43,8 +43,6 @@ pub(crate) enum FillError {
 }
 
 impl Secrets {
-    /// A shorter value, in bytes, is not redacted: it is part of too many texts that are not secret.
-    pub const MIN_REDACTED: usize = MIN_BYTES;
     /// The longest value, in bytes.
     pub const MAX_BYTES: usize = 64 * 1024;
 

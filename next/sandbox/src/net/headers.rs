@@ -127,10 +127,11 @@ pub(super) fn ask_plainly(headers: &mut HeaderMap) {
 
 /// Tells whether a response is in a form in which nothing can be found.
 pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
-    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
-    encodings.any(|value| {
-        let value = value.as_bytes().trim_ascii();
-        !value.eq_ignore_ascii_case(b"identity")
+    let of_message = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    encodings.chain(of_message).any(|value| {
+        let value = value.as_bytes().trim_ascii().to_ascii_lowercase();
+        value != b"identity" && value != b"chunked"
     })
 }
 

@@ -45,25 +45,21 @@ fn add(value: &str, forms: &mut BTreeSet<Vec<u8>>) {
         forms.extend(percent(text.as_bytes()).map(String::into_bytes));
         forms.insert(text.into_bytes());
     }
-    let texts = host(value)
-        // Rust's escapes, which those of our own messages are like.
-        .chain([
-            value.escape_debug().to_string(),
-            value.escape_default().to_string(),
-        ])
-        .chain(json(value))
-        // JSON inside of JSON is common where programs log what they send.
-        .chain([json_text(&json_text(value))])
-        .chain(html(value));
+    // Rust's escapes, which those of our own messages are like; and JSON inside of JSON, which is common where programs log
+    // what they send.
+    let escaped = [
+        value.escape_debug().to_string(),
+        value.escape_default().to_string(),
+        json_text(&json_text(value)),
+    ];
+    let texts = json(value).into_iter().chain(escaped);
+    let texts = texts.chain(host(value)).chain(html(value));
     forms.extend(texts.map(String::into_bytes));
     add_bytes(value.as_bytes(), forms);
     // Headers have one byte for each character, and servers repeat what they were sent.
     let latin_1: Result<Vec<u8>, _> = value.chars().map(u8::try_from).collect();
-    if let Ok(latin_1) = latin_1
-        && !value.is_ascii()
-    {
-        add_bytes(&latin_1, forms);
-    }
+    let others = latin_1.iter().filter(|_| !value.is_ascii());
+    others.for_each(|bytes| add_bytes(bytes, forms));
 }
 
 fn add_bytes(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
