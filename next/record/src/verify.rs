@@ -1,7 +1,7 @@
 //! Compares what is on disk of a run with what its rows and its manifest say. Nothing is repaired.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     fs::File,
     io,
     path::{Path, PathBuf},
@@ -214,7 +214,7 @@ impl Look<'_> {
         }
         let plugins = manifest.providers.iter().map(|provider| provider.digest);
         let needed = plugins.chain([manifest.metadata.suite]);
-        let mut needed: HashSet<_> = needed.chain(manifest.metadata.blobs).collect();
+        let mut needed: BTreeSet<_> = needed.chain(manifest.metadata.blobs).collect();
         // A list that cannot be read is told of below.
         needed.extend(self.run.blobs(manifest).unwrap_or_default());
         for digest in needed {

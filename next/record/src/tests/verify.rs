@@ -171,3 +171,21 @@ fn every_damaged_file_is_named() {
         }
     }
 }
+
+#[test]
+fn missing_contents_are_named_in_order() {
+    let (folder, run) = run();
+    let missing: Vec<_> = (0..8).map(|byte: u8| digest(&[byte])).collect();
+    let list: String = missing.iter().map(|one| format!("{one}\n")).collect();
+    let root = ResultsRoot::open(folder.path()).unwrap();
+    let blobs = root.keep_bytes(list.as_bytes()).unwrap();
+    let path = run.path().join("benchmark.json");
+    let manifest = fs::read(&path).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    manifest["metadata"]["blobs"] = serde_json::json!(blobs);
+    fs::write(&path, serde_json::to_vec(&manifest).unwrap()).unwrap();
+    let found = run.verify(Some(&Plan(3))).unwrap();
+    let paths: Vec<_> = found.faults.into_iter().map(|fault| fault.path).collect();
+    assert_eq!(paths.len(), missing.len());
+    assert!(paths.is_sorted(), "{paths:?}");
+}
