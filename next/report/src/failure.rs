@@ -15,6 +15,8 @@ const SHORT_VALUE: usize = 40;
 
 /// The end of a line of a message behind which the program's own words follow.
 const STDERR_FOLLOWS: &str = "; its standard error ends with:";
+/// What Rust says behind a panic.
+const BACKTRACE: &str = "note: run with `RUST_BACKTRACE=";
 /// What a component in Python says below the exception that nothing caught.
 const PYTHON_PANIC: &str = "Python function threw an unexpected exception";
 
@@ -38,8 +40,11 @@ pub type BlockLine = (Tone, String);
 pub fn headline(row: &RowRef<'_>) -> String {
     let failed = row.checks.iter().find(|check| has_failed(check));
     match (failed, &row.error) {
-        (Some(check), _) => check_line(check),
-        (None, Some(error)) => error_line(row, error),
+        (Some(check), _) => {
+            let message = check.message.as_deref().unwrap_or_default();
+            with_words(check_line(check), message)
+        }
+        (None, Some(error)) => with_words(error_line(row, error), &error.message),
         (None, None) if row.verdict == Some(Verdict::Fail) => "the provider's verdict".to_owned(),
         (None, None) => row.outcome.to_string(),
     }
@@ -197,6 +202,18 @@ fn error_line(row: &RowRef<'_>, error: &RowError<'_>) -> String {
     visible_line(&words).into_owned()
 }
 
+/// The line, with the program's own words where it says that they follow: those of a panic of Go, or else the last.
+fn with_words(line: String, message: &str) -> String {
+    let Some(line) = line.strip_suffix(STDERR_FOLLOWS) else {
+        return line;
+    };
+    let said = message.lines().map(str::trim);
+    let mut said = said.filter(|said| !said.is_empty() && !said.starts_with(BACKTRACE));
+    let last = said.clone().last().unwrap_or_default();
+    let words = said.find(|said| said.starts_with("panic: "));
+    format!("{line}: {}", visible_line(words.unwrap_or(last)))
+}
+
 /// The class and the code, such as `trap unreachable`; `None` if they say no more than the outcome.
 fn title(row: &RowRef<'_>, error: &RowError<'_>) -> Option<String> {
     let class = error.class.map(ErrorClass::as_str);
@@ -210,9 +227,7 @@ fn title(row: &RowRef<'_>, error: &RowError<'_>) -> Option<String> {
 fn error_details(error: &RowError<'_>) -> Vec<BlockLine> {
     let panic = panic(error);
     let is_told = |line: &str| match &panic {
-        Some((lines, _)) => {
-            lines.contains(&line) || line.starts_with("note: run with `RUST_BACKTRACE=")
-        }
+        Some((lines, _)) => lines.contains(&line) || line.starts_with(BACKTRACE),
         None => false,
     };
     let lines = error.message.lines().map(str::trim_end);

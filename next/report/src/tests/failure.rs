@@ -93,8 +93,30 @@ fn exceptions_of_python_come_first() {
     assert_eq!(block(&read(&trap), 12), expected);
     // Why there is no memory is said first.
     let memory = error("out-of-memory");
-    let line = "out-of-memory c: the guest trapped; its standard error ends with:";
-    assert_eq!(headline(&read(&memory)), line);
+    assert!(headline(&read(&memory)).starts_with("out-of-memory c: the guest trapped: "));
+}
+
+#[test]
+fn headlines_have_the_programs_words() {
+    for (said, words) in [
+        (
+            r"Traceback:\n  line 1\nValueError: \u001boh no\n",
+            r"ValueError: \u{1b}oh no",
+        ),
+        (
+            r"panic: oh no\n\ngoroutine 1:\nmain.main()\n\tmain.go:1",
+            "panic: oh no",
+        ),
+        (r"no memory\nnote: run with `RUST_BACKTRACE=1`", "no memory"),
+    ] {
+        let json = row(
+            "failed",
+            &format!(
+                r#","checks":[{{"name":"exit_code","verdict":"fail","message":"got 1; its standard error ends with:\n{said}"}}]"#
+            ),
+        );
+        assert_eq!(headline(&read(&json)), format!("exit_code: got 1: {words}"));
+    }
 }
 
 #[test]
