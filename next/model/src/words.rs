@@ -51,7 +51,8 @@ macro_rules! words {
         }
 
         crate::words::as_text!($name, |word| {
-            Self::parse(word).ok_or_else(|| format!("`{word}` is no {}", stringify!($name)))
+            Self::parse(word)
+                .ok_or_else(|| format!("`{word}` is none of `{}`", [$($word),+].join("`, `")))
         });
     };
 }
