@@ -8,7 +8,7 @@ use std::{
         linux::net::SocketAddrExt as _,
         unix::{
             fs::PermissionsExt as _,
-            net::{SocketAddr, UnixListener},
+            net::{SocketAddr, UnixDatagram, UnixListener},
         },
     },
 };
@@ -37,12 +37,14 @@ fn attacked() -> [Came; 2] {
         UnixListener::bind(runner.path("socket")).unwrap(),
         UnixListener::bind_addr(&address).unwrap(),
     ];
+    let _datagrams = UnixDatagram::bind(runner.path("datagrams")).unwrap();
     let targets = json!({
         "home": runner.path("home"),
         "run": runner.path("victim"),
         "cache": runner.path("closed"),
         "port": port,
         "socket": runner.path("socket"),
+        "datagrams": runner.path("datagrams"),
         "abstract_socket": name,
     });
     let targets = targets.as_object().unwrap().iter();

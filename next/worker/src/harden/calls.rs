@@ -101,12 +101,17 @@ fn masked(argument: u8, mask: i32, value: i32) -> Result<SeccompCondition, Backe
 /// The mask of all bits.
 const ALL: i32 = !0;
 
+/// Flags of `clone` for all namespaces that it can make.
+#[rustfmt::skip]
+const NAMESPACES: i32 = libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNET;
+
 /// Calls of which one argument is looked at: which, which of its bits, and what these may be.
 #[rustfmt::skip]
-fn looked_at() -> [(i64, u8, i32, Vec<i32>); 9] {
+fn looked_at() -> [(i64, u8, i32, Vec<i32>); 10] {
     [
-        // Threads, and no processes.
-        (libc::SYS_clone, 0, libc::CLONE_THREAD, vec![libc::CLONE_THREAD]),
+        // Threads in their process's namespaces, and no processes.
+        (libc::SYS_clone, 0, libc::CLONE_THREAD | NAMESPACES, vec![libc::CLONE_THREAD]),
         // `abort`, and no signals to others.
         (libc::SYS_tgkill, 0, ALL, vec![process::id() as i32]),
         // Not whom a descriptor's signals go to.
@@ -120,6 +125,8 @@ fn looked_at() -> [(i64, u8, i32, Vec<i32>); 9] {
         (libc::SYS_prctl, 0, ALL, vec![libc::PR_SET_NAME, libc::PR_SET_VMA]),
         // Limits of its own only.
         (libc::SYS_prlimit64, 0, ALL, vec![0]),
+        // From one for datagrams they could be sent to any socket of the user's that has a path.
+        (libc::SYS_socketpair, 1, 0xf, vec![libc::SOCK_STREAM]),
         // No connection that Landlock is not asked about.
         (libc::SYS_sendto, 3, libc::MSG_FASTOPEN, vec![0]),
         (libc::SYS_sendmsg, 2, libc::MSG_FASTOPEN, vec![0]),
@@ -152,7 +159,7 @@ const CALLS: &[i64] = &[
     libc::SYS_mkdirat, libc::SYS_unlinkat, libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_linkat, libc::SYS_symlinkat,
     libc::SYS_getcwd, libc::SYS_umask,
     // Sockets that are there, or that can be made.
-    libc::SYS_socketpair, libc::SYS_recvfrom, libc::SYS_recvmsg, libc::SYS_recvmmsg, libc::SYS_shutdown,
+    libc::SYS_recvfrom, libc::SYS_recvmsg, libc::SYS_recvmmsg, libc::SYS_shutdown,
     libc::SYS_getsockopt, libc::SYS_setsockopt, libc::SYS_getsockname, libc::SYS_getpeername,
 ];
 

@@ -8,7 +8,7 @@ use std::{
         linux::net::SocketAddrExt as _,
         unix::{
             fs::MetadataExt as _,
-            net::{SocketAddr, UnixListener},
+            net::{SocketAddr, UnixDatagram, UnixListener},
         },
     },
     path::Path,
@@ -28,7 +28,7 @@ struct Victim {
     folder: TempDir,
     tcp: TcpListener,
     process: Child,
-    _sockets: [UnixListener; 2],
+    _sockets: ([UnixListener; 2], UnixDatagram),
     targets: Targets,
 }
 
@@ -54,6 +54,7 @@ impl Victim {
             UnixListener::bind(path("socket")).unwrap(),
             UnixListener::bind_addr(&address).unwrap(),
         ];
+        let datagrams = UnixDatagram::bind(path("datagrams")).unwrap();
         let targets = Targets {
             home: path("home"),
             run: path("run"),
@@ -62,13 +63,14 @@ impl Victim {
             process: process.id() as i32,
             port,
             socket: path("socket"),
+            datagrams: path("datagrams"),
             abstract_socket: name,
         };
         Self {
             folder,
             tcp,
             process,
-            _sockets: sockets,
+            _sockets: (sockets, datagrams),
             targets,
         }
     }
@@ -354,6 +356,8 @@ fn calls_beyond_the_list_are_refused() {
     refused(libc::SYS_fcntl, &[0, 10, libc::SIGKILL as u64]);
     refused(libc::SYS_clone, &[libc::SIGCHLD as u64]);
     refused(libc::SYS_clone, &[libc::CLONE_NEWUSER as u64]);
+    let with_network = libc::CLONE_THREAD | libc::CLONE_NEWNET;
+    refused(libc::SYS_clone, &[with_network as u64]);
     refused(libc::SYS_tgkill, &[1, 1, libc::SIGKILL as u64]);
     refused(libc::SYS_prctl, &[libc::PR_SET_DUMPABLE as u64, 1]);
     refused(libc::SYS_prctl, &[libc::PR_SET_PDEATHSIG as u64, 0]);
@@ -362,6 +366,10 @@ fn calls_beyond_the_list_are_refused() {
     refused(libc::SYS_sendto, &[3, 0, 0, libc::MSG_FASTOPEN as u64]);
     refused(libc::SYS_sendmsg, &[3, 0, libc::MSG_FASTOPEN as u64]);
     refused(libc::SYS_sendmmsg, &[3, 0, 1, libc::MSG_FASTOPEN as u64]);
+    for kind in [libc::SOCK_DGRAM, libc::SOCK_SEQPACKET] {
+        let arguments = [libc::AF_UNIX, kind, 0].map(|number| number as u64);
+        refused(libc::SYS_socketpair, &arguments);
+    }
     for (family, kind, protocol) in [
         (libc::AF_UNIX, libc::SOCK_STREAM, 0),
         (libc::AF_NETLINK, libc::SOCK_RAW, 0),

@@ -9,7 +9,7 @@ use std::{
         linux::net::SocketAddrExt as _,
         unix::{
             fs::{PermissionsExt as _, chown, symlink},
-            net::{SocketAddr, UnixStream},
+            net::{SocketAddr, UnixDatagram, UnixStream},
         },
     },
     path::PathBuf,
@@ -48,6 +48,8 @@ pub struct Targets {
     pub port: u16,
     /// The path of a socket where something listens.
     pub socket: PathBuf,
+    /// The same, for datagrams.
+    pub datagrams: PathBuf,
     /// The same, without a path.
     pub abstract_socket: String,
 }
@@ -194,6 +196,13 @@ const SOCKETS: &[Attack] = &[
     ("connect to a socket of the user", |targets| {
         UnixStream::connect(&targets.socket).map(drop)
     }),
+    (
+        "send to a socket of the user from one of a pair",
+        |targets| {
+            let (one, _other) = UnixDatagram::pair()?;
+            one.send_to(b"x", &targets.datagrams).map(drop)
+        },
+    ),
     ("connect to a socket without a path", |targets| {
         let address = SocketAddr::from_abstract_name(&targets.abstract_socket)?;
         UnixStream::connect_addr(&address).map(drop)
