@@ -18,7 +18,7 @@ use crate::{
     csv::{Cell, Quotes, cells},
     document::Document,
     form::{AnyTable, List, Sub},
-    problem::{Place, Problem, Source, line_breaks, lines_around},
+    problem::{Place, Problem, Source, line_breaks},
     reading::{Part, Step},
     scenario::{MAX_BYTES, not_utf8, read_text},
 };
@@ -45,7 +45,7 @@ pub(crate) enum ListFormat {
 pub(crate) struct Entry<'a> {
     path: &'a str,
     content: Content<'a>,
-    /// The lines that it stands in; empty for TOML, whose document has them.
+    /// The lines that it stands in, or all of a list in JSON; empty for TOML, whose document has them.
     text: &'a str,
     /// The number of the first of these.
     line: usize,
@@ -190,26 +190,27 @@ fn too_long(shown: &str, begun: &[u8], line: usize) -> Problem {
 }
 
 fn each_of_json(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlFlow<()> {
+    // All records may stand on one line, so they share the text.
+    let source = Arc::new(Source {
+        path: shown.to_owned(),
+        text: text.to_owned(),
+        first_line: 1,
+    });
+    let text = &source.text;
     let records: Vec<&RawValue> = match serde_json::from_str(text) {
         Ok(records) => records,
         Err(error) => {
             let at = offset_of(text, &error);
-            let within = lines_around(text, at..at);
-            let (at, line) = (at - within.start, error.line());
-            let source = Entry::of_text(shown, "", &text[within], line);
-            let place = Place::new(source.source(), at..at, "here");
+            let place = Place::new(&source, at..at, "here");
             let message = format!("not a JSON array: {}", message_of(&error));
             return visit(Err(Problem::new(message).at(place)));
         }
     };
-    let (mut line, mut counted) = (1, 0);
     for record in records {
-        let record = record.get();
-        let at = record.as_ptr() as usize - text.as_ptr() as usize;
-        let within = lines_around(text, at..at + record.len());
-        line += line_breaks(&text.as_bytes()[counted..within.start]);
-        counted = within.start;
-        visit(Ok(Entry::of_text(shown, record, &text[within], line)))?;
+        visit(Ok(Entry {
+            source: Arc::clone(&source).into(),
+            ..Entry::of_text(shown, record.get(), text, 1)
+        }))?;
     }
     ControlFlow::Continue(())
 }

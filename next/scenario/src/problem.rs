@@ -150,10 +150,13 @@ impl Problem {
         let mut group = Group::with_title(title);
         let mut places = &self.places[..];
         while let Some((first, _)) = places.split_first() {
-            let together = places
-                .iter()
-                .take_while(|place| Arc::ptr_eq(&place.source, &first.source))
-                .count();
+            // What is not shown has its place alone.
+            let is_beside = |place: &&Place| Arc::ptr_eq(&place.source, &first.source);
+            let beside = places.iter().take_while(is_beside);
+            let together = match beside.clone().any(Place::is_on_a_long_line) {
+                true => 1,
+                false => beside.count(),
+            };
             let is_primary = places.len() == self.places.len();
             group = group.element(shown(&places[..together], is_primary));
             places = &places[together..];
@@ -173,6 +176,10 @@ impl Place {
             label: label.to_owned(),
         }
     }
+
+    fn is_on_a_long_line(&self) -> bool {
+        lines_around(&self.source.text, self.span.clone()).len() > MAX_SHOWN_BYTES
+    }
 }
 
 impl Source {
@@ -188,7 +195,7 @@ pub(crate) fn line_breaks(bytes: &[u8]) -> usize {
 }
 
 /// The lines of a text that a part of it stands in.
-pub(crate) fn lines_around(text: &str, part: Range<usize>) -> Range<usize> {
+fn lines_around(text: &str, part: Range<usize>) -> Range<usize> {
     let start = text[..part.start].rfind('\n').map_or(0, |at| at + 1);
     let end = text[part.end..].find('\n');
     start..end.map_or(text.len(), |end| part.end + end)

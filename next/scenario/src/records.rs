@@ -1,6 +1,7 @@
 //! [`AllTests`]: the tests of a scenario and those that its lists make of records, one after the other.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -55,7 +56,12 @@ pub(crate) struct Record<'a> {
     entry: Entry<'a>,
     file: &'a ListFile,
     number: Value,
+    /// How often it was asked where something stands.
+    asked: Cell<u32>,
 }
+
+/// Places that are looked for in a record, each of which is another read of it. What is told later is never shown.
+const MAX_ASKED: u32 = 100;
 
 /// What is done with each test, or with the problems of one. It can end the visit.
 pub(crate) type Visit<'v> =
@@ -111,6 +117,7 @@ impl<'s> AllTests<'s> {
                     entry,
                     file: &file,
                     number: json!(number),
+                    asked: Cell::new(0),
                 };
                 let test = record.read(&mut last_pattern)?;
                 Ok((Origin::Record(record), test))
@@ -263,6 +270,10 @@ impl Record<'_> {
 /// Of what a template of the list has made, both stand: the record and the template.
 impl Places for Record<'_> {
     fn places(&self, path: &[Step], part: Part, label: &str) -> Vec<Place> {
+        self.asked.update(|asked| asked + 1);
+        if self.asked.get() > MAX_ASKED {
+            return Vec::new();
+        }
         if !self.is_given(path) {
             return vec![self.entry.place(path, part, label)];
         }

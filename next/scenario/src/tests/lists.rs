@@ -137,6 +137,47 @@ fn ids_that_are_used_again_are_counted() {
     }
 }
 
+/// Each look at the whole line would take a minute.
+#[test]
+fn lists_on_one_line_are_read_once() {
+    let text = "x".repeat(1000);
+    let record =
+        |number: usize| format!("{{\"id\": \"t{}\", \"input\": \"{text}\"}}", number % 9_999);
+    let list: Vec<String> = (0..10_000).map(record).collect();
+    let scenario = "test_lists = [{ files = ['l.json'] }]\n";
+    let folder = folder(scenario, &[("l.json", &format!("[{}]", list.join(",")))]);
+    let said = refused(&folder, &Selection::default());
+    assert!(said.contains("the id `t0` is used twice"), "{said}");
+    let at = |number: usize| {
+        list[..number]
+            .iter()
+            .map(|record| record.len() + 1)
+            .sum::<usize>()
+            + 9
+    };
+    for number in [0, 9_999] {
+        let place = format!("l.json:1:{}", at(number));
+        assert!(said.contains(&place), "{place}: {said}");
+    }
+    assert!(said.len() < 1000, "{}", said.len());
+}
+
+/// Each of them is looked for in the record.
+#[test]
+fn records_may_have_very_many_mistakes() {
+    let keys: String = (0..50_000)
+        .map(|number| format!(", \"k{number}\": 1"))
+        .collect();
+    let scenario = "test_lists = [{ files = ['l.jsonl'] }]\n";
+    let list = format!("{{\"id\": \"a\"{keys}}}\n");
+    let said = refused(
+        &folder(scenario, &[("l.jsonl", &list)]),
+        &Selection::default(),
+    );
+    assert!(said.contains("unknown key `k0`"), "{said}");
+    assert!(said.contains("the first of 50000 problems"), "{said}");
+}
+
 #[test]
 fn headers_of_csv_are_checked() {
     for (text, says) in [
