@@ -196,9 +196,15 @@ fn lies_about_nothing_change_nothing() {
     }
     let is_forged = |line: &str| line.starts_with("2026-01-01T00:00:00");
     assert!(!run.text("runner.log").lines().any(is_forged));
-    for args in [&["show"][..], &["show", "--json"], &["list"]] {
-        let shown = runner.run(args).expect(0);
-        assert!(!shown.stdout.contains('\u{1b}'), "{args:?}");
+    for args in [
+        &["show"][..],
+        &["show", "--json"],
+        &["show", "latest", "steering"],
+        &["list"],
+    ] {
+        let shown = runner.run(args).expect(0).stdout;
+        let steers = |letter: char| letter.is_control() && letter != '\n' || letter == '\u{202e}';
+        assert!(!shown.contains(steers), "{args:?}: {shown}");
     }
 }
 

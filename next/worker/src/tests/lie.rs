@@ -63,7 +63,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
     // These are about the attempt alone.
     ("long-time", "1.5", "9e11"),
     ("huge-metrics", "\"usage\"", r#""metrics":[{"name":"cost","value":1e308},{"name":"cost","value":1e308}],"usage""#),
-    ("steering", "\"usage\"", r#""checks":[{"name":"\u001b[2J","verdict":"pass"}],"usage""#),
+    ("steering", "\"usage\"", r#""checks":[{"name":"\u001b[2J","verdict":"pass","message":"\u009b2J","expected":"\u202e"}],"metrics":[{"name":"\u001b[2J","value":1,"unit":"\u001b]0;x\u0007"}],"denied":[{"what":"\u001b[2J","grant":"\u001b[2J"},{"what":"x\ny","grant":"net = [\"http://\u001b[2J\"]"}],"usage""#),
 ];
 
 /// Lies that are no frames: a report of 400 MB, a kind that nothing has, garbage, a frame that has no content.
