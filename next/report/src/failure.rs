@@ -209,7 +209,7 @@ fn with_words(line: String, message: &str) -> String {
     };
     let said = message.lines().map(str::trim);
     let mut said = said.filter(|said| !said.is_empty() && !said.starts_with(BACKTRACE));
-    let last = said.clone().last().unwrap_or_default();
+    let last = said.clone().next_back().unwrap_or_default();
     let words = said.find(|said| said.starts_with("panic: "));
     format!("{line}: {}", visible_line(words.unwrap_or(last)))
 }
