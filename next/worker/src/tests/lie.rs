@@ -170,7 +170,10 @@ fn answer(
     match lie {
         "silence" => thread::sleep(Duration::from_secs(3600)),
         "exit" | "unseen-exit" => exit(Ok(())),
-        "kill" => std::process::abort(),
+        "kill" => {
+            eprintln!("\u{1b}[2J\rlast words");
+            std::process::abort()
+        }
         "log-flood" => (0..10_000).try_for_each(|_| {
             let line = "all is well ".repeat(5_000);
             outgoing.say(&FromWorker::Log(line))
