@@ -123,7 +123,8 @@ fn trap_in_describe_fails_the_run() {
 #[test]
 fn schema_of_inputs_must_be_one() {
     let runner = Runner::new(&[]);
-    let about = r#"{"ok": {"name": "p", "version": "1", "summary": "", "input_schema": {"type": "text"}}}"#;
+    let about =
+        r#"{"ok": {"name": "p", "version": "1", "summary": "", "input_schema": {"type": "text"}}}"#;
     let length = about.len();
     let about = about.replace('"', "\\\"");
     runner.wat(
