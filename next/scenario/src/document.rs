@@ -33,11 +33,7 @@ impl<'a> Document<'a> {
     /// Every mistake in its syntax. Nothing else is looked at then: half a tree would make false problems.
     pub(crate) fn parse(path: &str, text: &'a str) -> Result<Self, Vec<Problem>> {
         let (root, errors) = DeTable::parse_recoverable(text);
-        let source = Arc::new(Source {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            first_line: 1,
-        });
+        let source = Source::new(path, text, 1);
         if errors.is_empty() {
             return Ok(Self {
                 root,

@@ -191,11 +191,7 @@ fn too_long(shown: &str, begun: &[u8], line: usize) -> Problem {
 
 fn each_of_json(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlFlow<()> {
     // All records may stand on one line, so they share the text.
-    let source = Arc::new(Source {
-        path: shown.to_owned(),
-        text: text.to_owned(),
-        first_line: 1,
-    });
+    let source = Source::new(shown, text, 1);
     let text = &source.text;
     let records: Vec<&RawValue> = match serde_json::from_str(text) {
         Ok(records) => records,
@@ -289,13 +285,8 @@ impl<'a> Entry<'a> {
     }
 
     fn source(&self) -> &Arc<Source> {
-        self.source.get_or_init(|| {
-            Arc::new(Source {
-                path: self.path.to_owned(),
-                text: self.text.to_owned(),
-                first_line: self.line,
-            })
-        })
+        let make = || Source::new(self.path, self.text, self.line);
+        self.source.get_or_init(make)
     }
 
     /// Where a part of the text begins.
@@ -347,12 +338,7 @@ impl<'a> Entry<'a> {
 
 /// What serde says, without the line, which would be the one within the record.
 fn message_of(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    message
-        .split(" at line ")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    error.to_string().split(" at line ").take(1).collect()
 }
 
 /// Where in a text serde found a mistake.

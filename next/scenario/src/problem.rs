@@ -48,17 +48,13 @@ pub(crate) struct Source {
 impl Problems {
     /// All problems as rustc prints them, with colours if asked, at most `width` columns wide.
     pub fn render(&self, color: bool, width: usize) -> String {
-        let renderer = if color {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
+        let renderer = match color {
+            true => Renderer::styled(),
+            false => Renderer::plain(),
         };
         let renderer = renderer.term_width(width);
-        let mut texts: Vec<_> = self
-            .shown
-            .iter()
-            .map(|problem| problem.render(&renderer))
-            .collect();
+        let shown = self.shown.iter();
+        let mut texts: Vec<_> = shown.map(|problem| problem.render(&renderer)).collect();
         let hidden = self.total - self.shown.len();
         if hidden > 0 {
             let note = format!(
@@ -122,12 +118,7 @@ impl Problem {
 
     /// A problem of a file as a whole.
     pub(crate) fn of_file(path: &str, message: impl Into<String>) -> Self {
-        let source = Source {
-            path: path.to_owned(),
-            text: String::new(),
-            first_line: 1,
-        };
-        Self::new(message).at(Place::new(&Arc::new(source), 0..0, ""))
+        Self::new(message).at(Place::new(&Source::new(path, "", 1), 0..0, ""))
     }
 
     pub(crate) fn at(mut self, place: Place) -> Self {
@@ -183,6 +174,14 @@ impl Place {
 }
 
 impl Source {
+    pub(crate) fn new(path: &str, text: &str, first_line: usize) -> Arc<Self> {
+        Arc::new(Self {
+            path: path.to_owned(),
+            text: text.to_owned(),
+            first_line,
+        })
+    }
+
     /// The line of the whole file that has the byte at `offset`, from 1.
     fn line(&self, offset: usize) -> usize {
         self.first_line + line_breaks(&self.text.as_bytes()[..offset])
@@ -226,18 +225,15 @@ fn shown<'a>(places: &'a [Place], is_primary: bool) -> Element<'a> {
         .line_start(source.line(start))
         .path(path);
     for (index, place) in places.iter().enumerate() {
-        let kind = if is_primary && index == 0 {
-            AnnotationKind::Primary
-        } else {
-            AnnotationKind::Context
+        let kind = match index {
+            0 if is_primary => AnnotationKind::Primary,
+            _ => AnnotationKind::Context,
         };
-        let span = place.span.start - start..place.span.end - start;
-        let annotation = kind.span(span);
-        snippet = snippet.annotation(if place.label.is_empty() {
-            annotation
-        } else {
-            annotation.label(visible(&place.label))
-        });
+        let mut annotation = kind.span(place.span.start - start..place.span.end - start);
+        if !place.label.is_empty() {
+            annotation = annotation.label(visible(&place.label));
+        }
+        snippet = snippet.annotation(annotation);
     }
     snippet.into()
 }

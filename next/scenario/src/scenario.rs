@@ -5,7 +5,6 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -136,14 +135,11 @@ pub(crate) fn not_utf8(path: &str, first_line: usize, bytes: &[u8]) -> Problem {
         .split(|byte| *byte == b'\n')
         .next()
         .unwrap_or_default();
-    let source = Source {
-        path: path.to_owned(),
-        text: String::from_utf8_lossy(&bytes[start..valid + rest.len()]).into_owned(),
-        first_line: first_line + line_breaks(before),
-    };
+    let text = String::from_utf8_lossy(&bytes[start..valid + rest.len()]);
+    let source = Source::new(path, &text, first_line + line_breaks(before));
     let at = valid - start;
     let span = at..at + char::REPLACEMENT_CHARACTER.len_utf8();
-    let place = Place::new(&Arc::new(source), span, "not UTF-8 from here");
+    let place = Place::new(&source, span, "not UTF-8 from here");
     Problem::new("the text is not UTF-8").at(place)
 }
 
