@@ -3,10 +3,7 @@
 //! Each folder is a topic; `support` starts the program, looks at what it leaves on disk, and waits. `RUNNER_TESTS=full`
 //! makes the random tests as long as they are meant to be, and `RUNNER_TEST_SEED` repeats one.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "in tests a panic with the place is what is wanted"
-)]
+#![expect(clippy::unwrap_used, reason = "in tests a panic with the place is what is wanted")]
 
 mod around;
 mod authors;

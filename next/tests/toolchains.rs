@@ -3,11 +3,7 @@
 //!
 //! It needs the tools that `.ci/run` installs into `target/tools`. A missing one is a failure.
 
-#![allow(
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "a test that unwraps fails, as it should"
-)]
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test that unwraps fails, as it should")]
 
 #[expect(dead_code, reason = "these tests need only servers that answer well")]
 #[path = "support/server.rs"]
@@ -273,9 +269,7 @@ impl Template {
         assert_eq!(outcome(&rows, "loop").0, "timeout");
         if self.asks {
             // The list at the end has the program's own words.
-            let mut listed = printed
-                .lines()
-                .filter(|line| line.contains("crash@shout#1  "));
+            let mut listed = printed.lines().filter(|line| line.contains("crash@shout#1  "));
             assert!(listed.any(|line| line.contains("oh no")), "{printed}");
             assert_eq!(outcome(&rows, "ask"), ("error", "denied"));
             assert_says(&rows, "ask", &["https://example.com", "granted"]);
@@ -319,10 +313,7 @@ impl<'a> Plugin<'a> {
         succeed(&new, &plugin.shell(&new));
         for (name, target) in template.tools {
             let target = tools.join(target);
-            assert!(
-                target.is_dir(),
-                "{target:?} is missing: run `.ci/run`, which installs it"
-            );
+            assert!(target.is_dir(), "{target:?} is missing: run `.ci/run`, which installs it");
             symlink(target, plugin.path(name)).unwrap();
         }
         plugin
@@ -399,11 +390,7 @@ impl<'a> Plugin<'a> {
     fn assert_typo_is_named(&self) {
         let ran = self.exec("scenario-typo.toml", TYPO, 3);
         assert!(ran.printed.contains("`typo`"), "{}", ran.printed);
-        assert!(
-            ran.printed.contains("txt") || ran.printed.contains("text"),
-            "{}",
-            ran.printed
-        );
+        assert!(ran.printed.contains("txt") || ran.printed.contains("text"), "{}", ran.printed);
         assert_eq!(ran.rows.len(), 0);
     }
 
@@ -424,11 +411,7 @@ impl<'a> Plugin<'a> {
         let (before, after) = example.around;
         let body = [before, &body, after, example.body].concat();
         self.edit(example.file, example.body, &body);
-        self.edit(
-            example.file,
-            example.imports,
-            &format!("{imports}\n{}", example.imports),
-        );
+        self.edit(example.file, example.imports, &format!("{imports}\n{}", example.imports));
 
         let grants = format!(
             "[providers.shout.grants]\nnet = [\"{}\"]\nsecrets = [\"API_KEY\"]\n",
@@ -437,15 +420,9 @@ impl<'a> Plugin<'a> {
         // The table of grants goes behind that of the provider.
         let ran = self.exec_with("scenario-example.toml", EXAMPLE, &grants, 0);
         assert_eq!(outcome(&ran.rows, "example"), ("passed", ""));
-        assert_eq!(
-            row(&ran.rows, "example")["artifacts"][0]["name"],
-            "answer.json"
-        );
+        assert_eq!(row(&ran.rows, "example")["artifacts"][0]["name"], "answer.json");
         let requests = server.requests();
-        let sent = requests[0]
-            .headers
-            .iter()
-            .find(|(name, _)| name == "authorization");
+        let sent = requests[0].headers.iter().find(|(name, _)| name == "authorization");
         assert_eq!(sent.unwrap().1, format!("Bearer {KEY}"));
     }
 
@@ -475,10 +452,7 @@ impl<'a> Plugin<'a> {
         let printed = [&*output.stdout, &*output.stderr].concat();
         let printed = String::from_utf8_lossy(&printed).into_owned();
         assert_eq!(output.status.code(), Some(code), "{printed}");
-        Ran {
-            printed,
-            rows: self.rows(),
-        }
+        Ran { printed, rows: self.rows() }
     }
 
     /// The rows of the only run.
@@ -489,9 +463,7 @@ impl<'a> Plugin<'a> {
         assert!(files.len() <= 1, "{files:?}");
         let text = files.iter().map(|file| fs::read_to_string(file).unwrap());
         let text: String = text.collect();
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
@@ -504,8 +476,7 @@ fn succeed(command: &str, output: &Output) {
 
 fn row<'a>(rows: &'a [Value], test: &str) -> &'a Value {
     let mut rows = rows.iter();
-    rows.find(|row| row["trial"].as_str().unwrap().split_once('@').unwrap().0 == test)
-        .unwrap()
+    rows.find(|row| row["trial"].as_str().unwrap().split_once('@').unwrap().0 == test).unwrap()
 }
 
 /// A row's outcome, and the class of its error.
@@ -519,9 +490,6 @@ fn outcome<'a>(rows: &'a [Value], test: &str) -> (&'a str, &'a str) {
 fn assert_says(rows: &[Value], test: &str, texts: &[&str]) {
     let message = row(rows, test)["error"]["message"].as_str().unwrap();
     for text in texts {
-        assert!(
-            message.contains(text),
-            "{test}: {text:?} is not in: {message}"
-        );
+        assert!(message.contains(text), "{test}: {text:?} is not in: {message}");
     }
 }

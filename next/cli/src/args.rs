@@ -30,13 +30,7 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
     /// When to use colours; `NO_COLOR` and `CLICOLOR_FORCE` decide for `auto`
-    #[arg(
-        long,
-        global = true,
-        value_name = "WHEN",
-        default_value = "auto",
-        display_order = 900
-    )]
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", display_order = 900)]
     pub color: ColorChoice,
 }
 
@@ -99,20 +93,14 @@ impl RootArgs {
 
     /// The folder that this one is in.
     pub fn above(folder: &Path) -> Self {
-        let above = folder
-            .parent()
-            .filter(|above| !above.as_os_str().is_empty());
+        let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
         let above = above.unwrap_or(Path::new("."));
-        Self {
-            results: Some(above.into()),
-        }
+        Self { results: Some(above.into()) }
     }
 
     /// What a later command needs so that it looks into the same folder: nothing, or the flag with a space before it.
     pub fn flag(&self) -> String {
-        let by_itself = Self {
-            results: env::var_os("RUNNER_RESULTS"),
-        };
+        let by_itself = Self { results: env::var_os("RUNNER_RESULTS") };
         match self.path() {
             path if path == by_itself.path() => String::new(),
             path => format!(" --results {}", quoted(&path.to_string_lossy())),
@@ -223,9 +211,7 @@ impl SessionArgs {
                 (true, false) => Share::Alone,
                 (true, true) => Share::AloneOnce,
             },
-            command: std::iter::once("runner".to_owned())
-                .chain(command)
-                .collect(),
+            command: std::iter::once("runner".to_owned()).chain(command).collect(),
             secret_files: self.secret_file.clone(),
         }
     }

@@ -50,9 +50,7 @@ pub fn is_background() -> bool {
 /// exit code.
 pub fn start(out: &Out, json: bool) -> Result<Exit, CommandError> {
     let failed = |error: io::Error| {
-        CommandError::failed(format!(
-            "no process can be started in the background: {error}"
-        ))
+        CommandError::failed(format!("no process can be started in the background: {error}"))
     };
     let (mut said, saying) = io::pipe().map_err(failed)?;
     // Also right where the program's file was replaced since it was started.
@@ -88,11 +86,7 @@ pub fn say(id: &str, run_dir: Option<String>) {
     IS_SAID.call_once(|| {
         // It leads no group of processes, so it may.
         let _ = rustix::process::setsid();
-        let begun = Begun {
-            v: VERSION,
-            id: id.to_owned(),
-            run_dir,
-        };
+        let begun = Begun { v: VERSION, id: id.to_owned(), run_dir };
         let line = serde_json::to_vec(&begun).unwrap_or_default();
         // The first process may be gone; the run goes on.
         let _ = rustix::io::write(rustix::stdio::stdin(), &line);
@@ -112,22 +106,16 @@ pub struct Background<'a> {
 impl Observer for Background<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
-            RunEvent::Born {
-                manifest,
-                directory,
-                log,
-            } => {
+            RunEvent::Born { manifest, directory, log } => {
                 say(&manifest.id, Some(directory.display().to_string()));
                 // Whatever is printed from now on, a panic's message for example.
                 let _ = rustix::stdio::dup2_stderr(log);
                 self.is_born = true;
             }
             // Nothing was left to do.
-            RunEvent::Finished {
-                manifest,
-                directory,
-                ..
-            } => say(&manifest.id, Some(directory.display().to_string())),
+            RunEvent::Finished { manifest, directory, .. } => {
+                say(&manifest.id, Some(directory.display().to_string()))
+            }
             // Later ones are in `runner.log`.
             RunEvent::Notice(text) if !self.is_born => {
                 self.out.talk(&format!("note: {}", visible(text)));

@@ -78,10 +78,7 @@ fn run(arguments: &[OsString], out: &Out) -> Exit {
 /// Prints the help or version that was asked for, or why the arguments are wrong.
 fn out_of_usage(error: &clap::Error, arguments: &[OsString], out: &Out) -> Exit {
     let text = error.render();
-    let text = if arguments
-        .iter()
-        .any(|argument| argument.to_string_lossy().contains('\u{1b}'))
-    {
+    let text = if arguments.iter().any(|argument| argument.to_string_lossy().contains('\u{1b}')) {
         // The colours of an argument cannot be told from clap's.
         text.to_string()
     } else {

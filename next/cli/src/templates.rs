@@ -115,8 +115,7 @@ impl Template {
 
 fn shared(name: &str) -> &'static str {
     let file = TEMPLATES.get_file(Path::new(SHARED).join(name));
-    file.and_then(|file| file.contents_utf8())
-        .unwrap_or_default()
+    file.and_then(|file| file.contents_utf8()).unwrap_or_default()
 }
 
 /// The files below a folder, with their places relative to it. `.template` at the end of a name keeps a file from tools that

@@ -92,11 +92,7 @@ impl Rejudge {
             *state = *state & !(RUN | JUDGE) | todo;
             rows.remove(&index);
             if todo == JUDGE {
-                let place = Place {
-                    at,
-                    bytes: bytes.len(),
-                    had_bad: *state & BAD_BEFORE != 0,
-                };
+                let place = Place { at, bytes: bytes.len(), had_bad: *state & BAD_BEFORE != 0 };
                 rows.insert(index, place);
             }
         })?;
@@ -126,11 +122,7 @@ impl Rejudge {
         let row = read_line(&line).ok()?;
         Some(StoredRow {
             attempt: row.attempt,
-            judged: JudgedRow {
-                seq: row.seq?,
-                had_bad: place.had_bad,
-                logs: row.logs,
-            },
+            judged: JudgedRow { seq: row.seq?, had_bad: place.had_bad, logs: row.logs },
             bytes: match row.artifacts.first() {
                 None => line,
                 Some(output) => with_output(&line, &output_of(run, output.sha256)?)?,
@@ -236,9 +228,8 @@ fn compare(manifest: &Manifest, plan: &Plan, live: &Scenario) -> Vec<String> {
     let live_providers = providers(&live.providers);
     tell(&mut found, "providers", &providers(stored), &live_providers);
     let selected = &manifest.metadata.selection;
-    let only = selected
-        .last_failed
-        .then(|| plan::tests(suite, stored, |_| true).unwrap_or_default());
+    let only =
+        selected.last_failed.then(|| plan::tests(suite, stored, |_| true).unwrap_or_default());
     let selection = exec::selection(selected, only);
     let file = tempfile::tempfile();
     match file.map(|mut file| resolve(live, &selection, &mut file)) {
@@ -262,10 +253,8 @@ fn tests(suite: &Suite, providers: &[Provider]) -> Digests {
         let mut keys: BTreeMap<&str, &RawValue> = serde_json::from_slice(&line).ok()?;
         let id = serde_json::from_str(keys.get("id")?.get()).ok()?;
         let on: Vec<usize> = serde_json::from_str(keys.remove("providers")?.get()).ok()?;
-        let on: Option<Vec<_>> = on
-            .iter()
-            .map(|index| Some(&providers.get(*index)?.name))
-            .collect();
+        let on: Option<Vec<_>> =
+            on.iter().map(|index| Some(&providers.get(*index)?.name)).collect();
         Some((id, digest(&serde_json::to_vec(&(on, keys)).ok()?)))
     };
     (0..suite.tests()).filter_map(&mut test).collect()
@@ -275,9 +264,7 @@ fn tests(suite: &Suite, providers: &[Provider]) -> Digests {
 fn tell(found: &mut Vec<String>, what: &str, old: &Digests, new: &Digests) {
     let added = new.keys().filter(|name| !old.contains_key(*name));
     let removed = old.keys().filter(|name| !new.contains_key(*name));
-    let changed = new
-        .iter()
-        .filter(|(name, new)| old.get(*name).is_some_and(|old| old != *new));
+    let changed = new.iter().filter(|(name, new)| old.get(*name).is_some_and(|old| old != *new));
     for (verb, names) in [
         ("added", added.collect::<Vec<_>>()),
         ("removed", removed.collect()),

@@ -105,11 +105,7 @@ impl Checks {
             }
             self.last = place;
             plan.suite.line(planned.test, &mut line)?;
-            let schema = if self.has_schemas {
-                schema_of(&line)?
-            } else {
-                None
-            };
+            let schema = if self.has_schemas { schema_of(&line)? } else { None };
             if schema.is_some_and(|schema| self.schemas.insert(schema)) || is_asked {
                 let id = ids.trial(trial)?;
                 let task = task(plan, (trial, planned.provider), &id, line.len());
@@ -149,9 +145,7 @@ impl Checks {
     /// What was found, a line each; none if nothing was.
     pub(crate) fn lines(&self) -> Option<String> {
         let found = self.found.iter();
-        let mut lines: Vec<_> = found
-            .map(|one| visible_line(&one.message).into_owned())
-            .collect();
+        let mut lines: Vec<_> = found.map(|one| visible_line(&one.message).into_owned()).collect();
         if self.hidden > 0 {
             lines.push(format!("… and {} more", self.hidden));
         }

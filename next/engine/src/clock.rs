@@ -52,9 +52,7 @@ impl Clock {
         let mut state = lock(&self.0);
         state.look();
         let before = state.stops.partition_point(|(at, _)| *at < since);
-        let before = before
-            .checked_sub(1)
-            .map_or(Duration::ZERO, |last| state.stops[last].1);
+        let before = before.checked_sub(1).map_or(Duration::ZERO, |last| state.stops[last].1);
         state.clock.suspended().saturating_sub(before)
     }
 }

@@ -136,9 +136,9 @@ fn run_child(
         Some(0) => Ok(()),
         Some(1) => Err(EngineError::Usage(children::last_words(&stderr))),
         // The compiler follows nested types by recursion.
-        _ if children::last_words(&stderr).contains("stack overflow") => Err(EngineError::Usage(
-            "nests types too deeply to be compiled".to_owned(),
-        )),
+        _ if children::last_words(&stderr).contains("stack overflow") => {
+            Err(EngineError::Usage("nests types too deeply to be compiled".to_owned()))
+        }
         _ => Err(EngineError::Usage(format!(
             "cannot be used: the process that was to {mode} it {}",
             children::show_end(status, &stderr)

@@ -53,10 +53,7 @@ impl Origin {
 
 impl Contents {
     pub(crate) fn new(origins: impl IntoIterator<Item = (Digest, Origin)>) -> Self {
-        Self {
-            origins: origins.into_iter().collect(),
-            store: None,
-        }
+        Self { origins: origins.into_iter().collect(), store: None }
     }
 
     /// Contents that are in files.
@@ -73,10 +70,7 @@ impl Contents {
 
     /// These contents, read from a store. Those that are not kept there yet are read where they were found.
     pub(crate) fn stored_in(&self, root: &ResultsRoot) -> Self {
-        Self {
-            origins: self.origins.clone(),
-            store: Some(root.clone()),
-        }
+        Self { origins: self.origins.clone(), store: Some(root.clone()) }
     }
 
     /// Tells whether a content belongs to the session.
@@ -146,8 +140,7 @@ impl Contents {
         let mut head = [0; 8];
         let (path, mut source) = self.open(digest)?;
         let read = source.read_exact(&mut head);
-        read.map(|()| head)
-            .map_err(|error| cannot_copy(path, error))
+        read.map(|()| head).map_err(|error| cannot_copy(path, error))
     }
 
     fn copy(&self, digest: &Digest, into: &mut File) -> Result<(), RecordError> {
@@ -204,15 +197,8 @@ pub(crate) fn copy(mut source: impl Read, into: &mut File) -> io::Result<(Digest
 fn cannot_copy(path: &Path, source: io::Error) -> RecordError {
     let path = path.to_owned();
     match source.kind() {
-        io::ErrorKind::InvalidData => RecordError::Foreign {
-            path,
-            problem: source.to_string(),
-        },
-        _ => RecordError::Io {
-            what: "copy",
-            path,
-            source,
-        },
+        io::ErrorKind::InvalidData => RecordError::Foreign { path, problem: source.to_string() },
+        _ => RecordError::Io { what: "copy", path, source },
     }
 }
 
@@ -237,10 +223,7 @@ mod tests {
         let session = tempfile::tempdir().unwrap();
         fs::write(&path, "changed!!!").unwrap();
         for refused in [blobs.keep(&root), blobs.put(&wanted, session.path())] {
-            assert!(
-                matches!(refused, Err(RecordError::Foreign { .. })),
-                "{refused:?}"
-            );
+            assert!(matches!(refused, Err(RecordError::Foreign { .. })), "{refused:?}");
         }
         fs::remove_file(&path).unwrap();
         assert!(blobs.keep(&root).is_err());

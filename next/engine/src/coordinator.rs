@@ -265,12 +265,7 @@ impl<'a> Coordinator<'a> {
             self.begin.observer.event(&RunEvent::Notice(notice));
         }
         self.begin.root.note(owned.manifest());
-        self.run = Some(Run {
-            live: write_live(owned.live_writer()),
-            owned,
-            writer,
-            session,
-        });
+        self.run = Some(Run { live: write_live(owned.live_writer()), owned, writer, session });
         Ok(())
     }
 
@@ -282,9 +277,7 @@ impl<'a> Coordinator<'a> {
         };
         let (plan, fold, crew) = (self.begin.plan, &self.begin.fold, &mut self.begin.crew);
         let is_pending = |trial| fold.trial(trial).is_pending;
-        let sent = checks.fill(plan, is_pending, |task, line| {
-            crew.assign(*worker, task, line)
-        });
+        let sent = checks.fill(plan, is_pending, |task, line| crew.assign(*worker, task, line));
         if let Err(error) = sent {
             self.fail(Reason::Internal, format!("a test cannot be sent: {error}"));
         } else if checks.is_over(plan)
@@ -315,12 +308,9 @@ impl<'a> Coordinator<'a> {
 
     /// Writes down that trials run, while the first ones do.
     fn start(&mut self) {
-        let (Some(run), Some(ready), None, false) = (
-            &mut self.run,
-            &self.described,
-            &self.checks,
-            self.is_stopping,
-        ) else {
+        let (Some(run), Some(ready), None, false) =
+            (&mut self.run, &self.described, &self.checks, self.is_stopping)
+        else {
             return;
         };
         let mut providers = run.owned.manifest().providers.clone();
@@ -437,11 +427,7 @@ impl<'a> Coordinator<'a> {
 
     fn take_signal(&mut self, signal: StopSignal, is_second: bool) {
         self.signal.get_or_insert(signal);
-        let mode = if is_second {
-            StopMode::Kill
-        } else {
-            StopMode::Stop
-        };
+        let mode = if is_second { StopMode::Kill } else { StopMode::Stop };
         self.on(|schedule| schedule.stop(mode, Reason::Interrupted, None));
     }
 
@@ -539,12 +525,7 @@ impl<'a> Coordinator<'a> {
                         self.fail(Reason::Internal, message);
                     }
                 }
-                Effect::Write {
-                    task,
-                    fate,
-                    is_final,
-                    flaky,
-                } => {
+                Effect::Write { task, fate, is_final, flaky } => {
                     let report = match fate {
                         Some(fate) => self.report_for(task, fate),
                         None => report.take(),
@@ -559,9 +540,7 @@ impl<'a> Coordinator<'a> {
     }
 
     fn send(&mut self, worker: WorkerId, assignment: &Assignment) {
-        let task = self
-            .flights
-            .add(self.begin.plan, self.now, worker, assignment);
+        let task = self.flights.add(self.begin.plan, self.now, worker, assignment);
         let sent = task.and_then(|(task, line)| self.begin.crew.assign(worker, task, line));
         if let Err(error) = sent {
             self.fail(Reason::Internal, format!("a test cannot be sent: {error}"));
@@ -627,11 +606,6 @@ impl<'a> Coordinator<'a> {
         let manifest = run.owned.finish(end, &self.begin.fold)?;
         self.begin.root.note(&manifest);
         self.begin.crew.wait(inputs);
-        Ok(session::ended(
-            manifest,
-            directory,
-            took,
-            self.begin.observer,
-        ))
+        Ok(session::ended(manifest, directory, took, self.begin.observer))
     }
 }

@@ -175,13 +175,7 @@ impl Early {
         let (sender, inputs) = mpsc::channel();
         let (hear, untaken) = hear(WorkerId(1), &sender);
         let link = launch(hear)?;
-        Ok(Self {
-            launch,
-            link,
-            untaken,
-            sender,
-            inputs,
-        })
+        Ok(Self { launch, link, untaken, sender, inputs })
     }
 }
 
@@ -378,10 +372,9 @@ impl Crew {
     }
 
     fn compile(&mut self, worker: WorkerId, digest: Digest) -> Result<Option<News>, &'static str> {
-        let (Some(provider), Some(member)) = (
-            with_plugin(&self.supplies, &digest),
-            self.members.get_mut(&worker),
-        ) else {
+        let (Some(provider), Some(member)) =
+            (with_plugin(&self.supplies, &digest), self.members.get_mut(&worker))
+        else {
             return Err("asked for a plugin that the run does not have");
         };
         let asked = member.asked.iter().filter(|asked| **asked == digest);
@@ -532,10 +525,7 @@ impl Crew {
         if let Some((fault, task)) = member.fault {
             // The slot of a task that was reported may be empty.
             let task = task.filter(|task| loss.begun.iter().all(|word| word.task != task.0));
-            loss.begun.extend(task.map(|TaskId(task)| SlotWord {
-                task,
-                began: monotonic(),
-            }));
+            loss.begun.extend(task.map(|TaskId(task)| SlotWord { task, began: monotonic() }));
             loss.blame = Some(Blame::Died);
             loss.how = format!("was killed, because it {fault}");
         }

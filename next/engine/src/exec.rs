@@ -100,13 +100,8 @@ pub(crate) fn prepare(
         blobs: plan.blobs.clone(),
         new,
     };
-    let work = Work {
-        fold: Fold::new(plan.suite.trials()),
-        plan,
-        session: 1,
-        root,
-        share: options.share,
-    };
+    let work =
+        Work { fold: Fold::new(plan.suite.trials()), plan, session: 1, root, share: options.share };
     Ok((work, birth))
 }
 
@@ -240,14 +235,9 @@ pub(crate) fn keep(
     blobs: &Contents,
 ) -> Result<(), RecordError> {
     let mut draft = root.draft()?;
-    suite
-        .rewind()
-        .and_then(|()| io::copy(&mut suite, &mut draft))
-        .map_err(|source| RecordError::Io {
-            what: "store the tests in",
-            path: root.path().to_owned(),
-            source,
-        })?;
+    suite.rewind().and_then(|()| io::copy(&mut suite, &mut draft)).map_err(|source| {
+        RecordError::Io { what: "store the tests in", path: root.path().to_owned(), source }
+    })?;
     root.keep(draft, digest)?;
     plugins.keep(root)?;
     blobs.keep(root)?;

@@ -104,9 +104,8 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
 
 fn limits(limits: &Limits) -> Value {
     let deciding = Limits::TABLE.iter().filter(|limit| limit.decides_results);
-    let mut table: Map<_, _> = deciding
-        .map(|limit| (limit.key.to_owned(), (limit.get)(limits).into()))
-        .collect();
+    let mut table: Map<_, _> =
+        deciding.map(|limit| (limit.key.to_owned(), (limit.get)(limits).into())).collect();
     if let Some(time) = limits.time {
         table.insert("time".to_owned(), time.0.into());
     }

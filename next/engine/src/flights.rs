@@ -120,10 +120,7 @@ impl Flights {
             task.kind = TaskKind::Judge;
             task.attempt = row.attempt;
             task.row_bytes = row.bytes.len() as u32;
-            policy = Policy {
-                retries: Retries::default(),
-                trial_timeout: None,
-            };
+            policy = Policy { retries: Retries::default(), trial_timeout: None };
         }
         let flight = Flight {
             worker,
@@ -211,9 +208,7 @@ impl Flight {
         draft: impl FnOnce() -> Result<File, RecordError>,
     ) -> Result<Result<(), String>, String> {
         // Escapes can make a large output longer as JSON.
-        let most = limits
-            .artifacts
-            .saturating_add(limits.reply.saturating_mul(8));
+        let most = limits.artifacts.saturating_add(limits.reply.saturating_mul(8));
         self.bytes += piece.len() as u64;
         if self.bytes > most || u64::from(index) > limits.artifact_files {
             return Ok(Err("sent more artifacts than the limits allow".to_owned()));
@@ -299,11 +294,7 @@ impl Flight {
         let [duration_ms, suspended_ms] = took.map(|took| took.as_micros() as f64 / 1e3);
         let rule = self.task.timeout_rule.code();
         let (class, code, message) = match fate {
-            Fate::Lost => (
-                None,
-                "lost",
-                format!("its worker {why}; the attempt is made again"),
-            ),
+            Fate::Lost => (None, "lost", format!("its worker {why}; the attempt is made again")),
             Fate::Stopped => (
                 None,
                 "stopped",

@@ -67,9 +67,7 @@ impl Group {
             let id = group.id.clone();
             let place = GroupPlace { id, place, of };
             match create(birth, place) {
-                Ok(owned) => group
-                    .left
-                    .push_back(Member::Waiting(Box::new((work, owned)))),
+                Ok(owned) => group.left.push_back(Member::Waiting(Box::new((work, owned)))),
                 Err(error) => {
                     group.give_up(&error);
                     return Err(error.into());
@@ -94,9 +92,7 @@ impl Group {
         for request in requests {
             let owned = root.claim(&root.find(request.run.as_deref().unwrap_or_default())?)?;
             root.note(owned.manifest());
-            group
-                .left
-                .push_back(Member::Cut(Box::new((request, owned))));
+            group.left.push_back(Member::Cut(Box::new((request, owned))));
         }
         Ok(group)
     }
@@ -126,10 +122,7 @@ impl Group {
     /// Whether a run is left to run. Runs that were cut short stay as they are after a stop.
     pub fn has_next(&mut self) -> bool {
         if let (None, Some(signal)) = (&self.end, self.signal.get()) {
-            self.end = Some(End {
-                signal: Some(*signal),
-                ..not_begun(Reason::Interrupted)
-            });
+            self.end = Some(End { signal: Some(*signal), ..not_begun(Reason::Interrupted) });
         }
         match self.left.front() {
             Some(Member::Cut(_)) => self.end.is_none(),
@@ -163,10 +156,7 @@ impl Group {
         let of_group = [Reason::Interrupted, Reason::Stopped, Reason::Cancelled];
         let reason = ended.manifest.reason;
         if let (None, Some(reason)) = (&self.end, reason.filter(|of| of_group.contains(of))) {
-            self.end = Some(End {
-                signal: ended.manifest.signal,
-                ..not_begun(reason)
-            });
+            self.end = Some(End { signal: ended.manifest.signal, ..not_begun(reason) });
         }
         Ok(ended)
     }
@@ -176,13 +166,9 @@ impl Group {
         for member in self.left.drain(..) {
             if let Member::Waiting(run) = member {
                 let (work, owned) = *run;
-                let message = Some(format!(
-                    "another run of the group could not be created: {error}"
-                ));
-                let end = End {
-                    message,
-                    ..not_begun(Reason::Setup)
-                };
+                let message =
+                    Some(format!("another run of the group could not be created: {error}"));
+                let end = End { message, ..not_begun(Reason::Setup) };
                 // What cannot be written now is found by the next sweep.
                 let _ = owned.finish(end, &work.fold);
             }

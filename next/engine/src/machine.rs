@@ -31,10 +31,7 @@ pub(crate) fn raise_open_files() -> Result<(), String> {
             "a session needs up to {needed} open files, and this process may have {most}: raise the limit (`ulimit -Hn`)"
         ));
     }
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
+    let raised = Rlimit { current: limit.maximum, ..limit };
     // Without that the limit may do all the same.
     let _ = setrlimit(Resource::Nofile, raised);
     Ok(())

@@ -71,32 +71,20 @@ pub(crate) fn find(
                     problems.push(problem(index, message, LOST_HELP));
                 }
             }
-            places.push((
-                index,
-                Way::of(&path).map_or_else(|_| Vec::new(), |way| way.places),
-            ));
+            places.push((index, Way::of(&path).map_or_else(|_| Vec::new(), |way| way.places)));
         }
     }
     if !problems.is_empty() {
         return problems;
     }
     let folders = providers.iter().flat_map(|prepared| &prepared.mounts);
-    let granted = folders
-        .zip(places)
-        .map(|(folder, (provider, places))| (provider, folder, places));
-    check(granted.collect(), protected)
-        .into_iter()
-        .flatten()
-        .collect()
+    let granted =
+        folders.zip(places).map(|(folder, (provider, places))| (provider, folder, places));
+    check(granted.collect(), protected).into_iter().flatten().collect()
 }
 
 fn problem(provider: u16, message: String, help: &str) -> ProviderProblem {
-    ProviderProblem {
-        provider,
-        key: "grants.fs",
-        message,
-        help: Some(help.to_owned()),
-    }
+    ProviderProblem { provider, key: "grants.fs", message, help: Some(help.to_owned()) }
 }
 
 /// Finds a folder; where it was found before, its path must lead there still.
@@ -125,14 +113,12 @@ fn check(
     protected: impl FnOnce() -> Vec<Protected>,
 ) -> Vec<Option<ProviderProblem>> {
     let systems = FileSystems::mounted();
-    let granted = folders
-        .into_iter()
-        .map(|(provider, folder, places)| Granted {
-            provider,
-            folder,
-            places,
-            paths: systems.paths_of(Path::new(&folder.host)),
-        });
+    let granted = folders.into_iter().map(|(provider, folder, places)| Granted {
+        provider,
+        folder,
+        places,
+        paths: systems.paths_of(Path::new(&folder.host)),
+    });
     let granted: Vec<_> = granted.collect();
     let protected = match granted.iter().any(Granted::is_writable) {
         true => protected(),
@@ -168,9 +154,7 @@ impl Granted<'_> {
 
     /// `why` completes a sentence that begins with the folder.
     fn refuse(&self, why: &str, help: &str) -> ProviderProblem {
-        let MountedFolder {
-            host, guest, mode, ..
-        } = self.folder;
+        let MountedFolder { host, guest, mode, .. } = self.folder;
         let message =
             format!("the folder `{host}`, granted as `{guest}` with mode `{mode}`, {why}");
         problem(self.provider, message, help)
@@ -178,10 +162,7 @@ impl Granted<'_> {
 
     fn changes(&self, what: &str, path: &Path) -> ProviderProblem {
         let path = path.display();
-        self.refuse(
-            &format!("would let a guest change {what}, `{path}`"),
-            PROTECTED_HELP,
-        )
+        self.refuse(&format!("would let a guest change {what}, `{path}`"), PROTECTED_HELP)
     }
 
     /// Whether a path is this folder or somewhere in it.
@@ -208,12 +189,7 @@ impl Granted<'_> {
 
     /// Refuses a folder that a guest could put another one in the place of.
     fn nested(&self, all: &[Granted<'_>]) -> Option<ProviderProblem> {
-        let places = || {
-            self.places
-                .iter()
-                .map(PathBuf::as_path)
-                .chain([self.path()])
-        };
+        let places = || self.places.iter().map(PathBuf::as_path).chain([self.path()]);
         let outer = all
             .iter()
             .find(|outer| outer.is_writable() && places().any(|place| outer.can_replace(place)))?;

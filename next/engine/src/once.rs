@@ -145,9 +145,7 @@ pub fn call(call: Call, hear: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, Eng
         return Err(EngineError::Usage(problems));
     }
     let mut about = ready.providers.into_iter();
-    hear(Answer::Described(
-        about.next().and_then(|about| about.description),
-    ));
+    hear(Answer::Described(about.next().and_then(|about| about.description)));
     match call.task {
         Some((task, line)) => once.attempt(&task, &line, &call.provider.limits, hear),
         None => Ok(CallEnd::Done),
@@ -204,10 +202,7 @@ impl Once {
     ///
     /// What the machine lacks.
     pub(crate) fn start(early: Early, supplies: Supplies) -> Result<Self, EngineError> {
-        let shape = Shape {
-            slots: 1,
-            memory: machine::memory(),
-        };
+        let shape = Shape { slots: 1, memory: machine::memory() };
         let crew = Crew::new(early, supplies, &[shape]);
         let (crew, inputs) = crew.map_err(cannot_prepare)?;
         let sender = crew.sender();
@@ -337,14 +332,9 @@ impl Once {
                 Err(end) => return Ok(end),
             };
             match message {
-                FromWorker::Artifact {
-                    task: of,
-                    index,
-                    bytes,
-                } if of == task.id => hear(Answer::Artifact {
-                    index,
-                    bytes: &bytes,
-                }),
+                FromWorker::Artifact { task: of, index, bytes } if of == task.id => {
+                    hear(Answer::Artifact { index, bytes: &bytes })
+                }
                 FromWorker::Report { head, body } if head.task == task.id => {
                     let (row, log) = body.split_at(head.row_bytes as usize);
                     check_row(row, task, limits).map_err(|error| {

@@ -64,12 +64,7 @@ pub(crate) struct Ids<'a> {
 
 impl<'a> Ids<'a> {
     pub(crate) fn new(suite: &'a Suite, providers: &'a [Provider]) -> Self {
-        Self {
-            suite,
-            providers,
-            line: Vec::new(),
-            last: None,
-        }
+        Self { suite, providers, line: Vec::new(), last: None }
     }
 
     /// The id of a trial by its index.
@@ -100,8 +95,7 @@ pub(crate) fn tests(
     let mut ids = Ids::new(suite, providers);
     let trials = (0..suite.trials()).filter(|trial| is_meant(*trial));
     let ids = trials.map(|trial| ids.trial(trial));
-    ids.map(|id| id.map(|id| format!("{}@{}", id.test, id.provider)))
-        .collect()
+    ids.map(|id| id.map(|id| format!("{}@{}", id.test, id.provider))).collect()
 }
 
 /// What one worker gets of the session.
@@ -204,9 +198,7 @@ impl Plan {
             let mut all = Protected::of_process(cache);
             all.extend(Protected::of_scenario(scenario, path));
             all.extend(
-                self.blobs
-                    .files()
-                    .map(|file| Protected::file("an attachment or schema", file)),
+                self.blobs.files().map(|file| Protected::file("an attachment or schema", file)),
             );
             let files = secret_files.iter();
             all.extend(files.map(|file| Protected::file("a file of secrets", file)));
@@ -226,8 +218,7 @@ impl Plan {
     pub(crate) fn read_secrets(&mut self, files: &[PathBuf]) -> Result<Problems, EngineError> {
         self.secrets = Secrets::read(&self.providers, files)?;
         self.notices = self.secrets.notices.clone();
-        self.notices
-            .extend(grants::idle(&self.providers, &self.plugins));
+        self.notices.extend(grants::idle(&self.providers, &self.plugins));
         let missing = self.secrets.problems(&self.providers);
         Ok(self.scenario.provider_problems(&missing))
     }
@@ -295,11 +286,7 @@ impl Plan {
         if self.spending.is_empty() {
             return Ok(());
         }
-        let names = self
-            .scenario
-            .providers
-            .iter()
-            .map(|provider| &*provider.name);
+        let names = self.scenario.providers.iter().map(|provider| &*provider.name);
         let places: HashMap<&str, u16> = names.zip(0..).collect();
         run.rows(&mut |_, line| {
             // A row that was judged again has the metrics of the row that it stands for.
@@ -352,11 +339,7 @@ fn spending(scenario: &Scenario, given: &Budgets) -> Result<Spending, EngineErro
         budgets.extend(&provider.budget);
     }
     budgets.extend(given);
-    let names: Vec<_> = scenario
-        .providers
-        .iter()
-        .map(|provider| &*provider.name)
-        .collect();
+    let names: Vec<_> = scenario.providers.iter().map(|provider| &*provider.name).collect();
     Spending::new(&budgets, &names).map_err(|name| {
         let names = names.join("`, `");
         EngineError::Usage(format!(

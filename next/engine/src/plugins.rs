@@ -26,10 +26,7 @@ const BUNDLED: [(&str, &[u8]); 4] = [
     ("chat", include_bytes!("../../../plugins/bundled/chat.wasm")),
     ("echo", include_bytes!("../../../plugins/bundled/echo.wasm")),
     ("http", include_bytes!("../../../plugins/bundled/http.wasm")),
-    (
-        "units",
-        include_bytes!("../../../plugins/bundled/units.wasm"),
-    ),
+    ("units", include_bytes!("../../../plugins/bundled/units.wasm")),
 ];
 
 /// A plugin's file that was found.
@@ -121,12 +118,7 @@ pub(crate) fn read(plugin: &str, folder: &Path, most: u64) -> Result<Found, Stri
                 .to_owned(),
         );
     }
-    Ok(Found {
-        digest,
-        bytes,
-        origin,
-        copy,
-    })
+    Ok(Found { digest, bytes, origin, copy })
 }
 
 fn bundled(name: &str) -> Result<&'static [u8], String> {
@@ -150,9 +142,7 @@ fn file_of(path: &Path) -> Result<PathBuf, String> {
         SourceState::Missing => "has not been built",
     };
     let command = source.build_command();
-    Err(format!(
-        "{lacks}; build it: {command}, or with all others: runner exec --build"
-    ))
+    Err(format!("{lacks}; build it: {command}, or with all others: runner exec --build"))
 }
 
 #[cfg(test)]

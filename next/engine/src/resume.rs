@@ -108,9 +108,7 @@ pub(crate) fn resume(
         owned.log(notice);
         observer.event(&RunEvent::Notice(notice));
     }
-    let Prepared {
-        plan, fold, taken, ..
-    } = prepared;
+    let Prepared { plan, fold, taken, .. } = prepared;
     let share = request.session.share;
     let is_free = session::share(&root, share)?;
     let session = NewSession {
@@ -203,9 +201,7 @@ fn only_incomplete(root: &ResultsRoot) -> Result<RunDir, EngineError> {
         return Ok(root.find(&only.id)?);
     }
     let runs = root.runs()?.runs;
-    let open = runs
-        .iter()
-        .filter(|run| run.status == RunStatus::Incomplete);
+    let open = runs.iter().filter(|run| run.status == RunStatus::Incomplete);
     let open: Vec<_> = open.map(|run| run.id.as_str()).collect();
     match open.as_slice() {
         [run] => Ok(root.find(run)?),
@@ -239,10 +235,7 @@ fn settled(
     observer: &mut dyn Observer,
 ) -> Ended {
     let notice = format!("run {} is completed; nothing is left to do", manifest.id);
-    for notice in [Some(notice), changed, unsettled(&manifest)]
-        .iter()
-        .flatten()
-    {
+    for notice in [Some(notice), changed, unsettled(&manifest)].iter().flatten() {
         observer.event(&RunEvent::Notice(notice));
     }
     session::ended(manifest, dir.path(), Duration::ZERO, observer)
@@ -305,19 +298,13 @@ impl Prepared {
             )));
         }
         let mut fold = before.clone();
-        let selected = request
-            .rerun
-            .as_ref()
-            .map(|rerun| fold.select(rerun, &matches));
+        let selected = request.rerun.as_ref().map(|rerun| fold.select(rerun, &matches));
         let taken = suite.and_then(|suite| taken(manifest, &plan, suite, &fold));
         let mut sessions = manifest.sessions.iter();
         if taken.is_some() || sessions.any(|session| session.adopted.is_some()) {
             plan.rejudge = Rejudge::find(dir, &plan, &mut fold)?;
         }
-        let lost = manifest
-            .counts
-            .done()
-            .saturating_sub(before.counts().done());
+        let lost = manifest.counts.done().saturating_sub(before.counts().done());
         if lost > 0 {
             notices.push(format!(
                 "{} that benchmark.json counts are gone from index.jsonl; their trials run again",
@@ -335,15 +322,7 @@ impl Prepared {
         if fold.left() > 0 {
             plan.count_spending(dir, |trial| fold.trial(trial).is_pending)?;
         }
-        Ok(Self {
-            plan,
-            fold,
-            before,
-            selected: selected.unwrap_or(0),
-            globs,
-            taken,
-            notices,
-        })
+        Ok(Self { plan, fold, before, selected: selected.unwrap_or(0), globs, taken, notices })
     }
 
     /// Fails if the session is only to run trials again and none of the run is meant.
@@ -371,10 +350,9 @@ impl Prepared {
         let (is_pending, why) = match rerun.filter(is_selected) {
             _ if outcome.is_none() => (true, "it has no result".to_owned()),
             Some(rerun) => (true, format!("it {ended}, and `--rerun {rerun}` means it")),
-            None if self.before.trial(trial).is_pending => (
-                true,
-                "an earlier session was to run it again and did not".to_owned(),
-            ),
+            None if self.before.trial(trial).is_pending => {
+                (true, "an earlier session was to run it again and did not".to_owned())
+            }
             None if self.plan.rejudge.has(trial) => {
                 let why = "only what is expected of it has changed: its output is judged again";
                 (true, why.to_owned())
@@ -424,9 +402,7 @@ fn live_plan(
     request: &ResumeRequest,
 ) -> Result<(Plan, File), EngineError> {
     let selected = &manifest.metadata.selection;
-    let only = selected
-        .last_failed
-        .then(|| tests_of(root, dir, manifest, |_| true));
+    let only = selected.last_failed.then(|| tests_of(root, dir, manifest, |_| true));
     let selection = exec::selection(selected, only.transpose()?);
     let path = Path::new(&manifest.scenario_path);
     let (mut plan, suite) = exec::plan(path, &selection)?;
@@ -474,12 +450,8 @@ fn taken(manifest: &Manifest, plan: &Plan, suite: File, fold: &Fold) -> Option<(
         counts: fold.counts(),
     };
     // These say how the run began.
-    new.metadata
-        .selection
-        .clone_from(&manifest.metadata.selection);
-    new.metadata
-        .runner_version
-        .clone_from(&manifest.metadata.runner_version);
+    new.metadata.selection.clone_from(&manifest.metadata.selection);
+    new.metadata.runner_version.clone_from(&manifest.metadata.runner_version);
     let is_same = new.metadata == manifest.metadata
         && exec::have_same_plugins(&new.providers, &manifest.providers);
     (!is_same).then_some((new, suite))

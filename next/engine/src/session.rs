@@ -132,26 +132,13 @@ pub(crate) fn ended(
     took: Duration,
     observer: &mut dyn Observer,
 ) -> Ended {
-    observer.event(&RunEvent::Finished {
-        manifest: &manifest,
-        directory: &directory,
-        took,
-    });
-    Ended {
-        exit: exit_of(&manifest),
-        manifest,
-        directory,
-    }
+    observer.event(&RunEvent::Finished { manifest: &manifest, directory: &directory, took });
+    Ended { exit: exit_of(&manifest), manifest, directory }
 }
 
 /// The exit code of a run.
 pub fn exit_of(manifest: &Manifest) -> Exit {
-    Exit::of_run(
-        manifest.status,
-        manifest.reason,
-        manifest.signal,
-        manifest.verdict,
-    )
+    Exit::of_run(manifest.status, manifest.reason, manifest.signal, manifest.verdict)
 }
 
 /// Sends signals to the coordinator, and tells the watchdog of them, because the coordinator may be what is stuck.

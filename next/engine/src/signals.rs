@@ -88,18 +88,13 @@ fn install() -> io::Result<Arc<Shared>> {
         numbers.push(SIGTSTP);
     }
     let mut signals = Signals::new(numbers)?;
-    let shared = Arc::new(Shared {
-        listeners: Mutex::default(),
-        is_last,
-    });
+    let shared = Arc::new(Shared { listeners: Mutex::default(), is_last });
     let hearing = Arc::clone(&shared);
-    thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            for number in signals.forever() {
-                hearing.receive(number);
-            }
-        })?;
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        for number in signals.forever() {
+            hearing.receive(number);
+        }
+    })?;
     Ok(shared)
 }
 
@@ -165,10 +160,7 @@ mod tests {
     fn the_second_signal_is_told_apart() {
         let (told, heard) = mpsc::channel();
         let listener = Box::new(move |signal| told.send(signal).unwrap());
-        let shared = Shared {
-            listeners: Mutex::new(vec![(listener, 0)]),
-            is_last: Arc::default(),
-        };
+        let shared = Shared { listeners: Mutex::new(vec![(listener, 0)]), is_last: Arc::default() };
         for number in [SIGTSTP, SIGTERM, SIGTSTP] {
             shared.receive(number);
         }

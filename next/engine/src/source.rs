@@ -171,11 +171,7 @@ impl Source {
         }
         let digest = read_regular(&self.digest_path(), 1024).unwrap_or_default();
         let is_fresh = digest.trim_ascii_end() == self.digest()?.to_string().as_bytes();
-        Ok(if is_fresh {
-            SourceState::Fresh
-        } else {
-            SourceState::Stale
-        })
+        Ok(if is_fresh { SourceState::Fresh } else { SourceState::Stale })
     }
 
     /// Builds the plugin. What the build prints goes to standard error.
@@ -222,11 +218,7 @@ impl Source {
         })?;
         check(&bytes)?;
         fs::write(&written, format!("{digest}\n")).map_err(cannot)?;
-        Ok(Built {
-            file,
-            bytes,
-            took: began.elapsed(),
-        })
+        Ok(Built { file, bytes, took: began.elapsed() })
     }
 
     /// Compares what was built with what `plugin.toml` says.
@@ -293,10 +285,7 @@ impl Source {
 /// them.
 pub fn shell(line: &str, folder: &Path) -> Command {
     let mut command = Command::new("sh");
-    command
-        .args(["-euc", line])
-        .current_dir(folder)
-        .stdin(Stdio::null());
+    command.args(["-euc", line]).current_dir(folder).stdin(Stdio::null());
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let own = [".venv/bin", "node_modules/.bin"].map(|name| folder.join(name));
     let path = env::var_os("PATH").unwrap_or_default();

@@ -26,11 +26,7 @@ pub(crate) fn begin(
     owned: Owned,
     observer: &mut dyn Observer,
 ) -> Result<Ended, EngineError> {
-    let mut waiting = Waiting {
-        owned,
-        observer,
-        is_paused: false,
-    };
+    let mut waiting = Waiting { owned, observer, is_paused: false };
     if let Some(end) = waiting.wait(&work)? {
         return Ok(finish(&work, waiting.owned, end, observer)?);
     }
@@ -49,12 +45,7 @@ pub(crate) fn finish(
     let directory = owned.dir().path();
     let manifest = owned.finish(end, &work.fold)?;
     work.root.note(&manifest);
-    Ok(session::ended(
-        manifest,
-        directory,
-        Duration::ZERO,
-        observer,
-    ))
+    Ok(session::ended(manifest, directory, Duration::ZERO, observer))
 }
 
 struct Waiting<'a> {
@@ -139,11 +130,7 @@ impl Waiting<'_> {
     fn pause(&mut self, is_paused: bool, by: Option<&Actor>) -> Result<(), RecordError> {
         self.is_paused = is_paused;
         self.owned.note_pause(is_paused, by.cloned())?;
-        self.observer.event(&if is_paused {
-            RunEvent::Paused { by }
-        } else {
-            RunEvent::Unpaused
-        });
+        self.observer.event(&if is_paused { RunEvent::Paused { by } } else { RunEvent::Unpaused });
         Ok(())
     }
 

@@ -70,11 +70,7 @@ impl Watchdog {
 
     /// The session was asked to stop, or to end without grace. A pause ends, whatever the coordinator does.
     pub(crate) fn stopping(&self, kill: bool, reason: Reason, signal: Option<StopSignal>) {
-        let within = if kill {
-            KILL_BOUND
-        } else {
-            lock(&self.0).grace + STOP_BOUND
-        };
+        let within = if kill { KILL_BOUND } else { lock(&self.0).grace + STOP_BOUND };
         lock(&self.0).clock.pause(false);
         self.expect_end(within, reason, signal);
     }
@@ -132,12 +128,7 @@ impl State {
         };
         let message = "the session did not end within its bounds";
         self.last_words(reason, signal, message.to_owned());
-        let exit = Exit::of_run(
-            RunStatus::Incomplete,
-            Some(reason),
-            signal,
-            RunVerdict::None,
-        );
+        let exit = Exit::of_run(RunStatus::Incomplete, Some(reason), signal, RunVerdict::None);
         #[allow(clippy::exit, reason = "nothing else ends a process that is stuck")]
         std::process::exit(exit.code().into());
     }

@@ -348,10 +348,8 @@ impl Shared {
             let task = TaskId(word.task);
             let deadline = word.began.saturating_add(tasks.get(&task)?.0);
             let deadline = deadline.max(look.calm_since);
-            let is_on_processor = look
-                .doing
-                .iter()
-                .any(|doing| doing.task == task && doing.on_processor);
+            let is_on_processor =
+                look.doing.iter().any(|doing| doing.task == task && doing.on_processor);
             let is_late = monotonic() > deadline.saturating_add(STUCK_AFTER.0);
             (is_late && is_on_processor && look.doing_at > deadline).then_some(task)
         });

@@ -14,10 +14,7 @@ pub fn inspection_name(plugin: &Digest) -> String {
 
 /// Tells whether a worker's `Hello` has a key that can stand in a file's name: 16 hexadecimal digits.
 pub fn is_compile_key(key: &str) -> bool {
-    key.len() == 16
-        && key
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    key.len() == 16 && key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Stands behind the compiled code in an entry.
@@ -58,11 +55,7 @@ impl Trailer {
             return None;
         }
         let trailer = Self {
-            kind: if bytes[6] == 1 {
-                PluginKind::Command
-            } else {
-                PluginKind::Component
-            },
+            kind: if bytes[6] == 1 { PluginKind::Command } else { PluginKind::Component },
             pooled: bytes[7] == 1,
             initial_memory: u64::from_le_bytes(bytes[8..16].try_into().ok()?),
             crc: u32::from_le_bytes(bytes[16..].try_into().ok()?),

@@ -129,16 +129,8 @@ mod tests {
         );
         assert_eq!(Digest::parse(&abc.to_string()), Some(abc));
         assert_eq!(abc.path(), format!("ba/{abc}"));
-        assert_eq!(
-            abc.fingerprint().to_string(),
-            "ba7816bf8f01cfea414140de5dae2223"
-        );
-        for bad in [
-            "",
-            "ba",
-            &abc.to_string().to_uppercase(),
-            &format!("{abc}0"),
-        ] {
+        assert_eq!(abc.fingerprint().to_string(), "ba7816bf8f01cfea414140de5dae2223");
+        for bad in ["", "ba", &abc.to_string().to_uppercase(), &format!("{abc}0")] {
             assert_eq!(Digest::parse(bad), None, "{bad}");
         }
     }

@@ -27,11 +27,7 @@ impl FailFast {
             return Some(Self::Off);
         }
         if let Ok(count) = text.parse() {
-            return Some(if count == 0 {
-                Self::Off
-            } else {
-                Self::Count(count)
-            });
+            return Some(if count == 0 { Self::Off } else { Self::Count(count) });
         }
         let part: f64 = text.parse().ok()?;
         (0.0 < part && part <= 1.0).then_some(Self::Fraction(part))
@@ -141,10 +137,7 @@ impl BudgetName {
             Some((provider, metric)) => (Some(provider.to_owned()), metric),
             None => (None, text),
         };
-        Self {
-            provider,
-            metric: metric.to_owned(),
-        }
+        Self { provider, metric: metric.to_owned() }
     }
 }
 
@@ -157,9 +150,7 @@ impl fmt::Display for BudgetName {
     }
 }
 
-as_text!(BudgetName, |text| Ok::<_, fmt::Error>(BudgetName::parse(
-    text
-)));
+as_text!(BudgetName, |text| Ok::<_, fmt::Error>(BudgetName::parse(text)));
 
 #[cfg(test)]
 mod tests {
@@ -195,15 +186,7 @@ mod tests {
         let json = serde_json::to_string(&budgets).unwrap();
         assert_eq!(json, r#"{"tokens":10.0,"a:cost":0.5,"b:x":null}"#);
         assert_eq!(serde_json::from_str::<Budgets>(&json).unwrap(), budgets);
-        for text in [
-            "tokens",
-            "tokens=",
-            "tokens=0",
-            "tokens=-1",
-            "=5",
-            "a:=5",
-            "x=inf",
-        ] {
+        for text in ["tokens", "tokens=", "tokens=0", "tokens=-1", "=5", "a:=5", "x=inf"] {
             assert!(budgets.add(text).is_err(), "{text}");
         }
     }

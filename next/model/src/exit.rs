@@ -103,32 +103,10 @@ mod tests {
     fn each_end_has_its_documented_code() {
         let code =
             |status, reason, signal, verdict| Exit::of_run(status, reason, signal, verdict).code();
-        assert_eq!(
-            code(RunStatus::Completed, None, None, RunVerdict::Passed),
-            0
-        );
-        assert_eq!(
-            code(RunStatus::Completed, None, None, RunVerdict::Failed),
-            1
-        );
-        assert_eq!(
-            code(
-                RunStatus::Failed,
-                Some(Reason::Plugin),
-                None,
-                RunVerdict::None
-            ),
-            3
-        );
-        assert_eq!(
-            code(
-                RunStatus::Failed,
-                Some(Reason::Internal),
-                None,
-                RunVerdict::None
-            ),
-            70
-        );
+        assert_eq!(code(RunStatus::Completed, None, None, RunVerdict::Passed), 0);
+        assert_eq!(code(RunStatus::Completed, None, None, RunVerdict::Failed), 1);
+        assert_eq!(code(RunStatus::Failed, Some(Reason::Plugin), None, RunVerdict::None), 3);
+        assert_eq!(code(RunStatus::Failed, Some(Reason::Internal), None, RunVerdict::None), 70);
         for (reason, expected) in [
             (Reason::Timeout, 4),
             (Reason::FailFast, 4),
@@ -146,28 +124,13 @@ mod tests {
                 "{reason}"
             );
         }
-        assert_eq!(
-            code(
-                RunStatus::Cancelled,
-                Some(Reason::Cancelled),
-                None,
-                RunVerdict::None
-            ),
-            4
-        );
-        for (signal, expected) in [
-            (StopSignal::Interrupt, 130),
-            (StopSignal::Terminate, 143),
-            (StopSignal::HangUp, 129),
-        ] {
+        assert_eq!(code(RunStatus::Cancelled, Some(Reason::Cancelled), None, RunVerdict::None), 4);
+        for (signal, expected) in
+            [(StopSignal::Interrupt, 130), (StopSignal::Terminate, 143), (StopSignal::HangUp, 129)]
+        {
             let reason = Some(Reason::Interrupted);
             assert_eq!(
-                code(
-                    RunStatus::Incomplete,
-                    reason,
-                    Some(signal),
-                    RunVerdict::None
-                ),
+                code(RunStatus::Incomplete, reason, Some(signal), RunVerdict::None),
                 expected
             );
         }

@@ -148,11 +148,7 @@ impl<'de> Deserialize<'de> for TrialId {
             Self::parse(&Text::deserialize(deserializer)?).map_err(de::Error::custom)
         } else {
             let (test, provider, repeat) = Deserialize::deserialize(deserializer)?;
-            Ok(Self {
-                test,
-                provider,
-                repeat,
-            })
+            Ok(Self { test, provider, repeat })
         }
     }
 }
@@ -175,9 +171,7 @@ fn no_place_for(character: char) -> IdError {
 
 fn check_segment(segment: &str) -> Result<(), IdError> {
     let Some(first) = segment.chars().next() else {
-        return Err(IdError(
-            "an id cannot be empty, nor any of its segments".into(),
-        ));
+        return Err(IdError("an id cannot be empty, nor any of its segments".into()));
     };
     let is_inner =
         |character: &char| matches!(character, 'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '.' | '-');
@@ -211,14 +205,11 @@ mod tests {
     #[test]
     fn ids_are_segments_of_plain_characters() {
         for good in ["a", "_x", "rfc8259/numbers/1e5", "a.b-c_d", "9"] {
-            assert_eq!(
-                TestId::parse(good).map(|id| id.to_string()),
-                Ok(good.into())
-            );
+            assert_eq!(TestId::parse(good).map(|id| id.to_string()), Ok(good.into()));
         }
-        for bad in [
-            "", "/", "a/", "/a", "a//b", ".a", "-a", "a b", "a@b", "a#1", "ä", "a/..", "a\n",
-        ] {
+        for bad in
+            ["", "/", "a/", "/a", "a//b", ".a", "-a", "a b", "a@b", "a#1", "ä", "a/..", "a\n"]
+        {
             assert!(TestId::parse(bad).is_err(), "{bad:?}");
         }
         assert!(TestId::parse(&"a".repeat(200)).is_ok());
@@ -231,17 +222,9 @@ mod tests {
         for good in ["a[b=c]", "a[b=1.5,c=x+y]", "a[b=-1]"] {
             assert!(ProviderName::parse(good).is_ok(), "{good}");
         }
-        for bad in [
-            "a[",
-            "a[]",
-            "a[b]",
-            "a[b=c",
-            "a[b=c]d",
-            "[b=c]",
-            "a[b=@]",
-            "a[b=c][d=e]",
-            "a/b",
-        ] {
+        for bad in
+            ["a[", "a[]", "a[b]", "a[b=c", "a[b=c]d", "[b=c]", "a[b=@]", "a[b=c][d=e]", "a/b"]
+        {
             assert!(ProviderName::parse(bad).is_err(), "{bad}");
         }
     }
@@ -249,14 +232,11 @@ mod tests {
     #[test]
     fn a_trial_has_one_name() {
         let trial = TrialId::parse("a/b@p[x=1]#12").unwrap();
-        assert_eq!(
-            (&*trial.test, &*trial.provider, trial.repeat),
-            ("a/b", "p[x=1]", 12)
-        );
+        assert_eq!((&*trial.test, &*trial.provider, trial.repeat), ("a/b", "p[x=1]", 12));
         assert_eq!(trial.to_string(), "a/b@p[x=1]#12");
-        for bad in [
-            "a@p", "a#1", "a@p#", "a@p#0", "a@p#01", "a@p#+1", "a@p#-1", "a@p@q#1", "a@p#1#2",
-        ] {
+        for bad in
+            ["a@p", "a#1", "a@p#", "a@p#0", "a@p#01", "a@p#+1", "a@p#-1", "a@p@q#1", "a@p#1#2"]
+        {
             assert!(TrialId::parse(bad).is_err(), "{bad}");
         }
     }

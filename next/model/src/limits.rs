@@ -104,10 +104,7 @@ impl Limits {
         let limit = Self::TABLE.iter().find(|limit| limit.key == key);
         let limit = limit.ok_or_else(|| {
             let known: Vec<_> = Self::TABLE.iter().map(|limit| limit.key).collect();
-            format!(
-                "there is no limit `{key}`; there is `time`, {}",
-                known.join(", ")
-            )
+            format!("there is no limit `{key}`; there is `time`, {}", known.join(", "))
         })?;
         *(limit.get_mut)(self) = match limit.unit {
             Bytes => parse_size(value).map_err(named)?,

@@ -98,10 +98,7 @@ pub fn line(
     session: u32,
 ) -> Result<Vec<u8>, BadReport> {
     if said.len() > MAX_SAID {
-        return Err(BadReport(format!(
-            "a log of {} bytes, more than {MAX_SAID}",
-            said.len()
-        )));
+        return Err(BadReport(format!("a log of {} bytes, more than {MAX_SAID}", said.len())));
     }
     // serde reads an array as a structure, too.
     if said.first() != Some(&b'{') || said.contains(&b'\n') || said.contains(&b'\r') {
@@ -139,14 +136,7 @@ mod tests {
     #[test]
     fn a_worker_cannot_write_a_line_of_its_own() {
         let trial = TrialId::parse("a@p#1").unwrap();
-        for bad in [
-            "",
-            "{",
-            "[]",
-            "{\"x\":1}",
-            "{}\n{}",
-            "{},\"trial\":\"b@p#1\"",
-        ] {
+        for bad in ["", "{", "[]", "{\"x\":1}", "{}\n{}", "{},\"trial\":\"b@p#1\""] {
             assert!(line(bad.as_bytes(), &trial, 1, 1).is_err(), "{bad}");
         }
         assert!(Said::default().is_empty());

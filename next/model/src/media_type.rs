@@ -4,9 +4,7 @@ use std::path::Path;
 
 /// The media type of a file with this name; that of any bytes if its extension is not known.
 pub fn media_type(name: &str) -> &'static str {
-    let extension = Path::new(name)
-        .extension()
-        .and_then(|extension| extension.to_str());
+    let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
     match extension.unwrap_or_default().to_ascii_lowercase().as_str() {
         "txt" | "log" | "md" => "text/plain",
         "html" | "htm" => "text/html",

@@ -320,14 +320,9 @@ impl ToWorker {
                 if length != body.len() {
                     return Err(bad);
                 }
-                Self::Tasks {
-                    tasks,
-                    body: body.to_vec(),
-                }
+                Self::Tasks { tasks, body: body.to_vec() }
             }
-            kind::TAKE_BACK => Self::TakeBack {
-                keep: whole(kind, bytes)?,
-            },
+            kind::TAKE_BACK => Self::TakeBack { keep: whole(kind, bytes)? },
             kind::PAUSE => Self::Pause(whole(kind, bytes)?),
             kind::STOP => {
                 let (grace, kill) = whole(kind, bytes)?;
@@ -335,9 +330,7 @@ impl ToWorker {
             }
             kind::PLUGIN_READY => Self::PluginReady(whole(kind, bytes)?),
             kind::BLOB_READY => Self::BlobReady(whole(kind, bytes)?),
-            kind::FINISH => Self::Finish {
-                teardown: whole(kind, bytes)?,
-            },
+            kind::FINISH => Self::Finish { teardown: whole(kind, bytes)? },
             _ => return Err(BadFrame::Kind(kind)),
         })
     }
@@ -378,21 +371,14 @@ impl FromWorker {
             kind::RETURNED => Self::Returned(whole(kind, bytes)?),
             kind::ARTIFACT => {
                 let ((task, index), rest) = split(kind, bytes)?;
-                Self::Artifact {
-                    task,
-                    index,
-                    bytes: rest.to_vec(),
-                }
+                Self::Artifact { task, index, bytes: rest.to_vec() }
             }
             kind::REPORT => {
                 let (head, body): (ReportHead, _) = split(kind, bytes)?;
                 if head.row_bytes as usize + head.log_bytes as usize != body.len() {
                     return Err(bad);
                 }
-                Self::Report {
-                    head,
-                    body: body.to_vec(),
-                }
+                Self::Report { head, body: body.to_vec() }
             }
             kind::DOING => Self::Doing(whole(kind, bytes)?),
             kind::LOG => Self::Log(String::from_utf8(bytes.to_vec()).map_err(|_| bad)?),
@@ -483,10 +469,7 @@ impl SlotWord {
     /// Reads the bytes of a slot.
     pub fn decode(bytes: [u8; Self::LENGTH]) -> Self {
         let word = u128::from_le_bytes(bytes);
-        Self {
-            task: word as u64,
-            began: (word >> 64) as u64,
-        }
+        Self { task: word as u64, began: (word >> 64) as u64 }
     }
 }
 

@@ -69,10 +69,7 @@ impl Rate {
             _ => return None,
         };
         let count = count.trim().parse().ok().filter(|count| *count > 0)?;
-        Some(Self {
-            count,
-            per: Micros(seconds * 1_000_000),
-        })
+        Some(Self { count, per: Micros(seconds * 1_000_000) })
     }
 
     /// The time between two starts.

@@ -117,28 +117,16 @@ pub struct Check<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<Text<'a>>,
     /// What was expected, for checks of the scenario that did not hold.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "present"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub expected: Option<Raw<'a>>,
     /// What came, for checks of the scenario that did not hold.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "present"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub actual: Option<Raw<'a>>,
     /// A line diff from expected to actual.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diff: Option<Text<'a>>,
     /// The provider's own details.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "present"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub details: Option<Raw<'a>>,
 }
 
@@ -186,11 +174,7 @@ pub struct RowError<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u32>,
     /// The provider's own details.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "present"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub details: Option<Raw<'a>>,
 }
 
@@ -366,11 +350,7 @@ const CRC_BYTES: usize = 18;
 /// Checks the checksum that a line ends with (`line` without its line break; a `\r` at its end does not count).
 pub fn has_right_checksum(line: &[u8]) -> bool {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let Some((content, end)) = line
-        .len()
-        .checked_sub(CRC_BYTES)
-        .map(|at| line.split_at(at))
-    else {
+    let Some((content, end)) = line.len().checked_sub(CRC_BYTES).map(|at| line.split_at(at)) else {
         return false;
     };
     end == crc_end(content)
@@ -489,18 +469,14 @@ pub fn check_row<'a>(
 ) -> Result<RowRef<'a>, BadReport> {
     if bytes.len() > MAX_ROW {
         let length = bytes.len();
-        return Err(BadReport(format!(
-            "a row of {length} bytes, more than {MAX_ROW}"
-        )));
+        return Err(BadReport(format!("a row of {length} bytes, more than {MAX_ROW}")));
     }
     if bytes.first() != Some(&b'{')
         || bytes.last() != Some(&b'}')
         || bytes.contains(&b'\n')
         || bytes.contains(&b'\r')
     {
-        return Err(BadReport(
-            "not a row: not one closed object on one line".into(),
-        ));
+        return Err(BadReport("not a row: not one closed object on one line".into()));
     }
     let row: RowRef<'_> = parse(bytes).map_err(|error| BadReport(format!("not a row: {error}")))?;
     if row.trial != task.trial || !row.speaks_of(&task.trial) || row.attempt != task.attempt {
@@ -539,21 +515,10 @@ pub fn check_row<'a>(
         (is_time(row.duration_ms), "duration_ms"),
         (is_time(row.suspended_ms), "suspended_ms"),
         (is_error_right && is_class_right, "error"),
-        (
-            row.output
-                .as_ref()
-                .is_none_or(|output| !is_deep(output.get())),
-            "output",
-        ),
+        (row.output.as_ref().is_none_or(|output| !is_deep(output.get())), "output"),
         // One more for an output that is too large for the row.
-        (
-            row.artifacts.len() as u64 <= limits.artifact_files.saturating_add(1),
-            "artifacts",
-        ),
-        (
-            row.artifacts.iter().all(|artifact| is_name(&artifact.name)),
-            "artifacts",
-        ),
+        (row.artifacts.len() as u64 <= limits.artifact_files.saturating_add(1), "artifacts"),
+        (row.artifacts.iter().all(|artifact| is_name(&artifact.name)), "artifacts"),
     ] {
         if !is_right {
             return Err(impossible(key));

@@ -230,14 +230,8 @@ mod tests {
 
     #[test]
     fn a_run_with_rows_is_never_failed() {
-        assert_eq!(
-            RunStatus::after(Some(Reason::Plugin), false),
-            RunStatus::Failed
-        );
-        assert_eq!(
-            RunStatus::after(Some(Reason::Plugin), true),
-            RunStatus::Incomplete
-        );
+        assert_eq!(RunStatus::after(Some(Reason::Plugin), false), RunStatus::Failed);
+        assert_eq!(RunStatus::after(Some(Reason::Plugin), true), RunStatus::Incomplete);
         assert_eq!(RunStatus::after(None, false), RunStatus::Completed);
     }
 }

@@ -92,10 +92,9 @@ impl Template {
     /// For every path that begins with `root`, its other keys: `["API_KEY"]` for `{{secret.API_KEY}}`.
     pub fn keys_of<'a>(&'a self, root: &'a str) -> impl Iterator<Item = &'a [String]> {
         self.pieces.iter().filter_map(move |piece| match piece {
-            TemplatePiece::Path(path) => path
-                .split_first()
-                .filter(|(first, _)| *first == root)
-                .map(|(_, keys)| keys),
+            TemplatePiece::Path(path) => {
+                path.split_first().filter(|(first, _)| *first == root).map(|(_, keys)| keys)
+            }
             TemplatePiece::Text(_) => None,
         })
     }
@@ -152,11 +151,9 @@ impl TemplateValue {
     pub fn parse(value: &Value) -> Result<Self, TemplateError> {
         match value {
             Value::String(text) if text.contains("{{") => Template::parse(text).map(Self::Text),
-            Value::Array(items) => items
-                .iter()
-                .map(Self::parse)
-                .collect::<Result<_, _>>()
-                .map(Self::List),
+            Value::Array(items) => {
+                items.iter().map(Self::parse).collect::<Result<_, _>>().map(Self::List)
+            }
             Value::Object(map) => map
                 .iter()
                 .map(|(key, value)| Ok((key.clone(), Self::parse(value)?)))
@@ -182,10 +179,9 @@ impl TemplateValue {
             Self::Constant(value) => Ok(value.clone()),
             Self::Text(template) => template.render_value(roots),
             Self::List(items) => items.iter().map(|item| item.render(roots)).collect(),
-            Self::Table(entries) => entries
-                .iter()
-                .map(|(key, shape)| Ok((key.clone(), shape.render(roots)?)))
-                .collect(),
+            Self::Table(entries) => {
+                entries.iter().map(|(key, shape)| Ok((key.clone(), shape.render(roots)?))).collect()
+            }
         }
     }
 }
@@ -200,20 +196,13 @@ fn parse_path(text: &str) -> Result<Vec<String>, TemplateError> {
                 "{}\"'|".contains(character) || character.is_whitespace()
             })
     };
-    if keys.iter().all(is_key) {
-        Ok(keys)
-    } else {
-        Err(TemplateError::Path(text.to_owned()))
-    }
+    if keys.iter().all(is_key) { Ok(keys) } else { Err(TemplateError::Path(text.to_owned())) }
 }
 
 fn find<'a>(roots: &[(&str, &'a Value)], path: &[String]) -> Result<&'a Value, MissingKey> {
     let missing = || MissingKey(path.join("."));
     let (root, keys) = path.split_first().ok_or_else(missing)?;
-    let (_, start) = roots
-        .iter()
-        .find(|(name, _)| name == root)
-        .ok_or_else(missing)?;
+    let (_, start) = roots.iter().find(|(name, _)| name == root).ok_or_else(missing)?;
     lookup(start, keys).ok_or_else(missing)
 }
 
@@ -234,9 +223,7 @@ mod tests {
 
     fn value(template: &str) -> Result<Value, MissingKey> {
         let row = json!({"n": 1, "s": "x", "deep": {"list": [10, {"k": true}]}});
-        Template::parse(template)
-            .unwrap()
-            .render_value(&[("row", &row)])
+        Template::parse(template).unwrap().render_value(&[("row", &row)])
     }
 
     #[test]
@@ -244,19 +231,13 @@ mod tests {
         assert_eq!(value("{{row.n}}"), Ok(json!(1)));
         assert_eq!(value("{{ row.deep.list.1.k }}"), Ok(json!(true)));
         assert_eq!(value("{{row.n}} "), Ok(json!("1 ")));
-        assert_eq!(
-            value("a{{row.s}}-{{row.deep}}"),
-            Ok(json!("ax-{\"list\":[10,{\"k\":true}]}"))
-        );
+        assert_eq!(value("a{{row.s}}-{{row.deep}}"), Ok(json!("ax-{\"list\":[10,{\"k\":true}]}")));
         assert_eq!(value("plain } text"), Ok(json!("plain } text")));
     }
 
     #[test]
     fn a_path_that_leads_nowhere_is_named() {
-        assert_eq!(
-            value("{{row.deep.list.2}}"),
-            Err(MissingKey("row.deep.list.2".into()))
-        );
+        assert_eq!(value("{{row.deep.list.2}}"), Err(MissingKey("row.deep.list.2".into())));
         assert_eq!(value("{{other}}"), Err(MissingKey("other".into())));
     }
 

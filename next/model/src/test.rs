@@ -144,11 +144,7 @@ impl Default for Retries {
     /// No retries, of the classes that scenarios retry by default.
     fn default() -> Self {
         let on = [ErrorClass::Unavailable, ErrorClass::RateLimited];
-        Self {
-            max: 0,
-            backoff: Micros(0),
-            on: on.map(ExpectedError::Class).to_vec(),
-        }
+        Self { max: 0, backoff: Micros(0), on: on.map(ExpectedError::Class).to_vec() }
     }
 }
 
@@ -172,9 +168,7 @@ impl ExpectedError {
         if word == "timeout" {
             return Some(Self::Timeout);
         }
-        ErrorClass::parse(word)
-            .filter(|class| class.can_be_named())
-            .map(Self::Class)
+        ErrorClass::parse(word).filter(|class| class.can_be_named()).map(Self::Class)
     }
 }
 

@@ -53,9 +53,7 @@ mod tests {
     fn only_texts_with_escapes_are_copied() {
         let json = r#"["plain",null,"a\"b"]"#;
         let texts: Vec<Option<Text<'_>>> = serde_json::from_str(json).unwrap();
-        let [Some(plain), None, Some(escaped)] = &texts[..] else {
-            panic!("{texts:?}")
-        };
+        let [Some(plain), None, Some(escaped)] = &texts[..] else { panic!("{texts:?}") };
         assert!(matches!(plain.0, Cow::Borrowed("plain")));
         assert!(matches!(&escaped.0, Cow::Owned(text) if text == "a\"b"));
     }

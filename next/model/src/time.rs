@@ -32,9 +32,7 @@ impl Time {
     /// Parses RFC 3339; digits below the millisecond are cut.
     pub fn parse(text: &str) -> Option<Self> {
         let time: Timestamp = text.parse().ok()?;
-        (0..=MAX_TIME)
-            .contains(&time.as_millisecond())
-            .then(|| Self(time.as_millisecond()))
+        (0..=MAX_TIME).contains(&time.as_millisecond()).then(|| Self(time.as_millisecond()))
     }
 
     /// From `self` back to `earlier`; zero if that is later.
@@ -45,9 +43,7 @@ impl Time {
 
 impl From<SystemTime> for Time {
     fn from(time: SystemTime) -> Self {
-        let since = time
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self::from_millis(since.as_millis().try_into().unwrap_or(MAX_TIME))
     }
 }
@@ -57,8 +53,7 @@ impl Add<Duration> for Time {
 
     fn add(self, duration: Duration) -> Self {
         Self::from_millis(
-            self.0
-                .saturating_add(duration.as_millis().try_into().unwrap_or(MAX_TIME)),
+            self.0.saturating_add(duration.as_millis().try_into().unwrap_or(MAX_TIME)),
         )
     }
 }
@@ -81,8 +76,7 @@ impl fmt::Display for Time {
     }
 }
 
-as_text!(Time, |text| Time::parse(text)
-    .ok_or("expected a time such as 2026-11-20T09:18:04.015Z"));
+as_text!(Time, |text| Time::parse(text).ok_or("expected a time such as 2026-11-20T09:18:04.015Z"));
 
 /// A duration in microseconds.
 #[derive(
@@ -142,10 +136,7 @@ pub struct RunClock {
 impl RunClock {
     /// A clock that begins now.
     pub fn new(now: Duration) -> Self {
-        Self {
-            looked: now,
-            ..Self::default()
-        }
+        Self { looked: now, ..Self::default() }
     }
 
     /// Looks at the clock. `cpu` gives the processor time that the process has used; it is asked for ten times a second.
@@ -210,17 +201,13 @@ mod tests {
 
     #[test]
     fn a_time_always_has_three_digits() {
-        for text in [
-            "2026-11-20T09:18:04.015Z",
-            "1970-01-01T00:00:00.000Z",
-            "9999-12-30T22:00:00.000Z",
-        ] {
+        for text in
+            ["2026-11-20T09:18:04.015Z", "1970-01-01T00:00:00.000Z", "9999-12-30T22:00:00.000Z"]
+        {
             assert_eq!(Time::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(
-            Time::parse("2026-11-20T10:18:04+01:00")
-                .unwrap()
-                .to_string(),
+            Time::parse("2026-11-20T10:18:04+01:00").unwrap().to_string(),
             "2026-11-20T09:18:04.000Z"
         );
         assert_eq!(Time::parse("1969-12-31T23:59:59Z"), None);

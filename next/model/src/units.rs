@@ -16,9 +16,8 @@ pub const MAX_SIZE: u64 = 1 << 50;
 ///
 /// Says what is wrong with the text, as the rest of a sentence that begins with it.
 pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
-    let duration: SignedDuration = text
-        .parse()
-        .map_err(|_| "is not a duration such as `200ms`, `10s` or `1h30m`")?;
+    let duration: SignedDuration =
+        text.parse().map_err(|_| "is not a duration such as `200ms`, `10s` or `1h30m`")?;
     let duration = Duration::try_from(duration).map_err(|_| "is negative")?;
     if duration > MAX_DURATION {
         return Err("is longer than a year");
@@ -53,9 +52,7 @@ pub fn parse_age(text: &str) -> Result<Duration, &'static str> {
 /// Says what is wrong with the text, as the rest of a sentence that begins with it.
 pub fn parse_size(text: &str) -> Result<u64, &'static str> {
     const NOT_A_SIZE: &str = "is not a size such as `64MiB`, or a number of bytes";
-    let split = text
-        .find(|character: char| character.is_ascii_alphabetic())
-        .unwrap_or(text.len());
+    let split = text.find(|character: char| character.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let factor: u64 = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -70,22 +67,14 @@ pub fn parse_size(text: &str) -> Result<u64, &'static str> {
         _ => return Err(NOT_A_SIZE),
     };
     let number = number.trim();
-    if !number
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.')
-    {
+    if !number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return Err(NOT_A_SIZE);
     }
     let bytes = match number.parse::<u64>() {
         Ok(whole) => whole.checked_mul(factor),
-        Err(_) => number
-            .parse::<f64>()
-            .ok()
-            .map(|number| (number * factor as f64) as u64),
+        Err(_) => number.parse::<f64>().ok().map(|number| (number * factor as f64) as u64),
     };
-    bytes
-        .filter(|bytes| *bytes <= MAX_SIZE)
-        .ok_or("is not a size of at most 1 PiB")
+    bytes.filter(|bytes| *bytes <= MAX_SIZE).ok_or("is not a size of at most 1 PiB")
 }
 
 /// A duration with two or three digits that count: `141 µs`, `8.35 s`, `2 min 5 s`, `1 h 30 min`.
@@ -117,11 +106,7 @@ pub fn show_size(bytes: u64) -> String {
         unit += 1;
     }
     let text = format!("{size:.1}");
-    format!(
-        "{} {}",
-        text.strip_suffix(".0").unwrap_or(&text),
-        UNITS[unit]
-    )
+    format!("{} {}", text.strip_suffix(".0").unwrap_or(&text), UNITS[unit])
 }
 
 /// A number and its noun: `1 trial`, `2 trials`.
@@ -137,18 +122,10 @@ mod tests {
 
     #[test]
     fn durations_are_written_with_their_units() {
-        for (text, millis) in [
-            ("10s", 10_000),
-            ("200ms", 200),
-            ("1m", 60_000),
-            ("1h30m", 5_400_000),
-            ("0s", 0),
-        ] {
-            assert_eq!(
-                parse_duration(text),
-                Ok(Duration::from_millis(millis)),
-                "{text}"
-            );
+        for (text, millis) in
+            [("10s", 10_000), ("200ms", 200), ("1m", 60_000), ("1h30m", 5_400_000), ("0s", 0)]
+        {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for bad in ["", "10", "-1s", "1 fortnight", "9000h"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
@@ -157,25 +134,12 @@ mod tests {
 
     #[test]
     fn sizes_are_bytes_or_written_with_their_unit() {
-        for (text, bytes) in [
-            ("17", 17),
-            ("64MiB", 64 << 20),
-            ("1.5 kB", 1500),
-            ("1GB", 1_000_000_000),
-        ] {
+        for (text, bytes) in
+            [("17", 17), ("64MiB", 64 << 20), ("1.5 kB", 1500), ("1GB", 1_000_000_000)]
+        {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
-        for bad in [
-            "",
-            "-1",
-            "9EiB",
-            "much",
-            "-1MiB",
-            "1 MiB MiB",
-            "2000 TiB",
-            "infinity",
-            "1e9",
-        ] {
+        for bad in ["", "-1", "9EiB", "much", "-1MiB", "1 MiB MiB", "2000 TiB", "infinity", "1e9"] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
     }
@@ -192,12 +156,9 @@ mod tests {
         ] {
             assert_eq!(show_duration(Duration::from_micros(micros)), shown);
         }
-        for (bytes, shown) in [
-            (512, "512 B"),
-            (64 << 10, "64 KiB"),
-            (1_572_864, "1.5 MiB"),
-            (1 << 40, "1 TiB"),
-        ] {
+        for (bytes, shown) in
+            [(512, "512 B"), (64 << 10, "64 KiB"), (1_572_864, "1.5 MiB"), (1 << 40, "1 TiB")]
+        {
             assert_eq!(show_size(bytes), shown);
         }
     }

@@ -85,17 +85,11 @@ mod tests {
         for (text, shown) in [
             ("plain äöü ✓\n\tline", "plain äöü ✓\n\tline"),
             ("\u{1b}]0;title\u{7}x", r"\u{1b}]0;title\u{7}x"),
-            (
-                "\u{1b}[2J\u{1b}[31mred\rover\n",
-                "\\u{1b}[2J\\u{1b}[31mred\\rover\n",
-            ),
+            ("\u{1b}[2J\u{1b}[31mred\rover\n", "\\u{1b}[2J\\u{1b}[31mred\\rover\n"),
             ("\0\u{8}\u{7f}\u{9b}31m", r"\u{0}\u{8}\u{7f}\u{9b}31m"),
             ("\u{202e}x\u{2066}", r"\u{202e}x\u{2066}"),
             ("\u{200e}\u{200f}\u{61c}x", r"\u{200e}\u{200f}\u{61c}x"),
-            (
-                "a\u{2028}b\u{feff}\u{e0041}",
-                r"a\u{2028}b\u{feff}\u{e0041}",
-            ),
+            ("a\u{2028}b\u{feff}\u{e0041}", r"a\u{2028}b\u{feff}\u{e0041}"),
             ("dos\r\nline", "dos\r\nline"),
         ] {
             assert_eq!(visible(text), shown);
@@ -109,12 +103,7 @@ mod tests {
 
     #[test]
     fn what_changes_how_its_neighbours_look_stays() {
-        for text in [
-            "👩\u{200d}💻",
-            "می\u{200c}خواهم",
-            "☂\u{fe0f}",
-            "葛\u{e0100}",
-        ] {
+        for text in ["👩\u{200d}💻", "می\u{200c}خواهم", "☂\u{fe0f}", "葛\u{e0100}"] {
             assert_eq!(visible(text), text);
         }
     }

@@ -72,12 +72,8 @@ impl RunFiles {
             }
         }
         if !group.logs.is_empty() {
-            let written = fault::write_at(
-                Place::LogsWrite,
-                &self.logs.file,
-                &group.logs,
-                self.logs.length,
-            );
+            let written =
+                fault::write_at(Place::LogsWrite, &self.logs.file, &group.logs, self.logs.length);
             let logs = written.and_then(|()| self.logs.file.try_clone());
             let logs = logs.map_err(|source| self.run.dir.error("write", LOGS, source))?;
             unsynced.push(Unsynced::Content(logs, self.run.dir.path().join(LOGS)));
@@ -138,12 +134,7 @@ impl Appended {
     fn open(dir: &Dir, name: &'static str) -> Result<Self, RecordError> {
         let file = dir.write(name)?;
         let stamp = Stamp::of(&file).map_err(|source| dir.error("look at", name, source))?;
-        Ok(Self {
-            name,
-            file,
-            stamp,
-            length: stamp.length,
-        })
+        Ok(Self { name, file, stamp, length: stamp.length })
     }
 
     fn check(&self, dir: &Dir) -> Result<(), RecordError> {

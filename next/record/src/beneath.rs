@@ -80,11 +80,7 @@ impl Stamp {
 impl Dir {
     /// Opens a folder by the path that the user or the environment gave. Links on the way are theirs.
     pub(crate) fn open(path: &Path) -> Result<Self, RecordError> {
-        let from = if path.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            path
-        };
+        let from = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let handle = rustix::fs::openat(CWD, from, flags, Mode::empty());
         Self::new(handle, path.to_owned())
@@ -98,10 +94,7 @@ impl Dir {
         let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
         let made = match missing.is_empty() {
             true => Ok(()),
-            false => DirBuilder::new()
-                .recursive(true)
-                .mode(modes::of_own_folder())
-                .create(path),
+            false => DirBuilder::new().recursive(true).mode(modes::of_own_folder()).create(path),
         };
         made.map_err(|source| RecordError::io("make the folder", path, source))?;
         for folder in missing {
@@ -366,10 +359,7 @@ impl Dir {
     pub(crate) fn folders(&self) -> Result<Vec<String>, RecordError> {
         // Some file systems do not tell.
         let names = self.entries(|kind| matches!(kind, FileType::Directory | FileType::Unknown))?;
-        Ok(names
-            .into_iter()
-            .filter_map(|name| name.into_string().ok())
-            .collect())
+        Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
     }
 
     /// All names in the folder, in no order. Those that are no text are given with replaced characters.
@@ -408,10 +398,7 @@ impl Dir {
 
     /// An error with what a name of this folder holds.
     pub(crate) fn refuse(&self, name: &str, problem: impl Into<String>) -> RecordError {
-        RecordError::Foreign {
-            path: self.path_of(name),
-            problem: problem.into(),
-        }
+        RecordError::Foreign { path: self.path_of(name), problem: problem.into() }
     }
 
     fn path_of(&self, name: &str) -> PathBuf {

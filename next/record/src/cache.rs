@@ -55,9 +55,7 @@ impl PluginCache {
     /// Syncs a draft and names it; replaces an entry of that name.
     #[expect(clippy::needless_pass_by_value, reason = "the draft is used up")]
     pub fn keep(&self, draft: File, name: &str) -> Result<(), RecordError> {
-        draft
-            .sync_all()
-            .map_err(|source| self.0.error("sync", name, source))?;
+        draft.sync_all().map_err(|source| self.0.error("sync", name, source))?;
         self.0.place(&draft, name)
     }
 }

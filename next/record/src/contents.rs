@@ -38,11 +38,7 @@ impl Contents {
             }
         };
         let path = shelf.path().join(name);
-        Ok([
-            Unsynced::Content(kept, path),
-            Unsynced::Names(shelf),
-            Unsynced::Names(self.0.clone()),
-        ])
+        Ok([Unsynced::Content(kept, path), Unsynced::Names(shelf), Unsynced::Names(self.0.clone())])
     }
 
     /// Opens a content after its bytes were compared with the digest.
@@ -66,14 +62,8 @@ impl Contents {
 }
 
 fn touch(entry: &File) -> rustix::io::Result<()> {
-    let [last_access, last_modification] = [Timespec {
-        tv_sec: 0,
-        tv_nsec: UTIME_NOW,
-    }; 2];
-    let times = Timestamps {
-        last_access,
-        last_modification,
-    };
+    let [last_access, last_modification] = [Timespec { tv_sec: 0, tv_nsec: UTIME_NOW }; 2];
+    let times = Timestamps { last_access, last_modification };
     rustix::fs::futimens(entry, &times)
 }
 

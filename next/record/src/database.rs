@@ -94,10 +94,7 @@ impl Database {
             }
             connected => connected,
         };
-        Ok(Self {
-            connection: connection.map_err(io::Error::other)?,
-            root: root.clone(),
-        })
+        Ok(Self { connection: connection.map_err(io::Error::other)?, root: root.clone() })
     }
 
     /// Makes the list anew, and anything but a folder in its place goes.
@@ -218,10 +215,7 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     use ErrorCode::{DatabaseCorrupt, NotADatabase, TypeMismatch, Unknown};
     match error.sqlite_error_code() {
         // `Unknown` is what a statement gets that does not fit to the tables.
-        Some(code) => matches!(
-            code,
-            DatabaseCorrupt | NotADatabase | TypeMismatch | Unknown
-        ),
+        Some(code) => matches!(code, DatabaseCorrupt | NotADatabase | TypeMismatch | Unknown),
         // A column that is missing or of another type.
         None => true,
     }

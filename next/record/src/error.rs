@@ -31,10 +31,7 @@ pub enum RecordError {
         host: String,
     },
     /// Other sessions work in a results root that one wants alone, or one has it alone.
-    #[error(
-        "{}: wait until that ends, or use `--exclusive --wait`",
-        in_use(root, runs)
-    )]
+    #[error("{}: wait until that ends, or use `--exclusive --wait`", in_use(root, runs))]
     RootHeld {
         /// The root.
         root: PathBuf,

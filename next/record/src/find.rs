@@ -13,10 +13,7 @@ impl ResultsRoot {
     /// Finds a run by its id, the end of it that lists show, another unique part of it, a path, or `latest`: also
     /// `latest~1` for the one before that, and `latest:SCENARIO` or `latest~1:SCENARIO` for one of a scenario.
     pub fn find(&self, name: &str) -> Result<RunDir, RecordError> {
-        let unknown = || RecordError::Unknown {
-            name: name.into(),
-            root: self.path().to_owned(),
-        };
+        let unknown = || RecordError::Unknown { name: name.into(), root: self.path().to_owned() };
         if let Some((back, scenario)) = of_latest(name) {
             return self.latest(back, scenario)?.ok_or_else(unknown);
         }
@@ -98,14 +95,8 @@ impl RunDir {
             Err(error) if error.is_missing() => return Ok(None),
             opened => opened?,
         };
-        let is_run = dir
-            .stat(MANIFEST)?
-            .is_some_and(|found| !found.is_file || found.length > 0);
-        Ok(is_run.then(|| Self {
-            root: root.clone(),
-            dir,
-            id: name.into(),
-        }))
+        let is_run = dir.stat(MANIFEST)?.is_some_and(|found| !found.is_file || found.length > 0);
+        Ok(is_run.then(|| Self { root: root.clone(), dir, id: name.into() }))
     }
 }
 

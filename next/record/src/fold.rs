@@ -99,11 +99,7 @@ impl State {
     }
 
     fn set(&mut self, flag: u8, is_set: bool) {
-        self.0 = if is_set {
-            self.0 | flag
-        } else {
-            self.0 & !flag
-        };
+        self.0 = if is_set { self.0 | flag } else { self.0 & !flag };
     }
 
     /// Adds a row of the trial, and counts it if it is final, which it returns. A final row takes the place of an older one.

@@ -61,11 +61,7 @@ pub(crate) fn take(root: &Dir, name: &str) -> Result<(Dir, Lock), RecordError> {
     let lock = Lock::take(&dir, name)?;
     // Another process may have made a run here since, and ended.
     if RunDir::open(root, name)?.is_some() {
-        return Err(RecordError::Held {
-            run: name.to_owned(),
-            pid: 0,
-            host: String::new(),
-        });
+        return Err(RecordError::Held { run: name.to_owned(), pid: 0, host: String::new() });
     }
     check_unused(&dir)?;
     dir.clear(&[LOCK])?;

@@ -134,9 +134,7 @@ impl ResultsRoot {
         // Each takes as long as the other.
         let (stamps, known) = thread::scope(|scope| {
             let known = scope.spawn(|| Database::open(root).and_then(Database::read));
-            let stamps = names
-                .iter()
-                .map(|name| root.stat(&format!("{name}/{MANIFEST}")));
+            let stamps = names.iter().map(|name| root.stat(&format!("{name}/{MANIFEST}")));
             let stamps: Vec<_> = stamps.collect();
             (stamps, known.join().unwrap_or_default())
         });

@@ -88,9 +88,8 @@ impl LiveWriter {
     }
 
     fn replace(&self, name: &str, value: &impl Serialize) {
-        let written = serde_json::to_vec(value)
-            .ok()
-            .and_then(|bytes| self.0.prepare(name, &bytes).ok());
+        let written =
+            serde_json::to_vec(value).ok().and_then(|bytes| self.0.prepare(name, &bytes).ok());
         if written.is_some() {
             let _ = self.0.replace(name);
         }

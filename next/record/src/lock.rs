@@ -79,12 +79,7 @@ impl Lock {
             host(),
             Time::from(SystemTime::now()),
         );
-        let lock = Self {
-            file: Held(file),
-            stamp,
-            text,
-            token,
-        };
+        let lock = Self { file: Held(file), stamp, text, token };
         lock.release_reserve();
         let _ = rustix::fs::fallocate(&lock.file.0, FallocateFlags::empty(), 0, RESERVE);
         lock
@@ -93,9 +88,7 @@ impl Lock {
     /// Gives the bytes back that the file holds ready for the last manifest.
     pub(crate) fn release_reserve(&self) {
         let Held(file) = &self.file;
-        let _ = file
-            .set_len(0)
-            .and_then(|()| file.write_all_at(self.text.as_bytes(), 0));
+        let _ = file.set_len(0).and_then(|()| file.write_all_at(self.text.as_bytes(), 0));
     }
 }
 
@@ -112,11 +105,7 @@ impl Drop for Held {
 
 /// Takes the lock of a file, or says that other processes have it.
 pub(crate) fn try_lock(file: &File, is_alone: bool) -> io::Result<bool> {
-    let taken = if is_alone {
-        file.try_lock()
-    } else {
-        file.try_lock_shared()
-    };
+    let taken = if is_alone { file.try_lock() } else { file.try_lock_shared() };
     match taken {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),

@@ -299,9 +299,7 @@ impl Manifest {
         let mut manifest: Self = serde_json::from_str(text).map_err(damaged)?;
         let trials = manifest.metadata.planned_trial_count;
         if trials > MAX_TRIALS {
-            return Err(format!(
-                "it plans {trials} trials, and a run has at most {MAX_TRIALS}"
-            ));
+            return Err(format!("it plans {trials} trials, and a run has at most {MAX_TRIALS}"));
         }
         if manifest.sessions.is_empty() {
             return Err("it is damaged: it has no session".into());
@@ -331,9 +329,7 @@ impl Manifest {
         is_planned: bool,
     ) -> Option<String> {
         let mut sessions = self.sessions.iter();
-        let began = sessions
-            .find(|one| one.number == session)
-            .map(|one| one.from_seq);
+        let began = sessions.find(|one| one.number == session).map(|one| one.from_seq);
         let problem = match began {
             None => format!("the run has no session {session}"),
             Some(from) if seq <= from => format!("session {session} began behind row {from}"),
@@ -355,9 +351,7 @@ impl Manifest {
     /// For how long all sessions have worked, in milliseconds. What a session that goes on has not said of itself is
     /// reckoned by the time of day.
     pub(crate) fn worked_ms(&self, now: Time) -> u64 {
-        let paused = self
-            .paused()
-            .map_or(Duration::ZERO, |pause| now.since(pause.from));
+        let paused = self.paused().map_or(Duration::ZERO, |pause| now.since(pause.from));
         let sessions = self.sessions.iter().map(|session| {
             let by_day = || {
                 let time = session.ended_at.unwrap_or(now).since(session.started_at);
@@ -380,10 +374,7 @@ impl Manifest {
     ) -> Result<(), BadTransition> {
         let from = self.status;
         let changed = self.transitions.last().map_or(at, |change| change.at);
-        let began = self
-            .sessions
-            .last()
-            .map_or(at, |session| session.started_at);
+        let began = self.sessions.last().map_or(at, |session| session.started_at);
         let at = at.max(changed).max(began);
         self.status = from.next(to)?;
         self.reason = reason;

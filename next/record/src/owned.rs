@@ -168,11 +168,7 @@ impl ResultsRoot {
         let owned = Owned {
             log: dir.append(LOG)?,
             root: self.clone(),
-            run: RunDir {
-                root: root.clone(),
-                dir,
-                id,
-            },
+            run: RunDir { root: root.clone(), dir, id },
             manifest,
             notices: Vec::new(),
             last_seq: 0,
@@ -359,8 +355,7 @@ impl Owned {
         let status = RunStatus::after(reason, fold.last_seq() > 0);
         let writer = self.manifest.transitions.last();
         let writer = writer.map_or_else(String::new, |change| change.writer.clone());
-        self.manifest
-            .change_status(status, reason, &writer, end.at)?;
+        self.manifest.change_status(status, reason, &writer, end.at)?;
         if reason.is_some() {
             self.manifest.signal = end.signal;
             self.manifest.message = end.message;
@@ -432,11 +427,7 @@ fn has_secrets(providers: &[ManifestProvider]) -> bool {
 }
 
 fn first_stage(session: &NewSession) -> Stage {
-    if session.waits {
-        Stage::Waiting
-    } else {
-        Stage::Plan
-    }
+    if session.waits { Stage::Waiting } else { Stage::Plan }
 }
 
 fn session_entry(session: NewSession, number: u32, from_seq: u64, now: Time) -> SessionEntry {

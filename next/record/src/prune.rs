@@ -122,19 +122,12 @@ impl ResultsRoot {
                 started_at: head.started_at,
                 bytes: run.dir.size(),
             };
-            let stays = if is_dry {
-                why_it_stays(&run)
-            } else {
-                delete_run(&run)
-            };
+            let stays = if is_dry { why_it_stays(&run) } else { delete_run(&run) };
             match stays {
                 Ok(None) => done.runs.push(pruned),
-                Ok(Some((is_held, why))) => done.kept.push(Kept {
-                    run: run.id,
-                    is_held,
-                    is_named,
-                    why,
-                }),
+                Ok(Some((is_held, why))) => {
+                    done.kept.push(Kept { run: run.id, is_held, is_named, why })
+                }
                 Err(error) if error.is_missing() => {}
                 Err(error) => done.problems.push(error.to_string()),
             }
@@ -143,11 +136,7 @@ impl ResultsRoot {
             if !is_leftover(root, &name, now) {
                 continue;
             }
-            let removed = if is_dry {
-                Ok(())
-            } else {
-                remove_leftover(root, &name)
-            };
+            let removed = if is_dry { Ok(()) } else { remove_leftover(root, &name) };
             match removed {
                 Ok(()) => done.leftovers.push(name),
                 Err(error) if error.is_missing() => {}
@@ -211,9 +200,7 @@ impl ResultsRoot {
             }
         }
         let store = root.dir(STORE)?;
-        let unneeded = contents
-            .iter()
-            .filter(|(_, name, _)| !needed.contains(name));
+        let unneeded = contents.iter().filter(|(_, name, _)| !needed.contains(name));
         let unneeded: Vec<_> = unneeded.collect();
         for some in unneeded.chunks(AT_ONCE) {
             let lock = (!is_dry).then(|| lock_store(&store, true));
@@ -243,11 +230,7 @@ impl Owned {
             self.manifest.pinned = old;
             return Ok(false);
         }
-        self.log(if by.is_some() {
-            "the run is pinned"
-        } else {
-            "the run is no longer pinned"
-        });
+        self.log(if by.is_some() { "the run is pinned" } else { "the run is no longer pinned" });
         self.manifest.pinned = by.map(|by| Pin { at: now(), by });
         self.lock.release_reserve();
         self.replace_manifest()?;
@@ -392,9 +375,7 @@ fn remove_leftover(root: &Dir, name: &str) -> Result<(), RecordError> {
 /// Tells whether a name is one that runs are given: a time in UTC, the scenario, and 8 hex digits.
 fn is_made_name(name: &str) -> bool {
     const TIME: &[u8] = b"0000-00-00_00-00-00-000-";
-    let shape = name
-        .bytes()
-        .map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
+    let shape = name.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
     let end = name.rsplit('-').next().unwrap_or_default();
     shape.take(TIME.len()).eq(TIME.iter().copied())
         && end.len() == 8

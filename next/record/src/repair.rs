@@ -55,10 +55,7 @@ pub(crate) fn repair(run: &RunDir, session: u32) -> Result<Repaired, RecordError
     file.sync_all().map_err(failed)?;
     fault::synced(ROWS, &file);
     run.dir.sync()?;
-    Ok(Repaired {
-        last_seq: last.seq,
-        moved,
-    })
+    Ok(Repaired { last_seq: last.seq, moved })
 }
 
 /// Appends bytes of the rows to the file of what was torn. A repair that was interrupted finds them there already.
@@ -73,11 +70,7 @@ fn move_aside(run: &RunDir, rows: &File, torn: Range<u64>, name: &str) -> Result
         None => Ok(false),
     };
     if !is_there.map_err(failed)? {
-        let mut torn = Reader {
-            file: rows,
-            at: torn.start,
-        }
-        .take(length);
+        let mut torn = Reader { file: rows, at: torn.start }.take(length);
         io::copy(&mut torn, &mut target).map_err(failed)?;
     }
     target.sync_all().map_err(failed)?;

@@ -83,13 +83,7 @@ pub enum Answer {
 }
 
 impl RequestMode {
-    const ALL: [Self; 5] = [
-        Self::Pause,
-        Self::Drain,
-        Self::Stop,
-        Self::Cancel,
-        Self::Kill,
-    ];
+    const ALL: [Self; 5] = [Self::Pause, Self::Drain, Self::Stop, Self::Cancel, Self::Kill];
 
     fn file(self) -> &'static str {
         match self {
@@ -117,11 +111,7 @@ pub fn actor(reason: Option<String>) -> Actor {
         reason.truncate(reason.floor_char_boundary(4 << 10));
         reason
     });
-    Actor {
-        user: owned::user(),
-        host: lock::host(),
-        reason,
-    }
+    Actor { user: owned::user(), host: lock::host(), reason }
 }
 
 /// Reads requests for the holder of a lock.
@@ -164,10 +154,7 @@ impl Manifest {
 impl Owned {
     /// A handle that reads requests, for a thread of its own.
     pub fn requests(&self) -> Requests {
-        Requests {
-            dir: self.run.dir.clone(),
-            token: self.lock.token.clone(),
-        }
+        Requests { dir: self.run.dir.clone(), token: self.lock.token.clone() }
     }
 
     /// Writes down that the session is paused (`true`) or goes on.
@@ -180,11 +167,7 @@ impl Owned {
                 last.to.get_or_insert(at.max(last.from));
             }
             if is_paused {
-                pauses.push(Pause {
-                    from: at,
-                    to: None,
-                    by,
-                });
+                pauses.push(Pause { from: at, to: None, by });
                 pauses.drain(..pauses.len().saturating_sub(MAX_PAUSES));
             }
         }
@@ -210,8 +193,7 @@ impl Owned {
     /// Cancels a run that is `incomplete` or `failed`.
     fn cancel(mut self, by: &Actor) -> Result<(), RecordError> {
         let to = RunStatus::Cancelled;
-        self.manifest
-            .change_status(to, Some(Reason::Cancelled), "cancel", now())?;
+        self.manifest.change_status(to, Some(Reason::Cancelled), "cancel", now())?;
         self.manifest.message.clone_from(&by.reason);
         if let Some(change) = self.manifest.transitions.last_mut() {
             change.by = Some(by.clone());

@@ -98,9 +98,7 @@ impl ResultsRoot {
         let _lock = lock_store(&store.0, false)?;
         let kept = store.keep(draft, digest)?;
         let unsynced = self.0.unsynced.lock();
-        unsynced
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(kept);
+        unsynced.unwrap_or_else(PoisonError::into_inner).extend(kept);
         Ok(())
     }
 

@@ -161,10 +161,7 @@ impl RunDir {
     /// What the runner itself has logged of the run, from this byte on.
     pub fn runner_log(&self, from: u64) -> Result<Vec<u8>, RecordError> {
         let (file, mut bytes) = (self.dir.read(LOG)?, Vec::new());
-        let mut reader = Reader {
-            file: &file,
-            at: from,
-        };
+        let mut reader = Reader { file: &file, at: from };
         let read = reader.read_to_end(&mut bytes);
         read.map_err(|source| self.dir.error("read", LOG, source))?;
         Ok(bytes)
@@ -198,10 +195,7 @@ impl RunDir {
             attempt: u32,
         }
         let file = self.dir.read(LOGS).map_err(io::Error::other)?;
-        let reader = Reader {
-            file: &file,
-            at: place.at,
-        };
+        let reader = Reader { file: &file, at: place.at };
         let line = io::read_to_string(reader.take(place.bytes.into()))?;
         let of = serde_json::from_str::<Of>(&line);
         let is_its = of.is_ok_and(|of| of.trial == row.trial && of.attempt == row.attempt);
@@ -241,14 +235,9 @@ pub(crate) fn end_dead_session(
     let mut tally = Tally::new(manifest);
     let last_row = tally.add_rows(run)?;
     let session = manifest.last_session();
-    let (live, words) = (
-        live::read(&run.dir, session),
-        live::last_words(&run.dir, session),
-    );
+    let (live, words) = (live::read(&run.dir, session), live::last_words(&run.dir, session));
     let last = manifest.sessions.last_mut();
-    let began = last
-        .as_ref()
-        .map_or(manifest.started_at, |last| last.started_at);
+    let began = last.as_ref().map_or(manifest.started_at, |last| last.started_at);
     let pause = last.as_ref().and_then(|last| last.pauses.last());
     let signs = [
         live.as_ref().map(|live| live.at),

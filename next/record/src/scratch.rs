@@ -33,12 +33,7 @@ impl Scratch {
         let lock = dir.make_file(LOCK)?;
         // No other process knows it.
         try_lock(&lock, true).map_err(|source| dir.error("take", LOCK, source))?;
-        Ok(Self {
-            above,
-            dir,
-            name,
-            _lock: lock,
-        })
+        Ok(Self { above, dir, name, _lock: lock })
     }
 
     /// Its path.

@@ -146,11 +146,7 @@ impl Look<'_> {
             self.found.left_out += 1;
             return;
         }
-        self.found.faults.push(DiskFault {
-            path,
-            line,
-            problem,
-        });
+        self.found.faults.push(DiskFault { path, line, problem });
     }
 
     fn row(&mut self, row: &RowHead, bytes: &[u8], names: Option<Result<bool, BadLine>>) {
@@ -163,16 +159,12 @@ impl Look<'_> {
         self.next_seq = seq + 1;
         if session < self.session {
             let last = self.session;
-            self.fault(&format!(
-                "it is of session {session}, behind rows of session {last}"
-            ));
+            self.fault(&format!("it is of session {session}, behind rows of session {last}"));
         }
         self.session = session;
         let is_planned = |places: &dyn Places| places.index(&row.trial).is_some();
         let is_planned = self.places.is_none_or(is_planned);
-        let foreign = self
-            .manifest
-            .foreign(&row.trial, (session, seq), is_planned);
+        let foreign = self.manifest.foreign(&row.trial, (session, seq), is_planned);
         if let Some(problem) = foreign {
             self.fault(&problem);
         }

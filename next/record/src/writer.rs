@@ -100,18 +100,10 @@ impl Writer {
                 }
             }
         };
-        let thread = thread.spawn(run).map_err(|source| {
-            owned
-                .run
-                .dir
-                .error("start the thread that writes", ROWS, source)
-        })?;
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-            next_seq: last_seq + 1,
-            logs_length,
-        })
+        let thread = thread
+            .spawn(run)
+            .map_err(|source| owned.run.dir.error("start the thread that writes", ROWS, source))?;
+        Ok(Self { shared, thread: Some(thread), next_seq: last_seq + 1, logs_length })
     }
 
     /// Hands a row over and returns its `seq`. `row` is a worker's checked row (closed object), `tail.seq` and `tail.logs`
@@ -208,10 +200,7 @@ impl Shared {
             if state.is_closed {
                 return None;
             }
-            state = self
-                .wake
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let until = last_commit.map(|last| last + COMPANY);
         while state.expects_more && !state.is_closed && !state.group.is_large() {
@@ -254,10 +243,7 @@ fn commit_all(
         state.pending_rows -= group.rows;
         state.pending_bytes -= (group.lines.len() + group.logs.len()) as u64;
         drop(state);
-        acks(Ack::Written {
-            seqs,
-            lines: Arc::new(group.lines),
-        });
+        acks(Ack::Written { seqs, lines: Arc::new(group.lines) });
     }
     Ok(())
 }

@@ -29,9 +29,7 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
     let sessions = plural(run.sessions, "session", "sessions");
     let group = |GroupPlace { id, place, of }: &_| format!("{place} of {of} of group {id}");
     let labels = run.labels.iter();
-    let labels: Vec<_> = labels
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
+    let labels: Vec<_> = labels.map(|(key, value)| format!("{key}={value}")).collect();
     let worker = |by: &SessionEntry| format!("by {} since {}", process(by), since(by.started_at));
     let pause = |pause: &Pause| {
         let by = words::pauser(pause.by.as_ref());
@@ -41,31 +39,18 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
     let is_over = run.status.is_terminal();
     let facts = [
         ("scenario", Some(manifest.scenario_path.clone())),
-        (
-            "started",
-            Some(format!("{}; {sessions}", since(run.started_at))),
-        ),
+        ("started", Some(format!("{}; {sessions}", since(run.started_at)))),
         ("results", Some(run.run_dir.clone())),
         ("group", run.group.as_ref().map(group)),
-        (
-            "labels",
-            Some(labels.join(", ")).filter(|labels| !labels.is_empty()),
-        ),
+        ("labels", Some(labels.join(", ")).filter(|labels| !labels.is_empty())),
         ("worked on", session.filter(|_| !is_over).map(worker)),
         ("paused", run.paused.as_ref().map(pause)),
         ("wall", session.and_then(|session| session.wall.clone())),
-        (
-            "stopped",
-            session
-                .and_then(|session| session.stopped_by.as_ref())
-                .map(by),
-        ),
+        ("stopped", session.and_then(|session| session.stopped_by.as_ref()).map(by)),
         ("pinned", run.pinned.as_ref().map(|pin| by(&pin.by))),
     ];
     let facts = facts.into_iter();
-    facts
-        .filter_map(|(name, text)| Some((name, visible_line(&text?).into_owned())))
-        .collect()
+    facts.filter_map(|(name, text)| Some((name, visible_line(&text?).into_owned()))).collect()
 }
 
 fn process(by: &SessionEntry) -> String {
@@ -114,9 +99,8 @@ pub fn session(session: &SessionEntry) -> Vec<String> {
         let suspended = show_duration(Duration::from_millis(session.suspended_ms));
         about += &format!(", paused or suspended {suspended}");
     }
-    let mut lines = [command.join(" "), about]
-        .map(|line| visible_line(&line).into_owned())
-        .to_vec();
+    let mut lines =
+        [command.join(" "), about].map(|line| visible_line(&line).into_owned()).to_vec();
     if session.adopted.is_some() {
         lines.push("took over changes of the scenario".to_owned());
     }

@@ -35,22 +35,13 @@ pub enum Event<'a> {
     /// A row, as it is on disk.
     Row { row: &'a RawValue },
     /// The session stops.
-    Stopping {
-        signal: Option<StopSignal>,
-        by: Option<&'a Actor>,
-        in_flight: u64,
-    },
+    Stopping { signal: Option<StopSignal>, by: Option<&'a Actor>, in_flight: u64 },
     /// The session is paused, by Ctrl-Z where nobody has asked for it.
     Paused { by: Option<&'a Actor> },
     /// The session goes on after a pause.
     Unpaused,
     /// How far a run is that another process works on.
-    Progress {
-        run: &'a str,
-        counts: RunCounts,
-        in_flight: u64,
-        waits_for_memory: bool,
-    },
+    Progress { run: &'a str, counts: RunCounts, in_flight: u64, waits_for_memory: bool },
     /// Something that a user should know.
     Notice { text: &'a str },
     /// The session has ended.

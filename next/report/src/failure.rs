@@ -109,11 +109,7 @@ fn message_lines<'a>(check: &'a Check<'_>) -> (&'a str, impl Iterator<Item = &'a
 fn around_difference(left: &str, right: &str) -> [String; 2] {
     let pairs = left.chars().zip(right.chars());
     let common = pairs.take_while(|(left, right)| left == right).count();
-    let from = if common < SHORT_VALUE / 2 {
-        0
-    } else {
-        common - SHORT_VALUE / 4
-    };
+    let from = if common < SHORT_VALUE / 2 { 0 } else { common - SHORT_VALUE / 4 };
     [left, right].map(|text| {
         if from == 0 || text.chars().count() <= SHORT_VALUE {
             return cut(text, SHORT_VALUE);
@@ -129,9 +125,7 @@ fn check_values(check: &Check<'_>) -> Vec<BlockLine> {
         return difference(diff);
     }
     let value = |tone, name, value: &Option<Raw<'_>>| {
-        value
-            .as_ref()
-            .map(|value| (tone, format!("{name} {}", value.get())))
+        value.as_ref().map(|value| (tone, format!("{name} {}", value.get())))
     };
     let both = [
         value(Tone::Expected, "expected", &check.expected),
@@ -145,9 +139,7 @@ fn difference(diff: &str) -> Vec<BlockLine> {
     let ends = diff.lines().filter(|line| line.starts_with(NO_LINE_BREAK));
     // If both texts lack it, that is no difference.
     let is_noise = ends.count() != 1;
-    let lines = diff
-        .lines()
-        .filter(|line| !(is_noise && line.starts_with(NO_LINE_BREAK)));
+    let lines = diff.lines().filter(|line| !(is_noise && line.starts_with(NO_LINE_BREAK)));
     let tone = |line: &str| match line.as_bytes().first() {
         Some(b'-') => Tone::Expected,
         Some(b'+') => Tone::Actual,
@@ -175,10 +167,7 @@ fn push_at_most(lines: &mut Vec<BlockLine>, mut more: Vec<BlockLine>, most: usiz
         more.truncate(most);
         more.push((
             Tone::Detail,
-            format!(
-                "… {}",
-                units::plural(left as u64, "more line", "more lines")
-            ),
+            format!("… {}", units::plural(left as u64, "more line", "more lines")),
         ));
     }
     lines.append(&mut more);
@@ -186,11 +175,7 @@ fn push_at_most(lines: &mut Vec<BlockLine>, mut more: Vec<BlockLine>, most: usiz
 
 /// What a panic said in its own words if it was one, else class, code and the first line of the message.
 fn error_line(row: &RowRef<'_>, error: &RowError<'_>) -> String {
-    let first = error
-        .message
-        .lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty());
+    let first = error.message.lines().map(str::trim).find(|line| !line.is_empty());
     let words = match (panic(error), first) {
         (Some((_, words)), _) => words,
         (None, Some(first)) => match title(row, error) {

@@ -91,9 +91,6 @@ mod tests {
         let expected =
             "[\n  {\n    \"\\u009bk\": \"a\\u009b\\u001b\\n✓\"\n  },\n  {\"b\":\"\\u202e\"}\n]\n";
         assert_eq!(text, expected);
-        assert_eq!(
-            one_line(&document),
-            r#"[{"\u009bk":"a\u009b\u001b\n✓"},{"b":"\u202e"}]"#
-        );
+        assert_eq!(one_line(&document), r#"[{"\u009bk":"a\u009b\u001b\n✓"},{"b":"\u202e"}]"#);
     }
 }

@@ -90,10 +90,7 @@ pub struct RunCounts {
 
 impl From<&Manifest> for RunCounts {
     fn from(manifest: &Manifest) -> Self {
-        Self {
-            planned: manifest.metadata.planned_trial_count,
-            done: manifest.counts,
-        }
+        Self { planned: manifest.metadata.planned_trial_count, done: manifest.counts }
     }
 }
 
@@ -118,25 +115,17 @@ impl RunList {
             RunSummary::of(run, short, run_dir)
         };
         let runs = found.runs.into_iter().zip(shorts).map(summary).collect();
-        let unreadable = found
-            .unreadable
-            .into_iter()
-            .map(|(run, problem)| Unreadable { run, problem });
-        Ok(Self {
-            v: VERSION,
-            runs,
-            unreadable: unreadable.collect(),
-        })
+        let unreadable =
+            found.unreadable.into_iter().map(|(run, problem)| Unreadable { run, problem });
+        Ok(Self { v: VERSION, runs, unreadable: unreadable.collect() })
     }
 
     /// The runs of the group with this id, in their order.
     #[must_use]
     pub fn of_group(mut self, id: &str) -> Self {
         self.unreadable.clear();
-        self.runs
-            .retain(|run| run.group.as_ref().is_some_and(|group| group.id == id));
-        self.runs
-            .sort_by_key(|run| run.group.as_ref().map(|group| group.place));
+        self.runs.retain(|run| run.group.as_ref().is_some_and(|group| group.id == id));
+        self.runs.sort_by_key(|run| run.group.as_ref().map(|group| group.place));
         self
     }
 }
@@ -156,10 +145,7 @@ impl RunSummary {
             signal: run.signal,
             verdict: run.verdict,
             stage: run.stage,
-            counts: RunCounts {
-                planned: run.planned,
-                done: run.counts,
-            },
+            counts: RunCounts { planned: run.planned, done: run.counts },
             sessions: run.sessions,
             started_at: run.started_at,
             completed_at: run.completed_at,
@@ -188,9 +174,7 @@ fn ends<'a>(ids: &[&'a str]) -> Vec<&'a str> {
     let mut ends: Vec<_> = ids.iter().map(|id| short_id(id)).collect();
     ends.sort_unstable();
     let runs = ends.chunk_by(|left, right| left == right);
-    runs.filter(|run| run.len() == 1)
-        .map(|run| run[0])
-        .collect()
+    runs.filter(|run| run.len() == 1).map(|run| run[0]).collect()
 }
 
 #[cfg(test)]

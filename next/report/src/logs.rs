@@ -107,20 +107,13 @@ fn said(line: &LogLine<'_>, each: &mut dyn FnMut(Spoken)) {
         text: text.to_owned(),
         fields: Vec::new(),
     };
-    let Said {
-        log,
-        dropped,
-        stdout,
-        stderr,
-    } = &line.said;
+    let Said { log, dropped, stdout, stderr } = &line.said;
     for record in log {
         let fields = record.fields.iter();
         each(Spoken {
             at: Some(record.at),
             level: Some(record.level),
-            fields: fields
-                .map(|(name, value)| (name.to_string(), value.to_string()))
-                .collect(),
+            fields: fields.map(|(name, value)| (name.to_string(), value.to_string())).collect(),
             ..spoken(Stream::Log, &record.message)
         });
     }

@@ -38,10 +38,7 @@ impl TrialDocument {
     pub fn sections(&self, row: &RowRef<'_>) -> Vec<Section> {
         let (session, at) = (row.session.unwrap_or(1), words::clock(row.started_at));
         let mut page = Page::default();
-        page.text(
-            "run",
-            format!("{}\nsession {session}, {at} UTC", self.run_dir),
-        );
+        page.text("run", format!("{}\nsession {session}, {at} UTC", self.run_dir));
         if self.rows.len() > 1 {
             page.lines("attempts", self.rows.iter().filter_map(attempt));
         }
@@ -84,10 +81,7 @@ pub fn call_sections(row: &RowRef<'_>, said: &Said<'_>) -> Vec<Section> {
     page.measured(row);
     page.said(said);
     let files = row.artifacts.iter();
-    page.lines(
-        "files",
-        files.map(|file| format!("{}, {}", &*file.name, show_size(file.bytes))),
-    );
+    page.lines("files", files.map(|file| format!("{}, {}", &*file.name, show_size(file.bytes))));
     page.0
 }
 
@@ -111,11 +105,7 @@ impl Page {
     /// The checks, the metrics and what was used.
     fn measured(&mut self, row: &RowRef<'_>) {
         // Those that did not hold stand above.
-        if row
-            .checks
-            .iter()
-            .any(|check| check.verdict != Verdict::Fail)
-        {
+        if row.checks.iter().any(|check| check.verdict != Verdict::Fail) {
             self.lines("checks", row.checks.iter().map(check));
         }
         let metrics = row.metrics.iter().map(|metric| {
@@ -142,10 +132,8 @@ impl Page {
         let dropped = Some(said.dropped).filter(|dropped| *dropped > 0);
         let dropped = dropped.map(|dropped| format!("{dropped} more were over the limit"));
         self.lines("log", said.log.iter().map(record).chain(dropped));
-        for (title, text) in [
-            ("standard output", &*said.stdout),
-            ("standard error", &*said.stderr),
-        ] {
+        for (title, text) in [("standard output", &*said.stdout), ("standard error", &*said.stderr)]
+        {
             if !text.is_empty() {
                 self.text(title, text.to_owned());
             }
@@ -157,9 +145,7 @@ fn attempt(line: &Line) -> Option<String> {
     let row = line.row()?;
     let (session, took) = (row.session.unwrap_or(1), show_duration(row.duration()));
     let (attempt, outcome, reason) = (row.attempt, row.outcome, failure::headline(&row));
-    Some(format!(
-        "{attempt} in session {session}: {outcome}, {took}  {reason}"
-    ))
+    Some(format!("{attempt} in session {session}: {outcome}, {took}  {reason}"))
 }
 
 fn expected(expect: &Map<String, Value>) -> String {
@@ -180,9 +166,7 @@ fn check(check: &Check<'_>) -> String {
 
 fn record(record: &LogRecord<'_>) -> String {
     let fields = record.fields.iter();
-    let fields: String = fields
-        .map(|(name, value)| format!(" {name}={value}"))
-        .collect();
+    let fields: String = fields.map(|(name, value)| format!(" {name}={value}")).collect();
     let at = words::time_of_day(record.at);
     format!("{at} {:5} {}{fields}", record.level, record.message)
 }

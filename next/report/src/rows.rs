@@ -86,8 +86,7 @@ impl Settled {
                 outcome: row.outcome,
                 flaky: row.flaky,
             };
-            self.newest
-                .insert(self.hasher.hash_one(&row.trial), row_said);
+            self.newest.insert(self.hasher.hash_one(&row.trial), row_said);
         }
     }
 
@@ -105,11 +104,7 @@ impl Settled {
 
 impl Rows {
     pub(crate) fn new(run: &RunDir, which: Which, settled: Settled) -> Self {
-        Self {
-            run: run.clone(),
-            which,
-            settled,
-        }
+        Self { run: run.clone(), which, settled }
     }
 
     /// Calls `each` for every row that is asked for, in their order on disk, with its line.

@@ -63,22 +63,14 @@ impl RunDocument {
         // What a run is doing is asked first: it is over by the time its rows are read, or it is not.
         let live = run.live();
         let manifest = run.truth()?;
-        let names: Vec<_> = manifest
-            .providers
-            .iter()
-            .map(|provider| provider.name.as_str())
-            .collect();
+        let names: Vec<_> =
+            manifest.providers.iter().map(|provider| provider.name.as_str()).collect();
         // Only where another plan was taken over there are rows of trials that it does not have.
         let mut sessions = manifest.sessions.iter();
         let has_changed = sessions.any(|session| session.adopted.is_some());
-        let suite = has_changed
-            .then(|| verify::plan(run).ok().flatten())
-            .flatten();
-        let is_planned = |trial: &TrialId| {
-            suite
-                .as_ref()
-                .is_none_or(|suite| suite.index(trial).is_some())
-        };
+        let suite = has_changed.then(|| verify::plan(run).ok().flatten()).flatten();
+        let is_planned =
+            |trial: &TrialId| suite.as_ref().is_none_or(|suite| suite.index(trial).is_some());
         let mut settled = Settled::default();
         let (mut damaged_lines, mut denials) = (0, Denials::default());
         run.rows(&mut |_, line| match line {
@@ -103,11 +95,7 @@ impl RunDocument {
         let short = short_of(root, run.id());
         Ok(Self {
             v: VERSION,
-            run: RunSummary::of(
-                RunHead::from(&manifest),
-                short,
-                run.path().display().to_string(),
-            ),
+            run: RunSummary::of(RunHead::from(&manifest), short, run.path().display().to_string()),
             live: live.filter(|_| !manifest.status.is_terminal()),
             manifest,
             providers,

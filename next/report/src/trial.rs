@@ -129,19 +129,14 @@ fn find(trials: BTreeSet<String>, text: &str) -> Found {
     };
     let is_part = |trial: &&String| trial.contains(text);
     let whole: Vec<_> = trials.iter().filter(is_whole).cloned().collect();
-    let mut found = if whole.is_empty() {
-        trials.iter().filter(is_part).cloned().collect()
-    } else {
-        whole
-    };
+    let mut found =
+        if whole.is_empty() { trials.iter().filter(is_part).cloned().collect() } else { whole };
     // `a@p#1` is an id, though `a@p#12` begins with it.
     if found.iter().any(|trial| trial == text) {
         found = vec![text.to_owned()];
     }
     match found.as_slice() {
-        [] => Found::Nothing {
-            trials: trials.into_iter().collect(),
-        },
+        [] => Found::Nothing { trials: trials.into_iter().collect() },
         [only] => TrialId::parse(only).map_or(Found::Several(vec![only.clone()]), Found::One),
         _ => Found::Several(found),
     }
@@ -187,11 +182,7 @@ fn log(run: &RunDir, row: &RowRef<'_>) -> Option<LogText> {
         let read: LogLine<'_> = serde_json::from_str(&line).ok()?;
         serde_json::value::to_raw_value(&read.said).ok()
     });
-    Some(LogText {
-        seq: row.seq.unwrap_or(0),
-        attempt: row.attempt,
-        said,
-    })
+    Some(LogText { seq: row.seq.unwrap_or(0), attempt: row.attempt, said })
 }
 
 fn files(run: &RunDir, row: &RowRef<'_>) -> Vec<ArtifactFile> {
@@ -202,11 +193,7 @@ fn files(run: &RunDir, row: &RowRef<'_>) -> Vec<ArtifactFile> {
         artifact: Artifact {
             name: artifact.name.clone().into_owned(),
             media_type: artifact.media_type.clone().into_owned(),
-            ..Artifact {
-                name: Text::default(),
-                media_type: Text::default(),
-                ..*artifact
-            }
+            ..Artifact { name: Text::default(), media_type: Text::default(), ..*artifact }
         },
     };
     row.artifacts.iter().map(file).collect()
@@ -260,10 +247,7 @@ mod tests {
             assert_eq!(find(trials.clone(), text), found, "{text}");
         }
         let trials: Vec<_> = trials.into_iter().collect();
-        assert_eq!(
-            find(trials.iter().cloned().collect(), "no"),
-            Found::Nothing { trials }
-        );
+        assert_eq!(find(trials.iter().cloned().collect(), "no"), Found::Nothing { trials });
     }
 
     #[test]

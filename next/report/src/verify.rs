@@ -32,14 +32,7 @@ impl VerifyDocument {
         let places = plan.as_ref().ok().and_then(Option::as_ref);
         let mut found = run.verify(places.map(|suite| suite as &dyn Places))?;
         if let Err(problem) = plan {
-            found.faults.insert(
-                0,
-                DiskFault {
-                    path: run.path(),
-                    line: None,
-                    problem,
-                },
-            );
+            found.faults.insert(0, DiskFault { path: run.path(), line: None, problem });
         }
         Ok(Self {
             v: VERSION,
@@ -55,10 +48,8 @@ pub(crate) fn plan(run: &RunDir) -> Result<Option<Suite>, String> {
     let Ok(manifest) = run.manifest() else {
         return Ok(None);
     };
-    let (Ok(text), Ok(content)) = (
-        run.scenario(&manifest),
-        run.content(&manifest.metadata.suite),
-    ) else {
+    let (Ok(text), Ok(content)) = (run.scenario(&manifest), run.content(&manifest.metadata.suite))
+    else {
         return Ok(None);
     };
     let scenario = parse_stored(&text, &manifest.scenario)
@@ -70,8 +61,6 @@ pub(crate) fn plan(run: &RunDir) -> Result<Option<Suite>, String> {
         Ok(Some(suite))
     } else {
         let trials = suite.trials();
-        Err(format!(
-            "the stored tests make {trials} trials, and the run plans {planned}"
-        ))
+        Err(format!("the stored tests make {trials} trials, and the run plans {planned}"))
     }
 }

@@ -85,10 +85,7 @@ mod tests {
                 mount: "/data".to_owned(),
                 mode: FsMode::ReadOnly,
             }],
-            env: vec![(
-                "KEY".to_owned(),
-                Template::parse("x{{ secret.B }}").unwrap(),
-            )],
+            env: vec![("KEY".to_owned(), Template::parse("x{{ secret.B }}").unwrap())],
         }
     }
 

@@ -36,9 +36,7 @@ pub fn counts(counts: &Counts) -> String {
         (counts.flaky, "flaky", "flaky"),
     ];
     let words = words.iter().filter(|(count, ..)| *count > 0);
-    let words: Vec<_> = words
-        .map(|(count, one, many)| plural(*count, one, many))
-        .collect();
+    let words: Vec<_> = words.map(|(count, one, many)| plural(*count, one, many)).collect();
     words.join(", ")
 }
 

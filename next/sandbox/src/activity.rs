@@ -46,10 +46,7 @@ impl Activity {
     pub(crate) fn request(&self, host: String) -> OpenRequest {
         let host: Arc<str> = host.into();
         self.known().requests.push(host.clone());
-        OpenRequest {
-            activity: self.clone(),
-            host,
-        }
+        OpenRequest { activity: self.clone(), host }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

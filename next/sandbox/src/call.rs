@@ -249,11 +249,7 @@ fn with_hint(ending: Ending, hint: Option<&str>) -> Ending {
     match (ending, hint) {
         (Ending::Error(error), Some(hint)) => {
             // Below the last lines of a standard error, not behind them.
-            let separator = if error.message.contains('\n') {
-                "\n"
-            } else {
-                "; "
-            };
+            let separator = if error.message.contains('\n') { "\n" } else { "; " };
             Ending::Error(with_end(error, &format!("{separator}{hint}")))
         }
         (ending, _) => ending,

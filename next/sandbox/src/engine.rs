@@ -80,10 +80,7 @@ pub struct LoadError {
 impl Engines {
     /// For so many sandboxes at once, whose guests may have so many bytes of memory together.
     pub fn new(slots: u32, memory: u64) -> Self {
-        Self {
-            slots,
-            interrupt: Interrupt::new(Share::new(memory)),
-        }
+        Self { slots, interrupt: Interrupt::new(Share::new(memory)) }
     }
 
     /// Names what compiled plugins must be made for: 16 hexadecimal digits over the compatibility hash of wasmtime's
@@ -273,9 +270,8 @@ fn missing_in_component(engine: &Engine, component: &component::Component) -> St
 fn missing_in_module(module: &wasmtime::Module) -> String {
     let imports = module.imports();
     let missing = imports.filter(|import| import.module() != PREVIEW_1);
-    let names: Vec<String> = missing
-        .map(|import| format!("{}::{}", import.module(), import.name()))
-        .collect();
+    let names: Vec<String> =
+        missing.map(|import| format!("{}::{}", import.module(), import.name())).collect();
     listed(names.iter().map(String::as_str), "")
 }
 

@@ -108,10 +108,7 @@ impl AttemptFiles {
         }
         let mut modes = mounts.iter().map(|folder| folder.mode);
         let is_writable = call.limits.scratch > 0 || modes.any(|mode| mode == FsMode::ReadWrite);
-        Ok(Self {
-            quota: is_writable.then(|| Quota::new(call.limits.scratch)),
-            folders,
-        })
+        Ok(Self { quota: is_writable.then(|| Quota::new(call.limits.scratch)), folders })
     }
 
     /// Counts what the guest writes; `None` if it may not write at all. All clones count together.

@@ -80,10 +80,7 @@ pub(crate) struct HostPanic(pub(crate) String);
 impl Interrupt {
     /// Of guests that may have so much memory together.
     pub(crate) fn new(memory: Share) -> Self {
-        let shared = Shared {
-            memory,
-            ..Shared::default()
-        };
+        let shared = Shared { memory, ..Shared::default() };
         Self(Arc::new(shared))
     }
 
@@ -131,10 +128,7 @@ impl Interrupt {
 
 impl fmt::Debug for Interrupt {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_tuple("Interrupt")
-            .field(&self.0.state)
-            .finish()
+        formatter.debug_tuple("Interrupt").field(&self.0.state).finish()
     }
 }
 
@@ -167,13 +161,7 @@ impl Guard {
         let clock = interrupt.0.clock();
         let (began, suspended) = (clock.run_time(), clock.suspended());
         drop(clock);
-        Self {
-            interrupt,
-            activity,
-            began,
-            suspended,
-            deadline: began + timeout.min(YEAR),
-        }
+        Self { interrupt, activity, began, suspended, deadline: began + timeout.min(YEAR) }
     }
 
     /// Time until the deadline.
@@ -268,10 +256,7 @@ impl Guard {
             return Err(Halt::Timeout.into());
         }
         // Not `Yield`: tokio would put the task in front of those that wait.
-        Ok(UpdateDeadline::YieldCustom(
-            1,
-            Box::pin(tokio::task::yield_now()),
-        ))
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     }
 }
 

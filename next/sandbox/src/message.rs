@@ -41,10 +41,7 @@ pub(crate) fn too_large(
 
 /// The same error with `end` behind its message.
 pub(crate) fn with_end(error: RowError<'static>, end: &str) -> RowError<'static> {
-    RowError {
-        message: (error.message.0.into_owned() + end).into(),
-        ..error
-    }
+    RowError { message: (error.message.0.into_owned() + end).into(), ..error }
 }
 
 /// The last lines of standard error, as the end of a message; empty if there is nothing.
@@ -54,16 +51,10 @@ pub fn stderr_tail(stderr: &str) -> String {
         return String::new();
     }
     let lines = text.rmatch_indices('\n').map(|(index, _)| index + 1);
-    let start = lines
-        .take(SHOWN_STDERR_LINES)
-        .nth(SHOWN_STDERR_LINES - 1)
-        .unwrap_or(0);
+    let start = lines.take(SHOWN_STDERR_LINES).nth(SHOWN_STDERR_LINES - 1).unwrap_or(0);
     let most = text.ceil_char_boundary(text.len().saturating_sub(SHOWN_STDERR_BYTES));
     let cut = if most > start { "…" } else { "" };
-    format!(
-        "; its standard error ends with:\n{cut}{}",
-        &text[start.max(most)..]
-    )
+    format!("; its standard error ends with:\n{cut}{}", &text[start.max(most)..])
 }
 
 /// The first characters of something that is not what it should be, as the end of a message.

@@ -74,10 +74,7 @@ impl Default for Network {
 
 impl fmt::Debug for Network {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_tuple("Network")
-            .field(&self.0.policy)
-            .finish()
+        formatter.debug_tuple("Network").field(&self.0.policy).finish()
     }
 }
 

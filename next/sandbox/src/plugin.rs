@@ -85,18 +85,12 @@ impl Plugin {
 
 impl fmt::Debug for Plugin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Plugin")
-            .field("kind", &self.kind())
-            .finish_non_exhaustive()
+        formatter.debug_struct("Plugin").field("kind", &self.kind()).finish_non_exhaustive()
     }
 }
 
 fn oversized(call: &Call<'_>) -> Option<RowError<'static>> {
-    let stdin = call
-        .command
-        .as_ref()
-        .and_then(|command| command.stdin.as_ref());
+    let stdin = call.command.as_ref().and_then(|command| command.stdin.as_ref());
     let limit = call.limits.input;
     [
         ("input", call.input.len()),

@@ -66,11 +66,7 @@ impl Redactor {
         });
         let marks: BTreeMap<_, Arc<str>> = marks.collect();
         let marks = forms.values().map(|name| Arc::clone(&marks[*name]));
-        Some(Self {
-            marks: marks.collect(),
-            finder,
-            longest,
-        })
+        Some(Self { marks: marks.collect(), finder, longest })
     }
 
     /// Puts marks in the place of the secrets in a text.
@@ -93,19 +89,12 @@ impl Redactor {
 
     /// Redacts what comes in pieces.
     pub fn stream(self: &Arc<Self>) -> Stream {
-        Stream {
-            redactor: Arc::clone(self),
-            held: Vec::new(),
-            keeps_size: false,
-        }
+        Stream { redactor: Arc::clone(self), held: Vec::new(), keeps_size: false }
     }
 
     /// The same for what must not become longer, as an artifact: `***` stands for a secret that is shorter than its mark.
     pub fn stream_that_keeps_size(self: &Arc<Self>) -> Stream {
-        Stream {
-            keeps_size: true,
-            ..self.stream()
-        }
+        Stream { keeps_size: true, ..self.stream() }
     }
 
     /// Redacts what is before `end`, and all of a secret that begins there. Gives that, and the place that it ends at.

@@ -62,12 +62,7 @@ impl Secrets {
             true => redactor.clone(),
             false => Redactor::new(&hidden).map(Arc::new),
         };
-        Self {
-            values,
-            unseen,
-            redactor,
-            unseen_redactor,
-        }
+        Self { values, unseen, redactor, unseen_redactor }
     }
 
     /// The value of a secret that the guest may know.
@@ -173,10 +168,7 @@ mod tests {
 
     fn fill(secrets: &Secrets, text: &str, max: usize) -> Result<String, FillError> {
         let url = Url::parse("https://a.example").unwrap();
-        let place = HeaderPlace {
-            url: &url,
-            header: "x",
-        };
+        let place = HeaderPlace { url: &url, header: "x" };
         secrets.fill(text, max, place)
     }
 
@@ -196,10 +188,7 @@ mod tests {
             assert_eq!(fill(&secrets, text, 100).as_deref(), Ok(filled), "{text}");
         }
         let missing = FillError::Missing("C".to_owned());
-        assert_eq!(
-            fill(&secrets, "{{secret.A}} {{secret.C}}", 100),
-            Err(missing)
-        );
+        assert_eq!(fill(&secrets, "{{secret.A}} {{secret.C}}", 100), Err(missing));
     }
 
     #[test]
@@ -235,14 +224,9 @@ mod tests {
 
     #[test]
     fn a_debug_text_has_names_and_no_values() {
-        let access = Access {
-            secrets: Arc::new(secrets(&[("KEY", "hunter2")])),
-            ..Access::default()
-        };
+        let access =
+            Access { secrets: Arc::new(secrets(&[("KEY", "hunter2")])), ..Access::default() };
         let text = format!("{access:?}");
-        assert!(
-            text.contains("\"KEY\"") && !text.contains("hunter2"),
-            "{text}"
-        );
+        assert!(text.contains("\"KEY\"") && !text.contains("hunter2"), "{text}");
     }
 }

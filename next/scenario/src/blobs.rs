@@ -56,9 +56,7 @@ impl Blobs {
     /// The files, by the digests of their contents.
     pub(crate) fn into_paths(self) -> BTreeMap<Digest, PathBuf> {
         let paths = self.known.into_iter();
-        paths
-            .map(|((_, path), (digest, _))| (digest, path))
-            .collect()
+        paths.map(|((_, path), (digest, _))| (digest, path)).collect()
     }
 
     fn once(

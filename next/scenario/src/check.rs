@@ -44,11 +44,7 @@ pub(crate) fn missing_parts(path: &str, root: &Value) -> Vec<Problem> {
 /// Checks what several keys of a scenario say together.
 pub(crate) fn check(root: &Value, reading: &mut Reading<'_>) {
     let providers = root.get("providers").and_then(Value::as_object);
-    let names: Vec<_> = providers
-        .into_iter()
-        .flat_map(Map::keys)
-        .map(String::as_str)
-        .collect();
+    let names: Vec<_> = providers.into_iter().flat_map(Map::keys).map(String::as_str).collect();
     let at = At::ROOT.key("providers");
     if names.len() > MAX_PROVIDERS {
         let message = format!(
@@ -128,9 +124,7 @@ fn provider_globs(table: &Value, names: &[&str], at: &At<'_>, reading: &mut Read
     for (index, glob) in items(table, "providers").iter().enumerate() {
         let unmatched = glob.as_str().and_then(|glob| unmatched(glob, names));
         if let Some((message, help)) = unmatched.filter(|_| !names.is_empty()) {
-            reading
-                .refuse(&at.index(index), message, "matches nothing")
-                .help = Some(help);
+            reading.refuse(&at.index(index), message, "matches nothing").help = Some(help);
         }
     }
 }

@@ -87,10 +87,7 @@ mod tests {
 
     fn texts(record: &str) -> Result<Vec<String>, (usize, &'static str)> {
         let cells = cells(record)?;
-        Ok(cells
-            .into_iter()
-            .map(|(_, text)| text.into_owned())
-            .collect())
+        Ok(cells.into_iter().map(|(_, text)| text.into_owned()).collect())
     }
 
     #[test]

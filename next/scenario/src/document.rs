@@ -35,11 +35,7 @@ impl<'a> Document<'a> {
         let (root, errors) = DeTable::parse_recoverable(text);
         let source = Source::new(path, text, 1);
         if errors.is_empty() {
-            return Ok(Self {
-                root,
-                source,
-                made: Made::new(),
-            });
+            return Ok(Self { root, source, made: Made::new() });
         }
         let problem = |error: &toml::de::Error| {
             let span = error.span().unwrap_or_default();
@@ -82,10 +78,7 @@ impl<'a> Document<'a> {
             DeValue::Boolean(boolean) => return Value::Bool(*boolean),
             DeValue::Datetime(datetime) => return Value::String(datetime.to_string()),
             DeValue::Array(items) => {
-                return items
-                    .iter()
-                    .map(|item| self.entry(item, problems))
-                    .collect();
+                return items.iter().map(|item| self.entry(item, problems)).collect();
             }
             DeValue::Table(inner) => return self.table(inner, problems),
             DeValue::Integer(number) => integer(number),

@@ -43,9 +43,7 @@ impl Form for NamedFile {
             };
             let place = shown(&path);
             let problem = reading.refuse(at, format!("{noun} `{file}` {what}"), "here");
-            problem.help = Some(format!(
-                "paths are relative to the scenario: this is {place}"
-            ));
+            problem.help = Some(format!("paths are relative to the scenario: this is {place}"));
         }
         Some(file)
     }
@@ -126,9 +124,7 @@ fn find(folder: &Path, glob: &str) -> io::Result<BTreeSet<String>> {
         return Ok(names);
     }
     let mut search = Search {
-        matcher: globs::over_files(pattern)
-            .map_err(io::Error::other)?
-            .compile_matcher(),
+        matcher: globs::over_files(pattern).map_err(io::Error::other)?.compile_matcher(),
         wants_hidden: pattern.split('/').any(|part| part.starts_with('.')),
         depth: depth(pattern),
         names,
@@ -209,14 +205,9 @@ mod tests {
 
     fn tree() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
-        for file in [
-            "a.jsonl",
-            "b/a.jsonl",
-            "b/c/d.jsonl",
-            "b/.hidden.jsonl",
-            ".git/x.jsonl",
-            "b/note.txt",
-        ] {
+        for file in
+            ["a.jsonl", "b/a.jsonl", "b/c/d.jsonl", "b/.hidden.jsonl", ".git/x.jsonl", "b/note.txt"]
+        {
             let path = directory.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
@@ -252,9 +243,6 @@ mod tests {
         symlink("..", directory.path().join("b/up")).unwrap();
         symlink("nowhere", directory.path().join("b/lost")).unwrap();
         symlink("c", directory.path().join("b/again")).unwrap();
-        assert_eq!(
-            found(&directory, "**/d.jsonl"),
-            ["b/again/d.jsonl", "b/c/d.jsonl"]
-        );
+        assert_eq!(found(&directory, "**/d.jsonl"), ["b/again/d.jsonl", "b/c/d.jsonl"]);
     }
 }

@@ -166,11 +166,8 @@ impl<F: Form> Form for Named<F> {
         if map.len() < least {
             reading.refuse(at, format!("{} cannot be empty", at.subject()), "here");
         } else if map.len() > most {
-            let message = format!(
-                "{} has {} keys, and {most} is the most",
-                at.subject(),
-                map.len()
-            );
+            let message =
+                format!("{} has {} keys, and {most} is the most", at.subject(), map.len());
             reading.refuse(at, message, "too many");
         }
         let mut out = Vec::with_capacity(map.len());
@@ -236,10 +233,7 @@ impl<S: Form, T: Form> Form for StringOr<S, T> {
 }
 
 /// A table of known keys: its title in the documentation, and the function that reads it.
-pub(crate) struct Sub<T>(
-    pub(crate) &'static str,
-    pub(crate) fn(&mut Table<'_, '_>) -> Option<T>,
-);
+pub(crate) struct Sub<T>(pub(crate) &'static str, pub(crate) fn(&mut Table<'_, '_>) -> Option<T>);
 
 impl<T> Form for Sub<T> {
     type Out = T;
@@ -302,9 +296,7 @@ impl<F: Form> Form for Templates<F> {
         let mut schema = self.0.schema();
         let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
         for property in properties.into_iter().flat_map(|map| map.values_mut()) {
-            let about = property
-                .as_object_mut()
-                .and_then(|map| map.remove("description"));
+            let about = property.as_object_mut().and_then(|map| map.remove("description"));
             let template = json!({"type": "string", "pattern": TEMPLATE});
             *property = json!({"anyOf": [property.take(), template], "description": about});
         }

@@ -21,15 +21,10 @@ use crate::{
 pub(crate) const GRANTS: Sub<Grants> = Sub("`grants` of a provider", grants);
 const FS: Sub<FsGrant> = Sub("`fs` of its grants", folder);
 const BOUND: Sub<BoundSecret> = Sub("a table in `secrets` of its grants", bound);
-const SECRET_OR_BOUND: StringOr<Text<String>, Sub<BoundSecret>> = StringOr {
-    string: SECRET,
-    table: BOUND,
-    words: "a string or a table",
-};
-const MODE: Word<FsMode> = Word(
-    || FsMode::ALL.iter().map(|mode| mode.as_str()).collect(),
-    FsMode::parse,
-);
+const SECRET_OR_BOUND: StringOr<Text<String>, Sub<BoundSecret>> =
+    StringOr { string: SECRET, table: BOUND, words: "a string or a table" };
+const MODE: Word<FsMode> =
+    Word(|| FsMode::ALL.iter().map(|mode| mode.as_str()).collect(), FsMode::parse);
 
 const NET: Text<NetGrant> = Text {
     words: "a scheme, a host and perhaps a port",
@@ -111,22 +106,14 @@ fn bound(table: &mut Table<'_, '_>) -> Option<BoundSecret> {
     let name = table.required("name", &SECRET);
     let host = table.required("host", &HOST);
     let header = table.required("header", &HEADER);
-    Some(BoundSecret {
-        name: name?,
-        host: host?,
-        header: header?,
-    })
+    Some(BoundSecret { name: name?, host: host?, header: header? })
 }
 
 fn folder(table: &mut Table<'_, '_>) -> Option<FsGrant> {
     let path = table.required("path", &NamedFile("folder", Metadata::is_dir));
     let mount = table.required("mount", &MOUNT);
     let mode = table.or("mode", &MODE, r#""ro""#);
-    Some(FsGrant {
-        path: path?,
-        mount: mount?,
-        mode,
-    })
+    Some(FsGrant { path: path?, mount: mount?, mode })
 }
 
 /// Why a text is no place for a folder in a guest's file system; the rest of a sentence that begins with it.
@@ -144,9 +131,7 @@ fn mount_error(text: &str) -> Option<String> {
     if text.contains('\0') || !path.split('/').all(is_plain) {
         return Some("has a part that is empty, `.` or `..`".to_owned());
     }
-    let taken = TAKEN
-        .iter()
-        .find(|taken| Path::new(text).starts_with(taken))?;
+    let taken = TAKEN.iter().find(|taken| Path::new(text).starts_with(taken))?;
     Some(match text == *taken {
         true => "is the attempt's own".to_owned(),
         false => format!("is inside `{taken}`, which is the attempt's own"),
@@ -203,10 +188,7 @@ fn text<'v>(table: &'v Value, key: &str) -> Option<&'v str> {
 fn variables(grants: &Map<String, Value>) -> impl Iterator<Item = (&String, Template)> {
     let variables = grants.get("env").and_then(Value::as_object);
     let template = |value: &Value| Template::parse(value.as_str()?).ok();
-    variables
-        .into_iter()
-        .flatten()
-        .filter_map(move |(name, value)| Some((name, template(value)?)))
+    variables.into_iter().flatten().filter_map(move |(name, value)| Some((name, template(value)?)))
 }
 
 /// Refuses to bind a secret that the provider has anyway: then nothing would keep it from sending it elsewhere.

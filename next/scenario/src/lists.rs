@@ -24,9 +24,8 @@ use crate::{
 };
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-pub(crate) const TOML_LIST: Sub<Vec<Value>> = Sub("a test list in TOML", |table| {
-    table.required("tests", &List(0, AnyTable))
-});
+pub(crate) const TOML_LIST: Sub<Vec<Value>> =
+    Sub("a test list in TOML", |table| table.required("tests", &List(0, AnyTable)));
 
 /// How a list is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,11 +228,7 @@ fn each_of_toml(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlF
             text: "",
             line: 1,
             source: OnceCell::new(),
-            content: Content::Toml {
-                document: &document,
-                index,
-                value,
-            },
+            content: Content::Toml { document: &document, index, value },
         }))?;
     }
     ControlFlow::Continue(())
@@ -241,13 +236,7 @@ fn each_of_toml(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlF
 
 impl<'a> Entry<'a> {
     fn of_text(path: &'a str, record: &'a str, text: &'a str, line: usize) -> Self {
-        Self {
-            path,
-            content: Content::Json(record),
-            text,
-            line,
-            source: OnceCell::new(),
-        }
+        Self { path, content: Content::Json(record), text, line, source: OnceCell::new() }
     }
 
     /// The names in a header.
@@ -260,10 +249,7 @@ impl<'a> Entry<'a> {
                 return Err(Problem::new(message).at(place));
             }
         }
-        Ok(cells
-            .into_iter()
-            .map(|(_, name)| name.into_owned())
-            .collect())
+        Ok(cells.into_iter().map(|(_, name)| name.into_owned()).collect())
     }
 
     /// Takes the record for one of CSV.
@@ -326,9 +312,7 @@ impl<'a> Entry<'a> {
                 let span = cell.map_or(0..self.text.len(), |(span, _)| span.clone());
                 Place::new(self.source(), span, label)
             }
-            Content::Toml {
-                document, index, ..
-            } => {
+            Content::Toml { document, index, .. } => {
                 let record = [Step::Key("tests".to_owned()), Step::Index(*index)];
                 document.place(&[&record, path].concat(), part, label)
             }
@@ -344,10 +328,7 @@ fn message_of(error: &serde_json::Error) -> String {
 /// Where in a text serde found a mistake.
 fn offset_of(text: &str, error: &serde_json::Error) -> usize {
     let lines = text.split_inclusive('\n');
-    let before: usize = lines
-        .take(error.line().saturating_sub(1))
-        .map(str::len)
-        .sum();
+    let before: usize = lines.take(error.line().saturating_sub(1)).map(str::len).sum();
     let mut at = (before + error.column().saturating_sub(1)).min(text.len());
     while !text.is_char_boundary(at) {
         at -= 1;

@@ -46,11 +46,8 @@ pub(crate) fn expand(root: &mut Value, document: &Document<'_>, reading: &mut Re
     let Some(tables) = tables else {
         return Made::default();
     };
-    let mut expander = Expander {
-        reading,
-        made: Made::default(),
-        taken: tables.keys().cloned().collect(),
-    };
+    let mut expander =
+        Expander { reading, made: Made::default(), taken: tables.keys().cloned().collect() };
     for (name, mut table) in std::mem::take(tables) {
         match table.as_object_mut() {
             Some(map) if map.contains_key("matrix") => {
@@ -80,8 +77,7 @@ impl Expander<'_, '_> {
         let at = at.key(name);
         if table.remove("name").is_some() {
             let message = "`name` names the providers of a `matrix`, and there is none";
-            self.reading
-                .refuse_key(&at.key("name"), message, "does nothing");
+            self.reading.refuse_key(&at.key("name"), message, "does nothing");
         }
         // Other names with brackets are wrong anyway.
         if name.contains('[') && ProviderName::parse(name).is_ok() {
@@ -130,9 +126,7 @@ impl Expander<'_, '_> {
         for (number, combination) in combinations(&lists).iter().enumerate() {
             let made = name_of(name, template.as_ref(), combination);
             let refused = match ProviderName::parse(&made) {
-                Err(error) => Some(format!(
-                    "`{made}` cannot be the name of a provider: {error}"
-                )),
+                Err(error) => Some(format!("`{made}` cannot be the name of a provider: {error}")),
                 Ok(_) if !self.taken.insert(made.clone()) => {
                     Some(format!("two providers would be named `{made}`"))
                 }
@@ -143,9 +137,7 @@ impl Expander<'_, '_> {
                     Some(_) => ("name", "a name needs a value of every key of the matrix"),
                     None => ("matrix", "`name = \"…{{matrix.KEY}}…\"` gives other names"),
                 };
-                let problem = self
-                    .reading
-                    .refuse_key(&at.key(key), message, "makes this name");
+                let problem = self.reading.refuse_key(&at.key(key), message, "makes this name");
                 problem.help = Some(help.to_owned());
                 return;
             }
@@ -215,10 +207,7 @@ fn template_of(value: &Value) -> Option<Template> {
 fn placeholders(value: &mut Value, known: &[String], at: &At<'_>, reading: &mut Reading<'_>) {
     each_text(value, at, &mut |value, at| {
         let template = template_of(value);
-        for keys in template
-            .iter()
-            .flat_map(|template| template.keys_of("matrix"))
-        {
+        for keys in template.iter().flat_map(|template| template.keys_of("matrix")) {
             if matches!(keys, [key] if known.contains(key)) {
                 continue;
             }
@@ -259,9 +248,7 @@ fn combinations(lists: &[(String, Vec<Value>)]) -> Vec<Combination<'_>> {
 fn name_of(name: &str, template: Option<&Template>, combination: &Combination<'_>) -> String {
     let Some(template) = template else {
         let pairs = combination.iter();
-        let pairs: Vec<_> = pairs
-            .map(|(key, value)| format!("{key}={}", plain(value)))
-            .collect();
+        let pairs: Vec<_> = pairs.map(|(key, value)| format!("{key}={}", plain(value))).collect();
         return format!("{name}[{}]", pairs.join(","));
     };
     let plain = |(key, value): &(_, Value)| (*key, plain(value).into());

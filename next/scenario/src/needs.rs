@@ -46,10 +46,9 @@ pub(crate) fn needs(provider: &Provider) -> Vec<Need<'_>> {
 /// What the templates of a provider take from a root: `input` or `config`.
 fn needs_of<'s>(provider: &'s Provider, root: &'static str) -> Vec<Need<'s>> {
     let needs = templates(provider).flat_map(|(path, template, takes_nul)| {
-        template.keys_of(root).map(move |keys| Need {
-            path: path.clone(),
-            what: What::Value { keys, takes_nul },
-        })
+        template
+            .keys_of(root)
+            .map(move |keys| Need { path: path.clone(), what: What::Value { keys, takes_nul } })
     });
     needs.collect()
 }
@@ -137,9 +136,8 @@ fn lacks_file(name: &str, files: &[(String, String)], who: &dyn Fn() -> String) 
 /// Says what there is as far as `keys` lead.
 fn there_is(root: &str, value: &Value, keys: &[String]) -> Option<String> {
     let lengths = (0..keys.len()).rev();
-    let (length, found) = lengths
-        .filter_map(|length| Some((length, lookup(value, &keys[..length])?)))
-        .next()?;
+    let (length, found) =
+        lengths.filter_map(|length| Some((length, lookup(value, &keys[..length])?))).next()?;
     let place = dotted(root, &keys[..length]);
     match found {
         Value::Object(map) if map.is_empty() => None,

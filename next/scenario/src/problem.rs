@@ -80,9 +80,7 @@ impl Problems {
     /// These problems, at most so many of which are shown.
     pub(crate) fn first(most: usize, problems: impl IntoIterator<Item = Problem>) -> Self {
         let mut all = Self::default();
-        problems
-            .into_iter()
-            .for_each(|problem| all.add(most, problem));
+        problems.into_iter().for_each(|problem| all.add(most, problem));
         all
     }
 
@@ -109,11 +107,7 @@ impl From<Problem> for Problems {
 impl Problem {
     /// A problem without a place.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            places: Vec::new(),
-            help: None,
-        }
+        Self { message: message.into(), places: Vec::new(), help: None }
     }
 
     /// A problem of a file as a whole.
@@ -161,11 +155,7 @@ impl Problem {
 
 impl Place {
     pub(crate) fn new(source: &Arc<Source>, span: Range<usize>, label: &str) -> Self {
-        Self {
-            source: Arc::clone(source),
-            span,
-            label: label.to_owned(),
-        }
+        Self { source: Arc::clone(source), span, label: label.to_owned() }
     }
 
     fn is_on_a_long_line(&self) -> bool {
@@ -175,11 +165,7 @@ impl Place {
 
 impl Source {
     pub(crate) fn new(path: &str, text: &str, first_line: usize) -> Arc<Self> {
-        Arc::new(Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            first_line,
-        })
+        Arc::new(Self { path: path.to_owned(), text: text.to_owned(), first_line })
     }
 
     /// The line of the whole file that has the byte at `offset`, from 1.
@@ -216,14 +202,10 @@ fn shown<'a>(places: &'a [Place], is_primary: bool) -> Element<'a> {
     let at = places[0].span.start;
     if end - start > MAX_SHOWN_BYTES && places.len() == 1 {
         let column = text[start..at].chars().count() + 1;
-        return Origin::path(path)
-            .line(source.line(at))
-            .char_column(column)
-            .into();
+        return Origin::path(path).line(source.line(at)).char_column(column).into();
     }
-    let mut snippet = Snippet::source(plain(&text[start..end]))
-        .line_start(source.line(start))
-        .path(path);
+    let mut snippet =
+        Snippet::source(plain(&text[start..end])).line_start(source.line(start)).path(path);
     for (index, place) in places.iter().enumerate() {
         let kind = match index {
             0 if is_primary => AnnotationKind::Primary,

@@ -39,25 +39,17 @@ const METRICS: Named<Number> = Named {
 };
 const STDIN: StringOr<Templated, Sub<String>> = StringOr {
     string: Templated(COMMAND_ROOTS),
-    table: Sub("`stdin` of a provider, as a table", |table| {
-        table.required("file", &TEXT)
-    }),
+    table: Sub("`stdin` of a provider, as a table", |table| table.required("file", &TEXT)),
     words: "a string or a table",
 };
 const PLUGIN: NamedFile = NamedFile("plugin", |metadata| metadata.is_file() || metadata.is_dir());
 const LIMITS: Sub<Limits> = Sub("`limits` of a provider", limits);
-const OUTPUT: Word<OutputForm> = Word(
-    || OutputForm::ALL.iter().map(|form| form.as_str()).collect(),
-    OutputForm::parse,
-);
-const REUSE: Word<Reuse> = Word(
-    || Reuse::ALL.iter().map(|reuse| reuse.as_str()).collect(),
-    Reuse::parse,
-);
-const PROTOCOL: Word<Protocol> = Word(
-    || Protocol::ALL.iter().map(|form| form.as_str()).collect(),
-    Protocol::parse,
-);
+const OUTPUT: Word<OutputForm> =
+    Word(|| OutputForm::ALL.iter().map(|form| form.as_str()).collect(), OutputForm::parse);
+const REUSE: Word<Reuse> =
+    Word(|| Reuse::ALL.iter().map(|reuse| reuse.as_str()).collect(), Reuse::parse);
+const PROTOCOL: Word<Protocol> =
+    Word(|| Protocol::ALL.iter().map(|form| form.as_str()).collect(), Protocol::parse);
 
 fn provider(table: &mut Table<'_, '_>) -> Option<Provider> {
     let name = ProviderName::parse(table.name());
@@ -112,10 +104,7 @@ pub(crate) fn budget_of(
 }
 
 fn limits(table: &mut Table<'_, '_>) -> Option<Limits> {
-    let mut limits = Limits {
-        time: table.optional("time", &TIMEOUT),
-        ..Limits::default()
-    };
+    let mut limits = Limits { time: table.optional("time", &TIMEOUT), ..Limits::default() };
     for limit in Limits::TABLE {
         *(limit.get_mut)(&mut limits) = match limit.unit {
             LimitUnit::Bytes => table.or(limit.key, &SIZE, limit.default),

@@ -242,8 +242,7 @@ impl<'p> Reading<'p> {
 
 /// A path as templates write it.
 pub(crate) fn dotted(root: &str, keys: &[String]) -> String {
-    keys.iter()
-        .fold(root.to_owned(), |path, key| path + "." + key)
+    keys.iter().fold(root.to_owned(), |path, key| path + "." + key)
 }
 
 /// Names what was probably meant, or what there is.

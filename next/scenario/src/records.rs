@@ -70,11 +70,7 @@ pub(crate) type Visit<'v> =
 impl<'s> AllTests<'s> {
     /// `document` is the scenario's text.
     pub(crate) fn new(scenario: &'s Scenario, document: &'s Document<'s>) -> Self {
-        Self {
-            scenario,
-            document,
-            schema: TEST.schema(),
-        }
+        Self { scenario, document, schema: TEST.schema() }
     }
 
     /// Visits all tests in order.
@@ -215,11 +211,7 @@ impl Record<'_> {
     /// What the list says of the record's test: its templates, filled in.
     fn given(&self, row: &Value) -> Result<Vec<(String, Value)>, Vec<Problem>> {
         let list = self.list;
-        let roots = [
-            ("row", row),
-            ("file", &self.file.about),
-            ("row_number", &self.number),
-        ];
+        let roots = [("row", row), ("file", &self.file.about), ("row_number", &self.number)];
         let (mut given, mut missing) = (Vec::new(), Vec::new());
         for (key, template) in &list.given {
             match template.render(&roots) {

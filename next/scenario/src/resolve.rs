@@ -34,10 +34,7 @@ pub fn resolve(
     into: &mut File,
 ) -> Result<Suite, Problems> {
     let is_stored = scenario.folder.as_os_str().is_empty();
-    assert!(
-        !is_stored,
-        "the tests of a stored scenario are in its suite"
-    );
+    assert!(!is_stored, "the tests of a stored scenario are in its suite");
     let file = into.try_clone().map_err(|error| cannot_write(&error))?;
     let document = scenario.document();
     let document = document.map_err(|problems| Problems::first(MAX_SHOWN, problems))?;

@@ -214,10 +214,7 @@ impl<T> Form for Word<T> {
 pub(crate) const EXPECTED_ERROR: Word<ExpectedError> = Word(
     || {
         let classes = ErrorClass::ALL.iter().filter(|class| class.can_be_named());
-        classes
-            .map(|class| class.as_str())
-            .chain(["timeout"])
-            .collect()
+        classes.map(|class| class.as_str()).chain(["timeout"]).collect()
     },
     ExpectedError::parse,
 );

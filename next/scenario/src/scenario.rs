@@ -127,14 +127,8 @@ pub(crate) fn read_text(
 pub(crate) fn not_utf8(path: &str, first_line: usize, bytes: &[u8]) -> Problem {
     let valid = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
     let (before, after) = bytes.split_at(valid);
-    let start = before
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |at| at + 1);
-    let rest = after
-        .split(|byte| *byte == b'\n')
-        .next()
-        .unwrap_or_default();
+    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let rest = after.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes[start..valid + rest.len()]);
     let source = Source::new(path, &text, first_line + line_breaks(before));
     let at = valid - start;
@@ -222,10 +216,7 @@ impl Scenario {
         let folder = |glob: &Value| {
             let glob = glob.as_str()?;
             let before = &glob[..glob.find(files::is_wildcard)?];
-            Some(
-                self.folder
-                    .join(before.rsplit_once('/').map_or("", |(folder, _)| folder)),
-            )
+            Some(self.folder.join(before.rsplit_once('/').map_or("", |(folder, _)| folder)))
         };
         globs.filter_map(folder).collect()
     }
@@ -244,11 +235,7 @@ impl Scenario {
                 places = document.places(&path, Part::Value, &label);
             }
             let (message, help) = (found.message.clone(), found.help.clone());
-            Problem {
-                message,
-                places,
-                help,
-            }
+            Problem { message, places, help }
         };
         sorted(found.iter().map(problem).collect())
     }
@@ -329,9 +316,7 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
         dimensions: table.optional("dimensions", &List(0, TEXT)),
         providers: providers(table.optional("providers", &PROVIDERS).unwrap_or_default()).collect(),
         tests: table.optional("tests", &List(0, TEST)).unwrap_or_default(),
-        lists: table
-            .optional("test_lists", &List(0, LIST))
-            .unwrap_or_default(),
+        lists: table.optional("test_lists", &List(0, LIST)).unwrap_or_default(),
         ..Scenario::default()
     })
 }

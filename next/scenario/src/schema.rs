@@ -36,9 +36,7 @@ fn collect(schema: &Value, tables: &mut Vec<Value>) {
     let inner = ["items", "additionalProperties"].iter();
     let inner = inner.filter_map(|key| schema.get(key));
     let options = schema["anyOf"].as_array().into_iter().flatten();
-    inner
-        .chain(options)
-        .for_each(|inner| collect(inner, tables));
+    inner.chain(options).for_each(|inner| collect(inner, tables));
 }
 
 fn table(schema: &Value) -> String {
@@ -75,9 +73,7 @@ fn words(text: &Value) -> &str {
 fn form(schema: &Value) -> String {
     const MAX_NAMED: usize = 4;
     if let Some(options) = schema["anyOf"].as_array() {
-        let options = options
-            .iter()
-            .filter(|option| option["pattern"] != TEMPLATE);
+        let options = options.iter().filter(|option| option["pattern"] != TEMPLATE);
         return options.map(form).collect::<Vec<_>>().join(" or ");
     }
     match (&schema["enum"], &schema["type"]) {

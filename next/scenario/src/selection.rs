@@ -32,18 +32,11 @@ impl<'s> Filter<'s> {
             let set = (!globs.is_empty()).then(|| globs::set(globs)).transpose();
             set.map_err(|error| {
                 let glob = error.glob().unwrap_or_default().to_owned();
-                Problem::new(format!(
-                    "what is selected by `{glob}` is unclear: {}",
-                    error.kind()
-                ))
-                .with_help("`--test` and `--provider` take globs such as `words/*`")
+                Problem::new(format!("what is selected by `{glob}` is unclear: {}", error.kind()))
+                    .with_help("`--test` and `--provider` take globs such as `words/*`")
             })
         };
-        Ok(Self {
-            tests: set(&selection.tests)?,
-            providers: set(&selection.providers)?,
-            selection,
-        })
+        Ok(Self { tests: set(&selection.tests)?, providers: set(&selection.providers)?, selection })
     }
 
     /// Leaves a test those of its providers on which it is selected; `names` are those of all providers.

@@ -46,9 +46,7 @@ const RETENTION: Sub<Retention> = Sub("`[retention]`", retention);
 
 fn settings(table: &mut Table<'_, '_>) -> Option<RootSettings> {
     let retention = table.optional("retention", &RETENTION);
-    Some(RootSettings {
-        retention: retention.unwrap_or_default(),
-    })
+    Some(RootSettings { retention: retention.unwrap_or_default() })
 }
 
 fn retention(table: &mut Table<'_, '_>) -> Option<Retention> {
@@ -71,10 +69,7 @@ mod tests {
         let read = RootSettings::parse("runner.toml", text).unwrap().retention;
         assert_eq!(read.older_than, Some(Duration::from_secs(30 * 86_400)));
         assert_eq!((read.keep_last, read.max_size), (Some(500), Some(20 << 30)));
-        assert_eq!(
-            RootSettings::parse("runner.toml", "").unwrap(),
-            RootSettings::default()
-        );
+        assert_eq!(RootSettings::parse("runner.toml", "").unwrap(), RootSettings::default());
         let text = "max_active_runs = 2\n[retention]\nolder_then = \"x\"\nkeep_last = -1\n";
         let problems = RootSettings::parse("runner.toml", text).unwrap_err();
         let shown = problems.render(false, 100);

@@ -114,10 +114,7 @@ impl SuiteBuilder {
         let shape = if is_last {
             last
         } else {
-            let shape = Shape {
-                providers: providers.into(),
-                repeat,
-            };
+            let shape = Shape { providers: providers.into(), repeat };
             *self.shapes.entry(shape).or_insert_with_key(|shape| {
                 outline.shapes.push(shape.clone());
                 (outline.shapes.len() - 1) as u32
@@ -146,10 +143,7 @@ impl SuiteBuilder {
             file,
             outline: self.outline,
             digest: Digest(self.hash.finalize().into()),
-            names: providers
-                .iter()
-                .map(|provider| provider.name.clone())
-                .collect(),
+            names: providers.iter().map(|provider| provider.name.clone()).collect(),
             blobs,
             block: RefCell::default(),
             lookup: OnceCell::new(),
@@ -193,10 +187,7 @@ impl Suite {
                 && head.repeat > 0
                 && !head.providers.is_empty()
                 && head.providers.is_sorted_by(|a, b| a < b)
-                && head
-                    .providers
-                    .iter()
-                    .all(|index| usize::from(*index) < providers.len());
+                && head.providers.iter().all(|index| usize::from(*index) < providers.len());
             if !is_valid {
                 return Err(bad());
             }
@@ -253,9 +244,7 @@ impl Suite {
         } - 1;
         let mut block = self.block.borrow_mut();
         if start < block.start || end > block.start + block.bytes.len() as u64 {
-            let length = (end - start)
-                .max(BLOCK as u64)
-                .min(self.outline.bytes - start);
+            let length = (end - start).max(BLOCK as u64).min(self.outline.bytes - start);
             block.start = start;
             block.bytes.resize(length as usize, 0);
             let read = self.file.read_exact_at(&mut block.bytes, start);
@@ -313,9 +302,7 @@ impl Suite {
         let table = self.lookup.get_or_init(|| self.make_lookup());
         let wanted = hash(id) >> NUMBER_BITS;
         let first = table.partition_point(|entry| entry >> NUMBER_BITS < wanted);
-        let candidates = table[first..]
-            .iter()
-            .take_while(|entry| **entry >> NUMBER_BITS == wanted);
+        let candidates = table[first..].iter().take_while(|entry| **entry >> NUMBER_BITS == wanted);
         let number = |entry: &u64| (entry & ((1 << NUMBER_BITS) - 1)) as usize;
         candidates.map(number).find(is_it)
     }
@@ -359,9 +346,7 @@ impl Outline {
 
     /// The test that a trial belongs to.
     fn test_of(&self, trial: u64) -> usize {
-        let after = self
-            .tests
-            .partition_point(|entry| u64::from(entry.first_trial) <= trial);
+        let after = self.tests.partition_point(|entry| u64::from(entry.first_trial) <= trial);
         after - 1
     }
 

@@ -90,9 +90,7 @@ impl<'s> SuiteWriter<'s> {
             settings = settings.over(&record.list.settings);
             globs = globs.or_else(|| record.list.providers.clone());
             let (select, exclude) = &self.lists[record.index];
-            let is_selected = select
-                .as_ref()
-                .is_none_or(|select| select.is_match(&*test.id));
+            let is_selected = select.as_ref().is_none_or(|select| select.is_match(&*test.id));
             is_in_list = is_selected && !exclude.is_match(&*test.id);
         }
         let settings = settings.over(&self.scenario.defaults);
@@ -110,9 +108,7 @@ impl<'s> SuiteWriter<'s> {
     pub(crate) fn finish(mut self, file: File) -> Result<Suite, Problem> {
         self.out.flush().map_err(|error| cannot_write(&error))?;
         let providers = &self.scenario.providers;
-        Ok(self
-            .builder
-            .finish(file, providers, self.blobs.into_paths()))
+        Ok(self.builder.finish(file, providers, self.blobs.into_paths()))
     }
 
     /// The providers that globs match.
@@ -150,9 +146,7 @@ impl<'s> SuiteWriter<'s> {
         providers: &[u16],
     ) -> Result<(), Refused> {
         let who = || format!("test `{}`", test.id);
-        let needs = providers
-            .iter()
-            .flat_map(|index| &self.needs[usize::from(*index)]);
+        let needs = providers.iter().flat_map(|index| &self.needs[usize::from(*index)]);
         let lacks = needs.filter_map(|need| {
             let problem = need.lack("input", &test.input, &test.files, &who)?;
             let problem = problem.at_all(origin.place("this test"));
@@ -238,11 +232,7 @@ impl<'s> SuiteWriter<'s> {
             let read = self.blobs.attachment(origin.folder().join(path));
             let (sha256, bytes) = read
                 .map_err(|what| refuse_file(origin, &["files", name], "attachment", path, &what))?;
-            Ok(Attachment {
-                name: name.as_str().into(),
-                sha256,
-                bytes,
-            })
+            Ok(Attachment { name: name.as_str().into(), sha256, bytes })
         };
         files.iter().map(attachment).collect()
     }

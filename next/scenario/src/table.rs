@@ -23,9 +23,7 @@ const LATER: &[(&str, &[&str])] = &[
 
 /// Tells whether a documented key of a table is not read yet.
 pub(crate) fn is_later(title: &str, key: &str) -> bool {
-    LATER
-        .iter()
-        .any(|(table, keys)| *table == title && keys.contains(&key))
+    LATER.iter().any(|(table, keys)| *table == title && keys.contains(&key))
 }
 
 /// A table that is read, or described.
@@ -57,14 +55,7 @@ impl<'a, 'p> Table<'a, 'p> {
         at: &'a At<'a>,
         reading: &'a mut Reading<'p>,
     ) -> Self {
-        Self {
-            title,
-            map,
-            at,
-            reading,
-            known: Vec::with_capacity(16),
-            schema: None,
-        }
+        Self { title, map, at, reading, known: Vec::with_capacity(16), schema: None }
     }
 
     /// The schema of what `read` asks for.
@@ -193,9 +184,7 @@ fn about(title: &str, key: &str) -> &'static str {
     };
     let of_limit = || {
         let mut limits = Limits::TABLE.iter();
-        limits
-            .find(|limit| limit.key == key)
-            .map(|limit| limit.about)
+        limits.find(|limit| limit.key == key).map(|limit| limit.about)
     };
     let written = in_table(title).or_else(|| in_table("`[defaults]`"));
     written.or_else(of_limit).unwrap_or_default()

@@ -140,9 +140,7 @@ fn settings(table: &mut Table<'_, '_>, meta: Meta) -> Settings {
         trial_timeout: table.optional("trial_timeout", &TIMEOUT),
         retries: table.optional("retries", &RETRIES),
         repeat: table.with_default("repeat", &Integer(1u32, MAX_COUNT), "1"),
-        tags: table
-            .with_default("tags", &List(0, TEXT), "[]")
-            .unwrap_or_default(),
+        tags: table.with_default("tags", &List(0, TEXT), "[]").unwrap_or_default(),
         meta,
     }
 }
@@ -176,11 +174,7 @@ fn meta_key_error(name: &str) -> Option<String> {
 fn retries(table: &mut Table<'_, '_>) -> Option<Retries> {
     let max = table.required("max", &Integer(0u32, 1000));
     let backoff = table.or("backoff", &DURATION, r#""0s""#);
-    let on = table.or(
-        "on",
-        &List(1, EXPECTED_ERROR),
-        r#"["unavailable","rate-limited"]"#,
-    );
+    let on = table.or("on", &List(1, EXPECTED_ERROR), r#"["unavailable","rate-limited"]"#);
     let max = max?;
     Some(Retries { max, backoff, on })
 }

@@ -31,21 +31,11 @@ fn detached_run_is_waited_for_by_its_id() {
     ran.says(&["passed: 4 of 4"]);
     let run = assert_whole(&runner, 4);
     let manifest = run.manifest();
-    let command: Vec<_> = manifest["sessions"][0]["command"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .collect();
-    assert_eq!(
-        command,
-        ["runner", "exec", "scenario.toml", "-j", "1", "--detach"]
-    );
+    let command: Vec<_> = manifest["sessions"][0]["command"].as_array().unwrap().iter().collect();
+    assert_eq!(command, ["runner", "exec", "scenario.toml", "-j", "1", "--detach"]);
     // Nothing is left to do, and the id is printed all the same.
     assert_eq!(detached(&runner, &["resume", &id]), id);
-    let begun = runner
-        .run(&["resume", &id, "--detach", "--json"])
-        .expect(0)
-        .document();
+    let begun = runner.run(&["resume", &id, "--detach", "--json"]).expect(0).document();
     assert_eq!(begun["id"], json!(id));
     assert!(begun["run_dir"].as_str().unwrap().ends_with(&id), "{begun}");
 }
@@ -62,28 +52,18 @@ fn detached_run_has_a_session_of_its_own() {
     assert_eq!((fields[3], fields[4]), (&*worked.0.0.to_string(), "0"));
     for (descriptor, file) in [(0, "/dev/null"), (1, "/dev/null"), (2, "runner.log")] {
         let link = fs::read_link(format!("/proc/{}/fd/{descriptor}", worked.0.0)).unwrap();
-        assert!(
-            link.to_str().unwrap().ends_with(file),
-            "{descriptor}: {link:?}"
-        );
+        assert!(link.to_str().unwrap().ends_with(file), "{descriptor}: {link:?}");
     }
     worked.0.signal(Signal::TERM);
     runner.run(&["wait", &id]).expect(143);
-    assert_eq!(
-        run.ending(),
-        ["incomplete", "interrupted", "SIGTERM", "none"]
-    );
+    assert_eq!(run.ending(), ["incomplete", "interrupted", "SIGTERM", "none"]);
     assert!(run.text("runner.log").contains("incomplete (interrupted)"));
     // It goes on in the background, too.
     assert_eq!(detached(&runner, &["resume", &id]), id);
     assert_eq!(run.manifest()["sessions"].as_array().unwrap().len(), 2);
     let worked = Worked::on(&run);
     let shown = runner.run(&["show"]).expect(0);
-    shown.says(&[
-        "running",
-        &format!("by process {} of", worked.0.0),
-        "0 of 1 done",
-    ]);
+    shown.says(&["running", &format!("by process {} of", worked.0.0), "0 of 1 done"]);
     worked.0.signal(Signal::KILL);
     runner.run(&["wait", &id]).expect(4);
     assert_told_truly(&runner);
@@ -94,11 +74,7 @@ fn mistakes_are_told_before_it_is_detached() {
     let runner = sleepers(1, SHORT);
     for (args, code, says) in [
         (&["exec", "missing.toml", "--detach"][..], 2, "missing.toml"),
-        (
-            &["exec", "scenario.toml", "--detach", "--test", "none"],
-            5,
-            "no test was selected",
-        ),
+        (&["exec", "scenario.toml", "--detach", "--test", "none"], 5, "no test was selected"),
         (&["exec", "scenario.toml", "--detach", "-j", "0"], 2, "0"),
         (&["resume", "nothing", "--detach"], 2, "there are no runs"),
     ] {
@@ -136,9 +112,7 @@ fn hangup_of_the_terminal_reaches_no_detached_run() {
     });
     // The kernel sends SIGHUP to the terminal's session.
     drop(terminal);
-    wait_until("the shell has ended", || {
-        shell.try_wait().unwrap().is_some()
-    });
+    wait_until("the shell has ended", || shell.try_wait().unwrap().is_some());
     runner.run(&["wait", &id]).expect(0);
     let run = assert_whole(&runner, 20);
     assert_eq!(run.manifest()["sessions"].as_array().unwrap().len(), 1);
@@ -166,8 +140,7 @@ fn death_before_there_is_a_run_is_told() {
     wait_until("it ends", || !first.is_alive());
     let ran = first.finish();
     assert_eq!(ran.stdout, "");
-    ran.expect(3)
-        .says(&["ended before there was a run", "signal"]);
+    ran.expect(3).says(&["ended before there was a run", "signal"]);
     assert!(runner.runs().is_empty());
     assert_eq!(runner.list().len(), 0);
 }

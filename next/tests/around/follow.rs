@@ -33,17 +33,9 @@ fn wait_has_the_code_of_the_run() {
         runner.run(&["wait"]).expect(code);
     }
     // The worst of several, and again by a group of names.
-    let ids: Vec<_> = runner
-        .runs()
-        .iter()
-        .map(|run| run.id().to_owned())
-        .collect();
+    let ids: Vec<_> = runner.runs().iter().map(|run| run.id().to_owned()).collect();
     let ran = runner.run(&["wait", &ids[0], &ids[1], "--json"]).expect(4);
-    let codes: Vec<_> = ran
-        .events()
-        .iter()
-        .map(|event| event["exit_code"].clone())
-        .collect();
+    let codes: Vec<_> = ran.events().iter().map(|event| event["exit_code"].clone()).collect();
     assert_eq!(codes, [json!(0), json!(4)]);
     runner.run(&["wait", "nothing"]).expect(2);
     runner.run(&["wait", &ids[0], "-q"]).expect(0);
@@ -54,9 +46,7 @@ fn wait_tells_progress_and_gives_up_in_time() {
     let runner = sleepers(2, ENDLESS);
     let mut running = runner.start(&[]);
     running.wait_until_running(&runner, 2);
-    let ran = runner
-        .run(&["wait", "--json", "--timeout", "300ms"])
-        .expect(6);
+    let ran = runner.run(&["wait", "--json", "--timeout", "300ms"]).expect(6);
     ran.says(&["still running"]);
     let progress = &ran.events()[0];
     assert_eq!(
@@ -82,14 +72,8 @@ fn wait_ends_when_a_run_is_killed() {
     let waiting = speaking(&runner, &["wait", "--json"], "progress");
     running.kill();
     let finished = waiting.finish().expect(4).events().pop().unwrap();
-    assert_eq!(
-        [&finished["status"], &finished["reason"]],
-        ["incomplete", "crashed"]
-    );
-    assert!(
-        runner.only_run().manifest()["status"] == "running",
-        "only a sweep writes it down"
-    );
+    assert_eq!([&finished["status"], &finished["reason"]], ["incomplete", "crashed"]);
+    assert!(runner.only_run().manifest()["status"] == "running", "only a sweep writes it down");
     assert_told_truly(&runner);
 }
 
@@ -105,11 +89,8 @@ fn long_commands_give_dead_runs_their_end() {
     let mut living = runner.started(&["exec", "scenario.toml", "--json"]);
     living.wait_until_running(&runner, 1);
     let lives = runner.only_run();
-    for args in [
-        &["wait", lives.id()][..],
-        &["logs", "-f", lives.id()],
-        &["exec", "scenario.toml"],
-    ] {
+    for args in [&["wait", lives.id()][..], &["logs", "-f", lives.id()], &["exec", "scenario.toml"]]
+    {
         let mut watching = sweeping(&runner, args);
         let dying = runner.started(&["exec", "scenario.toml", "--json"]);
         let pid = dying.process().0;
@@ -137,11 +118,7 @@ fn logs_show_who_said_what() {
         let is_headed = ["first@hostile#1 ", "evil@hostile#1 ", "again@hostile#1 "];
         assert!(is_headed.iter().any(|head| line.contains(head)), "{line:?}");
     }
-    assert!(
-        !ran.stdout.contains(['\u{1b}', '\u{202e}']),
-        "{:?}",
-        ran.stdout
-    );
+    assert!(!ran.stdout.contains(['\u{1b}', '\u{202e}']), "{:?}", ran.stdout);
     // What a guest says on a new line is said by this guest.
     let forged = ran.stdout.lines().filter(|line| line.contains("forged"));
     assert!(forged.clone().count() >= 3);
@@ -158,20 +135,11 @@ fn logs_show_who_said_what() {
 
     let of_one = runner.run(&["logs", "latest", "first"]).expect(0);
     assert!(!of_one.stdout.contains("evil") && of_one.stdout.contains("one"));
-    runner
-        .run(&["logs", "latest", "hostile"])
-        .expect(2)
-        .says(&["could be one of"]);
-    runner
-        .run(&["logs", "latest", "nobody"])
-        .expect(2)
-        .says(&["has no row of a trial"]);
+    runner.run(&["logs", "latest", "hostile"]).expect(2).says(&["could be one of"]);
+    runner.run(&["logs", "latest", "nobody"]).expect(2).says(&["has no row of a trial"]);
     let last = runner.run(&["logs", "--tail", "2"]).expect(0);
     let all: Vec<_> = ran.stdout.lines().collect();
-    assert_eq!(
-        last.stdout.lines().collect::<Vec<_>>(),
-        all[all.len() - 2..]
-    );
+    assert_eq!(last.stdout.lines().collect::<Vec<_>>(), all[all.len() - 2..]);
     runner
         .run(&["logs", "--runner"])
         .expect(0)
@@ -182,14 +150,8 @@ fn logs_show_who_said_what() {
 fn logs_are_lines_of_json() {
     let runner = speakers();
     runner.exec(&["-j", "1"]).expect(1);
-    let spoken = runner
-        .run(&["logs", "latest", "evil", "--json"])
-        .expect(0)
-        .events();
-    let streams: Vec<_> = spoken
-        .iter()
-        .map(|line| line["stream"].as_str().unwrap())
-        .collect();
+    let spoken = runner.run(&["logs", "latest", "evil", "--json"]).expect(0).events();
+    let streams: Vec<_> = spoken.iter().map(|line| line["stream"].as_str().unwrap()).collect();
     assert_eq!(streams, ["log", "stdout", "stderr"]);
     let text = "\u{1b}[2J\u{202e}evil\n09:18:04.015 other@hostile#1 error  forged";
     for line in &spoken {
@@ -203,10 +165,7 @@ fn logs_are_lines_of_json() {
     assert_eq!(spoken[0]["level"], "warn");
     assert!(spoken[0]["at"].is_string());
     assert_eq!(spoken[1]["at"], Value::Null);
-    let last = runner
-        .run(&["logs", "--json", "--tail", "1"])
-        .expect(0)
-        .events();
+    let last = runner.run(&["logs", "--json", "--tail", "1"]).expect(0).events();
     assert_eq!(last.len(), 1);
 }
 
@@ -228,10 +187,7 @@ fn followed_logs_end_with_the_run() {
     following.finish().expect(0);
     assert_eq!(of_one.finish().expect(0).events().len(), 3);
     assert_eq!(of_none.finish().expect(0).stdout, "");
-    of_runner
-        .finish()
-        .expect(0)
-        .says(&["the run is incomplete (interrupted)"]);
+    of_runner.finish().expect(0).says(&["the run is incomplete (interrupted)"]);
 }
 
 #[test]

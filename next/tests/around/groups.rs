@@ -30,8 +30,7 @@ fn three(times: [Duration; 3]) -> Runner {
 fn runs(runner: &Runner) -> [Run; 3] {
     let mut runs = runner.runs();
     runs.sort_by_key(|run| run.manifest()["scenario"].to_string());
-    runs.try_into()
-        .unwrap_or_else(|runs| panic!("not three: {runs:?}"))
+    runs.try_into().unwrap_or_else(|runs| panic!("not three: {runs:?}"))
 }
 
 /// Status, reason, stage.
@@ -54,21 +53,14 @@ fn runs_of_a_group_follow_each_other() {
     let runner = three([SHORT; 3]);
     let ran = runner.run(&["exec", "set", "--json", "-j", "2"]).expect(0);
     let events = ran.events();
-    let started: Vec<_> = events
-        .iter()
-        .filter(|event| event["event"] == "started")
-        .collect();
+    let started: Vec<_> = events.iter().filter(|event| event["event"] == "started").collect();
     let scenarios: Vec<_> = started.iter().map(|event| &event["scenario"]).collect();
     assert_eq!(scenarios, ["a", "b", "c"]);
     // Each run's events are numbered from 1, and come after those of the one before.
     let mut expected = 1;
     for event in &events {
         assert_eq!(event["n"], expected, "{event}");
-        expected = if event["event"] == "finished" {
-            1
-        } else {
-            expected + 1
-        };
+        expected = if event["event"] == "finished" { 1 } else { expected + 1 };
     }
     for (run, place) in runs(&runner).iter().zip(1..) {
         let manifest = run.manifest();
@@ -87,21 +79,12 @@ fn runs_of_a_group_follow_each_other() {
     shown.says(&["2 of 3 of group", &group]);
     // A part of a group's name does for wait and resume, which has nothing to do.
     let part = group.rsplit('-').next().unwrap();
-    runner
-        .run(&["show", part])
-        .expect(0)
-        .says(&["a (1/3 of", "c (3/3 of"]);
+    runner.run(&["show", part]).expect(0).says(&["a (1/3 of", "c (3/3 of"]);
     let document = runner.run(&["show", part, "--json"]).expect(0).document();
     assert_eq!(document["runs"].as_array().unwrap().len(), 3);
     runner.run(&["show", part, "--failed"]).expect(2);
-    runner
-        .run(&["wait", part])
-        .expect(0)
-        .says(&["a: ✓ passed: 3 of 3", "c: ✓"]);
-    runner
-        .run(&["resume", part])
-        .expect(0)
-        .says(&["group", "passed"]);
+    runner.run(&["wait", part]).expect(0).says(&["a: ✓ passed: 3 of 3", "c: ✓"]);
+    runner.run(&["resume", part]).expect(0).says(&["group", "passed"]);
     assert_eq!(runner.runs().len(), 3);
 }
 
@@ -110,9 +93,7 @@ fn group_ends_as_its_worst_run() {
     let runner = three([SHORT; 3]);
     let bad = sleeping("b", 3, SHORT).replace("hostile.wasm", "../hostile.wasm");
     runner.write("set/b.toml", format!("{bad}expect = {{ equals = 1 }}\n"));
-    let ran = runner
-        .run(&["exec", "set/a.toml", "set/b.toml", "set/c.toml"])
-        .expect(1);
+    let ran = runner.run(&["exec", "set/a.toml", "set/b.toml", "set/c.toml"]).expect(1);
     ran.says(&["✓ passed", "✗ failed"]);
     let plugin = "(module (import \"env\" \"x\" (func)) (func (export \"_start\")))";
     runner.wat("set/strange.wasm", plugin);
@@ -121,12 +102,7 @@ fn group_ends_as_its_worst_run() {
     let ran = runner.run(&["exec", "set"]);
     // A run that cannot start keeps no other from beginning.
     assert!(matches!(ran.code, Some(2 | 3)), "{ran:?}");
-    let newest: Vec<_> = runner
-        .list()
-        .iter()
-        .take(3)
-        .map(|run| run["status"].clone())
-        .collect();
+    let newest: Vec<_> = runner.list().iter().take(3).map(|run| run["status"].clone()).collect();
     if ran.code == Some(3) {
         assert_eq!(newest, ["completed", "failed", "completed"]);
     }
@@ -142,10 +118,7 @@ fn problems_of_all_scenarios_are_told_at_once() {
     assert_eq!(ran.stdout, "");
     assert!(!runner.path("results").exists());
     std::fs::create_dir(runner.path("empty")).unwrap();
-    runner
-        .run(&["exec", "empty"])
-        .expect(2)
-        .says(&["there is no scenario in the folder empty"]);
+    runner.run(&["exec", "empty"]).expect(2).says(&["there is no scenario in the folder empty"]);
 }
 
 #[test]
@@ -201,10 +174,7 @@ fn stop_in_the_second_run_ends_the_group() {
         let running = in_the_second(&runner);
         let (ran, _) = running.end_by(signal);
         let events = ran.expect(code).events();
-        let finished: Vec<_> = events
-            .iter()
-            .filter(|event| event["event"] == "finished")
-            .collect();
+        let finished: Vec<_> = events.iter().filter(|event| event["event"] == "finished").collect();
         assert_eq!(finished.len(), 3);
         let [_, b, c] = runs(&runner);
         assert_eq!(b.ending(), ["incomplete", "interrupted", name, "none"]);
@@ -212,10 +182,7 @@ fn stop_in_the_second_run_ends_the_group() {
         assert_eq!(standing(&c), ["incomplete", "interrupted", "waiting"]);
         assert!(c.manifest()["completed_at"].is_string());
         assert_eq!(runner.show(&c)["run"]["worked_ms"], 0);
-        assert_eq!(
-            finished[2]["run_dir"].as_str().unwrap().rsplit('/').next(),
-            Some(c.id())
-        );
+        assert_eq!(finished[2]["run_dir"].as_str().unwrap().rsplit('/').next(), Some(c.id()));
         assert_told_truly(&runner);
         if code == 130 {
             assert_resumes(&runner);
@@ -225,19 +192,14 @@ fn stop_in_the_second_run_ends_the_group() {
 
 #[test]
 fn request_in_the_second_run_ends_the_group() {
-    for (command, status, reason) in [
-        ("stop", "incomplete", "stopped"),
-        ("cancel", "cancelled", "cancelled"),
-    ] {
+    for (command, status, reason) in
+        [("stop", "incomplete", "stopped"), ("cancel", "cancelled", "cancelled")]
+    {
         let runner = three([SHORT, ENDLESS, SHORT]);
         let running = in_the_second(&runner);
         let [_, b, c] = runs(&runner);
         // The group means the run whose turn it is, and so does a run that waits.
-        let name = if command == "stop" {
-            group(&runner)
-        } else {
-            c.id().to_owned()
-        };
+        let name = if command == "stop" { group(&runner) } else { c.id().to_owned() };
         let asked = runner.run(&[command, &name, "--json"]).expect(0).document();
         assert_eq!(asked["run"], b.id());
         running.finish().expect(4);
@@ -276,10 +238,7 @@ fn detached_group_is_followed_by_its_id() {
     let id = ran.stdout.trim_end().to_owned();
     let ran = runner.run(&["wait", &id, "--json"]).expect(0);
     let events = ran.events();
-    let finished = events
-        .iter()
-        .filter(|event| event["event"] == "finished")
-        .count();
+    let finished = events.iter().filter(|event| event["event"] == "finished").count();
     assert_eq!(finished, 3);
     assert_eq!(group(&runner), id);
     for run in runs(&runner) {
@@ -294,11 +253,7 @@ fn detached_group_is_followed_by_its_id() {
     let other = runner.run(&["resume", &id]).expect(6);
     other.says(&["is held by process"]);
     runner.run(&["wait", &id]).expect(0);
-    assert!(
-        runs(&runner)
-            .iter()
-            .all(|run| standing(run)[0] == "completed")
-    );
+    assert!(runs(&runner).iter().all(|run| standing(run)[0] == "completed"));
     // One that is killed is crashed as a whole.
     let runner = three([SHORT, ENDLESS, SHORT]);
     let id = runner.run(&["exec", "set", "--detach"]).expect(0).stdout;
@@ -358,10 +313,7 @@ fn cancelled_group_leaves_no_run_waiting() {
     let [a, b, c] = runs(&runner);
     // Both are, once the command has ended.
     assert_eq!(standing(&a)[0], "completed");
-    assert_eq!(
-        [standing(&b)[0].as_str(), standing(&c)[0].as_str()],
-        ["cancelled"; 2]
-    );
+    assert_eq!([standing(&b)[0].as_str(), standing(&c)[0].as_str()], ["cancelled"; 2]);
     running.finish().expect(4);
 }
 

@@ -35,27 +35,15 @@ fn run_has_the_folder_that_was_named() {
     assert_eq!(run.bytes("benchmark.json"), before);
     // A dry run shows the plan of a new run, and would tell something else than comes.
     let dry = runner.run(&[&args[..], &["--dry-run"]].concat()).expect(2);
-    dry.says(&[
-        "results/ci holds a run",
-        "runner resume results/ci --dry-run",
-    ]);
+    dry.says(&["results/ci holds a run", "runner resume results/ci --dry-run"]);
     runner.run(&["resume", "results/ci", "--dry-run"]).expect(0);
     let new = ["exec", "scenario.toml", "--into", "new/ci", "--dry-run"];
     runner.run(&new).expect(0);
     // Its folder may be named in any way, also where there is no results root yet.
-    for (name, id) in [
-        ("other/run", "run"),
-        ("here", "here"),
-        ("./other/./two/", "two"),
-    ] {
-        runner
-            .run(&["exec", "scenario.toml", "--into", name])
-            .expect(0);
+    for (name, id) in [("other/run", "run"), ("here", "here"), ("./other/./two/", "two")] {
+        runner.run(&["exec", "scenario.toml", "--into", name]).expect(0);
         let manifest = fs::read_to_string(runner.path(name).join("benchmark.json")).unwrap();
-        assert!(
-            manifest.contains(&format!("\"id\": \"{id}\"")),
-            "{manifest}"
-        );
+        assert!(manifest.contains(&format!("\"id\": \"{id}\"")), "{manifest}");
     }
     for bad in [&["--label", "team"][..], &["--label", "=x"]] {
         runner.run(&[&args[..], bad].concat()).expect(2);
@@ -84,10 +72,7 @@ fn other_plans_do_not_go_into_a_run() {
     let refused = |runner: &Runner, args: &[&str], says: &str| {
         let ran = Running::start(into(runner).args(args)).finish().expect(2);
         ran.says(&["holds a run of another plan", says]);
-        assert_eq!(
-            (run.bytes("benchmark.json"), run.bytes("index.jsonl")),
-            before
-        );
+        assert_eq!((run.bytes("benchmark.json"), run.bytes("index.jsonl")), before);
     };
     runner.scenario(&sleeping("scenario", 3, SHORT));
     refused(&runner, &[], "its scenario");
@@ -96,16 +81,10 @@ fn other_plans_do_not_go_into_a_run() {
     );
     refused(&runner, &["--test", "a"], "its scenario");
     fs::remove_dir_all(&run.dir).unwrap();
-    Running::start(into(&runner).args(["--test", "a"]))
-        .finish()
-        .expect(0);
-    let ran = Running::start(into(&runner).args(["--test", "b"]))
-        .finish()
-        .expect(2);
+    Running::start(into(&runner).args(["--test", "a"])).finish().expect(0);
+    let ran = Running::start(into(&runner).args(["--test", "b"])).finish().expect(2);
     ran.says(&["its tests or what is selected of them"]);
-    Running::start(into(&runner).args(["--test", "a"]))
-        .finish()
-        .expect(0);
+    Running::start(into(&runner).args(["--test", "a"])).finish().expect(0);
 }
 
 #[test]
@@ -117,34 +96,14 @@ fn foreign_folders_are_left_alone() {
     fs::remove_dir(runner.path("results/ci/sub")).unwrap();
     fs::write(runner.path("results/file"), "mine").unwrap();
     std::os::unix::fs::symlink("ci", runner.path("results/link")).unwrap();
-    for bad in [
-        "results/file",
-        "results/link",
-        "results/latest",
-        "..",
-        "/",
-        "results/store",
-    ] {
+    for bad in ["results/file", "results/link", "results/latest", "..", "/", "results/store"] {
         let ran = runner.run(&["exec", "scenario.toml", "--into", bad]);
         assert!(matches!(ran.code, Some(2 | 7)), "{bad}: {ran:?}");
     }
     assert_eq!(fs::read(runner.path("results/file")).unwrap(), b"mine");
     fs::remove_file(runner.path("results/link")).unwrap();
-    assert!(
-        fs::read_dir(runner.path("results/ci"))
-            .unwrap()
-            .next()
-            .is_none()
-    );
-    runner
-        .run(&[
-            "exec",
-            "scenario.toml",
-            "scenario.toml",
-            "--into",
-            "results/ci",
-        ])
-        .expect(2);
+    assert!(fs::read_dir(runner.path("results/ci")).unwrap().next().is_none());
+    runner.run(&["exec", "scenario.toml", "scenario.toml", "--into", "results/ci"]).expect(2);
     // An empty folder is as good as none.
     Running::start(&mut into(&runner)).finish().expect(0);
     assert_whole(&runner, 1);
@@ -169,21 +128,12 @@ fn one_of_four_has_the_named_folder() {
     // Later ones are refused by name.
     let ran = Running::start(&mut into(&runner)).finish().expect(6);
     ran.says(&["run ci is held by process"]);
-    assert_eq!(
-        runner.only_run().manifest()["sessions"]
-            .as_array()
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(runner.only_run().manifest()["sessions"].as_array().unwrap().len(), 1);
     owner.kill();
     // A dead run is taken by one of four.
     let mut all: Vec<_> = (0..4).map(|_| Running::start(&mut into(&runner))).collect();
     wait_until("three of four have ended", || {
-        all.iter_mut()
-            .map(|running| usize::from(!running.is_alive()))
-            .sum::<usize>()
-            == 3
+        all.iter_mut().map(|running| usize::from(!running.is_alive())).sum::<usize>() == 3
     });
     let mut codes = Vec::new();
     for mut running in all {
@@ -195,13 +145,7 @@ fn one_of_four_has_the_named_folder() {
         }
     }
     assert_eq!(codes, [Some(6); 3]);
-    assert_eq!(
-        runner.only_run().manifest()["sessions"]
-            .as_array()
-            .unwrap()
-            .len(),
-        2
-    );
+    assert_eq!(runner.only_run().manifest()["sessions"].as_array().unwrap().len(), 2);
     assert_told_truly(&runner);
 }
 
@@ -227,9 +171,7 @@ fn detached_run_has_the_folder_that_was_named() {
     let runner = sleepers(2, ENDLESS);
     let args = ["exec", "scenario.toml", "--into", "results/ci", "--detach"];
     assert_eq!(runner.run(&args).expect(0).stdout, "ci\n");
-    let run = Run {
-        dir: runner.path("results/ci"),
-    };
+    let run = Run { dir: runner.path("results/ci") };
     let worked = Worked::on(&run);
     // A second start is refused before it is detached.
     let ran = runner.run(&args).expect(6);

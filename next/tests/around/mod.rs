@@ -57,10 +57,7 @@ impl Drop for Worked {
 fn listed(runner: &Runner, run: &str) -> String {
     let runs = runner.list();
     let run = runs.iter().find(|listed| listed["run"] == run);
-    run.unwrap_or_else(|| panic!("{runs:?}"))["status"]
-        .as_str()
-        .unwrap()
-        .to_owned()
+    run.unwrap_or_else(|| panic!("{runs:?}"))["status"].as_str().unwrap().to_owned()
 }
 
 /// Starts a command, and waits until it has printed something to standard output.

@@ -9,37 +9,17 @@ use crate::support::runner::Runner;
 #[test]
 fn one_call_shows_its_reply() {
     let runner = Runner::new(&[]);
-    let ran = runner.run(&[
-        "plugin",
-        "run",
-        "bundled:echo",
-        "--input",
-        r#"{"a": [1, null]}"#,
-    ]);
+    let ran = runner.run(&["plugin", "run", "bundled:echo", "--input", r#"{"a": [1, null]}"#]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let output: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(output, json!({"a": [1, null]}));
     ran.says(&["passed"]);
     assert!(!runner.path("results").exists());
 
-    let ran = runner.run(&[
-        "plugin",
-        "run",
-        "bundled:echo",
-        "--input",
-        "@in.json",
-        "--json",
-    ]);
+    let ran = runner.run(&["plugin", "run", "bundled:echo", "--input", "@in.json", "--json"]);
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
     runner.write("in.json", "\"from a file\"");
-    let ran = runner.run(&[
-        "plugin",
-        "run",
-        "bundled:echo",
-        "--input",
-        "@in.json",
-        "--json",
-    ]);
+    let ran = runner.run(&["plugin", "run", "bundled:echo", "--input", "@in.json", "--json"]);
     let document: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(document["output"], "from a file");
     assert_eq!(document["row"]["outcome"], "passed");
@@ -85,23 +65,13 @@ fn programs_are_called_plainly() {
     );
     let run = |more: &[&str]| runner.run(&[&["plugin", "run", "cat.wasm"], more].concat());
     let ran = run(&["--stdin", "{{input.x}}!", "--input", r#"{"x": "hi"}"#]);
-    assert_eq!(
-        (ran.code, ran.stdout.trim()),
-        (Some(0), "\"hi!\""),
-        "{}",
-        ran.stderr
-    );
+    assert_eq!((ran.code, ran.stdout.trim()), (Some(0), "\"hi!\""), "{}", ran.stderr);
     runner.write("in.txt", "bytes");
     let ran = run(&["--stdin", "@in.txt"]);
     assert_eq!(ran.stdout.trim(), "\"bytes\"", "{}", ran.stderr);
     // It answers nothing by the JSON protocol, so it is called plainly.
     let ran = run(&[]);
-    assert_eq!(
-        (ran.code, ran.stdout.trim()),
-        (Some(0), "\"\""),
-        "{}",
-        ran.stderr
-    );
+    assert_eq!((ran.code, ran.stdout.trim()), (Some(0), "\"\""), "{}", ran.stderr);
 }
 
 #[test]
@@ -121,25 +91,14 @@ fn inspection_shows_what_a_file_is() {
     ran.expect(2).says(&["WASM"]);
 
     // Why it cannot speak the protocol is told, since its author may think that it does.
-    runner.wat(
-        "plain.wasm",
-        r#"(module (memory (export "memory") 1) (func (export "_start")))"#,
-    );
+    runner.wat("plain.wasm", r#"(module (memory (export "memory") 1) (func (export "_start")))"#);
     let ran = runner.run(&["plugin", "inspect", "plain.wasm"]);
-    ran.expect(0)
-        .says(&["a plain command", "not one JSON object"]);
+    ran.expect(0).says(&["a plain command", "not one JSON object"]);
 
     // It cannot be called: a document says why without the colours of a terminal.
     let component = r#"(component (instance $none) (export "runner:provider/provider@0.1.0" (instance $none)))"#;
     runner.wat("none.wasm", component);
-    let ran = runner.run(&[
-        "plugin",
-        "inspect",
-        "none.wasm",
-        "--json",
-        "--color",
-        "always",
-    ]);
+    let ran = runner.run(&["plugin", "inspect", "none.wasm", "--json", "--color", "always"]);
     let document: Value = serde_json::from_str(&ran.expect(2).stdout).unwrap();
     let problem = document["problem"].as_str().unwrap();
     assert!(problem.starts_with("provider `none`"), "{problem}");

@@ -31,13 +31,8 @@ fn new_plugins_leave_nothing_to_fill_in() {
         let ran = runner.run(&["plugin", "new", &name, "--lang", language, "--kind", kind]);
         ran.expect(0).says(&["runner plugin build"]);
         let folder = runner.path(&name);
-        for file in [
-            "README.md",
-            "plugin.toml",
-            "scenario.toml",
-            "wit/provider.wit",
-            ".gitignore",
-        ] {
+        for file in ["README.md", "plugin.toml", "scenario.toml", "wit/provider.wit", ".gitignore"]
+        {
             let text = fs::read_to_string(folder.join(file)).unwrap();
             let rest = text.replace("{{secret.", "").replace("{{input.", "");
             assert!(!rest.contains("{{"), "{name}/{file}: {text}");
@@ -45,18 +40,9 @@ fn new_plugins_leave_nothing_to_fill_in() {
         assert!(!folder.join("template.toml").exists());
     }
     for (arguments, says) in [
-        (
-            ["plugin", "new", "Bad_Name", "--lang", "c"],
-            "cannot be a plugin's name",
-        ),
-        (
-            ["plugin", "new", "c-command", "--lang", "c"],
-            "is there already",
-        ),
-        (
-            ["plugin", "new", "runner-sdk", "--lang", "rust"],
-            "runner-sdk",
-        ),
+        (["plugin", "new", "Bad_Name", "--lang", "c"], "cannot be a plugin's name"),
+        (["plugin", "new", "c-command", "--lang", "c"], "is there already"),
+        (["plugin", "new", "runner-sdk", "--lang", "rust"], "runner-sdk"),
         (["plugin", "new", "x", "--lang", "cobol"], "cobol"),
     ] {
         let ran = runner.run(&arguments);
@@ -95,13 +81,9 @@ fn another_kind_than_promised_is_refused() {
     source(&runner, "command");
     let ran = runner.run(&["plugin", "build", "filter"]);
     ran.expect(3).says(&["is a component"]);
-    runner.write(
-        "filter/plugin.toml",
-        "name = \"filter\"\nkind = \"program\"\n",
-    );
+    runner.write("filter/plugin.toml", "name = \"filter\"\nkind = \"program\"\n");
     let ran = runner.run(&["plugin", "build", "filter"]);
-    ran.expect(2)
-        .says(&["`program` is none of `component`, `command`"]);
+    ran.expect(2).says(&["`program` is none of `component`, `command`"]);
     let ran = runner.run(&["plugin", "build", "nowhere"]);
     ran.expect(2).says(&["no `plugin.toml`"]);
 }

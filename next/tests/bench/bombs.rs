@@ -19,29 +19,14 @@ use crate::{Done, RUNNER};
 const INPUTS: [(&str, &str); 11] = [
     ("baseline", r#"{ do = "echo", value = 1 }"#),
     ("memory", r#"{ do = "grow-memory" }"#),
-    (
-        "standard output",
-        r#"{ do = "flood-stdout", count = 300000 }"#,
-    ),
-    (
-        "standard error",
-        r#"{ do = "flood-stderr", count = 300000 }"#,
-    ),
+    ("standard output", r#"{ do = "flood-stdout", count = 300000 }"#),
+    ("standard error", r#"{ do = "flood-stderr", count = 300000 }"#),
     ("log records", r#"{ do = "flood-log", count = 3000000 }"#),
-    (
-        "long log records",
-        r#"{ do = "flood-log", count = 3000, bytes = 1000000 }"#,
-    ),
+    ("long log records", r#"{ do = "flood-log", count = 3000, bytes = 1000000 }"#),
     ("artifacts", r#"{ do = "flood-artifacts", count = 100000 }"#),
-    (
-        "large artifacts",
-        r#"{ do = "flood-artifacts", count = 100, bytes = 10000000 }"#,
-    ),
+    ("large artifacts", r#"{ do = "flood-artifacts", count = 100, bytes = 10000000 }"#),
     ("reply", r#"{ do = "huge-reply" }"#),
-    (
-        "reply within its limit",
-        r#"{ do = "huge-reply", bytes = 4000000 }"#,
-    ),
+    ("reply within its limit", r#"{ do = "huge-reply", bytes = 4000000 }"#),
     ("endless loop", r#"{ do = "loop" }"#),
 ];
 /// What the guest `files` does in a folder that it may write to.
@@ -49,10 +34,7 @@ const ACTS: [(&str, &str); 4] = [
     ("a large file", r#"["fill", "/data/a", 1048576]"#),
     ("many files", r#"["flood", "/data"]"#),
     ("deep folders", r#"["deepen", "/data", 100000]"#),
-    (
-        "open files",
-        r#"["write", "/data/a", "text"], ["hoard", "/data/a"]"#,
-    ),
+    ("open files", r#"["write", "/data/a", "text"], ["hoard", "/data/a"]"#),
 ];
 
 /// Measures all bombs, with guests that were built into `guests`.
@@ -66,11 +48,7 @@ pub fn run(guests: &Path, cache: &Path, folder: &Path) -> Done {
     let plugin = |name: &str| format!("plugin = {:?}", guests.join(name));
     let mut bombs: Vec<(&str, String, String)> = Vec::new();
     for (name, input) in INPUTS {
-        bombs.push((
-            name,
-            plugin("guest_hostile.wasm"),
-            format!("input = {input}"),
-        ));
+        bombs.push((name, plugin("guest_hostile.wasm"), format!("input = {input}")));
     }
     for (name, acts) in ACTS {
         let grants = "grants.fs = [{ path = \"data\", mount = \"/data\", mode = \"rw\" }]\nlimits.scratch = \"64 MiB\"";
@@ -85,11 +63,7 @@ pub fn run(guests: &Path, cache: &Path, folder: &Path) -> Done {
         ("responses without an end", get.repeat(50)),
     ];
     for (name, requests) in requests {
-        bombs.push((
-            name,
-            web.clone(),
-            format!("input = {{ requests = [{requests}] }}"),
-        ));
+        bombs.push((name, web.clone(), format!("input = {{ requests = [{requests}] }}")));
     }
     let schema = "input = { do = \"echo\", value = [] }\nexpect = { schema = \"schema.json\" }";
     bombs.push(("schema", plugin("guest_hostile.wasm"), schema.to_owned()));
@@ -178,10 +152,7 @@ pub fn waiting(attempts: usize, guests: &Path, cache: &Path, folder: &Path) -> D
     let accepted = listener.incoming().take(attempts);
     let connections = accepted.collect::<Result<Vec<_>, _>>()?;
     let workers: Vec<u32> = children(child.id()).into_iter().filter(is_worker).collect();
-    let held: f64 = workers
-        .iter()
-        .map(|worker| megabytes(*worker, "RssAnon:"))
-        .sum();
+    let held: f64 = workers.iter().map(|worker| megabytes(*worker, "RssAnon:")).sum();
     println!(
         "\n{} attempts that wait for a server, {} workers: {held:.1} MB of their own",
         connections.len(),
@@ -252,9 +223,7 @@ fn children(process: u32) -> Vec<u32> {
         threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
     children
         .flat_map(|text| {
-            let numbers = text
-                .split_whitespace()
-                .filter_map(|number| number.parse().ok());
+            let numbers = text.split_whitespace().filter_map(|number| number.parse().ok());
             numbers.collect::<Vec<u32>>()
         })
         .collect()

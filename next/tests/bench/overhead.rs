@@ -32,8 +32,7 @@ fn main() -> Done {
     }
     let number = |name: &str, default: u64| {
         let at = args.iter().position(|arg| arg == name);
-        at.and_then(|at| args.get(at + 1)?.parse().ok())
-            .unwrap_or(default)
+        at.and_then(|at| args.get(at + 1)?.parse().ok()).unwrap_or(default)
     };
     let at = args.iter().position(|arg| arg == "--plugin");
     let plugin = at.and_then(|at| args.get(at + 1)).map(PathBuf::from);
@@ -105,10 +104,7 @@ impl Bench {
             Some(file) => vec![Guest::new("the given plugin", file)?],
             None => vec![
                 Guest::new("echo, 1 MiB stack", &guest(&root, "echo")?)?,
-                Guest::new(
-                    "bundled echo, 128 KiB stack",
-                    &root.join("plugins/bundled/echo.wasm"),
-                )?,
+                Guest::new("bundled echo, 128 KiB stack", &root.join("plugins/bundled/echo.wasm"))?,
             ],
         };
         let bench = Self { folder, n, guests };
@@ -128,19 +124,14 @@ impl Bench {
     }
 
     fn scenario(&self, guest: &Guest, tests: u64) -> Done<PathBuf> {
-        let file = self
-            .folder
-            .path()
-            .join(format!("{}-{tests}.toml", guest.digest));
+        let file = self.folder.path().join(format!("{}-{tests}.toml", guest.digest));
         let tests = if tests == 1 {
             "[[tests]]\nid = \"one\"\ninput = { text = \"one\" }\nexpect = { equals = { text = \"one\" } }\n"
         } else {
             "[[test_lists]]\nfiles = [\"list.jsonl\"]\nexpect = { equals = \"{{row.input}}\" }\n"
         };
-        let text = format!(
-            "name = \"bench\"\n[providers.echo]\nplugin = {:?}\n{tests}",
-            guest.file
-        );
+        let text =
+            format!("name = \"bench\"\n[providers.echo]\nplugin = {:?}\n{tests}", guest.file);
         fs::write(&file, text)?;
         Ok(file)
     }
@@ -157,10 +148,8 @@ impl Bench {
 
     /// The wall time of a whole run.
     fn exec(&self, scenario: &Path, jobs: u32) -> Done<Duration> {
-        let (scenario, results) = (
-            scenario.display().to_string(),
-            self.results().display().to_string(),
-        );
+        let (scenario, results) =
+            (scenario.display().to_string(), self.results().display().to_string());
         let jobs = jobs.to_string();
         let mut command =
             self.runner(&["exec", "-q", "-j", &jobs, "--results", &results, &scenario]);
@@ -223,13 +212,8 @@ impl Bench {
         let mut children = Vec::new();
         for _ in 0..processes {
             let mut command = Command::new(env::current_exe()?);
-            command
-                .arg("__bare")
-                .arg(self.cache())
-                .arg(guest.digest.to_string());
-            command
-                .args([threads.to_string(), calls.to_string()])
-                .stdout(Stdio::piped());
+            command.arg("__bare").arg(self.cache()).arg(guest.digest.to_string());
+            command.args([threads.to_string(), calls.to_string()]).stdout(Stdio::piped());
             children.push(command.spawn()?);
         }
         let mut inside = 0.0;
@@ -238,11 +222,7 @@ impl Bench {
             inside = String::from_utf8(output.stdout)?.trim().parse::<f64>()?;
         }
         // Of one process its own clock, without the start; of several the wall time, because they overlap.
-        let micros = if processes == 1 {
-            inside
-        } else {
-            micros(began.elapsed())
-        };
+        let micros = if processes == 1 { inside } else { micros(began.elapsed()) };
         Ok(micros / self.n as f64)
     }
 
@@ -268,17 +248,11 @@ impl Bench {
     }
 
     fn memory(&self) -> Done {
-        let scenario = self
-            .scenario(&self.guests[1], self.n)?
-            .display()
-            .to_string();
+        let scenario = self.scenario(&self.guests[1], self.n)?.display().to_string();
         let results = self.results().display().to_string();
         let args = ["exec", "-q", "-j", "2", "--results", &results, &scenario];
         let (_, peak) = self.watched(&args)?;
-        println!(
-            "\nmemory of the coordinator with {} trials: {peak:.1} MB",
-            self.n
-        );
+        println!("\nmemory of the coordinator with {} trials: {peak:.1} MB", self.n);
         Ok(())
     }
 
@@ -291,11 +265,7 @@ impl Bench {
         }
         rounds.sort_by_key(|(took, _)| *took);
         let (took, peak) = rounds[1];
-        println!(
-            "\nvalidate with {} tests: {:.2} s, {peak:.1} MB",
-            self.n,
-            took.as_secs_f64()
-        );
+        println!("\nvalidate with {} tests: {:.2} s, {peak:.1} MB", self.n, took.as_secs_f64());
         Ok(())
     }
 
@@ -324,10 +294,7 @@ impl Bench {
         let run = newest(&self.results())?;
         let rows = run.join("index.jsonl");
         let base = plain_read(&rows)?;
-        println!(
-            "\na run of {} rows, s, and times the plain reading of its rows",
-            self.n
-        );
+        println!("\na run of {} rows, s, and times the plain reading of its rows", self.n);
         println!("  read, parse each line   {:.2}", base.as_secs_f64());
         let print = |what: &str, took: Duration| {
             let ratio = took.as_secs_f64() / base.as_secs_f64();
@@ -343,10 +310,7 @@ impl Bench {
         let mut ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
         let left = usize::try_from(self.n)?.saturating_sub(1000);
         let end = ends.nth(left.saturating_sub(1)).map_or(0, |(at, _)| at + 1);
-        File::options()
-            .write(true)
-            .open(&rows)?
-            .set_len(end as u64)?;
+        File::options().write(true).open(&rows)?.set_len(end as u64)?;
         let manifest = run.join("benchmark.json");
         let whole = fs::read(&manifest)?;
         let mut value: serde_json::Value = serde_json::from_slice(&whole)?;
@@ -422,9 +386,7 @@ fn newest(results: &Path) -> Done<PathBuf> {
             runs.push(path);
         }
     }
-    runs.into_iter()
-        .max()
-        .ok_or_else(|| "there is no run".into())
+    runs.into_iter().max().ok_or_else(|| "there is no run".into())
 }
 
 /// Reads a file and parses each line as JSON, without keeping anything.
@@ -476,10 +438,7 @@ fn guest(root: &Path, package: &str) -> Done<PathBuf> {
     if !cargo.status()?.success() {
         return Err(format!("cannot build {package}").into());
     }
-    Ok(guests.join(format!(
-        "wasm32-wasip2/plugin/{}.wasm",
-        package.replace('-', "_")
-    )))
+    Ok(guests.join(format!("wasm32-wasip2/plugin/{}.wasm", package.replace('-', "_"))))
 }
 
 /// `__bare CACHE DIGEST THREADS CALLS` prints the loop's wall time in µs.

@@ -25,10 +25,7 @@ fn started(runner: &Runner) -> Running {
 /// What a command that asks says with `--json`.
 #[track_caller]
 fn asked(runner: &Runner, args: &[&str]) -> Value {
-    runner
-        .run(&[args, &["--json"]].concat())
-        .expect(0)
-        .document()
+    runner.run(&[args, &["--json"]].concat()).expect(0).document()
 }
 
 /// What came of it, in a word.

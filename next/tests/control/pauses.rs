@@ -138,11 +138,9 @@ fn backoff_stands_still_in_a_pause() {
 
 #[test]
 fn stop_ends_a_pause_and_the_run() {
-    for (what, args) in [
-        ("loop", &["stop"][..]),
-        ("sleep", &["cancel"]),
-        ("loop", &["stop", "--kill"]),
-    ] {
+    for (what, args) in
+        [("loop", &["stop"][..]), ("sleep", &["cancel"]), ("loop", &["stop", "--kill"])]
+    {
         let runner = trials(3, what, "");
         let running = started(&runner);
         assert_eq!(result(&runner, &["pause"]), "paused");
@@ -208,9 +206,7 @@ fn killed_in_a_pause_resumes_unpaused() {
     assert_eq!(result(&runner, &["pause"]), "paused");
     let workers = running.workers();
     running.kill();
-    wait_until("no worker is left", || {
-        workers.iter().all(|worker| !worker.is_alive())
-    });
+    wait_until("no worker is left", || workers.iter().all(|worker| !worker.is_alive()));
     assert_told_truly(&runner);
     let listed = &runner.list()[0];
     assert_eq!(
@@ -229,15 +225,10 @@ fn ctrl_z_pauses_and_stops_the_process() {
     let runner = timed();
     let running = busy(&runner);
     running.process().signal(Signal::TSTP);
-    wait_until("it is paused", || {
-        runner.list()[0]["paused"]["from"].is_string()
-    });
+    wait_until("it is paused", || runner.list()[0]["paused"]["from"].is_string());
     wait_until("it is stopped", || running.process().is_stopped());
     assert!(runner.list()[0]["paused"]["by"].is_null());
-    runner
-        .run(&["unpause"])
-        .expect(6)
-        .says(&["has not answered"]);
+    runner.run(&["unpause"]).expect(6).says(&["has not answered"]);
     thread::sleep(LONG_ENOUGH);
     running.process().signal(Signal::CONT);
     running.finish().expect(0);
@@ -266,11 +257,7 @@ fn suspended_processes_lose_no_time() {
         running.finish().expect(0);
         let run = assert_nothing_has_been(&runner);
         let suspended = run.manifest()["sessions"][0]["suspended_ms"].as_u64();
-        assert_eq!(
-            suspended >= Some(3_000),
-            who == "all",
-            "{who}: {suspended:?}"
-        );
+        assert_eq!(suspended >= Some(3_000), who == "all", "{who}: {suspended:?}");
     }
 }
 

@@ -51,18 +51,12 @@ fn stop_interrupts_what_guests_do() {
         assert_eq!(manifest["message"], "the machine is needed");
         assert!(manifest["completed_at"].is_string());
         assert!(manifest["sessions"][0]["ended_at"].is_string());
-        assert_by(
-            &manifest["sessions"][0]["stopped_by"],
-            "the machine is needed",
-        );
+        assert_by(&manifest["sessions"][0]["stopped_by"], "the machine is needed");
         let rows = run.rows();
         // A guest that waits for a processor may not have begun.
         assert!((1..=2).contains(&rows.len()), "{what}: {rows:?}");
         for row in &rows {
-            assert_eq!(
-                (&row["outcome"], &row["final"]),
-                (&json!("stopped"), &json!(false))
-            );
+            assert_eq!((&row["outcome"], &row["final"]), (&json!("stopped"), &json!(false)));
             assert_by(&row["stopped_by"], "the machine is needed");
         }
         assert_eq!(requests(&run), [""; 0]);
@@ -81,16 +75,11 @@ fn stop_of_an_ended_run_changes_nothing() {
     running.finish().expect(4);
     let run = runner.only_run();
     let before = run.bytes("benchmark.json");
-    for args in [
-        &["stop", run.id()][..],
-        &["stop", "latest", "--kill"],
-        &["stop", "latest", "--drain"],
-    ] {
+    for args in
+        [&["stop", run.id()][..], &["stop", "latest", "--kill"], &["stop", "latest", "--drain"]]
+    {
         let said = asked(&runner, args);
-        assert_eq!(
-            [&said["result"], &said["reason"]],
-            ["already_terminal", "stopped"]
-        );
+        assert_eq!([&said["result"], &said["reason"]], ["already_terminal", "stopped"]);
     }
     let ran = runner.run(&["stop", run.id()]).expect(0);
     ran.says(&["had ended already", "incomplete (stopped): 0 of 3 done"]);
@@ -111,10 +100,7 @@ fn drain_lets_attempts_in_flight_finish() {
     let rows = run.rows();
     assert!((2..8).contains(&rows.len()), "{rows:?}");
     for row in &rows {
-        assert_eq!(
-            (&row["outcome"], &row["stopped_by"]),
-            (&json!("passed"), &Value::Null)
-        );
+        assert_eq!((&row["outcome"], &row["stopped_by"]), (&json!("passed"), &Value::Null));
     }
     assert_by(&run.manifest()["sessions"][0]["stopped_by"], "later");
     runner.run(&["resume", "-j", "8"]).expect(0);
@@ -127,10 +113,7 @@ fn kill_needs_no_grace_and_ends_a_drain() {
     let running = started(&runner);
     let drain = runner.started(&["stop", "--drain", "--json"]);
     wait_until("the run drains", || {
-        running
-            .events()
-            .iter()
-            .any(|event| event["event"] == "stopping")
+        running.events().iter().any(|event| event["event"] == "stopping")
     });
     let began = Instant::now();
     assert_eq!(result(&runner, &["stop", "--kill"]), "stopped");
@@ -160,10 +143,7 @@ fn slow_stop_says_what_it_waits_for() {
     running.process().signal(Signal::INT);
     let notice = running.wait_for_event(|event| event["event"] == "notice");
     let text = notice["text"].as_str().unwrap();
-    assert!(
-        text.starts_with("the stop waits for guest@hostile#"),
-        "{text}"
-    );
+    assert!(text.starts_with("the stop waits for guest@hostile#"), "{text}");
     running.end_by(Signal::INT).0.expect(130);
 }
 
@@ -224,10 +204,7 @@ fn stop_sweeps_a_dead_run() {
     running.kill();
     let run = runner.only_run();
     assert_eq!(run.ending()[0], "running");
-    runner
-        .run(&["stop"])
-        .expect(2)
-        .says(&["no run is running in results"]);
+    runner.run(&["stop"]).expect(2).says(&["no run is running in results"]);
     assert_eq!(run.ending()[0], "running");
     assert_eq!(result(&runner, &["stop", "latest"]), "already_terminal");
     assert_eq!(run.ending(), ["incomplete", "crashed", "", "none"]);
@@ -241,10 +218,7 @@ fn cancel_ends_a_run_for_good() {
     let runner = trials(3, "sleep", "");
     let running = started(&runner);
     let said = asked(&runner, &["cancel", "--reason", "wrong model"]);
-    assert_eq!(
-        [&said["result"], &said["status"]],
-        ["cancelled", "cancelled"]
-    );
+    assert_eq!([&said["result"], &said["status"]], ["cancelled", "cancelled"]);
     running.finish().expect(4);
     let run = runner.only_run();
     assert_eq!(run.ending(), ["cancelled", "cancelled", "", "none"]);
@@ -252,10 +226,7 @@ fn cancel_ends_a_run_for_good() {
     for row in run.rows() {
         assert_by(&row["stopped_by"], "wrong model");
     }
-    runner
-        .run(&["resume", run.id()])
-        .expect(2)
-        .says(&["cancelled"]);
+    runner.run(&["resume", run.id()]).expect(2).says(&["cancelled"]);
     let before = run.bytes("benchmark.json");
     assert_eq!(result(&runner, &["cancel", "latest"]), "already_terminal");
     assert_eq!(run.bytes("benchmark.json"), before);
@@ -272,17 +243,12 @@ fn cancel_takes_incomplete_and_dead_runs() {
             running.end_by(Signal::INT).0.expect(130);
         }
         let run = runner.runs().pop().unwrap();
-        let ran = runner
-            .run(&["cancel", run.id(), "--reason", "enough"])
-            .expect(0);
+        let ran = runner.run(&["cancel", run.id(), "--reason", "enough"]).expect(0);
         ran.says(&["is now", "cancelled (cancelled): 0 of 3 done"]);
         let manifest = run.manifest();
         let steps = manifest["transitions"].as_array().unwrap();
         assert_eq!(steps.len(), 3);
-        assert_eq!(
-            [&steps[2]["writer"], &steps[2]["to"]],
-            ["cancel", "cancelled"]
-        );
+        assert_eq!([&steps[2]["writer"], &steps[2]["to"]], ["cancel", "cancelled"]);
         assert_by(&steps[2]["by"], "enough");
         assert_eq!(steps[1]["at"], manifest["sessions"][0]["ended_at"]);
     }
@@ -294,10 +260,7 @@ fn cancel_of_a_completed_run_is_refused() {
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
     let before = run.bytes("benchmark.json");
-    runner
-        .run(&["cancel", "latest"])
-        .expect(2)
-        .says(&["is completed, so it cannot be cancelled"]);
+    runner.run(&["cancel", "latest"]).expect(2).says(&["is completed, so it cannot be cancelled"]);
     assert_eq!(run.bytes("benchmark.json"), before);
 }
 
@@ -305,10 +268,7 @@ fn cancel_of_a_completed_run_is_refused() {
 fn only_running_run_needs_no_name() {
     let runner = trials(3, "sleep", "");
     for command in ["stop", "cancel", "pause", "unpause"] {
-        runner
-            .run(&[command])
-            .expect(2)
-            .says(&["no run is running in results"]);
+        runner.run(&[command]).expect(2).says(&["no run is running in results"]);
         runner.run(&[command, "nothing"]).expect(2);
     }
     let both = [started(&runner), started(&runner)];
@@ -330,10 +290,7 @@ fn request_of_an_earlier_session_is_ignored() {
     let first = started(&runner);
     // Its owner cannot answer, so the request stays.
     first.process().signal(Signal::STOP);
-    runner
-        .run(&["stop", "--kill"])
-        .expect(6)
-        .says(&["has not answered"]);
+    runner.run(&["stop", "--kill"]).expect(6).says(&["has not answered"]);
     runner.run(&["pause"]).expect(6);
     let run = runner.only_run();
     assert_eq!(requests(&run), ["request-kill.json"]);

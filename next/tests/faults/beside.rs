@@ -62,10 +62,7 @@ fn cut_rows_end_the_session() {
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(5);
     let run = runner.only_run();
-    let index = OpenOptions::new()
-        .write(true)
-        .open(run.dir.join("index.jsonl"))
-        .unwrap();
+    let index = OpenOptions::new().write(true).open(run.dir.join("index.jsonl")).unwrap();
     index.set_len(0).unwrap();
     running.finish().expect(7);
     runner.run(&["resume", "latest"]).expect(0);
@@ -79,10 +76,7 @@ fn appended_rows_end_the_session() {
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(5);
     let run = runner.only_run();
-    let mut index = OpenOptions::new()
-        .append(true)
-        .open(run.dir.join("index.jsonl"))
-        .unwrap();
+    let mut index = OpenOptions::new().append(true).open(run.dir.join("index.jsonl")).unwrap();
     index.write_all(b"what is this?\n").unwrap();
     let ran = running.finish().expect(7);
     ran.says(&["index.jsonl"]);
@@ -156,15 +150,9 @@ fn altered_store_is_named() {
         altered[whole.len() / 2] ^= 1;
         fs::write(&path, altered).unwrap();
         let digest = path.file_name().unwrap().to_str().unwrap();
-        runner
-            .run(&["resume", "latest"])
-            .expect(2)
-            .says(&[&digest[..8]]);
+        runner.run(&["resume", "latest"]).expect(2).says(&[&digest[..8]]);
         fs::remove_file(&path).unwrap();
-        runner
-            .run(&["resume", "latest"])
-            .expect(2)
-            .says(&[&digest[..8]]);
+        runner.run(&["resume", "latest"]).expect(2).says(&[&digest[..8]]);
         assert_eq!(run.bytes("index.jsonl"), index);
         fs::write(&path, whole).unwrap();
     }
@@ -187,13 +175,8 @@ fn repaired_plugin_is_planned_again() {
 fn one_of_many_resumes_wins() {
     let (runner, _) = interrupted();
     let resume = ["resume", "latest", "--json"];
-    let resumes: Vec<_> = (0..5)
-        .map(|_| Running::start(&mut runner.command(&resume)))
-        .collect();
-    let codes: Vec<_> = resumes
-        .into_iter()
-        .map(|running| running.finish().code.unwrap())
-        .collect();
+    let resumes: Vec<_> = (0..5).map(|_| Running::start(&mut runner.command(&resume))).collect();
+    let codes: Vec<_> = resumes.into_iter().map(|running| running.finish().code.unwrap()).collect();
     assert!(codes.contains(&0), "{codes:?}");
     // One that comes behind the end finds nothing left to do.
     assert!(codes.iter().all(|code| matches!(code, 0 | 6)), "{codes:?}");
@@ -221,13 +204,7 @@ fn strange_entries_are_left_out() {
 
 #[test]
 fn pipe_blocks_no_reader() {
-    for name in [
-        "benchmark.json",
-        "index.jsonl",
-        "runner.log",
-        "live.json",
-        "lock",
-    ] {
+    for name in ["benchmark.json", "index.jsonl", "runner.log", "live.json", "lock"] {
         let (runner, run) = interrupted();
         let _ = fs::remove_file(run.dir.join(name));
         make_pipe(&run.dir.join(name));
@@ -252,23 +229,13 @@ fn lock_alone_says_who_lives() {
     let run = runner.only_run();
     // All times are of another year, and the process that is named lives.
     let manifest = run.text("benchmark.json");
-    let year = manifest
-        .split("\"started_at\":")
-        .nth(1)
-        .unwrap()
-        .trim_start()[1..5]
-        .to_owned();
+    let year = manifest.split("\"started_at\":").nth(1).unwrap().trim_start()[1..5].to_owned();
     let mut manifest = run.manifest();
     manifest["sessions"][0]["pid"] = 1.into();
-    let manifest = manifest
-        .to_string()
-        .replace(&format!("\"{year}-"), "\"2019-");
+    let manifest = manifest.to_string().replace(&format!("\"{year}-"), "\"2019-");
     run.write("benchmark.json", manifest);
     let listed = &runner.list()[0];
-    assert_eq!(
-        (&listed["status"], &listed["reason"]),
-        (&json!("incomplete"), &json!("crashed"))
-    );
+    assert_eq!((&listed["status"], &listed["reason"]), (&json!("incomplete"), &json!("crashed")));
     runner.run(&["resume", "latest"]).expect(0);
     assert_whole(&runner, 40);
 }

@@ -28,9 +28,7 @@ fn runner() -> Runner {
 fn start(runner: &Runner, args: &[&str]) -> Running {
     set(runner, 0);
     let mut command = runner.command(&["exec", "scenario.toml", "--json"]);
-    command
-        .args(args)
-        .env("RUNNER_TEST_CLOCK", runner.path("clock"));
+    command.args(args).env("RUNNER_TEST_CLOCK", runner.path("clock"));
     Running::start(&mut command)
 }
 

@@ -20,17 +20,13 @@ fn many() -> Runner {
         "[[tests]]\nid = \"a\"\nrepeat = {TRIALS}\ninput = {{ do = \"echo\", value = \"some output of some length\" }}\n"
     ));
     // The guest is in the cache, so that only results need room.
-    runner
-        .run(&["exec", "scenario.toml", "--test", "none"])
-        .expect(5);
+    runner.run(&["exec", "scenario.toml", "--test", "none"]).expect(5);
     runner
 }
 
 /// Whether users may make file systems of their own.
 fn may_mount(runner: &Runner) -> bool {
-    Running::start(&mut runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt"))
-        .finish()
-        .code
+    Running::start(&mut runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt")).finish().code
         == Some(0)
 }
 
@@ -50,17 +46,10 @@ fn full_disk_keeps_earlier_rows() {
     let run = runner.only_run();
     assert_eq!(run.ending(), ["incomplete", "storage", "", "none"]);
     let acknowledged = ran.acknowledged();
-    assert!(
-        (100..TRIALS).contains(&acknowledged.len()),
-        "{}",
-        acknowledged.len()
-    );
+    assert!((100..TRIALS).contains(&acknowledged.len()), "{}", acknowledged.len());
     assert_kept(&run, &acknowledged);
     let finished = ran.events().pop().unwrap();
-    assert_eq!(
-        (&finished["reason"], &finished["exit_code"]),
-        (&json!("storage"), &json!(7))
-    );
+    assert_eq!((&finished["reason"], &finished["exit_code"]), (&json!("storage"), &json!(7)));
     assert_eq!(finished["counts"]["passed"], acknowledged.len());
 
     runner.run(&["resume", "latest"]).expect(0);
@@ -148,10 +137,7 @@ fn read_only_root_costs_only_the_list() {
     assert!(took.as_secs() < 10, "{took:?}");
     assert_eq!(run.ending()[..2], ["incomplete", "interrupted"]);
     let listed = Running::start(&mut ordinary(&runner, &["list", "--json"])).finish();
-    assert_eq!(
-        listed.expect(0).document()["runs"][0]["reason"],
-        "interrupted"
-    );
+    assert_eq!(listed.expect(0).document()["runs"][0]["reason"], "interrupted");
     lock(&root, false);
 }
 

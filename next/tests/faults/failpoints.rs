@@ -52,10 +52,7 @@ fn death_at_any_write_loses_nothing() {
             assert_kept(&assert_whole(&runner, TRIALS), &acknowledged);
         }
     }
-    assert!(
-        deaths >= 2 * PLACES.len(),
-        "only {deaths} places were reached"
-    );
+    assert!(deaths >= 2 * PLACES.len(), "only {deaths} places were reached");
 }
 
 #[test]
@@ -67,11 +64,7 @@ fn failed_writes_end_sessions_honestly() {
             let ran = exec_with_fault(&runner, place, action, count);
             if ran.code != Some(0) {
                 assert_eq!(ran.code, Some(7), "{place} {action}: {ran:?}");
-                ran.says(&[if action == "error" {
-                    "injected"
-                } else {
-                    "space"
-                }]);
+                ran.says(&[if action == "error" { "injected" } else { "space" }]);
                 failures += 1;
             }
             assert_told_truly(&runner);
@@ -83,10 +76,7 @@ fn failed_writes_end_sessions_honestly() {
             assert_kept(&assert_whole(&runner, TRIALS), &acknowledged);
         }
     }
-    assert!(
-        failures >= PLACES.len(),
-        "only {failures} places were reached"
-    );
+    assert!(failures >= PLACES.len(), "only {failures} places were reached");
 }
 
 /// Runs the scenario with a panic at a place, while it is paused and goes on where that is asked for.
@@ -117,10 +107,7 @@ fn panic_ends_in_a_run_that_can_be_resumed() {
         let mut acknowledged = ran.acknowledged();
         if let Some(reason) = ending {
             let listed = &runner.list()[0];
-            assert_eq!(
-                [&listed["status"], &listed["reason"]],
-                ["incomplete", reason]
-            );
+            assert_eq!([&listed["status"], &listed["reason"]], ["incomplete", reason]);
             assert!(!listed["message"].is_null(), "{listed}");
             assert_eq!(listed["exit_code"], code);
             assert_kept(&runner.only_run(), &acknowledged);
@@ -143,10 +130,7 @@ fn panic_before_the_first_row_is_failed() {
     runner.run(&["pause", "latest"]);
     running.finish().expect(70).says(&["panicked"]);
     let listed = &runner.list()[0];
-    assert_eq!(
-        [&listed["status"], &listed["reason"]],
-        ["failed", "internal"]
-    );
+    assert_eq!([&listed["status"], &listed["reason"]], ["failed", "internal"]);
     assert_eq!(listed["exit_code"], 70);
     runner.run(&["cleanup", "--yes"]).expect(0);
     assert_eq!(runner.only_run().ending()[..2], ["failed", "internal"]);

@@ -25,12 +25,9 @@ fn killed() -> Runner {
 
 /// What stands in files of the run beside its rows.
 fn set_aside(runner: &Runner) -> Vec<u8> {
-    let entries = fs::read_dir(runner.only_run().dir)
-        .unwrap()
-        .map(|entry| entry.unwrap());
+    let entries = fs::read_dir(runner.only_run().dir).unwrap().map(|entry| entry.unwrap());
     let torn = entries.filter(|entry| entry.file_name().to_str().unwrap().contains("torn"));
-    torn.flat_map(|entry| fs::read(entry.path()).unwrap())
-        .collect()
+    torn.flat_map(|entry| fs::read(entry.path()).unwrap()).collect()
 }
 
 #[test]
@@ -53,10 +50,7 @@ fn torn_tails_are_moved_aside() {
         let run = assert_whole(&runner, TRIALS);
         assert!(run.bytes("index.jsonl").starts_with(&whole));
         let aside = set_aside(&runner);
-        assert!(
-            aside.windows(tail.len()).any(|piece| piece == tail),
-            "{aside:?}"
-        );
+        assert!(aside.windows(tail.len()).any(|piece| piece == tail), "{aside:?}");
     }
 }
 
@@ -66,10 +60,8 @@ fn any_prefix_of_rows_resumes() {
     let run = runner.only_run();
     let index = run.bytes("index.jsonl");
     let copy = |from: &str, to: &str| {
-        let status = Command::new("cp")
-            .args(["-a", from, to])
-            .current_dir(runner.path(""))
-            .status();
+        let status =
+            Command::new("cp").args(["-a", from, to]).current_dir(runner.path("")).status();
         assert!(status.unwrap().success());
     };
     copy("results", "killed");
@@ -81,10 +73,7 @@ fn any_prefix_of_rows_resumes() {
         assert_told_truly(&runner);
         runner.run(&["resume", "latest"]).expect(0);
         let rows = assert_whole(&runner, TRIALS).bytes("index.jsonl");
-        let whole = prefix
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |end| end + 1);
+        let whole = prefix.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         assert!(rows.starts_with(&prefix[..whole]), "a whole row is lost");
     }
 }
@@ -98,10 +87,7 @@ fn held_run_is_not_resumed() {
     let pid = running.process().0.to_string();
     runner.run(&["resume", "latest"]).expect(6).says(&[&pid]);
     let listed = &runner.list()[0];
-    assert_eq!(
-        (&listed["status"], &listed["exit_code"]),
-        (&json!("running"), &json!(null))
-    );
+    assert_eq!((&listed["status"], &listed["exit_code"]), (&json!("running"), &json!(null)));
     running.end_by(rustix::process::Signal::INT).0.expect(130);
     assert_told_truly(&runner);
 }
@@ -117,16 +103,11 @@ fn other_formats_are_left_alone() {
         let index = run.bytes("index.jsonl");
         let said = runner.run(&["list"]);
         let text = format!("{}{}", said.stdout, said.stderr);
-        assert!(
-            text.contains(&format.to_string()) && text.contains('3'),
-            "{text}"
-        );
+        assert!(text.contains(&format.to_string()) && text.contains('3'), "{text}");
         let resumed = runner.run(&["resume", run.id()]).expect(2);
         resumed.says(&[&format.to_string(), "3"]);
         // A session in the same root sweeps what has died, but not this.
-        runner
-            .run(&["exec", "scenario.toml", "--test", "none"])
-            .expect(5);
+        runner.run(&["exec", "scenario.toml", "--test", "none"]).expect(5);
         assert_eq!(run.manifest(), manifest);
         assert_eq!(run.bytes("index.jsonl"), index);
     }
@@ -142,12 +123,8 @@ fn damaged_row_runs_again() {
     run.write("index.jsonl", &index);
     runner.run(&["resume", "latest"]).expect(0);
     let shown = runner.show(&run);
-    let finals = shown["rows"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|row| row["final"] == true)
-        .count();
+    let finals =
+        shown["rows"].as_array().unwrap().iter().filter(|row| row["final"] == true).count();
     assert_eq!(finals, TRIALS);
     assert_eq!(run.manifest()["status"], "completed");
 }
@@ -165,11 +142,7 @@ fn lost_results_are_told_and_made_again() {
         runner.run(&["show", run.id()]).expect(0).says(&[&says]);
         let before = run.bytes("benchmark.json");
         let ran = runner.run(&["resume", run.id(), "--dry-run"]).expect(0);
-        ran.says(&[
-            &says,
-            lost.split(' ').next().unwrap(),
-            "nothing was changed",
-        ]);
+        ran.says(&[&says, lost.split(' ').next().unwrap(), "nothing was changed"]);
         assert_eq!(run.bytes("benchmark.json"), before);
         runner.run(&["resume", run.id()]).expect(0).says(&[&says]);
         assert!(run.text("runner.log").contains(&says));

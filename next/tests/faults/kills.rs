@@ -93,10 +93,7 @@ fn killed_coordinators_lose_no_row() {
         let counts = ["passed", "failed", "error"].map(|outcome| run.count(outcome));
         assert_eq!(counts, [TRIALS as u64 - 2, 1, 1]);
     }
-    assert!(
-        with_rows >= kills / 4,
-        "only {with_rows} of {kills} kills came after a row"
-    );
+    assert!(with_rows >= kills / 4, "only {with_rows} of {kills} kills came after a row");
 }
 
 #[test]
@@ -116,16 +113,8 @@ fn killed_workers_lose_no_trial() {
         running.finish().expect(1);
         let run = assert_whole(&runner, TRIALS);
         let counts = ["passed", "failed", "error", "flaky"].map(|outcome| run.count(outcome));
-        assert_eq!(
-            counts,
-            [TRIALS as u64 - 2, 1, 1, 1],
-            "a death of a worker is no result"
-        );
-        lost += run
-            .rows()
-            .iter()
-            .filter(|row| is_row(row, "stopped", "lost"))
-            .count();
+        assert_eq!(counts, [TRIALS as u64 - 2, 1, 1, 1], "a death of a worker is no result");
+        lost += run.rows().iter().filter(|row| is_row(row, "stopped", "lost")).count();
         assert_eq!(run.manifest()["sessions"].as_array().unwrap().len(), 1);
     }
     assert!(lost > 0, "no kill has met an attempt");
@@ -181,19 +170,14 @@ fn no_worker_outlives_its_coordinator() {
     let workers = running.workers();
     assert_eq!(workers.len(), 2);
     running.kill();
-    wait_until("no worker is left", || {
-        workers.iter().all(|worker| !worker.is_alive())
-    });
+    wait_until("no worker is left", || workers.iter().all(|worker| !worker.is_alive()));
     assert_told_truly(&runner);
     // The lock is free at once.
     let mut again = runner.started(&["resume", "latest", "--json", "-j", "2"]);
     again.wait_until_running(&runner, 2);
     again.end_by(Signal::INT).0.expect(130);
     let stopped = runner.only_run().rows();
-    assert!(
-        stopped.iter().all(|row| row["outcome"] == "stopped"),
-        "{stopped:?}"
-    );
+    assert!(stopped.iter().all(|row| row["outcome"] == "stopped"), "{stopped:?}");
 }
 
 #[test]

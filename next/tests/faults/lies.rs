@@ -38,10 +38,7 @@ fn lied_to(lie: &str) -> (Runner, Option<i32>) {
     command.env("RUNNER_TEST_WORKER", "__lie");
     let (mut running, began) = (Running::start(&mut command), Instant::now());
     while running.is_alive() {
-        assert!(
-            began.elapsed() < BOUND,
-            "`{lie}` keeps the run from its end"
-        );
+        assert!(began.elapsed() < BOUND, "`{lie}` keeps the run from its end");
         std::thread::sleep(Duration::from_millis(5));
     }
     let code = running.finish().code;
@@ -196,12 +193,7 @@ fn lies_about_nothing_change_nothing() {
     }
     let is_forged = |line: &str| line.starts_with("2026-01-01T00:00:00");
     assert!(!run.text("runner.log").lines().any(is_forged));
-    for args in [
-        &["show"][..],
-        &["show", "--json"],
-        &["show", "latest", "steering"],
-        &["list"],
-    ] {
+    for args in [&["show"][..], &["show", "--json"], &["show", "latest", "steering"], &["list"]] {
         let shown = runner.run(args).expect(0).stdout;
         let steers = |letter: char| letter.is_control() && letter != '\n' || letter == '\u{202e}';
         assert!(!shown.contains(steers), "{args:?}: {shown}");

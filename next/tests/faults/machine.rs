@@ -39,11 +39,7 @@ fn assert_honest(runner: &Runner, ran: &Ran) {
     };
     let rows = run.rows();
     let is_settled = |row: &&serde_json::Value| row["final"] == true;
-    assert!(
-        rows.iter()
-            .filter(is_settled)
-            .all(|row| row["outcome"] == "passed")
-    );
+    assert!(rows.iter().filter(is_settled).all(|row| row["outcome"] == "passed"));
     if run.ending()[0] != "failed" {
         assert_told_truly(runner);
     }
@@ -68,10 +64,7 @@ fn too_few_files_settle_no_trial() {
     }
     // What a process may raise by itself, it does.
     limited(&runner, "ulimit -Sn 16", "exec scenario.toml").expect(0);
-    assert!(
-        codes.contains(&Some(0)) && codes.iter().any(|code| *code != Some(0)),
-        "{codes:?}"
-    );
+    assert!(codes.contains(&Some(0)) && codes.iter().any(|code| *code != Some(0)), "{codes:?}");
 }
 
 #[test]

@@ -45,9 +45,7 @@ fn noting(runner: &Runner, args: &[&str], fault: Option<&str>) -> Ran {
 fn synced(runner: &Runner, name: &str) -> usize {
     let notes = fs::read_to_string(runner.path("synced")).unwrap_or_default();
     let mut of_file = notes.lines().filter_map(|line| line.strip_prefix(name));
-    of_file
-        .next_back()
-        .map_or(0, |length| length.trim().parse().unwrap())
+    of_file.next_back().map_or(0, |length| length.trim().parse().unwrap())
 }
 
 /// Takes away or garbles what was not on disk. Returns how many bytes that were.

@@ -156,10 +156,7 @@ impl Done {
     }
 
     fn rows(&self) -> Vec<(String, Value)> {
-        let lines = self
-            .stdout
-            .split_inclusive('\n')
-            .filter(|line| line.ends_with('\n'));
+        let lines = self.stdout.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         let events = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let (mut run, mut rows) = (String::new(), Vec::new());
         for mut event in events {
@@ -247,15 +244,9 @@ impl Storm {
         let names = ["out", "err"].map(|name| self.runner.path(&format!("{name}-{number}")));
         let files = names.each_ref().map(|name| fs::File::create(name).unwrap());
         let mut command = self.runner.command(&words);
-        command
-            .env("TMPDIR", self.runner.path("tmp"))
-            .process_group(0);
+        command.env("TMPDIR", self.runner.path("tmp")).process_group(0);
         let [stdout, stderr] = files;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(stderr)
-            .spawn();
+        let child = command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn();
         let mut child = child.unwrap();
         befall(Process(child.id()), fate);
         let status = loop {
@@ -301,11 +292,7 @@ impl Storm {
     /// A run that commands may name, by one of its names.
     fn target(&self, random: &mut Random) -> String {
         let runs = self.runner.runs();
-        let ids: Vec<_> = runs
-            .iter()
-            .map(Run::id)
-            .filter(|id| *id != self.first)
-            .collect();
+        let ids: Vec<_> = runs.iter().map(Run::id).filter(|id| *id != self.first).collect();
         if ids.is_empty() {
             return "none".to_owned();
         }
@@ -342,9 +329,7 @@ impl Storm {
         self.run("cleanup --yes", Fate::Ends);
         let outcomes = |run: &Run| -> BTreeMap<String, String> {
             let results = results(run).into_iter();
-            results
-                .map(|(trial, row)| (trial, row["outcome"].to_string()))
-                .collect()
+            results.map(|(trial, row)| (trial, row["outcome"].to_string())).collect()
         };
         let runs = self.runner.runs();
         let first = runs.iter().find(|run| run.id() == self.first);
@@ -403,12 +388,6 @@ fn storm_of_commands_loses_no_row() {
     storm.end();
     let findings = storm.findings.into_inner().unwrap();
     assert!(findings.is_empty(), "{}", findings.join("\n=== "));
-    let told: usize = storm
-        .told
-        .into_inner()
-        .unwrap()
-        .values()
-        .map(Vec::len)
-        .sum();
+    let told: usize = storm.told.into_inner().unwrap().values().map(Vec::len).sum();
     assert!(told > 100, "only {told} rows were told of");
 }

@@ -20,12 +20,7 @@ fn folder() -> Runner {
 #[test]
 fn folders_are_built_only_when_asked() {
     let runner = folder();
-    let says = [
-        "has not been built",
-        "runner plugin build",
-        "mine",
-        "scenario.toml:2:",
-    ];
+    let says = ["has not been built", "runner plugin build", "mine", "scenario.toml:2:"];
     runner.refused(&[], &says);
     runner.exec(&["--build"]).expect(0);
     runner.exec(&[]).expect(0);
@@ -47,15 +42,9 @@ fn failed_builds_start_no_run() {
         "mine/plugin.toml",
         "name = \"mine\"\nkind = \"component\"\nbuild = \"echo no tool >&2; exit 3\"\n",
     );
-    runner
-        .exec(&["--build"])
-        .expect(3)
-        .says(&["no tool", "mine"]);
+    runner.exec(&["--build"]).expect(3).says(&["no tool", "mine"]);
     runner.write("mine/plugin.toml", "nam = \"mine\"\n");
-    runner
-        .exec(&["--build"])
-        .expect(2)
-        .says(&["plugin.toml", "nam"]);
+    runner.exec(&["--build"]).expect(2).says(&["plugin.toml", "nam"]);
     fs::remove_file(runner.path("mine/plugin.toml")).unwrap();
     runner.refused(&[], &["`mine`", "plugin.toml"]);
 }

@@ -18,10 +18,7 @@ fn assert_failed(runner: &Runner, says: &[&str]) {
     assert_eq!(run.ending(), ["failed", "plugin", "", "none"]);
     assert_eq!(run.manifest()["stage"], "plan");
     assert!(run.rows().is_empty());
-    assert!(
-        run.text("runner.log").contains(says[0]),
-        "it cannot be read later"
-    );
+    assert!(run.text("runner.log").contains(says[0]), "it cannot be read later");
     assert_eq!(runner.list()[0]["status"], "failed");
 }
 
@@ -82,10 +79,8 @@ fn missing_exports_are_named() {
 #[test]
 fn foreign_imports_are_named() {
     let runner = Runner::new(&[]);
-    runner.wat(
-        "foreign.wasm",
-        r#"(module (import "env" "launch" (func)) (func (export "_start")))"#,
-    );
+    runner
+        .wat("foreign.wasm", r#"(module (import "env" "launch" (func)) (func (export "_start")))"#);
     runner.scenario(&provider("foreign.wasm"));
     assert_failed(&runner, &["launch"]);
 
@@ -104,10 +99,7 @@ fn foreign_imports_are_named() {
 fn invalid_module_fails_the_run() {
     let runner = Runner::new(&[]);
     // It leaves a number on the stack.
-    runner.wat(
-        "invalid.wasm",
-        r#"(module (func (export "_start") i32.const 1))"#,
-    );
+    runner.wat("invalid.wasm", r#"(module (func (export "_start") i32.const 1))"#);
     runner.scenario(&provider("invalid.wasm"));
     assert_failed(&runner, &["invalid.wasm"]);
 }
@@ -145,9 +137,7 @@ fn schema_of_inputs_must_be_one() {
     let told = runner.run(&["validate", "scenario.toml"]).expect(2).stderr;
     assert_eq!(told.matches(says).count(), 1, "{told}");
     assert!(told.contains("plugin = \"schema.wasm\""), "{told}");
-    runner
-        .run(&["plugin", "inspect", "schema.wasm"])
-        .says(&[says]);
+    runner.run(&["plugin", "inspect", "schema.wasm"]).says(&[says]);
     assert_failed(&runner, &[says]);
 }
 
@@ -199,8 +189,5 @@ fn failed_run_says_why_in_events() {
     let finished = ran.events().pop().unwrap();
     let ending = ["event", "status", "reason"].map(|key| finished[key].as_str().unwrap());
     assert_eq!(ending, ["finished", "failed", "plugin"]);
-    assert!(
-        finished["message"].as_str().unwrap().contains("`p`"),
-        "{finished}"
-    );
+    assert!(finished["message"].as_str().unwrap().contains("`p`"), "{finished}");
 }

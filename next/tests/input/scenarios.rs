@@ -100,14 +100,8 @@ fn broken_list_lines_are_named() {
     let mut list = String::from("{\"id\": \"a\"}\nnot json\n");
     (0..20).for_each(|_| list.push_str("{\"id\": \"b\", \"idd\": 1}\n"));
     runner.write("list.jsonl", list);
-    runner.refused(
-        &[],
-        &["21", "list.jsonl:2:", "list.jsonl:11:", "`idd`", "11 more"],
-    );
-    runner.write(
-        "list.jsonl",
-        "{\"id\": \"a\"}\n{\"id\": \"b\"}\n{\"id\": \"a\"}\n",
-    );
+    runner.refused(&[], &["21", "list.jsonl:2:", "list.jsonl:11:", "`idd`", "11 more"]);
+    runner.write("list.jsonl", "{\"id\": \"a\"}\n{\"id\": \"b\"}\n{\"id\": \"a\"}\n");
     runner.refused(&[], &["`a`", "list.jsonl:1", "list.jsonl:3"]);
     runner.write("list.jsonl", b"{\"id\": \"a\"}\n{\"id\": \"\xff\"}\n");
     runner.refused(&[], &["list.jsonl:2", "UTF-8"]);
@@ -141,10 +135,7 @@ fn unknown_runs_name_the_newest() {
     runner.exec(&[]).expect(0);
     let id = runner.only_run().id().to_owned();
     let unique = id.rsplit('-').next().unwrap();
-    runner
-        .run(&["show", "nothing"])
-        .expect(2)
-        .says(&["nothing", unique]);
+    runner.run(&["show", "nothing"]).expect(2).says(&["nothing", unique]);
     runner.exec(&[]).expect(0);
     runner.run(&["show", &id[..4]]).expect(2).says(&[unique]);
     for name in [id.as_str(), unique, runner.runs()[0].dir.to_str().unwrap()] {

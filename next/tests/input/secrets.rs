@@ -31,11 +31,7 @@ fn secrets_without_values_are_refused() {
     let runner = telling();
     for args in [&[][..], &["--secret-file", "empty.env"]] {
         runner.write("empty.env", "OTHER=value\nKEY=\n");
-        let says = [
-            "secret `KEY` has no value",
-            "scenario.toml:4:",
-            "--secret-file",
-        ];
+        let says = ["secret `KEY` has no value", "scenario.toml:4:", "--secret-file"];
         runner.refused(args, &says);
     }
     with_value(&runner, "  ", &[]).expect(2);
@@ -59,9 +55,7 @@ fn files_of_secrets_go_before_the_environment() {
     });
     assert!(!text.contains("hunter2") && !text.contains("from outside"));
     // Of short values there is a word.
-    with_value(&runner, "abc", &[])
-        .expect(1)
-        .says(&["`KEY`", "short"]);
+    with_value(&runner, "abc", &[]).expect(1).says(&["`KEY`", "short"]);
 }
 
 #[test]
@@ -102,12 +96,7 @@ fn runs_with_secrets_are_their_owners() {
     Running::start(&mut runner.shell(exec)).finish().expect(0);
     let kept = runner.path("results/kept");
     assert_eq!(mode(&kept), 0o700);
-    for file in [
-        "benchmark.json",
-        "index.jsonl",
-        "runner.log",
-        "scenario.toml",
-    ] {
+    for file in ["benchmark.json", "index.jsonl", "runner.log", "scenario.toml"] {
         assert_eq!(mode(&kept.join(file)), 0o600, "{file}");
     }
     // Others may read one without.
@@ -136,10 +125,7 @@ fn processes_show_no_secret() {
             let path = format!("/proc/{}/{about}", process.0);
             // A worker that cannot be looked at shows nothing.
             let shown = fs::read(path).unwrap_or_default();
-            assert!(
-                !String::from_utf8_lossy(&shown).contains("hunter2"),
-                "{about}"
-            );
+            assert!(!String::from_utf8_lossy(&shown).contains("hunter2"), "{about}");
         }
     }
     running.kill();

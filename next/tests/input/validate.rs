@@ -13,10 +13,7 @@ fn valid_scenarios_pass_validation() {
         "{UNITS}[[tests]]\nid = \"a\"\nrepeat = 3\ninput = {{ from = \"km\", to = \"m\", value = 1 }}\n"
     ));
     let ran = runner.run(&["validate", "scenario.toml"]).expect(0);
-    assert_eq!(
-        ran.stdout,
-        "✓ scenario.toml: 1 test on 1 provider, 3 trials\n"
-    );
+    assert_eq!(ran.stdout, "✓ scenario.toml: 1 test on 1 provider, 3 trials\n");
     assert!(!runner.path("results").exists());
 }
 
@@ -58,14 +55,7 @@ fn inputs_are_checked_with_their_places() {
          [[test_lists]]\nfiles = [\"more.jsonl\"]\n"
     ));
     let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
-    ran.says(&[
-        "test `a`",
-        "scenario.toml:",
-        "from",
-        "test `c`",
-        "more.jsonl:2:",
-        "value",
-    ]);
+    ran.says(&["test `a`", "scenario.toml:", "from", "test `c`", "more.jsonl:2:", "value"]);
     assert!(!ran.stderr.contains("test `b`"), "{}", ran.stderr);
 
     // A run finds the same, before any trial.
@@ -83,9 +73,7 @@ fn many_refused_inputs_are_counted() {
     let runner = Runner::new(&[]);
     let lines = (0..20_000).map(|n| format!("{{\"id\": \"t{n}\", \"input\": {n}}}\n"));
     runner.write("many.jsonl", lines.collect::<String>());
-    runner.scenario(&format!(
-        "{UNITS}[[test_lists]]\nfiles = [\"many.jsonl\"]\n"
-    ));
+    runner.scenario(&format!("{UNITS}[[test_lists]]\nfiles = [\"many.jsonl\"]\n"));
     let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
     ran.says(&["test `t0`", "many.jsonl:1:", "20000 problems"]);
     let ran = runner.exec(&[]).expect(3);
@@ -105,10 +93,7 @@ fn plugin_and_test_problems_come_together() {
     runner.write("twice.jsonl", "{\"id\": \"a\"}\n{\"id\": \"a\"}\n");
     let says = ["`text.wasm`", "not WASM", "`sha256`", "`a` is used twice"];
     runner.refused(&[], &says);
-    runner
-        .run(&["validate", "scenario.toml"])
-        .expect(2)
-        .says(&says);
+    runner.run(&["validate", "scenario.toml"]).expect(2).says(&says);
 }
 
 #[test]
@@ -148,13 +133,8 @@ fn schemas_of_outputs_are_checked_first() {
     };
     let tests = [("a", "good.json"), ("b", "bad.json"), ("c", "bad.json")];
     let tests: String = tests.iter().map(|(id, schema)| test(id, schema)).collect();
-    runner.scenario(&format!(
-        "[providers.p]\nplugin = \"bundled:echo\"\n{tests}"
-    ));
-    let says = [
-        "test `b`",
-        "the schema of `expect` is not a valid JSON Schema",
-    ];
+    runner.scenario(&format!("[providers.p]\nplugin = \"bundled:echo\"\n{tests}"));
+    let says = ["test `b`", "the schema of `expect` is not a valid JSON Schema"];
     let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
     ran.says(&says);
     ran.says(&["scenario.toml:10:"]);
@@ -169,10 +149,7 @@ fn schemas_of_outputs_are_checked_first() {
 #[test]
 fn keys_of_the_other_kind_are_told_of() {
     let runner = Runner::new(&[]);
-    runner.wat(
-        "h.wasm",
-        "(module (memory (export \"memory\") 1) (func (export \"_start\")))",
-    );
+    runner.wat("h.wasm", "(module (memory (export \"memory\") 1) (func (export \"_start\")))");
     runner.scenario(
         "[providers.c]\nplugin = \"bundled:echo\"\nargs = [\"x\"]\noutput = \"json\"\n\
          [providers.h]\nplugin = \"h.wasm\"\nreuse = \"instance\"\n[[tests]]\nid = \"a\"\n",

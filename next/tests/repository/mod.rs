@@ -8,10 +8,7 @@ use crate::support::guests::root;
 
 /// The names of all tests below a folder.
 fn names(folder: &Path, found: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-    {
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         if entry.is_dir() {
             names(&entry, found);
         } else if entry.extension().is_some_and(|extension| extension == "rs") {
@@ -32,18 +29,13 @@ fn bundled_plugins_match_their_digests() {
     let digests = fs::read_to_string(folder.join("DIGESTS")).unwrap();
     let (compiler, files) = digests.split_once('\n').unwrap();
     assert!(compiler.starts_with("rustc "), "{compiler}");
-    let named: Vec<_> = files
-        .lines()
-        .map(|line| line.split_once("  ").unwrap())
-        .collect();
+    let named: Vec<_> = files.lines().map(|line| line.split_once("  ").unwrap()).collect();
     let found: Vec<_> = named.iter().map(|(_, name)| *name).collect();
     assert_eq!(found, ["chat.wasm", "echo.wasm", "http.wasm", "units.wasm"]);
     for (digest, name) in named {
         let bytes = fs::read(folder.join(name)).unwrap();
-        let digits: String = Sha256::digest(bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digits: String =
+            Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(digits, digest, "{name}: run plugins/bundled/build.sh");
     }
 }
@@ -51,11 +43,9 @@ fn bundled_plugins_match_their_digests() {
 #[test]
 fn promises_name_tests_that_exist() {
     let page = fs::read_to_string(root().join("next/tests/promises.md")).unwrap();
-    let rows = page.lines().filter_map(|line| {
-        line.strip_prefix("| ")?
-            .strip_suffix(" |")?
-            .rsplit_once(" | ")
-    });
+    let rows = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.rsplit_once(" | "));
     let mut tests = BTreeSet::new();
     names(&root().join("next"), &mut tests);
     let mut count = 0;
@@ -66,10 +56,7 @@ fn promises_name_tests_that_exist() {
         }
         for name in state.split(", ") {
             let name = name.trim_matches('`');
-            assert!(
-                tests.contains(name),
-                "there is no test `{name}`, which shows: {promise}"
-            );
+            assert!(tests.contains(name), "there is no test `{name}`, which shows: {promise}");
         }
     }
     assert!(count > 200, "{count}");
@@ -82,11 +69,9 @@ fn tables_name_tests_that_exist() {
     for page in ["FAULTS.md", "ARCHITECTURE.md", "SANDBOX.md"] {
         let text = fs::read_to_string(root().join("next").join(page)).unwrap();
         // The last cell names tests, and targets of fuzzing.
-        let cells = text.lines().filter_map(|line| {
-            line.strip_suffix(" |")?
-                .rsplit_once(" | ")
-                .map(|(_, cell)| cell)
-        });
+        let cells = text
+            .lines()
+            .filter_map(|line| line.strip_suffix(" |")?.rsplit_once(" | ").map(|(_, cell)| cell));
         let cells = cells.filter(|cell| cell.starts_with('`') && !cell.contains(".rs`"));
         let mut count = 0;
         for name in cells.flat_map(|cell| cell.split(", ")) {
@@ -111,15 +96,9 @@ fn coordinator_has_no_wasmtime() {
     let packages = lock["package"].as_array().unwrap();
     let (mut found, mut waiting) = (BTreeSet::new(), vec!["runner-engine".to_owned()]);
     while let Some(name) = waiting.pop() {
-        let package = packages
-            .iter()
-            .find(|package| package["name"].as_str() == Some(&name));
+        let package = packages.iter().find(|package| package["name"].as_str() == Some(&name));
         let needs = package.unwrap().get("dependencies");
-        for needed in needs
-            .and_then(|needs| needs.as_array())
-            .into_iter()
-            .flatten()
-        {
+        for needed in needs.and_then(|needs| needs.as_array()).into_iter().flatten() {
             // A version stands behind the name where there are several.
             let needed = needed.as_str().unwrap().split(' ').next().unwrap();
             if found.insert(needed.to_owned()) {
@@ -144,11 +123,7 @@ fn built(edges: &str) -> BTreeSet<String> {
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(
-        tree.status.success(),
-        "{}",
-        String::from_utf8_lossy(&tree.stderr)
-    );
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
     let tree = String::from_utf8(tree.stdout).unwrap();
     let crates = tree.lines().map(|line| line.trim_end_matches(" (*)"));
     crates.map(str::to_owned).collect()
@@ -196,21 +171,15 @@ fn every_flag_stands_on_a_page() {
     assert!(all.contains("plugin run") && all.len() > 20, "{all:?}");
     for command in all.iter().filter(|command| *command != "plugin") {
         let is_of = |title: &str| {
-            let mut named = title
-                .split('`')
-                .map(|name| name.trim_start_matches("runner "));
+            let mut named = title.split('`').map(|name| name.trim_start_matches("runner "));
             named.any(|name| name == command || (name == "exec" && command == "resume"))
         };
-        let own = sections
-            .iter()
-            .filter(|section| is_of(section.lines().next().unwrap()));
+        let own = sections.iter().filter(|section| is_of(section.lines().next().unwrap()));
         let text: String = own.copied().collect();
         assert!(!text.is_empty(), "`{command}` has no section");
         for line in help(command).lines() {
             let flags = line.trim_start().split("  ").next().unwrap();
-            let flags = flags
-                .split([' ', ',', '['])
-                .filter(|word| word.starts_with('-'));
+            let flags = flags.split([' ', ',', '[']).filter(|word| word.starts_with('-'));
             for flag in flags.filter(|flag| !["-h", "-V", "--"].contains(flag)) {
                 let has = |text: &str| text.contains(&format!("`{flag}"));
                 assert!(has(&text) || has(begin), "`{command}`: {flag} is missing");

@@ -31,10 +31,7 @@ const ECHO: &str = r#"{ do = "echo", value = 1 }"#;
 #[test]
 fn inserted_and_moved_tests_keep_what_has_run() {
     let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} |"), 0);
-    change(
-        &runner,
-        &format!("new | {ECHO} |\nb | {ECHO} |\na | {ECHO} |"),
-    );
+    change(&runner, &format!("new | {ECHO} |\nb | {ECHO} |\na | {ECHO} |"));
     runner.run(&["resume", "--accept-changes"]).expect(0);
     assert_rows(&run, &[("a", 1), ("b", 1), ("new", 1)]);
     assert_eq!((run.planned(), run.count("passed")), (3, 3));
@@ -45,26 +42,17 @@ fn inserted_and_moved_tests_keep_what_has_run() {
     );
     // The new plan is what is stored: the file may go.
     fs::remove_file(runner.path("scenario.toml")).unwrap();
-    runner
-        .run(&["resume", "--rerun", "a"])
-        .expect(0)
-        .says(&["gone"]);
+    runner.run(&["resume", "--rerun", "a"]).expect(0).says(&["gone"]);
     assert_rows(&run, &[("a", 2), ("b", 1), ("new", 1)]);
 }
 
 #[test]
 fn removed_tests_count_no_more() {
-    let (runner, run) = run_of(
-        &format!("a | {ECHO} |\nb | {ECHO} | equals = 2\nc | {ECHO} |"),
-        1,
-    );
+    let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} | equals = 2\nc | {ECHO} |"), 1);
     change(&runner, &format!("a | {ECHO} |\nc | {ECHO} |"));
     runner.run(&["resume", "--accept-changes"]).expect(0);
     assert_rows(&run, &[("a", 1), ("b", 1), ("c", 1)]);
-    assert_eq!(
-        (run.planned(), run.count("passed"), run.count("failed")),
-        (2, 2, 0)
-    );
+    assert_eq!((run.planned(), run.count("passed"), run.count("failed")), (2, 2, 0));
     assert_status(&runner, "completed");
     let again = runner.run(&["resume", "--rerun", "{a,c}"]).expect(0);
     assert!(!again.stderr.contains("damaged"), "{again:?}");
@@ -79,15 +67,9 @@ fn removed_tests_count_no_more() {
 #[test]
 fn dead_rerun_of_a_changed_plan_is_told_truly() {
     let nap = r#"{ do = "sleep", ms = 60 }"#;
-    let (runner, run) = run_of(
-        &format!("a | {nap} |\nb | {nap} |\nc | {nap} |\nd | {ECHO} |"),
-        0,
-    );
+    let (runner, run) = run_of(&format!("a | {nap} |\nb | {nap} |\nc | {nap} |\nd | {ECHO} |"), 0);
     let other = r#"{ do = "sleep", ms = 61 }"#;
-    change(
-        &runner,
-        &format!("a | {other} |\nb | {other} |\nc | {other} |\ne | {ECHO} |"),
-    );
+    change(&runner, &format!("a | {other} |\nb | {other} |\nc | {other} |\ne | {ECHO} |"));
     let mut again = runner.started(&["resume", "--accept-changes", "-j", "1", "--json"]);
     again.wait_for_rows(1);
     again.kill();
@@ -97,29 +79,17 @@ fn dead_rerun_of_a_changed_plan_is_told_truly() {
     runner.run(&["resume"]).expect(0);
     assert_status(&runner, "completed");
     let rows = run.rows();
-    assert_eq!(
-        rows[before..]
-            .iter()
-            .filter(|row| row["final"] == true)
-            .count(),
-        8 - before
-    );
+    assert_eq!(rows[before..].iter().filter(|row| row["final"] == true).count(), 8 - before);
     assert_eq!((run.planned(), run.count("passed")), (4, 4));
 }
 
 #[test]
 fn changed_inputs_run_again() {
     let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} |"), 0);
-    change(
-        &runner,
-        &format!("a | {ECHO} |\nb | {{ do = \"echo\", value = 2 }} |"),
-    );
+    change(&runner, &format!("a | {ECHO} |\nb | {{ do = \"echo\", value = 2 }} |"));
     // Without the flag the change is told of and not made.
     assert_unchanged(&runner, || {
-        runner
-            .run(&["resume", "latest"])
-            .expect(0)
-            .says(&["tests changed: `b`"]);
+        runner.run(&["resume", "latest"]).expect(0).says(&["tests changed: `b`"]);
     });
     let ran = runner.run(&["resume", "--rerun", "a"]).expect(0);
     ran.says(&["tests changed: `b`", "--accept-changes"]);
@@ -152,15 +122,9 @@ fn changed_expectations_judge_what_is_stored() {
             assert_eq!(last["final"], true);
             assert_eq!(last["judged"], rows[rows.len() - 2]["seq"], "{last}");
             // No guest was called: it is the attempt that was made.
-            for key in [
-                "attempt",
-                "started_at",
-                "duration_ms",
-                "usage",
-                "output",
-                "artifacts",
-                "error",
-            ] {
+            for key in
+                ["attempt", "started_at", "duration_ms", "usage", "output", "artifacts", "error"]
+            {
                 assert_eq!(last[key], first[key], "{key}");
             }
             assert_eq!(last["flaky"], Value::Null);
@@ -168,21 +132,9 @@ fn changed_expectations_judge_what_is_stored() {
         assert_eq!(run.rows_of("same").len(), 1);
         assert_status(&runner, "completed");
     };
-    judged(
-        table(2, "matches = \"^z\"", "error = \"trap\""),
-        1,
-        ["failed", "failed", "passed"],
-    );
-    judged(
-        table(1, "matches = \"^x\"", "error = \"timeout\""),
-        1,
-        ["passed", "passed", "error"],
-    );
-    judged(
-        table(3, "equals = 1", "error = \"trap\""),
-        1,
-        ["failed", "failed", "passed"],
-    );
+    judged(table(2, "matches = \"^z\"", "error = \"trap\""), 1, ["failed", "failed", "passed"]);
+    judged(table(1, "matches = \"^x\"", "error = \"timeout\""), 1, ["passed", "passed", "error"]);
+    judged(table(3, "equals = 1", "error = \"trap\""), 1, ["failed", "failed", "passed"]);
     assert_eq!(run.rows_of("a")[1]["checks"][0]["name"], "equals");
     // What an attempt came to by other expectations makes no later one flaky.
     change(&runner, &table(1, "", "error = \"trap\""));
@@ -234,10 +186,7 @@ fn changed_plugins_run_all_their_trials() {
     runner.run(&["resume", "--accept-changes"]).expect(0);
     let rows = run.rows_of("a");
     assert_eq!(rows.len(), 4);
-    assert_eq!(
-        (&rows[3]["provider"], &rows[3]["attempt"]),
-        (&json!("hostile"), &json!(2))
-    );
+    assert_eq!((&rows[3]["provider"], &rows[3]["attempt"]), (&json!("hostile"), &json!(2)));
 }
 
 #[test]
@@ -245,22 +194,13 @@ fn added_and_removed_providers_are_taken_over() {
     let (runner, run) = run_of(&format!("a | {ECHO} |"), 0);
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     // It comes before the other one, whose number in the plan changes.
-    runner.scenario(&format!(
-        "{text}\n[providers.echo]\nplugin = \"bundled:echo\"\n"
-    ));
-    runner
-        .run(&["resume", "--rerun", "all"])
-        .expect(0)
-        .says(&["providers added: `echo`"]);
+    runner.scenario(&format!("{text}\n[providers.echo]\nplugin = \"bundled:echo\"\n"));
+    runner.run(&["resume", "--rerun", "all"]).expect(0).says(&["providers added: `echo`"]);
     runner.run(&["resume", "--accept-changes"]).expect(0);
     assert_rows(&run, &[("a", 3)]);
     assert_eq!((run.planned(), run.count("passed")), (2, 2));
     assert_status(&runner, "completed");
-    runner.scenario(
-        &text
-            .replace("hostile]", "echo]")
-            .replace("hostile.wasm", "bundled:echo"),
-    );
+    runner.scenario(&text.replace("hostile]", "echo]").replace("hostile.wasm", "bundled:echo"));
     runner.run(&["resume", "--accept-changes"]).expect(0);
     assert_rows(&run, &[("a", 3)]);
     assert_eq!((run.planned(), run.count("passed")), (1, 1));
@@ -274,14 +214,9 @@ fn reruns_and_changes_add_up() {
     let run = runner.only_run();
     let text = format!("{}{PROVIDER}", FOUR.replace("equals = 2", "equals = 1"));
     runner.scenario(&text);
-    runner
-        .run(&["resume", "--accept-changes", "--rerun", "failed"])
-        .expect(1);
+    runner.run(&["resume", "--accept-changes", "--rerun", "failed"]).expect(1);
     // What failed runs, though judging it again would have done.
-    assert_rows(
-        &run,
-        &[("breaks", 2), ("fails", 2), ("hangs", 2), ("passes", 1)],
-    );
+    assert_rows(&run, &[("breaks", 2), ("fails", 2), ("hangs", 2), ("passes", 1)]);
     assert_eq!(run.rows_of("fails")[1]["attempt"], 2);
 }
 
@@ -304,15 +239,10 @@ fn death_while_changes_are_taken_over_leaves_one_plan() {
     // As if the process had died before the text was in its place.
     let new_text = run.text("scenario.toml");
     run.write("scenario.toml", &old_text);
-    let ran = runner
-        .run(&["resume", "--rerun", "new", "--dry-run"])
-        .expect(0);
+    let ran = runner.run(&["resume", "--rerun", "new", "--dry-run"]).expect(0);
     assert_eq!(ran.stdout, "new@hostile#1\n");
     assert_eq!(run.text("scenario.toml"), old_text);
-    runner
-        .run(&["resume", "--rerun", "new"])
-        .expect(1)
-        .says(&["scenario.toml is the run's again"]);
+    runner.run(&["resume", "--rerun", "new"]).expect(1).says(&["scenario.toml is the run's again"]);
     assert_eq!(run.text("scenario.toml"), new_text);
     assert_rows(&run, &[("a", 2), ("b", 1), ("new", 2)]);
 }
@@ -320,10 +250,7 @@ fn death_while_changes_are_taken_over_leaves_one_plan() {
 #[test]
 fn failed_runs_are_planned_again() {
     let runner = Runner::new(&[]);
-    runner.wat(
-        "hostile.wasm",
-        r#"(module (func (export "_start") i32.const 1))"#,
-    );
+    runner.wat("hostile.wasm", r#"(module (func (export "_start") i32.const 1))"#);
     change(&runner, &format!("a | {ECHO} |"));
     runner.exec(&[]).expect(3);
     assert_status(&runner, "failed");
@@ -351,30 +278,18 @@ fn groups_run_again_what_failed_in_them() {
     let runner = Runner::new(&[]);
     let scenario = |id: &str, expected: u32| {
         let echo = "[providers.echo]\nplugin = \"bundled:echo\"\n";
-        format!(
-            "{}{echo}",
-            tests(&format!("{id} | 1 | equals = {expected}"))
-        )
+        format!("{}{echo}", tests(&format!("{id} | 1 | equals = {expected}")))
     };
     fs::create_dir(runner.path("all")).unwrap();
     runner.write("all/one.toml", scenario("good", 1));
     runner.write("all/two.toml", scenario("bad", 2));
     runner.run(&["exec", "all"]).expect(1);
-    let group = runner.runs()[0].manifest()["group"]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let ran = runner
-        .run(&["resume", &group, "--rerun", "failed", "--dry-run"])
-        .expect(0);
+    let group = runner.runs()[0].manifest()["group"]["id"].as_str().unwrap().to_owned();
+    let ran = runner.run(&["resume", &group, "--rerun", "failed", "--dry-run"]).expect(0);
     assert_eq!(ran.stdout, "bad@echo#1\n");
-    runner
-        .run(&["resume", &group, "--rerun", "failed"])
-        .expect(1);
+    runner.run(&["resume", &group, "--rerun", "failed"]).expect(1);
     let rows: Vec<_> = runner.runs().iter().map(|run| run.rows().len()).collect();
     assert_eq!(rows, [1, 2]);
     runner.write("all/two.toml", scenario("bad", 1));
-    runner
-        .run(&["resume", &group, "--accept-changes"])
-        .expect(0);
+    runner.run(&["resume", &group, "--accept-changes"]).expect(0);
 }

@@ -56,9 +56,7 @@ fn assert_unchanged(runner: &Runner, ask: impl FnOnce()) {
 fn rows(run: &Run) -> BTreeMap<String, usize> {
     let mut counted = BTreeMap::new();
     for row in run.rows() {
-        *counted
-            .entry(row["test"].as_str().unwrap().to_owned())
-            .or_default() += 1;
+        *counted.entry(row["test"].as_str().unwrap().to_owned()).or_default() += 1;
     }
     counted
 }
@@ -66,10 +64,8 @@ fn rows(run: &Run) -> BTreeMap<String, usize> {
 /// Counts of rows, written as `a1 b2`.
 #[track_caller]
 fn assert_rows(run: &Run, expected: &[(&str, usize)]) {
-    let expected: BTreeMap<_, _> = expected
-        .iter()
-        .map(|(test, count)| ((*test).to_owned(), *count))
-        .collect();
+    let expected: BTreeMap<_, _> =
+        expected.iter().map(|(test, count)| ((*test).to_owned(), *count)).collect();
     assert_eq!(rows(run), expected);
 }
 
@@ -84,10 +80,7 @@ fn assert_status(runner: &Runner, status: &str) {
     let counts = &shown["run"]["counts"];
     let tables = shown["providers"].as_array().unwrap();
     for what in ["passed", "failed", "error", "timeout"] {
-        let sum: u64 = tables
-            .iter()
-            .map(|table| table[what].as_u64().unwrap())
-            .sum();
+        let sum: u64 = tables.iter().map(|table| table[what].as_u64().unwrap()).sum();
         assert_eq!(counts[what].as_u64(), Some(sum), "{what}: {shown}");
     }
 }

@@ -20,13 +20,9 @@ fn dry_runs_change_no_byte() {
         let ran = runner.run(&["resume", "latest", "--dry-run"]).expect(0);
         assert_eq!(ran.stdout.lines().count(), 1, "{ran:?}");
         runner.run(&["resume", "latest", "--explain"]).expect(0);
-        let ran = runner
-            .run(&["resume", "--rerun", "failed", "--dry-run"])
-            .expect(0);
+        let ran = runner.run(&["resume", "--rerun", "failed", "--dry-run"]).expect(0);
         assert_eq!(ran.stdout.lines().count(), 3, "{ran:?}");
-        runner
-            .run(&["resume", "--accept-changes", "--explain", "--json"])
-            .expect(0);
+        runner.run(&["resume", "--accept-changes", "--explain", "--json"]).expect(0);
     });
 }
 
@@ -34,19 +30,11 @@ fn dry_runs_change_no_byte() {
 fn explanations_name_the_reason_of_each_trial() {
     let runner = Runner::hostile(FOUR);
     runner.exec(&[]).expect(1);
-    let changed = FOUR
-        .replace("equals = 1", "equals = 9")
-        .replace("50ms", "60ms");
+    let changed = FOUR.replace("equals = 1", "equals = 9").replace("50ms", "60ms");
     runner.scenario(&format!(
         "{changed}\n[[tests]]\nid = \"new\"\ninput = {{ do = \"echo\" }}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"
     ));
-    let args = [
-        "resume",
-        "--accept-changes",
-        "--rerun",
-        "breaks",
-        "--explain",
-    ];
+    let args = ["resume", "--accept-changes", "--rerun", "breaks", "--explain"];
     assert_unchanged(&runner, || {
         let ran = runner.run(&args).expect(0);
         for line in [
@@ -56,17 +44,11 @@ fn explanations_name_the_reason_of_each_trial() {
             "hangs@hostile#1  runs: what it does has changed",
             "new@hostile#1  runs: it has no result",
         ] {
-            assert!(
-                ran.stdout.lines().any(|printed| printed == line),
-                "{line}\n{ran:?}"
-            );
+            assert!(ran.stdout.lines().any(|printed| printed == line), "{line}\n{ran:?}");
         }
         let ran = runner.run(&[&args[..], &["--json"]].concat()).expect(0);
-        let lines: Vec<serde_json::Value> = ran
-            .stdout
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let lines: Vec<serde_json::Value> =
+            ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 5);
         assert_eq!(lines[1]["runs"], false);
     });

@@ -49,11 +49,7 @@ fn killed_changes_and_reruns_come_to_the_same_end() {
     let mut random = Random::new();
     for _ in 0..times(3, 100) {
         let runner = Runner::hostile_in_memory("");
-        let first = State {
-            is_there: true,
-            ms: 10,
-            passes: true,
-        };
+        let first = State { is_there: true, ms: 10, passes: true };
         let mut states = [first; TESTS];
         change(&runner, &mut states, &mut random);
         runner.exec(&[]);
@@ -76,39 +72,22 @@ fn killed_changes_and_reruns_come_to_the_same_end() {
         }
         change(&runner, &mut states, &mut random);
         let there = states.iter().filter(|state| state.is_there).count();
-        let passed = states
-            .iter()
-            .filter(|state| state.is_there && state.passes)
-            .count();
+        let passed = states.iter().filter(|state| state.is_there && state.passes).count();
         let exit = i32::from(passed < there);
         // Of what was cut short nothing is left, and of what has changed.
-        runner
-            .run(&["resume", "latest", "--accept-changes"])
-            .expect(exit);
+        runner.run(&["resume", "latest", "--accept-changes"]).expect(exit);
         assert_status(&runner, "completed");
-        assert_eq!(
-            (run.planned(), run.count("passed")),
-            (there as u64, passed as u64)
-        );
+        assert_eq!((run.planned(), run.count("passed")), (there as u64, passed as u64));
         let results = results(&run);
-        for (number, state) in states
-            .iter()
-            .enumerate()
-            .filter(|(_, state)| state.is_there)
-        {
+        for (number, state) in states.iter().enumerate().filter(|(_, state)| state.is_there) {
             let row = &results[&format!("t{number}@hostile#1")];
             assert_eq!(row["outcome"] == "passed", state.passes, "{row}");
-            assert!(
-                row["duration_ms"].as_f64().unwrap() >= state.ms as f64,
-                "{row}"
-            );
+            assert!(row["duration_ms"].as_f64().unwrap() >= state.ms as f64, "{row}");
             assert_eq!(row["output"], json!("slept"));
         }
         runner.run(&["verify", run.id()]).expect(0);
         let rows = run.rows().len();
-        runner
-            .run(&["resume", "latest", "--accept-changes"])
-            .expect(exit);
+        runner.run(&["resume", "latest", "--accept-changes"]).expect(exit);
         assert_eq!(run.rows().len(), rows);
     }
 }

@@ -34,14 +34,8 @@ fn each_selector_runs_what_it_means() {
     // Attempt numbers go on, and rows were only added.
     for test in ["passes", "breaks"] {
         let rows = run.rows_of(test);
-        let attempts: Vec<_> = rows
-            .iter()
-            .map(|row| row["attempt"].as_u64().unwrap())
-            .collect();
-        assert!(
-            attempts.iter().copied().eq(1..=rows.len() as u64),
-            "{attempts:?}"
-        );
+        let attempts: Vec<_> = rows.iter().map(|row| row["attempt"].as_u64().unwrap()).collect();
+        assert!(attempts.iter().copied().eq(1..=rows.len() as u64), "{attempts:?}");
     }
     assert_eq!(run.count("failed"), 1);
 }
@@ -54,17 +48,12 @@ fn what_matches_nothing_changes_nothing() {
         for rerun in ["failed", "errors", "other*"] {
             runner.run(&["resume", "--rerun", rerun]).expect(5);
         }
-        runner
-            .run(&["resume", "--rerun", "{a"])
-            .expect(2)
-            .says(&["{a", "glob"]);
+        runner.run(&["resume", "--rerun", "{a"]).expect(2).says(&["{a", "glob"]);
         // Nothing is left to do.
         let ran = runner.run(&["resume", "latest"]).expect(0);
         ran.says(&["nothing is left to do"]);
         runner.run(&["resume", "--accept-changes"]).expect(0);
-        runner
-            .run(&["resume", "--accept-changes", "--rerun", "failed"])
-            .expect(0);
+        runner.run(&["resume", "--accept-changes", "--rerun", "failed"]).expect(0);
     });
 }
 
@@ -112,16 +101,11 @@ fn killed_rerun_is_finished_by_the_next() {
     for repeat in 1..=12 {
         let trial = format!("nap@hostile#{repeat}");
         let rows = run.rows();
-        let rows = rows
-            .iter()
-            .filter(|row| row["trial"] == trial.as_str() && row["final"] == true);
+        let rows = rows.iter().filter(|row| row["trial"] == trial.as_str() && row["final"] == true);
         assert_eq!(rows.count(), 2, "{trial}");
     }
     runner.run(&["resume", "latest"]).expect(0);
-    assert_eq!(
-        run.rows().iter().filter(|row| row["final"] == true).count(),
-        24
-    );
+    assert_eq!(run.rows().iter().filter(|row| row["final"] == true).count(), 24);
 }
 
 #[test]
@@ -145,11 +129,9 @@ fn second_resume_names_the_process_of_the_first() {
     let mut first = runner.started(&["resume", "--json"]);
     first.wait_until_running(&runner, 1);
     let pid = first.process().0.to_string();
-    for args in [
-        &["resume", "latest"][..],
-        &["resume", "--rerun", "all"],
-        &["resume", "--accept-changes"],
-    ] {
+    for args in
+        [&["resume", "latest"][..], &["resume", "--rerun", "all"], &["resume", "--accept-changes"]]
+    {
         runner.run(args).expect(6).says(&[&pid]);
     }
     let (first, _) = first.end_by(Signal::INT);
@@ -167,15 +149,8 @@ fn cancelled_runs_go_on_only_by_force() {
     assert_eq!(ran.finish().code, Some(4));
     assert_status(&runner, "cancelled");
     assert_unchanged(&runner, || {
-        for more in [
-            &[][..],
-            &["--rerun", "all"],
-            &["--accept-changes"],
-            &["--dry-run"],
-        ] {
-            let ran = runner
-                .run(&[&["resume", id.as_str()], more].concat())
-                .expect(2);
+        for more in [&[][..], &["--rerun", "all"], &["--accept-changes"], &["--dry-run"]] {
+            let ran = runner.run(&[&["resume", id.as_str()], more].concat()).expect(2);
             ran.says(&["cancelled", "--force"]);
         }
     });
@@ -190,10 +165,7 @@ fn altered_content_of_the_store_is_named() {
     runner.exec(&[]).expect(1);
     let run = runner.only_run();
     let manifest = run.manifest();
-    for key in [
-        &manifest["metadata"]["suite"],
-        &manifest["providers"][0]["digest"],
-    ] {
+    for key in [&manifest["metadata"]["suite"], &manifest["providers"][0]["digest"]] {
         let digest = key.as_str().unwrap();
         let path = runner.path(&format!("results/store/{}/{digest}", &digest[..2]));
         let bytes = fs::read(&path).unwrap();
@@ -201,25 +173,16 @@ fn altered_content_of_the_store_is_named() {
         altered[0] ^= 1;
         fs::write(&path, altered).unwrap();
         assert_unchanged(&runner, || {
-            runner
-                .run(&["resume", "--rerun", "all"])
-                .expect(2)
-                .says(&[digest]);
+            runner.run(&["resume", "--rerun", "all"]).expect(2).says(&[digest]);
         });
         fs::remove_file(&path).unwrap();
-        runner
-            .run(&["resume", "--rerun", "all"])
-            .expect(2)
-            .says(&[digest]);
+        runner.run(&["resume", "--rerun", "all"]).expect(2).says(&[digest]);
         fs::write(&path, bytes).unwrap();
     }
     let sha = manifest["metadata"]["scenario_sha256"].as_str().unwrap();
     let text = run.text("scenario.toml");
     run.write("scenario.toml", format!("{text}\n# altered\n"));
-    runner
-        .run(&["resume", "--rerun", "all"])
-        .expect(2)
-        .says(&[sha, "scenario.toml"]);
+    runner.run(&["resume", "--rerun", "all"]).expect(2).says(&[sha, "scenario.toml"]);
     run.write("scenario.toml", text);
     runner.run(&["resume", "--rerun", "all"]).expect(1);
 }
@@ -234,12 +197,8 @@ fn last_failed_runs_what_had_not_passed() {
     assert_rows(&runs[1], &[("breaks", 1), ("fails", 1), ("hangs", 1)]);
 
     // Of the newest run, and what has no result there counts as not passed.
-    let fixed = FOUR
-        .replace("equals = 2", "equals = 1")
-        .replace("\"trap\"", "\"echo\"");
-    runner.scenario(&format!(
-        "{fixed}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"
-    ));
+    let fixed = FOUR.replace("equals = 2", "equals = 1").replace("\"trap\"", "\"echo\"");
+    runner.scenario(&format!("{fixed}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"));
     runner.exec(&["--last-failed", "--test", "fails"]).expect(0);
     runner.exec(&["--last-failed"]).expect(5);
 }

@@ -25,9 +25,7 @@ fn files(run: &Run) -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(&run.dir).unwrap().map(|entry| entry.unwrap());
     let is_file =
         |entry: &fs::DirEntry| entry.file_type().unwrap().is_file() && entry.file_name() != "lock";
-    let names = entries
-        .filter(is_file)
-        .map(|entry| entry.file_name().into_string().unwrap());
+    let names = entries.filter(is_file).map(|entry| entry.file_name().into_string().unwrap());
     let mut files: Vec<_> = names.map(|name| (name.clone(), run.bytes(&name))).collect();
     files.sort();
     files
@@ -51,10 +49,7 @@ fn each_planned_trial_has_a_row() {
         "units/unknown@units#3",
     ];
     assert_eq!(trials, expected);
-    assert_eq!(
-        (run.planned(), run.count("passed"), run.count("flaky")),
-        (8, 8, 0)
-    );
+    assert_eq!((run.planned(), run.count("passed"), run.count("flaky")), (8, 8, 0));
     assert!(run.id().contains("-first-"), "{}", run.id());
 }
 
@@ -102,15 +97,9 @@ fn rows_have_the_documented_keys() {
         );
     }
     let started_at = row["started_at"].as_str().unwrap();
-    assert!(
-        started_at.len() == 24 && started_at.ends_with('Z'),
-        "{started_at}"
-    );
+    assert!(started_at.len() == 24 && started_at.ends_with('Z'), "{started_at}");
     assert!(row["duration_ms"].as_f64().unwrap() > 0.0, "{row}");
-    assert!(
-        row["usage"]["peak_memory"].as_u64().unwrap() >= 64 * 1024,
-        "{row}"
-    );
+    assert!(row["usage"]["peak_memory"].as_u64().unwrap() >= 64 * 1024, "{row}");
 }
 
 #[test]
@@ -122,10 +111,7 @@ fn exit_codes_tell_results_apart() {
         "#,
     ));
     runner.exec(&["--no-such-flag"]).expect(2);
-    runner
-        .run(&["exec", "no-such-file.toml"])
-        .expect(2)
-        .says(&["no-such-file.toml"]);
+    runner.run(&["exec", "no-such-file.toml"]).expect(2).says(&["no-such-file.toml"]);
     runner.exec(&["--test", "none"]).expect(5);
     assert!(runner.runs().is_empty(), "nothing is created");
     runner.exec(&["--test", "good"]).expect(0);
@@ -143,27 +129,18 @@ fn events_tell_of_every_row() {
     let runner = first();
     let ran = runner.exec(&["--json"]).expect(0);
     let (run, events) = (runner.only_run(), ran.events());
-    let numbers: Vec<_> = events
-        .iter()
-        .map(|event| event["n"].as_u64().unwrap())
-        .collect();
+    let numbers: Vec<_> = events.iter().map(|event| event["n"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());
     assert!(events.iter().all(|event| event["v"].is_u64()), "{events:?}");
     let (started, finished) = (&events[0], events.last().unwrap());
     assert_eq!(started["event"], "started");
-    assert_eq!(
-        (&started["run"], &started["planned"]),
-        (&json!(run.id()), &json!(8))
-    );
+    assert_eq!((&started["run"], &started["planned"]), (&json!(run.id()), &json!(8)));
     assert_eq!(finished["event"], "finished");
     assert_eq!(
         (&finished["status"], &finished["verdict"]),
         (&json!("completed"), &json!("passed"))
     );
-    assert_eq!(
-        (&finished["exit_code"], &finished["counts"]["passed"]),
-        (&json!(0), &json!(8))
-    );
+    assert_eq!((&finished["exit_code"], &finished["counts"]["passed"]), (&json!(0), &json!(8)));
     let acknowledged = ran.acknowledged();
     assert_eq!(acknowledged.len(), 8);
     assert_kept(&run, &acknowledged);
@@ -174,15 +151,9 @@ fn manifest_says_what_was_planned() {
     let runner = first();
     runner.exec(&[]).expect(0);
     let manifest = runner.only_run().manifest();
-    assert_eq!(
-        (&manifest["format"], &manifest["stage"]),
-        (&json!(3), &json!("finish"))
-    );
+    assert_eq!((&manifest["format"], &manifest["stage"]), (&json!(3), &json!("finish")));
     let metadata = &manifest["metadata"];
-    let planned = [
-        &metadata["planned_trial_count"],
-        &metadata["planned_test_count"],
-    ];
+    let planned = [&metadata["planned_trial_count"], &metadata["planned_test_count"]];
     assert_eq!(planned, [8, 6]);
     assert_eq!(manifest["id"], runner.only_run().id());
     assert_eq!(manifest["scenario"], "first");
@@ -193,23 +164,11 @@ fn manifest_says_what_was_planned() {
         .map(|provider| &provider["name"])
         .collect();
     assert_eq!(names, ["echo", "units"]);
-    assert_eq!(
-        manifest["providers"][0]["limits"]["memory"],
-        256 << 20,
-        "the default limit"
-    );
+    assert_eq!(manifest["providers"][0]["limits"]["memory"], 256 << 20, "the default limit");
     let transitions = manifest["transitions"].as_array().unwrap();
-    let steps: Vec<_> = transitions
-        .iter()
-        .map(|step| (step["from"].as_str(), step["to"].as_str()))
-        .collect();
-    assert_eq!(
-        steps,
-        [
-            (None, Some("running")),
-            (Some("running"), Some("completed"))
-        ]
-    );
+    let steps: Vec<_> =
+        transitions.iter().map(|step| (step["from"].as_str(), step["to"].as_str())).collect();
+    assert_eq!(steps, [(None, Some("running")), (Some("running"), Some("completed"))]);
     let sessions = manifest["sessions"].as_array().unwrap();
     assert_eq!(sessions.len(), 1);
     assert!(sessions[0]["ended_at"].is_string(), "{sessions:?}");
@@ -220,39 +179,23 @@ fn stored_scenario_is_byte_for_byte() {
     let runner = first();
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
-    assert_eq!(
-        run.bytes("scenario.toml"),
-        fs::read(runner.path("scenario.toml")).unwrap()
-    );
+    assert_eq!(run.bytes("scenario.toml"), fs::read(runner.path("scenario.toml")).unwrap());
     let log = run.text("runner.log");
-    assert!(
-        log.lines().next().unwrap().contains("exec scenario.toml"),
-        "{log}"
-    );
+    assert!(log.lines().next().unwrap().contains("exec scenario.toml"), "{log}");
 }
 
 #[test]
 fn page_of_one_trial_names_its_check() {
-    let runner = Runner::hostile(&tests(
-        r#"bad | { do = "echo", value = "one" } | equals = "two""#,
-    ));
+    let runner =
+        Runner::hostile(&tests(r#"bad | { do = "echo", value = "one" } | equals = "two""#));
     runner.exec(&[]).expect(1);
-    let page = runner
-        .run(&["show", "latest", "bad", "--json"])
-        .expect(0)
-        .document();
-    assert_eq!(
-        (&page["trial"], &page["provider"]),
-        (&json!("bad@hostile#1"), &json!("hostile"))
-    );
+    let page = runner.run(&["show", "latest", "bad", "--json"]).expect(0).document();
+    assert_eq!((&page["trial"], &page["provider"]), (&json!("bad@hostile#1"), &json!("hostile")));
     let shown = runner.run(&["show", "latest", "bad"]).expect(0).stdout;
     for text in ["bad@hostile#1", "failed", "equals", "one", "two"] {
         assert!(shown.contains(text), "no `{text}` in\n{shown}");
     }
-    runner
-        .run(&["show", "latest", "no-such-trial"])
-        .expect(2)
-        .says(&["no-such-trial"]);
+    runner.run(&["show", "latest", "no-such-trial"]).expect(2).says(&["no-such-trial"]);
 }
 
 #[test]
@@ -266,19 +209,11 @@ fn failures_are_named_at_the_end() {
     ));
     let ran = runner.exec(&[]).expect(1);
     let said = format!("{}{}", ran.stdout, ran.stderr);
-    for text in [
-        "wrong@hostile#1",
-        "traps@hostile#1",
-        "unreachable",
-        "runner",
-    ] {
+    for text in ["wrong@hostile#1", "traps@hostile#1", "unreachable", "runner"] {
         assert!(said.contains(text), "no `{text}` in\n{said}");
     }
     let failed = runner.run(&["show", "--failed"]).expect(0).stdout;
-    assert!(
-        failed.contains("wrong@hostile#1") && failed.contains("traps@hostile#1"),
-        "{failed}"
-    );
+    assert!(failed.contains("wrong@hostile#1") && failed.contains("traps@hostile#1"), "{failed}");
     assert!(!failed.contains("good@hostile#1"), "{failed}");
 }
 
@@ -306,13 +241,7 @@ fn database_has_what_manifests_have() {
         let columns = "SELECT status, verdict, planned, passed, scenario FROM runs WHERE id = ?1";
         let listed: (String, String, i64, i64, String) = database
             .query_row(columns, [run.id()], |row| {
-                Ok((
-                    row.get(0)?,
-                    row.get(1)?,
-                    row.get(2)?,
-                    row.get(3)?,
-                    row.get(4)?,
-                ))
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
             })
             .unwrap();
         let [status, _, _, verdict] = run.ending();
@@ -358,9 +287,7 @@ fn completed_run_is_resumed_without_change() {
 fn results_are_their_owners_alone() {
     let runner = Runner::hostile(&tests(r#"large | { do = "huge-reply", bytes = 100000 } |"#));
     let umask = r#"umask 022; exec "$runner" exec scenario.toml"#;
-    crate::support::running::Running::start(&mut runner.shell(umask))
-        .finish()
-        .expect(0);
+    crate::support::running::Running::start(&mut runner.shell(umask)).finish().expect(0);
     let mut folders = vec![runner.path("results")];
     let mut files = 0;
     while let Some(folder) = folders.pop() {
@@ -388,10 +315,7 @@ fn large_outputs_become_artifacts() {
     let row = run.row("large");
     assert_eq!(row["output"], json!({"$artifact": "output.json"}));
     let artifact = &row["artifacts"][0];
-    assert_eq!(
-        (&artifact["name"], &artifact["bytes"]),
-        (&json!("output.json"), &json!(100_002))
-    );
+    assert_eq!((&artifact["name"], &artifact["bytes"]), (&json!("output.json"), &json!(100_002)));
     let digest = artifact["sha256"].as_str().unwrap();
     let stored = run.bytes(&format!("artifacts/{}/{digest}", &digest[..2]));
     let output: Value = serde_json::from_slice(&stored).unwrap();
@@ -406,20 +330,11 @@ fn instances_share_nothing_between_trials() {
     );
     runner.exec(&["-j", "1"]).expect(0);
     let run = assert_whole(&runner, 20);
-    let outputs = results(&run)
-        .into_values()
-        .map(|mut row| row["output"].take());
+    let outputs = results(&run).into_values().map(|mut row| row["output"].take());
     let mut names = BTreeSet::new();
     for output in outputs {
-        assert_eq!(
-            (&output["setups"], &output["tests"]),
-            (&json!(1), &json!(1)),
-            "{output}"
-        );
-        assert!(
-            names.insert(output["instance"].to_string()),
-            "one instance served two trials"
-        );
+        assert_eq!((&output["setups"], &output["tests"]), (&json!(1), &json!(1)), "{output}");
+        assert!(names.insert(output["instance"].to_string()), "one instance served two trials");
     }
 }
 
@@ -435,11 +350,7 @@ fn guests_cannot_steer_the_terminal() {
     )));
     runner.exec(&["-v"]).expect(1);
     let mut printed = Vec::new();
-    for args in [
-        &["exec", "scenario.toml", "-v"][..],
-        &["show"],
-        &["show", "--failed"],
-    ] {
+    for args in [&["exec", "scenario.toml", "-v"][..], &["show"], &["show", "--failed"]] {
         let ran = runner.run(args);
         printed.push(ran.stdout + &ran.stderr);
     }
@@ -451,17 +362,12 @@ fn guests_cannot_steer_the_terminal() {
     }
     for text in printed {
         let steers = |char: char| char.is_control() && char != '\n' && char != '\t';
-        let found = text
-            .chars()
-            .find(|char| steers(*char) || *char == '\u{202e}');
+        let found = text.chars().find(|char| steers(*char) || *char == '\u{202e}');
         assert_eq!(found, None, "{text}");
         assert!(!text.lines().any(|line| line == "forged"), "{text}");
     }
     // Documents and events escape what they hold.
-    for args in [
-        &["exec", "scenario.toml", "--json"][..],
-        &["show", "--json"],
-    ] {
+    for args in [&["exec", "scenario.toml", "--json"][..], &["show", "--json"]] {
         let printed = runner.run(args).stdout;
         let raw = ['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}'];
         assert!(!printed.contains(raw), "{printed}");

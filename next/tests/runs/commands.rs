@@ -13,10 +13,7 @@ use crate::support::{
 fn scenario(keys: &str, table: &str) -> Runner {
     let runner = Runner::new(&[]);
     runner.link(&command(), "command.wasm");
-    runner.scenario(&format!(
-        "[providers.p]\nplugin = \"command.wasm\"\n{keys}\n{}",
-        tests(table)
-    ));
+    runner.scenario(&format!("[providers.p]\nplugin = \"command.wasm\"\n{keys}\n{}", tests(table)));
     runner
 }
 
@@ -47,17 +44,12 @@ fn output_is_read_as_asked() {
         ("json", "{\\\"a\\\": [1]}\\n", "{ a = [1] }"),
     ] {
         let keys = format!("args = [\"say\", \"{{{{input.say}}}}\"]\noutput = \"{form}\"");
-        let runner = scenario(
-            &keys,
-            &format!("a | {{ say = \"{said}\" }} | equals = {expected}"),
-        );
+        let runner = scenario(&keys, &format!("a | {{ say = \"{said}\" }} | equals = {expected}"));
         runner.exec(&[]).expect(0);
         assert_eq!(runner.only_run().row("a")["outcome"], "passed", "{form}");
     }
-    let broken = scenario(
-        "args = [\"say\", \"{\"]\noutput = \"json\"",
-        "a | {} | error = \"protocol\"",
-    );
+    let broken =
+        scenario("args = [\"say\", \"{\"]\noutput = \"json\"", "a | {} | error = \"protocol\"");
     broken.exec(&[]).expect(0);
     assert_eq!(broken.only_run().row("a")["error"]["class"], "protocol");
 }
@@ -93,9 +85,7 @@ fn hostile_commands_are_told_apart() {
     for what in ["loop", "sleep", "flood-forever"] {
         let runner = scenario(&format!("args = [\"{what}\"]"), "");
         let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
-        runner.scenario(&format!(
-            "{text}[[tests]]\nid = \"a\"\ntimeout = \"300ms\"\n"
-        ));
+        runner.scenario(&format!("{text}[[tests]]\nid = \"a\"\ntimeout = \"300ms\"\n"));
         runner.exec(&[]).expect(1);
         let row = runner.only_run().row("a");
         assert_eq!(row["outcome"], "timeout", "{what}: {row}");

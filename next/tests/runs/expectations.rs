@@ -22,10 +22,7 @@ fn schemas_name_the_places_that_break_them() {
     );
     runner.exec(&[]).expect(1);
     let run = runner.only_run();
-    assert_eq!(
-        run.row("good")["checks"],
-        json!([{"name": "schema", "verdict": "pass"}])
-    );
+    assert_eq!(run.row("good")["checks"], json!([{"name": "schema", "verdict": "pass"}]));
     let message = |test: &str| run.row(test)["checks"][0]["message"].clone();
     assert_eq!(
         message("bad"),
@@ -57,10 +54,7 @@ fn a_schema_fetches_nothing_and_explodes_nowhere() {
     runner.exec(&["--test", "exploding"]).expect(1);
     let run = runner.runs().pop().unwrap();
     let exploding = run.row("exploding")["checks"][0]["message"].to_string();
-    assert!(
-        exploding.contains("takes too much to find out whether it is valid"),
-        "{exploding}"
-    );
+    assert!(exploding.contains("takes too much to find out whether it is valid"), "{exploding}");
 }
 
 #[test]
@@ -83,17 +77,9 @@ fn scores_and_memory_are_bounded() {
     );
     let message = |test: &str| run.row(test)["checks"][0]["message"].clone();
     assert_eq!(message("low"), "expected a score of at least 0.5, got 0.4");
-    assert_eq!(
-        message("none"),
-        "expected a score of at least 0.5, got none"
-    );
+    assert_eq!(message("none"), "expected a score of at least 0.5, got none");
     let much = message("much");
-    assert!(
-        much.as_str()
-            .unwrap()
-            .starts_with("expected at most 1024 bytes, used "),
-        "{much}"
-    );
+    assert!(much.as_str().unwrap().starts_with("expected at most 1024 bytes, used "), "{much}");
 }
 
 #[test]
@@ -112,14 +98,10 @@ fn exit_codes_are_expected_and_judged_again() {
     assert_eq!(row()["checks"], passed);
     // Nothing is called for that.
     scenario("exit_code = 2");
-    runner
-        .run(&["resume", "--from", "latest", "--accept-changes"])
-        .expect(1);
+    runner.run(&["resume", "--from", "latest", "--accept-changes"]).expect(1);
     assert_eq!(row()["checks"][0]["message"], "expected exit code 2, got 1");
     scenario("exit_code = 1");
-    runner
-        .run(&["resume", "--from", "latest", "--accept-changes"])
-        .expect(0);
+    runner.run(&["resume", "--from", "latest", "--accept-changes"]).expect(0);
     let rows = runner.only_run().rows();
     assert_eq!((rows.len(), &rows[2]["checks"]), (3, &passed));
     assert_eq!(rows[2]["judged"], 2);
@@ -138,17 +120,11 @@ fn what_a_plugin_refuses_is_told_before_a_trial() {
     runner.run(&["validate", "scenario.toml"]).expect(0);
     scenario("decimals = 20", input);
     let refused = ["refuses its `config`: at `/decimals`"];
-    runner
-        .run(&["validate", "scenario.toml"])
-        .expect(2)
-        .says(&refused);
+    runner.run(&["validate", "scenario.toml"]).expect(2).says(&refused);
     runner.exec(&[]).expect(3).says(&refused);
     scenario("", "from = \"km\", to = \"mi\"");
     let refused = ["refuses the input: missing properties 'value'"];
-    runner
-        .run(&["validate", "scenario.toml"])
-        .expect(2)
-        .says(&refused);
+    runner.run(&["validate", "scenario.toml"]).expect(2).says(&refused);
     runner.exec(&[]).expect(3).says(&refused);
     assert!(runner.runs().iter().all(|run| run.rows().is_empty()));
 }

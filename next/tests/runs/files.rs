@@ -15,10 +15,7 @@ fn content(run: &Run, artifact: &Value) -> Vec<u8> {
     let content = run.bytes(&format!("artifacts/{}/{digest}", &digest[..2]));
     let hash = Sha256::digest(&content);
     let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(
-        (hash.as_str(), artifact["bytes"].as_u64()),
-        (digest, Some(content.len() as u64))
-    );
+    assert_eq!((hash.as_str(), artifact["bytes"].as_u64()), (digest, Some(content.len() as u64)));
     content
 }
 
@@ -35,31 +32,18 @@ fn artifacts_lie_under_their_digests() {
     ));
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
-    let artifacts = |test: &str| {
-        run.row(test)["artifacts"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default()
-    };
+    let artifacts = |test: &str| run.row(test)["artifacts"].as_array().cloned().unwrap_or_default();
     for (test, name) in [("text", "a.txt"), ("same", "b.txt")] {
-        let [artifact] = &artifacts(test)[..] else {
-            panic!("{:?}", artifacts(test))
-        };
+        let [artifact] = &artifacts(test)[..] else { panic!("{:?}", artifacts(test)) };
         assert_eq!(
             (&artifact["name"], content(&run, artifact)),
             (&json!(name), b"one two".to_vec())
         );
     }
     let many = artifacts("many");
-    let names: Vec<_> = many
-        .iter()
-        .map(|artifact| artifact["name"].clone())
-        .collect();
+    let names: Vec<_> = many.iter().map(|artifact| artifact["name"].clone()).collect();
     assert_eq!(names, ["file-0", "file-1", "file-2", "file-3", "file-4"]);
-    assert!(
-        many.iter()
-            .all(|artifact| content(&run, artifact) == vec![0; 300_000])
-    );
+    assert!(many.iter().all(|artifact| content(&run, artifact) == vec![0; 300_000]));
     assert_eq!(content(&run, &artifacts("large")[0]).len(), 600_000);
     assert!(artifacts("path").is_empty());
     runner.run(&["verify", "latest"]).expect(0);
@@ -68,9 +52,8 @@ fn artifacts_lie_under_their_digests() {
 #[test]
 fn a_large_output_comes_before_other_artifacts() {
     // The output repeats what each append came to, and is too large for the row.
-    let runner = Runner::hostile(&tests(
-        "a | { do = \"flood-artifacts\", count = 20_000, bytes = 1 } |",
-    ));
+    let runner =
+        Runner::hostile(&tests("a | { do = \"flood-artifacts\", count = 20_000, bytes = 1 } |"));
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
     let row = run.row("a");
@@ -80,10 +63,7 @@ fn a_large_output_comes_before_other_artifacts() {
     assert_eq!(artifacts[0]["name"], "output.json");
     let output: Value = serde_json::from_slice(&content(&run, &artifacts[0])).unwrap();
     assert_eq!(output.as_array().unwrap().len(), 20_000);
-    assert_eq!(
-        (&artifacts[1]["name"], content(&run, &artifacts[1])),
-        (&json!("file-0"), vec![0])
-    );
+    assert_eq!((&artifacts[1]["name"], content(&run, &artifacts[1])), (&json!("file-0"), vec![0]));
 }
 
 #[test]

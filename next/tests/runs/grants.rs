@@ -28,18 +28,12 @@ fn dry_runs_show_grants_and_trials() {
         "fs = [{ path = \"fixtures\", mount = \"/fixtures\" }]",
     ]);
     let ran = runner.exec(&["--dry-run", "--json"]).expect(0);
-    let lines: Vec<Value> = ran
-        .stdout
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines: Vec<Value> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines[0]["part"], "plan");
     assert_eq!(lines[0]["trials"], 2);
     assert_eq!(lines[0]["missing_secrets"], json!(["OTHER"]));
-    assert_eq!(
-        lines[1],
-        json!({"v": 1, "part": "trial", "trial": "a@it#1"})
-    );
+    assert_eq!(lines[1], json!({"v": 1, "part": "trial", "trial": "a@it#1"}));
     assert!(!runner.path("results").exists());
 }
 
@@ -53,10 +47,7 @@ fn grants_that_do_nothing_are_told_of() {
     );
     let says = ["provider `p`", "`net` does nothing for a module"];
     runner.exec(&["--dry-run"]).expect(0).says(&says);
-    runner
-        .run(&["validate", "scenario.toml"])
-        .expect(0)
-        .says(&says);
+    runner.run(&["validate", "scenario.toml"]).expect(0).says(&says);
     runner.exec(&[]).expect(0).says(&says);
     assert!(runner.only_run().text("runner.log").contains(says[1]));
 }

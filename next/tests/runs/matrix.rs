@@ -61,10 +61,7 @@ fn every_combination_is_a_provider_with_its_own_values() {
         let row = rows.iter().find(|row| row["provider"] == provider).unwrap();
         let config = &row["output"]["config"];
         // As the guest was given it: a text.
-        config.as_str().map_or_else(
-            || config.clone(),
-            |text| serde_json::from_str(text).unwrap(),
-        )
+        config.as_str().map_or_else(|| config.clone(), |text| serde_json::from_str(text).unwrap())
     };
     assert_eq!(
         config("gpt[temp=0.5,size=x-large]"),
@@ -77,30 +74,17 @@ fn every_combination_is_a_provider_with_its_own_values() {
 fn names_with_brackets_are_selected_as_they_are_written() {
     let runner = runner();
     for (provider, trials) in [
-        (
-            "gpt[temp=0,size=small]",
-            &["t@gpt[temp=0,size=small]#1"][..],
-        ),
-        (
-            "gpt[temp=0.5,*]",
-            &[
-                "t@gpt[temp=0.5,size=small]#1",
-                "t@gpt[temp=0.5,size=x-large]#1",
-            ],
-        ),
+        ("gpt[temp=0,size=small]", &["t@gpt[temp=0,size=small]#1"][..]),
+        ("gpt[temp=0.5,*]", &["t@gpt[temp=0.5,size=small]#1", "t@gpt[temp=0.5,size=x-large]#1"]),
         ("[bg]*[-[]*a*r", &["t@by-air#1"]),
     ] {
-        runner
-            .exec(&["--test", "t", "--provider", provider])
-            .expect(0);
+        runner.exec(&["--test", "t", "--provider", provider]).expect(0);
         let run = runner.runs().pop().unwrap();
         assert!(results(&run).keys().eq(trials), "{provider}");
     }
     let trial = "t@gpt[temp=0.5,size=small]#1";
     runner.exec(&["--test", "t"]).expect(0);
-    runner
-        .run(&["resume", "latest", "--rerun", trial])
-        .expect(0);
+    runner.run(&["resume", "latest", "--rerun", trial]).expect(0);
     let run = runner.runs().pop().unwrap();
     assert_eq!(run.rows().len(), 8);
     assert_eq!(run.rows()[7]["trial"], trial);

@@ -51,10 +51,8 @@ fn every_end_has_its_class() {
         ("say-stopped", "protocol", "stop"),
         ("unheard-of", "invalid-input", "cannot do `unheard-of`"),
     ];
-    let table: String = cases
-        .iter()
-        .map(|(what, ..)| format!("{what} | {{ do = \"{what}\" }} |\n"))
-        .collect();
+    let table: String =
+        cases.iter().map(|(what, ..)| format!("{what} | {{ do = \"{what}\" }} |\n")).collect();
     let (_runner, run) = run(&table, 1);
     for (what, class, message) in cases {
         let row = run.row(what);
@@ -110,10 +108,7 @@ fn deadlines_end_loops_and_sleeps() {
             "{row}"
         );
         let message = row["error"]["message"].as_str().unwrap();
-        assert!(
-            message.contains("150ms") && message.contains("`timeout"),
-            "{message}"
-        );
+        assert!(message.contains("150ms") && message.contains("`timeout"), "{message}");
         assert!(row["duration_ms"].as_f64().unwrap() >= 100.0, "{row}");
     }
     assert_eq!(run.row("wanted")["outcome"], "passed");
@@ -245,12 +240,7 @@ fn unmet_expectations_say_both_sides() {
         ("equals", "equals", json!("two"), json!("one")),
         ("contains", "contains", json!("c"), json!(["a", "b"])),
         ("matches", "matches", json!("^x"), json!("text")),
-        (
-            "json",
-            "json",
-            json!({"a": {"b": 2}}),
-            json!({"a": {"b": 1}}),
-        ),
+        ("json", "json", json!({"a": {"b": 2}}), json!({"a": {"b": 1}})),
         ("both", "matches", json!("^x"), json!("text")),
     ] {
         let check = failed_check(&run.row(test));
@@ -296,24 +286,12 @@ fn own_verdicts_decide_the_outcome() {
     );
     let outcomes =
         ["judge", "fail", "skip", "unmet", "pass"].map(|test| run.row(test)["outcome"].clone());
-    assert_eq!(
-        json!(outcomes),
-        json!(["failed", "failed", "skipped", "failed", "passed"])
-    );
+    assert_eq!(json!(outcomes), json!(["failed", "failed", "skipped", "failed", "passed"]));
     let row = run.row("judge");
-    assert_eq!(
-        (&row["verdict"], &row["score"]),
-        (&json!("fail"), &json!(0.25))
-    );
-    assert_eq!(
-        row["metrics"],
-        json!([{"name": "length", "value": 3.0, "unit": "lines"}])
-    );
+    assert_eq!((&row["verdict"], &row["score"]), (&json!("fail"), &json!(0.25)));
+    assert_eq!(row["metrics"], json!([{"name": "length", "value": 3.0, "unit": "lines"}]));
     let check = failed_check(&row);
-    assert_eq!(
-        (&check["name"], &check["message"]),
-        (&json!("style"), &json!("too long"))
-    );
+    assert_eq!((&check["name"], &check["message"]), (&json!("style"), &json!("too long")));
 }
 
 /// The first check of a failed row that did not hold.
@@ -321,11 +299,7 @@ fn own_verdicts_decide_the_outcome() {
 fn failed_check(row: &Value) -> Value {
     assert_eq!(row["outcome"], "failed", "{row}");
     let checks = row["checks"].as_array().unwrap();
-    checks
-        .iter()
-        .find(|check| check["verdict"] == "fail")
-        .unwrap()
-        .clone()
+    checks.iter().find(|check| check["verdict"] == "fail").unwrap().clone()
 }
 
 #[test]
@@ -340,15 +314,10 @@ fn what_guests_wait_for_is_told_while_they_run() {
     let mut told = Vec::new();
     wait_until("what both guests do", || {
         let live = runner.runs().pop().map(|run| run.dir.join("live.json"));
-        let live = live
-            .and_then(|path| fs::read(path).ok())
-            .unwrap_or_default();
+        let live = live.and_then(|path| fs::read(path).ok()).unwrap_or_default();
         let live: Value = serde_json::from_slice(&live).unwrap_or_default();
         let in_flight = live["in_flight"].as_array().cloned().unwrap_or_default();
-        told = in_flight
-            .iter()
-            .map(|attempt| attempt["word"].clone())
-            .collect();
+        told = in_flight.iter().map(|attempt| attempt["word"].clone()).collect();
         told.sort_by_key(Value::to_string);
         told == ["50 % half way", "sleeps"]
     });

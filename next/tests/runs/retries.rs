@@ -17,16 +17,10 @@ fn passed_retry_makes_trial_flaky() {
     );
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
-    let expected = json!([
-        [1, false, "error", null],
-        [2, false, "error", null],
-        [3, true, "passed", true]
-    ]);
+    let expected =
+        json!([[1, false, "error", null], [2, false, "error", null], [3, true, "passed", true]]);
     assert_eq!(told(&run.rows_of("late")), expected);
-    assert_eq!(
-        (run.count("passed"), run.count("flaky"), run.count("error")),
-        (1, 1, 0)
-    );
+    assert_eq!((run.count("passed"), run.count("flaky"), run.count("error")), (1, 1, 0));
     assert_told_truly(&runner);
 }
 
@@ -37,11 +31,8 @@ fn used_up_retries_leave_the_error() {
     );
     runner.exec(&[]).expect(1);
     let run = runner.only_run();
-    let expected = json!([
-        [1, false, "error", null],
-        [2, false, "error", null],
-        [3, true, "error", null]
-    ]);
+    let expected =
+        json!([[1, false, "error", null], [2, false, "error", null], [3, true, "error", null]]);
     assert_eq!(told(&run.rows_of("never")), expected);
     assert_eq!(run.count("error"), 1);
 }
@@ -73,13 +64,9 @@ fn other_errors_are_not_retried() {
     );
     runner.exec(&[]).expect(1);
     let run = runner.only_run();
-    for (test, attempts) in [
-        ("denied", 1),
-        ("trap", 1),
-        ("failed", 1),
-        ("expected", 1),
-        ("limited", 3),
-    ] {
+    for (test, attempts) in
+        [("denied", 1), ("trap", 1), ("failed", 1), ("expected", 1), ("limited", 3)]
+    {
         assert_eq!(run.rows_of(test).len(), attempts, "{test}");
     }
     assert_eq!(run.row("expected")["outcome"], "passed");

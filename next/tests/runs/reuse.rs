@@ -14,9 +14,7 @@ use crate::support::{
 /// A scenario with the counter as its only provider.
 fn counter(keys: &str, tests: &str) -> Runner {
     let runner = Runner::new(&["counter"]);
-    runner.scenario(&format!(
-        "[providers.counter]\nplugin = \"counter.wasm\"\n{keys}\n{tests}"
-    ));
+    runner.scenario(&format!("[providers.counter]\nplugin = \"counter.wasm\"\n{keys}\n{tests}"));
     runner
 }
 
@@ -154,10 +152,7 @@ fn what_one_test_leaves_is_not_found_with_the_next() {
     let run = runner.only_run();
     let [first, next, again] = ["first", "next", "again"].map(|test| run.row(test));
     assert_eq!(said(&run, &first)["log"].as_array().unwrap().len(), 2);
-    assert_eq!(
-        (said(&run, &next), &next["artifacts"]),
-        (Value::Null, &Value::Null)
-    );
+    assert_eq!((said(&run, &next), &next["artifacts"]), (Value::Null, &Value::Null));
     assert_eq!(said(&run, &again)["log"].as_array().unwrap().len(), 1);
     assert_eq!(said(&run, &again)["stderr"], "on standard error\n");
     assert_eq!(again["artifacts"][0]["name"], "spoken.txt");
@@ -166,17 +161,11 @@ fn what_one_test_leaves_is_not_found_with_the_next() {
 
 #[test]
 fn what_an_instance_has_written_counts_until_it_is_gone() {
-    let runner = reusing(
-        "limits = { scratch = \"64KiB\" }",
-        &repeated(5, "{ do = \"write\" }"),
-    );
+    let runner = reusing("limits = { scratch = \"64KiB\" }", &repeated(5, "{ do = \"write\" }"));
     runner.exec(&["-j", "1"]).expect(1);
     let rows = runner.only_run().rows();
     // Each test leaves a file of 16 KiB and a block for its name; nobody ever finds the disk full for good.
-    let tests: Vec<_> = rows
-        .iter()
-        .map(|row| row["output"]["tests"].as_u64())
-        .collect();
+    let tests: Vec<_> = rows.iter().map(|row| row["output"]["tests"].as_u64()).collect();
     assert_eq!(tests, [Some(1), Some(2), Some(3), None, Some(1)]);
     let message = rows[3]["error"]["message"].as_str().unwrap();
     assert!(message.contains("`limits.scratch` is 64 KiB"), "{message}");
@@ -189,18 +178,13 @@ fn environment_and_secrets_are_those_of_the_provider_in_teardown_too() {
         &repeated(2, "{ do = \"tell\" }"),
     );
     let mut command = runner.command(&["exec", "scenario.toml", "-j", "1"]);
-    Running::start(command.env("KEY", "do-not-tell-anybody"))
-        .finish()
-        .expect(0);
+    Running::start(command.env("KEY", "do-not-tell-anybody")).finish().expect(0);
     let run = runner.only_run();
     for row in run.rows() {
         let log = said(&run, &row)["log"].to_string();
         assert!(log.contains("told key [secret KEY]"), "{log}");
     }
-    assert_eq!(
-        teardowns(&run),
-        ["teardown tell after 2 tests", "told key [secret KEY]"]
-    );
+    assert_eq!(teardowns(&run), ["teardown tell after 2 tests", "told key [secret KEY]"]);
 }
 
 #[test]
@@ -230,10 +214,7 @@ fn a_teardown_that_fails_changes_nothing_but_the_log() {
     let run = runner.only_run();
     assert_eq!(run.ending(), ["completed", "", "", "passed"]);
     let log = run.text("runner.log");
-    assert!(
-        log.contains("teardown of provider `counter`: failed: the guest trapped"),
-        "{log}"
-    );
+    assert!(log.contains("teardown of provider `counter`: failed: the guest trapped"), "{log}");
 }
 
 #[test]
@@ -242,11 +223,7 @@ fn teardowns_fill_no_log() {
     runner.exec(&["-j", "1"]).expect(0);
     let log = runner.only_run().text("runner.log");
     assert_eq!(log.matches("is not told any more").count(), 1);
-    assert!(
-        (400 << 10..1 << 20).contains(&log.len()),
-        "{} bytes",
-        log.len()
-    );
+    assert!((400 << 10..1 << 20).contains(&log.len()), "{} bytes", log.len());
 }
 
 #[test]

@@ -74,10 +74,7 @@ fn lists_of_every_format_run() {
     );
     runner.write("list.csv", "name,text\r\none,\"hello, \"\"world\"\"\"\r\n");
     runner.write("list.json", r#"[{"name": "one", "text": 1.5}]"#);
-    runner.write(
-        "list.jsonl",
-        "\u{feff}\n{\"name\": \"one\", \"text\": null}\n",
-    );
+    runner.write("list.jsonl", "\u{feff}\n{\"name\": \"one\", \"text\": null}\n");
     runner.write("list.toml", "[[tests]]\nname = \"one\"\ntext = [1]\n");
     runner.exec(&[]).expect(0);
     let run = assert_whole(&runner, 4);
@@ -90,14 +87,8 @@ fn lists_of_every_format_run() {
 
 #[test]
 fn selection_flags_choose_trials() {
-    assert_eq!(
-        selected(&["--test", "*/one"]),
-        ["words/one@a#1", "words/one@b#1"]
-    );
-    assert_eq!(
-        selected(&["--provider", "a"]),
-        ["words/one@a#1", "words/two@a#1"]
-    );
+    assert_eq!(selected(&["--test", "*/one"]), ["words/one@a#1", "words/one@b#1"]);
+    assert_eq!(selected(&["--provider", "a"]), ["words/one@a#1", "words/two@a#1"]);
     assert_eq!(
         selected(&["--tag", "listed", "--provider", "b"]),
         ["words/one@b#1", "words/two@b#1"]

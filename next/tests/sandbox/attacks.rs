@@ -48,9 +48,7 @@ fn attacked() -> [Came; 2] {
         "abstract_socket": name,
     });
     let targets = targets.as_object().unwrap().iter();
-    let targets: Vec<_> = targets
-        .map(|(key, value)| format!("{key} = {value}"))
-        .collect();
+    let targets: Vec<_> = targets.map(|(key, value)| format!("{key} = {value}")).collect();
     runner.scenario(&format!(
         r#"
         [providers.p]
@@ -90,9 +88,6 @@ fn escaped_guests_find_nothing_open() {
     assert_eq!(done(&behind), ["see how large a file of the home is"]);
     let refusals = [json!(1), json!(13), json!(18)];
     for (name, error) in &behind {
-        assert!(
-            error.is_null() || refusals.contains(error),
-            "{name}: {error}"
-        );
+        assert!(error.is_null() || refusals.contains(error), "{name}: {error}");
     }
 }

@@ -28,24 +28,18 @@ fn signals_end_compiling_at_once() {
     let coordinator = running.process().0;
     // It sets its limits before it reads anything.
     let (compiler, limits) = wait_for("a compiler has set its limits", || {
-        children(coordinator, "__compile")
-            .into_iter()
-            .find_map(|compiler| {
-                let line = fs::read(format!("/proc/{}/cmdline", compiler.0)).ok()?;
-                let is_compiling = line.split(|byte| *byte == 0).any(|word| word == b"compile");
-                let limits = fs::read_to_string(format!("/proc/{}/limits", compiler.0)).ok()?;
-                let is_set =
-                    |line: &str| line.starts_with("Max file size") && !line.contains("unlimited");
-                (is_compiling && limits.lines().any(is_set)).then_some((compiler, limits))
-            })
+        children(coordinator, "__compile").into_iter().find_map(|compiler| {
+            let line = fs::read(format!("/proc/{}/cmdline", compiler.0)).ok()?;
+            let is_compiling = line.split(|byte| *byte == 0).any(|word| word == b"compile");
+            let limits = fs::read_to_string(format!("/proc/{}/limits", compiler.0)).ok()?;
+            let is_set =
+                |line: &str| line.starts_with("Max file size") && !line.contains("unlimited");
+            (is_compiling && limits.lines().any(is_set)).then_some((compiler, limits))
+        })
     });
     let limit = |name: &str| {
         let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
-        line[name.len()..]
-            .split_whitespace()
-            .next()
-            .unwrap()
-            .to_owned()
+        line[name.len()..].split_whitespace().next().unwrap().to_owned()
     };
     assert_eq!(limit("Max core file size"), "0");
     assert_eq!(limit("Max cpu time"), "1200");
@@ -55,10 +49,7 @@ fn signals_end_compiling_at_once() {
     ran.expect(130);
     assert!(took.as_secs() < 5, "{took:?}");
     wait_until("the compiler is gone", || !compiler.is_alive());
-    assert_eq!(
-        runner.only_run().ending()[..2],
-        ["incomplete", "interrupted"]
-    );
+    assert_eq!(runner.only_run().ending()[..2], ["incomplete", "interrupted"]);
 }
 
 #[test]

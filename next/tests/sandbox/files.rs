@@ -75,19 +75,9 @@ fn runs_do_not_go_on_inside_of_what_guests_write() {
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
     fs::rename(runner.path("results"), runner.path("shared/results")).unwrap();
-    let again = [
-        "resume",
-        run.id(),
-        "--results",
-        "shared/results",
-        "--rerun",
-        "all",
-    ];
+    let again = ["resume", run.id(), "--results", "shared/results", "--rerun", "all"];
     let refused = runner.run(&again).expect(2);
-    refused.says(&[
-        "would let a guest change the results root",
-        "granted as `/shared`",
-    ]);
+    refused.says(&["would let a guest change the results root", "granted as `/shared`"]);
 }
 
 #[test]
@@ -95,36 +85,19 @@ fn single_calls_have_the_same_rules() {
     let runner = files(&[], &json!([]));
     let acts = json!([["read", "/data/file"]]).to_string();
     let call = |grant: &str| {
-        let args = [
-            "plugin",
-            "run",
-            "files.wasm",
-            "--input",
-            &acts,
-            "--grant",
-            grant,
-        ];
+        let args = ["plugin", "run", "files.wasm", "--input", &acts, "--grant", grant];
         runner.run(&[&args[..], &["--limit", "scratch=1MiB"]].concat())
     };
     let ran = call("fs=open:/data").expect(0);
     let output: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(output, json!([{"ok": "content"}]));
-    for (grant, says) in [
-        ("fs=.:/data:rw", "would let a guest change"),
-        ("fs=/sys:/data", "where the kernel shows"),
-    ] {
+    for (grant, says) in
+        [("fs=.:/data:rw", "would let a guest change"), ("fs=/sys:/data", "where the kernel shows")]
+    {
         call(grant).expect(2).says(&[says, "granted as `/data`"]);
     }
     let link = r#"[["write", "/data/a", ""]]"#;
-    let into = [
-        "plugin",
-        "run",
-        "files.wasm",
-        "--input",
-        link,
-        "--artifacts",
-        "shared/left",
-    ];
+    let into = ["plugin", "run", "files.wasm", "--input", link, "--artifacts", "shared/left"];
     let grant = ["--grant", "fs=shared:/data:rw", "--limit", "scratch=1MiB"];
     let refused = runner.run(&[&into[..], &grant].concat()).expect(2);
     refused.says(&["the folder of artifacts", "granted as `/data`"]);
@@ -163,15 +136,8 @@ fn what_commands_leave_is_kept_with_their_rows() {
         let [artifact] = row["artifacts"].as_array().unwrap().as_slice() else {
             panic!("{row}");
         };
-        let about = [
-            &artifact["name"],
-            &artifact["media_type"],
-            &artifact["bytes"],
-        ];
-        assert_eq!(
-            about,
-            [&json!("report.html"), &json!("text/html"), &json!(3)]
-        );
+        let about = [&artifact["name"], &artifact["media_type"], &artifact["bytes"]];
+        assert_eq!(about, [&json!("report.html"), &json!("text/html"), &json!(3)]);
     }
 }
 
@@ -182,34 +148,19 @@ fn folders_that_let_guests_out_are_refused() {
     for (providers, says) in [
         (
             vec![fs_grant(".", "/data", "rw")],
-            [
-                "with mode `rw`, would let a guest change",
-                "granted as `/data`",
-            ],
+            ["with mode `rw`, would let a guest change", "granted as `/data`"],
         ),
         (
             vec![fs_grant("results", "/data", "rw")],
-            [
-                "would let a guest change the results root",
-                "a folder of its own",
-            ],
+            ["would let a guest change the results root", "a folder of its own"],
         ),
         (
-            vec![
-                fs_grant("open", "/a", "rw"),
-                fs_grant("open/sub", "/b", "ro"),
-            ],
-            [
-                "granted as `/b` with mode `ro`, lies or is linked to in",
-                "granted as `/a`",
-            ],
+            vec![fs_grant("open", "/a", "rw"), fs_grant("open/sub", "/b", "ro")],
+            ["granted as `/b` with mode `ro`, lies or is linked to in", "granted as `/a`"],
         ),
         (
             vec![fs_grant("/proc/self", "/data", "ro")],
-            [
-                "is in `/proc`, where the kernel shows",
-                "folders of plain files",
-            ],
+            ["is in `/proc`, where the kernel shows", "folders of plain files"],
         ),
     ] {
         fs::create_dir_all(runner.path("results")).unwrap();
@@ -219,10 +170,7 @@ fn folders_that_let_guests_out_are_refused() {
         runner.refused(&["--dry-run"], &says);
         // It knows of no results.
         if !says[0].contains("results") {
-            runner
-                .run(&["validate", "scenario.toml"])
-                .expect(2)
-                .says(&says);
+            runner.run(&["validate", "scenario.toml"]).expect(2).says(&says);
         }
     }
 }

@@ -84,11 +84,7 @@ fn a_large_reply_that_fails_every_expectation_is_judged_within_bounds() {
         let checks = row["checks"].as_array().unwrap();
         assert_eq!(checks.len(), 5, "{row}");
         let message = checks[0]["message"].as_str().unwrap();
-        assert_eq!(
-            message.starts_with("the output has too many values"),
-            !is_valued,
-            "{message}"
-        );
+        assert_eq!(message.starts_with("the output has too many values"), !is_valued, "{message}");
         let more = peak.saturating_sub(usual);
         assert!(more < BOUND, "{part}: {more} bytes");
     }
@@ -104,17 +100,11 @@ fn schemas_that_explode_are_given_up_within_the_bounds() {
     parts.insert("d60".into(), json!({"type": "string"}));
     let schema = json!({"$ref": "#/$defs/d0", "$defs": parts});
     let says = "it takes too much to find out whether it is valid";
-    for (key, what) in [
-        ("config_schema", "its `config`"),
-        ("input_schema", "the input"),
-    ] {
+    for (key, what) in [("config_schema", "its `config`"), ("input_schema", "the input")] {
         let description =
             json!({"ok": {"name": "p", "version": "1", "summary": "", (key): schema}});
         let description = description.to_string();
-        let bytes: String = description
-            .bytes()
-            .map(|byte| format!("\\{byte:02x}"))
-            .collect();
+        let bytes: String = description.bytes().map(|byte| format!("\\{byte:02x}")).collect();
         let runner = Runner::new(&[]);
         runner.wat(
             "p.wasm",
@@ -136,10 +126,7 @@ fn schemas_that_explode_are_given_up_within_the_bounds() {
         );
         let says = [format!("refuses {what}: {says}")];
         let says = says.each_ref().map(String::as_str);
-        runner
-            .run(&["validate", "scenario.toml"])
-            .expect(2)
-            .says(&says);
+        runner.run(&["validate", "scenario.toml"]).expect(2).says(&says);
         runner.exec(&[]).expect(3).says(&says);
     }
 }

@@ -58,9 +58,6 @@ fn large_artifacts_of_components_arrive() {
     let run = runner.only_run();
     let row = run.row("a");
     let left = row["artifacts"].as_array().unwrap();
-    let bytes: Vec<_> = left
-        .iter()
-        .map(|left| left["bytes"].as_u64().unwrap())
-        .collect();
+    let bytes: Vec<_> = left.iter().map(|left| left["bytes"].as_u64().unwrap()).collect();
     assert_eq!(bytes, [600_000; 3], "{row}");
 }

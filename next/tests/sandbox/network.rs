@@ -46,14 +46,8 @@ fn what_is_not_granted_is_denied_and_the_line_that_grants_it_is_named() {
         "https://evilexample.org".to_owned(),
         "http://a.example.org".to_owned(),
     ];
-    let granted = [
-        &*server.origin(),
-        "https://api.example.com",
-        "https://*.example.org",
-    ];
-    let requests = origins
-        .iter()
-        .map(|origin| both(&get(format!("{origin}/?password=1"))));
+    let granted = [&*server.origin(), "https://api.example.com", "https://*.example.org"];
+    let requests = origins.iter().map(|origin| both(&get(format!("{origin}/?password=1"))));
     let sent = send("", &net(&granted), &requests.flatten().collect::<Vec<_>>());
     for (number, origin) in origins.iter().enumerate() {
         let grant = format!("net = [\"{origin}\"]");
@@ -97,11 +91,7 @@ fn a_host_is_the_same_however_it_is_written() {
         "[::ffff:7f00:1]",
     ];
     let url = |host: &str| get(format!("http://{host}:{port}/"));
-    let encoded = [
-        "%31%32%37.0.0.1",
-        "\u{2460}\u{2461}\u{2466}.0.0.1",
-        "127\u{3002}0.0.1",
-    ];
+    let encoded = ["%31%32%37.0.0.1", "\u{2460}\u{2461}\u{2466}.0.0.1", "127\u{3002}0.0.1"];
     let mut requests: Vec<_> = written.iter().flat_map(|host| both(&url(host))).collect();
     requests.extend(encoded.map(|host| vec![url(host)]));
     let sent = send("", &net(&[&server.origin()]), &requests);
@@ -112,21 +102,12 @@ fn a_host_is_the_same_however_it_is_written() {
     let host = format!("127.0.0.1:{port}");
     let asked = server.requests();
     assert_eq!(asked.len(), requests.len());
-    assert!(
-        asked
-            .iter()
-            .all(|request| request.header("host") == Some(&host))
-    );
+    assert!(asked.iter().all(|request| request.header("host") == Some(&host)));
 
     let others: Vec<_> = written.map(|host| vec![url(host)]).into();
     let refused = send("", &net(&["http://127.0.0.1:1"]), &others);
     let grant = format!("net = [\"{}\"]", server.origin());
-    assert!(
-        refused
-            .rows
-            .iter()
-            .all(|row| row["denied"][0]["grant"] == grant)
-    );
+    assert!(refused.rows.iter().all(|row| row["denied"][0]["grant"] == grant));
 
     // `localhost` stands for the loopback addresses, and no other name does.
     let origin = format!("http://localhost:{port}");
@@ -137,11 +118,8 @@ fn a_host_is_the_same_however_it_is_written() {
 
 #[test]
 fn a_granted_request_is_sent_and_its_response_comes_back() {
-    let server = Server::start(|request| {
-        Response::new(201)
-            .header("x-one", "1")
-            .body(request.body.clone())
-    });
+    let server =
+        Server::start(|request| Response::new(201).header("x-one", "1").body(request.body.clone()));
     let latin = Server::raw(|_, wire| {
         wire.send(b"HTTP/1.1 200 OK\r\nx-name: caf\xe9\r\ncontent-length: 0\r\n\r\n");
     });
@@ -150,36 +128,23 @@ fn a_granted_request_is_sent_and_its_response_comes_back() {
     });
     let mut requests = both(&post).to_vec();
     for method in ["POST", "PUT", "PATCH", "GET"] {
-        requests.push(vec![
-            json!({ "method": method, "url": server.url("/empty") }),
-        ]);
+        requests.push(vec![json!({ "method": method, "url": server.url("/empty") })]);
     }
-    requests.push(vec![
-        json!({ "url": latin.url("/"), "headers": [["x-name", "caf\u{e9}"]] }),
-    ]);
+    requests.push(vec![json!({ "url": latin.url("/"), "headers": [["x-name", "caf\u{e9}"]] })]);
     let sent = send("", &net(&[&server.origin(), &latin.origin()]), &requests);
     for attempt in 0..2 {
         let answer = sent.answer(attempt);
-        assert_eq!(
-            (&answer["status"], &answer["body"]),
-            (&json!(201), &json!("hi"))
-        );
+        assert_eq!((&answer["status"], &answer["body"]), (&json!(201), &json!("hi")));
         let headers = answer["headers"].as_array().unwrap();
         assert!(headers.contains(&json!(["x-one", "1"])), "{answer}");
         let usage = &sent.rows[attempt]["usage"];
-        assert_eq!(
-            (&usage["http_requests"], &usage["host_calls"]),
-            (&json!(1), &json!(1))
-        );
+        assert_eq!((&usage["http_requests"], &usage["host_calls"]), (&json!(1), &json!(1)));
     }
     let asked = server.requests();
     let (posts, empty): (Vec<_>, Vec<_>) = asked.iter().partition(|it| it.path != "/empty");
     for request in &posts {
         assert_eq!((&*request.path, &*request.method), ("/a%20b?c=d", "POST"));
-        assert_eq!(
-            (request.header("x-two"), &*request.body),
-            (Some("2"), &b"hi"[..])
-        );
+        assert_eq!((request.header("x-two"), &*request.body), (Some("2"), &b"hi"[..]));
         let host = server.origin().replace("http://", "");
         assert_eq!(request.header("host"), Some(&*host));
     }
@@ -295,10 +260,7 @@ fn a_guest_hoards_little_that_nobody_sends() {
         ],
     );
     let held = sent.answer(0)["held"].as_u64().unwrap();
-    assert!(
-        held > 0 && held <= bodies * 16 * 1024,
-        "the host holds {held} bytes"
-    );
+    assert!(held > 0 && held <= bodies * 16 * 1024, "the host holds {held} bytes");
     assert_eq!(sent.rows[1]["error"]["class"], "limit", "{}", sent.rows[1]);
     assert_code(&sent.answers(2)[0], "bad authority");
     assert_code(&sent.answers(2)[1], "bad path");
@@ -314,16 +276,11 @@ fn requests_and_bytes_end_at_their_limits() {
         wire.send("HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n");
         wire.wait_for_close();
     });
-    let chunked = endless(
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
-        "5\r\nhello\r\n",
-    );
+    let chunked =
+        endless("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "5\r\nhello\r\n");
     let until_close = endless("HTTP/1.1 200 OK\r\n\r\n", "hello");
     let many = broken(format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(101)));
-    let long = broken(format!(
-        "HTTP/1.1 200 OK\r\nx: {}\r\n\r\n",
-        "y".repeat(70_000)
-    ));
+    let long = broken(format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(70_000)));
     let heads = [
         many,
         long,
@@ -333,9 +290,7 @@ fn requests_and_bytes_end_at_their_limits() {
     let bodies = [large, declared, chunked, until_close];
     let request = |way: &str| json!({ "by": way, "url": server.url("/") });
     let mut attempts = vec![
-        ["send", "wasi", "send", "send", "wasi"]
-            .map(request)
-            .to_vec(),
+        ["send", "wasi", "send", "send", "wasi"].map(request).to_vec(),
         vec![get(exact.url("/"))],
     ];
     let others = bodies.iter().chain(&heads);
@@ -365,10 +320,7 @@ fn requests_and_bytes_end_at_their_limits() {
     for number in 0..heads.len() {
         let text = "have more than 64 KiB or are more than 100";
         assert_error(sent.answer(10 + 2 * number), "too-large", text);
-        assert_code(
-            sent.answer(11 + 2 * number),
-            "HttpResponseHeaderSectionSize",
-        );
+        assert_code(sent.answer(11 + 2 * number), "HttpResponseHeaderSectionSize");
     }
 }
 
@@ -397,11 +349,7 @@ fn a_request_waits_no_longer_than_it_says() {
         timed(&silent, "wasi"),
         timed(&stalled, "wasi"),
     ];
-    let sent = send(
-        "limits = { http_response = \"1 GiB\" }",
-        &net(&granted),
-        &attempts,
-    );
+    let sent = send("limits = { http_response = \"1 GiB\" }", &net(&granted), &attempts);
     assert_error(sent.answer(0), "timeout", "");
     assert_error(sent.answer(1), "timeout", "");
     assert!(sent.answer(2)["error"].is_string(), "{}", sent.answer(2));
@@ -413,10 +361,7 @@ fn a_request_waits_no_longer_than_it_says() {
         wire.wait_for_close();
     });
     let request = json!({ "url": server.url("/"), "timeout": 100_000 });
-    let grants = format!(
-        "{}\n[defaults]\ntimeout = \"300ms\"",
-        net(&[&server.origin()])
-    );
+    let grants = format!("{}\n[defaults]\ntimeout = \"300ms\"", net(&[&server.origin()]));
     let sent = send("", &grants, &both(&request));
     for row in &sent.rows {
         assert_eq!(row["outcome"], "timeout", "{row}");
@@ -439,9 +384,7 @@ fn connections_are_kept_and_replaced_where_they_were_closed() {
         &net(&[&server.origin(), &closing.origin()]),
         &[
             (0..40).map(|number| request(WAYS[number % 2])).collect(),
-            ["GET", "PUT", "DELETE", "GET", "PUT", "DELETE"]
-                .map(repeated)
-                .to_vec(),
+            ["GET", "PUT", "DELETE", "GET", "PUT", "DELETE"].map(repeated).to_vec(),
             vec![post; 20],
         ],
     );
@@ -450,11 +393,7 @@ fn connections_are_kept_and_replaced_where_they_were_closed() {
         assert_eq!(answer["status"], 200, "{answer}");
     }
     assert_eq!(server.requests().len(), 40);
-    assert!(
-        server.connections() < 20,
-        "{} connections",
-        server.connections()
-    );
+    assert!(server.connections() < 20, "{} connections", server.connections());
     // Nobody knows whether a server has done what a POST says.
     let mut posts = sent.answers(2).iter();
     assert!(posts.any(|answer| answer["error"].is_string()));
@@ -466,11 +405,7 @@ fn servers_that_break_off_or_talk_nonsense_are_named() {
     let ended = "ended before the response was complete";
     let cases = [
         ("SSH-2.0-OpenSSH_9.6\r\n", "other", "is not valid HTTP/1.1"),
-        (
-            "HTTP/1.1 999999 Odd\r\n\r\n",
-            "other",
-            "is not valid HTTP/1.1",
-        ),
+        ("HTTP/1.1 999999 Odd\r\n\r\n", "other", "is not valid HTTP/1.1"),
         ("", "unreachable", ended),
         ("HTTP/1.1 200 OK\r\nx", "unreachable", ended),
         (&format!("{head}hello"), "unreachable", ended),
@@ -482,10 +417,7 @@ fn servers_that_break_off_or_talk_nonsense_are_named() {
     let mut origins: Vec<_> = servers.iter().map(Server::origin).collect();
     origins.push(format!("http://{address}"));
     let granted: Vec<_> = origins.iter().map(String::as_str).collect();
-    let attempts: Vec<_> = origins
-        .iter()
-        .flat_map(|origin| both(&get(origin)))
-        .collect();
+    let attempts: Vec<_> = origins.iter().flat_map(|origin| both(&get(origin))).collect();
     let sent = send("", &net(&granted), &attempts);
     for (number, (_, kind, text)) in cases.iter().enumerate() {
         assert_error(sent.answer(2 * number), kind, text);
@@ -516,10 +448,7 @@ fn the_host_puts_granted_secrets_into_headers() {
     attempts.push(vec![with(&server, "{{secret.A-B}}")]);
     attempts.extend(both(&with(&thief, "{{secret.KEY}}")));
     attempts.push(vec![with(&server, "{{secret.LINES}}")]);
-    let grants = format!(
-        "{}\nsecrets = [\"KEY\", \"LINES\"]",
-        net(&[&server.origin()])
-    );
+    let grants = format!("{}\nsecrets = [\"KEY\", \"LINES\"]", net(&[&server.origin()]));
     let runner = scenario("", &grants, &attempts);
     let mut command = runner.command(&["exec", "scenario.toml"]);
     command.env("KEY", "s3cret").env("LINES", "l1ne s3cret\n");
@@ -527,12 +456,7 @@ fn the_host_puts_granted_secrets_into_headers() {
     let sent = ended(runner, attempts.len(), &ran.stderr);
 
     for attempt in 0..2 {
-        assert_eq!(
-            sent.answer(attempt)["status"],
-            200,
-            "{}",
-            sent.rows[attempt]
-        );
+        assert_eq!(sent.answer(attempt)["status"], 200, "{}", sent.rows[attempt]);
     }
     assert_eq!(server.requests().len(), 2);
     for request in server.requests() {
@@ -550,10 +474,7 @@ fn the_host_puts_granted_secrets_into_headers() {
     assert_error(sent.answer(2), "denied", text);
     assert_code(sent.answer(3), "HttpRequestDenied");
     // No grant could name this one, so none is suggested.
-    assert_eq!(
-        sent.rows[4]["denied"],
-        json!([{ "what": "the secret `A-B`" }])
-    );
+    assert_eq!(sent.rows[4]["denied"], json!([{ "what": "the secret `A-B`" }]));
     assert_error(sent.answer(5), "denied", &thief.origin());
     assert_eq!(thief.connections(), 0);
     assert_error(sent.answer(7), "invalid-request", "ends with a line break");
@@ -571,10 +492,8 @@ fn a_bound_secret_is_for_its_host_and_header_alone() {
     let bound =
         |origin: &str| format!("{{ name = \"KEY\", host = \"{origin}\", header = \"x-key\" }}");
     let request = |server: &Server| json!({ "url": server.url("/"), "headers": [["x-key", "{{secret.KEY}}"]] });
-    let attempts: Vec<_> = [&server, &other]
-        .into_iter()
-        .flat_map(|it| both(&request(it)))
-        .collect();
+    let attempts: Vec<_> =
+        [&server, &other].into_iter().flat_map(|it| both(&request(it))).collect();
     let grants = format!(
         "{}\nsecrets = [{}]",
         net(&[&server.origin(), &other.origin()]),
@@ -590,10 +509,7 @@ fn a_bound_secret_is_for_its_host_and_header_alone() {
         // It was taken out before the guest could count it.
         assert_eq!(answer["size"], "told [secret KEY]".len());
         let headers = answer["headers"].as_array().unwrap();
-        assert!(
-            headers.contains(&json!(["x-told", "[secret KEY]"])),
-            "{answer}"
-        );
+        assert!(headers.contains(&json!(["x-told", "[secret KEY]"])), "{answer}");
     }
     for request in server.requests() {
         assert_eq!(request.header("x-key"), Some(SECRET));
@@ -619,25 +535,15 @@ fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
     thread::spawn(move || {
         for stream in no_tls.incoming().take(2) {
             let mut stream = stream.unwrap();
-            stream
-                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-                .unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
             // Closing with unread bytes would take the answer back.
             let _ = stream.read_to_end(&mut Vec::new());
         }
     });
     let plain = good.origin().replace("https:", "http:");
-    let origins = [
-        good.origin(),
-        other_name.origin(),
-        untrusted.origin(),
-        no_tls_origin,
-    ];
+    let origins = [good.origin(), other_name.origin(), untrusted.origin(), no_tls_origin];
     let granted = origins.each_ref().map(String::as_str);
-    let mut attempts: Vec<_> = origins
-        .iter()
-        .flat_map(|origin| both(&get(origin)))
-        .collect();
+    let mut attempts: Vec<_> = origins.iter().flat_map(|origin| both(&get(origin))).collect();
     attempts.push(vec![get(plain)]);
     let runner = scenario("", &net(&granted), &attempts);
     runner.write("roots.pem", known.pem());
@@ -650,12 +556,7 @@ fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
     let ran = Running::start(&mut command).finish();
     let sent = ended(runner, attempts.len(), &ran.stderr);
     for attempt in 0..2 {
-        assert_eq!(
-            sent.answer(attempt)["body"],
-            "hello",
-            "{}",
-            sent.rows[attempt]
-        );
+        assert_eq!(sent.answer(attempt)["body"], "hello", "{}", sent.rows[attempt]);
     }
     let safely = |number: usize| format!("`{}` cannot be reached safely: ", origins[number]);
     for number in 1..4 {
@@ -693,11 +594,7 @@ fn requests_that_wait_need_little_and_end_with_their_run() {
     let runner = scenario(limits, &grants, &[vec![get(&origin)]]);
     let running = runner.start(&[&format!("-j{ATTEMPTS}")]);
     let (accepted, connections) = mpsc::channel();
-    thread::spawn(move || {
-        server
-            .incoming()
-            .try_for_each(|stream| accepted.send(stream))
-    });
+    thread::spawn(move || server.incoming().try_for_each(|stream| accepted.send(stream)));
     let accept = |_| connections.recv_timeout(LONG).unwrap().unwrap();
     let waiting: Vec<_> = (0..ATTEMPTS).map(accept).collect();
     let anonymous = |worker: &Process| {

@@ -125,10 +125,7 @@ fn a_planted_secret_is_in_no_file_and_on_no_screen() {
     // It was told, every time.
     assert!(texts.matches("[secret API_KEY]").count() > 2 * WAYS.len());
     let run = runner.runs().remove(0);
-    assert_eq!(
-        run.row("output")["output"],
-        json!({"deep": ["the secret is [secret API_KEY]!"]})
-    );
+    assert_eq!(run.row("output")["output"], json!({"deep": ["the secret is [secret API_KEY]!"]}));
     assert_eq!(run.row("artifact-in-two")["artifacts"][0]["bytes"], 31);
     let named = &run.row("artifact-name")["artifacts"][0]["name"];
     assert_eq!(named, "_secret_API_KEY_.txt");
@@ -162,9 +159,6 @@ fn a_command_has_a_secret_in_its_environment_and_tells_nobody() {
     // Names are stored, and values are not.
     assert_eq!(
         run.manifest()["providers"][0]["grants"]["env"],
-        json!([
-            ["TEST", "{{input.do}}"],
-            ["TOKEN", "Bearer {{secret.API_KEY}}"]
-        ])
+        json!([["TEST", "{{input.do}}"], ["TOKEN", "Bearer {{secret.API_KEY}}"]])
     );
 }

@@ -25,9 +25,7 @@ fn workers_stand_behind_the_wall() {
     let mut running = runner.start(&[]);
     running.wait_until_running(&runner, 1);
     for worker in running.workers() {
-        wait_until("the worker is ready", || {
-            status(worker.0, "Seccomp").as_deref() == Some("2")
-        });
+        wait_until("the worker is ready", || status(worker.0, "Seccomp").as_deref() == Some("2"));
         assert_eq!(status(worker.0, "NoNewPrivs").unwrap(), "1");
         assert_eq!(status(worker.0, "Seccomp_filters").unwrap(), "2");
     }
@@ -35,10 +33,7 @@ fn workers_stand_behind_the_wall() {
     let run = runner.only_run();
     let wall = run.manifest()["sessions"][0]["wall"].clone();
     let wall = wall.as_str().unwrap();
-    assert!(
-        wall.starts_with("Landlock ") && wall.ends_with(", seccomp"),
-        "{wall}"
-    );
+    assert!(wall.starts_with("Landlock ") && wall.ends_with(", seccomp"), "{wall}");
     assert!(run.text("runner.log").contains(wall));
     let version = runner.run(&["--version", "--verbose"]).expect(0);
     version.says(&[wall]);
@@ -59,10 +54,7 @@ fn workers_inherit_nothing() {
     };
     let (files, environment) = has(running.process()).unwrap();
     let environment = String::from_utf8(environment).unwrap();
-    assert!(
-        files >= 1 && environment.contains("KEPT=9"),
-        "{files} {environment}"
-    );
+    assert!(files >= 1 && environment.contains("KEPT=9"), "{files} {environment}");
     for worker in running.workers() {
         match has(worker) {
             Ok(has) => assert_eq!(has, (0, Vec::new())),
@@ -70,9 +62,7 @@ fn workers_inherit_nothing() {
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
         }
         let limits = fs::read_to_string(folder(worker).join("limits")).unwrap();
-        let core = limits
-            .lines()
-            .find(|line| line.starts_with("Max core file size"));
+        let core = limits.lines().find(|line| line.starts_with("Max core file size"));
         let core: Vec<_> = core.unwrap().split_whitespace().skip(4).collect();
         assert_eq!(core, ["0", "0", "bytes"]);
     }
@@ -88,9 +78,7 @@ fn compilers_stand_behind_the_wall() {
     // It reads and compiles behind the wall, which takes it some hundred milliseconds.
     wait_for("a compiler is behind the wall", || {
         let compilers = children(running.process().0, "__compile");
-        compilers
-            .into_iter()
-            .find(|compiler| status(compiler.0, "Seccomp").as_deref() == Some("2"))
+        compilers.into_iter().find(|compiler| status(compiler.0, "Seccomp").as_deref() == Some("2"))
     });
     running.kill();
 }

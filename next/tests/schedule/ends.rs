@@ -73,10 +73,7 @@ const MEASURING: &str = r#"
 fn used_up_budget_ends_run() {
     let runner = Runner::hostile(MEASURING);
     let ran = runner.exec(&["-j", "1"]).expect(4);
-    ran.says(&[
-        "the budget of `tokens` is used up: 120 of 100",
-        "--budget METRIC=VALUE",
-    ]);
+    ran.says(&["the budget of `tokens` is used up: 120 of 100", "--budget METRIC=VALUE"]);
     let run = runner.only_run();
     assert_eq!(run.ending(), ["incomplete", "budget", "", "none"]);
     assert_eq!(run.rows().len(), 4);
@@ -92,9 +89,7 @@ fn resume_needs_larger_budget() {
     let refused = runner.run(&["resume"]).expect(2);
     refused.says(&["`tokens` is used up: 120 of 100", "--budget tokens=220"]);
     assert_eq!(run.manifest(), before);
-    runner
-        .run(&["resume", "-j", "1", "--budget", "tokens=160"])
-        .expect(4);
+    runner.run(&["resume", "-j", "1", "--budget", "tokens=160"]).expect(4);
     assert_eq!(run.rows().len(), 6);
     // What was given holds for later sessions, too.
     let refused = runner.run(&["resume"]).expect(2);
@@ -123,37 +118,20 @@ fn own_budget_ends_provider_alone() {
     let run = runner.only_run();
     assert_eq!(run.ending()[1], "budget");
     let rows = run.rows();
-    let of = |provider: &str| {
-        rows.iter()
-            .filter(|row| row["provider"] == provider)
-            .count()
-    };
+    let of = |provider: &str| rows.iter().filter(|row| row["provider"] == provider).count();
     assert_eq!((of("costly"), of("other")), (2, 10));
     let refused = runner.run(&["resume"]).expect(2);
-    refused.says(&[
-        "provider `costly` is used up: 60 of 50",
-        "--budget costly:tokens=110",
-    ]);
-    runner
-        .run(&["resume", "--budget", "costly:tokens=off"])
-        .expect(0);
+    refused.says(&["provider `costly` is used up: 60 of 50", "--budget costly:tokens=110"]);
+    runner.run(&["resume", "--budget", "costly:tokens=off"]).expect(0);
     assert_eq!(run.rows().len(), 20);
 }
 
 #[test]
 fn budgets_that_bound_nothing_are_told() {
     let runner = Runner::hostile(MEASURING);
-    let ran = runner
-        .exec(&["--budget", "tokens=off", "--budget", "tokns=5"])
-        .expect(0);
+    let ran = runner.exec(&["--budget", "tokens=off", "--budget", "tokns=5"]).expect(0);
     ran.says(&["no attempt has measured `tokns`"]);
     let runner = Runner::hostile(MEASURING);
-    runner.refused(
-        &["--budget", "nobody:tokens=5"],
-        &["provider `nobody`", "`hostile`"],
-    );
-    runner.refused(
-        &["--budget", "tokens"],
-        &["METRIC=VALUE", "`tokens=2000000`"],
-    );
+    runner.refused(&["--budget", "nobody:tokens=5"], &["provider `nobody`", "`hostile`"]);
+    runner.refused(&["--budget", "tokens"], &["METRIC=VALUE", "`tokens=2000000`"]);
 }

@@ -72,17 +72,11 @@ fn full_share_makes_attempt_again() {
     let run = runner.only_run();
     // Twice of what small ones hold is reserved, and two large ones do not fit together.
     let rows = in_order(run.rows_of("large"));
-    let told: Vec<_> = rows
-        .iter()
-        .map(|row| (row["outcome"].as_str().unwrap(), row["final"] == true))
-        .collect();
+    let told: Vec<_> =
+        rows.iter().map(|row| (row["outcome"].as_str().unwrap(), row["final"] == true)).collect();
     let mut outcomes = told.clone();
     outcomes.sort_unstable();
-    assert_eq!(
-        outcomes,
-        [("passed", true), ("passed", true), ("stopped", false)],
-        "{told:?}"
-    );
+    assert_eq!(outcomes, [("passed", true), ("passed", true), ("stopped", false)], "{told:?}");
     let stopped = rows.iter().find(|row| row["outcome"] == "stopped").unwrap();
     assert_eq!(stopped["error"]["code"], "host-memory");
     let message = stopped["error"]["message"].as_str().unwrap();

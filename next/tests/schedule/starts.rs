@@ -75,10 +75,7 @@ fn backoff_doubles_before_each_retry() {
     );
     runner.exec(&[]).expect(0);
     let rows = runner.only_run().rows_of("a");
-    let gaps: Vec<f64> = rows
-        .windows(2)
-        .map(|pair| began(&pair[1]) - ended(&pair[0]))
-        .collect();
+    let gaps: Vec<f64> = rows.windows(2).map(|pair| began(&pair[1]) - ended(&pair[0])).collect();
     for (gap, least) in gaps.iter().zip([58.0, 118.0, 238.0]) {
         assert!(*gap > least, "{gaps:?}");
     }
@@ -173,10 +170,7 @@ fn show_tells_what_waits() {
         .collect();
     assert_eq!(told, [("b@free#1", "retry"), ("a@paced#2", "rate-limit")]);
     let text = runner.run(&["show", run.id()]).expect(0).stdout;
-    for line in [
-        "b@free#1 waits for a retry",
-        "a@paced#2 waits for the rate of paced",
-    ] {
+    for line in ["b@free#1 waits for a retry", "a@paced#2 waits for the rate of paced"] {
         assert!(text.contains(line), "{text}");
     }
     let (ran, _) = running.end_by(Signal::INT);

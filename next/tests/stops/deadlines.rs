@@ -54,10 +54,7 @@ fn provider_limit_caps_each_timeout() {
     let row = runner.only_run().row("a");
     assert_eq!(row["outcome"], "timeout", "{row}");
     let message = row["error"]["message"].as_str().unwrap();
-    assert!(
-        message.contains("limits.time") || message.contains("`time"),
-        "{message}"
-    );
+    assert!(message.contains("limits.time") || message.contains("`time"), "{message}");
 }
 
 #[test]
@@ -74,23 +71,18 @@ fn run_timeout_leaves_work_to_resume() {
         input = { do = "sleep", ms = 3000 }
         "#,
     );
-    runner
-        .exec(&["-j", "2", "--timeout-minutes", "0.02"])
-        .expect(4);
+    runner.exec(&["-j", "2", "--timeout-minutes", "0.02"]).expect(4);
     let run = runner.only_run();
     assert_eq!(run.ending(), ["incomplete", "timeout", "", "none"]);
     assert_eq!(run.row("quick")["outcome"], "passed");
     let slow = run.rows_of("slow");
     assert!(
-        slow.iter()
-            .all(|row| row["outcome"] == "stopped" && row["final"] == false),
+        slow.iter().all(|row| row["outcome"] == "stopped" && row["final"] == false),
         "{slow:?}"
     );
     assert_eq!(runner.list()[0]["reason"], "timeout");
     assert_told_truly(&runner);
-    runner
-        .run(&["resume", "latest", "--timeout-minutes", "5"])
-        .expect(0);
+    runner.run(&["resume", "latest", "--timeout-minutes", "5"]).expect(0);
     assert_whole(&runner, 3);
 }
 
@@ -109,8 +101,5 @@ fn timeout_ends_a_retried_trial() {
     let rows = runner.only_run().rows();
     // What is retried unless a scenario says otherwise is what may be better the next time.
     assert_eq!(rows.len(), 1);
-    assert_eq!(
-        (&rows[0]["outcome"], &rows[0]["final"]),
-        (&json!("timeout"), &json!(true))
-    );
+    assert_eq!((&rows[0]["outcome"], &rows[0]["final"]), (&json!("timeout"), &json!(true)));
 }

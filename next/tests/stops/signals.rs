@@ -37,11 +37,7 @@ fn assert_interrupted(run: &Run, signal: &str, attempts: usize) {
     let trials: BTreeSet<_> = rows.iter().map(|row| row["trial"].to_string()).collect();
     assert_eq!((rows.len(), trials.len()), (attempts, attempts), "{rows:?}");
     for row in &rows {
-        assert_eq!(
-            (&row["outcome"], &row["final"]),
-            (&json!("stopped"), &json!(false)),
-            "{row}"
-        );
+        assert_eq!((&row["outcome"], &row["final"]), (&json!("stopped"), &json!(false)), "{row}");
         assert_eq!(row["error"]["code"], "stopped", "{row}");
         assert!(row["duration_ms"].as_f64().unwrap() > 0.0, "{row}");
     }
@@ -55,11 +51,9 @@ fn assert_interrupted(run: &Run, signal: &str, attempts: usize) {
 #[test]
 fn each_signal_has_its_code() {
     let runner = endless(3, "loop", "");
-    for (signal, name, code) in [
-        (Signal::INT, "SIGINT", 130),
-        (Signal::TERM, "SIGTERM", 143),
-        (Signal::HUP, "SIGHUP", 129),
-    ] {
+    for (signal, name, code) in
+        [(Signal::INT, "SIGINT", 130), (Signal::TERM, "SIGTERM", 143), (Signal::HUP, "SIGHUP", 129)]
+    {
         let mut running = runner.start(&["-j", "2"]);
         running.wait_until_running(&runner, 2);
         let (ran, took) = running.end_by(signal);
@@ -119,32 +113,17 @@ fn resume_finishes_a_stopped_run() {
 
     let ran = runner.run(&["resume", "--json"]).expect(0);
     let run_again = assert_whole(&runner, 30);
-    assert!(
-        run_again.bytes("index.jsonl").starts_with(&kept),
-        "what was there was changed"
-    );
+    assert!(run_again.bytes("index.jsonl").starts_with(&kept), "what was there was changed");
     assert_kept(&run_again, &first);
     assert_kept(&run_again, &ran.acknowledged());
     let manifest = run_again.manifest();
     assert_eq!(manifest["sessions"].as_array().unwrap().len(), 2);
-    let steps: Vec<_> = manifest["transitions"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|step| step["to"].clone())
-        .collect();
+    let steps: Vec<_> =
+        manifest["transitions"].as_array().unwrap().iter().map(|step| step["to"].clone()).collect();
     assert_eq!(steps, ["running", "incomplete", "running", "completed"]);
-    let second = run_again
-        .rows()
-        .into_iter()
-        .filter(|row| row["session"] == 2)
-        .count();
+    let second = run_again.rows().into_iter().filter(|row| row["session"] == 2).count();
     assert_eq!(
-        second
-            + run
-                .rows()
-                .len()
-                .min(kept.iter().filter(|byte| **byte == b'\n').count()),
+        second + run.rows().len().min(kept.iter().filter(|byte| **byte == b'\n').count()),
         run_again.rows().len()
     );
 }
@@ -199,9 +178,7 @@ fn third_signal_exits_at_once() {
     let (ran, took) = running.end_by(Signal::INT);
     assert!(took < SOON, "{took:?}");
     ran.expect(130);
-    wait_until("no worker is left", || {
-        workers.iter().all(|worker| !worker.is_alive())
-    });
+    wait_until("no worker is left", || workers.iter().all(|worker| !worker.is_alive()));
     assert_told_truly(&runner);
     let mut again = runner.started(&["resume", "--json", "-j", "2"]);
     again.wait_until_running(&runner, 2);
@@ -231,19 +208,11 @@ fn unread_output_delays_no_stop() {
         "[[tests]]\nid = \"large\"\nrepeat = 100000\ninput = { do = \"huge-reply\", bytes = 20000 }\n",
     );
     let mut command = runner.command(&["exec", "scenario.toml", "--json", "-j", "2"]);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.process_group(0).spawn().unwrap();
     // Nobody reads the pipe, which holds 64 KiB; after a while nothing more comes.
     let process = Process(child.id());
-    let size = || {
-        runner
-            .runs()
-            .first()
-            .map_or(0, |run| run.bytes("index.jsonl").len())
-    };
+    let size = || runner.runs().first().map_or(0, |run| run.bytes("index.jsonl").len());
     let mut before = (0, Instant::now());
     wait_until("nothing more is written", || {
         if size() != before.0 {
@@ -279,10 +248,7 @@ fn signal_before_the_first_trial() {
     assert!(took < SOON, "{took:?}");
     ran.expect(130);
     let run = runner.only_run();
-    assert_eq!(
-        run.ending(),
-        ["incomplete", "interrupted", "SIGINT", "none"]
-    );
+    assert_eq!(run.ending(), ["incomplete", "interrupted", "SIGINT", "none"]);
     assert!(run.rows().is_empty());
 }
 

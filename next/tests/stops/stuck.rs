@@ -78,11 +78,7 @@ fn stuck_guest_is_killed_after_deadline() {
     ran.expect(1);
     let run = assert_whole(&runner, 6);
     let row = run.row("fill");
-    assert_eq!(
-        (&row["outcome"], &row["attempt"]),
-        (&json!("timeout"), &json!(1)),
-        "{row}"
-    );
+    assert_eq!((&row["outcome"], &row["attempt"]), (&json!("timeout"), &json!(1)), "{row}");
     for row in run.rows_of("nap") {
         let is_lost = row["outcome"] == "stopped" && row["error"]["code"] == "lost";
         assert!(is_lost || row["outcome"] == "passed", "{row}");
@@ -102,10 +98,6 @@ fn stopped_worker_is_replaced() {
     running.finish().expect(0);
     assert!(!worker.is_alive());
     let run = assert_whole(&runner, 40);
-    let lost = run
-        .rows()
-        .into_iter()
-        .filter(|row| row["outcome"] == "stopped")
-        .count();
+    let lost = run.rows().into_iter().filter(|row| row["outcome"] == "stopped").count();
     assert!(lost <= 2, "{lost}");
 }

@@ -25,9 +25,7 @@ const PROGRAMS: [&str; 2] = ["command", "files-command"];
 /// The root of the repository.
 pub(crate) fn root() -> &'static Path {
     let mut parents = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-    parents
-        .nth(2)
-        .expect("`next/cli` is two levels below the root")
+    parents.nth(2).expect("`next/cli` is two levels below the root")
 }
 
 /// The component of the guest with this name.
@@ -63,25 +61,20 @@ fn build(target: &str, guests: &[&str]) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(root());
     cargo.args(["build", "--quiet", "--profile", "plugin"]);
-    cargo
-        .args(["--target", target, "--target-dir"])
-        .arg(&folder);
+    cargo.args(["--target", target, "--target-dir"]).arg(&folder);
     for guest in guests {
         cargo.arg(format!("--package=guest-{guest}"));
     }
     // Flags for the tests, such as those that measure coverage, are not for guests.
-    cargo
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     run(&mut cargo);
     folder.join(target).join("plugin")
 }
 
 /// Installs a target where rustup has not done it by itself: `rust-toolchain.toml` names them, but not every rustup reads it.
 fn add_target(target: &str) {
-    let asked = Command::new("rustc")
-        .args(["--print", "target-libdir", "--target", target])
-        .output();
+    let asked =
+        Command::new("rustc").args(["--print", "target-libdir", "--target", target]).output();
     let libraries = String::from_utf8(asked.unwrap().stdout).unwrap();
     if !Path::new(libraries.trim()).exists() {
         run(Command::new("rustup").args(["target", "add", target]));

@@ -51,11 +51,7 @@ impl Process {
             Some((ticks, entry.file_name().to_str()?.parse().ok()?))
         };
         let (ticks, thread) = tasks.filter_map(|entry| ticks(entry.ok()?)).max()?;
-        if ticks < least {
-            None
-        } else {
-            Pid::from_raw(thread)
-        }
+        if ticks < least { None } else { Pid::from_raw(thread) }
     }
 
     /// The most memory that the process had at once until now, in bytes.

@@ -1,9 +1,6 @@
 //! Random numbers from a seed that is printed, so that a failure can be repeated, and how often random tests try.
 
-#![expect(
-    clippy::print_stderr,
-    reason = "whoever repeats a failure needs the seed"
-)]
+#![expect(clippy::print_stderr, reason = "whoever repeats a failure needs the seed")]
 
 use std::{env, process, time::Duration};
 
@@ -13,9 +10,7 @@ pub(crate) struct Random(u64);
 impl Random {
     /// Starts at `RUNNER_TEST_SEED`, else at another number in each process.
     pub(crate) fn new() -> Self {
-        let seed = env::var("RUNNER_TEST_SEED")
-            .ok()
-            .map(|seed| seed.parse().unwrap());
+        let seed = env::var("RUNNER_TEST_SEED").ok().map(|seed| seed.parse().unwrap());
         let seed = seed.unwrap_or_else(|| u64::from(process::id()));
         eprintln!("RUNNER_TEST_SEED={seed}");
         Self(seed)

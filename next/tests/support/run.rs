@@ -49,11 +49,7 @@ impl Run {
     #[track_caller]
     pub(crate) fn rows(&self) -> Vec<Value> {
         let path = self.dir.join("index.jsonl");
-        let index = if path.exists() {
-            fs::read(path).unwrap()
-        } else {
-            Vec::new()
-        };
+        let index = if path.exists() { fs::read(path).unwrap() } else { Vec::new() };
         let lines = index.split_inclusive(|byte| *byte == b'\n');
         let rows = lines.filter_map(|line| match line.strip_suffix(b"\n") {
             Some(line) => {
@@ -93,9 +89,7 @@ impl Run {
     #[track_caller]
     pub(crate) fn planned(&self) -> u64 {
         let planned = &self.manifest()["metadata"]["planned_trial_count"];
-        planned
-            .as_u64()
-            .unwrap_or_else(|| panic!("`metadata.planned_trial_count` is {planned}"))
+        planned.as_u64().unwrap_or_else(|| panic!("`metadata.planned_trial_count` is {planned}"))
     }
 
     /// The attempts that are being executed, as `live.json` has them: trial and number of the attempt. None if it was not
@@ -105,18 +99,11 @@ impl Run {
         let is_new = fs::metadata(&path)
             .and_then(|file| file.modified())
             .is_ok_and(|written| written >= since);
-        let live = if is_new {
-            fs::read(path).unwrap_or_default()
-        } else {
-            Vec::new()
-        };
+        let live = if is_new { fs::read(path).unwrap_or_default() } else { Vec::new() };
         let live: Value = serde_json::from_slice(&live).unwrap_or_default();
         let attempts = live["in_flight"].as_array().into_iter().flatten();
         let named = |attempt: &Value| {
-            Some((
-                attempt["trial"].as_str()?.to_owned(),
-                attempt["attempt"].as_u64()?,
-            ))
+            Some((attempt["trial"].as_str()?.to_owned(), attempt["attempt"].as_u64()?))
         };
         attempts.filter_map(named).collect()
     }
@@ -125,9 +112,7 @@ impl Run {
     #[track_caller]
     pub(crate) fn count(&self, what: &str) -> u64 {
         let count = &self.manifest()["counts"][what];
-        count
-            .as_u64()
-            .unwrap_or_else(|| panic!("`counts.{what}` is {count}"))
+        count.as_u64().unwrap_or_else(|| panic!("`counts.{what}` is {count}"))
     }
 }
 
@@ -135,15 +120,9 @@ impl Run {
 fn row(line: &[u8]) -> Result<Value, String> {
     let text = String::from_utf8_lossy(line);
     let row: Value = serde_json::from_slice(line).map_err(|error| format!("{error}: {text}"))?;
-    let key = text
-        .rfind(",\"crc\":")
-        .ok_or(format!("no checksum: {text}"))?;
+    let key = text.rfind(",\"crc\":").ok_or(format!("no checksum: {text}"))?;
     let crc = format!("{:08x}", crc32(&line[..key]));
-    if row["crc"] == crc {
-        Ok(row)
-    } else {
-        Err(format!("the checksum is {crc}: {text}"))
-    }
+    if row["crc"] == crc { Ok(row) } else { Err(format!("the checksum is {crc}: {text}")) }
 }
 
 /// A row's line with the checksum that belongs to what it says.
@@ -155,14 +134,10 @@ pub(crate) fn sealed(line: &str) -> String {
 /// CRC-32 as zip and PNG have it.
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32| {
-        if crc & 1 == 1 {
-            (crc >> 1) ^ 0xedb8_8320
-        } else {
-            crc >> 1
-        }
+        if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 }
     };
-    let crc = bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc))
-    });
+    let crc = bytes
+        .iter()
+        .fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)));
     !crc
 }

@@ -44,9 +44,7 @@ impl Runner {
     /// A folder with the hostile guest, and a scenario that has it as its only provider.
     pub(crate) fn hostile(scenario: &str) -> Self {
         let runner = Self::new(&["hostile"]);
-        runner.scenario(&format!(
-            "{scenario}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"
-        ));
+        runner.scenario(&format!("{scenario}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"));
         runner
     }
 
@@ -55,9 +53,7 @@ impl Runner {
     pub(crate) fn hostile_in_memory(scenario: &str) -> Self {
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let runner = Self::in_folder(folder.unwrap(), &["hostile"]);
-        runner.scenario(&format!(
-            "{scenario}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"
-        ));
+        runner.scenario(&format!("{scenario}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"));
         runner
     }
 
@@ -112,10 +108,7 @@ impl Runner {
         command.env("NO_COLOR", "1");
         command.env("TZ", "UTC");
         // A guest is compiled once for all tests, and once for all their processes.
-        command.env(
-            "RUNNER_CACHE",
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
-        );
+        command.env("RUNNER_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
         command
     }
 

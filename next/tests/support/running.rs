@@ -43,20 +43,12 @@ struct Output {
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Self {
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = SystemTime::now();
         let mut child = command.process_group(0).spawn().unwrap();
         let stdout = Output::new(child.stdout.take().unwrap());
         let stderr = Output::new(child.stderr.take().unwrap());
-        Self {
-            child,
-            started,
-            stdout,
-            stderr,
-        }
+        Self { child, started, stdout, stderr }
     }
 
     /// The process.
@@ -94,23 +86,12 @@ impl Running {
                 self.stdout.finish();
             }
             let events = self.events();
-            let found = events[seen..]
-                .iter()
-                .find(|event| is_wanted(event))
-                .cloned();
+            let found = events[seen..].iter().find(|event| is_wanted(event)).cloned();
             seen = events.len();
-            if found.is_some() || is_over {
-                Some(found)
-            } else {
-                None
-            }
+            if found.is_some() || is_over { Some(found) } else { None }
         });
         found.unwrap_or_else(|| {
-            panic!(
-                "it ended before:\n{}\n{}",
-                self.stdout.text(),
-                self.stderr.text()
-            )
+            panic!("it ended before:\n{}\n{}", self.stdout.text(), self.stderr.text())
         })
     }
 
@@ -169,16 +150,8 @@ impl Running {
         let status: ExitStatus = self.child.wait().unwrap();
         self.stdout.finish();
         self.stderr.finish();
-        assert!(
-            matches!(status.signal(), None | Some(9)),
-            "{status}:\n{}",
-            self.stderr.text()
-        );
-        Ran {
-            code: status.code(),
-            stdout: self.stdout.text(),
-            stderr: self.stderr.text(),
-        }
+        assert!(matches!(status.signal(), None | Some(9)), "{status}:\n{}", self.stderr.text());
+        Ran { code: status.code(), stdout: self.stdout.text(), stderr: self.stderr.text() }
     }
 }
 
@@ -200,10 +173,7 @@ impl Output {
                 filled.lock().unwrap().extend_from_slice(&piece[..count]);
             }
         });
-        Self {
-            read,
-            thread: Some(thread),
-        }
+        Self { read, thread: Some(thread) }
     }
 
     /// Waits until the pipe is closed.
@@ -251,10 +221,8 @@ impl Ran {
     #[track_caller]
     pub(crate) fn says(&self, texts: &[&str]) {
         let printed = format!("{}{}", self.stderr, self.stdout);
-        let words: Vec<_> = printed
-            .split_whitespace()
-            .filter(|word| !matches!(*word, "|" | "│"))
-            .collect();
+        let words: Vec<_> =
+            printed.split_whitespace().filter(|word| !matches!(*word, "|" | "│")).collect();
         let unwrapped = words.join(" ");
         for text in texts {
             assert!(unwrapped.contains(text), "`{text}` is not in\n{printed}");

@@ -212,11 +212,7 @@ impl Request {
 impl Response {
     /// Makes a response without headers and body.
     pub(crate) fn new(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
+        Self { status, headers: Vec::new(), body: Vec::new() }
     }
 
     /// Makes a response of status 200.
@@ -324,11 +320,7 @@ impl Shared {
 fn keep_alive(answer: impl Fn(&Request) -> Response) -> impl Fn(&Request, &mut Wire<'_>) -> Next {
     move |request, wire| {
         let response = answer(request).bytes(&request.method);
-        if wire.send(response) {
-            Next::Keep
-        } else {
-            Next::Close
-        }
+        if wire.send(response) { Next::Keep } else { Next::Close }
     }
 }
 
@@ -403,9 +395,6 @@ fn a_server_answers_and_records_what_it_was_asked() {
     }
     assert_eq!(server.connections(), 1);
     let request = &server.requests()[1];
-    assert_eq!(
-        (request.method.as_str(), request.path.as_str()),
-        ("POST", "/a?b")
-    );
+    assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/a?b"));
     assert_eq!(request.header("host"), Some("h"));
 }

@@ -13,18 +13,14 @@ const OUTCOMES: [&str; 5] = ["passed", "failed", "error", "timeout", "skipped"];
 #[track_caller]
 pub(crate) fn results(run: &Run) -> BTreeMap<String, Value> {
     let rows = run.rows().into_iter().filter(|row| row["final"] == true);
-    rows.map(|row| (row["trial"].as_str().unwrap().to_owned(), row))
-        .collect()
+    rows.map(|row| (row["trial"].as_str().unwrap().to_owned(), row)).collect()
 }
 
 /// Fails if a row is not on disk that an event has told of.
 #[track_caller]
 pub(crate) fn assert_kept(run: &Run, acknowledged: &[Value]) {
-    let rows: BTreeMap<_, _> = run
-        .rows()
-        .into_iter()
-        .map(|row| (row["seq"].as_u64(), row))
-        .collect();
+    let rows: BTreeMap<_, _> =
+        run.rows().into_iter().map(|row| (row["seq"].as_u64(), row)).collect();
     for told in acknowledged {
         let Some(row) = rows.get(&told["seq"].as_u64()) else {
             panic!("this row is lost: {told}");
@@ -42,21 +38,15 @@ pub(crate) fn assert_told_truly(runner: &Runner) {
     assert_eq!(listed.len(), runs.len(), "{listed:?}");
     for run in &runs {
         let has_id = |shown: &&Value| shown["run"] == run.id();
-        let listed = listed
-            .iter()
-            .find(has_id)
-            .unwrap_or_else(|| panic!("`{}` is not listed", run.id()));
+        let listed =
+            listed.iter().find(has_id).unwrap_or_else(|| panic!("`{}` is not listed", run.id()));
         let shown = runner.show(run);
         let results = results(run);
         for summary in [listed, &shown["run"]] {
             let planned = run.planned();
             assert_eq!(summary["counts"]["planned"], planned, "{summary}");
             let is_complete = results.len() as u64 == planned;
-            let expected = if is_complete {
-                "completed"
-            } else {
-                "incomplete"
-            };
+            let expected = if is_complete { "completed" } else { "incomplete" };
             assert_eq!(
                 summary["status"],
                 expected,
@@ -64,20 +54,13 @@ pub(crate) fn assert_told_truly(runner: &Runner) {
                 results.len()
             );
             for outcome in OUTCOMES {
-                let count = results
-                    .values()
-                    .filter(|row| row["outcome"] == outcome)
-                    .count();
-                assert_eq!(
-                    summary["counts"][outcome], count,
-                    "`{outcome}` of {summary}"
-                );
+                let count = results.values().filter(|row| row["outcome"] == outcome).count();
+                assert_eq!(summary["counts"][outcome], count, "`{outcome}` of {summary}");
             }
         }
         let (mut on_disk, rows) = (run.rows(), shown["rows"].as_array().unwrap());
-        let checksums_removed = on_disk
-            .iter_mut()
-            .all(|row| row.as_object_mut().unwrap().remove("crc").is_some());
+        let checksums_removed =
+            on_disk.iter_mut().all(|row| row.as_object_mut().unwrap().remove("crc").is_some());
         assert!(checksums_removed);
         assert_eq!(rows.len(), on_disk.len());
         for (shown, on_disk) in rows.iter().zip(&on_disk) {
@@ -117,9 +100,6 @@ pub(crate) fn assert_numbered(rows: &[Value]) {
         );
         assert_eq!(trial, expected);
         let last = attempts.insert(trial.to_owned(), row["attempt"].as_u64().unwrap());
-        assert!(
-            last < row["attempt"].as_u64(),
-            "an attempt has two rows: {row}"
-        );
+        assert!(last < row["attempt"].as_u64(), "an attempt has two rows: {row}");
     }
 }

@@ -68,9 +68,7 @@ pub(crate) fn ended(runner: Runner, attempts: usize, said: &str) -> Sent {
     assert_eq!(runs.len(), 1, "{said}");
     let run = runner.only_run();
     Sent {
-        rows: (0..attempts)
-            .map(|number| run.row(&format!("t{number}")))
-            .collect(),
+        rows: (0..attempts).map(|number| run.row(&format!("t{number}"))).collect(),
         run,
         _runner: runner,
     }

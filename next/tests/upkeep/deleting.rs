@@ -20,10 +20,7 @@ fn prune_shows_before_it_deletes() {
         for shelf in fs::read_dir(runner.path("results/store")).unwrap() {
             let shelf = shelf.unwrap().path();
             for entry in fs::read_dir(shelf).into_iter().flatten() {
-                fs::File::open(entry.unwrap().path())
-                    .unwrap()
-                    .set_modified(old)
-                    .unwrap();
+                fs::File::open(entry.unwrap().path()).unwrap().set_modified(old).unwrap();
             }
         }
     };
@@ -42,37 +39,24 @@ fn prune_shows_before_it_deletes() {
         "--yes",
     ]);
     assert_eq!(runner.runs().len(), 3);
-    runner
-        .run(&["pin", runs[0].id(), "--reason", "the baseline"])
-        .expect(0);
-    runner
-        .run(&["show", short(&runs[0])])
-        .expect(0)
-        .says(&["the baseline"]);
+    runner.run(&["pin", runs[0].id(), "--reason", "the baseline"]).expect(0);
+    runner.run(&["show", short(&runs[0])]).expect(0).says(&["the baseline"]);
     runner
         .run(&["prune", "--keep-last", "1", "--no-dry-run"])
         .expect(0)
         .says(&["deleted 1 run", "1 run stays"]);
-    let left: Vec<_> = runner
-        .runs()
-        .iter()
-        .map(|run| run.id().to_owned())
-        .collect();
+    let left: Vec<_> = runner.runs().iter().map(|run| run.id().to_owned()).collect();
     assert_eq!(left, [runs[0].id(), runs[2].id()]);
     assert_eq!(stored(), before, "both need what is stored");
-    runner
-        .run(&["prune", runs[0].id(), "--yes"])
-        .expect(2)
-        .says(&["is pinned", "the baseline", "runner unpin"]);
+    runner.run(&["prune", runs[0].id(), "--yes"]).expect(2).says(&[
+        "is pinned",
+        "the baseline",
+        "runner unpin",
+    ]);
     runner.run(&["unpin", runs[0].id()]).expect(0);
-    runner
-        .run(&["unpin", runs[0].id()])
-        .expect(0)
-        .says(&["already"]);
-    let deleted = runner
-        .run(&["prune", runs[0].id(), "latest", "--yes", "--json"])
-        .expect(0)
-        .document();
+    runner.run(&["unpin", runs[0].id()]).expect(0).says(&["already"]);
+    let deleted =
+        runner.run(&["prune", runs[0].id(), "latest", "--yes", "--json"]).expect(0).document();
     assert_eq!(deleted["runs"].as_array().unwrap().len(), 2);
     assert_eq!(deleted["contents"], before);
     assert_eq!((runner.runs().len(), stored()), (0, 0));
@@ -84,24 +68,14 @@ fn live_runs_are_not_deleted() {
     let runner = naps(400, 5);
     let running = going_on(&runner);
     let run = runner.only_run();
-    runner
-        .run(&["prune", "--keep-last", "0", "--yes"])
-        .expect(0);
-    runner
-        .run(&["prune", run.id(), "--yes"])
-        .expect(6)
-        .says(&["works on run"]);
+    runner.run(&["prune", "--keep-last", "0", "--yes"]).expect(0);
+    runner.run(&["prune", run.id(), "--yes"]).expect(6).says(&["works on run"]);
     runner.run(&["pin", run.id()]).expect(6);
     running.kill();
-    runner
-        .run(&["prune", run.id(), "--yes"])
-        .expect(2)
-        .says(&["runner cleanup"]);
+    runner.run(&["prune", run.id(), "--yes"]).expect(2).says(&["runner cleanup"]);
     let mut resumed = runner.started(&["resume", run.id(), "--json"]);
     resumed.wait_for_rows(1);
-    runner
-        .run(&["prune", run.id(), "--older-than", "0s", "--yes"])
-        .expect(6);
+    runner.run(&["prune", run.id(), "--older-than", "0s", "--yes"]).expect(6);
     resumed.finish().expect(0);
     runner.run(&["verify"]).expect(0);
     runner.run(&["prune", run.id(), "--yes"]).expect(0);
@@ -137,9 +111,7 @@ fn killed_prunes_leave_no_half_run() {
             break;
         }
     }
-    runner
-        .run(&["prune", "--status", "completed", "--yes"])
-        .expect(0);
+    runner.run(&["prune", "--status", "completed", "--yes"]).expect(0);
     let left = fs::read_dir(runner.path("results")).unwrap();
     let left = left.filter(|entry| entry.as_ref().unwrap().path().is_dir());
     assert_eq!(left.count(), 1, "only the store");
@@ -150,18 +122,14 @@ fn births_keep_what_they_use_from_prunes() {
     let runner = naps(1, 1);
     let old = SystemTime::now() - Duration::from_secs(25 * 3600);
     for _ in 0..times(5, 60) {
-        for shelf in fs::read_dir(runner.path("results/store"))
-            .into_iter()
-            .flatten()
-        {
+        for shelf in fs::read_dir(runner.path("results/store")).into_iter().flatten() {
             for entry in fs::read_dir(shelf.unwrap().path()).into_iter().flatten() {
                 let _ = fs::File::open(entry.unwrap().path()).map(|file| file.set_modified(old));
             }
         }
         let born = runner.start(&[]);
-        let prunes: Vec<_> = (0..3)
-            .map(|_| runner.started(&["prune", "--keep-last", "1", "--yes"]))
-            .collect();
+        let prunes: Vec<_> =
+            (0..3).map(|_| runner.started(&["prune", "--keep-last", "1", "--yes"])).collect();
         born.finish().expect(0);
         for prune in prunes {
             prune.finish();

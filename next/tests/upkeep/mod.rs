@@ -66,9 +66,7 @@ fn cleanup_shows_then_writes_down() {
         .expect(0)
         .says(&["no run has a dead process"]);
     assert_eq!(run.bytes("benchmark.json"), manifest, "it was only shown");
-    runner
-        .run(&["cleanup", "--no-dry-run", "--stale-hours", "0"])
-        .expect(0);
+    runner.run(&["cleanup", "--no-dry-run", "--stale-hours", "0"]).expect(0);
     assert_eq!(run.ending()[..2], ["incomplete", "crashed"]);
     assert!(run.manifest()["completed_at"].is_string());
     assert!(
@@ -102,15 +100,9 @@ fn names_find_runs_from_the_newest() {
         assert_eq!(found["run"]["run"], run.id(), "{name}");
     }
     for name in ["latest~3", "latest~x", "latest:none", "latest~2:scenario"] {
-        runner
-            .run(&["show", name])
-            .expect(2)
-            .says(&["there is no run", name]);
+        runner.run(&["show", name]).expect(2).says(&["there is no run", name]);
     }
-    runner
-        .run(&["show", "20"])
-        .expect(2)
-        .says(&["`20` could be one of 3 runs", short(&other)]);
+    runner.run(&["show", "20"]).expect(2).says(&["`20` could be one of 3 runs", short(&other)]);
 }
 
 #[test]
@@ -118,20 +110,13 @@ fn lists_hold_what_is_asked_for() {
     let runner = naps(400, 5);
     going_on(&runner).end_by(Signal::INT).0.expect(130);
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
-    runner.scenario(&format!(
-        "name = \"quick\"\n{}",
-        text.replace("repeat = 400", "repeat = 1")
-    ));
+    runner.scenario(&format!("name = \"quick\"\n{}", text.replace("repeat = 400", "repeat = 1")));
     runner.exec(&["-q", "--label", "team=night"]).expect(0);
     let [cut, whole] = runner.runs().try_into().unwrap();
     let ids = |args: &[&str]| {
-        let listed = runner
-            .run(&[&["list", "--json"], args].concat())
-            .expect(0)
-            .document();
+        let listed = runner.run(&[&["list", "--json"], args].concat()).expect(0).document();
         let runs = listed["runs"].as_array().unwrap().iter();
-        runs.map(|run| run["run"].as_str().unwrap().to_owned())
-            .collect::<Vec<_>>()
+        runs.map(|run| run["run"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let (both, first, second) = ([whole.id(), cut.id()], [cut.id()], [whole.id()]);
     assert_eq!(ids(&["--status", "completed,incomplete"]), both);
@@ -143,24 +128,11 @@ fn lists_hold_what_is_asked_for() {
     assert_eq!(ids(&["--scenario", "qu*"]), second);
     assert_eq!(ids(&["--label", "team=night"]), second);
     assert_eq!(ids(&["-n", "1"]), second);
-    for args in [
-        ["--status", "ended"],
-        ["--since", "yesterday"],
-        ["--scenario", "["],
-    ] {
-        runner
-            .run(&[&["list"][..], &args].concat())
-            .expect(2)
-            .says(&[args[1]]);
+    for args in [["--status", "ended"], ["--since", "yesterday"], ["--scenario", "["]] {
+        runner.run(&[&["list"][..], &args].concat()).expect(2).says(&[args[1]]);
     }
-    runner
-        .run(&["list"])
-        .expect(0)
-        .says(&["ended (UTC)", "took"]);
-    runner
-        .run(&["list", "--status", "failed"])
-        .expect(0)
-        .says(&["no run is as you asked"]);
+    runner.run(&["list"]).expect(0).says(&["ended (UTC)", "took"]);
+    runner.run(&["list", "--status", "failed"]).expect(0).says(&["no run is as you asked"]);
 }
 
 #[test]
@@ -169,25 +141,16 @@ fn reindex_makes_the_list_anew() {
     ended(&runner, 2);
     let database = runner.path("results/runner.db");
     fs::write(&database, "this is no database").unwrap();
-    runner
-        .run(&["reindex"])
-        .expect(0)
-        .says(&["results/runner.db has 2 runs"]);
+    runner.run(&["reindex"]).expect(0).says(&["results/runner.db has 2 runs"]);
     let list = rusqlite::Connection::open(&database).unwrap();
     let count = |sql: &str| list.query_one(sql, [], |row| row.get::<_, i64>(0)).unwrap();
-    assert_eq!(
-        count("SELECT count(*) FROM runs WHERE status = 'completed' AND planned = 1"),
-        2
-    );
+    assert_eq!(count("SELECT count(*) FROM runs WHERE status = 'completed' AND planned = 1"), 2);
     drop(list);
     for name in ["runner.db", "runner.db-wal", "runner.db-shm"] {
         let _ = fs::remove_file(runner.path("results").join(name));
     }
     fs::create_dir(&database).unwrap();
-    runner
-        .run(&["reindex"])
-        .expect(7)
-        .says(&["runner.db", "a folder"]);
+    runner.run(&["reindex"]).expect(7).says(&["runner.db", "a folder"]);
     assert_eq!(runner.list().len(), 2);
 }
 
@@ -230,10 +193,7 @@ fn other_users_settings_do_not_count() {
         chown(&file, Some(rustix::process::geteuid().as_raw()), None).unwrap();
     }
     fs::write(&file, "[retention]\nkeep_lasst = 1\n").unwrap();
-    runner
-        .run(&["prune", "--yes"])
-        .expect(2)
-        .says(&["runner.toml:2", "did you mean", "keep_last"]);
+    runner.run(&["prune", "--yes"]).expect(2).says(&["runner.toml:2", "did you mean", "keep_last"]);
     fs::write(&file, "[retention]\nkeep_last = 1\n").unwrap();
     runner.run(&["prune", "--yes"]).expect(0);
     assert!(!runs[0].dir.exists() && runs[1].dir.exists());
@@ -250,10 +210,7 @@ fn strange_folders_are_no_runs() {
     let foreign = root.join("foreign/benchmark.json");
     fs::write(&foreign, r#"{"format": 9, "status": "running"}"#).unwrap();
     std::os::unix::fs::symlink("/etc", root.join("link")).unwrap();
-    runner
-        .run(&["list"])
-        .expect(0)
-        .says(&["foreign", "its format is 9"]);
+    runner.run(&["list"]).expect(0).says(&["foreign", "its format is 9"]);
     for args in [
         &["cleanup", "--yes"][..],
         &["prune", "--keep-last", "0", "--yes"],
@@ -269,17 +226,11 @@ fn strange_folders_are_no_runs() {
             r#"{"format": 9, "status": "running"}"#,
             "{ran:?}"
         );
-        assert_eq!(
-            fs::read_dir(root.join("foreign")).unwrap().count(),
-            1,
-            "{ran:?}"
-        );
+        assert_eq!(fs::read_dir(root.join("foreign")).unwrap().count(), 1, "{ran:?}");
     }
     assert!(root.join("mine/deep").exists() && root.join("notes.txt").exists());
     assert!(root.join("link").is_symlink());
-    wait_until("the run is gone", || {
-        runner.runs().iter().all(|run| run.id() == "foreign")
-    });
+    wait_until("the run is gone", || runner.runs().iter().all(|run| run.id() == "foreign"));
 }
 
 #[test]
@@ -337,14 +288,8 @@ fn upkeep_side_by_side_agrees() {
             let ran = running.finish().expect(0);
             assert!(!ran.stderr.contains("warning"), "{args:?}: {}", ran.stderr);
         }
-        runner
-            .run(&["prune", "--keep-last", "1", "--yes"])
-            .expect(0);
-        let left: Vec<_> = runner
-            .runs()
-            .iter()
-            .map(|run| run.id().to_owned())
-            .collect();
+        runner.run(&["prune", "--keep-last", "1", "--yes"]).expect(0);
+        let left: Vec<_> = runner.runs().iter().map(|run| run.id().to_owned()).collect();
         assert_eq!(left, [more.last().unwrap().id()]);
         assert_eq!(runner.list().len(), 1);
     }

@@ -11,10 +11,7 @@ fn exclusive_sessions_name_who_is_in_the_way() {
     let mut running = going_on(&runner);
     let run = runner.only_run();
     let pid = format!("process {}", running.process().0);
-    runner
-        .exec(&["--exclusive"])
-        .expect(6)
-        .says(&[run.id(), &pid, "--wait"]);
+    runner.exec(&["--exclusive"]).expect(6).says(&[run.id(), &pid, "--wait"]);
     assert_eq!(runner.runs().len(), 1);
     let mut waiting = runner.start(&["--exclusive", "--wait"]);
     // Others still share it meanwhile.
@@ -38,9 +35,7 @@ fn moved_root_ends_the_session() {
     fs::rename(runner.path("results"), runner.path("moved")).unwrap();
     // It writes by handle, so a root that is only renamed is no reason to end.
     let ran = running.end_by(rustix::process::Signal::INT).0.expect(130);
-    let moved = Run {
-        dir: runner.path("moved").join(run.id()),
-    };
+    let moved = Run { dir: runner.path("moved").join(run.id()) };
     assert_kept(&moved, &ran.acknowledged());
     assert_eq!(moved.ending()[..2], ["incomplete", "interrupted"]);
     assert!(!runner.path("results").exists(), "it was made anew");
@@ -52,9 +47,7 @@ fn deleted_root_ends_the_session() {
     let running = going_on(&runner);
     fs::remove_dir_all(runner.path("results")).unwrap_or_else(|_| {
         // It has written meanwhile.
-        wait_until("the root is gone", || {
-            fs::remove_dir_all(runner.path("results")).is_ok()
-        });
+        wait_until("the root is gone", || fs::remove_dir_all(runner.path("results")).is_ok());
     });
     running.finish().expect(7);
     assert!(!runner.path("results").exists(), "it was made anew");
@@ -68,10 +61,7 @@ fn foreign_pid_in_a_lock_decides_nothing() {
     // This process lives, and holds nothing.
     run.write(
         "lock",
-        format!(
-            "pid {}\nhost here\nsince 2026-11-20T09:18:04.015Z\n",
-            std::process::id()
-        ),
+        format!("pid {}\nhost here\nsince 2026-11-20T09:18:04.015Z\n", std::process::id()),
     );
     assert_eq!(runner.list()[0]["status"], "incomplete");
     runner.run(&["cleanup", "--yes"]).expect(0);

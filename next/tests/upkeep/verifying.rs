@@ -18,14 +18,8 @@ fn verify_names_file_line_and_remedy() {
     let rows = run.text("index.jsonl");
     run.write("index.jsonl", rows.replacen("passed", "failed", 1));
     let ran = runner.run(&["verify"]).expect(1);
-    ran.says(&[
-        "index.jsonl:1: the checksum does not match; `runner resume`",
-        "3 faults",
-    ]);
-    let found = runner
-        .run(&["verify", run.id(), "--json"])
-        .expect(1)
-        .document();
+    ran.says(&["index.jsonl:1: the checksum does not match; `runner resume`", "3 faults"]);
+    let found = runner.run(&["verify", run.id(), "--json"]).expect(1).document();
     assert_eq!(found["faults"][0]["line"], 1);
     assert_eq!(found["rows"], 2);
     run.write("index.jsonl", &rows);
@@ -50,19 +44,10 @@ fn verify_names_file_line_and_remedy() {
     run.write("index.jsonl", &rows);
     runner.run(&["verify", run.id()]).expect(0);
 
-    let digest = run.manifest()["metadata"]["suite"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let stored = runner
-        .path("results/store")
-        .join(&digest[..2])
-        .join(&digest);
+    let digest = run.manifest()["metadata"]["suite"].as_str().unwrap().to_owned();
+    let stored = runner.path("results/store").join(&digest[..2]).join(&digest);
     fs::write(&stored, "{}\n").unwrap();
-    runner
-        .run(&["verify", run.id()])
-        .expect(1)
-        .says(&[&digest, "remove it"]);
+    runner.run(&["verify", run.id()]).expect(1).says(&[&digest, "remove it"]);
     fs::remove_file(&stored).unwrap();
     runner.run(&["verify", run.id()]).expect(1).says(&[&digest]);
 }
@@ -82,10 +67,8 @@ fn show_and_resume_count_damaged_lines_alike() {
         run.write("index.jsonl", rows.replacen(first, &line, 1));
         let shown = runner.run(&["show", run.id()]).expect(0);
         let dry = runner.run(&["resume", run.id(), "--dry-run"]).expect(0);
-        for (ran, says) in [
-            (shown, "1 line is damaged"),
-            (dry, "1 line of index.jsonl is damaged"),
-        ] {
+        for (ran, says) in [(shown, "1 line is damaged"), (dry, "1 line of index.jsonl is damaged")]
+        {
             assert_eq!(ran.stderr.contains(says), is_counted, "{line}: {ran:?}");
         }
         assert_eq!(runner.show(run)["damaged_lines"], u64::from(is_counted));

@@ -95,10 +95,7 @@ fn waiting_resume_has_an_id_at_once() {
     worked_on(&run).signal(Signal::KILL);
     runner.run(&["wait", run.id()]).expect(4);
     let shown = runner.show(&run)["run"].clone();
-    assert_eq!(
-        [&shown["status"], &shown["reason"]],
-        ["incomplete", "crashed"]
-    );
+    assert_eq!([&shown["status"], &shown["reason"]], ["incomplete", "crashed"]);
     detached(&runner, &resume);
     long.end_by(Signal::INT).0.expect(130);
     runner.run(&["wait", run.id()]).expect(0);
@@ -189,9 +186,7 @@ fn waiting_group_ends_as_a_whole() {
 #[test]
 fn one_run_has_the_root_alone() {
     let (runner, long) = blocked();
-    let waiting: Vec<_> = (0..3)
-        .map(|_| waiting(&runner, &["exec", "scenario.toml"]))
-        .collect();
+    let waiting: Vec<_> = (0..3).map(|_| waiting(&runner, &["exec", "scenario.toml"])).collect();
     long.end_by(Signal::INT).0.expect(130);
     let mut spans = Vec::new();
     for (running, run) in waiting {

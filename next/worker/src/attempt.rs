@@ -43,12 +43,7 @@ pub struct Made<'a> {
 impl<'a> From<Row<'a>> for Made<'a> {
     /// A row that was judged again.
     fn from(row: Row<'a>) -> Self {
-        Self {
-            row,
-            said: Said::default(),
-            left: Vec::new(),
-            host_fault: None,
-        }
+        Self { row, said: Said::default(), left: Vec::new(), host_fault: None }
     }
 }
 
@@ -148,12 +143,7 @@ impl Attempt<'_> {
             };
             left.clear();
         }
-        Made {
-            row,
-            said: ended.said,
-            left,
-            host_fault,
-        }
+        Made { row, said: ended.said, left, host_fault }
     }
 
     /// The row of an attempt that was stopped.
@@ -194,9 +184,7 @@ fn timeout(task: &Task, test: &Test<'_>) -> RowError<'static> {
         TimeoutRule::TrialTimeout => "test's `trial_timeout",
     };
     let is_of_trial = task.timeout_rule == TimeoutRule::TrialTimeout;
-    let whole = test
-        .trial_timeout
-        .filter(|whole| is_of_trial && *whole > task.timeout);
+    let whole = test.trial_timeout.filter(|whole| is_of_trial && *whole > task.timeout);
     let (by, set) = match whole {
         Some(whole) => ("what was left of", written(whole)),
         None => ("set by", after.clone()),

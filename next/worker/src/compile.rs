@@ -33,16 +33,10 @@ pub fn main(arguments: &[&str]) -> Result<(), String> {
     let [work, parent, memory] = arguments else {
         return Err("expected `__compile compile|load|inspect PARENT_PID MEMORY`".to_owned());
     };
-    let memory = memory
-        .parse()
-        .map_err(|_| format!("`{memory}` is no number of bytes"))?;
+    let memory = memory.parse().map_err(|_| format!("`{memory}` is no number of bytes"))?;
     harden(parent)?;
     let failed = |error: io::Error| format!("cannot read the plugin: {error}");
-    let mut file: File = io::stdin()
-        .as_fd()
-        .try_clone_to_owned()
-        .map_err(failed)?
-        .into();
+    let mut file: File = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?.into();
     // Who wrote it may have left the place at its end.
     file.rewind().map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
@@ -98,9 +92,7 @@ fn use_few_processors() {
     let Ok(all) = sched_getaffinity(None) else {
         return;
     };
-    let all: Vec<usize> = (0..CpuSet::MAX_CPU)
-        .filter(|cpu| all.is_set(*cpu))
-        .collect();
+    let all: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).collect();
     let mut few = CpuSet::new();
     let start = process::id() as usize % all.len().max(1);
     for cpu in all.iter().cycle().skip(start).take(THREADS.min(all.len())) {

@@ -36,9 +36,7 @@ pub fn serve(incoming: &mut Incoming, shared: &Shared, torn_down: &Receiver<()>)
         }
         let next = interrupt_at.map_or(beat_at, |at| beat_at.min(at));
         // A socket refuses a timeout of 0.
-        let wait = next
-            .saturating_duration_since(now)
-            .max(Duration::from_millis(1));
+        let wait = next.saturating_duration_since(now).max(Duration::from_millis(1));
         incoming.stream().set_read_timeout(Some(wait))?;
         match incoming.next()? {
             None => {}

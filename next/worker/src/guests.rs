@@ -69,9 +69,7 @@ pub fn run(
     prepare: Prepare,
     standing: Standing,
 ) -> io::Result<()> {
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let plugins = load_plugins(&prepare, engines, &shared).await?;
         let (mut providers, mut described) = (Vec::new(), Vec::new());
@@ -85,10 +83,7 @@ pub fn run(
             });
             providers.push(provider.ok().map(Rc::new));
         }
-        shared.say(&FromWorker::Ready(Ready {
-            providers: described,
-            standing,
-        }))?;
+        shared.say(&FromWorker::Ready(Ready { providers: described, standing }))?;
         let slots = Rc::new(Slots {
             memory: prepare.memory / u64::from(prepare.slots.max(1)),
             log_left: Cell::new(MAX_LOG),
@@ -176,13 +171,7 @@ impl Slots {
                 Report::of_problems(&check(provider, &test, &files, schema.as_deref()))
             }
             TaskKind::Run | TaskKind::Grade { .. } => {
-                let attempt = Attempt {
-                    task,
-                    test: &test,
-                    files,
-                    schema,
-                    judge: &self.judge,
-                };
+                let attempt = Attempt { task, test: &test, files, schema, judge: &self.judge };
                 self.make(slot, &attempt, provider, instances).await?
             }
         };

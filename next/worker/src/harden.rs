@@ -61,10 +61,7 @@ pub fn harden(parent: &str) -> Result<(), String> {
 /// Lowers a limit of this process for good. A lower one that was set from outside stays.
 pub fn lower(resource: Resource, limit: u64) -> rustix::io::Result<()> {
     let limit = getrlimit(resource).maximum.unwrap_or(limit).min(limit);
-    let both = Rlimit {
-        current: Some(limit),
-        maximum: Some(limit),
-    };
+    let both = Rlimit { current: Some(limit), maximum: Some(limit) };
     setrlimit(resource, both)
 }
 
@@ -75,9 +72,8 @@ fn close_inherited() -> std::io::Result<()> {
     }
     let entries = fs::read_dir("/proc/self/fd")?;
     // Listed first, closed then: the list's own descriptor is closed by that time.
-    let open: Vec<RawFd> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
+    let open: Vec<RawFd> =
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {
         // Fails for the list's own.
         let _ = nix::unistd::close(descriptor);

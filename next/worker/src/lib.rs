@@ -35,9 +35,7 @@ pub use harden::offered;
 /// Runs a hidden child (`__worker`, `__compile`) and exits, if the command line asks for one; returns otherwise. The first
 /// line of the program's `main`, before any thread exists.
 pub fn main_if_child() {
-    let mut arguments = env::args_os()
-        .skip(1)
-        .map(|argument| argument.into_string());
+    let mut arguments = env::args_os().skip(1).map(|argument| argument.into_string());
     let Some(Ok(child)) = arguments.next() else {
         return;
     };

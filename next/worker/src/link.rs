@@ -34,10 +34,7 @@ pub struct Outgoing {
 
 impl Incoming {
     pub fn new(stream: UnixStream) -> Self {
-        Self {
-            stream,
-            bytes: Vec::new(),
-        }
+        Self { stream, bytes: Vec::new() }
     }
 
     /// The socket, whose read timeout decides how long [`Self::next`] waits.
@@ -58,8 +55,7 @@ impl Incoming {
             let length = self.bytes.len();
             self.bytes.resize(length + READ, 0);
             let read = self.stream.read(&mut self.bytes[length..]);
-            self.bytes
-                .truncate(length + read.as_ref().map_or(0, |read| *read));
+            self.bytes.truncate(length + read.as_ref().map_or(0, |read| *read));
             match read {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(_) => {}
@@ -88,11 +84,7 @@ impl Incoming {
 
 impl Outgoing {
     pub fn new(stream: UnixStream) -> Self {
-        Self {
-            stream,
-            buffer: Vec::new(),
-            waiting: 0,
-        }
+        Self { stream, buffer: Vec::new(), waiting: 0 }
     }
 
     /// Sends a frame, and all that waits before it.

@@ -64,9 +64,7 @@ pub async fn load_plugins(
     let load = |digest: &Digest| Ok(engines.load(cache, digest)?.map(Rc::new));
     let digests = prepare.providers.iter().map(|provider| provider.digest);
     let mut plugins: Plugins = digests.map(|digest| (digest, load(&digest))).collect();
-    let missing = plugins
-        .iter_mut()
-        .filter(|(_, plugin)| matches!(plugin, Ok(None)));
+    let missing = plugins.iter_mut().filter(|(_, plugin)| matches!(plugin, Ok(None)));
     let missing: Vec<_> = missing.collect();
     for (digest, _) in &missing {
         shared.say(&FromWorker::NeedPlugin(**digest))?;
@@ -92,9 +90,7 @@ impl Provider {
     ) -> Result<Self, Problem> {
         let plugin = plugin.as_ref();
         let plugin = plugin.map_err(|error| refused(error.code, error.message.clone()))?;
-        let plugin = plugin
-            .clone()
-            .ok_or_else(|| refused("cache", UNREADABLE.to_owned()))?;
+        let plugin = plugin.clone().ok_or_else(|| refused("cache", UNREADABLE.to_owned()))?;
         let settings = prepared.provider.clone();
         let mut input_schema = None;
         if prepare.describe {
@@ -162,10 +158,7 @@ impl Provider {
             let value = fill(template, &roots, &format!("`env.{name}`"))?;
             Ok((name.clone(), value))
         });
-        Ok(Filled {
-            command: command.transpose()?,
-            env: env.collect::<Result<_, _>>()?,
-        })
+        Ok(Filled { command: command.transpose()?, env: env.collect::<Result<_, _>>()? })
     }
 }
 
@@ -204,10 +197,7 @@ fn fill(
     let text = template.render_text(roots);
     let text = text.map_err(|missing| missing_in(&missing, what))?;
     if text.contains('\0') {
-        return Err(invalid(
-            "template",
-            format!("{what} cannot have a NUL in it"),
-        ));
+        return Err(invalid("template", format!("{what} cannot have a NUL in it")));
     }
     Ok(text)
 }
@@ -297,11 +287,7 @@ fn refused(code: &str, message: String) -> Problem {
 
 /// Its message goes on behind "plugin `FILE`".
 pub fn problem(class: ErrorClass, code: &str, message: String) -> Problem {
-    Problem {
-        class,
-        code: code.to_owned(),
-        message,
-    }
+    Problem { class, code: code.to_owned(), message }
 }
 
 #[cfg(test)]

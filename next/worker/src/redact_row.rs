@@ -14,11 +14,7 @@ const MAX_NAME: usize = 180;
 
 /// Takes secrets out. `most_tree` bounds the memory that one JSON text may take as a tree of values.
 pub fn redact(redactor: &Redactor, ended: &mut Ended, most_tree: usize) {
-    let mut row = RowRedactor {
-        redactor,
-        most_tree,
-        is_searched: true,
-    };
+    let mut row = RowRedactor { redactor, most_tree, is_searched: true };
     match &mut ended.ending {
         Ending::Reply(reply) => row.reply(reply),
         Ending::Error(error) => row.error(error),
@@ -96,10 +92,7 @@ impl RowRedactor<'_> {
         let is_told = |name: &String| self.redactor.is_in(name.as_bytes());
         let names = artifacts.iter().map(|artifact| &artifact.name);
         let mut names: DistinctNames = names.filter(|name| !is_told(name)).collect();
-        for LeftFile {
-            name, media_type, ..
-        } in artifacts
-        {
+        for LeftFile { name, media_type, .. } in artifacts {
             self.redactor.text(media_type);
             if is_told(name) {
                 self.redactor.text(name);

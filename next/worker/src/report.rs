@@ -58,19 +58,12 @@ impl Report {
             let artifact = hand_on(file, redactor, |piece| send(index, piece))?;
             row.artifacts.push(artifact);
         }
-        Ok(Self {
-            row: encode_row(row),
-            said: encode_said(made.said),
-            host_fault: made.host_fault,
-        })
+        Ok(Self { row: encode_row(row), said: encode_said(made.said), host_fault: made.host_fault })
     }
 
     /// The report of a test that was checked.
     pub fn of_problems(problems: &[Problem]) -> Self {
-        Self {
-            row: json(&problems),
-            ..Self::default()
-        }
+        Self { row: json(&problems), ..Self::default() }
     }
 
     /// The report's head.
@@ -115,8 +108,7 @@ fn encode_row(mut row: Row<'_>) -> Vec<u8> {
         },
         |row| {
             // What failed says more.
-            row.checks
-                .sort_by_key(|check| check.verdict != Verdict::Fail);
+            row.checks.sort_by_key(|check| check.verdict != Verdict::Fail);
             row.checks.truncate(KEPT);
             row.metrics.truncate(KEPT);
         },

@@ -92,10 +92,7 @@ impl Schema {
         let mut compiler = Compiler::new();
         compiler.use_loader(Box::new(Nothing));
         compiler.enable_format_assertions();
-        compiler.register_format(Format {
-            name: STEP,
-            func: step,
-        });
+        compiler.register_format(Format { name: STEP, func: step });
         let mut schemas = Schemas::new();
         let mut compile = |place: &str, schema| {
             compiler.add_resource(place, schema).map_err(invalid)?;
@@ -103,12 +100,7 @@ impl Schema {
         };
         let index = compile(PLACE, counted)?;
         let opposite = compile(OPPOSITE, json!({"not": {"$ref": PLACE}}))?;
-        Ok(Self {
-            value,
-            schemas,
-            index,
-            opposite,
-        })
+        Ok(Self { value, schemas, index, opposite })
     }
 
     /// Says where a value is not valid, and why; none if it is valid.
@@ -124,11 +116,7 @@ impl Schema {
             Some(reasons(&error))
         };
         let unknown = || "it is not valid, and too large to look for where".to_owned();
-        Some(
-            within(MAX_EXPLAINED, explain)
-                .flatten()
-                .unwrap_or_else(unknown),
-        )
+        Some(within(MAX_EXPLAINED, explain).flatten().unwrap_or_else(unknown))
     }
 }
 
@@ -249,9 +237,9 @@ impl Parts {
 fn has_reference(value: &Value) -> bool {
     match value {
         Value::Array(items) => items.iter().any(has_reference),
-        Value::Object(entries) => entries
-            .iter()
-            .any(|(key, value)| key.starts_with('$') || has_reference(value)),
+        Value::Object(entries) => {
+            entries.iter().any(|(key, value)| key.starts_with('$') || has_reference(value))
+        }
         _ => false,
     }
 }

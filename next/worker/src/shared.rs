@@ -93,11 +93,7 @@ impl Shared {
         for task in tasks {
             let (own, others) = rest.split_at(task.body_bytes());
             let (line, row) = own.split_at(own.len() - task.row_bytes as usize);
-            queue.orders.push_back(Order {
-                line: line.to_vec(),
-                row: row.to_vec(),
-                task,
-            });
+            queue.orders.push_back(Order { line: line.to_vec(), row: row.to_vec(), task });
             rest = others;
         }
         let is_stopped = queue.is_stopped;
@@ -146,9 +142,7 @@ impl Shared {
         let keep = queue.orders.len().min(keep as usize);
         let returned = queue.orders.split_off(keep);
         drop(queue);
-        self.say(&FromWorker::Returned(
-            returned.iter().map(|order| order.task.id).collect(),
-        ))
+        self.say(&FromWorker::Returned(returned.iter().map(|order| order.task.id).collect()))
     }
 
     /// Lets no task begin any more, and gives back those that have not.
@@ -190,13 +184,7 @@ impl Shared {
         self.running[slot].store(task.0, Relaxed);
         let now = clock_gettime(ClockId::Monotonic);
         let began = now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000;
-        self.note(
-            slot,
-            SlotWord {
-                task: task.0,
-                began,
-            },
-        )
+        self.note(slot, SlotWord { task: task.0, began })
     }
 
     /// Adds a slot's report to those that wait. The slot's word stays until the slot begins another task or

@@ -86,13 +86,11 @@ fn serve(
     let shared = Arc::new(shared);
     let watched = shared.clone();
     let (torn_down, wait) = mpsc::channel();
-    let control = thread::Builder::new()
-        .name("control".into())
-        .spawn(move || {
-            let served = control::serve(&mut incoming, &watched, &wait);
-            watched.interrupt.now();
-            leave(served);
-        })?;
+    let control = thread::Builder::new().name("control".into()).spawn(move || {
+        let served = control::serve(&mut incoming, &watched, &wait);
+        watched.interrupt.now();
+        leave(served);
+    })?;
     guests::run(shared, &engines, *prepare, standing)?;
     drop(torn_down);
     let left = control.join();

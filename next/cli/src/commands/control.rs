@@ -103,9 +103,7 @@ fn say(
     } else {
         let standing = summary::headed(&asked.run, ":");
         let (done, planned) = (asked.run.counts.done.done(), asked.run.counts.planned);
-        out.data(&format!(
-            "run {short} {what} {standing} {done} of {planned} done"
-        ));
+        out.data(&format!("run {short} {what} {standing} {done} of {planned} done"));
     }
     if answer != Answer::NoAnswer {
         return Ok(Exit::Success);
@@ -179,13 +177,9 @@ fn only_running(root: &ResultsRoot) -> Result<RunDir, CommandError> {
         ))),
         several => {
             let runs = several.iter();
-            let names: String = runs
-                .map(|run| format!("\n{}  {}", run.id, run.scenario))
-                .collect();
+            let names: String = runs.map(|run| format!("\n{}  {}", run.id, run.scenario)).collect();
             let count = several.len();
-            Err(CommandError::usage(format!(
-                "{count} runs are running; name one of them:{names}"
-            )))
+            Err(CommandError::usage(format!("{count} runs are running; name one of them:{names}")))
         }
     }
 }

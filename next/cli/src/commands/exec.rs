@@ -87,9 +87,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         return preview(&requests, &session_args, out);
     }
     match requests.as_slice() {
-        [request] => session(&session_args, out, false, |observer| {
-            runner_engine::exec(request, observer)
-        }),
+        [request] => {
+            session(&session_args, out, false, |observer| runner_engine::exec(request, observer))
+        }
         _ if folder.is_some() => Err(CommandError::usage(
             "`--into` is for one scenario\nwithout it, each of several gets a folder of its own",
         )),
@@ -110,10 +110,7 @@ fn build(scenarios: &[PathBuf], out: &Out) -> Result<(), CommandError> {
             let source = Source::open(&folder).map_err(CommandError::usage)?;
             let state = source.state().map_err(CommandError::usage)?;
             if state != SourceState::Fresh {
-                out.talk(&format!(
-                    "building {}",
-                    visible(&source.folder().to_string_lossy())
-                ));
+                out.talk(&format!("building {}", visible(&source.folder().to_string_lossy())));
                 source.build().map_err(CommandError::failed)?;
             }
         }
@@ -153,9 +150,7 @@ fn name_of(into: &Path) -> Result<String, CommandError> {
     let name = into.file_name().and_then(|name| name.to_str());
     name.map(str::to_owned).ok_or_else(|| {
         let into = into.display();
-        CommandError::usage(format!(
-            "`--into {into}` does not end in a name that a run can have"
-        ))
+        CommandError::usage(format!("`--into {into}` does not end in a name that a run can have"))
     })
 }
 

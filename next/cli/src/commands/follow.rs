@@ -155,11 +155,7 @@ fn waited(root: &ResultsRoot, names: &[String]) -> Result<Vec<Waited>, CommandEr
             }
         }
     }
-    let waited = |dir| Waited {
-        dir,
-        has_ended: false,
-        told: None,
-    };
+    let waited = |dir| Waited { dir, has_ended: false, told: None };
     Ok(runs.into_iter().map(waited).collect())
 }
 
@@ -209,11 +205,7 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
         (None, None) => true,
     };
     let (mut reading, mut read, mut swept) = (Reading::default(), 0, Instant::now());
-    let mut tail = Tail {
-        most: args.tail,
-        held: VecDeque::new(),
-        lines: out.lines(args.json),
-    };
+    let mut tail = Tail { most: args.tail, held: VecDeque::new(), lines: out.lines(args.json) };
     loop {
         // What is written before the end of the run is read after it.
         let is_over = !args.follow || run.truth()?.status.is_terminal();
@@ -259,9 +251,7 @@ fn lines(spoken: &Spoken, each: &mut dyn FnMut(String)) {
     let what = what.as_deref().unwrap_or(stream);
     let head = style::dim(&format!("{time:12} {}{attempt} {what:6}", spoken.trial));
     let fields = spoken.fields.iter();
-    let fields: String = fields
-        .map(|(name, value)| format!(" {name}={value:?}"))
-        .collect();
+    let fields: String = fields.map(|(name, value)| format!(" {name}={value:?}")).collect();
     for line in format!("{}{fields}", spoken.text).lines() {
         each(format!("{head} {}", visible(line)));
     }

@@ -50,9 +50,7 @@ pub fn exec(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<E
     let (group, empty) = Group::create(requests)?;
     for scenario in empty {
         let scenario = scenario.display();
-        out.warn(&format!(
-            "nothing is selected in {scenario}; it is left out"
-        ));
+        out.warn(&format!("nothing is selected in {scenario}; it is left out"));
     }
     run(group, args, out)
 }
@@ -106,10 +104,10 @@ pub fn requests(
         RunStatus::Cancelled => request.force,
         RunStatus::Running | RunStatus::Failed | RunStatus::Incomplete => true,
     };
-    let requests = runs.iter().filter(is_left).map(|run| ResumeRequest {
-        run: Some(run.run.clone()),
-        ..request.clone()
-    });
+    let requests = runs
+        .iter()
+        .filter(is_left)
+        .map(|run| ResumeRequest { run: Some(run.run.clone()), ..request.clone() });
     let requests: Vec<_> = requests.collect();
     let group = runs[0].group.as_ref().map_or("", |group| &group.id);
     if let (Some(rerun), true) = (&request.rerun, requests.is_empty()) {
@@ -204,10 +202,7 @@ fn run(mut group: Group, args: &SessionArgs, out: &Out) -> Result<Exit, CommandE
 /// Prints how the runs of a group stand. Gives the exit code of all of them, also of those that this process has not run.
 fn summary(group: &str, args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
     let list = RunList::read(&args.root.open()?)?.of_group(group);
-    let exits = list
-        .runs
-        .iter()
-        .filter_map(|run| Exit::of_code(run.exit_code?));
+    let exits = list.runs.iter().filter_map(|run| Exit::of_code(run.exit_code?));
     let exit = exits.fold(Exit::Success, Exit::worse);
     if !(args.json || detach::is_background() || (args.quiet && exit == Exit::Success)) {
         out.data("");

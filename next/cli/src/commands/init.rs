@@ -38,9 +38,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     for (path, text) in &files {
         let is_new = match write_new(path, text.as_bytes()) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
-            written => written
-                .map(|()| true)
-                .map_err(|error| CommandError::cannot_write(path, error))?,
+            written => {
+                written.map(|()| true).map_err(|error| CommandError::cannot_write(path, error))?
+            }
         };
         let path = path.display().to_string();
         let path = visible_line(&path);

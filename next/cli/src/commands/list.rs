@@ -69,9 +69,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     } else if all > 0 {
         out.talk("no run is as you asked");
     } else if !path.is_dir() {
-        out.talk(&format!(
-            "there are no runs: the folder {folder} does not exist"
-        ));
+        out.talk(&format!("there are no runs: the folder {folder} does not exist"));
     } else if list.unreadable.is_empty() {
         out.talk(&format!("there are no runs in {folder}"));
     }
@@ -93,14 +91,8 @@ impl Args {
         (self.status.is_empty() || self.status.contains(&run.status))
             && self.verdict.is_none_or(|verdict| run.verdict == verdict)
             && self.group.as_ref().is_none_or(is_of)
-            && self
-                .label
-                .iter()
-                .all(|(key, value)| run.labels.get(key) == Some(value))
-            && self
-                .scenario
-                .as_ref()
-                .is_none_or(|glob| glob.is_match(&run.scenario))
+            && self.label.iter().all(|(key, value)| run.labels.get(key) == Some(value))
+            && self.scenario.as_ref().is_none_or(|glob| glob.is_match(&run.scenario))
             && self.since.is_none_or(|since| run.started_at >= since)
     }
 }

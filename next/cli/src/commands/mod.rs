@@ -29,10 +29,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Run", &["exec", "resume"]),
     ("Control", &["stop", "cancel", "pause", "unpause", "wait"]),
     ("Look", &["list", "show", "logs"]),
-    (
-        "Keep",
-        &["verify", "cleanup", "prune", "pin", "unpin", "reindex"],
-    ),
+    ("Keep", &["verify", "cleanup", "prune", "pin", "unpin", "reindex"]),
 ];
 
 /// Gives the program a help with its commands in groups, which clap does not have.
@@ -53,9 +50,7 @@ pub fn grouped(command: Command) -> Command {
         true => arg.allow_negative_numbers(true),
         false => arg,
     };
-    command
-        .help_template(text)
-        .mut_subcommands(|command| command.mut_args(numbers))
+    command.help_template(text).mut_subcommands(|command| command.mut_args(numbers))
 }
 
 /// Writes a file that is not there yet, and makes its folder.

@@ -60,9 +60,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if let Some(exit) = group::resume(&request, &args.session, out)? {
         return Ok(exit);
     }
-    session(&args.session, out, false, |observer| {
-        runner_engine::resume(&request, observer)
-    })
+    session(&args.session, out, false, |observer| runner_engine::resume(&request, observer))
 }
 
 /// Prints what a session would do. Only trials that run are of interest, unless it is asked why others do not.

@@ -96,10 +96,7 @@ fn overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
         let (name, text) = (format!("{name:10}"), text.replace('\n', "\n          "));
         out.data(&format!("{}{text}", style::dim(&name)));
     }
-    out.data(&format!(
-        "\n{}",
-        providers(&document.providers, out.columns())
-    ));
+    out.data(&format!("\n{}", providers(&document.providers, out.columns())));
     let providers = &document.manifest.providers;
     let granted = grants::tables(providers);
     if !granted.is_empty() {
@@ -125,9 +122,7 @@ fn overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
         format!("{lines} damaged in")
     });
     for what in lost.into_iter().chain(damaged) {
-        out.warn(&format!(
-            "{what} index.jsonl; `runner resume` runs their trials again"
-        ));
+        out.warn(&format!("{what} index.jsonl; `runner resume` runs their trials again"));
     }
     Ok(())
 }

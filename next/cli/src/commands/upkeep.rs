@@ -134,9 +134,7 @@ fn dead_runs(runs: &[DeadRun], now: Time, screen: Option<usize>) -> String {
         ("becomes", 0),
     ]);
     for run in runs {
-        let because = run
-            .reason
-            .map_or_else(String::new, |reason| format!(" ({reason})"));
+        let because = run.reason.map_or_else(String::new, |reason| format!(" ({reason})"));
         table.row([
             shown_id(&run.run, screen),
             visible_line(&run.scenario).into_owned(),
@@ -166,11 +164,8 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
         policy.max_size = kept.max_size;
     }
     let now = now();
-    let document = PruneDocument {
-        v: VERSION,
-        dry_run: !yes,
-        pruning: root.prune(&policy, !yes, now)?,
-    };
+    let document =
+        PruneDocument { v: VERSION, dry_run: !yes, pruning: root.prune(&policy, !yes, now)? };
     let pruning = &document.pruning;
     let named = pruning.kept.iter().filter(|kept| kept.is_named);
     let exit = match pruning.problems.is_empty() {
@@ -191,9 +186,7 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
     let others = pruning.kept.iter().filter(|kept| !kept.is_named).count() as u64;
     if others > 0 {
         let runs = plural(others, "run stays", "runs stay");
-        out.talk(&format!(
-            "{runs} that the policy names: pinned, running or not cleaned up"
-        ));
+        out.talk(&format!("{runs} that the policy names: pinned, running or not cleaned up"));
     }
     for problem in &pruning.problems {
         out.warn(problem);
@@ -331,10 +324,7 @@ pub fn reindex(args: &RootArgs, out: &Out) -> Result<Exit, CommandError> {
         return Err(CommandError::usage(problem));
     }
     let runs = plural(root.reindex()? as u64, "run", "runs");
-    out.data(&format!(
-        "{} has {runs}",
-        visible_line(&path.to_string_lossy())
-    ));
+    out.data(&format!("{} has {runs}", visible_line(&path.to_string_lossy())));
     Ok(Exit::Success)
 }
 

@@ -26,26 +26,16 @@ fn lines_break_between_words() {
     assert_eq!(wrap("short\n\nlines", 24), "short\n\nlines");
     // Behind a title, before a unit, and at the marks of an id.
     let text = "  name  took two minutes and 178 ms";
-    assert_eq!(
-        wrap(text, 28),
-        "  name  took two minutes and\n        178 ms"
-    );
+    assert_eq!(wrap(text, 28), "  name  took two minutes and\n        178 ms");
     let text = "failed shop/a-test-with-a-long-name@model#1";
-    assert_eq!(
-        wrap(text, 24),
-        "failed shop/a-test-with-\n  a-long-name@model#1"
-    );
+    assert_eq!(wrap(text, 24), "failed shop/a-test-with-\n  a-long-name@model#1");
     assert_eq!(
         wrap(&format!("nothing failed in {text}"), 24),
         "nothing failed in failed\n  shop/a-test-with-a-\n  long-name@model#1"
     );
     assert_eq!(
         wrap(&format!("an error is in it {}", "x".repeat(30)), 24),
-        format!(
-            "an error is in it\n  {}\n  {}",
-            "x".repeat(22),
-            "x".repeat(8)
-        )
+        format!("an error is in it\n  {}\n  {}", "x".repeat(22), "x".repeat(8))
     );
     let long = wrap(&"x".repeat(50), 24);
     assert!(long.lines().all(|line| width(line) <= 24), "{long}");
@@ -77,9 +67,7 @@ fn narrow_tables_leave_columns_out() {
     table.row(["c5b08f1a", "incomplete (timeout)", "13/23", "3.9 s"].map(String::from));
     let plain = |columns| {
         let text = table.render(columns);
-        text.replace("\u{1b}[2m", "")
-            .replace("\u{1b}[0m", "")
-            .replace("\u{1b}[31m", "")
+        text.replace("\u{1b}[2m", "").replace("\u{1b}[0m", "").replace("\u{1b}[31m", "")
     };
     assert_eq!(
         plain(None),
@@ -93,14 +81,8 @@ fn narrow_tables_leave_columns_out() {
          6ba42b73  red                     9/9\n\
          c5b08f1a  incomplete (timeout)  13/23"
     );
-    assert_eq!(
-        plain(Some(36)),
-        "run       status\n6ba42b73  red\nc5b08f1a  incomplete (timeout)"
-    );
-    assert_eq!(
-        plain(Some(20)),
-        "run       status\n6ba42b73  red\nc5b08f1a  incomplet…"
-    );
+    assert_eq!(plain(Some(36)), "run       status\n6ba42b73  red\nc5b08f1a  incomplete (timeout)");
+    assert_eq!(plain(Some(20)), "run       status\n6ba42b73  red\nc5b08f1a  incomplet…");
 }
 
 #[test]

@@ -96,10 +96,7 @@ impl From<Problems> for CommandError {
     fn from(problems: Problems) -> Self {
         let width = out::message_columns().unwrap_or(200);
         let text = problems.render(out::has_coloured_messages(), width);
-        Self {
-            exit: Exit::Usage,
-            text: text.trim_end().to_owned(),
-        }
+        Self { exit: Exit::Usage, text: text.trim_end().to_owned() }
     }
 }
 
@@ -107,11 +104,7 @@ impl From<Problems> for CommandError {
 fn of_record(error: &RecordError) -> String {
     let (name, root, meant) = match error {
         RecordError::Unknown { name, root } => (name, root, None),
-        RecordError::Ambiguous {
-            name,
-            root,
-            candidates,
-        } => (name, root, Some(candidates)),
+        RecordError::Ambiguous { name, root, candidates } => (name, root, Some(candidates)),
         error => return error.to_string(),
     };
     let list = ResultsRoot::existing(root).and_then(|root| RunList::read(&root));

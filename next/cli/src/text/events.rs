@@ -21,11 +21,7 @@ impl<'a> EventStream<'a> {
 
     fn print(&mut self, event: Event<'_>) {
         self.n += 1;
-        self.out.json_line(&NumberedEvent {
-            v: VERSION,
-            n: self.n,
-            event,
-        });
+        self.out.json_line(&NumberedEvent { v: VERSION, n: self.n, event });
     }
 
     /// Prints how far a run is.
@@ -58,12 +54,7 @@ impl<'a> EventStream<'a> {
 impl Observer for EventStream<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
-            RunEvent::Started {
-                manifest,
-                directory,
-                pending,
-                jobs,
-            } => {
+            RunEvent::Started { manifest, directory, pending, jobs } => {
                 let run_dir = directory.display().to_string();
                 self.print(Event::Started {
                     run: &manifest.id,
@@ -82,23 +73,15 @@ impl Observer for EventStream<'_> {
             }
             // How far it is follows from the rows.
             RunEvent::Born { .. } | RunEvent::Compiling { .. } | RunEvent::Progress { .. } => {}
-            RunEvent::Stopping {
-                signal,
-                by,
-                in_flight,
-            } => self.print(Event::Stopping {
-                signal: *signal,
-                by: *by,
-                in_flight: *in_flight,
-            }),
+            RunEvent::Stopping { signal, by, in_flight } => {
+                self.print(Event::Stopping { signal: *signal, by: *by, in_flight: *in_flight })
+            }
             RunEvent::Paused { by } => self.print(Event::Paused { by: *by }),
             RunEvent::Unpaused => self.print(Event::Unpaused),
             RunEvent::Notice(text) => self.print(Event::Notice { text }),
-            RunEvent::Finished {
-                manifest,
-                directory,
-                took,
-            } => self.finished(manifest, directory, took.as_millis() as u64),
+            RunEvent::Finished { manifest, directory, took } => {
+                self.finished(manifest, directory, took.as_millis() as u64)
+            }
         }
     }
 }

@@ -54,11 +54,8 @@ fn group_line(group: &FailureGroup, screen: Option<usize>) -> String {
 
 /// A row as one line: what it came to, its trial and how long it took.
 pub fn row_line(row: &RowRef<'_>) -> String {
-    let attempt = if row.attempt > 1 {
-        format!(" (attempt {})", row.attempt)
-    } else {
-        String::new()
-    };
+    let attempt =
+        if row.attempt > 1 { format!(" (attempt {})", row.attempt) } else { String::new() };
     let flaky = if row.flaky { " flaky" } else { "" };
     format!(
         "{} {}{attempt}{} {}",

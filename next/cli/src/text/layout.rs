@@ -32,9 +32,7 @@ pub fn cut(text: &str, columns: usize) -> String {
 /// Breaks lines between words, so that none takes more columns. Words that are longer than a line are broken too. What
 /// follows on a new line is indented by two more than its line.
 pub fn wrap(text: &str, columns: usize) -> String {
-    let lines = text
-        .split('\n')
-        .map(|line| wrap_line(line, columns.max(20)));
+    let lines = text.split('\n').map(|line| wrap_line(line, columns.max(20)));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -77,8 +75,7 @@ fn hanging(line: &str, most: usize) -> usize {
         let text = line[lead + title..].trim_start_matches(' ');
         width(&line[..line.len() - text.len()])
     });
-    text.filter(|columns| *columns <= most)
-        .unwrap_or(most.min(lead + 2))
+    text.filter(|columns| *columns <= most).unwrap_or(most.min(lead + 2))
 }
 
 /// Words with the spaces behind them. A number and the word behind it are one.
@@ -132,9 +129,7 @@ pub fn pieces(text: &str) -> impl Iterator<Item = (&str, bool)> {
             style
         } else {
             let mut escapes = rest.match_indices('\u{1b}').map(|(at, _)| at);
-            escapes
-                .find(|at| style_length(&rest[*at..]) > 0)
-                .unwrap_or(rest.len())
+            escapes.find(|at| style_length(&rest[*at..]) > 0).unwrap_or(rest.len())
         };
         let piece = &rest[..length];
         rest = &rest[length..];
@@ -185,10 +180,7 @@ impl<const N: usize> Table<N> {
         let titles = self.columns.map(|(title, _)| {
             let title = title.trim_end_matches('>');
             let short = screen.and_then(|_| title.split_once(" ("));
-            format!(
-                "\u{1b}[2m{}\u{1b}[0m",
-                short.map_or(title, |(short, _)| short)
-            )
+            format!("\u{1b}[2m{}\u{1b}[0m", short.map_or(title, |(short, _)| short))
         });
         let has_titles = titles.iter().any(|title| width(title) > 0);
         let lines = std::iter::once(&titles).filter(|_| has_titles);
@@ -198,10 +190,8 @@ impl<const N: usize> Table<N> {
             rank == 0 || self.rows.iter().any(|row| !row[*index].is_empty())
         };
         let widest = |index: usize| lines.clone().map(|row| width(&row[index])).max();
-        let mut widths: Vec<(usize, usize)> = (0..N)
-            .filter(has_cells)
-            .map(|index| (index, widest(index).unwrap_or(0)))
-            .collect();
+        let mut widths: Vec<(usize, usize)> =
+            (0..N).filter(has_cells).map(|index| (index, widest(index).unwrap_or(0))).collect();
         if let Some(screen) = screen {
             self.fit(&mut widths, screen);
         }

@@ -63,12 +63,7 @@ impl Out {
 
     /// Prints lines of which there may be millions, many at once: of results, or of JSON.
     pub fn lines(&self, is_json: bool) -> Lines<'_> {
-        Lines {
-            out: self,
-            is_json,
-            columns: self.columns(),
-            text: String::new(),
-        }
+        Lines { out: self, is_json, columns: self.columns(), text: String::new() }
     }
 
     /// Prints a message.
@@ -99,10 +94,7 @@ impl Out {
     pub fn exit(&self, exit: Exit) -> Exit {
         let lost = self.lost.borrow();
         let Some(error) = &*lost else { return exit };
-        self.talk(&format!(
-            "{} cannot write to standard output: {error}",
-            style::error("error:")
-        ));
+        self.talk(&format!("{} cannot write to standard output: {error}", style::error("error:")));
         match exit {
             Exit::Success | Exit::Bad => Exit::Storage,
             worse => worse,

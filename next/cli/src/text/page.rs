@@ -24,9 +24,7 @@ fn painted(row: &RowRef<'_>, sections: Vec<Section>) -> String {
     for Section { title, text } in sections {
         page.push_str(&format!("\n{}\n", style::bold(title)));
         let lines = text.lines().take(MOST_LINES);
-        let mut lines: Vec<_> = lines
-            .map(|line| format!("  {}", visible_line(line)))
-            .collect();
+        let mut lines: Vec<_> = lines.map(|line| format!("  {}", visible_line(line))).collect();
         let left = text.lines().count() - lines.len();
         if left > 0 {
             lines.push(format!("  … {left} more lines: `--json` has all"));

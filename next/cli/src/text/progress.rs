@@ -35,12 +35,7 @@ impl<'a> Progress<'a> {
             bar
         });
         out.set_bar(bar.clone());
-        Self {
-            out,
-            bar,
-            told: Instant::now(),
-            began: None,
-        }
+        Self { out, bar, told: Instant::now(), began: None }
     }
 
     /// Says what is being done before there are trials to count.
@@ -76,9 +71,8 @@ impl<'a> Progress<'a> {
                     words if words.is_empty() => "none".to_owned(),
                     words => words,
                 };
-                self.out.talk(&format!(
-                    "{done} of {planned} done: {said}; {in_flight} running{more}"
-                ));
+                self.out
+                    .talk(&format!("{done} of {planned} done: {said}; {in_flight} running{more}"));
             }
             _ => {}
         }

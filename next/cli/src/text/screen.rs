@@ -83,16 +83,12 @@ impl<'a> Screen<'a> {
         let providers = plural(manifest.providers.len() as u64, "provider", "providers");
         let text = if manifest.sessions.len() > 1 {
             let run = directory.to_string_lossy();
-            format!(
-                "resuming {}: {pending} of {planned} trials",
-                visible_line(&run)
-            )
+            format!("resuming {}: {pending} of {planned} trials", visible_line(&run))
         } else {
             let trials = plural(planned, "trial", "trials");
             format!("{}: {trials}", visible_line(&manifest.scenario))
         };
-        self.out
-            .talk(&format!("{text} on {providers}, {jobs} at a time"));
+        self.out.talk(&format!("{text} on {providers}, {jobs} at a time"));
     }
 
     fn row(&mut self, facts: RowFacts, line: &[u8]) {
@@ -125,12 +121,9 @@ impl<'a> Screen<'a> {
 impl Observer for Screen<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
-            RunEvent::Started {
-                manifest,
-                directory,
-                pending,
-                jobs,
-            } => self.started(manifest, directory, *pending, *jobs),
+            RunEvent::Started { manifest, directory, pending, jobs } => {
+                self.started(manifest, directory, *pending, *jobs)
+            }
             RunEvent::Born { .. } => {}
             RunEvent::Compiling { plugin } => {
                 if let Some(progress) = &mut self.progress {
@@ -138,21 +131,12 @@ impl Observer for Screen<'_> {
                 }
             }
             RunEvent::Row { row, line, .. } => self.row(*row, line),
-            RunEvent::Progress {
-                counts,
-                planned,
-                in_flight,
-                waits_for_memory,
-            } => {
+            RunEvent::Progress { counts, planned, in_flight, waits_for_memory } => {
                 if let Some(progress) = &mut self.progress {
                     progress.update(counts, *planned, *in_flight, *waits_for_memory);
                 }
             }
-            RunEvent::Stopping {
-                signal,
-                by,
-                in_flight,
-            } => {
+            RunEvent::Stopping { signal, by, in_flight } => {
                 let attempts = plural(*in_flight, "attempt", "attempts");
                 let by = match (by, signal) {
                     (Some(by), _) => format!(" (asked to by {})", words::actor(by)),
@@ -165,8 +149,7 @@ impl Observer for Screen<'_> {
                     Some(StopSignal::Interrupt) if *in_flight > 0 => "; Ctrl-C again kills them",
                     _ => "",
                 };
-                self.out
-                    .talk(&format!("stopping{by}: {attempts} in flight{again}"));
+                self.out.talk(&format!("stopping{by}: {attempts} in flight{again}"));
             }
             RunEvent::Paused { by } => {
                 self.out.talk(&format!("paused by {}", words::pauser(*by)));

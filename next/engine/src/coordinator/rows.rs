@@ -43,13 +43,7 @@ impl Coordinator<'_> {
                     schedule.report(worker, head.task, &row, head.host_fault, policy);
                 });
                 body.truncate(head.row_bytes as usize);
-                let report = Report {
-                    outcome,
-                    has_denied,
-                    row: body,
-                    log,
-                    artifacts,
-                };
+                let report = Report { outcome, has_denied, row: body, log, artifacts };
                 self.act(effects, Some(report));
                 self.flights.all.remove(&head.task);
             }
@@ -117,10 +111,7 @@ impl Coordinator<'_> {
         let (began, how) = flight.lost.clone().unwrap_or_else(|| {
             let mut slots = self.begin.crew.slots();
             let word = slots.find(|word| word.task == task.0);
-            (
-                word.map_or_else(monotonic, |word| word.began),
-                String::new(),
-            )
+            (word.map_or_else(monotonic, |word| word.began), String::new())
         });
         let took = Micros(monotonic().saturating_sub(began));
         let since = RunTime((self.now - RunTime(took.0)).0);
@@ -144,9 +135,7 @@ impl Coordinator<'_> {
         let is_cut = report.outcome == Outcome::Stopped && self.is_stopping;
         tail.stopped_by = self.stopped_by.clone().filter(|_| is_cut);
         let is_judged = tail.judged.is_some();
-        let seq = run
-            .writer
-            .row(report.row, tail, report.log, report.artifacts);
+        let seq = run.writer.row(report.row, tail, report.log, report.artifacts);
         let facts = RowFacts {
             outcome: report.outcome,
             attempt: flight.task.attempt,

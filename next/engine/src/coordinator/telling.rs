@@ -58,9 +58,7 @@ impl Coordinator<'_> {
         self.next_waiting = Some(u64::MAX);
         let slots = self.begin.crew.slots();
         let flights = slots.filter_map(|word| self.flights.all.get(&TaskId(word.task)));
-        let mut trials: Vec<_> = flights
-            .map(|flight| flight.task.trial.to_string())
-            .collect();
+        let mut trials: Vec<_> = flights.map(|flight| flight.task.trial.to_string()).collect();
         let more = trials.len().saturating_sub(MAX_NAMED);
         trials.truncate(MAX_NAMED);
         if more > 0 {
@@ -129,11 +127,7 @@ impl Coordinator<'_> {
             session: run.session,
             at: runner_record::now(),
             worked_ms: self.now.0 / 1000,
-            stage: Some(if self.has_started {
-                Stage::Run
-            } else {
-                Stage::Plan
-            }),
+            stage: Some(if self.has_started { Stage::Run } else { Stage::Plan }),
             counts: self.begin.fold.counts(),
             in_flight: in_flight.take(MAX_LIVE).collect(),
             waiting: self.waiting(),

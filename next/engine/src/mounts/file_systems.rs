@@ -44,9 +44,7 @@ impl FileSystems {
 
     pub(super) fn parse(text: &[u8]) -> Self {
         let lines = text.split(|byte| *byte == b'\n');
-        Self {
-            mounts: lines.filter_map(MountPoint::parse).collect(),
-        }
+        Self { mounts: lines.filter_map(MountPoint::parse).collect() }
     }
 
     /// All paths at which a folder is: its file system may be mounted at several places.
@@ -73,10 +71,7 @@ impl FileSystems {
         if folder.starts_with(PLAIN) {
             return None;
         }
-        let below = self
-            .mounts
-            .iter()
-            .filter(|mount| mount.at.starts_with(folder));
+        let below = self.mounts.iter().filter(|mount| mount.at.starts_with(folder));
         let mounted = self.around(folder).into_iter().chain(below);
         let mut mounted = mounted.filter(|mount| KERNEL.split(' ').any(|kind| kind == mount.kind));
         let places = KERNEL_PLACES.into_iter().map(PathBuf::from);
@@ -153,14 +148,7 @@ mod tests {
         ] {
             assert_eq!(kernels(folder), Some(PathBuf::from(place)), "{folder}");
         }
-        for folder in [
-            "/home",
-            "/jail/home",
-            "/over/x",
-            "/dev/shm",
-            "/dev/shm/x",
-            "/process",
-        ] {
+        for folder in ["/home", "/jail/home", "/over/x", "/dev/shm", "/dev/shm/x", "/process"] {
             assert_eq!(kernels(folder), None, "{folder}");
         }
     }

@@ -24,19 +24,12 @@ pub(crate) struct Protected {
 impl Protected {
     /// A file that guests may not write to, or a folder that they may not put something else in the place of.
     pub(crate) fn file(what: &'static str, path: impl Into<PathBuf>) -> Self {
-        Self {
-            what,
-            path: path.into(),
-            is_whole: false,
-        }
+        Self { what, path: path.into(), is_whole: false }
     }
 
     /// A folder in which guests may not write anywhere.
     pub(crate) fn folder(what: &'static str, path: impl Into<PathBuf>) -> Self {
-        Self {
-            is_whole: true,
-            ..Self::file(what, path)
-        }
+        Self { is_whole: true, ..Self::file(what, path) }
     }
 
     /// What every command uses that calls guests: in the cache a guest could leave code for the host, and among temporary
@@ -69,11 +62,7 @@ impl Protected {
             all.extend(folders.map(|folder| Self::folder("the source of a plugin", folder)));
             all.push(Self::file("a plugin", path));
         }
-        all.extend(
-            scenario
-                .list_files()
-                .map(|file| Self::file("a test list", file)),
-        );
+        all.extend(scenario.list_files().map(|file| Self::file("a test list", file)));
         let folders = scenario.list_folders().into_iter();
         all.extend(folders.map(|folder| Self::file("a folder of test lists", folder)));
         all

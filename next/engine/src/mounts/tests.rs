@@ -55,9 +55,7 @@ fn provider(folders: &[(&str, FsMode)]) -> PreparedProvider {
 
 fn messages(providers: &mut [PreparedProvider], base: &Path) -> Vec<(u16, String)> {
     let problems = find(providers, base, Vec::new).into_iter();
-    problems
-        .map(|problem| (problem.provider, problem.message))
-        .collect()
+    problems.map(|problem| (problem.provider, problem.message)).collect()
 }
 
 #[test]
@@ -74,11 +72,7 @@ fn nothing_is_granted_inside_a_writable_folder_but_that_folder_again() {
         (folder("/a", RW), folder("/a/b", RO), false),
     ] {
         let refused = refused(&[inner.clone(), outer.clone()], Vec::new());
-        assert_eq!(
-            refused.is_some(),
-            is_refused,
-            "{inner:?} in {outer:?}: {refused:?}"
-        );
+        assert_eq!(refused.is_some(), is_refused, "{inner:?} in {outer:?}: {refused:?}");
         let says = refused.is_none_or(|message| message.contains("lies or is linked to in `/a`"));
         assert!(says, "{inner:?} in {outer:?}");
     }
@@ -178,10 +172,7 @@ fn granted_folders_are_found_with_their_identities() {
     let [(0, message)] = &*messages(&mut found, &base) else {
         panic!("{found:?}");
     };
-    assert!(
-        message.ends_with("it is behind a symbolic link by now"),
-        "{message}"
-    );
+    assert!(message.ends_with("it is behind a symbolic link by now"), "{message}");
 }
 
 #[test]
@@ -189,24 +180,11 @@ fn every_folder_that_cannot_be_granted_is_named() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     fs::create_dir_all(folder.path().join("a/b")).unwrap();
-    let mut providers = [
-        provider(&[("none", RO)]),
-        provider(&[("a", RO), ("file", RO)]),
-    ];
+    let mut providers = [provider(&[("none", RO)]), provider(&[("a", RO), ("file", RO)])];
     let found = messages(&mut providers, folder.path());
     assert_eq!([found[0].0, found[1].0], [0, 1], "{found:?}");
-    assert!(
-        found[0]
-            .1
-            .contains("none`, granted as `/none`, cannot be used"),
-        "{found:?}"
-    );
-    assert!(
-        found[1]
-            .1
-            .contains("file`, granted as `/file`, cannot be used"),
-        "{found:?}"
-    );
+    assert!(found[0].1.contains("none`, granted as `/none`, cannot be used"), "{found:?}");
+    assert!(found[1].1.contains("file`, granted as `/file`, cannot be used"), "{found:?}");
 
     // A link inside a writable folder decides what another provider is granted.
     symlink("b", folder.path().join("a/link")).unwrap();
@@ -214,12 +192,7 @@ fn every_folder_that_cannot_be_granted_is_named() {
     let mut providers = [provider(&[("outer", RO)]), provider(&[("a", RW)])];
     let found = messages(&mut providers, folder.path());
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(
-        found[0]
-            .1
-            .contains("granted as `/outer` with mode `ro`, lies"),
-        "{found:?}"
-    );
+    assert!(found[0].1.contains("granted as `/outer` with mode `ro`, lies"), "{found:?}");
 }
 
 #[test]
@@ -238,9 +211,7 @@ fn all_that_a_scenario_is_made_of_is_protected() {
         files = ["tests/deep/../*.jsonl", "tests/a.jsonl"]
     "#;
     let path = root.join("lists/scenario.toml");
-    let text = text
-        .replace("\"p.wasm", "\"../p.wasm")
-        .replace("\"tests", "\"../tests");
+    let text = text.replace("\"p.wasm", "\"../p.wasm").replace("\"tests", "\"../tests");
     fs::write(&path, text).unwrap();
     let scenario = runner_scenario::load(&path).unwrap();
     let protected = Protected::of_scenario(&scenario, &path);
@@ -254,11 +225,7 @@ fn all_that_a_scenario_is_made_of_is_protected() {
     ] {
         let refused = refused(&[stored(&root.join(name), RW)], protected.clone());
         let says = |message: &String| what.is_some_and(|what| message.contains(what));
-        assert_eq!(
-            refused.as_ref().is_some_and(says),
-            what.is_some(),
-            "{name}: {refused:?}"
-        );
+        assert_eq!(refused.as_ref().is_some_and(says), what.is_some(), "{name}: {refused:?}");
         assert_eq!(refused.is_some(), what.is_some(), "{name}: {refused:?}");
     }
 }
@@ -276,9 +243,6 @@ fn what_every_session_uses_is_protected() {
         // A test's cache is a temporary folder.
         let only = protected.iter().filter(|protected| protected.what == what);
         let message = refused(&[stored(folder, RW)], only.cloned().collect());
-        assert!(
-            message.is_some_and(|message| message.contains(what)),
-            "{what}"
-        );
+        assert!(message.is_some_and(|message| message.contains(what)), "{what}");
     }
 }

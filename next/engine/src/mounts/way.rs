@@ -79,11 +79,7 @@ mod tests {
             ("a/b", "a/b", &["a", "a/b"][..]),
             ("c", "a/b", &["c", "a", "a/b"]),
             ("c/../b", "a/b", &["c", "a", "a/b", "a/b"]),
-            (
-                "a/b/../../c/x",
-                "a/b/x",
-                &["a", "a/b", "c", "a", "a/b", "a/b/x"],
-            ),
+            ("a/b/../../c/x", "a/b/x", &["a", "a/b", "c", "a", "a/b", "a/b/x"]),
             ("a/./relative", "a/b", &["a", "a/relative", "c", "a", "a/b"]),
             ("dot/b", "a/b", &["dot", "a", "a/b"]),
             ("none/../new", "new", &["none", "new"]),

@@ -54,9 +54,7 @@ impl Spending {
     pub fn add(&mut self, provider: u16, metrics: &[Metric<'_>]) {
         for account in &mut self.0 {
             let is_of = account.provider.is_none_or(|own| own == provider);
-            let metrics = metrics
-                .iter()
-                .filter(|metric| *metric.name == account.of.metric);
+            let metrics = metrics.iter().filter(|metric| *metric.name == account.of.metric);
             for metric in metrics.filter(|_| is_of) {
                 account.is_measured = true;
                 account.spent += metric.value.max(0.0);
@@ -66,23 +64,18 @@ impl Spending {
 
     /// The first budget of all providers together that is used up, in words.
     pub fn used_up(&self) -> Option<String> {
-        let account = self
-            .all_used_up()
-            .find(|account| account.provider.is_none())?;
+        let account = self.all_used_up().find(|account| account.provider.is_none())?;
         Some(account.text())
     }
 
     /// Tells whether a budget of this provider's own is used up.
     pub fn is_used_up_by(&self, provider: u16) -> bool {
-        self.all_used_up()
-            .any(|account| account.provider == Some(provider))
+        self.all_used_up().any(|account| account.provider == Some(provider))
     }
 
     /// The budgets of single providers that are used up, in words.
     pub fn used_up_by_providers(&self) -> String {
-        let own = self
-            .all_used_up()
-            .filter(|account| account.provider.is_some());
+        let own = self.all_used_up().filter(|account| account.provider.is_some());
         own.map(Account::text).collect::<Vec<_>>().join("; ")
     }
 
@@ -98,9 +91,7 @@ impl Spending {
     }
 
     fn all_used_up(&self) -> impl Iterator<Item = &Account> {
-        self.0
-            .iter()
-            .filter(|account| account.spent >= account.most)
+        self.0.iter().filter(|account| account.spent >= account.most)
     }
 }
 
@@ -177,11 +168,7 @@ mod tests {
     }
 
     fn metric(name: &str, value: f64) -> Metric<'_> {
-        Metric {
-            name: name.into(),
-            value,
-            unit: None,
-        }
+        Metric { name: name.into(), value, unit: None }
     }
 
     #[test]
@@ -203,10 +190,7 @@ mod tests {
         assert_eq!(used.used_up(), None);
         assert!(used.is_used_up_by(0) && !used.is_used_up_by(1));
         used.add(1, &[metric("tokens", 12_345.0)]);
-        assert_eq!(
-            used.used_up().unwrap(),
-            "the budget of `tokens` is used up: 12354 of 10"
-        );
+        assert_eq!(used.used_up().unwrap(), "the budget of `tokens` is used up: 12354 of 10");
         assert_eq!(used.larger()[0], "tokens=12400");
         let mut budgets = Budgets::default();
         budgets.add("c:tokens=1").unwrap();
@@ -215,11 +199,9 @@ mod tests {
 
     #[test]
     fn a_larger_budget_has_room() {
-        for (most, larger) in [
-            ("1e-9", "x=0.000000002"),
-            ("0.07", "x=0.14"),
-            ("3e11", "x=600000000000"),
-        ] {
+        for (most, larger) in
+            [("1e-9", "x=0.000000002"), ("0.07", "x=0.14"), ("3e11", "x=600000000000")]
+        {
             let mut used = spending(&[&format!("x={most}")]);
             used.add(0, &[metric("x", most.parse().unwrap())]);
             assert_eq!(used.larger(), [larger]);

@@ -17,11 +17,7 @@ pub(super) struct Reserve {
 
 impl Reserve {
     pub(super) fn new(limit: u64) -> Self {
-        Self {
-            limit,
-            largest: 0,
-            measured: 0,
-        }
+        Self { limit, largest: 0, measured: 0 }
     }
 
     /// Bytes that are reserved for an attempt which is sent now.
@@ -29,9 +25,7 @@ impl Reserve {
         if self.measured < ENOUGH {
             return self.limit;
         }
-        self.largest
-            .saturating_mul(2)
-            .clamp(LEAST.min(self.limit), self.limit)
+        self.largest.saturating_mul(2).clamp(LEAST.min(self.limit), self.limit)
     }
 
     /// Notes what an attempt has held at most, in bytes.

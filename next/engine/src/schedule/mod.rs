@@ -443,11 +443,7 @@ impl Schedule {
         };
         self.effects.push(Effect::Send { worker, assignment });
         self.lanes[trial.lane].start(self.now);
-        let flight = Flight {
-            trial,
-            sent: self.now,
-            memory,
-        };
+        let flight = Flight { trial, sent: self.now, memory };
         self.workers.sent(worker, task, flight);
     }
 
@@ -530,12 +526,7 @@ impl Schedule {
 
     fn write(&mut self, task: TaskId, fate: Option<Fate>, is_final: bool, flaky: bool) {
         self.unacked_rows += 1;
-        self.effects.push(Effect::Write {
-            task,
-            fate,
-            is_final,
-            flaky,
-        });
+        self.effects.push(Effect::Write { task, fate, is_final, flaky });
     }
 }
 

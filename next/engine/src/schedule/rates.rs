@@ -17,10 +17,7 @@ pub(super) struct Pacer {
 impl Pacer {
     /// Lets the first start be at any time.
     pub(super) fn new(rate: Rate) -> Self {
-        Self {
-            gap: rate.gap(),
-            next: None,
-        }
+        Self { gap: rate.gap(), next: None }
     }
 
     /// Before this, nothing may start.

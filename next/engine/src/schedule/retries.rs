@@ -20,10 +20,7 @@ pub(super) struct Ending {
 
 impl Ending {
     /// A guest that was stuck past its deadline.
-    pub(super) const STUCK: Self = Self {
-        kind: ExpectedError::Timeout,
-        retry_after: Micros(0),
-    };
+    pub(super) const STUCK: Self = Self { kind: ExpectedError::Timeout, retry_after: Micros(0) };
 
     /// None of an attempt with a verdict: such a one is never made again.
     pub(super) fn of(row: &RowRef<'_>) -> Option<Self> {
@@ -33,13 +30,8 @@ impl Ending {
             Outcome::Error => ExpectedError::Class(error?.class?),
             _ => return None,
         };
-        let millis = error
-            .and_then(|error| error.retry_after_ms)
-            .unwrap_or_default();
-        Some(Self {
-            kind,
-            retry_after: Micros(u64::from(millis) * 1_000),
-        })
+        let millis = error.and_then(|error| error.retry_after_ms).unwrap_or_default();
+        Some(Self { kind, retry_after: Micros(u64::from(millis) * 1_000) })
     }
 }
 
@@ -50,9 +42,7 @@ pub(super) fn wait(retries: &Retries, tries: u32, ending: Ending) -> Option<Micr
     }
     let first = retries.backoff.0;
     let doublings = tries.saturating_sub(1).min(26);
-    let backoff = first
-        .saturating_mul(1 << doublings)
-        .min(MAX_BACKOFF.max(first));
+    let backoff = first.saturating_mul(1 << doublings).min(MAX_BACKOFF.max(first));
     Some(Micros(backoff.max(ending.retry_after.0)))
 }
 

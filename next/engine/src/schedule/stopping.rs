@@ -62,12 +62,7 @@ impl Schedule {
                 };
             }
             None => {
-                self.stop = Some(Stopping {
-                    mode,
-                    reason,
-                    message,
-                    next,
-                });
+                self.stop = Some(Stopping { mode, reason, message, next });
                 // What waits unbegun is not begun any more.
                 let take_back = |worker| Effect::TakeBack { worker, keep: 0 };
                 self.effects.extend(self.workers.busy().map(take_back));
@@ -128,11 +123,7 @@ impl Schedule {
         let mut begun = Vec::new();
         for worker in self.workers.0.values_mut() {
             let running = worker.running();
-            begun.extend(
-                std::mem::take(&mut worker.flights)
-                    .into_keys()
-                    .take(running),
-            );
+            begun.extend(std::mem::take(&mut worker.flights).into_keys().take(running));
         }
         for task in begun {
             self.write(task, Some(Fate::Stopped), false, false);

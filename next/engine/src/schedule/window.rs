@@ -91,9 +91,7 @@ impl Worker {
     /// Whether there is so much memory for one more. One alone gets whatever there is.
     fn has_memory(&self, wanted: u64) -> bool {
         self.flights.is_empty()
-            || self
-                .memory
-                .is_none_or(|memory| self.reserved.saturating_add(wanted) <= memory)
+            || self.memory.is_none_or(|memory| self.reserved.saturating_add(wanted) <= memory)
     }
 
     fn needs_more(&self) -> bool {
@@ -126,10 +124,7 @@ impl Workers {
 
     /// The workers that have tasks.
     pub(super) fn busy(&self) -> impl Iterator<Item = WorkerId> {
-        let busy = self
-            .0
-            .iter()
-            .filter(|(_, worker)| !worker.flights.is_empty());
+        let busy = self.0.iter().filter(|(_, worker)| !worker.flights.is_empty());
         busy.map(|(id, _)| *id)
     }
 
@@ -211,10 +206,7 @@ impl Workers {
     fn least_busy(&self, takes: impl Fn(WorkerId, &Worker) -> bool) -> Option<WorkerId> {
         let workers = self.0.iter().filter(|(id, worker)| takes(**id, worker));
         let least = workers.min_by(|(_, one), (_, other)| {
-            let (one, other) = (
-                one.flights.len() * other.slots,
-                other.flights.len() * one.slots,
-            );
+            let (one, other) = (one.flights.len() * other.slots, other.flights.len() * one.slots);
             one.cmp(&other)
         });
         least.map(|(id, _)| *id)

@@ -54,10 +54,7 @@ fn recipes_have_the_bytes_that_runs_were_stored_with() {
     let prints = Fingerprints::new(&[provider], 7);
     let print = prints.execution(0, &TEST);
     assert_eq!(print.to_string(), "da3bd5c92bd2548b13fbe1cd22896ff3");
-    assert_eq!(
-        judgement("{\"equals\":1}").to_string(),
-        "9669223e4dd77f5f2530e62033cb65e6"
-    );
+    assert_eq!(judgement("{\"equals\":1}").to_string(), "9669223e4dd77f5f2530e62033cb65e6");
 }
 
 /// Changes a provider.
@@ -99,24 +96,10 @@ fn what_decides_results_changes_the_fingerprint() {
     let tests = [
         TestParts { id: "b", ..TEST },
         TestParts { input: "1", ..TEST },
-        TestParts {
-            tags: "[\"t\"]",
-            files: "",
-            ..TEST
-        },
-        TestParts {
-            timeouts: [Some(Micros(1)), None],
-            ..TEST
-        },
-        TestParts {
-            timeouts: [Some(Micros(60_000_000)); 2],
-            ..TEST
-        },
-        TestParts {
-            id: "a{\"x\":1}",
-            input: "",
-            ..TEST
-        },
+        TestParts { tags: "[\"t\"]", files: "", ..TEST },
+        TestParts { timeouts: [Some(Micros(1)), None], ..TEST },
+        TestParts { timeouts: [Some(Micros(60_000_000)); 2], ..TEST },
+        TestParts { id: "a{\"x\":1}", input: "", ..TEST },
     ];
     for test in tests {
         assert_ne!(print(|_| {}, 7, &test), first);

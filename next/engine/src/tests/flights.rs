@@ -24,10 +24,7 @@ fn flight() -> Flight {
             line: Line::Bytes(0),
             row_bytes: 0,
         },
-        policy: Policy {
-            retries: Retries::default(),
-            trial_timeout: None,
-        },
+        policy: Policy { retries: Retries::default(), trial_timeout: None },
         judged: None,
         execution: Fingerprint([1; 16]),
         judgement: Fingerprint([2; 16]),
@@ -42,8 +39,7 @@ fn flight() -> Flight {
 fn row(more: &str) -> Vec<u8> {
     let row = flight().row(Fate::Lost, [Duration::ZERO; 2], "died");
     let row = String::from_utf8(row).unwrap();
-    row.replace("\"usage\":", &format!("{more}\"usage\":"))
-        .into_bytes()
+    row.replace("\"usage\":", &format!("{more}\"usage\":")).into_bytes()
 }
 
 fn head(row: &[u8], said: &[u8]) -> ReportHead {
@@ -83,10 +79,7 @@ fn rows_for_dead_workers_are_rows_of_their_attempts() {
 #[test]
 fn reports_are_checked_before_they_are_rows() {
     assert_eq!(problem(&mut flight(), &row(""), b""), None);
-    assert_eq!(
-        problem(&mut flight(), &row(""), b"{\"stderr\":\"x\"}"),
-        None
-    );
+    assert_eq!(problem(&mut flight(), &row(""), b"{\"stderr\":\"x\"}"), None);
     for (row, said, says) in [
         (row("\"seq\":1,"), &b""[..], "key of the coordinator"),
         (row("\"x\":1,"), b"", "not a row"),
@@ -142,20 +135,10 @@ fn artifacts_are_what_came_in_pieces() {
 
 #[test]
 fn artifacts_are_bounded_by_the_limits() {
-    let limits = Limits {
-        artifacts: 10,
-        artifact_files: 1,
-        reply: 0,
-        ..Limits::default()
-    };
+    let limits = Limits { artifacts: 10, artifact_files: 1, reply: 0, ..Limits::default() };
     let draft = || Ok(tempfile::tempfile().unwrap());
     let mut flight = flight();
-    assert!(
-        flight
-            .add_piece(0, b"0123456789", &limits, draft)
-            .unwrap()
-            .is_ok()
-    );
+    assert!(flight.add_piece(0, b"0123456789", &limits, draft).unwrap().is_ok());
     assert!(flight.add_piece(0, b"x", &limits, draft).unwrap().is_err());
     assert!(flight.add_piece(2, b"", &limits, draft).unwrap().is_err());
 }

@@ -8,19 +8,11 @@ use super::{
 };
 
 fn written(task: TaskId, is_final: bool, flaky: bool) -> Effect {
-    Effect::Write {
-        task,
-        fate: None,
-        is_final,
-        flaky,
-    }
+    Effect::Write { task, fate: None, is_final, flaky }
 }
 
 fn take_back(worker: u32, keep: u32) -> Effect {
-    Effect::TakeBack {
-        worker: WorkerId(worker),
-        keep,
-    }
+    Effect::TakeBack { worker: WorkerId(worker), keep }
 }
 
 #[test]
@@ -29,10 +21,7 @@ fn a_session_ends_once_every_row_is_on_disk() {
     assert_eq!(desk.tick(), []);
     let first = desk.ready(1, 1, false);
     assert_eq!(trials(&first), [0]);
-    assert_eq!(
-        desk.pass(1, first[0].task, 1e4),
-        [written(first[0].task, true, false)]
-    );
+    assert_eq!(desk.pass(1, first[0].task, 1e4), [written(first[0].task, true, false)]);
     let second = sent(&desk.tick());
     desk.pass(1, second[0].task, 1e4);
     assert_eq!(desk.tick(), []);
@@ -60,14 +49,8 @@ fn only_pending_trials_are_made_with_free_numbers() {
     let numbers: Vec<_> = sent.iter().map(|sent| (sent.trial, sent.attempt)).collect();
     assert_eq!(numbers, [(1, 1), (3, 63), (4, 5_001)]);
     // What did not pass in an earlier session makes a pass flaky.
-    assert_eq!(
-        desk.pass(1, sent[1].task, 1.0),
-        [written(sent[1].task, true, false)]
-    );
-    assert_eq!(
-        desk.pass(1, sent[2].task, 1.0),
-        [written(sent[2].task, true, true)]
-    );
+    assert_eq!(desk.pass(1, sent[1].task, 1.0), [written(sent[1].task, true, false)]);
+    assert_eq!(desk.pass(1, sent[2].task, 1.0), [written(sent[2].task, true, true)]);
 }
 
 #[test]
@@ -87,10 +70,7 @@ fn trials_that_are_due_again_come_first() {
     let first = desk.ready(1, 2, false);
     desk.report(1, first[1].task, &row("unavailable", 1e4, None));
     desk.pass(1, first[0].task, 1e4);
-    let next: Vec<_> = sent(&desk.tick())
-        .iter()
-        .map(|sent| (sent.trial, sent.attempt))
-        .collect();
+    let next: Vec<_> = sent(&desk.tick()).iter().map(|sent| (sent.trial, sent.attempt)).collect();
     assert_eq!(next, [(1, 2), (2, 1)]);
 }
 
@@ -110,11 +90,7 @@ fn the_window_follows_the_pace() {
     let first = desk.ready(1, 2, false);
     assert_eq!(first.len(), 2, "nothing waits before the first report");
     desk.pass(1, first[0].task, 1.0);
-    assert_eq!(
-        sent(&desk.tick()).len(),
-        1 + 100,
-        "50 ms of work wait for each slot"
-    );
+    assert_eq!(sent(&desk.tick()).len(), 1 + 100, "50 ms of work wait for each slot");
     desk.pass(1, first[1].task, 500.0);
     assert_eq!(desk.tick(), [], "slower attempts make it smaller");
 
@@ -171,10 +147,7 @@ fn bounded_lanes_never_wait_at_a_worker_and_get_slots() {
         }
     }
     assert_eq!(bounded, 100, "others took all slots");
-    assert!(
-        desk.schedule.left() > 2_000,
-        "they came long before the others were done"
-    );
+    assert!(desk.schedule.left() > 2_000, "they came long before the others were done");
 }
 
 #[test]
@@ -199,10 +172,7 @@ fn an_idle_worker_gets_what_waits_at_another() {
     assert_eq!(desk.tick(), [], "it is asked once");
     desk.returned(1, &[open[3].task, open[2].task, TaskId(99)]);
     let moved = sent(&desk.tick());
-    let moved: Vec<_> = moved
-        .iter()
-        .map(|sent| (sent.worker, sent.trial, sent.attempt))
-        .collect();
+    let moved: Vec<_> = moved.iter().map(|sent| (sent.worker, sent.trial, sent.attempt)).collect();
     // One is kept for the worker that has begun another one; the last one waits for a slot.
     assert_eq!(moved, [(2, 3, 1), (1, 4, 1)]);
 }
@@ -238,10 +208,7 @@ fn a_passed_retry_is_flaky_and_each_attempt_has_its_row() {
     desk.report(1, second[0].task, &row("timeout", 0.0, None));
     assert_eq!(desk.tick_at(299), []);
     let third = sent(&desk.tick_at(300));
-    assert_eq!(
-        desk.pass(1, third[0].task, 0.0),
-        [written(third[0].task, true, true)]
-    );
+    assert_eq!(desk.pass(1, third[0].task, 0.0), [written(third[0].task, true, true)]);
     assert_eq!(desk.ack(), [finish(None)]);
 }
 
@@ -361,10 +328,7 @@ fn three_attempts_in_a_row_that_the_machine_fails_end_the_session() {
         let again = sent(&desk.tick());
         assert_eq!(trials(&again), [0, 1, 3, 4]);
         let last = desk.report_fault(1, again[0].task, &row("stopped", 1.0, None), fault);
-        assert_eq!(
-            last,
-            [written(again[0].task, false, false), take_back(1, 0)]
-        );
+        assert_eq!(last, [written(again[0].task, false, false), take_back(1, 0)]);
         // What runs finishes.
         desk.pass(1, again[1].task, 1.0);
         desk.pass(1, again[2].task, 1.0);
@@ -387,16 +351,9 @@ fn a_lost_network_blames_nobody() {
     assert_eq!(desk.fates(&lost), [(1, 1, Fate::Lost, false)]);
     // What was not begun never happened: the number of its attempt is free.
     let again = desk.ready(2, 2, false);
-    let again: Vec<_> = again
-        .iter()
-        .map(|sent| (sent.trial, sent.attempt))
-        .collect();
+    let again: Vec<_> = again.iter().map(|sent| (sent.trial, sent.attempt)).collect();
     assert_eq!(again, [(1, 2), (2, 1)]);
-    assert_eq!(
-        desk.pass(1, open[0].task, 1.0),
-        [],
-        "it is not there any more"
-    );
+    assert_eq!(desk.pass(1, open[0].task, 1.0), [], "it is not there any more");
 }
 
 /// Three tasks are sent to a worker of two slots, which dies.
@@ -420,18 +377,12 @@ fn suspects_run_alone_and_one_at_a_time_beside_the_others() {
     assert_eq!(desk.tick(), [], "it is asked once");
     assert_eq!(trials(&desk.ready(2, 2, false)), [3, 4]);
     let alone = desk.ready(3, 1, ALONE);
-    assert_eq!(
-        (trials(&alone), alone[0].worker, alone[0].attempt),
-        (vec![1], 3, 2)
-    );
+    assert_eq!((trials(&alone), alone[0].worker, alone[0].attempt), (vec![1], 3, 2));
     desk.pass(3, alone[0].task, 0.01);
     let next = sent(&desk.tick());
     assert_eq!((trials(&next), next[0].worker), (vec![2], 3));
     // That one is innocent, too; the worker gets nothing else.
-    assert_eq!(
-        desk.pass(3, next[0].task, 0.01),
-        [written(next[0].task, true, false)]
-    );
+    assert_eq!(desk.pass(3, next[0].task, 0.01), [written(next[0].task, true, false)]);
     assert_eq!(desk.tick(), []);
 }
 
@@ -533,10 +484,7 @@ fn a_stop_asks_kills_and_records_what_was_begun() {
     desk.pass(1, open.remove(0).task, 25.0);
     open.extend(sent(&desk.tick()));
     assert_eq!(open.len(), 6);
-    assert_eq!(
-        desk.stop(StopMode::Stop),
-        [take_back(1, 0), Effect::Stop { kill: false }]
-    );
+    assert_eq!(desk.stop(StopMode::Stop), [take_back(1, 0), Effect::Stop { kill: false }]);
     let returned: Vec<_> = open[3..].iter().map(|sent| sent.task).collect();
     desk.returned(1, &returned);
     assert_eq!(
@@ -582,10 +530,7 @@ fn only_a_stronger_stop_counts_and_the_first_reason_stays() {
     desk.now = ms(200);
     let killed = desk.tell(|schedule| schedule.stop(StopMode::Kill, Reason::Plugin, None));
     assert_eq!(killed, [Effect::Stop { kill: true }]);
-    assert_eq!(
-        desk.tell(|schedule| schedule.stop(StopMode::Stop, Reason::Plugin, None)),
-        []
-    );
+    assert_eq!(desk.tell(|schedule| schedule.stop(StopMode::Stop, Reason::Plugin, None)), []);
     assert_eq!(desk.schedule.wake_at(), Some(ms(300)));
     desk.tick_at(300);
     desk.lost(1, &[], None);
@@ -596,10 +541,7 @@ fn only_a_stronger_stop_counts_and_the_first_reason_stays() {
 fn a_cancelled_session_stays_cancelled() {
     for is_first in [true, false] {
         let mut desk = Desk::new(settings(&[0]), 2);
-        let mut stops = [
-            (StopMode::Stop, Reason::Cancelled),
-            (StopMode::Kill, Reason::Stopped),
-        ];
+        let mut stops = [(StopMode::Stop, Reason::Cancelled), (StopMode::Kill, Reason::Stopped)];
         if !is_first {
             stops.reverse();
         }
@@ -615,18 +557,12 @@ fn nothing_is_assigned_in_a_pause() {
     let mut desk = Desk::new(settings(&[0]), 3);
     let first = desk.ready(1, 1, false);
     assert_eq!(desk.tell(|schedule| schedule.pause(false)), []);
-    assert_eq!(
-        desk.tell(|schedule| schedule.pause(true)),
-        [Effect::Pause(true)]
-    );
+    assert_eq!(desk.tell(|schedule| schedule.pause(true)), [Effect::Pause(true)]);
     assert_eq!(desk.tell(|schedule| schedule.pause(true)), []);
     let written = desk.pass(1, first[0].task, 1.0);
     assert_eq!(written.len(), 1);
     assert_eq!(desk.ready(2, 1, false), []);
-    assert_eq!(
-        desk.tell(|schedule| schedule.pause(false)),
-        [Effect::Pause(false)]
-    );
+    assert_eq!(desk.tell(|schedule| schedule.pause(false)), [Effect::Pause(false)]);
     assert_eq!(sent(&desk.tick()).len(), 2);
 }
 
@@ -663,11 +599,7 @@ fn a_drain_lets_what_runs_finish() {
     assert_eq!(desk.tick_at(100_000), []);
     desk.policy = retries(3, 0);
     let last = desk.report(1, first[0].task, &row("timeout", 1.0, None));
-    assert_eq!(
-        last,
-        [written(first[0].task, false, false)],
-        "resume retries"
-    );
+    assert_eq!(last, [written(first[0].task, false, false)], "resume retries");
     assert_eq!(desk.ack(), []);
     // Nobody has killed it for the stop.
     let lost = desk.lost(1, &[first[1].task], None);
@@ -682,10 +614,7 @@ fn the_sessions_time_ends_it() {
     let mut desk = Desk::new(settings, 5);
     desk.ready(1, 1, false);
     assert_eq!(desk.schedule.wake_at(), Some(ms(500)));
-    assert_eq!(
-        desk.tick_at(500),
-        [take_back(1, 0), Effect::Stop { kill: false }]
-    );
+    assert_eq!(desk.tick_at(500), [take_back(1, 0), Effect::Stop { kill: false }]);
     desk.lost(1, &[], None);
     assert_eq!(desk.tick(), [finish(Some(Reason::Timeout))]);
 }
@@ -724,10 +653,7 @@ fn a_failed_write_ends_the_session_and_nothing_is_written_after() {
     let open = desk.ready(1, 2, false);
     desk.pass(1, open[0].task, 1.0);
     let failed = desk.tell(Schedule::storage_failed);
-    assert_eq!(
-        failed,
-        [Effect::Stop { kill: true }, finish(Some(Reason::Storage))]
-    );
+    assert_eq!(failed, [Effect::Stop { kill: true }, finish(Some(Reason::Storage))]);
     assert_eq!(desk.pass(1, open[1].task, 1.0), []);
     assert_eq!(desk.tell(Schedule::storage_failed), []);
 }
@@ -752,11 +678,7 @@ fn reports_of_tasks_that_are_not_in_flight_there_are_ignored() {
     let mut desk = Desk::new(settings(&[0]), 4);
     let one = desk.ready(1, 1, false);
     let two = desk.ready(2, 1, false);
-    assert_eq!(
-        desk.pass(2, one[0].task, 1e4),
-        [],
-        "it is at another worker"
-    );
+    assert_eq!(desk.pass(2, one[0].task, 1e4), [], "it is at another worker");
     assert_eq!(desk.pass(9, one[0].task, 1e4), [], "nobody knows it");
     assert_eq!(desk.pass(1, TaskId(99), 1e4), [], "nobody has sent it");
     assert_eq!(desk.pass(2, two[0].task, 1e4).len(), 1);

@@ -10,33 +10,21 @@ use super::{
 const MIB: u64 = 1 << 20;
 
 fn with_rate(rate: &str) -> Bounds {
-    Bounds {
-        rate: Rate::parse(rate),
-        ..bounds(0)
-    }
+    Bounds { rate: Rate::parse(rate), ..bounds(0) }
 }
 
 fn with_memory(mib: u64) -> Bounds {
-    Bounds {
-        memory: mib * MIB,
-        ..bounds(0)
-    }
+    Bounds { memory: mib * MIB, ..bounds(0) }
 }
 
 fn of(providers: &[Bounds]) -> Settings {
-    Settings {
-        providers: providers.to_vec(),
-        ..settings(&[])
-    }
+    Settings { providers: providers.to_vec(), ..settings(&[]) }
 }
 
 /// A row of an attempt that passed, with its peak of memory and what it measured as `m`.
 fn passed(peak: u64, m: f64) -> String {
     let row = row("passed", 1e4, None);
-    let row = row.replace(
-        r#""usage":{}"#,
-        &format!(r#""usage":{{"peak_memory":{peak}}}"#),
-    );
+    let row = row.replace(r#""usage":{}"#, &format!(r#""usage":{{"peak_memory":{peak}}}"#));
     let row = row.strip_suffix('}').unwrap();
     format!(r#"{row},"metrics":[{{"name":"m","value":{m:?}}}]}}"#)
 }
@@ -53,10 +41,7 @@ fn waiting(desk: &Desk) -> Vec<(u64, &'static str, u64)> {
 }
 
 fn ended(reason: Reason, message: &str) -> Effect {
-    Effect::Finish {
-        reason: Some(reason),
-        message: Some(message.to_owned()),
-    }
+    Effect::Finish { reason: Some(reason), message: Some(message.to_owned()) }
 }
 
 #[test]
@@ -94,10 +79,7 @@ fn nobody_waits_for_a_rate_in_a_stop() {
     let mut desk = Desk::new(of(&[with_rate("1/h")]), 2);
     let first = desk.ready(1, 1, false);
     desk.stop(super::StopMode::Drain);
-    assert_eq!(
-        (waiting(&desk), desk.schedule.wake_at()),
-        (vec![], Some(ms(3_600_000)))
-    );
+    assert_eq!((waiting(&desk), desk.schedule.wake_at()), (vec![], Some(ms(3_600_000))));
     desk.pass(1, first[0].task, 1.0);
     assert_eq!(desk.ack(), [finish(Some(Reason::Interrupted))]);
 }
@@ -113,16 +95,9 @@ fn fail_fast_begins_nothing_more_and_lets_what_runs_finish() {
     // It will be made again, so it has not ended badly yet.
     desk.report(1, first[1].task, &row("unavailable", 0.01, None));
     let next = sent(&desk.tick());
-    assert_eq!(
-        trials(&next),
-        [1, 2],
-        "nothing lies ready that may not begin"
-    );
+    assert_eq!(trials(&next), [1, 2], "nothing lies ready that may not begin");
     let effects = desk.report(1, next[0].task, &row("timeout", 0.01, None));
-    let keep = Effect::TakeBack {
-        worker: WorkerId(1),
-        keep: 0,
-    };
+    let keep = Effect::TakeBack { worker: WorkerId(1), keep: 0 };
     assert_eq!(effects[1..], [keep]);
     assert_eq!(desk.tick(), []);
     desk.pass(1, next[1].task, 1.0);
@@ -256,9 +231,7 @@ fn a_full_share_reserves_the_whole_limit_and_is_no_fault() {
     let mut task = again[0].task;
     for _ in 0..3 {
         desk.report_fault(1, task, &stopped, Some(HostFault::Memory));
-        task = sent(&desk.tick())
-            .first()
-            .map_or(TaskId(0), |sent| sent.task);
+        task = sent(&desk.tick()).first().map_or(TaskId(0), |sent| sent.task);
     }
     assert_eq!(task, TaskId(0), "three faults in a row end the session");
 }
@@ -298,14 +271,8 @@ fn one_slow_trial_in_front_of_many_idles_nobody() {
         for effect in desk.tick() {
             match effect {
                 Effect::Send { .. } => {
-                    let [next] = sent(&[effect])[..] else {
-                        panic!()
-                    };
-                    let at = if next.worker == 1 {
-                        &mut waiting
-                    } else {
-                        &mut open
-                    };
+                    let [next] = sent(&[effect])[..] else { panic!() };
+                    let at = if next.worker == 1 { &mut waiting } else { &mut open };
                     at.push(next);
                 }
                 Effect::TakeBack { worker, keep } => {
@@ -319,11 +286,7 @@ fn one_slow_trial_in_front_of_many_idles_nobody() {
         }
         // What is given back comes with the next step.
         idle = if open.is_empty() { idle + 1 } else { 0 };
-        assert!(
-            idle < 3,
-            "the second worker is idle, and {} wait",
-            waiting.len()
-        );
+        assert!(idle < 3, "the second worker is idle, and {} wait", waiting.len());
         if done == 199 {
             break;
         }

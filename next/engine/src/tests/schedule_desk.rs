@@ -42,11 +42,7 @@ impl Trials for Todo {
         (from..self.grid.count()).find_map(|trial| {
             let state = self.pending[trial as usize];
             let (attempts, had_bad) = state.filter(|_| self.grid.provider(trial) == provider)?;
-            Some(Pending {
-                trial,
-                attempts,
-                had_bad,
-            })
+            Some(Pending { trial, attempts, had_bad })
         })
     }
 }
@@ -78,11 +74,7 @@ pub(super) fn settings(concurrency: &[u32]) -> Settings {
 
 /// So many at once, each with a MiB of memory.
 pub(super) fn bounds(concurrency: u32) -> Bounds {
-    Bounds {
-        concurrency,
-        rate: None,
-        memory: 1 << 20,
-    }
+    Bounds { concurrency, rate: None, memory: 1 << 20 }
 }
 
 pub(super) fn ms(millis: u64) -> RunTime {
@@ -118,10 +110,7 @@ pub(super) fn retries(max: u32, backoff_ms: u64) -> Policy {
         retries: Retries {
             max,
             backoff: Micros(backoff_ms * 1_000),
-            on: vec![
-                ExpectedError::Class(ErrorClass::Unavailable),
-                ExpectedError::Timeout,
-            ],
+            on: vec![ExpectedError::Class(ErrorClass::Unavailable), ExpectedError::Timeout],
         },
         trial_timeout: None,
     }
@@ -149,10 +138,7 @@ impl Desk {
     ) -> Self {
         let providers = settings.providers.len() as u16;
         let grid = Grid { tests, providers };
-        let todo = Todo {
-            grid,
-            pending: (0..grid.count()).map(pending).collect(),
-        };
+        let todo = Todo { grid, pending: (0..grid.count()).map(pending).collect() };
         Self {
             schedule: todo.schedule(settings),
             now: RunTime(0),
@@ -181,12 +167,7 @@ impl Desk {
     /// final.
     pub(super) fn fates(&self, effects: &[Effect]) -> Vec<(u64, u32, Fate, bool)> {
         let fates = effects.iter().map(|effect| match effect {
-            Effect::Write {
-                task,
-                fate: Some(fate),
-                is_final,
-                flaky: false,
-            } => {
+            Effect::Write { task, fate: Some(fate), is_final, flaky: false } => {
                 let of = self.sent[task];
                 (of.trial, of.attempt, *fate, *is_final)
             }
@@ -303,8 +284,5 @@ pub(super) fn trials(sent: &[Sent]) -> Vec<u64> {
 }
 
 pub(super) fn finish(reason: Option<Reason>) -> Effect {
-    Effect::Finish {
-        reason,
-        message: None,
-    }
+    Effect::Finish { reason, message: None }
 }

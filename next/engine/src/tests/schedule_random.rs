@@ -218,18 +218,13 @@ impl Session {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed);
         let world = World::new(&mut random);
-        let grid = Grid {
-            tests: 1 + random.spread(200),
-            providers: 1 + random.below(4) as u16,
-        };
+        let grid = Grid { tests: 1 + random.spread(200), providers: 1 + random.below(4) as u16 };
         let jobs = 1 + random.below(8) as u32;
         let is_paced = random.one_in(3);
         let providers = (0..grid.providers).map(|_| Bounds {
             concurrency: random.below(4) as u32,
-            rate: (is_paced && random.one_in(2)).then(|| Rate {
-                count: 20 + random.spread(5_000) as u32,
-                per: Micros(1_000_000),
-            }),
+            rate: (is_paced && random.one_in(2))
+                .then(|| Rate { count: 20 + random.spread(5_000) as u32, per: Micros(1_000_000) }),
             memory: MIB * (1 + random.below(4)),
         });
         let providers = providers.collect();
@@ -272,10 +267,7 @@ impl Session {
                 _ => Some((0, false)),
             })
             .collect();
-        let mut truth = Truth {
-            measured: vec![0; grid.providers.into()],
-            ..Truth::default()
-        };
+        let mut truth = Truth { measured: vec![0; grid.providers.into()], ..Truth::default() };
         for (index, state) in (0..).zip(&pending) {
             let Some((attempts, had_bad)) = state else {
                 continue;
@@ -316,13 +308,7 @@ impl Session {
         for place in 0..workers {
             let slots = jobs / workers + u32::from(place < jobs % workers);
             let at = self.random.spread(30_000);
-            self.later(
-                at,
-                Happening::Ready {
-                    slots,
-                    alone: false,
-                },
-            );
+            self.later(at, Happening::Ready { slots, alone: false });
         }
         if self.world.stop > 0 {
             for _ in 0..1 + self.random.below(3) {
@@ -374,10 +360,7 @@ impl Session {
             if self.random.one_in(3) || self.coming.is_empty() || wake == Some(self.now) {
                 self.tick();
                 let wake = self.schedule.wake_at();
-                assert!(
-                    wake.is_none_or(|at| at.0 > self.now),
-                    "woken at {wake:?} again and again"
-                );
+                assert!(wake.is_none_or(|at| at.0 > self.now), "woken at {wake:?} again and again");
             } else {
                 self.later(1, Happening::Wake);
             }
@@ -597,13 +580,7 @@ impl Session {
         self.later(delay, Happening::Lost(worker, begun, blame));
         if !process.alone {
             let slots = process.slots;
-            self.later(
-                delay + 3_000,
-                Happening::Ready {
-                    slots,
-                    alone: false,
-                },
-            );
+            self.later(delay + 3_000, Happening::Ready { slots, alone: false });
         }
     }
 
@@ -638,12 +615,7 @@ impl Session {
             schedule.report(WorkerId(worker), task, &read(&text), host_fault, &policy);
         });
         let writes = effects.iter().filter_map(|effect| match effect {
-            Effect::Write {
-                task,
-                fate: None,
-                is_final,
-                flaky,
-            } => Some((*task, *is_final, *flaky)),
+            Effect::Write { task, fate: None, is_final, flaky } => Some((*task, *is_final, *flaky)),
             _ => None,
         });
         let writes: Vec<_> = writes.collect();
@@ -748,12 +720,7 @@ impl Session {
                 }
                 // Was checked with its report.
                 Effect::Write { fate: None, .. } => {}
-                Effect::Write {
-                    task,
-                    fate: Some(fate),
-                    is_final,
-                    ..
-                } => {
+                Effect::Write { task, fate: Some(fate), is_final, .. } => {
                     let assignment = self.truth.open[&task].1;
                     assert!(!is_final || matches!(fate, Fate::Stuck | Fate::Crash));
                     if fate == Fate::Crash {
@@ -872,10 +839,7 @@ impl Session {
         let truth = &mut self.truth;
         assert_eq!(truth.finished, None, "there is one end");
         truth.finished = Some(reason);
-        let is_done = truth
-            .pending
-            .iter()
-            .all(|trial| truth.is_final.contains(trial));
+        let is_done = truth.pending.iter().all(|trial| truth.is_final.contains(trial));
         match reason {
             Some(Reason::Storage) => {}
             reason => {
@@ -887,10 +851,7 @@ impl Session {
         let used: u64 = truth.measured.iter().sum();
         let [all, own] = self.budgets;
         let may_end = match reason {
-            Some(Reason::FailFast) => self
-                .settings
-                .fail_fast
-                .is_some_and(|most| truth.bad >= most),
+            Some(Reason::FailFast) => self.settings.fail_fast.is_some_and(|most| truth.bad >= most),
             Some(Reason::Budget) => {
                 all.is_some_and(|most| used >= most)
                     || own.is_some_and(|most| truth.measured[0] >= most)
@@ -950,10 +911,7 @@ fn no_trial_is_lost_or_doubled_and_every_stop_ends() {
             Some(Reason::Budget),
         ];
         for reason in reasons {
-            assert!(
-                ends.contains_key(&reason),
-                "{reason:?} is not among {ends:?}"
-            );
+            assert!(ends.contains_key(&reason), "{reason:?} is not among {ends:?}");
         }
     }
 }

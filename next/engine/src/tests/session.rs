@@ -81,12 +81,7 @@ impl WorkerLink for Fake {
 fn fake(act: Act, hear: Hear) -> Fake {
     let (frames, received) = mpsc::channel();
     let slots = Arc::new(Mutex::new(Vec::new()));
-    let worker = Worker {
-        act,
-        hear,
-        slots: Arc::clone(&slots),
-        tasks: 0,
-    };
+    let worker = Worker { act, hear, slots: Arc::clone(&slots), tasks: 0 };
     thread::spawn(move || worker.live(&received));
     Fake { frames, slots }
 }
@@ -167,10 +162,7 @@ impl Worker {
             return true;
         }
         self.tasks += 1;
-        let word = SlotWord {
-            task: task.id.0,
-            began: monotonic(),
-        };
+        let word = SlotWord { task: task.id.0, began: monotonic() };
         *lock(&self.slots) = vec![word];
         let is_third = self.tasks == 3;
         match self.act {
@@ -201,12 +193,8 @@ impl Worker {
     }
 
     fn answer(&self, id: TaskId, body: Vec<u8>) {
-        let head = ReportHead {
-            task: id,
-            row_bytes: body.len() as u32,
-            log_bytes: 0,
-            host_fault: None,
-        };
+        let head =
+            ReportHead { task: id, row_bytes: body.len() as u32, log_bytes: 0, host_fault: None };
         self.say(FromWorker::Report { head, body });
     }
 
@@ -292,11 +280,8 @@ fn session(manner: Manner, timeout: Duration) -> (Result<Ended, EngineError>, To
     let plugins = Contents::new([(digest(plugin), Origin::Bundled(plugin))]);
     let cache = PluginCache::open_at(&folder.path().join("cache")).unwrap();
     let blobs = Contents::default();
-    let plan = Plan {
-        jobs: 2,
-        timeout,
-        ..Plan::new(scenario, suite, providers, plugins, blobs, cache)
-    };
+    let plan =
+        Plan { jobs: 2, timeout, ..Plan::new(scenario, suite, providers, plugins, blobs, cache) };
     let root = ResultsRoot::open(&folder.path().join("results")).unwrap();
     let new_session = plan.session("exec", &["runner".to_owned()]);
     let birth = Birth {
@@ -420,12 +405,7 @@ fn sessions_that_cannot_start_say_why() {
         (|_| Act::Shout, Reason::Plugin, "provider `p` is\\nbad", 3),
         (|_| Act::NeverCheck, Reason::Plugin, "3 workers in a row", 3),
         (|_| Act::NeverReady, Reason::Plugin, "3 workers in a row", 3),
-        (
-            |_| Act::Refuse,
-            Reason::Plugin,
-            "provider `p`: plugin `p.wasm` wants more",
-            3,
-        ),
+        (|_| Act::Refuse, Reason::Plugin, "provider `p`: plugin `p.wasm` wants more", 3),
         (|_| Act::Stranger, Reason::Internal, "version 0.0.0", 70),
     ];
     for (manner, reason, says, code) in cases {

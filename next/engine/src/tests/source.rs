@@ -61,14 +61,10 @@ fn further_folders_are_source_too() {
 
 #[test]
 fn builds_that_fail_say_what_failed() {
-    for (build, says) in [
-        ("exit 3", "exit 3"),
-        ("true", "did not make"),
-        ("no-such-tool", "runner plugin doctor"),
-    ] {
-        let folder = folder(&format!(
-            "name = \"x\"\nkind = \"component\"\nbuild = \"{build}\"\n"
-        ));
+    for (build, says) in
+        [("exit 3", "exit 3"), ("true", "did not make"), ("no-such-tool", "runner plugin doctor")]
+    {
+        let folder = folder(&format!("name = \"x\"\nkind = \"component\"\nbuild = \"{build}\"\n"));
         let source = Source::open(folder.path()).unwrap();
         let problem = source.build_checked(|_| Ok(())).unwrap_err();
         assert!(problem.contains(says), "{problem}");
@@ -81,14 +77,8 @@ fn bad_manifests_say_what_is_wrong() {
     for (manifest, says) in [
         ("", "missing field"),
         ("name = 1", "plugin.toml"),
-        (
-            "name = \"x\"\nkind = \"library\"\nbuild = \"true\"\n",
-            "library",
-        ),
-        (
-            "name = \"x\"\nkind = \"command\"\nbuild = \"true\"\nlanguage = \"c\"\n",
-            "language",
-        ),
+        ("name = \"x\"\nkind = \"library\"\nbuild = \"true\"\n", "library"),
+        ("name = \"x\"\nkind = \"command\"\nbuild = \"true\"\nlanguage = \"c\"\n", "language"),
     ] {
         let problem = Source::open(folder(manifest).path()).unwrap_err();
         assert!(problem.contains(says), "{problem}");
@@ -126,11 +116,7 @@ fn sources_beyond_all_bounds_are_refused() {
     refused(&deep, "more than 64 folders deep");
     let many = |folder: &Path| {
         let sources = vec!["\"many\""; 101].join(", ");
-        write(
-            folder,
-            "plugin.toml",
-            &format!("{manifest}sources = [{sources}]\n"),
-        );
+        write(folder, "plugin.toml", &format!("{manifest}sources = [{sources}]\n"));
         (0..500).for_each(|name| write(folder, &format!("many/{name}"), ""));
     };
     refused(&many, "more than 50000 files");

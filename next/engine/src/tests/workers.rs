@@ -38,11 +38,7 @@ fn frames_come_whole_however_they_are_cut() {
     let messages = [
         FromWorker::Log("x".repeat(50_000)),
         FromWorker::Bye,
-        FromWorker::Artifact {
-            task: TaskId(7),
-            index: 1,
-            bytes: vec![9; 200_000],
-        },
+        FromWorker::Artifact { task: TaskId(7), index: 1, bytes: vec![9; 200_000] },
         FromWorker::Returned(Vec::new()),
     ];
     let mut bytes = Vec::new();

@@ -150,11 +150,7 @@ mod tests {
                 r#"net = ["https://api.example.com"]"#,
                 "net=https://api.example.com",
             ),
-            (
-                "http://[::1]:81/",
-                r#"net = ["http://[::1]:81"]"#,
-                "net=http://[::1]:81",
-            ),
+            ("http://[::1]:81/", r#"net = ["http://[::1]:81"]"#, "net=http://[::1]:81"),
         ] {
             let grant = grant(url).unwrap();
             assert_eq!((grant.to_string().as_str(), &*grant.flag()), (line, flag));
@@ -162,12 +158,8 @@ mod tests {
             let read: NetGrant = serde_json::from_str(value).unwrap();
             assert!(read.matches(&Url::parse(url).unwrap()), "{url}");
         }
-        for strange in [
-            "https://*.example.com/",
-            "https://a.*.com/",
-            "https://a\"b/",
-            "data:text",
-        ] {
+        for strange in ["https://*.example.com/", "https://a.*.com/", "https://a\"b/", "data:text"]
+        {
             assert_eq!(grant(strange), None, "{strange}");
         }
     }

@@ -37,9 +37,8 @@ impl NetGrant {
         if text == "*" {
             return Err(WILDCARD);
         }
-        let (scheme, rest) = text
-            .split_once("://")
-            .ok_or("it does not begin with `https://` or `http://`")?;
+        let (scheme, rest) =
+            text.split_once("://").ok_or("it does not begin with `https://` or `http://`")?;
         let is_secure = match scheme {
             "https" => true,
             "http" => false,
@@ -78,11 +77,7 @@ impl NetGrant {
             (None, false) => return Err("it has no valid host"),
         };
         let port = url.port_or_known_default().ok_or("it has no valid port")?;
-        Ok(Self {
-            is_secure,
-            host,
-            port,
-        })
+        Ok(Self { is_secure, host, port })
     }
 
     /// Makes the grant of the scheme, host and port of `url`; none where it would grant more than that, or nothing.

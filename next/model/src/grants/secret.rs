@@ -30,11 +30,7 @@ impl BoundSecret {
         if !Self::is_header(header) {
             return Err(format!("`{header}` is not the name of a header"));
         }
-        Ok(Self {
-            name: name.to_owned(),
-            host,
-            header: header.to_ascii_lowercase(),
-        })
+        Ok(Self { name: name.to_owned(), host, header: header.to_ascii_lowercase() })
     }
 
     /// Reads a place as in `net`; a name alone stands for `https` at its own port.
@@ -70,9 +66,7 @@ impl BoundSecret {
     /// Reads [`Self::flag`] back; none where it binds nothing.
     pub fn of_flag(text: &str) -> Option<Result<Self, String>> {
         let (name, rest) = text.split_once(',')?;
-        let parts = rest
-            .strip_prefix("host=")
-            .and_then(|rest| rest.split_once(",header="));
+        let parts = rest.strip_prefix("host=").and_then(|rest| rest.split_once(",header="));
         Some(match parts {
             Some((host, header)) => Self::parse(name, host, header),
             None => Err("it is bound by `,host=api.example.com,header=authorization`".to_owned()),
@@ -90,9 +84,7 @@ impl BoundSecret {
 pub fn is_secret_name(text: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     text.bytes().next().is_some_and(is_letter)
-        && text
-            .bytes()
-            .all(|byte| is_letter(byte) || byte.is_ascii_digit())
+        && text.bytes().all(|byte| is_letter(byte) || byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -112,10 +104,7 @@ mod tests {
             "https://example.com",
             "https://a.api.example.com",
         ] {
-            assert!(
-                !bound.admits(&url(elsewhere), "authorization"),
-                "{elsewhere}"
-            );
+            assert!(!bound.admits(&url(elsewhere), "authorization"), "{elsewhere}");
         }
         assert!(!bound.admits(&url("https://api.example.com/a"), "x-key"));
         assert_eq!(BoundSecret::of_flag(&bound.flag()), Some(Ok(bound.clone())));

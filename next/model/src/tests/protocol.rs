@@ -47,28 +47,14 @@ fn to_worker() -> Vec<(ToWorker, &'static str)> {
     let json = r#"{"run":"r","session":1,"cache":"/c","blobs":"/b","scratch":"/s","slots":2,"memory":3,"grace":4,"describe":true,"providers":[],"secrets":{}}"#;
     let digest = Digest([9; 32]);
     vec![
+        (ToWorker::Prepare(Box::new(prepare)), Box::leak(hex(json.as_bytes()).into_boxed_str())),
         (
-            ToWorker::Prepare(Box::new(prepare)),
-            Box::leak(hex(json.as_bytes()).into_boxed_str()),
-        ),
-        (
-            ToWorker::Tasks {
-                tasks: vec![task()],
-                body: b"{}{1}".to_vec(),
-            },
-            "01ac020161017002010307808ece1c020104000203"
-                .strip_suffix("")
-                .unwrap(),
+            ToWorker::Tasks { tasks: vec![task()], body: b"{}{1}".to_vec() },
+            "01ac020161017002010307808ece1c020104000203".strip_suffix("").unwrap(),
         ),
         (ToWorker::TakeBack { keep: 300 }, "ac02"),
         (ToWorker::Pause(true), "01"),
-        (
-            ToWorker::Stop {
-                grace: Micros(1),
-                kill: true,
-            },
-            "0101",
-        ),
+        (ToWorker::Stop { grace: Micros(1), kill: true }, "0101"),
         (
             ToWorker::PluginReady(digest),
             "0909090909090909090909090909090909090909090909090909090909090909",
@@ -89,11 +75,7 @@ fn from_worker() -> Vec<(FromWorker, &'static str)> {
         log_bytes: 1,
         host_fault: Some(HostFault::Files),
     };
-    let doing = Doing {
-        task: TaskId(5),
-        on_processor: true,
-        word: "x".into(),
-    };
+    let doing = Doing { task: TaskId(5), on_processor: true, word: "x".into() };
     let digest = Digest([9; 32]);
     vec![
         (
@@ -118,23 +100,10 @@ fn from_worker() -> Vec<(FromWorker, &'static str)> {
             FromWorker::NeedBlob(digest),
             "0909090909090909090909090909090909090909090909090909090909090909",
         ),
+        (FromWorker::Returned(vec![TaskId(1), TaskId(300)]), "0201ac02"),
+        (FromWorker::Artifact { task: TaskId(1), index: 2, bytes: vec![3] }, "010203"),
         (
-            FromWorker::Returned(vec![TaskId(1), TaskId(300)]),
-            "0201ac02",
-        ),
-        (
-            FromWorker::Artifact {
-                task: TaskId(1),
-                index: 2,
-                bytes: vec![3],
-            },
-            "010203",
-        ),
-        (
-            FromWorker::Report {
-                head,
-                body: b"{}x".to_vec(),
-            },
+            FromWorker::Report { head, body: b"{}x".to_vec() },
             "010201010a686f73742d66696c65737b7d78",
         ),
         (FromWorker::Doing(vec![doing]), "0105010178"),
@@ -172,18 +141,9 @@ fn lengths_and_kinds_are_checked_before_anything_is_read() {
         let [a, b, c, d] = length.to_le_bytes();
         [a, b, c, d, kind]
     };
-    assert_eq!(
-        read_prefix(prefix(1, 71), Sender::Supervisor),
-        Err(BadFrame::Kind(71))
-    );
-    assert_eq!(
-        read_prefix(prefix(1, 1), Sender::Worker),
-        Err(BadFrame::Kind(1))
-    );
-    assert_eq!(
-        read_prefix(prefix(0, 99), Sender::Worker),
-        Err(BadFrame::Kind(99))
-    );
+    assert_eq!(read_prefix(prefix(1, 71), Sender::Supervisor), Err(BadFrame::Kind(71)));
+    assert_eq!(read_prefix(prefix(1, 1), Sender::Worker), Err(BadFrame::Kind(1)));
+    assert_eq!(read_prefix(prefix(0, 99), Sender::Worker), Err(BadFrame::Kind(99)));
     for kind in 65..=74 {
         assert!(matches!(
             read_prefix(prefix(u32::MAX, kind), Sender::Worker),
@@ -195,39 +155,18 @@ fn lengths_and_kinds_are_checked_before_anything_is_read() {
 #[test]
 fn bodies_are_as_long_as_their_heads_say() {
     let mut frame = Vec::new();
-    ToWorker::Tasks {
-        tasks: vec![task()],
-        body: b"{}{".to_vec(),
-    }
-    .encode(&mut frame);
-    assert_eq!(
-        ToWorker::decode(2, &frame[PREFIX..]),
-        Err(BadFrame::Content(2))
-    );
+    ToWorker::Tasks { tasks: vec![task()], body: b"{}{".to_vec() }.encode(&mut frame);
+    assert_eq!(ToWorker::decode(2, &frame[PREFIX..]), Err(BadFrame::Content(2)));
     frame.clear();
-    let head = ReportHead {
-        task: TaskId(1),
-        row_bytes: u32::MAX,
-        log_bytes: u32::MAX,
-        host_fault: None,
-    };
-    FromWorker::Report {
-        head,
-        body: b"{}".to_vec(),
-    }
-    .encode(&mut frame);
-    assert_eq!(
-        FromWorker::decode(71, &frame[PREFIX..]),
-        Err(BadFrame::Content(71))
-    );
+    let head =
+        ReportHead { task: TaskId(1), row_bytes: u32::MAX, log_bytes: u32::MAX, host_fault: None };
+    FromWorker::Report { head, body: b"{}".to_vec() }.encode(&mut frame);
+    assert_eq!(FromWorker::decode(71, &frame[PREFIX..]), Err(BadFrame::Content(71)));
 }
 
 #[test]
 fn a_slot_is_read_as_it_was_written() {
-    let word = SlotWord {
-        task: 1 << 40,
-        began: 3,
-    };
+    let word = SlotWord { task: 1 << 40, began: 3 };
     assert_eq!(SlotWord::decode(word.encode()), word);
     assert_eq!(SlotWord::decode([0; 16]), SlotWord::default());
 }

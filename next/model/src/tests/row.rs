@@ -39,12 +39,7 @@ fn row() -> Row<'static> {
         outcome: Outcome::Passed,
         started_at: Time::parse("2026-11-20T09:18:04.015Z").unwrap(),
         duration_ms: 0.141,
-        usage: Usage {
-            peak_memory: 1_114_112,
-            bytes_in: 36,
-            bytes_out: 28,
-            ..Usage::default()
-        },
+        usage: Usage { peak_memory: 1_114_112, bytes_in: 36, bytes_out: 28, ..Usage::default() },
         output: Some(Raw::from_string(r#"{"value":26.097590073968025}"#.into()).unwrap()),
         verdict: None,
         score: None,
@@ -98,22 +93,14 @@ fn a_row_has_its_golden_bytes() {
     tail().finish(&mut line);
     assert_eq!(line.pop(), Some(b'\n'));
     let text = String::from_utf8(line.clone()).unwrap();
-    let crc = format!(
-        "{:08x}",
-        crc32fast::hash(text.rsplit_once(",\"crc\":").unwrap().0.as_bytes())
-    );
+    let crc =
+        format!("{:08x}", crc32fast::hash(text.rsplit_once(",\"crc\":").unwrap().0.as_bytes()));
     assert_eq!(text, GOLDEN.replace("CRC", &crc));
     assert!(text.len() < 500, "{}", text.len());
     let read = read_line(&line).unwrap();
     assert_eq!(read.trial, trial());
-    assert_eq!(
-        (read.seq, read.session, read.r#final),
-        (Some(4), Some(1), Some(true))
-    );
-    assert_eq!(
-        read.output.unwrap().get(),
-        r#"{"value":26.097590073968025}"#
-    );
+    assert_eq!((read.seq, read.session, read.r#final), (Some(4), Some(1), Some(true)));
+    assert_eq!(read.output.unwrap().get(), r#"{"value":26.097590073968025}"#);
 }
 
 #[test]
@@ -127,10 +114,7 @@ fn any_changed_byte_is_noticed() {
         assert!(read_line(&changed).is_err(), "byte {at}");
     }
     line.push(b'\r');
-    assert!(
-        read_line(&line).is_ok(),
-        "an editor of another system ended the line"
-    );
+    assert!(read_line(&line).is_ok(), "an editor of another system ended the line");
 }
 
 #[test]
@@ -142,12 +126,7 @@ fn null_is_an_output() {
     assert_eq!(read.output.unwrap().get(), "null");
     row.output = None;
     let line = serde_json::to_vec(&row).unwrap();
-    assert!(
-        check_row(&line, &task(), &Limits::default())
-            .unwrap()
-            .output
-            .is_none()
-    );
+    assert!(check_row(&line, &task(), &Limits::default()).unwrap().output.is_none());
 }
 
 #[test]
@@ -191,14 +170,8 @@ fn what_a_worker_cannot_say_is_refused() {
         ("passed", "error"),
         ("passed", "timeout"),
         ("passed", "stopped"),
-        (
-            "passed\"",
-            "error\",\"error\":{\"class\":\"crash\",\"code\":\"x\",\"message\":\"x\"}",
-        ),
-        (
-            "passed\"",
-            "error\",\"error\":{\"class\":\"grader\",\"code\":\"x\",\"message\":\"x\"}",
-        ),
+        ("passed\"", "error\",\"error\":{\"class\":\"crash\",\"code\":\"x\",\"message\":\"x\"}"),
+        ("passed\"", "error\",\"error\":{\"class\":\"grader\",\"code\":\"x\",\"message\":\"x\"}"),
         (
             "\"attempt\":1",
             "\"attempt\":1,\"artifacts\":[{\"name\":\"../x\",\"media_type\":\"a/b\",\"bytes\":1,\"sha256\":\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"}]",
@@ -219,28 +192,14 @@ fn names_of_files_are_one_segment() {
     for good in ["a", "output.json", "ä b", ".hidden"] {
         assert!(is_file_name(good), "{good}");
     }
-    for bad in [
-        "",
-        ".",
-        "..",
-        "a/b",
-        "/",
-        "a\nb",
-        "a\0b",
-        "a\u{1b}b",
-        &"x".repeat(201),
-    ] {
+    for bad in ["", ".", "..", "a/b", "/", "a\nb", "a\0b", "a\u{1b}b", &"x".repeat(201)] {
         assert!(!is_file_name(bad), "{bad:?}");
     }
 }
 
 #[test]
 fn brackets_in_texts_are_not_deep() {
-    assert!(!is_deep(&format!(
-        "\"{}\\\"{}\"",
-        "[".repeat(200),
-        "{".repeat(200)
-    )));
+    assert!(!is_deep(&format!("\"{}\\\"{}\"", "[".repeat(200), "{".repeat(200))));
     assert!(!is_deep(&"[],".repeat(500)));
     assert!(is_deep(&"[".repeat(101)));
 }

@@ -54,10 +54,7 @@ fn nothing_leads_out_of_a_folder() {
     // Nothing is written through a link, either.
     for name in ["dangling", "absolute", "within"] {
         let error = dir.write(name).unwrap_err().to_string();
-        assert!(
-            error.contains("symbolic link") && error.contains(name),
-            "{error}"
-        );
+        assert!(error.contains("symbolic link") && error.contains(name), "{error}");
     }
     assert!(!inside.join("nowhere").exists());
     dir.prepare("within", b"new").unwrap();
@@ -78,12 +75,7 @@ fn new_entries_are_shared_as_their_folder_is() {
     let mut draft = dir.unnamed().unwrap();
     draft.write_all(b"one").unwrap();
     dir.place(&draft, "placed").unwrap();
-    for (name, expected) in [
-        ("run", 0o700),
-        ("inner", 0o700),
-        ("file", 0o600),
-        ("placed", 0o600),
-    ] {
+    for (name, expected) in [("run", 0o700), ("inner", 0o700), ("file", 0o600), ("placed", 0o600)] {
         assert_eq!(mode(name) & !expected, 0, "{name}");
     }
 }
@@ -96,19 +88,13 @@ fn an_unnamed_file_replaces_what_has_its_name() {
         let mut draft = dir.unnamed().unwrap();
         draft.write_all(text.as_bytes()).unwrap();
         dir.place(&draft, "file").unwrap();
-        assert_eq!(
-            fs::read_to_string(folder.path().join("file")).unwrap(),
-            text
-        );
+        assert_eq!(fs::read_to_string(folder.path().join("file")).unwrap(), text);
     }
     // A file that cannot be linked, as on file systems that know no unnamed ones, is copied.
     let mut unlinked = tempfile::tempfile().unwrap();
     unlinked.write_all(b"three").unwrap();
     dir.place(&unlinked, "file").unwrap();
-    assert_eq!(
-        fs::read_to_string(folder.path().join("file")).unwrap(),
-        "three"
-    );
+    assert_eq!(fs::read_to_string(folder.path().join("file")).unwrap(), "three");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
@@ -180,18 +166,11 @@ fn no_other_file_of_the_crate_opens_paths() {
         files += 1;
         let text = fs::read_to_string(&path).unwrap();
         let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-        for line in code
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("//"))
-        {
-            let is_allowed = ALLOWED
-                .iter()
-                .any(|(file, text)| *file == name && line.contains(text));
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let is_allowed =
+                ALLOWED.iter().any(|(file, text)| *file == name && line.contains(text));
             let opens = OPENS.iter().find(|opens| line.contains(**opens));
-            assert!(
-                is_allowed || opens.is_none(),
-                "{name} goes around beneath.rs: {line}"
-            );
+            assert!(is_allowed || opens.is_none(), "{name} goes around beneath.rs: {line}");
         }
     }
     assert!(files > 15);

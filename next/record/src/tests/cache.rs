@@ -49,10 +49,7 @@ fn a_folder_that_others_can_write_into_is_refused() {
         assert_eq!(opened.is_ok(), is_fine, "{outer:o} {inner:o}: {opened:?}");
         if let Err(error) = opened {
             let error = error.to_string();
-            assert!(
-                error.contains("chmod go-w") && error.contains("RUNNER_CACHE"),
-                "{error}"
-            );
+            assert!(error.contains("chmod go-w") && error.contains("RUNNER_CACHE"), "{error}");
         }
     }
 }

@@ -13,10 +13,7 @@ fn a_run_is_found_by_id_part_path_and_latest() {
     let folder = folder();
     let path = folder.path().join("results");
     let empty = ResultsRoot::existing(&path).unwrap();
-    assert!(matches!(
-        empty.find("latest"),
-        Err(RecordError::Unknown { .. })
-    ));
+    assert!(matches!(empty.find("latest"), Err(RecordError::Unknown { .. })));
     assert!(!path.exists());
     let root = ResultsRoot::open(&path).unwrap();
     let mut ids: Vec<String> = Vec::new();
@@ -36,22 +33,9 @@ fn a_run_is_found_by_id_part_path_and_latest() {
         matches!(&error, RecordError::Ambiguous { candidates, .. } if *candidates == ids),
         "{error}"
     );
-    for unknown in [
-        "",
-        "nonsense",
-        "./nonsense",
-        "store",
-        "queue",
-        "runner.db",
-        "..",
-        "/",
-        "a\n",
-    ] {
+    for unknown in ["", "nonsense", "./nonsense", "store", "queue", "runner.db", "..", "/", "a\n"] {
         let error = id(unknown).unwrap_err();
-        assert!(
-            matches!(error, RecordError::Unknown { .. }),
-            "{unknown:?}: {error}"
-        );
+        assert!(matches!(error, RecordError::Unknown { .. }), "{unknown:?}: {error}");
     }
 }
 
@@ -59,11 +43,7 @@ fn a_run_is_found_by_id_part_path_and_latest() {
 fn a_shown_short_name_is_an_end() {
     let folder = folder();
     let root = ResultsRoot::open(folder.path()).unwrap();
-    for name in [
-        "2026-a-0a1b2c3d",
-        "2026-0a1b2c3d-b-11111111",
-        "2026-c-22222222",
-    ] {
+    for name in ["2026-a-0a1b2c3d", "2026-0a1b2c3d-b-11111111", "2026-c-22222222"] {
         let run = root.create(new_run(1)).unwrap().dir().path();
         fs::rename(run, folder.path().join(name)).unwrap();
     }
@@ -88,14 +68,9 @@ fn a_link_leads_only_to_a_root_that_the_user_names() {
     assert!(error.contains("symbolic link"), "{error}");
     assert!(root.find("lin").is_err());
     // As a path it is the user's own, and the run belongs to its own root.
-    let found = root
-        .find(root.path().join("link").to_str().unwrap())
-        .unwrap();
+    let found = root.find(root.path().join("link").to_str().unwrap()).unwrap();
     assert_eq!(found.id(), run.id());
-    assert_eq!(
-        found.root.path(),
-        fs::canonicalize(elsewhere.path()).unwrap()
-    );
+    assert_eq!(found.root.path(), fs::canonicalize(elsewhere.path()).unwrap());
 }
 
 #[test]

@@ -22,13 +22,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let outcome = proptest::sample::select(Outcome::ALL);
-    let row = (
-        0..TRIALS + 1,
-        outcome,
-        any::<bool>(),
-        any::<bool>(),
-        any::<bool>(),
-    );
+    let row = (0..TRIALS + 1, outcome, any::<bool>(), any::<bool>(), any::<bool>());
     prop_oneof![
         8 => row.prop_map(|(index, outcome, is_final, flaky, judged)| Step::Row(index, outcome, is_final, flaky, judged)),
         1 => Just(Step::Death),
@@ -48,11 +42,8 @@ impl Session {
         &mut self,
         (index, outcome, is_final, flaky, judged): (u64, Outcome, bool, bool, bool),
     ) {
-        let attempt = if judged {
-            self.live.attempts(index).max(1)
-        } else {
-            self.live.attempts(index) + 1
-        };
+        let attempt =
+            if judged { self.live.attempts(index).max(1) } else { self.live.attempts(index) + 1 };
         let mut tail = tail(is_final && outcome.can_be_final());
         tail.flaky = flaky && outcome == Outcome::Passed && tail.r#final;
         tail.session = self.number;
@@ -69,10 +60,7 @@ impl Session {
 
 /// The fold of what is on disk. The live one does not look for rows of other runs.
 fn on_disk(owned: &Owned) -> Fold {
-    Fold {
-        foreign: None,
-        ..crate::tests::fold(owned, TRIALS)
-    }
+    Fold { foreign: None, ..crate::tests::fold(owned, TRIALS) }
 }
 
 proptest! {
@@ -144,23 +132,13 @@ fn a_trial_remembers_what_matters_of_its_rows() {
     add(&mut fold, 0, 1, Outcome::Stopped, false, false);
     assert_eq!(
         fold.trial(0),
-        TrialState {
-            outcome: None,
-            ungraded: false,
-            had_bad: false,
-            is_pending: true,
-        }
+        TrialState { outcome: None, ungraded: false, had_bad: false, is_pending: true }
     );
     add(&mut fold, 0, 2, Outcome::Failed, false, false);
     add(&mut fold, 0, 3, Outcome::Ungraded, false, false);
     assert_eq!(
         fold.trial(0),
-        TrialState {
-            outcome: None,
-            ungraded: true,
-            had_bad: true,
-            is_pending: true,
-        }
+        TrialState { outcome: None, ungraded: true, had_bad: true, is_pending: true }
     );
     add(&mut fold, 0, 3, Outcome::Passed, true, true);
     assert_eq!(
@@ -175,22 +153,9 @@ fn a_trial_remembers_what_matters_of_its_rows() {
     assert_eq!(fold.attempts(0), 3);
     assert_eq!((fold.counts().passed, fold.counts().flaky), (1, 1));
     add(&mut fold, 0, 3, Outcome::Error, true, false);
-    assert_eq!(
-        (
-            fold.counts().passed,
-            fold.counts().flaky,
-            fold.counts().error
-        ),
-        (0, 0, 1)
-    );
-    assert_eq!(
-        (fold.attempts(1), fold.last_seq(), fold.damaged()),
-        (0, 5, 0)
-    );
+    assert_eq!((fold.counts().passed, fold.counts().flaky, fold.counts().error), (0, 0, 1));
+    assert_eq!((fold.attempts(1), fold.last_seq(), fold.damaged()), (0, 5, 0));
     // No trial of the plan.
     add(&mut fold, 2, 1, Outcome::Passed, true, false);
-    assert_eq!(
-        (fold.counts().done(), fold.last_seq(), fold.damaged()),
-        (1, 6, 1)
-    );
+    assert_eq!((fold.counts().done(), fold.last_seq(), fold.damaged()), (1, 6, 1));
 }

@@ -123,11 +123,7 @@ impl Fault {
         };
         let count = parts.next().map_or(Some(1), |count| count.parse().ok())?;
         let left = AtomicU32::new(count);
-        Some(Self {
-            place,
-            action,
-            left,
-        })
+        Some(Self { place, action, left })
     }
 
     pub(crate) fn passed(&self, place: Place) -> Option<Action> {
@@ -135,9 +131,7 @@ impl Fault {
             return None;
         }
         let count = |left: u32| Some(left.saturating_sub(1));
-        let left = self
-            .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
+        let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
         (left.unwrap_or(0) <= 1).then_some(self.action)
     }
 }

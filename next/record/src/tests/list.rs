@@ -20,12 +20,7 @@ fn several(path: &Path) -> (ResultsRoot, RunDir) {
     let (_, owned) = begin(path, 1);
     write_rows(&owned, 1..=1);
     let fold = crate::tests::fold(&owned, 1);
-    let end = End {
-        reason: None,
-        signal: None,
-        message: None,
-        at: SystemTime::now().into(),
-    };
+    let end = End { reason: None, signal: None, message: None, at: SystemTime::now().into() };
     owned.finish(end, &fold).unwrap();
     let bad = path.join("bad");
     fs::create_dir(&bad).unwrap();
@@ -43,8 +38,7 @@ fn answer(root: &ResultsRoot) -> (Vec<RunHead>, Vec<(String, String)>) {
 
 fn rows_of(path: &Path) -> i64 {
     let list = rusqlite::Connection::open(path.join("runner.db")).unwrap();
-    list.query_one("SELECT count(*) FROM runs", [], |row| row.get(0))
-        .unwrap()
+    list.query_one("SELECT count(*) FROM runs", [], |row| row.get(0)).unwrap()
 }
 
 #[test]
@@ -90,9 +84,7 @@ fn lists_answer_the_same_whatever_happens_to_the_database() {
     }
     // A process that writes keeps others from writing, and changes no answer.
     let mut busy = list();
-    let writes = busy
-        .transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive)
-        .unwrap();
+    let writes = busy.transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive).unwrap();
     root.create(new_run(1)).unwrap();
     assert_eq!(answer(&root).0.len(), 3);
     writes.rollback().unwrap();
@@ -114,21 +106,13 @@ fn the_list_follows_what_becomes_of_runs() {
     answer(&root);
     assert_eq!(root.sweep().unwrap().len(), 1);
     let statuses = |root: &ResultsRoot| {
-        answer(root)
-            .0
-            .iter()
-            .map(|run| run.status.as_str())
-            .collect::<Vec<_>>()
+        answer(root).0.iter().map(|run| run.status.as_str()).collect::<Vec<_>>()
     };
     assert_eq!(statuses(&root), ["incomplete", "completed"]);
     // A copy is a run of its own.
     let copy = folder.path().join("copy");
     fs::create_dir(&copy).unwrap();
-    fs::copy(
-        run.path().join("benchmark.json"),
-        copy.join("benchmark.json"),
-    )
-    .unwrap();
+    fs::copy(run.path().join("benchmark.json"), copy.join("benchmark.json")).unwrap();
     let ids: Vec<_> = answer(&root).0.into_iter().map(|run| run.id).collect();
     assert_eq!((ids.len(), rows_of(folder.path())), (3, 3));
     assert!(ids.contains(&"copy".to_owned()), "{ids:?}");
@@ -155,8 +139,7 @@ fn notes_land_before_the_root_is_closed() {
 
 fn count(path: &Path) -> Option<i64> {
     let list = rusqlite::Connection::open(path.join("runner.db")).ok()?;
-    list.query_one("SELECT count(*) FROM runs", [], |row| row.get(0))
-        .ok()
+    list.query_one("SELECT count(*) FROM runs", [], |row| row.get(0)).ok()
 }
 
 #[test]
@@ -176,11 +159,7 @@ fn a_pipe_in_the_place_of_a_runs_file_lets_no_command_wait() {
             let folder = folder();
             let (root, run) = several(folder.path());
             let other = answer(&root).0.len();
-            let dir = if name == "runner.db" {
-                folder.path().to_owned()
-            } else {
-                run.path()
-            };
+            let dir = if name == "runner.db" { folder.path().to_owned() } else { run.path() };
             let path = dir.join(name);
             let _ = fs::remove_file(&path);
             if is_pipe {
@@ -198,16 +177,11 @@ fn a_pipe_in_the_place_of_a_runs_file_lets_no_command_wait() {
                 owned.dir().scenario(owned.manifest())
             });
             let is_needed = !["live.json", "last-words.json", "runner.db"].contains(&name);
-            let is_named = claimed
-                .as_ref()
-                .is_err_and(|error| error.to_string().contains(name));
+            let is_named = claimed.as_ref().is_err_and(|error| error.to_string().contains(name));
             assert_eq!(claimed.is_err(), is_needed, "{name}: {claimed:?}");
             assert_eq!(is_named, is_needed, "{name}: {claimed:?}");
             // The other run is listed as ever.
-            assert!(
-                runs.0.iter().any(|run| run.status.as_str() == "completed"),
-                "{name}"
-            );
+            assert!(runs.0.iter().any(|run| run.status.as_str() == "completed"), "{name}");
         }
     }
 }

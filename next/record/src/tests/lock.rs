@@ -22,10 +22,7 @@ fn an_owned_lock_is_held_and_names_its_owner_until_it_is_dropped() {
     assert!(is_held(&dir));
     let error = Lock::take(&dir, "r").unwrap_err();
     let pid = std::process::id();
-    assert!(
-        matches!(&error, RecordError::Held { pid: held, .. } if *held == pid),
-        "{error}"
-    );
+    assert!(matches!(&error, RecordError::Held { pid: held, .. } if *held == pid), "{error}");
     assert!(error.to_string().contains(&pid.to_string()));
     let path = folder.path().join("lock");
     assert_eq!(fs::metadata(&path).unwrap().len(), super::RESERVE);
@@ -35,11 +32,7 @@ fn an_owned_lock_is_held_and_names_its_owner_until_it_is_dropped() {
     drop(lock);
     assert!(!is_held(&dir));
     Lock::take(&dir, "r").unwrap();
-    assert_ne!(
-        fs::read_to_string(&path).unwrap(),
-        text,
-        "each holding has its own token"
-    );
+    assert_ne!(fs::read_to_string(&path).unwrap(), text, "each holding has its own token");
 }
 
 #[test]

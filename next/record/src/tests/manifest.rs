@@ -31,14 +31,7 @@ fn manifest() -> Manifest {
         stage: Stage::Run,
         signal: Some(StopSignal::Interrupt),
         verdict: RunVerdict::None,
-        counts: Counts {
-            passed: 3,
-            failed: 1,
-            error: 0,
-            timeout: 0,
-            skipped: 0,
-            flaky: 1,
-        },
+        counts: Counts { passed: 3, failed: 1, error: 0, timeout: 0, skipped: 0, flaky: 1 },
         started_at: at("04"),
         completed_at: Some(at("09")),
         labels: [("team".into(), "night".into())].into(),
@@ -151,10 +144,8 @@ fn times_of_a_manifest_go_forward_alone() {
     let mut manifest = manifest();
     // The time of day was set back before each of these.
     let early = Time::default();
-    for (to, reason) in [
-        (RunStatus::Running, None),
-        (RunStatus::Incomplete, Some(Reason::Stopped)),
-    ] {
+    for (to, reason) in [(RunStatus::Running, None), (RunStatus::Incomplete, Some(Reason::Stopped))]
+    {
         if to == RunStatus::Running {
             let mut again = manifest.sessions[0].clone();
             (again.started_at, again.ended_at) = (at("11"), None);
@@ -188,11 +179,8 @@ fn other_manifests_are_refused_with_what_is_wrong() {
         );
     }
     assert!(
-        change(
-            "\"planned_trial_count\": 10",
-            "\"planned_trial_count\": 100000001"
-        )
-        .contains("at most 100000000")
+        change("\"planned_trial_count\": 10", "\"planned_trial_count\": 100000001")
+            .contains("at most 100000000")
     );
     assert!(change("\"incomplete\"", "\"ended\"").contains("`ended`"));
     assert!(change("}", "").contains("damaged"));
@@ -203,16 +191,11 @@ fn other_manifests_are_refused_with_what_is_wrong() {
     let path = owned.dir().path().join("benchmark.json");
     let run = owned.dir().clone();
     drop(owned);
-    let text = fs::read_to_string(&path)
-        .unwrap()
-        .replacen("\"format\": 3", "\"format\": 4", 1);
+    let text = fs::read_to_string(&path).unwrap().replacen("\"format\": 3", "\"format\": 4", 1);
     fs::write(&path, &text).unwrap();
     fs::remove_file(run.path().join("lock")).unwrap();
     let error = root.claim(&run).unwrap_err().to_string();
-    assert!(
-        error.contains("format is 4") && error.contains(path.to_str().unwrap()),
-        "{error}"
-    );
+    assert!(error.contains("format is 4") && error.contains(path.to_str().unwrap()), "{error}");
     // Nothing was touched, not even by a lock.
     assert!(!run.path().join("lock").exists());
     assert_eq!(fs::read_to_string(&path).unwrap(), text);

@@ -180,12 +180,7 @@ pub(crate) fn writer(owned: &Owned) -> (Writer, mpsc::Receiver<Ack>) {
 pub(crate) fn write_rows(owned: &Owned, repeats: impl IntoIterator<Item = u32>) {
     let (mut writer, _acks) = writer(owned);
     for repeat in repeats {
-        writer.row(
-            row(repeat, 1, Outcome::Passed),
-            tail(true),
-            None,
-            Vec::new(),
-        );
+        writer.row(row(repeat, 1, Outcome::Passed), tail(true), None, Vec::new());
     }
     writer.close().unwrap();
 }

@@ -34,10 +34,7 @@ fn birth_leaves_a_whole_run() {
     assert_eq!(time.len(), "2026-11-20_09-18-04-015".len());
     assert!(rest.starts_with("--ber-..-alles-"), "{rest}");
     assert_eq!(run.id().len(), 23 + "--ber-..-alles-".len() + 8);
-    assert_eq!(
-        run.scenario(owned.manifest()).unwrap(),
-        "name = \"basic\"\n"
-    );
+    assert_eq!(run.scenario(owned.manifest()).unwrap(), "name = \"basic\"\n");
     let log = fs::read_to_string(run.path().join("runner.log")).unwrap();
     assert!(log.ends_with("Z runner exec 'a scenario.toml'\n"), "{log}");
     assert_eq!(&run.manifest().unwrap(), owned.manifest());
@@ -45,10 +42,8 @@ fn birth_leaves_a_whole_run() {
     assert!(
         matches!(root.claim(&run), Err(RecordError::Held { pid, .. }) if pid == std::process::id())
     );
-    let names: Vec<_> = fs::read_dir(run.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    let names: Vec<_> =
+        fs::read_dir(run.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 6, "{names:?}");
 }
 
@@ -58,11 +53,7 @@ fn finish_gives_the_status_that_the_rows_have() {
     for (rows, reason, expected) in [
         (2, None, (Completed, None)),
         (2, Some(Reason::Interrupted), (Completed, None)),
-        (
-            1,
-            Some(Reason::Interrupted),
-            (Incomplete, Some(Reason::Interrupted)),
-        ),
+        (1, Some(Reason::Interrupted), (Incomplete, Some(Reason::Interrupted))),
         (1, None, (Incomplete, Some(Reason::Internal))),
         (1, Some(Reason::Plugin), (Incomplete, Some(Reason::Plugin))),
         (0, Some(Reason::Plugin), (Failed, Some(Reason::Plugin))),
@@ -74,10 +65,7 @@ fn finish_gives_the_status_that_the_rows_have() {
         let fold = crate::tests::fold(&owned, 2);
         let manifest = owned.finish(end(reason), &fold).unwrap();
         assert_eq!((manifest.status, manifest.reason), expected);
-        assert_eq!(
-            manifest.signal.is_some(),
-            manifest.reason == Some(Reason::Interrupted)
-        );
+        assert_eq!(manifest.signal.is_some(), manifest.reason == Some(Reason::Interrupted));
         assert_eq!(manifest.counts.passed, u64::from(rows));
         assert_eq!(manifest.completed_at, manifest.sessions[0].ended_at);
         assert_eq!(run.truth().unwrap(), manifest);
@@ -95,11 +83,7 @@ fn a_dead_session_ends_at_its_last_sign() {
         assert_eq!((truth.status, truth.counts.passed), (status, rows.into()));
         // The rows are older than the session.
         assert_eq!(truth.completed_at, Some(before.started_at));
-        let verdict = if rows == 3 {
-            RunVerdict::Passed
-        } else {
-            RunVerdict::None
-        };
+        let verdict = if rows == 3 { RunVerdict::Passed } else { RunVerdict::None };
         assert_eq!(truth.verdict, verdict);
         let claimed = root.claim(&run).unwrap();
         assert_eq!(claimed.manifest(), &truth);
@@ -155,11 +139,8 @@ fn sessions_go_on_where_the_last_one_ended() {
     let fold = crate::tests::fold(&owned, 4);
     assert_eq!(fold.last_seq(), 4);
     let manifest = owned.finish(end(None), &fold).unwrap();
-    let steps: Vec<_> = manifest
-        .transitions
-        .iter()
-        .map(|step| (step.from, step.to, &*step.writer))
-        .collect();
+    let steps: Vec<_> =
+        manifest.transitions.iter().map(|step| (step.from, step.to, &*step.writer)).collect();
     use RunStatus::{Completed, Incomplete, Running};
     assert_eq!(
         steps,
@@ -186,16 +167,9 @@ fn a_sweep_ends_dead_runs_and_no_others() {
     let alive = root.create(new_run(1)).unwrap();
     let other = folder.path().join("other-format");
     fs::create_dir(&other).unwrap();
-    fs::write(
-        other.join("benchmark.json"),
-        r#"{"format": 2, "status": "running"}"#,
-    )
-    .unwrap();
+    fs::write(other.join("benchmark.json"), r#"{"format": 2, "status": "running"}"#).unwrap();
     let swept = root.sweep().unwrap();
-    assert_eq!(
-        swept.iter().map(|run| &*run.id).collect::<Vec<_>>(),
-        [dead.id()]
-    );
+    assert_eq!(swept.iter().map(|run| &*run.id).collect::<Vec<_>>(), [dead.id()]);
     assert_eq!(swept[0].status, RunStatus::Incomplete);
     assert_eq!(alive.dir().truth().unwrap().status, RunStatus::Running);
     assert_eq!(fs::read_dir(other).unwrap().count(), 1);
@@ -235,10 +209,7 @@ fn a_birth_that_fails_is_no_run() {
     fs::write(empty.join("benchmark.json"), "").unwrap();
     let runs = root.runs().unwrap();
     assert_eq!((runs.runs.len(), runs.unreadable), (0, vec![]));
-    assert!(matches!(
-        root.find("latest"),
-        Err(RecordError::Unknown { .. })
-    ));
+    assert!(matches!(root.find("latest"), Err(RecordError::Unknown { .. })));
 }
 
 #[test]
@@ -247,10 +218,7 @@ fn a_removed_run_is_not_told_to_be_completed() {
     let (_, owned) = begin(folder.path(), 1);
     fs::remove_dir_all(owned.dir().path()).unwrap();
     let fold = Fold::new(1);
-    assert!(matches!(
-        owned.finish(end(None), &fold),
-        Err(RecordError::Io { .. })
-    ));
+    assert!(matches!(owned.finish(end(None), &fold), Err(RecordError::Io { .. })));
 }
 
 #[test]
@@ -260,14 +228,8 @@ fn lines_of_the_log_cannot_be_forged() {
     owned.log("one\n2026-11-20T09:18:04.015Z forged \u{1b}[2J");
     let log = fs::read_to_string(owned.dir().path().join("runner.log")).unwrap();
     assert_eq!(log.lines().count(), 2);
-    assert!(
-        log.ends_with("Z one\\n2026-11-20T09:18:04.015Z forged \\u{1b}[2J\n"),
-        "{log}"
-    );
-    assert_eq!(
-        command_line(&["a".into(), "it's".into(), String::new()]),
-        r"a 'it'\''s' ''"
-    );
+    assert!(log.ends_with("Z one\\n2026-11-20T09:18:04.015Z forged \\u{1b}[2J\n"), "{log}");
+    assert_eq!(command_line(&["a".into(), "it's".into(), String::new()]), r"a 'it'\''s' ''");
 }
 
 #[test]
@@ -278,12 +240,7 @@ fn each_session_says_what_it_kept_open() {
     let mut draft = owned.artifact_draft().unwrap();
     std::io::Write::write_all(&mut draft, b"large").unwrap();
     let digest = runner_model::digest(b"large");
-    rows.row(
-        row(1, 1, Outcome::Passed),
-        tail(true),
-        None,
-        vec![(digest, draft)],
-    );
+    rows.row(row(1, 1, Outcome::Passed), tail(true), None, vec![(digest, draft)]);
     rows.close().unwrap();
     assert!(matches!(acks.recv().unwrap(), crate::Ack::Written { .. }));
     let artifact = owned.dir().artifact(&digest).unwrap();
@@ -297,10 +254,7 @@ fn each_session_says_what_it_kept_open() {
     let mut draft = root.draft().unwrap();
     std::io::Write::write_all(&mut draft, b"suite").unwrap();
     root.keep(draft, &digest).unwrap();
-    assert_eq!(
-        std::io::read_to_string(root.content(&digest).unwrap()).unwrap(),
-        "suite"
-    );
+    assert_eq!(std::io::read_to_string(root.content(&digest).unwrap()).unwrap(), "suite");
     let path = folder.path().join("store").join(digest.path());
     fs::write(&path, "damaged").unwrap();
     let error = root.content(&digest).unwrap_err().to_string();

@@ -23,12 +23,7 @@ fn ended(root: &ResultsRoot) -> RunDir {
     write_rows(&owned, 1..=1);
     let run = owned.dir().clone();
     let fold = crate::tests::fold(&owned, 1);
-    let end = End {
-        reason: None,
-        signal: None,
-        message: None,
-        at: now(),
-    };
+    let end = End { reason: None, signal: None, message: None, at: now() };
     owned.finish(end, &fold).unwrap();
     run
 }
@@ -48,18 +43,11 @@ fn age(path: &Path, hours: u64) {
 }
 
 fn keep_last(number: u64) -> Policy {
-    Policy {
-        keep_last: Some(number),
-        ..Policy::default()
-    }
+    Policy { keep_last: Some(number), ..Policy::default() }
 }
 
 fn actor() -> Actor {
-    Actor {
-        user: "kim".into(),
-        host: "here".into(),
-        reason: Some("the baseline".into()),
-    }
+    Actor { user: "kim".into(), host: "here".into(), reason: Some("the baseline".into()) }
 }
 
 #[test]
@@ -69,18 +57,9 @@ fn the_oldest_runs_go_and_the_others_stay() {
     let runs: Vec<_> = (0..4).map(|_| ended(&root)).collect();
     let size = runs[0].dir.size();
     assert!(size > 500);
-    let by_size = Policy {
-        max_size: Some(2 * size + size / 2),
-        ..Policy::default()
-    };
-    let by_age = Policy {
-        older_than: Some(Duration::from_secs(1)),
-        ..Policy::default()
-    };
-    let by_status = |status| Policy {
-        statuses: vec![status],
-        ..Policy::default()
-    };
+    let by_size = Policy { max_size: Some(2 * size + size / 2), ..Policy::default() };
+    let by_age = Policy { older_than: Some(Duration::from_secs(1)), ..Policy::default() };
+    let by_status = |status| Policy { statuses: vec![status], ..Policy::default() };
     let oldest = [runs[0].id(), runs[1].id()];
     let all: Vec<_> = runs.iter().map(RunDir::id).collect();
     for (policy, expected) in [
@@ -121,9 +100,7 @@ fn runs_that_live_are_pinned_or_foreign_stay() {
     age(&folder.path().join("mine"), 48);
 
     let policy = Policy {
-        runs: [live.dir().id(), pinned.id(), dead.id(), claimed.id()]
-            .map(str::to_owned)
-            .to_vec(),
+        runs: [live.dir().id(), pinned.id(), dead.id(), claimed.id()].map(str::to_owned).to_vec(),
         keep_last: Some(0),
         ..Policy::default()
     };
@@ -148,11 +125,7 @@ fn a_deletion_that_was_cut_short_is_finished() {
     let folder = folder();
     let root = ResultsRoot::open(folder.path()).unwrap();
     let runs: Vec<_> = (0..2).map(|_| ended(&root)).collect();
-    fs::rename(
-        runs[0].path().join("benchmark.json"),
-        runs[0].path().join("deleted.json"),
-    )
-    .unwrap();
+    fs::rename(runs[0].path().join("benchmark.json"), runs[0].path().join("deleted.json")).unwrap();
     assert_eq!(root.runs().unwrap().runs.len(), 1);
     // A birth that died; a younger one may go on.
     for (name, hours) in [
@@ -166,10 +139,7 @@ fn a_deletion_that_was_cut_short_is_finished() {
     }
     let done = root.prune(&Policy::default(), false, now()).unwrap();
     assert!(done.runs.is_empty());
-    assert_eq!(
-        done.leftovers,
-        ["2026-11-20_09-18-04-015-basic-0a1b2c3d", runs[0].id()]
-    );
+    assert_eq!(done.leftovers, ["2026-11-20_09-18-04-015-basic-0a1b2c3d", runs[0].id()]);
     let left = fs::read_dir(folder.path()).unwrap();
     let left = left.filter(|entry| entry.as_ref().unwrap().path().is_dir());
     assert_eq!(left.count(), 2, "the other run and the young birth");
@@ -214,8 +184,5 @@ fn contents_stay_that_a_run_needs_or_has_just_used() {
     let done = root.prune(&Policy::default(), false, now()).unwrap();
     assert_eq!(done.contents, 0, "{done:?}");
     assert!(unused.1.exists() && done.problems[0].contains("format is 7"));
-    assert_eq!(
-        fs::read_to_string(foreign.join("benchmark.json")).unwrap(),
-        manifest
-    );
+    assert_eq!(fs::read_to_string(foreign.join("benchmark.json")).unwrap(), manifest);
 }

@@ -81,11 +81,7 @@ fn every_prefix_can_be_claimed_and_loses_no_whole_row() {
         assert_eq!((fold.last_seq(), fold.damaged()), (whole, 0), "{length}");
         assert_eq!(run.rows(), run.bytes[..kept], "{length}");
         assert_eq!(run.torn(), run.bytes[kept.min(length)..length], "{length}");
-        assert_eq!(
-            claimed.notices().len(),
-            usize::from(kept < length),
-            "{length}"
-        );
+        assert_eq!(claimed.notices().len(), usize::from(kept < length), "{length}");
     }
 }
 
@@ -102,12 +98,7 @@ fn a_run_cut_at_any_byte_goes_on_to_the_same_end() {
         let (mut rows, _acks) = writer(&owned);
         for index in 0..ROWS {
             if fold.trial(index).outcome.is_none() {
-                rows.row(
-                    row(index as u32 + 1, 1, Outcome::Passed),
-                    tail(true),
-                    None,
-                    vec![],
-                );
+                rows.row(row(index as u32 + 1, 1, Outcome::Passed), tail(true), None, vec![]);
             }
         }
         rows.close().unwrap();
@@ -148,11 +139,7 @@ fn a_large_tail_of_zeros_or_newlines_is_moved_aside() {
 fn what_one_repair_moved_aside_the_next_one_keeps() {
     let run = run();
     for tail in ["one", "two"] {
-        fs::write(
-            run.path("index.jsonl"),
-            [&run.bytes[..], tail.as_bytes()].concat(),
-        )
-        .unwrap();
+        fs::write(run.path("index.jsonl"), [&run.bytes[..], tail.as_bytes()].concat()).unwrap();
         repair(&run.dir, 1).unwrap();
     }
     assert_eq!(run.torn(), b"onetwo");

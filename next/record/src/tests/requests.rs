@@ -11,12 +11,7 @@ use crate::{
 };
 
 fn end(reason: Reason) -> End {
-    End {
-        reason: Some(reason),
-        signal: None,
-        message: None,
-        at: Time::default(),
-    }
+    End { reason: Some(reason), signal: None, message: None, at: Time::default() }
 }
 
 #[test]
@@ -145,18 +140,12 @@ fn pauses_are_kept_and_end_with_the_session() {
     let by = actor(Some("a meeting".into()));
     for _ in 1..=101 {
         owned.note_pause(true, Some(by.clone())).unwrap();
-        assert_eq!(
-            run.manifest().unwrap().paused().unwrap().by,
-            Some(by.clone())
-        );
+        assert_eq!(run.manifest().unwrap().paused().unwrap().by, Some(by.clone()));
         owned.note_pause(false, None).unwrap();
         assert_eq!(run.manifest().unwrap().paused(), None);
     }
     owned.note_pause(true, None).unwrap();
-    assert_eq!(
-        root.ask(&run, RequestMode::Pause, &by).unwrap(),
-        Answer::AlreadyPaused
-    );
+    assert_eq!(root.ask(&run, RequestMode::Pause, &by).unwrap(), Answer::AlreadyPaused);
     drop(owned);
     let truth = run.truth().unwrap();
     assert_eq!(truth.paused(), None);

@@ -20,19 +20,10 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let outcomes: Vec<_> = Outcome::ALL
-        .iter()
-        .copied()
-        .filter(|one| one.can_be_final())
-        .collect();
+    let outcomes: Vec<_> = Outcome::ALL.iter().copied().filter(|one| one.can_be_final()).collect();
     let outcome = proptest::sample::select(outcomes);
     let row = (0..8_u64, outcome, proptest::bool::weighted(0.8));
-    let reruns = [
-        Rerun::Failed,
-        Rerun::Errors,
-        Rerun::All,
-        Rerun::Glob("even".to_owned()),
-    ];
+    let reruns = [Rerun::Failed, Rerun::Errors, Rerun::All, Rerun::Glob("even".to_owned())];
     let rerun = proptest::option::of(proptest::sample::select(reruns.to_vec()));
     let trials = proptest::option::weighted(0.3, 2..7_u64);
     prop_oneof![
@@ -75,9 +66,7 @@ impl Model {
     }
 
     fn pending(&self) -> Vec<u64> {
-        (0..self.trials)
-            .filter(|index| self.is_pending(*index))
-            .collect()
+        (0..self.trials).filter(|index| self.is_pending(*index)).collect()
     }
 
     fn counts(&self) -> Counts {
@@ -138,10 +127,7 @@ impl Session {
         let is_complete = owned.manifest().status == RunStatus::Completed;
         assert_eq!(is_complete, model.pending().is_empty());
         assert_eq!(owned.manifest().counts, model.counts());
-        assert_eq!(
-            (truth.status, truth.counts),
-            (owned.manifest().status, model.counts())
-        );
+        assert_eq!((truth.status, truth.counts), (owned.manifest().status, model.counts()));
 
         model.trials = trials.unwrap_or(model.trials);
         let fold =
@@ -161,21 +147,12 @@ impl Session {
                 counts: before.counts(),
             }
         });
-        let session = NewSession {
-            rerun,
-            pending: Some(before.left()),
-            ..session("resume")
-        };
+        let session = NewSession { rerun, pending: Some(before.left()), ..session("resume") };
         owned.open_session(session, plan).unwrap();
         let live = fold(&owned);
         assert_eq!(live.left(), before.left());
         assert_eq!(live.damaged(), 0);
-        Self {
-            writer: Some(writer(&owned).0),
-            owned,
-            live,
-            model,
-        }
+        Self { writer: Some(writer(&owned).0), owned, live, model }
     }
 
     fn check(&self) {

@@ -64,18 +64,11 @@ fn endless_lines_take_bounded_memory() {
     let length = 200 << 20;
     file.set_len(length).unwrap();
     assert_eq!(lines(&file), ["0 torn"]);
-    file.write_all_at(&[&b"\n"[..], &line(1)].concat(), length)
-        .unwrap();
+    file.write_all_at(&[&b"\n"[..], &line(1)].concat(), length).unwrap();
     let too_long = BadLine::Shape(format!("longer than {MAX_LINE} bytes"));
-    assert_eq!(
-        lines(&file),
-        [format!("0 {too_long}"), format!("{} row 1", length + 1)]
-    );
+    assert_eq!(lines(&file), [format!("0 {too_long}"), format!("{} row 1", length + 1)]);
     let peak = std::fs::read_to_string("/proc/self/status").unwrap();
-    let peak = peak
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
+    let peak = peak.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(peak < 160 << 10, "{peak} KiB");
 }

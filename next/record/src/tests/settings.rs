@@ -9,10 +9,7 @@ use crate::{ResultsRoot, tests::folder};
 fn settings_count_only_if_nobody_else_can_write_them() {
     let folder = folder();
     let path = folder.path().join("results");
-    assert_eq!(
-        ResultsRoot::existing(&path).unwrap().settings().unwrap(),
-        Settings::Absent
-    );
+    assert_eq!(ResultsRoot::existing(&path).unwrap().settings().unwrap(), Settings::Absent);
     let root = ResultsRoot::open(&path).unwrap();
     assert_eq!(root.settings().unwrap(), Settings::Absent);
     let file = path.join("runner.toml");
@@ -25,19 +22,11 @@ fn settings_count_only_if_nobody_else_can_write_them() {
             panic!("{open:?} counts");
         };
         let shown = open.canonicalize().unwrap();
-        assert!(
-            why.contains(&format!("chmod go-w {}", shown.display())),
-            "{why}"
-        );
+        assert!(why.contains(&format!("chmod go-w {}", shown.display())), "{why}");
         fs::set_permissions(open, mode).unwrap();
     }
     assert_eq!(root.settings().unwrap(), Settings::Text("x = 1".into()));
     fs::remove_file(&file).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
-    assert!(
-        root.settings()
-            .unwrap_err()
-            .to_string()
-            .contains("symbolic link")
-    );
+    assert!(root.settings().unwrap_err().to_string().contains("symbolic link"));
 }

@@ -41,12 +41,7 @@ fn run() -> (tempfile::TempDir, RunDir) {
     writer.close().unwrap();
     let run = owned.dir().clone();
     let fold = crate::tests::fold(&owned, 3);
-    let end = End {
-        reason: None,
-        signal: None,
-        message: None,
-        at: now(),
-    };
+    let end = End { reason: None, signal: None, message: None, at: now() };
     owned.finish(end, &fold).unwrap();
     (folder, run)
 }
@@ -56,14 +51,7 @@ fn faults(found: &Verified) -> Vec<String> {
     let line = |line: Option<u64>| line.map_or_else(String::new, |line| format!(":{line}"));
     let name = |path: &std::path::Path| path.file_name().unwrap().to_string_lossy().into_owned();
     faults
-        .map(|fault| {
-            format!(
-                "{}{}: {}",
-                name(&fault.path),
-                line(fault.line),
-                fault.problem
-            )
-        })
+        .map(|fault| format!("{}{}: {}", name(&fault.path), line(fault.line), fault.problem))
         .collect()
 }
 
@@ -104,11 +92,7 @@ fn every_damaged_file_is_named() {
     let flip: &dyn Fn(&mut Vec<u8>) = &|bytes| bytes[2] ^= 1;
     let line = |number: usize| {
         move |bytes: &[u8]| {
-            bytes
-                .split_inclusive(|byte| *byte == b'\n')
-                .nth(number)
-                .unwrap()
-                .to_vec()
+            bytes.split_inclusive(|byte| *byte == b'\n').nth(number).unwrap().to_vec()
         }
     };
     type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
@@ -125,11 +109,7 @@ fn every_damaged_file_is_named() {
         (
             "index.jsonl",
             &|bytes| drop(bytes.drain(..line(0)(bytes).len())),
-            &[
-                "index.jsonl:1: it is row 2, and row 1",
-                "benchmark.json",
-                "benchmark.json",
-            ],
+            &["index.jsonl:1: it is row 2, and row 1", "benchmark.json", "benchmark.json"],
         ),
         (
             "index.jsonl",
@@ -141,17 +121,9 @@ fn every_damaged_file_is_named() {
             &|bytes| bytes.extend(&bytes.clone()[..40]),
             &["index.jsonl:4: the end of the line is missing"],
         ),
-        (
-            "logs.jsonl",
-            flip,
-            &["index.jsonl:2: what its attempt said is lost"],
-        ),
+        ("logs.jsonl", flip, &["index.jsonl:2: what its attempt said is lost"]),
         ("scenario.toml", flip, &["scenario.toml: its bytes"]),
-        (
-            &artifact,
-            flip,
-            &["index.jsonl:2: its artifact `a.txt` is lost"],
-        ),
+        (&artifact, flip, &["index.jsonl:2: its artifact `a.txt` is lost"]),
         (&suite, flip, &[&format!("{}: its bytes", digest(b"suite"))]),
         (
             "benchmark.json",

@@ -57,12 +57,8 @@ fn acknowledged_rows_are_on_disk_in_order() {
     let lines = written(&acks, 5000);
     assert_eq!(writer.pending(), (0, 0));
     assert!(rows(&owned) == lines);
-    let seqs = lines
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty());
-    let seqs: Vec<_> = seqs
-        .map(|line| read_line(line).unwrap().seq.unwrap())
-        .collect();
+    let seqs = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let seqs: Vec<_> = seqs.map(|line| read_line(line).unwrap().seq.unwrap()).collect();
     assert_eq!(seqs, (1..=5000).collect::<Vec<_>>());
     writer.close().unwrap();
 }
@@ -97,11 +93,7 @@ fn rows_name_the_places_of_their_logs() {
     other.attempt = 2;
     assert!(owned.dir().log(&other).is_err());
     let path = owned.dir().path().join("logs.jsonl");
-    fs::write(
-        &path,
-        fs::read_to_string(&path).unwrap().replace("three", "seven"),
-    )
-    .unwrap();
+    fs::write(&path, fs::read_to_string(&path).unwrap().replace("three", "seven")).unwrap();
     assert!(matches!(text(lines[2]), Err(RecordError::Foreign { .. })));
     fs::write(&path, "").unwrap();
     assert!(matches!(text(lines[0]), Err(RecordError::Foreign { .. })));
@@ -131,29 +123,16 @@ fn after_a_failed_write_everything_is_given_back_with_an_error() {
         let mut draft = owned.artifact_draft().unwrap();
         draft.write_all(b"artifact").unwrap();
         let artifact = (runner_model::digest(b"artifact"), draft);
-        writer.row(
-            row(2, 1, Outcome::Passed),
-            tail(true),
-            Some(b"{}\n".to_vec()),
-            vec![artifact],
-        );
+        writer.row(row(2, 1, Outcome::Passed), tail(true), Some(b"{}\n".to_vec()), vec![artifact]);
         let error = failed(&acks).to_string();
-        let says = if fault.ends_with("error") {
-            "RUNNER_FAULT"
-        } else {
-            "space"
-        };
+        let says = if fault.ends_with("error") { "RUNNER_FAULT" } else { "space" };
         assert!(error.contains(says), "{fault}: {error}");
         // Nothing more is written.
         add(&mut writer, 3);
         assert_eq!(writer.close().unwrap_err().to_string(), error);
         assert!(acks.try_recv().is_err());
         assert_eq!(rows(&owned), before, "{fault}");
-        assert_eq!(
-            fs::read(owned.dir().path().join("logs.jsonl")).unwrap(),
-            b"",
-            "{fault}"
-        );
+        assert_eq!(fs::read(owned.dir().path().join("logs.jsonl")).unwrap(), b"", "{fault}");
     }
 }
 
@@ -188,10 +167,7 @@ fn rows_that_somebody_else_has_cut_or_written_into_are_not_gone_on_with() {
         add(&mut writer, 2);
         let error = failed(&acks);
         assert!(
-            matches!(
-                &*error,
-                RecordError::Foreign { .. } | RecordError::Io { .. }
-            ),
+            matches!(&*error, RecordError::Foreign { .. } | RecordError::Io { .. }),
             "{name}: {error}"
         );
         writer.close().unwrap_err();

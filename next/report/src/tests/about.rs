@@ -49,24 +49,15 @@ fn facts_say_only_what_is_known() {
     let manifest = manifest();
     let mut run = RunSummary::of(RunHead::from(&manifest), "r".into(), "results/r".into());
     let found = facts(&run, &manifest, now());
-    let found: Vec<_> = found
-        .iter()
-        .map(|(name, text)| (*name, text.as_str()))
-        .collect();
+    let found: Vec<_> = found.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let expected = [
         ("scenario", r"/s\n.toml"),
         ("started", "2026-11-20 09:01:00 UTC, 1 h ago; 2 sessions"),
         ("results", "results/r"),
         ("group", "1 of 3 of group g"),
         ("labels", "a=, team=night"),
-        (
-            "worked on",
-            "by process 7 of u on a since 2026-11-20 09:02:00 UTC, 1 h ago",
-        ),
-        (
-            "paused",
-            "since 2026-11-20 09:04:00 UTC, 1 h ago, by Ctrl-Z",
-        ),
+        ("worked on", "by process 7 of u on a since 2026-11-20 09:02:00 UTC, 1 h ago"),
+        ("paused", "since 2026-11-20 09:04:00 UTC, 1 h ago, by Ctrl-Z"),
         ("wall", "seccomp"),
         ("pinned", r"by ann on b\u{1b}: lunch"),
     ];
@@ -74,10 +65,7 @@ fn facts_say_only_what_is_known() {
     run.status = RunStatus::Completed;
     run.labels.clear();
     (run.group, run.pinned, run.paused) = (None, None, None);
-    let names: Vec<_> = facts(&run, &manifest, now())
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
+    let names: Vec<_> = facts(&run, &manifest, now()).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["scenario", "started", "results", "wall"]);
 }
 

@@ -22,10 +22,7 @@ fn checks_say_what_was_expected() {
     assert_eq!(headline(&row), r#"equals: expected "two", got "one\u001b""#);
     let lines = block(&row, 20);
     let expected = [
-        (
-            Tone::Reason,
-            "equals: the output is not what was expected".to_owned(),
-        ),
+        (Tone::Reason, "equals: the output is not what was expected".to_owned()),
         (Tone::Expected, r#"expected "two""#.to_owned()),
         (Tone::Actual, r#"got      "one\u001b""#.to_owned()),
     ];
@@ -48,10 +45,7 @@ fn messages_keep_their_line_breaks() {
         (Tone::Actual, r#"got      "a\nb""#),
         (Tone::Reason, "empty: did not hold"),
     ];
-    assert_eq!(
-        block(&row, 3),
-        lines.map(|(tone, text)| (tone, text.to_owned()))
-    );
+    assert_eq!(block(&row, 3), lines.map(|(tone, text)| (tone, text.to_owned())));
     let cut = block(&row, 1);
     assert_eq!(cut[2], (Tone::Detail, "… 2 more lines".to_owned()));
 }
@@ -67,10 +61,7 @@ fn panics_say_their_own_words_first() {
     assert_eq!(headline(&row), words);
     let expected = [
         (Tone::Reason, words.to_owned()),
-        (
-            Tone::Detail,
-            "the guest trapped: wasm `unreachable`".to_owned(),
-        ),
+        (Tone::Detail, "the guest trapped: wasm `unreachable`".to_owned()),
     ];
     assert_eq!(block(&row, 2), expected);
 }
@@ -99,14 +90,8 @@ fn exceptions_of_python_come_first() {
 #[test]
 fn headlines_have_the_programs_words() {
     for (said, words) in [
-        (
-            r"Traceback:\n  line 1\nValueError: \u001boh no\n",
-            r"ValueError: \u{1b}oh no",
-        ),
-        (
-            r"panic: oh no\n\ngoroutine 1:\nmain.main()\n\tmain.go:1",
-            "panic: oh no",
-        ),
+        (r"Traceback:\n  line 1\nValueError: \u001boh no\n", r"ValueError: \u{1b}oh no"),
+        (r"panic: oh no\n\ngoroutine 1:\nmain.main()\n\tmain.go:1", "panic: oh no"),
         (r"no memory\nnote: run with `RUST_BACKTRACE=1`", "no memory"),
     ] {
         let json = row(
@@ -127,21 +112,9 @@ fn errors_have_class_and_code() {
             r#""class":"unavailable","code":"dns","message":"no such host""#,
             "unavailable dns: no such host",
         ),
-        (
-            "error",
-            r#""class":"unavailable","code":"","message":"""#,
-            "unavailable",
-        ),
-        (
-            "timeout",
-            r#""code":"timeout","message":"no reply within 1s""#,
-            "no reply within 1s",
-        ),
-        (
-            "error",
-            r#""class":"internal","code":"internal","message":"\n a\n b""#,
-            "internal: a",
-        ),
+        ("error", r#""class":"unavailable","code":"","message":"""#, "unavailable"),
+        ("timeout", r#""code":"timeout","message":"no reply within 1s""#, "no reply within 1s"),
+        ("error", r#""class":"internal","code":"internal","message":"\n a\n b""#, "internal: a"),
     ] {
         let json = row(outcome, &format!(r#","error":{{{error}}}"#));
         assert_eq!(headline(&read(&json)), line);

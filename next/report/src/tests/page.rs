@@ -46,11 +46,7 @@ fn document(rows: Vec<Line>) -> TrialDocument {
         provider: "p".into(),
         planned: to_raw_value(&planned).ok(),
         rows,
-        logs: vec![LogText {
-            seq: 1,
-            attempt: 1,
-            said: to_raw_value(&said).ok(),
-        }],
+        logs: vec![LogText { seq: 1, attempt: 1, said: to_raw_value(&said).ok() }],
         artifacts: Vec::new(),
     }
 }
@@ -61,10 +57,8 @@ fn a_page_is_about_the_settling_row() {
     let row = document.row().unwrap();
     assert_eq!(row.attempt, 1);
     let sections = document.sections(&row);
-    let found: Vec<_> = sections
-        .iter()
-        .map(|section| (section.title, section.text.as_str()))
-        .collect();
+    let found: Vec<_> =
+        sections.iter().map(|section| (section.title, section.text.as_str())).collect();
     let expected = [
         ("run", "results/r\nsession 1, 2026-11-20 09:18:04 UTC"),
         (
@@ -76,14 +70,8 @@ fn a_page_is_about_the_settling_row() {
         ("output", "[1]"),
         ("checks", "pass equals"),
         ("metrics", "tokens 5 1"),
-        (
-            "usage",
-            "memory 1 KiB at most; 0 host calls, 0 HTTP requests, 0 B in, 0 B out",
-        ),
-        (
-            "log",
-            "09:18:04.015 warn  m k=v\n2 more were over the limit",
-        ),
+        ("usage", "memory 1 KiB at most; 0 host calls, 0 HTTP requests, 0 B in, 0 B out"),
+        ("log", "09:18:04.015 warn  m k=v\n2 more were over the limit"),
         ("standard output", "out\n"),
     ];
     assert_eq!(found, expected);
@@ -96,9 +84,7 @@ fn a_page_has_no_empty_sections() {
     let row = document.row().unwrap();
     let titles = |sections: Vec<Section>| sections.into_iter().map(|section| section.title);
     let of_trial: Vec<_> = titles(document.sections(&row)).collect();
-    let parts = [
-        "run", "input", "expected", "output", "checks", "metrics", "usage",
-    ];
+    let parts = ["run", "input", "expected", "output", "checks", "metrics", "usage"];
     assert_eq!(of_trial, parts);
     let of_call: Vec<_> = titles(call_sections(&row, &Default::default())).collect();
     assert_eq!(of_call, ["checks", "metrics", "usage"]);

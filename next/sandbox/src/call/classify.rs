@@ -78,11 +78,7 @@ fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'static> {
         return failure(ErrorClass::Internal, HostFault::Memory.as_str(), message);
     }
     if let Some(fault) = sandbox.host.fault {
-        let message = format!(
-            "the runner's machine {}: {}",
-            lacks(fault),
-            cause(error, sandbox)
-        );
+        let message = format!("the runner's machine {}: {}", lacks(fault), cause(error, sandbox));
         return failure(ErrorClass::Internal, fault.as_str(), message);
     }
     if let Some(HostPanic(text)) = error.downcast_ref() {
@@ -92,19 +88,13 @@ fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'static> {
     if error.is::<GcHeapOutOfMemory<()>>() {
         // Where the heap itself is full, and not the memory, nothing was denied.
         return out_of_memory(sandbox).unwrap_or_else(|| {
-            let message = format!(
-                "the guest's heap is full: {}{}",
-                cause(error, sandbox),
-                place(error)
-            );
+            let message =
+                format!("the guest's heap is full: {}{}", cause(error, sandbox), place(error));
             failure(ErrorClass::OutOfMemory, "memory", message)
         });
     }
     if error.is::<ThrownException>() {
-        let message = format!(
-            "the guest threw an exception that nothing caught{}",
-            place(error)
-        );
+        let message = format!("the guest threw an exception that nothing caught{}", place(error));
         return failure(ErrorClass::Trap, "uncaught-exception", message);
     }
     match error.downcast_ref::<Trap>() {
@@ -196,9 +186,7 @@ fn place(error: &wasmtime::Error) -> String {
     };
     // Not by its display, which writes whatever names there are.
     let frames = backtrace.frames().iter();
-    let names: Vec<String> = frames
-        .filter_map(|frame| frame.func_name().map(readable))
-        .collect();
+    let names: Vec<String> = frames.filter_map(|frame| frame.func_name().map(readable)).collect();
     if names.is_empty() {
         return String::new();
     }
@@ -236,15 +224,10 @@ mod tests {
             assert_eq!(trap_code(trap), word);
         }
         // A new engine may have new ones.
-        let words: Vec<_> = (0..=u8::MAX)
-            .filter_map(Trap::from_u8)
-            .map(trap_code)
-            .collect();
+        let words: Vec<_> = (0..=u8::MAX).filter_map(Trap::from_u8).map(trap_code).collect();
         assert_eq!(words.len(), 50);
-        let is_word = |word: &String| {
-            word.bytes()
-                .all(|byte| byte == b'-' || byte.is_ascii_lowercase())
-        };
+        let is_word =
+            |word: &String| word.bytes().all(|byte| byte == b'-' || byte.is_ascii_lowercase());
         assert!(words.iter().all(is_word), "{words:?}");
     }
 
@@ -271,10 +254,7 @@ mod tests {
             last = format!("B{}", base_62(place));
         }
         let shown = readable(&(name + "E"));
-        assert!(
-            shown.starts_with("bomb::f::<") && shown.len() < 300,
-            "{shown}"
-        );
+        assert!(shown.starts_with("bomb::f::<") && shown.len() < 300, "{shown}");
     }
 
     fn base_62(number: usize) -> String {

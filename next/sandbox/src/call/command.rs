@@ -93,9 +93,7 @@ pub(crate) async fn describe(
         wasi: WasiCtxBuilder::new(),
         files: AttemptFiles::default(),
     };
-    let Finished {
-        exit, mut sandbox, ..
-    } = program.execute(start).await;
+    let Finished { exit, mut sandbox, .. } = program.execute(start).await;
     let exit_code = exit.map_err(|error| into_error(classify(&error, &mut sandbox)))?;
     let stdout = whole(&sandbox.stdout, limits)?;
     protocol::description(&stdout, exit_code, &sandbox, &interrupt)
@@ -200,8 +198,7 @@ impl Program {
     async fn execute(&self, start: Start<'_>) -> Finished {
         let (limits, guard) = (start.limits, start.host.guard.clone());
         let mut wasi = start.wasi;
-        wasi.args(&start.argv)
-            .stdin(MemoryInputPipe::new(start.stdin));
+        wasi.args(&start.argv).stdin(MemoryInputPipe::new(start.stdin));
         let recipe = StoreRecipe {
             wasi,
             quota: start.files.quota(),
@@ -227,12 +224,7 @@ impl Program {
             Some(exit) => Ok(exit.0),
             None => Err(error),
         });
-        Finished {
-            exit,
-            took: guard.took(),
-            sandbox: store.into_data(),
-            files: start.files,
-        }
+        Finished { exit, took: guard.took(), sandbox: store.into_data(), files: start.files }
     }
 
     /// Runs the program; an exit code comes as a value or as an [`I32Exit`].

@@ -114,10 +114,7 @@ fn recipe(host: Host, limits: &Limits) -> StoreRecipe<'_> {
         host,
         quota: None,
         limits,
-        handover: (
-            limits.reply.saturating_add(HANDOVER_MARGIN),
-            "which `limits.reply` sets",
-        ),
+        handover: (limits.reply.saturating_add(HANDOVER_MARGIN), "which `limits.reply` sets"),
     }
 }
 
@@ -133,11 +130,7 @@ impl Provider {
         recipe.wasi.envs(call.env);
         let files = AttemptFiles::mount(call, Role::Component, guard, &mut recipe.wasi).await?;
         recipe.quota = files.quota();
-        Ok(Instance {
-            store: recipe.store(self.pre.engine()),
-            exports: None,
-            files,
-        })
+        Ok(Instance { store: recipe.store(self.pre.engine()), exports: None, files })
     }
 
     /// Calls an instance's `run`, after it is instantiated and set up.
@@ -211,9 +204,7 @@ fn read_error(error: ProviderError, sandbox: &Sandbox) -> Ending {
         message: error.message.into(),
         retry_after_ms: error.retry_after,
         // An error counts also if its details are not JSON.
-        details: error
-            .details
-            .and_then(|details| read_json("details", details, redactor).ok()),
+        details: error.details.and_then(|details| read_json("details", details, redactor).ok()),
     };
     provider_error(read, &sandbox.host.guard.interrupt)
 }
@@ -233,10 +224,7 @@ fn read_reply(
     bounded(Reply {
         output: read_json("output", reply.output, redactor)?,
         verdict: reply.verdict.map(verdict),
-        score: reply
-            .score
-            .map(|score| finite("score", score))
-            .transpose()?,
+        score: reply.score.map(|score| finite("score", score)).transpose()?,
         checks: checks.collect::<Result<_, _>>()?,
         metrics: metrics.collect::<Result<_, _>>()?,
         exit_code: None,
@@ -294,10 +282,7 @@ fn size(reply: &types::Reply) -> u64 {
         .checks
         .iter()
         .map(|check| check.name.len() + optional(&check.message) + optional(&check.details));
-    let metrics = reply
-        .metrics
-        .iter()
-        .map(|metric| metric.name.len() + optional(&metric.unit));
+    let metrics = reply.metrics.iter().map(|metric| metric.name.len() + optional(&metric.unit));
     let texts = reply.output.len() + optional(&reply.summary) + optional(&reply.extra);
     (texts + checks.sum::<usize>() + metrics.sum::<usize>()) as u64
 }

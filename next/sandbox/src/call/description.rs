@@ -36,16 +36,8 @@ pub(crate) fn read_schema(
     let mut pending = vec![(&schema, 1)];
     while let Some((value, depth)) = pending.pop() {
         values += 1;
-        within(
-            format_args!("levels of the {what}"),
-            depth,
-            MAX_SCHEMA_DEPTH,
-        )?;
-        within(
-            format_args!("values in the {what}"),
-            values,
-            MAX_SCHEMA_VALUES,
-        )?;
+        within(format_args!("levels of the {what}"), depth, MAX_SCHEMA_DEPTH)?;
+        within(format_args!("values in the {what}"), values, MAX_SCHEMA_VALUES)?;
         match value {
             Value::Array(items) => pending.extend(items.iter().map(|item| (item, depth + 1))),
             Value::Object(entries) => {
@@ -59,13 +51,7 @@ pub(crate) fn read_schema(
 
 /// Refuses a description that says more than is useful.
 pub(crate) fn bounded(description: Description) -> Result<Description, RowError<'static>> {
-    let Description {
-        name,
-        version,
-        summary,
-        requests,
-        ..
-    } = &description;
+    let Description { name, version, summary, requests, .. } = &description;
     within("bytes of the name", name.len(), MAX_WORD_BYTES)?;
     within("bytes of the version", version.len(), MAX_WORD_BYTES)?;
     within("bytes of the summary", summary.len(), MAX_SUMMARY_BYTES)?;
@@ -78,9 +64,7 @@ pub(crate) fn bounded(description: Description) -> Result<Description, RowError<
 
 fn within(what: impl fmt::Display, found: usize, most: usize) -> Result<(), RowError<'static>> {
     if found > most {
-        return Err(refused(format!(
-            "there are {found} {what}, and at most {most} are allowed"
-        )));
+        return Err(refused(format!("there are {found} {what}, and at most {most} are allowed")));
     }
     Ok(())
 }
@@ -122,10 +106,7 @@ mod tests {
         bounded(asking(MAX_REQUESTS, 1024)).unwrap();
         bounded(asking(MAX_REQUESTS + 1, 1)).unwrap_err();
         bounded(asking(1, 1025)).unwrap_err();
-        let summing_up = |bytes: usize| Description {
-            summary: "x".repeat(bytes),
-            ..asking(0, 0)
-        };
+        let summing_up = |bytes: usize| Description { summary: "x".repeat(bytes), ..asking(0, 0) };
         bounded(summing_up(MAX_SUMMARY_BYTES)).unwrap();
         bounded(summing_up(MAX_SUMMARY_BYTES + 1)).unwrap_err();
     }

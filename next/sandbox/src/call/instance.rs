@@ -126,10 +126,7 @@ impl Lifecycle {
             let function = component.get_export_index(Some(&export), name);
             function.ok_or_else(|| format_err!("its `{LIFECYCLE}` has no `{name}`"))
         };
-        Ok(Some(Self {
-            setup: find("setup")?,
-            teardown: find("teardown")?,
-        }))
+        Ok(Some(Self { setup: find("setup")?, teardown: find("teardown")? }))
     }
 
     /// The inner error is the guest's own.

@@ -134,10 +134,7 @@ fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ErrorClass>
         ) => Ok(Some(class)),
         _ if &*word == "stopped" => Ok(None),
         // Not cut: of a secret that was cut nobody could find the rest.
-        _ => Err(de::Error::custom(format_args!(
-            "`{}` is no kind of error",
-            &*word
-        ))),
+        _ => Err(de::Error::custom(format_args!("`{}` is no kind of error", &*word))),
     }
 }
 
@@ -230,9 +227,7 @@ fn log_record(line: &str, at: Time) -> LogRecord<'static> {
         at,
         level: read.level,
         message: read.message.into(),
-        fields: fields
-            .map(|(name, value)| (name.into(), text(value).into()))
-            .collect(),
+        fields: fields.map(|(name, value)| (name.into(), text(value).into())).collect(),
     }
 }
 
@@ -276,9 +271,7 @@ impl AnswerError {
             code: self.code.into(),
             message: self.message.into(),
             retry_after_ms: self.retry_after,
-            details: self
-                .details
-                .and_then(|details| read_raw("details", details, redactor).ok()),
+            details: self.details.and_then(|details| read_raw("details", details, redactor).ok()),
         };
         provider_error(read, interrupt)
     }

@@ -34,10 +34,9 @@ pub(crate) fn provider_error(error: RowError<'static>, interrupt: &Interrupt) ->
 
 /// Refuses a reply of more checks or metrics than are useful: without texts they cost nothing of `limits.reply`.
 pub(crate) fn bounded(reply: Reply) -> Result<Reply, RowError<'static>> {
-    for (what, count, most) in [
-        ("checks", reply.checks.len(), MAX_CHECKS),
-        ("metrics", reply.metrics.len(), MAX_METRICS),
-    ] {
+    for (what, count, most) in
+        [("checks", reply.checks.len(), MAX_CHECKS), ("metrics", reply.metrics.len(), MAX_METRICS)]
+    {
         if count > most {
             let message = format!("the reply has {count} {what}, and at most {most} are allowed");
             return Err(failure(ErrorClass::Limit, "reply", message));
@@ -81,11 +80,7 @@ mod tests {
             diff: None,
             details: None,
         };
-        let metric = Metric {
-            name: "".into(),
-            value: 0.0,
-            unit: None,
-        };
+        let metric = Metric { name: "".into(), value: 0.0, unit: None };
         let refusal = |checks: usize, metrics: usize| {
             let reply = Reply {
                 output: Raw::of(&0).unwrap(),

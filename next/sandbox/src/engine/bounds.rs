@@ -159,9 +159,8 @@ impl Counts {
             }
             Payload::ComponentInstanceSection(section) => {
                 for instance in section.clone() {
-                    if let ComponentInstance::Instantiate {
-                        component_index, ..
-                    } = instance.map_err(damaged)?
+                    if let ComponentInstance::Instantiate { component_index, .. } =
+                        instance.map_err(damaged)?
                     {
                         let made = self.known(0, component_index);
                         self.make(made)?;
@@ -215,15 +214,12 @@ impl Counts {
 
     fn alias(&mut self, alias: &ComponentAlias<'_>) {
         match alias {
-            ComponentAlias::InstanceExport {
-                kind: ComponentExternalKind::Component,
-                ..
-            } => self.define(None),
-            ComponentAlias::Outer {
-                kind: ComponentOuterAliasKind::Component,
-                count,
-                index,
-            } => self.define(self.known(*count, *index)),
+            ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. } => {
+                self.define(None)
+            }
+            ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, count, index } => {
+                self.define(self.known(*count, *index))
+            }
             _ => {}
         }
     }
@@ -261,9 +257,7 @@ impl Counts {
 
 fn within((parts, most): Most, found: u64) -> Result<(), String> {
     if found > most {
-        return Err(format!(
-            "has {found} {parts}, and at most {most} are allowed"
-        ));
+        return Err(format!("has {found} {parts}, and at most {most} are allowed"));
     }
     Ok(())
 }

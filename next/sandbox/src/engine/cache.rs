@@ -24,10 +24,7 @@ pub(crate) enum Code {
 }
 
 /// Loads the code of an entry whose checksum was found right.
-#[expect(
-    unsafe_code,
-    reason = "the one place where our own compiled code is loaded"
-)]
+#[expect(unsafe_code, reason = "the one place where our own compiled code is loaded")]
 pub(crate) fn deserialize(engine: &Engine, entry: &File) -> wasmtime::Result<Code> {
     // Components have a function only for a path.
     let path = path_of(entry);
@@ -61,9 +58,7 @@ pub(crate) fn open_entry(folder: &Path, name: &str) -> io::Result<Option<(File, 
 
 /// Reads the trailer and compares its checksum; `None` if the file is damaged, which wasmtime would not notice.
 pub(crate) fn check(mut file: &File) -> io::Result<Option<Trailer>> {
-    let code = file
-        .seek(SeekFrom::End(0))?
-        .saturating_sub(Trailer::LENGTH as u64);
+    let code = file.seek(SeekFrom::End(0))?.saturating_sub(Trailer::LENGTH as u64);
     let mut end = Vec::with_capacity(Trailer::LENGTH);
     file.seek(SeekFrom::Start(code))?;
     file.read_to_end(&mut end)?;
@@ -103,10 +98,7 @@ fn open_private(folder: &Path) -> io::Result<OwnedFd> {
         return Err(refused(&place, "belongs to another user"));
     }
     if others_write(&found) {
-        return Err(refused(
-            &place,
-            "can be written to by other users: `chmod go-w` it",
-        ));
+        return Err(refused(&place, "can be written to by other users: `chmod go-w` it"));
     }
     Ok(handle)
 }

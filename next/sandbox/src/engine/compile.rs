@@ -17,11 +17,8 @@ use super::{
 use crate::message::cut;
 
 /// What a plugin may have of parts that each instance has data for, if no slot bounds that: some 32 bytes each.
-const ON_DEMAND: [(&str, u64); 3] = [
-    ("functions", 50_000),
-    ("globals", 20_000),
-    ("imports", 10_000),
-];
+const ON_DEMAND: [(&str, u64); 3] =
+    [("functions", 50_000), ("globals", 20_000), ("imports", 10_000)];
 /// Bytes of a page of memory.
 const PAGE: u64 = 64 * 1024;
 
@@ -34,10 +31,7 @@ pub fn compile(wasm: &[u8]) -> Result<Vec<u8>, String> {
     let (inspection, counts) = look(wasm)?;
     // What the pool's engine cannot compile may be a component with tasks of its own.
     let pooled = translate(Allocation::Pooled, wasm);
-    let fitting = pooled
-        .as_ref()
-        .ok()
-        .and_then(|(_, required)| fits(required.as_ref()?));
+    let fitting = pooled.as_ref().ok().and_then(|(_, required)| fits(required.as_ref()?));
     let (mut entry, initial_memory) = match (pooled, fitting) {
         (Ok((entry, _)), Some(initial_memory)) => (entry, initial_memory),
         (pooled, _) => {

@@ -149,12 +149,7 @@ impl Surface {
                 );
             }
         };
-        Ok(Inspection {
-            kind,
-            contract,
-            imports: self.imports,
-            exports: self.exports,
-        })
+        Ok(Inspection { kind, contract, imports: self.imports, exports: self.exports })
     }
 
     fn component(&self) -> Result<(PluginKind, Option<String>), String> {
@@ -183,9 +178,7 @@ impl Surface {
 
 /// Tells by its name whether components are served an interface, in a version that fits.
 pub(crate) fn is_served(import: &str) -> bool {
-    SERVED
-        .iter()
-        .any(|(package, version)| import.starts_with(package) && import.contains(version))
+    SERVED.iter().any(|(package, version)| import.starts_with(package) && import.contains(version))
 }
 
 /// A name for a message, cut where it is too long.

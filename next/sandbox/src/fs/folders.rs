@@ -171,16 +171,8 @@ mod tests {
         let source = root.path().join("source");
         fs::write(&source, "x").unwrap();
         let make = |name: &str, guard: &Guard| {
-            let file = AttachedFile {
-                name: name.to_owned(),
-                bytes: 1,
-                path: source.clone(),
-            };
-            let wanted = Wanted {
-                scratch: false,
-                artifacts: false,
-                attachments: vec![file],
-            };
+            let file = AttachedFile { name: name.to_owned(), bytes: 1, path: source.clone() };
+            let wanted = Wanted { scratch: false, artifacts: false, attachments: vec![file] };
             wanted.make(root.path(), guard)
         };
         let guard = Guard::new(Interrupt::default(), Micros(60_000_000));
@@ -188,15 +180,7 @@ mod tests {
         assert_eq!(fs::read(made.path.join("files/good.txt")).unwrap(), b"x");
         drop(made);
         let absolute = root.path().join("evil");
-        for name in [
-            "../../evil",
-            "../evil",
-            absolute.to_str().unwrap(),
-            "a/b",
-            "",
-            ".",
-            "..",
-        ] {
+        for name in ["../../evil", "../evil", absolute.to_str().unwrap(), "a/b", "", ".", ".."] {
             let error = make(name, &guard).err().unwrap().to_string();
             let expected = "cannot hand over the attachment `";
             assert!(error.starts_with(expected), "{name:?}: {error}");

@@ -107,9 +107,7 @@ fn keep(
     let is_file = |file: &&LeftFile| matches!(file.content, LeftContent::File(_));
     if bytes > SMALL && left.iter().filter(is_file).count() >= MAX_OPEN {
         let small = show_size(SMALL);
-        return Err(format!(
-            "more than {MAX_OPEN} artifacts have more than {small}"
-        ));
+        return Err(format!("more than {MAX_OPEN} artifacts have more than {small}"));
     }
     let content = content(File::from(file), bytes).map_err(|error| error.to_string())?;
     Ok(LeftFile {

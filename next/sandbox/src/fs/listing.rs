@@ -46,10 +46,7 @@ impl Listing {
             }
             Ok::<_, io::Error>(dir)
         };
-        Ok(Self {
-            dir: Some(blocking(open).await?),
-            read: VecDeque::new(),
-        })
+        Ok(Self { dir: Some(blocking(open).await?), read: VecDeque::new() })
     }
 
     /// The next entry, `.` and `..` among them; none at the end.
@@ -98,12 +95,8 @@ fn read_some(mut dir: Dir) -> (Option<Dir>, VecDeque<io::Result<FolderEntry>>) {
 }
 
 fn kind(dir: &Dir, name: &CStr) -> FileType {
-    let found = dir
-        .fd()
-        .and_then(|folder| statat(folder, name, AtFlags::SYMLINK_NOFOLLOW));
-    found.map_or(FileType::Unknown, |found| {
-        FileType::from_raw_mode(found.st_mode)
-    })
+    let found = dir.fd().and_then(|folder| statat(folder, name, AtFlags::SYMLINK_NOFOLLOW));
+    found.map_or(FileType::Unknown, |found| FileType::from_raw_mode(found.st_mode))
 }
 
 #[cfg(test)]
@@ -140,10 +133,8 @@ mod tests {
             }
         }
         assert_eq!(read.len(), names.len() + 2);
-        let read: BTreeSet<String> = read
-            .into_iter()
-            .filter(|name| !name.starts_with('.'))
-            .collect();
+        let read: BTreeSet<String> =
+            read.into_iter().filter(|name| !name.starts_with('.')).collect();
         assert_eq!(read, names);
     }
 }

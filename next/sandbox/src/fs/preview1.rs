@@ -89,11 +89,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
          (fd, buffer, length, cookie, out): (i32, i32, i32, i64, i32)| {
             Box::new(async move {
                 let guest = Guest::of(&mut caller)?;
-                let Guest {
-                    mut memory,
-                    sandbox,
-                    ..
-                } = guest;
+                let Guest { mut memory, sandbox, .. } = guest;
                 let (buffer, rest) = ((buffer, length), (cookie, out));
                 match readdir::fill(sandbox, &mut memory, fd, buffer, rest).await? {
                     Some(errno) => Ok(errno),
@@ -146,11 +142,7 @@ impl<'a> Guest<'a> {
             wasmtime::bail!("missing required memory export");
         };
         let (memory, sandbox) = memory.data_and_store_mut(caller);
-        let mut guest = Self {
-            memory: GuestMemory::Unshared(memory),
-            sandbox,
-            fuel,
-        };
+        let mut guest = Self { memory: GuestMemory::Unshared(memory), sandbox, fuel };
         guest.refuel();
         Ok(guest)
     }
@@ -167,20 +159,14 @@ impl<'a> Guest<'a> {
     fn charge(&self, cost: u64) -> Result<Charge, Errno> {
         match self.quota() {
             Some(quota) if !quota.charge(cost) => Err(Errno::Nospc),
-            _ => Ok(Charge {
-                cost,
-                ..Charge::default()
-            }),
+            _ => Ok(Charge { cost, ..Charge::default() }),
         }
     }
 
     fn charge_folder(&self) -> Result<Charge, Errno> {
         match self.quota() {
             Some(quota) if !quota.charge_folder() => Err(Errno::Nospc),
-            _ => Ok(Charge {
-                is_folder: true,
-                ..Charge::default()
-            }),
+            _ => Ok(Charge { is_folder: true, ..Charge::default() }),
         }
     }
 
@@ -257,10 +243,7 @@ impl<'a> Guest<'a> {
             && rights.cast_unsigned() & Rights::FD_WRITE.bits() == 0;
         // Paths of what was found lie inside.
         let reads = (is_reading && found.is_none()).then(|| self.text(path));
-        Ok(Charge {
-            reads,
-            ..Charge::default()
-        })
+        Ok(Charge { reads, ..Charge::default() })
     }
 
     /// How many bytes a write takes: it writes the first buffer that is not empty.
@@ -294,10 +277,7 @@ impl<'a> Guest<'a> {
     /// What a guest calls a file.
     fn text(&self, (start, length): (i32, i32)) -> String {
         let text = GuestPtr::<str>::new((start.cast_unsigned(), length.cast_unsigned()));
-        self.memory
-            .as_cow_str(text)
-            .unwrap_or_default()
-            .into_owned()
+        self.memory.as_cow_str(text).unwrap_or_default().into_owned()
     }
 
     async fn stat(&mut self, fd: i32, lookup: i32, path: (i32, i32)) -> Option<Filestat> {

@@ -186,10 +186,7 @@ impl HostDescriptor for Counted<'_> {
         if path.len() > MAX_PATH_BYTES {
             return Err(ErrorCode::NameTooLong.into());
         }
-        let found = self
-            .files
-            .stat_at(borrow(&fd), path_flags, path.clone())
-            .await;
+        let found = self.files.stat_at(borrow(&fd), path_flags, path.clone()).await;
         let is_ordinary = |stat: &DescriptorStat| {
             matches!(
                 stat.type_,
@@ -210,10 +207,7 @@ impl HostDescriptor for Counted<'_> {
         let is_outside = found.is_err() && !is_new && !is_writing;
         let quota = self.quota_for(&fd).filter(|_| is_new);
         charge(quota.as_ref(), ENTRY)?;
-        let opened = self
-            .files
-            .open_at(fd, path_flags, path.clone(), open_flags, flags)
-            .await;
+        let opened = self.files.open_at(fd, path_flags, path.clone(), open_flags, flags).await;
         if let Err(error) = &opened
             && is_outside
             && matches!(error.downcast_ref(), Some(ErrorCode::NotPermitted))
@@ -245,10 +239,7 @@ impl HostDescriptor for Counted<'_> {
     ) -> FsResult<()> {
         let quota = self.quota_for(&new_fd);
         charge(quota.as_ref(), ENTRY)?;
-        let made = self
-            .files
-            .link_at(fd, path_flags, path, new_fd, new_path)
-            .await;
+        let made = self.files.link_at(fd, path_flags, path, new_fd, new_path).await;
         settle(quota.as_ref(), ENTRY, made)
     }
 
@@ -337,9 +328,7 @@ impl HostDescriptor for Counted<'_> {
         accessed: NewTimestamp,
         modified: NewTimestamp,
     ) -> FsResult<()> {
-        self.files
-            .set_times_at(fd, path_flags, path, accessed, modified)
-            .await
+        self.files.set_times_at(fd, path_flags, path, accessed, modified).await
     }
 
     fn drop(&mut self, fd: Handle) -> wasmtime::Result<()> {

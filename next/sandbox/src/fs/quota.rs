@@ -95,9 +95,7 @@ impl Quota {
             (sum <= self.0.limit).then_some(sum)
         };
         let charged = &self.0.charged;
-        let is_within = charged
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
-            .is_ok();
+        let is_within = charged.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok();
         if !is_within {
             self.0.is_exceeded.store(true, Ordering::Relaxed);
         }

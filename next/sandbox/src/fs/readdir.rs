@@ -55,11 +55,8 @@ pub(super) async fn fill(
     let Ok(mut listing) = listing else {
         return Ok(Some(Errno::Io as i32));
     };
-    let mut filling = Filling {
-        start: start.cast_unsigned(),
-        length: length.cast_unsigned(),
-        filled: 0,
-    };
+    let mut filling =
+        Filling { start: start.cast_unsigned(), length: length.cast_unsigned(), filled: 0 };
     // A buffer that is not full says that there are no more.
     while filling.filled < filling.length
         && let Some(entry) = listing.next().await
@@ -100,11 +97,7 @@ async fn folder(
         let opened = Arc::clone(&dir.dir);
         let hash = wasi.filesystem().metadata_hash(descriptor(handle)).await;
         if hash.is_ok_and(|hash| hash.lower == wanted.ino) {
-            return Some(OpenedFolder {
-                handle,
-                opened,
-                identity: wanted.ino,
-            });
+            return Some(OpenedFolder { handle, opened, identity: wanted.ino });
         }
     }
     None
@@ -126,11 +119,7 @@ async fn identity(
     }
     let mut files = sandbox.wasi.filesystem();
     let hash = files
-        .metadata_hash_at(
-            descriptor(folder.handle),
-            PathFlags::empty(),
-            name.to_owned(),
-        )
+        .metadata_hash_at(descriptor(folder.handle), PathFlags::empty(), name.to_owned())
         .await;
     hash.ok().map(|hash| hash.lower)
 }

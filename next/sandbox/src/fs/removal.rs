@@ -52,11 +52,7 @@ pub(super) fn empty(top: BorrowedFd<'_>) -> io::Result<()> {
         if let Some(inner) = noted.pop() {
             let opened = open(current.as_fd(), &inner)?;
             noted_above += noted.len();
-            above.push(Above {
-                identity: identity(current.as_fd())?,
-                inner,
-                noted,
-            });
+            above.push(Above { identity: identity(current.as_fd())?, inner, noted });
             noted = Vec::new();
             current = opened;
             continue;
@@ -160,9 +156,7 @@ mod tests {
                 mkdirat(&parent, "beside", Mode::RWXU).unwrap();
             }
             let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-            parent = openat(&parent, "deeper", flags, Mode::empty())
-                .unwrap()
-                .into();
+            parent = openat(&parent, "deeper", flags, Mode::empty()).unwrap().into();
         }
 
         empty(top.as_fd()).unwrap();

@@ -34,13 +34,7 @@ impl CountedStream {
         position: Option<u64>,
         quota: Quota,
     ) -> Self {
-        Self {
-            inner,
-            file,
-            position,
-            quota,
-            is_closed: false,
-        }
+        Self { inner, file, position, quota, is_closed: false }
     }
 
     /// Notes a disk that is full.

@@ -103,10 +103,7 @@ mod tests {
     #[test]
     fn other_addresses_are_named() {
         for (word, addresses) in [
-            (
-                "loopback",
-                &["127.0.0.1", "127.255.255.255", "::1", "::ffff:127.0.0.1"][..],
-            ),
+            ("loopback", &["127.0.0.1", "127.255.255.255", "::1", "::ffff:127.0.0.1"][..]),
             (
                 "private",
                 &[
@@ -140,13 +137,7 @@ mod tests {
             ("broadcast", &["255.255.255.255"]),
             (
                 "documentation",
-                &[
-                    "192.0.2.1",
-                    "198.51.100.1",
-                    "203.0.113.1",
-                    "2001:db8::1",
-                    "3fff::1",
-                ],
+                &["192.0.2.1", "198.51.100.1", "203.0.113.1", "2001:db8::1", "3fff::1"],
             ),
             ("benchmarks", &["198.18.0.1", "198.19.255.255", "2001:2::1"]),
             (
@@ -165,10 +156,7 @@ mod tests {
         ] {
             for address in addresses {
                 let what = special(address.parse().unwrap());
-                assert!(
-                    what.is_some_and(|what| what.contains(word)),
-                    "{address}: {what:?}"
-                );
+                assert!(what.is_some_and(|what| what.contains(word)), "{address}: {what:?}");
             }
         }
     }

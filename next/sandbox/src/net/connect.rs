@@ -65,10 +65,7 @@ pub(super) enum ConnectError {
     Lookup(#[source] io::Error),
     /// Nobody listens there.
     #[error("no connection to {address}")]
-    Connect {
-        address: SocketAddr,
-        source: io::Error,
-    },
+    Connect { address: SocketAddr, source: io::Error },
     /// There is nobody whose certificates could be trusted.
     #[error("no trusted certificates: {0}")]
     Roots(String),
@@ -77,14 +74,7 @@ pub(super) enum ConnectError {
 impl Connector {
     pub(super) fn new(policy: Arc<Policy>, lookup: Lookup) -> Self {
         let permits = Arc::new(Semaphore::new(MAX_LOOKUPS));
-        Self {
-            dial: Dial {
-                policy,
-                lookup,
-                permits,
-            },
-            kept: Arc::new(Semaphore::new(MAX_KEPT)),
-        }
+        Self { dial: Dial { policy, lookup, permits }, kept: Arc::new(Semaphore::new(MAX_KEPT)) }
     }
 }
 
@@ -129,10 +119,8 @@ impl Service<Uri> for Dial {
             let port = uri.port_u16().unwrap_or(default_port);
 
             let found = dial.addresses(host, port).await?;
-            let reachable = dial
-                .policy
-                .reachable(scheme, host, &found)
-                .map_err(ConnectError::Refused)?;
+            let reachable =
+                dial.policy.reachable(scheme, host, &found).map_err(ConnectError::Refused)?;
             connect(&reachable).await.map(TokioIo::new)
         })
     }
@@ -175,9 +163,7 @@ pub(super) fn system_lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>
 
 /// Tries one after the other; the last one has all the time that its request has.
 async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, ConnectError> {
-    let (last, others) = addresses
-        .split_last()
-        .expect("the policy lets at least one address pass");
+    let (last, others) = addresses.split_last().expect("the policy lets at least one address pass");
     for address in others {
         if let Ok(Ok(stream)) = timeout(ADDRESS_TIMEOUT, open(*address)).await {
             return Ok(stream);
@@ -193,9 +179,7 @@ async fn open(address: SocketAddr) -> Result<TcpStream, ConnectError> {
         stream.set_nodelay(true)?;
         Ok(stream)
     };
-    opened
-        .await
-        .map_err(|source| ConnectError::Connect { address, source })
+    opened.await.map_err(|source| ConnectError::Connect { address, source })
 }
 
 /// Reads the certificates that the system trusts, or those in the file that `SSL_CERT_FILE` names. Requests use these from

@@ -119,10 +119,7 @@ impl Failure {
             ConnectError::Connect { .. } => Step::Connect,
             ConnectError::Roots(_) => Step::Tls,
         };
-        Self::Unreachable {
-            step,
-            text: format!("`{origin}` cannot be reached: {}", chain(error)),
-        }
+        Self::Unreachable { step, text: format!("`{origin}` cannot be reached: {}", chain(error)) }
     }
 
     fn of_tls(origin: &str, error: &io::Error) -> Self {

@@ -57,8 +57,7 @@ pub(super) fn read(headers: &[(String, String)]) -> Result<HeaderMap, Failure> {
         let value = from_latin_1(value).ok_or_else(|| {
             bad("has a value with line breaks, other control characters or such that are not Latin-1")
         })?;
-        map.try_append(known, value)
-            .map_err(|_| bad("is one too many"))?;
+        map.try_append(known, value).map_err(|_| bad("is one too many"))?;
     }
     Ok(map)
 }
@@ -72,18 +71,13 @@ pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets, url: &Url) -> Res
     }
     for (name, value) in headers.iter_mut() {
         let text = to_latin_1(value);
-        let place = HeaderPlace {
-            url,
-            header: name.as_str(),
-        };
+        let place = HeaderPlace { url, header: name.as_str() };
         // What is one byte of a header may be two of a text.
-        let filled = secrets
-            .fill(&text, 2 * MAX_HEAD, place)
-            .map_err(|error| match error {
-                FillError::Missing(secret) => refuse(&secret),
-                FillError::Elsewhere(secret) => refuse_place(&secret, secrets, place),
-                FillError::TooLong => too_large(),
-            })?;
+        let filled = secrets.fill(&text, 2 * MAX_HEAD, place).map_err(|error| match error {
+            FillError::Missing(secret) => refuse(&secret),
+            FillError::Elsewhere(secret) => refuse_place(&secret, secrets, place),
+            FillError::TooLong => too_large(),
+        })?;
         if filled != text {
             bytes -= value.len();
             *value = from_latin_1(&filled).ok_or_else(|| unfit(name))?;
@@ -100,17 +94,13 @@ pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets, url: &Url) -> Res
 /// Bytes of names and values.
 pub(super) fn size(headers: &HeaderMap) -> usize {
     let headers = headers.iter();
-    headers
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum()
+    headers.map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 /// The headers of a response as the contract has them.
 pub(super) fn write(headers: &HeaderMap) -> Vec<(String, String)> {
     let headers = headers.iter();
-    headers
-        .map(|(name, value)| (name.to_string(), to_latin_1(value)))
-        .collect()
+    headers.map(|(name, value)| (name.to_string(), to_latin_1(value))).collect()
 }
 
 /// Takes away what would let a server answer in parts, or in a form in which nothing can be found: secrets that the guest
@@ -119,10 +109,7 @@ pub(super) fn ask_plainly(headers: &mut HeaderMap) {
     for name in [header::RANGE, header::IF_RANGE, header::ACCEPT_ENCODING] {
         headers.remove(name);
     }
-    headers.insert(
-        header::ACCEPT_ENCODING,
-        HeaderValue::from_static("identity"),
-    );
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
 }
 
 /// Tells whether a response is in a form in which nothing can be found.
@@ -157,10 +144,8 @@ fn to_latin_1(value: &HeaderValue) -> String {
 }
 
 fn from_latin_1(text: &str) -> Option<HeaderValue> {
-    let bytes: Option<Vec<u8>> = text
-        .chars()
-        .map(|character| u8::try_from(character).ok())
-        .collect();
+    let bytes: Option<Vec<u8>> =
+        text.chars().map(|character| u8::try_from(character).ok()).collect();
     HeaderValue::from_bytes(&bytes?).ok()
 }
 
@@ -172,16 +157,12 @@ fn refuse(secret: &str) -> Failure {
 
 fn refuse_place(secret: &str, secrets: &Secrets, place: HeaderPlace<'_>) -> Failure {
     let HeaderPlace { url, header } = place;
-    let what = format!(
-        "the secret `{secret}` in the header `{header}` of a request to {}",
-        origin(url)
-    );
+    let what =
+        format!("the secret `{secret}` in the header `{header}` of a request to {}", origin(url));
     let places = secrets.places(secret).iter();
     let places = places.map(|bound| format!("`{}` of {}", bound.header, bound.host));
-    let message = format!(
-        "{what} is not granted; it is for {} alone",
-        places.collect::<Vec<_>>().join(", ")
-    );
+    let message =
+        format!("{what} is not granted; it is for {} alone", places.collect::<Vec<_>>().join(", "));
     let bound = NetGrant::of(url).map(|host| BoundSecret {
         name: secret.to_owned(),
         host,

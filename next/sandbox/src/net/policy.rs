@@ -135,13 +135,8 @@ pub(super) fn read_url(text: &str) -> Result<Url, String> {
         url.set_host(Some(&host))
             .map_err(|error| format!("the URL's host is not valid: {error}"))?;
     }
-    if url
-        .host_str()
-        .is_none_or(|host| host.len() > MAX_HOST_BYTES)
-    {
-        return Err(format!(
-            "the URL's host has more than {MAX_HOST_BYTES} characters"
-        ));
+    if url.host_str().is_none_or(|host| host.len() > MAX_HOST_BYTES) {
+        return Err(format!("the URL's host has more than {MAX_HOST_BYTES} characters"));
     }
     url.set_fragment(None);
     Ok(url)

@@ -113,12 +113,10 @@ impl Outbound {
         let timeout = request.timeout.map(|ms| Duration::from_millis(ms.into()));
         let exchange = self.exchange(request);
         let response = within(&self.guard, timeout, exchange).await;
-        response
-            .unwrap_or(Err(Failure::Timeout))
-            .map_err(|failure| {
-                self.note(&failure);
-                failure.into()
-            })
+        response.unwrap_or(Err(Failure::Timeout)).map_err(|failure| {
+            self.note(&failure);
+            failure.into()
+        })
     }
 
     async fn exchange(&self, request: contract::Request) -> Result<contract::Response, Failure> {
@@ -169,13 +167,7 @@ impl Outbound {
         }
         counts.requests += 1;
         drop(counts);
-        Ok(Admitted {
-            network,
-            origin: origin(&url),
-            peer,
-            head,
-            unseen,
-        })
+        Ok(Admitted { network, origin: origin(&url), peer, head, unseen })
     }
 
     /// Sends a request, waits for the head of its response, and tells meanwhile when there is a connection. Dropping
@@ -186,17 +178,8 @@ impl Outbound {
         admitted: Admitted,
         mut body: WasiBody,
         again: Option<Bytes>,
-    ) -> (
-        impl Future<Output = Result<Response<Incoming>, Failure>>,
-        CaptureConnection,
-    ) {
-        let Admitted {
-            network,
-            origin,
-            peer: _,
-            head,
-            unseen,
-        } = admitted;
+    ) -> (impl Future<Output = Result<Response<Incoming>, Failure>>, CaptureConnection) {
+        let Admitted { network, origin, peer: _, head, unseen } = admitted;
         let mut request = Request::from_parts(head, ());
         let connected = capture_connection(&mut request);
         let (request, ()) = request.into_parts();
@@ -236,11 +219,7 @@ impl Outbound {
 
     /// Keeps a failure that the user can do something about.
     pub(super) fn note(&self, failure: &Failure) {
-        let Failure::Denied(Refusal {
-            denied: Some(denied),
-            ..
-        }) = failure
-        else {
+        let Failure::Denied(Refusal { denied: Some(denied), .. }) = failure else {
             return;
         };
         let kept = &mut self.counts().denied;
@@ -259,9 +238,7 @@ impl Traffic {
 
 /// A body that is there as a whole.
 pub(super) fn whole(bytes: Bytes) -> WasiBody {
-    Full::new(bytes)
-        .map_err(|never| match never {})
-        .boxed_unsync()
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// The contract has no case for a limit on how many requests there are: it is `other`, as `too-large` is about sizes and
@@ -317,9 +294,7 @@ fn read_method(text: &str) -> Result<Method, Failure> {
 /// request.
 fn is_sendable(method: &Method) -> bool {
     let refused = ["CONNECT", "TRACE", "TRACK"];
-    !refused
-        .iter()
-        .any(|refused| method.as_str().eq_ignore_ascii_case(refused))
+    !refused.iter().any(|refused| method.as_str().eq_ignore_ascii_case(refused))
 }
 
 pub(super) fn read_uri(url: &Url) -> Result<Uri, Failure> {

@@ -66,11 +66,7 @@ impl Incoming {
 
     /// Lets a guest wait no longer than `pause` for each part.
     pub(super) fn waiting(mut self, guard: &Guard, pause: Option<Duration>) -> Self {
-        self.patience = pause.map(|pause| Patience {
-            pause,
-            guard: guard.clone(),
-            end: None,
-        });
+        self.patience = pause.map(|pause| Patience { pause, guard: guard.clone(), end: None });
         self
     }
 

@@ -72,11 +72,7 @@ fn guard() -> Guard {
 }
 
 fn outbound(network: Network, secrets: Secrets) -> Outbound {
-    let access = Access {
-        network,
-        secrets: Arc::new(secrets),
-        ..Access::default()
-    };
+    let access = Access { network, secrets: Arc::new(secrets), ..Access::default() };
     Outbound::open(&Limits::default(), &access, guard())
 }
 
@@ -122,24 +118,14 @@ fn serve(pieces: Vec<Vec<u8>>) -> (SocketAddr, JoinHandle<String>) {
 #[tokio::test]
 async fn a_granted_name_does_not_grant_the_private_address_that_it_has() {
     for (lookup, ip, what, grant) in [
-        (
-            loopback as Lookup,
-            "127.0.0.1",
-            "a loopback address",
-            "http://127.0.0.1:81",
-        ),
+        (loopback as Lookup, "127.0.0.1", "a loopback address", "http://127.0.0.1:81"),
         (
             metadata,
             "169.254.169.254",
             "the address of a cloud's metadata service",
             "http://169.254.169.254:81",
         ),
-        (
-            mapped,
-            "10.0.0.1",
-            "a private address",
-            "http://10.0.0.1:81",
-        ),
+        (mapped, "10.0.0.1", "a private address", "http://10.0.0.1:81"),
     ] {
         let granted = ["http://*.example.com:81", "http://10.0.0.1:82"];
         let (sent, outbound) = send(&granted, lookup, "http://a.example.com:81/").await;
@@ -178,10 +164,7 @@ async fn a_name_is_looked_up_once_and_that_address_is_connected_to() {
     assert_eq!(sent.unwrap(), 204);
     assert_eq!(LOOKUPS.load(Ordering::Relaxed), 1);
     let request = server.join().unwrap();
-    assert!(
-        request.contains(&format!("host: name.test:{}\r\n", address.port())),
-        "{request}"
-    );
+    assert!(request.contains(&format!("host: name.test:{}\r\n", address.port())), "{request}");
 }
 
 #[tokio::test]
@@ -200,9 +183,8 @@ async fn look_ups_that_nobody_waits_for_any_more_still_count() {
         let uri = format!("http://{number}.name.test/").parse().unwrap();
         network.0.client.get(uri)
     };
-    let mut all: Vec<_> = (0..2 * MAX_LOOKUPS)
-        .map(|number| tokio::spawn(look_up(number)))
-        .collect();
+    let mut all: Vec<_> =
+        (0..2 * MAX_LOOKUPS).map(|number| tokio::spawn(look_up(number))).collect();
     while started() < MAX_LOOKUPS {
         tokio::task::yield_now().await;
     }
@@ -245,10 +227,7 @@ async fn connections_are_kept_up_to_a_number_whatever_servers_they_go_to() {
     });
 
     let port = address.port();
-    let granted = [
-        format!("http://*.name.test:{port}"),
-        format!("http://{address}"),
-    ];
+    let granted = [format!("http://*.name.test:{port}"), format!("http://{address}")];
     let granted = granted.each_ref().map(String::as_str);
     let network = Network::with_lookup(grants(&granted), loopback);
     for number in 0..MAX_KEPT + MORE {
@@ -264,10 +243,7 @@ async fn connections_are_kept_up_to_a_number_whatever_servers_they_go_to() {
 
 #[tokio::test]
 async fn a_name_that_nobody_knows_is_unreachable() {
-    for (lookup, text) in [
-        (unknown as Lookup, "no such name"),
-        (nothing, "it has no address"),
-    ] {
+    for (lookup, text) in [(unknown as Lookup, "no such name"), (nothing, "it has no address")] {
         let (sent, _) = send(&["http://name.test"], lookup, "http://name.test/").await;
         let failure = sent.unwrap_err();
         let expected =
@@ -290,9 +266,7 @@ fn an_address_is_granted_for_its_own_scheme_alone() {
     let policy = Policy::new(grants(&granted));
     let found = ["10.0.0.1:8443".parse().unwrap()];
     assert!(policy.reachable("https", "10.0.0.1", &found).is_ok());
-    let refusal = policy
-        .reachable("http", "x.example.com", &found)
-        .unwrap_err();
+    let refusal = policy.reachable("http", "x.example.com", &found).unwrap_err();
     let advice = "add \"http://10.0.0.1:8443\" to `net`";
     assert!(refusal.message.contains(advice), "{refusal}");
 }
@@ -303,10 +277,7 @@ fn a_plugin_that_describes_itself_sends_nothing() {
     let failure = outbound.admit("GET", "http://127.0.0.1/", HeaderMap::new());
     let failure = failure.err().unwrap();
     outbound.note(&failure);
-    assert_eq!(
-        failure.to_string(),
-        "a plugin that describes itself has no network"
-    );
+    assert_eq!(failure.to_string(), "a plugin that describes itself has no network");
     assert_eq!(outbound.counts().denied, []);
 }
 
@@ -320,10 +291,7 @@ fn urls_have_one_form() {
         ("http://[::ffff:c0a8:1]/", "http://192.168.0.1/"),
         ("http://192.168.0.1./", "http://192.168.0.1/"),
         ("http://\u{ff11}27.0.0.1", "http://127.0.0.1/"),
-        (
-            "http://b\u{fc}cher.example",
-            "http://xn--bcher-kva.example/",
-        ),
+        ("http://b\u{fc}cher.example", "http://xn--bcher-kva.example/"),
         ("http:\\\\example.com\\a", "http://example.com/a"),
         ("http://@example.com/", "http://example.com/"),
     ] {
@@ -374,10 +342,7 @@ fn headers_that_cannot_be_sent_are_refused() {
         assert!(read(name, value).is_err(), "{name:?}: {value:?}");
     }
     for (name, shown) in [
-        (
-            "a\u{1b}b".to_owned(),
-            "the header `a\\u{1b}b` has a name that no header may have",
-        ),
+        ("a\u{1b}b".to_owned(), "the header `a\\u{1b}b` has a name that no header may have"),
         (
             "a b".repeat(1_000),
             "a header whose name has 3000 bytes has a name that no header may have",
@@ -387,20 +352,15 @@ fn headers_that_cannot_be_sent_are_refused() {
     }
     let map = read("X-Name", "caf\u{e9}").unwrap();
     assert_eq!(map["x-name"].as_bytes(), b"caf\xe9");
-    assert_eq!(
-        headers::write(&map),
-        [("x-name".to_owned(), "caf\u{e9}".to_owned())]
-    );
+    assert_eq!(headers::write(&map), [("x-name".to_owned(), "caf\u{e9}".to_owned())]);
 }
 
 #[test]
 fn secrets_make_headers_no_larger_than_they_may_be() {
     let url = read_url("https://a.example").unwrap();
     let long = "x".repeat(Secrets::MAX_BYTES);
-    let values = BTreeMap::from([
-        ("LONG".to_owned(), long),
-        ("LINES".to_owned(), "one\ntwo".to_owned()),
-    ]);
+    let values =
+        BTreeMap::from([("LONG".to_owned(), long), ("LINES".to_owned(), "one\ntwo".to_owned())]);
     let secrets = Secrets::new(values, BTreeMap::new());
     let fill = |value: &str| {
         let mut map = headers::read(&[("a".to_owned(), value.to_owned())]).unwrap();
@@ -425,10 +385,7 @@ async fn answered(pieces: Vec<Vec<u8>>) -> (Result<(HeaderMap, Vec<u8>), Failure
     let url = format!("http://{address}");
     let outbound = outbound(Network::new(grants(&[&url])), unseen(Vec::new()));
     let mut headers = HeaderMap::new();
-    headers.insert(
-        header::AUTHORIZATION,
-        HeaderValue::from_static("Bearer {{secret.KEY}}"),
-    );
+    headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer {{secret.KEY}}"));
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-5"));
     let admitted = outbound.admit("GET", &url, headers).ok().unwrap();
@@ -449,11 +406,7 @@ fn chunks(body: &[u8], size: usize) -> Vec<Vec<u8>> {
         let length = format!("{:x}\r\n", chunk.len());
         [length.as_bytes(), chunk, b"\r\n"].concat()
     });
-    [head]
-        .into_iter()
-        .chain(chunks)
-        .chain([b"0\r\n\r\n".to_vec()])
-        .collect()
+    [head].into_iter().chain(chunks).chain([b"0\r\n\r\n".to_vec()]).collect()
 }
 
 #[tokio::test]
@@ -467,16 +420,10 @@ async fn an_echoed_secret_is_taken_out_of_every_header() {
          access-control-allow-origin: {}\r\nx-{}: 1\r\ncontent-length: 0\r\n\r\n",
         SECRET.bytes().map(percent).collect::<String>(),
         SECRET.to_lowercase(),
-        SECRET
-            .bytes()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>(),
+        SECRET.bytes().map(|byte| format!("{byte:02x}")).collect::<String>(),
     );
     let (answer, request) = answered(vec![head.into_bytes()]).await;
-    assert!(
-        request.contains(&format!("authorization: Bearer {SECRET}\r\n")),
-        "{request}"
-    );
+    assert!(request.contains(&format!("authorization: Bearer {SECRET}\r\n")), "{request}");
     let headers = answer.unwrap().0;
     let value = |name: HeaderName| headers[name].to_str().unwrap().to_owned();
     assert_eq!(value(header::LOCATION), "https://x.test/?k=[secret KEY]");
@@ -492,10 +439,7 @@ async fn an_echoed_secret_is_taken_out_of_a_body_wherever_its_chunks_begin() {
     for size in [1, 2, 7, 30, 1000] {
         let (answer, _) = answered(chunks(body.as_bytes(), size)).await;
         let text = String::from_utf8(answer.unwrap().1).unwrap();
-        assert_eq!(
-            text,
-            r#"<[secret KEY]> {"authorization":"[secret KEY]"} [secret KEY]"#
-        );
+        assert_eq!(text, r#"<[secret KEY]> {"authorization":"[secret KEY]"} [secret KEY]"#);
     }
 }
 
@@ -522,10 +466,7 @@ async fn a_secret_is_not_asked_for_in_parts_nor_compressed() {
     for encoding in ["content-encoding: gzip", "transfer-encoding: gzip, chunked"] {
         let head = format!("HTTP/1.1 200 OK\r\n{encoding}\r\n\r\n1\r\nx\r\n0\r\n\r\n");
         let (answer, request) = answered(vec![head.into()]).await;
-        assert!(
-            request.contains("accept-encoding: identity\r\n"),
-            "{request}"
-        );
+        assert!(request.contains("accept-encoding: identity\r\n"), "{request}");
         assert!(!request.contains("range"), "{request}");
         let failure = answer.unwrap_err();
         assert!(failure.to_string().contains("compressed"), "{failure}");
@@ -570,16 +511,9 @@ fn a_made_up_host_is_shown_as_its_grant() {
     let url = "http://s3cret.example.com:81/";
     let peer = |secrets: Secrets| {
         let outbound = outbound(Network::new(grants(&granted)), secrets);
-        outbound
-            .admit("GET", url, HeaderMap::new())
-            .ok()
-            .unwrap()
-            .peer
+        outbound.admit("GET", url, HeaderMap::new()).ok().unwrap().peer
     };
     assert_eq!(peer(Secrets::default()), "s3cret.example.com:81");
     assert_eq!(peer(unseen(Vec::new())), "*.example.com:81");
-    assert_eq!(
-        origin(&read_url(url).unwrap()),
-        "http://s3cret.example.com:81"
-    );
+    assert_eq!(origin(&read_url(url).unwrap()), "http://s3cret.example.com:81");
 }

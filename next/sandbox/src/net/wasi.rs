@@ -172,9 +172,7 @@ async fn send(
 /// until its deadline.
 async fn wait(guard: &Guard, mut connected: CaptureConnection, options: &RequestOptions) {
     let metadata = connected.wait_for_connection_metadata();
-    let is_connected = within(guard, options.connect_timeout, metadata)
-        .await
-        .is_some();
+    let is_connected = within(guard, options.connect_timeout, metadata).await.is_some();
     if is_connected {
         match options.first_byte_timeout {
             Some(time) => guard.sleep(time).await,
@@ -189,10 +187,7 @@ impl From<Failure> for Error {
         match failure {
             Failure::Denied(_) => Self::HttpRequestDenied,
             Failure::Unreachable { step, .. } => match step {
-                Step::Lookup => Self::DnsError {
-                    rcode: Some(text),
-                    info_code: None,
-                },
+                Step::Lookup => Self::DnsError { rcode: Some(text), info_code: None },
                 Step::Connect => Self::ConnectionRefused,
                 Step::Tls => Self::TlsCertificateError,
                 Step::Exchange => Self::ConnectionTerminated,

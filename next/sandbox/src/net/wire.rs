@@ -46,11 +46,7 @@ struct HasWorked(Arc<AtomicBool>);
 impl Wire {
     /// Takes a connection; it may serve further requests if there is a place among those that are `kept`.
     pub(super) fn new(stream: HttpStream, kept: Arc<Semaphore>) -> Self {
-        Self {
-            stream,
-            has_worked: HasWorked::default(),
-            kept: kept.try_acquire_owned().ok(),
-        }
+        Self { stream, has_worked: HasWorked::default(), kept: kept.try_acquire_owned().ok() }
     }
 
     /// Remembers that a response came.

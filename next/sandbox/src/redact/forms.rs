@@ -13,24 +13,14 @@ const MIN_LINE: usize = 8;
 /// Where programs break lines of base64: PEM (RFC 7468) and MIME (RFC 2045).
 const COLUMNS: [usize; 2] = [64, 76];
 /// What percent-encoding leaves as it is beside letters and digits, in the common libraries. A `+` first stands for a blank.
-const KEPT: [&str; 7] = [
-    "-_.~",
-    "-_.!~*'()",
-    "-_.!~*'();,/?:@&=+$#",
-    "-_.~/",
-    "+*-._",
-    "+-_.~",
-    "",
-];
+const KEPT: [&str; 7] =
+    ["-_.~", "-_.!~*'()", "-_.!~*'();,/?:@&=+$#", "-_.~/", "+*-._", "+-_.~", ""];
 
 /// Every form of `value` that has at least `min` bytes. Nothing for a value that is shorter itself.
 pub(super) fn of(value: &str, min: usize) -> BTreeSet<Vec<u8>> {
     let lines = value.lines().filter(|line| line.len() >= MIN_LINE);
-    let values: BTreeSet<_> = [value, value.trim()]
-        .into_iter()
-        .chain(lines)
-        .filter(|value| value.len() >= min)
-        .collect();
+    let values: BTreeSet<_> =
+        [value, value.trim()].into_iter().chain(lines).filter(|value| value.len() >= min).collect();
     let mut forms = BTreeSet::new();
     for value in values {
         add(value, &mut forms);
@@ -93,10 +83,7 @@ fn json(value: &str) -> [String; 5] {
     [
         plain.replace('/', "\\/"),
         // Go's.
-        plain
-            .replace('<', "\\u003c")
-            .replace('>', "\\u003e")
-            .replace('&', "\\u0026"),
+        plain.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"),
         ascii(&plain, |unit| format!("\\u{unit:04x}")),
         ascii(&plain, |unit| format!("\\u{unit:04X}")),
         plain,
@@ -123,10 +110,7 @@ fn ascii(text: &str, escape: fn(u16) -> String) -> String {
 }
 
 fn html(value: &str) -> impl Iterator<Item = String> {
-    let plain = value
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;");
+    let plain = value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let quotes = ["&quot;", "&#34;", "\""];
     let apostrophes = ["&#39;", "&#x27;", "&apos;", "'"];
     quotes.into_iter().flat_map(move |quote| {

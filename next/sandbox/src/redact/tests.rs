@@ -27,11 +27,7 @@ fn redacted(redactor: &Redactor, text: &str) -> String {
 fn every_form_of_a_secret_is_replaced_by_its_name() {
     let redactor = redactor(&[("KEY", SECRET)]);
     for form in forms(SECRET) {
-        assert_eq!(
-            redacted(&redactor, &format!("a {form} b")),
-            "a [secret KEY] b",
-            "{form}"
-        );
+        assert_eq!(redacted(&redactor, &format!("a {form} b")), "a [secret KEY] b", "{form}");
     }
     assert_eq!(redacted(&redactor, "nothing in here"), "nothing in here");
 }
@@ -117,10 +113,7 @@ fn base64_that_is_broken_into_lines_is_found() {
         let text = redacted(&redactor, &lines.join(end));
         for line in lines {
             // The last one may be too short to tell anything.
-            assert!(
-                line.len() < 12 || !text.contains(line),
-                "{line:?} in {text:?}"
-            );
+            assert!(line.len() < 12 || !text.contains(line), "{line:?} in {text:?}");
         }
     }
 }
@@ -130,23 +123,16 @@ fn base64_that_is_broken_into_lines_is_found() {
 fn what_comes_in_pieces_is_redacted_as_what_comes_whole() {
     let mut numbers = Numbers(13);
     for round in 0..500 {
-        let secrets: Vec<_> = (0..=numbers.below(3))
-            .map(|_| numbers.text("ab", 4..12))
-            .collect();
+        let secrets: Vec<_> = (0..=numbers.below(3)).map(|_| numbers.text("ab", 4..12)).collect();
         let names = ["K0", "K1", "K2"];
-        let values: Vec<_> = names
-            .into_iter()
-            .zip(secrets.iter().map(|it| &**it))
-            .collect();
+        let values: Vec<_> = names.into_iter().zip(secrets.iter().map(|it| &**it)).collect();
         let redactor = redactor(&values);
         let text = numbers.text("abab-", 0..600);
         let mut stream = match round % 2 {
             0 => redactor.stream(),
             _ => redactor.stream_that_keeps_size(),
         };
-        let whole = redactor
-            .redacted(text.as_bytes(), text.len(), stream.keeps_size)
-            .0;
+        let whole = redactor.redacted(text.as_bytes(), text.len(), stream.keeps_size).0;
         let (mut told, mut rest) = (Vec::new(), text.as_bytes());
         while !rest.is_empty() {
             let (piece, others) = rest.split_at(1 + numbers.below(rest.len().min(90)));
@@ -189,10 +175,7 @@ fn a_long_secret_that_repeats_itself_is_no_matter() {
     let long = redactor(&[("LONG", &secret)]);
     // A table of its transitions would take seconds to make.
     assert_eq!(long.finder.kind(), AhoCorasickKind::ContiguousNFA);
-    assert_eq!(
-        redactor(&[("KEY", SECRET)]).finder.kind(),
-        AhoCorasickKind::DFA
-    );
+    assert_eq!(redactor(&[("KEY", SECRET)]).finder.kind(), AhoCorasickKind::DFA);
     assert_eq!(redacted(&long, &format!("<{secret}>")), "<[secret LONG]>");
 
     let text = format!("-{}-", &secret[2..]).repeat(50);
@@ -212,12 +195,7 @@ fn many_names_that_become_one_stay_different() {
     const KEYS: usize = 100_000;
     // Forms of a secret that are told apart by what is left of them alone.
     let redactor = redactor(&[("KEY", "abcdefgh")]);
-    let forms = [
-        "abcdefgh",
-        "6162636465666768",
-        "YWJjZGVmZ2g=",
-        "YWJjZGVmZ2g",
-    ];
+    let forms = ["abcdefgh", "6162636465666768", "YWJjZGVmZ2g=", "YWJjZGVmZ2g"];
     let key = |number: usize| {
         let form = |place: u32| forms[number / 4_usize.pow(place) % 4];
         let key: Vec<_> = (0..9).map(form).collect();
@@ -244,14 +222,8 @@ fn secrets_in_json_are_found_however_they_are_written() {
     for (text, expected) in [
         (r#"{"a":"s3cret-value"}"#, r#"{"a":"[secret KEY]"}"#),
         (r#"["\u0073\u0033cret\u002dvalue"]"#, r#"["[secret KEY]"]"#),
-        (
-            r#"{"s3cret-value":1,"[secret KEY]":2}"#,
-            r#"{"[secret KEY]":2,"[secret KEY]-2":1}"#,
-        ),
-        (
-            "[12345678,0.12345678,1.5]",
-            r#"["[secret PIN]","0.[secret PIN]",1.5]"#,
-        ),
+        (r#"{"s3cret-value":1,"[secret KEY]":2}"#, r#"{"[secret KEY]":2,"[secret KEY]-2":1}"#),
+        ("[12345678,0.12345678,1.5]", r#"["[secret PIN]","0.[secret PIN]",1.5]"#),
         // What cannot be read is one text.
         (r#"{"s3cret-value"#, r#""{\"[secret KEY]""#),
     ] {
@@ -283,14 +255,8 @@ fn the_longest_of_several_secrets_is_named() {
 
 #[test]
 fn what_stands_for_a_secret_does_not_tell_it() {
-    assert_eq!(
-        redacted(&redactor(&[("KEY", "[secret KEY")]), "x[secret KEY]"),
-        "x[secret]]"
-    );
-    assert_eq!(
-        redacted(&redactor(&[("KEY", "secret")]), "a secret"),
-        "a ***"
-    );
+    assert_eq!(redacted(&redactor(&[("KEY", "[secret KEY")]), "x[secret KEY]"), "x[secret]]");
+    assert_eq!(redacted(&redactor(&[("KEY", "secret")]), "a secret"), "a ***");
 }
 
 #[test]
@@ -305,8 +271,5 @@ fn the_longest_secret_is_looked_for() {
     let mut value: String = (0..9_000).map(|number| format!("{number:06}/")).collect();
     value.truncate(Secrets::MAX_BYTES);
     let redactor = redactor(&[("LONG", &value)]);
-    assert_eq!(
-        redacted(&redactor, &format!("<{value}>")),
-        "<[secret LONG]>"
-    );
+    assert_eq!(redacted(&redactor, &format!("<{value}>")), "<[secret LONG]>");
 }

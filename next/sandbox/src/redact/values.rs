@@ -109,8 +109,6 @@ impl DistinctNames {
 impl<'a> FromIterator<&'a String> for DistinctNames {
     fn from_iter<T: IntoIterator<Item = &'a String>>(names: T) -> Self {
         let names = names.into_iter();
-        Self {
-            taken: names.map(|name| (name.clone(), 1)).collect(),
-        }
+        Self { taken: names.map(|name| (name.clone(), 1)).collect() }
     }
 }

@@ -184,17 +184,7 @@ mod tests {
         for good in ["a", "report.html", "..a", "-", &"x".repeat(128)] {
             assert!(is_artifact_name(good), "{good:?}");
         }
-        for bad in [
-            "",
-            ".",
-            "..",
-            "a/b",
-            "a\\b",
-            "ä",
-            "a b",
-            "a\0",
-            &"x".repeat(129),
-        ] {
+        for bad in ["", ".", "..", "a/b", "a\\b", "ä", "a b", "a\0", &"x".repeat(129)] {
             assert!(!is_artifact_name(bad), "{bad:?}");
         }
     }
@@ -223,28 +213,15 @@ mod tests {
     #[test]
     fn artifacts_are_kept_within_their_limits() {
         let folder = tempfile::tempdir().unwrap();
-        let limits = Limits {
-            artifacts: 100,
-            artifact_files: 2,
-            ..Limits::default()
-        };
+        let limits = Limits { artifacts: 100, artifact_files: 2, ..Limits::default() };
         let mut artifacts = Artifacts::new(folder.path(), &limits);
         append(&mut artifacts, &"a", 60).unwrap();
-        assert_eq!(
-            append(&mut artifacts, &"a", 41),
-            Err(ArtifactError::TooLarge)
-        );
+        assert_eq!(append(&mut artifacts, &"a", 41), Err(ArtifactError::TooLarge));
         append(&mut artifacts, &"b", 40).unwrap();
         assert_eq!(append(&mut artifacts, &"c", 0), Err(ArtifactError::TooMany));
-        assert_eq!(
-            append(&mut artifacts, &"../c", 0),
-            Err(ArtifactError::BadName)
-        );
+        assert_eq!(append(&mut artifacts, &"../c", 0), Err(ArtifactError::BadName));
 
-        let limits = Limits {
-            artifact_files: 1_000,
-            ..Limits::default()
-        };
+        let limits = Limits { artifact_files: 1_000, ..Limits::default() };
         let mut artifacts = Artifacts::new(folder.path(), &limits);
         let large = SMALL as usize + 1;
         (0..MAX_OPEN).for_each(|name| append(&mut artifacts, &name, large).unwrap());
@@ -262,13 +239,7 @@ mod tests {
         assert_eq!(large, Err(ArtifactError::Unavailable));
         let (lost, fault) = artifacts.lost.clone().unwrap();
         assert_eq!((&*lost.code, fault), ("artifacts", None));
-        assert!(
-            lost.message.contains("`/no such folder`: No such file"),
-            "{lost:?}"
-        );
-        assert_eq!(
-            append(&mut artifacts, &"a", 1),
-            Err(ArtifactError::Unavailable)
-        );
+        assert!(lost.message.contains("`/no such folder`: No such file"), "{lost:?}");
+        assert_eq!(append(&mut artifacts, &"a", 1), Err(ArtifactError::Unavailable));
     }
 }

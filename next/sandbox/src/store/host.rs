@@ -111,16 +111,11 @@ impl Host {
 
     /// Keeps what the guest was refused, once, while there is room for more.
     pub(crate) fn deny(&mut self, what: impl Into<Text<'static>>, grant: Option<String>) {
-        let mut denied = Denied {
-            what: what.into(),
-            grant: grant.map(Text::from),
-        };
+        let mut denied = Denied { what: what.into(), grant: grant.map(Text::from) };
         if let Some(redactor) = self.redactor() {
             redact(&mut denied.what, redactor);
             // With a mark in it, it would grant something else.
-            denied
-                .grant
-                .take_if(|grant| redactor.is_in(grant.as_bytes()));
+            denied.grant.take_if(|grant| redactor.is_in(grant.as_bytes()));
         }
         if self.denied.len() < MAX_DENIED && !self.denied.contains(&denied) {
             self.denied.push(denied);
@@ -194,9 +189,7 @@ impl log::Host for Host {
                 log::Level::Error => Level::Error,
             },
             message: message.into(),
-            fields: fields
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
+            fields: fields.map(|(name, value)| (name.into(), value.into())).collect(),
         });
     }
 }
@@ -209,9 +202,7 @@ impl control::Host for Host {
         }
         message.truncate(message.floor_char_boundary(MAX_PROGRESS));
         let (words, bytes) = self.progress_left;
-        let left = words
-            .checked_sub(1)
-            .zip(bytes.checked_sub(message.len() as u64));
+        let left = words.checked_sub(1).zip(bytes.checked_sub(message.len() as u64));
         let Some(left) = left else {
             return;
         };
@@ -281,10 +272,7 @@ impl secrets::Host for Host {
         let shown = cut_redacted(SHOWN_NAME, &name, self.redactor());
         let shown = cut(SHOWN_NAME, visible_line(&shown));
         let grant = Grant::secret(&name).filter(|_| name.len() <= SHOWN_NAME);
-        self.deny(
-            format!("the secret `{shown}`"),
-            grant.map(|grant| grant.to_string()),
-        );
+        self.deny(format!("the secret `{shown}`"), grant.map(|grant| grant.to_string()));
         Err(secrets::SecretError::Denied)
     }
 }
@@ -334,25 +322,15 @@ mod tests {
     #[test]
     fn a_secret_that_is_not_granted_is_denied_with_its_grant() {
         let mut host = host(&Limits::default());
-        for name in [
-            "KEY",
-            "KEY",
-            "a b",
-            &"A".repeat(129),
-            &"\u{1b}".repeat(1 << 20),
-        ] {
+        for name in ["KEY", "KEY", "a b", &"A".repeat(129), &"\u{1b}".repeat(1 << 20)] {
             host.get(name.to_owned()).unwrap_err();
         }
         let denied = host.denied.iter();
-        let denied: Vec<_> = denied
-            .map(|denied| (&*denied.what, denied.grant.as_deref().unwrap_or("-")))
-            .collect();
+        let denied: Vec<_> =
+            denied.map(|denied| (&*denied.what, denied.grant.as_deref().unwrap_or("-"))).collect();
         assert_eq!(
             denied[..2],
-            [
-                ("the secret `KEY`", "secrets = [\"KEY\"]"),
-                ("the secret `a b`", "-")
-            ]
+            [("the secret `KEY`", "secrets = [\"KEY\"]"), ("the secret `a b`", "-")]
         );
         assert!(denied[2].0.ends_with("A…`") && denied[3].0.starts_with("the secret `\\u{1b}"));
         assert!(denied[3].0.len() < 150);
@@ -365,11 +343,7 @@ mod tests {
     #[test]
     fn no_more_progress_is_heard_than_may_be_logged() {
         let said = |log_records, log, words: &[String]| {
-            let mut host = host(&Limits {
-                log_records,
-                log,
-                ..Limits::default()
-            });
+            let mut host = host(&Limits { log_records, log, ..Limits::default() });
             let mut said = Vec::new();
             for word in words {
                 host.progress(None, word.clone());
@@ -396,20 +370,11 @@ mod tests {
         let fields = vec![("0123456789".to_owned(), "a 0123456789".to_owned())];
         host.log(log::Level::Info, "0123456789!".to_owned(), fields);
         let record = &host.log.records[0];
-        assert_eq!(
-            (record.level, &*record.message),
-            (Level::Info, "[secret KEY]!")
-        );
+        assert_eq!((record.level, &*record.message), (Level::Info, "[secret KEY]!"));
         assert_eq!(&*record.fields[0].1, "a [secret KEY]");
         host.get("A".repeat(125) + "0123456789").unwrap_err();
-        assert_eq!(
-            &*host.denied[0].what,
-            format!("the secret `{}[se…`", "A".repeat(125))
-        );
-        host.deny(
-            "no",
-            Some("net = [\"https://0123456789.example\"]".to_owned()),
-        );
+        assert_eq!(&*host.denied[0].what, format!("the secret `{}[se…`", "A".repeat(125)));
+        host.deny("no", Some("net = [\"https://0123456789.example\"]".to_owned()));
         assert_eq!(host.denied[1].grant, None);
     }
 }

@@ -174,12 +174,7 @@ impl Default for Share {
 
 impl Sum {
     fn new(limit: u64) -> Self {
-        Self {
-            limit,
-            held: 0,
-            peak: 0,
-            last: 0,
-        }
+        Self { limit, held: 0, peak: 0, last: 0 }
     }
 
     /// Fails with the sum that was asked for.
@@ -215,10 +210,7 @@ mod tests {
     }
 
     fn limiter_of(share: Share) -> Limiter {
-        let limits = Limits {
-            memory: 100,
-            ..Limits::default()
-        };
+        let limits = Limits { memory: 100, ..Limits::default() };
         Limiter::new(&limits, share)
     }
 
@@ -233,9 +225,7 @@ mod tests {
         assert!(other.memory_growing(0, 50, None).unwrap());
         drop(one);
         assert!(other.memory_growing(50, 100, None).unwrap());
-        other
-            .memory_grow_failed(wasmtime::Error::msg("no"))
-            .unwrap();
+        other.memory_grow_failed(wasmtime::Error::msg("no")).unwrap();
         assert!(other.memory_growing(50, 100, None).unwrap());
     }
 
@@ -244,10 +234,7 @@ mod tests {
         let mut limiter = limiter();
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(!limiter.memory_growing(0, 41, None).unwrap());
-        let denial = DeniedGrowth::Memory {
-            wanted: 101,
-            limit: 100,
-        };
+        let denial = DeniedGrowth::Memory { wanted: 101, limit: 100 };
         assert_eq!(limiter.denial(), Some(denial));
         assert!(limiter.memory_growing(60, 100, None).unwrap());
         assert_eq!(limiter.peak_memory(), 100);

@@ -40,13 +40,7 @@ fn component(section: &[u8]) -> Vec<u8> {
 /// Imports of functions without names, from one module whose name they share.
 fn sharing(name: usize, count: usize) -> Vec<u8> {
     let module = [leb(name), vec![b'm'; name]].concat();
-    [
-        module.as_slice(),
-        &[0, 0x7e, 0, 0],
-        &leb(count),
-        &vec![0; count],
-    ]
-    .concat()
+    [module.as_slice(), &[0, 0x7e, 0, 0], &leb(count), &vec![0; count]].concat()
 }
 
 /// A component that could make streams or futures, and hand them to another one inside of it.
@@ -66,10 +60,7 @@ fn doubling(times: usize) -> Vec<u8> {
                 (instance (instantiate $before)) (instance (instantiate $before)))"
         );
     }
-    wat::parse_str(format!(
-        "(component $top {text} (instance (instantiate $c{times})))"
-    ))
-    .unwrap()
+    wat::parse_str(format!("(component $top {text} (instance (instantiate $c{times})))")).unwrap()
 }
 
 #[test]
@@ -77,19 +68,13 @@ fn a_file_with_too_much_of_anything_is_refused_before_anything_is_done_with_it()
     let many = 20_000_000;
     let elements = [&[1, 0], leb(2_000_000).as_slice(), &[0].repeat(2_000_000)].concat();
     for (bytes, says) in [
-        (
-            module(&counted(7, many, &[0, 0, 0])),
-            "has 20000000 exports",
-        ),
+        (module(&counted(7, many, &[0, 0, 0])), "has 20000000 exports"),
         (module(&counted(2, many, &[])), "has 20000000 imports"),
         (
             module(&counted(2, 1, &sharing(100_000, 49_999))),
             "has imports that share the name of their module",
         ),
-        (
-            module(&counted(3, many, &[])),
-            "has 20000000 functions, and at most 500000 are allowed",
-        ),
+        (module(&counted(3, many, &[])), "has 20000000 functions, and at most 500000 are allowed"),
         (module(&counted(1, many, &[])), "has 20000000 types"),
         (
             module(&counted(1, 1, &[0x60].repeat(9 << 20))),
@@ -102,28 +87,16 @@ fn a_file_with_too_much_of_anything_is_refused_before_anything_is_done_with_it()
             module(&counted(9, 1, &elements)),
             "has 2000000 elements, and at most 1000000 are allowed",
         ),
-        (
-            module(&counted(11, many, &[])),
-            "has 20000000 data segments",
-        ),
+        (module(&counted(11, many, &[])), "has 20000000 data segments"),
         (component(&counted(11, many, &[])), "has 20000000 exports"),
         (component(&counted(10, many, &[])), "has 20000000 imports"),
         (component(&counted(2, many, &[])), "has 20000000 instances"),
         (component(&counted(5, many, &[])), "has 20000000 instances"),
         (component(&counted(6, many, &[])), "has 20000000 aliases"),
         (component(&counted(7, many, &[])), "has 20000000 types"),
-        (
-            component(&counted(8, many, &[])),
-            "has 20000000 canonical functions",
-        ),
-        (
-            component(&section(1, MODULE).repeat(501)),
-            "has 501 nested modules",
-        ),
-        (
-            component(&section(4, COMPONENT).repeat(1_001)),
-            "has 1001 nested components",
-        ),
+        (component(&counted(8, many, &[])), "has 20000000 canonical functions"),
+        (component(&section(1, MODULE).repeat(501)), "has 501 nested modules"),
+        (component(&section(4, COMPONENT).repeat(1_001)), "has 1001 nested components"),
         (doubling(60), "instances that are made in all"),
         (piping("stream"), "makes streams or futures"),
         (piping("future"), "makes streams or futures"),
@@ -137,10 +110,7 @@ fn a_file_with_too_much_of_anything_is_refused_before_anything_is_done_with_it()
 #[test]
 fn components_may_be_nested_and_doubled_within_the_bounds() {
     let message = inspect(&doubling(7)).unwrap_err();
-    assert!(
-        message.contains("is a component of another world"),
-        "{message}"
-    );
+    assert!(message.contains("is a component of another world"), "{message}");
 }
 
 /// Bytes of the compiled file, if a module of a command has these parts.
@@ -157,10 +127,7 @@ fn of_a_memory_with_holes_an_image_is_kept_that_is_no_larger_than_the_file() {
         let data = r#"(data (i32.const 0) "a") (data (i32.const 4000000) "b")"#;
         compiled(&format!(r#"(memory 257) {data} (data "{rest}")"#)) - rest.len()
     };
-    assert!(
-        with(3_000_000) < 1 << 20,
-        "the image is larger than the file"
-    );
+    assert!(with(3_000_000) < 1 << 20, "the image is larger than the file");
     assert!(with(5_000_000) > 4_000_000, "the image is not kept");
 }
 
@@ -196,10 +163,7 @@ fn components_that_double_each_other_are_refused() {
         );
     }
     let message = refusal(&format!("(component {text})"));
-    assert!(
-        message.contains("instances that are made in all"),
-        "{message}"
-    );
+    assert!(message.contains("instances that are made in all"), "{message}");
     let foreign = r#"(component (import "c" (component $c)) (instance (instantiate $c)))"#;
     assert!(refusal(foreign).starts_with("instantiates a component that comes as an argument"));
 }

@@ -172,29 +172,16 @@ fn json_commands_answer_with_one_object() {
         r#"{\"level\":\"warn\",\"message\":\"careful\",\"fields\":{\"n\":1}}\n\njust text\n"#;
     let ended = run(r#"{\"ok\": {\"output\": [1, 2]}}"#, record, 0);
     assert_eq!(output(&ended), "[1,2]");
-    let log: Vec<_> = ended
-        .said
-        .log
-        .iter()
-        .map(|record| &*record.message)
-        .collect();
+    let log: Vec<_> = ended.said.log.iter().map(|record| &*record.message).collect();
     assert_eq!(log, ["careful", "just text"]);
 
-    let ended = run(
-        r#"{\"err\":{\"kind\":\"rate-limited\",\"code\":\"c\",\"message\":\"m\"}}"#,
-        "",
-        1,
-    );
+    let ended =
+        run(r#"{\"err\":{\"kind\":\"rate-limited\",\"code\":\"c\",\"message\":\"m\"}}"#, "", 1);
     assert_eq!(error(&ended), ("rate-limited", "c", "m"));
     for (stdout, exit, class, code) in [
         ("", 0, "protocol", "json"),
         (r#"{\"ok\":{\"output\":1e999}}"#, 0, "protocol", "json"),
-        (
-            r#"{\"ok\":{\"output\":1,\"more\":1}}"#,
-            0,
-            "protocol",
-            "json",
-        ),
+        (r#"{\"ok\":{\"output\":1,\"more\":1}}"#, 0, "protocol", "json"),
         (r#"{\"ok\":{\"output\":1}}"#, 75, "unavailable", "exit-75"),
         ("", 64, "invalid-input", "exit-64"),
         ("", 65, "invalid-input", "exit-65"),
@@ -205,18 +192,10 @@ fn json_commands_answer_with_one_object() {
         let (found_class, found_code, _) = error(&ended);
         assert_eq!((found_class, found_code), (class, code), "{stdout} {exit}");
     }
-    let ended = run(
-        r#"{\"err\":{\"kind\":\"stopped\",\"code\":\"c\",\"message\":\"m\"}}"#,
-        "",
-        0,
-    );
+    let ended = run(r#"{\"err\":{\"kind\":\"stopped\",\"code\":\"c\",\"message\":\"m\"}}"#, "", 0);
     assert_eq!(error(&ended).1, "stopped");
     bench.engines.interrupt().request();
-    let ended = run(
-        r#"{\"err\":{\"kind\":\"stopped\",\"code\":\"c\",\"message\":\"m\"}}"#,
-        "",
-        0,
-    );
+    let ended = run(r#"{\"err\":{\"kind\":\"stopped\",\"code\":\"c\",\"message\":\"m\"}}"#, "", 0);
     assert!(matches!(ended.ending, Ending::Stopped), "{ended:?}");
 }
 

@@ -64,10 +64,7 @@ fn a_component_gets_the_whole_test_and_its_reply_comes_back() {
 fn a_providers_own_judgement_comes_back() {
     let bench = Bench::new();
     let reply = reply(run(&bench, &hostile(&bench), &json!({"do": "judge"})));
-    assert_eq!(
-        (reply.verdict, reply.score),
-        (Some(Verdict::Fail), Some(0.25))
-    );
+    assert_eq!((reply.verdict, reply.score), (Some(Verdict::Fail), Some(0.25)));
     let check = &reply.checks[0];
     let score = check.score.as_ref().map(|score| score.get());
     assert_eq!((&*check.name, score), ("style", Some("0.5")));
@@ -76,10 +73,7 @@ fn a_providers_own_judgement_comes_back() {
     assert_eq!(details, Some(r#"{"lines":3}"#));
     let metric = &reply.metrics[0];
     let unit = metric.unit.as_deref();
-    assert_eq!(
-        (&*metric.name, metric.value, unit),
-        ("length", 3.0, Some("lines"))
-    );
+    assert_eq!((&*metric.name, metric.value, unit), ("length", 3.0, Some("lines")));
 }
 
 #[test]
@@ -92,21 +86,9 @@ fn malformed_replies_break_the_contract() {
             "json",
             "the output is not JSON: EOF while parsing an object at line 1 column 1; it begins with `{`",
         ),
-        (
-            "nan-score",
-            "number",
-            "the score is NaN, which is not a finite number",
-        ),
-        (
-            "infinite-metric",
-            "number",
-            "the value of a metric is inf, which is not a finite number",
-        ),
-        (
-            "exit",
-            "exit",
-            "the guest exited with 0 instead of returning",
-        ),
+        ("nan-score", "number", "the score is NaN, which is not a finite number"),
+        ("infinite-metric", "number", "the value of a metric is inf, which is not a finite number"),
+        ("exit", "exit", "the guest exited with 0 instead of returning"),
         (
             "say-stopped",
             "stopped",
@@ -153,17 +135,9 @@ fn traps_are_named() {
             "the guest trapped: wasm `unreachable` instruction executed",
         ),
         // Rust keeps frames like these in linear memory, below everything else.
-        (
-            "recurse",
-            "memory-out-of-bounds",
-            "the guest trapped: out of bounds memory access",
-        ),
+        ("recurse", "memory-out-of-bounds", "the guest trapped: out of bounds memory access"),
         ("panic", "unreachable-code-reached", "the guest's own words"),
-        (
-            "divide",
-            "unreachable-code-reached",
-            "attempt to divide by zero",
-        ),
+        ("divide", "unreachable-code-reached", "attempt to divide by zero"),
     ] {
         let ended = run(&bench, &hostile, &json!({"do": what}));
         let (class, found, message) = error(&ended);
@@ -206,19 +180,12 @@ fn attachments_can_be_read_in_parts() {
     let folder = tempfile::tempdir().unwrap();
     let stored = folder.path().join("stored");
     fs::write(&stored, "0123456789").unwrap();
-    let file = |name: &str, path| AttachedFile {
-        name: name.to_owned(),
-        bytes: 10,
-        path,
-    };
+    let file = |name: &str, path| AttachedFile { name: name.to_owned(), bytes: 10, path };
     let gone = file("gone", folder.path().join("gone"));
     let files = [file("table.csv", stored), gone];
     let answer = |input: Value| {
         let input = input.to_string();
-        let call = Call {
-            files: &files,
-            ..bench.call(&input)
-        };
+        let call = Call { files: &files, ..bench.call(&input) };
         value(&bench.runtime.block_on(run_fresh(&hostile, call)))
     };
     let read = |name: &str, offset: u32, length: u32| {
@@ -238,35 +205,19 @@ fn attachments_can_be_read_in_parts() {
 fn artifacts_come_back_and_are_counted() {
     let bench = Bench::new();
     let hostile = hostile(&bench);
-    let ended = run(
-        &bench,
-        &hostile,
-        &json!({"do": "artifact", "name": "report.txt"}),
-    );
+    let ended = run(&bench, &hostile, &json!({"do": "artifact", "name": "report.txt"}));
     let left = &ended.artifacts[0];
-    assert_eq!(
-        (&*left.name, &*left.media_type),
-        ("report.txt", "text/plain")
-    );
+    assert_eq!((&*left.name, &*left.media_type), ("report.txt", "text/plain"));
     assert_eq!(left.bytes, 7);
     let input = r#"{"do":"artifact","name":"report.txt"}"#;
     assert_eq!(ended.usage.bytes_in, (input.len() + "{}".len()) as u64);
-    assert_eq!(
-        ended.usage.bytes_out,
-        ("one two".len() + "[null,null]".len()) as u64
-    );
+    assert_eq!(ended.usage.bytes_out, ("one two".len() + "[null,null]".len()) as u64);
     assert_eq!(ended.usage.host_calls, 2);
 
     let ended = run(&bench, &hostile, &json!({"do": "artifact", "name": "../x"}));
-    assert_eq!(
-        (ended.artifacts.len(), &value(&ended)[0]),
-        (0, &json!("bad-name"))
-    );
+    assert_eq!((ended.artifacts.len(), &value(&ended)[0]), (0, &json!("bad-name")));
     let ended = run(&bench, &hostile, &json!({"do": "flood-artifacts"}));
-    assert_eq!(
-        (ended.artifacts.len(), &value(&ended)[100]),
-        (100, &json!("too-many"))
-    );
+    assert_eq!((ended.artifacts.len(), &value(&ended)[100]), (100, &json!("too-many")));
 }
 
 #[test]
@@ -275,16 +226,10 @@ fn a_guest_has_nothing_that_it_was_not_granted() {
     let hostile = hostile(&bench);
     let answer = |what: &str| value(&run(&bench, &hostile, &json!({"do": what})));
     let denied = answer("http").to_string();
-    assert!(
-        denied.contains("`GET https://example.com` is not granted"),
-        "{denied}"
-    );
+    assert!(denied.contains("`GET https://example.com` is not granted"), "{denied}");
     assert_eq!(answer("secret"), json!({"error": "denied"}));
     assert_eq!(answer("open-socket"), json!(true));
-    assert_eq!(
-        answer("environment"),
-        json!({"variables": 0, "root": false})
-    );
+    assert_eq!(answer("environment"), json!({"variables": 0, "root": false}));
 }
 
 #[test]
@@ -292,10 +237,7 @@ fn a_guest_gets_the_variables_that_it_was_granted() {
     let bench = Bench::new();
     let hostile = hostile(&bench);
     let env = [("LANG".to_owned(), "C".to_owned())];
-    let call = Call {
-        env: &env,
-        ..bench.call(r#"{"do":"environment"}"#)
-    };
+    let call = Call { env: &env, ..bench.call(r#"{"do":"environment"}"#) };
     let ended = bench.runtime.block_on(run_fresh(&hostile, call));
     assert_eq!(value(&ended)["variables"], 1);
 }
@@ -351,11 +293,7 @@ fn an_error_tells_a_guest_nothing_of_the_host() {
     let mut bench = Bench::new();
     bench.access.network = Network::new(vec![NetGrant::parse(&origin).unwrap()]);
     let web = bench.guest(&guests::component("web"));
-    let ended = run(
-        &bench,
-        &web,
-        &json!({"requests": [{"by": "wasi", "url": origin}]}),
-    );
+    let ended = run(&bench, &web, &json!({"requests": [{"by": "wasi", "url": origin}]}));
     served.join().unwrap();
     let said = output(&ended);
     assert!(said.contains("error"), "{said}");

@@ -9,10 +9,8 @@ use super::support::{Bench, error, guests, output, run_fresh};
 use crate::{AttachedFile, Call, Ended, inspect};
 
 /// The published contracts, and what they hash to: they never change.
-const PUBLISHED: [(&str, &str); 1] = [(
-    "0.1.0",
-    "cb3d74953cee04c72be1c2602de85b0e4ab213ac24ef7db5b2d92c8048024853",
-)];
+const PUBLISHED: [(&str, &str); 1] =
+    [("0.1.0", "cb3d74953cee04c72be1c2602de85b0e4ab213ac24ef7db5b2d92c8048024853")];
 
 /// Interfaces that plugins export: what is added to one is missing in the plugins that exist.
 const EXPORTED: [&str; 2] = ["interface provider", "interface lifecycle"];
@@ -36,44 +34,22 @@ fn todays_contract_has_everything_that_was_published() {
     let published = published("0.1.0");
     for (old, new, names) in [
         ("score: option<f64>,", "score: option<f32>,", "record check"),
-        (
-            "stopped, internal, other",
-            "stopped, other",
-            "enum error-kind",
-        ),
-        (
-            "message: string);",
-            "message: string, more: bool);",
-            "progress",
-        ),
-        (
-            "teardown: func();",
-            "teardown: func();\n  pause: func();",
-            "interface lifecycle",
-        ),
-        (
-            "interface secrets {",
-            "interface secret {",
-            "interface secrets",
-        ),
+        ("stopped, internal, other", "stopped, other", "enum error-kind"),
+        ("message: string);", "message: string, more: bool);", "progress"),
+        ("teardown: func();", "teardown: func();\n  pause: func();", "interface lifecycle"),
+        ("interface secrets {", "interface secret {", "interface secrets"),
         ("  import files;\n", "", "world plugin"),
     ] {
         let changed = published.replace(old, new);
         assert_ne!(changed, published, "{old}");
         let broken = broken(&published, &changed);
-        assert!(
-            broken.iter().any(|item| item.contains(names)),
-            "{names}: {broken:?}"
-        );
+        assert!(broken.iter().any(|item| item.contains(names)), "{names}: {broken:?}");
     }
     let more = published.replace(
         "  remaining: func() -> ms;",
         "  remaining: func() -> ms;\n  emit: func(chunk: json);",
     );
-    assert_eq!(
-        broken(&published, &(more + "interface streams { open: func(); }")),
-        [""; 0]
-    );
+    assert_eq!(broken(&published, &(more + "interface streams { open: func(); }")), [""; 0]);
 }
 
 fn published(version: &str) -> String {
@@ -135,19 +111,12 @@ fn plugins_of_contract_0_1_0_are_linked_and_run_in_each_world() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.txt");
     fs::write(&path, "one").unwrap();
-    let files = [AttachedFile {
-        name: "a.txt".to_owned(),
-        bytes: 3,
-        path,
-    }];
+    let files = [AttachedFile { name: "a.txt".to_owned(), bytes: 3, path }];
     let run = |world: &str, input: &str| -> Ended {
         let guest = guests::component(&format!("contract-0-1-0-{world}"));
         let inspection = inspect(&fs::read(&guest).unwrap()).unwrap();
         assert_eq!(inspection.contract.as_deref(), Some("0.1.0"));
-        let call = Call {
-            files: &files,
-            ..bench.call(input)
-        };
+        let call = Call { files: &files, ..bench.call(input) };
         let plugin = bench.guest(&guest);
         bench.runtime.block_on(run_fresh(&plugin, call))
     };
@@ -169,9 +138,6 @@ fn plugins_of_contract_0_1_0_are_linked_and_run_in_each_world() {
             })
         );
         assert_eq!(ended.artifacts[0].name, "left.txt");
-        assert_eq!(
-            error(&run(world, "\"later\"")),
-            ("rate-limited", "busy", "\"later\"")
-        );
+        assert_eq!(error(&run(world, "\"later\"")), ("rate-limited", "busy", "\"later\""));
     }
 }

@@ -64,10 +64,7 @@ fn an_interrupt_ends_all_and_holds_for_what_begins_later() {
 fn a_guest_that_loops_does_not_block_the_others() {
     let mut bench = Bench::new();
     bench.timeout = Duration::from_millis(500);
-    let (spin, short) = (
-        bench.text(LOOP),
-        bench.text(r#"(module (func (export "_start")))"#),
-    );
+    let (spin, short) = (bench.text(LOOP), bench.text(r#"(module (func (export "_start")))"#));
     let (spun, ended) = bench.runtime.block_on(async {
         tokio::join!(
             run_fresh(&spin, bench.plain_call(OutputForm::Text)),
@@ -143,11 +140,7 @@ fn traps_are_named_with_the_functions_they_happened_in() {
                  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
                  (memory (export "memory") 1)
                  (func (export "_start") (call $exit (i32.const 200))))"#,
-            (
-                "trap",
-                "exit",
-                "the guest exited with a status outside of 0 to 125",
-            ),
+            ("trap", "exit", "the guest exited with a status outside of 0 to 125"),
         ),
     ] {
         assert_eq!(error(&run(&bench, text)), expected);
@@ -158,9 +151,6 @@ fn traps_are_named_with_the_functions_they_happened_in() {
 fn a_name_of_100_000_bytes_is_cut() {
     let bench = Bench::new();
     let name = "x".repeat(100_000);
-    let ended = run(
-        &bench,
-        &format!(r#"(module (func ${name} (export "_start") unreachable))"#),
-    );
+    let ended = run(&bench, &format!(r#"(module (func ${name} (export "_start") unreachable))"#));
     assert!(error(&ended).2.len() < 500);
 }

@@ -43,17 +43,9 @@ fn an_entry_says_what_it_is() {
     };
     let echo = trailer(&bundled("echo"));
     assert_eq!((echo.kind, echo.pooled), (PluginKind::Component, true));
-    assert!(
-        (1 << 16..=256 << 10).contains(&echo.initial_memory),
-        "{echo:?}"
-    );
-    let two = trailer(&wasm(
-        r#"(module (memory 3) (memory 1) (func (export "_start")))"#,
-    ));
-    assert_eq!(
-        (two.kind, two.initial_memory),
-        (PluginKind::Command, 6 << 16)
-    );
+    assert!((1 << 16..=256 << 10).contains(&echo.initial_memory), "{echo:?}");
+    let two = trailer(&wasm(r#"(module (memory 3) (memory 1) (func (export "_start")))"#));
+    assert_eq!((two.kind, two.initial_memory), (PluginKind::Command, 6 << 16));
 }
 
 #[test]
@@ -62,10 +54,7 @@ fn a_damaged_entry_of_the_cache_is_missing() {
     let wasm = bundled("echo");
     bench.load(&wasm).unwrap();
     let digest = digest(&wasm);
-    let path = bench
-        .cache
-        .path()
-        .join(entry_name(&digest, &Engines::compile_key()));
+    let path = bench.cache.path().join(entry_name(&digest, &Engines::compile_key()));
     let whole = fs::read(&path).unwrap();
     let load = || bench.engines.load(bench.cache.path(), &digest);
     for (place, bytes) in [(whole.len() / 2, whole.len()), (0, 100), (0, 10), (0, 0)] {
@@ -118,9 +107,8 @@ fn missing_imports_are_named_all() {
         refusal(component),
         "needs what this runner does not offer: `acme:database/query@1.0.0`"
     );
-    let imports: String = (0..30)
-        .map(|number| format!(r#"(import "env" "f{number}" (func))"#))
-        .collect();
+    let imports: String =
+        (0..30).map(|number| format!(r#"(import "env" "f{number}" (func))"#)).collect();
     let many = refusal(&format!(r#"(module {imports} (func (export "_start")))"#));
     assert!(many.ends_with("`env::f19` and 10 more"), "{many}");
 }
@@ -169,11 +157,7 @@ fn a_plugin_that_does_not_fit_a_slot_runs_in_sandboxes_of_its_own() {
     ] {
         let text = text(parts);
         let entry = compile(&wasm(&text)).unwrap();
-        assert_eq!(
-            Trailer::split(&entry).unwrap().1.pooled,
-            is_pooled,
-            "{text}"
-        );
+        assert_eq!(Trailer::split(&entry).unwrap().1.pooled, is_pooled, "{text}");
         try_load(&Arc::new(entry)).unwrap();
         let ended = bench.plain(&bench.text(&text), OutputForm::Text);
         assert_eq!(output(&ended), "\"\"", "{text}");
@@ -188,10 +172,7 @@ fn a_plugin_that_does_not_fit_a_slot_runs_in_sandboxes_of_its_own() {
     assert_eq!(error(&ended).0, "out-of-memory");
     let mut bench = Bench::new();
     bench.limits.table_elements = 1_000_001;
-    let ended = bench.plain(
-        &bench.text(&text("(table 1000001 funcref)")),
-        OutputForm::Text,
-    );
+    let ended = bench.plain(&bench.text(&text("(table 1000001 funcref)")), OutputForm::Text);
     assert_eq!(output(&ended), "\"\"");
 }
 

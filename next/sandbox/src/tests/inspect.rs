@@ -23,11 +23,7 @@ fn exporting(name: &str) -> String {
 #[test]
 fn a_file_that_is_no_wasm_is_named_as_what_it_is() {
     assert!(inspect(b"").unwrap_err().starts_with("is empty"));
-    assert!(
-        inspect(b"#!/bin/sh\n")
-            .unwrap_err()
-            .starts_with("is not WASM")
-    );
+    assert!(inspect(b"#!/bin/sh\n").unwrap_err().starts_with("is not WASM"));
     let whole = wat::parse_str("(module (func (export \"_start\")))").unwrap();
     for end in 5..whole.len() {
         let cut = inspect(&whole[..end]);
@@ -42,10 +38,7 @@ fn a_file_that_is_no_wasm_is_named_as_what_it_is() {
 
 #[test]
 fn a_module_is_a_command_if_it_can_be_started() {
-    assert_eq!(
-        kind("(module (func (export \"_start\")))"),
-        PluginKind::Command
-    );
+    assert_eq!(kind("(module (func (export \"_start\")))"), PluginKind::Command);
     assert!(refusal("(module (func (export \"main\")))").contains("without `_start`"));
     assert!(refusal("(module (memory (export \"_start\") 1))").contains("without `_start`"));
 }
@@ -53,10 +46,7 @@ fn a_module_is_a_command_if_it_can_be_started() {
 #[test]
 fn a_component_is_known_by_what_it_exports() {
     let found = inspect_text(&exporting("runner:provider/provider@0.1.0")).unwrap();
-    assert_eq!(
-        (found.kind, found.contract.as_deref()),
-        (PluginKind::Component, Some("0.1.0"))
-    );
+    assert_eq!((found.kind, found.contract.as_deref()), (PluginKind::Component, Some("0.1.0")));
     assert_eq!(kind(&exporting("wasi:cli/run@0.2.6")), PluginKind::Command);
     let nested = format!("(component {})", exporting("wasi:cli/run@0.2.6"));
     assert!(refusal(&nested).starts_with(
@@ -64,10 +54,7 @@ fn a_component_is_known_by_what_it_exports() {
          nothing at all"
     ));
     let other = refusal(&exporting("wasi:http/handler@0.2.0"));
-    assert!(
-        other.contains("but `wasi:http/handler@0.2.0`; build it"),
-        "{other}"
-    );
+    assert!(other.contains("but `wasi:http/handler@0.2.0`; build it"), "{other}");
 }
 
 #[test]
@@ -80,10 +67,7 @@ fn imports_and_exports_are_named() {
              (global (export "version") i32 (i32.const 1)))"#,
     )
     .unwrap();
-    assert_eq!(
-        found.imports,
-        ["wasi_snapshot_preview1::fd_write", "env::memory (memory)"]
-    );
+    assert_eq!(found.imports, ["wasi_snapshot_preview1::fd_write", "env::memory (memory)"]);
     assert_eq!(found.exports, ["_start"]);
 }
 

@@ -36,10 +36,7 @@ async fn a_guest_whose_turn_comes_after_the_interrupt_is_not_resumed() {
 #[tokio::test]
 async fn a_guest_that_waits_ends_at_its_deadline() {
     let guard = Guard::new(Interrupt::default(), Micros(1_000));
-    let error = guard
-        .bound(std::future::pending::<wasmtime::Result<()>>())
-        .await
-        .unwrap_err();
+    let error = guard.bound(std::future::pending::<wasmtime::Result<()>>()).await.unwrap_err();
     assert_eq!(error.downcast_ref(), Some(&Halt::Timeout));
 }
 
@@ -82,9 +79,7 @@ async fn a_paused_guest_can_be_interrupted() {
 #[tokio::test]
 async fn a_panic_of_the_host_is_an_error() {
     let guard = Guard::new(Interrupt::default(), Micros(u64::MAX));
-    let error = guard
-        .bound(async { panic!("no {}", "way") as wasmtime::Result<()> })
-        .await
-        .unwrap_err();
+    let error =
+        guard.bound(async { panic!("no {}", "way") as wasmtime::Result<()> }).await.unwrap_err();
     assert_eq!(error.downcast_ref::<HostPanic>().unwrap().0, "no way");
 }

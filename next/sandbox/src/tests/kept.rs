@@ -31,13 +31,8 @@ impl Counter {
 
     fn run(&mut self, input: &Value) -> Ended {
         let input = input.to_string();
-        let call = Call {
-            config: &self.config,
-            ..self.bench.call(&input)
-        };
-        self.bench
-            .runtime
-            .block_on(self.plugin.run(&mut self.kept, call))
+        let call = Call { config: &self.config, ..self.bench.call(&input) };
+        self.bench.runtime.block_on(self.plugin.run(&mut self.kept, call))
     }
 
     /// How many tests the instance has answered, this one included.
@@ -102,10 +97,7 @@ fn after_anything_but_an_answer_the_next_test_has_a_fresh_instance() {
 fn a_setup_that_fails_is_the_error_of_its_attempt() {
     let mut counter = Counter::new(&json!({"setup": "unavailable"}));
     let ended = counter.run(&json!({}));
-    assert_eq!(
-        error(&ended),
-        ("unavailable", "as-asked", "as it was asked to")
-    );
+    assert_eq!(error(&ended), ("unavailable", "as-asked", "as it was asked to"));
     assert_eq!(&*ended.said.log[0].message, "setup unavailable");
     assert!(counter.kept.is_none());
 }
@@ -114,20 +106,10 @@ fn a_setup_that_fails_is_the_error_of_its_attempt() {
 fn what_is_said_belongs_to_its_attempt_and_memory_to_the_instance() {
     let mut counter = Counter::new(&json!({}));
     let first = counter.run(&json!({"do": "speak"}));
-    let messages: Vec<_> = first
-        .said
-        .log
-        .iter()
-        .map(|record| &*record.message)
-        .collect();
+    let messages: Vec<_> = first.said.log.iter().map(|record| &*record.message).collect();
     assert_eq!(messages, ["setup ", "spoken"]);
     let second = counter.run(&json!({"do": "speak"}));
-    let messages: Vec<_> = second
-        .said
-        .log
-        .iter()
-        .map(|record| &*record.message)
-        .collect();
+    let messages: Vec<_> = second.said.log.iter().map(|record| &*record.message).collect();
     assert_eq!(messages, ["spoken"]);
     for ended in [first, second] {
         assert_eq!(&*ended.said.stdout, "on standard output\n");
@@ -159,10 +141,7 @@ fn what_an_instance_has_written_counts_until_it_is_gone() {
     let (class, _, message) = error(&ended);
     assert_eq!(class, "internal");
     assert!(message.contains("`limits.scratch` is 64 KiB"), "{message}");
-    assert!(
-        ended.denied[0].what.contains("`limits.scratch`"),
-        "{ended:?}"
-    );
+    assert!(ended.denied[0].what.contains("`limits.scratch`"), "{ended:?}");
     assert!(counter.kept.is_none());
     assert_eq!(scratch.path().read_dir().unwrap().count(), 0);
     assert_eq!(counter.count(), 1);
@@ -189,18 +168,12 @@ fn a_teardown_that_hangs_or_fails_is_told() {
     hanging.count();
     assert_eq!(
         hanging.tear_down(Micros(20_000)),
-        [
-            "info: teardown loop after 1 tests",
-            "failed: its time was over"
-        ]
+        ["info: teardown loop after 1 tests", "failed: its time was over"]
     );
     let mut trapping = Counter::new(&json!({"teardown": "panic"}));
     trapping.count();
     let lines = trapping.tear_down(SECOND);
-    assert!(
-        lines[1].starts_with("failed: the guest trapped"),
-        "{lines:?}"
-    );
+    assert!(lines[1].starts_with("failed: the guest trapped"), "{lines:?}");
     assert!(lines[1].contains("the guest's own words"), "{lines:?}");
     // After an interrupt nothing is called any more.
     hanging.count();
@@ -214,15 +187,9 @@ fn secrets_are_taken_out_of_what_a_teardown_says() {
     let values = BTreeMap::from([("KEY".to_owned(), "do-not-tell-anybody".to_owned())]);
     counter.bench.access.secrets = Arc::new(Secrets::new(values, BTreeMap::new()));
     let env = [("TOLD".to_owned(), "key do-not-tell-anybody".to_owned())];
-    let call = Call {
-        env: &env,
-        config: &counter.config,
-        ..counter.bench.call(r#"{"do":"tell"}"#)
-    };
-    let ended = counter
-        .bench
-        .runtime
-        .block_on(counter.plugin.run(&mut counter.kept, call));
+    let call =
+        Call { env: &env, config: &counter.config, ..counter.bench.call(r#"{"do":"tell"}"#) };
+    let ended = counter.bench.runtime.block_on(counter.plugin.run(&mut counter.kept, call));
     assert_eq!(&*ended.said.log[1].message, "told key [secret KEY]");
     let lines = counter.tear_down(SECOND);
     assert_eq!(lines[1], "info: told key [secret KEY]");
@@ -234,9 +201,7 @@ fn a_component_without_the_export_is_kept_as_well() {
     let echo = bench.bundled("echo");
     let mut kept = None;
     for input in ["1", "2"] {
-        let ended = bench
-            .runtime
-            .block_on(echo.run(&mut kept, bench.call(input)));
+        let ended = bench.runtime.block_on(echo.run(&mut kept, bench.call(input)));
         assert_eq!(output(&ended), input);
         assert!(kept.is_some());
     }

@@ -58,10 +58,7 @@ fn table_elements_are_limited_in_all() {
     bench.limits.table_elements = 100;
     let message =
         "the guest asked for 101 table elements in all, and `limits.table_elements` is 100";
-    assert_eq!(
-        error(&run(&bench, text)),
-        ("out-of-memory", "memory", message)
-    );
+    assert_eq!(error(&run(&bench, text)), ("out-of-memory", "memory", message));
 }
 
 #[test]
@@ -147,10 +144,7 @@ fn input_is_limited() {
     let echo = bench.bundled("echo");
     assert_eq!(output(&bench.run(&echo, "1234")), "1234");
     let message = "the input has 5 bytes, and `limits.input` is 4";
-    assert_eq!(
-        error(&bench.run(&echo, "12345")),
-        ("limit", "input", message)
-    );
+    assert_eq!(error(&bench.run(&echo, "12345")), ("limit", "input", message));
 }
 
 #[test]
@@ -197,10 +191,7 @@ fn floods_of_output_are_cut_and_do_not_hurt_the_guest() {
     };
     let ended = run(&bench, &flood(2, ""));
     assert_eq!(output(&ended), "\"\"");
-    assert_eq!(
-        ended.said.stderr.len(),
-        200 + "\n[9800 bytes dropped]\n".len()
-    );
+    assert_eq!(ended.said.stderr.len(), 200 + "\n[9800 bytes dropped]\n".len());
 
     let ended = run(&bench, &flood(1, ""));
     let message = "the standard output has 10000 bytes, and `limits.reply` is 5000";
@@ -246,9 +237,7 @@ fn tasks_that_wait_for_each_other_are_few() {
     let text = |calls: usize| {
         let each = |text: &str| -> String {
             let numbers = 0..calls;
-            numbers
-                .map(|number| text.replace('#', &number.to_string()))
-                .collect()
+            numbers.map(|number| text.replace('#', &number.to_string())).collect()
         };
         format!(
             r#"(component

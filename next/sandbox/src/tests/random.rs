@@ -66,9 +66,7 @@ impl Numbers {
     pub(crate) fn text(&mut self, characters: &str, lengths: Range<usize>) -> String {
         let characters: Vec<_> = characters.chars().collect();
         let length = lengths.start + self.below(lengths.len());
-        (0..length)
-            .map(|_| characters[self.below(characters.len())])
-            .collect()
+        (0..length).map(|_| characters[self.below(characters.len())]).collect()
     }
 }
 

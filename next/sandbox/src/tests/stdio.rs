@@ -22,10 +22,7 @@ fn what_fits_is_kept_whole() {
 
 #[test]
 fn head_and_tail_are_kept_and_the_rest_is_counted() {
-    for writes in [
-        &["0123456789abcdef"][..],
-        &["0", "123456", "78", "9abcde", "f"],
-    ] {
+    for writes in [&["0123456789abcdef"][..], &["0", "123456", "78", "9abcde", "f"]] {
         let capture = capture(4, 4, writes);
         assert_eq!(capture.text(), "0123\n[8 bytes dropped]\ncdef");
         assert_eq!(capture.take_whole(), Err(16));
@@ -66,10 +63,7 @@ fn secrets_are_taken_out_before_anything_is_cut() {
             whole.kept().keep(piece);
         }
         let kept = whole.text();
-        assert!(
-            !kept.contains(|letter| ('3'..='9').contains(&letter)),
-            "{kept}"
-        );
+        assert!(!kept.contains(|letter| ('3'..='9').contains(&letter)), "{kept}");
         assert_eq!(whole.written(), 50);
 
         let reply = Capture::new(25, 0);
@@ -77,9 +71,6 @@ fn secrets_are_taken_out_before_anything_is_cut() {
         reply.shorten(20, Some(&redactor));
         let kept = reply.text();
         let kept = kept.split("\n[").next().unwrap();
-        assert!(
-            !kept.contains(|letter: char| letter.is_ascii_digit()),
-            "{kept}"
-        );
+        assert!(!kept.contains(|letter: char| letter.is_ascii_digit()), "{kept}");
     }
 }

@@ -66,10 +66,7 @@ impl Bench {
         });
         let name = entry_name(digest, &Engines::compile_key());
         fs::write(self.cache.path().join(name), entry).unwrap();
-        self.engines
-            .load(self.cache.path(), digest)
-            .unwrap()
-            .unwrap()
+        self.engines.load(self.cache.path(), digest).unwrap().unwrap()
     }
 
     pub(crate) fn text(&self, text: &str) -> Plugin {
@@ -102,14 +99,12 @@ impl Bench {
     }
 
     pub(crate) fn run(&self, plugin: &Plugin, input: &str) -> Ended {
-        self.runtime
-            .block_on(plugin.run(&mut None, self.call(input)))
+        self.runtime.block_on(plugin.run(&mut None, self.call(input)))
     }
 
     /// Runs a plain command.
     pub(crate) fn plain(&self, plugin: &Plugin, output: OutputForm) -> Ended {
-        self.runtime
-            .block_on(plugin.run(&mut None, self.plain_call(output)))
+        self.runtime.block_on(plugin.run(&mut None, self.plain_call(output)))
     }
 
     pub(crate) fn plain_call(&self, output: OutputForm) -> Call<'_> {
@@ -120,10 +115,7 @@ impl Bench {
             protocol: Protocol::Plain,
             output,
         };
-        Call {
-            command: Some(command),
-            ..self.call("{}")
-        }
+        Call { command: Some(command), ..self.call("{}") }
     }
 }
 
@@ -150,11 +142,9 @@ pub(crate) fn output(ended: &Ended) -> &str {
 #[track_caller]
 pub(crate) fn error(ended: &Ended) -> (&str, &str, &str) {
     match &ended.ending {
-        Ending::Error(error) => (
-            error.class.map_or("-", |class| class.as_str()),
-            &error.code,
-            &error.message,
-        ),
+        Ending::Error(error) => {
+            (error.class.map_or("-", |class| class.as_str()), &error.code, &error.message)
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -50,9 +50,7 @@ fn examples_of_the_pages_are_valid() {
         for example in text.split("```toml\n").skip(1) {
             let example = example.split("```").next().unwrap();
             let is_whole = example.contains("[providers.") && example.contains("tests]]");
-            let problems = is_whole
-                .then(|| parse_stored(example, page).err())
-                .flatten();
+            let problems = is_whole.then(|| parse_stored(example, page).err()).flatten();
             let problems = problems.map(|problems| problems.render(false, 100));
             assert_eq!(problems, None, "{page}: {example}");
             count += u32::from(is_whole);
@@ -111,9 +109,7 @@ fn note_used(schema: &Value, value: &Value, used: &mut BTreeSet<(String, String)
     }
     match value {
         Value::Array(items) => {
-            items
-                .iter()
-                .for_each(|item| note_used(&schema["items"], item, used));
+            items.iter().for_each(|item| note_used(&schema["items"], item, used));
         }
         Value::Object(map) => {
             for (key, value) in map {
@@ -170,11 +166,8 @@ fn valid_scenarios_are_valid_by_the_published_schema() {
     compiler.add_resource("scenario.json", schema()).unwrap();
     let mut schemas = boon::Schemas::new();
     let index = compiler.compile("scenario.json", &mut schemas).unwrap();
-    let is_valid = |value: &Value| {
-        schemas
-            .validate(value, index)
-            .map_err(|error| error.to_string())
-    };
+    let is_valid =
+        |value: &Value| schemas.validate(value, index).map_err(|error| error.to_string());
     for path in ["src/tests/valid/smallest.toml", TOUR] {
         assert_eq!(is_valid(&json_of(path)), Ok(()), "{path}");
     }
@@ -193,10 +186,7 @@ fn the_schema_has_defaults_and_required_keys() {
     let memory = format!("{provider}/properties/limits/properties/memory/default");
     assert_eq!(at(&memory), json!("256MiB"));
     assert_eq!(at("/properties/tests/items/required"), json!(["id"]));
-    assert_eq!(
-        at("/properties/tests/items/additionalProperties"),
-        json!(false)
-    );
+    assert_eq!(at("/properties/tests/items/additionalProperties"), json!(false));
     // In a list every string may be a template.
     let matches = at("/properties/test_lists/items/properties/expect/properties/matches");
     assert_eq!(matches["anyOf"][0]["format"], json!("regex"));

@@ -31,10 +31,7 @@ fn lists_of_all_formats_make_the_same_tests() {
                 "[{\"n\": \"1\", \"text\": \"a, b\"},\n {\"n\": \"2\",\n  \"text\": \"x\\ny\"}]\n",
             ),
             ("l.csv", "n,text\r\n1,\"a, b\"\r\n \r\n2,\"x\ny\"\r\n"),
-            (
-                "l.toml",
-                "[[tests]]\nn = '1'\ntext = 'a, b'\n[[tests]]\nn = '2'\ntext = \"x\\ny\"\n",
-            ),
+            ("l.toml", "[[tests]]\nn = '1'\ntext = 'a, b'\n[[tests]]\nn = '2'\ntext = \"x\\ny\"\n"),
         ],
     );
     let suite = select(&folder, &Selection::default());
@@ -53,10 +50,7 @@ fn lists_of_all_formats_make_the_same_tests() {
 fn csv_records_are_whole_across_pieces() {
     let record = |number: usize| {
         let text = format!("line {number}\n\"ä,\u{20ac}\" ").repeat(number % 40);
-        (
-            text.clone(),
-            format!("t{number},\"{}\"\n", text.replace('"', "\"\"")),
-        )
+        (text.clone(), format!("t{number},\"{}\"\n", text.replace('"', "\"\"")))
     };
     let list: String = (0..3000).map(|number| record(number).1).collect();
     assert!(list.len() > 500_000);
@@ -95,10 +89,7 @@ fn a_large_list_makes_the_suite_that_small_ones_make() {
         .enumerate()
         .map(|(index, part)| (format!("l/{index}.jsonl"), part.concat()))
         .collect();
-    let parts: Vec<_> = parts
-        .iter()
-        .map(|(name, text)| (&**name, &**text))
-        .collect();
+    let parts: Vec<_> = parts.iter().map(|(name, text)| (&**name, &**text)).collect();
     let small = folder(scenario, &parts);
     let [large, small] = [large, small].map(|folder| select(&folder, &Selection::default()));
     assert_eq!((large.tests(), large.digest()), (20_000, small.digest()));
@@ -111,10 +102,7 @@ fn a_list_that_is_read_whole_has_a_largest_size() {
         let file = fs::File::create(folder.path().join(name)).unwrap();
         file.set_len((16 << 20) + 1).unwrap();
         let said = refused(&folder, &Selection::default());
-        assert!(
-            said.contains("more than 16 MiB") && said.contains(name),
-            "{said}"
-        );
+        assert!(said.contains("more than 16 MiB") && said.contains(name), "{said}");
         file.set_len(16 << 20).unwrap();
         let said = refused(&folder, &Selection::default());
         assert!(!said.contains("more than 16 MiB"), "{said}");
@@ -125,9 +113,8 @@ fn a_list_that_is_read_whole_has_a_largest_size() {
 fn ids_that_are_used_again_are_counted() {
     let scenario = "test_lists = [{ files = ['l.jsonl'] }]\n";
     for (ids, count) in [(1, 39), (4, 36), (30, 10), (15, 25)] {
-        let list: String = (0..40)
-            .map(|number| format!("{{\"id\": \"t{}\"}}\n", number % ids))
-            .collect();
+        let list: String =
+            (0..40).map(|number| format!("{{\"id\": \"t{}\"}}\n", number % ids)).collect();
         let folder = folder(scenario, &[("l.jsonl", &list)]);
         let said = refused(&folder, &Selection::default());
         let shown = said.matches("is used twice").count();
@@ -148,13 +135,8 @@ fn lists_on_one_line_are_read_once() {
     let folder = folder(scenario, &[("l.json", &format!("[{}]", list.join(",")))]);
     let said = refused(&folder, &Selection::default());
     assert!(said.contains("the id `t0` is used twice"), "{said}");
-    let at = |number: usize| {
-        list[..number]
-            .iter()
-            .map(|record| record.len() + 1)
-            .sum::<usize>()
-            + 9
-    };
+    let at =
+        |number: usize| list[..number].iter().map(|record| record.len() + 1).sum::<usize>() + 9;
     for number in [0, 9_999] {
         let place = format!("l.json:1:{}", at(number));
         assert!(said.contains(&place), "{place}: {said}");
@@ -165,15 +147,10 @@ fn lists_on_one_line_are_read_once() {
 /// Each of them is looked for in the record.
 #[test]
 fn records_may_have_very_many_mistakes() {
-    let keys: String = (0..50_000)
-        .map(|number| format!(", \"k{number}\": 1"))
-        .collect();
+    let keys: String = (0..50_000).map(|number| format!(", \"k{number}\": 1")).collect();
     let scenario = "test_lists = [{ files = ['l.jsonl'] }]\n";
     let list = format!("{{\"id\": \"a\"{keys}}}\n");
-    let said = refused(
-        &folder(scenario, &[("l.jsonl", &list)]),
-        &Selection::default(),
-    );
+    let said = refused(&folder(scenario, &[("l.jsonl", &list)]), &Selection::default());
     assert!(said.contains("unknown key `k0`"), "{said}");
     assert!(said.contains("the first of 50000 problems"), "{said}");
 }
@@ -206,10 +183,7 @@ fn attachments_and_schemas_are_blobs_by_digest() {
             ("one.txt", "one"),
             ("deep/two.txt", "two"),
             ("deep/s.json", "{}"),
-            (
-                "deep/l.jsonl",
-                "{\"id\": \"r\", \"files\": {\"x\": \"two.txt\"}}\n",
-            ),
+            ("deep/l.jsonl", "{\"id\": \"r\", \"files\": {\"x\": \"two.txt\"}}\n"),
         ],
     );
     let suite = select(&folder, &Selection::default());
@@ -218,22 +192,15 @@ fn attachments_and_schemas_are_blobs_by_digest() {
     let blobs = [one, two, schema].into_iter().zip(paths);
     assert_eq!(*suite.blobs(), blobs.collect());
     let lines = lines(&suite);
-    let tests = lines
-        .iter()
-        .map(|line| serde_json::from_str::<Test<'_>>(line).unwrap());
+    let tests = lines.iter().map(|line| serde_json::from_str::<Test<'_>>(line).unwrap());
     let tests: Vec<_> = tests.collect();
     let files = tests[0].files.iter();
-    let files: Vec<_> = files
-        .map(|file| (&*file.name, file.sha256, file.bytes))
-        .collect();
+    let files: Vec<_> = files.map(|file| (&*file.name, file.sha256, file.bytes)).collect();
     assert_eq!(files, [("a", two, 3), ("b", one, 3)]);
     assert_eq!(tests[1].files[0].sha256, two);
     assert_eq!(tests[1].expect.schema, Some(schema));
     // What no selected test has is not read.
-    let selection = Selection {
-        tests: vec!["r".to_owned()],
-        ..Selection::default()
-    };
+    let selection = Selection { tests: vec!["r".to_owned()], ..Selection::default() };
     assert_eq!(select(&folder, &selection).blobs().len(), 2);
 }
 
@@ -247,10 +214,7 @@ fn files_that_tests_cannot_have_are_named() {
         expect = { schema = 'x.wasm' }
     ";
     let list = "{\"id\": \"a\", \"files\": {\"f\": \"none\"}}\n{\"id\": \"b\", \"files\": {\"f\": \"/dev/null\"}}\n{\"id\": \"c\", \"files\": {\"f\": \".\"}}\n";
-    let folder = folder(
-        scenario,
-        &[("l.jsonl", list), ("s.jsonl", "{\"id\": \"d\"}\n")],
-    );
+    let folder = folder(scenario, &[("l.jsonl", list), ("s.jsonl", "{\"id\": \"d\"}\n")]);
     let said = refused(&folder, &Selection::default());
     for part in [
         "l.jsonl:1:28",
@@ -305,13 +269,7 @@ fn meta_has_bounds() {
         keys(33)
     );
     let said = refused(&folder(&scenario, &[]), &Selection::default());
-    for part in [
-        "1 to 64 bytes",
-        "257 bytes",
-        "this is an array",
-        "it is empty",
-        "33 keys",
-    ] {
+    for part in ["1 to 64 bytes", "257 bytes", "this is an array", "it is empty", "33 keys"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     let scenario = format!(
@@ -350,10 +308,7 @@ fn problems_of_tests_have_their_place() {
     for part in ["s.toml:5:40", "l.csv:2:5", "l.json:3:13", "l.jsonl:2:26"] {
         assert!(said.contains(part), "{part}: {said}");
     }
-    assert!(
-        said.contains("of test `own`") && said.contains("error: no 3"),
-        "{said}"
-    );
+    assert!(said.contains("of test `own`") && said.contains("error: no 3"), "{said}");
     assert!(said.contains("another"), "{said}");
 }
 
@@ -376,24 +331,12 @@ fn providers_of_a_matrix_stand_in_its_order() {
     let (live, suite) = try_resolve(folder.path(), &Selection::default()).unwrap();
     let stored = parse_stored(&live.text, "stored").unwrap();
     assert_eq!(live.providers, stored.providers);
-    let names: Vec<_> = live
-        .providers
-        .iter()
-        .map(|provider| &*provider.name)
-        .collect();
-    let made = [
-        "m[size=16,kind=x]",
-        "m[size=16,kind=y]",
-        "m[size=8,kind=x]",
-        "m[size=8,kind=y]",
-    ];
+    let names: Vec<_> = live.providers.iter().map(|provider| &*provider.name).collect();
+    let made = ["m[size=16,kind=x]", "m[size=16,kind=y]", "m[size=8,kind=x]", "m[size=8,kind=y]"];
     assert_eq!(names, [&made[..], &["n-true", "p", "q", "r"]].concat());
     let provider = &live.providers[3];
     assert_eq!(provider.plugin, "y.wasm");
-    assert_eq!(
-        provider.config,
-        json!({"size": 8, "text": "of 8", "deep": ["y"]})
-    );
+    assert_eq!(provider.config, json!({"size": 8, "text": "of 8", "deep": ["y"]}));
     assert_eq!(provider.args[0].to_string(), "8 {{input}} y");
     assert_eq!(provider.grants.env[0].1.to_string(), "y-{{config.size}}");
     let line: Value = serde_json::from_str(&lines(&suite)[0]).unwrap();
@@ -406,17 +349,10 @@ fn a_name_of_a_matrix_is_made_once() {
         let folder = folder(&format!("tests = [{{ id = 'a' }}]\n{scenario}"), &[]);
         refused(&folder, &Selection::default())
     };
-    for (name, values) in [
-        ("m", "[1, 2]"),
-        ("p", "[1]"),
-        ("x{{matrix.v}}", "['/', '?']"),
-    ] {
+    for (name, values) in [("m", "[1, 2]"), ("p", "[1]"), ("x{{matrix.v}}", "['/', '?']")] {
         let said = refused(&format!(
             "[providers.m]\nplugin = 'x.wasm'\nname = '{name}'\nmatrix = {{ v = {values} }}\n"
         ));
-        assert!(
-            said.contains("two providers would be named"),
-            "{name}: {said}"
-        );
+        assert!(said.contains("two providers would be named"), "{name}: {said}");
     }
 }

@@ -29,10 +29,7 @@ fn scenarios() -> Vec<PathBuf> {
     let mut paths: Vec<_> = fs::read_dir("src/tests/invalid")
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "toml")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .collect();
     paths.sort();
     assert!(!paths.is_empty());
@@ -49,11 +46,7 @@ fn invalid_scenarios_are_refused_with_the_message_beside_them() {
             fs::write(&expected, &said).unwrap();
         }
         let expected = fs::read_to_string(&expected).unwrap();
-        assert!(
-            said == expected,
-            "{}:\n{said}\ninstead of\n{expected}",
-            path.display()
-        );
+        assert!(said == expected, "{}:\n{said}\ninstead of\n{expected}", path.display());
         assert!(!said.contains(steers), "{}", path.display());
     }
 }
@@ -84,10 +77,7 @@ fn a_file_that_cannot_be_read_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("none.toml");
     let said = message(&path);
-    assert!(
-        said.contains("none.toml") && said.contains("No such file"),
-        "{said}"
-    );
+    assert!(said.contains("none.toml") && said.contains("No such file"), "{said}");
     assert!(message(folder.path()).contains("directory"));
 }
 
@@ -96,19 +86,12 @@ fn of_very_many_mistakes_the_first_are_shown() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.toml");
     let mistakes = "[[tests]]\n".repeat(5000);
-    fs::write(
-        &path,
-        format!("providers.p.plugin = 'bundled:echo'\n{mistakes}"),
-    )
-    .unwrap();
+    fs::write(&path, format!("providers.p.plugin = 'bundled:echo'\n{mistakes}")).unwrap();
     let Err(problems) = load(&path) else { panic!() };
     assert_eq!(problems.count(), 5000);
     let said = problems.render(false, 100);
     assert_eq!(said.matches("error: ").count(), 100);
-    assert!(
-        said.contains("the first of 5000 problems; 4900 more"),
-        "{said}"
-    );
+    assert!(said.contains("the first of 5000 problems; 4900 more"), "{said}");
 }
 
 /// A text with a part cut out and something else in its place.

@@ -36,9 +36,7 @@ pub(crate) fn try_resolve(
 
 pub(crate) fn select(folder: &TempDir, selection: &Selection) -> Suite {
     let resolved = try_resolve(folder.path(), selection);
-    resolved
-        .unwrap_or_else(|problems| panic!("{}", problems.render(false, 100)))
-        .1
+    resolved.unwrap_or_else(|problems| panic!("{}", problems.render(false, 100))).1
 }
 
 pub(crate) fn refused(folder: &TempDir, selection: &Selection) -> String {
@@ -56,12 +54,7 @@ pub(crate) fn lines(suite: &Suite) -> Vec<String> {
 }
 
 pub(crate) fn ids(suite: &Suite) -> String {
-    let id = |line: &String| {
-        serde_json::from_str::<Test<'_>>(line)
-            .unwrap()
-            .id
-            .to_string()
-    };
+    let id = |line: &String| serde_json::from_str::<Test<'_>>(line).unwrap().id.to_string();
     lines(suite).iter().map(id).collect::<Vec<_>>().join(" ")
 }
 
@@ -143,10 +136,8 @@ fn the_command_line_selects_tests_providers_and_tags() {
 
 #[test]
 fn a_glob_of_the_command_line_that_is_none_is_refused() {
-    let selection = Selection {
-        tests: vec!["fine".to_owned(), "[".to_owned()],
-        ..Selection::default()
-    };
+    let selection =
+        Selection { tests: vec!["fine".to_owned(), "[".to_owned()], ..Selection::default() };
     let said = refused(&lists(), &selection);
     assert!(said.contains("`[`") && said.contains("unclosed"), "{said}");
 }
@@ -155,15 +146,10 @@ fn a_glob_of_the_command_line_that_is_none_is_refused() {
 fn scenarios_and_lists_may_begin_with_a_mark_and_end_lines_as_windows_does() {
     let folder = folder(
         "test_lists = [{ files = ['l.jsonl'] }]\r\n",
-        &[(
-            "l.jsonl",
-            "\u{feff}{\"id\": \"a\"}\r\n  \r\n{\"id\": \"b\"} \r\n",
-        )],
+        &[("l.jsonl", "\u{feff}{\"id\": \"a\"}\r\n  \r\n{\"id\": \"b\"} \r\n")],
     );
     let path = folder.path().join("s.toml");
-    let text = fs::read_to_string(&path)
-        .unwrap()
-        .replace("wasm'\n", "wasm'\r\n");
+    let text = fs::read_to_string(&path).unwrap().replace("wasm'\n", "wasm'\r\n");
     fs::write(&path, format!("\u{feff}{text}")).unwrap();
     assert_eq!(ids(&select(&folder, &Selection::default())), "a b");
 }
@@ -172,44 +158,22 @@ fn scenarios_and_lists_may_begin_with_a_mark_and_end_lines_as_windows_does() {
 fn a_line_that_is_too_long_or_no_text_is_named() {
     let scenario = "test_lists = [{ files = ['l.jsonl'] }]\n";
     let long = format!("{{\"id\": \"a\"}}\n{}\nbehind\n", "ä".repeat(9 << 20));
-    let said = refused(
-        &folder(scenario, &[("l.jsonl", &long)]),
-        &Selection::default(),
-    );
-    assert!(
-        said.contains("l.jsonl:2:1") && said.contains("16 MiB"),
-        "{said}"
-    );
+    let said = refused(&folder(scenario, &[("l.jsonl", &long)]), &Selection::default());
+    assert!(said.contains("l.jsonl:2:1") && said.contains("16 MiB"), "{said}");
     assert!(!said.contains("behind") && said.len() < 1000, "{said}");
 
     let folder = folder(scenario, &[("l.jsonl", "")]);
-    fs::write(
-        folder.path().join("l.jsonl"),
-        b"{\"id\": \"a\"}\n{\"id\": \"\xff\"}\n",
-    )
-    .unwrap();
+    fs::write(folder.path().join("l.jsonl"), b"{\"id\": \"a\"}\n{\"id\": \"\xff\"}\n").unwrap();
     let said = refused(&folder, &Selection::default());
-    assert!(
-        said.contains("l.jsonl:2:9") && said.contains("UTF-8"),
-        "{said}"
-    );
+    assert!(said.contains("l.jsonl:2:9") && said.contains("UTF-8"), "{said}");
 }
 
 #[test]
 fn a_long_line_is_not_shown() {
-    let record = format!(
-        "{{\"id\": \"a\", \"input\": \"{}\", \"x\": 1}}",
-        "ä".repeat(4000)
-    );
-    let folder = folder(
-        "test_lists = [{ files = ['l.jsonl'] }]\n",
-        &[("l.jsonl", &record)],
-    );
+    let record = format!("{{\"id\": \"a\", \"input\": \"{}\", \"x\": 1}}", "ä".repeat(4000));
+    let folder = folder("test_lists = [{ files = ['l.jsonl'] }]\n", &[("l.jsonl", &record)]);
     let said = refused(&folder, &Selection::default());
-    assert!(
-        said.contains("unknown key `x`") && said.contains("l.jsonl:1:4027"),
-        "{said}"
-    );
+    assert!(said.contains("unknown key `x`") && said.contains("l.jsonl:1:4027"), "{said}");
     assert!(said.len() < 1000, "{said}");
 }
 
@@ -220,26 +184,18 @@ fn a_suite_that_cannot_be_written_is_told() {
     let mut full = fs::File::options().write(true).open("/dev/full").unwrap();
     let problems = resolve(&scenario, &Selection::default(), &mut full).unwrap_err();
     let said = problems.render(false, 100);
-    assert!(
-        said.contains("cannot write the suite: No space left"),
-        "{said}"
-    );
+    assert!(said.contains("cannot write the suite: No space left"), "{said}");
 }
 
 #[test]
 fn a_suite_has_bounds() {
     let many = "tests = [{ id = 'a', repeat = 1000000 }, { id = 'b', repeat = 1000000 }]\n";
     let more = "[[test_lists]]\nfiles = ['l.jsonl']\nrepeat = 1000000\n";
-    let records: String = (0..32)
-        .map(|id| format!("{{\"id\": \"{id}\"}}\n"))
-        .collect();
+    let records: String = (0..32).map(|id| format!("{{\"id\": \"{id}\"}}\n")).collect();
     let folder = folder(&format!("{many}{more}"), &[("l.jsonl", &records)]);
     let said = refused(&folder, &Selection::default());
     assert!(said.contains("at most 100,000,000 trials"), "{said}");
-    let selection = Selection {
-        providers: vec!["p".to_owned()],
-        ..Selection::default()
-    };
+    let selection = Selection { providers: vec!["p".to_owned()], ..Selection::default() };
     assert_eq!(select(&folder, &selection).trials(), 34_000_000);
 }
 
@@ -247,15 +203,9 @@ fn a_suite_has_bounds() {
 fn values_that_readers_of_json_refuse_are_refused_early() {
     let deep = |levels| format!("{{\"v\": {}{}}}\n", "[".repeat(levels), "]".repeat(levels));
     let scenario = "[[test_lists]]\nfiles = ['l.jsonl']\nid = 'a'\ninput = [['{{row.v}}']]\n";
-    let said = refused(
-        &folder(scenario, &[("l.jsonl", &deep(99))]),
-        &Selection::default(),
-    );
+    let said = refused(&folder(scenario, &[("l.jsonl", &deep(99))]), &Selection::default());
     assert!(said.contains("more than 100 levels"), "{said}");
-    let suite = select(
-        &folder(scenario, &[("l.jsonl", &deep(98))]),
-        &Selection::default(),
-    );
+    let suite = select(&folder(scenario, &[("l.jsonl", &deep(98))]), &Selection::default());
     assert_eq!(suite.tests(), 1);
 }
 
@@ -266,11 +216,7 @@ fn a_stored_scenario_is_read_without_looking_at_any_file() {
     assert_eq!((&*scenario.name, scenario.text.as_str()), ("stored", text));
     assert_eq!(scenario.timeout.as_millis(), 30_000);
     assert_eq!((scenario.run.seed, scenario.run.concurrency), (7, None));
-    let names: Vec<_> = scenario
-        .providers
-        .iter()
-        .map(|provider| &*provider.name)
-        .collect();
+    let names: Vec<_> = scenario.providers.iter().map(|provider| &*provider.name).collect();
     assert_eq!(names, ["p", "q"]);
 }
 
@@ -285,10 +231,7 @@ fn problems_of_plugins_have_their_place() {
         help: None,
     }]);
     let said = problems.render(false, 100);
-    assert!(
-        said.contains("error: no WASM") && said.contains("s.toml:2:"),
-        "{said}"
-    );
+    assert!(said.contains("error: no WASM") && said.contains("s.toml:2:"), "{said}");
     assert!(said.contains("of provider `q`"), "{said}");
 }
 
@@ -320,9 +263,7 @@ fn a_damaged_suite_is_refused() {
 /// The trials that these tests make: for each its providers, and how often.
 fn naive(tests: &[(Vec<bool>, u32)]) -> Vec<PlannedTrial> {
     let mut trials = Vec::new();
-    let selected = tests
-        .iter()
-        .filter(|(providers, _)| providers.contains(&true));
+    let selected = tests.iter().filter(|(providers, _)| providers.contains(&true));
     for (test, (providers, repeats)) in selected.enumerate() {
         for provider in (0..3).filter(|provider| providers[usize::from(*provider)]) {
             trials.extend((1..=*repeats).map(|repeat| PlannedTrial {
@@ -403,10 +344,7 @@ fn lines_are_read_in_any_order_and_across_blocks() {
         format!("{{\"id\": \"t{index}\", \"input\": \"{input}\"}}\n")
     };
     let records: String = (0..50).map(record).collect();
-    let folder = folder(
-        "test_lists = [{ files = ['l.jsonl'] }]\n",
-        &[("l.jsonl", &records)],
-    );
+    let folder = folder("test_lists = [{ files = ['l.jsonl'] }]\n", &[("l.jsonl", &records)]);
     let suite = select(&folder, &Selection::default());
     let in_order = lines(&suite);
     let mut line = Vec::new();

@@ -43,15 +43,10 @@ pub fn programs(has_sockets: bool) -> Result<[BpfProgram; 2], BackendError> {
 type Calls = BTreeMap<i64, Vec<SeccompRule>>;
 
 fn allowed(has_sockets: bool) -> Result<Calls, BackendError> {
-    let mut calls: Calls = [CALLS, OLD_CALLS]
-        .concat()
-        .into_iter()
-        .map(|call| (call, Vec::new()))
-        .collect();
+    let mut calls: Calls =
+        [CALLS, OLD_CALLS].concat().into_iter().map(|call| (call, Vec::new())).collect();
     for (call, argument, mask, values) in looked_at() {
-        let rules = values
-            .iter()
-            .map(|value| rule([masked(argument, mask, *value)]));
+        let rules = values.iter().map(|value| rule([masked(argument, mask, *value)]));
         calls.insert(call, rules.collect::<Result<_, _>>()?);
     }
     // Times of what is open: Landlock does not look at those of what is named.

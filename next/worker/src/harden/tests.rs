@@ -35,12 +35,9 @@ struct Victim {
 impl Victim {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for (name, file) in [
-            ("home", "secret"),
-            ("run", "rows"),
-            ("cache", "entry"),
-            ("scratch", "own"),
-        ] {
+        for (name, file) in
+            [("home", "secret"), ("run", "rows"), ("cache", "entry"), ("scratch", "own")]
+        {
             fs::create_dir(folder.path().join(name)).unwrap();
             fs::write(folder.path().join(name).join(file), "content").unwrap();
         }
@@ -66,13 +63,7 @@ impl Victim {
             datagrams: path("datagrams"),
             abstract_socket: name,
         };
-        Self {
-            folder,
-            tcp,
-            process,
-            _sockets: (sockets, datagrams),
-            targets,
-        }
+        Self { folder, tcp, process, _sockets: (sockets, datagrams), targets }
     }
 
     fn path(&self, name: &str) -> String {
@@ -87,10 +78,7 @@ impl Victim {
         let attacks = move || {
             for (name, came) in attack(&targets) {
                 // Not every kernel has it.
-                assert!(
-                    came == Came::Done || name.contains("MPTCP"),
-                    "{name}: {came:?}"
-                );
+                assert!(came == Came::Done || name.contains("MPTCP"), "{name}: {came:?}");
             }
             let openings = Openings {
                 files: vec![&cache],
@@ -133,13 +121,7 @@ fn assert_refused(failed: &BTreeMap<&str, i32>) {
 fn walls_refuse_what_escaped_guests_try() {
     let victim = Victim::new();
     let (done, failed) = victim.attacked(Vec::new());
-    assert_eq!(
-        done,
-        [
-            "see how large a file of the home is",
-            "read an entry of the cache"
-        ]
-    );
+    assert_eq!(done, ["see how large a file of the home is", "read an entry of the cache"]);
     assert_refused(&failed);
 }
 
@@ -151,10 +133,7 @@ fn granted_ports_open_nothing_else() {
     let (done, failed) = victim.attacked(vec![granted]);
     let is_udp_open = offered().landlock < 10;
     let udp = is_udp_open.then_some("send by UDP");
-    let open = [
-        "see how large a file of the home is",
-        "read an entry of the cache",
-    ];
+    let open = ["see how large a file of the home is", "read an entry of the cache"];
     assert_eq!(done, open.into_iter().chain(udp).collect::<Vec<_>>());
     assert_refused(&failed);
     // The same port, granted.
@@ -238,9 +217,7 @@ fn ask(program: &[seccompiler::sock_filter], call: i64, arguments: [u64; 6]) -> 
         "x86_64" => 0xc000_003e,
         _ => 0xc000_00b7_u32,
     };
-    let mut data = [call as u32, processor, 0, 0]
-        .map(u32::to_le_bytes)
-        .concat();
+    let mut data = [call as u32, processor, 0, 0].map(u32::to_le_bytes).concat();
     data.extend(arguments.iter().flat_map(|argument| argument.to_le_bytes()));
     let (mut at, mut value) = (0, 0);
     loop {

@@ -37,10 +37,7 @@ pub fn judge_again<'a>(
     let (own, exit) = split(stored.checks, of.exit_code.is_some());
     let code = exit.as_ref().and_then(|exit| exit.actual.as_ref());
     let code = code.and_then(|code| code.get().parse().ok());
-    let of = Evidence {
-        exit_code: of.exit_code.map(|none| code.unwrap_or(none)),
-        ..*of
-    };
+    let of = Evidence { exit_code: of.exit_code.map(|none| code.unwrap_or(none)), ..*of };
     let mut row = Row {
         v: stored.v,
         test: stored.trial.test.clone(),

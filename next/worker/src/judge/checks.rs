@@ -35,13 +35,8 @@ pub(super) fn check_output(
     output: &Raw<'_>,
     of: &Evidence<'_>,
 ) -> Vec<Check<'static>> {
-    let mut checks = Checks {
-        output,
-        most_tree: of.most_tree,
-        value: None,
-        made: Vec::new(),
-        copies: MAX_ROW,
-    };
+    let mut checks =
+        Checks { output, most_tree: of.most_tree, value: None, made: Vec::new(), copies: MAX_ROW };
     if let Some(expected) = &expect.equals {
         checks.compare("equals", expected, |output| {
             let is_same = same(expected, output);
@@ -66,9 +61,7 @@ pub(super) fn check_output(
     }
     if let Some(expected) = &expect.json {
         let tolerance = expect.tolerance.unwrap_or(0.0);
-        checks.compare("json", expected, |output| {
-            first_mismatch(expected, output, tolerance)
-        });
+        checks.compare("json", expected, |output| first_mismatch(expected, output, tolerance));
         checks.add_diff(expected);
     }
     match of.schema {
@@ -76,11 +69,7 @@ pub(super) fn check_output(
             checks.compare("schema", &schema.value, |output| schema.mismatch(output));
         }
         Some(Err(reason)) => {
-            checks.output(
-                "schema",
-                Some(format!("the schema {reason}")),
-                &expect.schema,
-            );
+            checks.output("schema", Some(format!("the schema {reason}")), &expect.schema);
         }
         None => {}
     }
@@ -133,9 +122,7 @@ impl Checks<'_> {
         expected: &Value,
         mismatch: impl FnOnce(&Value) -> Option<String>,
     ) {
-        let value = self
-            .value
-            .get_or_insert_with(|| parse(self.output.get(), self.most_tree));
+        let value = self.value.get_or_insert_with(|| parse(self.output.get(), self.most_tree));
         let failure = match value {
             Ok(value) => mismatch(value),
             Err(message) => Some(message.clone()),
@@ -222,10 +209,7 @@ fn exit_code(expected: Option<i32>, came: Option<i32>, stderr: &str) -> Option<C
             .map(|expected| failed("exit_code", message.into(), &expected, raw(&Value::Null)));
     };
     if code == expected.unwrap_or(0) {
-        return expected.map(|_| Check {
-            actual: raw(&code),
-            ..passed("exit_code")
-        });
+        return expected.map(|_| Check { actual: raw(&code), ..passed("exit_code") });
     }
     let expected = expected.unwrap_or(0);
     let end = stderr_tail(stderr);
@@ -236,9 +220,7 @@ fn exit_code(expected: Option<i32>, came: Option<i32>, stderr: &str) -> Option<C
 /// The checks of a row's numbers.
 fn bounds(expect: &Expect, row: &Row<'_>) -> impl Iterator<Item = Check<'static>> {
     let score = expect.min_score.map(|least| {
-        let got = row
-            .score
-            .map_or("none".to_owned(), |score| score.to_string());
+        let got = row.score.map_or("none".to_owned(), |score| score.to_string());
         let message = format!("expected a score of at least {least}, got {got}");
         let holds = row.score >= Some(least);
         bound("min_score", holds, message, &least, &row.score)

@@ -45,10 +45,7 @@ fn a_file_comes_in_pieces_with_its_digest() {
         for is_file in [false, true] {
             let (artifact, pieces) = handed_on(file(content, is_file), None);
             assert_eq!(pieces.concat(), content);
-            assert_eq!(
-                (artifact.sha256, artifact.bytes),
-                (digest(content), content.len() as u64)
-            );
+            assert_eq!((artifact.sha256, artifact.bytes), (digest(content), content.len() as u64));
             // The other end learns of an empty file, too.
             assert!(!pieces.is_empty() && pieces.iter().all(|piece| piece.len() <= MAX_PIECE));
         }
@@ -68,9 +65,6 @@ fn secrets_are_taken_out_wherever_pieces_end() {
     for is_file in [false, true] {
         let (artifact, pieces) = handed_on(file(&content, is_file), redactor.as_ref());
         assert_eq!(pieces.concat(), redacted);
-        assert_eq!(
-            (artifact.sha256, artifact.bytes),
-            (digest(&redacted), redacted.len() as u64)
-        );
+        assert_eq!((artifact.sha256, artifact.bytes), (digest(&redacted), redacted.len() as u64));
     }
 }

@@ -75,9 +75,7 @@ pub fn attack(targets: &Targets) -> Vec<(&'static str, Came)> {
 }
 
 const FILES: &[Attack] = &[
-    ("read a file of the home", |targets| {
-        fs::read(targets.home.join("secret")).map(drop)
-    }),
+    ("read a file of the home", |targets| fs::read(targets.home.join("secret")).map(drop)),
     ("read it by a link in scratch", |targets| {
         let link = targets.scratch.join("link");
         // Of the attack before.
@@ -90,22 +88,12 @@ const FILES: &[Attack] = &[
         let _ = fs::remove_file(&link);
         fs::hard_link(targets.home.join("secret"), link)
     }),
-    ("list the home", |targets| {
-        fs::read_dir(&targets.home).map(drop)
-    }),
+    ("list the home", |targets| fs::read_dir(&targets.home).map(drop)),
     ("list the root", |_| fs::read_dir("/").map(drop)),
-    ("list the cache", |targets| {
-        fs::read_dir(&targets.cache).map(drop)
-    }),
-    ("read the users of the machine", |_| {
-        fs::read("/etc/passwd").map(drop)
-    }),
-    ("read a run", |targets| {
-        fs::read(targets.run.join("rows")).map(drop)
-    }),
-    ("add to a run", |targets| {
-        File::create(targets.run.join("planted")).map(drop)
-    }),
+    ("list the cache", |targets| fs::read_dir(&targets.cache).map(drop)),
+    ("read the users of the machine", |_| fs::read("/etc/passwd").map(drop)),
+    ("read a run", |targets| fs::read(targets.run.join("rows")).map(drop)),
+    ("add to a run", |targets| File::create(targets.run.join("planted")).map(drop)),
     ("cut a run's rows", |targets| {
         let rows = File::options().write(true).open(targets.run.join("rows"))?;
         rows.set_len(0)
@@ -115,14 +103,9 @@ const FILES: &[Attack] = &[
         fs::rename(&rows, &other)?;
         fs::rename(&other, &rows)
     }),
-    ("add to the cache", |targets| {
-        File::create(targets.cache.join("planted")).map(drop)
-    }),
+    ("add to the cache", |targets| File::create(targets.cache.join("planted")).map(drop)),
     ("write into the cache", |targets| {
-        File::options()
-            .write(true)
-            .open(targets.cache.join("entry"))
-            .map(drop)
+        File::options().write(true).open(targets.cache.join("entry")).map(drop)
     }),
     ("move a file out of scratch", |targets| {
         fs::write(targets.scratch.join("file"), "x")?;
@@ -136,18 +119,10 @@ const FILES: &[Attack] = &[
     ("change the mode of a file of the home", |targets| {
         fs::set_permissions(targets.home.join("secret"), Permissions::from_mode(0o644))
     }),
-    ("change its owner", |targets| {
-        chown(targets.home.join("secret"), None, None)
-    }),
+    ("change its owner", |targets| chown(targets.home.join("secret"), None, None)),
     ("change its times", |targets| {
-        let no_time = rustix::fs::Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        let times = Timestamps {
-            last_access: no_time,
-            last_modification: no_time,
-        };
+        let no_time = rustix::fs::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let times = Timestamps { last_access: no_time, last_modification: no_time };
         let file = targets.home.join("secret");
         Ok(utimensat(CWD, &file, &times, AtFlags::empty())?)
     }),
@@ -155,21 +130,15 @@ const FILES: &[Attack] = &[
         let entry = File::open(targets.cache.join("entry"))?;
         Ok(flock(entry, FlockOperation::NonBlockingLockShared)?)
     }),
-    ("change the folder", |_| {
-        env::set_current_dir("/proc/self/cwd")
-    }),
+    ("change the folder", |_| env::set_current_dir("/proc/self/cwd")),
     ("see how large a file of the home is", |targets| {
         fs::metadata(targets.home.join("secret")).map(drop)
     }),
-    ("read an entry of the cache", |targets| {
-        fs::read(targets.cache.join("entry")).map(drop)
-    }),
+    ("read an entry of the cache", |targets| fs::read(targets.cache.join("entry")).map(drop)),
 ];
 
 const SOCKETS: &[Attack] = &[
-    ("connect by TCP", |targets| {
-        TcpStream::connect((Ipv4Addr::LOCALHOST, targets.port)).map(drop)
-    }),
+    ("connect by TCP", |targets| TcpStream::connect((Ipv4Addr::LOCALHOST, targets.port)).map(drop)),
     ("connect by MPTCP", |targets| {
         let mptcp = socket(AddressFamily::INET, SocketType::STREAM, Some(MPTCP))?;
         Ok(connect(mptcp, &address(targets))?)
@@ -186,23 +155,16 @@ const SOCKETS: &[Attack] = &[
         sendto(udp, b"x", SendFlags::empty(), &address(targets))?;
         Ok(())
     }),
-    ("listen at a port", |_| {
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map(drop)
-    }),
+    ("listen at a port", |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map(drop)),
     ("listen without a port", |_| {
         let tcp = socket(AddressFamily::INET, SocketType::STREAM, None)?;
         Ok(listen(tcp, 1)?)
     }),
-    ("connect to a socket of the user", |targets| {
-        UnixStream::connect(&targets.socket).map(drop)
+    ("connect to a socket of the user", |targets| UnixStream::connect(&targets.socket).map(drop)),
+    ("send to a socket of the user from one of a pair", |targets| {
+        let (one, _other) = UnixDatagram::pair()?;
+        one.send_to(b"x", &targets.datagrams).map(drop)
     }),
-    (
-        "send to a socket of the user from one of a pair",
-        |targets| {
-            let (one, _other) = UnixDatagram::pair()?;
-            one.send_to(b"x", &targets.datagrams).map(drop)
-        },
-    ),
     ("connect to a socket without a path", |targets| {
         let address = SocketAddr::from_abstract_name(&targets.abstract_socket)?;
         UnixStream::connect_addr(&address).map(drop)
@@ -217,9 +179,7 @@ const PROCESSES: &[Attack] = &[
     ("read a process's command", |targets| {
         fs::read(format!("/proc/{}/cmdline", targets.process)).map(drop)
     }),
-    ("signal a process", |targets| {
-        Ok(test_kill_process(targets.pid()?)?)
-    }),
+    ("signal a process", |targets| Ok(test_kill_process(targets.pid()?)?)),
     ("limit a process", |targets| {
         // What it has anyway.
         let limit = getrlimit(Resource::Core);
@@ -234,15 +194,9 @@ const PROCESSES: &[Attack] = &[
         let pid = Some(targets.pid()?);
         Ok(sched_setaffinity(pid, &sched_getaffinity(pid)?)?)
     }),
-    ("start a program", |_| {
-        Command::new("/bin/true").status().map(drop)
-    }),
-    ("be dumped", |_| {
-        Ok(set_dumpable_behavior(DumpableBehavior::Dumpable)?)
-    }),
-    ("outlive the parent", |_| {
-        Ok(set_parent_process_death_signal(None)?)
-    }),
+    ("start a program", |_| Command::new("/bin/true").status().map(drop)),
+    ("be dumped", |_| Ok(set_dumpable_behavior(DumpableBehavior::Dumpable)?)),
+    ("outlive the parent", |_| Ok(set_parent_process_death_signal(None)?)),
 ];
 
 fn address(targets: &Targets) -> SocketAddrV4 {

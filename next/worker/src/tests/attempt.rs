@@ -35,12 +35,7 @@ fn ended(ending: Ending) -> Ended {
         ending,
         duration: Duration::from_micros(1250),
         suspended: Duration::ZERO,
-        usage: Usage {
-            peak_memory: 65536,
-            bytes_in: 1,
-            bytes_out: 1,
-            ..Usage::default()
-        },
+        usage: Usage { peak_memory: 65536, bytes_in: 1, bytes_out: 1, ..Usage::default() },
         denied: Vec::new(),
         said: Default::default(),
         artifacts: Vec::new(),
@@ -98,10 +93,7 @@ fn a_reply_becomes_one_compact_row() {
         r#"{"v":4,"trial":"a@p#1","test":"a","provider":"p","repeat":1,"attempt":2,"outcome":"passed","started_at":"2027-01-15T08:00:00.015Z","duration_ms":1.25,"usage":{"peak_memory":65536,"bytes_in":1,"bytes_out":1},"output":2,"checks":[{"name":"equals","verdict":"pass"}]}"#
     );
     let full = Ended {
-        denied: vec![Denied {
-            what: "open a socket".into(),
-            grant: None,
-        }],
+        denied: vec![Denied { what: "open a socket".into(), grant: None }],
         ..ended(Ending::Reply(Box::new(Reply {
             output: Raw::from_string("3".into()).unwrap(),
             verdict: Some(Verdict::Fail),
@@ -116,11 +108,7 @@ fn a_reply_becomes_one_compact_row() {
                 diff: None,
                 details: None,
             }],
-            metrics: vec![Metric {
-                name: "length".into(),
-                value: 3.0,
-                unit: None,
-            }],
+            metrics: vec![Metric { name: "length".into(), value: 3.0, unit: None }],
             exit_code: None,
         })))
     };
@@ -173,12 +161,9 @@ fn a_timeout_names_what_set_it() {
     }
     let expected = LINE.replace("\"equals\":2", "\"error\":\"timeout\"");
     assert_eq!(row(&expected, ended(Ending::Timeout))["outcome"], "passed");
-    for (micros, text) in [
-        (1_000_000, "1s"),
-        (90_000_000, "90s"),
-        (120_000_000, "2m"),
-        (1_500, "1ms"),
-    ] {
+    for (micros, text) in
+        [(1_000_000, "1s"), (90_000_000, "90s"), (120_000_000, "2m"), (1_500, "1ms")]
+    {
         assert_eq!(written(Micros(micros)), text);
     }
 }
@@ -187,37 +172,21 @@ fn a_timeout_names_what_set_it() {
 fn a_stopped_attempt_says_nothing_else() {
     let made = row(LINE, ended(Ending::Stopped));
     assert_eq!(made["outcome"], "stopped");
-    assert_eq!(
-        made["error"],
-        json!({"code": "stopped", "message": "the run was stopped"})
-    );
+    assert_eq!(made["error"], json!({"code": "stopped", "message": "the run was stopped"}));
     assert_eq!(made.get("checks"), None);
 }
 
 #[test]
 fn what_the_machine_lacked_is_no_fault_of_the_guest() {
-    let lacking = |ending| Ended {
-        host_fault: Some(HostFault::Files),
-        ..ended(ending)
-    };
-    let made = report(
-        LINE,
-        TimeoutRule::Timeout,
-        lacking(error(ErrorClass::Internal)),
-    );
+    let lacking = |ending| Ended { host_fault: Some(HostFault::Files), ..ended(ending) };
+    let made = report(LINE, TimeoutRule::Timeout, lacking(error(ErrorClass::Internal)));
     assert_eq!(made.head(TaskId(7)).host_fault, Some(HostFault::Files));
     let row: Value = serde_json::from_slice(&made.row).unwrap();
     assert_eq!(row["outcome"], Outcome::Stopped.as_str());
-    assert_eq!(
-        row["error"],
-        json!({"code": "host-files", "message": "why"})
-    );
+    assert_eq!(row["error"], json!({"code": "host-files", "message": "why"}));
     let failed = report(LINE, TimeoutRule::Timeout, lacking(reply("3")));
     let row: Value = serde_json::from_slice(&failed.row).unwrap();
-    assert_eq!(
-        (&row["outcome"], row.get("output")),
-        (&json!("stopped"), None)
-    );
+    assert_eq!((&row["outcome"], row.get("output")), (&json!("stopped"), None));
     // It did without.
     let passed = report(LINE, TimeoutRule::Timeout, lacking(reply("2")));
     assert_eq!(passed.head(TaskId(7)).host_fault, None);
@@ -226,41 +195,20 @@ fn what_the_machine_lacked_is_no_fault_of_the_guest() {
 #[test]
 fn a_reply_without_its_artifacts_is_an_error() {
     let lost = failure(ErrorClass::Internal, "artifacts", "cannot keep artifacts");
-    let losing = |ending| Ended {
-        lost: Some(lost.clone()),
-        ..ended(ending)
-    };
+    let losing = |ending| Ended { lost: Some(lost.clone()), ..ended(ending) };
     let made = row(LINE, losing(reply("2")));
-    assert_eq!(
-        (&made["outcome"], made.get("output")),
-        (&json!("error"), None)
-    );
+    assert_eq!((&made["outcome"], made.get("output")), (&json!("error"), None));
     assert_eq!(made["error"]["message"], "cannot keep artifacts");
-    assert_eq!(
-        row(LINE, losing(error(ErrorClass::Trap)))["error"]["class"],
-        "trap"
-    );
+    assert_eq!(row(LINE, losing(error(ErrorClass::Trap)))["error"]["class"], "trap");
     let file = |n: usize| LeftFile {
         name: format!("{n:0100}"),
         media_type: "text/plain".into(),
         bytes: 0,
         content: LeftContent::Memory(Vec::new()),
     };
-    let leaving = |count| Ended {
-        artifacts: (0..count).map(file).collect(),
-        ..ended(reply("2"))
-    };
-    assert_eq!(
-        row(LINE, leaving(100))["artifacts"]
-            .as_array()
-            .unwrap()
-            .len(),
-        100
-    );
+    let leaving = |count| Ended { artifacts: (0..count).map(file).collect(), ..ended(reply("2")) };
+    assert_eq!(row(LINE, leaving(100))["artifacts"].as_array().unwrap().len(), 100);
     let many = row(LINE, leaving(1000));
-    assert_eq!(
-        many["error"]["message"],
-        "the names of 1000 artifacts do not fit a row"
-    );
+    assert_eq!(many["error"]["message"], "the names of 1000 artifacts do not fit a row");
     assert_eq!(many.get("artifacts"), None);
 }

@@ -4,19 +4,12 @@ use super::{diff, unseen};
 
 #[track_caller]
 fn shows(expected: &str, output: &str, shown: &str) {
-    assert_eq!(
-        diff(&json!(expected), &json!(output)).as_deref(),
-        Some(shown)
-    );
+    assert_eq!(diff(&json!(expected), &json!(output)).as_deref(), Some(shown));
 }
 
 #[test]
 fn changed_lines_are_shown_with_those_around_them() {
-    shows(
-        "one\ntwo\nthree\n",
-        "one\n2\nthree\n",
-        "@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n",
-    );
+    shows("one\ntwo\nthree\n", "one\n2\nthree\n", "@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n");
     assert_eq!(diff(&json!("a"), &json!("b")), None);
     assert_eq!(diff(&json!("a"), &json!("a\n")), None);
     assert_eq!(
@@ -47,17 +40,9 @@ fn changes_far_apart_have_hunks_of_their_own() {
 
 #[test]
 fn a_missing_line_break_at_the_end_is_told() {
-    shows(
-        "a\nb\n",
-        "a\nb",
-        "@@ -1,2 +1,2 @@\n a\n-b\n+b\n\\ No newline at end of file\n",
-    );
+    shows("a\nb\n", "a\nb", "@@ -1,2 +1,2 @@\n a\n-b\n+b\n\\ No newline at end of file\n");
     // Context that ends both texts is told of, too, as other tools do.
-    shows(
-        "a\nb",
-        "x\nb",
-        "@@ -1,2 +1,2 @@\n-a\n+x\n b\n\\ No newline at end of file\n",
-    );
+    shows("a\nb", "x\nb", "@@ -1,2 +1,2 @@\n-a\n+x\n b\n\\ No newline at end of file\n");
 }
 
 #[test]
@@ -70,14 +55,8 @@ fn characters_that_are_not_seen_are_marked() {
     shows("a\nb\n", "a\r\nb\n", "@@ -1,2 +1,2 @@\n-a\n+a\\r\n b\n");
     let unseen = |expected: &str, output: &str| unseen(&json!(expected), &json!(output));
     let both = |old: &str, new: &str| Some((old.to_owned(), new.to_owned()));
-    assert_eq!(
-        unseen("total: 42", "total: 42 "),
-        both("total: 42", "total: 42·")
-    );
-    assert_eq!(
-        unseen("a\nx\u{200b}y\n", "a\nxy\n"),
-        both("x\\u{200b}y\\n", "xy\\n")
-    );
+    assert_eq!(unseen("total: 42", "total: 42 "), both("total: 42", "total: 42·"));
+    assert_eq!(unseen("a\nx\u{200b}y\n", "a\nxy\n"), both("x\\u{200b}y\\n", "xy\\n"));
     assert_eq!(unseen("a", "a\n"), both("a", "a\\n"));
     assert_eq!(unseen("a", "b"), None);
 }
@@ -86,11 +65,7 @@ fn characters_that_are_not_seen_are_marked() {
 fn a_diff_is_bounded() {
     let lines = "same\n".repeat(400_000);
     assert_eq!(
-        diff(
-            &json!(format!("{lines}one\n")),
-            &json!(format!("{lines}two\n"))
-        )
-        .as_deref(),
+        diff(&json!(format!("{lines}one\n")), &json!(format!("{lines}two\n"))).as_deref(),
         Some("@@ -399998,4 +399998,4 @@\n same\n same\n same\n-one\n+two\n")
     );
     let is_bounded = |expected: Value, output: Value| {

@@ -35,13 +35,8 @@ fn judged(expected: &Value, output: &str, came: &Came) -> (Outcome, Vec<Check<'s
         stderr: "first\nlast words\n",
     };
     let judge = Judge::default();
-    let blank = judge_again(
-        &judge,
-        &Expect::default(),
-        stored.as_bytes(),
-        &evidence(None),
-    )
-    .unwrap();
+    let blank =
+        judge_again(&judge, &Expect::default(), stored.as_bytes(), &evidence(None)).unwrap();
     let mut row = Row {
         output: Raw::from_string(output.to_owned()).ok(),
         verdict: came.verdict,
@@ -67,42 +62,15 @@ fn expectations_that_hold_are_checks_without_words() {
         (json!({}), "1", &[][..]),
         (json!({"equals": {"a": [1.0]}}), r#"{"a":[1]}"#, &["equals"]),
         (json!({"equals": null}), "null", &["equals"]),
-        (
-            json!({"contains": ["some", "text"]}),
-            r#""some text""#,
-            &["contains", "contains"],
-        ),
-        (
-            json!({"contains": [{"a": 1}]}),
-            r#"[0,{"a":1}]"#,
-            &["contains"],
-        ),
-        (
-            json!({"matches": "^s.*t$"}),
-            r#""some\u0020text""#,
-            &["matches"],
-        ),
-        (
-            json!({"matches": "^\\{.a.:1\\}$"}),
-            r#"{"a":1}"#,
-            &["matches"],
-        ),
-        (
-            json!({"json": {"b": 2}, "tolerance": 0.1}),
-            r#"{"a":1,"b":2.04}"#,
-            &["json"],
-        ),
+        (json!({"contains": ["some", "text"]}), r#""some text""#, &["contains", "contains"]),
+        (json!({"contains": [{"a": 1}]}), r#"[0,{"a":1}]"#, &["contains"]),
+        (json!({"matches": "^s.*t$"}), r#""some\u0020text""#, &["matches"]),
+        (json!({"matches": "^\\{.a.:1\\}$"}), r#"{"a":1}"#, &["matches"]),
+        (json!({"json": {"b": 2}, "tolerance": 0.1}), r#"{"a":1,"b":2.04}"#, &["json"]),
         (json!({"max_duration": 1500}), "1", &["max_duration"]),
-        (
-            json!({"min_score": 0.5, "max_memory": 65536}),
-            "1",
-            &["min_score", "max_memory"],
-        ),
+        (json!({"min_score": 0.5, "max_memory": 65536}), "1", &["min_score", "max_memory"]),
     ] {
-        let came = Came {
-            score: Some(0.5),
-            ..Came::default()
-        };
+        let came = Came { score: Some(0.5), ..Came::default() };
         let (outcome, checks) = judged(&expected, output, &came);
         assert_eq!(outcome, Outcome::Passed, "{expected}");
         let passed = |name: &&str| json!({"name": name, "verdict": "pass"});
@@ -116,12 +84,7 @@ fn expectations_that_do_not_hold_say_both_sides() {
     let failed = |name: &str, message: &str, expected: Value, actual: Value| json!([{"name": name, "verdict": "fail", "message": message, "expected": expected, "actual": actual}]);
     assert_eq!(
         checks(&json!({"equals": "two"}), r#""one""#),
-        failed(
-            "equals",
-            "the output is not what was expected",
-            json!("two"),
-            json!("one")
-        )
+        failed("equals", "the output is not what was expected", json!("two"), json!("one"))
     );
     assert_eq!(
         checks(&json!({"equals": "a b"}), r#""a b ""#),
@@ -134,48 +97,23 @@ fn expectations_that_do_not_hold_say_both_sides() {
     );
     assert_eq!(
         checks(&json!({"contains": ["c"]}), r#"["a"]"#),
-        failed(
-            "contains",
-            "the output does not contain \"c\"",
-            json!("c"),
-            json!(["a"])
-        )
+        failed("contains", "the output does not contain \"c\"", json!("c"), json!(["a"]))
     );
     assert_eq!(
         checks(&json!({"matches": "^x"}), r#""text""#),
-        failed(
-            "matches",
-            "the output does not match `^x`",
-            json!("^x"),
-            json!("text")
-        )
+        failed("matches", "the output does not match `^x`", json!("^x"), json!("text"))
     );
     assert_eq!(
         checks(&json!({"error": "timeout"}), "1"),
-        failed(
-            "error",
-            "expected `timeout`, got a reply",
-            json!("timeout"),
-            json!(null)
-        )
+        failed("error", "expected `timeout`, got a reply", json!("timeout"), json!(null))
     );
     assert_eq!(
         checks(&json!({"max_duration": 1000}), "1"),
-        failed(
-            "max_duration",
-            "expected at most 1.0 ms, took 1.5 ms",
-            json!(1.0),
-            json!(1.5)
-        )
+        failed("max_duration", "expected at most 1.0 ms, took 1.5 ms", json!(1.0), json!(1.5))
     );
     assert_eq!(
         checks(&json!({"min_score": 0.5}), "1"),
-        failed(
-            "min_score",
-            "expected a score of at least 0.5, got none",
-            json!(0.5),
-            json!(null)
-        )
+        failed("min_score", "expected a score of at least 0.5, got none", json!(0.5), json!(null))
     );
     assert_eq!(
         checks(&json!({"max_memory": 65535}), "1"),
@@ -197,61 +135,32 @@ fn expectations_that_do_not_hold_say_both_sides() {
     );
     let both = checks(&json!({"equals": {"a": 1}, "json": {"a": 1}}), r#"{"a":2}"#);
     for check in both.as_array().unwrap() {
-        assert!(
-            check["diff"]
-                .as_str()
-                .unwrap()
-                .contains("-  \"a\": 1\n+  \"a\": 2\n")
-        );
+        assert!(check["diff"].as_str().unwrap().contains("-  \"a\": 1\n+  \"a\": 2\n"));
     }
     assert_eq!(both[1]["message"], "at `$.a`: expected 1, got 2");
 }
 
 #[test]
 fn own_verdicts_and_checks_decide_with_the_expectations() {
-    let own = |verdict| Check {
-        verdict,
-        ..super::passed("own")
-    };
+    let own = |verdict| Check { verdict, ..super::passed("own") };
     for (expected, verdict, check, outcome) in [
         (json!({}), None, None, Outcome::Passed),
         (json!({}), Some(Verdict::Pass), None, Outcome::Passed),
         (json!({}), Some(Verdict::Skip), None, Outcome::Skipped),
         (json!({}), Some(Verdict::Fail), None, Outcome::Failed),
-        (
-            json!({}),
-            Some(Verdict::Pass),
-            Some(Verdict::Fail),
-            Outcome::Failed,
-        ),
+        (json!({}), Some(Verdict::Pass), Some(Verdict::Fail), Outcome::Failed),
         (json!({}), None, Some(Verdict::Skip), Outcome::Passed),
-        (
-            json!({"equals": 2}),
-            Some(Verdict::Skip),
-            None,
-            Outcome::Failed,
-        ),
+        (json!({"equals": 2}), Some(Verdict::Skip), None, Outcome::Failed),
     ] {
-        let came = Came {
-            verdict,
-            own: check.map(own).into_iter().collect(),
-            ..Came::default()
-        };
-        assert_eq!(
-            judged(&expected, "1", &came).0,
-            outcome,
-            "{expected} {verdict:?} {check:?}"
-        );
+        let came = Came { verdict, own: check.map(own).into_iter().collect(), ..Came::default() };
+        assert_eq!(judged(&expected, "1", &came).0, outcome, "{expected} {verdict:?} {check:?}");
     }
 }
 
 #[test]
 fn a_command_must_exit_as_expected() {
     let judge = |expected: Value, code| {
-        let came = Came {
-            exit_code: Some(code),
-            ..Came::default()
-        };
+        let came = Came { exit_code: Some(code), ..Came::default() };
         judged(&expected, "\"\"", &came)
     };
     assert_eq!(judge(json!({}), 0), (Outcome::Passed, Vec::new()));
@@ -277,10 +186,7 @@ fn a_command_must_exit_as_expected() {
 #[test]
 fn a_command_that_speaks_the_protocol_is_told() {
     let message = |output: &str, exit_code| {
-        let came = Came {
-            exit_code,
-            ..Came::default()
-        };
+        let came = Came { exit_code, ..Came::default() };
         let (_, checks) = judged(&json!({"equals": 1, "contains": ["x"]}), output, &came);
         let other = checks[1].message.as_deref();
         assert!(other.is_none_or(|other| !other.contains("protocol")));
@@ -295,11 +201,7 @@ fn a_command_that_speaks_the_protocol_is_told() {
         (r#""text""#, Some(0), false),
     ] {
         let message = message(output, exit_code);
-        assert_eq!(
-            message.contains("protocol = \"json\""),
-            is_told,
-            "{message}"
-        );
+        assert_eq!(message.contains("protocol = \"json\""), is_told, "{message}");
     }
 }
 
@@ -317,16 +219,10 @@ fn an_error_passes_only_if_it_was_expected() {
         (outcome, json!(checks))
     };
     let trap = Some(ErrorClass::Trap);
-    assert_eq!(
-        judge(json!({"equals": 1}), trap),
-        (Outcome::Error, json!([]))
-    );
+    assert_eq!(judge(json!({"equals": 1}), trap), (Outcome::Error, json!([])));
     assert_eq!(
         judge(json!({"error": "trap"}), trap),
-        (
-            Outcome::Passed,
-            json!([{"name": "error", "verdict": "pass"}])
-        )
+        (Outcome::Passed, json!([{"name": "error", "verdict": "pass"}]))
     );
     assert_eq!(
         judge(json!({"error": "trap"}), None),
@@ -347,10 +243,7 @@ fn an_error_passes_only_if_it_was_expected() {
 fn only_so_much_of_an_output_is_repeated() {
     let large = format!("\"{}\"", "x".repeat(1 << 20));
     let check = &checks(&json!({"matches": "y"}), &large)[0];
-    assert_eq!(
-        check["actual"].as_str().unwrap().len(),
-        (64 << 10) + "…".len()
-    );
+    assert_eq!(check["actual"].as_str().unwrap().len(), (64 << 10) + "…".len());
     let list = format!("[{}]", vec!["0"; 40_000].join(","));
     let check = &checks(&json!({"equals": 1}), &list)[0];
     assert_eq!(check.get("actual"), None);
@@ -373,10 +266,7 @@ fn an_output_with_too_many_values_is_not_compared() {
     let objects = vec![r#"{"":0}"#; 200_000].join(",");
     let check = &checks(&json!({"json": []}), &format!("[{objects}]"))[0];
     let message = check["message"].as_str().unwrap();
-    assert!(
-        message.starts_with("the output has too many values to be compared"),
-        "{message}"
-    );
+    assert!(message.starts_with("the output has too many values to be compared"), "{message}");
     let deep = format!("{}{}", "[".repeat(127), "]".repeat(127));
     assert_eq!(checks(&json!({"json": []}), &deep)[0]["verdict"], "fail");
 }
@@ -395,16 +285,10 @@ fn expressions_are_compiled_once_and_some_are_kept() {
 #[test]
 fn a_schema_that_does_not_hold_names_the_place() {
     let schema = json!({"items": {"type": "integer"}});
-    let came = |schema: Value| Came {
-        schema: Some(Schema::new(schema)),
-        ..Came::default()
-    };
+    let came = |schema: Value| Came { schema: Some(Schema::new(schema)), ..Came::default() };
     let (outcome, checks) = judged(&json!({}), "[1]", &came(schema.clone()));
     assert_eq!(outcome, Outcome::Passed);
-    assert_eq!(
-        json!(checks),
-        json!([{"name": "schema", "verdict": "pass"}])
-    );
+    assert_eq!(json!(checks), json!([{"name": "schema", "verdict": "pass"}]));
     let (outcome, checks) = judged(&json!({}), "[1,2.5]", &came(schema.clone()));
     assert_eq!(outcome, Outcome::Failed);
     assert_eq!(
@@ -420,10 +304,7 @@ fn a_schema_that_does_not_hold_names_the_place() {
     let (outcome, checks) = judged(&json!({}), "[1]", &came(json!({"type": "x"})));
     assert_eq!(outcome, Outcome::Failed);
     let message = checks[0].message.as_ref().unwrap();
-    assert!(
-        message.starts_with("the schema is not a valid JSON Schema"),
-        "{message:?}"
-    );
+    assert!(message.starts_with("the schema is not a valid JSON Schema"), "{message:?}");
 }
 
 #[test]
@@ -442,12 +323,7 @@ fn schemas_are_compiled_once_and_some_are_kept() {
     }
     fs::write(&file, "{").unwrap();
     let schema = judge.schema(&digest(0), &file).unwrap();
-    assert!(
-        schema
-            .as_ref()
-            .as_ref()
-            .is_err_and(|reason| reason.starts_with("is not JSON"))
-    );
+    assert!(schema.as_ref().as_ref().is_err_and(|reason| reason.starts_with("is not JSON")));
 }
 
 #[test]
@@ -469,10 +345,7 @@ fn an_exit_code_is_judged_again_by_its_check() {
         let row = judge_again(&judge, &expect(&expected), row.as_bytes(), &evidence).unwrap();
         let report = Report::new(row.into(), None, |_, _| Ok(())).unwrap();
         let row: Value = serde_json::from_slice(&report.row).unwrap();
-        (
-            row["outcome"].as_str().unwrap().to_owned(),
-            row["checks"].clone(),
-        )
+        (row["outcome"].as_str().unwrap().to_owned(), row["checks"].clone())
     };
     const FAILED: &str = r#","checks":[{"name":"exit_code","verdict":"fail","message":"expected exit code 0, got 3; its standard error ends with:\nwhy","expected":0,"actual":3}]"#;
     const PASSED: &str = r#","checks":[{"name":"exit_code","verdict":"pass","actual":3}]"#;

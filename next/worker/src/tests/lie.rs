@@ -98,10 +98,7 @@ fn serve(parent: &str) -> io::Result<()> {
     let before = targets.as_ref().map(attack);
     let standing = Openings::of(&prepare).close_others();
     let attacked = json!([before, targets.as_ref().map(attack)]);
-    let config = prepare
-        .providers
-        .first()
-        .map(|it| &it.provider.config["lie"]);
+    let config = prepare.providers.first().map(|it| &it.provider.config["lie"]);
     let has_problems = config.is_some_and(|lie| lie == "problems" || lie == "doubled-problems");
     let times = config.map_or(1, |lie| if lie == "doubled-problems" { 2 } else { 1 });
     let described = (0..prepare.providers.len()).map(|index| Described {
@@ -114,20 +111,14 @@ fn serve(parent: &str) -> io::Result<()> {
         }),
     });
     let described = std::iter::repeat_n(described, times).flatten();
-    outgoing.say(&FromWorker::Ready(Ready {
-        providers: described.collect(),
-        standing,
-    }))?;
+    outgoing.say(&FromWorker::Ready(Ready { providers: described.collect(), standing }))?;
     loop {
         match incoming.next()? {
             Some(ToWorker::Tasks { tasks, body }) => {
                 let mut rest = &body[..];
                 for task in &tasks {
                     let line = rest.split_off(..task.body_bytes()).unwrap_or_default();
-                    let began = SlotWord {
-                        task: task.id.0,
-                        began: 1,
-                    };
+                    let began = SlotWord { task: task.id.0, began: 1 };
                     slots.write_all_at(&began.encode(), 0)?;
                     let lie = lie(&prepare, task);
                     if lie == "unseen-exit" {
@@ -214,10 +205,7 @@ fn answer(
         host_fault: host_fault.then_some(HostFault::Memory),
     };
     row.extend_from_slice(said);
-    let report = |task| FromWorker::Report {
-        head: ReportHead { task, ..head },
-        body: row.clone(),
-    };
+    let report = |task| FromWorker::Report { head: ReportHead { task, ..head }, body: row.clone() };
     match lie {
         "foreign-task" => outgoing.say(&report(TaskId(task.id.0 + 1_000_000)))?,
         "doubled" => outgoing.say(&report(task.id))?,

@@ -32,10 +32,8 @@ fn a_guest_knows_only_secrets_that_it_may() {
     let names = ["ASKED", "BOTH", "BOUND", "VARIABLE", "OTHER"];
     let values = names.map(|name| (name.to_owned(), format!("value of {name}")));
     let values = SecretValues(BTreeMap::from(values));
-    for (is_command, known) in [
-        (false, &["ASKED", "BOTH", "VARIABLE"][..]),
-        (true, &["VARIABLE"]),
-    ] {
+    for (is_command, known) in [(false, &["ASKED", "BOTH", "VARIABLE"][..]), (true, &["VARIABLE"])]
+    {
         let secrets = secrets(&grants, is_command, &values);
         for name in names {
             assert_eq!(secrets.get(name).is_some(), known.contains(&name), "{name}");
@@ -53,11 +51,8 @@ fn a_command_gets_what_its_templates_say() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("blob");
     std::fs::write(&path, "content").unwrap();
-    let attached = |name: &str, bytes| AttachedFile {
-        name: name.into(),
-        bytes,
-        path: path.clone(),
-    };
+    let attached =
+        |name: &str, bytes| AttachedFile { name: name.into(), bytes, path: path.clone() };
     let files = [attached("in.txt", 7), attached("large.txt", 11)];
     let fill = |argument: &str, stdin: Option<Stdin>, input| {
         let settings = Settings {
@@ -71,10 +66,7 @@ fn a_command_gets_what_its_templates_say() {
             sha256: None,
             reuse: None,
             grants: Grants::default(),
-            limits: Limits {
-                input: 10,
-                ..Limits::default()
-            },
+            limits: Limits { input: 10, ..Limits::default() },
             concurrency: None,
             rate: None,
             budget: Default::default(),
@@ -86,28 +78,12 @@ fn a_command_gets_what_its_templates_say() {
     let input = json!({"n": 1, "text": "a\0b"});
     let file = |file: &str| Some(Stdin::File { file: file.into() });
     let filled = fill("-{{input.n}}{{config.lang}}", file("in.txt"), input.clone()).unwrap();
-    assert_eq!(
-        (filled.args, filled.stdin),
-        (vec!["-1en".into()], Some(b"content".to_vec()))
-    );
+    assert_eq!((filled.args, filled.stdin), (vec!["-1en".into()], Some(b"content".to_vec())));
     let text = Some(Stdin::Text(template("{{input.text}}")));
-    assert_eq!(
-        fill("x", text, input.clone()).unwrap().stdin,
-        Some(b"a\0b".to_vec())
-    );
+    assert_eq!(fill("x", text, input.clone()).unwrap().stdin, Some(b"a\0b".to_vec()));
     for (argument, stdin, code, message) in [
-        (
-            "{{input.text}}",
-            None,
-            "template",
-            "an argument cannot have a NUL in it",
-        ),
-        (
-            "{{input.x}}",
-            None,
-            "template",
-            "there is no `input.x`, which an argument needs",
-        ),
+        ("{{input.text}}", None, "template", "an argument cannot have a NUL in it"),
+        ("{{input.x}}", None, "template", "there is no `input.x`, which an argument needs"),
         (
             "",
             file("out.txt"),

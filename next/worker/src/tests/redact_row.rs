@@ -19,11 +19,7 @@ fn ended(ending: Ending) -> Ended {
         suspended: Duration::ZERO,
         usage: Usage::default(),
         denied: Vec::new(),
-        said: Said {
-            stdout: SECRET.into(),
-            stderr: SECRET.into(),
-            ..Said::default()
-        },
+        said: Said { stdout: SECRET.into(), stderr: SECRET.into(), ..Said::default() },
         artifacts: [
             format!("{SECRET}.txt"),
             format!("{SECRET}.txt"),
@@ -86,9 +82,8 @@ fn reply(output: &str) -> Ending {
 /// Redacts what an attempt left, and looks for secrets in all that is left of it.
 fn redacted(ending: Ending) -> Ended {
     let values = [("KEY", SECRET), ("NUMBER", "31337")];
-    let values: BTreeMap<_, _> = values
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
+    let values: BTreeMap<_, _> =
+        values.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let mut ended = ended(ending);
     redact(&Redactor::new(&values).unwrap(), &mut ended, 100_000);
     let left = format!("{ended:?}");
@@ -98,12 +93,9 @@ fn redacted(ending: Ending) -> Ended {
 
 #[test]
 fn no_field_of_a_row_keeps_a_secret() {
-    let ended = redacted(reply(
-        r#"{"\u0068unter2-42":1,"HUNTER2-42":[31337,"Bearer hunter2-42"]}"#,
-    ));
-    let Ending::Reply(reply) = &ended.ending else {
-        panic!("{ended:?}")
-    };
+    let ended =
+        redacted(reply(r#"{"\u0068unter2-42":1,"HUNTER2-42":[31337,"Bearer hunter2-42"]}"#));
+    let Ending::Reply(reply) = &ended.ending else { panic!("{ended:?}") };
     let output = reply.output.get();
     assert_eq!(
         output,
@@ -112,16 +104,11 @@ fn no_field_of_a_row_keeps_a_secret() {
     assert_eq!((reply.score, reply.metrics.len()), (None, 1));
     let names: Vec<_> = ended.artifacts.iter().map(|file| &*file.name).collect();
     let long = "x".repeat(100) + "_secret_KEY_";
-    assert_eq!(
-        names,
-        ["_secret_KEY_.txt", "_secret_KEY_.txt-2", "a", &long]
-    );
+    assert_eq!(names, ["_secret_KEY_.txt", "_secret_KEY_.txt-2", "a", &long]);
     assert_eq!(ended.said.stderr, "[secret KEY]".into());
 
     let ended = redacted(Ending::Error(error(SECRET)));
-    let Ending::Error(error) = ended.ending else {
-        panic!()
-    };
+    let Ending::Error(error) = ended.ending else { panic!() };
     assert_eq!(error.details.unwrap().get(), r#"{"a":"[secret KEY]"}"#);
     assert_eq!(error.retry_after_ms, None);
     redacted(Ending::Timeout);
@@ -130,11 +117,6 @@ fn no_field_of_a_row_keeps_a_secret() {
 #[test]
 fn a_reply_that_cannot_be_searched_is_an_error() {
     let large = format!("[{}]", vec!["{}"; 1000].join(","));
-    let Ending::Error(error) = redacted(reply(&large)).ending else {
-        panic!()
-    };
-    assert_eq!(
-        (error.class, &*error.code),
-        (Some(ErrorClass::Limit), "reply")
-    );
+    let Ending::Error(error) = redacted(reply(&large)).ending else { panic!() };
+    assert_eq!((error.class, &*error.code), (Some(ErrorClass::Limit), "reply"));
 }

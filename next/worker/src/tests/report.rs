@@ -88,14 +88,9 @@ fn an_output_that_cannot_stand_in_the_row_is_an_artifact() {
         r#"{"\u0024artifact":"passwords","more":1}"#,
     ] {
         with_checked(row(output), |contents, row| {
-            assert_eq!(
-                row.output.as_ref().unwrap().get(),
-                r#"{"$artifact":"output.json"}"#
-            );
+            assert_eq!(row.output.as_ref().unwrap().get(), r#"{"$artifact":"output.json"}"#);
             assert!(!row.truncated);
-            let [artifact] = &row.artifacts[..] else {
-                panic!("{row:?}")
-            };
+            let [artifact] = &row.artifacts[..] else { panic!("{row:?}") };
             assert_eq!(artifact.sha256, digest(output.as_bytes()));
             assert_eq!(artifact.bytes, output.len() as u64);
             assert_eq!(contents.len(), 1);
@@ -129,10 +124,7 @@ fn a_row_keeps_what_says_most() {
         let mut row = row("1");
         row.outcome = Outcome::Failed;
         let verdicts = [Verdict::Pass, Verdict::Fail].into_iter().cycle();
-        row.checks = verdicts
-            .take(count)
-            .map(|verdict| check(size, verdict))
-            .collect();
+        row.checks = verdicts.take(count).map(|verdict| check(size, verdict)).collect();
         row
     };
     with_checked(with(2, 1000), |_, row| {
@@ -149,11 +141,7 @@ fn a_row_keeps_what_says_most() {
     });
     with_checked(with(5000, 0), |_, row| {
         assert_eq!(row.checks.len(), 40);
-        assert!(
-            row.checks
-                .iter()
-                .all(|check| check.verdict == Verdict::Fail)
-        );
+        assert!(row.checks.iter().all(|check| check.verdict == Verdict::Fail));
         assert_eq!(row.checks[0].message.as_deref(), Some("message"));
     });
 }
@@ -177,21 +165,8 @@ fn the_longest_row_fits() {
         };
         100
     ];
-    row.metrics = vec![
-        Metric {
-            name: long(),
-            value: f64::MIN,
-            unit: Some(long()),
-        };
-        1000
-    ];
-    row.denied = vec![
-        Denied {
-            what: long(),
-            grant: Some(long()),
-        };
-        20
-    ];
+    row.metrics = vec![Metric { name: long(), value: f64::MIN, unit: Some(long()) }; 1000];
+    row.denied = vec![Denied { what: long(), grant: Some(long()) }; 20];
     row.error = Some(RowError {
         class: Some(ErrorClass::Other),
         code: long(),
@@ -202,10 +177,7 @@ fn the_longest_row_fits() {
     // That it is no longer than a row may be is checked by all.
     with_checked(row, |_, row| {
         assert!(row.truncated);
-        assert_eq!(
-            (row.checks.len(), row.metrics.len(), row.denied.len()),
-            (40, 40, 20)
-        );
+        assert_eq!((row.checks.len(), row.metrics.len(), row.denied.len()), (40, 40, 20));
         assert!(row.output.as_ref().unwrap().get().len() == 64 << 10);
     });
 }
@@ -220,9 +192,7 @@ fn what_was_said_is_cut_at_its_end() {
         fields: Vec::new(),
     };
     let said = Said {
-        log: (0..5000)
-            .map(|n| record(format!("{n} {}", "x".repeat(10_000))))
-            .collect(),
+        log: (0..5000).map(|n| record(format!("{n} {}", "x".repeat(10_000)))).collect(),
         dropped: 3,
         ..Said::default()
     };
@@ -232,11 +202,8 @@ fn what_was_said_is_cut_at_its_end() {
     let kept = cut["log"].as_array().unwrap();
     assert!(kept[0]["message"].as_str().unwrap().starts_with("0 "));
     assert_eq!(kept.len() as u64 + cut["dropped"].as_u64().unwrap(), 5003);
-    let said = Said {
-        stdout: "\u{1}".repeat(3 << 20).into(),
-        stderr: "end".into(),
-        ..Said::default()
-    };
+    let said =
+        Said { stdout: "\u{1}".repeat(3 << 20).into(), stderr: "end".into(), ..Said::default() };
     let bytes = encode_said(said);
     assert!(bytes.len() <= MAX_SAID, "{}", bytes.len());
     assert_ne!(digest(&bytes), Digest([0; 32]));

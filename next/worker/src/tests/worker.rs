@@ -65,15 +65,8 @@ impl Supervisor {
             let served = serve(other, slots, move |served| drop(leave.send(served)));
             sender.send(served)
         });
-        let mut supervisor = Self {
-            folder,
-            socket,
-            left,
-            compile_key: String::new(),
-        };
-        let FromWorker::Hello(hello) = supervisor.next() else {
-            panic!("no hello")
-        };
+        let mut supervisor = Self { folder, socket, left, compile_key: String::new() };
+        let FromWorker::Hello(hello) = supervisor.next() else { panic!("no hello") };
         assert_eq!(hello.version, env!("CARGO_PKG_VERSION"));
         supervisor.compile_key = hello.compile_key;
         supervisor
@@ -148,12 +141,7 @@ impl Supervisor {
         let (mut tasks, mut body) = (Vec::new(), Vec::new());
         for number in numbers {
             let line = line(number);
-            tasks.push(task(
-                number,
-                provider,
-                timeout,
-                Line::Bytes(line.len() as u32),
-            ));
+            tasks.push(task(number, provider, timeout, Line::Bytes(line.len() as u32)));
             body.extend(line.bytes());
         }
         self.send(&ToWorker::Tasks { tasks, body });
@@ -181,9 +169,7 @@ impl Supervisor {
 
     /// The next frame, which must be a report: its task and its row.
     fn report(&mut self) -> (u64, Value) {
-        let FromWorker::Report { head, body } = self.next() else {
-            panic!("no report")
-        };
+        let FromWorker::Report { head, body } = self.next() else { panic!("no report") };
         let row = &body[..head.row_bytes as usize];
         (head.task.0, serde_json::from_slice(row).unwrap())
     }
@@ -191,11 +177,7 @@ impl Supervisor {
     /// Puts a content into the blobs.
     fn write_blob(&self, content: &[u8]) -> Digest {
         let name = digest(content);
-        fs::write(
-            Path::new(&self.path("blobs")).join(name.to_string()),
-            content,
-        )
-        .unwrap();
+        fs::write(Path::new(&self.path("blobs")).join(name.to_string()), content).unwrap();
         name
     }
 
@@ -212,9 +194,7 @@ impl Supervisor {
     fn wait_for_doing(&mut self, task: u64) {
         loop {
             if let FromWorker::Doing(doing) = self.hear().unwrap()
-                && doing
-                    .iter()
-                    .any(|doing| doing.task.0 == task && doing.on_processor)
+                && doing.iter().any(|doing| doing.task.0 == task && doing.on_processor)
             {
                 return;
             }
@@ -224,9 +204,7 @@ impl Supervisor {
     fn slot(&self, slot: usize) -> SlotWord {
         let mut bytes = [0; SlotWord::LENGTH];
         let slots = File::open(self.path("slots")).unwrap();
-        slots
-            .read_exact_at(&mut bytes, (slot * SlotWord::LENGTH) as u64)
-            .unwrap();
+        slots.read_exact_at(&mut bytes, (slot * SlotWord::LENGTH) as u64).unwrap();
         SlotWord::decode(bytes)
     }
 
@@ -295,9 +273,7 @@ fn tasks_become_rows_that_their_supervisor_believes() {
     supervisor.send_tasks(0, MINUTE, 1..=500);
     let mut reported = Vec::new();
     for _ in 0..500 {
-        let FromWorker::Report { head, body } = supervisor.next() else {
-            panic!("no report")
-        };
+        let FromWorker::Report { head, body } = supervisor.next() else { panic!("no report") };
         let row = &body[..head.row_bytes as usize];
         let number = head.task.0;
         let task = task(number, 0, MINUTE, Line::Bytes(0));
@@ -328,16 +304,10 @@ fn plugins_describe_themselves_once_they_are_compiled() {
         supervisor.compile(plugin);
         supervisor.send(&ToWorker::PluginReady(digest(plugin)));
     }
-    let FromWorker::Ready(Ready {
-        providers: described,
-        ..
-    }) = supervisor.next()
-    else {
+    let FromWorker::Ready(Ready { providers: described, .. }) = supervisor.next() else {
         panic!("not ready")
     };
-    let [echo, spin] = &described[..] else {
-        panic!("{described:?}")
-    };
+    let [echo, spin] = &described[..] else { panic!("{described:?}") };
     assert_eq!((echo.provider, spin.provider), (0, 1));
     assert_eq!(echo.description.as_ref().unwrap().name, "echo");
     assert_eq!((&spin.description, &spin.problem), (&None, &None));
@@ -351,11 +321,7 @@ fn a_plugin_that_never_comes_is_a_problem() {
     supervisor.send_prepare(1);
     assert_eq!(supervisor.next(), FromWorker::NeedPlugin(digest(SPIN)));
     supervisor.send(&ToWorker::PluginReady(digest(SPIN)));
-    let FromWorker::Ready(Ready {
-        providers: described,
-        ..
-    }) = supervisor.next()
-    else {
+    let FromWorker::Ready(Ready { providers: described, .. }) = supervisor.next() else {
         panic!("not ready")
     };
     assert_eq!(described[0].problem, None);
@@ -380,10 +346,7 @@ fn a_stop_gives_back_what_waits_and_ends_what_runs() {
         supervisor.send_tasks(1, MINUTE, 1..=6);
         supervisor.wait_for_doing(1);
         let words = [supervisor.slot(0), supervisor.slot(1)];
-        assert!(
-            words.iter().any(|word| word.task == 1 && word.began > 0),
-            "{words:?}"
-        );
+        assert!(words.iter().any(|word| word.task == 1 && word.began > 0), "{words:?}");
         supervisor.send(&ToWorker::TakeBack { keep: 1 });
         let returned =
             |tasks: &[u64]| FromWorker::Returned(tasks.iter().copied().map(TaskId).collect());
@@ -391,9 +354,7 @@ fn a_stop_gives_back_what_waits_and_ends_what_runs() {
         let grace = Micros(if kill { MINUTE } else { 20_000 });
         supervisor.send(&ToWorker::Stop { grace, kill });
         assert_eq!(supervisor.next(), returned(&[3]));
-        let FromWorker::Doing(doing) = supervisor.hear().unwrap() else {
-            panic!("not what runs")
-        };
+        let FromWorker::Doing(doing) = supervisor.hear().unwrap() else { panic!("not what runs") };
         assert_eq!(doing.len(), 2);
         for _ in 0..2 {
             let (_, row) = supervisor.report();
@@ -411,10 +372,7 @@ fn a_long_line_is_read_from_the_blobs_of_the_session() {
     let line = line(1);
     let name: Digest = digest(line.as_bytes());
     let tasks = vec![task(1, 0, MINUTE, Line::Digest(name))];
-    supervisor.send(&ToWorker::Tasks {
-        tasks,
-        body: Vec::new(),
-    });
+    supervisor.send(&ToWorker::Tasks { tasks, body: Vec::new() });
     assert_eq!(supervisor.next(), FromWorker::NeedBlob(name));
     let path = Path::new(&supervisor.path("blobs")).join(name.to_string());
     fs::write(path, line).unwrap();
@@ -507,10 +465,7 @@ fn a_broken_supervisor_is_told_what_is_wrong() {
         body: line.into_bytes(),
     });
     let ended = supervisor.left().unwrap_err().to_string();
-    assert!(
-        ended.contains("a task of a provider that cannot be used"),
-        "{ended}"
-    );
+    assert!(ended.contains("a task of a provider that cannot be used"), "{ended}");
 }
 
 #[test]
@@ -532,13 +487,8 @@ fn a_test_is_checked_without_a_call() {
         )
     };
     let codes = |supervisor: &mut Supervisor| -> Vec<String> {
-        let FromWorker::Report { head, body } = supervisor.next() else {
-            panic!("no report")
-        };
-        assert_eq!(
-            (head.row_bytes as usize, head.task),
-            (body.len(), TaskId(1))
-        );
+        let FromWorker::Report { head, body } = supervisor.next() else { panic!("no report") };
+        assert_eq!((head.row_bytes as usize, head.task), (body.len(), TaskId(1)));
         let problems: Vec<Problem> = serde_json::from_slice(&body).unwrap();
         problems.into_iter().map(|problem| problem.code).collect()
     };

@@ -75,11 +75,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             out.hint(&format!("{}: {}", finding.tool, finding.install));
         }
     }
-    Ok(if args.language.is_some() && !is_complete {
-        Exit::Bad
-    } else {
-        Exit::Success
-    })
+    Ok(if args.language.is_some() && !is_complete { Exit::Bad } else { Exit::Success })
 }
 
 /// The first version in what a tool prints: `go1.27.3` and `v20.20.2` have one too.

@@ -18,9 +18,7 @@ pub fn parse(texts: &[String], limits: &Limits) -> Result<Grants, CommandError> 
     let mut grants = Grants::default();
     for text in texts {
         add(&mut grants, text, limits).map_err(|reason| {
-            CommandError::usage(format!(
-                "`--grant {text}` is not understood: {reason}\n{FORMS}"
-            ))
+            CommandError::usage(format!("`--grant {text}` is not understood: {reason}\n{FORMS}"))
         })?;
     }
     grants.env.sort_by(|one, other| one.0.cmp(&other.0));
@@ -52,9 +50,7 @@ fn add(grants: &mut Grants, text: &str, limits: &Limits) -> Result<(), String> {
                 return Err(format!("the variable `{name}` has a value already"));
             }
             let value = Template::parse(value).map_err(|error| error.to_string())?;
-            value
-                .check_roots(&["input", "config", "secret"])
-                .map_err(|error| error.to_string())?;
+            value.check_roots(&["input", "config", "secret"]).map_err(|error| error.to_string())?;
             grants.env.push((name.into(), value));
         }
         _ => return Err(format!("there is no grant `{kind}`")),
@@ -67,9 +63,7 @@ fn folder(text: &str, limits: &Limits) -> Result<FsGrant, String> {
         Some(text) => (text, FsMode::ReadWrite),
         None => (text.strip_suffix(":ro").unwrap_or(text), FsMode::ReadOnly),
     };
-    let (path, mount) = text
-        .rsplit_once(':')
-        .ok_or("its folder has no place in the guest")?;
+    let (path, mount) = text.rsplit_once(':').ok_or("its folder has no place in the guest")?;
     if !mount.starts_with('/') {
         return Err(format!("`{mount}` is not an absolute path"));
     }
@@ -79,11 +73,7 @@ fn folder(text: &str, limits: &Limits) -> Result<FsGrant, String> {
     if mode == FsMode::ReadWrite && limits.scratch == 0 {
         return Err("a writable folder needs `--limit scratch=16MiB`".into());
     }
-    Ok(FsGrant {
-        path: path.into(),
-        mount: mount.into(),
-        mode,
-    })
+    Ok(FsGrant { path: path.into(), mount: mount.into(), mode })
 }
 
 /// Reads `--limit KEY=VALUE`.

@@ -98,10 +98,7 @@ fn show_description(about: &Description, out: &Out) {
     for request in &about.requests {
         line("asks for", &visible_line(request));
     }
-    for (title, schema) in [
-        ("config", &about.config_schema),
-        ("input", &about.input_schema),
-    ] {
+    for (title, schema) in [("config", &about.config_schema), ("input", &about.input_schema)] {
         if let Some(schema) = schema {
             line(title, &schema.to_string());
         }
@@ -110,10 +107,7 @@ fn show_description(about: &Description, out: &Out) {
 
 /// Lets the plugin describe itself.
 fn describe(file: &str, out: &Out) -> Result<Option<Description>, CommandError> {
-    let provider = Provider {
-        protocol: Protocol::Json,
-        ..super::provider(file)?
-    };
+    let provider = Provider { protocol: Protocol::Json, ..super::provider(file)? };
     let only = Call {
         provider,
         files: Default::default(),

@@ -59,10 +59,8 @@ fn template(language: &str, kind: Option<&str>) -> Result<Template, CommandError
     let kind = kind.and_then(PluginKind::parse);
     let mut templates = Template::all();
     templates.retain(|template| template.word() == language);
-    let known: Vec<_> = templates
-        .iter()
-        .map(|template| format!("`--kind {}`", template.about.kind))
-        .collect();
+    let known: Vec<_> =
+        templates.iter().map(|template| format!("`--kind {}`", template.about.kind)).collect();
     templates
         .into_iter()
         .find(|template| kind.is_none_or(|kind| template.about.kind == kind))

@@ -139,16 +139,11 @@ fn ask(
     let mut provider = request.provider.clone();
     provider.protocol = protocol;
     // No worker is trusted to keep the limits. An artifact that is cut is not whole.
-    let mut room = provider
-        .limits
-        .artifacts
-        .saturating_add(provider.limits.reply);
+    let mut room = provider.limits.artifacts.saturating_add(provider.limits.reply);
     let files = request.files.iter();
     let only = Call {
         provider,
-        files: files
-            .map(|(file, path)| (file.sha256, path.clone()))
-            .collect(),
+        files: files.map(|(file, path)| (file.sha256, path.clone())).collect(),
         secret_files: args.secret_file.clone(),
         artifacts: args.artifacts.clone(),
         task: Some(task(args, request)?),
@@ -183,9 +178,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
     let input = json_value("--input", args.input.as_deref())?.unwrap_or(Value::Null);
     let config = json_value("--config", args.config.as_deref())?.unwrap_or_else(|| json!({}));
     if !config.is_object() {
-        return Err(CommandError::usage(
-            "`--config` is an object, as the scenario's `config`",
-        ));
+        return Err(CommandError::usage("`--config` is an object, as the scenario's `config`"));
     }
     let mut files = args.files.clone();
     let (mut stdin, mut stdin_file) = (None, None);
@@ -285,11 +278,7 @@ fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError>
     let line = line.to_string().into_bytes();
     let task = Task {
         id: TaskId(1),
-        trial: TrialId {
-            test: id,
-            provider: request.provider.name.clone(),
-            repeat: 1,
-        },
+        trial: TrialId { test: id, provider: request.provider.name.clone(), repeat: 1 },
         provider: 0,
         attempt: 1,
         seed: args.seed,

@@ -22,10 +22,7 @@ fn content(file: &LeftFile) -> Vec<u8> {
 
 #[test]
 fn commands_find_their_tests_attachments_and_cannot_change_them() {
-    let world = World::new()
-        .scratch(MIB)
-        .attach("a.txt", "attached")
-        .attach("b c.bin", "");
+    let world = World::new().scratch(MIB).attach("a.txt", "attached").attach("b c.bin", "");
     for (kind, plugin) in world.commands() {
         let acts = json!([
             ["list", "/files"],
@@ -68,19 +65,13 @@ fn an_attachment_that_is_gone_is_named() {
         let error = error(world.run(plugin, &json!([])));
         assert_eq!(error.class, Some(ErrorClass::Internal), "{kind}");
         let expected = "cannot hand over the attachment `a.txt`: ";
-        assert!(
-            error.message.starts_with(expected),
-            "{kind}: {}",
-            error.message
-        );
+        assert!(error.message.starts_with(expected), "{kind}: {}", error.message);
     }
 }
 
 #[test]
 fn what_a_command_leaves_becomes_artifacts() {
-    let mut world = World::new()
-        .scratch(MIB)
-        .mount("open", "/data", FsMode::ReadWrite);
+    let mut world = World::new().scratch(MIB).mount("open", "/data", FsMode::ReadWrite);
     world.bench.limits.artifacts = 20;
     let mut interrupted = World::new().scratch(MIB);
     interrupted.bench.timeout = Duration::from_millis(100);
@@ -150,10 +141,7 @@ fn only_so_many_artifacts_are_kept() {
             "not kept from `/artifacts`: `12` (over `limits.artifact_files`, 2), `13`"
         )
     );
-    assert!(
-        message.ends_with("`21` (over `limits.artifact_files`, 2) and 3 more"),
-        "{message}"
-    );
+    assert!(message.ends_with("`21` (over `limits.artifact_files`, 2) and 3 more"), "{message}");
 }
 
 #[test]

@@ -36,10 +36,7 @@ fn a_guest_has_the_environment_that_it_is_granted() {
     let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
     for (kind, plugin) in world.all() {
         let acts = json!([["env"]]).to_string();
-        let call = Call {
-            env: &env,
-            ..world.call(plugin, &acts)
-        };
+        let call = Call { env: &env, ..world.call(plugin, &acts) };
         let ended = world.bench.runtime.block_on(plugin.run(&mut None, call));
         let expected = json!([{"ok": {"EMPTY": "", "LANG": "C.UTF-8"}}]);
         assert_eq!(output(ended), expected, "{kind}");
@@ -48,15 +45,9 @@ fn a_guest_has_the_environment_that_it_is_granted() {
 
 #[test]
 fn a_granted_folder_is_read_and_not_changed() {
-    let world = World::new()
-        .mount("open", "/data", FsMode::ReadOnly)
-        .scratch(MIB);
+    let world = World::new().mount("open", "/data", FsMode::ReadOnly).scratch(MIB);
     world.assert_all(
-        &json!([
-            ["read", "/data/file"],
-            ["list", "/data"],
-            ["size", "/data/file"]
-        ]),
+        &json!([["read", "/data/file"], ["list", "/data"], ["size", "/data/file"]]),
         &json!([{"ok": "content"}, {"ok": ["file", "sub"]}, {"ok": 7}]),
     );
     world.assert_all_fail(&json!([
@@ -88,9 +79,7 @@ fn a_granted_folder_is_read_and_not_changed() {
 fn a_granted_folder_is_changed_where_that_is_granted() {
     let guests = World::new();
     for (kind, plugin) in guests.all() {
-        let world = World::new()
-            .mount("open", "/data", FsMode::ReadWrite)
-            .scratch(MIB);
+        let world = World::new().mount("open", "/data", FsMode::ReadWrite).scratch(MIB);
         let acts = json!([
             ["write", "/data/file", "changed"],
             ["append", "/data/file", " twice"],
@@ -107,10 +96,7 @@ fn a_granted_folder_is_changed_where_that_is_granted() {
         let results = output(ended);
         assert_eq!(results[6], json!({"ok": "changed twice"}), "{kind}");
         let results = results.as_array().unwrap();
-        assert!(
-            results.iter().all(|result| result.get("err").is_none()),
-            "{kind}: {results:?}"
-        );
+        assert!(results.iter().all(|result| result.get("err").is_none()), "{kind}: {results:?}");
         assert_eq!(world.read("open/new/file"), "changed twice");
         assert_eq!(names(&world.path("open")), ["hard", "new", "soft"]);
     }
@@ -121,38 +107,24 @@ fn a_folder_that_is_gone_is_named() {
     let world = World::new();
     fs::create_dir(world.path("gone")).unwrap();
     let world =
-        world
-            .mount("open", "/data", FsMode::ReadOnly)
-            .mount("gone", "/gone", FsMode::ReadOnly);
+        world.mount("open", "/data", FsMode::ReadOnly).mount("gone", "/gone", FsMode::ReadOnly);
     fs::remove_dir(world.path("gone")).unwrap();
     for (kind, plugin) in world.all() {
         let error = error(world.run(plugin, &json!([])));
         assert_eq!(error.class, Some(ErrorClass::Internal), "{kind}");
         let gone = world.path("gone");
         let expected = format!("cannot mount the folder `{}` at `/gone`: ", gone.display());
-        assert!(
-            error.message.starts_with(&expected),
-            "{kind}: {}",
-            error.message
-        );
+        assert!(error.message.starts_with(&expected), "{kind}: {}", error.message);
     }
 }
 
 #[test]
 fn what_a_guest_puts_in_the_place_of_a_folder_is_not_mounted() {
-    let link = json!([
-        ["rename", "/data/sub", "/data/moved"],
-        ["symlink", "../../secret", "/data/sub"],
-    ]);
-    let folder = json!([
-        ["rename", "/data/sub", "/data/moved"],
-        ["mkdir", "/data/sub"]
-    ]);
+    let link =
+        json!([["rename", "/data/sub", "/data/moved"], ["symlink", "../../secret", "/data/sub"],]);
+    let folder = json!([["rename", "/data/sub", "/data/moved"], ["mkdir", "/data/sub"]]);
     // Neither does a link further up lead elsewhere.
-    let above = json!([
-        ["rename", "/data/deep", "/data/moved"],
-        ["symlink", "..", "/data/deep"],
-    ]);
+    let above = json!([["rename", "/data/deep", "/data/moved"], ["symlink", "..", "/data/deep"],]);
     let guests = World::new();
     for (kind, plugin) in guests.all() {
         for acts in [&link, &folder, &above] {
@@ -241,17 +213,8 @@ fn a_folder_may_be_the_root_and_longer_mounts_go_before_it() {
 
 #[test]
 fn what_is_neither_a_file_nor_a_folder_is_not_opened() {
-    let world = World::new()
-        .mount("open", "/data", FsMode::ReadWrite)
-        .scratch(MIB);
-    mknodat(
-        CWD,
-        world.path("open/pipe"),
-        FileType::Fifo,
-        Mode::RUSR | Mode::WUSR,
-        0,
-    )
-    .unwrap();
+    let world = World::new().mount("open", "/data", FsMode::ReadWrite).scratch(MIB);
+    mknodat(CWD, world.path("open/pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let _socket = UnixListener::bind(world.path("open/socket")).unwrap();
     symlink("pipe", world.path("open/link")).unwrap();
     for (kind, plugin) in world.all() {
@@ -274,15 +237,9 @@ fn what_is_neither_a_file_nor_a_folder_is_not_opened() {
         let (ok, size) = (json!({"ok": null}), json!({"ok": 0}));
         let ended = world.run(plugin, &acts);
         let what = |name| format!("opening `{name}`, which is neither a file nor a folder");
-        assert_eq!(
-            denied(&ended),
-            ["pipe", "link", "socket", "sub/pipe"].map(what),
-            "{kind}"
-        );
+        assert_eq!(denied(&ended), ["pipe", "link", "socket", "sub/pipe"].map(what), "{kind}");
         let results = output(ended);
-        let expected = [
-            &perm, &perm, &perm, &perm, &perm, &size, &ok, &perm, &ok, &ok, &perm, &ok,
-        ];
+        let expected = [&perm, &perm, &perm, &perm, &perm, &size, &ok, &perm, &ok, &ok, &perm, &ok];
         for (index, expected) in expected.into_iter().enumerate() {
             assert_eq!(&results[index], expected, "{kind}: {}", acts[index]);
         }
@@ -295,11 +252,7 @@ fn a_guest_that_closes_nothing_has_only_so_many_files_open() {
     let before = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     for (kind, plugin) in world.all() {
         let ended = world.run(plugin, &json!([["hoard", "/data/file"], ["list", "/data"]]));
-        assert_eq!(
-            denied(&ended),
-            ["having more than 128 files open at once"],
-            "{kind}"
-        );
+        assert_eq!(denied(&ended), ["having more than 128 files open at once"], "{kind}");
         let results = output(ended);
         let name = if kind == "module" { "mfile" } else { "nomem" };
         assert_eq!(results[0], json!({"err": name}), "{kind}");

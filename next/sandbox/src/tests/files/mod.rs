@@ -73,18 +73,9 @@ impl World {
         let guests = COMPILED.each_ref().map(|(digest, compiled)| {
             let name = entry_name(digest, &Engines::compile_key());
             fs::write(bench.cache.path().join(name), compiled).unwrap();
-            bench
-                .engines
-                .load(bench.cache.path(), digest)
-                .unwrap()
-                .unwrap()
+            bench.engines.load(bench.cache.path(), digest).unwrap().unwrap()
         });
-        Self {
-            folder,
-            bench,
-            guests,
-            attached: Vec::new(),
-        }
+        Self { folder, bench, guests, attached: Vec::new() }
     }
 
     fn mount(mut self, name: &str, guest: &str, mode: FsMode) -> Self {
@@ -166,10 +157,7 @@ impl World {
         // Of many folders the removal goes on behind the attempt.
         let began = Instant::now();
         while !names(&self.path("scratch")).is_empty() {
-            assert!(
-                began.elapsed() < Duration::from_secs(60),
-                "its folders stay"
-            );
+            assert!(began.elapsed() < Duration::from_secs(60), "its folders stay");
             thread::sleep(Duration::from_millis(1));
         }
         ended
@@ -223,9 +211,8 @@ impl World {
 /// The names in a folder, sorted.
 fn names(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap();
-    let mut names: Vec<_> = names
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> =
+        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }

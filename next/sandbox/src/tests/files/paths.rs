@@ -16,9 +16,7 @@ use crate::Plugin;
 
 #[test]
 fn no_path_leads_out() {
-    let world = World::new()
-        .mount("open", "/data", FsMode::ReadWrite)
-        .scratch(MIB);
+    let world = World::new().mount("open", "/data", FsMode::ReadWrite).scratch(MIB);
     let outside = world.path("secret");
     let outside = outside.to_str().unwrap();
     // What somebody else has put there.
@@ -74,9 +72,7 @@ fn no_path_leads_out() {
 
 #[test]
 fn no_path_leads_out_of_a_folder_that_is_the_root() {
-    let world = World::new()
-        .mount("open", "/", FsMode::ReadWrite)
-        .scratch(MIB);
+    let world = World::new().mount("open", "/", FsMode::ReadWrite).scratch(MIB);
     let outside = world.path("secret");
     let outside = outside.to_str().unwrap();
     for (link, target) in [
@@ -128,9 +124,7 @@ fn no_path_leads_out_of_a_folder_that_is_the_root() {
 
 #[test]
 fn who_looks_outside_is_told_of() {
-    let world = World::new()
-        .mount("open", "/data", FsMode::ReadOnly)
-        .scratch(MIB);
+    let world = World::new().mount("open", "/data", FsMode::ReadOnly).scratch(MIB);
     let acts = json!([
         ["read", "/data/../secret/file"],
         ["read", "/data/../secret/file"],
@@ -146,20 +140,14 @@ fn who_looks_outside_is_told_of() {
     for (kind, plugin) in world.all() {
         let ended = world.run(plugin, &acts);
         let what = |path| format!("reading `{path}`, which leads out of its folder");
-        assert_eq!(
-            denied(&ended),
-            ["../secret/file", "up"].map(what),
-            "{kind}: {ended:?}"
-        );
+        assert_eq!(denied(&ended), ["../secret/file", "up"].map(what), "{kind}: {ended:?}");
         assert!(ended.denied.iter().all(|denied| denied.grant.is_none()));
     }
 }
 
 #[test]
 fn links_of_a_guests_own_making_lead_nowhere_either() {
-    let world = World::new()
-        .mount("secret", "/secret", FsMode::ReadOnly)
-        .scratch(MIB);
+    let world = World::new().mount("secret", "/secret", FsMode::ReadOnly).scratch(MIB);
     let world = world.mount("open", "/data", FsMode::ReadWrite);
     for (kind, plugin) in world.all() {
         let acts = json!([
@@ -214,9 +202,7 @@ fn links_of_a_guests_own_making_lead_nowhere_either() {
 fn raw_calls_get_no_further_than_a_library_does() {
     // Path and flags of an `open` in the first folder, by calls that no library would make.
     let open_at = |mount: &str, path: &str, create: u32, rights: u64| {
-        let world = World::new()
-            .mount("open", mount, FsMode::ReadOnly)
-            .scratch(MIB);
+        let world = World::new().mount("open", mount, FsMode::ReadOnly).scratch(MIB);
         let plugin = world.bench.text(&format!(
             r#"(module
                  (import "wasi_snapshot_preview1" "path_open"
@@ -239,14 +225,7 @@ fn raw_calls_get_no_further_than_a_library_does() {
     let open = |path: &str, create: u32, rights: u64| open_at("/data", path, create, rights);
     for mount in ["/data", "/"] {
         assert_eq!(open_at(mount, "file", 0, READ), 0);
-        for path in [
-            "/etc/passwd",
-            "/file",
-            "../secret/file",
-            "/",
-            "..",
-            "sub/../../secret",
-        ] {
+        for path in ["/etc/passwd", "/file", "../secret/file", "/", "..", "sub/../../secret"] {
             assert_eq!(open_at(mount, path, 0, READ), PERM, "{mount}: {path}");
         }
     }
@@ -259,19 +238,12 @@ fn raw_calls_get_no_further_than_a_library_does() {
 
 #[test]
 fn folders_that_become_links_lead_nowhere() {
-    let world = World::new()
-        .mount("open", "/data", FsMode::ReadWrite)
-        .scratch(MIB);
+    let world = World::new().mount("open", "/data", FsMode::ReadWrite).scratch(MIB);
     fs::create_dir(world.path("open/x")).unwrap();
     fs::write(world.path("open/x/file"), "inside").unwrap();
     symlink("../secret", world.path("open/y")).unwrap();
     let acts: Vec<_> = (0..200)
-        .flat_map(|_| {
-            [
-                json!(["read", "/data/x/file"]),
-                json!(["write", "/data/x/file", "inside"]),
-            ]
-        })
+        .flat_map(|_| [json!(["read", "/data/x/file"]), json!(["write", "/data/x/file", "inside"])])
         .collect();
     let acts = json!(acts);
     let (x, y) = (world.path("open/x"), world.path("open/y"));
@@ -313,21 +285,9 @@ fn a_path_that_is_longer_than_any_is_not_copied() {
                 "(i32.const 3) (i32.const 0) {VAST} (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 16)"
             ),
         ),
-        (
-            "path_create_directory",
-            "i32 i32 i32",
-            format!("(i32.const 3) {VAST}"),
-        ),
-        (
-            "path_remove_directory",
-            "i32 i32 i32",
-            format!("(i32.const 3) {LONG}"),
-        ),
-        (
-            "path_unlink_file",
-            "i32 i32 i32",
-            format!("(i32.const 3) {LONG}"),
-        ),
+        ("path_create_directory", "i32 i32 i32", format!("(i32.const 3) {VAST}")),
+        ("path_remove_directory", "i32 i32 i32", format!("(i32.const 3) {LONG}")),
+        ("path_unlink_file", "i32 i32 i32", format!("(i32.const 3) {LONG}")),
         (
             "path_filestat_get",
             "i32 i32 i32 i32 i32",
@@ -358,16 +318,8 @@ fn a_path_that_is_longer_than_any_is_not_copied() {
             "i32 i32 i32 i32 i32 i32 i32",
             format!("(i32.const 3) (i32.const 0) {SHORT} (i32.const 3) {VAST}"),
         ),
-        (
-            "path_symlink",
-            "i32 i32 i32 i32 i32",
-            format!("{VAST} (i32.const 3) {SHORT}"),
-        ),
-        (
-            "path_symlink",
-            "i32 i32 i32 i32 i32",
-            format!("{SHORT} (i32.const 3) {VAST}"),
-        ),
+        ("path_symlink", "i32 i32 i32 i32 i32", format!("{VAST} (i32.const 3) {SHORT}")),
+        ("path_symlink", "i32 i32 i32 i32 i32", format!("{SHORT} (i32.const 3) {VAST}")),
     ];
     let world = World::new().scratch(MIB);
     for (name, parameters, arguments) in calls {

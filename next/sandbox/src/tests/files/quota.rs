@@ -73,11 +73,7 @@ fn a_byte_far_away_costs_what_its_file_grows_by() {
 fn empty_files_folders_and_links_cost_too() {
     let world = World::new().scratch(10 * ENTRY);
     world.assert_all(
-        &json!([
-            ["flood", "/scratch"],
-            ["remove", "/scratch/0"],
-            ["write", "/scratch/1", "x"]
-        ]),
+        &json!([["flood", "/scratch"], ["remove", "/scratch/0"], ["write", "/scratch/1", "x"]]),
         &json!([{"ok": 10}, {"ok": null}, {"err": "nospc"}]),
     );
     let world = World::new().scratch(4 * ENTRY);
@@ -108,9 +104,7 @@ fn empty_files_folders_and_links_cost_too() {
 fn writes_to_granted_folders_count_as_well() {
     let guests = World::new();
     for (kind, plugin) in guests.all() {
-        let world = World::new()
-            .mount("open", "/data", FsMode::ReadWrite)
-            .scratch(5);
+        let world = World::new().mount("open", "/data", FsMode::ReadWrite).scratch(5);
         let acts = json!([
             ["write", "/data/file", "12345"],
             ["append", "/data/file", "6"],
@@ -123,11 +117,8 @@ fn writes_to_granted_folders_count_as_well() {
 
         // Nothing may be written where no limit says how much.
         let world = World::new().mount("open", "/data", FsMode::ReadWrite);
-        let acts = json!([
-            ["append", "/data/file", "6"],
-            ["mkdir", "/data/new"],
-            ["list", "/scratch"]
-        ]);
+        let acts =
+            json!([["append", "/data/file", "6"], ["mkdir", "/data/new"], ["list", "/scratch"]]);
         let results = output(world.run(plugin, &acts));
         assert_eq!(results[0], json!({"err": "nospc"}), "{kind}");
         assert_eq!(results[1], json!({"err": "nospc"}), "{kind}");
@@ -143,10 +134,7 @@ fn an_attempt_that_fails_without_room_says_which_limit_it_was() {
     let full = json!(["write", "/scratch/a", "x"]);
     for (kind, plugin) in world.all() {
         let message = error(world.run(plugin, &json!([full, ["panic"]]))).message;
-        assert!(
-            message.contains("the guest's own words"),
-            "{kind}: {message}"
-        );
+        assert!(message.contains("the guest's own words"), "{kind}: {message}");
         assert!(message.ends_with(refused), "{kind}: {message}");
     }
     let ended = world.run(world.component(), &json!([full, ["fail"]]));
@@ -192,10 +180,7 @@ fn preview_1_has_no_other_way_to_make_a_file_larger() {
                (call $exit (call $allocate (i32.load (i32.const 0)) (i64.const 0) (i64.const 1000000)))))"#,
     );
     const NOT_SUPPORTED: i32 = 58;
-    assert_eq!(
-        reply(world.run(&plugin, &json!([]))).exit_code,
-        Some(NOT_SUPPORTED)
-    );
+    assert_eq!(reply(world.run(&plugin, &json!([]))).exit_code, Some(NOT_SUPPORTED));
 }
 
 #[test]

@@ -57,10 +57,7 @@ fn attempts_at_the_same_time_do_not_see_each_other() {
     let seen = output(seen);
     assert_eq!(seen[0], json!({"ok": []}));
     let stolen = output(stolen);
-    assert!(
-        seen[1]["err"].is_string() && stolen[0]["err"].is_string(),
-        "{seen} {stolen}"
-    );
+    assert!(seen[1]["err"].is_string() && stolen[0]["err"].is_string(), "{seen} {stolen}");
     assert_eq!(names(&root), [""; 0]);
 }
 

@@ -35,10 +35,7 @@ pub fn redaction(bytes: &[u8]) {
         let mut redacted = text.clone();
         redactor.text(&mut redacted);
         none_survives(&redactor, &forms, &redacted);
-        assert_eq!(
-            streamed(&redactor, &text, 1 + usize::from(*pieces)),
-            redacted
-        );
+        assert_eq!(streamed(&redactor, &text, 1 + usize::from(*pieces)), redacted);
     }
 }
 

@@ -30,10 +30,7 @@ pub fn addresses(bytes: &[u8]) {
     } else {
         return;
     };
-    assert!(
-        !is_local(address) || special(address).is_some(),
-        "{address}"
-    );
+    assert!(!is_local(address) || special(address).is_some(), "{address}");
     let grants = granted.split(|byte| *byte == 0xff);
     let grants = grants.filter_map(|text| NetGrant::parse(str::from_utf8(text).ok()?).ok());
     let grants: Vec<_> = grants.collect();
@@ -60,10 +57,7 @@ pub fn addresses(bytes: &[u8]) {
                     && url.port_or_known_default() == Some(reached.port())
             };
             let is_public = !is_local(address);
-            assert!(
-                is_public || grants.iter().any(is_named),
-                "{address} at {port}"
-            );
+            assert!(is_public || grants.iter().any(is_named), "{address} at {port}");
         }
     }
 }
@@ -150,9 +144,7 @@ fn sent(url: &Url) {
     let host = url.host_str().expect("a URL of HTTP has a host");
     assert!(url.username().is_empty() && url.password().is_none());
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     match bare {
         Some(bare) => assert!(bare.parse::<Ipv6Addr>().is_ok(), "{host}"),
         None => assert!(host.bytes().all(is_plain), "{host}"),
