@@ -9,13 +9,14 @@ use crate::support::{
     guests::root,
     run::Run,
     runner::{Runner, tests},
+    running::Running,
     truth::{assert_kept, assert_told_truly, assert_whole, results},
 };
 
 /// The scenario of the README, in a folder of its own.
-fn first() -> Runner {
+fn basic() -> Runner {
     let runner = Runner::new(&[]);
-    let scenario = fs::read_to_string(root().join("scenarios/first.toml")).unwrap();
+    let scenario = fs::read_to_string(root().join("scenarios/basic.toml")).unwrap();
     runner.scenario(&scenario);
     runner
 }
@@ -33,29 +34,46 @@ fn files(run: &Run) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn each_planned_trial_has_a_row() {
-    let runner = first();
+    let runner = basic();
     runner.exec(&[]).expect(0);
-    let run = assert_whole(&runner, 8);
+    let run = assert_whole(&runner, 9);
     assert_eq!(run.ending(), ["completed", "", "", "passed"]);
     let trials: Vec<_> = results(&run).into_keys().collect();
     let expected = [
         "greeting@echo#1",
+        "length@units#1",
+        "length@units-rounded#1",
         "pangram@echo#1",
         "person@echo#1",
-        "units/length@units#1",
-        "units/temperature@units#1",
-        "units/unknown@units#1",
-        "units/unknown@units#2",
-        "units/unknown@units#3",
+        "rounding@units-rounded#1",
+        "unknown-unit@units#1",
+        "unknown-unit@units#2",
+        "unknown-unit@units#3",
     ];
     assert_eq!(trials, expected);
-    assert_eq!((run.planned(), run.count("passed"), run.count("flaky")), (8, 8, 0));
-    assert!(run.id().contains("-first-"), "{}", run.id());
+    assert_eq!((run.planned(), run.count("passed"), run.count("flaky")), (9, 9, 0));
+    assert!(run.id().contains("-basic-"), "{}", run.id());
+}
+
+#[test]
+fn killed_main_job_is_finished_from_its_directory() {
+    let runner = Runner::new(&[]);
+    let scenario = root().join("scenarios/basic.toml");
+    let mut exec = runner.command(&["exec", scenario.to_str().unwrap(), "-j", "1", "--json"]);
+    exec.env("RUNNER_FAULT", "rows-write:kill:1");
+    let killed = Running::start(&mut exec).finish();
+    assert_eq!(killed.code, None, "{killed:?}");
+    let run = runner.only_run();
+    assert!(run.rows().len() < 9, "killed too late");
+    runner.run(&["resume", "--from", run.dir.to_str().unwrap()]).expect(0);
+    let run = assert_whole(&runner, 9);
+    assert_eq!(run.ending(), ["completed", "", "", "passed"]);
+    assert_kept(&run, &killed.acknowledged());
 }
 
 #[test]
 fn rows_have_the_documented_keys() {
-    let runner = first();
+    let runner = basic();
     runner.exec(&[]).expect(0);
     let row = runner.only_run().row("greeting");
     let object = row.as_object().unwrap();
@@ -126,7 +144,7 @@ fn exit_codes_tell_results_apart() {
 
 #[test]
 fn events_tell_of_every_row() {
-    let runner = first();
+    let runner = basic();
     let ran = runner.exec(&["--json"]).expect(0);
     let (run, events) = (runner.only_run(), ran.events());
     let numbers: Vec<_> = events.iter().map(|event| event["n"].as_u64().unwrap()).collect();
@@ -134,36 +152,36 @@ fn events_tell_of_every_row() {
     assert!(events.iter().all(|event| event["v"].is_u64()), "{events:?}");
     let (started, finished) = (&events[0], events.last().unwrap());
     assert_eq!(started["event"], "started");
-    assert_eq!((&started["run"], &started["planned"]), (&json!(run.id()), &json!(8)));
+    assert_eq!((&started["run"], &started["planned"]), (&json!(run.id()), &json!(9)));
     assert_eq!(finished["event"], "finished");
     assert_eq!(
         (&finished["status"], &finished["verdict"]),
         (&json!("completed"), &json!("passed"))
     );
-    assert_eq!((&finished["exit_code"], &finished["counts"]["passed"]), (&json!(0), &json!(8)));
+    assert_eq!((&finished["exit_code"], &finished["counts"]["passed"]), (&json!(0), &json!(9)));
     let acknowledged = ran.acknowledged();
-    assert_eq!(acknowledged.len(), 8);
+    assert_eq!(acknowledged.len(), 9);
     assert_kept(&run, &acknowledged);
 }
 
 #[test]
 fn manifest_says_what_was_planned() {
-    let runner = first();
+    let runner = basic();
     runner.exec(&[]).expect(0);
     let manifest = runner.only_run().manifest();
     assert_eq!((&manifest["format"], &manifest["stage"]), (&json!(3), &json!("finish")));
     let metadata = &manifest["metadata"];
     let planned = [&metadata["planned_trial_count"], &metadata["planned_test_count"]];
-    assert_eq!(planned, [8, 6]);
+    assert_eq!(planned, [9, 6]);
     assert_eq!(manifest["id"], runner.only_run().id());
-    assert_eq!(manifest["scenario"], "first");
+    assert_eq!(manifest["scenario"], "basic");
     let names: Vec<_> = manifest["providers"]
         .as_array()
         .unwrap()
         .iter()
         .map(|provider| &provider["name"])
         .collect();
-    assert_eq!(names, ["echo", "units"]);
+    assert_eq!(names, ["echo", "units", "units-rounded"]);
     assert_eq!(manifest["providers"][0]["limits"]["memory"], 256 << 20, "the default limit");
     let transitions = manifest["transitions"].as_array().unwrap();
     let steps: Vec<_> =
@@ -176,7 +194,7 @@ fn manifest_says_what_was_planned() {
 
 #[test]
 fn stored_scenario_is_byte_for_byte() {
-    let runner = first();
+    let runner = basic();
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
     assert_eq!(run.bytes("scenario.toml"), fs::read(runner.path("scenario.toml")).unwrap());
@@ -219,7 +237,7 @@ fn failures_are_named_at_the_end() {
 
 #[test]
 fn deleted_database_changes_no_answer() {
-    let runner = first();
+    let runner = basic();
     runner.exec(&[]).expect(0);
     runner.exec(&["--test", "greeting"]).expect(0);
     let before = runner.list();
@@ -232,7 +250,7 @@ fn deleted_database_changes_no_answer() {
 
 #[test]
 fn database_has_what_manifests_have() {
-    let runner = first();
+    let runner = basic();
     runner.exec(&[]).expect(0);
     runner.exec(&["--test", "greeting"]).expect(0);
     runner.list();
@@ -246,7 +264,7 @@ fn database_has_what_manifests_have() {
             .unwrap();
         let [status, _, _, verdict] = run.ending();
         let counts = [run.planned(), run.count("passed")].map(u64::cast_signed);
-        let expected = (status, verdict, counts[0], counts[1], "first".to_owned());
+        let expected = (status, verdict, counts[0], counts[1], "basic".to_owned());
         assert_eq!(listed, expected);
     }
     // The graph of the status holds there, too.
@@ -257,7 +275,7 @@ fn database_has_what_manifests_have() {
 
 #[test]
 fn reading_commands_change_no_run() {
-    let runner = first();
+    let runner = basic();
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
     let before = files(&run);
@@ -287,7 +305,7 @@ fn completed_run_is_resumed_without_change() {
 fn results_are_their_owners_alone() {
     let runner = Runner::hostile(&tests(r#"large | { do = "huge-reply", bytes = 100000 } |"#));
     let umask = r#"umask 022; exec "$runner" exec scenario.toml"#;
-    crate::support::running::Running::start(&mut runner.shell(umask)).finish().expect(0);
+    Running::start(&mut runner.shell(umask)).finish().expect(0);
     let mut folders = vec![runner.path("results")];
     let mut files = 0;
     while let Some(folder) = folders.pop() {
