@@ -11,11 +11,11 @@ use std::{
 use clap::{Args, ColorChoice, Parser, Subcommand};
 use runner_engine::{SessionRequest, Share};
 use runner_model::{
-    Budgets, FailFast,
+    Budgets, FailFast, SessionOverrides,
     units::{MAX_DURATION, parse_duration},
 };
 use runner_record::{RecordError, ResultsRoot, RunDir};
-use runner_report::words::quoted;
+use runner_report::phrases::quoted;
 
 use crate::{
     commands::{control, exec, follow, init, list, plugin, resume, show, upkeep, validate},
@@ -198,14 +198,16 @@ impl SessionArgs {
         let command = detach::arguments().map(|word| word.to_string_lossy().into_owned());
         SessionRequest {
             results: self.root.path(),
-            jobs: self.jobs,
-            timeout: self.timeout_minutes.or(self.timeout),
-            grace: self.grace,
-            fail_fast: self.fail_fast,
-            budgets: self.budget.iter().fold(Budgets::default(), |mut all, one| {
-                all.extend(one);
-                all
-            }),
+            overrides: SessionOverrides {
+                jobs: self.jobs,
+                timeout: self.timeout_minutes.or(self.timeout),
+                grace: self.grace,
+                fail_fast: self.fail_fast,
+                budgets: self.budget.iter().fold(Budgets::default(), |mut all, one| {
+                    all.extend(one);
+                    all
+                }),
+            },
             share: match (self.exclusive, self.wait) {
                 (false, _) => Share::WithOthers,
                 (true, false) => Share::Alone,

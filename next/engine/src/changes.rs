@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     exec,
-    flights::TestLine,
+    in_flight::TestLine,
     plan::{self, Plan},
     plugins,
 };

@@ -13,10 +13,10 @@ use crate::signals::lock;
 /// Time since a session began, without the time in which it was paused or the process suspended. All that goes by it share
 /// it, and the watchdog looks at it often enough.
 #[derive(Clone, Debug)]
-pub(crate) struct Clock(Arc<Mutex<State>>);
+pub(crate) struct Clock(Arc<Mutex<ClockState>>);
 
 #[derive(Debug)]
-struct State {
+struct ClockState {
     clock: RunClock,
     /// When it did not go on, and for how long in all by the end of that.
     stops: Vec<(RunTime, Duration)>,
@@ -24,7 +24,7 @@ struct State {
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(ClockState {
             clock: RunClock::new(read(ClockId::Monotonic)),
             stops: Vec::new(),
         })))
@@ -57,7 +57,7 @@ impl Clock {
     }
 }
 
-impl State {
+impl ClockState {
     fn look(&mut self) -> RunTime {
         let cpu = || read(ClockId::ProcessCPUTime);
         let now = self.clock.look(read(ClockId::Monotonic), cpu);

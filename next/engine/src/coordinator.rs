@@ -22,21 +22,21 @@ use crate::{
     Ended, EngineError, Observer, RunEvent,
     checks::Checks,
     clock::{Clock, monotonic},
-    crew::{Crew, News, ReadyWorker, Supply},
-    flights::Flights,
+    in_flight::InFlight,
     plan::Plan,
+    pool::{Pool, PoolEvent, ReadyWorker, Supply},
     requests,
     schedule::{Assignment, Blame, Effect, Schedule, StopMode},
     session,
-    signals::Heard,
+    signals::SignalEvent,
     watchdog::Watchdog,
-    workers::{LinkEvent, Loss},
+    workers::{LinkEvent, WorkerExit},
 };
 
+mod progress;
 mod rows;
-mod telling;
 
-use self::{rows::Report, telling::write_live};
+use self::{progress::write_live, rows::CheckedReport};
 
 /// What the coordinator waits for.
 pub(crate) enum Input {
@@ -45,7 +45,7 @@ pub(crate) enum Input {
     /// Rows are on disk, or never will be.
     Ack(Ack),
     /// A signal came.
-    Signal(Heard),
+    Signal(SignalEvent),
     /// Another process asks that the session ends.
     Asked(Box<Request>),
     /// Another process asks that the session pauses, or with none that it goes on.
@@ -72,9 +72,9 @@ const MAX_TURN: usize = 1000;
 /// A session while it goes on.
 pub(crate) struct Coordinator<'a> {
     begin: Begin<'a>,
-    run: Option<Run>,
+    run: Option<ActiveRun>,
     now: RunTime,
-    flights: Flights,
+    flights: InFlight,
     /// The trials of rows that were handed to the writer and are not on disk, in order, and what the rows say.
     handed: VecDeque<(u64, RowFacts)>,
     described: Option<Ready>,
@@ -101,7 +101,7 @@ pub(crate) struct Coordinator<'a> {
 }
 
 /// A run that is on disk.
-struct Run {
+struct ActiveRun {
     owned: Owned,
     writer: Writer,
     live: SyncSender<Live>,
@@ -112,7 +112,7 @@ struct Run {
 pub(crate) struct Begin<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) observer: &'a mut dyn Observer,
-    pub(crate) crew: Crew,
+    pub(crate) crew: Pool,
     /// Dropped behind the crew: it waits for the list of runs, which is written while the crew's folder is removed.
     pub(crate) root: ResultsRoot,
     pub(crate) schedule: Schedule,
@@ -127,7 +127,7 @@ impl<'a> Coordinator<'a> {
             begin,
             run: None,
             now: RunTime::default(),
-            flights: Flights::default(),
+            flights: InFlight::default(),
             handed: VecDeque::new(),
             described: None,
             checks: None,
@@ -202,8 +202,10 @@ impl<'a> Coordinator<'a> {
                 self.take_news(news);
             }
             Input::Ack(ack) => self.take_ack(ack),
-            Input::Signal(Heard::Stop(signal, is_second)) => self.take_signal(signal, is_second),
-            Input::Signal(Heard::Suspend) => self.suspend(),
+            Input::Signal(SignalEvent::Stop(signal, is_second)) => {
+                self.take_signal(signal, is_second);
+            }
+            Input::Signal(SignalEvent::Suspend) => self.suspend(),
             Input::Asked(request) => self.take_request(*request),
             Input::Pause(by) => {
                 let is_paused = by.is_some();
@@ -216,12 +218,12 @@ impl<'a> Coordinator<'a> {
         Ok(())
     }
 
-    fn take_news(&mut self, news: Vec<News>) {
+    fn take_news(&mut self, news: Vec<PoolEvent>) {
         for news in news {
             match news {
-                News::Said(worker, message) => self.hear(worker, message),
-                News::Lost(worker, loss) => self.lose(worker, loss),
-                News::Described(ready) => match self.begin.crew.problems(&ready) {
+                PoolEvent::Said(worker, message) => self.hear(worker, message),
+                PoolEvent::Lost(worker, loss) => self.lose(worker, loss),
+                PoolEvent::Described(ready) => match self.begin.crew.problems(&ready) {
                     Some((reason, problems)) => self.fail(reason, problems),
                     None => {
                         let checks = Checks::of_described(&ready, self.begin.plan);
@@ -229,11 +231,11 @@ impl<'a> Coordinator<'a> {
                         self.described = Some(ready);
                     }
                 },
-                News::Compiling(plugin) => {
+                PoolEvent::Compiling(plugin) => {
                     self.log(&format!("plugin `{plugin}` is being compiled"));
                     self.event(&RunEvent::Compiling { plugin: &plugin });
                 }
-                News::Failed(reason, message) => self.fail(reason, message),
+                PoolEvent::Failed(reason, message) => self.fail(reason, message),
             }
         }
     }
@@ -265,7 +267,8 @@ impl<'a> Coordinator<'a> {
             self.begin.observer.event(&RunEvent::Notice(notice));
         }
         self.begin.root.note(owned.manifest());
-        self.run = Some(Run { live: write_live(owned.live_writer()), owned, writer, session });
+        self.run =
+            Some(ActiveRun { live: write_live(owned.live_writer()), owned, writer, session });
         Ok(())
     }
 
@@ -328,7 +331,7 @@ impl<'a> Coordinator<'a> {
             manifest: run.owned.manifest(),
             directory: &run.owned.dir().path(),
             pending: self.begin.schedule.left(),
-            jobs: self.begin.plan.jobs,
+            jobs: self.begin.plan.settings.jobs,
         });
         self.next_sweep = 0;
     }
@@ -389,7 +392,7 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    fn lose(&mut self, worker: WorkerId, Loss { begun, blame, how }: Loss) {
+    fn lose(&mut self, worker: WorkerId, WorkerExit { begun, blame, how }: WorkerExit) {
         if !self.is_stopping {
             self.log(&format!("worker {} {how}", worker.0));
         }
@@ -511,7 +514,7 @@ impl<'a> Coordinator<'a> {
     }
 
     /// Does what the schedule says. `report` is what it has decided about.
-    fn act(&mut self, effects: Vec<Effect>, mut report: Option<Report>) {
+    fn act(&mut self, effects: Vec<Effect>, mut report: Option<CheckedReport>) {
         for effect in effects {
             match effect {
                 Effect::Send { worker, assignment } => self.send(worker, &assignment),
@@ -550,7 +553,7 @@ impl<'a> Coordinator<'a> {
     /// Waits for the disk, and tells what is acknowledged last.
     fn close(
         mut self,
-        mut run: Run,
+        mut run: ActiveRun,
         (mut reason, mut message): (Option<Reason>, Option<String>),
         inputs: &Receiver<Input>,
     ) -> Result<Ended, RecordError> {
@@ -570,7 +573,7 @@ impl<'a> Coordinator<'a> {
             crew.wait_for(TEARDOWN_WITHIN, inputs, &mut news);
         }
         for news in news {
-            if let News::Said(_, FromWorker::Log(line)) = news {
+            if let PoolEvent::Said(_, FromWorker::Log(line)) = news {
                 run.owned.log(&visible_line(&line));
             }
         }

@@ -16,7 +16,7 @@ use runner_scenario::{Selection, load, resolve};
 
 use crate::{
     Ended, EngineError, ExecRequest, Observer, ResumeRequest,
-    contents::Contents,
+    content_source::ContentSource,
     early,
     plan::Plan,
     plugins, resume,
@@ -86,14 +86,14 @@ pub(crate) fn prepare(
     root: ResultsRoot,
     plan: Plan,
     suite: File,
-) -> Result<(Work, Birth), EngineError> {
+) -> Result<(Work, RunParts), EngineError> {
     let options = &request.session;
     let session = plan.session("exec", &options.command);
     let mut new = new_run(&plan, &request.scenario, session)?;
     new.labels.clone_from(&request.labels);
     new.folder.clone_from(&request.folder);
     new.metadata.selection.clone_from(&request.selection);
-    let birth = Birth {
+    let birth = RunParts {
         root: root.clone(),
         suite,
         plugins: plan.plugins.clone(),
@@ -145,7 +145,7 @@ pub(crate) fn plan(path: &Path, selection: &Selection) -> Result<(Plan, File), E
             return Err(EngineError::Scenario(problems));
         }
     };
-    let blobs = Contents::of_files(suite.blobs().clone());
+    let blobs = ContentSource::of_files(suite.blobs().clone());
     let plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
     Ok((plan, file))
 }
@@ -209,15 +209,15 @@ pub(crate) fn manifest_providers(plan: &Plan) -> Vec<ManifestProvider> {
 }
 
 /// All that a run is born from.
-pub(crate) struct Birth {
+pub(crate) struct RunParts {
     pub(crate) root: ResultsRoot,
     pub(crate) suite: File,
-    pub(crate) plugins: Contents,
-    pub(crate) blobs: Contents,
+    pub(crate) plugins: ContentSource,
+    pub(crate) blobs: ContentSource,
     pub(crate) new: NewRun,
 }
 
-impl Birth {
+impl RunParts {
     /// Stores all that the run is made of, then creates it.
     pub(crate) fn create(self) -> Result<Owned, RecordError> {
         let suite = &self.new.metadata.suite;
@@ -231,8 +231,8 @@ pub(crate) fn keep(
     root: &ResultsRoot,
     mut suite: File,
     digest: &Digest,
-    plugins: &Contents,
-    blobs: &Contents,
+    plugins: &ContentSource,
+    blobs: &ContentSource,
 ) -> Result<(), RecordError> {
     let mut draft = root.draft()?;
     suite.rewind().and_then(|()| io::copy(&mut suite, &mut draft)).map_err(|source| {

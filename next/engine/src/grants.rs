@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use runner_model::provider::{OutputForm, PluginKind, PreparedProvider};
 
-use crate::contents::Contents;
+use crate::content_source::ContentSource;
 
 const NET_OF_MODULE: &str = "`net` does nothing for a module of WASI preview 1, which has no network; a component has one by `wasi:http`";
 const SECRETS_OF_MODULE: &str = "`secrets` does nothing for a module of WASI preview 1; it gets one by `env`, as in `env = { TOKEN = \"{{secret.API_KEY}}\" }`";
 const SECRETS_WITHOUT_NET: &str = "`secrets` without `net` does nothing for a command, which gets one only in the headers of its requests, or by `env`, as in `env = { TOKEN = \"{{secret.API_KEY}}\" }`";
 
 /// What providers' plugins can do nothing with, in sentences for people.
-pub(crate) fn idle(providers: &[PreparedProvider], plugins: &Contents) -> Vec<String> {
+pub(crate) fn idle(providers: &[PreparedProvider], plugins: &ContentSource) -> Vec<String> {
     let (mut idle, mut modules) = (Vec::new(), HashMap::new());
     for prepared in providers {
         let (name, grants) = (&prepared.provider.name, &prepared.provider.grants);

@@ -11,17 +11,17 @@ use runner_record::{End, GroupPlace, Owned, RecordError, ResultsRoot, new_id, no
 
 use crate::{
     Ended, EngineError, ExecRequest, Observer, ResumeRequest, early,
-    exec::{self, Birth},
+    exec::{self, RunParts},
     resume,
+    root_queue::{self, not_begun},
     session::{self, Work, machine},
-    signals::{self, Heard, Listening},
-    waiting::{self, not_begun},
+    signals::{self, Listening, SignalEvent},
 };
 
 /// Runs that follow each other in one process.
 pub struct Group {
     id: String,
-    left: VecDeque<Member>,
+    left: VecDeque<GroupRun>,
     /// Set by the first signal, also if it comes between two runs.
     signal: Arc<OnceLock<StopSignal>>,
     /// How the rest ends: as the run that was stopped.
@@ -30,7 +30,7 @@ pub struct Group {
 }
 
 /// A run of a group.
-enum Member {
+enum GroupRun {
     /// It is on disk, this process holds it, and it waits.
     Waiting(Box<(Work, Owned)>),
     /// It was cut short, and this process holds it.
@@ -67,7 +67,7 @@ impl Group {
             let id = group.id.clone();
             let place = GroupPlace { id, place, of };
             match create(birth, place) {
-                Ok(owned) => group.left.push_back(Member::Waiting(Box::new((work, owned)))),
+                Ok(owned) => group.left.push_back(GroupRun::Waiting(Box::new((work, owned)))),
                 Err(error) => {
                     group.give_up(&error);
                     return Err(error.into());
@@ -92,7 +92,7 @@ impl Group {
         for request in requests {
             let owned = root.claim(&root.find(request.run.as_deref().unwrap_or_default())?)?;
             root.note(owned.manifest());
-            group.left.push_back(Member::Cut(Box::new((request, owned))));
+            group.left.push_back(GroupRun::Cut(Box::new((request, owned))));
         }
         Ok(group)
     }
@@ -101,7 +101,7 @@ impl Group {
         let signal = Arc::new(OnceLock::new());
         let heard = Arc::clone(&signal);
         let listening = signals::listen(move |signal| {
-            if let Heard::Stop(signal, _) = signal {
+            if let SignalEvent::Stop(signal, _) = signal {
                 let _ = heard.set(signal);
             }
         });
@@ -125,7 +125,7 @@ impl Group {
             self.end = Some(End { signal: Some(*signal), ..not_begun(Reason::Interrupted) });
         }
         match self.left.front() {
-            Some(Member::Cut(_)) => self.end.is_none(),
+            Some(GroupRun::Cut(_)) => self.end.is_none(),
             next => next.is_some(),
         }
     }
@@ -138,17 +138,17 @@ impl Group {
     pub fn run_next(&mut self, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
         let ended = match self.left.pop_front() {
             None => return Err(EngineError::NothingSelected),
-            Some(Member::Waiting(run)) => {
+            Some(GroupRun::Waiting(run)) => {
                 let (work, owned) = *run;
                 match self.end.clone() {
                     Some(end) => {
                         let end = End { at: now(), ..end };
-                        waiting::finish(&work, owned, end, observer)?
+                        root_queue::finish(&work, owned, end, observer)?
                     }
-                    None => waiting::begin(work, owned, observer)?,
+                    None => root_queue::begin(work, owned, observer)?,
                 }
             }
-            Some(Member::Cut(run)) => {
+            Some(GroupRun::Cut(run)) => {
                 let (request, owned) = *run;
                 resume::resume(early()?, &request, observer, Some(owned))?
             }
@@ -164,7 +164,7 @@ impl Group {
     /// Ends runs that will not begin, because another one could not be created.
     fn give_up(&mut self, error: &RecordError) {
         for member in self.left.drain(..) {
-            if let Member::Waiting(run) = member {
+            if let GroupRun::Waiting(run) = member {
                 let (work, owned) = *run;
                 let message =
                     Some(format!("another run of the group could not be created: {error}"));
@@ -176,7 +176,7 @@ impl Group {
     }
 }
 
-fn create(mut birth: Birth, place: GroupPlace) -> Result<Owned, RecordError> {
+fn create(mut birth: RunParts, place: GroupPlace) -> Result<Owned, RecordError> {
     birth.new.group = Some(place);
     birth.new.session.waits = true;
     let root = birth.root.clone();

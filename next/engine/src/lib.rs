@@ -3,33 +3,35 @@
 //!
 //! Begin reading at [`exec`], then `schedule`.
 
+#![warn(missing_docs)]
+
 mod changes;
 mod checks;
 mod children;
 mod clock;
 mod compiler;
-mod contents;
+mod content_source;
 mod coordinator;
-mod crew;
 mod exec;
 mod fingerprint;
-mod flights;
 mod grants;
 mod group;
+mod in_flight;
 mod machine;
 mod mounts;
-pub mod once;
 mod plan;
 mod plugins;
+mod pool;
+pub mod probe;
 mod requests;
 mod resume;
+mod root_queue;
 mod schedule;
 mod secrets;
 mod session;
 mod signals;
 pub mod source;
 mod validate;
-mod waiting;
 mod watchdog;
 mod workers;
 
@@ -39,14 +41,14 @@ use std::{
     time::Duration,
 };
 
-use runner_model::{Budgets, Counts, FailFast, StopSignal, exit::Exit, row::Actor};
+use runner_model::{Counts, SessionOverrides, StopSignal, exit::Exit, row::Actor};
 pub use runner_record::Share;
 use runner_record::{Manifest, ManifestProvider, RecordError, Rerun, RowFacts, Selected};
 use runner_scenario::Problems;
 use serde::Serialize;
 use thiserror::Error;
 
-use self::crew::Early;
+use self::pool::PrestartedWorker;
 pub use self::{
     exec::exec,
     group::Group,
@@ -90,16 +92,8 @@ pub struct ResumeRequest {
 pub struct SessionRequest {
     /// The results root.
     pub results: PathBuf,
-    /// How many attempts run at once; none: as before, the scenario's, else the number of cores.
-    pub jobs: Option<u32>,
-    /// How long the session may take; none: as before, else the scenario's.
-    pub timeout: Option<Duration>,
-    /// When the session gives up; none: as before, else the scenario's.
-    pub fail_fast: Option<FailFast>,
-    /// Budgets that go before those of earlier sessions and the scenario.
-    pub budgets: Budgets,
-    /// How long guests may go on after a stop; none: as before, else the scenario's.
-    pub grace: Option<Duration>,
+    /// Settings that replace those of the run's last session or, for a new run, of the scenario.
+    pub overrides: SessionOverrides,
     /// Whether other sessions may work in the root meanwhile.
     pub share: Share,
     /// The command as it was typed.
@@ -266,9 +260,9 @@ pub fn resume(request: &ResumeRequest, observer: &mut dyn Observer) -> Result<En
     resume::resume(early()?, request, observer, None)
 }
 
-fn early() -> Result<Early, EngineError> {
+fn early() -> Result<PrestartedWorker, EngineError> {
     machine::raise_open_files().map_err(EngineError::Machine)?;
-    Early::start(session::processes()).map_err(session::machine)
+    PrestartedWorker::start(session::processes()).map_err(session::machine)
 }
 
 /// What a run would be.

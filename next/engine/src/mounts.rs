@@ -6,8 +6,8 @@
 //! the same folder. A file that has a second name, a hard link, in a granted folder is not found.
 
 mod file_systems;
+mod path_trace;
 mod protected;
-mod way;
 
 use std::{
     fs, io,
@@ -22,7 +22,7 @@ use runner_model::{
 use runner_scenario::ProviderProblem;
 
 pub(crate) use self::protected::Protected;
-use self::{file_systems::FileSystems, way::Way};
+use self::{file_systems::FileSystems, path_trace::Way};
 
 /// Files that every run has.
 const RUN_FILES: [&str; 2] = ["benchmark.json", "index.jsonl"];

@@ -4,11 +4,10 @@ use std::{
     collections::{HashMap, HashSet},
     io,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use runner_model::{
-    Budgets, FailFast, Micros, Places, TestId, TrialId,
+    Budgets, Places, SessionSettings, TestId, TrialId,
     provider::{PreparedProvider, Provider},
     row::read_line,
 };
@@ -18,13 +17,14 @@ use runner_scenario::{Problems, Scenario, Suite};
 use crate::{
     EngineError, SessionRequest,
     changes::Rejudge,
-    contents::Contents,
-    crew::Supplies,
+    content_source::ContentSource,
     fingerprint::Fingerprints,
-    flights::TestLine,
-    grants, machine,
+    grants,
+    in_flight::TestLine,
+    machine,
     mounts::{self, Protected},
-    schedule::{Bounds, Pending, Settings, Spending, Trials},
+    pool::Supplies,
+    schedule::{Bounds, Pending, ScheduleSettings, Spending, Trials},
     secrets::Secrets,
 };
 
@@ -33,8 +33,8 @@ pub(crate) struct Plan {
     pub(crate) scenario: Scenario,
     pub(crate) suite: Suite,
     pub(crate) providers: Vec<PreparedProvider>,
-    pub(crate) plugins: Contents,
-    pub(crate) blobs: Contents,
+    pub(crate) plugins: ContentSource,
+    pub(crate) blobs: ContentSource,
     pub(crate) secrets: Secrets,
     /// What is to be said before the first trial, for people.
     pub(crate) notices: Vec<String>,
@@ -42,14 +42,7 @@ pub(crate) struct Plan {
     pub(crate) cache: PluginCache,
     /// The trials whose stored output is judged again.
     pub(crate) rejudge: Rejudge,
-    /// How many attempts run at once.
-    pub(crate) jobs: u32,
-    /// How long the session may take.
-    pub(crate) timeout: Duration,
-    /// When the session gives up.
-    pub(crate) fail_fast: FailFast,
-    /// Budgets that a command line has given.
-    pub(crate) given_budgets: Budgets,
+    pub(crate) settings: SessionSettings,
     /// What of all budgets was used up before this session.
     pub(crate) spending: Spending,
 }
@@ -129,16 +122,19 @@ impl Plan {
         scenario: Scenario,
         suite: Suite,
         providers: Vec<PreparedProvider>,
-        plugins: Contents,
-        blobs: Contents,
+        plugins: ContentSource,
+        blobs: ContentSource,
         cache: PluginCache,
     ) -> Self {
         Self {
             prints: Fingerprints::new(&providers, scenario.run.seed),
-            jobs: scenario.run.concurrency.unwrap_or_else(machine::cores),
-            timeout: scenario.timeout,
-            fail_fast: scenario.run.fail_fast,
-            given_budgets: Budgets::default(),
+            settings: SessionSettings {
+                jobs: scenario.run.concurrency.unwrap_or_else(machine::cores),
+                timeout: scenario.timeout,
+                grace: scenario.run.grace.into(),
+                fail_fast: scenario.run.fail_fast,
+                budgets: Budgets::default(),
+            },
             spending: Spending::default(),
             secrets: Secrets::default(),
             notices: Vec::new(),
@@ -158,14 +154,8 @@ impl Plan {
     ///
     /// A budget of a provider that there is not.
     pub(crate) fn override_by(&mut self, session: &SessionRequest) -> Result<(), EngineError> {
-        self.jobs = session.jobs.unwrap_or(self.jobs).max(1);
-        self.timeout = session.timeout.unwrap_or(self.timeout);
-        self.fail_fast = session.fail_fast.unwrap_or(self.fail_fast);
-        if let Some(grace) = session.grace {
-            self.scenario.run.grace = grace.into();
-        }
-        self.given_budgets.extend(&session.budgets);
-        self.spending = spending(&self.scenario, &self.given_budgets)?;
+        self.settings.apply(&session.overrides);
+        self.spending = spending(&self.scenario, &self.settings.budgets)?;
         Ok(())
     }
 
@@ -174,13 +164,9 @@ impl Plan {
         NewSession {
             writer,
             command: command.to_vec(),
-            jobs: self.jobs,
-            timeout: self.timeout,
+            settings: self.settings.clone(),
             rerun: None,
             pending: None,
-            grace: self.scenario.run.grace.into(),
-            fail_fast: self.fail_fast,
-            budgets: self.given_budgets.clone(),
             waits: false,
         }
     }
@@ -237,16 +223,16 @@ impl Plan {
         }
     }
 
-    /// What its workers are prepared with. Contents are read from the store of `root`, if there is one.
+    /// What its workers are prepared with. ContentSource are read from the store of `root`, if there is one.
     pub(crate) fn supplies(&self, session: u32, root: Option<&ResultsRoot>) -> Supplies {
-        let read = |contents: &Contents| match root {
+        let read = |contents: &ContentSource| match root {
             Some(root) => contents.stored_in(root),
             None => contents.clone(),
         };
         Supplies {
             name: self.scenario.name.clone(),
             session,
-            grace: self.scenario.run.grace,
+            grace: self.settings.grace.into(),
             providers: self.providers.clone(),
             plugins: read(&self.plugins),
             blobs: read(&self.blobs),
@@ -256,19 +242,17 @@ impl Plan {
     }
 
     /// What the schedule goes by; the session's time began at 0.
-    pub(crate) fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> ScheduleSettings {
         let providers = self.providers.iter().map(|prepared| &prepared.provider);
         let bounds = providers.map(|provider| Bounds {
             concurrency: provider.concurrency.unwrap_or(0),
             rate: provider.rate,
             memory: provider.limits.memory,
         });
-        Settings {
-            jobs: self.jobs,
+        ScheduleSettings {
+            session: self.settings.clone(),
             providers: bounds.collect(),
-            timeout: runner_model::RunTime(Micros::from(self.timeout).0),
-            grace: self.scenario.run.grace,
-            fail_fast: self.fail_fast.most(self.suite.trials()),
+            planned: self.suite.trials(),
             spending: self.spending.clone(),
         }
     }
@@ -320,7 +304,7 @@ impl Plan {
         let limits = self.providers.iter();
         let largest = limits.map(|prepared| prepared.provider.limits.memory).max();
         shapes(
-            u64::from(self.jobs).min(pending) as u32,
+            u64::from(self.settings.jobs).min(pending) as u32,
             machine::cores(),
             self.scenario.run.memory.unwrap_or_else(machine::memory),
             largest.unwrap_or(0),

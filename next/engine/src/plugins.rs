@@ -17,7 +17,7 @@ use runner_scenario::ProviderProblem;
 
 use crate::{
     EngineError, compiler,
-    contents::{self, Contents, Origin},
+    content_source::{self, ContentSource, Origin},
     source::{Source, SourceState},
 };
 
@@ -48,7 +48,7 @@ pub(crate) fn find(
     providers: &[Provider],
     folder: &Path,
     cache: &PluginCache,
-) -> Result<(Vec<PreparedProvider>, Contents, Vec<ProviderProblem>), EngineError> {
+) -> Result<(Vec<PreparedProvider>, ContentSource, Vec<ProviderProblem>), EngineError> {
     let (mut prepared, mut origins, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for (index, provider) in (0..).zip(providers) {
         let look = || {
@@ -82,7 +82,7 @@ pub(crate) fn find(
             Err(error) => return Err(error),
         }
     }
-    Ok((prepared, Contents::new(origins), problems))
+    Ok((prepared, ContentSource::new(origins), problems))
 }
 
 /// Reads a plugin's file, of at most `most` bytes, or the one that was built in a folder with its source. Problems are the rest
@@ -100,7 +100,7 @@ pub(crate) fn read(plugin: &str, folder: &Path, most: u64) -> Result<Found, Stri
     // One byte more shows that there is more.
     let source = origin.open().map_err(cannot)?;
     let source = source.take(most.saturating_add(1));
-    let (digest, bytes) = contents::copy(source, &mut copy).map_err(cannot)?;
+    let (digest, bytes) = content_source::copy(source, &mut copy).map_err(cannot)?;
     if bytes > most {
         return Err(format!(
             "has more than {}, the `limits.file` of its provider; allow more there, or build it smaller",

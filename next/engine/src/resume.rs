@@ -21,11 +21,11 @@ use runner_scenario::{IdGlob, Scenario, Suite, parse_stored};
 use crate::{
     Ended, EngineError, Observer, ResumeRequest, RunEvent,
     changes::{Rejudge, differences},
-    contents::Contents,
-    crew::Early,
+    content_source::ContentSource,
     early,
     exec::{self, keep},
     plan::{self, Ids, Plan},
+    pool::PrestartedWorker,
     session::{self, Work},
 };
 
@@ -55,7 +55,7 @@ pub struct Decision {
 
 /// Goes on with a run. One in which nothing is left to do stays as it is.
 pub(crate) fn resume(
-    early: Early,
+    early: PrestartedWorker,
     request: &ResumeRequest,
     observer: &mut dyn Observer,
     mut held: Option<Owned>,
@@ -172,7 +172,7 @@ fn reopen(
     mut owned: Owned,
     session: NewSession,
     taken: Option<(NewPlan, File)>,
-    (plugins, blobs): (&Contents, &Contents),
+    (plugins, blobs): (&ContentSource, &ContentSource),
 ) -> Result<Owned, RecordError> {
     let plan = match taken {
         Some((plan, suite)) => {
@@ -460,11 +460,7 @@ fn taken(manifest: &Manifest, plan: &Plan, suite: File, fold: &Fold) -> Option<(
 /// Lets a session run as the last one did.
 fn as_before(plan: &mut Plan, manifest: &Manifest) {
     if let Some(last) = manifest.sessions.last() {
-        plan.jobs = last.jobs;
-        plan.timeout = Duration::from_millis(last.timeout_ms);
-        plan.scenario.run.grace = Duration::from_millis(last.grace_ms).into();
-        plan.fail_fast = last.fail_fast;
-        plan.given_budgets = last.budgets.clone();
+        plan.settings = last.settings.clone();
     }
 }
 
@@ -490,8 +486,8 @@ fn stored_tests(
 fn stored_plan(root: &ResultsRoot, dir: &RunDir, manifest: &Manifest) -> Result<Plan, EngineError> {
     let (scenario, suite) = stored_tests(root, dir, manifest)?;
     let providers = stored_plugins(root, dir, manifest, &scenario)?;
-    let plugins = Contents::stored(root, providers.iter().map(|prepared| prepared.digest));
-    let blobs = Contents::stored(root, dir.blobs(manifest)?);
+    let plugins = ContentSource::stored(root, providers.iter().map(|prepared| prepared.digest));
+    let blobs = ContentSource::stored(root, dir.blobs(manifest)?);
     let cache = PluginCache::open()?;
     Ok(Plan::new(scenario, suite, providers, plugins, blobs, cache))
 }

@@ -8,18 +8,18 @@ use std::{
     time::Duration,
 };
 
-use runner_model::{Reason, exit::Exit};
+use runner_model::{Reason, SessionSettings, exit::Exit};
 use runner_record::{Fold, Manifest, Owned, RecordError, ResultsRoot, Share};
 
 use crate::{
     Ended, EngineError, Observer, RunEvent,
     clock::Clock,
     coordinator::{Begin, Coordinator, Input},
-    crew::{Crew, Early, Launch},
     plan::Plan,
+    pool::{Launch, Pool, PrestartedWorker},
+    root_queue,
     schedule::Schedule,
-    signals::{self, Heard},
-    waiting,
+    signals::{self, SignalEvent},
     watchdog::Watchdog,
     workers::WorkerProcess,
 };
@@ -64,7 +64,7 @@ pub(crate) fn share(root: &ResultsRoot, share: Share) -> Result<bool, RecordErro
 
 /// Runs a session to its end: at once, or if the root is not free once it is. `birth` brings the run into this process's hands.
 pub(crate) fn begin(
-    early: Early,
+    early: PrestartedWorker,
     work: Work,
     birth: impl FnOnce() -> Result<Owned, RecordError> + Send + 'static,
     is_free: bool,
@@ -76,12 +76,12 @@ pub(crate) fn begin(
     drop(early);
     let owned = birth()?;
     work.root.note(owned.manifest());
-    waiting::begin(work, owned, observer)
+    root_queue::begin(work, owned, observer)
 }
 
 /// Runs a session to its end. `birth` brings the run into this process's hands, on a thread of its own.
 pub(crate) fn run(
-    early: Early,
+    early: PrestartedWorker,
     work: Work,
     birth: impl FnOnce() -> Result<Owned, RecordError> + Send + 'static,
     observer: &mut dyn Observer,
@@ -90,11 +90,11 @@ pub(crate) fn run(
     let schedule = Schedule::new(plan.settings(), fold.left(), &(&plan.suite, &fold));
     let shapes = plan.shapes(schedule.left());
     let supplies = plan.supplies(work.session, Some(&work.root));
-    let crew = Crew::new(early, supplies, &shapes);
+    let crew = Pool::new(early, supplies, &shapes);
     let (crew, inputs) = crew.map_err(machine)?;
     let clock = Clock::start();
-    let grace = plan.scenario.run.grace.into();
-    let watchdog = Watchdog::start(clock.clone(), plan.timeout, grace);
+    let SessionSettings { timeout, grace, .. } = plan.settings;
+    let watchdog = Watchdog::start(clock.clone(), timeout, grace);
     let watchdog = watchdog.map_err(machine)?;
     let sender = crew.sender();
     let _listening = listen(watchdog.clone(), &crew).map_err(machine)?;
@@ -142,10 +142,10 @@ pub fn exit_of(manifest: &Manifest) -> Exit {
 }
 
 /// Sends signals to the coordinator, and tells the watchdog of them, because the coordinator may be what is stuck.
-fn listen(watchdog: Watchdog, crew: &Crew) -> io::Result<signals::Listening> {
+fn listen(watchdog: Watchdog, crew: &Pool) -> io::Result<signals::Listening> {
     let inputs = crew.sender();
     signals::listen(move |heard| {
-        if let Heard::Stop(signal, is_second) = heard {
+        if let SignalEvent::Stop(signal, is_second) = heard {
             watchdog.stopping(is_second, Reason::Interrupted, Some(signal));
         }
         // Without a receiver the session has ended.

@@ -19,19 +19,19 @@ use signal_hook::{
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum SignalEvent {
     /// That the session stops; `true`: it was asked before.
     Stop(StopSignal, bool),
     /// Ctrl-Z: that the process stops until SIGCONT.
     Suspend,
 }
 
-type Listener = Box<dyn FnMut(Heard) + Send>;
+type Listener = Box<dyn FnMut(SignalEvent) + Send>;
 
 /// Signals are taken over once, for the rest of the process's life.
-static SHARED: OnceLock<Arc<Shared>> = OnceLock::new();
+static SHARED: OnceLock<Arc<SignalListeners>> = OnceLock::new();
 
-struct Shared {
+struct SignalListeners {
     /// And how many signals each was told. The last one began last, and ends first.
     listeners: Mutex<Vec<(Listener, u32)>>,
     /// Set before the third signal.
@@ -39,7 +39,7 @@ struct Shared {
 }
 
 /// Listens to signals until it is dropped. When nothing listens any more, the second one ends the process.
-pub(crate) struct Listening(Arc<Shared>);
+pub(crate) struct Listening(Arc<SignalListeners>);
 
 impl Drop for Listening {
     fn drop(&mut self) {
@@ -54,7 +54,7 @@ impl Drop for Listening {
 /// # Errors
 ///
 /// No handler or thread can be installed.
-pub(crate) fn listen(listener: impl FnMut(Heard) + Send + 'static) -> io::Result<Listening> {
+pub(crate) fn listen(listener: impl FnMut(SignalEvent) + Send + 'static) -> io::Result<Listening> {
     let shared = match SHARED.get() {
         Some(shared) => Arc::clone(shared),
         None => {
@@ -71,7 +71,7 @@ pub(crate) fn listen(listener: impl FnMut(Heard) + Send + 'static) -> io::Result
     Ok(Listening(shared))
 }
 
-fn install() -> io::Result<Arc<Shared>> {
+fn install() -> io::Result<Arc<SignalListeners>> {
     let mut numbers = vec![SIGINT, SIGTERM];
     // `nohup` ignores it for us.
     if !is_ignored(SIGHUP) {
@@ -88,7 +88,7 @@ fn install() -> io::Result<Arc<Shared>> {
         numbers.push(SIGTSTP);
     }
     let mut signals = Signals::new(numbers)?;
-    let shared = Arc::new(Shared { listeners: Mutex::default(), is_last });
+    let shared = Arc::new(SignalListeners { listeners: Mutex::default(), is_last });
     let hearing = Arc::clone(&shared);
     thread::Builder::new().name("signals".into()).spawn(move || {
         for number in signals.forever() {
@@ -98,7 +98,7 @@ fn install() -> io::Result<Arc<Shared>> {
     Ok(shared)
 }
 
-impl Shared {
+impl SignalListeners {
     fn receive(&self, number: i32) {
         let mut listeners = lock(&self.listeners);
         if listeners.is_empty() {
@@ -113,7 +113,7 @@ impl Shared {
         }
         if number == SIGTSTP {
             for (call, _) in listeners.iter_mut() {
-                call(Heard::Suspend);
+                call(SignalEvent::Suspend);
             }
             return;
         }
@@ -126,7 +126,7 @@ impl Shared {
             *told += 1;
             let is_second = *told > 1;
             self.is_last.store(is_second, Ordering::SeqCst);
-            call(Heard::Stop(signal, is_second));
+            call(SignalEvent::Stop(signal, is_second));
         }
     }
 }
@@ -153,14 +153,15 @@ mod tests {
     use runner_model::StopSignal;
     use signal_hook::consts::{SIGTERM, SIGTSTP};
 
-    use super::{Heard, Shared};
+    use super::{SignalEvent, SignalListeners};
 
     /// Without real signals, which sessions of other tests would hear.
     #[test]
     fn the_second_signal_is_told_apart() {
         let (told, heard) = mpsc::channel();
         let listener = Box::new(move |signal| told.send(signal).unwrap());
-        let shared = Shared { listeners: Mutex::new(vec![(listener, 0)]), is_last: Arc::default() };
+        let shared =
+            SignalListeners { listeners: Mutex::new(vec![(listener, 0)]), is_last: Arc::default() };
         for number in [SIGTSTP, SIGTERM, SIGTSTP] {
             shared.receive(number);
         }
@@ -168,9 +169,9 @@ mod tests {
         shared.receive(SIGTERM);
         assert!(shared.is_last.load(Ordering::SeqCst));
         drop(shared);
-        let stop = |is_second| Heard::Stop(StopSignal::Terminate, is_second);
+        let stop = |is_second| SignalEvent::Stop(StopSignal::Terminate, is_second);
         let heard: Vec<_> = heard.iter().collect();
-        let expected = [Heard::Suspend, stop(false), Heard::Suspend, stop(true)];
+        let expected = [SignalEvent::Suspend, stop(false), SignalEvent::Suspend, stop(true)];
         assert_eq!(heard, expected);
     }
 }

@@ -9,11 +9,11 @@ use runner_scenario::{Problems, ProviderProblem, Selection};
 use crate::{
     EngineError, ExecRequest, Preview,
     checks::Checks,
-    crew::{Early, News},
     early,
     exec::{self, plan},
-    once::{CallEnd, Once},
     plan::{Ids, Plan},
+    pool::{PoolEvent, PrestartedWorker},
+    probe::{CallEnd, Probe},
     session::machine,
 };
 
@@ -83,7 +83,7 @@ pub fn preview_exec(
 }
 
 /// Lets the worker check all tests.
-fn check(plan: &Plan, ready: &Ready, once: &mut Once) -> Result<Problems, EngineError> {
+fn check(plan: &Plan, ready: &Ready, once: &mut Probe) -> Result<Problems, EngineError> {
     let mut checks = Checks::of_all(ready, plan);
     loop {
         let filled = checks.fill(plan, |_| true, |task, line| once.assign(task, line));
@@ -92,7 +92,7 @@ fn check(plan: &Plan, ready: &Ready, once: &mut Once) -> Result<Problems, Engine
             return Ok(checks.problems(plan));
         }
         match once.next()? {
-            Ok(News::Said(_, FromWorker::Report { head, body })) => {
+            Ok(PoolEvent::Said(_, FromWorker::Report { head, body })) => {
                 checks.take(head.task, &body[..head.row_bytes as usize]);
             }
             Ok(_) => {}
@@ -111,7 +111,7 @@ fn preview(plan: &Plan, ready: Ready) -> Preview {
     let missing = plan.secrets.missing.iter().map(|(_, name)| name.clone());
     Preview {
         scenario: plan.scenario.name.clone(),
-        jobs: plan.jobs,
+        jobs: plan.settings.jobs,
         tests: plan.suite.tests(),
         trials: plan.suite.trials(),
         providers,
@@ -121,9 +121,12 @@ fn preview(plan: &Plan, ready: Ready) -> Preview {
 }
 
 /// Starts a worker and lets it load and describe the plugins of a plan; with what is wrong with them.
-fn describe(early: Early, plan: &Plan) -> Result<(Once, Ready, Vec<ProviderProblem>), EngineError> {
+fn describe(
+    early: PrestartedWorker,
+    plan: &Plan,
+) -> Result<(Probe, Ready, Vec<ProviderProblem>), EngineError> {
     let supplies = plan.supplies(1, None);
-    let mut once = Once::start(early, supplies)?;
+    let mut once = Probe::start(early, supplies)?;
     let ready = once.describe(&mut |_| ())?;
     let ready = ready.map_err(|end| ended(&end, "plugins described themselves"))?;
     let problems = provider_problems(plan, &ready);

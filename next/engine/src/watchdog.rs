@@ -26,9 +26,9 @@ const SLACK: Duration = Duration::from_secs(1);
 
 /// Watches a session. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Watchdog(Arc<Mutex<State>>);
+pub(crate) struct Watchdog(Arc<Mutex<WatchdogState>>);
 
-struct State {
+struct WatchdogState {
     grace: Duration,
     clock: Clock,
     is_over: bool,
@@ -45,7 +45,7 @@ impl Watchdog {
     ///
     /// No thread can be started.
     pub(crate) fn start(clock: Clock, timeout: Duration, grace: Duration) -> io::Result<Self> {
-        let watchdog = Self(Arc::new(Mutex::new(State {
+        let watchdog = Self(Arc::new(Mutex::new(WatchdogState {
             grace,
             clock,
             is_over: false,
@@ -105,7 +105,7 @@ impl Watchdog {
     }
 }
 
-impl State {
+impl WatchdogState {
     /// Leaves word of why the session ends, if there is a run.
     fn last_words(&self, reason: Reason, signal: Option<StopSignal>, message: String) {
         if let Some((run, session)) = &self.run {

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     env,
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Write},
     net::Shutdown,
     os::{
         fd::OwnedFd,
@@ -22,9 +22,7 @@ use std::{
 
 use runner_model::{
     Micros, TaskId,
-    protocol::{
-        BadFrame, Doing, FromWorker, PREFIX, Sender as From, SlotWord, ToWorker, read_prefix,
-    },
+    protocol::{Doing, FrameBuffer, FromWorker, SlotWord, ToWorker},
 };
 
 use crate::{
@@ -50,12 +48,12 @@ pub(crate) enum LinkEvent {
     /// It said this.
     Messages(Vec<FromWorker>),
     /// It is gone.
-    Lost(Loss),
+    Lost(WorkerExit),
 }
 
 /// The end of a worker.
 #[derive(Debug)]
-pub(crate) struct Loss {
+pub(crate) struct WorkerExit {
     /// What its slots had begun and not ended.
     pub(crate) begun: Vec<SlotWord>,
     /// Whose fault it is; none: nobody's.
@@ -65,7 +63,7 @@ pub(crate) struct Loss {
 }
 
 /// Takes what is heard of one worker.
-pub(crate) type Hear = Box<dyn Fn(LinkEvent) + Send>;
+pub(crate) type EventSink = Box<dyn Fn(LinkEvent) + Send>;
 
 /// Variables that name the certificates which workers trust; nothing else of the environment is theirs.
 pub(crate) const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
@@ -82,16 +80,14 @@ const SUSPENDED_FOR: Duration = Duration::from_millis(1_500);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A worker that has closed its socket gets so long to exit by itself.
 const EXIT_WITHIN: Duration = Duration::from_millis(500);
-/// Bytes that are read at once.
-const READ: usize = 64 << 10;
 
 /// A worker process of this machine.
 pub(crate) struct WorkerProcess {
-    shared: Arc<Shared>,
+    shared: Arc<WorkerShared>,
     frames: Sender<ToWorker>,
 }
 
-struct Shared {
+struct WorkerShared {
     process: Mutex<Process>,
     socket: UnixStream,
     slots: File,
@@ -114,7 +110,7 @@ impl WorkerProcess {
     /// # Errors
     ///
     /// The system's, if it has no more files or threads.
-    pub(crate) fn start(name: &str, hear: Hear) -> io::Result<Self> {
+    pub(crate) fn start(name: &str, hear: EventSink) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_read_timeout(Some(LOOK_EVERY))?;
         let slots = children::nameless("slots", b"")?;
@@ -128,7 +124,7 @@ impl WorkerProcess {
             .stdout(Stdio::from(slots.try_clone()?))
             .stderr(Stdio::from(stderr.try_clone()?));
         let starting = children::start(command);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(WorkerShared {
             process: Mutex::default(),
             socket: ours,
             slots,
@@ -175,7 +171,7 @@ impl Drop for WorkerProcess {
     }
 }
 
-impl Shared {
+impl WorkerShared {
     fn kill(&self) {
         let mut process = lock(&self.process);
         process.is_killed = true;
@@ -212,8 +208,8 @@ impl Shared {
     }
 
     /// Reads what the worker says until it ends.
-    fn live(&self, starting: Starting, hear: &Hear) {
-        let lost = |begun, blame, how| hear(LinkEvent::Lost(Loss { begun, blame, how }));
+    fn live(&self, starting: Starting, hear: &EventSink) {
+        let lost = |begun, blame, how| hear(LinkEvent::Lost(WorkerExit { begun, blame, how }));
         match starting.wait() {
             Ok(child) => {
                 let mut process = lock(&self.process);
@@ -255,10 +251,10 @@ impl Shared {
     }
 
     /// Reads what the worker says, to the end of that or until it has to be killed; then it says whose fault that is, and why.
-    fn listen(&self, hear: &Hear) -> Option<(Blame, String)> {
-        let mut frames = Frames::default();
+    fn listen(&self, hear: &EventSink) -> Option<(Blame, String)> {
+        let mut frames = FrameBuffer::default();
         let now = Instant::now();
-        let mut look = Look {
+        let mut look = Liveness {
             looked: now,
             heard: now,
             doing: Vec::new(),
@@ -294,7 +290,7 @@ impl Shared {
     }
 
     /// Keeps account of the tasks that the worker has.
-    fn note(&self, messages: &[FromWorker], look: &mut Look) {
+    fn note(&self, messages: &[FromWorker], look: &mut Liveness) {
         let mut tasks = lock(&self.tasks);
         for message in messages {
             match message {
@@ -316,7 +312,7 @@ impl Shared {
     }
 
     /// Tells whether the worker must be killed, whose fault that is, and why.
-    fn look_after(&self, look: &mut Look, is_silent: bool) -> Option<(Blame, String)> {
+    fn look_after(&self, look: &mut Liveness, is_silent: bool) -> Option<(Blame, String)> {
         let (now, tasks) = (Instant::now(), lock(&self.tasks));
         let gap = now - look.looked;
         let is_paused = self.is_paused.load(Ordering::Acquire);
@@ -370,7 +366,7 @@ impl Shared {
 }
 
 /// When a worker was last looked after, and what it said it does.
-struct Look {
+struct Liveness {
     looked: Instant,
     heard: Instant,
     doing: Vec<Doing>,
@@ -379,46 +375,6 @@ struct Look {
     ended_at: u64,
     /// Since when neither this process nor the worker is paused or suspended, as far as it is known.
     calm_since: u64,
-}
-
-/// Frames of a worker in what was read of its socket.
-#[derive(Default)]
-struct Frames {
-    bytes: Vec<u8>,
-    /// Bytes that were read.
-    end: usize,
-    /// The first byte of the next frame.
-    at: usize,
-}
-
-impl Frames {
-    /// Reads what is there; 0 at the end.
-    fn fill(&mut self, mut socket: impl Read) -> io::Result<usize> {
-        self.bytes.copy_within(self.at..self.end, 0);
-        self.end -= self.at;
-        self.at = 0;
-        if self.bytes.len() < self.end + READ {
-            self.bytes.resize(self.end + READ, 0);
-        }
-        let read = socket.read(&mut self.bytes[self.end..])?;
-        self.end += read;
-        Ok(read)
-    }
-
-    /// Takes the next whole frame.
-    fn next(&mut self) -> Result<Option<FromWorker>, BadFrame> {
-        let bytes = &self.bytes[self.at..self.end];
-        let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX>() else {
-            return Ok(None);
-        };
-        let (kind, length) = read_prefix(*prefix, From::Worker)?;
-        let Some(frame) = rest.get(..length) else {
-            return Ok(None);
-        };
-        let message = FromWorker::decode(kind, frame)?;
-        self.at += PREFIX + length;
-        Ok(Some(message))
-    }
 }
 
 #[cfg(test)]

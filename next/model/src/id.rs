@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
-use crate::{Text, words::as_text};
+use crate::{Text, enum_text::as_text};
 
 const MAX_TEST_ID_BYTES: usize = 200;
 const MAX_PROVIDER_NAME_BYTES: usize = 64;

@@ -8,37 +8,32 @@
 
 pub mod cache;
 mod digest;
-mod ends;
 pub mod exit;
 pub mod grants;
 mod id;
 mod limits;
 pub mod log;
-mod media_type;
 pub mod outcome;
 pub mod prepare;
 pub mod protocol;
 pub mod provider;
 pub mod row;
+mod session_settings;
 pub mod status;
-pub mod template;
 pub mod test;
 mod text;
 mod time;
-pub mod units;
-pub mod visible;
-mod words;
 
 pub use digest::{Digest, Fingerprint, digest};
-pub use ends::{BudgetName, Budgets, FailFast};
 pub use grants::{Grants, NetGrant};
 pub use id::{IdError, ProviderName, TaskId, TestId, TrialId, WorkerId};
 pub use limits::{Limit, LimitUnit, Limits};
-pub use media_type::media_type;
 pub use outcome::{ErrorClass, HostFault, Outcome};
 pub use row::{Row, RowRef, Tail};
+pub use session_settings::{BudgetName, Budgets, FailFast, SessionOverrides, SessionSettings};
 pub use status::{Counts, Reason, RunStatus, Stage, StopSignal};
-pub use text::Text;
+use text::enum_text;
+pub use text::{Text, media_type, template, units, visible};
 pub use time::{Micros, RunClock, RunTime, Time};
 
 /// Finds a trial's index in the plan (0-based), which lets a fold over rows know trials without knowing the suite.

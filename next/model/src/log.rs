@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Text, Time, TrialId,
+    enum_text::{is_default, text_enum},
     row::{BadReport, close_line},
-    words::{is_default, words},
 };
 
 /// The version of lines of logs, their `v`.
@@ -13,7 +13,7 @@ pub const VERSION: u8 = 2;
 /// Bytes of what a worker may report as said in one attempt. A worker cuts before it reports.
 pub const MAX_SAID: usize = 12 << 20;
 
-words! {
+text_enum! {
     /// How important a log record is.
     pub enum Level {
         /// Finest.

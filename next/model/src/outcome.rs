@@ -1,8 +1,8 @@
 //! What an attempt came to.
 
-use crate::{Reason, words::words};
+use crate::{Reason, enum_text::text_enum};
 
-words! {
+text_enum! {
     /// What an attempt came to.
     pub enum Outcome {
         /// Every check held.
@@ -34,7 +34,7 @@ impl Outcome {
     }
 }
 
-words! {
+text_enum! {
     /// Why an attempt is an [`Outcome::Error`].
     pub enum ErrorClass {
         /// The guest trapped: a panic, an abort, an invalid memory access, a stack overflow.
@@ -73,7 +73,7 @@ impl ErrorClass {
     }
 }
 
-words! {
+text_enum! {
     /// A verdict of a provider, a grader or a check.
     pub enum Verdict {
         /// It held.
@@ -85,7 +85,7 @@ words! {
     }
 }
 
-words! {
+text_enum! {
     /// What the runner's own machine lacked during an attempt; no fault of the guest. The words are codes of rows.
     pub enum HostFault {
         /// Memory, or address space.

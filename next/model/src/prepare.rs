@@ -50,14 +50,14 @@ impl fmt::Debug for SecretValues {
 
 /// What stands of the second wall in a worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct WallStatus {
     /// The effective version of Landlock; 0 if the kernel has none.
     pub landlock: u32,
     /// Whether system calls are filtered.
     pub seccomp: bool,
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for WallStatus {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.landlock, self.seccomp) {
             (0, false) => formatter.write_str("none"),
@@ -74,7 +74,7 @@ pub struct Ready {
     /// What it found out about each provider.
     pub providers: Vec<Described>,
     /// What stands of the second wall.
-    pub standing: Standing,
+    pub standing: WallStatus,
 }
 
 /// What a worker found out about a provider while it prepared.

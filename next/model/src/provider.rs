@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Budgets, Digest, Grants, Limits, Micros, ProviderName, grants::FsMode, template::Template,
-    words::words,
+    Budgets, Digest, Grants, Limits, Micros, ProviderName, enum_text::text_enum, grants::FsMode,
+    template::Template,
 };
 
 /// A plugin with its settings.
@@ -91,7 +91,7 @@ pub enum Stdin {
     },
 }
 
-words! {
+text_enum! {
     /// Whether instances of a component are kept for further tests.
     pub enum Reuse {
         /// One instance serves many tests, one after the other.
@@ -129,7 +129,7 @@ pub struct MountedFolder {
     pub inode: u64,
 }
 
-words! {
+text_enum! {
     /// What a plugin's file is, told from its first eight bytes.
     pub enum PluginKind {
         /// A component that exports the contract.
@@ -151,7 +151,7 @@ impl PluginKind {
     }
 }
 
-words! {
+text_enum! {
     /// What a plain command's standard output is taken for.
     #[derive(Default)]
     pub enum OutputForm {
@@ -165,7 +165,7 @@ words! {
     }
 }
 
-words! {
+text_enum! {
     /// How a command is called.
     #[derive(Default)]
     pub enum Protocol {

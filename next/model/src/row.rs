@@ -12,9 +12,9 @@ use thiserror::Error;
 
 use crate::{
     Digest, ErrorClass, Fingerprint, Limits, Outcome, ProviderName, TestId, Text, Time, TrialId,
+    enum_text::{is_default, present},
     outcome::Verdict,
     protocol::{Task, TaskKind},
-    words::{is_default, present},
 };
 
 /// The version of rows, their `v`.
@@ -58,6 +58,9 @@ pub struct Row<'a> {
     /// The provider's own score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
+    /// The provider's summary of its reply, one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Text<'a>>,
     /// The scenario's expectations, then the provider's own checks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check<'a>>,
@@ -110,6 +113,9 @@ pub struct Check<'a> {
     pub name: Text<'a>,
     /// Whether it held.
     pub verdict: Verdict,
+    /// Whether the provider itself sent the check. All others are made from the test's `expect`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub own: bool,
     /// A score of the provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<Raw<'a>>,
@@ -273,6 +279,7 @@ pub struct RowRef<'a> {
     pub output: Option<Raw<'a>>,
     pub verdict: Option<Verdict>,
     pub score: Option<f64>,
+    pub summary: Option<Text<'a>>,
     #[serde(default)]
     pub checks: Vec<Check<'a>>,
     #[serde(default)]
@@ -541,6 +548,90 @@ impl RowHead {
 /// A number of milliseconds; one that cannot be is 0.
 fn duration(ms: f64) -> Duration {
     Duration::try_from_secs_f64(ms / 1e3).unwrap_or_default()
+}
+
+impl Row<'_> {
+    /// A row with the outcome `stopped`, to be filled in. `started_at` is wall-clock time.
+    pub fn new(
+        trial: &TrialId,
+        attempt: u32,
+        started_at: Time,
+        took: Duration,
+        suspended: Duration,
+    ) -> Self {
+        let ms = |time: Duration| time.as_micros() as f64 / 1e3;
+        Self {
+            v: VERSION,
+            trial: trial.clone(),
+            test: trial.test.clone(),
+            provider: trial.provider.clone(),
+            repeat: trial.repeat,
+            attempt,
+            outcome: Outcome::Stopped,
+            started_at,
+            duration_ms: ms(took),
+            usage: Usage::default(),
+            output: None,
+            verdict: None,
+            score: None,
+            summary: None,
+            checks: Vec::new(),
+            grades: Vec::new(),
+            metrics: Vec::new(),
+            error: None,
+            denied: Vec::new(),
+            artifacts: Vec::new(),
+            truncated: false,
+            suspended_ms: ms(suspended),
+        }
+    }
+}
+
+impl<'a> From<RowRef<'a>> for Row<'a> {
+    /// Drops the coordinator's keys.
+    fn from(row: RowRef<'a>) -> Self {
+        Self {
+            v: row.v,
+            test: row.trial.test.clone(),
+            provider: row.trial.provider.clone(),
+            trial: row.trial,
+            repeat: row.repeat,
+            attempt: row.attempt,
+            outcome: row.outcome,
+            started_at: row.started_at,
+            duration_ms: row.duration_ms,
+            usage: row.usage,
+            output: row.output,
+            verdict: row.verdict,
+            score: row.score,
+            summary: row.summary,
+            checks: row.checks,
+            grades: row.grades,
+            metrics: row.metrics,
+            error: row.error,
+            denied: row.denied,
+            artifacts: row.artifacts,
+            truncated: row.truncated,
+            suspended_ms: row.suspended_ms,
+        }
+    }
+}
+
+impl<'a> Check<'a> {
+    /// A check of the scenario without further keys.
+    pub fn new(name: impl Into<Text<'a>>, verdict: Verdict) -> Self {
+        Self {
+            name: name.into(),
+            verdict,
+            own: false,
+            score: None,
+            message: None,
+            expected: None,
+            actual: None,
+            diff: None,
+            details: None,
+        }
+    }
 }
 
 impl RowRef<'_> {

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Outcome, words::words};
+use crate::{Outcome, enum_text::text_enum};
 
-words! {
+text_enum! {
     /// Where a run is in its life.
     pub enum RunStatus {
         /// A process holds its lock.
@@ -21,7 +21,7 @@ words! {
     }
 }
 
-words! {
+text_enum! {
     /// Why a run has its status.
     pub enum Reason {
         /// A plugin could not be compiled, loaded or described, or refuses its configuration or an input.
@@ -51,7 +51,7 @@ words! {
     }
 }
 
-words! {
+text_enum! {
     /// How far a session came.
     pub enum Stage {
         /// The run is planned and waits for other runs of its group.
@@ -65,7 +65,7 @@ words! {
     }
 }
 
-words! {
+text_enum! {
     /// What a run's trials showed.
     pub enum RunVerdict {
         /// Every trial passed or was skipped.
@@ -77,7 +77,7 @@ words! {
     }
 }
 
-words! {
+text_enum! {
     /// A signal that asks a run to stop.
     pub enum StopSignal {
         /// Ctrl-C.

@@ -7,7 +7,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     Digest, ErrorClass, Micros, TestId, Text,
-    words::{as_text, is_default, present},
+    enum_text::{as_text, is_default, present},
 };
 
 /// A test with everything resolved. One compact JSON object on one line of the suite; keys with their default are absent.

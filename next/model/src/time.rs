@@ -9,7 +9,7 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
-use crate::words::as_text;
+use crate::enum_text::as_text;
 
 /// A point in time in milliseconds since 1970, UTC. Written as RFC 3339 with three digits: `2026-11-20T09:18:04.015Z`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

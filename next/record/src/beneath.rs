@@ -23,7 +23,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{RecordError, modes};
+use crate::{RecordError, permissions};
 
 /// Folders in folders of a run; deeper ones are left to their owner.
 const MAX_DEPTH: u32 = 64;
@@ -94,7 +94,9 @@ impl Dir {
         let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
         let made = match missing.is_empty() {
             true => Ok(()),
-            false => DirBuilder::new().recursive(true).mode(modes::of_own_folder()).create(path),
+            false => {
+                DirBuilder::new().recursive(true).mode(permissions::of_own_folder()).create(path)
+            }
         };
         made.map_err(|source| RecordError::io("make the folder", path, source))?;
         for folder in missing {
@@ -134,7 +136,7 @@ impl Dir {
     pub(crate) fn dir_or_make(&self, name: &str) -> Result<Self, RecordError> {
         match self.dir(name) {
             Err(error) if error.is_missing() => {
-                match self.make(name, modes::of_folder_in(self.mode)) {
+                match self.make(name, permissions::of_folder_in(self.mode)) {
                     Err(error) if error.kind() != Some(io::ErrorKind::AlreadyExists) => Err(error),
                     _ => self.dir(name),
                 }
@@ -145,13 +147,13 @@ impl Dir {
 
     /// Makes a folder for a run. Fails if there is something of this name.
     pub(crate) fn make_own(&self, name: &str) -> Result<Self, RecordError> {
-        self.make(name, modes::of_own_folder())?;
+        self.make(name, permissions::of_own_folder())?;
         self.dir(name)
     }
 
     /// Shuts all users out but the owner. What is made in the folder afterwards is the owner's alone, too.
     pub(crate) fn make_private(&mut self) -> Result<(), RecordError> {
-        let mode = modes::PRIVATE;
+        let mode = permissions::PRIVATE;
         rustix::fs::fchmod(&self.handle, Mode::from_raw_mode(mode))
             .map_err(|source| self.error("change the mode of", ".", source))?;
         self.mode = mode;
@@ -162,7 +164,9 @@ impl Dir {
     pub(crate) fn is_private(&self) -> bool {
         let user = rustix::process::geteuid().as_raw();
         let found = rustix::fs::fstat(&self.handle);
-        found.is_ok_and(|found| found.st_uid == user && found.st_mode & 0o777 == modes::PRIVATE)
+        found.is_ok_and(|found| {
+            found.st_uid == user && found.st_mode & 0o777 == permissions::PRIVATE
+        })
     }
 
     fn make(&self, name: &str, mode: u32) -> Result<(), RecordError> {
@@ -205,7 +209,7 @@ impl Dir {
 
     /// Makes a file that has no name yet, and that is gone if the process dies. [`Self::place`] gives it one.
     pub(crate) fn unnamed(&self) -> Result<File, RecordError> {
-        let mode = Mode::from_raw_mode(modes::of_file_in(self.mode) as RawMode);
+        let mode = Mode::from_raw_mode(permissions::of_file_in(self.mode) as RawMode);
         let made = self.open_at(".", OFlags::TMPFILE | OFlags::RDWR, mode);
         match made {
             Ok(handle) => Ok(handle.into()),
@@ -410,7 +414,7 @@ impl Dir {
 
     fn file(&self, what: &'static str, name: &str, flags: OFlags) -> Result<File, RecordError> {
         let mode = match flags.contains(OFlags::CREATE) {
-            true => Mode::from_raw_mode(modes::of_file_in(self.mode) as RawMode),
+            true => Mode::from_raw_mode(permissions::of_file_in(self.mode) as RawMode),
             false => Mode::empty(),
         };
         let opened = self

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{RecordError, beneath::Dir, modes::check_trust};
+use crate::{RecordError, beneath::Dir, permissions::check_trust};
 
 /// The folder of compiled plugins: `RUNNER_CACHE`, else `$XDG_CACHE_HOME/runner`, else `~/.cache/runner`; owned by the user,
 /// writable by nobody else. Compiled plugins are loaded without further checks, so nobody else may be able to put one there.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::Db
 use crate::{
     Manifest, RecordError, RunDir, RunHead,
     beneath::{Dir, Stamp},
-    modes::check_trust,
+    permissions::check_trust,
 };
 
 pub(crate) const NAME: &str = "runner.db";

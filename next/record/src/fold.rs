@@ -12,7 +12,7 @@ use crate::{Manifest, RecordError, Rerun, RunDir, rows::ReadLine};
 /// The state of a run, by its rows: the one fold behind live state, resume, sweep, list and reports. One byte a trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fold {
-    trials: Vec<State>,
+    trials: Vec<PackedState>,
     /// Of trials that have more than one.
     attempts: HashMap<u64, u32>,
     counts: Counts,
@@ -72,7 +72,7 @@ pub struct TrialState {
 
 /// The rows of a trial in a byte: the newest final outcome, and flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct State(u8);
+pub(crate) struct PackedState(u8);
 
 const OUTCOME: u8 = 0b0000_0111;
 const FLAKY: u8 = 0b0000_1000;
@@ -82,7 +82,7 @@ const HAS_ROWS: u8 = 0b0100_0000;
 /// In a [`Fold`]: it has to run again. In a [`Tally`]: it has a final row of the last session.
 const MARK: u8 = 0b1000_0000;
 
-impl State {
+impl PackedState {
     /// The newest final outcome.
     pub(crate) fn outcome(self) -> Option<Outcome> {
         usize::from(self.0 & OUTCOME)
@@ -130,7 +130,7 @@ impl Fold {
     /// Without rows.
     pub fn new(trials: u64) -> Self {
         Self {
-            trials: vec![State::default(); trials as usize],
+            trials: vec![PackedState::default(); trials as usize],
             attempts: HashMap::new(),
             counts: Counts::default(),
             last_seq: 0,
@@ -263,7 +263,7 @@ impl Fold {
         Some((*line, why))
     }
 
-    fn state(&self, index: u64) -> State {
+    fn state(&self, index: u64) -> PackedState {
         let state = self.trials.get(index as usize);
         state.copied().unwrap_or_default()
     }
@@ -272,7 +272,7 @@ impl Fold {
 /// [`Fold`] where the plan is not known. Trials are told apart by 64 bits of a hash.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    trials: HashMap<u64, State>,
+    trials: HashMap<u64, PackedState>,
     pub(crate) counts: Counts,
     pub(crate) has_rows: bool,
     /// Trials that have a final row of the last session.

@@ -6,10 +6,9 @@
 //!
 //! Begin reading at [`ResultsRoot`], then [`Manifest`] and [`Fold`].
 
-mod appended;
 mod beneath;
 mod cache;
-mod contents;
+mod content_store;
 mod database;
 mod durable;
 mod error;
@@ -17,23 +16,24 @@ mod fault;
 mod find;
 mod fold;
 mod folder;
-mod head;
 mod list;
 mod live;
 mod lock;
 mod manifest;
-mod modes;
 mod owned;
+mod permissions;
 mod prune;
 mod repair;
 mod requests;
 mod rerun;
 mod root;
+mod root_lock;
 mod rows;
 mod run;
+mod run_files;
+mod run_head;
 mod scratch;
 mod settings;
-mod share;
 mod verify;
 mod writer;
 
@@ -42,7 +42,6 @@ pub use error::{RecordError, in_use};
 pub use fault::sweep_every;
 pub use fold::{Fold, RowFacts, TrialState};
 pub use folder::new_id;
-pub use head::RunHead;
 pub use list::{Runs, Swept};
 pub use live::{InFlight, Live, LiveWriter, WaitingTrial};
 pub use lock::Holder;
@@ -51,15 +50,16 @@ pub use manifest::{
     Transition,
 };
 pub use owned::{End, NewPlan, NewRun, NewSession, Owned};
-pub use prune::{Kept, Policy, Pruned, Pruning};
+pub use prune::{Kept, PrunePolicy, Pruned, Pruning};
 pub use requests::{Answer, Request, RequestMode, Requests, actor};
 pub use rerun::Rerun;
 pub use root::ResultsRoot;
+pub use root_lock::Share;
 pub use rows::ReadLine;
 pub use run::{RunDir, now};
+pub use run_head::RunHead;
 pub use scratch::Scratch;
-pub use settings::Settings;
-pub use share::Share;
+pub use settings::SettingsFile;
 pub use verify::{DiskFault, Verified};
 pub use writer::{Ack, Writer};
 

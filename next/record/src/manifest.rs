@@ -7,7 +7,7 @@ use std::{
 };
 
 use runner_model::{
-    Budgets, Counts, Digest, FailFast, Reason, RunStatus, StopSignal, Time, TrialId,
+    Counts, Digest, Reason, RunStatus, SessionSettings, StopSignal, Time, TrialId,
     provider::PluginKind,
     row::Actor,
     status::{BadTransition, RunVerdict, Stage},
@@ -184,10 +184,9 @@ pub struct SessionEntry {
     pub host: String,
     /// Its user.
     pub user: String,
-    /// How many attempts run at once.
-    pub jobs: u32,
-    /// How long it may take, in milliseconds.
-    pub timeout_ms: u64,
+    /// How it runs and what ends it early.
+    #[serde(flatten)]
+    pub settings: SessionSettings,
     /// When it began.
     pub started_at: Time,
     /// When it ended; absent while it is open.
@@ -204,15 +203,6 @@ pub struct SessionEntry {
     /// Set if it took over another plan: the counts of the rows before it, as far as this plan has their trials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Counts>,
-    /// When it gives up.
-    #[serde(default, skip_serializing_if = "FailFast::is_off")]
-    pub fail_fast: FailFast,
-    /// Budgets that a command line has given, in this session or an earlier one.
-    #[serde(default, skip_serializing_if = "Budgets::is_empty")]
-    pub budgets: Budgets,
-    /// How long guests may go on after a stop, in milliseconds.
-    #[serde(default)]
-    pub grace_ms: u64,
     /// When it was paused, the oldest first; at most the last 100 times.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pauses: Vec<Pause>,

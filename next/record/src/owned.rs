@@ -1,9 +1,9 @@
 //! [`Owned`]: a run whose lock this process holds. Births, claims, sessions and ends.
 
-use std::{collections::BTreeMap, fs::File, io::Write as _, time::Duration};
+use std::{collections::BTreeMap, fs::File, io::Write as _};
 
 use runner_model::{
-    Budgets, Counts, FailFast, Reason, RunStatus, StopSignal, Time,
+    Counts, Reason, RunStatus, SessionSettings, StopSignal, Time,
     status::{RunVerdict, Stage},
     visible::visible_line,
 };
@@ -65,20 +65,12 @@ pub struct NewSession {
     pub writer: &'static str,
     /// The command as it was typed.
     pub command: Vec<String>,
-    /// How many attempts run at once.
-    pub jobs: u32,
-    /// How long it may take.
-    pub timeout: Duration,
+    /// How it runs and what ends it early.
+    pub settings: SessionSettings,
     /// Which trials it runs again.
     pub rerun: Option<Rerun>,
     /// Trials that it has to do; none: all.
     pub pending: Option<u64>,
-    /// How long guests may go on after a stop.
-    pub grace: Duration,
-    /// When it gives up.
-    pub fail_fast: FailFast,
-    /// Budgets that a command line has given, of this session or an earlier one.
-    pub budgets: Budgets,
     /// Whether it waits until [`Owned::begin`]: for others of its group, or until its root is free.
     pub waits: bool,
 }
@@ -437,17 +429,13 @@ fn session_entry(session: NewSession, number: u32, from_seq: u64, now: Time) -> 
         pid: std::process::id(),
         host: lock::host(),
         user: user(),
-        jobs: session.jobs,
-        timeout_ms: session.timeout.as_millis().try_into().unwrap_or(u64::MAX),
+        settings: session.settings,
         started_at: now,
         ended_at: None,
         from_seq,
         rerun: session.rerun,
         pending: session.pending,
         adopted: None,
-        fail_fast: session.fail_fast,
-        budgets: session.budgets,
-        grace_ms: session.grace.as_millis().try_into().unwrap_or(u64::MAX),
         pauses: Vec::new(),
         suspended_ms: 0,
         worked_ms: session.waits.then_some(0),

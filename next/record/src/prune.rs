@@ -14,22 +14,22 @@ use crate::{
     lock::{self, LOCK, Lock},
     manifest::MANIFEST,
     root::STORE,
+    root_lock::lock_store,
     run::now,
-    share::lock_store,
 };
 
 /// The manifest of a run that is being deleted.
 pub(crate) const DELETED: &str = "deleted.json";
 /// A birth takes no longer.
 const BIRTH: Duration = Duration::from_secs(3600);
-/// Contents that a run has used since then may belong to a birth.
+/// ContentStore that a run has used since then may belong to a birth.
 const UNUSED: Duration = Duration::from_secs(24 * 3600);
-/// Contents that are removed while births wait.
+/// ContentStore that are removed while births wait.
 const AT_ONCE: usize = 64;
 
 /// Which runs go: those that any of these name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
+pub struct PrunePolicy {
     /// These, as [`ResultsRoot::find`] takes them.
     pub runs: Vec<String>,
     /// Only runs with one of these statuses, and all of them if nothing else is given.
@@ -51,7 +51,7 @@ pub struct Pruning {
     pub kept: Vec<Kept>,
     /// Folders of births and deletions that a process did not finish.
     pub leftovers: Vec<String>,
-    /// Contents of the store that no run needs.
+    /// ContentStore of the store that no run needs.
     pub contents: u64,
     /// Their bytes.
     pub content_bytes: u64,
@@ -87,7 +87,7 @@ pub struct Kept {
     pub why: String,
 }
 
-impl Policy {
+impl PrunePolicy {
     /// Tells whether it names no run.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -97,7 +97,12 @@ impl Policy {
 impl ResultsRoot {
     /// Deletes what a policy names, or only says what that would be. Never deletes a run that is running, pinned, not yet
     /// swept, or whose manifest cannot be read.
-    pub fn prune(&self, policy: &Policy, is_dry: bool, now: Time) -> Result<Pruning, RecordError> {
+    pub fn prune(
+        &self,
+        policy: &PrunePolicy,
+        is_dry: bool,
+        now: Time,
+    ) -> Result<Pruning, RecordError> {
         let root = self.own_dir()?;
         let mut done = Pruning::default();
         // Before the manifests: what a run stores after this look was used a moment ago.
@@ -126,7 +131,7 @@ impl ResultsRoot {
             match stays {
                 Ok(None) => done.runs.push(pruned),
                 Ok(Some((is_held, why))) => {
-                    done.kept.push(Kept { run: run.id, is_held, is_named, why })
+                    done.kept.push(Kept { run: run.id, is_held, is_named, why });
                 }
                 Err(error) if error.is_missing() => {}
                 Err(error) => done.problems.push(error.to_string()),
@@ -155,7 +160,7 @@ impl ResultsRoot {
     }
 
     /// The ids of runs that are asked for by name.
-    fn named(&self, policy: &Policy) -> Result<BTreeSet<String>, RecordError> {
+    fn named(&self, policy: &PrunePolicy) -> Result<BTreeSet<String>, RecordError> {
         let mut ids = BTreeSet::new();
         for name in &policy.runs {
             let run = self.find(name)?;
@@ -242,7 +247,7 @@ impl Owned {
 /// The runs that a policy names, newest first.
 fn chosen<'a>(
     root: &Dir,
-    policy: &Policy,
+    policy: &PrunePolicy,
     runs: &'a [RunHead],
     named: &BTreeSet<String>,
     now: Time,

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     RecordError, RunDir,
     beneath::Reader,
-    contents::digest_of,
+    content_store::digest_of,
     fault,
     rows::{self, ReadLine},
     run::ROWS,

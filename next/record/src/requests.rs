@@ -206,7 +206,7 @@ impl Owned {
 }
 
 /// What a process asks of a run.
-struct Asking<'a> {
+struct PendingRequest<'a> {
     root: &'a ResultsRoot,
     run: &'a RunDir,
     mode: RequestMode,
@@ -223,7 +223,7 @@ impl ResultsRoot {
     /// is to be cancelled is, whether a process holds it or not.
     pub fn ask(&self, run: &RunDir, mode: RequestMode, by: &Actor) -> Result<Answer, RecordError> {
         let before = run.manifest()?;
-        let mut asking = Asking {
+        let mut asking = PendingRequest {
             root: self,
             run,
             mode,
@@ -265,7 +265,7 @@ impl ResultsRoot {
     }
 }
 
-impl Asking<'_> {
+impl PendingRequest<'_> {
     /// Looks at the run, and asks its holder if that was not asked yet.
     fn look(&mut self) -> Result<Option<Answer>, RecordError> {
         // First the lock: what a manifest says behind a free one is true, or sweeping makes it so.
@@ -304,8 +304,8 @@ impl Asking<'_> {
         let dir = &self.run.dir;
         dir.place(&dir.unnamed_with(&bytes)?, self.mode.file())?;
         self.asked = Some(request.token);
-        let grace = session.map_or(0, |session| session.grace_ms);
-        let bound = self.mode.bound(Duration::from_millis(grace));
+        let grace = session.map_or(Duration::ZERO, |session| session.settings.grace);
+        let bound = self.mode.bound(grace);
         self.give_up = bound.map(|bound| Instant::now() + bound);
         Ok(())
     }

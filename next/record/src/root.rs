@@ -13,10 +13,10 @@ use runner_model::Digest;
 use crate::{
     Manifest, RecordError,
     beneath::Dir,
-    contents::Contents,
+    content_store::ContentStore,
     durable::{Unsynced, sync_together},
     list,
-    share::lock_store,
+    root_lock::lock_store,
 };
 
 pub(crate) const STORE: &str = "store";
@@ -111,11 +111,11 @@ impl ResultsRoot {
 
     /// Opens a content of the store, after its bytes were compared with the digest.
     pub fn content(&self, digest: &Digest) -> Result<File, RecordError> {
-        Contents(self.own_dir()?.dir(STORE)?).open(digest)
+        ContentStore(self.own_dir()?.dir(STORE)?).open(digest)
     }
 
-    fn store(&self) -> Result<Contents, RecordError> {
-        Ok(Contents(self.own_dir()?.dir_or_make(STORE)?))
+    fn store(&self) -> Result<ContentStore, RecordError> {
+        Ok(ContentStore(self.own_dir()?.dir_or_make(STORE)?))
     }
 
     /// Syncs what was kept in the store, and other things at once.

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::{
     Holder, Live, Manifest, RecordError,
     beneath::{Dir, Reader},
-    contents::Contents,
+    content_store::ContentStore,
     fault,
     fold::Tally,
     live, lock,
@@ -210,7 +210,7 @@ impl RunDir {
 
     /// Opens an artifact or large output, after its bytes were compared with the digest.
     pub fn artifact(&self, digest: &Digest) -> Result<File, RecordError> {
-        Contents(self.dir.dir(ARTIFACTS)?).open(digest)
+        ContentStore(self.dir.dir(ARTIFACTS)?).open(digest)
     }
 
     /// The process that holds the run; none if no process does.

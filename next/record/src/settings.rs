@@ -3,7 +3,7 @@
 
 use std::{io, path::Path};
 
-use crate::{RecordError, ResultsRoot, modes::check_trust};
+use crate::{RecordError, ResultsRoot, permissions::check_trust};
 
 const SETTINGS: &str = "runner.toml";
 /// A longer file has no settings.
@@ -13,7 +13,7 @@ const TRUSTED: &str = "RUNNER_TRUST_ROOT";
 
 /// `runner.toml` of a results root.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Settings {
+pub enum SettingsFile {
     /// The root has no such file.
     Absent,
     /// It does not count, and why.
@@ -24,23 +24,23 @@ pub enum Settings {
 
 impl ResultsRoot {
     /// Reads `runner.toml`.
-    pub fn settings(&self) -> Result<Settings, RecordError> {
+    pub fn settings(&self) -> Result<SettingsFile, RecordError> {
         let Some(root) = self.dir() else {
-            return Ok(Settings::Absent);
+            return Ok(SettingsFile::Absent);
         };
         let bytes = match root.read_all(SETTINGS, MAX_BYTES) {
-            Err(error) if error.is_missing() => return Ok(Settings::Absent),
+            Err(error) if error.is_missing() => return Ok(SettingsFile::Absent),
             bytes => bytes?,
         };
         if let Err(problem) = self.check_settings() {
             let path = root.path().join(SETTINGS);
-            return Ok(Settings::Ignored(format!(
+            return Ok(SettingsFile::Ignored(format!(
                 "{} is ignored: {problem}, or set {TRUSTED} to the results root",
                 path.display()
             )));
         }
         let text = String::from_utf8(bytes);
-        text.map(Settings::Text)
+        text.map(SettingsFile::Text)
             .map_err(|error| root.error("read", SETTINGS, io::Error::other(error.utf8_error())))
     }
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     Manifest, RecordError, RunDir,
-    contents::Contents,
+    content_store::ContentStore,
     fold::Tally,
     lock,
     manifest::MANIFEST,
@@ -34,7 +34,7 @@ pub struct Verified {
     pub rows: u64,
     /// Artifacts that were read.
     pub artifacts: u64,
-    /// Contents of the store that were read.
+    /// ContentStore of the store that were read.
     pub contents: u64,
     /// What is wrong, at most 10,000 of it.
     pub faults: Vec<DiskFault>,
@@ -58,7 +58,7 @@ impl RunDir {
     /// Opens a content that the run needs, in the store of the root that it is in, after its bytes were compared with the
     /// digest.
     pub fn content(&self, digest: &Digest) -> Result<File, RecordError> {
-        Contents(self.root.dir(STORE)?).open(digest)
+        ContentStore(self.root.dir(STORE)?).open(digest)
     }
 
     /// The digests of all attachments and schemas of the run, ascending. Their contents are in the store.
@@ -81,7 +81,7 @@ impl RunDir {
         let is_held = lock::is_held(&self.dir);
         let manifest = self.manifest()?;
         let ends_here = !is_held && manifest.status.is_terminal();
-        let mut look = Look {
+        let mut look = RunCheck {
             run: self,
             places,
             manifest: &manifest,
@@ -120,7 +120,7 @@ impl RunDir {
 }
 
 /// A verification that goes on.
-struct Look<'a> {
+struct RunCheck<'a> {
     run: &'a RunDir,
     places: Option<&'a dyn Places>,
     manifest: &'a Manifest,
@@ -134,7 +134,7 @@ struct Look<'a> {
     line: u64,
 }
 
-impl Look<'_> {
+impl RunCheck<'_> {
     /// Something wrong with the line that is looked at.
     fn fault(&mut self, problem: &str) {
         let path = self.run.dir.path().join(ROWS);

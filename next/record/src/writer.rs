@@ -14,10 +14,9 @@ use std::{
 use runner_model::{Digest, Tail, row::LogPlace};
 
 use crate::{
-    Owned, RecordError,
-    appended::{Group, RunFiles},
-    fault,
+    Owned, RecordError, fault,
     run::ROWS,
+    run_files::{Group, RunFiles},
 };
 
 /// Commits come at most this often while more rows are on their way. The disk's interrupts take a guest off its processor.
@@ -41,20 +40,20 @@ pub enum Ack {
 /// Appends rows on a thread of its own: one write and one `fdatasync` for all that is there.
 #[derive(Debug)]
 pub struct Writer {
-    shared: Arc<Shared>,
+    shared: Arc<WriterQueue>,
     thread: Option<JoinHandle<()>>,
     next_seq: u64,
     logs_length: u64,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+struct WriterQueue {
+    state: Mutex<QueueState>,
     wake: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     group: Group,
     pending_rows: u64,
     pending_bytes: u64,
@@ -71,7 +70,7 @@ impl Writer {
     ) -> Result<Self, RecordError> {
         let mut files = RunFiles::open(owned)?;
         let logs_length = files.logs_length();
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<WriterQueue>::default();
         let thread = thread::Builder::new().name("rows".into());
         let run = {
             let shared = Arc::clone(&shared);
@@ -188,8 +187,8 @@ impl Drop for Writer {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl WriterQueue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -222,7 +221,7 @@ impl Shared {
 
 /// Commits groups until there are no more; the first failure ends it.
 fn commit_all(
-    shared: &Shared,
+    shared: &WriterQueue,
     files: &mut RunFiles,
     mut seq: u64,
     acks: &dyn Fn(Ack),

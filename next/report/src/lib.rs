@@ -6,8 +6,6 @@
 //!
 //! Begin reading at [`RunDocument`].
 
-pub mod about;
-mod asked;
 mod denials;
 mod event;
 pub mod failure;
@@ -15,28 +13,30 @@ mod failures;
 pub mod json;
 mod list;
 mod logs;
+mod missing_grants;
 mod page;
+pub mod phrases;
+mod request_result;
 mod rows;
 mod run;
+pub mod run_facts;
 mod trial;
 mod upkeep;
 mod verify;
-mod wanted;
-pub mod words;
 
-pub use asked::AskedRun;
 pub use denials::{Denial, Denials, table_with};
 pub use event::{Event, NumberedEvent};
 pub use failures::{FailureGroup, Failures};
 pub use list::{RunCounts, RunList, RunSummary, Unreadable, short_id};
-pub use logs::{Reading, Spoken, Stream};
+pub use logs::{LogEntry, Reading, Stream};
+pub use missing_grants::not_granted;
 pub use page::{Section, call_sections};
+pub use request_result::AskedRun;
 pub use rows::{Line, Rows, Which};
 pub use run::{ProviderTable, RunDocument, short_of};
 pub use trial::{ArtifactFile, Found, LogText, TrialDocument, find_trial};
 pub use upkeep::{CleanupDocument, DeadRun, PruneDocument};
 pub use verify::VerifyDocument;
-pub use wanted::not_granted;
 
 /// The version of every document, its `v`.
 pub const VERSION: u8 = 1;

@@ -12,7 +12,7 @@ use crate::VERSION;
 
 /// Something that a guest has said in an attempt.
 #[derive(Debug, Serialize)]
-pub struct Spoken {
+pub struct LogEntry {
     /// Always [`VERSION`].
     pub v: u8,
     /// The trial.
@@ -65,7 +65,7 @@ impl Reading {
         &mut self,
         run: &RunDir,
         is_wanted: impl Fn(&TrialId) -> bool,
-        mut each: impl FnMut(Result<Spoken, RecordError>),
+        mut each: impl FnMut(Result<LogEntry, RecordError>),
     ) -> Result<(), RecordError> {
         let seq = &mut self.seq;
         self.from = run.rows_from(self.from, &mut |_, line| {
@@ -95,8 +95,8 @@ impl Reading {
     }
 }
 
-fn said(line: &LogLine<'_>, each: &mut dyn FnMut(Spoken)) {
-    let spoken = |stream, text: &str| Spoken {
+fn said(line: &LogLine<'_>, each: &mut dyn FnMut(LogEntry)) {
+    let spoken = |stream, text: &str| LogEntry {
         v: VERSION,
         trial: line.trial.clone(),
         attempt: line.attempt,
@@ -110,7 +110,7 @@ fn said(line: &LogLine<'_>, each: &mut dyn FnMut(Spoken)) {
     let Said { log, dropped, stdout, stderr } = &line.said;
     for record in log {
         let fields = record.fields.iter();
-        each(Spoken {
+        each(LogEntry {
             at: Some(record.at),
             level: Some(record.level),
             fields: fields.map(|(name, value)| (name.to_string(), value.to_string())).collect(),

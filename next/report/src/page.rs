@@ -12,7 +12,7 @@ use runner_model::{
 };
 use serde_json::{Map, Value};
 
-use crate::{TrialDocument, failure, rows::Line, words};
+use crate::{TrialDocument, failure, phrases, rows::Line};
 
 /// Bytes of JSON that stand on one line.
 const SHORT_VALUE: usize = 60;
@@ -36,7 +36,7 @@ impl TrialDocument {
 
     /// The page of this row.
     pub fn sections(&self, row: &RowRef<'_>) -> Vec<Section> {
-        let (session, at) = (row.session.unwrap_or(1), words::clock(row.started_at));
+        let (session, at) = (row.session.unwrap_or(1), phrases::clock(row.started_at));
         let mut page = Page::default();
         page.text("run", format!("{}\nsession {session}, {at} UTC", self.run_dir));
         if self.rows.len() > 1 {
@@ -167,7 +167,7 @@ fn check(check: &Check<'_>) -> String {
 fn record(record: &LogRecord<'_>) -> String {
     let fields = record.fields.iter();
     let fields: String = fields.map(|(name, value)| format!(" {name}={value}")).collect();
-    let at = words::time_of_day(record.at);
+    let at = phrases::time_of_day(record.at);
     format!("{at} {:5} {}{fields}", record.level, record.message)
 }
 

@@ -15,7 +15,7 @@ mod reply;
 use std::{fs::File, mem, path::PathBuf, time::Duration};
 
 use runner_model::{
-    ErrorClass, HostFault, Limits, Micros,
+    ErrorClass, HostFault, Limits, Micros, Text,
     log::Said,
     outcome::Verdict,
     provider::{OutputForm, Protocol},
@@ -23,7 +23,7 @@ use runner_model::{
 };
 
 use crate::{
-    Access, Activity, fs::quota::Quota, interrupt::Took, message::with_end, store::Sandbox,
+    Access, Activity, fs::quota::Quota, interrupt::CallTime, message::with_end, store::Sandbox,
 };
 
 /// What a call is made with.
@@ -156,12 +156,29 @@ pub struct Reply {
     pub verdict: Option<Verdict>,
     /// Its score.
     pub score: Option<f64>,
+    /// Its summary, one line.
+    pub summary: Option<Text<'static>>,
     /// Its own checks.
     pub checks: Vec<Check<'static>>,
     /// What it measured.
     pub metrics: Vec<Metric<'static>>,
     /// The exit code of a plain command.
     pub exit_code: Option<i32>,
+}
+
+impl Reply {
+    /// A reply of nothing but an output.
+    pub fn new(output: Raw<'static>) -> Self {
+        Self {
+            output,
+            verdict: None,
+            score: None,
+            summary: None,
+            checks: Vec::new(),
+            metrics: Vec::new(),
+            exit_code: None,
+        }
+    }
 }
 
 impl Ended {
@@ -184,7 +201,7 @@ impl Ended {
     pub(crate) fn collect(
         sandbox: &mut Sandbox,
         ending: Ending,
-        took: Took,
+        took: CallTime,
         reply_bytes: u64,
     ) -> Self {
         let host = &mut sandbox.host;

@@ -38,10 +38,10 @@ use self::{
     inspect::{PREVIEW_1, is_served, listed},
 };
 use crate::{
-    call::{command::Program, component::Provider, instance::Lifecycle},
+    call::{command::Program, component::LinkedComponent, instance::Lifecycle},
     contract::{self, PluginPre},
     fs,
-    interrupt::{Interrupt, Shared},
+    interrupt::{Interrupt, InterruptState},
     message::cut,
     net,
     plugin::{Linked, Plugin},
@@ -170,7 +170,7 @@ impl Engines {
 
 /// Starts the thread that ticks as long as there are engines. It is an OS thread, because guests may keep those of the
 /// runtime busy.
-fn start_ticker(shared: &Arc<Shared>) -> io::Result<()> {
+fn start_ticker(shared: &Arc<InterruptState>) -> io::Result<()> {
     let shared = Arc::downgrade(shared);
     let tick = move || {
         while let Some(shared) = shared.upgrade() {
@@ -216,7 +216,7 @@ fn linked(engine: &Engine, code: &Code, kind: PluginKind) -> wasmtime::Result<Li
     let pre = component_linker(engine)?.instantiate_pre(component)?;
     Ok(match kind {
         PluginKind::Command => Linked::Command(Program::Component(CommandPre::new(pre)?)),
-        PluginKind::Component => Linked::Component(Box::new(Provider {
+        PluginKind::Component => Linked::Component(Box::new(LinkedComponent {
             lifecycle: Lifecycle::find(component)?,
             pre: PluginPre::new(pre)?,
         })),

@@ -27,11 +27,11 @@ const NOW: u8 = 2;
 
 /// Stops all guests of [`Engines`](crate::Engines), or lets them wait. Cheap to clone; also ends a call that waits.
 #[derive(Clone, Default)]
-pub struct Interrupt(pub(crate) Arc<Shared>);
+pub struct Interrupt(pub(crate) Arc<InterruptState>);
 
 /// What guests, the thread that ticks, and interrupts share.
 #[derive(Default)]
-pub(crate) struct Shared {
+pub(crate) struct InterruptState {
     state: AtomicU8,
     is_paused: AtomicBool,
     /// The time of all calls. The thread that ticks looks at it often enough.
@@ -57,7 +57,7 @@ pub(crate) struct Guard {
 
 /// How long a call took.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Took {
+pub(crate) struct CallTime {
     pub(crate) duration: Duration,
     /// For how long it was paused or suspended, beside that.
     pub(crate) suspended: Duration,
@@ -80,7 +80,7 @@ pub(crate) struct HostPanic(pub(crate) String);
 impl Interrupt {
     /// Of guests that may have so much memory together.
     pub(crate) fn new(memory: Share) -> Self {
-        let shared = Shared { memory, ..Shared::default() };
+        let shared = InterruptState { memory, ..InterruptState::default() };
         Self(Arc::new(shared))
     }
 
@@ -132,7 +132,7 @@ impl fmt::Debug for Interrupt {
     }
 }
 
-impl Shared {
+impl InterruptState {
     /// The clock, after a look at it.
     pub(crate) fn clock(&self) -> MutexGuard<'_, RunClock> {
         let read = |clock| clock_gettime(clock).try_into().unwrap_or_default();
@@ -171,9 +171,9 @@ impl Guard {
     }
 
     /// How long the call has taken until now.
-    pub(crate) fn took(&self) -> Took {
+    pub(crate) fn took(&self) -> CallTime {
         let clock = self.interrupt.0.clock();
-        Took {
+        CallTime {
             duration: (clock.run_time() - self.began).into(),
             suspended: clock.suspended() - self.suspended,
         }

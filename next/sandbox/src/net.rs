@@ -30,7 +30,7 @@ pub(crate) use self::request::Outbound;
 use self::{
     connect::{Connector, Lookup, system_lookup},
     failure::{MAX_HEAD, MAX_HEADERS},
-    policy::Policy,
+    policy::NetPolicy,
 };
 
 /// How long a connection is kept that nobody uses.
@@ -41,10 +41,10 @@ const MAX_IDLE_TIME: Duration = Duration::from_secs(30);
 /// One per provider, made when the provider is made ready: attempts share connections, and no provider ever uses one that it
 /// was not granted. The default goes nowhere.
 #[derive(Clone)]
-pub struct Network(Arc<Shared>);
+pub struct Network(Arc<NetworkState>);
 
-struct Shared {
-    policy: Arc<Policy>,
+struct NetworkState {
+    policy: Arc<NetPolicy>,
     client: Client<Connector, WasiBody>,
 }
 
@@ -55,14 +55,14 @@ impl Network {
     }
 
     fn with_lookup(grants: Vec<NetGrant>, lookup: Lookup) -> Self {
-        let policy = Arc::new(Policy::new(grants));
+        let policy = Arc::new(NetPolicy::new(grants));
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(MAX_IDLE_TIME)
             .http1_max_buf_size(MAX_HEAD)
             .http1_max_headers(MAX_HEADERS)
             .build(Connector::new(Arc::clone(&policy), lookup));
-        Self(Arc::new(Shared { policy, client }))
+        Self(Arc::new(NetworkState { policy, client }))
     }
 }
 

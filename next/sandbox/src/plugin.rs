@@ -12,7 +12,7 @@ use crate::{
     call::{
         Call, Ended, Ending,
         command::{self, Program},
-        component::{self, Provider},
+        component::{self, LinkedComponent},
         instance::Instance,
     },
     interrupt::{Guard, Interrupt},
@@ -31,7 +31,7 @@ pub struct Plugin {
 
 /// What is called.
 pub(crate) enum Linked {
-    Component(Box<Provider>),
+    Component(Box<LinkedComponent>),
     Command(Program),
 }
 

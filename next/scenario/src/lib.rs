@@ -18,7 +18,6 @@ mod globs;
 mod grant_keys;
 mod lists;
 mod matrix;
-mod needs;
 mod problem;
 mod provider_keys;
 mod reading;
@@ -32,6 +31,7 @@ mod settings;
 mod suite;
 mod suite_writer;
 mod table;
+mod template_inputs;
 mod test_keys;
 
 pub use globs::IdGlob;

@@ -16,7 +16,7 @@ use crate::{
     document::{Document, Made},
     files,
     form::{Form, List, Sub},
-    matrix, needs,
+    matrix,
     problem::{Place, Problem, Problems, Source, line_breaks},
     provider_keys::{BUDGET, CONCURRENCY, PROVIDERS, budget_of},
     reading::{At, Part, Places, Reading, keys},
@@ -24,7 +24,8 @@ use crate::{
     scalar::{DURATION, GiveUp, Integer, Number, SIZE, TEXT},
     suite::Suite,
     table::Table,
-    test_keys::{DEFAULTS, LIST, Settings, TEST, TestList, WrittenTest},
+    template_inputs,
+    test_keys::{DEFAULTS, LIST, TEST, TestList, TestSettings, WrittenTest},
 };
 
 /// Bytes of a text that is read as a whole, and of a record, so that they take little memory whatever is in them.
@@ -54,7 +55,7 @@ pub struct Scenario {
     pub(crate) made: Made,
     /// The file as the user named it.
     pub(crate) path: String,
-    pub(crate) defaults: Settings,
+    pub(crate) defaults: TestSettings,
     pub(crate) tests: Vec<WrittenTest>,
     pub(crate) lists: Vec<TestList>,
 }
@@ -164,7 +165,8 @@ fn parse(
     problems.append(&mut reading.problems);
     problems.extend(check::missing_parts(path, &root));
     let providers = scenario.iter().flat_map(|scenario| &scenario.providers);
-    problems.extend(providers.flat_map(|provider| needs::never_there(provider, &document)));
+    problems
+        .extend(providers.flat_map(|provider| template_inputs::never_there(provider, &document)));
     let (true, Some(mut scenario)) = (problems.is_empty(), scenario) else {
         return Err(sorted(problems));
     };

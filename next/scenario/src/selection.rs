@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use globset::GlobSet;
 
-use crate::{globs, problem::Problem, test_keys::Settings};
+use crate::{globs, problem::Problem, test_keys::TestSettings};
 
 /// What was selected on the command line: globs; an empty list selects everything.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +43,7 @@ impl<'s> Filter<'s> {
     pub(crate) fn narrow(
         &self,
         id: &str,
-        settings: &Settings,
+        settings: &TestSettings,
         names: &[&str],
         providers: &mut Vec<u16>,
     ) {

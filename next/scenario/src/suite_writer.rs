@@ -18,14 +18,14 @@ use serde_json::{Value, value::to_raw_value};
 use crate::{
     blobs::Blobs,
     check, globs,
-    needs::{Need, needs},
     problem::Problem,
     reading::{Part, Places, Step, keys},
     records::Origin,
     scenario::Scenario,
     selection::{Filter, Selection},
     suite::{Suite, SuiteBuilder},
-    test_keys::{DEFAULT_TIMEOUT, MAX_META, Settings, TestList, WrittenExpect, WrittenTest},
+    template_inputs::{Need, needs},
+    test_keys::{DEFAULT_TIMEOUT, MAX_META, TestList, TestSettings, WrittenExpect, WrittenTest},
 };
 
 /// Completes tests, selects among them and writes their lines.
@@ -142,7 +142,7 @@ impl<'s> SuiteWriter<'s> {
         &self,
         origin: &Origin<'_>,
         test: &WrittenTest,
-        settings: &Settings,
+        settings: &TestSettings,
         providers: &[u16],
     ) -> Result<(), Refused> {
         let who = || format!("test `{}`", test.id);
@@ -179,7 +179,7 @@ impl<'s> SuiteWriter<'s> {
         &mut self,
         origin: &Origin<'_>,
         test: WrittenTest,
-        settings: Settings,
+        settings: TestSettings,
         providers: Vec<u16>,
     ) -> Result<(), Refused> {
         let input = to_raw_value(&test.input).map_err(|error| vec![cannot_write(&error)])?;

@@ -34,7 +34,7 @@ pub(crate) struct WrittenTest {
     pub(crate) expect: WrittenExpect,
     /// Attachments by name: their paths, relative to the scenario or to the list.
     pub(crate) files: Vec<(String, String)>,
-    pub(crate) settings: Settings,
+    pub(crate) settings: TestSettings,
 }
 
 /// What a test expects, with the path of a schema instead of its digest.
@@ -52,7 +52,7 @@ pub(crate) struct TestList {
     pub(crate) given: Vec<(&'static str, TemplateValue)>,
     /// Globs over providers; none means all.
     pub(crate) providers: Option<Vec<String>>,
-    pub(crate) settings: Settings,
+    pub(crate) settings: TestSettings,
     /// Globs over test ids, one of which must match; none means all.
     pub(crate) select: Option<Vec<String>>,
     pub(crate) exclude: Vec<String>,
@@ -62,7 +62,7 @@ pub(crate) struct TestList {
 
 /// What may stand in `[defaults]`, on a test list and on a test.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Settings {
+pub(crate) struct TestSettings {
     pub(crate) timeout: Option<Micros>,
     pub(crate) trial_timeout: Option<Micros>,
     pub(crate) retries: Option<Retries>,
@@ -75,7 +75,7 @@ pub(crate) struct Settings {
 /// What tests say of themselves.
 pub(crate) type Meta = BTreeMap<Text<'static>, MetaValue<'static>>;
 
-impl Settings {
+impl TestSettings {
     /// Puts these in front of `base`: the nearer one wins; tags and keys of `meta` add up.
     pub(crate) fn over(self, base: &Self) -> Self {
         let mut tags = self.tags;
@@ -107,7 +107,7 @@ impl TestList {
 
 /// How many keys of `meta` a test has at most.
 pub(crate) const MAX_META: usize = 32;
-pub(crate) const DEFAULTS: Sub<Settings> = Sub("`[defaults]`", |table| {
+pub(crate) const DEFAULTS: Sub<TestSettings> = Sub("`[defaults]`", |table| {
     let meta = meta(table);
     Some(settings(table, meta))
 });
@@ -134,8 +134,8 @@ const FILES: Named<NamedFile> = Named {
 };
 const MAX_COUNT: u32 = 1_000_000;
 
-fn settings(table: &mut Table<'_, '_>, meta: Meta) -> Settings {
-    Settings {
+fn settings(table: &mut Table<'_, '_>, meta: Meta) -> TestSettings {
+    TestSettings {
         timeout: table.with_default("timeout", &TIMEOUT, r#""60s""#),
         trial_timeout: table.optional("trial_timeout", &TIMEOUT),
         retries: table.optional("retries", &RETRIES),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::support::{processes::Process, runner::Runner};
+use crate::support::{guests::printing, processes::Process, runner::Runner};
 
 /// What a worker may take beside the guest's memory.
 const BOUND: u64 = 80_000_000;
@@ -104,23 +104,8 @@ fn schemas_that_explode_are_given_up_within_the_bounds() {
         let description =
             json!({"ok": {"name": "p", "version": "1", "summary": "", (key): schema}});
         let description = description.to_string();
-        let bytes: String = description.bytes().map(|byte| format!("\\{byte:02x}")).collect();
         let runner = Runner::new(&[]);
-        runner.wat(
-            "p.wasm",
-            &format!(
-                r#"(module
-                  (import "wasi_snapshot_preview1" "fd_write"
-                    (func $write (param i32 i32 i32 i32) (result i32)))
-                  (memory (export "memory") 4)
-                  (data (i32.const 64) "{bytes}")
-                  (func (export "_start")
-                    (i32.store (i32.const 0) (i32.const 64))
-                    (i32.store (i32.const 4) (i32.const {}))
-                    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#,
-                description.len()
-            ),
-        );
+        runner.wat("p.wasm", &printing(&description));
         runner.scenario(
             "[providers.p]\nplugin = \"p.wasm\"\nprotocol = \"json\"\n[[tests]]\nid = \"a\"\n",
         );

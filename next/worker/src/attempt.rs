@@ -9,7 +9,7 @@ use runner_model::{
     ErrorClass, HostFault, Micros, Outcome, Row, Time,
     log::Said,
     protocol::{Task, TimeoutRule},
-    row::{self, RowError, Usage},
+    row::{RowError, Usage},
     test::Test,
 };
 use runner_sandbox::{Activity, AttachedFile, Call, Ended, Ending, Instance, LeftFile, failure};
@@ -17,7 +17,7 @@ use runner_sandbox::{Activity, AttachedFile, Call, Ended, Ending, Instance, Left
 use crate::{
     artifacts::fit_row,
     judge::{Evidence, Judge, SharedSchema, most_tree},
-    provider::Provider,
+    provider::LoadedProvider,
     redact_row::redact,
 };
 
@@ -32,7 +32,7 @@ pub struct Attempt<'a> {
 }
 
 /// What an attempt has come to, before it is reported.
-pub struct Made<'a> {
+pub struct AttemptResult<'a> {
     pub row: Row<'a>,
     pub said: Said<'static>,
     /// Files for the row's artifacts. Their contents may still have secrets in them.
@@ -40,7 +40,7 @@ pub struct Made<'a> {
     pub host_fault: Option<HostFault>,
 }
 
-impl<'a> From<Row<'a>> for Made<'a> {
+impl<'a> From<Row<'a>> for AttemptResult<'a> {
     /// A row that was judged again.
     fn from(row: Row<'a>) -> Self {
         Self { row, said: Said::default(), left: Vec::new(), host_fault: None }
@@ -52,10 +52,10 @@ impl Attempt<'_> {
     /// instance that is in `kept`, and one that can serve another call is there afterwards.
     pub async fn make(
         &self,
-        provider: &Provider,
+        provider: &LoadedProvider,
         kept: &mut Option<Instance>,
         activity: &Activity,
-    ) -> Made<'static> {
+    ) -> AttemptResult<'static> {
         let started_at = SystemTime::now().into();
         let trial = &self.task.trial;
         let tags: Vec<String> = self.test.tags.iter().map(ToString::to_string).collect();
@@ -92,7 +92,7 @@ impl Attempt<'_> {
     }
 
     /// Judges a call that has ended. `most_tree` bounds the memory that its output may take as a tree of values.
-    pub fn made(&self, started_at: Time, ended: Ended, most_tree: usize) -> Made<'static> {
+    pub fn made(&self, started_at: Time, ended: Ended, most_tree: usize) -> AttemptResult<'static> {
         let took = [ended.duration, ended.suspended];
         let mut row = self.blank(started_at, took, ended.usage);
         row.denied = ended.denied;
@@ -119,6 +119,7 @@ impl Attempt<'_> {
                 row.output = Some(reply.output);
                 row.verdict = reply.verdict;
                 row.score = reply.score;
+                row.summary = reply.summary;
                 row.checks = reply.checks;
                 row.metrics = reply.metrics;
             }
@@ -143,36 +144,14 @@ impl Attempt<'_> {
             };
             left.clear();
         }
-        Made { row, said: ended.said, left, host_fault }
+        AttemptResult { row, said: ended.said, left, host_fault }
     }
 
     /// The row of an attempt that was stopped.
     fn blank(&self, started_at: Time, took: [Duration; 2], usage: Usage) -> Row<'static> {
-        let [duration_ms, suspended_ms] = took.map(|took| took.as_micros() as f64 / 1e3);
-        let trial = &self.task.trial;
-        Row {
-            v: row::VERSION,
-            trial: trial.clone(),
-            test: trial.test.clone(),
-            provider: trial.provider.clone(),
-            repeat: trial.repeat,
-            attempt: self.task.attempt,
-            outcome: Outcome::Stopped,
-            started_at,
-            duration_ms,
-            usage,
-            output: None,
-            verdict: None,
-            score: None,
-            checks: Vec::new(),
-            grades: Vec::new(),
-            metrics: Vec::new(),
-            error: None,
-            denied: Vec::new(),
-            artifacts: Vec::new(),
-            truncated: false,
-            suspended_ms,
-        }
+        let [took, suspended] = took;
+        let (trial, attempt) = (&self.task.trial, self.task.attempt);
+        Row { usage, ..Row::new(trial, attempt, started_at, took, suspended) }
     }
 }
 

@@ -5,13 +5,13 @@ use runner_model::{ErrorClass, prepare::Problem, test::Test};
 use runner_sandbox::AttachedFile;
 
 use crate::{
-    provider::{Provider, problem},
+    provider::{LoadedProvider, problem},
     schema::Schema,
 };
 
 /// Finds what is wrong with a test for a provider.
 pub fn check(
-    provider: &Provider,
+    provider: &LoadedProvider,
     test: &Test<'_>,
     files: &[AttachedFile],
     schema: Option<&Result<Schema, String>>,

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{instances::TEARDOWN, link::Incoming, shared::Shared};
+use crate::{instances::TEARDOWN, link::Incoming, shared::WorkerState};
 use runner_model::protocol::{FromWorker, Task, TaskKind, ToWorker};
 
 /// How often the worker says what runs while something does; it is also its sign of life.
@@ -17,7 +17,11 @@ const BEAT: Duration = Duration::from_millis(500);
 /// # Errors
 ///
 /// The socket's end, or a supervisor that is broken.
-pub fn serve(incoming: &mut Incoming, shared: &Shared, torn_down: &Receiver<()>) -> io::Result<()> {
+pub fn serve(
+    incoming: &mut Incoming,
+    shared: &WorkerState,
+    torn_down: &Receiver<()>,
+) -> io::Result<()> {
     let mut beat_at = Instant::now() + BEAT;
     let mut interrupt_at = None;
     loop {

@@ -14,7 +14,7 @@ use std::{
 
 use runner_model::{
     Digest, TaskId,
-    prepare::{Described, Prepare, Ready, Standing},
+    prepare::{Described, Prepare, Ready, WallStatus},
     protocol::{FromWorker, Line, TaskKind},
     provider::Reuse,
     test::{Attachment, Test},
@@ -27,14 +27,14 @@ use tokio::{
 };
 
 use crate::{
-    attempt::{Attempt, Made},
+    attempt::{Attempt, AttemptResult},
     check::check,
     control::refused,
     instances::{Instances, TEARDOWN, tear_down},
     judge::{Evidence, Judge, judge_again, most_tree},
-    provider::{Provider, load_plugins},
-    report::Report,
-    shared::{Order, Shared},
+    provider::{LoadedProvider, load_plugins},
+    report::AttemptReport,
+    shared::{QueuedTask, WorkerState},
 };
 
 /// How long a slot goes on before other slots have their turn.
@@ -47,9 +47,9 @@ const NOT_TOLD: &str = "what guests say when they are torn down is not told any 
 
 /// All that slots work with.
 struct Slots {
-    shared: Arc<Shared>,
+    shared: Arc<WorkerState>,
     /// By index; none where the plugin cannot be used.
-    providers: Vec<Option<Rc<Provider>>>,
+    providers: Vec<Option<Rc<LoadedProvider>>>,
     /// Bytes that the guests of one slot may have together.
     memory: u64,
     /// Bytes of lines that are still told for the run's log.
@@ -64,10 +64,10 @@ struct Slots {
 ///
 /// A supervisor that is gone or broken.
 pub fn run(
-    shared: Arc<Shared>,
+    shared: Arc<WorkerState>,
     engines: &Engines,
     prepare: Prepare,
-    standing: Standing,
+    standing: WallStatus,
 ) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
@@ -75,7 +75,7 @@ pub fn run(
         let (mut providers, mut described) = (Vec::new(), Vec::new());
         for (index, prepared) in (0..).zip(&prepare.providers) {
             let (plugin, mut description) = (&plugins[&prepared.digest], None);
-            let provider = Provider::new(&prepare, prepared, plugin, &mut description).await;
+            let provider = LoadedProvider::new(&prepare, prepared, plugin, &mut description).await;
             described.push(Described {
                 provider: index,
                 description,
@@ -133,7 +133,7 @@ impl Slots {
     async fn attempt(
         &self,
         slot: usize,
-        order: &Order,
+        order: &QueuedTask,
         instances: &mut Instances,
     ) -> io::Result<()> {
         let task = &order.task;
@@ -168,7 +168,7 @@ impl Slots {
                 self.report(task.id, row.into(), None)?
             }
             TaskKind::Check => {
-                Report::of_problems(&check(provider, &test, &files, schema.as_deref()))
+                AttemptReport::of_problems(&check(provider, &test, &files, schema.as_deref()))
             }
             TaskKind::Run | TaskKind::Grade { .. } => {
                 let attempt = Attempt { task, test: &test, files, schema, judge: &self.judge };
@@ -183,9 +183,9 @@ impl Slots {
         &self,
         slot: usize,
         attempt: &Attempt<'_>,
-        provider: &Rc<Provider>,
+        provider: &Rc<LoadedProvider>,
         instances: &mut Instances,
-    ) -> io::Result<Report> {
+    ) -> io::Result<AttemptReport> {
         let task = attempt.task.id;
         let made = async {
             let mut kept = instances.take(provider);
@@ -211,10 +211,10 @@ impl Slots {
     fn report(
         &self,
         task: TaskId,
-        made: Made<'_>,
+        made: AttemptResult<'_>,
         redactor: Option<&Arc<Redactor>>,
-    ) -> io::Result<Report> {
-        Report::new(made, redactor, |index, bytes| {
+    ) -> io::Result<AttemptReport> {
+        AttemptReport::new(made, redactor, |index, bytes| {
             let piece = FromWorker::Artifact { task, index, bytes };
             self.shared.say(&piece)
         })

@@ -2,8 +2,8 @@
 //! foreign code runs in it, all files, ports and system calls that it does not need ([`Openings::close_others`], the second
 //! wall, for guests that get through the first).
 
-mod access;
-mod calls;
+mod landlock;
+mod seccomp;
 
 #[cfg(test)]
 #[cfg(debug_assertions)]
@@ -13,7 +13,7 @@ use std::{env, ffi::OsStr, fs, os::fd::RawFd, thread};
 
 use runner_model::{
     NetGrant,
-    prepare::{Prepare, Standing},
+    prepare::{Prepare, WallStatus},
     provider::MountedFolder,
 };
 use rustix::{
@@ -109,17 +109,17 @@ impl<'a> Openings<'a> {
 
     /// Closes everything else to this thread and to all that it starts, for good, and tells what of that the kernel can do.
     /// What is open stays open. A kernel that can do nothing fails nothing: this wall is the second one.
-    pub fn close_others(&self) -> Standing {
-        Standing {
-            landlock: access::restrict(self).unwrap_or(0),
+    pub fn close_others(&self) -> WallStatus {
+        WallStatus {
+            landlock: landlock::restrict(self).unwrap_or(0),
             // Last, because it closes the calls that make walls.
-            seccomp: calls::restrict(!self.ports.is_empty()).is_ok(),
+            seccomp: seccomp::restrict(!self.ports.is_empty()).is_ok(),
         }
     }
 }
 
 /// Tells what this machine's kernel can do for the second wall of workers: a thread that ends at once stands behind one.
-pub fn offered() -> Standing {
+pub fn offered() -> WallStatus {
     let behind = thread::spawn(|| Openings::default().close_others());
     behind.join().unwrap_or_default()
 }

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, rc::Rc, time::Instant};
 use runner_model::Micros;
 use runner_sandbox::{Instance, cut};
 
-use crate::provider::Provider;
+use crate::provider::LoadedProvider;
 
 /// How long all that is torn down at a time may take.
 pub const TEARDOWN: Micros = Micros(5_000_000);
@@ -17,18 +17,18 @@ const MAX_LINE: usize = 2000;
 
 /// The idle instances of one slot, of each provider at most one. The one that was used last is at the back.
 #[derive(Default)]
-pub struct Instances(VecDeque<(Rc<Provider>, Instance)>);
+pub struct Instances(VecDeque<(Rc<LoadedProvider>, Instance)>);
 
 impl Instances {
     /// Takes the instance of a provider, if there is one.
-    pub fn take(&mut self, provider: &Rc<Provider>) -> Option<Instance> {
+    pub fn take(&mut self, provider: &Rc<LoadedProvider>) -> Option<Instance> {
         let mut idle = self.0.iter();
         let place = idle.position(|(other, _)| Rc::ptr_eq(other, provider))?;
         Some(self.0.remove(place)?.1)
     }
 
     /// Keeps the instance of a provider.
-    pub fn keep(&mut self, provider: &Rc<Provider>, instance: Instance) {
+    pub fn keep(&mut self, provider: &Rc<LoadedProvider>, instance: Instance) {
         self.0.push_back((provider.clone(), instance));
     }
 
@@ -53,7 +53,11 @@ impl Instances {
 }
 
 /// Tears an instance down, and returns lines for the run's log.
-pub async fn tear_down(provider: &Provider, instance: Instance, within: Micros) -> Vec<String> {
+pub async fn tear_down(
+    provider: &LoadedProvider,
+    instance: Instance,
+    within: Micros,
+) -> Vec<String> {
     let name = &provider.settings.name;
     let lines = instance.tear_down(within).await.into_iter();
     lines

@@ -1,27 +1,24 @@
 //! The socket between a worker and its supervisor: frames in, and frames out in one buffer that is used again.
 
 use std::{
-    io::{self, ErrorKind, Read as _, Write as _},
+    io::{self, ErrorKind, Write as _},
     os::unix::net::UnixStream,
 };
 
 use runner_model::{
     TaskId,
-    protocol::{FromWorker, PREFIX, Sender, ToWorker, encode_report, read_prefix},
+    protocol::{FrameBuffer, FromWorker, ToWorker, encode_report},
 };
 
-use crate::report::Report;
+use crate::report::AttemptReport;
 
-/// Bytes that one read takes off the socket.
-const READ: usize = 64 << 10;
 /// Bytes that may wait for others.
 const MOST_WAITING: usize = 1 << 20;
 
 /// Reads what the supervisor says.
 pub struct Incoming {
     stream: UnixStream,
-    /// What has come and was not taken.
-    bytes: Vec<u8>,
+    frames: FrameBuffer<ToWorker>,
 }
 
 /// Writes what the worker says.
@@ -34,7 +31,7 @@ pub struct Outgoing {
 
 impl Incoming {
     pub fn new(stream: UnixStream) -> Self {
-        Self { stream, bytes: Vec::new() }
+        Self { stream, frames: FrameBuffer::default() }
     }
 
     /// The socket, whose read timeout decides how long [`Self::next`] waits.
@@ -49,14 +46,13 @@ impl Incoming {
     /// `UnexpectedEof` at the end; a frame that cannot be; a socket that cannot be read.
     pub fn next(&mut self) -> io::Result<Option<ToWorker>> {
         loop {
-            if let Some(message) = self.take()? {
+            let next = self.frames.next();
+            if let Some(message) =
+                next.map_err(|bad| io::Error::new(ErrorKind::InvalidData, bad))?
+            {
                 return Ok(Some(message));
             }
-            let length = self.bytes.len();
-            self.bytes.resize(length + READ, 0);
-            let read = self.stream.read(&mut self.bytes[length..]);
-            self.bytes.truncate(length + read.as_ref().map_or(0, |read| *read));
-            match read {
+            match self.frames.fill(&self.stream) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -64,21 +60,6 @@ impl Incoming {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// Takes a frame that is there as a whole.
-    fn take(&mut self) -> io::Result<Option<ToWorker>> {
-        let bad = |error| io::Error::new(ErrorKind::InvalidData, error);
-        let Some((prefix, rest)) = self.bytes.split_first_chunk::<PREFIX>() else {
-            return Ok(None);
-        };
-        let (kind, length) = read_prefix(*prefix, Sender::Supervisor).map_err(bad)?;
-        let Some(content) = rest.get(..length) else {
-            return Ok(None);
-        };
-        let message = ToWorker::decode(kind, content).map_err(bad)?;
-        self.bytes.drain(..PREFIX + length);
-        Ok(Some(message))
     }
 }
 
@@ -94,7 +75,7 @@ impl Outgoing {
     }
 
     /// Adds a report to those that wait, and sends them if they are as many as `batch`, or large.
-    pub fn report(&mut self, task: TaskId, report: &Report, batch: usize) -> io::Result<()> {
+    pub fn report(&mut self, task: TaskId, report: &AttemptReport, batch: usize) -> io::Result<()> {
         let head = report.head(task);
         encode_report(&head, &report.row, &report.said, &mut self.buffer);
         self.waiting += 1;

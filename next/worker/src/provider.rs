@@ -1,4 +1,4 @@
-//! [`Provider`]: a plugin that was loaded, with its settings in the form that each call needs.
+//! [`LoadedProvider`]: a plugin that was loaded, with its settings in the form that each call needs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,7 @@ use runner_model::{
     Digest, ErrorClass, Grants,
     prepare::{Prepare, Problem, SecretValues},
     protocol::FromWorker,
-    provider::{Description, PluginKind, PreparedProvider, Protocol, Provider as Settings, Stdin},
+    provider::{Description, PluginKind, PreparedProvider, Protocol, Provider, Stdin},
     row::RowError,
     template::{MissingKey, Template},
 };
@@ -21,14 +21,14 @@ use runner_sandbox::{
 };
 use serde_json::{Value, value::RawValue};
 
-use crate::{schema::Schema, shared::Shared};
+use crate::{schema::Schema, shared::WorkerState};
 
 const UNREADABLE: &str =
     "was compiled and cannot be read back from the cache; is its disk full or damaged?";
 
 /// A provider that can be called.
-pub struct Provider {
-    pub settings: Settings,
+pub struct LoadedProvider {
+    pub settings: Provider,
     pub plugin: Rc<Plugin>,
     /// Its configuration as compact JSON.
     pub config: String,
@@ -58,7 +58,7 @@ type Loaded = Result<Option<Rc<Plugin>>, LoadError>;
 pub async fn load_plugins(
     prepare: &Prepare,
     engines: &Engines,
-    shared: &Shared,
+    shared: &WorkerState,
 ) -> io::Result<Plugins> {
     let cache = Path::new(&prepare.cache);
     let load = |digest: &Digest| Ok(engines.load(cache, digest)?.map(Rc::new));
@@ -76,7 +76,7 @@ pub async fn load_plugins(
     Ok(plugins)
 }
 
-impl Provider {
+impl LoadedProvider {
     /// Prepares a provider. What its plugin says of itself is in `description` afterwards, if `prepare` asks for that.
     ///
     /// # Errors
@@ -164,7 +164,7 @@ impl Provider {
 
 /// How a command is called.
 fn command(
-    settings: &Settings,
+    settings: &Provider,
     roots: &[(&str, &Value)],
     files: &[AttachedFile],
     read: Read,

@@ -45,6 +45,7 @@ impl RowRedactor<'_> {
         let redactor = self.redactor;
         self.raw(Some(&mut reply.output));
         reply.score.take_if(|score| redactor.is_in_number(*score));
+        reply.summary.iter_mut().for_each(|text| self.text(text));
         for check in &mut reply.checks {
             self.text(&mut check.name);
             check.message.iter_mut().for_each(|text| self.text(text));

@@ -1,4 +1,4 @@
-//! [`Report`]: a row as bytes that fit a frame, with the output's artifact and what was said.
+//! [`AttemptReport`]: a row as bytes that fit a frame, with the output's artifact and what was said.
 
 use std::{io, sync::Arc};
 
@@ -13,16 +13,18 @@ use runner_model::{
 use runner_sandbox::{LeftContent, LeftFile, Redactor, cut};
 use serde::Serialize;
 
-use crate::{artifacts::hand_on, attempt::Made};
+use crate::{artifacts::hand_on, attempt::AttemptResult};
 
 /// Bytes of an output that stays in the row.
 const MAX_OUTPUT: usize = 64 << 10;
+/// Bytes of a summary in a row that is too long with all of it.
+const MAX_SUMMARY: usize = 1000;
 /// How many checks, and how many metrics, a row keeps that is too long with all of them.
 const KEPT: usize = 40;
 
 /// What a worker reports of an attempt.
 #[derive(Default)]
-pub struct Report {
+pub struct AttemptReport {
     /// One compact JSON object.
     pub row: Vec<u8>,
     /// What was said, as JSON; empty if nothing was.
@@ -30,7 +32,7 @@ pub struct Report {
     host_fault: Option<HostFault>,
 }
 
-impl Report {
+impl AttemptReport {
     /// Makes the report of an attempt. Its artifacts are sent before: `send` takes each piece with the artifact's index. An
     /// output that cannot stand in the row is the first of them.
     ///
@@ -38,7 +40,7 @@ impl Report {
     ///
     /// A file that cannot be read back, or what `send` says.
     pub fn new(
-        made: Made<'_>,
+        made: AttemptResult<'_>,
         redactor: Option<&Arc<Redactor>>,
         mut send: impl FnMut(u32, Vec<u8>) -> io::Result<()>,
     ) -> io::Result<Self> {
@@ -93,7 +95,8 @@ fn first_key(json: &str) -> Option<String> {
 
 /// Serializes a row, and cuts what matters least until it fits.
 fn encode_row(mut row: Row<'_>) -> Vec<u8> {
-    let steps: [fn(&mut Row<'_>); 5] = [
+    let steps: [fn(&mut Row<'_>); 6] = [
+        |row| row.summary.iter_mut().for_each(|text| shorten(text, MAX_SUMMARY)),
         |row| {
             for check in &mut row.checks {
                 (check.expected, check.actual) = (None, None);
@@ -129,6 +132,7 @@ fn encode_row(mut row: Row<'_>) -> Vec<u8> {
 /// Cuts every text of a row. The longest row that is left has 64 KiB of output, the artifacts that fit it, and 40 checks, 40
 /// metrics and 20 denials of texts in which every byte is written as six: less than [`MAX_ROW`].
 fn shorten_texts(row: &mut Row<'_>) {
+    row.summary.iter_mut().for_each(|text| shorten(text, 200));
     for check in &mut row.checks {
         shorten(&mut check.name, 64);
         check.message.iter_mut().for_each(|text| shorten(text, 200));

@@ -20,14 +20,14 @@ use runner_sandbox::{Activity, Interrupt, cut};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
 
-use crate::{link::Outgoing, report::Report};
+use crate::{link::Outgoing, report::AttemptReport};
 
 /// Reports that may wait for others; fewer where few tasks wait, or their sender would send more too late.
 const MAX_BATCH: usize = 64;
 /// Bytes that are told of what a guest does.
 const MAX_WORD: usize = 200;
 
-pub struct Shared {
+pub struct WorkerState {
     /// Told when a task or a file has come.
     pub wake: Notify,
     queue: Mutex<Queue>,
@@ -45,7 +45,7 @@ pub struct Shared {
 }
 
 /// A task with what came with it.
-pub struct Order {
+pub struct QueuedTask {
     pub task: Task,
     /// The test's line, if it is not a blob.
     pub line: Vec<u8>,
@@ -55,7 +55,7 @@ pub struct Order {
 
 #[derive(Default)]
 struct Queue {
-    orders: VecDeque<Order>,
+    orders: VecDeque<QueuedTask>,
     /// Plugins and blobs that the supervisor says are there now.
     arrived: HashSet<Digest>,
     /// No task begins any more.
@@ -66,7 +66,7 @@ struct Queue {
     is_finished: bool,
 }
 
-impl Shared {
+impl WorkerState {
     pub fn new(out: Outgoing, slots: File, count: u32, interrupt: Interrupt) -> Self {
         Self {
             wake: Notify::new(),
@@ -93,7 +93,7 @@ impl Shared {
         for task in tasks {
             let (own, others) = rest.split_at(task.body_bytes());
             let (line, row) = own.split_at(own.len() - task.row_bytes as usize);
-            queue.orders.push_back(Order { line: line.to_vec(), row: row.to_vec(), task });
+            queue.orders.push_back(QueuedTask { line: line.to_vec(), row: row.to_vec(), task });
             rest = others;
         }
         let is_stopped = queue.is_stopped;
@@ -106,7 +106,7 @@ impl Shared {
     }
 
     /// Takes the task that came first, if one may begin.
-    pub fn next(&self) -> Option<Order> {
+    pub fn next(&self) -> Option<QueuedTask> {
         let mut queue = lock(&self.queue);
         let may_begin = !queue.is_paused && !queue.is_stopped;
         may_begin.then(|| queue.orders.pop_front())?
@@ -189,7 +189,7 @@ impl Shared {
 
     /// Adds a slot's report to those that wait. The slot's word stays until the slot begins another task or
     /// [`Self::rest`]s: the report may still be lost with this process.
-    pub fn report(&self, slot: usize, task: TaskId, report: &Report) -> io::Result<()> {
+    pub fn report(&self, slot: usize, task: TaskId, report: &AttemptReport) -> io::Result<()> {
         let batch = (lock(&self.queue).orders.len() / 2).clamp(1, MAX_BATCH);
         lock(&self.out).report(task, report, batch)?;
         self.running[slot].store(0, Relaxed);

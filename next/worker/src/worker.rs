@@ -20,7 +20,7 @@ use crate::{
     exit, guests,
     harden::{Openings, harden},
     link::{Incoming, Outgoing},
-    shared::Shared,
+    shared::WorkerState,
 };
 
 /// Runs the worker to its end.
@@ -82,7 +82,7 @@ fn serve(
     }
     let standing = Openings::of(&prepare).close_others();
     let engines = Engines::new(prepare.slots, prepare.memory);
-    let shared = Shared::new(outgoing, slots, prepare.slots, engines.interrupt());
+    let shared = WorkerState::new(outgoing, slots, prepare.slots, engines.interrupt());
     let shared = Arc::new(shared);
     let watched = shared.clone();
     let (torn_down, wait) = mpsc::channel();

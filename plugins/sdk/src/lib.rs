@@ -26,6 +26,8 @@
 //!
 //! A provider that keeps something from one test to the next is a [`Lifecycle`].
 
+#![warn(missing_docs)]
+
 mod error;
 mod json;
 mod lifecycle;

@@ -9,7 +9,7 @@ use std::{
 use runner_engine::exit_of;
 use runner_model::{Counts, TrialId, exit::Exit, visible::visible};
 use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead, sweep_every};
-use runner_report::{Found, Reading, RunSummary, Spoken, Stream, find_trial, json, words};
+use runner_report::{Found, LogEntry, Reading, RunSummary, Stream, find_trial, json, phrases};
 
 use super::group::Named;
 use crate::{
@@ -219,7 +219,7 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
                 tail.add(visible(line).into_owned());
             }
         } else {
-            let each = |spoken: Result<Spoken, RecordError>| match spoken {
+            let each = |spoken: Result<LogEntry, RecordError>| match spoken {
                 Ok(spoken) if args.json => tail.add(json::one_line(&spoken)),
                 Ok(spoken) => lines(&spoken, &mut |line| tail.add(line)),
                 Err(error) => out.warn(&error.to_string()),
@@ -236,8 +236,8 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
 }
 
 /// The lines of what was said, each with who said it, so that no text can pass for another trial's.
-fn lines(spoken: &Spoken, each: &mut dyn FnMut(String)) {
-    let time = spoken.at.map(words::time_of_day).unwrap_or_default();
+fn lines(spoken: &LogEntry, each: &mut dyn FnMut(String)) {
+    let time = spoken.at.map(phrases::time_of_day).unwrap_or_default();
     let attempt = match spoken.attempt {
         1 => String::new(),
         attempt => format!(" (attempt {attempt})"),

@@ -3,7 +3,7 @@
 use std::{io::ErrorKind, path::PathBuf};
 
 use runner_model::{exit::Exit, visible::visible_line};
-use runner_report::words::quoted;
+use runner_report::phrases::quoted;
 
 use super::write_new;
 use crate::text::{CommandError, Out};

@@ -10,7 +10,7 @@ use runner_model::{
 };
 use runner_record::{Manifest, RecordError, now};
 use runner_report::{
-    Failures, ProviderTable, RunDocument, TrialDocument, Which, about, find_trial,
+    Failures, ProviderTable, RunDocument, TrialDocument, Which, find_trial, run_facts,
 };
 
 use super::group::{self, Named};
@@ -131,13 +131,13 @@ fn overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
 fn history(manifest: &Manifest, out: &Out) {
     out.data(&format!("\n{}", style::bold("sessions:")));
     for session in &manifest.sessions {
-        let lines = about::session(session).join("\n     ");
+        let lines = run_facts::session(session).join("\n     ");
         out.data(&format!("{:>3}  {lines}", session.number));
     }
     let title = style::bold("changes of the status (UTC):");
     out.data(&format!("\n{title}"));
     let changes = manifest.transitions.iter();
-    changes.for_each(|change| out.data(&about::change(change)));
+    changes.for_each(|change| out.data(&run_facts::change(change)));
 }
 
 fn providers(providers: &[ProviderTable], screen: Option<usize>) -> String {

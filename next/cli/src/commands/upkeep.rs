@@ -9,7 +9,9 @@ use runner_model::{
     units::{parse_age, parse_size, plural, show_size},
     visible::visible_line,
 };
-use runner_record::{Manifest, Policy, Pruned, Pruning, ResultsRoot, Settings, actor, now};
+use runner_record::{
+    Manifest, PrunePolicy, Pruned, Pruning, ResultsRoot, SettingsFile, actor, now,
+};
 use runner_report::{CleanupDocument, DeadRun, PruneDocument, VERSION, VerifyDocument, short_id};
 use runner_scenario::{Retention, RootSettings};
 
@@ -150,7 +152,7 @@ fn dead_runs(runs: &[DeadRun], now: Time, screen: Option<usize>) -> String {
 pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
     let HowArgs { yes, root, json } = &args.how;
     let root = root.open()?;
-    let mut policy = Policy {
+    let mut policy = PrunePolicy {
         runs: args.runs.clone(),
         statuses: args.status.clone(),
         older_than: args.older_than,
@@ -203,12 +205,12 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
 /// `[retention]` of the results root, where it counts.
 fn retention(root: &ResultsRoot, out: &Out) -> Result<Retention, CommandError> {
     match root.settings()? {
-        Settings::Text(text) => {
+        SettingsFile::Text(text) => {
             let file = root.path().join("runner.toml").display().to_string();
             return Ok(RootSettings::parse(&file, &text)?.retention);
         }
-        Settings::Ignored(why) => out.warn(&why),
-        Settings::Absent => {}
+        SettingsFile::Ignored(why) => out.warn(&why),
+        SettingsFile::Absent => {}
     }
     Ok(Retention::default())
 }

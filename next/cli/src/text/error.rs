@@ -5,7 +5,7 @@ use std::{fmt::Display, path::Path};
 use runner_engine::EngineError;
 use runner_model::{exit::Exit, visible::visible};
 use runner_record::{RecordError, ResultsRoot, now};
-use runner_report::{RunList, RunSummary, words};
+use runner_report::{RunList, RunSummary, phrases};
 use runner_scenario::Problems;
 
 use super::{layout::Table, out, style};
@@ -132,8 +132,8 @@ fn with_runs<'a>(head: &str, runs: impl Iterator<Item = &'a RunSummary>) -> Stri
     let now = now();
     let mut table = Table::new([("", 0); 3]);
     for run in runs.take(MOST_CANDIDATES) {
-        let standing = words::standing(run);
-        let started = words::ago(now, run.started_at);
+        let standing = phrases::standing(run);
+        let started = phrases::ago(now, run.started_at);
         let standing = format!("{standing}, {started}");
         table.row([run.short.clone(), run.scenario.clone(), standing]);
     }

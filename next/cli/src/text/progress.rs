@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use runner_model::{Counts, units::show_duration};
-use runner_report::words;
+use runner_report::phrases;
 
 use super::{Out, layout::cut, out::message_columns};
 
@@ -67,7 +67,7 @@ impl<'a> Progress<'a> {
             }
             _ if self.told.elapsed() >= BEAT => {
                 self.told = Instant::now();
-                let said = match words::counts(counts) {
+                let said = match phrases::counts(counts) {
                     words if words.is_empty() => "none".to_owned(),
                     words => words,
                 };
@@ -97,7 +97,7 @@ fn line(columns: usize, counts: &Counts, planned: u64, elapsed: Duration, before
         line.push(' ');
     }
     line.push_str(&format!("{done}/{planned}"));
-    let counted = words::counts(counts);
+    let counted = phrases::counts(counts);
     if !counted.is_empty() {
         line.push_str(&format!("  {counted}"));
     }

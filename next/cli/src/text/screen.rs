@@ -10,7 +10,7 @@ use runner_model::{
     visible::{visible, visible_line},
 };
 use runner_record::{Manifest, ResultsRoot, RowFacts, RunHead};
-use runner_report::{Denials, Failures, RunSummary, short_of, words};
+use runner_report::{Denials, Failures, RunSummary, phrases, short_of};
 
 use super::{
     Out,
@@ -139,8 +139,8 @@ impl Observer for Screen<'_> {
             RunEvent::Stopping { signal, by, in_flight } => {
                 let attempts = plural(*in_flight, "attempt", "attempts");
                 let by = match (by, signal) {
-                    (Some(by), _) => format!(" (asked to by {})", words::actor(by)),
-                    (None, Some(signal)) => format!(" ({})", words::signal(*signal)),
+                    (Some(by), _) => format!(" (asked to by {})", phrases::actor(by)),
+                    (None, Some(signal)) => format!(" ({})", phrases::signal(*signal)),
                     // What ends it by itself is said at the end.
                     (None, None) if *in_flight == 0 => return,
                     (None, None) => String::new(),
@@ -152,7 +152,7 @@ impl Observer for Screen<'_> {
                 self.out.talk(&format!("stopping{by}: {attempts} in flight{again}"));
             }
             RunEvent::Paused { by } => {
-                self.out.talk(&format!("paused by {}", words::pauser(*by)));
+                self.out.talk(&format!("paused by {}", phrases::pauser(*by)));
             }
             RunEvent::Unpaused => self.out.talk("the run goes on"),
             RunEvent::Notice(text) => self.out.talk(&format!("note: {}", visible(text))),

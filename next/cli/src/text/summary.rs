@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runner_model::{Counts, Reason, RunStatus, Time, status::RunVerdict, units::show_duration};
-use runner_report::{RunSummary, words};
+use runner_report::{RunSummary, phrases};
 
 use super::{
     Out,
@@ -19,7 +19,7 @@ pub fn standing(run: &RunSummary, took: Duration) -> String {
     };
     let exit = run.exit_code.map(|code| format!("; exit code {code}"));
     let exit = exit.unwrap_or_default();
-    let counted = |counts: &Counts| match words::counts(counts) {
+    let counted = |counts: &Counts| match phrases::counts(counts) {
         words if words.is_empty() => words,
         words => format!(" ({words})"),
     };
@@ -51,7 +51,7 @@ pub fn headed(run: &RunSummary, more: &str) -> String {
         (RunStatus::Incomplete, _) => ('◐', style::yellow),
         (RunStatus::Cancelled, _) => ('⊘', style::yellow),
     };
-    paint(&format!("{sign} {}{more}", words::standing(run)))
+    paint(&format!("{sign} {}{more}", phrases::standing(run)))
 }
 
 /// Prints what a user may want to type next.
@@ -72,5 +72,5 @@ pub fn print_next_steps(run: &RunSummary, root_flag: &str, out: &Out) {
 
 /// A time in a table: an age on a screen, and whole elsewhere.
 pub fn when(now: Time, time: Time, screen: Option<usize>) -> String {
-    screen.map_or_else(|| words::clock(time), |_| words::ago(now, time))
+    screen.map_or_else(|| phrases::clock(time), |_| phrases::ago(now, time))
 }

@@ -12,11 +12,11 @@ use super::Coordinator;
 use crate::{
     RunEvent,
     clock::monotonic,
-    schedule::{Fate, Schedule},
+    schedule::{LostReason, Schedule},
 };
 
 /// What a report becomes if it is to be written.
-pub(super) struct Report {
+pub(super) struct CheckedReport {
     pub(super) outcome: Outcome,
     pub(super) has_denied: bool,
     pub(super) row: Vec<u8>,
@@ -43,7 +43,7 @@ impl Coordinator<'_> {
                     schedule.report(worker, head.task, &row, head.host_fault, policy);
                 });
                 body.truncate(head.row_bytes as usize);
-                let report = Report { outcome, has_denied, row: body, log, artifacts };
+                let report = CheckedReport { outcome, has_denied, row: body, log, artifacts };
                 self.act(effects, Some(report));
                 self.flights.all.remove(&head.task);
             }
@@ -106,7 +106,7 @@ impl Coordinator<'_> {
     }
 
     /// What is to be written of an attempt whose worker did not answer.
-    pub(super) fn report_for(&self, task: TaskId, fate: Fate) -> Option<Report> {
+    pub(super) fn report_for(&self, task: TaskId, fate: LostReason) -> Option<CheckedReport> {
         let flight = self.flights.all.get(&task)?;
         let (began, how) = flight.lost.clone().unwrap_or_else(|| {
             let mut slots = self.begin.crew.slots();
@@ -116,7 +116,7 @@ impl Coordinator<'_> {
         let took = Micros(monotonic().saturating_sub(began));
         let since = RunTime((self.now - RunTime(took.0)).0);
         let suspended = self.begin.clock.suspended_since(since);
-        Some(Report {
+        Some(CheckedReport {
             outcome: fate.outcome(),
             has_denied: false,
             row: flight.row(fate, [took.into(), suspended], &how),
@@ -125,7 +125,13 @@ impl Coordinator<'_> {
         })
     }
 
-    pub(super) fn write(&mut self, task: TaskId, report: Report, is_final: bool, flaky: bool) {
+    pub(super) fn write(
+        &mut self,
+        task: TaskId,
+        report: CheckedReport,
+        is_final: bool,
+        flaky: bool,
+    ) {
         let (Some(run), Some(flight)) = (&mut self.run, self.flights.all.get(&task)) else {
             return;
         };

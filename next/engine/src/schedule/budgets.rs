@@ -127,7 +127,7 @@ impl Schedule {
     pub(super) fn settle(&mut self, is_bad: bool) {
         self.left -= 1;
         self.bad += u64::from(is_bad);
-        if is_bad && self.settings.fail_fast.is_some_and(|most| self.bad >= most) {
+        if is_bad && self.settings.most_bad().is_some_and(|most| self.bad >= most) {
             let trials = plural(self.bad, "trial", "trials");
             let message = format!("{trials} ended badly, and `fail_fast` allows no more");
             self.stop(StopMode::Drain, Reason::FailFast, Some(message));

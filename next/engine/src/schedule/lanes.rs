@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use runner_model::RunTime;
 
-use super::{Settings, Trials, memory::Reserve, rates::Pacer};
+use super::{ScheduleSettings, Trials, memory::Reserve, rates::Pacer};
 
 /// A trial without a final row that has left its lane.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,11 +59,11 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(lane: usize, settings: &Settings, trials: &dyn Trials) -> Self {
+    pub(super) fn new(lane: usize, settings: &ScheduleSettings, trials: &dyn Trials) -> Self {
         let bounds = settings.providers[lane];
         // More than run at once is no bound.
         let concurrency =
-            Some(bounds.concurrency).filter(|most| (1..=settings.jobs).contains(most));
+            Some(bounds.concurrency).filter(|most| (1..=settings.session.jobs).contains(most));
         Self {
             concurrency,
             pacer: bounds.rate.map(Pacer::new),

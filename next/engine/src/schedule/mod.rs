@@ -17,8 +17,8 @@ mod window;
 use std::collections::{BTreeMap, VecDeque};
 
 use runner_model::{
-    HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, WorkerId, provider::Rate,
-    test::Retries,
+    HostFault, Micros, Outcome, Reason, RowRef, RunTime, SessionSettings, TaskId, WorkerId,
+    provider::Rate, test::Retries,
 };
 
 pub use self::budgets::Spending;
@@ -26,7 +26,7 @@ use self::{
     lanes::{Lane, OpenTrial},
     retries::Ending,
     stopping::Stopping,
-    window::{Flight, Turn, Worker, Workers},
+    window::{SentTask, Turn, Worker, Workers},
 };
 
 /// Rows that may be handed over and not on disk before nothing more is assigned.
@@ -44,19 +44,31 @@ pub trait Trials {
 
 /// What a schedule goes by.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// How many attempts run at once.
-    pub jobs: u32,
+pub struct ScheduleSettings {
+    /// How the session runs and what ends it early.
+    pub session: SessionSettings,
+    /// Trials of the plan, for a `fail_fast` that is a fraction.
+    pub planned: u64,
     /// What bounds each provider's attempts.
     pub providers: Vec<Bounds>,
-    /// When the session's time is over.
-    pub timeout: RunTime,
-    /// How long guests are asked to stop before they are interrupted.
-    pub grace: Micros,
-    /// At how many trials that ended badly the session begins no more.
-    pub fail_fast: Option<u64>,
     /// The run's budgets, with what earlier sessions have used up.
     pub spending: Spending,
+}
+
+impl ScheduleSettings {
+    /// The end of the session's run time.
+    fn timeout(&self) -> RunTime {
+        RunTime(Micros::from(self.session.timeout).0)
+    }
+
+    fn grace(&self) -> Micros {
+        self.session.grace.into()
+    }
+
+    /// Bad trials after which no further trial starts.
+    fn most_bad(&self) -> Option<u64> {
+        self.session.fail_fast.most(self.planned)
+    }
 }
 
 /// What bounds the attempts of a provider.
@@ -156,7 +168,7 @@ pub enum Effect {
         /// The attempt.
         task: TaskId,
         /// What became of it if its worker did not answer; none: what the report says that is being handled.
-        fate: Option<Fate>,
+        fate: Option<LostReason>,
         /// Whether it settles the trial.
         is_final: bool,
         /// Whether it passed after an attempt that did not.
@@ -184,7 +196,7 @@ pub struct Waiting {
 
 /// What became of an attempt whose worker did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum LostReason {
     /// `stopped (lost)`: the worker died, the attempt is made again.
     Lost,
     /// `stopped (stopped)`: the session stopped and the worker did not answer in time.
@@ -199,7 +211,7 @@ pub enum Fate {
 /// come before there is a worker.
 #[derive(Debug)]
 pub struct Schedule {
-    settings: Settings,
+    settings: ScheduleSettings,
     /// One a provider.
     lanes: Vec<Lane>,
     /// Trials whose next attempt waits for its time, by that and their index.
@@ -231,7 +243,7 @@ pub struct Schedule {
 
 impl Schedule {
     /// A session that does `left` trials.
-    pub fn new(settings: Settings, left: u64, trials: &dyn Trials) -> Self {
+    pub fn new(settings: ScheduleSettings, left: u64, trials: &dyn Trials) -> Self {
         let lanes = (0..settings.providers.len()).map(|lane| Lane::new(lane, &settings, trials));
         Self {
             lanes: lanes.collect(),
@@ -428,7 +440,7 @@ impl Schedule {
 
     /// Whether tasks may wait at workers: never more than may end badly before the session gives up.
     fn may_get_ahead(&self) -> bool {
-        let most = self.settings.fail_fast;
+        let most = self.settings.most_bad();
         most.is_none_or(|most| (self.workers.in_flight() as u64) < most.saturating_sub(self.bad))
     }
 
@@ -443,7 +455,7 @@ impl Schedule {
         };
         self.effects.push(Effect::Send { worker, assignment });
         self.lanes[trial.lane].start(self.now);
-        let flight = Flight { trial, sent: self.now, memory };
+        let flight = SentTask { trial, sent: self.now, memory };
         self.workers.sent(worker, task, flight);
     }
 
@@ -502,7 +514,7 @@ impl Schedule {
     }
 
     /// Notes that a task is not in flight any more and has a row.
-    fn has_begun(&mut self, flight: Flight, began: RunTime) -> OpenTrial {
+    fn has_begun(&mut self, flight: SentTask, began: RunTime) -> OpenTrial {
         let mut trial = flight.trial;
         self.lanes[trial.lane].in_flight -= 1;
         trial.attempts += 1;
@@ -511,7 +523,7 @@ impl Schedule {
     }
 
     /// Notes that a task is not in flight any more and never was made: the number of its attempt is free again.
-    fn never_began(&mut self, flight: Flight) {
+    fn never_began(&mut self, flight: SentTask) {
         self.lanes[flight.trial.lane].in_flight -= 1;
         self.put_back(flight.trial);
     }
@@ -524,7 +536,7 @@ impl Schedule {
         }
     }
 
-    fn write(&mut self, task: TaskId, fate: Option<Fate>, is_final: bool, flaky: bool) {
+    fn write(&mut self, task: TaskId, fate: Option<LostReason>, is_final: bool, flaky: bool) {
         self.unacked_rows += 1;
         self.effects.push(Effect::Write { task, fate, is_final, flaky });
     }
@@ -534,7 +546,7 @@ impl Schedule {
 #[path = "../tests/schedule_bounds.rs"]
 mod bounds;
 #[cfg(test)]
-#[path = "../tests/schedule_desk.rs"]
+#[path = "../tests/schedule_harness.rs"]
 mod desk;
 #[cfg(test)]
 #[path = "../tests/schedule_random.rs"]

@@ -59,7 +59,7 @@ impl Schedule {
         let whole = policy.trial_timeout.zip(trial.began);
         let ends = whole.map_or(RunTime(u64::MAX), |(whole, began)| began + whole);
         let at = wait.map(|wait| self.now + wait);
-        let at = at.filter(|at| *at < ends.min(self.settings.timeout));
+        let at = at.filter(|at| *at < ends.min(self.settings.timeout()));
         if let Some(at) = at {
             self.later.insert((at, trial.index), trial);
         }

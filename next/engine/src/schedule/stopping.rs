@@ -2,7 +2,7 @@
 
 use runner_model::{Micros, Reason, RunTime};
 
-use super::{Effect, Fate, Schedule, StopMode};
+use super::{Effect, LostReason, Schedule, StopMode};
 
 /// How long after the grace workers may take to report what they have interrupted.
 const ANSWER_TIME: Micros = Micros(100_000);
@@ -38,7 +38,7 @@ impl Schedule {
         let now = self.now;
         let next = match mode {
             StopMode::Drain => Step::Wait,
-            StopMode::Stop => Step::Kill(now + self.settings.grace + ANSWER_TIME),
+            StopMode::Stop => Step::Kill(now + self.settings.grace() + ANSWER_TIME),
             StopMode::Kill => Step::Kill(now + ANSWER_TIME),
         };
         match &mut self.stop {
@@ -91,7 +91,7 @@ impl Schedule {
     /// Does what is due: the session's timeout, and the next steps of a stop.
     pub(super) fn enforce_bounds(&mut self) {
         let now = self.now;
-        if now >= self.settings.timeout && self.left > 0 {
+        if now >= self.settings.timeout() && self.left > 0 {
             self.stop(StopMode::Stop, Reason::Timeout, None);
         }
         let Some(stop) = &mut self.stop else { return };
@@ -110,7 +110,7 @@ impl Schedule {
 
     /// When [`Self::enforce_bounds`] has something to do.
     pub(super) fn next_bound(&self) -> Option<RunTime> {
-        let timeout = (self.left > 0).then_some(self.settings.timeout);
+        let timeout = (self.left > 0).then_some(self.settings.timeout());
         match self.stop.as_ref().map(|stop| stop.next) {
             None | Some(Step::Wait) => timeout,
             Some(Step::Kill(at) | Step::GiveUp(at)) => Some(at),
@@ -126,7 +126,7 @@ impl Schedule {
             begun.extend(std::mem::take(&mut worker.flights).into_keys().take(running));
         }
         for task in begun {
-            self.write(task, Some(Fate::Stopped), false, false);
+            self.write(task, Some(LostReason::Stopped), false, false);
         }
     }
 }

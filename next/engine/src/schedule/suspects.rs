@@ -6,7 +6,7 @@
 
 use runner_model::{TaskId, WorkerId};
 
-use super::{Blame, Effect, Fate, Policy, Schedule, retries::Ending, window::Flight};
+use super::{Blame, Effect, LostReason, Policy, Schedule, retries::Ending, window::SentTask};
 
 /// So many workers that died while they ran a trial alone make it a crash.
 const MAX_DEATHS: u8 = 2;
@@ -73,28 +73,28 @@ impl Schedule {
     }
 
     /// Records an attempt that died with its worker, and lets it be made again unless it has killed too many.
-    fn on_died(&mut self, (task, flight): (TaskId, Flight), blame: Option<Blame>) {
+    fn on_died(&mut self, (task, flight): (TaskId, SentTask), blame: Option<Blame>) {
         let trial = self.has_begun(flight, flight.sent);
         if trial.suspect.is_some_and(|deaths| deaths >= MAX_DEATHS) {
-            self.write(task, Some(Fate::Crash), true, false);
+            self.write(task, Some(LostReason::Crash), true, false);
             self.settle(true);
             return;
         }
         // Without blame, it is we who killed it.
         let fate = match blame.is_none() && self.is_interrupting() {
-            true => Fate::Stopped,
-            false => Fate::Lost,
+            true => LostReason::Stopped,
+            false => LostReason::Lost,
         };
         self.put_back(trial);
         self.write(task, Some(fate), false, false);
     }
 
-    fn on_stuck(&mut self, (task, flight): (TaskId, Flight), policy: &Policy) {
+    fn on_stuck(&mut self, (task, flight): (TaskId, SentTask), policy: &Policy) {
         let mut trial = self.has_begun(flight, flight.sent);
         trial.had_bad = true;
         trial.suspect = None;
         let is_final = !self.retry(trial, Some(Ending::STUCK), policy);
-        self.write(task, Some(Fate::Stuck), is_final, false);
+        self.write(task, Some(LostReason::Stuck), is_final, false);
         if is_final {
             self.settle(true);
         }

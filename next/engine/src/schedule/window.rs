@@ -19,7 +19,7 @@ const BATCH: usize = 64;
 
 /// A task that was sent and not answered.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Flight {
+pub(super) struct SentTask {
     pub(super) trial: OpenTrial,
     pub(super) sent: RunTime,
     /// Bytes of memory that are reserved for it.
@@ -49,7 +49,7 @@ pub(super) struct Worker {
     /// Whether it gets suspects only, one at a time.
     pub(super) is_alone: bool,
     /// In the order in which they were sent, which is the order in which it begins them.
-    pub(super) flights: BTreeMap<TaskId, Flight>,
+    pub(super) flights: BTreeMap<TaskId, SentTask>,
     /// Smoothed duration of its attempts in microseconds; none before the first report.
     pace: Option<u64>,
     /// Whether its window is filled in this turn.
@@ -129,7 +129,7 @@ impl Workers {
     }
 
     /// Notes that a task was sent.
-    pub(super) fn sent(&mut self, worker: WorkerId, task: TaskId, flight: Flight) {
+    pub(super) fn sent(&mut self, worker: WorkerId, task: TaskId, flight: SentTask) {
         if let Some(worker) = self.0.get_mut(&worker) {
             worker.reserved += flight.memory;
             worker.flights.insert(task, flight);
@@ -142,7 +142,7 @@ impl Workers {
         worker: WorkerId,
         task: TaskId,
         took: Option<Duration>,
-    ) -> Option<Flight> {
+    ) -> Option<SentTask> {
         let worker = self.0.get_mut(&worker)?;
         let flight = worker.flights.remove(&task)?;
         worker.reserved -= flight.memory;

@@ -1,9 +1,11 @@
 //! Each rule of the schedule, led by hand.
 
+use std::time::Duration;
+
 use runner_model::{HostFault, Micros, Reason, TaskId, WorkerId};
 
 use super::{
-    Blame, Effect, Fate, Schedule, StopMode,
+    Blame, Effect, LostReason, Schedule, StopMode,
     desk::{ALONE, Desk, FRESH, MEMORY, Sent, finish, ms, retries, row, sent, settings, trials},
 };
 
@@ -153,7 +155,7 @@ fn bounded_lanes_never_wait_at_a_worker_and_get_slots() {
 #[test]
 fn a_concurrency_above_the_jobs_bounds_nothing() {
     let mut settings = settings(&[3]);
-    settings.jobs = 2;
+    settings.session.jobs = 2;
     let mut desk = Desk::new(settings, 100);
     let first = desk.ready(1, 2, false);
     desk.pass(1, first[0].task, 2.5);
@@ -262,7 +264,7 @@ fn an_attempt_whose_retry_would_come_too_late_is_final() {
         (None, 1_101, false),
     ] {
         let mut settings = settings(&[0]);
-        settings.timeout = ms(session);
+        settings.session.timeout = Duration::from_millis(session);
         let mut desk = Desk::new(settings, 1);
         desk.policy = retries(1, 100);
         desk.policy.trial_timeout = trial_timeout.map(|millis| Micros(millis * 1_000));
@@ -348,7 +350,7 @@ fn a_lost_network_blames_nobody() {
     let open = sent(&desk.tick());
     assert_eq!(trials(&open), [1, 2]);
     let lost = desk.lost(1, &[open[0].task, TaskId(77)], None);
-    assert_eq!(desk.fates(&lost), [(1, 1, Fate::Lost, false)]);
+    assert_eq!(desk.fates(&lost), [(1, 1, LostReason::Lost, false)]);
     // What was not begun never happened: the number of its attempt is free.
     let again = desk.ready(2, 2, false);
     let again: Vec<_> = again.iter().map(|sent| (sent.trial, sent.attempt)).collect();
@@ -365,7 +367,7 @@ fn with_two_suspects() -> (Desk, Vec<Sent>) {
     open.extend(sent(&desk.tick()));
     assert_eq!(trials(&open), [1, 2, 3, 4]);
     let died = desk.lost(1, &[open[0].task, open[1].task], Some(Blame::Died));
-    let lost = [(1, 1, Fate::Lost, false), (2, 1, Fate::Lost, false)];
+    let lost = [(1, 1, LostReason::Lost, false), (2, 1, LostReason::Lost, false)];
     assert_eq!(desk.fates(&died), lost);
     (desk, open)
 }
@@ -392,7 +394,7 @@ fn what_kills_its_worker_twice_and_alone_is_a_crash() {
     desk.tick();
     let alone = desk.ready(2, 1, ALONE);
     let died = desk.lost(2, &[alone[0].task], Some(Blame::Died));
-    assert_eq!(desk.fates(&died), [(1, 2, Fate::Lost, false)]);
+    assert_eq!(desk.fates(&died), [(1, 2, LostReason::Lost, false)]);
     assert_eq!(desk.tick(), [Effect::StartAlone]);
     // The other suspect comes first, and passes.
     let other = desk.ready(3, 1, ALONE);
@@ -402,7 +404,7 @@ fn what_kills_its_worker_twice_and_alone_is_a_crash() {
     assert_eq!((trials(&again), again[0].attempt), (vec![1], 3));
     // It died before it was noted as begun; it was alone all the same.
     let died = desk.lost(3, &[], Some(Blame::Died));
-    assert_eq!(desk.fates(&died), [(1, 3, Fate::Crash, true)]);
+    assert_eq!(desk.fates(&died), [(1, 3, LostReason::Crash, true)]);
     assert_eq!(trials(&desk.ready(4, 2, false)), [3, 4]);
 }
 
@@ -414,7 +416,7 @@ fn a_worker_that_ran_one_attempt_has_run_it_alone() {
     assert_eq!(desk.tick(), [Effect::StartAlone]);
     let alone = desk.ready(2, 1, ALONE);
     let died = desk.lost(2, &[alone[0].task], Some(Blame::Died));
-    assert_eq!(desk.fates(&died), [(0, 2, Fate::Crash, true)]);
+    assert_eq!(desk.fates(&died), [(0, 2, LostReason::Crash, true)]);
     assert_eq!(desk.ack(), [finish(None)]);
 }
 
@@ -431,7 +433,7 @@ fn an_attempt_that_comes_back_from_alone_is_no_suspect() {
     let third = desk.ready(3, 1, false);
     assert_eq!((third[0].worker, third[0].attempt), (3, 3));
     let died = desk.lost(3, &[third[0].task], Some(Blame::Died));
-    assert_eq!(desk.fates(&died), [(0, 3, Fate::Lost, false)]);
+    assert_eq!(desk.fates(&died), [(0, 3, LostReason::Lost, false)]);
 }
 
 #[test]
@@ -466,7 +468,7 @@ fn a_stuck_guest_times_out_and_the_others_are_made_again() {
         let open = desk.ready(1, 2, false);
         let begun = [open[0].task, open[1].task];
         let lost = desk.lost(1, &begun, Some(Blame::Stuck(begun[1])));
-        let fate = [(0, 1, Fate::Lost, false), (1, 1, Fate::Stuck, is_final)];
+        let fate = [(0, 1, LostReason::Lost, false), (1, 1, LostReason::Stuck, is_final)];
         assert_eq!(desk.fates(&lost), fate);
         let again = desk.ready(2, 2, false);
         assert_eq!(again.len(), if is_final { 1 } else { 2 });
@@ -496,7 +498,7 @@ fn a_stop_asks_kills_and_records_what_was_begun() {
     assert_eq!(desk.schedule.wake_at(), Some(ms(1_100)));
     assert_eq!(desk.tick_at(1_100), [Effect::Kill(WorkerId(1))]);
     let lost = desk.lost(1, &[open[1].task], None);
-    assert_eq!(desk.fates(&lost), [(2, 1, Fate::Stopped, false)]);
+    assert_eq!(desk.fates(&lost), [(2, 1, LostReason::Stopped, false)]);
     assert_eq!(desk.tick(), []);
     assert_eq!(desk.ack(), [finish(Some(Reason::Interrupted))]);
 }
@@ -511,7 +513,7 @@ fn a_worker_that_does_not_even_die_is_given_up() {
     assert_eq!(desk.tick_at(1_101), [Effect::Kill(WorkerId(1))]);
     assert_eq!(desk.schedule.wake_at(), Some(ms(1_151)));
     let given_up = desk.tick_at(1_151);
-    let stopped = [(1, 1, Fate::Stopped, false), (2, 1, Fate::Stopped, false)];
+    let stopped = [(1, 1, LostReason::Stopped, false), (2, 1, LostReason::Stopped, false)];
     assert_eq!(desk.fates(&given_up), stopped, "as many as it has slots");
     assert_eq!(desk.schedule.wake_at(), None);
     assert_eq!(desk.pass(1, first[1].task, 1.0), [], "it is too late");
@@ -580,7 +582,7 @@ fn a_stop_ends_a_pause_for_good() {
 #[test]
 fn a_stronger_stop_gives_no_more_time() {
     let mut settings = settings(&[0]);
-    settings.grace = Micros(10_000);
+    settings.session.grace = Duration::from_millis(10);
     let mut desk = Desk::new(settings, 2);
     desk.ready(1, 1, false);
     desk.stop(StopMode::Stop);
@@ -603,14 +605,14 @@ fn a_drain_lets_what_runs_finish() {
     assert_eq!(desk.ack(), []);
     // Nobody has killed it for the stop.
     let lost = desk.lost(1, &[first[1].task], None);
-    assert_eq!(desk.fates(&lost), [(1, 1, Fate::Lost, false)]);
+    assert_eq!(desk.fates(&lost), [(1, 1, LostReason::Lost, false)]);
     assert_eq!(desk.ack(), [finish(Some(Reason::Interrupted))]);
 }
 
 #[test]
 fn the_sessions_time_ends_it() {
     let mut settings = settings(&[0]);
-    settings.timeout = ms(500);
+    settings.session.timeout = Duration::from_millis(500);
     let mut desk = Desk::new(settings, 5);
     desk.ready(1, 1, false);
     assert_eq!(desk.schedule.wake_at(), Some(ms(500)));
@@ -622,7 +624,7 @@ fn the_sessions_time_ends_it() {
 #[test]
 fn no_time_is_over_while_only_the_disk_is_waited_for() {
     let mut settings = settings(&[0]);
-    settings.timeout = ms(500);
+    settings.session.timeout = Duration::from_millis(500);
     let mut desk = Desk::new(settings, 1);
     let first = desk.ready(1, 1, false);
     desk.pass(1, first[0].task, 1.0);

@@ -1,9 +1,11 @@
 //! What bounds a session: rates, fail-fast, budgets and memory.
 
-use runner_model::{Budgets, HostFault, Micros, Reason, TaskId, WorkerId, provider::Rate};
+use runner_model::{
+    Budgets, FailFast, HostFault, Micros, Reason, TaskId, WorkerId, provider::Rate,
+};
 
 use super::{
-    Bounds, Effect, Settings, Spending, Waiting,
+    Bounds, Effect, ScheduleSettings, Spending, Waiting,
     desk::{Desk, Sent, bounds, finish, ms, retries, row, sent, settings, trials},
 };
 
@@ -17,8 +19,8 @@ fn with_memory(mib: u64) -> Bounds {
     Bounds { memory: mib * MIB, ..bounds(0) }
 }
 
-fn of(providers: &[Bounds]) -> Settings {
-    Settings { providers: providers.to_vec(), ..settings(&[]) }
+fn of(providers: &[Bounds]) -> ScheduleSettings {
+    ScheduleSettings { providers: providers.to_vec(), ..settings(&[]) }
 }
 
 /// A row of an attempt that passed, with its peak of memory and what it measured as `m`.
@@ -87,7 +89,7 @@ fn nobody_waits_for_a_rate_in_a_stop() {
 #[test]
 fn fail_fast_begins_nothing_more_and_lets_what_runs_finish() {
     let mut settings = settings(&[0]);
-    settings.fail_fast = Some(2);
+    settings.session.fail_fast = FailFast::Count(2);
     let mut desk = Desk::new(settings, 100);
     desk.policy = retries(1, 0);
     let first = desk.ready(1, 2, false);
@@ -108,7 +110,7 @@ fn fail_fast_begins_nothing_more_and_lets_what_runs_finish() {
 #[test]
 fn fail_fast_at_the_last_trial_is_no_end_before_the_end() {
     let mut settings = settings(&[0]);
-    settings.fail_fast = Some(1);
+    settings.session.fail_fast = FailFast::Count(1);
     let mut desk = Desk::new(settings, 1);
     let first = desk.ready(1, 1, false);
     desk.report(1, first[0].task, &row("failed", 1.0, None));

@@ -8,13 +8,18 @@ use std::{
     collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque},
     env,
     rc::Rc,
+    time::Duration,
 };
 
-use runner_model::{Budgets, HostFault, Micros, Reason, RunTime, TaskId, WorkerId, provider::Rate};
+use runner_model::{
+    Budgets, FailFast, HostFault, Micros, Reason, RunTime, SessionSettings, TaskId, WorkerId,
+    provider::Rate,
+};
 
 use super::{
-    Assignment, Blame, Bounds, Effect, Fate, Policy, Schedule, Settings, Spending, StopMode,
-    desk::{Grid, Todo, ms, read, retries, row},
+    Assignment, Blame, Bounds, Effect, LostReason, Policy, Schedule, ScheduleSettings, Spending,
+    StopMode,
+    desk::{Grid, Todo, read, retries, row, session},
 };
 
 /// How long a row may be on its way to the disk, in microseconds.
@@ -196,7 +201,7 @@ struct Session {
     random: Random,
     world: World,
     grid: Grid,
-    settings: Settings,
+    settings: ScheduleSettings,
     policy: Policy,
     /// What the run may use up, and what the first provider may.
     budgets: [Option<u64>; 2],
@@ -231,16 +236,18 @@ impl Session {
         let mut budget = || random.one_in(6).then(|| 1 + random.spread(300));
         let budgets = [budget(), budget()];
         let fail_fast = random.one_in(6).then(|| 1 + random.spread(30));
-        let settings = Settings {
-            jobs,
+        let timeout = if world.is_kind() { 100_000_000 } else { 1 + random.spread(3_000) };
+        let session = SessionSettings {
+            timeout: Duration::from_millis(timeout),
+            grace: Duration::from_micros(random.spread(200_000)),
+            fail_fast: fail_fast.map_or(FailFast::Off, FailFast::Count),
+            ..session(jobs)
+        };
+        let settings = ScheduleSettings {
+            session,
+            planned: grid.count() as u64,
             providers,
-            fail_fast,
             spending: spending(budgets),
-            timeout: match world.is_kind() {
-                true => ms(100_000_000),
-                false => ms(1 + random.spread(3_000)),
-            },
-            grace: Micros(random.spread(200_000)),
         };
         let mut policy = retries(random.below(4) as u32, random.spread(100));
         if random.one_in(3) {
@@ -590,7 +597,7 @@ impl Session {
         self.truth.has_stopped = true;
         let grace = match mode {
             StopMode::Drain => return,
-            StopMode::Stop => self.settings.grace.0,
+            StopMode::Stop => self.settings.grace().0,
             StopMode::Kill => 0,
         };
         let ends = self.now + grace + 200_000;
@@ -658,7 +665,7 @@ impl Session {
     }
 
     fn tick(&mut self) {
-        if self.now >= self.settings.timeout.0 && self.schedule.left() > 0 {
+        if self.now >= self.settings.timeout().0 && self.schedule.left() > 0 {
             // The session's own timeout is a stop.
             if self.truth.ends.is_none() {
                 self.stop_begins(StopMode::Stop);
@@ -692,7 +699,7 @@ impl Session {
                 }
                 Effect::Stop { kill } => {
                     self.truth.has_stopped = true;
-                    let grace = if kill { 0 } else { self.settings.grace.0 };
+                    let grace = if kill { 0 } else { self.settings.grace().0 };
                     for worker in self.workers.keys().copied().collect::<Vec<_>>() {
                         let delay = self.delay();
                         self.later(delay, Happening::StopGuests(worker, grace));
@@ -722,13 +729,13 @@ impl Session {
                 Effect::Write { fate: None, .. } => {}
                 Effect::Write { task, fate: Some(fate), is_final, .. } => {
                     let assignment = self.truth.open[&task].1;
-                    assert!(!is_final || matches!(fate, Fate::Stuck | Fate::Crash));
-                    if fate == Fate::Crash {
+                    assert!(!is_final || matches!(fate, LostReason::Stuck | LostReason::Crash));
+                    if fate == LostReason::Crash {
                         let guest = self.guests[assignment.trial as usize];
                         let is_killer = matches!(guest, Guest::Kill { .. } | Guest::KillUnseen);
                         assert!(is_killer || self.world.die > 0, "{guest:?} kills nothing");
                     }
-                    if fate == Fate::Stuck {
+                    if fate == LostReason::Stuck {
                         self.truth.had_bad.insert(assignment.trial);
                     }
                     self.truth.bad += u64::from(is_final);
@@ -762,7 +769,7 @@ impl Session {
             .count();
         let bounds = self.settings.providers[usize::from(lane)];
         let most = bounds.concurrency;
-        let mut is_bounded = (1..=self.settings.jobs).contains(&most);
+        let mut is_bounded = (1..=self.settings.session.jobs).contains(&most);
         if is_bounded {
             assert!(of_lane < most as usize, "more than {most} in flight");
         }
@@ -788,7 +795,7 @@ impl Session {
         let lane = self.grid.provider(assignment.trial);
         let (slots, alone, memory) = self.known[&worker];
         let truth = &mut self.truth;
-        let given_up = self.settings.fail_fast.filter(|most| truth.bad >= *most);
+        let given_up = self.settings.most_bad().filter(|most| truth.bad >= *most);
         assert_eq!(given_up, None, "it has given up");
         let used = [truth.measured.iter().sum(), truth.measured[0]];
         for ((used, most), is_own) in used.into_iter().zip(self.budgets).zip([false, true]) {
@@ -851,7 +858,9 @@ impl Session {
         let used: u64 = truth.measured.iter().sum();
         let [all, own] = self.budgets;
         let may_end = match reason {
-            Some(Reason::FailFast) => self.settings.fail_fast.is_some_and(|most| truth.bad >= most),
+            Some(Reason::FailFast) => {
+                self.settings.most_bad().is_some_and(|most| truth.bad >= most)
+            }
             Some(Reason::Budget) => {
                 all.is_some_and(|most| used >= most)
                     || own.is_some_and(|most| truth.measured[0] >= most)

@@ -14,20 +14,19 @@ use runner_model::{
     prepare::{Described, Problem, Ready},
     protocol::{FromWorker, Hello, ReportHead, SlotWord, Task, TaskKind, ToWorker},
     provider::{Description, PluginKind, PreparedProvider},
-    row::{RowError, Usage, VERSION},
 };
 use runner_record::{Fold, PluginCache, ResultsRoot};
 use runner_scenario::{Selection, load, resolve};
 
-use super::{Early, Ended, EngineError, Observer, Plan, Work, run};
+use super::{Ended, EngineError, Observer, Plan, PrestartedWorker, Work, run};
 use crate::{
     RunEvent,
     clock::monotonic,
-    contents::{Contents, Origin},
-    exec::{Birth, new_run},
+    content_source::{ContentSource, Origin},
+    exec::{RunParts, new_run},
     schedule::Blame,
     signals::lock,
-    workers::{Hear, LinkEvent, Loss, WorkerLink},
+    workers::{EventSink, LinkEvent, WorkerExit, WorkerLink},
 };
 
 /// What a worker does, by its number from 1.
@@ -78,7 +77,7 @@ impl WorkerLink for Fake {
     }
 }
 
-fn fake(act: Act, hear: Hear) -> Fake {
+fn fake(act: Act, hear: EventSink) -> Fake {
     let (frames, received) = mpsc::channel();
     let slots = Arc::new(Mutex::new(Vec::new()));
     let worker = Worker { act, hear, slots: Arc::clone(&slots), tasks: 0 };
@@ -88,7 +87,7 @@ fn fake(act: Act, hear: Hear) -> Fake {
 
 struct Worker {
     act: Act,
-    hear: Hear,
+    hear: EventSink,
     slots: Arc<Mutex<Vec<SlotWord>>>,
     tasks: u32,
 }
@@ -205,33 +204,15 @@ impl Worker {
     fn lost(self, blame: Option<Blame>) {
         let begun = lock(&self.slots).clone();
         let how = "died".to_owned();
-        (self.hear)(LinkEvent::Lost(Loss { begun, blame, how }));
+        (self.hear)(LinkEvent::Lost(WorkerExit { begun, blame, how }));
     }
 }
 
 fn row(task: &Task) -> Row<'_> {
+    let (started_at, took) = (SystemTime::now().into(), Duration::from_micros(100));
     Row {
-        v: VERSION,
-        trial: task.trial.clone(),
-        test: task.trial.test.clone(),
-        provider: task.trial.provider.clone(),
-        repeat: task.trial.repeat,
-        attempt: task.attempt,
         outcome: Outcome::Passed,
-        started_at: SystemTime::now().into(),
-        duration_ms: 0.1,
-        usage: Usage::default(),
-        output: None,
-        verdict: None,
-        score: None,
-        checks: Vec::new(),
-        grades: Vec::new(),
-        metrics: Vec::new(),
-        error: None::<RowError<'_>>,
-        denied: Vec::new(),
-        artifacts: Vec::new(),
-        truncated: false,
-        suspended_ms: 0.0,
+        ..Row::new(&task.trial, task.attempt, started_at, took, Duration::ZERO)
     }
 }
 
@@ -277,14 +258,14 @@ fn session(manner: Manner, timeout: Duration) -> (Result<Ended, EngineError>, To
         kind: PluginKind::Component,
         mounts: Vec::new(),
     }];
-    let plugins = Contents::new([(digest(plugin), Origin::Bundled(plugin))]);
+    let plugins = ContentSource::new([(digest(plugin), Origin::Bundled(plugin))]);
     let cache = PluginCache::open_at(&folder.path().join("cache")).unwrap();
-    let blobs = Contents::default();
-    let plan =
-        Plan { jobs: 2, timeout, ..Plan::new(scenario, suite, providers, plugins, blobs, cache) };
+    let blobs = ContentSource::default();
+    let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
+    (plan.settings.jobs, plan.settings.timeout) = (2, timeout);
     let root = ResultsRoot::open(&folder.path().join("results")).unwrap();
     let new_session = plan.session("exec", &["runner".to_owned()]);
-    let birth = Birth {
+    let birth = RunParts {
         root: root.clone(),
         suite: file,
         plugins: plan.plugins.clone(),
@@ -299,7 +280,7 @@ fn session(manner: Manner, timeout: Duration) -> (Result<Ended, EngineError>, To
         share: runner_record::Share::WithOthers,
     };
     let mut number = 0;
-    let early = Early::start(Box::new(move |hear| {
+    let early = PrestartedWorker::start(Box::new(move |hear| {
         number += 1;
         Ok(Box::new(fake(manner(number), hear)))
     }));

@@ -7,7 +7,7 @@ use std::{
 
 use runner_model::{Micros, TaskId, protocol::FromWorker};
 
-use super::{Frames, Look, Shared};
+use super::{FrameBuffer, Liveness, WorkerShared};
 use crate::{children, clock::monotonic};
 
 /// Gives a few bytes at a time.
@@ -24,7 +24,8 @@ impl std::io::Read for Drops<'_> {
 }
 
 fn frames(bytes: &[u8], at_once: usize) -> Result<Vec<FromWorker>, String> {
-    let (mut drops, mut frames, mut all) = (Drops(bytes, at_once), Frames::default(), Vec::new());
+    let (mut drops, mut frames, mut all) =
+        (Drops(bytes, at_once), FrameBuffer::default(), Vec::new());
     while frames.fill(&mut drops).unwrap() > 0 {
         while let Some(message) = frames.next().map_err(|bad| bad.to_string())? {
             all.push(message);
@@ -67,7 +68,7 @@ fn frames_that_cannot_be_are_refused() {
 
 #[test]
 fn workers_must_end_tasks_in_time() {
-    let shared = Shared {
+    let shared = WorkerShared {
         process: Mutex::default(),
         socket: UnixStream::pair().unwrap().0,
         slots: children::nameless("slots", b"").unwrap(),
@@ -78,7 +79,7 @@ fn workers_must_end_tasks_in_time() {
     // Whatever it says, and whether or not its slots have begun anything.
     let is_given_up = |tasks: HashMap<TaskId, Micros>, ended_at, calm_since| {
         *shared.tasks.lock().unwrap() = tasks;
-        let mut look = Look {
+        let mut look = Liveness {
             looked: Instant::now() - Duration::from_millis(300),
             heard: Instant::now(),
             doing: Vec::new(),

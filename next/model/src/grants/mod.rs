@@ -12,7 +12,7 @@ pub use self::{
     net::{NetGrant, is_host_name},
     secret::{BoundSecret, is_secret_name},
 };
-use crate::{template::Template, words::words};
+use crate::{enum_text::text_enum, template::Template};
 
 /// What of the world outside its sandbox a provider may touch. The default is nothing.
 ///
@@ -48,7 +48,7 @@ pub struct FsGrant {
     pub mode: FsMode,
 }
 
-words! {
+text_enum! {
     /// What a guest may do with a folder.
     pub enum FsMode {
         /// Read.

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use url::{Host, Url};
 
-use crate::words::as_text;
+use crate::enum_text::as_text;
 
 /// A place to which HTTP requests may go: scheme, host and port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,5 +1,7 @@
 //! Golden bytes of a row, and what is refused.
 
+use std::time::Duration;
+
 use super::{MAX_DEPTH, Raw, Row, RowRef, Tail, check_row, is_deep, is_file_name, read_line};
 use crate::{
     Fingerprint, Limits, Micros, Outcome, TaskId, Time, TrialId,
@@ -28,38 +30,13 @@ fn task() -> Task {
 }
 
 fn row() -> Row<'static> {
-    let trial = trial();
+    let started_at = Time::parse("2026-11-20T09:18:04.015Z").unwrap();
     Row {
-        v: super::VERSION,
-        test: trial.test.clone(),
-        provider: trial.provider.clone(),
-        repeat: 1,
-        trial,
-        attempt: 1,
         outcome: Outcome::Passed,
-        started_at: Time::parse("2026-11-20T09:18:04.015Z").unwrap(),
-        duration_ms: 0.141,
         usage: Usage { peak_memory: 1_114_112, bytes_in: 36, bytes_out: 28, ..Usage::default() },
         output: Some(Raw::from_string(r#"{"value":26.097590073968025}"#.into()).unwrap()),
-        verdict: None,
-        score: None,
-        checks: vec![Check {
-            name: "json".into(),
-            verdict: Verdict::Pass,
-            score: None,
-            message: None,
-            expected: None,
-            actual: None,
-            diff: None,
-            details: None,
-        }],
-        grades: Vec::new(),
-        metrics: Vec::new(),
-        error: None,
-        denied: Vec::new(),
-        artifacts: Vec::new(),
-        truncated: false,
-        suspended_ms: 0.0,
+        checks: vec![Check::new("json", Verdict::Pass)],
+        ..Row::new(&trial(), 1, started_at, Duration::from_micros(141), Duration::ZERO)
     }
 }
 

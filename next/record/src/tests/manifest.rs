@@ -3,7 +3,7 @@
 use std::fs;
 
 use runner_model::{
-    Budgets, Counts, FailFast, Limits, Reason, RunStatus, StopSignal, Time, TrialId, digest,
+    Counts, Limits, Reason, RunStatus, StopSignal, Time, TrialId, digest,
     provider::PluginKind,
     status::{RunVerdict, Stage},
 };
@@ -11,7 +11,7 @@ use runner_model::{
 use super::{
     FORMAT, GroupPlace, Manifest, ManifestProvider, Metadata, Selected, SessionEntry, Transition,
 };
-use crate::tests::{begin, folder};
+use crate::tests::{begin, folder, settings};
 
 const GOLDEN: &str = include_str!("manifest.json");
 
@@ -66,17 +66,13 @@ fn manifest() -> Manifest {
             pid: 7,
             host: "machine".into(),
             user: "me".into(),
-            jobs: 2,
-            timeout_ms: 60_000,
+            settings: settings(),
             started_at: at("04"),
             ended_at: Some(at("09")),
             from_seq: 0,
             rerun: None,
             pending: None,
             adopted: None,
-            fail_fast: FailFast::default(),
-            budgets: Budgets::default(),
-            grace_ms: 0,
             pauses: Vec::new(),
             suspended_ms: 0,
             worked_ms: None,

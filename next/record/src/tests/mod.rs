@@ -32,9 +32,8 @@ pub(crate) fn adopt(fault: Option<Arc<Fault>>) {
 use std::{path::Path, sync::mpsc, time::Duration};
 
 use runner_model::{
-    Budgets, FailFast, Fingerprint, Outcome, Places, ProviderName, Row, Tail, TestId, Time,
-    TrialId,
-    row::{RowError, Usage, VERSION},
+    Budgets, FailFast, Fingerprint, Outcome, Places, ProviderName, Row, SessionSettings, Tail,
+    TestId, Time, TrialId, row::RowError,
 };
 
 use crate::{
@@ -68,17 +67,23 @@ pub(crate) fn fold(owned: &Owned, trials: u64) -> Fold {
     Fold::of(owned.dir(), owned.manifest(), &Plan(trials), &|_, _| false).unwrap()
 }
 
+pub(crate) fn settings() -> SessionSettings {
+    SessionSettings {
+        jobs: 2,
+        timeout: Duration::from_secs(60),
+        grace: Duration::ZERO,
+        fail_fast: FailFast::default(),
+        budgets: Budgets::default(),
+    }
+}
+
 pub(crate) fn session(writer: &'static str) -> NewSession {
     NewSession {
         writer,
         command: vec!["runner".into(), writer.into(), "a scenario.toml".into()],
-        jobs: 2,
-        timeout: Duration::from_secs(60),
+        settings: settings(),
         rerun: None,
         pending: None,
-        grace: Duration::ZERO,
-        fail_fast: FailFast::default(),
-        budgets: Budgets::default(),
         waits: false,
     }
 }
@@ -119,28 +124,11 @@ pub(crate) fn row(repeat: u32, attempt: u32, outcome: Outcome) -> Vec<u8> {
         retry_after_ms: None,
         details: None,
     };
+    let started_at = Time::parse("2026-11-20T09:18:04.015Z").unwrap();
     let row = Row {
-        v: VERSION,
-        test: trial.test.clone(),
-        provider: trial.provider.clone(),
-        trial,
-        repeat,
-        attempt,
         outcome,
-        started_at: Time::parse("2026-11-20T09:18:04.015Z").unwrap(),
-        duration_ms: 0.5,
-        usage: Usage::default(),
-        output: None,
-        verdict: None,
-        score: None,
-        checks: Vec::new(),
-        grades: Vec::new(),
-        metrics: Vec::new(),
         error: Some(error),
-        denied: Vec::new(),
-        artifacts: Vec::new(),
-        truncated: false,
-        suspended_ms: 0.0,
+        ..Row::new(&trial, attempt, started_at, Duration::from_micros(500), Duration::ZERO)
     };
     serde_json::to_vec(&row).unwrap()
 }

@@ -8,7 +8,7 @@ use std::{
 
 use runner_model::{RunStatus, Time, digest, row::Actor};
 
-use super::{Policy, Pruning};
+use super::{PrunePolicy, Pruning};
 use crate::{
     End, ResultsRoot, RunDir,
     run::now,
@@ -42,8 +42,8 @@ fn age(path: &Path, hours: u64) {
     file.set_modified(then).unwrap();
 }
 
-fn keep_last(number: u64) -> Policy {
-    Policy { keep_last: Some(number), ..Policy::default() }
+fn keep_last(number: u64) -> PrunePolicy {
+    PrunePolicy { keep_last: Some(number), ..PrunePolicy::default() }
 }
 
 fn actor() -> Actor {
@@ -57,9 +57,9 @@ fn the_oldest_runs_go_and_the_others_stay() {
     let runs: Vec<_> = (0..4).map(|_| ended(&root)).collect();
     let size = runs[0].dir.size();
     assert!(size > 500);
-    let by_size = Policy { max_size: Some(2 * size + size / 2), ..Policy::default() };
-    let by_age = Policy { older_than: Some(Duration::from_secs(1)), ..Policy::default() };
-    let by_status = |status| Policy { statuses: vec![status], ..Policy::default() };
+    let by_size = PrunePolicy { max_size: Some(2 * size + size / 2), ..PrunePolicy::default() };
+    let by_age = PrunePolicy { older_than: Some(Duration::from_secs(1)), ..PrunePolicy::default() };
+    let by_status = |status| PrunePolicy { statuses: vec![status], ..PrunePolicy::default() };
     let oldest = [runs[0].id(), runs[1].id()];
     let all: Vec<_> = runs.iter().map(RunDir::id).collect();
     for (policy, expected) in [
@@ -68,7 +68,7 @@ fn the_oldest_runs_go_and_the_others_stay() {
         (by_age, &all[..]),
         (by_status(RunStatus::Completed), &all[..]),
         (by_status(RunStatus::Failed), &[]),
-        (Policy::default(), &[]),
+        (PrunePolicy::default(), &[]),
     ] {
         let dry = root.prune(&policy, true, in_a_year()).unwrap();
         assert_eq!(ids(&dry), expected, "{policy:?}");
@@ -99,10 +99,10 @@ fn runs_that_live_are_pinned_or_foreign_stay() {
     fs::create_dir_all(folder.path().join("mine/deep")).unwrap();
     age(&folder.path().join("mine"), 48);
 
-    let policy = Policy {
+    let policy = PrunePolicy {
         runs: [live.dir().id(), pinned.id(), dead.id(), claimed.id()].map(str::to_owned).to_vec(),
         keep_last: Some(0),
-        ..Policy::default()
+        ..PrunePolicy::default()
     };
     let done = root.prune(&policy, false, in_a_year()).unwrap();
     assert!(done.runs.is_empty(), "{done:?}");
@@ -137,7 +137,7 @@ fn a_deletion_that_was_cut_short_is_finished() {
         fs::write(path.join("index.jsonl"), "").unwrap();
         age(&path, hours);
     }
-    let done = root.prune(&Policy::default(), false, now()).unwrap();
+    let done = root.prune(&PrunePolicy::default(), false, now()).unwrap();
     assert!(done.runs.is_empty());
     assert_eq!(done.leftovers, ["2026-11-20_09-18-04-015-basic-0a1b2c3d", runs[0].id()]);
     let left = fs::read_dir(folder.path()).unwrap();
@@ -166,10 +166,10 @@ fn contents_stay_that_a_run_needs_or_has_just_used() {
     for (_, path) in [&needed, &unused, &used] {
         age(path, 25);
     }
-    let dry = root.prune(&Policy::default(), true, now()).unwrap();
+    let dry = root.prune(&PrunePolicy::default(), true, now()).unwrap();
     assert_eq!((dry.contents, dry.content_bytes), (2, 10));
     assert_eq!(root.keep_bytes(b"used").unwrap(), digest(b"used"));
-    let done = root.prune(&Policy::default(), false, now()).unwrap();
+    let done = root.prune(&PrunePolicy::default(), false, now()).unwrap();
     assert_eq!((done.contents, done.content_bytes), (1, 6));
     assert!(needed.1.exists() && used.1.exists() && !unused.1.exists());
     assert!(attached.iter().all(|path| path.exists()));
@@ -181,7 +181,7 @@ fn contents_stay_that_a_run_needs_or_has_just_used() {
     fs::create_dir(&foreign).unwrap();
     fs::write(foreign.join("benchmark.json"), r#"{"format": 7}"#).unwrap();
     let manifest = fs::read_to_string(foreign.join("benchmark.json")).unwrap();
-    let done = root.prune(&Policy::default(), false, now()).unwrap();
+    let done = root.prune(&PrunePolicy::default(), false, now()).unwrap();
     assert_eq!(done.contents, 0, "{done:?}");
     assert!(unused.1.exists() && done.problems[0].contains("format is 7"));
     assert_eq!(fs::read_to_string(foreign.join("benchmark.json")).unwrap(), manifest);

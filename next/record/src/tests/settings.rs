@@ -1,31 +1,31 @@
-//! Settings that others could have written.
+//! SettingsFile that others could have written.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use super::Settings;
+use super::SettingsFile;
 use crate::{ResultsRoot, tests::folder};
 
 #[test]
 fn settings_count_only_if_nobody_else_can_write_them() {
     let folder = folder();
     let path = folder.path().join("results");
-    assert_eq!(ResultsRoot::existing(&path).unwrap().settings().unwrap(), Settings::Absent);
+    assert_eq!(ResultsRoot::existing(&path).unwrap().settings().unwrap(), SettingsFile::Absent);
     let root = ResultsRoot::open(&path).unwrap();
-    assert_eq!(root.settings().unwrap(), Settings::Absent);
+    assert_eq!(root.settings().unwrap(), SettingsFile::Absent);
     let file = path.join("runner.toml");
     fs::write(&file, "x = 1").unwrap();
-    assert_eq!(root.settings().unwrap(), Settings::Text("x = 1".into()));
+    assert_eq!(root.settings().unwrap(), SettingsFile::Text("x = 1".into()));
     for open in [&file, &path] {
         let mode = fs::metadata(open).unwrap().permissions();
         fs::set_permissions(open, fs::Permissions::from_mode(0o777)).unwrap();
-        let Settings::Ignored(why) = root.settings().unwrap() else {
+        let SettingsFile::Ignored(why) = root.settings().unwrap() else {
             panic!("{open:?} counts");
         };
         let shown = open.canonicalize().unwrap();
         assert!(why.contains(&format!("chmod go-w {}", shown.display())), "{why}");
         fs::set_permissions(open, mode).unwrap();
     }
-    assert_eq!(root.settings().unwrap(), Settings::Text("x = 1".into()));
+    assert_eq!(root.settings().unwrap(), SettingsFile::Text("x = 1".into()));
     fs::remove_file(&file).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
     assert!(root.settings().unwrap_err().to_string().contains("symbolic link"));

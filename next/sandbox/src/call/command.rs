@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     fs::{AttemptFiles, Role},
-    interrupt::{Guard, Halt, Took},
+    interrupt::{CallTime, Guard, Halt},
     message::{beginning, failure, too_large},
     store::{
         MAX_COMPONENT_HANDOVER, MAX_HANDOVER, Sandbox, StoreRecipe, host::Host, stdio::Capture,
@@ -53,7 +53,7 @@ struct Start<'a> {
 /// One finished execution of a program.
 struct Finished {
     exit: wasmtime::Result<i32>,
-    took: Took,
+    took: CallTime,
     sandbox: Sandbox,
     files: AttemptFiles,
 }
@@ -253,14 +253,7 @@ impl Program {
 }
 
 fn plain_reply(output: Raw<'static>, exit_code: i32) -> Ending {
-    Ending::Reply(Box::new(Reply {
-        output,
-        verdict: None,
-        score: None,
-        checks: Vec::new(),
-        metrics: Vec::new(),
-        exit_code: Some(exit_code),
-    }))
+    Ending::Reply(Box::new(Reply { exit_code: Some(exit_code), ..Reply::new(output) }))
 }
 
 fn read_output(

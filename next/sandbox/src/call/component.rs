@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// A linked component of the contract.
-pub(crate) struct Provider {
+pub(crate) struct LinkedComponent {
     pub(crate) pre: PluginPre<Sandbox>,
     pub(crate) lifecycle: Option<Lifecycle>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Provider {
 /// Makes one call in the instance that is in `kept`, or else in a fresh one. Whichever it was is in `kept` afterwards if it
 /// can serve another call.
 pub(crate) async fn run(
-    provider: &Provider,
+    provider: &LinkedComponent,
     kept: &mut Option<Instance>,
     call: &Call<'_>,
     guard: Guard,
@@ -81,7 +81,7 @@ pub(crate) async fn run(
 
 /// Asks a component what it is.
 pub(crate) async fn describe(
-    provider: &Provider,
+    provider: &LinkedComponent,
     limits: &Limits,
     guard: Guard,
 ) -> Result<Description, RowError<'static>> {
@@ -118,7 +118,7 @@ fn recipe(host: Host, limits: &Limits) -> StoreRecipe<'_> {
     }
 }
 
-impl Provider {
+impl LinkedComponent {
     /// Makes all that an instance needs. Nothing of the guest has run yet.
     async fn prepare(
         &self,
@@ -225,6 +225,7 @@ fn read_reply(
         output: read_json("output", reply.output, redactor)?,
         verdict: reply.verdict.map(verdict),
         score: reply.score.map(|score| finite("score", score)).transpose()?,
+        summary: reply.summary.map(Into::into),
         checks: checks.collect::<Result<_, _>>()?,
         metrics: metrics.collect::<Result<_, _>>()?,
         exit_code: None,
@@ -237,17 +238,14 @@ fn read_check(
 ) -> Result<Check<'static>, RowError<'static>> {
     let score = check.score.map(|score| finite("score of a check", score));
     Ok(Check {
-        name: check.name.into(),
-        verdict: verdict(check.verdict),
+        own: true,
         score: score.transpose()?.and_then(|score| Raw::of(&score).ok()),
         message: check.message.map(Into::into),
-        expected: None,
-        actual: None,
-        diff: None,
         details: check
             .details
             .map(|details| read_json("details of a check", details, redactor))
             .transpose()?,
+        ..Check::new(check.name, verdict(check.verdict))
     })
 }
 

@@ -60,8 +60,7 @@ struct AnswerReply {
     output: Box<RawValue>,
     verdict: Option<Verdict>,
     score: Option<f64>,
-    #[serde(rename = "summary")]
-    _summary: Option<String>,
+    summary: Option<String>,
     #[serde(default)]
     checks: Vec<AnswerCheck>,
     #[serde(default)]
@@ -289,6 +288,7 @@ impl AnswerReply {
             output: read_raw("output", self.output, redactor)?,
             verdict: self.verdict,
             score: self.score,
+            summary: self.summary.map(Into::into),
             checks: checks.collect::<Result<_, _>>()?,
             metrics: metrics.collect(),
             exit_code: None,
@@ -299,17 +299,14 @@ impl AnswerReply {
 impl AnswerCheck {
     fn read(self, redactor: Option<&Arc<Redactor>>) -> Result<Check<'static>, RowError<'static>> {
         Ok(Check {
-            name: self.name.into(),
-            verdict: self.verdict,
+            own: true,
             score: self.score.and_then(|score| Raw::of(&score).ok()),
             message: self.message.map(Into::into),
-            expected: None,
-            actual: None,
-            diff: None,
             details: self
                 .details
                 .map(|details| read_raw("details of a check", details, redactor))
                 .transpose()?,
+            ..Check::new(self.name, self.verdict)
         })
     }
 }

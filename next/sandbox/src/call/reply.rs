@@ -70,25 +70,13 @@ mod tests {
 
     #[test]
     fn a_reply_has_only_so_many_checks_and_metrics() {
-        let check = Check {
-            name: "".into(),
-            verdict: Verdict::Pass,
-            score: None,
-            message: None,
-            expected: None,
-            actual: None,
-            diff: None,
-            details: None,
-        };
+        let check = Check::new("", Verdict::Pass);
         let metric = Metric { name: "".into(), value: 0.0, unit: None };
         let refusal = |checks: usize, metrics: usize| {
             let reply = Reply {
-                output: Raw::of(&0).unwrap(),
-                verdict: None,
-                score: None,
                 checks: vec![check.clone(); checks],
                 metrics: vec![metric.clone(); metrics],
-                exit_code: None,
+                ..Reply::new(Raw::of(&0).unwrap())
             };
             bounded(reply).err().map(|error| error.message.to_string())
         };

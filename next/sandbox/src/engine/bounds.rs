@@ -215,10 +215,10 @@ impl Counts {
     fn alias(&mut self, alias: &ComponentAlias<'_>) {
         match alias {
             ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. } => {
-                self.define(None)
+                self.define(None);
             }
             ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, count, index } => {
-                self.define(self.known(*count, *index))
+                self.define(self.known(*count, *index));
             }
             _ => {}
         }

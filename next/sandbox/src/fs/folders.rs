@@ -36,7 +36,7 @@ const TRIES: u32 = 5;
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// What is to be made for an attempt.
-pub(super) struct Wanted {
+pub(super) struct FolderRequest {
     scratch: bool,
     artifacts: bool,
     attachments: Vec<AttachedFile>,
@@ -50,7 +50,7 @@ pub(super) struct AttemptFolders {
     attachments: bool,
 }
 
-impl Wanted {
+impl FolderRequest {
     /// Makes the folders in `root` and fills them. Blocks; ends by a [`Halt`] when the guard does.
     pub(super) fn make(&self, root: &Path, guard: &Guard) -> wasmtime::Result<AttemptFolders> {
         check(guard)?;
@@ -82,11 +82,11 @@ impl Wanted {
 
 impl AttemptFolders {
     /// What an attempt needs; `None` if that is nothing.
-    pub(super) fn wanted(call: &Call<'_>, role: Role) -> Option<Wanted> {
+    pub(super) fn wanted(call: &Call<'_>, role: Role) -> Option<FolderRequest> {
         let is_command = role == Role::Command;
         let scratch = call.limits.scratch > 0;
         let attachments = if is_command { call.files } else { &[] };
-        (scratch || !attachments.is_empty()).then(|| Wanted {
+        (scratch || !attachments.is_empty()).then(|| FolderRequest {
             scratch,
             artifacts: scratch && is_command,
             attachments: attachments.to_vec(),
@@ -159,7 +159,7 @@ mod tests {
 
     use runner_model::Micros;
 
-    use super::Wanted;
+    use super::FolderRequest;
     use crate::{
         AttachedFile, Interrupt,
         interrupt::{Guard, Halt},
@@ -172,7 +172,8 @@ mod tests {
         fs::write(&source, "x").unwrap();
         let make = |name: &str, guard: &Guard| {
             let file = AttachedFile { name: name.to_owned(), bytes: 1, path: source.clone() };
-            let wanted = Wanted { scratch: false, artifacts: false, attachments: vec![file] };
+            let wanted =
+                FolderRequest { scratch: false, artifacts: false, attachments: vec![file] };
             wanted.make(root.path(), guard)
         };
         let guard = Guard::new(Interrupt::default(), Micros(60_000_000));

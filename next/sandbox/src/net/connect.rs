@@ -18,7 +18,7 @@ use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 use tower_service::Service;
 
 use super::{
-    policy::{Policy, Refusal},
+    policy::{NetPolicy, Refusal},
     wire::Wire,
 };
 
@@ -47,7 +47,7 @@ pub(super) struct Connector {
 /// find another address.
 #[derive(Clone)]
 struct Dial {
-    policy: Arc<Policy>,
+    policy: Arc<NetPolicy>,
     lookup: Lookup,
     /// For [`MAX_LOOKUPS`] at once: nothing ends a look-up that nobody answers, and each has a thread of those that files
     /// are read on, too.
@@ -72,7 +72,7 @@ pub(super) enum ConnectError {
 }
 
 impl Connector {
-    pub(super) fn new(policy: Arc<Policy>, lookup: Lookup) -> Self {
+    pub(super) fn new(policy: Arc<NetPolicy>, lookup: Lookup) -> Self {
         let permits = Arc::new(Semaphore::new(MAX_LOOKUPS));
         Self { dial: Dial { policy, lookup, permits }, kept: Arc::new(Semaphore::new(MAX_KEPT)) }
     }

@@ -1,4 +1,4 @@
-//! [`Policy`]: which requests leave, and to which addresses they go.
+//! [`NetPolicy`]: which requests leave, and to which addresses they go.
 //!
 //! A name is granted by name, and its addresses by themselves: an address that is not public counts only if a grant is that
 //! address. Otherwise somebody else's name, which may get any address at any time, would lead into a private network.
@@ -22,7 +22,7 @@ const MAX_HOST_BYTES: usize = 253;
 
 /// Decides by a provider's grants which requests leave, and to which addresses they go.
 #[derive(Debug)]
-pub(super) struct Policy(Vec<NetGrant>);
+pub(super) struct NetPolicy(Vec<NetGrant>);
 
 /// Something that is not granted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -51,7 +51,7 @@ impl Refusal {
     }
 }
 
-impl Policy {
+impl NetPolicy {
     pub(super) fn new(grants: Vec<NetGrant>) -> Self {
         Self(grants)
     }

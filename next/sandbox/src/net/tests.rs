@@ -22,7 +22,7 @@ use super::{
     connect::{Lookup, MAX_KEPT, MAX_LOOKUPS},
     failure::{Failure, MAX_HEAD},
     headers,
-    policy::{Policy, origin, read_url},
+    policy::{NetPolicy, origin, read_url},
     request::whole,
 };
 use crate::{
@@ -254,7 +254,7 @@ async fn a_name_that_nobody_knows_is_unreachable() {
 
 #[test]
 fn of_several_addresses_those_are_used_that_may_be() {
-    let policy = Policy::new(grants(&["http://name.test", "http://10.0.0.1"]));
+    let policy = NetPolicy::new(grants(&["http://name.test", "http://10.0.0.1"]));
     let found = ["192.168.0.1:80", "8.8.8.8:80", "10.0.0.1:80"].map(|text| text.parse().unwrap());
     let reachable = policy.reachable("http", "name.test", &found).unwrap();
     assert_eq!(reachable, found[1..]);
@@ -263,7 +263,7 @@ fn of_several_addresses_those_are_used_that_may_be() {
 #[test]
 fn an_address_is_granted_for_its_own_scheme_alone() {
     let granted = ["https://10.0.0.1:8443", "http://x.example.com:8443"];
-    let policy = Policy::new(grants(&granted));
+    let policy = NetPolicy::new(grants(&granted));
     let found = ["10.0.0.1:8443".parse().unwrap()];
     assert!(policy.reachable("https", "10.0.0.1", &found).is_ok());
     let refusal = policy.reachable("http", "x.example.com", &found).unwrap_err();

@@ -17,10 +17,10 @@ use std::{
 };
 
 use nix::libc;
-use runner_model::{grants::FsMode, prepare::Standing, provider::MountedFolder};
+use runner_model::{grants::FsMode, prepare::WallStatus, provider::MountedFolder};
 use tempfile::TempDir;
 
-use super::{Openings, calls::programs, offered};
+use super::{Openings, offered, seccomp::programs};
 use crate::lie::attacks::{Came, Targets, attack};
 
 /// What attacks aim at, and what listens.
@@ -208,7 +208,7 @@ fn walls_that_cannot_stand_fail_nothing() {
         // The first one closes what a kernel without either does not have.
         Openings::default().close_others()
     };
-    assert_eq!(thread::spawn(again).join().unwrap(), Standing::default());
+    assert_eq!(thread::spawn(again).join().unwrap(), WallStatus::default());
 }
 
 /// Runs a filter as the kernel does, and gives the number of the error; none if the call is allowed.

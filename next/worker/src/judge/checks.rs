@@ -255,16 +255,7 @@ fn bound(
 
 /// A check that held.
 pub(super) fn passed(name: &'static str) -> Check<'static> {
-    Check {
-        name: name.into(),
-        verdict: Verdict::Pass,
-        score: None,
-        message: None,
-        expected: None,
-        actual: None,
-        diff: None,
-        details: None,
-    }
+    Check::new(name, Verdict::Pass)
 }
 
 /// A check that did not hold.

@@ -1,9 +1,9 @@
 //! What a test expects against how an attempt ended. Nothing here executes anything.
 
-mod again;
 mod checks;
 mod diff;
 mod json;
+mod rejudge;
 
 use std::{cell::RefCell, collections::HashMap, fs, io, mem, path::Path, rc::Rc};
 
@@ -18,8 +18,8 @@ use runner_sandbox::cut;
 
 use self::checks::{check_output, failed, passed, raw};
 pub use self::{
-    again::judge_again,
     json::{most_tree, tree_bytes},
+    rejudge::judge_again,
 };
 use crate::schema::Schema;
 

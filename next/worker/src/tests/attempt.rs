@@ -11,7 +11,7 @@ use runner_sandbox::{Ended, Ending, LeftContent, LeftFile, Reply, failure};
 use serde_json::{Value, json};
 
 use super::{Attempt, written};
-use crate::{judge::Judge, report::Report};
+use crate::{judge::Judge, report::AttemptReport};
 
 const LINE: &str = r#"{"id":"a","input":1,"providers":[0],"timeout":150000,"trial_timeout":2000000,"expect":{"equals":2}}"#;
 
@@ -45,14 +45,7 @@ fn ended(ending: Ending) -> Ended {
 }
 
 fn reply(output: &str) -> Ending {
-    Ending::Reply(Box::new(Reply {
-        output: Raw::from_string(output.to_owned()).unwrap(),
-        verdict: None,
-        score: None,
-        checks: Vec::new(),
-        metrics: Vec::new(),
-        exit_code: None,
-    }))
+    Ending::Reply(Box::new(Reply::new(Raw::from_string(output.to_owned()).unwrap())))
 }
 
 fn error(class: ErrorClass) -> Ending {
@@ -65,7 +58,7 @@ fn error(class: ErrorClass) -> Ending {
     })
 }
 
-fn report(line: &str, rule: TimeoutRule, ended: Ended) -> Report {
+fn report(line: &str, rule: TimeoutRule, ended: Ended) -> AttemptReport {
     let test: Test<'_> = serde_json::from_str(line).unwrap();
     let task = task(rule);
     let attempt = Attempt {
@@ -76,7 +69,7 @@ fn report(line: &str, rule: TimeoutRule, ended: Ended) -> Report {
         judge: &Judge::default(),
     };
     let made = attempt.made(Time::from_millis(1_800_000_000_015), ended, usize::MAX);
-    let report = Report::new(made, None, |_, _| Ok(())).unwrap();
+    let report = AttemptReport::new(made, None, |_, _| Ok(())).unwrap();
     check_row(&report.row, &task, &Limits::default()).unwrap();
     report
 }
@@ -95,21 +88,16 @@ fn a_reply_becomes_one_compact_row() {
     let full = Ended {
         denied: vec![Denied { what: "open a socket".into(), grant: None }],
         ..ended(Ending::Reply(Box::new(Reply {
-            output: Raw::from_string("3".into()).unwrap(),
             verdict: Some(Verdict::Fail),
             score: Some(0.25),
+            summary: Some("three".into()),
             checks: vec![Check {
+                own: true,
                 score: Some(Raw::of(&0.5).unwrap()),
-                name: "own".into(),
-                verdict: Verdict::Pass,
-                message: None,
-                expected: None,
-                actual: None,
-                diff: None,
-                details: None,
+                ..Check::new("own", Verdict::Pass)
             }],
             metrics: vec![Metric { name: "length".into(), value: 3.0, unit: None }],
-            exit_code: None,
+            ..Reply::new(Raw::from_string("3".into()).unwrap())
         })))
     };
     let made = report(LINE, TimeoutRule::Timeout, full);
@@ -117,7 +105,7 @@ fn a_reply_becomes_one_compact_row() {
     let (_, rest) = row.split_once(r#""output":"#).unwrap();
     assert_eq!(
         rest,
-        r#"3,"verdict":"fail","score":0.25,"checks":[{"name":"equals","verdict":"fail","message":"the output is not what was expected","expected":2,"actual":3},{"name":"own","verdict":"pass","score":0.5}],"metrics":[{"name":"length","value":3.0}],"denied":[{"what":"open a socket"}]}"#
+        r#"3,"verdict":"fail","score":0.25,"summary":"three","checks":[{"name":"equals","verdict":"fail","message":"the output is not what was expected","expected":2,"actual":3},{"name":"own","verdict":"pass","own":true,"score":0.5}],"metrics":[{"name":"length","value":3.0}],"denied":[{"what":"open a socket"}]}"#
     );
 }
 

@@ -9,7 +9,7 @@ use runner_model::{
 use serde_json::{Value, json};
 
 use super::{Evidence, Judge, MAX_REGEXES, MAX_SCHEMAS, judge_again, judge_error};
-use crate::{report::Report, schema::Schema};
+use crate::{report::AttemptReport, schema::Schema};
 
 fn expect(json: &Value) -> Expect {
     serde_json::from_value(json.clone()).unwrap()
@@ -343,7 +343,7 @@ fn an_exit_code_is_judged_again_by_its_check() {
         };
         let judge = Judge::default();
         let row = judge_again(&judge, &expect(&expected), row.as_bytes(), &evidence).unwrap();
-        let report = Report::new(row.into(), None, |_, _| Ok(())).unwrap();
+        let report = AttemptReport::new(row.into(), None, |_, _| Ok(())).unwrap();
         let row: Value = serde_json::from_slice(&report.row).unwrap();
         (row["outcome"].as_str().unwrap().to_owned(), row["checks"].clone())
     };
@@ -359,7 +359,11 @@ fn an_exit_code_is_judged_again_by_its_check() {
     // The words of the check that failed are kept.
     let (_, checks) = again(json!({}), FAILED, true);
     assert!(checks[0]["message"].as_str().unwrap().ends_with("why"));
-    // Behind a check of the provider's own it is another one.
-    let own = r#","checks":[{"name":"own","verdict":"pass"},{"name":"exit_code","verdict":"fail","message":"m"}]"#;
-    assert_eq!(again(json!({}), own, false).1.as_array().unwrap().len(), 2);
+    // The provider's own checks are kept, also those with names of the scenario's.
+    let own = r#","checks":[{"name":"exit_code","verdict":"fail","message":"m"},{"name":"equals","verdict":"pass","own":true}]"#;
+    let (_, checks) = again(json!({"equals": "x"}), own, false);
+    assert_eq!(
+        checks,
+        json!([{"name": "equals", "verdict": "pass"}, {"name": "equals", "verdict": "pass", "own": true}])
+    );
 }

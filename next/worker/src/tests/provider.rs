@@ -10,7 +10,7 @@ use runner_model::{
 use runner_sandbox::AttachedFile;
 use serde_json::json;
 
-use super::{Settings, check_config, command, compile, secrets};
+use super::{Provider, check_config, command, compile, secrets};
 
 fn template(text: &str) -> Template {
     Template::parse(text).unwrap()
@@ -55,7 +55,7 @@ fn a_command_gets_what_its_templates_say() {
         |name: &str, bytes| AttachedFile { name: name.into(), bytes, path: path.clone() };
     let files = [attached("in.txt", 7), attached("large.txt", 11)];
     let fill = |argument: &str, stdin: Option<Stdin>, input| {
-        let settings = Settings {
+        let settings = Provider {
             name: ProviderName::parse("p").unwrap(),
             plugin: "p.wasm".into(),
             config: json!({}),

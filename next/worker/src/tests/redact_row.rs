@@ -61,21 +61,17 @@ fn reply(output: &str) -> Ending {
         unit: Some(SECRET.into()),
     };
     Ending::Reply(Box::new(Reply {
-        output: raw(output),
-        verdict: None,
         score: Some(31_337.0),
+        summary: Some(SECRET.into()),
         checks: vec![Check {
-            name: SECRET.into(),
-            verdict: Verdict::Pass,
+            own: true,
             score: Some(raw("31337.5")),
             message: Some(SECRET.into()),
-            expected: None,
-            actual: None,
-            diff: None,
             details: Some(raw(&format!("[\"{SECRET}\"]"))),
+            ..Check::new(SECRET, Verdict::Pass)
         }],
         metrics: vec![metric(SECRET, 1.0), metric("m", 31_337.0)],
-        exit_code: None,
+        ..Reply::new(raw(output))
     }))
 }
 

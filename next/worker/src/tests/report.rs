@@ -1,4 +1,6 @@
-use std::collections::BTreeMap;
+//! Rows that fit, and what is cut from those that do not.
+
+use std::{collections::BTreeMap, time::Duration};
 
 use runner_model::{
     Digest, ErrorClass, Limits, Micros, Outcome, ProviderName, Row, TaskId, TestId, Text, Time,
@@ -6,36 +8,19 @@ use runner_model::{
     log::{Level, LogRecord, MAX_SAID, Said},
     outcome::Verdict,
     protocol::{Line, MAX_PIECE, Task, TaskKind, TimeoutRule},
-    row::{self, Check, Denied, Metric, Raw, RowError, RowRef, Usage, check_row},
+    row::{Check, Denied, Metric, Raw, RowError, RowRef, check_row},
 };
 use serde_json::Value;
 
-use super::{Report, encode_said, first_key};
+use super::{AttemptReport, encode_said, first_key};
 
 fn row(output: &str) -> Row<'static> {
     let trial = TrialId::parse("a/b@p#2").unwrap();
+    let (started_at, took) = (Time::from_millis(0), Duration::from_micros(1500));
     Row {
-        v: row::VERSION,
-        test: trial.test.clone(),
-        provider: trial.provider.clone(),
-        repeat: trial.repeat,
-        trial,
-        attempt: 1,
         outcome: Outcome::Passed,
-        started_at: Time::from_millis(0),
-        duration_ms: 1.5,
-        usage: Usage::default(),
         output: Some(Raw::from_string(output.to_owned()).unwrap()),
-        verdict: None,
-        score: None,
-        checks: Vec::new(),
-        grades: Vec::new(),
-        metrics: Vec::new(),
-        error: None,
-        denied: Vec::new(),
-        artifacts: Vec::new(),
-        truncated: false,
-        suspended_ms: 0.0,
+        ..Row::new(&trial, 1, started_at, took, Duration::ZERO)
     }
 }
 
@@ -59,9 +44,9 @@ fn task() -> Task {
 }
 
 /// A report, and the contents of its artifacts by their indexes.
-fn report(row: Row<'static>) -> (Report, BTreeMap<u32, Vec<u8>>) {
+fn report(row: Row<'static>) -> (AttemptReport, BTreeMap<u32, Vec<u8>>) {
     let mut contents = BTreeMap::<u32, Vec<u8>>::new();
-    let report = Report::new(row.into(), None, |index, piece| {
+    let report = AttemptReport::new(row.into(), None, |index, piece| {
         assert!((1..=MAX_PIECE).contains(&piece.len()));
         contents.entry(index).or_default().extend(piece);
         Ok(())
@@ -111,14 +96,12 @@ fn an_output_that_cannot_stand_in_the_row_is_an_artifact() {
 #[test]
 fn a_row_keeps_what_says_most() {
     let check = |size: usize, verdict| Check {
-        name: "equals".into(),
-        verdict,
-        score: None,
         message: Some("message".into()),
         expected: Some(Raw::of(&"e".repeat(size)).unwrap()),
         actual: Some(Raw::of(&"a".repeat(size)).unwrap()),
         diff: Some("d".repeat(8 << 10).into()),
         details: Some(Raw::of(&"d".repeat(size / 4)).unwrap()),
+        ..Check::new("equals", verdict)
     };
     let with = |count: usize, size| {
         let mut row = row("1");
@@ -154,17 +137,13 @@ fn the_longest_row_fits() {
     row.outcome = Outcome::Error;
     row.checks = vec![
         Check {
-            name: long(),
-            verdict: Verdict::Fail,
             score: Some(Raw::of(&0.1).unwrap()),
             message: Some(long()),
-            expected: None,
-            actual: None,
-            diff: None,
-            details: None,
+            ..Check::new(long(), Verdict::Fail)
         };
         100
     ];
+    row.summary = Some(long());
     row.metrics = vec![Metric { name: long(), value: f64::MIN, unit: Some(long()) }; 1000];
     row.denied = vec![Denied { what: long(), grant: Some(long()) }; 20];
     row.error = Some(RowError {

@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use runner_engine::once::{Answer, Call, call, look};
+use runner_engine::probe::{Answer, Call, call, look};
 use runner_model::{
     exit::Exit,
     provider::{Description, PluginKind, Protocol, Provider},

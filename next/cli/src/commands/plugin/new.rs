@@ -6,7 +6,7 @@ use std::{
 };
 
 use runner_model::{exit::Exit, provider::PluginKind, visible::visible_line};
-use runner_report::words::quoted;
+use runner_report::phrases::quoted;
 
 use crate::{
     commands::write_new,

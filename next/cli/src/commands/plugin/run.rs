@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use runner_engine::once::{Answer, Call, CallEnd, call};
+use runner_engine::probe::{Answer, Call, CallEnd, call};
 use runner_model::{
     Micros, Outcome, RowRef, TaskId, TestId, TrialId, digest,
     exit::Exit,

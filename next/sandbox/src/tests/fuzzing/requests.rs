@@ -13,7 +13,7 @@ use super::{
     address::special,
     failure::MAX_HEAD,
     headers,
-    policy::{Policy, origin, read_url},
+    policy::{NetPolicy, origin, read_url},
     request::read_uri,
 };
 use crate::Secrets;
@@ -36,7 +36,7 @@ pub fn addresses(bytes: &[u8]) {
     let grants: Vec<_> = grants.collect();
 
     let found = [80, 443].map(|port| SocketAddr::new(address, port));
-    let policy = Policy::new(grants.clone());
+    let policy = NetPolicy::new(grants.clone());
     for (scheme, port) in [("http", 80), ("https", 443)] {
         let reachable = policy.reachable(scheme, "host", &found);
         for reached in reachable.into_iter().flatten() {
@@ -86,7 +86,7 @@ pub fn grants(bytes: &[u8]) {
         assert_eq!(own.to_string(), origin(&url));
     }
     let Some(grant) = grant else { return };
-    let policy = Policy::new(vec![grant.clone()]);
+    let policy = NetPolicy::new(vec![grant.clone()]);
     let admitted = policy.admit(&Method::GET, &url);
     assert_eq!(admitted.is_ok(), grant.matches(&url));
     match admitted {

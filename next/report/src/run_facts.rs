@@ -9,7 +9,7 @@ use runner_model::{
 };
 use runner_record::{GroupPlace, Live, Manifest, Pause, SessionEntry, Transition};
 
-use crate::{RunDocument, RunSummary, words};
+use crate::{RunDocument, RunSummary, phrases};
 
 /// Attempts that are named.
 const MOST_NAMED: usize = 10;
@@ -25,17 +25,17 @@ impl RunDocument {
 
 fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str, String)> {
     let session = manifest.sessions.last();
-    let since = |time| format!("{} UTC, {}", words::clock(time), words::ago(now, time));
+    let since = |time| format!("{} UTC, {}", phrases::clock(time), phrases::ago(now, time));
     let sessions = plural(run.sessions, "session", "sessions");
     let group = |GroupPlace { id, place, of }: &_| format!("{place} of {of} of group {id}");
     let labels = run.labels.iter();
     let labels: Vec<_> = labels.map(|(key, value)| format!("{key}={value}")).collect();
     let worker = |by: &SessionEntry| format!("by {} since {}", process(by), since(by.started_at));
     let pause = |pause: &Pause| {
-        let by = words::pauser(pause.by.as_ref());
+        let by = phrases::pauser(pause.by.as_ref());
         format!("since {}, by {by}", since(pause.from))
     };
-    let by = |actor| format!("by {}", words::actor(actor));
+    let by = |actor| format!("by {}", phrases::actor(actor));
     let is_over = run.status.is_terminal();
     let facts = [
         ("scenario", Some(manifest.scenario_path.clone())),
@@ -87,7 +87,7 @@ fn doing(live: &Live, now: Time) -> String {
 
 /// A session that worked on a run: the command, and what came of it.
 pub fn session(session: &SessionEntry) -> Vec<String> {
-    let command = session.command.iter().map(|word| words::quoted(word));
+    let command = session.command.iter().map(|word| phrases::quoted(word));
     let command: Vec<_> = command.collect();
     let mut about = process(session);
     about += &format!(", {}", span(session.started_at, session.ended_at));
@@ -105,33 +105,33 @@ pub fn session(session: &SessionEntry) -> Vec<String> {
         lines.push("took over changes of the scenario".to_owned());
     }
     lines.extend(session.pauses.iter().map(|pause| {
-        let by = words::pauser(pause.by.as_ref());
+        let by = phrases::pauser(pause.by.as_ref());
         format!("paused {}, by {by}", span(pause.from, pause.to))
     }));
     let stopped = session.stopped_by.as_ref();
-    lines.extend(stopped.map(|by| format!("stopped by {}", words::actor(by))));
+    lines.extend(stopped.map(|by| format!("stopped by {}", phrases::actor(by))));
     lines
 }
 
 fn span(from: Time, to: Option<Time>) -> String {
-    let to = to.map_or_else(|| "now".to_owned(), words::clock);
-    format!("{} to {to}", words::clock(from))
+    let to = to.map_or_else(|| "now".to_owned(), phrases::clock);
+    format!("{} to {to}", phrases::clock(from))
 }
 
 /// A change of a run's status.
 pub fn change(change: &Transition) -> String {
-    let (at, writer) = (words::clock(change.at), visible_line(&change.writer));
+    let (at, writer) = (phrases::clock(change.at), visible_line(&change.writer));
     let mut text = format!("{at}  {}", change.to);
     if let Some(reason) = change.reason {
         text += &format!(" ({reason})");
     }
     text += &format!(", written by {writer}");
     if let Some(by) = &change.by {
-        text += &format!(", asked by {}", words::actor(by));
+        text += &format!(", asked by {}", phrases::actor(by));
     }
     text
 }
 
 #[cfg(test)]
-#[path = "tests/about.rs"]
+#[path = "tests/run_facts.rs"]
 mod tests;

@@ -1,11 +1,70 @@
-//! [`FailFast`] and [`Budgets`]: what ends a session before all trials are done.
+//! [`SessionSettings`]: how a session runs and what ends it early.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::words::as_text;
+use crate::enum_text::as_text;
+
+/// How a session runs. Merged from the command line, the run's last session and the scenario, in this order of precedence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionSettings {
+    /// Attempts that run at once, at least 1.
+    pub jobs: u32,
+    /// Bound of the session's run time. In JSON in milliseconds.
+    #[serde(rename = "timeout_ms", with = "millis")]
+    pub timeout: Duration,
+    /// Time for guests to end by themselves after a stop. In JSON in milliseconds.
+    #[serde(rename = "grace_ms", default, with = "millis")]
+    pub grace: Duration,
+    /// Bad trials after which no further trial starts.
+    #[serde(default, skip_serializing_if = "FailFast::is_off")]
+    pub fail_fast: FailFast,
+    /// Budgets of the command line, of this session and earlier ones. The scenario's own are not included.
+    #[serde(default, skip_serializing_if = "Budgets::is_empty")]
+    pub budgets: Budgets,
+}
+
+/// The part of [`SessionSettings`] that a command line sets. `None` keeps the setting.
+#[derive(Clone, Debug, Default)]
+pub struct SessionOverrides {
+    /// Attempts that run at once.
+    pub jobs: Option<u32>,
+    /// Bound of the session's run time.
+    pub timeout: Option<Duration>,
+    /// Time for guests to end by themselves after a stop.
+    pub grace: Option<Duration>,
+    /// Bad trials after which no further trial starts.
+    pub fail_fast: Option<FailFast>,
+    /// Budgets that replace those of the same name.
+    pub budgets: Budgets,
+}
+
+impl SessionSettings {
+    /// Replaces what `overrides` sets.
+    pub fn apply(&mut self, overrides: &SessionOverrides) {
+        self.jobs = overrides.jobs.unwrap_or(self.jobs).max(1);
+        self.timeout = overrides.timeout.unwrap_or(self.timeout);
+        self.grace = overrides.grace.unwrap_or(self.grace);
+        self.fail_fast = overrides.fail_fast.unwrap_or(self.fail_fast);
+        self.budgets.extend(&overrides.budgets);
+    }
+}
+
+mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(time.as_millis() as u64)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_millis)
+    }
+}
 
 /// How many trials may end badly before a session begins no more. One bad trial is enough for `true` in a scenario, and
 /// `false` is [`FailFast::Off`].

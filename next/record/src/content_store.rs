@@ -1,4 +1,4 @@
-//! [`Contents`]: a folder of files that are named by the SHA-256 of what is in them, `<aa>/<sha256>`: the store of a results
+//! [`ContentStore`]: a folder of files that are named by the SHA-256 of what is in them, `<aa>/<sha256>`: the store of a results
 //! root and the artifacts of a run.
 
 use std::{fs::File, io};
@@ -16,9 +16,9 @@ use crate::{
 
 /// A folder of contents by digest.
 #[derive(Clone, Debug)]
-pub(crate) struct Contents(pub Dir);
+pub(crate) struct ContentStore(pub Dir);
 
-impl Contents {
+impl ContentStore {
     /// Keeps an unnamed file under its digest. An entry that is there already is read whole and used if it is undamaged,
     /// else replaced. What is given back must be synced before the entry is relied on, also of an entry that was there: the
     /// process that made it may have died before it was on disk. A loss of power before that costs nothing, because every

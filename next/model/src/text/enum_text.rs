@@ -23,7 +23,7 @@ macro_rules! as_text {
 pub(crate) use as_text;
 
 /// Declares an enum whose values are written as words.
-macro_rules! words {
+macro_rules! text_enum {
     ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,13 +50,13 @@ macro_rules! words {
             }
         }
 
-        crate::words::as_text!($name, |word| {
+        crate::enum_text::as_text!($name, |word| {
             Self::parse(word)
                 .ok_or_else(|| format!("`{word}` is none of `{}`", [$($word),+].join("`, `")))
         });
     };
 }
-pub(crate) use words;
+pub(crate) use text_enum;
 
 /// Tells whether a value has nothing to say, so that its key is not written.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {

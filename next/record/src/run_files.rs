@@ -7,7 +7,7 @@ use runner_model::Digest;
 use crate::{
     Owned, RecordError, RunDir,
     beneath::{Dir, Stamp},
-    contents::Contents,
+    content_store::ContentStore,
     durable::{Unsynced, sync_together},
     fault::{self, Place},
     lock,
@@ -64,7 +64,7 @@ impl RunFiles {
         let mut unsynced = Vec::new();
         if !group.artifacts.is_empty() {
             unsynced.push(Unsynced::Names(self.run.dir.clone()));
-            let artifacts = Contents(self.run.dir.dir_or_make(ARTIFACTS)?);
+            let artifacts = ContentStore(self.run.dir.dir_or_make(ARTIFACTS)?);
             for (digest, draft) in &group.artifacts {
                 let draft = draft.try_clone();
                 let draft = draft.map_err(|source| artifacts.0.error("keep", ".", source))?;

@@ -1,16 +1,17 @@
 //! What tests of the schedule share: a small plan, rows, and one who tells events and keeps the effects.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use runner_model::{
-    ErrorClass, HostFault, Micros, Reason, RunTime, TaskId, WorkerId,
+    Budgets, ErrorClass, FailFast, HostFault, Micros, Reason, RunTime, SessionSettings, TaskId,
+    WorkerId,
     row::RowRef,
     test::{ExpectedError, Retries},
 };
 
 use super::{
-    Assignment, Blame, Bounds, Effect, Fate, Pending, Policy, Schedule, Settings, Spending,
-    StopMode, Trials,
+    Assignment, Blame, Bounds, Effect, LostReason, Pending, Policy, Schedule, ScheduleSettings,
+    Spending, StopMode, Trials,
 };
 
 /// Every test runs once on every provider.
@@ -48,7 +49,7 @@ impl Trials for Todo {
 }
 
 impl Todo {
-    pub(super) fn schedule(&self, settings: Settings) -> Schedule {
+    pub(super) fn schedule(&self, settings: ScheduleSettings) -> Schedule {
         let left = self.pending.iter().flatten().count();
         Schedule::new(settings, left as u64, self)
     }
@@ -61,14 +62,23 @@ pub(super) const ALONE: bool = true;
 /// More than any worker needs.
 pub(super) const MEMORY: u64 = 1 << 40;
 
-pub(super) fn settings(concurrency: &[u32]) -> Settings {
-    Settings {
-        jobs: 64,
+pub(super) fn settings(concurrency: &[u32]) -> ScheduleSettings {
+    ScheduleSettings {
+        session: session(64),
+        planned: 1000,
         providers: concurrency.iter().map(|most| bounds(*most)).collect(),
-        fail_fast: None,
         spending: Spending::default(),
-        timeout: ms(3_600_000),
-        grace: Micros(1_000_000),
+    }
+}
+
+/// Settings with an hour of time, a second of grace and no budgets.
+pub(super) fn session(jobs: u32) -> SessionSettings {
+    SessionSettings {
+        jobs,
+        timeout: Duration::from_secs(3_600),
+        grace: Duration::from_secs(1),
+        fail_fast: FailFast::Off,
+        budgets: Budgets::default(),
     }
 }
 
@@ -127,12 +137,12 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(settings: Settings, tests: u64) -> Self {
+    pub(super) fn new(settings: ScheduleSettings, tests: u64) -> Self {
         Self::with(settings, tests, |_| Some(FRESH))
     }
 
     pub(super) fn with(
-        settings: Settings,
+        settings: ScheduleSettings,
         tests: u64,
         pending: impl FnMut(u64) -> Option<(u32, bool)>,
     ) -> Self {
@@ -165,7 +175,7 @@ impl Desk {
 
     /// What is written for attempts without an answer: their trials and numbers, what became of them, and whether that is
     /// final.
-    pub(super) fn fates(&self, effects: &[Effect]) -> Vec<(u64, u32, Fate, bool)> {
+    pub(super) fn fates(&self, effects: &[Effect]) -> Vec<(u64, u32, LostReason, bool)> {
         let fates = effects.iter().map(|effect| match effect {
             Effect::Write { task, fate: Some(fate), is_final, flaky: false } => {
                 let of = self.sent[task];

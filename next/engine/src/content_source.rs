@@ -1,4 +1,4 @@
-//! [`Contents`]: plugins, attachments and schemas by digest. They are read where they were found, stored when a run is made,
+//! [`ContentSource`]: plugins, attachments and schemas by digest. They are read where they were found, stored when a run is made,
 //! and read from the store after that; none is held in memory.
 
 use std::{
@@ -12,9 +12,9 @@ use runner_model::Digest;
 use runner_record::{RecordError, ResultsRoot};
 use sha2::{Digest as _, Sha256};
 
-/// Contents by digest.
+/// ContentSource by digest.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Contents {
+pub(crate) struct ContentSource {
     origins: BTreeMap<Digest, Origin>,
     /// The results root in whose store they are, or will be once the run is made.
     store: Option<ResultsRoot>,
@@ -51,18 +51,18 @@ impl Origin {
     }
 }
 
-impl Contents {
+impl ContentSource {
     pub(crate) fn new(origins: impl IntoIterator<Item = (Digest, Origin)>) -> Self {
         Self { origins: origins.into_iter().collect(), store: None }
     }
 
-    /// Contents that are in files.
+    /// ContentSource that are in files.
     pub(crate) fn of_files(files: BTreeMap<Digest, PathBuf>) -> Self {
         let files = files.into_iter();
         Self::new(files.map(|(digest, path)| (digest, Origin::File(path))))
     }
 
-    /// Contents that are in the store of a results root.
+    /// ContentSource that are in the store of a results root.
     pub(crate) fn stored(root: &ResultsRoot, digests: impl IntoIterator<Item = Digest>) -> Self {
         let digests = digests.into_iter();
         Self::new(digests.map(|digest| (digest, Origin::Store))).stored_in(root)
@@ -209,7 +209,7 @@ mod tests {
     use runner_model::digest;
     use runner_record::{RecordError, ResultsRoot};
 
-    use super::{Contents, Origin};
+    use super::{ContentSource, Origin};
 
     #[test]
     fn changed_attachments_are_refused() {
@@ -217,7 +217,7 @@ mod tests {
         let path = folder.path().join("a.txt");
         fs::write(&path, "as planned").unwrap();
         let wanted = digest(b"as planned");
-        let blobs = Contents::new([(wanted, Origin::File(path.clone()))]);
+        let blobs = ContentSource::new([(wanted, Origin::File(path.clone()))]);
         let root = ResultsRoot::open(&folder.path().join("results")).unwrap();
         blobs.keep(&root).unwrap();
         let session = tempfile::tempdir().unwrap();

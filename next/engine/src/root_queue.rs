@@ -10,7 +10,7 @@ use signal_hook::{consts::SIGSTOP, low_level::raise};
 use crate::{
     Ended, EngineError, Observer, RunEvent, early, requests,
     session::{self, Work, machine},
-    signals::{self, Heard},
+    signals::{self, SignalEvent},
 };
 
 /// How often the root, requests and signals are looked at.
@@ -78,12 +78,12 @@ impl Waiting<'_> {
         let requests = self.owned.requests();
         loop {
             match heard.recv_timeout(LOOK_EVERY) {
-                Ok(Heard::Stop(signal, _)) => {
+                Ok(SignalEvent::Stop(signal, _)) => {
                     let end = not_begun(Reason::Interrupted);
                     let signal = Some(signal);
                     return Ok(Some(End { signal, ..end }));
                 }
-                Ok(Heard::Suspend) => self.suspend()?,
+                Ok(SignalEvent::Suspend) => self.suspend()?,
                 Err(_) => {}
             }
             // The strongest is the last.

@@ -6,10 +6,10 @@ use runner_model::{
     test::Retries,
 };
 
-use super::{Fate, Flight, Policy};
+use super::{InFlightTask, LostReason, Policy};
 
-fn flight() -> Flight {
-    Flight {
+fn flight() -> InFlightTask {
+    InFlightTask {
         trial: 0,
         worker: WorkerId(1),
         task: Task {
@@ -37,7 +37,7 @@ fn flight() -> Flight {
 
 /// A row of the flight with more keys.
 fn row(more: &str) -> Vec<u8> {
-    let row = flight().row(Fate::Lost, [Duration::ZERO; 2], "died");
+    let row = flight().row(LostReason::Lost, [Duration::ZERO; 2], "died");
     let row = String::from_utf8(row).unwrap();
     row.replace("\"usage\":", &format!("{more}\"usage\":")).into_bytes()
 }
@@ -52,7 +52,7 @@ fn head(row: &[u8], said: &[u8]) -> ReportHead {
 }
 
 /// Checks a report and returns what is wrong with it.
-fn problem(flight: &mut Flight, row: &[u8], said: &[u8]) -> Option<String> {
+fn problem(flight: &mut InFlightTask, row: &[u8], said: &[u8]) -> Option<String> {
     let body = [row, said].concat();
     let checked = flight.check(&head(row, said), &body, &Limits::default(), 1);
     checked.err()
@@ -61,10 +61,10 @@ fn problem(flight: &mut Flight, row: &[u8], said: &[u8]) -> Option<String> {
 #[test]
 fn rows_for_dead_workers_are_rows_of_their_attempts() {
     for (fate, outcome, code) in [
-        (Fate::Lost, Outcome::Stopped, "lost"),
-        (Fate::Stopped, Outcome::Stopped, "stopped"),
-        (Fate::Stuck, Outcome::Timeout, "trial_timeout"),
-        (Fate::Crash, Outcome::Error, "crash"),
+        (LostReason::Lost, Outcome::Stopped, "lost"),
+        (LostReason::Stopped, Outcome::Stopped, "stopped"),
+        (LostReason::Stuck, Outcome::Timeout, "trial_timeout"),
+        (LostReason::Crash, Outcome::Error, "crash"),
     ] {
         let took = [5, 7].map(Duration::from_millis);
         let row = flight().row(fate, took, "was ended by signal 9");

@@ -1,4 +1,4 @@
-//! [`Flights`]: the attempts in flight. Tasks are made here, and what is reported of them is checked and becomes rows.
+//! [`InFlight`]: the attempts in flight. Tasks are made here, and what is reported of them is checked and becomes rows.
 
 use std::{collections::HashMap, fs::File, io, time::Duration};
 
@@ -6,7 +6,7 @@ use runner_model::{
     Digest, ErrorClass, Fingerprint, Limits, Micros, Outcome, Row, RowRef, RunTime, Tail, TaskId,
     TestId, Time, TrialId, WorkerId, log,
     protocol::{Line, ReportHead, Task, TaskKind, TimeoutRule},
-    row::{RowError, Usage, VERSION, check_row},
+    row::{RowError, check_row},
     test::Retries,
 };
 use runner_record::{RecordError, now};
@@ -18,19 +18,19 @@ use crate::{
     changes::JudgedRow,
     fingerprint::{self, TestParts},
     plan::Plan,
-    schedule::{Assignment, Fate, Policy},
+    schedule::{Assignment, LostReason, Policy},
 };
 
 /// The attempts in flight.
 #[derive(Default)]
-pub(crate) struct Flights {
-    pub(crate) all: HashMap<TaskId, Flight>,
+pub(crate) struct InFlight {
+    pub(crate) all: HashMap<TaskId, InFlightTask>,
     /// The line of the test that was read last.
     line: Vec<u8>,
 }
 
 /// An attempt in flight.
-pub(crate) struct Flight {
+pub(crate) struct InFlightTask {
     pub(crate) worker: WorkerId,
     pub(crate) task: Task,
     /// The trial's index in the plan.
@@ -78,7 +78,7 @@ pub(crate) struct TestLine<'a> {
 /// A report that was checked: its row, a line for `logs.jsonl`, and its artifacts.
 pub(crate) type Checked<'a> = (RowRef<'a>, Option<Vec<u8>>, Vec<(Digest, File)>);
 
-impl Flights {
+impl InFlight {
     /// Makes the task of an attempt that is sent to a worker, and returns it with its test's line.
     ///
     /// # Errors
@@ -122,7 +122,7 @@ impl Flights {
             task.row_bytes = row.bytes.len() as u32;
             policy = Policy { retries: Retries::default(), trial_timeout: None };
         }
-        let flight = Flight {
+        let flight = InFlightTask {
             worker,
             task: task.clone(),
             trial: assignment.trial,
@@ -143,7 +143,7 @@ impl Flights {
     }
 
     /// An attempt that is in flight at this worker; reports of others are ignored.
-    pub(crate) fn at(&mut self, worker: WorkerId, task: TaskId) -> Option<&mut Flight> {
+    pub(crate) fn at(&mut self, worker: WorkerId, task: TaskId) -> Option<&mut InFlightTask> {
         let flight = self.all.get_mut(&task);
         flight.filter(|flight| flight.worker == worker)
     }
@@ -197,7 +197,7 @@ impl TestLine<'_> {
     }
 }
 
-impl Flight {
+impl InFlightTask {
     /// Takes a piece of an artifact; `draft` makes an empty file for a new one. The outer error is the disk's, the inner one
     /// says what the worker did.
     pub(crate) fn add_piece(
@@ -289,48 +289,35 @@ impl Flight {
 
     /// The row of an attempt whose worker did not answer: how long it went on, how long it was suspended beside that, and in
     /// `why` more.
-    pub(crate) fn row(&self, fate: Fate, took: [Duration; 2], why: &str) -> Vec<u8> {
+    pub(crate) fn row(&self, fate: LostReason, took: [Duration; 2], why: &str) -> Vec<u8> {
         let began = now().as_millis() - took.iter().sum::<Duration>().as_millis() as i64;
-        let [duration_ms, suspended_ms] = took.map(|took| took.as_micros() as f64 / 1e3);
         let rule = self.task.timeout_rule.code();
         let (class, code, message) = match fate {
-            Fate::Lost => (None, "lost", format!("its worker {why}; the attempt is made again")),
-            Fate::Stopped => (
+            LostReason::Lost => {
+                (None, "lost", format!("its worker {why}; the attempt is made again"))
+            }
+            LostReason::Stopped => (
                 None,
                 "stopped",
                 "the run was stopped, and the guest did not end in time".to_owned(),
             ),
-            Fate::Stuck => (
+            LostReason::Stuck => (
                 None,
                 rule,
                 format!(
                     "its `{rule}` was over, and the guest was still inside one instruction a second later"
                 ),
             ),
-            Fate::Crash => (
+            LostReason::Crash => (
                 Some(ErrorClass::Crash),
                 "crash",
                 format!("its worker ran nothing else and died twice; it {why}"),
             ),
         };
-        let trial = &self.task.trial;
+        let [took, suspended] = took;
+        let started_at = Time::from_millis(began);
         let row = Row {
-            v: VERSION,
-            trial: trial.clone(),
-            test: trial.test.clone(),
-            provider: trial.provider.clone(),
-            repeat: trial.repeat,
-            attempt: self.task.attempt,
             outcome: fate.outcome(),
-            started_at: Time::from_millis(began),
-            duration_ms,
-            usage: Usage::default(),
-            output: None,
-            verdict: None,
-            score: None,
-            checks: Vec::new(),
-            grades: Vec::new(),
-            metrics: Vec::new(),
             error: Some(RowError {
                 class,
                 code: code.into(),
@@ -338,17 +325,14 @@ impl Flight {
                 retry_after_ms: None,
                 details: None,
             }),
-            denied: Vec::new(),
-            artifacts: Vec::new(),
-            truncated: false,
-            suspended_ms,
+            ..Row::new(&self.task.trial, self.task.attempt, started_at, took, suspended)
         };
         // Names and texts always have JSON.
         serde_json::to_vec(&row).unwrap_or_default()
     }
 }
 
-impl Fate {
+impl LostReason {
     /// What the attempt came to.
     pub(crate) fn outcome(self) -> Outcome {
         match self {
@@ -360,5 +344,5 @@ impl Fate {
 }
 
 #[cfg(test)]
-#[path = "tests/flights.rs"]
+#[path = "tests/in_flight.rs"]
 mod tests;

@@ -1,8 +1,16 @@
 //! [`Text`]: a string that borrows from the JSON it was read from where it can.
 
+pub(crate) mod enum_text;
+mod media_type;
+pub mod template;
+pub mod units;
+pub mod visible;
+
 use std::{borrow::Cow, fmt, ops::Deref};
 
 use serde::{Deserialize, Serialize};
+
+pub use self::media_type::media_type;
 
 /// A string that borrows from its JSON unless that has escapes. serde's `Option<Cow<str>>` never borrows, and `&str`
 /// refuses escapes.

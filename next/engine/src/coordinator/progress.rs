@@ -9,7 +9,7 @@ use std::{
 use runner_model::{Micros, Places, Stage, TaskId, visible::visible_line};
 use runner_record::{InFlight, Live, LiveWriter, WaitingTrial, sweep_every};
 
-use super::{Coordinator, PROGRESS_EVERY, Run};
+use super::{ActiveRun, Coordinator, PROGRESS_EVERY};
 use crate::{RunEvent, clock::monotonic, plan::Ids};
 
 /// So late after a stop it is said what it waits for.
@@ -107,7 +107,7 @@ impl Coordinator<'_> {
         }
     }
 
-    pub(super) fn live(&self, run: &Run) -> Live {
+    pub(super) fn live(&self, run: &ActiveRun) -> Live {
         let mut slots: Vec<_> = self.begin.crew.slots().collect();
         slots.sort_unstable_by_key(|word| word.began);
         let now = monotonic();

@@ -1,4 +1,4 @@
-//! [`Crew`]: the workers of a session. It starts and replaces them, prepares them, has plugins compiled that they miss, and
+//! [`Pool`]: the workers of a session. It starts and replaces them, prepares them, has plugins compiled that they miss, and
 //! hands them tasks.
 
 use std::{
@@ -29,15 +29,15 @@ use crate::{
     EngineError,
     clock::monotonic,
     compiler,
-    contents::Contents,
+    content_source::ContentSource,
     coordinator::Input,
     plan::Shape,
     schedule::Blame,
-    workers::{Hear, LinkEvent, Loss, WorkerLink},
+    workers::{EventSink, LinkEvent, WorkerExit, WorkerLink},
 };
 
 /// Starts a worker.
-pub(crate) type Launch = Box<dyn FnMut(Hear) -> io::Result<Box<dyn WorkerLink>>>;
+pub(crate) type Launch = Box<dyn FnMut(EventSink) -> io::Result<Box<dyn WorkerLink>>>;
 
 /// Tasks of one frame.
 const BATCH: usize = 64;
@@ -74,15 +74,15 @@ impl Supply {
 
 /// What a session must know of its workers.
 #[derive(Debug)]
-pub(crate) enum News {
+pub(crate) enum PoolEvent {
     /// A plugin is being compiled; its name in the scenario.
     Compiling(String),
-    /// All plugins were loaded and asked to describe themselves. Some may not be usable; see [`Crew::problems`].
+    /// All plugins were loaded and asked to describe themselves. Some may not be usable; see [`Pool::problems`].
     Described(Ready),
     /// A worker said this, which is about its tasks.
     Said(WorkerId, FromWorker),
     /// A worker is gone.
-    Lost(WorkerId, Loss),
+    Lost(WorkerId, WorkerExit),
     /// The session cannot go on.
     Failed(Reason, String),
 }
@@ -91,7 +91,7 @@ pub(crate) enum News {
 pub(crate) type ReadyWorker = (WorkerId, Shape, bool);
 
 /// The first worker of a session. It is started before it is known what it is to do, because starting takes a while.
-pub(crate) struct Early {
+pub(crate) struct PrestartedWorker {
     launch: Launch,
     link: Box<dyn WorkerLink>,
     untaken: Receiver<()>,
@@ -108,17 +108,17 @@ pub(crate) struct Supplies {
     pub(crate) session: u32,
     pub(crate) grace: Micros,
     pub(crate) providers: Vec<PreparedProvider>,
-    pub(crate) plugins: Contents,
-    pub(crate) blobs: Contents,
+    pub(crate) plugins: ContentSource,
+    pub(crate) blobs: ContentSource,
     pub(crate) secrets: SecretValues,
     pub(crate) cache: PluginCache,
 }
 
 /// The workers of a session.
-pub(crate) struct Crew {
+pub(crate) struct Pool {
     launch: Launch,
     inputs: Sender<Input>,
-    members: BTreeMap<WorkerId, Member>,
+    workers: BTreeMap<WorkerId, PoolWorker>,
     last: u32,
     supplies: Supplies,
     folder: Scratch,
@@ -137,7 +137,7 @@ pub(crate) struct Crew {
     pub(crate) deaths: u32,
 }
 
-struct Member {
+struct PoolWorker {
     link: Box<dyn WorkerLink>,
     /// One for each event that was not taken.
     untaken: Receiver<()>,
@@ -169,7 +169,7 @@ enum Phase {
     Working,
 }
 
-impl Early {
+impl PrestartedWorker {
     /// Starts the worker.
     pub(crate) fn start(mut launch: Launch) -> io::Result<Self> {
         let (sender, inputs) = mpsc::channel();
@@ -181,7 +181,7 @@ impl Early {
 
 /// Sends what is heard of a worker to the session, and waits while too much of it was not taken. Whoever takes an event takes
 /// one from the receiver, too.
-fn hear(worker: WorkerId, inputs: &Sender<Input>) -> (Hear, Receiver<()>) {
+fn hear(worker: WorkerId, inputs: &Sender<Input>) -> (EventSink, Receiver<()>) {
     let inputs = inputs.clone();
     let (told, untaken) = mpsc::sync_channel(MAX_UNTAKEN);
     let hear = Box::new(move |event| {
@@ -192,10 +192,10 @@ fn hear(worker: WorkerId, inputs: &Sender<Input>) -> (Hear, Receiver<()>) {
     (hear, untaken)
 }
 
-impl Crew {
+impl Pool {
     /// Prepares the first worker and starts the others. What is heard of them comes to the receiver.
     pub(crate) fn new(
-        early: Early,
+        early: PrestartedWorker,
         supplies: Supplies,
         shapes: &[Shape],
     ) -> io::Result<(Self, Receiver<Input>)> {
@@ -204,7 +204,7 @@ impl Crew {
         let mut crew = Self {
             launch: early.launch,
             inputs: early.sender,
-            members: BTreeMap::new(),
+            workers: BTreeMap::new(),
             last: 0,
             supplies,
             folder,
@@ -230,7 +230,7 @@ impl Crew {
 
     /// Starts a worker with one slot for an attempt that may end it.
     pub(crate) fn start_alone(&mut self) -> io::Result<()> {
-        let memory = self.members.values().map(|member| member.shape.memory);
+        let memory = self.workers.values().map(|worker_state| worker_state.shape.memory);
         let memory = memory.max().unwrap_or_else(crate::machine::memory);
         self.add(Shape { slots: 1, memory }, true, None)
     }
@@ -253,7 +253,8 @@ impl Crew {
         };
         let scratch = self.folder.path().join(format!("worker-{}", worker.0));
         fs::create_dir(&scratch)?;
-        let is_asked = self.is_described || self.members.values().any(|member| member.describes);
+        let is_asked =
+            self.is_described || self.workers.values().any(|worker_state| worker_state.describes);
         let of = &self.supplies;
         link.send(ToWorker::Prepare(Box::new(Prepare {
             run: of.name.clone(),
@@ -271,7 +272,7 @@ impl Crew {
         if self.is_paused {
             link.send(ToWorker::Pause(true));
         }
-        let member = Member {
+        let worker_state = PoolWorker {
             link,
             untaken,
             shape,
@@ -286,14 +287,14 @@ impl Crew {
             logged: 0,
             fault: None,
         };
-        self.members.insert(worker, member);
+        self.workers.insert(worker, worker_state);
         Ok(())
     }
 
     /// Takes what was heard of a worker.
-    pub(crate) fn hear(&mut self, worker: WorkerId, event: LinkEvent, news: &mut Vec<News>) {
-        if let Some(member) = self.members.get(&worker) {
-            let _ = member.untaken.try_recv();
+    pub(crate) fn hear(&mut self, worker: WorkerId, event: LinkEvent, news: &mut Vec<PoolEvent>) {
+        if let Some(worker_state) = self.workers.get(&worker) {
+            let _ = worker_state.untaken.try_recv();
         }
         match event {
             LinkEvent::Messages(messages) => {
@@ -317,14 +318,15 @@ impl Crew {
         &mut self,
         worker: WorkerId,
         message: FromWorker,
-    ) -> Result<Option<News>, &'static str> {
+    ) -> Result<Option<PoolEvent>, &'static str> {
         let is_closing = self.is_closing();
         // What a worker says after a fault is not believed.
-        let member = self.members.get_mut(&worker);
-        let Some(member) = member.filter(|member| member.fault.is_none()) else {
+        let worker_state = self.workers.get_mut(&worker);
+        let Some(worker_state) = worker_state.filter(|worker_state| worker_state.fault.is_none())
+        else {
             return Ok(None);
         };
-        let said = match (member.phase, message) {
+        let said = match (worker_state.phase, message) {
             (Phase::Started, FromWorker::Hello(hello)) => {
                 const OURS: &str = env!("CARGO_PKG_VERSION");
                 if hello.version != OURS || !is_compile_key(&hello.compile_key) {
@@ -332,9 +334,9 @@ impl Crew {
                     let message = format!(
                         "a worker is of version {version} and this program of version {OURS}; start it again"
                     );
-                    return Ok(Some(News::Failed(Reason::Internal, message)));
+                    return Ok(Some(PoolEvent::Failed(Reason::Internal, message)));
                 }
-                (member.phase, member.compile_key) = (Phase::Known, hello.compile_key);
+                (worker_state.phase, worker_state.compile_key) = (Phase::Known, hello.compile_key);
                 return Ok(None);
             }
             (Phase::Known, FromWorker::NeedPlugin(plugin)) => return self.compile(worker, plugin),
@@ -343,8 +345,8 @@ impl Crew {
                 return self.put_blob(worker, blob);
             }
             (phase, FromWorker::Log(line)) if phase >= Phase::Known => {
-                member.logged += line.len();
-                if member.logged > MAX_LOGGED {
+                worker_state.logged += line.len();
+                if worker_state.logged > MAX_LOGGED {
                     return Err("said too much for `runner.log`");
                 }
                 FromWorker::Log(line)
@@ -353,7 +355,8 @@ impl Crew {
                 // One that stops gives back what still comes, too.
                 if !is_closing {
                     let unasked = "gave back tasks that nobody wanted back";
-                    member.owes_tasks = member.owes_tasks.checked_sub(1).ok_or(unasked)?;
+                    worker_state.owes_tasks =
+                        worker_state.owes_tasks.checked_sub(1).ok_or(unasked)?;
                 }
                 FromWorker::Returned(tasks)
             }
@@ -368,25 +371,29 @@ impl Crew {
             ) => message,
             _ => return Err("said what it may not say at that time"),
         };
-        Ok(Some(News::Said(worker, said)))
+        Ok(Some(PoolEvent::Said(worker, said)))
     }
 
-    fn compile(&mut self, worker: WorkerId, digest: Digest) -> Result<Option<News>, &'static str> {
-        let (Some(provider), Some(member)) =
-            (with_plugin(&self.supplies, &digest), self.members.get_mut(&worker))
+    fn compile(
+        &mut self,
+        worker: WorkerId,
+        digest: Digest,
+    ) -> Result<Option<PoolEvent>, &'static str> {
+        let (Some(provider), Some(worker_state)) =
+            (with_plugin(&self.supplies, &digest), self.workers.get_mut(&worker))
         else {
             return Err("asked for a plugin that the run does not have");
         };
-        let asked = member.asked.iter().filter(|asked| **asked == digest);
+        let asked = worker_state.asked.iter().filter(|asked| **asked == digest);
         if asked.count() >= 2 {
             let cache = self.supplies.cache.path().display();
             let plugin = plugin_of(provider);
             let message = format!("{plugin} was compiled and is not in the cache {cache}");
-            return Ok(Some(News::Failed(Reason::Setup, message)));
+            return Ok(Some(PoolEvent::Failed(Reason::Setup, message)));
         }
-        member.asked.push(digest);
-        let (plugins, key) = (self.supplies.plugins.clone(), member.compile_key.clone());
-        let compiling = News::Compiling(provider.provider.plugin.clone());
+        worker_state.asked.push(digest);
+        let (plugins, key) = (self.supplies.plugins.clone(), worker_state.compile_key.clone());
+        let compiling = PoolEvent::Compiling(provider.provider.plugin.clone());
         let cache = self.supplies.cache.clone();
         let is_cancelled = Arc::clone(&self.is_closing);
         let supply = Supply::Plugin(digest);
@@ -401,9 +408,9 @@ impl Crew {
         &mut self,
         worker: WorkerId,
         supply: Supply,
-        news: Option<News>,
+        news: Option<PoolEvent>,
         make: impl FnOnce() -> Result<(), EngineError> + Send + 'static,
-    ) -> Option<News> {
+    ) -> Option<PoolEvent> {
         let waiting = self.waiting.entry(supply).or_default();
         waiting.push(worker);
         if waiting.len() > 1 {
@@ -417,7 +424,7 @@ impl Crew {
         let thread = thread::Builder::new().name("supply".into()).spawn(make);
         match thread {
             Ok(_) => news,
-            Err(error) => Some(News::Failed(Reason::Internal, error.to_string())),
+            Err(error) => Some(PoolEvent::Failed(Reason::Internal, error.to_string())),
         }
     }
 
@@ -426,11 +433,11 @@ impl Crew {
         &mut self,
         supply: Supply,
         result: Result<(), EngineError>,
-        news: &mut Vec<News>,
+        news: &mut Vec<PoolEvent>,
     ) {
         for worker in self.waiting.remove(&supply).unwrap_or_default() {
-            if let Some(member) = self.members.get(&worker).filter(|_| result.is_ok()) {
-                member.link.send(supply.ready());
+            if let Some(worker_state) = self.workers.get(&worker).filter(|_| result.is_ok()) {
+                worker_state.link.send(supply.ready());
             }
         }
         match result {
@@ -440,16 +447,20 @@ impl Crew {
                 let (Supply::Plugin(digest) | Supply::Blob(digest)) = supply;
                 let provider = with_plugin(&self.supplies, &digest);
                 let plugin = provider.map(plugin_of).unwrap_or_default();
-                news.push(News::Failed(Reason::Plugin, format!("{plugin} {problem}")));
+                news.push(PoolEvent::Failed(Reason::Plugin, format!("{plugin} {problem}")));
             }
             Err(error) => {
-                news.push(News::Failed(Reason::Setup, error.to_string()));
+                news.push(PoolEvent::Failed(Reason::Setup, error.to_string()));
             }
         }
     }
 
     /// Puts a blob into the session's folder, unless it is there.
-    fn put_blob(&mut self, worker: WorkerId, digest: Digest) -> Result<Option<News>, &'static str> {
+    fn put_blob(
+        &mut self,
+        worker: WorkerId,
+        digest: Digest,
+    ) -> Result<Option<PoolEvent>, &'static str> {
         if !self.supplies.blobs.has(&digest) {
             return Err("asked for a file that the run does not have");
         }
@@ -462,26 +473,30 @@ impl Crew {
         Ok(self.supply(worker, Supply::Blob(digest), None, put))
     }
 
-    fn hear_ready(&mut self, worker: WorkerId, ready: Ready) -> Result<Option<News>, &'static str> {
+    fn hear_ready(
+        &mut self,
+        worker: WorkerId,
+        ready: Ready,
+    ) -> Result<Option<PoolEvent>, &'static str> {
         let described = ready.providers.iter();
         let described = described.map(|about| usize::from(about.provider));
         if !described.eq(0..self.supplies.providers.len()) {
             return Err("described other providers than it has");
         }
         let problems = self.problems(&ready);
-        let Some(member) = self.members.get_mut(&worker) else {
+        let Some(worker_state) = self.workers.get_mut(&worker) else {
             return Ok(None);
         };
         if problems.is_none() {
-            member.phase = Phase::Ready;
-            self.is_described |= member.describes;
-            if !member.describes {
+            worker_state.phase = Phase::Ready;
+            self.is_described |= worker_state.describes;
+            if !worker_state.describes {
                 self.fruitless = 0;
             }
         }
         Ok(match problems {
-            _ if member.describes => Some(News::Described(ready)),
-            problems => problems.map(|(reason, problems)| News::Failed(reason, problems)),
+            _ if worker_state.describes => Some(PoolEvent::Described(ready)),
+            problems => problems.map(|(reason, problems)| PoolEvent::Failed(reason, problems)),
         })
     }
 
@@ -503,11 +518,12 @@ impl Crew {
     /// A worker that is ready and was not named yet. There is none before the plugins were described; the one that has described
     /// them is the first.
     pub(crate) fn next_ready(&mut self) -> Option<ReadyWorker> {
-        let members = self.members.iter_mut().filter(|_| self.is_described);
-        let ready = members.filter(|(_, member)| member.phase == Phase::Ready);
-        let (worker, member) = ready.min_by_key(|(_, member)| !member.describes)?;
-        member.phase = Phase::Working;
-        Some((*worker, member.shape, member.alone))
+        let workers = self.workers.iter_mut().filter(|_| self.is_described);
+        let ready = workers.filter(|(_, worker_state)| worker_state.phase == Phase::Ready);
+        let (worker, worker_state) =
+            ready.min_by_key(|(_, worker_state)| !worker_state.describes)?;
+        worker_state.phase = Phase::Working;
+        Some((*worker, worker_state.shape, worker_state.alone))
     }
 
     /// Notes that inputs were checked: the one that has done so is needed no longer.
@@ -515,27 +531,27 @@ impl Crew {
         (self.is_checked, self.fruitless) = (true, 0);
     }
 
-    fn lose(&mut self, worker: WorkerId, mut loss: Loss, news: &mut Vec<News>) {
-        let Some(member) = self.members.remove(&worker) else {
+    fn lose(&mut self, worker: WorkerId, mut loss: WorkerExit, news: &mut Vec<PoolEvent>) {
+        let Some(worker_state) = self.workers.remove(&worker) else {
             return;
         };
         for waiting in self.waiting.values_mut() {
             waiting.retain(|waiting| *waiting != worker);
         }
-        if let Some((fault, task)) = member.fault {
+        if let Some((fault, task)) = worker_state.fault {
             // The slot of a task that was reported may be empty.
             let task = task.filter(|task| loss.begun.iter().all(|word| word.task != task.0));
             loss.begun.extend(task.map(|TaskId(task)| SlotWord { task, began: monotonic() }));
             loss.blame = Some(Blame::Died);
             loss.how = format!("was killed, because it {fault}");
         }
-        let has_checked = self.is_checked || !member.describes;
+        let has_checked = self.is_checked || !worker_state.describes;
         self.is_described &= has_checked;
-        let is_fruitless = member.phase < Phase::Ready || !has_checked;
+        let is_fruitless = worker_state.phase < Phase::Ready || !has_checked;
         self.fruitless += u32::from(is_fruitless);
         let is_last_straw = is_fruitless && self.fruitless == MAX_FRUITLESS && !self.is_closing();
         if is_last_straw {
-            let reason = match member.phase {
+            let reason = match worker_state.phase {
                 Phase::Started => Reason::Internal,
                 _ => Reason::Plugin,
             };
@@ -543,38 +559,38 @@ impl Crew {
                 "{MAX_FRUITLESS} workers in a row ended before they were ready; the last one {}",
                 loss.how
             );
-            news.push(News::Failed(reason, message));
+            news.push(PoolEvent::Failed(reason, message));
         }
-        news.push(News::Lost(worker, loss));
+        news.push(PoolEvent::Lost(worker, loss));
         self.deaths += 1;
         // The schedule asks for another one to run an attempt alone, unless this one never came so far.
-        if self.is_closing() || is_last_straw || member.alone && !is_fruitless {
+        if self.is_closing() || is_last_straw || worker_state.alone && !is_fruitless {
             return;
         }
-        if let Err(error) = self.add(member.shape, member.alone, None) {
+        if let Err(error) = self.add(worker_state.shape, worker_state.alone, None) {
             let message = format!("a worker cannot be started: {error}");
-            news.push(News::Failed(Reason::Internal, message));
+            news.push(PoolEvent::Failed(Reason::Internal, message));
         }
     }
 
     /// Kills a worker that is broken or hostile; `fault` says what it did, in a report of `task`.
     pub(crate) fn fault(&mut self, worker: WorkerId, task: Option<TaskId>, fault: String) {
-        if let Some(member) = self.members.get_mut(&worker) {
-            member.fault.get_or_insert((fault, task));
-            member.link.kill();
+        if let Some(worker_state) = self.workers.get_mut(&worker) {
+            worker_state.fault.get_or_insert((fault, task));
+            worker_state.link.kill();
         }
     }
 
     /// Tells whether what a worker says still counts: not once it is being killed for what it said before.
     pub(crate) fn believes(&self, worker: WorkerId) -> bool {
-        let member = self.members.get(&worker);
-        member.is_some_and(|member| member.fault.is_none())
+        let worker_state = self.workers.get(&worker);
+        worker_state.is_some_and(|worker_state| worker_state.fault.is_none())
     }
 
     /// Kills a worker that has not answered in time.
     pub(crate) fn kill(&self, worker: WorkerId) {
-        if let Some(member) = self.members.get(&worker) {
-            member.link.kill();
+        if let Some(worker_state) = self.workers.get(&worker) {
+            worker_state.link.kill();
         }
     }
 
@@ -585,7 +601,7 @@ impl Crew {
         mut task: Task,
         body: &[u8],
     ) -> io::Result<()> {
-        let Some(member) = self.members.get_mut(&worker) else {
+        let Some(worker_state) = self.workers.get_mut(&worker) else {
             return Ok(());
         };
         let (line, row) = body.split_at(body.len() - task.row_bytes as usize);
@@ -598,37 +614,37 @@ impl Crew {
             task.line = Line::Digest(digest);
         }
         let body = if line.len() > MAX_LINE { row } else { body };
-        if member.body.len() + body.len() > MAX_TASKS {
-            member.flush();
+        if worker_state.body.len() + body.len() > MAX_TASKS {
+            worker_state.flush();
         }
-        member.body.extend_from_slice(body);
-        member.tasks.push(task);
-        if member.tasks.len() == BATCH {
-            member.flush();
+        worker_state.body.extend_from_slice(body);
+        worker_state.tasks.push(task);
+        if worker_state.tasks.len() == BATCH {
+            worker_state.flush();
         }
         Ok(())
     }
 
     /// Sends all tasks that were assigned.
     pub(crate) fn flush(&mut self) {
-        for member in self.members.values_mut() {
-            member.flush();
+        for worker_state in self.workers.values_mut() {
+            worker_state.flush();
         }
     }
 
     /// Asks a worker for tasks that it has not begun; it may keep so many.
     pub(crate) fn take_back(&mut self, worker: WorkerId, keep: u32) {
-        if let Some(member) = self.members.get_mut(&worker) {
-            member.owes_tasks += 1;
-            member.link.send(ToWorker::TakeBack { keep });
+        if let Some(worker_state) = self.workers.get_mut(&worker) {
+            worker_state.owes_tasks += 1;
+            worker_state.link.send(ToWorker::TakeBack { keep });
         }
     }
 
     /// Lets all guests wait, or go on; those of workers that come later, too.
     pub(crate) fn pause(&mut self, is_paused: bool) {
         self.is_paused = is_paused;
-        for member in self.members.values() {
-            member.link.send(ToWorker::Pause(is_paused));
+        for worker_state in self.workers.values() {
+            worker_state.link.send(ToWorker::Pause(is_paused));
         }
     }
 
@@ -652,11 +668,11 @@ impl Crew {
 
     fn close(&mut self, last: &ToWorker) {
         self.is_closing.store(true, Ordering::Release);
-        for member in self.members.values() {
-            if member.phase < Phase::Ready {
-                member.link.kill();
+        for worker_state in self.workers.values() {
+            if worker_state.phase < Phase::Ready {
+                worker_state.link.kill();
             } else {
-                member.link.send(last.clone());
+                worker_state.link.send(last.clone());
             }
         }
     }
@@ -671,10 +687,10 @@ impl Crew {
         &mut self,
         time: Duration,
         inputs: &Receiver<Input>,
-        news: &mut Vec<News>,
+        news: &mut Vec<PoolEvent>,
     ) {
         let until = Instant::now() + time;
-        while !self.members.is_empty() {
+        while !self.workers.is_empty() {
             let left = until.saturating_duration_since(Instant::now());
             match inputs.recv_timeout(left) {
                 Ok(Input::Link(worker, event)) => self.hear(worker, event, news),
@@ -690,22 +706,22 @@ impl Crew {
 
     /// How many workers there are.
     pub(crate) fn len(&self) -> usize {
-        self.members.len()
+        self.workers.len()
     }
 
     /// What all slots have begun.
     pub(crate) fn slots(&self) -> impl Iterator<Item = SlotWord> + '_ {
-        self.members.values().flat_map(|member| member.link.slots())
+        self.workers.values().flat_map(|worker_state| worker_state.link.slots())
     }
 }
 
-impl Drop for Crew {
+impl Drop for Pool {
     fn drop(&mut self) {
         self.is_closing.store(true, Ordering::Release);
     }
 }
 
-impl Member {
+impl PoolWorker {
     fn flush(&mut self) {
         if !self.tasks.is_empty() {
             self.link.send(ToWorker::Tasks {

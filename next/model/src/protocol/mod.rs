@@ -6,9 +6,12 @@
 //!
 //! Decoding checks kinds and lengths. What a report says is checked by [`crate::row::check_row`].
 
+mod frame_buffer;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
+pub use self::frame_buffer::{FrameBuffer, Message};
 use crate::{
     Digest, HostFault, Micros, TaskId, TrialId,
     prepare::{Prepare, Ready},
@@ -474,5 +477,5 @@ impl SlotWord {
 }
 
 #[cfg(test)]
-#[path = "tests/protocol.rs"]
+#[path = "../tests/protocol.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! [`Once`]: one worker without a run, for all that only asks: `validate`, dry runs, and single calls of a plugin.
+//! [`Probe`]: one worker without a run, for all that only asks: `validate`, dry runs, and single calls of a plugin.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,17 +22,17 @@ use signal_hook::{consts::SIGSTOP, low_level::raise};
 
 use crate::{
     EngineError, compiler,
-    contents::Contents,
+    content_source::ContentSource,
     coordinator::Input,
-    crew::{Crew, Early, News, Supplies, Supply},
     early, grants, machine,
     mounts::{self, Protected},
     plan::Shape,
     plugins,
+    pool::{Pool, PoolEvent, PrestartedWorker, Supplies, Supply},
     secrets::Secrets,
     session::machine as cannot_prepare,
-    signals::{self, Heard, Listening},
-    workers::Loss,
+    signals::{self, Listening, SignalEvent},
+    workers::WorkerExit,
 };
 
 pub use crate::compiler::Inspection;
@@ -131,11 +131,11 @@ pub fn call(call: Call, hear: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, Eng
         grace: Default::default(),
         providers,
         plugins,
-        blobs: Contents::of_files(call.files),
+        blobs: ContentSource::of_files(call.files),
         secrets: secrets.values,
         cache,
     };
-    let mut once = Once::start(early, supplies)?;
+    let mut once = Probe::start(early, supplies)?;
     let described = once.describe(&mut |plugin| hear(Answer::Compiling(plugin)))?;
     let ready = match described {
         Ok(ready) => ready,
@@ -180,10 +180,10 @@ pub fn look(plugin: &str) -> Result<(Digest, u64, Inspection), EngineError> {
 }
 
 /// One worker without a run.
-pub(crate) struct Once {
-    crew: Crew,
+pub(crate) struct Probe {
+    crew: Pool,
     inputs: Receiver<Input>,
-    news: VecDeque<News>,
+    news: VecDeque<PoolEvent>,
     /// How long the worker may say nothing.
     patience: Duration,
     heard: Instant,
@@ -195,15 +195,15 @@ pub(crate) struct Once {
     _listening: Listening,
 }
 
-impl Once {
+impl Probe {
     /// Starts the worker.
     ///
     /// # Errors
     ///
     /// What the machine lacks.
-    pub(crate) fn start(early: Early, supplies: Supplies) -> Result<Self, EngineError> {
+    pub(crate) fn start(early: PrestartedWorker, supplies: Supplies) -> Result<Self, EngineError> {
         let shape = Shape { slots: 1, memory: machine::memory() };
-        let crew = Crew::new(early, supplies, &[shape]);
+        let crew = Pool::new(early, supplies, &[shape]);
         let (crew, inputs) = crew.map_err(cannot_prepare)?;
         let sender = crew.sender();
         let listening = signals::listen(move |heard| {
@@ -234,8 +234,8 @@ impl Once {
     ) -> Result<Result<Ready, CallEnd>, EngineError> {
         loop {
             match self.next()? {
-                Ok(News::Described(ready)) => return Ok(Ok(ready)),
-                Ok(News::Compiling(plugin)) => compiling(&plugin),
+                Ok(PoolEvent::Described(ready)) => return Ok(Ok(ready)),
+                Ok(PoolEvent::Compiling(plugin)) => compiling(&plugin),
                 Ok(_) => {}
                 Err(end) => return Ok(Err(end)),
             }
@@ -262,19 +262,19 @@ impl Once {
     /// # Errors
     ///
     /// A plugin that cannot be compiled, or a worker that cannot be used.
-    pub(crate) fn next(&mut self) -> Result<Result<News, CallEnd>, EngineError> {
+    pub(crate) fn next(&mut self) -> Result<Result<PoolEvent, CallEnd>, EngineError> {
         loop {
             match self.news.pop_front() {
-                Some(News::Failed(_, message)) => return Err(EngineError::Usage(message)),
+                Some(PoolEvent::Failed(_, message)) => return Err(EngineError::Usage(message)),
                 // Another one is started while plugins are described.
-                Some(News::Lost(_, Loss { how, .. }))
+                Some(PoolEvent::Lost(_, WorkerExit { how, .. }))
                     if self.worker.is_some() || self.signal.is_some() =>
                 {
                     return Ok(Err(self.end(CallEnd::Lost(how))));
                 }
-                Some(News::Lost(..)) => {}
+                Some(PoolEvent::Lost(..)) => {}
                 Some(news) => {
-                    self.compiling += usize::from(matches!(news, News::Compiling(_)));
+                    self.compiling += usize::from(matches!(news, PoolEvent::Compiling(_)));
                     return Ok(Ok(news));
                 }
                 None if self.compiling == 0 && self.heard.elapsed() > self.patience => {
@@ -300,12 +300,12 @@ impl Once {
                 }
                 self.crew.supplied(supply, result, &mut news);
             }
-            Input::Signal(Heard::Stop(signal, is_second)) => {
+            Input::Signal(SignalEvent::Stop(signal, is_second)) => {
                 self.signal = Some(signal);
                 // It ends, and is lost.
                 self.crew.stop(is_second);
             }
-            Input::Signal(Heard::Suspend) => {
+            Input::Signal(SignalEvent::Suspend) => {
                 let _ = raise(SIGSTOP);
             }
             _ => {}
@@ -327,13 +327,13 @@ impl Once {
         self.assign(task.clone(), line).map_err(cannot_prepare)?;
         loop {
             let message = match self.next()? {
-                Ok(News::Said(_, message)) => message,
+                Ok(PoolEvent::Said(_, message)) => message,
                 Ok(_) => continue,
                 Err(end) => return Ok(end),
             };
             match message {
                 FromWorker::Artifact { task: of, index, bytes } if of == task.id => {
-                    hear(Answer::Artifact { index, bytes: &bytes })
+                    hear(Answer::Artifact { index, bytes: &bytes });
                 }
                 FromWorker::Report { head, body } if head.task == task.id => {
                     let (row, log) = body.split_at(head.row_bytes as usize);
@@ -355,7 +355,7 @@ impl Once {
     }
 }
 
-impl Drop for Once {
+impl Drop for Probe {
     /// Waits a moment for the worker's end; one that takes longer is killed.
     fn drop(&mut self) {
         self.crew.finish();

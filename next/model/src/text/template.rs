@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::words::as_text;
+use crate::enum_text::as_text;
 
 /// A text in which `{{root.key.0}}` is replaced by a value. It has no logic.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,94 @@
+//! [`FrameBuffer`]: whole frames out of a byte stream.
+
+use std::{
+    io::{self, Read},
+    marker::PhantomData,
+};
+
+use super::{BadFrame, FromWorker, PREFIX, Sender, ToWorker, read_prefix};
+
+/// Bytes of one read.
+const READ: usize = 64 << 10;
+
+/// A message that one end of the protocol receives.
+pub trait Message: Sized {
+    /// The end that sends it.
+    const SENDER: Sender;
+
+    /// Decodes what follows a prefix.
+    ///
+    /// # Errors
+    ///
+    /// A frame that our own end never encodes.
+    fn decode(kind: u8, content: &[u8]) -> Result<Self, BadFrame>;
+}
+
+impl Message for ToWorker {
+    const SENDER: Sender = Sender::Supervisor;
+
+    fn decode(kind: u8, content: &[u8]) -> Result<Self, BadFrame> {
+        Self::decode(kind, content)
+    }
+}
+
+impl Message for FromWorker {
+    const SENDER: Sender = Sender::Worker;
+
+    fn decode(kind: u8, content: &[u8]) -> Result<Self, BadFrame> {
+        Self::decode(kind, content)
+    }
+}
+
+/// Received bytes, and the frames in them.
+pub struct FrameBuffer<M> {
+    bytes: Vec<u8>,
+    /// Number of received bytes.
+    end: usize,
+    /// Offset of the next frame.
+    at: usize,
+    message: PhantomData<M>,
+}
+
+impl<M> Default for FrameBuffer<M> {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), end: 0, at: 0, message: PhantomData }
+    }
+}
+
+impl<M: Message> FrameBuffer<M> {
+    /// Reads once from `source`. Returns the number of bytes, 0 at its end.
+    ///
+    /// # Errors
+    ///
+    /// Those of `source`.
+    pub fn fill(&mut self, mut source: impl Read) -> io::Result<usize> {
+        self.bytes.copy_within(self.at..self.end, 0);
+        self.end -= self.at;
+        self.at = 0;
+        if self.bytes.len() < self.end + READ {
+            self.bytes.resize(self.end + READ, 0);
+        }
+        let read = source.read(&mut self.bytes[self.end..])?;
+        self.end += read;
+        Ok(read)
+    }
+
+    /// Takes the next whole frame; `None` if the rest of it has not been read.
+    ///
+    /// # Errors
+    ///
+    /// Bytes that are no frame of the other end. Nothing after them can be read.
+    pub fn next(&mut self) -> Result<Option<M>, BadFrame> {
+        let bytes = &self.bytes[self.at..self.end];
+        let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX>() else {
+            return Ok(None);
+        };
+        let (kind, length) = read_prefix(*prefix, M::SENDER)?;
+        let Some(content) = rest.get(..length) else {
+            return Ok(None);
+        };
+        let message = M::decode(kind, content)?;
+        self.at += PREFIX + length;
+        Ok(Some(message))
+    }
+}
