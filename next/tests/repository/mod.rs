@@ -1,14 +1,24 @@
 //! Files of the repository that must agree with each other.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::support::guests::root;
 
-/// The names of all tests below a folder.
+/// Returns the paths of a folder's entries.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// Adds the names of all tests below a folder.
 fn names(folder: &Path, found: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+    for entry in entries(folder) {
         if entry.is_dir() {
             names(&entry, found);
         } else if entry.extension().is_some_and(|extension| extension == "rs") {
@@ -68,9 +78,11 @@ fn tables_name_tests_that_exist() {
     names(&root().join("next"), &mut tests);
     for page in ["FAULTS.md", "ARCHITECTURE.md", "SANDBOX.md"] {
         let text = fs::read_to_string(root().join("next").join(page)).unwrap();
+        let walk = walk(&text).unwrap_or("");
         // The last cell names tests, and targets of fuzzing.
         let cells = text
             .lines()
+            .filter(|line| !walk.lines().any(|step| step == *line))
             .filter_map(|line| line.strip_suffix(" |")?.rsplit_once(" | ").map(|(_, cell)| cell));
         let cells = cells.filter(|cell| cell.starts_with('`') && !cell.contains(".rs`"));
         let mut count = 0;
@@ -87,6 +99,37 @@ fn tables_name_tests_that_exist() {
         }
         assert!(count > 10, "{page}: {count}");
     }
+}
+
+/// Returns the section of `ARCHITECTURE.md` that follows a trial from file to file.
+fn walk(page: &str) -> Option<&str> {
+    let (_, section) = page.split_once("\n## The way of a trial\n")?;
+    Some(section.split("\n## ").next().unwrap())
+}
+
+#[test]
+fn walk_of_a_trial_names_what_exists() {
+    let page = fs::read_to_string(root().join("next/ARCHITECTURE.md")).unwrap();
+    let Some(walk) = walk(&page) else { return };
+    let mut count = 0;
+    for row in walk.lines().filter(|line| line.starts_with('|')) {
+        let names = row.split('|').map(|cell| {
+            let names = cell.trim().split(", ");
+            names.map(|name| name.strip_prefix('`')?.strip_suffix('`')).collect::<Option<Vec<_>>>()
+        });
+        let (files, functions): (Vec<_>, Vec<_>) =
+            names.flatten().flatten().partition(|name| name.ends_with(".rs"));
+        let Some(file) = files.first() else { continue };
+        assert!(!functions.is_empty(), "no function: {row}");
+        let source = fs::read_to_string(root().join("next").join(file))
+            .unwrap_or_else(|error| panic!("{file}: {error}"));
+        for function in functions {
+            let has = |end| source.contains(&format!("fn {function}{end}"));
+            assert!(has('(') || has('<'), "{file} has no function `{function}`");
+        }
+        count += 1;
+    }
+    assert!(count >= 16, "{count}");
 }
 
 #[test]
