@@ -1,8 +1,9 @@
-//! The command `runner`: arguments to a request of `engine` or a document of `report`, and that into words.
+//! The program `runner`: turns arguments into requests of `engine` or documents of `report`, and prints the answers.
 //!
-//! One file in `commands` has a command's arguments and call; `text` has what they print with. Begin reading at [`run`].
+//! `commands` has one file for each command or small group of commands; `text` has what they print with. Start at [`run`].
 
 mod args;
+mod command;
 mod commands;
 mod detach;
 mod templates;
@@ -17,17 +18,12 @@ use std::{
 
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, error::ErrorKind};
 use runner_model::exit::Exit;
-use runner_record::RequestMode;
 
-use crate::{
-    args::{Cli, Command},
-    text::Out,
-};
+use crate::{command::Cli, text::Out};
 
 fn main() -> ExitCode {
     runner_worker::main_if_child();
-    let program = env::args_os().take(1);
-    let arguments: Vec<OsString> = program.chain(detach::arguments()).collect();
+    let arguments: Vec<OsString> = env::args_os().take(1).chain(detach::arguments()).collect();
     let out = Out::default();
     out.report_panics();
     // The hook has printed the message of a panic.
@@ -36,58 +32,34 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[OsString], out: &Out) -> Exit {
-    let parsed = commands::grouped(Cli::command())
+    let parsed = command::with_grouped_help(Cli::command())
         .try_get_matches_from(arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => return out_of_usage(&error, arguments, out),
+        Err(error) => return print_usage(&error, arguments, out),
     };
     match cli.color {
         ColorChoice::Auto => {}
         ColorChoice::Always => anstream::ColorChoice::Always.write_global(),
         ColorChoice::Never => anstream::ColorChoice::Never.write_global(),
     }
-    let done = match &cli.command {
-        Command::Init(args) => commands::init::run(args, out),
-        Command::Exec(args) => commands::exec::run(args, out),
-        Command::Resume(args) => commands::resume::run(args, out),
-        Command::Validate(args) => commands::validate::run(args, out),
-        Command::List(args) => commands::list::run(args, out),
-        Command::Show(args) => commands::show::run(args, out),
-        Command::Wait(args) => commands::follow::wait(args, out),
-        Command::Logs(args) => commands::follow::logs(args, out),
-        Command::Stop(args) => commands::control::stop(args, out),
-        Command::Cancel(args) => commands::control::ask(args, RequestMode::Cancel, out),
-        Command::Pause(args) => commands::control::ask(args, RequestMode::Pause, out),
-        Command::Unpause(args) => commands::control::unpause(args, out),
-        Command::Verify(args) => commands::upkeep::verify(args, out),
-        Command::Cleanup(args) => commands::upkeep::cleanup(args, out),
-        Command::Prune(args) => commands::upkeep::prune(args, out),
-        Command::Pin(args) => commands::upkeep::pin(args, out),
-        Command::Unpin(args) => commands::upkeep::unpin(args, out),
-        Command::Reindex(args) => commands::upkeep::reindex(args, out),
-        Command::Plugin(args) => commands::plugin::run(args, out),
-    };
-    done.unwrap_or_else(|error| {
-        out.error(&error);
+    cli.command.run(out).unwrap_or_else(|error| {
+        out.talk(error.text());
         error.exit()
     })
 }
 
-/// Prints the help or version that was asked for, or why the arguments are wrong.
-fn out_of_usage(error: &clap::Error, arguments: &[OsString], out: &Out) -> Exit {
+/// Prints the help or the version, or the reason why the arguments are wrong.
+fn print_usage(error: &clap::Error, arguments: &[OsString], out: &Out) -> Exit {
     let text = error.render();
-    let text = if arguments.iter().any(|argument| argument.to_string_lossy().contains('\u{1b}')) {
-        // The colours of an argument cannot be told from clap's.
-        text.to_string()
-    } else {
-        text.ansi().to_string()
-    };
+    // clap repeats arguments in its messages, and escape sequences of an argument look like its own colours.
+    let has_escape = arguments.iter().any(|word| word.to_string_lossy().contains('\u{1b}'));
+    let text = if has_escape { text.to_string() } else { text.ansi().to_string() };
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             out.data(text.trim_end());
-            // Of this kernel, to compare with what the manifest of a run has.
+            // Compared with the wall in a run's manifest, it tells whether the run had less than this machine offers.
             if arguments.iter().any(|argument| argument == "--verbose") {
                 out.data(&format!("second wall: {}", runner_worker::offered()));
             }

@@ -13,6 +13,7 @@ use runner_model::{
     provider::Provider,
     row::{LogPlace, OUTPUT_ARTIFACT, read_line},
 };
+use runner_prepare::plugins;
 use runner_record::{Fold, Manifest, ReadLine, RecordError, RunDir};
 use runner_scenario::{Scenario, Suite, load, resolve};
 use serde_json::value::RawValue;
@@ -21,7 +22,6 @@ use crate::{
     exec,
     in_flight::TestLine,
     plan::{self, Plan},
-    plugins,
 };
 
 /// An output of more bytes is not sent to be judged again; its trial runs again.

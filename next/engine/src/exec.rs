@@ -8,6 +8,7 @@ use std::{
 };
 
 use runner_model::{Digest, Places, digest};
+use runner_prepare::{ContentSource, plugins};
 use runner_record::{
     Fold, ManifestProvider, Metadata, NewRun, NewSession, Owned, PluginCache, RecordError,
     ResultsRoot, RunDir, Selected,
@@ -15,11 +16,9 @@ use runner_record::{
 use runner_scenario::{Selection, load, resolve};
 
 use crate::{
-    Ended, EngineError, ExecRequest, Observer, ResumeRequest,
-    content_source::ContentSource,
-    early,
+    Ended, EngineError, ExecRequest, Observer, ResumeRequest, early,
     plan::Plan,
-    plugins, resume,
+    resume,
     session::{self, Work, machine},
 };
 

@@ -9,6 +9,7 @@ use runner_model::{
     row::{RowError, check_row},
     test::Retries,
 };
+use runner_prepare::{TestParts, judgement};
 use runner_record::{RecordError, now};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -16,7 +17,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     changes::JudgedRow,
-    fingerprint::{self, TestParts},
     plan::Plan,
     schedule::{Assignment, LostReason, Policy},
 };
@@ -165,8 +165,8 @@ impl<'a> TestLine<'a> {
             files: self.files.map_or("", RawValue::get),
             timeouts: [Some(self.timeout), self.trial_timeout],
         };
-        let judgement = fingerprint::judgement(self.expect.map_or("", RawValue::get));
-        (plan.prints.execution(provider, &parts), judgement)
+        let judged_by = judgement(self.expect.map_or("", RawValue::get));
+        (plan.prints.execution(provider, &parts), judged_by)
     }
 }
 

@@ -7,30 +7,20 @@
 
 mod changes;
 mod checks;
-mod children;
 mod clock;
-mod compiler;
-mod content_source;
 mod coordinator;
 mod exec;
-mod fingerprint;
-mod grants;
 mod group;
 mod in_flight;
-mod machine;
-mod mounts;
 mod plan;
-mod plugins;
 mod pool;
 pub mod probe;
 mod requests;
 mod resume;
 mod root_queue;
 mod schedule;
-mod secrets;
 mod session;
 mod signals;
-pub mod source;
 mod validate;
 mod watchdog;
 mod workers;
@@ -42,6 +32,7 @@ use std::{
 };
 
 use runner_model::{Counts, SessionOverrides, StopSignal, exit::Exit, row::Actor};
+use runner_prepare::PrepareError;
 pub use runner_record::Share;
 use runner_record::{Manifest, ManifestProvider, RecordError, Rerun, RowFacts, Selected};
 use runner_scenario::Problems;
@@ -227,6 +218,15 @@ pub enum EngineError {
     Record(#[from] RecordError),
 }
 
+impl From<PrepareError> for EngineError {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::Refused(problem) => Self::Usage(problem),
+            PrepareError::Record(error) => Self::Record(error),
+        }
+    }
+}
+
 impl EngineError {
     /// The exit code of the command.
     pub fn exit(&self) -> Exit {
@@ -261,7 +261,7 @@ pub fn resume(request: &ResumeRequest, observer: &mut dyn Observer) -> Result<En
 }
 
 fn early() -> Result<PrestartedWorker, EngineError> {
-    machine::raise_open_files().map_err(EngineError::Machine)?;
+    runner_prepare::machine::raise_open_files().map_err(EngineError::Machine)?;
     PrestartedWorker::start(session::processes()).map_err(session::machine)
 }
 

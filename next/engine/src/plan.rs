@@ -11,21 +11,19 @@ use runner_model::{
     provider::{PreparedProvider, Provider},
     row::read_line,
 };
+use runner_prepare::{
+    ContentSource, Fingerprints, Secrets, grants, machine,
+    mounts::{self, Protected},
+};
 use runner_record::{Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};
 use runner_scenario::{Problems, Scenario, Suite};
 
 use crate::{
     EngineError, SessionRequest,
     changes::Rejudge,
-    content_source::ContentSource,
-    fingerprint::Fingerprints,
-    grants,
     in_flight::TestLine,
-    machine,
-    mounts::{self, Protected},
     pool::Supplies,
     schedule::{Bounds, Pending, ScheduleSettings, Spending, Trials},
-    secrets::Secrets,
 };
 
 /// A scenario with its suite and plugins.

@@ -23,13 +23,12 @@ use runner_model::{
     provider::PreparedProvider,
     visible::visible_line,
 };
+use runner_prepare::{ContentSource, compiler};
 use runner_record::{PluginCache, Scratch};
 
 use crate::{
     EngineError,
     clock::monotonic,
-    compiler,
-    content_source::ContentSource,
     coordinator::Input,
     plan::Shape,
     schedule::Blame,
@@ -231,7 +230,7 @@ impl Pool {
     /// Starts a worker with one slot for an attempt that may end it.
     pub(crate) fn start_alone(&mut self) -> io::Result<()> {
         let memory = self.workers.values().map(|worker_state| worker_state.shape.memory);
-        let memory = memory.max().unwrap_or_else(crate::machine::memory);
+        let memory = memory.max().unwrap_or_else(runner_prepare::machine::memory);
         self.add(Shape { slots: 1, memory }, true, None)
     }
 
@@ -399,7 +398,7 @@ impl Pool {
         let supply = Supply::Plugin(digest);
         Ok(self.supply(worker, supply, Some(compiling), move || {
             let plugin = (&digest, plugins.file(&digest)?);
-            compiler::compile(&cache, plugin, &key, &is_cancelled)
+            Ok(compiler::compile(&cache, plugin, &key, &is_cancelled)?)
         }))
     }
 

@@ -16,26 +16,27 @@ use runner_model::{
     provider::{Description, Provider},
     row::check_row,
 };
+use runner_prepare::{
+    ContentSource, PrepareError, Secrets, compiler, grants, machine,
+    mounts::{self, Protected},
+    plugins,
+};
 use runner_record::PluginCache;
 use runner_scenario::ProviderProblem;
 use signal_hook::{consts::SIGSTOP, low_level::raise};
 
 use crate::{
-    EngineError, compiler,
-    content_source::ContentSource,
+    EngineError,
     coordinator::Input,
-    early, grants, machine,
-    mounts::{self, Protected},
+    early,
     plan::Shape,
-    plugins,
     pool::{Pool, PoolEvent, PrestartedWorker, Supplies, Supply},
-    secrets::Secrets,
     session::machine as cannot_prepare,
     signals::{self, Listening, SignalEvent},
     workers::WorkerExit,
 };
 
-pub use crate::compiler::Inspection;
+pub use runner_prepare::compiler::Inspection;
 
 /// How often it is looked whether the worker has said something.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -174,8 +175,8 @@ pub fn look(plugin: &str) -> Result<(Digest, u64, Inspection), EngineError> {
     let found = plugins::read(plugin, Path::new("."), Limits::default().file).map_err(refused)?;
     match compiler::inspect(&cache, &found.digest, found.copy) {
         Ok(inspection) => Ok((found.digest, found.bytes, inspection)),
-        Err(EngineError::Usage(problem)) => Err(refused(problem)),
-        Err(error) => Err(error),
+        Err(PrepareError::Refused(problem)) => Err(refused(problem)),
+        Err(error) => Err(error.into()),
     }
 }
 

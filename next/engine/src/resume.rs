@@ -12,6 +12,7 @@ use std::{
 use runner_model::{
     Outcome, Places, RunStatus, TrialId, provider::PreparedProvider, units::plural,
 };
+use runner_prepare::ContentSource;
 use runner_record::{
     Fold, Manifest, NewPlan, NewSession, Owned, PluginCache, RecordError, Rerun, ResultsRoot,
     RunDir,
@@ -21,7 +22,6 @@ use runner_scenario::{IdGlob, Scenario, Suite, parse_stored};
 use crate::{
     Ended, EngineError, Observer, ResumeRequest, RunEvent,
     changes::{Rejudge, differences},
-    content_source::ContentSource,
     early,
     exec::{self, keep},
     plan::{self, Ids, Plan},

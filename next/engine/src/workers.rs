@@ -24,13 +24,9 @@ use runner_model::{
     Micros, TaskId,
     protocol::{Doing, FrameBuffer, FromWorker, SlotWord, ToWorker},
 };
+use runner_prepare::children::{self, CERTIFICATES, Starting};
 
-use crate::{
-    children::{self, Starting},
-    clock::monotonic,
-    schedule::Blame,
-    signals::lock,
-};
+use crate::{clock::monotonic, schedule::Blame, signals::lock};
 
 /// A worker, wherever it is. What it says and its end come as [`LinkEvent`]s; nothing comes after [`LinkEvent::Lost`].
 pub(crate) trait WorkerLink: Send {
@@ -65,8 +61,6 @@ pub(crate) struct WorkerExit {
 /// Takes what is heard of one worker.
 pub(crate) type EventSink = Box<dyn Fn(LinkEvent) + Send>;
 
-/// Variables that name the certificates which workers trust; nothing else of the environment is theirs.
-pub(crate) const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 /// How long a guest may go on inside one instruction behind its deadline.
 const STUCK_AFTER: Micros = Micros(1_000_000);
 /// A worker with tasks ends one of them at the latest so long behind the longest of their timeouts: it may have to wait for

@@ -5,11 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use runner_engine::{
-    Ended, EngineError, ExecRequest, Observer, Preview,
-    source::{Source, SourceState, is_folder},
-};
+use runner_engine::{Ended, EngineError, ExecRequest, Observer, Preview};
 use runner_model::{TrialId, exit::Exit, visible::visible};
+use runner_prepare::source::{Source, SourceState, is_folder};
 use runner_record::Selected;
 use runner_report::{VERSION, json::one_line};
 use runner_scenario::load;
@@ -19,6 +17,7 @@ use super::group;
 use crate::{
     args::{RootArgs, SessionArgs},
     detach::{self, Background},
+    source_build,
     text::{CommandError, Out, events::EventStream, grants, screen::Screen},
 };
 
@@ -111,7 +110,7 @@ fn build(scenarios: &[PathBuf], out: &Out) -> Result<(), CommandError> {
             let state = source.state().map_err(CommandError::usage)?;
             if state != SourceState::Fresh {
                 out.talk(&format!("building {}", visible(&source.folder().to_string_lossy())));
-                source.build().map_err(CommandError::failed)?;
+                source_build::build(&source).map_err(CommandError::failed)?;
             }
         }
     }

@@ -15,6 +15,7 @@ use runner_model::{
     protocol::{FromWorker, Hello, ReportHead, SlotWord, Task, TaskKind, ToWorker},
     provider::{Description, PluginKind, PreparedProvider},
 };
+use runner_prepare::{ContentSource, Origin};
 use runner_record::{Fold, PluginCache, ResultsRoot};
 use runner_scenario::{Selection, load, resolve};
 
@@ -22,7 +23,6 @@ use super::{Ended, EngineError, Observer, Plan, PrestartedWorker, Work, run};
 use crate::{
     RunEvent,
     clock::monotonic,
-    content_source::{ContentSource, Origin},
     exec::{RunParts, new_run},
     schedule::Blame,
     signals::lock,

@@ -6,9 +6,10 @@ use std::{
 };
 
 use runner_model::{Micros, TaskId, protocol::FromWorker};
+use runner_prepare::children;
 
 use super::{FrameBuffer, Liveness, WorkerShared};
-use crate::{children, clock::monotonic};
+use crate::clock::monotonic;
 
 /// Gives a few bytes at a time.
 struct Drops<'a>(&'a [u8], usize);

@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 
-use runner_engine::source::Source;
 use runner_model::{
     exit::Exit,
     units::{show_duration, show_size},
     visible::visible_line,
 };
+use runner_prepare::source::Source;
 
-use crate::text::{CommandError, Out, style};
+use crate::{
+    source_build,
+    text::{CommandError, Out, style},
+};
 
 /// Build the plugin in a folder
 ///
@@ -24,7 +27,7 @@ pub struct Args {
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let source = Source::open(&args.folder).map_err(CommandError::usage)?;
-    let built = source.build().map_err(CommandError::failed)?;
+    let built = source_build::build(&source).map_err(CommandError::failed)?;
     out.data(&format!(
         "{} {}: {}, {} in {}",
         style::green("✓"),

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use runner_engine::source::shell;
 use runner_model::exit::Exit;
 use serde::Serialize;
 
 use crate::{
+    source_build::shell,
     templates::{Template, Tool},
     text::{CommandError, Out, Table, style},
 };

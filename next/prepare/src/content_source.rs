@@ -12,9 +12,9 @@ use runner_model::Digest;
 use runner_record::{RecordError, ResultsRoot};
 use sha2::{Digest as _, Sha256};
 
-/// ContentSource by digest.
+/// Content by digest.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ContentSource {
+pub struct ContentSource {
     origins: BTreeMap<Digest, Origin>,
     /// The results root in whose store they are, or will be once the run is made.
     store: Option<ResultsRoot>,
@@ -22,7 +22,7 @@ pub(crate) struct ContentSource {
 
 /// Where a content was found.
 #[derive(Clone, Debug)]
-pub(crate) enum Origin {
+pub enum Origin {
     /// It is part of this program.
     Bundled(&'static [u8]),
     File(PathBuf),
@@ -31,7 +31,7 @@ pub(crate) enum Origin {
 
 impl Origin {
     /// Opens it. Its bytes may be others than those that were found.
-    pub(crate) fn open(&self) -> io::Result<Box<dyn Read>> {
+    pub fn open(&self) -> io::Result<Box<dyn Read>> {
         match self {
             Self::Bundled(bytes) => Ok(Box::new(*bytes)),
             // Opening a pipe waits for its other end.
@@ -52,40 +52,40 @@ impl Origin {
 }
 
 impl ContentSource {
-    pub(crate) fn new(origins: impl IntoIterator<Item = (Digest, Origin)>) -> Self {
+    pub fn new(origins: impl IntoIterator<Item = (Digest, Origin)>) -> Self {
         Self { origins: origins.into_iter().collect(), store: None }
     }
 
-    /// ContentSource that are in files.
-    pub(crate) fn of_files(files: BTreeMap<Digest, PathBuf>) -> Self {
+    /// Content of files.
+    pub fn of_files(files: BTreeMap<Digest, PathBuf>) -> Self {
         let files = files.into_iter();
         Self::new(files.map(|(digest, path)| (digest, Origin::File(path))))
     }
 
-    /// ContentSource that are in the store of a results root.
-    pub(crate) fn stored(root: &ResultsRoot, digests: impl IntoIterator<Item = Digest>) -> Self {
+    /// Content in the store of a results root.
+    pub fn stored(root: &ResultsRoot, digests: impl IntoIterator<Item = Digest>) -> Self {
         let digests = digests.into_iter();
         Self::new(digests.map(|digest| (digest, Origin::Store))).stored_in(root)
     }
 
     /// These contents, read from a store. Those that are not kept there yet are read where they were found.
-    pub(crate) fn stored_in(&self, root: &ResultsRoot) -> Self {
+    pub fn stored_in(&self, root: &ResultsRoot) -> Self {
         Self { origins: self.origins.clone(), store: Some(root.clone()) }
     }
 
     /// Tells whether a content belongs to the session.
-    pub(crate) fn has(&self, digest: &Digest) -> bool {
+    pub fn has(&self, digest: &Digest) -> bool {
         self.origins.contains_key(digest)
     }
 
     /// The files that they were found in.
-    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
         let paths = self.origins.values().map(Origin::path);
         paths.filter(|path| !path.as_os_str().is_empty())
     }
 
     /// A digest on each line, ascending; none of no contents.
-    pub(crate) fn list(&self) -> Option<String> {
+    pub fn list(&self) -> Option<String> {
         let digests = self.origins.keys();
         let lines: String = digests.map(|digest| format!("{digest}\n")).collect();
         (!lines.is_empty()).then_some(lines)
@@ -96,7 +96,7 @@ impl ContentSource {
     /// # Errors
     ///
     /// A file that is not as it was when it was found, or the disk.
-    pub(crate) fn keep(&self, root: &ResultsRoot) -> Result<(), RecordError> {
+    pub fn keep(&self, root: &ResultsRoot) -> Result<(), RecordError> {
         for digest in self.origins.keys() {
             let mut draft = root.draft()?;
             self.copy(digest, &mut draft)?;
@@ -110,7 +110,7 @@ impl ContentSource {
     /// # Errors
     ///
     /// A content that is gone or is not as it was, or the disk.
-    pub(crate) fn put(&self, digest: &Digest, into: &Path) -> Result<(), RecordError> {
+    pub fn put(&self, digest: &Digest, into: &Path) -> Result<(), RecordError> {
         let place = into.join(digest.to_string());
         let mut draft =
             tempfile::NamedTempFile::new_in(into).map_err(|error| cannot_copy(into, error))?;
@@ -124,7 +124,7 @@ impl ContentSource {
     /// # Errors
     ///
     /// A content that is gone or is not as it was, or the disk.
-    pub(crate) fn file(&self, digest: &Digest) -> Result<File, RecordError> {
+    pub fn file(&self, digest: &Digest) -> Result<File, RecordError> {
         let nameless = tempfile::tempfile();
         let mut file = nameless.map_err(|error| cannot_copy(&std::env::temp_dir(), error))?;
         self.copy(digest, &mut file)?;
@@ -136,7 +136,7 @@ impl ContentSource {
     /// # Errors
     ///
     /// A content that cannot be opened.
-    pub(crate) fn head(&self, digest: &Digest) -> Result<[u8; 8], RecordError> {
+    pub fn head(&self, digest: &Digest) -> Result<[u8; 8], RecordError> {
         let mut head = [0; 8];
         let (path, mut source) = self.open(digest)?;
         let read = source.read_exact(&mut head);
@@ -174,7 +174,7 @@ impl ContentSource {
 }
 
 /// Copies a content to the end of a file, and gives its digest and how many bytes it has. The file is at its start then.
-pub(crate) fn copy(mut source: impl Read, into: &mut File) -> io::Result<(Digest, u64)> {
+pub fn copy(mut source: impl Read, into: &mut File) -> io::Result<(Digest, u64)> {
     let (mut hasher, mut bytes) = (Sha256::new(), 0);
     let mut block = vec![0; 256 << 10];
     loop {

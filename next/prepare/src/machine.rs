@@ -8,7 +8,7 @@ use rustix::{
 };
 
 /// Cores that this process may use.
-pub(crate) fn cores() -> u32 {
+pub fn cores() -> u32 {
     thread::available_parallelism().map_or(1, |cores| cores.get().try_into().unwrap_or(u32::MAX))
 }
 
@@ -22,7 +22,7 @@ const FILES_OF_WORKER: u64 = 8;
 /// # Errors
 ///
 /// Too few, in words with both numbers.
-pub(crate) fn raise_open_files() -> Result<(), String> {
+pub fn raise_open_files() -> Result<(), String> {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(u64::MAX);
     let needed = FILES + FILES_OF_WORKER * u64::from(cores());
@@ -38,7 +38,7 @@ pub(crate) fn raise_open_files() -> Result<(), String> {
 }
 
 /// Bytes that all guests of a run may have together: 75 % of what the machine or the control group has.
-pub(crate) fn memory() -> u64 {
+pub fn memory() -> u64 {
     let about = sysinfo();
     let machine = (about.totalram as u64).saturating_mul(about.mem_unit.into());
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();

@@ -11,7 +11,7 @@ use std::{
 use runner_model::{prepare::SecretValues, provider::PreparedProvider};
 use runner_scenario::ProviderProblem;
 
-use crate::EngineError;
+use crate::PrepareError;
 
 /// Bytes of a file of secrets: it may be a device that never ends.
 const MAX_FILE: u64 = 16 << 20;
@@ -24,12 +24,12 @@ const READABLE_BY_OTHERS: u32 = 0o044;
 
 /// The secrets of a plan.
 #[derive(Debug, Default)]
-pub(crate) struct Secrets {
-    pub(crate) values: SecretValues,
+pub struct Secrets {
+    pub values: SecretValues,
     /// By provider: the names that have no value.
-    pub(crate) missing: Vec<(u16, String)>,
+    pub missing: Vec<(u16, String)>,
     /// For people.
-    pub(crate) notices: Vec<String>,
+    pub notices: Vec<String>,
 }
 
 impl Secrets {
@@ -39,10 +39,7 @@ impl Secrets {
     /// # Errors
     ///
     /// A file that cannot be read, or a value that cannot be used.
-    pub(crate) fn read(
-        providers: &[PreparedProvider],
-        files: &[PathBuf],
-    ) -> Result<Self, EngineError> {
+    pub fn read(providers: &[PreparedProvider], files: &[PathBuf]) -> Result<Self, PrepareError> {
         let granted = (0..).zip(providers).flat_map(|(index, prepared)| {
             let names = prepared.provider.grants.secret_names().into_iter();
             names.map(move |name| (index, name))
@@ -87,10 +84,10 @@ impl Secrets {
         path: &Path,
         names: &BTreeSet<&str>,
         values: &mut BTreeMap<String, String>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), PrepareError> {
         let shown = path.display();
         let cannot = |why: &dyn std::fmt::Display| {
-            EngineError::Usage(format!("cannot read the secrets in `{shown}`: {why}"))
+            PrepareError::Refused(format!("cannot read the secrets in `{shown}`: {why}"))
         };
         let about = fs::metadata(path).map_err(|error| cannot(&error))?;
         if about.is_file() && about.permissions().mode() & READABLE_BY_OTHERS != 0 {
@@ -117,7 +114,7 @@ impl Secrets {
     }
 
     /// What is wrong with providers as long as secrets have no value.
-    pub(crate) fn problems(&self, providers: &[PreparedProvider]) -> Vec<ProviderProblem> {
+    pub fn problems(&self, providers: &[PreparedProvider]) -> Vec<ProviderProblem> {
         let problem = |(provider, name): &(u16, String)| {
             let grants = &providers[usize::from(*provider)].provider.grants;
             ProviderProblem {
@@ -136,8 +133,8 @@ impl Secrets {
     }
 }
 
-fn unusable(name: &str, why: &str) -> EngineError {
-    EngineError::Usage(format!("the value of secret `{name}` {why}"))
+fn unusable(name: &str, why: &str) -> PrepareError {
+    PrepareError::Refused(format!("the value of secret `{name}` {why}"))
 }
 
 /// Reads a file whole. It may be a pipe, whose length is not known before.

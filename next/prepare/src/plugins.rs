@@ -16,7 +16,7 @@ use runner_record::PluginCache;
 use runner_scenario::ProviderProblem;
 
 use crate::{
-    EngineError, compiler,
+    PrepareError, compiler,
     content_source::{self, ContentSource, Origin},
     source::{Source, SourceState},
 };
@@ -31,12 +31,12 @@ const BUNDLED: [(&str, &[u8]); 4] = [
 
 /// A plugin's file that was found.
 #[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) digest: Digest,
-    pub(crate) bytes: u64,
-    pub(crate) origin: Origin,
+pub struct Found {
+    pub digest: Digest,
+    pub bytes: u64,
+    pub origin: Origin,
     /// A copy without a name.
-    pub(crate) copy: File,
+    pub copy: File,
 }
 
 /// Finds the plugin of each provider, and looks at it. Gives what is wrong with those that are missing or no plugins.
@@ -44,18 +44,18 @@ pub(crate) struct Found {
 /// # Errors
 ///
 /// A cache that cannot be used.
-pub(crate) fn find(
+pub fn find(
     providers: &[Provider],
     folder: &Path,
     cache: &PluginCache,
-) -> Result<(Vec<PreparedProvider>, ContentSource, Vec<ProviderProblem>), EngineError> {
+) -> Result<(Vec<PreparedProvider>, ContentSource, Vec<ProviderProblem>), PrepareError> {
     let (mut prepared, mut origins, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for (index, provider) in (0..).zip(providers) {
         let look = || {
             let found = read(&provider.plugin, folder, provider.limits.file);
-            let found = found.map_err(EngineError::Usage)?;
+            let found = found.map_err(PrepareError::Refused)?;
             if provider.sha256.is_some_and(|pinned| pinned != found.digest) {
-                return Err(EngineError::Usage(format!(
+                return Err(PrepareError::Refused(format!(
                     "is not the file that `sha256` pins: its SHA-256 is {}",
                     found.digest
                 )));
@@ -73,7 +73,7 @@ pub(crate) fn find(
                     mounts: Vec::new(),
                 });
             }
-            Err(EngineError::Usage(problem)) => problems.push(ProviderProblem {
+            Err(PrepareError::Refused(problem)) => problems.push(ProviderProblem {
                 provider: index,
                 key: "plugin",
                 message: format!("plugin `{}` {problem}", provider.plugin),
@@ -87,7 +87,7 @@ pub(crate) fn find(
 
 /// Reads a plugin's file, of at most `most` bytes, or the one that was built in a folder with its source. Problems are the rest
 /// of a sentence that begins with the plugin.
-pub(crate) fn read(plugin: &str, folder: &Path, most: u64) -> Result<Found, String> {
+pub fn read(plugin: &str, folder: &Path, most: u64) -> Result<Found, String> {
     let (origin, path) = match plugin.strip_prefix("bundled:") {
         Some(name) => (Origin::Bundled(bundled(name)?), plugin.into()),
         None => {

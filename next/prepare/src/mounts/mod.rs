@@ -21,7 +21,7 @@ use runner_model::{
 };
 use runner_scenario::ProviderProblem;
 
-pub(crate) use self::protected::Protected;
+pub use self::protected::Protected;
 use self::{file_systems::FileSystems, path_trace::Way};
 
 /// Files that every run has.
@@ -48,7 +48,7 @@ struct Granted<'p> {
 /// `protected` names what no guest may write to; it is asked only if one may write to a folder.
 ///
 /// Returns what is wrong, with the providers' indices.
-pub(crate) fn find(
+pub fn find(
     providers: &mut [PreparedProvider],
     base: &Path,
     protected: impl FnOnce() -> Vec<Protected>,

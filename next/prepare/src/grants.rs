@@ -11,7 +11,7 @@ const SECRETS_OF_MODULE: &str = "`secrets` does nothing for a module of WASI pre
 const SECRETS_WITHOUT_NET: &str = "`secrets` without `net` does nothing for a command, which gets one only in the headers of its requests, or by `env`, as in `env = { TOKEN = \"{{secret.API_KEY}}\" }`";
 
 /// What providers' plugins can do nothing with, in sentences for people.
-pub(crate) fn idle(providers: &[PreparedProvider], plugins: &ContentSource) -> Vec<String> {
+pub fn idle(providers: &[PreparedProvider], plugins: &ContentSource) -> Vec<String> {
     let (mut idle, mut modules) = (Vec::new(), HashMap::new());
     for prepared in providers {
         let (name, grants) = (&prepared.provider.name, &prepared.provider.grants);

@@ -13,23 +13,23 @@ const EXECUTION: &[u8] = b"runner-execution-3\0";
 const JUDGEMENT: &[u8] = b"runner-judgement-3\0";
 
 /// The providers' part of a run's fingerprints: for each, the state of a hash that a trial's part is added to.
-pub(crate) struct Fingerprints(Vec<Sha256>);
+pub struct Fingerprints(Vec<Sha256>);
 
 /// What a test's line says that decides results. Input and tags are JSON as the suite has it, which is canonical: compact,
 /// with the keys of objects in order.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TestParts<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) input: &'a str,
-    pub(crate) tags: &'a str,
+pub struct TestParts<'a> {
+    pub id: &'a str,
+    pub input: &'a str,
+    pub tags: &'a str,
     /// Names and digests of its attachments.
-    pub(crate) files: &'a str,
+    pub files: &'a str,
     /// The timeout of an attempt, and of a trial.
-    pub(crate) timeouts: [Option<Micros>; 2],
+    pub timeouts: [Option<Micros>; 2],
 }
 
 impl Fingerprints {
-    pub(crate) fn new(providers: &[PreparedProvider], seed: u32) -> Self {
+    pub fn new(providers: &[PreparedProvider], seed: u32) -> Self {
         let states = providers.iter().map(|provider| {
             let recipe = recipe(provider, seed).to_string();
             let mut state = Sha256::new_with_prefix(EXECUTION);
@@ -40,7 +40,7 @@ impl Fingerprints {
     }
 
     /// Of all that decides what a provider does in a test's trials.
-    pub(crate) fn execution(&self, provider: u16, test: &TestParts<'_>) -> Fingerprint {
+    pub fn execution(&self, provider: u16, test: &TestParts<'_>) -> Fingerprint {
         let mut state = self.0[usize::from(provider)].clone();
         for part in [test.id, test.input, test.tags] {
             add(&mut state, part);
@@ -58,7 +58,7 @@ impl Fingerprints {
 }
 
 /// Of all that decides what an output means: the test's `expect` as JSON.
-pub(crate) fn judgement(expect: &str) -> Fingerprint {
+pub fn judgement(expect: &str) -> Fingerprint {
     let mut state = Sha256::new_with_prefix(JUDGEMENT);
     add(&mut state, expect);
     finish(state)

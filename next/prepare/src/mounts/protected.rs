@@ -8,11 +8,11 @@ use std::{
 use runner_record::PluginCache;
 use runner_scenario::Scenario;
 
-use crate::{source::Source, workers::CERTIFICATES};
+use crate::{children::CERTIFICATES, source::Source};
 
 /// What no guest may write to.
 #[derive(Clone, Debug)]
-pub(crate) struct Protected {
+pub struct Protected {
     /// What it is, as in `the results root`.
     pub(super) what: &'static str,
     /// Where it is, or will be.
@@ -23,18 +23,18 @@ pub(crate) struct Protected {
 
 impl Protected {
     /// A file that guests may not write to, or a folder that they may not put something else in the place of.
-    pub(crate) fn file(what: &'static str, path: impl Into<PathBuf>) -> Self {
+    pub fn file(what: &'static str, path: impl Into<PathBuf>) -> Self {
         Self { what, path: path.into(), is_whole: false }
     }
 
     /// A folder in which guests may not write anywhere.
-    pub(crate) fn folder(what: &'static str, path: impl Into<PathBuf>) -> Self {
+    pub fn folder(what: &'static str, path: impl Into<PathBuf>) -> Self {
         Self { is_whole: true, ..Self::file(what, path) }
     }
 
     /// What every command uses that calls guests: in the cache a guest could leave code for the host, and among temporary
     /// folders it could change those of other attempts.
-    pub(crate) fn of_process(cache: &PluginCache) -> Vec<Self> {
+    pub fn of_process(cache: &PluginCache) -> Vec<Self> {
         let mut all = vec![
             Self::folder("the cache of compiled plugins", cache.path()),
             Self::file("the folder for temporary files", env::temp_dir()),
@@ -49,7 +49,7 @@ impl Protected {
 
     /// What a scenario is made of: itself, its test lists and where they are looked for, plugins and their source. One that is
     /// stored with a run is made of nothing outside the results root.
-    pub(crate) fn of_scenario(scenario: &Scenario, path: &Path) -> Vec<Self> {
+    pub fn of_scenario(scenario: &Scenario, path: &Path) -> Vec<Self> {
         if scenario.folder.as_os_str().is_empty() {
             return Vec::new();
         }

@@ -18,7 +18,7 @@ use runner_model::{
 use runner_record::PluginCache;
 use serde::Deserialize;
 
-use crate::{EngineError, children, machine};
+use crate::{PrepareError, children, machine};
 
 /// How long a child may take that has no limit of its own.
 const WALL_TIME: Duration = Duration::from_secs(300);
@@ -46,11 +46,11 @@ pub struct Inspection {
 /// # Errors
 ///
 /// A file that is no plugin, as the rest of a sentence that begins with the plugin, or a cache that cannot be written.
-pub(crate) fn inspect(
+pub fn inspect(
     cache: &PluginCache,
     digest: &Digest,
     plugin: File,
-) -> Result<Inspection, EngineError> {
+) -> Result<Inspection, PrepareError> {
     let name = inspection_name(digest);
     let read = || {
         let kept = cache.read(&name)?;
@@ -63,7 +63,7 @@ pub(crate) fn inspect(
     run_child("inspect", plugin, &answer, &AtomicBool::new(false))?;
     cache.keep(answer, &name)?;
     let lost = "was inspected, and the cache does not have the answer";
-    read().ok_or_else(|| EngineError::Usage(lost.to_owned()))
+    read().ok_or_else(|| PrepareError::Refused(lost.to_owned()))
 }
 
 /// Compiles a plugin for workers with this key, tries in another child whether the result can be loaded, and keeps it.
@@ -72,12 +72,12 @@ pub(crate) fn inspect(
 ///
 /// A plugin that cannot be compiled or loaded, as the rest of a sentence that begins with the plugin, or a cache that cannot be
 /// written.
-pub(crate) fn compile(
+pub fn compile(
     cache: &PluginCache,
     (digest, plugin): (&Digest, File),
     key: &str,
     cancelled: &AtomicBool,
-) -> Result<(), EngineError> {
+) -> Result<(), PrepareError> {
     let entry = cache.draft()?;
     run_child("compile", plugin, &entry, cancelled)?;
     let nothing = nameless()?;
@@ -86,17 +86,17 @@ pub(crate) fn compile(
     Ok(())
 }
 
-fn nameless() -> Result<File, EngineError> {
+fn nameless() -> Result<File, PrepareError> {
     children::nameless("compiler", b"").map_err(refused)
 }
 
-fn reopened(file: &File) -> Result<File, EngineError> {
+fn reopened(file: &File) -> Result<File, PrepareError> {
     file.try_clone().map_err(refused)
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn refused(error: io::Error) -> EngineError {
-    EngineError::Usage(format!("cannot be compiled: {error}"))
+fn refused(error: io::Error) -> PrepareError {
+    PrepareError::Refused(format!("cannot be compiled: {error}"))
 }
 
 /// Runs a child to its end.
@@ -105,7 +105,7 @@ fn run_child(
     input: File,
     output: &File,
     cancelled: &AtomicBool,
-) -> Result<(), EngineError> {
+) -> Result<(), PrepareError> {
     // Tests do not wait so long.
     let seconds = cfg!(debug_assertions).then(|| env::var("RUNNER_TEST_COMPILE_SECONDS").ok());
     let seconds: Option<u64> = seconds.flatten().and_then(|seconds| seconds.parse().ok());
@@ -126,7 +126,7 @@ fn run_child(
             let _ = child.wait();
             let took = show_duration(wall);
             let problem = format!("cannot be used: `{mode}` took longer than {took}");
-            return Err(EngineError::Usage(problem));
+            return Err(PrepareError::Refused(problem));
         }
         if let Some(status) = children::wait_for(&mut child, LOOK_EVERY).map_err(refused)? {
             break status;
@@ -134,12 +134,12 @@ fn run_child(
     };
     match status.code() {
         Some(0) => Ok(()),
-        Some(1) => Err(EngineError::Usage(children::last_words(&stderr))),
+        Some(1) => Err(PrepareError::Refused(children::last_words(&stderr))),
         // The compiler follows nested types by recursion.
         _ if children::last_words(&stderr).contains("stack overflow") => {
-            Err(EngineError::Usage("nests types too deeply to be compiled".to_owned()))
+            Err(PrepareError::Refused("nests types too deeply to be compiled".to_owned()))
         }
-        _ => Err(EngineError::Usage(format!(
+        _ => Err(PrepareError::Refused(format!(
             "cannot be used: the process that was to {mode} it {}",
             children::show_end(status, &stderr)
         ))),

@@ -1,23 +1,14 @@
-//! [`Source`]: a plugin as a folder with its source and a `plugin.toml`.
-//!
-//! Building is the one thing that runs a plugin author's code outside the sandbox, so it happens only where a user asks for
-//! it, and never because a scenario says so.
+//! [`Source`]: a plugin as a folder with its source and a `plugin.toml`. Nothing is built here.
 
 use std::{
-    env,
     fs::{self, File},
     io::{self, Read as _},
     path::{Component, Path, PathBuf},
-    process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
-use runner_model::{Digest, digest, provider::PluginKind, units::show_size};
-use runner_record::PluginCache;
+use runner_model::{Digest, provider::PluginKind, units::show_size};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-
-use crate::{EngineError, children, compiler};
 
 /// Bytes of a `plugin.toml`.
 const MAX_MANIFEST: u64 = 1 << 20;
@@ -68,17 +59,6 @@ pub enum SourceState {
     Stale,
     /// It was not built.
     Missing,
-}
-
-/// A plugin that was just built.
-#[derive(Clone, Debug)]
-pub struct Built {
-    /// The plugin's file.
-    pub file: PathBuf,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// How long building took.
-    pub took: Duration,
 }
 
 impl Source {
@@ -149,8 +129,13 @@ impl Source {
         format!("runner plugin build {}", self.typed_folder())
     }
 
-    /// The folder, as a shell reads it.
-    fn typed_folder(&self) -> String {
+    /// The line for `sh` that builds the plugin.
+    pub fn build_line(&self) -> &str {
+        &self.manifest.build
+    }
+
+    /// The folder, quoted for a shell where it has to be.
+    pub fn typed_folder(&self) -> String {
         let folder = self.folder.to_string_lossy();
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
         if folder.bytes().all(is_plain) {
@@ -174,88 +159,17 @@ impl Source {
         Ok(if is_fresh { SourceState::Fresh } else { SourceState::Stale })
     }
 
-    /// Builds the plugin. What the build prints goes to standard error.
-    ///
-    /// # Errors
-    ///
-    /// A build that fails, makes no file, or makes a plugin of another kind.
-    pub fn build(&self) -> Result<Built, String> {
-        self.build_checked(|bytes| self.check(bytes))
-    }
-
-    /// Builds the plugin, and looks at it with `check`.
-    fn build_checked(
-        &self,
-        check: impl FnOnce(&[u8]) -> Result<(), String>,
-    ) -> Result<Built, String> {
-        let began = Instant::now();
-        let line = &self.manifest.build;
-        // What changes while the build goes on makes the plugin stale.
-        let digest = self.digest()?;
-        let written = self.digest_path();
-        let cannot = |error: io::Error| format!("cannot write `{}`: {error}", written.display());
-        fs::create_dir_all(self.folder.join("dist")).map_err(cannot)?;
-        // If the build fails, what is in place of the plugin then is of no known source.
-        fs::write(&written, "").map_err(cannot)?;
-        let status = shell(line, &self.folder)
-            .stdout(Stdio::from(io::stderr()))
-            .status()
-            .map_err(|error| format!("cannot run `sh`: {error}"))?;
-        if !status.success() {
-            return Err(format!(
-                "building `{}` failed ({status}): {line}\nif a tool is missing, `runner plugin doctor {}` says how it is installed",
-                self.folder.display(),
-                self.typed_folder()
-            ));
-        }
-        let file = self.file();
-        let bytes = read_regular(&file, u64::MAX).map_err(|error| {
-            format!(
-                "the build of `{}` did not make `{}`, which its `plugin.toml` names: {error}",
-                self.folder.display(),
-                file.display()
-            )
-        })?;
-        check(&bytes)?;
-        fs::write(&written, format!("{digest}\n")).map_err(cannot)?;
-        Ok(Built { file, bytes, took: began.elapsed() })
-    }
-
-    /// Compares what was built with what `plugin.toml` says.
-    fn check(&self, bytes: &[u8]) -> Result<(), String> {
-        let file = self.file();
-        let file = file.display();
-        let cache = PluginCache::open().map_err(|error| error.to_string())?;
-        let copy = children::nameless("plugin", bytes).map_err(|error| error.to_string())?;
-        let kind = match compiler::inspect(&cache, &digest(bytes), copy) {
-            Ok(inspection) => inspection.kind,
-            Err(EngineError::Usage(problem)) => {
-                return Err(format!("`{file}` was built, and {problem}"));
-            }
-            Err(error) => return Err(error.to_string()),
-        };
-        let (wanted, advice) = match self.manifest.kind {
-            kind_of_manifest if kind_of_manifest == kind => return Ok(()),
-            PluginKind::Component => (
-                "component",
-                "a component exports `runner:provider/provider`; a program with a `main` is `kind = \"command\"`",
-            ),
-            PluginKind::Command => (
-                "command",
-                "a command is a program with a `main`; what exports `runner:provider/provider` is `kind = \"component\"`",
-            ),
-        };
-        Err(format!(
-            "`{file}` was built, and is a {kind}; its `plugin.toml` says that it is a {wanted}\n{advice}"
-        ))
-    }
-
-    fn digest_path(&self) -> PathBuf {
+    /// The file that holds the digest of the source that the plugin was built from.
+    pub fn digest_path(&self) -> PathBuf {
         self.folder.join("dist/plugin.digest")
     }
 
     /// A hash of all files of the source, each with its place in its folder: wherever all of it is moved to, it is the same.
-    fn digest(&self) -> Result<Digest, String> {
+    ///
+    /// # Errors
+    ///
+    /// A source that cannot be read, or has more files than a plugin's.
+    pub fn digest(&self) -> Result<Digest, String> {
         let built = self.file();
         let (mut hasher, mut left, mut count) = (Sha256::new(), MAX_BYTES, 0);
         for folder in self.folders() {
@@ -279,21 +193,6 @@ impl Source {
         }
         Ok(Digest(hasher.finalize().into()))
     }
-}
-
-/// A line for `sh` in a folder. Programs are found in the folder first, where the package managers of Python and Node.js put
-/// them.
-pub fn shell(line: &str, folder: &Path) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-euc", line]).current_dir(folder).stdin(Stdio::null());
-    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let own = [".venv/bin", "node_modules/.bin"].map(|name| folder.join(name));
-    let path = env::var_os("PATH").unwrap_or_default();
-    // A folder with a `:` in its name cannot be searched.
-    if let Ok(path) = env::join_paths(own.into_iter().chain(env::split_paths(&path))) {
-        command.env("PATH", path);
-    }
-    command
 }
 
 /// Collects the files of a source: not what was built or installed, nor what is hidden, nor lock files, which a build writes;
@@ -339,7 +238,7 @@ fn collect(
 }
 
 /// Reads a regular file of at most `most` bytes. Opening a pipe would wait for its other end.
-fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let about = fs::metadata(path)?;
     if !about.is_file() || about.len() > most {
         return Err(io::Error::other("it is no regular file, or too large"));

@@ -22,6 +22,8 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
 };
 
+/// Variables that name the certificates which workers trust; nothing else of the environment is theirs.
+pub const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 /// Bytes of what a dead child wrote last that are kept.
 const LAST_WORDS: u64 = 4 << 10;
 
@@ -29,7 +31,7 @@ const LAST_WORDS: u64 = 4 << 10;
 type Order = (Command, SyncSender<io::Result<Child>>);
 
 /// A child that is being started.
-pub(crate) struct Starting(Receiver<io::Result<Child>>);
+pub struct Starting(Receiver<io::Result<Child>>);
 
 impl Starting {
     /// Waits until the child runs.
@@ -37,7 +39,7 @@ impl Starting {
     /// # Errors
     ///
     /// The system's, if no process can be started.
-    pub(crate) fn wait(self) -> io::Result<Child> {
+    pub fn wait(self) -> io::Result<Child> {
         let no_thread = |_| Err(io::Error::other("no thread can be started"));
         self.0.recv().unwrap_or_else(no_thread)
     }
@@ -45,7 +47,7 @@ impl Starting {
 
 /// This program with a hidden command and the number of this process behind it; with an empty environment, in a process
 /// group of its own. The caller adds arguments and the three descriptors.
-pub(crate) fn program(command: &[&str]) -> Command {
+pub fn program(command: &[&str]) -> Command {
     // Also right where the program's file was replaced since it was started.
     let mut program = Command::new("/proc/self/exe");
     program
@@ -58,7 +60,7 @@ pub(crate) fn program(command: &[&str]) -> Command {
 }
 
 /// Starts a child. Its descriptors in this process are closed once it runs.
-pub(crate) fn start(command: Command) -> Starting {
+pub fn start(command: Command) -> Starting {
     static STARTER: OnceLock<Sender<Order>> = OnceLock::new();
     let (reply, started) = mpsc::sync_channel(1);
     let starter = STARTER.get_or_init(|| {
@@ -86,13 +88,13 @@ fn start_children(orders: &Receiver<Order>) {
 }
 
 /// Kills a child that was not waited for, with all that it has started.
-pub(crate) fn kill(child: &Child) {
+pub fn kill(child: &Child) {
     // It may be gone already.
     let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
 }
 
 /// Waits for the end of a child for so long; `None` if it still runs.
-pub(crate) fn wait_for(child: &mut Child, time: Duration) -> io::Result<Option<ExitStatus>> {
+pub fn wait_for(child: &mut Child, time: Duration) -> io::Result<Option<ExitStatus>> {
     if let Some(status) = child.try_wait()? {
         return Ok(Some(status));
     }
@@ -105,7 +107,7 @@ pub(crate) fn wait_for(child: &mut Child, time: Duration) -> io::Result<Option<E
 }
 
 /// A file without a name, in memory.
-pub(crate) fn nameless(name: &str, content: &[u8]) -> io::Result<File> {
+pub fn nameless(name: &str, content: &[u8]) -> io::Result<File> {
     let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
     if !content.is_empty() {
         file.write_all(content)?;
@@ -115,7 +117,7 @@ pub(crate) fn nameless(name: &str, content: &[u8]) -> io::Result<File> {
 }
 
 /// The end of what a child wrote to its standard error.
-pub(crate) fn last_words(stderr: &File) -> String {
+pub fn last_words(stderr: &File) -> String {
     let length = stderr.metadata().map_or(0, |about| about.len());
     let from = length.saturating_sub(LAST_WORDS);
     let mut bytes = vec![0; (length - from) as usize];
@@ -126,7 +128,7 @@ pub(crate) fn last_words(stderr: &File) -> String {
 }
 
 /// How a child ended, as the rest of a sentence, with the last line that it wrote.
-pub(crate) fn show_end(status: ExitStatus, stderr: &File) -> String {
+pub fn show_end(status: ExitStatus, stderr: &File) -> String {
     let end = match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with code {code}"),
         (None, Some(signal)) => format!("was ended by signal {signal}"),
