@@ -11,8 +11,6 @@
 
 mod access;
 mod activity;
-#[doc(hidden)]
-pub mod bare;
 mod call;
 mod contract;
 mod engine;

@@ -60,7 +60,8 @@ pub(crate) struct StoreRecipe<'a> {
 }
 
 impl Sandbox {
-    /// With nothing but WASI, for the benchmark that others are compared with.
+    /// Creates a sandbox with nothing but WASI, for tests that run no call.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn bare(limits: &Limits, guard: Guard) -> Self {
         Self {
             wasi: WasiCtxBuilder::new().build_p1(),

@@ -19,6 +19,7 @@ use std::{
 
 use runner_model::{Digest, digest};
 
+mod bare;
 mod bombs;
 
 type Done<T = ()> = Result<T, Box<dyn Error>>;
@@ -447,8 +448,7 @@ fn bare_child(args: &[String]) -> Done {
         return Err("__bare CACHE DIGEST THREADS CALLS".into());
     };
     let digest = Digest::parse(digest).ok_or("a digest")?;
-    let took =
-        runner_sandbox::bare::run(Path::new(cache), &digest, threads.parse()?, calls.parse()?)?;
+    let took = bare::run(Path::new(cache), &digest, threads.parse()?, calls.parse()?)?;
     println!("{}", micros(took));
     Ok(())
 }

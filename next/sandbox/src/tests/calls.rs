@@ -1,13 +1,8 @@
 //! Calls that come to their end: what goes in, what comes out, what is not there.
 
-use std::time::Duration;
+use runner_model::provider::{OutputForm, Protocol};
 
-use runner_model::{
-    digest,
-    provider::{OutputForm, Protocol},
-};
-
-use super::support::{Bench, bundled, error, guests, output, run_fresh};
+use super::support::{Bench, error, guests, output, run_fresh};
 use crate::{Call, CommandCall, Ending};
 
 /// A command that writes `$length` bytes from `$from` to a stream.
@@ -233,13 +228,4 @@ fn a_request_that_is_not_granted_is_denied_with_its_grant() {
     assert_eq!(&*denied.what, "GET https://example.com");
     let grant = denied.grant.as_deref();
     assert_eq!(grant, Some("net = [\"https://example.com\"]"));
-}
-
-#[test]
-fn the_baseline_of_the_benchmark_calls_the_same_plugin() {
-    let bench = Bench::new();
-    let echo = bundled("echo");
-    bench.load(&echo).unwrap();
-    let took = crate::bare::run(bench.cache.path(), &digest(&echo), 2, 10).unwrap();
-    assert!(took > Duration::ZERO);
 }
