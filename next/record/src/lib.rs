@@ -6,62 +6,45 @@
 //!
 //! Begin reading at [`ResultsRoot`], then [`Manifest`] and [`Fold`].
 
-mod beneath;
-mod cache;
-mod content_store;
-mod database;
-mod durable;
-mod error;
-mod fault;
-mod find;
-mod fold;
-mod folder;
-mod list;
-mod live;
-mod lock;
-mod manifest;
-mod owned;
-mod permissions;
-mod prune;
-mod repair;
-mod requests;
-mod rerun;
+mod disk;
 mod root;
-mod root_lock;
 mod rows;
 mod run;
-mod run_files;
-mod run_head;
-mod scratch;
-mod settings;
-mod verify;
-mod writer;
 
-pub use cache::PluginCache;
-pub use error::{RecordError, in_use};
-pub use fault::sweep_every;
-pub use fold::{Fold, RowFacts, TrialState};
-pub use folder::new_id;
-pub use list::{Runs, Swept};
-pub use live::{InFlight, Live, LiveWriter, WaitingTrial};
-pub use lock::Holder;
-pub use manifest::{
-    FORMAT, GroupPlace, Manifest, ManifestProvider, Metadata, Pause, Pin, Selected, SessionEntry,
-    Transition,
+pub use disk::{
+    error::{RecordError, in_use},
+    fault::{now, sweep_every},
+    lock::Holder,
+    plugin_cache::PluginCache,
+    scratch::Scratch,
 };
-pub use owned::{End, NewPlan, NewRun, NewSession, Owned};
-pub use prune::{Kept, PrunePolicy, Pruned, Pruning};
-pub use requests::{Answer, Request, RequestMode, Requests, actor};
-pub use rerun::Rerun;
-pub use root::ResultsRoot;
-pub use root_lock::Share;
-pub use rows::ReadLine;
-pub use run::{RunDir, now};
-pub use run_head::RunHead;
-pub use scratch::Scratch;
-pub use settings::SettingsFile;
-pub use verify::{DiskFault, Verified};
-pub use writer::{Ack, Writer};
+pub use root::{
+    list::{Runs, Swept},
+    prune::{Kept, PrunePolicy, Pruned, Pruning},
+    results_root::ResultsRoot,
+    root_lock::Share,
+    settings::SettingsFile,
+};
+pub use rows::{
+    fold::{Fold, RowFacts, TrialState},
+    line_reader::ReadLine,
+    rerun::Rerun,
+    writer::{Ack, Writer},
+};
+pub use run::{
+    control::Answer,
+    folder::new_id,
+    live::{End, InFlight, Live, LiveWriter, WaitingTrial},
+    manifest::{
+        FORMAT, GroupPlace, Manifest, ManifestProvider, Metadata, Pause, Pin, Selected,
+        SessionEntry, Transition,
+    },
+    owned::{NewPlan, NewRun, NewSession, Owned},
+    requests::{Request, RequestMode, Requests, actor},
+    run_dir::RunDir,
+    run_head::RunHead,
+    verify::{DiskFault, Verified},
+};
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,520 @@
+//! [`Dir`]: the only way to a path below a results root, a run or the plugin cache.
+//!
+//! A folder is opened once, and everything in it is reached from its handle, without following links: a run that was copied
+//! from elsewhere may have a link, a pipe or a folder where a file is expected, and other users may replace what is there at
+//! any moment. Files are regular files only, and opening one never waits.
+
+use std::{
+    ffi::{CStr, CString},
+    fs::{DirBuilder, File},
+    io::{self, Read as _, Write as _},
+    os::{
+        fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+        unix::fs::DirBuilderExt as _,
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use runner_model::Time;
+use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, RawMode, ResolveFlags, Stat},
+    io::Errno,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{RecordError, disk::permissions};
+
+/// Folders in folders of a run; deeper ones are left to their owner.
+const MAX_DEPTH: u32 = 64;
+
+/// An open folder. Names of its methods are single segments unless they say otherwise.
+#[derive(Clone, Debug)]
+pub(crate) struct Dir {
+    handle: Arc<OwnedFd>,
+    path: Arc<Path>,
+    /// Which folder it is.
+    pub(crate) stamp: Stamp,
+    /// By which new entries are shared.
+    mode: u32,
+}
+
+/// Which file is at a path, and whether it has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stamp {
+    pub device: u64,
+    pub inode: u64,
+    pub length: u64,
+    /// Nanoseconds since 1970.
+    pub modified: i64,
+    pub is_file: bool,
+}
+
+impl Stamp {
+    /// Tells whether both are one file, whatever was written into it.
+    pub(crate) fn is_place_of(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
+    /// When it was last changed.
+    pub(crate) fn changed(&self) -> Time {
+        Time::from_millis(self.modified / 1_000_000)
+    }
+
+    /// Of an open file.
+    pub(crate) fn of(file: impl AsFd) -> io::Result<Self> {
+        Ok(Self::new(&rustix::fs::fstat(file)?))
+    }
+
+    fn new(found: &Stat) -> Self {
+        Self {
+            device: found.st_dev,
+            inode: found.st_ino,
+            length: found.st_size.try_into().unwrap_or(0),
+            modified: found.st_mtime * 1_000_000_000 + found.st_mtime_nsec as i64,
+            is_file: FileType::from_raw_mode(found.st_mode) == FileType::RegularFile,
+        }
+    }
+}
+
+impl Dir {
+    /// Opens a folder by the path that the user or the environment gave. Links on the way are theirs.
+    pub(crate) fn open(path: &Path) -> Result<Self, RecordError> {
+        let from = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(CWD, from, flags, Mode::empty());
+        Self::new(handle, path.to_owned())
+    }
+
+    /// Opens a folder as [`Self::open`] does, and makes folders that are missing. Their names are on disk then.
+    pub(crate) fn open_or_make(path: &Path) -> Result<Self, RecordError> {
+        let is_missing = |above: &&Path| {
+            !above.as_os_str().is_empty() && matches!(above.try_exists(), Ok(false))
+        };
+        let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
+        let made = match missing.is_empty() {
+            true => Ok(()),
+            false => {
+                DirBuilder::new().recursive(true).mode(permissions::of_own_folder()).create(path)
+            }
+        };
+        made.map_err(|source| RecordError::io("make the folder", path, source))?;
+        for folder in missing {
+            Self::open(folder.parent().unwrap_or(folder))?.sync()?;
+        }
+        Self::open(path)
+    }
+
+    fn new(handle: Result<OwnedFd, Errno>, path: PathBuf) -> Result<Self, RecordError> {
+        let opened = handle.and_then(|handle| Ok((rustix::fs::fstat(&handle)?, handle)));
+        match opened {
+            Ok((found, handle)) => Ok(Self {
+                handle: Arc::new(handle),
+                path: path.into(),
+                stamp: Stamp::new(&found),
+                mode: found.st_mode,
+            }),
+            Err(source) => Err(RecordError::io("open the folder", &path, source)),
+        }
+    }
+
+    /// The folder's path, for messages.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens a folder in this one.
+    pub(crate) fn dir(&self, name: &str) -> Result<Self, RecordError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let opened = self.open_at(name, flags, Mode::empty());
+        let handle =
+            opened.map_err(|source| self.explain("open the folder", name, source.into()))?;
+        Self::new(Ok(handle), self.path.join(name))
+    }
+
+    /// Opens a folder in this one, and makes it where it is missing.
+    pub(crate) fn dir_or_make(&self, name: &str) -> Result<Self, RecordError> {
+        match self.dir(name) {
+            Err(error) if error.is_missing() => {
+                match self.make(name, permissions::of_folder_in(self.mode)) {
+                    Err(error) if error.kind() != Some(io::ErrorKind::AlreadyExists) => Err(error),
+                    _ => self.dir(name),
+                }
+            }
+            opened => opened,
+        }
+    }
+
+    /// Makes a folder for a run. Fails if there is something of this name.
+    pub(crate) fn make_own(&self, name: &str) -> Result<Self, RecordError> {
+        self.make(name, permissions::of_own_folder())?;
+        self.dir(name)
+    }
+
+    /// Shuts all users out but the owner. What is made in the folder afterwards is the owner's alone, too.
+    pub(crate) fn make_private(&mut self) -> Result<(), RecordError> {
+        let mode = permissions::PRIVATE;
+        rustix::fs::fchmod(&self.handle, Mode::from_raw_mode(mode))
+            .map_err(|source| self.error("change the mode of", ".", source))?;
+        self.mode = mode;
+        Ok(())
+    }
+
+    /// Tells whether the folder is this user's and no other one may enter it.
+    pub(crate) fn is_private(&self) -> bool {
+        let user = rustix::process::geteuid().as_raw();
+        let found = rustix::fs::fstat(&self.handle);
+        found.is_ok_and(|found| {
+            found.st_uid == user && found.st_mode & 0o777 == permissions::PRIVATE
+        })
+    }
+
+    fn make(&self, name: &str, mode: u32) -> Result<(), RecordError> {
+        rustix::fs::mkdirat(&self.handle, name, Mode::from_raw_mode(mode))
+            .map_err(|source| self.error("make the folder", name, source))
+    }
+
+    /// Opens a file for reading.
+    pub(crate) fn read(&self, name: &str) -> Result<File, RecordError> {
+        self.file("read", name, OFlags::RDONLY)
+    }
+
+    /// Opens a file for reading and writing, and makes it where it is missing.
+    pub(crate) fn write(&self, name: &str) -> Result<File, RecordError> {
+        self.file("write", name, OFlags::RDWR | OFlags::CREATE)
+    }
+
+    /// Opens a file whose every write goes to its end, and makes it where it is missing.
+    pub(crate) fn append(&self, name: &str) -> Result<File, RecordError> {
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE;
+        self.file("write", name, flags)
+    }
+
+    /// Makes a file. Fails if there is something of this name.
+    pub(crate) fn make_file(&self, name: &str) -> Result<File, RecordError> {
+        self.file("make", name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
+    }
+
+    /// Reads a whole file, of at most `limit` bytes.
+    pub(crate) fn read_all(&self, name: &str, limit: u64) -> Result<Vec<u8>, RecordError> {
+        let file = self.read(name)?;
+        let mut bytes = Vec::new();
+        let read = file.take(limit + 1).read_to_end(&mut bytes);
+        let read = read.and_then(|length| match length as u64 > limit {
+            true => Err(io::Error::other("it is larger than such a file can be")),
+            false => Ok(bytes),
+        });
+        read.map_err(|source| self.error("read", name, source))
+    }
+
+    /// Makes a file that has no name yet, and that is gone if the process dies. [`Self::place`] gives it one.
+    pub(crate) fn unnamed(&self) -> Result<File, RecordError> {
+        let mode = Mode::from_raw_mode(permissions::of_file_in(self.mode) as RawMode);
+        let made = self.open_at(".", OFlags::TMPFILE | OFlags::RDWR, mode);
+        match made {
+            Ok(handle) => Ok(handle.into()),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
+                let name = temporary_name();
+                let file = self.make_file(&name)?;
+                self.remove(&name)?;
+                Ok(file)
+            }
+            Err(source) => Err(self.error("make a file in", ".", source)),
+        }
+    }
+
+    /// Makes a file without a name that has these bytes.
+    pub(crate) fn unnamed_with(&self, bytes: &[u8]) -> Result<File, RecordError> {
+        let mut file = self.unnamed()?;
+        let written = file.write_all(bytes);
+        written.map_err(|source| self.error("write", ".", source))?;
+        Ok(file)
+    }
+
+    /// Gives an unnamed file its name and replaces what has that name. Where the file system cannot do that, its bytes are
+    /// copied. Neither the content nor the name is synced.
+    pub(crate) fn place(&self, file: &File, name: &str) -> Result<(), RecordError> {
+        match self.link(file, name) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EXIST) => {
+                let temporary = temporary_name();
+                if self.link(file, &temporary).is_ok() {
+                    return self.rename(&temporary, name);
+                }
+            }
+            Err(_) => {}
+        }
+        let temporary = temporary_name();
+        let mut copy = self.make_file(&temporary)?;
+        let mut reader = Reader { file, at: 0 };
+        io::copy(&mut reader, &mut copy)
+            .and_then(|_| copy.sync_all())
+            .map_err(|source| self.error("write", &temporary, source))?;
+        self.rename(&temporary, name)
+    }
+
+    fn link(&self, file: &File, name: &str) -> Result<(), Errno> {
+        let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+        rustix::fs::linkat(CWD, from, &self.handle, name, AtFlags::SYMLINK_FOLLOW)
+    }
+
+    /// Writes a file under a temporary name that belongs to it, which only one process at a time may do, and gives it back
+    /// unrenamed.
+    pub(crate) fn prepare(&self, name: &str, bytes: &[u8]) -> Result<File, RecordError> {
+        let temporary = next_name(name);
+        let mut file = self.write(&temporary)?;
+        file.set_len(0)
+            .and_then(|()| file.write_all(bytes))
+            .map_err(|source| self.error("write", &temporary, source))?;
+        Ok(file)
+    }
+
+    /// Replaces a file by what [`Self::prepare`] wrote.
+    pub(crate) fn replace(&self, name: &str) -> Result<(), RecordError> {
+        self.rename(&next_name(name), name)
+    }
+
+    /// Gives a file another name, and replaces what has that.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), RecordError> {
+        rustix::fs::renameat(&self.handle, from, &self.handle, to)
+            .map_err(|source| self.error("replace", to, source))
+    }
+
+    /// Removes a file; one that is missing is no error.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), RecordError> {
+        self.unlink(name, AtFlags::empty())
+    }
+
+    /// Removes an empty folder; one that is missing is no error.
+    pub(crate) fn remove_folder(&self, name: &str) -> Result<(), RecordError> {
+        self.unlink(name, AtFlags::REMOVEDIR)
+    }
+
+    fn unlink(&self, name: &str, flags: AtFlags) -> Result<(), RecordError> {
+        match rustix::fs::unlinkat(&self.handle, name, flags) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(source) => Err(self.error("remove", name, source)),
+        }
+    }
+
+    /// Removes everything in the folder and below it, except for files of these names in the folder itself.
+    pub(crate) fn clear(&self, except: &[&str]) -> Result<(), RecordError> {
+        self.clear_within(except, MAX_DEPTH)
+    }
+
+    fn clear_within(&self, except: &[&str], depth: u32) -> Result<(), RecordError> {
+        for name in self.entries(|_| true)? {
+            let shown = name.to_string_lossy();
+            if except.contains(&&*shown) {
+                continue;
+            }
+            let failed = |source: Errno| self.error("remove", &shown, source);
+            match rustix::fs::unlinkat(&self.handle, &name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(Errno::ISDIR | Errno::PERM) if depth > 0 => {
+                    self.inner(&name)?.clear_within(&[], depth - 1)?;
+                    rustix::fs::unlinkat(&self.handle, &name, AtFlags::REMOVEDIR)
+                        .map_err(failed)?;
+                }
+                Err(source) => return Err(failed(source)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of the files in the folder and below it, as far as they can be looked at.
+    pub(crate) fn size(&self) -> u64 {
+        self.size_within(MAX_DEPTH)
+    }
+
+    fn size_within(&self, depth: u32) -> u64 {
+        let size = |name: CString| {
+            let found = rustix::fs::statat(&self.handle, &name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+            match FileType::from_raw_mode(found.st_mode) {
+                FileType::Directory if depth > 0 => {
+                    Some(self.inner(&name).ok()?.size_within(depth - 1))
+                }
+                FileType::RegularFile => found.st_size.try_into().ok(),
+                _ => None,
+            }
+        };
+        let names = self.entries(|_| true).unwrap_or_default();
+        names.into_iter().filter_map(size).sum()
+    }
+
+    /// Opens a folder in this one whose name may be no text.
+    fn inner(&self, name: &CStr) -> Result<Self, RecordError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(&self.handle, name, flags, Mode::empty());
+        Self::new(handle, self.path.join(&*name.to_string_lossy()))
+    }
+
+    /// Looks at what has this name, which may be a link. Of a path of more segments nothing may be concluded but whether a
+    /// file has changed: links on the way are followed.
+    pub(crate) fn stat(&self, name: &str) -> Result<Option<Stamp>, RecordError> {
+        match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok(Some(Stamp::new(&found))),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(source) => Err(self.error("look at", name, source)),
+        }
+    }
+
+    /// The names in the folder that are text and may be folders, in no order.
+    pub(crate) fn folders(&self) -> Result<Vec<String>, RecordError> {
+        // Some file systems do not tell.
+        let names = self.entries(|kind| matches!(kind, FileType::Directory | FileType::Unknown))?;
+        Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
+    }
+
+    /// All names in the folder, in no order. Those that are no text are given with replaced characters.
+    pub(crate) fn names(&self) -> Result<Vec<String>, RecordError> {
+        let names = self.entries(|_| true)?;
+        let text = |name: CString| name.to_string_lossy().into_owned();
+        Ok(names.into_iter().map(text).collect())
+    }
+
+    fn entries(&self, is_wanted: impl Fn(FileType) -> bool) -> Result<Vec<CString>, RecordError> {
+        let failed = |source| self.error("read", ".", source);
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.handle).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if is_wanted(entry.file_type()) && ![c".", c".."].contains(&entry.file_name()) {
+                names.push(entry.file_name().to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Puts the folder's names on disk.
+    pub(crate) fn sync(&self) -> Result<(), RecordError> {
+        rustix::fs::fsync(&self.handle).map_err(|source| self.error("sync", ".", source))
+    }
+
+    /// An error at a name of this folder.
+    pub(crate) fn error(
+        &self,
+        what: &'static str,
+        name: &str,
+        source: impl Into<io::Error>,
+    ) -> RecordError {
+        RecordError::io(what, &self.path_of(name), source)
+    }
+
+    /// An error with what a name of this folder holds.
+    pub(crate) fn refuse(&self, name: &str, problem: impl Into<String>) -> RecordError {
+        RecordError::Foreign { path: self.path_of(name), problem: problem.into() }
+    }
+
+    fn path_of(&self, name: &str) -> PathBuf {
+        match name {
+            "." => self.path.to_path_buf(),
+            name => self.path.join(name),
+        }
+    }
+
+    fn file(&self, what: &'static str, name: &str, flags: OFlags) -> Result<File, RecordError> {
+        let mode = match flags.contains(OFlags::CREATE) {
+            true => Mode::from_raw_mode(permissions::of_file_in(self.mode) as RawMode),
+            false => Mode::empty(),
+        };
+        let opened = self
+            .open_at(name, flags | OFlags::NONBLOCK, mode)
+            .map_err(io::Error::from)
+            .and_then(|handle| {
+                let file = File::from(handle);
+                match file.metadata()?.is_file() {
+                    true => Ok(file),
+                    false => Err(io::Error::other("it is not a regular file")),
+                }
+            });
+        opened.map_err(|source| self.explain(what, name, source))
+    }
+
+    /// Says of something that could not be opened because of what it is what it is.
+    fn explain(&self, what: &'static str, name: &str, source: io::Error) -> RecordError {
+        let found = rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW);
+        let kind = found.map(|found| FileType::from_raw_mode(found.st_mode));
+        let is = match kind {
+            Ok(FileType::Symlink) => "a symbolic link",
+            Ok(FileType::Fifo) => "a named pipe",
+            Ok(FileType::Socket) => "a socket",
+            Ok(FileType::CharacterDevice | FileType::BlockDevice) => "a device",
+            Ok(FileType::Directory) if what != "open the folder" => "a folder",
+            Ok(FileType::RegularFile) if what == "open the folder" => "a file",
+            _ => return self.error(what, name, source),
+        };
+        let problem = format!("it is {is}, which does not belong there: move it away");
+        self.error(what, name, io::Error::other(problem))
+    }
+
+    /// Opens a path of one or more segments below the folder.
+    fn open_at(&self, name: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        match rustix::fs::openat2(&self.handle, name, flags, mode, resolve) {
+            // An old kernel, or a container's filter of system calls.
+            Err(Errno::NOSYS | Errno::PERM) => self.open_in_steps(name, flags, mode),
+            opened => opened,
+        }
+    }
+
+    fn open_in_steps(&self, name: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+        let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut folder: Option<OwnedFd> = None;
+        let mut segments = name.split('/').peekable();
+        loop {
+            let segment = segments.next().unwrap_or_default();
+            if segment.is_empty() || segment == ".." {
+                return Err(Errno::XDEV);
+            }
+            let from = folder.as_ref().unwrap_or(&self.handle);
+            if segments.peek().is_none() {
+                return rustix::fs::openat(from, segment, flags, mode);
+            }
+            folder = Some(rustix::fs::openat(from, segment, step, Mode::empty())?);
+        }
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}
+
+/// Reads an open file from its beginning, and leaves its cursor to others.
+pub(crate) struct Reader<'a> {
+    pub file: &'a File,
+    pub at: u64,
+}
+
+impl io::Read for Reader<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let length = std::os::unix::fs::FileExt::read_at(self.file, bytes, self.at)?;
+        self.at += length as u64;
+        Ok(length)
+    }
+}
+
+/// A name that no other process uses.
+fn temporary_name() -> String {
+    format!(".new-{:016x}", random())
+}
+
+/// The name of a file while it is written that replaces another.
+fn next_name(name: &str) -> String {
+    format!(".new-{name}")
+}
+
+/// Random bits of the system.
+pub(crate) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    // Only what the caller gives can be wrong here.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    u64::from_le_bytes(bytes)
+}
+
+#[cfg(test)]
+#[path = "tests/beneath.rs"]
+mod tests;

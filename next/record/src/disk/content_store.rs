@@ -1,0 +1,114 @@
+//! [`ContentStore`]: a folder of files that are named by the SHA-256 of what is in them, `<aa>/<sha256>`: the store of a results
+//! root and the artifacts of a run.
+
+use std::{fs::File, io, time::Duration};
+
+use runner_model::Digest;
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    RecordError,
+    disk::{
+        beneath::{Dir, Reader},
+        durable::Unsynced,
+        fault::{self, Place},
+        layout::ROOT_LOCK,
+        lock::{Held, try_for, try_lock},
+    },
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A folder of contents by digest.
+#[derive(Clone, Debug)]
+pub(crate) struct ContentStore(pub Dir);
+
+impl ContentStore {
+    /// Keeps an unnamed file under its digest. An entry that is there already is read whole and used if it is undamaged,
+    /// else replaced. What is given back must be synced before the entry is relied on, also of an entry that was there: the
+    /// process that made it may have died before it was on disk. A loss of power before that costs nothing, because every
+    /// entry is compared with its digest before it is used.
+    pub(crate) fn keep(&self, draft: File, digest: &Digest) -> Result<[Unsynced; 3], RecordError> {
+        let (shelf, name) = self.shelf(digest)?;
+        let kept = match shelf.read(&name) {
+            // What is used stays in the store for a day; `prune` goes by this time.
+            Ok(entry) if is_whole(&entry, digest).unwrap_or(false) && touch(&entry).is_ok() => {
+                entry
+            }
+            _ => {
+                fault::pass(Place::StoreKeep)
+                    .map_err(|source| shelf.error("write", &name, source))?;
+                shelf.place(&draft, &name)?;
+                draft
+            }
+        };
+        let path = shelf.path().join(name);
+        Ok([Unsynced::Content(kept, path), Unsynced::Names(shelf), Unsynced::Names(self.0.clone())])
+    }
+
+    /// Opens a content after its bytes were compared with the digest.
+    pub(crate) fn open(&self, digest: &Digest) -> Result<File, RecordError> {
+        let path = digest.path();
+        let damaged = || {
+            io::Error::other(
+                "its bytes are not those that its name says: remove it, so that the next `runner exec` stores it again",
+            )
+        };
+        let entry = self.0.read(&path)?;
+        is_whole(&entry, digest)
+            .and_then(|is_whole| is_whole.then_some(entry).ok_or_else(damaged))
+            .map_err(|source| self.0.error("use", &path, source))
+    }
+
+    /// Takes the lock of the store, which prune has alone while it removes entries and others share while they keep some.
+    pub(crate) fn lock(&self, is_alone: bool) -> Result<Held, RecordError> {
+        let failed = |source| self.0.error("take", ROOT_LOCK, source);
+        let file = self.0.write(ROOT_LOCK)?;
+        let taken = try_for(PATIENCE, Duration::from_millis(1), || {
+            let is_taken = try_lock(&file, is_alone).map_err(failed)?;
+            Ok(is_taken.then_some(()))
+        });
+        taken?.ok_or_else(|| {
+            failed(io::Error::other(
+                "another `runner` works there and does not let it go; end it and try again",
+            ))
+        })?;
+        Ok(Held(file))
+    }
+
+    fn shelf(&self, digest: &Digest) -> Result<(Dir, String), RecordError> {
+        let name = digest.to_string();
+        Ok((self.0.dir_or_make(&name[..2])?, name))
+    }
+}
+
+fn touch(entry: &File) -> rustix::io::Result<()> {
+    let [last_access, last_modification] = [Timespec { tv_sec: 0, tv_nsec: UTIME_NOW }; 2];
+    let times = Timestamps { last_access, last_modification };
+    rustix::fs::futimens(entry, &times)
+}
+
+fn is_whole(file: &File, digest: &Digest) -> io::Result<bool> {
+    Ok(digest_of(Reader { file, at: 0 })? == *digest)
+}
+
+/// The SHA-256 of all that can be read.
+pub(crate) fn digest_of(mut bytes: impl io::Read) -> io::Result<Digest> {
+    let mut hasher = Hasher(Sha256::new());
+    io::copy(&mut bytes, &mut hasher)?;
+    Ok(Digest(hasher.0.finalize().into()))
+}
+
+struct Hasher(Sha256);
+
+impl io::Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

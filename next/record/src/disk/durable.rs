@@ -1,0 +1,64 @@
+//! Waiting for the disk as seldom as possible: files and folders are synced side by side.
+
+use std::{
+    fs::File,
+    panic::resume_unwind,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use crate::{RecordError, disk::beneath::Dir};
+
+/// Something whose content or names may not be on disk.
+#[derive(Debug)]
+pub(crate) enum Unsynced {
+    /// The content of a file, and its path.
+    Content(File, PathBuf),
+    /// The names in a folder.
+    Names(Dir),
+}
+
+impl Unsynced {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Content(_, path) => path,
+            Self::Names(dir) => dir.path(),
+        }
+    }
+
+    fn sync(&self) -> Result<(), RecordError> {
+        match self {
+            Self::Content(file, path) => {
+                let synced = file.sync_data();
+                synced.map_err(|source| RecordError::io("sync", path, source))
+            }
+            Self::Names(dir) => dir.sync(),
+        }
+    }
+}
+
+/// Syncs all of these. The disk takes as long for one as for all of them at once.
+pub(crate) fn sync_together(mut parts: Vec<Unsynced>) -> Result<(), RecordError> {
+    parts.sort_by(|one, other| one.path().cmp(other.path()));
+    parts.dedup_by(|one, other| one.path() == other.path());
+    let Some((first, others)) = parts.split_first() else {
+        return Ok(());
+    };
+    thread::scope(|scope| {
+        let threads = others.iter().map(|part| {
+            let thread = thread::Builder::new();
+            thread.spawn_scoped(scope, || part.sync())
+        });
+        let threads: Vec<_> = threads.collect();
+        let mut result = first.sync();
+        for (part, thread) in others.iter().zip(threads) {
+            // Without another thread this one does it.
+            let synced = thread.map_or_else(
+                |_| part.sync(),
+                |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            );
+            result = result.and(synced);
+        }
+        result
+    })
+}

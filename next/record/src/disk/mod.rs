@@ -1,0 +1,12 @@
+//! Paths, files and locks, without knowledge of what a run is.
+
+pub(crate) mod beneath;
+pub(crate) mod content_store;
+pub(crate) mod durable;
+pub(crate) mod error;
+pub(crate) mod fault;
+pub(crate) mod layout;
+pub(crate) mod lock;
+pub(crate) mod permissions;
+pub(crate) mod plugin_cache;
+pub(crate) mod scratch;

@@ -1,0 +1,137 @@
+//! [`Scratch`]: a session's folder for temporary files. If its process dies, a later session removes it.
+
+use std::{fs::File, path::Path, time::Duration};
+
+use crate::{
+    RecordError,
+    disk::{
+        beneath::{Dir, random},
+        fault::now,
+        lock::{LOCK, try_lock},
+    },
+};
+
+const PREFIX: &str = "runner-";
+/// A process that lives holds the lock of its folder long before that.
+const OLD: Duration = Duration::from_secs(60);
+
+/// A folder for temporary files that is removed when this is dropped. Only its owner may enter it.
+#[derive(Debug)]
+pub struct Scratch {
+    above: Dir,
+    dir: Dir,
+    name: String,
+    /// Shows that the process lives.
+    _lock: File,
+}
+
+impl Scratch {
+    /// Makes a folder in this one.
+    pub fn make(above: &Path) -> Result<Self, RecordError> {
+        let above = Dir::open(above)?;
+        let name = format!("{PREFIX}{:016x}", random());
+        let mut dir = above.make_own(&name)?;
+        dir.make_private()?;
+        let lock = dir.make_file(LOCK)?;
+        // No other process knows it.
+        try_lock(&lock, true).map_err(|source| dir.error("take", LOCK, source))?;
+        Ok(Self { above, dir, name, _lock: lock })
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Removes what processes have left in this folder that were killed. What it cannot remove stays.
+    pub fn sweep(above: &Path) {
+        let Ok(above) = Dir::open(above) else {
+            return;
+        };
+        for name in above.folders().unwrap_or_default() {
+            if is_name(&name)
+                && let Ok(dir) = above.dir(&name)
+                && let Some(_lock) = take_dead(&dir)
+            {
+                let _ = remove(&above, &dir, &name);
+            }
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left is removed by a later session.
+        let _ = remove(&self.above, &self.dir, &self.name);
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let digits = name.strip_prefix(PREFIX).unwrap_or_default();
+    digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The lock of a folder that this user's process has made and that no process holds.
+fn take_dead(dir: &Dir) -> Option<File> {
+    let found = dir.stat(LOCK).ok()??;
+    if !dir.is_private() || !found.is_file || now().since(found.changed()) < OLD {
+        return None;
+    }
+    let lock = dir.read(LOCK).ok()?;
+    lock.try_lock().is_ok().then_some(lock)
+}
+
+/// Removes the folder, and its lock when there is nothing else left.
+fn remove(above: &Dir, dir: &Dir, name: &str) -> Result<(), RecordError> {
+    dir.clear(&[LOCK])?;
+    dir.remove(LOCK)?;
+    above.remove_folder(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::{self, File, Permissions},
+        os::unix::fs::PermissionsExt as _,
+        time::SystemTime,
+    };
+
+    use super::{OLD, Scratch};
+
+    #[test]
+    fn folders_of_dead_processes_are_removed() {
+        let above = tempfile::tempdir().unwrap();
+        let path = |name: &str| above.path().join(name);
+        let age = |folder: &str| {
+            let lock = File::open(path(folder).join("lock")).unwrap();
+            lock.set_modified(SystemTime::now() - 2 * OLD).unwrap();
+        };
+        let make = |name: &str, mode| {
+            fs::create_dir_all(path(name).join("worker-1/deep")).unwrap();
+            fs::write(path(name).join("worker-1/deep/file"), "text").unwrap();
+            fs::write(path(name).join("lock"), "").unwrap();
+            fs::set_permissions(path(name), Permissions::from_mode(mode)).unwrap();
+        };
+        let live = Scratch::make(above.path()).unwrap();
+        let name = live.path().file_name().unwrap().to_str().unwrap();
+        fs::write(live.path().join("mine"), "text").unwrap();
+        age(name);
+        let [dead, young, shared] = [1, 2, 3].map(|number| format!("runner-{number:016x}"));
+        for (folder, mode) in [(&dead, 0o700), (&young, 0o700), (&shared, 0o750)] {
+            make(folder, mode);
+        }
+        make("runner-other", 0o700);
+        for folder in [&*dead, &shared, "runner-other"] {
+            age(folder);
+        }
+        Scratch::sweep(above.path());
+        assert!(!path(&dead).exists());
+        for folder in [&*young, &shared, "runner-other"] {
+            assert!(path(folder).join("worker-1/deep/file").exists(), "{folder}");
+        }
+        assert!(live.path().join("mine").exists());
+        let gone = live.path().to_owned();
+        drop(live);
+        assert!(!gone.exists());
+    }
+}

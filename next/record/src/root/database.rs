@@ -1,0 +1,236 @@
+//! [`Database`]: the list of a root's runs in SQLite, `runner.db`. It can be deleted, damaged or locked at any moment; then
+//! manifests are read instead, and the answers are the same.
+
+use std::{collections::HashMap, io, path::PathBuf, time::Duration};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, params};
+
+use crate::{
+    Manifest, RecordError, RunDir, RunHead,
+    disk::{
+        beneath::{Dir, Stamp},
+        permissions::check_trust,
+    },
+};
+
+pub(crate) const NAME: &str = "runner.db";
+/// Of the tables below. A file of another version is made anew.
+const VERSION: i64 = 5;
+/// How long another process may write. Nothing but time is lost without the list.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// So many runs in one transaction make a log that takes long to read whenever the list is opened.
+const MANY: usize = 100;
+
+/// The tables. The runner reads the columns up to `crc`; those behind are for people and their queries.
+const SCHEMA: &str = include_str!("../../../schemas/database.sql");
+
+/// The list may not have been told of a session: between two ends a run was running.
+const STEP: &str = "
+UPDATE runs SET manifest = json_set(manifest, '$.status', 'running') WHERE id = ?1 AND status <> ?2 ->> '$.status'";
+
+const UPSERT: &str = "
+INSERT INTO runs VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (id) DO UPDATE SET entry = ?2, crc = ?3, manifest = ?4";
+
+/// A manifest that can be read.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    /// The manifest.
+    pub(crate) text: String,
+    /// What the list has of it.
+    pub(crate) entry: Entry,
+}
+
+/// Which file a manifest is, and what a list says of its run.
+pub(crate) type Entry = Box<(Stamp, RunHead)>;
+
+impl Listed {
+    /// Reads the manifest of a run.
+    pub(crate) fn read(run: &RunDir) -> Result<Self, RecordError> {
+        let (manifest, text, stamp) = Manifest::read(&run.dir, &run.id)?;
+        let entry = Box::new((stamp, RunHead::from(&manifest)));
+        Ok(Self { text, entry })
+    }
+}
+
+/// The runs of the list by their ids, with the manifest that they were read from.
+pub(crate) type Known = HashMap<String, Entry>;
+
+/// The list of a root's runs.
+#[derive(Debug)]
+pub(crate) struct Database {
+    connection: Connection,
+    root: Dir,
+}
+
+impl Database {
+    /// Opens the list, if the root has one that can be used here.
+    pub(crate) fn open(root: &Dir) -> Option<Self> {
+        root.stat(NAME).ok()??;
+        Self::open_or_make(root)
+    }
+
+    /// Opens the list, and makes it where it is missing. A file that is damaged or of another version is replaced.
+    pub(crate) fn open_or_make(root: &Dir) -> Option<Self> {
+        Self::make(root).ok()
+    }
+
+    /// Opens or makes the list, or says why the root has no list.
+    fn make(root: &Dir) -> Result<Self, io::Error> {
+        if is_network(root) {
+            return Err(io::Error::other(
+                "a list needs memory that all processes share, which a network file system does not give",
+            ));
+        }
+        let folder = root.path().canonicalize()?;
+        check_trust(&folder)?;
+        let connect = || {
+            // SQLite gives its other files the mode of this one.
+            root.write(NAME).map_err(io::Error::other)?;
+            Ok::<_, io::Error>(connect(folder.join(NAME)))
+        };
+        let connection = match connect()? {
+            Err(error) if is_damage(&error) => {
+                remove(root);
+                connect()?
+            }
+            connected => connected,
+        };
+        Ok(Self { connection: connection.map_err(io::Error::other)?, root: root.clone() })
+    }
+
+    /// Makes the list anew, and anything but a folder in its place goes.
+    pub(crate) fn make_anew(root: &Dir) -> Result<Self, RecordError> {
+        remove(root);
+        Self::make(root).map_err(|source| root.error("make the list", NAME, source))
+    }
+
+    /// Reads the runs of the list; none if it is damaged or cannot be read now.
+    pub(crate) fn read(self) -> Option<(Self, Known)> {
+        let read = |connection: &Connection| {
+            let mut statement = connection.prepare("SELECT id, entry, crc FROM runs")?;
+            let mut rows = statement.query([])?;
+            let mut runs = HashMap::new();
+            while let Some(row) = rows.next()? {
+                let text = row.get_ref(1)?.as_bytes()?;
+                let is_whole = i64::from(crc32fast::hash(text)) == row.get::<_, i64>(2)?;
+                // What is damaged is read from its manifest.
+                if let (true, Ok(entry)) = (is_whole, serde_json::from_slice(text)) {
+                    runs.insert(row.get(0)?, entry);
+                }
+            }
+            Ok(runs)
+        };
+        match read(&self.connection) {
+            Ok(runs) => Some((self, runs)),
+            Err(error) => {
+                self.give_up(&error);
+                None
+            }
+        }
+    }
+
+    /// Upserts runs and removes others. What cannot be written is read from manifests the next time.
+    pub(crate) fn write<'a>(
+        &mut self,
+        changed: &[(String, Listed)],
+        gone: impl Iterator<Item = &'a String>,
+    ) -> rusqlite::Result<()> {
+        let gone: Vec<_> = gone.collect();
+        let write = |connection: &mut Connection| {
+            let mut all = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for (id, listed) in changed {
+                let one = all.savepoint()?;
+                // A run that the list refuses costs only itself.
+                match upsert(&one, id, listed) {
+                    Err(error) if is_damage(&error) => return Err(error),
+                    Err(_) => {}
+                    Ok(()) => one.commit()?,
+                }
+            }
+            for id in gone {
+                all.execute("DELETE FROM runs WHERE id = ?1", [id])?;
+            }
+            all.commit()?;
+            if changed.len() >= MANY {
+                // What another process still reads stays in the log.
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            }
+            Ok(())
+        };
+        write(&mut self.connection).inspect_err(|error| self.give_up(error))
+    }
+
+    /// Removes a damaged file: the next process makes it anew.
+    fn give_up(&self, error: &rusqlite::Error) {
+        if is_damage(error) {
+            remove(&self.root);
+        }
+    }
+}
+
+fn connect(path: PathBuf) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // A checkpoint waits for the disk. There is one whenever the log has grown.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 64; PRAGMA cell_size_check = ON;",
+    )?;
+    if version(&connection)? != VERSION {
+        let schema = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Another process may have made it meanwhile; tables of another version are damage.
+        if version(&schema)? != VERSION {
+            schema.execute_batch(SCHEMA)?;
+            schema.pragma_update(None, "user_version", VERSION)?;
+        }
+        schema.commit()?;
+    }
+    Ok(connection)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn upsert(runs: &Connection, id: &str, listed: &Listed) -> rusqlite::Result<()> {
+    let entry = serde_json::to_string(&listed.entry).unwrap_or_default();
+    let crc = crc32fast::hash(entry.as_bytes());
+    runs.execute(STEP, params![id, listed.text])?;
+    runs.execute(UPSERT, params![id, entry, crc, listed.text])?;
+    Ok(())
+}
+
+fn remove(root: &Dir) {
+    for name in ["runner.db-wal", "runner.db-shm", NAME] {
+        let _ = root.remove(name);
+    }
+}
+
+/// Tells whether the file is no list of this version. Busy, full, unreadable or read-only ones are left as they are.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{DatabaseCorrupt, NotADatabase, TypeMismatch, Unknown};
+    match error.sqlite_error_code() {
+        // `Unknown` is what a statement gets that does not fit to the tables.
+        Some(code) => matches!(code, DatabaseCorrupt | NotADatabase | TypeMismatch | Unknown),
+        // A column that is missing or of another type.
+        None => true,
+    }
+}
+
+/// WAL needs memory that all processes share, which no network gives.
+fn is_network(root: &Dir) -> bool {
+    const NFS: u64 = 0x6969;
+    const SMB: [u64; 3] = [0x517b, 0xff53_4d42, 0xfe53_4d42];
+    let found = rustix::fs::fstatfs(root).map(|found| found.f_type as u64 & 0xffff_ffff);
+    found.is_ok_and(|kind| kind == NFS || SMB.contains(&kind))
+}
+
+#[cfg(test)]
+#[path = "tests/database.rs"]
+mod tests;

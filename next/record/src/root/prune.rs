@@ -1,0 +1,431 @@
+//! Deletes runs that a policy names, what dead births have left, and contents of the store that no run needs.
+//!
+//! A run is deleted under its lock. First its manifest is renamed and that is synced: from then on there is no run, and
+//! whatever ends the deletion, the next one finishes it.
+
+use std::{collections::BTreeSet, io, thread, time::Duration};
+
+use runner_model::{RunStatus, Time, row::Actor};
+use serde::Serialize;
+
+use crate::{
+    Holder, Manifest, Owned, Pin, RecordError, ResultsRoot, RunDir, RunHead,
+    disk::{
+        beneath::{Dir, Stamp},
+        content_store::ContentStore,
+        fault::now,
+        layout::{DELETED, MANIFEST, STORE},
+        lock::{self, LOCK, Lock},
+    },
+};
+
+/// A birth takes no longer.
+const BIRTH: Duration = Duration::from_secs(3600);
+/// ContentStore that a run has used since then may belong to a birth.
+const UNUSED: Duration = Duration::from_secs(24 * 3600);
+/// ContentStore that are removed while births wait.
+const AT_ONCE: usize = 64;
+
+/// Which runs go: those that any of these name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PrunePolicy {
+    /// These, as [`ResultsRoot::find`] takes them.
+    pub runs: Vec<String>,
+    /// Only runs with one of these statuses, and all of them if nothing else is given.
+    pub statuses: Vec<RunStatus>,
+    /// Those that ended longer ago than this.
+    pub older_than: Option<Duration>,
+    /// All but so many of the newest.
+    pub keep_last: Option<u64>,
+    /// The oldest, until the rest has no more bytes than this.
+    pub max_size: Option<u64>,
+}
+
+/// What a prune has deleted, or would delete.
+#[derive(Debug, Default, Serialize)]
+pub struct Pruning {
+    /// The runs, the oldest first.
+    pub runs: Vec<Pruned>,
+    /// Runs that the policy names and that stay.
+    pub kept: Vec<Kept>,
+    /// Folders of births and deletions that a process did not finish.
+    pub leftovers: Vec<String>,
+    /// ContentStore of the store that no run needs.
+    pub contents: u64,
+    /// Their bytes.
+    pub content_bytes: u64,
+    /// What could not be done, for people.
+    pub problems: Vec<String>,
+}
+
+/// A run that goes.
+#[derive(Debug, Serialize)]
+pub struct Pruned {
+    /// Its id.
+    pub run: String,
+    /// Its scenario.
+    pub scenario: String,
+    /// How it ended.
+    pub status: RunStatus,
+    /// When it began.
+    pub started_at: Time,
+    /// Bytes of its files.
+    pub bytes: u64,
+}
+
+/// A run that stays although the policy names it.
+#[derive(Debug, Serialize)]
+pub struct Kept {
+    /// Its id.
+    pub run: String,
+    /// Whether a process works on it.
+    pub is_held: bool,
+    /// Whether it was asked for by its name.
+    pub is_named: bool,
+    /// Why it stays, with what to do.
+    pub why: String,
+}
+
+impl PrunePolicy {
+    /// Tells whether it names no run.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl ResultsRoot {
+    /// Deletes what a policy names, or only says what that would be. Never deletes a run that is running, pinned, not yet
+    /// swept, or whose manifest cannot be read.
+    pub fn prune(
+        &self,
+        policy: &PrunePolicy,
+        is_dry: bool,
+        now: Time,
+    ) -> Result<Pruning, RecordError> {
+        let root = self.own_dir()?;
+        let mut done = Pruning::default();
+        // Before the manifests: what a run stores after this look was used a moment ago.
+        let contents = unused(root, now).unwrap_or_else(|error| {
+            done.problems.push(error.to_string());
+            Vec::new()
+        });
+        let found = self.runs()?;
+        let named = self.named(policy)?;
+        let mut going = chosen(root, policy, &found.runs, &named, now);
+        going.reverse();
+        for head in going {
+            let is_named = named.contains(&head.id);
+            // Another prune may have deleted it.
+            let Some(run) = self.open_run(&head.id)? else {
+                continue;
+            };
+            let pruned = Pruned {
+                run: head.id.clone(),
+                scenario: head.scenario.clone(),
+                status: head.status,
+                started_at: head.started_at,
+                bytes: run.dir.size(),
+            };
+            let stays = if is_dry { why_it_stays(&run) } else { delete_run(&run) };
+            match stays {
+                Ok(None) => done.runs.push(pruned),
+                Ok(Some((is_held, why))) => {
+                    done.kept.push(Kept { run: run.id, is_held, is_named, why });
+                }
+                Err(error) if error.is_missing() => {}
+                Err(error) => done.problems.push(error.to_string()),
+            }
+        }
+        for name in self.names()? {
+            if !is_leftover(root, &name, now) {
+                continue;
+            }
+            let removed = if is_dry { Ok(()) } else { remove_leftover(root, &name) };
+            match removed {
+                Ok(()) => done.leftovers.push(name),
+                Err(error) if error.is_missing() => {}
+                // Another prune is removing it.
+                Err(RecordError::Held { .. }) => {}
+                Err(error) => done.problems.push(error.to_string()),
+            }
+        }
+        done.leftovers.sort();
+        self.prune_store(&contents, is_dry, &mut done)?;
+        if !is_dry {
+            // The list forgets what is gone.
+            self.listed()?;
+        }
+        Ok(done)
+    }
+
+    /// The ids of runs that are asked for by name.
+    fn named(&self, policy: &PrunePolicy) -> Result<BTreeSet<String>, RecordError> {
+        let mut ids = BTreeSet::new();
+        for name in &policy.runs {
+            let run = self.find(name)?;
+            let (root, its_root) = (self.own_dir()?, &run.root);
+            if !root.stamp.is_place_of(&its_root.stamp) {
+                let other = its_root.path().display();
+                let problem = format!(
+                    "the run is in another results root: name that with `--results {other}`"
+                );
+                return Err(run.dir.refuse(".", problem));
+            }
+            ids.insert(run.id);
+        }
+        Ok(ids)
+    }
+
+    fn prune_store(
+        &self,
+        contents: &[(String, String, Stamp)],
+        is_dry: bool,
+        done: &mut Pruning,
+    ) -> Result<(), RecordError> {
+        if contents.is_empty() {
+            return Ok(());
+        }
+        let root = self.own_dir()?;
+        let mut needed = BTreeSet::new();
+        for name in self.names()? {
+            if is_dry && done.runs.iter().any(|run| run.run == name) {
+                continue;
+            }
+            let run = self.open_run(&name);
+            match run.and_then(|run| run.as_ref().map(text_of).transpose()) {
+                Ok(text) => needed.extend(digests(&text.unwrap_or_default())),
+                Err(error) if error.is_missing() => {}
+                Err(error) => {
+                    let problem =
+                        "the store stays as it is, because nobody can tell what this run needs";
+                    done.problems.push(format!("{problem}: {error}"));
+                    return Ok(());
+                }
+            }
+        }
+        let store = ContentStore(root.dir(STORE)?);
+        let unneeded = contents.iter().filter(|(_, name, _)| !needed.contains(name));
+        let unneeded: Vec<_> = unneeded.collect();
+        for some in unneeded.chunks(AT_ONCE) {
+            let lock = (!is_dry).then(|| store.lock(true));
+            let _lock = lock.transpose()?;
+            for (shelf, name, stamp) in some {
+                let shelf = store.0.dir(shelf)?;
+                // A birth may have used it since.
+                if shelf.stat(name)?.as_ref() != Some(stamp) {
+                    continue;
+                }
+                if !is_dry {
+                    shelf.remove(name)?;
+                }
+                done.contents += 1;
+                done.content_bytes += stamp.length;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Owned {
+    /// Lets `prune` leave the run alone, or with `None` delete it again. Returns whether that changed the manifest.
+    pub fn pin(&mut self, by: Option<Actor>) -> Result<bool, RecordError> {
+        let old = self.manifest.pinned.take();
+        if old.as_ref().map(|old| &old.by) == by.as_ref() {
+            self.manifest.pinned = old;
+            return Ok(false);
+        }
+        self.log(if by.is_some() { "the run is pinned" } else { "the run is no longer pinned" });
+        self.manifest.pinned = by.map(|by| Pin { at: now(), by });
+        self.lock.release_reserve();
+        self.replace_manifest()?;
+        self.root.note(&self.manifest);
+        Ok(true)
+    }
+}
+
+/// The runs that a policy names, newest first.
+fn chosen<'a>(
+    root: &Dir,
+    policy: &PrunePolicy,
+    runs: &'a [RunHead],
+    named: &BTreeSet<String>,
+    now: Time,
+) -> Vec<&'a RunHead> {
+    let has_rule = policy.older_than.is_some()
+        || policy.keep_last.is_some()
+        || policy.max_size.is_some()
+        || !policy.runs.is_empty();
+    let is_meant =
+        |run: &&RunHead| policy.statuses.is_empty() || policy.statuses.contains(&run.status);
+    let size_of = |run: &RunHead| root.dir(&run.id).map_or(0, |dir| dir.size());
+    let stays = |run: &&RunHead| run.pinned.is_some() || run.status == RunStatus::Running;
+    let mut size: u64 = 0;
+    if policy.max_size.is_some() {
+        // What stays in any case takes the room of others.
+        let staying = runs.iter().filter(is_meant).filter(stays);
+        size = staying.map(size_of).sum();
+    }
+    let mut going = Vec::new();
+    let mut place = 0;
+    for run in runs {
+        let is_meant = is_meant(&run);
+        let mut goes = named.contains(&run.id);
+        if is_meant {
+            let is_old = |age| run.completed_at.is_some_and(|ended| now.since(ended) > age);
+            goes |= !has_rule && !policy.statuses.is_empty();
+            goes |= policy.older_than.is_some_and(is_old);
+            goes |= policy.keep_last.is_some_and(|last| place >= last);
+            place += 1;
+        }
+        if let (true, false, Some(most)) = (is_meant && !stays(&run), goes, policy.max_size) {
+            size += size_of(run);
+            goes = size > most;
+        }
+        if goes {
+            going.push(run);
+        }
+    }
+    going
+}
+
+/// Whether a process works on a run that stays, and why it stays.
+type Stays = (bool, String);
+
+/// Why a run may not be deleted, if so.
+fn why_it_stays(run: &RunDir) -> Result<Option<Stays>, RecordError> {
+    let id = &run.id;
+    let manifest = run.manifest()?;
+    if let Some(Pin { by, .. }) = manifest.pinned {
+        let reason = by.reason.iter().map(|reason| format!(": {reason}"));
+        let (user, reason) = (&by.user, reason.collect::<String>());
+        let why = format!("run {id} is pinned by {user}{reason}; `runner unpin {id}` lets it go");
+        return Ok(Some((false, why)));
+    }
+    if let Some(Holder { pid, .. }) = lock::holder(&run.dir) {
+        let why = format!("process {pid} works on run {id}: stop it, or wait until it ends");
+        return Ok(Some((true, why)));
+    }
+    let is_dead = manifest.status == RunStatus::Running;
+    Ok(is_dead.then(|| {
+        let why = "its process has died, and its status was not written down yet: `runner cleanup --no-dry-run` does that";
+        (false, format!("run {id} stays: {why}"))
+    }))
+}
+
+/// Deletes a run, unless it stays.
+fn delete_run(run: &RunDir) -> Result<Option<Stays>, RecordError> {
+    if let Some(stays) = why_it_stays(run)? {
+        return Ok(Some(stays));
+    }
+    let _lock = match Lock::take(&run.dir, &run.id) {
+        Err(error @ RecordError::Held { .. }) => return Ok(Some((true, error.to_string()))),
+        taken => taken?,
+    };
+    // Another process may have had the lock meanwhile.
+    let manifest = run.manifest()?;
+    if manifest.pinned.is_some() || !manifest.status.is_terminal() {
+        let why = format!("run {} has changed in this moment", run.id);
+        return Ok(Some((false, why)));
+    }
+    run.dir.rename(MANIFEST, DELETED)?;
+    run.dir.sync()?;
+    remove_folder(&run.root, &run.dir, &run.id)?;
+    Ok(None)
+}
+
+/// Removes the folder of a run whose lock this process holds: the lock only when there is nothing left.
+fn remove_folder(root: &Dir, dir: &Dir, name: &str) -> Result<(), RecordError> {
+    dir.clear(&[LOCK, DELETED])?;
+    let mut tries = 0..100;
+    loop {
+        dir.remove(LOCK)?;
+        dir.remove(DELETED)?;
+        match root.remove_folder(name) {
+            // A process that was about to delete the folder as well has made its lock again.
+            Err(error)
+                if error.kind() == Some(io::ErrorKind::DirectoryNotEmpty)
+                    && tries.next().is_some() =>
+            {
+                thread::sleep(Duration::from_millis(5));
+            }
+            removed => return removed,
+        }
+    }
+}
+
+/// Tells whether a folder is what a process has left that was about to make a run, or to delete one.
+fn is_leftover(root: &Dir, name: &str, now: Time) -> bool {
+    let Ok(dir) = root.dir(name) else {
+        return false;
+    };
+    let is_run = matches!(dir.stat(MANIFEST), Ok(Some(found)) if found.length > 0);
+    let is_deleted = matches!(dir.stat(DELETED), Ok(Some(_)));
+    let is_old = now.since(dir.stamp.changed()) > BIRTH;
+    !is_run && (is_deleted || is_old && is_made_name(name)) && !lock::is_held(&dir)
+}
+
+fn remove_leftover(root: &Dir, name: &str) -> Result<(), RecordError> {
+    let dir = root.dir(name)?;
+    let _lock = Lock::take(&dir, name)?;
+    match RunDir::open(root, name)? {
+        Some(_) => Ok(()),
+        None => {
+            dir.remove(MANIFEST)?;
+            remove_folder(root, &dir, name)
+        }
+    }
+}
+
+/// Tells whether a name is one that runs are given: a time in UTC, the scenario, and 8 hex digits.
+fn is_made_name(name: &str) -> bool {
+    const TIME: &[u8] = b"0000-00-00_00-00-00-000-";
+    let shape = name.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
+    let end = name.rsplit('-').next().unwrap_or_default();
+    shape.take(TIME.len()).eq(TIME.iter().copied())
+        && end.len() == 8
+        && end.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The contents of the store that no process has used for a day: folder, name and file.
+fn unused(root: &Dir, now: Time) -> Result<Vec<(String, String, Stamp)>, RecordError> {
+    let store = match root.dir(STORE) {
+        Err(error) if error.is_missing() => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    let mut contents = Vec::new();
+    for shelf in store.folders()? {
+        let dir = store.dir(&shelf)?;
+        for name in dir.names()? {
+            if let Some(found) = dir.stat(&name)?
+                && found.is_file
+                && now.since(found.changed()) > UNUSED
+            {
+                contents.push((shelf.clone(), name, found));
+            }
+        }
+    }
+    Ok(contents)
+}
+
+/// The manifest of a run, which can be read.
+fn text_of(run: &RunDir) -> Result<String, RecordError> {
+    let (manifest, mut text, _) = Manifest::read(&run.dir, &run.id)?;
+    match run.blobs(&manifest) {
+        // Without its list the run cannot be continued.
+        Err(error) if error.is_missing() => {}
+        blobs => text.extend(blobs?.iter().map(|blob| format!("\"{blob}\""))),
+    }
+    Ok(text)
+}
+
+/// Every digest in a text that is JSON, whatever it says of it.
+fn digests(text: &str) -> impl Iterator<Item = String> {
+    let texts = text.split('"');
+    let is_digest =
+        |text: &&str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    texts.filter(is_digest).map(str::to_owned)
+}
+
+#[cfg(test)]
+#[path = "tests/prune.rs"]
+mod tests;

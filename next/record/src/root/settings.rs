@@ -1,0 +1,60 @@
+//! What a results root says for itself: files that start programs or delete runs, and so count only if no other user can
+//! have written them.
+
+use std::{io, path::Path};
+
+use crate::{RecordError, ResultsRoot, disk::permissions::check_trust};
+
+const SETTINGS: &str = "runner.toml";
+/// A longer file has no settings.
+const MAX_BYTES: u64 = 1 << 20;
+/// Names a root whose files count whichever users can write them.
+const TRUSTED: &str = "RUNNER_TRUST_ROOT";
+
+/// `runner.toml` of a results root.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SettingsFile {
+    /// The root has no such file.
+    Absent,
+    /// It does not count, and why.
+    Ignored(String),
+    /// Its text.
+    Text(String),
+}
+
+impl ResultsRoot {
+    /// Reads `runner.toml`.
+    pub fn settings(&self) -> Result<SettingsFile, RecordError> {
+        let Some(root) = self.dir() else {
+            return Ok(SettingsFile::Absent);
+        };
+        let bytes = match root.read_all(SETTINGS, MAX_BYTES) {
+            Err(error) if error.is_missing() => return Ok(SettingsFile::Absent),
+            bytes => bytes?,
+        };
+        if let Err(problem) = self.check_settings() {
+            let path = root.path().join(SETTINGS);
+            return Ok(SettingsFile::Ignored(format!(
+                "{} is ignored: {problem}, or set {TRUSTED} to the results root",
+                path.display()
+            )));
+        }
+        let text = String::from_utf8(bytes);
+        text.map(SettingsFile::Text)
+            .map_err(|error| root.error("read", SETTINGS, io::Error::other(error.utf8_error())))
+    }
+
+    /// Fails if another user could have written the settings, unless `RUNNER_TRUST_ROOT` names the root.
+    fn check_settings(&self) -> io::Result<()> {
+        let root = self.path().canonicalize()?;
+        let trusted = std::env::var_os(TRUSTED).map(|path| Path::new(&path).canonicalize());
+        if trusted.is_some_and(|trusted| trusted.is_ok_and(|trusted| trusted == root)) {
+            return Ok(());
+        }
+        check_trust(&root.join(SETTINGS))
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/settings.rs"]
+mod tests;

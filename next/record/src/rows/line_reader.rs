@@ -1,0 +1,153 @@
+//! Reads the lines of `index.jsonl`, in blocks and in bounded memory whatever is in the file.
+
+use std::{
+    fs::File,
+    io::{self, BufRead as _},
+    os::unix::fs::FileExt as _,
+    panic::resume_unwind,
+    thread,
+};
+
+use runner_model::row::{BadLine, MAX_ROW, RowHead, read_head};
+
+/// Bytes of a line, what the coordinator adds included. Longer ones are garbage and are not kept in memory.
+pub(crate) const MAX_LINE: usize = MAX_ROW + (64 << 10);
+/// Bytes that are read at once: what lines without anything in them take in memory is a hundred times as much.
+const BLOCK: usize = 256 << 10;
+/// Fewer bytes are not worth a thread.
+const PIECE: usize = 32 << 10;
+
+/// A line of `index.jsonl` as it is read.
+#[derive(Debug)]
+pub enum ReadLine<'a> {
+    /// What folds need of a row, and its bytes without the line break.
+    Row(RowHead, &'a [u8]),
+    /// A line that is damaged or no row; its trial runs again.
+    Damaged(BadLine),
+    /// The last line lacks its line break, and is no whole row.
+    Torn,
+}
+
+/// Takes lines with their first bytes.
+pub(crate) type Each<'e, T> = dyn for<'a> FnMut(u64, Looked<'a, T>) + 'e;
+
+/// A line, and what `look` says of its bytes if it is a row.
+pub(crate) type Looked<'a, T> = (ReadLine<'a>, Option<T>);
+
+/// Calls `each` for every line that begins at byte `from` or behind it, in order, with its first byte. Returns where the last
+/// line begins if it lacks its line break, else where the next one will. `look` is called on several threads.
+pub(crate) fn read<T: Send>(
+    file: &File,
+    mut from: u64,
+    look: fn(&[u8]) -> T,
+    each: &mut Each<'_, T>,
+) -> io::Result<u64> {
+    let mut block = vec![0; BLOCK];
+    // What earlier blocks have of the line; it begins at `from`.
+    let (mut begun, mut at) = (Vec::new(), from);
+    loop {
+        let length = match file.read_at(&mut block, at) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        if length == 0 {
+            break;
+        }
+        let mut whole = &block[..length];
+        at += length as u64;
+        let Some(end) = whole.iter().rposition(|byte| *byte == b'\n') else {
+            add(&mut begun, whole);
+            continue;
+        };
+        if !begun.is_empty() {
+            let first = whole.iter().position(|byte| *byte == b'\n').unwrap_or(end);
+            add(&mut begun, &whole[..first]);
+            each(from, parse(&begun, look));
+            begun.clear();
+            from = at - (length - first - 1) as u64;
+            whole = &whole[first + 1..];
+        }
+        let rest = length - end - 1;
+        let (lines, rest) = whole.split_at(whole.len() - rest);
+        read_lines(lines, from, look, each);
+        from += lines.len() as u64;
+        add(&mut begun, rest);
+    }
+    match parse(&begun, look) {
+        _ if at == from => {}
+        (ReadLine::Damaged(_), _) => each(from, (ReadLine::Torn, None)),
+        row => each(from, row),
+    }
+    Ok(from)
+}
+
+/// Reads whole lines. Parsing takes most of the time, so another thread parses the second half of them.
+fn read_lines<T: Send>(lines: &[u8], from: u64, look: fn(&[u8]) -> T, each: &mut Each<'_, T>) {
+    let own = lines.len() / 2;
+    let end = lines[own..].iter().position(|byte| *byte == b'\n');
+    let own = end.map_or(lines.len(), |end| own + end + 1);
+    let ((first, second), middle) = (lines.split_at(own), from + own as u64);
+    if second.len() < PIECE {
+        each_line(first, from, look, each);
+        each_line(second, middle, look, each);
+        return;
+    }
+    thread::scope(|scope| {
+        let parse = || {
+            let mut parsed = Vec::with_capacity(second.len() / 256);
+            each_line(second, middle, look, &mut |from, line| {
+                parsed.push((from, line));
+            });
+            parsed
+        };
+        let thread = thread::Builder::new().spawn_scoped(scope, parse);
+        each_line(first, from, look, each);
+        // Without another thread this one parses all.
+        let parsed = thread.map_or_else(
+            |_| parse(),
+            |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+        );
+        for (from, line) in parsed {
+            each(from, line);
+        }
+    });
+}
+
+fn each_line<'a, T>(
+    mut lines: &'a [u8],
+    mut from: u64,
+    look: fn(&[u8]) -> T,
+    each: &mut dyn FnMut(u64, Looked<'a, T>),
+) {
+    let mut rest = lines;
+    while let Ok(length @ 1..) = rest.skip_until(b'\n') {
+        let line = &lines[..length];
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        each(from, parse(line, look));
+        from += length as u64;
+        lines = rest;
+    }
+}
+
+/// Adds to the beginning of a line, and of one that is too long no more than shows that it is.
+fn add(begun: &mut Vec<u8>, piece: &[u8]) {
+    let room = (MAX_LINE + 1).saturating_sub(begun.len());
+    begun.extend_from_slice(&piece[..piece.len().min(room)]);
+}
+
+fn parse<T>(line: &[u8], look: fn(&[u8]) -> T) -> Looked<'_, T> {
+    if line.len() > MAX_LINE {
+        let problem = format!("longer than {MAX_LINE} bytes");
+        return (ReadLine::Damaged(BadLine::Shape(problem)), None);
+    }
+    // An editor or a file's way over other systems may have given lines another end.
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    match read_head(line) {
+        Ok(row) => (ReadLine::Row(row, line), Some(look(line))),
+        Err(problem) => (ReadLine::Damaged(problem), None),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/line_reader.rs"]
+mod tests;

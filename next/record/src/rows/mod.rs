@@ -1,0 +1,8 @@
+//! The rows of a run: written, read, repaired and folded.
+
+pub(crate) mod fold;
+pub(crate) mod line_reader;
+pub(crate) mod repair;
+pub(crate) mod rerun;
+pub(crate) mod run_files;
+pub(crate) mod writer;

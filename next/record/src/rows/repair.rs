@@ -1,0 +1,118 @@
+//! Repairs the end of the rows before the next one is appended: a process may have died in the middle of a write.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    ops::Range,
+    os::unix::fs::FileExt as _,
+};
+
+use crate::{
+    RecordError, RunDir,
+    disk::{beneath::Reader, content_store::digest_of, fault, layout::ROWS},
+    rows::line_reader::{self, ReadLine},
+};
+
+/// Bytes behind which the last row begins in most cases.
+const NEAR: u64 = 4 << 20;
+
+/// What a repair found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Repaired {
+    /// The number of the last row; 0 without rows.
+    pub(crate) last_seq: u64,
+    /// What was moved aside, for people.
+    pub(crate) moved: Option<String>,
+}
+
+/// Moves everything behind the last whole row to `index.torn-<session>`, and gives that row its line break if it lacks only
+/// that. Bad lines before it stay: they are counted, and their trials run again.
+///
+/// Once it has succeeded all rows are on disk: the process that wrote them may have died before they were, and what they say
+/// is about to be believed. Doing it again changes nothing.
+pub(crate) fn repair(run: &RunDir, session: u32) -> Result<Repaired, RecordError> {
+    let file = run.dir.write(ROWS)?;
+    let failed = |source| run.dir.error("repair", ROWS, source);
+    let length = file.metadata().map_err(failed)?.len();
+    let last = last_row(&file, length).map_err(failed)?;
+    let mut moved = None;
+    if last.end < length {
+        let torn = format!("index.torn-{session}");
+        move_aside(run, &file, last.end..length, &torn)?;
+        file.set_len(last.end).map_err(failed)?;
+        moved = Some(format!(
+            "the last {} bytes of the rows were no whole row and were moved to {}; their trials run again",
+            length - last.end,
+            run.dir.path().join(torn).display()
+        ));
+    }
+    if last.lacks_line_break {
+        file.write_all_at(b"\n", length).map_err(failed)?;
+    }
+    file.sync_all().map_err(failed)?;
+    fault::synced(ROWS, &file);
+    run.dir.sync()?;
+    Ok(Repaired { last_seq: last.seq, moved })
+}
+
+/// Appends bytes of the rows to the file of what was torn. A repair that was interrupted finds them there already.
+fn move_aside(run: &RunDir, rows: &File, torn: Range<u64>, name: &str) -> Result<(), RecordError> {
+    let mut target = run.dir.append(name)?;
+    let failed = |source| run.dir.error("write", name, source);
+    let length = torn.end - torn.start;
+    let there = target.metadata().map_err(failed)?.len();
+    let digest = |file, at| digest_of(Reader { file, at }.take(length));
+    let is_there = match there.checked_sub(length) {
+        Some(at) => digest(&target, at).and_then(|there| Ok(there == digest(rows, torn.start)?)),
+        None => Ok(false),
+    };
+    if !is_there.map_err(failed)? {
+        let mut torn = Reader { file: rows, at: torn.start }.take(length);
+        io::copy(&mut torn, &mut target).map_err(failed)?;
+    }
+    target.sync_all().map_err(failed)?;
+    run.dir.sync()
+}
+
+/// The last line that is a row.
+#[derive(Default)]
+struct LastRow {
+    /// Where it ends, with its line break.
+    end: u64,
+    lacks_line_break: bool,
+    seq: u64,
+}
+
+/// Looks for it near the end, and only where nothing near the end is a row among all lines.
+fn last_row(file: &File, length: u64) -> io::Result<LastRow> {
+    let near = length.saturating_sub(NEAR);
+    // What is left of the line that begins before that has no right checksum.
+    let found = last_row_behind(file, near, length)?;
+    if found.end > 0 || near == 0 {
+        return Ok(found);
+    }
+    last_row_behind(file, 0, length)
+}
+
+fn last_row_behind(file: &File, from: u64, length: u64) -> io::Result<LastRow> {
+    let (mut last, mut is_last_line) = (LastRow::default(), false);
+    let end = line_reader::read(file, from, |_| (), &mut |at, (line, _)| {
+        if is_last_line {
+            last.end = at;
+        }
+        is_last_line = false;
+        if let ReadLine::Row(row, _) = line {
+            is_last_line = true;
+            last.seq = row.seq;
+        }
+    })?;
+    if is_last_line {
+        last.end = length;
+        last.lacks_line_break = end < length;
+    }
+    Ok(last)
+}
+
+#[cfg(test)]
+#[path = "tests/repair.rs"]
+mod tests;

@@ -1,0 +1,150 @@
+//! [`RunFiles`]: the files of a run that only grow, as the writer thread has them.
+
+use std::{fs::File, io};
+
+use runner_model::Digest;
+
+use crate::{
+    RecordError, RunDir,
+    disk::{
+        beneath::{Dir, Stamp},
+        content_store::ContentStore,
+        durable::{Unsynced, sync_together},
+        fault::{self, Place},
+        layout::{ARTIFACTS, LOGS, ROWS},
+        lock,
+    },
+};
+
+/// A group of so many rows or bytes waits for no more.
+const LARGE_ROWS: u64 = 1024;
+const LARGE_BYTES: usize = 1 << 20;
+
+/// Rows that are written together.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) lines: Vec<u8>,
+    pub(crate) rows: u64,
+    pub(crate) logs: Vec<u8>,
+    pub(crate) artifacts: Vec<(Digest, File)>,
+}
+
+impl Group {
+    pub(crate) fn is_large(&self) -> bool {
+        self.rows >= LARGE_ROWS || self.lines.len() + self.logs.len() >= LARGE_BYTES
+    }
+}
+
+/// Rows, logs and artifacts of a run.
+#[derive(Debug)]
+pub(crate) struct RunFiles {
+    run: RunDir,
+    lock: Stamp,
+    rows: Appended,
+    logs: Appended,
+}
+
+impl RunFiles {
+    pub(crate) fn open(run: &RunDir, lock: Stamp) -> Result<Self, RecordError> {
+        let rows = Appended::open(&run.dir, ROWS)?;
+        let logs = Appended::open(&run.dir, LOGS)?;
+        Ok(Self { run: run.clone(), lock, rows, logs })
+    }
+
+    /// Bytes of `logs.jsonl`.
+    pub(crate) fn logs_length(&self) -> u64 {
+        self.logs.length
+    }
+
+    /// Writes and syncs a group. Artifacts and logs are on disk before the rows that name them.
+    pub(crate) fn commit(&mut self, group: &Group) -> Result<(), RecordError> {
+        self.check()?;
+        let mut unsynced = Vec::new();
+        if !group.artifacts.is_empty() {
+            unsynced.push(Unsynced::Names(self.run.dir.clone()));
+            let artifacts = ContentStore(self.run.dir.dir_or_make(ARTIFACTS)?);
+            for (digest, draft) in &group.artifacts {
+                let draft = draft.try_clone();
+                let draft = draft.map_err(|source| artifacts.0.error("keep", ".", source))?;
+                unsynced.extend(artifacts.keep(draft, digest)?);
+            }
+        }
+        if !group.logs.is_empty() {
+            let written =
+                fault::write_at(Place::LogsWrite, &self.logs.file, &group.logs, self.logs.length);
+            let logs = written.and_then(|()| self.logs.file.try_clone());
+            let logs = logs.map_err(|source| self.run.dir.error("write", LOGS, source))?;
+            unsynced.push(Unsynced::Content(logs, self.run.dir.path().join(LOGS)));
+        }
+        sync_together(unsynced)?;
+        fault::synced(LOGS, &self.logs.file);
+        let rows = &self.rows.file;
+        fault::write_at(Place::RowsWrite, rows, &group.lines, self.rows.length)
+            .map_err(|source| self.error("write", source))?;
+        fault::pass(Place::RowsSync)
+            .and_then(|()| rows.sync_data())
+            .map_err(|source| self.error("sync", source))?;
+        fault::synced(ROWS, rows);
+        self.rows.length += group.lines.len() as u64;
+        self.logs.length += group.logs.len() as u64;
+        Ok(())
+    }
+
+    /// Cuts off what is not acknowledged.
+    pub(crate) fn cut_back(&self) {
+        for appended in [&self.rows, &self.logs] {
+            let _ = appended.file.set_len(appended.length);
+        }
+    }
+
+    /// An error with the rows.
+    pub(crate) fn error(&self, what: &'static str, source: io::Error) -> RecordError {
+        self.run.dir.error(what, ROWS, source)
+    }
+
+    /// Fails if another program has written into these files, or moved or removed them: then what is written is not what
+    /// readers will find.
+    fn check(&self) -> Result<(), RecordError> {
+        let found = self.run.root.stat(&self.run.id)?;
+        if !found.is_some_and(|found| found.is_place_of(&self.run.dir.stamp)) {
+            return Err(self.run.dir.refuse(
+                ".",
+                "another program has moved or removed the run, so nothing more is written; `runner resume` continues it where it is",
+            ));
+        }
+        lock::check(&self.run.dir, &self.lock)?;
+        self.rows.check(&self.run.dir)?;
+        self.logs.check(&self.run.dir)
+    }
+}
+
+/// A file that grows.
+#[derive(Debug)]
+struct Appended {
+    name: &'static str,
+    file: File,
+    stamp: Stamp,
+    /// Bytes that are on disk.
+    length: u64,
+}
+
+impl Appended {
+    fn open(dir: &Dir, name: &'static str) -> Result<Self, RecordError> {
+        let file = dir.write(name)?;
+        let stamp = Stamp::of(&file).map_err(|source| dir.error("look at", name, source))?;
+        Ok(Self { name, file, stamp, length: stamp.length })
+    }
+
+    fn check(&self, dir: &Dir) -> Result<(), RecordError> {
+        let problem = match dir.stat(self.name)? {
+            None => "removed it",
+            Some(found) if !found.is_place_of(&self.stamp) => "replaced it",
+            Some(found) if found.length != self.length => "cut it or written into it",
+            Some(_) => return Ok(()),
+        };
+        let problem = format!(
+            "another program has {problem}, so nothing more is written; `runner resume` repairs and continues the run"
+        );
+        Err(dir.refuse(self.name, problem))
+    }
+}

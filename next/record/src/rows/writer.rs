@@ -1,0 +1,253 @@
+//! [`Writer`]: appends rows on a thread of its own: one write and one `fdatasync` for all that is there. While the disk
+//! works, the next group gathers.
+
+use std::{
+    fs::File,
+    io, mem,
+    ops::Range,
+    panic::{self, AssertUnwindSafe},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use runner_model::{Digest, Tail, row::LogPlace};
+
+use crate::{
+    RecordError, RunDir,
+    disk::{beneath::Stamp, fault, layout::ROWS},
+    rows::run_files::{Group, RunFiles},
+};
+
+/// Commits come at most this often while more rows are on their way. The disk's interrupts take a guest off its processor.
+const COMPANY: Duration = Duration::from_millis(20);
+
+/// Says that rows are on disk, or that they never will be.
+#[derive(Clone, Debug)]
+pub enum Ack {
+    /// These rows were synced; `lines` are their bytes, each with its line break.
+    Written {
+        /// Their numbers.
+        seqs: Range<u64>,
+        /// Their lines.
+        lines: Arc<Vec<u8>>,
+    },
+    /// A write or sync failed; nothing was tried again, the file was cut back to the last acknowledged byte. Nothing more
+    /// will be written, and this is the last acknowledgement.
+    Failed(Arc<RecordError>),
+}
+
+/// Appends rows on a thread of its own: one write and one `fdatasync` for all that is there.
+#[derive(Debug)]
+pub struct Writer {
+    shared: Arc<WriterQueue>,
+    thread: Option<JoinHandle<()>>,
+    next_seq: u64,
+    logs_length: u64,
+}
+
+#[derive(Debug, Default)]
+struct WriterQueue {
+    state: Mutex<QueueState>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    group: Group,
+    pending_rows: u64,
+    pending_bytes: u64,
+    expects_more: bool,
+    is_closed: bool,
+    failure: Option<Arc<RecordError>>,
+}
+
+impl Writer {
+    pub(crate) fn start(
+        run: &RunDir,
+        lock: Stamp,
+        last_seq: u64,
+        acks: Box<dyn Fn(Ack) + Send>,
+    ) -> Result<Self, RecordError> {
+        let mut files = RunFiles::open(run, lock)?;
+        let logs_length = files.logs_length();
+        let shared = Arc::<WriterQueue>::default();
+        let thread = thread::Builder::new().name("rows".into());
+        let work = {
+            let shared = Arc::clone(&shared);
+            #[allow(
+                clippy::let_unit_value,
+                reason = "it is a value only in this crate's own tests"
+            )]
+            let fault = fault::inherit();
+            move || {
+                fault::adopt(fault);
+                let ended = panic::catch_unwind(AssertUnwindSafe(|| {
+                    commit_all(&shared, &mut files, last_seq + 1, &*acks)
+                }));
+                let failed = ended.unwrap_or_else(|_| {
+                    Err(files.error(
+                        "write",
+                        io::Error::other(
+                            "the thread that writes rows panicked, which is a bug of the runner",
+                        ),
+                    ))
+                });
+                if let Err(error) = failed {
+                    let error = Arc::new(error);
+                    shared.lock().failure = Some(Arc::clone(&error));
+                    acks(Ack::Failed(error));
+                }
+            }
+        };
+        let thread = thread
+            .spawn(work)
+            .map_err(|source| run.dir.error("start the thread that writes", ROWS, source))?;
+        Ok(Self { shared, thread: Some(thread), next_seq: last_seq + 1, logs_length })
+    }
+
+    /// Hands a row over and returns its `seq`. `row` is a worker's checked row (closed object), `tail.seq` and `tail.logs`
+    /// are filled in here; `log` is a line for `logs.jsonl` with its line break; `artifacts` are drafts to keep under their
+    /// digests before the row is written. Never waits for the disk.
+    pub fn row(
+        &mut self,
+        mut row: Vec<u8>,
+        mut tail: Tail,
+        log: Option<Vec<u8>>,
+        artifacts: Vec<(Digest, File)>,
+    ) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        tail.seq = seq;
+        if let Some(log) = &log {
+            tail.logs = Some(LogPlace {
+                at: self.logs_length,
+                bytes: log.len().saturating_sub(1).try_into().unwrap_or(u32::MAX),
+            });
+            self.logs_length += log.len() as u64;
+        }
+        tail.finish(&mut row);
+
+        let mut state = self.shared.lock();
+        // Nothing is written any more, and its rows were given up with the failure.
+        if state.failure.is_some() {
+            return seq;
+        }
+        let was_empty = state.group.rows == 0;
+        state.pending_rows += 1;
+        state.pending_bytes += (row.len() + log.as_ref().map_or(0, Vec::len)) as u64;
+        state.group.rows += 1;
+        state.group.lines.append(&mut row);
+        state.group.logs.extend(log.into_iter().flatten());
+        state.group.artifacts.extend(artifacts);
+        let is_large = state.group.is_large();
+        drop(state);
+        if was_empty || is_large {
+            self.shared.wake.notify_one();
+        }
+        seq
+    }
+
+    /// Says whether more rows are on their way; if not, the writer does not wait for company.
+    pub fn expect_more(&self, more: bool) {
+        let mut state = self.shared.lock();
+        if mem::replace(&mut state.expects_more, more) && !more {
+            drop(state);
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Bytes (logs included) and rows that were handed over and are not acknowledged.
+    pub fn pending(&self) -> (u64, u64) {
+        let state = self.shared.lock();
+        (state.pending_bytes, state.pending_rows)
+    }
+
+    /// Waits until everything is acknowledged, and ends the thread.
+    pub fn close(mut self) -> Result<(), Arc<RecordError>> {
+        self.join();
+        match self.shared.lock().failure.take() {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    fn join(&mut self) {
+        self.shared.lock().is_closed = true;
+        self.shared.wake.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // Its panics are caught and told.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+impl WriterQueue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for rows, and then for company if the last commit was a moment ago. None at the end.
+    fn next(&self, last_commit: Option<Instant>) -> Option<Group> {
+        let mut state = self.lock();
+        while state.group.rows == 0 {
+            if state.is_closed {
+                return None;
+            }
+            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let until = last_commit.map(|last| last + COMPANY);
+        while state.expects_more && !state.is_closed && !state.group.is_large() {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let Some(left) = left.filter(|left| !left.is_zero()) else {
+                break;
+            };
+            let waited = self.wake.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let next = Group {
+            // Growing again would copy all of it.
+            lines: Vec::with_capacity(state.group.lines.len()),
+            ..Group::default()
+        };
+        Some(mem::replace(&mut state.group, next))
+    }
+}
+
+/// Commits groups until there are no more; the first failure ends it.
+fn commit_all(
+    shared: &WriterQueue,
+    files: &mut RunFiles,
+    mut seq: u64,
+    acks: &dyn Fn(Ack),
+) -> Result<(), RecordError> {
+    let mut last_commit = None;
+    while let Some(group) = shared.next(last_commit) {
+        if let Err(error) = files.commit(&group) {
+            // What was not acknowledged does not count. On a full disk it is also in the way of the manifest.
+            if !matches!(error, RecordError::Foreign { .. }) {
+                files.cut_back();
+            }
+            return Err(error);
+        }
+        last_commit = Some(Instant::now());
+        let seqs = seq..seq + group.rows;
+        seq = seqs.end;
+        let mut state = shared.lock();
+        state.pending_rows -= group.rows;
+        state.pending_bytes -= (group.lines.len() + group.logs.len()) as u64;
+        drop(state);
+        acks(Ack::Written { seqs, lines: Arc::new(group.lines) });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "tests/writer.rs"]
+mod tests;

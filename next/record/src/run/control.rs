@@ -1,0 +1,224 @@
+//! Asks the process that holds a run to end or to pause, and waits for the result.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use runner_model::{Reason, RunStatus, row::Actor};
+use serde::Serialize;
+
+use crate::{
+    Manifest, Owned, RecordError, Request, RequestMode, ResultsRoot, RunDir,
+    disk::{
+        fault::now,
+        lock::{self, Holder},
+    },
+    run::requests::{self, PATIENCE, remove_all},
+};
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+impl Owned {
+    /// Cancels a run that is `incomplete` or `failed`.
+    fn cancel(mut self, by: &Actor) -> Result<(), RecordError> {
+        let to = RunStatus::Cancelled;
+        self.manifest.change_status(to, Some(Reason::Cancelled), "cancel", now())?;
+        self.manifest.message.clone_from(&by.reason);
+        if let Some(change) = self.manifest.transitions.last_mut() {
+            change.by = Some(by.clone());
+        }
+        self.replace_manifest()?;
+        self.log("the run was cancelled");
+        self.root.note(&self.manifest);
+        Ok(())
+    }
+}
+
+/// What came of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It was stopped.
+    Stopped,
+    /// It is cancelled now.
+    Cancelled,
+    /// It had ended before, or ended for another reason.
+    AlreadyTerminal,
+    /// It is completed, so it cannot be cancelled. Nothing was changed.
+    Refused,
+    /// It is paused now.
+    Paused,
+    /// It was paused before.
+    AlreadyPaused,
+    /// It goes on.
+    Unpaused,
+    /// It was not paused.
+    NotPaused,
+    /// Its process lives and has not answered in time. A request to end stays, one to pause does not.
+    NoAnswer,
+}
+
+/// What a process asks of a run.
+struct PendingRequest<'a> {
+    root: &'a ResultsRoot,
+    run: &'a RunDir,
+    mode: RequestMode,
+    by: &'a Actor,
+    /// Status and number of changes of the run when this began.
+    before: (RunStatus, usize),
+    /// The token of the holder that was asked.
+    asked: Option<String>,
+    give_up: Option<Instant>,
+}
+
+impl ResultsRoot {
+    /// Asks a run to end or to pause, and waits until it has. A run whose process is dead gets its true status, and one that
+    /// is to be cancelled is, whether a process holds it or not.
+    pub fn ask(&self, run: &RunDir, mode: RequestMode, by: &Actor) -> Result<Answer, RecordError> {
+        let before = run.manifest()?;
+        let mut asking = PendingRequest {
+            root: self,
+            run,
+            mode,
+            by,
+            before: (before.status, before.transitions.len()),
+            asked: None,
+            // A holder whose lock has no text cannot be asked.
+            give_up: Some(Instant::now() + PATIENCE),
+        };
+        loop {
+            if let Some(answer) = asking.look()? {
+                asking.take_back(answer);
+                return Ok(answer);
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Lets a paused run go on, and waits until it does.
+    pub fn unpause(&self, run: &RunDir) -> Result<Answer, RecordError> {
+        let mut was_paused = false;
+        let answer = lock::try_for(PATIENCE, LOOK_EVERY, || {
+            let is_held = lock::is_held(&run.dir);
+            let manifest = run.manifest()?;
+            if !is_held || manifest.status.is_terminal() {
+                return Ok(Some(Answer::AlreadyTerminal));
+            }
+            run.dir.remove(RequestMode::Pause.file())?;
+            Ok(match (manifest.paused(), was_paused) {
+                (None, false) => Some(Answer::NotPaused),
+                (None, true) => Some(Answer::Unpaused),
+                (Some(_), _) => {
+                    was_paused = true;
+                    None
+                }
+            })
+        });
+        Ok(answer?.unwrap_or(Answer::NoAnswer))
+    }
+}
+
+impl PendingRequest<'_> {
+    /// Looks at the run, and asks its holder if that was not asked yet.
+    fn look(&mut self) -> Result<Option<Answer>, RecordError> {
+        // First the lock: what a manifest says behind a free one is true, or sweeping makes it so.
+        let holder = lock::holder(&self.run.dir);
+        let manifest = self.run.manifest()?;
+        let Some(holder) = holder else {
+            return self.settle(&manifest);
+        };
+        if self.mode == RequestMode::Pause && manifest.paused().is_some() {
+            return Ok(Some(match self.asked {
+                Some(_) => Answer::Paused,
+                None => Answer::AlreadyPaused,
+            }));
+        }
+        let has_ended = manifest.status.is_terminal() && manifest.transitions.len() > self.before.1;
+        if has_ended && !self.is_left_to_cancel(manifest.status) {
+            return Ok(Some(self.answer(&manifest)));
+        }
+        if !holder.token.is_empty() && self.asked.as_ref() != Some(&holder.token) {
+            self.leave(holder, &manifest)?;
+        }
+        let is_over = self.give_up.is_some_and(|at| Instant::now() >= at);
+        Ok(is_over.then_some(Answer::NoAnswer))
+    }
+
+    fn leave(&mut self, holder: Holder, manifest: &Manifest) -> Result<(), RecordError> {
+        let session = manifest.sessions.last();
+        let request = Request {
+            mode: self.mode,
+            session: manifest.last_session(),
+            token: holder.token,
+            by: self.by.clone(),
+            at: now(),
+        };
+        let bytes = serde_json::to_vec(&request).unwrap_or_default();
+        let dir = &self.run.dir;
+        dir.place(&dir.unnamed_with(&bytes)?, self.mode.file())?;
+        self.asked = Some(request.token);
+        let grace = session.map_or(Duration::ZERO, |session| session.settings.grace);
+        let bound = self.mode.bound(grace);
+        self.give_up = bound.map(|bound| Instant::now() + bound);
+        Ok(())
+    }
+
+    /// Removes the request where nobody will heed it: the owner may have removed all others before it came.
+    fn take_back(&self, answer: Answer) {
+        let stays = match answer {
+            Answer::Paused => true,
+            Answer::NoAnswer => self.mode != RequestMode::Pause,
+            _ => false,
+        };
+        let dir = &self.run.dir;
+        let token = requests::read(dir, self.mode).map(|request| request.token);
+        if !stays && token.is_some() && token == self.asked {
+            let _ = dir.remove(self.mode.file());
+        }
+    }
+
+    /// What comes of a run that no process holds; none if another process takes it in this moment.
+    fn settle(&self, manifest: &Manifest) -> Result<Option<Answer>, RecordError> {
+        let is_dead = manifest.status == RunStatus::Running;
+        let must_claim = is_dead || self.is_left_to_cancel(manifest.status);
+        if !must_claim || self.mode == RequestMode::Pause {
+            return Ok(Some(self.answer(manifest)));
+        }
+        let owned = match self.root.claim(self.run) {
+            Ok(owned) => owned,
+            Err(RecordError::Held { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        remove_all(&self.run.dir);
+        self.root.note(owned.manifest());
+        if self.is_left_to_cancel(owned.manifest().status) {
+            owned.cancel(self.by)?;
+            return Ok(Some(Answer::Cancelled));
+        }
+        Ok(Some(self.answer(owned.manifest())))
+    }
+
+    fn is_left_to_cancel(&self, status: RunStatus) -> bool {
+        let can_be = matches!(status, RunStatus::Incomplete | RunStatus::Failed);
+        self.mode == RequestMode::Cancel && can_be
+    }
+
+    fn answer(&self, manifest: &Manifest) -> Answer {
+        let has_changed = manifest.transitions.len() > self.before.1;
+        match (manifest.status, manifest.reason) {
+            (RunStatus::Cancelled, _) if has_changed => Answer::Cancelled,
+            (_, Some(Reason::Stopped)) if has_changed && self.asked.is_some() => Answer::Stopped,
+            (RunStatus::Completed, _)
+                if self.mode == RequestMode::Cancel && self.before.0 == RunStatus::Completed =>
+            {
+                Answer::Refused
+            }
+            _ => Answer::AlreadyTerminal,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/control.rs"]
+mod tests;

@@ -1,0 +1,146 @@
+//! The folder of a new run: one whose name no other run has, or one that its user has named.
+
+use std::io::ErrorKind;
+
+use runner_model::Time;
+
+use crate::{
+    RecordError, ResultsRoot, RunDir,
+    disk::{
+        beneath::{Dir, random},
+        layout::{DELETED, LOG, LOGS, MANIFEST, ROWS, SCENARIO, is_run_name},
+        lock::{LOCK, Lock},
+    },
+};
+
+/// Bytes of a scenario's name in the name of a run's folder.
+const MAX_NAME: usize = 64;
+/// What the birth of a run makes, and how the names of files begin that are not whole yet.
+const OF_BIRTH: [&str; 5] = [ROWS, LOGS, LOG, SCENARIO, MANIFEST];
+const UNFINISHED: &str = ".new-";
+
+impl ResultsRoot {
+    /// The run in a folder of this name; none if there is nothing yet, or what [`Self::create`] would take over.
+    ///
+    /// # Errors
+    ///
+    /// A name that no run can have, or a folder that holds something else.
+    pub fn run_in(&self, name: &str) -> Result<Option<RunDir>, RecordError> {
+        let root = self.own_dir()?;
+        if !is_run_name(name) {
+            return Err(root.refuse(name, "a run cannot be called so: choose another name"));
+        }
+        let found = RunDir::open(root, name)?;
+        if found.is_none() && root.stat(name)?.is_some() {
+            check_unused(&root.dir(name)?)?;
+        }
+        Ok(found)
+    }
+}
+
+/// Makes the folder of a new run. No other process has one of this name.
+pub(crate) fn make(root: &Dir, scenario: &str, now: Time) -> Result<(String, Dir), RecordError> {
+    loop {
+        let id = new_id(scenario, now);
+        match root.make_own(&id) {
+            Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => {}
+            made => return Ok((id, made?)),
+        }
+    }
+}
+
+/// Takes the folder of this name for a new run: makes it, or takes it over if it is empty, or if a process died while it made
+/// or deleted a run there.
+pub(crate) fn take(root: &Dir, name: &str) -> Result<(Dir, Lock), RecordError> {
+    let dir = match root.make_own(name) {
+        Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => root.dir(name)?,
+        made => made?,
+    };
+    check_unused(&dir)?;
+    let lock = Lock::take(&dir, name)?;
+    // Another process may have made a run here since, and ended.
+    if RunDir::open(root, name)?.is_some() {
+        return Err(RecordError::Held { run: name.to_owned(), pid: 0, host: String::new() });
+    }
+    check_unused(&dir)?;
+    dir.clear(&[LOCK])?;
+    Ok((dir, lock))
+}
+
+/// Fails if something is in the folder that neither a birth nor a deletion of a run has left there.
+fn check_unused(dir: &Dir) -> Result<(), RecordError> {
+    if dir.stat(DELETED)?.is_some() {
+        return Ok(());
+    }
+    let is_of_birth =
+        |name: &String| name == LOCK || name.starts_with(UNFINISHED) || OF_BIRTH.contains(&&**name);
+    match dir.names()?.iter().find(|name| !is_of_birth(name)) {
+        Some(other) => Err(dir.refuse(
+            ".",
+            format!("it holds `{other}`, which is no part of a run: choose another folder"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// A new id of a run or group: `<UTC>-<name>-<8 hex digits>`.
+pub fn new_id(name: &str, now: Time) -> String {
+    let time = now.to_string().replace('T', "_").replace([':', '.'], "-");
+    let time = time.trim_end_matches('Z');
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    let plain = name.replace(|letter| !is_plain(letter), "-");
+    let name: String = plain.chars().take(MAX_NAME).collect();
+    format!("{time}-{name}-{:08x}", random() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::{
+        RecordError, ResultsRoot,
+        tests::{folder, new_run},
+    };
+
+    #[test]
+    fn only_what_a_birth_has_left_is_taken_over() {
+        let folder = folder();
+        let root = ResultsRoot::open(folder.path()).unwrap();
+        let create = |name: &str| {
+            let mut new = new_run(1);
+            new.folder = Some(name.to_owned());
+            root.create(new)
+        };
+        for name in ["new", "empty", "left", "half"] {
+            if name != "new" {
+                fs::create_dir(folder.path().join(name)).unwrap();
+            }
+            if name == "left" {
+                for left in ["lock", "index.jsonl", "runner.log", ".new-benchmark.json"] {
+                    fs::write(folder.path().join(name).join(left), "left").unwrap();
+                }
+                fs::write(folder.path().join("left/benchmark.json"), "").unwrap();
+            }
+            if name == "half" {
+                fs::create_dir(folder.path().join("half/artifacts")).unwrap();
+                fs::write(folder.path().join("half").join(super::DELETED), "{}").unwrap();
+            }
+            assert!(root.run_in(name).unwrap().is_none());
+            let owned = create(name).unwrap();
+            assert_eq!(owned.dir().id(), name);
+            assert!(root.run_in(name).unwrap().is_some());
+            assert!(!owned.dir().path().join(".new-benchmark.json").exists());
+            assert!(!owned.dir().path().join("artifacts").exists());
+            let again = create(name);
+            assert!(matches!(again, Err(RecordError::Held { .. })), "{again:?}");
+        }
+        fs::create_dir(folder.path().join("mine")).unwrap();
+        fs::write(folder.path().join("mine/notes"), "").unwrap();
+        for name in ["mine", "latest", "a\u{1b}"] {
+            let refused = root.run_in(name);
+            assert!(matches!(refused, Err(RecordError::Foreign { .. })));
+        }
+        assert!(create("mine").is_err());
+        assert_eq!(fs::read_dir(folder.path().join("mine")).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,12 @@
+//! One run: its manifest, its owner, and requests to its owner.
+
+pub(crate) mod control;
+pub(crate) mod folder;
+pub(crate) mod live;
+pub(crate) mod manifest;
+pub(crate) mod owned;
+pub(crate) mod requests;
+pub(crate) mod run_dir;
+pub(crate) mod run_head;
+pub(crate) mod truth;
+pub(crate) mod verify;

@@ -1,0 +1,500 @@
+//! [`Owned`]: a run whose lock this process holds. Births, claims, sessions and ends.
+
+use std::{collections::BTreeMap, fs::File, io::Write as _, time::Duration};
+
+use runner_model::{
+    Counts, Reason, RunStatus, SessionSettings, Time,
+    row::Actor,
+    status::{RunVerdict, Stage},
+    visible::visible_line,
+};
+
+use crate::{
+    End, Fold, GroupPlace, LiveWriter, Manifest, ManifestProvider, Metadata, Pause, RecordError,
+    Rerun, ResultsRoot, RunDir, SessionEntry, Transition,
+    disk::{
+        durable::Unsynced,
+        fault::{self, Place, now},
+        layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO},
+        lock::{self, Lock},
+    },
+    rows::{
+        repair,
+        writer::{Ack, Writer},
+    },
+    run::{
+        folder, live,
+        manifest::FORMAT,
+        requests::{self, Requests},
+        truth::end_dead_session,
+    },
+};
+
+/// Pauses that a session keeps.
+const MAX_PAUSES: usize = 100;
+
+/// A run whose lock this process holds. Only through it anything is written into the run.
+#[derive(Debug)]
+pub struct Owned {
+    /// Let go first: the end of the root may wait for the list.
+    pub(crate) lock: Lock,
+    pub(crate) root: ResultsRoot,
+    pub(crate) run: RunDir,
+    pub(crate) manifest: Manifest,
+    log: File,
+    notices: Vec<String>,
+    last_seq: u64,
+}
+
+/// What a run is when it is born. The id, times and first session entry come from `record`.
+#[derive(Debug)]
+pub struct NewRun {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The scenario file's absolute path.
+    pub scenario_path: String,
+    /// The scenario's text.
+    pub text: String,
+    /// What its user has labelled it with.
+    pub labels: BTreeMap<String, String>,
+    /// The group that it is one of.
+    pub group: Option<GroupPlace>,
+    /// The name of its folder; none: one that no other run has.
+    pub folder: Option<String>,
+    /// Numbers of the plan.
+    pub metadata: Metadata,
+    /// The providers.
+    pub providers: Vec<ManifestProvider>,
+    /// The first session.
+    pub session: NewSession,
+}
+
+/// What a session is when it begins.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// `exec` or `resume`, the writer of transitions.
+    pub writer: &'static str,
+    /// The command as it was typed.
+    pub command: Vec<String>,
+    /// How it runs and what ends it early.
+    pub settings: SessionSettings,
+    /// Which trials it runs again.
+    pub rerun: Option<Rerun>,
+    /// Trials that it has to do; none: all.
+    pub pending: Option<u64>,
+    /// Whether it waits until [`Owned::begin`]: for others of its group, or until its root is free.
+    pub waits: bool,
+}
+
+/// Another plan that a session takes over.
+#[derive(Debug)]
+pub struct NewPlan {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The scenario's text.
+    pub text: String,
+    /// Numbers of the plan.
+    pub metadata: Metadata,
+    /// The providers.
+    pub providers: Vec<ManifestProvider>,
+    /// Of the rows that are there, as far as the plan has their trials.
+    pub counts: Counts,
+}
+
+impl ResultsRoot {
+    /// Births a run: directory `<UTC>-<scenario>-<8 hex digits>` unless it is named, lock, scenario, manifest with the status
+    /// `running` and stage `plan`, or `waiting` if its session waits. All of it and what was kept in the store is on disk then.
+    pub fn create(&self, new: NewRun) -> Result<Owned, RecordError> {
+        let root = self.own_dir()?;
+        let now = now();
+        let (id, mut dir, lock) = match new.folder {
+            Some(name) => {
+                let (dir, lock) = folder::take(root, &name)?;
+                (name, dir, lock)
+            }
+            None => {
+                let (id, dir) = folder::make(root, &new.scenario, now)?;
+                let lock = Lock::take(&dir, &id)?;
+                (id, dir, lock)
+            }
+        };
+        if has_secrets(&new.providers) {
+            dir.make_private()?;
+        }
+        let command = command_line(&new.session.command);
+        let (writer, stage) = (new.session.writer, first_stage(&new.session));
+        let first = session_entry(new.session, 1, 0, now);
+        let manifest = Manifest {
+            format: FORMAT,
+            id: id.clone(),
+            scenario: new.scenario,
+            scenario_path: new.scenario_path,
+            status: RunStatus::Running,
+            reason: None,
+            message: None,
+            stage,
+            signal: None,
+            verdict: RunVerdict::None,
+            counts: Counts::default(),
+            started_at: now,
+            completed_at: None,
+            labels: new.labels,
+            group: new.group,
+            pinned: None,
+            metadata: new.metadata,
+            providers: new.providers,
+            sessions: vec![first],
+            transitions: vec![Transition {
+                at: now,
+                from: None,
+                to: RunStatus::Running,
+                reason: None,
+                writer: writer.into(),
+                by: None,
+            }],
+        };
+        dir.make_file(ROWS)?;
+        dir.make_file(LOGS)?;
+        let owned = Owned {
+            log: dir.append(LOG)?,
+            root: self.clone(),
+            run: RunDir { root: root.clone(), dir, id },
+            manifest,
+            notices: Vec::new(),
+            last_seq: 0,
+            lock,
+        };
+        owned.log(&command);
+        owned.birth(&new.text)?;
+        Ok(owned)
+    }
+
+    /// Takes the lock of a run that no process holds, repairs a torn tail of its rows, and gives a dead session its end.
+    /// Opens no session yet.
+    pub fn claim(&self, run: &RunDir) -> Result<Owned, RecordError> {
+        // Of a run of another format nothing is touched, and where there is no run no lock is made.
+        run.manifest()?;
+        let lock = Lock::take(&run.dir, &run.id)?;
+        let mut manifest = run.manifest()?;
+        let session = manifest.last_session();
+        let repaired = repair::repair(run, session)?;
+        let is_dead = manifest.status == RunStatus::Running;
+        if is_dead {
+            end_dead_session(run, &mut manifest, now())?;
+        }
+        let mut owned = Owned {
+            log: run.dir.append(LOG)?,
+            root: self.clone(),
+            run: run.clone(),
+            manifest,
+            notices: repaired.moved.into_iter().collect(),
+            last_seq: repaired.last_seq,
+            lock,
+        };
+        let mut sessions = owned.manifest.sessions.iter();
+        if sessions.any(|session| session.adopted.is_some())
+            && let Ok((text, true)) = run.find_scenario(&owned.manifest)
+        {
+            owned.replace_scenario(&text)?;
+            let notice = "the process died while it took over another scenario; scenario.toml is the run's again";
+            owned.notices.push(notice.to_owned());
+        }
+        for notice in &owned.notices {
+            owned.log(notice);
+        }
+        if is_dead {
+            owned.replace_manifest()?;
+            live::remove(&run.dir);
+            owned.log(&format!(
+                "session {session} ended without a word: its process died; the run is {}",
+                owned.manifest.status
+            ));
+        }
+        Ok(owned)
+    }
+}
+
+impl Owned {
+    /// The manifest as it is on disk.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The root that the run is in.
+    pub fn root(&self) -> &ResultsRoot {
+        &self.root
+    }
+
+    /// The run, for reading.
+    pub fn dir(&self) -> &RunDir {
+        &self.run
+    }
+
+    /// What a claim found and repaired, a line each, for people.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// Opens a session on a claimed run: status `running`, a new entry. `exec` needs no call, its first session is open.
+    /// `plan` is another plan that it takes over: afterwards either the old plan or the new one is on disk, as a whole.
+    pub fn open_session(
+        &mut self,
+        session: NewSession,
+        plan: Option<NewPlan>,
+    ) -> Result<(), RecordError> {
+        let now = now();
+        let mut manifest = self.manifest.clone();
+        let last = manifest.last_session();
+        let command = command_line(&session.command);
+        let (writer, stage) = (session.writer, first_stage(&session));
+        let mut entry = session_entry(session, last.saturating_add(1), self.last_seq, now);
+        let mut text = None;
+        if let Some(plan) = plan {
+            entry.adopted = Some(plan.counts);
+            manifest.counts = plan.counts;
+            manifest.scenario = plan.scenario;
+            manifest.metadata = plan.metadata;
+            if has_secrets(&plan.providers) {
+                self.run.dir.make_private()?;
+            }
+            manifest.providers = plan.providers;
+            self.root.keep_bytes(plan.text.as_bytes())?;
+            text = Some(plan.text);
+        }
+        manifest.change_status(RunStatus::Running, None, writer, now)?;
+        entry.started_at = manifest.transitions.last().map_or(now, |change| change.at);
+        manifest.sessions.push(entry);
+        manifest.stage = stage;
+        self.manifest = manifest;
+        self.log(&command);
+        self.root.sync_with(Vec::new())?;
+        live::remove(&self.run.dir);
+        self.replace_manifest()?;
+        // The manifest says which text is meant, so this one may come too late.
+        text.map_or(Ok(()), |text| self.replace_scenario(&text))
+    }
+
+    /// Begins the session that has waited.
+    pub fn begin(&mut self) -> Result<(), RecordError> {
+        self.manifest.stage = Stage::Plan;
+        if let Some(session) = self.manifest.sessions.last_mut() {
+            session.started_at = session.started_at.max(now());
+            session.worked_ms = None;
+        }
+        self.log("the run has waited, and begins");
+        self.replace_manifest()
+    }
+
+    /// Notes the stage, and what plugins say of themselves, for the next manifest that is written. Readers learn the stage
+    /// of a running session from `live.json`: writing the manifest safely would wait for the disk.
+    pub fn note_stage(&mut self, stage: Stage, providers: Vec<ManifestProvider>) {
+        self.manifest.stage = stage;
+        self.manifest.providers = providers;
+    }
+
+    /// Notes what stands of the workers' second wall, for the next manifest that is written.
+    pub fn note_wall(&mut self, wall: String) {
+        self.log(&format!("the workers' second wall: {wall}"));
+        if let Some(session) = self.manifest.sessions.last_mut() {
+            session.wall = Some(wall);
+        }
+    }
+
+    /// A handle that reads requests, for a thread of its own.
+    pub fn requests(&self) -> Requests {
+        Requests { dir: self.run.dir.clone(), token: self.lock.token.clone() }
+    }
+
+    /// Writes down that the session is paused (`true`) or goes on.
+    pub fn note_pause(&mut self, is_paused: bool, by: Option<Actor>) -> Result<(), RecordError> {
+        lock::check(&self.run.dir, &self.lock.stamp)?;
+        let at = now();
+        if let Some(session) = self.manifest.sessions.last_mut() {
+            let pauses = &mut session.pauses;
+            if let Some(last) = pauses.last_mut() {
+                last.to.get_or_insert(at.max(last.from));
+            }
+            if is_paused {
+                pauses.push(Pause { from: at, to: None, by });
+                pauses.drain(..pauses.len().saturating_sub(MAX_PAUSES));
+            }
+        }
+        self.replace_manifest()
+    }
+
+    /// Notes for the next manifest for how long the session has worked until now, and for how long it was paused or
+    /// suspended.
+    pub fn note_times(&mut self, worked: Duration, suspended: Duration) {
+        if let Some(session) = self.manifest.sessions.last_mut() {
+            session.worked_ms = Some(worked.as_millis() as u64);
+            session.suspended_ms = suspended.as_millis() as u64;
+        }
+    }
+
+    /// Notes for the next manifest who asked that the session ends.
+    pub fn note_stopped_by(&mut self, by: Actor) {
+        if let Some(session) = self.manifest.sessions.last_mut() {
+            session.stopped_by = Some(by);
+        }
+    }
+
+    /// Starts the writer thread, behind the rows that are there. `acks` is called on that thread, in order, and must not
+    /// block.
+    pub fn writer(&self, acks: Box<dyn Fn(Ack) + Send>) -> Result<Writer, RecordError> {
+        Writer::start(&self.run, self.lock.stamp, self.last_seq, acks)
+    }
+
+    /// An empty file in the run's directory for an artifact that arrives in pieces; see [`Writer::row`].
+    pub fn artifact_draft(&self) -> Result<File, RecordError> {
+        self.run.dir.unnamed()
+    }
+
+    /// A handle that writes `live.json`, for a thread of its own.
+    pub fn live_writer(&self) -> LiveWriter {
+        LiveWriter(self.run.dir.clone())
+    }
+
+    /// `runner.log`, for messages that this process prints; each write goes to its end.
+    pub fn log_file(&self) -> &File {
+        &self.log
+    }
+
+    /// Appends a line to `runner.log`, with the time; without the line break. Never fails: a log that cannot be written is
+    /// no reason to end a run.
+    pub fn log(&self, line: &str) {
+        let line = format!("{} {}\n", now(), visible_line(line));
+        let _ = (&self.log).write_all(line.as_bytes());
+    }
+
+    /// Ends the session: counts from `fold`, status by [`RunStatus::after`] (a run whose trials are all final is
+    /// `completed` whatever the reason), one replace of the manifest, synced; then lets the lock go. `writer` must have been
+    /// closed.
+    pub fn finish(mut self, end: End, fold: &Fold) -> Result<Manifest, RecordError> {
+        lock::check(&self.run.dir, &self.lock.stamp)?;
+        self.manifest.counts = fold.counts();
+        if self.manifest.stage == Stage::Waiting
+            && let Some(session) = self.manifest.sessions.last_mut()
+        {
+            // It has not worked.
+            session.started_at = session.started_at.max(end.at);
+        }
+        // Trials that are left without a reason are a mistake of the caller.
+        let reason = (fold.left() > 0).then(|| end.reason.unwrap_or(Reason::Internal));
+        let status = RunStatus::after(reason, fold.last_seq() > 0);
+        let writer = self.manifest.transitions.last();
+        let writer = writer.map_or_else(String::new, |change| change.writer.clone());
+        self.manifest.change_status(status, reason, &writer, end.at)?;
+        if reason.is_some() {
+            self.manifest.signal = end.signal;
+            self.manifest.message = end.message;
+        }
+        if status == RunStatus::Completed {
+            self.manifest.stage = Stage::Finish;
+        }
+        self.lock.release_reserve();
+        live::remove(&self.run.dir);
+        self.replace_manifest()?;
+        requests::remove_all(&self.run.dir);
+        let because = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+        self.log(&format!("the run is {status}{because}"));
+        Ok(self.manifest)
+    }
+
+    /// Puts scenario, manifest and names of a new run on disk, in one wait. A manifest whose content is lost with the power
+    /// in this moment is empty, and an empty manifest is no run.
+    fn birth(&self, scenario: &str) -> Result<(), RecordError> {
+        let dir = &self.run.dir;
+        let mut text = dir.make_file(SCENARIO)?;
+        text.write_all(scenario.as_bytes())
+            .map_err(|source| dir.error("write", SCENARIO, source))?;
+        let manifest = self.prepare_manifest()?;
+        self.name_manifest()?;
+        self.root.sync_with(vec![
+            Unsynced::Content(manifest, dir.path().join(MANIFEST)),
+            Unsynced::Content(text, dir.path().join(SCENARIO)),
+            Unsynced::Names(dir.clone()),
+            Unsynced::Names(self.run.root.clone()),
+        ])
+    }
+
+    /// Replaces the manifest: afterwards either the old one or the new one is on disk, whatever happens.
+    pub(crate) fn replace_manifest(&self) -> Result<(), RecordError> {
+        let synced = self.prepare_manifest()?.sync_all();
+        synced.map_err(|source| self.run.dir.error("sync", MANIFEST, source))?;
+        self.name_manifest()?;
+        self.run.dir.sync()
+    }
+
+    fn replace_scenario(&self, text: &str) -> Result<(), RecordError> {
+        let dir = &self.run.dir;
+        let synced = dir.prepare(SCENARIO, text.as_bytes())?.sync_all();
+        synced.map_err(|source| dir.error("sync", SCENARIO, source))?;
+        dir.replace(SCENARIO)?;
+        dir.sync()
+    }
+
+    fn prepare_manifest(&self) -> Result<File, RecordError> {
+        fault::pass(Place::ManifestWrite)
+            .map_err(|source| self.run.dir.error("write", MANIFEST, source))?;
+        let bytes = self.manifest.to_bytes();
+        let bytes = bytes.map_err(|error| self.run.dir.error("write", MANIFEST, error))?;
+        self.run.dir.prepare(MANIFEST, &bytes)
+    }
+
+    fn name_manifest(&self) -> Result<(), RecordError> {
+        fault::pass(Place::ManifestRename)
+            .map_err(|source| self.run.dir.error("replace", MANIFEST, source))?;
+        self.run.dir.replace(MANIFEST)
+    }
+}
+
+/// What a provider says may have its secrets in a form that nobody looks for.
+fn has_secrets(providers: &[ManifestProvider]) -> bool {
+    let mut grants = providers.iter().map(|provider| &provider.grants);
+    grants.any(|grants| !grants.secret_names().is_empty())
+}
+
+fn first_stage(session: &NewSession) -> Stage {
+    if session.waits { Stage::Waiting } else { Stage::Plan }
+}
+
+fn session_entry(session: NewSession, number: u32, from_seq: u64, now: Time) -> SessionEntry {
+    SessionEntry {
+        number,
+        command: session.command,
+        pid: std::process::id(),
+        host: lock::host(),
+        user: lock::user(),
+        settings: session.settings,
+        started_at: now,
+        ended_at: None,
+        from_seq,
+        rerun: session.rerun,
+        pending: session.pending,
+        adopted: None,
+        pauses: Vec::new(),
+        suspended_ms: 0,
+        worked_ms: session.waits.then_some(0),
+        stopped_by: None,
+        wall: None,
+    }
+}
+
+/// A command as a shell would read it.
+fn command_line(command: &[String]) -> String {
+    let is_plain = |word: &String| {
+        !word.is_empty()
+            && word
+                .chars()
+                .all(|character| character.is_alphanumeric() || "_-./=:,@%+#".contains(character))
+    };
+    let words = command.iter().map(|word| match is_plain(word) {
+        true => word.clone(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+#[path = "tests/owned.rs"]
+mod tests;

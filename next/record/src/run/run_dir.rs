@@ -1,0 +1,183 @@
+//! [`RunDir`]: a run that can be read, whatever process holds it.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    os::unix::fs::FileExt as _,
+    path::PathBuf,
+};
+
+use runner_model::{
+    Digest, RowRef, TrialId, digest,
+    row::{LogPlace, has_right_checksum},
+};
+use serde::Deserialize;
+
+use crate::{
+    Holder, Live, Manifest, RecordError,
+    disk::{
+        beneath::{Dir, Reader},
+        content_store::ContentStore,
+        layout::{ARTIFACTS, LOG, LOGS, ROWS, SCENARIO, STORE},
+        lock,
+    },
+    rows::line_reader::{self, ReadLine},
+    run::live,
+};
+
+/// A longer file is no scenario.
+const MAX_SCENARIO: u64 = 64 << 20;
+
+/// A run that can be read; says nothing about who holds it.
+#[derive(Clone, Debug)]
+pub struct RunDir {
+    /// The folder that the run is in.
+    pub(crate) root: Dir,
+    pub(crate) dir: Dir,
+    pub(crate) id: String,
+}
+
+impl RunDir {
+    /// The run's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The run's directory, for messages.
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+
+    /// The manifest as it is on disk.
+    pub fn manifest(&self) -> Result<Manifest, RecordError> {
+        Manifest::read(&self.dir, &self.id).map(|(manifest, ..)| manifest)
+    }
+
+    /// The scenario that the manifest means.
+    pub fn scenario(&self, manifest: &Manifest) -> Result<String, RecordError> {
+        self.find_scenario(manifest).map(|(text, _)| text)
+    }
+
+    /// The scenario, and whether it is not in its file: of a process that died while it took over another plan, the store alone
+    /// has it.
+    pub(crate) fn find_scenario(&self, manifest: &Manifest) -> Result<(String, bool), RecordError> {
+        let wanted = manifest.metadata.scenario_sha256;
+        let is_it = |found: &Result<Vec<u8>, RecordError>| matches!(found, Ok(bytes) if digest(bytes) == wanted);
+        let mut found = self.dir.read_all(SCENARIO, MAX_SCENARIO);
+        let is_in_file = is_it(&found);
+        if !is_in_file {
+            let store = self.root.dir(STORE);
+            let stored = store.and_then(|store| store.read_all(&wanted.path(), MAX_SCENARIO));
+            found = match (is_it(&stored), found) {
+                (true, _) => stored,
+                (false, Ok(_)) => Err(self.dir.refuse(
+                    SCENARIO,
+                    format!("its bytes are not those of the run, whose SHA-256 is {wanted}"),
+                )),
+                (false, missing) => missing,
+            };
+        }
+        let text = String::from_utf8(found?).map_err(|error| {
+            let source = io::Error::other(error.utf8_error());
+            self.dir.error("read", SCENARIO, source)
+        })?;
+        Ok((text, !is_in_file))
+    }
+
+    /// Calls `each` for every line of the rows, in order, with its first byte; damaged lines and a torn tail too. A last line
+    /// that lacks only its line break is a row. No more of a row is read than folds need; `read_line` reads all of it.
+    pub fn rows(&self, each: &mut dyn for<'a> FnMut(u64, ReadLine<'a>)) -> Result<(), RecordError> {
+        self.rows_from(0, each).map(drop)
+    }
+
+    /// Calls `each` for every line from the one that begins at byte `from`. Returns where to go on once there are more rows: where the last
+    /// line begins if it lacks its line break, else where the next one will begin.
+    pub fn rows_from(
+        &self,
+        from: u64,
+        each: &mut dyn for<'a> FnMut(u64, ReadLine<'a>),
+    ) -> Result<u64, RecordError> {
+        self.rows_and(from, |_| (), &mut |at, (line, _)| each(at, line))
+    }
+
+    /// Like [`Self::rows_from`], with what `look` says of the bytes of each row. It is called on several threads.
+    pub(crate) fn rows_and<T: Send>(
+        &self,
+        from: u64,
+        look: fn(&[u8]) -> T,
+        each: &mut line_reader::Each<'_, T>,
+    ) -> Result<u64, RecordError> {
+        let file = match self.dir.read(ROWS) {
+            Err(error) if error.is_missing() => return Ok(from),
+            opened => opened?,
+        };
+        let read = line_reader::read(&file, from, look, each);
+        read.map_err(|source| self.dir.error("read", ROWS, source))
+    }
+
+    /// What the runner itself has logged of the run, from this byte on.
+    pub fn runner_log(&self, from: u64) -> Result<Vec<u8>, RecordError> {
+        let (file, mut bytes) = (self.dir.read(LOG)?, Vec::new());
+        let mut reader = Reader { file: &file, at: from };
+        let read = reader.read_to_end(&mut bytes);
+        read.map_err(|source| self.dir.error("read", LOG, source))?;
+        Ok(bytes)
+    }
+
+    /// The bytes of a row whose place [`Self::rows`] has told.
+    pub fn row(&self, at: u64, bytes: usize) -> Result<Vec<u8>, RecordError> {
+        let mut line = vec![0; bytes];
+        let read = self.dir.read(ROWS)?.read_exact_at(&mut line, at);
+        read.map_err(|source| self.dir.error("read", ROWS, source))?;
+        Ok(line)
+    }
+
+    /// The line of `logs.jsonl` with what was said in the attempt of a row, if anything was.
+    ///
+    /// # Errors
+    ///
+    /// A line that is not the one that was written.
+    pub fn log(&self, row: &RowRef<'_>) -> Result<Option<String>, RecordError> {
+        let line = row.logs.map(|place| self.log_line(row, place));
+        line.transpose().map_err(|error| {
+            let problem = format!("{error}; what the attempt said is lost");
+            self.dir.refuse(LOGS, problem)
+        })
+    }
+
+    pub(crate) fn log_line(&self, row: &RowRef<'_>, place: LogPlace) -> io::Result<String> {
+        #[derive(Deserialize)]
+        struct Of {
+            trial: TrialId,
+            attempt: u32,
+        }
+        let file = self.dir.read(LOGS).map_err(io::Error::other)?;
+        let reader = Reader { file: &file, at: place.at };
+        let line = io::read_to_string(reader.take(place.bytes.into()))?;
+        let of = serde_json::from_str::<Of>(&line);
+        let is_its = of.is_ok_and(|of| of.trial == row.trial && of.attempt == row.attempt);
+        if is_its && has_right_checksum(line.as_bytes()) {
+            return Ok(line);
+        }
+        Err(io::Error::other(format!(
+            "the line at byte {} is not the one that was written",
+            place.at
+        )))
+    }
+
+    /// Opens an artifact or large output, after its bytes were compared with the digest.
+    pub fn artifact(&self, digest: &Digest) -> Result<File, RecordError> {
+        ContentStore(self.dir.dir(ARTIFACTS)?).open(digest)
+    }
+
+    /// The process that holds the run; none if no process does.
+    pub fn holder(&self) -> Option<Holder> {
+        lock::holder(&self.dir)
+    }
+
+    /// What is in flight and waits, as the run's process last wrote it; none if no process holds the run.
+    pub fn live(&self) -> Option<Live> {
+        let session = self.manifest().ok()?.last_session();
+        lock::is_held(&self.dir).then(|| live::read(&self.dir, session))?
+    }
+}

@@ -1,0 +1,269 @@
+//! Births, claims, sessions and ends.
+
+use std::{fs, time::SystemTime};
+
+use runner_model::{
+    Outcome, Reason, RunStatus, StopSignal,
+    status::{RunVerdict, Stage},
+};
+
+use super::command_line;
+use crate::{
+    End, Fold, RecordError, ResultsRoot,
+    tests::{begin, dead_run, folder, inject, new_run, row, session, tail, write_rows, writer},
+};
+
+fn end(reason: Option<Reason>) -> End {
+    End {
+        reason,
+        signal: (reason == Some(Reason::Interrupted)).then_some(StopSignal::Interrupt),
+        message: None,
+        at: SystemTime::now().into(),
+    }
+}
+
+#[test]
+fn birth_leaves_a_whole_run() {
+    let folder = folder();
+    let mut new = new_run(2);
+    new.scenario = "über/../alles".into();
+    let root = ResultsRoot::open(folder.path()).unwrap();
+    let owned = root.create(new).unwrap();
+    let run = owned.dir().clone();
+    let (time, rest) = run.id().split_at(23);
+    assert_eq!(time.len(), "2026-11-20_09-18-04-015".len());
+    assert!(rest.starts_with("--ber-..-alles-"), "{rest}");
+    assert_eq!(run.id().len(), 23 + "--ber-..-alles-".len() + 8);
+    assert_eq!(run.scenario(owned.manifest()).unwrap(), "name = \"basic\"\n");
+    let log = fs::read_to_string(run.path().join("runner.log")).unwrap();
+    assert!(log.ends_with("Z runner exec 'a scenario.toml'\n"), "{log}");
+    assert_eq!(&run.manifest().unwrap(), owned.manifest());
+    assert_eq!(run.truth().unwrap().status, RunStatus::Running);
+    assert!(
+        matches!(root.claim(&run), Err(RecordError::Held { pid, .. }) if pid == std::process::id())
+    );
+    let names: Vec<_> =
+        fs::read_dir(run.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 6, "{names:?}");
+}
+
+#[test]
+fn finish_gives_the_status_that_the_rows_have() {
+    use RunStatus::{Completed, Failed, Incomplete};
+    for (rows, reason, expected) in [
+        (2, None, (Completed, None)),
+        (2, Some(Reason::Interrupted), (Completed, None)),
+        (1, Some(Reason::Interrupted), (Incomplete, Some(Reason::Interrupted))),
+        (1, None, (Incomplete, Some(Reason::Internal))),
+        (1, Some(Reason::Plugin), (Incomplete, Some(Reason::Plugin))),
+        (0, Some(Reason::Plugin), (Failed, Some(Reason::Plugin))),
+    ] {
+        let folder = folder();
+        let (_, owned) = begin(folder.path(), 2);
+        let run = owned.dir().clone();
+        write_rows(&owned, 1..=rows);
+        let fold = crate::tests::fold(&owned, 2);
+        let manifest = owned.finish(end(reason), &fold).unwrap();
+        assert_eq!((manifest.status, manifest.reason), expected);
+        assert_eq!(manifest.signal.is_some(), manifest.reason == Some(Reason::Interrupted));
+        assert_eq!(manifest.counts.passed, u64::from(rows));
+        assert_eq!(manifest.completed_at, manifest.sessions[0].ended_at);
+        assert_eq!(run.truth().unwrap(), manifest);
+    }
+}
+
+#[test]
+fn a_dead_session_ends_at_its_last_sign() {
+    for (rows, status) in [(2, RunStatus::Incomplete), (3, RunStatus::Completed)] {
+        let folder = folder();
+        let (root, run) = dead_run(folder.path(), 3, rows);
+        let before = run.manifest().unwrap();
+        let truth = run.truth().unwrap();
+        assert_eq!(run.manifest().unwrap(), before, "a reader has changed it");
+        assert_eq!((truth.status, truth.counts.passed), (status, rows.into()));
+        // The rows are older than the session.
+        assert_eq!(truth.completed_at, Some(before.started_at));
+        let verdict = if rows == 3 { RunVerdict::Passed } else { RunVerdict::None };
+        assert_eq!(truth.verdict, verdict);
+        let claimed = root.claim(&run).unwrap();
+        assert_eq!(claimed.manifest(), &truth);
+        assert_eq!(run.manifest().unwrap(), truth);
+    }
+}
+
+#[test]
+fn live_and_last_words_tell_of_a_dead_session() {
+    let folder = folder();
+    let (root, owned) = begin(folder.path(), 3);
+    let run = owned.dir().clone();
+    let mut live = crate::Live {
+        session: 1,
+        at: owned.manifest().started_at + std::time::Duration::from_millis(1),
+        stage: Some(Stage::Run),
+        ..Default::default()
+    };
+    let words = owned.live_writer();
+    words.write(&live);
+    assert_eq!(run.live().as_ref(), Some(&live));
+    assert_eq!(run.truth().unwrap().stage, Stage::Run);
+    let mut last = end(Some(Reason::Interrupted));
+    last.message = Some("stuck".into());
+    words.last_words(1, &last);
+    drop(owned);
+    assert_eq!(run.live(), None);
+    let truth = run.truth().unwrap();
+    assert_eq!(
+        (truth.reason, truth.signal, truth.message.as_deref()),
+        (last.reason, last.signal, Some("stuck"))
+    );
+    // A clock that jumps decides nothing.
+    live.at = live.at + std::time::Duration::from_secs(3600);
+    words.write(&live);
+    assert!(run.truth().unwrap().completed_at <= Some(SystemTime::now().into()));
+
+    // Words of an earlier session say nothing of a later one.
+    let mut owned = root.claim(&run).unwrap();
+    owned.open_session(session("resume"), None).unwrap();
+    drop(owned);
+    assert_eq!(run.truth().unwrap().reason, Some(Reason::Crashed));
+}
+
+#[test]
+fn sessions_go_on_where_the_last_one_ended() {
+    let folder = folder();
+    let (root, run) = dead_run(folder.path(), 4, 2);
+    let mut owned = root.claim(&run).unwrap();
+    owned.open_session(session("resume"), None).unwrap();
+    assert_eq!(run.truth().unwrap().status, RunStatus::Running);
+    write_rows(&owned, 3..=4);
+    let fold = crate::tests::fold(&owned, 4);
+    assert_eq!(fold.last_seq(), 4);
+    let manifest = owned.finish(end(None), &fold).unwrap();
+    let steps: Vec<_> =
+        manifest.transitions.iter().map(|step| (step.from, step.to, &*step.writer)).collect();
+    use RunStatus::{Completed, Incomplete, Running};
+    assert_eq!(
+        steps,
+        [
+            (None, Running, "exec"),
+            (Some(Running), Incomplete, "sweep"),
+            (Some(Incomplete), Running, "resume"),
+            (Some(Running), Completed, "resume"),
+        ]
+    );
+    let sessions: Vec<_> = manifest
+        .sessions
+        .iter()
+        .map(|session| (session.number, session.from_seq, session.ended_at.is_some()))
+        .collect();
+    assert_eq!(sessions, [(1, 0, true), (2, 2, true)]);
+    assert!(!run.path().join("live.json").exists());
+}
+
+#[test]
+fn a_sweep_ends_dead_runs_and_no_others() {
+    let folder = folder();
+    let (root, dead) = dead_run(folder.path(), 2, 1);
+    let alive = root.create(new_run(1)).unwrap();
+    let other = folder.path().join("other-format");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("benchmark.json"), r#"{"format": 2, "status": "running"}"#).unwrap();
+    let swept = root.sweep().unwrap();
+    assert_eq!(swept.iter().map(|run| &*run.id).collect::<Vec<_>>(), [dead.id()]);
+    assert_eq!(swept[0].status, RunStatus::Incomplete);
+    assert_eq!(alive.dir().truth().unwrap().status, RunStatus::Running);
+    assert_eq!(fs::read_dir(other).unwrap().count(), 1);
+    assert_eq!(root.sweep().unwrap(), []);
+}
+
+#[test]
+fn failed_manifests_leave_the_old_one() {
+    for fault in ["manifest-write:full", "manifest-rename:error"] {
+        let folder = folder();
+        let (root, owned) = begin(folder.path(), 1);
+        let run = owned.dir().clone();
+        write_rows(&owned, 1..=1);
+        let fold = crate::tests::fold(&owned, 1);
+        inject(fault);
+        let error = owned.finish(end(None), &fold).unwrap_err();
+        inject("");
+        assert!(error.to_string().contains("benchmark.json"), "{error}");
+        // The rows are there, so the truth is what the session could not write.
+        assert_eq!(run.truth().unwrap().status, RunStatus::Completed);
+        assert_eq!(root.sweep().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn a_birth_that_fails_is_no_run() {
+    let folder = folder();
+    let root = ResultsRoot::open(folder.path()).unwrap();
+    for fault in ["lock:error", "manifest-write:full", "manifest-rename:error"] {
+        inject(fault);
+        root.create(new_run(1)).unwrap_err();
+        inject("");
+    }
+    // A loss of power can leave the name of a manifest without its content.
+    let empty = folder.path().join("2026-11-20_09-18-04-015-basic-6ba42b73");
+    fs::create_dir(&empty).unwrap();
+    fs::write(empty.join("benchmark.json"), "").unwrap();
+    let runs = root.runs().unwrap();
+    assert_eq!((runs.runs.len(), runs.unreadable), (0, vec![]));
+    assert!(matches!(root.find("latest"), Err(RecordError::Unknown { .. })));
+}
+
+#[test]
+fn a_removed_run_is_not_told_to_be_completed() {
+    let folder = folder();
+    let (_, owned) = begin(folder.path(), 1);
+    fs::remove_dir_all(owned.dir().path()).unwrap();
+    let fold = Fold::new(1);
+    assert!(matches!(owned.finish(end(None), &fold), Err(RecordError::Io { .. })));
+}
+
+#[test]
+fn lines_of_the_log_cannot_be_forged() {
+    let folder = folder();
+    let (_, owned) = begin(folder.path(), 1);
+    owned.log("one\n2026-11-20T09:18:04.015Z forged \u{1b}[2J");
+    let log = fs::read_to_string(owned.dir().path().join("runner.log")).unwrap();
+    assert_eq!(log.lines().count(), 2);
+    assert!(log.ends_with("Z one\\n2026-11-20T09:18:04.015Z forged \\u{1b}[2J\n"), "{log}");
+    assert_eq!(command_line(&["a".into(), "it's".into(), String::new()]), r"a 'it'\''s' ''");
+}
+
+#[test]
+fn each_session_says_what_it_kept_open() {
+    let folder = folder();
+    let (root, owned) = begin(folder.path(), 1);
+    let (mut rows, acks) = writer(&owned);
+    let mut draft = owned.artifact_draft().unwrap();
+    std::io::Write::write_all(&mut draft, b"large").unwrap();
+    let digest = runner_model::digest(b"large");
+    rows.row(row(1, 1, Outcome::Passed), tail(true), None, vec![(digest, draft)]);
+    rows.close().unwrap();
+    assert!(matches!(acks.recv().unwrap(), crate::Ack::Written { .. }));
+    let artifact = owned.dir().artifact(&digest).unwrap();
+    assert_eq!(std::io::read_to_string(artifact).unwrap(), "large");
+    let path = owned.dir().path().join("artifacts").join(digest.path());
+    fs::write(path, "other").unwrap();
+    assert!(owned.dir().artifact(&digest).is_err());
+
+    // Suites and plugins, the same way.
+    let digest = root.keep_bytes(b"suite").unwrap();
+    let mut draft = root.draft().unwrap();
+    std::io::Write::write_all(&mut draft, b"suite").unwrap();
+    root.keep(draft, &digest).unwrap();
+    assert_eq!(std::io::read_to_string(root.content(&digest).unwrap()).unwrap(), "suite");
+    let path = folder.path().join("store").join(digest.path());
+    fs::write(&path, "damaged").unwrap();
+    let error = root.content(&digest).unwrap_err().to_string();
+    assert!(error.contains(&digest.to_string()), "{error}");
+    root.keep_bytes(b"suite").unwrap();
+    assert_eq!(fs::read(path).unwrap(), b"suite");
+    inject("store-keep:full");
+    let error = root.keep_bytes(b"other").unwrap_err().to_string();
+    inject("");
+    assert!(error.contains("space"), "{error}");
+    drop(root.create(new_run(1)).unwrap());
+}

@@ -1,0 +1,85 @@
+//! The true status of a run: what a sweep would write, by the lock, the rows and the last signs of a dead session.
+
+use runner_model::{Reason, RunStatus, Time};
+
+use crate::{
+    Manifest, RecordError, RunDir,
+    disk::{fault::now, lock},
+    rows::fold::Tally,
+    run::live,
+};
+
+impl RunDir {
+    /// The manifest as it is in truth: if no process holds the lock of a run that says `running`, it has the status, end and
+    /// counts that a sweep would give it. Writes nothing.
+    pub fn truth(&self) -> Result<Manifest, RecordError> {
+        let mut manifest = self.manifest()?;
+        if manifest.status.is_terminal() {
+            return Ok(manifest);
+        }
+        if lock::is_held(&self.dir) {
+            if let Some(live) = live::read(&self.dir, manifest.last_session()) {
+                manifest.stage = live.stage.unwrap_or(manifest.stage);
+                manifest.counts = live.counts;
+                if let Some(session) = manifest.sessions.last_mut() {
+                    session.worked_ms = Some(live.worked_ms);
+                }
+            }
+            return Ok(manifest);
+        }
+        // An owner writes the last manifest before it lets the lock go, and the next one may have begun meanwhile.
+        manifest = self.manifest()?;
+        if manifest.status == RunStatus::Running && !lock::is_held(&self.dir) {
+            end_dead_session(self, &mut manifest, now())?;
+        }
+        Ok(manifest)
+    }
+
+    /// How many results the manifest of a run that has ended counts that are not in its rows.
+    pub fn lost_results(&self, manifest: &Manifest) -> Result<u64, RecordError> {
+        let mut tally = Tally::new(manifest);
+        tally.add_rows(self)?;
+        tally.finish(manifest);
+        Ok(manifest.counts.done().saturating_sub(tally.counts.done()))
+    }
+}
+
+/// Gives the run of a dead session its status, counts and end, in memory alone. The session ended at its latest sign: the
+/// last row, `live.json`, `last-words.json` or the manifest, but not before it began and not after now.
+pub(crate) fn end_dead_session(
+    run: &RunDir,
+    manifest: &mut Manifest,
+    now: Time,
+) -> Result<(), RecordError> {
+    let mut tally = Tally::new(manifest);
+    let last_row = tally.add_rows(run)?;
+    let session = manifest.last_session();
+    let (live, words) = (live::read(&run.dir, session), live::last_words(&run.dir, session));
+    let last = manifest.sessions.last_mut();
+    let began = last.as_ref().map_or(manifest.started_at, |last| last.started_at);
+    let pause = last.as_ref().and_then(|last| last.pauses.last());
+    let signs = [
+        live.as_ref().map(|live| live.at),
+        words.as_ref().map(|words| words.at),
+        pause.map(|pause| pause.to.unwrap_or(pause.from)),
+        manifest.transitions.last().map(|change| change.at),
+    ];
+    let last_sign = signs.into_iter().flatten().fold(last_row, Time::max);
+    let ended = last_sign.min(now).max(began);
+    if let (Some(last), Some(live)) = (last, live) {
+        manifest.stage = live.stage.unwrap_or(manifest.stage);
+        last.worked_ms = Some(live.worked_ms);
+    }
+
+    let is_complete = tally.finish(manifest);
+    manifest.counts = tally.counts;
+    let said = words.as_ref().and_then(|words| words.reason);
+    let reason = (!is_complete).then(|| said.unwrap_or(Reason::Crashed));
+    let status = RunStatus::after(reason, tally.has_rows);
+    manifest.change_status(status, reason, "sweep", ended)?;
+    if let (Some(_), Some(words)) = (reason, words) {
+        manifest.signal = words.signal;
+        manifest.message = words.message;
+    }
+    Ok(())
+}

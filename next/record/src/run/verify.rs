@@ -1,0 +1,257 @@
+//! Compares what is on disk of a run with what its rows and its manifest say. Nothing is repaired.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use runner_model::{
+    Digest, Places, RowRef, RunStatus,
+    row::{BadLine, RowHead, read_line},
+};
+use serde::Serialize;
+
+use crate::{
+    Manifest, RecordError, RunDir,
+    disk::{
+        content_store::ContentStore,
+        layout::{MANIFEST, ROWS, SCENARIO, STORE},
+        lock,
+    },
+    rows::{fold::Tally, line_reader::ReadLine},
+};
+
+/// Faults that are kept; more of them say nothing new.
+const MOST_FAULTS: usize = 10_000;
+
+/// What a verification has looked at and found.
+#[derive(Debug, Default, Serialize)]
+pub struct Verified {
+    /// Rows that were read.
+    pub rows: u64,
+    /// Artifacts that were read.
+    pub artifacts: u64,
+    /// ContentStore of the store that were read.
+    pub contents: u64,
+    /// What is wrong, at most 10,000 of it.
+    pub faults: Vec<DiskFault>,
+    /// Faults that were found beyond these.
+    pub left_out: u64,
+}
+
+/// Something on disk that is not as it was written.
+#[derive(Debug, Serialize)]
+pub struct DiskFault {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, from 1, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// What is wrong, and what to do.
+    pub problem: String,
+}
+
+impl RunDir {
+    /// Opens a content that the run needs, in the store of the root that it is in, after its bytes were compared with the
+    /// digest.
+    pub fn content(&self, digest: &Digest) -> Result<File, RecordError> {
+        ContentStore(self.root.dir(STORE)?).open(digest)
+    }
+
+    /// The digests of all attachments and schemas of the run, ascending. Their contents are in the store.
+    pub fn blobs(&self, manifest: &Manifest) -> Result<Vec<Digest>, RecordError> {
+        let Some(list) = manifest.metadata.blobs else {
+            return Ok(Vec::new());
+        };
+        let lines = io::read_to_string(self.content(&list)?);
+        let read = lines.and_then(|lines| {
+            let digests: Option<_> = lines.lines().map(Digest::parse).collect();
+            digests.ok_or_else(|| io::Error::other("the list of the run's files is no list"))
+        });
+        read.map_err(|source| self.root.error("read", STORE, source))
+    }
+
+    /// Verifies rows, artifacts, logs, scenario and stored contents against each other and the manifest. `places` knows the
+    /// plan's trials; without it no row is taken for one of another run.
+    pub fn verify(&self, places: Option<&dyn Places>) -> Result<Verified, RecordError> {
+        // A process that works on the run is behind neither its rows nor its manifest afterwards.
+        let is_held = lock::is_held(&self.dir);
+        let manifest = self.manifest()?;
+        let ends_here = !is_held && manifest.status.is_terminal();
+        let mut look = RunCheck {
+            run: self,
+            places,
+            manifest: &manifest,
+            found: Verified::default(),
+            tally: Tally::new(&manifest),
+            next_seq: 1,
+            session: 1,
+            artifacts: HashSet::new(),
+            line: 0,
+        };
+        look.stored(&manifest);
+        // Whether a row names files.
+        let names = |bytes: &[u8]| {
+            let row = read_line(bytes)?;
+            Ok(row.logs.is_some() || !row.artifacts.is_empty())
+        };
+        self.rows_and(0, names, &mut |_, (line, names)| {
+            look.line += 1;
+            match line {
+                ReadLine::Row(row, bytes) => look.row(&row, bytes, names),
+                ReadLine::Damaged(problem) => {
+                    look.next_seq += 1;
+                    look.fault(&format!("{problem}; `runner resume` runs its trial again"));
+                }
+                ReadLine::Torn if ends_here => {
+                    look.fault("the end of the line is missing; `runner resume` moves it aside");
+                }
+                ReadLine::Torn => {}
+            }
+        })?;
+        if ends_here {
+            look.counts(&manifest);
+        }
+        Ok(look.found)
+    }
+}
+
+/// A verification that goes on.
+struct RunCheck<'a> {
+    run: &'a RunDir,
+    places: Option<&'a dyn Places>,
+    manifest: &'a Manifest,
+    found: Verified,
+    tally: Tally,
+    next_seq: u64,
+    session: u32,
+    /// Those that were read.
+    artifacts: HashSet<Digest>,
+    /// The line that is looked at.
+    line: u64,
+}
+
+impl RunCheck<'_> {
+    /// Something wrong with the line that is looked at.
+    fn fault(&mut self, problem: &str) {
+        let path = self.run.dir.path().join(ROWS);
+        self.add(path, Some(self.line), problem.to_owned());
+    }
+
+    fn add(&mut self, path: PathBuf, line: Option<u64>, problem: String) {
+        if self.found.faults.len() >= MOST_FAULTS {
+            self.found.left_out += 1;
+            return;
+        }
+        self.found.faults.push(DiskFault { path, line, problem });
+    }
+
+    fn row(&mut self, row: &RowHead, bytes: &[u8], names: Option<Result<bool, BadLine>>) {
+        self.tally.add(&row.trial, row.into());
+        let (seq, session) = (row.seq, row.session);
+        if seq != self.next_seq {
+            let expected = self.next_seq;
+            self.fault(&format!("it is row {seq}, and row {expected} belongs here: another program has changed the file"));
+        }
+        self.next_seq = seq + 1;
+        if session < self.session {
+            let last = self.session;
+            self.fault(&format!("it is of session {session}, behind rows of session {last}"));
+        }
+        self.session = session;
+        let is_planned = |places: &dyn Places| places.index(&row.trial).is_some();
+        let is_planned = self.places.is_none_or(is_planned);
+        let foreign = self.manifest.foreign(&row.trial, (session, seq), is_planned);
+        if let Some(problem) = foreign {
+            self.fault(&problem);
+        }
+        match names {
+            Some(Err(problem)) => self.fault(&format!("{problem}; its result counts all the same")),
+            Some(Ok(false)) => self.found.rows += 1,
+            _ => {
+                self.found.rows += 1;
+                if let Ok(row) = read_line(bytes) {
+                    self.what_it_names(&row);
+                }
+            }
+        }
+    }
+
+    /// Compares the artifacts of a row and its line in `logs.jsonl`.
+    fn what_it_names(&mut self, row: &RowRef<'_>) {
+        for artifact in &row.artifacts {
+            if !self.artifacts.insert(artifact.sha256) {
+                continue;
+            }
+            self.found.artifacts += 1;
+            if let Err(error) = self.run.artifact(&artifact.sha256) {
+                let (name, why) = (&artifact.name, cause(&error));
+                self.fault(&format!("its artifact `{name}` is lost: {why}"));
+            }
+        }
+        if let Some(place) = row.logs
+            && let Err(problem) = self.run.log_line(row, place)
+        {
+            self.fault(&format!("what its attempt said is lost: {problem}"));
+        }
+    }
+
+    /// Compares the scenario's copy and what the run needs of the store.
+    fn stored(&mut self, manifest: &Manifest) {
+        if let Err(error) = self.run.scenario(manifest) {
+            self.add(self.run.dir.path().join(SCENARIO), None, cause(&error));
+        }
+        let plugins = manifest.providers.iter().map(|provider| provider.digest);
+        let needed = plugins.chain([manifest.metadata.suite]);
+        let mut needed: BTreeSet<_> = needed.chain(manifest.metadata.blobs).collect();
+        // A list that cannot be read is told of below.
+        needed.extend(self.run.blobs(manifest).unwrap_or_default());
+        for digest in needed {
+            self.found.contents += 1;
+            if let Err(error) = self.run.content(&digest) {
+                let path = Path::new(STORE).join(digest.path());
+                self.add(self.run.root.path().join(path), None, cause(&error));
+            }
+        }
+    }
+
+    /// Compares what the rows come to with the manifest of a run that has ended.
+    fn counts(&mut self, manifest: &Manifest) {
+        let is_complete = self.tally.finish(manifest);
+        let (rows, counted) = (self.tally.counts, manifest.counts);
+        let path = self.run.dir.path().join(MANIFEST);
+        if rows != counted {
+            let problem = format!(
+                "it counts {} trials with a final row, {} of them passed, and the rows have {} and {}: `runner resume` counts again",
+                counted.done(),
+                counted.passed,
+                rows.done(),
+                rows.passed
+            );
+            self.add(path.clone(), None, problem);
+        }
+        if manifest.status == RunStatus::Completed && !is_complete {
+            let planned = manifest.metadata.planned_trial_count;
+            let problem = format!(
+                "the run is completed, and {} of its {planned} trials have no final row",
+                planned.saturating_sub(rows.done())
+            );
+            self.add(path, None, problem);
+        }
+    }
+}
+
+/// An error without its place, which stands beside it.
+fn cause(error: &RecordError) -> String {
+    match error {
+        RecordError::Io { source, .. } => source.to_string(),
+        RecordError::Foreign { problem, .. } => problem.clone(),
+        error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/verify.rs"]
+mod tests;
