@@ -1,4 +1,4 @@
-//! [`Access`]: what of the world outside its sandbox a provider's attempts may touch.
+//! [`Access`]: the parts of the host that a provider's attempts may use.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -6,15 +6,15 @@ use runner_model::provider::MountedFolder;
 
 use crate::{Network, Secrets};
 
-/// What of the world outside its sandbox a provider's attempts may touch, with every name resolved. The default is nothing.
+/// The parts of the host that a provider's attempts may use, with all names resolved. The default
+/// allows nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// Where HTTP requests may go; made of the grants, once per provider.
+    /// Shared by all attempts of the provider.
     pub network: Network,
-    /// The secrets that it is granted, with their values.
+    /// The granted secrets, with their values.
     pub secrets: Arc<Secrets>,
-    /// Folders that it finds in its file system.
     pub mounts: Vec<MountedFolder>,
-    /// The folder in which an attempt's own folder is made for as long as it runs.
+    /// Parent of the private folders of attempts.
     pub scratch: PathBuf,
 }

@@ -13,8 +13,10 @@ mod access;
 mod activity;
 mod call;
 mod contract;
+mod denials;
 mod engine;
 mod fs;
+mod host_fault;
 mod interrupt;
 mod message;
 mod net;
@@ -25,10 +27,7 @@ mod store;
 
 pub use access::Access;
 pub use activity::Activity;
-pub use call::{
-    AttachedFile, Call, CommandCall, Ended, Ending, LeftContent, LeftFile, Reply,
-    instance::Instance,
-};
+pub use call::{AttachedFile, Call, CommandCall, Ended, Ending, Reply, instance::Instance};
 pub use engine::{
     Engines, LoadError,
     compile::{compile, try_load},
@@ -38,8 +37,9 @@ pub use interrupt::Interrupt;
 pub use message::{cut, failure, stderr_tail};
 pub use net::{Network, load_certificates};
 pub use plugin::Plugin;
-pub use redact::{DistinctNames, Redactor, Stream};
+pub use redact::{Redactor, Stream, values::DistinctNames};
 pub use secrets::Secrets;
+pub use store::artifacts::{LeftContent, LeftFile};
 
 /// What `fuzz/` calls.
 #[cfg(fuzzing)]

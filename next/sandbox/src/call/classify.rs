@@ -1,14 +1,12 @@
 //! [`classify`]: what it means that a guest did not come to its end.
 
-pub(crate) mod host_fault;
-
 use runner_model::{ErrorClass, HostFault, row::RowError, units::show_size};
 use wasmtime::{GcHeapOutOfMemory, ThrownException, Trap, WasmBacktrace};
 use wasmtime_wasi::{I32Exit, ResourceTableError};
 
-use self::host_fault::fault_in;
-use super::Ending;
+use super::ended::Ending;
 use crate::{
+    host_fault::fault_in,
     interrupt::{Halt, HostPanic},
     message::{cut, cut_redacted, failure, stderr_tail, with_end},
     store::{

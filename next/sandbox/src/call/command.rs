@@ -12,8 +12,9 @@ use wasmtime_wasi::{
 };
 
 use super::{
-    Call, CommandCall, Ended, Ending, Reply,
     classify::{classify, into_error, out_of_memory},
+    ended::{Ended, Ending, Reply},
+    inputs::{Call, CommandCall},
     protocol,
     reply::read_json,
 };
@@ -22,7 +23,9 @@ use crate::{
     interrupt::{CallTime, Guard, Halt},
     message::{beginning, failure, too_large},
     store::{
-        MAX_COMPONENT_HANDOVER, MAX_HANDOVER, Sandbox, StoreRecipe, host::Host, stdio::Capture,
+        MAX_COMPONENT_HANDOVER, Sandbox, StoreRecipe,
+        host::{Host, MAX_HANDOVER},
+        stdio::Capture,
     },
 };
 

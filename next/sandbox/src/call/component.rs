@@ -12,9 +12,10 @@ use wasmtime::Store;
 use wasmtime_wasi::WasiCtxBuilder;
 
 use super::{
-    Call, Ended, Ending, Reply,
     classify::{classify, into_error},
     description::{bounded as bounded_description, read_schema},
+    ended::{Ended, Ending, Reply},
+    inputs::Call,
     instance::{Exports, Instance, Lifecycle},
     reply::{bounded, provider_error, read_json},
 };

@@ -10,7 +10,7 @@ use wasmtime::{
     format_err,
 };
 
-use super::{Ending, classify::classify};
+use super::{classify::classify, ended::Ending};
 use crate::{
     contract::{Plugin, exports::runner::provider::provider::ProviderError},
     fs::AttemptFiles,
@@ -60,7 +60,7 @@ impl Instance {
     /// is used up, and it leaves little to the host to hold for it.
     pub(super) fn can_go_on(&mut self, ending: &Ending) -> bool {
         self.exports.is_some()
-            && ending.is_of_the_guest()
+            && ending.is_returned()
             && !self.store.data().is_spent()
             && self.store.data_mut().resources() <= MAX_IDLE_RESOURCES
     }

@@ -16,9 +16,10 @@ use serde::{
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    Call, Ending, Reply,
     classify::{into_error, out_of_memory},
     description::{bounded as bounded_description, read_schema},
+    ended::{Ending, Reply},
+    inputs::Call,
     reply::{bounded, provider_error, read_json},
 };
 use crate::{

@@ -7,7 +7,10 @@ use runner_model::{
     row::{Raw, RowError},
 };
 
-use super::{Ending, Reply, json::compact};
+use super::{
+    ended::{Ending, Reply},
+    json::compact,
+};
 use crate::{
     interrupt::Interrupt,
     message::{beginning, failure},

@@ -7,12 +7,11 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use wasmtime::{Engine, Module, ResourcesRequired, component::Component};
 
 use super::{
-    MAX_REASON,
     bounds::Counts,
     cache,
     config::{self, Allocation, MEMORIES, TABLE_ELEMENTS, TABLES},
     inspect::look,
-    link,
+    link::{MAX_REASON, link},
 };
 use crate::message::cut;
 
@@ -66,18 +65,11 @@ pub fn try_load(entry: &Arc<Vec<u8>>) -> Result<(), String> {
     file.write_all(entry).map_err(io)?;
     let trailer = cache::check(&file).map_err(io)?;
     let trailer = trailer.ok_or("was compiled to a damaged entry")?;
-    let engine = config::compiler(allocation(&trailer), 0).map_err(|error| failed(&error))?;
+    let engine =
+        config::compiler(Allocation::from_trailer(&trailer), 0).map_err(|error| failed(&error))?;
     let code = cache::deserialize(&engine, &file).map_err(|error| failed(&error))?;
     let linked = link(&engine, &code, trailer.kind);
     linked.map(drop).map_err(|error| error.message)
-}
-
-/// Where the sandboxes of a compiled plugin come from.
-pub(super) fn allocation(trailer: &Trailer) -> Allocation {
-    match trailer.pooled {
-        true => Allocation::Pooled,
-        false => Allocation::OnDemand,
-    }
 }
 
 /// Compiles to code, and tells what an instance takes, as far as that is known.

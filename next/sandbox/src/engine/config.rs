@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use runner_model::cache::Trailer;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
     WasmBacktraceDetails,
@@ -45,6 +46,12 @@ pub(crate) enum Allocation {
     Pooled,
     /// From the kernel, for each sandbox: for components with tasks of their own, and for what does not fit a slot.
     OnDemand,
+}
+
+impl Allocation {
+    pub(super) fn from_trailer(trailer: &Trailer) -> Self {
+        if trailer.pooled { Self::Pooled } else { Self::OnDemand }
+    }
 }
 
 /// An engine without a pool that compiles a file of so many bytes, or loads what was compiled. It runs nothing.

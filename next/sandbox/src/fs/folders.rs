@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD, unlinkat};
 use wasmtime::{bail, error::Context as _};
 use wasmtime_wasi::FsPerms;
 
-use super::{Role, open_folder, quota::shown, removal};
+use super::{quota::shown, removal, system::open_folder};
 use crate::{
     call::{AttachedFile, Call},
     interrupt::{Guard, Halt},
@@ -34,6 +34,15 @@ const TRIES: u32 = 5;
 
 /// Gives every attempt of this process a folder of its own.
 static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// The kind of a guest, which decides on its folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Has imports for attachments and artifacts.
+    Component,
+    /// Has `/files` and `/artifacts` instead.
+    Command,
+}
 
 /// What is to be made for an attempt.
 pub(super) struct FolderRequest {
@@ -115,7 +124,7 @@ impl AttemptFolders {
     }
 
     fn remove(&self) -> io::Result<()> {
-        removal::empty(open_folder(&self.path)?.as_fd())?;
+        removal::empty(open_folder(CWD, &self.path)?.as_fd())?;
         Ok(unlinkat(CWD, &self.path, AtFlags::REMOVEDIR)?)
     }
 }

@@ -8,13 +8,10 @@ use std::{
 };
 
 use runner_model::{media_type, units::show_size};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, statat};
 
-use super::{open_folder, quota::shown};
-use crate::{
-    call::{LeftContent, LeftFile},
-    store::artifacts::{MAX_OPEN, SMALL, is_artifact_name},
-};
+use super::{quota::shown, system::open_folder};
+use crate::store::artifacts::{LeftContent, LeftFile, MAX_OPEN, SMALL, is_artifact_name};
 
 /// How many of those that are not kept are named.
 const MAX_NAMED: usize = 10;
@@ -28,7 +25,7 @@ pub(super) fn collect(
     limits: (u64, u64),
     left: &mut Vec<LeftFile>,
 ) -> Option<String> {
-    let read = names(folder).and_then(|names| Ok((names, open_folder(folder)?)));
+    let read = names(folder).and_then(|names| Ok((names, open_folder(CWD, folder)?)));
     let ((mut names, is_cut), folder) = match read {
         Ok(read) => read,
         Err(error) => return Some(format!("cannot read `/artifacts`: {error}")),

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, ffi::CStr, fs::File, io, sync::Arc};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
 
-use super::blocking;
+use super::system::blocking;
 
 /// How many names are read at once.
 const AT_ONCE: usize = 64;

@@ -1,15 +1,17 @@
 //! [`empty`]: removes all that is in a folder, however deep or wide a guest has made it.
 
 use std::{
-    ffi::{CStr, CString},
+    ffi::CString,
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd},
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, Mode, OFlags, fstat, openat, unlinkat},
+    fs::{AtFlags, Dir, fstat, unlinkat},
     io::Errno,
 };
+
+use super::system::open_folder;
 
 /// How many folders of one are noted before it is read again. Reading begins at the start, where of a large folder there
 /// is more and more that is removed already.
@@ -32,7 +34,7 @@ struct Above {
 /// Not `remove_dir_all`: that holds a descriptor for each level. Here three are open at any time, and the way up is `..`,
 /// which is looked at before it is believed: a call of the guest that outlived it may still move a folder elsewhere.
 pub(super) fn empty(top: BorrowedFd<'_>) -> io::Result<()> {
-    let mut current = open(top, c".")?;
+    let mut current = open_folder(top, c".")?;
     let mut above: Vec<Above> = Vec::new();
     let mut noted_above = 0;
     let mut noted = Vec::new();
@@ -50,7 +52,7 @@ pub(super) fn empty(top: BorrowedFd<'_>) -> io::Result<()> {
             };
         }
         if let Some(inner) = noted.pop() {
-            let opened = open(current.as_fd(), &inner)?;
+            let opened = open_folder(&current, &*inner)?;
             noted_above += noted.len();
             above.push(Above { identity: identity(current.as_fd())?, inner, noted });
             noted = Vec::new();
@@ -63,7 +65,7 @@ pub(super) fn empty(top: BorrowedFd<'_>) -> io::Result<()> {
         let Some(parent) = above.pop() else {
             return Ok(());
         };
-        current = open(current.as_fd(), c"..")?;
+        current = open_folder(&current, c"..")?;
         if identity(current.as_fd())? != parent.identity {
             return Err(io::Error::other("a folder was moved while it was removed"));
         }
@@ -111,11 +113,6 @@ fn is_empty(folder: BorrowedFd<'_>) -> io::Result<bool> {
         }
     }
     Ok(true)
-}
-
-fn open(at: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(openat(at, name, flags, Mode::empty())?)
 }
 
 fn identity(folder: BorrowedFd<'_>) -> io::Result<(u64, u64)> {

@@ -11,7 +11,7 @@ use wasmtime_wasi::{
 };
 
 use super::quota::{Quota, cost};
-use crate::call::classify::host_fault::fault_in;
+use crate::host_fault::fault_in;
 
 /// Bytes of one write into a stream. They are held until they are written, for each stream that a guest has open.
 const MAX_WRITE: usize = 64 * 1024;

@@ -4,7 +4,7 @@
 //! filled in or counted before its grant matched.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
@@ -12,22 +12,20 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
-use runner_model::{Limits, row::Denied, visible::visible_line};
+use runner_model::{Limits, visible::visible_line};
 use url::Url;
 use wasmtime_wasi_http::WasiBody;
 
 use super::{
-    Network,
     failure::{Failure, MAX_HEAD},
     headers,
+    network::Network,
     policy::{Refusal, origin, read_url},
     response::Incoming,
+    traffic::{Counts, Traffic},
     wire::Wire,
 };
-use crate::{
-    Access, Redactor, Secrets, contract::runner::provider::http as contract, interrupt::Guard,
-    store::host::MAX_DENIED,
-};
+use crate::{Redactor, Secrets, contract::runner::provider::http as contract, interrupt::Guard};
 
 /// The longest of the registered methods has 17 characters.
 pub(super) const MAX_METHOD_BYTES: usize = 32;
@@ -42,23 +40,6 @@ pub(crate) struct Outbound {
     max_requests: u64,
     max_response: u64,
     pub(super) traffic: Traffic,
-}
-
-/// What one attempt has sent and received until now, in the background too.
-#[derive(Clone, Default)]
-pub(crate) struct Traffic(Arc<Mutex<Counts>>);
-
-/// Numbers of one attempt's traffic.
-#[derive(Clone, Default)]
-pub(crate) struct Counts {
-    /// Requests by `wasi:http`, admitted or not.
-    pub(crate) calls: u64,
-    /// Requests that were admitted.
-    pub(crate) requests: u64,
-    pub(crate) bytes_in: u64,
-    pub(crate) bytes_out: u64,
-    /// What was refused, each once. Not redacted: a guest chooses hosts.
-    pub(crate) denied: Vec<Denied<'static>>,
 }
 
 /// A request that is admitted and has everything but a body.
@@ -86,10 +67,15 @@ impl Outbound {
     }
 
     /// For a guest that may send what is granted.
-    pub(crate) fn open(limits: &Limits, access: &Access, guard: Guard) -> Self {
+    pub(crate) fn open(
+        limits: &Limits,
+        network: &Network,
+        secrets: &Arc<Secrets>,
+        guard: Guard,
+    ) -> Self {
         Self {
-            network: Some(access.network.clone()),
-            secrets: Arc::clone(&access.secrets),
+            network: Some(network.clone()),
+            secrets: Arc::clone(secrets),
             ..Self::closed(limits, guard)
         }
     }
@@ -222,17 +208,7 @@ impl Outbound {
         let Failure::Denied(Refusal { denied: Some(denied), .. }) = failure else {
             return;
         };
-        let kept = &mut self.counts().denied;
-        if kept.len() < MAX_DENIED && !kept.contains(denied) {
-            kept.push((**denied).clone());
-        }
-    }
-}
-
-impl Traffic {
-    pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
-        // What is changed under the lock is changed whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts().denied.add((**denied).clone());
     }
 }
 

@@ -12,7 +12,7 @@ use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use hyper::body::{self, Body, Frame, SizeHint};
 
-use super::{failure::Failure, headers, request::Traffic};
+use super::{failure::Failure, headers, traffic::Traffic};
 use crate::{Redactor, Stream, interrupt::Guard};
 
 /// The body of a response. It counts what comes, and reads on no further than its limit.

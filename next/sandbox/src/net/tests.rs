@@ -26,7 +26,7 @@ use super::{
     request::whole,
 };
 use crate::{
-    Access, Secrets,
+    Secrets,
     interrupt::{Guard, Interrupt},
 };
 
@@ -72,8 +72,7 @@ fn guard() -> Guard {
 }
 
 fn outbound(network: Network, secrets: Secrets) -> Outbound {
-    let access = Access { network, secrets: Arc::new(secrets), ..Access::default() };
-    Outbound::open(&Limits::default(), &access, guard())
+    Outbound::open(&Limits::default(), &network, &Arc::new(secrets), guard())
 }
 
 /// With one secret that the guest never knows.
@@ -143,7 +142,7 @@ async fn a_granted_name_does_not_grant_the_private_address_that_it_has() {
             what: format!("http://a.example.com at {ip}, {what}").into(),
             grant: Some(format!("net = [\"{grant}\"]").into()),
         };
-        assert_eq!(outbound.counts().denied, [denied]);
+        assert_eq!(outbound.counts().denied.0, [denied]);
     }
 }
 
@@ -278,7 +277,7 @@ fn a_plugin_that_describes_itself_sends_nothing() {
     let failure = failure.err().unwrap();
     outbound.note(&failure);
     assert_eq!(failure.to_string(), "a plugin that describes itself has no network");
-    assert_eq!(outbound.counts().denied, []);
+    assert_eq!(outbound.counts().denied.0, []);
 }
 
 #[test]
@@ -499,7 +498,7 @@ fn a_bound_secret_goes_into_its_header_of_its_host_alone() {
                  http://127.0.0.1:81 alone; add {element} to `secrets` of the provider's `grants`"
             )
         );
-        let grant = outbound.counts().denied.pop().unwrap().grant.unwrap();
+        let grant = outbound.counts().denied.0.pop().unwrap().grant.unwrap();
         assert_eq!(&*grant, format!("secrets = [{element}]"));
     }
     assert_eq!(outbound.counts().requests, 1);

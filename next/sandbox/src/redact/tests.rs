@@ -6,7 +6,7 @@ use aho_corasick::AhoCorasickKind;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{DistinctNames, Redactor, fuzzing::forms};
+use super::{Redactor, fuzzing::forms, values::DistinctNames};
 use crate::{Secrets, tests::random::Numbers};
 
 const SECRET: &str = "s3cr3t/with \"quotes\"+ä";

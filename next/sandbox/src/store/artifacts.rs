@@ -3,7 +3,6 @@
 use std::{
     fs::{self, File},
     io::{self, Seek as _, Write as _},
-    mem,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -12,9 +11,7 @@ use std::{
 use runner_model::{ErrorClass, HostFault, Limits, row::RowError};
 
 use crate::{
-    call::{LeftContent, LeftFile, classify::host_fault::fault_in},
-    contract::runner::provider::artifacts::ArtifactError,
-    message::failure,
+    contract::runner::provider::artifacts::ArtifactError, host_fault::fault_in, message::failure,
 };
 
 /// Bytes of an artifact that is held in memory; a larger one is in a file.
@@ -26,6 +23,25 @@ const MAX_MEDIA_TYPE_BYTES: usize = 255;
 
 /// Gives every file of this process a name of its own.
 static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// An artifact as a guest left it, not redacted.
+#[derive(Debug)]
+pub struct LeftFile {
+    /// A file name, not a path.
+    pub name: String,
+    pub media_type: String,
+    pub bytes: u64,
+    pub content: LeftContent,
+}
+
+/// The content of an artifact.
+#[derive(Debug)]
+pub enum LeftContent {
+    /// At most [`SMALL`] bytes.
+    Memory(Vec<u8>),
+    /// A file without a name, at its start.
+    File(File),
+}
 
 /// Collects artifacts. By default there is room for none.
 #[derive(Default)]
@@ -102,11 +118,6 @@ impl Artifacts {
                 Err(ArtifactError::Unavailable)
             }
         }
-    }
-
-    /// Takes what was kept.
-    pub(crate) fn take(&mut self) -> Vec<LeftFile> {
-        mem::take(&mut self.files)
     }
 }
 
@@ -201,7 +212,7 @@ mod tests {
             }
         }
         assert_eq!(artifacts.bytes(), 50_010);
-        let mut left = artifacts.take();
+        let mut left = std::mem::take(&mut artifacts.files);
         assert!(matches!(left[0].content, LeftContent::Memory(_)));
         assert!(matches!(left[1].content, LeftContent::File(_)));
         let expected = |times: usize| (0..10_u8).flat_map(move |turn| vec![turn; times]);

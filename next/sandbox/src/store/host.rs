@@ -11,18 +11,19 @@ use runner_model::{
     visible::visible_line,
 };
 
-use super::{MAX_HANDOVER, artifacts::Artifacts};
+use super::artifacts::Artifacts;
 use crate::{
     AttachedFile, Call, Secrets,
     contract::runner::provider::{artifacts, control, files, http, log, secrets, types},
+    denials::Denials,
     interrupt::Guard,
     message::{cut, cut_redacted},
     net::Outbound,
     redact::Redactor,
 };
 
-/// How many different denials of one call are kept.
-pub(crate) const MAX_DENIED: usize = 20;
+/// Bytes that any guest may pass to the host, or receive from it, in one call. The host copies them.
+pub(crate) const MAX_HANDOVER: u64 = 32 * 1024 * 1024;
 /// Bytes that are shown of a name that a guest made up.
 const SHOWN_NAME: usize = 128;
 /// Bytes that are kept of what a guest says that it is at.
@@ -36,7 +37,7 @@ pub(crate) struct Host {
     pub(crate) log: Log,
     pub(crate) artifacts: Artifacts,
     pub(crate) outbound: Outbound,
-    pub(crate) denied: Vec<Denied<'static>>,
+    pub(crate) denied: Denials,
     pub(crate) calls: u64,
     pub(crate) bytes_in: u64,
     /// What the machine lacked.
@@ -72,7 +73,7 @@ impl Host {
             },
             artifacts: Artifacts::default(),
             outbound: Outbound::closed(limits, guard.clone()),
-            denied: Vec::new(),
+            denied: Denials::default(),
             calls: 0,
             bytes_in: 0,
             fault: None,
@@ -88,7 +89,12 @@ impl Host {
     pub(crate) fn of(call: &Call<'_>, guard: Guard, bytes_in: usize) -> Self {
         Self {
             artifacts: Artifacts::new(&call.access.scratch, call.limits),
-            outbound: Outbound::open(call.limits, call.access, guard.clone()),
+            outbound: Outbound::open(
+                call.limits,
+                &call.access.network,
+                &call.access.secrets,
+                guard.clone(),
+            ),
             secrets: call.access.secrets.clone(),
             files: call.files.to_vec(),
             bytes_in: bytes_in as u64,
@@ -117,9 +123,7 @@ impl Host {
             // With a mark in it, it would grant something else.
             denied.grant.take_if(|grant| redactor.is_in(grant.as_bytes()));
         }
-        if self.denied.len() < MAX_DENIED && !self.denied.contains(&denied) {
-            self.denied.push(denied);
-        }
+        self.denied.add(denied);
     }
 
     /// Adds a record of the host's own, whether there is room for more or not.
@@ -325,7 +329,7 @@ mod tests {
         for name in ["KEY", "KEY", "a b", &"A".repeat(129), &"\u{1b}".repeat(1 << 20)] {
             host.get(name.to_owned()).unwrap_err();
         }
-        let denied = host.denied.iter();
+        let denied = host.denied.0.iter();
         let denied: Vec<_> =
             denied.map(|denied| (&*denied.what, denied.grant.as_deref().unwrap_or("-"))).collect();
         assert_eq!(
@@ -337,7 +341,7 @@ mod tests {
         for number in 0..30 {
             host.get(format!("K{number}")).unwrap_err();
         }
-        assert_eq!(host.denied.len(), 20);
+        assert_eq!(host.denied.0.len(), 20);
     }
 
     #[test]
@@ -373,8 +377,8 @@ mod tests {
         assert_eq!((record.level, &*record.message), (Level::Info, "[secret KEY]!"));
         assert_eq!(&*record.fields[0].1, "a [secret KEY]");
         host.get("A".repeat(125) + "0123456789").unwrap_err();
-        assert_eq!(&*host.denied[0].what, format!("the secret `{}[se…`", "A".repeat(125)));
+        assert_eq!(&*host.denied.0[0].what, format!("the secret `{}[se…`", "A".repeat(125)));
         host.deny("no", Some("net = [\"https://0123456789.example\"]".to_owned()));
-        assert_eq!(host.denied[1].grant, None);
+        assert_eq!(host.denied.0[1].grant, None);
     }
 }

@@ -10,7 +10,7 @@ use wasmtime_wasi::WasiView as _;
 use super::support::{Bench, error, output};
 use crate::{
     Ended, Ending, Interrupt,
-    engine::{component_linker, config},
+    engine::{config, link::component_linker},
     interrupt::Guard,
     store::Sandbox,
 };

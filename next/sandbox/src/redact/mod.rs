@@ -7,15 +7,13 @@
 
 mod forms;
 #[cfg(any(test, fuzzing))]
-#[path = "tests/fuzzing/redaction.rs"]
+#[path = "../tests/fuzzing/redaction.rs"]
 pub(crate) mod fuzzing;
-mod values;
+pub(crate) mod values;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, Match, MatchKind};
-
-pub use self::values::DistinctNames;
 
 /// A value that is shorter, in bytes, is not looked for: it is part of too many texts that are not secret.
 const MIN_BYTES: usize = 4;

@@ -3,51 +3,33 @@
 //! By default that is nothing. Granted folders are mounted as they are; all else lives in a private folder that is made for
 //! the attempt and removed at its end. Every write is counted by a [`Quota`].
 
-mod folders;
-mod leftovers;
-mod listing;
-pub(crate) mod preview1;
-pub(crate) mod preview2;
-pub(crate) mod quota;
-mod readdir;
-mod removal;
-mod streams;
-
-use std::{
-    future,
-    os::fd::{AsRawFd as _, OwnedFd},
-    panic,
-    path::Path,
-    time::Duration,
-};
+use std::{os::fd::AsRawFd as _, time::Duration};
 
 use runner_model::{
     ErrorClass, HostFault, Limits, grants::FsMode, provider::MountedFolder, row::RowError,
 };
-use rustix::fs::{Mode, OFlags, fstat};
-use tokio::{task, time::timeout};
+use rustix::fs::{CWD, fstat};
+use tokio::time::timeout;
 use wasmtime::{bail, error::Context as _};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
-use self::{folders::AttemptFolders, quota::Quota};
+use super::{
+    folders::{AttemptFolders, Role},
+    leftovers,
+    quota::Quota,
+    system::{blocking, open_folder},
+};
 use crate::{
-    call::{Call, Ended, Ending, LeftFile, classify::host_fault::fault_in},
+    call::{Call, Ended, Ending},
+    host_fault::fault_in,
     interrupt::{Guard, Halt},
     message::failure,
+    store::artifacts::LeftFile,
 };
 
 /// How long an attempt waits until its private folder is removed. What takes longer goes on behind the attempt: a guest may
 /// have made as many files as its `limits.scratch` has room for.
 const REMOVAL_TIME: Duration = Duration::from_millis(500);
-
-/// What a guest is, and with it what it finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// It has imports for attachments and artifacts.
-    Component,
-    /// It has `/files` and `/artifacts` for them.
-    Command,
-}
 
 /// What one attempt finds in its file system.
 ///
@@ -179,7 +161,7 @@ fn mount_granted(wasi: &mut WasiCtxBuilder, folder: &MountedFolder) -> wasmtime:
         FsMode::ReadOnly => FsPerms::ReadOnly,
         FsMode::ReadWrite => FsPerms::ReadWrite,
     };
-    let opened = open_folder(Path::new(&folder.host))?;
+    let opened = open_folder(CWD, &*folder.host)?;
     let found = fstat(&opened)?;
     if (found.st_dev, found.st_ino) != (folder.device, folder.inode) {
         bail!("another folder has taken its place");
@@ -188,22 +170,4 @@ fn mount_granted(wasi: &mut WasiCtxBuilder, folder: &MountedFolder) -> wasmtime:
     let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
     wasi.preopened_dir(path, &folder.guest, perms)?;
     Ok(())
-}
-
-/// Opens a folder that is not behind a symbolic link itself.
-fn open_folder(path: &Path) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty())
-}
-
-/// Runs what blocks on a thread for that, away from the thread that guests run on.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => panic::resume_unwind(panic),
-            // The runtime ends, and this with it.
-            Err(_) => future::pending().await,
-        },
-    }
 }

@@ -25,8 +25,6 @@ const MAX_TASKS: usize = 48;
 const MAX_FIELDS: usize = 8 * 1024;
 /// Bytes of randomness in one call.
 const MAX_RANDOM: u64 = 1024 * 1024;
-/// Bytes that any guest may hand over, or be handed, in one call: the host has a copy of them.
-pub(crate) const MAX_HANDOVER: u64 = 32 * 1024 * 1024;
 /// The same for a command that is a component: its texts become up to twice as long on the way and are copied again.
 pub(crate) const MAX_COMPONENT_HANDOVER: u64 = 8 * 1024 * 1024;
 /// What the canonical ABI needs for itself beside a reply's own bytes.

@@ -1,20 +1,4 @@
-//! [`Network`]: where a provider's requests may go, and the connections that they share.
-//!
-//! A request is decided on in `net/request.rs`, whichever interface it comes by; the policy is in `net/policy.rs`, and
-//! `net/connect.rs` connects to nothing but addresses that it lets pass.
-
-mod address;
-mod connect;
-mod failure;
-#[cfg(any(test, fuzzing))]
-#[path = "tests/fuzzing/requests.rs"]
-pub(crate) mod fuzzing;
-mod headers;
-mod policy;
-mod request;
-mod response;
-pub(crate) mod wasi;
-mod wire;
+//! [`Network`]: the grants and connections of one provider.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -25,36 +9,34 @@ use hyper_util::{
 use runner_model::NetGrant;
 use wasmtime_wasi_http::WasiBody;
 
-pub use self::connect::load_certificates;
-pub(crate) use self::request::Outbound;
-use self::{
+use super::{
     connect::{Connector, Lookup, system_lookup},
     failure::{MAX_HEAD, MAX_HEADERS},
     policy::NetPolicy,
 };
 
-/// How long a connection is kept that nobody uses.
+/// Time after which an idle connection is closed.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(30);
 
-/// Where the HTTP requests of a provider's attempts may go, and the connections that they share; its clones are one.
+/// The network grants of a provider, and the connections of its attempts. Clones share both.
 ///
-/// One per provider, made when the provider is made ready: attempts share connections, and no provider ever uses one that it
-/// was not granted. The default goes nowhere.
+/// Each provider has its own, so that no request uses a connection that another provider's grants
+/// opened. The default allows no request.
 #[derive(Clone)]
-pub struct Network(Arc<NetworkState>);
+pub struct Network(pub(super) Arc<NetworkState>);
 
-struct NetworkState {
-    policy: Arc<NetPolicy>,
-    client: Client<Connector, WasiBody>,
+pub(super) struct NetworkState {
+    pub(super) policy: Arc<NetPolicy>,
+    pub(super) client: Client<Connector, WasiBody>,
 }
 
 impl Network {
-    /// Makes a network of its own for one provider.
+    /// Creates the network of one provider.
     pub fn new(grants: Vec<NetGrant>) -> Self {
         Self::with_lookup(grants, system_lookup)
     }
 
-    fn with_lookup(grants: Vec<NetGrant>, lookup: Lookup) -> Self {
+    pub(super) fn with_lookup(grants: Vec<NetGrant>, lookup: Lookup) -> Self {
         let policy = Arc::new(NetPolicy::new(grants));
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -77,6 +59,3 @@ impl fmt::Debug for Network {
         formatter.debug_tuple("Network").field(&self.0.policy).finish()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,72 @@
+//! Builds the [`Ended`] of a call from its sandbox.
+
+use std::mem;
+
+use runner_model::{HostFault, log::Said, row::Usage};
+
+use super::ended::{Ended, Ending};
+use crate::{fs::quota::Quota, interrupt::CallTime, message::with_end, store::Sandbox};
+
+impl Ended {
+    /// Takes everything that the guest left out of its sandbox. `reply_bytes` counts the bytes of a
+    /// reply that was not sent over standard output.
+    pub(super) fn collect(
+        sandbox: &mut Sandbox,
+        ending: Ending,
+        time: CallTime,
+        reply_bytes: u64,
+    ) -> Self {
+        let host = &mut sandbox.host;
+        let traffic = host.outbound.counts().clone();
+        for denied in traffic.denied.0 {
+            host.deny(denied.what, denied.grant.map(|grant| grant.0.into_owned()));
+        }
+        let refused = sandbox.quota.as_ref().and_then(Quota::exceeded);
+        if let Some(refused) = &refused {
+            host.deny(refused.clone(), None);
+        }
+        if sandbox.quota.as_ref().is_some_and(Quota::is_disk_full) {
+            host.fault.get_or_insert(HostFault::Storage);
+        }
+        let lost = host.artifacts.lost.take().map(|(error, fault)| {
+            host.fault = host.fault.or(fault);
+            error
+        });
+        let written = sandbox.quota.as_ref().map_or(0, Quota::written);
+        let left = written + host.artifacts.bytes() + host.log.bytes;
+        Self {
+            ending: with_hint(ending, refused.as_deref()),
+            duration: time.duration,
+            suspended: time.suspended,
+            usage: Usage {
+                peak_memory: sandbox.limiter.peak_memory(),
+                bytes_in: host.bytes_in + traffic.bytes_in,
+                bytes_out: reply_bytes + sandbox.stdout.written() + left + traffic.bytes_out,
+                host_calls: host.calls + traffic.calls,
+                http_requests: traffic.requests,
+            },
+            denied: mem::take(&mut host.denied.0),
+            said: Said {
+                log: mem::take(&mut host.log.records),
+                dropped: host.log.dropped,
+                stdout: sandbox.stdout.text().into(),
+                stderr: sandbox.stderr.text().into(),
+            },
+            artifacts: mem::take(&mut host.artifacts.files),
+            lost,
+            host_fault: host.fault,
+        }
+    }
+}
+
+/// Appends the likely cause of an error to its message.
+fn with_hint(ending: Ending, hint: Option<&str>) -> Ending {
+    match (ending, hint) {
+        (Ending::Error(error), Some(hint)) => {
+            // On a line of its own if the message ends with lines of standard error.
+            let separator = if error.message.contains('\n') { "\n" } else { "; " };
+            Ending::Error(with_end(error, &format!("{separator}{hint}")))
+        }
+        (ending, _) => ending,
+    }
+}

@@ -1,0 +1,107 @@
+//! [`Ended`]: the result of one call.
+
+use std::time::Duration;
+
+use runner_model::{
+    ErrorClass, HostFault, Text,
+    log::Said,
+    outcome::Verdict,
+    row::{Check, Denied, Metric, Raw, RowError, Usage},
+};
+
+use crate::store::artifacts::LeftFile;
+
+/// The result of one call, and what the guest used and left.
+#[derive(Debug)]
+pub struct Ended {
+    pub ending: Ending,
+    /// Time of the call, with instantiation and without pauses and suspensions.
+    pub duration: Duration,
+    /// Time that the call was paused or suspended, in addition to `duration`.
+    pub suspended: Duration,
+    pub usage: Usage,
+    /// Denied requests, each once.
+    pub denied: Vec<Denied<'static>>,
+    /// Log records, standard output and standard error.
+    pub said: Said<'static>,
+    /// Artifacts, in the order in which the guest left them.
+    pub artifacts: Vec<LeftFile>,
+    /// Why an artifact is lost. With it, a reply counts as an error.
+    pub lost: Option<RowError<'static>>,
+    /// Missing resource of the machine. With it, the attempt is retried.
+    pub host_fault: Option<HostFault>,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub enum Ending {
+    Reply(Box<Reply>),
+    /// An error of the provider, of the guest or of the machine.
+    Error(RowError<'static>),
+    Timeout,
+    /// The host interrupted the guest, or the guest ended on request.
+    Stopped,
+}
+
+/// A reply within its limits. Its JSON is valid, and its numbers are finite.
+#[derive(Debug)]
+pub struct Reply {
+    /// Compact JSON.
+    pub output: Raw<'static>,
+    /// The provider's own verdict.
+    pub verdict: Option<Verdict>,
+    pub score: Option<f64>,
+    pub summary: Option<Text<'static>>,
+    /// The provider's own checks.
+    pub checks: Vec<Check<'static>>,
+    pub metrics: Vec<Metric<'static>>,
+    /// Set for plain commands only.
+    pub exit_code: Option<i32>,
+}
+
+impl Reply {
+    /// Creates a reply with only an output.
+    pub fn new(output: Raw<'static>) -> Self {
+        Self {
+            output,
+            verdict: None,
+            score: None,
+            summary: None,
+            checks: Vec::new(),
+            metrics: Vec::new(),
+            exit_code: None,
+        }
+    }
+}
+
+impl Ended {
+    /// Creates the result of a call that ended before a sandbox existed.
+    pub fn without_sandbox(ending: Ending) -> Self {
+        Self {
+            ending,
+            duration: Duration::ZERO,
+            suspended: Duration::ZERO,
+            usage: Usage::default(),
+            denied: Vec::new(),
+            said: Said::default(),
+            artifacts: Vec::new(),
+            lost: None,
+            host_fault: None,
+        }
+    }
+}
+
+impl Ending {
+    /// Returns whether the guest itself returned. After any other ending its state is unknown, so
+    /// it gets no further call.
+    pub(super) fn is_returned(&self) -> bool {
+        use ErrorClass::{Limit, OutOfMemory, Protocol, Trap};
+        match self {
+            Self::Reply(_) => true,
+            Self::Error(error) => {
+                !matches!(error.class, Some(Trap | OutOfMemory | Limit | Protocol))
+            }
+            Self::Timeout | Self::Stopped => false,
+        }
+    }
+}

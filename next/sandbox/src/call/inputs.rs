@@ -1,0 +1,63 @@
+//! [`Call`]: the inputs of one call.
+
+use std::path::PathBuf;
+
+use runner_model::{
+    Limits, Micros,
+    provider::{OutputForm, Protocol},
+};
+
+use crate::{Access, Activity};
+
+/// The inputs of one call. The first fields are those of the contract's `test` record.
+#[derive(Debug)]
+pub struct Call<'a> {
+    pub trial: &'a str,
+    pub test: &'a str,
+    pub provider: &'a str,
+    /// From 1.
+    pub repeat: u32,
+    /// From 1.
+    pub attempt: u32,
+    pub seed: u32,
+    /// Compact JSON.
+    pub input: &'a str,
+    /// Compact JSON.
+    pub config: &'a str,
+    pub tags: &'a [String],
+    pub files: &'a [AttachedFile],
+    /// Environment variables, with all templates filled in.
+    pub env: &'a [(String, String)],
+    pub access: &'a Access,
+    /// Receives the guest's progress and its open requests.
+    pub activity: &'a Activity,
+    /// Required for commands. Components ignore it.
+    pub command: Option<CommandCall>,
+    pub limits: &'a Limits,
+    /// Longest time of the attempt, from the call of `Plugin::run`.
+    pub timeout: Micros,
+}
+
+/// An attachment that a guest may read.
+#[derive(Clone, Debug)]
+pub struct AttachedFile {
+    /// The name that the guest uses.
+    pub name: String,
+    pub bytes: u64,
+    /// Where the content is on the host.
+    pub path: PathBuf,
+}
+
+/// The arguments and protocol of a command.
+#[derive(Clone, Debug)]
+pub struct CommandCall {
+    /// `argv[0]` in the plain protocol: the name of the plugin's file.
+    pub program: String,
+    /// Arguments after `argv[0]`.
+    pub args: Vec<String>,
+    /// Standard input in the plain protocol. In the JSON protocol the sandbox writes it.
+    pub stdin: Option<Vec<u8>>,
+    pub protocol: Protocol,
+    /// How a plain command's standard output becomes JSON.
+    pub output: OutputForm,
+}

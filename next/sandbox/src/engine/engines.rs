@@ -1,0 +1,162 @@
+//! [`Engines`]: the wasmtime engines of a worker.
+
+use std::{
+    hash::{Hash as _, Hasher},
+    io,
+    path::Path,
+    sync::{Arc, OnceLock},
+    thread,
+    time::Duration,
+};
+
+use runner_model::{
+    Digest,
+    cache::{Trailer, entry_name},
+};
+use sha2::{Digest as _, Sha256};
+use wasmtime::Engine;
+
+use super::{
+    cache,
+    config::{self, Allocation},
+    link::{LoadError, MAX_REASON, link},
+};
+use crate::{
+    interrupt::{Interrupt, InterruptState},
+    message::cut,
+    plugin::Plugin,
+    store::limiter::Share,
+};
+
+/// How long a guest that only computes may go on after its time is over.
+const TICK: Duration = Duration::from_millis(10);
+/// Counted up when plugins are compiled in another way without a change that wasmtime sees.
+const FORMAT: &[u8] = b"runner 1";
+
+/// The engines of a worker: pool for small memories, pool for others, and one without a pool, each made when the first
+/// plugin needs it; and the thread that ticks their epochs.
+#[derive(Debug)]
+pub struct Engines {
+    slots: u32,
+    interrupt: Interrupt,
+}
+
+impl Engines {
+    /// For so many sandboxes at once, whose guests may have so many bytes of memory together.
+    pub fn new(slots: u32, memory: u64) -> Self {
+        Self { slots, interrupt: Interrupt::new(Share::new(memory)) }
+    }
+
+    /// Names what compiled plugins must be made for: 16 hexadecimal digits over the compatibility hash of wasmtime's
+    /// engines and our format.
+    pub fn compile_key() -> String {
+        static KEY: OnceLock<String> = OnceLock::new();
+        let key = KEY.get_or_init(|| {
+            let mut hasher = ShaHasher(Sha256::new());
+            hasher.write(FORMAT);
+            for allocation in [Allocation::Pooled, Allocation::OnDemand] {
+                // A machine without an engine loads nothing, and says so there.
+                if let Ok(engine) = config::compiler(allocation, 0) {
+                    engine.precompile_compatibility_hash().hash(&mut hasher);
+                }
+            }
+            let digest = Digest(hasher.0.finalize().into()).to_string();
+            digest[..16].to_owned()
+        });
+        key.clone()
+    }
+
+    /// Loads an entry of the cache and links it; `None` if there is none that is whole: compile it (again).
+    ///
+    /// # Errors
+    ///
+    /// The plugin cannot be used.
+    pub fn load(&self, cache: &Path, plugin: &Digest) -> Result<Option<Plugin>, LoadError> {
+        let name = entry_name(plugin, &Self::compile_key());
+        let entry = cache::open_entry(cache, &name).map_err(|error| LoadError {
+            code: "cache",
+            message: format!("cannot be loaded from the cache of compiled plugins: {error}"),
+        })?;
+        let Some((file, trailer)) = entry else {
+            return Ok(None);
+        };
+        let engine = self.engine(&trailer)?;
+        let code = cache::deserialize(engine, &file).map_err(|error| LoadError {
+            code: "pool",
+            message: format!(
+                "does not fit the slots of sandboxes: {}",
+                cut(MAX_REASON, format_args!("{error:#}"))
+            ),
+        })?;
+        Ok(Some(Plugin {
+            linked: link(engine, &code, trailer.kind)?,
+            interrupt: self.interrupt.clone(),
+        }))
+    }
+
+    /// Interrupts all calls.
+    pub fn interrupt(&self) -> Interrupt {
+        self.interrupt.clone()
+    }
+
+    fn engine(&self, trailer: &Trailer) -> Result<&Engine, LoadError> {
+        let engines = &self.interrupt.0.engines;
+        if engines.iter().all(|engine| engine.get().is_none()) {
+            start_ticker(&self.interrupt.0).map_err(|error| LoadError {
+                code: "host-threads",
+                message: format!("cannot be run, because no thread can be started: {error}"),
+            })?;
+        }
+        let is_small = trailer.initial_memory <= config::SMALL;
+        let [small, large, on_demand] = engines;
+        let place = match Allocation::from_trailer(trailer) {
+            Allocation::Pooled if is_small => small,
+            Allocation::Pooled => large,
+            Allocation::OnDemand => on_demand,
+        };
+        if let Some(engine) = place.get() {
+            return Ok(engine);
+        }
+        let engine = match Allocation::from_trailer(trailer) {
+            // A process that may not have the addresses of all slots makes each sandbox on demand: its limit bounds what
+            // instances take, too.
+            Allocation::Pooled => config::pooled(self.slots, is_small)
+                .or_else(|_| config::compiler(Allocation::Pooled, 0)),
+            Allocation::OnDemand => config::on_demand(),
+        };
+        let engine = engine.map_err(|error| LoadError {
+            code: "host-memory",
+            message: format!("cannot be run, because wasmtime cannot be set up: {error:#}"),
+        })?;
+        Ok(place.get_or_init(|| engine))
+    }
+}
+
+/// Starts the thread that ticks as long as there are engines. It is an OS thread, because guests may keep those of the
+/// runtime busy.
+fn start_ticker(shared: &Arc<InterruptState>) -> io::Result<()> {
+    let shared = Arc::downgrade(shared);
+    let tick = move || {
+        while let Some(shared) = shared.upgrade() {
+            drop(shared.clock());
+            shared.increment_epoch();
+            drop(shared);
+            thread::sleep(TICK);
+        }
+    };
+    let thread = thread::Builder::new().name("epoch-ticker".to_owned());
+    thread.spawn(tick).map(drop)
+}
+
+/// Feeds what is hashed to SHA-256.
+struct ShaHasher(Sha256);
+
+impl Hasher for ShaHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
+}

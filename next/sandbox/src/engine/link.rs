@@ -1,0 +1,134 @@
+//! [`link`]: connects loaded code with the functions that the host offers.
+
+use runner_model::provider::PluginKind;
+use thiserror::Error;
+use wasmtime::{
+    Engine, StoreContextMut,
+    component::{self, HasSelf, Resource},
+};
+use wasmtime_wasi::{
+    WasiView as _, p1,
+    p2::{self, bindings::CommandPre},
+};
+
+use super::{
+    cache::Code,
+    inspect::{PREVIEW_1, is_served, listed},
+};
+use crate::{
+    call::{command::Program, component::LinkedComponent, instance::Lifecycle},
+    contract::{self, PluginPre},
+    fs,
+    message::cut,
+    net,
+    plugin::Linked,
+    store::{Sandbox, host::Host},
+};
+
+/// Bytes of a reason in wasmtime's words, in which names are the guest's.
+pub(super) const MAX_REASON: usize = 4 * 1024;
+/// The interface of errors, in the version of wasmtime's own functions.
+const IO_ERROR: &str = "wasi:io/error@0.2.12";
+/// Bytes of an error's message that a guest can read.
+const MAX_IO_ERROR: usize = 1024;
+
+/// Why a compiled plugin cannot be used: a missing import, or more than a slot of the pool has.
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub struct LoadError {
+    /// A stable word.
+    pub code: &'static str,
+    /// Why, for people: completes the sentence "plugin `FILE` …".
+    pub message: String,
+}
+
+/// Links loaded code to what the host offers.
+pub(crate) fn link(engine: &Engine, code: &Code, kind: PluginKind) -> Result<Linked, LoadError> {
+    let missing = match code {
+        Code::Component(component) => missing_in_component(engine, component),
+        Code::Module(module) => missing_in_module(module),
+    };
+    if !missing.is_empty() {
+        return Err(LoadError {
+            code: "imports",
+            message: format!("needs what this runner does not offer: {missing}"),
+        });
+    }
+    linked(engine, code, kind).map_err(|error| LoadError {
+        code: "contract",
+        message: format!(
+            "does not fit this runner: {}",
+            cut(MAX_REASON, format_args!("{error:#}"))
+        ),
+    })
+}
+
+fn linked(engine: &Engine, code: &Code, kind: PluginKind) -> wasmtime::Result<Linked> {
+    let component = match code {
+        Code::Module(module) => {
+            let pre = module_linker(engine)?.instantiate_pre(module)?;
+            return Ok(Linked::Command(Program::Module(pre)));
+        }
+        Code::Component(component) => component,
+    };
+    let pre = component_linker(engine)?.instantiate_pre(component)?;
+    Ok(match kind {
+        PluginKind::Command => Linked::Command(Program::Component(CommandPre::new(pre)?)),
+        PluginKind::Component => Linked::Component(Box::new(LinkedComponent {
+            lifecycle: Lifecycle::find(component)?,
+            pre: PluginPre::new(pre)?,
+        })),
+    })
+}
+
+/// The contract's imports, requests of `wasi:http` and the whole of WASI 0.2: guests of other languages import all of it,
+/// whatever they use.
+pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<component::Linker<Sandbox>> {
+    let mut linker = component::Linker::new(engine);
+    p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    net::wasi::shadow(&mut linker)?;
+    fs::preview2::add_to_linker(&mut linker)?;
+    shadow_errors(&mut linker)?;
+    contract::Plugin::add_to_linker::<_, HasSelf<Host>>(&mut linker, |sandbox: &mut Sandbox| {
+        &mut sandbox.host
+    })?;
+    Ok(linker)
+}
+
+/// Preview 1 for modules, directly: its adapter breaks modules of older C toolchains.
+fn module_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<Sandbox>> {
+    let mut linker = wasmtime::Linker::new(engine);
+    p1::add_to_linker_async(&mut linker, |sandbox: &mut Sandbox| &mut sandbox.wasi)?;
+    fs::preview1::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+/// Lets an error of `wasi:io` tell its message and nothing else: wasmtime's own function tells how the host came to it.
+fn shadow_errors(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    linker.instance(IO_ERROR)?.func_wrap(
+        "[method]error.to-debug-string",
+        |mut store: StoreContextMut<'_, Sandbox>, (error,): (Resource<wasmtime::Error>,)| {
+            let error = store.data_mut().ctx().table.get(&error)?;
+            Ok((cut(MAX_IO_ERROR, format_args!("{error:#}")),))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// wasmtime names only the first that is missing. What is missing inside of a served interface is left to it.
+fn missing_in_component(engine: &Engine, component: &component::Component) -> String {
+    let component_type = component.component_type();
+    let names = component_type.imports(engine).map(|(name, _)| name);
+    listed(names.filter(|name| !is_served(name)), "")
+}
+
+fn missing_in_module(module: &wasmtime::Module) -> String {
+    let imports = module.imports();
+    let missing = imports.filter(|import| import.module() != PREVIEW_1);
+    let names: Vec<String> =
+        missing.map(|import| format!("{}::{}", import.module(), import.name())).collect();
+    listed(names.iter().map(String::as_str), "")
+}
