@@ -1,9 +1,6 @@
 //! `pause` and `unpause`, Ctrl-Z, and processes that are suspended.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -17,83 +14,100 @@ use crate::support::{
     wait::wait_until,
 };
 
-/// Longer than the timeouts of the attempts.
-const LONG_ENOUGH: Duration = Duration::from_millis(4_000);
+/// Returns the result of a check for the shortest limit that leaves it enough time. The check returns `None` if the limit
+/// ran out before the check could stop the time, as may happen on a busy machine.
+#[track_caller]
+fn with_limit<T>(mut check: impl FnMut(Duration) -> Option<T>) -> T {
+    let found = [1, 2, 4, 8].into_iter().find_map(|seconds| check(Duration::from_secs(seconds)));
+    found.expect("8 s are enough")
+}
 
-/// A guest that sleeps shorter than its timeout, and one that computes until its timeout.
-fn timed() -> Runner {
-    Runner::hostile(
+/// Waits for as long as a run takes to end by a timeout: a paused run with the same timeout would have ended, too, if its
+/// time had passed.
+#[track_caller]
+fn outlast(timeout: Duration) {
+    let runner = Runner::hostile("[[tests]]\nid = \"nap\"\ninput = { do = \"sleep\" }\n");
+    runner.exec(&["--timeout", &format!("{}ms", timeout.as_millis())]).expect(4);
+}
+
+/// A guest that sleeps for two thirds of its timeout, and one that computes until its timeout.
+fn timed(timeout: Duration) -> Runner {
+    let timeout = timeout.as_millis();
+    let nap = timeout * 2 / 3;
+    Runner::hostile(&format!(
         r#"
         [defaults]
-        timeout = "3s"
+        timeout = "{timeout}ms"
         [[tests]]
         id = "sleep"
-        input = { do = "sleep", ms = 2000 }
+        input = {{ do = "sleep", ms = {nap} }}
         [[tests]]
         id = "loop"
-        input = { do = "loop" }
-        expect = { error = "timeout" }
-        "#,
-    )
+        input = {{ do = "loop" }}
+        expect = {{ error = "timeout" }}
+        "#
+    ))
+}
+
+/// Starts the guests of [`timed`], and stops their time while both run. Returns their timeout, too.
+#[track_caller]
+fn frozen(args: &[&str], freeze: impl Fn(&Runner, &Running)) -> (Runner, Running, Duration) {
+    with_limit(|timeout| {
+        let runner = timed(timeout);
+        let mut running = runner.start(&[&["-j", "2"], args].concat());
+        running.wait_until_running(&runner, 2);
+        freeze(&runner, &running);
+        let is_in_time = runner.only_run().rows().is_empty();
+        is_in_time.then_some((runner, running, timeout))
+    })
 }
 
 fn ms(value: &Value) -> u64 {
     value.as_f64().unwrap_or_default() as u64
 }
 
-/// Fails unless both attempts ended as if nothing had been, with the time of the suspension beside their own.
+/// Fails unless both attempts ended as if nothing had happened, and have the time of the suspension separately.
 #[track_caller]
-fn assert_nothing_has_been(runner: &Runner) -> Run {
+fn assert_undisturbed(runner: &Runner, timeout: Duration) -> Run {
     let run = assert_whole(runner, 2);
     assert_eq!(run.rows().len(), 2, "no attempt was made twice");
-    let least = LONG_ENOUGH.as_millis() as u64 * 3 / 4;
-    for (test, range) in [("sleep", 0..3_000), ("loop", 3_000..6_000)] {
+    let timeout = timeout.as_millis() as u64;
+    for (test, range) in [("sleep", 0..timeout), ("loop", timeout..2 * timeout)] {
         let row = run.row(test);
         assert_eq!(row["outcome"], "passed", "{row}");
-        assert!(ms(&row["suspended_ms"]) >= least, "{row}");
+        assert!(ms(&row["suspended_ms"]) >= timeout * 3 / 4, "{row}");
         assert!(range.contains(&ms(&row["duration_ms"])), "{row}");
     }
     run
 }
 
-/// Waits until both guests are at it.
-#[track_caller]
-fn busy(runner: &Runner) -> Running {
-    let mut running = runner.start(&["-j", "2"]);
-    running.wait_until_running(runner, 2);
-    running
-}
-
 #[test]
 fn no_time_passes_in_a_pause() {
-    let runner = timed();
-    let mut running = busy(&runner);
-    let said = asked(&runner, &["pause", "--reason", "a meeting"]);
-    assert_eq!([&said["result"], &said["status"]], ["paused", "running"]);
-    assert_eq!(said["paused"]["by"]["reason"], "a meeting");
+    let (runner, mut running, timeout) = frozen(&[], |runner, _| {
+        let pause = asked(runner, &["pause", "--reason", "a meeting"]);
+        assert_eq!([&pause["result"], &pause["status"]], ["paused", "running"]);
+        assert_eq!(pause["paused"]["by"]["reason"], "a meeting");
+    });
     assert_eq!(result(&runner, &["pause"]), "already_paused");
-    let rows = runner.only_run().rows().len();
     let shown = runner.run(&["list"]).expect(0).stdout;
     assert!(shown.contains("running (paused)"), "{shown}");
     let shown = runner.run(&["show"]).expect(0).stdout;
     assert!(shown.contains("running (paused)"), "{shown}");
     assert!(shown.contains(": a meeting\n"), "{shown}");
-    thread::sleep(LONG_ENOUGH);
-    assert_eq!(runner.only_run().rows().len(), rows);
+    outlast(timeout);
+    assert_eq!(runner.only_run().rows().len(), 0);
     assert!(running.is_alive());
     assert_eq!(result(&runner, &["unpause"]), "unpaused");
-    let ran = running.finish().expect(0);
-    let said = |name: &str| {
-        let events = ran.events();
-        events.iter().filter(|event| event["event"] == name).count()
-    };
-    assert_eq!((said("paused"), said("unpaused")), (1, 1));
-    let run = assert_nothing_has_been(&runner);
+    let events = running.finish().expect(0).events();
+    for name in ["paused", "unpaused"] {
+        assert_eq!(events.iter().filter(|event| event["event"] == name).count(), 1);
+    }
+    let run = assert_undisturbed(&runner, timeout);
     let session = run.manifest()["sessions"][0].clone();
     assert_eq!(session["pauses"][0]["by"]["reason"], "a meeting");
     assert!(session["pauses"][0]["to"].is_string(), "{session}");
     assert!(session["pauses"][1].is_null(), "{session}");
-    assert!(session["suspended_ms"].as_u64() >= Some(4_000), "{session}");
+    assert!(ms(&session["suspended_ms"]) >= timeout.as_millis() as u64, "{session}");
     for command in ["pause", "unpause"] {
         assert_eq!(result(&runner, &[command, "latest"]), "already_terminal");
     }
@@ -101,21 +115,28 @@ fn no_time_passes_in_a_pause() {
 
 #[test]
 fn run_timeout_waits_for_a_pause() {
-    let runner = Runner::hostile(
-        "[[tests]]\nid = \"nap\"\nrepeat = 2\ninput = { do = \"sleep\", ms = 1500 }\n",
-    );
-    let mut running = runner.start(&["-j", "1", "--timeout", "8s"]);
-    running.wait_until_running(&runner, 1);
-    assert_eq!(result(&runner, &["pause"]), "paused");
-    assert_eq!(result(&runner, &["unpause"]), "unpaused");
-    assert_eq!(result(&runner, &["unpause"]), "not_paused");
-    assert_eq!(result(&runner, &["pause"]), "paused");
-    let rows = runner.only_run().rows().len();
-    thread::sleep(Duration::from_secs(10));
-    // What was reported in the moment of the pause may come yet.
-    assert!(runner.only_run().rows().len() <= rows + 1);
-    assert_eq!(result(&runner, &["unpause"]), "unpaused");
-    running.finish().expect(0);
+    let runner = with_limit(|timeout| {
+        let timeout = timeout.as_millis();
+        let runner = Runner::hostile(&format!(
+            "[[tests]]\nid = \"nap\"\nrepeat = 2\ninput = {{ do = \"sleep\", ms = {} }}\n",
+            timeout / 4
+        ));
+        let mut running = runner.start(&["-j", "1", "--timeout", &format!("{timeout}ms")]);
+        running.wait_until_running(&runner, 1);
+        assert_eq!(result(&runner, &["pause"]), "paused");
+        assert_eq!(result(&runner, &["unpause"]), "unpaused");
+        assert_eq!(result(&runner, &["unpause"]), "not_paused");
+        if result(&runner, &["pause"]) == "already_terminal" {
+            return None;
+        }
+        let rows = runner.only_run().rows().len();
+        outlast(Duration::from_millis(timeout as u64));
+        // An attempt that ended just before the pause may have been reported after it.
+        assert!(runner.only_run().rows().len() <= rows + 1);
+        assert_eq!(result(&runner, &["unpause"]), "unpaused");
+        // Starting and two naps may take longer than the timeout on a busy machine.
+        (running.finish().code == Some(0)).then_some(runner)
+    });
     let run = assert_whole(&runner, 2);
     let pauses = &run.manifest()["sessions"][0]["pauses"];
     assert_eq!(pauses.as_array().unwrap().len(), 2);
@@ -123,13 +144,17 @@ fn run_timeout_waits_for_a_pause() {
 
 #[test]
 fn backoff_stands_still_in_a_pause() {
-    let runner = Runner::hostile(
-        "[[tests]]\nid = \"late\"\ninput = { do = \"fail-until\", attempt = 2 }\nretries = { max = 1, backoff = \"3s\" }\n",
-    );
-    let mut running = runner.start(&["-j", "1"]);
-    running.wait_for_rows(1);
-    assert_eq!(result(&runner, &["pause"]), "paused");
-    thread::sleep(LONG_ENOUGH);
+    let (runner, running, backoff) = with_limit(|backoff| {
+        let runner = Runner::hostile(&format!(
+            "[[tests]]\nid = \"late\"\ninput = {{ do = \"fail-until\", attempt = 2 }}\nretries = {{ max = 1, backoff = \"{}s\" }}\n",
+            backoff.as_secs()
+        ));
+        let mut running = runner.start(&["-j", "1"]);
+        running.wait_for_rows(1);
+        let is_paused = result(&runner, &["pause"]) == "paused";
+        (is_paused && runner.only_run().rows().len() == 1).then_some((runner, running, backoff))
+    });
+    outlast(backoff);
     assert_eq!(runner.only_run().rows().len(), 1);
     assert_eq!(result(&runner, &["unpause"]), "unpaused");
     running.finish().expect(0);
@@ -144,10 +169,10 @@ fn stop_ends_a_pause_and_the_run() {
         let runner = trials(3, what, "");
         let running = started(&runner);
         assert_eq!(result(&runner, &["pause"]), "paused");
-        let began = Instant::now();
-        let said = asked(&runner, args);
-        assert!(began.elapsed() < Duration::from_secs(5), "{args:?}");
-        assert_ne!(said["result"], "already_terminal");
+        let asked_at = Instant::now();
+        let answer = asked(&runner, args);
+        assert!(asked_at.elapsed() < Duration::from_secs(5), "{args:?}");
+        assert_ne!(answer["result"], "already_terminal");
         running.finish().expect(4);
         let manifest = runner.only_run().manifest();
         let pauses = &manifest["sessions"][0]["pauses"];
@@ -222,17 +247,17 @@ fn killed_in_a_pause_resumes_unpaused() {
 
 #[test]
 fn ctrl_z_pauses_and_stops_the_process() {
-    let runner = timed();
-    let running = busy(&runner);
-    running.process().signal(Signal::TSTP);
-    wait_until("it is paused", || runner.list()[0]["paused"]["from"].is_string());
-    wait_until("it is stopped", || running.process().is_stopped());
+    let (runner, running, timeout) = frozen(&[], |runner, running| {
+        running.process().signal(Signal::TSTP);
+        wait_until("it is paused", || runner.list()[0]["paused"]["from"].is_string());
+        wait_until("it is stopped", || running.process().is_stopped());
+    });
     assert!(runner.list()[0]["paused"]["by"].is_null());
     runner.run(&["unpause"]).expect(6).says(&["has not answered"]);
-    thread::sleep(LONG_ENOUGH);
+    outlast(timeout);
     running.process().signal(Signal::CONT);
     running.finish().expect(0);
-    let run = assert_nothing_has_been(&runner);
+    let run = assert_undisturbed(&runner, timeout);
     let session = run.manifest()["sessions"][0].clone();
     assert!(session["pauses"][0]["to"].is_string(), "{session}");
     assert!(session["pauses"][1].is_null(), "{session}");
@@ -241,57 +266,64 @@ fn ctrl_z_pauses_and_stops_the_process() {
 #[test]
 fn suspended_processes_lose_no_time() {
     for who in ["all", "workers"] {
-        let runner = timed();
-        let running = busy(&runner);
-        let mut processes = running.workers();
-        if who == "all" {
-            processes.push(running.process());
-        }
-        for process in &processes {
-            process.signal(Signal::STOP);
-        }
-        thread::sleep(LONG_ENOUGH);
-        for process in &processes {
+        let suspended = |running: &Running| {
+            let mut processes = running.workers();
+            if who == "all" {
+                processes.push(running.process());
+            }
+            processes
+        };
+        let (runner, running, timeout) = frozen(&[], |_, running| {
+            for process in suspended(running) {
+                process.signal(Signal::STOP);
+            }
+        });
+        outlast(timeout);
+        for process in suspended(&running) {
             process.signal(Signal::CONT);
         }
         running.finish().expect(0);
-        let run = assert_nothing_has_been(&runner);
-        let suspended = run.manifest()["sessions"][0]["suspended_ms"].as_u64();
-        assert_eq!(suspended >= Some(3_000), who == "all", "{who}: {suspended:?}");
+        let run = assert_undisturbed(&runner, timeout);
+        let suspended = ms(&run.manifest()["sessions"][0]["suspended_ms"]);
+        let is_whole = suspended >= timeout.as_millis() as u64 * 3 / 4;
+        assert_eq!(is_whole, who == "all", "{who}: {suspended}");
     }
 }
 
 #[test]
 fn suspended_coordinator_costs_no_attempt() {
-    let runner = timed();
-    let running = runner.start(&["-j", "2", "--timeout", "7s"]);
-    let mut running = running;
-    running.wait_until_running(&runner, 2);
-    running.process().signal(Signal::STOP);
-    thread::sleep(Duration::from_secs(8));
-    running.process().signal(Signal::CONT);
-    running.finish().expect(0);
+    let (runner, timeout) = with_limit(|timeout| {
+        let runner = timed(timeout / 2);
+        let timeout_ms = format!("{}ms", timeout.as_millis());
+        let mut running = runner.start(&["-j", "2", "--timeout", &timeout_ms]);
+        running.wait_until_running(&runner, 2);
+        running.process().signal(Signal::STOP);
+        outlast(timeout);
+        running.process().signal(Signal::CONT);
+        // Starting and the attempts may take longer than the timeout on a busy machine.
+        (running.finish().code == Some(0)).then_some((runner, timeout))
+    });
     let run = assert_whole(&runner, 2);
     assert_eq!(run.rows().len(), 2);
-    let suspended = run.manifest()["sessions"][0]["suspended_ms"].as_u64();
-    assert!(suspended >= Some(6_000), "{suspended:?}");
+    let suspended = ms(&run.manifest()["sessions"][0]["suspended_ms"]);
+    assert!(suspended >= timeout.as_millis() as u64 * 3 / 4, "{suspended}");
 }
 
 #[test]
 fn pauses_count_for_no_lost_attempt() {
-    let began = Instant::now();
+    let started_at = Instant::now();
     let runner = trials(2, "loop", "");
     let running = started(&runner);
     assert_eq!(result(&runner, &["pause"]), "paused");
-    let before = began.elapsed();
-    let pause = Duration::from_millis(400);
-    thread::sleep(pause);
+    let (before, paused_at) = (started_at.elapsed(), Instant::now());
+    assert!(runner.list()[0]["paused"]["from"].is_string());
+    let pause = paused_at.elapsed();
     for worker in running.workers() {
         worker.signal(Signal::KILL);
     }
     let run = runner.only_run();
     wait_until("the loss is written down", || run.rows().len() == 2);
-    let all = began.elapsed();
+    let all = started_at.elapsed();
     for row in run.rows() {
         assert_eq!(row["error"]["code"], "lost", "{row}");
         let [took, suspended] = ["duration_ms", "suspended_ms"].map(|key| {
