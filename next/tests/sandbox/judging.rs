@@ -99,7 +99,7 @@ fn schemas_that_explode_are_given_up_within_the_bounds() {
     let mut parts: Map<String, Value> = parts.collect();
     parts.insert("d60".into(), json!({"type": "string"}));
     let schema = json!({"$ref": "#/$defs/d0", "$defs": parts});
-    let says = "it takes too much to find out whether it is valid";
+    let says = "checking it against the schema takes too many steps";
     for (key, what) in [("config_schema", "its `config`"), ("input_schema", "the input")] {
         let description =
             json!({"ok": {"name": "p", "version": "1", "summary": "", (key): schema}});

@@ -1,4 +1,4 @@
-//! Hands on the files that guests leave, piece by piece, before the row that names them.
+//! Sends the files that guests leave, in pieces, before the row that names them.
 
 use std::{
     io::{self, Cursor, Read, Seek as _},
@@ -9,25 +9,24 @@ use runner_model::{Digest, protocol::MAX_PIECE, row::Artifact};
 use runner_sandbox::{LeftContent, LeftFile, Redactor};
 use sha2::{Digest as _, Sha256};
 
-/// Bytes that the names and types of the artifacts of one row may have, with what else it says of each: 64 KiB of output
-/// and the longest texts of all other kinds must fit beside them.
+/// Bytes of all artifacts' entries in one row. A row also holds 64 KiB of output and the longest texts of other kinds.
 const MAX_LISTED: usize = 48 << 10;
-/// What a row says of an artifact beside its name and its type.
+/// Bytes of an artifact's entry in a row, without its name and type.
 const ENTRY: usize = 150;
 
-/// Tells whether a row can name all of these.
+/// Returns whether the entries of all these files fit a row.
 pub fn fit_row(left: &[LeftFile]) -> bool {
-    // A quote is written as two bytes; a name has nothing that is written as more.
+    // JSON writes a quote as two bytes. Names hold no characters with longer escapes.
     let bytes = |file: &LeftFile| 2 * (file.name.len() + file.media_type.len()) + ENTRY;
     left.iter().map(bytes).sum::<usize>() <= MAX_LISTED
 }
 
-/// Sends the content of a file without secrets, and says what it was.
+/// Sends the redacted content of a file in pieces, and returns its entry for the row.
 ///
 /// # Errors
 ///
-/// A file that cannot be read back, or what `send` says.
-pub fn hand_on(
+/// A file that cannot be read, or an error of `send`.
+pub fn send_artifact(
     file: LeftFile,
     redactor: Option<&Arc<Redactor>>,
     mut send: impl FnMut(Vec<u8>) -> io::Result<()>,
@@ -44,12 +43,12 @@ pub fn hand_on(
     let mut piece = vec![0; MAX_PIECE];
     loop {
         let read = content.read(&mut piece)?;
-        let told = match (&mut stream, read) {
+        let redacted = match (&mut stream, read) {
             (Some(stream), 0) => stream.end(),
             (Some(stream), _) => stream.push(&piece[..read]),
             (None, _) => piece[..read].to_vec(),
         };
-        for part in told.chunks(MAX_PIECE) {
+        for part in redacted.chunks(MAX_PIECE) {
             hash.update(part);
             sent += part.len() as u64;
             send(part.to_vec())?;
@@ -59,7 +58,7 @@ pub fn hand_on(
         }
     }
     if sent == 0 {
-        // An empty file is known by an empty piece.
+        // The receiver creates a file only after a piece.
         send(Vec::new())?;
     }
     Ok(Artifact {

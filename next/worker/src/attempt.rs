@@ -1,56 +1,38 @@
 //! [`Attempt`]: one attempt, from a task and its test to a row.
 
-use std::{
-    fs,
-    time::{Duration, SystemTime},
-};
+use std::{fs, time::SystemTime};
 
 use runner_model::{
-    ErrorClass, HostFault, Micros, Outcome, Row, Time,
-    log::Said,
+    ErrorClass, Micros, Outcome, Row, Time,
     protocol::{Task, TimeoutRule},
-    row::{RowError, Usage},
+    row::RowError,
     test::Test,
 };
-use runner_sandbox::{Activity, AttachedFile, Call, Ended, Ending, Instance, LeftFile, failure};
+use runner_sandbox::{Activity, AttachedFile, Call, Ended, Ending, Instance, failure};
 
 use crate::{
     artifacts::fit_row,
-    judge::{Evidence, Judge, SharedSchema, most_tree},
+    judge::{CompiledCache, Evidence, SharedSchema, judge, max_tree_bytes},
     provider::LoadedProvider,
     redact_row::redact,
+    report::AttemptResult,
 };
 
-/// What an attempt is made for.
+/// A task of the kind `Run` with everything it needs.
 pub struct Attempt<'a> {
     pub task: &'a Task,
     pub test: &'a Test<'a>,
     pub files: Vec<AttachedFile>,
-    /// The schema that the test expects.
+    /// The schema of `expect.schema`.
     pub schema: Option<SharedSchema>,
-    pub judge: &'a Judge,
-}
-
-/// What an attempt has come to, before it is reported.
-pub struct AttemptResult<'a> {
-    pub row: Row<'a>,
-    pub said: Said<'static>,
-    /// Files for the row's artifacts. Their contents may still have secrets in them.
-    pub left: Vec<LeftFile>,
-    pub host_fault: Option<HostFault>,
-}
-
-impl<'a> From<Row<'a>> for AttemptResult<'a> {
-    /// A row that was judged again.
-    fn from(row: Row<'a>) -> Self {
-        Self { row, said: Said::default(), left: Vec::new(), host_fault: None }
-    }
+    pub cache: &'a CompiledCache,
 }
 
 impl Attempt<'_> {
-    /// Calls the provider, and judges how that ended. Whatever the guest does is in what is made. The call is made in the
-    /// instance that is in `kept`, and one that can serve another call is there afterwards.
-    pub async fn make(
+    /// Calls the provider and judges the reply. Failures of the guest are part of the result.
+    ///
+    /// Uses the instance in `kept` if there is one. Afterwards `kept` holds an instance that can serve another call.
+    pub async fn run(
         &self,
         provider: &LoadedProvider,
         kept: &mut Option<Instance>,
@@ -84,18 +66,31 @@ impl Attempt<'_> {
                 provider.plugin.run(kept, call).await
             }
         };
-        let most_tree = most_tree(provider.settings.limits.reply);
+        let max_tree = max_tree_bytes(provider.settings.limits.reply);
         if let Some(redactor) = provider.access.secrets.redactor() {
-            redact(redactor, &mut ended, most_tree);
+            redact(redactor, &mut ended, max_tree);
         }
-        self.made(started_at, ended, most_tree)
+        self.judge_call(started_at, ended, max_tree)
     }
 
-    /// Judges a call that has ended. `most_tree` bounds the memory that its output may take as a tree of values.
-    pub fn made(&self, started_at: Time, ended: Ended, most_tree: usize) -> AttemptResult<'static> {
-        let took = [ended.duration, ended.suspended];
-        let mut row = self.blank(started_at, took, ended.usage);
-        row.denied = ended.denied;
+    /// Judges a call that has ended. `max_tree` bounds the bytes of its output as a tree of values.
+    fn judge_call(
+        &self,
+        started_at: Time,
+        ended: Ended,
+        max_tree: usize,
+    ) -> AttemptResult<'static> {
+        let new_row = || Row {
+            usage: ended.usage,
+            ..Row::new(
+                &self.task.trial,
+                self.task.attempt,
+                started_at,
+                ended.duration,
+                ended.suspended,
+            )
+        };
+        let mut row = Row { denied: ended.denied, ..new_row() };
         let (mut left, mut lost) = (ended.artifacts, ended.lost);
         if !fit_row(&left) {
             let message = format!("the names of {} artifacts do not fit a row", left.len());
@@ -107,7 +102,7 @@ impl Attempt<'_> {
             (ending, _) => ending,
         };
         let mut evidence = Evidence {
-            most_tree,
+            max_tree,
             schema: self.schema.as_deref(),
             exit_code: None,
             stderr: &ended.said.stderr,
@@ -124,39 +119,29 @@ impl Attempt<'_> {
                 row.metrics = reply.metrics;
             }
             Ending::Error(error) => row.error = Some(error),
-            Ending::Timeout => row.error = Some(timeout(self.task, self.test)),
+            Ending::Timeout => row.error = Some(timeout_error(self.task, self.test)),
             Ending::Stopped => row.error = Some(failure(None, "stopped", "the run was stopped")),
         }
         if !is_stopped {
-            self.judge.judge(&self.test.expect, &mut row, &evidence);
+            judge(self.cache, &self.test.expect, &mut row, &evidence);
         }
-        // A guest may well do without what the machine lacked.
+        // A guest may pass although the machine lacked something.
         let is_good = matches!(row.outcome, Outcome::Passed | Outcome::Stopped);
         let host_fault = ended.host_fault.filter(|_| !is_good);
         if let Some(fault) = host_fault {
             let message = match row.error {
                 Some(error) => error.message,
-                None => "the machine lacked something that the attempt needed".into(),
+                None => "this machine lacked something that the attempt needed".into(),
             };
-            row = Row {
-                error: Some(failure(None, fault.as_str(), message)),
-                ..self.blank(started_at, took, ended.usage)
-            };
+            row = Row { error: Some(failure(None, fault.as_str(), message)), ..new_row() };
             left.clear();
         }
         AttemptResult { row, said: ended.said, left, host_fault }
     }
-
-    /// The row of an attempt that was stopped.
-    fn blank(&self, started_at: Time, took: [Duration; 2], usage: Usage) -> Row<'static> {
-        let [took, suspended] = took;
-        let (trial, attempt) = (&self.task.trial, self.task.attempt);
-        Row { usage, ..Row::new(trial, attempt, started_at, took, suspended) }
-    }
 }
 
-fn timeout(task: &Task, test: &Test<'_>) -> RowError<'static> {
-    let after = written(task.timeout);
+fn timeout_error(task: &Task, test: &Test<'_>) -> RowError<'static> {
+    let after = format_duration(task.timeout);
     let key = match task.timeout_rule {
         TimeoutRule::Timeout => "test's `timeout",
         TimeoutRule::LimitTime => "provider's `limits.time",
@@ -165,15 +150,15 @@ fn timeout(task: &Task, test: &Test<'_>) -> RowError<'static> {
     let is_of_trial = task.timeout_rule == TimeoutRule::TrialTimeout;
     let whole = test.trial_timeout.filter(|whole| is_of_trial && *whole > task.timeout);
     let (by, set) = match whole {
-        Some(whole) => ("what was left of", written(whole)),
+        Some(whole) => ("the rest of", format_duration(whole)),
         None => ("set by", after.clone()),
     };
     let message = format!("no reply within {after}, {by} the {key} = \"{set}\"`");
     failure(None, task.timeout_rule.code(), message)
 }
 
-/// A duration as a scenario writes it.
-fn written(duration: Micros) -> String {
+/// Formats a duration as scenarios do.
+fn format_duration(duration: Micros) -> String {
     match duration.0 {
         micros if micros % 60_000_000 == 0 => format!("{}m", micros / 60_000_000),
         micros if micros % 1_000_000 == 0 => format!("{}s", micros / 1_000_000),

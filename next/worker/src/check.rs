@@ -1,5 +1,5 @@
-//! Checks a test without a call: whether its input is what the provider's plugin takes, and whether all can be filled in that
-//! the provider is called with.
+//! Checks a test without a call: its input against the plugin's schema, the templates that the input fills, and the schema
+//! of `expect`.
 
 use runner_model::{ErrorClass, prepare::Problem, test::Test};
 use runner_sandbox::AttachedFile;
@@ -9,7 +9,7 @@ use crate::{
     schema::Schema,
 };
 
-/// Finds what is wrong with a test for a provider.
+/// Returns the problems of a test for a provider.
 pub fn check(
     provider: &LoadedProvider,
     test: &Test<'_>,
@@ -17,7 +17,7 @@ pub fn check(
     schema: Option<&Result<Schema, String>>,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut find = |code: &str, message: String| {
+    let mut add = |code: &str, message: String| {
         problems.push(problem(ErrorClass::InvalidInput, code, message));
     };
     if let Some(schema) = &provider.input_schema {
@@ -26,14 +26,14 @@ pub fn check(
             Err(error) => Some(error.to_string()),
         };
         if let Some(mismatch) = mismatch {
-            find("input", format!("refuses the input: {mismatch}"));
+            add("input", format!("refuses the input: {mismatch}"));
         }
     }
     if let Err(error) = provider.fill(test.input, files, |_| Ok(Vec::new())) {
-        find(&error.code, error.message.to_string());
+        add(&error.code, error.message.to_string());
     }
     if let Some(Err(reason)) = schema {
-        find("schema", format!("the schema of `expect` {reason}"));
+        add("schema", format!("the schema of `expect` {reason}"));
     }
     problems
 }

@@ -6,35 +6,36 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{instances::TEARDOWN, link::Incoming, shared::WorkerState};
 use runner_model::protocol::{FromWorker, Task, TaskKind, ToWorker};
 
-/// How often the worker says what runs while something does; it is also its sign of life.
+use crate::{instances::TEARDOWN, link::Incoming, worker_state::WorkerState};
+
+/// Interval at which a busy worker sends its running tasks. These frames are also its heartbeat.
 const BEAT: Duration = Duration::from_millis(500);
 
-/// Reads and answers until nothing more will come. `torn_down` ends when all slots have torn down what they keep.
+/// Reads and answers frames until `Finish`. `torn_down` disconnects when all slots have torn down their instances.
 ///
 /// # Errors
 ///
-/// The socket's end, or a supervisor that is broken.
+/// The socket's end, or a frame that no supervisor sends.
 pub fn serve(
     incoming: &mut Incoming,
-    shared: &WorkerState,
+    state: &WorkerState,
     torn_down: &Receiver<()>,
 ) -> io::Result<()> {
     let mut beat_at = Instant::now() + BEAT;
     let mut interrupt_at = None;
     loop {
-        // After a suspension the next beat must not tell of guests that look late.
-        shared.shift()?;
+        // After a suspension of the machine the next heartbeat must not show guests that seem overdue.
+        state.postpone_starts()?;
         let now = Instant::now();
         if interrupt_at.is_some_and(|at| at <= now) {
-            shared.interrupt.now();
+            state.interrupt.now();
             interrupt_at = None;
         }
         if beat_at <= now {
-            if shared.is_running() {
-                shared.say_doing()?;
+            if state.is_running() {
+                state.send_doing()?;
             }
             beat_at = now + BEAT;
         }
@@ -47,43 +48,41 @@ pub fn serve(
             Some(ToWorker::Tasks { tasks, body }) => {
                 let is_grade = |task: &Task| matches!(task.kind, TaskKind::Grade { .. });
                 if tasks.iter().any(is_grade) {
-                    return Err(refused("a task for a grader"));
+                    return Err(unexpected("a task for a grader"));
                 }
-                shared.push(tasks, &body)?;
+                state.push_tasks(tasks, &body)?;
             }
-            Some(ToWorker::TakeBack { keep }) => shared.take_back(keep)?,
+            Some(ToWorker::TakeBack { keep }) => state.take_back(keep)?,
             Some(ToWorker::Stop { grace, kill }) => {
-                shared.stop()?;
-                shared.say_doing()?;
-                shared.interrupt.request();
+                state.stop()?;
+                state.send_doing()?;
+                state.interrupt.request();
                 let grace = if kill { Duration::ZERO } else { grace.into() };
                 let at = Instant::now() + grace;
                 interrupt_at = Some(interrupt_at.map_or(at, |earlier: Instant| earlier.min(at)));
             }
             Some(ToWorker::PluginReady(digest) | ToWorker::BlobReady(digest)) => {
-                shared.arrive(digest);
+                state.add_arrived(digest);
             }
             Some(ToWorker::Finish { teardown }) => {
                 if teardown {
-                    // After a stop guests have no longer than the grace.
+                    // After a stop, a teardown may take no longer than the rest of the grace.
                     let grace = interrupt_at.map(|at| at.saturating_duration_since(now));
-                    let most = Duration::from(TEARDOWN);
-                    shared.finish();
-                    // A guest that is not done then ends with this process.
-                    let _ = torn_down.recv_timeout(grace.map_or(most, |grace| grace.min(most)));
+                    let limit = Duration::from(TEARDOWN);
+                    state.finish();
+                    // A teardown that takes longer ends with this process.
+                    let _ = torn_down.recv_timeout(grace.map_or(limit, |grace| grace.min(limit)));
                 }
-                return shared.say(&FromWorker::Bye);
+                return state.send(&FromWorker::Bye);
             }
-            Some(ToWorker::Prepare(_)) => return Err(refused("a second `Prepare`")),
-            Some(ToWorker::Pause(is_paused)) => shared.pause(is_paused)?,
+            Some(ToWorker::Prepare(_)) => return Err(unexpected("a second `Prepare`")),
+            Some(ToWorker::Pause(is_paused)) => state.pause(is_paused)?,
         }
     }
 }
 
-/// The error of a supervisor that is broken.
-pub fn refused(what: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("the supervisor sent {what}, which this worker does not take"),
-    )
+/// Returns the error for a frame that no supervisor sends.
+pub fn unexpected(frame: &str) -> io::Error {
+    let message = format!("unexpected frame from the supervisor: {frame}");
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }

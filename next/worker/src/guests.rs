@@ -1,4 +1,4 @@
-//! The guest thread: loads plugins, then makes attempts, as many at once as there are slots.
+//! The guest thread: loads plugins, then runs tasks, one at a time in each slot.
 
 use std::{
     cell::Cell,
@@ -27,51 +27,51 @@ use tokio::{
 };
 
 use crate::{
-    attempt::{Attempt, AttemptResult},
+    attempt::Attempt,
     check::check,
-    control::refused,
+    control::unexpected,
     instances::{Instances, TEARDOWN, tear_down},
-    judge::{Evidence, Judge, judge_again, most_tree},
+    judge::{CompiledCache, Evidence, max_tree_bytes, rejudge},
     provider::{LoadedProvider, load_plugins},
-    report::AttemptReport,
-    shared::{QueuedTask, WorkerState},
+    report::{AttemptReport, AttemptResult},
+    worker_state::{QueuedTask, WorkerState},
 };
 
-/// How long a slot goes on before other slots have their turn.
+/// Time for which a slot runs tasks before it yields to the others.
 const TURN: Duration = Duration::from_millis(1);
-/// How long a report may wait for others.
+/// Time for which a report may wait in a batch.
 const REPORT_WITHIN: Duration = Duration::from_millis(10);
-/// Bytes of lines that one worker tells for the run's log, and what it tells then.
+/// Bytes of lines that one worker sends for the run's log. Guests write them during teardown.
 const MAX_LOG: usize = 512 << 10;
-const NOT_TOLD: &str = "what guests say when they are torn down is not told any more";
+/// The last line of a worker that has reached [`MAX_LOG`].
+const LOG_IS_FULL: &str = "further output of guests during teardown is not logged";
 
-/// All that slots work with.
 struct Slots {
-    shared: Arc<WorkerState>,
-    /// By index; none where the plugin cannot be used.
+    state: Arc<WorkerState>,
+    /// By index; `None` if the plugin cannot be used.
     providers: Vec<Option<Rc<LoadedProvider>>>,
-    /// Bytes that the guests of one slot may have together.
+    /// Bytes for the guests of one slot.
     memory: u64,
-    /// Bytes of lines that are still told for the run's log.
+    /// Bytes left of [`MAX_LOG`].
     log_left: Cell<usize>,
     blobs: String,
-    judge: Judge,
+    cache: CompiledCache,
 }
 
-/// Makes attempts until all slots have torn down what they keep.
+/// Runs tasks until all slots have torn down their instances.
 ///
 /// # Errors
 ///
 /// A supervisor that is gone or broken.
 pub fn run(
-    shared: Arc<WorkerState>,
+    state: Arc<WorkerState>,
     engines: &Engines,
     prepare: Prepare,
-    standing: WallStatus,
+    wall: WallStatus,
 ) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
-        let plugins = load_plugins(&prepare, engines, &shared).await?;
+        let plugins = load_plugins(&prepare, engines, &state).await?;
         let (mut providers, mut described) = (Vec::new(), Vec::new());
         for (index, prepared) in (0..).zip(&prepare.providers) {
             let (plugin, mut description) = (&plugins[&prepared.digest], None);
@@ -83,21 +83,21 @@ pub fn run(
             });
             providers.push(provider.ok().map(Rc::new));
         }
-        shared.say(&FromWorker::Ready(Ready { providers: described, standing }))?;
+        state.send(&FromWorker::Ready(Ready { providers: described, standing: wall }))?;
         let slots = Rc::new(Slots {
             memory: prepare.memory / u64::from(prepare.slots.max(1)),
             log_left: Cell::new(MAX_LOG),
             providers,
             blobs: prepare.blobs,
-            judge: Judge::default(),
-            shared,
+            cache: CompiledCache::default(),
+            state,
         });
         let mut running = JoinSet::new();
-        for slot in 0..slots.shared.count() {
+        for slot in 0..slots.state.slot_count() {
             running.spawn_local(slots.clone().run(slot));
         }
-        spawn_local(slots.report_in_time());
-        // One that fails does so for want of a supervisor, and none can go on without it.
+        spawn_local(slots.flush_reports());
+        // A slot fails only if the supervisor is gone, so the others must end, too.
         while let Some(ended) = running.join_next().await {
             ended.map_err(io::Error::other)??;
         }
@@ -106,80 +106,79 @@ pub fn run(
 }
 
 impl Slots {
-    /// Makes one attempt after the other.
+    /// Runs one task after the other.
     async fn run(self: Rc<Self>, slot: usize) -> io::Result<()> {
         let mut instances = Instances::default();
-        let mut turn_began = Instant::now();
+        let mut turn_started = Instant::now();
         loop {
-            let wake = self.shared.wake.notified();
-            let Some(order) = self.shared.next() else {
-                self.shared.rest(slot)?;
-                if self.shared.is_finished() {
+            let wake = self.state.wake.notified();
+            let Some(queued) = self.state.pop_task() else {
+                self.state.clear_slot(slot)?;
+                if self.state.is_finished() {
                     return self.log(instances.tear_down(None).await);
                 }
                 wake.await;
-                turn_began = Instant::now();
+                turn_started = Instant::now();
                 continue;
             };
-            self.attempt(slot, &order, &mut instances).await?;
-            if turn_began.elapsed() >= TURN {
+            self.run_task(slot, &queued, &mut instances).await?;
+            if turn_started.elapsed() >= TURN {
                 yield_now().await;
-                turn_began = Instant::now();
+                turn_started = Instant::now();
             }
         }
     }
 
-    /// Gets all that a task needs, does what it asks for, and reports.
-    async fn attempt(
+    /// Fetches the blobs of a task, runs it and reports.
+    async fn run_task(
         &self,
         slot: usize,
-        order: &QueuedTask,
+        queued: &QueuedTask,
         instances: &mut Instances,
     ) -> io::Result<()> {
-        let task = &order.task;
+        let task = &queued.task;
         let read;
         let line = match &task.line {
-            Line::Bytes(_) => &order.line,
+            Line::Bytes(_) => &queued.line,
             Line::Digest(digest) => {
                 read = fs::read(self.blob(digest).await?)?;
                 &read
             }
         };
         let test: Test<'_> = serde_json::from_slice(line)?;
-        let provider = self.providers.get(usize::from(task.provider));
-        let Some(Some(provider)) = provider else {
-            return Err(refused("a task of a provider that cannot be used"));
+        let Some(Some(provider)) = self.providers.get(usize::from(task.provider)) else {
+            return Err(unexpected("a task of a provider that cannot be used"));
         };
         let schema = match &test.expect.schema {
-            Some(digest) => Some(self.judge.schema(digest, &self.blob(digest).await?)?),
+            Some(digest) => Some(self.cache.schema(digest, &self.blob(digest).await?)?),
             None => None,
         };
         let files = self.files(task.kind, &test.files).await?;
-        self.shared.begin(slot, task.id)?;
+        self.state.start_task(slot, task.id)?;
         let report = match task.kind {
             TaskKind::Judge => {
                 let evidence = Evidence {
-                    most_tree: most_tree(provider.settings.limits.reply),
+                    max_tree: max_tree_bytes(provider.settings.limits.reply),
                     schema: schema.as_deref(),
                     exit_code: provider.is_plain().then_some(0),
                     stderr: "",
                 };
-                let row = judge_again(&self.judge, &test.expect, &order.row, &evidence)?;
+                let row = rejudge(&self.cache, &test.expect, &queued.row, &evidence)?;
                 self.report(task.id, row.into(), None)?
             }
             TaskKind::Check => {
-                AttemptReport::of_problems(&check(provider, &test, &files, schema.as_deref()))
+                AttemptReport::from_problems(&check(provider, &test, &files, schema.as_deref()))
             }
             TaskKind::Run | TaskKind::Grade { .. } => {
-                let attempt = Attempt { task, test: &test, files, schema, judge: &self.judge };
-                self.make(slot, &attempt, provider, instances).await?
+                let attempt = Attempt { task, test: &test, files, schema, cache: &self.cache };
+                self.run_attempt(slot, &attempt, provider, instances).await?
             }
         };
-        self.shared.report(slot, task.id, &report)
+        self.state.report(slot, task.id, &report)
     }
 
-    /// Makes the attempt, in an instance that is kept where the provider says so, and sends the files that it left.
-    async fn make(
+    /// Runs an attempt, in a kept instance if the provider reuses them, and sends its artifacts.
+    async fn run_attempt(
         &self,
         slot: usize,
         attempt: &Attempt<'_>,
@@ -187,12 +186,12 @@ impl Slots {
         instances: &mut Instances,
     ) -> io::Result<AttemptReport> {
         let task = attempt.task.id;
-        let made = async {
+        let run = async {
             let mut kept = instances.take(provider);
             let room = self.memory.saturating_sub(provider.settings.limits.memory);
             let mut lines = instances.tear_down(Some(room)).await;
-            let activity = &self.shared.activities[slot];
-            let made = attempt.make(provider, &mut kept, activity).await;
+            let activity = &self.state.activities[slot];
+            let result = attempt.run(provider, &mut kept, activity).await;
             match (kept, provider.settings.reuse) {
                 (Some(instance), Some(Reuse::Instance)) => instances.keep(provider, instance),
                 (Some(instance), None) => {
@@ -200,55 +199,54 @@ impl Slots {
                 }
                 (None, _) => {}
             }
-            (made, lines)
+            (result, lines)
         };
-        let (made, lines) = self.watched(task, made).await;
+        let (result, lines) = self.track_processor(task, run).await;
         self.log(lines)?;
-        self.report(task, made, provider.access.secrets.redactor())
+        self.report(task, result, provider.access.secrets.redactor())
     }
 
-    /// Makes a report, and sends the artifacts.
+    /// Encodes a report, and sends its artifacts.
     fn report(
         &self,
         task: TaskId,
-        made: AttemptResult<'_>,
+        result: AttemptResult<'_>,
         redactor: Option<&Arc<Redactor>>,
     ) -> io::Result<AttemptReport> {
-        AttemptReport::new(made, redactor, |index, bytes| {
-            let piece = FromWorker::Artifact { task, index, bytes };
-            self.shared.say(&piece)
+        AttemptReport::new(result, redactor, |index, bytes| {
+            self.state.send(&FromWorker::Artifact { task, index, bytes })
         })
     }
 
-    /// Lets others see when a task's guest is on the processor.
-    async fn watched<T>(&self, task: TaskId, made: impl Future<Output = T>) -> T {
-        let mut made = pin!(made);
+    /// Marks the task as being on the processor during each poll. The supervisor blames it if the worker hangs.
+    async fn track_processor<T>(&self, task: TaskId, run: impl Future<Output = T>) -> T {
+        let mut run = pin!(run);
         poll_fn(|context| {
-            self.shared.put_on_processor(task);
-            let poll = made.as_mut().poll(context);
-            self.shared.put_on_processor(TaskId(0));
+            self.state.set_on_processor(task);
+            let poll = run.as_mut().poll(context);
+            self.state.set_on_processor(TaskId(0));
             poll
         })
         .await
     }
 
-    /// Tells lines for the run's log. No worker is believed that says very much there.
+    /// Sends lines for the run's log, up to [`MAX_LOG`]: the supervisor kills a worker that floods the log.
     fn log(&self, lines: Vec<String>) -> io::Result<()> {
         for line in lines {
             let (line, left) = match self.log_left.get() {
                 0 => break,
                 left => match left.checked_sub(line.len() + 1) {
                     Some(left) => (line, left),
-                    None => (NOT_TOLD.into(), 0),
+                    None => (LOG_IS_FULL.into(), 0),
                 },
             };
             self.log_left.set(left);
-            self.shared.say(&FromWorker::Log(line))?;
+            self.state.send(&FromWorker::Log(line))?;
         }
         Ok(())
     }
 
-    /// The attachments of a test. Those of a call are there afterwards.
+    /// Returns the attachments of a test. Fetches their contents for a call only: a check needs just names and sizes.
     async fn files(
         &self,
         kind: TaskKind,
@@ -260,30 +258,27 @@ impl Slots {
             attached.push(AttachedFile {
                 name: file.name.to_string(),
                 bytes: file.bytes,
-                path: match is_call {
-                    true => self.blob(&file.sha256).await?,
-                    false => PathBuf::new(),
-                },
+                path: if is_call { self.blob(&file.sha256).await? } else { PathBuf::new() },
             });
         }
         Ok(attached)
     }
 
-    /// Where a blob of the session is; it is asked for if it is missing.
+    /// Returns the path of a blob. Requests it and waits if it is missing.
     async fn blob(&self, digest: &Digest) -> io::Result<PathBuf> {
         let path = Path::new(&self.blobs).join(digest.to_string());
         if !path.try_exists()? {
-            self.shared.say(&FromWorker::NeedBlob(*digest))?;
-            self.shared.arrival(digest).await;
+            self.state.send(&FromWorker::NeedBlob(*digest))?;
+            self.state.wait_for(digest).await;
         }
         Ok(path)
     }
 
-    /// Sends reports that no later one sends.
-    async fn report_in_time(self: Rc<Self>) -> io::Result<()> {
+    /// Sends batched reports every [`REPORT_WITHIN`]: no further report may follow that would fill the batch.
+    async fn flush_reports(self: Rc<Self>) -> io::Result<()> {
         loop {
             sleep(REPORT_WITHIN).await;
-            self.shared.flush()?;
+            self.state.flush()?;
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The worker process: takes tasks off a socket, calls plugins, judges replies and reports whole rows; and the children
-//! that compile plugins. It knows `model` and `sandbox`, has no path to a run directory and is not trusted.
+//! The worker process: receives tasks over a socket, calls plugins, judges replies and reports whole rows. Also the
+//! children that compile plugins. It knows `model` and `sandbox`, has no path to a run directory and is not trusted.
 //!
-//! Begin reading at [`main_if_child`], then `worker`: one thread reads frames (`control`), one runs guests (`guests`), and
-//! `shared` is what both see.
+//! Start at [`main_if_child`], then `worker`: one thread reads frames (`control`), one runs guests (`guests`), and
+//! `worker_state` is what they share.
 
 mod artifacts;
 mod attempt;
@@ -21,8 +21,8 @@ mod provider;
 mod redact_row;
 mod report;
 mod schema;
-mod shared;
 mod worker;
+mod worker_state;
 
 use std::{
     env,
@@ -32,8 +32,9 @@ use std::{
 
 pub use harden::offered;
 
-/// Runs a hidden child (`__worker`, `__compile`) and exits, if the command line asks for one; returns otherwise. The first
-/// line of the program's `main`, before any thread exists.
+/// Runs a hidden child (`__worker`, `__compile`) and exits if the command line names one. Otherwise returns.
+///
+/// Call it in the first line of `main`, before any thread exists.
 pub fn main_if_child() {
     let mut arguments = env::args_os().skip(1).map(|argument| argument.into_string());
     let Some(Ok(child)) = arguments.next() else {
@@ -54,13 +55,13 @@ pub fn main_if_child() {
 /// Ends this process.
 #[allow(
     clippy::exit,
-    reason = "a guest in one long instruction keeps its thread, so none is waited for"
+    reason = "a guest in one long instruction keeps its thread, so threads are not joined"
 )]
-fn exit(ended: Result<(), String>) -> ! {
-    let Err(message) = ended else {
+fn exit(result: Result<(), String>) -> ! {
+    let Err(message) = result else {
         process::exit(0);
     };
-    // The parent reads the end of it. If it is gone, there is nobody to tell.
+    // The parent logs the end of this output. Without a parent there is no reader.
     let _ = writeln!(io::stderr(), "{message}");
     process::exit(1);
 }

@@ -1,4 +1,4 @@
-//! The socket between a worker and its supervisor: frames in, and frames out in one buffer that is used again.
+//! The socket between a worker and its supervisor: frames in, and frames out through one reused buffer.
 
 use std::{
     io::{self, ErrorKind, Write as _},
@@ -12,16 +12,16 @@ use runner_model::{
 
 use crate::report::AttemptReport;
 
-/// Bytes that may wait for others.
-const MOST_WAITING: usize = 1 << 20;
+/// Bytes of reports that may wait in one batch.
+const MAX_WAITING: usize = 1 << 20;
 
-/// Reads what the supervisor says.
+/// Receives frames from the supervisor.
 pub struct Incoming {
     stream: UnixStream,
     frames: FrameBuffer<ToWorker>,
 }
 
-/// Writes what the worker says.
+/// Sends frames to the supervisor.
 pub struct Outgoing {
     stream: UnixStream,
     buffer: Vec<u8>,
@@ -34,16 +34,16 @@ impl Incoming {
         Self { stream, frames: FrameBuffer::default() }
     }
 
-    /// The socket, whose read timeout decides how long [`Self::next`] waits.
+    /// Returns the socket. Its read timeout bounds [`Self::next`].
     pub fn stream(&self) -> &UnixStream {
         &self.stream
     }
 
-    /// The next frame; `None` if none has come before the socket's read timeout.
+    /// Receives the next frame. `None` if the socket's read timeout has passed.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof` at the end; a frame that cannot be; a socket that cannot be read.
+    /// `UnexpectedEof` at the socket's end, a bad frame, or a failed read.
     pub fn next(&mut self) -> io::Result<Option<ToWorker>> {
         loop {
             let next = self.frames.next();
@@ -68,37 +68,37 @@ impl Outgoing {
         Self { stream, buffer: Vec::new(), waiting: 0 }
     }
 
-    /// Sends a frame, and all that waits before it.
-    pub fn say(&mut self, message: &FromWorker) -> io::Result<()> {
+    /// Sends the batched reports, then a frame.
+    pub fn send(&mut self, message: &FromWorker) -> io::Result<()> {
         message.encode(&mut self.buffer);
-        self.send()
+        self.write()
     }
 
-    /// Adds a report to those that wait, and sends them if they are as many as `batch`, or large.
+    /// Adds a report to the batch. Sends the batch once it has `batch` reports or more than 1 MiB.
     pub fn report(&mut self, task: TaskId, report: &AttemptReport, batch: usize) -> io::Result<()> {
         let head = report.head(task);
         encode_report(&head, &report.row, &report.said, &mut self.buffer);
         self.waiting += 1;
-        if self.waiting >= batch || self.buffer.len() > MOST_WAITING {
-            self.send()?;
+        if self.waiting >= batch || self.buffer.len() > MAX_WAITING {
+            self.write()?;
         }
         Ok(())
     }
 
-    /// Sends the reports that wait.
+    /// Sends the batched reports.
     pub fn flush(&mut self) -> io::Result<()> {
         if self.waiting > 0 {
-            self.send()?;
+            self.write()?;
         }
         Ok(())
     }
 
-    fn send(&mut self) -> io::Result<()> {
+    fn write(&mut self) -> io::Result<()> {
         self.waiting = 0;
-        let sent = self.stream.write_all(&self.buffer);
+        let written = self.stream.write_all(&self.buffer);
         self.buffer.clear();
-        // One large artifact needs no memory for ever.
-        self.buffer.shrink_to(2 * MOST_WAITING);
-        sent
+        // Otherwise one large frame would occupy its memory until the worker ends.
+        self.buffer.shrink_to(2 * MAX_WAITING);
+        written
     }
 }

@@ -1,4 +1,4 @@
-//! [`LoadedProvider`]: a plugin that was loaded, with its settings in the form that each call needs.
+//! [`LoadedProvider`]: a loaded plugin, with its settings in the form that calls need.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,76 +21,78 @@ use runner_sandbox::{
 };
 use serde_json::{Value, value::RawValue};
 
-use crate::{schema::Schema, shared::WorkerState};
+use crate::{schema::Schema, worker_state::WorkerState};
 
 const UNREADABLE: &str =
-    "was compiled and cannot be read back from the cache; is its disk full or damaged?";
+    "was compiled but cannot be read from the cache: check its disk for space and errors";
 
-/// A provider that can be called.
 pub struct LoadedProvider {
     pub settings: Provider,
     pub plugin: Rc<Plugin>,
-    /// Its configuration as compact JSON.
+    /// The configuration as compact JSON.
     pub config: String,
     pub access: Access,
-    /// What the plugin takes as input, if it was asked and says so.
+    /// `None` if this worker does not describe plugins, or the plugin has no schema.
     pub input_schema: Option<Schema>,
-    /// What `secret` stands for in environment variables.
+    /// Values of the root `secret` in templates of environment variables: an object.
     secrets: Value,
 }
 
-/// What of a call depends on the test's input.
+/// The parts of a call that templates produce.
 #[derive(Default)]
 pub struct Filled {
+    /// `None` for a component.
     pub command: Option<CommandCall>,
     pub env: Vec<(String, String)>,
 }
 
-/// Reads an attachment that is standard input: a test is checked without any.
+/// Reads the attachment that is standard input.
 pub type Read = fn(&Path) -> io::Result<Vec<u8>>;
 
-/// Loaded plugins by their digests; those that cannot be loaded with why.
-pub type Plugins = BTreeMap<Digest, Loaded>;
-/// None if it was compiled and cannot be read back.
-type Loaded = Result<Option<Rc<Plugin>>, LoadError>;
+/// Plugins by digest.
+pub type Plugins = BTreeMap<Digest, LoadResult>;
+/// `None` if the cache has no entry that can be read.
+type LoadResult = Result<Option<Rc<Plugin>>, LoadError>;
 
-/// Loads the plugins of all providers. Those that are missing in the cache are all asked for, and then waited for.
+/// Loads the plugins of all providers. Requests all that are missing in the cache before it waits for the first.
 pub async fn load_plugins(
     prepare: &Prepare,
     engines: &Engines,
-    shared: &WorkerState,
+    state: &WorkerState,
 ) -> io::Result<Plugins> {
     let cache = Path::new(&prepare.cache);
     let load = |digest: &Digest| Ok(engines.load(cache, digest)?.map(Rc::new));
     let digests = prepare.providers.iter().map(|provider| provider.digest);
     let mut plugins: Plugins = digests.map(|digest| (digest, load(&digest))).collect();
-    let missing = plugins.iter_mut().filter(|(_, plugin)| matches!(plugin, Ok(None)));
-    let missing: Vec<_> = missing.collect();
+    let missing: Vec<_> =
+        plugins.iter_mut().filter(|(_, plugin)| matches!(plugin, Ok(None))).collect();
     for (digest, _) in &missing {
-        shared.say(&FromWorker::NeedPlugin(**digest))?;
+        state.send(&FromWorker::NeedPlugin(**digest))?;
     }
     for (digest, plugin) in missing {
-        shared.arrival(digest).await;
+        state.wait_for(digest).await;
         *plugin = load(digest);
     }
     Ok(plugins)
 }
 
 impl LoadedProvider {
-    /// Prepares a provider. What its plugin says of itself is in `description` afterwards, if `prepare` asks for that.
+    /// Prepares a provider. Calls `describe` if `prepare` requests that, and stores the reply in `description`.
     ///
     /// # Errors
     ///
-    /// Why it cannot be used.
+    /// The reason why the provider cannot be used.
     pub async fn new(
         prepare: &Prepare,
         prepared: &PreparedProvider,
-        plugin: &Loaded,
+        plugin: &LoadResult,
         description: &mut Option<Description>,
     ) -> Result<Self, Problem> {
-        let plugin = plugin.as_ref();
-        let plugin = plugin.map_err(|error| refused(error.code, error.message.clone()))?;
-        let plugin = plugin.clone().ok_or_else(|| refused("cache", UNREADABLE.to_owned()))?;
+        let plugin = plugin
+            .as_ref()
+            .map_err(|error| protocol_problem(error.code, error.message.clone()))?
+            .clone()
+            .ok_or_else(|| protocol_problem("cache", UNREADABLE.to_owned()))?;
         let settings = prepared.provider.clone();
         let mut input_schema = None;
         if prepare.describe {
@@ -107,12 +109,15 @@ impl LoadedProvider {
         }
         let is_command = plugin.kind() == PluginKind::Command;
         let secrets = secrets(&settings.grants, is_command, &prepare.secrets);
-        let known = settings.grants.secrets_in_env().into_iter();
-        let known = known.filter_map(|name| Some((name.clone(), secrets.get(&name)?.into())));
+        let in_env = settings
+            .grants
+            .secrets_in_env()
+            .into_iter()
+            .filter_map(|name| Some((name.clone(), secrets.get(&name)?.into())));
         Ok(Self {
             config: settings.config.to_string(),
             input_schema,
-            secrets: Value::Object(known.collect()),
+            secrets: Value::Object(in_env.collect()),
             access: Access {
                 network: Network::new(settings.grants.net.clone()),
                 secrets: Arc::new(secrets),
@@ -128,16 +133,16 @@ impl LoadedProvider {
         self.plugin.kind() == PluginKind::Command
     }
 
-    /// Tells whether it is a command that is called as it is, which has an exit code.
+    /// Returns whether attempts have an exit code: the plugin is a command that does not speak the JSON protocol.
     pub fn is_plain(&self) -> bool {
         self.is_command() && self.settings.protocol == Protocol::Plain
     }
 
-    /// Fills in what an attempt is called with. `read` reads the attachment that is standard input.
+    /// Fills the templates of a call. A check of a test passes a `read` that reads nothing.
     ///
     /// # Errors
     ///
-    /// What `input` does not fill in, or cannot be used.
+    /// A key that `input` lacks, or a value that a guest cannot receive.
     pub fn fill(
         &self,
         input: &RawValue,
@@ -151,36 +156,35 @@ impl LoadedProvider {
         let input: Value = serde_json::from_str(input.get())
             .map_err(|error| invalid("template", format!("cannot read the input: {error}")))?;
         let mut roots = vec![("input", &input), ("config", &self.settings.config)];
-        let is_command = self.is_command();
-        let command = is_command.then(|| command(&self.settings, &roots, files, read));
+        let command = self
+            .is_command()
+            .then(|| command_call(&self.settings, &roots, files, read))
+            .transpose()?;
         roots.push(("secret", &self.secrets));
         let env = env.iter().map(|(name, template)| {
-            let value = fill(template, &roots, &format!("`env.{name}`"))?;
+            let value = render(template, &roots, &format!("`env.{name}`"))?;
             Ok((name.clone(), value))
         });
-        Ok(Filled { command: command.transpose()?, env: env.collect::<Result<_, _>>()? })
+        Ok(Filled { command, env: env.collect::<Result<_, _>>()? })
     }
 }
 
-/// How a command is called.
-fn command(
+fn command_call(
     settings: &Provider,
     roots: &[(&str, &Value)],
     files: &[AttachedFile],
     read: Read,
 ) -> Result<CommandCall, RowError<'static>> {
-    let args = settings.args.iter();
-    let args = args.map(|template| fill(template, roots, "an argument"));
+    let args = settings.args.iter().map(|template| render(template, roots, "an argument"));
     let stdin = settings.stdin.as_ref().map(|stdin| match stdin {
-        Stdin::Text(template) => {
-            let text = template.render_text(roots);
-            let text = text.map_err(|missing| missing_in(&missing, "`stdin`"));
-            text.map(String::into_bytes)
-        }
-        Stdin::File { file } => attachment(file, files, settings.limits.input, read),
+        Stdin::Text(template) => template
+            .render_text(roots)
+            .map(String::into_bytes)
+            .map_err(|missing| missing_key(&missing, "`stdin`")),
+        Stdin::File { file } => read_attachment(file, files, settings.limits.input, read),
     });
     Ok(CommandCall {
-        program: program(&settings.plugin),
+        program: file_name(&settings.plugin),
         args: args.collect::<Result<_, _>>()?,
         stdin: stdin.transpose()?,
         protocol: settings.protocol,
@@ -188,28 +192,27 @@ fn command(
     })
 }
 
-/// Fills in what a guest gets as a text of C.
-fn fill(
+/// Renders a text that guests receive as a C string.
+fn render(
     template: &Template,
     roots: &[(&str, &Value)],
-    what: &str,
+    place: &str,
 ) -> Result<String, RowError<'static>> {
-    let text = template.render_text(roots);
-    let text = text.map_err(|missing| missing_in(&missing, what))?;
+    let text = template.render_text(roots).map_err(|missing| missing_key(&missing, place))?;
     if text.contains('\0') {
-        return Err(invalid("template", format!("{what} cannot have a NUL in it")));
+        return Err(invalid("template", format!("{place} contains a NUL character")));
     }
     Ok(text)
 }
 
-fn missing_in(missing: &MissingKey, what: &str) -> RowError<'static> {
-    invalid("template", format!("{missing}, which {what} needs"))
+fn missing_key(missing: &MissingKey, place: &str) -> RowError<'static> {
+    invalid("template", format!("{missing}, which {place} needs"))
 }
 
-fn attachment(
+fn read_attachment(
     name: &str,
     files: &[AttachedFile],
-    most: u64,
+    limit: u64,
     read: Read,
 ) -> Result<Vec<u8>, RowError<'static>> {
     let file = files.iter().find(|file| file.name == name);
@@ -217,9 +220,9 @@ fn attachment(
         let message = format!("the test has no attachment `{name}` for standard input");
         invalid("attachment", message)
     })?;
-    if file.bytes > most {
+    if file.bytes > limit {
         let bytes = file.bytes;
-        let message = format!("the standard input has {bytes} bytes, and `limits.input` is {most}");
+        let message = format!("the standard input has {bytes} bytes, `limits.input` is {limit}");
         return Err(failure(ErrorClass::Limit, "input", message));
     }
     read(&file.path).map_err(|error| {
@@ -228,8 +231,10 @@ fn attachment(
     })
 }
 
-/// The secrets that a provider is granted. Only a component of the contract can ask for one: what a command is not handed in
-/// its environment, nor what is bound to a header, its guest never knows.
+/// Returns the secrets that a provider is granted.
+///
+/// A guest knows those in its environment. A component can also request those that `grants.secrets` lists by name. The
+/// others are only in headers that the host adds.
 fn secrets(grants: &Grants, is_command: bool, values: &SecretValues) -> Secrets {
     let mut known = grants.secrets_in_env();
     if !is_command {
@@ -238,17 +243,17 @@ fn secrets(grants: &Grants, is_command: bool, values: &SecretValues) -> Secrets 
     let names = grants.secret_names();
     let unseen: BTreeSet<_> = names.difference(&known).cloned().collect();
     let unseen = unseen.into_iter().map(|name| {
-        // One that is listed by its name, too, may be in any header.
+        // A secret that is also listed by name may be in any header.
         let is_bound = !grants.secrets.contains(&name);
-        let bound = grants.bound_secrets.iter();
-        let bound = bound.filter(|bound| is_bound && bound.name == name);
-        let bound = bound.cloned().collect();
+        let bound = grants
+            .bound_secrets
+            .iter()
+            .filter(|bound| is_bound && bound.name == name)
+            .cloned()
+            .collect();
         (name, bound)
     });
-    let values = names.iter().filter_map(|name| {
-        let value = values.0.get(name)?.clone();
-        Some((name.clone(), value))
-    });
+    let values = names.iter().filter_map(|name| Some((name.clone(), values.0.get(name)?.clone())));
     Secrets::new(values.collect(), unseen.collect())
 }
 
@@ -264,13 +269,12 @@ fn check_config(schema: Option<&Value>, config: &Value) -> Result<(), Problem> {
 fn compile(what: &str, schema: Option<&Value>) -> Result<Option<Schema>, Problem> {
     let compiled = schema.cloned().map(Schema::new).transpose();
     compiled.map_err(|reason| {
-        let message = format!("has a schema of the {what} that {reason}");
-        refused("schema", message)
+        protocol_problem("schema", format!("describes a schema of its {what} that {reason}"))
     })
 }
 
-/// The name of a plugin's file: of `bundled:echo`, `echo.wasm`.
-fn program(plugin: &str) -> String {
+/// Returns the file name of a plugin, such as `echo.wasm` for `bundled:echo`. Commands get it as `argv[0]`.
+fn file_name(plugin: &str) -> String {
     match plugin.strip_prefix("bundled:") {
         Some(name) => format!("{name}.wasm"),
         None => plugin.rsplit('/').next().unwrap_or(plugin).to_owned(),
@@ -281,11 +285,11 @@ fn invalid(code: &'static str, message: String) -> RowError<'static> {
     failure(ErrorClass::InvalidInput, code, message)
 }
 
-fn refused(code: &str, message: String) -> Problem {
+fn protocol_problem(code: &str, message: String) -> Problem {
     problem(ErrorClass::Protocol, code, message)
 }
 
-/// Its message goes on behind "plugin `FILE`".
+/// Returns a problem. `message` completes a sentence that starts with "plugin `FILE`".
 pub fn problem(class: ErrorClass, code: &str, message: String) -> Problem {
     Problem { class, code: code.to_owned(), message }
 }

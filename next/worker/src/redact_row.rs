@@ -1,5 +1,5 @@
-//! Takes secrets out of what an attempt left, before any of it is judged, cut or sent. What a guest said and was denied is
-//! redacted where it is kept, because it is cut there.
+//! Redacts the result of a call before any of it is judged, cut or sent: a cut secret could no longer be found. `sandbox`
+//! redacts logs and denials where it collects and cuts them.
 
 use runner_model::{
     ErrorClass, Text,
@@ -9,19 +9,19 @@ use runner_sandbox::{DistinctNames, Ended, Ending, LeftFile, Redactor, Reply, fa
 
 use crate::judge::tree_bytes;
 
-/// Bytes of an artifact's name that has a mark in it, without the number that keeps it distinct. A name has at most 200.
+/// Bytes of a redacted artifact's name, without the number that makes it distinct. A name has at most 200.
 const MAX_NAME: usize = 180;
 
-/// Takes secrets out. `most_tree` bounds the memory that one JSON text may take as a tree of values.
-pub fn redact(redactor: &Redactor, ended: &mut Ended, most_tree: usize) {
-    let mut row = RowRedactor { redactor, most_tree, is_searched: true };
+/// Redacts the result of a call. `max_tree` bounds the bytes of one JSON text as a tree of values.
+pub fn redact(redactor: &Redactor, ended: &mut Ended, max_tree: usize) {
+    let mut row = RowRedactor { redactor, max_tree, is_searched: true };
     match &mut ended.ending {
         Ending::Reply(reply) => row.reply(reply),
         Ending::Error(error) => row.error(error),
         Ending::Timeout | Ending::Stopped => {}
     }
     if !row.is_searched {
-        let message = "the reply has too many values to be searched for secrets";
+        let message = "the reply has too many values to search it for secrets";
         ended.ending = Ending::Error(failure(ErrorClass::Limit, "reply", message));
     }
     row.text(&mut ended.said.stdout);
@@ -34,16 +34,16 @@ pub fn redact(redactor: &Redactor, ended: &mut Ended, most_tree: usize) {
 
 struct RowRedactor<'a> {
     redactor: &'a Redactor,
-    most_tree: usize,
-    /// Whether there was no JSON with too many values.
+    max_tree: usize,
+    /// Whether all JSON was within `max_tree`.
     is_searched: bool,
 }
 
-/// A number has no place for a mark, so it is left out.
 impl RowRedactor<'_> {
     fn reply(&mut self, reply: &mut Reply) {
         let redactor = self.redactor;
         self.raw(Some(&mut reply.output));
+        // Numbers that hold a secret are dropped: they have no place for the mark that replaces texts.
         reply.score.take_if(|score| redactor.is_in_number(*score));
         reply.summary.iter_mut().for_each(|text| self.text(text));
         for check in &mut reply.checks {
@@ -64,8 +64,7 @@ impl RowRedactor<'_> {
     fn error(&mut self, error: &mut RowError<'static>) {
         self.text(&mut error.code);
         self.text(&mut error.message);
-        let after = &mut error.retry_after_ms;
-        after.take_if(|after| self.redactor.is_in_number(f64::from(*after)));
+        error.retry_after_ms.take_if(|after| self.redactor.is_in_number(f64::from(*after)));
         self.raw(error.details.as_mut());
     }
 
@@ -77,7 +76,7 @@ impl RowRedactor<'_> {
 
     fn raw(&mut self, raw: Option<&mut Raw<'static>>) {
         let Some(raw) = raw else { return };
-        self.is_searched &= tree_bytes(raw.get()) <= self.most_tree;
+        self.is_searched &= tree_bytes(raw.get()) <= self.max_tree;
         if self.is_searched
             && let Some(redacted) = self.redactor.json(raw.get())
         {
@@ -88,14 +87,14 @@ impl RowRedactor<'_> {
         }
     }
 
-    /// Names stay different, and such as files can have.
+    /// Redacts names and media types of artifacts. Names stay distinct and valid as file names.
     fn names(&self, artifacts: &mut [LeftFile]) {
-        let is_told = |name: &String| self.redactor.is_in(name.as_bytes());
+        let has_secret = |name: &String| self.redactor.is_in(name.as_bytes());
         let names = artifacts.iter().map(|artifact| &artifact.name);
-        let mut names: DistinctNames = names.filter(|name| !is_told(name)).collect();
+        let mut names: DistinctNames = names.filter(|name| !has_secret(name)).collect();
         for LeftFile { name, media_type, .. } in artifacts {
             self.redactor.text(media_type);
-            if is_told(name) {
+            if has_secret(name) {
                 self.redactor.text(name);
                 let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
                 let mut plain = name.replace(|c| !is_plain(c), "_");

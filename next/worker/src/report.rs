@@ -1,4 +1,4 @@
-//! [`AttemptReport`]: a row as bytes that fit a frame, with the output's artifact and what was said.
+//! [`AttemptReport`]: a row and its log as bytes that fit a frame.
 
 use std::{io, sync::Arc};
 
@@ -13,38 +13,54 @@ use runner_model::{
 use runner_sandbox::{LeftContent, LeftFile, Redactor, cut};
 use serde::Serialize;
 
-use crate::{artifacts::hand_on, attempt::AttemptResult};
+use crate::artifacts::send_artifact;
 
 /// Bytes of an output that stays in the row.
 const MAX_OUTPUT: usize = 64 << 10;
-/// Bytes of a summary in a row that is too long with all of it.
+/// Bytes of the summary in a row that was too long.
 const MAX_SUMMARY: usize = 1000;
-/// How many checks, and how many metrics, a row keeps that is too long with all of them.
-const KEPT: usize = 40;
+/// Checks, and metrics, of a row that was too long.
+const MAX_KEPT: usize = 40;
 
-/// What a worker reports of an attempt.
+/// The result of an attempt, before it is encoded.
+pub struct AttemptResult<'a> {
+    pub row: Row<'a>,
+    pub said: Said<'static>,
+    /// Files for the row's artifacts. Their contents are not yet redacted.
+    pub left: Vec<LeftFile>,
+    pub host_fault: Option<HostFault>,
+}
+
+impl<'a> From<Row<'a>> for AttemptResult<'a> {
+    /// Wraps a rejudged row.
+    fn from(row: Row<'a>) -> Self {
+        Self { row, said: Said::default(), left: Vec::new(), host_fault: None }
+    }
+}
+
+/// The body of a report frame.
 #[derive(Default)]
 pub struct AttemptReport {
-    /// One compact JSON object.
+    /// One compact JSON object, or the list of problems of a checked test.
     pub row: Vec<u8>,
-    /// What was said, as JSON; empty if nothing was.
+    /// JSON of [`Said`]. Empty if the guest logged and printed nothing.
     pub said: Vec<u8>,
     host_fault: Option<HostFault>,
 }
 
 impl AttemptReport {
-    /// Makes the report of an attempt. Its artifacts are sent before: `send` takes each piece with the artifact's index. An
-    /// output that cannot stand in the row is the first of them.
+    /// Encodes the result of an attempt. Passes its artifacts to `send` first, in pieces, each with the artifact's index. An
+    /// output that does not fit the row becomes artifact 0.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read back, or what `send` says.
+    /// A file that cannot be read, or an error of `send`.
     pub fn new(
-        made: AttemptResult<'_>,
+        result: AttemptResult<'_>,
         redactor: Option<&Arc<Redactor>>,
         mut send: impl FnMut(u32, Vec<u8>) -> io::Result<()>,
     ) -> io::Result<Self> {
-        let (mut row, mut left) = (made.row, made.left);
+        let (mut row, mut left) = (result.row, result.left);
         if let Some(output) = row.output.take_if(|output| is_artifact(output.get())) {
             row.output = Raw::of(&serde_json::json!({"$artifact": OUTPUT_ARTIFACT})).ok();
             let content = output.get().as_bytes().to_vec();
@@ -57,18 +73,17 @@ impl AttemptReport {
             left.insert(0, file);
         }
         for (index, file) in (0..).zip(left) {
-            let artifact = hand_on(file, redactor, |piece| send(index, piece))?;
-            row.artifacts.push(artifact);
+            row.artifacts.push(send_artifact(file, redactor, |piece| send(index, piece))?);
         }
-        Ok(Self { row: encode_row(row), said: encode_said(made.said), host_fault: made.host_fault })
+        let (said, host_fault) = (encode_said(result.said), result.host_fault);
+        Ok(Self { row: encode_row(row), said, host_fault })
     }
 
-    /// The report of a test that was checked.
-    pub fn of_problems(problems: &[Problem]) -> Self {
+    /// Encodes the problems of a test that was checked without a call.
+    pub fn from_problems(problems: &[Problem]) -> Self {
         Self { row: json(&problems), ..Self::default() }
     }
 
-    /// The report's head.
     pub fn head(&self, task: TaskId) -> ReportHead {
         ReportHead {
             task,
@@ -79,21 +94,21 @@ impl AttemptReport {
     }
 }
 
-/// Tells whether an output cannot stand in a row: it is large or deep, or looks like what stands there for an artifact.
+/// Returns whether an output must become an artifact: it is large or deep, or could be read as a reference to an artifact.
 fn is_artifact(output: &str) -> bool {
     output.len() > MAX_OUTPUT
         || is_deep(output)
         || first_key(output).as_deref() == Some("$artifact")
 }
 
-/// The first key of an object; it may be written with escapes.
+/// Returns the first key of an object, without its escapes.
 fn first_key(json: &str) -> Option<String> {
     let inside = json.strip_prefix('{')?;
     let mut values = serde_json::Deserializer::from_str(inside).into_iter();
     values.next()?.ok()
 }
 
-/// Serializes a row, and cuts what matters least until it fits.
+/// Serializes a row. If it is too long, removes the least important parts until it fits.
 fn encode_row(mut row: Row<'_>) -> Vec<u8> {
     let steps: [fn(&mut Row<'_>); 6] = [
         |row| row.summary.iter_mut().for_each(|text| shorten(text, MAX_SUMMARY)),
@@ -110,10 +125,10 @@ fn encode_row(mut row: Row<'_>) -> Vec<u8> {
             }
         },
         |row| {
-            // What failed says more.
+            // Failed checks explain the outcome, so they are kept before others.
             row.checks.sort_by_key(|check| check.verdict != Verdict::Fail);
-            row.checks.truncate(KEPT);
-            row.metrics.truncate(KEPT);
+            row.checks.truncate(MAX_KEPT);
+            row.metrics.truncate(MAX_KEPT);
         },
         shorten_texts,
     ];
@@ -129,8 +144,8 @@ fn encode_row(mut row: Row<'_>) -> Vec<u8> {
     bytes
 }
 
-/// Cuts every text of a row. The longest row that is left has 64 KiB of output, the artifacts that fit it, and 40 checks, 40
-/// metrics and 20 denials of texts in which every byte is written as six: less than [`MAX_ROW`].
+/// Cuts every text of a row. JSON escapes a control character as six bytes, so the longest row now has 64 KiB of output,
+/// the artifacts that fit, and 40 checks, 40 metrics and 20 denials of such texts: less than [`MAX_ROW`].
 fn shorten_texts(row: &mut Row<'_>) {
     row.summary.iter_mut().for_each(|text| shorten(text, 200));
     for check in &mut row.checks {
@@ -157,7 +172,7 @@ fn shorten(text: &mut Text<'_>, most: usize) {
     }
 }
 
-/// Serializes what was said, and cuts its end until it fits.
+/// Serializes a log. If it is too long, cuts its end until it fits.
 fn encode_said(mut said: Said<'_>) -> Vec<u8> {
     if said.is_empty() {
         return Vec::new();
@@ -180,7 +195,7 @@ fn encode_said(mut said: Said<'_>) -> Vec<u8> {
 fn json(value: &impl Serialize) -> Vec<u8> {
     // An echo row has at most 450 bytes.
     let mut bytes = Vec::with_capacity(512);
-    // A Vec takes every write, and our types have JSON.
+    // Writing to a Vec cannot fail, and all keys are strings.
     let _ = serde_json::to_writer(&mut bytes, value);
     bytes
 }

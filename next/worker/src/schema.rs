@@ -1,9 +1,9 @@
-//! [`Schema`]: a JSON Schema that is ready to check values, in bounded time and memory whatever is in either.
+//! [`Schema`]: a compiled JSON Schema that checks values in bounded time and memory.
 //!
-//! Plugins write the schemas of their configurations and inputs, and guests the outputs that are checked. A schema of a few
-//! lines can take exponential time, and a validator that keeps every mistake can take any memory. The validator has no
-//! bounds of its own, so every part of a schema gets a format whose function counts, and which unwinds when there is too
-//! much. Nothing is fetched, and patterns match in linear time.
+//! Plugins provide the schemas of configurations and inputs, and guests the checked outputs, so both can be hostile. A
+//! schema of a few lines can take exponential time, and a validator that collects all errors can fill the memory. `boon`
+//! has no bounds. So each subschema gets a `format` whose function counts steps and unwinds when there are too many.
+//! References are never fetched, and patterns match in linear time.
 
 use std::{
     cell::Cell,
@@ -19,45 +19,46 @@ use regex::RegexBuilder;
 use runner_sandbox::cut;
 use serde_json::{Value, json};
 
-/// Where the schema is, for references within it.
-const PLACE: &str = "http://runner.invalid/schema";
-/// Where the schema is of all values that are not valid: for that one the validator keeps no places and stops early.
-const OPPOSITE: &str = "http://runner.invalid/opposite";
-/// The format that counts.
+/// Address of the schema, for references within it.
+const ADDRESS: &str = "http://runner.invalid/schema";
+/// Address of `{"not": schema}`. For a negated schema `boon` collects no errors and stops at the first.
+const NEGATED: &str = "http://runner.invalid/negated";
+/// The `format` that counts steps.
 const STEP: &str = "runner:step";
-/// Steps in which a value is found to be valid or not. Of a part that does not hold the validator keeps up to 1 KiB.
+/// Steps to decide whether a value is valid. `boon` keeps up to 1 KiB for each failed subschema.
 const MAX_STEPS: usize = 80_000;
-/// Steps in which the places are found where a value is not valid.
-const MAX_EXPLAINED: usize = 20_000;
-/// Items that count as a step beside their own: of an item of a wrong type less is kept.
+/// Steps to find the places where a value is invalid.
+const MAX_EXPLAIN_STEPS: usize = 20_000;
+/// Items of an array, or entries of an object, that count as one more step. An item of a wrong type causes no call of
+/// [`step`], but costs less memory than a failed subschema.
 const ITEMS: usize = 6;
-/// Bytes of stack that a check may take; the threads of tests have 2 MiB.
+/// Bytes of stack for a check. Threads of tests have 2 MiB.
 const MAX_STACK: usize = 1 << 20;
-/// Parts of one schema; to compile it takes time by the square of them.
+/// Subschemas of one schema. The time to compile them is quadratic.
 const MAX_PARTS: usize = 10_000;
-/// Bytes that the patterns of one schema may have when they are compiled.
+/// Bytes of all compiled patterns of one schema.
 const MAX_PATTERNS: usize = 32 << 20;
-/// How many of the places where a value is not valid are named, and how many bytes there are of each reason.
+/// Invalid places in a message.
 const MAX_NAMED: usize = 5;
+/// Bytes of each reason in a message.
 const MAX_REASON: usize = 500;
 
-/// A schema that was compiled.
 pub struct Schema {
-    /// As it was written.
+    /// The source.
     pub value: Value,
     schemas: Schemas,
     index: SchemaIndex,
-    opposite: SchemaIndex,
+    negated: SchemaIndex,
 }
 
-/// Refuses everything that a schema wants to have fetched.
-struct Nothing;
+/// A loader of references that refuses all.
+struct NoLoader;
 
-/// What is unwound with when a check takes too much.
-struct TooMuch;
+/// The payload of the unwinding that ends a check with too many steps.
+struct TooManySteps;
 
 thread_local! {
-    /// How many steps the check of this thread has left, and the address that its stack must not reach.
+    /// Steps left of this thread's check, and the address that its stack must not reach.
     static LEFT: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
@@ -66,12 +67,12 @@ impl Schema {
     ///
     /// # Errors
     ///
-    /// Why it is none, as the rest of a sentence that begins with it.
+    /// Why it is invalid. Completes a sentence that starts with "the schema".
     pub fn new(value: Value) -> Result<Self, String> {
         let invalid = |error: CompileError| {
             let reason = match &error {
                 CompileError::ValidationError { src, .. } => reasons(src),
-                // A pattern that is too large when it is compiled.
+                // `boon` reports a too large pattern as a bug.
                 CompileError::Bug(reason) => reason.to_string(),
                 error => format!("{error:#}"),
             };
@@ -79,7 +80,7 @@ impl Schema {
             format!("is not a valid JSON Schema: {reason}")
         };
         let mut parts = Parts {
-            // Later drafts take formats for annotations.
+            // Since 2019-09, `format` is only an annotation.
             asserts_formats: value["$schema"]
                 .as_str()
                 .and_then(Draft::from_url)
@@ -88,49 +89,47 @@ impl Schema {
             patterns: MAX_PATTERNS,
         };
         let mut counted = value.clone();
-        parts.count(&mut counted)?;
+        parts.insert_steps(&mut counted)?;
         let mut compiler = Compiler::new();
-        compiler.use_loader(Box::new(Nothing));
+        compiler.use_loader(Box::new(NoLoader));
         compiler.enable_format_assertions();
         compiler.register_format(Format { name: STEP, func: step });
         let mut schemas = Schemas::new();
-        let mut compile = |place: &str, schema| {
-            compiler.add_resource(place, schema).map_err(invalid)?;
-            compiler.compile(place, &mut schemas).map_err(invalid)
+        let mut compile = |address: &str, schema| {
+            compiler.add_resource(address, schema).map_err(invalid)?;
+            compiler.compile(address, &mut schemas).map_err(invalid)
         };
-        let index = compile(PLACE, counted)?;
-        let opposite = compile(OPPOSITE, json!({"not": {"$ref": PLACE}}))?;
-        Ok(Self { value, schemas, index, opposite })
+        let index = compile(ADDRESS, counted)?;
+        let negated = compile(NEGATED, json!({"not": {"$ref": ADDRESS}}))?;
+        Ok(Self { value, schemas, index, negated })
     }
 
-    /// Says where a value is not valid, and why; none if it is valid.
+    /// Describes where and why a value is invalid. `None` if it is valid.
     pub fn mismatch(&self, value: &Value) -> Option<String> {
-        let is_valid = || self.schemas.validate(value, self.opposite).is_err();
-        match within(MAX_STEPS, is_valid) {
+        match with_steps(MAX_STEPS, || self.schemas.validate(value, self.negated).is_err()) {
             Some(true) => return None,
             Some(false) => {}
-            None => return Some("it takes too much to find out whether it is valid".into()),
+            None => return Some("checking it against the schema takes too many steps".into()),
         }
-        let explain = || {
+        let explained = with_steps(MAX_EXPLAIN_STEPS, || {
             let error = self.schemas.validate(value, self.index).err()?;
             Some(reasons(&error))
-        };
-        let unknown = || "it is not valid, and too large to look for where".to_owned();
-        Some(within(MAX_EXPLAINED, explain).flatten().unwrap_or_else(unknown))
+        });
+        let too_large = || "it is not valid, but too large to find out where".to_owned();
+        Some(explained.flatten().unwrap_or_else(too_large))
     }
 }
 
-/// The reasons that have no further ones.
+/// Formats the innermost causes of an error.
 fn reasons(error: &ValidationError<'_, '_>) -> String {
     let mut reasons = Vec::new();
-    collect(error, &mut reasons);
+    collect_reasons(error, &mut reasons);
     reasons.join("; ")
 }
 
-/// Collects the reasons that have no further ones.
-fn collect(error: &ValidationError<'_, '_>, reasons: &mut Vec<String>) {
+fn collect_reasons(error: &ValidationError<'_, '_>, reasons: &mut Vec<String>) {
     for cause in &error.causes {
-        collect(cause, reasons);
+        collect_reasons(cause, reasons);
     }
     if error.causes.is_empty() && reasons.len() < MAX_NAMED {
         let reason = match error.instance_location.to_string() {
@@ -141,23 +140,22 @@ fn collect(error: &ValidationError<'_, '_>, reasons: &mut Vec<String>) {
     }
 }
 
-/// Lets a check take so many steps; none if it takes more.
-fn within<T>(steps: usize, check: impl FnOnce() -> T) -> Option<T> {
+/// Runs a check that may take `steps` steps. `None` if it needs more.
+fn with_steps<T>(steps: usize, check: impl FnOnce() -> T) -> Option<T> {
     let here = 0_u8;
     LEFT.set((steps, ptr::from_ref(&here).addr().saturating_sub(MAX_STACK)));
     match catch_unwind(AssertUnwindSafe(check)) {
         Ok(checked) => Some(checked),
-        Err(payload) if payload.is::<TooMuch>() => None,
+        Err(payload) if payload.is::<TooManySteps>() => None,
         Err(payload) => resume_unwind(payload),
     }
 }
 
-/// Is called for each value and each part of a schema that it is checked against, but for parts that a type or a constant
-/// decides.
+/// Counts a step. `boon` calls it for each pair of a value and a subschema, unless a type or constant decides before.
 fn step(value: &Value) -> Result<(), Box<dyn Error>> {
     let here = 0_u8;
     let (left, end) = LEFT.get();
-    // Items are not all looked at one by one: those of a wrong type are not, and those that must be unique.
+    // `boon` does not call this for items of a wrong type, or while it compares items that must be unique.
     let cost = 1 + match value {
         Value::Array(items) => items.len() / ITEMS,
         Value::Object(entries) => entries.len() / ITEMS,
@@ -165,34 +163,37 @@ fn step(value: &Value) -> Result<(), Box<dyn Error>> {
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     };
     if cost > left || ptr::from_ref(&here).addr() < end {
-        resume_unwind(Box::new(TooMuch));
+        resume_unwind(Box::new(TooManySteps));
     }
     LEFT.set((left - cost, end));
     Ok(())
 }
 
-/// What is found in the parts of a schema.
+/// A walk through the parts of a schema.
 struct Parts {
+    /// Whether the schema's draft checks formats.
     asserts_formats: bool,
-    /// Those that are left of [`MAX_PARTS`].
+    /// Parts left of [`MAX_PARTS`].
     parts: usize,
-    /// Bytes that are left of [`MAX_PATTERNS`].
+    /// Bytes left of [`MAX_PATTERNS`].
     patterns: usize,
 }
 
 impl Parts {
-    /// Puts the format that counts into every part. What may be a part is taken for one, since anything can be referred to.
-    fn count(&mut self, schema: &mut Value) -> Result<(), String> {
+    /// Inserts [`STEP`] into each object that may be a subschema. A reference can make one of any object.
+    fn insert_steps(&mut self, schema: &mut Value) -> Result<(), String> {
         let entries = match schema {
             Value::Object(entries) => entries,
-            Value::Array(items) => return items.iter_mut().try_for_each(|item| self.count(item)),
+            Value::Array(items) => {
+                return items.iter_mut().try_for_each(|item| self.insert_steps(item));
+            }
             _ => return Ok(()),
         };
         self.parts = self.parts.checked_sub(1).ok_or("has too many parts")?;
         for (key, value) in &mut *entries {
             match (key.as_str(), value) {
                 ("const" | "enum", value) if has_reference(value) => {
-                    return Err("has a reference inside of a constant".into());
+                    return Err("has a reference inside a constant".into());
                 }
                 ("const" | "enum", _) => {}
                 (
@@ -202,16 +203,16 @@ impl Parts {
                 ) => {
                     for (name, part) in named {
                         if key == "patternProperties" {
-                            self.pattern(name)?;
+                            self.add_pattern(name)?;
                         }
                         if part.is_string() {
                             return Err(format!("has a text in its `{key}`"));
                         }
-                        self.count(part)?;
+                        self.insert_steps(part)?;
                     }
                 }
-                ("pattern", Value::String(pattern)) => self.pattern(pattern)?,
-                (_, value) => self.count(value)?,
+                ("pattern", Value::String(pattern)) => self.add_pattern(pattern)?,
+                (_, value) => self.insert_steps(value)?,
             }
         }
         let format = entries.insert("format".into(), STEP.into());
@@ -223,11 +224,11 @@ impl Parts {
         Ok(())
     }
 
-    /// Counts how large a pattern is about.
-    fn pattern(&mut self, pattern: &str) -> Result<(), String> {
+    /// Subtracts the approximate compiled size of a pattern.
+    fn add_pattern(&mut self, pattern: &str) -> Result<(), String> {
         let fits = |size: &usize| RegexBuilder::new(pattern).size_limit(*size).build().is_ok();
         let size = [16 << 10, 256 << 10, 4 << 20].into_iter().find(fits);
-        // More than this is refused for one pattern.
+        // The default limit of `regex`, with which `boon` refuses a pattern.
         let left = self.patterns.checked_sub(size.unwrap_or(10 << 20));
         self.patterns = left.ok_or("has patterns that are too large")?;
         Ok(())
@@ -244,7 +245,7 @@ fn has_reference(value: &Value) -> bool {
     }
 }
 
-impl UrlLoader for Nothing {
+impl UrlLoader for NoLoader {
     fn load(&self, url: &str) -> Result<Value, Box<dyn Error>> {
         Err(format!("`{url}` is not in the schema, and nothing is fetched").into())
     }

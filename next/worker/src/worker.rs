@@ -1,4 +1,4 @@
-//! `__worker PARENT_PID`: descriptor 0 is the socket to the supervisor, 1 the file of slot words, 2 takes last words.
+//! `__worker PARENT_PID`: descriptor 0 is the socket to the supervisor, 1 the file of slot words, 2 receives last words.
 
 use std::{
     fs::File,
@@ -16,11 +16,11 @@ use signal_hook::{
 };
 
 use crate::{
-    control::{self, refused},
+    control::{self, unexpected},
     exit, guests,
     harden::{Openings, harden},
     link::{Incoming, Outgoing},
-    shared::WorkerState,
+    worker_state::WorkerState,
 };
 
 /// Runs the worker to its end.
@@ -29,27 +29,27 @@ pub fn main(arguments: &[&str]) -> Result<(), String> {
         return Err("expected `__worker PARENT_PID`".into());
     };
     harden(parent)?;
-    let own = |error: io::Error| format!("cannot take over signals and descriptors: {error}");
-    ignore_signals().map_err(own)?;
-    let socket = io::stdin().as_fd().try_clone_to_owned().map_err(own)?;
-    let slots = io::stdout().as_fd().try_clone_to_owned().map_err(own)?;
-    let served = serve(socket.into(), slots.into(), |served| exit(end_of(served)));
-    end_of(served)
+    let failed = |error: io::Error| format!("cannot set up signals and descriptors: {error}");
+    ignore_signals().map_err(failed)?;
+    let socket = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
+    let slots = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;
+    let served = serve(socket.into(), slots.into(), |served| exit(exit_result(served)));
+    exit_result(served)
 }
 
-/// Leaves it to the supervisor to answer what a terminal sends to all.
+/// Ignores signals that a terminal sends to the whole process group. The supervisor handles them and sends a frame.
 fn ignore_signals() -> io::Result<()> {
     for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP] {
-        // Nothing looks at the flag; a handler is enough to go on.
+        // The flag is not read: any handler replaces the signal's default action.
         flag::register(signal, Arc::default())?;
     }
     Ok(())
 }
 
-fn end_of(served: io::Result<()>) -> Result<(), String> {
+fn exit_result(served: io::Result<()>) -> Result<(), String> {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     match served {
-        // The supervisor is gone; there is nobody to tell.
+        // Without a supervisor there is no reader of an error.
         Err(error) if matches!(error.kind(), UnexpectedEof | BrokenPipe | ConnectionReset) => {
             Ok(())
         }
@@ -57,8 +57,10 @@ fn end_of(served: io::Result<()>) -> Result<(), String> {
     }
 }
 
-/// Serves tasks over `socket`, noting in `slots` what runs. Calls `leave` on the control thread at `Finish`, at the socket's
-/// end or if the supervisor is broken, also while a guest is inside one long instruction.
+/// Serves tasks over `socket` and writes running tasks to `slots`.
+///
+/// Calls `leave` on the control thread after `Finish`, at the socket's end or after a bad frame, also while a guest is
+/// inside one long instruction.
 ///
 /// # Errors
 ///
@@ -69,35 +71,35 @@ fn serve(
     leave: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> io::Result<()> {
     let mut outgoing = Outgoing::new(socket.try_clone()?);
-    outgoing.say(&hello())?;
+    outgoing.send(&hello())?;
     let mut incoming = Incoming::new(socket);
     let Some(ToWorker::Prepare(prepare)) = incoming.next()? else {
-        return Err(refused("something else before `Prepare`"));
+        return Err(unexpected("another one before `Prepare`"));
     };
-    // Here no thread exists yet: all will stand behind the wall, and nothing opens the system's certificates there.
-    let grants = prepare.providers.iter();
-    let mut grants = grants.flat_map(|prepared| &prepared.provider.grants.net);
+    // Before the wall, which also closes the files of the system's certificates.
+    let mut grants = prepare.providers.iter().flat_map(|prepared| &prepared.provider.grants.net);
     if grants.any(|grant| grant.to_string().starts_with("https:")) {
         load_certificates();
     }
-    let standing = Openings::of(&prepare).close_others();
+    // Before any thread, because the wall binds only this thread and those it starts.
+    let wall = Openings::for_worker(&prepare).close_others();
     let engines = Engines::new(prepare.slots, prepare.memory);
-    let shared = WorkerState::new(outgoing, slots, prepare.slots, engines.interrupt());
-    let shared = Arc::new(shared);
-    let watched = shared.clone();
+    let state = Arc::new(WorkerState::new(outgoing, slots, prepare.slots, engines.interrupt()));
     let (torn_down, wait) = mpsc::channel();
-    let control = thread::Builder::new().name("control".into()).spawn(move || {
-        let served = control::serve(&mut incoming, &watched, &wait);
-        watched.interrupt.now();
-        leave(served);
+    let control = thread::Builder::new().name("control".into()).spawn({
+        let state = state.clone();
+        move || {
+            let served = control::serve(&mut incoming, &state, &wait);
+            state.interrupt.now();
+            leave(served);
+        }
     })?;
-    guests::run(shared, &engines, *prepare, standing)?;
+    guests::run(state, &engines, *prepare, wall)?;
     drop(torn_down);
-    let left = control.join();
-    left.map_err(|_| io::Error::other("the control thread panicked"))
+    control.join().map_err(|_| io::Error::other("the control thread panicked"))
 }
 
-/// The first frame.
+/// Returns the first frame of a worker.
 pub fn hello() -> FromWorker {
     FromWorker::Hello(Hello {
         version: env!("CARGO_PKG_VERSION").into(),

@@ -1,4 +1,4 @@
-//! Landlock: the files and ports that are left to a process.
+//! Landlock: restricts a process to the files and ports of [`Openings`].
 
 use std::os::fd::OwnedFd;
 
@@ -8,16 +8,14 @@ use landlock::{
     path_beneath_rules,
 };
 
-use runner_model::{grants::FsMode, provider::MountedFolder};
+use runner_model::{NetGrant, grants::FsMode, prepare::Prepare, provider::MountedFolder};
 use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
 
-use super::Openings;
-
-/// The newest version whose rights are asked for. An older kernel gives what it has of them.
+/// The newest version in use. An older kernel enforces the part that it knows.
 const NEWEST: ABI = ABI::V10;
-/// The port of name servers.
+/// Port of name servers.
 const DNS: u16 = 53;
-/// What libraries read to look up a name. `resolv.conf` is often a link into a folder where it is replaced.
+/// Files that libraries read to look up a name. `resolv.conf` is often a link into a folder where it is replaced.
 const RESOLVER: [&str; 6] = [
     "/etc/hosts",
     "/etc/resolv.conf",
@@ -27,7 +25,32 @@ const RESOLVER: [&str; 6] = [
     "/run/systemd/resolve",
 ];
 
-/// Restricts this thread and all that it starts. Gives the version of Landlock that is in effect; 0 without any.
+/// The files and ports that the second wall leaves open. Paths are absolute. Missing ones are ignored.
+#[derive(Default)]
+pub struct Openings<'a> {
+    /// Folders whose files can be read, but not listed.
+    pub files: Vec<&'a str>,
+    pub mounts: Vec<&'a MountedFolder>,
+    /// A folder that can be read and written.
+    pub scratch: Option<&'a str>,
+    /// TCP ports that can be connected to, in addition to name servers. If there are none, no socket can be created.
+    pub ports: Vec<u16>,
+}
+
+impl<'a> Openings<'a> {
+    pub fn for_worker(prepare: &'a Prepare) -> Self {
+        let providers = || prepare.providers.iter();
+        let grants = providers().flat_map(|prepared| &prepared.provider.grants.net);
+        Self {
+            files: vec![&prepare.cache, &prepare.blobs],
+            mounts: providers().flat_map(|prepared| &prepared.mounts).collect(),
+            scratch: Some(&prepare.scratch),
+            ports: grants.map(NetGrant::port).collect(),
+        }
+    }
+}
+
+/// Restricts this thread and the threads that it starts. Returns the effective version of Landlock, 0 without any.
 ///
 /// # Errors
 ///
@@ -42,10 +65,7 @@ pub fn restrict(openings: &Openings<'_>) -> Result<u32, RulesetError> {
         | AccessFs::IoctlDev
         | AccessFs::ResolveUnix;
     let write = read | AccessFs::from_write(NEWEST) & !special;
-    let resolver: &[&str] = match openings.ports[..] {
-        [] => &[],
-        _ => &RESOLVER,
-    };
+    let resolver: &[&str] = if openings.ports.is_empty() { &[] } else { &RESOLVER };
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(AccessNet::from_all(NEWEST))?
@@ -59,12 +79,12 @@ pub fn restrict(openings: &Openings<'_>) -> Result<u32, RulesetError> {
             FsMode::ReadOnly => read,
             FsMode::ReadWrite => write,
         };
-        if let Some(folder) = open(mount) {
+        if let Some(folder) = open_mount(mount) {
             rules = rules.add_rule(PathBeneath::new(folder, rights))?;
         }
     }
     if !openings.ports.is_empty() {
-        // Answers of name servers that are too long for UDP come by TCP. A socket of UDP gets a port of its own unasked.
+        // Name servers send long answers over TCP. The kernel binds each UDP socket to a free port.
         let dns = AccessNet::ConnectTcp | AccessNet::ConnectSendUdp;
         rules = rules
             .add_rule(NetPort::new(DNS, dns))?
@@ -84,8 +104,8 @@ pub fn restrict(openings: &Openings<'_>) -> Result<u32, RulesetError> {
     })
 }
 
-/// Opens a granted folder, unless a guest of another worker has put another one into its place.
-fn open(mount: &MountedFolder) -> Option<OwnedFd> {
+/// Opens a granted folder. `None` if a guest of another worker has replaced it.
+fn open_mount(mount: &MountedFolder) -> Option<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = openat(CWD, mount.host.as_str(), flags, Mode::empty()).ok()?;
     let found = fstat(&folder).ok()?;

@@ -1,4 +1,4 @@
-//! Attacks on the wall, made by threads that stand behind it: a wall binds its thread alone.
+//! Attacks on the wall by threads that have closed it: a wall binds only its thread.
 
 use std::{
     collections::BTreeMap,
@@ -21,9 +21,9 @@ use runner_model::{grants::FsMode, prepare::WallStatus, provider::MountedFolder}
 use tempfile::TempDir;
 
 use super::{Openings, offered, seccomp::programs};
-use crate::lie::attacks::{Came, Targets, attack};
+use crate::lie::attacks::{AttackResult, Targets, attack};
 
-/// What attacks aim at, and what listens.
+/// The targets of attacks and their listeners.
 struct Victim {
     folder: TempDir,
     tcp: TcpListener,
@@ -71,14 +71,18 @@ impl Victim {
         path.to_str().unwrap().to_owned()
     }
 
-    /// What is done behind a wall with ports, and how the others fail. Before the wall all are done.
-    fn attacked(&self, ports: Vec<u16>) -> (Vec<&'static str>, BTreeMap<&'static str, i32>) {
+    /// Attacks through a wall with open ports. Returns the attacks that succeed, and the error numbers of the others. All
+    /// must succeed without the wall.
+    fn attack(&self, ports: Vec<u16>) -> (Vec<&'static str>, BTreeMap<&'static str, i32>) {
         let (cache, scratch) = (self.path("cache"), self.path("scratch"));
         let targets = self.targets.clone();
         let attacks = move || {
-            for (name, came) in attack(&targets) {
-                // Not every kernel has it.
-                assert!(came == Came::Done || name.contains("MPTCP"), "{name}: {came:?}");
+            for (name, result) in attack(&targets) {
+                // Not every kernel has MPTCP.
+                assert!(
+                    result == AttackResult::Done || name.contains("MPTCP"),
+                    "{name}: {result:?}"
+                );
             }
             let openings = Openings {
                 files: vec![&cache],
@@ -91,10 +95,10 @@ impl Victim {
         };
         let mut done = Vec::new();
         let mut failed = BTreeMap::new();
-        for (name, came) in thread::spawn(attacks).join().unwrap() {
-            match came {
-                Came::Done => done.push(name),
-                Came::Failed(number) => drop(failed.insert(name, number)),
+        for (name, result) in thread::spawn(attacks).join().unwrap() {
+            match result {
+                AttackResult::Done => done.push(name),
+                AttackResult::Failed(number) => drop(failed.insert(name, number)),
             }
         }
         (done, failed)
@@ -108,7 +112,7 @@ impl Drop for Victim {
     }
 }
 
-/// Fails unless each was refused, and did not just miss its target.
+/// Asserts that each attack was refused, and did not just miss its target.
 #[track_caller]
 fn assert_refused(failed: &BTreeMap<&str, i32>) {
     let refusals = [libc::EPERM, libc::EACCES, libc::EXDEV];
@@ -118,9 +122,9 @@ fn assert_refused(failed: &BTreeMap<&str, i32>) {
 }
 
 #[test]
-fn walls_refuse_what_escaped_guests_try() {
+fn wall_refuses_escaped_guests() {
     let victim = Victim::new();
-    let (done, failed) = victim.attacked(Vec::new());
+    let (done, failed) = victim.attack(Vec::new());
     assert_eq!(done, ["see how large a file of the home is", "read an entry of the cache"]);
     assert_refused(&failed);
 }
@@ -130,21 +134,21 @@ fn granted_ports_open_nothing_else() {
     let victim = Victim::new();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let granted = other.local_addr().unwrap().port();
-    let (done, failed) = victim.attacked(vec![granted]);
+    let (done, failed) = victim.attack(vec![granted]);
     let is_udp_open = offered().landlock < 10;
     let udp = is_udp_open.then_some("send by UDP");
     let open = ["see how large a file of the home is", "read an entry of the cache"];
     assert_eq!(done, open.into_iter().chain(udp).collect::<Vec<_>>());
     assert_refused(&failed);
-    // The same port, granted.
+    // The target's port, granted.
     let port = victim.tcp.local_addr().unwrap().port();
-    let (done, _) = victim.attacked(vec![port]);
+    let (done, _) = victim.attack(vec![port]);
     assert!(done.contains(&"connect by TCP"), "{done:?}");
     assert!(!done.contains(&"connect by MPTCP"), "{done:?}");
 }
 
 #[test]
-fn behind_the_wall_work_goes_on() {
+fn permitted_work_passes_the_wall() {
     let victim = Victim::new();
     let mount = |name, mode| {
         let host = victim.path(name);
@@ -197,22 +201,22 @@ fn behind_the_wall_work_goes_on() {
 
 #[test]
 fn this_kernel_offers_both_layers() {
-    let standing = offered();
-    assert!(standing.landlock >= 4 && standing.seccomp, "{standing:?}");
+    let offered = offered();
+    assert!(offered.landlock >= 4 && offered.seccomp, "{offered:?}");
 }
 
 #[test]
-fn walls_that_cannot_stand_fail_nothing() {
+fn missing_walls_are_no_error() {
     let again = || {
         Openings::default().close_others();
-        // The first one closes what a kernel without either does not have.
+        // The first wall refuses the system calls of the second, as a kernel without them would.
         Openings::default().close_others()
     };
     assert_eq!(thread::spawn(again).join().unwrap(), WallStatus::default());
 }
 
-/// Runs a filter as the kernel does, and gives the number of the error; none if the call is allowed.
-fn ask(program: &[seccompiler::sock_filter], call: i64, arguments: [u64; 6]) -> Option<u32> {
+/// Runs a filter as the kernel does. Returns the error number, or `None` if the call is allowed.
+fn run_filter(program: &[seccompiler::sock_filter], call: i64, arguments: [u64; 6]) -> Option<u32> {
     let processor = match std::env::consts::ARCH {
         "x86_64" => 0xc000_003e,
         _ => 0xc000_00b7_u32,
@@ -223,7 +227,7 @@ fn ask(program: &[seccompiler::sock_filter], call: i64, arguments: [u64; 6]) -> 
     loop {
         let step = &program[at];
         at += 1;
-        let mut jump = |is_so: bool| at += usize::from(if is_so { step.jt } else { step.jf });
+        let mut jump = |is_true: bool| at += usize::from(if is_true { step.jt } else { step.jf });
         match step.code {
             0x20 => {
                 let word = &data[step.k as usize..][..4];
@@ -243,20 +247,20 @@ fn ask(program: &[seccompiler::sock_filter], call: i64, arguments: [u64; 6]) -> 
     }
 }
 
-/// The kernel's answer to a call: of two errors that of the filter that came last.
-fn answer(has_sockets: bool, call: i64, arguments: &[u64]) -> Option<u32> {
+/// Returns the kernel's error for a call. Of two errors it takes that of the last filter.
+fn errno(has_sockets: bool, call: i64, arguments: &[u64]) -> Option<u32> {
     let [absent, allowed] = programs(has_sockets).unwrap();
     let mut all = [0; 6];
     all[..arguments.len()].copy_from_slice(arguments);
-    ask(&absent, call, all).or_else(|| ask(&allowed, call, all))
+    run_filter(&absent, call, all).or_else(|| run_filter(&allowed, call, all))
 }
 
 #[test]
 fn calls_beyond_the_list_are_refused() {
     let refused = |call, arguments: &[u64]| {
         for has_sockets in [true, false] {
-            let answer = answer(has_sockets, call, arguments);
-            assert_eq!(answer, Some(libc::EPERM as u32), "{call} {arguments:x?}");
+            let errno = errno(has_sockets, call, arguments);
+            assert_eq!(errno, Some(libc::EPERM as u32), "{call} {arguments:x?}");
         }
     };
     for call in [
@@ -319,7 +323,7 @@ fn calls_beyond_the_list_are_refused() {
         libc::SYS_setpgid,
         libc::SYS_personality,
         libc::SYS_process_madvise,
-        // x86-64 with pointers of 32 bits has the same calls under other numbers.
+        // The x32 ABI has the same calls under other numbers.
         0x4000_0000 | libc::SYS_read,
     ] {
         refused(call, &[]);
@@ -364,10 +368,10 @@ fn calls_beyond_the_list_are_refused() {
 }
 
 #[test]
-fn listed_calls_look_at_their_arguments() {
+fn listed_calls_are_checked_by_argument() {
     let allowed = |call, arguments: &[u64]| {
         for has_sockets in [true, false] {
-            assert_eq!(answer(has_sockets, call, arguments), None, "{call}");
+            assert_eq!(errno(has_sockets, call, arguments), None, "{call}");
         }
     };
     let own = u64::from(std::process::id());
@@ -378,16 +382,15 @@ fn listed_calls_look_at_their_arguments() {
     allowed(libc::SYS_prlimit64, &[0, 7]);
     allowed(libc::SYS_sendto, &[0, 0, 0, libc::MSG_NOSIGNAL as u64]);
     allowed(libc::SYS_utimensat, &[3, 0]);
-    // The C library then takes `clone`.
+    // The C library then uses `clone`.
     for has_sockets in [true, false] {
-        let answer = answer(has_sockets, libc::SYS_clone3, &[]);
-        assert_eq!(answer, Some(libc::ENOSYS as u32));
+        assert_eq!(errno(has_sockets, libc::SYS_clone3, &[]), Some(libc::ENOSYS as u32));
     }
     let tcp = [libc::AF_INET6, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0];
     let tcp = tcp.map(|number| number as u64);
     let refused = Some(libc::EPERM as u32);
-    assert_eq!(answer(true, libc::SYS_socket, &tcp), None);
-    assert_eq!(answer(false, libc::SYS_socket, &tcp), refused);
-    assert_eq!(answer(true, libc::SYS_connect, &[]), None);
-    assert_eq!(answer(false, libc::SYS_connect, &[]), refused);
+    assert_eq!(errno(true, libc::SYS_socket, &tcp), None);
+    assert_eq!(errno(false, libc::SYS_socket, &tcp), refused);
+    assert_eq!(errno(true, libc::SYS_connect, &[]), None);
+    assert_eq!(errno(false, libc::SYS_connect, &[]), refused);
 }

@@ -1,4 +1,4 @@
-//! One named check for each expectation that is set.
+//! [`check_output`]: one named check for each expectation that is set.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -14,62 +14,78 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Evidence, Judge,
-    diff::{diff, unseen},
-    json::{MAX_SHORT, first_mismatch, same, tree_bytes},
+    cache::CompiledCache,
+    diff::{diff, first_unseen},
+    json::{MAX_SHORT, first_mismatch, is_equal, tree_bytes},
 };
+use crate::schema::Schema;
 
-/// How much of a text is repeated as what came, in bytes. Other values are repeated as a whole, up to this.
+/// Bytes of the output in a check's `actual`. Longer texts are cut, other longer values left out.
 const MAX_COPY: usize = 64 << 10;
-/// Said behind the message of a check that does not repeat what came.
-const NOT_REPEATED: &str = "the output is too large to be repeated here";
-/// For a provider that is called as a plain command, and was written for something else.
-const PROTOCOL_HINT: &str = "this looks like an answer of the JSON protocol, which a provider speaks with \
-                             `protocol = \"json\"`";
+/// Appended to the message of a check without `actual`.
+const NOT_REPEATED: &str = "the output is too large to repeat here";
+/// Appended for a provider that is called as a plain command, but answers as one of the JSON protocol.
+const PROTOCOL_HINT: &str =
+    "this looks like an answer of the JSON protocol: set the provider's `protocol = \"json\"`";
 
-/// Makes a check of every expectation that is set, in the order of the documentation.
+/// Facts about an attempt that are not in its row.
+pub struct Evidence<'a> {
+    /// Most bytes of the output as a tree of values.
+    pub max_tree: usize,
+    /// The compiled schema of `expect.schema`.
+    pub schema: Option<&'a Result<Schema, String>>,
+    /// `None` if the provider is not a plain command.
+    pub exit_code: Option<i32>,
+    pub stderr: &'a str,
+}
+
+/// Returns one check for each expectation that is set, in the order of the documentation.
 pub(super) fn check_output(
-    judge: &Judge,
+    cache: &CompiledCache,
     expect: &Expect,
     row: &Row<'_>,
     output: &Raw<'_>,
-    of: &Evidence<'_>,
+    evidence: &Evidence<'_>,
 ) -> Vec<Check<'static>> {
-    let mut checks =
-        Checks { output, most_tree: of.most_tree, value: None, made: Vec::new(), copies: MAX_ROW };
+    let mut checks = Checks {
+        output,
+        max_tree: evidence.max_tree,
+        value: None,
+        made: Vec::new(),
+        copies: MAX_ROW,
+    };
     if let Some(expected) = &expect.equals {
         checks.compare("equals", expected, |output| {
-            let is_same = same(expected, output);
-            (!is_same).then(|| not_equal(expected, output))
+            (!is_equal(expected, output)).then(|| not_equal(expected, output))
         });
         checks.add_diff(expected);
     }
     for part in &expect.contains {
         checks.compare("contains", part, |output| {
-            let holds = contains(output, part);
-            (!holds).then(|| format!("the output does not contain {}", cut(MAX_SHORT, part)))
+            (!contains(output, part))
+                .then(|| format!("the output does not contain {}", cut(MAX_SHORT, part)))
         });
     }
     if let Some(pattern) = &expect.matches {
         let text = as_text(output.get());
-        let failure = match judge.is_match(pattern, &text) {
+        let failure = match cache.is_match(pattern, &text) {
             Ok(true) => None,
             Ok(false) => Some(format!("the output does not match `{pattern}`")),
             Err(error) => Some(error),
         };
-        checks.output("matches", failure, pattern);
+        checks.add("matches", failure, pattern);
     }
     if let Some(expected) = &expect.json {
         let tolerance = expect.tolerance.unwrap_or(0.0);
         checks.compare("json", expected, |output| first_mismatch(expected, output, tolerance));
         checks.add_diff(expected);
     }
-    match of.schema {
+    match evidence.schema {
         Some(Ok(schema)) => {
             checks.compare("schema", &schema.value, |output| schema.mismatch(output));
         }
         Some(Err(reason)) => {
-            checks.output("schema", Some(format!("the schema {reason}")), &expect.schema);
+            checks.add("schema", Some(format!("the schema {reason}")), &expect.schema);
         }
         None => {}
     }
@@ -79,17 +95,17 @@ pub(super) fn check_output(
         let message = format!("expected `{expected}`, got a reply");
         made.push(failed("error", message, &expected, raw(&Value::Null)));
     }
-    made.extend(exit_code(expect.exit_code, of.exit_code, of.stderr));
-    made.extend(bounds(expect, row));
-    hint_at_protocol(&mut made, output, of);
+    made.extend(check_exit_code(expect.exit_code, evidence.exit_code, evidence.stderr));
+    made.extend(check_bounds(expect, row));
+    if evidence.exit_code.is_some() {
+        hint_at_protocol(&mut made, output);
+    }
     made
 }
 
-/// Says behind the message of the first check that failed if a plain command seems to speak the JSON protocol.
-fn hint_at_protocol(checks: &mut [Check<'static>], output: &Raw<'_>, of: &Evidence<'_>) {
-    let mut failed = checks.iter_mut();
-    if of.exit_code.is_some()
-        && let Some(check) = failed.find(|check| check.verdict == Verdict::Fail)
+/// Extends the first failed check's message if the output of a plain command looks like one of the JSON protocol.
+fn hint_at_protocol(checks: &mut [Check<'static>], output: &Raw<'_>) {
+    if let Some(check) = checks.iter_mut().find(|check| check.verdict == Verdict::Fail)
         && let Some(message) = &mut check.message
         && looks_like_answer(&as_text(output.get()))
     {
@@ -103,35 +119,35 @@ fn looks_like_answer(text: &str) -> bool {
     start.starts_with("{\"ok\":{") || start.starts_with("{\"err\":{")
 }
 
-/// The checks of a reply's output.
+/// Makes the checks of a reply's output.
 struct Checks<'a> {
     output: &'a Raw<'a>,
-    most_tree: usize,
-    /// The output as a value, from the first comparison on; or why it is not compared.
+    max_tree: usize,
+    /// The parsed output, or why it cannot be compared. `None` before the first comparison.
     value: Option<Result<Value, String>>,
     made: Vec<Check<'static>>,
-    /// Bytes that may still be repeated: a test may have any number of expectations.
+    /// Bytes left for copies of the output: a test may have any number of expectations.
     copies: usize,
 }
 
 impl Checks<'_> {
-    /// Makes a check that needs the output as a value. `mismatch` says why it does not hold.
+    /// Adds a check that compares the output as a value. `mismatch` returns why it fails.
     fn compare(
         &mut self,
         name: &'static str,
         expected: &Value,
         mismatch: impl FnOnce(&Value) -> Option<String>,
     ) {
-        let value = self.value.get_or_insert_with(|| parse(self.output.get(), self.most_tree));
+        let value = self.value.get_or_insert_with(|| parse(self.output.get(), self.max_tree));
         let failure = match value {
             Ok(value) => mismatch(value),
             Err(message) => Some(message.clone()),
         };
-        self.output(name, failure, expected);
+        self.add(name, failure, expected);
     }
 
-    /// Makes a check of the output; `failure` says why it does not hold.
-    fn output(&mut self, name: &'static str, failure: Option<String>, expected: &impl Serialize) {
+    /// Adds a check of the output, which failed if there is a `failure`.
+    fn add(&mut self, name: &'static str, failure: Option<String>, expected: &impl Serialize) {
         let check = match failure {
             None => passed(name),
             Some(message) => {
@@ -146,7 +162,7 @@ impl Checks<'_> {
         self.made.push(check);
     }
 
-    /// Adds a diff to the last check if that did not hold.
+    /// Adds a diff to the last check if it failed.
     fn add_diff(&mut self, expected: &Value) {
         if let Some(check) = self.made.last_mut()
             && check.verdict == Verdict::Fail
@@ -156,7 +172,8 @@ impl Checks<'_> {
         }
     }
 
-    /// The output, of a long text its beginning; none where it is too large, or others have repeated it too often.
+    /// Returns the output for `actual`, a long text without its end. `None` if it is too large, too deep for a row, or if
+    /// copies have used up their bytes.
     fn copy(&mut self) -> Option<Raw<'static>> {
         let json = self.output.get();
         let copy = if json.len() <= MAX_COPY {
@@ -170,18 +187,17 @@ impl Checks<'_> {
     }
 }
 
-fn parse(output: &str, most_tree: usize) -> Result<Value, String> {
-    if tree_bytes(output) > most_tree {
-        return Err("the output has too many values to be compared".into());
+fn parse(output: &str, max_tree: usize) -> Result<Value, String> {
+    if tree_bytes(output) > max_tree {
+        return Err("the output has too many values to compare".into());
     }
-    serde_json::from_str(output).map_err(|error| format!("the output cannot be compared: {error}"))
+    serde_json::from_str(output).map_err(|error| format!("cannot compare the output: {error}"))
 }
 
 fn not_equal(expected: &Value, output: &Value) -> String {
-    match unseen(expected, output) {
+    match first_unseen(expected, output) {
         Some((expected, output)) => format!(
-            "the output differs from what was expected in characters that are not seen: expected `{expected}`, got \
-             `{output}`"
+            "the output differs only in white space or invisible characters: expected `{expected}`, got `{output}`"
         ),
         None => "the output is not what was expected".into(),
     }
@@ -190,20 +206,25 @@ fn not_equal(expected: &Value, output: &Value) -> String {
 fn contains(output: &Value, part: &Value) -> bool {
     match (output, part) {
         (Value::String(text), Value::String(part)) => text.contains(part.as_str()),
-        (Value::Array(items), part) => items.iter().any(|item| same(item, part)),
+        (Value::Array(items), part) => items.iter().any(|item| is_equal(item, part)),
         _ => false,
     }
 }
 
-/// A text as it is, any other value as JSON.
+/// Returns the text of a JSON string, or any other value as JSON.
 fn as_text(output: &str) -> Cow<'_, str> {
     serde_json::from_str::<String>(output).map_or(Cow::Borrowed(output), Cow::Owned)
 }
 
-/// A plain command must exit with 0 unless the test says otherwise. The check tells the code, by which the row can be judged
-/// again; there is none of a command that exits with 0, as it does mostly.
-fn exit_code(expected: Option<i32>, came: Option<i32>, stderr: &str) -> Option<Check<'static>> {
-    let Some(code) = came else {
+/// Checks the exit code of a plain command, which must be 0 unless the test expects another. `None` if it is 0 as usual.
+///
+/// The check has the code in `actual`, which rejudging needs.
+fn check_exit_code(
+    expected: Option<i32>,
+    actual: Option<i32>,
+    stderr: &str,
+) -> Option<Check<'static>> {
+    let Some(code) = actual else {
         let message = "the provider has no exit code: it is not a plain command";
         return expected
             .map(|expected| failed("exit_code", message.into(), &expected, raw(&Value::Null)));
@@ -217,48 +238,41 @@ fn exit_code(expected: Option<i32>, came: Option<i32>, stderr: &str) -> Option<C
     Some(failed("exit_code", message, &expected, raw(&code)))
 }
 
-/// The checks of a row's numbers.
-fn bounds(expect: &Expect, row: &Row<'_>) -> impl Iterator<Item = Check<'static>> {
-    let score = expect.min_score.map(|least| {
+/// Checks the score, duration and memory of a row.
+fn check_bounds(expect: &Expect, row: &Row<'_>) -> impl Iterator<Item = Check<'static>> {
+    let score = expect.min_score.map(|min| {
+        if row.score >= Some(min) {
+            return passed("min_score");
+        }
         let got = row.score.map_or("none".to_owned(), |score| score.to_string());
-        let message = format!("expected a score of at least {least}, got {got}");
-        let holds = row.score >= Some(least);
-        bound("min_score", holds, message, &least, &row.score)
+        let message = format!("expected a score of at least {min}, got {got}");
+        failed("min_score", message, &min, raw(&row.score))
     });
-    let duration = expect.max_duration.map(|most| {
+    let duration = expect.max_duration.map(|max| {
+        let max_ms = max.0 as f64 / 1e3;
+        if row.duration_ms <= max_ms {
+            return passed("max_duration");
+        }
         let took = Duration::try_from_secs_f64(row.duration_ms / 1e3).unwrap_or_default();
-        let (most, most_ms) = (show_duration(most.into()), most.0 as f64 / 1e3);
-        let message = format!("expected at most {most}, took {}", show_duration(took));
-        let holds = row.duration_ms <= most_ms;
-        bound("max_duration", holds, message, &most_ms, &row.duration_ms)
+        let (max, took) = (show_duration(max.into()), show_duration(took));
+        let message = format!("expected at most {max}, took {took}");
+        failed("max_duration", message, &max_ms, raw(&row.duration_ms))
     });
-    let memory = expect.max_memory.map(|most| {
+    let memory = expect.max_memory.map(|max| {
         let peak = row.usage.peak_memory;
-        let message = format!("expected at most {most} bytes, used {peak}");
-        bound("max_memory", peak <= most, message, &most, &peak)
+        if peak <= max {
+            return passed("max_memory");
+        }
+        let message = format!("expected at most {max} bytes, used {peak}");
+        failed("max_memory", message, &max, raw(&peak))
     });
     [score, duration, memory].into_iter().flatten()
 }
 
-fn bound(
-    name: &'static str,
-    holds: bool,
-    message: String,
-    expected: &impl Serialize,
-    came: &impl Serialize,
-) -> Check<'static> {
-    match holds {
-        true => passed(name),
-        false => failed(name, message, expected, raw(came)),
-    }
-}
-
-/// A check that held.
 pub(super) fn passed(name: &'static str) -> Check<'static> {
     Check::new(name, Verdict::Pass)
 }
 
-/// A check that did not hold.
 pub(super) fn failed(
     name: &'static str,
     message: String,
@@ -274,7 +288,7 @@ pub(super) fn failed(
     }
 }
 
-/// A value as JSON; none if it has none, such as a number that is not finite.
+/// Serializes a value. `None` if JSON cannot hold it, such as an infinite number.
 pub(super) fn raw(value: &impl Serialize) -> Option<Raw<'static>> {
     Raw::of(value).ok()
 }

@@ -1,4 +1,4 @@
-//! The difference of two values, line by line, and characters that are not seen in it.
+//! The difference of two values, line by line, with invisible characters marked.
 
 use std::{borrow::Cow, fmt::Write as _, ops::Range};
 
@@ -7,22 +7,21 @@ use runner_model::visible::steers;
 use runner_sandbox::cut;
 use serde_json::Value;
 
-/// How long a diff may be, in bytes; what is over is cut, since a row holds 256 KiB.
+/// Bytes of a diff. A row, which may have many checks, has at most 256 KiB.
 const MAX_DIFF: usize = 8 << 10;
-/// How much is compared line by line, in bytes of each text.
+/// Bytes of each text that are compared.
 const MAX_COMPARED: usize = 128 << 10;
-/// How many lines around a change are shown.
+/// Lines around a change.
 const CONTEXT: u32 = 3;
-/// How much of a line is shown where only characters differ that are not seen, in bytes.
+/// Bytes of a line in the message about invisible differences.
 const MAX_UNSEEN: usize = 200;
 
-/// A unified line diff from `expected` to `output`; `None` where both fit on a line and say it all themselves, or differ
-/// behind what is compared.
+/// Returns a unified line diff from `expected` to `output`, with invisible characters of changed lines marked.
 ///
-/// In lines that differ, characters that are not seen are marked.
+/// `None` if both are one line, which the check shows anyway, or differ only beyond [`MAX_COMPARED`].
 pub(super) fn diff(expected: &Value, output: &Value) -> Option<String> {
     let (old, new) = texts(expected, output);
-    // A line that differs in nothing but its end is shown by its value, which has that end in it.
+    // A line break at the end does not make a text longer than one line: the check's values show it.
     let is_line = |text: &str| !text.strip_suffix('\n').unwrap_or(text).contains('\n');
     if is_line(&old) && is_line(&new) {
         return None;
@@ -37,9 +36,8 @@ pub(super) fn diff(expected: &Value, output: &Value) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The first lines that differ, with marks, if both texts look alike: they differ only in white space and in characters
-/// that are not seen.
-pub(super) fn unseen(expected: &Value, output: &Value) -> Option<(String, String)> {
+/// Returns the first lines that differ, with marks, if two texts differ only in white space and invisible characters.
+pub(super) fn first_unseen(expected: &Value, output: &Value) -> Option<(String, String)> {
     let (Value::String(old), Value::String(new)) = (expected, output) else {
         return None;
     };
@@ -57,7 +55,7 @@ pub(super) fn unseen(expected: &Value, output: &Value) -> Option<(String, String
     }
 }
 
-/// Both as texts: strings as they are, anything else as indented JSON.
+/// Converts both to text: two strings as they are, other values to indented JSON.
 fn texts<'a>(expected: &'a Value, output: &'a Value) -> (Cow<'a, str>, Cow<'a, str>) {
     match (expected, output) {
         (Value::String(old), Value::String(new)) => (old.into(), new.into()),
@@ -65,19 +63,19 @@ fn texts<'a>(expected: &'a Value, output: &'a Value) -> (Cow<'a, str>, Cow<'a, s
     }
 }
 
-/// How many lines at the start of both texts are equal, without those that are context, and where they end.
+/// Returns the number of equal lines at the start of both texts, without the last [`CONTEXT`], and their bytes.
 fn equal_lines(old: &str, new: &str) -> (u32, usize) {
     let pairs = old.bytes().zip(new.bytes());
-    let same = pairs.take_while(|(old, new)| old == new).count();
-    let lines = old.as_bytes()[..same].iter().enumerate().rev();
-    let mut ends = lines.filter(|(_, byte)| **byte == b'\n');
+    let equal = pairs.take_while(|(old, new)| old == new).count();
+    let mut ends =
+        old.as_bytes()[..equal].iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
     match ends.nth(CONTEXT as usize) {
         Some((index, _)) => (ends.count() as u32 + 1, index + 1),
         None => (0, 0),
     }
 }
 
-/// The lines of a text that are compared.
+/// Returns the lines of a text within [`MAX_COMPARED`].
 fn compared(text: &str) -> &str {
     if text.len() <= MAX_COMPARED {
         return text;
@@ -86,7 +84,7 @@ fn compared(text: &str) -> &str {
     start.rfind('\n').map_or(start, |end| &start[..=end])
 }
 
-/// The hunks of a diff behind so many equal lines, until they are too long to be shown.
+/// Formats the hunks of a diff after `skipped` equal lines, until they exceed [`MAX_DIFF`].
 fn unified(old: &str, new: &str, skipped: u32) -> String {
     let lines = InternedInput::new(old, new);
     let mut diff = Diff::compute(Algorithm::Histogram, &lines);
@@ -106,9 +104,9 @@ fn unified(old: &str, new: &str, skipped: u32) -> String {
         let mut at = first.before.start.saturating_sub(CONTEXT);
         let end = (last.before.end + CONTEXT).min(lines.before.len() as u32);
         let (lead, tail) = (first.before.start - at, end - last.before.end);
-        let old_place = place(skipped, at..end);
-        let new_place = place(skipped, first.after.start - lead..last.after.end + tail);
-        let _ = writeln!(text, "@@ -{old_place} +{new_place} @@");
+        let old_range = hunk_range(skipped, at..end);
+        let new_range = hunk_range(skipped, first.after.start - lead..last.after.end + tail);
+        let _ = writeln!(text, "@@ -{old_range} +{new_range} @@");
         for hunk in group {
             push(&mut text, ' ', &lines.before, at..hunk.before.start);
             push(&mut text, '-', &lines.before, hunk.before.clone());
@@ -123,8 +121,8 @@ fn unified(old: &str, new: &str, skipped: u32) -> String {
     text
 }
 
-/// The first line and the number of lines, as unified diffs write them.
-fn place(skipped: u32, lines: Range<u32>) -> String {
+/// Formats the first line and the number of lines as in unified diffs.
+fn hunk_range(skipped: u32, lines: Range<u32>) -> String {
     let start = skipped + lines.start;
     match lines.len() {
         0 => format!("{start},0"),
@@ -135,7 +133,7 @@ fn place(skipped: u32, lines: Range<u32>) -> String {
 
 fn push_line(text: &mut String, sign: char, line: &str) {
     let content = line.strip_suffix('\n').unwrap_or(line);
-    // One line may be longer than all that is shown.
+    // One line alone may exceed the bound.
     let content = &content[..content.floor_char_boundary(MAX_DIFF)];
     text.push(sign);
     if sign == ' ' {
@@ -149,7 +147,7 @@ fn push_line(text: &mut String, sign: char, line: &str) {
     }
 }
 
-/// A text with white space at its end, and all that is not seen or looks like a space, made visible.
+/// Makes white space at the end and invisible or space-like characters visible.
 fn marked(text: &str) -> String {
     let end = text.trim_end().len();
     let mut shown = String::with_capacity(text.len() + 8);
@@ -167,13 +165,10 @@ fn marked(text: &str) -> String {
     shown
 }
 
-/// Indented JSON, as much of it as is compared: a small value, indented, can have a very long text.
+/// Formats a value as indented JSON, up to [`MAX_COMPARED`]: indents make a small deep value very long.
 fn pretty(value: &Value) -> String {
     let text = cut(MAX_COMPARED, format_args!("{value:#}"));
-    match text.contains('\n') {
-        true => text + "\n",
-        false => text,
-    }
+    if text.contains('\n') { text + "\n" } else { text }
 }
 
 #[cfg(test)]

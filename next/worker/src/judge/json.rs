@@ -1,25 +1,25 @@
-//! Comparing JSON values as a test means them.
+//! Compares JSON values for `equals`, `contains` and `json`.
 
 use runner_sandbox::cut;
 use serde_json::{Number, Value};
 
-/// How much is shown of a value inside a message, in bytes.
+/// Bytes of a value inside a message.
 pub(super) const MAX_SHORT: usize = 80;
 
-/// Tells whether two values are equal; numbers by their value, so that `1` is `1.0`.
-pub(super) fn same(left: &Value, right: &Value) -> bool {
+/// Returns whether two values are equal. Numbers are compared by value, so `1` equals `1.0`.
+pub(super) fn is_equal(left: &Value, right: &Value) -> bool {
     mismatch(left, right, 0.0).is_none() && mismatch(right, left, 0.0).is_none()
 }
 
-/// Finds the first place where `output` does not have what `expected` asks for, and says what is there.
+/// Describes the first place where `output` lacks a part of `expected`. `None` if there is none.
 ///
-/// Objects may have more keys than expected, arrays must have the same length; numbers may differ by `tolerance`.
+/// Objects may have more keys than expected, arrays must have the same length, and numbers may differ by `tolerance`.
 pub(super) fn first_mismatch(expected: &Value, output: &Value, tolerance: f64) -> Option<String> {
     let (path, what) = mismatch(expected, output, tolerance)?;
     Some(format!("at `${path}`: {what}"))
 }
 
-/// The path of the first mismatch below these values, and what it is.
+/// Returns the path of the first mismatch below these values, and its description.
 fn mismatch(expected: &Value, output: &Value, tolerance: f64) -> Option<(String, String)> {
     let here = |what: String| Some((String::new(), what));
     match (expected, output) {
@@ -43,7 +43,7 @@ fn mismatch(expected: &Value, output: &Value, tolerance: f64) -> Option<(String,
                 Some((format!("[{index}]{path}"), what))
             })
         }
-        (Value::Number(left), Value::Number(right)) if close(left, right, tolerance) => None,
+        (Value::Number(left), Value::Number(right)) if is_close(left, right, tolerance) => None,
         (expected, output) if expected == output => None,
         (expected, output) => {
             let [expected, output] = [expected, output].map(|value| cut(MAX_SHORT, value));
@@ -52,8 +52,8 @@ fn mismatch(expected: &Value, output: &Value, tolerance: f64) -> Option<(String,
     }
 }
 
-fn close(left: &Number, right: &Number, tolerance: f64) -> bool {
-    // Two different integers may look alike as floats; only a tolerance makes them equal.
+fn is_close(left: &Number, right: &Number, tolerance: f64) -> bool {
+    // Above 2^53, different integers are the same float. Only a tolerance makes them equal.
     let is_exact = tolerance == 0.0 && !left.is_f64() && !right.is_f64();
     match (left.as_f64(), right.as_f64()) {
         (Some(left), Some(right)) if !is_exact => (left - right).abs() <= tolerance,
@@ -61,12 +61,12 @@ fn close(left: &Number, right: &Number, tolerance: f64) -> bool {
     }
 }
 
-/// How much memory a reply may take as a tree of values, by the provider's limit of its bytes.
-pub fn most_tree(reply: u64) -> usize {
-    usize::try_from(reply.saturating_mul(6)).map_or(usize::MAX, |most| most.max(24 << 20))
+/// Returns the most bytes of a reply as a tree of values, for a provider with this `limits.reply`.
+pub fn max_tree_bytes(reply: u64) -> usize {
+    usize::try_from(reply.saturating_mul(6)).map_or(usize::MAX, |bytes| bytes.max(24 << 20))
 }
 
-/// About how much memory the value takes that a text of JSON stands for, told from the text: 4 MiB can become 400.
+/// Estimates the bytes of a JSON text as a tree of values, without parsing it: 4 MiB of text can become 400 MiB.
 pub fn tree_bytes(json: &str) -> usize {
     let (mut bytes, mut is_text, mut is_escaped) = (json.len(), false, false);
     for byte in json.bytes() {
@@ -74,7 +74,7 @@ pub fn tree_bytes(json: &str) -> usize {
             _ if is_escaped => is_escaped = false,
             b'\\' => is_escaped = true,
             b'"' => is_text = !is_text,
-            // An object begins with room for eleven keys, a list with room for four items, and doubles it.
+            // A new object has room for eleven entries. A new array has room for four items and doubles it.
             b'{' if !is_text => bytes += 640,
             b'[' | b':' if !is_text => bytes += 144,
             b',' if !is_text => bytes += 80,

@@ -1,42 +1,43 @@
-//! Judges a stored row again, by what its test expects now. No guest is called.
+//! [`rejudge`]: judges a stored row by the test's present `expect`. Calls no guest.
 
 use std::{io, mem};
 
 use runner_model::{Row, RowRef, row::Check, test::Expect};
 
-use super::{Evidence, Judge};
+use super::{cache::CompiledCache, checks::Evidence, outcome::judge};
 
 const EXIT_CODE: &str = "exit_code";
 
-/// Judges the row that is stored of an attempt. Its times, its output and what the provider said stay as they are. Of a
-/// plain command there is an exit code in the evidence, and the one that counts is in the row.
+/// Judges a stored row again. Replaces the outcome and the checks of the scenario; all else stays.
+///
+/// `evidence.exit_code` is `Some(0)` for a plain command. The row's own check tells another code.
 ///
 /// # Errors
 ///
-/// Bytes that are no row.
-pub fn judge_again<'a>(
-    judge: &Judge,
+/// Bytes that are not a row.
+pub fn rejudge<'a>(
+    cache: &CompiledCache,
     expect: &Expect,
     stored: &'a [u8],
-    of: &Evidence<'_>,
+    evidence: &Evidence<'_>,
 ) -> io::Result<Row<'a>> {
     let stored: RowRef<'a> = serde_json::from_slice(stored)?;
     let mut row = Row { artifacts: Vec::new(), ..stored.into() };
-    let (own, made): (Vec<_>, _) =
+    let (own, old): (Vec<_>, _) =
         mem::take(&mut row.checks).into_iter().partition(|check| check.own);
     row.checks = own;
-    let mut exit = made.into_iter().filter(|check| *check.name == *EXIT_CODE);
-    let exit = exit.next().filter(|_| of.exit_code.is_some());
-    let code = exit.as_ref().and_then(|exit| exit.actual.as_ref());
-    let code = code.and_then(|code| code.get().parse().ok());
-    let of = Evidence { exit_code: of.exit_code.map(|none| code.unwrap_or(none)), ..*of };
-    judge.judge(expect, &mut row, &of);
-    // The words of the check that told it are kept: they show the command's standard error.
-    let is_exit = |check: &&mut Check<'_>| *check.name == *EXIT_CODE;
-    if let (Some(made), Some(exit)) = (row.checks.iter_mut().find(is_exit), exit)
-        && made.expected == exit.expected
+    let is_exit = |check: &Check<'_>| !check.own && *check.name == *EXIT_CODE;
+    let old_exit = old.into_iter().find(is_exit).filter(|_| evidence.exit_code.is_some());
+    let actual = old_exit.as_ref().and_then(|check| check.actual.as_ref());
+    let code = actual.and_then(|code| code.get().parse().ok());
+    let evidence = Evidence { exit_code: code.or(evidence.exit_code), ..*evidence };
+    judge(cache, expect, &mut row, &evidence);
+    let new_exit = row.checks.iter_mut().find(|check| is_exit(check));
+    if let (Some(new), Some(old)) = (new_exit, old_exit)
+        && new.expected == old.expected
     {
-        made.message = exit.message;
+        // The old message quotes the command's standard error, which is not in the row.
+        new.message = old.message;
     }
     Ok(row)
 }

@@ -1,4 +1,4 @@
-//! What native code tries that has got out of its sandbox and stands before the second wall.
+//! Attacks of native code that has escaped from its sandbox, against the second wall.
 
 use std::{
     env,
@@ -29,56 +29,57 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What the attacks aim at. All of it exists, and nothing that is tried harms it.
+/// Targets of the attacks. All of them exist, and no attack harms them.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Targets {
-    /// A folder with a file `secret`, which nobody was granted.
+    /// A folder with a file `secret`, not granted.
     pub home: PathBuf,
     /// A folder with a file `rows`, such as a run's.
     pub run: PathBuf,
     /// The cache, with a file `entry`.
     pub cache: PathBuf,
-    /// The worker's own folder.
+    /// The worker's scratch folder.
     #[serde(default)]
     pub scratch: PathBuf,
-    /// A process of the user.
+    /// The id of another process of the user.
     #[serde(default)]
     pub process: i32,
-    /// A TCP port of this machine where something listens.
+    /// A TCP port of this machine with a listener.
     pub port: u16,
-    /// The path of a socket where something listens.
+    /// The path of a stream socket with a listener.
     pub socket: PathBuf,
-    /// The same, for datagrams.
+    /// The path of a datagram socket.
     pub datagrams: PathBuf,
-    /// The same, without a path.
+    /// The name of an abstract stream socket with a listener.
     pub abstract_socket: String,
 }
 
-/// What came of an attack.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub enum Came {
+pub enum AttackResult {
     Done,
-    /// It failed with this number; -1 if it has none.
+    /// The error number, or -1 for other errors.
     Failed(i32),
 }
 
 type Attack = (&'static str, fn(&Targets) -> io::Result<()>);
 
-/// Makes every attack.
-pub fn attack(targets: &Targets) -> Vec<(&'static str, Came)> {
-    let all = [FILES, SOCKETS, PROCESSES].concat();
-    let made = all.into_iter().map(|(name, attack)| match attack(targets) {
-        Ok(()) => (name, Came::Done),
-        Err(error) => (name, Came::Failed(error.raw_os_error().unwrap_or(-1))),
-    });
-    made.collect()
+/// Tries every attack.
+pub fn attack(targets: &Targets) -> Vec<(&'static str, AttackResult)> {
+    let try_one = |(name, attack): Attack| {
+        let result = match attack(targets) {
+            Ok(()) => AttackResult::Done,
+            Err(error) => AttackResult::Failed(error.raw_os_error().unwrap_or(-1)),
+        };
+        (name, result)
+    };
+    [FILES, SOCKETS, PROCESSES].concat().into_iter().map(try_one).collect()
 }
 
 const FILES: &[Attack] = &[
     ("read a file of the home", |targets| fs::read(targets.home.join("secret")).map(drop)),
     ("read it by a link in scratch", |targets| {
         let link = targets.scratch.join("link");
-        // Of the attack before.
+        // Left by the attacks before the wall was closed.
         let _ = fs::remove_file(&link);
         symlink(targets.home.join("secret"), &link)?;
         fs::read(link).map(drop)
@@ -181,7 +182,7 @@ const PROCESSES: &[Attack] = &[
     }),
     ("signal a process", |targets| Ok(test_kill_process(targets.pid()?)?)),
     ("limit a process", |targets| {
-        // What it has anyway.
+        // The present limit, which harms nothing.
         let limit = getrlimit(Resource::Core);
         prlimit(Some(targets.pid()?), Resource::Core, limit)?;
         Ok(())
@@ -204,7 +205,7 @@ fn address(targets: &Targets) -> SocketAddrV4 {
 }
 
 impl Targets {
-    /// Reads a provider's configuration; none if it names no targets.
+    /// Reads the targets of a provider's configuration. `None` if there are none.
     pub fn new(config: Option<&Value>, scratch: &str, parent: &str) -> Option<Self> {
         let mut targets = Self::deserialize(config?).ok()?;
         targets.scratch = scratch.into();

@@ -10,8 +10,8 @@ use runner_model::{
 use runner_sandbox::{Ended, Ending, LeftContent, LeftFile, Reply, failure};
 use serde_json::{Value, json};
 
-use super::{Attempt, written};
-use crate::{judge::Judge, report::AttemptReport};
+use super::{Attempt, format_duration};
+use crate::{judge::CompiledCache, report::AttemptReport};
 
 const LINE: &str = r#"{"id":"a","input":1,"providers":[0],"timeout":150000,"trial_timeout":2000000,"expect":{"equals":2}}"#;
 
@@ -58,7 +58,7 @@ fn error(class: ErrorClass) -> Ending {
     })
 }
 
-fn report(line: &str, rule: TimeoutRule, ended: Ended) -> AttemptReport {
+fn judged_report(line: &str, rule: TimeoutRule, ended: Ended) -> AttemptReport {
     let test: Test<'_> = serde_json::from_str(line).unwrap();
     let task = task(rule);
     let attempt = Attempt {
@@ -66,23 +66,23 @@ fn report(line: &str, rule: TimeoutRule, ended: Ended) -> AttemptReport {
         test: &test,
         files: Vec::new(),
         schema: None,
-        judge: &Judge::default(),
+        cache: &CompiledCache::default(),
     };
-    let made = attempt.made(Time::from_millis(1_800_000_000_015), ended, usize::MAX);
-    let report = AttemptReport::new(made, None, |_, _| Ok(())).unwrap();
+    let result = attempt.judge_call(Time::from_millis(1_800_000_000_015), ended, usize::MAX);
+    let report = AttemptReport::new(result, None, |_, _| Ok(())).unwrap();
     check_row(&report.row, &task, &Limits::default()).unwrap();
     report
 }
 
-fn row(line: &str, ended: Ended) -> Value {
-    serde_json::from_slice(&report(line, TimeoutRule::Timeout, ended).row).unwrap()
+fn judged_row(line: &str, ended: Ended) -> Value {
+    serde_json::from_slice(&judged_report(line, TimeoutRule::Timeout, ended).row).unwrap()
 }
 
 #[test]
 fn a_reply_becomes_one_compact_row() {
-    let made = report(LINE, TimeoutRule::Timeout, ended(reply("2")));
+    let report = judged_report(LINE, TimeoutRule::Timeout, ended(reply("2")));
     assert_eq!(
-        String::from_utf8(made.row).unwrap(),
+        String::from_utf8(report.row).unwrap(),
         r#"{"v":4,"trial":"a@p#1","test":"a","provider":"p","repeat":1,"attempt":2,"outcome":"passed","started_at":"2027-01-15T08:00:00.015Z","duration_ms":1.25,"usage":{"peak_memory":65536,"bytes_in":1,"bytes_out":1},"output":2,"checks":[{"name":"equals","verdict":"pass"}]}"#
     );
     let full = Ended {
@@ -100,8 +100,8 @@ fn a_reply_becomes_one_compact_row() {
             ..Reply::new(Raw::from_string("3".into()).unwrap())
         })))
     };
-    let made = report(LINE, TimeoutRule::Timeout, full);
-    let row = String::from_utf8(made.row).unwrap();
+    let report = judged_report(LINE, TimeoutRule::Timeout, full);
+    let row = String::from_utf8(report.row).unwrap();
     let (_, rest) = row.split_once(r#""output":"#).unwrap();
     assert_eq!(
         rest,
@@ -110,21 +110,21 @@ fn a_reply_becomes_one_compact_row() {
 }
 
 #[test]
-fn an_error_keeps_its_words() {
-    let made = row(LINE, ended(error(ErrorClass::Unavailable)));
-    assert_eq!(made["outcome"], "error");
+fn error_keeps_its_code_and_message() {
+    let row = judged_row(LINE, ended(error(ErrorClass::Unavailable)));
+    assert_eq!(row["outcome"], "error");
     assert_eq!(
-        made["error"],
+        row["error"],
         json!({"class": "unavailable", "code": "code", "message": "why", "retry_after_ms": 5})
     );
     let expected = LINE.replace("\"equals\":2", "\"error\":\"unavailable\"");
-    let made = row(&expected, ended(error(ErrorClass::Unavailable)));
-    assert_eq!(made["outcome"], "passed");
-    assert_eq!(made["error"]["class"], "unavailable");
+    let row = judged_row(&expected, ended(error(ErrorClass::Unavailable)));
+    assert_eq!(row["outcome"], "passed");
+    assert_eq!(row["error"]["class"], "unavailable");
 }
 
 #[test]
-fn a_timeout_names_what_set_it() {
+fn timeout_names_its_key() {
     for (rule, code, message) in [
         (
             TimeoutRule::Timeout,
@@ -139,44 +139,44 @@ fn a_timeout_names_what_set_it() {
         (
             TimeoutRule::TrialTimeout,
             "trial_timeout",
-            "no reply within 150ms, what was left of the test's `trial_timeout = \"2s\"`",
+            "no reply within 150ms, the rest of the test's `trial_timeout = \"2s\"`",
         ),
     ] {
-        let made = report(LINE, rule, ended(Ending::Timeout));
-        let row: Value = serde_json::from_slice(&made.row).unwrap();
+        let report = judged_report(LINE, rule, ended(Ending::Timeout));
+        let row: Value = serde_json::from_slice(&report.row).unwrap();
         assert_eq!(row["outcome"], "timeout");
         assert_eq!(row["error"], json!({"code": code, "message": message}));
     }
     let expected = LINE.replace("\"equals\":2", "\"error\":\"timeout\"");
-    assert_eq!(row(&expected, ended(Ending::Timeout))["outcome"], "passed");
+    assert_eq!(judged_row(&expected, ended(Ending::Timeout))["outcome"], "passed");
     for (micros, text) in
         [(1_000_000, "1s"), (90_000_000, "90s"), (120_000_000, "2m"), (1_500, "1ms")]
     {
-        assert_eq!(written(Micros(micros)), text);
+        assert_eq!(format_duration(Micros(micros)), text);
     }
 }
 
 #[test]
-fn a_stopped_attempt_says_nothing_else() {
-    let made = row(LINE, ended(Ending::Stopped));
-    assert_eq!(made["outcome"], "stopped");
-    assert_eq!(made["error"], json!({"code": "stopped", "message": "the run was stopped"}));
-    assert_eq!(made.get("checks"), None);
+fn stopped_attempt_has_no_checks() {
+    let row = judged_row(LINE, ended(Ending::Stopped));
+    assert_eq!(row["outcome"], "stopped");
+    assert_eq!(row["error"], json!({"code": "stopped", "message": "the run was stopped"}));
+    assert_eq!(row.get("checks"), None);
 }
 
 #[test]
-fn what_the_machine_lacked_is_no_fault_of_the_guest() {
+fn host_fault_stops_the_attempt() {
     let lacking = |ending| Ended { host_fault: Some(HostFault::Files), ..ended(ending) };
-    let made = report(LINE, TimeoutRule::Timeout, lacking(error(ErrorClass::Internal)));
-    assert_eq!(made.head(TaskId(7)).host_fault, Some(HostFault::Files));
-    let row: Value = serde_json::from_slice(&made.row).unwrap();
+    let report = judged_report(LINE, TimeoutRule::Timeout, lacking(error(ErrorClass::Internal)));
+    assert_eq!(report.head(TaskId(7)).host_fault, Some(HostFault::Files));
+    let row: Value = serde_json::from_slice(&report.row).unwrap();
     assert_eq!(row["outcome"], Outcome::Stopped.as_str());
     assert_eq!(row["error"], json!({"code": "host-files", "message": "why"}));
-    let failed = report(LINE, TimeoutRule::Timeout, lacking(reply("3")));
+    let failed = judged_report(LINE, TimeoutRule::Timeout, lacking(reply("3")));
     let row: Value = serde_json::from_slice(&failed.row).unwrap();
     assert_eq!((&row["outcome"], row.get("output")), (&json!("stopped"), None));
     // It did without.
-    let passed = report(LINE, TimeoutRule::Timeout, lacking(reply("2")));
+    let passed = judged_report(LINE, TimeoutRule::Timeout, lacking(reply("2")));
     assert_eq!(passed.head(TaskId(7)).host_fault, None);
 }
 
@@ -184,10 +184,10 @@ fn what_the_machine_lacked_is_no_fault_of_the_guest() {
 fn a_reply_without_its_artifacts_is_an_error() {
     let lost = failure(ErrorClass::Internal, "artifacts", "cannot keep artifacts");
     let losing = |ending| Ended { lost: Some(lost.clone()), ..ended(ending) };
-    let made = row(LINE, losing(reply("2")));
-    assert_eq!((&made["outcome"], made.get("output")), (&json!("error"), None));
-    assert_eq!(made["error"]["message"], "cannot keep artifacts");
-    assert_eq!(row(LINE, losing(error(ErrorClass::Trap)))["error"]["class"], "trap");
+    let row = judged_row(LINE, losing(reply("2")));
+    assert_eq!((&row["outcome"], row.get("output")), (&json!("error"), None));
+    assert_eq!(row["error"]["message"], "cannot keep artifacts");
+    assert_eq!(judged_row(LINE, losing(error(ErrorClass::Trap)))["error"]["class"], "trap");
     let file = |n: usize| LeftFile {
         name: format!("{n:0100}"),
         media_type: "text/plain".into(),
@@ -195,8 +195,8 @@ fn a_reply_without_its_artifacts_is_an_error() {
         content: LeftContent::Memory(Vec::new()),
     };
     let leaving = |count| Ended { artifacts: (0..count).map(file).collect(), ..ended(reply("2")) };
-    assert_eq!(row(LINE, leaving(100))["artifacts"].as_array().unwrap().len(), 100);
-    let many = row(LINE, leaving(1000));
+    assert_eq!(judged_row(LINE, leaving(100))["artifacts"].as_array().unwrap().len(), 100);
+    let many = judged_row(LINE, leaving(1000));
     assert_eq!(many["error"]["message"], "the names of 1000 artifacts do not fit a row");
     assert_eq!(many.get("artifacts"), None);
 }

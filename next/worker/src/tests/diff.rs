@@ -1,27 +1,31 @@
 use serde_json::{Value, json};
 
-use super::{diff, unseen};
+use super::{diff, first_unseen};
 
 #[track_caller]
-fn shows(expected: &str, output: &str, shown: &str) {
+fn assert_diff(expected: &str, output: &str, shown: &str) {
     assert_eq!(diff(&json!(expected), &json!(output)).as_deref(), Some(shown));
 }
 
 #[test]
-fn changed_lines_are_shown_with_those_around_them() {
-    shows("one\ntwo\nthree\n", "one\n2\nthree\n", "@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n");
+fn changed_lines_have_context() {
+    assert_diff(
+        "one\ntwo\nthree\n",
+        "one\n2\nthree\n",
+        "@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n",
+    );
     assert_eq!(diff(&json!("a"), &json!("b")), None);
     assert_eq!(diff(&json!("a"), &json!("a\n")), None);
     assert_eq!(
         diff(&json!({"a": 1}), &json!({"a": 2})).as_deref(),
         Some("@@ -1,3 +1,3 @@\n {\n-  \"a\": 1\n+  \"a\": 2\n }\n")
     );
-    shows("a\nb\n", "a\nb\nc\n", "@@ -1,2 +1,3 @@\n a\n b\n+c\n");
-    shows("a\nb\n", "", "@@ -1,2 +0,0 @@\n-a\n-b\n");
+    assert_diff("a\nb\n", "a\nb\nc\n", "@@ -1,2 +1,3 @@\n a\n b\n+c\n");
+    assert_diff("a\nb\n", "", "@@ -1,2 +0,0 @@\n-a\n-b\n");
 }
 
 #[test]
-fn changes_far_apart_have_hunks_of_their_own() {
+fn distant_changes_have_separate_hunks() {
     let lines = |changed: &[usize]| -> String {
         let line = |n: usize| {
             let word = if changed.contains(&n) { "new" } else { "old" };
@@ -29,7 +33,7 @@ fn changes_far_apart_have_hunks_of_their_own() {
         };
         (1..=30).map(line).collect()
     };
-    shows(
+    assert_diff(
         &lines(&[]),
         &lines(&[5, 11, 25]),
         "@@ -2,13 +2,13 @@\n old 2\n old 3\n old 4\n-old 5\n+new 5\n old 6\n old 7\n old 8\n old 9\n old 10\n-old 11\n\
@@ -39,21 +43,21 @@ fn changes_far_apart_have_hunks_of_their_own() {
 }
 
 #[test]
-fn a_missing_line_break_at_the_end_is_told() {
-    shows("a\nb\n", "a\nb", "@@ -1,2 +1,2 @@\n a\n-b\n+b\n\\ No newline at end of file\n");
-    // Context that ends both texts is told of, too, as other tools do.
-    shows("a\nb", "x\nb", "@@ -1,2 +1,2 @@\n-a\n+x\n b\n\\ No newline at end of file\n");
+fn missing_final_line_break_is_marked() {
+    assert_diff("a\nb\n", "a\nb", "@@ -1,2 +1,2 @@\n a\n-b\n+b\n\\ No newline at end of file\n");
+    // Other tools also mark context that ends both texts.
+    assert_diff("a\nb", "x\nb", "@@ -1,2 +1,2 @@\n-a\n+x\n b\n\\ No newline at end of file\n");
 }
 
 #[test]
-fn characters_that_are_not_seen_are_marked() {
-    shows(
+fn invisible_characters_are_marked() {
+    assert_diff(
         "total: 42\nb\n",
         "total:\u{a0}42 \t\nb\n",
         "@@ -1,2 +1,2 @@\n-total: 42\n+total:\\u{a0}42·→\n b\n",
     );
-    shows("a\nb\n", "a\r\nb\n", "@@ -1,2 +1,2 @@\n-a\n+a\\r\n b\n");
-    let unseen = |expected: &str, output: &str| unseen(&json!(expected), &json!(output));
+    assert_diff("a\nb\n", "a\r\nb\n", "@@ -1,2 +1,2 @@\n-a\n+a\\r\n b\n");
+    let unseen = |expected: &str, output: &str| first_unseen(&json!(expected), &json!(output));
     let both = |old: &str, new: &str| Some((old.to_owned(), new.to_owned()));
     assert_eq!(unseen("total: 42", "total: 42 "), both("total: 42", "total: 42·"));
     assert_eq!(unseen("a\nx\u{200b}y\n", "a\nxy\n"), both("x\\u{200b}y\\n", "xy\\n"));

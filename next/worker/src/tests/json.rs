@@ -1,14 +1,14 @@
 use serde_json::json;
 
-use super::{first_mismatch, same, tree_bytes};
+use super::{first_mismatch, is_equal, tree_bytes};
 
 #[test]
 fn numbers_are_equal_by_value() {
-    assert!(same(&json!({"a": [1, 2.5]}), &json!({"a": [1.0, 2.5]})));
-    assert!(!same(&json!(1), &json!(2)));
-    assert!(!same(&json!(9_007_199_254_740_993_u64), &json!(9_007_199_254_740_992_u64)));
-    assert!(!same(&json!("1"), &json!(1)));
-    assert!(!same(&json!({"a": 1}), &json!({"a": 1, "b": 2})));
+    assert!(is_equal(&json!({"a": [1, 2.5]}), &json!({"a": [1.0, 2.5]})));
+    assert!(!is_equal(&json!(1), &json!(2)));
+    assert!(!is_equal(&json!(9_007_199_254_740_993_u64), &json!(9_007_199_254_740_992_u64)));
+    assert!(!is_equal(&json!("1"), &json!(1)));
+    assert!(!is_equal(&json!({"a": 1}), &json!({"a": 1, "b": 2})));
 }
 
 #[test]

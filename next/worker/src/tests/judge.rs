@@ -8,16 +8,23 @@ use runner_model::{
 };
 use serde_json::{Value, json};
 
-use super::{Evidence, Judge, MAX_REGEXES, MAX_SCHEMAS, judge_again, judge_error};
+use super::{
+    CompiledCache, Evidence,
+    cache::{MAX_REGEXES, MAX_SCHEMAS},
+    checks::passed,
+    judge,
+    outcome::judge_error,
+    rejudge,
+};
 use crate::{report::AttemptReport, schema::Schema};
 
 fn expect(json: &Value) -> Expect {
     serde_json::from_value(json.clone()).unwrap()
 }
 
-/// What came of an attempt, beside its output.
+/// The result of an attempt, without its output.
 #[derive(Default)]
-struct Came {
+struct Actual {
     verdict: Option<Verdict>,
     score: Option<f64>,
     own: Vec<Check<'static>>,
@@ -25,39 +32,37 @@ struct Came {
     schema: Option<Result<Schema, String>>,
 }
 
-fn judged(expected: &Value, output: &str, came: &Came) -> (Outcome, Vec<Check<'static>>) {
+fn judged(expected: &Value, output: &str, actual: &Actual) -> (Outcome, Vec<Check<'static>>) {
     let stored = r#"{"v":4,"trial":"a@p#1","test":"a","provider":"p","repeat":1,"attempt":1,"outcome":"passed",
         "started_at":"2026-11-20T09:18:04.015Z","duration_ms":1.5,"usage":{"peak_memory":65536}}"#;
     let evidence = |exit_code| Evidence {
-        most_tree: 24 << 20,
-        schema: came.schema.as_ref(),
+        max_tree: 24 << 20,
+        schema: actual.schema.as_ref(),
         exit_code,
         stderr: "first\nlast words\n",
     };
-    let judge = Judge::default();
-    let blank =
-        judge_again(&judge, &Expect::default(), stored.as_bytes(), &evidence(None)).unwrap();
+    let cache = CompiledCache::default();
+    let blank = rejudge(&cache, &Expect::default(), stored.as_bytes(), &evidence(None)).unwrap();
     let mut row = Row {
         output: Raw::from_string(output.to_owned()).ok(),
-        verdict: came.verdict,
-        score: came.score,
-        checks: came.own.clone(),
+        verdict: actual.verdict,
+        score: actual.score,
+        checks: actual.own.clone(),
         ..blank
     };
-    judge.judge(&expect(expected), &mut row, &evidence(came.exit_code));
-    let made = row.checks.len() - came.own.len();
-    assert_eq!(row.checks[made..], came.own);
-    row.checks.truncate(made);
+    judge(&cache, &expect(expected), &mut row, &evidence(actual.exit_code));
+    let own = row.checks.split_off(row.checks.len() - actual.own.len());
+    assert_eq!(own, actual.own);
     (row.outcome, row.checks)
 }
 
-/// The checks as JSON, of an output that is judged alone.
+/// Returns the checks of an output as JSON.
 fn checks(expected: &Value, output: &str) -> Value {
-    json!(judged(expected, output, &Came::default()).1)
+    json!(judged(expected, output, &Actual::default()).1)
 }
 
 #[test]
-fn expectations_that_hold_are_checks_without_words() {
+fn held_expectations_have_no_message() {
     for (expected, output, names) in [
         (json!({}), "1", &[][..]),
         (json!({"equals": {"a": [1.0]}}), r#"{"a":[1]}"#, &["equals"]),
@@ -70,17 +75,17 @@ fn expectations_that_hold_are_checks_without_words() {
         (json!({"max_duration": 1500}), "1", &["max_duration"]),
         (json!({"min_score": 0.5, "max_memory": 65536}), "1", &["min_score", "max_memory"]),
     ] {
-        let came = Came { score: Some(0.5), ..Came::default() };
-        let (outcome, checks) = judged(&expected, output, &came);
+        let actual = Actual { score: Some(0.5), ..Actual::default() };
+        let (outcome, checks) = judged(&expected, output, &actual);
         assert_eq!(outcome, Outcome::Passed, "{expected}");
         let passed = |name: &&str| json!({"name": name, "verdict": "pass"});
-        let wanted: Vec<_> = names.iter().map(passed).collect();
-        assert_eq!(json!(checks), json!(wanted));
+        let expected: Vec<_> = names.iter().map(passed).collect();
+        assert_eq!(json!(checks), json!(expected));
     }
 }
 
 #[test]
-fn expectations_that_do_not_hold_say_both_sides() {
+fn failed_expectations_show_both_sides() {
     let failed = |name: &str, message: &str, expected: Value, actual: Value| json!([{"name": name, "verdict": "fail", "message": message, "expected": expected, "actual": actual}]);
     assert_eq!(
         checks(&json!({"equals": "two"}), r#""one""#),
@@ -90,7 +95,7 @@ fn expectations_that_do_not_hold_say_both_sides() {
         checks(&json!({"equals": "a b"}), r#""a b ""#),
         failed(
             "equals",
-            "the output differs from what was expected in characters that are not seen: expected `a b`, got `a b·`",
+            "the output differs only in white space or invisible characters: expected `a b`, got `a b·`",
             json!("a b"),
             json!("a b ")
         )
@@ -142,7 +147,7 @@ fn expectations_that_do_not_hold_say_both_sides() {
 
 #[test]
 fn own_verdicts_and_checks_decide_with_the_expectations() {
-    let own = |verdict| Check { verdict, ..super::passed("own") };
+    let own = |verdict| Check { verdict, ..passed("own") };
     for (expected, verdict, check, outcome) in [
         (json!({}), None, None, Outcome::Passed),
         (json!({}), Some(Verdict::Pass), None, Outcome::Passed),
@@ -152,16 +157,17 @@ fn own_verdicts_and_checks_decide_with_the_expectations() {
         (json!({}), None, Some(Verdict::Skip), Outcome::Passed),
         (json!({"equals": 2}), Some(Verdict::Skip), None, Outcome::Failed),
     ] {
-        let came = Came { verdict, own: check.map(own).into_iter().collect(), ..Came::default() };
-        assert_eq!(judged(&expected, "1", &came).0, outcome, "{expected} {verdict:?} {check:?}");
+        let actual =
+            Actual { verdict, own: check.map(own).into_iter().collect(), ..Actual::default() };
+        assert_eq!(judged(&expected, "1", &actual).0, outcome, "{expected} {verdict:?} {check:?}");
     }
 }
 
 #[test]
 fn a_command_must_exit_as_expected() {
     let judge = |expected: Value, code| {
-        let came = Came { exit_code: Some(code), ..Came::default() };
-        judged(&expected, "\"\"", &came)
+        let actual = Actual { exit_code: Some(code), ..Actual::default() };
+        judged(&expected, "\"\"", &actual)
     };
     assert_eq!(judge(json!({}), 0), (Outcome::Passed, Vec::new()));
     let (outcome, checks) = judge(json!({"exit_code": 3}), 3);
@@ -184,15 +190,15 @@ fn a_command_must_exit_as_expected() {
 }
 
 #[test]
-fn a_command_that_speaks_the_protocol_is_told() {
+fn a_command_that_speaks_the_protocol_has_hint() {
     let message = |output: &str, exit_code| {
-        let came = Came { exit_code, ..Came::default() };
-        let (_, checks) = judged(&json!({"equals": 1, "contains": ["x"]}), output, &came);
+        let actual = Actual { exit_code, ..Actual::default() };
+        let (_, checks) = judged(&json!({"equals": 1, "contains": ["x"]}), output, &actual);
         let other = checks[1].message.as_deref();
         assert!(other.is_none_or(|other| !other.contains("protocol")));
         checks[0].message.as_ref().unwrap().to_string()
     };
-    for (output, exit_code, is_told) in [
+    for (output, exit_code, has_hint) in [
         (r#""{\"ok\":{\"output\":1}}\n""#, Some(0), true),
         (r#"{"ok":{"output":1}}"#, Some(0), true),
         (r#"{"err":{"kind":"other"}}"#, Some(1), true),
@@ -201,7 +207,7 @@ fn a_command_that_speaks_the_protocol_is_told() {
         (r#""text""#, Some(0), false),
     ] {
         let message = message(output, exit_code);
-        assert_eq!(message.contains("protocol = \"json\""), is_told, "{message}");
+        assert_eq!(message.contains("protocol = \"json\""), has_hint, "{message}");
     }
 }
 
@@ -240,7 +246,7 @@ fn an_error_passes_only_if_it_was_expected() {
 }
 
 #[test]
-fn only_so_much_of_an_output_is_repeated() {
+fn copies_of_an_output_are_bounded() {
     let large = format!("\"{}\"", "x".repeat(1 << 20));
     let check = &checks(&json!({"matches": "y"}), &large)[0];
     assert_eq!(check["actual"].as_str().unwrap().len(), (64 << 10) + "…".len());
@@ -249,7 +255,7 @@ fn only_so_much_of_an_output_is_repeated() {
     assert_eq!(check.get("actual"), None);
     assert_eq!(
         check["message"],
-        "the output is not what was expected; the output is too large to be repeated here"
+        "the output is not what was expected; the output is too large to repeat here"
     );
     let deep = format!("{}{}", "[".repeat(110), "]".repeat(110));
     assert_eq!(checks(&json!({"equals": 1}), &deep)[0].get("actual"), None);
@@ -266,30 +272,31 @@ fn an_output_with_too_many_values_is_not_compared() {
     let objects = vec![r#"{"":0}"#; 200_000].join(",");
     let check = &checks(&json!({"json": []}), &format!("[{objects}]"))[0];
     let message = check["message"].as_str().unwrap();
-    assert!(message.starts_with("the output has too many values to be compared"), "{message}");
+    assert!(message.starts_with("the output has too many values to compare"), "{message}");
     let deep = format!("{}{}", "[".repeat(127), "]".repeat(127));
     assert_eq!(checks(&json!({"json": []}), &deep)[0]["verdict"], "fail");
 }
 
 #[test]
-fn expressions_are_compiled_once_and_some_are_kept() {
-    let judge = Judge::default();
+fn cache_of_expressions_is_bounded() {
+    let cache = CompiledCache::default();
     for n in 0..3 * MAX_REGEXES {
-        assert_eq!(judge.is_match(&format!("^{n}$"), &n.to_string()), Ok(true));
-        assert_eq!(judge.is_match("^a$", "b"), Ok(false));
-        assert!(judge.regexes.borrow().len() <= MAX_REGEXES);
+        assert_eq!(cache.is_match(&format!("^{n}$"), &n.to_string()), Ok(true));
+        assert_eq!(cache.is_match("^a$", "b"), Ok(false));
+        assert!(cache.regexes.borrow().len() <= MAX_REGEXES);
     }
-    assert!(judge.is_match("(", "").is_err());
+    assert!(cache.is_match("(", "").is_err());
 }
 
 #[test]
-fn a_schema_that_does_not_hold_names_the_place() {
+fn schema_mismatch_names_the_place() {
     let schema = json!({"items": {"type": "integer"}});
-    let came = |schema: Value| Came { schema: Some(Schema::new(schema)), ..Came::default() };
-    let (outcome, checks) = judged(&json!({}), "[1]", &came(schema.clone()));
+    let with_schema =
+        |schema: Value| Actual { schema: Some(Schema::new(schema)), ..Actual::default() };
+    let (outcome, checks) = judged(&json!({}), "[1]", &with_schema(schema.clone()));
     assert_eq!(outcome, Outcome::Passed);
     assert_eq!(json!(checks), json!([{"name": "schema", "verdict": "pass"}]));
-    let (outcome, checks) = judged(&json!({}), "[1,2.5]", &came(schema.clone()));
+    let (outcome, checks) = judged(&json!({}), "[1,2.5]", &with_schema(schema.clone()));
     assert_eq!(outcome, Outcome::Failed);
     assert_eq!(
         json!(checks),
@@ -301,33 +308,33 @@ fn a_schema_that_does_not_hold_names_the_place() {
             "actual": [1, 2.5],
         }])
     );
-    let (outcome, checks) = judged(&json!({}), "[1]", &came(json!({"type": "x"})));
+    let (outcome, checks) = judged(&json!({}), "[1]", &with_schema(json!({"type": "x"})));
     assert_eq!(outcome, Outcome::Failed);
     let message = checks[0].message.as_ref().unwrap();
     assert!(message.starts_with("the schema is not a valid JSON Schema"), "{message:?}");
 }
 
 #[test]
-fn schemas_are_compiled_once_and_some_are_kept() {
-    let judge = Judge::default();
+fn cache_of_schemas_is_bounded() {
+    let cache = CompiledCache::default();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("schema");
     let digest = |n: usize| runner_model::digest(&n.to_le_bytes());
     for n in 0..3 * MAX_SCHEMAS {
         fs::write(&file, "{}").unwrap();
-        assert!(judge.schema(&digest(n), &file).unwrap().is_ok());
-        // It is not read again.
+        assert!(cache.schema(&digest(n), &file).unwrap().is_ok());
+        // The file is not read again.
         fs::remove_file(&file).unwrap();
-        assert!(judge.schema(&digest(n), &file).unwrap().is_ok());
-        assert!(judge.schemas.borrow().len() <= MAX_SCHEMAS);
+        assert!(cache.schema(&digest(n), &file).unwrap().is_ok());
+        assert!(cache.schemas.borrow().len() <= MAX_SCHEMAS);
     }
     fs::write(&file, "{").unwrap();
-    let schema = judge.schema(&digest(0), &file).unwrap();
+    let schema = cache.schema(&digest(0), &file).unwrap();
     assert!(schema.as_ref().as_ref().is_err_and(|reason| reason.starts_with("is not JSON")));
 }
 
 #[test]
-fn an_exit_code_is_judged_again_by_its_check() {
+fn exit_code_is_rejudged_by_its_check() {
     let row = |checks: &str| {
         format!(
             r#"{{"v":4,"trial":"a@p#1","test":"a","provider":"p","repeat":1,"attempt":1,"outcome":"failed","started_at":"2026-11-20T09:18:04.015Z","duration_ms":1.0,"usage":{{"peak_memory":1,"bytes_in":1,"bytes_out":1}},"output":"x"{checks}}}"#
@@ -336,13 +343,13 @@ fn an_exit_code_is_judged_again_by_its_check() {
     let again = |expected: Value, checks: &str, is_plain: bool| {
         let row = row(checks);
         let evidence = Evidence {
-            most_tree: 1 << 20,
+            max_tree: 1 << 20,
             schema: None,
             exit_code: is_plain.then_some(0),
             stderr: "",
         };
-        let judge = Judge::default();
-        let row = judge_again(&judge, &expect(&expected), row.as_bytes(), &evidence).unwrap();
+        let cache = CompiledCache::default();
+        let row = rejudge(&cache, &expect(&expected), row.as_bytes(), &evidence).unwrap();
         let report = AttemptReport::new(row.into(), None, |_, _| Ok(())).unwrap();
         let row: Value = serde_json::from_slice(&report.row).unwrap();
         (row["outcome"].as_str().unwrap().to_owned(), row["checks"].clone())
@@ -356,10 +363,10 @@ fn an_exit_code_is_judged_again_by_its_check() {
     }
     assert_eq!(again(json!({"exit_code": 0}), "", true).0, "passed");
     assert_eq!(again(json!({"exit_code": 1}), "", true).0, "failed");
-    // The words of the check that failed are kept.
+    // The message of the failed check is kept.
     let (_, checks) = again(json!({}), FAILED, true);
     assert!(checks[0]["message"].as_str().unwrap().ends_with("why"));
-    // The provider's own checks are kept, also those with names of the scenario's.
+    // The provider's own checks are kept, even with the scenario's names.
     let own = r#","checks":[{"name":"exit_code","verdict":"fail","message":"m"},{"name":"equals","verdict":"pass","own":true}]"#;
     let (_, checks) = again(json!({"equals": "x"}), own, false);
     assert_eq!(

@@ -1,9 +1,8 @@
-//! `__lie PARENT_PID`: a worker that lies, for tests of those who hear it. It takes the place of `__worker`, and stands
-//! behind the same wall.
+//! `__lie PARENT_PID`: a worker that lies, for tests of supervisors. It replaces `__worker` and has the same wall.
 //!
-//! A provider's configuration says how: `{"lie": "foreign"}`, and with `"test": "a"` only about that test; `{"lie": "*"}`
-//! lies about each test as its id says. All other reports are true, those of a provider that echoes. With `{"lie":
-//! "attacks", "targets": {…}}` each output is what came of `attacks`, before the wall stood and behind it.
+//! A provider's configuration selects the lie: `{"lie": "foreign"}`, with `"test": "a"` only for that test. With
+//! `{"lie": "*"}` the lie is the test's id. All other reports are true, those of a provider that echoes. With
+//! `{"lie": "attacks", "targets": {…}}` each output has the results of `attacks`, before and after the wall is closed.
 
 pub mod attacks;
 
@@ -32,7 +31,7 @@ use crate::{
     worker::hello,
 };
 
-/// Lies that change a true row: what is replaced, and by what.
+/// Lies that change a true row: name, replaced text, new text.
 #[rustfmt::skip]
 const CHANGES: &[(&str, &str, &str)] = &[
     ("foreign", "\"test\":\"", "\"test\":\"x"),
@@ -60,13 +59,13 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("far-time", "2026-01-01T", "9999-12-31T"),
     ("path-artifact", "\"usage\"", r#""artifacts":[{"name":"../../x","media_type":"text/plain","sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","bytes":3}],"usage""#),
     ("unsent-artifact", "\"usage\"", r#""artifacts":[{"name":"x","media_type":"text/plain","sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","bytes":3}],"usage""#),
-    // These are about the attempt alone.
+    // Valid rows with extreme values.
     ("long-time", "1.5", "9e11"),
     ("huge-metrics", "\"usage\"", r#""metrics":[{"name":"cost","value":1e308},{"name":"cost","value":1e308}],"usage""#),
     ("steering", "\"usage\"", r#""checks":[{"name":"\u001b[2J","verdict":"pass","message":"\u009b2J","expected":"\u202e"}],"metrics":[{"name":"\u001b[2J","value":1,"unit":"\u001b]0;x\u0007"}],"denied":[{"what":"\u001b[2J","grant":"\u001b[2J"},{"what":"x\ny","grant":"net = [\"http://\u001b[2J\"]"}],"usage""#),
 ];
 
-/// Lies that are no frames: a report of 400 MB, a kind that nothing has, garbage, a frame that has no content.
+/// Bytes that are not valid frames: a report of 400 MB, an unknown kind, garbage, an empty report.
 const BYTES: &[(&str, &[u8])] = &[
     ("long-prefix", &[0, 0, 0xd7, 0x17, 71]),
     ("unknown-kind", &[1, 0, 0, 0, 200, 0]),
@@ -74,7 +73,7 @@ const BYTES: &[(&str, &[u8])] = &[
     ("empty-frame", &[0, 0, 0, 0, 71]),
 ];
 
-/// Lies until nothing more comes.
+/// Runs the liar until the socket ends.
 pub fn main(arguments: &[&str]) -> Result<(), String> {
     let [parent] = arguments else {
         return Err("expected `__lie PARENT_PID`".into());
@@ -88,19 +87,19 @@ fn serve(parent: &str) -> io::Result<()> {
     let slots: File = io::stdout().as_fd().try_clone_to_owned()?.into();
     let mut incoming = Incoming::new(socket.try_clone()?);
     let mut outgoing = Outgoing::new(socket.try_clone()?);
-    outgoing.say(&hello())?;
+    outgoing.send(&hello())?;
     let Some(ToWorker::Prepare(prepare)) = incoming.next()? else {
         return Err(io::ErrorKind::InvalidData.into());
     };
-    let targets = prepare.providers.first();
-    let targets = targets.map(|provider| &provider.provider.config["targets"]);
+    let config = prepare.providers.first().map(|provider| &provider.provider.config);
+    let targets = config.map(|config| &config["targets"]);
     let targets = Targets::new(targets, &prepare.scratch, parent);
     let before = targets.as_ref().map(attack);
-    let standing = Openings::of(&prepare).close_others();
+    let wall = Openings::for_worker(&prepare).close_others();
     let attacked = json!([before, targets.as_ref().map(attack)]);
-    let config = prepare.providers.first().map(|it| &it.provider.config["lie"]);
-    let has_problems = config.is_some_and(|lie| lie == "problems" || lie == "doubled-problems");
-    let times = config.map_or(1, |lie| if lie == "doubled-problems" { 2 } else { 1 });
+    let lie = config.map_or("", |config| config["lie"].as_str().unwrap_or_default());
+    let has_problems = matches!(lie, "problems" | "doubled-problems");
+    let times = if lie == "doubled-problems" { 2 } else { 1 };
     let described = (0..prepare.providers.len()).map(|index| Described {
         provider: index as u16,
         description: None,
@@ -111,16 +110,16 @@ fn serve(parent: &str) -> io::Result<()> {
         }),
     });
     let described = std::iter::repeat_n(described, times).flatten();
-    outgoing.say(&FromWorker::Ready(Ready { providers: described.collect(), standing }))?;
+    outgoing.send(&FromWorker::Ready(Ready { providers: described.collect(), standing: wall }))?;
     loop {
         match incoming.next()? {
             Some(ToWorker::Tasks { tasks, body }) => {
                 let mut rest = &body[..];
                 for task in &tasks {
                     let line = rest.split_off(..task.body_bytes()).unwrap_or_default();
-                    let began = SlotWord { task: task.id.0, began: 1 };
-                    slots.write_all_at(&began.encode(), 0)?;
-                    let lie = lie(&prepare, task);
+                    let word = SlotWord { task: task.id.0, began: 1 };
+                    slots.write_all_at(&word.encode(), 0)?;
+                    let lie = lie_about(&prepare, task);
                     if lie == "unseen-exit" {
                         slots.write_all_at(&SlotWord::default().encode(), 0)?;
                     }
@@ -129,29 +128,29 @@ fn serve(parent: &str) -> io::Result<()> {
                         "attacks" => attacked.to_string(),
                         _ => test.input.get().to_owned(),
                     };
-                    answer(lie, task, &output, &mut socket, &mut outgoing)?;
+                    report(lie, task, &output, &mut socket, &mut outgoing)?;
                     slots.write_all_at(&SlotWord::default().encode(), 0)?;
                 }
             }
-            Some(ToWorker::TakeBack { .. }) => outgoing.say(&FromWorker::Returned(Vec::new()))?,
-            Some(ToWorker::Finish { .. }) => return outgoing.say(&FromWorker::Bye),
+            Some(ToWorker::TakeBack { .. }) => outgoing.send(&FromWorker::Returned(Vec::new()))?,
+            Some(ToWorker::Finish { .. }) => return outgoing.send(&FromWorker::Bye),
             _ => {}
         }
     }
 }
 
-/// The lie about a task; empty if there is none.
-fn lie<'a>(prepare: &'a Prepare, task: &'a Task) -> &'a str {
+/// Returns the lie about a task. Empty for a true report.
+fn lie_about<'a>(prepare: &'a Prepare, task: &'a Task) -> &'a str {
     let provider = prepare.providers.get(usize::from(task.provider));
-    let word = |key: &str| provider.and_then(|provider| provider.provider.config[key].as_str());
-    match (word("lie"), word("test")) {
+    let text = |key: &str| provider.and_then(|provider| provider.provider.config[key].as_str());
+    match (text("lie"), text("test")) {
         (Some("*"), _) => &task.trial.test,
         (Some(lie), test) if test.is_none_or(|test| *test == *task.trial.test) => lie,
         _ => "",
     }
 }
 
-fn answer(
+fn report(
     lie: &str,
     task: &Task,
     output: &str,
@@ -167,19 +166,19 @@ fn answer(
         }
         "log-flood" => (0..10_000).try_for_each(|_| {
             let line = "all is well ".repeat(5_000);
-            outgoing.say(&FromWorker::Log(line))
+            outgoing.send(&FromWorker::Log(line))
         })?,
         "artifact-flood" => (0..400 * 4).try_for_each(|_| {
             let piece = vec![0; MAX_PIECE];
-            outgoing.say(&artifact(task.id, 0, piece))
+            outgoing.send(&artifact(task.id, 0, piece))
         })?,
         _ => {}
     }
     if let Some((_, bytes)) = BYTES.iter().find(|(name, _)| *name == lie) {
         socket.write_all(bytes)?;
     }
-    for frame in unasked(lie, task.id) {
-        outgoing.say(&frame)?;
+    for frame in unrequested(lie, task.id) {
+        outgoing.send(&frame)?;
     }
     let trial = &task.trial;
     let mut row = format!(
@@ -207,15 +206,15 @@ fn answer(
     row.extend_from_slice(said);
     let report = |task| FromWorker::Report { head: ReportHead { task, ..head }, body: row.clone() };
     match lie {
-        "foreign-task" => outgoing.say(&report(TaskId(task.id.0 + 1_000_000)))?,
-        "doubled" => outgoing.say(&report(task.id))?,
+        "foreign-task" => outgoing.send(&report(TaskId(task.id.0 + 1_000_000)))?,
+        "doubled" => outgoing.send(&report(task.id))?,
         _ => {}
     }
-    outgoing.say(&report(task.id))
+    outgoing.send(&report(task.id))
 }
 
-/// Frames that nobody has asked for.
-fn unasked(lie: &str, task: TaskId) -> Vec<FromWorker> {
+/// Returns frames that the supervisor has not requested.
+fn unrequested(lie: &str, task: TaskId) -> Vec<FromWorker> {
     let foreign = TaskId(task.0 + 1_000_000);
     let digest = Digest([7; 32]);
     let frame = match lie {

@@ -10,14 +10,14 @@ use runner_model::{
 use runner_sandbox::AttachedFile;
 use serde_json::json;
 
-use super::{Provider, check_config, command, compile, secrets};
+use super::{Provider, check_config, command_call, compile, secrets};
 
 fn template(text: &str) -> Template {
     Template::parse(text).unwrap()
 }
 
 #[test]
-fn a_guest_knows_only_secrets_that_it_may() {
+fn guest_knows_only_granted_secrets() {
     let bound = |name: &str| BoundSecret {
         name: name.into(),
         host: NetGrant::parse("https://a.example").unwrap(),
@@ -47,7 +47,7 @@ fn a_guest_knows_only_secrets_that_it_may() {
 }
 
 #[test]
-fn a_command_gets_what_its_templates_say() {
+fn command_receives_rendered_templates() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("blob");
     std::fs::write(&path, "content").unwrap();
@@ -72,7 +72,7 @@ fn a_command_gets_what_its_templates_say() {
             budget: Default::default(),
         };
         let roots = [("input", &input), ("config", &json!({"lang": "en"}))];
-        let filled = command(&settings, &roots, &files, |path| fs::read(path));
+        let filled = command_call(&settings, &roots, &files, |path| fs::read(path));
         filled.map_err(|error| (error.code.to_string(), error.message.to_string()))
     };
     let input = json!({"n": 1, "text": "a\0b"});
@@ -82,7 +82,7 @@ fn a_command_gets_what_its_templates_say() {
     let text = Some(Stdin::Text(template("{{input.text}}")));
     assert_eq!(fill("x", text, input.clone()).unwrap().stdin, Some(b"a\0b".to_vec()));
     for (argument, stdin, code, message) in [
-        ("{{input.text}}", None, "template", "an argument cannot have a NUL in it"),
+        ("{{input.text}}", None, "template", "an argument contains a NUL character"),
         ("{{input.x}}", None, "template", "there is no `input.x`, which an argument needs"),
         (
             "",
@@ -90,12 +90,7 @@ fn a_command_gets_what_its_templates_say() {
             "attachment",
             "the test has no attachment `out.txt` for standard input",
         ),
-        (
-            "",
-            file("large.txt"),
-            "input",
-            "the standard input has 11 bytes, and `limits.input` is 10",
-        ),
+        ("", file("large.txt"), "input", "the standard input has 11 bytes, `limits.input` is 10"),
         (
             "",
             Some(Stdin::Text(template("{{input.y}}"))),
@@ -109,7 +104,7 @@ fn a_command_gets_what_its_templates_say() {
 }
 
 #[test]
-fn a_configuration_must_be_what_the_plugin_takes() {
+fn configuration_must_match_its_schema() {
     let schema = json!({"properties": {"n": {"type": "integer"}}});
     let check = |schema, config| check_config(schema, &config).map_err(|problem| problem.message);
     assert_eq!(check(None, json!({"n": "x"})), Ok(()));
@@ -121,7 +116,7 @@ fn a_configuration_must_be_what_the_plugin_takes() {
     let broken = compile("input", Some(&json!({"type": 1}))).err().unwrap();
     let message = broken.message;
     assert!(
-        message.starts_with("has a schema of the input that is not a valid JSON Schema"),
+        message.starts_with("describes a schema of its input that is not a valid JSON Schema"),
         "{message}"
     );
 }

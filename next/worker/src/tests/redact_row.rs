@@ -75,7 +75,7 @@ fn reply(output: &str) -> Ending {
     }))
 }
 
-/// Redacts what an attempt left, and looks for secrets in all that is left of it.
+/// Redacts the result of a call, and asserts that no secret is left.
 fn redacted(ending: Ending) -> Ended {
     let values = [("KEY", SECRET), ("NUMBER", "31337")];
     let values: BTreeMap<_, _> =

@@ -1,4 +1,4 @@
-//! Rows that fit, and what is cut from those that do not.
+//! Rows that fit, and the parts that are cut from longer ones.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -43,7 +43,7 @@ fn task() -> Task {
     }
 }
 
-/// A report, and the contents of its artifacts by their indexes.
+/// Encodes a row. Returns the report, and its artifacts' contents by index.
 fn report(row: Row<'static>) -> (AttemptReport, BTreeMap<u32, Vec<u8>>) {
     let mut contents = BTreeMap::<u32, Vec<u8>>::new();
     let report = AttemptReport::new(row.into(), None, |index, piece| {
@@ -54,16 +54,16 @@ fn report(row: Row<'static>) -> (AttemptReport, BTreeMap<u32, Vec<u8>>) {
     (report.unwrap(), contents)
 }
 
-/// Reports a row, and checks it as its supervisor does.
+/// Encodes a row, and checks it as its supervisor does.
 #[track_caller]
-fn with_checked(row: Row<'static>, look: impl FnOnce(&BTreeMap<u32, Vec<u8>>, &RowRef<'_>)) {
+fn with_checked(row: Row<'static>, inspect: impl FnOnce(&BTreeMap<u32, Vec<u8>>, &RowRef<'_>)) {
     let (report, contents) = report(row);
     let checked = check_row(&report.row, &task(), &Limits::default());
-    look(&contents, &checked.unwrap());
+    inspect(&contents, &checked.unwrap());
 }
 
 #[test]
-fn an_output_that_cannot_stand_in_the_row_is_an_artifact() {
+fn large_or_deep_output_becomes_an_artifact() {
     let large = format!("\"{}\"", "x".repeat(700 << 10));
     let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
     for output in [
@@ -94,7 +94,7 @@ fn an_output_that_cannot_stand_in_the_row_is_an_artifact() {
 }
 
 #[test]
-fn a_row_keeps_what_says_most() {
+fn long_row_keeps_failed_checks() {
     let check = |size: usize, verdict| Check {
         message: Some("message".into()),
         expected: Some(Raw::of(&"e".repeat(size)).unwrap()),
@@ -131,7 +131,7 @@ fn a_row_keeps_what_says_most() {
 
 #[test]
 fn the_longest_row_fits() {
-    // Every byte of it is written as six.
+    // JSON writes each of these bytes as six.
     let long = || Text::from("\u{1}".repeat(3000));
     let mut row = row(&format!("\"{}\"", "x".repeat((64 << 10) - 2)));
     row.outcome = Outcome::Error;
@@ -153,7 +153,7 @@ fn the_longest_row_fits() {
         retry_after_ms: Some(u32::MAX),
         details: Some(Raw::of(&long()).unwrap()),
     });
-    // That it is no longer than a row may be is checked by all.
+    // `check_row` checks its length.
     with_checked(row, |_, row| {
         assert!(row.truncated);
         assert_eq!((row.checks.len(), row.metrics.len(), row.denied.len()), (40, 40, 20));
@@ -162,7 +162,7 @@ fn the_longest_row_fits() {
 }
 
 #[test]
-fn what_was_said_is_cut_at_its_end() {
+fn long_log_is_cut_at_its_end() {
     assert!(encode_said(Said::default()).is_empty());
     let record = |message: String| LogRecord {
         at: Time::from_millis(0),

@@ -1,4 +1,4 @@
-//! The worker's loop over a pair of sockets, with the bundled echo and a module that spins.
+//! The worker's loop over a socket pair, with the bundled echo and a module that spins.
 
 use std::{
     fs::{self, File},
@@ -33,24 +33,24 @@ use tempfile::TempDir;
 use super::serve;
 
 const ECHO: &[u8] = include_bytes!("../../../../plugins/bundled/echo.wasm");
-/// A module whose `_start` loops for ever.
+/// A module whose `_start` loops forever.
 const SPIN: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x05\x03\x01\0\x01\x07\x13\x02\x06memory\x02\0\
     \x06_start\0\0\x0a\x09\x01\x07\0\x03\x40\x0c\0\x0b\x0b";
 
-/// A worker that says nothing for so long hangs.
+/// Time without a frame after which a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The other end of a worker: what its supervisor would be.
+/// The supervisor's end of a worker.
 struct Supervisor {
     folder: TempDir,
     socket: UnixStream,
-    /// How the worker left.
-    left: Receiver<io::Result<()>>,
+    /// The worker's result.
+    result: Receiver<io::Result<()>>,
     compile_key: String,
 }
 
 impl Supervisor {
-    /// Starts a worker and hears its first frame.
+    /// Starts a worker and receives its first frame.
     fn start() -> Self {
         let (socket, other) = UnixStream::pair().unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -58,22 +58,22 @@ impl Supervisor {
         fs::create_dir(folder.path().join("cache")).unwrap();
         fs::create_dir(folder.path().join("blobs")).unwrap();
         let slots = File::create_new(folder.path().join("slots")).unwrap();
-        let (sender, left) = mpsc::channel();
+        let (sender, result) = mpsc::channel();
         thread::spawn(move || {
             let leave = sender.clone();
-            // The first end counts.
+            // The first result counts.
             let served = serve(other, slots, move |served| drop(leave.send(served)));
             sender.send(served)
         });
-        let mut supervisor = Self { folder, socket, left, compile_key: String::new() };
+        let mut supervisor = Self { folder, socket, result, compile_key: String::new() };
         let FromWorker::Hello(hello) = supervisor.next() else { panic!("no hello") };
         assert_eq!(hello.version, env!("CARGO_PKG_VERSION"));
         supervisor.compile_key = hello.compile_key;
         supervisor
     }
 
-    /// A worker with echo as provider 0 and spin as provider 1.
-    fn ready(slots: u32) -> Self {
+    /// Starts a worker with echo as provider 0 and spin as provider 1.
+    fn start_ready(slots: u32) -> Self {
         let mut supervisor = Self::start();
         supervisor.compile(ECHO);
         supervisor.compile(SPIN);
@@ -86,7 +86,7 @@ impl Supervisor {
         path.to_str().unwrap().to_owned()
     }
 
-    /// Puts a plugin into the cache; each is compiled once for all tests.
+    /// Adds a plugin to the cache. Each is compiled once for all tests.
     fn compile(&self, plugin: &[u8]) {
         static ENTRIES: [OnceLock<Vec<u8>>; 2] = [OnceLock::new(), OnceLock::new()];
         let entry = &ENTRIES[usize::from(plugin == SPIN)];
@@ -95,7 +95,7 @@ impl Supervisor {
         fs::write(Path::new(&self.path("cache")).join(name), entry).unwrap();
     }
 
-    /// Sends `Prepare` and returns what the worker says when it is ready.
+    /// Sends `Prepare` and returns the descriptions in `Ready`.
     fn prepare(&mut self, slots: u32) -> Vec<Described> {
         self.send_prepare(slots);
         match self.next() {
@@ -105,11 +105,10 @@ impl Supervisor {
     }
 
     fn send_prepare(&mut self, slots: u32) {
-        self.send_prepared(slots, |_| {});
+        self.send_changed_prepare(slots, |_| {});
     }
 
-    /// Sends `Prepare` with changes.
-    fn send_prepared(&mut self, slots: u32, change: impl FnOnce(&mut Prepare)) {
+    fn send_changed_prepare(&mut self, slots: u32, change: impl FnOnce(&mut Prepare)) {
         let mut prepare = Prepare {
             run: "run".into(),
             session: 1,
@@ -136,7 +135,7 @@ impl Supervisor {
         self.socket.write_all(&bytes).unwrap();
     }
 
-    /// Sends tasks with these numbers for a provider, each with its number as input.
+    /// Sends tasks with these ids to a provider. A task's input holds its id.
     fn send_tasks(&mut self, provider: u16, timeout: u64, numbers: impl Iterator<Item = u64>) {
         let (mut tasks, mut body) = (Vec::new(), Vec::new());
         for number in numbers {
@@ -147,18 +146,17 @@ impl Supervisor {
         self.send(&ToWorker::Tasks { tasks, body });
     }
 
-    /// The next frame but the signs of life.
+    /// Receives the next frame that is not a heartbeat.
     fn next(&mut self) -> FromWorker {
         loop {
-            match self.hear().unwrap() {
+            match self.receive().unwrap() {
                 FromWorker::Doing(_) => {}
                 message => return message,
             }
         }
     }
 
-    /// The next frame.
-    fn hear(&mut self) -> io::Result<FromWorker> {
+    fn receive(&mut self) -> io::Result<FromWorker> {
         let mut prefix = [0; PREFIX];
         self.socket.read_exact(&mut prefix)?;
         let (kind, length) = read_prefix(prefix, Sender::Worker).unwrap();
@@ -167,21 +165,21 @@ impl Supervisor {
         Ok(FromWorker::decode(kind, &content).unwrap())
     }
 
-    /// The next frame, which must be a report: its task and its row.
+    /// Receives a report. Returns its task and row.
     fn report(&mut self) -> (u64, Value) {
         let FromWorker::Report { head, body } = self.next() else { panic!("no report") };
         let row = &body[..head.row_bytes as usize];
         (head.task.0, serde_json::from_slice(row).unwrap())
     }
 
-    /// Puts a content into the blobs.
+    /// Adds a blob.
     fn write_blob(&self, content: &[u8]) -> Digest {
         let name = digest(content);
         fs::write(Path::new(&self.path("blobs")).join(name.to_string()), content).unwrap();
         name
     }
 
-    /// Sends one task with a line of its own.
+    /// Sends one task with this line.
     fn send_line(&mut self, provider: u16, kind: TaskKind, line: &str) {
         let task = task(1, provider, MINUTE, Line::Bytes(line.len() as u32));
         self.send(&ToWorker::Tasks {
@@ -190,10 +188,10 @@ impl Supervisor {
         });
     }
 
-    /// Waits until the worker says that a task's guest is on the processor.
+    /// Waits until the worker reports that a task's guest is on the processor.
     fn wait_for_doing(&mut self, task: u64) {
         loop {
-            if let FromWorker::Doing(doing) = self.hear().unwrap()
+            if let FromWorker::Doing(doing) = self.receive().unwrap()
                 && doing.iter().any(|doing| doing.task.0 == task && doing.on_processor)
             {
                 return;
@@ -208,14 +206,15 @@ impl Supervisor {
         SlotWord::decode(bytes)
     }
 
-    fn left(self) -> io::Result<()> {
-        self.left.recv_timeout(PATIENCE).unwrap()
+    /// Waits for the worker's result.
+    fn join(self) -> io::Result<()> {
+        self.result.recv_timeout(PATIENCE).unwrap()
     }
 
     fn finish(mut self) {
         self.send(&ToWorker::Finish { teardown: false });
         assert_eq!(self.next(), FromWorker::Bye);
-        self.left().unwrap();
+        self.join().unwrap();
     }
 }
 
@@ -268,8 +267,8 @@ fn task(number: u64, provider: u16, timeout: u64, line: Line) -> Task {
 const MINUTE: u64 = 60_000_000;
 
 #[test]
-fn tasks_become_rows_that_their_supervisor_believes() {
-    let mut supervisor = Supervisor::ready(2);
+fn reported_rows_pass_the_supervisor_check() {
+    let mut supervisor = Supervisor::start_ready(2);
     supervisor.send_tasks(0, MINUTE, 1..=500);
     let mut reported = Vec::new();
     for _ in 0..500 {
@@ -285,7 +284,7 @@ fn tasks_become_rows_that_their_supervisor_believes() {
     }
     reported.sort_unstable();
     assert!(reported.into_iter().eq(1..=500));
-    // A slot is cleared after its report is on the way.
+    // Slots are cleared only after their reports are sent.
     while (0..2).any(|slot| supervisor.slot(slot) != SlotWord::default()) {
         thread::yield_now();
     }
@@ -296,9 +295,9 @@ fn tasks_become_rows_that_their_supervisor_believes() {
 fn plugins_describe_themselves_once_they_are_compiled() {
     let mut supervisor = Supervisor::start();
     supervisor.send_prepare(1);
-    let asked = [supervisor.next(), supervisor.next()];
+    let requests = [supervisor.next(), supervisor.next()];
     for plugin in [ECHO, SPIN] {
-        assert!(asked.contains(&FromWorker::NeedPlugin(digest(plugin))));
+        assert!(requests.contains(&FromWorker::NeedPlugin(digest(plugin))));
     }
     for plugin in [ECHO, SPIN] {
         supervisor.compile(plugin);
@@ -315,7 +314,7 @@ fn plugins_describe_themselves_once_they_are_compiled() {
 }
 
 #[test]
-fn a_plugin_that_never_comes_is_a_problem() {
+fn missing_plugin_is_a_problem() {
     let mut supervisor = Supervisor::start();
     supervisor.compile(ECHO);
     supervisor.send_prepare(1);
@@ -331,7 +330,7 @@ fn a_plugin_that_never_comes_is_a_problem() {
 
 #[test]
 fn a_guest_that_spins_ends_at_its_timeout() {
-    let mut supervisor = Supervisor::ready(1);
+    let mut supervisor = Supervisor::start_ready(1);
     supervisor.send_tasks(1, 30_000, 1..=1);
     let (task, row) = supervisor.report();
     assert_eq!((task, &row["outcome"]), (1, &json!("timeout")));
@@ -340,9 +339,9 @@ fn a_guest_that_spins_ends_at_its_timeout() {
 }
 
 #[test]
-fn a_stop_gives_back_what_waits_and_ends_what_runs() {
+fn stop_returns_queued_tasks_and_ends_running() {
     for kill in [true, false] {
-        let mut supervisor = Supervisor::ready(2);
+        let mut supervisor = Supervisor::start_ready(2);
         supervisor.send_tasks(1, MINUTE, 1..=6);
         supervisor.wait_for_doing(1);
         let words = [supervisor.slot(0), supervisor.slot(1)];
@@ -354,7 +353,7 @@ fn a_stop_gives_back_what_waits_and_ends_what_runs() {
         let grace = Micros(if kill { MINUTE } else { 20_000 });
         supervisor.send(&ToWorker::Stop { grace, kill });
         assert_eq!(supervisor.next(), returned(&[3]));
-        let FromWorker::Doing(doing) = supervisor.hear().unwrap() else { panic!("not what runs") };
+        let FromWorker::Doing(doing) = supervisor.receive().unwrap() else { panic!("no tasks") };
         assert_eq!(doing.len(), 2);
         for _ in 0..2 {
             let (_, row) = supervisor.report();
@@ -367,8 +366,8 @@ fn a_stop_gives_back_what_waits_and_ends_what_runs() {
 }
 
 #[test]
-fn a_long_line_is_read_from_the_blobs_of_the_session() {
-    let mut supervisor = Supervisor::ready(1);
+fn long_line_is_read_from_a_blob() {
+    let mut supervisor = Supervisor::start_ready(1);
     let line = line(1);
     let name: Digest = digest(line.as_bytes());
     let tasks = vec![task(1, 0, MINUTE, Line::Digest(name))];
@@ -382,8 +381,8 @@ fn a_long_line_is_read_from_the_blobs_of_the_session() {
 }
 
 #[test]
-fn an_output_of_a_mebibyte_comes_in_pieces_before_its_report() {
-    let mut supervisor = Supervisor::ready(1);
+fn large_output_is_sent_before_its_report() {
+    let mut supervisor = Supervisor::start_ready(1);
     let text = "x".repeat(900_000);
     let line = format!(r#"{{"id":"t1","input":"{text}","providers":[0],"timeout":1}}"#);
     supervisor.send(&ToWorker::Tasks {
@@ -406,13 +405,13 @@ fn an_output_of_a_mebibyte_comes_in_pieces_before_its_report() {
 }
 
 #[test]
-fn a_paused_worker_begins_nothing_and_no_time_passes() {
+fn pause_holds_tasks_and_call_time() {
     const PAUSE: Duration = Duration::from_millis(400);
-    let mut supervisor = Supervisor::ready(2);
+    let mut supervisor = Supervisor::start_ready(2);
     supervisor.send_tasks(1, 1_500_000, 1..=1);
     supervisor.wait_for_doing(1);
     supervisor.send(&ToWorker::Pause(true));
-    // A slot is free for it.
+    // A slot is free, but the pause holds the task back.
     supervisor.send_tasks(0, MINUTE, 2..=2);
     std::thread::sleep(PAUSE);
     supervisor.send(&ToWorker::TakeBack { keep: 0 });
@@ -423,7 +422,7 @@ fn a_paused_worker_begins_nothing_and_no_time_passes() {
     let [took, suspended] = ["duration_ms", "suspended_ms"].map(|key| row[key].as_f64().unwrap());
     assert!(took >= 1_500.0 && suspended >= 200.0, "{row}");
 
-    // What a slot says of the beginning moves by as much.
+    // The start time in the slot's word moves, too.
     supervisor.send_tasks(1, MINUTE, 3..=3);
     supervisor.wait_for_doing(3);
     let word = |supervisor: &Supervisor| {
@@ -441,31 +440,31 @@ fn a_paused_worker_begins_nothing_and_no_time_passes() {
 
 #[test]
 fn a_worker_ends_with_its_supervisor() {
-    let mut supervisor = Supervisor::ready(1);
+    let mut supervisor = Supervisor::start_ready(1);
     supervisor.send_tasks(1, MINUTE, 1..=1);
     supervisor.wait_for_doing(1);
     supervisor.socket.shutdown(Shutdown::Both).unwrap();
-    let ended = supervisor.left().unwrap_err();
-    assert_eq!(ended.kind(), io::ErrorKind::UnexpectedEof);
-    assert_eq!(super::end_of(Err(ended)), Ok(()));
+    let error = supervisor.join().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    assert_eq!(super::exit_result(Err(error)), Ok(()));
 }
 
 #[test]
-fn a_broken_supervisor_is_told_what_is_wrong() {
-    let ended = |bytes: &[u8]| {
-        let mut supervisor = Supervisor::ready(1);
+fn bad_frames_end_the_worker() {
+    let error = |bytes: &[u8]| {
+        let mut supervisor = Supervisor::start_ready(1);
         supervisor.socket.write_all(bytes).unwrap();
-        supervisor.left().unwrap_err().to_string()
+        supervisor.join().unwrap_err().to_string()
     };
-    assert_eq!(ended(&[1, 0, 0, 0, 99]), "a frame of unknown kind 99");
-    let mut supervisor = Supervisor::ready(1);
+    assert_eq!(error(&[1, 0, 0, 0, 99]), "a frame of unknown kind 99");
+    let mut supervisor = Supervisor::start_ready(1);
     let line = line(1);
     supervisor.send(&ToWorker::Tasks {
         tasks: vec![task(1, 9, MINUTE, Line::Bytes(line.len() as u32))],
         body: line.into_bytes(),
     });
-    let ended = supervisor.left().unwrap_err().to_string();
-    assert!(ended.contains("a task of a provider that cannot be used"), "{ended}");
+    let error = supervisor.join().unwrap_err().to_string();
+    assert!(error.contains("a task of a provider that cannot be used"), "{error}");
 }
 
 #[test]
@@ -473,7 +472,7 @@ fn a_test_is_checked_without_a_call() {
     let mut supervisor = Supervisor::start();
     supervisor.compile(ECHO);
     supervisor.compile(SPIN);
-    supervisor.send_prepared(1, |prepare| {
+    supervisor.send_changed_prepare(1, |prepare| {
         let spin = &mut prepare.providers[1].provider;
         spin.args = vec![Template::parse("{{input.x}}").unwrap()];
         spin.grants.env = vec![("E".into(), Template::parse("{{input.e}}").unwrap())];
@@ -498,7 +497,7 @@ fn a_test_is_checked_without_a_call() {
     assert_eq!(codes(&mut supervisor), ["attachment", "schema"]);
     let files = format!(r#""files":[{{"name":"in","sha256":"{file}","bytes":7}}],"#);
     supervisor.send_line(1, TaskKind::Check, &line(r#"{"x":1,"e":"\u0000"}"#, &files));
-    // The attachment's content is not asked for.
+    // The attachment's content is not requested.
     assert_eq!(codes(&mut supervisor), ["template", "schema"]);
     supervisor.send_line(
         0,
@@ -514,7 +513,7 @@ fn a_kept_instance_is_torn_down_at_the_end() {
     let mut supervisor = Supervisor::start();
     supervisor.compile(ECHO);
     supervisor.compile(SPIN);
-    supervisor.send_prepared(2, |prepare| {
+    supervisor.send_changed_prepare(2, |prepare| {
         prepare.providers[0].provider.reuse = Some(Reuse::Instance);
     });
     assert!(matches!(supervisor.next(), FromWorker::Ready(_)));
@@ -522,7 +521,7 @@ fn a_kept_instance_is_torn_down_at_the_end() {
     for _ in 0..50 {
         assert_eq!(supervisor.report().1["outcome"], "passed");
     }
-    // Neither waits for a slot that never comes to it.
+    // A slot that hangs must not delay the teardown of others.
     supervisor.send_tasks(1, MINUTE, 51..=51);
     supervisor.wait_for_doing(51);
     let grace = Micros(0);
@@ -531,5 +530,5 @@ fn a_kept_instance_is_torn_down_at_the_end() {
     assert_eq!(supervisor.report().1["outcome"], "stopped");
     supervisor.send(&ToWorker::Finish { teardown: true });
     assert_eq!(supervisor.next(), FromWorker::Bye);
-    supervisor.left().unwrap();
+    supervisor.join().unwrap();
 }

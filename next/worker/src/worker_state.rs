@@ -1,4 +1,5 @@
-//! What the control thread and the guest thread both see: tasks that wait, what each slot runs, and the way out.
+//! [`WorkerState`], which the control thread and the guest thread share: queued tasks, running tasks and the outgoing
+//! socket.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -22,47 +23,47 @@ use tokio::sync::Notify;
 
 use crate::{link::Outgoing, report::AttemptReport};
 
-/// Reports that may wait for others; fewer where few tasks wait, or their sender would send more too late.
+/// Most reports in one batch. If few tasks are queued, batches are smaller, or the supervisor would send more too late.
 const MAX_BATCH: usize = 64;
-/// Bytes that are told of what a guest does.
+/// Bytes of a guest's activity in one [`Doing`].
 const MAX_WORD: usize = 200;
 
 pub struct WorkerState {
-    /// Told when a task or a file has come.
+    /// Notified when a task or a file has arrived.
     pub wake: Notify,
     queue: Mutex<Queue>,
     out: Mutex<Outgoing>,
+    /// The file that outlives this process. It holds one [`SlotWord`] per slot.
     slots: File,
-    /// What `slots` has, and how long the clock of calls had not gone on when each slot was written.
+    /// By slot: the content of `slots`, and [`Interrupt::suspended`] when it was written.
     words: Mutex<Vec<(SlotWord, Duration)>>,
     pub interrupt: Interrupt,
-    /// By slot: the task that it runs, or 0.
+    /// By slot: the running task, or 0.
     running: Vec<AtomicU64>,
     /// The task whose guest is on the processor, or 0.
     on_processor: AtomicU64,
-    /// By slot: what its guest does.
+    /// By slot.
     pub activities: Vec<Activity>,
 }
 
-/// A task with what came with it.
 pub struct QueuedTask {
     pub task: Task,
-    /// The test's line, if it is not a blob.
+    /// The test's line. Empty if it is a blob.
     pub line: Vec<u8>,
-    /// The stored row of a task that has one.
+    /// The stored row to grade or judge. Empty for other tasks.
     pub row: Vec<u8>,
 }
 
 #[derive(Default)]
 struct Queue {
-    orders: VecDeque<QueuedTask>,
-    /// Plugins and blobs that the supervisor says are there now.
+    tasks: VecDeque<QueuedTask>,
+    /// Plugins and blobs that the supervisor has supplied.
     arrived: HashSet<Digest>,
-    /// No task begins any more.
+    /// No task starts any more.
     is_stopped: bool,
-    /// No task begins until the pause is over.
+    /// No task starts until the pause is over.
     is_paused: bool,
-    /// Slots tear down what they keep.
+    /// Slots tear down their instances and end.
     is_finished: bool,
 }
 
@@ -81,95 +82,91 @@ impl WorkerState {
         }
     }
 
-    /// Number of slots.
-    pub fn count(&self) -> usize {
+    /// Returns the number of slots.
+    pub fn slot_count(&self) -> usize {
         self.running.len()
     }
 
-    /// Queues tasks; gives them back if none may begin any more.
-    pub fn push(&self, tasks: Vec<Task>, body: &[u8]) -> io::Result<()> {
+    /// Queues tasks, or returns them to the supervisor after a stop.
+    pub fn push_tasks(&self, tasks: Vec<Task>, body: &[u8]) -> io::Result<()> {
         let mut queue = lock(&self.queue);
         let mut rest = body;
         for task in tasks {
             let (own, others) = rest.split_at(task.body_bytes());
             let (line, row) = own.split_at(own.len() - task.row_bytes as usize);
-            queue.orders.push_back(QueuedTask { line: line.to_vec(), row: row.to_vec(), task });
+            queue.tasks.push_back(QueuedTask { line: line.to_vec(), row: row.to_vec(), task });
             rest = others;
         }
         let is_stopped = queue.is_stopped;
         drop(queue);
         self.wake.notify_waiters();
-        match is_stopped {
-            true => self.take_back(0),
-            false => Ok(()),
-        }
+        if is_stopped { self.take_back(0) } else { Ok(()) }
     }
 
-    /// Takes the task that came first, if one may begin.
-    pub fn next(&self) -> Option<QueuedTask> {
+    /// Removes the oldest queued task. `None` if there is none, or during a pause or a stop.
+    pub fn pop_task(&self) -> Option<QueuedTask> {
         let mut queue = lock(&self.queue);
-        let may_begin = !queue.is_paused && !queue.is_stopped;
-        may_begin.then(|| queue.orders.pop_front())?
+        let may_start = !queue.is_paused && !queue.is_stopped;
+        may_start.then(|| queue.tasks.pop_front())?
     }
 
-    /// Lets no task begin and guests wait, or lets all go on.
+    /// Suspends guests and holds back queued tasks, or resumes both.
     pub fn pause(&self, is_paused: bool) -> io::Result<()> {
         lock(&self.queue).is_paused = is_paused;
         self.interrupt.pause(is_paused);
-        self.shift()?;
+        self.postpone_starts()?;
         self.wake.notify_waiters();
         Ok(())
     }
 
-    /// Moves the times at which slots have begun by as much as the clock of calls has not gone on since then, so that
-    /// deadlines that are reckoned by them move, too.
-    pub fn shift(&self) -> io::Result<()> {
+    /// Moves the start times of slots by the time for which calls were suspended since. The supervisor computes deadlines
+    /// from them and would otherwise kill this worker after a pause.
+    pub fn postpone_starts(&self) -> io::Result<()> {
         let suspended = self.interrupt.suspended();
         for (slot, (word, before)) in lock(&self.words).iter_mut().enumerate() {
             let late = suspended.saturating_sub(*before);
             if !late.is_zero() && word.task != 0 {
                 word.began += late.as_micros() as u64;
                 *before = suspended;
-                self.write(slot, *word)?;
+                self.write_slot(slot, *word)?;
             }
         }
         Ok(())
     }
 
-    /// Gives back tasks that have not begun, the newest first, but keeps so many.
+    /// Returns queued tasks to the supervisor, the newest first, but keeps the `keep` oldest.
     pub fn take_back(&self, keep: u32) -> io::Result<()> {
         let mut queue = lock(&self.queue);
-        let keep = queue.orders.len().min(keep as usize);
-        let returned = queue.orders.split_off(keep);
+        let keep = queue.tasks.len().min(keep as usize);
+        let returned = queue.tasks.split_off(keep);
         drop(queue);
-        self.say(&FromWorker::Returned(returned.iter().map(|order| order.task.id).collect()))
+        self.send(&FromWorker::Returned(returned.iter().map(|queued| queued.task.id).collect()))
     }
 
-    /// Lets no task begin any more, and gives back those that have not.
+    /// Lets no further task start, and returns the queued ones.
     pub fn stop(&self) -> io::Result<()> {
         lock(&self.queue).is_stopped = true;
         self.take_back(0)
     }
 
-    /// Lets every slot that is free tear down what it keeps, and end.
+    /// Lets every free slot tear down its instances and end.
     pub fn finish(&self) {
         lock(&self.queue).is_finished = true;
         self.wake.notify_waiters();
     }
 
-    /// Tells whether slots tear down what they keep.
     pub fn is_finished(&self) -> bool {
         lock(&self.queue).is_finished
     }
 
-    /// Notes that a plugin or blob is there.
-    pub fn arrive(&self, digest: Digest) {
+    /// Records that a plugin or blob has arrived.
+    pub fn add_arrived(&self, digest: Digest) {
         lock(&self.queue).arrived.insert(digest);
         self.wake.notify_waiters();
     }
 
-    /// Waits until a plugin or blob is there.
-    pub async fn arrival(&self, digest: &Digest) {
+    /// Waits until a plugin or blob has arrived.
+    pub async fn wait_for(&self, digest: &Digest) {
         loop {
             let wake = self.wake.notified();
             if lock(&self.queue).arrived.contains(digest) {
@@ -179,82 +176,76 @@ impl WorkerState {
         }
     }
 
-    /// Notes for all who watch that a slot begins a task.
-    pub fn begin(&self, slot: usize, task: TaskId) -> io::Result<()> {
+    /// Marks the slot as running `task`, also in the slots' file.
+    pub fn start_task(&self, slot: usize, task: TaskId) -> io::Result<()> {
         self.running[slot].store(task.0, Relaxed);
         let now = clock_gettime(ClockId::Monotonic);
         let began = now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000;
-        self.note(slot, SlotWord { task: task.0, began })
+        self.set_slot(slot, SlotWord { task: task.0, began })
     }
 
-    /// Adds a slot's report to those that wait. The slot's word stays until the slot begins another task or
-    /// [`Self::rest`]s: the report may still be lost with this process.
+    /// Adds a slot's report to the batch. The slot's word stays until the slot starts another task or is cleared: the
+    /// report is lost if this process dies before the batch is sent.
     pub fn report(&self, slot: usize, task: TaskId, report: &AttemptReport) -> io::Result<()> {
-        let batch = (lock(&self.queue).orders.len() / 2).clamp(1, MAX_BATCH);
+        let batch = (lock(&self.queue).tasks.len() / 2).clamp(1, MAX_BATCH);
         lock(&self.out).report(task, report, batch)?;
         self.running[slot].store(0, Relaxed);
         Ok(())
     }
 
-    /// Sends the reports that wait, and notes that the slot is empty.
-    pub fn rest(&self, slot: usize) -> io::Result<()> {
+    /// Sends the batched reports, then marks the slot as empty.
+    pub fn clear_slot(&self, slot: usize) -> io::Result<()> {
         self.flush()?;
-        self.note(slot, SlotWord::default())
+        self.set_slot(slot, SlotWord::default())
     }
 
-    fn note(&self, slot: usize, word: SlotWord) -> io::Result<()> {
+    fn set_slot(&self, slot: usize, word: SlotWord) -> io::Result<()> {
         let suspended = self.interrupt.suspended();
         let mut words = lock(&self.words);
         words[slot] = (word, suspended);
-        self.write(slot, word)
+        self.write_slot(slot, word)
     }
 
-    fn write(&self, slot: usize, word: SlotWord) -> io::Result<()> {
+    fn write_slot(&self, slot: usize, word: SlotWord) -> io::Result<()> {
         let at = (slot * SlotWord::LENGTH) as u64;
         self.slots.write_all_at(&word.encode(), at)
     }
 
-    /// Notes that a task's guest is on the processor, or with 0 that none is.
-    pub fn put_on_processor(&self, task: TaskId) {
+    /// Records whose guest is on the processor; 0 if no guest is.
+    pub fn set_on_processor(&self, task: TaskId) {
         self.on_processor.store(task.0, Relaxed);
     }
 
-    /// Sends the reports that wait.
+    /// Sends the batched reports.
     pub fn flush(&self) -> io::Result<()> {
         lock(&self.out).flush()
     }
 
-    /// Sends a frame behind the reports that wait.
-    pub fn say(&self, message: &FromWorker) -> io::Result<()> {
-        lock(&self.out).say(message)
+    /// Sends the batched reports, then a frame.
+    pub fn send(&self, message: &FromWorker) -> io::Result<()> {
+        lock(&self.out).send(message)
     }
 
-    /// Tells whether a slot runs a task.
+    /// Returns whether a slot runs a task.
     pub fn is_running(&self) -> bool {
         self.running.iter().any(|task| task.load(Relaxed) != 0)
     }
 
-    /// Says what runs at the moment.
-    pub fn say_doing(&self) -> io::Result<()> {
+    /// Sends the running tasks.
+    pub fn send_doing(&self) -> io::Result<()> {
         let on_processor = self.on_processor.load(Relaxed);
-        let running = self.running.iter().map(|task| task.load(Relaxed));
-        let running = running.zip(&self.activities).filter(|(task, _)| *task != 0);
-        let doing = running.map(|(task, activity)| {
+        let running = self.running.iter().map(|task| task.load(Relaxed)).zip(&self.activities);
+        let doing = running.filter(|(task, _)| *task != 0).map(|(task, activity)| {
             let on_processor = task == on_processor;
-            Doing {
-                task: TaskId(task),
-                on_processor,
-                word: match on_processor {
-                    true => "computes".into(),
-                    false => cut(MAX_WORD, activity.word()),
-                },
-            }
+            let word =
+                if on_processor { "computes".into() } else { cut(MAX_WORD, activity.word()) };
+            Doing { task: TaskId(task), on_processor, word }
         });
-        self.say(&FromWorker::Doing(doing.collect()))
+        self.send(&FromWorker::Doing(doing.collect()))
     }
 }
 
-/// A panic elsewhere leaves nothing half done in what these hold.
+/// Locks a mutex, also after a panic: no change under these locks can be left half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
