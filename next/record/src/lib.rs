@@ -26,7 +26,7 @@ pub use root::{
     settings::SettingsFile,
 };
 pub use rows::{
-    fold::{Fold, RowFacts, TrialState},
+    fold::{Fold, RowEffect, RowFacts, TrialState, UnplannedFold},
     line_reader::ReadLine,
     rerun::Rerun,
     writer::{Ack, Writer},

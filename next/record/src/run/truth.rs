@@ -5,7 +5,7 @@ use runner_model::{Reason, RunStatus, Time};
 use crate::{
     Manifest, RecordError, RunDir,
     disk::{fault::now, lock},
-    rows::fold::Tally,
+    rows::{fold::UnplannedFold, line_reader::ReadLine},
     run::live,
 };
 
@@ -37,11 +37,22 @@ impl RunDir {
 
     /// How many results the manifest of a run that has ended counts that are not in its rows.
     pub fn lost_results(&self, manifest: &Manifest) -> Result<u64, RecordError> {
-        let mut tally = Tally::new(manifest);
-        tally.add_rows(self)?;
-        tally.finish(manifest);
-        Ok(manifest.counts.done().saturating_sub(tally.counts.done()))
+        let (mut fold, _) = fold_rows(self, manifest)?;
+        let (counts, _) = fold.finish(manifest);
+        Ok(manifest.counts.done().saturating_sub(counts.done()))
     }
+}
+
+/// Folds all rows of a run. Also returns the latest end of an attempt.
+fn fold_rows(run: &RunDir, manifest: &Manifest) -> Result<(UnplannedFold, Time), RecordError> {
+    let (mut fold, mut last_end) = (UnplannedFold::new(manifest), Time::default());
+    run.rows(&mut |_, line| {
+        if let ReadLine::Row(row, _) = line {
+            fold.add(&row.trial, (&row).into());
+            last_end = last_end.max(row.ended_at());
+        }
+    })?;
+    Ok((fold, last_end))
 }
 
 /// Gives the run of a dead session its status, counts and end, in memory alone. The session ended at its latest sign: the
@@ -51,8 +62,7 @@ pub(crate) fn end_dead_session(
     manifest: &mut Manifest,
     now: Time,
 ) -> Result<(), RecordError> {
-    let mut tally = Tally::new(manifest);
-    let last_row = tally.add_rows(run)?;
+    let (mut fold, last_row) = fold_rows(run, manifest)?;
     let session = manifest.last_session();
     let (live, words) = (live::read(&run.dir, session), live::last_words(&run.dir, session));
     let last = manifest.sessions.last_mut();
@@ -71,11 +81,11 @@ pub(crate) fn end_dead_session(
         last.worked_ms = Some(live.worked_ms);
     }
 
-    let is_complete = tally.finish(manifest);
-    manifest.counts = tally.counts;
+    let (counts, is_complete) = fold.finish(manifest);
+    manifest.counts = counts;
     let said = words.as_ref().and_then(|words| words.reason);
     let reason = (!is_complete).then(|| said.unwrap_or(Reason::Crashed));
-    let status = RunStatus::after(reason, tally.has_rows);
+    let status = RunStatus::after(reason, fold.has_rows());
     manifest.change_status(status, reason, "sweep", ended)?;
     if let (Some(_), Some(words)) = (reason, words) {
         manifest.signal = words.signal;

@@ -20,7 +20,7 @@ use crate::{
         layout::{MANIFEST, ROWS, SCENARIO, STORE},
         lock,
     },
-    rows::{fold::Tally, line_reader::ReadLine},
+    rows::{fold::UnplannedFold, line_reader::ReadLine},
 };
 
 /// Faults that are kept; more of them say nothing new.
@@ -85,7 +85,7 @@ impl RunDir {
             places,
             manifest: &manifest,
             found: Verified::default(),
-            tally: Tally::new(&manifest),
+            fold: UnplannedFold::new(&manifest),
             next_seq: 1,
             session: 1,
             artifacts: HashSet::new(),
@@ -124,7 +124,7 @@ struct RunCheck<'a> {
     places: Option<&'a dyn Places>,
     manifest: &'a Manifest,
     found: Verified,
-    tally: Tally,
+    fold: UnplannedFold,
     next_seq: u64,
     session: u32,
     /// Those that were read.
@@ -149,7 +149,7 @@ impl RunCheck<'_> {
     }
 
     fn row(&mut self, row: &RowHead, bytes: &[u8], names: Option<Result<bool, BadLine>>) {
-        self.tally.add(&row.trial, row.into());
+        self.fold.add(&row.trial, row.into());
         let (seq, session) = (row.seq, row.session);
         if seq != self.next_seq {
             let expected = self.next_seq;
@@ -219,8 +219,8 @@ impl RunCheck<'_> {
 
     /// Compares what the rows come to with the manifest of a run that has ended.
     fn counts(&mut self, manifest: &Manifest) {
-        let is_complete = self.tally.finish(manifest);
-        let (rows, counted) = (self.tally.counts, manifest.counts);
+        let (rows, is_complete) = self.fold.finish(manifest);
+        let counted = manifest.counts;
         let path = self.run.dir.path().join(MANIFEST);
         if rows != counted {
             let problem = format!(

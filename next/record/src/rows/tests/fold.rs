@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use runner_model::{Counts, Outcome, row::read_head};
 
-use super::{Fold, Tally, TrialState};
+use super::{Fold, RowEffect, RowFacts, TrialState, UnplannedFold};
 use crate::{
     Owned, Writer,
     tests::{begin, folder, row, session, tail, writer},
@@ -94,10 +94,10 @@ proptest! {
 
         // Counts are of the newest final rows, which a plain search finds as well.
         let mut finals = std::collections::BTreeMap::new();
-        let mut tally = Tally::new(session.owned.manifest());
+        let mut unplanned = UnplannedFold::new(session.owned.manifest());
         run.rows(&mut |_, line| if let crate::ReadLine::Row(row, _) = line {
             if row.trial.repeat as u64 <= TRIALS {
-                tally.add(&row.trial, (&row).into());
+                unplanned.add(&row.trial, (&row).into());
             }
             if row.r#final && row.trial.repeat as u64 <= TRIALS {
                 finals.insert(row.trial.repeat, (row.outcome, row.flaky));
@@ -108,7 +108,7 @@ proptest! {
             counts.add(*outcome, *flaky);
         }
         prop_assert_eq!(session.live.counts(), counts);
-        prop_assert_eq!(tally.counts, counts);
+        prop_assert_eq!(unplanned.finish(session.owned.manifest()).0, counts);
         for index in 0..TRIALS {
             let outcome = finals.get(&(index as u32 + 1)).map(|(outcome, _)| *outcome);
             prop_assert_eq!(session.live.trial(index).outcome, outcome);
@@ -158,4 +158,31 @@ fn a_trial_remembers_what_matters_of_its_rows() {
     // No trial of the plan.
     add(&mut fold, 2, 1, Outcome::Passed, true, false);
     assert_eq!((fold.counts().done(), fold.last_seq(), fold.damaged()), (1, 6, 1));
+}
+
+#[test]
+fn judged_row_replaces_the_row_of_its_attempt() {
+    use Outcome::{Failed, Passed};
+    let mut fold = Fold::new(1);
+    for (outcome, is_judged, bad_before, had_bad) in [
+        (Failed, false, false, true),
+        (Failed, true, false, true),
+        (Passed, true, false, false),
+        (Failed, false, false, true),
+        (Passed, false, true, true),
+        (Passed, true, true, true),
+    ] {
+        let row = RowFacts {
+            outcome,
+            attempt: 1,
+            is_final: true,
+            flaky: false,
+            is_judged,
+            has_denied: false,
+            seq: 1,
+        };
+        let expected = RowEffect { settles: true, bad_before };
+        assert_eq!(fold.add(0, row), Some(expected), "{outcome} {is_judged}");
+        assert_eq!(fold.trial(0).had_bad, had_bad, "{outcome} {is_judged}");
+    }
 }
