@@ -1,19 +1,19 @@
-//! [`Activity`]: what a guest says that it does, or what it waits for, for whoever looks from outside.
+//! [`Activity`]: the status line of a running guest.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What the guest of a slot does; its clones are one. It serves one call after the other.
+/// The current activity of a slot's guest. Clones share it. A slot serves one call after the other.
 #[derive(Clone, Debug, Default)]
 pub struct Activity(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
     progress: String,
-    /// Hosts and ports of requests without an answer yet.
+    /// Hosts and ports of requests without a response.
     requests: Vec<Arc<str>>,
 }
 
-/// A request that is on its way; it is over when this is dropped.
+/// An open request. Dropping it closes it.
 #[derive(Debug)]
 pub(crate) struct OpenRequest {
     activity: Activity,
@@ -21,28 +21,29 @@ pub(crate) struct OpenRequest {
 }
 
 impl Activity {
-    /// For a guest that is not on the processor: the word of progress that it said last, else what it waits for.
+    /// Describes a guest that does not use the processor: its last progress message, or its open
+    /// request.
     pub fn word(&self) -> String {
         let known = self.known();
         match known.requests.last() {
             _ if !known.progress.is_empty() => known.progress.clone(),
             Some(host) => format!("waits for http {host}"),
-            // Nothing else keeps a guest waiting for long.
+            // Only requests and sleeping keep a guest off the processor for long.
             None => "sleeps".to_owned(),
         }
     }
 
-    /// Another call begins. Requests of the one before may still be open.
+    /// Starts another call. Requests of the previous one may still be open.
     pub(crate) fn begin(&self) {
         self.known().progress.clear();
     }
 
-    /// Keeps a word of progress, redacted.
+    /// Sets the progress message, which must be redacted.
     pub(crate) fn progress(&self, word: String) {
         self.known().progress = word;
     }
 
-    /// Notes a request to a host and port, as anybody may see them.
+    /// Adds a request to `host`, a host and port without secrets.
     pub(crate) fn request(&self, host: String) -> OpenRequest {
         let host: Arc<str> = host.into();
         self.known().requests.push(host.clone());
@@ -50,7 +51,7 @@ impl Activity {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        // What is changed under the lock is changed whole.
+        // Each change under the lock is complete, so a panic leaves nothing inconsistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! The host's side of `wit/provider.wit`, generated from it.
+//! The host's bindings, generated from `wit/provider.wit`.
 
 #![allow(
     missing_docs,
@@ -10,9 +10,9 @@
 wasmtime::component::bindgen!({
     path: "wit/provider.wit",
     world: "plugin",
-    // What is handed to a guest is only read.
+    // The guest borrows its inputs.
     ownership: Borrowing { duplicate_if_necessary: false },
-    // The one that waits for the world outside.
+    // The only import that waits.
     imports: { "runner:provider/http.send": async },
     exports: { default: async },
 });

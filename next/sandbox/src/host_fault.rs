@@ -1,4 +1,4 @@
-//! [`fault_in`]: tells what the runner's own machine lacks from what a guest did wrong.
+//! [`fault_in`]: finds resources that the runner's machine lacks, which are no fault of the guest.
 
 use std::{error::Error, io};
 
@@ -7,10 +7,10 @@ use rustix::io::Errno;
 
 use crate::{interrupt::HostPanic, store::limiter::ShareFull};
 
-/// How tokio says that it could not start a thread for what blocks.
+/// Tokio's panic message if it cannot start a thread.
 const NO_THREAD: &str = "OS can't spawn worker thread";
 
-/// What the machine lacked, if an error or one of its causes is about that.
+/// Returns the missing resource if an error or one of its causes is about one.
 pub(crate) fn fault_in(error: &wasmtime::Error) -> Option<HostFault> {
     error.chain().find_map(fault_of)
 }
@@ -56,7 +56,7 @@ mod tests {
         assert_eq!(of(Errno::NOENT), None);
         let written = wasmtime::Error::from(Errno::NOSPC).context("write");
         assert_eq!(fault_in(&written), Some(HostFault::Storage));
-        // Texts are not read: a guest's names may be in them.
+        // Texts do not count, because they may contain names of the guest.
         let named = wasmtime::Error::msg("in `No space left (os error 28)");
         assert_eq!(fault_in(&named), None);
         let panic = HostPanic("OS can't spawn worker thread: no".to_owned());

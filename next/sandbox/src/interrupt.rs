@@ -1,4 +1,4 @@
-//! [`Interrupt`] and [`Guard`]: what ends a guest from outside.
+//! [`Interrupt`] and [`Guard`]: end guests from outside.
 
 use std::{
     fmt,
@@ -21,49 +21,49 @@ use wasmtime::UpdateDeadline;
 
 use crate::{Activity, store::limiter::Share};
 
-// Zero is the state of an interrupt that was not used.
+// 0 if unused.
 const REQUESTED: u8 = 1;
 const NOW: u8 = 2;
 
-/// Stops all guests of [`Engines`](crate::Engines), or lets them wait. Cheap to clone; also ends a call that waits.
+/// Stops or pauses all guests of [`Engines`](crate::Engines). Clones share one state.
 #[derive(Clone, Default)]
 pub struct Interrupt(pub(crate) Arc<InterruptState>);
 
-/// What guests, the thread that ticks, and interrupts share.
+/// Shared by guests, the ticker thread and interrupts.
 #[derive(Default)]
 pub(crate) struct InterruptState {
     state: AtomicU8,
     is_paused: AtomicBool,
-    /// The time of all calls. The thread that ticks looks at it often enough.
+    /// Time of all calls. The ticker reads it often enough to notice suspensions.
     clock: Mutex<RunClock>,
-    /// Told when the interrupt or a pause has changed.
+    /// Notified after each change of the interrupt or of a pause.
     wake: Notify,
-    /// What guests may have together.
+    /// Memory of all guests together.
     pub(crate) memory: Share,
-    /// The engine for small memories, the one for others, and the one that makes sandboxes on demand.
+    /// For small memories, for larger ones, and for sandboxes without slots.
     pub(crate) engines: [OnceLock<wasmtime::Engine>; 3],
 }
 
-/// What bounds one call.
+/// The bounds of one call.
 #[derive(Clone)]
 pub(crate) struct Guard {
     pub(crate) interrupt: Interrupt,
     pub(crate) activity: Activity,
     began: RunTime,
-    /// What had not counted of the clock when it began.
+    /// Suspended time of the clock when the call started.
     suspended: Duration,
     deadline: RunTime,
 }
 
-/// How long a call took.
+/// Duration of a call.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CallTime {
     pub(crate) duration: Duration,
-    /// For how long it was paused or suspended, beside that.
+    /// Time that the call was paused or suspended, in addition to `duration`.
     pub(crate) suspended: Duration,
 }
 
-/// Why the host ended a guest. It travels through wasmtime as its error.
+/// The reason why the host ended a guest. It passes through wasmtime as its error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Halt {
     #[error("the deadline has passed")]
@@ -78,28 +78,30 @@ pub(crate) enum Halt {
 pub(crate) struct HostPanic(pub(crate) String);
 
 impl Interrupt {
-    /// Of guests that may have so much memory together.
+    /// Creates the interrupt of guests that share `memory`.
     pub(crate) fn new(memory: Share) -> Self {
         let shared = InterruptState { memory, ..InterruptState::default() };
         Self(Arc::new(shared))
     }
 
-    /// Interrupts now, and for good. Guests that compute end within a few milliseconds, except inside one long instruction.
+    /// Interrupts all calls, now and in future. Guests that compute end within milliseconds, except
+    /// inside one long instruction.
     pub fn now(&self) {
         self.0.state.store(NOW, Ordering::Release);
-        // Guests that compute look at the state when the epoch changes.
+        // Guests that compute check the state when the epoch changes.
         self.0.increment_epoch();
         self.0.wake.notify_waiters();
     }
 
-    /// Asks guests to end by themselves: `stop-requested` of the contract is true from now on.
+    /// Requests that guests end by themselves: from now on `stop-requested` of the contract is
+    /// true.
     pub fn request(&self) {
         self.0.state.fetch_max(REQUESTED, Ordering::Relaxed);
     }
 
-    /// Lets guests wait where they are, or go on. Those that compute wait within a few milliseconds, except inside one long
-    /// instruction; those that wait in the host go on to wait, and get what they waited for after the pause. No time of
-    /// their calls passes meanwhile.
+    /// Pauses or resumes guests. Those that compute stop within milliseconds, except inside one
+    /// long instruction. Those that wait in the host receive the result after the pause. The time
+    /// of calls stands still.
     pub fn pause(&self, is_paused: bool) {
         self.0.clock().pause(is_paused);
         self.0.is_paused.store(is_paused, Ordering::Release);
@@ -107,8 +109,8 @@ impl Interrupt {
         self.0.wake.notify_waiters();
     }
 
-    /// For how long the clock of all calls did not go on, because of pauses and because the process was suspended. Only
-    /// differences mean something.
+    /// Returns the time that the clock of calls stood still, because of pauses or because the
+    /// process was suspended. Only differences are meaningful.
     pub fn suspended(&self) -> Duration {
         self.0.clock().suspended()
     }
@@ -133,7 +135,7 @@ impl fmt::Debug for Interrupt {
 }
 
 impl InterruptState {
-    /// The clock, after a look at it.
+    /// Locks the clock, after updating it.
     pub(crate) fn clock(&self) -> MutexGuard<'_, RunClock> {
         let read = |clock| clock_gettime(clock).try_into().unwrap_or_default();
         let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,12 +151,12 @@ impl InterruptState {
 }
 
 impl Guard {
-    /// For a call that begins now, may take `timeout`, and tells nobody what it does.
+    /// Starts a call without a status line.
     pub(crate) fn new(interrupt: Interrupt, timeout: Micros) -> Self {
         Self::watched(interrupt, timeout, Activity::default())
     }
 
-    /// For a call that begins now, may take `timeout`, and tells what it does.
+    /// Starts a call that may take `timeout` and reports to `activity`.
     pub(crate) fn watched(interrupt: Interrupt, timeout: Micros, activity: Activity) -> Self {
         const YEAR: Micros = Micros(366 * 24 * 3600 * 1_000_000);
         activity.begin();
@@ -164,13 +166,13 @@ impl Guard {
         Self { interrupt, activity, began, suspended, deadline: began + timeout.min(YEAR) }
     }
 
-    /// Time until the deadline.
+    /// Returns the time until the deadline.
     pub(crate) fn remaining(&self) -> Duration {
         let now = self.interrupt.0.clock().run_time();
         (self.deadline - now).into()
     }
 
-    /// How long the call has taken until now.
+    /// Returns the duration until now.
     pub(crate) fn took(&self) -> CallTime {
         let clock = self.interrupt.0.clock();
         CallTime {
@@ -179,28 +181,30 @@ impl Guard {
         }
     }
 
-    /// Runs a guest that may compute, which [`Guard::tick`] ends, or wait in the host; then its future is dropped here. A
-    /// panic of the host is an error.
+    /// Runs a guest to its end, deadline or interrupt. [`Guard::tick`] ends a guest that computes;
+    /// one that waits in the host ends because its future is dropped here. A panic of the host
+    /// becomes an error.
     pub(crate) async fn bound<T>(
         &self,
         guest: impl Future<Output = wasmtime::Result<T>>,
     ) -> wasmtime::Result<T> {
         let (mut guest, mut halted) = (pin!(guest), pin!(self.halted()));
         poll_fn(|context| {
-            // Before the guest is resumed: it may be one of many that wait for their turn, and would take it first.
+            // Before polling: the guest may be one of many that wait for their turn, and would take
+            // it first.
             if self.interrupt.is_now() {
                 return Poll::Ready(Err(Halt::Stopped.into()));
             }
             if self.interrupt.is_paused() {
                 let halt = halted.as_mut().poll(context);
-                // A pause that ends only now wakes nothing.
+                // A pause that ends between the two checks wakes nothing.
                 if halt.is_ready() || self.interrupt.is_paused() {
                     return halt.map(|halt| Err(halt.into()));
                 }
             }
             match catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(context))) {
                 Ok(Poll::Ready(result)) => Poll::Ready(result),
-                // Most guests end before they ever wait; then neither timer nor waiter is made.
+                // Most guests return without waiting, and then need no timer.
                 Ok(Poll::Pending) => halted.as_mut().poll(context).map(|halt| Err(halt.into())),
                 Err(panic) => {
                     let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -217,7 +221,7 @@ impl Guard {
         self.until(self.deadline).await
     }
 
-    /// Waits so long, in time of the call: a pause is none.
+    /// Sleeps in call time, which stands still during a pause.
     pub(crate) async fn sleep(&self, time: Duration) {
         let now = self.interrupt.0.clock().run_time();
         self.until(now + Micros::from(time)).await;
@@ -225,7 +229,7 @@ impl Guard {
 
     async fn until(&self, end: RunTime) -> Halt {
         loop {
-            // Made before the state is read: a waiter learns of every change that comes after it was made.
+            // Created before the state is read, so that no later change is missed.
             let woken = self.interrupt.0.wake.notified();
             if self.interrupt.is_now() {
                 return Halt::Stopped;
@@ -246,16 +250,16 @@ impl Guard {
         }
     }
 
-    /// What a store asks whenever the epoch changes.
+    /// Ends or resumes the guest of a store. Called whenever the epoch changes.
     pub(crate) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
         if self.interrupt.is_now() {
             return Err(Halt::Stopped.into());
         }
-        // In a pause it waits, by `bound`, because it yields.
+        // During a pause `bound` does not poll the guest again after it yields.
         if self.remaining().is_zero() {
             return Err(Halt::Timeout.into());
         }
-        // Not `Yield`: tokio would put the task in front of those that wait.
+        // With `Yield`, tokio would resume the task before those that wait.
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     }
 }

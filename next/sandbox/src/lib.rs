@@ -1,13 +1,15 @@
-//! One call: plugin, limits and input in, reply out. The only crate that knows wasmtime; it can be audited alone.
+//! Calls one plugin: takes plugin, limits and input, returns a reply. The only crate with wasmtime
+//! and an HTTP client; it can be audited alone.
 //!
-//! It knows `model` and nothing else of the runner. Beside entries of the cache of compiled plugins it opens what an
-//! [`Access`] names, and it connects only to where that grants. [`inspect`](inspect()), [`compile`] and [`try_load`] are for
-//! children with limits of their own, because foreign code can keep a compiler busy, or grow it, for as long as it likes.
-//! [`Engines`] and [`Plugin`] are for workers. A worker's environment must be empty: wasmtime reads `RUST_BACKTRACE`, and
-//! each of its errors would take its time.
+//! It depends on `model` only. It opens entries of the cache of compiled plugins and the paths of
+//! an [`Access`], and connects to what that grants. [`Engines`] and [`Plugin`] are for workers.
+//! [`inspect`](inspect()), [`compile`] and [`try_load`] are for child processes with limits,
+//! because hostile code can keep a compiler busy, or grow it, without a bound. A worker's
+//! environment must be empty: wasmtime reads `RUST_BACKTRACE`, and a backtrace would slow down each
+//! of its errors.
 //!
-//! Begin reading at [`Plugin::run`]. What bounds a guest stands in `store.rs` and `engine/config.rs`, what ends it in
-//! `interrupt.rs`, and what its end means in `call/classify.rs`.
+//! Start reading at [`Plugin::run`]. The bounds of a guest are in `store/mod.rs` and
+//! `engine/config.rs`; `interrupt.rs` ends it, and `call/classify.rs` explains its failure.
 
 mod access;
 mod activity;
@@ -41,7 +43,7 @@ pub use redact::{Redactor, Stream, values::DistinctNames};
 pub use secrets::Secrets;
 pub use store::artifacts::{LeftContent, LeftFile};
 
-/// What `fuzz/` calls.
+/// Entry points of the targets in `fuzz/`.
 #[cfg(fuzzing)]
 pub mod fuzzing {
     pub use crate::{

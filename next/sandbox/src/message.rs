@@ -1,4 +1,4 @@
-//! Errors of attempts, and the ends of their messages.
+//! Errors of attempts, and shortened texts in their messages.
 
 use std::{fmt, sync::Arc};
 
@@ -6,14 +6,15 @@ use runner_model::{ErrorClass, Text, row::RowError, visible::visible_line};
 
 use crate::redact::Redactor;
 
-/// A panic of Go says why above its stack, an exception of Python below it.
+/// Lines of standard error in a message. Go prints the reason of a panic above its stack, Python
+/// prints an exception below it.
 const SHOWN_STDERR_LINES: usize = 12;
 const SHOWN_STDERR_BYTES: usize = 2_000;
 const SHOWN_CHARACTERS: usize = 100;
-/// Bytes of a text in which secrets are looked for before it is cut to much less.
+/// Bytes that are redacted before a text is cut. No secret is longer.
 const MAX_SEARCHED: usize = 1024 * 1024;
 
-/// An error with a code and a message; `class` is `None` where the outcome is not `error`.
+/// Creates an error. `class` is `None` if the outcome is not `error`.
 pub fn failure(
     class: impl Into<Option<ErrorClass>>,
     code: impl Into<Text<'static>>,
@@ -28,7 +29,7 @@ pub fn failure(
     }
 }
 
-/// The error of something that has more bytes than its limit.
+/// Creates the error of a part that is larger than its limit.
 pub(crate) fn too_large(
     what: &str,
     bytes: u64,
@@ -39,12 +40,12 @@ pub(crate) fn too_large(
     failure(ErrorClass::Limit, key, message)
 }
 
-/// The same error with `end` behind its message.
+/// Appends `end` to an error's message.
 pub(crate) fn with_end(error: RowError<'static>, end: &str) -> RowError<'static> {
     RowError { message: (error.message.0.into_owned() + end).into(), ..error }
 }
 
-/// The last lines of standard error, as the end of a message; empty if there is nothing.
+/// Returns the last lines of standard error, as the end of a message. Empty if there are none.
 pub fn stderr_tail(stderr: &str) -> String {
     let text = stderr.trim_end();
     if text.is_empty() {
@@ -57,7 +58,7 @@ pub fn stderr_tail(stderr: &str) -> String {
     format!("; its standard error ends with:\n{cut}{}", &text[start.max(most)..])
 }
 
-/// The first characters of something that is not what it should be, as the end of a message.
+/// Returns the first characters of malformed data, as the end of a message.
 pub(crate) fn beginning(bytes: &[u8], redactor: Option<&Arc<Redactor>>) -> String {
     if bytes.is_empty() {
         return "; it is empty".to_owned();
@@ -71,7 +72,7 @@ pub(crate) fn beginning(bytes: &[u8], redactor: Option<&Arc<Redactor>>) -> Strin
     format!("; it begins with `{}{cut}`", visible_line(&shown))
 }
 
-/// The same as [`cut`], without secrets, none of which is longer than `MAX_SEARCHED`.
+/// Cuts a text like [`cut`], after redacting its first `MAX_SEARCHED` bytes.
 pub(crate) fn cut_redacted(
     most: usize,
     value: impl fmt::Display,
@@ -85,8 +86,8 @@ pub(crate) fn cut_redacted(
     cut(most, text)
 }
 
-/// The first `most` bytes of what `value` says, with `…` behind them if that is more. Names of a guest may be as long as it
-/// likes, so no more than that is written.
+/// Writes at most `most` bytes of `value`, then `…` if it is longer. A guest's names may have any
+/// length, so the rest is never written.
 pub fn cut(most: usize, value: impl fmt::Display) -> String {
     struct Cut {
         text: String,

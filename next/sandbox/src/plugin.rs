@@ -1,4 +1,4 @@
-//! [`Plugin`]: a plugin that was loaded and linked, and calls of it.
+//! [`Plugin`]: a loaded and linked plugin.
 
 use std::fmt;
 
@@ -19,24 +19,22 @@ use crate::{
     message::too_large,
 };
 
-/// How long a plugin may take to describe itself.
+/// Longest time of `describe`.
 const DESCRIBE_TIME: Micros = Micros(5_000_000);
 
-/// A plugin that was loaded and linked.
+/// A loaded and linked plugin.
 pub struct Plugin {
     pub(crate) linked: Linked,
-    /// Keeps the thread alive that ticks.
+    /// Keeps the ticker thread alive.
     pub(crate) interrupt: Interrupt,
 }
 
-/// What is called.
 pub(crate) enum Linked {
     Component(Box<LinkedComponent>),
     Command(Program),
 }
 
 impl Plugin {
-    /// What it is.
     pub fn kind(&self) -> PluginKind {
         match self.linked {
             Linked::Component(_) => PluginKind::Component,
@@ -44,11 +42,11 @@ impl Plugin {
         }
     }
 
-    /// Asks what it says of itself: no grants, 5 s. `None` of plain commands.
+    /// Reads the plugin's description, without grants and within 5 s. `None` for plain commands.
     ///
     /// # Errors
     ///
-    /// It broke, took too long or says more than is allowed.
+    /// The guest failed, took too long or exceeded a bound.
     pub async fn describe(
         &self,
         protocol: Protocol,
@@ -66,11 +64,12 @@ impl Plugin {
         }
     }
 
-    /// Makes one call, of a component in the instance that is in `kept`, else in a fresh sandbox. An instance that can serve
-    /// another call is in `kept` afterwards: whoever does not call it again [tears it down](Instance::tear_down).
+    /// Makes one call. A component runs in the instance in `kept`, or else in a fresh sandbox.
+    /// Afterwards `kept` holds the instance if it can serve another call; [tear it
+    /// down](Instance::tear_down) after the last one.
     ///
-    /// Never panics and never fails: whatever the guest does is in the answer. Needs a tokio runtime with its time. Dropping
-    /// the future ends the guest, unless it is inside one long instruction.
+    /// Never panics: every failure of the guest is in the result. Needs a tokio runtime with time.
+    /// Dropping the future ends the guest, except inside one long instruction.
     pub async fn run(&self, kept: &mut Option<Instance>, call: Call<'_>) -> Ended {
         if let Some(error) = oversized(&call) {
             return Ended::without_sandbox(Ending::Error(error));

@@ -1,4 +1,4 @@
-//! [`Secrets`]: values that a guest may have and that nothing may write down.
+//! [`Secrets`]: values that a guest may use and that no output may contain.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -7,48 +7,48 @@ use url::Url;
 
 use crate::redact::Redactor;
 
-/// The longest name that is looked for.
+/// Bytes of a secret's name in a placeholder.
 const MAX_NAME_BYTES: usize = 128;
-/// How far behind `{{` its `}}` is looked for: a name, `secret.` and some blanks.
+/// Bytes after `{{` in which `}}` must follow: a name, `secret.` and some blanks.
 const MAX_PLACE_BYTES: usize = MAX_NAME_BYTES + 32;
 
-/// Secrets by name, of one provider.
+/// Secrets of one provider, by name.
 #[derive(Clone, Default)]
 pub struct Secrets {
     values: BTreeMap<String, String>,
-    /// Those that the guest never knows, each with the places where the host puts it; without any it is for each header of
-    /// each request that is granted.
+    /// Secrets that the guest never sees, with the places where the host fills them in. No places
+    /// means every header of every granted request.
     unseen: BTreeMap<String, Vec<BoundSecret>>,
     redactor: Option<Arc<Redactor>>,
-    /// Takes those out that the guest never knows.
+    /// Redacts the secrets that the guest never sees.
     unseen_redactor: Option<Arc<Redactor>>,
 }
 
-/// A header of a request, which secrets are to be put into.
+/// A header of a request, into which secrets are filled.
 #[derive(Clone, Copy)]
 pub(crate) struct HeaderPlace<'a> {
     pub(crate) url: &'a Url,
     pub(crate) header: &'a str,
 }
 
-/// Why a text cannot be filled with secrets.
+/// Why a text cannot be filled.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FillError {
-    /// It names one that is not there.
+    /// There is no secret of this name.
     Missing(String),
-    /// It names one that is for other places.
+    /// The secret is bound to other places.
     Elsewhere(String),
-    /// It would have more bytes than it may have.
+    /// The result would exceed its bound.
     TooLong,
 }
 
 impl Secrets {
-    /// The longest value, in bytes.
+    /// Longest value, in bytes.
     pub const MAX_BYTES: usize = 64 * 1024;
 
-    /// Takes the values of the secrets that a provider is granted, none longer than [`Self::MAX_BYTES`]. The guest never
-    /// knows those in `unseen`: each is put into headers of requests to its places, or without any into each header of each
-    /// request that is granted.
+    /// Creates the secrets of a provider from its granted values, each at most [`Self::MAX_BYTES`]
+    /// long. The guest never sees those in `unseen`. Each is filled into headers at its places, or
+    /// into every header of every granted request if it has none.
     pub fn new(
         values: BTreeMap<String, String>,
         unseen: BTreeMap<String, Vec<BoundSecret>>,
@@ -58,38 +58,39 @@ impl Secrets {
         let hidden = hidden.map(|(name, value)| (name.clone(), value.clone()));
         let hidden: BTreeMap<_, _> = hidden.collect();
         let unseen_redactor = match hidden.len() == values.len() {
-            // An automaton may take megabytes.
+            // An automaton may need megabytes.
             true => redactor.clone(),
             false => Redactor::new(&hidden).map(Arc::new),
         };
         Self { values, unseen, redactor, unseen_redactor }
     }
 
-    /// The value of a secret that the guest may know.
+    /// Returns a secret that the guest may see.
     pub fn get(&self, name: &str) -> Option<&str> {
         let is_unseen = self.unseen.contains_key(name);
         let value = self.values.get(name).filter(|_| !is_unseen);
         value.map(String::as_str)
     }
 
-    /// Takes all values out of what a guest leaves; `None` where there is nothing to look for.
+    /// Redacts all values. `None` if there is nothing to find.
     pub fn redactor(&self) -> Option<&Arc<Redactor>> {
         self.redactor.as_ref()
     }
 
-    /// Takes those values out of what comes from elsewhere that the guest never knows; `None` where there are none.
+    /// Redacts the secrets that the guest never sees from responses. `None` if there are none.
     pub(crate) fn unseen(&self) -> Option<&Arc<Redactor>> {
         self.unseen_redactor.as_ref()
     }
 
-    /// The places that a secret is for; none of one that is for every place.
+    /// Returns the places of a secret. Empty if it may be sent anywhere.
     pub(crate) fn places(&self, name: &str) -> &[BoundSecret] {
         self.unseen.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Puts the value of a secret where a text has `{{secret.NAME}}`, as long as that has at most `max` bytes.
+    /// Fills the values of secrets into the placeholders `{{secret.NAME}}` of a text. The result
+    /// has at most `max` bytes.
     ///
-    /// Each place is filled once: what looks like a name inside of a value is part of the value.
+    /// Each placeholder is filled once: a value that contains a placeholder stays as it is.
     pub(crate) fn fill(
         &self,
         text: &str,
@@ -118,7 +119,7 @@ impl Secrets {
         Ok(filled)
     }
 
-    /// The value of a secret for this place.
+    /// Returns the value of a secret that may be sent at `place`.
     fn value_for(&self, name: &str, place: HeaderPlace<'_>) -> Result<&str, FillError> {
         let value = self.values.get(name);
         let value = value.ok_or_else(|| FillError::Missing(name.to_owned()))?;
@@ -132,16 +133,16 @@ impl Secrets {
     }
 }
 
-/// Shows names, and never a value.
+/// Prints names only.
 impl fmt::Debug for Secrets {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.values.keys()).finish()
     }
 }
 
-/// The name in the place that a text begins in, and what is behind the place.
+/// Splits off the placeholder at the start of `text`: returns its name and the rest.
 fn named(text: &str) -> Option<(&str, &str)> {
-    // A guest may write any number of `{{`, so none of them is worth a look at everything behind it.
+    // A guest may write millions of `{{`. Searching all of the rest for each would take hours.
     let near = &text[..text.floor_char_boundary(MAX_PLACE_BYTES)];
     let (place, _) = near.split_once("}}")?;
     let name = place.trim().strip_prefix("secret.")?;
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn places_that_never_end_are_left_behind_at_once() {
-        // Looking for each one's end in all the rest would take hours.
+        // A search of all the rest for each of them would take hours.
         let text = "{{".repeat(1_000_000);
         let filled = fill(&Secrets::default(), &text, text.len());
         assert!(filled.is_ok_and(|filled| filled == text));

@@ -1,4 +1,4 @@
-//! [`classify`]: what it means that a guest did not come to its end.
+//! [`classify`]: finds out why a guest failed.
 
 use runner_model::{ErrorClass, HostFault, row::RowError, units::show_size};
 use wasmtime::{GcHeapOutOfMemory, ThrownException, Trap, WasmBacktrace};
@@ -15,14 +15,15 @@ use crate::{
     },
 };
 
-/// Bytes that are read of what wasmtime says: names in it are the guest's.
+/// Bytes of wasmtime's message that are read, because names in it are the guest's.
 const MAX_CAUSE: usize = 1024;
-/// Bytes that are shown of a function's name.
+/// Bytes of a function's name in a message.
 const MAX_NAME: usize = 256;
-/// Bytes of a mangled name; a longer one is shown as it is.
+/// Longer mangled names are not demangled.
 const MAX_MANGLED: usize = 1024;
 
-/// Turns wasmtime's error into an ending, and notes what the machine lacked.
+/// Converts wasmtime's error to an ending, and sets the host's fault if the machine lacked
+/// something.
 pub(crate) fn classify(error: &wasmtime::Error, sandbox: &mut Sandbox) -> Ending {
     match error.downcast_ref::<Halt>() {
         Some(Halt::Timeout) => Ending::Timeout,
@@ -35,7 +36,7 @@ pub(crate) fn classify(error: &wasmtime::Error, sandbox: &mut Sandbox) -> Ending
     }
 }
 
-/// The error of a plugin that did not describe itself.
+/// Returns the error of a plugin whose `describe` failed.
 pub(crate) fn into_error(ending: Ending) -> RowError<'static> {
     match ending {
         Ending::Error(error) => error,
@@ -44,7 +45,8 @@ pub(crate) fn into_error(ending: Ending) -> RowError<'static> {
     }
 }
 
-/// The error of a guest that may have ended over memory, or tables, that it was denied.
+/// Returns the error of a guest that probably failed because it was denied memory or table
+/// elements.
 pub(crate) fn out_of_memory(sandbox: &Sandbox) -> Option<RowError<'static>> {
     let message = match sandbox.limiter.denial()? {
         DeniedGrowth::Memory { wanted, limit } => format!(
@@ -61,7 +63,7 @@ pub(crate) fn out_of_memory(sandbox: &Sandbox) -> Option<RowError<'static>> {
 
 fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'static> {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
-        // Programs end so too when an allocation fails.
+        // Programs also exit like this after a failed allocation.
         return out_of_memory(sandbox).unwrap_or_else(|| {
             let message = format!("the guest exited with {} instead of returning", exit.0);
             failure(ErrorClass::Protocol, "exit", message)
@@ -84,7 +86,7 @@ fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'static> {
         return failure(ErrorClass::Internal, "panic", message);
     }
     if error.is::<GcHeapOutOfMemory<()>>() {
-        // Where the heap itself is full, and not the memory, nothing was denied.
+        // `None` if the heap itself is full, because then the limiter denied nothing.
         return out_of_memory(sandbox).unwrap_or_else(|| {
             let message =
                 format!("the guest's heap is full: {}{}", cause(error, sandbox), place(error));
@@ -105,7 +107,7 @@ fn diagnose_trap(trap: Trap, error: &wasmtime::Error, sandbox: &Sandbox) -> RowE
     let text = trap.to_string();
     let name = text.trim_start_matches("wasm trap: ");
     let (class, what) = match trap {
-        // A panic and a failed allocation look like this.
+        // Panics and failed allocations both end in this trap.
         Trap::UnreachableCodeReached | Trap::AllocationTooLarge => {
             if let Some(denied) = out_of_memory(sandbox) {
                 return denied;
@@ -123,7 +125,7 @@ fn diagnose_trap(trap: Trap, error: &wasmtime::Error, sandbox: &Sandbox) -> RowE
     failure(class, trap_code(trap), message)
 }
 
-/// The word for a trap: its name in wasmtime, such as `StackOverflow`, written `stack-overflow`.
+/// Converts a trap's name, such as `StackOverflow`, to a code, such as `stack-overflow`.
 fn trap_code(trap: Trap) -> String {
     let mut code = String::new();
     for letter in format!("{trap:?}").chars() {
@@ -135,7 +137,7 @@ fn trap_code(trap: Trap) -> String {
     code
 }
 
-/// Errors that wasmtime and its WASI tell apart by text alone.
+/// Diagnoses errors of wasmtime and WASI that differ in their text alone.
 fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'static> {
     use ErrorClass::{Limit, Protocol, Trap};
     let cause = cause(error, sandbox);
@@ -159,7 +161,7 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'stati
         let message = "exited with a status outside of 0 to 125";
         (Trap, "exit", message.into())
     } else if let Some(denied) = out_of_memory(sandbox).filter(|_| says("minimum size")) {
-        // Memories and tables that are too large from the start.
+        // The initial memories or tables are too large.
         return denied;
     } else {
         let message = format!("broke the contract: {cause}{}", place(error));
@@ -177,12 +179,12 @@ fn lacks(fault: HostFault) -> &'static str {
     }
 }
 
-/// Where in the guest it happened, if its functions have names: " in `a`, called by `b`".
+/// Names the guest's functions on the stack, if they have names: " in `a`, called by `b`".
 fn place(error: &wasmtime::Error) -> String {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
         return String::new();
     };
-    // Not by its display, which writes whatever names there are.
+    // `Display` of a backtrace would write names of any length.
     let frames = backtrace.frames().iter();
     let names: Vec<String> = frames.filter_map(|frame| frame.func_name().map(readable)).collect();
     if names.is_empty() {
@@ -191,9 +193,9 @@ fn place(error: &wasmtime::Error) -> String {
     format!(" in `{}`", names.join("`, called by `"))
 }
 
-/// A function's name; those of Rust are demangled, without the hash that the compiler adds.
+/// Shortens a function's name. Names of Rust are demangled, without the compiler's hash.
 fn readable(name: &str) -> String {
-    // Mangled names refer back to parts of themselves, so a few hundred bytes can stand for gigabytes.
+    // A mangled name can refer to its own parts, so a few hundred bytes can demangle to gigabytes.
     let mangled = (name.len() <= MAX_MANGLED).then_some(name);
     match mangled.and_then(|name| rustc_demangle::try_demangle(name).ok()) {
         Some(demangled) => cut(MAX_NAME, format_args!("{demangled:#}")),
@@ -201,7 +203,7 @@ fn readable(name: &str) -> String {
     }
 }
 
-/// What wasmtime says went wrong, without where.
+/// Returns the root cause in wasmtime's words, redacted.
 fn cause(error: &wasmtime::Error, sandbox: &Sandbox) -> String {
     cut_redacted(MAX_CAUSE, error.root_cause(), sandbox.host.redactor())
 }
@@ -221,7 +223,7 @@ mod tests {
         ] {
             assert_eq!(trap_code(trap), word);
         }
-        // A new engine may have new ones.
+        // A new version of the engine may add traps.
         let words: Vec<_> = (0..=u8::MAX).filter_map(Trap::from_u8).map(trap_code).collect();
         assert_eq!(words.len(), 50);
         let is_word =
@@ -243,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_name_that_stands_for_gigabytes_is_ended() {
-        // A function with a list of types, each of which is a pair of the one before.
+        // A list of types, each of which is a pair of its predecessor.
         let mut name = "_RINvCs1_4bomb1f".to_owned();
         let mut last = "l".to_owned();
         for _ in 0..60 {

@@ -1,4 +1,4 @@
-//! Calls of commands: a program with arguments, standard input and output.
+//! Calls of commands: programs with arguments, standard input and standard output.
 
 use runner_model::{
     ErrorClass, Limits,
@@ -29,7 +29,6 @@ use crate::{
     },
 };
 
-/// `argv[0]` of the JSON protocol.
 const JSON_NAME: &str = "provider";
 
 /// A linked command.
@@ -40,11 +39,11 @@ pub(crate) enum Program {
     Component(CommandPre<Sandbox>),
 }
 
-/// What one execution of a program is given.
+/// The inputs of one execution.
 struct Start<'a> {
     argv: Vec<String>,
     stdin: Vec<u8>,
-    /// How many lines of standard error get the time at which they came.
+    /// Lines of standard error that get a time stamp.
     timed_lines: u64,
     limits: &'a Limits,
     host: Host,
@@ -53,7 +52,7 @@ struct Start<'a> {
     files: AttemptFiles,
 }
 
-/// One finished execution of a program.
+/// A finished execution.
 struct Finished {
     exit: wasmtime::Result<i32>,
     took: CallTime,
@@ -80,7 +79,7 @@ pub(crate) async fn run(program: &Program, mut call: Call<'_>, guard: Guard) -> 
     }
 }
 
-/// Asks a command what it is, by the JSON protocol.
+/// Reads a command's description, by the JSON protocol.
 pub(crate) async fn describe(
     program: &Program,
     limits: &Limits,
@@ -123,7 +122,7 @@ async fn run_plain(
     };
     let finished = program.execute(start).await;
     let read = |exit_code, sandbox: &mut Sandbox| {
-        // It may be why the program gave up; its exit code is judged all the same.
+        // The likely reason of the exit code. The exit code is judged in any case.
         if let Some(denied) = out_of_memory(sandbox).filter(|_| exit_code != 0) {
             sandbox.host.deny(denied.message, None);
         }
@@ -158,7 +157,7 @@ async fn run_json(
         files,
     };
     let mut finished = program.execute(start).await;
-    // Whatever its end was: what it said until then counts.
+    // Records count even if the command failed.
     protocol::log(&mut finished.sandbox);
     let read = |exit_code, sandbox: &mut Sandbox| {
         whole(&sandbox.stdout, call.limits).map_or_else(Ending::Error, |stdout| {
@@ -169,14 +168,14 @@ async fn run_json(
 }
 
 impl Finished {
-    /// Takes what the guest left, and removes its files. `read` tells what its output means.
+    /// Collects the guest's files and removes its folders. `read` converts the output to an ending.
     async fn end(
         mut self,
         limits: &Limits,
         read: impl FnOnce(i32, &mut Sandbox) -> Ending,
     ) -> Ended {
         let sandbox = &mut self.sandbox;
-        // What was ended from outside has left its files half done.
+        // An interrupted guest leaves files half written.
         if !self.exit.as_ref().is_err_and(|error| error.is::<Halt>()) {
             let artifacts = &mut sandbox.host.artifacts.files;
             if let Some(message) = self.files.collect(limits, artifacts).await {
@@ -187,7 +186,7 @@ impl Finished {
             Err(error) => classify(&error, sandbox),
             Ok(exit_code) => read(exit_code, sandbox),
         };
-        // What did not become a reply was kept up to the limit of replies.
+        // No tail: the output counts whole or not at all. `shorten` redacts it before it cuts.
         let redactor = sandbox.host.redactor();
         sandbox.stdout.shorten(limits.stdio, redactor);
         let ended = Ended::collect(sandbox, ending, self.took, 0);
@@ -205,14 +204,16 @@ impl Program {
         let recipe = StoreRecipe {
             wasi,
             quota: start.files.quota(),
-            // The whole output counts or nothing of it: there is no tail to keep. It is redacted where it is cut.
+            // No tail: a reply counts whole or not at all. Not redacted before `shorten`, because
+            // replies are redacted as JSON.
             stdout: Capture::new(limits.reply, 0),
             stderr: Capture::new(limits.stdio, limits.stdio)
                 .with_times(start.timed_lines)
                 .redacted_by(start.host.redactor()),
             host: start.host,
             limits,
-            // A program may write much at once; its output is bounded where it arrives.
+            // A program may write more at once than a reply may have; the capture bounds what is
+            // kept.
             handover: (
                 limits.memory.min(match self {
                     Self::Component(_) => MAX_COMPONENT_HANDOVER,
@@ -230,7 +231,7 @@ impl Program {
         Finished { exit, took: guard.took(), sandbox: store.into_data(), files: start.files }
     }
 
-    /// Runs the program; an exit code comes as a value or as an [`I32Exit`].
+    /// Runs the program. Its exit code is the value, or an [`I32Exit`] error.
     async fn start(&self, store: &mut Store<Sandbox>) -> wasmtime::Result<i32> {
         match self {
             Self::Module(pre) => {
@@ -279,7 +280,7 @@ fn read_output(
     match form {
         OutputForm::Text => Raw::of(&text).map_err(no_json),
         OutputForm::Trimmed => Raw::of(&text.trim()).map_err(no_json),
-        // A program that gives up has nothing to say on standard output; its exit code is judged.
+        // A failed program usually prints nothing. Its exit code is judged.
         OutputForm::Json if text.is_empty() && exit_code != 0 => Raw::of(&()).map_err(no_json),
         OutputForm::Json => read_json("standard output", text, redactor),
     }

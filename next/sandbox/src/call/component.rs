@@ -38,8 +38,8 @@ pub(crate) struct LinkedComponent {
     pub(crate) lifecycle: Option<Lifecycle>,
 }
 
-/// Makes one call in the instance that is in `kept`, or else in a fresh one. Whichever it was is in `kept` afterwards if it
-/// can serve another call.
+/// Makes one call, in the instance in `kept` or in a fresh one. Afterwards `kept` holds the
+/// instance if it can serve another call.
 pub(crate) async fn run(
     provider: &LinkedComponent,
     kept: &mut Option<Instance>,
@@ -80,7 +80,7 @@ pub(crate) async fn run(
     ended
 }
 
-/// Asks a component what it is.
+/// Reads a component's description.
 pub(crate) async fn describe(
     provider: &LinkedComponent,
     limits: &Limits,
@@ -120,7 +120,7 @@ fn recipe(host: Host, limits: &Limits) -> StoreRecipe<'_> {
 }
 
 impl LinkedComponent {
-    /// Makes all that an instance needs. Nothing of the guest has run yet.
+    /// Creates the store and folders of an instance. No code of the guest runs yet.
     async fn prepare(
         &self,
         host: Host,
@@ -134,13 +134,14 @@ impl LinkedComponent {
         Ok(Instance { store: recipe.store(self.pre.engine()), exports: None, files })
     }
 
-    /// Calls an instance's `run`, after it is instantiated and set up.
+    /// Calls `run` of an instance, after instantiating it and calling `setup` if it is new.
     async fn answer(
         &self,
         instance: &mut Instance,
         call: &Call<'_>,
     ) -> wasmtime::Result<Result<types::Reply, ProviderError>> {
-        // The contract's `json` is a name for `string`, which the generated types borrow as a `String`.
+        // The contract's `json` is an alias of `string`, for which the generated types borrow a
+        // `String`.
         let (input, config) = (call.input.to_owned(), call.config.to_owned());
         let Instance { store, exports, .. } = instance;
         let exports = match exports {
@@ -204,7 +205,7 @@ fn read_error(error: ProviderError, sandbox: &Sandbox) -> Ending {
         code: error.code.into(),
         message: error.message.into(),
         retry_after_ms: error.retry_after,
-        // An error counts also if its details are not JSON.
+        // An error with malformed details is still the provider's error.
         details: error.details.and_then(|details| read_json("details", details, redactor).ok()),
     };
     provider_error(read, &sandbox.host.guard.interrupt)
@@ -274,7 +275,7 @@ fn finite(what: &str, number: f64) -> Result<f64, RowError<'static>> {
     Err(failure(ErrorClass::Protocol, "number", message))
 }
 
-/// Bytes of all texts of a reply.
+/// Returns the bytes of all strings of a reply.
 fn size(reply: &types::Reply) -> u64 {
     let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let checks = reply

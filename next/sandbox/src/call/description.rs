@@ -1,4 +1,4 @@
-//! Reading what a plugin says of itself: bounded, before anything is done with it.
+//! Bounds on the description of a plugin, checked before anything uses it.
 
 use std::fmt;
 
@@ -9,18 +9,16 @@ use crate::message::failure;
 
 /// Bytes of a name, a version or a request.
 const MAX_WORD_BYTES: usize = 1024;
-/// Bytes of a summary.
 const MAX_SUMMARY_BYTES: usize = 16 * 1024;
-/// How many grants a plugin may ask for; each is compared with all that are granted.
+/// Grants that a plugin may request. Each is compared with all granted ones.
 const MAX_REQUESTS: usize = 256;
-/// Bytes of a schema as JSON. The largest that OpenAPI tools make of one type have some 50 KiB.
+/// Bytes of a schema as JSON. The largest that OpenAPI tools generate of one type have 50 KiB.
 const MAX_SCHEMA_BYTES: usize = 256 * 1024;
-/// How deep a schema's values may be nested.
 const MAX_SCHEMA_DEPTH: usize = 64;
-/// Values of a schema, keys not counted.
+/// Values of a schema, without keys.
 const MAX_SCHEMA_VALUES: usize = 20_000;
 
-/// Reads a schema from its JSON.
+/// Parses a schema and checks its size.
 pub(crate) fn read_schema(
     what: &str,
     text: Option<&str>,
@@ -49,7 +47,7 @@ pub(crate) fn read_schema(
     Ok(Some(schema))
 }
 
-/// Refuses a description that says more than is useful.
+/// Refuses a description with texts that are too long, or with too many requests.
 pub(crate) fn bounded(description: Description) -> Result<Description, RowError<'static>> {
     let Description { name, version, summary, requests, .. } = &description;
     within("bytes of the name", name.len(), MAX_WORD_BYTES)?;

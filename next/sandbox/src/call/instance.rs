@@ -1,5 +1,4 @@
-//! [`Instance`]: a component's instance, which may serve many calls, and [`Lifecycle`], what is called before the first and
-//! after the last.
+//! [`Instance`]: a component's instance, which may serve several calls.
 
 use std::fmt;
 
@@ -18,29 +17,29 @@ use crate::{
     store::Sandbox,
 };
 
-/// The contract's optional export, in the host's version; an older guest's is found by it, too.
+/// The contract's optional export. The host's version finds those of older guests, too.
 const LIFECYCLE: &str = "runner:provider/lifecycle@0.1.0";
-/// Host resources that an idle instance may have: files, streams, requests that it has not sent. Each may take 100 KiB of
+/// Host resources (files, streams, unsent requests) of an idle instance. Each may hold 100 KiB of
 /// the worker's memory.
 const MAX_IDLE_RESOURCES: usize = 64;
 
-/// A component's instance with everything that was made for it. Dropping it removes its files, and blocks.
+/// A component's instance with its store and folders. Dropping it removes the folders, and blocks.
 pub struct Instance {
     pub(super) store: Store<Sandbox>,
-    /// None until it is instantiated and set up.
+    /// `None` until `setup` has returned.
     pub(super) exports: Option<Exports>,
     pub(super) files: AttemptFiles,
 }
 
-/// What an instance can be called for.
+/// The functions of an instance.
 pub(super) struct Exports {
     pub(super) plugin: Plugin,
-    /// Where to find `teardown`, of a component that has it.
+    /// `None` if the component has no `teardown`.
     pub(super) lifecycle: Option<(Lifecycle, component::Instance)>,
 }
 
-/// Where a component has `setup` and `teardown`. They are not part of the generated bindings: a world asks for all of its
-/// exports.
+/// The functions `setup` and `teardown` of a component. The generated bindings lack them, because a
+/// world requires all of its exports.
 #[derive(Clone, Copy)]
 pub(crate) struct Lifecycle {
     setup: ComponentExportIndex,
@@ -48,16 +47,16 @@ pub(crate) struct Lifecycle {
 }
 
 impl Instance {
-    /// Tells the guest that no test follows, which may take so long, and removes all that was made for it. Returns what it
-    /// said, and how it failed, for the run's log: redacted, a line each. After an interrupt the guest is not called.
+    /// Calls the guest's `teardown` for at most `within`, unless the run was interrupted, and
+    /// removes the instance. Returns its log records and its failure as lines, redacted.
     pub async fn tear_down(mut self, within: Micros) -> Vec<String> {
         let lines = self.call_teardown(within).await;
         self.remove().await;
         lines
     }
 
-    /// Tells whether the guest can serve another call after this ending: it came to it by itself, nothing that it may have
-    /// is used up, and it leaves little to the host to hold for it.
+    /// Returns whether the guest can serve another call after `ending`: it returned by itself, met
+    /// no limit, and leaves the host little to hold.
     pub(super) fn can_go_on(&mut self, ending: &Ending) -> bool {
         self.exports.is_some()
             && ending.is_returned()
@@ -65,7 +64,7 @@ impl Instance {
             && self.store.data_mut().resources() <= MAX_IDLE_RESOURCES
     }
 
-    /// Removes what was made for it.
+    /// Removes the instance and its folders.
     pub(super) async fn remove(self) {
         drop(self.store);
         self.files.remove().await;
@@ -101,7 +100,6 @@ impl Instance {
     }
 }
 
-/// A log record as one line.
 fn line(record: &LogRecord<'_>) -> String {
     let mut line = format!("{}: {}", record.level, record.message);
     for (name, value) in &record.fields {
@@ -117,7 +115,7 @@ impl fmt::Debug for Instance {
 }
 
 impl Lifecycle {
-    /// Looks for the export; most components have none.
+    /// Finds the export, which most components lack.
     pub(crate) fn find(component: &Component) -> wasmtime::Result<Option<Self>> {
         let Some(export) = component.get_export_index(None, LIFECYCLE) else {
             return Ok(None);
@@ -129,7 +127,7 @@ impl Lifecycle {
         Ok(Some(Self { setup: find("setup")?, teardown: find("teardown")? }))
     }
 
-    /// The inner error is the guest's own.
+    /// Calls `setup`. The inner error is the provider's.
     pub(super) async fn set_up(
         self,
         store: &mut Store<Sandbox>,

@@ -1,16 +1,16 @@
-//! [`compact`]: JSON of a guest, checked, on one line.
+//! [`compact`]: checks a guest's JSON and puts it on one line.
 
 use std::fmt;
 
 use runner_model::row::Raw;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// Takes a text if it is JSON that every reader can read: nested at most 127 deep, with numbers that are finite and texts
-/// that are Unicode. White space between its tokens goes, because a row is one line.
+/// Checks that every reader can read `text`: at most 127 levels deep, finite numbers, and Unicode
+/// strings. Removes white space between tokens, because a row is one line.
 ///
 /// # Errors
 ///
-/// What is wrong, and the text.
+/// Returns the problem, and `text` itself.
 pub(crate) fn compact(text: String) -> Result<Raw<'static>, (serde_json::Error, String)> {
     match serde_json::from_str::<Valid>(&text) {
         Ok(Valid) => Raw::from_string(without_spaces(text)).map_err(|error| (error, String::new())),
@@ -36,11 +36,11 @@ fn without_spaces(text: String) -> String {
     };
     let mut compact = text.as_bytes()[..first].to_vec();
     compact.extend(text.bytes().skip(first + 1).filter(|byte| !is_space(*byte)));
-    // ASCII was taken out, so it is UTF-8 still.
+    // Without some ASCII characters it is still UTF-8.
     String::from_utf8(compact).unwrap_or(text)
 }
 
-/// A value that was read and found valid; nothing of it is kept.
+/// A valid JSON value, of which nothing is kept.
 struct Valid;
 
 impl<'de> Deserialize<'de> for Valid {

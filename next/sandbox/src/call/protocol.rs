@@ -1,4 +1,5 @@
-//! The JSON protocol of commands: one object on standard input, one on standard output, log records on standard error.
+//! The JSON protocol of commands: one object on standard input, one on standard output, and log
+//! records on standard error.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -29,7 +30,7 @@ use crate::{
     store::Sandbox,
 };
 
-/// Exit codes that BSD's `sysexits.h` gave a meaning.
+/// Exit codes of BSD's `sysexits.h`.
 const EX_USAGE: i32 = 64;
 const EX_DATAERR: i32 = 65;
 const EX_TEMPFAIL: i32 = 75;
@@ -121,7 +122,7 @@ struct LogLine {
     fields: serde_json::Map<String, Value>,
 }
 
-/// Reads the kind of an error, which is a class that a provider can say, or `stopped`: then there is no class.
+/// Parses the kind of an error: a class that providers may use, or `stopped`, which has no class.
 fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ErrorClass>, D::Error> {
     use ErrorClass::{
         Denied, Internal, InvalidConfig, InvalidInput, Other, RateLimited, Unavailable,
@@ -133,12 +134,12 @@ fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ErrorClass>
             | Other),
         ) => Ok(Some(class)),
         _ if &*word == "stopped" => Ok(None),
-        // Not cut: of a secret that was cut nobody could find the rest.
+        // Not cut, because redaction later does not find a secret that was cut.
         _ => Err(de::Error::custom(format_args!("`{}` is no kind of error", &*word))),
     }
 }
 
-/// What a command reads on its standard input.
+/// Encodes the object for standard input.
 pub(crate) fn question(call: &Call<'_>) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec(&Question {
         trial_id: call.trial,
@@ -153,7 +154,7 @@ pub(crate) fn question(call: &Call<'_>) -> Result<Vec<u8>, serde_json::Error> {
     })
 }
 
-/// What a command's standard output and exit code mean.
+/// Converts standard output and exit code to an ending.
 pub(crate) fn answer(
     stdout: &[u8],
     exit_code: i32,
@@ -171,7 +172,7 @@ pub(crate) fn answer(
     }
 }
 
-/// What a command says of itself.
+/// Converts standard output and exit code to a description.
 pub(crate) fn description(
     stdout: &[u8],
     exit_code: i32,
@@ -195,7 +196,7 @@ pub(crate) fn description(
     })
 }
 
-/// Takes the lines of standard error as log records.
+/// Converts the lines of standard error to log records.
 pub(crate) fn log(sandbox: &mut Sandbox) {
     let mut times = sandbox.stderr.take_times().into_iter();
     for line in sandbox.stderr.text().lines() {
@@ -208,7 +209,7 @@ pub(crate) fn log(sandbox: &mut Sandbox) {
     }
 }
 
-/// A line of standard error as a log record: as the JSON that it is, else as plain text.
+/// Parses a line of standard error as JSON. Any other text becomes the record's message.
 fn log_record(line: &str, at: Time) -> LogRecord<'static> {
     let Ok(read) = serde_json::from_str::<LogLine>(line) else {
         return LogRecord {
@@ -231,7 +232,7 @@ fn log_record(line: &str, at: Time) -> LogRecord<'static> {
     }
 }
 
-/// An answer on standard output counts, except a success of a command that says by its exit code that it failed.
+/// Parses standard output. With an exit code other than 0, only an `err` object counts.
 fn parse<'a, T: Deserialize<'a>>(
     stdout: &'a [u8],
     exit_code: i32,
@@ -246,7 +247,7 @@ fn parse<'a, T: Deserialize<'a>>(
             );
             failure(ErrorClass::Protocol, "json", message)
         }
-        // Runtimes end so when an allocation fails.
+        // Runtimes exit like this after a failed allocation.
         (_, code) => out_of_memory(sandbox).unwrap_or_else(|| {
             let message = format!("the command exited with {code}");
             failure(exit_class(code), format!("exit-{code}"), message)

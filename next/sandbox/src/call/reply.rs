@@ -1,4 +1,4 @@
-//! What an answer means and may have, whether it comes by the typed contract or by the JSON protocol.
+//! Checks of replies and errors that both protocols share.
 
 use std::sync::Arc;
 
@@ -17,13 +17,11 @@ use crate::{
     redact::Redactor,
 };
 
-/// Checks of one reply.
 const MAX_CHECKS: usize = 10_000;
-/// Metrics of one reply.
 const MAX_METRICS: usize = 1_000;
 
-/// What an error of the provider's own means; without a class it says that it was stopped. That counts only if there was a
-/// request to stop.
+/// Returns the ending of a provider's own error. No class means `stopped`, which counts only if a
+/// stop was requested.
 pub(crate) fn provider_error(error: RowError<'static>, interrupt: &Interrupt) -> Ending {
     match error.class {
         Some(_) => Ending::Error(error),
@@ -35,7 +33,8 @@ pub(crate) fn provider_error(error: RowError<'static>, interrupt: &Interrupt) ->
     }
 }
 
-/// Refuses a reply of more checks or metrics than are useful: without texts they cost nothing of `limits.reply`.
+/// Refuses a reply with too many checks or metrics. Those without texts cost nothing of
+/// `limits.reply`.
 pub(crate) fn bounded(reply: Reply) -> Result<Reply, RowError<'static>> {
     for (what, count, most) in
         [("checks", reply.checks.len(), MAX_CHECKS), ("metrics", reply.metrics.len(), MAX_METRICS)]
@@ -48,7 +47,7 @@ pub(crate) fn bounded(reply: Reply) -> Result<Reply, RowError<'static>> {
     Ok(reply)
 }
 
-/// Reads JSON of a guest.
+/// Parses JSON of a guest. `what` names it in the error.
 pub(crate) fn read_json(
     what: &str,
     text: String,

@@ -1,9 +1,9 @@
-//! [`Counts`]: how much there is of everything in a WASM file, from the headers of its sections, before anything else is done
-//! with them.
+//! [`Counts`]: counts the parts of a WASM file from its section headers, before anything else reads
+//! them.
 //!
-//! What the compiler, the linker and an instance take of the host grows with these counts, and a stranger has written the
-//! file. No toolchain comes near the bounds: the component of a whole Python interpreter has 14 modules and 70 instances,
-//! 13,400 functions, 2,300 imports, 4,200 exports and 1,100 types.
+//! The memory of the compiler, the linker and an instance grows with these counts, and the file may
+//! be hostile. No toolchain comes near the bounds: the component of a whole Python interpreter has
+//! 14 modules, 70 instances, 13,400 functions, 2,300 imports, 4,200 exports and 1,100 types.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use wasmparser::{
     ComponentOuterAliasKind, ComponentTypeRef, ElementItems, Encoding, Imports, Instance, Payload,
 };
 
-/// A kind of part, and the most that a file may have of it, what is nested in it included.
+/// A kind of part, and the most parts of a file, including nested ones.
 type Most = (&'static str, u64);
 
 // About 1,300 bytes of the runner's memory each.
@@ -21,13 +21,13 @@ const TYPES: Most = ("types", 20_000);
 // About 200 bytes each, in the compiled plugin and on the screen.
 const IMPORTS: Most = ("imports", 50_000);
 const EXPORTS: Most = ("exports", 50_000);
-// About 30 bytes each in the compiled plugin, beside their code.
+// About 30 bytes each in the compiled plugin, in addition to their code.
 const FUNCTIONS: Most = ("functions", 500_000);
 // 16 bytes and an initial expression each, in every instance.
 const GLOBALS: Most = ("globals", 100_000);
 const TABLES: Most = ("tables", 1_000);
 const MEMORIES: Most = ("memories", 100);
-// Time to put them into their table in every instance.
+// Time to fill their table, in every instance.
 const ELEMENTS: Most = ("elements", 1_000_000);
 const DATA_SEGMENTS: Most = ("data segments", 100_000);
 const MODULES: Most = ("nested modules", 500);
@@ -35,11 +35,11 @@ const COMPONENTS: Most = ("nested components", 1_000);
 const INSTANCES: Most = ("instances", 10_000);
 const ALIASES: Most = ("aliases", 100_000);
 const CANONICALS: Most = ("canonical functions", 50_000);
-/// How deep components may be nested; wasm-tools nests two. Each level costs the compiler all that is in it once more.
+/// wasm-tools nests two. Each level costs the compiler all that is inside once more.
 const DEPTH: Most = ("levels of nested components", 16);
-/// What is made when the file is instantiated, if one component is instantiated several times.
+/// Instances of the whole file, if a component is instantiated several times.
 const MADE: Most = ("instances that are made in all", 1_000);
-/// Bytes of all sections with names and types: in memory they take up to thirty times as much.
+/// Bytes of all sections with names and types. In memory they take up to thirty times as much.
 const MAX_NAME_BYTES: u64 = 8 * 1024 * 1024;
 
 const SHARED_NAMES: &str =
@@ -49,21 +49,22 @@ const STREAMS: &str = "makes streams or futures of the component model for its o
 const FOREIGN_PARTS: &str = "instantiates a component that comes as an argument or out of an instance; only those that \
                              are defined around the place are allowed";
 
-/// What was found so far.
+/// The counts of a file.
 #[derive(Default)]
 pub(crate) struct Counts {
     found: HashMap<&'static str, u64>,
     name_bytes: u64,
-    /// The modules and components whose sections are being read, the innermost last.
+    /// Modules and components that are being read, innermost last.
     scopes: Vec<Scope>,
 }
 
-/// A module or component whose sections are being read.
+/// A module or component that is being read.
 struct Scope {
     is_component: bool,
-    /// How many instances it makes, itself included.
+    /// Instances that it creates, itself included.
     made: u64,
-    /// Its index space of components: how many instances each makes; `None` of one that is not defined in the file.
+    /// Its index space of components: the instances of each. `None` if it is not defined in this
+    /// file.
     components: Vec<Option<u64>>,
 }
 
@@ -73,17 +74,17 @@ pub(crate) fn damaged(error: &BinaryReaderError) -> String {
 }
 
 impl Counts {
-    /// How deep the section that was counted last is nested: 1 in the outermost module or component.
+    /// Nesting of the section counted last: 1 in the outermost module or component.
     pub(crate) fn depth(&self) -> usize {
         self.scopes.len()
     }
 
-    /// How many parts of a kind there are.
+    /// Returns the number of parts of one kind.
     pub(crate) fn found(&self, parts: &str) -> u64 {
         self.found.get(parts).copied().unwrap_or(0)
     }
 
-    /// Counts one section. The message of an error completes the sentence "plugin `FILE` …".
+    /// Counts one section. An error's message completes the sentence "plugin `FILE` …".
     pub(crate) fn count(&mut self, payload: &Payload<'_>) -> Result<(), String> {
         let (most, count, names) = match payload {
             Payload::ModuleSection { .. } => (MODULES, 1, 0..0),
@@ -120,7 +121,7 @@ impl Counts {
         self.look(payload)
     }
 
-    /// Looks at what is inside of a section.
+    /// Counts the parts inside a section.
     fn look(&mut self, payload: &Payload<'_>) -> Result<(), String> {
         let damaged = |error: BinaryReaderError| damaged(&error);
         match payload {
@@ -135,7 +136,7 @@ impl Counts {
             Payload::End(_) => self.end(),
             Payload::ImportSection(section) => {
                 for group in section.clone() {
-                    // Written out, a name of 100 KB that 50,000 imports share would be gigabytes.
+                    // Written out, a name of 100 KB that 50,000 imports share would take gigabytes.
                     if !matches!(group.map_err(damaged)?, Imports::Single(..)) {
                         return Err(SHARED_NAMES.to_owned());
                     }
@@ -174,7 +175,8 @@ impl Counts {
             }
             Payload::ComponentCanonicalSection(section) => {
                 for function in section.clone() {
-                    // The host makes values of what passes, which may take twenty times the bytes of a guest.
+                    // The host copies each value that passes, which may take twenty times the bytes
+                    // of the guest.
                     if let CanonicalFunction::StreamNew { .. }
                     | CanonicalFunction::FutureNew { .. } = function.map_err(damaged)?
                     {
@@ -192,7 +194,7 @@ impl Counts {
             Payload::ComponentExportSection(section) => {
                 for export in section.clone() {
                     let export = export.map_err(damaged)?;
-                    // An export has a place in the index space of what it exports.
+                    // An export adds an entry to the index space of its kind.
                     if export.kind == ComponentExternalKind::Component {
                         let made = self.known(0, export.index);
                         self.define(made);
@@ -224,22 +226,22 @@ impl Counts {
         }
     }
 
-    /// How many instances a component makes that was defined so many levels outside.
+    /// Returns the instances of a component that is defined `outside` levels out.
     fn known(&self, outside: u32, index: u32) -> Option<u64> {
         let scope = self.scopes.iter().rev().nth(outside as usize)?;
         scope.components.get(index as usize).copied().flatten()
     }
 
-    /// Adds a component to the index space of the innermost.
+    /// Adds a component to the innermost index space.
     fn define(&mut self, made: Option<u64>) {
         if let Some(scope) = self.scopes.last_mut() {
             scope.components.push(made);
         }
     }
 
-    /// Counts instances that the innermost component makes.
+    /// Adds instances to those of the innermost component.
     fn make(&mut self, more: Option<u64>) -> Result<(), String> {
-        // The compiler would follow it to where it came from; doubled on the way, it has no end.
+        // The compiler would follow it to its definition. Doubled on the way, that has no end.
         let more = more.ok_or(FOREIGN_PARTS)?;
         let Some(scope) = self.scopes.last_mut() else {
             return Ok(());

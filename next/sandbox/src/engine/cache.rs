@@ -1,6 +1,7 @@
-//! Entries of the cache of compiled plugins. An entry is machine code and is run as it is. So it is opened only in a folder
-//! that other users cannot change, nor any folder above it, and through the very handles on which that was seen. A path is
-//! read anew at every use, and who may write to one of the folders that it leads through can put another into its place.
+//! Entries of the cache of compiled plugins. An entry is machine code that runs as it is. It is
+//! opened only in a folder that no other user can change, below folders that no other user can
+//! change, and through the handles that were checked: a path is resolved anew at each use, so
+//! another user who can write to one of its folders could replace the next one.
 
 use std::{
     fs::File,
@@ -23,14 +24,15 @@ pub(crate) enum Code {
     Module(Module),
 }
 
-/// Loads the code of an entry whose checksum was found right.
+/// Loads the code of an entry with a correct checksum.
 #[expect(unsafe_code, reason = "the one place where our own compiled code is loaded")]
 pub(crate) fn deserialize(engine: &Engine, entry: &File) -> wasmtime::Result<Code> {
-    // Components have a function only for a path.
+    // For components wasmtime has a function for paths only.
     let path = path_of(entry);
-    // SAFETY: the file was written by our own compiler and is not written to afterwards: it lies in a folder that only this
-    // user can change, or has no name. It is the file whose checksum was read, because the path leads to what is open.
-    // Another wasmtime's is found by its header.
+    // SAFETY: our own compiler wrote the file, and nothing writes to it afterwards: it is in a
+    // folder that only this user can change, or has no name. The path leads to the open file, so it
+    // is the file with the correct checksum. wasmtime refuses entries of other versions by their
+    // header.
     unsafe {
         Ok(match Engine::detect_precompiled_file(&path)? {
             Some(Precompiled::Module) => Code::Module(Module::deserialize_file(engine, &path)?),
@@ -39,11 +41,11 @@ pub(crate) fn deserialize(engine: &Engine, entry: &File) -> wasmtime::Result<Cod
     }
 }
 
-/// Opens an entry; `None` if there is none or it is damaged.
+/// Opens an entry. `None` if it does not exist or is damaged.
 ///
 /// # Errors
 ///
-/// Fails with the reason if other users could change the folder.
+/// Another user could change the folder.
 pub(crate) fn open_entry(folder: &Path, name: &str) -> io::Result<Option<(File, Trailer)>> {
     let folder = match open_private(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -56,7 +58,8 @@ pub(crate) fn open_entry(folder: &Path, name: &str) -> io::Result<Option<(File, 
     Ok(trailer.map(|trailer| (file, trailer)))
 }
 
-/// Reads the trailer and compares its checksum; `None` if the file is damaged, which wasmtime would not notice.
+/// Reads the trailer and compares its checksum. `None` if the file is damaged, which wasmtime would
+/// not notice.
 pub(crate) fn check(mut file: &File) -> io::Result<Option<Trailer>> {
     let code = file.seek(SeekFrom::End(0))?.saturating_sub(Trailer::LENGTH as u64);
     let mut end = Vec::with_capacity(Trailer::LENGTH);
@@ -78,9 +81,9 @@ pub(crate) fn check(mut file: &File) -> io::Result<Option<Trailer>> {
     Ok((hasher.finalize() == trailer.crc).then_some(trailer))
 }
 
-/// Opens a folder of our own, below folders that nobody but us and the system can change.
+/// Opens a folder of this user, below folders that only this user and root can change.
 fn open_private(folder: &Path) -> io::Result<OwnedFd> {
-    // Links on the way are followed once, here; what they lead to is looked at part by part.
+    // Follows links once. Then each part of the real path is checked.
     let folder = folder.canonicalize()?;
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut place = PathBuf::from("/");
@@ -123,9 +126,9 @@ fn others_write(found: &Stat) -> bool {
     Mode::from_raw_mode(found.st_mode).intersects(Mode::WGRP | Mode::WOTH)
 }
 
-/// Opens a file in such a folder for reading, if it is a regular file of our own that nobody else may write to.
+/// Opens a regular file of this user that no other user can write to.
 fn open_file(folder: &OwnedFd, name: &str) -> io::Result<File> {
-    // A pipe in its place is not waited for.
+    // Without it, a pipe in this place would block.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(openat(folder, name, flags, Mode::empty())?);
     let found = fstat(&file)?;
@@ -137,7 +140,7 @@ fn open_file(folder: &OwnedFd, name: &str) -> io::Result<File> {
         .ok_or_else(|| io::Error::other("it is not a regular file of this user alone"))
 }
 
-/// A path that leads to what is open, whatever has become of its name.
+/// Returns a path to an open file, which stays valid if the file is renamed.
 fn path_of(file: &impl AsFd) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()).into()
 }

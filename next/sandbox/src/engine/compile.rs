@@ -1,4 +1,4 @@
-//! [`compile`] and [`try_load`]: what the children of `__compile` do.
+//! [`compile`] and [`try_load`]: the work of `__compile` child processes.
 
 use std::{fs::File, io::Write as _, os::fd::OwnedFd, sync::Arc};
 
@@ -15,20 +15,19 @@ use super::{
 };
 use crate::message::cut;
 
-/// What a plugin may have of parts that each instance has data for, if no slot bounds that: some 32 bytes each.
+/// Most parts of a plugin that uses no slots. Each instance has some 32 bytes for each of them.
 const ON_DEMAND: [(&str, u64); 3] =
     [("functions", 50_000), ("globals", 20_000), ("imports", 10_000)];
-/// Bytes of a page of memory.
 const PAGE: u64 = 64 * 1024;
 
-/// Compiles a plugin; returns the entry for the cache with its trailer. Called in `__compile` alone.
+/// Compiles a plugin to an entry of the cache, with its trailer. Runs in `__compile` only.
 ///
 /// # Errors
 ///
-/// Why it cannot be compiled. The message completes the sentence "plugin `FILE` …".
+/// The reason. It completes the sentence "plugin `FILE` …".
 pub fn compile(wasm: &[u8]) -> Result<Vec<u8>, String> {
     let (inspection, counts) = look(wasm)?;
-    // What the pool's engine cannot compile may be a component with tasks of its own.
+    // The pool's engine refuses components with tasks of their own.
     let pooled = translate(Allocation::Pooled, wasm);
     let fitting = pooled.as_ref().ok().and_then(|(_, required)| fits(required.as_ref()?));
     let (mut entry, initial_memory) = match (pooled, fitting) {
@@ -37,7 +36,7 @@ pub fn compile(wasm: &[u8]) -> Result<Vec<u8>, String> {
             let is_within = within_on_demand(&counts);
             is_within.map_err(|why| pooled.err().map_or(why, |error| failed(&error)))?;
             let translated = translate(Allocation::OnDemand, wasm);
-            // The memory that it starts with is of no interest without slots.
+            // Only slots have a class of initial memory.
             (translated.map_err(|error| failed(&error))?.0, 0)
         }
     };
@@ -51,14 +50,14 @@ pub fn compile(wasm: &[u8]) -> Result<Vec<u8>, String> {
     Ok(entry)
 }
 
-/// Loads a compiled entry once and links it, to see that it can be. Called in `__compile --load` alone.
+/// Loads and links a compiled entry once, as a test. Runs in `__compile --load` only.
 ///
 /// # Errors
 ///
-/// Why not. The message completes the sentence "plugin `FILE` …".
+/// The reason. It completes the sentence "plugin `FILE` …".
 pub fn try_load(entry: &Arc<Vec<u8>>) -> Result<(), String> {
     let io = |error: std::io::Error| format!("cannot be loaded: {error}");
-    // wasmtime loads components from files alone without a copy.
+    // wasmtime loads components without a copy from files only.
     let file: OwnedFd =
         memfd_create("entry", MemfdFlags::CLOEXEC).map_err(|error| io(error.into()))?;
     let mut file = File::from(file);
@@ -72,7 +71,7 @@ pub fn try_load(entry: &Arc<Vec<u8>>) -> Result<(), String> {
     linked.map(drop).map_err(|error| error.message)
 }
 
-/// Compiles to code, and tells what an instance takes, as far as that is known.
+/// Compiles to code, and returns the resources of an instance if they are known.
 fn translate(
     allocation: Allocation,
     wasm: &[u8],
@@ -90,7 +89,7 @@ fn translate(
     })
 }
 
-/// The bytes of a plugin's initial memories, rather more than less; none if it does not fit the slots of sandboxes.
+/// Returns the bytes of a plugin's initial memories, rounded up. `None` if it does not fit a slot.
 fn fits(required: &ResourcesRequired) -> Option<u64> {
     let (memories, tables) = (required.num_memories, required.num_tables);
     let is_small = required.max_initial_table_size.unwrap_or(0) <= u64::from(TABLE_ELEMENTS);
@@ -99,7 +98,7 @@ fn fits(required: &ResourcesRequired) -> Option<u64> {
     fits.then(|| u64::from(memories).saturating_mul(largest.saturating_mul(PAGE)))
 }
 
-/// Refuses what would take more of the host in each instance than a slot has room for.
+/// Refuses a plugin of which each instance would take more of the host than a slot offers.
 fn within_on_demand(counts: &Counts) -> Result<(), String> {
     for (part, most) in ON_DEMAND {
         let found = counts.found(part);

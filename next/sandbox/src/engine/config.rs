@@ -1,4 +1,4 @@
-//! How wasmtime is set up, the same where plugins are compiled and where they run.
+//! The configuration of wasmtime. Compilers and workers must use the same.
 
 use std::num::NonZeroUsize;
 
@@ -12,39 +12,44 @@ use wasmtime::{
 pub(crate) const MEMORIES: u32 = 8;
 /// Tables of a sandbox.
 pub(crate) const TABLES: u32 = 16;
-/// The same of a sandbox that is made on demand. A memory takes 4 GiB of address space.
+/// Memories of a sandbox without a slot, at 4 GiB of address space each.
 pub(crate) const MEMORIES_ON_DEMAND: u32 = 32;
 pub(crate) const TABLES_ON_DEMAND: u32 = 200;
-/// Core instances of a sandbox; Python's component has 14. With `MAX_INSTANCE` it bounds what they take of the host.
+/// Core instances of a sandbox. Python's component has 14. With `MAX_INSTANCE` it bounds their
+/// memory on the host.
 pub(crate) const MAX_INSTANCES: usize = 32;
-/// Bytes of a core instance outside of its memories and tables: some 32 for each function that a table or an export has.
+/// Bytes of a core instance without its memories and tables: some 32 for each function in a table
+/// or export.
 const MAX_INSTANCE: usize = 2 * 1024 * 1024;
 /// Bytes of a component instance.
 const MAX_COMPONENT_INSTANCE: usize = 2 * 1024 * 1024;
 /// Elements of one table, at 16 bytes of address space each.
 pub(crate) const TABLE_ELEMENTS: u32 = 1_000_000;
-/// Functions that are remembered of a guest that traps, the innermost first: what a message names.
+/// Innermost functions of a backtrace, which messages name.
 const MAX_FRAMES: usize = 5;
-/// Bytes of an image of a memory that is made although most of it may be zeros, unless the file itself has more. Two bytes
-/// of data far apart make an image of all between them.
+/// Bytes of a memory's image even if most of it is zeros. Two bytes of data far apart make an image
+/// of all between them.
 const MAX_SPARSE_IMAGE: u64 = 1024 * 1024;
-/// Bytes of a stack or a table that are cleared by writing zeros; the kernel takes back what was used beyond them.
+/// Bytes of a stack or table that are cleared by writing zeros. The kernel takes back the pages
+/// after them.
 const RESIDENT: usize = 16 * 1024;
-/// The same of a memory, in the pool for small ones: the initial memory of a guest with a stack of 128 KiB is mostly that.
-/// In larger ones it would be a cost for stack that nothing uses.
+/// Bytes of a memory in the pool for small ones that are cleared by writing zeros: most of the
+/// initial memory of a guest with a stack of 128 KiB. For larger guests it would be a cost for
+/// stack that they do not use.
 const RESIDENT_MEMORY: usize = SMALL as usize;
-/// The same of all memories of a pool together: clearing makes each as large as that, also where a guest used little of it,
-/// and a thousand that wait for servers would have 250 MiB when they are done.
+/// Bytes of all memories of a pool that are cleared by writing zeros. Clearing touches them all: a
+/// thousand guests that wait for servers would hold 250 MiB afterwards.
 const RESIDENT_MEMORIES: usize = 16 * 1024 * 1024;
-/// Bytes of all initial memories of a plugin that runs in the pool for small ones.
+/// Bytes of all initial memories of a plugin in the pool for small ones.
 pub(crate) const SMALL: u64 = 256 * 1024;
 
-/// Where the memories, tables and stacks of sandboxes come from. The machine code differs, too.
+/// Source of the memories, tables and stacks of a sandbox. The machine code depends on it, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Allocation {
-    /// From slots that are reserved once and used again.
+    /// Slots, reserved once and reused.
     Pooled,
-    /// From the kernel, for each sandbox: for components with tasks of their own, and for what does not fit a slot.
+    /// The kernel, for each sandbox anew: for components with tasks of their own, and for plugins
+    /// that do not fit a slot.
     OnDemand,
 }
 
@@ -54,56 +59,58 @@ impl Allocation {
     }
 }
 
-/// An engine without a pool that compiles a file of so many bytes, or loads what was compiled. It runs nothing.
+/// Creates an engine that compiles a file of `bytes` bytes, or loads compiled code. It runs
+/// nothing.
 ///
-/// Without an image of its memory, all data of a plugin is copied for each sandbox. An interpreter whose heap was made
-/// ahead of time has holes in it, and some megabytes of data in a file that is larger than heap and holes.
+/// Images have up to `bytes` bytes, because without one all data of a plugin is copied into each
+/// sandbox. The heap of a pre-initialized interpreter has holes and some megabytes of data, in a
+/// file that is larger than both.
 pub(crate) fn compiler(allocation: Allocation, bytes: usize) -> wasmtime::Result<Engine> {
     let mut config = config(allocation);
     config.memory_guaranteed_dense_image_size(MAX_SPARSE_IMAGE.max(bytes as u64));
     Engine::new(&config)
 }
 
-/// An engine that runs what was compiled, with slots for so many sandboxes at once, each with a fixed number of memories
+/// Creates an engine that runs `sandboxes` guests at once, in slots with a fixed number of memories
 /// and tables.
 pub(crate) fn pooled(sandboxes: u32, is_small: bool) -> wasmtime::Result<Engine> {
     let of_all = |each: u32| sandboxes.saturating_mul(each).saturating_add(2);
     let resident = RESIDENT_MEMORY.min(RESIDENT_MEMORIES / sandboxes.max(1) as usize);
     let mut pool = PoolingAllocationConfig::new();
     pool
-        // What waits in a batch is counted nowhere, and may be all that a guest may have.
+        // Memory in a batch would be counted nowhere, and may be all that a guest is allowed.
         .decommit_batch_size(1)
-        // The scan asks the kernel which pages are present. One that is being moved or is swapped out is not, is passed
-        // over, and the next guest of the slot reads what is in it.
+        // The scan asks the kernel which pages are present. It misses pages that are being moved or
+        // swapped out, and the next guest of the slot could read them.
         .pagemap_scan(Enabled::No)
         .linear_memory_keep_resident(if is_small { resident } else { 0 })
         .async_stack_keep_resident(RESIDENT)
         .table_keep_resident(RESIDENT)
-        // One more for the objects of languages that are collected.
+        // One more for a garbage-collected heap.
         .total_memories(of_all(MEMORIES + 1))
         .total_tables(of_all(TABLES))
         .total_stacks(of_all(1))
         .total_gc_heaps(of_all(1))
         .table_elements(TABLE_ELEMENTS as usize)
-        // These reserve nothing; a store bounds its own.
+        // These reserve nothing. Each store has its own bound.
         .total_core_instances(u32::MAX)
         .total_component_instances(u32::MAX)
         .max_core_instance_size(MAX_INSTANCE)
         .max_component_instance_size(MAX_COMPONENT_INSTANCE)
-        // So that a plugin that takes more is not loaded, instead of finding no slot later.
+        // A plugin with more is refused when it is loaded, not when it needs a slot.
         .max_memories_per_module(MEMORIES)
         .max_memories_per_component(MEMORIES)
         .max_tables_per_module(TABLES)
         .max_tables_per_component(TABLES);
     let mut config = config(Allocation::Pooled);
     config
-        // A stack that is used again must be zero, like one that the kernel makes.
+        // A reused stack must be as clean as a new one.
         .async_stack_zeroing(true)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config)
 }
 
-/// An engine that runs what was compiled, without slots.
+/// Creates an engine that runs guests without slots.
 pub(crate) fn on_demand() -> wasmtime::Result<Engine> {
     Engine::new(&config(Allocation::OnDemand))
 }
@@ -112,13 +119,14 @@ fn config(allocation: Allocation) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
-        // Each task of a component takes a stack, and one guest could take those of all slots.
+        // Each task of a component takes a stack, so one guest could take the stacks of all slots.
         .concurrency_support(allocation == Allocation::OnDemand)
-        // Threads are not built in. Both escape the sums that a limiter keeps.
+        // Memories with 64-bit addresses would escape the limiter's sums, as would shared ones, but
+        // threads are not compiled in.
         .wasm_memory64(false)
-        // Each frame has a copy of its function's name, which may have 100,000 bytes.
+        // Each frame copies its function's name, which may have 100,000 bytes.
         .wasm_backtrace_max_frames(NonZeroUsize::new(MAX_FRAMES))
-        // Else the environment would decide.
+        // Otherwise an environment variable would decide.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
     config
 }

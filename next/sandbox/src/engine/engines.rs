@@ -28,13 +28,14 @@ use crate::{
     store::limiter::Share,
 };
 
-/// How long a guest that only computes may go on after its time is over.
+/// Interval of epochs: a guest that computes may exceed its deadline by as much.
 const TICK: Duration = Duration::from_millis(10);
-/// Counted up when plugins are compiled in another way without a change that wasmtime sees.
+/// Increase it after a change of compiled code that wasmtime's hash does not contain.
 const FORMAT: &[u8] = b"runner 1";
 
-/// The engines of a worker: pool for small memories, pool for others, and one without a pool, each made when the first
-/// plugin needs it; and the thread that ticks their epochs.
+/// The engines of a worker: with a pool for small memories, with a pool for larger ones, and
+/// without a pool. The first plugin that needs one creates it, and the first of all starts the
+/// ticker thread.
 #[derive(Debug)]
 pub struct Engines {
     slots: u32,
@@ -42,20 +43,21 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// For so many sandboxes at once, whose guests may have so many bytes of memory together.
+    /// Creates engines for `slots` sandboxes at once, whose guests have at most `memory` bytes
+    /// together.
     pub fn new(slots: u32, memory: u64) -> Self {
         Self { slots, interrupt: Interrupt::new(Share::new(memory)) }
     }
 
-    /// Names what compiled plugins must be made for: 16 hexadecimal digits over the compatibility hash of wasmtime's
-    /// engines and our format.
+    /// Identifies compatible compiled code: 16 hexadecimal digits of a hash over our format and the
+    /// compatibility hashes of wasmtime's engines.
     pub fn compile_key() -> String {
         static KEY: OnceLock<String> = OnceLock::new();
         let key = KEY.get_or_init(|| {
             let mut hasher = ShaHasher(Sha256::new());
             hasher.write(FORMAT);
             for allocation in [Allocation::Pooled, Allocation::OnDemand] {
-                // A machine without an engine loads nothing, and says so there.
+                // On a machine without engines, `load` reports the error.
                 if let Ok(engine) = config::compiler(allocation, 0) {
                     engine.precompile_compatibility_hash().hash(&mut hasher);
                 }
@@ -66,11 +68,12 @@ impl Engines {
         key.clone()
     }
 
-    /// Loads an entry of the cache and links it; `None` if there is none that is whole: compile it (again).
+    /// Loads and links an entry of the cache. `None` if there is no intact entry, and the plugin
+    /// must be compiled.
     ///
     /// # Errors
     ///
-    /// The plugin cannot be used.
+    /// The plugin cannot run here.
     pub fn load(&self, cache: &Path, plugin: &Digest) -> Result<Option<Plugin>, LoadError> {
         let name = entry_name(plugin, &Self::compile_key());
         let entry = cache::open_entry(cache, &name).map_err(|error| LoadError {
@@ -94,7 +97,7 @@ impl Engines {
         }))
     }
 
-    /// Interrupts all calls.
+    /// Returns the interrupt of all calls.
     pub fn interrupt(&self) -> Interrupt {
         self.interrupt.clone()
     }
@@ -118,8 +121,8 @@ impl Engines {
             return Ok(engine);
         }
         let engine = match Allocation::from_trailer(trailer) {
-            // A process that may not have the addresses of all slots makes each sandbox on demand: its limit bounds what
-            // instances take, too.
+            // If the process may not reserve the addresses of all slots (`ulimit -v`), each sandbox
+            // is allocated on demand. The same limit then bounds its instances.
             Allocation::Pooled => config::pooled(self.slots, is_small)
                 .or_else(|_| config::compiler(Allocation::Pooled, 0)),
             Allocation::OnDemand => config::on_demand(),
@@ -132,8 +135,8 @@ impl Engines {
     }
 }
 
-/// Starts the thread that ticks as long as there are engines. It is an OS thread, because guests may keep those of the
-/// runtime busy.
+/// Starts the thread that increments epochs while there are engines. It is an OS thread, because
+/// guests may keep the threads of the runtime busy.
 fn start_ticker(shared: &Arc<InterruptState>) -> io::Result<()> {
     let shared = Arc::downgrade(shared);
     let tick = move || {
@@ -148,7 +151,7 @@ fn start_ticker(shared: &Arc<InterruptState>) -> io::Result<()> {
     thread.spawn(tick).map(drop)
 }
 
-/// Feeds what is hashed to SHA-256.
+/// Feeds a [`Hash`](std::hash::Hash) value to SHA-256.
 struct ShaHasher(Sha256);
 
 impl Hasher for ShaHasher {

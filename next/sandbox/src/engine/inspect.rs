@@ -1,4 +1,5 @@
-//! [`inspect`]: tells what a WASM file is from its sections, without compiling it.
+//! [`inspect`]: reads the kind, imports and exports of a WASM file from its sections, without
+//! compiling it.
 
 use std::borrow::Cow;
 
@@ -10,57 +11,56 @@ use wasmparser::{
 
 use super::bounds::{Counts, damaged};
 
-/// The package of the contract's interfaces.
 const PACKAGE: &str = "runner:provider/";
-/// What a contract's export is called, without its version.
+/// The contract's export, without its version.
 const CONTRACT: &str = "runner:provider/provider@";
 const COMMAND: &str = "wasi:cli/run@0.2.";
-/// The version of the contract that this host speaks.
+/// The host's version of the contract.
 const HOST: [u16; 3] = [0, 1, 0];
-/// The module that all imports of a preview 1 program are from.
+/// The module of all imports of a preview 1 program.
 pub(crate) const PREVIEW_1: &str = "wasi_snapshot_preview1";
-/// What this host serves: packages and their compatible versions.
+/// Packages that the host serves, with their compatible versions.
 const SERVED: [(&str, &str); 9] = [
     (PACKAGE, "@0.1."),
     ("wasi:cli/", "@0.2."),
     ("wasi:clocks/", "@0.2."),
     ("wasi:filesystem/", "@0.2."),
-    // Requests leave; nothing listens, so the handler of incoming ones is not here.
+    // Only outgoing requests. The handler of incoming ones is missing because nothing listens.
     ("wasi:http/outgoing-handler", "@0.2."),
     ("wasi:http/types", "@0.2."),
     ("wasi:io/", "@0.2."),
     ("wasi:random/", "@0.2."),
     ("wasi:sockets/", "@0.2."),
 ];
-/// Characters that a message has of a name: the longest of WASI's has half of that, and a file may have one of 100,000.
+/// Characters of a name in a message. The longest of WASI has 60, a hostile file may have one of
+/// 100,000.
 const SHOWN_CHARACTERS: usize = 120;
 
-/// What a plugin's file is, told without running it. Kept as JSON by digest.
+/// Facts about a plugin's file, without running it. Cached as JSON by its digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inspection {
-    /// What it is.
     pub kind: PluginKind,
-    /// The version of the contract that it exports.
+    /// Version of the exported contract. `None` for commands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contract: Option<String>,
-    /// What it imports: interfaces such as `wasi:cli/stderr@0.2.6`, of a module functions such as
+    /// Interfaces such as `wasi:cli/stderr@0.2.6`, or functions of a module such as
     /// `wasi_snapshot_preview1::fd_write`.
     pub imports: Vec<String>,
-    /// What it exports: interfaces and functions.
+    /// Interfaces and functions.
     #[serde(default)]
     pub exports: Vec<String>,
 }
 
-/// Looks at a file and tells what it is.
+/// Inspects a file.
 ///
 /// # Errors
 ///
-/// Why it is no plugin. The message completes the sentence "plugin `FILE` …".
+/// The file is not a plugin. The message completes the sentence "plugin `FILE` …".
 pub fn inspect(wasm: &[u8]) -> Result<Inspection, String> {
     look(wasm).map(|(inspection, _)| inspection)
 }
 
-/// The same, and how much there is of everything.
+/// Inspects a file and counts its parts.
 pub(super) fn look(wasm: &[u8]) -> Result<(Inspection, Counts), String> {
     if wasm.is_empty() {
         return Err("is empty; build it again".to_owned());
@@ -73,7 +73,7 @@ pub(super) fn look(wasm: &[u8]) -> Result<(Inspection, Counts), String> {
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload.map_err(|error| damaged(&error))?;
         counts.count(&payload)?;
-        // What is nested in the outermost module or component is passed over.
+        // Nested modules and components do not matter here.
         if counts.depth() == 1 {
             surface.add(payload).map_err(|error| damaged(&error))?;
         }
@@ -81,7 +81,7 @@ pub(super) fn look(wasm: &[u8]) -> Result<(Inspection, Counts), String> {
     Ok((surface.inspection()?, counts))
 }
 
-/// What the outermost module or component of a file imports and exports.
+/// Imports and exports of the outermost module or component.
 #[derive(Default)]
 struct Surface {
     is_component: bool,
@@ -153,7 +153,7 @@ impl Surface {
     }
 
     fn component(&self) -> Result<(PluginKind, Option<String>), String> {
-        // Before the exports: a command may import the contract, too.
+        // Before the exports, because a command may import the contract, too.
         for import in &self.imports {
             let interface = import.strip_prefix(PACKAGE);
             if let Some((_, version)) = interface.and_then(|interface| interface.split_once('@')) {
@@ -176,12 +176,12 @@ impl Surface {
     }
 }
 
-/// Tells by its name whether components are served an interface, in a version that fits.
+/// Returns whether components may import an interface of this name and version.
 pub(crate) fn is_served(import: &str) -> bool {
     SERVED.iter().any(|(package, version)| import.starts_with(package) && import.contains(version))
 }
 
-/// A name for a message, cut where it is too long.
+/// Shortens a name for a message.
 fn shortened(name: &str) -> Cow<'_, str> {
     match name.char_indices().nth(SHOWN_CHARACTERS) {
         Some((end, _)) => format!("{}…", &name[..end]).into(),
@@ -189,7 +189,8 @@ fn shortened(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// The first names of a list for a message, and how many more there are.
+/// Lists the first names for a message, and the number of the others. Returns `nothing` if there
+/// are no names.
 pub(crate) fn listed<'a>(names: impl Iterator<Item = &'a str>, nothing: &str) -> String {
     const SHOWN: usize = 20;
     let mut names = names.map(|name| format!("`{}`", shortened(name)));
@@ -201,7 +202,7 @@ pub(crate) fn listed<'a>(names: impl Iterator<Item = &'a str>, nothing: &str) ->
     }
 }
 
-/// Refuses a version of the contract that this host does not speak.
+/// Refuses a version of the contract that this host does not support.
 fn check_version(text: &str) -> Result<(), String> {
     let numbers: Option<Vec<u16>> = text.split('.').map(|number| number.parse().ok()).collect();
     let version: Option<[u16; 3]> = numbers.and_then(|numbers| numbers.try_into().ok());

@@ -1,4 +1,4 @@
-//! [`link`]: connects loaded code with the functions that the host offers.
+//! [`link`]: connects loaded code with the functions of the host.
 
 use runner_model::provider::PluginKind;
 use thiserror::Error;
@@ -32,17 +32,17 @@ const IO_ERROR: &str = "wasi:io/error@0.2.12";
 /// Bytes of an error's message that a guest can read.
 const MAX_IO_ERROR: usize = 1024;
 
-/// Why a compiled plugin cannot be used: a missing import, or more than a slot of the pool has.
+/// Why a compiled plugin cannot be used: it lacks an import, or exceeds a slot of the pool.
 #[derive(Debug, Error)]
 #[error("{message}")]
 pub struct LoadError {
     /// A stable word.
     pub code: &'static str,
-    /// Why, for people: completes the sentence "plugin `FILE` …".
+    /// The reason. It completes the sentence "plugin `FILE` …".
     pub message: String,
 }
 
-/// Links loaded code to what the host offers.
+/// Links loaded code to the functions of the host.
 pub(crate) fn link(engine: &Engine, code: &Code, kind: PluginKind) -> Result<Linked, LoadError> {
     let missing = match code {
         Code::Component(component) => missing_in_component(engine, component),
@@ -81,8 +81,8 @@ fn linked(engine: &Engine, code: &Code, kind: PluginKind) -> wasmtime::Result<Li
     })
 }
 
-/// The contract's imports, requests of `wasi:http` and the whole of WASI 0.2: guests of other languages import all of it,
-/// whatever they use.
+/// Offers the contract's imports, requests of `wasi:http` and all of WASI 0.2: guests of other
+/// languages import all of it, used or not.
 pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<component::Linker<Sandbox>> {
     let mut linker = component::Linker::new(engine);
     p2::add_to_linker_async(&mut linker)?;
@@ -96,7 +96,7 @@ pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<component::L
     Ok(linker)
 }
 
-/// Preview 1 for modules, directly: its adapter breaks modules of older C toolchains.
+/// Links modules to preview 1 directly, because its adapter breaks modules of older C toolchains.
 fn module_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<Sandbox>> {
     let mut linker = wasmtime::Linker::new(engine);
     p1::add_to_linker_async(&mut linker, |sandbox: &mut Sandbox| &mut sandbox.wasi)?;
@@ -104,7 +104,8 @@ fn module_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<Sandbox>>
     Ok(linker)
 }
 
-/// Lets an error of `wasi:io` tell its message and nothing else: wasmtime's own function tells how the host came to it.
+/// Returns only the message of a `wasi:io` error to the guest. wasmtime's own function returns the
+/// error's `Debug` text, which shows internals of the host.
 fn shadow_errors(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     linker.instance(IO_ERROR)?.func_wrap(
@@ -118,7 +119,8 @@ fn shadow_errors(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<()
     Ok(())
 }
 
-/// wasmtime names only the first that is missing. What is missing inside of a served interface is left to it.
+/// Lists all missing interfaces, because wasmtime names only the first. It reports missing
+/// functions of a served interface itself.
 fn missing_in_component(engine: &Engine, component: &component::Component) -> String {
     let component_type = component.component_type();
     let names = component_type.imports(engine).map(|(name, _)| name);

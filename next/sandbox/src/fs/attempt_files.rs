@@ -1,7 +1,8 @@
-//! [`AttemptFiles`]: what one attempt finds as files, and what becomes of it.
+//! [`AttemptFiles`]: the files of one attempt.
 //!
-//! By default that is nothing. Granted folders are mounted as they are; all else lives in a private folder that is made for
-//! the attempt and removed at its end. Every write is counted by a [`Quota`].
+//! By default there are none. Granted folders are mounted as they are. Everything else is in a
+//! private folder that is created for the attempt and removed at its end. A [`Quota`] counts every
+//! write.
 
 use std::{os::fd::AsRawFd as _, time::Duration};
 
@@ -27,19 +28,17 @@ use crate::{
     store::artifacts::LeftFile,
 };
 
-/// How long an attempt waits until its private folder is removed. What takes longer goes on behind the attempt: a guest may
-/// have made as many files as its `limits.scratch` has room for.
+/// Longest wait for the removal of the private folder. After that it continues in the background: a
+/// guest may have created as many files as fit its `limits.scratch`.
 const REMOVAL_TIME: Duration = Duration::from_millis(500);
 
-/// What one attempt finds in its file system.
+/// The files of one attempt, or of a kept instance for as long as it lives. The caller:
 ///
-/// Of a kept instance it lives as long as the instance. Whoever calls:
-///
-/// 1. [`AttemptFiles::mount`] before the store is made; if it fails, its error is how the attempt ended;
-/// 2. gives [`AttemptFiles::quota`] to the [`Sandbox`](crate::store::Sandbox);
-/// 3. [`AttemptFiles::collect`] when a command has ended by itself, whatever its exit code, and not after a timeout or stop:
-///    what was left then is half done;
-/// 4. [`AttemptFiles::remove`] however the attempt ended.
+/// 1. calls [`AttemptFiles::mount`] before it creates the store. An error ends the attempt;
+/// 2. passes [`AttemptFiles::quota`] to the [`Sandbox`](crate::store::Sandbox);
+/// 3. calls [`AttemptFiles::collect`] if a command has ended by itself. After a timeout or stop,
+/// files may be half written;
+/// 4. calls [`AttemptFiles::remove`] in any case.
 #[derive(Default)]
 pub(crate) struct AttemptFiles {
     quota: Option<Quota>,
@@ -47,12 +46,12 @@ pub(crate) struct AttemptFiles {
 }
 
 impl AttemptFiles {
-    /// Makes the folders that an attempt needs beside those that it is granted, and mounts all of them: the granted ones in
-    /// the order of the grants, then `/scratch`, `/artifacts` and `/files`.
+    /// Creates the private folders, and mounts all folders: the granted ones in the order of the
+    /// grants, then `/scratch`, `/artifacts` and `/files`.
     ///
     /// # Errors
     ///
-    /// The end of the attempt: a folder is missing or is not the one that was granted, an attachment cannot be laid out,
+    /// The attempt is over: a folder is missing or was replaced, an attachment cannot be copied,
     /// the machine lacks something, or the guard ended it.
     pub(crate) async fn mount(
         call: &Call<'_>,
@@ -74,7 +73,8 @@ impl AttemptFiles {
             Some(wanted) => {
                 let (root, guarded) = (call.access.scratch.clone(), guard.clone());
                 let make = move || wanted.make(&root, &guarded);
-                // What is given up here goes on until it has an end of its own, and then removes what it made.
+                // If this future is dropped, the thread continues to its own end, and then removes
+                // the folders.
                 Some(guard.bound(blocking(make)).await?)
             }
             None => None,
@@ -93,13 +93,13 @@ impl AttemptFiles {
         Ok(Self { quota: is_writable.then(|| Quota::new(call.limits.scratch)), folders })
     }
 
-    /// Counts what the guest writes; `None` if it may not write at all. All clones count together.
+    /// Returns the counter of writes. `None` if nothing is writable. Clones share the count.
     pub(crate) fn quota(&self) -> Option<Quota> {
         self.quota.clone()
     }
 
-    /// Adds the files that a command left in `/artifacts` to `left`, within `limits`. Returns what to say about those that
-    /// are not kept.
+    /// Adds the files in `/artifacts` to `left`, within `limits`. Returns a message about those
+    /// that are not kept.
     pub(crate) async fn collect(
         &self,
         limits: &Limits,
@@ -117,17 +117,17 @@ impl AttemptFiles {
         message
     }
 
-    /// Removes what was made for the attempt, or lets that go on behind it. Dropping does so too, and blocks. What this
-    /// process does not come to is removed by its supervisor.
+    /// Removes the private folders, or lets that continue in the background. Dropping removes them,
+    /// too, and blocks. The supervisor removes those of a worker that dies.
     pub(crate) async fn remove(self) {
         if let Some(folders) = self.folders {
-            // Whether it is done in time changes nothing here.
+            // The removal continues after a timeout.
             let _ = timeout(REMOVAL_TIME, blocking(move || drop(folders))).await;
         }
     }
 }
 
-/// The end of an attempt that has no files, and so does not begin.
+/// Returns the end of an attempt without its files.
 fn not_begun(error: &wasmtime::Error, guard: &Guard) -> Ended {
     let (ending, host_fault) = match error.downcast_ref::<Halt>() {
         Some(Halt::Timeout) => (Ending::Timeout, None),
@@ -155,7 +155,7 @@ fn cannot_mount(host: &str, guest: &str) -> String {
     format!("cannot mount the folder `{host}` at `{guest}`")
 }
 
-/// Mounts the very folder that was found before any guest ran, and not what a guest may have put in its place.
+/// Mounts a granted folder if it still is the one that was found before any guest ran.
 fn mount_granted(wasi: &mut WasiCtxBuilder, folder: &MountedFolder) -> wasmtime::Result<()> {
     let perms = match folder.mode {
         FsMode::ReadOnly => FsPerms::ReadOnly,
@@ -166,7 +166,7 @@ fn mount_granted(wasi: &mut WasiCtxBuilder, folder: &MountedFolder) -> wasmtime:
     if (found.st_dev, found.st_ino) != (folder.device, folder.inode) {
         bail!("another folder has taken its place");
     }
-    // A guest may change what is at the path until it is opened again; what is open has a path of its own.
+    // A guest may replace the folder at this path. The path of the open handle stays the same.
     let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
     wasi.preopened_dir(path, &folder.guest, perms)?;
     Ok(())

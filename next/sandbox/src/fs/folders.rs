@@ -1,4 +1,4 @@
-//! [`AttemptFolders`]: the folders that are made for one attempt and removed at its end, whatever a guest made of them.
+//! [`AttemptFolders`]: the private folders of one attempt.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -19,20 +19,19 @@ use crate::{
     interrupt::{Guard, Halt},
 };
 
-/// Where an attempt may write what is removed with it.
+/// Removed with the attempt.
 const SCRATCH: &str = "/scratch";
-/// Where a command leaves what is kept.
+/// Files that a command leaves here become artifacts.
 const ARTIFACTS: &str = "/artifacts";
-/// Where a command finds its test's attachments.
+/// A command's attachments, to be read only.
 const ATTACHMENTS: &str = "/files";
-/// Bytes of an attachment that are copied between two looks at whether the attempt is to go on.
+/// Bytes of an attachment between two checks of the guard.
 const COPIED_AT_ONCE: u64 = 16 * 1024 * 1024;
-/// Only for whoever runs the runner.
 const MODE: u32 = 0o700;
-/// How often removing begins again: a call of the guest that outlived it may still make something.
+/// Attempts at removal. A host call that outlived the guest may still create something.
 const TRIES: u32 = 5;
 
-/// Gives every attempt of this process a folder of its own.
+/// Numbers the private folders of this process.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// The kind of a guest, which decides on its folders.
@@ -44,14 +43,14 @@ pub(crate) enum Role {
     Command,
 }
 
-/// What is to be made for an attempt.
+/// The folders that an attempt needs.
 pub(super) struct FolderRequest {
     scratch: bool,
     artifacts: bool,
     attachments: Vec<AttachedFile>,
 }
 
-/// The folders that were made for one attempt; dropping them removes them, and blocks.
+/// The private folders of one attempt. Dropping removes them, and blocks.
 pub(super) struct AttemptFolders {
     path: PathBuf,
     scratch: bool,
@@ -60,13 +59,14 @@ pub(super) struct AttemptFolders {
 }
 
 impl FolderRequest {
-    /// Makes the folders in `root` and fills them. Blocks; ends by a [`Halt`] when the guard does.
+    /// Creates the folders in `root`, with the attachments. Blocks. Fails with a [`Halt`] if the
+    /// guard ends the attempt.
     pub(super) fn make(&self, root: &Path, guard: &Guard) -> wasmtime::Result<AttemptFolders> {
         check(guard)?;
         let path = root.join(format!("attempt-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         let made = DirBuilder::new().mode(MODE).create(&path);
         made.with_context(|| format!("cannot make a folder in `{}`", root.display()))?;
-        // From here on dropping it removes what is there.
+        // From here on, dropping it removes the folder.
         let folders = AttemptFolders {
             path,
             scratch: self.scratch,
@@ -77,7 +77,8 @@ impl FolderRequest {
             fs::create_dir(path).context("cannot make a folder")?;
         }
         for file in &self.attachments {
-            // Whoever calls has checked it; nothing is written elsewhere even if not.
+            // The worker has checked the names. This check keeps a mistake there from writing
+            // elsewhere.
             if !is_file_name(&file.name) {
                 bail!("cannot hand over the attachment `{}`", shown(&file.name));
             }
@@ -90,7 +91,7 @@ impl FolderRequest {
 }
 
 impl AttemptFolders {
-    /// What an attempt needs; `None` if that is nothing.
+    /// Returns the folders that a call needs. `None` if it needs none.
     pub(super) fn wanted(call: &Call<'_>, role: Role) -> Option<FolderRequest> {
         let is_command = role == Role::Command;
         let scratch = call.limits.scratch > 0;
@@ -102,19 +103,19 @@ impl AttemptFolders {
         })
     }
 
-    /// The folders: where they are, where the guest finds them, and what it may do with them.
+    /// Returns path on the host, path of the guest and permissions of each folder.
     pub(super) fn mounts(&self) -> impl Iterator<Item = (PathBuf, &'static str, FsPerms)> {
         let mounts = [
             (SCRATCH, self.scratch, FsPerms::ReadWrite),
             (ARTIFACTS, self.artifacts, FsPerms::ReadWrite),
-            // What is linked there is the content store's own.
+            // The linked files belong to the content store.
             (ATTACHMENTS, self.attachments, FsPerms::ReadOnly),
         ];
         let there = mounts.into_iter().filter(|(_, is_there, _)| *is_there);
         there.map(|(mount, _, perms)| (self.path(mount), mount, perms))
     }
 
-    /// Where a command leaves what is kept.
+    /// Returns the folder of artifacts, if there is one.
     pub(super) fn artifacts(&self) -> Option<PathBuf> {
         self.artifacts.then(|| self.path(ARTIFACTS))
     }
@@ -131,15 +132,15 @@ impl AttemptFolders {
 
 impl Drop for AttemptFolders {
     fn drop(&mut self) {
-        // What stays is removed by the supervisor when this process has ended.
+        // The supervisor removes the rest after this process has ended.
         let _ = (0..TRIES).map(|_| self.remove()).find(Result::is_ok);
     }
 }
 
-/// Makes `from` appear as `to`, which nobody may then write to.
+/// Links or copies `from` to `to`. The guest must not write to it.
 fn link_or_copy(from: &Path, to: &Path, guard: &Guard) -> wasmtime::Result<()> {
     check(guard)?;
-    // Links do not reach into other file systems, and some know none.
+    // Links do not cross file systems, and some file systems have none.
     if fs::hard_link(from, to).is_ok() {
         return Ok(());
     }
@@ -151,7 +152,7 @@ fn link_or_copy(from: &Path, to: &Path, guard: &Guard) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Tells whether an attempt is to go on.
+/// Fails if the attempt has timed out or was stopped.
 fn check(guard: &Guard) -> Result<(), Halt> {
     if guard.interrupt.is_now() {
         return Err(Halt::Stopped);

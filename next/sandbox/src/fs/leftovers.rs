@@ -1,4 +1,4 @@
-//! What a command left in `/artifacts`, as artifacts.
+//! Converts the files in `/artifacts` to artifacts.
 
 use std::{
     fs::{self, File},
@@ -13,13 +13,13 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, statat};
 use super::{quota::shown, system::open_folder};
 use crate::store::artifacts::{LeftContent, LeftFile, MAX_OPEN, SMALL, is_artifact_name};
 
-/// How many of those that are not kept are named.
+/// Files that are not kept and are named in the message.
 const MAX_NAMED: usize = 10;
-/// How many files and folders are looked at. A guest may make as many as its `limits.scratch` has room for.
+/// Entries that are read. A guest may create as many as fit its `limits.scratch`.
 const MAX_ENTRIES: usize = 10_000;
 
-/// Adds the files in `folder` to `left` in the order of their names, within `limits`: so many files, and so many bytes.
-/// Returns what there is to say about others.
+/// Adds the files in `folder` to `left`, sorted by name, up to `max_files` files and `max_bytes`
+/// bytes. Returns a message about files that are not kept.
 pub(super) fn collect(
     folder: &Path,
     limits: (u64, u64),
@@ -54,7 +54,7 @@ pub(super) fn collect(
     Some(message)
 }
 
-/// The names of what is in a folder, and whether there are more.
+/// Returns the names in a folder, and whether there are more.
 fn names(folder: &Path) -> io::Result<(Vec<String>, bool)> {
     let mut entries = fs::read_dir(folder)?;
     let names = entries.by_ref().take(MAX_ENTRIES);
@@ -63,7 +63,7 @@ fn names(folder: &Path) -> io::Result<(Vec<String>, bool)> {
     Ok((names, entries.next().is_some()))
 }
 
-/// Opens a file that is kept, or says why it is not.
+/// Opens a file, or returns the reason why it is not kept.
 fn keep(
     folder: BorrowedFd<'_>,
     name: &str,
@@ -91,7 +91,8 @@ fn keep(
     }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = openat(folder, name, flags, Mode::empty()).map_err(text)?;
-    // What was opened counts: a call of the guest that outlived it may have put something else there.
+    // The open file counts: a host call that outlived the guest may have replaced it since
+    // `statat`.
     let opened = fstat(&file).map_err(text)?;
     if (opened.st_dev, opened.st_ino) != (found.st_dev, found.st_ino) {
         return Err("it was replaced while it was read".to_owned());
@@ -118,7 +119,7 @@ fn keep(
     })
 }
 
-/// A small file is read, so that it holds no descriptor; the name of a larger one goes with the folder.
+/// Reads a small file, to free its descriptor. The name of a larger one disappears with the folder.
 fn content(file: File, bytes: u64) -> io::Result<LeftContent> {
     if bytes > SMALL {
         return Ok(LeftContent::File(file));

@@ -1,7 +1,7 @@
 //! [`Listing`]: the names in a folder, read a few at a time.
 //!
-//! wasmtime's own reads all names when a folder is opened for reading, and keeps them: a hundred open folders of a guest
-//! would be gigabytes.
+//! wasmtime reads all names when a folder is opened for reading, and keeps them. A hundred open
+//! folders of a guest could take gigabytes.
 
 use std::{collections::VecDeque, ffi::CStr, fs::File, io, sync::Arc};
 
@@ -9,36 +9,37 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
 
 use super::system::blocking;
 
-/// How many names are read at once.
+/// Names that are read at once.
 const AT_ONCE: usize = 64;
 
-/// A folder that is being read. It is one of a guest's open files.
+/// A folder that is being read. It counts as one of the guest's open files.
 pub(super) struct Listing {
-    /// None at the end, and while a thread reads.
+    /// `None` at the end, and while a thread reads.
     dir: Option<Dir>,
     read: VecDeque<io::Result<FolderEntry>>,
 }
 
-/// What is in a folder.
+/// An entry of a folder.
 pub(super) struct FolderEntry {
-    /// Whatever bytes the system allows.
+    /// Any bytes that the system allows.
     pub(super) name: Vec<u8>,
     pub(super) kind: FileType,
-    /// Where reading goes on behind it, which only the system understands.
+    /// The position after this entry, in the system's own numbering.
     pub(super) next: u64,
 }
 
 impl Listing {
-    /// Opens a folder for reading, from its beginning.
+    /// Opens a folder for reading, from its start.
     pub(super) async fn open(folder: &Arc<File>) -> io::Result<Self> {
         Self::open_at(folder, 0).await
     }
 
-    /// The same from where an entry said that reading goes on; 0 is the beginning.
+    /// Opens a folder for reading, from the position `next` of an entry. 0 is the start.
     pub(super) async fn open_at(folder: &Arc<File>, place: u64) -> io::Result<Self> {
         let folder = Arc::clone(folder);
         let open = move || {
-            // Not `Dir::read_from`: what a guest has open may be good for finding names alone.
+            // Unlike `Dir::read_from`, this works even if the guest's handle allows nothing but
+            // path lookups.
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let mut dir = Dir::new(openat(&*folder, ".", flags, Mode::empty())?)?;
             if place > 0 {
@@ -49,7 +50,7 @@ impl Listing {
         Ok(Self { dir: Some(blocking(open).await?), read: VecDeque::new() })
     }
 
-    /// The next entry, `.` and `..` among them; none at the end.
+    /// Returns the next entry, including `.` and `..`. `None` at the end.
     pub(super) async fn next(&mut self) -> Option<io::Result<FolderEntry>> {
         if self.read.is_empty()
             && let Some(dir) = self.dir.take()
@@ -61,13 +62,13 @@ impl Listing {
 }
 
 impl FolderEntry {
-    /// Tells whether it is the folder itself, or the one that it is in.
+    /// Returns whether this is `.` or `..`.
     pub(super) fn is_relative(&self) -> bool {
         matches!(&*self.name, b"." | b"..")
     }
 }
 
-/// Reads the next entries; gives the folder back if there may be more.
+/// Reads the next entries. Returns the folder if there may be more.
 fn read_some(mut dir: Dir) -> (Option<Dir>, VecDeque<io::Result<FolderEntry>>) {
     let mut read = VecDeque::new();
     while read.len() < AT_ONCE {
@@ -79,7 +80,7 @@ fn read_some(mut dir: Dir) -> (Option<Dir>, VecDeque<io::Result<FolderEntry>>) {
             }
             Some(Ok(entry)) => {
                 let kind = match entry.file_type() {
-                    // Some file systems do not keep it beside the name.
+                    // Some file systems do not store the kind with the name.
                     FileType::Unknown => kind(&dir, entry.file_name()),
                     kind => kind,
                 };
@@ -116,7 +117,7 @@ mod tests {
 
         let mut read = Vec::new();
         let mut place = 0;
-        // Anew for every hundred entries.
+        // Opens it again for every hundred entries.
         loop {
             let mut listing = Listing::open_at(&opened, place).await.unwrap();
             let before = read.len();

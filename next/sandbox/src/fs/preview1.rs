@@ -1,4 +1,4 @@
-//! Files of preview 1 with everything that is written counted: wasmtime's own functions, behind checks of ours.
+//! Files of preview 1: wasmtime's functions, with checks and a count of all writes before them.
 
 use wasmtime::{AsContextMut as _, Caller, Extern, Linker};
 use wasmtime_wasi::{
@@ -16,7 +16,7 @@ use crate::store::Sandbox;
 
 const MODULE: &str = "wasi_snapshot_preview1";
 
-/// Puts a function that first takes what it costs in the place of wasmtime's of the same name.
+/// Replaces a function of wasmtime by one that first charges its cost.
 macro_rules! counted {
     ($linker:ident, $name:ident($($argument:ident: $type:ty),*), |$guest:ident| $charge:expr) => {
         $linker.func_wrap_async(
@@ -41,9 +41,9 @@ macro_rules! counted {
     };
 }
 
-/// Puts the counting functions in the place of wasmtime's, which must be in the linker already.
+/// Replaces wasmtime's functions, which must be in the linker already, by counting ones.
 ///
-/// `fd_allocate` needs none: wasmtime does not support it.
+/// `fd_allocate` needs no counting, because wasmtime does not support it.
 pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     counted!(linker, fd_write(fd: i32, iovs: i32, count: i32, out: i32), |guest| {
@@ -93,7 +93,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
                 let (buffer, rest) = ((buffer, length), (cookie, out));
                 match readdir::fill(sandbox, &mut memory, fd, buffer, rest).await? {
                     Some(errno) => Ok(errno),
-                    // It says what is wrong with the number.
+                    // wasmtime returns the right error for a number that is no folder.
                     None => {
                         let wasi = &mut sandbox.wasi;
                         original::fd_readdir(wasi, &mut memory, fd, buffer.0, length, cookie, out)
@@ -115,7 +115,7 @@ fn fits(length: i32) -> Result<Charge, Errno> {
     }
 }
 
-/// A guest that has called, as wasmtime's functions want to see it.
+/// A calling guest, in the form that wasmtime's functions need.
 struct Guest<'a> {
     memory: GuestMemory<'a>,
     sandbox: &'a mut Sandbox,
@@ -123,21 +123,21 @@ struct Guest<'a> {
     fuel: usize,
 }
 
-/// What was taken from a quota for a call.
+/// The amount charged for one call.
 #[derive(Default)]
 struct Charge {
     cost: u64,
     bytes: u64,
-    /// Whether it is that of a folder.
+    /// Whether a folder was charged, too.
     is_folder: bool,
-    /// What the call wants to read.
+    /// The path that the call opens for reading.
     reads: Option<String>,
 }
 
 impl<'a> Guest<'a> {
     fn of(caller: &'a mut Caller<'_, Sandbox>) -> wasmtime::Result<Self> {
         let fuel = caller.as_context_mut().hostcall_fuel();
-        // The host knows no shared memories.
+        // The host offers no shared memories.
         let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
             wasmtime::bail!("missing required memory export");
         };
@@ -147,7 +147,7 @@ impl<'a> Guest<'a> {
         Ok(guest)
     }
 
-    /// What a call may copy is counted anew for each.
+    /// Resets the bytes that one call may copy.
     fn refuel(&mut self) {
         self.sandbox.wasi.set_hostcall_fuel(self.fuel);
     }
@@ -189,7 +189,7 @@ impl<'a> Guest<'a> {
         }
     }
 
-    /// Without an offset the bytes go to where the file stands.
+    /// Charges a write at `offset`, or at the file's position.
     async fn charge_write(
         &mut self,
         fd: i32,
@@ -201,7 +201,7 @@ impl<'a> Guest<'a> {
         };
         let bytes = self.first_buffer(iovs);
         let offset = offset.unwrap_or_else(|| self.position(fd));
-        // Where the file is in append mode, this is never less than the bytes.
+        // In append mode this is never less than the bytes.
         let charge = self.charge(cost(bytes, offset, file.size))?;
         Ok(Charge { bytes, ..charge })
     }
@@ -241,14 +241,14 @@ impl<'a> Guest<'a> {
         }
         let is_reading = open & !i32::from(Oflags::DIRECTORY.bits()) == 0
             && rights.cast_unsigned() & Rights::FD_WRITE.bits() == 0;
-        // Paths of what was found lie inside.
+        // A path that was found is inside the folder.
         let reads = (is_reading && found.is_none()).then(|| self.text(path));
         Ok(Charge { reads, ..Charge::default() })
     }
 
-    /// How many bytes a write takes: it writes the first buffer that is not empty.
+    /// Returns the bytes of a write: wasmtime writes only the first buffer that is not empty.
     ///
-    /// What cannot be read here cannot be read by the write either, which then ends the guest.
+    /// If it is unreadable here, it is for the write as well, which then ends the guest.
     fn first_buffer(&self, (start, count): (i32, i32)) -> u64 {
         let start = u64::from(start.cast_unsigned());
         let lengths = (0..u64::from(count.cast_unsigned())).map_while(|index| {
@@ -259,22 +259,22 @@ impl<'a> Guest<'a> {
         u64::from(first.unwrap_or(0))
     }
 
-    /// Where the next byte goes; what has no place has none.
+    /// Returns the position of the next write, or 0 if `fd` has none.
     fn position(&mut self, fd: i32) -> u64 {
         let (wasi, memory) = (&mut self.sandbox.wasi, &mut self.memory);
         wasi.fd_tell(memory, Fd::from(fd)).unwrap_or(0)
     }
 
-    /// The file `fd`, if it is one whose bytes count.
+    /// Returns the file `fd`, if its bytes are counted.
     async fn file(&mut self, fd: i32) -> Option<Filestat> {
         self.quota()?;
         let (wasi, memory) = (&mut self.sandbox.wasi, &mut self.memory);
         let stat = wasi.fd_filestat_get(memory, Fd::from(fd)).await.ok()?;
-        // Standard output and error have limits of their own.
+        // Standard output and error have their own limits.
         (stat.dev != 0).then_some(stat)
     }
 
-    /// What a guest calls a file.
+    /// Reads a path from the guest's memory.
     fn text(&self, (start, length): (i32, i32)) -> String {
         let text = GuestPtr::<str>::new((start.cast_unsigned(), length.cast_unsigned()));
         self.memory.as_cow_str(text).unwrap_or_default().into_owned()

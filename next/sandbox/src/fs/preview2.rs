@@ -1,4 +1,4 @@
-//! Files of WASI 0.2 with everything that is written counted: wasmtime's own implementation, behind checks of ours.
+//! Files of WASI 0.2: wasmtime's implementation, with checks and a count of all writes before it.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::store::{Sandbox, host::Host};
 
-/// Puts the counting functions in the place of wasmtime's, which must be in the linker already.
+/// Replaces wasmtime's functions, which must be in the linker already, by counting ones.
 pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     types::add_to_linker::<_, CountedFiles>(linker, |sandbox| Counted {
@@ -44,7 +44,7 @@ impl HasData for CountedFiles {
 /// The files of one attempt.
 struct Counted<'a> {
     files: WasiFilesystemCtxView<'a>,
-    /// None where nothing is mounted that may be written to.
+    /// `None` if no mounted folder is writable.
     quota: Option<&'a Quota>,
     host: &'a mut Host,
 }
@@ -52,7 +52,7 @@ struct Counted<'a> {
 type Handle = Resource<Descriptor>;
 
 impl Counted<'_> {
-    /// What a change through `fd` is counted against; none where it will be refused anyhow.
+    /// Returns the quota for a change through `fd`. `None` if the change will be refused.
     fn quota_for(&self, fd: &Handle) -> Option<Quota> {
         let is_writable = match self.files.table.get(fd).ok()? {
             Descriptor::File(file) => {
@@ -63,7 +63,7 @@ impl Counted<'_> {
         self.quota.filter(|_| is_writable).cloned()
     }
 
-    /// Tells how large the file is now.
+    /// Returns the current size of a file.
     fn size(&self, fd: &Handle) -> FsResult<u64> {
         match self.files.table.get(fd)? {
             Descriptor::File(file) => Ok(file.file.metadata()?.len()),
@@ -71,7 +71,7 @@ impl Counted<'_> {
         }
     }
 
-    /// Puts a counting stream in the place of one into the file `fd`.
+    /// Wraps a stream into the file `fd` with one that counts.
     fn count_stream(
         &mut self,
         stream: Resource<DynOutputStream>,
@@ -92,7 +92,7 @@ impl Counted<'_> {
     }
 }
 
-/// Takes `cost` from a quota, if there is one to take it from.
+/// Charges `cost`, if there is a quota.
 fn charge(quota: Option<&Quota>, cost: u64) -> FsResult<()> {
     match quota {
         Some(quota) if !quota.charge(cost) => Err(ErrorCode::InsufficientSpace.into()),
@@ -100,7 +100,7 @@ fn charge(quota: Option<&Quota>, cost: u64) -> FsResult<()> {
     }
 }
 
-/// Gives `cost` back if what it was charged for has failed.
+/// Refunds `cost` if the call failed.
 fn settle<T>(quota: Option<&Quota>, cost: u64, result: FsResult<T>) -> FsResult<T> {
     if let (Some(quota), Err(error)) = (quota, &result) {
         quota.refund(cost);
@@ -128,7 +128,7 @@ impl types::Host for Counted<'_> {
     }
 }
 
-/// What changes files is counted; the rest is wasmtime's.
+/// Only changes of files are counted. All else goes to wasmtime.
 impl HostDescriptor for Counted<'_> {
     async fn write(&mut self, fd: Handle, bytes: Vec<u8>, offset: Filesize) -> FsResult<Filesize> {
         let quota = self.quota_for(&fd);
@@ -179,7 +179,7 @@ impl HostDescriptor for Counted<'_> {
     ) -> FsResult<Handle> {
         if is_full(self.files.table) {
             self.host.deny(too_many(), None);
-            // Preview 2 has no word of its own for it.
+            // WASI 0.2 has no code for too many open files.
             return Err(ErrorCode::InsufficientMemory.into());
         }
         // Before it is copied.
@@ -203,7 +203,7 @@ impl HostDescriptor for Counted<'_> {
         let is_new = found.is_err() && open_flags.contains(OpenFlags::CREATE);
         let is_writing =
             open_flags.contains(OpenFlags::TRUNCATE) || flags.contains(DescriptorFlags::WRITE);
-        // Paths of what was found lie inside.
+        // A path that was found is inside the folder.
         let is_outside = found.is_err() && !is_new && !is_writing;
         let quota = self.quota_for(&fd).filter(|_| is_new);
         charge(quota.as_ref(), ENTRY)?;
@@ -388,7 +388,7 @@ impl HostDirectoryEntryStream for Counted<'_> {
         &mut self,
         stream: Resource<DirectoryEntryStream>,
     ) -> FsResult<Option<DirectoryEntry>> {
-        // Ours, by whose type the guest's handle is known to the table.
+        // The table knows the guest's handle by our type.
         let listing = Resource::<Listing>::new_borrow(stream.rep());
         let listing = self.files.table.get_mut(&listing)?;
         let entry = loop {

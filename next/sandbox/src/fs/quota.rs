@@ -1,8 +1,9 @@
-//! [`Quota`]: how much one attempt may write to files in all, and how much it has written; and what else a guest is refused
-//! of files, whatever it is granted.
+//! [`Quota`]: counts the writes of one attempt to files, and refuses those beyond its limit. Also
+//! other bounds on files, which no grant changes.
 //!
-//! What grows is counted, and what is made: a byte far behind a file's end counts as the whole file, and a new file, folder
-//! or link as a block. Otherwise a guest could use up a disk without a byte of content.
+//! It counts the growth of files and each created entry: a byte far after a file's end costs the
+//! whole gap, and a new file, folder or link costs a block. Otherwise a guest could fill a disk
+//! without a byte of content.
 
 use std::sync::{
     Arc,
@@ -19,22 +20,22 @@ use wasmtime_wasi::{
 use super::listing::Listing;
 use crate::message::cut;
 
-/// What a new file, folder or link costs: a block.
+/// Cost of a new file, folder or link: a block.
 pub(super) const ENTRY: u64 = 4 * 1024;
-/// How many folders one attempt may make. To remove one takes some file systems milliseconds, and all of them are removed
-/// behind the attempt.
+/// Folders that one attempt may create. Some file systems take milliseconds to remove one, and the
+/// removal continues after the attempt.
 const MAX_FOLDERS: u64 = 4_000;
-/// Files and folders that one guest may have open at once, those included that it is granted and that it reads names of. A
-/// process has some thousand for all of its attempts.
+/// Open files and folders of one guest, including granted folders and those being read. A process
+/// has some thousand descriptors for all attempts.
 const MAX_OPEN: usize = 128;
-/// Streams beside them, each of which may be all that keeps a file open.
+/// Open streams of one guest. Each may be all that keeps a file open.
 const MAX_STREAMS: usize = 128;
-/// The longest path that systems take.
+/// The longest path that systems accept.
 pub(super) const MAX_PATH_BYTES: usize = 4096;
-/// Bytes that are shown of a path that a guest made up.
+/// Bytes of a guest's path in a message.
 const SHOWN_PATH: usize = 200;
 
-/// How much one attempt may write; its clones count together.
+/// The bytes that one attempt may write. Clones share the count.
 #[derive(Clone, Debug)]
 pub(crate) struct Quota(Arc<Count>);
 
@@ -62,20 +63,20 @@ impl Quota {
         }))
     }
 
-    /// Starts to count anew what is written, for the next test of a kept instance. What was charged stays so, because it is
-    /// still there.
+    /// Resets the written bytes, for the next call of a kept instance. Charges remain, because the
+    /// files do.
     pub(crate) fn begin_attempt(&self) {
         self.0.written.store(0, Ordering::Relaxed);
         self.0.is_disk_full.store(false, Ordering::Relaxed);
     }
 
-    /// Bytes that were written; a part of `bytes_out`.
+    /// Returns the bytes that were written, a part of `bytes_out`.
     pub(crate) fn written(&self) -> u64 {
         self.0.written.load(Ordering::Relaxed)
     }
 
-    /// Says that a write was refused, if one was: for the log, and for the end of the message if the attempt fails. An
-    /// instance whose write was refused is not kept.
+    /// Describes a refused write, for the log and for the message of a failed attempt. An instance
+    /// whose write was refused is not kept.
     pub(crate) fn exceeded(&self) -> Option<String> {
         if self.0.is_crowded.load(Ordering::Relaxed) {
             let text = "making a folder was refused, because an attempt may make";
@@ -88,7 +89,7 @@ impl Quota {
         })
     }
 
-    /// Takes `cost` from what is left, or refuses and remembers that.
+    /// Charges `cost`. Returns `false` and remembers the refusal if too little is left.
     pub(super) fn charge(&self, cost: u64) -> bool {
         let add = |charged: u64| {
             let sum = charged.checked_add(cost)?;
@@ -102,7 +103,7 @@ impl Quota {
         is_within
     }
 
-    /// Takes what a new folder costs, or refuses and remembers that.
+    /// Charges a new folder. Returns `false` and remembers the refusal if there are too many.
     pub(super) fn charge_folder(&self) -> bool {
         let folders = &self.0.folders;
         let add = |folders: u64| (folders < MAX_FOLDERS).then_some(folders + 1);
@@ -118,23 +119,23 @@ impl Quota {
         is_paid
     }
 
-    /// Gives back what a folder was charged that was not made.
+    /// Refunds a folder that was not created.
     pub(super) fn refund_folder(&self) {
         self.0.folders.fetch_sub(1, Ordering::Relaxed);
         self.refund(ENTRY);
     }
 
-    /// Gives back what a write was charged that failed.
+    /// Refunds a write that failed.
     pub(super) fn refund(&self, cost: u64) {
         self.0.charged.fetch_sub(cost, Ordering::Relaxed);
     }
 
-    /// Notes that the disk had no room for what the guest may write.
+    /// Records that the disk had no room for a write within the limit.
     pub(super) fn disk_is_full(&self) {
         self.0.is_disk_full.store(true, Ordering::Relaxed);
     }
 
-    /// Tells whether that was so; then the machine lacked storage.
+    /// Returns whether the disk was full, which is a fault of the machine.
     pub(crate) fn is_disk_full(&self) -> bool {
         self.0.is_disk_full.load(Ordering::Relaxed)
     }
@@ -145,9 +146,10 @@ impl Quota {
     }
 }
 
-/// What writing `bytes` at `offset` costs in a file of `size` bytes.
+/// Returns the cost of writing `bytes` at `offset` to a file of `size` bytes.
 ///
-/// A byte far beyond the end costs what the file grows by, although a disk may keep the gap for nothing.
+/// A byte far after the end costs the growth of the file, although some disks store the gap for
+/// free.
 pub(super) fn cost(bytes: u64, offset: u64, size: u64) -> u64 {
     if bytes == 0 {
         return 0;
@@ -156,7 +158,7 @@ pub(super) fn cost(bytes: u64, offset: u64, size: u64) -> u64 {
     end.saturating_sub(size).max(bytes)
 }
 
-/// Tells whether a guest has as many files open as it may.
+/// Returns whether a guest has as many open files or streams as allowed.
 pub(super) fn is_full(table: &mut ResourceTable) -> bool {
     let (mut open, mut streams) = (0, 0);
     for entry in table.iter_mut() {
@@ -169,24 +171,22 @@ pub(super) fn is_full(table: &mut ResourceTable) -> bool {
     open >= MAX_OPEN || streams >= MAX_STREAMS
 }
 
-/// Says that a guest has everything open that it may.
 pub(super) fn too_many() -> String {
     format!("having more than {MAX_OPEN} files open at once")
 }
 
-/// Says that a FIFO, a device or a socket was not opened: opening one can wait for whoever has the other end, and no
-/// deadline reaches a thread in a system call.
+/// Describes a refused FIFO, device or socket. Opening one may block until another process opens
+/// the other end, and no deadline ends a thread in a system call.
 pub(super) fn special(path: &str) -> String {
     let path = shown(path);
     format!("opening `{path}`, which is neither a file nor a folder")
 }
 
-/// Says that a guest tried to read outside of its folders.
 pub(super) fn outside(path: &str) -> String {
     format!("reading `{}`, which leads out of its folder", shown(path))
 }
 
-/// The beginning of a path that a guest made up, on one line.
+/// Shortens a guest's path to one line.
 pub(super) fn shown(path: &str) -> String {
     cut(SHOWN_PATH, visible_line(&cut(SHOWN_PATH, path)))
 }

@@ -1,7 +1,7 @@
-//! Preview 1's `fd_readdir`, which reads no more of a folder than it hands over.
+//! Preview 1's `fd_readdir`, which reads only as much of a folder as it returns.
 //!
-//! wasmtime's own reads the whole folder, and looks at each file in it, at every call: of a large folder that a guest
-//! reads with a small buffer, most of the time goes there.
+//! wasmtime reads the whole folder and the attributes of each file at every call. With a large
+//! folder and a small buffer, most of the time would go there.
 
 use std::{fs::File, sync::Arc};
 
@@ -24,23 +24,23 @@ use crate::store::{MAX_RESOURCES, Sandbox};
 /// Bytes of an entry before its name.
 const HEAD: usize = 24;
 
-/// A buffer of a guest that is being filled.
+/// A guest's buffer that is being filled.
 struct Filling {
     start: u32,
     length: u32,
     filled: u32,
 }
 
-/// A folder of a guest.
+/// An open folder of a guest.
 struct OpenedFolder {
     handle: u32,
     opened: Arc<File>,
-    /// Stands for the folder as preview 1 tells it to guests.
+    /// The folder's inode number, as preview 1 shows it to guests.
     identity: u64,
 }
 
-/// Fills a guest's buffer with entries from `cookie` on, and writes to `out` how much of it that are; none if `fd` is no
-/// folder.
+/// Fills a guest's buffer with entries from `cookie` on, and writes the number of bytes to `out`.
+/// `None` if `fd` is not a folder.
 pub(super) async fn fill(
     sandbox: &mut Sandbox,
     memory: &mut GuestMemory<'_>,
@@ -57,7 +57,7 @@ pub(super) async fn fill(
     };
     let mut filling =
         Filling { start: start.cast_unsigned(), length: length.cast_unsigned(), filled: 0 };
-    // A buffer that is not full says that there are no more.
+    // For the guest, a buffer that is not full is the end of the folder.
     while filling.filled < filling.length
         && let Some(entry) = listing.next().await
     {
@@ -67,7 +67,7 @@ pub(super) async fn fill(
         let Ok(name) = std::str::from_utf8(&entry.name) else {
             return Ok(Some(Errno::Ilseq as i32));
         };
-        // What has been removed meanwhile is none of them any more.
+        // Skips entries that have been removed meanwhile.
         if let Some(identity) = identity(sandbox, &folder, &entry, name).await {
             filling.add(memory, &head(&entry, identity))?;
             filling.add(memory, &entry.name)?;
@@ -77,8 +77,8 @@ pub(super) async fn fill(
     Ok(Some(Errno::Success as i32))
 }
 
-/// Finds the folder that a guest calls `fd`. Preview 1 keeps for itself which of the handles that is, but not what the
-/// folder's identity is; any handle of the same folder will do.
+/// Finds the folder that a guest calls `fd`. Preview 1 hides its handle, but not its inode number,
+/// so any handle of the same folder will do.
 async fn folder(
     sandbox: &mut Sandbox,
     memory: &mut GuestMemory<'_>,
@@ -107,7 +107,8 @@ fn descriptor(handle: u32) -> Resource<Descriptor> {
     Resource::new_borrow(handle)
 }
 
-/// What stands for an entry; none if it is not there any more. What is outside of a guest's folders has that of its own.
+/// Returns the inode number of an entry, as preview 1 shows it. `None` if the entry was removed. A
+/// link that leads outside has a number of its own.
 async fn identity(
     sandbox: &mut Sandbox,
     folder: &OpenedFolder,
@@ -124,7 +125,7 @@ async fn identity(
     hash.ok().map(|hash| hash.lower)
 }
 
-/// An entry's fields as preview 1 lays them out.
+/// Encodes an entry's fields for preview 1.
 fn head(entry: &FolderEntry, identity: u64) -> [u8; HEAD] {
     let kind = match entry.kind {
         FileType::RegularFile => Filetype::RegularFile,
@@ -144,7 +145,7 @@ fn head(entry: &FolderEntry, identity: u64) -> [u8; HEAD] {
 }
 
 impl Filling {
-    /// Adds what there is room for.
+    /// Adds the bytes that fit.
     fn add(&mut self, memory: &mut GuestMemory<'_>, bytes: &[u8]) -> wasmtime::Result<()> {
         let room = (self.length - self.filled) as usize;
         let bytes = &bytes[..bytes.len().min(room)];

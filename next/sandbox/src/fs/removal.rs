@@ -1,4 +1,4 @@
-//! [`empty`]: removes all that is in a folder, however deep or wide a guest has made it.
+//! [`empty`]: removes everything in a folder, of any depth and width.
 
 use std::{
     ffi::CString,
@@ -13,26 +13,27 @@ use rustix::{
 
 use super::system::open_folder;
 
-/// How many folders of one are noted before it is read again. Reading begins at the start, where of a large folder there
-/// is more and more that is removed already.
+/// Folders that are noted before their parent is read again. Reading starts anew each time, and
+/// passes over more and more entries that are removed already.
 const NOTED_AT_ONCE: usize = 256;
-/// How many names are noted in all, of at most 255 bytes each: then one at a time.
+/// Names that are noted in all, of at most 255 bytes each. Beyond that, one at a time.
 const MAX_NOTED: usize = 16 * 1024;
 
-/// A folder on the way down to the one that is being emptied.
+/// A folder on the way down to the current one.
 struct Above {
-    /// What it is, so that nothing else is taken for it on the way up.
+    /// Device and inode number, to recognize it on the way up.
     identity: (u64, u64),
     /// The folder in it that is being emptied.
     inner: CString,
-    /// Those that come after that.
+    /// The folders in it that come next.
     noted: Vec<CString>,
 }
 
-/// Removes all that is in `top`, and follows no links.
+/// Removes everything in `top` without following links.
 ///
-/// Not `remove_dir_all`: that holds a descriptor for each level. Here three are open at any time, and the way up is `..`,
-/// which is looked at before it is believed: a call of the guest that outlived it may still move a folder elsewhere.
+/// `remove_dir_all` holds a descriptor for each level. This holds at most three. The way up is
+/// `..`, whose identity is checked: a host call that outlived the guest may still move a folder
+/// elsewhere.
 pub(super) fn empty(top: BorrowedFd<'_>) -> io::Result<()> {
     let mut current = open_folder(top, c".")?;
     let mut above: Vec<Above> = Vec::new();
@@ -43,7 +44,7 @@ pub(super) fn empty(top: BorrowedFd<'_>) -> io::Result<()> {
             let most = NOTED_AT_ONCE.min(MAX_NOTED.saturating_sub(noted_above));
             noted = remove_files(current.as_fd(), most.max(1))?;
         }
-        // Most folders have nothing but files, or nothing at all.
+        // Most folders contain only files, or nothing.
         while let Some(name) = noted.last() {
             match unlinkat(&current, name.as_c_str(), AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => noted.pop(),
@@ -78,7 +79,8 @@ pub(super) fn empty(top: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// Removes all that is not a folder from a folder, until there are `most` folders, whose names it returns.
+/// Removes everything but folders from a folder, until it has found `most` folders. Returns their
+/// names.
 fn remove_files(folder: BorrowedFd<'_>, most: usize) -> io::Result<Vec<CString>> {
     let mut folders = Vec::new();
     let mut dir = Dir::read_from(folder)?;
@@ -96,7 +98,7 @@ fn remove_files(folder: BorrowedFd<'_>, most: usize) -> io::Result<Vec<CString>>
         }
         match unlinkat(folder, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
-            // Of some file systems it is not known before.
+            // Some file systems do not report the kind before.
             Err(Errno::ISDIR | Errno::PERM) => folders.push(name.to_owned()),
             Err(error) => return Err(error.into()),
         }
@@ -135,7 +137,7 @@ mod tests {
     fn folders_of_any_depth_and_width_are_emptied_and_links_not_followed() {
         let outside = tempfile::tempdir().unwrap();
         fs::write(outside.path().join("kept"), "").unwrap();
-        // To remove a folder takes some disks milliseconds.
+        // Some disks take milliseconds to remove a folder.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let folder = folder.unwrap();
         let path = |name: &str| folder.path().join(name);

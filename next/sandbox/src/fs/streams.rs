@@ -1,4 +1,4 @@
-//! [`CountedStream`]: a stream into a file with everything that is written counted.
+//! [`CountedStream`]: a stream into a file that counts all writes.
 
 use std::{fs::File, io, sync::Arc};
 
@@ -13,21 +13,21 @@ use wasmtime_wasi::{
 use super::quota::{Quota, cost};
 use crate::host_fault::fault_in;
 
-/// Bytes of one write into a stream. They are held until they are written, for each stream that a guest has open.
+/// Bytes of one write. The host holds them for each open stream of a guest.
 const MAX_WRITE: usize = 64 * 1024;
 
 /// A stream into a file.
 pub(super) struct CountedStream {
     inner: DynOutputStream,
     file: Arc<File>,
-    /// Where the next byte goes; none where that is always the end.
+    /// Position of the next byte. `None` for a stream that appends.
     position: Option<u64>,
     quota: Quota,
     is_closed: bool,
 }
 
 impl CountedStream {
-    /// Puts itself before a stream into `file`, in which the next byte goes to `position`, or always to the end.
+    /// Wraps a stream into `file` that writes at `position`, or always at the end.
     pub(super) fn new(
         inner: DynOutputStream,
         file: Arc<File>,
@@ -37,7 +37,7 @@ impl CountedStream {
         Self { inner, file, position, quota, is_closed: false }
     }
 
-    /// Notes a disk that is full.
+    /// Records a full disk.
     fn noted<T>(&self, result: StreamResult<T>) -> StreamResult<T> {
         if let Err(StreamError::LastOperationFailed(error)) = &result
             && fault_in(error) == Some(HostFault::Storage)
@@ -47,7 +47,7 @@ impl CountedStream {
         result
     }
 
-    /// Takes what the next `bytes` cost; without enough left the stream ends here.
+    /// Charges the next `bytes`. Without enough quota, the stream ends here.
     fn count(&mut self, bytes: u64) -> StreamResult<()> {
         if self.is_closed {
             return Err(StreamError::Closed);
@@ -63,7 +63,7 @@ impl CountedStream {
             self.is_closed = true;
             return Err(failed(Errno::NOSPC.into()));
         }
-        // Whether they arrive is seen later, and by the guest alone.
+        // A later failure is reported to the guest only.
         self.quota.wrote(bytes);
         self.position = self.position.map(|position| position.saturating_add(bytes));
         Ok(())

@@ -1,13 +1,13 @@
-//! [`special`]: addresses that are not public, which a grant must name themselves.
+//! [`special`]: recognizes addresses that are not public.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Where Azure tells its machines who they are, with credentials. The metadata services of other clouds have link-local
+/// Azure's metadata service, which returns credentials. Those of other clouds have link-local
 /// addresses.
 const AZURE_METADATA: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
-/// What an address is, as the end of a sentence, if it is not one of the public internet; by IANA's registries of
-/// special-purpose addresses (RFC 6890 and its updates).
+/// Describes an address that is not on the public internet, for the end of a sentence. Follows
+/// IANA's registries of special-purpose addresses (RFC 6890 and its updates).
 pub(super) fn special(address: IpAddr) -> Option<&'static str> {
     match address.to_canonical() {
         IpAddr::V4(address) => special_v4(address),
@@ -36,7 +36,7 @@ fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
 
 fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
     if let Some(inner) = embedded_v4(address) {
-        // Whoever translates or tunnels it would reach that one.
+        // A translator or a tunnel would connect to the inner address.
         return special_v4(inner);
     }
     let what = match address.segments() {
@@ -45,7 +45,7 @@ fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
         [0xfc00..=0xfdff, ..] => "a private address",
         [0xfe80..=0xfebf, ..] => "a link-local address",
         [0xff00..=0xffff, ..] => "a multicast address",
-        // Teredo hides two IPv4 addresses, and nothing public has been behind one for years.
+        // Teredo contains two IPv4 addresses, and no public host has used it for years.
         [0x2001, 0, ..] => "the address of a tunnel",
         [0x2001, 0x0db8, ..] | [0x3fff, 0..=0x0fff, ..] => "an address for documentation",
         [0x2001, 0x0002, 0, ..] => "an address for benchmarks",
@@ -56,10 +56,11 @@ fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
     Some(what)
 }
 
-/// The IPv4 address inside of an IPv4-compatible (RFC 4291), NAT64 (RFC 6052) or 6to4 address (RFC 3056).
+/// Returns the IPv4 address in an IPv4-compatible (RFC 4291), NAT64 (RFC 6052) or 6to4 address (RFC
+/// 3056).
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let (high, low) = match address.segments() {
-        // `::` and `::1` are themselves.
+        // `::` and `::1` contain none.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => return None,
         [0, 0, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => (high, low),
         [0x2002, high, low, ..] => (high, low),

@@ -1,4 +1,4 @@
-//! [`Connector`]: connections to exactly those addresses that the policy has let pass.
+//! [`Connector`]: connects to addresses that the policy allows, and to no others.
 
 use std::{
     io,
@@ -22,51 +22,48 @@ use super::{
     wire::Wire,
 };
 
-/// How long an address is tried while there is another one.
+/// Longest time for an address if there is another one.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
-/// Connections of a provider that are kept for further requests, to whatever servers they go; all beyond these are used
-/// once.
+/// Connections of a provider that are kept for further requests, to all servers together. Each
+/// further one serves one request.
 pub(super) const MAX_KEPT: usize = 64;
-/// Names that a provider's requests look up at once.
+/// Names of a provider that are looked up at once.
 pub(super) const MAX_LOOKUPS: usize = 8;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Connecting<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
-/// Asks for the addresses of a host and port, and blocks until there is an answer.
+/// Returns the addresses of a host and port. Blocks.
 pub(super) type Lookup = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
-/// Connects to the host of a URI, with TLS if it is one of `https`.
+/// Connects to the host of a URI, with TLS for `https`.
 #[derive(Clone)]
 pub(super) struct Connector {
     dial: Dial,
-    /// Places for connections that are kept after their first response.
+    /// Permits for connections that are kept after their first response.
     kept: Arc<Semaphore>,
 }
 
-/// Connects to the host of a URI. Looks it up once, and goes to what the policy lets pass of that: a second look could
-/// find another address.
+/// Opens TCP connections. Looks up a name once, and connects to the allowed addresses that it
+/// found: a second look-up could return another address.
 #[derive(Clone)]
 struct Dial {
     policy: Arc<NetPolicy>,
     lookup: Lookup,
-    /// For [`MAX_LOOKUPS`] at once: nothing ends a look-up that nobody answers, and each has a thread of those that files
-    /// are read on, too.
+    /// Bounds look-ups to [`MAX_LOOKUPS`]. Nothing can end a look-up that no server answers, and
+    /// each blocks one of the threads that also read files.
     permits: Arc<Semaphore>,
 }
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
 pub(super) enum ConnectError {
-    /// None of its addresses is granted.
+    /// No address of the host is granted.
     #[error(transparent)]
     Refused(Refusal),
-    /// Its name is unknown.
     #[error("its name cannot be looked up")]
     Lookup(#[source] io::Error),
-    /// Nobody listens there.
     #[error("no connection to {address}")]
     Connect { address: SocketAddr, source: io::Error },
-    /// There is nobody whose certificates could be trusted.
     #[error("no trusted certificates: {0}")]
     Roots(String),
 }
@@ -127,7 +124,7 @@ impl Service<Uri> for Dial {
 }
 
 impl Dial {
-    /// At least one address.
+    /// Returns at least one address.
     async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
         let literal = host.trim_start_matches('[').trim_end_matches(']');
         if let Ok(address) = literal.parse::<IpAddr>() {
@@ -148,7 +145,8 @@ impl Dial {
         let lookup = self.lookup;
         let look_up = move || {
             let found = lookup(&host, port);
-            // Here and not where somebody waits for it: it goes on after its request is given up.
+            // Freed here and not by the waiting request, because the look-up continues after the
+            // request has ended.
             drop(permit);
             found
         };
@@ -156,12 +154,12 @@ impl Dial {
     }
 }
 
-/// Asks the system, as every program does.
+/// Looks up a name with the system's resolver.
 pub(super) fn system_lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok((host, port).to_socket_addrs()?.collect())
 }
 
-/// Tries one after the other; the last one has all the time that its request has.
+/// Tries one address after the other. The last one may take as long as the request.
 async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, ConnectError> {
     let (last, others) = addresses.split_last().expect("the policy lets at least one address pass");
     for address in others {
@@ -175,21 +173,22 @@ async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, ConnectError> {
 async fn open(address: SocketAddr) -> Result<TcpStream, ConnectError> {
     let opened = async {
         let stream = TcpStream::connect(address).await?;
-        // Heads and bodies are written at once; nothing is gained by waiting for more.
+        // Heads and bodies are written in one piece, so waiting for more would only add delay.
         stream.set_nodelay(true)?;
         Ok(stream)
     };
     opened.await.map_err(|source| ConnectError::Connect { address, source })
 }
 
-/// Reads the certificates that the system trusts, or those in the file that `SSL_CERT_FILE` names. Requests use these from
-/// then on, so a process that cannot open files later calls it before; what failed is told by the first request that needs
-/// them.
+/// Loads the certificates that the system trusts, or those in the file that `SSL_CERT_FILE` names.
+/// All later requests use them, so a process calls this before it loses access to files. A failure
+/// is reported by the first request that needs certificates.
 pub fn load_certificates() {
     let _ = client_config();
 }
 
-/// How servers prove who they are. Made once per process, because reading certificates takes longer than a request.
+/// Returns the TLS configuration. Created once per process, because reading certificates takes
+/// longer than a request.
 fn client_config() -> Result<Arc<ClientConfig>, String> {
     static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
     let config = CONFIG.get_or_init(|| {

@@ -8,41 +8,38 @@ use thiserror::Error;
 
 use super::{connect::ConnectError, policy::Refusal};
 
-/// Bytes of a response's head, and of a request's.
+/// Bytes of the head of a request or response.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
-/// Headers of a response.
 pub(super) const MAX_HEADERS: usize = 100;
 
-/// Why a request has no response; its text tells the plugin's author what to do.
+/// Why a request has no response. The text is for the plugin's author.
 #[derive(Debug, Error)]
 pub(super) enum Failure {
-    /// It is not granted.
+    /// No grant allows the request.
     #[error("{0}")]
     Denied(#[from] Refusal),
-    /// It makes no sense.
+    /// The request cannot be sent.
     #[error("{0}")]
     Invalid(String),
-    /// Nobody answers.
+    /// The server does not respond.
     #[error("{text}")]
     Unreachable { step: Step, text: String },
-    /// It took longer than the guest wanted to wait.
+    /// The guest's own timeout has passed.
     #[error("no complete response came in the time that the request sets")]
     Timeout,
-    /// The response's head is too large.
     #[error("{0}")]
     LargeHead(String),
-    /// The response's body is too large.
     #[error("{text}")]
     LargeBody { limit: u64, text: String },
-    /// The attempt has made all its requests.
+    /// The attempt has used up `limits.http_requests`.
     #[error("the attempt has made {0} requests, and `limits.http_requests` allows no more")]
     TooMany(u64),
-    /// What came is not HTTP, or in a form that may not be handed on.
+    /// The response is not HTTP, or has a form in which secrets cannot be found.
     #[error("{0}")]
     Garbage(String),
 }
 
-/// How far a request came.
+/// The step in which a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Lookup,
@@ -69,7 +66,7 @@ impl Failure {
         }
     }
 
-    /// What the client's error says.
+    /// Converts an error of the client.
     pub(super) fn of_client(origin: &str, error: &legacy::Error) -> Self {
         let mut cause = error.source();
         while let Some(error) = cause {
@@ -79,7 +76,7 @@ impl Failure {
             if let Some(error) = error.downcast_ref::<hyper::Error>() {
                 return Self::of_exchange(origin, error);
             }
-            // What is left of the errors while connecting are those of the handshake.
+            // The other errors of connecting come from the TLS handshake.
             if let Some(error) = error.downcast_ref::<io::Error>() {
                 return Self::of_tls(origin, error);
             }
@@ -91,7 +88,7 @@ impl Failure {
         }
     }
 
-    /// What an error in the middle of an exchange says.
+    /// Converts an error during an exchange.
     pub(super) fn of_exchange(origin: &str, error: &hyper::Error) -> Self {
         if error.is_parse_too_large() {
             return Self::large_head(origin);
@@ -139,7 +136,7 @@ impl Failure {
     }
 }
 
-/// An error with its causes, each once: many say what their cause says.
+/// Joins an error and its causes. Skips a cause whose text is in the error already.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! Headers: those of a guest's request, with secrets filled in by the host, and those of a response.
+//! Headers of requests, into which the host fills secrets, and headers of responses.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use runner_model::{
@@ -18,10 +18,10 @@ use crate::{
     secrets::{FillError, HeaderPlace},
 };
 
-/// Bytes of the name of a header that cannot be sent, if it is shown.
+/// Bytes of a refused header's name in a message.
 const SHOWN_NAME: usize = 64;
-/// Headers that are between the host and the next server: they say how a message is sent, and not what. From RFC 9110,
-/// section 7.6.1, and what would name another server or upgrade the connection.
+/// Headers that control the connection to the next server (RFC 9110, section 7.6.1), name another
+/// server, or upgrade the connection.
 pub(super) const FORBIDDEN: [HeaderName; 12] = [
     header::CONNECTION,
     header::HOST,
@@ -37,12 +37,12 @@ pub(super) const FORBIDDEN: [HeaderName; 12] = [
     header::EXPECT,
 ];
 
-/// Reads the headers of a request as the contract has them.
+/// Parses the headers of a request of the contract.
 pub(super) fn read(headers: &[(String, String)]) -> Result<HeaderMap, Failure> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         let bad = |what: &str| {
-            // Not shown in part: nobody would find the secret whose beginning it may be.
+            // No part of a longer name: redaction would not find the start of a secret.
             let header = match name.len() <= SHOWN_NAME {
                 true => format!("the header `{}`", visible_line(name)),
                 false => format!("a header whose name has {} bytes", name.len()),
@@ -62,8 +62,8 @@ pub(super) fn read(headers: &[(String, String)]) -> Result<HeaderMap, Failure> {
     Ok(map)
 }
 
-/// Puts the value of each secret where a header's value names it, if the provider may have it. What cannot be sent is
-/// not filled in the first place.
+/// Fills secrets into the headers of a request, if the provider may use them. Stops at headers that
+/// are too large.
 pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets, url: &Url) -> Result<(), Failure> {
     let mut bytes = size(headers);
     if bytes > MAX_HEAD {
@@ -72,7 +72,7 @@ pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets, url: &Url) -> Res
     for (name, value) in headers.iter_mut() {
         let text = to_latin_1(value);
         let place = HeaderPlace { url, header: name.as_str() };
-        // What is one byte of a header may be two of a text.
+        // One byte of a header may be two of a string.
         let filled = secrets.fill(&text, 2 * MAX_HEAD, place).map_err(|error| match error {
             FillError::Missing(secret) => refuse(&secret),
             FillError::Elsewhere(secret) => refuse_place(&secret, secrets, place),
@@ -91,20 +91,20 @@ pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets, url: &Url) -> Res
     Ok(())
 }
 
-/// Bytes of names and values.
+/// Returns the bytes of all names and values.
 pub(super) fn size(headers: &HeaderMap) -> usize {
     let headers = headers.iter();
     headers.map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
-/// The headers of a response as the contract has them.
+/// Converts the headers of a response for the contract.
 pub(super) fn write(headers: &HeaderMap) -> Vec<(String, String)> {
     let headers = headers.iter();
     headers.map(|(name, value)| (name.to_string(), to_latin_1(value))).collect()
 }
 
-/// Takes away what would let a server answer in parts, or in a form in which nothing can be found: secrets that the guest
-/// never knows are looked for in what it answers.
+/// Asks for a whole, uncompressed response. In parts or compressed, an echoed secret that the guest
+/// must not see would not be found.
 pub(super) fn ask_plainly(headers: &mut HeaderMap) {
     for name in [header::RANGE, header::IF_RANGE, header::ACCEPT_ENCODING] {
         headers.remove(name);
@@ -112,7 +112,7 @@ pub(super) fn ask_plainly(headers: &mut HeaderMap) {
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
 }
 
-/// Tells whether a response is in a form in which nothing can be found.
+/// Returns whether a response is encoded, so that secrets in it cannot be found.
 pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     let of_message = headers.get_all(header::TRANSFER_ENCODING).iter();
     let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
@@ -122,7 +122,7 @@ pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Takes secrets out of a response's headers, or trailers. Its length is not what it was any more.
+/// Redacts the headers or trailers of a response. Removes the length, because redaction changes it.
 pub(super) fn redact(headers: &mut HeaderMap, unseen: &Redactor) {
     headers.remove(header::CONTENT_LENGTH);
     let names = headers.keys();

@@ -1,8 +1,8 @@
-//! [`NetPolicy`]: which requests leave, and to which addresses they go.
+//! [`NetPolicy`]: decides which requests may be sent, and to which addresses.
 //!
-//! A name is granted by name, and its addresses by themselves: an address that is not public counts only if a grant is that
-//! address. Otherwise somebody else's name, which may get any address at any time, would lead into a private network.
-//! `localhost` alone stands for its addresses, since it can have no others.
+//! A name is granted by its name, but an address that is not public must be granted itself.
+//! Otherwise a name of somebody else, which can get any address at any time, could lead into a
+//! private network. Only `localhost` includes its addresses, because it can have no others.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,25 +17,25 @@ use url::{Host, Url};
 
 use super::address::special;
 
-/// The longest name that DNS knows.
+/// The longest name in DNS.
 const MAX_HOST_BYTES: usize = 253;
 
-/// Decides by a provider's grants which requests leave, and to which addresses they go.
+/// The network grants of a provider.
 #[derive(Debug)]
 pub(super) struct NetPolicy(Vec<NetGrant>);
 
-/// Something that is not granted.
+/// A request or secret that is not granted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub(super) struct Refusal {
-    /// For the guest: what is refused, and how to allow it.
+    /// For the guest, with the grant that would allow it.
     pub(super) message: String,
-    /// For whoever may allow it; none where nothing would.
+    /// For the user, with the grant that would allow it. `None` if no grant would.
     pub(super) denied: Option<Box<Denied<'static>>>,
 }
 
 impl Refusal {
-    /// Makes the refusal of `what`, and says how to allow it where something would.
+    /// Refuses `what`. The message ends with the grant that would allow it, if there is one.
     pub(super) fn new(what: String, message: &str, grant: Option<Grant>) -> Self {
         let advice = grant.as_ref().map(|grant| {
             let advice = grant.advice();
@@ -56,7 +56,7 @@ impl NetPolicy {
         Self(grants)
     }
 
-    /// Refuses what is not granted by scheme, host and port.
+    /// Refuses a request whose scheme, host and port are not granted.
     pub(super) fn admit(&self, method: &Method, url: &Url) -> Result<(), Refusal> {
         if self.grant_of(url).is_some() {
             return Ok(());
@@ -67,13 +67,13 @@ impl NetPolicy {
         Err(Refusal::new(what, &message, grant))
     }
 
-    /// The grant that lets a request leave.
+    /// Returns the grant that allows a request to `url`.
     pub(super) fn grant_of(&self, url: &Url) -> Option<&NetGrant> {
         self.0.iter().find(|grant| grant.matches(url))
     }
 
-    /// Keeps of the addresses that a host stands for those that may be connected to: public ones, and those that a
-    /// grant names themselves. There is at least one, or the first one is refused.
+    /// Returns the addresses of a host that may be connected to: public ones, and those that a
+    /// grant names. Refuses the first address if there is none.
     pub(super) fn reachable(
         &self,
         scheme: &str,
@@ -105,8 +105,9 @@ impl NetPolicy {
     }
 }
 
-/// Reads a URL as browsers do, so that whatever is compared later has one form: `http://0x7f.1:80/#a` is
-/// `http://127.0.0.1/`, and neither a root's dot nor an IPv4 address in an IPv6 one makes a difference.
+/// Parses a URL as browsers do, so that each has one form for all comparisons:
+/// `http://0x7f.1:80/#a` becomes `http://127.0.0.1/`. A trailing dot and an IPv4 address in an IPv6
+/// one disappear, too.
 pub(super) fn read_url(text: &str) -> Result<Url, String> {
     let mut url = Url::parse(text).map_err(|error| format!("the URL is not valid: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -142,7 +143,7 @@ pub(super) fn read_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Scheme, host and port, as a grant names them.
+/// Returns scheme, host and port in the form of a grant.
 pub(super) fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }

@@ -1,7 +1,7 @@
-//! [`Outbound`]: what one attempt sends, whichever interface it comes by.
+//! [`Outbound`]: the requests of one attempt, over either interface.
 //!
-//! A request is decided on before anything of it leaves, in this order: method, URL, grant, secrets, URI, count. Nothing is
-//! filled in or counted before its grant matched.
+//! A request is decided on before any part of it is sent, in this order: method, URL, grant,
+//! secrets, URI, count. No secret is filled in, and no request counted, before a grant matches.
 
 use std::{
     sync::{Arc, MutexGuard},
@@ -27,13 +27,13 @@ use super::{
 };
 use crate::{Redactor, Secrets, contract::runner::provider::http as contract, interrupt::Guard};
 
-/// The longest of the registered methods has 17 characters.
+/// The longest registered method has 17 characters.
 pub(super) const MAX_METHOD_BYTES: usize = 32;
 
-/// What one attempt sends. Its clones are one, and are used in the background too.
+/// The network of one attempt. Clones share it, and may be used in the background.
 #[derive(Clone)]
 pub(crate) struct Outbound {
-    /// None while a plugin describes itself.
+    /// `None` during `describe`.
     network: Option<Network>,
     secrets: Arc<Secrets>,
     pub(super) guard: Guard,
@@ -42,19 +42,19 @@ pub(crate) struct Outbound {
     pub(super) traffic: Traffic,
 }
 
-/// A request that is admitted and has everything but a body.
+/// An admitted request without its body.
 pub(super) struct Admitted {
     network: Network,
     origin: String,
-    /// The host and port, as anybody may see them.
+    /// Host and port, without secrets.
     pub(super) peer: String,
     pub(super) head: request::Parts,
-    /// Takes secrets out of the response that its guest never knows.
+    /// Redacts the response: the secrets that the guest never sees.
     unseen: Option<Arc<Redactor>>,
 }
 
 impl Outbound {
-    /// For a guest that may send nothing.
+    /// For a guest without network.
     pub(crate) fn closed(limits: &Limits, guard: Guard) -> Self {
         Self {
             network: None,
@@ -66,7 +66,7 @@ impl Outbound {
         }
     }
 
-    /// For a guest that may send what is granted.
+    /// For a guest with the grants of `network`.
     pub(crate) fn open(
         limits: &Limits,
         network: &Network,
@@ -80,7 +80,8 @@ impl Outbound {
         }
     }
 
-    /// Counts anew for the next call of a kept instance; what is still under way is counted by the call that began it.
+    /// Resets the counts, for the next call of a kept instance. Requests that are still open count
+    /// for the call that sent them.
     pub(crate) fn restart(&mut self, guard: Guard) {
         self.guard = guard;
         self.traffic = Traffic::default();
@@ -90,8 +91,9 @@ impl Outbound {
         self.traffic.counts()
     }
 
-    /// `http.send` of the contract: sends a request and waits for the whole response, at most for the request's own
-    /// `timeout`. The attempt's deadline and a stop end it by dropping this future.
+    /// Implements `http.send` of the contract: sends a request and waits for the whole response, at
+    /// most for the request's `timeout`. The deadline of the attempt and a stop end it by dropping
+    /// this future.
     pub(crate) async fn http_send(
         &self,
         request: contract::Request,
@@ -128,7 +130,7 @@ impl Outbound {
         })
     }
 
-    /// Decides on a request, fills secrets into its headers and counts it.
+    /// Decides on a request, fills in secrets and counts it.
     pub(super) fn admit(
         &self,
         method: &str,
@@ -156,9 +158,9 @@ impl Outbound {
         Ok(Admitted { network, origin: origin(&url), peer, head, unseen })
     }
 
-    /// Sends a request, waits for the head of its response, and tells meanwhile when there is a connection. Dropping
-    /// the future ends it. A request that may be repeated is, where its connection was a used one that has been closed, if
-    /// its body is there once more.
+    /// Sends a request and waits for the head of its response. Dropping the future ends the
+    /// request. The second value resolves once there is a connection. If a reused connection turns
+    /// out to be closed, an idempotent request is sent again with the body `again`.
     pub(super) fn send(
         &self,
         admitted: Admitted,
@@ -184,7 +186,7 @@ impl Outbound {
             let response = response.map_err(|error| Failure::of_client(&origin, &error))?;
             Wire::worked(&response);
             let (mut head, body) = response.into_parts();
-            // The client's own bound lets pass what it reads in one piece.
+            // The client's own bound ignores bytes that it reads in one piece.
             if headers::size(&head.headers) > MAX_HEAD {
                 return Err(Failure::large_head(&origin));
             }
@@ -203,7 +205,7 @@ impl Outbound {
         (receive, connected)
     }
 
-    /// Keeps a failure that the user can do something about.
+    /// Records a denied request.
     pub(super) fn note(&self, failure: &Failure) {
         let Failure::Denied(Refusal { denied: Some(denied), .. }) = failure else {
             return;
@@ -212,13 +214,13 @@ impl Outbound {
     }
 }
 
-/// A body that is there as a whole.
+/// Creates a body in one piece.
 pub(super) fn whole(bytes: Bytes) -> WasiBody {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// The contract has no case for a limit on how many requests there are: it is `other`, as `too-large` is about sizes and
-/// `denied` about grants.
+/// The contract has no case for too many requests. `other` fits better than `too-large`, which is
+/// about sizes, and `denied`, which is about grants.
 impl From<Failure> for contract::HttpError {
     fn from(failure: Failure) -> Self {
         let text = failure.to_string();
@@ -233,7 +235,7 @@ impl From<Failure> for contract::HttpError {
     }
 }
 
-/// Waits for `future`, but not for longer than `time` of the call's clock; `None` if that is over.
+/// Waits for `future`, but at most for `time` on the call's clock. `None` after that.
 pub(super) async fn within<T>(
     guard: &Guard,
     time: Option<Duration>,
@@ -250,7 +252,7 @@ pub(super) async fn within<T>(
 }
 
 fn read_method(text: &str) -> Result<Method, Failure> {
-    // Not shown in part: nobody would find the secret whose beginning it may be.
+    // No part of it: redaction would not find the start of a secret.
     if text.len() > MAX_METHOD_BYTES {
         return Err(Failure::Invalid(format!(
             "a method of {} bytes is not one that can be sent",
@@ -266,8 +268,8 @@ fn read_method(text: &str) -> Result<Method, Failure> {
     }
 }
 
-/// `CONNECT` is for proxies, and by `TRACE`, which some call `TRACK`, a server tells a guest what the host has put into its
-/// request.
+/// Refuses `CONNECT`, which is for proxies, and `TRACE`, also called `TRACK`, which would return
+/// the secrets that the host has filled in.
 fn is_sendable(method: &Method) -> bool {
     let refused = ["CONNECT", "TRACE", "TRACK"];
     !refused.iter().any(|refused| method.as_str().eq_ignore_ascii_case(refused))
@@ -278,7 +280,8 @@ pub(super) fn read_uri(url: &Url) -> Result<Uri, Failure> {
         .map_err(|error| Failure::Invalid(format!("the URL cannot be sent: {error}")))
 }
 
-/// Servers wait for a length where a method has a body by its meaning; the client names only that of one that is there.
+/// Sets a length of 0. Servers require a length for these methods, and the client sets none for an
+/// empty body.
 fn announce_length(head: &mut request::Parts, body: &[u8]) {
     let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(&head.method);
     if has_body && body.is_empty() {
@@ -287,8 +290,8 @@ fn announce_length(head: &mut request::Parts, body: &[u8]) {
     }
 }
 
-/// The host and port of a request, as anybody may see them. Below a granted domain a guest makes up names, and may put a
-/// secret into one; then it is what the scenario grants.
+/// Returns host and port without secrets. Below a granted domain a guest may put a secret into a
+/// name, so the grant is shown instead.
 fn peer(network: &Network, secrets: &Secrets, url: &Url) -> String {
     if let (Some(_), Some(grant)) = (secrets.redactor(), network.0.policy.grant_of(url)) {
         let grant = grant.to_string();

@@ -1,4 +1,4 @@
-//! [`Incoming`]: the body of a response, which ends at its limit.
+//! [`Incoming`]: the body of a response, up to its limit.
 
 use std::{
     pin::Pin,
@@ -15,32 +15,32 @@ use hyper::body::{self, Body, Frame, SizeHint};
 use super::{failure::Failure, headers, traffic::Traffic};
 use crate::{Redactor, Stream, interrupt::Guard};
 
-/// The body of a response. It counts what comes, and reads on no further than its limit.
+/// The body of a response. Counts its bytes, and fails at its limit.
 pub(super) struct Incoming {
     body: body::Incoming,
     origin: String,
     limit: u64,
-    /// How much may still come.
+    /// Bytes until the limit.
     left: u64,
     traffic: Traffic,
-    /// What takes secrets out of it that the guest never knows.
+    /// Redacts the secrets that the guest never sees.
     stream: Option<Stream>,
-    /// What came last, while something is before it.
+    /// Trailers, while data before them is held back.
     trailers: Option<HeaderMap>,
     is_over: bool,
     patience: Option<Patience>,
 }
 
-/// How long a guest waits for each part of a body.
+/// The guest's timeout for each part of a body.
 struct Patience {
     pause: Duration,
     guard: Guard,
-    /// Ends when the guest has waited for so long; made when it first has to.
+    /// Created when the guest has to wait. Resolves after `pause`.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Incoming {
-    /// Takes a body, unless it says by itself that it is too large.
+    /// Wraps a body, unless its length is beyond the limit.
     pub(super) fn new(
         body: body::Incoming,
         origin: String,
@@ -64,17 +64,17 @@ impl Incoming {
         })
     }
 
-    /// Lets a guest wait no longer than `pause` for each part.
+    /// Sets the guest's timeout for each part.
     pub(super) fn waiting(mut self, guard: &Guard, pause: Option<Duration>) -> Self {
         self.patience = pause.map(|pause| Patience { pause, guard: guard.clone(), end: None });
         self
     }
 
-    /// Reads all of it.
+    /// Reads the whole body.
     pub(super) async fn read(mut self) -> Result<Vec<u8>, Failure> {
         let mut content = Vec::new();
         while let Some(frame) = self.frame().await {
-            // Trailers are no data.
+            // Skips trailers.
             if let Ok(data) = frame?.into_data() {
                 content.extend_from_slice(&data);
             }
@@ -82,7 +82,7 @@ impl Incoming {
         Ok(content)
     }
 
-    /// Is ready when the guest has waited for long enough.
+    /// Resolves when the guest's timeout has passed.
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(Patience { pause, guard, end }) = &mut self.patience else {
             return Poll::Pending;
@@ -94,7 +94,7 @@ impl Incoming {
         end.as_mut().poll(context)
     }
 
-    /// What is left when nothing more comes.
+    /// Returns the held data and then the trailers, after the end of the body.
     fn rest(&mut self) -> Option<Frame<Bytes>> {
         let held = self.stream.as_mut().map(Stream::end).unwrap_or_default();
         if !held.is_empty() {
@@ -167,7 +167,7 @@ impl Body for Incoming {
 
     fn size_hint(&self) -> SizeHint {
         match self.stream {
-            // What is taken out has another length.
+            // Redaction changes the length.
             Some(_) => SizeHint::default(),
             None => self.body.size_hint(),
         }

@@ -1,5 +1,5 @@
-//! `wasi:http` for guests that import it: the same policy, client, counts and limits as those of `http.send`; and bounds on
-//! what the host keeps of requests that are not sent yet.
+//! `wasi:http`, with the policy, client, counts and limits of `http.send`, and with bounds on
+//! unsent requests.
 
 use std::sync::Arc;
 
@@ -27,23 +27,25 @@ use super::{
 };
 use crate::interrupt::Guard;
 
-/// The interface, in the version that wasmtime's own functions have.
+/// The interface, in the version of wasmtime's own functions.
 const TYPES: &str = "wasi:http/types@0.2.12";
-/// Bytes that a guest can write at once to the body of a request; the host holds two times that for each body, and a
-/// guest can have hundreds of them.
+/// Bytes of one write to a request's body. The host holds twice as many for each body, and a guest
+/// may have hundreds of bodies.
 const MAX_CHUNK: usize = 8 * 1024;
-/// Bytes of the host and the port of a request that is not sent yet, with room for what the policy refuses with a reason.
+/// Bytes of host and port of an unsent request. Long enough for all that the policy refuses with a
+/// reason.
 const MAX_AUTHORITY_BYTES: usize = 1024;
-/// Bytes of its path and query. Servers take 8 KiB.
+/// Bytes of path and query of an unsent request. Servers accept 8 KiB.
 const MAX_PATH_BYTES: usize = 8 * 1024;
 
 type Sent = Result<(Response<WasiBody>, Background), Error>;
-/// What is left to do for a response while its body is read; nothing, as the client does it.
+/// Work during the reading of a body. Our client needs none.
 type Background = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Set = Result<(), ()>;
 
-/// Puts functions that refuse what is too long in the place of wasmtime's: the host keeps a request until the guest sends or
-/// drops it, a guest may have hundreds, and the policy looks at none of them before. A scheme has at most 64 bytes as it is.
+/// Replaces wasmtime's setters by ones that refuse long values. The host keeps a request until the
+/// guest sends or drops it, a guest may have hundreds, and the policy checks none of them before. A
+/// scheme has at most 64 bytes anyway.
 pub(crate) fn shadow<T: WasiHttpView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut types = linker.instance(TYPES)?;
@@ -93,7 +95,7 @@ impl WasiHttpHooks for Outbound {
         Arc::new(|name| headers::FORBIDDEN.contains(name))
     }
 
-    /// The client does, with the URL as the policy has read it.
+    /// The client sets it, from the URL as the policy has parsed it.
     fn set_host_header(&mut self) -> bool {
         false
     }
@@ -127,7 +129,7 @@ impl WasiHttpHooks for Outbound {
         })
     }
 
-    /// What a guest has written and nobody has sent yet counts for no limit of memory, so there is little of it.
+    /// Unsent bytes count for no limit of memory, so there is one chunk.
     fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
         1
     }
@@ -147,7 +149,7 @@ async fn send(
     body: WasiBody,
     options: RequestOptions,
 ) -> Result<(Response<WasiBody>, Background), Failure> {
-    // A stream comes once.
+    // A stream cannot be sent twice.
     let again = body.is_end_stream().then(Bytes::new);
     let traffic = outbound.traffic.clone();
     let counted = body.map_frame(move |frame| {
@@ -168,8 +170,8 @@ async fn send(
     Ok((response, Box::new(async { Ok(()) })))
 }
 
-/// As long as the guest waits for a connection and then for the head of the response; without a time of its own it waits
-/// until its deadline.
+/// Waits for the guest's own timeouts: first for the connection, then for the head of the response.
+/// Never resolves without them.
 async fn wait(guard: &Guard, mut connected: CaptureConnection, options: &RequestOptions) {
     let metadata = connected.wait_for_connection_metadata();
     let is_connected = within(guard, options.connect_timeout, metadata).await.is_some();
@@ -197,7 +199,7 @@ impl From<Failure> for Error {
                 Self::HttpResponseHeaderSectionSize(u32::try_from(MAX_HEAD).ok())
             }
             Failure::LargeBody { limit, .. } => Self::HttpResponseBodySize(Some(limit)),
-            // There are no codes for these, but a text is better than a code.
+            // There are no codes for these, and a text helps more than a wrong code.
             Failure::Invalid(_) | Failure::TooMany(_) | Failure::Garbage(_) => {
                 Self::InternalError(Some(text))
             }

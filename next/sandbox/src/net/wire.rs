@@ -1,7 +1,8 @@
-//! [`Wire`]: a connection that knows whether it has ever worked.
+//! [`Wire`]: a connection that remembers whether it has ever worked.
 //!
-//! hyper sends a request again only where it knows that nothing of it was read. Servers often close an idle connection while
-//! the next request is being written, so requests that may be repeated are sent once more over a new one; a POST is not.
+//! hyper repeats a request only if it knows that the server has read nothing of it. Servers often
+//! close an idle connection while the next request is being written, so idempotent requests are
+//! sent once more over a new connection. A POST is not.
 
 use std::{
     error::Error as _,
@@ -31,33 +32,34 @@ use tokio::{
 
 type HttpStream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
-/// A connection that knows whether it has ever worked.
+/// A connection that remembers whether it has ever worked.
 pub(super) struct Wire {
     stream: HttpStream,
     has_worked: HasWorked,
-    /// None for one that is closed when its first response has come.
+    /// `None` if the connection is closed after its first response.
     kept: Option<OwnedSemaphorePermit>,
 }
 
-/// Whether a response has come by a connection; what is known of a connection travels with its responses and errors.
+/// Whether a response has come over a connection. hyper attaches it to responses and errors.
 #[derive(Clone, Default)]
 struct HasWorked(Arc<AtomicBool>);
 
 impl Wire {
-    /// Takes a connection; it may serve further requests if there is a place among those that are `kept`.
+    /// Wraps a connection. It is kept for further requests if `kept` has a permit.
     pub(super) fn new(stream: HttpStream, kept: Arc<Semaphore>) -> Self {
         Self { stream, has_worked: HasWorked::default(), kept: kept.try_acquire_owned().ok() }
     }
 
-    /// Remembers that a response came.
+    /// Records that the connection of this response works.
     pub(super) fn worked<T>(response: &Response<T>) {
         if let Some(HasWorked(has_worked)) = response.extensions().get() {
             has_worked.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Tells whether a request failed because its connection, which had worked before, has been closed meanwhile. The
-    /// client sees by itself most of those that are; not those that are closed while it writes.
+    /// Returns whether a request failed because its connection had worked before and was closed
+    /// meanwhile. The client notices most of those itself, but not those that are closed while it
+    /// writes.
     pub(super) fn is_stale(error: &legacy::Error) -> bool {
         let mut known = Extensions::new();
         if let Some(connected) = error.connect_info() {

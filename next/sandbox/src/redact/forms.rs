@@ -1,4 +1,4 @@
-//! The forms that a value commonly takes on its way into a text.
+//! Common encodings of a secret.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -8,15 +8,17 @@ use base64::{
 };
 use url::Host;
 
-/// A line of a value that has several is a secret of its own from this length on, in bytes: logs are written by lines.
+/// Each line of a secret of at least this many bytes is a secret, too, because logs are written by
+/// lines.
 const MIN_LINE: usize = 8;
-/// Where programs break lines of base64: PEM (RFC 7468) and MIME (RFC 2045).
+/// Line lengths of base64: PEM (RFC 7468) and MIME (RFC 2045).
 const COLUMNS: [usize; 2] = [64, 76];
-/// What percent-encoding leaves as it is beside letters and digits, in the common libraries. A `+` first stands for a blank.
+/// Characters other than letters and digits that the percent-encoding of common libraries keeps. A
+/// `+` first encodes a blank as `+`.
 const KEPT: [&str; 7] =
     ["-_.~", "-_.!~*'()", "-_.!~*'();,/?:@&=+$#", "-_.~/", "+*-._", "+-_.~", ""];
 
-/// Every form of `value` that has at least `min` bytes. Nothing for a value that is shorter itself.
+/// Returns every form of `value` with at least `min` bytes. Empty if the value itself is shorter.
 pub(super) fn of(value: &str, min: usize) -> BTreeSet<Vec<u8>> {
     let lines = value.lines().filter(|line| line.len() >= MIN_LINE);
     let values: BTreeSet<_> =
@@ -30,13 +32,13 @@ pub(super) fn of(value: &str, min: usize) -> BTreeSet<Vec<u8>> {
 }
 
 fn add(value: &str, forms: &mut BTreeSet<Vec<u8>>) {
-    // Names of headers and hosts have lower case alone, variables often upper case.
+    // Names of headers and hosts are lower case, names of variables often upper case.
     for text in [value.to_lowercase(), value.to_uppercase()] {
         forms.extend(percent(text.as_bytes()).map(String::into_bytes));
         forms.insert(text.into_bytes());
     }
-    // Rust's escapes, which those of our own messages are like; and JSON inside of JSON, which is common where programs log
-    // what they send.
+    // Rust's escapes, like those of our own messages, and JSON inside JSON, which is common in logs
+    // of requests.
     let escaped = [
         value.escape_debug().to_string(),
         value.escape_default().to_string(),
@@ -46,7 +48,7 @@ fn add(value: &str, forms: &mut BTreeSet<Vec<u8>>) {
     let texts = texts.chain(host(value)).chain(html(value));
     forms.extend(texts.map(String::into_bytes));
     add_bytes(value.as_bytes(), forms);
-    // Headers have one byte for each character, and servers repeat what they were sent.
+    // Headers have one byte for each character, and servers echo them.
     let latin_1: Result<Vec<u8>, _> = value.chars().map(u8::try_from).collect();
     let others = latin_1.iter().filter(|_| !value.is_ascii());
     others.for_each(|bytes| add_bytes(bytes, forms));
@@ -57,7 +59,7 @@ fn add_bytes(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
     texts.insert(value.escape_ascii().to_string());
     texts.extend([false, true].map(|is_upper| hex("", value, is_upper)));
     for text in base64(value) {
-        // In a URL `+`, `/` and `=` are encoded again, in JSON some write `\/`.
+        // In URLs, `+`, `/` and `=` are encoded again. Some JSON writers escape `/`.
         texts.extend(percent(text.as_bytes()));
         texts.insert(text.replace('/', "\\/"));
         texts.insert(text);
@@ -66,23 +68,23 @@ fn add_bytes(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
     forms.insert(value.to_owned());
 }
 
-/// As the host of a URL, or as one label of its name, is written once it has been read: decoded, in lower case, in
-/// punycode, and an address in its usual form.
+/// Returns the forms of a URL's host, and of a label of its name, after parsing: decoded, in lower
+/// case and punycode, and an address in its usual form.
 fn host(value: &str) -> impl Iterator<Item = String> {
     let read = |text: &str| Host::parse(text).ok().map(|host| host.to_string());
     let whole = read(value);
-    // What a number at its end makes an address is a name with this behind it.
+    // The suffix keeps a trailing number from being read as an address.
     let label = read(&format!("{value}.example"))
         .and_then(|name| name.strip_suffix(".example").map(str::to_owned));
     [whole, label].into_iter().flatten()
 }
 
-/// As strings of JSON, without the quotes around them.
+/// Returns the forms of a JSON string, without the quotes.
 fn json(value: &str) -> [String; 5] {
     let plain = json_text(value);
     [
         plain.replace('/', "\\/"),
-        // Go's.
+        // As Go writes it.
         plain.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"),
         ascii(&plain, |unit| format!("\\u{unit:04x}")),
         ascii(&plain, |unit| format!("\\u{unit:04X}")),
@@ -119,7 +121,7 @@ fn html(value: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// Percent-encoded as the common libraries do it, and every byte of it.
+/// Percent-encodes as the common libraries do, and every byte.
 fn percent(value: &[u8]) -> impl Iterator<Item = String> {
     [false, true].into_iter().flat_map(move |is_upper| {
         let kept = KEPT.map(|kept| percent_keeping(value, kept, is_upper));
@@ -144,7 +146,7 @@ fn percent_keeping(value: &[u8], kept: &str, is_upper: bool) -> String {
     })
 }
 
-/// Every byte in hex, with `prefix` before it.
+/// Writes every byte in hex, with `prefix` before it.
 fn hex(prefix: &str, value: &[u8], is_upper: bool) -> String {
     value.iter().fold(String::new(), |mut text, byte| {
         push_hex(&mut text, prefix, *byte, is_upper);
@@ -153,14 +155,14 @@ fn hex(prefix: &str, value: &[u8], is_upper: bool) -> String {
 }
 
 fn push_hex(text: &mut String, prefix: &str, byte: u8, is_upper: bool) {
-    // A string takes whatever is written to it.
+    // Writing to a string never fails.
     let _ = match is_upper {
         true => write!(text, "{prefix}{byte:02X}"),
         false => write!(text, "{prefix}{byte:02x}"),
     };
 }
 
-/// In base64, alone and as the part of a longer text that is the value's wherever in it the value begins.
+/// Encodes in base64: alone, and as part of a longer text, at each of the three offsets.
 fn base64(value: &[u8]) -> Vec<String> {
     let alone = [
         STANDARD.encode(value),
@@ -170,19 +172,19 @@ fn base64(value: &[u8]) -> Vec<String> {
     ];
     let inside = (0..3).flat_map(|before| {
         let bytes = [&[0; 3][..before], value].concat();
-        // Characters that hold a bit of something else are not the value's own.
+        // The first and last character may hold bits of neighbours. Those are not the value's.
         let own = (8 * before).div_ceil(6)..8 * bytes.len() / 6;
         [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD]
             .map(|engine| engine.encode(&bytes)[own.clone()].to_owned())
     });
     let inside: Vec<_> = inside.collect();
-    // The second one ends where the value does, whatever comes then: many write a line break behind it.
+    // The second ends with the value itself, whatever follows. A line break is common.
     let lines = [&alone[0], &inside[0]].map(|text| lines(text));
     let all = alone.iter().chain(&inside).cloned();
     all.chain(lines.concat()).collect()
 }
 
-/// The lines of a text in base64 that is broken into lines.
+/// Returns the lines of a base64 text that is broken into lines.
 fn lines(text: &str) -> Vec<String> {
     let broken = COLUMNS.into_iter().filter(|columns| text.len() > *columns);
     let lines = broken.flat_map(|columns| text.as_bytes().chunks(columns));

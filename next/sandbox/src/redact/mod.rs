@@ -1,9 +1,10 @@
-//! [`Redactor`]: takes the values of secrets out of texts and bytes. [`Stream`] does it for what comes in pieces.
+//! [`Redactor`]: removes the values of secrets from texts and bytes. [`Stream`] does it for data in
+//! pieces.
 //!
-//! Whatever is cut is redacted before: of a secret that was cut nobody could find the rest.
+//! Redact before cutting: nothing finds the rest of a secret that was cut.
 //!
-//! This is for accidents: a request that is logged, a header in an error. A guest that wants to tell a secret can always
-//! write it in a form that nobody looks for.
+//! This protects against accidents, such as a logged request or a header in an error. A guest that
+//! wants to leak a secret can write it in a form that is not searched for.
 
 mod forms;
 #[cfg(any(test, fuzzing))]
@@ -15,34 +16,34 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, Match, MatchKind};
 
-/// A value that is shorter, in bytes, is not looked for: it is part of too many texts that are not secret.
+/// Shorter values are not searched for, because they are part of too many harmless texts.
 const MIN_BYTES: usize = 4;
-/// Of forms that have more bytes in all no table of all transitions is made: where a value repeats itself, making one takes
-/// time by the square of its length.
+/// Bytes of all forms up to which the automaton is a full table. For a value that repeats itself,
+/// building a table takes quadratic time.
 const MAX_TABLE_BYTES: usize = 16 * 1024;
-/// Stands for a secret where its name cannot. It is shorter than anything that is looked for.
+/// The mark of a secret whose name cannot be shown. It is shorter than any form.
 const SHORT_MARK: &str = "***";
 
-/// Finds secrets in all forms that they commonly take, and puts a mark such as `[secret API_KEY]` in their place.
+/// Finds secrets in all common forms, and replaces them by a mark such as `[secret API_KEY]`.
 pub struct Redactor {
     finder: AhoCorasick,
-    /// What stands in the place of each of the finder's patterns.
+    /// The mark for each of the finder's patterns.
     marks: Vec<Arc<str>>,
-    /// The bytes of the longest form.
+    /// Bytes of the longest form.
     longest: usize,
 }
 
-/// Takes secrets out of what comes in pieces, wherever these begin and end: together they become what they would be if
-/// they came at once. It holds back less than twice the bytes of the longest form.
+/// Redacts data in pieces. Together they become what they would be in one piece. Holds back less
+/// than twice the longest form.
 pub struct Stream {
     redactor: Arc<Redactor>,
     held: Vec<u8>,
-    /// Whether no mark may be longer than what it stands for.
+    /// Whether a mark may not be longer than its secret.
     keeps_size: bool,
 }
 
 impl Redactor {
-    /// Looks for these values, by name; `None` if none of them can be looked for.
+    /// Creates a redactor of secrets by name. `None` if no value is long enough to search for.
     pub fn new(values: &BTreeMap<String, String>) -> Option<Self> {
         let mut forms = BTreeMap::new();
         for (name, value) in values {
@@ -67,35 +68,37 @@ impl Redactor {
         Some(Self { marks: marks.collect(), finder, longest })
     }
 
-    /// Puts marks in the place of the secrets in a text.
+    /// Redacts a text.
     pub fn text(&self, text: &mut String) {
         if let Some(redacted) = self.bytes(text.as_bytes()) {
             *text = String::from_utf8_lossy(&redacted).into_owned();
         }
     }
 
-    /// The bytes with marks in the place of secrets; `None` if there is no secret in them.
+    /// Redacts bytes. `None` if they contain no secret.
     pub fn bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let is_in = self.is_in(bytes);
         is_in.then(|| self.redacted(bytes, bytes.len(), false).0)
     }
 
-    /// Tells whether there is a secret in these bytes.
+    /// Returns whether these bytes contain a secret.
     pub fn is_in(&self, bytes: &[u8]) -> bool {
         self.finder.find(bytes).is_some()
     }
 
-    /// Redacts what comes in pieces.
+    /// Starts a stream.
     pub fn stream(self: &Arc<Self>) -> Stream {
         Stream { redactor: Arc::clone(self), held: Vec::new(), keeps_size: false }
     }
 
-    /// The same for what must not become longer, as an artifact: `***` stands for a secret that is shorter than its mark.
+    /// Starts a stream that never becomes longer, for artifacts: `***` replaces a secret that is
+    /// shorter than its mark.
     pub fn stream_that_keeps_size(self: &Arc<Self>) -> Stream {
         Stream { keeps_size: true, ..self.stream() }
     }
 
-    /// Redacts what is before `end`, and all of a secret that begins there. Gives that, and the place that it ends at.
+    /// Redacts the bytes before `end`, and all of a secret that starts there. Returns the result
+    /// and its end in `bytes`.
     fn redacted(&self, bytes: &[u8], end: usize, keeps_size: bool) -> (Vec<u8>, usize) {
         let mut redacted = Vec::with_capacity(end);
         let mut done = 0;
@@ -122,23 +125,24 @@ impl Redactor {
 }
 
 impl Stream {
-    /// Takes the next piece, and gives what can be told by now.
+    /// Takes the next piece. Returns the data that is certain by now.
     pub fn push(&mut self, piece: &[u8]) -> Vec<u8> {
         self.held.extend_from_slice(piece);
-        // Not before as much is new as has to be looked at again, so that small pieces cost no more than large ones.
+        // The last `longest` bytes are searched again. Waiting for as many new ones keeps small
+        // pieces as cheap as large ones.
         if self.held.len() < 2 * self.redactor.longest {
             return Vec::new();
         }
-        // A secret that begins before this place ends in what is there, even the longest.
+        // Even the longest secret that starts before this place is complete.
         self.take(self.held.len() + 1 - self.redactor.longest)
     }
 
-    /// Gives the rest when nothing more comes.
+    /// Returns the rest.
     pub fn end(&mut self) -> Vec<u8> {
         self.take(self.held.len())
     }
 
-    /// Tells whether something is held back.
+    /// Returns whether data is held back.
     pub(crate) fn holds(&self) -> bool {
         !self.held.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Takes secrets out of JSON and numbers.
+//! Redaction of JSON and numbers.
 
 use std::collections::HashMap;
 
@@ -7,15 +7,15 @@ use serde_json::{Map, Value};
 use super::Redactor;
 
 impl Redactor {
-    /// The JSON `text` without secrets; `None` if there are none in it. A guest may write a secret with escapes, so its
-    /// strings are read. A number that has a secret in it becomes a string, and keys that become equal are numbered.
+    /// Redacts JSON. `None` if it contains no secret. Strings are parsed, because a guest may write
+    /// a secret with escapes. A number with a secret becomes a string, and equal keys get numbers.
     pub fn json(&self, text: &str) -> Option<String> {
-        // As it is written nothing is hidden where nothing is escaped.
+        // Without escapes, no string differs from its text.
         if !text.contains('\\') && !self.is_in(text.as_bytes()) {
             return None;
         }
         let Ok(mut value) = serde_json::from_str(text) else {
-            // What cannot be read is not handed on as it is.
+            // Invalid JSON becomes one redacted string.
             let mut text = text.to_owned();
             self.text(&mut text);
             return Some(Value::String(text).to_string());
@@ -23,7 +23,7 @@ impl Redactor {
         self.value(&mut value).then(|| value.to_string())
     }
 
-    /// Takes secrets out of a JSON value; tells whether there were any.
+    /// Redacts a JSON value. Returns whether it contained a secret.
     pub fn value(&self, value: &mut Value) -> bool {
         match value {
             Value::String(text) => {
@@ -48,7 +48,7 @@ impl Redactor {
         }
     }
 
-    /// Tells whether a number is written with a secret in it. A number has no place for a mark.
+    /// Returns whether a number's text contains a secret. A number has no place for a mark.
     pub fn is_in_number(&self, number: f64) -> bool {
         serde_json::to_vec(&number).is_ok_and(|text| self.is_in(&text))
     }
@@ -79,16 +79,16 @@ impl Redactor {
     }
 }
 
-/// Names that stay different when what made them different is taken out of them.
+/// Keeps names different after redaction has made them equal.
 #[derive(Default)]
 pub struct DistinctNames {
-    /// Those that are there, and the last number that was put behind each: where a million names become one, none of them
-    /// is counted from the start.
+    /// Known names, each with the last number appended to it, so that a million equal names are not
+    /// counted from 1 each time.
     taken: HashMap<String, u32>,
 }
 
 impl DistinctNames {
-    /// The name, with a number behind it if it is there already.
+    /// Returns the name, with a number if it is taken.
     pub fn distinct(&mut self, name: String) -> String {
         let Some(&last) = self.taken.get(&name) else {
             self.taken.insert(name.clone(), 1);

@@ -1,4 +1,4 @@
-//! [`Artifacts`]: the files that an attempt leaves, within their limits.
+//! [`Artifacts`]: the artifacts of an attempt, within their limits.
 
 use std::{
     fs::{self, File},
@@ -14,14 +14,14 @@ use crate::{
     contract::runner::provider::artifacts::ArtifactError, host_fault::fault_in, message::failure,
 };
 
-/// Bytes of an artifact that is held in memory; a larger one is in a file.
+/// Bytes of an artifact in memory. A larger one is in a file.
 pub(crate) const SMALL: u64 = 16 * 1024;
-/// Artifacts that are in files: each is open until it was sent.
+/// Artifacts in files, which stay open until they are sent.
 pub(crate) const MAX_OPEN: usize = 128;
 const MAX_NAME_BYTES: usize = 128;
 const MAX_MEDIA_TYPE_BYTES: usize = 255;
 
-/// Gives every file of this process a name of its own.
+/// Numbers the files of this process.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// An artifact as a guest left it, not redacted.
@@ -43,20 +43,20 @@ pub enum LeftContent {
     File(File),
 }
 
-/// Collects artifacts. By default there is room for none.
+/// Collects artifacts. The default has room for none.
 #[derive(Default)]
 pub(crate) struct Artifacts {
     pub(crate) files: Vec<LeftFile>,
-    /// Why some could not be kept, if that was the machine's fault, and what it lacked.
+    /// Why an artifact is lost, and the resource that the machine lacked, if it was that.
     pub(crate) lost: Option<(RowError<'static>, Option<HostFault>)>,
     max_files: u64,
     max_bytes: u64,
-    /// Where files are made.
+    /// The folder of files.
     folder: PathBuf,
 }
 
 impl Artifacts {
-    /// Keeps artifacts within limits; larger ones in files that are made in `folder` and have no name there.
+    /// Collects artifacts within limits. Larger ones are in files in `folder`, without a name.
     pub(crate) fn new(folder: &Path, limits: &Limits) -> Self {
         Self {
             files: Vec::new(),
@@ -67,12 +67,12 @@ impl Artifacts {
         }
     }
 
-    /// Bytes of all together.
+    /// Returns the bytes of all artifacts.
     pub(crate) fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
-    /// Adds a chunk to a file, which is made if it is not there.
+    /// Appends a chunk to an artifact, which is created if it does not exist.
     pub(crate) fn append(
         &mut self,
         name: String,
@@ -82,7 +82,7 @@ impl Artifacts {
         if !is_artifact_name(&name) || media_type.len() > MAX_MEDIA_TYPE_BYTES {
             return Err(ArtifactError::BadName);
         }
-        // What came after a hole would not be where the guest has put it.
+        // After a lost chunk, the next one would be in the wrong place.
         if self.lost.is_some() {
             return Err(ArtifactError::Unavailable);
         }
@@ -121,7 +121,7 @@ impl Artifacts {
     }
 }
 
-/// Writes behind a file's end; tells whether there may be a file for what is too much for memory.
+/// Appends to an artifact. Returns `false` if it needs a file and `folder` is `None`.
 fn write(left: &mut LeftFile, chunk: &[u8], folder: Option<&Path>) -> io::Result<bool> {
     if let LeftContent::Memory(kept) = &mut left.content {
         if (kept.len() + chunk.len()) as u64 <= SMALL {
@@ -137,14 +137,14 @@ fn write(left: &mut LeftFile, chunk: &[u8], folder: Option<&Path>) -> io::Result
     if let LeftContent::File(file) = &mut left.content {
         file.seek(io::SeekFrom::Start(left.bytes))?;
         file.write_all(chunk)?;
-        // Whoever gets it reads it from its start.
+        // The worker reads it from its start.
         file.rewind()?;
     }
     left.bytes += chunk.len() as u64;
     Ok(true)
 }
 
-/// Makes a file in a folder and takes its name away: of a process that dies nothing is left.
+/// Creates a file in a folder and removes its name, so that a worker that dies leaves nothing.
 fn nameless(folder: &Path) -> io::Result<File> {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let path = folder.join(format!("artifact-{number}"));
@@ -155,7 +155,7 @@ fn nameless(folder: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Tells whether an artifact may be called so; it never becomes a path.
+/// Returns whether an artifact may have this name. Names never become paths.
 pub(crate) fn is_artifact_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=MAX_NAME_BYTES).contains(&name.len())

@@ -1,4 +1,4 @@
-//! [`Host`]: what the contract's imports do for one call.
+//! [`Host`]: the contract's imports, for one call.
 
 use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc, time::SystemTime};
 
@@ -22,16 +22,17 @@ use crate::{
     redact::Redactor,
 };
 
-/// Bytes that any guest may pass to the host, or receive from it, in one call. The host copies them.
+/// Bytes that any guest may pass to the host, or receive from it, in one call. The host copies
+/// them.
 pub(crate) const MAX_HANDOVER: u64 = 32 * 1024 * 1024;
-/// Bytes that are shown of a name that a guest made up.
+/// Bytes of a guest's name in a message.
 const SHOWN_NAME: usize = 128;
-/// Bytes that are kept of what a guest says that it is at.
+/// Bytes of a progress message.
 const MAX_PROGRESS: usize = 1024;
-/// What a field of a log record takes in memory beside its text, so that a million empty ones are not free.
+/// Memory of a field in addition to its text, so that a million empty fields are not free.
 const FIELD_BYTES: usize = size_of::<(Text<'static>, Text<'static>)>();
 
-/// What the imports of one call work on, and what they leave.
+/// State of the contract's imports during one call.
 pub(crate) struct Host {
     pub(crate) guard: Guard,
     pub(crate) log: Log,
@@ -40,18 +41,18 @@ pub(crate) struct Host {
     pub(crate) denied: Denials,
     pub(crate) calls: u64,
     pub(crate) bytes_in: u64,
-    /// What the machine lacked.
+    /// A resource that the machine lacked.
     pub(crate) fault: Option<HostFault>,
-    /// Those that the guest is granted.
+    /// The granted secrets.
     pub(crate) secrets: Arc<Secrets>,
     files: Vec<AttachedFile>,
-    /// No guest can take more at once than its memory holds, and the host has it in memory, too.
+    /// Bytes of an attachment in one read. The host holds a copy of them.
     max_read: u64,
-    /// Words of progress, and bytes of them, that are left: as many as of the log.
+    /// Progress messages that are left, and their bytes: as many as log records.
     progress_left: (u64, u64),
 }
 
-/// Log records within their limits.
+/// Log records, within their limits.
 pub(crate) struct Log {
     pub(crate) records: Vec<LogRecord<'static>>,
     pub(crate) dropped: u64,
@@ -61,7 +62,7 @@ pub(crate) struct Log {
 }
 
 impl Host {
-    /// For a guest that is granted nothing.
+    /// Creates the host of a guest without grants.
     pub(crate) fn new(limits: &Limits, guard: Guard) -> Self {
         Self {
             log: Log {
@@ -85,7 +86,7 @@ impl Host {
         }
     }
 
-    /// For a call that is handed `bytes_in` bytes.
+    /// Creates the host of a call with `bytes_in` bytes of input.
     pub(crate) fn of(call: &Call<'_>, guard: Guard, bytes_in: usize) -> Self {
         Self {
             artifacts: Artifacts::new(&call.access.scratch, call.limits),
@@ -102,7 +103,7 @@ impl Host {
         }
     }
 
-    /// Makes it ready for the end of its guest's instance, which is no call of a test.
+    /// Prepares for `teardown`, which is not a call of a test.
     pub(crate) fn begin_teardown(&mut self, guard: Guard) {
         (self.log.bytes, self.log.dropped) = (0, 0);
         self.outbound.restart(guard.clone());
@@ -110,23 +111,23 @@ impl Host {
         self.guard = guard;
     }
 
-    /// Takes secrets out of what the guest leaves; none if there are none.
+    /// Redacts the output of the guest. `None` if there is nothing to find.
     pub(crate) fn redactor(&self) -> Option<&Arc<Redactor>> {
         self.secrets.redactor()
     }
 
-    /// Keeps what the guest was refused, once, while there is room for more.
+    /// Records a denied request, once, up to a bound.
     pub(crate) fn deny(&mut self, what: impl Into<Text<'static>>, grant: Option<String>) {
         let mut denied = Denied { what: what.into(), grant: grant.map(Text::from) };
         if let Some(redactor) = self.redactor() {
             redact(&mut denied.what, redactor);
-            // With a mark in it, it would grant something else.
+            // A grant with a mark in it would allow something else.
             denied.grant.take_if(|grant| redactor.is_in(grant.as_bytes()));
         }
         self.denied.add(denied);
     }
 
-    /// Adds a record of the host's own, whether there is room for more or not.
+    /// Adds a record of the host, even if the log is full.
     pub(crate) fn warn(&mut self, message: String) {
         let mut record = LogRecord {
             at: Time::from(SystemTime::now()),
@@ -138,7 +139,7 @@ impl Host {
         self.log.records.push(record);
     }
 
-    /// Keeps a record if there is room for it.
+    /// Adds a record of the guest.
     pub(crate) fn note(&mut self, mut record: LogRecord<'static>) {
         self.redact(&mut record);
         self.log.push(record);
@@ -162,7 +163,7 @@ fn redact(text: &mut Text<'static>, redactor: &Redactor) {
 }
 
 impl Log {
-    /// Keeps a record if it fits, else counts it.
+    /// Adds a record if it fits. Otherwise counts it as dropped.
     fn push(&mut self, record: LogRecord<'static>) {
         let fields = record.fields.iter();
         let fields = fields.map(|(name, value)| name.len() + value.len() + FIELD_BYTES);
@@ -272,7 +273,7 @@ impl secrets::Host for Host {
         if let Some(value) = self.secrets.get(&name) {
             return Ok(value.to_owned());
         }
-        // A guest makes up as long a name as it likes.
+        // A guest's name may have any length.
         let shown = cut_redacted(SHOWN_NAME, &name, self.redactor());
         let shown = cut(SHOWN_NAME, visible_line(&shown));
         let grant = Grant::secret(&name).filter(|_| name.len() <= SHOWN_NAME);

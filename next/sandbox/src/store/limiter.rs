@@ -1,4 +1,4 @@
-//! [`Limiter`]: memory and tables of one store, summed over all of its instances.
+//! [`Limiter`]: bounds the memory and tables of one store, summed over all of its instances.
 
 use std::sync::{
     Arc,
@@ -13,33 +13,32 @@ use crate::engine::config::{
     MAX_INSTANCES, MEMORIES, MEMORIES_ON_DEMAND, TABLES, TABLES_ON_DEMAND,
 };
 
-/// Bytes of memory that are left for all guests of a worker together.
+/// Bytes of memory that are left for all guests of a worker.
 #[derive(Clone, Debug)]
 pub(crate) struct Share(Arc<AtomicU64>);
 
-/// A guest may have what it asked for, and others hold it.
+/// The guest is within its own limit, but other guests hold the memory.
 #[derive(Clone, Copy, Debug, Error)]
 #[error(
     "other attempts hold the memory that all together may have, which `memory` of `[run]` sets"
 )]
 pub(crate) struct ShareFull;
 
-/// Counts what a guest's memories and tables hold, and says no.
+/// Counts a guest's memories and tables, and denies their growth beyond the limits.
 pub(crate) struct Limiter {
     memory: Sum,
     share: Share,
     tables: Sum,
     denial: Option<DeniedGrowth>,
-    /// Memories and tables that there may be.
     most: [u32; 2],
 }
 
-/// Something that a guest asked for and did not get.
+/// A growth that was denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeniedGrowth {
-    /// Bytes of memory, all of the guest's memories together.
+    /// Bytes of all of the guest's memories together.
     Memory { wanted: u64, limit: u64 },
-    /// Elements of tables, all of the guest's tables together.
+    /// Elements of all of the guest's tables together.
     Table { wanted: u64, limit: u64 },
 }
 
@@ -47,7 +46,7 @@ struct Sum {
     limit: u64,
     held: u64,
     peak: u64,
-    /// What was allowed last, to be taken back if the host could not provide it.
+    /// The last growth, which is undone if the host could not provide it.
     last: u64,
 }
 
@@ -62,23 +61,23 @@ impl Limiter {
         }
     }
 
-    /// No slot bounds how many memories and tables the guest has.
+    /// Raises the number of memories and tables, for guests without a slot.
     pub(crate) fn made_on_demand(&mut self) {
         self.most = [MEMORIES_ON_DEMAND, TABLES_ON_DEMAND];
     }
 
-    /// Starts anew for the next call of a guest that goes on: what it holds stays counted.
+    /// Prepares for the next call of a kept instance. Its memory stays counted.
     pub(crate) fn begin_call(&mut self) {
         self.denial = None;
         self.memory.peak = self.memory.held;
     }
 
-    /// The largest sum of memory so far, in bytes.
+    /// Returns the largest sum of memory so far, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         self.memory.peak
     }
 
-    /// The last growth that was denied.
+    /// Returns the last denied growth.
     pub(crate) fn denial(&self) -> Option<DeniedGrowth> {
         self.denial
     }
@@ -148,12 +147,11 @@ impl Drop for Limiter {
 }
 
 impl Share {
-    /// So many bytes.
     pub(crate) fn new(bytes: u64) -> Self {
         Self(Arc::new(bytes.into()))
     }
 
-    /// Takes so many bytes, if they are left.
+    /// Takes `bytes`, if they are left.
     fn take(&self, bytes: u64) -> bool {
         let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
         let less = |left: u64| left.checked_sub(bytes);
@@ -166,7 +164,7 @@ impl Share {
 }
 
 impl Default for Share {
-    /// As many as there are.
+    /// Unlimited.
     fn default() -> Self {
         Self::new(u64::MAX)
     }
@@ -177,11 +175,11 @@ impl Sum {
         Self { limit, held: 0, peak: 0, last: 0 }
     }
 
-    /// Fails with the sum that was asked for.
+    /// Adds a growth. Fails with the requested sum if it exceeds the limit.
     fn grow(&mut self, current: usize, desired: usize) -> Result<(), u64> {
         let more = desired.saturating_sub(current) as u64;
         let wanted = self.held.saturating_add(more);
-        // A failed growth is reported after a denial too; there is nothing to take back then.
+        // wasmtime reports a failed growth after a denial, too. Then there is nothing to undo.
         self.last = 0;
         if wanted > self.limit {
             return Err(wanted);

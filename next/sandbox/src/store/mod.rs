@@ -1,4 +1,4 @@
-//! [`Sandbox`]: what a store holds for its guest, and how a fresh one is made. All fixed bounds of a guest stand here.
+//! [`Sandbox`]: the data of a guest's store. The fixed bounds of a running guest are here.
 
 pub(crate) mod artifacts;
 pub(crate) mod host;
@@ -15,37 +15,38 @@ use crate::{fs::quota::Quota, interrupt::Guard};
 
 /// Live resource handles of a guest, in the component model's tables.
 const MAX_HANDLES: usize = 10_000;
-/// Live host resources of a guest: streams, pollables.
+/// Live host resources of a guest, such as streams and pollables.
 pub(crate) const MAX_RESOURCES: usize = 256;
-/// Live tasks of an asynchronous component, with what they wait for: each that waits may hold half a MiB of stack, and
-/// takes more than two of these.
+/// Live tasks of an asynchronous component, with the resources that they wait for. A waiting task
+/// may hold half a MiB of stack, and takes more than two of these.
 const MAX_TASKS: usize = 48;
-/// Bytes of one set of headers in `wasi:http`, as many as servers take. In memory it may be seven times as large, and each
-/// request has two.
+/// Bytes of a set of headers in `wasi:http`, as many as servers take. In memory it may be seven
+/// times as large, and each request has two.
 const MAX_FIELDS: usize = 8 * 1024;
 /// Bytes of randomness in one call.
 const MAX_RANDOM: u64 = 1024 * 1024;
-/// The same for a command that is a component: its texts become up to twice as long on the way and are copied again.
+/// Bytes that a command may pass in one call if it is a component: its strings may double on the
+/// way, and are copied again.
 pub(crate) const MAX_COMPONENT_HANDOVER: u64 = 8 * 1024 * 1024;
-/// What the canonical ABI needs for itself beside a reply's own bytes.
+/// Bytes that the canonical ABI needs in addition to a reply.
 pub(crate) const HANDOVER_MARGIN: u64 = 64 * 1024;
 
-/// What one store holds for its guest.
+/// The data of one store.
 pub(crate) struct Sandbox {
-    /// Serves preview 1 and WASI 0.2 alike.
+    /// Serves preview 1 and WASI 0.2.
     pub(crate) wasi: WasiP1Ctx,
     http: WasiHttpCtx,
     pub(crate) host: Host,
     pub(crate) limiter: Limiter,
-    /// Counts what is written to files; none where nothing may be.
+    /// Counts writes to files. `None` if nothing is writable.
     pub(crate) quota: Option<Quota>,
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
-    /// Bytes that the guest may hand over in one call, and what says so.
+    /// Bytes that the guest may pass in one call, and the words that explain the bound.
     pub(crate) handover: (u64, &'static str),
 }
 
-/// What a fresh store is made of.
+/// The parts of a fresh store.
 pub(crate) struct StoreRecipe<'a> {
     pub(crate) wasi: WasiCtxBuilder,
     pub(crate) host: Host,
@@ -53,12 +54,11 @@ pub(crate) struct StoreRecipe<'a> {
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
     pub(crate) limits: &'a Limits,
-    /// Bytes that the guest may hand over in one call, and what says so.
     pub(crate) handover: (u64, &'static str),
 }
 
 impl Sandbox {
-    /// Creates a sandbox with nothing but WASI, for tests that run no call.
+    /// Creates a sandbox with nothing but WASI, for tests that make no call.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn bare(limits: &Limits, guard: Guard) -> Self {
         Self {
@@ -73,14 +73,14 @@ impl Sandbox {
         }
     }
 
-    /// Makes the sandbox of a guest that goes on ready for its next call, of which nothing has been said yet. What the guest
-    /// holds stays its own: memory, tables, and what it has written to its scratch folder.
+    /// Prepares a kept guest for its next call. It keeps its memory, its tables and its scratch
+    /// folder.
     pub(crate) fn begin_call(&mut self, host: Host) {
         self.host = host;
         self.begin_anew();
     }
 
-    /// The same for the end of an instance.
+    /// Prepares a kept guest for `teardown`.
     pub(crate) fn begin_teardown(&mut self, guard: Guard) {
         self.host.begin_teardown(guard);
         self.begin_anew();
@@ -95,12 +95,12 @@ impl Sandbox {
         self.stderr.clear();
     }
 
-    /// How many host resources the guest has.
+    /// Counts the guest's host resources.
     pub(crate) fn resources(&mut self) -> usize {
         self.wasi.ctx().table.iter_mut().count()
     }
 
-    /// Tells whether the guest wanted more than its limits allow of what it holds.
+    /// Returns whether the guest was denied memory, table elements or file space.
     pub(crate) fn is_spent(&self) -> bool {
         let is_exceeded = |quota: &Quota| quota.exceeded().is_some();
         self.limiter.denial().is_some() || self.quota.as_ref().is_some_and(is_exceeded)
@@ -108,7 +108,7 @@ impl Sandbox {
 }
 
 impl StoreRecipe<'_> {
-    /// Makes the store. Nothing of the guest has run yet, and whatever runs in it is bounded.
+    /// Creates the store. No code of the guest runs before all bounds are set.
     pub(crate) fn store(mut self, engine: &wasmtime::Engine) -> Store<Sandbox> {
         let mut wasi = self
             .wasi
@@ -137,9 +137,9 @@ impl StoreRecipe<'_> {
             tasks.set_max_capacity(MAX_TASKS);
             store.data_mut().limiter.made_on_demand();
         }
-        // Asks how many memories and tables there may be, now.
+        // Reads the number of memories and tables once, so `allow_on_demand` comes first.
         store.limiter(|sandbox| &mut sandbox.limiter);
-        // Before anything of the guest runs: its start functions are guest code too.
+        // Before instantiation, because start functions are the guest's code, too.
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| store.data().host.guard.tick());
         store

@@ -1,4 +1,5 @@
-//! [`Capture`]: a guest's standard output or error, bounded, never full and never failing.
+//! [`Capture`]: keeps a guest's standard output or error, within bounds. Writes never block or
+//! fail.
 
 use std::{
     collections::VecDeque,
@@ -20,16 +21,16 @@ use wasmtime_wasi::{
 
 use crate::redact::{Redactor, Stream};
 
-/// Bytes that a guest may hand over in one write.
+/// Bytes of one write.
 const CHUNK: usize = 64 * 1024;
 
-/// Keeps the first and the last bytes of what is written and counts all. Its clones share what they keep.
+/// Keeps the first and the last bytes, and counts all. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Capture(Arc<Mutex<Captured>>);
 
 #[derive(Default)]
 struct Captured {
-    /// Takes secrets out before anything is cut.
+    /// Redacts before anything is cut.
     stream: Option<Stream>,
     head: Vec<u8>,
     head_limit: usize,
@@ -37,7 +38,7 @@ struct Captured {
     tail_limit: usize,
     written: u64,
     dropped: u64,
-    /// When each line of the head ended, and at most how many of these are noted.
+    /// End of each line in the head, for at most `most_times` lines.
     times: Vec<Time>,
     most_times: usize,
 }
@@ -53,22 +54,22 @@ impl Capture {
         })))
     }
 
-    /// Takes secrets out of what is written.
+    /// Redacts all writes.
     pub(crate) fn redacted_by(self, redactor: Option<&Arc<Redactor>>) -> Self {
         self.kept().stream = redactor.map(Redactor::stream);
         self
     }
 
-    /// Notes when each of the first `lines` lines came.
+    /// Records the time of each of the first `lines` lines.
     pub(crate) fn with_times(self, lines: u64) -> Self {
         self.kept().most_times = usize::try_from(lines).unwrap_or(usize::MAX);
         self
     }
 
-    /// Forgets what was written.
+    /// Clears everything that was written.
     pub(crate) fn clear(&self) {
         let mut kept = self.kept();
-        // What it holds back goes, too.
+        // Otherwise the next call would start with bytes that are held back.
         kept.flush();
         let before = mem::take(&mut *kept);
         *kept = Captured {
@@ -80,12 +81,12 @@ impl Capture {
         };
     }
 
-    /// When each of the first lines came.
+    /// Takes the times of the first lines.
     pub(crate) fn take_times(&self) -> Vec<Time> {
         mem::take(&mut self.kept().times)
     }
 
-    /// Takes everything that was written out of here; fails with the number of bytes if some had to be dropped.
+    /// Takes everything that was written. Fails with the number of bytes if some were dropped.
     pub(crate) fn take_whole(&self) -> Result<Vec<u8>, u64> {
         let mut kept = self.kept();
         if kept.dropped > 0 {
@@ -96,7 +97,7 @@ impl Capture {
         Ok(whole)
     }
 
-    /// Drops all but `most` bytes from the start and as many from the end, after secrets were taken out.
+    /// Redacts, then drops all but `most` bytes from the start and as many from the end.
     pub(crate) fn shorten(&self, most: u64, redactor: Option<&Arc<Redactor>>) {
         let shorter = Self::new(most, most).redacted_by(redactor);
         let (mut kept, mut shorter) = (self.kept(), shorter.kept());
@@ -104,7 +105,7 @@ impl Capture {
         if kept.dropped > 0
             && let Some(stream) = &mut shorter.stream
         {
-            // What the stream holds back may begin a secret whose rest was dropped.
+            // The held bytes may be the start of a secret whose rest was dropped.
             let held = stream.end().len();
             shorter.dropped += held as u64;
         }
@@ -113,7 +114,7 @@ impl Capture {
         mem::swap(&mut *kept, &mut *shorter);
     }
 
-    /// What was kept, as text, with a line in the middle that says how much was dropped.
+    /// Returns the kept bytes as text, with a line in the middle that counts the dropped ones.
     pub(crate) fn text(&self) -> String {
         let mut kept = self.kept();
         kept.flush();
@@ -128,13 +129,13 @@ impl Capture {
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 
-    /// How many bytes were written, kept or not.
+    /// Returns the number of bytes that were written, kept or not.
     pub(crate) fn written(&self) -> u64 {
         self.kept().written
     }
 
     fn kept(&self) -> MutexGuard<'_, Captured> {
-        // Nothing in here can be left half done by a panic.
+        // No panic can leave this half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -159,7 +160,7 @@ impl Captured {
         }
     }
 
-    /// Keeps what the stream has held back.
+    /// Keeps the bytes that the stream holds back.
     fn flush(&mut self) {
         if let Some(stream) = &mut self.stream {
             let rest = stream.end();
@@ -167,7 +168,7 @@ impl Captured {
         }
     }
 
-    /// Keeps what there is room for.
+    /// Keeps the bytes that fit.
     fn cut(&mut self, bytes: &[u8]) {
         let room = self.head_limit - self.head.len();
         let (head, rest) = bytes.split_at(room.min(bytes.len()));
@@ -191,7 +192,8 @@ impl StdoutStream for Capture {
         Box::new(self.clone())
     }
 
-    // The default wraps `async_stream` into a writer with a task of its own. Preview 1 uses this one too.
+    // The default wraps `async_stream` into a writer with its own task. Preview 1 uses this stream,
+    // too.
     fn p2_stream(&self) -> Box<dyn OutputStream> {
         Box::new(self.clone())
     }
