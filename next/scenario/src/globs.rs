@@ -1,4 +1,4 @@
-//! Globs over ids and names, where `*` crosses `/`, and over files, where it does not.
+//! Globs over ids and names, in which `*` matches `/`, and over files, in which it does not.
 
 use std::borrow::Cow;
 
@@ -6,10 +6,9 @@ use globset::{Error, Glob, GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 
 /// Compiles a glob over the ids of tests and the names of providers.
 ///
-/// A pair of brackets with `=`, or nothing but `*`, between them is no set of characters, but part of a name such as
-/// `gpt[size=small]`.
+/// Brackets that contain `=`, or only `*`, are part of a name such as `gpt[size=small]`, not a set of characters.
 pub(crate) fn over_ids(text: &str) -> Result<Glob, Error> {
-    Glob::new(&with_plain_names(text))
+    Glob::new(&escape_names(text))
 }
 
 /// A glob over the ids of trials and tests.
@@ -21,13 +20,12 @@ impl IdGlob {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, as the rest of a sentence.
+    /// The mistake, which continues a sentence.
     pub fn new(text: &str) -> Result<Self, String> {
         let glob = over_ids(text).map_err(|error| error.kind().to_string())?;
         Ok(Self(glob.compile_matcher()))
     }
 
-    /// Tells whether an id matches.
     pub fn is_match(&self, id: &str) -> bool {
         self.0.is_match(id)
     }
@@ -38,7 +36,7 @@ pub(crate) fn over_files(text: &str) -> Result<Glob, Error> {
     GlobBuilder::new(text).literal_separator(true).build()
 }
 
-/// Compiles globs over ids, one of which must match.
+/// Compiles a set of globs over ids. It matches if one of them does.
 pub(crate) fn set<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, Error> {
     let mut builder = GlobSetBuilder::new();
     for text in globs {
@@ -47,8 +45,8 @@ pub(crate) fn set<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, Error> {
     builder.build()
 }
 
-/// Escapes the brackets of names that a matrix has made.
-fn with_plain_names(text: &str) -> Cow<'_, str> {
+/// Escapes the brackets in names of a matrix.
+fn escape_names(text: &str) -> Cow<'_, str> {
     if !text.contains('[') {
         return text.into();
     }
@@ -77,7 +75,7 @@ mod tests {
     use super::over_ids;
 
     #[test]
-    fn brackets_with_an_equals_sign_are_part_of_a_name() {
+    fn brackets_with_equals_sign_are_literal() {
         let matches = |text: &str, name: &str| {
             let glob = over_ids(text).unwrap();
             glob.compile_matcher().is_match(name)
@@ -101,7 +99,7 @@ mod tests {
         }
         assert!(matches("a*c", "a/b/c"));
         assert!(matches("a[0-3]/b", "a2/b"));
-        // What would be a set that ends before it begins.
+        // As a set of characters, `z-a` would be invalid.
         assert!(matches("m[v=z-a]", "m[v=z-a]"));
     }
 }

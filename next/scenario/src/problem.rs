@@ -1,60 +1,56 @@
-//! [`Problems`]: what is wrong with a scenario and its lists, printed as rustc prints errors.
+//! [`Problems`]: the mistakes of a scenario and its lists, printed as rustc prints errors.
 
 use std::{ops::Range, sync::Arc};
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 use runner_model::visible::{steers, visible};
 
-/// Longer pieces of a text are not shown, only their place.
+/// Bytes of a text to show. Of a longer one only the place is shown.
 const MAX_SHOWN_BYTES: usize = 4096;
 
-/// Problems of a scenario and its lists, each with its place. Never empty.
+/// Problems of a scenario and its lists, each with its place.
 #[derive(Debug, Default)]
 pub struct Problems {
     shown: Vec<Problem>,
     total: usize,
 }
 
-/// One thing that is wrong.
+/// A mistake.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     pub(crate) message: String,
-    /// The first is where the problem is, the others are what it contradicts.
+    /// The place of the problem, then those it contradicts.
     pub(crate) places: Vec<Place>,
     pub(crate) help: Option<String>,
 }
 
-/// Where something stands.
+/// A marked part of a source.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) source: Arc<Source>,
-    /// Bytes of the source's text.
+    /// A range of bytes of the source's text.
     pub(crate) span: Range<usize>,
-    /// What to say there.
     pub(crate) label: String,
 }
 
 /// A file, or a part of one.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// For people.
+    /// The path for people.
     pub(crate) path: String,
-    /// Empty if there is nothing to show.
+    /// Empty for problems of the whole file.
     pub(crate) text: String,
     /// The number of the text's first line in its file, from 1.
     pub(crate) first_line: usize,
 }
 
 impl Problems {
-    /// All problems as rustc prints them, with colours if asked, at most `width` columns wide.
+    /// Returns the text of all problems, at most `width` columns wide.
     pub fn render(&self, color: bool, width: usize) -> String {
-        let renderer = match color {
-            true => Renderer::styled(),
-            false => Renderer::plain(),
-        };
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let renderer = renderer.term_width(width);
-        let shown = self.shown.iter();
-        let mut texts: Vec<_> = shown.map(|problem| problem.render(&renderer)).collect();
+        let mut texts: Vec<_> =
+            self.shown.iter().map(|problem| problem.render(&renderer)).collect();
         let hidden = self.total - self.shown.len();
         if hidden > 0 {
             let note = format!(
@@ -66,7 +62,7 @@ impl Problems {
         texts.join("\n\n") + "\n"
     }
 
-    /// How many problems there are.
+    /// Returns the number of problems, with those that are not shown.
     pub fn count(&self) -> usize {
         self.total
     }
@@ -77,22 +73,22 @@ impl Problems {
         self.total += other.total;
     }
 
-    /// These problems, at most so many of which are shown.
-    pub(crate) fn first(most: usize, problems: impl IntoIterator<Item = Problem>) -> Self {
+    /// Collects problems, of which at most `max_shown` are shown.
+    pub(crate) fn first(max_shown: usize, problems: impl IntoIterator<Item = Problem>) -> Self {
         let mut all = Self::default();
-        problems.into_iter().for_each(|problem| all.add(most, problem));
+        problems.into_iter().for_each(|problem| all.add(max_shown, problem));
         all
     }
 
-    /// Adds a problem, which is shown if at most so many are.
-    pub(crate) fn add(&mut self, most: usize, problem: Problem) {
+    /// Adds a problem, which is shown if fewer than `max_shown` are.
+    pub(crate) fn add(&mut self, max_shown: usize, problem: Problem) {
         self.total += 1;
-        if self.shown.len() < most {
+        if self.shown.len() < max_shown {
             self.shown.push(problem);
         }
     }
 
-    /// Adds so many problems, which are not shown.
+    /// Adds `count` problems that are not shown.
     pub fn add_hidden(&mut self, count: usize) {
         self.total += count;
     }
@@ -105,12 +101,12 @@ impl From<Problem> for Problems {
 }
 
 impl Problem {
-    /// A problem without a place.
+    /// Creates a problem without a place.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), places: Vec::new(), help: None }
     }
 
-    /// A problem of a file as a whole.
+    /// Creates a problem of a whole file.
     pub(crate) fn of_file(path: &str, message: impl Into<String>) -> Self {
         Self::new(message).at(Place::new(&Source::new(path, "", 1), 0..0, ""))
     }
@@ -135,16 +131,14 @@ impl Problem {
         let mut group = Group::with_title(title);
         let mut places = &self.places[..];
         while let Some((first, _)) = places.split_first() {
-            // What is not shown has its place alone.
-            let is_beside = |place: &&Place| Arc::ptr_eq(&place.source, &first.source);
-            let beside = places.iter().take_while(is_beside);
-            let together = match beside.clone().any(Place::is_on_a_long_line) {
-                true => 1,
-                false => beside.count(),
-            };
+            let same_source =
+                places.iter().take_while(|place| Arc::ptr_eq(&place.source, &first.source));
+            // Of a long line only the place is shown, which takes an element of its own.
+            let has_long_line = same_source.clone().any(Place::is_on_long_line);
+            let count = if has_long_line { 1 } else { same_source.count() };
             let is_primary = places.len() == self.places.len();
-            group = group.element(shown(&places[..together], is_primary));
-            places = &places[together..];
+            group = group.element(snippet(&places[..count], is_primary));
+            places = &places[count..];
         }
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(visible(help)));
@@ -158,7 +152,7 @@ impl Place {
         Self { source: Arc::clone(source), span, label: label.to_owned() }
     }
 
-    fn is_on_a_long_line(&self) -> bool {
+    fn is_on_long_line(&self) -> bool {
         lines_around(&self.source.text, self.span.clone()).len() > MAX_SHOWN_BYTES
     }
 }
@@ -168,26 +162,26 @@ impl Source {
         Arc::new(Self { path: path.to_owned(), text: text.to_owned(), first_line })
     }
 
-    /// The line of the whole file that has the byte at `offset`, from 1.
+    /// Returns the line in the file of the byte at `offset`, from 1.
     fn line(&self, offset: usize) -> usize {
         self.first_line + line_breaks(&self.text.as_bytes()[..offset])
     }
 }
 
-/// How many line breaks there are.
+/// Counts line breaks.
 pub(crate) fn line_breaks(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// The lines of a text that a part of it stands in.
+/// Returns the range of the lines that contain a part of a text.
 fn lines_around(text: &str, part: Range<usize>) -> Range<usize> {
     let start = text[..part.start].rfind('\n').map_or(0, |at| at + 1);
     let end = text[part.end..].find('\n');
     start..end.map_or(text.len(), |end| part.end + end)
 }
 
-/// Shows places of one source, which are lines of its text with marks.
-fn shown<'a>(places: &'a [Place], is_primary: bool) -> Element<'a> {
+/// Returns the lines of a source with its marked places.
+fn snippet<'a>(places: &'a [Place], is_primary: bool) -> Element<'a> {
     let source = &*places[0].source;
     let text = &source.text;
     let path = visible(&source.path);
@@ -197,7 +191,7 @@ fn shown<'a>(places: &'a [Place], is_primary: bool) -> Element<'a> {
     let spans = || places.iter().map(|place| &place.span);
     let first = spans().map(|span| span.start).min().unwrap_or_default();
     let last = spans().map(|span| span.end).max().unwrap_or_default();
-    // Only the lines with marks: counting those of a large file anew for each problem would take seconds.
+    // Only lines with marks: the renderer would count those of a large file again for each problem, which takes seconds.
     let Range { start, end } = lines_around(text, first..last);
     let at = places[0].span.start;
     if end - start > MAX_SHOWN_BYTES && places.len() == 1 {
@@ -220,7 +214,7 @@ fn shown<'a>(places: &'a [Place], is_primary: bool) -> Element<'a> {
     snippet.into()
 }
 
-/// Replaces what steers a terminal by characters with as many bytes, so that places stay.
+/// Replaces control characters of terminals by others of the same length, so that places keep their meaning.
 fn plain(text: &str) -> String {
     let replace = |character: char| match character {
         character if !steers(character) || character == '\r' => character,

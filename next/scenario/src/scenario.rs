@@ -1,9 +1,6 @@
-//! [`Scenario`]: reading its file, and the keys at its top.
+//! [`Scenario`]: reads its file, and the keys at its top.
 
 use std::{
-    collections::HashMap,
-    fs::File,
-    io::{self, Read},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,48 +9,38 @@ use runner_model::{Budgets, FailFast, Micros, provider::Provider};
 use serde_json::{Map, Value};
 
 use crate::{
-    check,
-    document::{Document, Made},
-    files,
-    form::{Form, List, Sub},
-    matrix,
-    problem::{Place, Problem, Problems, Source, line_breaks},
-    provider_keys::{BUDGET, CONCURRENCY, PROVIDERS, budget_of},
-    reading::{At, Part, Places, Reading, keys},
-    records::AllTests,
-    scalar::{DURATION, GiveUp, Integer, Number, SIZE, TEXT},
-    suite::Suite,
-    table::Table,
-    template_inputs,
-    test_keys::{DEFAULTS, LIST, TEST, TestList, TestSettings, WrittenTest},
+    keys::{
+        BUDGET, CONCURRENCY, DEFAULTS, LIST, PROVIDERS, TEST, TestList, TestSettings, WrittenTest,
+        budget_of, consistency, files, matrix, template_inputs,
+    },
+    problem::{Problem, Problems},
+    reading::{
+        At, DURATION, Document, FailFastForm, Form, Integer, List, MatrixOrigins, Number, Reader,
+        SIZE, TEXT, Table, TableForm, read_text,
+    },
 };
 
-/// Bytes of a text that is read as a whole, and of a record, so that they take little memory whatever is in them.
-pub(crate) const MAX_BYTES: u64 = 16 << 20;
 /// Problems of a scenario that are shown.
-const MAX_SHOWN: usize = 100;
+pub(crate) const MAX_SHOWN: usize = 100;
 
-/// A scenario that was read and checked. Test lists are read by [`crate::resolve`].
+/// A valid scenario. [`crate::resolve`] reads its test lists.
 #[derive(Debug, Default)]
 pub struct Scenario {
     /// `name`, or the file's name without its extension.
     pub name: String,
-    /// The file's text, as it is stored with a run.
+    /// The file's text, which is stored with a run.
     pub text: String,
-    /// The folder that paths in it are relative to.
+    /// The folder that paths are relative to. Empty for a stored scenario.
     pub folder: PathBuf,
-    /// How long a session may take.
+    /// The timeout of a session.
     pub timeout: Duration,
-    /// `[run]`.
     pub run: RunOptions,
-    /// The providers by name, ascending; those of a matrix by its values, the last key changing first. A suite names them
-    /// by their index.
+    /// The providers by name, ascending. Those of a matrix are at the place of its table, the last key changing first. A
+    /// suite has their indexes.
     pub providers: Vec<Provider>,
-    /// The keys of tests' `meta` by which results are told; none: all.
+    /// The keys of `meta` by which reports group results. `None` means all.
     pub dimensions: Option<Vec<String>>,
-    /// The providers that matrices have made.
-    pub(crate) made: Made,
-    /// The file as the user named it.
+    pub(crate) matrix_origins: MatrixOrigins,
     pub(crate) path: String,
     pub(crate) defaults: TestSettings,
     pub(crate) tests: Vec<WrittenTest>,
@@ -63,21 +50,20 @@ pub struct Scenario {
 /// `[run]` of a scenario.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
-    /// How many attempts run at once; none: the number of cores.
+    /// Attempts that may run at once. `None` means the number of cores.
     pub concurrency: Option<u32>,
-    /// How long guests are asked to stop before they are interrupted.
+    /// Time for guests to stop before they are interrupted.
     pub grace: Micros,
-    /// When a session gives up.
     pub fail_fast: FailFast,
-    /// Bytes that running attempts may hold together; none: 75 % of what there is.
+    /// Bytes for all running attempts. `None` means 75 % of the machine's memory.
     pub memory: Option<u64>,
-    /// What all providers together may use up of what they measure.
+    /// Limits on the metrics that all providers report, summed.
     pub budget: Budgets,
-    /// A number that is handed to every provider.
+    /// A number that every provider receives.
     pub seed: u32,
 }
 
-/// Reads and checks a scenario. Opens no list and no plugin; only that they exist is looked at.
+/// Reads and checks a scenario. Checks that lists and plugins exist, but opens none.
 ///
 /// # Errors
 ///
@@ -94,51 +80,16 @@ pub fn load(path: &Path) -> Result<Scenario, Problems> {
     parse(&shown, text, &stem, Some(folder))
 }
 
-/// Reads a scenario that is stored with a run. No other file is looked at, so it works where the originals are gone.
-/// `name` is the run's scenario name.
+/// Reads a scenario that is stored with a run, whose name is `name`. Uses no other file, since the originals may be gone.
 ///
 /// # Errors
 ///
-/// Its problems; there are some only if it was changed or is of another version.
+/// Its problems, if it was edited or is of another version.
 pub fn parse_stored(text: &str, name: &str) -> Result<Scenario, Problems> {
     parse("scenario.toml", text.to_owned(), name, None)
 }
 
-/// Reads a text as a whole. `noun` is what it is, `shown` its path for people, and `help` what to do if it is too large.
-pub(crate) fn read_text(
-    path: &Path,
-    shown: &str,
-    noun: &str,
-    help: &str,
-) -> Result<String, Problem> {
-    let cannot =
-        |error: io::Error| Problem::of_file(shown, format!("cannot read the {noun}: {error}"));
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(cannot)?;
-    let mut file = file.take(MAX_BYTES + 1);
-    file.read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        let message = format!("the {noun} has more than 16 MiB");
-        return Err(Problem::of_file(shown, message).with_help(help));
-    }
-    String::from_utf8(bytes).map_err(|error| not_utf8(shown, 1, error.as_bytes()))
-}
-
-/// Says where a text has bytes that are not UTF-8; its first line has this number.
-pub(crate) fn not_utf8(path: &str, first_line: usize, bytes: &[u8]) -> Problem {
-    let valid = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
-    let (before, after) = bytes.split_at(valid);
-    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    let rest = after.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes[start..valid + rest.len()]);
-    let source = Source::new(path, &text, first_line + line_breaks(before));
-    let at = valid - start;
-    let span = at..at + char::REPLACEMENT_CHARACTER.len_utf8();
-    let place = Place::new(&source, span, "not UTF-8 from here");
-    Problem::new("the text is not UTF-8").at(place)
-}
-
-/// `folder` is where the files that it names are looked for; none for a stored scenario.
+/// Parses a scenario. `folder` is `None` for a stored one.
 fn parse(
     path: &str,
     text: String,
@@ -152,42 +103,40 @@ fn parse(
         let empty = Problem::of_file(path, "the scenario is empty").with_help(EXAMPLE);
         return Err(empty.into());
     }
-    let mut reading = Reading::new(&document);
-    let made = matrix::expand(&mut root, &document, &mut reading);
-    problems.append(&mut reading.problems);
-    document.made = made;
-    let mut reading = Reading::new(&document);
-    reading.refused_nulls = true;
-    reading.folder = folder.as_deref();
-    // Values are looked at again below.
-    let scenario = SCENARIO.read(&At::ROOT, &mut root.clone(), &mut reading);
-    check::check(&root, &mut reading);
-    problems.append(&mut reading.problems);
-    problems.extend(check::missing_parts(path, &root));
-    let providers = scenario.iter().flat_map(|scenario| &scenario.providers);
-    problems
-        .extend(providers.flat_map(|provider| template_inputs::never_there(provider, &document)));
+    let mut reader = Reader::new(&document);
+    let matrix_origins = matrix::expand(&mut root, &document, &mut reader);
+    problems.append(&mut reader.problems);
+    document.matrix_origins = matrix_origins;
+    let mut reader = Reader::new(&document);
+    reader.refused_nulls = true;
+    reader.folder = folder.as_deref();
+    // Reading takes values out, and the checks below need them.
+    let scenario = SCENARIO.read(&At::ROOT, &mut root.clone(), &mut reader);
+    consistency::check(&root, &mut reader);
+    problems.append(&mut reader.problems);
+    problems.extend(consistency::missing_parts(path, &root));
+    for provider in scenario.iter().flat_map(|scenario| &scenario.providers) {
+        problems.extend(template_inputs::check_templates(provider, &document));
+    }
     let (true, Some(mut scenario)) = (problems.is_empty(), scenario) else {
         return Err(sorted(problems));
     };
-    // The providers of a matrix stand in its order where its table does.
-    let place = |provider: &Provider| match document.made.get(&*provider.name) {
-        Some((table, number)) => (table.clone(), *number),
-        None => (provider.name.to_string(), 0),
-    };
-    scenario.providers.sort_by_cached_key(place);
+    scenario.providers.sort_by_cached_key(|provider| {
+        let origin = document.matrix_origins.get(&*provider.name).cloned();
+        origin.unwrap_or_else(|| (provider.name.to_string(), 0))
+    });
     if scenario.name.is_empty() {
         scenario.name = name.to_owned();
     }
-    scenario.made = document.made;
+    scenario.matrix_origins = document.matrix_origins;
     scenario.folder = folder.unwrap_or_default();
     scenario.path = path.to_owned();
     scenario.text = text;
     Ok(scenario)
 }
 
-/// Sorts problems by their places. A mistake that several checks find is told once.
-fn sorted(mut problems: Vec<Problem>) -> Problems {
+/// Sorts problems by their places, and removes duplicates of several checks.
+pub(crate) fn sorted(mut problems: Vec<Problem>) -> Problems {
     let key = |problem: &Problem| {
         let start = problem.places.first().map_or(0, |place| place.span.start);
         (start, problem.message.clone())
@@ -198,18 +147,17 @@ fn sorted(mut problems: Vec<Problem>) -> Problems {
 }
 
 impl Scenario {
-    /// The file as the user named it.
+    /// Returns the file as the user named it.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The data files of its test lists, for one that was read from its file.
+    /// Returns the data files of its test lists. Empty for a stored scenario.
     pub fn list_files(&self) -> impl Iterator<Item = PathBuf> + '_ {
-        let files = self.lists.iter().flat_map(|list| &list.files);
-        files.map(|file| self.folder.join(file))
+        self.lists.iter().flat_map(|list| &list.files).map(|file| self.folder.join(file))
     }
 
-    /// The folders in which globs of its test lists look for files.
+    /// Returns the folders that the globs of its test lists search.
     pub fn list_folders(&self) -> Vec<PathBuf> {
         let document = Document::parse(&self.path, &self.text);
         let root = document.map_or(Value::Null, |document| document.value(&mut Vec::new()));
@@ -223,72 +171,12 @@ impl Scenario {
         globs.filter_map(folder).collect()
     }
 
-    /// What was found wrong with providers later, each with its place.
-    pub fn provider_problems(&self, found: &[ProviderProblem]) -> Problems {
-        let document = self.document().ok();
-        let problem = |found: &ProviderProblem| {
-            let mut places = Vec::new();
-            if let (Some(document), Some(provider)) =
-                (&document, self.providers.get(usize::from(found.provider)))
-            {
-                let above = ["providers", &provider.name].into_iter();
-                let path = keys(above.chain(found.key.split('.')));
-                let label = format!("of provider `{}`", provider.name);
-                places = document.places(&path, Part::Value, &label);
-            }
-            let (message, help) = (found.message.clone(), found.help.clone());
-            Problem { message, places, help }
-        };
-        sorted(found.iter().map(problem).collect())
-    }
-
-    /// What was found wrong with tests of its suite later, each with its place. Lists are read again up to the last of
-    /// these tests.
-    pub fn test_problems(&self, suite: &Suite, found: &[TestProblem]) -> Problems {
-        let mut places = match self.document() {
-            Ok(document) => AllTests::new(self, &document).places_of(suite, found),
-            Err(_) => HashMap::new(),
-        };
-        let problem = |(index, found): (usize, &TestProblem)| Problem {
-            message: found.message.clone(),
-            places: places.remove(&index).unwrap_or_default(),
-            help: found.help.clone(),
-        };
-        Problems::first(MAX_SHOWN, found.iter().enumerate().map(problem))
-    }
-
-    /// Its text, with the providers that matrices have made.
+    /// Parses its text again, for places.
     pub(crate) fn document(&self) -> Result<Document<'_>, Vec<Problem>> {
         let mut document = Document::parse(&self.path, &self.text)?;
-        document.made.clone_from(&self.made);
+        document.matrix_origins.clone_from(&self.matrix_origins);
         Ok(document)
     }
-}
-
-/// Something that is wrong with a test, and that only its provider or a whole file shows.
-#[derive(Clone, Debug)]
-pub struct TestProblem {
-    /// The test's index in the suite.
-    pub test: u64,
-    /// The test's key, such as `input` or `expect`.
-    pub key: &'static str,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub help: Option<String>,
-}
-
-/// Something that is wrong with a provider, and that only its plugin or the environment shows.
-#[derive(Clone, Debug)]
-pub struct ProviderProblem {
-    /// The provider's index.
-    pub provider: u16,
-    /// The key of its table, such as `plugin` or `grants.secrets`.
-    pub key: &'static str,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub help: Option<String>,
 }
 
 const EXAMPLE: &str = r#"a scenario needs a provider and a test, for example:
@@ -301,22 +189,26 @@ id = "greeting"
 input = "hello"
 expect = { equals = "hello" }"#;
 
-pub(crate) const SCENARIO: Sub<Scenario> = Sub("Top level", scenario);
-const RUN: Sub<RunOptions> = Sub("`[run]`", run);
+pub(crate) const SCENARIO: TableForm<Scenario> = TableForm("Top level", scenario);
+const RUN: TableForm<RunOptions> = TableForm("`[run]`", run);
 
-/// Reads all that is in the file; its text, folder and path are added later.
+/// Reads the keys at the top. The caller adds text, folder and path.
 fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
     let name = table.optional("name", &TEXT).unwrap_or_default();
     table.optional("description", &TEXT);
     let minutes = table.or("timeout_minutes", &Number(0.001, 525_600.0), "60");
-    let providers = |named: Vec<(_, Provider)>| named.into_iter().map(|(_, provider)| provider);
     Some(Scenario {
         name,
         timeout: Duration::from_secs_f64(minutes * 60.0),
         defaults: table.optional("defaults", &DEFAULTS).unwrap_or_default(),
         run: table.optional("run", &RUN).unwrap_or_default(),
         dimensions: table.optional("dimensions", &List(0, TEXT)),
-        providers: providers(table.optional("providers", &PROVIDERS).unwrap_or_default()).collect(),
+        providers: table
+            .optional("providers", &PROVIDERS)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(_, provider)| provider)
+            .collect(),
         tests: table.optional("tests", &List(0, TEST)).unwrap_or_default(),
         lists: table.optional("test_lists", &List(0, LIST)).unwrap_or_default(),
         ..Scenario::default()
@@ -327,7 +219,7 @@ fn run(table: &mut Table<'_, '_>) -> Option<RunOptions> {
     Some(RunOptions {
         budget: budget_of(None, table.optional("budget", &BUDGET)),
         concurrency: table.optional("concurrency", &CONCURRENCY),
-        fail_fast: table.or("fail_fast", &GiveUp, "false"),
+        fail_fast: table.or("fail_fast", &FailFastForm, "false"),
         memory: table.optional("memory", &SIZE),
         grace: table.or("grace", &DURATION, r#""0s""#),
         seed: table.or("seed", &Integer(0, u32::MAX), "0"),

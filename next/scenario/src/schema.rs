@@ -3,28 +3,28 @@
 use serde_json::{Value, json};
 
 use crate::{
-    form::{Form, TEMPLATE},
+    keys::DEFAULTS,
+    reading::{Form, TEMPLATE},
     scenario::SCENARIO,
-    test_keys::DEFAULTS,
 };
 
-/// The JSON Schema of a scenario.
+/// Returns the JSON Schema of a scenario.
 pub fn schema() -> Value {
     let mut schema = SCENARIO.schema();
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
     schema["title"] = json!("A scenario of `runner`");
-    schema["description"] = json!("Which tests run on which providers, and what must come.");
+    schema["description"] = json!("Tests, the providers they run on, and the expected outputs.");
     schema
 }
 
-/// The tables of all keys, in Markdown, for the page on scenarios.
+/// Returns the tables of all keys in Markdown, for `docs/scenarios.md`.
 pub fn reference() -> String {
     let mut tables = Vec::new();
     collect(&SCENARIO.schema(), &mut tables);
     tables.iter().map(table).collect::<Vec<_>>().join("\n")
 }
 
-/// Collects the schemas of a table and those in it, each once.
+/// Collects the schemas of a table and of those in it, each once.
 fn collect(schema: &Value, tables: &mut Vec<Value>) {
     if let Some(properties) = schema["properties"].as_object() {
         if tables.iter().any(|table| table["title"] == schema["title"]) {
@@ -33,8 +33,7 @@ fn collect(schema: &Value, tables: &mut Vec<Value>) {
         tables.push(schema.clone());
         properties.values().for_each(|inner| collect(inner, tables));
     }
-    let inner = ["items", "additionalProperties"].iter();
-    let inner = inner.filter_map(|key| schema.get(key));
+    let inner = ["items", "additionalProperties"].iter().filter_map(|key| schema.get(key));
     let options = schema["anyOf"].as_array().into_iter().flatten();
     inner.chain(options).for_each(|inner| collect(inner, tables));
 }
@@ -42,11 +41,7 @@ fn collect(schema: &Value, tables: &mut Vec<Value>) {
 fn table(schema: &Value) -> String {
     let defaults = DEFAULTS.schema();
     let is_defaults = schema["title"] == defaults["title"];
-    let note = if is_defaults {
-        "; each of these keys may also stand on a test and on a test list"
-    } else {
-        ""
-    };
+    let note = if is_defaults { "; tests and test lists may have these keys, too" } else { "" };
     let mut text = format!("**{}{note}**\n\n", words(&schema["title"]));
     text += "| key | value | default | meaning |\n| --- | --- | --- | --- |\n";
     for (key, property) in schema["properties"].as_object().into_iter().flatten() {
@@ -59,8 +54,8 @@ fn table(schema: &Value) -> String {
             None if required.any(|name| name == key) => "required".to_owned(),
             None => String::new(),
         };
-        let (form, about) = (form(property), words(&property["description"]));
-        text += &format!("| `{key}` | {form} | {default} | {about} |\n");
+        let (form, description) = (form(property), words(&property["description"]));
+        text += &format!("| `{key}` | {form} | {default} | {description} |\n");
     }
     text
 }
@@ -69,7 +64,7 @@ fn words(text: &Value) -> &str {
     text.as_str().unwrap_or_default()
 }
 
-/// What a value is, for people.
+/// Returns the kind of a value for people.
 fn form(schema: &Value) -> String {
     const MAX_NAMED: usize = 4;
     if let Some(options) = schema["anyOf"].as_array() {

@@ -1,48 +1,44 @@
-//! [`RootSettings`]: `runner.toml`, what a results root says for itself.
+//! [`RootSettings`]: `runner.toml` of a results root.
 
 use std::time::Duration;
 
 use crate::{
-    document::Document,
-    form::Sub,
     problem::Problems,
-    scalar::{AGE, Integer, SIZE},
-    table::Table,
+    reading::{AGE, Document, Integer, SIZE, Table, TableForm},
 };
 
 /// The keys of `runner.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RootSettings {
-    /// Which runs go.
     pub retention: Retention,
 }
 
-/// `[retention]`: a run goes if any of these names it.
+/// `[retention]`: `prune` removes a run if one of these selects it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// Those that ended longer ago than this.
+    /// Selects runs that ended longer ago than this.
     pub older_than: Option<Duration>,
-    /// All but so many of the newest.
+    /// Selects all but this number of the newest runs.
     pub keep_last: Option<u64>,
-    /// The oldest, until the rest has no more bytes than this.
+    /// Selects the oldest runs until the others have at most this number of bytes.
     pub max_size: Option<u64>,
 }
 
 impl RootSettings {
-    /// Reads the text of a `runner.toml`, whose path is for messages.
+    /// Parses a `runner.toml`. The path is for messages.
     ///
     /// # Errors
     ///
     /// All of its problems.
     pub fn parse(path: &str, text: &str) -> Result<Self, Problems> {
-        let document = Document::parse(path, text);
-        let settings = document.and_then(|document| document.read(&SETTINGS));
-        settings.map_err(|problems| Problems::first(100, problems))
+        Document::parse(path, text)
+            .and_then(|document| document.read(&SETTINGS))
+            .map_err(|problems| Problems::first(100, problems))
     }
 }
 
-pub(crate) const SETTINGS: Sub<RootSettings> = Sub("`runner.toml`", settings);
-const RETENTION: Sub<Retention> = Sub("`[retention]`", retention);
+pub(crate) const SETTINGS: TableForm<RootSettings> = TableForm("`runner.toml`", settings);
+const RETENTION: TableForm<Retention> = TableForm("`[retention]`", retention);
 
 fn settings(table: &mut Table<'_, '_>) -> Option<RootSettings> {
     let retention = table.optional("retention", &RETENTION);
@@ -64,7 +60,7 @@ mod tests {
     use super::RootSettings;
 
     #[test]
-    fn settings_are_read_or_refused_with_their_places() {
+    fn invalid_settings_are_refused_with_places() {
         let text = "[retention]\nolder_than = \"30d\"\nkeep_last = 500\nmax_size = \"20GiB\"\n";
         let read = RootSettings::parse("runner.toml", text).unwrap().retention;
         assert_eq!(read.older_than, Some(Duration::from_secs(30 * 86_400)));

@@ -26,9 +26,14 @@ fn message(scenario: &Path) -> String {
 }
 
 fn scenarios() -> Vec<PathBuf> {
-    let mut paths: Vec<_> = fs::read_dir("src/tests/invalid")
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+    let paths_in = |folder: &Path| {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    // Deeper folders hold files that the scenarios name.
+    let mut paths: Vec<_> = paths_in(Path::new("src/tests/invalid"))
+        .iter()
+        .filter(|path| path.is_dir())
+        .flat_map(|topic| paths_in(topic))
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .collect();
     paths.sort();
@@ -53,7 +58,7 @@ fn invalid_scenarios_are_refused_with_the_message_beside_them() {
 
 #[test]
 fn colours_are_made_only_if_asked_for() {
-    let path = Path::new("src/tests/invalid/duplicate-ids.toml");
+    let path = Path::new("src/tests/invalid/keys/duplicate-ids.toml");
     let Err(problems) = load(path) else { panic!() };
     assert_eq!(problems.count(), 1);
     assert!(problems.render(true, 100).contains("\u{1b}["));
@@ -110,7 +115,7 @@ proptest! {
         length in 0usize..40,
         other in r#"[\[\]{}="',.\n\u{20ac}a-c0-9{}\-]{0,8}"#,
     ) {
-        for file in ["valid/tour.toml", "invalid/everything-at-once.toml", "invalid/matrix.toml"] {
+        for file in ["valid/tour.toml", "invalid/file/everything-at-once.toml", "invalid/templates/matrix.toml"] {
             let text = fs::read_to_string(format!("src/tests/{file}")).unwrap();
             if let Err(problems) = parse_stored(&damaged(&text, at, length, &other), "s") {
                 prop_assert!(problems.count() > 0 && !problems.render(false, 100).is_empty());

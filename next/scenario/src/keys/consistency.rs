@@ -1,0 +1,135 @@
+//! Checks keys of a scenario against each other.
+//!
+//! The checks read the scenario's JSON, not its types, so an invalid key in a table hides no other problem of it.
+
+use std::collections::HashMap;
+
+use runner_model::{Limits, units::show_size};
+use serde_json::{Map, Value};
+
+use crate::{
+    globs,
+    keys::check_grants,
+    problem::Problem,
+    reading::{At, Reader, size, suggest},
+};
+
+// A suite has 16 bits for a provider, and each provider has a lane. More than this are a mistake.
+const MAX_PROVIDERS: usize = 1000;
+
+/// Returns the problems of a scenario without providers or tests.
+pub(crate) fn missing_parts(path: &str, root: &Value) -> Vec<Problem> {
+    let is_empty = |key| match root.get(key) {
+        None => true,
+        Some(Value::Array(items)) => items.is_empty(),
+        Some(Value::Object(map)) => map.is_empty(),
+        Some(_) => false,
+    };
+    let mut problems = Vec::new();
+    let mut lacks = |noun: &str, help: &str| {
+        let problem = Problem::of_file(path, format!("the scenario has no {noun}"));
+        problems.push(problem.with_help(help));
+    };
+    if is_empty("providers") {
+        let help = "write `[providers.NAME]` with `plugin = \"FILE.wasm\"`";
+        lacks("providers", help);
+    }
+    if is_empty("tests") && is_empty("test_lists") {
+        lacks("tests", "write `[[tests]]` or `[[test_lists]]`");
+    }
+    problems
+}
+
+/// Reports contradictions between keys.
+pub(crate) fn check(root: &Value, reader: &mut Reader<'_>) {
+    let providers = root.get("providers").and_then(Value::as_object);
+    let names: Vec<_> = providers.into_iter().flat_map(Map::keys).map(String::as_str).collect();
+    let at = At::ROOT.key("providers");
+    if names.len() > MAX_PROVIDERS {
+        let count = names.len();
+        let message = format!("a scenario has at most {MAX_PROVIDERS} providers, not {count}");
+        reader.refuse(&at, message, "here");
+    }
+    for (name, table) in providers.into_iter().flatten() {
+        check_grants(table, &at.key(name), reader);
+    }
+    check_memory(root, reader);
+    check_ids(items(root, "tests"), reader);
+    for key in ["tests", "test_lists"] {
+        let at = At::ROOT.key(key);
+        for (index, table) in items(root, key).iter().enumerate() {
+            check_provider_globs(table, &names, &at.index(index), reader);
+        }
+    }
+}
+
+fn items<'v>(table: &'v Value, key: &str) -> &'v [Value] {
+    table.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Reports a `run.memory` that is smaller than a provider's limit: its attempts would never start.
+fn check_memory(root: &Value, reader: &mut Reader<'_>) {
+    let Some(memory) = size(root.pointer("/run/memory")) else {
+        return;
+    };
+    let providers = root.get("providers").and_then(Value::as_object);
+    let limits = providers.into_iter().flatten().map(|(name, table)| {
+        let limit = size(table.pointer("/limits/memory"));
+        (limit.unwrap_or(Limits::default().memory), name)
+    });
+    if let Some((limit, name)) = limits.max_by_key(|(limit, _)| *limit)
+        && limit > memory
+    {
+        let message = format!("no attempt of provider `{name}` fits into this memory");
+        let at = At::ROOT.key("run");
+        let problem = reader.refuse(&at.key("memory"), message, "too small");
+        problem.help = Some(format!(
+            "its limit is {}: raise `run.memory`, or set `limits.memory` of the provider",
+            show_size(limit)
+        ));
+    }
+}
+
+fn check_ids(tests: &[Value], reader: &mut Reader<'_>) {
+    let at = At::ROOT.key("tests");
+    let mut seen = HashMap::new();
+    for (index, test) in tests.iter().enumerate() {
+        let Some(id) = test.get("id").and_then(Value::as_str) else {
+            continue;
+        };
+        let first = *seen.entry(id).or_insert(index);
+        if first != index {
+            let message = format!("the id `{id}` is used twice");
+            reader.refuse(&at.index(index).key("id"), message, "and again here");
+            reader.also(&at.index(first).key("id"), "first here");
+        }
+    }
+}
+
+/// Reports globs of a test or list that match no provider.
+fn check_provider_globs(table: &Value, names: &[&str], at: &At<'_>, reader: &mut Reader<'_>) {
+    let at = at.key("providers");
+    for (index, glob) in items(table, "providers").iter().enumerate() {
+        let unmatched = glob.as_str().and_then(|glob| unmatched(glob, names));
+        if let Some((message, help)) = unmatched.filter(|_| !names.is_empty()) {
+            reader.refuse(&at.index(index), message, "matches nothing").help = Some(help);
+        }
+    }
+}
+
+/// Returns a message and a help if a valid glob matches no provider. Invalid ones are reported elsewhere.
+pub(crate) fn unmatched(glob: &str, names: &[&str]) -> Option<(String, String)> {
+    let matcher = globs::over_ids(glob).ok()?.compile_matcher();
+    if names.iter().any(|name| matcher.is_match(name)) {
+        return None;
+    }
+    let has_matrix = names
+        .iter()
+        .any(|name| name.strip_prefix(glob).is_some_and(|values| values.starts_with('[')));
+    let help = if has_matrix {
+        format!("`{glob}[*]` matches all providers of its matrix")
+    } else {
+        suggest(glob, names.iter().copied())
+    };
+    Some((format!("no provider matches `{glob}`"), help))
+}

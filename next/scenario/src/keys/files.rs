@@ -1,0 +1,271 @@
+//! Files that a scenario names, one by one ([`NamedFile`]) or by globs ([`ListFiles`]).
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, Metadata},
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Display, Path},
+};
+
+use globset::GlobMatcher;
+use serde_json::Value;
+
+use crate::{
+    globs,
+    reading::{At, FILE_GLOB, Form, Reader, TEXT},
+};
+
+/// A file or folder: its noun for messages, and a check of its kind. Must exist if the reader has a folder.
+pub(crate) struct NamedFile(pub(crate) &'static str, pub(crate) fn(&Metadata) -> bool);
+
+impl Form for NamedFile {
+    type Out = String;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<String> {
+        let file = TEXT.read(at, value, reader)?;
+        // A placeholder of an invalid matrix is not a name, and a bundled plugin not a file.
+        let is_elsewhere = file.contains("{{") || file.starts_with("bundled:");
+        if let Some(folder) = reader.folder.filter(|_| !is_elsewhere) {
+            let (Self(noun, is_expected), path) = (self, folder.join(&file));
+            let reason = match fs::metadata(&path) {
+                Ok(metadata) if is_expected(&metadata) => return Some(file),
+                Ok(metadata) if metadata.is_dir() => "is a folder".to_owned(),
+                Ok(metadata) if metadata.is_file() => "is a file".to_owned(),
+                Ok(_) => "is neither a file nor a folder".to_owned(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    "does not exist".to_owned()
+                }
+                Err(error) => format!("cannot be read: {error}"),
+            };
+            let place = shown(&path);
+            let problem = reader.refuse(at, format!("{noun} `{file}` {reason}"), "here");
+            problem.help = Some(format!("paths are relative to the scenario: this is {place}"));
+        }
+        Some(file)
+    }
+
+    fn schema(&self) -> Value {
+        TEXT.schema()
+    }
+}
+
+/// The format of a test list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ListFormat {
+    /// A JSON object on each line.
+    Lines,
+    /// A header, and a record for each test.
+    Csv,
+    /// An array of objects.
+    Json,
+    /// Tables `[[tests]]`.
+    Toml,
+}
+
+impl ListFormat {
+    /// Returns the format by the end of a file's name. `None` if the file is not a test list.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        match Path::new(name).extension()?.to_str()? {
+            "jsonl" => Some(Self::Lines),
+            "csv" => Some(Self::Csv),
+            "json" => Some(Self::Json),
+            "toml" => Some(Self::Toml),
+            _ => None,
+        }
+    }
+}
+
+/// A glob over the data files of a test list. The output is the names it matches, or `None` if the reader has no folder.
+pub(crate) struct ListFiles;
+
+impl Form for ListFiles {
+    type Out = BTreeSet<String>;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Self::Out> {
+        let glob = FILE_GLOB.read(at, value, reader)?;
+        let folder = reader.folder?;
+        let names = match find(folder, &glob) {
+            Ok(names) => names,
+            Err(error) => {
+                let message = format!("the search for `{glob}` failed: {error}");
+                reader.refuse(at, message, "this glob");
+                return None;
+            }
+        };
+        if names.is_empty() {
+            let help = format!("it is relative to the scenario, in {}", shown(folder));
+            let message = match fs::metadata(folder.join(&glob)) {
+                Ok(_) => format!("`{glob}` is not a file"),
+                Err(_) => format!("no file matches `{glob}`"),
+            };
+            reader.refuse(at, message, "matches nothing").help = Some(help);
+        }
+        for name in names.iter().filter(|name| ListFormat::from_name(name).is_none()) {
+            let message = format!("`{name}` is not a test list");
+            let help = "a test list ends in `.jsonl`, `.json`, `.csv` or `.toml`".to_owned();
+            reader.refuse(at, message, "matches it").help = Some(help);
+        }
+        Some(names)
+    }
+
+    fn schema(&self) -> Value {
+        FILE_GLOB.schema()
+    }
+}
+
+/// Returns a path as the user would write it, without `./`.
+pub(crate) fn shown(path: &Path) -> Display<'_> {
+    match path.strip_prefix(".") {
+        Ok(rest) if rest != Path::new("") => rest.display(),
+        _ => path.display(),
+    }
+}
+
+/// Finds the regular files that match `glob`, sorted. Names start as the glob does.
+///
+/// Hidden files and folders match only if a name in the glob has a dot at its start. Follows links, except broken ones and
+/// those to a folder above them.
+///
+/// # Errors
+///
+/// A folder is unreadable, or a name is not UTF-8.
+fn find(folder: &Path, glob: &str) -> io::Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    let Some(first_wildcard) = glob.find(is_wildcard) else {
+        if folder.join(glob).is_file() {
+            names.insert(glob.to_owned());
+        }
+        return Ok(names);
+    };
+    let (base, pattern) = match glob[..first_wildcard].rfind('/') {
+        Some(slash) => glob.split_at(slash + 1),
+        None => ("", glob),
+    };
+    let root = folder.join(base);
+    if !root.is_dir() {
+        return Ok(names);
+    }
+    let mut search = Search {
+        matcher: globs::over_files(pattern).map_err(io::Error::other)?.compile_matcher(),
+        includes_hidden: pattern.split('/').any(|part| part.starts_with('.')),
+        depth: depth(pattern),
+        names,
+        base,
+    };
+    search.folder(&root, "", &[identity(&root)?])?;
+    Ok(search.names)
+}
+
+/// Returns whether a character has a special meaning in globs.
+pub(crate) fn is_wildcard(character: char) -> bool {
+    ['*', '?', '[', '{', '\\'].contains(&character)
+}
+
+struct Search<'g> {
+    matcher: GlobMatcher,
+    includes_hidden: bool,
+    /// The greatest number of names in a matching path.
+    depth: usize,
+    /// The part of the glob before the pattern.
+    base: &'g str,
+    names: BTreeSet<String>,
+}
+
+impl Search<'_> {
+    /// Searches a folder. `inside` is its path below the root, with a slash at its end; `above` identifies it and the
+    /// folders it was reached through.
+    fn folder(&mut self, folder: &Path, inside: &str, above: &[(u64, u64)]) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let name = name_of(&path)?;
+            if name.starts_with('.') && !self.includes_hidden {
+                continue;
+            }
+            // A broken link has no metadata.
+            let Ok(metadata) = fs::metadata(&path) else {
+                continue;
+            };
+            let relative = format!("{inside}{name}");
+            if metadata.is_file() && self.matcher.is_match(&relative) {
+                self.names.insert(format!("{}{relative}", self.base));
+            } else if metadata.is_dir() && above.len() < self.depth {
+                let identity = (metadata.dev(), metadata.ino());
+                // A link to a folder above would be followed for ever.
+                if !above.contains(&identity) {
+                    let above = [above, &[identity]].concat();
+                    self.folder(&path, &format!("{relative}/"), &above)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn name_of(path: &Path) -> io::Result<String> {
+    let name = path.file_name().unwrap_or_default().to_str().map(str::to_owned);
+    name.ok_or_else(|| io::Error::other(format!("the name of {} is not UTF-8", path.display())))
+}
+
+fn identity(folder: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::metadata(folder)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+fn depth(pattern: &str) -> usize {
+    // An alternative such as `{a,b/c}` may contain a slash, so only plain patterns have a known depth.
+    if pattern.contains("**") || pattern.contains('{') {
+        return usize::MAX;
+    }
+    pattern.split('/').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::find;
+
+    fn tree() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        for file in
+            ["a.jsonl", "b/a.jsonl", "b/c/d.jsonl", "b/.hidden.jsonl", ".git/x.jsonl", "b/note.txt"]
+        {
+            let path = directory.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        directory
+    }
+
+    fn found(directory: &tempfile::TempDir, glob: &str) -> Vec<String> {
+        find(directory.path(), glob).unwrap().into_iter().collect()
+    }
+
+    #[test]
+    fn one_star_stays_in_its_folder() {
+        let directory = tree();
+        for (glob, names) in [
+            ("*.jsonl", &["a.jsonl"][..]),
+            ("**/*.jsonl", &["a.jsonl", "b/a.jsonl", "b/c/d.jsonl"]),
+            ("b/**/*.jsonl", &["b/a.jsonl", "b/c/d.jsonl"]),
+            ("b/../*/*.txt", &["b/../b/note.txt"]),
+            ("{a,b/a}.jsonl", &["a.jsonl", "b/a.jsonl"]),
+            ("b/.h*", &["b/.hidden.jsonl"]),
+            ("none/*.jsonl", &[]),
+            ("b", &[]),
+            ("b/a.jsonl", &["b/a.jsonl"]),
+        ] {
+            assert_eq!(found(&directory, glob), names, "{glob}");
+        }
+    }
+
+    #[test]
+    fn circular_links_are_followed_once() {
+        let directory = tree();
+        symlink("..", directory.path().join("b/up")).unwrap();
+        symlink("nowhere", directory.path().join("b/lost")).unwrap();
+        symlink("c", directory.path().join("b/again")).unwrap();
+        assert_eq!(found(&directory, "**/d.jsonl"), ["b/again/d.jsonl", "b/c/d.jsonl"]);
+    }
+}

@@ -1,0 +1,18 @@
+//! The keys of scenarios, and checks between them.
+
+pub(crate) mod consistency;
+pub(crate) mod files;
+mod grant_keys;
+pub(crate) mod matrix;
+mod provider_keys;
+pub(crate) mod template_inputs;
+mod test_keys;
+
+pub(crate) use files::{ListFiles, ListFormat, NamedFile};
+pub(crate) use grant_keys::{GRANTS, check_grants};
+pub(crate) use matrix::{MATRIX, MATRIX_NAME};
+pub(crate) use provider_keys::{BUDGET, CONCURRENCY, PROVIDERS, budget_of};
+pub(crate) use test_keys::{
+    DEFAULT_TIMEOUT, DEFAULTS, LIST, MAX_META, TEST, TestList, TestSettings, WrittenExpect,
+    WrittenTest,
+};

@@ -1,0 +1,123 @@
+//! The keys of providers, their limits and budgets.
+
+use runner_model::{
+    BudgetName, Budgets, LimitUnit, Limits, ProviderName,
+    provider::{OutputForm, Protocol, Provider, Reuse, Stdin},
+};
+
+use crate::{
+    keys::{GRANTS, MATRIX, MATRIX_NAME, NamedFile},
+    reading::{
+        AnyTable, COMMAND_ROOTS, DIGEST, Either, Integer, List, Named, Number, RATE, SIZE,
+        StringOr, TEXT, TIMEOUT, Table, TableForm, Templated, Word,
+    },
+};
+
+/// The number of attempts of a run or provider that may run at once.
+pub(crate) const CONCURRENCY: Integer<u32> = Integer(1, 4096);
+pub(crate) const PROVIDERS: Named<TableForm<Provider>> = Named {
+    form: TableForm("`[providers.NAME]`", provider),
+    words: "a table",
+    refuse: |name| ProviderName::parse(name).err().map(|error| error.to_string()),
+    pattern: "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$",
+    count: (0, usize::MAX),
+};
+/// The `budget` of a run or of a provider.
+pub(crate) const BUDGET: TableForm<Vec<(String, f64)>> = TableForm("`budget`", budget);
+/// Positive numbers by metric.
+const METRICS: Named<Number> = Named {
+    form: Number(Budgets::LEAST, f64::MAX),
+    words: "a table such as { tokens = 2_000_000 }",
+    refuse: |_| None,
+    pattern: "",
+    count: (1, usize::MAX),
+};
+const STDIN: StringOr<Templated, TableForm<String>> = StringOr {
+    string: Templated(COMMAND_ROOTS),
+    table: TableForm("`stdin` of a provider, as a table", |table| table.required("file", &TEXT)),
+    words: "a string or a table",
+};
+const PLUGIN: NamedFile = NamedFile("plugin", |metadata| metadata.is_file() || metadata.is_dir());
+const LIMITS: TableForm<Limits> = TableForm("`limits` of a provider", limits);
+const OUTPUT: Word<OutputForm> =
+    Word(|| OutputForm::ALL.iter().map(|form| form.as_str()).collect(), OutputForm::parse);
+const REUSE: Word<Reuse> =
+    Word(|| Reuse::ALL.iter().map(|reuse| reuse.as_str()).collect(), Reuse::parse);
+const PROTOCOL: Word<Protocol> =
+    Word(|| Protocol::ALL.iter().map(|form| form.as_str()).collect(), Protocol::parse);
+
+fn provider(table: &mut Table<'_, '_>) -> Option<Provider> {
+    let name = ProviderName::parse(table.name());
+    let plugin = table.required("plugin", &PLUGIN);
+    // `keys::matrix` has expanded these before.
+    table.optional("matrix", &MATRIX);
+    table.optional("name", &MATRIX_NAME);
+    if table.is("protocol", Protocol::Json.as_str()) {
+        for key in ["args", "stdin", "output"] {
+            if table.has(key) {
+                let message = format!("`{key}` is for plain commands, but `protocol` is `json`");
+                table.refuse_key(key, &message);
+            }
+        }
+    }
+    Some(Provider {
+        sha256: table.optional("sha256", &DIGEST),
+        config: table.or("config", &AnyTable, "{}"),
+        args: table.or("args", &List(0, Templated(COMMAND_ROOTS)), "[]"),
+        stdin: table.optional("stdin", &STDIN).map(|stdin| match stdin {
+            Either::String(text) => Stdin::Text(text),
+            Either::Table(file) => Stdin::File { file },
+        }),
+        output: table.or("output", &OUTPUT, r#""text""#),
+        protocol: table.optional("protocol", &PROTOCOL).unwrap_or_default(),
+        reuse: table.optional("reuse", &REUSE),
+        grants: table.optional("grants", &GRANTS).unwrap_or_default(),
+        limits: table.optional("limits", &LIMITS).unwrap_or_default(),
+        concurrency: table.optional("concurrency", &CONCURRENCY),
+        rate: table.optional("rate", &RATE),
+        budget: budget_of(name.as_ref().ok(), table.optional("budget", &BUDGET)),
+        plugin: plugin?,
+        name: name.ok()?,
+    })
+}
+
+fn budget(table: &mut Table<'_, '_>) -> Option<Vec<(String, f64)>> {
+    table.required("metrics", &METRICS)
+}
+
+/// Returns the budgets of a provider, or without one those of the run.
+pub(crate) fn budget_of(
+    provider: Option<&ProviderName>,
+    metrics: Option<Vec<(String, f64)>>,
+) -> Budgets {
+    let named = |(metric, most)| {
+        (BudgetName { provider: provider.map(ToString::to_string), metric }, Some(most))
+    };
+    Budgets(metrics.into_iter().flatten().map(named).collect())
+}
+
+fn limits(table: &mut Table<'_, '_>) -> Option<Limits> {
+    let mut limits = Limits { time: table.optional("time", &TIMEOUT), ..Limits::default() };
+    for limit in Limits::TABLE {
+        *(limit.get_mut)(&mut limits) = match limit.unit {
+            LimitUnit::Bytes => table.or(limit.key, &SIZE, limit.default),
+            LimitUnit::Count(max) => table.or(limit.key, &Integer(0, max), limit.default),
+        };
+    }
+    Some(limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use runner_model::Limits;
+    use serde_json::json;
+
+    use super::LIMITS;
+    use crate::reading::{At, Form, Reader};
+
+    #[test]
+    fn written_defaults_of_limits_are_applied() {
+        let limits = LIMITS.read(&At::ROOT, &mut json!({}), &mut Reader::new(&()));
+        assert_eq!(limits, Some(Limits::default()));
+    }
+}

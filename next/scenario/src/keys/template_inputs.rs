@@ -1,0 +1,148 @@
+//! Values that the templates and attachments of providers need, so that missing ones are reported before anything runs.
+
+use runner_model::{
+    provider::{Provider, Stdin},
+    template::{Template, lookup},
+};
+use serde_json::Value;
+
+use crate::{
+    keys::WrittenTest,
+    problem::Problem,
+    reading::{Part, Places, Step, dotted, keys, kind, suggest},
+};
+
+const NUL: &str = "arguments and variables cannot contain a NUL";
+
+/// A value or an attachment that a key of a provider needs from each of its tests.
+pub(crate) struct TestInput<'s> {
+    /// The path of the key in the scenario.
+    pub(crate) path: Vec<Step>,
+    kind: InputKind<'s>,
+}
+
+enum InputKind<'s> {
+    /// The path of a value in the test's `input`.
+    Value { keys: &'s [String], allows_nul: bool },
+    /// The name of an attachment.
+    File(&'s str),
+}
+
+/// A template of a provider, and its path in the scenario.
+struct PlacedTemplate<'s> {
+    path: Vec<Step>,
+    template: &'s Template,
+    allows_nul: bool,
+}
+
+/// Returns the inputs that a provider needs from each of its tests.
+pub(crate) fn test_inputs(provider: &Provider) -> Vec<TestInput<'_>> {
+    let mut inputs = Vec::new();
+    for PlacedTemplate { path, template, allows_nul } in templates(provider) {
+        inputs.extend(template.keys_of("input").map(|keys| TestInput {
+            path: path.clone(),
+            kind: InputKind::Value { keys, allows_nul },
+        }));
+    }
+    if let Some(Stdin::File { file }) = &provider.stdin {
+        let path = keys(["providers", &provider.name, "stdin", "file"]);
+        inputs.push(TestInput { path, kind: InputKind::File(file) });
+    }
+    inputs
+}
+
+/// Returns the problems of a provider's templates that its tests cannot change.
+pub(crate) fn check_templates(provider: &Provider, places: &dyn Places) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for PlacedTemplate { path, template, allows_nul } in templates(provider) {
+        let has_nul = !allows_nul && template.to_string().contains('\0');
+        let found = template
+            .keys_of("config")
+            .filter_map(|keys| {
+                missing_value("config", keys, &provider.config, allows_nul, || {
+                    "the provider".to_owned()
+                })
+            })
+            .chain(has_nul.then(|| Problem::new(NUL)));
+        let place =
+            |problem: Problem| problem.at_all(places.places(&path, Part::Value, "this template"));
+        problems.extend(found.map(place));
+    }
+    problems
+}
+
+fn templates(provider: &Provider) -> Vec<PlacedTemplate<'_>> {
+    let provider_path = keys(["providers", &provider.name]);
+    let mut templates = Vec::new();
+    let mut add = |steps: &[Step], template, allows_nul| {
+        let path = [&provider_path[..], steps].concat();
+        templates.push(PlacedTemplate { path, template, allows_nul });
+    };
+    for (index, template) in provider.args.iter().enumerate() {
+        add(&[Step::Key("args".to_owned()), Step::Index(index)], template, false);
+    }
+    if let Some(Stdin::Text(template)) = &provider.stdin {
+        add(&keys(["stdin"]), template, true);
+    }
+    for (name, template) in &provider.grants.env {
+        add(&keys(["grants", "env", name]), template, false);
+    }
+    templates
+}
+
+impl TestInput<'_> {
+    /// Returns the problem of a test that lacks the input, without a place.
+    pub(crate) fn missing_in(&self, test: &WrittenTest) -> Option<Problem> {
+        let subject = || format!("test `{}`", test.id);
+        match self.kind {
+            InputKind::Value { keys, allows_nul } => {
+                missing_value("input", keys, &test.input, allows_nul, subject)
+            }
+            InputKind::File(name) => {
+                let names = test.files.iter().map(|(name, _)| name.as_str());
+                if names.clone().any(|known| known == name) {
+                    return None;
+                }
+                let mut problem = Problem::new(format!("{} has no attachment `{name}`", subject()));
+                problem.help = (!test.files.is_empty()).then(|| suggest(name, names));
+                Some(problem)
+            }
+        }
+    }
+}
+
+/// Returns the problem if `value`, which is the `root` of the subject, lacks a path of keys or has a NUL in it.
+fn missing_value(
+    root: &str,
+    keys: &[String],
+    value: &Value,
+    allows_nul: bool,
+    subject: impl Fn() -> String,
+) -> Option<Problem> {
+    let path = || dotted(root, keys);
+    match lookup(value, keys) {
+        None => {
+            let mut problem = Problem::new(format!("{} has no `{}`", subject(), path()));
+            problem.help = nearest_parent(root, value, keys);
+            Some(problem)
+        }
+        Some(Value::String(text)) if text.contains('\0') && !allows_nul => {
+            Some(Problem::new(format!("{NUL}, but `{}` of {} does", path(), subject())))
+        }
+        Some(_) => None,
+    }
+}
+
+/// Returns a help on the deepest value that exists on a path.
+fn nearest_parent(root: &str, value: &Value, keys: &[String]) -> Option<String> {
+    let (length, found) =
+        (0..keys.len()).rev().find_map(|length| Some((length, lookup(value, &keys[..length])?)))?;
+    let path = dotted(root, &keys[..length]);
+    match found {
+        Value::Object(map) if map.is_empty() => None,
+        Value::Object(map) => Some(suggest(&keys[length], map.keys().map(String::as_str))),
+        Value::Null => None,
+        Value::Array(items) => Some(format!("`{path}` has {} elements, from 0", items.len())),
+        other => Some(format!("`{path}` is {}, with nothing inside", kind(other))),
+    }
+}

@@ -1,0 +1,238 @@
+//! The keys of tests and test lists, and those they share with `[defaults]`.
+
+use std::{collections::BTreeMap, fs::Metadata};
+
+use runner_model::{
+    Micros, TestId, Text,
+    row::is_file_name,
+    template::TemplateValue,
+    test::{Expect, MetaValue, Retries},
+};
+use serde_json::Value;
+
+use crate::{
+    keys::{ListFiles, NamedFile},
+    reading::{
+        Any, DURATION, EXPECTED_ERROR, GLOB, Integer, LIST_ROOTS, List, Named, Number, Pattern,
+        SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm, Templated, Templates, TextOrList,
+    },
+};
+
+/// The timeout of an attempt if no key sets one.
+pub(crate) const DEFAULT_TIMEOUT: Micros = Micros(60_000_000);
+
+/// A test of a scenario or a record, before defaults apply.
+#[derive(Clone, Debug)]
+pub(crate) struct WrittenTest {
+    pub(crate) id: TestId,
+    pub(crate) input: Value,
+    /// Globs over providers. `None` selects all.
+    pub(crate) providers: Option<Vec<String>>,
+    pub(crate) expect: WrittenExpect,
+    /// Names and paths of attachments, relative to the scenario or the list.
+    pub(crate) files: Vec<(String, String)>,
+    pub(crate) settings: TestSettings,
+}
+
+/// The expectations of a test, with the path of a schema instead of its digest.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WrittenExpect {
+    pub(crate) expect: Expect,
+    /// Relative to the scenario.
+    pub(crate) schema: Option<String>,
+}
+
+/// A test list.
+#[derive(Debug)]
+pub(crate) struct TestList {
+    /// The keys that it sets in the test of each record: `id`, `input`, `expect` and `meta`, if present.
+    pub(crate) fields: Vec<(&'static str, TemplateValue)>,
+    /// Globs over providers. `None` selects all.
+    pub(crate) providers: Option<Vec<String>>,
+    pub(crate) settings: TestSettings,
+    /// Globs over test ids, one of which must match. `None` selects all.
+    pub(crate) select: Option<Vec<String>>,
+    pub(crate) exclude: Vec<String>,
+    /// The files that its globs match, relative to the scenario. Empty in a stored scenario.
+    pub(crate) files: Vec<String>,
+}
+
+/// The keys shared by `[defaults]`, test lists and tests.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TestSettings {
+    pub(crate) timeout: Option<Micros>,
+    pub(crate) trial_timeout: Option<Micros>,
+    pub(crate) retries: Option<Retries>,
+    pub(crate) repeat: Option<u32>,
+    pub(crate) tags: Vec<String>,
+    /// Empty for a test list, whose `meta` is in [`TestList::fields`].
+    pub(crate) meta: Meta,
+}
+
+pub(crate) type Meta = BTreeMap<Text<'static>, MetaValue<'static>>;
+
+impl TestSettings {
+    /// Adds the settings of `base`. These win; tags and keys of `meta` add up.
+    pub(crate) fn over(self, base: &Self) -> Self {
+        let mut tags = self.tags;
+        tags.extend_from_slice(&base.tags);
+        tags.sort_unstable();
+        tags.dedup();
+        let mut meta = self.meta;
+        for (key, value) in &base.meta {
+            meta.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+        Self {
+            timeout: self.timeout.or(base.timeout),
+            trial_timeout: self.trial_timeout.or(base.trial_timeout),
+            retries: self.retries.or_else(|| base.retries.clone()),
+            repeat: self.repeat.or(base.repeat),
+            tags,
+            meta,
+        }
+    }
+}
+
+impl TestList {
+    /// Returns whether records are data for templates. If not, they are tests.
+    pub(crate) fn has_templates(&self) -> bool {
+        self.fields.iter().any(|(key, value)| *key == "id" || value.is_template())
+    }
+}
+
+/// The greatest number of keys of a test's `meta`.
+pub(crate) const MAX_META: usize = 32;
+pub(crate) const DEFAULTS: TableForm<TestSettings> = TableForm("`[defaults]`", |table| {
+    let meta = meta(table);
+    Some(settings(table, meta))
+});
+pub(crate) const TEST: TableForm<WrittenTest> = TableForm("`[[tests]]`", test);
+pub(crate) const LIST: TableForm<TestList> = TableForm("`[[test_lists]]`", list);
+const RETRIES: TableForm<Retries> = TableForm("`retries`", retries);
+const EXPECT: TableForm<WrittenExpect> = TableForm("`expect`", expect);
+const META: Named<Scalar> = Named {
+    form: Scalar(256),
+    words: "a table",
+    refuse: meta_key_error,
+    pattern: "",
+    count: (0, MAX_META),
+};
+const FILES: Named<NamedFile> = Named {
+    form: NamedFile("attachment", Metadata::is_file),
+    words: "a table",
+    refuse: |name| {
+        (!is_file_name(name)).then(|| "attachments have names of files, without folders".to_owned())
+    },
+    pattern: "^[^/]{1,200}$",
+    count: (0, usize::MAX),
+};
+const MAX_COUNT: u32 = 1_000_000;
+
+fn settings(table: &mut Table<'_, '_>, meta: Meta) -> TestSettings {
+    TestSettings {
+        timeout: table.with_default("timeout", &TIMEOUT, r#""60s""#),
+        trial_timeout: table.optional("trial_timeout", &TIMEOUT),
+        retries: table.optional("retries", &RETRIES),
+        repeat: table.with_default("repeat", &Integer(1u32, MAX_COUNT), "1"),
+        tags: table.with_default("tags", &List(0, TEXT), "[]").unwrap_or_default(),
+        meta,
+    }
+}
+
+fn meta(table: &mut Table<'_, '_>) -> Meta {
+    let meta_value = |value| match value {
+        Value::Bool(boolean) => Some(MetaValue::Bool(boolean)),
+        Value::Number(number) => Some(MetaValue::Number(number)),
+        Value::String(text) => Some(MetaValue::Text(text.into())),
+        // `Scalar` refuses these.
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    };
+    let meta = table.optional("meta", &META).into_iter().flatten();
+    meta.filter_map(|(key, value)| Some((key.into(), meta_value(value)?))).collect()
+}
+
+/// Returns why a text is not a valid key of `meta`.
+fn meta_key_error(name: &str) -> Option<String> {
+    const MAX_BYTES: usize = 64;
+    let is_plain = |character: char| character.is_alphanumeric() || "_.-".contains(character);
+    if name.is_empty() || name.len() > MAX_BYTES {
+        return Some(format!("it must have 1 to {MAX_BYTES} bytes"));
+    }
+    (!name.chars().all(is_plain)).then(|| "use letters, digits, `_`, `.` and `-`".to_owned())
+}
+
+fn retries(table: &mut Table<'_, '_>) -> Option<Retries> {
+    let max = table.required("max", &Integer(0u32, 1000));
+    let backoff = table.or("backoff", &DURATION, r#""0s""#);
+    let on = table.or("on", &List(1, EXPECTED_ERROR), r#"["unavailable","rate-limited"]"#);
+    Some(Retries { max: max?, backoff, on })
+}
+
+fn test(table: &mut Table<'_, '_>) -> Option<WrittenTest> {
+    let id = table.required("id", &TEST_ID);
+    let input = table.with_default("input", &Any, "null");
+    let providers = providers(table);
+    let expect = table.optional("expect", &EXPECT).unwrap_or_default();
+    let files = table.optional("files", &FILES).unwrap_or_default();
+    let meta = meta(table);
+    let settings = settings(table, meta);
+    Some(WrittenTest {
+        id: id?,
+        input: input.unwrap_or_default(),
+        providers,
+        expect,
+        files,
+        settings,
+    })
+}
+
+fn providers(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
+    table.with_default("providers", &List(1, GLOB), r#"["*"]"#)
+}
+
+fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
+    let mut files = Vec::new();
+    let matches = table.required("files", &List(1, ListFiles));
+    for name in matches.into_iter().flatten().flatten() {
+        if !files.contains(&name) {
+            files.push(name);
+        }
+    }
+    let id = table.optional("id", &Templated(LIST_ROOTS));
+    let (input, expect) = (Templates(Any, LIST_ROOTS), Templates(EXPECT, LIST_ROOTS));
+    let fields = [
+        ("id", id.map(TemplateValue::Text)),
+        ("input", table.optional("input", &input)),
+        ("expect", table.optional("expect", &expect)),
+        ("meta", table.optional("meta", &Templates(META, LIST_ROOTS))),
+    ];
+    Some(TestList {
+        fields: fields.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
+        providers: providers(table),
+        settings: settings(table, Meta::new()),
+        select: table.optional("select", &List(1, GLOB)),
+        exclude: table.or("exclude", &List(0, GLOB), "[]"),
+        files,
+    })
+}
+
+fn expect(table: &mut Table<'_, '_>) -> Option<WrittenExpect> {
+    let expect = Expect {
+        equals: table.optional("equals", &Any),
+        contains: table.optional("contains", &TextOrList).unwrap_or_default(),
+        matches: table.optional("matches", &Pattern),
+        json: table.optional("json", &Any),
+        tolerance: table.optional("tolerance", &Number(0.0, f64::MAX)),
+        schema: None,
+        error: table.optional("error", &EXPECTED_ERROR),
+        max_duration: table.optional("max_duration", &TIMEOUT),
+        max_memory: table.optional("max_memory", &SIZE),
+        min_score: table.optional("min_score", &Number(f64::MIN, f64::MAX)),
+        exit_code: table.optional("exit_code", &Integer(i32::MIN, i32::MAX)),
+    };
+    let schema = table.optional("schema", &NamedFile("schema", Metadata::is_file));
+    if expect.tolerance.is_some() && !table.has("json") {
+        table.refuse_key("tolerance", "`tolerance` is for numbers of `json`, which is missing");
+    }
+    Some(WrittenExpect { expect, schema })
+}

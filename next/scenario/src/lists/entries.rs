@@ -1,0 +1,347 @@
+//! Reads test lists record by record: each [`Entry`] returns its value and the places of its parts.
+
+use std::{
+    borrow::Cow,
+    cell::OnceCell,
+    collections::HashMap,
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    ops::{ControlFlow, Range},
+    path::Path,
+    sync::Arc,
+};
+
+use runner_model::Text;
+use serde_json::{Map, Value, value::RawValue};
+
+use crate::{
+    keys::ListFormat,
+    lists::csv::{Cell, QuoteState, cells},
+    problem::{Place, Problem, Source, line_breaks},
+    reading::{AnyTable, Document, List, MAX_BYTES, Part, Step, TableForm, not_utf8, read_text},
+};
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(crate) const TOML_LIST: TableForm<Vec<Value>> =
+    TableForm("a test list in TOML", |table| table.required("tests", &List(0, AnyTable)));
+
+/// A record of a list.
+pub(crate) struct Entry<'a> {
+    path: &'a str,
+    content: Content<'a>,
+    /// The lines of the record, or all of a JSON list. Empty for TOML, whose text is in the document.
+    text: &'a str,
+    /// The number of the first line in `text`, from 1.
+    line: usize,
+    source: OnceCell<Arc<Source>>,
+}
+
+enum Content<'a> {
+    /// The part of `text` that is the record.
+    Json(&'a str),
+    Csv {
+        columns: &'a [String],
+        cells: Vec<Cell<'a>>,
+    },
+    Toml {
+        document: &'a Document<'a>,
+        index: usize,
+        value: Value,
+    },
+}
+
+/// Receives each record or problem. May end the visit.
+pub(crate) type VisitEntry<'v> = dyn FnMut(Result<Entry<'_>, Problem>) -> ControlFlow<()> + 'v;
+
+/// Visits the records of a file in order. `shown` is its path for people.
+pub(crate) fn each_entry(
+    format: ListFormat,
+    path: &Path,
+    shown: &str,
+    visit: &mut VisitEntry<'_>,
+) -> ControlFlow<()> {
+    let each = match format {
+        ListFormat::Lines | ListFormat::Csv => {
+            return match File::open(path) {
+                Ok(file) => each_line(file, shown, format, visit),
+                Err(error) => visit(Err(cannot_read(shown, &error))),
+            };
+        }
+        ListFormat::Json => each_of_json,
+        ListFormat::Toml => each_of_toml,
+    };
+    let help = "`.jsonl` and `.csv` files are read record by record, and have no such limit";
+    match read_text(path, shown, "test list", help) {
+        Ok(text) => each(text.trim_start_matches('\u{feff}'), shown, visit),
+        Err(problem) => visit(Err(problem)),
+    }
+}
+
+fn cannot_read(shown: &str, error: &io::Error) -> Problem {
+    Problem::of_file(shown, format!("cannot read the test list: {error}"))
+}
+
+/// Visits records of one line, or of several where CSV has line breaks in quotes.
+fn each_line(
+    file: File,
+    shown: &str,
+    format: ListFormat,
+    visit: &mut VisitEntry<'_>,
+) -> ControlFlow<()> {
+    let mut file = BufReader::with_capacity(64 << 10, file);
+    let mut columns: Option<Vec<String>> = None;
+    let (mut bytes, mut line) = (Vec::new(), 1);
+    loop {
+        bytes.clear();
+        let first = line;
+        match read_record(&mut file, format, &mut bytes) {
+            Ok(true) => {}
+            Ok(false) => return visit(Err(too_long(shown, &bytes, first))),
+            Err(error) => return visit(Err(cannot_read(shown, &error))),
+        }
+        if bytes.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        line += line_breaks(&bytes);
+        if first == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
+            bytes.drain(..BYTE_ORDER_MARK.len());
+        }
+        if bytes.trim_ascii().is_empty() {
+            continue;
+        }
+        let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        let entry = match std::str::from_utf8(text) {
+            Ok(text) => Ok(Entry::of_text(shown, text.trim_ascii(), text, first)),
+            Err(_) => Err(not_utf8(shown, first, &bytes)),
+        };
+        let entry = match (format, &columns) {
+            (ListFormat::Csv, Some(columns)) => entry.and_then(|entry| entry.with_cells(columns)),
+            (ListFormat::Csv, None) => match entry.and_then(|entry| entry.header()) {
+                Ok(header) => {
+                    columns = Some(header);
+                    continue;
+                }
+                // No record is readable without the header.
+                Err(problem) => return visit(Err(problem)),
+            },
+            _ => entry,
+        };
+        visit(entry)?;
+    }
+}
+
+/// Reads one record with its line break, or nothing at the end of the file. Returns `false` if it has more than
+/// [`MAX_BYTES`].
+fn read_record(
+    file: &mut BufReader<File>,
+    format: ListFormat,
+    bytes: &mut Vec<u8>,
+) -> io::Result<bool> {
+    let mut quotes = QuoteState::default();
+    loop {
+        let start = bytes.len();
+        let left = MAX_BYTES + 1 - start as u64;
+        let count = file.by_ref().take(left).read_until(b'\n', bytes)?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Ok(false);
+        }
+        if count == 0
+            || format != ListFormat::Csv
+            || bytes[start..].iter().any(|byte| quotes.advance(*byte))
+        {
+            return Ok(true);
+        }
+    }
+}
+
+fn too_long(shown: &str, start: &[u8], line: usize) -> Problem {
+    const SHOWN: usize = 80;
+    let text = String::from_utf8_lossy(&start[..SHOWN]);
+    let source = Entry::of_text(shown, "", &text, line);
+    let place = Place::new(source.source(), 0..0, "it starts here");
+    Problem::new("a record has more than 16 MiB; the rest of the list was not read").at(place)
+}
+
+fn each_of_json(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlFlow<()> {
+    // All records may be on one line, so they share the text.
+    let source = Source::new(shown, text, 1);
+    let text = &source.text;
+    let records: Vec<&RawValue> = match serde_json::from_str(text) {
+        Ok(records) => records,
+        Err(error) => {
+            let at = error_offset(text, &error);
+            let place = Place::new(&source, at..at, "here");
+            let message = format!("not a JSON array: {}", message_of(&error));
+            return visit(Err(Problem::new(message).at(place)));
+        }
+    };
+    for record in records {
+        visit(Ok(Entry {
+            source: Arc::clone(&source).into(),
+            ..Entry::of_text(shown, record.get(), text, 1)
+        }))?;
+    }
+    ControlFlow::Continue(())
+}
+
+fn each_of_toml(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlFlow<()> {
+    let read = Document::parse(shown, text).and_then(|document| {
+        let records = document.read(&TOML_LIST)?;
+        Ok((document, records))
+    });
+    let (document, records) = match read {
+        Ok(read) => read,
+        Err(problems) => {
+            let mut problems = problems.into_iter();
+            return problems.try_for_each(|problem| visit(Err(problem)));
+        }
+    };
+    for (index, value) in records.into_iter().enumerate() {
+        visit(Ok(Entry {
+            path: shown,
+            text: "",
+            line: 1,
+            source: OnceCell::new(),
+            content: Content::Toml { document: &document, index, value },
+        }))?;
+    }
+    ControlFlow::Continue(())
+}
+
+impl<'a> Entry<'a> {
+    fn of_text(path: &'a str, record: &'a str, text: &'a str, line: usize) -> Self {
+        Self { path, content: Content::Json(record), text, line, source: OnceCell::new() }
+    }
+
+    /// Returns the names in a header.
+    fn header(&self) -> Result<Vec<String>, Problem> {
+        let cells = self.cells()?;
+        for (index, (span, name)) in cells.iter().enumerate() {
+            if cells[..index].iter().any(|(_, earlier)| earlier == name) {
+                let place = Place::new(self.source(), span.clone(), "again here");
+                let message = format!("the column `{name}` is there twice");
+                return Err(Problem::new(message).at(place));
+            }
+        }
+        Ok(cells.into_iter().map(|(_, name)| name.into_owned()).collect())
+    }
+
+    /// Splits the record into cells of a CSV file.
+    fn with_cells(mut self, columns: &'a [String]) -> Result<Self, Problem> {
+        let cells = self.cells()?;
+        let (expected, found) = (columns.len(), cells.len());
+        if expected != found {
+            let message = format!("the header has {expected} columns, and this record {found}");
+            let place = Place::new(self.source(), 0..self.text.len(), "this record");
+            return Err(Problem::new(message).at(place));
+        }
+        self.content = Content::Csv { columns, cells };
+        Ok(self)
+    }
+
+    fn cells(&self) -> Result<Vec<Cell<'a>>, Problem> {
+        cells(self.text)
+            .map_err(|(at, what)| Problem::new(what).at(Place::new(self.source(), at..at, "here")))
+    }
+
+    fn source(&self) -> &Arc<Source> {
+        self.source.get_or_init(|| Source::new(self.path, self.text, self.line))
+    }
+
+    /// Returns the position of a slice of the text.
+    fn offset(&self, part: &str) -> usize {
+        part.as_ptr() as usize - self.text.as_ptr() as usize
+    }
+
+    /// Returns the record as JSON.
+    pub(crate) fn value(&self) -> Result<Value, Problem> {
+        match &self.content {
+            Content::Json(record) => serde_json::from_str(record).map_err(|error| {
+                let at = self.offset(record) + error_offset(record, &error);
+                let place = Place::new(self.source(), at..at, "here");
+                Problem::new(format!("not valid JSON: {}", message_of(&error))).at(place)
+            }),
+            Content::Csv { columns, cells } => {
+                let values = cells.iter().map(|(_, text)| Value::from(&**text));
+                Ok(Value::Object(columns.iter().cloned().zip(values).collect::<Map<_, _>>()))
+            }
+            Content::Toml { value, .. } => Ok(value.clone()),
+        }
+    }
+
+    pub(crate) fn place(&self, path: &[Step], part: Part, label: &str) -> Place {
+        match &self.content {
+            Content::Json(record) => {
+                let (span, start) = (json_span(record, path, part), self.offset(record));
+                Place::new(self.source(), start + span.start..start + span.end, label)
+            }
+            Content::Csv { columns, cells } => {
+                let column = match path.first() {
+                    Some(Step::Key(key)) => columns.iter().position(|column| column == key),
+                    _ => None,
+                };
+                let cell = column.and_then(|column| cells.get(column));
+                let span = cell.map_or(0..self.text.len(), |(span, _)| span.clone());
+                Place::new(self.source(), span, label)
+            }
+            Content::Toml { document, index, .. } => {
+                let record = [Step::Key("tests".to_owned()), Step::Index(*index)];
+                document.place(&[&record, path].concat(), part, label)
+            }
+        }
+    }
+}
+
+/// Returns serde's message without the line, which is relative to the record.
+fn message_of(error: &serde_json::Error) -> String {
+    error.to_string().split(" at line ").take(1).collect()
+}
+
+/// Returns the position of serde's error in a text.
+fn error_offset(text: &str, error: &serde_json::Error) -> usize {
+    let lines = text.split_inclusive('\n');
+    let before: usize = lines.take(error.line().saturating_sub(1)).map(str::len).sum();
+    let mut at = (before + error.column().saturating_sub(1)).min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// Returns the range of a value, or of its key, in a record's text.
+fn json_span(record: &str, path: &[Step], part: Part) -> Range<usize> {
+    let range = |part: &str| {
+        let start = part.as_ptr() as usize - record.as_ptr() as usize;
+        start..start + part.len()
+    };
+    let (mut key, mut value) = (range(record), record);
+    for step in path {
+        let next = match step {
+            Step::Key(name) => json_entry(value, name),
+            Step::Index(index) => json_item(value, *index).map(|item| (item, item)),
+        };
+        let Some((next_key, next)) = next else { break };
+        (key, value) = (range(next_key), next);
+    }
+    match part {
+        Part::Key => key,
+        Part::Value => range(value),
+    }
+}
+
+/// Returns the texts of a key and its value in an object. A key with escapes has the text of its value.
+fn json_entry<'a>(object: &'a str, name: &str) -> Option<(&'a str, &'a str)> {
+    let entries: HashMap<Text<'a>, &'a RawValue> = serde_json::from_str(object).ok()?;
+    let (key, value) = entries.into_iter().find(|(key, _)| **key == *name)?;
+    let key = match key.0 {
+        Cow::Borrowed(key) => key,
+        Cow::Owned(_) => value.get(),
+    };
+    Some((key, value.get()))
+}
+
+fn json_item(array: &str, index: usize) -> Option<&str> {
+    let items: Vec<&RawValue> = serde_json::from_str(array).ok()?;
+    items.get(index).map(|item| item.get())
+}

@@ -1,0 +1,10 @@
+//! Reads test lists, and makes tests of their records.
+
+mod csv;
+mod entries;
+mod records;
+
+#[cfg(test)]
+pub(crate) use entries::TOML_LIST;
+pub(crate) use entries::{Entry, each_entry};
+pub(crate) use records::{AllTests, Origin};

@@ -1,0 +1,196 @@
+//! [`Document`]: a TOML text as a JSON value, with the place of each part.
+
+use std::{collections::HashMap, ops::Range, sync::Arc};
+
+use serde_json::{Map, Value};
+use toml::{
+    Spanned,
+    de::{DeFloat, DeInteger, DeTable, DeValue},
+};
+
+use crate::{
+    problem::{Place, Problem, Source},
+    reading::{At, Form, Part, Places, Reader, Step},
+};
+
+/// Providers that matrices make, by name: the table's name, and the number in its matrix.
+pub(crate) type MatrixOrigins = HashMap<String, (String, usize)>;
+
+/// A parsed TOML text.
+pub(crate) struct Document<'a> {
+    root: Spanned<DeTable<'a>>,
+    source: Arc<Source>,
+    /// Places of providers that a matrix makes are in its table.
+    pub(crate) matrix_origins: MatrixOrigins,
+}
+
+impl<'a> Document<'a> {
+    /// Parses a text.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in its syntax.
+    pub(crate) fn parse(path: &str, text: &'a str) -> Result<Self, Vec<Problem>> {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        let source = Source::new(path, text, 1);
+        if errors.is_empty() {
+            return Ok(Self { root, source, matrix_origins: MatrixOrigins::new() });
+        }
+        // Half a tree would make false problems, so nothing else is checked.
+        let problem = |error: &toml::de::Error| {
+            let span = error.span().unwrap_or_default();
+            let place = Place::new(&source, span, "here");
+            Problem::new(format!("not valid TOML: {}", error.message())).at(place)
+        };
+        Err(errors.iter().map(problem).collect())
+    }
+
+    /// Returns the text as JSON. Reports numbers that JSON does not have; they become null.
+    pub(crate) fn value(&self, problems: &mut Vec<Problem>) -> Value {
+        self.table(self.root.get_ref(), problems)
+    }
+
+    /// Reads the whole text by its form.
+    ///
+    /// # Errors
+    ///
+    /// All of its problems.
+    pub(crate) fn read<F: Form>(&self, form: &F) -> Result<F::Out, Vec<Problem>> {
+        let mut reader = Reader::new(self);
+        let mut root = self.value(&mut reader.problems);
+        match form.read(&At::ROOT, &mut root, &mut reader) {
+            Some(read) if reader.problems.is_empty() => Ok(read),
+            _ => Err(reader.problems),
+        }
+    }
+
+    fn table(&self, table: &DeTable<'_>, problems: &mut Vec<Problem>) -> Value {
+        let entries = table
+            .iter()
+            .map(|(key, entry)| (key.get_ref().to_string(), self.entry(entry, problems)));
+        Value::Object(entries.collect::<Map<_, _>>())
+    }
+
+    fn entry(&self, spanned: &Spanned<DeValue<'_>>, problems: &mut Vec<Problem>) -> Value {
+        let number = match spanned.get_ref() {
+            DeValue::String(text) => return Value::String(text.to_string()),
+            DeValue::Boolean(boolean) => return Value::Bool(*boolean),
+            DeValue::Datetime(datetime) => return Value::String(datetime.to_string()),
+            DeValue::Array(items) => {
+                return items.iter().map(|item| self.entry(item, problems)).collect();
+            }
+            DeValue::Table(inner) => return self.table(inner, problems),
+            DeValue::Integer(number) => integer(number),
+            DeValue::Float(number) => float(number),
+        };
+        number.unwrap_or_else(|message| {
+            let place = Place::new(&self.source, spanned.span(), "this number");
+            problems.push(Problem::new(message).at(place));
+            Value::Null
+        })
+    }
+}
+
+impl Places for Document<'_> {
+    fn places(&self, path: &[Step], part: Part, label: &str) -> Vec<Place> {
+        vec![self.place(path, part, label)]
+    }
+}
+
+impl Document<'_> {
+    pub(crate) fn place(&self, path: &[Step], part: Part, label: &str) -> Place {
+        let mut path = path.to_vec();
+        if let [Step::Key(top), Step::Key(name), ..] = &mut path[..]
+            && top == "providers"
+            && let Some((table, _)) = self.matrix_origins.get(name)
+        {
+            name.clone_from(table);
+        }
+        Place::new(&self.source, self.span(&path, part), label)
+    }
+
+    /// Returns the keys of a table in the order written. Empty if there is no table.
+    pub(crate) fn keys_in_order(&self, path: &[&str]) -> Vec<String> {
+        let mut table = self.root.get_ref();
+        for key in path {
+            match table.get(*key).map(Spanned::get_ref) {
+                Some(DeValue::Table(inner)) => table = inner,
+                _ => return Vec::new(),
+            }
+        }
+        let mut keys: Vec<_> = table.iter().map(|(key, _)| key).collect();
+        keys.sort_by_key(|key| key.span().start);
+        keys.iter().map(|key| key.get_ref().to_string()).collect()
+    }
+
+    fn span(&self, path: &[Step], part: Part) -> Range<usize> {
+        let Some((Step::Key(first), rest)) = path.split_first() else {
+            return 0..0;
+        };
+        let Some((key, mut value)) = self.root.get_ref().get_key_value(first.as_str()) else {
+            return 0..0;
+        };
+        let mut key = key.span();
+        for step in rest {
+            match (step, value.get_ref()) {
+                (Step::Key(name), DeValue::Table(table)) => {
+                    let Some((next_key, next)) = table.get_key_value(name.as_str()) else {
+                        break;
+                    };
+                    (key, value) = (next_key.span(), next);
+                }
+                (Step::Index(index), DeValue::Array(items)) => {
+                    let Some(next) = items.get(*index) else { break };
+                    (key, value) = (next.span(), next);
+                }
+                _ => break,
+            }
+        }
+        match part {
+            Part::Key => key,
+            Part::Value => value.span(),
+        }
+    }
+}
+
+fn integer(number: &DeInteger<'_>) -> Result<Value, &'static str> {
+    i64::from_str_radix(number.as_str(), number.radix())
+        .map(Value::from)
+        .map_err(|_| "an integer has at most 64 bits")
+}
+
+fn float(number: &DeFloat<'_>) -> Result<Value, &'static str> {
+    let parsed: f64 = number.as_str().parse().unwrap_or(f64::NAN);
+    match serde_json::Number::from_f64(parsed) {
+        Some(number) => Ok(Value::Number(number)),
+        None => Err("values reach providers as JSON, which has no infinite number and no NaN"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Document;
+
+    #[test]
+    fn toml_values_become_json() {
+        let text =
+            "a = 0x1F\nb = +1_000.5\nc = 1979-05-27T07:32:00Z\nd = 07:32:00\ne = [{ f = true }]\n";
+        let document = Document::parse("s.toml", text).unwrap_or_else(|_| panic!());
+        let value = document.value(&mut Vec::new());
+        assert_eq!(
+            value,
+            json!({"a": 31, "b": 1000.5, "c": "1979-05-27T07:32:00Z", "d": "07:32:00", "e": [{"f": true}]})
+        );
+    }
+
+    #[test]
+    fn numbers_that_json_does_not_have_are_refused() {
+        let text = "a = inf\nb = -nan\nc = 1e999\nd = 99999999999999999999\n";
+        let document = Document::parse("s.toml", text).unwrap_or_else(|_| panic!());
+        let mut problems = Vec::new();
+        document.value(&mut problems);
+        assert_eq!(problems.len(), 4);
+    }
+}

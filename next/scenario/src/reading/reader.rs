@@ -1,0 +1,195 @@
+//! [`Reader`]: the settings and the problems of one read.
+
+use std::path::Path;
+
+use runner_model::{
+    grants::is_secret_name,
+    template::{Template, TemplateError},
+};
+use serde_json::Value;
+
+use crate::{
+    problem::Problem,
+    reading::{At, Part, Places, dotted},
+};
+
+/// First keys that a template may have.
+pub(crate) type Roots = &'static [&'static str];
+
+/// Roots of templates in a test list.
+pub(crate) const LIST_ROOTS: Roots = &["row", "file", "row_number"];
+/// Roots of templates of a command.
+pub(crate) const COMMAND_ROOTS: Roots = &["input", "config"];
+/// Roots of templates of environment variables, the only ones that can have secrets.
+pub(crate) const ENV_ROOTS: Roots = &["input", "config", "secret"];
+/// Roots of templates that the values of a matrix fill.
+pub(crate) const MATRIX_ROOTS: Roots = &["matrix"];
+/// Help on `{{secret.KEY}}` outside of the environment.
+const SECRET_HELP: &str =
+    "secrets reach a provider by its environment: `grants.env = { KEY = \"{{secret.KEY}}\" }`";
+/// Keys of `file` in templates of a test list.
+const FILE_KEYS: &[&str] = &["name", "path", "stem"];
+
+/// Settings and problems of one read.
+pub(crate) struct Reader<'p> {
+    places: &'p dyn Places,
+    pub(crate) problems: Vec<Problem>,
+    /// Roots of templates, if any string may be a template.
+    pub(crate) templates: Option<Roots>,
+    /// Whether a null is a number that was reported before. In JSON it is an absent value.
+    pub(crate) refused_nulls: bool,
+    /// The folder that named files are relative to. `None` skips looking for them.
+    pub(crate) folder: Option<&'p Path>,
+    /// The last valid regular expression.
+    pub(crate) last_pattern: Option<String>,
+}
+
+impl<'p> Reader<'p> {
+    pub(crate) fn new(places: &'p dyn Places) -> Self {
+        Self {
+            places,
+            problems: Vec::new(),
+            templates: None,
+            refused_nulls: false,
+            folder: None,
+            last_pattern: None,
+        }
+    }
+
+    /// Reports a problem with a value. The caller may add a help.
+    pub(crate) fn refuse(
+        &mut self,
+        at: &At<'_>,
+        message: impl Into<String>,
+        label: &str,
+    ) -> &mut Problem {
+        self.report(at, Part::Value, message.into(), label)
+    }
+
+    /// Reports a problem with a key. The caller may add a help.
+    pub(crate) fn refuse_key(
+        &mut self,
+        at: &At<'_>,
+        message: impl Into<String>,
+        label: &str,
+    ) -> &mut Problem {
+        self.report(at, Part::Key, message.into(), label)
+    }
+
+    fn report(&mut self, at: &At<'_>, part: Part, message: String, label: &str) -> &mut Problem {
+        let places = self.places.places(&at.path(), part, label);
+        self.problems.push(Problem::new(message).at_all(places));
+        let last = self.problems.len() - 1;
+        &mut self.problems[last]
+    }
+
+    /// Reports a value of the wrong kind. Returns `None`.
+    pub(crate) fn refuse_kind<T>(
+        &mut self,
+        at: &At<'_>,
+        value: &Value,
+        expected: &str,
+    ) -> Option<T> {
+        let message = format!("{} must be {expected}", at.subject());
+        self.refuse(at, message, &format!("this is {}", kind(value)));
+        None
+    }
+
+    /// Reports a wrong value of the right kind. Returns `None`.
+    pub(crate) fn refuse_value<T>(
+        &mut self,
+        at: &At<'_>,
+        expected: &str,
+        reason: &str,
+    ) -> Option<T> {
+        let message = format!("{} must be {expected}: {reason}", at.subject());
+        self.refuse(at, message, "here");
+        None
+    }
+
+    /// Adds the place of a value that the last problem contradicts.
+    pub(crate) fn also(&mut self, at: &At<'_>, label: &str) {
+        let places = self.places.places(&at.path(), Part::Value, label);
+        if let Some(problem) = self.problems.last_mut() {
+            problem.places.extend(places);
+        }
+    }
+
+    /// Parses a template. Reports paths in it that no value can have.
+    pub(crate) fn template(&mut self, at: &At<'_>, text: &str, roots: Roots) -> Option<Template> {
+        const LABEL: &str = "this template";
+        let parsed = Template::parse(text)
+            .and_then(|template| template.check_roots(roots).map(|()| template));
+        let template = match parsed {
+            Ok(template) => template,
+            Err(error) => {
+                let is_secret =
+                    matches!(&error, TemplateError::Root { root, .. } if root == "secret");
+                let problem = self.refuse(at, error.to_string(), LABEL);
+                if is_secret && roots == COMMAND_ROOTS {
+                    problem.help = Some(SECRET_HELP.to_owned());
+                }
+                return None;
+            }
+        };
+        if roots == ENV_ROOTS {
+            for keys in template.keys_of("secret") {
+                if !matches!(keys, [name] if is_secret_name(name)) {
+                    let path = dotted("secret", keys);
+                    let message = format!("`{{{{{path}}}}}` is not the name of a secret");
+                    self.refuse(at, message, LABEL).help =
+                        Some("write a name such as `{{secret.API_KEY}}`".to_owned());
+                }
+            }
+        }
+        if roots == LIST_ROOTS {
+            for keys in template.keys_of("file") {
+                if !matches!(keys, [key] if FILE_KEYS.contains(&&**key)) {
+                    let message = format!("there is no `{}`", dotted("file", keys));
+                    let key = keys.first().map_or("", String::as_str);
+                    let help = suggest(key, FILE_KEYS.iter().copied());
+                    self.refuse(at, message, LABEL).help = Some(help);
+                }
+            }
+            for keys in template.keys_of("row_number").filter(|keys| !keys.is_empty()) {
+                let message = format!("there is no `{}`", dotted("row_number", keys));
+                self.refuse(at, message, LABEL).help = Some("`row_number` is a number".to_owned());
+            }
+        }
+        Some(template)
+    }
+}
+
+/// Returns a help that names the most similar known name, or lists the known names.
+pub(crate) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
+    const MAX_NAMED: usize = 24;
+    let nearest = known
+        .clone()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .min_by_key(|(distance, _)| *distance);
+    // A third of a name may differ. More is rarely a slip.
+    if let Some((distance, candidate)) = nearest
+        && distance <= 1 + candidate.len().min(name.len()) / 3
+    {
+        return format!("did you mean `{candidate}`?");
+    }
+    let mut names: Vec<_> = known.clone().take(MAX_NAMED).map(|name| format!("`{name}`")).collect();
+    let more = known.skip(MAX_NAMED).count();
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    format!("known here: {}", names.join(", "))
+}
+
+/// Returns a value's kind for messages.
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(number) if number.is_f64() => "a float",
+        Value::Number(_) => "an integer",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "a table",
+    }
+}

@@ -1,0 +1,327 @@
+//! Forms of texts and numbers.
+
+use std::time::Duration;
+
+use regex::Regex;
+use runner_model::{
+    Digest, ErrorClass, FailFast, Micros, TestId,
+    provider::Rate,
+    test::ExpectedError,
+    units::{parse_age, parse_duration, parse_size},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    globs,
+    reading::{At, Form, Reader, suggest},
+};
+
+/// A text of a syntax.
+pub(crate) struct Text<T> {
+    /// Ends a message with "must be …".
+    pub(crate) words: &'static str,
+    /// Follows the words in messages without a reason.
+    pub(crate) example: &'static str,
+    /// The schema as JSON. If it contains `integer`, a number may replace the text.
+    pub(crate) schema: &'static str,
+    pub(crate) parse: fn(&str) -> Result<T, String>,
+}
+
+impl<T> Form for Text<T> {
+    type Out = T;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<T> {
+        let parsed = match value {
+            Value::String(text) if text.is_empty() => Err("it is empty".to_owned()),
+            Value::String(text) => (self.parse)(text),
+            Value::Number(number) if self.schema.contains("integer") && !number.is_f64() => {
+                (self.parse)(&number.to_string())
+            }
+            _ => return reader.refuse_kind(at, value, &format!("{}{}", self.words, self.example)),
+        };
+        match parsed {
+            Ok(parsed) => Some(parsed),
+            Err(reason) => reader.refuse_value(at, self.words, &reason),
+        }
+    }
+
+    fn schema(&self) -> Value {
+        serde_json::from_str(self.schema).expect("schemas are JSON")
+    }
+}
+
+/// A text that is not empty.
+pub(crate) const TEXT: Text<String> = Text {
+    words: "a string",
+    example: "",
+    schema: r#"{"type": "string", "minLength": 1}"#,
+    parse: |text| Ok(text.to_owned()),
+};
+
+/// A duration, which may be zero.
+pub(crate) const DURATION: Text<Micros> = Text {
+    words: "a duration",
+    example: " such as \"10s\", \"200ms\" or \"1h30m\"",
+    schema: r#"{"title": "duration", "type": "string", "pattern": "[0-9]", "examples": ["10s", "200ms", "1h30m"]}"#,
+    parse: |text| match parse_duration(text) {
+        Ok(duration) => Ok(duration.into()),
+        Err(reason) => Err(format!("`{text}` {reason}")),
+    },
+};
+
+/// A duration of at least a microsecond.
+pub(crate) const TIMEOUT: Text<Micros> = Text {
+    parse: |text| match (DURATION.parse)(text) {
+        Ok(Micros(0)) => Err("it cannot be zero".to_owned()),
+        parsed => parsed,
+    },
+    ..DURATION
+};
+
+/// The age of a run.
+pub(crate) const AGE: Text<Duration> = Text {
+    words: "an age",
+    example: " such as \"30d\", \"2w\" or \"12h\"",
+    schema: r#"{"title": "age", "type": "string", "pattern": "[0-9]", "examples": ["30d", "2w", "12h"]}"#,
+    parse: |text| parse_age(text).map_err(|reason| format!("`{text}` {reason}")),
+};
+
+/// A number of bytes, or a text such as `64MiB`.
+pub(crate) const SIZE: Text<u64> = Text {
+    words: "a size",
+    example: " such as \"64MiB\", or a number of bytes",
+    schema: r#"{"title": "size", "type": ["string", "integer"], "minimum": 0, "pattern": "^[0-9]", "examples": ["64MiB"]}"#,
+    parse: |text| parse_size(text).map_err(|reason| format!("`{text}` {reason}")),
+};
+
+/// Returns a size without reporting an invalid one. `None` if it is absent or invalid.
+pub(crate) fn size(value: Option<&Value>) -> Option<u64> {
+    match value? {
+        Value::String(text) => parse_size(text).ok(),
+        number => number.as_u64(),
+    }
+}
+
+/// A number of attempts that may start in a time.
+pub(crate) const RATE: Text<Rate> = Text {
+    words: "a rate",
+    example: " such as \"60/min\", \"5/s\" or \"100/h\"",
+    schema: r#"{"title": "such as `\"60/min\"`", "type": "string", "pattern": "^[0-9]+ */ *(s|sec|second|m|min|minute|h|hour)$", "examples": ["60/min", "5/s", "100/h"]}"#,
+    parse: |text| {
+        Rate::parse(text)
+            .ok_or_else(|| format!("`{text}` is not one such as `60/min`, `5/s` or `100/h`"))
+    },
+};
+
+pub(crate) const TEST_ID: Text<TestId> = Text {
+    words: "a test id",
+    example: "",
+    schema: r#"{"type": "string", "maxLength": 200, "pattern": "^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"}"#,
+    parse: |text| TestId::parse(text).map_err(|error| format!("in `{text}`, {error}")),
+};
+
+/// A glob over test ids or names of providers.
+pub(crate) const GLOB: Text<String> = Text {
+    words: "a glob",
+    parse: |text| match globs::over_ids(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.kind().to_string()),
+    },
+    ..TEXT
+};
+
+/// A glob over files.
+pub(crate) const FILE_GLOB: Text<String> = Text {
+    parse: |text| match globs::over_files(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.kind().to_string()),
+    },
+    ..GLOB
+};
+
+/// The SHA-256 of a file.
+pub(crate) const DIGEST: Text<Digest> = Text {
+    words: "a SHA-256 of 64 hexadecimal digits",
+    example: "",
+    schema: r#"{"type": "string", "pattern": "^[0-9a-fA-F]{64}$"}"#,
+    parse: |text| {
+        Digest::parse(&text.to_ascii_lowercase()).ok_or_else(|| format!("`{text}` is not one"))
+    },
+};
+
+/// A regular expression.
+pub(crate) struct Pattern;
+
+const PATTERN: Text<String> = Text {
+    words: "a regular expression",
+    schema: r#"{"type": "string", "format": "regex"}"#,
+    parse: |text| match Regex::new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        // The lines before repeat the expression, which the problem's place shows.
+        Err(error) => {
+            let error = error.to_string();
+            let reason = error.lines().last().unwrap_or_default();
+            Err(reason.trim_start_matches("error: ").to_owned())
+        }
+    },
+    ..TEXT
+};
+
+impl Form for Pattern {
+    type Out = String;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<String> {
+        // Compiling takes longer than the rest of a record, and most records repeat the one before.
+        let pattern = match reader.last_pattern.take() {
+            Some(last) if *value == *last => last,
+            _ => PATTERN.read(at, value, reader)?,
+        };
+        reader.last_pattern = Some(pattern.clone());
+        Some(pattern)
+    }
+
+    fn schema(&self) -> Value {
+        PATTERN.schema()
+    }
+}
+
+/// One of some words: a function that lists them, and one that parses them.
+pub(crate) struct Word<T: 'static>(
+    pub(crate) fn() -> Vec<&'static str>,
+    pub(crate) fn(&str) -> Option<T>,
+);
+
+impl<T> Form for Word<T> {
+    type Out = T;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<T> {
+        let Value::String(word) = value else {
+            return reader.refuse_kind(at, value, "a string");
+        };
+        let parsed = (self.1)(word);
+        if parsed.is_none() {
+            let message = format!("`{word}` is not one of the words for `{}`", at.name());
+            let help = suggest(word, (self.0)().into_iter());
+            reader.refuse(at, message, "unknown").help = Some(help);
+        }
+        parsed
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "string", "enum": (self.0)()})
+    }
+}
+
+/// An error class, or `timeout`.
+pub(crate) const EXPECTED_ERROR: Word<ExpectedError> = Word(
+    || {
+        let classes = ErrorClass::ALL.iter().filter(|class| class.can_be_named());
+        classes.map(|class| class.as_str()).chain(["timeout"]).collect()
+    },
+    ExpectedError::parse,
+);
+
+/// A whole number in an inclusive range.
+pub(crate) struct Integer<T>(pub(crate) T, pub(crate) T);
+
+impl<T: TryFrom<i128> + Into<i128> + Copy> Form for Integer<T> {
+    type Out = T;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<T> {
+        let range: (i128, i128) = (self.0.into(), self.1.into());
+        let words = format!("an integer from {} to {}", range.0, range.1);
+        match value {
+            Value::Number(number) if !number.is_f64() => {
+                let number = number.as_i128();
+                match number.filter(|number| (range.0..=range.1).contains(number)) {
+                    Some(number) => number.try_into().ok(),
+                    None => reader.refuse_value(at, &words, &format!("{value} is out of range")),
+                }
+            }
+            _ => reader.refuse_kind(at, value, &words),
+        }
+    }
+
+    fn schema(&self) -> Value {
+        let [least, most] = [self.0, self.1].map(Into::<i128>::into);
+        json!({"type": "integer", "minimum": least as i64, "maximum": most as i64})
+    }
+}
+
+/// The value of `fail_fast`.
+pub(crate) struct FailFastForm;
+
+impl Form for FailFastForm {
+    type Out = FailFast;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<FailFast> {
+        const WORDS: &str = "`true`, `false`, a count, or a fraction from 0 to 1";
+        match (FailFast::of_json(value), &*value) {
+            (Some(read), _) => Some(read),
+            (None, Value::Number(number)) => {
+                reader.refuse_value(at, WORDS, &format!("{number} is not one of these"))
+            }
+            (None, _) => reader.refuse_kind(at, value, WORDS),
+        }
+    }
+
+    fn schema(&self) -> Value {
+        json!({"title": "boolean or number", "type": ["boolean", "number"], "minimum": 0})
+    }
+}
+
+/// A number in an inclusive range.
+pub(crate) struct Number(pub(crate) f64, pub(crate) f64);
+
+impl Form for Number {
+    type Out = f64;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<f64> {
+        let words = match (self.0, self.1) {
+            (f64::MIN, f64::MAX) => "a number".to_owned(),
+            (least, f64::MAX) => format!("a number of at least {least}"),
+            (least, most) => format!("a number from {least} to {most}"),
+        };
+        match value.as_f64() {
+            Some(number) if (self.0..=self.1).contains(&number) => Some(number),
+            Some(_) => reader.refuse_value(at, &words, &format!("{value} is out of range")),
+            None => reader.refuse_kind(at, value, &words),
+        }
+    }
+
+    fn schema(&self) -> Value {
+        match (self.0, self.1) {
+            (f64::MIN, f64::MAX) => json!({"type": "number"}),
+            (least, f64::MAX) => json!({"type": "number", "minimum": least}),
+            (least, most) => json!({"type": "number", "minimum": least, "maximum": most}),
+        }
+    }
+}
+
+/// A text, with its greatest number of bytes, a number or a boolean.
+pub(crate) struct Scalar(pub(crate) usize);
+
+impl Form for Scalar {
+    type Out = Value;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Value> {
+        const WORDS: &str = "a string, a number or a boolean";
+        let reason = match value {
+            Value::String(text) if text.is_empty() => "it is empty".to_owned(),
+            Value::String(text) if text.len() > self.0 => {
+                format!("it has {} bytes; at most {} are allowed", text.len(), self.0)
+            }
+            Value::String(_) | Value::Number(_) | Value::Bool(_) => return Some(value.clone()),
+            _ => return reader.refuse_kind(at, value, WORDS),
+        };
+        reader.refuse_value(at, WORDS, &reason)
+    }
+
+    fn schema(&self) -> Value {
+        let mut schema = json!({"type": ["string", "number", "boolean"], "minLength": 1});
+        if self.0 < usize::MAX {
+            schema["maxLength"] = json!(self.0);
+        }
+        schema
+    }
+}

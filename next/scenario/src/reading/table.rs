@@ -1,0 +1,209 @@
+//! [`Table`]: reads the keys of a table, or describes them.
+//!
+//! A function names each key of its table once. The same calls read a value or make the schema, so unknown keys,
+//! suggestions, the schema and `docs/` cannot differ from the keys that are read.
+
+use runner_model::Limits;
+use serde_json::{Map, Value, json};
+
+use crate::reading::{At, Form, Reader, form::read, suggest};
+
+/// Keys of later versions, by the titles of their tables.
+const LATER: &[(&str, &[&str])] = &[
+    ("`runner.toml`", &["max_active_runs", "notify", "serve"]),
+    ("Top level", &["graders", "notify", "report"]),
+    ("`[[tests]]`", &["reference"]),
+    ("`expect`", &["graders"]),
+    ("`[[test_lists]]`", &["reference"]),
+];
+
+/// Returns whether a key belongs to a later version.
+pub(crate) fn is_later(title: &str, key: &str) -> bool {
+    LATER.iter().any(|(table, keys)| *table == title && keys.contains(&key))
+}
+
+/// A table that is read or described.
+pub(crate) struct Table<'a, 'p> {
+    title: &'static str,
+    map: &'a mut Map<String, Value>,
+    at: &'a At<'a>,
+    reader: &'a mut Reader<'p>,
+    /// The keys that were read.
+    known: Vec<&'static str>,
+    /// The schema so far, if the table is described.
+    schema: Option<Value>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Required,
+    Optional,
+    /// The value of an absent key, as JSON.
+    Default(&'static str),
+}
+
+impl<'a, 'p> Table<'a, 'p> {
+    pub(crate) fn new(
+        title: &'static str,
+        map: &'a mut Map<String, Value>,
+        at: &'a At<'a>,
+        reader: &'a mut Reader<'p>,
+    ) -> Self {
+        Self { title, map, at, reader, known: Vec::with_capacity(16), schema: None }
+    }
+
+    /// Returns the schema of the keys that `read` reads.
+    fn describe<T>(title: &'static str, read: fn(&mut Table<'_, '_>) -> T) -> Value {
+        let (mut map, mut reader) = (Map::new(), Reader::new(&()));
+        let mut table = Table::new(title, &mut map, &At::ROOT, &mut reader);
+        table.schema = Some(json!({
+            "title": title,
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {},
+        }));
+        read(&mut table);
+        table.schema.unwrap_or_default()
+    }
+
+    /// Reads a key that may be absent.
+    pub(crate) fn optional<F: Form>(&mut self, key: &'static str, form: &F) -> Option<F::Out> {
+        self.key(key, form, Presence::Optional)
+    }
+
+    /// Reads a key, and reports its absence.
+    pub(crate) fn required<F: Form>(&mut self, key: &'static str, form: &F) -> Option<F::Out> {
+        self.key(key, form, Presence::Required)
+    }
+
+    /// Reads a key whose default the caller applies. The schema has it, as JSON.
+    pub(crate) fn with_default<F: Form>(
+        &mut self,
+        key: &'static str,
+        form: &F,
+        default: &'static str,
+    ) -> Option<F::Out> {
+        self.key(key, form, Presence::Default(default))
+    }
+
+    /// Reads a key. Returns the default, which is JSON, if the key is absent or invalid.
+    pub(crate) fn or<F: Form>(
+        &mut self,
+        key: &'static str,
+        form: &F,
+        default: &'static str,
+    ) -> F::Out {
+        let value = self.with_default(key, form, default);
+        value.unwrap_or_else(|| {
+            form.read(&At::ROOT, &mut parse(default), &mut Reader::new(&()))
+                .expect("a default is of its key's form")
+        })
+    }
+
+    fn key<F: Form>(&mut self, key: &'static str, form: &F, presence: Presence) -> Option<F::Out> {
+        if let Some(schema) = &mut self.schema {
+            let mut property = form.schema();
+            property["description"] = description(self.title, key).into();
+            match presence {
+                Presence::Required => match &mut schema["required"] {
+                    Value::Array(required) => required.push(key.into()),
+                    none => *none = json!([key]),
+                },
+                Presence::Optional => {}
+                Presence::Default(default) => property["default"] = parse(default),
+            }
+            schema["properties"][key] = property;
+            return None;
+        }
+        self.known.push(key);
+        let value = self.map.get_mut(key);
+        let was_reported = value.is_some() && self.reader.refused_nulls;
+        let present = value.filter(|value| !value.is_null() || form.takes_null());
+        if let Some(value) = present {
+            return read(form, &self.at.key(key), value, self.reader);
+        }
+        if presence == Presence::Required && !was_reported {
+            let message = format!("`{key}` is missing");
+            let problem = self.reader.refuse_key(self.at, message, "here");
+            problem.help = Some(description(self.title, key).to_owned());
+        }
+        None
+    }
+
+    /// Returns the key of the table in its parent.
+    pub(crate) fn name(&self) -> &str {
+        self.at.name()
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
+    /// Returns whether a key has this value.
+    pub(crate) fn is(&self, key: &str, word: &str) -> bool {
+        self.map.get(key).is_some_and(|value| value == word)
+    }
+
+    /// Reports a key that has no effect.
+    pub(crate) fn refuse_key(&mut self, key: &str, message: &str) {
+        let at = self.at.key(key);
+        self.reader.refuse_key(&at, message, "does nothing");
+    }
+
+    fn report_unknown(self) {
+        let known = &self.known;
+        for key in self.map.keys().filter(|key| !known.contains(&key.as_str())) {
+            let at = self.at.key(key);
+            if is_later(self.title, key) {
+                let message = format!("`{key}` is not supported yet");
+                self.reader.refuse_key(&at, message, "not supported yet");
+            } else {
+                let message = format!("unknown key `{key}`");
+                let problem = self.reader.refuse_key(&at, message, "unknown");
+                problem.help = Some(suggest(key, known.iter().copied()));
+            }
+        }
+    }
+}
+
+/// A table of known keys: its title in `docs/`, and the function that reads it.
+pub(crate) struct TableForm<T>(
+    pub(crate) &'static str,
+    pub(crate) fn(&mut Table<'_, '_>) -> Option<T>,
+);
+
+impl<T> Form for TableForm<T> {
+    type Out = T;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<T> {
+        let Value::Object(map) = value else {
+            return reader.refuse_kind(at, value, "a table");
+        };
+        let mut table = Table::new(self.0, map, at, reader);
+        let out = self.1(&mut table);
+        table.report_unknown();
+        out
+    }
+
+    fn schema(&self) -> Value {
+        Table::describe(self.0, self.1)
+    }
+}
+
+/// Returns the sentence about a key. Tests and test lists share those of `[defaults]`.
+fn description(title: &str, key: &str) -> &'static str {
+    let in_table = |title: &str| {
+        let (_, tables) = include_str!("../keys.md").split_once(&format!("## {title}\n"))?;
+        let table = tables.split("\n## ").next()?;
+        let (_, sentence) = table.split_once(&format!("\n* `{key}`: "))?;
+        sentence.lines().next()
+    };
+    in_table(title)
+        .or_else(|| in_table("`[defaults]`"))
+        .or_else(|| Limits::TABLE.iter().find(|limit| limit.key == key).map(|limit| limit.about))
+        .unwrap_or_default()
+}
+
+fn parse(default: &str) -> Value {
+    serde_json::from_str(default).expect("defaults are JSON")
+}

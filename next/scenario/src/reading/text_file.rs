@@ -1,0 +1,44 @@
+//! Reads text files of bounded size.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use crate::problem::{Place, Problem, Source, line_breaks};
+
+/// Bytes of a text that is read as a whole, and of a record. Bounds the memory for any file.
+pub(crate) const MAX_BYTES: u64 = 16 << 20;
+
+/// Reads a text file. `noun` is for messages, `shown` the path for people, and `help` for a file above [`MAX_BYTES`].
+pub(crate) fn read_text(
+    path: &Path,
+    shown: &str,
+    noun: &str,
+    help: &str,
+) -> Result<String, Problem> {
+    let cannot_read =
+        |error: io::Error| Problem::of_file(shown, format!("cannot read the {noun}: {error}"));
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(cannot_read)?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        let message = format!("the {noun} has more than 16 MiB");
+        return Err(Problem::of_file(shown, message).with_help(help));
+    }
+    String::from_utf8(bytes).map_err(|error| not_utf8(shown, 1, error.as_bytes()))
+}
+
+/// Returns the problem of a text that is not UTF-8. `first_line` is the number of its first line.
+pub(crate) fn not_utf8(path: &str, first_line: usize, bytes: &[u8]) -> Problem {
+    let valid = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+    let (before, after) = bytes.split_at(valid);
+    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let rest = after.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes[start..valid + rest.len()]);
+    let source = Source::new(path, &text, first_line + line_breaks(before));
+    let at = valid - start;
+    let span = at..at + char::REPLACEMENT_CHARACTER.len_utf8();
+    Problem::new("the text is not UTF-8").at(Place::new(&source, span, "not UTF-8 from here"))
+}

@@ -1,0 +1,374 @@
+//! [`Suite`]: all resolved tests, on disk, and the indexes of their trials.
+
+mod blobs;
+pub(crate) mod resolve;
+pub(crate) mod selection;
+mod writer;
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, BufRead, BufReader, Seek},
+    ops::Range,
+    os::unix::fs::FileExt,
+    path::PathBuf,
+};
+
+use runner_model::{Digest, Places, ProviderName, TrialId, provider::Provider};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+const MAX_TESTS: usize = 10_000_000;
+const MAX_TRIALS: u64 = 100_000_000;
+/// The least number of bytes to read at once.
+const BLOCK: usize = 64 << 10;
+/// Low bits of an entry of the lookup table, for a test's index. The others are of its id's hash.
+const INDEX_BITS: u32 = 24;
+
+/// All resolved tests in order, on disk. Uses about 16 bytes of memory a test.
+///
+/// Trials have indexes from 0 in plan order: by test, then by provider, then by repeat.
+#[derive(Debug)]
+pub struct Suite {
+    file: File,
+    outline: Outline,
+    digest: Digest,
+    names: Vec<ProviderName>,
+    blobs: BTreeMap<Digest, PathBuf>,
+    /// The part of the file that was read last.
+    block: RefCell<Block>,
+    /// Sorted hashes of ids with the tests' indexes. Created by the first lookup.
+    lookup: OnceCell<Vec<u64>>,
+    /// The test of the last lookup. Most rows are in the order of the tests.
+    last_found: Cell<usize>,
+}
+
+/// A trial of the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedTrial {
+    /// The test's index in the suite.
+    pub test: u64,
+    /// The provider's index in the scenario.
+    pub provider: u16,
+    /// From 1.
+    pub repeat: u32,
+}
+
+#[derive(Debug, Default)]
+struct Block {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+/// The positions of tests in the file, and their trials.
+#[derive(Debug, Default)]
+struct Outline {
+    tests: Vec<Entry>,
+    shapes: Vec<Shape>,
+    bytes: u64,
+    trials: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    offset: u64,
+    first_trial: u32,
+    shape: u32,
+}
+
+/// The providers and repeats of a test. Most tests of a suite share one shape.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Shape {
+    providers: Box<[u16]>,
+    repeat: u32,
+}
+
+/// Creates a suite from its lines.
+#[derive(Default)]
+pub(crate) struct SuiteBuilder {
+    outline: Outline,
+    shapes: HashMap<Shape, u32>,
+    hash: Sha256,
+}
+
+impl SuiteBuilder {
+    /// Adds a test's line, without its line break.
+    ///
+    /// # Errors
+    ///
+    /// The exceeded bound.
+    pub(crate) fn push(
+        &mut self,
+        line: &[u8],
+        providers: &[u16],
+        repeat: u32,
+    ) -> Result<(), &'static str> {
+        let outline = &mut self.outline;
+        if outline.tests.len() == MAX_TESTS {
+            return Err("10,000,000 tests");
+        }
+        let trials = outline.trials + providers.len() as u64 * u64::from(repeat);
+        if trials > MAX_TRIALS {
+            return Err("100,000,000 trials");
+        }
+        let last = outline.tests.last().map_or(0, |test| test.shape);
+        let is_last = outline
+            .shapes
+            .get(last as usize)
+            .is_some_and(|shape| *shape.providers == *providers && shape.repeat == repeat);
+        let shape = if is_last {
+            last
+        } else {
+            let shape = Shape { providers: providers.into(), repeat };
+            *self.shapes.entry(shape).or_insert_with_key(|shape| {
+                outline.shapes.push(shape.clone());
+                (outline.shapes.len() - 1) as u32
+            })
+        };
+        outline.tests.push(Entry {
+            offset: outline.bytes,
+            first_trial: outline.trials as u32,
+            shape,
+        });
+        outline.trials = trials;
+        outline.bytes += line.len() as u64 + 1;
+        self.hash.update(line);
+        self.hash.update(b"\n");
+        Ok(())
+    }
+
+    pub(crate) fn finish(
+        mut self,
+        file: File,
+        providers: &[Provider],
+        blobs: BTreeMap<Digest, PathBuf>,
+    ) -> Suite {
+        self.outline.tests.shrink_to_fit();
+        Suite {
+            file,
+            outline: self.outline,
+            digest: Digest(self.hash.finalize().into()),
+            names: providers.iter().map(|provider| provider.name.clone()).collect(),
+            blobs,
+            block: RefCell::default(),
+            lookup: OnceCell::new(),
+            last_found: Cell::new(0),
+        }
+    }
+}
+
+impl Suite {
+    /// Opens a suite that [`crate::resolve`] wrote. `providers` are those of the scenario.
+    ///
+    /// # Errors
+    ///
+    /// The file is unreadable or damaged.
+    pub fn open(mut file: File, providers: &[Provider]) -> io::Result<Self> {
+        #[derive(Deserialize)]
+        struct Head {
+            providers: Vec<u16>,
+            #[serde(default = "one")]
+            repeat: u32,
+        }
+        fn one() -> u32 {
+            1
+        }
+        file.rewind()?;
+        let mut builder = SuiteBuilder::default();
+        let mut reader = BufReader::with_capacity(BLOCK, &file);
+        let mut line = Vec::new();
+        while {
+            line.clear();
+            reader.read_until(b'\n', &mut line)? > 0
+        } {
+            let bad = || {
+                let number = builder.outline.tests.len() + 1;
+                let message = format!("line {number} of the suite is damaged");
+                io::Error::new(io::ErrorKind::InvalidData, message)
+            };
+            let test = line.strip_suffix(b"\n").ok_or_else(bad)?;
+            let head: Head = serde_json::from_slice(test).map_err(|_| bad())?;
+            let is_valid = id_of(test).is_some()
+                && head.repeat > 0
+                && !head.providers.is_empty()
+                && head.providers.is_sorted_by(|a, b| a < b)
+                && head.providers.iter().all(|index| usize::from(*index) < providers.len());
+            if !is_valid {
+                return Err(bad());
+            }
+            builder.push(test, &head.providers, head.repeat).map_err(|_| {
+                io::Error::new(io::ErrorKind::InvalidData, "the suite is too large")
+            })?;
+        }
+        Ok(builder.finish(file, providers, BTreeMap::new()))
+    }
+
+    /// Returns the SHA-256 of the file.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Returns the attachments and schemas of its tests by digest. Empty after [`Suite::open`]: then they are stored.
+    pub fn blobs(&self) -> &BTreeMap<Digest, PathBuf> {
+        &self.blobs
+    }
+
+    /// Returns the id of a test. `None` if the file is unreadable.
+    pub(crate) fn id(&self, test: u64) -> Option<String> {
+        let id = |line: &[u8]| Some(String::from_utf8_lossy(id_of(line)?).into_owned());
+        self.with_line(test as usize, id).ok()?
+    }
+
+    /// Returns the number of tests.
+    pub fn tests(&self) -> u64 {
+        self.outline.tests.len() as u64
+    }
+
+    /// Reads a test's line, without its line break, into `line`, which is cleared first. Tests in order share system calls.
+    ///
+    /// # Errors
+    ///
+    /// The file is unreadable.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such test.
+    pub fn line(&self, test: u64, line: &mut Vec<u8>) -> io::Result<()> {
+        line.clear();
+        self.with_line(test as usize, |bytes| line.extend_from_slice(bytes))
+    }
+
+    fn with_line<T>(&self, test: usize, read: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+        let start = self.outline.tests[test].offset;
+        let end = match self.outline.tests.get(test + 1) {
+            Some(next) => next.offset,
+            None => self.outline.bytes,
+        } - 1;
+        let mut block = self.block.borrow_mut();
+        if start < block.start || end > block.start + block.bytes.len() as u64 {
+            let length = (end - start).max(BLOCK as u64).min(self.outline.bytes - start);
+            block.start = start;
+            block.bytes.resize(length as usize, 0);
+            self.file
+                .read_exact_at(&mut block.bytes, start)
+                .inspect_err(|_| block.bytes.clear())?;
+        }
+        let at = (start - block.start) as usize;
+        Ok(read(&block.bytes[at..at + (end - start) as usize]))
+    }
+
+    /// Returns the trial of an index below [`Places::trials`].
+    ///
+    /// # Panics
+    ///
+    /// If there is no such trial.
+    pub fn trial(&self, index: u64) -> PlannedTrial {
+        let test = self.outline.test_of(index);
+        let (entry, shape) = self.outline.entry(test);
+        let within = (index - u64::from(entry.first_trial)) as u32;
+        PlannedTrial {
+            test: test as u64,
+            provider: shape.providers[(within / shape.repeat) as usize],
+            repeat: within % shape.repeat + 1,
+        }
+    }
+
+    /// Returns the first trial of `provider` with an index of at least `from`.
+    pub fn next_trial(&self, provider: u16, from: u64) -> Option<u64> {
+        if from >= self.outline.trials {
+            return None;
+        }
+        let mut tests = self.outline.test_of(from)..self.outline.tests.len();
+        tests.find_map(|test| {
+            let trials = self.outline.trials_of(test, provider)?;
+            (from < trials.end).then(|| trials.start.max(from))
+        })
+    }
+
+    /// Returns the test with an id.
+    fn test(&self, id: &str) -> Option<usize> {
+        let has_id = |test: &usize| {
+            self.with_line(*test, |line| id_of(line) == Some(id.as_bytes())).unwrap_or(false)
+        };
+        let (last, tests) = (self.last_found.get(), self.outline.tests.len());
+        let near = (last..tests.min(last + 2)).find(has_id);
+        let found = near.or_else(|| self.look_up(id, has_id));
+        self.last_found.set(found.unwrap_or(last));
+        found
+    }
+
+    fn look_up(&self, id: &str, has_id: impl Fn(&usize) -> bool) -> Option<usize> {
+        let table = self.lookup.get_or_init(|| self.new_lookup());
+        let id_hash = hash(id) >> INDEX_BITS;
+        let first = table.partition_point(|entry| entry >> INDEX_BITS < id_hash);
+        table[first..]
+            .iter()
+            .take_while(|entry| **entry >> INDEX_BITS == id_hash)
+            .map(|entry| (entry & ((1 << INDEX_BITS) - 1)) as usize)
+            .find(has_id)
+    }
+
+    fn new_lookup(&self) -> Vec<u64> {
+        let entry = |index: usize| {
+            let hash = self.with_line(index, |line| {
+                hash(&String::from_utf8_lossy(id_of(line).unwrap_or_default()))
+            });
+            hash.unwrap_or_default() >> INDEX_BITS << INDEX_BITS | index as u64
+        };
+        let mut table: Vec<u64> = (0..self.outline.tests.len()).map(entry).collect();
+        table.sort_unstable();
+        table
+    }
+}
+
+// A test whose line became unreadable has no trials.
+impl Places for Suite {
+    fn index(&self, trial: &TrialId) -> Option<u64> {
+        let provider = self.names.iter().position(|name| *name == trial.provider)?;
+        let test = self.test(&trial.test)?;
+        let trials = self.outline.trials_of(test, provider as u16)?;
+        let index = trials.start + u64::from(trial.repeat.checked_sub(1)?);
+        trials.contains(&index).then_some(index)
+    }
+
+    fn trials(&self) -> u64 {
+        self.outline.trials
+    }
+}
+
+impl Outline {
+    fn entry(&self, test: usize) -> (Entry, &Shape) {
+        let entry = self.tests[test];
+        (entry, &self.shapes[entry.shape as usize])
+    }
+
+    /// Returns the test of a trial.
+    fn test_of(&self, trial: u64) -> usize {
+        self.tests.partition_point(|entry| u64::from(entry.first_trial) <= trial) - 1
+    }
+
+    /// Returns the trials of a test on a provider.
+    fn trials_of(&self, test: usize, provider: u16) -> Option<Range<u64>> {
+        let (entry, shape) = self.entry(test);
+        let position = shape.providers.binary_search(&provider).ok()?;
+        let repeat = u64::from(shape.repeat);
+        let first = u64::from(entry.first_trial) + position as u64 * repeat;
+        Some(first..first + repeat)
+    }
+}
+
+/// Returns the id in a test's line, which is the first key. Ids have no characters that JSON escapes.
+fn id_of(line: &[u8]) -> Option<&[u8]> {
+    let rest = line.strip_prefix(br#"{"id":""#)?;
+    let end = rest.iter().position(|byte| *byte == b'"')?;
+    Some(&rest[..end])
+}
+
+/// Returns the hash of a test's id. It is never written to disk, since it may change with the toolchain.
+pub(crate) fn hash(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
