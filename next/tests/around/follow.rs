@@ -169,8 +169,9 @@ fn logs_are_lines_of_json() {
     assert_eq!(last.len(), 1);
 }
 
-#[test]
-fn followed_logs_end_with_the_run() {
+/// Starts a test that writes to its log and ends, and one that never ends. Waits for the first.
+#[track_caller]
+fn spoken_once() -> (Runner, Running) {
     let runner = Runner::hostile(&tests(
         r#"
         first | { do = "say", text = "one" } |
@@ -179,6 +180,12 @@ fn followed_logs_end_with_the_run() {
     ));
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(1);
+    (runner, running)
+}
+
+#[test]
+fn followed_logs_end_with_the_run() {
+    let (runner, running) = spoken_once();
     let following = speaking(&runner, &["logs", "-f"], "stderr one");
     let of_one = speaking(&runner, &["logs", "latest", "first", "-f", "--json"], "one");
     let of_none = runner.started(&["logs", "latest", "last", "-f"]);
@@ -192,14 +199,7 @@ fn followed_logs_end_with_the_run() {
 
 #[test]
 fn followed_logs_end_with_a_killed_run_and_a_gone_reader() {
-    let runner = Runner::hostile(&tests(
-        r#"
-        first | { do = "say", text = "one" } |
-        last  | { do = "sleep" } |
-        "#,
-    ));
-    let mut running = runner.start(&["-j", "2"]);
-    running.wait_for_rows(1);
+    let (runner, running) = spoken_once();
     let following = speaking(&runner, &["logs", "-f"], "one");
     // `head` goes after the first line.
     let mut gone = Running::start(&mut runner.shell("\"$runner\" exec scenario.toml --test first >/dev/null; \"$runner\" logs --json | head -n 1"));

@@ -11,7 +11,10 @@ mod machine;
 mod power;
 mod storm;
 
-use crate::support::{runner::Runner, running::Ran};
+use crate::support::{
+    runner::{Runner, tests},
+    running::Ran,
+};
 
 /// Where debug builds can fail or die in the middle of a write.
 pub(crate) const PLACES: [&str; 7] = [
@@ -23,6 +26,26 @@ pub(crate) const PLACES: [&str; 7] = [
     "store-keep",
     "lock",
 ];
+
+/// Trials of [`writing_runner`].
+#[cfg(debug_assertions)]
+const TRIALS: usize = 15;
+
+/// A runner whose trials write rows, logs and artifacts.
+#[cfg(debug_assertions)]
+fn writing_runner() -> Runner {
+    let list = tests(
+        r#"
+        logs  | { do = "log" } |
+        large | { do = "huge-reply", bytes = 100000 } |
+        comes | { do = "fail-until", attempt = 2 } |
+        "#,
+    );
+    let repeat = TRIALS - 3;
+    Runner::hostile_in_memory(&format!(
+        "[defaults]\nretries = {{ max = 1 }}\n[[tests]]\nid = \"nap\"\nrepeat = {repeat}\ninput = {{ do = \"sleep\", ms = 5 }}\n{list}"
+    ))
+}
 
 /// Brings the run to its end, or begins one if there is none.
 pub(crate) fn go_on(runner: &Runner) -> Ran {

@@ -6,30 +6,14 @@ use std::fs;
 
 use serde_json::Value;
 
+use super::{TRIALS, writing_runner};
 use crate::support::{
     random::Random,
     run::Run,
-    runner::{Runner, tests},
+    runner::Runner,
     running::{Ran, Running},
     truth::{assert_kept, assert_told_truly, assert_whole},
 };
-
-const TRIALS: usize = 15;
-
-/// Trials with rows, logs and artifacts.
-fn runner() -> Runner {
-    let list = tests(
-        r#"
-        logs  | { do = "log" } |
-        large | { do = "huge-reply", bytes = 100000 } |
-        comes | { do = "fail-until", attempt = 2 } |
-        "#,
-    );
-    let repeat = TRIALS - 3;
-    Runner::hostile_in_memory(&format!(
-        "[defaults]\nretries = {{ max = 1 }}\n[[tests]]\nid = \"nap\"\nrepeat = {repeat}\ninput = {{ do = \"sleep\", ms = 5 }}\n{list}"
-    ))
-}
 
 /// Runs a command that notes what it syncs.
 fn noting(runner: &Runner, args: &[&str], fault: Option<&str>) -> Ran {
@@ -76,7 +60,7 @@ fn unsynced_bytes_cost_no_told_row() {
     let (mut random, mut lost) = (Random::new(), 0);
     for how in 0..4 {
         for fault in ["rows-sync:kill:2", "rows-write:kill:3", "rows-sync:kill:4"] {
-            let runner = runner();
+            let runner = writing_runner();
             let exec = ["exec", "scenario.toml", "--json", "-j", "2"];
             let mut told = noting(&runner, &exec, Some(fault)).acknowledged();
             let run = runner.only_run();
@@ -111,7 +95,7 @@ fn believed_rows_are_on_disk() {
 
 #[test]
 fn older_manifest_may_come_back() {
-    let runner = runner();
+    let runner = writing_runner();
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(3);
     let run = runner.only_run();
@@ -128,7 +112,7 @@ fn older_manifest_may_come_back() {
 #[test]
 fn lost_birth_was_no_run() {
     for lost in ["", "whole"] {
-        let runner = runner();
+        let runner = writing_runner();
         runner.exec(&[]).expect(0);
         let run = runner.only_run();
         if lost.is_empty() {
@@ -144,7 +128,7 @@ fn lost_birth_was_no_run() {
 
 #[test]
 fn cut_store_entries_are_replaced() {
-    let runner = runner();
+    let runner = writing_runner();
     runner.exec(&[]).expect(0);
     let store = runner.path("results/store");
     let mut cut = 0;

@@ -126,10 +126,7 @@ fn floods_are_cut_without_failing() {
         long-log | { do = "flood-log", bytes = 100000, count = 100 } | equals = "flooded"
         "#,
     );
-    let runner = Runner::new(&["hostile"]);
-    runner.scenario(&format!(
-        "{list}\n[providers.p]\nplugin = \"hostile.wasm\"\nlimits = {{ stdio = \"1KiB\" }}\n"
-    ));
+    let runner = Runner::hostile_with("limits = { stdio = \"1KiB\" }", &list);
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
     // 1 MiB of log each and 2 KiB of a stream, with what JSON adds to them.
@@ -140,11 +137,8 @@ fn floods_are_cut_without_failing() {
 
 #[test]
 fn huge_reply_exceeds_its_limit() {
-    let runner = Runner::new(&["hostile"]);
     let list = tests(r#"huge | { do = "huge-reply", bytes = 100000000 } |"#);
-    runner.scenario(&format!(
-        "{list}[providers.p]\nplugin = \"hostile.wasm\"\nlimits = {{ memory = \"1GiB\" }}\n"
-    ));
+    let runner = Runner::hostile_with("limits = { memory = \"1GiB\" }", &list);
     runner.exec(&[]).expect(1);
     let run = runner.only_run();
     assert_error(&run.row("huge"), "limit", "limits.reply");
@@ -153,7 +147,6 @@ fn huge_reply_exceeds_its_limit() {
 
 #[test]
 fn small_memory_limit_is_kept() {
-    let runner = Runner::new(&["hostile"]);
     let list = tests(
         r#"
         fits | { do = "grow-memory", count = 4 } | equals = 4
@@ -161,9 +154,7 @@ fn small_memory_limit_is_kept() {
         asks | { do = "try-memory" } | equals = true
         "#,
     );
-    runner.scenario(&format!(
-        "{list}[providers.p]\nplugin = \"hostile.wasm\"\nlimits = {{ memory = \"16MiB\" }}\n"
-    ));
+    let runner = Runner::hostile_with("limits = { memory = \"16MiB\" }", &list);
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
     let peak = run.row("fits")["usage"]["peak_memory"].as_u64().unwrap();

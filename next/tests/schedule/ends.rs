@@ -1,5 +1,6 @@
 //! What ends a session before its end: bad trials and budgets.
 
+use super::two_providers;
 use crate::support::{run::Run, runner::Runner, truth::assert_told_truly};
 
 const FAILING: &str = r#"
@@ -101,28 +102,24 @@ fn resume_needs_larger_budget() {
 
 #[test]
 fn own_budget_ends_provider_alone() {
-    let runner = Runner::new(&["hostile"]);
-    let scenario = r#"
-        [providers.costly]
-        plugin = "hostile.wasm"
-        budget = { metrics = { tokens = 50 } }
-        [providers.other]
-        plugin = "hostile.wasm"
+    let runner = two_providers(
+        "budget = { metrics = { tokens = 50 } }",
+        r#"
         [[tests]]
         id = "a"
         input = { do = "measure", tokens = 30 }
         repeat = 10
-    "#;
-    runner.scenario(scenario);
+        "#,
+    );
     runner.exec(&["-j", "1"]).expect(4);
     let run = runner.only_run();
     assert_eq!(run.ending()[1], "budget");
     let rows = run.rows();
     let of = |provider: &str| rows.iter().filter(|row| row["provider"] == provider).count();
-    assert_eq!((of("costly"), of("other")), (2, 10));
+    assert_eq!((of("hostile"), of("other")), (2, 10));
     let refused = runner.run(&["resume"]).expect(2);
-    refused.says(&["provider `costly` is used up: 60 of 50", "--budget costly:tokens=110"]);
-    runner.run(&["resume", "--budget", "costly:tokens=off"]).expect(0);
+    refused.says(&["provider `hostile` is used up: 60 of 50", "--budget hostile:tokens=110"]);
+    runner.run(&["resume", "--budget", "hostile:tokens=off"]).expect(0);
     assert_eq!(run.rows().len(), 20);
 }
 

@@ -5,14 +5,11 @@ use crate::support::{runner::Runner, truth::assert_told_truly};
 
 #[test]
 fn attempts_wait_for_memory_of_others() {
-    let runner = Runner::new(&["hostile"]);
-    runner.scenario(
+    let runner = Runner::hostile_with(
+        "limits = { memory = \"48MiB\" }",
         r#"
         [run]
         memory = "64MiB"
-        [providers.p]
-        plugin = "hostile.wasm"
-        limits = { memory = "48MiB" }
         [[tests]]
         id = "a"
         input = { do = "sleep", ms = 300 }

@@ -6,6 +6,14 @@ mod starts;
 
 use serde_json::Value;
 
+use crate::support::runner::Runner;
+
+/// A runner with the providers `hostile`, which has these keys, and `other`, both of the hostile guest.
+fn two_providers(keys: &str, tests: &str) -> Runner {
+    let other = "[providers.other]\nplugin = \"hostile.wasm\"\n";
+    Runner::hostile_with(keys, &format!("{other}{tests}"))
+}
+
 /// When an attempt began, in milliseconds of its day.
 fn began(row: &Value) -> f64 {
     let text = row["started_at"].as_str().unwrap();

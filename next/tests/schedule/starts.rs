@@ -3,26 +3,21 @@
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{began, ended, in_order};
+use super::{began, ended, in_order, two_providers};
 use crate::support::{runner::Runner, truth::assert_told_truly, wait::wait_for};
 
 #[test]
 fn rate_spaces_starts_of_provider() {
-    let runner = Runner::new(&["hostile"]);
-    runner.scenario(
+    let runner = two_providers(
+        "rate = \"20/s\"",
         r#"
-        [providers.paced]
-        plugin = "hostile.wasm"
-        rate = "20/s"
-        [providers.free]
-        plugin = "hostile.wasm"
         [[tests]]
         id = "a"
         input = { do = "echo", value = 1 }
         repeat = 10
         [[tests]]
         id = "late"
-        providers = ["paced"]
+        providers = ["hostile"]
         input = { do = "fail-until", attempt = 2 }
         retries = { max = 1 }
         "#,
@@ -33,7 +28,7 @@ fn rate_spaces_starts_of_provider() {
         let rows = rows.iter().filter(|row| row["provider"] == provider);
         rows.map(began).collect::<Vec<_>>()
     };
-    let (paced, free) = (starts("paced"), starts("free"));
+    let (paced, free) = (starts("hostile"), starts("other"));
     // Ten trials, one of them in two attempts more: eleven gaps of 50 ms.
     assert_eq!((paced.len(), free.len()), (12, 10));
     let took = paced[11] - paced[0];
@@ -135,22 +130,17 @@ fn late_backoff_is_not_slept() {
 
 #[test]
 fn show_tells_what_waits() {
-    let runner = Runner::new(&["hostile"]);
-    runner.scenario(
+    let runner = two_providers(
+        "rate = \"1/h\"",
         r#"
-        [providers.paced]
-        plugin = "hostile.wasm"
-        rate = "1/h"
-        [providers.free]
-        plugin = "hostile.wasm"
         [[tests]]
         id = "a"
-        providers = ["paced"]
+        providers = ["hostile"]
         input = { do = "echo", value = 1 }
         repeat = 3
         [[tests]]
         id = "b"
-        providers = ["free"]
+        providers = ["other"]
         input = { do = "error", kind = "unavailable" }
         retries = { max = 1, backoff = "10m" }
         "#,
@@ -168,9 +158,9 @@ fn show_tells_what_waits() {
         .iter()
         .map(|one: &Value| (one["trial"].as_str().unwrap(), one["why"].as_str().unwrap()))
         .collect();
-    assert_eq!(told, [("b@free#1", "retry"), ("a@paced#2", "rate-limit")]);
+    assert_eq!(told, [("b@other#1", "retry"), ("a@hostile#2", "rate-limit")]);
     let text = runner.run(&["show", run.id()]).expect(0).stdout;
-    for line in ["b@free#1 waits for a retry", "a@paced#2 waits for the rate of paced"] {
+    for line in ["b@other#1 waits for a retry", "a@hostile#2 waits for the rate of hostile"] {
         assert!(text.contains(line), "{text}");
     }
     let (ran, _) = running.end_by(Signal::INT);

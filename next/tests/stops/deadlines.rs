@@ -38,12 +38,9 @@ fn trial_timeout_bounds_all_attempts() {
 
 #[test]
 fn provider_limit_caps_each_timeout() {
-    let runner = Runner::new(&["hostile"]);
-    runner.scenario(
+    let runner = Runner::hostile_with(
+        "limits = { time = \"150ms\" }",
         r#"
-        [providers.p]
-        plugin = "hostile.wasm"
-        limits = { time = "150ms" }
         [[tests]]
         id = "a"
         input = { do = "loop" }

@@ -41,20 +41,27 @@ impl Runner {
         Self::in_folder(tempfile::tempdir().unwrap(), components)
     }
 
-    /// A folder with the hostile guest, and a scenario that has it as its only provider.
+    /// Creates a folder with the hostile guest, and a scenario that has it as its only provider.
     pub(crate) fn hostile(scenario: &str) -> Self {
-        let runner = Self::new(&["hostile"]);
-        runner.scenario(&format!("{scenario}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"));
-        runner
+        Self::hostile_with("", scenario)
     }
 
-    /// Such a folder in memory where the system has a folder there, for tests with hundreds of sessions: a disk that syncs
-    /// would take most of their time.
+    /// Like [`Runner::hostile`], with more keys of the provider.
+    pub(crate) fn hostile_with(keys: &str, scenario: &str) -> Self {
+        Self::new(&["hostile"]).with_hostile(keys, scenario)
+    }
+
+    /// Like [`Runner::hostile`], in `/dev/shm` if there is one, for tests with hundreds of sessions: syncing a disk would
+    /// take most of their time.
     pub(crate) fn hostile_in_memory(scenario: &str) -> Self {
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-        let runner = Self::in_folder(folder.unwrap(), &["hostile"]);
-        runner.scenario(&format!("{scenario}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"));
-        runner
+        Self::in_folder(folder.unwrap(), &["hostile"]).with_hostile("", scenario)
+    }
+
+    fn with_hostile(self, keys: &str, scenario: &str) -> Self {
+        let provider = format!("[providers.hostile]\nplugin = \"hostile.wasm\"\n{keys}\n");
+        self.scenario(&format!("{scenario}\n{provider}"));
+        self
     }
 
     fn in_folder(folder: TempDir, components: &[&str]) -> Self {
