@@ -1,16 +1,12 @@
 //! Rows as they are on disk, read again and again without holding them.
 
-use std::{
-    cell::RefCell,
-    collections::HashMap,
-    hash::{BuildHasher as _, RandomState},
-};
+use std::cell::RefCell;
 
 use runner_model::{
     Outcome, RowRef,
     row::{RowHead, read_line},
 };
-use runner_record::{ReadLine, RecordError, RunDir};
+use runner_record::{Manifest, ReadLine, RecordError, RunDir, UnplannedFold};
 use serde::{Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
@@ -55,50 +51,56 @@ pub struct Rows {
     settled: Settled,
 }
 
-/// Which row settles each trial: the newest final one. Trials are known by a hash of their ids, some 25 bytes each.
-#[derive(Debug, Default)]
+/// The row that settles each trial, from the list of a run's providers. Some 45 bytes a trial.
+#[derive(Debug)]
 pub(crate) struct Settled {
-    newest: HashMap<u64, Final>,
-    hasher: RandomState,
+    fold: UnplannedFold,
+    /// By the numbers of `fold`.
+    newest: Vec<Option<Final>>,
 }
 
-/// What a row that settles its trial says.
+/// A row that settles its trial.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Final {
     seq: u64,
     pub(crate) duration_ms: f32,
-    /// Index in the list of names that the row was noted with.
+    /// Index in the list of providers.
     pub(crate) provider: u16,
     pub(crate) outcome: Outcome,
     pub(crate) flaky: bool,
 }
 
 impl Settled {
-    /// Takes note of a row of one of these providers.
+    pub(crate) fn new(manifest: &Manifest) -> Self {
+        Self { fold: UnplannedFold::new(manifest), newest: Vec::new() }
+    }
+
+    /// Adds a row. Rows of other providers than these settle nothing.
     pub(crate) fn add(&mut self, row: &RowHead, providers: &[&str]) {
-        let mut names = providers.iter();
-        let provider = names.position(|name| **name == *row.trial.provider);
-        if let (true, Some(provider)) = (row.r#final, provider) {
-            let row_said = Final {
+        let Some((number, effect)) = self.fold.add(&row.trial, row.into()) else { return };
+        self.newest.resize(self.newest.len().max(number + 1), None);
+        let provider = providers.iter().position(|name| **name == *row.trial.provider);
+        if let (true, Some(provider)) = (effect.settles, provider) {
+            self.newest[number] = Some(Final {
                 seq: row.seq,
                 duration_ms: row.duration_ms as f32,
                 provider: provider as u16,
                 outcome: row.outcome,
                 flaky: row.flaky,
-            };
-            self.newest.insert(self.hasher.hash_one(&row.trial), row_said);
+            });
         }
     }
 
-    /// Tells whether this is the row that settles its trial.
+    /// Returns whether this row settles its trial.
     fn is_by(&self, row: &RowHead) -> bool {
-        let newest = self.newest.get(&self.hasher.hash_one(&row.trial));
+        let number = self.fold.number(&row.trial);
+        let newest = number.and_then(|number| *self.newest.get(number)?);
         row.r#final && newest.is_some_and(|newest| newest.seq == row.seq)
     }
 
-    /// What all rows say that settle their trials, in no order.
+    /// Returns the settling row of every trial, in no order.
     pub(crate) fn finals(&self) -> impl Iterator<Item = Final> {
-        self.newest.values().copied()
+        self.newest.iter().flatten().copied()
     }
 }
 

@@ -71,7 +71,7 @@ impl RunDocument {
         let suite = has_changed.then(|| verify::plan(run).ok().flatten()).flatten();
         let is_planned =
             |trial: &TrialId| suite.as_ref().is_none_or(|suite| suite.index(trial).is_some());
-        let mut settled = Settled::default();
+        let mut settled = Settled::new(&manifest);
         let (mut damaged_lines, mut denials) = (0, Denials::default());
         run.rows(&mut |_, line| match line {
             ReadLine::Row(head, bytes) if is_planned(&head.trial) => {
