@@ -1,8 +1,8 @@
-//! `--detach`: the same program once more, in the background.
+//! `--detach`: starts the same program in the background.
 //!
-//! The background process has the word `__detached` before its arguments, and a pipe as descriptor 0. Once its run is on disk
-//! it says so there, on one line, leaves the terminal's session, and prints into the run's `runner.log`. Until then it prints
-//! where the first process does, and a signal of the terminal ends both.
+//! The background process has the word `__detached` before its arguments, and a pipe as standard input. Once its run is on
+//! disk it writes one line to the pipe, leaves the terminal's session, and prints into the run's `runner.log`. Until then it
+//! prints to the terminal, and a signal of the terminal ends both processes.
 
 use std::{
     env,
@@ -21,103 +21,107 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::{CommandError, Out};
 
-/// Stands before the arguments of a background process.
+/// The first argument of a background process.
 const WORD: &str = "__detached";
 
-/// What a background process has begun: a run or a group.
+/// The line that a background process writes once its run or group exists.
 #[derive(Serialize, Deserialize)]
-pub struct Begun {
+pub struct Started {
     pub v: u8,
-    /// Its id.
     pub id: String,
-    /// The run's directory, as a user would type it.
+    /// `None` for a group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_dir: Option<String>,
 }
 
-/// The arguments as they were typed, without the program.
+/// Returns the arguments as the user typed them, without the program.
 pub fn arguments() -> impl Iterator<Item = OsString> {
-    let arguments = env::args_os().skip(1);
-    arguments.skip(usize::from(is_background()))
+    env::args_os().skip(1).skip(usize::from(is_background()))
 }
 
-/// Tells whether this is a background process.
 pub fn is_background() -> bool {
     env::args_os().nth(1).is_some_and(|word| word == WORD)
 }
 
-/// Starts the background process, and prints the id of what it has begun. If it ends before, so does this one, with the same
-/// exit code.
+/// Starts the background process, and prints the id of its run or group. If the background process ends before that, returns
+/// its exit code.
 pub fn start(out: &Out, json: bool) -> Result<Exit, CommandError> {
     let failed = |error: io::Error| {
-        CommandError::failed(format!("no process can be started in the background: {error}"))
+        CommandError::failed(format!("cannot start a process in the background: {error}"))
     };
-    let (mut said, saying) = io::pipe().map_err(failed)?;
-    // Also right where the program's file was replaced since it was started.
+    let (mut reader, writer) = io::pipe().map_err(failed)?;
+    // The path of the program may lead to another version by now.
     let mut command = Command::new("/proc/self/exe");
     command.arg0("runner").arg(WORD).args(arguments());
-    command.stdin(saying).stdout(Stdio::null());
+    command.stdin(writer).stdout(Stdio::null());
     let mut child = command.spawn().map_err(failed)?;
-    // The pipe ends with the background process.
+    // It holds the writer: without this, the pipe would stay open when the background process ends.
     drop(command);
     let mut line = String::new();
-    said.read_to_string(&mut line).map_err(failed)?;
-    if let Ok(begun) = serde_json::from_str::<Begun>(&line) {
+    reader.read_to_string(&mut line).map_err(failed)?;
+    if let Ok(started) = serde_json::from_str::<Started>(&line) {
         if json {
-            out.document(&begun);
+            out.document(&started);
         } else {
-            out.data(&begun.id);
+            out.data(&started.id);
         }
         return Ok(Exit::Success);
     }
     let status = child.wait().map_err(failed)?;
-    // It has printed why.
+    // The background process has printed the reason.
     match status.code().and_then(|code| Exit::of_code(code as u8)) {
         Some(exit) if exit != Exit::Success => Ok(exit),
         _ => Err(CommandError::failed(format!(
-            "the process in the background ended before there was a run: {status}"
+            "the process in the background ended before its run existed: {status}"
         ))),
     }
 }
 
-/// Says what was begun, the first time, and leaves the session: no signal of the terminal reaches this process afterwards.
-pub fn say(id: &str, run_dir: Option<String>) {
-    static IS_SAID: Once = Once::new();
-    IS_SAID.call_once(|| {
-        // It leads no group of processes, so it may.
+/// Writes the id to the first process and leaves the session, so that no signal of the terminal reaches this process. Later
+/// calls do nothing.
+pub fn report_start(id: &str, run_dir: Option<String>) {
+    static REPORTED: Once = Once::new();
+    REPORTED.call_once(|| {
+        // This fails for the leader of a process group only, which a child of the first process is not.
         let _ = rustix::process::setsid();
-        let begun = Begun { v: VERSION, id: id.to_owned(), run_dir };
-        let line = serde_json::to_vec(&begun).unwrap_or_default();
-        // The first process may be gone; the run goes on.
+        let started = Started { v: VERSION, id: id.to_owned(), run_dir };
+        let line = serde_json::to_vec(&started).unwrap_or_default();
+        // If the first process was killed, the run continues without it.
         let _ = rustix::io::write(rustix::stdio::stdin(), &line);
-        if let Ok(nothing) = File::open("/dev/null") {
-            let _ = rustix::stdio::dup2_stdin(nothing);
+        if let Ok(null) = File::open("/dev/null") {
+            let _ = rustix::stdio::dup2_stdin(null);
         }
     });
 }
 
-/// Tells nothing of a session but that it has begun.
+/// Observes a session in the background, and reports only its start.
 pub struct Background<'a> {
-    pub out: &'a Out,
-    /// Whether the run is on disk, with its log.
-    pub is_born: bool,
+    out: &'a Out,
+    /// The run is on disk, with its log.
+    has_run: bool,
+}
+
+impl<'a> Background<'a> {
+    pub fn new(out: &'a Out) -> Self {
+        Self { out, has_run: false }
+    }
 }
 
 impl Observer for Background<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
-            RunEvent::Born { manifest, directory, log } => {
-                say(&manifest.id, Some(directory.display().to_string()));
-                // Whatever is printed from now on, a panic's message for example.
+            RunEvent::Created { manifest, directory, log } => {
+                report_start(&manifest.id, Some(directory.display().to_string()));
+                // Also a panic's message must not be lost.
                 let _ = rustix::stdio::dup2_stderr(log);
-                self.is_born = true;
+                self.has_run = true;
             }
-            // Nothing was left to do.
+            // If nothing is left to do, there is no `Born` before.
             RunEvent::Finished { manifest, directory, .. } => {
-                say(&manifest.id, Some(directory.display().to_string()))
+                report_start(&manifest.id, Some(directory.display().to_string()))
             }
-            // Later ones are in `runner.log`.
-            RunEvent::Notice(text) if !self.is_born => {
+            // Later notices are in `runner.log`.
+            RunEvent::Notice(text) if !self.has_run => {
                 self.out.talk(&format!("note: {}", visible(text)));
             }
             _ => {}

@@ -24,10 +24,12 @@ struct ClockState {
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self(Arc::new(Mutex::new(ClockState {
-            clock: RunClock::new(read(ClockId::Monotonic)),
-            stops: Vec::new(),
-        })))
+        Self(Arc::new(Mutex::new(ClockState::new())))
+    }
+
+    /// Starts again at 0.
+    pub(crate) fn restart(&self) {
+        *lock(&self.0) = ClockState::new();
     }
 
     /// Looks at the clock.
@@ -58,6 +60,10 @@ impl Clock {
 }
 
 impl ClockState {
+    fn new() -> Self {
+        Self { clock: RunClock::new(read(ClockId::Monotonic)), stops: Vec::new() }
+    }
+
     fn look(&mut self) -> RunTime {
         let cpu = || read(ClockId::ProcessCPUTime);
         let now = self.clock.look(read(ClockId::Monotonic), cpu);

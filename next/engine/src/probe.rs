@@ -1,12 +1,11 @@
 //! [`Probe`]: one worker without a run, for all that only asks: `validate`, dry runs, and single calls of a plugin.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     slice,
-    sync::mpsc::Receiver,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use runner_model::{
@@ -16,8 +15,9 @@ use runner_model::{
     provider::{Description, Provider},
     row::check_row,
 };
+pub use runner_prepare::compiler::Inspection;
 use runner_prepare::{
-    ContentSource, PrepareError, Secrets, compiler, grants, machine,
+    ContentSource, PrepareError, Secrets, compiler, grants, machine as limits,
     mounts::{self, Protected},
     plugins,
 };
@@ -27,17 +27,15 @@ use signal_hook::{consts::SIGSTOP, low_level::raise};
 
 use crate::{
     EngineError,
-    coordinator::Input,
-    early,
-    plan::Shape,
-    pool::{Pool, PoolEvent, PrestartedWorker, Supplies, Supply},
-    session::machine as cannot_prepare,
+    error::machine,
+    input::Input,
+    session::prestart,
     signals::{self, Listening, SignalEvent},
-    workers::WorkerExit,
+    workers::{Next, PoolEvent, PoolFeed, PrestartedWorker, Shape, Supplies, WorkerExit},
 };
 
-pub use runner_prepare::compiler::Inspection;
-
+/// Time for the worker to exit at the end.
+const EXIT_WITHIN: Duration = Duration::from_millis(200);
 /// How often it is looked whether the worker has said something.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A worker that says nothing for so long is stuck. Compiling does not count, nor the time that a call may take.
@@ -104,7 +102,7 @@ pub enum CallEnd {
 ///
 /// A plugin that cannot be used, secrets without a value, or a worker that lies.
 pub fn call(call: Call, hear: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, EngineError> {
-    let early = early()?;
+    let prestarted = prestart()?;
     let cache = PluginCache::open()?;
     let provider = slice::from_ref(&call.provider);
     let (mut providers, plugins, problems) = plugins::find(provider, Path::new("."), &cache)?;
@@ -136,19 +134,19 @@ pub fn call(call: Call, hear: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, Eng
         secrets: secrets.values,
         cache,
     };
-    let mut once = Probe::start(early, supplies)?;
-    let described = once.describe(&mut |plugin| hear(Answer::Compiling(plugin)))?;
+    let mut probe = Probe::start(prestarted, supplies)?;
+    let described = probe.describe(&mut |plugin| hear(Answer::Compiling(plugin)))?;
     let ready = match described {
         Ok(ready) => ready,
         Err(end) => return Ok(end),
     };
-    if let Some((_, problems)) = once.crew.problems(&ready) {
+    if let Some((_, problems)) = probe.feed.pool.problems(&ready) {
         return Err(EngineError::Usage(problems));
     }
     let mut about = ready.providers.into_iter();
     hear(Answer::Described(about.next().and_then(|about| about.description)));
     match call.task {
-        Some((task, line)) => once.attempt(&task, &line, &call.provider.limits, hear),
+        Some((task, line)) => probe.attempt(&task, &line, &call.provider.limits, hear),
         None => Ok(CallEnd::Done),
     }
 }
@@ -182,14 +180,9 @@ pub fn look(plugin: &str) -> Result<(Digest, u64, Inspection), EngineError> {
 
 /// One worker without a run.
 pub(crate) struct Probe {
-    crew: Pool,
-    inputs: Receiver<Input>,
-    news: VecDeque<PoolEvent>,
-    /// How long the worker may say nothing.
+    feed: PoolFeed,
+    /// Longest silence of the worker.
     patience: Duration,
-    heard: Instant,
-    /// Plugins that are being compiled; the worker waits for them.
-    compiling: usize,
     signal: Option<StopSignal>,
     /// The worker, once it takes tasks.
     worker: Option<WorkerId>,
@@ -202,25 +195,23 @@ impl Probe {
     /// # Errors
     ///
     /// What the machine lacks.
-    pub(crate) fn start(early: PrestartedWorker, supplies: Supplies) -> Result<Self, EngineError> {
-        let shape = Shape { slots: 1, memory: machine::memory() };
-        let crew = Pool::new(early, supplies, &[shape]);
-        let (crew, inputs) = crew.map_err(cannot_prepare)?;
-        let sender = crew.sender();
-        let listening = signals::listen(move |heard| {
+    pub(crate) fn start(
+        prestarted: PrestartedWorker,
+        supplies: Supplies,
+    ) -> Result<Self, EngineError> {
+        let mut feed = PoolFeed::new(prestarted, supplies).map_err(machine)?;
+        feed.pool.start(&[Shape { slots: 1, memory: limits::memory() }]).map_err(machine)?;
+        let sender = feed.pool.sender();
+        let listening = signals::listen(move |signal| {
             // Without a receiver all has ended.
-            let _ = sender.send(Input::Signal(heard));
+            let _ = sender.send(Input::Signal(signal));
         });
         Ok(Self {
-            crew,
-            inputs,
-            news: VecDeque::new(),
+            feed,
             patience: PATIENCE,
-            heard: Instant::now(),
-            compiling: 0,
             signal: None,
             worker: None,
-            _listening: listening.map_err(cannot_prepare)?,
+            _listening: listening.map_err(machine)?,
         })
     }
 
@@ -250,70 +241,49 @@ impl Probe {
     /// The disk.
     pub(crate) fn assign(&mut self, task: Task, line: &[u8]) -> io::Result<()> {
         if self.worker.is_none() {
-            self.worker = self.crew.next_ready().map(|(worker, ..)| worker);
+            self.worker = self.feed.pool.next_ready().map(|ready| ready.worker);
         }
         if let Some(worker) = self.worker {
-            self.crew.assign(worker, task, line)?;
+            self.feed.pool.assign(worker, task, line)?;
         }
         Ok(())
     }
 
-    /// Waits for what the worker says or does next, and gives the end if nothing more will come.
+    /// Waits for the next event. Returns the end of the call if there will be none.
     ///
     /// # Errors
     ///
     /// A plugin that cannot be compiled, or a worker that cannot be used.
     pub(crate) fn next(&mut self) -> Result<Result<PoolEvent, CallEnd>, EngineError> {
         loop {
-            match self.news.pop_front() {
-                Some(PoolEvent::Failed(_, message)) => return Err(EngineError::Usage(message)),
-                // Another one is started while plugins are described.
-                Some(PoolEvent::Lost(_, WorkerExit { how, .. }))
-                    if self.worker.is_some() || self.signal.is_some() =>
-                {
-                    return Ok(Err(self.end(CallEnd::Lost(how))));
+            self.feed.pool.flush();
+            match self.feed.next(LOOK_EVERY) {
+                Some(Next::Pool(PoolEvent::Failed(_, message))) => {
+                    return Err(EngineError::Usage(message));
                 }
-                Some(PoolEvent::Lost(..)) => {}
-                Some(news) => {
-                    self.compiling += usize::from(matches!(news, PoolEvent::Compiling(_)));
-                    return Ok(Ok(news));
+                Some(Next::Pool(PoolEvent::Exited(_, WorkerExit { how, .. }))) => {
+                    // The pool replaces a worker that dies before it takes tasks.
+                    if self.worker.is_some() || self.signal.is_some() {
+                        return Ok(Err(self.end(CallEnd::Lost(how))));
+                    }
                 }
-                None if self.compiling == 0 && self.heard.elapsed() > self.patience => {
-                    return Ok(Err(self.end(CallEnd::Late)));
+                Some(Next::Pool(event)) => return Ok(Ok(event)),
+                Some(Next::Input(Input::Signal(SignalEvent::Stop(signal, is_second)))) => {
+                    self.signal = Some(signal);
+                    // The worker's exit ends the call.
+                    self.feed.pool.stop(is_second);
                 }
-                None => self.listen(),
+                Some(Next::Input(Input::Signal(SignalEvent::Suspend))) => {
+                    let _ = raise(SIGSTOP);
+                }
+                Some(Next::Input(_)) => {}
+                None => {
+                    if self.feed.silence() > self.patience && !self.feed.pool.is_supplying() {
+                        return Ok(Err(self.end(CallEnd::Late)));
+                    }
+                }
             }
         }
-    }
-
-    /// Takes what comes next, if something comes soon.
-    fn listen(&mut self) {
-        self.crew.flush();
-        let Ok(input) = self.inputs.recv_timeout(LOOK_EVERY) else {
-            return;
-        };
-        let mut news = Vec::new();
-        match input {
-            Input::Link(worker, event) => self.crew.hear(worker, event, &mut news),
-            Input::Supplied(supply, result) => {
-                if matches!(supply, Supply::Plugin(_)) {
-                    self.compiling = self.compiling.saturating_sub(1);
-                }
-                self.crew.supplied(supply, result, &mut news);
-            }
-            Input::Signal(SignalEvent::Stop(signal, is_second)) => {
-                self.signal = Some(signal);
-                // It ends, and is lost.
-                self.crew.stop(is_second);
-            }
-            Input::Signal(SignalEvent::Suspend) => {
-                let _ = raise(SIGSTOP);
-            }
-            _ => {}
-        }
-        // Also after it was suspended.
-        self.heard = Instant::now();
-        self.news.extend(news);
     }
 
     /// Makes an attempt.
@@ -325,10 +295,10 @@ impl Probe {
         hear: &mut dyn FnMut(Answer<'_>),
     ) -> Result<CallEnd, EngineError> {
         self.patience += Duration::from(task.timeout);
-        self.assign(task.clone(), line).map_err(cannot_prepare)?;
+        self.assign(task.clone(), line).map_err(machine)?;
         loop {
             let message = match self.next()? {
-                Ok(PoolEvent::Said(_, message)) => message,
+                Ok(PoolEvent::Message(_, message)) => message,
                 Ok(_) => continue,
                 Err(end) => return Ok(end),
             };
@@ -359,7 +329,7 @@ impl Probe {
 impl Drop for Probe {
     /// Waits a moment for the worker's end; one that takes longer is killed.
     fn drop(&mut self) {
-        self.crew.finish();
-        self.crew.wait(&self.inputs);
+        self.feed.pool.finish();
+        self.feed.wait_for_exits(EXIT_WITHIN);
     }
 }

@@ -8,13 +8,11 @@ use runner_scenario::{Problems, ProviderProblem, Selection};
 
 use crate::{
     EngineError, ExecRequest, Preview,
-    checks::Checks,
-    early,
-    exec::{self, plan},
-    plan::{Ids, Plan},
-    pool::{PoolEvent, PrestartedWorker},
+    error::machine,
+    plan::{Checks, Ids, Plan, load_plan, manifest_providers},
     probe::{CallEnd, Probe},
-    session::machine,
+    session::{prestart, selected_plan},
+    workers::{PoolEvent, PrestartedWorker},
 };
 
 /// Checks a scenario with its lists, lets a worker load and describe its plugins, and lets it check all configurations and
@@ -24,17 +22,17 @@ use crate::{
 ///
 /// All that is wrong.
 pub fn validate(scenario: &Path, secret_files: &[PathBuf]) -> Result<Preview, EngineError> {
-    let early = early()?;
-    let (mut plan, _suite) = plan(scenario, &Selection::default())?;
+    let prestarted = prestart()?;
+    let (mut plan, _suite) = load_plan(scenario, &Selection::default())?;
     let mut problems = plan.find_folders(secret_files, None);
     problems.extend(plan.read_secrets(secret_files)?);
     // Templates are filled in all the same, or each test would lack what one provider lacks.
     let missing = plan.secrets.missing.iter().map(|(_, name)| name.clone());
     let missing = missing.map(|name| (name, String::new()));
     plan.secrets.values.0.extend(missing);
-    let (mut once, ready, of_providers) = describe(early, &plan)?;
+    let (mut probe, ready, of_providers) = describe(prestarted, &plan)?;
     if of_providers.is_empty() {
-        problems.extend(check(&plan, &ready, &mut once)?);
+        problems.extend(check(&plan, &ready, &mut probe)?);
     }
     problems.extend(plan.scenario.provider_problems(&of_providers));
     if problems.count() > 0 {
@@ -63,13 +61,13 @@ pub fn preview_exec(
             there.path().display()
         )));
     }
-    let early = early()?;
-    let (mut plan, _suite) = exec::selected_plan(request)?;
+    let prestarted = prestart()?;
+    let (mut plan, _suite) = selected_plan(request)?;
     let session = &request.session;
     let mut problems = plan.find_folders(&session.secret_files, Some(&session.results));
     // Those without a value are shown.
     plan.read_secrets(&session.secret_files)?;
-    let (_, ready, of_providers) = describe(early, &plan)?;
+    let (_, ready, of_providers) = describe(prestarted, &plan)?;
     problems.extend(plan.scenario.provider_problems(&of_providers));
     if problems.count() > 0 {
         return Err(EngineError::Scenario(problems));
@@ -83,16 +81,16 @@ pub fn preview_exec(
 }
 
 /// Lets the worker check all tests.
-fn check(plan: &Plan, ready: &Ready, once: &mut Probe) -> Result<Problems, EngineError> {
+fn check(plan: &Plan, ready: &Ready, probe: &mut Probe) -> Result<Problems, EngineError> {
     let mut checks = Checks::of_all(ready, plan);
     loop {
-        let filled = checks.fill(plan, |_| true, |task, line| once.assign(task, line));
+        let filled = checks.fill(plan, |_| true, |task, line| probe.assign(task, line));
         filled.map_err(machine)?;
         if checks.is_over(plan) {
             return Ok(checks.problems(plan));
         }
-        match once.next()? {
-            Ok(PoolEvent::Said(_, FromWorker::Report { head, body })) => {
+        match probe.next()? {
+            Ok(PoolEvent::Message(_, FromWorker::Report { head, body })) => {
                 checks.take(head.task, &body[..head.row_bytes as usize]);
             }
             Ok(_) => {}
@@ -102,7 +100,7 @@ fn check(plan: &Plan, ready: &Ready, once: &mut Probe) -> Result<Problems, Engin
 }
 
 fn preview(plan: &Plan, ready: Ready) -> Preview {
-    let mut providers = exec::manifest_providers(plan);
+    let mut providers = manifest_providers(plan);
     for about in ready.providers {
         if let Some(provider) = providers.get_mut(usize::from(about.provider)) {
             provider.description = about.description;
@@ -122,15 +120,15 @@ fn preview(plan: &Plan, ready: Ready) -> Preview {
 
 /// Starts a worker and lets it load and describe the plugins of a plan; with what is wrong with them.
 fn describe(
-    early: PrestartedWorker,
+    prestarted: PrestartedWorker,
     plan: &Plan,
 ) -> Result<(Probe, Ready, Vec<ProviderProblem>), EngineError> {
     let supplies = plan.supplies(1, None);
-    let mut once = Probe::start(early, supplies)?;
-    let ready = once.describe(&mut |_| ())?;
+    let mut probe = Probe::start(prestarted, supplies)?;
+    let ready = probe.describe(&mut |_| ())?;
     let ready = ready.map_err(|end| ended(&end, "plugins described themselves"))?;
     let problems = provider_problems(plan, &ready);
-    Ok((once, ready, problems))
+    Ok((probe, ready, problems))
 }
 
 fn ended(end: &CallEnd, what: &str) -> EngineError {

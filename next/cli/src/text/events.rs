@@ -1,4 +1,4 @@
-//! A session as JSON Lines: one event a line, each with `v`, its number `n` from 1, and `event`.
+//! A session as JSON Lines: one event on each line, with `v`, its number `n` from 1, and `event`.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use runner_report::{Event, NumberedEvent, VERSION};
 
 use super::out::Out;
 
-/// Prints a session as events. An event `row` comes after its row is on disk.
+/// Prints a session as events. The event `row` is printed after the row is on disk.
 pub struct EventStream<'a> {
     out: &'a Out,
     n: u64,
@@ -24,7 +24,7 @@ impl<'a> EventStream<'a> {
         self.out.json_line(&NumberedEvent { v: VERSION, n: self.n, event });
     }
 
-    /// Prints how far a run is.
+    /// Prints the progress of a run.
     pub fn progress(&mut self, manifest: &Manifest, live: &Live) {
         self.print(Event::Progress {
             run: &manifest.id,
@@ -34,7 +34,7 @@ impl<'a> EventStream<'a> {
         });
     }
 
-    /// Prints how a run has ended.
+    /// Prints the end of a run.
     pub fn finished(&mut self, manifest: &Manifest, directory: &Path, took_ms: u64) {
         self.print(Event::Finished {
             run: &manifest.id,
@@ -66,13 +66,13 @@ impl Observer for EventStream<'_> {
                 });
             }
             RunEvent::Row { line, .. } => {
-                // It was read as a row, so it is JSON.
+                // The line was read as a row, so it is JSON.
                 if let Ok(row) = serde_json::from_slice(line) {
                     self.print(Event::Row { row });
                 }
             }
-            // How far it is follows from the rows.
-            RunEvent::Born { .. } | RunEvent::Compiling { .. } | RunEvent::Progress { .. } => {}
+            // Readers can count the rows.
+            RunEvent::Created { .. } | RunEvent::Compiling { .. } | RunEvent::Progress { .. } => {}
             RunEvent::Stopping { signal, by, in_flight } => {
                 self.print(Event::Stopping { signal: *signal, by: *by, in_flight: *in_flight })
             }

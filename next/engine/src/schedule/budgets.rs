@@ -1,8 +1,6 @@
 //! [`Spending`]: what of a run's budgets is used up, by the metrics of all of its attempts; and when a session gives up.
 
-use runner_model::{BudgetName, Budgets, Reason, row::Metric, units::plural};
-
-use super::{Schedule, StopMode};
+use runner_model::{BudgetName, Budgets, row::Metric};
 
 /// What of a run's budgets is used up.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -119,39 +117,6 @@ impl Account {
         // Sums of parts are not exact.
         let [spent, most] = [self.spent, self.most].map(|number| (number * 1e9).round() / 1e9);
         format!("the budget of {whose} is used up: {spent} of {most}")
-    }
-}
-
-impl Schedule {
-    /// Notes that a trial has its final row.
-    pub(super) fn settle(&mut self, is_bad: bool) {
-        self.left -= 1;
-        self.bad += u64::from(is_bad);
-        if is_bad && self.settings.most_bad().is_some_and(|most| self.bad >= most) {
-            let trials = plural(self.bad, "trial", "trials");
-            let message = format!("{trials} ended badly, and `fail_fast` allows no more");
-            self.stop(StopMode::Drain, Reason::FailFast, Some(message));
-        }
-    }
-
-    /// Takes what an attempt has measured from the budgets.
-    pub(super) fn spend(&mut self, lane: usize, metrics: &[Metric<'_>]) {
-        let spending = &mut self.settings.spending;
-        if metrics.is_empty() || spending.is_empty() {
-            return;
-        }
-        spending.add(lane as u16, metrics);
-        self.lanes[lane].is_closed |= spending.is_used_up_by(lane as u16);
-        if let Some(text) = spending.used_up() {
-            self.stop(StopMode::Drain, Reason::Budget, Some(text));
-        }
-    }
-
-    /// Whether all that is left is of providers that have used up budgets of their own.
-    pub(super) fn is_used_up(&self) -> bool {
-        let mut waiting = self.later.values().chain(&self.suspects);
-        let mut lanes = self.lanes.iter().filter(|lane| lane.first().is_some());
-        lanes.all(|lane| lane.is_closed) && waiting.all(|trial| self.lanes[trial.lane].is_closed)
     }
 }
 

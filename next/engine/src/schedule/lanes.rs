@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use runner_model::RunTime;
 
-use super::{ScheduleSettings, Trials, memory::Reserve, rates::Pacer};
+use super::{
+    memory::Reserve,
+    rates::Pacer,
+    settings::{ScheduleSettings, Trials},
+};
 
 /// A trial without a final row that has left its lane.
 #[derive(Clone, Copy, Debug, Default)]

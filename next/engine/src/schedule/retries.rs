@@ -1,11 +1,9 @@
 //! Whether an attempt is made again, and when.
 
 use runner_model::{
-    Micros, Outcome, RowRef, RunTime,
+    Micros, Outcome, RowRef,
     test::{ExpectedError, Retries},
 };
-
-use super::{Policy, Schedule, lanes::OpenTrial};
 
 /// A backoff doubles with each retry up to this, unless it begins above it.
 const MAX_BACKOFF: u64 = 60_000_000;
@@ -44,25 +42,4 @@ pub(super) fn wait(retries: &Retries, tries: u32, ending: Ending) -> Option<Micr
     let doublings = tries.saturating_sub(1).min(26);
     let backoff = first.saturating_mul(1 << doublings).min(MAX_BACKOFF.max(first));
     Some(Micros(backoff.max(ending.retry_after.0)))
-}
-
-impl Schedule {
-    /// Lets a trial be attempted again after an attempt that its retries count; tells whether they allow it.
-    pub(super) fn retry(
-        &mut self,
-        mut trial: OpenTrial,
-        ending: Option<Ending>,
-        policy: &Policy,
-    ) -> bool {
-        trial.tries += 1;
-        let wait = ending.and_then(|ending| wait(&policy.retries, trial.tries, ending));
-        let whole = policy.trial_timeout.zip(trial.began);
-        let ends = whole.map_or(RunTime(u64::MAX), |(whole, began)| began + whole);
-        let at = wait.map(|wait| self.now + wait);
-        let at = at.filter(|at| *at < ends.min(self.settings.timeout()));
-        if let Some(at) = at {
-            self.later.insert((at, trial.index), trial);
-        }
-        at.is_some()
-    }
 }

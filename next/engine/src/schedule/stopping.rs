@@ -1,35 +1,17 @@
 //! How a session ends before its trials do. Every step has a bound, whatever guests and workers do.
 
-use runner_model::{Micros, Reason, RunTime};
+use runner_model::{Micros, Reason, RunTime, row::Metric, units::plural};
 
-use super::{Effect, LostReason, Schedule, StopMode};
+use super::{
+    effect::{Effect, LostReason, StopMode},
+    schedule::Schedule,
+    stop_state::{Step, StopState},
+};
 
 /// How long after the grace workers may take to report what they have interrupted.
 const ANSWER_TIME: Micros = Micros(100_000);
 /// How long last reports and deaths of killed workers are waited for.
 const LATE_TIME: Micros = Micros(50_000);
-
-/// A stop that is under way.
-#[derive(Debug)]
-pub(super) struct Stopping {
-    mode: StopMode,
-    pub(super) reason: Reason,
-    pub(super) message: Option<String>,
-    next: Step,
-}
-
-/// What a stop does next, unless everything is reported before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// Nothing: what runs may finish.
-    Wait,
-    /// Kill workers that have not answered.
-    Kill(RunTime),
-    /// Record what they had begun without them.
-    GiveUp(RunTime),
-    /// Nothing: nothing is in flight.
-    Done,
-}
 
 impl Schedule {
     /// Begins a stop, or makes the one that is under way stronger; a weaker one changes nothing.
@@ -62,7 +44,7 @@ impl Schedule {
                 };
             }
             None => {
-                self.stop = Some(Stopping { mode, reason, message, next });
+                self.stop = Some(StopState { mode, reason, message, next });
                 // What waits unbegun is not begun any more.
                 let take_back = |worker| Effect::TakeBack { worker, keep: 0 };
                 self.effects.extend(self.workers.busy().map(take_back));
@@ -80,6 +62,11 @@ impl Schedule {
             self.is_paused = is_paused;
             self.effects.push(Effect::Pause(is_paused));
         }
+    }
+
+    /// Whether a stop was requested.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_some()
     }
 
     /// Whether guests are interrupted.
@@ -128,5 +115,36 @@ impl Schedule {
         for task in begun {
             self.write(task, Some(LostReason::Stopped), false, false);
         }
+    }
+
+    /// Notes that a trial has its final row.
+    pub(super) fn settle(&mut self, is_bad: bool) {
+        self.left -= 1;
+        self.bad += u64::from(is_bad);
+        if is_bad && self.settings.most_bad().is_some_and(|most| self.bad >= most) {
+            let trials = plural(self.bad, "trial", "trials");
+            let message = format!("{trials} ended badly, and `fail_fast` allows no more");
+            self.stop(StopMode::Drain, Reason::FailFast, Some(message));
+        }
+    }
+
+    /// Takes what an attempt has measured from the budgets.
+    pub(super) fn spend(&mut self, lane: usize, metrics: &[Metric<'_>]) {
+        let spending = &mut self.settings.spending;
+        if metrics.is_empty() || spending.is_empty() {
+            return;
+        }
+        spending.add(lane as u16, metrics);
+        self.lanes[lane].is_closed |= spending.is_used_up_by(lane as u16);
+        if let Some(text) = spending.used_up() {
+            self.stop(StopMode::Drain, Reason::Budget, Some(text));
+        }
+    }
+
+    /// Whether all that is left is of providers that have used up budgets of their own.
+    pub(super) fn is_used_up(&self) -> bool {
+        let mut waiting = self.later.values().chain(&self.suspects);
+        let mut lanes = self.lanes.iter().filter(|lane| lane.first().is_some());
+        lanes.all(|lane| lane.is_closed) && waiting.all(|trial| self.lanes[trial.lane].is_closed)
     }
 }

@@ -6,7 +6,13 @@
 
 use runner_model::{TaskId, WorkerId};
 
-use super::{Blame, Effect, LostReason, Policy, Schedule, retries::Ending, window::SentTask};
+use super::{
+    effect::{Blame, Effect, LostReason},
+    retries::Ending,
+    schedule::Schedule,
+    settings::Policy,
+    window::SentTask,
+};
 
 /// So many workers that died while they ran a trial alone make it a crash.
 const MAX_DEATHS: u8 = 2;

@@ -242,7 +242,7 @@ fn a_guest_that_says_when_is_not_asked_before() {
 #[test]
 fn a_backoff_doubles_up_to_a_minute() {
     let policy = retries(99, 1_000);
-    let timeout = super::Ending::STUCK;
+    let timeout = super::retries::Ending::STUCK;
     let seconds: Vec<_> = (1..=8)
         .map(|tries| super::retries::wait(&policy.retries, tries, timeout).unwrap())
         .map(|wait| wait.0 / 1_000_000)

@@ -5,8 +5,9 @@ use runner_model::{
 };
 
 use super::{
-    Bounds, Effect, ScheduleSettings, Spending, Waiting,
+    Bounds, Effect, ScheduleSettings, Spending,
     desk::{Desk, Sent, bounds, finish, ms, retries, row, sent, settings, trials},
+    effect::Waiting,
 };
 
 const MIB: u64 = 1 << 20;

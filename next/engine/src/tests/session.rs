@@ -23,10 +23,13 @@ use super::{Ended, EngineError, Observer, Plan, PrestartedWorker, Work, run};
 use crate::{
     RunEvent,
     clock::monotonic,
-    exec::{RunParts, new_run},
     schedule::Blame,
+    session::run_parts::{RunParts, new_run},
     signals::lock,
-    workers::{EventSink, LinkEvent, WorkerExit, WorkerLink},
+    workers::{
+        LinkEvent, WorkerExit,
+        link::{EventSink, WorkerLink},
+    },
 };
 
 /// What a worker does, by its number from 1.
@@ -204,7 +207,7 @@ impl Worker {
     fn lost(self, blame: Option<Blame>) {
         let begun = lock(&self.slots).clone();
         let how = "died".to_owned();
-        (self.hear)(LinkEvent::Lost(WorkerExit { begun, blame, how }));
+        (self.hear)(LinkEvent::Exited(WorkerExit { begun, blame, how }));
     }
 }
 
@@ -285,7 +288,7 @@ fn session(manner: Manner, timeout: Duration) -> (Result<Ended, EngineError>, To
         Ok(Box::new(fake(manner(number), hear)))
     }));
     let mut told = Told::default();
-    let ended = run(early.unwrap(), work, || birth.create(), &mut told);
+    let ended = run(early.unwrap(), work, false, || birth.create(), &mut told);
     let lines = ended.as_ref().map_or_else(
         |_| Vec::new(),
         |ended| {

@@ -15,9 +15,8 @@ use runner_model::{
     visible::visible_line,
 };
 use runner_scenario::{Problems, TestProblem};
-use serde::Deserialize;
 
-use crate::plan::{Ids, Plan};
+use super::{ids::Ids, plan::Plan, test_line::TestLine};
 
 /// Problems that are told of; all are counted.
 const MAX_TOLD: usize = 20;
@@ -105,7 +104,7 @@ impl Checks {
             }
             self.last = place;
             plan.suite.line(planned.test, &mut line)?;
-            let schema = if self.has_schemas { schema_of(&line)? } else { None };
+            let schema = if self.has_schemas { TestLine::read(&line)?.schema()? } else { None };
             if schema.is_some_and(|schema| self.schemas.insert(schema)) || is_asked {
                 let id = ids.trial(trial)?;
                 let task = task(plan, (trial, planned.provider), &id, line.len());
@@ -194,21 +193,6 @@ fn takes_input(provider: &Provider) -> bool {
     let variables = provider.grants.env.iter().map(|(_, template)| template);
     let mut templates = provider.args.iter().chain(stdin).chain(variables);
     templates.any(has_input)
-}
-
-/// The schema that a test's line expects the output to have.
-fn schema_of(line: &[u8]) -> io::Result<Option<Digest>> {
-    #[derive(Default, Deserialize)]
-    struct Expect {
-        schema: Option<Digest>,
-    }
-    #[derive(Deserialize)]
-    struct Test {
-        #[serde(default)]
-        expect: Expect,
-    }
-    let test: Test = serde_json::from_slice(line)?;
-    Ok(test.expect.schema)
 }
 
 fn of_test(test: u64, trial: &TrialId, problem: &Problem) -> TestProblem {

@@ -1,35 +1,26 @@
 //! The way of a row: from a report, or from an attempt that was not answered, to the writer, and back once it is on disk.
 
-use std::{fs::File, io::BufRead as _};
+use std::io::BufRead as _;
 
 use runner_model::{
-    Digest, Micros, Outcome, Places, RunTime, TaskId, WorkerId,
+    Micros, Outcome, Places, RunTime, TaskId, WorkerId,
     protocol::{ReportHead, TaskKind},
 };
 use runner_record::{Ack, RowFacts};
 
-use super::Coordinator;
+use super::{coordinator::Coordinator, in_flight::CheckedReport};
 use crate::{
     RunEvent,
     clock::monotonic,
     schedule::{LostReason, Schedule},
 };
 
-/// What a report becomes if it is to be written.
-pub(super) struct CheckedReport {
-    pub(super) outcome: Outcome,
-    pub(super) has_denied: bool,
-    pub(super) row: Vec<u8>,
-    pub(super) log: Option<Vec<u8>>,
-    pub(super) artifacts: Vec<(Digest, File)>,
-}
-
 impl Coordinator<'_> {
     pub(super) fn report(&mut self, worker: WorkerId, head: &ReportHead, mut body: Vec<u8>) {
-        let (Some(run), Some(flight)) = (&self.run, self.flights.at(worker, head.task)) else {
+        let (Some(run), Some(flight)) = (&self.run, self.in_flight.at(worker, head.task)) else {
             return;
         };
-        let provider = &self.begin.plan.providers[usize::from(flight.task.provider)];
+        let provider = &self.plan.providers[usize::from(flight.task.provider)];
         let limits = &provider.provider.limits;
         match flight.check(head, &body, limits, run.session) {
             Ok((mut row, log, artifacts)) => {
@@ -39,27 +30,27 @@ impl Coordinator<'_> {
                 }
                 let (outcome, has_denied) = (row.outcome, !row.denied.is_empty());
                 let policy = &flight.policy;
-                let effects = self.begin.schedule.on(self.now, |schedule| {
+                let effects = self.schedule.on(self.now, |schedule| {
                     schedule.report(worker, head.task, &row, head.host_fault, policy);
                 });
                 body.truncate(head.row_bytes as usize);
                 let report = CheckedReport { outcome, has_denied, row: body, log, artifacts };
                 self.act(effects, Some(report));
-                self.flights.all.remove(&head.task);
+                self.in_flight.all.remove(&head.task);
             }
-            Err(fault) => self.begin.crew.fault(worker, Some(head.task), fault),
+            Err(fault) => self.feed.pool.fault(worker, Some(head.task), fault),
         }
     }
 
     pub(super) fn add_piece(&mut self, worker: WorkerId, task: TaskId, index: u32, piece: &[u8]) {
-        let (Some(run), Some(flight)) = (&self.run, self.flights.at(worker, task)) else {
+        let (Some(run), Some(flight)) = (&self.run, self.in_flight.at(worker, task)) else {
             return;
         };
-        let provider = &self.begin.plan.providers[usize::from(flight.task.provider)];
+        let provider = &self.plan.providers[usize::from(flight.task.provider)];
         let limits = &provider.provider.limits;
         match flight.add_piece(index, piece, limits, || run.owned.artifact_draft()) {
             Ok(Ok(())) => {}
-            Ok(Err(fault)) => self.begin.crew.fault(worker, Some(task), fault),
+            Ok(Err(fault)) => self.feed.pool.fault(worker, Some(task), fault),
             Err(error) => self.storage_failed(error),
         }
     }
@@ -91,12 +82,12 @@ impl Coordinator<'_> {
 
     /// Counts and tells a row that is on disk.
     pub(super) fn written(&mut self, trial: u64, row: RowFacts, line: &[u8]) {
-        self.begin.fold.add(trial, row);
-        self.begin.observer.event(&RunEvent::Row {
+        self.fold.add(trial, row);
+        self.observer.event(&RunEvent::Row {
             row,
             line,
-            counts: &self.begin.fold.counts(),
-            planned: self.begin.plan.suite.trials(),
+            counts: &self.fold.counts(),
+            planned: self.plan.suite.trials(),
         });
     }
 
@@ -107,15 +98,15 @@ impl Coordinator<'_> {
 
     /// What is to be written of an attempt whose worker did not answer.
     pub(super) fn report_for(&self, task: TaskId, fate: LostReason) -> Option<CheckedReport> {
-        let flight = self.flights.all.get(&task)?;
+        let flight = self.in_flight.all.get(&task)?;
         let (began, how) = flight.lost.clone().unwrap_or_else(|| {
-            let mut slots = self.begin.crew.slots();
+            let mut slots = self.feed.pool.slots();
             let word = slots.find(|word| word.task == task.0);
             (word.map_or_else(monotonic, |word| word.began), String::new())
         });
         let took = Micros(monotonic().saturating_sub(began));
         let since = RunTime((self.now - RunTime(took.0)).0);
-        let suspended = self.begin.clock.suspended_since(since);
+        let suspended = self.clock.suspended_since(since);
         Some(CheckedReport {
             outcome: fate.outcome(),
             has_denied: false,
@@ -132,14 +123,14 @@ impl Coordinator<'_> {
         is_final: bool,
         flaky: bool,
     ) {
-        let (Some(run), Some(flight)) = (&mut self.run, self.flights.all.get(&task)) else {
+        let (Some(run), Some(flight)) = (&mut self.run, self.in_flight.all.get(&task)) else {
             return;
         };
         let flaky = flaky && flight.can_be_flaky();
         let mut tail = flight.tail(is_final, flaky, run.session);
         // Who has cut it short.
-        let is_cut = report.outcome == Outcome::Stopped && self.is_stopping;
-        tail.stopped_by = self.stopped_by.clone().filter(|_| is_cut);
+        let is_cut = report.outcome == Outcome::Stopped && self.stop.is_stopping;
+        tail.stopped_by = self.stop.by.clone().filter(|_| is_cut);
         let is_judged = tail.judged.is_some();
         let seq = run.writer.row(report.row, tail, report.log, report.artifacts);
         let facts = RowFacts {

@@ -44,7 +44,7 @@ impl Watchdog {
     /// # Errors
     ///
     /// No thread can be started.
-    pub(crate) fn start(clock: Clock, timeout: Duration, grace: Duration) -> io::Result<Self> {
+    pub(crate) fn start(clock: Clock, grace: Duration) -> io::Result<Self> {
         let watchdog = Self(Arc::new(Mutex::new(WatchdogState {
             grace,
             clock,
@@ -52,7 +52,6 @@ impl Watchdog {
             bound: None,
             run: None,
         })));
-        watchdog.expect_end(timeout + grace + STOP_BOUND, Reason::Timeout, None);
         let watched = Arc::clone(&watchdog.0);
         let thread = thread::Builder::new().name("watchdog".into());
         thread.spawn(move || {
@@ -63,8 +62,14 @@ impl Watchdog {
         Ok(watchdog)
     }
 
-    /// Says where last words belong: the run and its session.
-    pub(crate) fn born(&self, run: LiveWriter, session: u32) {
+    /// Bounds the session: its run time starts now.
+    pub(crate) fn start_time(&self, timeout: Duration) {
+        let grace = lock(&self.0).grace;
+        self.expect_end(timeout + grace + STOP_BOUND, Reason::Timeout, None);
+    }
+
+    /// Sets the run and the session that last words are about.
+    pub(crate) fn watch(&self, run: LiveWriter, session: u32) {
         lock(&self.0).run = Some((run, session));
     }
 

@@ -3,21 +3,17 @@
 use std::{collections::HashMap, fs::File, io, time::Duration};
 
 use runner_model::{
-    Digest, ErrorClass, Fingerprint, Limits, Micros, Outcome, Row, RowRef, RunTime, Tail, TaskId,
-    TestId, Time, TrialId, WorkerId, log,
-    protocol::{Line, ReportHead, Task, TaskKind, TimeoutRule},
+    Digest, ErrorClass, Fingerprint, Limits, Outcome, Row, RowRef, RunTime, Tail, TaskId, Time,
+    TrialId, WorkerId, log,
+    protocol::{Line, ReportHead, Task, TaskKind},
     row::{RowError, check_row},
     test::Retries,
 };
-use runner_prepare::{TestParts, judgement};
 use runner_record::{RecordError, now};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    changes::JudgedRow,
-    plan::Plan,
+    plan::{JudgedRow, Plan, TestLine},
     schedule::{Assignment, LostReason, Policy},
 };
 
@@ -56,27 +52,17 @@ struct Draft {
     bytes: u64,
 }
 
-/// What of a test's line the coordinator looks at.
-#[derive(Deserialize)]
-pub(crate) struct TestLine<'a> {
-    pub(crate) id: TestId,
-    #[serde(borrow)]
-    input: &'a RawValue,
-    #[serde(borrow, default)]
-    tags: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    files: Option<&'a RawValue>,
-    timeout: Micros,
-    #[serde(default)]
-    trial_timeout: Option<Micros>,
-    #[serde(borrow, default)]
-    retries: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    expect: Option<&'a RawValue>,
-}
-
 /// A report that was checked: its row, a line for `logs.jsonl`, and its artifacts.
 pub(crate) type Checked<'a> = (RowRef<'a>, Option<Vec<u8>>, Vec<(Digest, File)>);
+
+/// What a report becomes if it is to be written.
+pub(crate) struct CheckedReport {
+    pub(crate) outcome: Outcome,
+    pub(crate) has_denied: bool,
+    pub(crate) row: Vec<u8>,
+    pub(crate) log: Option<Vec<u8>>,
+    pub(crate) artifacts: Vec<(Digest, File)>,
+}
 
 impl InFlight {
     /// Makes the task of an attempt that is sent to a worker, and returns it with its test's line.
@@ -112,7 +98,7 @@ impl InFlight {
             line: Line::Bytes(self.line.len() as u32),
             row_bytes: 0,
         };
-        let (execution, judgement) = test.prints(plan, planned.provider);
+        let (execution, judgement) = test.prints(&plan.prints, planned.provider);
         let mut policy = test.policy()?;
         let judged = plan.rejudge.row(assignment.trial);
         if let Some(row) = &judged {
@@ -146,54 +132,6 @@ impl InFlight {
     pub(crate) fn at(&mut self, worker: WorkerId, task: TaskId) -> Option<&mut InFlightTask> {
         let flight = self.all.get_mut(&task);
         flight.filter(|flight| flight.worker == worker)
-    }
-}
-
-impl<'a> TestLine<'a> {
-    pub(crate) fn read(line: &'a [u8]) -> io::Result<Self> {
-        // As a whole its text is checked faster than string by string.
-        let line = std::str::from_utf8(line).map_err(io::Error::other)?;
-        Ok(serde_json::from_str(line)?)
-    }
-
-    /// The fingerprints of its trials on a provider: of what is executed, and of how that is judged.
-    pub(crate) fn prints(&self, plan: &Plan, provider: u16) -> (Fingerprint, Fingerprint) {
-        let parts = TestParts {
-            id: &self.id,
-            input: self.input.get(),
-            tags: self.tags.map_or("", RawValue::get),
-            files: self.files.map_or("", RawValue::get),
-            timeouts: [Some(self.timeout), self.trial_timeout],
-        };
-        let judged_by = judgement(self.expect.map_or("", RawValue::get));
-        (plan.prints.execution(provider, &parts), judged_by)
-    }
-}
-
-impl TestLine<'_> {
-    fn policy(&self) -> serde_json::Result<Policy> {
-        let retries = self.retries.map(|raw| serde_json::from_str(raw.get()));
-        Ok(Policy {
-            retries: retries.transpose()?.unwrap_or_default(),
-            trial_timeout: self.trial_timeout,
-        })
-    }
-
-    /// How long an attempt may take, and what says so.
-    fn deadline(&self, now: RunTime, limits: &Limits, of: &Assignment) -> (Micros, TimeoutRule) {
-        let mut deadline = (self.timeout, TimeoutRule::Timeout);
-        let mut shorten = |time: Option<Micros>, rule| {
-            if let Some(time) = time.filter(|time| *time < deadline.0) {
-                deadline = (time, rule);
-            }
-        };
-        shorten(limits.time, TimeoutRule::LimitTime);
-        let left = self.trial_timeout.map(|most| {
-            let used = of.trial_began.map_or(Micros(0), |began| now - began);
-            Micros(most.0.saturating_sub(used.0))
-        });
-        shorten(left, TimeoutRule::TrialTimeout);
-        deadline
     }
 }
 
@@ -344,5 +282,5 @@ impl LostReason {
 }
 
 #[cfg(test)]
-#[path = "tests/in_flight.rs"]
+#[path = "../tests/in_flight.rs"]
 mod tests;

@@ -1,15 +1,11 @@
 //! What a session tells while it goes on: the screen, `runner.log` and `live.json`.
 
-use std::{
-    sync::mpsc::{self, SyncSender},
-    thread,
-    time::Duration,
-};
+use std::time::Duration;
 
 use runner_model::{Micros, Places, Stage, TaskId, visible::visible_line};
-use runner_record::{InFlight, Live, LiveWriter, WaitingTrial, sweep_every};
+use runner_record::{InFlight, Live, WaitingTrial, sweep_every};
 
-use super::{ActiveRun, Coordinator, PROGRESS_EVERY};
+use super::coordinator::{ActiveRun, Coordinator, PROGRESS_EVERY};
 use crate::{RunEvent, clock::monotonic, plan::Ids};
 
 /// So late after a stop it is said what it waits for.
@@ -23,41 +19,27 @@ const MAX_LIVE: usize = 1000;
 /// Trials that wait, in there.
 const MAX_WAITING: usize = 100;
 
-/// Starts the thread that writes `live.json`. It ends when the sender is dropped; while the disk is busy with one, the next is
-/// dropped.
-pub(super) fn write_live(writer: LiveWriter) -> SyncSender<Live> {
-    let (states, received) = mpsc::sync_channel(1);
-    let thread = thread::Builder::new().name("live".into());
-    // Without a thread nothing is written, and no answer changes.
-    let _ = thread.spawn(move || {
-        for live in received {
-            writer.write(&live);
-        }
-    });
-    states
-}
-
 impl Coordinator<'_> {
     /// Tells once that the session stops.
-    pub(super) fn tell_stopping(&mut self) {
-        if self.next_waiting.is_none() {
-            self.next_waiting = Some(self.now.0 + WAITING_AFTER);
-            self.begin.observer.event(&RunEvent::Stopping {
-                signal: self.signal,
-                by: self.stopped_by.as_ref(),
-                in_flight: self.begin.schedule.running(),
+    pub(super) fn report_stopping(&mut self) {
+        if self.stop.report_at.is_none() {
+            self.stop.report_at = Some(self.now.0 + WAITING_AFTER);
+            self.observer.event(&RunEvent::Stopping {
+                signal: self.stop.signal,
+                by: self.stop.by.as_ref(),
+                in_flight: self.schedule.running(),
             });
         }
     }
 
     /// Says what a stop waits for that takes long.
-    pub(super) fn tell_waiting(&mut self) {
-        if self.next_waiting.is_none_or(|at| self.now.0 < at) {
+    pub(super) fn report_awaited(&mut self) {
+        if self.stop.report_at.is_none_or(|at| self.now.0 < at) {
             return;
         }
-        self.next_waiting = Some(u64::MAX);
-        let slots = self.begin.crew.slots();
-        let flights = slots.filter_map(|word| self.flights.all.get(&TaskId(word.task)));
+        self.stop.report_at = Some(u64::MAX);
+        let slots = self.feed.pool.slots();
+        let flights = slots.filter_map(|word| self.in_flight.all.get(&TaskId(word.task)));
         let mut trials: Vec<_> = flights.map(|flight| flight.task.trial.to_string()).collect();
         let more = trials.len().saturating_sub(MAX_NAMED);
         trials.truncate(MAX_NAMED);
@@ -70,49 +52,49 @@ impl Coordinator<'_> {
     }
 
     /// Tells the screen and `live.json` what runs, from time to time.
-    pub(super) fn tell(&mut self) {
+    pub(super) fn report_progress(&mut self) {
         if let Some(run) = &self.run {
-            run.writer.expect_more(self.begin.schedule.running() > 0);
+            run.writer.expect_more(self.schedule.running() > 0);
         }
-        if self.now.0 >= self.next_progress {
-            self.next_progress = self.now.0 + PROGRESS_EVERY;
-            self.tell_waiting();
-            self.tell_lack_of_memory();
-            let (counts, planned) = (self.begin.fold.counts(), self.begin.plan.suite.trials());
-            let in_flight = self.begin.schedule.running();
+        if self.now.0 >= self.timers.progress {
+            self.timers.progress = self.now.0 + PROGRESS_EVERY;
+            self.report_awaited();
+            self.report_lack_of_memory();
+            let (counts, planned) = (self.fold.counts(), self.plan.suite.trials());
+            let in_flight = self.schedule.running();
             self.event(&RunEvent::Progress {
                 counts: &counts,
                 planned,
                 in_flight,
-                waits_for_memory: self.begin.schedule.waits_for_memory(),
+                waits_for_memory: self.schedule.waits_for_memory(),
             });
         }
-        if self.now.0 >= self.next_sweep {
-            self.next_sweep = self.now.0 + Micros::from(sweep_every()).0;
+        if self.now.0 >= self.timers.sweep {
+            self.timers.sweep = self.now.0 + Micros::from(sweep_every()).0;
             self.sweep();
         }
-        if self.now.0 >= self.next_live
+        if self.now.0 >= self.timers.live
             && let Some(run) = &self.run
         {
-            self.next_live = self.now.0 + LIVE_EVERY;
+            self.timers.live = self.now.0 + LIVE_EVERY;
             let _ = run.live.try_send(self.live(run));
         }
     }
 
     /// Writes down once that attempts wait for memory.
-    pub(super) fn tell_lack_of_memory(&mut self) {
-        if !self.has_lacked_memory && self.begin.schedule.waits_for_memory() {
+    pub(super) fn report_lack_of_memory(&mut self) {
+        if !self.has_lacked_memory && self.schedule.waits_for_memory() {
             self.has_lacked_memory = true;
             self.log("more wait for memory: `memory` of `[run]` and the providers' `limits.memory` say how many fit");
         }
     }
 
     pub(super) fn live(&self, run: &ActiveRun) -> Live {
-        let mut slots: Vec<_> = self.begin.crew.slots().collect();
+        let mut slots: Vec<_> = self.feed.pool.slots().collect();
         slots.sort_unstable_by_key(|word| word.began);
         let now = monotonic();
         let in_flight = slots.iter().filter_map(|word| {
-            let flight = self.flights.all.get(&TaskId(word.task))?;
+            let flight = self.in_flight.all.get(&TaskId(word.task))?;
             Some(InFlight {
                 trial: flight.task.trial.clone(),
                 attempt: flight.task.attempt,
@@ -128,20 +110,20 @@ impl Coordinator<'_> {
             at: runner_record::now(),
             worked_ms: self.now.0 / 1000,
             stage: Some(if self.has_started { Stage::Run } else { Stage::Plan }),
-            counts: self.begin.fold.counts(),
+            counts: self.fold.counts(),
             in_flight: in_flight.take(MAX_LIVE).collect(),
             waiting: self.waiting(),
-            waits_for_memory: self.begin.schedule.waits_for_memory(),
-            workers: self.begin.crew.len() as u32,
-            deaths: self.begin.crew.deaths,
+            waits_for_memory: self.schedule.waits_for_memory(),
+            workers: self.feed.pool.len() as u32,
+            deaths: self.feed.pool.deaths,
         }
     }
 
     /// The trials that wait for their time.
     pub(super) fn waiting(&self) -> Vec<WaitingTrial> {
-        let plan = self.begin.plan;
+        let plan = self.plan;
         let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
-        let waiting = self.begin.schedule.waiting().take(MAX_WAITING);
+        let waiting = self.schedule.waiting().take(MAX_WAITING);
         let waiting = waiting.filter_map(|waiting| {
             let left = Duration::from(waiting.until - self.now);
             Some(WaitingTrial {
@@ -154,8 +136,9 @@ impl Coordinator<'_> {
     }
 
     pub(super) fn log(&self, line: &str) {
-        if let Some(run) = &self.run {
-            run.owned.log(line);
+        let owned = self.run.as_ref().map(|run| &run.owned).or(self.waiting.as_ref());
+        if let Some(owned) = owned {
+            owned.log(line);
         }
     }
 
@@ -165,6 +148,6 @@ impl Coordinator<'_> {
     }
 
     pub(super) fn event(&mut self, event: &RunEvent<'_>) {
-        self.begin.observer.event(event);
+        self.observer.event(event);
     }
 }

@@ -5,7 +5,8 @@ use std::{collections::HashSet, io, sync::mpsc::Sender, thread, time::Duration};
 use runner_model::{Reason, row::Actor};
 use runner_record::{Request, RequestMode, Requests};
 
-use crate::{coordinator::Input, schedule::StopMode, watchdog::Watchdog};
+use super::watchdog::Watchdog;
+use crate::{input::Input, schedule::StopMode};
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -31,7 +32,7 @@ pub(crate) fn watch(
                             watchdog.stopping(mode == StopMode::Kill, reason, None);
                         }
                         // Without a receiver the session has ended.
-                        let _ = inputs.send(Input::Asked(Box::new(request)));
+                        let _ = inputs.send(Input::Request(Box::new(request)));
                     }
                     Some(_) => {}
                 }

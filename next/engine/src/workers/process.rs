@@ -1,4 +1,4 @@
-//! The seam between the coordinator and its workers: [`WorkerLink`]; and the link to a local process.
+//! [`WorkerProcess`]: a worker process of this machine.
 
 use std::{
     collections::HashMap,
@@ -26,40 +26,11 @@ use runner_model::{
 };
 use runner_prepare::children::{self, CERTIFICATES, Starting};
 
+use super::{
+    events::{LinkEvent, WorkerExit},
+    link::{EventSink, WorkerLink},
+};
 use crate::{clock::monotonic, schedule::Blame, signals::lock};
-
-/// A worker, wherever it is. What it says and its end come as [`LinkEvent`]s; nothing comes after [`LinkEvent::Lost`].
-pub(crate) trait WorkerLink: Send {
-    /// Sends a message. Never waits; on a link that is down it does nothing, because its end is told by an event.
-    fn send(&self, message: ToWorker);
-    /// Ends the worker at once.
-    fn kill(&self);
-    /// What its slots are doing, as far as it is known.
-    fn slots(&self) -> Vec<SlotWord>;
-}
-
-/// What is heard of a worker.
-#[derive(Debug)]
-pub(crate) enum LinkEvent {
-    /// It said this.
-    Messages(Vec<FromWorker>),
-    /// It is gone.
-    Lost(WorkerExit),
-}
-
-/// The end of a worker.
-#[derive(Debug)]
-pub(crate) struct WorkerExit {
-    /// What its slots had begun and not ended.
-    pub(crate) begun: Vec<SlotWord>,
-    /// Whose fault it is; none: nobody's.
-    pub(crate) blame: Option<Blame>,
-    /// How it ended, as the rest of a sentence.
-    pub(crate) how: String,
-}
-
-/// Takes what is heard of one worker.
-pub(crate) type EventSink = Box<dyn Fn(LinkEvent) + Send>;
 
 /// How long a guest may go on inside one instruction behind its deadline.
 const STUCK_AFTER: Micros = Micros(1_000_000);
@@ -203,7 +174,7 @@ impl WorkerShared {
 
     /// Reads what the worker says until it ends.
     fn live(&self, starting: Starting, hear: &EventSink) {
-        let lost = |begun, blame, how| hear(LinkEvent::Lost(WorkerExit { begun, blame, how }));
+        let lost = |begun, blame, how| hear(LinkEvent::Exited(WorkerExit { begun, blame, how }));
         match starting.wait() {
             Ok(child) => {
                 let mut process = lock(&self.process);
@@ -372,5 +343,5 @@ struct Liveness {
 }
 
 #[cfg(test)]
-#[path = "tests/workers.rs"]
+#[path = "../tests/process.rs"]
 mod tests;

@@ -9,12 +9,17 @@ use std::{
 use runner_model::{Reason, StopSignal};
 use runner_record::{End, GroupPlace, Owned, RecordError, ResultsRoot, new_id, now};
 
+use super::{
+    resume::continue_run,
+    run::{Work, prestart, run, share},
+    run_parts::RunParts,
+    start::{planned, prepare},
+    waiting::{close_unstarted, unstarted},
+};
 use crate::{
-    Ended, EngineError, ExecRequest, Observer, ResumeRequest, early,
-    exec::{self, RunParts},
-    resume,
-    root_queue::{self, not_begun},
-    session::{self, Work, machine},
+    EngineError, ExecRequest, ResumeRequest,
+    error::machine,
+    event::{Ended, Observer},
     signals::{self, Listening, SignalEvent},
 };
 
@@ -44,10 +49,10 @@ impl Group {
     ///
     /// The problems of all scenarios, or what keeps runs from being created.
     pub fn create(requests: &[ExecRequest]) -> Result<(Self, Vec<PathBuf>), EngineError> {
-        let (mut planned, mut problems, mut empty) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut plans, mut problems, mut empty) = (Vec::new(), Vec::new(), Vec::new());
         for request in requests {
-            match exec::planned(request) {
-                Ok((plan, suite)) => planned.push((request, plan, suite)),
+            match planned(request) {
+                Ok((plan, suite)) => plans.push((request, plan, suite)),
                 Err(EngineError::NothingSelected) => empty.push(request.scenario.clone()),
                 Err(problem) => problems.push(problem),
             }
@@ -55,15 +60,15 @@ impl Group {
         if !problems.is_empty() {
             return Err(EngineError::Several(problems));
         }
-        let Some((first, ..)) = planned.first() else {
+        let Some((first, ..)) = plans.first() else {
             return Err(EngineError::NothingSelected);
         };
         let root = ResultsRoot::open(&first.session.results)?;
-        session::share(&root, first.session.share)?;
+        share(&root, first.session.share)?;
         let mut group = Self::new(new_id("group", now()))?;
-        let of = planned.len() as u32;
-        for ((request, plan, suite), place) in planned.into_iter().zip(1..) {
-            let (work, birth) = exec::prepare(request, root.clone(), plan, suite)?;
+        let of = plans.len() as u32;
+        for ((request, plan, suite), place) in plans.into_iter().zip(1..) {
+            let (work, birth) = prepare(request, root.clone(), plan, suite)?;
             let id = group.id.clone();
             let place = GroupPlace { id, place, of };
             match create(birth, place) {
@@ -88,7 +93,7 @@ impl Group {
             return Ok(group);
         };
         let root = ResultsRoot::existing(&session.results)?;
-        session::share(&root, session.share)?;
+        share(&root, session.share)?;
         for request in requests {
             let owned = root.claim(&root.find(request.run.as_deref().unwrap_or_default())?)?;
             root.note(owned.manifest());
@@ -122,7 +127,7 @@ impl Group {
     /// Whether a run is left to run. Runs that were cut short stay as they are after a stop.
     pub fn has_next(&mut self) -> bool {
         if let (None, Some(signal)) = (&self.end, self.signal.get()) {
-            self.end = Some(End { signal: Some(*signal), ..not_begun(Reason::Interrupted) });
+            self.end = Some(End { signal: Some(*signal), ..unstarted(Some(Reason::Interrupted)) });
         }
         match self.left.front() {
             Some(GroupRun::Cut(_)) => self.end.is_none(),
@@ -138,25 +143,25 @@ impl Group {
     pub fn run_next(&mut self, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
         let ended = match self.left.pop_front() {
             None => return Err(EngineError::NothingSelected),
-            Some(GroupRun::Waiting(run)) => {
-                let (work, owned) = *run;
+            Some(GroupRun::Waiting(waiting)) => {
+                let (work, owned) = *waiting;
                 match self.end.clone() {
                     Some(end) => {
                         let end = End { at: now(), ..end };
-                        root_queue::finish(&work, owned, end, observer)?
+                        close_unstarted(&work.root, owned, &work.fold, end, observer)?
                     }
-                    None => root_queue::begin(work, owned, observer)?,
+                    None => run(prestart()?, work, true, move || Ok(owned), observer)?,
                 }
             }
-            Some(GroupRun::Cut(run)) => {
-                let (request, owned) = *run;
-                resume::resume(early()?, &request, observer, Some(owned))?
+            Some(GroupRun::Cut(cut)) => {
+                let (request, owned) = *cut;
+                continue_run(prestart()?, &request, observer, Some(owned))?
             }
         };
         let of_group = [Reason::Interrupted, Reason::Stopped, Reason::Cancelled];
         let reason = ended.manifest.reason;
         if let (None, Some(reason)) = (&self.end, reason.filter(|of| of_group.contains(of))) {
-            self.end = Some(End { signal: ended.manifest.signal, ..not_begun(reason) });
+            self.end = Some(End { signal: ended.manifest.signal, ..unstarted(Some(reason)) });
         }
         Ok(ended)
     }
@@ -168,7 +173,7 @@ impl Group {
                 let (work, owned) = *run;
                 let message =
                     Some(format!("another run of the group could not be created: {error}"));
-                let end = End { message, ..not_begun(Reason::Setup) };
+                let end = End { message, ..unstarted(Some(Reason::Setup)) };
                 // What cannot be written now is found by the next sweep.
                 let _ = owned.finish(end, &work.fold);
             }

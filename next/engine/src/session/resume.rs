@@ -1,32 +1,26 @@
-//! `resume`: continues a run, with what is stored of it or, if it is asked for, with what has changed since.
+//! `resume`: continues a run, with what is stored of it or, if requested, with what has changed since.
 
-use std::{
-    cell::RefCell,
-    collections::{HashMap, HashSet},
-    fs::File,
-    io,
-    path::Path,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::HashMap, fs::File, path::Path, time::Duration};
 
-use runner_model::{
-    Outcome, Places, RunStatus, TrialId, provider::PreparedProvider, units::plural,
-};
+use runner_model::{Outcome, Places, RunStatus, TrialId, units::plural};
 use runner_prepare::ContentSource;
 use runner_record::{
-    Fold, Manifest, NewPlan, NewSession, Owned, PluginCache, RecordError, Rerun, ResultsRoot,
-    RunDir,
+    Fold, Manifest, NewPlan, NewSession, Owned, RecordError, Rerun, ResultsRoot, RunDir,
 };
-use runner_scenario::{IdGlob, Scenario, Suite, parse_stored};
+use runner_scenario::IdGlob;
 
+use super::{
+    run::{Work, prestart, run, share},
+    run_parts::keep,
+};
 use crate::{
-    Ended, EngineError, Observer, ResumeRequest, RunEvent,
-    changes::{Rejudge, differences},
-    early,
-    exec::{self, keep},
-    plan::{self, Ids, Plan},
-    pool::PrestartedWorker,
-    session::{self, Work},
+    EngineError, ResumeRequest,
+    event::{Ended, Observer, RunEvent, ended},
+    plan::{
+        Decision, Ids, Plan, PlanDiff, Rejudge, changes_since, load_plan, manifest_providers,
+        metadata, selection, stored_plan, tests_of, unreadable,
+    },
+    workers::PrestartedWorker,
 };
 
 /// What a resumed session would do.
@@ -44,18 +38,18 @@ struct Prepared {
     notices: Vec<String>,
 }
 
-/// What becomes of a trial in a session that goes on, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// Whether the trial runs or is judged again.
-    pub is_pending: bool,
-    /// Why, as a sentence without an end.
-    pub why: String,
+/// Continues a run that was cut short. A run in which nothing is left to do stays as it is.
+///
+/// # Errors
+///
+/// The run cannot be continued, read or written.
+pub fn resume(request: &ResumeRequest, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
+    continue_run(prestart()?, request, observer, None)
 }
 
-/// Goes on with a run. One in which nothing is left to do stays as it is.
-pub(crate) fn resume(
-    early: PrestartedWorker,
+/// Does what [`resume`] does. `held` is the run if this process has claimed it.
+pub(super) fn continue_run(
+    prestarted: PrestartedWorker,
     request: &ResumeRequest,
     observer: &mut dyn Observer,
     mut held: Option<Owned>,
@@ -71,7 +65,7 @@ pub(crate) fn resume(
     let mut manifest = dir.manifest()?;
     // A run whose process died is claimed in any case, which writes down what became of it.
     if held.is_none() && manifest.status == RunStatus::Running {
-        session::share(&root, request.session.share)?;
+        share(&root, request.session.share)?;
         held = Some(claim(&root, &dir, &mut manifest)?);
     }
     let (owned, prepared) = loop {
@@ -80,7 +74,7 @@ pub(crate) fn resume(
         let is_completed = manifest.status == RunStatus::Completed && !is_asked;
         if is_completed && dir.lost_results(&manifest)? == 0 {
             let plan = stored_plan(&root, &dir, &manifest).ok();
-            let changed = plan.and_then(|plan| differences(&manifest, &plan));
+            let changed = plan.and_then(|plan| changes_since(&manifest, &plan));
             return Ok(settled(manifest, &dir, changed, observer));
         }
         let mut prepared = Prepared::new(&root, &dir, &manifest, request)?;
@@ -94,7 +88,7 @@ pub(crate) fn resume(
         let owned = match held.take() {
             Some(owned) => owned,
             None => {
-                session::share(&root, request.session.share)?;
+                share(&root, request.session.share)?;
                 claim(&root, &dir, &mut manifest)?
             }
         };
@@ -109,8 +103,7 @@ pub(crate) fn resume(
         observer.event(&RunEvent::Notice(notice));
     }
     let Prepared { plan, fold, taken, .. } = prepared;
-    let share = request.session.share;
-    let is_free = session::share(&root, share)?;
+    let is_free = share(&root, request.session.share)?;
     let session = NewSession {
         rerun: request.rerun.clone(),
         pending: Some(fold.left()),
@@ -121,12 +114,12 @@ pub(crate) fn resume(
         session: owned.manifest().sessions.len() as u32 + 1,
         fold,
         root: root.clone(),
-        share,
+        share: request.session.share,
         plan,
     };
     let (plugins, blobs) = (work.plan.plugins.clone(), work.plan.blobs.clone());
-    let birth = move || reopen(&root, owned, session, taken, (&plugins, &blobs));
-    session::begin(early, work, birth, is_free, observer)
+    let reopen = move || reopen(&root, owned, session, taken, &plugins, &blobs);
+    run(prestarted, work, !is_free, reopen, observer)
 }
 
 /// Tells what [`resume`](crate::resume) would do with each trial, in the plan's order, and what a user should know before.
@@ -141,7 +134,7 @@ pub fn preview(
     each: &mut dyn FnMut(&TrialId, &Decision),
 ) -> Result<(), EngineError> {
     // Plugins that are new are looked at by children.
-    let _early = early()?;
+    let _prestarted = prestart()?;
     let root = ResultsRoot::existing(&request.session.results)?;
     let dir = find(&root, request)?;
     let manifest = dir.truth()?;
@@ -172,7 +165,8 @@ fn reopen(
     mut owned: Owned,
     session: NewSession,
     taken: Option<(NewPlan, File)>,
-    (plugins, blobs): (&ContentSource, &ContentSource),
+    plugins: &ContentSource,
+    blobs: &ContentSource,
 ) -> Result<Owned, RecordError> {
     let plan = match taken {
         Some((plan, suite)) => {
@@ -238,7 +232,7 @@ fn settled(
     for notice in [Some(notice), changed, unsettled(&manifest)].iter().flatten() {
         observer.event(&RunEvent::Notice(notice));
     }
-    session::ended(manifest, dir.path(), Duration::ZERO, observer)
+    ended(manifest, dir.path(), Duration::ZERO, observer)
 }
 
 /// Says that trials came to no verdict, and what runs them again.
@@ -274,7 +268,7 @@ impl Prepared {
             (plan, Some(suite))
         } else {
             let plan = stored_plan(root, dir, manifest)?;
-            notices.extend(differences(manifest, &plan));
+            notices.extend(changes_since(manifest, &plan));
             (plan, None)
         };
         as_before(&mut plan, manifest);
@@ -302,7 +296,7 @@ impl Prepared {
         let taken = suite.and_then(|suite| taken(manifest, &plan, suite, &fold));
         let mut sessions = manifest.sessions.iter();
         if taken.is_some() || sessions.any(|session| session.adopted.is_some()) {
-            plan.rejudge = Rejudge::find(dir, &plan, &mut fold)?;
+            plan.rejudge = Rejudge::find(dir, &plan.suite, &plan.prints, &mut fold)?;
         }
         let lost = manifest.counts.done().saturating_sub(before.counts().done());
         if lost > 0 {
@@ -342,7 +336,7 @@ impl Prepared {
     /// What becomes of a trial. `rerun` is what this session selects.
     fn decision(&self, trial: u64, id: &TrialId, rerun: Option<&Rerun>) -> Decision {
         let outcome = self.fold.trial(trial).outcome;
-        let ended = outcome.map_or("", ended);
+        let ended = outcome.map_or("", verb);
         let is_named = |glob: &str| is_named(&self.globs, glob, id);
         let is_selected = |rerun: &&Rerun| {
             outcome.is_some_and(|outcome| rerun.is_of(outcome)) && rerun.glob().is_none_or(is_named)
@@ -366,7 +360,8 @@ impl Prepared {
     }
 }
 
-fn ended(outcome: Outcome) -> &'static str {
+/// The outcome as a verb.
+fn verb(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Passed => "passed",
         Outcome::Failed => "failed",
@@ -394,67 +389,20 @@ fn globs(
     compiled.collect()
 }
 
-/// The plan of a run by the files as they are now, with its tests in a file.
-fn live_plan(
-    root: &ResultsRoot,
-    dir: &RunDir,
-    manifest: &Manifest,
-    request: &ResumeRequest,
-) -> Result<(Plan, File), EngineError> {
-    let selected = &manifest.metadata.selection;
-    let only = selected.last_failed.then(|| tests_of(root, dir, manifest, |_| true));
-    let selection = exec::selection(selected, only.transpose()?);
-    let path = Path::new(&manifest.scenario_path);
-    let (mut plan, suite) = exec::plan(path, &selection)?;
-    let session = &request.session;
-    let problems = plan.find_folders(&session.secret_files, Some(&session.results));
-    if problems.count() > 0 {
-        return Err(EngineError::Scenario(problems));
-    }
-    if plan.suite.trials() == 0 {
-        return Err(EngineError::NothingSelected);
-    }
-    Ok((plan, suite))
-}
-
-/// The tests on providers that did not pass in the newest run of a scenario, as `test@provider`.
-pub(crate) fn not_passed(results: &Path, scenario: &str) -> Result<HashSet<String>, EngineError> {
-    let root = ResultsRoot::existing(results)?;
-    let dir = root.find(&format!("latest:{scenario}"))?;
-    let manifest = dir.truth()?;
-    let has_passed = |outcome| matches!(outcome, Some(Outcome::Passed | Outcome::Skipped));
-    tests_of(&root, &dir, &manifest, |outcome| !has_passed(outcome))
-}
-
-/// The tests of a run on their providers, as `test@provider`, that have a trial for which `is_meant` says so.
-fn tests_of(
-    root: &ResultsRoot,
-    dir: &RunDir,
-    manifest: &Manifest,
-    is_meant: impl Fn(Option<Outcome>) -> bool,
-) -> Result<HashSet<String>, EngineError> {
-    let (scenario, suite) = stored_tests(root, dir, manifest)?;
-    let fold = Fold::of(dir, manifest, &suite, &|_, _| false)?;
-    let is_meant = |trial| is_meant(fold.trial(trial).outcome);
-    let tests = plan::tests(&suite, &scenario.providers, is_meant);
-    Ok(tests.map_err(|source| unreadable(root, source))?)
-}
-
 /// What of a plan takes the place of what is stored; none if that is the same.
 fn taken(manifest: &Manifest, plan: &Plan, suite: File, fold: &Fold) -> Option<(NewPlan, File)> {
     let mut new = NewPlan {
         scenario: plan.scenario.name.clone(),
         text: plan.scenario.text.clone(),
-        metadata: exec::metadata(plan),
-        providers: exec::manifest_providers(plan),
+        metadata: metadata(plan),
+        providers: manifest_providers(plan),
         counts: fold.counts(),
     };
     // These say how the run began.
     new.metadata.selection.clone_from(&manifest.metadata.selection);
     new.metadata.runner_version.clone_from(&manifest.metadata.runner_version);
-    let is_same = new.metadata == manifest.metadata
-        && exec::have_same_plugins(&new.providers, &manifest.providers);
-    (!is_same).then_some((new, suite))
+    let diff = PlanDiff::new(manifest, &new.metadata, &new.providers);
+    diff.reason().map(|_| (new, suite))
 }
 
 /// Lets a session run as the last one did.
@@ -464,71 +412,25 @@ fn as_before(plan: &mut Plan, manifest: &Manifest) {
     }
 }
 
-/// The scenario and the tests as they are stored with the run.
-fn stored_tests(
+/// The plan of a run by the files as they are now, with its tests in a file.
+fn live_plan(
     root: &ResultsRoot,
     dir: &RunDir,
     manifest: &Manifest,
-) -> Result<(Scenario, Suite), EngineError> {
-    let text = dir.scenario(manifest)?;
-    let scenario = parse_stored(&text, &manifest.scenario).map_err(EngineError::Scenario)?;
-    let content = stored(dir.content(&manifest.metadata.suite))?;
-    let suite =
-        Suite::open(content, &scenario.providers).map_err(|source| unreadable(root, source))?;
-    if suite.trials() != manifest.metadata.planned_trial_count {
-        let source = io::Error::other("the stored tests are not those of the run");
-        return Err(unreadable(root, source).into());
+    request: &ResumeRequest,
+) -> Result<(Plan, File), EngineError> {
+    let selected = &manifest.metadata.selection;
+    let only = selected.last_failed.then(|| tests_of(root, dir, manifest, |_| true));
+    let selection = selection(selected, only.transpose()?);
+    let path = Path::new(&manifest.scenario_path);
+    let (mut plan, suite) = load_plan(path, &selection)?;
+    let session = &request.session;
+    let problems = plan.find_folders(&session.secret_files, Some(&session.results));
+    if problems.count() > 0 {
+        return Err(EngineError::Scenario(problems));
     }
-    Ok((scenario, suite))
-}
-
-/// The plan as it is stored with the run.
-fn stored_plan(root: &ResultsRoot, dir: &RunDir, manifest: &Manifest) -> Result<Plan, EngineError> {
-    let (scenario, suite) = stored_tests(root, dir, manifest)?;
-    let providers = stored_plugins(root, dir, manifest, &scenario)?;
-    let plugins = ContentSource::stored(root, providers.iter().map(|prepared| prepared.digest));
-    let blobs = ContentSource::stored(root, dir.blobs(manifest)?);
-    let cache = PluginCache::open()?;
-    Ok(Plan::new(scenario, suite, providers, plugins, blobs, cache))
-}
-
-fn unreadable(root: &ResultsRoot, source: io::Error) -> RecordError {
-    RecordError::Io {
-        what: "read the stored tests and plugins in",
-        path: root.path().to_owned(),
-        source,
+    if plan.suite.trials() == 0 {
+        return Err(EngineError::NothingSelected);
     }
-}
-
-/// The plugins as they are stored.
-fn stored_plugins(
-    root: &ResultsRoot,
-    dir: &RunDir,
-    manifest: &Manifest,
-    scenario: &Scenario,
-) -> Result<Vec<PreparedProvider>, EngineError> {
-    let (mut prepared, mut checked) = (Vec::new(), HashSet::new());
-    for provider in &scenario.providers {
-        let stored = manifest.providers.iter();
-        let mut stored = stored.filter(|stored| stored.name == *provider.name);
-        let stored = stored.next().ok_or_else(|| {
-            let source = io::Error::other(format!("there is no provider `{}`", provider.name));
-            unreadable(root, source)
-        })?;
-        if checked.insert(stored.digest) {
-            self::stored(dir.content(&stored.digest))?;
-        }
-        prepared.push(PreparedProvider {
-            provider: provider.clone(),
-            digest: stored.digest,
-            kind: stored.kind,
-            mounts: stored.mounts.clone(),
-        });
-    }
-    Ok(prepared)
-}
-
-/// A content that is damaged or gone is not the disk's fault: nothing was changed, and another try changes nothing.
-fn stored<T>(content: Result<T, RecordError>) -> Result<T, EngineError> {
-    content.map_err(|error| EngineError::Usage(error.to_string()))
+    Ok((plan, suite))
 }

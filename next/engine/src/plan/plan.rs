@@ -1,16 +1,11 @@
 //! [`Plan`]: a scenario with its suite and plugins; what a session works through.
 
 use std::{
-    collections::{HashMap, HashSet},
-    io,
+    collections::HashMap,
     path::{Path, PathBuf},
 };
 
-use runner_model::{
-    Budgets, Places, SessionSettings, TestId, TrialId,
-    provider::{PreparedProvider, Provider},
-    row::read_line,
-};
+use runner_model::{Budgets, Places, SessionSettings, provider::PreparedProvider, row::read_line};
 use runner_prepare::{
     ContentSource, Fingerprints, Secrets, grants, machine,
     mounts::{self, Protected},
@@ -18,12 +13,11 @@ use runner_prepare::{
 use runner_record::{Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};
 use runner_scenario::{Problems, Scenario, Suite};
 
+use super::rejudge::Rejudge;
 use crate::{
     EngineError, SessionRequest,
-    changes::Rejudge,
-    in_flight::TestLine,
-    pool::Supplies,
     schedule::{Bounds, Pending, ScheduleSettings, Spending, Trials},
+    workers::{Shape, Supplies, shapes},
 };
 
 /// A scenario with its suite and plugins.
@@ -43,57 +37,6 @@ pub(crate) struct Plan {
     pub(crate) settings: SessionSettings,
     /// What of all budgets was used up before this session.
     pub(crate) spending: Spending,
-}
-
-/// The ids of a suite's trials. Those of one test cost reading it once.
-pub(crate) struct Ids<'a> {
-    suite: &'a Suite,
-    providers: &'a [Provider],
-    line: Vec<u8>,
-    last: Option<(u64, TestId)>,
-}
-
-impl<'a> Ids<'a> {
-    pub(crate) fn new(suite: &'a Suite, providers: &'a [Provider]) -> Self {
-        Self { suite, providers, line: Vec::new(), last: None }
-    }
-
-    /// The id of a trial by its index.
-    pub(crate) fn trial(&mut self, trial: u64) -> io::Result<TrialId> {
-        let planned = self.suite.trial(trial);
-        let test = match &self.last {
-            Some((test, id)) if *test == planned.test => id.clone(),
-            _ => {
-                self.suite.line(planned.test, &mut self.line)?;
-                let id = TestLine::read(&self.line)?.id;
-                self.last.insert((planned.test, id)).1.clone()
-            }
-        };
-        Ok(TrialId {
-            test,
-            provider: self.providers[usize::from(planned.provider)].name.clone(),
-            repeat: planned.repeat,
-        })
-    }
-}
-
-/// The tests on their providers, as `test@provider`, that have a trial for which `is_meant` says so.
-pub(crate) fn tests(
-    suite: &Suite,
-    providers: &[Provider],
-    is_meant: impl Fn(u64) -> bool,
-) -> io::Result<HashSet<String>> {
-    let mut ids = Ids::new(suite, providers);
-    let trials = (0..suite.trials()).filter(|trial| is_meant(*trial));
-    let ids = trials.map(|trial| ids.trial(trial));
-    ids.map(|id| id.map(|id| format!("{}@{}", id.test, id.provider))).collect()
-}
-
-/// What one worker gets of the session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Shape {
-    pub(crate) slots: u32,
-    pub(crate) memory: u64,
 }
 
 impl Trials for (&Suite, &Fold) {
@@ -328,35 +271,4 @@ fn spending(scenario: &Scenario, given: &Budgets) -> Result<Spending, EngineErro
             "there is a budget for provider `{name}`, and the scenario has `{names}`"
         ))
     })
-}
-
-fn shapes(jobs: u32, cores: u32, memory: u64, largest: u64) -> Vec<Shape> {
-    let jobs = jobs.max(1);
-    let fitting = memory.checked_div(largest).unwrap_or(u64::MAX);
-    let workers = u64::from(cores.min(jobs)).min(fitting).max(1) as u32;
-    let shape = |worker| Shape {
-        slots: jobs / workers + u32::from(worker < jobs % workers),
-        // One attempt may always have what its limit allows.
-        memory: (memory / u64::from(workers)).max(largest),
-    };
-    (0..workers).map(shape).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Shape, shapes};
-
-    #[test]
-    fn workers_share_jobs_and_memory() {
-        let all = |jobs, memory| -> Vec<_> {
-            let shapes = shapes(jobs, 2, memory, 60);
-            let numbers = |shape: &Shape| (shape.slots, shape.memory);
-            shapes.iter().map(numbers).collect()
-        };
-        assert_eq!(all(5, 200), [(3, 100), (2, 100)]);
-        assert_eq!(all(1, 200), [(1, 200)]);
-        // Two of the largest do not fit, or not even one.
-        assert_eq!(all(4, 100), [(4, 100)]);
-        assert_eq!(all(4, 10), [(4, 60)]);
-    }
 }

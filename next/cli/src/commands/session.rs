@@ -1,0 +1,195 @@
+//! A session of `exec` or `resume`, and its output for people: failures as they happen, progress, and the summary.
+
+use std::{path::Path, time::Duration};
+
+use runner_engine::{Ended, EngineError, Observer, RunEvent};
+use runner_model::{
+    RowRef, StopSignal,
+    exit::Exit,
+    units::plural,
+    visible::{visible, visible_line},
+};
+use runner_record::{Manifest, ResultsRoot, RowFacts, RunHead};
+use runner_report::{Denials, Failures, RunSummary, phrases, short_of};
+
+use crate::{
+    args::SessionArgs,
+    detach::{self, Background},
+    text::{
+        CommandError, Out,
+        events::EventStream,
+        grants,
+        progress::Progress,
+        summary,
+        trials::{self, BLOCK_LINES},
+    },
+};
+
+/// Failures that are printed as they happen. Later ones are only counted.
+const MAX_BLOCKS: u64 = 50;
+
+/// Runs a session, and prints it as `args` say. `is_of_group` leaves the command that continues the run to the group.
+pub fn run(
+    args: &SessionArgs,
+    out: &Out,
+    is_of_group: bool,
+    run: impl FnOnce(&mut dyn Observer) -> Result<Ended, EngineError>,
+) -> Result<Exit, CommandError> {
+    let ended = if detach::is_background() {
+        run(&mut Background::new(out))?
+    } else if args.json {
+        run(&mut EventStream::new(out))?
+    } else {
+        let mut screen = Screen::new(out, args);
+        let ended = run(&mut screen)?;
+        screen.finish(&ended, is_of_group);
+        ended
+    };
+    Ok(ended.exit)
+}
+
+struct Screen<'a> {
+    out: &'a Out,
+    args: &'a SessionArgs,
+    progress: Option<Progress<'a>>,
+    failures: Failures,
+    denials: Denials,
+    took: Duration,
+}
+
+impl<'a> Screen<'a> {
+    fn new(out: &'a Out, args: &'a SessionArgs) -> Self {
+        Self {
+            out,
+            args,
+            progress: (!args.quiet).then(|| Progress::new(out)),
+            failures: Failures::default(),
+            denials: Denials::default(),
+            took: Duration::ZERO,
+        }
+    }
+
+    /// Prints how the session ended.
+    fn finish(mut self, ended: &Ended, is_of_group: bool) {
+        self.progress = None;
+        let (out, is_quiet) = (self.out, self.args.quiet);
+        if is_quiet && ended.exit == Exit::Success {
+            return;
+        }
+        let run = summary_of(ended);
+        // A single failure was printed just above.
+        if !is_quiet && self.failures.trials > 1 {
+            out.data(&format!("\n{}", trials::list(&self.failures, out.columns())));
+        }
+        let denied = grants::denials(&self.denials, &ended.manifest.providers);
+        if !denied.is_empty() {
+            out.data(&denied);
+        }
+        if let Some(message) = &run.message {
+            out.data(message);
+        }
+        out.data(&summary::line(&run, self.took));
+        if !is_quiet {
+            out.data(&format!("results: {}", visible_line(&run.run_dir)));
+        }
+        if !is_quiet && !is_of_group {
+            summary::print_next_steps(&run, &self.args.root.flag(), out);
+        }
+    }
+
+    fn print_start(&self, manifest: &Manifest, directory: &Path, pending: u64, jobs: u32) {
+        if self.args.quiet {
+            return;
+        }
+        let planned = manifest.metadata.planned_trial_count;
+        let providers = plural(manifest.providers.len() as u64, "provider", "providers");
+        let text = if manifest.sessions.len() > 1 {
+            let run = directory.to_string_lossy();
+            format!("resuming {}: {pending} of {planned} trials", visible_line(&run))
+        } else {
+            let trials = plural(planned, "trial", "trials");
+            format!("{}: {trials}", visible_line(&manifest.scenario))
+        };
+        self.out.talk(&format!("{text} on {providers}, {jobs} at a time"));
+    }
+
+    fn print_row(&mut self, facts: RowFacts, line: &[u8]) {
+        let is_failure = facts.is_final && facts.outcome.is_bad();
+        if !is_failure && !self.args.verbose && !facts.has_denied {
+            return;
+        }
+        // This process has just written the line, so it is a row.
+        let Ok(row) = serde_json::from_slice::<RowRef<'_>>(line) else {
+            return;
+        };
+        self.denials.add(&row);
+        if is_failure {
+            self.failures.add(&row);
+            let count = self.failures.trials;
+            if count <= MAX_BLOCKS {
+                self.out.data(&trials::block(&row, BLOCK_LINES));
+            } else if count == MAX_BLOCKS + 1 {
+                self.out.hint(&format!(
+                    "more than {MAX_BLOCKS} failures; to see all of them: runner show --failed{}",
+                    self.args.root.flag()
+                ));
+            }
+        } else if self.args.verbose {
+            self.out.data(&trials::line(&row));
+        }
+    }
+}
+
+impl Observer for Screen<'_> {
+    fn event(&mut self, event: &RunEvent<'_>) {
+        match event {
+            RunEvent::Started { manifest, directory, pending, jobs } => {
+                self.print_start(manifest, directory, *pending, *jobs)
+            }
+            RunEvent::Created { .. } => {}
+            RunEvent::Compiling { plugin } => {
+                if let Some(progress) = &mut self.progress {
+                    progress.show(&format!("compiling {}", visible_line(plugin)));
+                }
+            }
+            RunEvent::Row { row, line, .. } => self.print_row(*row, line),
+            RunEvent::Progress { counts, planned, in_flight, waits_for_memory } => {
+                if let Some(progress) = &mut self.progress {
+                    progress.update(counts, *planned, *in_flight, *waits_for_memory);
+                }
+            }
+            RunEvent::Stopping { signal, by, in_flight } => {
+                let attempts = plural(*in_flight, "attempt", "attempts");
+                let by = match (by, signal) {
+                    (Some(by), _) => format!(" (requested by {})", phrases::actor(by)),
+                    (None, Some(signal)) => format!(" ({})", phrases::signal(*signal)),
+                    // A run that stops by itself gives its reason in the summary.
+                    (None, None) if *in_flight == 0 => return,
+                    (None, None) => String::new(),
+                };
+                let again = match signal {
+                    Some(StopSignal::Interrupt) if *in_flight > 0 => "; Ctrl-C again kills them",
+                    _ => "",
+                };
+                self.out.talk(&format!("stopping{by}: {attempts} in flight{again}"));
+            }
+            RunEvent::Paused { by } => {
+                self.out.talk(&format!("paused by {}", phrases::pauser(*by)));
+            }
+            RunEvent::Unpaused => self.out.talk("the run continues"),
+            RunEvent::Notice(text) => self.out.talk(&format!("note: {}", visible(text))),
+            RunEvent::Finished { took, .. } => self.took = *took,
+        }
+    }
+}
+
+/// Returns the summary of a session's run.
+fn summary_of(ended: &Ended) -> RunSummary {
+    let id = &ended.manifest.id;
+    // Only the next steps name the run, and a short id must be unique in the root.
+    let root = ended.directory.parent().filter(|_| ended.exit != Exit::Success);
+    let root = root.and_then(|root| ResultsRoot::existing(root).ok());
+    let short = root.map_or_else(|| id.clone(), |root| short_of(&root, id));
+    let directory = ended.directory.display().to_string();
+    RunSummary::of(RunHead::from(&ended.manifest), short, directory)
+}

@@ -1,0 +1,164 @@
+//! [`PlanDiff`]: how the plan of a scenario's files differs from the one that a run was made with.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+};
+
+use runner_model::{Digest, Fingerprint, digest, provider::Provider};
+use runner_prepare::{Fingerprints, plugins};
+use runner_record::{Manifest, ManifestProvider, Metadata};
+use runner_scenario::{Scenario, Suite, load, resolve};
+
+use super::{ids, load::selection, plan::Plan, test_line::TestLine};
+
+/// Names of a kind that a notice lists.
+const SHOWN: usize = 3;
+
+/// What of a new plan differs from the plan of a run, by digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PlanDiff {
+    scenario: bool,
+    tests: bool,
+    plugins: bool,
+}
+
+impl PlanDiff {
+    /// Compares a run with a new plan's metadata and providers.
+    pub(crate) fn new(run: &Manifest, metadata: &Metadata, providers: &[ManifestProvider]) -> Self {
+        let plugin = |provider: &ManifestProvider| (provider.name.clone(), provider.digest);
+        let old = &run.metadata;
+        Self {
+            scenario: old.scenario_sha256 != metadata.scenario_sha256,
+            tests: (old.suite, old.blobs) != (metadata.suite, metadata.blobs),
+            plugins: !run.providers.iter().map(plugin).eq(providers.iter().map(plugin)),
+        }
+    }
+
+    /// What differs first, as a clause. `None` if nothing does.
+    pub(crate) fn reason(self) -> Option<&'static str> {
+        if self.scenario {
+            Some("its scenario is another one, or has changed")
+        } else if self.tests {
+            Some("its tests or what is selected of them have changed")
+        } else if self.plugins {
+            Some("a plugin has changed")
+        } else {
+            None
+        }
+    }
+}
+
+/// Returns a notice of how the scenario's files differ from the plan that is stored with the run. `None` if they do not, as
+/// far as is cheap to find out: files that are older than the run are not read.
+pub(crate) fn changes_since(manifest: &Manifest, plan: &Plan) -> Option<String> {
+    let path = Path::new(&manifest.scenario_path);
+    let mut found = Vec::new();
+    match load(path) {
+        Err(_) if !path.exists() => found.push("its file is gone".to_owned()),
+        Err(_) => found.push("its file has problems; see `runner validate`".to_owned()),
+        Ok(live) => {
+            let is_newer = |path: &Path| {
+                let changed = fs::metadata(path).and_then(|about| about.modified());
+                changed.is_ok_and(|changed| manifest.started_at < changed.into())
+            };
+            let is_other = digest(live.text.as_bytes()) != manifest.metadata.scenario_sha256;
+            // Only tests name attachments and schemas.
+            let has_blobs = manifest.metadata.blobs.is_some();
+            if is_other || has_blobs || live.list_files().any(|file| is_newer(&file)) {
+                found.extend(compare(manifest, plan, &live));
+                if found.is_empty() && is_other {
+                    found.push("only keys that decide no result".to_owned());
+                }
+            }
+            for provider in &live.providers {
+                let stored = manifest.providers.iter();
+                let mut stored = stored.filter(|stored| stored.name == *provider.name);
+                let plugin = live.folder.join(&provider.plugin);
+                // A folder says nothing of when the file in it was built.
+                let may_differ =
+                    provider.plugin.starts_with("bundled:") || plugin.is_dir() || is_newer(&plugin);
+                if let Some(stored) = stored.next()
+                    && may_differ
+                    && plugins::read(&provider.plugin, &live.folder, provider.limits.file)
+                        .is_ok_and(|found| found.digest != stored.digest)
+                {
+                    found.push(format!("plugin of `{}` changed", provider.name));
+                }
+            }
+        }
+    }
+    (!found.is_empty()).then(|| {
+        format!(
+            "the scenario is not as it was when the run began: {}. The run goes on with what is stored; `runner resume {} --accept-changes` takes the changes over",
+            found.join("; "),
+            manifest.id
+        )
+    })
+}
+
+/// Compares providers and tests.
+fn compare(manifest: &Manifest, plan: &Plan, live: &Scenario) -> Vec<String> {
+    let (stored, suite) = (&plan.scenario.providers, &plan.suite);
+    let mut found =
+        names("providers", &provider_digests(stored), &provider_digests(&live.providers));
+    let selected = &manifest.metadata.selection;
+    let only =
+        selected.last_failed.then(|| ids::tests(suite, stored, |_| true).unwrap_or_default());
+    let selection = selection(selected, only);
+    match tempfile::tempfile().map(|mut file| resolve(live, &selection, &mut file)) {
+        Ok(Ok(new)) => {
+            let (old, new) = (test_prints(suite, stored), test_prints(&new, &live.providers));
+            found.extend(names("tests", &old, &new));
+        }
+        _ => found.push("its tests have problems; see `runner validate`".to_owned()),
+    }
+    found
+}
+
+fn provider_digests(providers: &[Provider]) -> BTreeMap<String, Digest> {
+    let text = |provider| serde_json::to_vec(provider).unwrap_or_default();
+    providers.iter().map(|one| (one.name.to_string(), digest(&text(one)))).collect()
+}
+
+/// What decides a test's results: its providers, and its fingerprints without theirs.
+type TestPrint = (BTreeSet<String>, Fingerprint, Fingerprint);
+
+fn test_prints(suite: &Suite, providers: &[Provider]) -> BTreeMap<String, TestPrint> {
+    let (prints, mut line) = (Fingerprints::of_no_provider(), Vec::new());
+    let mut print = |test| -> io::Result<(String, TestPrint)> {
+        suite.line(test, &mut line)?;
+        let test = TestLine::read(&line)?;
+        let names = test.providers.iter().filter_map(|index| providers.get(usize::from(*index)));
+        let (execution, judgement) = test.prints(&prints, 0);
+        let names = names.map(|provider| provider.name.to_string()).collect();
+        Ok((test.id.to_string(), (names, execution, judgement)))
+    };
+    (0..suite.tests()).filter_map(|test| print(test).ok()).collect()
+}
+
+/// Lists what was added, removed and changed, each as `tests added: `a`, `b``.
+fn names<T: PartialEq>(
+    what: &str,
+    old: &BTreeMap<String, T>,
+    new: &BTreeMap<String, T>,
+) -> Vec<String> {
+    let added = new.keys().filter(|name| !old.contains_key(*name));
+    let removed = old.keys().filter(|name| !new.contains_key(*name));
+    let changed = new.iter().filter(|(name, new)| old.get(*name).is_some_and(|old| old != *new));
+    let all = [
+        ("added", added.collect::<Vec<_>>()),
+        ("removed", removed.collect()),
+        ("changed", changed.map(|(name, _)| name).collect()),
+    ];
+    let lines = all.iter().filter(|(_, names)| !names.is_empty()).map(|(verb, names)| {
+        let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`"));
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        match names.len().saturating_sub(SHOWN) {
+            0 => format!("{what} {verb}: {shown}"),
+            more => format!("{what} {verb}: {shown} and {more} more"),
+        }
+    });
+    lines.collect()
+}

@@ -1,0 +1,69 @@
+//! The plan of a scenario's files, and what a manifest says of a plan.
+
+use std::{collections::HashSet, fs::File, path::Path};
+
+use runner_model::{Places as _, digest};
+use runner_prepare::{ContentSource, plugins};
+use runner_record::{ManifestProvider, Metadata, PluginCache, Selected};
+use runner_scenario::{Selection, load, resolve};
+
+use super::plan::Plan;
+use crate::{EngineError, error::machine};
+
+/// Plans a scenario, with its tests in a file without a name. Nothing is created but entries of the cache.
+pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, File), EngineError> {
+    let scenario = load(path).map_err(EngineError::Scenario)?;
+    let cache = PluginCache::open()?;
+    let mut file = tempfile::tempfile().map_err(machine)?;
+    let (providers, plugins, found) = plugins::find(&scenario.providers, &scenario.folder, &cache)?;
+    let suite = resolve(&scenario, selection, &mut file);
+    let suite = match suite {
+        Ok(suite) if found.is_empty() => suite,
+        suite => {
+            let mut problems = suite.err().unwrap_or_default();
+            problems.extend(scenario.provider_problems(&found));
+            return Err(EngineError::Scenario(problems));
+        }
+    };
+    let blobs = ContentSource::of_files(suite.blobs().clone());
+    let plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
+    Ok((plan, file))
+}
+
+/// Numbers and digests of a plan. The caller adds what was selected of its scenario.
+pub(crate) fn metadata(plan: &Plan) -> Metadata {
+    Metadata {
+        planned_test_count: plan.suite.tests(),
+        planned_trial_count: plan.suite.trials(),
+        suite: plan.suite.digest(),
+        blobs: plan.blobs.list().map(|list| digest(list.as_bytes())),
+        scenario_sha256: digest(plan.scenario.text.as_bytes()),
+        runner_version: env!("CARGO_PKG_VERSION").to_owned(),
+        selection: Selected::default(),
+    }
+}
+
+/// The selection that a manifest keeps, with the tests that it means if it names them.
+pub(crate) fn selection(selected: &Selected, only: Option<HashSet<String>>) -> Selection {
+    Selection {
+        tests: selected.tests.clone(),
+        providers: selected.providers.clone(),
+        tags: selected.tags.clone(),
+        only,
+    }
+}
+
+/// The providers as the manifest has them, before plugins have described themselves.
+pub(crate) fn manifest_providers(plan: &Plan) -> Vec<ManifestProvider> {
+    let providers = plan.providers.iter().map(|prepared| ManifestProvider {
+        name: prepared.provider.name.to_string(),
+        plugin: prepared.provider.plugin.clone(),
+        digest: prepared.digest,
+        kind: prepared.kind,
+        limits: prepared.provider.limits.clone(),
+        grants: prepared.provider.grants.clone(),
+        mounts: prepared.mounts.clone(),
+        description: None,
+    });
+    providers.collect()
+}

@@ -1,0 +1,24 @@
+//! What a session works through: the plan of a scenario, from its files or as it is stored with a run.
+
+mod checks;
+mod decision;
+mod diff;
+mod ids;
+mod load;
+#[allow(clippy::module_inception, reason = "the folder is named for its main type")]
+mod plan;
+mod rejudge;
+mod stored;
+mod test_line;
+
+pub use self::decision::Decision;
+pub(crate) use self::{
+    checks::Checks,
+    diff::{PlanDiff, changes_since},
+    ids::Ids,
+    load::{load_plan, manifest_providers, metadata, selection},
+    plan::Plan,
+    rejudge::{JudgedRow, Rejudge},
+    stored::{not_passed, stored_plan, tests_of, unreadable},
+    test_line::TestLine,
+};

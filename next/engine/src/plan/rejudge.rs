@@ -1,0 +1,168 @@
+//! [`Rejudge`]: the trials whose stored output is judged again, because only their expectations have changed.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::{self, Read as _},
+};
+
+use runner_model::{
+    Digest, ErrorClass, Places, RowRef,
+    row::{LogPlace, OUTPUT_ARTIFACT, read_line},
+};
+use runner_prepare::Fingerprints;
+use runner_record::{Fold, ReadLine, RecordError, RunDir};
+use runner_scenario::Suite;
+use serde_json::value::RawValue;
+
+use super::test_line::TestLine;
+
+/// An output of more bytes is not sent to be judged again; its trial runs again.
+const MAX_OUTPUT: u64 = 8 << 20;
+
+/// The trials whose stored output is judged again.
+#[derive(Debug, Default)]
+pub(crate) struct Rejudge(Option<(RunDir, HashMap<u64, Place>)>);
+
+/// Where the row that settles a trial is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    at: u64,
+    bytes: usize,
+    had_bad: bool,
+}
+
+/// A row that is judged again.
+pub(crate) struct StoredRow {
+    /// As JSON, with the whole output.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) attempt: u32,
+    pub(crate) judged: JudgedRow,
+}
+
+/// What of such a row goes into the new one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JudgedRow {
+    pub(crate) seq: u64,
+    /// Whether an earlier attempt did not pass.
+    pub(crate) had_bad: bool,
+    pub(crate) logs: Option<LogPlace>,
+}
+
+/// What has to be done with a trial whose settling row was made by an earlier plan.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Nothing,
+    /// Only the expectations differ, and the stored output can be judged by the new ones.
+    Judge,
+    Run,
+}
+
+impl Rejudge {
+    /// Compares the fingerprints of the rows that settle trials with those of the plan, and marks trials in `fold` that must
+    /// run or be judged again. A trial that was pending anyway runs.
+    pub(crate) fn find(
+        run: &RunDir,
+        suite: &Suite,
+        prints: &Fingerprints,
+        fold: &mut Fold,
+    ) -> Result<Self, RecordError> {
+        let (mut seen, mut rows) = (Fold::new(suite.trials()), HashMap::new());
+        let mut line = Vec::new();
+        run.rows(&mut |at, read| {
+            let ReadLine::Row(head, bytes) = read else { return };
+            let Some(index) = suite.index(&head.trial) else { return };
+            let Some(effect) = seen.add(index, (&head).into()).filter(|effect| effect.settles)
+            else {
+                return;
+            };
+            rows.remove(&index);
+            let Ok(row) = read_line(bytes) else { return };
+            // A test that cannot be read shows itself when it runs.
+            let change = change(suite, prints, index, &row, &mut line).unwrap_or(Change::Run);
+            if change != Change::Nothing {
+                seen.mark(index);
+            }
+            if change == Change::Judge {
+                rows.insert(index, Place { at, bytes: bytes.len(), had_bad: effect.bad_before });
+            }
+        })?;
+        for index in 0..suite.trials() {
+            let state = seen.trial(index);
+            if state.outcome.is_some() && state.is_pending {
+                if fold.trial(index).is_pending {
+                    rows.remove(&index);
+                }
+                fold.mark(index);
+            }
+        }
+        Ok(Self(Some((run.clone(), rows))))
+    }
+
+    /// Tells whether the trial's output is judged again.
+    pub(crate) fn has(&self, trial: u64) -> bool {
+        let rows = self.0.as_ref().map(|(_, rows)| rows);
+        rows.is_some_and(|rows| rows.contains_key(&trial))
+    }
+
+    /// The row of a trial that is to be judged again; none for a trial that is to run.
+    pub(crate) fn row(&self, trial: u64) -> Option<StoredRow> {
+        let (run, rows) = self.0.as_ref()?;
+        let place = rows.get(&trial)?;
+        // What cannot be read any more runs again.
+        let line = run.row(place.at, place.bytes).ok()?;
+        let row = read_line(&line).ok()?;
+        Some(StoredRow {
+            attempt: row.attempt,
+            judged: JudgedRow { seq: row.seq?, had_bad: place.had_bad, logs: row.logs },
+            bytes: match row.artifacts.first() {
+                None => line,
+                Some(output) => with_output(&line, &output_of(run, output.sha256)?)?,
+            },
+        })
+    }
+}
+
+/// Compares a row that settles its trial with the plan.
+fn change(
+    suite: &Suite,
+    prints: &Fingerprints,
+    index: u64,
+    row: &RowRef<'_>,
+    line: &mut Vec<u8>,
+) -> io::Result<Change> {
+    let planned = suite.trial(index);
+    suite.line(planned.test, line)?;
+    let (execution, judgement) = TestLine::read(line)?.prints(prints, planned.provider);
+    let class = row.error.as_ref().and_then(|error| error.class);
+    let outputs = &row.artifacts;
+    // Of a row that was cut the provider's own checks may be missing.
+    let can_be_judged = (!row.truncated || row.checks.is_empty())
+        && class != Some(ErrorClass::Crash)
+        && outputs
+            .iter()
+            .all(|output| *output.name == *OUTPUT_ARTIFACT && output.bytes <= MAX_OUTPUT);
+    Ok(if row.fingerprint != Some(execution) {
+        Change::Run
+    } else if row.judgement_fingerprint == Some(judgement) {
+        Change::Nothing
+    } else if can_be_judged {
+        Change::Judge
+    } else {
+        Change::Run
+    })
+}
+
+fn output_of(run: &RunDir, digest: Digest) -> Option<Box<RawValue>> {
+    let mut text = String::new();
+    let file = run.artifact(&digest).ok()?;
+    file.take(MAX_OUTPUT).read_to_string(&mut text).ok()?;
+    RawValue::from_string(text).ok()
+}
+
+/// The row with its output in place of the artifact.
+fn with_output(line: &[u8], output: &RawValue) -> Option<Vec<u8>> {
+    let mut row: BTreeMap<&str, &RawValue> = serde_json::from_slice(line).ok()?;
+    row.remove("artifacts");
+    row.insert("output", output);
+    serde_json::to_vec(&row).ok()
+}

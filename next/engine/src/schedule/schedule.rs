@@ -1,0 +1,382 @@
+//! [`Schedule`]: the state of a session's trials and workers. Each event is a method; `tick` decides.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use runner_model::{HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, WorkerId};
+
+use super::{
+    budgets::Spending,
+    effect::{Assignment, Effect, LostReason, StopMode, Waiting},
+    lanes::{Lane, OpenTrial},
+    retries::{self, Ending},
+    settings::{Policy, ScheduleSettings, Trials},
+    stop_state::StopState,
+    window::{SentTask, Turn, Worker, Workers},
+};
+
+/// Rows that may be handed over and not on disk before nothing more is assigned.
+const MAX_UNACKED_ROWS: u64 = 4_096;
+/// Bytes of such rows.
+const MAX_UNACKED_BYTES: u64 = 8 << 20;
+/// So many attempts in a row that the machine could not carry end the session.
+const MAX_FAULTS: u32 = 3;
+
+/// Decides what a session does. Tell it what happens with [`Schedule::on`], then call [`Schedule::tick`]; the first tick may
+/// come before there is a worker.
+#[derive(Debug)]
+pub struct Schedule {
+    pub(super) settings: ScheduleSettings,
+    /// One a provider.
+    pub(super) lanes: Vec<Lane>,
+    /// Trials whose next attempt waits for its time, by that and their index.
+    pub(super) later: BTreeMap<(RunTime, u64), OpenTrial>,
+    /// Trials that run alone, one at a time.
+    pub(super) suspects: VecDeque<OpenTrial>,
+    /// Whether a worker for them was asked for that is not ready.
+    pub(super) is_alone_asked: bool,
+    pub(super) workers: Workers,
+    /// When what is being taken happened.
+    pub(super) now: RunTime,
+    /// What follows from it.
+    pub(super) effects: Vec<Effect>,
+    pub(super) last_task: u64,
+    /// Pending trials that have no final row yet, on disk or not.
+    pub(super) left: u64,
+    /// Trials of this session that ended badly.
+    pub(super) bad: u64,
+    /// Whether more would run if there were memory for them.
+    pub(super) waits_for_memory: bool,
+    pub(super) unacked_rows: u64,
+    pub(super) unacked_bytes: u64,
+    /// Attempts that the machine could not carry since it has carried one.
+    pub(super) faults: u32,
+    pub(super) stop: Option<StopState>,
+    pub(super) is_paused: bool,
+    pub(super) is_finished: bool,
+}
+
+impl Schedule {
+    /// A session that does `left` trials.
+    pub fn new(settings: ScheduleSettings, left: u64, trials: &dyn Trials) -> Self {
+        let lanes = (0..settings.providers.len()).map(|lane| Lane::new(lane, &settings, trials));
+        Self {
+            lanes: lanes.collect(),
+            settings,
+            later: BTreeMap::new(),
+            suspects: VecDeque::new(),
+            is_alone_asked: false,
+            workers: Workers::default(),
+            now: RunTime(0),
+            effects: Vec::new(),
+            last_task: 0,
+            left,
+            bad: 0,
+            waits_for_memory: false,
+            unacked_rows: 0,
+            unacked_bytes: 0,
+            faults: 0,
+            stop: None,
+            is_paused: false,
+            is_finished: false,
+        }
+    }
+
+    /// Takes what happened: `happened` calls the method that says it. Returns what the coordinator must do; nothing after
+    /// [`Effect::Finish`].
+    pub fn on(&mut self, now: RunTime, happened: impl FnOnce(&mut Self)) -> Vec<Effect> {
+        if !self.is_finished {
+            self.now = now;
+            happened(self);
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// A worker can take tasks: so many at once, whose memories may have so many bytes together. `alone`: it was started for
+    /// [`Effect::StartAlone`].
+    pub fn worker_ready(&mut self, worker: WorkerId, slots: u32, memory: u64, alone: bool) {
+        self.is_alone_asked &= !alone;
+        let largest = self.settings.providers.iter().map(|bounds| bounds.memory);
+        let new = Worker::new(slots, memory, largest.max().unwrap_or(0), alone);
+        self.workers.0.insert(worker, new);
+    }
+
+    /// A worker gave tasks back that it has not begun.
+    pub fn returned(&mut self, worker: WorkerId, tasks: &[TaskId]) {
+        for task in tasks {
+            if let Some(flight) = self.workers.take(worker, *task, None) {
+                self.never_began(flight);
+            }
+        }
+    }
+
+    /// So many rows of so many bytes are handed over and not on disk, as of this call.
+    pub fn acked(&mut self, rows: u64, bytes: u64) {
+        (self.unacked_rows, self.unacked_bytes) = (rows, bytes);
+    }
+
+    /// A row could not be stored. Nothing is assigned or written any more.
+    pub fn storage_failed(&mut self) {
+        self.effects.push(Effect::Stop { kill: true });
+        self.finish(Some(Reason::Storage), None);
+    }
+
+    /// When the next [`Self::tick`] is due, if nothing happens before.
+    pub fn wake_at(&self) -> Option<RunTime> {
+        if self.is_finished {
+            return None;
+        }
+        let retry = self.later.keys().next().map(|(at, _)| *at);
+        let lanes = self.lanes.iter().filter(|lane| lane.first().is_some());
+        let suspects = self.suspects.iter();
+        let lanes = lanes.chain(suspects.map(|trial| &self.lanes[trial.lane]));
+        let rates = lanes.filter_map(|lane| lane.opens_after(self.now));
+        let starts = retry.into_iter().chain(rates);
+        let starts = starts.filter(|_| self.stop.is_none());
+        starts.chain(self.next_bound()).min()
+    }
+
+    /// Whether more would run if there were memory for them.
+    pub fn waits_for_memory(&self) -> bool {
+        self.waits_for_memory
+    }
+
+    /// What of the run's budgets is used up.
+    pub fn spending(&self) -> &Spending {
+        &self.settings.spending
+    }
+
+    /// How many attempts run, if each worker has begun what it can.
+    pub fn running(&self) -> u64 {
+        let running = self.workers.0.values().map(Worker::running);
+        running.sum::<usize>() as u64
+    }
+
+    /// Trials that have no final row yet, on disk or not.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Trials whose next attempt waits for its time: those that are to be made again, then the next one of each provider.
+    pub fn waiting(&self) -> impl Iterator<Item = Waiting> {
+        let waiting = |trial, why, until| Waiting { trial, why, until };
+        let retries = self.later.keys();
+        let retries = retries.map(move |(until, trial)| waiting(*trial, "retry", *until));
+        let rates = self.lanes.iter().filter_map(move |lane| {
+            let until = lane.opens_after(self.now)?;
+            Some(waiting(lane.first()?.index, "rate-limit", until))
+        });
+        retries.chain(rates).filter(|_| self.stop.is_none())
+    }
+
+    /// All that has happened was told. Only now tasks are sent and the session ends, and what is due is done. `trials` are
+    /// those that the schedule was made with.
+    pub fn tick(&mut self, trials: &dyn Trials) {
+        self.enforce_bounds();
+        while let Some(first) = self.later.first_entry()
+            && first.key().0 <= self.now
+        {
+            let trial = first.remove();
+            self.lanes[trial.lane].put_back(trial);
+        }
+        let is_disk_behind =
+            self.unacked_rows >= MAX_UNACKED_ROWS || self.unacked_bytes >= MAX_UNACKED_BYTES;
+        if self.stop.is_none() && !self.is_paused && !is_disk_behind {
+            self.assign_suspect();
+            self.assign(trials);
+            // A slot that lacks memory is no better place for what waits elsewhere.
+            if !self.waits_for_memory
+                && let Some((worker, keep)) = self.workers.take_back()
+            {
+                self.effects.push(Effect::TakeBack { worker, keep });
+            }
+        }
+        if self.unacked_rows > 0 || self.workers.in_flight() > 0 {
+            return;
+        }
+        if self.left == 0 {
+            // A stop that leaves nothing undone is none.
+            self.finish(None, None);
+        } else if let Some(stop) = &mut self.stop {
+            let (reason, message) = (stop.reason, stop.message.take());
+            self.finish(Some(reason), message);
+        } else if self.is_used_up() {
+            let message = self.settings.spending.used_up_by_providers();
+            self.finish(Some(Reason::Budget), Some(message));
+        }
+    }
+
+    pub(super) fn finish(&mut self, reason: Option<Reason>, message: Option<String>) {
+        self.is_finished = true;
+        self.effects.push(Effect::Finish { reason, message });
+    }
+
+    /// Fills the workers' windows with the trials that come first in the plan.
+    pub(super) fn assign(&mut self, trials: &dyn Trials) {
+        self.workers.open();
+        self.waits_for_memory = false;
+        let mut turn = Turn::default();
+        while let Some(place) = self.first_lane(&turn) {
+            let lane = &mut self.lanes[place];
+            let (memory, is_bounded) = (lane.reserved(), lane.is_bounded);
+            let may_wait = !is_bounded && self.may_get_ahead();
+            match self.workers.choose(may_wait, &turn, memory) {
+                Some(worker) => {
+                    if let Some(trial) = self.lanes[place].take(trials) {
+                        self.send(worker, trial, memory);
+                    }
+                }
+                // One worker gets nothing else, or others would take what it frees for ever.
+                None if self.workers.have_free_slots(&turn) => {
+                    self.waits_for_memory = true;
+                    turn.kept = turn.kept.or(self.workers.least_reserved());
+                    turn.passed.push(place);
+                }
+                // One worker gets nothing more ahead, or a bounded lane would wait for a slot until others have no trials.
+                None if is_bounded => {
+                    turn.only_unbounded = true;
+                    turn.held = self.workers.next_free();
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// Of the lanes that may start an attempt, the one whose next trial comes first in the plan.
+    pub(super) fn first_lane(&self, turn: &Turn) -> Option<usize> {
+        let ready = self.lanes.iter().enumerate().filter_map(|(place, lane)| {
+            let is_left_out = turn.only_unbounded && lane.is_bounded;
+            let may_start =
+                lane.may_start(self.now) && !is_left_out && !turn.passed.contains(&place);
+            may_start.then_some((lane.first()?.index, place))
+        });
+        ready.min().map(|(_, place)| place)
+    }
+
+    /// Whether tasks may wait at workers: never more than may end badly before the session gives up.
+    pub(super) fn may_get_ahead(&self) -> bool {
+        let most = self.settings.most_bad();
+        most.is_none_or(|most| (self.workers.in_flight() as u64) < most.saturating_sub(self.bad))
+    }
+
+    pub(super) fn send(&mut self, worker: WorkerId, trial: OpenTrial, memory: u64) {
+        self.last_task += 1;
+        let task = TaskId(self.last_task);
+        let assignment = Assignment {
+            task,
+            trial: trial.index,
+            attempt: trial.attempts + 1,
+            trial_began: trial.began,
+        };
+        self.effects.push(Effect::Send { worker, assignment });
+        self.lanes[trial.lane].start(self.now);
+        let flight = SentTask { trial, sent: self.now, memory };
+        self.workers.sent(worker, task, flight);
+    }
+
+    /// Takes a worker's checked report: its row, what the machine lacked, and the policy of the task's test. A report of a task
+    /// that is not in flight there is ignored.
+    pub fn report(
+        &mut self,
+        worker: WorkerId,
+        task: TaskId,
+        row: &RowRef<'_>,
+        host_fault: Option<HostFault>,
+        policy: &Policy,
+    ) {
+        let Some(flight) = self.workers.take(worker, task, Some(row.duration())) else {
+            return;
+        };
+        let took = Micros::from(row.duration());
+        let began = RunTime(self.now.0.saturating_sub(took.0)).max(flight.sent);
+        let mut trial = self.has_begun(flight, began);
+        let reserve = &mut self.lanes[trial.lane].reserve;
+        reserve.measure(row.usage.peak_memory);
+        // It needed more than was reserved for it, and others had the rest.
+        let is_share_full = host_fault == Some(HostFault::Memory) && flight.memory < reserve.limit;
+        self.spend(trial.lane, &row.metrics);
+        if !row.outcome.can_be_final() {
+            trial.needs_limit |= is_share_full;
+            self.put_back(trial);
+            self.write(task, None, false, false);
+            if !is_share_full {
+                self.on_fault(row, host_fault);
+            }
+            return;
+        }
+        self.faults = 0;
+        trial.suspect = None;
+        let flaky = row.outcome == Outcome::Passed && trial.had_bad;
+        trial.had_bad |= row.outcome.is_bad();
+        let is_final = !self.retry(trial, Ending::of(row), policy);
+        self.write(task, None, is_final, is_final && flaky);
+        if is_final {
+            self.settle(row.outcome.is_bad());
+        }
+    }
+
+    /// Counts an attempt that the machine could not carry. Other attempts of outcome `stopped` count, too: unless the
+    /// session stops, nobody asked for them, and then it changes nothing.
+    pub(super) fn on_fault(&mut self, row: &RowRef<'_>, fault: Option<HostFault>) {
+        self.faults += 1;
+        if self.faults < MAX_FAULTS {
+            return;
+        }
+        let message = row.error.as_ref().map_or("", |error| &error.message);
+        let message = format!("{MAX_FAULTS} attempts in a row could not be made: {message}");
+        let reason = fault.map_or(Reason::Internal, HostFault::reason);
+        self.stop(StopMode::Drain, reason, Some(message));
+    }
+
+    /// Notes that a task is not in flight any more and has a row.
+    pub(super) fn has_begun(&mut self, flight: SentTask, began: RunTime) -> OpenTrial {
+        let mut trial = flight.trial;
+        self.lanes[trial.lane].in_flight -= 1;
+        trial.attempts += 1;
+        trial.began.get_or_insert(began);
+        trial
+    }
+
+    /// Notes that a task is not in flight any more and never was made: the number of its attempt is free again.
+    pub(super) fn never_began(&mut self, flight: SentTask) {
+        self.lanes[flight.trial.lane].in_flight -= 1;
+        self.put_back(flight.trial);
+    }
+
+    /// Lets a trial be attempted again at once.
+    pub(super) fn put_back(&mut self, trial: OpenTrial) {
+        match trial.suspect {
+            Some(_) => self.suspects.push_back(trial),
+            None => self.lanes[trial.lane].put_back(trial),
+        }
+    }
+
+    pub(super) fn write(
+        &mut self,
+        task: TaskId,
+        fate: Option<LostReason>,
+        is_final: bool,
+        flaky: bool,
+    ) {
+        self.unacked_rows += 1;
+        self.effects.push(Effect::Write { task, fate, is_final, flaky });
+    }
+
+    /// Lets a trial be attempted again after an attempt that its retries count; tells whether they allow it.
+    pub(super) fn retry(
+        &mut self,
+        mut trial: OpenTrial,
+        ending: Option<Ending>,
+        policy: &Policy,
+    ) -> bool {
+        trial.tries += 1;
+        let wait = ending.and_then(|ending| retries::wait(&policy.retries, trial.tries, ending));
+        let whole = policy.trial_timeout.zip(trial.began);
+        let ends = whole.map_or(RunTime(u64::MAX), |(whole, began)| began + whole);
+        let at = wait.map(|wait| self.now + wait);
+        let at = at.filter(|at| *at < ends.min(self.settings.timeout()));
+        if let Some(at) = at {
+            self.later.insert((at, trial.index), trial);
+        }
+        at.is_some()
+    }
+}

@@ -1,0 +1,81 @@
+//! The end of a session.
+
+use std::{collections::VecDeque, time::Duration};
+
+use runner_model::{Reason, RunTime, protocol::FromWorker, visible::visible_line};
+use runner_record::{Ack, End, RecordError};
+
+use super::coordinator::{ActiveRun, Coordinator};
+use crate::{
+    event::{Ended, RunEvent, ended},
+    input::Input,
+    workers::{Next, PoolEvent},
+};
+
+/// Time for workers to tear down instances, which has a limit of 5 s per instance.
+const TEARDOWN_WITHIN: Duration = Duration::from_millis(5_500);
+/// Time for finished workers to exit.
+const EXIT_WITHIN: Duration = Duration::from_millis(200);
+
+impl Coordinator<'_> {
+    /// Waits until all rows are on disk, then writes the end of the session.
+    pub(super) fn close(
+        mut self,
+        mut run: ActiveRun,
+        end: (Option<Reason>, Option<String>),
+    ) -> Result<Ended, RecordError> {
+        let (mut reason, mut message) = end;
+        self.feed.pool.finish();
+        let closed = run.writer.close();
+        let (mut is_hurried, mut events) = (false, VecDeque::new());
+        while let Some(next) = self.feed.next(Duration::ZERO) {
+            match next {
+                Next::Input(Input::Signal(_)) => is_hurried = true,
+                Next::Input(Input::Ack(Ack::Written { lines, .. })) => self.take_lines(&lines),
+                Next::Input(_) => {}
+                Next::Pool(event) => events.push_back(event),
+            }
+        }
+        if self.feed.pool.keeps_instances() && !is_hurried {
+            events.extend(self.feed.wait_for_exits(TEARDOWN_WITHIN));
+        }
+        for event in events {
+            if let PoolEvent::Message(_, FromWorker::Log(line)) = event {
+                run.owned.log(&visible_line(&line));
+            }
+        }
+        if let Err(error) = closed {
+            reason = Some(Reason::Storage);
+            self.failure.get_or_insert(error.to_string());
+        }
+        if reason == Some(Reason::Storage) {
+            message = message.or(self.failure.take());
+        }
+        if let Some(message) = &message {
+            run.owned.log(message);
+        }
+        for budget in self.schedule.spending().unmeasured() {
+            let notice =
+                format!("no attempt has measured `{budget}`, so its budget bounds nothing");
+            run.owned.log(&notice);
+            self.observer.event(&RunEvent::Notice(&notice));
+        }
+        let directory = run.owned.dir().path();
+        let end = End {
+            reason,
+            signal: self.stop.signal.filter(|_| reason == Some(Reason::Interrupted)),
+            message,
+            at: runner_record::now(),
+        };
+        let took = Duration::from(self.clock.now() - RunTime::default());
+        run.owned.note_times(took, self.clock.suspended());
+        let stopped_by = self.stop.by.take();
+        if let (Some(by), Some(Reason::Stopped | Reason::Cancelled)) = (stopped_by, reason) {
+            run.owned.note_stopped_by(by);
+        }
+        let manifest = run.owned.finish(end, &self.fold)?;
+        self.root.note(&manifest);
+        self.feed.wait_for_exits(EXIT_WITHIN);
+        Ok(ended(manifest, directory, took, self.observer))
+    }
+}

@@ -1,0 +1,24 @@
+//! Sessions: `exec`, `resume` and groups of runs; the coordinator's loop; requests, signals and the watchdog.
+
+mod closing;
+mod coordinator;
+mod group;
+mod in_flight;
+mod live;
+mod messages;
+mod progress;
+mod requests;
+mod resume;
+mod rows;
+mod run;
+mod run_parts;
+mod start;
+mod waiting;
+mod watchdog;
+
+pub use self::{
+    group::Group,
+    resume::{preview, resume},
+    start::exec,
+};
+pub(crate) use self::{run::prestart, start::selected_plan};

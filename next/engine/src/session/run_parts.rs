@@ -1,0 +1,76 @@
+//! [`RunParts`]: everything that a run is created from.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Seek},
+    path::Path,
+};
+
+use runner_model::Digest;
+use runner_prepare::ContentSource;
+use runner_record::{NewRun, NewSession, Owned, RecordError, ResultsRoot};
+
+use crate::{
+    error::{EngineError, machine},
+    plan::{Plan, manifest_providers, metadata},
+};
+
+/// All that a run is born from.
+pub(crate) struct RunParts {
+    pub(crate) root: ResultsRoot,
+    pub(crate) suite: File,
+    pub(crate) plugins: ContentSource,
+    pub(crate) blobs: ContentSource,
+    pub(crate) new: NewRun,
+}
+
+impl RunParts {
+    /// Stores all that the run is made of, then creates it.
+    pub(crate) fn create(self) -> Result<Owned, RecordError> {
+        let suite = &self.new.metadata.suite;
+        keep(&self.root, self.suite, suite, &self.plugins, &self.blobs)?;
+        self.root.create(self.new)
+    }
+}
+
+/// Stores tests, plugins, attachments and schemas.
+pub(crate) fn keep(
+    root: &ResultsRoot,
+    mut suite: File,
+    digest: &Digest,
+    plugins: &ContentSource,
+    blobs: &ContentSource,
+) -> Result<(), RecordError> {
+    let mut draft = root.draft()?;
+    suite.rewind().and_then(|()| io::copy(&mut suite, &mut draft)).map_err(|source| {
+        RecordError::Io { what: "store the tests in", path: root.path().to_owned(), source }
+    })?;
+    root.keep(draft, digest)?;
+    plugins.keep(root)?;
+    blobs.keep(root)?;
+    if let Some(list) = blobs.list() {
+        root.keep_bytes(list.as_bytes())?;
+    }
+    Ok(())
+}
+
+pub(crate) fn new_run(
+    plan: &Plan,
+    path: &Path,
+    session: NewSession,
+) -> Result<NewRun, EngineError> {
+    let scenario = &plan.scenario;
+    let path = std::path::absolute(path).map_err(machine)?;
+    Ok(NewRun {
+        scenario: scenario.name.clone(),
+        scenario_path: path.to_string_lossy().into_owned(),
+        text: scenario.text.clone(),
+        labels: BTreeMap::new(),
+        group: None,
+        folder: None,
+        metadata: metadata(plan),
+        providers: manifest_providers(plan),
+        session,
+    })
+}

@@ -1,0 +1,106 @@
+//! `exec`: plans a scenario, creates the run and runs it.
+
+use std::fs::File;
+
+use runner_model::Places as _;
+use runner_record::{Fold, ResultsRoot};
+use runner_scenario::load;
+
+use super::{
+    resume,
+    run::{Work, prestart, run, share},
+    run_parts::{RunParts, new_run},
+};
+use crate::{
+    EngineError, ExecRequest, ResumeRequest,
+    event::{Ended, Observer},
+    plan::{Plan, PlanDiff, load_plan, not_passed, selection},
+};
+
+/// Runs a scenario: reads, resolves, plans, births the run, runs all trials, ends. Continues the run that is in the folder
+/// already which the request names.
+///
+/// # Errors
+///
+/// Nothing was begun, or the run cannot be written.
+pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
+    let prestarted = prestart()?;
+    let (plan, suite) = planned(request)?;
+    let root = ResultsRoot::open(&request.session.results)?;
+    let is_free = share(&root, request.session.share)?;
+    let (work, mut parts) = prepare(request, root, plan, suite)?;
+    if let Some(name) = &request.folder
+        && let Some(there) = work.root.run_in(name)?
+    {
+        let manifest = there.manifest()?;
+        let diff = PlanDiff::new(&manifest, &parts.new.metadata, &parts.new.providers);
+        if let Some(reason) = diff.reason() {
+            return Err(EngineError::Usage(format!(
+                "{} holds a run of another plan: {reason}\nname another folder, or continue that run as it is: runner resume {0}",
+                there.path().display()
+            )));
+        }
+        // `resume` locks the root itself.
+        drop((work, parts));
+        let request = ResumeRequest {
+            run: Some(name.clone()),
+            rerun: None,
+            accept_changes: false,
+            force: false,
+            session: request.session.clone(),
+        };
+        return resume::continue_run(prestarted, &request, observer, None);
+    }
+    parts.new.session.waits = !is_free;
+    run(prestarted, work, !is_free, || parts.create(), observer)
+}
+
+/// Reads and plans the scenario of a request, and reads the secrets that it grants.
+pub(crate) fn planned(request: &ExecRequest) -> Result<(Plan, File), EngineError> {
+    let (mut plan, suite) = selected_plan(request)?;
+    plan.prepare_grants(&request.session)?;
+    Ok((plan, suite))
+}
+
+/// Reads and plans the scenario of a request, as [`plan`] does.
+pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), EngineError> {
+    let options = &request.session;
+    let only = if request.selection.last_failed {
+        let name = load(&request.scenario).map_err(EngineError::Scenario)?.name;
+        Some(not_passed(&options.results, &name)?)
+    } else {
+        None
+    };
+    let selection = selection(&request.selection, only);
+    let (mut plan, suite) = load_plan(&request.scenario, &selection)?;
+    if plan.suite.trials() == 0 {
+        return Err(EngineError::NothingSelected);
+    }
+    plan.override_by(options)?;
+    Ok((plan, suite))
+}
+
+/// All that the run of a plan is born from and works on.
+pub(crate) fn prepare(
+    request: &ExecRequest,
+    root: ResultsRoot,
+    plan: Plan,
+    suite: File,
+) -> Result<(Work, RunParts), EngineError> {
+    let options = &request.session;
+    let session = plan.session("exec", &options.command);
+    let mut new = new_run(&plan, &request.scenario, session)?;
+    new.labels.clone_from(&request.labels);
+    new.folder.clone_from(&request.folder);
+    new.metadata.selection.clone_from(&request.selection);
+    let parts = RunParts {
+        root: root.clone(),
+        suite,
+        plugins: plan.plugins.clone(),
+        blobs: plan.blobs.clone(),
+        new,
+    };
+    let work =
+        Work { fold: Fold::new(plan.suite.trials()), plan, session: 1, root, share: options.share };
+    Ok((work, parts))
+}

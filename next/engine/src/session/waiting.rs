@@ -1,0 +1,93 @@
+//! The stage `waiting`: the run exists and starts once no other session works in its results root.
+
+use std::time::Duration;
+
+use runner_model::{Reason, RunTime};
+use runner_record::{End, Fold, Owned, RecordError, ResultsRoot, in_use, now};
+
+use super::coordinator::{Coordinator, Timers};
+use crate::event::{Ended, Observer, ended};
+
+impl Coordinator<'_> {
+    /// Keeps a run waiting that was created to wait, unless its root is free already. Reports which runs it waits for.
+    pub(super) fn wait_for_root(&mut self, owned: Owned) -> Result<(), RecordError> {
+        self.waiting = Some(owned);
+        self.try_root()?;
+        let Some(owned) = &self.waiting else { return Ok(()) };
+        // Waiting may take days.
+        self.feed.pool.drop_prestarted();
+        match self.root.share(self.share) {
+            Ok(()) => Ok(()),
+            Err(RecordError::RootHeld { root, runs }) => {
+                let notice = format!("run {} waits: {}", owned.dir().id(), in_use(&root, &runs));
+                self.notice(&notice);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Starts the run that waits if the root is free.
+    pub(super) fn try_root(&mut self) -> Result<(), RecordError> {
+        let is_held = self.pause.at.is_some() || self.schedule.is_stopping();
+        if self.waiting.is_none() || is_held || !self.root.try_share(self.share)? {
+            return Ok(());
+        }
+        let Some(mut owned) = self.waiting.take() else { return Ok(()) };
+        owned.begin()?;
+        self.clock.restart();
+        self.watchdog.start_time(self.plan.settings.timeout);
+        (self.now, self.timers) = (RunTime::default(), Timers::new());
+        let started = self.feed.pool.start(&self.plan.shapes(self.schedule.left()));
+        let session = owned.manifest().sessions.last().map_or(1, |session| session.number);
+        self.open(owned, session)?;
+        if let Err(error) = started {
+            self.fail(Reason::Internal, format!("a worker cannot be started: {error}"));
+        }
+        Ok(())
+    }
+
+    /// Ends a run that has not started.
+    pub(super) fn close_waiting(
+        mut self,
+        mut owned: Owned,
+        end: (Option<Reason>, Option<String>),
+    ) -> Result<Ended, RecordError> {
+        self.feed.pool.finish();
+        if let Some(by) = self.stop.by.take() {
+            owned.note_stopped_by(by);
+        }
+        let (reason, message) = end;
+        let unstarted = unstarted(reason);
+        let end = End {
+            signal: self.stop.signal.filter(|_| reason == Some(Reason::Interrupted)),
+            message: message.or(unstarted.message),
+            ..unstarted
+        };
+        close_unstarted(&self.root, owned, &self.fold, end, self.observer)
+    }
+}
+
+/// Writes the end of a run that has not started.
+pub(super) fn close_unstarted(
+    root: &ResultsRoot,
+    owned: Owned,
+    fold: &Fold,
+    end: End,
+    observer: &mut dyn Observer,
+) -> Result<Ended, RecordError> {
+    let directory = owned.dir().path();
+    let manifest = owned.finish(end, fold)?;
+    root.note(&manifest);
+    Ok(ended(manifest, directory, Duration::ZERO, observer))
+}
+
+/// The end of a run that has not started.
+pub(super) fn unstarted(reason: Option<Reason>) -> End {
+    End {
+        reason,
+        signal: None,
+        message: Some("it had not begun when it was stopped".to_owned()),
+        at: now(),
+    }
+}

@@ -1,0 +1,130 @@
+//! What workers lack: compiled plugins and blobs. Each is made once, on a thread of its own.
+
+use std::{collections::VecDeque, sync::Arc, thread};
+
+use runner_model::{Digest, Reason, WorkerId, provider::PreparedProvider};
+use runner_prepare::{PrepareError, compiler};
+
+use super::{
+    events::{PoolEvent, Supply},
+    pool::{Pool, Supplies},
+};
+use crate::input::Input;
+
+impl Pool {
+    /// Whether a worker waits for something that is being made.
+    pub(crate) fn is_supplying(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub(super) fn compile(
+        &mut self,
+        worker: WorkerId,
+        digest: Digest,
+    ) -> Result<Option<PoolEvent>, &'static str> {
+        let (Some(provider), Some(worker_state)) =
+            (with_plugin(&self.supplies, &digest), self.workers.get_mut(&worker))
+        else {
+            return Err("asked for a plugin that the run does not have");
+        };
+        let asked = worker_state.asked.iter().filter(|asked| **asked == digest);
+        if asked.count() >= 2 {
+            let cache = self.supplies.cache.path().display();
+            let plugin = plugin_of(provider);
+            let message = format!("{plugin} was compiled and is not in the cache {cache}");
+            return Ok(Some(PoolEvent::Failed(Reason::Setup, message)));
+        }
+        worker_state.asked.push(digest);
+        let (plugins, key) = (self.supplies.plugins.clone(), worker_state.compile_key.clone());
+        let compiling = PoolEvent::Compiling(provider.provider.plugin.clone());
+        let cache = self.supplies.cache.clone();
+        let is_cancelled = Arc::clone(&self.is_closing);
+        let supply = Supply::Plugin(digest);
+        Ok(self.supply(worker, supply, Some(compiling), move || {
+            let plugin = (&digest, plugins.file(&digest)?);
+            compiler::compile(&cache, plugin, &key, &is_cancelled)
+        }))
+    }
+
+    /// Lets a worker wait for what it asks for. The first one that does has it made, on a thread of its own, which is `news`.
+    pub(super) fn supply(
+        &mut self,
+        worker: WorkerId,
+        supply: Supply,
+        news: Option<PoolEvent>,
+        make: impl FnOnce() -> Result<(), PrepareError> + Send + 'static,
+    ) -> Option<PoolEvent> {
+        let waiting = self.waiting.entry(supply).or_default();
+        waiting.push(worker);
+        if waiting.len() > 1 {
+            return None;
+        }
+        let inputs = self.inputs.clone();
+        let make = move || {
+            // Without a receiver the session has ended.
+            let _ = inputs.send(Input::Supplied(supply, make()));
+        };
+        let thread = thread::Builder::new().name("supply".into()).spawn(make);
+        match thread {
+            Ok(_) => news,
+            Err(error) => Some(PoolEvent::Failed(Reason::Internal, error.to_string())),
+        }
+    }
+
+    /// Takes what came of making what workers wait for.
+    pub(crate) fn supplied(
+        &mut self,
+        supply: Supply,
+        result: Result<(), PrepareError>,
+        events: &mut VecDeque<PoolEvent>,
+    ) {
+        for worker in self.waiting.remove(&supply).unwrap_or_default() {
+            if let Some(worker_state) = self.workers.get(&worker).filter(|_| result.is_ok()) {
+                worker_state.link.send(supply.ready());
+            }
+        }
+        match result {
+            Err(_) if self.is_closing() => {}
+            Ok(()) => {}
+            Err(PrepareError::Refused(problem)) => {
+                let (Supply::Plugin(digest) | Supply::Blob(digest)) = supply;
+                let provider = with_plugin(&self.supplies, &digest);
+                let plugin = provider.map(plugin_of).unwrap_or_default();
+                events.push_back(PoolEvent::Failed(Reason::Plugin, format!("{plugin} {problem}")));
+            }
+            Err(error) => {
+                events.push_back(PoolEvent::Failed(Reason::Setup, error.to_string()));
+            }
+        }
+    }
+
+    /// Puts a blob into the session's folder, unless it is there.
+    pub(super) fn put_blob(
+        &mut self,
+        worker: WorkerId,
+        digest: Digest,
+    ) -> Result<Option<PoolEvent>, &'static str> {
+        if !self.supplies.blobs.has(&digest) {
+            return Err("asked for a file that the run does not have");
+        }
+        let folder = self.folder.path().join("blobs");
+        let blobs = self.supplies.blobs.clone();
+        let put = move || match folder.join(digest.to_string()).exists() {
+            true => Ok(()),
+            false => Ok(blobs.put(&digest, &folder)?),
+        };
+        Ok(self.supply(worker, Supply::Blob(digest), None, put))
+    }
+}
+
+/// Names a provider and its plugin, for the start of a message.
+pub(super) fn plugin_of(prepared: &PreparedProvider) -> String {
+    let provider = &prepared.provider;
+    format!("provider `{}`: plugin `{}`", provider.name, provider.plugin)
+}
+
+/// The first provider with this plugin.
+fn with_plugin<'a>(supplies: &'a Supplies, digest: &Digest) -> Option<&'a PreparedProvider> {
+    let mut providers = supplies.providers.iter();
+    providers.find(|prepared| prepared.digest == *digest)
+}
