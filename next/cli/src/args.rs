@@ -1,71 +1,31 @@
-//! The command line: commands, and the arguments that several of them have.
+//! Arguments that several commands share, and the parsers of their values.
 
 use std::{
     env,
     ffi::OsString,
+    iter,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
 
-use clap::{Args, ColorChoice, Parser, Subcommand};
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use runner_engine::{SessionRequest, Share};
 use runner_model::{
-    Budgets, FailFast, SessionOverrides,
+    Budgets, FailFast, RunStatus, SessionOverrides,
     units::{MAX_DURATION, parse_duration},
 };
 use runner_record::{RecordError, ResultsRoot, RunDir};
 use runner_report::phrases::quoted;
 
-use crate::{
-    commands::{control, exec, follow, init, list, plugin, resume, show, upkeep, validate},
-    detach,
-};
-
-/// Runs lists of tests against sandboxed WASM providers from declarative TOML scenarios
-#[derive(Parser)]
-#[command(name = "runner", bin_name = "runner", version)]
-#[command(disable_help_subcommand = true, arg_required_else_help = true)]
-pub struct Cli {
-    #[command(subcommand)]
-    pub command: Command,
-    /// When to use colours; `NO_COLOR` and `CLICOLOR_FORCE` decide for `auto`
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", display_order = 900)]
-    pub color: ColorChoice,
-}
-
-#[derive(Subcommand)]
-pub enum Command {
-    Init(init::Args),
-    #[command(alias = "run")]
-    Exec(exec::Args),
-    Resume(resume::Args),
-    Validate(validate::Args),
-    List(list::Args),
-    Show(show::Args),
-    Wait(follow::WaitArgs),
-    Logs(follow::LogsArgs),
-    Stop(control::StopArgs),
-    /// Stop a run that nobody wants any more
-    Cancel(control::AskArgs),
-    /// Pause a run
-    Pause(control::AskArgs),
-    /// Let a paused run go on
-    Unpause(RunArgs),
-    /// Check that nothing of a run is damaged
-    Verify(RunArgs),
-    Cleanup(upkeep::CleanupArgs),
-    Prune(upkeep::PruneArgs),
-    Pin(upkeep::PinArgs),
-    Unpin(upkeep::UnpinArgs),
-    /// Make `runner.db` anew
-    Reindex(RootArgs),
-    Plugin(Box<plugin::Args>),
-}
+use crate::detach;
 
 const DEFAULT_ROOT: &str = "results";
 
-/// Where the runs are.
+/// The results root.
 #[derive(Args, Clone)]
 pub struct RootArgs {
     /// The folder of all runs [default: results]
@@ -80,61 +40,59 @@ pub struct RootArgs {
 }
 
 impl RootArgs {
-    /// The folder; an empty text is as good as none.
+    /// Returns the folder. An empty value counts as not set.
     pub fn path(&self) -> PathBuf {
         let given = self.results.clone().filter(|path| !path.is_empty());
         given.unwrap_or_else(|| DEFAULT_ROOT.into()).into()
     }
 
-    /// The runs in the folder.
     pub fn open(&self) -> Result<ResultsRoot, RecordError> {
         ResultsRoot::existing(&self.path())
     }
 
-    /// The folder that this one is in.
-    pub fn above(folder: &Path) -> Self {
-        let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
-        let above = above.unwrap_or(Path::new("."));
-        Self { results: Some(above.into()) }
+    /// Returns the parent of `run_dir` as the results root.
+    pub fn parent_of(run_dir: &Path) -> Self {
+        let parent = run_dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        Self { results: Some(parent.unwrap_or(Path::new(".")).into()) }
     }
 
-    /// What a later command needs so that it looks into the same folder: nothing, or the flag with a space before it.
+    /// Returns ` --results DIR` for a command that the user can type next, or nothing if it finds the root without it.
     pub fn flag(&self) -> String {
-        let by_itself = Self { results: env::var_os("RUNNER_RESULTS") };
-        match self.path() {
-            path if path == by_itself.path() => String::new(),
-            path => format!(" --results {}", quoted(&path.to_string_lossy())),
+        let without_flag = Self { results: env::var_os("RUNNER_RESULTS") };
+        let path = self.path();
+        if path == without_flag.path() {
+            return String::new();
         }
+        format!(" --results {}", quoted(&path.to_string_lossy()))
     }
 }
 
-/// The run that a command is about.
+/// The argument RUN.
 #[derive(Args, Default)]
 pub struct RunArg {
-    /// The run: its id, a part of it that no other run has, a path, or `latest` [env: RUNNER_RUN]
+    /// The run: its id, a unique part of it, a path, or `latest` [env: RUNNER_RUN]
     #[arg(value_name = "RUN")]
     run: Option<String>,
 }
 
 impl RunArg {
-    /// The name on the command line, else in the environment; an empty text is as good as none.
+    /// Returns the name on the command line, else the one in the environment. An empty value counts as not set.
     pub fn name(&self) -> Option<String> {
         let name = self.run.clone().or_else(|| env::var("RUNNER_RUN").ok());
         name.filter(|name| !name.is_empty())
     }
 
-    /// The name, else the one of the newest run.
     pub fn name_or_latest(&self) -> String {
         self.name().unwrap_or_else(|| "latest".to_owned())
     }
 
-    /// The run of this name, else the newest.
+    /// Opens the run with this name, else the newest.
     pub fn find(&self, root: &ResultsRoot) -> Result<RunDir, RecordError> {
         root.find(&self.name_or_latest())
     }
 }
 
-/// The run that a command is about, and how it is printed.
+/// The arguments of a command about one run.
 #[derive(Args)]
 pub struct RunArgs {
     #[command(flatten)]
@@ -146,37 +104,37 @@ pub struct RunArgs {
     pub json: bool,
 }
 
-/// How a session runs and what it prints.
+/// The settings of a session and of its output.
 #[derive(Args, Clone)]
 pub struct SessionArgs {
-    /// How many attempts run at the same time [default: the scenario's, else the number of cores; of a resumed run: as before]
+    /// Run N attempts at the same time [default: the scenario's, else the number of cores; when resuming: as before]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     jobs: Option<u32>,
-    /// Stop after this many minutes; a fraction is fine
+    /// Stop after M minutes; fractions are allowed
     #[arg(long, value_name = "M", value_parser = minutes, conflicts_with = "timeout")]
     timeout_minutes: Option<Duration>,
     /// Stop after this time, such as `30m` or `1h30m`
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
-    /// Begin no new trials once this many ended badly: a count, a fraction of the plan such as 0.1, or `off`
+    /// Stop starting trials after N failures: a count, a fraction of the plan such as 0.1, or `off`
     #[arg(long, value_name = "N", value_parser = fail_fast, num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     fail_fast: Option<FailFast>,
-    /// Begin no further attempts once so much of a metric is used up, such as `tokens=2000000`; `PROVIDER:METRIC=VALUE` for one provider, `off` for none
+    /// Stop starting attempts once a metric has used up its budget, such as `tokens=2000000`; `PROVIDER:METRIC=VALUE` for one provider, VALUE `off` for no limit
     #[arg(long, value_name = "METRIC=VALUE", value_parser = budget)]
     budget: Vec<Budgets>,
-    /// How long guests may go on after a stop before they are interrupted [default: the scenario's, else 0s; of a resumed run: as before]
+    /// Let guests run for this time after a stop before they are interrupted [default: the scenario's, else 0s; when resuming: as before]
     #[arg(long, value_name = "DURATION", value_parser = grace)]
     grace: Option<Duration>,
-    /// Take secrets from this file of `NAME=VALUE` lines before the environment; may be given more than once
+    /// Read secrets from this file of `NAME=VALUE` lines before the environment; repeatable
     #[arg(long, value_name = "FILE", value_parser = secret_file)]
     secret_file: Vec<PathBuf>,
-    /// Run in the background: print the run's id once there is one, and return
+    /// Run in the background: print the run's id once the run exists, and return
     #[arg(long)]
     pub detach: bool,
-    /// Run only while no other run does in this results root, and let no other begin
+    /// Run only if no other run is running in this results root, and let no other start
     #[arg(long)]
     exclusive: bool,
-    /// With `--exclusive`, wait until the others have ended
+    /// With `--exclusive`, wait until the other runs have ended
     #[arg(long, requires = "exclusive")]
     wait: bool,
     #[command(flatten)]
@@ -184,7 +142,7 @@ pub struct SessionArgs {
     /// Print events as JSON Lines
     #[arg(long)]
     pub json: bool,
-    /// Print only what went wrong
+    /// Print only failures and errors
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Print every attempt as it ends
@@ -193,9 +151,10 @@ pub struct SessionArgs {
 }
 
 impl SessionArgs {
-    /// The session that is asked for.
     pub fn request(&self) -> SessionRequest {
         let command = detach::arguments().map(|word| word.to_string_lossy().into_owned());
+        let mut budgets = Budgets::default();
+        self.budget.iter().for_each(|budget| budgets.extend(budget));
         SessionRequest {
             results: self.root.path(),
             overrides: SessionOverrides {
@@ -203,23 +162,20 @@ impl SessionArgs {
                 timeout: self.timeout_minutes.or(self.timeout),
                 grace: self.grace,
                 fail_fast: self.fail_fast,
-                budgets: self.budget.iter().fold(Budgets::default(), |mut all, one| {
-                    all.extend(one);
-                    all
-                }),
+                budgets,
             },
             share: match (self.exclusive, self.wait) {
                 (false, _) => Share::WithOthers,
                 (true, false) => Share::Alone,
                 (true, true) => Share::AloneOnce,
             },
-            command: std::iter::once("runner".to_owned()).chain(command).collect(),
+            command: iter::once("runner".to_owned()).chain(command).collect(),
             secret_files: self.secret_file.clone(),
         }
     }
 }
 
-/// A number of units of time, which may have a fraction.
+/// Parses a number of units, each of `seconds`. Fractions are allowed.
 pub fn fraction(text: &str, seconds: f64) -> Option<Duration> {
     let count: f64 = text.parse().ok()?;
     Duration::try_from_secs_f64(count * seconds).ok()
@@ -227,13 +183,13 @@ pub fn fraction(text: &str, seconds: f64) -> Option<Duration> {
 
 fn minutes(text: &str) -> Result<Duration, String> {
     let minutes = fraction(text, 60.0).ok_or("expected minutes, such as 5 or 0.5")?;
-    match minutes > MAX_DURATION {
-        true => Err("it is longer than a year".to_owned()),
-        false => not_zero(minutes),
+    if minutes > MAX_DURATION {
+        return Err("at most a year is allowed".to_owned());
     }
+    not_zero(minutes)
 }
 
-/// A duration other than 0.
+/// Parses a duration other than 0.
 pub fn duration(text: &str) -> Result<Duration, String> {
     not_zero(grace(text)?)
 }
@@ -254,22 +210,30 @@ fn grace(text: &str) -> Result<Duration, String> {
 }
 
 fn not_zero(time: Duration) -> Result<Duration, String> {
-    match time.is_zero() {
-        true => Err("more time than that is needed".to_owned()),
-        false => Ok(time),
-    }
+    if time.is_zero() { Err("expected more than 0".to_owned()) } else { Ok(time) }
 }
 
-/// A whole number.
+/// Parses a whole number.
 pub fn number<N: FromStr>(text: &str) -> Result<N, String> {
-    let number = text.parse().ok();
-    number.ok_or_else(|| "expected a whole number, such as 10".to_owned())
+    text.parse().map_err(|_| "expected a whole number, such as 10".to_owned())
 }
 
-/// A file with secrets, which is read later. What is misspelt is said even if no secret is asked for.
-pub fn secret_file(text: &str) -> Result<PathBuf, String> {
-    match Path::new(text).metadata() {
-        Ok(_) => Ok(text.into()),
-        Err(error) => Err(error.to_string()),
+/// Parses a label `KEY=VALUE`.
+pub fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected a label such as team=night".to_owned()),
     }
+}
+
+/// Returns the path of a file with secrets, if it exists: a misspelt path is reported even if no secret is needed.
+pub fn secret_file(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    path.metadata().map(|_| path.into()).map_err(|error| error.to_string())
+}
+
+/// Parses a status. The help lists all of them.
+pub fn statuses() -> impl TypedValueParser<Value = RunStatus> {
+    let words = RunStatus::ALL.iter().map(|status| status.as_str());
+    PossibleValuesParser::new(words).try_map(|word| RunStatus::parse(&word).ok_or("no status"))
 }

@@ -118,7 +118,7 @@ impl Observer for Background<'_> {
             }
             // If nothing is left to do, there is no `Born` before.
             RunEvent::Finished { manifest, directory, .. } => {
-                report_start(&manifest.id, Some(directory.display().to_string()))
+                report_start(&manifest.id, Some(directory.display().to_string()));
             }
             // Later notices are in `runner.log`.
             RunEvent::Notice(text) if !self.has_run => {

@@ -6,6 +6,7 @@ mod args;
 mod command;
 mod commands;
 mod detach;
+mod source_build;
 mod templates;
 mod text;
 

@@ -1,11 +1,11 @@
-//! `runner exec`: runs a scenario.
+//! `runner exec`: runs a scenario, or several as a group.
 
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
-use runner_engine::{Ended, EngineError, ExecRequest, Observer, Preview};
+use runner_engine::{ExecRequest, Preview};
 use runner_model::{TrialId, exit::Exit, visible::visible};
 use runner_prepare::source::{Source, SourceState, is_folder};
 use runner_record::Selected;
@@ -13,42 +13,41 @@ use runner_report::{VERSION, json::one_line};
 use runner_scenario::load;
 use serde_json::json;
 
-use super::group;
+use super::{group, session};
 use crate::{
-    args::{RootArgs, SessionArgs},
-    detach::{self, Background},
-    source_build,
-    text::{CommandError, Out, events::EventStream, grants, screen::Screen},
+    args::{RootArgs, SessionArgs, label},
+    detach, source_build,
+    text::{CommandError, Out, grants},
 };
 
 /// Run a scenario
 #[derive(clap::Args)]
 pub struct Args {
-    /// The scenario's file; several of them, or a folder with some, run one after another as a group
+    /// The scenario's file; several files, or a folder of them, run one after another as a group
     #[arg(value_name = "SCENARIO", required = true)]
     scenarios: Vec<PathBuf>,
-    /// Only tests whose id matches; may be given more than once
+    /// Run only tests whose id matches; repeatable
     #[arg(long, value_name = "GLOB")]
     test: Vec<String>,
-    /// Only providers whose name matches; may be given more than once
+    /// Run only on providers whose name matches; repeatable
     #[arg(long, value_name = "GLOB")]
     provider: Vec<String>,
-    /// Only tests that have this tag, or one of several
+    /// Run only tests with this tag; repeatable
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
-    /// Only what had not passed in the newest run of the scenario: failed, ended badly or has no result
+    /// Run only trials that have not passed in the scenario's newest run, or have no result in it
     #[arg(long)]
     last_failed: bool,
-    /// Label the run; may be given more than once
+    /// Label the run; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
     /// Build providers whose `plugin` is a folder with source; this runs their build tools outside the sandbox
     #[arg(long)]
     build: bool,
-    /// Print the trials that would run and what providers are granted, and run nothing
+    /// Print the trials that would run and the grants of the providers, and run nothing
     #[arg(long, conflicts_with = "detach")]
     dry_run: bool,
-    /// Run in this folder, whose parent is the results root, or continue the run that is there
+    /// Run in this folder, whose parent is the results root, or continue the run in it
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
     #[command(flatten)]
@@ -62,23 +61,25 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let mut session_args = args.session.clone();
     let mut folder = None;
     if let Some(into) = &args.into {
-        session_args.root = RootArgs::above(into);
-        folder = Some(name_of(into)?);
+        session_args.root = RootArgs::parent_of(into);
+        folder = Some(folder_name(into)?);
     }
-    let scenarios = group::scenarios(&args.scenarios)?;
-    let requests = scenarios.iter().map(|scenario| ExecRequest {
-        scenario: scenario.clone(),
-        selection: Selected {
-            tests: args.test.clone(),
-            providers: args.provider.clone(),
-            tags: args.tag.clone(),
-            last_failed: args.last_failed,
-        },
-        labels: args.label.iter().cloned().collect(),
-        folder: folder.clone(),
-        session: session_args.request(),
-    });
-    let requests: Vec<_> = requests.collect();
+    let scenarios = group::scenario_files(&args.scenarios)?;
+    let requests: Vec<_> = scenarios
+        .iter()
+        .map(|scenario| ExecRequest {
+            scenario: scenario.clone(),
+            selection: Selected {
+                tests: args.test.clone(),
+                providers: args.provider.clone(),
+                tags: args.tag.clone(),
+                last_failed: args.last_failed,
+            },
+            labels: args.label.iter().cloned().collect(),
+            folder: folder.clone(),
+            session: session_args.request(),
+        })
+        .collect();
     if args.build {
         build(&scenarios, out)?;
     }
@@ -86,23 +87,26 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         return preview(&requests, &session_args, out);
     }
     match requests.as_slice() {
-        [request] => {
-            session(&session_args, out, false, |observer| runner_engine::exec(request, observer))
-        }
+        [request] => session::run(&session_args, out, false, |observer| {
+            runner_engine::exec(request, observer)
+        }),
         _ if folder.is_some() => Err(CommandError::usage(
-            "`--into` is for one scenario\nwithout it, each of several gets a folder of its own",
+            "`--into` takes one scenario\nwithout it, each scenario gets its own folder",
         )),
         requests => group::exec(requests, &session_args, out),
     }
 }
 
-/// Builds the plugins of scenarios whose source has changed. What is wrong with a scenario is told when it is run.
+/// Builds the scenarios' plugins whose source has changed. Scenarios with mistakes are skipped: running them reports those.
 fn build(scenarios: &[PathBuf], out: &Out) -> Result<(), CommandError> {
     let mut seen = BTreeSet::new();
     for scenario in scenarios.iter().filter_map(|path| load(path).ok()) {
-        let plugins = scenario.providers.iter().map(|provider| &*provider.plugin);
-        let folders = plugins.filter(|plugin| is_folder(plugin, &scenario.folder));
-        for folder in folders.map(|plugin| scenario.folder.join(plugin)) {
+        let folders = scenario
+            .providers
+            .iter()
+            .filter(|provider| is_folder(&provider.plugin, &scenario.folder))
+            .map(|provider| scenario.folder.join(&*provider.plugin));
+        for folder in folders {
             if !seen.insert(folder.clone()) {
                 continue;
             }
@@ -117,7 +121,7 @@ fn build(scenarios: &[PathBuf], out: &Out) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Prints what sessions would do: trials as data, and what providers are granted as messages.
+/// Prints the plans of sessions: trials to standard output, grants as messages.
 fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
     for request in requests {
         let mut lines = out.lines(args.json);
@@ -132,55 +136,22 @@ fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Ex
             (plan["v"], plan["part"]) = (VERSION.into(), "plan".into());
             out.json_line(&plan);
         };
-        let mut each = |trial: &TrialId| match args.json {
-            true => {
-                let line = json!({"v": VERSION, "part": "trial", "trial": trial});
-                lines.add(&one_line(&line));
+        let mut each = |trial: &TrialId| {
+            if args.json {
+                lines.add(&one_line(&json!({"v": VERSION, "part": "trial", "trial": trial})));
+            } else {
+                lines.add(&trial.to_string());
             }
-            false => lines.add(&trial.to_string()),
         };
         runner_engine::preview_exec(request, &mut head, &mut each)?;
     }
     Ok(Exit::Success)
 }
 
-/// The name of a folder in the one that it is in.
-fn name_of(into: &Path) -> Result<String, CommandError> {
+fn folder_name(into: &Path) -> Result<String, CommandError> {
     let name = into.file_name().and_then(|name| name.to_str());
     name.map(str::to_owned).ok_or_else(|| {
         let into = into.display();
-        CommandError::usage(format!("`--into {into}` does not end in a name that a run can have"))
+        CommandError::usage(format!("`--into {into}` does not end in the name of a folder"))
     })
-}
-
-/// A label.
-pub fn label(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("expected a label such as team=night".to_owned()),
-    }
-}
-
-/// Runs a session, which may be one of a group's, and prints it as it is asked for.
-pub fn session(
-    args: &SessionArgs,
-    out: &Out,
-    is_of_group: bool,
-    run: impl FnOnce(&mut dyn Observer) -> Result<Ended, EngineError>,
-) -> Result<Exit, CommandError> {
-    let (ended, screen) = if detach::is_background() {
-        let is_born = false;
-        (run(&mut Background { out, is_born }), None)
-    } else if args.json {
-        (run(&mut EventStream::new(out)), None)
-    } else {
-        let mut screen = Screen::new(out, args);
-        (run(&mut screen), Some(screen))
-    };
-    // Without an end, the bar goes before the message comes.
-    let ended = ended?;
-    if let Some(screen) = screen {
-        screen.end(&ended, is_of_group);
-    }
-    Ok(ended.exit)
 }

@@ -1,4 +1,4 @@
-//! `runner wait` and `runner logs`: commands that follow a run that another process works on.
+//! `runner wait` and `runner logs`: follow runs of other processes.
 
 use std::{
     collections::VecDeque,
@@ -11,26 +11,23 @@ use runner_model::{Counts, TrialId, exit::Exit, visible::visible};
 use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead, sweep_every};
 use runner_report::{Found, LogEntry, Reading, RunSummary, Stream, find_trial, json, phrases};
 
-use super::group::Named;
+use super::target::Target;
 use crate::{
     args::{RootArgs, RunArg, duration, number},
-    text::{
-        CommandError, Out, events::EventStream, out::Lines, progress::Progress, style, summary,
-    },
+    text::{CommandError, Lines, Out, events::EventStream, progress::Progress, style, summary},
 };
 
-/// How often a run is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How often an event `progress` comes at most.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Shortest time between two `progress` events of a run.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Wait until runs have ended, and exit with their exit code
 #[derive(clap::Args)]
 pub struct WaitArgs {
-    /// The runs: ids, parts of them that no other run has, paths, groups, or `latest` [env: RUNNER_RUN] [default: latest]
+    /// The runs: ids, unique parts of them, paths, groups, or `latest` [env: RUNNER_RUN] [default: latest]
     #[arg(value_name = "RUN")]
     runs: Vec<String>,
-    /// Wait no longer than this, such as `30m`; the exit code is 6 then
+    /// Stop waiting after this time, such as `30m`, with exit code 6
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
     #[command(flatten)]
@@ -43,12 +40,12 @@ pub struct WaitArgs {
     quiet: bool,
 }
 
-/// Print what guests have said: their logs, standard output and standard error
+/// Print the logs, standard output and standard error of guests
 #[derive(clap::Args)]
 pub struct LogsArgs {
     #[command(flatten)]
     run: RunArg,
-    /// Only what was said in this trial: its id, or a part of it that no other trial has
+    /// Print only those of this trial: its id, or a unique part of it
     #[arg(value_name = "TRIAL")]
     trial: Option<String>,
     /// Print the runner's own log of the run instead
@@ -57,7 +54,7 @@ pub struct LogsArgs {
     /// Print only the last N lines
     #[arg(long, value_name = "N", value_parser = number::<usize>)]
     tail: Option<usize>,
-    /// Go on until the run has ended
+    /// Keep printing until the run has ended
     #[arg(short, long)]
     follow: bool,
     #[command(flatten)]
@@ -67,117 +64,110 @@ pub struct LogsArgs {
     json: bool,
 }
 
-/// Gives dead runs of a root their true status, from time to time.
-fn sweep(root: &ResultsRoot, swept: &mut Instant) {
-    if swept.elapsed() >= sweep_every() {
-        // What cannot be written is shown as it is all the same.
+/// Updates the status of dead runs of a root, once per [`sweep_every`].
+fn sweep(root: &ResultsRoot, last_sweep: &mut Instant) {
+    if last_sweep.elapsed() >= sweep_every() {
+        // In a root that cannot be written, a dead run is still shown with its true status.
         let _ = root.sweep();
-        *swept = Instant::now();
+        *last_sweep = Instant::now();
     }
 }
 
-/// A run that is waited for.
-struct Waited {
+struct WaitedRun {
     dir: RunDir,
     has_ended: bool,
-    told: Option<(Instant, Counts)>,
+    /// Time and counts of the last `progress` event.
+    last_progress: Option<(Instant, Counts)>,
 }
 
 pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
     let root = args.root.open()?;
-    let mut runs = waited(&root, &args.runs)?;
+    let mut runs = find_runs(&root, &args.runs)?;
     let is_for_people = !args.json && !args.quiet;
     let mut events = args.json.then(|| EventStream::new(out));
     let mut progress = is_for_people.then(|| Progress::new(out));
-    let (began, mut swept, mut exit) = (Instant::now(), Instant::now(), Exit::Success);
+    let (start, mut last_sweep, mut exit) = (Instant::now(), Instant::now(), Exit::Success);
     loop {
         let (mut counts, mut planned) = (Counts::default(), 0);
         let (mut in_flight, mut waits_for_memory) = (0, false);
         for run in runs.iter_mut().filter(|run| !run.has_ended) {
             let live = run.dir.live().unwrap_or_default();
             let manifest = run.dir.truth()?;
-            // A process that holds a run which has ended is about to continue it, such as one of its group.
+            // A process that holds the lock of an ended run is about to continue it, such as the process of its group.
             run.has_ended = manifest.status.is_terminal() && run.dir.holder().is_none();
             if run.has_ended {
                 exit = exit.worse(exit_of(&manifest));
             } else {
-                counts = sum(counts, manifest.counts);
+                counts = add(counts, manifest.counts);
                 planned += manifest.metadata.planned_trial_count;
                 in_flight += live.in_flight.len() as u64;
                 waits_for_memory |= live.waits_for_memory;
             }
             if let Some(events) = &mut events {
-                run.tell(&manifest, &live, events);
+                run.print_event(&manifest, &live, events);
             }
         }
-        if out.is_unread() || runs.iter().all(|run| run.has_ended) {
+        if out.is_closed() || runs.iter().all(|run| run.has_ended) {
             break;
         }
-        let left = args.timeout;
-        let left = left.map(|timeout| timeout.saturating_sub(began.elapsed()));
+        let left = args.timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
         if left.is_some_and(|left| left.is_zero()) {
-            let left = runs.iter().filter(|run| !run.has_ended);
-            let left: Vec<_> = left.map(|run| run.dir.id()).collect();
-            let text = format!("still running: {}", left.join(", "));
+            let running = runs.iter().filter(|run| !run.has_ended).map(|run| run.dir.id());
+            let running: Vec<_> = running.collect();
+            let text = format!("still running: {}", running.join(", "));
             return Err(CommandError::new(Exit::Held, text));
         }
         if let Some(progress) = &mut progress {
             progress.update(&counts, planned, in_flight, waits_for_memory);
         }
-        sweep(&root, &mut swept);
-        thread::sleep(left.map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY)));
+        sweep(&root, &mut last_sweep);
+        thread::sleep(left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)));
     }
     drop(progress);
     for run in runs.iter().filter(|_| is_for_people) {
         let manifest = run.dir.truth()?;
         let id = manifest.id.clone();
         let run = RunSummary::of(RunHead::from(&manifest), id, String::new());
-        let standing = summary::standing(&run, Duration::from_millis(run.worked_ms));
-        out.data(&format!("{}: {standing}", visible(&run.scenario)));
+        let line = summary::line(&run, Duration::from_millis(run.worked_ms));
+        out.data(&format!("{}: {line}", visible(&run.scenario)));
     }
     Ok(exit)
 }
 
-/// The runs that are meant; a group means all of its runs.
-fn waited(root: &ResultsRoot, names: &[String]) -> Result<Vec<Waited>, CommandError> {
+/// Opens the runs with these names, and all runs of the groups.
+fn find_runs(root: &ResultsRoot, names: &[String]) -> Result<Vec<WaitedRun>, CommandError> {
     let mut names = names.to_vec();
     if names.is_empty() {
         names.push(RunArg::default().name_or_latest());
     }
     let mut runs = Vec::new();
     for name in names {
-        match Named::find(root, &name)? {
-            Named::Run(run) => runs.push(run),
-            Named::Group(list) => {
-                for run in list.runs {
-                    runs.push(root.find(&run.run)?);
-                }
-            }
+        for dir in Target::find(root, &name)?.open(root)? {
+            runs.push(WaitedRun { dir, has_ended: false, last_progress: None });
         }
     }
-    let waited = |dir| Waited { dir, has_ended: false, told: None };
-    Ok(runs.into_iter().map(waited).collect())
+    Ok(runs)
 }
 
-impl Waited {
-    /// Prints how the run has ended, or how far it is, if that is new.
-    fn tell(&mut self, manifest: &Manifest, live: &Live, events: &mut EventStream<'_>) {
+impl WaitedRun {
+    /// Prints the end of the run, or its progress if that has changed.
+    fn print_event(&mut self, manifest: &Manifest, live: &Live, events: &mut EventStream<'_>) {
         if self.has_ended {
             let last = manifest.sessions.last();
             let took = last.and_then(|session| session.worked_ms);
             return events.finished(manifest, &self.dir.path(), took.unwrap_or(0));
         }
-        let is_new = self
-            .told
-            .is_none_or(|(at, counts)| at.elapsed() >= TELL_EVERY && counts != manifest.counts);
+        let is_new = self.last_progress.is_none_or(|(at, counts)| {
+            at.elapsed() >= PROGRESS_INTERVAL && counts != manifest.counts
+        });
         if is_new {
-            self.told = Some((Instant::now(), manifest.counts));
+            self.last_progress = Some((Instant::now(), manifest.counts));
             events.progress(manifest, live);
         }
     }
 }
 
-fn sum(one: Counts, other: Counts) -> Counts {
+fn add(one: Counts, other: Counts) -> Counts {
     Counts {
         passed: one.passed + other.passed,
         failed: one.failed + other.failed,
@@ -200,84 +190,79 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
     };
     let is_wanted = |id: &TrialId| match (&trial, &args.trial) {
         (Some(trial), _) => trial == id,
-        // No row of it is there yet.
+        // With `--follow`, the trial may have no row yet, so its full id is not known.
         (None, Some(text)) => id.to_string().contains(text),
         (None, None) => true,
     };
-    let (mut reading, mut read, mut swept) = (Reading::default(), 0, Instant::now());
-    let mut tail = Tail { most: args.tail, held: VecDeque::new(), lines: out.lines(args.json) };
+    let (mut reading, mut log_bytes, mut last_sweep) = (Reading::default(), 0, Instant::now());
+    let mut tail = Tail { limit: args.tail, held: VecDeque::new(), lines: out.lines(args.json) };
     loop {
-        // What is written before the end of the run is read after it.
+        // The status is read first: everything that was written before the end is then read below.
         let is_over = !args.follow || run.truth()?.status.is_terminal();
         if args.runner {
-            let log = run.runner_log(read)?;
-            // A line that is being written is not whole yet.
-            let end = log.iter().rposition(|byte| *byte == b'\n');
-            let whole = end.map_or(0, |end| end + 1);
-            read += whole as u64;
+            let log = run.runner_log(log_bytes)?;
+            // The last line may be half written.
+            let whole = log.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            log_bytes += whole as u64;
             for line in String::from_utf8_lossy(&log[..whole]).lines() {
                 tail.add(visible(line).into_owned());
             }
         } else {
-            let each = |spoken: Result<LogEntry, RecordError>| match spoken {
-                Ok(spoken) if args.json => tail.add(json::one_line(&spoken)),
-                Ok(spoken) => lines(&spoken, &mut |line| tail.add(line)),
+            let each = |entry: Result<LogEntry, RecordError>| match entry {
+                Ok(entry) if args.json => tail.add(json::one_line(&entry)),
+                Ok(entry) => entry_lines(&entry).into_iter().for_each(|line| tail.add(line)),
                 Err(error) => out.warn(&error.to_string()),
             };
             reading.read(&run, is_wanted, each)?;
         }
-        tail.end();
-        if is_over || out.is_unread() {
+        tail.print();
+        if is_over || out.is_closed() {
             return Ok(Exit::Success);
         }
-        sweep(&root, &mut swept);
-        thread::sleep(LOOK_EVERY);
+        sweep(&root, &mut last_sweep);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// The lines of what was said, each with who said it, so that no text can pass for another trial's.
-fn lines(spoken: &LogEntry, each: &mut dyn FnMut(String)) {
-    let time = spoken.at.map(phrases::time_of_day).unwrap_or_default();
-    let attempt = match spoken.attempt {
+/// Formats an entry as lines. Each starts with the trial, so that no text can imitate another trial's lines.
+fn entry_lines(entry: &LogEntry) -> Vec<String> {
+    let time = entry.at.map(phrases::time_of_day).unwrap_or_default();
+    let attempt = match entry.attempt {
         1 => String::new(),
         attempt => format!(" (attempt {attempt})"),
     };
-    let stream = match spoken.stream {
+    let stream = match entry.stream {
         Stream::Log => "log",
         Stream::Stdout => "stdout",
         Stream::Stderr => "stderr",
     };
-    let what = spoken.level.map(|level| level.to_string());
-    let what = what.as_deref().unwrap_or(stream);
-    let head = style::dim(&format!("{time:12} {}{attempt} {what:6}", spoken.trial));
-    let fields = spoken.fields.iter();
-    let fields: String = fields.map(|(name, value)| format!(" {name}={value:?}")).collect();
-    for line in format!("{}{fields}", spoken.text).lines() {
-        each(format!("{head} {}", visible(line)));
-    }
+    let kind = entry.level.map_or_else(|| stream.to_owned(), |level| level.to_string());
+    let head = style::dim(&format!("{time:12} {}{attempt} {kind:6}", entry.trial));
+    let fields = entry.fields.iter().map(|(name, value)| format!(" {name}={value:?}"));
+    let text = format!("{}{}", entry.text, fields.collect::<String>());
+    text.lines().map(|line| format!("{head} {}", visible(line))).collect()
 }
 
-/// Prints lines as they come, but holds those back that are there already until it is known which are the last.
+/// Holds lines until [`Tail::print`]. With a `limit`, the first call prints only the last of them; later lines are not held.
 struct Tail<'a> {
-    most: Option<usize>,
+    limit: Option<usize>,
     held: VecDeque<String>,
     lines: Lines<'a>,
 }
 
 impl Tail<'_> {
     fn add(&mut self, line: String) {
-        let Some(most) = self.most else {
+        let Some(limit) = self.limit else {
             return self.lines.add(&line);
         };
         self.held.push_back(line);
-        if self.held.len() > most {
+        if self.held.len() > limit {
             self.held.pop_front();
         }
     }
 
-    /// Prints what was held back; later lines are printed as they come.
-    fn end(&mut self) {
-        self.most = None;
+    fn print(&mut self) {
+        self.limit = None;
         self.held.drain(..).for_each(|line| self.lines.add(&line));
         self.lines.flush();
     }

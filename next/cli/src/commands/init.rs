@@ -11,45 +11,42 @@ use crate::text::{CommandError, Out};
 /// Write a first scenario that runs as it is
 #[derive(clap::Args)]
 pub struct Args {
-    /// The folder, which is made where it is missing
+    /// The folder; it is created if it is missing
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
 }
 
 const SCENARIO: &str = include_str!("first.toml");
-const IGNORED: &str = "# Results of `runner`.\n/results/\n";
+const GITIGNORE: &str = "# Results of `runner`.\n/results/\n";
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    // Paths of files in this folder are shown without `./`.
+    // Paths are shown without `./`.
     let folder = args.folder.strip_prefix(".").unwrap_or(&args.folder);
     let scenario = folder.join("first.toml");
     if scenario.symlink_metadata().is_ok() {
         let path = scenario.display();
         return Err(CommandError::usage(format!(
-            "{path} is there already, and is not written over\nname another folder: runner init DIR"
+            "{path} already exists; nothing was changed\nchoose another folder: runner init DIR"
         )));
     }
     let schema = serde_json::to_string_pretty(&runner_scenario::schema()).unwrap_or_default();
     let files = [
         (scenario.clone(), SCENARIO),
         (folder.join(".runner/schema.json"), &schema),
-        (folder.join(".gitignore"), IGNORED),
+        (folder.join(".gitignore"), GITIGNORE),
     ];
     for (path, text) in &files {
-        let is_new = match write_new(path, text.as_bytes()) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
-            written => {
-                written.map(|()| true).map_err(|error| CommandError::cannot_write(path, error))?
+        let written = write_new(path, text.as_bytes());
+        let shown = path.to_string_lossy();
+        let shown = visible_line(&shown);
+        match written {
+            Ok(()) => out.data(&format!("wrote {shown}")),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                out.data(&format!("kept  {shown}, which already existed"));
             }
-        };
-        let path = path.display().to_string();
-        let path = visible_line(&path);
-        out.data(&match is_new {
-            true => format!("wrote {path}"),
-            false => format!("kept  {path}, which was there"),
-        });
+            Err(error) => return Err(CommandError::cannot_write(path, error)),
+        }
     }
-    let scenario = quoted(&scenario.to_string_lossy());
-    out.hint(&format!("run it: runner exec {scenario}"));
+    out.hint(&format!("run it: runner exec {}", quoted(&scenario.to_string_lossy())));
     Ok(Exit::Success)
 }

@@ -15,35 +15,34 @@ use runner_record::{GroupPlace, now};
 use runner_report::{RunList, RunSummary, short_id};
 use runner_scenario::IdGlob;
 
-use super::exec::label;
 use crate::{
-    args::{RootArgs, number},
+    args::{RootArgs, label, number, statuses},
     text::{CommandError, Out, Table, style, summary},
 };
 
 /// List the runs, newest first
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only runs with this status, or one of several
+    /// List only runs with one of these statuses
     #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = statuses())]
     status: Vec<RunStatus>,
-    /// Only runs with this verdict
+    /// List only runs with this verdict
     #[arg(long, value_name = "VERDICT", value_parser = verdicts())]
     verdict: Option<RunVerdict>,
-    /// Only runs of this group: its id, or a part of it
+    /// List only runs of this group: its id, or a part of it
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
-    /// Only runs with this label; may be given more than once
+    /// List only runs with this label; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
-    /// Only runs of scenarios whose name matches
+    /// List only runs of scenarios whose name matches
     #[arg(long, value_name = "GLOB", value_parser = glob)]
     scenario: Option<Arc<IdGlob>>,
-    /// Only runs that began since then: an age such as `2h` or `7d`, or a day or time in UTC such as `2026-11-20` or
+    /// List only runs that started since then: an age such as `2h` or `7d`, or a day or time in UTC such as `2026-11-20` or
     /// `2026-11-20T09:30`
     #[arg(long, value_name = "WHEN", value_parser = since)]
     since: Option<Time>,
-    /// At most this many
+    /// List at most N runs
     #[arg(short = 'n', long, value_name = "N", value_parser = number::<usize>)]
     limit: Option<usize>,
     #[command(flatten)]
@@ -56,7 +55,7 @@ pub struct Args {
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let mut list = RunList::read(&args.root.open()?)?;
     let all = list.runs.len();
-    list.runs.retain(|run| args.is_meant(run));
+    list.runs.retain(|run| args.matches(run));
     list.runs.truncate(args.limit.unwrap_or(usize::MAX));
     if args.json {
         out.document(&list);
@@ -67,7 +66,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if !list.runs.is_empty() {
         out.data(&table(&list, out.columns()));
     } else if all > 0 {
-        out.talk("no run is as you asked");
+        out.talk(&format!("no run matches; to list all {all}: runner list{}", args.root.flag()));
     } else if !path.is_dir() {
         out.talk(&format!("there are no runs: the folder {folder} does not exist"));
     } else if list.unreadable.is_empty() {
@@ -85,30 +84,28 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 }
 
 impl Args {
-    fn is_meant(&self, run: &RunSummary) -> bool {
-        let group = run.group.as_ref().map(|group| group.id.as_str());
-        let is_of = |wanted: &String| group.is_some_and(|group| group.contains(wanted));
+    fn matches(&self, run: &RunSummary) -> bool {
+        let is_in = |group: &String| run.group.as_ref().is_some_and(|of| of.id.contains(group));
         (self.status.is_empty() || self.status.contains(&run.status))
             && self.verdict.is_none_or(|verdict| run.verdict == verdict)
-            && self.group.as_ref().is_none_or(is_of)
+            && self.group.as_ref().is_none_or(is_in)
             && self.label.iter().all(|(key, value)| run.labels.get(key) == Some(value))
             && self.scenario.as_ref().is_none_or(|glob| glob.is_match(&run.scenario))
             && self.since.is_none_or(|since| run.started_at >= since)
     }
 }
 
-/// Reads an age before now, or a point in time.
+/// Parses an age before now, or a time.
 fn since(text: &str) -> Result<Time, String> {
     if let Ok(age) = parse_age(text) {
-        let since = now().as_millis() - age.as_millis() as i64;
-        return Ok(Time::from_millis(since));
+        return Ok(Time::from_millis(now().as_millis() - age.as_millis() as i64));
     }
-    let time = text.parse::<civil::DateTime>().ok();
-    let time = time.and_then(|time| time.to_zoned(TimeZone::UTC).ok());
-    let time = time.map(|time| Time::from_millis(time.timestamp().as_millisecond()));
-    // With an offset or `Z` it is a point in time.
-    let time = Time::parse(text).or(time);
-    time.ok_or_else(|| {
+    let civil = || {
+        let time = text.parse::<civil::DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?;
+        Some(Time::from_millis(time.timestamp().as_millisecond()))
+    };
+    // A civil time would drop the offset, so a time with an offset or `Z` is tried first.
+    Time::parse(text).or_else(civil).ok_or_else(|| {
         "expected an age such as `2h` or `7d`, or a day or time in UTC such as `2026-11-20` or `2026-11-20T09:30`".to_owned()
     })
 }
@@ -117,18 +114,12 @@ fn glob(text: &str) -> Result<Arc<IdGlob>, String> {
     IdGlob::new(text).map(Arc::new)
 }
 
-/// The words for a status, which the help lists.
-pub fn statuses() -> impl TypedValueParser<Value = RunStatus> {
-    let words = RunStatus::ALL.iter().map(|status| status.as_str());
-    PossibleValuesParser::new(words).try_map(|word| RunStatus::parse(&word).ok_or("no status"))
-}
-
 fn verdicts() -> impl TypedValueParser<Value = RunVerdict> {
     let words = RunVerdict::ALL.iter().map(|verdict| verdict.as_str());
     PossibleValuesParser::new(words).try_map(|word| RunVerdict::parse(&word).ok_or("no verdict"))
 }
 
-/// The table; ids and times are short on a screen, and whole elsewhere.
+/// Formats runs as a table. Ids and times are short on a screen, and in full elsewhere.
 pub fn table(list: &RunList, screen: Option<usize>) -> String {
     let now = now();
     let mut table = Table::new([
@@ -151,7 +142,7 @@ pub fn table(list: &RunList, screen: Option<usize>) -> String {
         table.row([
             visible_line(id).into_owned(),
             summary::headed(run, ""),
-            scenario(run),
+            scenario_cell(run),
             format!("{}/{}", run.counts.done.done(), run.counts.planned),
             style::bad_count(run.counts.done.bad()),
             when(run.started_at),
@@ -162,8 +153,8 @@ pub fn table(list: &RunList, screen: Option<usize>) -> String {
     table.render(screen)
 }
 
-/// The scenario's name, and its place in its group.
-fn scenario(run: &RunSummary) -> String {
+/// Formats the scenario's name, and the run's place in its group.
+fn scenario_cell(run: &RunSummary) -> String {
     let name = visible_line(&run.scenario);
     match &run.group {
         Some(GroupPlace { id, place, of }) => {

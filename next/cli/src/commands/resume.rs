@@ -1,4 +1,4 @@
-//! `runner resume`: continues a run that was cut short.
+//! `runner resume`: continues a run that was cut short, or all runs of a group.
 
 use runner_engine::{Decision, ResumeRequest};
 use runner_model::{TrialId, exit::Exit, units::plural};
@@ -6,7 +6,7 @@ use runner_record::Rerun;
 use runner_report::json::one_line;
 use serde_json::json;
 
-use super::{exec::session, group};
+use super::{group, session};
 use crate::{
     args::{RunArg, SessionArgs},
     detach,
@@ -21,11 +21,10 @@ pub struct Args {
     /// The run, as RUN
     #[arg(long, value_name = "RUN", conflicts_with = "run")]
     from: Option<String>,
-    /// Run trials again that ended so: `failed` (with errors and timeouts), `errors` (with timeouts), `all`, or a glob over the
-    /// ids of trials or tests
+    /// Also rerun trials: `failed` (and errors and timeouts), `errors` (and timeouts), `all`, or a glob over ids of trials or tests
     #[arg(long, value_name = "WHICH")]
     rerun: Option<Rerun>,
-    /// Take the scenario, the tests and the plugins as they are now, and run or judge again what this changes
+    /// Take the current scenario, tests and plugins, and rerun or judge again the trials that this changes
     #[arg(long)]
     accept_changes: bool,
     /// Continue the run even if it was cancelled
@@ -50,7 +49,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         session: args.session.request(),
     };
     if args.dry_run || args.explain {
-        let group = group::requests(&request, &args.session, out)?;
+        let group = group::resume_requests(&request, &args.session, out)?;
         let requests = group.map_or_else(|| vec![request], |(_, requests)| requests);
         return preview(&requests, args, out);
     }
@@ -60,34 +59,35 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if let Some(exit) = group::resume(&request, &args.session, out)? {
         return Ok(exit);
     }
-    session(&args.session, out, false, |observer| runner_engine::resume(&request, observer))
+    session::run(&args.session, out, false, |observer| runner_engine::resume(&request, observer))
 }
 
-/// Prints what a session would do. Only trials that run are of interest, unless it is asked why others do not.
+/// Prints the trials that sessions would run; with `--explain` also the others, all with their reasons.
 fn preview(requests: &[ResumeRequest], args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let mut runs = 0;
     let mut lines = out.lines(args.session.json);
     let mut each = |trial: &TrialId, decision: &Decision| {
         let Decision { is_pending, why } = decision;
         runs += u64::from(*is_pending);
-        let word = if *is_pending { "runs" } else { "stays" };
         if *is_pending || args.explain {
             lines.add(&match (args.session.json, args.explain) {
                 (true, _) => one_line(&json!({"trial": trial, "runs": is_pending, "why": why})),
-                (_, true) => format!("{trial}  {word}: {why}"),
+                (_, true) if *is_pending => format!("{trial}  runs: {why}"),
+                (_, true) => format!("{trial}  stays: {why}"),
                 (_, false) => trial.to_string(),
             });
         }
     };
-    let (mut is_meant, mut unmeant) = (false, None);
+    let (mut has_preview, mut not_selected) = (false, None);
     for request in requests {
         match runner_engine::preview(request, &mut |notice| out.warn(notice), &mut each) {
-            Ok(()) => is_meant = true,
-            Err(error) if error.exit() == Exit::NothingSelected => unmeant = Some(error),
+            Ok(()) => has_preview = true,
+            // `--rerun` may match trials of other runs of the group.
+            Err(error) if error.exit() == Exit::NothingSelected => not_selected = Some(error),
             Err(error) => return Err(error.into()),
         }
     }
-    if let Some(error) = unmeant.filter(|_| !is_meant) {
+    if let Some(error) = not_selected.filter(|_| !has_preview) {
         return Err(error.into());
     }
     drop(lines);

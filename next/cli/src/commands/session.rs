@@ -144,7 +144,7 @@ impl Observer for Screen<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
             RunEvent::Started { manifest, directory, pending, jobs } => {
-                self.print_start(manifest, directory, *pending, *jobs)
+                self.print_start(manifest, directory, *pending, *jobs);
             }
             RunEvent::Created { .. } => {}
             RunEvent::Compiling { plugin } => {

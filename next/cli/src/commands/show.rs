@@ -1,4 +1,4 @@
-//! `runner show`: a run, or one of its trials.
+//! `runner show`: a run, a group, or one trial of a run.
 
 use std::time::Duration;
 
@@ -13,13 +13,12 @@ use runner_report::{
     Failures, ProviderTable, RunDocument, TrialDocument, Which, find_trial, run_facts,
 };
 
-use super::group::{self, Named};
+use super::{group, target::Target};
 use crate::{
     args::RunArgs,
     text::{
-        CommandError, Out, Table,
-        failures::{self, BLOCK_LINES, row_block},
-        grants, page, style, summary,
+        CommandError, Out, Table, grants, style, summary,
+        trials::{self, BLOCK_LINES},
     },
 };
 
@@ -27,68 +26,67 @@ use crate::{
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    of: RunArgs,
-    /// The trial: its id, or a part of it that no other trial has
+    run: RunArgs,
+    /// The trial: its id, or a unique part of it
     #[arg(value_name = "TRIAL")]
     trial: Option<String>,
-    /// Only trials that failed, ended in an error or timed out, with their reasons
+    /// Show only trials that failed, ended in an error or timed out, with their reasons
     #[arg(long, conflicts_with = "trial")]
     failed: bool,
-    /// Show the sessions of the run, with their pauses, and every change of its status
+    /// Show also the run's sessions, with their pauses, and all changes of its status
     #[arg(long, conflicts_with_all = ["trial", "failed"])]
     history: bool,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let RunArgs { run, root, json } = &args.of;
+    let RunArgs { run, root, json } = &args.run;
     let (root_flag, root) = (root.flag(), root.open()?);
-    let run = match Named::find(&root, &run.name_or_latest())? {
-        Named::Run(run) => run,
-        Named::Group(_) if args.trial.is_some() || args.failed || args.history => {
-            let text = "that is a group: name one of its runs";
-            return Err(CommandError::usage(text));
+    let run = match Target::find(&root, &run.name_or_latest())? {
+        Target::Run(run) => run,
+        Target::Group(list) if args.trial.is_some() || args.failed || args.history => {
+            let group = list.runs.first().and_then(|run| run.group.as_ref());
+            let group = group.map_or("", |group| &group.id);
+            return Err(CommandError::usage(format!(
+                "`{group}` is a group; name one of its runs\nlist its runs: runner list --group {group}{root_flag}"
+            )));
         }
-        Named::Group(list) => {
-            out.answer(*json, &list, |list| group::show(list, &root_flag, out));
+        Target::Group(list) => {
+            out.document_or(*json, &list, |list| group::show(list, &root_flag, out));
             return Ok(Exit::Success);
         }
     };
     if let Some(text) = &args.trial {
-        let found = find_trial(&run, text)?.only(run.id(), text);
-        let trial = found.map_err(CommandError::usage)?;
+        let trial = find_trial(&run, text)?.only(run.id(), text).map_err(CommandError::usage)?;
         let document = TrialDocument::read(&root, &run, trial)?;
-        out.answer(*json, &document, |document| out.data(&page::page(document)));
+        out.document_or(*json, &document, |document| {
+            let page = document.row().map(|row| trials::page(&row, document.sections(&row)));
+            out.data(&page.unwrap_or_default());
+        });
         return Ok(Exit::Success);
     }
-    let which = match args.failed {
-        true => Which::Failed,
-        false => Which::All,
-    };
+    let which = if args.failed { Which::Failed } else { Which::All };
     let document = RunDocument::read(&root, &run, which)?;
     if *json {
         out.document(&document);
     } else if args.failed {
-        let each = |row: &RowRef<'_>| out.data(&row_block(row, BLOCK_LINES));
-        document.rows.each(|row, _| each(row))?;
-        out.data(&standing(&document));
+        document.rows.each(|row, _| out.data(&trials::block(row, BLOCK_LINES)))?;
+        out.data(&summary_line(&document));
     } else {
-        overview(&document, out)?;
+        print_overview(&document, &root_flag, out)?;
         if args.history {
-            history(&document.manifest, out);
+            print_history(&document.manifest, out);
         }
         summary::print_next_steps(&document.run, &root_flag, out);
     }
     Ok(Exit::Success)
 }
 
-fn standing(document: &RunDocument) -> String {
-    let took = Duration::from_millis(document.run.worked_ms);
-    summary::standing(&document.run, took)
+fn summary_line(document: &RunDocument) -> String {
+    summary::line(&document.run, Duration::from_millis(document.run.worked_ms))
 }
 
-/// How the run stands, what it is, its providers, and what failed.
-fn overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
-    out.data(&standing(document));
+fn print_overview(document: &RunDocument, root_flag: &str, out: &Out) -> Result<(), RecordError> {
+    out.data(&summary_line(document));
     if let Some(message) = &document.run.message {
         out.data(&format!("  {message}"));
     }
@@ -96,7 +94,7 @@ fn overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
         let (name, text) = (format!("{name:10}"), text.replace('\n', "\n          "));
         out.data(&format!("{}{text}", style::dim(&name)));
     }
-    out.data(&format!("\n{}", providers(&document.providers, out.columns())));
+    out.data(&format!("\n{}", provider_table(&document.providers, out.columns())));
     let providers = &document.manifest.providers;
     let granted = grants::tables(providers);
     if !granted.is_empty() {
@@ -108,39 +106,37 @@ fn overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
         out.data(&format!("\n{denied}"));
     }
     let mut failed = Failures::default();
-    document.rows.failures(|row, _| failed.add(row))?;
+    document.rows.failures(|row: &RowRef<'_>, _| failed.add(row))?;
     if failed.trials > 0 {
-        let failed = failures::list(&failed, out.columns());
-        out.data(&format!("\n{failed}"));
+        out.data(&format!("\n{}", trials::list(&failed, out.columns())));
     }
-    let lost = (document.lost_results > 0).then(|| {
-        let results = plural(document.lost_results, "result", "results");
-        format!("{results} that benchmark.json counts are gone from")
-    });
-    let damaged = (document.damaged_lines > 0).then(|| {
-        let lines = plural(document.damaged_lines, "line is", "lines are");
-        format!("{lines} damaged in")
-    });
-    for what in lost.into_iter().chain(damaged) {
-        out.warn(&format!("{what} index.jsonl; `runner resume` runs their trials again"));
+    let again = format!("run their trials again: runner resume {}{root_flag}", document.run.short);
+    if document.lost_results > 0 {
+        let results = plural(document.lost_results, "result is", "results are");
+        out.warn(&format!("{results} missing from index.jsonl; {again}"));
+    }
+    if document.damaged_lines > 0 {
+        let lines =
+            plural(document.damaged_lines, "line of index.jsonl is", "lines of index.jsonl are");
+        out.warn(&format!("{lines} damaged; {again}"));
     }
     Ok(())
 }
 
-/// The sessions that worked on the run, and every change of its status, the oldest first.
-fn history(manifest: &Manifest, out: &Out) {
+/// Prints the sessions of a run and the changes of its status, oldest first.
+fn print_history(manifest: &Manifest, out: &Out) {
     out.data(&format!("\n{}", style::bold("sessions:")));
     for session in &manifest.sessions {
         let lines = run_facts::session(session).join("\n     ");
         out.data(&format!("{:>3}  {lines}", session.number));
     }
-    let title = style::bold("changes of the status (UTC):");
-    out.data(&format!("\n{title}"));
-    let changes = manifest.transitions.iter();
-    changes.for_each(|change| out.data(&run_facts::change(change)));
+    out.data(&format!("\n{}", style::bold("changes of the status (UTC):")));
+    for change in &manifest.transitions {
+        out.data(&run_facts::change(change));
+    }
 }
 
-fn providers(providers: &[ProviderTable], screen: Option<usize>) -> String {
+fn provider_table(providers: &[ProviderTable], screen: Option<usize>) -> String {
     let mut table = Table::new([
         ("provider", 0),
         ("passed>", 0),
@@ -155,20 +151,16 @@ fn providers(providers: &[ProviderTable], screen: Option<usize>) -> String {
     ]);
     for provider in providers {
         let counts = &provider.counts;
-        let count = |count: u64| match count {
-            0 => String::new(),
-            count => count.to_string(),
-        };
-        let durations = provider.durations();
-        let [p50, p95, max] = durations.map(|time| time.map(show_duration).unwrap_or_default());
+        let [p50, p95, max] =
+            provider.durations().map(|time| time.map(show_duration).unwrap_or_default());
         table.row([
             visible_line(&provider.provider).into_owned(),
-            count(counts.passed),
+            style::count(counts.passed),
             style::bad_count(counts.failed),
             style::bad_count(counts.error),
             style::bad_count(counts.timeout),
-            count(counts.skipped),
-            count(counts.flaky),
+            style::count(counts.skipped),
+            style::count(counts.flaky),
             p50,
             p95,
             max,

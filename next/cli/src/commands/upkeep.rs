@@ -1,4 +1,4 @@
-//! `runner cleanup`, `prune`, `pin`, `unpin`, `verify` and `reindex`: the upkeep of a results root.
+//! `runner cleanup`, `prune`, `pin`, `unpin`, `verify` and `reindex`: maintenance of a results root.
 
 use std::time::Duration;
 
@@ -15,16 +15,15 @@ use runner_record::{
 use runner_report::{CleanupDocument, DeadRun, PruneDocument, VERSION, VerifyDocument, short_id};
 use runner_scenario::{Retention, RootSettings};
 
-use super::list::statuses;
 use crate::{
-    args::{RootArgs, RunArg, RunArgs, fraction, number},
+    args::{RootArgs, RunArg, RunArgs, fraction, number, statuses},
     text::{CommandError, Out, Table, style, summary},
 };
 
-/// Whether it is done, and how it is printed.
+/// The arguments of commands that only show their changes without `--yes`.
 #[derive(clap::Args)]
-struct HowArgs {
-    /// Do it, instead of only showing it
+struct ChangeArgs {
+    /// Apply the changes instead of only showing them
     #[arg(long, visible_alias = "no-dry-run")]
     yes: bool,
     #[command(flatten)]
@@ -34,49 +33,49 @@ struct HowArgs {
     json: bool,
 }
 
-/// Give runs whose process died their status
+/// Update the status of runs whose process died
 #[derive(clap::Args)]
 pub struct CleanupArgs {
-    /// Only runs that began at least so many hours ago; a fraction is fine
+    /// Only runs that started at least H hours ago; fractions are allowed
     #[arg(long, value_name = "H", value_parser = hours)]
     stale_hours: Option<Duration>,
     #[command(flatten)]
-    how: HowArgs,
+    change: ChangeArgs,
 }
 
 /// Delete old runs
 #[derive(clap::Args)]
 pub struct PruneArgs {
-    /// These runs: ids, parts of them that no other run has, paths, or `latest`
+    /// Delete these runs: ids, unique parts of them, paths, or `latest`
     #[arg(value_name = "RUN")]
     runs: Vec<String>,
-    /// Only runs with this status, or one of several, and all of them without another policy
+    /// Delete only runs with one of these statuses; without another policy, all of them
     #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = statuses())]
     status: Vec<RunStatus>,
-    /// Runs that ended longer ago than this, such as `30d` or `12h`
+    /// Delete runs that ended longer ago than this, such as `30d` or `12h`
     #[arg(long, value_name = "AGE", value_parser = age)]
     older_than: Option<Duration>,
-    /// All but so many of the newest runs
+    /// Keep the newest N runs
     #[arg(long, value_name = "N", value_parser = number::<u64>)]
     keep_last: Option<u64>,
-    /// The oldest runs, until the rest is no larger than this, such as `10GiB`
+    /// Delete the oldest runs until the rest fits into this size, such as `10GiB`
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_size: Option<u64>,
     #[command(flatten)]
-    how: HowArgs,
+    change: ChangeArgs,
 }
 
-/// Keep a run from `prune`
+/// Protect a run from `prune`
 #[derive(clap::Args)]
 pub struct PinArgs {
     #[command(flatten)]
-    of: UnpinArgs,
-    /// Why; `runner show` prints it
+    run: UnpinArgs,
+    /// The reason; `runner show` prints it
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
-/// Let `prune` delete a run again
+/// Allow `prune` to delete a run again
 #[derive(clap::Args)]
 pub struct UnpinArgs {
     #[command(flatten)]
@@ -86,19 +85,19 @@ pub struct UnpinArgs {
 }
 
 pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
-    let HowArgs { yes, root, json } = &args.how;
+    let ChangeArgs { yes, root, json } = &args.change;
     let (flag, root, now) = (root.flag(), root.open()?, now());
     let age = args.stale_hours.unwrap_or_default();
-    let is_meant = |run: &Manifest| now.since(run.started_at) >= age;
+    let is_old = |run: &Manifest| now.since(run.started_at) >= age;
     let mut problems = Vec::new();
     let runs: Vec<Manifest> = if *yes {
-        let swept = root.sweep_of(is_meant)?;
-        let failed = swept.failed.into_iter();
-        problems.extend(failed.map(|(run, error)| format!("run {run}: {error}")));
+        let swept = root.sweep_of(is_old)?;
+        for (run, error) in swept.failed {
+            problems.push(format!("run {run}: {error}"));
+        }
         swept.ended
     } else {
-        let dead = root.dead()?.into_iter().map(|(_, manifest)| manifest);
-        dead.filter(is_meant).collect()
+        root.dead()?.into_iter().map(|(_, manifest)| manifest).filter(is_old).collect()
     };
     let document = CleanupDocument {
         v: VERSION,
@@ -107,9 +106,9 @@ pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
         problems,
     };
     let (runs, problems) = (&document.runs, &document.problems);
-    out.answer(*json, &document, |_| {
+    out.document_or(*json, &document, |_| {
         if !runs.is_empty() {
-            out.data(&dead_runs(runs, now, out.columns()));
+            out.data(&dead_table(runs, now, out.columns()));
         } else if problems.is_empty() {
             out.talk("no run has a dead process");
         }
@@ -117,16 +116,13 @@ pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
             out.warn(problem);
         }
         if !yes && !runs.is_empty() {
-            out.hint(&format!("write this down: runner cleanup --yes{flag}"));
+            out.hint(&format!("apply: runner cleanup --yes{flag}"));
         }
     });
-    Ok(match problems.is_empty() {
-        true => Exit::Success,
-        false => Exit::Storage,
-    })
+    Ok(if problems.is_empty() { Exit::Success } else { Exit::Storage })
 }
 
-fn dead_runs(runs: &[DeadRun], now: Time, screen: Option<usize>) -> String {
+fn dead_table(runs: &[DeadRun], now: Time, screen: Option<usize>) -> String {
     let mut table = Table::new([
         ("run", 0),
         ("scenario", 3),
@@ -136,21 +132,21 @@ fn dead_runs(runs: &[DeadRun], now: Time, screen: Option<usize>) -> String {
         ("becomes", 0),
     ]);
     for run in runs {
-        let because = run.reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+        let reason = run.reason.map_or_else(String::new, |reason| format!(" ({reason})"));
         table.row([
             shown_id(&run.run, screen),
             visible_line(&run.scenario).into_owned(),
             summary::when(now, run.started_at, screen),
             format!("{}/{}", run.done, run.planned),
             visible_line(&run.providers.join(", ")).into_owned(),
-            format!("{}{because}", run.status),
+            format!("{}{reason}", run.status),
         ]);
     }
     table.render(screen)
 }
 
 pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
-    let HowArgs { yes, root, json } = &args.how;
+    let ChangeArgs { yes, root, json } = &args.change;
     let root = root.open()?;
     let mut policy = PrunePolicy {
         runs: args.runs.clone(),
@@ -181,28 +177,28 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
         return Ok(exit);
     }
     if !pruning.runs.is_empty() {
-        out.data(&pruned_runs(pruning, now, out.columns()));
+        out.data(&pruned_table(pruning, now, out.columns()));
     }
     out.data(&totals(pruning, !yes));
     named.for_each(|kept| out.warn(&kept.why));
     let others = pruning.kept.iter().filter(|kept| !kept.is_named).count() as u64;
     if others > 0 {
-        let runs = plural(others, "run stays", "runs stay");
-        out.talk(&format!("{runs} that the policy names: pinned, running or not cleaned up"));
+        let runs = plural(others, "run", "runs");
+        out.talk(&format!("kept {runs} that the policy names: pinned, running, or not cleaned up"));
     }
     for problem in &pruning.problems {
         out.warn(problem);
     }
     let is_empty = pruning.runs.is_empty() && pruning.leftovers.is_empty() && pruning.contents == 0;
     if !yes && !is_empty {
-        out.hint("delete this: the same command with --yes");
+        out.hint("to delete this, add --yes");
     } else if policy.is_empty() {
-        out.hint("name a policy to delete runs, such as `--older-than 30d` or `--keep-last 100`");
+        out.hint("no policy is set; to delete runs, add one, such as --older-than 30d or --keep-last 100");
     }
     Ok(exit)
 }
 
-/// `[retention]` of the results root, where it counts.
+/// Returns `[retention]` of the results root's `runner.toml`. Warns of a file that others could have written, and ignores it.
 fn retention(root: &ResultsRoot, out: &Out) -> Result<Retention, CommandError> {
     match root.settings()? {
         SettingsFile::Text(text) => {
@@ -215,7 +211,7 @@ fn retention(root: &ResultsRoot, out: &Out) -> Result<Retention, CommandError> {
     Ok(Retention::default())
 }
 
-fn pruned_runs(pruning: &Pruning, now: Time, screen: Option<usize>) -> String {
+fn pruned_table(pruning: &Pruning, now: Time, screen: Option<usize>) -> String {
     let mut table = Table::new([
         ("run", 0),
         ("status", 0),
@@ -235,15 +231,16 @@ fn pruned_runs(pruning: &Pruning, now: Time, screen: Option<usize>) -> String {
     table.render(screen)
 }
 
-fn totals(pruning: &Pruning, is_dry: bool) -> String {
-    let verb = if is_dry { "would delete" } else { "deleted" };
+fn totals(pruning: &Pruning, is_dry_run: bool) -> String {
+    let verb = if is_dry_run { "would delete" } else { "deleted" };
     let bytes = pruning.runs.iter().map(|run| run.bytes).sum();
     let runs = plural(pruning.runs.len() as u64, "run", "runs");
     let mut text = format!("{verb} {runs}, {}", show_size(bytes));
-    let is_open = |run: &&Pruned| matches!(run.status, RunStatus::Incomplete | RunStatus::Failed);
-    let open = pruning.runs.iter().filter(is_open).count() as u64;
-    if open > 0 {
-        let runs = plural(open, "run", "runs");
+    let can_resume =
+        |run: &&Pruned| matches!(run.status, RunStatus::Incomplete | RunStatus::Failed);
+    let resumable = pruning.runs.iter().filter(can_resume).count() as u64;
+    if resumable > 0 {
+        let runs = plural(resumable, "run", "runs");
         text += &format!("; {runs} could still be resumed");
     }
     let left = pruning.leftovers.len() as u64;
@@ -261,7 +258,7 @@ fn totals(pruning: &Pruning, is_dry: bool) -> String {
 
 pub fn pin(args: &PinArgs, out: &Out) -> Result<Exit, CommandError> {
     let reason = args.reason.clone().filter(|reason| !reason.is_empty());
-    set_pin(&args.of, Some(actor(reason)), out)
+    set_pin(&args.run, Some(actor(reason)), out)
 }
 
 pub fn unpin(args: &UnpinArgs, out: &Out) -> Result<Exit, CommandError> {
@@ -271,30 +268,28 @@ pub fn unpin(args: &UnpinArgs, out: &Out) -> Result<Exit, CommandError> {
 fn set_pin(args: &UnpinArgs, by: Option<Actor>, out: &Out) -> Result<Exit, CommandError> {
     let root = args.root.open()?;
     let name = args.run.name().ok_or_else(|| {
-        CommandError::usage("which run? Name it: its id, a part of it, a path, or `latest`")
+        CommandError::usage("name the run: its id, a unique part of it, a path, or `latest`")
     })?;
-    let words = match by {
-        Some(_) => "pinned",
-        None => "no longer pinned",
-    };
     let run = root.find(&name)?;
-    let is_changed = root.claim(&run)?.pin(by)?;
-    let already = if is_changed { "" } else { "already " };
-    out.talk(&format!("run {} is {already}{words}", run.id()));
+    let is_pin = by.is_some();
+    let state = match (is_pin, root.claim(&run)?.pin(by)?) {
+        (true, true) => "pinned",
+        (true, false) => "already pinned",
+        (false, true) => "no longer pinned",
+        (false, false) => "not pinned",
+    };
+    out.talk(&format!("run {} is {state}", run.id()));
     Ok(Exit::Success)
 }
 
 pub fn verify(args: &RunArgs, out: &Out) -> Result<Exit, CommandError> {
     let run = args.run.find(&args.root.open()?)?;
     let document = VerifyDocument::read(&run)?;
-    out.answer(args.json, &document, |document| print_found(document, out));
-    Ok(match document.found.faults.is_empty() {
-        true => Exit::Success,
-        false => Exit::Bad,
-    })
+    out.document_or(args.json, &document, |document| print_faults(document, out));
+    Ok(if document.found.faults.is_empty() { Exit::Success } else { Exit::Bad })
 }
 
-fn print_found(document: &VerifyDocument, out: &Out) {
+fn print_faults(document: &VerifyDocument, out: &Out) {
     let found = &document.found;
     for fault in &found.faults {
         let line = fault.line.map(|line| format!(":{line}"));
@@ -310,7 +305,7 @@ fn print_found(document: &VerifyDocument, out: &Out) {
         faults => (style::red("✗"), plural(faults, "fault", "faults")),
     };
     out.data(&format!(
-        "{sign} {}: {state}; looked at {}, {}, {}",
+        "{sign} {}: {state}; checked {}, {}, {}",
         visible_line(&document.run_dir),
         plural(found.rows, "row", "rows"),
         plural(found.artifacts, "artifact", "artifacts"),
@@ -326,19 +321,18 @@ pub fn reindex(args: &RootArgs, out: &Out) -> Result<Exit, CommandError> {
         return Err(CommandError::usage(problem));
     }
     let runs = plural(root.reindex()? as u64, "run", "runs");
-    out.data(&format!("{} has {runs}", visible_line(&path.to_string_lossy())));
+    out.data(&format!("rebuilt {} with {runs}", visible_line(&path.to_string_lossy())));
     Ok(Exit::Success)
 }
 
-/// An id, short on a screen.
+/// Returns an id, short on a screen.
 fn shown_id(id: &str, screen: Option<usize>) -> String {
     let id = screen.map_or(id, |_| short_id(id));
     visible_line(id).into_owned()
 }
 
 fn hours(text: &str) -> Result<Duration, String> {
-    let hours = fraction(text, 3600.0);
-    hours.ok_or_else(|| "expected hours, such as 24 or 0.5".to_owned())
+    fraction(text, 3600.0).ok_or_else(|| "expected hours, such as 24 or 0.5".to_owned())
 }
 
 fn age(text: &str) -> Result<Duration, String> {

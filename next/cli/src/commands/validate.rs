@@ -10,20 +10,20 @@ use crate::{
     text::{CommandError, Out, style},
 };
 
-/// Check scenarios, their test lists, and with their plugins all configurations and inputs
+/// Check scenarios, their test lists, and all inputs and configurations with the plugins
 #[derive(clap::Args)]
 pub struct Args {
-    /// The scenarios' files, or folders with some
+    /// The scenarios' files, or folders of them
     #[arg(value_name = "SCENARIO", required = true)]
     scenarios: Vec<PathBuf>,
-    /// Take secrets from this file of `NAME=VALUE` lines before the environment; may be given more than once
+    /// Read secrets from this file of `NAME=VALUE` lines before the environment; repeatable
     #[arg(long, value_name = "FILE", value_parser = secret_file)]
     secret_file: Vec<PathBuf>,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let mut exit = Exit::Success;
-    for scenario in group::scenarios(&args.scenarios)? {
+    for scenario in group::scenario_files(&args.scenarios)? {
         match runner_engine::validate(&scenario, &args.secret_file) {
             Ok(valid) => {
                 for notice in &valid.notices {
@@ -40,7 +40,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             }
             Err(error) => {
                 let error = CommandError::from(error);
-                out.error(&error);
+                out.talk(error.text());
                 exit = error.exit();
             }
         }

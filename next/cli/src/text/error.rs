@@ -1,4 +1,4 @@
-//! Why a command could not do its work: what, where, and what to do.
+//! Errors of commands: what happened, where, and what to do next.
 
 use std::{fmt::Display, path::Path};
 
@@ -10,56 +10,49 @@ use runner_scenario::Problems;
 
 use super::{layout::Table, out, style};
 
-/// Runs that a message names.
-const MOST_CANDIDATES: usize = 5;
+/// Runs that a message lists.
+const MAX_CANDIDATES: usize = 5;
 
-/// Why a command could not do its work.
+/// An error with its exit code.
 #[derive(Debug)]
 pub struct CommandError {
     exit: Exit,
-    /// As it is printed.
+    /// The message with colours and `error:`.
     text: String,
 }
 
 impl CommandError {
-    /// A mistake of the user; nothing was created. The lines behind the first say what to do.
+    /// A mistake of the user; nothing was created. Lines after the first say what to do.
     pub fn usage(text: impl Display) -> Self {
         Self::new(Exit::Usage, text)
     }
 
     /// A file that could not be written.
     pub fn cannot_write(path: &Path, error: impl Display) -> Self {
-        let text = format!("cannot write {}: {error}", path.display());
-        Self::new(Exit::Storage, text)
+        Self::new(Exit::Storage, format!("cannot write {}: {error}", path.display()))
     }
 
-    /// A process that could not be started, or has ended before there was a run.
+    /// A process that could not be started, or ended before its run existed.
     pub fn failed(text: impl Display) -> Self {
         Self::new(Exit::Failed, text)
     }
 
-    /// With this exit code.
     pub fn new(exit: Exit, text: impl Display) -> Self {
-        let text = format!(
-            "{} {}",
-            style::error("error:"),
-            visible(&text.to_string()).replace('\n', "\n  ")
-        );
-        Self { exit, text }
+        let text = visible(&text.to_string()).replace('\n', "\n  ");
+        Self { exit, text: format!("{} {text}", style::error("error:")) }
     }
 
-    /// The exit code.
     pub fn exit(&self) -> Exit {
         self.exit
     }
 
-    /// For a document: without colours, and without the word before it.
+    /// Returns the message for a document: without colours and without `error:`.
     pub fn message(&self) -> String {
         let plain = style::plain(&self.text);
         plain.strip_prefix("error: ").unwrap_or(&plain).to_owned()
     }
 
-    /// As it is printed.
+    /// Returns the message for a terminal: with colours and `error:`.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -71,14 +64,14 @@ impl From<EngineError> for CommandError {
         match error {
             EngineError::Scenario(problems) => problems.into(),
             EngineError::Several(errors) => {
-                let texts = errors.into_iter().map(|error| Self::from(error).text);
-                let text = texts.collect::<Vec<_>>().join("\n");
-                Self { exit, text }
+                let texts: Vec<_> =
+                    errors.into_iter().map(|error| Self::from(error).text).collect();
+                Self { exit, text: texts.join("\n") }
             }
-            EngineError::Record(error) => Self::new(exit, of_record(&error)),
+            EngineError::Record(error) => Self::new(exit, record_message(&error)),
             EngineError::NothingSelected => Self::new(
                 exit,
-                "no test was selected\n`--test`, `--provider` and `--tag` leave nothing of the scenario, or its lists have no tests that their `select` and `exclude` leave\nits trials are listed by `runner exec --dry-run SCENARIO`",
+                "no test is selected\n`--test`, `--provider`, `--tag`, and `select` and `exclude` of the test lists leave no trial\nlist all trials: runner exec --dry-run SCENARIO",
             ),
             error => Self::new(exit, error),
         }
@@ -91,7 +84,7 @@ impl From<RecordError> for CommandError {
     }
 }
 
-/// Problems of a file that the user has written are laid out for the screen.
+/// Problems of a file are rendered with the lines of the file, for the width of the screen.
 impl From<Problems> for CommandError {
     fn from(problems: Problems) -> Self {
         let width = out::message_columns().unwrap_or(200);
@@ -100,9 +93,9 @@ impl From<Problems> for CommandError {
     }
 }
 
-/// What is wrong with a results root; of names that do not name one run, which runs there are.
-fn of_record(error: &RecordError) -> String {
-    let (name, root, meant) = match error {
+/// Returns the message, with a list of runs if a name matches no run or several.
+fn record_message(error: &RecordError) -> String {
+    let (name, root, candidates) = match error {
         RecordError::Unknown { name, root } => (name, root, None),
         RecordError::Ambiguous { name, root, candidates } => (name, root, Some(candidates)),
         error => return error.to_string(),
@@ -111,31 +104,27 @@ fn of_record(error: &RecordError) -> String {
     let Ok(RunList { runs, .. }) = list else {
         return error.to_string();
     };
-    match meant {
+    match candidates {
         _ if runs.is_empty() => {
-            let root = root.display();
-            format!("there are no runs in {root}\nmake one: runner exec SCENARIO")
+            format!("there are no runs in {}\nstart one: runner exec SCENARIO", root.display())
         }
         None => {
-            let head = format!("there is no run `{name}`; the newest runs are");
+            let head = format!("no run matches `{name}`; the newest runs are");
             with_runs(&head, runs.iter())
         }
-        Some(meant) => {
-            let head = format!("`{name}` could be one of {} runs", meant.len());
-            with_runs(&head, runs.iter().filter(|run| meant.contains(&run.run)))
+        Some(candidates) => {
+            let head = format!("`{name}` matches {} runs", candidates.len());
+            with_runs(&head, runs.iter().filter(|run| candidates.contains(&run.run)))
         }
     }
 }
 
-/// A message with the first of these runs.
 fn with_runs<'a>(head: &str, runs: impl Iterator<Item = &'a RunSummary>) -> String {
     let now = now();
     let mut table = Table::new([("", 0); 3]);
-    for run in runs.take(MOST_CANDIDATES) {
-        let standing = phrases::standing(run);
-        let started = phrases::ago(now, run.started_at);
-        let standing = format!("{standing}, {started}");
-        table.row([run.short.clone(), run.scenario.clone(), standing]);
+    for run in runs.take(MAX_CANDIDATES) {
+        let (status, started) = (phrases::standing(run), phrases::ago(now, run.started_at));
+        table.row([run.short.clone(), run.scenario.clone(), format!("{status}, {started}")]);
     }
     format!("{head}:\n{}", table.render(None))
 }

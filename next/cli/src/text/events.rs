@@ -74,13 +74,13 @@ impl Observer for EventStream<'_> {
             // Readers can count the rows.
             RunEvent::Created { .. } | RunEvent::Compiling { .. } | RunEvent::Progress { .. } => {}
             RunEvent::Stopping { signal, by, in_flight } => {
-                self.print(Event::Stopping { signal: *signal, by: *by, in_flight: *in_flight })
+                self.print(Event::Stopping { signal: *signal, by: *by, in_flight: *in_flight });
             }
             RunEvent::Paused { by } => self.print(Event::Paused { by: *by }),
             RunEvent::Unpaused => self.print(Event::Unpaused),
             RunEvent::Notice(text) => self.print(Event::Notice { text }),
             RunEvent::Finished { manifest, directory, took } => {
-                self.finished(manifest, directory, took.as_millis() as u64)
+                self.finished(manifest, directory, took.as_millis() as u64);
             }
         }
     }

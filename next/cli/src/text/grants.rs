@@ -1,4 +1,4 @@
-//! What providers are granted, ask for and were denied, as lines that can be pasted into a scenario.
+//! Grants of providers: given, requested and denied, as lines to paste into a scenario.
 
 use std::collections::BTreeSet;
 
@@ -17,20 +17,17 @@ use runner_report::{Denials, not_granted, table_with};
 
 use super::style;
 
-/// The tables of a run's providers that are granted something.
+/// Formats the grants of a run's providers as TOML tables. Providers without grants are left out.
 pub fn tables(providers: &[ManifestProvider]) -> Vec<String> {
-    let tables = providers.iter();
-    let tables = tables.flat_map(|provider| table(&provider.name, &provider.grants));
-    tables.collect()
+    providers.iter().flat_map(|provider| table(&provider.name, &provider.grants)).collect()
 }
 
 fn table(provider: &str, grants: &Grants) -> Vec<String> {
     let lines = GrantsToml::from(grants).table(provider);
-    let lines = lines.iter().map(|line| visible_line(line).into_owned());
-    lines.collect()
+    lines.iter().map(|line| visible_line(line).into_owned()).collect()
 }
 
-/// What a run would be: each provider with what it is granted, and what it asks for beyond that.
+/// Formats the head of a dry run: its size, and each provider with its grants and the requests beyond them.
 pub fn preview(preview: &Preview) -> Vec<String> {
     let mut lines = vec![format!(
         "{}: {} on {}, {} at a time",
@@ -39,13 +36,13 @@ pub fn preview(preview: &Preview) -> Vec<String> {
         plural(preview.providers.len() as u64, "provider", "providers"),
         preview.jobs,
     )];
-    let missing = &preview.missing_secrets;
-    let providers = preview.providers.iter();
-    lines.extend(providers.flat_map(|provider| previewed(provider, missing)));
+    for provider in &preview.providers {
+        lines.extend(preview_provider(provider, &preview.missing_secrets));
+    }
     lines
 }
 
-fn previewed(provider: &ManifestProvider, missing: &BTreeSet<String>) -> Vec<String> {
+fn preview_provider(provider: &ManifestProvider, missing: &BTreeSet<String>) -> Vec<String> {
     let limits = &provider.limits;
     let scratch = match limits.scratch {
         0 => String::new(),
@@ -60,7 +57,7 @@ fn previewed(provider: &ManifestProvider, missing: &BTreeSet<String>) -> Vec<Str
     )];
     let table = table(&provider.name, &provider.grants);
     if table.is_empty() {
-        lines.push("  is granted nothing".to_owned());
+        lines.push("  grants: none".to_owned());
     }
     lines.extend(table.iter().map(|line| format!("  {line}")));
     for name in missing.intersection(&provider.grants.secret_names()) {
@@ -71,10 +68,10 @@ fn previewed(provider: &ManifestProvider, missing: &BTreeSet<String>) -> Vec<Str
     let (requests, wanted) = not_granted(requests, &provider.grants);
     if !requests.is_empty() {
         let requests = visible_line(&requests.join(", ")).into_owned();
-        lines.push(format!("  asks for more than it is granted: {requests}"));
+        lines.push(format!("  requests, not granted: {requests}"));
     }
     if wanted != provider.grants {
-        lines.push("  the scenario grants it with".to_owned());
+        lines.push("  to grant them, write in the scenario:".to_owned());
         let table = self::table(&provider.name, &wanted);
         lines.extend(table.iter().map(|line| format!("    {line}")));
         let mut folders = wanted.fs.iter();
@@ -87,33 +84,32 @@ fn previewed(provider: &ManifestProvider, missing: &BTreeSet<String>) -> Vec<Str
     lines
 }
 
-/// What was denied, and how to grant all of it at once beside what is granted; no line of nothing.
+/// Formats what was denied, and for each provider a table that grants it in addition to its grants. Empty if nothing was.
 pub fn denials(denials: &Denials, providers: &[ManifestProvider]) -> String {
     if denials.is_empty() {
         return String::new();
     }
     let mut lines = vec![style::bold("denied:")];
     for (provider, denials) in denials.by_provider() {
-        let told = &denials[..denials.len().min(Denials::MAX_TOLD)];
+        let shown = &denials[..denials.len().min(Denials::MAX_TOLD)];
         let name = visible_line(provider);
-        for denial in told {
+        for denial in shown {
             let times = match denial.count {
                 1 => String::new(),
                 count => format!(", in {count} attempts"),
             };
             lines.push(format!("  {name}: {}{times}", visible_line(&denial.what)));
         }
-        if denials.len() > told.len() {
+        if denials.len() > shown.len() {
             lines.push(format!("  {name}: … and more"));
         }
         let granted = providers.iter().find(|known| known.name == provider);
-        let nothing = Grants::default();
-        let granted = granted.map_or(&nothing, |known| &known.grants);
-        let table = table_with(provider, granted, told);
+        let none = Grants::default();
+        let granted = granted.map_or(&none, |known| &known.grants);
+        let table = table_with(provider, granted, shown);
         if !table.is_empty() {
-            lines.push("    to allow it, the scenario grants".to_owned());
-            let table = table.iter();
-            lines.extend(table.map(|line| format!("      {}", visible_line(line))));
+            lines.push("    to allow it, write in the scenario:".to_owned());
+            lines.extend(table.iter().map(|line| format!("      {}", visible_line(line))));
         }
     }
     lines.join("\n")

@@ -1,36 +1,35 @@
-//! Lines and tables that fit a width. Colours (`ESC [ … m`) have no width.
+//! Lines and tables that fit a width. Colours (`ESC [ … m`) take no columns.
 
 use std::iter::repeat_n;
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// Columns that a text on one line takes at most: not every terminal joins emoji to one.
+/// Returns the most columns that a line takes: some terminals draw the emoji of a joined sequence one by one.
 pub fn width(text: &str) -> usize {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return text.len();
     }
-    let apart = |piece: &str| piece.chars().filter_map(|one| one.width()).sum();
+    let unjoined = |piece: &str| piece.chars().filter_map(|one| one.width()).sum();
     pieces(text)
         .filter(|(_, is_style)| !is_style)
-        .map(|(piece, _)| piece.width().max(apart(piece)))
+        .map(|(piece, _)| piece.width().max(unjoined(piece)))
         .sum()
 }
 
-/// The text, or its beginning and `…` if it takes more columns.
+/// Returns the text, cut and ended with `…` if it takes more than `columns`.
 pub fn cut(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
     }
     let (kept, rest) = text.split_at(split_at(text, columns.saturating_sub(1)));
-    // Colours behind the cut stay, so that they end.
-    let colours = pieces(rest).filter(|(_, is_style)| *is_style);
+    // The colours after the cut stay, because one of them is the reset.
+    let colours = pieces(rest).filter(|(_, is_style)| *is_style).map(|(colour, _)| colour);
     let mark = if columns > 0 { "…" } else { "" };
-    let parts = [kept, mark].into_iter();
-    parts.chain(colours.map(|(colour, _)| colour)).collect()
+    [kept, mark].into_iter().chain(colours).collect()
 }
 
-/// Breaks lines between words, so that none takes more columns. Words that are longer than a line are broken too. What
-/// follows on a new line is indented by two more than its line.
+/// Wraps lines between words to at most `columns`, and at least 20. Words that fit no line are split. Continued lines are
+/// indented, see [`hanging`].
 pub fn wrap(text: &str, columns: usize) -> String {
     let lines = text.split('\n').map(|line| wrap_line(line, columns.max(20)));
     lines.collect::<Vec<_>>().join("\n")
@@ -41,16 +40,16 @@ fn wrap_line(line: &str, columns: usize) -> String {
         return line.to_owned();
     }
     let indent = hanging(line, columns / 2);
-    let (mut wrapped, mut at) = (String::new(), 0);
+    let (mut wrapped, mut column) = (String::new(), 0);
     for mut word in words(line) {
         loop {
             let wide = width(word.trim_end());
-            if at + wide <= columns {
+            if column + wide <= columns {
                 break;
             }
-            let room = columns.saturating_sub(at);
-            if wide + indent > columns && (at <= indent || room > columns / 3) {
-                // It fits no line: as much of it as there is room for, but no scrap of it.
+            let room = columns.saturating_sub(column);
+            if wide + indent > columns && (column <= indent || room > columns / 3) {
+                // The word fits no line. A third of a line is room enough for its first part; less would look like a scrap.
                 let split = split_word(word, room);
                 wrapped.push_str(&word[..split]);
                 word = &word[split..];
@@ -58,17 +57,17 @@ fn wrap_line(line: &str, columns: usize) -> String {
             wrapped.truncate(wrapped.trim_end_matches(' ').len());
             wrapped.push('\n');
             wrapped.extend(repeat_n(' ', indent));
-            at = indent;
+            column = indent;
         }
         wrapped.push_str(word);
-        at += width(word);
+        column += width(word);
     }
     wrapped.truncate(wrapped.trim_end_matches(' ').len());
     wrapped
 }
 
-/// Columns before what follows on a new line: as many as are before the text if the line has a title and two spaces, else two
-/// more than are before the line.
+/// Returns the indent of continued lines: the column of the text after a title and two spaces if that is at most `most`, else
+/// two more than the line's own indent.
 fn hanging(line: &str, most: usize) -> usize {
     let lead = line.len() - line.trim_start_matches(' ').len();
     let text = line[lead..].find("  ").map(|title| {
@@ -78,7 +77,7 @@ fn hanging(line: &str, most: usize) -> usize {
     text.filter(|columns| *columns <= most).unwrap_or(most.min(lead + 2))
 }
 
-/// Words with the spaces behind them. A number and the word behind it are one.
+/// Splits a line into words with the spaces after them. A number and the word after it stay together, as in `20 ms`.
 fn words(line: &str) -> impl Iterator<Item = &str> {
     let (mut last, mut has_number) = (' ', false);
     line.split_inclusive(move |character| {
@@ -90,14 +89,14 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Splits a word that fits no line: behind a mark in its second half that fits, else wherever the line ends.
+/// Returns where to split a word that fits no line: after a mark in the second half of `columns`, else at `columns`.
 fn split_word(word: &str, columns: usize) -> usize {
     let end = split_at(word, columns);
     let mark = word[..end].rfind(['/', '-', '_', '@', ',', '&']);
     mark.map_or(end, |mark| if mark > end / 2 { mark + 1 } else { end })
 }
 
-/// The byte behind the characters that fit these columns.
+/// Returns the byte after the characters that fit into `columns`.
 fn split_at(word: &str, columns: usize) -> usize {
     let (mut at, mut left) = (0, columns);
     for (piece, is_style) in pieces(word) {
@@ -117,7 +116,7 @@ fn split_at(word: &str, columns: usize) -> usize {
     at
 }
 
-/// Splits a text into colours, which are `true`, and what is between them.
+/// Splits a text into colours, with `true`, and the texts between them.
 pub fn pieces(text: &str) -> impl Iterator<Item = (&str, bool)> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -137,7 +136,7 @@ pub fn pieces(text: &str) -> impl Iterator<Item = (&str, bool)> {
     })
 }
 
-/// Bytes of the colour that a text begins with.
+/// Returns the length of the colour at the start of a text, or 0.
 fn style_length(text: &str) -> usize {
     let Some(codes) = text.strip_prefix("\u{1b}[") else {
         return 0;
@@ -149,33 +148,31 @@ fn style_length(text: &str) -> usize {
     }
 }
 
-/// A table of lines with `N` columns: a title, with `>` behind it if cells stand at the right, and a rank. Columns with a rank are
-/// left out if their cells are empty, and where there is no room for all, those with the highest first.
+/// A table with `N` columns, each with a title and a rank. A title that ends with `>` aligns its cells to the right. Columns
+/// with a rank above 0 are left out if all their cells are empty, and for lack of room, the highest rank first.
 pub struct Table<const N: usize> {
     columns: [(&'static str, u8); N],
     rows: Vec<[String; N]>,
 }
 
-/// Between two columns.
+/// Spaces between two columns.
 const GAP: usize = 2;
-/// What a column is cut to before others are left out.
+/// Width that a column is cut to before another is left out.
 const WIDE: usize = 24;
-/// What a column is not cut below.
+/// Width that a column is never cut below.
 const NARROWEST: usize = 8;
 
 impl<const N: usize> Table<N> {
-    /// A table with these columns. A screen shows no ` (…)` of a title.
+    /// Creates a table with these columns. On a screen, a ` (…)` at the end of a title is left out.
     pub fn new(columns: [(&'static str, u8); N]) -> Self {
-        let rows = Vec::new();
-        Self { columns, rows }
+        Self { columns, rows: Vec::new() }
     }
 
-    /// Adds a row.
     pub fn row(&mut self, cells: [String; N]) {
         self.rows.push(cells);
     }
 
-    /// Lays the table out, within this many columns of a screen if there is one. Without a title there is no line of titles.
+    /// Renders the table, within the columns of a screen if there is one. If all titles are empty, it has no line of titles.
     pub fn render(&self, screen: Option<usize>) -> String {
         let titles = self.columns.map(|(title, _)| {
             let title = title.trim_end_matches('>');
@@ -183,8 +180,7 @@ impl<const N: usize> Table<N> {
             format!("\u{1b}[2m{}\u{1b}[0m", short.map_or(title, |(short, _)| short))
         });
         let has_titles = titles.iter().any(|title| width(title) > 0);
-        let lines = std::iter::once(&titles).filter(|_| has_titles);
-        let lines = lines.chain(&self.rows);
+        let lines = std::iter::once(&titles).filter(|_| has_titles).chain(&self.rows);
         let has_cells = |index: &usize| {
             let (_, rank) = self.columns[*index];
             rank == 0 || self.rows.iter().any(|row| !row[*index].is_empty())
@@ -195,11 +191,10 @@ impl<const N: usize> Table<N> {
         if let Some(screen) = screen {
             self.fit(&mut widths, screen);
         }
-        let lines: Vec<_> = lines.map(|row| self.line(row, &widths)).collect();
-        lines.join("\n")
+        lines.map(|row| self.line(row, &widths)).collect::<Vec<_>>().join("\n")
     }
 
-    /// Leaves columns out, then cuts the widest, until all fit.
+    /// Leaves columns out and then cuts the widest, until the rest fits.
     fn fit(&self, widths: &mut Vec<(usize, usize)>, screen: usize) {
         let is_over = |widths: &[(usize, usize)], most: usize| {
             let columns = widths.iter().map(|(_, width)| GAP + most.min(*width));
@@ -227,10 +222,8 @@ impl<const N: usize> Table<N> {
         for (index, columns) in widths {
             let cell = cut(&cells[*index], *columns);
             let space = columns.saturating_sub(width(&cell));
-            let (before, after) = match self.columns[*index].0.ends_with('>') {
-                true => (space, 0),
-                false => (0, space),
-            };
+            let is_right = self.columns[*index].0.ends_with('>');
+            let (before, after) = if is_right { (space, 0) } else { (0, space) };
             text.extend(repeat_n(' ', before));
             text.push_str(&cell);
             text.extend(repeat_n(' ', after + GAP));

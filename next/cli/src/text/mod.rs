@@ -1,17 +1,15 @@
-//! What commands print with: the printer, colours, layout, words, and the texts that several commands share.
+//! Output: the printer, colours, layout, and the texts that several commands share.
 
 mod error;
 pub mod events;
-pub mod failures;
 pub mod grants;
 mod layout;
-pub mod out;
-pub mod page;
+mod out;
 pub mod progress;
-pub mod screen;
 pub mod style;
 pub mod summary;
+pub mod trials;
 
 pub use error::CommandError;
 pub use layout::Table;
-pub use out::Out;
+pub use out::{Lines, Out};

@@ -1,7 +1,7 @@
-//! The printer: results to standard output, messages and progress to standard error.
+//! The printer: results go to standard output, messages and progress to standard error.
 //!
-//! A reader that has gone, such as `head`, is no error: what is printed to it is dropped. Standard output that cannot be
-//! written for another reason is lost: nothing more is printed there, and the command ends with exit code 7.
+//! If the reader of standard output is gone, such as `head`, output is dropped without an error. If standard output cannot be
+//! written for another reason, nothing more is written to it, and the exit code is 7.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -17,23 +17,23 @@ use runner_model::{exit::Exit, visible::visible};
 use runner_report::json;
 use serde::Serialize;
 
-use super::{CommandError, layout, style};
+use super::{layout, style};
 
-/// Columns of a terminal that does not say how many it has.
-const COLUMNS: usize = 80;
-/// Bytes of lines that are printed at once.
-const AT_ONCE: usize = 64 << 10;
+/// Columns of a terminal that does not report its size.
+const DEFAULT_COLUMNS: usize = 80;
+/// Bytes of lines that [`Lines`] collects before it prints them.
+const LINES_BYTES: usize = 64 << 10;
 
 /// Standard output and standard error.
 #[derive(Default)]
 pub struct Out {
     bar: RefCell<Option<ProgressBar>>,
-    lost: RefCell<Option<io::Error>>,
+    write_error: RefCell<Option<io::Error>>,
     is_reader_gone: Cell<bool>,
 }
 
 impl Out {
-    /// Prints lines of results, broken between words where the terminal ends.
+    /// Prints lines of results, wrapped to the terminal's width.
     pub fn data(&self, text: &str) {
         let mut text = fitted(text, self.columns());
         text.push('\n');
@@ -44,38 +44,35 @@ impl Out {
     pub fn document(&self, document: &impl Serialize) {
         let mut stdout = io::BufWriter::new(io::stdout().lock());
         let written = json::write_document(&mut stdout, document).map_err(io::Error::from);
-        self.note(written.and_then(|()| stdout.flush()));
+        self.record(written.and_then(|()| stdout.flush()));
     }
 
-    /// Prints a document: as JSON, or in words.
-    pub fn answer<D: Serialize>(&self, is_json: bool, document: &D, words: impl FnOnce(&D)) {
-        match is_json {
-            true => self.document(document),
-            false => words(document),
-        }
+    /// Prints a document as JSON, or calls `print`.
+    pub fn document_or<D: Serialize>(&self, is_json: bool, document: &D, print: impl FnOnce(&D)) {
+        if is_json { self.document(document) } else { print(document) }
     }
 
-    /// Prints a value as a line of JSON.
+    /// Prints a value as one line of JSON.
     pub fn json_line(&self, value: &impl Serialize) {
         let line = json::one_line(value) + "\n";
         self.write(line.as_bytes());
     }
 
-    /// Prints lines of which there may be millions, many at once: of results, or of JSON.
+    /// Returns a buffered printer of lines, for up to millions of them.
     pub fn lines(&self, is_json: bool) -> Lines<'_> {
         Lines { out: self, is_json, columns: self.columns(), text: String::new() }
     }
 
-    /// Prints a message.
+    /// Prints a message, above the progress bar if there is one.
     pub fn talk(&self, text: &str) {
         let text = fitted(text, message_columns());
         self.around_bar(|| {
-            // Where standard error cannot be written, nobody can be told.
+            // A failure has no place where it could be reported.
             let _ = writeln!(anstream::stderr().lock(), "{text}");
         });
     }
 
-    /// Prints what to type next, or something as unimportant.
+    /// Prints a message in dim text, such as the command to type next.
     pub fn hint(&self, text: &str) {
         self.talk(&style::dim(text));
     }
@@ -85,15 +82,10 @@ impl Out {
         self.talk(&format!("{} {}", style::warning("warning:"), visible(text)));
     }
 
-    /// Prints why a command could not do its work.
-    pub fn error(&self, error: &CommandError) {
-        self.talk(error.text());
-    }
-
-    /// The exit code: 7 where results were lost, unless a worse end is to be told.
+    /// Returns the exit code: 7 in place of 0 and 1 if results could not be written.
     pub fn exit(&self, exit: Exit) -> Exit {
-        let lost = self.lost.borrow();
-        let Some(error) = &*lost else { return exit };
+        let write_error = self.write_error.borrow();
+        let Some(error) = &*write_error else { return exit };
         self.talk(&format!("{} cannot write to standard output: {error}", style::error("error:")));
         match exit {
             Exit::Success | Exit::Bad => Exit::Storage,
@@ -101,24 +93,24 @@ impl Out {
         }
     }
 
-    /// Tells whether the reader of standard output has gone or cannot be written to: a command that follows ends then.
-    pub fn is_unread(&self) -> bool {
-        self.is_reader_gone.get() || self.lost.borrow().is_some()
+    /// Returns whether standard output can no longer be written. A command that follows a run ends then.
+    pub fn is_closed(&self) -> bool {
+        self.is_reader_gone.get() || self.write_error.borrow().is_some()
     }
 
-    /// Columns of the terminal that results go to; `None` if they go elsewhere, and nothing is to be left out.
+    /// Returns the columns of standard output. `None` if it is not a terminal: then nothing is shortened.
     pub fn columns(&self) -> Option<usize> {
         columns(&io::stdout())
     }
 
-    /// Draws a bar below all lines, until it is taken away with `None`.
+    /// Draws a bar below all lines. `None` removes it.
     pub fn set_bar(&self, bar: Option<ProgressBar>) {
         if let Some(old) = self.bar.replace(bar) {
             old.finish_and_clear();
         }
     }
 
-    /// From now on panics are reported as what they are. Their texts may be a guest's.
+    /// Installs a hook that reports panics as bugs. A panic's text may contain a guest's text, so it is escaped.
     pub fn report_panics(&self) {
         panic::set_hook(Box::new(|panic| {
             let backtrace = Backtrace::capture();
@@ -144,21 +136,18 @@ impl Out {
     }
 
     fn write(&self, bytes: &[u8]) {
-        if self.lost.borrow().is_none() && !self.is_reader_gone.get() {
+        if !self.is_closed() {
             let mut stdout = io::stdout().lock();
-            self.note(stdout.write_all(bytes).and_then(|()| stdout.flush()));
+            self.record(stdout.write_all(bytes).and_then(|()| stdout.flush()));
         }
     }
 
-    fn note(&self, written: io::Result<()>) {
-        match written {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.is_reader_gone.set(true);
-            }
-            Err(error) => {
-                self.lost.borrow_mut().get_or_insert(error);
-            }
+    fn record(&self, written: io::Result<()>) {
+        let Err(error) = written else { return };
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            self.is_reader_gone.set(true);
+        } else {
+            self.write_error.borrow_mut().get_or_insert(error);
         }
     }
 
@@ -170,7 +159,7 @@ impl Out {
     }
 }
 
-/// Lines that are printed many at once; what is left is printed when this is dropped.
+/// A buffered printer of lines. Dropping it prints the rest.
 pub struct Lines<'a> {
     out: &'a Out,
     is_json: bool,
@@ -179,19 +168,18 @@ pub struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// Adds a line.
     pub fn add(&mut self, line: &str) {
-        match self.is_json {
-            true => self.text.push_str(line),
-            false => self.text.push_str(&fitted(line, self.columns)),
+        if self.is_json {
+            self.text.push_str(line);
+        } else {
+            self.text.push_str(&fitted(line, self.columns));
         }
         self.text.push('\n');
-        if self.text.len() > AT_ONCE {
+        if self.text.len() > LINES_BYTES {
             self.flush();
         }
     }
 
-    /// Prints what was added.
     pub fn flush(&mut self) {
         if !self.text.is_empty() {
             self.out.print(&std::mem::take(&mut self.text));
@@ -205,15 +193,11 @@ impl Drop for Lines<'_> {
     }
 }
 
-/// Breaks lines where a screen ends, and makes visible what would steer it, other than colours: those of others are
-/// visible already.
-fn fitted(text: &str, columns: Option<usize>) -> String {
+/// Wraps lines to a screen, and escapes control characters. Colours stay: those in the texts of guests were escaped before.
+pub fn fitted(text: &str, columns: Option<usize>) -> String {
     let mut safe = String::with_capacity(text.len());
     for (piece, is_style) in layout::pieces(text) {
-        match is_style {
-            true => safe.push_str(piece),
-            false => safe.push_str(&visible(piece)),
-        }
+        safe.push_str(&if is_style { piece.into() } else { visible(piece) });
     }
     match columns {
         Some(columns) => layout::wrap(&safe, columns),
@@ -221,12 +205,11 @@ fn fitted(text: &str, columns: Option<usize>) -> String {
     }
 }
 
-/// Columns of the terminal that messages go to.
+/// Returns the columns of standard error. `None` if it is not a terminal.
 pub fn message_columns() -> Option<usize> {
     columns(&io::stderr())
 }
 
-/// Whether messages are coloured.
 pub fn has_coloured_messages() -> bool {
     AutoStream::choice(&io::stderr()) != ColorChoice::Never
 }
@@ -237,7 +220,8 @@ fn columns(stream: &(impl AsFd + io::IsTerminal)) -> Option<usize> {
     }
     let size = rustix::termios::tcgetwinsize(stream);
     let columns = size.map(|size| usize::from(size.ws_col)).ok();
-    let said = || std::env::var("COLUMNS").ok()?.parse().ok();
-    let columns = columns.filter(|columns| *columns > 0).or_else(said);
-    columns.filter(|columns| *columns > 0).or(Some(COLUMNS))
+    // Serial consoles and some containers report 0 columns.
+    let columns = columns.filter(|columns| *columns > 0);
+    let columns = columns.or_else(|| std::env::var("COLUMNS").ok()?.parse().ok());
+    columns.filter(|columns| *columns > 0).or(Some(DEFAULT_COLUMNS))
 }

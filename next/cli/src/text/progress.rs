@@ -1,4 +1,4 @@
-//! How far a run is, while it goes on: a bar at the foot of a terminal, a line every 10 seconds elsewhere.
+//! Progress of a run: a bar below the other lines of a terminal, elsewhere a line every 10 seconds.
 
 use std::time::{Duration, Instant};
 
@@ -8,24 +8,22 @@ use runner_report::phrases;
 
 use super::{Out, layout::cut, out::message_columns};
 
-/// How often a line comes where there is no terminal.
-const BEAT: Duration = Duration::from_secs(10);
-/// What a rate is counted over at least.
+/// Interval between lines if there is no terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// Time before a rate is shown.
 const RATE_AFTER: Duration = Duration::from_secs(2);
-/// Columns of the bar itself.
-const BAR: usize = 24;
+const BAR_COLUMNS: usize = 24;
 
-/// How far a run is.
 pub struct Progress<'a> {
     out: &'a Out,
     bar: Option<ProgressBar>,
-    told: Instant,
-    /// When the first update came, and the trials that were done then.
-    began: Option<(Instant, u64)>,
+    last_line: Instant,
+    /// Time of the first update, and the trials that were done before it.
+    start: Option<(Instant, u64)>,
 }
 
 impl<'a> Progress<'a> {
-    /// Begins to show progress; the bar comes with the first update.
+    /// Starts to show progress. The bar appears with the first update.
     pub fn new(out: &'a Out) -> Self {
         let bar = message_columns().map(|_| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
@@ -35,18 +33,17 @@ impl<'a> Progress<'a> {
             bar
         });
         out.set_bar(bar.clone());
-        Self { out, bar, told: Instant::now(), began: None }
+        Self { out, bar, last_line: Instant::now(), start: None }
     }
 
-    /// Says what is being done before there are trials to count.
-    pub fn say(&mut self, what: &str) {
+    /// Shows the current step before there are trials to count.
+    pub fn show(&mut self, step: &str) {
         match (&self.bar, message_columns()) {
-            (Some(bar), Some(columns)) => bar.set_message(cut(what, columns - 1)),
-            _ => self.out.talk(what),
+            (Some(bar), Some(columns)) => bar.set_message(cut(step, columns - 1)),
+            _ => self.out.talk(step),
         }
     }
 
-    /// Shows how far the run is.
     pub fn update(
         &mut self,
         counts: &Counts,
@@ -54,25 +51,22 @@ impl<'a> Progress<'a> {
         in_flight: u64,
         waits_for_memory: bool,
     ) {
-        let more = match waits_for_memory {
-            true => "; more wait for memory",
-            false => "",
-        };
-        let done = counts.done();
-        let (began, before) = *self.began.get_or_insert((Instant::now(), done));
+        let waiting = if waits_for_memory { "; more wait for memory" } else { "" };
+        let (start, done_before) = *self.start.get_or_insert((Instant::now(), counts.done()));
         match (&self.bar, message_columns()) {
             (Some(bar), Some(columns)) => {
-                let line = line(columns, counts, planned, began.elapsed(), before);
-                bar.set_message(cut(&(line + more), columns - 1));
+                let line = bar_line(columns, counts, planned, start.elapsed(), done_before);
+                bar.set_message(cut(&(line + waiting), columns - 1));
             }
-            _ if self.told.elapsed() >= BEAT => {
-                self.told = Instant::now();
-                let said = match phrases::counts(counts) {
-                    words if words.is_empty() => "none".to_owned(),
-                    words => words,
-                };
-                self.out
-                    .talk(&format!("{done} of {planned} done: {said}; {in_flight} running{more}"));
+            _ if self.last_line.elapsed() >= LINE_INTERVAL => {
+                self.last_line = Instant::now();
+                let (done, mut counts) = (counts.done(), phrases::counts(counts));
+                if !counts.is_empty() {
+                    counts = format!(" ({counts})");
+                }
+                self.out.talk(&format!(
+                    "{done} of {planned} done{counts}; {in_flight} running{waiting}"
+                ));
             }
             _ => {}
         }
@@ -85,15 +79,21 @@ impl Drop for Progress<'_> {
     }
 }
 
-/// The line of the bar. Below 80 columns it has no rate, below 60 no bar.
-fn line(columns: usize, counts: &Counts, planned: u64, elapsed: Duration, before: u64) -> String {
+/// Formats the line of the bar. Below 80 columns it has no rate, below 60 no bar.
+pub fn bar_line(
+    columns: usize,
+    counts: &Counts,
+    planned: u64,
+    elapsed: Duration,
+    done_before: u64,
+) -> String {
     let done = counts.done();
     let mut line = format!("{}:{:02} ", elapsed.as_secs() / 60, elapsed.as_secs() % 60);
     if columns >= 60 {
-        let full = (BAR as u64 * done).checked_div(planned).unwrap_or(0) as usize;
-        let full = full.min(BAR);
+        let full = (BAR_COLUMNS as u64 * done).checked_div(planned).unwrap_or(0) as usize;
+        let full = full.min(BAR_COLUMNS);
         line.push_str(&"━".repeat(full));
-        line.push_str(&"─".repeat(BAR - full));
+        line.push_str(&"─".repeat(BAR_COLUMNS - full));
         line.push(' ');
     }
     line.push_str(&format!("{done}/{planned}"));
@@ -101,9 +101,9 @@ fn line(columns: usize, counts: &Counts, planned: u64, elapsed: Duration, before
     if !counted.is_empty() {
         line.push_str(&format!("  {counted}"));
     }
-    let made = done.saturating_sub(before);
-    if columns >= 80 && made > 0 && elapsed >= RATE_AFTER {
-        let rate = made as f64 / elapsed.as_secs_f64();
+    let new = done.saturating_sub(done_before);
+    if columns >= 80 && new > 0 && elapsed >= RATE_AFTER {
+        let rate = new as f64 / elapsed.as_secs_f64();
         let left = planned.saturating_sub(done) as f64 / rate;
         let left = show_duration(Duration::from_secs(left.ceil() as u64));
         line.push_str(&format!("  {rate:.1}/s, {left} left"));

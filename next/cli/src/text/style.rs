@@ -1,8 +1,11 @@
-//! Colours and other emphasis. What is painted is made visible first, so a guest's text cannot end or change it.
+//! Colours and other emphasis. Control characters are escaped first, so a guest's text cannot end or change its colour.
 
 use runner_model::{Outcome, visible::visible};
 
 use super::layout::pieces;
+
+/// A function that colours a text.
+pub type Paint = fn(&str) -> String;
 
 fn paint(code: &str, text: &str) -> String {
     format!("\u{1b}[{code}m{}\u{1b}[0m", visible(text))
@@ -36,18 +39,17 @@ pub fn warning(text: &str) -> String {
     paint("1;33", text)
 }
 
-/// How many ended badly; nothing of none.
-pub fn bad_count(count: u64) -> String {
-    match count {
-        0 => String::new(),
-        count => red(&count.to_string()),
-    }
+/// Formats a count in a table. 0 is empty, so that a column without counts is left out.
+pub fn count(count: u64) -> String {
+    if count == 0 { String::new() } else { count.to_string() }
 }
 
-/// The paint of a text.
-pub type Paint = fn(&str) -> String;
+/// Formats a count of failures in a table, as [`count`].
+pub fn bad_count(bad: u64) -> String {
+    if bad == 0 { String::new() } else { red(&count(bad)) }
+}
 
-/// An outcome with its sign.
+/// Formats an outcome with its sign.
 pub fn outcome(outcome: Outcome) -> String {
     let (sign, paint): (char, Paint) = match outcome {
         Outcome::Passed => ('✓', green),
@@ -59,8 +61,7 @@ pub fn outcome(outcome: Outcome) -> String {
     paint(&format!("{sign} {outcome}"))
 }
 
-/// The text without its colours.
+/// Removes the colours from a text.
 pub fn plain(text: &str) -> String {
-    let plain = pieces(text).filter(|(_, is_style)| !is_style);
-    plain.map(|(piece, _)| piece).collect()
+    pieces(text).filter(|(_, is_style)| !is_style).map(|(piece, _)| piece).collect()
 }

@@ -1,4 +1,4 @@
-//! How a run stands, in words: the line that exec, resume and show end with, and what to type next.
+//! The summary line of a run, and the commands that a user may want to type next.
 
 use std::time::Duration;
 
@@ -10,19 +10,11 @@ use super::{
     style::{self, Paint},
 };
 
-/// The status, the verdict, the counts and the time on one line.
-pub fn standing(run: &RunSummary, took: Duration) -> String {
+/// Formats status, verdict, counts and time on one line. A `took` of 0 is left out.
+pub fn line(run: &RunSummary, took: Duration) -> String {
     let (counts, planned) = (run.counts.done, run.counts.planned);
-    let took = match took.is_zero() {
-        true => String::new(),
-        false => format!(" in {}", show_duration(took)),
-    };
-    let exit = run.exit_code.map(|code| format!("; exit code {code}"));
-    let exit = exit.unwrap_or_default();
-    let counted = |counts: &Counts| match phrases::counts(counts) {
-        words if words.is_empty() => words,
-        words => format!(" ({words})"),
-    };
+    let took = if took.is_zero() { String::new() } else { format!(" in {}", show_duration(took)) };
+    let exit = run.exit_code.map(|code| format!("; exit code {code}")).unwrap_or_default();
     match (run.status, run.verdict) {
         (RunStatus::Completed, verdict) => {
             let mut others = counts;
@@ -31,18 +23,22 @@ pub fn standing(run: &RunSummary, took: Duration) -> String {
                 _ => std::mem::take(&mut others.passed),
             };
             let head = headed(run, &format!(": {count} of {planned}"));
-            format!("{head}{}{took}", counted(&others))
+            format!("{head}{}{took}", in_brackets(&others))
         }
         (RunStatus::Failed, _) => headed(run, ": could not start") + &exit,
         _ => {
             let (head, done) = (headed(run, ":"), counts.done());
-            let counted = counted(&counts);
-            format!("{head} {done} of {planned} done{counted}{took}{exit}")
+            format!("{head} {done} of {planned} done{}{took}{exit}", in_brackets(&counts))
         }
     }
 }
 
-/// The words for a run behind its sign, and more, as it is painted.
+fn in_brackets(counts: &Counts) -> String {
+    let words = phrases::counts(counts);
+    if words.is_empty() { words } else { format!(" ({words})") }
+}
+
+/// Formats the sign and the status of a run, followed by `more`, in the status's colour.
 pub fn headed(run: &RunSummary, more: &str) -> String {
     let (sign, paint): (char, Paint) = match (run.status, run.verdict) {
         (RunStatus::Completed, RunVerdict::Failed) | (RunStatus::Failed, _) => ('✗', style::red),
@@ -54,23 +50,23 @@ pub fn headed(run: &RunSummary, more: &str) -> String {
     paint(&format!("{sign} {}{more}", phrases::standing(run)))
 }
 
-/// Prints what a user may want to type next.
+/// Prints the commands that show why trials failed and that continue the run.
 pub fn print_next_steps(run: &RunSummary, root_flag: &str, out: &Out) {
     let name = &run.short;
     if run.counts.done.bad() > 0 {
         out.hint(&format!("see why: runner show {name} --failed{root_flag}"));
     }
     if run.is_resumable() {
-        // Without more of it nothing could begin.
-        let more = match run.reason {
+        // `resume` refuses a run whose budget is used up.
+        let budget = match run.reason {
             Some(Reason::Budget) => " --budget METRIC=VALUE",
             _ => "",
         };
-        out.hint(&format!("continue: runner resume {name}{root_flag}{more}"));
+        out.hint(&format!("continue: runner resume {name}{root_flag}{budget}"));
     }
 }
 
-/// A time in a table: an age on a screen, and whole elsewhere.
+/// Formats a time in a table: as an age on a screen, in full elsewhere.
 pub fn when(now: Time, time: Time, screen: Option<usize>) -> String {
     screen.map_or_else(|| phrases::clock(time), |_| phrases::ago(now, time))
 }

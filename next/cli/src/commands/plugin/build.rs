@@ -1,4 +1,4 @@
-//! `runner plugin build`: builds the plugin in a folder with the tools of its language.
+//! `runner plugin build`: builds a plugin with the tools of its language.
 
 use std::path::PathBuf;
 
@@ -16,8 +16,8 @@ use crate::{
 
 /// Build the plugin in a folder
 ///
-/// Runs the line `build` of the folder's `plugin.toml`, outside the sandbox. Tools are found in the folder first (`.venv/bin`,
-/// `node_modules/.bin`), then on the search path.
+/// Runs the line `build` of the folder's `plugin.toml`, outside the sandbox. Tools in the folder (`.venv/bin`,
+/// `node_modules/.bin`) take precedence over those on `PATH`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The folder with the plugin's source

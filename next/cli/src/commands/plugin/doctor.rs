@@ -1,4 +1,4 @@
-//! `runner plugin doctor`: says which tools that build plugins are here.
+//! `runner plugin doctor`: shows which build tools are installed.
 
 use std::path::PathBuf;
 
@@ -7,32 +7,31 @@ use serde::Serialize;
 
 use crate::{
     source_build::shell,
-    templates::{Template, Tool},
+    templates::{self, Template, Tool},
     text::{CommandError, Out, Table, style},
 };
 
-/// Show which tools that build plugins are here, and how the others are installed
+/// Show which tools for building plugins are installed, and how to install the others
 #[derive(clap::Args)]
 pub struct Args {
-    /// The folder of a plugin, which may have tools of its own
+    /// The folder of a plugin, which may have its own tools
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
-    /// Look for the tools of this language alone, and exit with 1 if one is missing
-    #[arg(long = "lang", value_name = "LANGUAGE", value_parser = super::language())]
+    /// Check only the tools of this language, and exit with 1 if one is missing
+    #[arg(long = "lang", value_name = "LANGUAGE", value_parser = templates::languages())]
     language: Option<String>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
 }
 
-/// What was found out about a tool.
 #[derive(Serialize)]
-struct Finding {
+struct ToolStatus {
     language: &'static str,
     #[serde(skip)]
-    shown: String,
+    language_name: String,
     tool: String,
-    /// None if it is not there.
+    /// `None` if the tool is missing.
     version: Option<String>,
     install: String,
 }
@@ -40,53 +39,46 @@ struct Finding {
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if !args.folder.is_dir() {
         let folder = args.folder.display();
-        return Err(CommandError::usage(format!("`{folder}` is no folder")));
+        return Err(CommandError::usage(format!("`{folder}` is not a folder")));
     }
-    let mut findings = Vec::new();
+    let mut tools = Vec::new();
     for template in Template::all() {
-        let word = template.word();
-        let wanted = args.language.as_deref();
-        if wanted.is_none_or(|language| language == word) {
-            for tool in &template.about.tools {
-                findings.push(Finding {
-                    language: word,
-                    shown: template.about.language.clone(),
-                    tool: tool.name.clone(),
-                    version: version(args, tool),
-                    install: tool.install.clone(),
-                });
-            }
+        let language = template.language();
+        if args.language.as_deref().is_none_or(|only| only == language) {
+            tools.extend(template.manifest.tools.iter().map(|tool| ToolStatus {
+                language,
+                language_name: template.manifest.language.clone(),
+                tool: tool.name.clone(),
+                version: version(args, tool),
+                install: tool.install.clone(),
+            }));
         }
     }
-    let is_complete = findings.iter().all(|finding| finding.version.is_some());
+    let is_complete = tools.iter().all(|tool| tool.version.is_some());
     if args.json {
-        out.document(&findings);
+        out.document(&tools);
     } else {
         let mut table = Table::new([("language", 0), ("tool", 0), ("version", 0)]);
-        for finding in &findings {
-            let version = match &finding.version {
-                Some(version) => version.clone(),
-                None => style::yellow("missing"),
-            };
-            table.row([finding.shown.clone(), finding.tool.clone(), version]);
+        for tool in &tools {
+            let version = tool.version.clone().unwrap_or_else(|| style::yellow("missing"));
+            table.row([tool.language_name.clone(), tool.tool.clone(), version]);
         }
         out.data(table.render(out.columns()).trim_end());
-        for finding in findings.iter().filter(|finding| finding.version.is_none()) {
-            out.hint(&format!("{}: {}", finding.tool, finding.install));
+        for tool in tools.iter().filter(|tool| tool.version.is_none()) {
+            out.hint(&format!("{}: {}", tool.tool, tool.install));
         }
     }
     Ok(if args.language.is_some() && !is_complete { Exit::Bad } else { Exit::Success })
 }
 
-/// The first version in what a tool prints: `go1.27.3` and `v20.20.2` have one too.
+/// Returns the first version in the output of a tool, such as 1.27.3 of `go1.27.3`. `None` if the tool is missing.
 fn version(args: &Args, tool: &Tool) -> Option<String> {
-    let answer = shell(&tool.check, &args.folder).output().ok()?;
-    let text = String::from_utf8_lossy(&answer.stdout).into_owned();
-    let is_number = |byte: u8| byte.is_ascii_digit() || byte == b'.';
-    let mut words = text.split(|character| !u8::try_from(character).is_ok_and(is_number));
-    let version = words.find(|word| word.contains('.') && word.len() > 2);
-    answer.status.success().then(|| match version {
-        Some(version) => version.trim_matches('.').to_owned(),
-        None => "found".to_owned(),
-    })
+    let output = shell(&tool.check, &args.folder).output().ok()?;
+    if !output.status.success() {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut numbers = text.split(|character: char| !character.is_ascii_digit() && character != '.');
+    let version = numbers.find(|number| number.contains('.') && number.len() > 2);
+    Some(version.map_or("found", |version| version.trim_matches('.')).to_owned())
 }

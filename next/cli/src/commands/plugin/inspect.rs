@@ -1,4 +1,4 @@
-//! `runner plugin inspect`: shows what a plugin is and what it needs.
+//! `runner plugin inspect`: shows the kind and the needs of a plugin.
 
 use std::iter;
 
@@ -11,18 +11,19 @@ use runner_model::{
 };
 use serde_json::json;
 
+use super::provider::provider;
 use crate::text::{CommandError, Out, style};
 
-/// Imports and exports that are shown.
+/// Imports, and exports, that are shown.
 const MAX_SHOWN: usize = 1_000;
 
-/// Show what a plugin is and what it needs
+/// Show the kind, description and needs of a plugin
 ///
-/// Prints its kind, what it says of itself, what it would like to be granted, and what it imports and exports. The exit code is
-/// 2 if the file cannot be used as a plugin.
+/// Prints its kind, its description with the grants that it requests, its imports and its exports. The exit code is 2 if the file
+/// cannot be used as a plugin.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A `.wasm` file, the folder of a plugin that is built, or `bundled:NAME`
+    /// A `.wasm` file, the folder of a built plugin, or `bundled:NAME`
     file: String,
     /// Print one JSON document
     #[arg(long)]
@@ -30,29 +31,28 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let (sha256, bytes, looked) = look(&args.file)?;
-    let described = describe(&args.file, out);
-    let (description, problem) = match described {
+    let (sha256, bytes, inspection) = look(&args.file)?;
+    let (description, problem) = match describe(&args.file, out) {
         Ok(description) => (description, None),
-        // Most commands know nothing of the JSON protocol, and need not.
-        Err(reason) if looked.kind == PluginKind::Command => {
+        // A command need not speak the JSON protocol.
+        Err(reason) if inspection.kind == PluginKind::Command => {
             out.hint(&format!("a plain command: {}", reason.message()));
             (None, None)
         }
         Err(problem) => (None, Some(problem)),
     };
     let cut = |names: &[String]| names[..names.len().min(MAX_SHOWN)].to_vec();
-    let (imports, exports) = (cut(&looked.imports), cut(&looked.exports));
-    let all = looked.imports.len() + looked.exports.len();
-    let left_out = all - imports.len() - exports.len();
+    let (imports, exports) = (cut(&inspection.imports), cut(&inspection.exports));
+    let left_out =
+        inspection.imports.len() + inspection.exports.len() - imports.len() - exports.len();
     if args.json {
         out.document(&json!({
             "v": 1,
             "plugin": args.file,
             "sha256": sha256,
             "bytes": bytes,
-            "kind": looked.kind,
-            "contract": looked.contract,
+            "kind": inspection.kind,
+            "contract": inspection.contract,
             "description": description,
             "imports": imports,
             "exports": exports,
@@ -63,15 +63,15 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         out.data(&format!(
             "{}: {}, {}",
             style::bold(&visible_line(&args.file)),
-            looked.kind,
+            inspection.kind,
             show_size(bytes)
         ));
         out.data(&format!("sha256    {sha256}"));
-        if let Some(contract) = &looked.contract {
+        if let Some(contract) = &inspection.contract {
             out.data(&format!("contract  {}", visible_line(contract)));
         }
         if let Some(description) = &description {
-            show_description(description, out);
+            print_description(description, out);
         }
         for (title, names) in [("imports", &imports), ("exports", &exports)] {
             let titles = iter::once(title).chain(iter::repeat(""));
@@ -83,20 +83,20 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             out.data(&format!("{:9} … and {left_out} more", ""));
         }
         if let Some(problem) = &problem {
-            out.error(problem);
+            out.talk(problem.text());
         }
     }
     Ok(problem.map_or(Exit::Success, |_| Exit::Usage))
 }
 
-fn show_description(about: &Description, out: &Out) {
+fn print_description(about: &Description, out: &Out) {
     let line = |title: &str, text: &str| out.data(&visible(&format!("{title:9} {text}")));
     line("name", &format!("{} {}", about.name, about.version));
     if !about.summary.is_empty() {
         line("summary", &about.summary);
     }
     for request in &about.requests {
-        line("asks for", &visible_line(request));
+        line("requests", &visible_line(request));
     }
     for (title, schema) in [("config", &about.config_schema), ("input", &about.input_schema)] {
         if let Some(schema) = schema {
@@ -105,10 +105,10 @@ fn show_description(about: &Description, out: &Out) {
     }
 }
 
-/// Lets the plugin describe itself.
+/// Loads the plugin and returns its own description.
 fn describe(file: &str, out: &Out) -> Result<Option<Description>, CommandError> {
-    let provider = Provider { protocol: Protocol::Json, ..super::provider(file)? };
-    let only = Call {
+    let provider = Provider { protocol: Protocol::Json, ..provider(file)? };
+    let describe = Call {
         provider,
         files: Default::default(),
         secret_files: Vec::new(),
@@ -116,11 +116,11 @@ fn describe(file: &str, out: &Out) -> Result<Option<Description>, CommandError> 
         task: None,
     };
     let mut described = None;
-    let mut hear = |answer: Answer<'_>| match answer {
+    let mut receive = |answer: Answer<'_>| match answer {
         Answer::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
         Answer::Described(description) => described = description,
         _ => {}
     };
-    call(only, &mut hear)?;
+    call(describe, &mut receive)?;
     Ok(described)
 }

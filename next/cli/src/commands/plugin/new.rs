@@ -10,22 +10,22 @@ use runner_report::phrases::quoted;
 
 use crate::{
     commands::write_new,
-    templates::Template,
+    templates::{self, Template},
     text::{CommandError, Out},
 };
 
-/// Write the folder of a new plugin, which builds as it is
+/// Write the folder of a new plugin that builds as it is
 ///
-/// It has source, a test, a scenario that uses it, the contract, and a README that says how to go on.
+/// The folder has source, a test, a scenario, the contract, and a README with the next steps.
 #[derive(clap::Args)]
 pub struct Args {
     /// The folder; its last part is the plugin's name
     #[arg(value_name = "NAME")]
     folder: PathBuf,
-    /// What it is written in
-    #[arg(long = "lang", value_name = "LANGUAGE", value_parser = super::language())]
+    /// The language of its source
+    #[arg(long = "lang", value_name = "LANGUAGE", value_parser = templates::languages())]
     language: String,
-    /// What it becomes [default: a component, but a command in C and Go]
+    /// The kind of plugin [default: a component, but a command in C and Go]
     #[arg(long, value_parser = ["component", "command"])]
     kind: Option<String>,
 }
@@ -33,9 +33,9 @@ pub struct Args {
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let template = template(&args.language, args.kind.as_deref())?;
     let name = name(&args.folder)?;
-    if template.about.sdk && name == "runner-sdk" {
+    if template.manifest.sdk && name == "runner-sdk" {
         return Err(CommandError::usage(
-            "`runner-sdk` cannot be the name of a plugin in Rust: the crate that it is written with is called so",
+            "choose another name: plugins in Rust use a crate that is named `runner-sdk`",
         ));
     }
     check_free(&args.folder)?;
@@ -48,7 +48,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     out.data(&format!("wrote {}", visible_line(&folder)));
     let mut next = format!("next, type:\n  cd {}", quoted(&folder));
     let own = ["runner plugin build", "runner exec scenario.toml"];
-    for step in template.about.steps.iter().map(String::as_str).chain(own) {
+    for step in template.manifest.steps.iter().map(String::as_str).chain(own) {
         next.push_str(&format!("\n  {step}"));
     }
     out.hint(&next);
@@ -58,21 +58,21 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 fn template(language: &str, kind: Option<&str>) -> Result<Template, CommandError> {
     let kind = kind.and_then(PluginKind::parse);
     let mut templates = Template::all();
-    templates.retain(|template| template.word() == language);
-    let known: Vec<_> =
-        templates.iter().map(|template| format!("`--kind {}`", template.about.kind)).collect();
-    templates
-        .into_iter()
-        .find(|template| kind.is_none_or(|kind| template.about.kind == kind))
-        .ok_or_else(|| {
-            let known = known.join(" and ");
-            CommandError::usage(format!(
-                "there is no such template for `--lang {language}`; there is {known}"
-            ))
-        })
+    templates.retain(|template| template.language() == language);
+    let has_kind = |template: &Template| kind.is_none_or(|kind| template.manifest.kind == kind);
+    if let Some(place) = templates.iter().position(has_kind) {
+        return Ok(templates.swap_remove(place));
+    }
+    let Some(template) = templates.pop() else {
+        return Err(CommandError::usage(format!("no template for `--lang {language}`")));
+    };
+    Err(CommandError::usage(format!(
+        "plugins in {} are {}s; leave out `--kind`",
+        template.manifest.language, template.manifest.kind
+    )))
 }
 
-/// Takes the last part of a path for the name of a plugin.
+/// Returns the last part of a path, if it is a valid name.
 fn name(folder: &Path) -> Result<String, CommandError> {
     let name = folder.file_name().unwrap_or(folder.as_os_str());
     let name = name.to_string_lossy();
@@ -84,11 +84,11 @@ fn name(folder: &Path) -> Result<String, CommandError> {
         return Ok(name.into_owned());
     }
     Err(CommandError::usage(format!(
-        "`{name}` cannot be a plugin's name, which is of lower-case letters, digits and `-`, begins with a letter, and is at most 64 long"
+        "invalid plugin name `{name}`: use lower-case letters, digits and `-`, start with a letter, at most 64 characters"
     )))
 }
 
-/// Makes sure that the folder is empty, or can be made.
+/// Checks that the folder is empty or missing.
 fn check_free(folder: &Path) -> Result<(), CommandError> {
     let shown = folder.display();
     let is_free = match fs::read_dir(folder) {
@@ -104,6 +104,6 @@ fn check_free(folder: &Path) -> Result<(), CommandError> {
         return Ok(());
     }
     Err(CommandError::usage(format!(
-        "`{shown}` is there already, and is no empty folder; choose another name"
+        "`{shown}` already exists and is not an empty folder; choose another name"
     )))
 }

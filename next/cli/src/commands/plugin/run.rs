@@ -1,4 +1,4 @@
-//! `runner plugin run`: calls a plugin once, and shows all that comes of it.
+//! `runner plugin run`: calls a plugin once, outside a run.
 
 use std::{
     collections::BTreeMap,
@@ -20,24 +20,25 @@ use runner_model::{
     test::Attachment,
     visible::{visible, visible_line},
 };
+use runner_report::call_sections;
 use serde_json::{Value, json, value::RawValue};
 use tempfile::NamedTempFile;
 
-use super::grants;
+use super::provider::{grants, limits, provider};
 use crate::{
     args::{duration, number, secret_file},
     commands::write_new,
-    text::{CommandError, Out, page::call_page, style},
+    text::{CommandError, Out, trials},
 };
 
-/// Call a plugin and show everything that comes of it
+/// Call a plugin once and show the reply
 ///
-/// The call is that of a run: a fresh sandbox with nothing in it but what is granted here, the same limits, and a deadline. The
-/// reply goes to standard output; what it said, what it was denied and what it used to standard error. The exit code is 0 if
-/// it replied and did not say that the test failed, and 1 if it said so, replied with an error, broke or took too long.
+/// The plugin is called as in a run: in a fresh sandbox with only the grants given here, with the same limits and a deadline. The
+/// reply goes to standard output; logs, denied calls and resource use go to standard error. The exit code is 0 if the plugin
+/// replied without the verdict `fail`, and 1 if it replied with it, returned an error, crashed or timed out.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A `.wasm` file, the folder of a plugin that is built, or `bundled:NAME`
+    /// A `.wasm` file, the folder of a built plugin, or `bundled:NAME`
     file: String,
     /// The test's input: JSON, `@FILE` or `-` [default: null]
     #[arg(short, long, value_name = "JSON", allow_hyphen_values = true)]
@@ -45,34 +46,34 @@ pub struct Args {
     /// The provider's configuration: a JSON object, `@FILE` or `-` [default: {}]
     #[arg(short, long, value_name = "JSON")]
     config: Option<String>,
-    /// An attachment of the test; may be given more than once
+    /// An attachment of the test; repeatable
     #[arg(long = "file", value_name = "NAME=PATH", value_parser = attachment)]
     files: Vec<(Attachment<'static>, PathBuf)>,
-    /// The number that the plugin may take its randomness from
+    /// The seed for the plugin's random numbers
     #[arg(long, value_name = "N", value_parser = number::<u32>, default_value_t = 0)]
     seed: u32,
-    /// How long the call may take
+    /// Interrupt the call after this time
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
     timeout: Duration,
-    /// How a command is called [default: as JSON if its `describe` answers so, else plain]
+    /// The protocol of a command [default: json if its `describe` replies in it, else plain]
     #[arg(long, value_parser = ["plain", "json"])]
     protocol: Option<String>,
     /// Standard input of a plain command: a template such as `{{input.code}}`, `@FILE` or `-`
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stdin: Option<String>,
-    /// What a plain command's standard output is taken for [default: text]
+    /// Read a plain command's standard output as this [default: text]
     #[arg(long, value_parser = ["text", "trimmed", "json"])]
     output: Option<String>,
-    /// Grant something: `net=URL`, `secret=NAME`, `fs=PATH:MOUNT[:rw]` or `env=KEY=VALUE`; may be given more than once
+    /// Add a grant: `net=URL`, `secret=NAME`, `fs=PATH:MOUNT[:rw]` or `env=KEY=VALUE`; repeatable
     #[arg(long = "grant", value_name = "GRANT")]
     grants: Vec<String>,
-    /// Take secrets from this file of `NAME=VALUE` lines before the environment; may be given more than once
+    /// Read secrets from this file of `NAME=VALUE` lines before the environment; repeatable
     #[arg(long, value_name = "FILE", value_parser = secret_file)]
     secret_file: Vec<PathBuf>,
-    /// Set a limit, such as `memory=64MiB`; may be given more than once
+    /// Set a limit, such as `memory=64MiB`; repeatable
     #[arg(long = "limit", value_name = "KEY=VALUE")]
     limits: Vec<String>,
-    /// Write its artifacts into this folder, which is made; nothing is written over
+    /// Write artifacts into this folder, which is created; no file is overwritten
     #[arg(long, value_name = "DIR")]
     artifacts: Option<PathBuf>,
     /// Print one JSON document
@@ -83,113 +84,110 @@ pub struct Args {
     args: Vec<Template>,
 }
 
-/// What is called, and with what.
+/// The call, apart from its protocol.
 struct Request {
     provider: Provider,
     input: Value,
     files: Vec<(Attachment<'static>, PathBuf)>,
-    /// What standard input was, on disk as long as this is.
+    /// The file of a command's standard input. Dropping it removes the file.
     _stdin: Option<NamedTempFile>,
 }
 
-/// What came of the call.
+/// The row, logs and artifacts of a call.
 #[derive(Default)]
-struct Came {
+struct Reply {
     row: Vec<u8>,
     log: Vec<u8>,
-    /// Contents by their index in the row.
+    /// Contents by index in the row.
     artifacts: BTreeMap<u32, Vec<u8>>,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let request = request(args)?;
-    let is_open = args.protocol.is_none()
+    let is_undecided = args.protocol.is_none()
         && args.stdin.is_none()
         && args.output.is_none()
         && args.args.is_empty();
     let protocol = match &args.protocol {
         Some(word) => Protocol::parse(word).unwrap_or_default(),
-        None if is_open => Protocol::Json,
+        None if is_undecided => Protocol::Json,
         None => Protocol::Plain,
     };
-    // Of components it makes no difference.
-    let called = match ask(args, &request, protocol, out) {
-        Err(_) if is_open => ask(args, &request, Protocol::Plain, out),
+    // A plain command fails in `describe`. Components ignore the protocol.
+    let called = match send(args, &request, protocol, out) {
+        Err(_) if is_undecided => send(args, &request, Protocol::Plain, out),
         called => called,
     };
-    let (end, came) = called?;
-    let why = match end {
+    let (end, reply) = called?;
+    let problem = match end {
         CallEnd::Stopped(signal) => return Ok(Exit::Signal(signal)),
-        CallEnd::Done if !came.row.is_empty() => return tell(args, &came, out),
-        CallEnd::Done => "the worker gave no answer".to_owned(),
+        CallEnd::Done if !reply.row.is_empty() => return print_reply(args, &reply, out),
+        CallEnd::Done => "the worker ended without a reply".to_owned(),
         CallEnd::Lost(how) => format!("the worker {how}"),
-        CallEnd::Late => "the worker said nothing for too long".to_owned(),
+        CallEnd::Late => "the worker did not respond in time".to_owned(),
     };
-    out.talk(&format!("{} {}", style::error("error:"), visible(&why)));
-    Ok(Exit::Bad)
+    Err(CommandError::new(Exit::Bad, problem))
 }
 
-/// Makes the call.
-fn ask(
+fn send(
     args: &Args,
     request: &Request,
     protocol: Protocol,
     out: &Out,
-) -> Result<(CallEnd, Came), CommandError> {
+) -> Result<(CallEnd, Reply), CommandError> {
     let mut provider = request.provider.clone();
     provider.protocol = protocol;
-    // No worker is trusted to keep the limits. An artifact that is cut is not whole.
+    // A worker may have been taken over by its guest, so its limits are enforced here again. An artifact that this cuts fails
+    // the check of its digest.
     let mut room = provider.limits.artifacts.saturating_add(provider.limits.reply);
-    let files = request.files.iter();
-    let only = Call {
+    let request = Call {
         provider,
-        files: files.map(|(file, path)| (file.sha256, path.clone())).collect(),
+        files: request.files.iter().map(|(file, path)| (file.sha256, path.clone())).collect(),
         secret_files: args.secret_file.clone(),
         artifacts: args.artifacts.clone(),
         task: Some(task(args, request)?),
     };
-    let mut came = Came::default();
-    let mut hear = |answer: Answer<'_>| match answer {
+    let mut reply = Reply::default();
+    let mut receive = |answer: Answer<'_>| match answer {
         Answer::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
         Answer::Notice(text) => out.warn(text),
         Answer::Described(_) => {}
         Answer::Artifact { index, bytes } => {
             let kept = bytes.len().min(room as usize);
             room -= kept as u64;
-            let content = came.artifacts.entry(index).or_default();
+            let content = reply.artifacts.entry(index).or_default();
             content.extend_from_slice(&bytes[..kept]);
         }
-        Answer::Report { row, log } => (came.row, came.log) = (row.to_vec(), log.to_vec()),
+        Answer::Report { row, log } => (reply.row, reply.log) = (row.to_vec(), log.to_vec()),
         Answer::Log(line) => out.hint(&visible_line(line)),
     };
-    let end = call(only, &mut hear)?;
-    Ok((end, came))
+    let end = call(request, &mut receive)?;
+    Ok((end, reply))
 }
 
 fn request(args: &Args) -> Result<Request, CommandError> {
-    let limits = grants::limits(&args.limits)?;
+    let limits = limits(&args.limits)?;
     let values = [&args.input, &args.config, &args.stdin];
-    let from_stdin = values.iter().filter(|text| text.as_deref() == Some("-"));
-    if from_stdin.count() > 1 {
+    if values.iter().filter(|text| text.as_deref() == Some("-")).count() > 1 {
         return Err(CommandError::usage(
-            "standard input can be read only once; take one of the values from a file with `@FILE`",
+            "only one value can be read from standard input; read the other one from a file: `@FILE`",
         ));
     }
     let input = json_value("--input", args.input.as_deref())?.unwrap_or(Value::Null);
     let config = json_value("--config", args.config.as_deref())?.unwrap_or_else(|| json!({}));
     if !config.is_object() {
-        return Err(CommandError::usage("`--config` is an object, as the scenario's `config`"));
+        return Err(CommandError::usage("`--config` must be a JSON object, such as {\"key\": 1}"));
     }
     let mut files = args.files.clone();
     let (mut stdin, mut stdin_file) = (None, None);
     if let Some(text) = &args.stdin {
         stdin =
-            Some(match value("--stdin", text)? {
+            Some(match read_value("--stdin", text)? {
                 Some(bytes) => {
                     let name = "standard-input";
                     let mut file = NamedTempFile::new().map_err(CommandError::failed)?;
                     file.write_all(&bytes).map_err(CommandError::failed)?;
-                    files.push((described(name, &bytes), file.path().to_owned()));
+                    files.push((describe(name, &bytes), file.path().to_owned()));
                     stdin_file = Some(file);
                     Stdin::File { file: name.into() }
                 }
@@ -205,9 +203,9 @@ fn request(args: &Args) -> Result<Request, CommandError> {
             args: args.args.clone(),
             stdin,
             output: output.unwrap_or_default(),
-            grants: grants::parse(&args.grants, &limits)?,
+            grants: grants(&args.grants, &limits)?,
             limits,
-            ..super::provider(&args.file)?
+            ..provider(&args.file)?
         },
         input,
         files,
@@ -222,8 +220,8 @@ fn template(text: &str) -> Result<Template, String> {
     Ok(template)
 }
 
-/// Reads what `@FILE` or `-` stands for; any other text stands for itself.
-fn value(flag: &str, text: &str) -> Result<Option<Vec<u8>>, CommandError> {
+/// Reads the content of `@FILE` or `-`. `None` for any other text, which is the value itself.
+fn read_value(flag: &str, text: &str) -> Result<Option<Vec<u8>>, CommandError> {
     let read = if let Some(path) = text.strip_prefix('@') {
         fs::read(path)
     } else if text == "-" {
@@ -238,7 +236,7 @@ fn value(flag: &str, text: &str) -> Result<Option<Vec<u8>>, CommandError> {
 
 fn json_value(flag: &str, text: Option<&str>) -> Result<Option<Value>, CommandError> {
     let Some(text) = text else { return Ok(None) };
-    let bytes = value(flag, text)?;
+    let bytes = read_value(flag, text)?;
     let bytes = bytes.as_deref().unwrap_or(text.as_bytes());
     serde_json::from_slice(bytes).map(Some).map_err(|error| {
         CommandError::usage(format!(
@@ -248,15 +246,15 @@ fn json_value(flag: &str, text: Option<&str>) -> Result<Option<Value>, CommandEr
 }
 
 fn attachment(text: &str) -> Result<(Attachment<'static>, PathBuf), String> {
-    let (name, path) = text.split_once('=').ok_or("it is written NAME=PATH")?;
+    let (name, path) = text.split_once('=').ok_or("expected NAME=PATH")?;
     if !runner_model::row::is_file_name(name) {
-        return Err(format!("`{name}` cannot be the name of a file"));
+        return Err(format!("`{name}` is not a valid name of a file"));
     }
     let content = fs::read(path).map_err(|error| format!("cannot read {path}: {error}"))?;
-    Ok((described(name, &content), path.into()))
+    Ok((describe(name, &content), path.into()))
 }
 
-fn described(name: &str, content: &[u8]) -> Attachment<'static> {
+fn describe(name: &str, content: &[u8]) -> Attachment<'static> {
     Attachment {
         name: name.to_owned().into(),
         sha256: digest(content),
@@ -267,13 +265,13 @@ fn described(name: &str, content: &[u8]) -> Attachment<'static> {
 fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError> {
     let id = TestId::parse("call").map_err(CommandError::usage)?;
     let timeout = Micros::from(args.timeout);
-    let files = request.files.iter().map(|(file, _)| file);
+    let files: Vec<_> = request.files.iter().map(|(file, _)| file).collect();
     let line = json!({
         "id": id,
         "input": request.input,
         "providers": [0],
         "timeout": timeout,
-        "files": files.collect::<Vec<_>>(),
+        "files": files,
     });
     let line = line.to_string().into_bytes();
     let task = Task {
@@ -291,49 +289,48 @@ fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError>
     Ok((task, line))
 }
 
-/// Shows what came of the call, and writes its artifacts.
-fn tell(args: &Args, came: &Came, out: &Out) -> Result<Exit, CommandError> {
-    let row: RowRef<'_> = serde_json::from_slice(&came.row)
-        .map_err(|error| CommandError::failed(format!("the worker's answer: {error}")))?;
-    let first = row.artifacts.first();
-    let is_cut = first.is_some_and(|first| *first.name == *OUTPUT_ARTIFACT);
-    let whole = came.artifacts.get(&0).filter(|_| is_cut);
-    let output = row.output.as_ref();
-    let output = output.map(|output| match whole {
-        Some(whole) => serde_json::from_slice(whole),
-        None => serde_json::from_str(output.get()),
+/// Prints the reply, and writes its artifacts.
+fn print_reply(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandError> {
+    let row: RowRef<'_> = serde_json::from_slice(&reply.row)
+        .map_err(|error| CommandError::failed(format!("the worker's row is invalid: {error}")))?;
+    // An output that is too large for a row is the first artifact.
+    let is_artifact =
+        row.artifacts.first().is_some_and(|artifact| *artifact.name == *OUTPUT_ARTIFACT);
+    let output: Option<Value> = row.output.as_ref().and_then(|output| {
+        match reply.artifacts.get(&0).filter(|_| is_artifact) {
+            Some(whole) => serde_json::from_slice(whole).ok(),
+            None => serde_json::from_str(output.get()).ok(),
+        }
     });
-    let output: Option<Value> = output.and_then(Result::ok);
     if args.json {
-        let log: Option<&RawValue> = serde_json::from_slice(&came.log).ok();
-        let row: Option<&RawValue> = serde_json::from_slice(&came.row).ok();
+        let log: Option<&RawValue> = serde_json::from_slice(&reply.log).ok();
+        let row: Option<&RawValue> = serde_json::from_slice(&reply.row).ok();
         out.document(&json!({"v": 1, "row": row, "output": output, "said": log}));
     } else {
         if let Some(output) = &output {
             let text = serde_json::to_string_pretty(output).unwrap_or_default();
             out.data(&visible(&text));
         }
-        let said = serde_json::from_slice(&came.log).unwrap_or_default();
-        out.talk(&call_page(&row, &said));
+        let said = serde_json::from_slice(&reply.log).unwrap_or_default();
+        out.talk(&trials::page(&row, call_sections(&row, &said)));
     }
     if let Some(folder) = &args.artifacts {
-        write_artifacts(&row, came, folder)?;
+        write_artifacts(&row, reply, folder)?;
     }
     let is_good = matches!(row.outcome, Outcome::Passed | Outcome::Skipped);
-    Ok(match is_good && row.verdict != Some(Verdict::Fail) {
-        true => Exit::Success,
-        false => Exit::Bad,
-    })
+    let is_good = is_good && row.verdict != Some(Verdict::Fail);
+    Ok(if is_good { Exit::Success } else { Exit::Bad })
 }
 
-fn write_artifacts(row: &RowRef<'_>, came: &Came, folder: &Path) -> Result<(), CommandError> {
+fn write_artifacts(row: &RowRef<'_>, reply: &Reply, folder: &Path) -> Result<(), CommandError> {
     fs::create_dir_all(folder).map_err(|error| CommandError::cannot_write(folder, error))?;
     for (index, artifact) in (0..).zip(&row.artifacts) {
         let path = folder.join(&*artifact.name);
-        let content = came.artifacts.get(&index).map_or(&[][..], Vec::as_slice);
-        let written = match digest(content) == artifact.sha256 {
-            true => write_new(&path, content),
-            false => Err(io::Error::other("its content did not come whole")),
+        let content = reply.artifacts.get(&index).map_or(&[][..], Vec::as_slice);
+        let written = if digest(content) == artifact.sha256 {
+            write_new(&path, content)
+        } else {
+            Err(io::Error::other("its content is incomplete"))
         };
         written.map_err(|error| CommandError::cannot_write(&path, error))?;
     }

@@ -1,24 +1,34 @@
-//! `--grant`: what a plugin may touch, as the command line says it.
+//! A provider outside a scenario: a plugin with the grants and limits of the command line.
 
 use std::path::Path;
 
 use runner_model::{
-    Grants, Limits, NetGrant,
+    Grants, Limits, NetGrant, ProviderName,
     grants::{BoundSecret, FsGrant, FsMode, is_secret_name},
+    provider::Provider,
     template::Template,
 };
+use serde_json::json;
 
 use crate::text::CommandError;
 
-/// How a grant is written.
 const FORMS: &str = "a grant is `net=https://api.example.com`, `secret=API_KEY`, `secret=API_KEY,host=api.example.com,header=authorization`, `fs=fixtures:/fixtures`, `fs=work:/work:rw` or `env=LANG=C.UTF-8`";
 
-/// Reads what the command line grants; `limits` are those of the call.
-pub fn parse(texts: &[String], limits: &Limits) -> Result<Grants, CommandError> {
+/// Returns a provider of a plugin, named after its file, without grants.
+pub fn provider(file: &str) -> Result<Provider, CommandError> {
+    let stem = Path::new(file.strip_prefix("bundled:").unwrap_or(file));
+    let stem = stem.file_stem().unwrap_or_default().to_string_lossy();
+    let name = ProviderName::parse(&stem).map_or("plugin", |_| &stem);
+    let provider = json!({"name": name, "plugin": file, "config": {}, "limits": Limits::default()});
+    serde_json::from_value(provider).map_err(CommandError::usage)
+}
+
+/// Parses all `--grant`s. `limits` are those of the call: a writable folder needs `scratch`.
+pub fn grants(texts: &[String], limits: &Limits) -> Result<Grants, CommandError> {
     let mut grants = Grants::default();
     for text in texts {
         add(&mut grants, text, limits).map_err(|reason| {
-            CommandError::usage(format!("`--grant {text}` is not understood: {reason}\n{FORMS}"))
+            CommandError::usage(format!("invalid `--grant {text}`: {reason}\n{FORMS}"))
         })?;
     }
     grants.env.sort_by(|one, other| one.0.cmp(&other.0));
@@ -26,34 +36,34 @@ pub fn parse(texts: &[String], limits: &Limits) -> Result<Grants, CommandError> 
 }
 
 fn add(grants: &mut Grants, text: &str, limits: &Limits) -> Result<(), String> {
-    let (kind, what) = text.split_once('=').ok_or("it has no `=`")?;
+    let (kind, value) = text.split_once('=').ok_or("it has no `=`")?;
     match kind {
-        "net" => grants.net.push(NetGrant::parse(what)?),
-        "secret" => match BoundSecret::of_flag(what) {
+        "net" => grants.net.push(NetGrant::parse(value)?),
+        "secret" => match BoundSecret::of_flag(value) {
             Some(bound) => grants.bound_secrets.push(bound?),
-            None if is_secret_name(what) => grants.secrets.push(what.into()),
-            None => return Err("secrets are named with letters, digits and `_`".into()),
+            None if is_secret_name(value) => grants.secrets.push(value.into()),
+            None => return Err("the name of a secret has letters, digits and `_`".into()),
         },
         "fs" => {
-            let folder = folder(what, limits)?;
+            let folder = folder(value, limits)?;
             if grants.fs.iter().any(|known| known.mount == folder.mount) {
                 return Err(format!("two folders are mounted at `{}`", folder.mount));
             }
             grants.fs.push(folder);
         }
         "env" => {
-            let (name, value) = what.split_once('=').ok_or("its variable has no value")?;
+            let (name, value) = value.split_once('=').ok_or("the variable has no value")?;
             if name.is_empty() || name.contains('\0') {
-                return Err("its variable has no name".into());
+                return Err("the variable has no name".into());
             }
             if grants.env.iter().any(|(known, _)| known == name) {
-                return Err(format!("the variable `{name}` has a value already"));
+                return Err(format!("the variable `{name}` is set twice"));
             }
             let value = Template::parse(value).map_err(|error| error.to_string())?;
             value.check_roots(&["input", "config", "secret"]).map_err(|error| error.to_string())?;
             grants.env.push((name.into(), value));
         }
-        _ => return Err(format!("there is no grant `{kind}`")),
+        _ => return Err(format!("unknown grant `{kind}`")),
     }
     Ok(())
 }
@@ -63,12 +73,12 @@ fn folder(text: &str, limits: &Limits) -> Result<FsGrant, String> {
         Some(text) => (text, FsMode::ReadWrite),
         None => (text.strip_suffix(":ro").unwrap_or(text), FsMode::ReadOnly),
     };
-    let (path, mount) = text.rsplit_once(':').ok_or("its folder has no place in the guest")?;
+    let (path, mount) = text.rsplit_once(':').ok_or("the folder has no mount: write PATH:MOUNT")?;
     if !mount.starts_with('/') {
         return Err(format!("`{mount}` is not an absolute path"));
     }
     if !Path::new(path).is_dir() {
-        return Err(format!("there is no folder `{path}`"));
+        return Err(format!("the folder `{path}` does not exist"));
     }
     if mode == FsMode::ReadWrite && limits.scratch == 0 {
         return Err("a writable folder needs `--limit scratch=16MiB`".into());
@@ -76,13 +86,13 @@ fn folder(text: &str, limits: &Limits) -> Result<FsGrant, String> {
     Ok(FsGrant { path: path.into(), mount: mount.into(), mode })
 }
 
-/// Reads `--limit KEY=VALUE`.
+/// Parses all `--limit`s.
 pub fn limits(texts: &[String]) -> Result<Limits, CommandError> {
     let mut limits = Limits::default();
     for text in texts {
-        limits.set(text).map_err(|reason| {
-            CommandError::usage(format!("`--limit {text}` is not understood: {reason}"))
-        })?;
+        limits
+            .set(text)
+            .map_err(|reason| CommandError::usage(format!("invalid `--limit {text}`: {reason}")))?;
     }
     Ok(limits)
 }

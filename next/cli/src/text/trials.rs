@@ -1,4 +1,6 @@
-//! What failed: as blocks while it happens, and as a short list at the end.
+//! Trials as a line, a block with reasons, a page with all sections, and the list of those that failed.
+
+use std::iter::repeat_n;
 
 use runner_model::{
     RowRef,
@@ -6,7 +8,7 @@ use runner_model::{
     visible::visible_line,
 };
 use runner_report::{
-    FailureGroup, Failures,
+    FailureGroup, Failures, Section,
     failure::{self, Tone},
 };
 
@@ -15,18 +17,19 @@ use super::{
     style,
 };
 
-/// Columns before the trial: two, those of the longest outcome of a failure with its sign, and two.
+/// Columns before the trial: two spaces, the longest outcome of a failure with its sign, and two spaces.
 const HEAD_WIDTH: usize = 13;
-/// A reason with less room stands on a line of its own.
-const NARROWEST_REASON: usize = 30;
+/// Columns that a reason needs on the line of its trial. With fewer it gets its own line.
+const MIN_REASON: usize = 30;
 /// Lines of each value, message and difference in a block.
 pub const BLOCK_LINES: usize = 12;
+/// Lines of each value, difference and log on a page.
+const PAGE_LINES: usize = 200;
 
-/// A title, a line for each group, and one for what is left out. On a screen, reasons end where it ends.
+/// Lists failures under a title, one line for each group. On a screen, reasons are cut at its right edge.
 pub fn list(failures: &Failures, screen: Option<usize>) -> String {
     let mut lines = vec![style::bold("failed:")];
-    let groups = failures.groups.iter();
-    lines.extend(groups.map(|group| group_line(group, screen)));
+    lines.extend(failures.groups.iter().map(|group| group_line(group, screen)));
     let left = failures.left_out();
     if left > 0 {
         let trials = plural(left, "more trial", "more trials");
@@ -38,13 +41,13 @@ pub fn list(failures: &Failures, screen: Option<usize>) -> String {
 fn group_line(group: &FailureGroup, screen: Option<usize>) -> String {
     let mut head = format!("  {}", style::outcome(group.outcome));
     let space = HEAD_WIDTH.saturating_sub(width(&head));
-    head.extend(std::iter::repeat_n(' ', space));
+    head.extend(repeat_n(' ', space));
     head += &visible_line(&group.name());
     let Some(screen) = screen else {
         return format!("{head}  {}", style::dim(&group.reason));
     };
     let room = screen.saturating_sub(width(&head) + 2);
-    if room >= NARROWEST_REASON {
+    if room >= MIN_REASON {
         format!("{head}  {}", style::dim(&cut(&group.reason, room)))
     } else {
         let reason = cut(&group.reason, screen.saturating_sub(HEAD_WIDTH));
@@ -52,8 +55,8 @@ fn group_line(group: &FailureGroup, screen: Option<usize>) -> String {
     }
 }
 
-/// A row as one line: what it came to, its trial and how long it took.
-pub fn row_line(row: &RowRef<'_>) -> String {
+/// Formats a row as one line: outcome, trial and duration.
+pub fn line(row: &RowRef<'_>) -> String {
     let attempt =
         if row.attempt > 1 { format!(" (attempt {})", row.attempt) } else { String::new() };
     let flaky = if row.flaky { " flaky" } else { "" };
@@ -66,10 +69,10 @@ pub fn row_line(row: &RowRef<'_>) -> String {
     )
 }
 
-/// A row with its reasons.
-pub fn row_block(row: &RowRef<'_>, most: usize) -> String {
-    let mut text = row_line(row);
-    for (tone, line) in failure::block(row, most) {
+/// Formats a row with its reasons, each of at most `max_lines` lines.
+pub fn block(row: &RowRef<'_>, max_lines: usize) -> String {
+    let mut text = line(row);
+    for (tone, line) in failure::block(row, max_lines) {
         text.push('\n');
         text.push_str(&match tone {
             Tone::Reason => format!("    {line}"),
@@ -79,4 +82,20 @@ pub fn row_block(row: &RowRef<'_>, most: usize) -> String {
         });
     }
     text
+}
+
+/// Formats the page of a trial or of a call: its row and its sections.
+pub fn page(row: &RowRef<'_>, sections: Vec<Section>) -> String {
+    let mut page = block(row, PAGE_LINES);
+    for Section { title, text } in sections {
+        page.push_str(&format!("\n{}\n", style::bold(title)));
+        let mut lines: Vec<_> =
+            text.lines().take(PAGE_LINES).map(|line| format!("  {}", visible_line(line))).collect();
+        let left = text.lines().count() - lines.len();
+        if left > 0 {
+            lines.push(format!("  … {left} more lines: `--json` has all"));
+        }
+        page.push_str(&lines.join("\n"));
+    }
+    page
 }

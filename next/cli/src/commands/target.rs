@@ -1,0 +1,122 @@
+//! The runs that a name on the command line stands for.
+
+use std::collections::BTreeSet;
+
+use runner_model::{RunStatus, Stage};
+use runner_record::{RecordError, ResultsRoot, RunDir};
+use runner_report::{RunList, RunSummary};
+
+use crate::text::CommandError;
+
+/// One run, or all runs of a group.
+pub enum Target {
+    Run(RunDir),
+    /// The runs of a group, in order.
+    Group(RunList),
+}
+
+impl Target {
+    /// Finds the run, or else the group, with this id or part of it.
+    ///
+    /// # Errors
+    ///
+    /// No run or group, or several, have this name, or the results root cannot be read.
+    pub fn find(root: &ResultsRoot, name: &str) -> Result<Self, CommandError> {
+        let unknown = match root.find(name) {
+            Err(error @ RecordError::Unknown { .. }) => error,
+            found => return Ok(Self::Run(found?)),
+        };
+        let list = RunList::read(root)?;
+        let ids: BTreeSet<_> = list.runs.iter().filter_map(|run| group_id(run)).collect();
+        let ids: Vec<_> =
+            ids.into_iter().filter(|id| id.contains(name)).map(str::to_owned).collect();
+        match ids.as_slice() {
+            [] => Err(unknown.into()),
+            [id] => Ok(Self::Group(list.of_group(id))),
+            several => Err(CommandError::usage(format!(
+                "`{name}` matches {} groups:\n{}",
+                several.len(),
+                several.join("\n")
+            ))),
+        }
+    }
+
+    /// Opens the run, or all runs of the group.
+    pub fn open(self, root: &ResultsRoot) -> Result<Vec<RunDir>, CommandError> {
+        match self {
+            Self::Run(run) => Ok(vec![run]),
+            Self::Group(list) => open(root, &list.runs),
+        }
+    }
+
+    /// Opens the runs that a request goes to: a run itself; of a group, and for a run that waits for others of its group, the
+    /// run whose turn it is.
+    pub fn open_active(self, root: &ResultsRoot) -> Result<Vec<RunDir>, CommandError> {
+        let list = match self {
+            Self::Group(list) => list,
+            Self::Run(run) => {
+                let manifest = run.truth()?;
+                let is_waiting = manifest.stage == Stage::Waiting && !manifest.status.is_terminal();
+                match manifest.group.filter(|_| is_waiting) {
+                    Some(group) => RunList::read(root)?.of_group(&group.id),
+                    None => return Ok(vec![run]),
+                }
+            }
+        };
+        let group = list.runs.first().and_then(group_id).unwrap_or_default().to_owned();
+        match active(list.runs).first() {
+            Some(run) => Ok(vec![root.find(&run.run)?]),
+            None => Err(CommandError::usage(format!(
+                "no run of this group is running\nlist its runs: runner list --group {group}"
+            ))),
+        }
+    }
+
+    /// Opens the runs that `cancel` goes to: as [`Self::open_active`], but of a group all runs that are not completed. The run
+    /// whose turn it is comes first, because its process also ends those that wait.
+    pub fn open_to_cancel(self, root: &ResultsRoot) -> Result<Vec<RunDir>, CommandError> {
+        let Self::Group(RunList { mut runs, .. }) = self else { return self.open_active(root) };
+        runs.retain(|run| run.status != RunStatus::Completed);
+        if runs.is_empty() {
+            return Err(CommandError::usage(
+                "all runs of this group are completed; there is nothing to cancel",
+            ));
+        }
+        runs.sort_by_key(|run| (run.status != RunStatus::Running, run.stage == Stage::Waiting));
+        open(root, &runs)
+    }
+
+    /// Opens the only run that is running; of a group, the run whose turn it is.
+    pub fn open_only_running(root: &ResultsRoot) -> Result<RunDir, CommandError> {
+        let problem = match active(RunList::read(root)?.runs).as_slice() {
+            [run] => return Ok(root.find(&run.run)?),
+            [] => format!(
+                "no run is running in {}\nlist all runs: runner list",
+                root.path().display()
+            ),
+            runs => {
+                let names = runs.iter().map(|run| format!("\n{}  {}", run.run, run.scenario));
+                let names: String = names.collect();
+                format!("{} runs are running; name one of them:{names}", runs.len())
+            }
+        };
+        Err(CommandError::usage(problem))
+    }
+}
+
+fn group_id(run: &RunSummary) -> Option<&str> {
+    run.group.as_ref().map(|group| group.id.as_str())
+}
+
+fn open(root: &ResultsRoot, runs: &[RunSummary]) -> Result<Vec<RunDir>, CommandError> {
+    Ok(runs.iter().map(|run| root.find(&run.run)).collect::<Result<_, _>>()?)
+}
+
+/// Keeps the runs that are running, without those that wait for others if there are others.
+fn active(mut runs: Vec<RunSummary>) -> Vec<RunSummary> {
+    runs.retain(|run| run.status == RunStatus::Running);
+    if runs.iter().any(|run| run.stage != Stage::Waiting) {
+        runs.retain(|run| run.stage != Stage::Waiting);
+    }
+    runs
+}
