@@ -79,7 +79,7 @@ fn places_of(
     }
     let mut places = HashMap::new();
     // Invalid tests were reported before the suite was written.
-    let _ = tests.each(&mut |test| {
+    let _ = tests.visit(&mut |test| {
         if let Ok((origin, test)) = test {
             for index in remaining.remove(&*test.id).into_iter().flatten() {
                 let path = [Step::Key(found[index].key.to_owned())];

@@ -6,6 +6,7 @@ use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer,
 use runner_model::visible::{steers, visible};
 
 /// Bytes of a text to show. Of a longer one only the place is shown.
+// A JSON list may be one line of 16 MiB.
 const MAX_SHOWN_BYTES: usize = 4096;
 
 /// Problems of a scenario and its lists, each with its place.
@@ -107,7 +108,7 @@ impl Problem {
     }
 
     /// Creates a problem of a whole file.
-    pub(crate) fn of_file(path: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn for_file(path: &str, message: impl Into<String>) -> Self {
         Self::new(message).at(Place::new(&Source::new(path, "", 1), 0..0, ""))
     }
 

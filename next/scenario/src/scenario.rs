@@ -100,7 +100,7 @@ fn parse(
     let mut document = Document::parse(path, &text).map_err(sorted)?;
     let mut root = document.value(&mut problems);
     if root == Value::Object(Map::new()) {
-        let empty = Problem::of_file(path, "the scenario is empty").with_help(EXAMPLE);
+        let empty = Problem::for_file(path, "the scenario is empty").with_help(EXAMPLE);
         return Err(empty.into());
     }
     let mut reader = Reader::new(&document);
@@ -108,6 +108,7 @@ fn parse(
     problems.append(&mut reader.problems);
     document.matrix_origins = matrix_origins;
     let mut reader = Reader::new(&document);
+    // TOML has no null. Each is a number or a placeholder that was reported above.
     reader.refused_nulls = true;
     reader.folder = folder.as_deref();
     // Reading takes values out, and the checks below need them.
@@ -159,6 +160,7 @@ impl Scenario {
 
     /// Returns the folders that the globs of its test lists search.
     pub fn list_folders(&self) -> Vec<PathBuf> {
+        // `TestList::files` has only matches, so the globs are read from the text.
         let document = Document::parse(&self.path, &self.text);
         let root = document.map_or(Value::Null, |document| document.value(&mut Vec::new()));
         let lists = root["test_lists"].as_array().into_iter().flatten();

@@ -27,7 +27,7 @@ pub(crate) fn missing_parts(path: &str, root: &Value) -> Vec<Problem> {
     };
     let mut problems = Vec::new();
     let mut lacks = |noun: &str, help: &str| {
-        let problem = Problem::of_file(path, format!("the scenario has no {noun}"));
+        let problem = Problem::for_file(path, format!("the scenario has no {noun}"));
         problems.push(problem.with_help(help));
     };
     if is_empty("providers") {
@@ -101,7 +101,7 @@ fn check_ids(tests: &[Value], reader: &mut Reader<'_>) {
         if first != index {
             let message = format!("the id `{id}` is used twice");
             reader.refuse(&at.index(index).key("id"), message, "and again here");
-            reader.also(&at.index(first).key("id"), "first here");
+            reader.add_place(&at.index(first).key("id"), "first here");
         }
     }
 }

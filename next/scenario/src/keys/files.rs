@@ -38,7 +38,7 @@ impl Form for NamedFile {
                 }
                 Err(error) => format!("cannot be read: {error}"),
             };
-            let place = shown(&path);
+            let place = display_path(&path);
             let problem = reader.refuse(at, format!("{noun} `{file}` {reason}"), "here");
             problem.help = Some(format!("paths are relative to the scenario: this is {place}"));
         }
@@ -94,7 +94,7 @@ impl Form for ListFiles {
             }
         };
         if names.is_empty() {
-            let help = format!("it is relative to the scenario, in {}", shown(folder));
+            let help = format!("it is relative to the scenario, in {}", display_path(folder));
             let message = match fs::metadata(folder.join(&glob)) {
                 Ok(_) => format!("`{glob}` is not a file"),
                 Err(_) => format!("no file matches `{glob}`"),
@@ -115,7 +115,7 @@ impl Form for ListFiles {
 }
 
 /// Returns a path as the user would write it, without `./`.
-pub(crate) fn shown(path: &Path) -> Display<'_> {
+pub(crate) fn display_path(path: &Path) -> Display<'_> {
     match path.strip_prefix(".") {
         Ok(rest) if rest != Path::new("") => rest.display(),
         _ => path.display(),

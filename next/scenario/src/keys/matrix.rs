@@ -17,7 +17,7 @@ use crate::reading::{
 };
 
 /// The greatest number of providers that the matrices of a scenario make.
-const MAX_MADE: usize = 1000;
+const MAX_MATRIX_PROVIDERS: usize = 1000;
 /// The keys of a provider that may contain `{{matrix.…}}`.
 const FILLED: [&str; 5] = ["plugin", "config", "args", "stdin", "grants"];
 
@@ -106,6 +106,7 @@ impl Expander<'_, '_> {
             check_placeholders(&mut name, order, &at, self.reader);
             MATRIX_NAME.read(&at, &mut name, self.reader)
         });
+        // Must precede `combinations`, which needs memory for the whole product.
         self.check_lists(&lists, &at.key("matrix"));
         for key in FILLED {
             if let Some(value) = table.get_mut(key) {
@@ -115,7 +116,7 @@ impl Expander<'_, '_> {
         if self.reader.problems.len() > before {
             for key in FILLED {
                 if let Some(value) = table.get_mut(key) {
-                    each_template(value, &at, &mut |value, _| remove_placeholder(value));
+                    visit_templates(value, &at, &mut |value, _| remove_placeholder(value));
                 }
             }
             tables.insert(name.to_owned(), Value::Object(std::mem::take(table)));
@@ -145,7 +146,7 @@ impl Expander<'_, '_> {
             let mut filled = table.clone();
             for key in FILLED {
                 if let Some(value) = filled.get_mut(key) {
-                    each_template(value, &at, &mut |value, _| {
+                    visit_templates(value, &at, &mut |value, _| {
                         fill(value, combination, key == "config");
                     });
                 }
@@ -169,9 +170,9 @@ impl Expander<'_, '_> {
         let count =
             lists.iter().map(|(_, values)| values.len()).fold(1_usize, usize::saturating_mul);
         let total = count.saturating_add(self.origins.len());
-        if total > MAX_MADE {
+        if total > MAX_MATRIX_PROVIDERS {
             let message = format!(
-                "the matrices so far make {total} providers; at most {MAX_MADE} are allowed"
+                "the matrices so far make {total} providers; at most {MAX_MATRIX_PROVIDERS} are allowed"
             );
             self.reader.refuse_key(at, message, "too many");
         }
@@ -179,17 +180,17 @@ impl Expander<'_, '_> {
 }
 
 /// Visits every text that may be a template.
-fn each_template(value: &mut Value, at: &At<'_>, visit: &mut dyn FnMut(&mut Value, &At<'_>)) {
+fn visit_templates(value: &mut Value, at: &At<'_>, visit: &mut dyn FnMut(&mut Value, &At<'_>)) {
     match value {
         Value::String(text) if text.contains("{{") => visit(value, at),
         Value::Array(items) => {
             for (index, item) in items.iter_mut().enumerate() {
-                each_template(item, &at.index(index), visit);
+                visit_templates(item, &at.index(index), visit);
             }
         }
         Value::Object(map) => {
             for (key, value) in map {
-                each_template(value, &at.key(key), visit);
+                visit_templates(value, &at.key(key), visit);
             }
         }
         _ => {}
@@ -203,7 +204,7 @@ fn template_of(value: &Value) -> Option<Template> {
 
 /// Reports placeholders of unknown keys of the matrix.
 fn check_placeholders(value: &mut Value, known: &[String], at: &At<'_>, reader: &mut Reader<'_>) {
-    each_template(value, at, &mut |value, at| {
+    visit_templates(value, at, &mut |value, at| {
         let template = template_of(value);
         for keys in template.iter().flat_map(|template| template.keys_of("matrix")) {
             if matches!(keys, [key] if known.contains(key)) {

@@ -12,6 +12,7 @@ use crate::{
     reading::{Part, Places, Step, dotted, keys, kind, suggest},
 };
 
+// The command gets both as C strings, which end at a NUL.
 const NUL: &str = "arguments and variables cannot contain a NUL";
 
 /// A value or an attachment that a key of a provider needs from each of its tests.

@@ -21,6 +21,7 @@ use crate::{
     reading::{AnyTable, Document, List, MAX_BYTES, Part, Step, TableForm, not_utf8, read_text},
 };
 
+// Some editors on Windows write it at the start of a file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub(crate) const TOML_LIST: TableForm<Vec<Value>> =
     TableForm("a test list in TOML", |table| table.required("tests", &List(0, AnyTable)));
@@ -54,7 +55,7 @@ enum Content<'a> {
 pub(crate) type VisitEntry<'v> = dyn FnMut(Result<Entry<'_>, Problem>) -> ControlFlow<()> + 'v;
 
 /// Visits the records of a file in order. `shown` is its path for people.
-pub(crate) fn each_entry(
+pub(crate) fn visit_entries(
     format: ListFormat,
     path: &Path,
     shown: &str,
@@ -63,12 +64,12 @@ pub(crate) fn each_entry(
     let each = match format {
         ListFormat::Lines | ListFormat::Csv => {
             return match File::open(path) {
-                Ok(file) => each_line(file, shown, format, visit),
+                Ok(file) => visit_lines(file, shown, format, visit),
                 Err(error) => visit(Err(cannot_read(shown, &error))),
             };
         }
-        ListFormat::Json => each_of_json,
-        ListFormat::Toml => each_of_toml,
+        ListFormat::Json => visit_json,
+        ListFormat::Toml => visit_toml,
     };
     let help = "`.jsonl` and `.csv` files are read record by record, and have no such limit";
     match read_text(path, shown, "test list", help) {
@@ -78,11 +79,11 @@ pub(crate) fn each_entry(
 }
 
 fn cannot_read(shown: &str, error: &io::Error) -> Problem {
-    Problem::of_file(shown, format!("cannot read the test list: {error}"))
+    Problem::for_file(shown, format!("cannot read the test list: {error}"))
 }
 
 /// Visits records of one line, or of several where CSV has line breaks in quotes.
-fn each_line(
+fn visit_lines(
     file: File,
     shown: &str,
     format: ListFormat,
@@ -112,7 +113,7 @@ fn each_line(
         let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         let entry = match std::str::from_utf8(text) {
-            Ok(text) => Ok(Entry::of_text(shown, text.trim_ascii(), text, first)),
+            Ok(text) => Ok(Entry::from_text(shown, text.trim_ascii(), text, first)),
             Err(_) => Err(not_utf8(shown, first, &bytes)),
         };
         let entry = match (format, &columns) {
@@ -141,6 +142,7 @@ fn read_record(
     let mut quotes = QuoteState::default();
     loop {
         let start = bytes.len();
+        // One byte more shows that the record is too long.
         let left = MAX_BYTES + 1 - start as u64;
         let count = file.by_ref().take(left).read_until(b'\n', bytes)?;
         if bytes.len() as u64 > MAX_BYTES {
@@ -158,12 +160,12 @@ fn read_record(
 fn too_long(shown: &str, start: &[u8], line: usize) -> Problem {
     const SHOWN: usize = 80;
     let text = String::from_utf8_lossy(&start[..SHOWN]);
-    let source = Entry::of_text(shown, "", &text, line);
+    let source = Entry::from_text(shown, "", &text, line);
     let place = Place::new(source.source(), 0..0, "it starts here");
     Problem::new("a record has more than 16 MiB; the rest of the list was not read").at(place)
 }
 
-fn each_of_json(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlFlow<()> {
+fn visit_json(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlFlow<()> {
     // All records may be on one line, so they share the text.
     let source = Source::new(shown, text, 1);
     let text = &source.text;
@@ -179,13 +181,13 @@ fn each_of_json(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlF
     for record in records {
         visit(Ok(Entry {
             source: Arc::clone(&source).into(),
-            ..Entry::of_text(shown, record.get(), text, 1)
+            ..Entry::from_text(shown, record.get(), text, 1)
         }))?;
     }
     ControlFlow::Continue(())
 }
 
-fn each_of_toml(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlFlow<()> {
+fn visit_toml(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlFlow<()> {
     let read = Document::parse(shown, text).and_then(|document| {
         let records = document.read(&TOML_LIST)?;
         Ok((document, records))
@@ -210,7 +212,7 @@ fn each_of_toml(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlF
 }
 
 impl<'a> Entry<'a> {
-    fn of_text(path: &'a str, record: &'a str, text: &'a str, line: usize) -> Self {
+    fn from_text(path: &'a str, record: &'a str, text: &'a str, line: usize) -> Self {
         Self { path, content: Content::Json(record), text, line, source: OnceCell::new() }
     }
 
@@ -303,6 +305,7 @@ fn error_offset(text: &str, error: &serde_json::Error) -> usize {
     let lines = text.split_inclusive('\n');
     let before: usize = lines.take(error.line().saturating_sub(1)).map(str::len).sum();
     let mut at = (before + error.column().saturating_sub(1)).min(text.len());
+    // Columns of serde count bytes, and may be inside a character.
     while !text.is_char_boundary(at) {
         at -= 1;
     }
@@ -310,6 +313,7 @@ fn error_offset(text: &str, error: &serde_json::Error) -> usize {
 }
 
 /// Returns the range of a value, or of its key, in a record's text.
+// Only problems have places, so the record is parsed again, and valid records cost nothing.
 fn json_span(record: &str, path: &[Step], part: Part) -> Range<usize> {
     let range = |part: &str| {
         let start = part.as_ptr() as usize - record.as_ptr() as usize;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     keys::{ListFormat, TEST, TestList, WrittenTest, files},
-    lists::{Entry, each_entry},
+    lists::{Entry, visit_entries},
     problem::{Place, Problem},
     reading::{At, Document, Form, Part, Places, Reader, Step, is_later, kind, suggest},
     scenario::Scenario,
@@ -68,19 +68,19 @@ impl<'s> AllTests<'s> {
     }
 
     /// Visits all tests in order.
-    pub(crate) fn each(&self, visit: &mut Visit<'_>) -> ControlFlow<()> {
+    pub(crate) fn visit(&self, visit: &mut Visit<'_>) -> ControlFlow<()> {
         for (index, test) in self.scenario.tests.iter().enumerate() {
             visit(Ok((Origin::Scenario(self, index), test.clone())))?;
         }
         for (index, list) in self.scenario.lists.iter().enumerate() {
             for file in &list.files {
-                self.each_of_file(index, list, file, visit)?;
+                self.visit_file(index, list, file, visit)?;
             }
         }
         ControlFlow::Continue(())
     }
 
-    fn each_of_file(
+    fn visit_file(
         &self,
         index: usize,
         list: &TestList,
@@ -97,7 +97,7 @@ impl<'s> AllTests<'s> {
             folder: path.parent().unwrap_or(Path::new(".")).to_owned(),
         };
         let (mut last_pattern, mut number) = (None, 0_u64);
-        each_entry(format, &path, &files::shown(&path).to_string(), &mut |entry| {
+        visit_entries(format, &path, &files::display_path(&path).to_string(), &mut |entry| {
             number += 1;
             visit(entry.map_err(|problem| vec![problem]).and_then(|entry| {
                 let record = Record {
@@ -151,6 +151,7 @@ impl Record<'_> {
         };
         let own_meta = test.remove("meta").filter(|meta| !meta.is_null());
         if self.list.has_templates() {
+            // A row may have any keys. Those of later versions stay, to be reported.
             let keys = &self.tests.schema["properties"];
             test.retain(|key, _| keys.get(key).is_some() || is_later(TEST.0, key));
         }

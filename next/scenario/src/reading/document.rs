@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_json_does_not_have_are_refused() {
+    fn numbers_outside_json_are_refused() {
         let text = "a = inf\nb = -nan\nc = 1e999\nd = 99999999999999999999\n";
         let document = Document::parse("s.toml", text).unwrap_or_else(|_| panic!());
         let mut problems = Vec::new();

@@ -108,7 +108,7 @@ impl<'p> Reader<'p> {
     }
 
     /// Adds the place of a value that the last problem contradicts.
-    pub(crate) fn also(&mut self, at: &At<'_>, label: &str) {
+    pub(crate) fn add_place(&mut self, at: &At<'_>, label: &str) {
         let places = self.places.places(&at.path(), Part::Value, label);
         if let Some(problem) = self.problems.last_mut() {
             problem.places.extend(places);

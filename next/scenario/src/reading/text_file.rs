@@ -19,13 +19,13 @@ pub(crate) fn read_text(
     help: &str,
 ) -> Result<String, Problem> {
     let cannot_read =
-        |error: io::Error| Problem::of_file(shown, format!("cannot read the {noun}: {error}"));
+        |error: io::Error| Problem::for_file(shown, format!("cannot read the {noun}: {error}"));
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(cannot_read)?;
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
     if bytes.len() as u64 > MAX_BYTES {
         let message = format!("the {noun} has more than 16 MiB");
-        return Err(Problem::of_file(shown, message).with_help(help));
+        return Err(Problem::for_file(shown, message).with_help(help));
     }
     String::from_utf8(bytes).map_err(|error| not_utf8(shown, 1, error.as_bytes()))
 }

@@ -20,7 +20,9 @@ use runner_model::{Digest, Places, ProviderName, TrialId, provider::Provider};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+// An index has `INDEX_BITS` in the lookup table.
 const MAX_TESTS: usize = 10_000_000;
+// `Entry::first_trial` has 32 bits.
 const MAX_TRIALS: u64 = 100_000_000;
 /// The least number of bytes to read at once.
 const BLOCK: usize = 64 << 10;
@@ -114,6 +116,7 @@ impl SuiteBuilder {
             return Err("100,000,000 trials");
         }
         let last = outline.tests.last().map_or(0, |test| test.shape);
+        // Most tests have the shape of the one before, which saves a lookup.
         let is_last = outline
             .shapes
             .get(last as usize)
@@ -145,6 +148,7 @@ impl SuiteBuilder {
         providers: &[Provider],
         blobs: BTreeMap<Digest, PathBuf>,
     ) -> Suite {
+        // Growing may have reserved twice the memory.
         self.outline.tests.shrink_to_fit();
         Suite {
             file,
@@ -251,6 +255,7 @@ impl Suite {
             let length = (end - start).max(BLOCK as u64).min(self.outline.bytes - start);
             block.start = start;
             block.bytes.resize(length as usize, 0);
+            // A failed read leaves unknown bytes in the block.
             self.file
                 .read_exact_at(&mut block.bytes, start)
                 .inspect_err(|_| block.bytes.clear())?;
@@ -303,6 +308,7 @@ impl Suite {
         let table = self.lookup.get_or_init(|| self.new_lookup());
         let id_hash = hash(id) >> INDEX_BITS;
         let first = table.partition_point(|entry| entry >> INDEX_BITS < id_hash);
+        // Ids may share a hash, so the line decides.
         table[first..]
             .iter()
             .take_while(|entry| **entry >> INDEX_BITS == id_hash)

@@ -42,7 +42,7 @@ pub fn resolve(
     let tests = AllTests::new(scenario, &document);
     let mut writer = SuiteWriter::new(scenario, selection, into)?;
     let (mut hashes, mut found) = (Vec::new(), Problems::default());
-    let _ = tests.each(&mut |test| {
+    let _ = tests.visit(&mut |test| {
         let added = match test {
             Ok((origin, test)) => {
                 hashes.push(hash(&test.id));
@@ -80,7 +80,7 @@ fn check_ids(tests: &AllTests<'_>, hashes: &[u64], found: &mut Problems) {
     found.add_hidden(repeats.iter().filter(|hash| !shown.contains(*hash)).count());
     let mut first = HashMap::new();
     // Invalid tests were reported by the first read.
-    let _ = tests.each(&mut |test| {
+    let _ = tests.visit(&mut |test| {
         if let Ok((origin, test)) = test
             && shown.contains(&hash(&test.id))
         {

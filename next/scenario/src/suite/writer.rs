@@ -130,6 +130,7 @@ impl<'s> SuiteWriter<'s> {
                     return Err(vec![problem.at_all(places)]);
                 }
             }
+            // Each glob was valid when the test was read.
             let set = globs::set(&globs).unwrap_or_default();
             let matching = all.filter(|(_, name)| set.is_match(name));
             self.last_providers = (globs, matching.map(|(index, _)| index).collect());

@@ -1,4 +1,4 @@
-//! The schema, and what the pages of the documentation say of keys.
+//! The schema, and the keys in the pages of `docs/`.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -22,7 +22,7 @@ const KEYS: [&str; 2] = [
 ];
 const TOUR: &str = "src/tests/valid/tour.toml";
 
-/// Compares a file with what it should have; `UPDATE=1` writes it anew.
+/// Compares a file with its expected text. `UPDATE=1` writes it.
 fn compare(path: &str, expected: &str) {
     if std::env::var_os("UPDATE").is_some() {
         fs::write(path, expected).unwrap();
@@ -32,7 +32,7 @@ fn compare(path: &str, expected: &str) {
 }
 
 #[test]
-fn the_page_of_scenarios_lists_every_key_and_no_other() {
+fn scenarios_page_lists_exactly_all_keys() {
     let path = format!("{DOCS}/scenarios.md");
     let page = fs::read_to_string(&path).unwrap();
     let (before, rest) = page.split_once(KEYS[0]).unwrap();
@@ -42,14 +42,14 @@ fn the_page_of_scenarios_lists_every_key_and_no_other() {
 }
 
 #[test]
-fn the_published_schema_is_that_of_the_keys() {
+fn published_schema_is_current() {
     let schema = serde_json::to_string_pretty(&schema()).unwrap();
     compare("../schemas/scenario.schema.json", &(schema + "\n"));
 }
 
-/// The scenarios in the pages, without looking at the files that they name.
+/// Parses the scenarios in the pages as stored ones: the files that they name do not exist.
 #[test]
-fn examples_of_the_pages_are_valid() {
+fn examples_in_docs_are_valid() {
     let mut count = 0;
     for page in ["scenarios", "grants", "secrets", "network"] {
         let text = fs::read_to_string(format!("{DOCS}/{page}.md")).unwrap();
@@ -87,12 +87,12 @@ fn every_key_has_one_sentence() {
         title = line.strip_prefix("## ").unwrap_or(title);
         if let Some(row) = line.strip_prefix("* `") {
             let key = (title.to_owned(), row.split('`').next().unwrap().to_owned());
-            assert!(all.contains(&key), "{key:?} is no key");
+            assert!(all.contains(&key), "{key:?} is not a key");
         }
     }
 }
 
-/// The title of a table and a key in it, of each key in Markdown tables.
+/// Returns the table's title and the key for each row of Markdown tables.
 fn keys_of(markdown: &str) -> BTreeSet<(String, String)> {
     let mut title = "";
     let mut keys = BTreeSet::new();
@@ -107,7 +107,7 @@ fn keys_of(markdown: &str) -> BTreeSet<(String, String)> {
     keys
 }
 
-/// Notes which keys of a schema a value has.
+/// Collects the keys of a schema that a value uses.
 fn note_used(schema: &Value, value: &Value, used: &mut BTreeSet<(String, String)>) {
     let options = schema["anyOf"].as_array();
     for option in options.into_iter().flatten() {
@@ -139,7 +139,7 @@ fn json_of(path: &str) -> Value {
 }
 
 #[test]
-fn the_tour_uses_every_key() {
+fn tour_uses_every_key() {
     let mut used = BTreeSet::new();
     note_used(&SCENARIO.schema(), &json_of(TOUR), &mut used);
     let keys = keys_of(&reference());
@@ -167,7 +167,7 @@ fn valid_scenarios_are_accepted() {
 }
 
 #[test]
-fn valid_scenarios_are_valid_by_the_published_schema() {
+fn valid_scenarios_match_published_schema() {
     let mut compiler = boon::Compiler::new();
     compiler.add_resource("scenario.json", schema()).unwrap();
     let mut schemas = boon::Schemas::new();
@@ -183,7 +183,7 @@ fn valid_scenarios_are_valid_by_the_published_schema() {
 }
 
 #[test]
-fn the_schema_has_defaults_and_required_keys() {
+fn schema_has_defaults_and_required_keys() {
     let schema = schema();
     let at = |path: &str| schema.pointer(path).unwrap_or(&Value::Null).clone();
     assert_eq!(at("/properties/timeout_minutes/default"), json!(60));
@@ -193,7 +193,7 @@ fn the_schema_has_defaults_and_required_keys() {
     assert_eq!(at(&memory), json!("256MiB"));
     assert_eq!(at("/properties/tests/items/required"), json!(["id"]));
     assert_eq!(at("/properties/tests/items/additionalProperties"), json!(false));
-    // In a list every string may be a template.
+    // In a test list every string may be a template.
     let matches = at("/properties/test_lists/items/properties/expect/properties/matches");
     assert_eq!(matches["anyOf"][0]["format"], json!("regex"));
     assert_eq!(matches["anyOf"][1]["type"], json!("string"));

@@ -1,4 +1,4 @@
-//! Lists in all formats, files that tests name, and where tests stand.
+//! Lists in all formats, files that tests name, and places of tests.
 
 use std::fs;
 
@@ -45,9 +45,9 @@ fn lists_of_all_formats_make_the_same_tests() {
     }
 }
 
-/// Cells with line breaks, quotes and other bytes than ASCII, over many pieces.
+/// The cells have line breaks, quotes and other bytes than ASCII, and cross many blocks of the reader.
 #[test]
-fn csv_records_are_whole_across_pieces() {
+fn csv_records_may_cross_blocks() {
     let record = |number: usize| {
         let text = format!("line {number}\n\"ä,\u{20ac}\" ").repeat(number % 40);
         (text.clone(), format!("t{number},\"{}\"\n", text.replace('"', "\"\"")))
@@ -63,20 +63,20 @@ fn csv_records_are_whole_across_pieces() {
         assert_eq!(test["input"], json!([record(number).0, number + 1]));
     }
 
-    // A mistake far behind is told at its line.
+    // A mistake has its line even at the end of a long list.
     let path = folder.path().join("l.csv");
     fs::write(&path, format!("id,text\n{list}one\n")).unwrap();
     let line = 2 + list.matches('\n').count();
-    let said = refused(&folder, &Selection::default());
-    assert!(said.contains(&format!("l.csv:{line}:1")), "{said}");
-    assert!(said.contains("2 columns, and this record 1"), "{said}");
+    let message = refused(&folder, &Selection::default());
+    assert!(message.contains(&format!("l.csv:{line}:1")), "{message}");
+    assert!(message.contains("2 columns, and this record 1"), "{message}");
     fs::write(&path, format!("id,text\n{list}one,\"two\n{list}")).unwrap();
-    let said = refused(&folder, &Selection::default());
-    assert!(said.contains("quote"), "{said}");
+    let message = refused(&folder, &Selection::default());
+    assert!(message.contains("quote"), "{message}");
 }
 
 #[test]
-fn a_large_list_makes_the_suite_that_small_ones_make() {
+fn large_and_small_lists_make_same_suite() {
     let record = |number: usize| {
         let tags = ["", ", \"tags\": [\"a\"]", ", \"providers\": [\"q\"]"][number % 3];
         format!("{{\"id\": \"t{number}\", \"input\": {{\"n\": {number}}}{tags}}}\n")
@@ -96,35 +96,35 @@ fn a_large_list_makes_the_suite_that_small_ones_make() {
 }
 
 #[test]
-fn a_list_that_is_read_whole_has_a_largest_size() {
+fn lists_read_whole_have_bounded_size() {
     for name in ["l.json", "l.toml"] {
         let folder = folder(&format!("test_lists = [{{ files = ['{name}'] }}]\n"), &[]);
         let file = fs::File::create(folder.path().join(name)).unwrap();
         file.set_len((16 << 20) + 1).unwrap();
-        let said = refused(&folder, &Selection::default());
-        assert!(said.contains("more than 16 MiB") && said.contains(name), "{said}");
+        let message = refused(&folder, &Selection::default());
+        assert!(message.contains("more than 16 MiB") && message.contains(name), "{message}");
         file.set_len(16 << 20).unwrap();
-        let said = refused(&folder, &Selection::default());
-        assert!(!said.contains("more than 16 MiB"), "{said}");
+        let message = refused(&folder, &Selection::default());
+        assert!(!message.contains("more than 16 MiB"), "{message}");
     }
 }
 
 #[test]
-fn ids_that_are_used_again_are_counted() {
+fn repeated_ids_are_counted() {
     let scenario = "test_lists = [{ files = ['l.jsonl'] }]\n";
     for (ids, count) in [(1, 39), (4, 36), (30, 10), (15, 25)] {
         let list: String =
             (0..40).map(|number| format!("{{\"id\": \"t{}\"}}\n", number % ids)).collect();
         let folder = folder(scenario, &[("l.jsonl", &list)]);
-        let said = refused(&folder, &Selection::default());
-        let shown = said.matches("is used twice").count();
+        let message = refused(&folder, &Selection::default());
+        let shown = message.matches("is used twice").count();
         assert_eq!(shown, 10);
         let note = format!("the first of {count} problems");
-        assert_eq!(said.contains(&note), count > 10, "{said}");
+        assert_eq!(message.contains(&note), count > 10, "{message}");
     }
 }
 
-/// Each look at the whole line would take a minute.
+/// A search of the whole line for each record would take a minute.
 #[test]
 fn lists_on_one_line_are_read_once() {
     let text = "x".repeat(1000);
@@ -133,37 +133,37 @@ fn lists_on_one_line_are_read_once() {
     let list: Vec<String> = (0..10_000).map(record).collect();
     let scenario = "test_lists = [{ files = ['l.json'] }]\n";
     let folder = folder(scenario, &[("l.json", &format!("[{}]", list.join(",")))]);
-    let said = refused(&folder, &Selection::default());
-    assert!(said.contains("the id `t0` is used twice"), "{said}");
+    let message = refused(&folder, &Selection::default());
+    assert!(message.contains("the id `t0` is used twice"), "{message}");
     let at =
         |number: usize| list[..number].iter().map(|record| record.len() + 1).sum::<usize>() + 9;
     for number in [0, 9_999] {
         let place = format!("l.json:1:{}", at(number));
-        assert!(said.contains(&place), "{place}: {said}");
+        assert!(message.contains(&place), "{place}: {message}");
     }
-    assert!(said.len() < 1000, "{}", said.len());
+    assert!(message.len() < 1000, "{}", message.len());
 }
 
-/// Each of them is looked for in the record.
+/// A search of the record for each mistake would take minutes.
 #[test]
-fn records_may_have_very_many_mistakes() {
+fn record_may_have_many_mistakes() {
     let keys: String = (0..50_000).map(|number| format!(", \"k{number}\": 1")).collect();
     let scenario = "test_lists = [{ files = ['l.jsonl'] }]\n";
     let list = format!("{{\"id\": \"a\"{keys}}}\n");
-    let said = refused(&folder(scenario, &[("l.jsonl", &list)]), &Selection::default());
-    assert!(said.contains("unknown key `k0`"), "{said}");
-    assert!(said.contains("the first of 50000 problems"), "{said}");
+    let message = refused(&folder(scenario, &[("l.jsonl", &list)]), &Selection::default());
+    assert!(message.contains("unknown key `k0`"), "{message}");
+    assert!(message.contains("the first of 50000 problems"), "{message}");
 }
 
 #[test]
-fn headers_of_csv_are_checked() {
-    for (text, says) in [
+fn csv_headers_are_checked() {
+    for (text, parts) in [
         ("id,a,id\nx,1,2\n", ["l.csv:1:6", "`id` is there twice"]),
         ("\nid,\"a\nx,1\n", ["l.csv:2:4", "quote is not closed"]),
     ] {
         let folder = folder("test_lists = [{ files = ['l.csv'] }]\n", &[("l.csv", text)]);
-        let said = refused(&folder, &Selection::default());
-        assert!(says.iter().all(|part| said.contains(part)), "{said}");
+        let message = refused(&folder, &Selection::default());
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
     }
     let folder = folder("test_lists = [{ files = ['l.csv'] }]\n", &[("l.csv", "")]);
     assert_eq!(select(&folder, &Selection::default()).tests(), 0);
@@ -199,13 +199,13 @@ fn attachments_and_schemas_are_blobs_by_digest() {
     assert_eq!(files, [("a", two, 3), ("b", one, 3)]);
     assert_eq!(tests[1].files[0].sha256, two);
     assert_eq!(tests[1].expect.schema, Some(schema));
-    // What no selected test has is not read.
+    // Files of unselected tests are not read.
     let selection = Selection { tests: vec!["r".to_owned()], ..Selection::default() };
     assert_eq!(select(&folder, &selection).blobs().len(), 2);
 }
 
 #[test]
-fn files_that_tests_cannot_have_are_named() {
+fn invalid_files_of_tests_are_named() {
     let scenario = "
         [[test_lists]]
         files = ['l.jsonl']
@@ -215,7 +215,7 @@ fn files_that_tests_cannot_have_are_named() {
     ";
     let list = "{\"id\": \"a\", \"files\": {\"f\": \"none\"}}\n{\"id\": \"b\", \"files\": {\"f\": \"/dev/null\"}}\n{\"id\": \"c\", \"files\": {\"f\": \".\"}}\n";
     let folder = folder(scenario, &[("l.jsonl", list), ("s.jsonl", "{\"id\": \"d\"}\n")]);
-    let said = refused(&folder, &Selection::default());
+    let message = refused(&folder, &Selection::default());
     for part in [
         "l.jsonl:1:28",
         "attachment `none` does not exist",
@@ -225,7 +225,7 @@ fn files_that_tests_cannot_have_are_named() {
         "schema `x.wasm` is not JSON",
         "s.jsonl:1",
     ] {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(message.contains(part), "{part}: {message}");
     }
 }
 
@@ -268,17 +268,17 @@ fn meta_has_bounds() {
         "tests = [{{ id = 'a', meta = {{ {key} = 1, text = '{long}', list = [1], empty = '' }} }}, {{ id = 'b', meta = {{ {} }} }}]\n",
         keys(33)
     );
-    let said = refused(&folder(&scenario, &[]), &Selection::default());
+    let message = refused(&folder(&scenario, &[]), &Selection::default());
     for part in ["1 to 64 bytes", "257 bytes", "this is an array", "it is empty", "33 keys"] {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(message.contains(part), "{part}: {message}");
     }
     let scenario = format!(
         "tests = [{{ id = 'a', meta = {{ {} }} }}]\ndefaults.meta = {{ {} }}\n",
         keys(20),
         keys(13)
     );
-    let said = refused(&folder(&scenario, &[]), &Selection::default());
-    assert!(said.contains("test `a` has 33 keys of `meta`"), "{said}");
+    let message = refused(&folder(&scenario, &[]), &Selection::default());
+    assert!(message.contains("test `a` has 33 keys of `meta`"), "{message}");
 }
 
 #[test]
@@ -304,16 +304,16 @@ fn problems_of_tests_have_their_place() {
         help: Some("another".to_owned()),
     };
     let found: Vec<_> = (0..4).map(problem).collect();
-    let said = scenario.test_problems(&suite, &found).render(false, 100);
+    let message = scenario.test_problems(&suite, &found).render(false, 100);
     for part in ["s.toml:5:40", "l.csv:2:5", "l.json:3:13", "l.jsonl:2:26"] {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(message.contains(part), "{part}: {message}");
     }
-    assert!(said.contains("of test `own`") && said.contains("error: no 3"), "{said}");
-    assert!(said.contains("another"), "{said}");
+    assert!(message.contains("of test `own`") && message.contains("error: no 3"), "{message}");
+    assert!(message.contains("another"), "{message}");
 }
 
 #[test]
-fn providers_of_a_matrix_stand_in_its_order() {
+fn providers_of_matrix_keep_its_order() {
     let scenario = "
         tests = [{ id = 'a', input = 'x', providers = ['m[size=8,*]', 'p'] }]
         [providers.m]
@@ -344,15 +344,15 @@ fn providers_of_a_matrix_stand_in_its_order() {
 }
 
 #[test]
-fn a_name_of_a_matrix_is_made_once() {
+fn duplicate_names_of_matrix_are_refused() {
     let refused = |scenario: &str| {
         let folder = folder(&format!("tests = [{{ id = 'a' }}]\n{scenario}"), &[]);
         refused(&folder, &Selection::default())
     };
     for (name, values) in [("m", "[1, 2]"), ("p", "[1]"), ("x{{matrix.v}}", "['/', '?']")] {
-        let said = refused(&format!(
+        let message = refused(&format!(
             "[providers.m]\nplugin = 'x.wasm'\nname = '{name}'\nmatrix = {{ v = {values} }}\n"
         ));
-        assert!(said.contains("two providers would be named"), "{name}: {said}");
+        assert!(message.contains("two providers would be named"), "{name}: {message}");
     }
 }

@@ -1,4 +1,4 @@
-//! Scenarios with mistakes, as data: each is refused with the message beside it.
+//! Scenarios with mistakes, in `invalid/`. Each has its expected message in a `.txt` file.
 
 use std::{
     fs,
@@ -17,8 +17,8 @@ fn suite_of(scenario: &Path) -> Result<(Scenario, Suite), Problems> {
     Ok((scenario, suite))
 }
 
-/// What is said of a scenario.
-fn message(scenario: &Path) -> String {
+/// Returns the message of an invalid scenario.
+fn message_of(scenario: &Path) -> String {
     match suite_of(scenario) {
         Ok(_) => panic!("{} is accepted", scenario.display()),
         Err(problems) => problems.render(false, 100),
@@ -41,23 +41,23 @@ fn scenarios() -> Vec<PathBuf> {
     paths
 }
 
-/// `UPDATE=1` writes the messages anew.
+/// `UPDATE=1` writes the messages.
 #[test]
-fn invalid_scenarios_are_refused_with_the_message_beside_them() {
+fn invalid_scenarios_have_the_expected_messages() {
     for path in scenarios() {
-        let said = message(&path);
+        let message = message_of(&path);
         let expected = path.with_extension("txt");
         if std::env::var_os("UPDATE").is_some() {
-            fs::write(&expected, &said).unwrap();
+            fs::write(&expected, &message).unwrap();
         }
         let expected = fs::read_to_string(&expected).unwrap();
-        assert!(said == expected, "{}:\n{said}\ninstead of\n{expected}", path.display());
-        assert!(!said.contains(steers), "{}", path.display());
+        assert!(message == expected, "{}:\n{message}\ninstead of\n{expected}", path.display());
+        assert!(!message.contains(steers), "{}", path.display());
     }
 }
 
 #[test]
-fn colours_are_made_only_if_asked_for() {
+fn colours_are_optional() {
     let path = Path::new("src/tests/invalid/keys/duplicate-ids.toml");
     let Err(problems) = load(path) else { panic!() };
     assert_eq!(problems.count(), 1);
@@ -66,40 +66,40 @@ fn colours_are_made_only_if_asked_for() {
 }
 
 #[test]
-fn a_scenario_that_is_too_large_is_not_read() {
+fn too_large_scenario_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.toml");
     let file = fs::File::create(&path).unwrap();
     file.set_len(20 << 20).unwrap();
-    assert!(message(&path).contains("more than 16 MiB"));
-    // One byte less than too much: it is read, and is no TOML.
+    assert!(message_of(&path).contains("more than 16 MiB"));
+    // The largest file that is read. It is not valid TOML.
     file.set_len(16 << 20).unwrap();
-    assert!(message(&path).contains("not valid TOML"));
+    assert!(message_of(&path).contains("not valid TOML"));
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_named() {
+fn unreadable_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("none.toml");
-    let said = message(&path);
-    assert!(said.contains("none.toml") && said.contains("No such file"), "{said}");
-    assert!(message(folder.path()).contains("directory"));
+    let message = message_of(&path);
+    assert!(message.contains("none.toml") && message.contains("No such file"), "{message}");
+    assert!(message_of(folder.path()).contains("directory"));
 }
 
 #[test]
-fn of_very_many_mistakes_the_first_are_shown() {
+fn only_first_mistakes_are_shown() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.toml");
     let mistakes = "[[tests]]\n".repeat(5000);
     fs::write(&path, format!("providers.p.plugin = 'bundled:echo'\n{mistakes}")).unwrap();
     let Err(problems) = load(&path) else { panic!() };
     assert_eq!(problems.count(), 5000);
-    let said = problems.render(false, 100);
-    assert_eq!(said.matches("error: ").count(), 100);
-    assert!(said.contains("the first of 5000 problems; 4900 more"), "{said}");
+    let message = problems.render(false, 100);
+    assert_eq!(message.matches("error: ").count(), 100);
+    assert!(message.contains("the first of 5000 problems; 4900 more"), "{message}");
 }
 
-/// A text with a part cut out and something else in its place.
+/// Replaces a part of a text.
 fn damaged(text: &str, at: prop::sample::Index, length: usize, other: &str) -> String {
     let start = text.floor_char_boundary(at.index(text.len()));
     let end = text.ceil_char_boundary((start + length).min(text.len()));

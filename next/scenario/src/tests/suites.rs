@@ -1,4 +1,4 @@
-//! Suites as scenarios and lists make them.
+//! Suites of scenarios and lists.
 
 use std::{fs, io::Write, path::Path};
 
@@ -11,7 +11,7 @@ use crate::{
     resolve,
 };
 
-/// A folder with a scenario that has the providers `p`, `q` and `r`, and with `files` beside it.
+/// Creates a folder with a scenario `s.toml`, which has the providers `p`, `q` and `r`, and with `files`.
 pub(crate) fn folder(scenario: &str, files: &[(&str, &str)]) -> TempDir {
     let providers = ["p", "q", "r"].map(|name| format!("providers.{name}.plugin = 'x.wasm'\n"));
     let scenario = format!("{}{scenario}", providers.concat());
@@ -94,7 +94,7 @@ fn lists() -> TempDir {
 }
 
 #[test]
-fn tests_come_first_and_then_lists_in_the_order_written() {
+fn suite_has_tests_before_lists() {
     let suite = select(&lists(), &Selection::default());
     assert_eq!(ids(&suite), "z a b rows/1 rows/3");
     assert_eq!(suite.trials(), 2 + 4 * 3);
@@ -112,7 +112,7 @@ fn tests_come_first_and_then_lists_in_the_order_written() {
 }
 
 #[test]
-fn the_command_line_selects_tests_providers_and_tags() {
+fn command_line_selects_tests_providers_and_tags() {
     let lists = lists();
     let select = |tests: &[&str], providers: &[&str], tags: &[&str]| {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
@@ -135,15 +135,15 @@ fn the_command_line_selects_tests_providers_and_tags() {
 }
 
 #[test]
-fn a_glob_of_the_command_line_that_is_none_is_refused() {
+fn invalid_glob_of_command_line_is_refused() {
     let selection =
         Selection { tests: vec!["fine".to_owned(), "[".to_owned()], ..Selection::default() };
-    let said = refused(&lists(), &selection);
-    assert!(said.contains("`[`") && said.contains("unclosed"), "{said}");
+    let message = refused(&lists(), &selection);
+    assert!(message.contains("`[`") && message.contains("unclosed"), "{message}");
 }
 
 #[test]
-fn scenarios_and_lists_may_begin_with_a_mark_and_end_lines_as_windows_does() {
+fn byte_order_marks_and_crlf_are_accepted() {
     let folder = folder(
         "test_lists = [{ files = ['l.jsonl'] }]\r\n",
         &[("l.jsonl", "\u{feff}{\"id\": \"a\"}\r\n  \r\n{\"id\": \"b\"} \r\n")],
@@ -155,62 +155,62 @@ fn scenarios_and_lists_may_begin_with_a_mark_and_end_lines_as_windows_does() {
 }
 
 #[test]
-fn a_line_that_is_too_long_or_no_text_is_named() {
+fn unreadable_lines_are_named() {
     let scenario = "test_lists = [{ files = ['l.jsonl'] }]\n";
     let long = format!("{{\"id\": \"a\"}}\n{}\nbehind\n", "ä".repeat(9 << 20));
-    let said = refused(&folder(scenario, &[("l.jsonl", &long)]), &Selection::default());
-    assert!(said.contains("l.jsonl:2:1") && said.contains("16 MiB"), "{said}");
-    assert!(!said.contains("behind") && said.len() < 1000, "{said}");
+    let message = refused(&folder(scenario, &[("l.jsonl", &long)]), &Selection::default());
+    assert!(message.contains("l.jsonl:2:1") && message.contains("16 MiB"), "{message}");
+    assert!(!message.contains("behind") && message.len() < 1000, "{message}");
 
     let folder = folder(scenario, &[("l.jsonl", "")]);
     fs::write(folder.path().join("l.jsonl"), b"{\"id\": \"a\"}\n{\"id\": \"\xff\"}\n").unwrap();
-    let said = refused(&folder, &Selection::default());
-    assert!(said.contains("l.jsonl:2:9") && said.contains("UTF-8"), "{said}");
+    let message = refused(&folder, &Selection::default());
+    assert!(message.contains("l.jsonl:2:9") && message.contains("UTF-8"), "{message}");
 }
 
 #[test]
-fn a_long_line_is_not_shown() {
+fn long_line_is_not_shown() {
     let record = format!("{{\"id\": \"a\", \"input\": \"{}\", \"x\": 1}}", "ä".repeat(4000));
     let folder = folder("test_lists = [{ files = ['l.jsonl'] }]\n", &[("l.jsonl", &record)]);
-    let said = refused(&folder, &Selection::default());
-    assert!(said.contains("unknown key `x`") && said.contains("l.jsonl:1:4027"), "{said}");
-    assert!(said.len() < 1000, "{said}");
+    let message = refused(&folder, &Selection::default());
+    assert!(message.contains("unknown key `x`") && message.contains("l.jsonl:1:4027"), "{message}");
+    assert!(message.len() < 1000, "{message}");
 }
 
 #[test]
-fn a_suite_that_cannot_be_written_is_told() {
+fn failed_write_of_suite_is_reported() {
     let lists = lists();
     let scenario = load(&lists.path().join("s.toml")).unwrap();
     let mut full = fs::File::options().write(true).open("/dev/full").unwrap();
     let problems = resolve(&scenario, &Selection::default(), &mut full).unwrap_err();
-    let said = problems.render(false, 100);
-    assert!(said.contains("cannot write the suite: No space left"), "{said}");
+    let message = problems.render(false, 100);
+    assert!(message.contains("cannot write the suite: No space left"), "{message}");
 }
 
 #[test]
-fn a_suite_has_bounds() {
+fn suite_has_bounds() {
     let many = "tests = [{ id = 'a', repeat = 1000000 }, { id = 'b', repeat = 1000000 }]\n";
     let more = "[[test_lists]]\nfiles = ['l.jsonl']\nrepeat = 1000000\n";
     let records: String = (0..32).map(|id| format!("{{\"id\": \"{id}\"}}\n")).collect();
     let folder = folder(&format!("{many}{more}"), &[("l.jsonl", &records)]);
-    let said = refused(&folder, &Selection::default());
-    assert!(said.contains("at most 100,000,000 trials"), "{said}");
+    let message = refused(&folder, &Selection::default());
+    assert!(message.contains("at most 100,000,000 trials"), "{message}");
     let selection = Selection { providers: vec!["p".to_owned()], ..Selection::default() };
     assert_eq!(select(&folder, &selection).trials(), 34_000_000);
 }
 
 #[test]
-fn values_that_readers_of_json_refuse_are_refused_early() {
+fn too_deep_values_are_refused_early() {
     let deep = |levels| format!("{{\"v\": {}{}}}\n", "[".repeat(levels), "]".repeat(levels));
     let scenario = "[[test_lists]]\nfiles = ['l.jsonl']\nid = 'a'\ninput = [['{{row.v}}']]\n";
-    let said = refused(&folder(scenario, &[("l.jsonl", &deep(99))]), &Selection::default());
-    assert!(said.contains("more than 100 levels"), "{said}");
+    let message = refused(&folder(scenario, &[("l.jsonl", &deep(99))]), &Selection::default());
+    assert!(message.contains("more than 100 levels"), "{message}");
     let suite = select(&folder(scenario, &[("l.jsonl", &deep(98))]), &Selection::default());
     assert_eq!(suite.tests(), 1);
 }
 
 #[test]
-fn a_stored_scenario_is_read_without_looking_at_any_file() {
+fn stored_scenario_needs_no_other_file() {
     let text = "timeout_minutes = 0.5\n[run]\nseed = 7\n[providers.q]\nplugin = 'gone.wasm'\n[providers.p]\nplugin = 'gone.wasm'\n[[test_lists]]\nfiles = ['gone/*.jsonl']\n";
     let scenario = parse_stored(text, "stored").unwrap();
     assert_eq!((&*scenario.name, scenario.text.as_str()), ("stored", text));
@@ -230,13 +230,13 @@ fn problems_of_plugins_have_their_place() {
         message: "no WASM".to_owned(),
         help: None,
     }]);
-    let said = problems.render(false, 100);
-    assert!(said.contains("error: no WASM") && said.contains("s.toml:2:"), "{said}");
-    assert!(said.contains("of provider `q`"), "{said}");
+    let message = problems.render(false, 100);
+    assert!(message.contains("error: no WASM") && message.contains("s.toml:2:"), "{message}");
+    assert!(message.contains("of provider `q`"), "{message}");
 }
 
 #[test]
-fn a_damaged_suite_is_refused() {
+fn damaged_suite_is_refused() {
     let (scenario, _) = try_resolve(lists().path(), &Selection::default()).unwrap();
     let open = |text: &str| {
         let mut file = tempfile::tempfile().unwrap();
@@ -260,8 +260,8 @@ fn a_damaged_suite_is_refused() {
     }
 }
 
-/// The trials that these tests make: for each its providers, and how often.
-fn naive(tests: &[(Vec<bool>, u32)]) -> Vec<PlannedTrial> {
+/// Returns the trials of tests, given as their providers and repeats.
+fn expected_trials(tests: &[(Vec<bool>, u32)]) -> Vec<PlannedTrial> {
     let mut trials = Vec::new();
     let selected = tests.iter().filter(|(providers, _)| providers.contains(&true));
     for (test, (providers, repeats)) in selected.enumerate() {
@@ -280,7 +280,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn ordinals_count_tests_then_providers_then_repeats(
+    fn trial_indexes_follow_plan_order(
         tests in prop::collection::vec((prop::collection::vec(any::<bool>(), 3), 1u32..4), 0..40),
         jumps in prop::collection::vec((0u16..3, any::<prop::sample::Index>()), 20),
     ) {
@@ -298,7 +298,7 @@ proptest! {
         let opened = Suite::open(file, &scenario.providers).unwrap();
         prop_assert_eq!(written.digest(), opened.digest());
 
-        let trials = naive(&tests);
+        let trials = expected_trials(&tests);
         for suite in [written, opened] {
             prop_assert_eq!(suite.trials(), trials.len() as u64);
             let ids: Vec<_> = ids(&suite).split_whitespace().map(str::to_owned).collect();
@@ -331,7 +331,7 @@ proptest! {
 }
 
 #[test]
-fn a_suite_can_be_sent_to_another_thread() {
+fn suite_can_move_to_another_thread() {
     let suite = select(&lists(), &Selection::default());
     let trials = std::thread::spawn(move || suite.trials()).join().unwrap();
     assert_eq!(trials, 14);
