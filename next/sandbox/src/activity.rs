@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The current activity of a slot's guest. Clones share it. A slot serves one call after the other.
 #[derive(Clone, Debug, Default)]
-pub struct Activity(Arc<Mutex<Known>>);
+pub struct Activity(Arc<Mutex<ActivityState>>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct ActivityState {
     progress: String,
     /// Hosts and ports of requests without a response.
     requests: Vec<Arc<str>>,
@@ -24,9 +24,9 @@ impl Activity {
     /// Describes a guest that does not use the processor: its last progress message, or its open
     /// request.
     pub fn word(&self) -> String {
-        let known = self.known();
-        match known.requests.last() {
-            _ if !known.progress.is_empty() => known.progress.clone(),
+        let state = self.lock();
+        match state.requests.last() {
+            _ if !state.progress.is_empty() => state.progress.clone(),
             Some(host) => format!("waits for http {host}"),
             // Only requests and sleeping keep a guest off the processor for long.
             None => "sleeps".to_owned(),
@@ -34,23 +34,23 @@ impl Activity {
     }
 
     /// Starts another call. Requests of the previous one may still be open.
-    pub(crate) fn begin(&self) {
-        self.known().progress.clear();
+    pub(crate) fn start_call(&self) {
+        self.lock().progress.clear();
     }
 
     /// Sets the progress message, which must be redacted.
-    pub(crate) fn progress(&self, word: String) {
-        self.known().progress = word;
+    pub(crate) fn set_progress(&self, word: String) {
+        self.lock().progress = word;
     }
 
     /// Adds a request to `host`, a host and port without secrets.
-    pub(crate) fn request(&self, host: String) -> OpenRequest {
+    pub(crate) fn open_request(&self, host: String) -> OpenRequest {
         let host: Arc<str> = host.into();
-        self.known().requests.push(host.clone());
+        self.lock().requests.push(host.clone());
         OpenRequest { activity: self.clone(), host }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, ActivityState> {
         // Each change under the lock is complete, so a panic leaves nothing inconsistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -58,7 +58,7 @@ impl Activity {
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        let requests = &mut self.activity.known().requests;
+        let requests = &mut self.activity.lock().requests;
         if let Some(index) = requests.iter().position(|it| Arc::ptr_eq(it, &self.host)) {
             requests.swap_remove(index);
         }
@@ -73,14 +73,14 @@ mod tests {
     fn progress_comes_before_requests() {
         let activity = Activity::default();
         assert_eq!(activity.word(), "sleeps");
-        let one = activity.request("a:1".to_owned());
-        let two = activity.request("b:2".to_owned());
+        let one = activity.open_request("a:1".to_owned());
+        let two = activity.open_request("b:2".to_owned());
         assert_eq!(activity.word(), "waits for http b:2");
         drop(two);
         assert_eq!(activity.word(), "waits for http a:1");
-        activity.progress("half".to_owned());
+        activity.set_progress("half".to_owned());
         assert_eq!(activity.word(), "half");
-        activity.begin();
+        activity.start_call();
         drop(one);
         assert_eq!(activity.word(), "sleeps");
     }

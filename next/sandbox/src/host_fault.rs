@@ -5,18 +5,18 @@ use std::{error::Error, io};
 use runner_model::HostFault;
 use rustix::io::Errno;
 
-use crate::{interrupt::HostPanic, store::limiter::ShareFull};
+use crate::{interrupt::HostPanic, store::limiter::MemoryBudgetFull};
 
 /// Tokio's panic message if it cannot start a thread.
 const NO_THREAD: &str = "OS can't spawn worker thread";
 
 /// Returns the missing resource if an error or one of its causes is about one.
 pub(crate) fn fault_in(error: &wasmtime::Error) -> Option<HostFault> {
-    error.chain().find_map(fault_of)
+    error.chain().find_map(fault_in_cause)
 }
 
-fn fault_of(cause: &(dyn Error + 'static)) -> Option<HostFault> {
-    if cause.is::<wasmtime::OutOfMemory>() || cause.is::<ShareFull>() {
+fn fault_in_cause(cause: &(dyn Error + 'static)) -> Option<HostFault> {
+    if cause.is::<wasmtime::OutOfMemory>() || cause.is::<MemoryBudgetFull>() {
         return Some(HostFault::Memory);
     }
     if let Some(HostPanic(text)) = cause.downcast_ref() {

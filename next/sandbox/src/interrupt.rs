@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::{sync::Notify, time::sleep};
 use wasmtime::UpdateDeadline;
 
-use crate::{Activity, store::limiter::Share};
+use crate::{Activity, store::limiter::MemoryBudget};
 
 // 0 if unused.
 const REQUESTED: u8 = 1;
@@ -39,7 +39,7 @@ pub(crate) struct InterruptState {
     /// Notified after each change of the interrupt or of a pause.
     wake: Notify,
     /// Memory of all guests together.
-    pub(crate) memory: Share,
+    pub(crate) memory: MemoryBudget,
     /// For small memories, for larger ones, and for sandboxes without slots.
     pub(crate) engines: [OnceLock<wasmtime::Engine>; 3],
 }
@@ -49,7 +49,7 @@ pub(crate) struct InterruptState {
 pub(crate) struct Guard {
     pub(crate) interrupt: Interrupt,
     pub(crate) activity: Activity,
-    began: RunTime,
+    started: RunTime,
     /// Suspended time of the clock when the call started.
     suspended: Duration,
     deadline: RunTime,
@@ -79,7 +79,7 @@ pub(crate) struct HostPanic(pub(crate) String);
 
 impl Interrupt {
     /// Creates the interrupt of guests that share `memory`.
-    pub(crate) fn new(memory: Share) -> Self {
+    pub(crate) fn new(memory: MemoryBudget) -> Self {
         let shared = InterruptState { memory, ..InterruptState::default() };
         Self(Arc::new(shared))
     }
@@ -153,17 +153,17 @@ impl InterruptState {
 impl Guard {
     /// Starts a call without a status line.
     pub(crate) fn new(interrupt: Interrupt, timeout: Micros) -> Self {
-        Self::watched(interrupt, timeout, Activity::default())
+        Self::with_activity(interrupt, timeout, Activity::default())
     }
 
     /// Starts a call that may take `timeout` and reports to `activity`.
-    pub(crate) fn watched(interrupt: Interrupt, timeout: Micros, activity: Activity) -> Self {
+    pub(crate) fn with_activity(interrupt: Interrupt, timeout: Micros, activity: Activity) -> Self {
         const YEAR: Micros = Micros(366 * 24 * 3600 * 1_000_000);
-        activity.begin();
+        activity.start_call();
         let clock = interrupt.0.clock();
-        let (began, suspended) = (clock.run_time(), clock.suspended());
+        let (started, suspended) = (clock.run_time(), clock.suspended());
         drop(clock);
-        Self { interrupt, activity, began, suspended, deadline: began + timeout.min(YEAR) }
+        Self { interrupt, activity, started, suspended, deadline: started + timeout.min(YEAR) }
     }
 
     /// Returns the time until the deadline.
@@ -173,10 +173,10 @@ impl Guard {
     }
 
     /// Returns the duration until now.
-    pub(crate) fn took(&self) -> CallTime {
+    pub(crate) fn elapsed(&self) -> CallTime {
         let clock = self.interrupt.0.clock();
         CallTime {
-            duration: (clock.run_time() - self.began).into(),
+            duration: (clock.run_time() - self.started).into(),
             suspended: clock.suspended() - self.suspended,
         }
     }

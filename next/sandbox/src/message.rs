@@ -59,7 +59,7 @@ pub fn stderr_tail(stderr: &str) -> String {
 }
 
 /// Returns the first characters of malformed data, as the end of a message.
-pub(crate) fn beginning(bytes: &[u8], redactor: Option<&Arc<Redactor>>) -> String {
+pub(crate) fn quote_start(bytes: &[u8], redactor: Option<&Arc<Redactor>>) -> String {
     if bytes.is_empty() {
         return "; it is empty".to_owned();
     }
@@ -114,7 +114,7 @@ pub fn cut(most: usize, value: impl fmt::Display) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{beginning, cut, stderr_tail};
+    use super::{cut, quote_start, stderr_tail};
 
     #[test]
     fn a_message_ends_with_the_last_lines_of_stderr() {
@@ -132,8 +132,8 @@ mod tests {
     fn long_texts_are_cut() {
         assert_eq!(cut(3, "abc"), "abc");
         assert_eq!(cut(3, "abä"), "ab…");
-        assert_eq!(beginning(b"", None), "; it is empty");
-        assert_eq!(beginning(b"\x1b[", None), "; it begins with `\\u{1b}[`");
-        assert!(beginning(&[b'x'; 200], None).ends_with("x…`"));
+        assert_eq!(quote_start(b"", None), "; it is empty");
+        assert_eq!(quote_start(b"\x1b[", None), "; it begins with `\\u{1b}[`");
+        assert!(quote_start(&[b'x'; 200], None).ends_with("x…`"));
     }
 }

@@ -74,7 +74,8 @@ impl Plugin {
         if let Some(error) = oversized(&call) {
             return Ended::without_sandbox(Ending::Error(error));
         }
-        let guard = Guard::watched(self.interrupt.clone(), call.timeout, call.activity.clone());
+        let guard =
+            Guard::with_activity(self.interrupt.clone(), call.timeout, call.activity.clone());
         match &self.linked {
             Linked::Component(provider) => component::run(provider, kept, &call, guard).await,
             Linked::Command(program) => command::run(program, call, guard).await,

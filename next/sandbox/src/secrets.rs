@@ -37,7 +37,7 @@ pub(crate) enum FillError {
     /// There is no secret of this name.
     Missing(String),
     /// The secret is bound to other places.
-    Elsewhere(String),
+    WrongPlace(String),
     /// The result would exceed its bound.
     TooLong,
 }
@@ -54,22 +54,20 @@ impl Secrets {
         unseen: BTreeMap<String, Vec<BoundSecret>>,
     ) -> Self {
         let redactor = Redactor::new(&values).map(Arc::new);
-        let hidden = values.iter().filter(|(name, _)| unseen.contains_key(*name));
-        let hidden = hidden.map(|(name, value)| (name.clone(), value.clone()));
-        let hidden: BTreeMap<_, _> = hidden.collect();
-        let unseen_redactor = match hidden.len() == values.len() {
-            // An automaton may need megabytes.
-            true => redactor.clone(),
-            false => Redactor::new(&hidden).map(Arc::new),
+        let mut hidden = values.clone();
+        hidden.retain(|name, _| unseen.contains_key(name));
+        // An automaton may need megabytes, so there is one if all secrets are unseen.
+        let unseen_redactor = if hidden.len() == values.len() {
+            redactor.clone()
+        } else {
+            Redactor::new(&hidden).map(Arc::new)
         };
         Self { values, unseen, redactor, unseen_redactor }
     }
 
     /// Returns a secret that the guest may see.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let is_unseen = self.unseen.contains_key(name);
-        let value = self.values.get(name).filter(|_| !is_unseen);
-        value.map(String::as_str)
+        self.values.get(name).filter(|_| !self.unseen.contains_key(name)).map(String::as_str)
     }
 
     /// Redacts all values. `None` if there is nothing to find.
@@ -78,7 +76,7 @@ impl Secrets {
     }
 
     /// Redacts the secrets that the guest never sees from responses. `None` if there are none.
-    pub(crate) fn unseen(&self) -> Option<&Arc<Redactor>> {
+    pub(crate) fn unseen_redactor(&self) -> Option<&Arc<Redactor>> {
         self.unseen_redactor.as_ref()
     }
 
@@ -99,18 +97,15 @@ impl Secrets {
     ) -> Result<String, FillError> {
         let mut filled = String::new();
         let mut rest = text;
-        while let Some((before, behind)) = rest.split_once("{{") {
+        while let Some((before, after)) = rest.split_once("{{") {
             filled.push_str(before);
-            rest = match named(behind) {
-                Some((name, behind)) => {
-                    filled.push_str(self.value_for(name, place)?);
-                    behind
-                }
-                None => {
-                    filled.push_str("{{");
-                    behind
-                }
-            };
+            rest = after;
+            if let Some((name, after)) = split_placeholder(after) {
+                filled.push_str(self.value_for(name, place)?);
+                rest = after;
+            } else {
+                filled.push_str("{{");
+            }
             if filled.len() > max {
                 return Err(FillError::TooLong);
             }
@@ -121,14 +116,12 @@ impl Secrets {
 
     /// Returns the value of a secret that may be sent at `place`.
     fn value_for(&self, name: &str, place: HeaderPlace<'_>) -> Result<&str, FillError> {
-        let value = self.values.get(name);
-        let value = value.ok_or_else(|| FillError::Missing(name.to_owned()))?;
+        let value = self.values.get(name).ok_or_else(|| FillError::Missing(name.to_owned()))?;
         let places = self.places(name);
-        let mut admitted = places.iter();
-        if places.is_empty() || admitted.any(|bound| bound.admits(place.url, place.header)) {
+        if places.is_empty() || places.iter().any(|bound| bound.admits(place.url, place.header)) {
             Ok(value)
         } else {
-            Err(FillError::Elsewhere(name.to_owned()))
+            Err(FillError::WrongPlace(name.to_owned()))
         }
     }
 }
@@ -141,7 +134,7 @@ impl fmt::Debug for Secrets {
 }
 
 /// Splits off the placeholder at the start of `text`: returns its name and the rest.
-fn named(text: &str) -> Option<(&str, &str)> {
+fn split_placeholder(text: &str) -> Option<(&str, &str)> {
     // A guest may write millions of `{{`. Searching all of the rest for each would take hours.
     let near = &text[..text.floor_char_boundary(MAX_PLACE_BYTES)];
     let (place, _) = near.split_once("}}")?;
@@ -162,8 +155,7 @@ mod tests {
     use crate::Access;
 
     fn secrets(values: &[(&str, &str)]) -> Secrets {
-        let values = values.iter();
-        let values = values.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Secrets::new(values.collect(), BTreeMap::new())
     }
 
@@ -216,10 +208,10 @@ mod tests {
         let secrets = Secrets::new(values.into(), unseen);
         assert_eq!(secrets.get("SEEN"), Some("first value"));
         assert_eq!(secrets.get("HIDDEN"), None);
-        let unseen = secrets.unseen().unwrap();
+        let unseen = secrets.unseen_redactor().unwrap();
         assert!(unseen.is_in(b"second value") && !unseen.is_in(b"first value"));
         assert!(secrets.redactor().unwrap().is_in(b"first value"));
-        let elsewhere = FillError::Elsewhere("HIDDEN".to_owned());
+        let elsewhere = FillError::WrongPlace("HIDDEN".to_owned());
         assert_eq!(fill(&secrets, "{{secret.HIDDEN}}", 100), Err(elsewhere));
     }
 

@@ -11,7 +11,7 @@ use crate::{
     message::{cut, cut_redacted, failure, stderr_tail, with_end},
     store::{
         Sandbox,
-        limiter::{DeniedGrowth, ShareFull},
+        limiter::{DeniedGrowth, MemoryBudgetFull},
     },
 };
 
@@ -73,8 +73,8 @@ fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'static> {
         let message = "the guest holds too many host resources at once";
         return failure(ErrorClass::Limit, "resources", message);
     }
-    if error.is::<ShareFull>() {
-        let message = ShareFull.to_string();
+    if error.is::<MemoryBudgetFull>() {
+        let message = MemoryBudgetFull.to_string();
         return failure(ErrorClass::Internal, HostFault::Memory.as_str(), message);
     }
     if let Some(fault) = sandbox.host.fault {
@@ -185,8 +185,8 @@ fn place(error: &wasmtime::Error) -> String {
         return String::new();
     };
     // `Display` of a backtrace would write names of any length.
-    let frames = backtrace.frames().iter();
-    let names: Vec<String> = frames.filter_map(|frame| frame.func_name().map(readable)).collect();
+    let names: Vec<String> =
+        backtrace.frames().iter().filter_map(|frame| frame.func_name().map(readable)).collect();
     if names.is_empty() {
         return String::new();
     }

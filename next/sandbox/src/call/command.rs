@@ -21,7 +21,7 @@ use super::{
 use crate::{
     fs::{AttemptFiles, Role},
     interrupt::{CallTime, Guard, Halt},
-    message::{beginning, failure, too_large},
+    message::{failure, quote_start, too_large},
     store::{
         MAX_COMPONENT_HANDOVER, Sandbox, StoreRecipe,
         host::{Host, MAX_HANDOVER},
@@ -55,7 +55,7 @@ struct Start<'a> {
 /// A finished execution.
 struct Finished {
     exit: wasmtime::Result<i32>,
-    took: CallTime,
+    time: CallTime,
     sandbox: Sandbox,
     files: AttemptFiles,
 }
@@ -74,8 +74,8 @@ pub(crate) async fn run(program: &Program, mut call: Call<'_>, guard: Guard) -> 
         Err(ended) => return *ended,
     };
     match command.protocol {
-        Protocol::Plain => run_plain(program, command, &call, guard, (wasi, files)).await,
-        Protocol::Json => run_json(program, &call, guard, (wasi, files)).await,
+        Protocol::Plain => run_plain(program, command, &call, guard, wasi, files).await,
+        Protocol::Json => run_json(program, &call, guard, wasi, files).await,
     }
 }
 
@@ -98,7 +98,7 @@ pub(crate) async fn describe(
     let Finished { exit, mut sandbox, .. } = program.execute(start).await;
     let exit_code = exit.map_err(|error| into_error(classify(&error, &mut sandbox)))?;
     let stdout = whole(&sandbox.stdout, limits)?;
-    protocol::description(&stdout, exit_code, &sandbox, &interrupt)
+    protocol::read_description(&stdout, exit_code, &sandbox, &interrupt)
 }
 
 async fn run_plain(
@@ -106,13 +106,14 @@ async fn run_plain(
     command: CommandCall,
     call: &Call<'_>,
     guard: Guard,
-    (wasi, files): (WasiCtxBuilder, AttemptFiles),
+    wasi: WasiCtxBuilder,
+    files: AttemptFiles,
 ) -> Ended {
     let mut argv = vec![command.program];
     argv.extend(command.args);
     let stdin = command.stdin.unwrap_or_default();
     let start = Start {
-        host: Host::of(call, guard, stdin.len()),
+        host: Host::for_call(call, guard, stdin.len()),
         argv,
         stdin,
         timed_lines: 0,
@@ -136,10 +137,11 @@ async fn run_json(
     program: &Program,
     call: &Call<'_>,
     guard: Guard,
-    (wasi, files): (WasiCtxBuilder, AttemptFiles),
+    wasi: WasiCtxBuilder,
+    files: AttemptFiles,
 ) -> Ended {
-    let stdin = match protocol::question(call) {
-        Ok(question) => question,
+    let stdin = match protocol::encode_input(call) {
+        Ok(stdin) => stdin,
         Err(error) => {
             let message = format!("the input or the configuration is not JSON: {error}");
             let error = failure(ErrorClass::Internal, "input", message);
@@ -149,7 +151,7 @@ async fn run_json(
     let interrupt = guard.interrupt.clone();
     let start = Start {
         argv: vec![JSON_NAME.to_owned(), "run".to_owned()],
-        host: Host::of(call, guard, stdin.len()),
+        host: Host::for_call(call, guard, stdin.len()),
         stdin,
         timed_lines: call.limits.log_records,
         limits: call.limits,
@@ -158,10 +160,10 @@ async fn run_json(
     };
     let mut finished = program.execute(start).await;
     // Records count even if the command failed.
-    protocol::log(&mut finished.sandbox);
+    protocol::read_log(&mut finished.sandbox);
     let read = |exit_code, sandbox: &mut Sandbox| {
         whole(&sandbox.stdout, call.limits).map_or_else(Ending::Error, |stdout| {
-            protocol::answer(&stdout, exit_code, sandbox, &interrupt)
+            protocol::read_reply(&stdout, exit_code, sandbox, &interrupt)
         })
     };
     finished.end(call.limits, read).await
@@ -189,7 +191,7 @@ impl Finished {
         // No tail: the output counts whole or not at all. `shorten` redacts it before it cuts.
         let redactor = sandbox.host.redactor();
         sandbox.stdout.shorten(limits.stdio, redactor);
-        let ended = Ended::collect(sandbox, ending, self.took, 0);
+        let ended = Ended::collect(sandbox, ending, self.time, 0);
         drop(self.sandbox);
         self.files.remove().await;
         ended
@@ -222,13 +224,13 @@ impl Program {
                 "which is the most for this command: let it write less at once",
             ),
         };
-        let mut store = recipe.store(self.engine());
+        let mut store = recipe.create_store(self.engine());
         let exit = guard.bound(self.start(&mut store)).await;
         let exit = exit.or_else(|error| match error.downcast_ref::<I32Exit>() {
             Some(exit) => Ok(exit.0),
             None => Err(error),
         });
-        Finished { exit, took: guard.took(), sandbox: store.into_data(), files: start.files }
+        Finished { exit, time: guard.elapsed(), sandbox: store.into_data(), files: start.files }
     }
 
     /// Runs the program. Its exit code is the value, or an [`I32Exit`] error.
@@ -271,7 +273,7 @@ fn read_output(
         let message = format!(
             "the standard output is not UTF-8 from byte {} on{}",
             error.utf8_error().valid_up_to(),
-            beginning(error.as_bytes(), redactor)
+            quote_start(error.as_bytes(), redactor)
         );
         failure(ErrorClass::Protocol, "utf-8", message)
     })?;

@@ -46,19 +46,19 @@ pub(crate) async fn run(
     call: &Call<'_>,
     guard: Guard,
 ) -> Ended {
-    let host = Host::of(call, guard.clone(), call.input.len() + call.config.len());
+    let host = Host::for_call(call, guard.clone(), call.input.len() + call.config.len());
     let mut instance = match kept.take() {
         Some(mut instance) => {
-            instance.store.data_mut().begin_call(host);
+            instance.store.data_mut().start_call(host);
             instance
         }
-        None => match provider.prepare(host, call, &guard).await {
+        None => match provider.create_instance(host, call, &guard).await {
             Ok(instance) => instance,
             Err(ended) => return *ended,
         },
     };
-    let answer = guard.bound(provider.answer(&mut instance, call)).await;
-    let took = guard.took();
+    let answer = guard.bound(provider.call(&mut instance, call)).await;
+    let time = guard.elapsed();
 
     let sandbox = instance.store.data_mut();
     let mut reply_bytes = 0;
@@ -71,8 +71,8 @@ pub(crate) async fn run(
         Ok(Err(error)) => read_error(error, sandbox),
         Err(error) => classify(&error, sandbox),
     };
-    let ended = Ended::collect(sandbox, ending, took, reply_bytes);
-    if instance.can_go_on(&ended.ending) {
+    let ended = Ended::collect(sandbox, ending, time, reply_bytes);
+    if instance.is_reusable(&ended.ending) {
         *kept = Some(instance);
     } else {
         instance.remove().await;
@@ -87,7 +87,7 @@ pub(crate) async fn describe(
     guard: Guard,
 ) -> Result<Description, RowError<'static>> {
     let host = Host::new(limits, guard.clone());
-    let mut store = recipe(host, limits).store(provider.pre.engine());
+    let mut store = recipe(host, limits).create_store(provider.pre.engine());
     let answer = guard
         .bound(async {
             let plugin = provider.pre.instantiate_async(&mut store).await?;
@@ -121,7 +121,7 @@ fn recipe(host: Host, limits: &Limits) -> StoreRecipe<'_> {
 
 impl LinkedComponent {
     /// Creates the store and folders of an instance. No code of the guest runs yet.
-    async fn prepare(
+    async fn create_instance(
         &self,
         host: Host,
         call: &Call<'_>,
@@ -131,11 +131,11 @@ impl LinkedComponent {
         recipe.wasi.envs(call.env);
         let files = AttemptFiles::mount(call, Role::Component, guard, &mut recipe.wasi).await?;
         recipe.quota = files.quota();
-        Ok(Instance { store: recipe.store(self.pre.engine()), exports: None, files })
+        Ok(Instance { store: recipe.create_store(self.pre.engine()), exports: None, files })
     }
 
     /// Calls `run` of an instance, after instantiating it and calling `setup` if it is new.
-    async fn answer(
+    async fn call(
         &self,
         instance: &mut Instance,
         call: &Call<'_>,
@@ -220,8 +220,7 @@ fn read_reply(
     if bytes > limits.reply {
         return Err(too_large("reply", bytes, "reply", limits.reply));
     }
-    let checks = reply.checks.into_iter();
-    let checks = checks.map(|check| read_check(check, redactor));
+    let checks = reply.checks.into_iter().map(|check| read_check(check, redactor));
     let metrics = reply.metrics.into_iter().map(read_metric);
     bounded(Reply {
         output: read_json("output", reply.output, redactor)?,

@@ -57,7 +57,7 @@ impl Instance {
 
     /// Returns whether the guest can serve another call after `ending`: it returned by itself, met
     /// no limit, and leaves the host little to hold.
-    pub(super) fn can_go_on(&mut self, ending: &Ending) -> bool {
+    pub(super) fn is_reusable(&mut self, ending: &Ending) -> bool {
         self.exports.is_some()
             && ending.is_returned()
             && !self.store.data().is_spent()
@@ -82,7 +82,7 @@ impl Instance {
             return Vec::new();
         }
         let guard = Guard::new(interrupt, within);
-        store.data_mut().begin_teardown(guard.clone());
+        store.data_mut().start_teardown(guard.clone());
         let teardown = guard.bound(async {
             let teardown = instance.get_typed_func::<(), ()>(&mut *store, lifecycle.teardown)?;
             teardown.call_async(&mut *store, ()).await
@@ -94,9 +94,8 @@ impl Instance {
             Ending::Timeout => "failed: its time was over".to_owned(),
             Ending::Stopped | Ending::Reply(_) => "failed: it was stopped".to_owned(),
         });
-        let said = sandbox.host.log.records.iter().map(line);
-        let lines = said.chain(failed);
-        lines.map(|line| visible_line(&line).to_string()).collect()
+        let records = sandbox.host.log.records.iter().map(line);
+        records.chain(failed).map(|line| visible_line(&line).to_string()).collect()
     }
 }
 

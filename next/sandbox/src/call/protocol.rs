@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     interrupt::Interrupt,
-    message::{beginning, failure, stderr_tail, with_end},
+    message::{failure, quote_start, stderr_tail, with_end},
     redact::Redactor,
     store::Sandbox,
 };
@@ -37,7 +37,7 @@ const EX_TEMPFAIL: i32 = 75;
 const EX_CONFIG: i32 = 78;
 
 #[derive(Serialize)]
-struct Question<'a> {
+struct JsonInput<'a> {
     trial_id: &'a str,
     test_id: &'a str,
     provider: &'a str,
@@ -51,29 +51,29 @@ struct Question<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
-enum Answer<T> {
+enum JsonAnswer<T> {
     Ok(T),
-    Err(AnswerError),
+    Err(JsonError),
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AnswerReply {
+struct JsonReply {
     output: Box<RawValue>,
     verdict: Option<Verdict>,
     score: Option<f64>,
     summary: Option<String>,
     #[serde(default)]
-    checks: Vec<AnswerCheck>,
+    checks: Vec<JsonCheck>,
     #[serde(default)]
-    metrics: Vec<AnswerMetric>,
+    metrics: Vec<JsonMetric>,
     #[serde(rename = "extra")]
     _extra: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AnswerCheck {
+struct JsonCheck {
     name: String,
     verdict: Verdict,
     score: Option<f64>,
@@ -83,7 +83,7 @@ struct AnswerCheck {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AnswerMetric {
+struct JsonMetric {
     name: String,
     value: f64,
     unit: Option<String>,
@@ -91,8 +91,8 @@ struct AnswerMetric {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AnswerError {
-    #[serde(deserialize_with = "kind")]
+struct JsonError {
+    #[serde(deserialize_with = "error_kind")]
     kind: Option<ErrorClass>,
     code: String,
     message: String,
@@ -102,7 +102,7 @@ struct AnswerError {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AnswerDescription {
+struct JsonDescription {
     name: String,
     version: String,
     summary: String,
@@ -123,7 +123,7 @@ struct LogLine {
 }
 
 /// Parses the kind of an error: a class that providers may use, or `stopped`, which has no class.
-fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ErrorClass>, D::Error> {
+fn error_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ErrorClass>, D::Error> {
     use ErrorClass::{
         Denied, Internal, InvalidConfig, InvalidInput, Other, RateLimited, Unavailable,
     };
@@ -140,8 +140,8 @@ fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ErrorClass>
 }
 
 /// Encodes the object for standard input.
-pub(crate) fn question(call: &Call<'_>) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Question {
+pub(crate) fn encode_input(call: &Call<'_>) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&JsonInput {
         trial_id: call.trial,
         test_id: call.test,
         provider: call.provider,
@@ -155,33 +155,33 @@ pub(crate) fn question(call: &Call<'_>) -> Result<Vec<u8>, serde_json::Error> {
 }
 
 /// Converts standard output and exit code to an ending.
-pub(crate) fn answer(
+pub(crate) fn read_reply(
     stdout: &[u8],
     exit_code: i32,
     sandbox: &Sandbox,
     interrupt: &Interrupt,
 ) -> Ending {
     let redactor = sandbox.host.redactor();
-    match parse::<AnswerReply>(stdout, exit_code, sandbox) {
-        Ok(Answer::Ok(reply)) => reply
+    match parse::<JsonReply>(stdout, exit_code, sandbox) {
+        Ok(JsonAnswer::Ok(reply)) => reply
             .read(redactor)
             .and_then(bounded)
             .map_or_else(Ending::Error, |reply| Ending::Reply(Box::new(reply))),
-        Ok(Answer::Err(error)) => error.ending(interrupt, redactor),
+        Ok(JsonAnswer::Err(error)) => error.ending(interrupt, redactor),
         Err(error) => Ending::Error(error),
     }
 }
 
 /// Converts standard output and exit code to a description.
-pub(crate) fn description(
+pub(crate) fn read_description(
     stdout: &[u8],
     exit_code: i32,
     sandbox: &Sandbox,
     interrupt: &Interrupt,
 ) -> Result<Description, RowError<'static>> {
-    let answer = match parse::<AnswerDescription>(stdout, exit_code, sandbox)? {
-        Answer::Ok(answer) => answer,
-        Answer::Err(error) => return Err(into_error(error.ending(interrupt, None))),
+    let answer = match parse::<JsonDescription>(stdout, exit_code, sandbox)? {
+        JsonAnswer::Ok(answer) => answer,
+        JsonAnswer::Err(error) => return Err(into_error(error.ending(interrupt, None))),
     };
     let schema = |what, schema: &Option<Box<RawValue>>| {
         read_schema(what, schema.as_deref().map(RawValue::get))
@@ -197,7 +197,7 @@ pub(crate) fn description(
 }
 
 /// Converts the lines of standard error to log records.
-pub(crate) fn log(sandbox: &mut Sandbox) {
+pub(crate) fn read_log(sandbox: &mut Sandbox) {
     let mut times = sandbox.stderr.take_times().into_iter();
     for line in sandbox.stderr.text().lines() {
         let at = times.next();
@@ -223,12 +223,15 @@ fn log_record(line: &str, at: Time) -> LogRecord<'static> {
         Value::String(text) => text,
         other => other.to_string(),
     };
-    let fields = read.fields.into_iter();
     LogRecord {
         at,
         level: read.level,
         message: read.message.into(),
-        fields: fields.map(|(name, value)| (name.into(), text(value).into())).collect(),
+        fields: read
+            .fields
+            .into_iter()
+            .map(|(name, value)| (name.into(), text(value).into()))
+            .collect(),
     }
 }
 
@@ -237,13 +240,13 @@ fn parse<'a, T: Deserialize<'a>>(
     stdout: &'a [u8],
     exit_code: i32,
     sandbox: &Sandbox,
-) -> Result<Answer<T>, RowError<'static>> {
+) -> Result<JsonAnswer<T>, RowError<'static>> {
     let error = match (serde_json::from_slice(stdout), exit_code) {
-        (Ok(answer @ Answer::Err(_)), _) | (Ok(answer), 0) => return Ok(answer),
+        (Ok(answer @ JsonAnswer::Err(_)), _) | (Ok(answer), 0) => return Ok(answer),
         (Err(error), 0) => {
             let message = format!(
                 "the standard output is not one JSON object `{{\"ok\": …}}` or `{{\"err\": …}}`: {error}{}",
-                beginning(stdout, sandbox.host.redactor())
+                quote_start(stdout, sandbox.host.redactor())
             );
             failure(ErrorClass::Protocol, "json", message)
         }
@@ -265,7 +268,7 @@ fn exit_class(code: i32) -> ErrorClass {
     }
 }
 
-impl AnswerError {
+impl JsonError {
     fn ending(self, interrupt: &Interrupt, redactor: Option<&Arc<Redactor>>) -> Ending {
         let read = RowError {
             class: self.kind,
@@ -278,7 +281,7 @@ impl AnswerError {
     }
 }
 
-impl AnswerReply {
+impl JsonReply {
     fn read(self, redactor: Option<&Arc<Redactor>>) -> Result<Reply, RowError<'static>> {
         let checks = self.checks.into_iter().map(|check| check.read(redactor));
         let metrics = self.metrics.into_iter().map(|metric| Metric {
@@ -298,7 +301,7 @@ impl AnswerReply {
     }
 }
 
-impl AnswerCheck {
+impl JsonCheck {
     fn read(self, redactor: Option<&Arc<Redactor>>) -> Result<Check<'static>, RowError<'static>> {
         Ok(Check {
             own: true,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     interrupt::Interrupt,
-    message::{beginning, failure},
+    message::{failure, quote_start},
     redact::Redactor,
 };
 
@@ -54,7 +54,7 @@ pub(crate) fn read_json(
     redactor: Option<&Arc<Redactor>>,
 ) -> Result<Raw<'static>, RowError<'static>> {
     compact(text).map_err(|(error, text)| {
-        let start = beginning(text.as_bytes(), redactor);
+        let start = quote_start(text.as_bytes(), redactor);
         let message = format!("the {what} is not JSON: {error}{start}");
         failure(ErrorClass::Protocol, "json", message)
     })

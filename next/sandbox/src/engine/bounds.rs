@@ -14,31 +14,31 @@ use wasmparser::{
 };
 
 /// A kind of part, and the most parts of a file, including nested ones.
-type Most = (&'static str, u64);
+type Bound = (&'static str, u64);
 
 // About 1,300 bytes of the runner's memory each.
-const TYPES: Most = ("types", 20_000);
+const TYPES: Bound = ("types", 20_000);
 // About 200 bytes each, in the compiled plugin and on the screen.
-const IMPORTS: Most = ("imports", 50_000);
-const EXPORTS: Most = ("exports", 50_000);
+const IMPORTS: Bound = ("imports", 50_000);
+const EXPORTS: Bound = ("exports", 50_000);
 // About 30 bytes each in the compiled plugin, in addition to their code.
-const FUNCTIONS: Most = ("functions", 500_000);
+const FUNCTIONS: Bound = ("functions", 500_000);
 // 16 bytes and an initial expression each, in every instance.
-const GLOBALS: Most = ("globals", 100_000);
-const TABLES: Most = ("tables", 1_000);
-const MEMORIES: Most = ("memories", 100);
+const GLOBALS: Bound = ("globals", 100_000);
+const TABLES: Bound = ("tables", 1_000);
+const MEMORIES: Bound = ("memories", 100);
 // Time to fill their table, in every instance.
-const ELEMENTS: Most = ("elements", 1_000_000);
-const DATA_SEGMENTS: Most = ("data segments", 100_000);
-const MODULES: Most = ("nested modules", 500);
-const COMPONENTS: Most = ("nested components", 1_000);
-const INSTANCES: Most = ("instances", 10_000);
-const ALIASES: Most = ("aliases", 100_000);
-const CANONICALS: Most = ("canonical functions", 50_000);
+const ELEMENTS: Bound = ("elements", 1_000_000);
+const DATA_SEGMENTS: Bound = ("data segments", 100_000);
+const MODULES: Bound = ("nested modules", 500);
+const COMPONENTS: Bound = ("nested components", 1_000);
+const INSTANCES: Bound = ("instances", 10_000);
+const ALIASES: Bound = ("aliases", 100_000);
+const CANONICALS: Bound = ("canonical functions", 50_000);
 /// wasm-tools nests two. Each level costs the compiler all that is inside once more.
-const DEPTH: Most = ("levels of nested components", 16);
+const DEPTH: Bound = ("levels of nested components", 16);
 /// Instances of the whole file, if a component is instantiated several times.
-const MADE: Most = ("instances that are made in all", 1_000);
+const ALL_INSTANCES: Bound = ("instances in all", 1_000);
 /// Bytes of all sections with names and types. In memory they take up to thirty times as much.
 const MAX_NAME_BYTES: u64 = 8 * 1024 * 1024;
 
@@ -62,7 +62,7 @@ pub(crate) struct Counts {
 struct Scope {
     is_component: bool,
     /// Instances that it creates, itself included.
-    made: u64,
+    instances: u64,
     /// Its index space of components: the instances of each. `None` if it is not defined in this
     /// file.
     components: Vec<Option<u64>>,
@@ -80,7 +80,7 @@ impl Counts {
     }
 
     /// Returns the number of parts of one kind.
-    pub(crate) fn found(&self, parts: &str) -> u64 {
+    pub(crate) fn total(&self, parts: &str) -> u64 {
         self.found.get(parts).copied().unwrap_or(0)
     }
 
@@ -107,7 +107,7 @@ impl Counts {
             }
             Payload::ComponentAliasSection(section) => (ALIASES, section.count(), section.range()),
             Payload::ComponentCanonicalSection(section) => (CANONICALS, section.count(), 0..0),
-            _ => return self.look(payload),
+            _ => return self.count_inside(payload),
         };
         self.add(most, count.into())?;
         self.name_bytes += names.len() as u64;
@@ -118,22 +118,22 @@ impl Counts {
                 show_size(MAX_NAME_BYTES)
             ));
         }
-        self.look(payload)
+        self.count_inside(payload)
     }
 
     /// Counts the parts inside a section.
-    fn look(&mut self, payload: &Payload<'_>) -> Result<(), String> {
+    fn count_inside(&mut self, payload: &Payload<'_>) -> Result<(), String> {
         let damaged = |error: BinaryReaderError| damaged(&error);
         match payload {
             Payload::Version { encoding, .. } => {
                 self.scopes.push(Scope {
                     is_component: *encoding == Encoding::Component,
-                    made: 1,
+                    instances: 1,
                     components: Vec::new(),
                 });
                 within(DEPTH, self.scopes.len() as u64)?;
             }
-            Payload::End(_) => self.end(),
+            Payload::End(_) => self.end_scope(),
             Payload::ImportSection(section) => {
                 for group in section.clone() {
                     // Written out, a name of 100 KB that 50,000 imports share would take gigabytes.
@@ -154,7 +154,7 @@ impl Counts {
             Payload::InstanceSection(section) => {
                 for instance in section.clone() {
                     if let Instance::Instantiate { .. } = instance.map_err(damaged)? {
-                        self.make(Some(1))?;
+                        self.add_instances(Some(1))?;
                     }
                 }
             }
@@ -163,8 +163,8 @@ impl Counts {
                     if let ComponentInstance::Instantiate { component_index, .. } =
                         instance.map_err(damaged)?
                     {
-                        let made = self.known(0, component_index);
-                        self.make(made)?;
+                        let instances = self.instances_of(0, component_index);
+                        self.add_instances(instances)?;
                     }
                 }
             }
@@ -196,8 +196,8 @@ impl Counts {
                     let export = export.map_err(damaged)?;
                     // An export adds an entry to the index space of its kind.
                     if export.kind == ComponentExternalKind::Component {
-                        let made = self.known(0, export.index);
-                        self.define(made);
+                        let instances = self.instances_of(0, export.index);
+                        self.define(instances);
                     }
                 }
             }
@@ -206,11 +206,11 @@ impl Counts {
         Ok(())
     }
 
-    fn end(&mut self) {
+    fn end_scope(&mut self) {
         if let Some(ended) = self.scopes.pop()
             && ended.is_component
         {
-            self.define(Some(ended.made));
+            self.define(Some(ended.instances));
         }
     }
 
@@ -220,44 +220,44 @@ impl Counts {
                 self.define(None);
             }
             ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, count, index } => {
-                self.define(self.known(*count, *index));
+                self.define(self.instances_of(*count, *index));
             }
             _ => {}
         }
     }
 
     /// Returns the instances of a component that is defined `outside` levels out.
-    fn known(&self, outside: u32, index: u32) -> Option<u64> {
+    fn instances_of(&self, outside: u32, index: u32) -> Option<u64> {
         let scope = self.scopes.iter().rev().nth(outside as usize)?;
         scope.components.get(index as usize).copied().flatten()
     }
 
     /// Adds a component to the innermost index space.
-    fn define(&mut self, made: Option<u64>) {
+    fn define(&mut self, instances: Option<u64>) {
         if let Some(scope) = self.scopes.last_mut() {
-            scope.components.push(made);
+            scope.components.push(instances);
         }
     }
 
     /// Adds instances to those of the innermost component.
-    fn make(&mut self, more: Option<u64>) -> Result<(), String> {
+    fn add_instances(&mut self, more: Option<u64>) -> Result<(), String> {
         // The compiler would follow it to its definition. Doubled on the way, that has no end.
         let more = more.ok_or(FOREIGN_PARTS)?;
         let Some(scope) = self.scopes.last_mut() else {
             return Ok(());
         };
-        scope.made += more;
-        within(MADE, scope.made)
+        scope.instances += more;
+        within(ALL_INSTANCES, scope.instances)
     }
 
-    fn add(&mut self, most: Most, more: u64) -> Result<(), String> {
+    fn add(&mut self, most: Bound, more: u64) -> Result<(), String> {
         let found = self.found.entry(most.0).or_default();
         *found += more;
         within(most, *found)
     }
 }
 
-fn within((parts, most): Most, found: u64) -> Result<(), String> {
+fn within((parts, most): Bound, found: u64) -> Result<(), String> {
     if found > most {
         return Err(format!("has {found} {parts}, and at most {most} are allowed"));
     }

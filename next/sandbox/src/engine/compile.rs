@@ -10,7 +10,7 @@ use super::{
     bounds::Counts,
     cache,
     config::{self, Allocation, MEMORIES, TABLE_ELEMENTS, TABLES},
-    inspect::look,
+    inspect::inspect_and_count,
     link::{MAX_REASON, link},
 };
 use crate::message::cut;
@@ -26,7 +26,7 @@ const PAGE: u64 = 64 * 1024;
 ///
 /// The reason. It completes the sentence "plugin `FILE` …".
 pub fn compile(wasm: &[u8]) -> Result<Vec<u8>, String> {
-    let (inspection, counts) = look(wasm)?;
+    let (inspection, counts) = inspect_and_count(wasm)?;
     // The pool's engine refuses components with tasks of their own.
     let pooled = translate(Allocation::Pooled, wasm);
     let fitting = pooled.as_ref().ok().and_then(|(_, required)| fits(required.as_ref()?));
@@ -34,10 +34,10 @@ pub fn compile(wasm: &[u8]) -> Result<Vec<u8>, String> {
         (Ok((entry, _)), Some(initial_memory)) => (entry, initial_memory),
         (pooled, _) => {
             let is_within = within_on_demand(&counts);
-            is_within.map_err(|why| pooled.err().map_or(why, |error| failed(&error)))?;
+            is_within.map_err(|why| pooled.err().map_or(why, |error| compile_error(&error)))?;
             let translated = translate(Allocation::OnDemand, wasm);
             // Only slots have a class of initial memory.
-            (translated.map_err(|error| failed(&error))?.0, 0)
+            (translated.map_err(|error| compile_error(&error))?.0, 0)
         }
     };
     let trailer = Trailer {
@@ -64,9 +64,9 @@ pub fn try_load(entry: &Arc<Vec<u8>>) -> Result<(), String> {
     file.write_all(entry).map_err(io)?;
     let trailer = cache::check(&file).map_err(io)?;
     let trailer = trailer.ok_or("was compiled to a damaged entry")?;
-    let engine =
-        config::compiler(Allocation::from_trailer(&trailer), 0).map_err(|error| failed(&error))?;
-    let code = cache::deserialize(&engine, &file).map_err(|error| failed(&error))?;
+    let engine = config::compiler(Allocation::from_trailer(&trailer), 0)
+        .map_err(|error| compile_error(&error))?;
+    let code = cache::deserialize(&engine, &file).map_err(|error| compile_error(&error))?;
     let linked = link(&engine, &code, trailer.kind);
     linked.map(drop).map_err(|error| error.message)
 }
@@ -101,7 +101,7 @@ fn fits(required: &ResourcesRequired) -> Option<u64> {
 /// Refuses a plugin of which each instance would take more of the host than a slot offers.
 fn within_on_demand(counts: &Counts) -> Result<(), String> {
     for (part, most) in ON_DEMAND {
-        let found = counts.found(part);
+        let found = counts.total(part);
         if found > most {
             return Err(format!(
                 "does not fit the slots of sandboxes, and has {found} {part}, of which others may have at most {most}"
@@ -111,7 +111,7 @@ fn within_on_demand(counts: &Counts) -> Result<(), String> {
     Ok(())
 }
 
-fn failed(error: &wasmtime::Error) -> String {
+fn compile_error(error: &wasmtime::Error) -> String {
     let reason = cut(MAX_REASON, format_args!("{error:#}"));
     format!("cannot be compiled: {reason}")
 }

@@ -25,7 +25,7 @@ use crate::{
     interrupt::{Interrupt, InterruptState},
     message::cut,
     plugin::Plugin,
-    store::limiter::Share,
+    store::limiter::MemoryBudget,
 };
 
 /// Interval of epochs: a guest that computes may exceed its deadline by as much.
@@ -46,7 +46,7 @@ impl Engines {
     /// Creates engines for `slots` sandboxes at once, whose guests have at most `memory` bytes
     /// together.
     pub fn new(slots: u32, memory: u64) -> Self {
-        Self { slots, interrupt: Interrupt::new(Share::new(memory)) }
+        Self { slots, interrupt: Interrupt::new(MemoryBudget::new(memory)) }
     }
 
     /// Identifies compatible compiled code: 16 hexadecimal digits of a hash over our format and the

@@ -57,11 +57,11 @@ pub struct Inspection {
 ///
 /// The file is not a plugin. The message completes the sentence "plugin `FILE` …".
 pub fn inspect(wasm: &[u8]) -> Result<Inspection, String> {
-    look(wasm).map(|(inspection, _)| inspection)
+    inspect_and_count(wasm).map(|(inspection, _)| inspection)
 }
 
 /// Inspects a file and counts its parts.
-pub(super) fn look(wasm: &[u8]) -> Result<(Inspection, Counts), String> {
+pub(super) fn inspect_and_count(wasm: &[u8]) -> Result<(Inspection, Counts), String> {
     if wasm.is_empty() {
         return Err("is empty; build it again".to_owned());
     }
@@ -137,17 +137,13 @@ impl Surface {
     }
 
     fn inspection(self) -> Result<Inspection, String> {
-        let (kind, contract) = match self.is_component {
-            true => self.component()?,
-            false if self.exports.iter().any(|name| name == "_start") => {
-                (PluginKind::Command, None)
-            }
-            false => {
-                return Err(
-                    "is a module without `_start`, so it is a library and not a command; build it as a program for WASI"
-                        .to_owned(),
-                );
-            }
+        let (kind, contract) = if self.is_component {
+            self.component()?
+        } else if self.exports.iter().any(|name| name == "_start") {
+            (PluginKind::Command, None)
+        } else {
+            return Err("is a library, because it has no `_start`; build it as a program for WASI"
+                .to_owned());
         };
         Ok(Inspection { kind, contract, imports: self.imports, exports: self.exports })
     }
@@ -160,8 +156,7 @@ impl Surface {
                 check_version(version)?;
             }
         }
-        let mut exports = self.exports.iter();
-        if let Some(version) = exports.find_map(|name| name.strip_prefix(CONTRACT)) {
+        if let Some(version) = self.exports.iter().find_map(|name| name.strip_prefix(CONTRACT)) {
             check_version(version)?;
             return Ok((PluginKind::Component, Some(version.to_owned())));
         }

@@ -54,7 +54,7 @@ pub(crate) fn link(engine: &Engine, code: &Code, kind: PluginKind) -> Result<Lin
             message: format!("needs what this runner does not offer: {missing}"),
         });
     }
-    linked(engine, code, kind).map_err(|error| LoadError {
+    instantiate_pre(engine, code, kind).map_err(|error| LoadError {
         code: "contract",
         message: format!(
             "does not fit this runner: {}",
@@ -63,7 +63,7 @@ pub(crate) fn link(engine: &Engine, code: &Code, kind: PluginKind) -> Result<Lin
     })
 }
 
-fn linked(engine: &Engine, code: &Code, kind: PluginKind) -> wasmtime::Result<Linked> {
+fn instantiate_pre(engine: &Engine, code: &Code, kind: PluginKind) -> wasmtime::Result<Linked> {
     let component = match code {
         Code::Module(module) => {
             let pre = module_linker(engine)?.instantiate_pre(module)?;

@@ -15,7 +15,7 @@ use wasmtime::{bail, error::Context as _};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use super::{
-    folders::{AttemptFolders, Role},
+    folders::{AttemptFolders, FolderRequest, Role},
     leftovers,
     quota::Quota,
     system::{blocking, open_folder},
@@ -59,8 +59,9 @@ impl AttemptFiles {
         guard: &Guard,
         wasi: &mut WasiCtxBuilder,
     ) -> Result<Self, Box<Ended>> {
-        let mounted = Self::try_mount(call, role, guard, wasi).await;
-        mounted.map_err(|error| Box::new(not_begun(&error, guard)))
+        Self::try_mount(call, role, guard, wasi)
+            .await
+            .map_err(|error| Box::new(not_started(&error, guard)))
     }
 
     async fn try_mount(
@@ -69,13 +70,13 @@ impl AttemptFiles {
         guard: &Guard,
         wasi: &mut WasiCtxBuilder,
     ) -> wasmtime::Result<Self> {
-        let folders = match AttemptFolders::wanted(call, role) {
-            Some(wanted) => {
+        let folders = match FolderRequest::for_call(call, role) {
+            Some(request) => {
                 let (root, guarded) = (call.access.scratch.clone(), guard.clone());
-                let make = move || wanted.make(&root, &guarded);
+                let create = move || request.create(&root, &guarded);
                 // If this future is dropped, the thread continues to its own end, and then removes
                 // the folders.
-                Some(guard.bound(blocking(make)).await?)
+                Some(guard.bound(blocking(create)).await?)
             }
             None => None,
         };
@@ -109,7 +110,7 @@ impl AttemptFiles {
         let (files, bytes) = (limits.artifact_files, limits.artifacts);
         let mut found = std::mem::take(left);
         let (found, message) = blocking(move || {
-            let message = leftovers::collect(&folder, (files, bytes), &mut found);
+            let message = leftovers::collect(&folder, files, bytes, &mut found);
             (found, message)
         })
         .await;
@@ -128,7 +129,7 @@ impl AttemptFiles {
 }
 
 /// Returns the end of an attempt without its files.
-fn not_begun(error: &wasmtime::Error, guard: &Guard) -> Ended {
+fn not_started(error: &wasmtime::Error, guard: &Guard) -> Ended {
     let (ending, host_fault) = match error.downcast_ref::<Halt>() {
         Some(Halt::Timeout) => (Ending::Timeout, None),
         Some(Halt::Stopped) => (Ending::Stopped, None),
@@ -137,10 +138,10 @@ fn not_begun(error: &wasmtime::Error, guard: &Guard) -> Ended {
             (Ending::Error(files_error(error, fault)), fault)
         }
     };
-    let took = guard.took();
+    let time = guard.elapsed();
     Ended {
-        duration: took.duration,
-        suspended: took.suspended,
+        duration: time.duration,
+        suspended: time.suspended,
         host_fault,
         ..Ended::without_sandbox(ending)
     }

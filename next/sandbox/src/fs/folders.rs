@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD, unlinkat};
 use wasmtime::{bail, error::Context as _};
 use wasmtime_wasi::FsPerms;
 
-use super::{quota::shown, removal, system::open_folder};
+use super::{quota::shorten_path, removal, system::open_folder};
 use crate::{
     call::{AttachedFile, Call},
     interrupt::{Guard, Halt},
@@ -59,13 +59,27 @@ pub(super) struct AttemptFolders {
 }
 
 impl FolderRequest {
+    /// Returns the folders that a call needs. `None` if it needs none.
+    pub(super) fn for_call(call: &Call<'_>, role: Role) -> Option<Self> {
+        let is_command = role == Role::Command;
+        let scratch = call.limits.scratch > 0;
+        let attachments = if is_command { call.files } else { &[] };
+        (scratch || !attachments.is_empty()).then(|| Self {
+            scratch,
+            artifacts: scratch && is_command,
+            attachments: attachments.to_vec(),
+        })
+    }
+
     /// Creates the folders in `root`, with the attachments. Blocks. Fails with a [`Halt`] if the
     /// guard ends the attempt.
-    pub(super) fn make(&self, root: &Path, guard: &Guard) -> wasmtime::Result<AttemptFolders> {
+    pub(super) fn create(&self, root: &Path, guard: &Guard) -> wasmtime::Result<AttemptFolders> {
         check(guard)?;
         let path = root.join(format!("attempt-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
-        let made = DirBuilder::new().mode(MODE).create(&path);
-        made.with_context(|| format!("cannot make a folder in `{}`", root.display()))?;
+        DirBuilder::new()
+            .mode(MODE)
+            .create(&path)
+            .with_context(|| format!("cannot create a folder in `{}`", root.display()))?;
         // From here on, dropping it removes the folder.
         let folders = AttemptFolders {
             path,
@@ -74,13 +88,13 @@ impl FolderRequest {
             attachments: !self.attachments.is_empty(),
         };
         for (path, ..) in folders.mounts() {
-            fs::create_dir(path).context("cannot make a folder")?;
+            fs::create_dir(path).context("cannot create a folder")?;
         }
         for file in &self.attachments {
             // The worker has checked the names. This check keeps a mistake there from writing
             // elsewhere.
             if !is_file_name(&file.name) {
-                bail!("cannot hand over the attachment `{}`", shown(&file.name));
+                bail!("cannot hand over the attachment `{}`", shorten_path(&file.name));
             }
             let to = folders.path(ATTACHMENTS).join(&file.name);
             link_or_copy(&file.path, &to, guard)
@@ -91,18 +105,6 @@ impl FolderRequest {
 }
 
 impl AttemptFolders {
-    /// Returns the folders that a call needs. `None` if it needs none.
-    pub(super) fn wanted(call: &Call<'_>, role: Role) -> Option<FolderRequest> {
-        let is_command = role == Role::Command;
-        let scratch = call.limits.scratch > 0;
-        let attachments = if is_command { call.files } else { &[] };
-        (scratch || !attachments.is_empty()).then(|| FolderRequest {
-            scratch,
-            artifacts: scratch && is_command,
-            attachments: attachments.to_vec(),
-        })
-    }
-
     /// Returns path on the host, path of the guest and permissions of each folder.
     pub(super) fn mounts(&self) -> impl Iterator<Item = (PathBuf, &'static str, FsPerms)> {
         let mounts = [
@@ -111,8 +113,10 @@ impl AttemptFolders {
             // The linked files belong to the content store.
             (ATTACHMENTS, self.attachments, FsPerms::ReadOnly),
         ];
-        let there = mounts.into_iter().filter(|(_, is_there, _)| *is_there);
-        there.map(|(mount, _, perms)| (self.path(mount), mount, perms))
+        mounts
+            .into_iter()
+            .filter(|(_, exists, _)| *exists)
+            .map(|(mount, _, perms)| (self.path(mount), mount, perms))
     }
 
     /// Returns the folder of artifacts, if there is one.
@@ -182,9 +186,9 @@ mod tests {
         fs::write(&source, "x").unwrap();
         let make = |name: &str, guard: &Guard| {
             let file = AttachedFile { name: name.to_owned(), bytes: 1, path: source.clone() };
-            let wanted =
+            let request =
                 FolderRequest { scratch: false, artifacts: false, attachments: vec![file] };
-            wanted.make(root.path(), guard)
+            request.create(root.path(), guard)
         };
         let guard = Guard::new(Interrupt::default(), Micros(60_000_000));
         let made = make("good.txt", &guard).unwrap();

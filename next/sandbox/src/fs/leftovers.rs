@@ -10,7 +10,7 @@ use std::{
 use runner_model::{media_type, units::show_size};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, statat};
 
-use super::{quota::shown, system::open_folder};
+use super::{quota::shorten_path, system::open_folder};
 use crate::store::artifacts::{LeftContent, LeftFile, MAX_OPEN, SMALL, is_artifact_name};
 
 /// Files that are not kept and are named in the message.
@@ -22,7 +22,8 @@ const MAX_ENTRIES: usize = 10_000;
 /// bytes. Returns a message about files that are not kept.
 pub(super) fn collect(
     folder: &Path,
-    limits: (u64, u64),
+    max_files: u64,
+    max_bytes: u64,
     left: &mut Vec<LeftFile>,
 ) -> Option<String> {
     let read = names(folder).and_then(|names| Ok((names, open_folder(CWD, folder)?)));
@@ -33,10 +34,10 @@ pub(super) fn collect(
     names.sort();
     let (mut named, mut more) = (Vec::new(), 0);
     for name in names {
-        match keep(folder.as_fd(), &name, limits, left) {
+        match keep(folder.as_fd(), &name, max_files, max_bytes, left) {
             Ok(file) => left.push(file),
             Err(why) if named.len() < MAX_NAMED => {
-                named.push(format!("`{}` ({why})", shown(&name)));
+                named.push(format!("`{}` ({why})", shorten_path(&name)));
             }
             Err(_) => more += 1,
         }
@@ -57,9 +58,11 @@ pub(super) fn collect(
 /// Returns the names in a folder, and whether there are more.
 fn names(folder: &Path) -> io::Result<(Vec<String>, bool)> {
     let mut entries = fs::read_dir(folder)?;
-    let names = entries.by_ref().take(MAX_ENTRIES);
-    let names = names.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-    let names = names.collect::<io::Result<_>>()?;
+    let names = entries
+        .by_ref()
+        .take(MAX_ENTRIES)
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<io::Result<_>>()?;
     Ok((names, entries.next().is_some()))
 }
 
@@ -67,7 +70,8 @@ fn names(folder: &Path) -> io::Result<(Vec<String>, bool)> {
 fn keep(
     folder: BorrowedFd<'_>,
     name: &str,
-    (max_files, max_bytes): (u64, u64),
+    max_files: u64,
+    max_bytes: u64,
     left: &[LeftFile],
 ) -> Result<LeftFile, String> {
     if !is_artifact_name(name) {

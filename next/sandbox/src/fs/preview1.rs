@@ -10,7 +10,9 @@ use wasmtime_wasi::{
 };
 use wiggle::{GuestMemory, GuestPtr};
 
-use super::quota::{ENTRY, MAX_PATH_BYTES, Quota, cost, is_full, outside, special, too_many};
+use super::quota::{
+    ENTRY, MAX_PATH_BYTES, Quota, cost, is_full, outside_folder, special_file, too_many_files,
+};
 use super::readdir;
 use crate::store::Sandbox;
 
@@ -24,7 +26,7 @@ macro_rules! counted {
             stringify!($name),
             |mut caller: Caller<'_, Sandbox>, ($($argument,)*): ($($type,)*)| {
                 Box::new(async move {
-                    let mut $guest = Guest::of(&mut caller)?;
+                    let mut $guest = Guest::from_caller(&mut caller)?;
                     let charge: Result<Charge, Errno> = $charge;
                     let charge = match charge {
                         Ok(charge) => charge,
@@ -47,10 +49,10 @@ macro_rules! counted {
 pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     counted!(linker, fd_write(fd: i32, iovs: i32, count: i32, out: i32), |guest| {
-        guest.charge_write(fd, (iovs, count), None).await
+        guest.charge_write(fd, iovs, count, None).await
     });
     counted!(linker, fd_pwrite(fd: i32, iovs: i32, count: i32, offset: i64, out: i32), |guest| {
-        guest.charge_write(fd, (iovs, count), Some(offset.cast_unsigned())).await
+        guest.charge_write(fd, iovs, count, Some(offset.cast_unsigned())).await
     });
     counted!(linker, fd_filestat_set_size(fd: i32, size: i64), |guest| {
         guest.charge_size(fd, size.cast_unsigned()).await
@@ -62,7 +64,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
             rights: i64, inheriting: i64, flags: i32, out: i32
         ),
         |guest| match fits(length) {
-            Ok(_) => guest.charge_open(fd, lookup, (path, length), (open, rights)).await,
+            Ok(_) => guest.charge_open(fd, lookup, pointer(path, length), open, rights).await,
             refused => refused,
         }
     );
@@ -88,15 +90,14 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
         |mut caller: Caller<'_, Sandbox>,
          (fd, buffer, length, cookie, out): (i32, i32, i32, i64, i32)| {
             Box::new(async move {
-                let guest = Guest::of(&mut caller)?;
+                let guest = Guest::from_caller(&mut caller)?;
                 let Guest { mut memory, sandbox, .. } = guest;
-                let (buffer, rest) = ((buffer, length), (cookie, out));
-                match readdir::fill(sandbox, &mut memory, fd, buffer, rest).await? {
+                match readdir::fill(sandbox, &mut memory, fd, buffer, length, cookie, out).await? {
                     Some(errno) => Ok(errno),
                     // wasmtime returns the right error for a number that is no folder.
                     None => {
                         let wasi = &mut sandbox.wasi;
-                        original::fd_readdir(wasi, &mut memory, fd, buffer.0, length, cookie, out)
+                        original::fd_readdir(wasi, &mut memory, fd, buffer, length, cookie, out)
                             .await
                     }
                 }
@@ -113,6 +114,10 @@ fn fits(length: i32) -> Result<Charge, Errno> {
         Ok(length) if length <= MAX_PATH_BYTES => Ok(Charge::default()),
         _ => Err(Errno::Nametoolong),
     }
+}
+
+fn pointer(start: i32, length: i32) -> GuestPtr<str> {
+    GuestPtr::new((start.cast_unsigned(), length.cast_unsigned()))
 }
 
 /// A calling guest, in the form that wasmtime's functions need.
@@ -135,7 +140,7 @@ struct Charge {
 }
 
 impl<'a> Guest<'a> {
-    fn of(caller: &'a mut Caller<'_, Sandbox>) -> wasmtime::Result<Self> {
+    fn from_caller(caller: &'a mut Caller<'_, Sandbox>) -> wasmtime::Result<Self> {
         let fuel = caller.as_context_mut().hostcall_fuel();
         // The host offers no shared memories.
         let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
@@ -173,16 +178,16 @@ impl<'a> Guest<'a> {
     fn settle(&mut self, charge: &Charge, errno: i32) {
         match (&charge.reads, self.quota()) {
             (Some(path), _) if errno == Errno::Perm as i32 => {
-                self.sandbox.host.deny(outside(path), None);
+                self.sandbox.host.deny(outside_folder(path), None);
             }
-            (_, Some(quota)) if errno == Errno::Success as i32 => quota.wrote(charge.bytes),
+            (_, Some(quota)) if errno == Errno::Success as i32 => quota.add_written(charge.bytes),
             (_, Some(quota)) => {
                 quota.refund(charge.cost);
                 if charge.is_folder {
                     quota.refund_folder();
                 }
                 if errno == Errno::Nospc as i32 {
-                    quota.disk_is_full();
+                    quota.set_disk_full();
                 }
             }
             (_, None) => {}
@@ -193,13 +198,14 @@ impl<'a> Guest<'a> {
     async fn charge_write(
         &mut self,
         fd: i32,
-        iovs: (i32, i32),
+        iovs: i32,
+        count: i32,
         offset: Option<u64>,
     ) -> Result<Charge, Errno> {
         let Some(file) = self.file(fd).await else {
             return Ok(Charge::default());
         };
-        let bytes = self.first_buffer(iovs);
+        let bytes = self.first_buffer(iovs, count);
         let offset = offset.unwrap_or_else(|| self.position(fd));
         // In append mode this is never less than the bytes.
         let charge = self.charge(cost(bytes, offset, file.size))?;
@@ -216,11 +222,12 @@ impl<'a> Guest<'a> {
         &mut self,
         fd: i32,
         lookup: i32,
-        path: (i32, i32),
-        (open, rights): (i32, i64),
+        path: GuestPtr<str>,
+        open: i32,
+        rights: i64,
     ) -> Result<Charge, Errno> {
         if is_full(self.sandbox.wasi.ctx().table) {
-            self.sandbox.host.deny(too_many(), None);
+            self.sandbox.host.deny(too_many_files(), None);
             return Err(Errno::Mfile);
         }
         let found = self.stat(fd, lookup, path).await;
@@ -232,7 +239,7 @@ impl<'a> Guest<'a> {
         });
         if is_special {
             let path = self.text(path);
-            self.sandbox.host.deny(special(&path), None);
+            self.sandbox.host.deny(special_file(&path), None);
             return Err(Errno::Perm);
         }
         let is_creating = open & i32::from(Oflags::CREAT.bits()) != 0;
@@ -249,8 +256,8 @@ impl<'a> Guest<'a> {
     /// Returns the bytes of a write: wasmtime writes only the first buffer that is not empty.
     ///
     /// If it is unreadable here, it is for the write as well, which then ends the guest.
-    fn first_buffer(&self, (start, count): (i32, i32)) -> u64 {
-        let start = u64::from(start.cast_unsigned());
+    fn first_buffer(&self, iovs: i32, count: i32) -> u64 {
+        let start = u64::from(iovs.cast_unsigned());
         let lengths = (0..u64::from(count.cast_unsigned())).map_while(|index| {
             let address = u32::try_from(start + index * 8 + 4).ok()?;
             self.memory.read(GuestPtr::<u32>::new(address)).ok()
@@ -275,16 +282,14 @@ impl<'a> Guest<'a> {
     }
 
     /// Reads a path from the guest's memory.
-    fn text(&self, (start, length): (i32, i32)) -> String {
-        let text = GuestPtr::<str>::new((start.cast_unsigned(), length.cast_unsigned()));
-        self.memory.as_cow_str(text).unwrap_or_default().into_owned()
+    fn text(&self, path: GuestPtr<str>) -> String {
+        self.memory.as_cow_str(path).unwrap_or_default().into_owned()
     }
 
-    async fn stat(&mut self, fd: i32, lookup: i32, path: (i32, i32)) -> Option<Filestat> {
-        let path = (path.0.cast_unsigned(), path.1.cast_unsigned());
+    async fn stat(&mut self, fd: i32, lookup: i32, path: GuestPtr<str>) -> Option<Filestat> {
         let lookup = Lookupflags::try_from(lookup).ok()?;
         let (wasi, memory) = (&mut self.sandbox.wasi, &mut self.memory);
-        let stat = wasi.path_filestat_get(memory, Fd::from(fd), lookup, GuestPtr::new(path));
+        let stat = wasi.path_filestat_get(memory, Fd::from(fd), lookup, path);
         stat.await.ok()
     }
 }

@@ -18,7 +18,9 @@ use wasmtime_wasi::{
 
 use super::{
     listing::Listing,
-    quota::{ENTRY, MAX_PATH_BYTES, Quota, cost, is_full, outside, special, too_many},
+    quota::{
+        ENTRY, MAX_PATH_BYTES, Quota, cost, is_full, outside_folder, special_file, too_many_files,
+    },
     streams::CountedStream,
 };
 use crate::store::{Sandbox, host::Host};
@@ -105,7 +107,7 @@ fn settle<T>(quota: Option<&Quota>, cost: u64, result: FsResult<T>) -> FsResult<
     if let (Some(quota), Err(error)) = (quota, &result) {
         quota.refund(cost);
         if matches!(error.downcast_ref(), Some(ErrorCode::InsufficientSpace)) {
-            quota.disk_is_full();
+            quota.set_disk_full();
         }
     }
     result
@@ -139,7 +141,7 @@ impl HostDescriptor for Counted<'_> {
         charge(quota.as_ref(), cost)?;
         let written = self.files.write(fd, bytes, offset).await;
         if let (Some(quota), Ok(written)) = (&quota, &written) {
-            quota.wrote(*written);
+            quota.add_written(*written);
         }
         settle(quota.as_ref(), cost, written)
     }
@@ -178,7 +180,7 @@ impl HostDescriptor for Counted<'_> {
         flags: DescriptorFlags,
     ) -> FsResult<Handle> {
         if is_full(self.files.table) {
-            self.host.deny(too_many(), None);
+            self.host.deny(too_many_files(), None);
             // WASI 0.2 has no code for too many open files.
             return Err(ErrorCode::InsufficientMemory.into());
         }
@@ -196,7 +198,7 @@ impl HostDescriptor for Counted<'_> {
             )
         };
         if found.as_ref().is_ok_and(|stat| !is_ordinary(stat)) {
-            self.host.deny(special(&path), None);
+            self.host.deny(special_file(&path), None);
             return Err(ErrorCode::NotPermitted.into());
         }
 
@@ -212,7 +214,7 @@ impl HostDescriptor for Counted<'_> {
             && is_outside
             && matches!(error.downcast_ref(), Some(ErrorCode::NotPermitted))
         {
-            self.host.deny(outside(&path), None);
+            self.host.deny(outside_folder(&path), None);
         }
         settle(quota.as_ref(), ENTRY, opened)
     }
@@ -292,7 +294,7 @@ impl HostDescriptor for Counted<'_> {
 
     async fn read_directory(&mut self, fd: Handle) -> FsResult<Resource<DirectoryEntryStream>> {
         if is_full(self.files.table) {
-            self.host.deny(too_many(), None);
+            self.host.deny(too_many_files(), None);
             return Err(ErrorCode::InsufficientMemory.into());
         }
         let folder = match self.files.table.get(&fd)? {

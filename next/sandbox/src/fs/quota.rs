@@ -65,7 +65,7 @@ impl Quota {
 
     /// Resets the written bytes, for the next call of a kept instance. Charges remain, because the
     /// files do.
-    pub(crate) fn begin_attempt(&self) {
+    pub(crate) fn start_attempt(&self) {
         self.0.written.store(0, Ordering::Relaxed);
         self.0.is_disk_full.store(false, Ordering::Relaxed);
     }
@@ -131,7 +131,7 @@ impl Quota {
     }
 
     /// Records that the disk had no room for a write within the limit.
-    pub(super) fn disk_is_full(&self) {
+    pub(super) fn set_disk_full(&self) {
         self.0.is_disk_full.store(true, Ordering::Relaxed);
     }
 
@@ -141,7 +141,7 @@ impl Quota {
     }
 
     /// Counts bytes that were written.
-    pub(super) fn wrote(&self, bytes: u64) {
+    pub(super) fn add_written(&self, bytes: u64) {
         self.0.written.fetch_add(bytes, Ordering::Relaxed);
     }
 }
@@ -171,23 +171,23 @@ pub(super) fn is_full(table: &mut ResourceTable) -> bool {
     open >= MAX_OPEN || streams >= MAX_STREAMS
 }
 
-pub(super) fn too_many() -> String {
+pub(super) fn too_many_files() -> String {
     format!("having more than {MAX_OPEN} files open at once")
 }
 
 /// Describes a refused FIFO, device or socket. Opening one may block until another process opens
 /// the other end, and no deadline ends a thread in a system call.
-pub(super) fn special(path: &str) -> String {
-    let path = shown(path);
+pub(super) fn special_file(path: &str) -> String {
+    let path = shorten_path(path);
     format!("opening `{path}`, which is neither a file nor a folder")
 }
 
-pub(super) fn outside(path: &str) -> String {
-    format!("reading `{}`, which leads out of its folder", shown(path))
+pub(super) fn outside_folder(path: &str) -> String {
+    format!("reading `{}`, which leads out of its folder", shorten_path(path))
 }
 
 /// Shortens a guest's path to one line.
-pub(super) fn shown(path: &str) -> String {
+pub(super) fn shorten_path(path: &str) -> String {
     cut(SHOWN_PATH, visible_line(&cut(SHOWN_PATH, path)))
 }
 

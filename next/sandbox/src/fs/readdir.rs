@@ -45,8 +45,10 @@ pub(super) async fn fill(
     sandbox: &mut Sandbox,
     memory: &mut GuestMemory<'_>,
     fd: i32,
-    (start, length): (i32, i32),
-    (cookie, out): (i64, i32),
+    start: i32,
+    length: i32,
+    cookie: i64,
+    out: i32,
 ) -> wasmtime::Result<Option<i32>> {
     let Some(folder) = folder(sandbox, memory, fd).await else {
         return Ok(None);

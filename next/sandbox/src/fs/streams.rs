@@ -38,11 +38,11 @@ impl CountedStream {
     }
 
     /// Records a full disk.
-    fn noted<T>(&self, result: StreamResult<T>) -> StreamResult<T> {
+    fn note_full_disk<T>(&self, result: StreamResult<T>) -> StreamResult<T> {
         if let Err(StreamError::LastOperationFailed(error)) = &result
             && fault_in(error) == Some(HostFault::Storage)
         {
-            self.quota.disk_is_full();
+            self.quota.set_disk_full();
         }
         result
     }
@@ -64,7 +64,7 @@ impl CountedStream {
             return Err(failed(Errno::NOSPC.into()));
         }
         // A later failure is reported to the guest only.
-        self.quota.wrote(bytes);
+        self.quota.add_written(bytes);
         self.position = self.position.map(|position| position.saturating_add(bytes));
         Ok(())
     }
@@ -87,12 +87,12 @@ impl OutputStream for CountedStream {
         self.inner.ready().await;
         self.count(bytes.len() as u64)?;
         let written = self.inner.blocking_write_and_flush(bytes).await;
-        self.noted(written)
+        self.note_full_disk(written)
     }
 
     fn flush(&mut self) -> StreamResult<()> {
         let flushed = self.inner.flush();
-        self.noted(flushed)
+        self.note_full_disk(flushed)
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
@@ -100,7 +100,7 @@ impl OutputStream for CountedStream {
             return Err(StreamError::Closed);
         }
         let room = self.inner.check_write().map(|room| room.min(MAX_WRITE));
-        self.noted(room)
+        self.note_full_disk(room)
     }
 
     async fn cancel(&mut self) {

@@ -67,18 +67,18 @@ impl Failure {
     }
 
     /// Converts an error of the client.
-    pub(super) fn of_client(origin: &str, error: &legacy::Error) -> Self {
+    pub(super) fn from_client(origin: &str, error: &legacy::Error) -> Self {
         let mut cause = error.source();
         while let Some(error) = cause {
             if let Some(error) = error.downcast_ref::<ConnectError>() {
-                return Self::of_connect(origin, error);
+                return Self::from_connect(origin, error);
             }
             if let Some(error) = error.downcast_ref::<hyper::Error>() {
-                return Self::of_exchange(origin, error);
+                return Self::from_exchange(origin, error);
             }
             // The other errors of connecting come from the TLS handshake.
             if let Some(error) = error.downcast_ref::<io::Error>() {
-                return Self::of_tls(origin, error);
+                return Self::from_tls(origin, error);
             }
             cause = error.source();
         }
@@ -89,7 +89,7 @@ impl Failure {
     }
 
     /// Converts an error during an exchange.
-    pub(super) fn of_exchange(origin: &str, error: &hyper::Error) -> Self {
+    pub(super) fn from_exchange(origin: &str, error: &hyper::Error) -> Self {
         if error.is_parse_too_large() {
             return Self::large_head(origin);
         }
@@ -109,7 +109,7 @@ impl Failure {
         }
     }
 
-    fn of_connect(origin: &str, error: &ConnectError) -> Self {
+    fn from_connect(origin: &str, error: &ConnectError) -> Self {
         let step = match error {
             ConnectError::Refused(refusal) => return Self::Denied(refusal.clone()),
             ConnectError::Lookup(_) => Step::Lookup,
@@ -119,7 +119,7 @@ impl Failure {
         Self::Unreachable { step, text: format!("`{origin}` cannot be reached: {}", chain(error)) }
     }
 
-    fn of_tls(origin: &str, error: &io::Error) -> Self {
+    fn from_tls(origin: &str, error: &io::Error) -> Self {
         let text = chain(error);
         let help = if text.contains("UnknownIssuer") {
             "; nobody whom this machine trusts has signed it: install the authority's certificate, or let \

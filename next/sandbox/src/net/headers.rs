@@ -43,9 +43,10 @@ pub(super) fn read(headers: &[(String, String)]) -> Result<HeaderMap, Failure> {
     for (name, value) in headers {
         let bad = |what: &str| {
             // No part of a longer name: redaction would not find the start of a secret.
-            let header = match name.len() <= SHOWN_NAME {
-                true => format!("the header `{}`", visible_line(name)),
-                false => format!("a header whose name has {} bytes", name.len()),
+            let header = if name.len() <= SHOWN_NAME {
+                format!("the header `{}`", visible_line(name))
+            } else {
+                format!("a header whose name has {} bytes", name.len())
             };
             Failure::Invalid(format!("{header} {what}"))
         };
@@ -75,7 +76,7 @@ pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets, url: &Url) -> Res
         // One byte of a header may be two of a string.
         let filled = secrets.fill(&text, 2 * MAX_HEAD, place).map_err(|error| match error {
             FillError::Missing(secret) => refuse(&secret),
-            FillError::Elsewhere(secret) => refuse_place(&secret, secrets, place),
+            FillError::WrongPlace(secret) => refuse_place(&secret, secrets, place),
             FillError::TooLong => too_large(),
         })?;
         if filled != text {
@@ -93,19 +94,17 @@ pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets, url: &Url) -> Res
 
 /// Returns the bytes of all names and values.
 pub(super) fn size(headers: &HeaderMap) -> usize {
-    let headers = headers.iter();
-    headers.map(|(name, value)| name.as_str().len() + value.len()).sum()
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 /// Converts the headers of a response for the contract.
 pub(super) fn write(headers: &HeaderMap) -> Vec<(String, String)> {
-    let headers = headers.iter();
-    headers.map(|(name, value)| (name.to_string(), to_latin_1(value))).collect()
+    headers.iter().map(|(name, value)| (name.to_string(), to_latin_1(value))).collect()
 }
 
 /// Asks for a whole, uncompressed response. In parts or compressed, an echoed secret that the guest
 /// must not see would not be found.
-pub(super) fn ask_plainly(headers: &mut HeaderMap) {
+pub(super) fn request_plain_response(headers: &mut HeaderMap) {
     for name in [header::RANGE, header::IF_RANGE, header::ACCEPT_ENCODING] {
         headers.remove(name);
     }
@@ -114,21 +113,19 @@ pub(super) fn ask_plainly(headers: &mut HeaderMap) {
 
 /// Returns whether a response is encoded, so that secrets in it cannot be found.
 pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
-    let of_message = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
-    encodings.chain(of_message).any(|value| {
-        let value = value.as_bytes().trim_ascii().to_ascii_lowercase();
-        value != b"identity" && value != b"chunked"
+    [header::CONTENT_ENCODING, header::TRANSFER_ENCODING].iter().any(|name| {
+        headers.get_all(name).iter().any(|value| {
+            let value = value.as_bytes().trim_ascii().to_ascii_lowercase();
+            value != b"identity" && value != b"chunked"
+        })
     })
 }
 
 /// Redacts the headers or trailers of a response. Removes the length, because redaction changes it.
 pub(super) fn redact(headers: &mut HeaderMap, unseen: &Redactor) {
     headers.remove(header::CONTENT_LENGTH);
-    let names = headers.keys();
-    let told = names.filter(|name| unseen.is_in(name.as_str().as_bytes()));
-    let told: Vec<_> = told.cloned().collect();
-    for name in told {
+    let leaking = headers.keys().filter(|name| unseen.is_in(name.as_str().as_bytes())).cloned();
+    for name in leaking.collect::<Vec<_>>() {
         headers.remove(name);
     }
     for value in headers.values_mut() {
@@ -159,10 +156,12 @@ fn refuse_place(secret: &str, secrets: &Secrets, place: HeaderPlace<'_>) -> Fail
     let HeaderPlace { url, header } = place;
     let what =
         format!("the secret `{secret}` in the header `{header}` of a request to {}", origin(url));
-    let places = secrets.places(secret).iter();
-    let places = places.map(|bound| format!("`{}` of {}", bound.header, bound.host));
-    let message =
-        format!("{what} is not granted; it is for {} alone", places.collect::<Vec<_>>().join(", "));
+    let places: Vec<_> = secrets
+        .places(secret)
+        .iter()
+        .map(|bound| format!("`{}` of {}", bound.header, bound.host))
+        .collect();
+    let message = format!("{what} is not granted; it is only for {}", places.join(", "));
     let bound = NetGrant::of(url).map(|host| BoundSecret {
         name: secret.to_owned(),
         host,

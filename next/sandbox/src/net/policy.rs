@@ -37,12 +37,11 @@ pub(super) struct Refusal {
 impl Refusal {
     /// Refuses `what`. The message ends with the grant that would allow it, if there is one.
     pub(super) fn new(what: String, message: &str, grant: Option<Grant>) -> Self {
-        let advice = grant.as_ref().map(|grant| {
-            let advice = grant.advice();
-            format!("; {advice} of the provider's `grants`")
+        let advice = grant.as_ref().map_or_else(String::new, |grant| {
+            format!("; {} of the provider's `grants`", grant.advice())
         });
         Self {
-            message: format!("{message}{}", advice.unwrap_or_default()),
+            message: format!("{message}{advice}"),
             denied: Some(Box::new(Denied {
                 what: what.into(),
                 grant: grant.map(|grant| grant.to_string().into()),
@@ -100,8 +99,7 @@ impl NetPolicy {
     }
 
     fn names_address(&self, scheme: &str, ip: IpAddr, port: u16) -> bool {
-        let mut grants = self.0.iter();
-        grants.any(|grant| grant.names_address(scheme, ip, port))
+        self.0.iter().any(|grant| grant.names_address(scheme, ip, port))
     }
 }
 

@@ -102,7 +102,7 @@ impl Outbound {
         let exchange = self.exchange(request);
         let response = within(&self.guard, timeout, exchange).await;
         response.unwrap_or(Err(Failure::Timeout)).map_err(|failure| {
-            self.note(&failure);
+            self.record_denial(&failure);
             failure.into()
         })
     }
@@ -114,13 +114,13 @@ impl Outbound {
         announce_length(&mut admitted.head, &body);
         self.counts().bytes_out += body.len() as u64;
 
-        let began = self.guard.took().duration;
-        let _open = self.guard.activity.request(admitted.peer.clone());
+        let started = self.guard.elapsed().duration;
+        let _open = self.guard.activity.open_request(admitted.peer.clone());
         let body = Bytes::from(body);
         let (response, _) = self.send(admitted, whole(body.clone()), Some(body));
         let (head, body) = response.await?.into_parts();
         let body = body.read().await?;
-        let took = self.guard.took().duration.saturating_sub(began);
+        let took = self.guard.elapsed().duration.saturating_sub(started);
         Ok(contract::Response {
             status: head.status.as_u16(),
             headers: headers::write(&head.headers),
@@ -142,9 +142,9 @@ impl Outbound {
         let network = self.network.clone().ok_or_else(refuse_description)?;
         network.0.policy.admit(&method, &url)?;
         headers::fill(&mut headers, &self.secrets, &url)?;
-        let unseen = self.secrets.unseen().map(Arc::clone);
+        let unseen = self.secrets.unseen_redactor().map(Arc::clone);
         if unseen.is_some() {
-            headers::ask_plainly(&mut headers);
+            headers::request_plain_response(&mut headers);
         }
         let mut head = Request::new(()).into_parts().0;
         (head.method, head.uri, head.headers) = (method, read_uri(&url)?, headers);
@@ -183,8 +183,8 @@ impl Outbound {
                     (sent, _) => break sent,
                 }
             };
-            let response = response.map_err(|error| Failure::of_client(&origin, &error))?;
-            Wire::worked(&response);
+            let response = response.map_err(|error| Failure::from_client(&origin, &error))?;
+            Wire::mark_working(&response);
             let (mut head, body) = response.into_parts();
             // The client's own bound ignores bytes that it reads in one piece.
             if headers::size(&head.headers) > MAX_HEAD {
@@ -206,7 +206,7 @@ impl Outbound {
     }
 
     /// Records a denied request.
-    pub(super) fn note(&self, failure: &Failure) {
+    pub(super) fn record_denial(&self, failure: &Failure) {
         let Failure::Denied(Refusal { denied: Some(denied), .. }) = failure else {
             return;
         };

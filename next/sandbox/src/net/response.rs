@@ -28,14 +28,14 @@ pub(super) struct Incoming {
     /// Trailers, while data before them is held back.
     trailers: Option<HeaderMap>,
     is_over: bool,
-    patience: Option<Patience>,
+    timeout: Option<ReadTimeout>,
 }
 
 /// The guest's timeout for each part of a body.
-struct Patience {
-    pause: Duration,
+struct ReadTimeout {
+    duration: Duration,
     guard: Guard,
-    /// Created when the guest has to wait. Resolves after `pause`.
+    /// Created when the guest has to wait. Resolves after `duration`.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -60,13 +60,14 @@ impl Incoming {
             stream: unseen.map(Redactor::stream),
             trailers: None,
             is_over: false,
-            patience: None,
+            timeout: None,
         })
     }
 
     /// Sets the guest's timeout for each part.
-    pub(super) fn waiting(mut self, guard: &Guard, pause: Option<Duration>) -> Self {
-        self.patience = pause.map(|pause| Patience { pause, guard: guard.clone(), end: None });
+    pub(super) fn with_timeout(mut self, guard: &Guard, duration: Option<Duration>) -> Self {
+        self.timeout =
+            duration.map(|duration| ReadTimeout { duration, guard: guard.clone(), end: None });
         self
     }
 
@@ -83,13 +84,13 @@ impl Incoming {
     }
 
     /// Resolves when the guest's timeout has passed.
-    fn wait(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(Patience { pause, guard, end }) = &mut self.patience else {
+    fn poll_timeout(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(ReadTimeout { duration, guard, end }) = &mut self.timeout else {
             return Poll::Pending;
         };
         let end = end.get_or_insert_with(|| {
-            let (guard, pause) = (guard.clone(), *pause);
-            Box::pin(async move { guard.sleep(pause).await })
+            let (guard, duration) = (guard.clone(), *duration);
+            Box::pin(async move { guard.sleep(duration).await })
         });
         end.as_mut().poll(context)
     }
@@ -127,16 +128,18 @@ impl Body for Incoming {
             }
             let frame = match Pin::new(&mut this.body).poll_frame(context) {
                 Poll::Ready(frame) => frame,
-                Poll::Pending => return this.wait(context).map(|()| Some(Err(Failure::Timeout))),
+                Poll::Pending => {
+                    return this.poll_timeout(context).map(|()| Some(Err(Failure::Timeout)));
+                }
             };
-            if let Some(patience) = &mut this.patience {
-                patience.end = None;
+            if let Some(timeout) = &mut this.timeout {
+                timeout.end = None;
             }
             let Some(frame) = frame else {
                 this.is_over = true;
                 continue;
             };
-            let frame = frame.map_err(|error| Failure::of_exchange(&this.origin, &error))?;
+            let frame = frame.map_err(|error| Failure::from_exchange(&this.origin, &error))?;
             this.count(&frame)?;
             let Some(stream) = &mut this.stream else {
                 return Poll::Ready(Some(Ok(frame)));

@@ -129,7 +129,7 @@ async fn a_granted_name_does_not_grant_the_private_address_that_it_has() {
         let granted = ["http://*.example.com:81", "http://10.0.0.1:82"];
         let (sent, outbound) = send(&granted, lookup, "http://a.example.com:81/").await;
         let failure = sent.unwrap_err();
-        outbound.note(&failure);
+        outbound.record_denial(&failure);
         assert_eq!(
             failure.to_string(),
             format!(
@@ -275,7 +275,7 @@ fn a_plugin_that_describes_itself_sends_nothing() {
     let outbound = Outbound::closed(&Limits::default(), guard());
     let failure = outbound.admit("GET", "http://127.0.0.1/", HeaderMap::new());
     let failure = failure.err().unwrap();
-    outbound.note(&failure);
+    outbound.record_denial(&failure);
     assert_eq!(failure.to_string(), "a plugin that describes itself has no network");
     assert_eq!(outbound.counts().denied.0, []);
 }
@@ -489,7 +489,7 @@ fn a_bound_secret_goes_into_its_header_of_its_host_alone() {
         ("http://127.0.0.1:81/a", "x-other", "http://127.0.0.1:81"),
     ] {
         let failure = admit(url, header).err().unwrap();
-        outbound.note(&failure);
+        outbound.record_denial(&failure);
         let element = format!("{{ name = \"KEY\", host = \"{origin}\", header = \"{header}\" }}");
         assert_eq!(
             failure.to_string(),

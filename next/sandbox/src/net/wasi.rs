@@ -114,7 +114,7 @@ impl WasiHttpHooks for Outbound {
         let options = options.unwrap_or_default();
         let open = admitted.as_ref().ok().map(|admitted| {
             let activity = &self.guard.activity;
-            activity.request(admitted.peer.clone())
+            activity.open_request(admitted.peer.clone())
         });
         Box::new(async move {
             let _open = open;
@@ -123,7 +123,7 @@ impl WasiHttpHooks for Outbound {
                 Err(failure) => Err(failure),
             };
             sent.map_err(|failure| {
-                outbound.note(&failure);
+                outbound.record_denial(&failure);
                 failure.into()
             })
         })
@@ -164,7 +164,7 @@ async fn send(
     };
 
     let response = response.map(|body| {
-        let body = body.waiting(&outbound.guard, options.between_bytes_timeout);
+        let body = body.with_timeout(&outbound.guard, options.between_bytes_timeout);
         body.map_err(Error::from).boxed_unsync()
     });
     Ok((response, Box::new(async { Ok(()) })))

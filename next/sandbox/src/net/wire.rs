@@ -51,7 +51,7 @@ impl Wire {
     }
 
     /// Records that the connection of this response works.
-    pub(super) fn worked<T>(response: &Response<T>) {
+    pub(super) fn mark_working<T>(response: &Response<T>) {
         if let Some(HasWorked(has_worked)) = response.extensions().get() {
             has_worked.store(true, Ordering::Relaxed);
         }

@@ -19,7 +19,7 @@ const KEPT: [&str; 7] =
     ["-_.~", "-_.!~*'()", "-_.!~*'();,/?:@&=+$#", "-_.~/", "+*-._", "+-_.~", ""];
 
 /// Returns every form of `value` with at least `min` bytes. Empty if the value itself is shorter.
-pub(super) fn of(value: &str, min: usize) -> BTreeSet<Vec<u8>> {
+pub(super) fn all(value: &str, min: usize) -> BTreeSet<Vec<u8>> {
     let lines = value.lines().filter(|line| line.len() >= MIN_LINE);
     let values: BTreeSet<_> =
         [value, value.trim()].into_iter().chain(lines).filter(|value| value.len() >= min).collect();
@@ -44,14 +44,16 @@ fn add(value: &str, forms: &mut BTreeSet<Vec<u8>>) {
         value.escape_default().to_string(),
         json_text(&json_text(value)),
     ];
-    let texts = json(value).into_iter().chain(escaped);
-    let texts = texts.chain(host(value)).chain(html(value));
+    let texts = json(value).into_iter().chain(escaped).chain(host(value)).chain(html(value));
     forms.extend(texts.map(String::into_bytes));
     add_bytes(value.as_bytes(), forms);
     // Headers have one byte for each character, and servers echo them.
     let latin_1: Result<Vec<u8>, _> = value.chars().map(u8::try_from).collect();
-    let others = latin_1.iter().filter(|_| !value.is_ascii());
-    others.for_each(|bytes| add_bytes(bytes, forms));
+    if let Ok(bytes) = latin_1
+        && !value.is_ascii()
+    {
+        add_bytes(&bytes, forms);
+    }
 }
 
 fn add_bytes(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
@@ -130,10 +132,7 @@ fn percent(value: &[u8]) -> impl Iterator<Item = String> {
 }
 
 fn percent_keeping(value: &[u8], kept: &str, is_upper: bool) -> String {
-    let (has_plus, kept) = match kept.strip_prefix('+') {
-        Some(kept) => (true, kept),
-        None => (false, kept),
-    };
+    let (has_plus, kept) = kept.strip_prefix('+').map_or((false, kept), |kept| (true, kept));
     value.iter().fold(String::new(), |mut text, &byte| {
         let character = char::from(byte);
         match character {
@@ -155,11 +154,9 @@ fn hex(prefix: &str, value: &[u8], is_upper: bool) -> String {
 }
 
 fn push_hex(text: &mut String, prefix: &str, byte: u8, is_upper: bool) {
+    text.push_str(prefix);
     // Writing to a string never fails.
-    let _ = match is_upper {
-        true => write!(text, "{prefix}{byte:02X}"),
-        false => write!(text, "{prefix}{byte:02x}"),
-    };
+    let _ = if is_upper { write!(text, "{byte:02X}") } else { write!(text, "{byte:02x}") };
 }
 
 /// Encodes in base64: alone, and as part of a longer text, at each of the three offsets.
@@ -180,8 +177,7 @@ fn base64(value: &[u8]) -> Vec<String> {
     let inside: Vec<_> = inside.collect();
     // The second ends with the value itself, whatever follows. A line break is common.
     let lines = [&alone[0], &inside[0]].map(|text| lines(text));
-    let all = alone.iter().chain(&inside).cloned();
-    all.chain(lines.concat()).collect()
+    alone.iter().chain(&inside).cloned().chain(lines.concat()).collect()
 }
 
 /// Returns the lines of a base64 text that is broken into lines.

@@ -47,7 +47,7 @@ impl Redactor {
     pub fn new(values: &BTreeMap<String, String>) -> Option<Self> {
         let mut forms = BTreeMap::new();
         for (name, value) in values {
-            for form in forms::of(value, MIN_BYTES) {
+            for form in forms::all(value, MIN_BYTES) {
                 forms.entry(form).or_insert(name);
             }
         }
@@ -77,8 +77,7 @@ impl Redactor {
 
     /// Redacts bytes. `None` if they contain no secret.
     pub fn bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let is_in = self.is_in(bytes);
-        is_in.then(|| self.redacted(bytes, bytes.len(), false).0)
+        self.is_in(bytes).then(|| self.redacted(bytes, bytes.len(), false).0)
     }
 
     /// Returns whether these bytes contain a secret.
@@ -117,10 +116,7 @@ impl Redactor {
 
     fn mark(&self, found: Match, keeps_size: bool) -> &str {
         let mark = &self.marks[found.pattern().as_usize()];
-        match keeps_size && mark.len() > found.len() {
-            true => SHORT_MARK,
-            false => mark,
-        }
+        if keeps_size && mark.len() > found.len() { SHORT_MARK } else { mark }
     }
 }
 

@@ -63,13 +63,13 @@ impl Redactor {
 
     fn object(&self, map: &mut Map<String, Value>) -> bool {
         let is_in = self.values(map.values_mut());
-        let is_told = |key: &String| self.is_in(key.as_bytes());
-        if !map.keys().any(is_told) {
+        let has_secret = |key: &String| self.is_in(key.as_bytes());
+        if !map.keys().any(has_secret) {
             return is_in;
         }
-        let mut names: DistinctNames = map.keys().filter(|key| !is_told(key)).collect();
+        let mut names: DistinctNames = map.keys().filter(|key| !has_secret(key)).collect();
         for (mut key, value) in std::mem::take(map) {
-            if is_told(&key) {
+            if has_secret(&key) {
                 self.text(&mut key);
                 key = names.distinct(key);
             }
@@ -108,7 +108,6 @@ impl DistinctNames {
 
 impl<'a> FromIterator<&'a String> for DistinctNames {
     fn from_iter<T: IntoIterator<Item = &'a String>>(names: T) -> Self {
-        let names = names.into_iter();
-        Self { taken: names.map(|name| (name.clone(), 1)).collect() }
+        Self { taken: names.into_iter().map(|name| (name.clone(), 1)).collect() }
     }
 }

@@ -127,7 +127,7 @@ fn write(left: &mut LeftFile, chunk: &[u8], folder: Option<&Path>) -> io::Result
         if (kept.len() + chunk.len()) as u64 <= SMALL {
             kept.extend_from_slice(chunk);
         } else if let Some(folder) = folder {
-            let mut file = nameless(folder)?;
+            let mut file = unnamed_file(folder)?;
             file.write_all(kept)?;
             left.content = LeftContent::File(file);
         } else {
@@ -145,7 +145,7 @@ fn write(left: &mut LeftFile, chunk: &[u8], folder: Option<&Path>) -> io::Result
 }
 
 /// Creates a file in a folder and removes its name, so that a worker that dies leaves nothing.
-fn nameless(folder: &Path) -> io::Result<File> {
+fn unnamed_file(folder: &Path) -> io::Result<File> {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let path = folder.join(format!("artifact-{number}"));
     let mut options = File::options();

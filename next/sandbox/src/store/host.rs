@@ -87,7 +87,7 @@ impl Host {
     }
 
     /// Creates the host of a call with `bytes_in` bytes of input.
-    pub(crate) fn of(call: &Call<'_>, guard: Guard, bytes_in: usize) -> Self {
+    pub(crate) fn for_call(call: &Call<'_>, guard: Guard, bytes_in: usize) -> Self {
         Self {
             artifacts: Artifacts::new(&call.access.scratch, call.limits),
             outbound: Outbound::open(
@@ -104,7 +104,7 @@ impl Host {
     }
 
     /// Prepares for `teardown`, which is not a call of a test.
-    pub(crate) fn begin_teardown(&mut self, guard: Guard) {
+    pub(crate) fn start_teardown(&mut self, guard: Guard) {
         (self.log.bytes, self.log.dropped) = (0, 0);
         self.outbound.restart(guard.clone());
         self.files.clear();
@@ -165,8 +165,8 @@ fn redact(text: &mut Text<'static>, redactor: &Redactor) {
 impl Log {
     /// Adds a record if it fits. Otherwise counts it as dropped.
     fn push(&mut self, record: LogRecord<'static>) {
-        let fields = record.fields.iter();
-        let fields = fields.map(|(name, value)| name.len() + value.len() + FIELD_BYTES);
+        let fields =
+            record.fields.iter().map(|(name, value)| name.len() + value.len() + FIELD_BYTES);
         let bytes = (record.message.len() + fields.sum::<usize>()) as u64;
         let is_full = self.records.len() as u64 >= self.max_records;
         if is_full || self.bytes.saturating_add(bytes) > self.max_bytes {
@@ -183,7 +183,6 @@ impl types::Host for Host {}
 impl log::Host for Host {
     fn log(&mut self, level: log::Level, message: String, fields: Vec<(String, String)>) {
         self.calls += 1;
-        let fields = fields.into_iter();
         self.note(LogRecord {
             at: Time::from(SystemTime::now()),
             level: match level {
@@ -194,7 +193,7 @@ impl log::Host for Host {
                 log::Level::Error => Level::Error,
             },
             message: message.into(),
-            fields: fields.map(|(name, value)| (name.into(), value.into())).collect(),
+            fields: fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
         });
     }
 }
@@ -212,8 +211,7 @@ impl control::Host for Host {
             return;
         };
         self.progress_left = left;
-        let percent = fraction.filter(|fraction| fraction.is_finite());
-        self.guard.activity.progress(match percent {
+        self.guard.activity.set_progress(match fraction.filter(|fraction| fraction.is_finite()) {
             Some(fraction) => format!("{:.0} % {message}", fraction * 100.0),
             None => message,
         });
@@ -248,10 +246,10 @@ impl files::Host for Host {
         length: u32,
     ) -> Result<Vec<u8>, files::FileError> {
         self.calls += 1;
-        let file = self.files.iter().find(|file| file.name == name);
-        let file = file.ok_or(files::FileError::NotFound)?;
-        let rest = file.bytes.checked_sub(offset.into());
-        let length = rest.ok_or(files::FileError::OutOfRange)?.min(length.into());
+        let file =
+            self.files.iter().find(|file| file.name == name).ok_or(files::FileError::NotFound)?;
+        let rest = file.bytes.checked_sub(offset.into()).ok_or(files::FileError::OutOfRange)?;
+        let length = rest.min(length.into());
         if length > self.max_read {
             return Err(files::FileError::OutOfRange);
         }

@@ -15,22 +15,23 @@ use crate::engine::config::{
 
 /// Bytes of memory that are left for all guests of a worker.
 #[derive(Clone, Debug)]
-pub(crate) struct Share(Arc<AtomicU64>);
+pub(crate) struct MemoryBudget(Arc<AtomicU64>);
 
 /// The guest is within its own limit, but other guests hold the memory.
 #[derive(Clone, Copy, Debug, Error)]
 #[error(
     "other attempts hold the memory that all together may have, which `memory` of `[run]` sets"
 )]
-pub(crate) struct ShareFull;
+pub(crate) struct MemoryBudgetFull;
 
 /// Counts a guest's memories and tables, and denies their growth beyond the limits.
 pub(crate) struct Limiter {
     memory: Sum,
-    share: Share,
+    budget: MemoryBudget,
     tables: Sum,
     denial: Option<DeniedGrowth>,
-    most: [u32; 2],
+    max_memories: u32,
+    max_tables: u32,
 }
 
 /// A growth that was denied.
@@ -51,23 +52,25 @@ struct Sum {
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: &Limits, share: Share) -> Self {
+    pub(crate) fn new(limits: &Limits, budget: MemoryBudget) -> Self {
         Self {
             memory: Sum::new(limits.memory),
-            share,
+            budget,
             tables: Sum::new(limits.table_elements),
             denial: None,
-            most: [MEMORIES, TABLES],
+            max_memories: MEMORIES,
+            max_tables: TABLES,
         }
     }
 
     /// Raises the number of memories and tables, for guests without a slot.
-    pub(crate) fn made_on_demand(&mut self) {
-        self.most = [MEMORIES_ON_DEMAND, TABLES_ON_DEMAND];
+    pub(crate) fn allow_on_demand(&mut self) {
+        self.max_memories = MEMORIES_ON_DEMAND;
+        self.max_tables = TABLES_ON_DEMAND;
     }
 
     /// Prepares for the next call of a kept instance. Its memory stays counted.
-    pub(crate) fn begin_call(&mut self) {
+    pub(crate) fn start_call(&mut self) {
         self.denial = None;
         self.memory.peak = self.memory.held;
     }
@@ -95,15 +98,15 @@ impl ResourceLimiter for Limiter {
             self.denial = Some(DeniedGrowth::Memory { wanted, limit });
             return Ok(false);
         }
-        if !self.share.take(self.memory.last) {
+        if !self.budget.take(self.memory.last) {
             self.memory.undo();
-            return Err(ShareFull.into());
+            return Err(MemoryBudgetFull.into());
         }
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.share.give(self.memory.last);
+        self.budget.give(self.memory.last);
         self.memory.undo();
         Ok(())
     }
@@ -132,30 +135,30 @@ impl ResourceLimiter for Limiter {
     }
 
     fn tables(&self) -> usize {
-        self.most[1] as usize
+        self.max_tables as usize
     }
 
     fn memories(&self) -> usize {
-        self.most[0] as usize
+        self.max_memories as usize
     }
 }
 
 impl Drop for Limiter {
     fn drop(&mut self) {
-        self.share.give(self.memory.held);
+        self.budget.give(self.memory.held);
     }
 }
 
-impl Share {
+impl MemoryBudget {
     pub(crate) fn new(bytes: u64) -> Self {
         Self(Arc::new(bytes.into()))
     }
 
     /// Takes `bytes`, if they are left.
     fn take(&self, bytes: u64) -> bool {
-        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
-        let less = |left: u64| left.checked_sub(bytes);
-        self.0.fetch_update(set, fetch, less).is_ok()
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes))
+            .is_ok()
     }
 
     fn give(&self, bytes: u64) {
@@ -163,7 +166,7 @@ impl Share {
     }
 }
 
-impl Default for Share {
+impl Default for MemoryBudget {
     /// Unlimited.
     fn default() -> Self {
         Self::new(u64::MAX)
@@ -201,24 +204,24 @@ mod tests {
     use runner_model::Limits;
     use wasmtime::ResourceLimiter as _;
 
-    use super::{DeniedGrowth, Limiter, Share, ShareFull};
+    use super::{DeniedGrowth, Limiter, MemoryBudget, MemoryBudgetFull};
 
     fn limiter() -> Limiter {
-        limiter_of(Share::default())
+        limiter_of(MemoryBudget::default())
     }
 
-    fn limiter_of(share: Share) -> Limiter {
+    fn limiter_of(budget: MemoryBudget) -> Limiter {
         let limits = Limits { memory: 100, ..Limits::default() };
-        Limiter::new(&limits, share)
+        Limiter::new(&limits, budget)
     }
 
     #[test]
     fn what_one_guest_holds_no_other_gets() {
-        let share = Share::new(150);
-        let (mut one, mut other) = (limiter_of(share.clone()), limiter_of(share));
+        let budget = MemoryBudget::new(150);
+        let (mut one, mut other) = (limiter_of(budget.clone()), limiter_of(budget));
         assert!(one.memory_growing(0, 100, None).unwrap());
         let full = other.memory_growing(0, 60, None).unwrap_err();
-        assert!(full.is::<ShareFull>());
+        assert!(full.is::<MemoryBudgetFull>());
         assert_eq!((other.denial(), other.peak_memory()), (None, 60));
         assert!(other.memory_growing(0, 50, None).unwrap());
         drop(one);
@@ -243,7 +246,7 @@ mod tests {
         let mut limiter = limiter();
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(!limiter.memory_growing(60, 101, None).unwrap());
-        limiter.begin_call();
+        limiter.start_call();
         assert_eq!((limiter.denial(), limiter.peak_memory()), (None, 60));
         assert!(!limiter.memory_growing(0, 41, None).unwrap());
     }

@@ -75,21 +75,21 @@ impl Sandbox {
 
     /// Prepares a kept guest for its next call. It keeps its memory, its tables and its scratch
     /// folder.
-    pub(crate) fn begin_call(&mut self, host: Host) {
+    pub(crate) fn start_call(&mut self, host: Host) {
         self.host = host;
-        self.begin_anew();
+        self.reset_counts();
     }
 
     /// Prepares a kept guest for `teardown`.
-    pub(crate) fn begin_teardown(&mut self, guard: Guard) {
-        self.host.begin_teardown(guard);
-        self.begin_anew();
+    pub(crate) fn start_teardown(&mut self, guard: Guard) {
+        self.host.start_teardown(guard);
+        self.reset_counts();
     }
 
-    fn begin_anew(&mut self) {
-        self.limiter.begin_call();
+    fn reset_counts(&mut self) {
+        self.limiter.start_call();
         if let Some(quota) = &self.quota {
-            quota.begin_attempt();
+            quota.start_attempt();
         }
         self.stdout.clear();
         self.stderr.clear();
@@ -109,7 +109,7 @@ impl Sandbox {
 
 impl StoreRecipe<'_> {
     /// Creates the store. No code of the guest runs before all bounds are set.
-    pub(crate) fn store(mut self, engine: &wasmtime::Engine) -> Store<Sandbox> {
+    pub(crate) fn create_store(mut self, engine: &wasmtime::Engine) -> Store<Sandbox> {
         let mut wasi = self
             .wasi
             .stdout(self.stdout.clone())
@@ -135,7 +135,7 @@ impl StoreRecipe<'_> {
         // Only engines without slots have tasks.
         if let Some(tasks) = store.concurrent_resource_table() {
             tasks.set_max_capacity(MAX_TASKS);
-            store.data_mut().limiter.made_on_demand();
+            store.data_mut().limiter.allow_on_demand();
         }
         // Reads the number of memories and tables once, so `allow_on_demand` comes first.
         store.limiter(|sandbox| &mut sandbox.limiter);

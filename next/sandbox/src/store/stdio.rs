@@ -56,19 +56,19 @@ impl Capture {
 
     /// Redacts all writes.
     pub(crate) fn redacted_by(self, redactor: Option<&Arc<Redactor>>) -> Self {
-        self.kept().stream = redactor.map(Redactor::stream);
+        self.lock().stream = redactor.map(Redactor::stream);
         self
     }
 
     /// Records the time of each of the first `lines` lines.
     pub(crate) fn with_times(self, lines: u64) -> Self {
-        self.kept().most_times = usize::try_from(lines).unwrap_or(usize::MAX);
+        self.lock().most_times = usize::try_from(lines).unwrap_or(usize::MAX);
         self
     }
 
     /// Clears everything that was written.
     pub(crate) fn clear(&self) {
-        let mut kept = self.kept();
+        let mut kept = self.lock();
         // Otherwise the next call would start with bytes that are held back.
         kept.flush();
         let before = mem::take(&mut *kept);
@@ -83,12 +83,12 @@ impl Capture {
 
     /// Takes the times of the first lines.
     pub(crate) fn take_times(&self) -> Vec<Time> {
-        mem::take(&mut self.kept().times)
+        mem::take(&mut self.lock().times)
     }
 
     /// Takes everything that was written. Fails with the number of bytes if some were dropped.
     pub(crate) fn take_whole(&self) -> Result<Vec<u8>, u64> {
-        let mut kept = self.kept();
+        let mut kept = self.lock();
         if kept.dropped > 0 {
             return Err(kept.written);
         }
@@ -100,8 +100,8 @@ impl Capture {
     /// Redacts, then drops all but `most` bytes from the start and as many from the end.
     pub(crate) fn shorten(&self, most: u64, redactor: Option<&Arc<Redactor>>) {
         let shorter = Self::new(most, most).redacted_by(redactor);
-        let (mut kept, mut shorter) = (self.kept(), shorter.kept());
-        shorter.keep(&kept.head);
+        let (mut kept, mut shorter) = (self.lock(), shorter.lock());
+        shorter.push(&kept.head);
         if kept.dropped > 0
             && let Some(stream) = &mut shorter.stream
         {
@@ -116,7 +116,7 @@ impl Capture {
 
     /// Returns the kept bytes as text, with a line in the middle that counts the dropped ones.
     pub(crate) fn text(&self) -> String {
-        let mut kept = self.kept();
+        let mut kept = self.lock();
         kept.flush();
         let mut bytes = kept.head.clone();
         if kept.dropped > 0 {
@@ -131,17 +131,17 @@ impl Capture {
 
     /// Returns the number of bytes that were written, kept or not.
     pub(crate) fn written(&self) -> u64 {
-        self.kept().written
+        self.lock().written
     }
 
-    fn kept(&self) -> MutexGuard<'_, Captured> {
+    fn lock(&self) -> MutexGuard<'_, Captured> {
         // No panic can leave this half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Captured {
-    fn keep(&mut self, bytes: &[u8]) {
+    fn push(&mut self, bytes: &[u8]) {
         self.written += bytes.len() as u64;
         if self.times.len() < self.most_times {
             let room = self.head_limit - self.head.len();
@@ -152,10 +152,10 @@ impl Captured {
             self.times.extend(std::iter::repeat_n(now, lines));
         }
         match &mut self.stream {
-            None => self.cut(bytes),
+            None => self.keep(bytes),
             Some(stream) => {
                 let redacted = stream.push(bytes);
-                self.cut(&redacted);
+                self.keep(&redacted);
             }
         }
     }
@@ -164,12 +164,12 @@ impl Captured {
     fn flush(&mut self) {
         if let Some(stream) = &mut self.stream {
             let rest = stream.end();
-            self.cut(&rest);
+            self.keep(&rest);
         }
     }
 
     /// Keeps the bytes that fit.
-    fn cut(&mut self, bytes: &[u8]) {
+    fn keep(&mut self, bytes: &[u8]) {
         let room = self.head_limit - self.head.len();
         let (head, rest) = bytes.split_at(room.min(bytes.len()));
         self.head.extend_from_slice(head);
@@ -201,7 +201,7 @@ impl StdoutStream for Capture {
 
 impl OutputStream for Capture {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.kept().keep(&bytes);
+        self.lock().push(&bytes);
         Ok(())
     }
 
@@ -225,7 +225,7 @@ impl AsyncWrite for Capture {
         _context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.kept().keep(bytes);
+        self.lock().push(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 

@@ -8,7 +8,7 @@ use crate::redact::Redactor;
 fn capture(head: u64, tail: u64, writes: &[&str]) -> Capture {
     let capture = Capture::new(head, tail);
     for text in writes {
-        capture.kept().keep(text.as_bytes());
+        capture.lock().push(text.as_bytes());
     }
     capture
 }
@@ -44,9 +44,9 @@ fn a_reply_that_came_to_nothing_is_shortened() {
 #[test]
 fn the_time_of_each_line_is_noted() {
     let kept = capture(100, 0, &[]).with_times(3);
-    kept.kept().keep(b"on");
-    kept.kept().keep(b"e\n\ntw");
-    kept.kept().keep(b"o\nthree\n");
+    kept.lock().push(b"on");
+    kept.lock().push(b"e\n\ntw");
+    kept.lock().push(b"o\nthree\n");
     assert_eq!(kept.text().lines().count(), 4);
     assert_eq!(kept.take_times().len(), 3);
 }
@@ -60,14 +60,14 @@ fn secrets_are_taken_out_before_anything_is_cut() {
         let text = "-".repeat(before) + "0123456789" + &"-".repeat(40 - before);
         let whole = Capture::new(20, 20).redacted_by(Some(&redactor));
         for piece in text.as_bytes().chunks(3) {
-            whole.kept().keep(piece);
+            whole.lock().push(piece);
         }
         let kept = whole.text();
         assert!(!kept.contains(|letter| ('3'..='9').contains(&letter)), "{kept}");
         assert_eq!(whole.written(), 50);
 
         let reply = Capture::new(25, 0);
-        reply.kept().keep(text.as_bytes());
+        reply.lock().push(text.as_bytes());
         reply.shorten(20, Some(&redactor));
         let kept = reply.text();
         let kept = kept.split("\n[").next().unwrap();

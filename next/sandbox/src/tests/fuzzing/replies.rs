@@ -19,9 +19,9 @@ pub fn replies(bytes: &[u8]) {
     let interrupt = Interrupt::default();
     let guard = Guard::new(interrupt.clone(), Micros(1_000_000));
     let sandbox = Sandbox::bare(&Limits::default(), guard);
-    let described = protocol::description(said, code, &sandbox, &interrupt);
+    let described = protocol::read_description(said, code, &sandbox, &interrupt);
     assert!(described.is_err() || code == 0);
-    match protocol::answer(said, code, &sandbox, &interrupt) {
+    match protocol::read_reply(said, code, &sandbox, &interrupt) {
         Ending::Reply(reply) => {
             assert_eq!(code, 0);
             let said: Value = serde_json::from_slice(said).expect("an answer is JSON");
