@@ -1,7 +1,7 @@
 //! Black-box tests of the real binary, with real guests, real files and a real database.
 //!
-//! Each folder is a topic; `support` starts the program, looks at what it leaves on disk, and waits. `RUNNER_TESTS=full`
-//! makes the random tests as long as they are meant to be, and `RUNNER_TEST_SEED` repeats one.
+//! Each folder is a topic. `support` starts the program, reads the files that it leaves, and waits for conditions.
+//! `RUNNER_TESTS=full` runs random tests at full length; `RUNNER_TEST_SEED` repeats one.
 
 #![expect(clippy::unwrap_used, reason = "in tests a panic with the place is what is wanted")]
 
@@ -19,6 +19,6 @@ mod stops;
 mod support;
 mod upkeep;
 
-/// The binary's own unit tests of its layout; the binary has no harness of its own, which would link all of it once more.
+/// Unit tests of the binary's layout. The binary has no test harness of its own, which would link everything again.
 #[path = "../cli/src/text/layout.rs"]
 mod layout;

@@ -1,7 +1,7 @@
-//! Every template, with the real tools of its language: what its README says is followed to a passing scenario, then the
-//! same provider goes wrong in every way, and each message must tell its author what to do.
+//! Every template with the real tools of its language. The test follows the README up to a passing scenario. Then the
+//! provider fails in every way, and each message must tell its author what to do.
 //!
-//! It needs the tools that `.ci/run` installs into `target/tools`. A missing one is a failure.
+//! Needs the tools that `.ci/run` installs into `target/tools`. A missing one is a failure.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that unwraps fails, as it should")]
 
@@ -24,30 +24,31 @@ use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_runner-next");
 
-/// A template, and how its provider is made to go wrong.
+/// A template, and how to break its provider.
 struct Template {
     language: &'static str,
     kind: &'static str,
-    /// What of the tools is linked into the plugin's folder, in place of the README's installation.
+    /// Tools that are linked into the plugin's folder, instead of the README's installation.
     tools: &'static [(&'static str, &'static str)],
-    /// Which text in which file becomes which; the provider then crashes, loops or asks as the test's input says.
+    /// Replacements of texts in files. With them the provider crashes, loops or sends a request, as the test's input
+    /// says.
     edits: &'static [(&'static str, &'static str, &'static str)],
-    /// Class of the row of a crash, and what its message says.
+    /// Error class of a crash, and a part of its message.
     crash: (&'static str, &'static [&'static str]),
-    /// Whether it can ask for a host.
+    /// Whether its provider can send requests.
     asks: bool,
-    /// Where what its README shows of the host's functions is put, to be called as well.
+    /// Place for the README's example of the host's functions.
     example: Option<Example>,
 }
 
-/// A place for the example of the README.
+/// Where the README's example is put.
 struct Example {
-    /// Its language, as the fence of its block says it.
+    /// Language of the example's code block.
     block: &'static str,
     file: &'static str,
-    /// Before this text come its imports.
+    /// The example's imports go before this text.
     imports: &'static str,
-    /// Before this text comes its body, between these two.
+    /// The example's body goes before this text, between these two.
     body: &'static str,
     around: (&'static str, &'static str),
     indent: &'static str,
@@ -185,7 +186,7 @@ const GO: Template = Template {
     example: None,
 };
 
-/// A scenario in which nothing is as it should be.
+/// A scenario with nothing but mistakes.
 const TROUBLE: &str = r#"
 [defaults]
 timeout = "2s"
@@ -203,7 +204,7 @@ input = { text = "loop" }
 
 const EXAMPLE: &str = "[[tests]]\nid = \"example\"\ninput = { text = \"example\" }\n";
 
-/// The value of `API_KEY`.
+/// Value of `API_KEY`.
 const KEY: &str = "4ThlyKqFPMzo";
 
 const ASK: &str = "[[tests]]\nid = \"ask\"\ninput = { text = \"ask\" }\n";
@@ -242,7 +243,7 @@ fn go() {
 }
 
 impl Template {
-    /// Does what a newcomer does.
+    /// Follows the steps of a newcomer.
     fn follow(&self) {
         let plugin = Plugin::new(self);
         plugin.follow_readme();
@@ -268,7 +269,7 @@ impl Template {
         assert_says(&rows, "crash", says);
         assert_eq!(outcome(&rows, "loop").0, "timeout");
         if self.asks {
-            // The list at the end has the program's own words.
+            // The list at the end is in the program's own words.
             let mut listed = printed.lines().filter(|line| line.contains("crash@shout#1  "));
             assert!(listed.any(|line| line.contains("oh no")), "{printed}");
             assert_eq!(outcome(&rows, "ask"), ("error", "denied"));
@@ -277,14 +278,14 @@ impl Template {
     }
 }
 
-/// A new plugin in a temporary folder.
+/// Creates a plugin in a temporary folder.
 struct Plugin<'a> {
     template: &'a Template,
     folder: TempDir,
     search_path: OsString,
 }
 
-/// What a run came to.
+/// Exit code and output of a run.
 struct Ran {
     printed: String,
     rows: Vec<Value>,
@@ -294,12 +295,12 @@ impl<'a> Plugin<'a> {
     fn new(template: &'a Template) -> Self {
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools");
         let folder = tempfile::tempdir().unwrap();
-        // The runner is called by its name, as in the READMEs.
+        // The READMEs call the runner by its name.
         let program = folder.path().join("bin");
         fs::create_dir(&program).unwrap();
         symlink(PROGRAM, program.join("runner")).unwrap();
         let found = env::var_os("PATH").unwrap();
-        // What is installed of Python holds zig and go as well.
+        // The Python environment contains zig and go as well.
         let folders = [program, tools.join("python/bin")].into_iter();
         let plugin = Self {
             template,
@@ -333,7 +334,7 @@ impl<'a> Plugin<'a> {
             .env("RUNNER_CACHE", cache)
             .env("API_KEY", KEY)
             .env("NO_COLOR", "1");
-        // Cargo sets them for this test; a newcomer's shell has none of them.
+        // Cargo sets these variables for this test. A newcomer's shell has none of them.
         for (name, _) in
             env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_"))
         {
@@ -344,7 +345,7 @@ impl<'a> Plugin<'a> {
         shell.output().unwrap()
     }
 
-    /// Runs the commands of the README, apart from those that install what is linked here.
+    /// Runs the commands of the README, except installations of what is linked here.
     fn follow_readme(&self) {
         let readme = fs::read_to_string(self.path("README.md")).unwrap();
         let (_, commands) = readme.split_once("```sh\n").unwrap();
@@ -360,7 +361,7 @@ impl<'a> Plugin<'a> {
         }
         assert_eq!(last, "runner exec scenario.toml");
 
-        // Further down there is one that asks the provider one thing.
+        // A later block runs the provider once.
         let (_, asks) = readme.split_once("`runner plugin run ").unwrap();
         let (asks, _) = asks.split_once('`').unwrap();
         let command = format!("runner plugin run {asks}");
@@ -370,7 +371,7 @@ impl<'a> Plugin<'a> {
         assert_eq!(reply, json!({"shout": "HELLO", "words": 1}));
     }
 
-    /// Looks at the rows of the template's own scenario: every language answers the same.
+    /// Checks the rows of the template's own scenario, which are the same in every language.
     fn assert_passed(&self) {
         let rows = self.rows();
         assert_eq!(rows.len(), 3);
@@ -381,7 +382,7 @@ impl<'a> Plugin<'a> {
         assert_eq!(row["output"], json!({"shout": "HELLO!", "words": 1}));
         assert_eq!(row["metrics"][0]["name"], "words", "{row}");
         assert_eq!(row["metrics"][0]["value"].as_f64(), Some(1.0), "{row}");
-        // What building, testing and running have left behind is no source: nothing is to be built again.
+        // Files left by building, testing and running do not count as source, so nothing is built again.
         let again = self.shell("runner exec --build --dry-run scenario.toml");
         let stderr = String::from_utf8_lossy(&again.stderr);
         assert!(!stderr.contains("building"), "{stderr}");
@@ -394,7 +395,7 @@ impl<'a> Plugin<'a> {
         assert_eq!(ran.rows.len(), 0);
     }
 
-    /// Calls what the README shows of the host's functions, against a server of this test.
+    /// Runs the README's example of the host's functions against a server of this test.
     fn assert_example_works(&self, example: &Example) {
         let readme = fs::read_to_string(self.path("README.md")).unwrap();
         let fence = format!("```{}\n", example.block);
@@ -417,7 +418,7 @@ impl<'a> Plugin<'a> {
             "[providers.shout.grants]\nnet = [\"{}\"]\nsecrets = [\"API_KEY\"]\n",
             server.origin()
         );
-        // The table of grants goes behind that of the provider.
+        // The table of grants must follow the provider's.
         let ran = self.exec_with("scenario-example.toml", EXAMPLE, &grants, 0);
         assert_eq!(outcome(&ran.rows, "example"), ("passed", ""));
         assert_eq!(row(&ran.rows, "example")["artifacts"][0]["name"], "answer.json");
@@ -432,7 +433,7 @@ impl<'a> Plugin<'a> {
         fs::write(self.path(file), text.replacen(from, to, 1)).unwrap();
     }
 
-    /// Runs a scenario with this plugin, built anew if that is needed.
+    /// Runs a scenario with this plugin, after building it if necessary.
     fn exec(&self, name: &str, tests: &str, code: i32) -> Ran {
         self.exec_with(name, tests, "", code)
     }
@@ -455,7 +456,7 @@ impl<'a> Plugin<'a> {
         Ran { printed, rows: self.rows() }
     }
 
-    /// The rows of the only run.
+    /// Returns the rows of the only run.
     fn rows(&self) -> Vec<Value> {
         let runs = fs::read_dir(self.path("results")).unwrap();
         let files = runs.map(|entry| entry.unwrap().path().join("index.jsonl"));
@@ -479,7 +480,7 @@ fn row<'a>(rows: &'a [Value], test: &str) -> &'a Value {
     rows.find(|row| row["trial"].as_str().unwrap().split_once('@').unwrap().0 == test).unwrap()
 }
 
-/// A row's outcome, and the class of its error.
+/// Returns a row's outcome and error class.
 fn outcome<'a>(rows: &'a [Value], test: &str) -> (&'a str, &'a str) {
     let row = row(rows, test);
     let class = row["error"]["class"].as_str();

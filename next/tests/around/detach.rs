@@ -13,7 +13,7 @@ use crate::support::{
     wait::{wait_for, wait_until},
 };
 
-/// Starts a run in the background, and gives its id.
+/// Starts a run in the background. Returns its id.
 #[track_caller]
 fn detached(runner: &Runner, args: &[&str]) -> String {
     let ran = runner.run(&[args, &["--detach"]].concat()).expect(0);
@@ -33,7 +33,7 @@ fn detached_run_is_waited_for_by_its_id() {
     let manifest = run.manifest();
     let command: Vec<_> = manifest["sessions"][0]["command"].as_array().unwrap().iter().collect();
     assert_eq!(command, ["runner", "exec", "scenario.toml", "-j", "1", "--detach"]);
-    // Nothing is left to do, and the id is printed all the same.
+    // The run is complete, and the id is printed all the same.
     assert_eq!(detached(&runner, &["resume", &id]), id);
     let begun = runner.run(&["resume", &id, "--detach", "--json"]).expect(0).document();
     assert_eq!(begun["id"], json!(id));
@@ -48,7 +48,7 @@ fn detached_run_has_a_session_of_its_own() {
     let worked = Worked::on(&run);
     let stat = fs::read_to_string(format!("/proc/{}/stat", worked.0.0)).unwrap();
     let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-    // Fields 6 and 7 of the line: its session, and its terminal.
+    // Fields 6 and 7 of the line: session and terminal.
     assert_eq!((fields[3], fields[4]), (&*worked.0.0.to_string(), "0"));
     for (descriptor, file) in [(0, "/dev/null"), (1, "/dev/null"), (2, "runner.log")] {
         let link = fs::read_link(format!("/proc/{}/fd/{descriptor}", worked.0.0)).unwrap();
@@ -58,7 +58,7 @@ fn detached_run_has_a_session_of_its_own() {
     runner.run(&["wait", &id]).expect(143);
     assert_eq!(run.ending(), ["incomplete", "interrupted", "SIGTERM", "none"]);
     assert!(run.text("runner.log").contains("incomplete (interrupted)"));
-    // It goes on in the background, too.
+    // `resume` works in the background, too.
     assert_eq!(detached(&runner, &["resume", &id]), id);
     assert_eq!(run.manifest()["sessions"].as_array().unwrap().len(), 2);
     let worked = Worked::on(&run);
@@ -121,7 +121,7 @@ fn hangup_of_the_terminal_reaches_no_detached_run() {
 #[test]
 fn run_goes_on_when_the_first_process_is_killed() {
     let runner = sleepers(20, SHORT);
-    // The first process is killed once there is a run, whether it has printed the id or not.
+    // Kill the first process as soon as the run exists, whether it has printed the id or not.
     let first = runner.started(&["exec", "scenario.toml", "-j", "1", "--detach"]);
     wait_until("there is a run", || !runner.runs().is_empty());
     first.kill();
@@ -169,7 +169,7 @@ fn killed_detached_run_is_crashed_and_resumable() {
 
 #[test]
 fn output_of_a_detached_run_is_not_waited_for() {
-    // Whoever reads what the first process prints is not kept by the run.
+    // The run must not hold the pipe of the first process open.
     let runner = sleepers(1, ENDLESS);
     let out = File::create(runner.path("out")).unwrap();
     let mut command = runner.shell("\"$runner\" exec scenario.toml --detach 2>&1 | cat");

@@ -11,7 +11,7 @@ use crate::support::{
     wait::{wait_for, wait_until},
 };
 
-/// A text that steers a terminal, and passes for another trial's on a new line.
+/// A text that controls a terminal, and imitates another trial's on a new line.
 const HOSTILE: &str = "\\u001b[2J\\u202eevil\\n09:18:04.015 other@hostile#1 error  forged";
 
 fn speakers() -> Runner {
@@ -32,7 +32,7 @@ fn wait_has_the_code_of_the_run() {
         runner.exec(args).expect(code);
         runner.run(&["wait"]).expect(code);
     }
-    // The worst of several, and again by a group of names.
+    // The exit code is the worst of several runs, also for a group by name.
     let ids: Vec<_> = runner.runs().iter().map(|run| run.id().to_owned()).collect();
     let ran = runner.run(&["wait", &ids[0], &ids[1], "--json"]).expect(4);
     let codes: Vec<_> = ran.events().iter().map(|event| event["exit_code"].clone()).collect();
@@ -77,7 +77,7 @@ fn wait_ends_when_a_run_is_killed() {
     assert_told_truly(&runner);
 }
 
-/// Starts a command that looks for dead runs all the time.
+/// Starts a command that looks for dead runs continually.
 fn sweeping(runner: &Runner, args: &[&str]) -> Running {
     Running::start(runner.command(args).env("RUNNER_TEST_SWEEP_MS", "50"))
 }
@@ -119,7 +119,7 @@ fn logs_show_who_said_what() {
         assert!(is_headed.iter().any(|head| line.contains(head)), "{line:?}");
     }
     assert!(!ran.stdout.contains(['\u{1b}', '\u{202e}']), "{:?}", ran.stdout);
-    // What a guest says on a new line is said by this guest.
+    // Each new line of a guest is attributed to this guest.
     let forged = ran.stdout.lines().filter(|line| line.contains("forged"));
     assert!(forged.clone().count() >= 3);
     for line in forged {
@@ -169,7 +169,7 @@ fn logs_are_lines_of_json() {
     assert_eq!(last.len(), 1);
 }
 
-/// Starts a test that writes to its log and ends, and one that never ends. Waits for the first.
+/// Starts a test that logs and ends, and a test that never ends. Waits for the first.
 #[track_caller]
 fn spoken_once() -> (Runner, Running) {
     let runner = Runner::hostile(&tests(
@@ -201,7 +201,7 @@ fn followed_logs_end_with_the_run() {
 fn followed_logs_end_with_a_killed_run_and_a_gone_reader() {
     let (runner, running) = spoken_once();
     let following = speaking(&runner, &["logs", "-f"], "one");
-    // `head` goes after the first line.
+    // `head` exits after the first line.
     let mut gone = Running::start(&mut runner.shell("\"$runner\" exec scenario.toml --test first >/dev/null; \"$runner\" logs --json | head -n 1"));
     wait_until("the reader is gone", || !gone.is_alive());
     gone.finish().expect(0);

@@ -14,7 +14,7 @@ use crate::support::{
     wait::wait_until,
 };
 
-/// Three scenarios, whose trials take so long.
+/// Writes three scenarios whose trials sleep for these times.
 fn three(times: [Duration; 3]) -> Runner {
     let runner = Runner::new(&["hostile"]);
     std::fs::create_dir(runner.path("set")).unwrap();
@@ -25,7 +25,7 @@ fn three(times: [Duration; 3]) -> Runner {
     runner
 }
 
-/// The runs by their scenarios' names.
+/// Returns the runs in the order of their scenarios' names.
 #[track_caller]
 fn runs(runner: &Runner) -> [Run; 3] {
     let mut runs = runner.runs();
@@ -33,13 +33,13 @@ fn runs(runner: &Runner) -> [Run; 3] {
     runs.try_into().unwrap_or_else(|runs| panic!("not three: {runs:?}"))
 }
 
-/// Status, reason, stage.
+/// Returns status, reason and stage.
 fn standing(run: &Run) -> [String; 3] {
     let manifest = run.manifest();
     ["status", "reason", "stage"].map(|key| manifest[key].as_str().unwrap_or_default().to_owned())
 }
 
-/// The id of the only group.
+/// Returns the id of the only group.
 #[track_caller]
 fn group(runner: &Runner) -> String {
     let id = |run: &Run| run.manifest()["group"]["id"].as_str().unwrap().to_owned();
@@ -56,7 +56,7 @@ fn runs_of_a_group_follow_each_other() {
     let started: Vec<_> = events.iter().filter(|event| event["event"] == "started").collect();
     let scenarios: Vec<_> = started.iter().map(|event| &event["scenario"]).collect();
     assert_eq!(scenarios, ["a", "b", "c"]);
-    // Each run's events are numbered from 1, and come after those of the one before.
+    // Each run's events are numbered from 1, and follow those of the run before.
     let mut expected = 1;
     for event in &events {
         assert_eq!(event["n"], expected, "{event}");
@@ -77,7 +77,7 @@ fn runs_of_a_group_follow_each_other() {
     assert_eq!(listed["id"], group);
     let shown = runner.run(&["show", runs(&runner)[1].id()]).expect(0);
     shown.says(&["2 of 3 of group", &group]);
-    // A part of a group's name does for wait and resume, which has nothing to do.
+    // A part of a group's name is enough for `wait` and `resume`. Nothing is left to do.
     let part = group.rsplit('-').next().unwrap();
     runner.run(&["show", part]).expect(0).says(&["a (1/3 of", "c (3/3 of"]);
     let document = runner.run(&["show", part, "--json"]).expect(0).document();
@@ -100,7 +100,7 @@ fn group_ends_as_its_worst_run() {
     let strange = "name = \"b\"\n[providers.p]\nplugin = \"strange.wasm\"\n[[tests]]\nid = \"t\"\n";
     runner.write("set/b.toml", strange);
     let ran = runner.run(&["exec", "set"]);
-    // A run that cannot start keeps no other from beginning.
+    // The other runs start although one cannot.
     assert!(matches!(ran.code, Some(2 | 3)), "{ran:?}");
     let newest: Vec<_> = runner.list().iter().take(3).map(|run| run["status"].clone()).collect();
     if ran.code == Some(3) {
@@ -133,7 +133,7 @@ fn scenarios_without_tests_are_left_out() {
     assert_eq!(runner.runs().len(), 2);
 }
 
-/// Starts the group, and waits until the second run works on its trials.
+/// Starts the group, and waits until the second run executes trials.
 #[track_caller]
 fn in_the_second(runner: &Runner) -> Running {
     let mut running = runner.started(&["exec", "set", "--json", "-j", "2"]);
@@ -148,7 +148,7 @@ fn in_the_second(runner: &Runner) -> Running {
     running
 }
 
-/// Continues the group and all its runs.
+/// Resumes the group and all its runs.
 #[track_caller]
 fn assert_resumes(runner: &Runner) {
     let ran = runner.run(&["resume", &group(runner), "--json"]).expect(0);
@@ -163,8 +163,8 @@ fn assert_resumes(runner: &Runner) {
     assert_told_truly(runner);
 }
 
-/// Lets the trials of the second scenario end from now on: a stored scenario has what a resume goes by, so they sleep for
-/// less than it takes to stop them only by the time that is left.
+/// Lets the trials of the second scenario end from now on. A resume reads the stored scenario, whose trials sleep for
+/// less time than a stop takes.
 const LONG: Duration = Duration::from_secs(4);
 
 #[test]
@@ -198,7 +198,7 @@ fn request_in_the_second_run_ends_the_group() {
         let runner = three([SHORT, ENDLESS, SHORT]);
         let running = in_the_second(&runner);
         let [_, b, c] = runs(&runner);
-        // The group means the run whose turn it is, and so does a run that waits.
+        // The group's name means the run whose turn it is, and so does the id of a waiting run.
         let name = if command == "stop" { group(&runner) } else { c.id().to_owned() };
         let asked = runner.run(&[command, &name, "--json"]).expect(0).document();
         assert_eq!(asked["run"], b.id());
@@ -244,7 +244,7 @@ fn detached_group_is_followed_by_its_id() {
     for run in runs(&runner) {
         assert!(run.text("runner.log").contains("the run is completed"));
     }
-    // It is continued in the background, too, and waited for as a whole.
+    // A group can be resumed in the background and waited for as a whole.
     let runner = three([SHORT, LONG, SHORT]);
     in_the_second(&runner).kill();
     let id = group(&runner);
@@ -254,7 +254,7 @@ fn detached_group_is_followed_by_its_id() {
     other.says(&["is held by process"]);
     runner.run(&["wait", &id]).expect(0);
     assert!(runs(&runner).iter().all(|run| standing(run)[0] == "completed"));
-    // One that is killed is crashed as a whole.
+    // A killed group is crashed as a whole.
     let runner = three([SHORT, ENDLESS, SHORT]);
     let id = runner.run(&["exec", "set", "--detach"]).expect(0).stdout;
     let id = id.trim_end();
@@ -270,7 +270,7 @@ fn only_stopped_group_is_resumed_and_cancelled() {
     let runner = three([SHORT, LONG, SHORT]);
     in_the_second(&runner).end_by(Signal::INT).0.expect(130);
     let id = group(&runner);
-    // By itself, `resume` means the group, and says so.
+    // Without a name, `resume` takes the group, and prints so.
     let planned = runner.run(&["resume", "--dry-run"]).expect(0);
     planned.says(&[&id, "2 of its 3 runs are left", "6 trials would run"]);
     let ran = runner.run(&["resume"]).expect(0);
@@ -282,7 +282,7 @@ fn only_stopped_group_is_resumed_and_cancelled() {
     let refused = runner.run(&["cancel", &id]).expect(2);
     refused.says(&["completed", "none can be cancelled"]);
 
-    // One that was cut short is cancelled as a whole, with the runs that had ended so before.
+    // An incomplete group is cancelled as a whole, with its runs that had ended incomplete.
     let runner = three([SHORT, ENDLESS, SHORT]);
     in_the_second(&runner).kill();
     let (id, [a, b, c]) = (group(&runner), runs(&runner));
@@ -293,7 +293,7 @@ fn only_stopped_group_is_resumed_and_cancelled() {
     }
     assert!(b.text("benchmark.json").contains("no use"));
     runner.run(&["resume"]).expect(2);
-    // It may be cancelled twice. A run beside it is what `resume` without a name means.
+    // Cancelling twice is allowed. Without a name, `resume` takes a run outside of the group.
     let ran = runner.run(&["cancel", &id]).expect(0);
     ran.says(&["had ended already"]);
     let mut single = runner.started(&["exec", "set/b.toml", "--json"]);
@@ -311,7 +311,7 @@ fn cancelled_group_leaves_no_run_waiting() {
     let asked = runner.run(&["cancel", &id]).expect(0);
     asked.says(&["is now", "cancelled"]);
     let [a, b, c] = runs(&runner);
-    // Both are, once the command has ended.
+    // Both files exist once the command has ended.
     assert_eq!(standing(&a)[0], "completed");
     assert_eq!([standing(&b)[0].as_str(), standing(&c)[0].as_str()], ["cancelled"; 2]);
     running.finish().expect(4);

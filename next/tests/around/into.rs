@@ -1,4 +1,4 @@
-//! `--into`: runs in a folder that the user has named; and labels.
+//! `--into`, which puts a run into a folder of the user's choice, and labels.
 
 use std::{fs, process::Command};
 
@@ -29,17 +29,17 @@ fn run_has_the_folder_that_was_named() {
     assert_eq!(manifest["id"], "ci");
     assert_eq!(manifest["labels"], json!({"team": "night", "empty": ""}));
     assert_eq!(runner.list()[0]["labels"]["team"], "night");
-    // It is there already: nothing is left to do, and nothing is changed.
+    // The run exists already: nothing is left to do, and no file changes.
     let before = run.bytes("benchmark.json");
     runner.run(&args).expect(0).says(&["nothing is left to do"]);
     assert_eq!(run.bytes("benchmark.json"), before);
-    // A dry run shows the plan of a new run, and would tell something else than comes.
+    // A dry run shows the plan of a new run, which would be wrong here.
     let dry = runner.run(&[&args[..], &["--dry-run"]].concat()).expect(2);
     dry.says(&["results/ci holds a run", "runner resume results/ci --dry-run"]);
     runner.run(&["resume", "results/ci", "--dry-run"]).expect(0);
     let new = ["exec", "scenario.toml", "--into", "new/ci", "--dry-run"];
     runner.run(&new).expect(0);
-    // Its folder may be named in any way, also where there is no results root yet.
+    // The folder may have any name, and the results root need not exist yet.
     for (name, id) in [("other/run", "run"), ("here", "here"), ("./other/./two/", "two")] {
         runner.run(&["exec", "scenario.toml", "--into", name]).expect(0);
         let manifest = fs::read_to_string(runner.path(name).join("benchmark.json")).unwrap();
@@ -104,7 +104,7 @@ fn foreign_folders_are_left_alone() {
     fs::remove_file(runner.path("results/link")).unwrap();
     assert!(fs::read_dir(runner.path("results/ci")).unwrap().next().is_none());
     runner.run(&["exec", "scenario.toml", "scenario.toml", "--into", "results/ci"]).expect(2);
-    // An empty folder is as good as none.
+    // An empty folder counts as no run.
     Running::start(&mut into(&runner)).finish().expect(0);
     assert_whole(&runner, 1);
 }
@@ -125,12 +125,12 @@ fn one_of_four_has_the_named_folder() {
     });
     let mut owner = all.pop().unwrap();
     owner.wait_until_running(&runner, 2);
-    // Later ones are refused by name.
+    // Later processes are refused; the message names the run.
     let ran = Running::start(&mut into(&runner)).finish().expect(6);
     ran.says(&["run ci is held by process"]);
     assert_eq!(runner.only_run().manifest()["sessions"].as_array().unwrap().len(), 1);
     owner.kill();
-    // A dead run is taken by one of four.
+    // One of four takes over a dead run.
     let mut all: Vec<_> = (0..4).map(|_| Running::start(&mut into(&runner))).collect();
     wait_until("three of four have ended", || {
         all.iter_mut().map(|running| usize::from(!running.is_alive())).sum::<usize>() == 3
@@ -173,7 +173,7 @@ fn detached_run_has_the_folder_that_was_named() {
     assert_eq!(runner.run(&args).expect(0).stdout, "ci\n");
     let run = Run { dir: runner.path("results/ci") };
     let worked = Worked::on(&run);
-    // A second start is refused before it is detached.
+    // A second start is refused before the process detaches.
     let ran = runner.run(&args).expect(6);
     assert_eq!(ran.stdout, "");
     ran.says(&["run ci is held by process"]);

@@ -1,4 +1,4 @@
-//! What is around a run: the background, named folders, labels, groups, and commands that follow a run.
+//! Around a run: the background, named folders, labels, groups, and commands that follow a run.
 
 mod detach;
 mod follow;
@@ -11,7 +11,7 @@ use crate::support::{
     processes::Process, run::Run, runner::Runner, running::Running, wait::wait_until,
 };
 
-/// A scenario of the hostile guest with trials that sleep for so long.
+/// Writes a scenario of the hostile guest with `count` trials that sleep for `time`.
 fn sleepers(count: usize, time: Duration) -> Runner {
     let runner = Runner::new(&["hostile"]);
     runner.scenario(&sleeping("scenario", count, time));
@@ -25,15 +25,15 @@ fn sleeping(name: &str, count: usize, time: Duration) -> String {
     )
 }
 
-/// A time that no test waits for.
+/// Longer than any test.
 const ENDLESS: Duration = Duration::from_secs(3000);
 const SHORT: Duration = Duration::from_millis(30);
 
-/// The process that works on a run. It is killed when a test ends before it.
+/// The process that owns a run. It is killed when a test ends before it.
 struct Worked(Process);
 
 impl Worked {
-    /// Of the newest session.
+    /// Returns the owner of the newest session.
     #[track_caller]
     fn on(run: &Run) -> Self {
         let manifest = run.manifest();
@@ -52,7 +52,7 @@ impl Drop for Worked {
     }
 }
 
-/// The status of a run as `list` says it.
+/// Returns a run's status in `list`.
 #[track_caller]
 fn listed(runner: &Runner, run: &str) -> String {
     let runs = runner.list();
@@ -60,7 +60,7 @@ fn listed(runner: &Runner, run: &str) -> String {
     run.unwrap_or_else(|| panic!("{runs:?}"))["status"].as_str().unwrap().to_owned()
 }
 
-/// Starts a command, and waits until it has printed something to standard output.
+/// Starts a command, and waits until it has written to standard output.
 #[track_caller]
 fn speaking(runner: &Runner, args: &[&str], text: &str) -> Running {
     let mut running = runner.started(args);

@@ -69,7 +69,7 @@ fn programs_are_called_plainly() {
     runner.write("in.txt", "bytes");
     let ran = run(&["--stdin", "@in.txt"]);
     assert_eq!(ran.stdout.trim(), "\"bytes\"", "{}", ran.stderr);
-    // It answers nothing by the JSON protocol, so it is called plainly.
+    // The program does not speak the JSON protocol, so it is called plainly.
     let ran = run(&[]);
     assert_eq!((ran.code, ran.stdout.trim()), (Some(0), "\"\""), "{}", ran.stderr);
 }
@@ -90,12 +90,12 @@ fn inspection_shows_what_a_file_is() {
     let ran = runner.run(&["plugin", "inspect", "text.wasm"]);
     ran.expect(2).says(&["WASM"]);
 
-    // Why it cannot speak the protocol is told, since its author may think that it does.
+    // The reason is shown, since the author may expect the protocol to work.
     runner.wat("plain.wasm", r#"(module (memory (export "memory") 1) (func (export "_start")))"#);
     let ran = runner.run(&["plugin", "inspect", "plain.wasm"]);
     ran.expect(0).says(&["a plain command", "not one JSON object"]);
 
-    // It cannot be called: a document says why without the colours of a terminal.
+    // The plugin cannot be called. The document has the reason without terminal colours.
     let component = r#"(component (instance $none) (export "runner:provider/provider@0.1.0" (instance $none)))"#;
     runner.wat("none.wasm", component);
     let ran = runner.run(&["plugin", "inspect", "none.wasm", "--json", "--color", "always"]);

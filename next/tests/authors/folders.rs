@@ -1,10 +1,10 @@
-//! Folders of plugins: made, built, used by scenarios.
+//! Folders of plugins: created, built, used by scenarios.
 
 use std::fs;
 
 use crate::support::runner::Runner;
 
-/// A folder whose build copies a plugin that is there.
+/// Creates a folder whose build copies an existing plugin.
 fn source(runner: &Runner, kind: &str) {
     fs::create_dir(runner.path("filter")).unwrap();
     runner.write(

@@ -1,4 +1,4 @@
-//! What authors of plugins type: `plugin new`, `build`, `run`, `inspect` and `doctor`, without the tools of a language.
+//! Commands for authors of plugins: `plugin new`, `build`, `run`, `inspect` and `doctor`, without language tools.
 
 mod calls;
 mod folders;

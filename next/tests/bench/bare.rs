@@ -40,8 +40,8 @@ mod contract {
     });
 }
 
-/// Calls a cached component that replies with its input, `calls` times on `threads` threads.
-/// Returns the time that took, without loading and warming up.
+/// Calls a cached component that replies with its input, `calls` times on `threads` threads. Returns the time without
+/// loading and warm-up.
 pub fn run(cache: &Path, plugin: &Digest, threads: u32, calls: u64) -> Done<Duration> {
     let plugin = &load(cache, plugin, threads)?;
     let warm = &Barrier::new(threads as usize + 1);
@@ -69,7 +69,7 @@ fn load(cache: &Path, plugin: &Digest, threads: u32) -> Done<PluginPre<WasiP1Ctx
     let component = unsafe { Component::deserialize(&engine, code)? };
     let mut linker = Linker::new(&engine);
     p2::add_to_linker_async(&mut linker)?;
-    // Of the contract itself the baseline calls nothing.
+    // The baseline calls nothing of the contract itself.
     linker.define_unknown_imports_as_traps(&component)?;
     let plugin = PluginPre::new(linker.instantiate_pre(&component)?)?;
     thread::spawn(move || {

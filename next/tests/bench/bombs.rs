@@ -1,5 +1,5 @@
-//! What hostile guests make the runner hold: the most memory of the coordinator and of its worker, beyond that of a run in
-//! which a guest only echoes, and beyond what the guest itself held; and what workers hold while many attempts wait.
+//! Memory that hostile guests cost: the peaks of the coordinator and of its worker, beyond a run whose guest only
+//! echoes and beyond the guest's own memory. Also workers' memory while many attempts wait.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{Done, RUNNER};
 
-/// Inputs of the guest `hostile`, which show by their names what they do.
+/// Inputs of the guest `hostile`, named by their action.
 const INPUTS: [(&str, &str); 11] = [
     ("baseline", r#"{ do = "echo", value = 1 }"#),
     ("memory", r#"{ do = "grow-memory" }"#),
@@ -29,7 +29,7 @@ const INPUTS: [(&str, &str); 11] = [
     ("reply within its limit", r#"{ do = "huge-reply", bytes = 4000000 }"#),
     ("endless loop", r#"{ do = "loop" }"#),
 ];
-/// What the guest `files` does in a folder that it may write to.
+/// Actions of the guest `files` in a folder that it may write to.
 const ACTS: [(&str, &str); 4] = [
     ("a large file", r#"["fill", "/data/a", 1048576]"#),
     ("many files", r#"["flood", "/data"]"#),
@@ -37,7 +37,7 @@ const ACTS: [(&str, &str); 4] = [
     ("open files", r#"["write", "/data/a", "text"], ["hoard", "/data/a"]"#),
 ];
 
-/// Measures all bombs, with guests that were built into `guests`.
+/// Measures all bombs, with the guests in the folder `guests`.
 pub fn run(guests: &Path, cache: &Path, folder: &Path) -> Done {
     println!(
         "\nbombs, MB beyond the baseline (and beyond what the guest held): coordinator, worker, s"
@@ -93,7 +93,7 @@ pub fn run(guests: &Path, cache: &Path, folder: &Path) -> Done {
     Ok(())
 }
 
-/// A schema of which each part refers twice to the next one.
+/// A schema whose parts each refer twice to the next one.
 fn exploding_schema() -> Value {
     let parts = (0..60).map(|number| {
         let next = json!({"$ref": format!("#/$defs/d{}", number + 1)});
@@ -104,7 +104,7 @@ fn exploding_schema() -> Value {
     json!({"$ref": "#/$defs/d0", "$defs": parts})
 }
 
-/// A module of many functions, each of which is work for the compiler.
+/// A module of many functions that are expensive to compile.
 fn slow_to_compile() -> Done<Vec<u8>> {
     let work = "(local.set 0 (i32.mul (i32.add (local.get 0) (i32.const 3)) (local.get 1)))";
     let function = format!("(func (param i32 i32) {})", work.repeat(100));
@@ -130,7 +130,7 @@ fn endless_server() -> Done<String> {
     Ok(origin)
 }
 
-/// Measures the memory of all workers while so many attempts wait for a server that does not answer.
+/// Measures the memory of all workers while `count` attempts wait for a server that does not answer.
 pub fn waiting(attempts: usize, guests: &Path, cache: &Path, folder: &Path) -> Done {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let origin = format!("http://{}", listener.local_addr()?);
@@ -163,7 +163,7 @@ pub fn waiting(attempts: usize, guests: &Path, cache: &Path, folder: &Path) -> D
     Ok(())
 }
 
-/// The peaks of the coordinator and of its largest worker in MB, what the guest held, and the wall time.
+/// Peaks of the coordinator and of its largest worker in MB, memory of the guest, and wall time.
 fn measured(scenario: &Path, cache: &Path, results: &Path) -> Done<([f64; 2], f64, Duration)> {
     let _ = fs::remove_dir_all(results);
     let began = Instant::now();
@@ -185,7 +185,7 @@ fn measured(scenario: &Path, cache: &Path, results: &Path) -> Done<([f64; 2], f6
     let took = began.elapsed();
     let rows = newest(results)?.join("index.jsonl");
     let rows = fs::read_to_string(rows)?;
-    // A plugin that is refused has no row.
+    // A refused plugin has no row.
     let row: Value = serde_json::from_str(rows.lines().last().unwrap_or("null"))?;
     let guest = row["usage"]["peak_memory"].as_f64().unwrap_or(0.0) / 1e6;
     Ok((peaks, guest, took))
@@ -197,12 +197,12 @@ fn newest(results: &Path) -> Done<PathBuf> {
     runs.next().ok_or_else(|| "a run".into())
 }
 
-/// The most memory that a process has had, in MB; 0 if it is gone.
+/// Returns a process's peak memory in MB, 0 if it has ended.
 fn peak(process: u32) -> f64 {
     megabytes(process, "VmHWM:")
 }
 
-/// A line of what the kernel says of the memory of a process, in MB.
+/// Returns a field of `/proc/PID/status` in MB.
 fn megabytes(process: u32, name: &str) -> f64 {
     let text = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name));

@@ -1,4 +1,4 @@
-//! What a trial, a start and a plan cost, each against a baseline of the same minute.
+//! Cost of a trial, a start and a plan, each against a baseline of the same minute.
 //!
 //! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large]`; all but the last two without a name. `--n N`
 //! and `--rounds N` make it shorter or longer; `--rows N` and `--runs N` are for `large`: commands on a run of many rows and
@@ -74,7 +74,7 @@ fn main() -> Done {
     Ok(())
 }
 
-/// A folder with the scenarios, a list of tests, and a cache of its own.
+/// A folder with the scenarios, a list of tests, and its own cache.
 struct Bench {
     folder: tempfile::TempDir,
     n: u64,
@@ -91,7 +91,7 @@ struct Guest {
 impl Bench {
     fn new(n: u64, plugin: Option<&Path>) -> Done<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        // Beside the build, so on a real disk: rows are synced.
+        // Next to the build, so on a real disk: rows are synced.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let mut list = BufWriter::new(File::create(folder.path().join("list.jsonl"))?);
         for number in 0..n {
@@ -110,7 +110,7 @@ impl Bench {
         };
         let bench = Self { folder, n, guests };
         for guest in &bench.guests {
-            // Compiles it.
+            // The first run compiles the plugin.
             bench.exec(&bench.scenario(guest, 1)?, 1)?;
         }
         Ok(bench)
@@ -147,7 +147,7 @@ impl Bench {
         command
     }
 
-    /// The wall time of a whole run.
+    /// Returns the wall time of a whole run.
     fn exec(&self, scenario: &Path, jobs: u32) -> Done<Duration> {
         let (scenario, results) =
             (scenario.display().to_string(), self.results().display().to_string());
@@ -206,7 +206,7 @@ impl Bench {
         Ok(())
     }
 
-    /// The bare loop's time a call in µs, in a process of its own each, as `exec` has processes of its own.
+    /// Returns the bare loop's time for a call in µs, in a separate process each, as `exec` has.
     fn bare(&self, guest: &Guest, threads: u32, processes: u64) -> Done<f64> {
         let calls = self.n / processes;
         let began = Instant::now();
@@ -222,7 +222,7 @@ impl Bench {
             let output = child.wait_with_output()?;
             inside = String::from_utf8(output.stdout)?.trim().parse::<f64>()?;
         }
-        // Of one process its own clock, without the start; of several the wall time, because they overlap.
+        // One process reports its own time, without the start. For several the wall time counts, because they overlap.
         let micros = if processes == 1 { inside } else { micros(began.elapsed()) };
         Ok(micros / self.n as f64)
     }
@@ -257,7 +257,7 @@ impl Bench {
         Ok(())
     }
 
-    /// What it takes to read a list of `n` tests, and to write their suite.
+    /// Measures reading a list of `n` tests and writing their suite.
     fn tests(&self) -> Done {
         let scenario = self.scenario(&self.guests[1], self.n)?;
         let mut rounds = Vec::new();
@@ -270,7 +270,7 @@ impl Bench {
         Ok(())
     }
 
-    /// The wall time of a command and the most memory that it had, in MB.
+    /// Returns a command's wall time and peak memory in MB.
     fn watched(&self, args: &[&str]) -> Done<(Duration, f64)> {
         let began = Instant::now();
         let mut child = self.runner(args).spawn()?;
@@ -288,7 +288,7 @@ impl Bench {
 }
 
 impl Bench {
-    /// What it takes to look at a run with a row for each of `n` tests, to continue it, and to list a root of many runs.
+    /// Measures `show` of a run with a row for each of `n` tests, its resume, and a list of many runs.
     fn large(&self, runs: u64) -> Done {
         let scenario = self.scenario(&self.guests[1], self.n)?;
         self.exec(&scenario, 2)?;
@@ -306,7 +306,7 @@ impl Bench {
             took.sort();
             print(command, took[1]);
         }
-        // As if its process had died before its last 1,000 rows.
+        // As if the process had died before its last 1,000 rows.
         let text = fs::read(&rows)?;
         let mut ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
         let left = usize::try_from(self.n)?.saturating_sub(1000);
@@ -360,7 +360,7 @@ impl Bench {
         }
     }
 
-    /// How long `resume` takes until the first row that it has made is on disk.
+    /// Returns the time until the first row of a `resume` is on disk.
     fn first_row(&self) -> Done<Duration> {
         let results = self.results().display().to_string();
         let mut command = self.runner(&["resume", "--json", "--results", &results]);
@@ -378,7 +378,7 @@ impl Bench {
     }
 }
 
-/// The newest run of a root.
+/// Returns the newest run of a root.
 fn newest(results: &Path) -> Done<PathBuf> {
     let mut runs = Vec::new();
     for entry in fs::read_dir(results)? {

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{asked, result, started, trials};
+use super::{asked, result, started};
 use crate::support::{
     run::Run,
     runner::Runner,
     running::Running,
     truth::{assert_told_truly, assert_whole},
-    wait::wait_until,
+    wait::{SOON, wait_until},
 };
 
 /// Returns the result of a check for the shortest limit that leaves it enough time. The check returns `None` if the limit
@@ -30,7 +30,7 @@ fn outlast(timeout: Duration) {
     runner.exec(&["--timeout", &format!("{}ms", timeout.as_millis())]).expect(4);
 }
 
-/// A guest that sleeps for two thirds of its timeout, and one that computes until its timeout.
+/// Creates a guest that sleeps for two thirds of its timeout, and a guest that computes until its timeout.
 fn timed(timeout: Duration) -> Runner {
     let timeout = timeout.as_millis();
     let nap = timeout * 2 / 3;
@@ -175,12 +175,12 @@ fn stop_ends_a_pause_and_the_run() {
     for (what, args) in
         [("loop", &["stop"][..]), ("sleep", &["cancel"]), ("loop", &["stop", "--kill"])]
     {
-        let runner = trials(3, what, "");
+        let runner = Runner::endless(3, what, "");
         let running = started(&runner);
         assert_eq!(result(&runner, &["pause"]), "paused");
         let asked_at = Instant::now();
         let answer = asked(&runner, args);
-        assert!(asked_at.elapsed() < Duration::from_secs(5), "{args:?}");
+        assert!(asked_at.elapsed() < SOON, "{args:?}");
         assert_ne!(answer["result"], "already_terminal");
         running.finish().expect(4);
         let manifest = runner.only_run().manifest();
@@ -188,7 +188,7 @@ fn stop_ends_a_pause_and_the_run() {
         assert!(pauses[0]["to"].is_string(), "{manifest}");
         assert_eq!(runner.only_run().rows().len(), 2);
     }
-    let runner = trials(3, "loop", "");
+    let runner = Runner::endless(3, "loop", "");
     let running = started(&runner);
     assert_eq!(result(&runner, &["pause"]), "paused");
     running.end_by(Signal::INT).0.expect(130);
@@ -196,7 +196,7 @@ fn stop_ends_a_pause_and_the_run() {
 
 #[test]
 fn history_tells_who_did_what() {
-    let runner = trials(3, "loop", "");
+    let runner = Runner::endless(3, "loop", "");
     let running = started(&runner);
     asked(&runner, &["pause", "--reason", "a meeting"]);
     asked(&runner, &["stop", "--reason", "enough of it"]);
@@ -321,7 +321,7 @@ fn suspended_coordinator_costs_no_attempt() {
 #[test]
 fn pauses_count_for_no_lost_attempt() {
     let started_at = Instant::now();
-    let runner = trials(2, "loop", "");
+    let runner = Runner::endless(2, "loop", "");
     let running = started(&runner);
     assert_eq!(result(&runner, &["pause"]), "paused");
     let (before, paused_at) = (started_at.elapsed(), Instant::now());

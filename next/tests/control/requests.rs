@@ -5,26 +5,23 @@ use std::{fs, os::unix::fs::PermissionsExt as _, time::Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{asked, result, started, trials};
+use super::{asked, result, started};
 use crate::support::{
     run::Run,
     runner::Runner,
     running::Running,
     truth::{assert_kept, assert_told_truly, assert_whole},
-    wait::wait_until,
+    wait::{SOON, wait_until},
 };
 
-/// A stop takes some 0.1 s; a debug build beside other tests on two cores gets more.
-const SOON: std::time::Duration = std::time::Duration::from_secs(5);
-
-/// The files by which the run was asked for something.
+/// Returns the request files of the run.
 fn requests(run: &Run) -> Vec<String> {
     let entries = fs::read_dir(&run.dir).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.contains("request")).collect()
 }
 
-/// Fails unless it says who asked and why.
+/// Fails unless the requester and the reason are recorded.
 #[track_caller]
 fn assert_by(by: &Value, reason: &str) {
     assert!(!by["user"].as_str().unwrap().is_empty(), "{by}");
@@ -35,7 +32,7 @@ fn assert_by(by: &Value, reason: &str) {
 #[test]
 fn stop_interrupts_what_guests_do() {
     for what in ["loop", "sleep", "fill-memory"] {
-        let runner = trials(5, what, "");
+        let runner = Runner::endless(5, what, "");
         let running = started(&runner);
         let began = Instant::now();
         let said = asked(&runner, &["stop", "--reason", "the machine is needed"]);
@@ -53,7 +50,7 @@ fn stop_interrupts_what_guests_do() {
         assert!(manifest["sessions"][0]["ended_at"].is_string());
         assert_by(&manifest["sessions"][0]["stopped_by"], "the machine is needed");
         let rows = run.rows();
-        // A guest that waits for a processor may not have begun.
+        // A guest that waits for a processor may not have started.
         assert!((1..=2).contains(&rows.len()), "{what}: {rows:?}");
         for row in &rows {
             assert_eq!((&row["outcome"], &row["final"]), (&json!("stopped"), &json!(false)));
@@ -69,7 +66,7 @@ fn stop_interrupts_what_guests_do() {
 
 #[test]
 fn stop_of_an_ended_run_changes_nothing() {
-    let runner = trials(3, "loop", "");
+    let runner = Runner::endless(3, "loop", "");
     let running = started(&runner);
     assert_eq!(result(&runner, &["stop"]), "stopped");
     running.finish().expect(4);
@@ -109,7 +106,7 @@ fn drain_lets_attempts_in_flight_finish() {
 
 #[test]
 fn kill_needs_no_grace_and_ends_a_drain() {
-    let runner = trials(3, "loop", "grace = \"10m\"");
+    let runner = Runner::endless(3, "loop", "grace = \"10m\"");
     let running = started(&runner);
     let drain = runner.started(&["stop", "--drain", "--json"]);
     wait_until("the run drains", || {
@@ -125,7 +122,7 @@ fn kill_needs_no_grace_and_ends_a_drain() {
 
 #[test]
 fn grace_lets_guests_end_themselves() {
-    let runner = trials(2, "wait-for-stop", "");
+    let runner = Runner::endless(2, "wait-for-stop", "");
     let mut running = runner.start(&["-j", "2", "--grace", "60s"]);
     running.wait_until_running(&runner, 2);
     let began = Instant::now();
@@ -138,7 +135,7 @@ fn grace_lets_guests_end_themselves() {
 
 #[test]
 fn slow_stop_says_what_it_waits_for() {
-    let runner = trials(2, "loop", "grace = \"10m\"");
+    let runner = Runner::endless(2, "loop", "grace = \"10m\"");
     let mut running = started(&runner);
     running.process().signal(Signal::INT);
     let notice = running.wait_for_event(|event| event["event"] == "notice");
@@ -185,7 +182,7 @@ fn stop_may_race_the_natural_end() {
 
 #[test]
 fn two_requesters_are_both_answered() {
-    let runner = trials(3, "loop", "");
+    let runner = Runner::endless(3, "loop", "");
     let running = started(&runner);
     let stops =
         ["one", "two"].map(|why| runner.started(&["stop", "latest", "--json", "--reason", why]));
@@ -199,7 +196,7 @@ fn two_requesters_are_both_answered() {
 
 #[test]
 fn stop_sweeps_a_dead_run() {
-    let runner = trials(3, "loop", "");
+    let runner = Runner::endless(3, "loop", "");
     let running = started(&runner);
     running.kill();
     let run = runner.only_run();
@@ -215,7 +212,7 @@ fn stop_sweeps_a_dead_run() {
 
 #[test]
 fn cancel_ends_a_run_for_good() {
-    let runner = trials(3, "sleep", "");
+    let runner = Runner::endless(3, "sleep", "");
     let running = started(&runner);
     let said = asked(&runner, &["cancel", "--reason", "wrong model"]);
     assert_eq!([&said["result"], &said["status"]], ["cancelled", "cancelled"]);
@@ -234,7 +231,7 @@ fn cancel_ends_a_run_for_good() {
 
 #[test]
 fn cancel_takes_incomplete_and_dead_runs() {
-    let runner = trials(3, "sleep", "");
+    let runner = Runner::endless(3, "sleep", "");
     for is_dead in [true, false] {
         let running = started(&runner);
         if is_dead {
@@ -266,7 +263,7 @@ fn cancel_of_a_completed_run_is_refused() {
 
 #[test]
 fn only_running_run_needs_no_name() {
-    let runner = trials(3, "sleep", "");
+    let runner = Runner::endless(3, "sleep", "");
     for command in ["stop", "cancel", "pause", "unpause"] {
         runner.run(&[command]).expect(2).says(&["no run is running in results"]);
         runner.run(&[command, "nothing"]).expect(2);
@@ -286,9 +283,9 @@ fn only_running_run_needs_no_name() {
 
 #[test]
 fn request_of_an_earlier_session_is_ignored() {
-    let runner = trials(3, "sleep", "");
+    let runner = Runner::endless(3, "sleep", "");
     let first = started(&runner);
-    // Its owner cannot answer, so the request stays.
+    // The owner cannot answer, so the request stays.
     first.process().signal(Signal::STOP);
     runner.run(&["stop", "--kill"]).expect(6).says(&["has not answered"]);
     runner.run(&["pause"]).expect(6);
@@ -301,7 +298,7 @@ fn request_of_an_earlier_session_is_ignored() {
     second.wait_until_running(&runner, 2);
     run.write("request-kill.json", &old);
     run.write("request-stop.json", "no request");
-    // What comes later is heard, and the old ones were looked at before.
+    // Later requests are read. The old ones were read before.
     assert_eq!(result(&runner, &["pause"]), "paused");
     assert!(second.is_alive());
     assert!(run.manifest()["sessions"][1]["stopped_by"].is_null());
@@ -313,16 +310,16 @@ fn request_of_an_earlier_session_is_ignored() {
 #[test]
 fn request_that_cannot_be_written_is_told() {
     if rustix::process::geteuid().is_root() {
-        let runner = trials(3, "sleep", "");
+        let runner = Runner::endless(3, "sleep", "");
         let running = started(&runner);
         let run = runner.only_run();
-        // No permission keeps this user out, but a folder of this name does.
+        // Root ignores modes, but cannot write a file in place of a folder.
         fs::create_dir(run.dir.join("request-stop.json")).unwrap();
         runner.run(&["stop"]).expect(7).says(&["request-stop.json"]);
         assert_eq!(result(&runner, &["stop", "--kill"]), "stopped");
         running.finish().expect(4);
     } else {
-        let runner = trials(3, "sleep", "");
+        let runner = Runner::endless(3, "sleep", "");
         let running = started(&runner);
         let run = runner.only_run();
         fs::set_permissions(&run.dir, fs::Permissions::from_mode(0o500)).unwrap();

@@ -1,4 +1,4 @@
-//! What others do to the files and processes of a run, while it goes on or between two sessions.
+//! Other processes change a run's files or use its processes' ids, during a session or between two.
 
 use std::{
     ffi::OsStr,
@@ -23,14 +23,14 @@ use crate::support::{
     truth::{assert_kept, assert_told_truly, assert_whole},
 };
 
-/// Trials that last so long, in milliseconds.
+/// Creates trials that take `ms` milliseconds.
 fn naps(count: usize, ms: u64) -> Runner {
     Runner::hostile_in_memory(&format!(
         "[[tests]]\nid = \"nap\"\nrepeat = {count}\ninput = {{ do = \"sleep\", ms = {ms} }}\n"
     ))
 }
 
-/// A run that was interrupted after some of its 40 trials.
+/// Creates a run that was interrupted after some of its 40 trials.
 fn interrupted() -> (Runner, Run) {
     let runner = naps(40, 10);
     let mut running = runner.start(&["-j", "2"]);
@@ -139,7 +139,7 @@ fn altered_store_is_named() {
     let (runner, run) = interrupted();
     let index = run.bytes("index.jsonl");
     let folders = fs::read_dir(runner.path("results/store")).unwrap();
-    // Beside the folders is the store's lock.
+    // The store's lock is next to the folders.
     let folders = folders.filter_map(|folder| fs::read_dir(folder.unwrap().path()).ok());
     let files = folders.flatten();
     let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
@@ -178,7 +178,7 @@ fn one_of_many_resumes_wins() {
     let resumes: Vec<_> = (0..5).map(|_| Running::start(&mut runner.command(&resume))).collect();
     let codes: Vec<_> = resumes.into_iter().map(|running| running.finish().code.unwrap()).collect();
     assert!(codes.contains(&0), "{codes:?}");
-    // One that comes behind the end finds nothing left to do.
+    // A resume that starts after the end finds nothing to do.
     assert!(codes.iter().all(|code| matches!(code, 0 | 6)), "{codes:?}");
     let run = assert_whole(&runner, 40);
     assert_eq!(run.manifest()["sessions"].as_array().unwrap().len(), 2);
@@ -208,7 +208,7 @@ fn pipe_blocks_no_reader() {
         let (runner, run) = interrupted();
         let _ = fs::remove_file(run.dir.join(name));
         make_pipe(&run.dir.join(name));
-        // Each would wait for ever, and this fails, if it opened the pipe as a file.
+        // Opening the pipe as a file would block forever.
         runner.run(&["list"]);
         runner.run(&["show", run.id()]);
         runner.run(&["resume", run.id()]);
@@ -227,7 +227,7 @@ fn lock_alone_says_who_lives() {
     running.wait_for_rows(5);
     running.kill();
     let run = runner.only_run();
-    // All times are of another year, and the process that is named lives.
+    // All times are of another year, and the process with this pid is alive.
     let manifest = run.text("benchmark.json");
     let year = manifest.split("\"started_at\":").nth(1).unwrap().trim_start()[1..5].to_owned();
     let mut manifest = run.manifest();

@@ -1,4 +1,4 @@
-//! The time of day is set forward or back while a run goes on. Release builds cannot be told another time.
+//! The time of day changes during a run. Release builds always use the real one.
 
 #![cfg(debug_assertions)]
 
@@ -13,10 +13,10 @@ use crate::support::{
 };
 
 const HOUR: i64 = 3_600_000;
-/// No test goes on for so long, in milliseconds.
+/// Longer than any test, in milliseconds.
 const LONG: u64 = 600_000;
 
-/// Trials that sleep, and one that is made again after a while.
+/// Creates trials that sleep, and a trial that is retried after a backoff.
 fn runner() -> Runner {
     let again = tests("again | { do = \"fail-until\", attempt = 3 } |");
     Runner::hostile_in_memory(&format!(
@@ -24,7 +24,7 @@ fn runner() -> Runner {
     ))
 }
 
-/// Starts the scenario with a time of day that is later by so many milliseconds as [`set`] says.
+/// Starts the scenario with a clock that [`set`] can change.
 fn start(runner: &Runner, args: &[&str]) -> Running {
     set(runner, 0);
     let mut command = runner.command(&["exec", "scenario.toml", "--json"]);
@@ -37,7 +37,7 @@ fn set(runner: &Runner, later: i64) {
     std::fs::rename(runner.path("new-clock"), runner.path("clock")).unwrap();
 }
 
-/// Fails unless no time goes back, and no duration is one of the time of day.
+/// Fails if a time goes back, or a duration depends on the time of day.
 #[track_caller]
 fn assert_times(runner: &Runner, run: &Run) {
     let manifest = run.manifest();
@@ -77,7 +77,7 @@ fn time_of_day_decides_nothing() {
         let ran = running.finish().expect(0);
         let run = assert_whole(&runner, 21);
         let rows = run.rows();
-        // Three attempts of one, and none of the others was made again.
+        // One trial has three attempts, all others have one.
         assert_eq!(rows.len(), 23);
         let duration = |row: &Value| row["duration_ms"].as_f64().unwrap() as u64;
         assert!(rows.iter().all(|row| duration(row) < LONG));

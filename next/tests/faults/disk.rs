@@ -1,4 +1,4 @@
-//! Disks that are full and folders that cannot be written.
+//! Full disks and folders without write permission.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
@@ -19,12 +19,12 @@ fn many() -> Runner {
     let runner = Runner::hostile(&format!(
         "[[tests]]\nid = \"a\"\nrepeat = {TRIALS}\ninput = {{ do = \"echo\", value = \"some output of some length\" }}\n"
     ));
-    // The guest is in the cache, so that only results need room.
+    // The guest is compiled already, so only results need room.
     runner.run(&["exec", "scenario.toml", "--test", "none"]).expect(5);
     runner
 }
 
-/// Whether users may make file systems of their own.
+/// Returns whether users may mount file systems of their own.
 fn may_mount(runner: &Runner) -> bool {
     Running::start(&mut runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt")).finish().code
         == Some(0)
@@ -33,7 +33,7 @@ fn may_mount(runner: &Runner) -> bool {
 #[test]
 fn full_disk_keeps_earlier_rows() {
     let runner = many();
-    // A small file system in memory where that is allowed, else what a file may grow to.
+    // A small tmpfs where mounts are allowed, else a limit of the file size.
     let script = if may_mount(&runner) {
         r#"mkdir full && exec unshare -Urm sh -c '
              mount -t tmpfs -o size=1536k tmpfs full && "$runner" exec scenario.toml --json --results full
@@ -67,20 +67,20 @@ fn unwritable_results_root_exits_7() {
         ran.says(&[root]);
         assert_eq!(ran.stdout, "");
     }
-    // One that is missing is made, and the environment may name it.
+    // A missing folder is created, and the environment may name it.
     let mut command = runner.command(&["exec", "scenario.toml"]);
     command.env("RUNNER_RESULTS", runner.path("new/results"));
     Running::start(&mut command).finish().expect(0);
     assert_eq!(Run::all(&runner.path("new/results")).len(), 1);
 }
 
-/// Lets nothing be made in a folder, or lets it again.
+/// Forbids creating files in a folder, or allows it again.
 fn lock(folder: &Path, is_locked: bool) {
     let mode = if is_locked { 0o555 } else { 0o755 };
     fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// The program as a user whom modes stop: they do not stop root.
+/// Returns the program, without root's right to ignore modes.
 fn ordinary(runner: &Runner, args: &[&str]) -> Command {
     if !rustix::process::geteuid().is_root() {
         return runner.command(args);
@@ -91,7 +91,7 @@ fn ordinary(runner: &Runner, args: &[&str]) -> Command {
     command
 }
 
-/// A run of two endless trials, with a results root that modes protect.
+/// Starts a run of two endless trials in a results root that modes protect.
 fn endless() -> (Runner, Running, Run) {
     let runner = Runner::hostile(
         "[[tests]]\nid = \"nap\"\nrepeat = 2\ntimeout = \"1h\"\ninput = { do = \"sleep\", ms = 3000000 }\n",
@@ -109,11 +109,11 @@ fn read_only_run_ends_with_storage() {
     lock(&run.dir, true);
     let ran = running.end_by(Signal::INT).0.expect(7);
     ran.says(&["cannot", "benchmark.json", "check the owner and the mode"]);
-    // What is on disk is of a process that is dead.
+    // The files are those of a dead process.
     assert_eq!(run.ending()[0], "running");
     let listed = runner.list();
     assert_eq!(listed[0]["status"], "incomplete", "{listed:?}");
-    // Nobody can continue it before its folder can be written again.
+    // `resume` needs a writable folder.
     let resumed = Running::start(&mut ordinary(&runner, &["resume", run.id()]));
     resumed.finish().expect(7).says(&["check the owner"]);
     lock(&run.dir, false);
@@ -144,7 +144,7 @@ fn read_only_root_costs_only_the_list() {
 #[test]
 fn deleted_run_ends_with_storage() {
     let (runner, running, run) = endless();
-    // It writes `live.json` meanwhile.
+    // The run writes `live.json` meanwhile.
     wait_until("the run is gone", || fs::remove_dir_all(&run.dir).is_ok());
     let (ran, took) = running.end_by(Signal::INT);
     ran.expect(7).says(&["cannot", run.id()]);
@@ -164,7 +164,7 @@ fn read_only_cache_fails_the_set_up() {
     };
     start(&["exec", "scenario.toml"]).expect(0);
     fs::remove_dir_all(runner.path("results")).unwrap();
-    // What the file is stays known, and what it was compiled to is gone.
+    // The cache knows the file, but the compiled code is gone.
     for entry in fs::read_dir(&cache).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none() {

@@ -9,7 +9,7 @@ use crate::support::{
     truth::{assert_kept, assert_told_truly, assert_whole},
 };
 
-/// Runs the scenario with a fault at the `count`th passage of a place.
+/// Runs the scenario with a fault at the `count`th use of a place.
 fn exec_with_fault(runner: &Runner, place: &str, action: &str, count: usize) -> Ran {
     let mut command = runner.command(&["exec", "scenario.toml", "--json", "-j", "2"]);
     command.env("RUNNER_FAULT", format!("{place}:{action}:{count}"));
@@ -62,13 +62,13 @@ fn failed_writes_end_sessions_honestly() {
     assert!(failures >= PLACES.len(), "only {failures} places were reached");
 }
 
-/// Runs the scenario with a panic at a place, while it is paused and goes on where that is asked for.
+/// Runs the scenario with a panic at a place, also in a pause.
 fn panicking(runner: &Runner, fault: &str, is_paused: bool) -> Ran {
     let mut command = runner.command(&["exec", "scenario.toml", "--json", "-j", "2"]);
     let mut running = Running::start(command.env("RUNNER_FAULT", fault));
     if is_paused {
         running.wait_for_rows(2);
-        // The process that is asked does not answer any more.
+        // The owner does not answer any more.
         runner.run(&["pause", "latest"]);
     }
     running.finish()
@@ -77,7 +77,7 @@ fn panicking(runner: &Runner, fault: &str, is_paused: bool) -> Ran {
 #[test]
 fn panic_ends_in_a_run_that_can_be_resumed() {
     for (fault, is_paused, code, ending) in [
-        // In the thread that decides, in the one that writes, and in the one that creates the run.
+        // In the coordinator's thread, in the writer's, and while the run is created.
         ("manifest-write:panic:2", true, 70, Some("internal")),
         ("rows-write:panic:2", false, 7, Some("storage")),
         ("manifest-write:panic:1", false, 70, None),
@@ -121,7 +121,7 @@ fn panic_before_the_first_row_is_failed() {
 
 #[test]
 fn torn_logs_belong_to_no_row() {
-    // In the middle of a line of the log, and behind it, in the middle of its row.
+    // In the middle of a log line, and after it, in the middle of its row.
     for (place, whole_lines) in [("logs-write", 0), ("rows-write", 1)] {
         let runner =
             Runner::hostile_in_memory("[[tests]]\nid = \"logs\"\ninput = { do = \"log\" }\n");

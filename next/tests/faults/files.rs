@@ -1,4 +1,4 @@
-//! Files of a run that were cut, are held, or come from elsewhere.
+//! Files of a run that are truncated, held by a process, or copied from elsewhere.
 
 use std::{fs, process::Command};
 
@@ -12,7 +12,7 @@ use crate::support::{
 
 const TRIALS: usize = 40;
 
-/// A run whose process was killed after some rows.
+/// Creates a run whose process was killed after some rows.
 fn killed() -> Runner {
     let runner = Runner::hostile_in_memory(&format!(
         "[[tests]]\nid = \"nap\"\nrepeat = {TRIALS}\ninput = {{ do = \"sleep\", ms = 10 }}\n"
@@ -23,7 +23,7 @@ fn killed() -> Runner {
     runner
 }
 
-/// What stands in files of the run beside its rows.
+/// Returns the bytes that repairs have moved aside.
 fn set_aside(runner: &Runner) -> Vec<u8> {
     let entries = fs::read_dir(runner.only_run().dir).unwrap().map(|entry| entry.unwrap());
     let torn = entries.filter(|entry| entry.file_name().to_str().unwrap().contains("torn"));
@@ -106,7 +106,7 @@ fn other_formats_are_left_alone() {
         assert!(text.contains(&format.to_string()) && text.contains('3'), "{text}");
         let resumed = runner.run(&["resume", run.id()]).expect(2);
         resumed.says(&[&format.to_string(), "3"]);
-        // A session in the same root sweeps what has died, but not this.
+        // A session in the same root sweeps dead runs, but not this one.
         runner.run(&["exec", "scenario.toml", "--test", "none"]).expect(5);
         assert_eq!(run.manifest(), manifest);
         assert_eq!(run.bytes("index.jsonl"), index);

@@ -34,10 +34,10 @@ fn short() -> Runner {
     ))
 }
 
-/// How long such a run takes from its start to its end.
+/// Returns the duration of such a run from start to end.
 fn whole() -> Duration {
     let runner = short();
-    // The first one compiles the guest.
+    // The first run compiles the guest.
     runner.exec(&["--test", "fails"]).expect(1);
     let began = Instant::now();
     runner.exec(&["-j", "2"]).expect(1);
@@ -55,7 +55,7 @@ fn killed_coordinators_lose_no_row() {
     while done < kills {
         let runner = short();
         let mut acknowledged = Vec::new();
-        // Some runs are killed again while they are resumed.
+        // Some runs are killed again during the resume.
         for session in 0.. {
             let args: &[&str] = if runner.runs().is_empty() {
                 &["exec", "scenario.toml", "--json", "-j", "2"]
@@ -68,7 +68,7 @@ fn killed_coordinators_lose_no_row() {
                 thread::sleep(random.up_to(whole));
                 running.kill()
             } else {
-                // In the middle of a write, which a kill from outside seldom meets.
+                // As if killed in the middle of a write, which a signal seldom hits.
                 let (place, count) = (PLACES[random.below(PLACES.len())], 1 + random.below(12));
                 command.env("RUNNER_FAULT", format!("{place}:kill:{count}"));
                 Running::start(&mut command).finish()
@@ -172,7 +172,7 @@ fn no_worker_outlives_its_coordinator() {
     running.kill();
     wait_until("no worker is left", || workers.iter().all(|worker| !worker.is_alive()));
     assert_told_truly(&runner);
-    // The lock is free at once.
+    // The lock is free immediately.
     let mut again = runner.started(&["resume", "latest", "--json", "-j", "2"]);
     again.wait_until_running(&runner, 2);
     again.end_by(Signal::INT).0.expect(130);
@@ -202,7 +202,7 @@ fn killed_sessions_leave_no_temporary_files() {
     let [folder] = &*folders else {
         panic!("{folders:?}");
     };
-    // A folder that was made a moment ago may be of a process that is about to take its lock.
+    // A new folder may belong to a process that is about to take its lock.
     let lock = fs::File::open(folder.join("lock")).unwrap();
     let long_ago = SystemTime::now() - Duration::from_secs(3600);
     lock.set_modified(long_ago).unwrap();

@@ -1,4 +1,5 @@
-//! Workers that lie: what they say is refused, blamed on their task, and never written. Release builds have no such worker.
+//! Workers that lie: their messages are refused, blamed on their task, and never written. Release builds have no such
+//! worker.
 
 #![cfg(debug_assertions)]
 
@@ -12,10 +13,10 @@ use crate::support::{
     truth::{assert_told_truly, assert_whole},
 };
 
-/// Of one that says nothing, it takes ten seconds until it is given up, twice.
+/// A silent worker is given up after ten seconds, twice.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// Runs a scenario whose worker lies about the test `a`, and echoes in all others.
+/// Runs a scenario whose worker lies about the test `a`, and echoes all others.
 fn lied_to(lie: &str) -> (Runner, Option<i32>) {
     let runner = Runner::new(&[]);
     runner.scenario(&format!(
@@ -45,7 +46,7 @@ fn lied_to(lie: &str) -> (Runner, Option<i32>) {
     (runner, code)
 }
 
-/// Fails unless the trial that was lied about is a crash, and all others have passed.
+/// Fails unless the trial with the lie is a crash, and all others have passed.
 #[track_caller]
 fn assert_blamed(lie: &str) -> (Runner, Option<i32>) {
     let (runner, code) = lied_to(lie);
@@ -62,7 +63,7 @@ fn assert_blamed(lie: &str) -> (Runner, Option<i32>) {
     (runner, code)
 }
 
-/// Lies for which a worker is killed, and its attempt blamed.
+/// Lies for which a worker is killed and its attempt blamed.
 const BLAMED: &[&str] = &[
     // In the row.
     "foreign",
@@ -88,28 +89,28 @@ const BLAMED: &[&str] = &[
     "long-row",
     "path-artifact",
     "unsent-artifact",
-    // Beside the row.
+    // Next to the row.
     "passed-and-faulted",
     "said-garbage",
     "said-lines",
     "unlisted-artifact",
     "far-artifact",
     "artifact-flood",
-    // What nobody has asked for.
+    // Answers to no task.
     "hello-again",
     "ready-again",
     "need-plugin",
     "need-blob",
     "returned",
     "log-flood",
-    // No frames.
+    // Invalid frames.
     "long-prefix",
     "unknown-kind",
     "garbage",
     "empty-frame",
 ];
 
-/// Lies that are about the attempt alone, or about nothing.
+/// Lies that concern only the attempt, or nothing.
 const HARMLESS: &[&str] = &[
     "long-time",
     "huge-metrics",
@@ -121,7 +122,7 @@ const HARMLESS: &[&str] = &[
     "forged-log",
 ];
 
-/// Runs a scenario whose worker lies about each of the tests as its name says, and not about the test `honest`.
+/// Runs a scenario whose worker lies about each test as its name says, except about the test `honest`.
 fn lied_to_by_name(lies: &[&str]) -> (Runner, Option<i32>) {
     let runner = Runner::new(&[]);
     let table: String = lies.iter().map(|lie| format!("{lie} | 1 |\n")).collect();
@@ -163,7 +164,7 @@ fn forged_reports_are_not_written() {
     assert_eq!(run.count("passed"), 20);
     let outside = ["x", "results/x", "../x"].map(|path| runner.path(path).exists());
     assert_eq!(outside, [false; 3]);
-    // A flood is not kept.
+    // A flood is dropped.
     assert!(run.text("runner.log").len() < 3 << 20);
 }
 
@@ -173,7 +174,7 @@ fn endless_excuses_end_the_run() {
         let (runner, code) = lied_to(lie);
         let run = runner.only_run();
         assert_eq!(run.ending()[0], "incomplete", "{lie}: {code:?}");
-        // Each trial of the other test may have come between two of them.
+        // A trial of the other test may run between two of them.
         let rows = run.rows_of("a");
         assert!((3..=24).contains(&rows.len()), "{lie}: {} rows", rows.len());
         assert!(rows.iter().all(|row| row["final"] == false), "{lie}");

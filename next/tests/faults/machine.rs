@@ -1,5 +1,4 @@
-//! What the machine does not give: open files, addresses, threads. None of it is a guest's fault, and none of it settles a
-//! trial.
+//! Limits of the machine: open files, addresses, threads. No guest is blamed, and no trial is settled.
 
 use std::fs;
 
@@ -11,7 +10,7 @@ use crate::support::{
 
 const TRIALS: usize = 8;
 
-/// Some naps, whose plugin is compiled.
+/// Creates a scenario of naps whose plugin is compiled already.
 fn naps() -> Runner {
     let runner = Runner::hostile_in_memory(&format!(
         "[[tests]]\nid = \"nap\"\nrepeat = {TRIALS}\ninput = {{ do = \"sleep\", ms = 30 }}\n"
@@ -21,13 +20,13 @@ fn naps() -> Runner {
     runner
 }
 
-/// Runs a command with a limit of the shell.
+/// Runs a command with a `ulimit` of the shell.
 fn limited(runner: &Runner, limit: &str, command: &str) -> Ran {
     let script = format!("{limit}; exec \"$runner\" {command} -j 4");
     Running::start(&mut runner.shell(&script)).finish()
 }
 
-/// Fails unless a session ended as it may where the machine lacks something, and comes to its end without that.
+/// Fails unless a session ended properly under the limit, and completes without it.
 #[track_caller]
 fn assert_honest(runner: &Runner, ran: &Ran) {
     let codes = [Some(0), Some(3), Some(4), Some(7), Some(70)];
@@ -62,7 +61,7 @@ fn too_few_files_settle_no_trial() {
         codes.push(ran.code);
         let _ = fs::remove_dir_all(runner.path("results"));
     }
-    // What a process may raise by itself, it does.
+    // The process raises its soft limit up to the hard one.
     limited(&runner, "ulimit -Sn 16", "exec scenario.toml").expect(0);
     assert!(codes.contains(&Some(0)) && codes.iter().any(|code| *code != Some(0)), "{codes:?}");
 }
@@ -71,7 +70,7 @@ fn too_few_files_settle_no_trial() {
 fn too_few_addresses_settle_no_trial() {
     let runner = naps();
     for kilobytes in [200_000, 1_000_000, 8_000_000, 30_000_000] {
-        // Otherwise the C library reserves 64 MiB for each thread, and the process itself may be left with nothing and abort.
+        // Without this, the C library reserves 64 MiB for each thread, and the process itself may run out and abort.
         let limit = format!("export MALLOC_ARENA_MAX=1; ulimit -v {kilobytes}");
         let ran = limited(&runner, &limit, "exec scenario.toml");
         assert_honest(&runner, &ran);
@@ -92,7 +91,7 @@ fn too_few_addresses_to_describe_blame_no_plugin() {
     let ran = limited(&runner, "ulimit -v 1000000", "exec scenario.toml").expect(70);
     ran.says(&["ulimit -v"]);
     assert_eq!(runner.only_run().ending()[1], "internal");
-    // Without addresses for all slots each sandbox is made on demand.
+    // Without addresses for all slots, each sandbox is created on demand.
     limited(&runner, "ulimit -v 8000000", "exec scenario.toml").expect(0);
 }
 

@@ -1,4 +1,4 @@
-//! What goes wrong around a run: processes that die, files that are cut, disks that are full.
+//! Faults around a run: killed processes, truncated files, full disks.
 
 mod beside;
 mod clock;
@@ -16,7 +16,7 @@ use crate::support::{
     running::Ran,
 };
 
-/// Where debug builds can fail or die in the middle of a write.
+/// Places where debug builds can fail or die in the middle of a write.
 pub(crate) const PLACES: [&str; 7] = [
     "rows-write",
     "logs-write",
@@ -47,7 +47,7 @@ fn writing_runner() -> Runner {
     ))
 }
 
-/// Brings the run to its end, or begins one if there is none.
+/// Resumes the run, or starts one if there is none.
 pub(crate) fn go_on(runner: &Runner) -> Ran {
     let args: &[&str] = if runner.runs().is_empty() {
         &["exec", "scenario.toml", "--json"]

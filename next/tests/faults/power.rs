@@ -1,4 +1,4 @@
-//! Losses of power: what was not synced is gone, whatever processes have looked at it before.
+//! Losses of power: unsynced bytes are gone, even if processes have read them before.
 
 #![cfg(debug_assertions)]
 
@@ -15,7 +15,7 @@ use crate::support::{
     truth::{assert_kept, assert_told_truly, assert_whole},
 };
 
-/// Runs a command that notes what it syncs.
+/// Runs a command that records the files it syncs.
 fn noting(runner: &Runner, args: &[&str], fault: Option<&str>) -> Ran {
     let mut command = runner.command(args);
     command.env("RUNNER_SYNCED", runner.path("synced"));
@@ -25,14 +25,14 @@ fn noting(runner: &Runner, args: &[&str], fault: Option<&str>) -> Ran {
     Running::start(&mut command).finish()
 }
 
-/// How much of a file was on disk: its length when it was synced last.
+/// Returns a file's length at its last sync.
 fn synced(runner: &Runner, name: &str) -> usize {
     let notes = fs::read_to_string(runner.path("synced")).unwrap_or_default();
     let mut of_file = notes.lines().filter_map(|line| line.strip_prefix(name));
     of_file.next_back().map_or(0, |length| length.trim().parse().unwrap())
 }
 
-/// Takes away or garbles what was not on disk. Returns how many bytes that were.
+/// Removes or garbles bytes that were not synced. Returns their number.
 fn lose_power(runner: &Runner, run: &Run, how: usize, random: &mut Random) -> usize {
     let mut lost = 0;
     for name in ["index.jsonl", "logs.jsonl"] {
@@ -49,7 +49,7 @@ fn lose_power(runner: &Runner, run: &Run, how: usize, random: &mut Random) -> us
         run.write(name, bytes);
     }
     for name in ["lock", "live.json", "runner.log", "../runner.db"] {
-        // Some of them may not be there.
+        // Some of the files may not exist.
         let _ = fs::remove_file(run.dir.join(name));
     }
     lost
@@ -77,7 +77,7 @@ fn unsynced_bytes_cost_no_told_row() {
 
 #[test]
 fn believed_rows_are_on_disk() {
-    // The last rows were written and not synced; then another process finds that all trials have their rows.
+    // The last rows are written but not synced. Then another process finds a row for every trial.
     let runner = Runner::hostile_in_memory(
         "[[tests]]\nid = \"nap\"\nrepeat = 4\ninput = { do = \"sleep\", ms = 300 }\n",
     );

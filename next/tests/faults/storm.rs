@@ -1,7 +1,7 @@
-//! All at once: several processes use every command on one results root, while others are killed, interrupted and held.
+//! Several processes use every command on one results root, while some are killed, interrupted and suspended.
 //!
-//! A few seconds of it are part of every run of the tests. `RUNNER_STORM_SECONDS=600 cargo test --test all storm` goes on for
-//! ten minutes; `RUNNER_TEST_SEED` draws the same commands again, though not the same moments.
+//! Every run of the tests includes a few seconds. `RUNNER_STORM_SECONDS=600 cargo test --test all storm` takes ten
+//! minutes. `RUNNER_TEST_SEED` draws the same commands again, though not the same moments.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -29,9 +29,9 @@ use crate::support::{
 
 const ACTORS: u64 = 6;
 const SECONDS: u64 = 5;
-/// Longer than anything takes that is not stuck.
+/// Longer than any command takes that is not stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Words that no user may read who has done nothing but use the commands beside each other.
+/// Words that must not appear when only commands run concurrently.
 const NEVER_SAID: [&str; 7] = [
     "panicked",
     "RUST_BACKTRACE",
@@ -42,7 +42,7 @@ const NEVER_SAID: [&str; 7] = [
     "internal",
 ];
 
-/// What works on runs.
+/// Commands that work on runs.
 const WORK: [&str; 11] = [
     "exec scenario.toml --json -j 2",
     "exec scenario.toml --json -j 2",
@@ -57,7 +57,7 @@ const WORK: [&str; 11] = [
     "resume RUN --json --accept-changes",
 ];
 
-/// What asks, looks and tidies up beside it.
+/// Commands that request, read and clean up.
 const BESIDE: [&str; 26] = [
     "exec scenario.toml -j 2 --detach",
     "exec scenario.toml -j 2 --exclusive",
@@ -87,14 +87,14 @@ const BESIDE: [&str; 26] = [
     "unpin RUN",
 ];
 
-/// What happens to a process.
+/// Fates of a process.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     Ends,
     Gets(Duration, Signal),
-    /// The same signal again a moment later.
+    /// Sends the same signal again a moment later.
     Twice(Duration, Signal),
-    /// Stopped for a moment.
+    /// Suspends the process for a moment.
     Held(Duration, Duration),
 }
 
@@ -111,16 +111,16 @@ struct Done {
 struct Storm {
     runner: Runner,
     until: Instant,
-    /// A completed run that is pinned and that no command names.
+    /// A completed, pinned run that no command names.
     first: String,
-    /// The rows that were told of, by run.
+    /// Rows that were acknowledged, by run.
     told: Mutex<HashMap<String, Vec<Value>>>,
     findings: Mutex<Vec<String>>,
     count: AtomicU64,
 }
 
 impl Done {
-    /// Tells whether it may have ended so, whatever others did beside it.
+    /// Returns whether this exit code is allowed, given what other processes do.
     fn may_end_so(&self) -> bool {
         let sent = match self.fate {
             Fate::Gets(_, signal) | Fate::Twice(_, signal) => Some(signal),
@@ -130,16 +130,16 @@ impl Done {
             return sent.is_some_and(|sent| self.signal == Some(sent.as_raw()));
         };
         let codes: &[i32] = match self.args.split(' ').next().unwrap() {
-            // A group ends as its runs stand, which others may have continued and been interrupted.
+            // A group's exit code is that of its runs, which others may have continued and interrupted.
             "exec" if self.args.starts_with("exec scenario.toml scenario.toml") => {
                 &[0, 1, 2, 4, 5, 6, 130, 143]
             }
-            // Stopped and cancelled by others, or kept out by them.
+            // Stopped or cancelled by others, or kept out by them.
             "exec" | "resume" => &[0, 1, 2, 4, 5, 6],
             "stop" | "cancel" | "prune" | "pin" | "unpin" => &[0, 2, 6],
             "list" | "reindex" | "cleanup" => &[0],
             "show" => &[0, 2],
-            // A last row that is torn is damage until it is repaired.
+            // A torn last row counts as damage until it is repaired.
             "verify" => &[0, 1, 2],
             _ => &[0, 1, 2, 4, 6, 130, 143],
         };
@@ -236,11 +236,11 @@ impl Storm {
         self.findings.lock().unwrap().push(finding);
     }
 
-    /// Runs a command to its end, whatever happens to it, and looks at how it ended.
+    /// Runs a command to its end with its fate, and checks its exit.
     fn run(&self, args: &str, fate: Fate) -> Done {
         let words: Vec<_> = args.split(' ').collect();
         let (began, number) = (Instant::now(), self.count.fetch_add(1, Ordering::Relaxed));
-        // Files, so that what it leaves running in the background holds nothing up.
+        // Files instead of pipes, because a process in the background would hold pipes open.
         let names = ["out", "err"].map(|name| self.runner.path(&format!("{name}-{number}")));
         let files = names.each_ref().map(|name| fs::File::create(name).unwrap());
         let mut command = self.runner.command(&words);
@@ -289,7 +289,7 @@ impl Storm {
         done
     }
 
-    /// A run that commands may name, by one of its names.
+    /// Returns a run's name, in one of its forms.
     fn target(&self, random: &mut Random) -> String {
         let runs = self.runner.runs();
         let ids: Vec<_> = runs.iter().map(Run::id).filter(|id| *id != self.first).collect();
@@ -317,7 +317,7 @@ impl Storm {
         self.run(&args.replace("RUN", &self.target(random)), fate);
     }
 
-    /// Brings every run to its end, and looks at what is left.
+    /// Resumes every run to its end, and checks the results.
     fn end(&self) {
         let began = Instant::now();
         while let Some(run) = self.runner.runs().iter().find(|run| is_held(run)) {
@@ -350,7 +350,7 @@ impl Storm {
             assert_numbered(&rows);
             let told = self.told.lock().unwrap();
             let there: HashSet<_> = rows.iter().map(Value::to_string).collect();
-            // A run may have been deleted, and another one have begun in the folder that was named.
+            // A run may have been deleted and another created in its named folder.
             let is_own = id != "chosen";
             let mut lost = told.get(id).into_iter().flatten();
             if let Some(row) = lost.find(|row| is_own && !there.contains(&row.to_string())) {

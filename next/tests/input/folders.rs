@@ -1,10 +1,10 @@
-//! Plugins that are named by the folder of their source.
+//! Plugins that are given as the folder of their source.
 
 use std::fs;
 
 use crate::support::runner::{Runner, tests};
 
-/// A scenario whose plugin is a folder; its build copies a guest.
+/// Writes a scenario whose plugin is a folder. Its build copies a guest.
 fn folder() -> Runner {
     let runner = Runner::new(&["hostile"]);
     fs::create_dir(runner.path("mine")).unwrap();
@@ -24,7 +24,7 @@ fn folders_are_built_only_when_asked() {
     runner.refused(&[], &says);
     runner.exec(&["--build"]).expect(0);
     runner.exec(&[]).expect(0);
-    // Another source, and the old plugin is not taken for it.
+    // The source has changed, so the old plugin is not used.
     runner.write("mine/source.txt", "changed");
     let ran = runner.exec(&[]).expect(2);
     ran.says(&["other source", "runner plugin build"]);

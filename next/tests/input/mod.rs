@@ -1,4 +1,4 @@
-//! Bad input at every door: what is said, the exit code, and that nothing is left behind.
+//! Bad input in every place: the message, the exit code, and that no run is left.
 
 mod folders;
 mod plugins;

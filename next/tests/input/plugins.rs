@@ -1,15 +1,15 @@
-//! Files that are no plugins, and plugins that cannot be used.
+//! Files that are not plugins, and plugins that cannot be used.
 
 use std::fs;
 
 use crate::support::{guests::long_to_compile, runner::Runner, running::Running};
 
-/// A scenario with one provider, `p`, and one test.
+/// Writes a scenario with one provider, `p`, and one test.
 fn provider(plugin: &str) -> String {
     format!("[providers.p]\nplugin = \"{plugin}\"\n[[tests]]\nid = \"a\"\n")
 }
 
-/// Runs a scenario whose plugin turns out to be unusable when it is compiled, loaded or described.
+/// Runs a scenario whose plugin fails when it is compiled, loaded or described.
 #[track_caller]
 fn assert_failed(runner: &Runner, says: &[&str]) {
     let ran = runner.exec(&[]).expect(3);
@@ -22,7 +22,7 @@ fn assert_failed(runner: &Runner, says: &[&str]) {
     assert_eq!(runner.list()[0]["status"], "failed");
 }
 
-/// A component of the contract whose core module runs `code` when it is instantiated.
+/// A component whose core module runs `code` when it is instantiated.
 fn with_start(code: &str) -> String {
     format!(
         r#"(component
@@ -98,7 +98,7 @@ fn foreign_imports_are_named() {
 #[test]
 fn invalid_module_fails_the_run() {
     let runner = Runner::new(&[]);
-    // It leaves a number on the stack.
+    // Invalid: the function leaves a number on the stack.
     runner.wat("invalid.wasm", r#"(module (func (export "_start") i32.const 1))"#);
     runner.scenario(&provider("invalid.wasm"));
     assert_failed(&runner, &["invalid.wasm"]);
@@ -133,7 +133,7 @@ fn schema_of_inputs_must_be_one() {
     let tests = "protocol = \"json\"\n[[tests]]\nid = \"a\"\n[[tests]]\nid = \"b\"\n";
     runner.scenario(&format!("[providers.p]\nplugin = \"schema.wasm\"\n{tests}"));
     let says = "schema of the input that is not a valid JSON Schema";
-    // It is the plugin's fault, and not that of each test.
+    // The plugin is at fault, not each test.
     let told = runner.run(&["validate", "scenario.toml"]).expect(2).stderr;
     assert_eq!(told.matches(says).count(), 1, "{told}");
     assert!(told.contains("plugin = \"schema.wasm\""), "{told}");
@@ -172,7 +172,7 @@ fn endless_compilation_is_ended() {
     runner.write("long.wasm", long_to_compile());
     runner.scenario(&provider("long.wasm"));
     let mut command = runner.command(&["exec", "scenario.toml"]);
-    // What it compiles is not for other tests.
+    // Other tests must not find this plugin compiled.
     command.env("RUNNER_CACHE", runner.path("cache"));
     command.env("RUNNER_TEST_COMPILE_SECONDS", "1");
     let ran = Running::start(&mut command).finish().expect(3);

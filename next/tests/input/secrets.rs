@@ -1,4 +1,4 @@
-//! Where the values of secrets come from, and where they are not.
+//! Sources of secrets' values, and places where values must not appear.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -9,7 +9,7 @@ use crate::support::{
 
 const SCENARIO: &str = "[providers.hostile]\nplugin = \"hostile.wasm\"\n[providers.hostile.grants]\nsecrets = [\"KEY\"]\n";
 
-/// A scenario whose provider has the secret `KEY` and tells it.
+/// A scenario whose provider has the secret `KEY` and returns it.
 fn telling() -> Runner {
     let runner = Runner::new(&["hostile"]);
     let tests = tests("a | { do = \"secret\" } | equals = \"[secret KEY]\"");
@@ -40,7 +40,7 @@ fn secrets_without_values_are_refused() {
 #[test]
 fn files_of_secrets_go_before_the_environment() {
     let runner = telling();
-    // What is told is redacted only if it is the value that was handed over.
+    // The reply is redacted only if it is the value that was passed.
     runner.write("first.env", "# of the team\nKEY = 'hunter2 first'\n");
     runner.write("second.env", "export KEY=\"hunter2 second\"\n");
     fs::set_permissions(runner.path("first.env"), fs::Permissions::from_mode(0o600)).unwrap();
@@ -54,7 +54,7 @@ fn files_of_secrets_go_before_the_environment() {
         all + &run.text("index.jsonl") + &run.text("benchmark.json") + &run.text("runner.log")
     });
     assert!(!text.contains("hunter2") && !text.contains("from outside"));
-    // Of short values there is a word.
+    // Short values cause a warning.
     with_value(&runner, "abc", &[]).expect(1).says(&["`KEY`", "short"]);
 }
 
@@ -99,7 +99,7 @@ fn runs_with_secrets_are_their_owners() {
     for file in ["benchmark.json", "index.jsonl", "runner.log", "scenario.toml"] {
         assert_eq!(mode(&kept.join(file)), 0o600, "{file}");
     }
-    // Others may read one without.
+    // Without the mode 600, others may read the file.
     runner.scenario(&format!(
         "[providers.hostile]\nplugin = \"hostile.wasm\"\n{}",
         crate::support::runner::tests("a | { do = \"echo\", value = 1 } | equals = 1")
@@ -123,7 +123,7 @@ fn processes_show_no_secret() {
     for process in processes {
         for about in ["cmdline", "environ"] {
             let path = format!("/proc/{}/{about}", process.0);
-            // A worker that cannot be looked at shows nothing.
+            // `/proc` of a hardened worker may be unreadable, which shows nothing.
             let shown = fs::read(path).unwrap_or_default();
             assert!(!String::from_utf8_lossy(&shown).contains("hunter2"), "{about}");
         }

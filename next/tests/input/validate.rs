@@ -1,4 +1,4 @@
-//! What only plugins know is wrong with a scenario, before any trial.
+//! Mistakes in a scenario that only plugins can find, before any trial.
 
 use rustix::process::Signal;
 
@@ -58,13 +58,13 @@ fn inputs_are_checked_with_their_places() {
     ran.says(&["test `a`", "scenario.toml:", "from", "test `c`", "more.jsonl:2:", "value"]);
     assert!(!ran.stderr.contains("test `b`"), "{}", ran.stderr);
 
-    // A run finds the same, before any trial.
+    // A run reports the same, before any trial.
     let ran = runner.exec(&[]).expect(3);
     ran.says(&["test `a`", "test `c`"]);
     let run = runner.only_run();
     assert_eq!(run.ending(), ["failed", "plugin", "", "none"]);
     assert!(run.rows().is_empty());
-    // Trials that have no fault are not held back.
+    // Trials without a fault are not held back.
     runner.exec(&["--test", "b"]).expect(0);
 }
 
@@ -111,7 +111,7 @@ fn secrets_that_lack_are_told_of_once() {
 #[test]
 fn signals_end_validation_with_their_code() {
     let runner = Runner::new(&["stuck"]);
-    // It never describes itself.
+    // This plugin never answers `describe`.
     runner.scenario("[providers.p]\nplugin = \"stuck.wasm\"\n[[tests]]\nid = \"a\"\n");
     let mut running = runner.started(&["validate", "scenario.toml"]);
     wait_until("the guest computes", || {
@@ -138,7 +138,7 @@ fn schemas_of_outputs_are_checked_first() {
     let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
     ran.says(&says);
     ran.says(&["scenario.toml:10:"]);
-    // Each schema is told of once.
+    // Each schema is reported once.
     assert!(!ran.stderr.contains("test `c`"), "{}", ran.stderr);
     runner.exec(&[]).expect(3).says(&says);
     runner.run(&["resume", "latest"]).expect(3).says(&says);

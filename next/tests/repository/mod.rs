@@ -24,7 +24,7 @@ fn names(folder: &Path, found: &mut BTreeSet<String>) {
         } else if entry.extension().is_some_and(|extension| extension == "rs") {
             let source = fs::read_to_string(&entry).unwrap();
             let functions = source
-                // Of tokio's tests, too.
+                // Also matches `#[tokio::test]`.
                 .split("test]\n")
                 .skip(1)
                 .filter_map(|piece| piece.split_once("fn "));
@@ -79,7 +79,7 @@ fn tables_name_tests_that_exist() {
     for page in ["FAULTS.md", "ARCHITECTURE.md", "SANDBOX.md"] {
         let text = fs::read_to_string(root().join("next").join(page)).unwrap();
         let walk = walk(&text).unwrap_or("");
-        // The last cell names tests, and targets of fuzzing.
+        // The last cell names tests and fuzz targets.
         let cells = text
             .lines()
             .filter(|line| !walk.lines().any(|step| step == *line))
@@ -142,7 +142,7 @@ fn coordinator_has_no_wasmtime() {
         let package = packages.iter().find(|package| package["name"].as_str() == Some(&name));
         let needs = package.unwrap().get("dependencies");
         for needed in needs.and_then(|needs| needs.as_array()).into_iter().flatten() {
-            // A version stands behind the name where there are several.
+            // The lock file adds a version to a name that several packages have.
             let needed = needed.as_str().unwrap().split(' ').next().unwrap();
             if found.insert(needed.to_owned()) {
                 waiting.push(needed.to_owned());
@@ -158,7 +158,7 @@ fn coordinator_has_no_wasmtime() {
     assert_eq!(foreign, None);
 }
 
-/// The crates that are built for the host, with their versions and features.
+/// Returns the crates that are built for the host, with their versions and features.
 fn built(edges: &str) -> BTreeSet<String> {
     let tree = Command::new(env!("CARGO"))
         .args(["tree", "--locked", "--prefix=none"])
@@ -174,14 +174,14 @@ fn built(edges: &str) -> BTreeSet<String> {
 
 #[test]
 fn tests_and_the_program_share_one_build() {
-    // A crate that tests alone need may ask another one for more features. Then `cargo test` builds that one again, and
-    // all that is built upon it.
+    // If a crate that only tests need enables more features of another, `cargo test` builds that one and all its
+    // dependents a second time.
     let (program, tests) = (built("normal,build"), built("normal,build,dev"));
     let other: Vec<_> = program.difference(&tests).collect();
     assert!(other.is_empty(), "built twice: {other:?}");
 }
 
-/// What `runner COMMAND --help` prints.
+/// Returns the output of `runner COMMAND --help`.
 fn help(command: &str) -> String {
     let words = command.split_whitespace().chain(["--help"]);
     let program = env!("CARGO_BIN_EXE_runner-next");
@@ -189,7 +189,7 @@ fn help(command: &str) -> String {
     String::from_utf8(told.stdout).unwrap()
 }
 
-/// The commands that a help lists, and those of each of them.
+/// Adds the commands that a help text lists, and their subcommands.
 fn commands(of: &str, found: &mut BTreeSet<String>) {
     for line in help(of).lines() {
         let name = line.strip_prefix("  ").unwrap_or("");

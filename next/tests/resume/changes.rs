@@ -1,4 +1,4 @@
-//! What a resumed run says of changed files, and `--accept-changes`.
+//! Changed files in a resumed run, and `--accept-changes`.
 
 use std::{fs, process::Command};
 
@@ -14,7 +14,7 @@ use crate::support::{
 
 const PROVIDER: &str = "\n[providers.hostile]\nplugin = \"hostile.wasm\"\n";
 
-/// Writes the tests of the scenario anew.
+/// Replaces the scenario's tests.
 fn change(runner: &Runner, table: &str) {
     runner.scenario(&format!("{}{PROVIDER}", tests(table)));
 }
@@ -40,7 +40,7 @@ fn inserted_and_moved_tests_keep_what_has_run() {
         run.text("scenario.toml"),
         fs::read_to_string(runner.path("scenario.toml")).unwrap()
     );
-    // The new plan is what is stored: the file may go.
+    // The new plan is stored, so the file may be deleted.
     fs::remove_file(runner.path("scenario.toml")).unwrap();
     runner.run(&["resume", "--rerun", "a"]).expect(0).says(&["gone"]);
     assert_rows(&run, &[("a", 2), ("b", 1), ("new", 1)]);
@@ -56,7 +56,7 @@ fn removed_tests_count_no_more() {
     assert_status(&runner, "completed");
     let again = runner.run(&["resume", "--rerun", "{a,c}"]).expect(0);
     assert!(!again.stderr.contains("damaged"), "{again:?}");
-    // It comes back with what it had come to.
+    // A test that returns has its earlier result.
     change(&runner, &format!("b | {ECHO} | equals = 2\nc | {ECHO} |"));
     runner.run(&["resume", "--accept-changes"]).expect(1);
     assert_rows(&run, &[("a", 2), ("b", 1), ("c", 2)]);
@@ -75,7 +75,7 @@ fn dead_rerun_of_a_changed_plan_is_told_truly() {
     again.kill();
     assert_status(&runner, "incomplete");
     let before = run.rows().len();
-    // No flag is needed to finish it.
+    // The next resume finishes it without the flag.
     runner.run(&["resume"]).expect(0);
     assert_status(&runner, "completed");
     let rows = run.rows();
@@ -87,7 +87,7 @@ fn dead_rerun_of_a_changed_plan_is_told_truly() {
 fn changed_inputs_run_again() {
     let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} |"), 0);
     change(&runner, &format!("a | {ECHO} |\nb | {{ do = \"echo\", value = 2 }} |"));
-    // Without the flag the change is told of and not made.
+    // Without the flag the change is reported, and not applied.
     assert_unchanged(&runner, || {
         runner.run(&["resume", "latest"]).expect(0).says(&["tests changed: `b`"]);
     });
@@ -151,7 +151,7 @@ fn changed_expectations_judge_what_is_stored() {
             assert_eq!(last["outcome"], outcome, "{last}");
             assert_eq!(last["final"], true);
             assert_eq!(last["judged"], rows[rows.len() - 2]["seq"], "{last}");
-            // No guest was called: it is the attempt that was made.
+            // No guest was called: the attempt is the earlier one.
             for key in
                 ["attempt", "started_at", "duration_ms", "usage", "output", "artifacts", "error"]
             {
@@ -166,7 +166,7 @@ fn changed_expectations_judge_what_is_stored() {
     judged(table(1, "matches = \"^x\"", "error = \"timeout\""), 1, ["passed", "passed", "error"]);
     judged(table(3, "equals = 1", "error = \"trap\""), 1, ["failed", "failed", "passed"]);
     assert_eq!(run.rows_of("a")[1]["checks"][0]["name"], "equals");
-    // What an attempt came to by other expectations makes no later one flaky.
+    // An outcome under other expectations makes no later attempt flaky.
     change(&runner, &table(1, "", "error = \"trap\""));
     runner.run(&["resume", "--accept-changes"]).expect(0);
     runner.run(&["resume", "--rerun", "all"]).expect(0);
@@ -208,7 +208,7 @@ fn changed_plugins_run_all_their_trials() {
     runner.scenario(&format!("{text}{echo}"));
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
-    // A custom section changes nothing but the digest.
+    // A custom section changes only the digest.
     runner.write("hostile.wasm", [&bytes[..], &[0, 2, 1, b'x']].concat());
     let ran = runner.run(&["resume", "--rerun", "a@echo#1"]).expect(0);
     ran.says(&["plugin of `hostile` changed"]);
@@ -223,7 +223,7 @@ fn changed_plugins_run_all_their_trials() {
 fn added_and_removed_providers_are_taken_over() {
     let (runner, run) = run_of(&format!("a | {ECHO} |"), 0);
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
-    // It comes before the other one, whose number in the plan changes.
+    // The new test precedes the other one, whose index in the plan changes.
     runner.scenario(&format!("{text}\n[providers.echo]\nplugin = \"bundled:echo\"\n"));
     runner.run(&["resume", "--rerun", "all"]).expect(0).says(&["providers added: `echo`"]);
     runner.run(&["resume", "--accept-changes"]).expect(0);
@@ -245,7 +245,7 @@ fn reruns_and_changes_add_up() {
     let text = format!("{}{PROVIDER}", FOUR.replace("equals = 2", "equals = 1"));
     runner.scenario(&text);
     runner.run(&["resume", "--accept-changes", "--rerun", "failed"]).expect(1);
-    // What failed runs, though judging it again would have done.
+    // A failed trial runs again, although judging it again would be enough.
     assert_rows(&run, &[("breaks", 2), ("fails", 2), ("hangs", 2), ("passes", 1)]);
     assert_eq!(run.rows_of("fails")[1]["attempt"], 2);
 }
@@ -266,7 +266,7 @@ fn death_while_changes_are_taken_over_leaves_one_plan() {
     }
     runner.run(&["resume", "--accept-changes"]).expect(1);
     assert_rows(&run, &[("a", 2), ("b", 1), ("new", 1)]);
-    // As if the process had died before the text was in its place.
+    // As if the process had died before the text was renamed into place.
     let new_text = run.text("scenario.toml");
     run.write("scenario.toml", &old_text);
     let ran = runner.run(&["resume", "--rerun", "new", "--dry-run"]).expect(0);

@@ -1,4 +1,4 @@
-//! Runs that go on: what runs again, and what becomes of changes.
+//! Resumed runs: which trials run again, and how changes are handled.
 
 mod changes;
 mod previews;
@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use crate::support::{run::Run, runner::Runner};
 
-/// Four trials that end in each way.
+/// Four trials, one for each outcome.
 const FOUR: &str = r#"
     [[tests]]
     id = "passes"
@@ -28,7 +28,7 @@ const FOUR: &str = r#"
     timeout = "50ms"
 "#;
 
-/// Every file below a folder, with its bytes; not the list in SQLite, which readers may refresh.
+/// Returns the bytes of every file below a folder, except `runner.db`, which readers may refresh.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -44,7 +44,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// Fails if something changes a byte of the results.
+/// Fails if `ask` changes a byte of the results.
 #[track_caller]
 fn assert_unchanged(runner: &Runner, ask: impl FnOnce()) {
     let before = files(&runner.path("results"));
@@ -52,7 +52,7 @@ fn assert_unchanged(runner: &Runner, ask: impl FnOnce()) {
     assert!(before == files(&runner.path("results")), "files changed");
 }
 
-/// How many rows each test has.
+/// Returns the number of rows of each test.
 fn rows(run: &Run) -> BTreeMap<String, usize> {
     let mut counted = BTreeMap::new();
     for row in run.rows() {
@@ -61,7 +61,7 @@ fn rows(run: &Run) -> BTreeMap<String, usize> {
     counted
 }
 
-/// Counts of rows, written as `a1 b2`.
+/// Fails unless each test has this number of rows.
 #[track_caller]
 fn assert_rows(run: &Run, expected: &[(&str, usize)]) {
     let expected: BTreeMap<_, _> =
@@ -69,7 +69,7 @@ fn assert_rows(run: &Run, expected: &[(&str, usize)]) {
     assert_eq!(rows(run), expected);
 }
 
-/// Fails if list, show and manifest do not say this of the only run.
+/// Fails unless list, show and manifest agree on the status of the only run.
 #[track_caller]
 fn assert_status(runner: &Runner, status: &str) {
     let listed = runner.list();

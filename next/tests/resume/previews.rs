@@ -1,4 +1,4 @@
-//! `--dry-run` and `--explain`: what would run and why, without a byte that changes.
+//! `--dry-run` and `--explain` show the trials that would run, with reasons, and change no byte.
 
 use super::{FOUR, assert_unchanged};
 use crate::support::runner::Runner;
@@ -8,7 +8,7 @@ fn dry_runs_change_no_byte() {
     let runner = Runner::hostile(FOUR);
     runner.exec(&[]).expect(1);
     let run = runner.only_run();
-    // A dead process and a torn row.
+    // The process has died and left a torn row.
     let manifest = run.text("benchmark.json");
     let mut dead: serde_json::Value = serde_json::from_str(&manifest).unwrap();
     dead["status"] = "running".into();

@@ -1,4 +1,4 @@
-//! Sessions that take changes over, run trials again and are killed at random times.
+//! Sessions that accept changes, run trials again and are killed at random times.
 
 use std::{thread, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::support::{
 
 const TESTS: usize = 8;
 
-/// A test: whether it is there, what it does, and whether it passes.
+/// A test: whether it exists, its input, and whether it passes.
 #[derive(Clone, Copy)]
 struct State {
     is_there: bool,
@@ -31,7 +31,7 @@ fn change(runner: &Runner, states: &mut [State; TESTS], random: &mut Random) {
             2 | 3 => state.passes = !state.passes,
             _ => {}
         }
-        // There is always a test.
+        // At least one test remains.
         if state.is_there || number == 0 {
             state.is_there = true;
             let State { ms, passes, .. } = state;
@@ -74,7 +74,7 @@ fn killed_changes_and_reruns_come_to_the_same_end() {
         let there = states.iter().filter(|state| state.is_there).count();
         let passed = states.iter().filter(|state| state.is_there && state.passes).count();
         let exit = i32::from(passed < there);
-        // Of what was cut short nothing is left, and of what has changed.
+        // Nothing is left of interrupted sessions, nor of changed tests.
         runner.run(&["resume", "latest", "--accept-changes"]).expect(exit);
         assert_status(&runner, "completed");
         assert_eq!((run.planned(), run.count("passed")), (there as u64, passed as u64));

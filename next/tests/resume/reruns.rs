@@ -1,4 +1,4 @@
-//! `--rerun`: which trials run again, whatever happens on the way.
+//! `--rerun`: which trials run again, also after interruptions.
 
 use std::fs;
 
@@ -31,7 +31,7 @@ fn each_selector_runs_what_it_means() {
         assert_eq!(session["rerun"], rerun);
         assert_status(&runner, "completed");
     }
-    // Attempt numbers go on, and rows were only added.
+    // Attempt numbers continue, and rows were only appended.
     for test in ["passes", "breaks"] {
         let rows = run.rows_of(test);
         let attempts: Vec<_> = rows.iter().map(|row| row["attempt"].as_u64().unwrap()).collect();
@@ -49,7 +49,7 @@ fn what_matches_nothing_changes_nothing() {
             runner.run(&["resume", "--rerun", rerun]).expect(5);
         }
         runner.run(&["resume", "--rerun", "{a"]).expect(2).says(&["{a", "glob"]);
-        // Nothing is left to do.
+        // The rerun is finished.
         let ran = runner.run(&["resume", "latest"]).expect(0);
         ran.says(&["nothing is left to do"]);
         runner.run(&["resume", "--accept-changes"]).expect(0);
@@ -65,7 +65,7 @@ fn errors_are_named_with_what_runs_them_again() {
     ran.says(&["2 trials ended in an error or a timeout", "--rerun errors"]);
 }
 
-/// Trials that take a moment each.
+/// Writes trials that take a moment each.
 fn naps(runner: &str) -> Runner {
     Runner::hostile(&format!(
         "{runner}\n[[tests]]\nid = \"nap\"\nrepeat = 12\ninput = {{ do = \"sleep\", ms = 100 }}\n"
@@ -80,13 +80,13 @@ fn killed_rerun_is_finished_by_the_next() {
     let mut again = runner.started(&["resume", "--rerun", "all", "-j", "1", "--json"]);
     again.wait_for_rows(2);
     let told = again.kill().acknowledged().len();
-    // Each trial has a final row, and still the run is not completed.
+    // Each trial has a final row, but the run is not completed.
     assert_status(&runner, "incomplete");
     assert_eq!(runner.list()[0]["reason"], "crashed");
     let before = run.rows().len();
     assert!(before >= 12 + told);
 
-    // A stop on the way leaves it as it is: another session goes on.
+    // A stop in the middle keeps it incomplete: another session finishes it.
     let mut again = runner.started(&["resume", "-j", "1", "--json"]);
     again.wait_for_rows(1);
     let (stopped, _) = again.end_by(Signal::INT);
@@ -196,7 +196,7 @@ fn last_failed_runs_what_had_not_passed() {
     let runs = runner.runs();
     assert_rows(&runs[1], &[("breaks", 1), ("fails", 1), ("hangs", 1)]);
 
-    // Of the newest run, and what has no result there counts as not passed.
+    // Selects from the newest run. A trial without a result there counts as not passed.
     let fixed = FOUR.replace("equals = 2", "equals = 1").replace("\"trap\"", "\"echo\"");
     runner.scenario(&format!("{fixed}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"));
     runner.exec(&["--last-failed", "--test", "fails"]).expect(0);

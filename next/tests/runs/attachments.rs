@@ -1,4 +1,4 @@
-//! Files that tests hand to providers, and the schemas of what is expected.
+//! Files that tests pass to providers, and schemas of expected outputs.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::support::{
     runner::{Runner, tests},
 };
 
-/// A scenario with a program that copies the attachment `text` to its output, in two tests of which the first one fails.
+/// A scenario with a program that copies the attachment `text` to its output, in two tests of which the first fails.
 fn attached() -> Runner {
     let runner = Runner::new(&[]);
     runner.link(&command(), "command.wasm");
@@ -36,7 +36,7 @@ fn attachments_are_kept_for_resume() {
     let run = runner.only_run();
     assert_eq!(run.row("b")["outcome"], "passed");
 
-    // One of the contents is the attachment, and cannot be replaced unnoticed.
+    // The attachment is in the store, and cannot be replaced unnoticed.
     let shelves = fs::read_dir(runner.path("results/store")).unwrap();
     let files = shelves.flat_map(|shelf| fs::read_dir(shelf.unwrap().path()).unwrap());
     let attachment = files

@@ -1,4 +1,4 @@
-//! A scenario from the command to the rows, and to everything that reads them.
+//! From the command to the rows, and to everything that reads them.
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _};
 
@@ -13,7 +13,7 @@ use crate::support::{
     truth::{assert_kept, assert_told_truly, assert_whole, results},
 };
 
-/// The scenario of the README, in a folder of its own.
+/// Creates a folder with the scenario of the README.
 fn basic() -> Runner {
     let runner = Runner::new(&[]);
     let scenario = fs::read_to_string(root().join("scenarios/basic.toml")).unwrap();
@@ -21,7 +21,7 @@ fn basic() -> Runner {
     runner
 }
 
-/// Every file of a run with its content, but for the lock.
+/// Returns the content of every file of a run, except the lock.
 fn files(run: &Run) -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(&run.dir).unwrap().map(|entry| entry.unwrap());
     let is_file =
@@ -267,7 +267,7 @@ fn database_has_what_manifests_have() {
         let expected = (status, verdict, counts[0], counts[1], "basic".to_owned());
         assert_eq!(listed, expected);
     }
-    // The graph of the status holds there, too.
+    // The status graph applies there, too.
     let cancel = "UPDATE runs SET manifest = json_set(manifest, '$.status', 'cancelled')";
     let refused = database.execute(cancel, []).unwrap_err();
     assert!(refused.to_string().contains("status"), "{refused}");
@@ -384,7 +384,7 @@ fn guests_cannot_steer_the_terminal() {
         assert_eq!(found, None, "{text}");
         assert!(!text.lines().any(|line| line == "forged"), "{text}");
     }
-    // Documents and events escape what they hold.
+    // Documents and events escape control characters.
     for args in [&["exec", "scenario.toml", "--json"][..], &["show", "--json"]] {
         let printed = runner.run(args).stdout;
         let raw = ['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}'];
@@ -400,7 +400,7 @@ fn started_folder_runs_as_it_is() {
     let scenario = fs::read(runner.path("first.toml")).unwrap();
     runner.run(&["validate", "first.toml"]).expect(0);
     runner.run(&["exec", "first.toml"]).expect(0);
-    // A second `init` writes over nothing.
+    // A second `init` overwrites nothing.
     let _ = runner.run(&["init"]);
     assert_eq!(fs::read(runner.path("first.toml")).unwrap(), scenario);
     assert_told_truly(&runner);

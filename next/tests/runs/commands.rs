@@ -9,7 +9,7 @@ use crate::support::{
     runner::{Runner, tests},
 };
 
-/// A scenario with the provider `p`, the command guest, and a table of tests.
+/// Writes a scenario with the provider `p`, the command guest, and a table of tests.
 fn scenario(keys: &str, table: &str) -> Runner {
     let runner = Runner::new(&[]);
     runner.link(&command(), "command.wasm");

@@ -96,7 +96,7 @@ fn exit_codes_are_expected_and_judged_again() {
     runner.exec(&[]).expect(0);
     let passed = json!([{"name": "exit_code", "verdict": "pass", "actual": 1}]);
     assert_eq!(row()["checks"], passed);
-    // Nothing is called for that.
+    // No guest is called.
     scenario("exit_code = 2");
     runner.run(&["resume", "--from", "latest", "--accept-changes"]).expect(1);
     assert_eq!(row()["checks"][0]["message"], "expected exit code 2, got 1");

@@ -1,4 +1,4 @@
-//! Files that guests get and files that they leave.
+//! Files that guests receive, and files that they leave.
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -9,7 +9,7 @@ use crate::support::{
     runner::{Runner, tests},
 };
 
-/// The content of an artifact, which must be what its entry says.
+/// Returns an artifact's content. Fails unless it matches its entry.
 fn content(run: &Run, artifact: &Value) -> Vec<u8> {
     let digest = artifact["sha256"].as_str().unwrap();
     let content = run.bytes(&format!("artifacts/{}/{digest}", &digest[..2]));
@@ -51,7 +51,7 @@ fn artifacts_lie_under_their_digests() {
 
 #[test]
 fn a_large_output_comes_before_other_artifacts() {
-    // The output repeats what each append came to, and is too large for the row.
+    // The output repeats the result of each append, and is too large for the row.
     let runner =
         Runner::hostile(&tests("a | { do = \"flood-artifacts\", count = 20_000, bytes = 1 } |"));
     runner.exec(&[]).expect(0);

@@ -1,4 +1,4 @@
-//! What providers are granted, ask for and were denied, as users see it.
+//! Grants, requested grants and denials, as users see them.
 
 use serde_json::{Value, json};
 

@@ -60,7 +60,7 @@ fn every_combination_is_a_provider_with_its_own_values() {
     let config = |provider: &str| {
         let row = rows.iter().find(|row| row["provider"] == provider).unwrap();
         let config = &row["output"]["config"];
-        // As the guest was given it: a text.
+        // The guest received a text.
         config.as_str().map_or_else(|| config.clone(), |text| serde_json::from_str(text).unwrap())
     };
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Runs that nothing disturbs: what they record, and what is said of them.
+//! Undisturbed runs: their records and their output.
 
 mod attachments;
 mod basic;

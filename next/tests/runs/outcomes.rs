@@ -1,4 +1,4 @@
-//! What a trial comes to: every expectation, and every way in which a guest can end.
+//! Outcomes of trials: every expectation, and every way in which a guest can end.
 
 use std::fs;
 
@@ -129,7 +129,7 @@ fn floods_are_cut_without_failing() {
     let runner = Runner::hostile_with("limits = { stdio = \"1KiB\" }", &list);
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
-    // 1 MiB of log each and 2 KiB of a stream, with what JSON adds to them.
+    // At most 1 MiB of log each and 2 KiB of a stream, plus JSON's overhead.
     let logs = run.bytes("logs.jsonl").len();
     assert!((100_000..8 << 20).contains(&logs), "{logs} bytes of logs");
     assert!(run.bytes("index.jsonl").len() < 10_000);
@@ -285,7 +285,7 @@ fn own_verdicts_decide_the_outcome() {
     assert_eq!((&check["name"], &check["message"]), (&json!("style"), &json!("too long")));
 }
 
-/// The first check of a failed row that did not hold.
+/// Returns the first check of a failed row that did not hold.
 #[track_caller]
 fn failed_check(row: &Value) -> Value {
     assert_eq!(row["outcome"], "failed", "{row}");

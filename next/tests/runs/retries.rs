@@ -1,4 +1,4 @@
-//! How often a trial is attempted.
+//! Number of attempts of a trial.
 
 use serde_json::{Value, json};
 

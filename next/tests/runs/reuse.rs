@@ -11,7 +11,7 @@ use crate::support::{
     running::Running,
 };
 
-/// A scenario with the counter as its only provider.
+/// Writes a scenario with the counter as its only provider.
 fn counter(keys: &str, tests: &str) -> Runner {
     let runner = Runner::new(&["counter"]);
     runner.scenario(&format!("[providers.counter]\nplugin = \"counter.wasm\"\n{keys}\n{tests}"));
@@ -26,7 +26,7 @@ fn repeated(count: usize, input: &str) -> String {
     format!("[[tests]]\nid = \"a\"\nrepeat = {count}\ninput = {input}\n")
 }
 
-/// How many tests each instance has answered.
+/// Returns the number of tests that each instance has answered.
 fn instances(run: &Run) -> BTreeMap<String, u64> {
     let mut instances = BTreeMap::new();
     for row in run.rows() {
@@ -41,7 +41,7 @@ fn instances(run: &Run) -> BTreeMap<String, u64> {
     instances
 }
 
-/// What guests have said while they were torn down.
+/// Returns the log of guests during teardown.
 fn teardowns(run: &Run) -> Vec<String> {
     let log = run.text("runner.log");
     let lines = log.lines().filter_map(|line| {
@@ -51,7 +51,7 @@ fn teardowns(run: &Run) -> Vec<String> {
     lines.collect()
 }
 
-/// What was said in an attempt.
+/// Returns the log of an attempt.
 fn said(run: &Run, row: &Value) -> Value {
     let Some(at) = row["logs"]["at"].as_u64() else {
         return Value::Null;
@@ -119,7 +119,7 @@ fn after_anything_but_an_answer_the_next_test_has_a_fresh_instance() {
     runner.exec(&["-j", "1"]).expect(1);
     let run = runner.only_run();
     for (test, count) in [
-        // An error that the guest itself reports is an answer, and so is a reply that was not expected.
+        // An error that the guest itself reports is an answer, and so is a wrong reply.
         ("a1", 1),
         ("a3", 3),
         ("c1", 1),
@@ -132,7 +132,7 @@ fn after_anything_but_an_answer_the_next_test_has_a_fresh_instance() {
     ] {
         assert_eq!(run.row(test)["output"]["tests"], count, "{test}");
     }
-    // Only the last one came to its end.
+    // Only the last teardown finished.
     assert_eq!(teardowns(&run), ["teardown  after 1 tests"]);
 }
 
@@ -164,7 +164,7 @@ fn what_an_instance_has_written_counts_until_it_is_gone() {
     let runner = reusing("limits = { scratch = \"64KiB\" }", &repeated(5, "{ do = \"write\" }"));
     runner.exec(&["-j", "1"]).expect(1);
     let rows = runner.only_run().rows();
-    // Each test leaves a file of 16 KiB and a block for its name; nobody ever finds the disk full for good.
+    // Each test leaves a file of 16 KiB and a block for its name, so the fourth finds the disk full. A new instance follows.
     let tests: Vec<_> = rows.iter().map(|row| row["output"]["tests"].as_u64()).collect();
     assert_eq!(tests, [Some(1), Some(2), Some(3), None, Some(1)]);
     let message = rows[3]["error"]["message"].as_str().unwrap();
@@ -203,7 +203,7 @@ fn a_stop_ends_idle_instances_and_running_ones_alike() {
     let (ran, took) = running.end_by(Signal::INT);
     ran.expect(130);
     assert!(took < Duration::from_secs(5), "{took:?}");
-    // Without grace nothing is torn down.
+    // Without grace there is no teardown.
     assert_eq!(teardowns(&runner.only_run()), [""; 0]);
 }
 
@@ -232,7 +232,7 @@ fn a_signal_ends_a_teardown_that_hangs() {
     let mut running = runner.start(&["-j", "1"]);
     running.wait_for_rows(1);
     let (ran, took) = running.end_by(Signal::TERM);
-    // All was done before the signal came, which is too late to change that.
+    // All trials had ended before the signal, which comes too late to change the result.
     ran.expect(0);
     assert!(took < Duration::from_secs(4), "{took:?}");
 }

@@ -1,4 +1,4 @@
-//! Which trials a run has: lists, templates, globs, tags and repeats.
+//! Selection of trials: lists, templates, globs, tags and repeats.
 
 use crate::support::{
     runner::Runner,
@@ -40,7 +40,7 @@ fn listed() -> Runner {
     runner
 }
 
-/// The trials that a selection leaves.
+/// Returns the trials that a selection keeps.
 fn selected(args: &[&str]) -> Vec<String> {
     let runner = listed();
     runner.exec(args).expect(0);

@@ -1,4 +1,4 @@
-//! Native code in a worker, which is what a guest that got out of its sandbox is. Release builds have no such worker.
+//! Native code in a worker: the position of a guest that has escaped its sandbox. Release builds have no such worker.
 
 use std::{
     collections::BTreeMap,
@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 
 use crate::support::{runner::Runner, running::Running};
 
-/// What came of each attack: null if it was done, else the number of the error.
+/// Result of each attack: null if it succeeded, else the error number.
 type Came = BTreeMap<String, Value>;
 
-/// Has a worker attack what lies around it, before its wall stands and behind it.
+/// Lets a worker attack its surroundings, before and after it closes the second wall.
 fn attacked() -> [Came; 2] {
     let runner = Runner::new(&[]);
     for (folder, file) in [("home", "secret"), ("victim", "rows"), ("closed", "entry")] {
@@ -82,7 +82,7 @@ fn done(came: &Came) -> Vec<&str> {
 #[test]
 fn escaped_guests_find_nothing_open() {
     let [before, behind] = attacked();
-    // Whoever has no wall may do all of it; not every kernel has MPTCP.
+    // Without a wall all attacks succeed. Not every kernel has MPTCP.
     assert!(done(&before).len() >= before.len() - 1, "{before:?}");
     assert_eq!(before.len(), behind.len());
     assert_eq!(done(&behind), ["see how large a file of the home is"]);

@@ -1,5 +1,4 @@
-//! Plugins that harm whoever compiles them.
-//! The coordinator goes on, and says what became of the child.
+//! Plugins that attack the compiler. The coordinator survives, and reports how the child ended.
 
 use std::fs;
 
@@ -13,7 +12,7 @@ use crate::support::{
     wait::{wait_for, wait_until},
 };
 
-/// A scenario with one provider and one test.
+/// Writes a scenario with one provider and one test.
 const ONE: &str = "[providers.p]\nplugin = \"p.wasm\"\n[[tests]]\nid = \"a\"\n";
 
 #[test]
@@ -22,11 +21,11 @@ fn signals_end_compiling_at_once() {
     runner.write("p.wasm", long_to_compile());
     runner.scenario(ONE);
     let mut command = runner.command(&["exec", "scenario.toml"]);
-    // What it compiles is not for other tests.
+    // Other tests must not find these plugins compiled.
     command.env("RUNNER_CACHE", runner.path("cache"));
     let running = Running::start(&mut command);
     let coordinator = running.process().0;
-    // It sets its limits before it reads anything.
+    // The child sets its limits before it reads anything.
     let (compiler, limits) = wait_for("a compiler has set its limits", || {
         children(coordinator, "__compile").into_iter().find_map(|compiler| {
             let line = fs::read(format!("/proc/{}/cmdline", compiler.0)).ok()?;
@@ -54,7 +53,7 @@ fn signals_end_compiling_at_once() {
 
 #[test]
 fn types_nested_too_deeply_are_refused() {
-    // Each level is the type of an instance in which a type is declared.
+    // Each level is the type of an instance that declares a type.
     let mut types = b"\x42\x01\x01".repeat(200_000);
     types.extend(b"\x42\x00");
     let command = r#"(component
@@ -89,7 +88,7 @@ fn large_plugins_are_not_held_in_memory() {
         let module = r#"(module (memory 1) (func (export "_start") (loop br 0)))"#;
         let mut scenario = "[[tests]]\nid = \"a\"\nproviders = [\"p0\"]\n".to_owned();
         for number in 0..count {
-            // A custom section that fills most of the file; its size is a number of five parts.
+            // A custom section that fills most of the file. Its size is a LEB128 number of five bytes.
             let part = |shift: u32| (PADDING >> shift & 0x7f) as u8 | 0x80;
             let size = [part(0), part(7), part(14), part(21), 0];
             let mut plugin = [&wat::parse_str(module).unwrap()[..], &[0], &size].concat();

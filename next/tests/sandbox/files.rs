@@ -1,4 +1,4 @@
-//! Folders that are granted, what guests write there, and folders that are not granted.
+//! Granted folders, files that guests write there, and folders that are not granted.
 
 use std::{fs, os::unix::fs::symlink};
 
@@ -9,7 +9,7 @@ use crate::support::{
     runner::{Runner, tests},
 };
 
-/// A scenario with providers, each with its grants, and one test that does `acts` to files.
+/// Writes a scenario with providers, each with its grants, and one test that does `acts` to files.
 fn files(providers: &[&str], acts: &Value) -> Runner {
     let runner = Runner::new(&["files"]);
     for folder in ["open", "shared"] {
@@ -57,7 +57,7 @@ fn granted_folders_are_there_in_every_session() {
     let open = fs::canonicalize(runner.path("open")).unwrap();
     assert_eq!(*hosts[0], json!(open), "{mounts}");
 
-    // Later sessions find them where they were.
+    // Later sessions resolve the folders as the first one did.
     let again = ["resume", run.id(), "--rerun", "all"];
     runner.run(&again).expect(0);
     assert_eq!(fs::read(runner.path("shared/log")).unwrap(), b"xx");
@@ -168,7 +168,7 @@ fn folders_that_let_guests_out_are_refused() {
         scenario(&runner, &providers, &json!([]));
         runner.refused(&[], &says);
         runner.refused(&["--dry-run"], &says);
-        // It knows of no results.
+        // `plugin run` knows no results root.
         if !says[0].contains("results") {
             runner.run(&["validate", "scenario.toml"]).expect(2).says(&says);
         }

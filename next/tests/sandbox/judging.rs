@@ -1,13 +1,13 @@
-//! What guests can make a worker hold and do after they have ended: outputs that are judged, schemas that explode.
+//! Load that guests cause after they have ended: outputs to judge, schemas that explode.
 
 use serde_json::{Map, Value, json};
 
 use crate::support::{guests::printing, processes::Process, runner::Runner};
 
-/// What a worker may take beside the guest's memory.
+/// Memory that a worker may use in addition to the guest's.
 const BOUND: u64 = 80_000_000;
 
-/// A command that writes `[`, then `part` so often, and `]` in the place of the last byte.
+/// A command that writes `[`, `part` `count` times, and `]` in place of the last byte.
 fn writing(part: &str, count: usize) -> String {
     let bytes: String = part.bytes().map(|byte| format!("\\{byte:02x}")).collect();
     let length = part.len();
@@ -32,7 +32,7 @@ fn writing(part: &str, count: usize) -> String {
     )
 }
 
-/// Runs a command, and gives its row and the most that its worker has taken until another guest waits in there.
+/// Runs a command. Returns its row and the worker's peak memory before another guest runs there.
 fn judged(module: &str, provider: &str, expect: &str) -> (Value, u64) {
     let runner = Runner::new(&["hostile"]);
     runner.wat("bomb.wasm", module);

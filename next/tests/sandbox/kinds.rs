@@ -1,8 +1,8 @@
-//! Kinds of plugins, and where their sandboxes come from.
+//! Kinds of plugins, and how their sandboxes are created.
 
 use crate::support::runner::{Runner, tests};
 
-/// A command that is a component with a task of its own, as languages make it that wait by themselves.
+/// A command as a component that runs a task of its own, as languages with an async runtime emit it.
 const TASKS: &str = r#"(component
   (core module $module
     (import "host" "return" (func $return (param i32)))
@@ -42,7 +42,7 @@ fn plugins_run_wherever_they_fit() {
          timeout = \"200ms\"
          expect = {{ error = \"timeout\" }}"
     ));
-    // The second run finds all of them compiled.
+    // In the second run, all are in the cache.
     for run in 0..2 {
         runner.exec(&["-j", "2"]).expect(0);
         assert_eq!(runner.runs()[run].count("passed"), 10);

@@ -1,4 +1,4 @@
-//! What stands around guests: what they are granted, and what code that got out of its sandbox finds closed.
+//! The sandbox from outside: grants, and the second wall against code that has escaped.
 
 #[cfg(debug_assertions)]
 mod attacks;

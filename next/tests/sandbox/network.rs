@@ -1,4 +1,4 @@
-//! Requests of guests, by both interfaces: what is granted and what is not, what is sent and what comes back.
+//! Requests of guests by both interfaces: grants, requests on the wire, and responses.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ use crate::support::{
     },
 };
 
-/// How soon a run must be gone whose guests wait for a server.
+/// Bound of a stop while guests wait for a server.
 const SOON: Duration = Duration::from_secs(5);
 
 #[test]
@@ -98,7 +98,7 @@ fn a_host_is_the_same_however_it_is_written() {
     for (attempt, request) in requests.iter().enumerate() {
         assert_eq!(sent.answer(attempt)["status"], 200, "{request:?}");
     }
-    // All of them named one server, by one name.
+    // All requests named the same server in the same way.
     let host = format!("127.0.0.1:{port}");
     let asked = server.requests();
     assert_eq!(asked.len(), requests.len());
@@ -109,7 +109,7 @@ fn a_host_is_the_same_however_it_is_written() {
     let grant = format!("net = [\"{}\"]", server.origin());
     assert!(refused.rows.iter().all(|row| row["denied"][0]["grant"] == grant));
 
-    // `localhost` stands for the loopback addresses, and no other name does.
+    // `localhost` means the loopback addresses. No other name does.
     let origin = format!("http://localhost:{port}");
     let local = send("", &net(&[&origin]), &both(&get(&origin)));
     assert_eq!(local.answer(0)["status"], 200);
@@ -148,7 +148,7 @@ fn a_granted_request_is_sent_and_its_response_comes_back() {
         let host = server.origin().replace("http://", "");
         assert_eq!(request.header("host"), Some(&*host));
     }
-    // A method with a body by its meaning names its length.
+    // A method that usually has a body sends `content-length` even if it has none.
     for request in empty {
         let length = (request.method != "GET").then_some("0");
         assert_eq!(request.header("content-length"), length, "{request:?}");
@@ -164,7 +164,7 @@ fn redirects_are_returned_and_not_followed() {
     let target = location.clone();
     let server = Server::start(move |_| Response::new(302).header("location", &target));
     let mut requests = both(&get(server.url("/"))).to_vec();
-    // A guest that follows it by itself asks again.
+    // A guest that follows a redirect sends a request of its own, which needs its own grant.
     requests.push(vec![get(&location)]);
     let sent = send("", &net(&[&server.origin()]), &requests);
     for attempt in 0..2 {
@@ -193,7 +193,7 @@ fn a_request_that_makes_no_sense_is_not_sent() {
         (get(long), "more than 253 characters"),
         (get("https://*.evil.test/"), "no name in DNS has"),
         (method("CONNECT"), "not a method that can be sent"),
-        // They send back what the host has put into a request.
+        // These responses repeat what the host has put into a request.
         (method("TRACE"), "not a method that can be sent"),
         (method("trace"), "not a method that can be sent"),
         (method("TRACK"), "not a method that can be sent"),
@@ -355,7 +355,7 @@ fn a_request_waits_no_longer_than_it_says() {
     assert!(sent.answer(2)["error"].is_string(), "{}", sent.answer(2));
     assert!(sent.answer(3)["error"].is_string(), "{}", sent.answer(3));
 
-    // Longer than the attempt has.
+    // Longer than the attempt's timeout.
     let server = Server::raw(|_, wire| {
         wire.send("HTTP/1.1 200 OK\r\n\r\nx");
         wire.wait_for_close();
@@ -371,7 +371,7 @@ fn a_request_waits_no_longer_than_it_says() {
 #[test]
 fn connections_are_kept_and_replaced_where_they_were_closed() {
     let server = hello();
-    // Closes a connection under the next request.
+    // The server closes a connection just as the next request is sent.
     let closing = Server::raw(|_, wire| {
         wire.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi");
         wire.wait_for_more();
@@ -394,7 +394,7 @@ fn connections_are_kept_and_replaced_where_they_were_closed() {
     }
     assert_eq!(server.requests().len(), 40);
     assert!(server.connections() < 20, "{} connections", server.connections());
-    // Nobody knows whether a server has done what a POST says.
+    // A POST may have taken effect, so it is not repeated.
     let mut posts = sent.answers(2).iter();
     assert!(posts.any(|answer| answer["error"].is_string()));
 }
@@ -424,7 +424,7 @@ fn servers_that_break_off_or_talk_nonsense_are_named() {
         assert_error(sent.answer(2 * number), kind, &origins[number]);
         let wasi = sent.answer(2 * number + 1);
         assert!(wasi["error"].is_string(), "{wasi}");
-        // An error tells a guest nothing of the host.
+        // Errors reveal nothing about the host to a guest.
         for of_the_host in ["backtrace", "wasmtime", ".rs"] {
             assert!(!wasi.to_string().contains(of_the_host), "{wasi}");
         }
@@ -462,7 +462,7 @@ fn the_host_puts_granted_secrets_into_headers() {
     for request in server.requests() {
         assert_eq!(request.header("authorization"), Some("Bearer s3cret"));
         assert_eq!(request.header("x"), Some("s3cret, {{input.a}}"));
-        // In no other place than headers.
+        // Secrets are bound only to headers.
         assert!(!request.path.contains("s3cret"), "{request:?}");
         assert_eq!(request.body, b"{{secret.KEY}}");
     }
@@ -473,7 +473,7 @@ fn the_host_puts_granted_secrets_into_headers() {
         "the secret `OTHER` is not granted; add \"OTHER\" to `secrets` of the provider's `grants`";
     assert_error(sent.answer(2), "denied", text);
     assert_code(sent.answer(3), "HttpRequestDenied");
-    // No grant could name this one, so none is suggested.
+    // No grant can name this host, so the message suggests none.
     assert_eq!(sent.rows[4]["denied"], json!([{ "what": "the secret `A-B`" }]));
     assert_error(sent.answer(5), "denied", &thief.origin());
     assert_eq!(thief.connections(), 0);
@@ -506,7 +506,7 @@ fn a_bound_secret_is_for_its_host_and_header_alone() {
     for attempt in 0..2 {
         let answer = sent.answer(attempt);
         assert_eq!(answer["body"], "told [secret KEY]");
-        // It was taken out before the guest could count it.
+        // The secret was redacted before the guest could count its bytes.
         assert_eq!(answer["size"], "told [secret KEY]".len());
         let headers = answer["headers"].as_array().unwrap();
         assert!(headers.contains(&json!(["x-told", "[secret KEY]"])), "{answer}");
@@ -529,14 +529,14 @@ fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
     let good = secure(&known, "127.0.0.1");
     let other_name = secure(&known, "example.com");
     let untrusted = secure(&stranger, "127.0.0.1");
-    // It answers before it has understood anything.
+    // This server answers before it has read the whole request.
     let no_tls = TcpListener::bind("127.0.0.1:0").unwrap();
     let no_tls_origin = format!("https://{}", no_tls.local_addr().unwrap());
     thread::spawn(move || {
         for stream in no_tls.incoming().take(2) {
             let mut stream = stream.unwrap();
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
-            // Closing with unread bytes would take the answer back.
+            // Closing a socket with unread bytes sends RST, which discards the answer.
             let _ = stream.read_to_end(&mut Vec::new());
         }
     });
@@ -549,7 +549,7 @@ fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
     runner.write("roots.pem", known.pem());
     let mut command = runner.command(&["exec", "scenario.toml"]);
     command.env("SSL_CERT_FILE", runner.path("roots.pem"));
-    // Nobody is there; requests do not ask it.
+    // No proxy runs there: requests must not use it.
     for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "https_proxy"] {
         command.env(proxy, "http://127.0.0.1:1");
     }
@@ -570,8 +570,8 @@ fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
     assert_error(sent.answer(8), "denied", "is not granted");
 }
 
-/// A listener with room for many connections that nobody has accepted yet. The standard library's has room for 128, and a
-/// connection that finds none comes seconds later, or not at all.
+/// Opens a listener with a long queue of connections. The standard library's holds 128; a connection beyond that
+/// arrives seconds later or not at all.
 fn roomy_listener() -> TcpListener {
     let runtime = runtime::Builder::new_current_thread().enable_io().build();
     let runtime = runtime.unwrap();
@@ -585,7 +585,7 @@ fn roomy_listener() -> TcpListener {
 
 #[test]
 fn requests_that_wait_need_little_and_end_with_their_run() {
-    // A quarter of what is promised, for the files that a process may open.
+    // A quarter of the promised number, because of this process's limit of open files.
     const ATTEMPTS: usize = 250;
     let server = roomy_listener();
     let origin = format!("http://{}", server.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! Secrets that a guest has are in no file and on no screen.
+//! A guest's secrets are in no file and on no screen.
 
 use std::{fs, path::Path};
 
@@ -9,9 +9,10 @@ use crate::support::{
     running::{Ran, Running},
 };
 
-/// Has something for every encoding to change.
+/// Contains characters that every encoding changes.
 const SECRET: &str = "hunter2/with+signs&\"quotes\" and blanks";
-/// What must not be anywhere: the secret as it is, percent-encoded, as hex, and the core of it in base64 wherever it begins.
+/// Forms that must not appear anywhere: the secret itself, percent-encoded, as hex, and the core of its base64 at each
+/// offset.
 const TRACES: [&str; 7] = [
     "hunter2",
     "with+signs",
@@ -21,7 +22,7 @@ const TRACES: [&str; 7] = [
     "bnRlcjIvd2l0aCtzaWdu",
     "dW50ZXIyL3dpdGgrc2ln",
 ];
-/// Ways of the guest `leaky` to tell its secret.
+/// Ways in which the guest `leaky` can leak its secret.
 const WAYS: [&str; 30] = [
     "output",
     "output-key",
@@ -55,7 +56,7 @@ const WAYS: [&str; 30] = [
     "bad-json",
 ];
 
-/// A folder with the guest `leaky` and a scenario that tells it in which ways to leak.
+/// Creates a folder with the guest `leaky` and a scenario that leaks in these ways.
 fn leaky(grants: &str, ways: &[&str]) -> Runner {
     let runner = Runner::new(&["leaky"]);
     let ways = ways.iter().map(|way| format!("{way} | \"{way}\" |\n"));
@@ -83,7 +84,7 @@ fn assert_clean(what: &str, bytes: &[u8]) {
     }
 }
 
-/// Looks at all files below a folder, and gives their texts.
+/// Returns the texts of all files below a folder.
 #[track_caller]
 fn assert_no_file_has_it(folder: &Path) -> String {
     let mut all = String::new();
@@ -122,14 +123,14 @@ fn a_planted_secret_is_in_no_file_and_on_no_screen() {
     }
     let texts = assert_no_file_has_it(&runner.path("results"));
 
-    // It was told, every time.
+    // Each leak was attempted and redacted.
     assert!(texts.matches("[secret API_KEY]").count() > 2 * WAYS.len());
     let run = runner.runs().remove(0);
     assert_eq!(run.row("output")["output"], json!({"deep": ["the secret is [secret API_KEY]!"]}));
     assert_eq!(run.row("artifact-in-two")["artifacts"][0]["bytes"], 31);
     let named = &run.row("artifact-name")["artifacts"][0]["name"];
     assert_eq!(named, "_secret_API_KEY_.txt");
-    // More than is looked at at once, or kept in memory.
+    // Larger than the redactor's buffer and than what stays in memory.
     let large = run.row("artifact-large");
     let digest = large["artifacts"][0]["sha256"].as_str().unwrap();
     let large = run.text(&format!("artifacts/{}/{digest}", &digest[..2]));
@@ -156,7 +157,7 @@ fn a_command_has_a_secret_in_its_environment_and_tells_nobody() {
     let run = runner.only_run();
     assert_eq!(run.row("env")["outcome"], "passed", "{}", run.row("env"));
     assert_eq!(run.row("fail")["outcome"], "failed");
-    // Names are stored, and values are not.
+    // Names are stored, values are not.
     assert_eq!(
         run.manifest()["providers"][0]["grants"]["env"],
         json!([["TEST", "{{input.do}}"], ["TOKEN", "Bearer {{secret.API_KEY}}"]])

@@ -1,4 +1,4 @@
-//! The second wall around real workers and compilers: that it stands, and that nothing is missing behind it.
+//! The second wall around real workers and compilers: it is closed, and everything works inside it.
 
 use std::{fs, io, path::PathBuf};
 
@@ -11,7 +11,7 @@ use crate::support::{
     wait::{wait_for, wait_until},
 };
 
-/// A line of what the kernel says of a process.
+/// Returns a field of `/proc/PID/status`.
 fn status(pid: u32, key: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;
@@ -58,7 +58,7 @@ fn workers_inherit_nothing() {
     for worker in running.workers() {
         match has(worker) {
             Ok(has) => assert_eq!(has, (0, Vec::new())),
-            // A worker is closed to its own user, too.
+            // A worker is closed to processes of its own user, too.
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
         }
         let limits = fs::read_to_string(folder(worker).join("limits")).unwrap();
@@ -75,7 +75,7 @@ fn compilers_stand_behind_the_wall() {
     let mut command = runner.command(&["exec", "scenario.toml"]);
     command.env("RUNNER_CACHE", runner.path("cache"));
     let running = Running::start(&mut command);
-    // It reads and compiles behind the wall, which takes it some hundred milliseconds.
+    // The compiler works inside the wall, for some hundred milliseconds.
     wait_for("a compiler is behind the wall", || {
         let compilers = children(running.process().0, "__compile");
         compilers.into_iter().find(|compiler| status(compiler.0, "Seccomp").as_deref() == Some("2"))

@@ -1,4 +1,4 @@
-//! Every call of WASI, made behind the second wall: what is missing in its list of system calls fails here.
+//! Every WASI call inside the second wall. A system call that its list lacks fails here.
 
 use std::{fmt::Write as _, fs};
 
@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::runner::Runner;
 
-/// Where the module has its texts, and what calls write. Only the fresh file's descriptor at 512 and the second one's at 540
-/// are read again.
+/// Addresses of the module's texts and of the memory that calls write. Only the descriptors at 512 (fresh file) and 540
+/// (second file) are read back.
 const DATA: &str = r#"
     (data (i32.const 0) "\40\01\00\00\04\00\00\00")
     (data (i32.const 16) "\00\08\00\00")
@@ -18,7 +18,7 @@ const DATA: &str = r#"
 const FILE: &str = "(i32.load (i32.const 512))";
 const SECOND: &str = "(i32.load (i32.const 540))";
 
-/// The calls of preview 1 with what they answer: arguments are numbers, those with an `L` of 64 bits; `F` is the file, `S` the
+/// The calls of preview 1 with their results. Arguments are numbers, with `L` 64-bit ones; `F` is the file, `S` the
 /// second one. Descriptor 3 is `/scratch`.
 const CALLS: &[(&str, &str, u32)] = &[
     ("args_sizes_get", "520 524", 0),
@@ -47,7 +47,7 @@ const CALLS: &[(&str, &str, u32)] = &[
     ("fd_sync", "F", 0),
     ("fd_fdstat_get", "F 8192", 0),
     ("fd_fdstat_set_flags", "F 1", 0),
-    // Behind the end.
+    // Beyond the end.
     ("fd_write", "F 0 1 520", 0),
     ("fd_filestat_get", "F 8192", 0),
     ("fd_filestat_set_size", "F 2L", 0),
@@ -77,7 +77,7 @@ const BADF: u32 = 8;
 const NOTSOCK: u32 = 57;
 const NOTSUP: u32 = 58;
 
-/// A program that makes the calls, and prints a letter for each answer.
+/// A program that makes the calls and prints a letter for each result.
 fn program() -> String {
     let (mut imports, mut body) = (String::new(), String::new());
     let mut imported = Vec::new();

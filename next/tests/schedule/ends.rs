@@ -1,4 +1,4 @@
-//! What ends a session before its end: bad trials and budgets.
+//! Early ends of a session: bad trials and budgets.
 
 use super::two_providers;
 use crate::support::{run::Run, runner::Runner, truth::assert_told_truly};
@@ -33,7 +33,7 @@ fn fail_fast_ends_session_and_resume_continues() {
     assert_eq!(run.ending(), ["incomplete", "fail-fast", "", "failed"]);
     assert_eq!((run.count("passed"), bad(&run)), (5, 2));
     assert_told_truly(&runner);
-    // What is not given stays as it was, and each session counts its own.
+    // A flag that is not given keeps its value. Each session counts for itself.
     runner.run(&["resume"]).expect(4);
     assert_eq!(bad(&run), 4);
     runner.run(&["resume", "--fail-fast=3"]).expect(1);
@@ -47,7 +47,7 @@ fn fail_fast_of_command_line_counts() {
     for (flag, code, failed) in [
         ("--fail-fast", 4, 1),
         ("--fail-fast=4", 4, 4),
-        // More than a fifth of 15.
+        // The first count above a fifth of 15.
         ("--fail-fast=0.2", 4, 4),
         ("--fail-fast=off", 1, 5),
         ("--fail-fast=0", 1, 5),
@@ -92,7 +92,7 @@ fn resume_needs_larger_budget() {
     assert_eq!(run.manifest(), before);
     runner.run(&["resume", "-j", "1", "--budget", "tokens=160"]).expect(4);
     assert_eq!(run.rows().len(), 6);
-    // What was given holds for later sessions, too.
+    // A flag that was given also holds for later sessions.
     let refused = runner.run(&["resume"]).expect(2);
     refused.says(&["180 of 160"]);
     runner.run(&["resume", "--budget", "tokens=off"]).expect(0);

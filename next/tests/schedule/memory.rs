@@ -1,4 +1,4 @@
-//! What attempts hold of memory together.
+//! Memory of all running attempts together.
 
 use super::{began, ended, in_order};
 use crate::support::{runner::Runner, truth::assert_told_truly};
@@ -67,7 +67,7 @@ fn full_share_makes_attempt_again() {
     );
     runner.exec(&["-j", "2"]).expect(0);
     let run = runner.only_run();
-    // Twice of what small ones hold is reserved, and two large ones do not fit together.
+    // Twice the peak of the small attempts is reserved, and two large ones do not fit together.
     let rows = in_order(run.rows_of("large"));
     let told: Vec<_> =
         rows.iter().map(|row| (row["outcome"].as_str().unwrap(), row["final"] == true)).collect();

@@ -1,4 +1,4 @@
-//! When attempts are made: rates, retries, what ends a session before its end, and memory.
+//! When attempts start: rates, retries, early ends and memory.
 
 mod ends;
 mod memory;
@@ -14,7 +14,7 @@ fn two_providers(keys: &str, tests: &str) -> Runner {
     Runner::hostile_with(keys, &format!("{other}{tests}"))
 }
 
-/// When an attempt began, in milliseconds of its day.
+/// Returns the start of an attempt in milliseconds of its day.
 fn began(row: &Value) -> f64 {
     let text = row["started_at"].as_str().unwrap();
     let time = text[11..].strip_suffix('Z').unwrap();
@@ -22,12 +22,12 @@ fn began(row: &Value) -> f64 {
     parts.fold(0.0, |sum, part| sum * 60.0 + part) * 1e3
 }
 
-/// When it ended.
+/// Returns the end of an attempt in milliseconds of its day.
 fn ended(row: &Value) -> f64 {
     began(row) + row["duration_ms"].as_f64().unwrap()
 }
 
-/// The rows by when they began.
+/// Sorts rows by the start of their attempts.
 fn in_order(mut rows: Vec<Value>) -> Vec<Value> {
     rows.sort_by(|one, other| began(one).total_cmp(&began(other)));
     rows

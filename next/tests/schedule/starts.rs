@@ -29,7 +29,7 @@ fn rate_spaces_starts_of_provider() {
         rows.map(began).collect::<Vec<_>>()
     };
     let (paced, free) = (starts("hostile"), starts("other"));
-    // Ten trials, one of them in two attempts more: eleven gaps of 50 ms.
+    // Ten trials, and a late one with two attempts: eleven gaps of 50 ms.
     assert_eq!((paced.len(), free.len()), (12, 10));
     let took = paced[11] - paced[0];
     assert!((520.0..10_000.0).contains(&took), "{paced:?}");

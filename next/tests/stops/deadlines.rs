@@ -96,7 +96,7 @@ fn timeout_ends_a_retried_trial() {
     );
     runner.exec(&[]).expect(1);
     let rows = runner.only_run().rows();
-    // What is retried unless a scenario says otherwise is what may be better the next time.
+    // By default only errors that may go away are retried.
     assert_eq!(rows.len(), 1);
     assert_eq!((&rows[0]["outcome"], &rows[0]["final"]), (&json!("timeout"), &json!(true)));
 }

@@ -1,4 +1,4 @@
-//! Runs that are stopped: by signals, by deadlines, and while guests do what they can against it.
+//! Stopped runs: by signals, by deadlines, and against the resistance of guests.
 
 mod deadlines;
 mod signals;

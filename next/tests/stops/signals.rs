@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and SIGHUP: the run is stopped in order, soon, and can be resumed.
+//! Ctrl-C, SIGTERM and SIGHUP: the run stops in order and soon, and can be resumed.
 
 use std::{
     collections::BTreeSet,
@@ -16,20 +16,10 @@ use crate::support::{
     runner::Runner,
     running::Running,
     truth::{assert_kept, assert_told_truly, assert_whole},
-    wait::wait_until,
+    wait::{SOON, wait_until},
 };
 
-/// A stop takes some 0.1 s; a debug build beside other tests on two cores gets more.
-const SOON: Duration = Duration::from_secs(5);
-
-/// Trials of the hostile guest, of which none ends before it is stopped.
-fn endless(count: usize, what: &str, run: &str) -> Runner {
-    Runner::hostile(&format!(
-        "[run]\n{run}\n[[tests]]\nid = \"guest\"\nrepeat = {count}\ntimeout = \"10m\"\ninput = {{ do = \"{what}\" }}\n"
-    ))
-}
-
-/// Fails unless the run was interrupted by this signal with so many attempts, each recorded as stopped.
+/// Fails unless the signal interrupted the run and each of `attempts` is recorded as stopped.
 #[track_caller]
 fn assert_interrupted(run: &Run, signal: &str, attempts: usize) {
     assert_eq!(run.ending(), ["incomplete", "interrupted", signal, "none"]);
@@ -50,7 +40,7 @@ fn assert_interrupted(run: &Run, signal: &str, attempts: usize) {
 
 #[test]
 fn each_signal_has_its_code() {
-    let runner = endless(3, "loop", "");
+    let runner = Runner::endless(3, "loop", "");
     for (signal, name, code) in
         [(Signal::INT, "SIGINT", 130), (Signal::TERM, "SIGTERM", 143), (Signal::HUP, "SIGHUP", 129)]
     {
@@ -81,7 +71,7 @@ fn each_signal_has_its_code() {
 #[test]
 fn many_guests_stop_soon_together() {
     for (what, count) in [("loop", 16_usize), ("sleep", 16), ("fill-memory", 2)] {
-        let runner = endless(40, what, "");
+        let runner = Runner::endless(40, what, "");
         let mut running = runner.start(&["-j", &count.to_string()]);
         running.wait_until_running(&runner, count);
         let (ran, took) = running.end_by(Signal::INT);
@@ -89,7 +79,7 @@ fn many_guests_stop_soon_together() {
         ran.expect(130);
         let run = runner.only_run();
         let attempts = run.rows().len();
-        // A guest that waits for a processor may not have begun.
+        // A guest that waits for a processor may not have started.
         assert!((1..=count).contains(&attempts), "{what}: {attempts}");
         if what == "sleep" {
             assert_eq!(attempts, 16);
@@ -144,7 +134,7 @@ fn stored_scenario_is_what_resumes() {
 
 #[test]
 fn guest_that_heeds_stop_ends_itself() {
-    let runner = endless(2, "wait-for-stop", "grace = \"60s\"");
+    let runner = Runner::endless(2, "wait-for-stop", "grace = \"60s\"");
     let mut running = runner.start(&["-j", "2"]);
     running.wait_until_running(&runner, 2);
     let (ran, took) = running.end_by(Signal::INT);
@@ -155,7 +145,7 @@ fn guest_that_heeds_stop_ends_itself() {
 
 #[test]
 fn second_signal_ends_the_grace() {
-    let runner = endless(2, "loop", "grace = \"10m\"");
+    let runner = Runner::endless(2, "loop", "grace = \"10m\"");
     let mut running = runner.start(&["-j", "2"]);
     running.wait_until_running(&runner, 2);
     running.process().signal(Signal::INT);
@@ -168,7 +158,7 @@ fn second_signal_ends_the_grace() {
 
 #[test]
 fn third_signal_exits_at_once() {
-    let runner = endless(4, "loop", "grace = \"10m\"");
+    let runner = Runner::endless(4, "loop", "grace = \"10m\"");
     let mut running = runner.start(&["-j", "2"]);
     running.wait_until_running(&runner, 2);
     let workers = running.workers();
@@ -210,7 +200,7 @@ fn unread_output_delays_no_stop() {
     let mut command = runner.command(&["exec", "scenario.toml", "--json", "-j", "2"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.process_group(0).spawn().unwrap();
-    // Nobody reads the pipe, which holds 64 KiB; after a while nothing more comes.
+    // No process reads the pipe, which holds 64 KiB. After that no more output arrives.
     let process = Process(child.id());
     let size = || runner.runs().first().map_or(0, |run| run.bytes("index.jsonl").len());
     let mut before = (0, Instant::now());
@@ -239,7 +229,7 @@ fn unread_output_delays_no_stop() {
 
 #[test]
 fn signal_before_the_first_trial() {
-    // The guest never says what it is, so the run is still being planned.
+    // The guest never answers `describe`, so the run is still being planned.
     let runner = Runner::new(&["stuck"]);
     runner.scenario("[providers.p]\nplugin = \"stuck.wasm\"\n[[tests]]\nid = \"a\"\n");
     let running = Running::start(&mut runner.command(&["exec", "scenario.toml"]));
@@ -254,8 +244,8 @@ fn signal_before_the_first_trial() {
 
 #[test]
 fn signals_in_one_moment_both_count() {
-    // The second one ends the grace.
-    let runner = endless(2, "loop", "grace = \"10m\"");
+    // The second signal ends the grace.
+    let runner = Runner::endless(2, "loop", "grace = \"10m\"");
     for _ in 0..5 {
         let mut running = runner.start(&["-j", "2"]);
         running.wait_until_running(&runner, 2);

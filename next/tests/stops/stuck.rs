@@ -15,7 +15,7 @@ use crate::support::{
     wait::{wait_for, wait_until},
 };
 
-/// Lets processors compute until it is dropped, so that a thread of low priority gets next to nothing of them.
+/// Keeps processors busy until it is dropped, so that a thread of low priority hardly runs.
 struct Busy<'a>(&'a AtomicBool);
 
 impl Drop for Busy<'_> {
@@ -27,7 +27,7 @@ impl Drop for Busy<'_> {
 #[test]
 fn stuck_guest_is_killed_after_deadline() {
     let runner = Runner::new(&["hostile"]);
-    // One instruction that writes 3 GiB: it is never interrupted, and takes as long as the processor makes it take.
+    // One instruction that writes 3 GiB. It cannot be interrupted.
     runner.wat(
         "fill.wasm",
         r#"(module (memory (export "memory") 49152)

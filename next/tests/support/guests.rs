@@ -1,4 +1,4 @@
-//! Guests that only tests need, built at most once a process.
+//! Guests for tests, built at most once per process.
 
 use std::{
     path::{Path, PathBuf},
@@ -6,7 +6,7 @@ use std::{
     sync::OnceLock,
 };
 
-/// The components of the contract that tests use, from `tests/guests`.
+/// Components, from `tests/guests`.
 const COMPONENTS: [&str; 9] = [
     "hostile",
     "stuck",
@@ -14,47 +14,47 @@ const COMPONENTS: [&str; 9] = [
     "files",
     "web",
     "leaky",
-    // Written for published contracts.
+    // For published contracts.
     "contract-0-1-0-pure",
     "contract-0-1-0-plugin",
     "contract-0-1-0-lifecycle",
 ];
-/// The programs that tests use, from there as well.
+/// Programs, from the same folder.
 const PROGRAMS: [&str; 2] = ["command", "files-command"];
 
-/// The root of the repository.
+/// Returns the root of the repository.
 pub(crate) fn root() -> &'static Path {
     let mut parents = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     parents.nth(2).expect("`next/cli` is two levels below the root")
 }
 
-/// The component of the guest with this name.
+/// Returns the guest with this name as a component.
 pub(crate) fn component(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| build("wasm32-wasip2", &COMPONENTS));
     folder.join(format!("guest_{}.wasm", name.replace('-', "_")))
 }
 
-/// The program `guest-command`, which does what its arguments say, as a preview 1 module.
+/// Returns the program `guest-command`, which follows its arguments, as a preview 1 module.
 pub(crate) fn command() -> PathBuf {
     module("command")
 }
 
-/// The program with this name as a preview 1 module.
+/// Returns the program with this name as a preview 1 module.
 pub(crate) fn module(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| build("wasm32-wasip1", &PROGRAMS));
     folder.join(format!("guest-{name}.wasm"))
 }
 
-/// The program with this name as a component.
+/// Returns the program with this name as a component.
 pub(crate) fn program(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| build("wasm32-wasip2", &PROGRAMS));
     folder.join(format!("guest-{name}.wasm"))
 }
 
-/// Builds guests, and gives the folder that they are in.
+/// Builds guests. Returns their folder.
 fn build(target: &str, guests: &[&str]) -> PathBuf {
     let folder = root().join("target/guests");
     add_target(target);
@@ -65,13 +65,13 @@ fn build(target: &str, guests: &[&str]) -> PathBuf {
     for guest in guests {
         cargo.arg(format!("--package=guest-{guest}"));
     }
-    // Flags for the tests, such as those that measure coverage, are not for guests.
+    // Flags for the tests, such as coverage, are not for guests.
     cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     run(&mut cargo);
     folder.join(target).join("plugin")
 }
 
-/// Installs a target where rustup has not done it by itself: `rust-toolchain.toml` names them, but not every rustup reads it.
+/// Installs a target. Some versions of rustup do not install those of `rust-toolchain.toml` by themselves.
 fn add_target(target: &str) {
     let asked =
         Command::new("rustc").args(["--print", "target-libdir", "--target", target]).output();
@@ -86,12 +86,12 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
-/// A program that compiles for many seconds of processor time, and would end at once: long functions that nothing calls.
+/// Returns a program that needs many seconds to compile, and ends at once: long functions that nothing calls.
 pub(crate) fn long_to_compile() -> Vec<u8> {
     const FUNCTIONS: usize = 8;
     const STEPS: u32 = 300_000;
     let section = |id: u8, content: &[u8]| [&[id][..], &counted(content)].concat();
-    // One local, which in each step becomes what lies in memory where it points. As that may trap, no step is left out.
+    // In each step the local becomes the word in memory at its value. A load may trap, so no step is optimized away.
     let step = [0x20, 0, 0x28, 2, 0, 0x21, 0];
     let mut body = vec![1, 1, 0x7f];
     (0..STEPS).for_each(|_| body.extend(step));
@@ -112,7 +112,7 @@ pub(crate) fn long_to_compile() -> Vec<u8> {
     .concat()
 }
 
-/// Bytes behind their length, as the binary format of WASM has it.
+/// Prefixes bytes with their length in LEB128.
 fn counted(content: &[u8]) -> Vec<u8> {
     let (mut length, mut bytes) = (content.len(), Vec::new());
     while length > 0x7f {
@@ -124,7 +124,7 @@ fn counted(content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A command in the text form of modules. It prints `text`, whatever it is called with.
+/// Returns a module in text form that prints `text`.
 pub(crate) fn printing(text: &str) -> String {
     let bytes: String = text.bytes().map(|byte| format!("\\{byte:02x}")).collect();
     format!(

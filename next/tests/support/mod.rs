@@ -1,4 +1,4 @@
-//! What the tests share. None of it uses the program's own code, so that a mistake there is not repeated here.
+//! Helpers of the tests. None uses the program's own code, so that its mistakes are not repeated here.
 
 pub(crate) mod guests;
 pub(crate) mod processes;

@@ -1,19 +1,19 @@
-//! The processes that the program starts.
+//! Processes that the program starts.
 
 use std::{fs, path::PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A process by its number.
+/// A process, by its pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Process(pub(crate) u32);
 
-/// The workers that a coordinator has now, in the order of their numbers.
+/// Returns a coordinator's current workers, by pid.
 pub(crate) fn workers(coordinator: u32) -> Vec<Process> {
     children(coordinator, "__worker")
 }
 
-/// The children that a process has for a hidden command now, in the order of their numbers.
+/// Returns a process's current children for a hidden command, by pid.
 pub(crate) fn children(parent: u32, command: &str) -> Vec<Process> {
     let entries = fs::read_dir("/proc").unwrap();
     let numbers = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
@@ -24,29 +24,29 @@ pub(crate) fn children(parent: u32, command: &str) -> Vec<Process> {
 }
 
 impl Process {
-    /// Sends a signal, if the process is still there.
+    /// Sends a signal, unless the process has ended.
     pub(crate) fn signal(self, signal: Signal) {
         let pid = Pid::from_raw(self.0.cast_signed()).unwrap();
         let _ = kill_process(pid, signal);
     }
 
-    /// Whether the process runs or can run again; one that waits to be reaped is gone.
+    /// Returns whether the process has not ended. A zombie has.
     pub(crate) fn is_alive(self) -> bool {
         self.stat().is_some_and(|(state, _)| state != 'Z')
     }
 
-    /// Whether a signal has stopped the process.
+    /// Returns whether a signal has suspended the process.
     pub(crate) fn is_stopped(self) -> bool {
         self.stat().is_some_and(|(state, _)| state == 'T')
     }
 
-    /// The thread that has used most of the processor, once one of them has used at least this many ticks of 10 ms.
+    /// Returns the busiest thread, once it has used at least `least` ticks of 10 ms.
     pub(crate) fn busiest_thread(self, least: u64) -> Option<Pid> {
         let tasks = fs::read_dir(self.folder().join("task")).ok()?;
         let ticks = |entry: fs::DirEntry| {
             let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
             let fields: Vec<_> = stat.rsplit_once(") ")?.1.split(' ').collect();
-            // The times in user and in kernel mode are the fields 14 and 15 of the line, and the state is field 3.
+            // Fields 14 and 15 of the line are the times in user and kernel mode. Field 3 is the state.
             let ticks = fields[11].parse::<u64>().ok()? + fields[12].parse::<u64>().ok()?;
             Some((ticks, entry.file_name().to_str()?.parse().ok()?))
         };
@@ -54,7 +54,7 @@ impl Process {
         if ticks < least { None } else { Pid::from_raw(thread) }
     }
 
-    /// The most memory that the process had at once until now, in bytes.
+    /// Returns the process's peak memory in bytes.
     pub(crate) fn peak_memory(self) -> u64 {
         let status = fs::read_to_string(self.folder().join("status")).unwrap();
         let mut lines = status.lines();
@@ -76,7 +76,7 @@ impl Process {
         format!("/proc/{}", self.0).into()
     }
 
-    /// Its state and its parent.
+    /// Returns state and parent.
     fn stat(self) -> Option<(char, u32)> {
         let stat = fs::read_to_string(self.folder().join("stat")).ok()?;
         let mut fields = stat.rsplit_once(") ")?.1.split(' ');

@@ -1,4 +1,4 @@
-//! Random numbers from a seed that is printed, so that a failure can be repeated, and how often random tests try.
+//! Random numbers from a printed seed, so that a failure can be repeated.
 
 #![expect(clippy::print_stderr, reason = "whoever repeats a failure needs the seed")]
 
@@ -8,7 +8,7 @@ use std::{env, process, time::Duration};
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// Starts at `RUNNER_TEST_SEED`, else at another number in each process.
+    /// Starts at `RUNNER_TEST_SEED`, or at the pid.
     pub(crate) fn new() -> Self {
         let seed = env::var("RUNNER_TEST_SEED").ok().map(|seed| seed.parse().unwrap());
         let seed = seed.unwrap_or_else(|| u64::from(process::id()));
@@ -16,7 +16,7 @@ impl Random {
         Self(seed)
     }
 
-    /// Another sequence, for another thread.
+    /// Returns another sequence, for another thread.
     pub(crate) fn split(&mut self) -> Self {
         Self(self.next())
     }
@@ -29,18 +29,18 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `count`, which is not 0.
+    /// Returns a number below `count`, which is not 0.
     pub(crate) fn below(&mut self, count: usize) -> usize {
         (self.next() % count as u64) as usize
     }
 
-    /// A time up to `most`, all equally likely.
+    /// Returns a time up to `most`, uniformly distributed.
     pub(crate) fn up_to(&mut self, most: Duration) -> Duration {
         most.mul_f64(self.next() as f64 / u64::MAX as f64)
     }
 }
 
-/// How often a random test tries: `few` in every run of the tests, `many` with `RUNNER_TESTS=full`.
+/// Returns the number of rounds of a random test: `few` by default, `many` with `RUNNER_TESTS=full`.
 pub(crate) fn times(few: usize, many: usize) -> usize {
     let is_full = env::var("RUNNER_TESTS").is_ok_and(|value| value == "full");
     if is_full { many } else { few }

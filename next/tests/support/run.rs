@@ -1,4 +1,4 @@
-//! What a run has left on disk, read without the program's own code.
+//! Files of a run, read without the program's own code.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// The runs of a results root, oldest first.
+    /// Returns the runs of a results root, oldest first.
     pub(crate) fn all(root: &Path) -> Vec<Self> {
         let entries = fs::read_dir(root).into_iter().flatten();
         let mut dirs: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -44,8 +44,8 @@ impl Run {
         serde_json::from_slice(&self.bytes("benchmark.json")).unwrap()
     }
 
-    /// The rows on disk, each of which must have the right checksum. A torn last line is no row; one that lacks nothing but
-    /// its line break is.
+    /// Returns the rows on disk. Fails on a wrong checksum. A torn last line is not a row, but a complete row without a
+    /// line break is.
     #[track_caller]
     pub(crate) fn rows(&self) -> Vec<Value> {
         let path = self.dir.join("index.jsonl");
@@ -61,7 +61,7 @@ impl Run {
         rows.collect()
     }
 
-    /// The rows of a test, in the order in which they were written.
+    /// Returns the rows of a test, in the order of writing.
     #[track_caller]
     pub(crate) fn rows_of(&self, test: &str) -> Vec<Value> {
         let mut rows = self.rows();
@@ -69,7 +69,7 @@ impl Run {
         rows
     }
 
-    /// The final row of a test with one trial.
+    /// Returns the final row of a test with one trial.
     #[track_caller]
     pub(crate) fn row(&self, test: &str) -> Value {
         let mut rows = self.rows_of(test);
@@ -78,22 +78,22 @@ impl Run {
         rows.remove(0)
     }
 
-    /// How it ended: status, reason, signal, verdict.
+    /// Returns status, reason, signal and verdict.
     pub(crate) fn ending(&self) -> [String; 4] {
         let manifest = self.manifest();
         ["status", "reason", "signal", "verdict"]
             .map(|key| manifest[key].as_str().unwrap_or_default().to_owned())
     }
 
-    /// How many trials are planned.
+    /// Returns the number of planned trials.
     #[track_caller]
     pub(crate) fn planned(&self) -> u64 {
         let planned = &self.manifest()["metadata"]["planned_trial_count"];
         planned.as_u64().unwrap_or_else(|| panic!("`metadata.planned_trial_count` is {planned}"))
     }
 
-    /// The attempts that are being executed, as `live.json` has them: trial and number of the attempt. None if it was not
-    /// written since then, because an earlier process may have left it.
+    /// Returns the running attempts in `live.json`: trial and attempt number. Empty if the file is older than `since`,
+    /// as another process may have left it.
     pub(crate) fn in_flight(&self, since: SystemTime) -> Vec<(String, u64)> {
         let path = self.dir.join("live.json");
         let is_new = fs::metadata(&path)
@@ -108,7 +108,7 @@ impl Run {
         attempts.filter_map(named).collect()
     }
 
-    /// A count of the manifest.
+    /// Returns a count in the manifest.
     #[track_caller]
     pub(crate) fn count(&self, what: &str) -> u64 {
         let count = &self.manifest()["counts"][what];
@@ -116,7 +116,7 @@ impl Run {
     }
 }
 
-/// The row of a line without its line break.
+/// Parses a line without its line break. Checks the checksum.
 fn row(line: &[u8]) -> Result<Value, String> {
     let text = String::from_utf8_lossy(line);
     let row: Value = serde_json::from_slice(line).map_err(|error| format!("{error}: {text}"))?;
@@ -125,13 +125,13 @@ fn row(line: &[u8]) -> Result<Value, String> {
     if row["crc"] == crc { Ok(row) } else { Err(format!("the checksum is {crc}: {text}")) }
 }
 
-/// A row's line with the checksum that belongs to what it says.
+/// Returns a row's line with a correct checksum.
 pub(crate) fn sealed(line: &str) -> String {
     let (said, _) = line.rsplit_once(",\"crc\":").unwrap();
     format!("{said},\"crc\":\"{:08x}\"}}", crc32(said.as_bytes()))
 }
 
-/// CRC-32 as zip and PNG have it.
+/// CRC-32 as in zip and PNG.
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32| {
         if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 }

@@ -1,4 +1,4 @@
-//! The program in a temporary folder, with an environment of its own.
+//! The program in a temporary folder, with its own environment.
 
 use std::{
     env, fs,
@@ -18,12 +18,12 @@ use super::{
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_runner-next");
 
-/// The program and the folder that it works in.
+/// The program and its working folder.
 pub(crate) struct Runner {
     folder: TempDir,
 }
 
-/// The text of tests: one for each line `id | input | expect`.
+/// Returns the TOML of tests, one for each line `id | input | expect`.
 pub(crate) fn tests(table: &str) -> String {
     let lines = table.lines().map(str::trim).filter(|line| !line.is_empty());
     let test = |line: &str| {
@@ -36,7 +36,7 @@ pub(crate) fn tests(table: &str) -> String {
 }
 
 impl Runner {
-    /// A new folder; each of the components lies in it as `NAME.wasm`.
+    /// Creates a folder with the components as `NAME.wasm`.
     pub(crate) fn new(components: &[&str]) -> Self {
         Self::in_folder(tempfile::tempdir().unwrap(), components)
     }
@@ -56,6 +56,14 @@ impl Runner {
     pub(crate) fn hostile_in_memory(scenario: &str) -> Self {
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         Self::in_folder(folder.unwrap(), &["hostile"]).with_hostile("", scenario)
+    }
+
+    /// Creates `count` trials of the hostile guest that do not end before they are stopped. `run` has keys of `[run]`.
+    pub(crate) fn endless(count: usize, what: &str, run: &str) -> Self {
+        // In memory: if a busy disk does not sync in time, the watchdog ends a stopped session without its rows.
+        Self::hostile_in_memory(&format!(
+            "[run]\n{run}\n[[tests]]\nid = \"guest\"\nrepeat = {count}\ntimeout = \"10m\"\ninput = {{ do = \"{what}\" }}\n"
+        ))
     }
 
     fn with_hostile(self, keys: &str, scenario: &str) -> Self {
@@ -84,7 +92,7 @@ impl Runner {
         fs::write(self.path(name), content).unwrap();
     }
 
-    /// Writes a module or component in its text form.
+    /// Writes a module or component given in text form.
     pub(crate) fn wat(&self, name: &str, text: &str) {
         self.write(name, wat::parse_str(text).unwrap());
     }
@@ -93,14 +101,14 @@ impl Runner {
         self.write("scenario.toml", text);
     }
 
-    /// The program with these arguments.
+    /// Returns the program with these arguments.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = self.program(PROGRAM);
         command.args(args);
         command
     }
 
-    /// `sh -c`, with the program as `$runner`.
+    /// Returns `sh -c SCRIPT`, with the program as `$runner`.
     pub(crate) fn shell(&self, script: &str) -> Command {
         let mut command = self.program("sh");
         command.args(["-c", script]).env("runner", PROGRAM);
@@ -114,7 +122,7 @@ impl Runner {
         command.env("HOME", self.folder.path());
         command.env("NO_COLOR", "1");
         command.env("TZ", "UTC");
-        // A guest is compiled once for all tests, and once for all their processes.
+        // All tests share a cache, so that each guest is compiled once.
         command.env("RUNNER_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
         command
     }
@@ -147,12 +155,12 @@ impl Runner {
         ran
     }
 
-    /// The runs below `results`, oldest first.
+    /// Returns the runs in `results`, oldest first.
     pub(crate) fn runs(&self) -> Vec<Run> {
         Run::all(&self.path("results"))
     }
 
-    /// The only run there is.
+    /// Returns the only run.
     #[track_caller]
     pub(crate) fn only_run(&self) -> Run {
         let mut runs = self.runs();
@@ -160,14 +168,14 @@ impl Runner {
         runs.remove(0)
     }
 
-    /// What `list --json` says, newest first.
+    /// Returns the runs of `list --json`, newest first.
     #[track_caller]
     pub(crate) fn list(&self) -> Vec<Value> {
         let listed = self.run(&["list", "--json"]).expect(0).document();
         listed["runs"].as_array().unwrap().clone()
     }
 
-    /// What `show --json` says of a run.
+    /// Returns the document of `show --json`.
     #[track_caller]
     pub(crate) fn show(&self, run: &Run) -> Value {
         self.run(&["show", run.id(), "--json"]).expect(0).document()

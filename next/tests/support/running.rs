@@ -1,4 +1,4 @@
-//! A program that runs, and what has become of it.
+//! A running program, and its end.
 
 use std::{
     io::Read,
@@ -18,7 +18,7 @@ use super::{
     wait::{LONG, wait_for, wait_until},
 };
 
-/// A program in a process group of its own. It is killed when a test ends before it.
+/// A program in its own process group. It is killed when a test ends before it.
 pub(crate) struct Running {
     child: Child,
     started: SystemTime,
@@ -29,13 +29,13 @@ pub(crate) struct Running {
 /// A program that has ended.
 #[derive(Debug)]
 pub(crate) struct Ran {
-    /// The exit code; `None` if a signal has ended it.
+    /// Exit code. `None` if a signal has ended it.
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// What is read of a pipe, by a thread that never lets the program wait.
+/// Output read from a pipe by a thread, so that the program never blocks.
 struct Output {
     read: Arc<Mutex<Vec<u8>>>,
     thread: Option<JoinHandle<()>>,
@@ -56,7 +56,7 @@ impl Running {
         Process(self.child.id())
     }
 
-    /// The workers that it has now.
+    /// Returns the current workers.
     pub(crate) fn workers(&self) -> Vec<Process> {
         workers(self.child.id())
     }
@@ -65,18 +65,18 @@ impl Running {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// What it has printed to standard output until now.
+    /// Returns standard output so far.
     pub(crate) fn printed(&self) -> String {
         self.stdout.text()
     }
 
-    /// The events that it has printed until now.
+    /// Returns the events so far.
     #[track_caller]
     pub(crate) fn events(&self) -> Vec<Value> {
         events(&self.stdout.text())
     }
 
-    /// Waits until it prints an event that is wanted, and gives the first one.
+    /// Waits for the first event that is wanted.
     #[track_caller]
     pub(crate) fn wait_for_event(&mut self, is_wanted: impl Fn(&Value) -> bool) -> Value {
         let mut seen = 0;
@@ -95,7 +95,7 @@ impl Running {
         })
     }
 
-    /// Waits until this many attempts of the newest run of a root are being executed.
+    /// Waits until exactly this number of attempts of the root's newest run are running.
     #[track_caller]
     pub(crate) fn wait_until_running(&mut self, runner: &Runner, attempts: usize) {
         wait_until("attempts run", || {
@@ -105,7 +105,7 @@ impl Running {
         });
     }
 
-    /// Waits until this many rows are acknowledged.
+    /// Waits until at least this number of rows is acknowledged.
     #[track_caller]
     pub(crate) fn wait_for_rows(&mut self, count: usize) {
         let is_row = |event: &&Value| event["event"] == "row";
@@ -115,7 +115,7 @@ impl Running {
         });
     }
 
-    /// Sends a signal, and gives how it ended and how long that took.
+    /// Sends a signal. Returns how the program ended, and after which time.
     #[track_caller]
     pub(crate) fn end_by(self, signal: Signal) -> (Ran, Duration) {
         let sent = Instant::now();
@@ -124,7 +124,7 @@ impl Running {
         (ran, sent.elapsed())
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the program ends by itself.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Ran {
         let began = Instant::now();
@@ -140,7 +140,7 @@ impl Running {
         self.ended()
     }
 
-    /// Kills it without notice. The last line that it printed may be torn.
+    /// Kills the program. The last line that it printed may be torn.
     pub(crate) fn kill(mut self) -> Ran {
         self.process().signal(Signal::KILL);
         self.ended()
@@ -157,7 +157,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A test that fails leaves no process.
+        // A failed test leaves no process.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -195,19 +195,19 @@ impl Ran {
         self
     }
 
-    /// Standard output as one JSON document.
+    /// Parses standard output as one JSON document.
     #[track_caller]
     pub(crate) fn document(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Standard output as events; of a process that was killed, those that are whole.
+    /// Parses standard output as events. If the process was killed, only complete lines count.
     #[track_caller]
     pub(crate) fn events(&self) -> Vec<Value> {
         events(&self.stdout)
     }
 
-    /// The rows that it has acknowledged.
+    /// Returns the acknowledged rows.
     #[track_caller]
     pub(crate) fn acknowledged(&self) -> Vec<Value> {
         let events = self.events().into_iter();
@@ -217,7 +217,7 @@ impl Ran {
             .collect()
     }
 
-    /// Fails unless what it printed has all of these texts, wherever its lines are broken.
+    /// Fails unless the output contains all of these texts, wherever its lines are broken.
     #[track_caller]
     pub(crate) fn says(&self, texts: &[&str]) {
         let printed = format!("{}{}", self.stderr, self.stdout);
@@ -230,7 +230,7 @@ impl Ran {
     }
 }
 
-/// The values of whole lines.
+/// Parses the complete lines.
 #[track_caller]
 fn events(text: &str) -> Vec<Value> {
     let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];

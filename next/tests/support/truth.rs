@@ -1,5 +1,5 @@
-//! What must hold of every run, however often its processes have died: nothing is lost, nothing is doubled, and nothing is
-//! said that is not true.
+//! Invariants of every run, however often its processes have died: nothing is lost, nothing is doubled, and no output
+//! is false.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use super::{run::Run, runner::Runner};
 
 const OUTCOMES: [&str; 5] = ["passed", "failed", "error", "timeout", "skipped"];
 
-/// The result of each trial: its newest final row.
+/// Returns the result of each trial: its newest final row.
 #[track_caller]
 pub(crate) fn results(run: &Run) -> BTreeMap<String, Value> {
     let rows = run.rows().into_iter().filter(|row| row["final"] == true);
     rows.map(|row| (row["trial"].as_str().unwrap().to_owned(), row)).collect()
 }
 
-/// Fails if a row is not on disk that an event has told of.
+/// Fails if an acknowledged row is not on disk.
 #[track_caller]
 pub(crate) fn assert_kept(run: &Run, acknowledged: &[Value]) {
     let rows: BTreeMap<_, _> =
@@ -31,7 +31,7 @@ pub(crate) fn assert_kept(run: &Run, acknowledged: &[Value]) {
     }
 }
 
-/// Fails if `list` or `show` says something of a run without a process that is not so.
+/// Fails if `list` or `show` is wrong about a run without a process.
 #[track_caller]
 pub(crate) fn assert_told_truly(runner: &Runner) {
     let (runs, listed) = (runner.runs(), runner.list());
@@ -70,8 +70,8 @@ pub(crate) fn assert_told_truly(runner: &Runner) {
     }
 }
 
-/// Fails unless the run is completed, with one result a trial, and no attempt has two rows. Its manifest may still say
-/// `running` if its last process died behind the last row.
+/// Fails unless the run is completed, with one result per trial and one row per attempt. The manifest may still have
+/// `running` if the last process died after the last row.
 #[track_caller]
 pub(crate) fn assert_whole(runner: &Runner, planned: usize) -> Run {
     let run = runner.only_run();
@@ -85,7 +85,7 @@ pub(crate) fn assert_whole(runner: &Runner, planned: usize) -> Run {
     run
 }
 
-/// Fails unless rows are numbered one after the other, and the attempts of each trial too.
+/// Fails unless rows are numbered consecutively, and the attempts of each trial increase.
 #[track_caller]
 pub(crate) fn assert_numbered(rows: &[Value]) {
     let mut attempts = BTreeMap::new();

@@ -1,15 +1,17 @@
-//! Waiting for a condition. A test never takes the passing of time for a proof that something has happened.
+//! Waiting for a condition. No test assumes that something has happened because time has passed.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-/// Longer than anything takes that a test waits for, also on a busy machine.
+/// Longer than any condition takes, also on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(90);
+/// Bound of a stop, which takes 0.1 s. The rest is for a debug build next to other tests on two cores.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// Looks again and again until there is a value.
+/// Polls until there is a value.
 #[track_caller]
 pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
@@ -22,7 +24,7 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
     }
 }
 
-/// Looks again and again until the condition holds.
+/// Polls until the condition holds.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     wait_for(what, || holds().then_some(()));

@@ -1,4 +1,4 @@
-//! The guest `web`, which sends the requests of its input: a run of attempts, what came back, and servers to ask.
+//! The guest `web`, which sends the requests of its input: scenarios, responses, and servers.
 
 use serde_json::{Value, json};
 
@@ -11,17 +11,17 @@ use super::{
 /// Both ways to send a request.
 pub(crate) const WAYS: [&str; 2] = ["send", "wasi"];
 
-/// What a run of the guest has left.
+/// Results of a run of the guest.
 pub(crate) struct Sent {
     pub(crate) run: Run,
-    /// The row of each attempt, in their order.
+    /// Rows of the attempts, in order.
     pub(crate) rows: Vec<Value>,
-    // Its folder goes with it.
+    // Keeps the folder until it is dropped.
     _runner: Runner,
 }
 
 impl Sent {
-    /// What came back for the requests of an attempt.
+    /// Returns the responses to an attempt's requests.
     #[track_caller]
     pub(crate) fn answers(&self, attempt: usize) -> &Vec<Value> {
         let row = &self.rows[attempt];
@@ -29,7 +29,7 @@ impl Sent {
         answers.unwrap_or_else(|| panic!("attempt {attempt}: {row}"))
     }
 
-    /// What came back for the only request of an attempt.
+    /// Returns the response to an attempt's only request.
     #[track_caller]
     pub(crate) fn answer(&self, attempt: usize) -> &Value {
         let answers = self.answers(attempt);
@@ -38,8 +38,8 @@ impl Sent {
     }
 }
 
-/// A folder with the guest and a scenario of one attempt for each list of requests. `keys` is for the provider, as in its
-/// table; grants are in `grants`.
+/// Creates a folder with the guest and a scenario with an attempt for each list of requests. `keys` are keys of the
+/// provider's table, grants are in `grants`.
 pub(crate) fn scenario(keys: &str, grants: &str, attempts: &[Vec<Value>]) -> Runner {
     let runner = Runner::new(&["web"]);
     let tests = attempts.iter().enumerate().map(|(number, requests)| {
@@ -53,7 +53,7 @@ pub(crate) fn scenario(keys: &str, grants: &str, attempts: &[Vec<Value>]) -> Run
     runner
 }
 
-/// Runs such a scenario, in which nothing is expected of any answer.
+/// Runs such a scenario without expectations.
 #[track_caller]
 pub(crate) fn send(keys: &str, grants: &str, attempts: &[Vec<Value>]) -> Sent {
     let runner = scenario(keys, grants, attempts);
@@ -61,7 +61,7 @@ pub(crate) fn send(keys: &str, grants: &str, attempts: &[Vec<Value>]) -> Sent {
     ended(runner, attempts.len(), &ran.stderr)
 }
 
-/// What is left of a scenario's only run.
+/// Returns the results of a scenario's only run.
 #[track_caller]
 pub(crate) fn ended(runner: Runner, attempts: usize, said: &str) -> Sent {
     let runs = runner.runs();
@@ -74,7 +74,7 @@ pub(crate) fn ended(runner: Runner, attempts: usize, said: &str) -> Sent {
     }
 }
 
-/// The line that grants the network to these places.
+/// Returns the line that grants access to these places.
 pub(crate) fn net(origins: &[&str]) -> String {
     format!("net = {origins:?}")
 }
@@ -83,7 +83,7 @@ pub(crate) fn get(url: impl Into<String>) -> Value {
     json!({ "url": url.into() })
 }
 
-/// The same request by each interface, each in an attempt of its own.
+/// Returns the same request by each interface, each in a separate attempt.
 pub(crate) fn both(request: &Value) -> [Vec<Value>; 2] {
     WAYS.map(|way| {
         let mut request = request.clone();
@@ -92,14 +92,14 @@ pub(crate) fn both(request: &Value) -> [Vec<Value>; 2] {
     })
 }
 
-/// An error of `http.send`, whose text has this part.
+/// Returns an error of `http.send` that contains this text.
 #[track_caller]
 pub(crate) fn assert_error(answer: &Value, kind: &str, part: &str) {
     assert_eq!(answer["error"], kind, "{answer}");
     assert!(answer["text"].as_str().unwrap().contains(part), "{answer}");
 }
 
-/// An error of `wasi:http`, which has this part.
+/// Returns an error of `wasi:http` that contains this text.
 #[track_caller]
 pub(crate) fn assert_code(answer: &Value, part: &str) {
     let error = answer["error"].as_str();
@@ -110,7 +110,7 @@ pub(crate) fn hello() -> Server {
     Server::start(|_| Response::ok("hello"))
 }
 
-/// A server that answers with these bytes and closes the connection.
+/// Starts a server that answers with these bytes and closes the connection.
 pub(crate) fn broken(answer: impl Into<Vec<u8>>) -> Server {
     let answer = answer.into();
     Server::raw(move |_, wire| {
@@ -118,7 +118,7 @@ pub(crate) fn broken(answer: impl Into<Vec<u8>>) -> Server {
     })
 }
 
-/// A server that goes on with these bytes for as long as somebody reads them.
+/// Starts a server that repeats these bytes until the client closes the connection.
 pub(crate) fn endless(beginning: &'static str, part: &'static str) -> Server {
     Server::raw(move |_, wire| {
         let mut is_there = wire.send(beginning);
@@ -128,12 +128,12 @@ pub(crate) fn endless(beginning: &'static str, part: &'static str) -> Server {
     })
 }
 
-/// A server that never answers.
+/// Starts a server that never answers.
 pub(crate) fn silent() -> Server {
     Server::raw(|_, wire| wire.wait_for_close())
 }
 
-/// A value of JSON as TOML has it on one line.
+/// Converts JSON to TOML on one line.
 fn toml(value: &Value) -> String {
     match value {
         Value::Object(map) => {
@@ -145,7 +145,7 @@ fn toml(value: &Value) -> String {
             let items: Vec<_> = items.iter().map(toml).collect();
             format!("[{}]", items.join(", "))
         }
-        // TOML has no DEL in a string, and all other escapes of JSON.
+        // TOML strings allow all escapes of JSON, but no DEL.
         other => other.to_string().replace('\u{7f}', "\\u007f"),
     }
 }

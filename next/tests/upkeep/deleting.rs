@@ -1,4 +1,4 @@
-//! What `prune` deletes and what stays.
+//! Runs that `prune` deletes, and runs that it keeps.
 
 use std::{
     fs, thread,
@@ -102,7 +102,7 @@ fn killed_prunes_leave_no_half_run() {
         let pruning = runner.started(&["prune", "--status", "completed", "--yes"]);
         thread::sleep(random.up_to(Duration::from_millis(30)));
         pruning.kill();
-        // What is still a run is whole.
+        // Every remaining run is whole.
         for run in runner.runs() {
             assert_eq!(run.rows().len(), 1);
         }

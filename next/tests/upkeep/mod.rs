@@ -1,5 +1,5 @@
-//! The upkeep of a results root: names and lists of runs, what is cleaned up, deleted, kept and verified, and who may work
-//! in a root beside whom.
+//! Upkeep of a results root: finding, listing, cleaning up, deleting, pinning and verifying runs, and sharing the root
+//! between processes.
 
 mod deleting;
 mod sharing;
@@ -16,21 +16,21 @@ use crate::support::{
     wait::wait_until,
 };
 
-/// A scenario of trials that last so long, in milliseconds.
+/// Creates a scenario whose trials take `ms` milliseconds.
 fn naps(count: usize, ms: u64) -> Runner {
     Runner::hostile_in_memory(&format!(
         "[[tests]]\nid = \"nap\"\nrepeat = {count}\ninput = {{ do = \"sleep\", ms = {ms} }}\n"
     ))
 }
 
-/// A run that goes on, once it has rows.
+/// Starts a run, and waits for its first rows.
 fn going_on(runner: &Runner) -> Running {
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(3);
     running
 }
 
-/// So many runs that have ended, oldest first.
+/// Creates `count` runs that have ended. Returns them oldest first.
 fn ended(runner: &Runner, count: usize) -> Vec<Run> {
     for _ in 0..count {
         runner.exec(&["-q"]).expect(0);
@@ -185,7 +185,7 @@ fn other_users_settings_do_not_count() {
     let ran = Running::start(&mut trusting).finish().expect(0);
     assert_eq!(ran.document()["runs"].as_array().unwrap().len(), 1);
     mode(&root, 0o700);
-    // Only root may give files away.
+    // Only root can change a file's owner.
     if chown(&file, Some(4242), None).is_ok() {
         let (count, ran) = pruned(&runner);
         assert_eq!(count, 0);

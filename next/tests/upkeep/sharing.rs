@@ -1,4 +1,4 @@
-//! Sessions that share a results root, and those that want it alone.
+//! Sessions that share a results root, and sessions that want it exclusively.
 
 use std::fs;
 
@@ -14,13 +14,13 @@ fn exclusive_sessions_name_who_is_in_the_way() {
     runner.exec(&["--exclusive"]).expect(6).says(&[run.id(), &pid, "--wait"]);
     assert_eq!(runner.runs().len(), 1);
     let mut waiting = runner.start(&["--exclusive", "--wait"]);
-    // Others still share it meanwhile.
+    // Others can share it meanwhile.
     assert!(running.is_alive() && waiting.is_alive());
     running.finish().expect(0);
     waiting.wait_for_rows(1);
     let alone = runner.runs().pop().unwrap();
     runner.exec(&[]).expect(6).says(&[alone.id()]);
-    // What only reads is let in.
+    // Reading commands are let in.
     assert_eq!(runner.list().len(), 2);
     waiting.finish().expect(0);
     runner.exec(&["--exclusive"]).expect(0);
@@ -33,7 +33,7 @@ fn moved_root_ends_the_session() {
     let running = going_on(&runner);
     let run = runner.only_run();
     fs::rename(runner.path("results"), runner.path("moved")).unwrap();
-    // It writes by handle, so a root that is only renamed is no reason to end.
+    // The run writes by handle, so a renamed root does not end it.
     let ran = running.end_by(rustix::process::Signal::INT).0.expect(130);
     let moved = Run { dir: runner.path("moved").join(run.id()) };
     assert_kept(&moved, &ran.acknowledged());
@@ -46,7 +46,7 @@ fn deleted_root_ends_the_session() {
     let runner = naps(400, 10);
     let running = going_on(&runner);
     fs::remove_dir_all(runner.path("results")).unwrap_or_else(|_| {
-        // It has written meanwhile.
+        // The run has written meanwhile.
         wait_until("the root is gone", || fs::remove_dir_all(runner.path("results")).is_ok());
     });
     running.finish().expect(7);
@@ -58,7 +58,7 @@ fn foreign_pid_in_a_lock_decides_nothing() {
     let runner = naps(400, 5);
     going_on(&runner).kill();
     let run = runner.only_run();
-    // This process lives, and holds nothing.
+    // This process is alive, and holds no lock.
     run.write(
         "lock",
         format!("pid {}\nhost here\nsince 2026-11-20T09:18:04.015Z\n", std::process::id()),

@@ -1,4 +1,4 @@
-//! What `verify` finds.
+//! Damage that `verify` finds.
 
 use std::fs;
 
@@ -24,7 +24,7 @@ fn verify_names_file_line_and_remedy() {
     assert_eq!(found["rows"], 2);
     run.write("index.jsonl", &rows);
 
-    // Rows of another run: a trial that this one has not planned.
+    // Rows of another run name a trial that this run does not plan.
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     runner.scenario(&text.replace("\"nap\"", "\"doze\""));
     runner.exec(&["-q"]).expect(0);
@@ -58,7 +58,7 @@ fn show_and_resume_count_damaged_lines_alike() {
     let run = &ended(&runner, 1)[0];
     let rows = run.text("index.jsonl");
     let first = rows.lines().next().unwrap();
-    // A changed byte, another value of a key by which results are counted, and of one by which they are not.
+    // A changed byte, a wrong value of a key that counts use, and of a key that they do not use.
     let changed = first.replacen("passed", "failed", 1);
     let wrong_outcome = sealed(&first.replacen("\"passed\"", "7", 1));
     let wrong_usage = sealed(&first.replacen("\"usage\":{", "\"usage\":7,\"other\":{", 1));

@@ -1,4 +1,4 @@
-//! Runs that wait until no other one works in their results root.
+//! Runs that wait for exclusive use of their results root.
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use crate::support::{
 
 const WAITS: [&str; 3] = ["--exclusive", "--wait", "--json"];
 
-/// A short scenario, and a run of another one that is in the way until it is ended.
+/// Creates a short scenario, and a run of another one that holds the root until it is stopped.
 fn blocked() -> (Runner, Running) {
     let runner = naps(3, 10);
     runner.write(
@@ -28,7 +28,7 @@ fn in_the_way(runner: &Runner) -> Running {
     long
 }
 
-/// Starts the command `exec` or `resume`, and gives its run once that waits.
+/// Starts `exec` or `resume`. Returns the run once it waits.
 #[track_caller]
 fn waiting(runner: &Runner, args: &[&str]) -> (Running, Run) {
     let mut running = runner.started(&[args, &WAITS].concat());
@@ -40,7 +40,7 @@ fn waiting(runner: &Runner, args: &[&str]) -> (Running, Run) {
     (running, run.unwrap())
 }
 
-/// Starts the command in the background, and gives its run.
+/// Starts the command in the background. Returns the run.
 #[track_caller]
 fn detached(runner: &Runner, args: &[&str]) -> Run {
     let ran = runner.run(&[args, &["--exclusive", "--wait", "--detach"]].concat());
@@ -55,7 +55,7 @@ fn assert_waits(runner: &Runner, run: &Run) {
     assert_eq!([&shown["status"], &shown["stage"]], ["running", "waiting"]);
 }
 
-/// The process that works on a run.
+/// Returns the owner of a run.
 fn worked_on(run: &Run) -> Process {
     let sessions = run.manifest()["sessions"].clone();
     let last = sessions.as_array().unwrap().last().unwrap();
@@ -72,7 +72,7 @@ fn waiting_run_has_an_id_at_once() {
         let log = run.text("runner.log");
         log.contains("waits: results is in use by run")
     });
-    // What waits is in nobody's way.
+    // A waiting run does not block others.
     let (second, _) = waiting(&runner, &["exec", "scenario.toml"]);
     let text = second.events()[0]["text"].clone();
     assert!(!text.as_str().unwrap().contains(run.id()), "{text}");
