@@ -31,7 +31,7 @@ use crate::{
     input::Input,
     session::prestart,
     signals::{self, Listening, SignalEvent},
-    workers::{Next, PoolEvent, PoolFeed, PrestartedWorker, Shape, Supplies, WorkerExit},
+    workers::{Next, Pool, PoolEvent, PrestartedWorker, Shape, Supplies, WorkerExit},
 };
 
 /// Time for the worker to exit at the end.
@@ -140,7 +140,7 @@ pub fn call(call: Call, hear: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, Eng
         Ok(ready) => ready,
         Err(end) => return Ok(end),
     };
-    if let Some((_, problems)) = probe.feed.pool.problems(&ready) {
+    if let Some((_, problems)) = probe.pool.problems(&ready) {
         return Err(EngineError::Usage(problems));
     }
     let mut about = ready.providers.into_iter();
@@ -180,7 +180,7 @@ pub fn look(plugin: &str) -> Result<(Digest, u64, Inspection), EngineError> {
 
 /// One worker without a run.
 pub(crate) struct Probe {
-    feed: PoolFeed,
+    pool: Pool,
     /// Longest silence of the worker.
     patience: Duration,
     signal: Option<StopSignal>,
@@ -199,15 +199,15 @@ impl Probe {
         prestarted: PrestartedWorker,
         supplies: Supplies,
     ) -> Result<Self, EngineError> {
-        let mut feed = PoolFeed::new(prestarted, supplies).map_err(machine)?;
-        feed.pool.start(&[Shape { slots: 1, memory: limits::memory() }]).map_err(machine)?;
-        let sender = feed.pool.sender();
+        let mut pool = Pool::new(prestarted, supplies).map_err(machine)?;
+        pool.start(&[Shape { slots: 1, memory: limits::memory() }]).map_err(machine)?;
+        let sender = pool.sender();
         let listening = signals::listen(move |signal| {
             // Without a receiver all has ended.
             let _ = sender.send(Input::Signal(signal));
         });
         Ok(Self {
-            feed,
+            pool,
             patience: PATIENCE,
             signal: None,
             worker: None,
@@ -241,10 +241,10 @@ impl Probe {
     /// The disk.
     pub(crate) fn assign(&mut self, task: Task, line: &[u8]) -> io::Result<()> {
         if self.worker.is_none() {
-            self.worker = self.feed.pool.next_ready().map(|ready| ready.worker);
+            self.worker = self.pool.next_ready().map(|ready| ready.worker);
         }
         if let Some(worker) = self.worker {
-            self.feed.pool.assign(worker, task, line)?;
+            self.pool.assign(worker, task, line)?;
         }
         Ok(())
     }
@@ -256,8 +256,8 @@ impl Probe {
     /// A plugin that cannot be compiled, or a worker that cannot be used.
     pub(crate) fn next(&mut self) -> Result<Result<PoolEvent, CallEnd>, EngineError> {
         loop {
-            self.feed.pool.flush();
-            match self.feed.next(LOOK_EVERY) {
+            self.pool.flush();
+            match self.pool.next(LOOK_EVERY) {
                 Some(Next::Pool(PoolEvent::Failed(_, message))) => {
                     return Err(EngineError::Usage(message));
                 }
@@ -271,14 +271,14 @@ impl Probe {
                 Some(Next::Input(Input::Signal(SignalEvent::Stop(signal, is_second)))) => {
                     self.signal = Some(signal);
                     // The worker's exit ends the call.
-                    self.feed.pool.stop(is_second);
+                    self.pool.stop(is_second);
                 }
                 Some(Next::Input(Input::Signal(SignalEvent::Suspend))) => {
                     let _ = raise(SIGSTOP);
                 }
                 Some(Next::Input(_)) => {}
                 None => {
-                    if self.feed.silence() > self.patience && !self.feed.pool.is_supplying() {
+                    if self.pool.silence() > self.patience && !self.pool.is_supplying() {
                         return Ok(Err(self.end(CallEnd::Late)));
                     }
                 }
@@ -329,7 +329,7 @@ impl Probe {
 impl Drop for Probe {
     /// Waits a moment for the worker's end; one that takes longer is killed.
     fn drop(&mut self) {
-        self.feed.pool.finish();
-        self.feed.wait_for_exits(EXIT_WITHIN);
+        self.pool.finish();
+        self.pool.wait_for_exits(EXIT_WITHIN);
     }
 }

@@ -25,10 +25,10 @@ impl Coordinator<'_> {
         end: (Option<Reason>, Option<String>),
     ) -> Result<Ended, RecordError> {
         let (mut reason, mut message) = end;
-        self.feed.pool.finish();
+        self.pool.finish();
         let closed = run.writer.close();
         let (mut is_hurried, mut events) = (false, VecDeque::new());
-        while let Some(next) = self.feed.next(Duration::ZERO) {
+        while let Some(next) = self.pool.next(Duration::ZERO) {
             match next {
                 Next::Input(Input::Signal(_)) => is_hurried = true,
                 Next::Input(Input::Ack(Ack::Written { lines, .. })) => self.take_lines(&lines),
@@ -36,8 +36,8 @@ impl Coordinator<'_> {
                 Next::Pool(event) => events.push_back(event),
             }
         }
-        if self.feed.pool.keeps_instances() && !is_hurried {
-            events.extend(self.feed.wait_for_exits(TEARDOWN_WITHIN));
+        if self.pool.keeps_instances() && !is_hurried {
+            events.extend(self.pool.wait_for_exits(TEARDOWN_WITHIN));
         }
         for event in events {
             if let PoolEvent::Message(_, FromWorker::Log(line)) = event {
@@ -75,7 +75,7 @@ impl Coordinator<'_> {
         }
         let manifest = run.owned.finish(end, &self.fold)?;
         self.root.note(&manifest);
-        self.feed.wait_for_exits(EXIT_WITHIN);
+        self.pool.wait_for_exits(EXIT_WITHIN);
         Ok(ended(manifest, directory, took, self.observer))
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     plan::{Checks, Plan},
     schedule::{Assignment, Effect, Schedule, StopMode},
     signals::SignalEvent,
-    workers::{Next, PoolEvent, PoolFeed, ReadyWorker},
+    workers::{Next, Pool, PoolEvent, ReadyWorker},
 };
 
 /// Interval of progress events, in microseconds.
@@ -43,7 +43,7 @@ const TRY_ROOT_EVERY: u64 = 50_000;
 pub(super) struct Coordinator<'a> {
     pub(super) plan: &'a Plan,
     pub(super) observer: &'a mut dyn Observer,
-    pub(super) feed: PoolFeed,
+    pub(super) pool: Pool,
     /// Dropped after the pool: it waits for the list of runs, which is written while the pool's folder is removed.
     pub(super) root: ResultsRoot,
     pub(super) share: Share,
@@ -117,7 +117,7 @@ impl Timers {
 pub(super) struct CoordinatorParts<'a> {
     pub(super) plan: &'a Plan,
     pub(super) observer: &'a mut dyn Observer,
-    pub(super) feed: PoolFeed,
+    pub(super) pool: Pool,
     pub(super) root: ResultsRoot,
     pub(super) share: Share,
     pub(super) schedule: Schedule,
@@ -128,12 +128,12 @@ pub(super) struct CoordinatorParts<'a> {
 
 impl<'a> Coordinator<'a> {
     pub(super) fn new(parts: CoordinatorParts<'a>) -> Self {
-        let CoordinatorParts { plan, observer, feed, root, share, schedule, clock, fold, watchdog } =
+        let CoordinatorParts { plan, observer, pool, root, share, schedule, clock, fold, watchdog } =
             parts;
         Self {
             plan,
             observer,
-            feed,
+            pool,
             root,
             share,
             schedule,
@@ -168,7 +168,7 @@ impl<'a> Coordinator<'a> {
             let mut wait = self.wait();
             // All inputs that are there are handled before the schedule decides.
             for _ in 0..MAX_TURN {
-                let Some(next) = self.feed.next(wait) else { break };
+                let Some(next) = self.pool.next(wait) else { break };
                 self.now = self.clock.now();
                 match next {
                     Next::Pool(event) => self.handle_pool(event),
@@ -181,7 +181,7 @@ impl<'a> Coordinator<'a> {
             self.check_tests();
             self.add_ready_workers();
             self.tick();
-            self.feed.pool.flush();
+            self.pool.flush();
             self.start();
             self.report_progress();
             if let Some(end) = self.end.take() {
@@ -237,11 +237,11 @@ impl<'a> Coordinator<'a> {
         match event {
             PoolEvent::Message(worker, message) => self.receive(worker, message),
             PoolEvent::Exited(worker, exit) => self.lose(worker, exit),
-            PoolEvent::Described(ready) => match self.feed.pool.problems(&ready) {
+            PoolEvent::Described(ready) => match self.pool.problems(&ready) {
                 Some((reason, problems)) => self.fail(reason, problems),
                 None => {
                     let checks = Checks::of_described(&ready, self.plan);
-                    self.checks = self.feed.pool.next_ready().map(|worker| (checks, worker));
+                    self.checks = self.pool.next_ready().map(|worker| (checks, worker));
                     self.described = Some(ready);
                 }
             },
@@ -257,8 +257,7 @@ impl<'a> Coordinator<'a> {
     fn created(&mut self, owned: Owned) -> Result<(), RecordError> {
         let session = owned.manifest().sessions.last().map_or(1, |session| session.number);
         self.watchdog.watch(owned.live_writer(), session);
-        let watching =
-            requests::watch(owned.requests(), self.watchdog.clone(), self.feed.pool.sender());
+        let watching = requests::watch(owned.requests(), self.watchdog.clone(), self.pool.sender());
         if let Err(error) = watching {
             owned.log(&format!("requests cannot be looked for: {error}"));
         }
@@ -277,7 +276,7 @@ impl<'a> Coordinator<'a> {
 
     /// Starts to write rows of the run.
     pub(super) fn open(&mut self, owned: Owned, session: u32) -> Result<(), RecordError> {
-        let inputs = self.feed.pool.sender();
+        let inputs = self.pool.sender();
         let writer = owned.writer(Box::new(move |ack| {
             // Without a receiver the session has ended.
             let _ = inputs.send(Input::Ack(ack));
@@ -301,7 +300,7 @@ impl<'a> Coordinator<'a> {
         else {
             return;
         };
-        let (plan, fold, pool) = (self.plan, &self.fold, &mut self.feed.pool);
+        let (plan, fold, pool) = (self.plan, &self.fold, &mut self.pool);
         let is_pending = |trial| fold.trial(trial).is_pending;
         let sent = checks.fill(plan, is_pending, |task, line| pool.assign(*worker, task, line));
         if let Err(error) = sent {
@@ -310,7 +309,7 @@ impl<'a> Coordinator<'a> {
             && self.run.is_some()
             && let Some((checks, worker)) = self.checks.take()
         {
-            self.feed.pool.checked();
+            self.pool.checked();
             match checks.lines() {
                 Some(lines) => self.fail(Reason::Plugin, lines),
                 None => self.add_worker(&worker),
@@ -322,7 +321,7 @@ impl<'a> Coordinator<'a> {
     fn add_ready_workers(&mut self) {
         while self.run.is_some()
             && self.checks.is_none()
-            && let Some(worker) = self.feed.pool.next_ready()
+            && let Some(worker) = self.pool.next_ready()
         {
             self.add_worker(&worker);
         }
@@ -363,7 +362,7 @@ impl<'a> Coordinator<'a> {
     /// Gives dead runs of the root their true status, while workers run.
     pub(super) fn sweep(&self) {
         // A root of its own: the session's one ends with the session.
-        let (path, inputs) = (self.root.path().to_owned(), self.feed.pool.sender());
+        let (path, inputs) = (self.root.path().to_owned(), self.pool.sender());
         let sweep = move || {
             // Those who work on trials go first.
             let _ = rustix::process::nice(10);
@@ -411,7 +410,7 @@ impl<'a> Coordinator<'a> {
     }
 
     fn pause(&mut self, is_paused: bool) {
-        self.feed.pool.pause(is_paused);
+        self.pool.pause(is_paused);
         self.clock.pause(is_paused);
         self.pause.at = is_paused.then(monotonic);
         let by = self.pause.by.take();
@@ -451,7 +450,7 @@ impl<'a> Coordinator<'a> {
     fn stop_workers(&mut self, kill: bool) {
         self.stop.is_stopping = true;
         self.report_stopping();
-        self.feed.pool.stop(kill);
+        self.pool.stop(kill);
     }
 
     /// Tells the schedule what happened and does what it says.
@@ -477,12 +476,12 @@ impl<'a> Coordinator<'a> {
         for effect in effects {
             match effect {
                 Effect::Send { worker, assignment } => self.send(worker, &assignment),
-                Effect::TakeBack { worker, keep } => self.feed.pool.take_back(worker, keep),
+                Effect::TakeBack { worker, keep } => self.pool.take_back(worker, keep),
                 Effect::Stop { kill } => self.stop_workers(kill),
                 Effect::Pause(is_paused) => self.pause(is_paused),
-                Effect::Kill(worker) => self.feed.pool.kill(worker),
+                Effect::Kill(worker) => self.pool.kill(worker),
                 Effect::StartAlone => {
-                    if let Err(error) = self.feed.pool.start_alone() {
+                    if let Err(error) = self.pool.start_alone() {
                         let message = format!("a worker cannot be started: {error}");
                         self.fail(Reason::Internal, message);
                     }
@@ -503,7 +502,7 @@ impl<'a> Coordinator<'a> {
 
     fn send(&mut self, worker: WorkerId, assignment: &Assignment) {
         let task = self.in_flight.add(self.plan, self.now, worker, assignment);
-        let sent = task.and_then(|(task, line)| self.feed.pool.assign(worker, task, line));
+        let sent = task.and_then(|(task, line)| self.pool.assign(worker, task, line));
         if let Err(error) = sent {
             self.fail(Reason::Internal, format!("a test cannot be sent: {error}"));
         }

@@ -38,7 +38,7 @@ impl Coordinator<'_> {
             return;
         }
         self.stop.report_at = Some(u64::MAX);
-        let slots = self.feed.pool.slots();
+        let slots = self.pool.slots();
         let flights = slots.filter_map(|word| self.in_flight.all.get(&TaskId(word.task)));
         let mut trials: Vec<_> = flights.map(|flight| flight.task.trial.to_string()).collect();
         let more = trials.len().saturating_sub(MAX_NAMED);
@@ -53,6 +53,9 @@ impl Coordinator<'_> {
 
     /// Tells the screen and `live.json` what runs, from time to time.
     pub(super) fn report_progress(&mut self) {
+        if self.waiting.is_some() {
+            return;
+        }
         if let Some(run) = &self.run {
             run.writer.expect_more(self.schedule.running() > 0);
         }
@@ -90,7 +93,7 @@ impl Coordinator<'_> {
     }
 
     pub(super) fn live(&self, run: &ActiveRun) -> Live {
-        let mut slots: Vec<_> = self.feed.pool.slots().collect();
+        let mut slots: Vec<_> = self.pool.slots().collect();
         slots.sort_unstable_by_key(|word| word.began);
         let now = monotonic();
         let in_flight = slots.iter().filter_map(|word| {
@@ -114,8 +117,8 @@ impl Coordinator<'_> {
             in_flight: in_flight.take(MAX_LIVE).collect(),
             waiting: self.waiting(),
             waits_for_memory: self.schedule.waits_for_memory(),
-            workers: self.feed.pool.len() as u32,
-            deaths: self.feed.pool.deaths,
+            workers: self.pool.len() as u32,
+            deaths: self.pool.deaths,
         }
     }
 

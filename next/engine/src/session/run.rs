@@ -23,7 +23,7 @@ use crate::{
     plan::Plan,
     schedule::Schedule,
     signals::{self, SignalEvent},
-    workers::{Launch, PoolFeed, PrestartedWorker, WorkerProcess},
+    workers::{Launch, Pool, PrestartedWorker, WorkerProcess},
 };
 
 /// What a session works on.
@@ -84,15 +84,15 @@ pub(crate) fn run(
     let Work { plan, fold, session, root, share } = work;
     let schedule = Schedule::new(plan.settings(), fold.left(), &(&plan.suite, &fold));
     let supplies = plan.supplies(session, Some(&root));
-    let mut feed = PoolFeed::new(prestarted, supplies).map_err(machine)?;
+    let mut pool = Pool::new(prestarted, supplies).map_err(machine)?;
     let clock = Clock::start();
     let SessionSettings { timeout, grace, .. } = plan.settings;
     let watchdog = Watchdog::start(clock.clone(), grace).map_err(machine)?;
     if !waits {
         watchdog.start_time(timeout);
-        feed.pool.start(&plan.shapes(schedule.left())).map_err(machine)?;
+        pool.start(&plan.shapes(schedule.left())).map_err(machine)?;
     }
-    let sender = feed.pool.sender();
+    let sender = pool.sender();
     let _listening = listen(watchdog.clone(), sender.clone()).map_err(machine)?;
     let create = move || {
         let created = panic::catch_unwind(AssertUnwindSafe(create));
@@ -104,7 +104,7 @@ pub(crate) fn run(
     let coordinator = Coordinator::new(CoordinatorParts {
         plan: &plan,
         observer,
-        feed,
+        pool,
         root,
         share,
         schedule,

@@ -15,7 +15,7 @@ impl Coordinator<'_> {
         self.try_root()?;
         let Some(owned) = &self.waiting else { return Ok(()) };
         // Waiting may take days.
-        self.feed.pool.drop_prestarted();
+        self.pool.drop_prestarted();
         match self.root.share(self.share) {
             Ok(()) => Ok(()),
             Err(RecordError::RootHeld { root, runs }) => {
@@ -38,7 +38,7 @@ impl Coordinator<'_> {
         self.clock.restart();
         self.watchdog.start_time(self.plan.settings.timeout);
         (self.now, self.timers) = (RunTime::default(), Timers::new());
-        let started = self.feed.pool.start(&self.plan.shapes(self.schedule.left()));
+        let started = self.pool.start(&self.plan.shapes(self.schedule.left()));
         let session = owned.manifest().sessions.last().map_or(1, |session| session.number);
         self.open(owned, session)?;
         if let Err(error) = started {
@@ -53,7 +53,7 @@ impl Coordinator<'_> {
         mut owned: Owned,
         end: (Option<Reason>, Option<String>),
     ) -> Result<Ended, RecordError> {
-        self.feed.pool.finish();
+        self.pool.finish();
         if let Some(by) = self.stop.by.take() {
             owned.note_stopped_by(by);
         }

@@ -1,14 +1,12 @@
 //! What the pool does with a worker's messages: they are accepted by the phase of the worker.
 
-use std::collections::VecDeque;
-
 use runner_model::{
     HostFault, Reason, WorkerId, cache::is_compile_key, prepare::Ready, protocol::FromWorker,
     visible::visible_line,
 };
 
 use super::{
-    events::{LinkEvent, PoolEvent, ReadyWorker},
+    events::{PoolEvent, ReadyWorker},
     pool::{Phase, Pool},
     supply::plugin_of,
 };
@@ -19,29 +17,6 @@ const MAX_PROBLEM: usize = 64 << 10;
 const MAX_LOGGED: usize = 1 << 20;
 
 impl Pool {
-    /// Takes what was heard of a worker.
-    pub(crate) fn receive(
-        &mut self,
-        worker: WorkerId,
-        event: LinkEvent,
-        events: &mut VecDeque<PoolEvent>,
-    ) {
-        if let Some(worker_state) = self.workers.get(&worker) {
-            let _ = worker_state.untaken.try_recv();
-        }
-        match event {
-            LinkEvent::Messages(messages) => {
-                for message in messages {
-                    match self.receive_message(worker, message) {
-                        Ok(said) => events.extend(said),
-                        Err(fault) => self.fault(worker, None, fault.to_owned()),
-                    }
-                }
-            }
-            LinkEvent::Exited(loss) => self.lose(worker, loss, events),
-        }
-    }
-
     /// Takes a message.
     ///
     /// # Errors
@@ -98,10 +73,6 @@ impl Pool {
             {
                 message
             }
-            (
-                Phase::Working,
-                message @ (FromWorker::Artifact { .. } | FromWorker::Report { .. }),
-            ) => message,
             _ => return Err("said what it may not say at that time"),
         };
         Ok(Some(PoolEvent::Message(worker, said)))

@@ -8,45 +8,32 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{self, Receiver, Sender},
+        mpsc::{Receiver, Sender},
     },
+    time::{Duration, Instant},
 };
 
 use runner_model::{
     Digest, Micros, Reason, TaskId, WorkerId, digest,
     prepare::{Prepare, SecretValues},
-    protocol::{Line, MAX_LINE, MAX_TASKS, SlotWord, Task, ToWorker},
+    protocol::{FromWorker, Line, MAX_LINE, MAX_TASKS, SlotWord, Task, ToWorker},
     provider::PreparedProvider,
 };
 use runner_prepare::{ContentSource, machine};
 use runner_record::{PluginCache, Scratch};
 
 use super::{
-    events::{PoolEvent, Supply, WorkerExit},
-    link::{EventSink, WorkerLink},
+    events::{LinkEvent, PoolEvent, Supply, WorkerExit},
+    link::WorkerLink,
+    prestart::{Launch, PrestartedWorker, event_sink},
     shape::Shape,
 };
 use crate::{clock::monotonic, input::Input, schedule::Blame};
-
-/// Starts a worker.
-pub(crate) type Launch = Box<dyn FnMut(EventSink) -> io::Result<Box<dyn WorkerLink>>>;
 
 /// Tasks of one frame.
 const BATCH: usize = 64;
 /// So many workers in a row that die before they are ready end the session.
 const MAX_FRUITLESS: u32 = 3;
-/// Events of a worker that the session has not taken. With more of them its reader waits: a worker that speaks faster than it
-/// is heard costs no memory.
-const MAX_UNTAKEN: usize = 64;
-
-/// The first worker of a session. It is started before it is known what it is to do, because starting takes a while.
-pub(crate) struct PrestartedWorker {
-    launch: Launch,
-    link: Box<dyn WorkerLink>,
-    untaken: Receiver<()>,
-    sender: Sender<Input>,
-    inputs: Receiver<Input>,
-}
 
 /// What workers are prepared with, and what they may ask for.
 #[derive(Debug)]
@@ -63,12 +50,23 @@ pub(crate) struct Supplies {
     pub(crate) cache: PluginCache,
 }
 
-/// The workers of a session.
+/// What the pool leaves to its owner.
+pub(crate) enum Next {
+    Pool(PoolEvent),
+    /// Any input but those of workers.
+    Input(Input),
+}
+
+/// The workers of a session, and the inputs that its loop waits for.
 pub(crate) struct Pool {
     pub(super) launch: Launch,
     /// The worker that was started before the pool.
     pub(super) prestarted: Option<(Box<dyn WorkerLink>, Receiver<()>)>,
+    /// For workers, and for whatever else the session waits for.
     pub(super) inputs: Sender<Input>,
+    received: Receiver<Input>,
+    pub(super) events: VecDeque<PoolEvent>,
+    last_input: Instant,
     pub(super) workers: BTreeMap<WorkerId, PoolWorker>,
     pub(super) last: u32,
     pub(super) supplies: Supplies,
@@ -120,46 +118,23 @@ pub(super) enum Phase {
     Working,
 }
 
-impl PrestartedWorker {
-    /// Starts the worker.
-    pub(crate) fn start(mut launch: Launch) -> io::Result<Self> {
-        let (sender, inputs) = mpsc::channel();
-        let (sink, untaken) = event_sink(WorkerId(1), &sender);
-        let link = launch(sink)?;
-        Ok(Self { launch, link, untaken, sender, inputs })
-    }
-}
-
-/// Sends what is heard of a worker to the session, and waits while too much of it was not taken. Whoever takes an event takes
-/// one from the receiver, too.
-fn event_sink(worker: WorkerId, inputs: &Sender<Input>) -> (EventSink, Receiver<()>) {
-    let inputs = inputs.clone();
-    let (told, untaken) = mpsc::sync_channel(MAX_UNTAKEN);
-    let sink = Box::new(move |event| {
-        // Without a receiver the worker is gone, or the session has ended.
-        let _ = told.send(());
-        let _ = inputs.send(Input::Link(worker, event));
-    });
-    (sink, untaken)
-}
-
 impl Pool {
-    /// Makes a pool without workers, and the receiver of its inputs.
+    /// Creates a pool without workers; see [`Self::start`].
     ///
     /// # Errors
     ///
     /// The temporary folder cannot be written.
-    pub(super) fn new(
-        prestarted: PrestartedWorker,
-        supplies: Supplies,
-    ) -> io::Result<(Self, Receiver<Input>)> {
+    pub(crate) fn new(prestarted: PrestartedWorker, supplies: Supplies) -> io::Result<Self> {
         let folder = Scratch::make(&env::temp_dir()).map_err(io::Error::other)?;
         fs::create_dir(folder.path().join("blobs"))?;
         let PrestartedWorker { launch, link, untaken, sender, inputs } = prestarted;
-        let pool = Self {
+        Ok(Self {
             launch,
             prestarted: Some((link, untaken)),
             inputs: sender,
+            received: inputs,
+            events: VecDeque::new(),
+            last_input: Instant::now(),
             workers: BTreeMap::new(),
             last: 0,
             supplies,
@@ -171,8 +146,65 @@ impl Pool {
             fruitless: 0,
             is_paused: false,
             deaths: 0,
-        };
-        Ok((pool, inputs))
+        })
+    }
+
+    /// Waits for one input. `None` if none came within `wait`, or if the pool handled it and the owner has nothing to do.
+    pub(crate) fn next(&mut self, wait: Duration) -> Option<Next> {
+        if self.events.is_empty() {
+            let input = self.received.recv_timeout(wait).ok()?;
+            self.last_input = Instant::now();
+            match input {
+                Input::Link(worker, event) => self.receive(worker, event),
+                Input::Supplied(supply, result) => self.supplied(supply, result),
+                input => return Some(Next::Input(input)),
+            }
+        }
+        self.events.pop_front().map(Next::Pool)
+    }
+
+    /// Time since the last input.
+    pub(crate) fn silence(&self) -> Duration {
+        self.last_input.elapsed()
+    }
+
+    fn receive(&mut self, worker: WorkerId, event: LinkEvent) {
+        if let Some(worker_state) = self.workers.get(&worker) {
+            let _ = worker_state.untaken.try_recv();
+        }
+        match event {
+            LinkEvent::Messages(messages) => {
+                for message in messages {
+                    match message {
+                        FromWorker::Report { .. } | FromWorker::Artifact { .. }
+                            if self.believes(worker) && self.is_working(worker) =>
+                        {
+                            self.events.push_back(PoolEvent::Message(worker, message));
+                        }
+                        message => match self.receive_message(worker, message) {
+                            Ok(event) => self.events.extend(event),
+                            Err(fault) => self.fault(worker, None, fault.to_owned()),
+                        },
+                    }
+                }
+            }
+            LinkEvent::Exited(exit) => self.lose(worker, exit),
+        }
+    }
+
+    /// Waits until all workers have exited, at most for `time`. A signal ends the wait. Returns their last events.
+    pub(crate) fn wait_for_exits(&mut self, time: Duration) -> VecDeque<PoolEvent> {
+        let (until, mut events) = (Instant::now() + time, VecDeque::new());
+        while !self.workers.is_empty() {
+            match self.next(until.saturating_duration_since(Instant::now())) {
+                Some(Next::Pool(event)) => events.push_back(event),
+                Some(Next::Input(Input::Signal(_))) => break,
+                Some(Next::Input(_)) => {}
+                None if Instant::now() >= until => break,
+                None => {}
+            }
+        }
+        events
     }
 
     /// Starts a worker of each shape. The prestarted one becomes the first.
@@ -255,12 +287,7 @@ impl Pool {
         Ok(())
     }
 
-    pub(super) fn lose(
-        &mut self,
-        worker: WorkerId,
-        mut loss: WorkerExit,
-        events: &mut VecDeque<PoolEvent>,
-    ) {
+    fn lose(&mut self, worker: WorkerId, mut loss: WorkerExit) {
         let Some(worker_state) = self.workers.remove(&worker) else {
             return;
         };
@@ -288,9 +315,9 @@ impl Pool {
                 "{MAX_FRUITLESS} workers in a row ended before they were ready; the last one {}",
                 loss.how
             );
-            events.push_back(PoolEvent::Failed(reason, message));
+            self.events.push_back(PoolEvent::Failed(reason, message));
         }
-        events.push_back(PoolEvent::Exited(worker, loss));
+        self.events.push_back(PoolEvent::Exited(worker, loss));
         self.deaths += 1;
         // The schedule asks for another one to run an attempt alone, unless this one never came so far.
         if self.is_closing() || is_last_straw || worker_state.alone && !is_fruitless {
@@ -298,7 +325,7 @@ impl Pool {
         }
         if let Err(error) = self.add(worker_state.shape, worker_state.alone) {
             let message = format!("a worker cannot be started: {error}");
-            events.push_back(PoolEvent::Failed(Reason::Internal, message));
+            self.events.push_back(PoolEvent::Failed(Reason::Internal, message));
         }
     }
 
@@ -308,6 +335,10 @@ impl Pool {
             worker_state.fault.get_or_insert((fault, task));
             worker_state.link.kill();
         }
+    }
+
+    fn is_working(&self, worker: WorkerId) -> bool {
+        self.workers.get(&worker).is_some_and(|worker| worker.phase == Phase::Working)
     }
 
     /// Tells whether what a worker says still counts: not once it is being killed for what it said before.
@@ -410,11 +441,6 @@ impl Pool {
         self.is_closing.load(Ordering::Acquire)
     }
 
-    /// Whether all workers have exited.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.workers.is_empty()
-    }
-
     /// How many workers there are.
     pub(crate) fn len(&self) -> usize {
         self.workers.len()
@@ -448,51 +474,4 @@ fn path_text(path: &Path) -> io::Result<String> {
     path.into_os_string()
         .into_string()
         .map_err(|path| io::Error::other(format!("{} is not UTF-8", path.display())))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        sync::{
-            atomic::{AtomicUsize, Ordering},
-            mpsc,
-        },
-        thread,
-        time::Duration,
-    };
-
-    use runner_model::WorkerId;
-
-    use super::{super::events::LinkEvent, MAX_UNTAKEN, event_sink};
-
-    #[test]
-    fn reader_waits_for_untaken_events() {
-        let (sender, _inputs) = mpsc::channel();
-        let (sink, untaken) = event_sink(WorkerId(1), &sender);
-        let told = AtomicUsize::new(0);
-        let is_told = |count| {
-            while told.load(Ordering::SeqCst) < count {
-                thread::yield_now();
-            }
-            // One that does not wait would go on now.
-            thread::sleep(Duration::from_millis(20));
-            told.load(Ordering::SeqCst) == count
-        };
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                // Moved, so that it ends with this thread.
-                let sink = sink;
-                for _ in 0..MAX_UNTAKEN + 10 {
-                    sink(LinkEvent::Messages(Vec::new()));
-                    told.fetch_add(1, Ordering::SeqCst);
-                }
-            });
-            assert!(is_told(MAX_UNTAKEN));
-            untaken.recv().unwrap();
-            assert!(is_told(MAX_UNTAKEN + 1));
-            // Of a worker that is gone nothing is waited for.
-            drop(untaken);
-            assert!(is_told(MAX_UNTAKEN + 10));
-        });
-    }
 }

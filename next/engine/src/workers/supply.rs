@@ -1,6 +1,6 @@
 //! What workers lack: compiled plugins and blobs. Each is made once, on a thread of its own.
 
-use std::{collections::VecDeque, sync::Arc, thread};
+use std::{sync::Arc, thread};
 
 use runner_model::{Digest, Reason, WorkerId, provider::PreparedProvider};
 use runner_prepare::{PrepareError, compiler};
@@ -72,12 +72,7 @@ impl Pool {
     }
 
     /// Takes what came of making what workers wait for.
-    pub(crate) fn supplied(
-        &mut self,
-        supply: Supply,
-        result: Result<(), PrepareError>,
-        events: &mut VecDeque<PoolEvent>,
-    ) {
+    pub(crate) fn supplied(&mut self, supply: Supply, result: Result<(), PrepareError>) {
         for worker in self.waiting.remove(&supply).unwrap_or_default() {
             if let Some(worker_state) = self.workers.get(&worker).filter(|_| result.is_ok()) {
                 worker_state.link.send(supply.ready());
@@ -90,10 +85,11 @@ impl Pool {
                 let (Supply::Plugin(digest) | Supply::Blob(digest)) = supply;
                 let provider = with_plugin(&self.supplies, &digest);
                 let plugin = provider.map(plugin_of).unwrap_or_default();
-                events.push_back(PoolEvent::Failed(Reason::Plugin, format!("{plugin} {problem}")));
+                self.events
+                    .push_back(PoolEvent::Failed(Reason::Plugin, format!("{plugin} {problem}")));
             }
             Err(error) => {
-                events.push_back(PoolEvent::Failed(Reason::Setup, error.to_string()));
+                self.events.push_back(PoolEvent::Failed(Reason::Setup, error.to_string()));
             }
         }
     }

@@ -1,21 +1,102 @@
-//! The way of a row: from a report, or from an attempt that was not answered, to the writer, and back once it is on disk.
+//! The way of a row: from a worker's message, or from an attempt without an answer, to the writer, and back once it is on
+//! disk.
 
 use std::io::BufRead as _;
 
 use runner_model::{
     Micros, Outcome, Places, RunTime, TaskId, WorkerId,
-    protocol::{ReportHead, TaskKind},
+    protocol::{FromWorker, ReportHead, TaskKind},
+    visible::visible_line,
 };
 use runner_record::{Ack, RowFacts};
 
-use super::{coordinator::Coordinator, in_flight::CheckedReport};
+use super::{
+    coordinator::{Coordinator, MAX_WORD},
+    in_flight::CheckedReport,
+};
 use crate::{
-    RunEvent,
     clock::monotonic,
-    schedule::{LostReason, Schedule},
+    event::RunEvent,
+    schedule::{Blame, LostReason, Schedule},
+    workers::WorkerExit,
 };
 
 impl Coordinator<'_> {
+    pub(super) fn receive(&mut self, worker: WorkerId, message: FromWorker) {
+        // It may have come together with what the worker is killed for.
+        if !self.pool.believes(worker) {
+            return;
+        }
+        match message {
+            FromWorker::Report { head, body } => match &mut self.checks {
+                Some((checks, _)) => checks.take(head.task, &body[..head.row_bytes as usize]),
+                None => self.report(worker, &head, body),
+            },
+            FromWorker::Artifact { task, index, bytes } => {
+                self.add_piece(worker, task, index, &bytes);
+            }
+            FromWorker::Returned(tasks) => {
+                let mut tasks = tasks;
+                tasks.retain(|task| self.in_flight.at(worker, *task).is_some());
+                for task in &tasks {
+                    self.in_flight.all.remove(task);
+                }
+                self.on(|schedule| schedule.returned(worker, &tasks));
+            }
+            FromWorker::Log(line) => {
+                self.log(&format!("worker {}: {}", worker.0, visible_line(&line)));
+            }
+            FromWorker::Doing(doing) => {
+                for mut doing in doing {
+                    if let Some(flight) = self.in_flight.at(worker, doing.task) {
+                        let most = doing.word.floor_char_boundary(MAX_WORD);
+                        doing.word.truncate(most);
+                        flight.word = doing.word;
+                    }
+                }
+            }
+            // The others are heard by the crew and the link.
+            _ => {}
+        }
+    }
+
+    pub(super) fn lose(&mut self, worker: WorkerId, exit: WorkerExit) {
+        let WorkerExit { begun, blame, how } = exit;
+        if !self.stop.is_stopping {
+            self.log(&format!("worker {} {how}", worker.0));
+        }
+        let checks = self.checks.take_if(|(_, ready)| ready.worker == worker);
+        if checks.is_some() {
+            // Another one is asked what inputs have to be.
+            self.described = None;
+        }
+        let flights = self.in_flight.all.values_mut();
+        for flight in flights.filter(|flight| flight.worker == worker) {
+            flight.lost = Some((monotonic(), how.clone()));
+        }
+        let paused_at = self.pause.at;
+        let begun = begun.iter().filter(|word| {
+            let flight = self.in_flight.at(worker, TaskId(word.task));
+            let lost = flight.and_then(|flight| flight.lost.as_mut());
+            lost.is_some_and(|(began, _)| {
+                // Its worker has not moved it by the pause that lasts.
+                let standing =
+                    paused_at.map_or(0, |at| monotonic().saturating_sub(at.max(word.began)));
+                *began = word.began + standing;
+                true
+            })
+        });
+        let begun: Vec<_> = begun.map(|word| TaskId(word.task)).collect();
+        let stuck = match blame {
+            Some(Blame::Stuck(task)) => self.in_flight.at(worker, task),
+            _ => None,
+        };
+        let policy = stuck.map(|flight| flight.policy.clone());
+        self.on(|schedule| schedule.worker_lost(worker, &begun, blame, policy.as_ref()));
+        let flights = &mut self.in_flight.all;
+        flights.retain(|_, flight| flight.worker != worker);
+    }
+
     pub(super) fn report(&mut self, worker: WorkerId, head: &ReportHead, mut body: Vec<u8>) {
         let (Some(run), Some(flight)) = (&self.run, self.in_flight.at(worker, head.task)) else {
             return;
@@ -38,7 +119,7 @@ impl Coordinator<'_> {
                 self.act(effects, Some(report));
                 self.in_flight.all.remove(&head.task);
             }
-            Err(fault) => self.feed.pool.fault(worker, Some(head.task), fault),
+            Err(fault) => self.pool.fault(worker, Some(head.task), fault),
         }
     }
 
@@ -50,7 +131,7 @@ impl Coordinator<'_> {
         let limits = &provider.provider.limits;
         match flight.add_piece(index, piece, limits, || run.owned.artifact_draft()) {
             Ok(Ok(())) => {}
-            Ok(Err(fault)) => self.feed.pool.fault(worker, Some(task), fault),
+            Ok(Err(fault)) => self.pool.fault(worker, Some(task), fault),
             Err(error) => self.storage_failed(error),
         }
     }
@@ -100,7 +181,7 @@ impl Coordinator<'_> {
     pub(super) fn report_for(&self, task: TaskId, fate: LostReason) -> Option<CheckedReport> {
         let flight = self.in_flight.all.get(&task)?;
         let (began, how) = flight.lost.clone().unwrap_or_else(|| {
-            let mut slots = self.feed.pool.slots();
+            let mut slots = self.pool.slots();
             let word = slots.find(|word| word.task == task.0);
             (word.map_or_else(monotonic, |word| word.began), String::new())
         });
