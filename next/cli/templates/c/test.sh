@@ -1,5 +1,5 @@
 #!/bin/sh
-# Compiles the provider for this machine, asks it as the runner does, and compares what it answers.
+# Compiles the provider for this machine, calls it like the runner, and compares its replies.
 set -eu
 cd "$(dirname "$0")"
 mkdir -p dist

@@ -1,7 +1,7 @@
-// Answers a text in capitals, and counts its words.
+// Returns a text in capitals, and counts its words.
 //
 // The runner calls `provider run` with a test on standard input, or `provider describe`, and reads one JSON object from
-// standard output. What is written to standard error is the test's log.
+// standard output. Standard error is the test's log.
 package main
 
 import (
@@ -12,29 +12,29 @@ import (
 	"strings"
 )
 
-// Test is what of a test matters here.
+// Test is a test, with the fields that are used here.
 type Test struct {
 	Input  Input  `json:"input"`
 	Config Config `json:"config"`
 }
 
-// Input is what a test hands over.
+// Input is the input of a test.
 type Input struct {
 	Text string `json:"text"`
 }
 
-// Config is how a scenario sets the provider up.
+// Config is the provider's configuration in a scenario.
 type Config struct {
 	Suffix string `json:"suffix"`
 }
 
-// Reply is what the provider has to say; the scenario's `expect` judges its output.
+// Reply is the provider's reply; the scenario's `expect` checks its output.
 type Reply struct {
 	Output  Output   `json:"output"`
 	Metrics []Metric `json:"metrics"`
 }
 
-// Output is what came of the input.
+// Output is the output of a test.
 type Output struct {
 	Shout string `json:"shout"`
 	Words int    `json:"words"`
@@ -46,14 +46,14 @@ type Metric struct {
 	Value float64 `json:"value"`
 }
 
-// Error is why there is no reply. Its kind decides whether a scenario's `retries` try again.
+// Error is returned in place of a reply. Its kind decides whether a scenario's `retries` repeat the test.
 type Error struct {
 	Kind    string `json:"kind"`
 	Code    string `json:"code"`
 	Message string `json:"message"`
 }
 
-// The schemas let the runner find a typo in a scenario before anything runs.
+// With the schemas, the runner finds a typo in a scenario before anything runs.
 const description = `{
   "name": "{{name}}",
   "version": "0.1.0",
@@ -102,7 +102,7 @@ func run(stdin io.Reader) (*Reply, *Error) {
 	}, nil
 }
 
-// answer writes the one object that the runner reads.
+// answer writes the object that the runner reads.
 func answer(name string, value any) {
 	if err := json.NewEncoder(os.Stdout).Encode(map[string]any{name: value}); err != nil {
 		panic(err)

@@ -1,4 +1,4 @@
-// Makes a component of `provider.js`: `node build.mjs [FILE]`, as `runner plugin build` calls it.
+// Builds the component from `provider.js`. `runner plugin build` runs `node build.mjs [FILE]`.
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -12,7 +12,7 @@ const { component } = await componentize({
   sourcePath: here('provider.js'),
   witPath: here('wit'),
   worldName: 'plugin',
-  // Requests go through the contract's `http`, which every scenario grants by name.
+  // Requests use the contract's `http`, which scenarios grant.
   disableFeatures: ['http', 'fetch-event'],
 });
 await mkdir(dirname(file), { recursive: true });

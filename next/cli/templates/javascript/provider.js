@@ -1,5 +1,5 @@
-// What the contract, `wit/provider.wit`, asks of a provider. The work is done in `shout.js`, which is handed what it
-// needs of the host, so that it can be tested without WASM.
+// The functions of the contract, `wit/provider.wit`. The logic is in `shout.js`, which gets the host's functions as arguments,
+// so that it can be tested without WASM.
 
 import { log } from 'runner:provider/log@0.1.0';
 import { describe, run } from './shout.js';
@@ -15,10 +15,10 @@ export const provider = {
   },
 };
 
-// The contract knows errors that have a kind. Whatever else was thrown becomes one, with its stack for its author.
+// The contract has only errors with a kind. Any other exception becomes `internal`, with its stack.
 function asError(thrown) {
   if (typeof thrown?.kind === 'string') return thrown;
-  // The host's functions throw a word, or one with a text: `http` throws `{ tag: 'denied', val: '…' }`.
+  // Host functions throw a word, or a word with a text: `http` throws `{ tag: 'denied', val: '…' }`.
   const payload = thrown?.payload;
   if (payload !== undefined) {
     const code = payload.tag ?? payload;

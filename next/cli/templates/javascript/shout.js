@@ -1,6 +1,6 @@
-// Answers a text in capitals, and counts its words.
+// Returns a text in capitals, and counts its words.
 
-// The schemas let the runner find a typo in a scenario before anything runs.
+// With the schemas, the runner finds a typo in a scenario before anything runs.
 const inputSchema = {
   type: 'object',
   properties: { text: { type: 'string', description: 'What to shout.' } },
@@ -40,7 +40,7 @@ export function run(test, host) {
   };
 }
 
-// Why there is no reply. Its kind decides whether a scenario's `retries` try again.
+// Creates an error. Its kind decides whether a scenario's `retries` repeat the test.
 function error(kind, code, message) {
   return { kind, code, message };
 }

@@ -1,4 +1,4 @@
-"""Answers a text in capitals, and counts its words."""
+"""Returns a text in capitals, and counts its words."""
 
 import json
 
@@ -7,7 +7,7 @@ from wit_world import exports
 from wit_world.imports import http, log, secrets
 from wit_world.imports.types import Description, ErrorKind, Metric, ProviderError, Reply, Test
 
-# The schemas let the runner find a typo in a scenario before anything runs.
+# With the schemas, the runner finds a typo in a scenario before anything runs.
 INPUT_SCHEMA = {
     "type": "object",
     "properties": {"text": {"type": "string", "description": "What to shout."}},
@@ -22,7 +22,7 @@ CONFIG_SCHEMA = {
 
 
 class Provider(exports.Provider):
-    """What the contract, `wit/provider.wit`, asks of a provider."""
+    """The functions of the contract, `wit/provider.wit`."""
 
     def describe(self) -> Description:
         return Description(
@@ -62,12 +62,12 @@ def shout(test: Test) -> Reply:
 
 
 def error(kind: ErrorKind, code: str, message: str) -> ProviderError:
-    """Why there is no reply. Its kind decides whether a scenario's `retries` try again."""
+    """Returns an error. Its kind decides whether a scenario's `retries` repeat the test."""
     return ProviderError(kind=kind, code=code, message=message, retry_after=None, details=None)
 
 
 def as_error(value) -> ProviderError:
-    """Makes an error of what a function of the host raised, if it is none yet."""
+    """Turns an exception of a host function into an error."""
     if isinstance(value, ProviderError):
         return value
     if isinstance(value, http.HttpError_Denied):

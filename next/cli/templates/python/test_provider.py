@@ -1,4 +1,4 @@
-"""Tests the provider without WASM, with the contract's types in `.bindings` and a host of mocks."""
+"""Tests the provider without WASM, with the contract's types in `.bindings` and a mocked host."""
 
 import json
 import sys

@@ -1,6 +1,5 @@
-// Reads and writes the JSON that a provider needs: values are looked up where they stand in the text, and nothing is
-// allocated but the strings that are asked for. The text comes from the runner, so it is well-formed; what is not is
-// never read beyond its end, and its values count as absent.
+// Reads and writes the JSON of a provider. Values are looked up in the text itself, and only strings are allocated. Text
+// from the runner is well-formed. In other text, nothing is read beyond its end, and invalid values count as absent.
 
 #ifndef JSON_H
 #define JSON_H
@@ -11,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// A value as it stands in a text; `start` is NULL where there is none.
+// A value in a text; `start` is NULL if there is no value.
 typedef struct {
     const char *start;
     const char *end;
@@ -26,7 +25,7 @@ static inline const char *json_skip_space(const char *at, const char *end) {
     return at;
 }
 
-// The end of the string that begins at `at`, behind its closing quote.
+// Returns the end of the string that starts at `at`, after its closing quote.
 static inline const char *json_skip_string(const char *at, const char *end) {
     for (at++; at < end && *at != '"'; at++) {
         if (*at == '\\' && at + 1 < end) at++;
@@ -34,7 +33,7 @@ static inline const char *json_skip_string(const char *at, const char *end) {
     return at < end ? at + 1 : end;
 }
 
-// The end of the value that begins at `at`.
+// Returns the end of the value that starts at `at`.
 static inline const char *json_skip_value(const char *at, const char *end) {
     int depth = 0;
     while (at < end) {
@@ -58,7 +57,7 @@ static inline const char *json_skip_value(const char *at, const char *end) {
     return end;
 }
 
-// The value of a key in an object. Keys are compared as they are written.
+// Returns the value of a key in an object. Escapes in keys are not decoded.
 static inline json json_get(json object, const char *key) {
     const json absent = {NULL, NULL};
     if (!object.start) return absent;
@@ -84,7 +83,7 @@ static inline json json_get(json object, const char *key) {
     return absent;
 }
 
-// A number, or `otherwise` where the value is none.
+// Returns a number, or `otherwise` if the value is not a number.
 static inline double json_number(json value, double otherwise) {
     char text[64];
     size_t length = value.start ? (size_t)(value.end - value.start) : 0;
@@ -96,7 +95,7 @@ static inline double json_number(json value, double otherwise) {
     return *end == '\0' ? number : otherwise;
 }
 
-// Four hexadecimal digits at `at`; -1 if they are none.
+// Returns the number in four hexadecimal digits at `at`, or -1.
 static inline long json_hex(const char *at, const char *end) {
     long code = 0;
     if (end - at < 4) return -1;
@@ -127,8 +126,8 @@ static inline char *json_put_utf8(char *to, long code) {
     return to;
 }
 
-// The escape behind a backslash at `*at`, which moves to its end. Half a pair, and NUL, which would end a string of C,
-// become U+FFFD.
+// Decodes the escape after a backslash at `*at`, and moves `*at` to its end. Half of a surrogate pair, and NUL, which would
+// end a C string, become U+FFFD.
 static inline long json_escape(const char **at, const char *end) {
     char c = *(*at)++;
     switch (c) {
@@ -153,12 +152,12 @@ static inline long json_escape(const char **at, const char *end) {
     return code == 0 || (code >= 0xD800 && code < 0xE000) ? 0xFFFD : code;
 }
 
-// A string as UTF-8, to be freed; NULL where the value is no string.
+// Returns a string as UTF-8, or NULL if the value is not a string. The caller frees it.
 static inline char *json_string(json value) {
     if (!value.start || value.end - value.start < 2 || *value.start != '"') return NULL;
     const char *at = value.start + 1;
     const char *end = value.end - 1;
-    // An escape is never shorter than what it stands for.
+    // An escape is never shorter than the character.
     char *text = malloc((size_t)(end - at) + 1);
     if (!text) abort();
     char *to = text;

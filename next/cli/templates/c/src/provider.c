@@ -1,7 +1,7 @@
-// Answers a text in capitals, and counts its words.
+// Returns a text in capitals, and counts its words.
 //
 // The runner calls `provider run` with a test on standard input, or `provider describe`, and reads one JSON object from
-// standard output. What is written to standard error is the test's log.
+// standard output. Standard error is the test's log.
 
 #include <ctype.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 
 #include "json.h"
 
-// The schemas let the runner find a typo in a scenario before anything runs.
+// With the schemas, the runner finds a typo in a scenario before anything runs.
 static const char DESCRIPTION[] =
     "{\"ok\": {"
     "\"name\": \"{{name}}\", \"version\": \"0.1.0\","
@@ -26,7 +26,7 @@ static const char DESCRIPTION[] =
 static char *read_all(FILE *from);
 static int count_words(const char *text);
 
-// Says why there is no reply. The kind decides whether a scenario's `retries` try again.
+// Writes an error in place of a reply. Its kind decides whether a scenario's `retries` repeat the test.
 static int refuse(const char *kind, const char *code, const char *message) {
     printf("{\"err\": {\"kind\": \"%s\", \"code\": \"%s\", \"message\": ", kind, code);
     json_write_string(stdout, message);
@@ -49,7 +49,7 @@ static int run(void) {
     char *shout = malloc(size);
     if (!shout) abort();
     snprintf(shout, size, "%s%s", text, suffix ? suffix : "");
-    // Letters beyond ASCII stay as they are.
+    // Letters outside ASCII are not changed.
     for (size_t i = 0; i < strlen(text); i++) shout[i] = (char)toupper((unsigned char)shout[i]);
 
     printf("{\"ok\": {\"output\": {\"shout\": ");
@@ -77,7 +77,7 @@ static int count_words(const char *text) {
     return words;
 }
 
-// Everything that can be read, as a string that is to be freed.
+// Reads everything into a string. The caller frees it.
 static char *read_all(FILE *from) {
     size_t length = 0;
     size_t size = 4096;
