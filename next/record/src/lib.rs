@@ -42,7 +42,7 @@ pub use run::{
     owned::{NewPlan, NewRun, NewSession, Owned},
     requests::{Request, RequestMode, Requests, actor},
     run_dir::RunDir,
-    run_head::RunHead,
+    run_head::{RunCounts, RunHead},
     verify::{DiskFault, Verified},
 };
 

@@ -4,7 +4,7 @@ use runner_model::{Reason, RunStatus, StopSignal, row::Actor, status::RunVerdict
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::RunCounts;
+use runner_record::RunCounts;
 
 /// An event with its number.
 #[derive(Debug, Serialize)]

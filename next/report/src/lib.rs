@@ -27,7 +27,7 @@ mod verify;
 pub use denials::{Denial, Denials, table_with};
 pub use event::{Event, NumberedEvent};
 pub use failures::{FailureGroup, Failures};
-pub use list::{RunCounts, RunList, RunSummary, Unreadable, short_id};
+pub use list::{RunList, RunSummary, Unreadable, short_id};
 pub use logs::{LogEntry, Reading, Stream};
 pub use missing_grants::not_granted;
 pub use page::{Section, call_sections};

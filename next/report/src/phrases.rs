@@ -5,11 +5,11 @@ use runner_model::{
     visible::visible_line,
 };
 
-use crate::RunSummary;
+use runner_record::RunHead;
 
 /// Status, reason and signal, such as `incomplete (interrupted, SIGINT)`; of a completed run its verdict.
 #[must_use]
-pub fn standing(run: &RunSummary) -> String {
+pub fn standing(run: &RunHead) -> String {
     let status = match (run.status, run.verdict) {
         (RunStatus::Completed, RunVerdict::Failed) => return "failed".to_owned(),
         (RunStatus::Completed, _) => return "passed".to_owned(),

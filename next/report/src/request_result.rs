@@ -26,6 +26,6 @@ impl AskedRun {
     pub fn read(root: &ResultsRoot, run: &RunDir, result: Answer) -> Result<Self, RecordError> {
         let head = RunHead::from(&run.truth()?);
         let (short, path) = (short_of(root, run.id()), run.path().display().to_string());
-        Ok(Self { v: VERSION, result, run: RunSummary::of(head, short, path) })
+        Ok(Self { v: VERSION, result, run: RunSummary::new(head, short, path) })
     }
 }

@@ -95,7 +95,7 @@ impl RunDocument {
         let short = short_of(root, run.id());
         Ok(Self {
             v: VERSION,
-            run: RunSummary::of(RunHead::from(&manifest), short, run.path().display().to_string()),
+            run: RunSummary::new(RunHead::from(&manifest), short, run.path().display().to_string()),
             live: live.filter(|_| !manifest.status.is_terminal()),
             manifest,
             providers,

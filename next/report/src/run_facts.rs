@@ -26,9 +26,9 @@ impl RunDocument {
 fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str, String)> {
     let session = manifest.sessions.last();
     let since = |time| format!("{} UTC, {}", phrases::clock(time), phrases::ago(now, time));
-    let sessions = plural(run.sessions, "session", "sessions");
+    let sessions = plural(run.head.sessions, "session", "sessions");
     let group = |GroupPlace { id, place, of }: &_| format!("{place} of {of} of group {id}");
-    let labels = run.labels.iter();
+    let labels = run.head.labels.iter();
     let labels: Vec<_> = labels.map(|(key, value)| format!("{key}={value}")).collect();
     let worker = |by: &SessionEntry| format!("by {} since {}", process(by), since(by.started_at));
     let pause = |pause: &Pause| {
@@ -36,18 +36,18 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
         format!("since {}, by {by}", since(pause.from))
     };
     let by = |actor| format!("by {}", phrases::actor(actor));
-    let is_over = run.status.is_terminal();
+    let is_over = run.head.status.is_terminal();
     let facts = [
         ("scenario", Some(manifest.scenario_path.clone())),
-        ("started", Some(format!("{}; {sessions}", since(run.started_at)))),
+        ("started", Some(format!("{}; {sessions}", since(run.head.started_at)))),
         ("results", Some(run.run_dir.clone())),
-        ("group", run.group.as_ref().map(group)),
+        ("group", run.head.group.as_ref().map(group)),
         ("labels", Some(labels.join(", ")).filter(|labels| !labels.is_empty())),
         ("worked on", session.filter(|_| !is_over).map(worker)),
-        ("paused", run.paused.as_ref().map(pause)),
+        ("paused", run.head.paused.as_ref().map(pause)),
         ("wall", session.and_then(|session| session.wall.clone())),
         ("stopped", session.and_then(|session| session.stopped_by.as_ref()).map(by)),
-        ("pinned", run.pinned.as_ref().map(|pin| by(&pin.by))),
+        ("pinned", run.head.pinned.as_ref().map(|pin| by(&pin.by))),
     ];
     let facts = facts.into_iter();
     facts.filter_map(|(name, text)| Some((name, visible_line(&text?).into_owned()))).collect()

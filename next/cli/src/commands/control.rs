@@ -101,7 +101,7 @@ fn print_answer(
         out.document(&asked);
     } else {
         let status = summary::headed(&asked.run, ":");
-        let (done, planned) = (asked.run.counts.done.done(), asked.run.counts.planned);
+        let (done, planned) = (asked.run.head.counts.done.done(), asked.run.head.counts.planned);
         out.data(&format!("run {short} {result} {status} {done} of {planned} done"));
     }
     if answer != Answer::NoAnswer {

@@ -127,9 +127,9 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
     for run in runs.iter().filter(|_| is_for_people) {
         let manifest = run.dir.truth()?;
         let id = manifest.id.clone();
-        let run = RunSummary::of(RunHead::from(&manifest), id, String::new());
-        let line = summary::line(&run, Duration::from_millis(run.worked_ms));
-        out.data(&format!("{}: {line}", visible(&run.scenario)));
+        let run = RunSummary::new(RunHead::from(&manifest), id, String::new());
+        let line = summary::line(&run, Duration::from_millis(run.head.worked_ms));
+        out.data(&format!("{}: {line}", visible(&run.head.scenario)));
     }
     Ok(exit)
 }

@@ -88,9 +88,9 @@ pub fn resume_requests(
     let requests: Vec<_> = runs
         .iter()
         .filter(|run| has_work(run, request))
-        .map(|run| ResumeRequest { run: Some(run.run.clone()), ..request.clone() })
+        .map(|run| ResumeRequest { run: Some(run.head.id.clone()), ..request.clone() })
         .collect();
-    let group = runs[0].group.as_ref().map_or("", |group| &group.id);
+    let group = runs[0].head.group.as_ref().map_or("", |group| &group.id);
     if let (Some(rerun), true) = (&request.rerun, requests.is_empty()) {
         return Err(EngineError::NothingMeant(rerun.clone()).into());
     }
@@ -104,8 +104,8 @@ pub fn resume_requests(
 }
 
 fn has_work(run: &RunSummary, request: &ResumeRequest) -> bool {
-    let counts = &run.counts.done;
-    match run.status {
+    let counts = &run.head.counts.done;
+    match run.head.status {
         RunStatus::Completed => {
             let has_rerun = match &request.rerun {
                 Some(Rerun::Failed) => counts.failed + counts.error + counts.timeout > 0,
@@ -130,14 +130,14 @@ fn only_cut_short(root: &ResultsRoot) -> Result<Option<RunList>, RecordError> {
     let mut groups = list
         .runs
         .iter()
-        .filter(|run| run.status == RunStatus::Incomplete)
-        .map(|run| run.group.as_ref().map(|group| group.id.clone()));
+        .filter(|run| run.head.status == RunStatus::Incomplete)
+        .map(|run| run.head.group.as_ref().map(|group| group.id.clone()));
     let Some(Some(group)) = groups.next() else {
         return Ok(None);
     };
     let is_only = groups.all(|other| other.as_ref() == Some(&group));
     let list = list.of_group(&group);
-    let is_held = list.runs.iter().any(|run| run.status == RunStatus::Running);
+    let is_held = list.runs.iter().any(|run| run.head.status == RunStatus::Running);
     Ok((is_only && !is_held).then_some(list))
 }
 
@@ -178,7 +178,7 @@ fn summarize(group: &str, args: &SessionArgs, out: &Out) -> Result<Exit, Command
 
 /// Prints the runs of a group, and the command that continues it.
 pub fn show(list: &RunList, root_flag: &str, out: &Out) {
-    let group = list.runs.first().and_then(|run| run.group.as_ref());
+    let group = list.runs.first().and_then(|run| run.head.group.as_ref());
     let group = group.map_or("", |group| &group.id);
     out.data(&style::bold(&format!("group {}:", visible_line(group))));
     out.data(&list::table(list, out.columns()));

@@ -76,7 +76,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         out.warn(&format!("{}: {}", run.run, run.problem));
     }
     if let Some(run) = list.runs.iter().find(|run| run.is_resumable()) {
-        let group = run.group.as_ref().map(|group| short_id(&group.id));
+        let group = run.head.group.as_ref().map(|group| short_id(&group.id));
         let (name, flag) = (group.unwrap_or(&run.short), args.root.flag());
         out.hint(&format!("continue: runner resume {name}{flag}"));
     }
@@ -85,13 +85,14 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 
 impl Args {
     fn matches(&self, run: &RunSummary) -> bool {
-        let is_in = |group: &String| run.group.as_ref().is_some_and(|of| of.id.contains(group));
-        (self.status.is_empty() || self.status.contains(&run.status))
-            && self.verdict.is_none_or(|verdict| run.verdict == verdict)
+        let is_in =
+            |group: &String| run.head.group.as_ref().is_some_and(|of| of.id.contains(group));
+        (self.status.is_empty() || self.status.contains(&run.head.status))
+            && self.verdict.is_none_or(|verdict| run.head.verdict == verdict)
             && self.group.as_ref().is_none_or(is_in)
-            && self.label.iter().all(|(key, value)| run.labels.get(key) == Some(value))
-            && self.scenario.as_ref().is_none_or(|glob| glob.is_match(&run.scenario))
-            && self.since.is_none_or(|since| run.started_at >= since)
+            && self.label.iter().all(|(key, value)| run.head.labels.get(key) == Some(value))
+            && self.scenario.as_ref().is_none_or(|glob| glob.is_match(&run.head.scenario))
+            && self.since.is_none_or(|since| run.head.started_at >= since)
     }
 }
 
@@ -133,9 +134,9 @@ pub fn table(list: &RunList, screen: Option<usize>) -> String {
         ("took>", 5),
     ]);
     for run in &list.runs {
-        let id = screen.map_or(&run.run, |_| &run.short);
+        let id = screen.map_or(&run.head.id, |_| &run.short);
         let when = |time| summary::when(now, time, screen);
-        let took = match run.worked_ms {
+        let took = match run.head.worked_ms {
             0 => "–".to_owned(),
             took => show_duration(Duration::from_millis(took)),
         };
@@ -143,10 +144,10 @@ pub fn table(list: &RunList, screen: Option<usize>) -> String {
             visible_line(id).into_owned(),
             summary::headed(run, ""),
             scenario_cell(run),
-            format!("{}/{}", run.counts.done.done(), run.counts.planned),
-            style::bad_count(run.counts.done.bad()),
-            when(run.started_at),
-            run.completed_at.map_or_else(|| "–".to_owned(), when),
+            format!("{}/{}", run.head.counts.done.done(), run.head.counts.planned),
+            style::bad_count(run.head.counts.done.bad()),
+            when(run.head.started_at),
+            run.head.completed_at.map_or_else(|| "–".to_owned(), when),
             took,
         ]);
     }
@@ -155,8 +156,8 @@ pub fn table(list: &RunList, screen: Option<usize>) -> String {
 
 /// Formats the scenario's name, and the run's place in its group.
 fn scenario_cell(run: &RunSummary) -> String {
-    let name = visible_line(&run.scenario);
-    match &run.group {
+    let name = visible_line(&run.head.scenario);
+    match &run.head.group {
         Some(GroupPlace { id, place, of }) => {
             let group = format!("({place}/{of} of {})", short_id(id));
             format!("{name} {}", style::dim(&group))

@@ -85,7 +85,7 @@ impl<'a> Screen<'a> {
         if !denied.is_empty() {
             out.data(&denied);
         }
-        if let Some(message) = &run.message {
+        if let Some(message) = &run.head.message {
             out.data(message);
         }
         out.data(&summary::line(&run, self.took));
@@ -191,5 +191,5 @@ fn summary_of(ended: &Ended) -> RunSummary {
     let root = root.and_then(|root| ResultsRoot::existing(root).ok());
     let short = root.map_or_else(|| id.clone(), |root| short_of(&root, id));
     let directory = ended.directory.display().to_string();
-    RunSummary::of(RunHead::from(&ended.manifest), short, directory)
+    RunSummary::new(RunHead::from(&ended.manifest), short, directory)
 }

@@ -44,7 +44,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let run = match Target::find(&root, &run.name_or_latest())? {
         Target::Run(run) => run,
         Target::Group(list) if args.trial.is_some() || args.failed || args.history => {
-            let group = list.runs.first().and_then(|run| run.group.as_ref());
+            let group = list.runs.first().and_then(|run| run.head.group.as_ref());
             let group = group.map_or("", |group| &group.id);
             return Err(CommandError::usage(format!(
                 "`{group}` is a group; name one of its runs\nlist its runs: runner list --group {group}{root_flag}"
@@ -82,12 +82,12 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 }
 
 fn summary_line(document: &RunDocument) -> String {
-    summary::line(&document.run, Duration::from_millis(document.run.worked_ms))
+    summary::line(&document.run, Duration::from_millis(document.run.head.worked_ms))
 }
 
 fn print_overview(document: &RunDocument, root_flag: &str, out: &Out) -> Result<(), RecordError> {
     out.data(&summary_line(document));
-    if let Some(message) = &document.run.message {
+    if let Some(message) = &document.run.head.message {
         out.data(&format!("  {message}"));
     }
     for (name, text) in document.facts(now()) {

@@ -65,7 +65,7 @@ impl Target {
         };
         let group = list.runs.first().and_then(group_id).unwrap_or_default().to_owned();
         match active(list.runs).first() {
-            Some(run) => Ok(vec![root.find(&run.run)?]),
+            Some(run) => Ok(vec![root.find(&run.head.id)?]),
             None => Err(CommandError::usage(format!(
                 "no run of this group is running\nlist its runs: runner list --group {group}"
             ))),
@@ -76,26 +76,29 @@ impl Target {
     /// whose turn it is comes first, because its process also ends those that wait.
     pub fn open_to_cancel(self, root: &ResultsRoot) -> Result<Vec<RunDir>, CommandError> {
         let Self::Group(RunList { mut runs, .. }) = self else { return self.open_active(root) };
-        runs.retain(|run| run.status != RunStatus::Completed);
+        runs.retain(|run| run.head.status != RunStatus::Completed);
         if runs.is_empty() {
             return Err(CommandError::usage(
                 "all runs of this group are completed; there is nothing to cancel",
             ));
         }
-        runs.sort_by_key(|run| (run.status != RunStatus::Running, run.stage == Stage::Waiting));
+        runs.sort_by_key(|run| {
+            (run.head.status != RunStatus::Running, run.head.stage == Stage::Waiting)
+        });
         open(root, &runs)
     }
 
     /// Opens the only run that is running; of a group, the run whose turn it is.
     pub fn open_only_running(root: &ResultsRoot) -> Result<RunDir, CommandError> {
         let problem = match active(RunList::read(root)?.runs).as_slice() {
-            [run] => return Ok(root.find(&run.run)?),
+            [run] => return Ok(root.find(&run.head.id)?),
             [] => format!(
                 "no run is running in {}\nlist all runs: runner list",
                 root.path().display()
             ),
             runs => {
-                let names = runs.iter().map(|run| format!("\n{}  {}", run.run, run.scenario));
+                let names =
+                    runs.iter().map(|run| format!("\n{}  {}", run.head.id, run.head.scenario));
                 let names: String = names.collect();
                 format!("{} runs are running; name one of them:{names}", runs.len())
             }
@@ -105,18 +108,18 @@ impl Target {
 }
 
 fn group_id(run: &RunSummary) -> Option<&str> {
-    run.group.as_ref().map(|group| group.id.as_str())
+    run.head.group.as_ref().map(|group| group.id.as_str())
 }
 
 fn open(root: &ResultsRoot, runs: &[RunSummary]) -> Result<Vec<RunDir>, CommandError> {
-    Ok(runs.iter().map(|run| root.find(&run.run)).collect::<Result<_, _>>()?)
+    Ok(runs.iter().map(|run| root.find(&run.head.id)).collect::<Result<_, _>>()?)
 }
 
 /// Keeps the runs that are running, without those that wait for others if there are others.
 fn active(mut runs: Vec<RunSummary>) -> Vec<RunSummary> {
-    runs.retain(|run| run.status == RunStatus::Running);
-    if runs.iter().any(|run| run.stage != Stage::Waiting) {
-        runs.retain(|run| run.stage != Stage::Waiting);
+    runs.retain(|run| run.head.status == RunStatus::Running);
+    if runs.iter().any(|run| run.head.stage != Stage::Waiting) {
+        runs.retain(|run| run.head.stage != Stage::Waiting);
     }
     runs
 }

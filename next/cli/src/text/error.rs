@@ -114,7 +114,7 @@ fn record_message(error: &RecordError) -> String {
         }
         Some(candidates) => {
             let head = format!("`{name}` matches {} runs", candidates.len());
-            with_runs(&head, runs.iter().filter(|run| candidates.contains(&run.run)))
+            with_runs(&head, runs.iter().filter(|run| candidates.contains(&run.head.id)))
         }
     }
 }
@@ -123,8 +123,9 @@ fn with_runs<'a>(head: &str, runs: impl Iterator<Item = &'a RunSummary>) -> Stri
     let now = now();
     let mut table = Table::new([("", 0); 3]);
     for run in runs.take(MAX_CANDIDATES) {
-        let (status, started) = (phrases::standing(run), phrases::ago(now, run.started_at));
-        table.row([run.short.clone(), run.scenario.clone(), format!("{status}, {started}")]);
+        let (status, started) =
+            (phrases::standing(&run.head), phrases::ago(now, run.head.started_at));
+        table.row([run.short.clone(), run.head.scenario.clone(), format!("{status}, {started}")]);
     }
     format!("{head}:\n{}", table.render(None))
 }

@@ -12,10 +12,10 @@ use super::{
 
 /// Formats status, verdict, counts and time on one line. A `took` of 0 is left out.
 pub fn line(run: &RunSummary, took: Duration) -> String {
-    let (counts, planned) = (run.counts.done, run.counts.planned);
+    let (counts, planned) = (run.head.counts.done, run.head.counts.planned);
     let took = if took.is_zero() { String::new() } else { format!(" in {}", show_duration(took)) };
     let exit = run.exit_code.map(|code| format!("; exit code {code}")).unwrap_or_default();
-    match (run.status, run.verdict) {
+    match (run.head.status, run.head.verdict) {
         (RunStatus::Completed, verdict) => {
             let mut others = counts;
             let count = match verdict {
@@ -40,25 +40,25 @@ fn in_brackets(counts: &Counts) -> String {
 
 /// Formats the sign and the status of a run, followed by `more`, in the status's colour.
 pub fn headed(run: &RunSummary, more: &str) -> String {
-    let (sign, paint): (char, Paint) = match (run.status, run.verdict) {
+    let (sign, paint): (char, Paint) = match (run.head.status, run.head.verdict) {
         (RunStatus::Completed, RunVerdict::Failed) | (RunStatus::Failed, _) => ('✗', style::red),
         (RunStatus::Completed, _) => ('✓', style::green),
         (RunStatus::Running, _) => ('○', style::bold),
         (RunStatus::Incomplete, _) => ('◐', style::yellow),
         (RunStatus::Cancelled, _) => ('⊘', style::yellow),
     };
-    paint(&format!("{sign} {}{more}", phrases::standing(run)))
+    paint(&format!("{sign} {}{more}", phrases::standing(&run.head)))
 }
 
 /// Prints the commands that show why trials failed and that continue the run.
 pub fn print_next_steps(run: &RunSummary, root_flag: &str, out: &Out) {
     let name = &run.short;
-    if run.counts.done.bad() > 0 {
+    if run.head.counts.done.bad() > 0 {
         out.hint(&format!("see why: runner show {name} --failed{root_flag}"));
     }
     if run.is_resumable() {
         // `resume` refuses a run whose budget is used up.
-        let budget = match run.reason {
+        let budget = match run.head.reason {
             Some(Reason::Budget) => " --budget METRIC=VALUE",
             _ => "",
         };

@@ -15,7 +15,7 @@ use crate::{
 
 pub(crate) const NAME: &str = "runner.db";
 /// Of the tables below. A file of another version is made anew.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 /// How long another process may write. Nothing but time is lost without the list.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// So many runs in one transaction make a log that takes long to read whenever the list is opened.

@@ -1,4 +1,4 @@
-//! [`RunHead`]: what a list says of a run.
+//! [`RunHead`]: the line of a run in a list.
 
 use std::collections::BTreeMap;
 
@@ -10,72 +10,77 @@ use serde::{Deserialize, Serialize};
 
 use crate::{GroupPlace, Manifest, Pause, Pin, disk::fault::now};
 
-/// The keys of a [`Manifest`] that a list needs, each as it is there. A manifest is ten times as long.
+/// The keys of a [`Manifest`] that lists show. A manifest is ten times as long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunHead {
-    /// The run's id.
+    #[serde(rename = "run")]
     pub id: String,
     /// The scenario's name.
     pub scenario: String,
-    /// Where the run is in its life.
     pub status: RunStatus,
-    /// Why.
     pub reason: Option<Reason>,
-    /// More about the reason, for people.
+    /// Details of the reason, for people.
     pub message: Option<String>,
-    /// How far the last session came.
-    pub stage: Stage,
-    /// The signal that stopped it.
+    /// The signal that stopped the run.
     pub signal: Option<StopSignal>,
-    /// What its trials showed.
     pub verdict: RunVerdict,
-    /// By final rows.
-    pub counts: Counts,
-    /// When the first session began.
+    /// The stage that the last session reached.
+    pub stage: Stage,
+    pub counts: RunCounts,
+    /// Number of sessions.
+    pub sessions: u64,
+    /// Start of the first session.
     pub started_at: Time,
-    /// When the run ended; set whenever the run is not running.
+    /// `None` while the run is running.
     pub completed_at: Option<Time>,
-    /// What its user has labelled it with.
+    /// Working time of all sessions in milliseconds, without pauses.
+    pub worked_ms: u64,
+    /// The current pause.
+    pub paused: Option<Pause>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// The group that it is one of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupPlace>,
-    /// That `prune` leaves it alone.
+    /// Present if `prune` must not delete the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pin>,
+}
+
+/// Trials of a run, by the newest final row of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunCounts {
     /// Trials of the plan.
     pub planned: u64,
-    /// The names of the providers in the suite's order.
-    pub providers: Vec<String>,
-    /// The pause that lasts.
-    pub paused: Option<Pause>,
-    /// For how long its sessions have worked until now, in milliseconds, without pauses.
-    pub worked_ms: u64,
-    /// How many sessions it has had.
-    pub sessions: u64,
+    #[serde(flatten)]
+    pub done: Counts,
+}
+
+impl From<&Manifest> for RunCounts {
+    fn from(manifest: &Manifest) -> Self {
+        Self { planned: manifest.metadata.planned_trial_count, done: manifest.counts }
+    }
 }
 
 impl From<&Manifest> for RunHead {
     fn from(manifest: &Manifest) -> Self {
-        let providers = manifest.providers.iter();
         Self {
             id: manifest.id.clone(),
             scenario: manifest.scenario.clone(),
             status: manifest.status,
             reason: manifest.reason,
             message: manifest.message.clone(),
-            stage: manifest.stage,
             signal: manifest.signal,
             verdict: manifest.verdict,
-            counts: manifest.counts,
+            stage: manifest.stage,
+            counts: manifest.into(),
+            sessions: manifest.sessions.len() as u64,
             started_at: manifest.started_at,
             completed_at: manifest.completed_at,
+            worked_ms: manifest.worked_ms(now()),
+            paused: manifest.paused().cloned(),
             labels: manifest.labels.clone(),
             group: manifest.group.clone(),
             pinned: manifest.pinned.clone(),
-            planned: manifest.metadata.planned_trial_count,
-            providers: providers.map(|provider| provider.name.clone()).collect(),
-            paused: manifest.paused().cloned(),
-            worked_ms: manifest.worked_ms(now()),
-            sessions: manifest.sessions.len() as u64,
         }
     }
 }

@@ -47,7 +47,7 @@ fn now() -> Time {
 #[test]
 fn facts_say_only_what_is_known() {
     let manifest = manifest();
-    let mut run = RunSummary::of(RunHead::from(&manifest), "r".into(), "results/r".into());
+    let mut run = RunSummary::new(RunHead::from(&manifest), "r".into(), "results/r".into());
     let found = facts(&run, &manifest, now());
     let found: Vec<_> = found.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let expected = [
@@ -62,9 +62,9 @@ fn facts_say_only_what_is_known() {
         ("pinned", r"by ann on b\u{1b}: lunch"),
     ];
     assert_eq!(found, expected);
-    run.status = RunStatus::Completed;
-    run.labels.clear();
-    (run.group, run.pinned, run.paused) = (None, None, None);
+    run.head.status = RunStatus::Completed;
+    run.head.labels.clear();
+    (run.head.group, run.head.pinned, run.head.paused) = (None, None, None);
     let names: Vec<_> = facts(&run, &manifest, now()).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["scenario", "started", "results", "wall"]);
 }
