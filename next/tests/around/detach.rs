@@ -70,7 +70,7 @@ fn detached_run_has_a_session_of_its_own() {
 }
 
 #[test]
-fn mistakes_are_told_before_it_is_detached() {
+fn mistakes_are_reported_before_detaching() {
     let runner = sleepers(1, SHORT);
     for (args, code, says) in [
         (&["exec", "missing.toml", "--detach"][..], 2, "missing.toml"),
@@ -119,7 +119,7 @@ fn hangup_of_the_terminal_reaches_no_detached_run() {
 }
 
 #[test]
-fn run_goes_on_when_the_first_process_is_killed() {
+fn run_outlives_its_first_process() {
     let runner = sleepers(20, SHORT);
     // Kill the first process as soon as the run exists, whether it has printed the id or not.
     let first = runner.started(&["exec", "scenario.toml", "-j", "1", "--detach"]);
@@ -130,7 +130,7 @@ fn run_goes_on_when_the_first_process_is_killed() {
 }
 
 #[test]
-fn death_before_there_is_a_run_is_told() {
+fn death_before_the_run_is_reported() {
     let runner = sleepers(1, ENDLESS);
     let mut first = Running::start(
         runner
@@ -168,7 +168,7 @@ fn killed_detached_run_is_crashed_and_resumable() {
 }
 
 #[test]
-fn output_of_a_detached_run_is_not_waited_for() {
+fn detached_run_holds_no_output_open() {
     // The run must not hold the pipe of the first process open.
     let runner = sleepers(1, ENDLESS);
     let out = File::create(runner.path("out")).unwrap();

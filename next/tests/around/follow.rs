@@ -42,7 +42,7 @@ fn wait_has_the_code_of_the_run() {
 }
 
 #[test]
-fn wait_tells_progress_and_gives_up_in_time() {
+fn wait_shows_progress_and_times_out() {
     let runner = sleepers(2, ENDLESS);
     let mut running = runner.start(&[]);
     running.wait_until_running(&runner, 2);
@@ -110,7 +110,7 @@ fn long_commands_give_dead_runs_their_end() {
 }
 
 #[test]
-fn logs_show_who_said_what() {
+fn log_lines_name_their_source() {
     let runner = speakers();
     runner.exec(&["-j", "1"]).expect(1);
     let ran = runner.run(&["logs"]).expect(0);
@@ -198,7 +198,7 @@ fn followed_logs_end_with_the_run() {
 }
 
 #[test]
-fn followed_logs_end_with_a_killed_run_and_a_gone_reader() {
+fn followed_logs_end_with_run_or_reader() {
     let (runner, running) = spoken_once();
     let following = speaking(&runner, &["logs", "-f"], "one");
     // `head` exits after the first line.
@@ -210,7 +210,7 @@ fn followed_logs_end_with_a_killed_run_and_a_gone_reader() {
 }
 
 #[test]
-fn damaged_logs_are_told_and_no_answer_is_false() {
+fn damaged_logs_are_reported_as_lost() {
     let runner = speakers();
     runner.exec(&["-j", "1"]).expect(1);
     let run = runner.runs().pop().unwrap();

@@ -109,7 +109,7 @@ fn group_ends_as_its_worst_run() {
 }
 
 #[test]
-fn problems_of_all_scenarios_are_told_at_once() {
+fn problems_of_all_scenarios_are_listed() {
     let runner = three([SHORT; 3]);
     runner.write("set/a.toml", "nonsense = 1\n");
     runner.write("set/c.toml", "name = 3\n");

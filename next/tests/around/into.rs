@@ -150,7 +150,7 @@ fn one_of_four_has_the_named_folder() {
 }
 
 #[test]
-fn folder_of_a_process_that_died_at_birth_is_taken_over() {
+fn folder_of_an_uncreated_run_is_taken_over() {
     for fault in ["lock", "manifest-write", "manifest-rename", "store-keep"] {
         let runner = sleepers(1, SHORT);
         let ran = Running::start(into(&runner).env("RUNNER_FAULT", format!("{fault}:kill")));

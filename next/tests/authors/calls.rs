@@ -26,7 +26,7 @@ fn one_call_shows_its_reply() {
 }
 
 #[test]
-fn bad_ends_of_a_call_are_told() {
+fn bad_ends_of_a_call_are_reported() {
     let runner = Runner::new(&[]);
     let from = r#"{"from": "km", "to": "mi", "value": 42}"#;
     let run = |more: &[&str]| runner.run(&[&["plugin", "run", "bundled:units"], more].concat());

@@ -89,7 +89,7 @@ fn another_kind_than_promised_is_refused() {
 }
 
 #[test]
-fn missing_tools_are_told_with_their_installation() {
+fn missing_tools_are_shown_with_their_installation() {
     let runner = Runner::new(&[]);
     let ran = runner.run(&["plugin", "doctor", "--lang", "go", "--json"]);
     let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();

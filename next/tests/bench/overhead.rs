@@ -147,20 +147,18 @@ impl Bench {
         command
     }
 
-    /// Returns the wall time of a whole run.
-    fn exec(&self, scenario: &Path, jobs: u32) -> Done<Duration> {
+    /// Runs a scenario to its end.
+    fn exec(&self, scenario: &Path, jobs: u32) -> Done<Cost> {
         let (scenario, results) =
             (scenario.display().to_string(), self.results().display().to_string());
         let jobs = jobs.to_string();
         let mut command =
             self.runner(&["exec", "-q", "-j", &jobs, "--results", &results, &scenario]);
-        let began = Instant::now();
-        let status = command.status()?;
-        let took = began.elapsed();
+        let (status, cost) = measured(|| Ok(command.status()?))?;
         if !status.success() {
             return Err(format!("exec of {scenario} ended with {status}").into());
         }
-        Ok(took)
+        Ok(cost)
     }
 
     fn trials(&self, rounds: u64) -> Done {
@@ -174,42 +172,59 @@ impl Bench {
                 "exec -j 2",
                 "/bin/true",
             ];
-            let mut figures: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
+            let mut figures: Vec<Vec<Cost>> = vec![Vec::new(); kinds.len()];
             for _ in 0..rounds {
                 figures[0].push(self.bare(guest, 1, 1)?);
                 figures[1].push(self.bare(guest, 2, 1)?);
                 figures[2].push(self.bare(guest, 1, 2)?);
-                figures[3].push(micros(self.exec(&scenario, 1)?) / self.n as f64);
-                figures[4].push(micros(self.exec(&scenario, 2)?) / self.n as f64);
+                figures[3].push(self.exec(&scenario, 1)?.each(self.n));
+                figures[4].push(self.exec(&scenario, 2)?.each(self.n));
                 figures[5].push(true_program()?);
                 fs::remove_dir_all(self.results())?;
             }
             println!(
-                "\n{}, {} trials, {rounds} rounds, µs of wall time a trial: median (least to most)",
+                "\n{}, {} trials, {rounds} rounds, µs a trial: median (least to most)",
                 guest.name, self.n
             );
-            for (kind, figures) in kinds.iter().zip(&mut figures) {
-                figures.sort_by(f64::total_cmp);
-                println!(
-                    "  {kind:18} {:7.2} ({:.2} to {:.2})",
-                    median(figures),
-                    figures[0],
-                    figures[figures.len() - 1]
-                );
+            let figures: Vec<Figure> = figures.into_iter().map(Figure::new).collect();
+            for (kind, figure) in kinds.iter().zip(&figures) {
+                println!("  {kind:18} {figure}");
             }
-            let ratio = |a: usize, b: usize| median(&figures[a]) / median(&figures[b]);
-            println!("  exec -j 1 / bare 1 thread      {:.2}", ratio(3, 0));
-            println!("  exec -j 2 / bare 2 threads     {:.2}", ratio(4, 1));
-            println!("  exec -j 2 / bare 2 processes   {:.2}", ratio(4, 2));
-            println!("  /bin/true / exec -j 2          {:.1}", ratio(5, 4));
+            println!("  ratios of wall time, and of CPU time");
+            let ratio = |name: &str, a: usize, b: usize| {
+                let (wall, cpu) = (figures[a].wall / figures[b].wall, figures[a].cpu / figures[b].cpu);
+                println!("  {name:30} {wall:5.2} {cpu:5.2}");
+            };
+            ratio("exec -j 1 / bare 1 thread", 3, 0);
+            ratio("exec -j 2 / bare 1 thread", 4, 0);
+            ratio("exec -j 2 / bare 2 threads", 4, 1);
+            ratio("exec -j 2 / bare 2 processes", 4, 2);
+            ratio("/bin/true / exec -j 2", 5, 4);
+            if figures.iter().any(|figure| figure.most > 1.1 * figure.least) {
+                println!("  rounds differ by over 10 %: the machine was busy, so the ratios of CPU time count");
+            }
         }
         Ok(())
     }
 
-    /// Returns the bare loop's time for a call in µs, in a separate process each, as `exec` has.
-    fn bare(&self, guest: &Guest, threads: u32, processes: u64) -> Done<f64> {
+    /// Returns the bare loop's cost of a call, in a separate process each, as `exec` has.
+    fn bare(&self, guest: &Guest, threads: u32, processes: u64) -> Done<Cost> {
         let calls = self.n / processes;
-        let began = Instant::now();
+        let (inside, cost) = measured(|| self.bare_processes(guest, threads, processes, calls))?;
+        let cost = cost.each(self.n);
+        // One process reports its own time, without the start. For several the wall time counts, because they overlap.
+        let wall = if processes == 1 { inside / self.n as f64 } else { cost.wall };
+        Ok(Cost { wall, ..cost })
+    }
+
+    /// Returns the time of the last process by its own clock, in µs.
+    fn bare_processes(
+        &self,
+        guest: &Guest,
+        threads: u32,
+        processes: u64,
+        calls: u64,
+    ) -> Done<f64> {
         let mut children = Vec::new();
         for _ in 0..processes {
             let mut command = Command::new(env::current_exe()?);
@@ -222,29 +237,31 @@ impl Bench {
             let output = child.wait_with_output()?;
             inside = String::from_utf8(output.stdout)?.trim().parse::<f64>()?;
         }
-        // One process reports its own time, without the start. For several the wall time counts, because they overlap.
-        let micros = if processes == 1 { inside } else { micros(began.elapsed()) };
-        Ok(micros / self.n as f64)
+        Ok(inside)
     }
 
+    /// Measures one trial in a results root of 1,000 runs.
     fn start(&self, runs: u64) -> Done {
         let scenario = self.scenario(&self.guests[1], 1)?;
-        self.exec(&scenario, 1)?;
-        let (mut version, mut exec) = (Vec::new(), Vec::new());
+        for _ in 0..1_000 {
+            self.exec(&scenario, 1)?;
+        }
+        let (mut version, mut exec, mut sync) = (Vec::new(), Vec::new(), Vec::new());
+        let mut file = File::create(self.folder.path().join("sync"))?;
         for _ in 0..runs {
             let mut command = self.runner(&["--version"]);
-            let began = Instant::now();
-            command.status()?;
-            version.push(micros(began.elapsed()) / 1e3);
-            exec.push(micros(self.exec(&scenario, 1)?) / 1e3);
+            version.push(measured(|| Ok(command.status()?))?.1);
+            exec.push(self.exec(&scenario, 1)?);
+            file.write_all(b"a row of a run\n")?;
+            sync.push(measured(|| Ok(file.sync_data()?))?.1);
         }
-        version.sort_by(f64::total_cmp);
-        exec.sort_by(f64::total_cmp);
-        let (version, exec) = (median(&version), median(&exec));
-        println!("\nexec of one trial, plugin cached, {runs} runs, ms: median");
-        println!("  --version          {version:.2}");
-        println!("  exec               {exec:.2}");
-        println!("  exec - --version   {:.2}", exec - version);
+        let [version, exec, sync] =
+            [version, exec, sync].map(|costs| Figure::new(costs.iter().map(|cost| cost.each(1_000)).collect()));
+        println!("\nexec of one trial, plugin cached, root with 1,000 runs, {runs} runs, ms: median");
+        println!("  fdatasync          {sync}");
+        println!("  --version          {version}");
+        println!("  exec               {exec}");
+        println!("  exec - --version   {:.2}, CPU {:.2}", exec.wall - version.wall, exec.cpu - version.cpu);
         Ok(())
     }
 

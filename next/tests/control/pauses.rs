@@ -195,7 +195,7 @@ fn stop_ends_a_pause_and_the_run() {
 }
 
 #[test]
-fn history_tells_who_did_what() {
+fn history_shows_requests_and_requesters() {
     let runner = Runner::endless(3, "loop", "");
     let running = started(&runner);
     asked(&runner, &["pause", "--reason", "a meeting"]);

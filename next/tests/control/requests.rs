@@ -134,7 +134,7 @@ fn grace_lets_guests_end_themselves() {
 }
 
 #[test]
-fn slow_stop_says_what_it_waits_for() {
+fn slow_stop_shows_running_attempts() {
     let runner = Runner::endless(2, "loop", "grace = \"10m\"");
     let mut running = started(&runner);
     running.process().signal(Signal::INT);
@@ -308,7 +308,7 @@ fn request_of_an_earlier_session_is_ignored() {
 }
 
 #[test]
-fn request_that_cannot_be_written_is_told() {
+fn unwritable_request_is_reported() {
     if rustix::process::geteuid().is_root() {
         let runner = Runner::endless(3, "sleep", "");
         let running = started(&runner);

@@ -221,7 +221,7 @@ fn make_pipe(path: &std::path::Path) {
 }
 
 #[test]
-fn lock_alone_says_who_lives() {
+fn only_the_lock_shows_live_runs() {
     let runner = naps(40, 10);
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(5);

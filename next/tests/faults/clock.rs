@@ -108,7 +108,7 @@ fn time_of_day_ends_no_run() {
 }
 
 #[test]
-fn death_at_another_time_is_told() {
+fn death_at_another_time_is_listed() {
     for later in [5 * HOUR, -5 * HOUR] {
         let runner = runner();
         let mut running = start(&runner, &["-j", "2"]);

@@ -75,7 +75,7 @@ fn panicking(runner: &Runner, fault: &str, is_paused: bool) -> Ran {
 }
 
 #[test]
-fn panic_ends_in_a_run_that_can_be_resumed() {
+fn panicked_run_can_be_resumed() {
     for (fault, is_paused, code, ending) in [
         // In the coordinator's thread, in the writer's, and while the run is created.
         ("manifest-write:panic:2", true, 70, Some("internal")),

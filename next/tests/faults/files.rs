@@ -130,7 +130,7 @@ fn damaged_row_runs_again() {
 }
 
 #[test]
-fn lost_results_are_told_and_made_again() {
+fn lost_results_are_reported_and_run_again() {
     let runner = killed();
     runner.run(&["resume", "latest"]).expect(0);
     let run = assert_whole(&runner, TRIALS);

@@ -56,7 +56,7 @@ fn lose_power(runner: &Runner, run: &Run, how: usize, random: &mut Random) -> us
 }
 
 #[test]
-fn unsynced_bytes_cost_no_told_row() {
+fn unsynced_bytes_lose_no_acknowledged_row() {
     let (mut random, mut lost) = (Random::new(), 0);
     for how in 0..4 {
         for fault in ["rows-sync:kill:2", "rows-write:kill:3", "rows-sync:kill:4"] {
@@ -110,7 +110,7 @@ fn older_manifest_may_come_back() {
 }
 
 #[test]
-fn lost_birth_was_no_run() {
+fn lost_creation_leaves_no_run() {
     for lost in ["", "whole"] {
         let runner = writing_runner();
         runner.exec(&[]).expect(0);

@@ -181,7 +181,7 @@ fn endless_compilation_is_ended() {
 }
 
 #[test]
-fn failed_run_says_why_in_events() {
+fn failed_run_has_its_reason_in_events() {
     let runner = Runner::new(&[]);
     runner.wat("trap.wasm", &with_start("unreachable"));
     runner.scenario(&provider("trap.wasm"));

@@ -18,7 +18,7 @@ fn unreadable_scenario_is_named() {
 }
 
 #[test]
-fn empty_scenario_says_its_needs() {
+fn empty_scenario_lists_missing_parts() {
     let runner = Runner::new(&[]);
     runner.scenario("");
     runner.refused(&[], &["provider", "test"]);
@@ -34,7 +34,7 @@ fn huge_scenario_is_refused_soon() {
 }
 
 #[test]
-fn ten_mistakes_are_told_at_once() {
+fn ten_mistakes_are_reported_at_once() {
     let runner = Runner::new(&["hostile"]);
     runner.scenario(
         r#"

@@ -97,7 +97,7 @@ fn plugin_and_test_problems_come_together() {
 }
 
 #[test]
-fn secrets_that_lack_are_told_of_once() {
+fn missing_secrets_are_reported_once() {
     let runner = Runner::new(&[]);
     runner.scenario(
         "[providers.p]\nplugin = \"bundled:echo\"\n[providers.p.grants]\nenv = { TOKEN = \"{{secret.KEY}}\" }\n\
@@ -147,7 +147,7 @@ fn schemas_of_outputs_are_checked_first() {
 }
 
 #[test]
-fn keys_of_the_other_kind_are_told_of() {
+fn keys_of_the_other_kind_are_reported() {
     let runner = Runner::new(&[]);
     runner.wat("h.wasm", "(module (memory (export \"memory\") 1) (func (export \"_start\")))");
     runner.scenario(

@@ -65,7 +65,7 @@ fn removed_tests_count_no_more() {
 }
 
 #[test]
-fn dead_rerun_of_a_changed_plan_is_told_truly() {
+fn dead_rerun_of_a_changed_plan_is_incomplete() {
     let nap = r#"{ do = "sleep", ms = 60 }"#;
     let (runner, run) = run_of(&format!("a | {nap} |\nb | {nap} |\nc | {nap} |\nd | {ECHO} |"), 0);
     let other = r#"{ do = "sleep", ms = 61 }"#;
@@ -252,7 +252,7 @@ fn reruns_and_changes_add_up() {
 
 #[test]
 #[cfg(debug_assertions)]
-fn death_while_changes_are_taken_over_leaves_one_plan() {
+fn death_while_accepting_changes_leaves_one_plan() {
     let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} |"), 0);
     let (old_text, old) = (run.text("scenario.toml"), run.manifest());
     change(&runner, &format!("a | {ECHO} | equals = 2\nnew | {ECHO} |"));

@@ -45,7 +45,7 @@ fn change(runner: &Runner, states: &mut [State; TESTS], random: &mut Random) {
 }
 
 #[test]
-fn killed_changes_and_reruns_come_to_the_same_end() {
+fn killed_changes_and_reruns_have_equal_results() {
     let mut random = Random::new();
     for _ in 0..times(3, 100) {
         let runner = Runner::hostile_in_memory("");

@@ -41,7 +41,7 @@ fn each_selector_runs_what_it_means() {
 }
 
 #[test]
-fn what_matches_nothing_changes_nothing() {
+fn unmatched_rerun_changes_nothing() {
     let runner = Runner::hostile(FOUR);
     runner.exec(&["--test", "passes"]).expect(0);
     assert_unchanged(&runner, || {
@@ -109,7 +109,7 @@ fn killed_rerun_is_finished_by_the_next() {
 }
 
 #[test]
-fn counts_tell_the_truth_in_the_middle_of_a_rerun() {
+fn counts_are_right_during_a_rerun() {
     let runner = naps("");
     runner.exec(&["-j", "4"]).expect(0);
     let mut again = runner.started(&["resume", "--rerun", "all", "-j", "1", "--json"]);

@@ -47,7 +47,7 @@ fn attachments_are_kept_for_resume() {
 }
 
 #[test]
-fn changed_attachments_are_told_of() {
+fn changed_attachments_are_reported() {
     let runner = attached();
     runner.exec(&["--fail-fast", "-j1"]);
     runner.write("a.txt", "changed");

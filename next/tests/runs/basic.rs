@@ -121,7 +121,7 @@ fn rows_have_the_documented_keys() {
 }
 
 #[test]
-fn exit_codes_tell_results_apart() {
+fn exit_codes_distinguish_results() {
     let runner = Runner::hostile(&tests(
         r#"
         good | { do = "echo", value = 1 } | equals = 1
@@ -143,7 +143,7 @@ fn exit_codes_tell_results_apart() {
 }
 
 #[test]
-fn events_tell_of_every_row() {
+fn every_row_has_an_event() {
     let runner = basic();
     let ran = runner.exec(&["--json"]).expect(0);
     let (run, events) = (runner.only_run(), ran.events());
@@ -165,7 +165,7 @@ fn events_tell_of_every_row() {
 }
 
 #[test]
-fn manifest_says_what_was_planned() {
+fn manifest_records_the_plan() {
     let runner = basic();
     runner.exec(&[]).expect(0);
     let manifest = runner.only_run().manifest();

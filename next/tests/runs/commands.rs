@@ -70,7 +70,7 @@ fn failing_command_fails_its_trial() {
 }
 
 #[test]
-fn hostile_commands_are_told_apart() {
+fn hostile_commands_end_with_their_class() {
     let runner = scenario(
         "args = [\"{{input.do}}\", \"{{input.with}}\"]",
         r#"

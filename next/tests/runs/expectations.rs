@@ -32,7 +32,7 @@ fn schemas_name_the_places_that_break_them() {
 }
 
 #[test]
-fn a_schema_fetches_nothing_and_explodes_nowhere() {
+fn schemas_fetch_nothing_and_are_bounded() {
     let runner = Runner::hostile(&tests(
         r#"
         fetching  | { do = "echo", value = 1 } | schema = "fetching.json"
@@ -108,7 +108,7 @@ fn exit_codes_are_expected_and_judged_again() {
 }
 
 #[test]
-fn what_a_plugin_refuses_is_told_before_a_trial() {
+fn refused_inputs_are_reported_before_a_trial() {
     let runner = Runner::new(&[]);
     let scenario = |config: &str, input: &str| {
         runner.scenario(&format!(

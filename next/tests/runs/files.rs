@@ -50,7 +50,7 @@ fn artifacts_lie_under_their_digests() {
 }
 
 #[test]
-fn a_large_output_comes_before_other_artifacts() {
+fn large_output_precedes_other_artifacts() {
     // The output repeats the result of each append, and is too large for the row.
     let runner =
         Runner::hostile(&tests("a | { do = \"flood-artifacts\", count = 20_000, bytes = 1 } |"));

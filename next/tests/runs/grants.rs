@@ -38,7 +38,7 @@ fn dry_runs_show_grants_and_trials() {
 }
 
 #[test]
-fn grants_that_do_nothing_are_told_of() {
+fn ineffective_grants_are_reported() {
     let runner = Runner::new(&[]);
     runner.link(&command(), "command.wasm");
     runner.scenario(

@@ -36,7 +36,7 @@ fn runner() -> Runner {
 }
 
 #[test]
-fn every_combination_is_a_provider_with_its_own_values() {
+fn each_combination_is_a_provider() {
     let runner = runner();
     runner.exec(&[]).expect(0);
     let run = assert_whole(&runner, 10);
@@ -71,7 +71,7 @@ fn every_combination_is_a_provider_with_its_own_values() {
 }
 
 #[test]
-fn names_with_brackets_are_selected_as_they_are_written() {
+fn names_with_brackets_are_selected_literally() {
     let runner = runner();
     for (provider, trials) in [
         ("gpt[temp=0,size=small]", &["t@gpt[temp=0,size=small]#1"][..]),

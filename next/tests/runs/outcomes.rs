@@ -294,7 +294,7 @@ fn failed_check(row: &Value) -> Value {
 }
 
 #[test]
-fn what_guests_wait_for_is_told_while_they_run() {
+fn running_guests_show_their_wait() {
     let runner = Runner::hostile(&tests(
         r#"
         says  | { do = "log", ms = 3_600_000 } |

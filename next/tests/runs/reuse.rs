@@ -63,7 +63,7 @@ fn said(run: &Run, row: &Value) -> Value {
 }
 
 #[test]
-fn without_reuse_every_test_has_an_instance_of_its_own_between_setup_and_teardown() {
+fn each_test_without_reuse_has_its_instance() {
     let runner = counter("", &repeated(5, "{}"));
     runner.exec(&["-j", "1"]).expect(0);
     let run = runner.only_run();
@@ -72,7 +72,7 @@ fn without_reuse_every_test_has_an_instance_of_its_own_between_setup_and_teardow
 }
 
 #[test]
-fn one_executor_sets_one_instance_up_for_all_tests_and_tears_it_down_once() {
+fn one_slot_sets_up_one_instance_once() {
     let runner = reusing("config = { teardown = \"\" }", &repeated(20, "{}"));
     runner.exec(&["-j", "1"]).expect(0);
     let run = runner.only_run();
@@ -92,7 +92,7 @@ fn executors_share_no_instance() {
 }
 
 #[test]
-fn after_anything_but_an_answer_the_next_test_has_a_fresh_instance() {
+fn failed_call_is_followed_by_a_fresh_instance() {
     let runner = reusing(
         "limits = { reply = \"1KiB\", time = \"1s\" }",
         &tests(&format!(
@@ -137,7 +137,7 @@ fn after_anything_but_an_answer_the_next_test_has_a_fresh_instance() {
 }
 
 #[test]
-fn what_one_test_leaves_is_not_found_with_the_next() {
+fn kept_instance_keeps_no_files_of_tests() {
     let runner = reusing(
         "",
         &tests(
@@ -160,7 +160,7 @@ fn what_one_test_leaves_is_not_found_with_the_next() {
 }
 
 #[test]
-fn what_an_instance_has_written_counts_until_it_is_gone() {
+fn kept_instance_counts_all_it_has_written() {
     let runner = reusing("limits = { scratch = \"64KiB\" }", &repeated(5, "{ do = \"write\" }"));
     runner.exec(&["-j", "1"]).expect(1);
     let rows = runner.only_run().rows();
@@ -172,7 +172,7 @@ fn what_an_instance_has_written_counts_until_it_is_gone() {
 }
 
 #[test]
-fn environment_and_secrets_are_those_of_the_provider_in_teardown_too() {
+fn teardown_has_environment_and_secrets() {
     let runner = reusing(
         "config = { teardown = \"tell\" }\ngrants = { env = { TOLD = \"key {{secret.KEY}}\" } }",
         &repeated(2, "{ do = \"tell\" }"),
@@ -188,7 +188,7 @@ fn environment_and_secrets_are_those_of_the_provider_in_teardown_too() {
 }
 
 #[test]
-fn a_stop_ends_idle_instances_and_running_ones_alike() {
+fn stop_ends_idle_and_running_instances() {
     let runner = reusing(
         "config = { teardown = \"loop\" }",
         &tests(
@@ -208,7 +208,7 @@ fn a_stop_ends_idle_instances_and_running_ones_alike() {
 }
 
 #[test]
-fn a_teardown_that_fails_changes_nothing_but_the_log() {
+fn failed_teardown_changes_only_the_log() {
     let runner = reusing("config = { teardown = \"panic\" }", &repeated(2, "{}"));
     runner.exec(&["-j", "1"]).expect(0);
     let run = runner.only_run();
@@ -227,7 +227,7 @@ fn teardowns_fill_no_log() {
 }
 
 #[test]
-fn a_signal_ends_a_teardown_that_hangs() {
+fn signal_ends_a_hanging_teardown() {
     let runner = reusing("config = { teardown = \"loop\" }", &repeated(1, "{}"));
     let mut running = runner.start(&["-j", "1"]);
     running.wait_for_rows(1);
@@ -238,7 +238,7 @@ fn a_signal_ends_a_teardown_that_hangs() {
 }
 
 #[test]
-fn instances_of_several_providers_are_kept_as_far_as_the_memory_allows() {
+fn kept_instances_fit_into_memory() {
     for (memory, kept) in [("2GiB", 2), ("1536MiB", 10)] {
         let runner = Runner::new(&["counter"]);
         let provider =

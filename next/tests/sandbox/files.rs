@@ -69,7 +69,7 @@ fn granted_folders_are_there_in_every_session() {
 }
 
 #[test]
-fn runs_do_not_go_on_inside_of_what_guests_write() {
+fn runs_in_writable_folders_are_not_resumed() {
     let grants = fs_grant("shared", "/shared", "rw");
     let runner = files(&[&grants], &json!([["write", "/shared/a", ""]]));
     runner.exec(&[]).expect(0);
@@ -104,7 +104,7 @@ fn single_calls_have_the_same_rules() {
 }
 
 #[test]
-fn what_commands_leave_is_kept_with_their_rows() {
+fn files_of_commands_are_kept_as_artifacts() {
     for guest in [module("files-command"), program("files-command")] {
         let runner = Runner::new(&[]);
         runner.link(&guest, "files-command.wasm");

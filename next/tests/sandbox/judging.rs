@@ -67,7 +67,7 @@ fn judged(module: &str, provider: &str, expect: &str) -> (Value, u64) {
 }
 
 #[test]
-fn a_large_reply_that_fails_every_expectation_is_judged_within_bounds() {
+fn judging_a_large_reply_is_bounded() {
     const EXPECT: &str =
         "equals = 1, contains = [\"no\"], matches = \"^no$\", json = [1], schema = \"schema.json\"";
     let (_, usual) = judged(&writing("0,", 1), "output = \"json\"", "");
@@ -91,7 +91,7 @@ fn a_large_reply_that_fails_every_expectation_is_judged_within_bounds() {
 }
 
 #[test]
-fn schemas_that_explode_are_given_up_within_the_bounds() {
+fn exploding_schemas_are_given_up_within_bounds() {
     let parts = (0..60).map(|n| {
         let next = json!({"$ref": format!("#/$defs/d{}", n + 1)});
         (format!("d{n}"), json!({"anyOf": [next, next]}))

@@ -28,7 +28,7 @@ use crate::support::{
 const SOON: Duration = Duration::from_secs(5);
 
 #[test]
-fn what_is_not_granted_is_denied_and_the_line_that_grants_it_is_named() {
+fn denied_request_names_the_missing_grant() {
     let server = hello();
     let port = server.port();
     let origins = [
@@ -66,7 +66,7 @@ fn what_is_not_granted_is_denied_and_the_line_that_grants_it_is_named() {
 }
 
 #[test]
-fn a_provider_without_grants_reaches_nothing() {
+fn provider_without_grants_reaches_nothing() {
     let server = hello();
     let sent = send("", "", &both(&get(server.url("/"))));
     assert_error(sent.answer(0), "denied", "is not granted");
@@ -75,7 +75,7 @@ fn a_provider_without_grants_reaches_nothing() {
 }
 
 #[test]
-fn a_host_is_the_same_however_it_is_written() {
+fn spellings_of_a_host_are_equal() {
     let server = hello();
     let port = server.port();
     let written = [
@@ -117,7 +117,7 @@ fn a_host_is_the_same_however_it_is_written() {
 }
 
 #[test]
-fn a_granted_request_is_sent_and_its_response_comes_back() {
+fn granted_request_returns_its_response() {
     let server =
         Server::start(|request| Response::new(201).header("x-one", "1").body(request.body.clone()));
     let latin = Server::raw(|_, wire| {
@@ -178,7 +178,7 @@ fn redirects_are_returned_and_not_followed() {
 }
 
 #[test]
-fn a_request_that_makes_no_sense_is_not_sent() {
+fn invalid_request_is_not_sent() {
     let server = hello();
     let url = server.url("/");
     let header = |name: &str, value: &str| json!({ "url": url, "headers": [[name, value]] });
@@ -242,7 +242,7 @@ fn a_request_that_makes_no_sense_is_not_sent() {
 }
 
 #[test]
-fn a_guest_hoards_little_that_nobody_sends() {
+fn unsent_requests_hold_little_memory() {
     let bodies = 100;
     let headers = json!([["x", "a".repeat(70_000)]]);
     let long = |authority: &str, path: &str| {
@@ -325,7 +325,7 @@ fn requests_and_bytes_end_at_their_limits() {
 }
 
 #[test]
-fn a_request_waits_no_longer_than_it_says() {
+fn request_ends_at_its_own_timeout() {
     let drip = Server::raw(|_, wire| {
         let mut is_there = wire.send("HTTP/1.1 200 OK\r\n\r\n");
         while is_there {
@@ -369,7 +369,7 @@ fn a_request_waits_no_longer_than_it_says() {
 }
 
 #[test]
-fn connections_are_kept_and_replaced_where_they_were_closed() {
+fn connections_are_kept_and_replaced() {
     let server = hello();
     // The server closes a connection just as the next request is sent.
     let closing = Server::raw(|_, wire| {
@@ -400,7 +400,7 @@ fn connections_are_kept_and_replaced_where_they_were_closed() {
 }
 
 #[test]
-fn servers_that_break_off_or_talk_nonsense_are_named() {
+fn broken_servers_are_named() {
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n";
     let ended = "ended before the response was complete";
     let cases = [
@@ -435,7 +435,7 @@ fn servers_that_break_off_or_talk_nonsense_are_named() {
 }
 
 #[test]
-fn the_host_puts_granted_secrets_into_headers() {
+fn host_puts_granted_secrets_into_headers() {
     let (server, thief) = (hello(), hello());
     let filled = json!({
         "url": server.url("/{{secret.KEY}}"), "body": "{{secret.KEY}}", "method": "POST",
@@ -482,7 +482,7 @@ fn the_host_puts_granted_secrets_into_headers() {
 }
 
 #[test]
-fn a_bound_secret_is_for_its_host_and_header_alone() {
+fn bound_secret_is_only_for_its_header() {
     const SECRET: &str = "bound-S3cret";
     let echo = |request: &Request| {
         let told = request.header("x-key").unwrap_or("none").to_owned();
@@ -523,7 +523,7 @@ fn a_bound_secret_is_for_its_host_and_header_alone() {
 }
 
 #[test]
-fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
+fn server_certificates_must_be_trusted() {
     let (known, stranger) = (Authority::new("known"), Authority::new("stranger"));
     let secure = |authority, name| Server::secure(authority, name, |_| Response::ok("hello"));
     let good = secure(&known, "127.0.0.1");
@@ -584,7 +584,7 @@ fn roomy_listener() -> TcpListener {
 }
 
 #[test]
-fn requests_that_wait_need_little_and_end_with_their_run() {
+fn waiting_requests_are_cheap_and_end_soon() {
     // A quarter of the promised number, because of this process's limit of open files.
     const ATTEMPTS: usize = 250;
     let server = roomy_listener();

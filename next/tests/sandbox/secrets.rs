@@ -104,7 +104,7 @@ fn assert_no_file_has_it(folder: &Path) -> String {
 }
 
 #[test]
-fn a_planted_secret_is_in_no_file_and_on_no_screen() {
+fn planted_secret_is_in_no_file_or_output() {
     let runner = leaky("secrets = [\"API_KEY\"]", &WAYS);
     for args in [&[][..], &["--json"]] {
         let ran = with_secret(&runner, &[&["exec", "scenario.toml"], args].concat()).expect(1);
@@ -140,7 +140,7 @@ fn a_planted_secret_is_in_no_file_and_on_no_screen() {
 }
 
 #[test]
-fn a_command_has_a_secret_in_its_environment_and_tells_nobody() {
+fn secret_of_a_command_is_in_no_file() {
     let runner = Runner::new(&[]);
     runner.link(&crate::support::guests::command(), "command.wasm");
     runner.scenario(

@@ -19,7 +19,7 @@ fn status(pid: u32, key: &str) -> Option<String> {
 }
 
 #[test]
-fn workers_stand_behind_the_wall() {
+fn workers_run_inside_the_wall() {
     let runner =
         Runner::hostile("run.grace = \"10ms\"\n[[tests]]\nid = \"a\"\ninput = { do = \"loop\" }");
     let mut running = runner.start(&[]);
@@ -70,7 +70,7 @@ fn workers_inherit_nothing() {
 }
 
 #[test]
-fn compilers_stand_behind_the_wall() {
+fn compilers_run_inside_the_wall() {
     let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"loop\" }");
     let mut command = runner.command(&["exec", "scenario.toml"]);
     command.env("RUNNER_CACHE", runner.path("cache"));

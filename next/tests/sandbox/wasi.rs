@@ -145,7 +145,7 @@ fn wasi_calls_pass_the_wall() {
 }
 
 #[test]
-fn components_use_files_behind_the_wall() {
+fn components_use_files_inside_the_wall() {
     let runner = Runner::new(&["files"]);
     fs::create_dir(runner.path("granted")).unwrap();
     let acts = |folder: &str| {

@@ -124,7 +124,7 @@ fn own_budget_ends_provider_alone() {
 }
 
 #[test]
-fn budgets_that_bound_nothing_are_told() {
+fn unused_budgets_are_reported() {
     let runner = Runner::hostile(MEASURING);
     let ran = runner.exec(&["--budget", "tokens=off", "--budget", "tokns=5"]).expect(0);
     ran.says(&["no attempt has measured `tokns`"]);

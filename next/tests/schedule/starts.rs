@@ -129,7 +129,7 @@ fn late_backoff_is_not_slept() {
 }
 
 #[test]
-fn show_tells_what_waits() {
+fn show_lists_waiting_trials() {
     let runner = two_providers(
         "rate = \"1/h\"",
         r#"

@@ -381,7 +381,7 @@ fn read_line(reader: &mut BufReader<impl Read>) -> Option<String> {
 }
 
 #[test]
-fn a_server_answers_and_records_what_it_was_asked() {
+fn server_answers_and_records_requests() {
     let server = Server::start(|request| Response::ok(request.body.clone()).header("x", "y"));
     let mut stream = TcpStream::connect(server.address).unwrap();
     let ask = b"POST /a?b HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi";

@@ -118,7 +118,7 @@ fn killed_prunes_leave_no_half_run() {
 }
 
 #[test]
-fn births_keep_what_they_use_from_prunes() {
+fn new_runs_keep_their_files_from_prunes() {
     let runner = naps(1, 1);
     let old = SystemTime::now() - Duration::from_secs(25 * 3600);
     for _ in 0..times(5, 60) {
