@@ -53,9 +53,7 @@ fn escape_names(text: &str) -> Cow<'_, str> {
     let mut escaped = String::new();
     let mut rest = text;
     while let Some(open) = rest.find('[') {
-        let Some(length) = rest[open..].find(']') else {
-            break;
-        };
+        let Some(length) = rest[open..].find(']') else { break };
         let close = open + length;
         let inside = &rest[open + 1..close];
         let is_name = inside.contains('=') || inside == "*";

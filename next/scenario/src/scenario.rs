@@ -84,7 +84,7 @@ pub fn load(path: &Path) -> Result<Scenario, Problems> {
 ///
 /// # Errors
 ///
-/// Its problems, if it was edited or is of another version.
+/// Problems of a text that was edited or is of another version.
 pub fn parse_stored(text: &str, name: &str) -> Result<Scenario, Problems> {
     parse("scenario.toml", text.to_owned(), name, None)
 }

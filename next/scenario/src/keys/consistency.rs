@@ -25,17 +25,16 @@ pub(crate) fn missing_parts(path: &str, root: &Value) -> Vec<Problem> {
         Some(Value::Object(map)) => map.is_empty(),
         Some(_) => false,
     };
-    let mut problems = Vec::new();
-    let mut lacks = |noun: &str, help: &str| {
-        let problem = Problem::for_file(path, format!("the scenario has no {noun}"));
-        problems.push(problem.with_help(help));
+    let missing = |noun: &str, help: &str| {
+        Problem::for_file(path, format!("the scenario has no {noun}")).with_help(help)
     };
+    let mut problems = Vec::new();
     if is_empty("providers") {
         let help = "write `[providers.NAME]` with `plugin = \"FILE.wasm\"`";
-        lacks("providers", help);
+        problems.push(missing("providers", help));
     }
     if is_empty("tests") && is_empty("test_lists") {
-        lacks("tests", "write `[[tests]]` or `[[test_lists]]`");
+        problems.push(missing("tests", "write `[[tests]]` or `[[test_lists]]`"));
     }
     problems
 }
@@ -69,9 +68,7 @@ fn items<'v>(table: &'v Value, key: &str) -> &'v [Value] {
 
 /// Reports a `run.memory` that is smaller than a provider's limit: its attempts would never start.
 fn check_memory(root: &Value, reader: &mut Reader<'_>) {
-    let Some(memory) = size(root.pointer("/run/memory")) else {
-        return;
-    };
+    let Some(memory) = size(root.pointer("/run/memory")) else { return };
     let providers = root.get("providers").and_then(Value::as_object);
     let limits = providers.into_iter().flatten().map(|(name, table)| {
         let limit = size(table.pointer("/limits/memory"));
@@ -94,9 +91,7 @@ fn check_ids(tests: &[Value], reader: &mut Reader<'_>) {
     let at = At::ROOT.key("tests");
     let mut seen = HashMap::new();
     for (index, test) in tests.iter().enumerate() {
-        let Some(id) = test.get("id").and_then(Value::as_str) else {
-            continue;
-        };
+        let Some(id) = test.get("id").and_then(Value::as_str) else { continue };
         let first = *seen.entry(id).or_insert(index);
         if first != index {
             let message = format!("the id `{id}` is used twice");

@@ -36,7 +36,7 @@ impl Form for NamedFile {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     "does not exist".to_owned()
                 }
-                Err(error) => format!("cannot be read: {error}"),
+                Err(error) => format!("is unreadable: {error}"),
             };
             let place = display_path(&path);
             let problem = reader.refuse(at, format!("{noun} `{file}` {reason}"), "here");
@@ -94,7 +94,7 @@ impl Form for ListFiles {
             }
         };
         if names.is_empty() {
-            let help = format!("it is relative to the scenario, in {}", display_path(folder));
+            let help = format!("globs are relative to the scenario, in {}", display_path(folder));
             let message = match fs::metadata(folder.join(&glob)) {
                 Ok(_) => format!("`{glob}` is not a file"),
                 Err(_) => format!("no file matches `{glob}`"),
@@ -104,7 +104,7 @@ impl Form for ListFiles {
         for name in names.iter().filter(|name| ListFormat::from_name(name).is_none()) {
             let message = format!("`{name}` is not a test list");
             let help = "a test list ends in `.jsonl`, `.json`, `.csv` or `.toml`".to_owned();
-            reader.refuse(at, message, "matches it").help = Some(help);
+            reader.refuse(at, message, "matched").help = Some(help);
         }
         Some(names)
     }
@@ -183,9 +183,7 @@ impl Search<'_> {
                 continue;
             }
             // A broken link has no metadata.
-            let Ok(metadata) = fs::metadata(&path) else {
-                continue;
-            };
+            let Ok(metadata) = fs::metadata(&path) else { continue };
             let relative = format!("{inside}{name}");
             if metadata.is_file() && self.matcher.is_match(&relative) {
                 self.names.insert(format!("{}{relative}", self.base));

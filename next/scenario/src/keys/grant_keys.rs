@@ -137,9 +137,7 @@ fn check_mount(text: &str) -> Result<(), String> {
 
 /// Reports contradictions between a provider's grants and its other keys.
 pub(crate) fn check_grants(provider: &Value, at: &At<'_>, reader: &mut Reader<'_>) {
-    let Some(grants) = provider.get("grants").and_then(Value::as_object) else {
-        return;
-    };
+    let Some(grants) = provider.get("grants").and_then(Value::as_object) else { return };
     let at = at.key("grants");
     check_secrets(grants, &at, reader);
     if provider.get("reuse").is_some() {
@@ -187,14 +185,12 @@ fn check_secrets(grants: &Map<String, Value>, at: &At<'_>, reader: &mut Reader<'
     };
     let at = at.key("secrets");
     for (index, grant) in secrets().enumerate() {
-        let Some(name) = text(grant, "name") else {
-            continue;
-        };
+        let Some(name) = text(grant, "name") else { continue };
         if secrets().any(|secret| secret == name) || is_in_env(name) {
             let message =
                 format!("the provider has secret `{name}` itself, so it is not bound to a host");
             let at = at.index(index);
-            let problem = reader.refuse(&at.key("name"), message, "granted whole, too");
+            let problem = reader.refuse(&at.key("name"), message, "also granted without a host");
             problem.help = Some("grant it only here, or without `host` and `header`".to_owned());
         }
     }

@@ -277,9 +277,7 @@ fn text_of(value: &Value) -> String {
 /// Replaces `{{matrix.…}}` by values, and leaves other paths as they are. With `keeps_type`, a text that is only a
 /// placeholder becomes the value with its type.
 fn fill(value: &mut Value, combination: &Combination<'_>, keeps_type: bool) {
-    let Some(template) = template_of(value) else {
-        return;
-    };
+    let Some(template) = template_of(value) else { return };
     if let ([TemplatePiece::Path(path)], true) = (template.pieces(), keeps_type)
         && let Some(found) = value_of(path, combination)
     {

@@ -1,5 +1,7 @@
 //! Values that the templates and attachments of providers need, so that missing ones are reported before anything runs.
 
+use std::fmt::Display;
+
 use runner_model::{
     provider::{Provider, Stdin},
     template::{Template, lookup},
@@ -60,9 +62,7 @@ pub(crate) fn check_templates(provider: &Provider, places: &dyn Places) -> Vec<P
         let found = template
             .keys_of("config")
             .filter_map(|keys| {
-                missing_value("config", keys, &provider.config, allows_nul, || {
-                    "the provider".to_owned()
-                })
+                missing_value("config", keys, &provider.config, allows_nul, &"the provider")
             })
             .chain(has_nul.then(|| Problem::new(NUL)));
         let place =
@@ -94,17 +94,17 @@ fn templates(provider: &Provider) -> Vec<PlacedTemplate<'_>> {
 impl TestInput<'_> {
     /// Returns the problem of a test that lacks the input, without a place.
     pub(crate) fn missing_in(&self, test: &WrittenTest) -> Option<Problem> {
-        let subject = || format!("test `{}`", test.id);
+        let subject = format_args!("test `{}`", test.id);
         match self.kind {
             InputKind::Value { keys, allows_nul } => {
-                missing_value("input", keys, &test.input, allows_nul, subject)
+                missing_value("input", keys, &test.input, allows_nul, &subject)
             }
             InputKind::File(name) => {
                 let names = test.files.iter().map(|(name, _)| name.as_str());
                 if names.clone().any(|known| known == name) {
                     return None;
                 }
-                let mut problem = Problem::new(format!("{} has no attachment `{name}`", subject()));
+                let mut problem = Problem::new(format!("{subject} has no attachment `{name}`"));
                 problem.help = (!test.files.is_empty()).then(|| suggest(name, names));
                 Some(problem)
             }
@@ -118,17 +118,16 @@ fn missing_value(
     keys: &[String],
     value: &Value,
     allows_nul: bool,
-    subject: impl Fn() -> String,
+    subject: &dyn Display,
 ) -> Option<Problem> {
-    let path = || dotted(root, keys);
     match lookup(value, keys) {
         None => {
-            let mut problem = Problem::new(format!("{} has no `{}`", subject(), path()));
+            let mut problem = Problem::new(format!("{subject} has no `{}`", dotted(root, keys)));
             problem.help = nearest_parent(root, value, keys);
             Some(problem)
         }
         Some(Value::String(text)) if text.contains('\0') && !allows_nul => {
-            Some(Problem::new(format!("{NUL}, but `{}` of {} does", path(), subject())))
+            Some(Problem::new(format!("{NUL}, but `{}` of {subject} does", dotted(root, keys))))
         }
         Some(_) => None,
     }

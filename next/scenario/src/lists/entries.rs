@@ -222,7 +222,7 @@ impl<'a> Entry<'a> {
         for (index, (span, name)) in cells.iter().enumerate() {
             if cells[..index].iter().any(|(_, earlier)| earlier == name) {
                 let place = Place::new(self.source(), span.clone(), "again here");
-                let message = format!("the column `{name}` is there twice");
+                let message = format!("the header has the column `{name}` twice");
                 return Err(Problem::new(message).at(place));
             }
         }
@@ -234,7 +234,7 @@ impl<'a> Entry<'a> {
         let cells = self.cells()?;
         let (expected, found) = (columns.len(), cells.len());
         if expected != found {
-            let message = format!("the header has {expected} columns, and this record {found}");
+            let message = format!("the header has {expected} columns, but this record has {found}");
             let place = Place::new(self.source(), 0..self.text.len(), "this record");
             return Err(Problem::new(message).at(place));
         }

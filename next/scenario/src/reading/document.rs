@@ -134,9 +134,7 @@ impl Document<'_> {
         for step in rest {
             match (step, value.get_ref()) {
                 (Step::Key(name), DeValue::Table(table)) => {
-                    let Some((next_key, next)) = table.get_key_value(name.as_str()) else {
-                        break;
-                    };
+                    let Some((next_key, next)) = table.get_key_value(name.as_str()) else { break };
                     (key, value) = (next_key.span(), next);
                 }
                 (Step::Index(index), DeValue::Array(items)) => {

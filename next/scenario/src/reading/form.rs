@@ -100,7 +100,7 @@ impl<F: Form> Form for List<F> {
             return reader.refuse_kind(at, value, "an array");
         };
         if items.len() < self.0 {
-            reader.refuse(at, format!("{} cannot be empty", at.subject()), "here");
+            reader.refuse(at, format!("{} must not be empty", at.subject()), "here");
         }
         let mut out = Vec::with_capacity(items.len());
         for (index, item) in items.iter_mut().enumerate() {
@@ -155,7 +155,7 @@ impl<F: Form> Form for Named<F> {
         };
         let (least, most) = self.count;
         if map.len() < least {
-            reader.refuse(at, format!("{} cannot be empty", at.subject()), "here");
+            reader.refuse(at, format!("{} must not be empty", at.subject()), "here");
         } else if map.len() > most {
             let message =
                 format!("{} has {} keys; at most {most} are allowed", at.subject(), map.len());
@@ -250,12 +250,7 @@ pub(crate) struct Templates<F>(pub(crate) F, pub(crate) Roots);
 impl<F: Form> Form for Templates<F> {
     type Out = TemplateValue;
 
-    fn read(
-        &self,
-        at: &At<'_>,
-        value: &mut Value,
-        reader: &mut Reader<'_>,
-    ) -> Option<TemplateValue> {
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Self::Out> {
         reader.templates = Some(self.1);
         read(&self.0, at, value, reader);
         reader.templates = None;

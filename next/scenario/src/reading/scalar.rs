@@ -72,7 +72,7 @@ pub(crate) const DURATION: Text<Micros> = Text {
 /// A duration of at least a microsecond.
 pub(crate) const TIMEOUT: Text<Micros> = Text {
     parse: |text| match (DURATION.parse)(text) {
-        Ok(Micros(0)) => Err("it cannot be zero".to_owned()),
+        Ok(Micros(0)) => Err("it must be above zero".to_owned()),
         parsed => parsed,
     },
     ..DURATION
@@ -185,7 +185,7 @@ impl Form for Pattern {
     }
 }
 
-/// One of some words: a function that lists them, and one that parses them.
+/// One of some words: the functions that list and parse them.
 pub(crate) struct Word<T: 'static>(
     pub(crate) fn() -> Vec<&'static str>,
     pub(crate) fn(&str) -> Option<T>,
@@ -200,7 +200,7 @@ impl<T> Form for Word<T> {
         };
         let parsed = (self.1)(word);
         if parsed.is_none() {
-            let message = format!("`{word}` is not one of the words for `{}`", at.name());
+            let message = format!("`{word}` is not a value of `{}`", at.name());
             let help = suggest(word, (self.0)().into_iter());
             reader.refuse(at, message, "unknown").help = Some(help);
         }

@@ -75,7 +75,7 @@ impl Blobs {
 fn read_error(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "does not exist".to_owned(),
-        _ => format!("cannot be read: {error}"),
+        _ => format!("is unreadable: {error}"),
     }
 }
 

@@ -69,7 +69,7 @@ fn csv_records_may_cross_blocks() {
     let line = 2 + list.matches('\n').count();
     let message = refused(&folder, &Selection::default());
     assert!(message.contains(&format!("l.csv:{line}:1")), "{message}");
-    assert!(message.contains("2 columns, and this record 1"), "{message}");
+    assert!(message.contains("2 columns, but this record has 1"), "{message}");
     fs::write(&path, format!("id,text\n{list}one,\"two\n{list}")).unwrap();
     let message = refused(&folder, &Selection::default());
     assert!(message.contains("quote"), "{message}");
@@ -158,7 +158,7 @@ fn record_may_have_many_mistakes() {
 #[test]
 fn csv_headers_are_checked() {
     for (text, parts) in [
-        ("id,a,id\nx,1,2\n", ["l.csv:1:6", "`id` is there twice"]),
+        ("id,a,id\nx,1,2\n", ["l.csv:1:6", "`id` twice"]),
         ("\nid,\"a\nx,1\n", ["l.csv:2:4", "quote is not closed"]),
     ] {
         let folder = folder("test_lists = [{ files = ['l.csv'] }]\n", &[("l.csv", text)]);
@@ -220,7 +220,7 @@ fn invalid_files_of_tests_are_named() {
         "l.jsonl:1:28",
         "attachment `none` does not exist",
         "l.jsonl:2:28",
-        "attachment `/dev/null` cannot be read: it is not a regular file",
+        "attachment `/dev/null` is unreadable: it is not a regular file",
         "l.jsonl:3:28",
         "schema `x.wasm` is not JSON",
         "s.jsonl:1",
