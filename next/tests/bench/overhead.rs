@@ -17,6 +17,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::{TimeVal, TimeValLike as _},
+};
 use runner_model::{Digest, digest};
 
 mod bare;
@@ -192,7 +196,8 @@ impl Bench {
             }
             println!("  ratios of wall time, and of CPU time");
             let ratio = |name: &str, a: usize, b: usize| {
-                let (wall, cpu) = (figures[a].wall / figures[b].wall, figures[a].cpu / figures[b].cpu);
+                let (wall, cpu) =
+                    (figures[a].wall / figures[b].wall, figures[a].cpu / figures[b].cpu);
                 println!("  {name:30} {wall:5.2} {cpu:5.2}");
             };
             ratio("exec -j 1 / bare 1 thread", 3, 0);
@@ -201,7 +206,9 @@ impl Bench {
             ratio("exec -j 2 / bare 2 processes", 4, 2);
             ratio("/bin/true / exec -j 2", 5, 4);
             if figures.iter().any(|figure| figure.most > 1.1 * figure.least) {
-                println!("  rounds differ by over 10 %: the machine was busy, so the ratios of CPU time count");
+                println!(
+                    "  rounds differ by over 10 %: the machine was busy, so the ratios of CPU time count"
+                );
             }
         }
         Ok(())
@@ -218,13 +225,7 @@ impl Bench {
     }
 
     /// Returns the time of the last process by its own clock, in µs.
-    fn bare_processes(
-        &self,
-        guest: &Guest,
-        threads: u32,
-        processes: u64,
-        calls: u64,
-    ) -> Done<f64> {
+    fn bare_processes(&self, guest: &Guest, threads: u32, processes: u64, calls: u64) -> Done<f64> {
         let mut children = Vec::new();
         for _ in 0..processes {
             let mut command = Command::new(env::current_exe()?);
@@ -255,13 +256,19 @@ impl Bench {
             file.write_all(b"a row of a run\n")?;
             sync.push(measured(|| Ok(file.sync_data()?))?.1);
         }
-        let [version, exec, sync] =
-            [version, exec, sync].map(|costs| Figure::new(costs.iter().map(|cost| cost.each(1_000)).collect()));
-        println!("\nexec of one trial, plugin cached, root with 1,000 runs, {runs} runs, ms: median");
+        let [version, exec, sync] = [version, exec, sync]
+            .map(|costs| Figure::new(costs.iter().map(|cost| cost.each(1_000)).collect()));
+        println!(
+            "\nexec of one trial, plugin cached, root with 1,000 runs, {runs} runs, ms: median"
+        );
         println!("  fdatasync          {sync}");
         println!("  --version          {version}");
         println!("  exec               {exec}");
-        println!("  exec - --version   {:.2}, CPU {:.2}", exec.wall - version.wall, exec.cpu - version.cpu);
+        println!(
+            "  exec - --version   {:.2}, CPU {:.2}",
+            exec.wall - version.wall,
+            exec.cpu - version.cpu
+        );
         Ok(())
     }
 
@@ -470,13 +477,68 @@ fn bare_child(args: &[String]) -> Done {
     Ok(())
 }
 
-/// The wall time of starting and waiting for `/bin/true` in µs, mean of 200.
-fn true_program() -> Done<f64> {
-    let began = Instant::now();
-    for _ in 0..200 {
-        Command::new("/bin/true").stdin(Stdio::null()).status()?;
+/// The cost of starting and waiting for `/bin/true`, mean of 200.
+fn true_program() -> Done<Cost> {
+    let run = || {
+        for _ in 0..200 {
+            Command::new("/bin/true").stdin(Stdio::null()).status()?;
+        }
+        Ok(())
+    };
+    Ok(measured(run)?.1.each(200))
+}
+
+/// Wall time, and CPU time (user and system) of all processes that were waited for, in µs.
+#[derive(Clone, Copy)]
+struct Cost {
+    wall: f64,
+    cpu: f64,
+}
+
+impl Cost {
+    fn each(self, count: u64) -> Self {
+        Self { wall: self.wall / count as f64, cpu: self.cpu / count as f64 }
     }
-    Ok(micros(began.elapsed()) / 200.0)
+}
+
+/// The medians of several costs, and the least and most wall time.
+struct Figure {
+    wall: f64,
+    cpu: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Figure {
+    fn new(costs: Vec<Cost>) -> Self {
+        let sorted = |part: fn(&Cost) -> f64| {
+            let mut all: Vec<f64> = costs.iter().map(part).collect();
+            all.sort_by(f64::total_cmp);
+            all
+        };
+        let (wall, cpu) = (sorted(|cost| cost.wall), sorted(|cost| cost.cpu));
+        Self { wall: median(&wall), cpu: median(&cpu), least: wall[0], most: wall[wall.len() - 1] }
+    }
+}
+
+impl std::fmt::Display for Figure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { wall, cpu, least, most } = self;
+        write!(formatter, "{wall:7.2} ({least:.2} to {most:.2}), CPU {cpu:.2}")
+    }
+}
+
+/// Runs `work` and returns its result and its cost.
+fn measured<T>(work: impl FnOnce() -> Done<T>) -> Done<(T, Cost)> {
+    let cpu = || -> Done<f64> {
+        let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+        let micros = |time: TimeVal| time.num_microseconds() as f64;
+        Ok(micros(usage.user_time()) + micros(usage.system_time()))
+    };
+    let (before, began) = (cpu()?, Instant::now());
+    let result = work()?;
+    let wall = micros(began.elapsed());
+    Ok((result, Cost { wall, cpu: cpu()? - before }))
 }
 
 fn micros(duration: Duration) -> f64 {
