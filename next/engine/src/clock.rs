@@ -34,13 +34,13 @@ impl Clock {
 
     /// Looks at the clock.
     pub(crate) fn now(&self) -> RunTime {
-        lock(&self.0).look()
+        lock(&self.0).advance()
     }
 
     /// Lets no time pass, or lets it go on.
     pub(crate) fn pause(&self, is_paused: bool) {
         let mut state = lock(&self.0);
-        state.look();
+        state.advance();
         state.clock.pause(is_paused);
     }
 
@@ -52,7 +52,7 @@ impl Clock {
     /// For how long it did not go on since then.
     pub(crate) fn suspended_since(&self, since: RunTime) -> Duration {
         let mut state = lock(&self.0);
-        state.look();
+        state.advance();
         let before = state.stops.partition_point(|(at, _)| *at < since);
         let before = before.checked_sub(1).map_or(Duration::ZERO, |last| state.stops[last].1);
         state.clock.suspended().saturating_sub(before)
@@ -64,7 +64,7 @@ impl ClockState {
         Self { clock: RunClock::new(read(ClockId::Monotonic)), stops: Vec::new() }
     }
 
-    fn look(&mut self) -> RunTime {
+    fn advance(&mut self) -> RunTime {
         let cpu = || read(ClockId::ProcessCPUTime);
         let now = self.clock.look(read(ClockId::Monotonic), cpu);
         let suspended = self.clock.suspended();

@@ -30,16 +30,16 @@ use crate::{
     error::machine,
     input::Input,
     session::prestart,
-    signals::{self, Listening, SignalEvent},
+    signals::{self, ListenerGuard, SignalEvent},
     workers::{Next, Pool, PoolEvent, PrestartedWorker, Shape, Supplies, WorkerExit},
 };
 
 /// Time for the worker to exit at the end.
 const EXIT_WITHIN: Duration = Duration::from_millis(200);
 /// How often it is looked whether the worker has said something.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const POLL_EVERY: Duration = Duration::from_millis(100);
 /// A worker that says nothing for so long is stuck. Compiling does not count, nor the time that a call may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const MAX_SILENCE: Duration = Duration::from_secs(60);
 
 /// A call of a plugin that belongs to no run. Nothing is created but entries of the cache.
 #[derive(Clone, Debug)]
@@ -96,12 +96,12 @@ pub enum CallEnd {
     Late,
 }
 
-/// Starts one worker and makes a call. `hear` is told what comes.
+/// Starts one worker and makes a call. `on_answer` is told what comes.
 ///
 /// # Errors
 ///
 /// A plugin that cannot be used, secrets without a value, or a worker that lies.
-pub fn call(call: Call, hear: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, EngineError> {
+pub fn call(call: Call, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, EngineError> {
     let prestarted = prestart()?;
     let cache = PluginCache::open()?;
     let provider = slice::from_ref(&call.provider);
@@ -122,7 +122,7 @@ pub fn call(call: Call, hear: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, Eng
     refuse(&secrets.problems(&providers))?;
     let notices = secrets.notices.iter().cloned();
     for notice in notices.chain(grants::idle(&providers, &plugins)) {
-        hear(Answer::Notice(&notice));
+        on_answer(Answer::Notice(&notice));
     }
     let supplies = Supplies {
         name: "plugin".to_owned(),
@@ -135,7 +135,7 @@ pub fn call(call: Call, hear: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, Eng
         cache,
     };
     let mut probe = Probe::start(prestarted, supplies)?;
-    let described = probe.describe(&mut |plugin| hear(Answer::Compiling(plugin)))?;
+    let described = probe.describe(&mut |plugin| on_answer(Answer::Compiling(plugin)))?;
     let ready = match described {
         Ok(ready) => ready,
         Err(end) => return Ok(end),
@@ -144,9 +144,9 @@ pub fn call(call: Call, hear: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, Eng
         return Err(EngineError::Usage(problems));
     }
     let mut about = ready.providers.into_iter();
-    hear(Answer::Described(about.next().and_then(|about| about.description)));
+    on_answer(Answer::Described(about.next().and_then(|about| about.description)));
     match call.task {
-        Some((task, line)) => probe.attempt(&task, &line, &call.provider.limits, hear),
+        Some((task, line)) => probe.attempt(&task, &line, &call.provider.limits, on_answer),
         None => Ok(CallEnd::Done),
     }
 }
@@ -167,7 +167,7 @@ fn refuse(problems: &[ProviderProblem]) -> Result<(), EngineError> {
 /// # Errors
 ///
 /// Why it is no plugin.
-pub fn look(plugin: &str) -> Result<(Digest, u64, Inspection), EngineError> {
+pub fn inspect(plugin: &str) -> Result<(Digest, u64, Inspection), EngineError> {
     let cache = PluginCache::open()?;
     let refused = |problem| EngineError::Usage(format!("plugin `{plugin}` {problem}"));
     let found = plugins::read(plugin, Path::new("."), Limits::default().file).map_err(refused)?;
@@ -182,11 +182,11 @@ pub fn look(plugin: &str) -> Result<(Digest, u64, Inspection), EngineError> {
 pub(crate) struct Probe {
     pool: Pool,
     /// Longest silence of the worker.
-    patience: Duration,
+    max_silence: Duration,
     signal: Option<StopSignal>,
     /// The worker, once it takes tasks.
     worker: Option<WorkerId>,
-    _listening: Listening,
+    _listener: ListenerGuard,
 }
 
 impl Probe {
@@ -202,16 +202,16 @@ impl Probe {
         let mut pool = Pool::new(prestarted, supplies).map_err(machine)?;
         pool.start(&[Shape { slots: 1, memory: limits::memory() }]).map_err(machine)?;
         let sender = pool.sender();
-        let listening = signals::listen(move |signal| {
+        let listening = signals::add_listener(move |signal| {
             // Without a receiver all has ended.
             let _ = sender.send(Input::Signal(signal));
         });
         Ok(Self {
             pool,
-            patience: PATIENCE,
+            max_silence: MAX_SILENCE,
             signal: None,
             worker: None,
-            _listening: listening.map_err(machine)?,
+            _listener: listening.map_err(machine)?,
         })
     }
 
@@ -257,7 +257,7 @@ impl Probe {
     pub(crate) fn next(&mut self) -> Result<Result<PoolEvent, CallEnd>, EngineError> {
         loop {
             self.pool.flush();
-            match self.pool.next(LOOK_EVERY) {
+            match self.pool.next(POLL_EVERY) {
                 Some(Next::Pool(PoolEvent::Failed(_, message))) => {
                     return Err(EngineError::Usage(message));
                 }
@@ -278,7 +278,7 @@ impl Probe {
                 }
                 Some(Next::Input(_)) => {}
                 None => {
-                    if self.pool.silence() > self.patience && !self.pool.is_supplying() {
+                    if self.pool.silence() > self.max_silence && !self.pool.is_supplying() {
                         return Ok(Err(self.end(CallEnd::Late)));
                     }
                 }
@@ -292,9 +292,9 @@ impl Probe {
         task: &Task,
         line: &[u8],
         limits: &Limits,
-        hear: &mut dyn FnMut(Answer<'_>),
+        on_answer: &mut dyn FnMut(Answer<'_>),
     ) -> Result<CallEnd, EngineError> {
-        self.patience += Duration::from(task.timeout);
+        self.max_silence += Duration::from(task.timeout);
         self.assign(task.clone(), line).map_err(machine)?;
         loop {
             let message = match self.next()? {
@@ -303,18 +303,18 @@ impl Probe {
                 Err(end) => return Ok(end),
             };
             match message {
-                FromWorker::Artifact { task: of, index, bytes } if of == task.id => {
-                    hear(Answer::Artifact { index, bytes: &bytes });
+                FromWorker::Artifact { task: id, index, bytes } if id == task.id => {
+                    on_answer(Answer::Artifact { index, bytes: &bytes });
                 }
                 FromWorker::Report { head, body } if head.task == task.id => {
                     let (row, log) = body.split_at(head.row_bytes as usize);
                     check_row(row, task, limits).map_err(|error| {
                         EngineError::Usage(format!("the worker reported {error}"))
                     })?;
-                    hear(Answer::Report { row, log });
+                    on_answer(Answer::Report { row, log });
                     return Ok(self.end(CallEnd::Done));
                 }
-                FromWorker::Log(line) => hear(Answer::Log(&line)),
+                FromWorker::Log(line) => on_answer(Answer::Log(&line)),
                 _ => {}
             }
         }

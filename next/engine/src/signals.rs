@@ -39,9 +39,9 @@ struct SignalListeners {
 }
 
 /// Listens to signals until it is dropped. When nothing listens any more, the second one ends the process.
-pub(crate) struct Listening(Arc<SignalListeners>);
+pub(crate) struct ListenerGuard(Arc<SignalListeners>);
 
-impl Drop for Listening {
+impl Drop for ListenerGuard {
     fn drop(&mut self) {
         self.0.is_last.store(false, Ordering::SeqCst);
         lock(&self.0.listeners).pop();
@@ -54,7 +54,9 @@ impl Drop for Listening {
 /// # Errors
 ///
 /// No handler or thread can be installed.
-pub(crate) fn listen(listener: impl FnMut(SignalEvent) + Send + 'static) -> io::Result<Listening> {
+pub(crate) fn add_listener(
+    listener: impl FnMut(SignalEvent) + Send + 'static,
+) -> io::Result<ListenerGuard> {
     let shared = match SHARED.get() {
         Some(shared) => Arc::clone(shared),
         None => {
@@ -68,7 +70,7 @@ pub(crate) fn listen(listener: impl FnMut(SignalEvent) + Send + 'static) -> io::
     }
     listeners.push((Box::new(listener), 0));
     drop(listeners);
-    Ok(Listening(shared))
+    Ok(ListenerGuard(shared))
 }
 
 fn install() -> io::Result<Arc<SignalListeners>> {
@@ -89,10 +91,10 @@ fn install() -> io::Result<Arc<SignalListeners>> {
     }
     let mut signals = Signals::new(numbers)?;
     let shared = Arc::new(SignalListeners { listeners: Mutex::default(), is_last });
-    let hearing = Arc::clone(&shared);
+    let receiver = Arc::clone(&shared);
     thread::Builder::new().name("signals".into()).spawn(move || {
         for number in signals.forever() {
-            hearing.receive(number);
+            receiver.receive(number);
         }
     })?;
     Ok(shared)
@@ -122,9 +124,9 @@ impl SignalListeners {
             SIGTERM => StopSignal::Terminate,
             _ => StopSignal::HangUp,
         };
-        for (call, told) in listeners.iter_mut() {
-            *told += 1;
-            let is_second = *told > 1;
+        for (call, count) in listeners.iter_mut() {
+            *count += 1;
+            let is_second = *count > 1;
             self.is_last.store(is_second, Ordering::SeqCst);
             call(SignalEvent::Stop(signal, is_second));
         }
@@ -158,8 +160,8 @@ mod tests {
     /// Without real signals, which sessions of other tests would hear.
     #[test]
     fn the_second_signal_is_told_apart() {
-        let (told, heard) = mpsc::channel();
-        let listener = Box::new(move |signal| told.send(signal).unwrap());
+        let (sender, received) = mpsc::channel();
+        let listener = Box::new(move |signal| sender.send(signal).unwrap());
         let shared =
             SignalListeners { listeners: Mutex::new(vec![(listener, 0)]), is_last: Arc::default() };
         for number in [SIGTSTP, SIGTERM, SIGTSTP] {
@@ -170,8 +172,8 @@ mod tests {
         assert!(shared.is_last.load(Ordering::SeqCst));
         drop(shared);
         let stop = |is_second| SignalEvent::Stop(StopSignal::Terminate, is_second);
-        let heard: Vec<_> = heard.iter().collect();
+        let received: Vec<_> = received.iter().collect();
         let expected = [SignalEvent::Suspend, stop(false), SignalEvent::Suspend, stop(true)];
-        assert_eq!(heard, expected);
+        assert_eq!(received, expected);
     }
 }

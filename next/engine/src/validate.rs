@@ -30,11 +30,11 @@ pub fn validate(scenario: &Path, secret_files: &[PathBuf]) -> Result<Preview, En
     let missing = plan.secrets.missing.iter().map(|(_, name)| name.clone());
     let missing = missing.map(|name| (name, String::new()));
     plan.secrets.values.0.extend(missing);
-    let (mut probe, ready, of_providers) = describe(prestarted, &plan)?;
-    if of_providers.is_empty() {
+    let (mut probe, ready, provider_problems) = describe(prestarted, &plan)?;
+    if provider_problems.is_empty() {
         problems.extend(check(&plan, &ready, &mut probe)?);
     }
-    problems.extend(plan.scenario.provider_problems(&of_providers));
+    problems.extend(plan.scenario.provider_problems(&provider_problems));
     if problems.count() > 0 {
         return Err(EngineError::Scenario(problems));
     }
@@ -67,8 +67,8 @@ pub fn preview_exec(
     let mut problems = plan.find_folders(&session.secret_files, Some(&session.results));
     // Those without a value are shown.
     plan.read_secrets(&session.secret_files)?;
-    let (_, ready, of_providers) = describe(prestarted, &plan)?;
-    problems.extend(plan.scenario.provider_problems(&of_providers));
+    let (_, ready, provider_problems) = describe(prestarted, &plan)?;
+    problems.extend(plan.scenario.provider_problems(&provider_problems));
     if problems.count() > 0 {
         return Err(EngineError::Scenario(problems));
     }
@@ -82,16 +82,16 @@ pub fn preview_exec(
 
 /// Lets the worker check all tests.
 fn check(plan: &Plan, ready: &Ready, probe: &mut Probe) -> Result<Problems, EngineError> {
-    let mut checks = Checks::of_all(ready, plan);
+    let mut checks = Checks::for_all_tests(ready, plan);
     loop {
         let filled = checks.fill(plan, |_| true, |task, line| probe.assign(task, line));
         filled.map_err(machine)?;
-        if checks.is_over(plan) {
+        if checks.is_done(plan) {
             return Ok(checks.problems(plan));
         }
         match probe.next()? {
             Ok(PoolEvent::Message(_, FromWorker::Report { head, body })) => {
-                checks.take(head.task, &body[..head.row_bytes as usize]);
+                checks.receive(head.task, &body[..head.row_bytes as usize]);
             }
             Ok(_) => {}
             Err(end) => return Err(ended(&end, "inputs were checked")),

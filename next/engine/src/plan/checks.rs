@@ -19,7 +19,7 @@ use runner_scenario::{Problems, TestProblem};
 use super::{ids::Ids, plan::Plan, test_line::TestLine};
 
 /// Problems that are told of; all are counted.
-const MAX_TOLD: usize = 20;
+const MAX_SHOWN: usize = 20;
 /// Bytes that are told of what a worker says about a test.
 const MAX_MESSAGE: usize = 4096;
 /// Tasks that are sent and not yet answered.
@@ -31,7 +31,7 @@ const FIRST: u64 = 1 << 63;
 /// The checks of a plan's tests on those of their providers for which something can be wrong.
 pub(crate) struct Checks {
     /// By provider: whether each of its tests is checked. Of the others those are whose schema was not checked yet.
-    is_asked: Vec<bool>,
+    is_checked: Vec<bool>,
     /// Whether tests may have schemas, and those that were checked.
     has_schemas: bool,
     schemas: HashSet<Digest>,
@@ -46,20 +46,20 @@ pub(crate) struct Checks {
 
 impl Checks {
     /// Checks of what no run would tell before its first trial: inputs of providers that describe them, and schemas of outputs.
-    pub(crate) fn of_described(ready: &Ready, plan: &Plan) -> Self {
-        let mut is_asked = vec![false; plan.providers.len()];
+    pub(crate) fn from_descriptions(ready: &Ready, plan: &Plan) -> Self {
+        let mut is_checked = vec![false; plan.providers.len()];
         for about in &ready.providers {
             let description = about.description.as_ref();
             let has_schema = description.is_some_and(|about| about.input_schema.is_some());
-            if let Some(is_asked) = is_asked.get_mut(usize::from(about.provider)) {
-                *is_asked = has_schema;
+            if let Some(is_checked) = is_checked.get_mut(usize::from(about.provider)) {
+                *is_checked = has_schema;
             }
         }
         // A schema is a file of its test, as attachments are.
         let has_schemas = plan.blobs.list().is_some();
-        let is_needed = has_schemas || is_asked.contains(&true);
+        let is_needed = has_schemas || is_checked.contains(&true);
         Self {
-            is_asked,
+            is_checked,
             has_schemas,
             schemas: HashSet::new(),
             next: if is_needed { 0 } else { plan.suite.trials() },
@@ -71,10 +71,10 @@ impl Checks {
     }
 
     /// Checks of all in which something can be wrong.
-    pub(crate) fn of_all(ready: &Ready, plan: &Plan) -> Self {
-        let mut checks = Self::of_described(ready, plan);
-        for (is_asked, prepared) in checks.is_asked.iter_mut().zip(&plan.providers) {
-            *is_asked |= takes_input(&prepared.provider);
+    pub(crate) fn for_all_tests(ready: &Ready, plan: &Plan) -> Self {
+        let mut checks = Self::from_descriptions(ready, plan);
+        for (is_checked, prepared) in checks.is_checked.iter_mut().zip(&plan.providers) {
+            *is_checked |= takes_input(&prepared.provider);
         }
         checks.next = 0;
         checks
@@ -97,15 +97,15 @@ impl Checks {
             let trial = self.next;
             self.next += 1;
             let planned = plan.suite.trial(trial);
-            let is_asked = self.is_asked[usize::from(planned.provider)];
+            let is_checked = self.is_checked[usize::from(planned.provider)];
             let place = Some((planned.test, planned.provider));
-            if self.last == place || !is_asked && !self.has_schemas || !is_pending(trial) {
+            if self.last == place || !is_checked && !self.has_schemas || !is_pending(trial) {
                 continue;
             }
             self.last = place;
             plan.suite.line(planned.test, &mut line)?;
             let schema = if self.has_schemas { TestLine::read(&line)?.schema()? } else { None };
-            if schema.is_some_and(|schema| self.schemas.insert(schema)) || is_asked {
+            if schema.is_some_and(|schema| self.schemas.insert(schema)) || is_checked {
                 let id = ids.trial(trial)?;
                 let task = task(plan, (trial, planned.provider), &id, line.len());
                 self.in_flight.insert(task.id, (planned.test, id));
@@ -116,13 +116,13 @@ impl Checks {
     }
 
     /// Takes the answer to a task.
-    pub(crate) fn take(&mut self, task: TaskId, answer: &[u8]) {
+    pub(crate) fn receive(&mut self, task: TaskId, answer: &[u8]) {
         let Some((test, trial)) = self.in_flight.remove(&task) else {
             return;
         };
         for problem in problems(answer) {
-            if self.found.len() < MAX_TOLD {
-                self.found.push(of_test(test, &trial, &problem));
+            if self.found.len() < MAX_SHOWN {
+                self.found.push(test_problem(test, &trial, &problem));
             } else {
                 self.hidden += 1;
             }
@@ -130,7 +130,7 @@ impl Checks {
     }
 
     /// Tells whether all tests were checked.
-    pub(crate) fn is_over(&self, plan: &Plan) -> bool {
+    pub(crate) fn is_done(&self, plan: &Plan) -> bool {
         self.next == plan.suite.trials() && self.in_flight.is_empty()
     }
 
@@ -195,7 +195,7 @@ fn takes_input(provider: &Provider) -> bool {
     templates.any(has_input)
 }
 
-fn of_test(test: u64, trial: &TrialId, problem: &Problem) -> TestProblem {
+fn test_problem(test: u64, trial: &TrialId, problem: &Problem) -> TestProblem {
     let (id, provider) = (&trial.test, &trial.provider);
     let message = &problem.message[..problem.message.floor_char_boundary(MAX_MESSAGE)];
     TestProblem {

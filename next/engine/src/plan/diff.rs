@@ -109,7 +109,8 @@ fn compare(manifest: &Manifest, plan: &Plan, live: &Scenario) -> Vec<String> {
     let selection = selection(selected, only);
     match tempfile::tempfile().map(|mut file| resolve(live, &selection, &mut file)) {
         Ok(Ok(new)) => {
-            let (old, new) = (test_prints(suite, stored), test_prints(&new, &live.providers));
+            let (old, new) =
+                (test_fingerprints(suite, stored), test_fingerprints(&new, &live.providers));
             found.extend(names("tests", &old, &new));
         }
         _ => found.push("its tests have problems; see `runner validate`".to_owned()),
@@ -123,15 +124,15 @@ fn provider_digests(providers: &[Provider]) -> BTreeMap<String, Digest> {
 }
 
 /// What decides a test's results: its providers, and its fingerprints without theirs.
-type TestPrint = (BTreeSet<String>, Fingerprint, Fingerprint);
+type TestFingerprints = (BTreeSet<String>, Fingerprint, Fingerprint);
 
-fn test_prints(suite: &Suite, providers: &[Provider]) -> BTreeMap<String, TestPrint> {
-    let (prints, mut line) = (Fingerprints::of_no_provider(), Vec::new());
-    let mut print = |test| -> io::Result<(String, TestPrint)> {
+fn test_fingerprints(suite: &Suite, providers: &[Provider]) -> BTreeMap<String, TestFingerprints> {
+    let (fingerprints, mut line) = (Fingerprints::of_no_provider(), Vec::new());
+    let mut print = |test| -> io::Result<(String, TestFingerprints)> {
         suite.line(test, &mut line)?;
         let test = TestLine::read(&line)?;
         let names = test.providers.iter().filter_map(|index| providers.get(usize::from(*index)));
-        let (execution, judgement) = test.prints(&prints, 0);
+        let (execution, judgement) = test.fingerprints(&fingerprints, 0);
         let names = names.map(|provider| provider.name.to_string()).collect();
         Ok((test.id.to_string(), (names, execution, judgement)))
     };

@@ -30,7 +30,7 @@ pub(crate) struct Plan {
     pub(crate) secrets: Secrets,
     /// What is to be said before the first trial, for people.
     pub(crate) notices: Vec<String>,
-    pub(crate) prints: Fingerprints,
+    pub(crate) fingerprints: Fingerprints,
     pub(crate) cache: PluginCache,
     /// The trials whose stored output is judged again.
     pub(crate) rejudge: Rejudge,
@@ -68,7 +68,7 @@ impl Plan {
         cache: PluginCache,
     ) -> Self {
         Self {
-            prints: Fingerprints::new(&providers, scenario.run.seed),
+            fingerprints: Fingerprints::new(&providers, scenario.run.seed),
             settings: SessionSettings {
                 jobs: scenario.run.concurrency.unwrap_or_else(machine::cores),
                 timeout: scenario.timeout,

@@ -63,7 +63,7 @@ impl Rejudge {
     pub(crate) fn find(
         run: &RunDir,
         suite: &Suite,
-        prints: &Fingerprints,
+        fingerprints: &Fingerprints,
         fold: &mut Fold,
     ) -> Result<Self, RecordError> {
         let (mut seen, mut rows) = (Fold::new(suite.trials()), HashMap::new());
@@ -78,7 +78,7 @@ impl Rejudge {
             rows.remove(&index);
             let Ok(row) = read_line(bytes) else { return };
             // A test that cannot be read shows itself when it runs.
-            let change = change(suite, prints, index, &row, &mut line).unwrap_or(Change::Run);
+            let change = change(suite, fingerprints, index, &row, &mut line).unwrap_or(Change::Run);
             if change != Change::Nothing {
                 seen.mark(index);
             }
@@ -125,14 +125,14 @@ impl Rejudge {
 /// Compares a row that settles its trial with the plan.
 fn change(
     suite: &Suite,
-    prints: &Fingerprints,
+    fingerprints: &Fingerprints,
     index: u64,
     row: &RowRef<'_>,
     line: &mut Vec<u8>,
 ) -> io::Result<Change> {
     let planned = suite.trial(index);
     suite.line(planned.test, line)?;
-    let (execution, judgement) = TestLine::read(line)?.prints(prints, planned.provider);
+    let (execution, judgement) = TestLine::read(line)?.fingerprints(fingerprints, planned.provider);
     let class = row.error.as_ref().and_then(|error| error.class);
     let outputs = &row.artifacts;
     // Of a row that was cut the provider's own checks may be missing.

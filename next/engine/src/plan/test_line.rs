@@ -38,9 +38,9 @@ impl<'a> TestLine<'a> {
     }
 
     /// The fingerprints of its trials on a provider: of what is executed, and of how that is judged.
-    pub(crate) fn prints(
+    pub(crate) fn fingerprints(
         &self,
-        prints: &Fingerprints,
+        fingerprints: &Fingerprints,
         provider: u16,
     ) -> (Fingerprint, Fingerprint) {
         let parts = TestParts {
@@ -51,7 +51,7 @@ impl<'a> TestLine<'a> {
             timeouts: [Some(self.timeout), self.trial_timeout],
         };
         let judged_by = judgement(self.expect.map_or("", RawValue::get));
-        (prints.execution(provider, &parts), judged_by)
+        (fingerprints.execution(provider, &parts), judged_by)
     }
 }
 
@@ -83,7 +83,7 @@ impl TestLine<'_> {
         &self,
         now: RunTime,
         limits: &Limits,
-        of: &Assignment,
+        assignment: &Assignment,
     ) -> (Micros, TimeoutRule) {
         let mut deadline = (self.timeout, TimeoutRule::Timeout);
         let mut shorten = |time: Option<Micros>, rule| {
@@ -93,7 +93,7 @@ impl TestLine<'_> {
         };
         shorten(limits.time, TimeoutRule::LimitTime);
         let left = self.trial_timeout.map(|most| {
-            let used = of.trial_began.map_or(Micros(0), |began| now - began);
+            let used = assignment.trial_started.map_or(Micros(0), |started| now - started);
             Micros(most.0.saturating_sub(used.0))
         });
         shorten(left, TimeoutRule::TrialTimeout);

@@ -9,7 +9,7 @@ pub struct Spending(Vec<Account>);
 /// One budget.
 #[derive(Clone, Debug, PartialEq)]
 struct Account {
-    of: BudgetName,
+    name: BudgetName,
     /// The provider's index; none if it is of all together.
     provider: Option<u16>,
     most: f64,
@@ -26,14 +26,14 @@ impl Spending {
     /// The name of a provider that there is not.
     pub fn new(budgets: &Budgets, providers: &[&str]) -> Result<Self, String> {
         let mut accounts = Vec::new();
-        for (of, most) in &budgets.0 {
-            let place = of.provider.as_ref().map(|name| {
-                let place = providers.iter().position(|provider| provider == name);
-                place.ok_or_else(|| name.clone())
+        for (name, most) in &budgets.0 {
+            let place = name.provider.as_ref().map(|wanted| {
+                let place = providers.iter().position(|provider| provider == wanted);
+                place.ok_or_else(|| wanted.clone())
             });
             let place = place.transpose()?;
             accounts.extend(most.map(|most| Account {
-                of: of.clone(),
+                name: name.clone(),
                 provider: place.map(|place| place as u16),
                 most,
                 spent: 0.0,
@@ -52,7 +52,7 @@ impl Spending {
     pub fn add(&mut self, provider: u16, metrics: &[Metric<'_>]) {
         for account in &mut self.0 {
             let is_of = account.provider.is_none_or(|own| own == provider);
-            let metrics = metrics.iter().filter(|metric| *metric.name == account.of.metric);
+            let metrics = metrics.iter().filter(|metric| *metric.name == account.name.metric);
             for metric in metrics.filter(|_| is_of) {
                 account.is_measured = true;
                 account.spent += metric.value.max(0.0);
@@ -85,7 +85,7 @@ impl Spending {
     /// The budgets of which nothing was ever measured: most likely the metric has another name.
     pub fn unmeasured(&self) -> impl Iterator<Item = &BudgetName> {
         let unmeasured = self.0.iter().filter(|account| !account.is_measured);
-        unmeasured.map(|account| &account.of)
+        unmeasured.map(|account| &account.name)
     }
 
     fn all_used_up(&self) -> impl Iterator<Item = &Account> {
@@ -105,12 +105,12 @@ impl Account {
             true => text.trim_end_matches('0').trim_end_matches('.'),
             false => &text,
         };
-        format!("{}={text}", self.of)
+        format!("{}={text}", self.name)
     }
 
     fn text(&self) -> String {
-        let metric = &self.of.metric;
-        let whose = match &self.of.provider {
+        let metric = &self.name.metric;
+        let whose = match &self.name.provider {
             Some(name) => format!("`{metric}` of provider `{name}`"),
             None => format!("`{metric}`"),
         };

@@ -12,7 +12,7 @@ pub struct Assignment {
     /// From 1; never a number that the trial's rows have.
     pub attempt: u32,
     /// When the trial's first attempt of this session began; `trial_timeout` counts from there.
-    pub trial_began: Option<RunTime>,
+    pub trial_started: Option<RunTime>,
 }
 
 /// Whose fault a worker's death is.
@@ -68,7 +68,7 @@ pub enum Effect {
         /// The attempt.
         task: TaskId,
         /// What became of it if its worker did not answer; none: what the report says that is being handled.
-        fate: Option<LostReason>,
+        lost: Option<LostReason>,
         /// Whether it settles the trial.
         is_final: bool,
         /// Whether it passed after an attempt that did not.

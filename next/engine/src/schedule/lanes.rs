@@ -24,7 +24,7 @@ pub(super) struct OpenTrial {
     /// Whether an attempt did not pass, in any session.
     pub(super) had_bad: bool,
     /// When its first attempt of this session began.
-    pub(super) began: Option<RunTime>,
+    pub(super) started: Option<RunTime>,
     /// For a suspect: how many workers have died while they ran it alone.
     pub(super) suspect: Option<u8>,
     /// Whether its next attempt gets all the memory that it may ask for.
@@ -110,7 +110,7 @@ impl Lane {
     pub(super) fn reserved(&self) -> u64 {
         match self.first() {
             Some(trial) if trial.needs_limit => self.reserve.limit,
-            _ => self.reserve.each(),
+            _ => self.reserve.bytes(),
         }
     }
 

@@ -1,9 +1,9 @@
 //! [`Reserve`]: how much memory is reserved for an attempt, by what others of its provider have held.
 
 /// Attempts after which it is known what a provider's attempts hold.
-const ENOUGH: u32 = 8;
+const MIN_SAMPLES: u32 = 8;
 /// The least that is reserved, in bytes: an attempt costs the host something too.
-const LEAST: u64 = 1 << 20;
+const MIN_RESERVE: u64 = 1 << 20;
 
 /// What a provider's attempts may hold, and what they have held.
 #[derive(Debug)]
@@ -21,11 +21,11 @@ impl Reserve {
     }
 
     /// Bytes that are reserved for an attempt which is sent now.
-    pub(super) fn each(&self) -> u64 {
-        if self.measured < ENOUGH {
+    pub(super) fn bytes(&self) -> u64 {
+        if self.measured < MIN_SAMPLES {
             return self.limit;
         }
-        self.largest.saturating_mul(2).clamp(LEAST.min(self.limit), self.limit)
+        self.largest.saturating_mul(2).clamp(MIN_RESERVE.min(self.limit), self.limit)
     }
 
     /// Notes what an attempt has held at most, in bytes.
@@ -37,25 +37,25 @@ impl Reserve {
 
 #[cfg(test)]
 mod tests {
-    use super::{ENOUGH, LEAST, Reserve};
+    use super::{MIN_RESERVE, MIN_SAMPLES, Reserve};
 
     #[test]
     fn twice_of_what_attempts_have_held_is_reserved_once_that_is_known() {
-        let limit = 256 * LEAST;
+        let limit = 256 * MIN_RESERVE;
         let mut reserve = Reserve::new(limit);
-        for _ in 0..ENOUGH {
-            assert_eq!(reserve.each(), limit);
-            reserve.measure(3 * LEAST);
+        for _ in 0..MIN_SAMPLES {
+            assert_eq!(reserve.bytes(), limit);
+            reserve.measure(3 * MIN_RESERVE);
         }
-        assert_eq!(reserve.each(), 6 * LEAST);
+        assert_eq!(reserve.bytes(), 6 * MIN_RESERVE);
         reserve.measure(100);
-        assert_eq!(reserve.each(), 6 * LEAST);
-        reserve.measure(200 * LEAST);
-        assert_eq!(reserve.each(), limit);
-        for (limit, each) in [(256 * LEAST, LEAST), (100, 100)] {
+        assert_eq!(reserve.bytes(), 6 * MIN_RESERVE);
+        reserve.measure(200 * MIN_RESERVE);
+        assert_eq!(reserve.bytes(), limit);
+        for (limit, each) in [(256 * MIN_RESERVE, MIN_RESERVE), (100, 100)] {
             let mut reserve = Reserve::new(limit);
-            (0..ENOUGH).for_each(|_| reserve.measure(0));
-            assert_eq!(reserve.each(), each);
+            (0..MIN_SAMPLES).for_each(|_| reserve.measure(0));
+            assert_eq!(reserve.bytes(), each);
         }
     }
 }

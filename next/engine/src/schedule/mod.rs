@@ -1,7 +1,7 @@
 //! Decides what happens after each report, death, stop or tick. It has no clock and no I/O, so tests can lead it through any
 //! schedule.
 //!
-//! Start reading at [`Schedule::on`]. A trial leaves its lane (`lanes`, `rates`), is sent to a worker with room (`window`,
+//! Start reading at [`Schedule::apply`]. A trial leaves its lane (`lanes`, `rates`), is sent to a worker with room (`window`,
 //! `memory`), and its report settles it or puts it back (`retries`). Deaths of workers are in `suspects`, early ends in
 //! `stopping` and `budgets`.
 
@@ -31,7 +31,7 @@ pub use self::{
 mod bounds;
 #[cfg(test)]
 #[path = "../tests/schedule_harness.rs"]
-mod desk;
+mod harness;
 #[cfg(test)]
 #[path = "../tests/schedule_random.rs"]
 mod random;

@@ -4,7 +4,7 @@ use runner_model::{Micros, RunTime, provider::Rate};
 
 /// How late a start may be without making those after it later, too: timers and messages take that long, and must not make
 /// a rate of thousands a second slower than it is. A longer delay is never made up, because bursts are what a rate forbids.
-const MADE_UP: Micros = Micros(10_000);
+const MAX_CATCH_UP: Micros = Micros(10_000);
 
 /// Spaces starts evenly.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Pacer {
 
     /// Notes a start.
     pub(super) fn start(&mut self, now: RunTime) {
-        let planned = self.next.filter(|next| *next + MADE_UP >= now);
+        let planned = self.next.filter(|next| *next + MAX_CATCH_UP >= now);
         self.next = Some(planned.unwrap_or(now) + self.gap);
     }
 }

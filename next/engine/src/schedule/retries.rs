@@ -21,7 +21,7 @@ impl Ending {
     pub(super) const STUCK: Self = Self { kind: ExpectedError::Timeout, retry_after: Micros(0) };
 
     /// None of an attempt with a verdict: such a one is never made again.
-    pub(super) fn of(row: &RowRef<'_>) -> Option<Self> {
+    pub(super) fn from_row(row: &RowRef<'_>) -> Option<Self> {
         let error = row.error.as_ref();
         let kind = match row.outcome {
             Outcome::Timeout => ExpectedError::Timeout,
@@ -34,12 +34,12 @@ impl Ending {
 }
 
 /// How long to wait before the retry that follows `tries` attempts of this session; none if there is no retry.
-pub(super) fn wait(retries: &Retries, tries: u32, ending: Ending) -> Option<Micros> {
+pub(super) fn backoff(retries: &Retries, tries: u32, ending: Ending) -> Option<Micros> {
     if tries > retries.max || !retries.on.contains(&ending.kind) {
         return None;
     }
     let first = retries.backoff.0;
     let doublings = tries.saturating_sub(1).min(26);
-    let backoff = first.saturating_mul(1 << doublings).min(MAX_BACKOFF.max(first));
-    Some(Micros(backoff.max(ending.retry_after.0)))
+    let doubled = first.saturating_mul(1 << doublings).min(MAX_BACKOFF.max(first));
+    Some(Micros(doubled.max(ending.retry_after.0)))
 }

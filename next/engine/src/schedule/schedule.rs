@@ -21,7 +21,7 @@ const MAX_UNACKED_BYTES: u64 = 8 << 20;
 /// So many attempts in a row that the machine could not carry end the session.
 const MAX_FAULTS: u32 = 3;
 
-/// Decides what a session does. Tell it what happens with [`Schedule::on`], then call [`Schedule::tick`]; the first tick may
+/// Decides what a session does. Tell it what happens with [`Schedule::apply`], then call [`Schedule::tick`]; the first tick may
 /// come before there is a worker.
 #[derive(Debug)]
 pub struct Schedule {
@@ -33,9 +33,9 @@ pub struct Schedule {
     /// Trials that run alone, one at a time.
     pub(super) suspects: VecDeque<OpenTrial>,
     /// Whether a worker for them was asked for that is not ready.
-    pub(super) is_alone_asked: bool,
+    pub(super) is_alone_starting: bool,
     pub(super) workers: Workers,
-    /// When what is being taken happened.
+    /// When what is being taken event.
     pub(super) now: RunTime,
     /// What follows from it.
     pub(super) effects: Vec<Effect>,
@@ -64,7 +64,7 @@ impl Schedule {
             settings,
             later: BTreeMap::new(),
             suspects: VecDeque::new(),
-            is_alone_asked: false,
+            is_alone_starting: false,
             workers: Workers::default(),
             now: RunTime(0),
             effects: Vec::new(),
@@ -81,12 +81,12 @@ impl Schedule {
         }
     }
 
-    /// Takes what happened: `happened` calls the method that says it. Returns what the coordinator must do; nothing after
+    /// Takes what event: `event` calls the method that says it. Returns what the coordinator must do; nothing after
     /// [`Effect::Finish`].
-    pub fn on(&mut self, now: RunTime, happened: impl FnOnce(&mut Self)) -> Vec<Effect> {
+    pub fn apply(&mut self, now: RunTime, event: impl FnOnce(&mut Self)) -> Vec<Effect> {
         if !self.is_finished {
             self.now = now;
-            happened(self);
+            event(self);
         }
         std::mem::take(&mut self.effects)
     }
@@ -94,7 +94,7 @@ impl Schedule {
     /// A worker can take tasks: so many at once, whose memories may have so many bytes together. `alone`: it was started for
     /// [`Effect::StartAlone`].
     pub fn worker_ready(&mut self, worker: WorkerId, slots: u32, memory: u64, alone: bool) {
-        self.is_alone_asked &= !alone;
+        self.is_alone_starting &= !alone;
         let largest = self.settings.providers.iter().map(|bounds| bounds.memory);
         let new = Worker::new(slots, memory, largest.max().unwrap_or(0), alone);
         self.workers.0.insert(worker, new);
@@ -104,7 +104,7 @@ impl Schedule {
     pub fn returned(&mut self, worker: WorkerId, tasks: &[TaskId]) {
         for task in tasks {
             if let Some(flight) = self.workers.take(worker, *task, None) {
-                self.never_began(flight);
+                self.drop_unstarted(flight);
             }
         }
     }
@@ -168,7 +168,7 @@ impl Schedule {
         retries.chain(rates).filter(|_| self.stop.is_none())
     }
 
-    /// All that has happened was told. Only now tasks are sent and the session ends, and what is due is done. `trials` are
+    /// All that has event was told. Only now tasks are sent and the session ends, and what is due is done. `trials` are
     /// those that the schedule was made with.
     pub fn tick(&mut self, trials: &dyn Trials) {
         self.enforce_bounds();
@@ -218,7 +218,7 @@ impl Schedule {
         while let Some(place) = self.first_lane(&turn) {
             let lane = &mut self.lanes[place];
             let (memory, is_bounded) = (lane.reserved(), lane.is_bounded);
-            let may_wait = !is_bounded && self.may_get_ahead();
+            let may_wait = !is_bounded && self.may_queue_ahead();
             match self.workers.choose(may_wait, &turn, memory) {
                 Some(worker) => {
                     if let Some(trial) = self.lanes[place].take(trials) {
@@ -228,13 +228,13 @@ impl Schedule {
                 // One worker gets nothing else, or others would take what it frees for ever.
                 None if self.workers.have_free_slots(&turn) => {
                     self.waits_for_memory = true;
-                    turn.kept = turn.kept.or(self.workers.least_reserved());
-                    turn.passed.push(place);
+                    turn.held_for_memory = turn.held_for_memory.or(self.workers.least_reserved());
+                    turn.lanes_without_memory.push(place);
                 }
                 // One worker gets nothing more ahead, or a bounded lane would wait for a slot until others have no trials.
                 None if is_bounded => {
                     turn.only_unbounded = true;
-                    turn.held = self.workers.next_free();
+                    turn.held_for_slot = self.workers.next_free();
                 }
                 None => return,
             }
@@ -245,15 +245,16 @@ impl Schedule {
     pub(super) fn first_lane(&self, turn: &Turn) -> Option<usize> {
         let ready = self.lanes.iter().enumerate().filter_map(|(place, lane)| {
             let is_left_out = turn.only_unbounded && lane.is_bounded;
-            let may_start =
-                lane.may_start(self.now) && !is_left_out && !turn.passed.contains(&place);
+            let may_start = lane.may_start(self.now)
+                && !is_left_out
+                && !turn.lanes_without_memory.contains(&place);
             may_start.then_some((lane.first()?.index, place))
         });
         ready.min().map(|(_, place)| place)
     }
 
     /// Whether tasks may wait at workers: never more than may end badly before the session gives up.
-    pub(super) fn may_get_ahead(&self) -> bool {
+    pub(super) fn may_queue_ahead(&self) -> bool {
         let most = self.settings.most_bad();
         most.is_none_or(|most| (self.workers.in_flight() as u64) < most.saturating_sub(self.bad))
     }
@@ -265,7 +266,7 @@ impl Schedule {
             task,
             trial: trial.index,
             attempt: trial.attempts + 1,
-            trial_began: trial.began,
+            trial_started: trial.started,
         };
         self.effects.push(Effect::Send { worker, assignment });
         self.lanes[trial.lane].start(self.now);
@@ -287,8 +288,8 @@ impl Schedule {
             return;
         };
         let took = Micros::from(row.duration());
-        let began = RunTime(self.now.0.saturating_sub(took.0)).max(flight.sent);
-        let mut trial = self.has_begun(flight, began);
+        let started = RunTime(self.now.0.saturating_sub(took.0)).max(flight.sent);
+        let mut trial = self.end_attempt(flight, started);
         let reserve = &mut self.lanes[trial.lane].reserve;
         reserve.measure(row.usage.peak_memory);
         // It needed more than was reserved for it, and others had the rest.
@@ -307,7 +308,7 @@ impl Schedule {
         trial.suspect = None;
         let flaky = row.outcome == Outcome::Passed && trial.had_bad;
         trial.had_bad |= row.outcome.is_bad();
-        let is_final = !self.retry(trial, Ending::of(row), policy);
+        let is_final = !self.retry(trial, Ending::from_row(row), policy);
         self.write(task, None, is_final, is_final && flaky);
         if is_final {
             self.settle(row.outcome.is_bad());
@@ -328,16 +329,16 @@ impl Schedule {
     }
 
     /// Notes that a task is not in flight any more and has a row.
-    pub(super) fn has_begun(&mut self, flight: SentTask, began: RunTime) -> OpenTrial {
+    pub(super) fn end_attempt(&mut self, flight: SentTask, started: RunTime) -> OpenTrial {
         let mut trial = flight.trial;
         self.lanes[trial.lane].in_flight -= 1;
         trial.attempts += 1;
-        trial.began.get_or_insert(began);
+        trial.started.get_or_insert(started);
         trial
     }
 
     /// Notes that a task is not in flight any more and never was made: the number of its attempt is free again.
-    pub(super) fn never_began(&mut self, flight: SentTask) {
+    pub(super) fn drop_unstarted(&mut self, flight: SentTask) {
         self.lanes[flight.trial.lane].in_flight -= 1;
         self.put_back(flight.trial);
     }
@@ -353,12 +354,12 @@ impl Schedule {
     pub(super) fn write(
         &mut self,
         task: TaskId,
-        fate: Option<LostReason>,
+        lost: Option<LostReason>,
         is_final: bool,
         flaky: bool,
     ) {
         self.unacked_rows += 1;
-        self.effects.push(Effect::Write { task, fate, is_final, flaky });
+        self.effects.push(Effect::Write { task, lost, is_final, flaky });
     }
 
     /// Lets a trial be attempted again after an attempt that its retries count; tells whether they allow it.
@@ -369,9 +370,9 @@ impl Schedule {
         policy: &Policy,
     ) -> bool {
         trial.tries += 1;
-        let wait = ending.and_then(|ending| retries::wait(&policy.retries, trial.tries, ending));
-        let whole = policy.trial_timeout.zip(trial.began);
-        let ends = whole.map_or(RunTime(u64::MAX), |(whole, began)| began + whole);
+        let wait = ending.and_then(|ending| retries::backoff(&policy.retries, trial.tries, ending));
+        let whole = policy.trial_timeout.zip(trial.started);
+        let ends = whole.map_or(RunTime(u64::MAX), |(whole, started)| started + whole);
         let at = wait.map(|wait| self.now + wait);
         let at = at.filter(|at| *at < ends.min(self.settings.timeout()));
         if let Some(at) = at {

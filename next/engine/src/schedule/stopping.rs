@@ -107,12 +107,12 @@ impl Schedule {
 
     /// Records attempts of workers that say nothing and are not known to be dead. What they have not begun never happened.
     fn give_up(&mut self) {
-        let mut begun = Vec::new();
+        let mut started = Vec::new();
         for worker in self.workers.0.values_mut() {
             let running = worker.running();
-            begun.extend(std::mem::take(&mut worker.flights).into_keys().take(running));
+            started.extend(std::mem::take(&mut worker.flights).into_keys().take(running));
         }
-        for task in begun {
+        for task in started {
             self.write(task, Some(LostReason::Stopped), false, false);
         }
     }

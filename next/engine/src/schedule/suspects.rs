@@ -25,14 +25,14 @@ impl Schedule {
         else {
             return;
         };
-        match self.workers.alone() {
+        match self.workers.suspect_worker() {
             Some((worker, at)) if at.flights.is_empty() => {
                 if let Some(suspect) = self.suspects.remove(place) {
                     self.send(worker, suspect, self.lanes[suspect.lane].reserve.limit);
                 }
             }
-            None if !self.is_alone_asked => {
-                self.is_alone_asked = true;
+            None if !self.is_alone_starting => {
+                self.is_alone_starting = true;
                 self.effects.push(Effect::StartAlone);
             }
             _ => {}
@@ -44,7 +44,7 @@ impl Schedule {
     pub fn worker_lost(
         &mut self,
         worker: WorkerId,
-        begun: &[TaskId],
+        started: &[TaskId],
         blame: Option<Blame>,
         policy: Option<&Policy>,
     ) {
@@ -53,14 +53,14 @@ impl Schedule {
         };
         let has_died = blame == Some(Blame::Died);
         // What died alone is to blame, also if it died before it was noted as begun.
-        let has_begun = |task: &TaskId| begun.contains(task) || (lost.is_alone && has_died);
-        let ran = lost.flights.keys().filter(|task| has_begun(task)).count();
+        let has_started = |task: &TaskId| started.contains(task) || (lost.is_alone && has_died);
+        let ran = lost.flights.keys().filter(|task| has_started(task)).count();
         for (place, (task, mut flight)) in lost.flights.into_iter().enumerate() {
             match (blame, policy) {
                 (Some(Blame::Stuck(stuck)), Some(policy)) if stuck == task => {
                     self.on_stuck((task, flight), policy);
                 }
-                _ if has_begun(&task) => {
+                _ if has_started(&task) => {
                     if has_died {
                         let deaths = flight.trial.suspect.unwrap_or(0);
                         flight.trial.suspect = Some(deaths + u8::from(ran == 1));
@@ -72,7 +72,7 @@ impl Schedule {
                     if has_died && ran == 0 && place == 0 {
                         flight.trial.suspect.get_or_insert(0);
                     }
-                    self.never_began(flight);
+                    self.drop_unstarted(flight);
                 }
             }
         }
@@ -80,23 +80,23 @@ impl Schedule {
 
     /// Records an attempt that died with its worker, and lets it be made again unless it has killed too many.
     fn on_died(&mut self, (task, flight): (TaskId, SentTask), blame: Option<Blame>) {
-        let trial = self.has_begun(flight, flight.sent);
+        let trial = self.end_attempt(flight, flight.sent);
         if trial.suspect.is_some_and(|deaths| deaths >= MAX_DEATHS) {
             self.write(task, Some(LostReason::Crash), true, false);
             self.settle(true);
             return;
         }
         // Without blame, it is we who killed it.
-        let fate = match blame.is_none() && self.is_interrupting() {
+        let reason = match blame.is_none() && self.is_interrupting() {
             true => LostReason::Stopped,
             false => LostReason::Lost,
         };
         self.put_back(trial);
-        self.write(task, Some(fate), false, false);
+        self.write(task, Some(reason), false, false);
     }
 
     fn on_stuck(&mut self, (task, flight): (TaskId, SentTask), policy: &Policy) {
-        let mut trial = self.has_begun(flight, flight.sent);
+        let mut trial = self.end_attempt(flight, flight.sent);
         trial.had_bad = true;
         trial.suspect = None;
         let is_final = !self.retry(trial, Some(Ending::STUCK), policy);

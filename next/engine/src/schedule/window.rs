@@ -32,11 +32,11 @@ pub(super) struct Turn {
     /// Whether lanes that are bounded get nothing more.
     pub(super) only_unbounded: bool,
     /// A worker that gets no tasks that would wait.
-    pub(super) held: Option<WorkerId>,
+    pub(super) held_for_slot: Option<WorkerId>,
     /// A worker that gets nothing until there is memory for the first that lacks it.
-    pub(super) kept: Option<WorkerId>,
+    pub(super) held_for_memory: Option<WorkerId>,
     /// Lanes that wait for memory.
-    pub(super) passed: Vec<usize>,
+    pub(super) lanes_without_memory: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub(super) struct Worker {
     /// Whether its window is filled in this turn.
     is_open: bool,
     /// Whether it was asked to give tasks back and has not done anything since.
-    is_asked: bool,
+    is_returning: bool,
 }
 
 /// The workers that can take tasks, or have some.
@@ -74,7 +74,7 @@ impl Worker {
             flights: BTreeMap::new(),
             pace: None,
             is_open: false,
-            is_asked: false,
+            is_returning: false,
         }
     }
 
@@ -149,12 +149,12 @@ impl Workers {
         if let Some(took) = took {
             worker.measure(took);
         }
-        worker.is_asked = false;
+        worker.is_returning = false;
         Some(flight)
     }
 
     /// The worker that runs suspects, if there is one.
-    pub(super) fn alone(&self) -> Option<(WorkerId, &Worker)> {
+    pub(super) fn suspect_worker(&self) -> Option<(WorkerId, &Worker)> {
         let mut workers = self.0.iter();
         let (id, worker) = workers.find(|(_, worker)| worker.is_alone)?;
         Some((*id, worker))
@@ -172,11 +172,11 @@ impl Workers {
     pub(super) fn choose(&self, may_wait: bool, turn: &Turn, memory: u64) -> Option<WorkerId> {
         let takes = |id: WorkerId, worker: &Worker| {
             let waits = may_wait
-                && turn.held != Some(id)
+                && turn.held_for_slot != Some(id)
                 && worker.is_open
                 && worker.flights.len() < worker.window();
             !worker.is_alone
-                && turn.kept != Some(id)
+                && turn.held_for_memory != Some(id)
                 && (worker.has_free_slot() || waits)
                 && worker.has_memory(memory)
         };
@@ -187,7 +187,7 @@ impl Workers {
     pub(super) fn have_free_slots(&self, turn: &Turn) -> bool {
         let mut workers = self.0.iter();
         workers.any(|(id, worker)| {
-            !worker.is_alone && turn.kept != Some(*id) && worker.has_free_slot()
+            !worker.is_alone && turn.held_for_memory != Some(*id) && worker.has_free_slot()
         })
     }
 
@@ -219,10 +219,10 @@ impl Workers {
             return None;
         }
         let waiting = (self.0.iter_mut())
-            .filter(|(_, worker)| worker.unbegun() > 0 && !worker.is_asked)
+            .filter(|(_, worker)| worker.unbegun() > 0 && !worker.is_returning)
             .max_by_key(|(_, worker)| worker.unbegun());
         let (id, worker) = waiting?;
-        worker.is_asked = true;
+        worker.is_returning = true;
         Some((*id, u32::try_from(worker.unbegun() / 2).unwrap_or(0)))
     }
 }

@@ -31,7 +31,7 @@ impl Coordinator<'_> {
         while let Some(next) = self.pool.next(Duration::ZERO) {
             match next {
                 Next::Input(Input::Signal(_)) => is_hurried = true,
-                Next::Input(Input::Ack(Ack::Written { lines, .. })) => self.take_lines(&lines),
+                Next::Input(Input::Ack(Ack::Written { lines, .. })) => self.receive_lines(&lines),
                 Next::Input(_) => {}
                 Next::Pool(event) => events.push_back(event),
             }

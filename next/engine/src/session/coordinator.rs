@@ -11,6 +11,7 @@ use runner_record::{
     Fold, Live, Manifest, Owned, RecordError, Request, ResultsRoot, RowFacts, Scratch, Share,
     Writer,
 };
+use tracing::debug;
 
 use super::{
     in_flight::{CheckedReport, InFlight},
@@ -182,7 +183,7 @@ impl<'a> Coordinator<'a> {
             self.add_ready_workers();
             self.tick();
             self.pool.flush();
-            self.start();
+            self.record_start();
             self.report_progress();
             if let Some(end) = self.end.take() {
                 match (self.run.take(), self.waiting.take()) {
@@ -211,7 +212,7 @@ impl<'a> Coordinator<'a> {
 
     fn handle(&mut self, input: Input) -> Result<(), RecordError> {
         match input {
-            Input::Ack(ack) => self.take_ack(ack),
+            Input::Ack(ack) => self.receive_ack(ack),
             Input::Signal(SignalEvent::Stop(signal, is_second)) => {
                 self.receive_signal(signal, is_second);
             }
@@ -220,7 +221,7 @@ impl<'a> Coordinator<'a> {
             Input::Pause(by) => {
                 let is_paused = by.is_some();
                 self.pause.by = by.map(|by| *by);
-                self.on(|schedule| schedule.pause(is_paused));
+                self.apply(|schedule| schedule.pause(is_paused));
             }
             Input::Created(created) => {
                 let owned = created.unwrap_or_else(|panic| resume_unwind(panic))?;
@@ -236,11 +237,14 @@ impl<'a> Coordinator<'a> {
     fn handle_pool(&mut self, event: PoolEvent) {
         match event {
             PoolEvent::Message(worker, message) => self.receive(worker, message),
-            PoolEvent::Exited(worker, exit) => self.lose(worker, exit),
+            PoolEvent::Exited(worker, exit) => {
+                debug!(worker = worker.0, ?exit, "a worker exited");
+                self.handle_exit(worker, exit);
+            }
             PoolEvent::Described(ready) => match self.pool.problems(&ready) {
                 Some((reason, problems)) => self.fail(reason, problems),
                 None => {
-                    let checks = Checks::of_described(&ready, self.plan);
+                    let checks = Checks::from_descriptions(&ready, self.plan);
                     self.checks = self.pool.next_ready().map(|worker| (checks, worker));
                     self.described = Some(ready);
                 }
@@ -305,7 +309,7 @@ impl<'a> Coordinator<'a> {
         let sent = checks.fill(plan, is_pending, |task, line| pool.assign(*worker, task, line));
         if let Err(error) = sent {
             self.fail(Reason::Internal, format!("a test cannot be sent: {error}"));
-        } else if checks.is_over(plan)
+        } else if checks.is_done(plan)
             && self.run.is_some()
             && let Some((checks, worker)) = self.checks.take()
         {
@@ -328,12 +332,13 @@ impl<'a> Coordinator<'a> {
     }
 
     fn add_worker(&mut self, ready: &ReadyWorker) {
+        debug!(?ready, "a worker is ready");
         let ReadyWorker { worker, shape, alone } = *ready;
-        self.on(|schedule| schedule.worker_ready(worker, shape.slots, shape.memory, alone));
+        self.apply(|schedule| schedule.worker_ready(worker, shape.slots, shape.memory, alone));
     }
 
     /// Writes down that trials run, while the first ones do.
-    fn start(&mut self) {
+    fn record_start(&mut self) {
         let (Some(run), Some(ready), None, false) =
             (&mut self.run, &self.described, &self.checks, self.stop.is_stopping)
         else {
@@ -380,32 +385,32 @@ impl<'a> Coordinator<'a> {
     fn receive_signal(&mut self, signal: StopSignal, is_second: bool) {
         self.stop.signal.get_or_insert(signal);
         let mode = if is_second { StopMode::Kill } else { StopMode::Stop };
-        self.on(|schedule| schedule.stop(mode, Reason::Interrupted, None));
+        self.apply(|schedule| schedule.stop(mode, Reason::Interrupted, None));
     }
 
     fn receive_request(&mut self, request: Request) {
-        let Some((mode, reason)) = requests::ending(request.mode) else {
+        let Some((mode, reason)) = requests::stop_mode(request.mode) else {
             return;
         };
-        self.log(&requests::words(&request));
+        self.log(&requests::describe(&request));
         let message = request.by.reason.clone();
         if self.stop.by.is_none() || reason == Reason::Cancelled {
             self.stop.by = Some(request.by);
         }
-        self.on(|schedule| schedule.stop(mode, reason, message));
+        self.apply(|schedule| schedule.stop(mode, reason, message));
         self.report_stopping();
     }
 
     /// Stops this process until SIGCONT, with its workers paused.
     fn suspend(&mut self) {
         let was_paused = self.pause.at.is_some();
-        self.on(|schedule| schedule.pause(true));
+        self.apply(|schedule| schedule.pause(true));
         // The threads that send to workers are stopped, too; what they do not send now, they send afterwards.
         thread::sleep(Duration::from_millis(20));
         let _ = signal_hook::low_level::raise(signal_hook::consts::SIGSTOP);
         if !was_paused {
             self.now = self.clock.now();
-            self.on(|schedule| schedule.pause(false));
+            self.apply(|schedule| schedule.pause(false));
         }
     }
 
@@ -416,7 +421,7 @@ impl<'a> Coordinator<'a> {
         let by = self.pause.by.take();
         self.log(&match (is_paused, &by) {
             (true, None) => "paused by Ctrl-Z".to_owned(),
-            (true, Some(by)) => format!("paused by {}", requests::words_of(by)),
+            (true, Some(by)) => format!("paused by {}", requests::describe_actor(by)),
             (false, _) => "the run goes on".to_owned(),
         });
         let owned = match &mut self.run {
@@ -444,7 +449,7 @@ impl<'a> Coordinator<'a> {
     /// Ends a session that cannot go on.
     pub(super) fn fail(&mut self, reason: Reason, message: String) {
         self.stop.is_stopping = true;
-        self.on(|schedule| schedule.stop(StopMode::Kill, reason, Some(message)));
+        self.apply(|schedule| schedule.stop(StopMode::Kill, reason, Some(message)));
     }
 
     fn stop_workers(&mut self, kill: bool) {
@@ -453,10 +458,10 @@ impl<'a> Coordinator<'a> {
         self.pool.stop(kill);
     }
 
-    /// Tells the schedule what happened and does what it says.
-    pub(super) fn on(&mut self, happened: impl FnOnce(&mut Schedule)) {
-        let effects = self.schedule.on(self.now, happened);
-        self.act(effects, None);
+    /// Tells the schedule what event and does what it says.
+    pub(super) fn apply(&mut self, event: impl FnOnce(&mut Schedule)) {
+        let effects = self.schedule.apply(self.now, event);
+        self.carry_out(effects, None);
     }
 
     /// Lets the schedule decide what follows from all that it was told.
@@ -467,13 +472,14 @@ impl<'a> Coordinator<'a> {
         }
         let trials = (&self.plan.suite, &self.fold);
         let schedule = &mut self.schedule;
-        let effects = schedule.on(self.now, |schedule| schedule.tick(&trials));
-        self.act(effects, None);
+        let effects = schedule.apply(self.now, |schedule| schedule.tick(&trials));
+        self.carry_out(effects, None);
     }
 
     /// Does what the schedule says. `report` is what it has decided about.
-    pub(super) fn act(&mut self, effects: Vec<Effect>, mut report: Option<CheckedReport>) {
+    pub(super) fn carry_out(&mut self, effects: Vec<Effect>, mut report: Option<CheckedReport>) {
         for effect in effects {
+            debug!(?effect);
             match effect {
                 Effect::Send { worker, assignment } => self.send(worker, &assignment),
                 Effect::TakeBack { worker, keep } => self.pool.take_back(worker, keep),
@@ -486,9 +492,9 @@ impl<'a> Coordinator<'a> {
                         self.fail(Reason::Internal, message);
                     }
                 }
-                Effect::Write { task, fate, is_final, flaky } => {
-                    let report = match fate {
-                        Some(fate) => self.report_for(task, fate),
+                Effect::Write { task, lost, is_final, flaky } => {
+                    let report = match lost {
+                        Some(reason) => self.report_for(task, reason),
                         None => report.take(),
                     };
                     if let Some(report) = report {

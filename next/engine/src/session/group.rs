@@ -20,7 +20,7 @@ use crate::{
     EngineError, ExecRequest, ResumeRequest,
     error::machine,
     event::{Ended, Observer},
-    signals::{self, Listening, SignalEvent},
+    signals::{self, ListenerGuard, SignalEvent},
 };
 
 /// Runs that follow each other in one process.
@@ -31,7 +31,7 @@ pub struct Group {
     signal: Arc<OnceLock<StopSignal>>,
     /// How the rest ends: as the run that was stopped.
     end: Option<End>,
-    _listening: Listening,
+    _listener: ListenerGuard,
 }
 
 /// A run of a group.
@@ -39,7 +39,7 @@ enum GroupRun {
     /// It is on disk, this process holds it, and it waits.
     Waiting(Box<(Work, Owned)>),
     /// It was cut short, and this process holds it.
-    Cut(Box<(ResumeRequest, Owned)>),
+    Incomplete(Box<(ResumeRequest, Owned)>),
 }
 
 impl Group {
@@ -68,10 +68,10 @@ impl Group {
         let mut group = Self::new(new_id("group", now()))?;
         let of = plans.len() as u32;
         for ((request, plan, suite), place) in plans.into_iter().zip(1..) {
-            let (work, birth) = prepare(request, root.clone(), plan, suite)?;
+            let (work, parts) = prepare(request, root.clone(), plan, suite)?;
             let id = group.id.clone();
             let place = GroupPlace { id, place, of };
-            match create(birth, place) {
+            match create(parts, place) {
                 Ok(owned) => group.left.push_back(GroupRun::Waiting(Box::new((work, owned)))),
                 Err(error) => {
                     group.give_up(&error);
@@ -97,17 +97,17 @@ impl Group {
         for request in requests {
             let owned = root.claim(&root.find(request.run.as_deref().unwrap_or_default())?)?;
             root.note(owned.manifest());
-            group.left.push_back(GroupRun::Cut(Box::new((request, owned))));
+            group.left.push_back(GroupRun::Incomplete(Box::new((request, owned))));
         }
         Ok(group)
     }
 
     fn new(id: String) -> Result<Self, EngineError> {
         let signal = Arc::new(OnceLock::new());
-        let heard = Arc::clone(&signal);
-        let listening = signals::listen(move |signal| {
+        let first_signal = Arc::clone(&signal);
+        let listening = signals::add_listener(move |signal| {
             if let SignalEvent::Stop(signal, _) = signal {
-                let _ = heard.set(signal);
+                let _ = first_signal.set(signal);
             }
         });
         Ok(Self {
@@ -115,7 +115,7 @@ impl Group {
             left: VecDeque::new(),
             signal,
             end: None,
-            _listening: listening.map_err(machine)?,
+            _listener: listening.map_err(machine)?,
         })
     }
 
@@ -130,7 +130,7 @@ impl Group {
             self.end = Some(End { signal: Some(*signal), ..unstarted(Some(Reason::Interrupted)) });
         }
         match self.left.front() {
-            Some(GroupRun::Cut(_)) => self.end.is_none(),
+            Some(GroupRun::Incomplete(_)) => self.end.is_none(),
             next => next.is_some(),
         }
     }
@@ -153,8 +153,8 @@ impl Group {
                     None => run(prestart()?, work, true, move || Ok(owned), observer)?,
                 }
             }
-            Some(GroupRun::Cut(cut)) => {
-                let (request, owned) = *cut;
+            Some(GroupRun::Incomplete(incomplete)) => {
+                let (request, owned) = *incomplete;
                 continue_run(prestart()?, &request, observer, Some(owned))?
             }
         };
@@ -181,11 +181,11 @@ impl Group {
     }
 }
 
-fn create(mut birth: RunParts, place: GroupPlace) -> Result<Owned, RecordError> {
-    birth.new.group = Some(place);
-    birth.new.session.waits = true;
-    let root = birth.root.clone();
-    let owned = birth.create()?;
+fn create(mut parts: RunParts, place: GroupPlace) -> Result<Owned, RecordError> {
+    parts.new.group = Some(place);
+    parts.new.session.waits = true;
+    let root = parts.root.clone();
+    let owned = parts.create()?;
     root.note(owned.manifest());
     Ok(owned)
 }

@@ -98,7 +98,7 @@ impl InFlight {
             line: Line::Bytes(self.line.len() as u32),
             row_bytes: 0,
         };
-        let (execution, judgement) = test.prints(&plan.prints, planned.provider);
+        let (execution, judgement) = test.fingerprints(&plan.fingerprints, planned.provider);
         let mut policy = test.policy()?;
         let judged = plan.rejudge.row(assignment.trial);
         if let Some(row) = &judged {
@@ -179,13 +179,13 @@ impl InFlightTask {
         session: u32,
     ) -> Result<Checked<'a>, String> {
         let bad = |what: &dyn std::fmt::Display| format!("reported {what}");
-        let (row, said) = body.split_at(head.row_bytes as usize);
+        let (row, log) = body.split_at(head.row_bytes as usize);
         let row = check_row(row, &self.task, limits).map_err(|error| bad(&error))?;
         if head.host_fault.is_some() && row.outcome != Outcome::Stopped {
             return Err(bad(&"a fault of the machine and an outcome"));
         }
         let task = &self.task;
-        let log = (!said.is_empty()).then(|| log::line(said, &task.trial, task.attempt, session));
+        let log = (!log.is_empty()).then(|| log::line(log, &task.trial, task.attempt, session));
         let log = log.transpose().map_err(|error| bad(&error))?;
         let mut artifacts = Vec::new();
         for (index, artifact) in (0..).zip(&row.artifacts) {
@@ -227,10 +227,10 @@ impl InFlightTask {
 
     /// The row of an attempt whose worker did not answer: how long it went on, how long it was suspended beside that, and in
     /// `why` more.
-    pub(crate) fn row(&self, fate: LostReason, took: [Duration; 2], why: &str) -> Vec<u8> {
-        let began = now().as_millis() - took.iter().sum::<Duration>().as_millis() as i64;
+    pub(crate) fn row(&self, reason: LostReason, took: [Duration; 2], why: &str) -> Vec<u8> {
+        let started_ms = now().as_millis() - took.iter().sum::<Duration>().as_millis() as i64;
         let rule = self.task.timeout_rule.code();
-        let (class, code, message) = match fate {
+        let (class, code, message) = match reason {
             LostReason::Lost => {
                 (None, "lost", format!("its worker {why}; the attempt is made again"))
             }
@@ -253,9 +253,9 @@ impl InFlightTask {
             ),
         };
         let [took, suspended] = took;
-        let started_at = Time::from_millis(began);
+        let started_at = Time::from_millis(started_ms);
         let row = Row {
-            outcome: fate.outcome(),
+            outcome: reason.outcome(),
             error: Some(RowError {
                 class,
                 code: code.into(),

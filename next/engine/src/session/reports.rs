@@ -9,6 +9,7 @@ use runner_model::{
     visible::visible_line,
 };
 use runner_record::{Ack, RowFacts};
+use tracing::debug;
 
 use super::{
     coordinator::{Coordinator, MAX_WORD},
@@ -24,12 +25,12 @@ use crate::{
 impl Coordinator<'_> {
     pub(super) fn receive(&mut self, worker: WorkerId, message: FromWorker) {
         // It may have come together with what the worker is killed for.
-        if !self.pool.believes(worker) {
+        if !self.pool.trusts(worker) {
             return;
         }
         match message {
             FromWorker::Report { head, body } => match &mut self.checks {
-                Some((checks, _)) => checks.take(head.task, &body[..head.row_bytes as usize]),
+                Some((checks, _)) => checks.receive(head.task, &body[..head.row_bytes as usize]),
                 None => self.report(worker, &head, body),
             },
             FromWorker::Artifact { task, index, bytes } => {
@@ -41,7 +42,7 @@ impl Coordinator<'_> {
                 for task in &tasks {
                     self.in_flight.all.remove(task);
                 }
-                self.on(|schedule| schedule.returned(worker, &tasks));
+                self.apply(|schedule| schedule.returned(worker, &tasks));
             }
             FromWorker::Log(line) => {
                 self.log(&format!("worker {}: {}", worker.0, visible_line(&line)));
@@ -60,8 +61,8 @@ impl Coordinator<'_> {
         }
     }
 
-    pub(super) fn lose(&mut self, worker: WorkerId, exit: WorkerExit) {
-        let WorkerExit { begun, blame, how } = exit;
+    pub(super) fn handle_exit(&mut self, worker: WorkerId, exit: WorkerExit) {
+        let WorkerExit { started, blame, how } = exit;
         if !self.stop.is_stopping {
             self.log(&format!("worker {} {how}", worker.0));
         }
@@ -75,24 +76,24 @@ impl Coordinator<'_> {
             flight.lost = Some((monotonic(), how.clone()));
         }
         let paused_at = self.pause.at;
-        let begun = begun.iter().filter(|word| {
+        let started = started.iter().filter(|word| {
             let flight = self.in_flight.at(worker, TaskId(word.task));
             let lost = flight.and_then(|flight| flight.lost.as_mut());
-            lost.is_some_and(|(began, _)| {
+            lost.is_some_and(|(since, _)| {
                 // Its worker has not moved it by the pause that lasts.
-                let standing =
+                let paused =
                     paused_at.map_or(0, |at| monotonic().saturating_sub(at.max(word.began)));
-                *began = word.began + standing;
+                *since = word.began + paused;
                 true
             })
         });
-        let begun: Vec<_> = begun.map(|word| TaskId(word.task)).collect();
+        let started: Vec<_> = started.map(|word| TaskId(word.task)).collect();
         let stuck = match blame {
             Some(Blame::Stuck(task)) => self.in_flight.at(worker, task),
             _ => None,
         };
         let policy = stuck.map(|flight| flight.policy.clone());
-        self.on(|schedule| schedule.worker_lost(worker, &begun, blame, policy.as_ref()));
+        self.apply(|schedule| schedule.worker_lost(worker, &started, blame, policy.as_ref()));
         let flights = &mut self.in_flight.all;
         flights.retain(|_, flight| flight.worker != worker);
     }
@@ -110,13 +111,14 @@ impl Coordinator<'_> {
                     row.metrics.clear();
                 }
                 let (outcome, has_denied) = (row.outcome, !row.denied.is_empty());
+                debug!(worker = worker.0, trial = %row.trial, attempt = row.attempt, %outcome, ms = row.duration_ms, "report");
                 let policy = &flight.policy;
-                let effects = self.schedule.on(self.now, |schedule| {
+                let effects = self.schedule.apply(self.now, |schedule| {
                     schedule.report(worker, head.task, &row, head.host_fault, policy);
                 });
                 body.truncate(head.row_bytes as usize);
                 let report = CheckedReport { outcome, has_denied, row: body, log, artifacts };
-                self.act(effects, Some(report));
+                self.carry_out(effects, Some(report));
                 self.in_flight.all.remove(&head.task);
             }
             Err(fault) => self.pool.fault(worker, Some(head.task), fault),
@@ -136,33 +138,33 @@ impl Coordinator<'_> {
         }
     }
 
-    pub(super) fn take_ack(&mut self, ack: Ack) {
+    pub(super) fn receive_ack(&mut self, ack: Ack) {
         match ack {
             Ack::Written { lines, .. } => {
-                self.take_lines(&lines);
+                self.receive_lines(&lines);
                 if let Some(run) = &self.run {
                     let (bytes, rows) = run.writer.pending();
-                    self.on(|schedule| schedule.acked(rows, bytes));
+                    self.apply(|schedule| schedule.acked(rows, bytes));
                 }
             }
             Ack::Failed(error) => self.storage_failed(error.to_string()),
         }
     }
 
-    pub(super) fn take_lines(&mut self, mut lines: &[u8]) {
+    pub(super) fn receive_lines(&mut self, mut lines: &[u8]) {
         while !lines.is_empty()
             && let Some((trial, row)) = self.handed.pop_front()
         {
             let mut rest = lines;
             // Memory can be read.
             let length = rest.skip_until(b'\n').unwrap_or(lines.len());
-            self.written(trial, row, lines[..length].trim_ascii_end());
+            self.count_row(trial, row, lines[..length].trim_ascii_end());
             lines = rest;
         }
     }
 
     /// Counts and tells a row that is on disk.
-    pub(super) fn written(&mut self, trial: u64, row: RowFacts, line: &[u8]) {
+    pub(super) fn count_row(&mut self, trial: u64, row: RowFacts, line: &[u8]) {
         self.fold.add(trial, row);
         self.observer.event(&RunEvent::Row {
             row,
@@ -174,24 +176,24 @@ impl Coordinator<'_> {
 
     pub(super) fn storage_failed(&mut self, message: String) {
         self.failure.get_or_insert(message);
-        self.on(Schedule::storage_failed);
+        self.apply(Schedule::storage_failed);
     }
 
     /// What is to be written of an attempt whose worker did not answer.
-    pub(super) fn report_for(&self, task: TaskId, fate: LostReason) -> Option<CheckedReport> {
+    pub(super) fn report_for(&self, task: TaskId, reason: LostReason) -> Option<CheckedReport> {
         let flight = self.in_flight.all.get(&task)?;
-        let (began, how) = flight.lost.clone().unwrap_or_else(|| {
+        let (since, how) = flight.lost.clone().unwrap_or_else(|| {
             let mut slots = self.pool.slots();
             let word = slots.find(|word| word.task == task.0);
             (word.map_or_else(monotonic, |word| word.began), String::new())
         });
-        let took = Micros(monotonic().saturating_sub(began));
-        let since = RunTime((self.now - RunTime(took.0)).0);
-        let suspended = self.clock.suspended_since(since);
+        let took = Micros(monotonic().saturating_sub(since));
+        let started_at = RunTime((self.now - RunTime(took.0)).0);
+        let suspended = self.clock.suspended_since(started_at);
         Some(CheckedReport {
-            outcome: fate.outcome(),
+            outcome: reason.outcome(),
             has_denied: false,
-            row: flight.row(fate, [took.into(), suspended], &how),
+            row: flight.row(reason, [took.into(), suspended], &how),
             log: None,
             artifacts: Vec::new(),
         })

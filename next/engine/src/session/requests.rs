@@ -8,7 +8,7 @@ use runner_record::{Request, RequestMode, Requests};
 use super::watchdog::Watchdog;
 use crate::{input::Input, schedule::StopMode};
 
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const POLL_EVERY: Duration = Duration::from_millis(50);
 
 /// Tells the coordinator of requests until the session is over, and the watchdog, because the coordinator may be stuck.
 ///
@@ -21,13 +21,13 @@ pub(crate) fn watch(
     inputs: Sender<Input>,
 ) -> io::Result<()> {
     let watch = move || {
-        let (mut told, mut is_paused) = (HashSet::new(), false);
+        let (mut sent, mut is_paused) = (HashSet::new(), false);
         while !watchdog.is_over() {
             let mut pause = None;
             for request in requests.pending() {
-                match ending(request.mode) {
+                match stop_mode(request.mode) {
                     None => pause = Some(request.by),
-                    Some((mode, reason)) if told.insert(request.mode) => {
+                    Some((mode, reason)) if sent.insert(request.mode) => {
                         if mode > StopMode::Drain {
                             watchdog.stopping(mode == StopMode::Kill, reason, None);
                         }
@@ -41,7 +41,7 @@ pub(crate) fn watch(
                 is_paused = pause.is_some();
                 let _ = inputs.send(Input::Pause(pause.map(Box::new)));
             }
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_EVERY);
         }
     };
     let thread = thread::Builder::new().name("requests".into());
@@ -49,7 +49,7 @@ pub(crate) fn watch(
 }
 
 /// How a session ends that is asked for this, and why; none if it is not asked to end.
-pub(crate) fn ending(mode: RequestMode) -> Option<(StopMode, Reason)> {
+pub(crate) fn stop_mode(mode: RequestMode) -> Option<(StopMode, Reason)> {
     match mode {
         RequestMode::Pause => None,
         RequestMode::Drain => Some((StopMode::Drain, Reason::Stopped)),
@@ -59,8 +59,8 @@ pub(crate) fn ending(mode: RequestMode) -> Option<(StopMode, Reason)> {
     }
 }
 
-/// A request in words, for `runner.log`.
-pub(crate) fn words(request: &Request) -> String {
+/// A request in describe, for `runner.log`.
+pub(crate) fn describe(request: &Request) -> String {
     let mode = match request.mode {
         RequestMode::Pause => "pause",
         RequestMode::Drain => "stop --drain",
@@ -68,11 +68,11 @@ pub(crate) fn words(request: &Request) -> String {
         RequestMode::Cancel => "cancel",
         RequestMode::Kill => "stop --kill",
     };
-    format!("`{mode}` was asked for by {}", words_of(&request.by))
+    format!("`{mode}` was asked for by {}", describe_actor(&request.by))
 }
 
 /// Who asked, and why.
-pub(crate) fn words_of(by: &Actor) -> String {
+pub(crate) fn describe_actor(by: &Actor) -> String {
     let reason = by.reason.iter().map(|reason| format!(": {reason}"));
     format!("{} on {}{}", by.user, by.host, reason.collect::<String>())
 }

@@ -33,7 +33,7 @@ struct Prepared {
     selected: u64,
     globs: HashMap<String, IdGlob>,
     /// A plan that takes the place of the stored one, and the file with its tests.
-    taken: Option<(NewPlan, File)>,
+    adopted: Option<(NewPlan, File)>,
     /// For people.
     notices: Vec<String>,
 }
@@ -70,17 +70,17 @@ pub(super) fn continue_run(
     }
     let (owned, prepared) = loop {
         check_status(&manifest, request)?;
-        let is_asked = request.rerun.is_some() || request.accept_changes;
-        let is_completed = manifest.status == RunStatus::Completed && !is_asked;
+        let is_explicit = request.rerun.is_some() || request.accept_changes;
+        let is_completed = manifest.status == RunStatus::Completed && !is_explicit;
         if is_completed && dir.lost_results(&manifest)? == 0 {
             let plan = stored_plan(&root, &dir, &manifest).ok();
             let changed = plan.and_then(|plan| changes_since(&manifest, &plan));
-            return Ok(settled(manifest, &dir, changed, observer));
+            return Ok(report_completed(manifest, &dir, changed, observer));
         }
         let mut prepared = Prepared::new(&root, &dir, &manifest, request)?;
-        if prepared.is_nothing(&manifest) {
-            prepared.check_meant(request)?;
-            return Ok(settled(manifest, &dir, None, observer));
+        if prepared.has_nothing_to_do(&manifest) {
+            prepared.check_selection(request)?;
+            return Ok(report_completed(manifest, &dir, None, observer));
         }
         // Values of secrets are not stored, and folders may be gone.
         prepared.plan.prepare_grants(&request.session)?;
@@ -102,7 +102,7 @@ pub(super) fn continue_run(
         owned.log(notice);
         observer.event(&RunEvent::Notice(notice));
     }
-    let Prepared { plan, fold, taken, .. } = prepared;
+    let Prepared { plan, fold, adopted, .. } = prepared;
     let is_free = share(&root, request.session.share)?;
     let session = NewSession {
         rerun: request.rerun.clone(),
@@ -118,7 +118,7 @@ pub(super) fn continue_run(
         plan,
     };
     let (plugins, blobs) = (work.plan.plugins.clone(), work.plan.blobs.clone());
-    let reopen = move || reopen(&root, owned, session, taken, &plugins, &blobs);
+    let reopen = move || reopen(&root, owned, session, adopted, &plugins, &blobs);
     run(prestarted, work, !is_free, reopen, observer)
 }
 
@@ -141,8 +141,8 @@ pub fn preview(
     check_status(&manifest, request)?;
     let prepared = Prepared::new(&root, &dir, &manifest, request)?;
     let cannot = |source| unreadable(&root, source);
-    if prepared.is_nothing(&manifest) {
-        prepared.check_meant(request)?;
+    if prepared.has_nothing_to_do(&manifest) {
+        prepared.check_selection(request)?;
     }
     prepared.notices.iter().for_each(|text| notice(text));
     let mut ids = Ids::new(&prepared.plan.suite, &prepared.plan.scenario.providers);
@@ -164,11 +164,11 @@ fn reopen(
     root: &ResultsRoot,
     mut owned: Owned,
     session: NewSession,
-    taken: Option<(NewPlan, File)>,
+    adopted: Option<(NewPlan, File)>,
     plugins: &ContentSource,
     blobs: &ContentSource,
 ) -> Result<Owned, RecordError> {
-    let plan = match taken {
+    let plan = match adopted {
         Some((plan, suite)) => {
             keep(root, suite, &plan.metadata.suite, plugins, blobs)?;
             Some(plan)
@@ -222,21 +222,21 @@ fn check_status(manifest: &Manifest, request: &ResumeRequest) -> Result<(), Engi
 }
 
 /// What there is to say of a run in which nothing is left to do.
-fn settled(
+fn report_completed(
     manifest: Manifest,
     dir: &RunDir,
     changed: Option<String>,
     observer: &mut dyn Observer,
 ) -> Ended {
     let notice = format!("run {} is completed; nothing is left to do", manifest.id);
-    for notice in [Some(notice), changed, unsettled(&manifest)].iter().flatten() {
+    for notice in [Some(notice), changed, verdictless_notice(&manifest)].iter().flatten() {
         observer.event(&RunEvent::Notice(notice));
     }
     ended(manifest, dir.path(), Duration::ZERO, observer)
 }
 
 /// Says that trials came to no verdict, and what runs them again.
-fn unsettled(manifest: &Manifest) -> Option<String> {
+fn verdictless_notice(manifest: &Manifest) -> Option<String> {
     let trials = manifest.counts.error + manifest.counts.timeout;
     (trials > 0).then(|| {
         let trials = if trials == 1 { "1 trial".to_owned() } else { format!("{trials} trials") };
@@ -248,7 +248,7 @@ fn unsettled(manifest: &Manifest) -> Option<String> {
 }
 
 /// Tells whether a glob means a trial: by its id, or by that of its test.
-fn is_named(globs: &HashMap<String, IdGlob>, glob: &str, id: &TrialId) -> bool {
+fn matches_trial(globs: &HashMap<String, IdGlob>, glob: &str, id: &TrialId) -> bool {
     let is_match = |glob: &IdGlob| glob.is_match(&id.to_string()) || glob.is_match(&id.test);
     globs.get(glob).is_some_and(is_match)
 }
@@ -271,7 +271,7 @@ impl Prepared {
             notices.extend(changes_since(manifest, &plan));
             (plan, None)
         };
-        as_before(&mut plan, manifest);
+        restore_settings(&mut plan, manifest);
         plan.override_by(&request.session)?;
 
         let globs = globs(manifest, request)?;
@@ -279,7 +279,7 @@ impl Prepared {
         let matches = |glob: &str, trial| {
             // A test that cannot be read shows itself when it runs.
             let id = ids.borrow_mut().trial(trial);
-            id.is_ok_and(|id| is_named(&globs, glob, &id))
+            id.is_ok_and(|id| matches_trial(&globs, glob, &id))
         };
         let before = Fold::of(dir, manifest, &plan.suite, &matches)?;
         // Another plan may lack trials that the run had.
@@ -293,10 +293,10 @@ impl Prepared {
         }
         let mut fold = before.clone();
         let selected = request.rerun.as_ref().map(|rerun| fold.select(rerun, &matches));
-        let taken = suite.and_then(|suite| taken(manifest, &plan, suite, &fold));
+        let adopted = suite.and_then(|suite| adopted(manifest, &plan, suite, &fold));
         let mut sessions = manifest.sessions.iter();
-        if taken.is_some() || sessions.any(|session| session.adopted.is_some()) {
-            plan.rejudge = Rejudge::find(dir, &plan.suite, &plan.prints, &mut fold)?;
+        if adopted.is_some() || sessions.any(|session| session.adopted.is_some()) {
+            plan.rejudge = Rejudge::find(dir, &plan.suite, &plan.fingerprints, &mut fold)?;
         }
         let lost = manifest.counts.done().saturating_sub(before.counts().done());
         if lost > 0 {
@@ -312,15 +312,15 @@ impl Prepared {
             );
             notices.push(plural(fold.damaged(), one, many));
         }
-        notices.extend(unsettled(manifest).filter(|_| request.rerun.is_none()));
+        notices.extend(verdictless_notice(manifest).filter(|_| request.rerun.is_none()));
         if fold.left() > 0 {
             plan.count_spending(dir, |trial| fold.trial(trial).is_pending)?;
         }
-        Ok(Self { plan, fold, before, selected: selected.unwrap_or(0), globs, taken, notices })
+        Ok(Self { plan, fold, before, selected: selected.unwrap_or(0), globs, adopted, notices })
     }
 
     /// Fails if the session is only to run trials again and none of the run is meant.
-    fn check_meant(&self, request: &ResumeRequest) -> Result<(), EngineError> {
+    fn check_selection(&self, request: &ResumeRequest) -> Result<(), EngineError> {
         match &request.rerun {
             Some(rerun) if self.selected == 0 && !request.accept_changes => {
                 Err(EngineError::NothingMeant(rerun.clone()))
@@ -329,17 +329,18 @@ impl Prepared {
         }
     }
 
-    fn is_nothing(&self, manifest: &Manifest) -> bool {
-        manifest.status == RunStatus::Completed && self.taken.is_none() && self.fold.left() == 0
+    fn has_nothing_to_do(&self, manifest: &Manifest) -> bool {
+        manifest.status == RunStatus::Completed && self.adopted.is_none() && self.fold.left() == 0
     }
 
     /// What becomes of a trial. `rerun` is what this session selects.
     fn decision(&self, trial: u64, id: &TrialId, rerun: Option<&Rerun>) -> Decision {
         let outcome = self.fold.trial(trial).outcome;
         let ended = outcome.map_or("", verb);
-        let is_named = |glob: &str| is_named(&self.globs, glob, id);
+        let matches_trial = |glob: &str| matches_trial(&self.globs, glob, id);
         let is_selected = |rerun: &&Rerun| {
-            outcome.is_some_and(|outcome| rerun.is_of(outcome)) && rerun.glob().is_none_or(is_named)
+            outcome.is_some_and(|outcome| rerun.is_of(outcome))
+                && rerun.glob().is_none_or(matches_trial)
         };
         let (is_pending, why) = match rerun.filter(is_selected) {
             _ if outcome.is_none() => (true, "it has no result".to_owned()),
@@ -390,7 +391,7 @@ fn globs(
 }
 
 /// What of a plan takes the place of what is stored; none if that is the same.
-fn taken(manifest: &Manifest, plan: &Plan, suite: File, fold: &Fold) -> Option<(NewPlan, File)> {
+fn adopted(manifest: &Manifest, plan: &Plan, suite: File, fold: &Fold) -> Option<(NewPlan, File)> {
     let mut new = NewPlan {
         scenario: plan.scenario.name.clone(),
         text: plan.scenario.text.clone(),
@@ -406,7 +407,7 @@ fn taken(manifest: &Manifest, plan: &Plan, suite: File, fold: &Fold) -> Option<(
 }
 
 /// Lets a session run as the last one did.
-fn as_before(plan: &mut Plan, manifest: &Manifest) {
+fn restore_settings(plan: &mut Plan, manifest: &Manifest) {
     if let Some(last) = manifest.sessions.last() {
         plan.settings = last.settings.clone();
     }

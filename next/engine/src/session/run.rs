@@ -42,7 +42,7 @@ pub(crate) fn processes() -> Launch {
     // Tests put a worker there that lies.
     let name = cfg!(debug_assertions).then(|| std::env::var("RUNNER_TEST_WORKER").ok());
     let name = name.flatten().unwrap_or_else(|| "__worker".to_owned());
-    Box::new(move |hear| Ok(Box::new(WorkerProcess::start(&name, hear)?)))
+    Box::new(move |sink| Ok(Box::new(WorkerProcess::start(&name, sink)?)))
 }
 
 /// Takes the lock of the results root for a session, shared or alone; `false` if the session has to wait for it.
@@ -93,7 +93,7 @@ pub(crate) fn run(
         pool.start(&plan.shapes(schedule.left())).map_err(machine)?;
     }
     let sender = pool.sender();
-    let _listening = listen(watchdog.clone(), sender.clone()).map_err(machine)?;
+    let _listener = listen_for_signals(watchdog.clone(), sender.clone()).map_err(machine)?;
     let create = move || {
         let created = panic::catch_unwind(AssertUnwindSafe(create));
         // Without a receiver the session has ended.
@@ -122,13 +122,16 @@ pub(crate) fn run(
 }
 
 /// Sends signals to the coordinator, and tells the watchdog of them, because the coordinator may be what is stuck.
-fn listen(watchdog: Watchdog, inputs: Sender<Input>) -> io::Result<signals::Listening> {
-    signals::listen(move |heard| {
-        if let SignalEvent::Stop(signal, is_second) = heard {
+fn listen_for_signals(
+    watchdog: Watchdog,
+    inputs: Sender<Input>,
+) -> io::Result<signals::ListenerGuard> {
+    signals::add_listener(move |event| {
+        if let SignalEvent::Stop(signal, is_second) = event {
             watchdog.stopping(is_second, Reason::Interrupted, Some(signal));
         }
         // Without a receiver the session has ended.
-        let _ = inputs.send(Input::Signal(heard));
+        let _ = inputs.send(Input::Signal(event));
     })
 }
 

@@ -16,7 +16,7 @@ use runner_record::{End, LiveWriter};
 
 use crate::{clock::Clock, signals::lock};
 
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const CHECK_EVERY: Duration = Duration::from_millis(50);
 /// How long a stop may take behind the grace.
 const STOP_BOUND: Duration = Duration::from_secs(1);
 /// How long a kill may take.
@@ -55,8 +55,8 @@ impl Watchdog {
         let watched = Arc::clone(&watchdog.0);
         let thread = thread::Builder::new().name("watchdog".into());
         thread.spawn(move || {
-            while !lock(&watched).look() {
-                thread::sleep(LOOK_EVERY);
+            while !lock(&watched).check() {
+                thread::sleep(CHECK_EVERY);
             }
         })?;
         Ok(watchdog)
@@ -90,7 +90,7 @@ impl Watchdog {
         lock(&self.0).is_over = true;
     }
 
-    /// The coordinator has panicked, so nobody will write down how the session ends.
+    /// The coordinator has panicked, so no other thread will record how the session ends.
     pub(crate) fn panicked(&self, panic: &(dyn Any + Send)) {
         let words = panic.downcast_ref::<String>().map(String::as_str);
         let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
@@ -125,7 +125,7 @@ impl WatchdogState {
     }
 
     /// Ends the process if a bound has passed; `true` once the session is over.
-    fn look(&mut self) -> bool {
+    fn check(&mut self) -> bool {
         let now = self.clock.now();
         let bound = self.bound.filter(|(bound, ..)| now >= *bound);
         let Some((_, reason, signal)) = bound.filter(|_| !self.is_over) else {

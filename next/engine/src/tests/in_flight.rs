@@ -42,32 +42,32 @@ fn row(more: &str) -> Vec<u8> {
     row.replace("\"usage\":", &format!("{more}\"usage\":")).into_bytes()
 }
 
-fn head(row: &[u8], said: &[u8]) -> ReportHead {
+fn head(row: &[u8], log: &[u8]) -> ReportHead {
     ReportHead {
         task: TaskId(7),
         row_bytes: row.len() as u32,
-        log_bytes: said.len() as u32,
+        log_bytes: log.len() as u32,
         host_fault: None,
     }
 }
 
 /// Checks a report and returns what is wrong with it.
-fn problem(flight: &mut InFlightTask, row: &[u8], said: &[u8]) -> Option<String> {
-    let body = [row, said].concat();
-    let checked = flight.check(&head(row, said), &body, &Limits::default(), 1);
+fn problem(flight: &mut InFlightTask, row: &[u8], log: &[u8]) -> Option<String> {
+    let body = [row, log].concat();
+    let checked = flight.check(&head(row, log), &body, &Limits::default(), 1);
     checked.err()
 }
 
 #[test]
 fn rows_for_dead_workers_are_rows_of_their_attempts() {
-    for (fate, outcome, code) in [
+    for (reason, outcome, code) in [
         (LostReason::Lost, Outcome::Stopped, "lost"),
         (LostReason::Stopped, Outcome::Stopped, "stopped"),
         (LostReason::Stuck, Outcome::Timeout, "trial_timeout"),
         (LostReason::Crash, Outcome::Error, "crash"),
     ] {
         let took = [5, 7].map(Duration::from_millis);
-        let row = flight().row(fate, took, "was ended by signal 9");
+        let row = flight().row(reason, took, "was ended by signal 9");
         let read: RowRef<'_> = serde_json::from_slice(&row).unwrap();
         assert_eq!((read.outcome, read.attempt), (outcome, 3));
         assert_eq!(read.trial.to_string(), "a/b@p#2");
@@ -80,14 +80,14 @@ fn rows_for_dead_workers_are_rows_of_their_attempts() {
 fn reports_are_checked_before_they_are_rows() {
     assert_eq!(problem(&mut flight(), &row(""), b""), None);
     assert_eq!(problem(&mut flight(), &row(""), b"{\"stderr\":\"x\"}"), None);
-    for (row, said, says) in [
+    for (row, log, expected) in [
         (row("\"seq\":1,"), &b""[..], "key of the coordinator"),
         (row("\"x\":1,"), b"", "not a row"),
         (row(""), b"{\"x\":1}", "not a log"),
         (row(""), b"{}\n{}", "one object on one line"),
     ] {
-        let problem = problem(&mut flight(), &row, said).unwrap();
-        assert!(problem.contains(says), "{problem}");
+        let problem = problem(&mut flight(), &row, log).unwrap();
+        assert!(problem.contains(expected), "{problem}");
     }
     let (mut other, row) = (flight(), row(""));
     other.task.attempt = 4;

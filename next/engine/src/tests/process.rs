@@ -78,17 +78,17 @@ fn workers_must_end_tasks_in_time() {
         is_paused: AtomicBool::new(false),
     };
     // Whatever it says, and whether or not its slots have begun anything.
-    let is_given_up = |tasks: HashMap<TaskId, Micros>, ended_at, calm_since| {
+    let is_given_up = |tasks: HashMap<TaskId, Micros>, ended_at, steady_since| {
         *shared.tasks.lock().unwrap() = tasks;
-        let mut look = Liveness {
-            looked: Instant::now() - Duration::from_millis(300),
-            heard: Instant::now(),
+        let mut liveness = Liveness {
+            checked: Instant::now() - Duration::from_millis(300),
+            received: Instant::now(),
             doing: Vec::new(),
             doing_at: 0,
             ended_at,
-            calm_since,
+            steady_since,
         };
-        shared.look_after(&mut look, false).is_some()
+        shared.check_liveness(&mut liveness, false).is_some()
     };
     let tasks = |seconds: u64| HashMap::from([(TaskId(1), Micros(seconds * 1_000_000))]);
     let now = monotonic();

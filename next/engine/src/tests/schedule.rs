@@ -6,11 +6,13 @@ use runner_model::{HostFault, Micros, Reason, TaskId, WorkerId};
 
 use super::{
     Blame, Effect, LostReason, Schedule, StopMode,
-    desk::{ALONE, Desk, FRESH, MEMORY, Sent, finish, ms, retries, row, sent, settings, trials},
+    harness::{
+        ALONE, FRESH, Harness, MEMORY, Sent, finish, ms, retries, row, sent, settings, trials,
+    },
 };
 
 fn written(task: TaskId, is_final: bool, flaky: bool) -> Effect {
-    Effect::Write { task, fate: None, is_final, flaky }
+    Effect::Write { task, lost: None, is_final, flaky }
 }
 
 fn take_back(worker: u32, keep: u32) -> Effect {
@@ -19,106 +21,107 @@ fn take_back(worker: u32, keep: u32) -> Effect {
 
 #[test]
 fn a_session_ends_once_every_row_is_on_disk() {
-    let mut desk = Desk::new(settings(&[0]), 2);
-    assert_eq!(desk.tick(), []);
-    let first = desk.ready(1, 1, false);
+    let mut harness = Harness::new(settings(&[0]), 2);
+    assert_eq!(harness.tick(), []);
+    let first = harness.ready(1, 1, false);
     assert_eq!(trials(&first), [0]);
-    assert_eq!(desk.pass(1, first[0].task, 1e4), [written(first[0].task, true, false)]);
-    let second = sent(&desk.tick());
-    desk.pass(1, second[0].task, 1e4);
-    assert_eq!(desk.tick(), []);
-    desk.acked(1, 9);
-    assert_eq!(desk.tick(), []);
-    assert_eq!(desk.ack(), [finish(None)]);
-    assert_eq!((desk.ack(), desk.schedule.wake_at()), (vec![], None));
+    assert_eq!(harness.pass(1, first[0].task, 1e4), [written(first[0].task, true, false)]);
+    let second = sent(&harness.tick());
+    harness.pass(1, second[0].task, 1e4);
+    assert_eq!(harness.tick(), []);
+    harness.acked(1, 9);
+    assert_eq!(harness.tick(), []);
+    assert_eq!(harness.ack(), [finish(None)]);
+    assert_eq!((harness.ack(), harness.schedule.wake_at()), (vec![], None));
 }
 
 #[test]
 fn a_session_with_nothing_to_do_ends_at_once() {
-    let mut desk = Desk::with(settings(&[0]), 3, |_| None);
-    assert_eq!(desk.tick(), [finish(None)]);
+    let mut harness = Harness::with(settings(&[0]), 3, |_| None);
+    assert_eq!(harness.tick(), [finish(None)]);
 }
 
 #[test]
 fn only_pending_trials_are_made_with_free_numbers() {
-    let mut desk = Desk::with(settings(&[0]), 6, |index| match index {
+    let mut harness = Harness::with(settings(&[0]), 6, |index| match index {
         1 => Some(FRESH),
         3 => Some((62, false)),
         4 => Some((5_000, true)),
         _ => None,
     });
-    let sent = desk.ready(1, 8, false);
+    let sent = harness.ready(1, 8, false);
     let numbers: Vec<_> = sent.iter().map(|sent| (sent.trial, sent.attempt)).collect();
     assert_eq!(numbers, [(1, 1), (3, 63), (4, 5_001)]);
     // What did not pass in an earlier session makes a pass flaky.
-    assert_eq!(desk.pass(1, sent[1].task, 1.0), [written(sent[1].task, true, false)]);
-    assert_eq!(desk.pass(1, sent[2].task, 1.0), [written(sent[2].task, true, true)]);
+    assert_eq!(harness.pass(1, sent[1].task, 1.0), [written(sent[1].task, true, false)]);
+    assert_eq!(harness.pass(1, sent[2].task, 1.0), [written(sent[2].task, true, true)]);
 }
 
 #[test]
 fn the_first_trial_of_the_lanes_that_may_start_is_next() {
     // Trials are p0 p1 p2 p0 p1 p2 …; one attempt of p1 at a time.
-    let mut desk = Desk::new(settings(&[0, 1, 0]), 4);
-    let sent_first = desk.ready(1, 6, false);
+    let mut harness = Harness::new(settings(&[0, 1, 0]), 4);
+    let sent_first = harness.ready(1, 6, false);
     assert_eq!(trials(&sent_first), [0, 1, 2, 3, 5, 6]);
-    desk.pass(1, sent_first[1].task, 1e4);
-    assert_eq!(trials(&sent(&desk.tick())), [4]);
+    harness.pass(1, sent_first[1].task, 1e4);
+    assert_eq!(trials(&sent(&harness.tick())), [4]);
 }
 
 #[test]
 fn trials_that_are_due_again_come_first() {
-    let mut desk = Desk::new(settings(&[0]), 4);
-    desk.policy = retries(1, 0);
-    let first = desk.ready(1, 2, false);
-    desk.report(1, first[1].task, &row("unavailable", 1e4, None));
-    desk.pass(1, first[0].task, 1e4);
-    let next: Vec<_> = sent(&desk.tick()).iter().map(|sent| (sent.trial, sent.attempt)).collect();
+    let mut harness = Harness::new(settings(&[0]), 4);
+    harness.policy = retries(1, 0);
+    let first = harness.ready(1, 2, false);
+    harness.report(1, first[1].task, &row("unavailable", 1e4, None));
+    harness.pass(1, first[0].task, 1e4);
+    let next: Vec<_> =
+        sent(&harness.tick()).iter().map(|sent| (sent.trial, sent.attempt)).collect();
     assert_eq!(next, [(1, 2), (2, 1)]);
 }
 
 #[test]
 fn what_is_due_counts_where_it_is_in_the_plan() {
-    let mut desk = Desk::new(settings(&[0, 0]), 3);
-    desk.policy = retries(1, 0);
-    let first = desk.ready(1, 4, false);
+    let mut harness = Harness::new(settings(&[0, 0]), 3);
+    harness.policy = retries(1, 0);
+    let first = harness.ready(1, 4, false);
     assert_eq!(trials(&first), [0, 1, 2, 3]);
-    desk.report(1, first[1].task, &row("unavailable", 1e4, None));
-    assert_eq!(trials(&sent(&desk.tick())), [1]);
+    harness.report(1, first[1].task, &row("unavailable", 1e4, None));
+    assert_eq!(trials(&sent(&harness.tick())), [1]);
 }
 
 #[test]
 fn the_window_follows_the_pace() {
-    let mut desk = Desk::new(settings(&[0]), 5_000);
-    let first = desk.ready(1, 2, false);
+    let mut harness = Harness::new(settings(&[0]), 5_000);
+    let first = harness.ready(1, 2, false);
     assert_eq!(first.len(), 2, "nothing waits before the first report");
-    desk.pass(1, first[0].task, 1.0);
-    assert_eq!(sent(&desk.tick()).len(), 1 + 100, "50 ms of work wait for each slot");
-    desk.pass(1, first[1].task, 500.0);
-    assert_eq!(desk.tick(), [], "slower attempts make it smaller");
+    harness.pass(1, first[0].task, 1.0);
+    assert_eq!(sent(&harness.tick()).len(), 1 + 100, "50 ms of work wait for each slot");
+    harness.pass(1, first[1].task, 500.0);
+    assert_eq!(harness.tick(), [], "slower attempts make it smaller");
 
-    let mut desk = Desk::new(settings(&[0]), 5_000);
-    let mut open = desk.ready(1, 1, false);
+    let mut harness = Harness::new(settings(&[0]), 5_000);
+    let mut open = harness.ready(1, 1, false);
     let task = open.pop().unwrap().task;
-    desk.pass(1, task, 0.002);
-    open.extend(sent(&desk.tick()));
+    harness.pass(1, task, 0.002);
+    open.extend(sent(&harness.tick()));
     assert_eq!(open.len(), 512, "there is a largest window");
     for sent in open.drain(..63) {
-        desk.pass(1, sent.task, 0.002);
+        harness.pass(1, sent.task, 0.002);
     }
-    assert_eq!(desk.tick(), [], "few tasks are not worth a frame");
-    desk.pass(1, open[0].task, 0.002);
-    assert_eq!(sent(&desk.tick()).len(), 64);
+    assert_eq!(harness.tick(), [], "few tasks are not worth a frame");
+    harness.pass(1, open[0].task, 0.002);
+    assert_eq!(sent(&harness.tick()).len(), 64);
 }
 
 #[test]
 fn trials_are_dealt_out_evenly() {
-    let mut desk = Desk::new(settings(&[0]), 200);
-    let one = desk.ready(1, 2, false);
-    let two = desk.ready(2, 1, false);
+    let mut harness = Harness::new(settings(&[0]), 200);
+    let one = harness.ready(1, 2, false);
+    let two = harness.ready(2, 1, false);
     assert_eq!((one.len(), two.len()), (2, 1));
-    desk.pass(1, one[0].task, 0.01);
-    desk.pass(2, two[0].task, 0.01);
-    let sent = sent(&desk.tick());
+    harness.pass(1, one[0].task, 0.01);
+    harness.pass(2, two[0].task, 0.01);
+    let sent = sent(&harness.tick());
     let of_two = sent.iter().filter(|sent| sent.worker == 2).count();
     assert_eq!((sent.len(), of_two), (197, 66), "by their slots");
 }
@@ -126,54 +129,54 @@ fn trials_are_dealt_out_evenly() {
 #[test]
 fn bounded_lanes_never_wait_at_a_worker_and_get_slots() {
     // p0 is fast and fills windows; one attempt of p1 at a time.
-    let mut desk = Desk::new(settings(&[0, 1]), 2_000);
-    let mut open = desk.ready(1, 1, false);
+    let mut harness = Harness::new(settings(&[0, 1]), 2_000);
+    let mut open = harness.ready(1, 1, false);
     let mut bounded = 0;
     for _ in 0..4_000 {
         let Some(first) = open.first().copied() else {
             break;
         };
         open.remove(0);
-        desk.pass(1, first.task, 6.25);
+        harness.pass(1, first.task, 6.25);
         if first.trial % 2 == 1 {
             bounded += 1;
         }
-        for sent in sent(&desk.tick()) {
+        for sent in sent(&harness.tick()) {
             let is_bounded = sent.trial % 2 == 1;
             assert!(!is_bounded || open.is_empty(), "{sent:?} waits");
             open.push(sent);
         }
-        desk.ack();
+        harness.ack();
         if bounded == 100 {
             break;
         }
     }
     assert_eq!(bounded, 100, "others took all slots");
-    assert!(desk.schedule.left() > 2_000, "they came long before the others were done");
+    assert!(harness.schedule.left() > 2_000, "they came long before the others were done");
 }
 
 #[test]
 fn a_concurrency_above_the_jobs_bounds_nothing() {
     let mut settings = settings(&[3]);
     settings.session.jobs = 2;
-    let mut desk = Desk::new(settings, 100);
-    let first = desk.ready(1, 2, false);
-    desk.pass(1, first[0].task, 2.5);
-    assert_eq!(sent(&desk.tick()).len(), 41);
+    let mut harness = Harness::new(settings, 100);
+    let first = harness.ready(1, 2, false);
+    harness.pass(1, first[0].task, 2.5);
+    assert_eq!(sent(&harness.tick()).len(), 41);
 }
 
 #[test]
 fn an_idle_worker_gets_what_waits_at_another() {
-    let mut desk = Desk::new(settings(&[0]), 5);
-    let first = desk.ready(1, 1, false);
-    desk.pass(1, first[0].task, 0.5);
-    let open = sent(&desk.tick());
+    let mut harness = Harness::new(settings(&[0]), 5);
+    let first = harness.ready(1, 1, false);
+    harness.pass(1, first[0].task, 0.5);
+    let open = sent(&harness.tick());
     assert_eq!(trials(&open), [1, 2, 3, 4]);
-    desk.come(2, 1, MEMORY, false);
-    assert_eq!(desk.tick(), [take_back(1, 1)]);
-    assert_eq!(desk.tick(), [], "it is asked once");
-    desk.returned(1, &[open[3].task, open[2].task, TaskId(99)]);
-    let moved = sent(&desk.tick());
+    harness.come(2, 1, MEMORY, false);
+    assert_eq!(harness.tick(), [take_back(1, 1)]);
+    assert_eq!(harness.tick(), [], "it is asked once");
+    harness.returned(1, &[open[3].task, open[2].task, TaskId(99)]);
+    let moved = sent(&harness.tick());
     let moved: Vec<_> = moved.iter().map(|sent| (sent.worker, sent.trial, sent.attempt)).collect();
     // One is kept for the worker that has begun another one; the last one waits for a slot.
     assert_eq!(moved, [(2, 3, 1), (1, 4, 1)]);
@@ -181,62 +184,62 @@ fn an_idle_worker_gets_what_waits_at_another() {
 
 #[test]
 fn a_worker_that_gave_nothing_back_is_asked_again_after_its_next_report() {
-    let mut desk = Desk::new(settings(&[0]), 5);
-    let first = desk.ready(1, 1, false);
-    desk.pass(1, first[0].task, 0.5);
-    let open = sent(&desk.tick());
-    desk.come(2, 1, MEMORY, false);
-    assert_eq!(desk.tick(), [take_back(1, 1)]);
-    desk.returned(1, &[]);
-    assert_eq!(desk.tick(), []);
-    desk.pass(1, open[0].task, 0.5);
-    assert_eq!(desk.tick(), [take_back(1, 1)]);
+    let mut harness = Harness::new(settings(&[0]), 5);
+    let first = harness.ready(1, 1, false);
+    harness.pass(1, first[0].task, 0.5);
+    let open = sent(&harness.tick());
+    harness.come(2, 1, MEMORY, false);
+    assert_eq!(harness.tick(), [take_back(1, 1)]);
+    harness.returned(1, &[]);
+    assert_eq!(harness.tick(), []);
+    harness.pass(1, open[0].task, 0.5);
+    assert_eq!(harness.tick(), [take_back(1, 1)]);
 }
 
 #[test]
 fn a_passed_retry_is_flaky_and_each_attempt_has_its_row() {
-    let mut desk = Desk::new(settings(&[0]), 1);
-    desk.policy = retries(2, 100);
-    let first = desk.ready(1, 1, false);
+    let mut harness = Harness::new(settings(&[0]), 1);
+    harness.policy = retries(2, 100);
+    let first = harness.ready(1, 1, false);
     assert_eq!(
-        desk.report(1, first[0].task, &row("unavailable", 0.0, None)),
+        harness.report(1, first[0].task, &row("unavailable", 0.0, None)),
         [written(first[0].task, false, false)]
     );
-    assert_eq!(desk.tick(), []);
-    assert_eq!(desk.schedule.wake_at(), Some(ms(100)));
-    let second = sent(&desk.tick_at(100));
+    assert_eq!(harness.tick(), []);
+    assert_eq!(harness.schedule.wake_at(), Some(ms(100)));
+    let second = sent(&harness.tick_at(100));
     assert_eq!(second[0].attempt, 2);
     // The backoff doubles.
-    desk.report(1, second[0].task, &row("timeout", 0.0, None));
-    assert_eq!(desk.tick_at(299), []);
-    let third = sent(&desk.tick_at(300));
-    assert_eq!(desk.pass(1, third[0].task, 0.0), [written(third[0].task, true, true)]);
-    assert_eq!(desk.ack(), [finish(None)]);
+    harness.report(1, second[0].task, &row("timeout", 0.0, None));
+    assert_eq!(harness.tick_at(299), []);
+    let third = sent(&harness.tick_at(300));
+    assert_eq!(harness.pass(1, third[0].task, 0.0), [written(third[0].task, true, true)]);
+    assert_eq!(harness.ack(), [finish(None)]);
 }
 
 #[test]
 fn retries_are_used_up_and_only_what_is_named_is_retried() {
-    let mut desk = Desk::new(settings(&[0]), 3);
-    desk.policy = retries(1, 0);
-    let open = desk.ready(1, 3, false);
-    let failed = desk.report(1, open[0].task, &row("failed", 1e4, None));
+    let mut harness = Harness::new(settings(&[0]), 3);
+    harness.policy = retries(1, 0);
+    let open = harness.ready(1, 3, false);
+    let failed = harness.report(1, open[0].task, &row("failed", 1e4, None));
     assert_eq!(failed, [written(open[0].task, true, false)]);
-    let trap = desk.report(1, open[1].task, &row("trap", 1e4, None));
+    let trap = harness.report(1, open[1].task, &row("trap", 1e4, None));
     assert_eq!(trap, [written(open[1].task, true, false)]);
-    desk.report(1, open[2].task, &row("unavailable", 1e4, None));
-    let again = sent(&desk.tick());
-    let last = desk.report(1, again[0].task, &row("unavailable", 1e4, None));
+    harness.report(1, open[2].task, &row("unavailable", 1e4, None));
+    let again = sent(&harness.tick());
+    let last = harness.report(1, again[0].task, &row("unavailable", 1e4, None));
     assert_eq!(last, [written(again[0].task, true, false)]);
 }
 
 #[test]
 fn a_guest_that_says_when_is_not_asked_before() {
-    let mut desk = Desk::new(settings(&[0]), 1);
-    desk.policy = retries(1, 100);
-    let first = desk.ready(1, 1, false);
-    desk.report(1, first[0].task, &row("unavailable", 0.0, Some(700)));
-    desk.tick();
-    assert_eq!(desk.schedule.wake_at(), Some(ms(700)));
+    let mut harness = Harness::new(settings(&[0]), 1);
+    harness.policy = retries(1, 100);
+    let first = harness.ready(1, 1, false);
+    harness.report(1, first[0].task, &row("unavailable", 0.0, Some(700)));
+    harness.tick();
+    assert_eq!(harness.schedule.wake_at(), Some(ms(700)));
 }
 
 #[test]
@@ -244,12 +247,12 @@ fn a_backoff_doubles_up_to_a_minute() {
     let policy = retries(99, 1_000);
     let timeout = super::retries::Ending::STUCK;
     let seconds: Vec<_> = (1..=8)
-        .map(|tries| super::retries::wait(&policy.retries, tries, timeout).unwrap())
+        .map(|tries| super::retries::backoff(&policy.retries, tries, timeout).unwrap())
         .map(|wait| wait.0 / 1_000_000)
         .collect();
     assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
     let longer = retries(99, 90_000);
-    let wait = super::retries::wait(&longer.retries, 9, timeout);
+    let wait = super::retries::backoff(&longer.retries, 9, timeout);
     assert_eq!(wait, Some(Micros(90_000_000)));
 }
 
@@ -265,13 +268,13 @@ fn an_attempt_whose_retry_would_come_too_late_is_final() {
     ] {
         let mut settings = settings(&[0]);
         settings.session.timeout = Duration::from_millis(session);
-        let mut desk = Desk::new(settings, 1);
-        desk.policy = retries(1, 100);
-        desk.policy.trial_timeout = trial_timeout.map(|millis| Micros(millis * 1_000));
-        let first = desk.ready(1, 1, false);
-        desk.now = ms(1_000);
+        let mut harness = Harness::new(settings, 1);
+        harness.policy = retries(1, 100);
+        harness.policy.trial_timeout = trial_timeout.map(|millis| Micros(millis * 1_000));
+        let first = harness.ready(1, 1, false);
+        harness.now = ms(1_000);
         assert_eq!(
-            desk.report(1, first[0].task, &row("timeout", 50.0, None)),
+            harness.report(1, first[0].task, &row("timeout", 50.0, None)),
             [written(first[0].task, is_final, false)],
             "{trial_timeout:?} {session}"
         );
@@ -280,35 +283,35 @@ fn an_attempt_whose_retry_would_come_too_late_is_final() {
 
 #[test]
 fn the_trials_time_counts_from_its_first_attempt() {
-    let mut desk = Desk::new(settings(&[0]), 1);
-    desk.policy = retries(5, 0);
-    desk.now = ms(10);
-    let first = desk.ready(1, 1, false);
+    let mut harness = Harness::new(settings(&[0]), 1);
+    harness.policy = retries(5, 0);
+    harness.now = ms(10);
+    let first = harness.ready(1, 1, false);
     // It says that it took longer than it was there.
-    desk.now = ms(30);
-    desk.report(1, first[0].task, &row("timeout", 1e6, None));
-    let [Effect::Send { assignment, .. }] = desk.tick()[..] else {
+    harness.now = ms(30);
+    harness.report(1, first[0].task, &row("timeout", 1e6, None));
+    let [Effect::Send { assignment, .. }] = harness.tick()[..] else {
         panic!("it is made again");
     };
-    assert_eq!(assignment.trial_began, Some(ms(10)));
+    assert_eq!(assignment.trial_started, Some(ms(10)));
 }
 
 #[test]
 fn what_the_machine_lacked_uses_no_retry_and_is_not_flaky() {
-    let mut desk = Desk::new(settings(&[0]), 1);
-    let mut task = desk.ready(1, 1, false)[0].task;
+    let mut harness = Harness::new(settings(&[0]), 1);
+    let mut task = harness.ready(1, 1, false)[0].task;
     for attempt in 2..=3 {
         let fault = Some(HostFault::Memory);
         assert_eq!(
-            desk.report_fault(1, task, &row("stopped", 1.0, None), fault),
+            harness.report_fault(1, task, &row("stopped", 1.0, None), fault),
             [written(task, false, false)]
         );
-        let again = sent(&desk.tick());
+        let again = sent(&harness.tick());
         assert_eq!(again[0].attempt, attempt);
         task = again[0].task;
     }
-    assert_eq!(desk.pass(1, task, 1.0), [written(task, true, false)]);
-    assert_eq!(desk.ack(), [finish(None)]);
+    assert_eq!(harness.pass(1, task, 1.0), [written(task, true, false)]);
+    assert_eq!(harness.ack(), [finish(None)]);
 }
 
 #[test]
@@ -319,263 +322,263 @@ fn three_attempts_in_a_row_that_the_machine_fails_end_the_session() {
         // Nobody has asked for that stop.
         (None, Reason::Internal),
     ] {
-        let mut desk = Desk::new(settings(&[0]), 5);
-        let open = desk.ready(1, 5, false);
-        desk.report_fault(1, open[0].task, &row("stopped", 1.0, None), fault);
-        desk.report_fault(1, open[1].task, &row("stopped", 1.0, None), fault);
+        let mut harness = Harness::new(settings(&[0]), 5);
+        let open = harness.ready(1, 5, false);
+        harness.report_fault(1, open[0].task, &row("stopped", 1.0, None), fault);
+        harness.report_fault(1, open[1].task, &row("stopped", 1.0, None), fault);
         // A success in between.
-        desk.pass(1, open[2].task, 1.0);
-        desk.report_fault(1, open[3].task, &row("stopped", 1.0, None), fault);
-        desk.report_fault(1, open[4].task, &row("stopped", 1.0, None), fault);
-        let again = sent(&desk.tick());
+        harness.pass(1, open[2].task, 1.0);
+        harness.report_fault(1, open[3].task, &row("stopped", 1.0, None), fault);
+        harness.report_fault(1, open[4].task, &row("stopped", 1.0, None), fault);
+        let again = sent(&harness.tick());
         assert_eq!(trials(&again), [0, 1, 3, 4]);
-        let last = desk.report_fault(1, again[0].task, &row("stopped", 1.0, None), fault);
+        let last = harness.report_fault(1, again[0].task, &row("stopped", 1.0, None), fault);
         assert_eq!(last, [written(again[0].task, false, false), take_back(1, 0)]);
         // What runs finishes.
-        desk.pass(1, again[1].task, 1.0);
-        desk.pass(1, again[2].task, 1.0);
-        assert_eq!(desk.ack(), []);
-        desk.pass(1, again[3].task, 1.0);
+        harness.pass(1, again[1].task, 1.0);
+        harness.pass(1, again[2].task, 1.0);
+        assert_eq!(harness.ack(), []);
+        harness.pass(1, again[3].task, 1.0);
         let message = Some("3 attempts in a row could not be made: why".into());
         let reason = Some(reason);
-        assert_eq!(desk.ack(), [Effect::Finish { reason, message }]);
+        assert_eq!(harness.ack(), [Effect::Finish { reason, message }]);
     }
 }
 
 #[test]
 fn a_lost_network_blames_nobody() {
-    let mut desk = Desk::new(settings(&[0]), 3);
-    let first = desk.ready(1, 1, false);
-    desk.pass(1, first[0].task, 1.0);
-    let open = sent(&desk.tick());
+    let mut harness = Harness::new(settings(&[0]), 3);
+    let first = harness.ready(1, 1, false);
+    harness.pass(1, first[0].task, 1.0);
+    let open = sent(&harness.tick());
     assert_eq!(trials(&open), [1, 2]);
-    let lost = desk.lost(1, &[open[0].task, TaskId(77)], None);
-    assert_eq!(desk.fates(&lost), [(1, 1, LostReason::Lost, false)]);
-    // What was not begun never happened: the number of its attempt is free.
-    let again = desk.ready(2, 2, false);
+    let lost = harness.lost(1, &[open[0].task, TaskId(77)], None);
+    assert_eq!(harness.lost_attempts(&lost), [(1, 1, LostReason::Lost, false)]);
+    // What was not begun never event: the number of its attempt is free.
+    let again = harness.ready(2, 2, false);
     let again: Vec<_> = again.iter().map(|sent| (sent.trial, sent.attempt)).collect();
     assert_eq!(again, [(1, 2), (2, 1)]);
-    assert_eq!(desk.pass(1, open[0].task, 1.0), [], "it is not there any more");
+    assert_eq!(harness.pass(1, open[0].task, 1.0), [], "it is not there any more");
 }
 
 /// Three tasks are sent to a worker of two slots, which dies.
-fn with_two_suspects() -> (Desk, Vec<Sent>) {
-    let mut desk = Desk::new(settings(&[0]), 6);
-    let first = desk.ready(1, 2, false);
-    desk.pass(1, first[0].task, 50.0);
+fn with_two_suspects() -> (Harness, Vec<Sent>) {
+    let mut harness = Harness::new(settings(&[0]), 6);
+    let first = harness.ready(1, 2, false);
+    harness.pass(1, first[0].task, 50.0);
     let mut open = vec![first[1]];
-    open.extend(sent(&desk.tick()));
+    open.extend(sent(&harness.tick()));
     assert_eq!(trials(&open), [1, 2, 3, 4]);
-    let died = desk.lost(1, &[open[0].task, open[1].task], Some(Blame::Died));
+    let died = harness.lost(1, &[open[0].task, open[1].task], Some(Blame::Died));
     let lost = [(1, 1, LostReason::Lost, false), (2, 1, LostReason::Lost, false)];
-    assert_eq!(desk.fates(&died), lost);
-    (desk, open)
+    assert_eq!(harness.lost_attempts(&died), lost);
+    (harness, open)
 }
 
 #[test]
 fn suspects_run_alone_and_one_at_a_time_beside_the_others() {
-    let (mut desk, _) = with_two_suspects();
-    assert_eq!(desk.tick(), [Effect::StartAlone]);
-    assert_eq!(desk.tick(), [], "it is asked once");
-    assert_eq!(trials(&desk.ready(2, 2, false)), [3, 4]);
-    let alone = desk.ready(3, 1, ALONE);
+    let (mut harness, _) = with_two_suspects();
+    assert_eq!(harness.tick(), [Effect::StartAlone]);
+    assert_eq!(harness.tick(), [], "it is asked once");
+    assert_eq!(trials(&harness.ready(2, 2, false)), [3, 4]);
+    let alone = harness.ready(3, 1, ALONE);
     assert_eq!((trials(&alone), alone[0].worker, alone[0].attempt), (vec![1], 3, 2));
-    desk.pass(3, alone[0].task, 0.01);
-    let next = sent(&desk.tick());
+    harness.pass(3, alone[0].task, 0.01);
+    let next = sent(&harness.tick());
     assert_eq!((trials(&next), next[0].worker), (vec![2], 3));
     // That one is innocent, too; the worker gets nothing else.
-    assert_eq!(desk.pass(3, next[0].task, 0.01), [written(next[0].task, true, false)]);
-    assert_eq!(desk.tick(), []);
+    assert_eq!(harness.pass(3, next[0].task, 0.01), [written(next[0].task, true, false)]);
+    assert_eq!(harness.tick(), []);
 }
 
 #[test]
 fn what_kills_its_worker_twice_and_alone_is_a_crash() {
-    let (mut desk, _) = with_two_suspects();
-    desk.tick();
-    let alone = desk.ready(2, 1, ALONE);
-    let died = desk.lost(2, &[alone[0].task], Some(Blame::Died));
-    assert_eq!(desk.fates(&died), [(1, 2, LostReason::Lost, false)]);
-    assert_eq!(desk.tick(), [Effect::StartAlone]);
+    let (mut harness, _) = with_two_suspects();
+    harness.tick();
+    let alone = harness.ready(2, 1, ALONE);
+    let died = harness.lost(2, &[alone[0].task], Some(Blame::Died));
+    assert_eq!(harness.lost_attempts(&died), [(1, 2, LostReason::Lost, false)]);
+    assert_eq!(harness.tick(), [Effect::StartAlone]);
     // The other suspect comes first, and passes.
-    let other = desk.ready(3, 1, ALONE);
+    let other = harness.ready(3, 1, ALONE);
     assert_eq!(trials(&other), [2]);
-    desk.pass(3, other[0].task, 1.0);
-    let again = sent(&desk.tick());
+    harness.pass(3, other[0].task, 1.0);
+    let again = sent(&harness.tick());
     assert_eq!((trials(&again), again[0].attempt), (vec![1], 3));
     // It died before it was noted as begun; it was alone all the same.
-    let died = desk.lost(3, &[], Some(Blame::Died));
-    assert_eq!(desk.fates(&died), [(1, 3, LostReason::Crash, true)]);
-    assert_eq!(trials(&desk.ready(4, 2, false)), [3, 4]);
+    let died = harness.lost(3, &[], Some(Blame::Died));
+    assert_eq!(harness.lost_attempts(&died), [(1, 3, LostReason::Crash, true)]);
+    assert_eq!(trials(&harness.ready(4, 2, false)), [3, 4]);
 }
 
 #[test]
 fn a_worker_that_ran_one_attempt_has_run_it_alone() {
-    let mut desk = Desk::new(settings(&[0]), 1);
-    let first = desk.ready(1, 1, false);
-    desk.lost(1, &[first[0].task], Some(Blame::Died));
-    assert_eq!(desk.tick(), [Effect::StartAlone]);
-    let alone = desk.ready(2, 1, ALONE);
-    let died = desk.lost(2, &[alone[0].task], Some(Blame::Died));
-    assert_eq!(desk.fates(&died), [(0, 2, LostReason::Crash, true)]);
-    assert_eq!(desk.ack(), [finish(None)]);
+    let mut harness = Harness::new(settings(&[0]), 1);
+    let first = harness.ready(1, 1, false);
+    harness.lost(1, &[first[0].task], Some(Blame::Died));
+    assert_eq!(harness.tick(), [Effect::StartAlone]);
+    let alone = harness.ready(2, 1, ALONE);
+    let died = harness.lost(2, &[alone[0].task], Some(Blame::Died));
+    assert_eq!(harness.lost_attempts(&died), [(0, 2, LostReason::Crash, true)]);
+    assert_eq!(harness.ack(), [finish(None)]);
 }
 
 #[test]
 fn an_attempt_that_comes_back_from_alone_is_no_suspect() {
-    let mut desk = Desk::new(settings(&[0]), 1);
-    desk.policy = retries(9, 0);
-    let first = desk.ready(1, 1, false);
-    desk.lost(1, &[first[0].task], Some(Blame::Died));
-    desk.tick();
-    let alone = desk.ready(2, 1, ALONE);
-    desk.report(2, alone[0].task, &row("timeout", 1.0, None));
-    assert_eq!(desk.tick(), []);
-    let third = desk.ready(3, 1, false);
+    let mut harness = Harness::new(settings(&[0]), 1);
+    harness.policy = retries(9, 0);
+    let first = harness.ready(1, 1, false);
+    harness.lost(1, &[first[0].task], Some(Blame::Died));
+    harness.tick();
+    let alone = harness.ready(2, 1, ALONE);
+    harness.report(2, alone[0].task, &row("timeout", 1.0, None));
+    assert_eq!(harness.tick(), []);
+    let third = harness.ready(3, 1, false);
     assert_eq!((third[0].worker, third[0].attempt), (3, 3));
-    let died = desk.lost(3, &[third[0].task], Some(Blame::Died));
-    assert_eq!(desk.fates(&died), [(0, 3, LostReason::Lost, false)]);
+    let died = harness.lost(3, &[third[0].task], Some(Blame::Died));
+    assert_eq!(harness.lost_attempts(&died), [(0, 3, LostReason::Lost, false)]);
 }
 
 #[test]
 fn a_death_before_anything_began_suspects_the_next_task() {
-    let mut desk = Desk::new(settings(&[0]), 2);
-    desk.ready(1, 2, false);
-    assert_eq!(desk.lost(1, &[], Some(Blame::Died)), []);
-    assert_eq!(desk.tick(), [Effect::StartAlone]);
-    let alone = desk.ready(2, 1, ALONE);
+    let mut harness = Harness::new(settings(&[0]), 2);
+    harness.ready(1, 2, false);
+    assert_eq!(harness.lost(1, &[], Some(Blame::Died)), []);
+    assert_eq!(harness.tick(), [Effect::StartAlone]);
+    let alone = harness.ready(2, 1, ALONE);
     assert_eq!((trials(&alone), alone[0].attempt), (vec![0], 1));
-    assert_eq!(trials(&desk.ready(3, 2, false)), [1]);
+    assert_eq!(trials(&harness.ready(3, 2, false)), [1]);
 }
 
 #[test]
 fn suspects_keep_to_the_concurrency_of_their_lane() {
-    let mut desk = Desk::new(settings(&[1]), 2);
-    let first = desk.ready(1, 1, false);
-    desk.lost(1, &[first[0].task], Some(Blame::Died));
-    let second = desk.ready(2, 1, false);
+    let mut harness = Harness::new(settings(&[1]), 2);
+    let first = harness.ready(1, 1, false);
+    harness.lost(1, &[first[0].task], Some(Blame::Died));
+    let second = harness.ready(2, 1, false);
     assert_eq!(trials(&second), [1]);
-    assert_eq!(desk.ready(3, 1, ALONE), []);
-    desk.pass(2, second[0].task, 1.0);
-    let alone = sent(&desk.tick());
+    assert_eq!(harness.ready(3, 1, ALONE), []);
+    harness.pass(2, second[0].task, 1.0);
+    let alone = sent(&harness.tick());
     assert_eq!((trials(&alone), alone[0].worker), (vec![0], 3));
 }
 
 #[test]
 fn a_stuck_guest_times_out_and_the_others_are_made_again() {
     for (max, is_final) in [(0, true), (1, false)] {
-        let mut desk = Desk::new(settings(&[0]), 2);
-        desk.policy = retries(max, 0);
-        let open = desk.ready(1, 2, false);
-        let begun = [open[0].task, open[1].task];
-        let lost = desk.lost(1, &begun, Some(Blame::Stuck(begun[1])));
-        let fate = [(0, 1, LostReason::Lost, false), (1, 1, LostReason::Stuck, is_final)];
-        assert_eq!(desk.fates(&lost), fate);
-        let again = desk.ready(2, 2, false);
+        let mut harness = Harness::new(settings(&[0]), 2);
+        harness.policy = retries(max, 0);
+        let open = harness.ready(1, 2, false);
+        let started = [open[0].task, open[1].task];
+        let lost = harness.lost(1, &started, Some(Blame::Stuck(started[1])));
+        let lost_pair = [(0, 1, LostReason::Lost, false), (1, 1, LostReason::Stuck, is_final)];
+        assert_eq!(harness.lost_attempts(&lost), lost_pair);
+        let again = harness.ready(2, 2, false);
         assert_eq!(again.len(), if is_final { 1 } else { 2 });
         if let Some(retry) = again.get(1) {
             let flaky = [written(retry.task, true, true)];
-            assert_eq!(desk.pass(2, retry.task, 1.0), flaky);
+            assert_eq!(harness.pass(2, retry.task, 1.0), flaky);
         }
     }
 }
 
 #[test]
 fn a_stop_asks_kills_and_records_what_was_begun() {
-    let mut desk = Desk::new(settings(&[0]), 9);
-    let mut open = desk.ready(1, 2, false);
-    desk.pass(1, open.remove(0).task, 25.0);
-    open.extend(sent(&desk.tick()));
+    let mut harness = Harness::new(settings(&[0]), 9);
+    let mut open = harness.ready(1, 2, false);
+    harness.pass(1, open.remove(0).task, 25.0);
+    open.extend(sent(&harness.tick()));
     assert_eq!(open.len(), 6);
-    assert_eq!(desk.stop(StopMode::Stop), [take_back(1, 0), Effect::Stop { kill: false }]);
+    assert_eq!(harness.stop(StopMode::Stop), [take_back(1, 0), Effect::Stop { kill: false }]);
     let returned: Vec<_> = open[3..].iter().map(|sent| sent.task).collect();
-    desk.returned(1, &returned);
+    harness.returned(1, &returned);
     assert_eq!(
-        desk.report(1, open[0].task, &row("stopped", 1.0, None)),
+        harness.report(1, open[0].task, &row("stopped", 1.0, None)),
         [written(open[0].task, false, false)]
     );
-    assert_eq!(desk.ack(), []);
-    assert_eq!(desk.ready(2, 2, false), [], "nothing begins after a stop");
-    assert_eq!(desk.schedule.wake_at(), Some(ms(1_100)));
-    assert_eq!(desk.tick_at(1_100), [Effect::Kill(WorkerId(1))]);
-    let lost = desk.lost(1, &[open[1].task], None);
-    assert_eq!(desk.fates(&lost), [(2, 1, LostReason::Stopped, false)]);
-    assert_eq!(desk.tick(), []);
-    assert_eq!(desk.ack(), [finish(Some(Reason::Interrupted))]);
+    assert_eq!(harness.ack(), []);
+    assert_eq!(harness.ready(2, 2, false), [], "nothing begins after a stop");
+    assert_eq!(harness.schedule.wake_at(), Some(ms(1_100)));
+    assert_eq!(harness.tick_at(1_100), [Effect::Kill(WorkerId(1))]);
+    let lost = harness.lost(1, &[open[1].task], None);
+    assert_eq!(harness.lost_attempts(&lost), [(2, 1, LostReason::Stopped, false)]);
+    assert_eq!(harness.tick(), []);
+    assert_eq!(harness.ack(), [finish(Some(Reason::Interrupted))]);
 }
 
 #[test]
 fn a_worker_that_does_not_even_die_is_given_up() {
-    let mut desk = Desk::new(settings(&[0]), 9);
-    let first = desk.ready(1, 2, false);
-    desk.pass(1, first[0].task, 2.0);
-    desk.tick();
-    desk.stop(StopMode::Stop);
-    assert_eq!(desk.tick_at(1_101), [Effect::Kill(WorkerId(1))]);
-    assert_eq!(desk.schedule.wake_at(), Some(ms(1_151)));
-    let given_up = desk.tick_at(1_151);
+    let mut harness = Harness::new(settings(&[0]), 9);
+    let first = harness.ready(1, 2, false);
+    harness.pass(1, first[0].task, 2.0);
+    harness.tick();
+    harness.stop(StopMode::Stop);
+    assert_eq!(harness.tick_at(1_101), [Effect::Kill(WorkerId(1))]);
+    assert_eq!(harness.schedule.wake_at(), Some(ms(1_151)));
+    let given_up = harness.tick_at(1_151);
     let stopped = [(1, 1, LostReason::Stopped, false), (2, 1, LostReason::Stopped, false)];
-    assert_eq!(desk.fates(&given_up), stopped, "as many as it has slots");
-    assert_eq!(desk.schedule.wake_at(), None);
-    assert_eq!(desk.pass(1, first[1].task, 1.0), [], "it is too late");
-    assert_eq!(desk.ack(), [finish(Some(Reason::Interrupted))]);
+    assert_eq!(harness.lost_attempts(&given_up), stopped, "as many as it has slots");
+    assert_eq!(harness.schedule.wake_at(), None);
+    assert_eq!(harness.pass(1, first[1].task, 1.0), [], "it is too late");
+    assert_eq!(harness.ack(), [finish(Some(Reason::Interrupted))]);
 }
 
 #[test]
 fn only_a_stronger_stop_counts_and_the_first_reason_stays() {
-    let mut desk = Desk::new(settings(&[0]), 2);
-    desk.ready(1, 1, false);
-    assert_eq!(desk.stop(StopMode::Drain), [take_back(1, 0)]);
-    assert_eq!(desk.stop(StopMode::Drain), []);
-    assert_eq!(desk.schedule.wake_at(), Some(ms(3_600_000)));
-    let stopped = desk.tell(|schedule| schedule.stop(StopMode::Stop, Reason::Stopped, None));
+    let mut harness = Harness::new(settings(&[0]), 2);
+    harness.ready(1, 1, false);
+    assert_eq!(harness.stop(StopMode::Drain), [take_back(1, 0)]);
+    assert_eq!(harness.stop(StopMode::Drain), []);
+    assert_eq!(harness.schedule.wake_at(), Some(ms(3_600_000)));
+    let stopped = harness.apply(|schedule| schedule.stop(StopMode::Stop, Reason::Stopped, None));
     assert_eq!(stopped, [Effect::Stop { kill: false }]);
-    desk.now = ms(200);
-    let killed = desk.tell(|schedule| schedule.stop(StopMode::Kill, Reason::Plugin, None));
+    harness.now = ms(200);
+    let killed = harness.apply(|schedule| schedule.stop(StopMode::Kill, Reason::Plugin, None));
     assert_eq!(killed, [Effect::Stop { kill: true }]);
-    assert_eq!(desk.tell(|schedule| schedule.stop(StopMode::Stop, Reason::Plugin, None)), []);
-    assert_eq!(desk.schedule.wake_at(), Some(ms(300)));
-    desk.tick_at(300);
-    desk.lost(1, &[], None);
-    assert_eq!(desk.tick(), [finish(Some(Reason::Stopped))]);
+    assert_eq!(harness.apply(|schedule| schedule.stop(StopMode::Stop, Reason::Plugin, None)), []);
+    assert_eq!(harness.schedule.wake_at(), Some(ms(300)));
+    harness.tick_at(300);
+    harness.lost(1, &[], None);
+    assert_eq!(harness.tick(), [finish(Some(Reason::Stopped))]);
 }
 
 #[test]
 fn a_cancelled_session_stays_cancelled() {
     for is_first in [true, false] {
-        let mut desk = Desk::new(settings(&[0]), 2);
+        let mut harness = Harness::new(settings(&[0]), 2);
         let mut stops = [(StopMode::Stop, Reason::Cancelled), (StopMode::Kill, Reason::Stopped)];
         if !is_first {
             stops.reverse();
         }
         for (mode, reason) in stops {
-            desk.tell(|schedule| schedule.stop(mode, reason, None));
+            harness.apply(|schedule| schedule.stop(mode, reason, None));
         }
-        assert_eq!(desk.tick(), [finish(Some(Reason::Cancelled))]);
+        assert_eq!(harness.tick(), [finish(Some(Reason::Cancelled))]);
     }
 }
 
 #[test]
 fn nothing_is_assigned_in_a_pause() {
-    let mut desk = Desk::new(settings(&[0]), 3);
-    let first = desk.ready(1, 1, false);
-    assert_eq!(desk.tell(|schedule| schedule.pause(false)), []);
-    assert_eq!(desk.tell(|schedule| schedule.pause(true)), [Effect::Pause(true)]);
-    assert_eq!(desk.tell(|schedule| schedule.pause(true)), []);
-    let written = desk.pass(1, first[0].task, 1.0);
+    let mut harness = Harness::new(settings(&[0]), 3);
+    let first = harness.ready(1, 1, false);
+    assert_eq!(harness.apply(|schedule| schedule.pause(false)), []);
+    assert_eq!(harness.apply(|schedule| schedule.pause(true)), [Effect::Pause(true)]);
+    assert_eq!(harness.apply(|schedule| schedule.pause(true)), []);
+    let written = harness.pass(1, first[0].task, 1.0);
     assert_eq!(written.len(), 1);
-    assert_eq!(desk.ready(2, 1, false), []);
-    assert_eq!(desk.tell(|schedule| schedule.pause(false)), [Effect::Pause(false)]);
-    assert_eq!(sent(&desk.tick()).len(), 2);
+    assert_eq!(harness.ready(2, 1, false), []);
+    assert_eq!(harness.apply(|schedule| schedule.pause(false)), [Effect::Pause(false)]);
+    assert_eq!(sent(&harness.tick()).len(), 2);
 }
 
 #[test]
 fn a_stop_ends_a_pause_for_good() {
     for mode in [StopMode::Drain, StopMode::Stop, StopMode::Kill] {
-        let mut desk = Desk::new(settings(&[0]), 2);
-        desk.ready(1, 1, false);
-        desk.tell(|schedule| schedule.pause(true));
-        assert_eq!(desk.stop(mode)[0], Effect::Pause(false));
-        assert_eq!(desk.tell(|schedule| schedule.pause(true)), []);
+        let mut harness = Harness::new(settings(&[0]), 2);
+        harness.ready(1, 1, false);
+        harness.apply(|schedule| schedule.pause(true));
+        assert_eq!(harness.stop(mode)[0], Effect::Pause(false));
+        assert_eq!(harness.apply(|schedule| schedule.pause(true)), []);
     }
 }
 
@@ -583,108 +586,108 @@ fn a_stop_ends_a_pause_for_good() {
 fn a_stronger_stop_gives_no_more_time() {
     let mut settings = settings(&[0]);
     settings.session.grace = Duration::from_millis(10);
-    let mut desk = Desk::new(settings, 2);
-    desk.ready(1, 1, false);
-    desk.stop(StopMode::Stop);
-    desk.now = ms(50);
-    desk.stop(StopMode::Kill);
-    assert_eq!(desk.schedule.wake_at(), Some(ms(110)));
-    desk.tick_at(110);
-    assert_eq!(desk.schedule.wake_at(), Some(ms(160)));
+    let mut harness = Harness::new(settings, 2);
+    harness.ready(1, 1, false);
+    harness.stop(StopMode::Stop);
+    harness.now = ms(50);
+    harness.stop(StopMode::Kill);
+    assert_eq!(harness.schedule.wake_at(), Some(ms(110)));
+    harness.tick_at(110);
+    assert_eq!(harness.schedule.wake_at(), Some(ms(160)));
 }
 
 #[test]
 fn a_drain_lets_what_runs_finish() {
-    let mut desk = Desk::new(settings(&[0]), 5);
-    let first = desk.ready(1, 2, false);
-    desk.stop(StopMode::Drain);
-    assert_eq!(desk.tick_at(100_000), []);
-    desk.policy = retries(3, 0);
-    let last = desk.report(1, first[0].task, &row("timeout", 1.0, None));
+    let mut harness = Harness::new(settings(&[0]), 5);
+    let first = harness.ready(1, 2, false);
+    harness.stop(StopMode::Drain);
+    assert_eq!(harness.tick_at(100_000), []);
+    harness.policy = retries(3, 0);
+    let last = harness.report(1, first[0].task, &row("timeout", 1.0, None));
     assert_eq!(last, [written(first[0].task, false, false)], "resume retries");
-    assert_eq!(desk.ack(), []);
+    assert_eq!(harness.ack(), []);
     // Nobody has killed it for the stop.
-    let lost = desk.lost(1, &[first[1].task], None);
-    assert_eq!(desk.fates(&lost), [(1, 1, LostReason::Lost, false)]);
-    assert_eq!(desk.ack(), [finish(Some(Reason::Interrupted))]);
+    let lost = harness.lost(1, &[first[1].task], None);
+    assert_eq!(harness.lost_attempts(&lost), [(1, 1, LostReason::Lost, false)]);
+    assert_eq!(harness.ack(), [finish(Some(Reason::Interrupted))]);
 }
 
 #[test]
 fn the_sessions_time_ends_it() {
     let mut settings = settings(&[0]);
     settings.session.timeout = Duration::from_millis(500);
-    let mut desk = Desk::new(settings, 5);
-    desk.ready(1, 1, false);
-    assert_eq!(desk.schedule.wake_at(), Some(ms(500)));
-    assert_eq!(desk.tick_at(500), [take_back(1, 0), Effect::Stop { kill: false }]);
-    desk.lost(1, &[], None);
-    assert_eq!(desk.tick(), [finish(Some(Reason::Timeout))]);
+    let mut harness = Harness::new(settings, 5);
+    harness.ready(1, 1, false);
+    assert_eq!(harness.schedule.wake_at(), Some(ms(500)));
+    assert_eq!(harness.tick_at(500), [take_back(1, 0), Effect::Stop { kill: false }]);
+    harness.lost(1, &[], None);
+    assert_eq!(harness.tick(), [finish(Some(Reason::Timeout))]);
 }
 
 #[test]
 fn no_time_is_over_while_only_the_disk_is_waited_for() {
     let mut settings = settings(&[0]);
     settings.session.timeout = Duration::from_millis(500);
-    let mut desk = Desk::new(settings, 1);
-    let first = desk.ready(1, 1, false);
-    desk.pass(1, first[0].task, 1.0);
-    assert_eq!(desk.schedule.wake_at(), None);
-    assert_eq!(desk.tick_at(600), []);
-    assert_eq!(desk.ack(), [finish(None)]);
+    let mut harness = Harness::new(settings, 1);
+    let first = harness.ready(1, 1, false);
+    harness.pass(1, first[0].task, 1.0);
+    assert_eq!(harness.schedule.wake_at(), None);
+    assert_eq!(harness.tick_at(600), []);
+    assert_eq!(harness.ack(), [finish(None)]);
 }
 
 #[test]
 fn a_stop_that_leaves_nothing_undone_is_none() {
-    let mut desk = Desk::new(settings(&[0]), 1);
-    let first = desk.ready(1, 1, false);
-    desk.stop(StopMode::Stop);
-    desk.pass(1, first[0].task, 1.0);
-    assert_eq!(desk.ack(), [finish(None)]);
+    let mut harness = Harness::new(settings(&[0]), 1);
+    let first = harness.ready(1, 1, false);
+    harness.stop(StopMode::Stop);
+    harness.pass(1, first[0].task, 1.0);
+    assert_eq!(harness.ack(), [finish(None)]);
 }
 
 #[test]
 fn a_stop_before_there_are_workers_ends_at_once() {
-    let mut desk = Desk::new(settings(&[0]), 1);
-    assert_eq!(desk.stop(StopMode::Kill), [Effect::Stop { kill: true }]);
-    assert_eq!(desk.tick(), [finish(Some(Reason::Interrupted))]);
+    let mut harness = Harness::new(settings(&[0]), 1);
+    assert_eq!(harness.stop(StopMode::Kill), [Effect::Stop { kill: true }]);
+    assert_eq!(harness.tick(), [finish(Some(Reason::Interrupted))]);
 }
 
 #[test]
 fn a_failed_write_ends_the_session_and_nothing_is_written_after() {
-    let mut desk = Desk::new(settings(&[0]), 2);
-    let open = desk.ready(1, 2, false);
-    desk.pass(1, open[0].task, 1.0);
-    let failed = desk.tell(Schedule::storage_failed);
+    let mut harness = Harness::new(settings(&[0]), 2);
+    let open = harness.ready(1, 2, false);
+    harness.pass(1, open[0].task, 1.0);
+    let failed = harness.apply(Schedule::storage_failed);
     assert_eq!(failed, [Effect::Stop { kill: true }, finish(Some(Reason::Storage))]);
-    assert_eq!(desk.pass(1, open[1].task, 1.0), []);
-    assert_eq!(desk.tell(Schedule::storage_failed), []);
+    assert_eq!(harness.pass(1, open[1].task, 1.0), []);
+    assert_eq!(harness.apply(Schedule::storage_failed), []);
 }
 
 #[test]
 fn nothing_is_assigned_while_the_disk_is_behind() {
     for (rows, bytes) in [(4_096, 0), (0, 8 << 20)] {
-        let mut desk = Desk::new(settings(&[0]), 2);
-        desk.acked(rows, bytes);
-        assert_eq!(desk.ready(1, 1, false), []);
-        desk.acked(4_095, (8 << 20) - 1);
-        let first = sent(&desk.tick());
+        let mut harness = Harness::new(settings(&[0]), 2);
+        harness.acked(rows, bytes);
+        assert_eq!(harness.ready(1, 1, false), []);
+        harness.acked(4_095, (8 << 20) - 1);
+        let first = sent(&harness.tick());
         assert_eq!(trials(&first), [0]);
         // Its own rows count, too.
-        desk.pass(1, first[0].task, 1.0);
-        assert_eq!(desk.tick(), []);
+        harness.pass(1, first[0].task, 1.0);
+        assert_eq!(harness.tick(), []);
     }
 }
 
 #[test]
 fn reports_of_tasks_that_are_not_in_flight_there_are_ignored() {
-    let mut desk = Desk::new(settings(&[0]), 4);
-    let one = desk.ready(1, 1, false);
-    let two = desk.ready(2, 1, false);
-    assert_eq!(desk.pass(2, one[0].task, 1e4), [], "it is at another worker");
-    assert_eq!(desk.pass(9, one[0].task, 1e4), [], "nobody knows it");
-    assert_eq!(desk.pass(1, TaskId(99), 1e4), [], "nobody has sent it");
-    assert_eq!(desk.pass(2, two[0].task, 1e4).len(), 1);
-    assert_eq!(desk.pass(2, two[0].task, 1e4), [], "it was answered");
-    assert_eq!(desk.lost(9, &[one[0].task], Some(Blame::Died)), []);
-    assert_eq!((desk.schedule.running(), desk.schedule.left()), (1, 3));
+    let mut harness = Harness::new(settings(&[0]), 4);
+    let one = harness.ready(1, 1, false);
+    let two = harness.ready(2, 1, false);
+    assert_eq!(harness.pass(2, one[0].task, 1e4), [], "it is at another worker");
+    assert_eq!(harness.pass(9, one[0].task, 1e4), [], "nobody knows it");
+    assert_eq!(harness.pass(1, TaskId(99), 1e4), [], "nobody has sent it");
+    assert_eq!(harness.pass(2, two[0].task, 1e4).len(), 1);
+    assert_eq!(harness.pass(2, two[0].task, 1e4), [], "it was answered");
+    assert_eq!(harness.lost(9, &[one[0].task], Some(Blame::Died)), []);
+    assert_eq!((harness.schedule.running(), harness.schedule.left()), (1, 3));
 }

@@ -6,8 +6,8 @@ use runner_model::{
 
 use super::{
     Bounds, Effect, ScheduleSettings, Spending,
-    desk::{Desk, Sent, bounds, finish, ms, retries, row, sent, settings, trials},
     effect::Waiting,
+    harness::{Harness, Sent, bounds, finish, ms, retries, row, sent, settings, trials},
 };
 
 const MIB: u64 = 1 << 20;
@@ -32,13 +32,13 @@ fn passed(peak: u64, m: f64) -> String {
     format!(r#"{row},"metrics":[{{"name":"m","value":{m:?}}}]}}"#)
 }
 
-fn ready(desk: &mut Desk, worker: u32, slots: u32, mib: u64) -> Vec<Sent> {
-    desk.come(worker, slots, mib * MIB, false);
-    sent(&desk.tick())
+fn ready(harness: &mut Harness, worker: u32, slots: u32, mib: u64) -> Vec<Sent> {
+    harness.come(worker, slots, mib * MIB, false);
+    sent(&harness.tick())
 }
 
-fn waiting(desk: &Desk) -> Vec<(u64, &'static str, u64)> {
-    let waiting = desk.schedule.waiting();
+fn waiting(harness: &Harness) -> Vec<(u64, &'static str, u64)> {
+    let waiting = harness.schedule.waiting();
     let plain = |waiting: Waiting| (waiting.trial, waiting.why, waiting.until.0 / 1_000);
     waiting.map(plain).collect()
 }
@@ -50,72 +50,72 @@ fn ended(reason: Reason, message: &str) -> Effect {
 #[test]
 fn a_rate_spaces_starts_and_holds_no_other_provider_back() {
     // Trials are a b a b a b.
-    let mut desk = Desk::new(of(&[with_rate("10/s"), bounds(0)]), 3);
-    assert_eq!(trials(&desk.ready(1, 8, false)), [0, 1, 3, 5]);
-    assert_eq!(desk.schedule.wake_at(), Some(ms(100)));
-    assert_eq!(waiting(&desk), [(2, "rate-limit", 100)]);
-    assert_eq!(desk.tick_at(99), []);
-    assert_eq!(trials(&sent(&desk.tick_at(107))), [2]);
+    let mut harness = Harness::new(of(&[with_rate("10/s"), bounds(0)]), 3);
+    assert_eq!(trials(&harness.ready(1, 8, false)), [0, 1, 3, 5]);
+    assert_eq!(harness.schedule.wake_at(), Some(ms(100)));
+    assert_eq!(waiting(&harness), [(2, "rate-limit", 100)]);
+    assert_eq!(harness.tick_at(99), []);
+    assert_eq!(trials(&sent(&harness.tick_at(107))), [2]);
     // A few milliseconds are made up.
-    assert_eq!(desk.schedule.wake_at(), Some(ms(200)));
-    assert_eq!(trials(&sent(&desk.tick_at(200))), [4]);
-    assert_eq!(waiting(&desk), []);
+    assert_eq!(harness.schedule.wake_at(), Some(ms(200)));
+    assert_eq!(trials(&sent(&harness.tick_at(200))), [4]);
+    assert_eq!(waiting(&harness), []);
 }
 
 #[test]
 fn a_retry_is_a_start_of_its_rate() {
-    let mut desk = Desk::new(of(&[with_rate("10/s")]), 2);
-    desk.policy = retries(1, 30);
-    let first = desk.ready(1, 2, false);
-    desk.now = ms(10);
-    desk.report(1, first[0].task, &row("unavailable", 10.0, None));
-    assert_eq!(waiting(&desk), [(0, "retry", 40), (1, "rate-limit", 100)]);
-    assert_eq!(desk.schedule.wake_at(), Some(ms(40)));
-    assert_eq!(desk.tick_at(40), []);
-    assert_eq!(waiting(&desk), [(0, "rate-limit", 100)]);
-    assert_eq!(trials(&sent(&desk.tick_at(100))), [0]);
-    assert_eq!(trials(&sent(&desk.tick_at(200))), [1]);
+    let mut harness = Harness::new(of(&[with_rate("10/s")]), 2);
+    harness.policy = retries(1, 30);
+    let first = harness.ready(1, 2, false);
+    harness.now = ms(10);
+    harness.report(1, first[0].task, &row("unavailable", 10.0, None));
+    assert_eq!(waiting(&harness), [(0, "retry", 40), (1, "rate-limit", 100)]);
+    assert_eq!(harness.schedule.wake_at(), Some(ms(40)));
+    assert_eq!(harness.tick_at(40), []);
+    assert_eq!(waiting(&harness), [(0, "rate-limit", 100)]);
+    assert_eq!(trials(&sent(&harness.tick_at(100))), [0]);
+    assert_eq!(trials(&sent(&harness.tick_at(200))), [1]);
 }
 
 #[test]
 fn nobody_waits_for_a_rate_in_a_stop() {
-    let mut desk = Desk::new(of(&[with_rate("1/h")]), 2);
-    let first = desk.ready(1, 1, false);
-    desk.stop(super::StopMode::Drain);
-    assert_eq!((waiting(&desk), desk.schedule.wake_at()), (vec![], Some(ms(3_600_000))));
-    desk.pass(1, first[0].task, 1.0);
-    assert_eq!(desk.ack(), [finish(Some(Reason::Interrupted))]);
+    let mut harness = Harness::new(of(&[with_rate("1/h")]), 2);
+    let first = harness.ready(1, 1, false);
+    harness.stop(super::StopMode::Drain);
+    assert_eq!((waiting(&harness), harness.schedule.wake_at()), (vec![], Some(ms(3_600_000))));
+    harness.pass(1, first[0].task, 1.0);
+    assert_eq!(harness.ack(), [finish(Some(Reason::Interrupted))]);
 }
 
 #[test]
 fn fail_fast_begins_nothing_more_and_lets_what_runs_finish() {
     let mut settings = settings(&[0]);
     settings.session.fail_fast = FailFast::Count(2);
-    let mut desk = Desk::new(settings, 100);
-    desk.policy = retries(1, 0);
-    let first = desk.ready(1, 2, false);
-    desk.report(1, first[0].task, &row("failed", 0.01, None));
+    let mut harness = Harness::new(settings, 100);
+    harness.policy = retries(1, 0);
+    let first = harness.ready(1, 2, false);
+    harness.report(1, first[0].task, &row("failed", 0.01, None));
     // It will be made again, so it has not ended badly yet.
-    desk.report(1, first[1].task, &row("unavailable", 0.01, None));
-    let next = sent(&desk.tick());
+    harness.report(1, first[1].task, &row("unavailable", 0.01, None));
+    let next = sent(&harness.tick());
     assert_eq!(trials(&next), [1, 2], "nothing lies ready that may not begin");
-    let effects = desk.report(1, next[0].task, &row("timeout", 0.01, None));
+    let effects = harness.report(1, next[0].task, &row("timeout", 0.01, None));
     let keep = Effect::TakeBack { worker: WorkerId(1), keep: 0 };
     assert_eq!(effects[1..], [keep]);
-    assert_eq!(desk.tick(), []);
-    desk.pass(1, next[1].task, 1.0);
+    assert_eq!(harness.tick(), []);
+    harness.pass(1, next[1].task, 1.0);
     let message = "2 trials ended badly, and `fail_fast` allows no more";
-    assert_eq!(desk.ack(), [ended(Reason::FailFast, message)]);
+    assert_eq!(harness.ack(), [ended(Reason::FailFast, message)]);
 }
 
 #[test]
 fn fail_fast_at_the_last_trial_is_no_end_before_the_end() {
     let mut settings = settings(&[0]);
     settings.session.fail_fast = FailFast::Count(1);
-    let mut desk = Desk::new(settings, 1);
-    let first = desk.ready(1, 1, false);
-    desk.report(1, first[0].task, &row("failed", 1.0, None));
-    assert_eq!(desk.ack(), [finish(None)]);
+    let mut harness = Harness::new(settings, 1);
+    let first = harness.ready(1, 1, false);
+    harness.report(1, first[0].task, &row("failed", 1.0, None));
+    assert_eq!(harness.ack(), [finish(None)]);
 }
 
 #[test]
@@ -124,17 +124,17 @@ fn a_budget_of_the_run_is_used_up_by_all_attempts() {
     let mut budgets = Budgets::default();
     budgets.add("m=10").unwrap();
     settings.spending = Spending::new(&budgets, &["a", "b"]).unwrap();
-    let mut desk = Desk::new(settings, 100);
-    let first = desk.ready(1, 2, false);
-    desk.report(1, first[0].task, &passed(0, 4.0));
-    let second = sent(&desk.tick());
+    let mut harness = Harness::new(settings, 100);
+    let first = harness.ready(1, 2, false);
+    harness.report(1, first[0].task, &passed(0, 4.0));
+    let second = sent(&harness.tick());
     assert_eq!(trials(&second), [2], "nothing waits at workers");
-    desk.report(1, first[1].task, &passed(0, 6.0));
-    assert_eq!(desk.tick(), []);
-    desk.report(1, second[0].task, &passed(0, 6.0));
+    harness.report(1, first[1].task, &passed(0, 6.0));
+    assert_eq!(harness.tick(), []);
+    harness.report(1, second[0].task, &passed(0, 6.0));
     let message = "the budget of `m` is used up: 10 of 10";
-    assert_eq!(desk.ack(), [ended(Reason::Budget, message)]);
-    assert_eq!(desk.schedule.left(), 197);
+    assert_eq!(harness.ack(), [ended(Reason::Budget, message)]);
+    assert_eq!(harness.schedule.left(), 197);
 }
 
 #[test]
@@ -144,18 +144,18 @@ fn a_budget_of_a_provider_ends_that_provider_alone() {
     budgets.add("a:m=1").unwrap();
     settings.spending = Spending::new(&budgets, &["a", "b"]).unwrap();
     // Trials are a b a b a b.
-    let mut desk = Desk::new(settings, 3);
-    desk.policy = retries(1, 100);
-    let first = desk.ready(1, 1, false);
-    desk.report(1, first[0].task, &passed(0, 1.5));
+    let mut harness = Harness::new(settings, 3);
+    harness.policy = retries(1, 100);
+    let first = harness.ready(1, 1, false);
+    harness.report(1, first[0].task, &passed(0, 1.5));
     for trial in [1, 3, 5] {
-        let next = sent(&desk.tick());
+        let next = sent(&harness.tick());
         assert_eq!(trials(&next), [trial]);
-        desk.report(1, next[0].task, &passed(0, 7.0));
+        harness.report(1, next[0].task, &passed(0, 7.0));
     }
     let message = "the budget of `m` of provider `a` is used up: 1.5 of 1";
-    assert_eq!(desk.ack(), [ended(Reason::Budget, message)]);
-    assert_eq!(desk.schedule.left(), 2);
+    assert_eq!(harness.ack(), [ended(Reason::Budget, message)]);
+    assert_eq!(harness.schedule.left(), 2);
 }
 
 #[test]
@@ -165,76 +165,76 @@ fn retries_of_a_provider_without_budget_are_waited_for_no_more() {
     budgets.add("m=9").unwrap();
     budgets.add("a:m=1").unwrap();
     settings.spending = Spending::new(&budgets, &["a"]).unwrap();
-    let mut desk = Desk::new(settings, 2);
-    desk.policy = retries(1, 60_000);
-    let first = desk.ready(1, 2, false);
-    desk.report(1, first[0].task, &row("unavailable", 1.0, None));
-    desk.report(1, first[1].task, &passed(0, 1.0));
+    let mut harness = Harness::new(settings, 2);
+    harness.policy = retries(1, 60_000);
+    let first = harness.ready(1, 2, false);
+    harness.report(1, first[0].task, &row("unavailable", 1.0, None));
+    harness.report(1, first[1].task, &passed(0, 1.0));
     let message = "the budget of `m` of provider `a` is used up: 1 of 1";
-    assert_eq!(desk.ack(), [ended(Reason::Budget, message)]);
+    assert_eq!(harness.ack(), [ended(Reason::Budget, message)]);
 }
 
 #[test]
 fn attempts_run_while_their_memory_fits_together() {
-    let mut desk = Desk::new(of(&[with_memory(8)]), 100);
-    let mut open = ready(&mut desk, 1, 8, 20);
+    let mut harness = Harness::new(of(&[with_memory(8)]), 100);
+    let mut open = ready(&mut harness, 1, 8, 20);
     assert_eq!(trials(&open), [0, 1]);
-    assert!(desk.schedule.waits_for_memory());
+    assert!(harness.schedule.waits_for_memory());
     for _ in 0..8 {
         assert_eq!(open.len(), 2);
         let done = open.remove(0);
-        desk.report(1, done.task, &passed(2 * MIB, 0.0));
-        open.extend(sent(&desk.tick()));
+        harness.report(1, done.task, &passed(2 * MIB, 0.0));
+        open.extend(sent(&harness.tick()));
     }
     // Twice of 2 MiB is known to be enough: for the last one of before 8 are reserved, and three more have room.
     assert_eq!(open.len(), 1 + 3);
     for done in open.split_off(0) {
-        desk.report(1, done.task, &passed(2 * MIB, 0.0));
+        harness.report(1, done.task, &passed(2 * MIB, 0.0));
     }
-    assert_eq!(sent(&desk.tick()).len(), 5);
+    assert_eq!(sent(&harness.tick()).len(), 5);
 }
 
 #[test]
 fn where_all_limits_fit_nothing_is_counted() {
-    let mut desk = Desk::new(of(&[with_memory(8)]), 100);
-    let first = ready(&mut desk, 1, 2, 16);
+    let mut harness = Harness::new(of(&[with_memory(8)]), 100);
+    let first = ready(&mut harness, 1, 2, 16);
     assert_eq!(first.len(), 2);
-    desk.pass(1, first[0].task, 0.1);
-    assert!(sent(&desk.tick()).len() > 30, "they wait at the worker");
-    assert!(!desk.schedule.waits_for_memory());
+    harness.pass(1, first[0].task, 0.1);
+    assert!(sent(&harness.tick()).len() > 30, "they wait at the worker");
+    assert!(!harness.schedule.waits_for_memory());
 }
 
 #[test]
 fn a_full_share_reserves_the_whole_limit_and_is_no_fault() {
-    let mut desk = Desk::new(of(&[with_memory(8)]), 100);
-    let mut open = ready(&mut desk, 1, 1, 7);
+    let mut harness = Harness::new(of(&[with_memory(8)]), 100);
+    let mut open = ready(&mut harness, 1, 1, 7);
     for _ in 0..8 {
-        desk.report(1, open[0].task, &passed(0, 0.0));
-        open = sent(&desk.tick());
+        harness.report(1, open[0].task, &passed(0, 0.0));
+        open = sent(&harness.tick());
         assert_eq!(open.len(), 1);
     }
-    let mut desk = Desk::new(of(&[with_memory(8)]), 100);
-    let mut open = ready(&mut desk, 1, 4, 16);
+    let mut harness = Harness::new(of(&[with_memory(8)]), 100);
+    let mut open = ready(&mut harness, 1, 4, 16);
     for _ in 0..9 {
-        desk.report(1, open.remove(0).task, &passed(0, 0.0));
-        open.extend(sent(&desk.tick()));
+        harness.report(1, open.remove(0).task, &passed(0, 0.0));
+        open.extend(sent(&harness.tick()));
     }
-    open.extend(sent(&desk.tick()));
+    open.extend(sent(&harness.tick()));
     assert_eq!(open.len(), 4);
     let stopped = row("stopped", 1.0, None);
     let lacked: Vec<u64> = trials(&open[2..]);
     for lacking in &open[2..] {
-        desk.report_fault(1, lacking.task, &stopped, Some(HostFault::Memory));
+        harness.report_fault(1, lacking.task, &stopped, Some(HostFault::Memory));
     }
     // Each of them needs half of the worker; the two others have a MiB each.
-    let again = sent(&desk.tick());
+    let again = sent(&harness.tick());
     assert_eq!(trials(&again)[..1], lacked[..1]);
-    assert!(desk.schedule.waits_for_memory());
+    assert!(harness.schedule.waits_for_memory());
     // With all that it may have it lacks it again: then it is the machine.
     let mut task = again[0].task;
     for _ in 0..3 {
-        desk.report_fault(1, task, &stopped, Some(HostFault::Memory));
-        task = sent(&desk.tick()).first().map_or(TaskId(0), |sent| sent.task);
+        harness.report_fault(1, task, &stopped, Some(HostFault::Memory));
+        task = sent(&harness.tick()).first().map_or(TaskId(0), |sent| sent.task);
     }
     assert_eq!(task, TaskId(0), "three faults in a row end the session");
 }
@@ -242,36 +242,36 @@ fn a_full_share_reserves_the_whole_limit_and_is_no_fault() {
 #[test]
 fn a_large_attempt_is_not_passed_over_for_ever() {
     // Trials are large small large small …; a large one needs a whole worker.
-    let mut desk = Desk::new(of(&[with_memory(8), with_memory(2)]), 200);
-    let mut open = ready(&mut desk, 1, 4, 8);
-    open.extend(ready(&mut desk, 2, 4, 8));
+    let mut harness = Harness::new(of(&[with_memory(8), with_memory(2)]), 200);
+    let mut open = ready(&mut harness, 1, 4, 8);
+    open.extend(ready(&mut harness, 2, 4, 8));
     // Nothing small takes the memory of the second worker before the next large one.
     assert_eq!(trials(&open), [0, 1]);
-    desk.report(2, open[1].task, &passed(0, 0.0));
-    assert_eq!(trials(&sent(&desk.tick())), [2]);
-    desk.report(1, open[0].task, &passed(0, 0.0));
-    assert_eq!(trials(&sent(&desk.tick())), [3]);
+    harness.report(2, open[1].task, &passed(0, 0.0));
+    assert_eq!(trials(&sent(&harness.tick())), [2]);
+    harness.report(1, open[0].task, &passed(0, 0.0));
+    assert_eq!(trials(&sent(&harness.tick())), [3]);
 }
 
 #[test]
 fn one_slow_trial_in_front_of_many_idles_nobody() {
-    let mut desk = Desk::new(settings(&[0]), 200);
-    let first = desk.ready(1, 1, false);
-    desk.pass(1, first[0].task, 0.625);
-    let mut waiting: Vec<_> = sent(&desk.tick());
+    let mut harness = Harness::new(settings(&[0]), 200);
+    let first = harness.ready(1, 1, false);
+    harness.pass(1, first[0].task, 0.625);
+    let mut waiting: Vec<_> = sent(&harness.tick());
     assert!(waiting.len() > 50);
     // The first of them is slow, and the rest waits behind it until another worker is idle.
     let slow = waiting.remove(0);
-    let mut open = desk.ready(2, 1, false);
+    let mut open = harness.ready(2, 1, false);
     let mut done = 1;
     let mut idle = 0;
     for _ in 0..10_000 {
-        desk.now = desk.now + Micros(100);
+        harness.now = harness.now + Micros(100);
         if let Some(next) = (!open.is_empty()).then(|| open.remove(0)) {
-            desk.pass(2, next.task, 0.625);
+            harness.pass(2, next.task, 0.625);
             done += 1;
         }
-        for effect in desk.tick() {
+        for effect in harness.tick() {
             match effect {
                 Effect::Send { .. } => {
                     let [next] = sent(&[effect])[..] else { panic!() };
@@ -282,7 +282,7 @@ fn one_slow_trial_in_front_of_many_idles_nobody() {
                     assert_eq!(worker, WorkerId(1));
                     let back = waiting.split_off((keep as usize).min(waiting.len()));
                     let tasks: Vec<_> = back.iter().map(|sent| sent.task).collect();
-                    desk.returned(1, &tasks);
+                    harness.returned(1, &tasks);
                 }
                 other => panic!("{other:?}"),
             }
@@ -295,6 +295,6 @@ fn one_slow_trial_in_front_of_many_idles_nobody() {
         }
     }
     assert_eq!((done, waiting.len()), (199, 0), "only the slow one is left");
-    desk.pass(1, slow.task, 1e3);
-    assert_eq!(desk.ack(), [finish(None)]);
+    harness.pass(1, slow.task, 1e3);
+    assert_eq!(harness.ack(), [finish(None)]);
 }

@@ -127,7 +127,7 @@ pub(super) fn retries(max: u32, backoff_ms: u64) -> Policy {
 }
 
 /// Leads a schedule by hand; acknowledges nothing by itself.
-pub(super) struct Desk {
+pub(super) struct Harness {
     pub(super) schedule: Schedule,
     pub(super) now: RunTime,
     pub(super) policy: Policy,
@@ -136,7 +136,7 @@ pub(super) struct Desk {
     sent: HashMap<TaskId, Assignment>,
 }
 
-impl Desk {
+impl Harness {
     pub(super) fn new(settings: ScheduleSettings, tests: u64) -> Self {
         Self::with(settings, tests, |_| Some(FRESH))
     }
@@ -158,13 +158,13 @@ impl Desk {
         }
     }
 
-    pub(super) fn tell(&mut self, happened: impl FnOnce(&mut Schedule)) -> Vec<Effect> {
-        self.schedule.on(self.now, happened)
+    pub(super) fn apply(&mut self, event: impl FnOnce(&mut Schedule)) -> Vec<Effect> {
+        self.schedule.apply(self.now, event)
     }
 
     pub(super) fn tick(&mut self) -> Vec<Effect> {
         let todo = self.todo.clone();
-        let effects = self.tell(|schedule| schedule.tick(&todo));
+        let effects = self.apply(|schedule| schedule.tick(&todo));
         for effect in &effects {
             if let Effect::Send { assignment, .. } = effect {
                 self.sent.insert(assignment.task, *assignment);
@@ -175,15 +175,15 @@ impl Desk {
 
     /// What is written for attempts without an answer: their trials and numbers, what became of them, and whether that is
     /// final.
-    pub(super) fn fates(&self, effects: &[Effect]) -> Vec<(u64, u32, LostReason, bool)> {
-        let fates = effects.iter().map(|effect| match effect {
-            Effect::Write { task, fate: Some(fate), is_final, flaky: false } => {
-                let of = self.sent[task];
-                (of.trial, of.attempt, *fate, *is_final)
+    pub(super) fn lost_attempts(&self, effects: &[Effect]) -> Vec<(u64, u32, LostReason, bool)> {
+        let lost = effects.iter().map(|effect| match effect {
+            Effect::Write { task, lost: Some(reason), is_final, flaky: false } => {
+                let attempt = self.sent[task];
+                (attempt.trial, attempt.attempt, *reason, *is_final)
             }
             other => panic!("{other:?} is not for an attempt without an answer"),
         });
-        fates.collect()
+        lost.collect()
     }
 
     pub(super) fn tick_at(&mut self, millis: u64) -> Vec<Effect> {
@@ -200,12 +200,12 @@ impl Desk {
     /// A worker is ready.
     pub(super) fn come(&mut self, worker: u32, slots: u32, memory: u64, alone: bool) {
         let worker = WorkerId(worker);
-        let effects = self.tell(|schedule| schedule.worker_ready(worker, slots, memory, alone));
+        let effects = self.apply(|schedule| schedule.worker_ready(worker, slots, memory, alone));
         assert_eq!(effects, []);
     }
 
     pub(super) fn returned(&mut self, worker: u32, tasks: &[TaskId]) {
-        let effects = self.tell(|schedule| schedule.returned(WorkerId(worker), tasks));
+        let effects = self.apply(|schedule| schedule.returned(WorkerId(worker), tasks));
         assert_eq!(effects, []);
     }
 
@@ -221,7 +221,7 @@ impl Desk {
         host_fault: Option<HostFault>,
     ) -> Vec<Effect> {
         let policy = self.policy.clone();
-        self.tell(|schedule| {
+        self.apply(|schedule| {
             schedule.report(WorkerId(worker), task, &read(row), host_fault, &policy);
         })
     }
@@ -234,21 +234,21 @@ impl Desk {
     pub(super) fn lost(
         &mut self,
         worker: u32,
-        begun: &[TaskId],
+        started: &[TaskId],
         blame: Option<Blame>,
     ) -> Vec<Effect> {
         let policy = self.policy.clone();
-        self.tell(|schedule| {
-            schedule.worker_lost(WorkerId(worker), begun, blame, Some(&policy));
+        self.apply(|schedule| {
+            schedule.worker_lost(WorkerId(worker), started, blame, Some(&policy));
         })
     }
 
     pub(super) fn stop(&mut self, mode: StopMode) -> Vec<Effect> {
-        self.tell(|schedule| schedule.stop(mode, Reason::Interrupted, None))
+        self.apply(|schedule| schedule.stop(mode, Reason::Interrupted, None))
     }
 
     pub(super) fn acked(&mut self, rows: u64, bytes: u64) {
-        let effects = self.tell(|schedule| schedule.acked(rows, bytes));
+        let effects = self.apply(|schedule| schedule.acked(rows, bytes));
         assert_eq!(effects, []);
     }
 

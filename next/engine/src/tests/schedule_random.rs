@@ -19,13 +19,13 @@ use runner_model::{
 use super::{
     Assignment, Blame, Bounds, Effect, LostReason, Policy, Schedule, ScheduleSettings, Spending,
     StopMode,
-    desk::{Grid, Todo, read, retries, row, session},
+    harness::{Grid, Todo, read, retries, row, session},
 };
 
 /// How long a row may be on its way to the disk, in microseconds.
 const DISK: u64 = 20_000;
 /// So late a start may be without making those of its rate after it later.
-const MADE_UP: u64 = 10_000;
+const MAX_CATCH_UP: u64 = 10_000;
 /// The smallest memory that is reserved.
 const MIB: u64 = 1 << 20;
 /// More steps than any session needs.
@@ -123,7 +123,7 @@ impl World {
 
 /// What happens at a time. Messages that are on their way are here, too.
 #[derive(Debug)]
-enum Happening {
+enum Event {
     /// A worker is ready.
     Ready {
         slots: u32,
@@ -190,7 +190,7 @@ struct Truth {
     has_stopped: bool,
     is_paused: bool,
     /// A worker for suspects was asked for and is not ready.
-    is_alone_asked: bool,
+    is_alone_starting: bool,
     /// Workers were killed that had not answered.
     has_killed: bool,
     disk_failed: bool,
@@ -211,7 +211,7 @@ struct Session {
     now: u64,
     order: u64,
     coming: BinaryHeap<Reverse<(u64, u64)>>,
-    what: HashMap<u64, Happening>,
+    what: HashMap<u64, Event>,
     workers: BTreeMap<u32, Process>,
     /// Workers that the schedule knows, with their slots and memory.
     known: BTreeMap<u32, (usize, bool, u64)>,
@@ -315,26 +315,26 @@ impl Session {
         for place in 0..workers {
             let slots = jobs / workers + u32::from(place < jobs % workers);
             let at = self.random.spread(30_000);
-            self.later(at, Happening::Ready { slots, alone: false });
+            self.later(at, Event::Ready { slots, alone: false });
         }
         if self.world.stop > 0 {
             for _ in 0..1 + self.random.below(3) {
                 let modes = [StopMode::Drain, StopMode::Stop, StopMode::Kill];
                 let mode = modes[self.random.below(3) as usize];
                 let at = self.random.spread(1_000_000);
-                self.later(at, Happening::Stop(mode));
+                self.later(at, Event::Stop(mode));
             }
         }
         if self.world.pause > 0 {
             for _ in 0..1 + self.random.below(4) {
                 let at = self.random.spread(1_000_000);
-                self.later(at, Happening::Pause);
+                self.later(at, Event::Pause);
             }
         }
-        self.later(0, Happening::Wake);
+        self.later(0, Event::Wake);
     }
 
-    fn later(&mut self, delay: u64, what: Happening) {
+    fn later(&mut self, delay: u64, what: Event) {
         self.order += 1;
         self.coming.push(Reverse((self.now + delay, self.order)));
         self.what.insert(self.order, what);
@@ -355,7 +355,7 @@ impl Session {
                 Some(Reverse((at, order))) if wake.is_none_or(|wake| at <= wake) => {
                     self.now = at;
                     let what = self.what.remove(&order).unwrap();
-                    self.happen(what);
+                    self.handle(what);
                 }
                 next => {
                     self.coming.extend(next);
@@ -369,7 +369,7 @@ impl Session {
                 let wake = self.schedule.wake_at();
                 assert!(wake.is_none_or(|at| at.0 > self.now), "woken at {wake:?} again and again");
             } else {
-                self.later(1, Happening::Wake);
+                self.later(1, Event::Wake);
             }
             if let Some(ends) = self.truth.ends {
                 assert!(self.now <= ends, "a stop takes too long");
@@ -378,57 +378,57 @@ impl Session {
         panic!("the session never ends");
     }
 
-    fn happen(&mut self, what: Happening) {
+    fn handle(&mut self, what: Event) {
         match what {
-            Happening::Ready { slots, alone } => self.worker_comes(slots, alone),
-            Happening::Task(worker, task) => self.task_comes(worker, task),
-            Happening::TakeBack(worker, keep) => self.give_back(worker, keep),
-            Happening::StopGuests(worker, grace) => self.stop_guests(worker, grace),
-            Happening::GuestEnds(worker, task, end) => self.guest_ends(worker, task, end),
-            Happening::Dies(worker, blame) => self.worker_dies(worker, blame),
-            Happening::Report(worker, task, outcome, millis, fault) => {
+            Event::Ready { slots, alone } => self.worker_comes(slots, alone),
+            Event::Task(worker, task) => self.task_comes(worker, task),
+            Event::TakeBack(worker, keep) => self.give_back(worker, keep),
+            Event::StopGuests(worker, grace) => self.stop_guests(worker, grace),
+            Event::GuestEnds(worker, task, end) => self.guest_ends(worker, task, end),
+            Event::Dies(worker, blame) => self.worker_dies(worker, blame),
+            Event::Report(worker, task, outcome, millis, fault) => {
                 self.report(worker, task, outcome, millis, fault);
             }
-            Happening::Returned(worker, tasks) => {
+            Event::Returned(worker, tasks) => {
                 let (open, at) = (&mut self.truth.open, worker);
                 for task in &tasks {
                     if open.get(task).is_some_and(|(worker, _)| *worker == at) {
                         open.remove(task);
                     }
                 }
-                self.tell(|schedule| schedule.returned(WorkerId(worker), &tasks));
+                self.apply(|schedule| schedule.returned(WorkerId(worker), &tasks));
             }
-            Happening::Lost(worker, begun, blame) => self.lost(worker, &begun, blame),
-            Happening::Acked(rows) => {
+            Event::Lost(worker, started, blame) => self.lost(worker, &started, blame),
+            Event::Acked(rows) => {
                 self.truth.unacked -= rows;
                 let rows = self.truth.unacked;
-                self.tell(|schedule| schedule.acked(rows, rows));
+                self.apply(|schedule| schedule.acked(rows, rows));
             }
-            Happening::Stop(mode) => {
-                self.stop_begins(mode);
-                self.tell(|schedule| schedule.stop(mode, Reason::Interrupted, None));
+            Event::Stop(mode) => {
+                self.start_stop(mode);
+                self.apply(|schedule| schedule.stop(mode, Reason::Interrupted, None));
             }
-            Happening::Pause => self.pause(),
-            Happening::DiskFails => {
-                self.tell(Schedule::storage_failed);
+            Event::Pause => self.pause(),
+            Event::DiskFails => {
+                self.apply(Schedule::storage_failed);
                 self.truth.disk_failed = true;
             }
-            Happening::Wake => {}
+            Event::Wake => {}
         }
     }
 
     /// No time of the session passes in a pause, but what comes to the coordinator comes.
     fn pause(&mut self) {
-        self.tell(|schedule| schedule.pause(true));
+        self.apply(|schedule| schedule.pause(true));
         for _ in 0..self.random.below(6) {
             let Some(Reverse((_, order))) = self.coming.pop() else {
                 break;
             };
             let what = self.what.remove(&order).unwrap();
-            self.happen(what);
+            self.handle(what);
             self.tick();
         }
-        self.tell(|schedule| schedule.pause(false));
+        self.apply(|schedule| schedule.pause(false));
         assert!(!self.truth.is_paused || self.truth.finished.is_some());
     }
 
@@ -437,7 +437,7 @@ impl Session {
     fn worker_comes(&mut self, slots: u32, alone: bool) {
         if alone && self.random.one_in(self.world.die) {
             // It died before it was ready, and another one is started.
-            self.later(3_000, Happening::Ready { slots, alone });
+            self.later(3_000, Event::Ready { slots, alone });
             return;
         }
         self.last_worker += 1;
@@ -455,19 +455,19 @@ impl Session {
         let limits = self.settings.providers.iter().map(|bounds| bounds.memory);
         let memory = limits.max().unwrap() + self.random.below(8) * MIB;
         self.known.insert(id, (slots as usize, alone, memory));
-        self.truth.is_alone_asked &= !alone;
-        self.tell(|schedule| schedule.worker_ready(WorkerId(id), slots, memory, alone));
+        self.truth.is_alone_starting &= !alone;
+        self.apply(|schedule| schedule.worker_ready(WorkerId(id), slots, memory, alone));
     }
 
     fn task_comes(&mut self, worker: u32, task: Assignment) {
         if let Some(process) = self.workers.get_mut(&worker) {
             process.queue.push_back(task);
-            self.begin(worker);
+            self.start_tasks(worker);
         }
     }
 
     /// Begins what its slots can take, in order.
-    fn begin(&mut self, worker: u32) {
+    fn start_tasks(&mut self, worker: u32) {
         loop {
             let Some(process) = self.workers.get_mut(&worker) else {
                 return;
@@ -487,18 +487,18 @@ impl Session {
             let took = 1 + self.random.spread(50_000);
             match self.guests[task.trial as usize] {
                 Guest::Kill { always } if always || task.attempt == 1 => {
-                    self.later(took, Happening::Dies(worker, Some(Blame::Died)));
+                    self.later(took, Event::Dies(worker, Some(Blame::Died)));
                 }
                 Guest::Stuck => {
                     let blame = Some(Blame::Stuck(task.task));
-                    self.later(took, Happening::Dies(worker, blame));
+                    self.later(took, Event::Dies(worker, blame));
                 }
                 Guest::Hang => {}
-                _ => self.later(took, Happening::GuestEnds(worker, task.task, End::ByItself)),
+                _ => self.later(took, Event::GuestEnds(worker, task.task, End::ByItself)),
             }
             if self.random.one_in(self.world.die) {
                 let blame = [None, Some(Blame::Died)][self.random.below(2) as usize];
-                self.later(took / 2, Happening::Dies(worker, blame));
+                self.later(took / 2, Event::Dies(worker, blame));
             }
         }
     }
@@ -521,16 +521,16 @@ impl Session {
         let millis = self.random.spread(100_000) as f64 / 1e3;
         let mut delay = self.delay();
         if !self.random.one_in(self.world.drop) {
-            self.later(delay, Happening::Report(worker, id, outcome, millis, fault));
+            self.later(delay, Event::Report(worker, id, outcome, millis, fault));
         }
         if self.random.one_in(self.world.double) {
             delay += self.delay();
-            self.later(delay, Happening::Report(worker, id, "failed", 0.0, None));
+            self.later(delay, Event::Report(worker, id, "failed", 0.0, None));
         }
         if self.random.one_in(self.world.lie) {
             self.lie(worker, id);
         }
-        self.begin(worker);
+        self.start_tasks(worker);
     }
 
     /// A worker says what cannot be.
@@ -540,10 +540,10 @@ impl Session {
         let delay = self.delay();
         let lie = match self.random.below(4) {
             // A report of any task: it counts if the worker has it, and not otherwise.
-            0 => Happening::Report(worker, other, "passed", 1e9, None),
-            1 => Happening::Report(elsewhere, id, "passed", 0.0, None),
-            2 => Happening::Returned(worker, vec![other, id, other]),
-            _ => Happening::Report(worker, other, "stopped", 0.0, Some(HostFault::Files)),
+            0 => Event::Report(worker, other, "passed", 1e9, None),
+            1 => Event::Report(elsewhere, id, "passed", 0.0, None),
+            2 => Event::Returned(worker, vec![other, id, other]),
+            _ => Event::Report(worker, other, "stopped", 0.0, Some(HostFault::Files)),
         };
         self.later(delay, lie);
     }
@@ -556,7 +556,7 @@ impl Session {
         let back = process.queue.split_off(keep);
         let back = back.into_iter().map(|task| task.task).collect();
         let delay = self.delay();
-        self.later(delay, Happening::Returned(worker, back));
+        self.later(delay, Event::Returned(worker, back));
     }
 
     fn stop_guests(&mut self, worker: u32, grace: u64) {
@@ -568,7 +568,7 @@ impl Session {
         for task in running {
             let guest = self.guests[task.trial as usize];
             if !matches!(guest, Guest::Stuck | Guest::Hang) {
-                let ends = Happening::GuestEnds(worker, task.task, End::Interrupted);
+                let ends = Event::GuestEnds(worker, task.task, End::Interrupted);
                 self.later(grace, ends);
             }
         }
@@ -579,21 +579,21 @@ impl Session {
         let Some(process) = self.workers.remove(&worker) else {
             return;
         };
-        let mut begun: Vec<_> = process.running.into_keys().collect();
+        let mut started: Vec<_> = process.running.into_keys().collect();
         if self.random.one_in(self.world.lie) {
-            begun.push(TaskId(self.random.below(100)));
+            started.push(TaskId(self.random.below(100)));
         }
         let delay = self.delay();
-        self.later(delay, Happening::Lost(worker, begun, blame));
+        self.later(delay, Event::Lost(worker, started, blame));
         if !process.alone {
             let slots = process.slots;
-            self.later(delay + 3_000, Happening::Ready { slots, alone: false });
+            self.later(delay + 3_000, Event::Ready { slots, alone: false });
         }
     }
 
     // What the schedule is told, and what must follow.
 
-    fn stop_begins(&mut self, mode: StopMode) {
+    fn start_stop(&mut self, mode: StopMode) {
         self.truth.has_stopped = true;
         let grace = match mode {
             StopMode::Drain => return,
@@ -618,11 +618,11 @@ impl Session {
         text.truncate(text.len() - 1);
         text += r#","metrics":[{"name":"m","value":1.0}]}"#;
         let policy = self.policy.clone();
-        let effects = self.ask(|schedule| {
+        let effects = self.call(|schedule| {
             schedule.report(WorkerId(worker), task, &read(&text), host_fault, &policy);
         });
         let writes = effects.iter().filter_map(|effect| match effect {
-            Effect::Write { task, fate: None, is_final, flaky } => Some((*task, *is_final, *flaky)),
+            Effect::Write { task, lost: None, is_final, flaky } => Some((*task, *is_final, *flaky)),
             _ => None,
         });
         let writes: Vec<_> = writes.collect();
@@ -651,15 +651,15 @@ impl Session {
             }
             None => assert_eq!(effects, [], "a report of nothing that is in flight there"),
         }
-        self.heed(effects);
+        self.carry_out(effects);
     }
 
-    fn lost(&mut self, worker: u32, begun: &[TaskId], blame: Option<Blame>) {
+    fn lost(&mut self, worker: u32, started: &[TaskId], blame: Option<Blame>) {
         let policy = self.policy.clone();
-        let effects = self.ask(|schedule| {
-            schedule.worker_lost(WorkerId(worker), begun, blame, Some(&policy));
+        let effects = self.call(|schedule| {
+            schedule.worker_lost(WorkerId(worker), started, blame, Some(&policy));
         });
-        self.heed(effects);
+        self.carry_out(effects);
         self.known.remove(&worker);
         self.truth.open.retain(|_, (at, _)| *at != worker);
     }
@@ -668,20 +668,20 @@ impl Session {
         if self.now >= self.settings.timeout().0 && self.schedule.left() > 0 {
             // The session's own timeout is a stop.
             if self.truth.ends.is_none() {
-                self.stop_begins(StopMode::Stop);
+                self.start_stop(StopMode::Stop);
             }
         }
         let todo = Rc::clone(&self.todo);
-        self.tell(|schedule| schedule.tick(&*todo));
+        self.apply(|schedule| schedule.tick(&*todo));
     }
 
-    fn tell(&mut self, happened: impl FnOnce(&mut Schedule)) {
-        let effects = self.ask(happened);
-        self.heed(effects);
+    fn apply(&mut self, event: impl FnOnce(&mut Schedule)) {
+        let effects = self.call(event);
+        self.carry_out(effects);
     }
 
-    fn ask(&mut self, happened: impl FnOnce(&mut Schedule)) -> Vec<Effect> {
-        let effects = self.schedule.on(RunTime(self.now), happened);
+    fn call(&mut self, event: impl FnOnce(&mut Schedule)) -> Vec<Effect> {
+        let effects = self.schedule.apply(RunTime(self.now), event);
         if self.truth.finished.is_some() {
             assert_eq!(effects, [], "nothing follows the end");
         }
@@ -689,20 +689,20 @@ impl Session {
     }
 
     /// Does what the schedule says, and checks it.
-    fn heed(&mut self, effects: Vec<Effect>) {
+    fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Send { worker, assignment } => self.send(worker.0, assignment),
                 Effect::TakeBack { worker, keep } => {
                     let delay = self.delay();
-                    self.later(delay, Happening::TakeBack(worker.0, keep as usize));
+                    self.later(delay, Event::TakeBack(worker.0, keep as usize));
                 }
                 Effect::Stop { kill } => {
                     self.truth.has_stopped = true;
                     let grace = if kill { 0 } else { self.settings.grace().0 };
                     for worker in self.workers.keys().copied().collect::<Vec<_>>() {
                         let delay = self.delay();
-                        self.later(delay, Happening::StopGuests(worker, grace));
+                        self.later(delay, Event::StopGuests(worker, grace));
                     }
                 }
                 Effect::Kill(worker) => {
@@ -710,15 +710,15 @@ impl Session {
                     // One in a few is inside the kernel and does not die.
                     if !self.random.one_in(4) {
                         let delay = self.random.below(10_000);
-                        self.later(delay, Happening::Dies(worker.0, None));
+                        self.later(delay, Event::Dies(worker.0, None));
                     }
                 }
                 Effect::StartAlone => {
-                    assert!(!self.truth.has_stopped && !self.truth.is_alone_asked);
-                    self.truth.is_alone_asked = true;
+                    assert!(!self.truth.has_stopped && !self.truth.is_alone_starting);
+                    self.truth.is_alone_starting = true;
                     let delay = 500 + self.random.spread(5_000);
                     let (slots, alone) = (1, true);
-                    self.later(delay, Happening::Ready { slots, alone });
+                    self.later(delay, Event::Ready { slots, alone });
                 }
                 Effect::Pause(is_paused) => {
                     assert_ne!(is_paused, self.truth.is_paused);
@@ -726,16 +726,16 @@ impl Session {
                     self.truth.is_paused = is_paused;
                 }
                 // Was checked with its report.
-                Effect::Write { fate: None, .. } => {}
-                Effect::Write { task, fate: Some(fate), is_final, .. } => {
+                Effect::Write { lost: None, .. } => {}
+                Effect::Write { task, lost: Some(reason), is_final, .. } => {
                     let assignment = self.truth.open[&task].1;
-                    assert!(!is_final || matches!(fate, LostReason::Stuck | LostReason::Crash));
-                    if fate == LostReason::Crash {
+                    assert!(!is_final || matches!(reason, LostReason::Stuck | LostReason::Crash));
+                    if reason == LostReason::Crash {
                         let guest = self.guests[assignment.trial as usize];
                         let is_killer = matches!(guest, Guest::Kill { .. } | Guest::KillUnseen);
                         assert!(is_killer || self.world.die > 0, "{guest:?} kills nothing");
                     }
-                    if fate == LostReason::Stuck {
+                    if reason == LostReason::Stuck {
                         self.truth.had_bad.insert(assignment.trial);
                     }
                     self.truth.bad += u64::from(is_final);
@@ -782,7 +782,7 @@ impl Session {
         truth.open.insert(assignment.task, (worker, assignment));
         self.check_bounds(worker, assignment);
         let delay = self.delay();
-        self.later(delay, Happening::Task(worker, assignment));
+        self.later(delay, Event::Task(worker, assignment));
     }
 
     fn bounds(&self, trial: u64) -> Bounds {
@@ -805,7 +805,7 @@ impl Session {
         let (first, count) = truth.starts.entry(lane).or_insert((now, 0));
         if let Some(rate) = bounds.rate {
             let in_time = *first + *count * rate.gap().0;
-            assert!(now + MADE_UP >= in_time, "start {count} comes too early");
+            assert!(now + MAX_CATCH_UP >= in_time, "start {count} comes too early");
         }
         *count += 1;
         let is_known = truth.measured[usize::from(lane)] >= 8 && !alone;
@@ -837,8 +837,8 @@ impl Session {
         truth.unacked += 1;
         let delay = 1 + self.random.below(DISK);
         match self.random.one_in(self.world.disk_fails) {
-            true => self.later(delay, Happening::DiskFails),
-            false => self.later(delay, Happening::Acked(1)),
+            true => self.later(delay, Event::DiskFails),
+            false => self.later(delay, Event::Acked(1)),
         }
     }
 

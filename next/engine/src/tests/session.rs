@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// What a worker does, by its number from 1.
-type Manner = fn(u32) -> Act;
+type Script = fn(u32) -> Act;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Act {
@@ -80,28 +80,28 @@ impl WorkerLink for Fake {
     }
 }
 
-fn fake(act: Act, hear: EventSink) -> Fake {
+fn fake(act: Act, sink: EventSink) -> Fake {
     let (frames, received) = mpsc::channel();
     let slots = Arc::new(Mutex::new(Vec::new()));
-    let worker = Worker { act, hear, slots: Arc::clone(&slots), tasks: 0 };
-    thread::spawn(move || worker.live(&received));
+    let worker = Worker { act, sink, slots: Arc::clone(&slots), tasks: 0 };
+    thread::spawn(move || worker.run(&received));
     Fake { frames, slots }
 }
 
 struct Worker {
     act: Act,
-    hear: EventSink,
+    sink: EventSink,
     slots: Arc<Mutex<Vec<SlotWord>>>,
     tasks: u32,
 }
 
 impl Worker {
-    fn live(mut self, frames: &mpsc::Receiver<Option<ToWorker>>) {
+    fn run(mut self, frames: &mpsc::Receiver<Option<ToWorker>>) {
         let version = match self.act {
             Act::Stranger => "0.0.0",
             _ => env!("CARGO_PKG_VERSION"),
         };
-        self.say(FromWorker::Hello(Hello {
+        self.send(FromWorker::Hello(Hello {
             version: version.to_owned(),
             compile_key: "0123456789abcdef".to_owned(),
         }));
@@ -117,7 +117,7 @@ impl Worker {
                         code: "bad".to_owned(),
                         message: "wants more".to_owned(),
                     });
-                    self.say(FromWorker::Ready(Ready {
+                    self.send(FromWorker::Ready(Ready {
                         providers: vec![Described {
                             provider: 0,
                             description: Some(Description {
@@ -135,12 +135,12 @@ impl Worker {
                 }
                 ToWorker::Tasks { tasks, .. } => {
                     for task in tasks {
-                        if !self.make(&task) {
+                        if !self.attempt(&task) {
                             return self.lost(Some(Blame::Died));
                         }
                     }
                 }
-                ToWorker::TakeBack { .. } => self.say(FromWorker::Returned(Vec::new())),
+                ToWorker::TakeBack { .. } => self.send(FromWorker::Returned(Vec::new())),
                 ToWorker::Finish { .. } => return self.lost(None),
                 _ => {}
             }
@@ -149,7 +149,7 @@ impl Worker {
     }
 
     /// Makes an attempt; `false` if it is the worker's end.
-    fn make(&mut self, task: &Task) -> bool {
+    fn attempt(&mut self, task: &Task) -> bool {
         if task.kind == TaskKind::Check {
             let problem = Problem {
                 class: ErrorClass::InvalidInput,
@@ -177,7 +177,7 @@ impl Worker {
             }
             // It waits for the file.
             Act::Foreign if self.tasks >= 3 => {
-                self.say(FromWorker::NeedBlob(digest(b"foreign")));
+                self.send(FromWorker::NeedBlob(digest(b"foreign")));
                 return true;
             }
             Act::Double => {
@@ -197,17 +197,17 @@ impl Worker {
     fn answer(&self, id: TaskId, body: Vec<u8>) {
         let head =
             ReportHead { task: id, row_bytes: body.len() as u32, log_bytes: 0, host_fault: None };
-        self.say(FromWorker::Report { head, body });
+        self.send(FromWorker::Report { head, body });
     }
 
-    fn say(&self, message: FromWorker) {
-        (self.hear)(LinkEvent::Messages(vec![message]));
+    fn send(&self, message: FromWorker) {
+        (self.sink)(LinkEvent::Messages(vec![message]));
     }
 
     fn lost(self, blame: Option<Blame>) {
-        let begun = lock(&self.slots).clone();
+        let started = lock(&self.slots).clone();
         let how = "died".to_owned();
-        (self.hear)(LinkEvent::Exited(WorkerExit { begun, blame, how }));
+        (self.sink)(LinkEvent::Exited(WorkerExit { started, blame, how }));
     }
 }
 
@@ -219,16 +219,16 @@ fn row(task: &Task) -> Row<'_> {
     }
 }
 
-/// What was told of a session.
+/// What was counts of a session.
 #[derive(Default)]
-struct Told {
+struct EventCounts {
     rows: u64,
     started: u32,
     signals: Vec<Option<StopSignal>>,
     finished: u32,
 }
 
-impl Observer for Told {
+impl Observer for EventCounts {
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
             RunEvent::Row { .. } => self.rows += 1,
@@ -243,7 +243,10 @@ impl Observer for Told {
 const TRIALS: u64 = 60;
 
 /// Runs a session of 60 trials.
-fn session(manner: Manner, timeout: Duration) -> (Result<Ended, EngineError>, Told, Vec<String>) {
+fn session(
+    script: Script,
+    timeout: Duration,
+) -> (Result<Ended, EngineError>, EventCounts, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.toml");
     fs::write(folder.path().join("p.wasm"), b"\0asm\x0d\0\x01\0").unwrap();
@@ -268,7 +271,7 @@ fn session(manner: Manner, timeout: Duration) -> (Result<Ended, EngineError>, To
     (plan.settings.jobs, plan.settings.timeout) = (2, timeout);
     let root = ResultsRoot::open(&folder.path().join("results")).unwrap();
     let new_session = plan.session("exec", &["runner".to_owned()]);
-    let birth = RunParts {
+    let parts = RunParts {
         root: root.clone(),
         suite: file,
         plugins: plan.plugins.clone(),
@@ -283,12 +286,12 @@ fn session(manner: Manner, timeout: Duration) -> (Result<Ended, EngineError>, To
         share: runner_record::Share::WithOthers,
     };
     let mut number = 0;
-    let early = PrestartedWorker::start(Box::new(move |hear| {
+    let prestarted = PrestartedWorker::start(Box::new(move |sink| {
         number += 1;
-        Ok(Box::new(fake(manner(number), hear)))
+        Ok(Box::new(fake(script(number), sink)))
     }));
-    let mut told = Told::default();
-    let ended = run(early.unwrap(), work, false, || birth.create(), &mut told);
+    let mut counts = EventCounts::default();
+    let ended = run(prestarted.unwrap(), work, false, || parts.create(), &mut counts);
     let lines = ended.as_ref().map_or_else(
         |_| Vec::new(),
         |ended| {
@@ -296,7 +299,7 @@ fn session(manner: Manner, timeout: Duration) -> (Result<Ended, EngineError>, To
             rows.lines().map(str::to_owned).collect()
         },
     );
-    (ended, told, lines)
+    (ended, counts, lines)
 }
 
 /// Fails unless each trial has one final row. Returns the codes of all errors.
@@ -320,35 +323,35 @@ const LONG: Duration = Duration::from_secs(600);
 
 #[test]
 fn workers_that_answer_complete_a_run() {
-    let (ended, told, lines) = session(|_| Act::Work, LONG);
+    let (ended, counts, lines) = session(|_| Act::Work, LONG);
     let manifest = ended.unwrap().manifest;
     assert_eq!(manifest.status, RunStatus::Completed);
     assert_eq!(manifest.counts.passed, TRIALS);
-    assert_eq!((told.rows, told.started, told.finished), (TRIALS, 1, 1));
-    assert!(told.signals.is_empty());
+    assert_eq!((counts.rows, counts.started, counts.finished), (TRIALS, 1, 1));
+    assert!(counts.signals.is_empty());
     assert_eq!(assert_whole(&lines), [""; 0]);
-    let prints = lines.iter().map(|line| {
+    let fingerprints = lines.iter().map(|line| {
         let row: RowRef<'_> = serde_json::from_str(line).unwrap();
         (row.fingerprint.unwrap(), row.judgement_fingerprint.unwrap())
     });
-    let prints: std::collections::HashSet<_> = prints.collect();
-    assert_eq!(prints.len(), 1, "repeats of a test have its fingerprint");
+    let fingerprints: std::collections::HashSet<_> = fingerprints.collect();
+    assert_eq!(fingerprints.len(), 1, "repeats of a test have its fingerprint");
 }
 
 #[test]
 fn bad_workers_are_replaced_and_lose_nothing() {
     for act in [Act::Die, Act::Lie, Act::Foreign, Act::Double] {
         // The first worker is bad, and so is the one after it.
-        let manner: Manner = match act {
+        let script: Script = match act {
             Act::Die => |number| if number < 4 { Act::Die } else { Act::Work },
             Act::Lie => |number| if number < 3 { Act::Lie } else { Act::Work },
             Act::Foreign => |number| if number < 3 { Act::Foreign } else { Act::Work },
             _ => |_| Act::Double,
         };
-        let (ended, told, lines) = session(manner, LONG);
+        let (ended, counts, lines) = session(script, LONG);
         assert_eq!(ended.unwrap().manifest.status, RunStatus::Completed);
         let codes = assert_whole(&lines);
-        assert_eq!(told.rows, lines.len() as u64);
+        assert_eq!(counts.rows, lines.len() as u64);
         assert_eq!(codes.is_empty(), act == Act::Double, "{codes:?}");
         assert!(codes.iter().all(|code| code == "lost"), "{codes:?}");
     }
@@ -356,13 +359,13 @@ fn bad_workers_are_replaced_and_lose_nothing() {
 
 #[test]
 fn workers_that_hang_do_not_hold_the_end() {
-    let (ended, told, lines) = session(|_| Act::Hang, Duration::from_millis(300));
+    let (ended, counts, lines) = session(|_| Act::Hang, Duration::from_millis(300));
     let ended = ended.unwrap();
     let manifest = &ended.manifest;
     assert_eq!(manifest.status, RunStatus::Incomplete);
     assert_eq!(manifest.reason, Some(Reason::Timeout));
     assert_eq!(ended.exit.code(), 4);
-    assert_eq!(told.signals, [None]);
+    assert_eq!(counts.signals, [None]);
     assert!(!lines.is_empty());
     for line in &lines {
         let row: RowRef<'_> = serde_json::from_str(line).unwrap();
@@ -373,35 +376,35 @@ fn workers_that_hang_do_not_hold_the_end() {
 
 #[test]
 fn inputs_are_checked_again_where_the_checker_dies() {
-    let manner = |number| match number {
+    let script = |number| match number {
         1 | 3 => Act::NeverCheck,
         _ => Act::Work,
     };
-    let (ended, told, lines) = session(manner, LONG);
+    let (ended, counts, lines) = session(script, LONG);
     assert_eq!(ended.unwrap().manifest.counts.passed, TRIALS);
-    assert_eq!(told.started, 1);
+    assert_eq!(counts.started, 1);
     assert_whole(&lines);
 }
 
 #[test]
 fn sessions_that_cannot_start_say_why() {
-    let cases: [(Manner, Reason, &str, u8); 5] = [
+    let cases: [(Script, Reason, &str, u8); 5] = [
         (|_| Act::Shout, Reason::Plugin, "provider `p` is\\nbad", 3),
         (|_| Act::NeverCheck, Reason::Plugin, "3 workers in a row", 3),
         (|_| Act::NeverReady, Reason::Plugin, "3 workers in a row", 3),
         (|_| Act::Refuse, Reason::Plugin, "provider `p`: plugin `p.wasm` wants more", 3),
         (|_| Act::Stranger, Reason::Internal, "version 0.0.0", 70),
     ];
-    for (manner, reason, says, code) in cases {
-        let (ended, told, lines) = session(manner, LONG);
+    for (script, reason, expected, code) in cases {
+        let (ended, counts, lines) = session(script, LONG);
         let ended = ended.unwrap();
         let manifest = &ended.manifest;
-        assert_eq!(manifest.status, RunStatus::Failed, "{says}");
+        assert_eq!(manifest.status, RunStatus::Failed, "{expected}");
         assert_eq!(manifest.reason, Some(reason));
         assert_eq!(ended.exit.code(), code);
         let message = manifest.message.as_deref().unwrap_or_default();
-        assert!(message.contains(says), "{message}");
+        assert!(message.contains(expected), "{message}");
         assert!(message.len() < 10_000);
-        assert_eq!((told.started, lines.len()), (0, 0));
+        assert_eq!((counts.started, lines.len()), (0, 0));
     }
 }

@@ -22,7 +22,7 @@ pub(crate) enum LinkEvent {
 #[derive(Debug)]
 pub(crate) struct WorkerExit {
     /// What its slots had begun and not ended.
-    pub(crate) begun: Vec<SlotWord>,
+    pub(crate) started: Vec<SlotWord>,
     /// Whose fault it is; none: nobody's.
     pub(crate) blame: Option<Blame>,
     /// How it ended, as the rest of a sentence.

@@ -29,12 +29,11 @@ impl Pool {
     ) -> Result<Option<PoolEvent>, &'static str> {
         let is_closing = self.is_closing();
         // What a worker says after a fault is not believed.
-        let worker_state = self.workers.get_mut(&worker);
-        let Some(worker_state) = worker_state.filter(|worker_state| worker_state.fault.is_none())
-        else {
+        let entry = self.workers.get_mut(&worker);
+        let Some(entry) = entry.filter(|entry| entry.fault.is_none()) else {
             return Ok(None);
         };
-        let said = match (worker_state.phase, message) {
+        let accepted = match (entry.phase, message) {
             (Phase::Started, FromWorker::Hello(hello)) => {
                 const OURS: &str = env!("CARGO_PKG_VERSION");
                 if hello.version != OURS || !is_compile_key(&hello.compile_key) {
@@ -44,7 +43,7 @@ impl Pool {
                     );
                     return Ok(Some(PoolEvent::Failed(Reason::Internal, message)));
                 }
-                (worker_state.phase, worker_state.compile_key) = (Phase::Known, hello.compile_key);
+                (entry.phase, entry.compile_key) = (Phase::Known, hello.compile_key);
                 return Ok(None);
             }
             (Phase::Known, FromWorker::NeedPlugin(plugin)) => return self.compile(worker, plugin),
@@ -53,8 +52,8 @@ impl Pool {
                 return self.put_blob(worker, blob);
             }
             (phase, FromWorker::Log(line)) if phase >= Phase::Known => {
-                worker_state.logged += line.len();
-                if worker_state.logged > MAX_LOGGED {
+                entry.logged += line.len();
+                if entry.logged > MAX_LOGGED {
                     return Err("said too much for `runner.log`");
                 }
                 FromWorker::Log(line)
@@ -63,8 +62,7 @@ impl Pool {
                 // One that stops gives back what still comes, too.
                 if !is_closing {
                     let unasked = "gave back tasks that nobody wanted back";
-                    worker_state.owes_tasks =
-                        worker_state.owes_tasks.checked_sub(1).ok_or(unasked)?;
+                    entry.open_take_backs = entry.open_take_backs.checked_sub(1).ok_or(unasked)?;
                 }
                 FromWorker::Returned(tasks)
             }
@@ -75,7 +73,7 @@ impl Pool {
             }
             _ => return Err("said what it may not say at that time"),
         };
-        Ok(Some(PoolEvent::Message(worker, said)))
+        Ok(Some(PoolEvent::Message(worker, accepted)))
     }
 
     pub(super) fn receive_ready(
@@ -89,18 +87,18 @@ impl Pool {
             return Err("described other providers than it has");
         }
         let problems = self.problems(&ready);
-        let Some(worker_state) = self.workers.get_mut(&worker) else {
+        let Some(entry) = self.workers.get_mut(&worker) else {
             return Ok(None);
         };
         if problems.is_none() {
-            worker_state.phase = Phase::Ready;
-            self.is_described |= worker_state.describes;
-            if !worker_state.describes {
-                self.fruitless = 0;
+            entry.phase = Phase::Ready;
+            self.is_described |= entry.describes;
+            if !entry.describes {
+                self.failed_starts = 0;
             }
         }
         Ok(match problems {
-            _ if worker_state.describes => Some(PoolEvent::Described(ready)),
+            _ if entry.describes => Some(PoolEvent::Described(ready)),
             problems => problems.map(|(reason, problems)| PoolEvent::Failed(reason, problems)),
         })
     }
@@ -124,16 +122,15 @@ impl Pool {
     /// them is the first.
     pub(crate) fn next_ready(&mut self) -> Option<ReadyWorker> {
         let workers = self.workers.iter_mut().filter(|_| self.is_described);
-        let ready = workers.filter(|(_, worker_state)| worker_state.phase == Phase::Ready);
-        let (worker, worker_state) =
-            ready.min_by_key(|(_, worker_state)| !worker_state.describes)?;
-        worker_state.phase = Phase::Working;
-        let (worker, shape, alone) = (*worker, worker_state.shape, worker_state.alone);
+        let ready = workers.filter(|(_, entry)| entry.phase == Phase::Ready);
+        let (worker, entry) = ready.min_by_key(|(_, entry)| !entry.describes)?;
+        entry.phase = Phase::Working;
+        let (worker, shape, alone) = (*worker, entry.shape, entry.alone);
         Some(ReadyWorker { worker, shape, alone })
     }
 
     /// Notes that inputs were checked: the one that has done so is needed no longer.
     pub(crate) fn checked(&mut self) {
-        (self.is_checked, self.fruitless) = (true, 0);
+        (self.is_checked, self.failed_starts) = (true, 0);
     }
 }

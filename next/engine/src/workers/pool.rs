@@ -33,7 +33,7 @@ use crate::{clock::monotonic, input::Input, schedule::Blame};
 /// Tasks of one frame.
 const BATCH: usize = 64;
 /// So many workers in a row that die before they are ready end the session.
-const MAX_FRUITLESS: u32 = 3;
+const MAX_FAILED_STARTS: u32 = 3;
 
 /// What workers are prepared with, and what they may ask for.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ pub(crate) struct Pool {
     /// Whether what the one that has described the plugins was to check is checked.
     pub(super) is_checked: bool,
     /// Workers in a row that died before they were ready, or while they checked.
-    pub(super) fruitless: u32,
+    pub(super) failed_starts: u32,
     /// Whether all guests are to wait.
     pub(super) is_paused: bool,
     /// How many have died.
@@ -89,7 +89,7 @@ pub(crate) struct Pool {
 pub(super) struct PoolWorker {
     pub(super) link: Box<dyn WorkerLink>,
     /// One for each event that was not taken.
-    pub(super) untaken: Receiver<()>,
+    pub(super) unread: Receiver<()>,
     pub(super) shape: Shape,
     pub(super) alone: bool,
     pub(super) describes: bool,
@@ -98,9 +98,9 @@ pub(super) struct PoolWorker {
     pub(super) tasks: Vec<Task>,
     pub(super) body: Vec<u8>,
     /// Plugins that it did not find in the cache.
-    pub(super) asked: Vec<Digest>,
+    pub(super) requested_plugins: Vec<Digest>,
     /// Answers that it owes to `TakeBack`.
-    pub(super) owes_tasks: u32,
+    pub(super) open_take_backs: u32,
     /// Bytes that it has said for `runner.log`.
     pub(super) logged: usize,
     /// Why it is being killed, for messages, and the task that it lied about.
@@ -127,10 +127,10 @@ impl Pool {
     pub(crate) fn new(prestarted: PrestartedWorker, supplies: Supplies) -> io::Result<Self> {
         let folder = Scratch::make(&env::temp_dir()).map_err(io::Error::other)?;
         fs::create_dir(folder.path().join("blobs"))?;
-        let PrestartedWorker { launch, link, untaken, sender, inputs } = prestarted;
+        let PrestartedWorker { launch, link, unread, sender, inputs } = prestarted;
         Ok(Self {
             launch,
-            prestarted: Some((link, untaken)),
+            prestarted: Some((link, unread)),
             inputs: sender,
             received: inputs,
             events: VecDeque::new(),
@@ -143,7 +143,7 @@ impl Pool {
             waiting: HashMap::new(),
             is_described: false,
             is_checked: false,
-            fruitless: 0,
+            failed_starts: 0,
             is_paused: false,
             deaths: 0,
         })
@@ -169,15 +169,15 @@ impl Pool {
     }
 
     fn receive(&mut self, worker: WorkerId, event: LinkEvent) {
-        if let Some(worker_state) = self.workers.get(&worker) {
-            let _ = worker_state.untaken.try_recv();
+        if let Some(entry) = self.workers.get(&worker) {
+            let _ = entry.unread.try_recv();
         }
         match event {
             LinkEvent::Messages(messages) => {
                 for message in messages {
                     match message {
                         FromWorker::Report { .. } | FromWorker::Artifact { .. }
-                            if self.believes(worker) && self.is_working(worker) =>
+                            if self.trusts(worker) && self.is_working(worker) =>
                         {
                             self.events.push_back(PoolEvent::Message(worker, message));
                         }
@@ -188,7 +188,7 @@ impl Pool {
                     }
                 }
             }
-            LinkEvent::Exited(exit) => self.lose(worker, exit),
+            LinkEvent::Exited(exit) => self.handle_exit(worker, exit),
         }
     }
 
@@ -231,7 +231,7 @@ impl Pool {
 
     /// Starts a worker with one slot for an attempt that may end it.
     pub(crate) fn start_alone(&mut self) -> io::Result<()> {
-        let memory = self.workers.values().map(|worker_state| worker_state.shape.memory);
+        let memory = self.workers.values().map(|entry| entry.shape.memory);
         let memory = memory.max().unwrap_or_else(machine::memory);
         self.add(Shape { slots: 1, memory }, true)
     }
@@ -240,90 +240,90 @@ impl Pool {
     fn add(&mut self, shape: Shape, alone: bool) -> io::Result<()> {
         self.last += 1;
         let worker = WorkerId(self.last);
-        let (link, untaken) = match self.prestarted.take() {
+        let (link, unread) = match self.prestarted.take() {
             Some(started) => started,
             None => {
-                let (sink, untaken) = event_sink(worker, &self.inputs);
-                ((self.launch)(sink)?, untaken)
+                let (sink, unread) = event_sink(worker, &self.inputs);
+                ((self.launch)(sink)?, unread)
             }
         };
         let scratch = self.folder.path().join(format!("worker-{}", worker.0));
         fs::create_dir(&scratch)?;
-        let is_asked =
-            self.is_described || self.workers.values().any(|worker_state| worker_state.describes);
-        let of = &self.supplies;
+        let is_describing = self.is_described || self.workers.values().any(|entry| entry.describes);
+        let supplies = &self.supplies;
         link.send(ToWorker::Prepare(Box::new(Prepare {
-            run: of.name.clone(),
-            session: of.session,
-            cache: path_text(of.cache.path())?,
+            run: supplies.name.clone(),
+            session: supplies.session,
+            cache: path_text(supplies.cache.path())?,
             blobs: path_text(&self.folder.path().join("blobs"))?,
             scratch: path_text(&scratch)?,
             slots: shape.slots,
             memory: shape.memory,
-            grace: of.grace,
-            describe: !is_asked,
-            providers: of.providers.clone(),
-            secrets: of.secrets.clone(),
+            grace: supplies.grace,
+            describe: !is_describing,
+            providers: supplies.providers.clone(),
+            secrets: supplies.secrets.clone(),
         })));
         if self.is_paused {
             link.send(ToWorker::Pause(true));
         }
-        let worker_state = PoolWorker {
+        let entry = PoolWorker {
             link,
-            untaken,
+            unread,
             shape,
             alone,
-            describes: !is_asked,
+            describes: !is_describing,
             phase: Phase::Started,
             compile_key: String::new(),
             tasks: Vec::new(),
             body: Vec::new(),
-            asked: Vec::new(),
-            owes_tasks: 0,
+            requested_plugins: Vec::new(),
+            open_take_backs: 0,
             logged: 0,
             fault: None,
         };
-        self.workers.insert(worker, worker_state);
+        self.workers.insert(worker, entry);
         Ok(())
     }
 
-    fn lose(&mut self, worker: WorkerId, mut loss: WorkerExit) {
-        let Some(worker_state) = self.workers.remove(&worker) else {
+    fn handle_exit(&mut self, worker: WorkerId, mut exit: WorkerExit) {
+        let Some(entry) = self.workers.remove(&worker) else {
             return;
         };
         for waiting in self.waiting.values_mut() {
             waiting.retain(|waiting| *waiting != worker);
         }
-        if let Some((fault, task)) = worker_state.fault {
+        if let Some((fault, task)) = entry.fault {
             // The slot of a task that was reported may be empty.
-            let task = task.filter(|task| loss.begun.iter().all(|word| word.task != task.0));
-            loss.begun.extend(task.map(|TaskId(task)| SlotWord { task, began: monotonic() }));
-            loss.blame = Some(Blame::Died);
-            loss.how = format!("was killed, because it {fault}");
+            let task = task.filter(|task| exit.started.iter().all(|word| word.task != task.0));
+            exit.started.extend(task.map(|TaskId(task)| SlotWord { task, began: monotonic() }));
+            exit.blame = Some(Blame::Died);
+            exit.how = format!("was killed, because it {fault}");
         }
-        let has_checked = self.is_checked || !worker_state.describes;
+        let has_checked = self.is_checked || !entry.describes;
         self.is_described &= has_checked;
-        let is_fruitless = worker_state.phase < Phase::Ready || !has_checked;
-        self.fruitless += u32::from(is_fruitless);
-        let is_last_straw = is_fruitless && self.fruitless == MAX_FRUITLESS && !self.is_closing();
+        let failed_to_start = entry.phase < Phase::Ready || !has_checked;
+        self.failed_starts += u32::from(failed_to_start);
+        let is_last_straw =
+            failed_to_start && self.failed_starts == MAX_FAILED_STARTS && !self.is_closing();
         if is_last_straw {
-            let reason = match worker_state.phase {
+            let reason = match entry.phase {
                 Phase::Started => Reason::Internal,
                 _ => Reason::Plugin,
             };
             let message = format!(
-                "{MAX_FRUITLESS} workers in a row ended before they were ready; the last one {}",
-                loss.how
+                "{MAX_FAILED_STARTS} workers in a row ended before they were ready; the last one {}",
+                exit.how
             );
             self.events.push_back(PoolEvent::Failed(reason, message));
         }
-        self.events.push_back(PoolEvent::Exited(worker, loss));
+        self.events.push_back(PoolEvent::Exited(worker, exit));
         self.deaths += 1;
         // The schedule asks for another one to run an attempt alone, unless this one never came so far.
-        if self.is_closing() || is_last_straw || worker_state.alone && !is_fruitless {
+        if self.is_closing() || is_last_straw || entry.alone && !failed_to_start {
             return;
         }
-        if let Err(error) = self.add(worker_state.shape, worker_state.alone) {
+        if let Err(error) = self.add(entry.shape, entry.alone) {
             let message = format!("a worker cannot be started: {error}");
             self.events.push_back(PoolEvent::Failed(Reason::Internal, message));
         }
@@ -331,9 +331,9 @@ impl Pool {
 
     /// Kills a worker that is broken or hostile; `fault` says what it did, in a report of `task`.
     pub(crate) fn fault(&mut self, worker: WorkerId, task: Option<TaskId>, fault: String) {
-        if let Some(worker_state) = self.workers.get_mut(&worker) {
-            worker_state.fault.get_or_insert((fault, task));
-            worker_state.link.kill();
+        if let Some(entry) = self.workers.get_mut(&worker) {
+            entry.fault.get_or_insert((fault, task));
+            entry.link.kill();
         }
     }
 
@@ -342,15 +342,15 @@ impl Pool {
     }
 
     /// Tells whether what a worker says still counts: not once it is being killed for what it said before.
-    pub(crate) fn believes(&self, worker: WorkerId) -> bool {
-        let worker_state = self.workers.get(&worker);
-        worker_state.is_some_and(|worker_state| worker_state.fault.is_none())
+    pub(crate) fn trusts(&self, worker: WorkerId) -> bool {
+        let entry = self.workers.get(&worker);
+        entry.is_some_and(|entry| entry.fault.is_none())
     }
 
     /// Kills a worker that has not answered in time.
     pub(crate) fn kill(&self, worker: WorkerId) {
-        if let Some(worker_state) = self.workers.get(&worker) {
-            worker_state.link.kill();
+        if let Some(entry) = self.workers.get(&worker) {
+            entry.link.kill();
         }
     }
 
@@ -361,7 +361,7 @@ impl Pool {
         mut task: Task,
         body: &[u8],
     ) -> io::Result<()> {
-        let Some(worker_state) = self.workers.get_mut(&worker) else {
+        let Some(entry) = self.workers.get_mut(&worker) else {
             return Ok(());
         };
         let (line, row) = body.split_at(body.len() - task.row_bytes as usize);
@@ -374,37 +374,37 @@ impl Pool {
             task.line = Line::Digest(digest);
         }
         let body = if line.len() > MAX_LINE { row } else { body };
-        if worker_state.body.len() + body.len() > MAX_TASKS {
-            worker_state.flush();
+        if entry.body.len() + body.len() > MAX_TASKS {
+            entry.flush();
         }
-        worker_state.body.extend_from_slice(body);
-        worker_state.tasks.push(task);
-        if worker_state.tasks.len() == BATCH {
-            worker_state.flush();
+        entry.body.extend_from_slice(body);
+        entry.tasks.push(task);
+        if entry.tasks.len() == BATCH {
+            entry.flush();
         }
         Ok(())
     }
 
     /// Sends all tasks that were assigned.
     pub(crate) fn flush(&mut self) {
-        for worker_state in self.workers.values_mut() {
-            worker_state.flush();
+        for entry in self.workers.values_mut() {
+            entry.flush();
         }
     }
 
     /// Asks a worker for tasks that it has not begun; it may keep so many.
     pub(crate) fn take_back(&mut self, worker: WorkerId, keep: u32) {
-        if let Some(worker_state) = self.workers.get_mut(&worker) {
-            worker_state.owes_tasks += 1;
-            worker_state.link.send(ToWorker::TakeBack { keep });
+        if let Some(entry) = self.workers.get_mut(&worker) {
+            entry.open_take_backs += 1;
+            entry.link.send(ToWorker::TakeBack { keep });
         }
     }
 
     /// Lets all guests wait, or go on; those of workers that come later, too.
     pub(crate) fn pause(&mut self, is_paused: bool) {
         self.is_paused = is_paused;
-        for worker_state in self.workers.values() {
-            worker_state.link.send(ToWorker::Pause(is_paused));
+        for entry in self.workers.values() {
+            entry.link.send(ToWorker::Pause(is_paused));
         }
     }
 
@@ -428,11 +428,11 @@ impl Pool {
 
     fn close(&mut self, last: &ToWorker) {
         self.is_closing.store(true, Ordering::Release);
-        for worker_state in self.workers.values() {
-            if worker_state.phase < Phase::Ready {
-                worker_state.link.kill();
+        for entry in self.workers.values() {
+            if entry.phase < Phase::Ready {
+                entry.link.kill();
             } else {
-                worker_state.link.send(last.clone());
+                entry.link.send(last.clone());
             }
         }
     }
@@ -448,7 +448,7 @@ impl Pool {
 
     /// What all slots have begun.
     pub(crate) fn slots(&self) -> impl Iterator<Item = SlotWord> + '_ {
-        self.workers.values().flat_map(|worker_state| worker_state.link.slots())
+        self.workers.values().flat_map(|entry| entry.link.slots())
     }
 }
 

@@ -15,13 +15,13 @@ pub(crate) type Launch = Box<dyn FnMut(EventSink) -> io::Result<Box<dyn WorkerLi
 
 /// Events of a worker that the session has not taken. With more of them its reader waits: a worker that speaks faster than it
 /// is heard costs no memory.
-const MAX_UNTAKEN: usize = 64;
+const MAX_UNREAD: usize = 64;
 
 /// The first worker of a session. It is started before it is known what it is to do, because starting takes a while.
 pub(crate) struct PrestartedWorker {
     pub(super) launch: Launch,
     pub(super) link: Box<dyn WorkerLink>,
-    pub(super) untaken: Receiver<()>,
+    pub(super) unread: Receiver<()>,
     pub(super) sender: Sender<Input>,
     pub(super) inputs: Receiver<Input>,
 }
@@ -30,9 +30,9 @@ impl PrestartedWorker {
     /// Starts the worker.
     pub(crate) fn start(mut launch: Launch) -> io::Result<Self> {
         let (sender, inputs) = mpsc::channel();
-        let (sink, untaken) = event_sink(WorkerId(1), &sender);
+        let (sink, unread) = event_sink(WorkerId(1), &sender);
         let link = launch(sink)?;
-        Ok(Self { launch, link, untaken, sender, inputs })
+        Ok(Self { launch, link, unread, sender, inputs })
     }
 }
 
@@ -40,13 +40,13 @@ impl PrestartedWorker {
 /// one from the receiver, too.
 pub(super) fn event_sink(worker: WorkerId, inputs: &Sender<Input>) -> (EventSink, Receiver<()>) {
     let inputs = inputs.clone();
-    let (told, untaken) = mpsc::sync_channel(MAX_UNTAKEN);
+    let (permits, unread) = mpsc::sync_channel(MAX_UNREAD);
     let sink = Box::new(move |event| {
         // Without a receiver the worker is gone, or the session has ended.
-        let _ = told.send(());
+        let _ = permits.send(());
         let _ = inputs.send(Input::Link(worker, event));
     });
-    (sink, untaken)
+    (sink, unread)
 }
 
 #[cfg(test)]
@@ -62,36 +62,36 @@ mod tests {
 
     use runner_model::WorkerId;
 
-    use super::{super::events::LinkEvent, MAX_UNTAKEN, event_sink};
+    use super::{super::events::LinkEvent, MAX_UNREAD, event_sink};
 
     #[test]
-    fn reader_waits_for_untaken_events() {
+    fn reader_waits_for_unread_events() {
         let (sender, _inputs) = mpsc::channel();
-        let (sink, untaken) = event_sink(WorkerId(1), &sender);
-        let told = AtomicUsize::new(0);
-        let is_told = |count| {
-            while told.load(Ordering::SeqCst) < count {
+        let (sink, unread) = event_sink(WorkerId(1), &sender);
+        let sent = AtomicUsize::new(0);
+        let has_sent = |count| {
+            while sent.load(Ordering::SeqCst) < count {
                 thread::yield_now();
             }
             // One that does not wait would go on now.
             thread::sleep(Duration::from_millis(20));
-            told.load(Ordering::SeqCst) == count
+            sent.load(Ordering::SeqCst) == count
         };
         thread::scope(|scope| {
             scope.spawn(|| {
                 // Moved, so that it ends with this thread.
                 let sink = sink;
-                for _ in 0..MAX_UNTAKEN + 10 {
+                for _ in 0..MAX_UNREAD + 10 {
                     sink(LinkEvent::Messages(Vec::new()));
-                    told.fetch_add(1, Ordering::SeqCst);
+                    sent.fetch_add(1, Ordering::SeqCst);
                 }
             });
-            assert!(is_told(MAX_UNTAKEN));
-            untaken.recv().unwrap();
-            assert!(is_told(MAX_UNTAKEN + 1));
+            assert!(has_sent(MAX_UNREAD));
+            unread.recv().unwrap();
+            assert!(has_sent(MAX_UNREAD + 1));
             // Of a worker that is gone nothing is waited for.
-            drop(untaken);
-            assert!(is_told(MAX_UNTAKEN + 10));
+            drop(unread);
+            assert!(has_sent(MAX_UNREAD + 10));
         });
     }
 }

@@ -42,7 +42,7 @@ const SILENT_FOR: Duration = Duration::from_secs(10);
 /// A worker with tasks that was silent for so long was suspended: it says every half second that it is there.
 const SUSPENDED_FOR: Duration = Duration::from_millis(1_500);
 /// How often a worker's tasks are compared with their deadlines.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const CHECK_EVERY: Duration = Duration::from_millis(250);
 /// A worker that has closed its socket gets so long to exit by itself.
 const EXIT_WITHIN: Duration = Duration::from_millis(500);
 
@@ -75,9 +75,9 @@ impl WorkerProcess {
     /// # Errors
     ///
     /// The system's, if it has no more files or threads.
-    pub(crate) fn start(name: &str, hear: EventSink) -> io::Result<Self> {
+    pub(crate) fn start(name: &str, sink: EventSink) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
-        ours.set_read_timeout(Some(LOOK_EVERY))?;
+        ours.set_read_timeout(Some(CHECK_EVERY))?;
         let slots = children::nameless("slots", b"")?;
         let stderr = children::nameless("stderr", b"")?;
         let mut command = children::program(&[name]);
@@ -103,7 +103,7 @@ impl WorkerProcess {
         thread.spawn(move || sending.send_frames(&to_send))?;
         let reading = Arc::clone(&shared);
         let thread = thread::Builder::new().name("receive".into());
-        thread.spawn(move || reading.live(starting, &hear))?;
+        thread.spawn(move || reading.supervise(starting, &sink))?;
         Ok(Self { shared, frames })
     }
 }
@@ -173,8 +173,9 @@ impl WorkerShared {
     }
 
     /// Reads what the worker says until it ends.
-    fn live(&self, starting: Starting, hear: &EventSink) {
-        let lost = |begun, blame, how| hear(LinkEvent::Exited(WorkerExit { begun, blame, how }));
+    fn supervise(&self, starting: Starting, sink: &EventSink) {
+        let lost =
+            |started, blame, how| sink(LinkEvent::Exited(WorkerExit { started, blame, how }));
         match starting.wait() {
             Ok(child) => {
                 let mut process = lock(&self.process);
@@ -188,7 +189,7 @@ impl WorkerShared {
                 return;
             }
         }
-        let fault = self.listen(hear);
+        let fault = self.read_messages(sink);
         let is_ours = fault.is_some() || lock(&self.process).is_killed;
         if is_ours {
             self.kill();
@@ -199,8 +200,8 @@ impl WorkerShared {
             |status| children::show_end(status, &self.stderr),
         );
         let tasks = lock(&self.tasks);
-        let mut begun = self.slots();
-        begun.retain(|word| tasks.contains_key(&TaskId(word.task)));
+        let mut started = self.slots();
+        started.retain(|word| tasks.contains_key(&TaskId(word.task)));
         let is_idle = tasks.is_empty();
         drop(tasks);
         let (blame, how) = match fault {
@@ -212,20 +213,20 @@ impl WorkerShared {
                 ((!is_exit).then_some(Blame::Died), words)
             }
         };
-        lost(begun, blame, how);
+        lost(started, blame, how);
     }
 
     /// Reads what the worker says, to the end of that or until it has to be killed; then it says whose fault that is, and why.
-    fn listen(&self, hear: &EventSink) -> Option<(Blame, String)> {
+    fn read_messages(&self, sink: &EventSink) -> Option<(Blame, String)> {
         let mut frames = FrameBuffer::default();
         let now = Instant::now();
-        let mut look = Liveness {
-            looked: now,
-            heard: now,
+        let mut liveness = Liveness {
+            checked: now,
+            received: now,
             doing: Vec::new(),
             doing_at: 0,
             ended_at: 0,
-            calm_since: 0,
+            steady_since: 0,
         };
         loop {
             let is_silent = match frames.fill(&self.socket) {
@@ -243,11 +244,11 @@ impl WorkerShared {
                     Err(bad) => break Some((Blame::Died, format!("it sent {bad}"))),
                 }
             };
-            self.note(&messages, &mut look);
+            self.track_tasks(&messages, &mut liveness);
             if !messages.is_empty() {
-                hear(LinkEvent::Messages(messages));
+                sink(LinkEvent::Messages(messages));
             }
-            let fault = bad.or_else(|| self.look_after(&mut look, is_silent));
+            let fault = bad.or_else(|| self.check_liveness(&mut liveness, is_silent));
             if fault.is_some() {
                 return fault;
             }
@@ -255,12 +256,12 @@ impl WorkerShared {
     }
 
     /// Keeps account of the tasks that the worker has.
-    fn note(&self, messages: &[FromWorker], look: &mut Liveness) {
+    fn track_tasks(&self, messages: &[FromWorker], liveness: &mut Liveness) {
         let mut tasks = lock(&self.tasks);
         for message in messages {
             match message {
                 FromWorker::Report { head, .. } if tasks.remove(&head.task).is_some() => {
-                    look.ended_at = monotonic();
+                    liveness.ended_at = monotonic();
                 }
                 FromWorker::Returned(returned) => {
                     for task in returned {
@@ -268,8 +269,8 @@ impl WorkerShared {
                     }
                 }
                 FromWorker::Doing(doing) => {
-                    look.doing.clone_from(doing);
-                    look.doing_at = monotonic();
+                    liveness.doing.clone_from(doing);
+                    liveness.doing_at = monotonic();
                 }
                 _ => {}
             }
@@ -277,42 +278,43 @@ impl WorkerShared {
     }
 
     /// Tells whether the worker must be killed, whose fault that is, and why.
-    fn look_after(&self, look: &mut Liveness, is_silent: bool) -> Option<(Blame, String)> {
+    fn check_liveness(&self, liveness: &mut Liveness, is_silent: bool) -> Option<(Blame, String)> {
         let (now, tasks) = (Instant::now(), lock(&self.tasks));
-        let gap = now - look.looked;
+        let gap = now - liveness.checked;
         let is_paused = self.is_paused.load(Ordering::Acquire);
         // After a longer gap this process was suspended, and so was the worker. One that has just been heard again after a
         // while was suspended alone; it has moved the times of its slots by now, or does so at once.
-        let was_suspended = gap > 4 * LOOK_EVERY || !is_silent && now - look.heard > SUSPENDED_FOR;
+        let was_suspended =
+            gap > 4 * CHECK_EVERY || !is_silent && now - liveness.received > SUSPENDED_FOR;
         if is_paused || was_suspended {
-            look.calm_since = monotonic();
+            liveness.steady_since = monotonic();
         }
         if !is_silent || tasks.is_empty() || was_suspended {
-            look.heard = now;
+            liveness.received = now;
         }
         if tasks.is_empty() {
-            look.ended_at = monotonic();
+            liveness.ended_at = monotonic();
         }
-        if gap < LOOK_EVERY / 2 {
+        if gap < CHECK_EVERY / 2 {
             return None;
         }
-        look.looked = now;
-        if now - look.heard > SILENT_FOR {
+        liveness.checked = now;
+        if now - liveness.received > SILENT_FOR {
             return Some((Blame::Died, "it said nothing for 10 s".to_owned()));
         }
         let longest = tasks.values().max().map_or(0, |timeout| timeout.0);
-        let due = look.ended_at.max(look.calm_since).saturating_add(longest);
+        let due = liveness.ended_at.max(liveness.steady_since).saturating_add(longest);
         if monotonic() > due.saturating_add(OVERDUE_AFTER.0) {
             return Some((Blame::Died, "it ended no attempt in time".to_owned()));
         }
         let stuck = self.slots().into_iter().find_map(|word| {
             let task = TaskId(word.task);
             let deadline = word.began.saturating_add(tasks.get(&task)?.0);
-            let deadline = deadline.max(look.calm_since);
+            let deadline = deadline.max(liveness.steady_since);
             let is_on_processor =
-                look.doing.iter().any(|doing| doing.task == task && doing.on_processor);
+                liveness.doing.iter().any(|doing| doing.task == task && doing.on_processor);
             let is_late = monotonic() > deadline.saturating_add(STUCK_AFTER.0);
-            (is_late && is_on_processor && look.doing_at > deadline).then_some(task)
+            (is_late && is_on_processor && liveness.doing_at > deadline).then_some(task)
         });
         let why = "its guest was stuck inside one instruction";
         stuck.map(|task| (Blame::Stuck(task), why.to_owned()))
@@ -330,16 +332,16 @@ impl WorkerShared {
     }
 }
 
-/// When a worker was last looked after, and what it said it does.
+/// When a worker was last checked after, and what it said it does.
 struct Liveness {
-    looked: Instant,
-    heard: Instant,
+    checked: Instant,
+    received: Instant,
     doing: Vec<Doing>,
     doing_at: u64,
     /// When it ended a task, or had none.
     ended_at: u64,
     /// Since when neither this process nor the worker is paused or suspended, as far as it is known.
-    calm_since: u64,
+    steady_since: u64,
 }
 
 #[cfg(test)]

@@ -22,20 +22,20 @@ impl Pool {
         worker: WorkerId,
         digest: Digest,
     ) -> Result<Option<PoolEvent>, &'static str> {
-        let (Some(provider), Some(worker_state)) =
+        let (Some(provider), Some(entry)) =
             (with_plugin(&self.supplies, &digest), self.workers.get_mut(&worker))
         else {
             return Err("asked for a plugin that the run does not have");
         };
-        let asked = worker_state.asked.iter().filter(|asked| **asked == digest);
-        if asked.count() >= 2 {
+        let requests = entry.requested_plugins.iter().filter(|plugin| **plugin == digest);
+        if requests.count() >= 2 {
             let cache = self.supplies.cache.path().display();
             let plugin = plugin_of(provider);
             let message = format!("{plugin} was compiled and is not in the cache {cache}");
             return Ok(Some(PoolEvent::Failed(Reason::Setup, message)));
         }
-        worker_state.asked.push(digest);
-        let (plugins, key) = (self.supplies.plugins.clone(), worker_state.compile_key.clone());
+        entry.requested_plugins.push(digest);
+        let (plugins, key) = (self.supplies.plugins.clone(), entry.compile_key.clone());
         let compiling = PoolEvent::Compiling(provider.provider.plugin.clone());
         let cache = self.supplies.cache.clone();
         let is_cancelled = Arc::clone(&self.is_closing);
@@ -46,12 +46,12 @@ impl Pool {
         }))
     }
 
-    /// Lets a worker wait for what it asks for. The first one that does has it made, on a thread of its own, which is `news`.
+    /// Lets a worker wait for what it asks for. The first one that does has it made, on a thread of its own, which is `event`.
     pub(super) fn supply(
         &mut self,
         worker: WorkerId,
         supply: Supply,
-        news: Option<PoolEvent>,
+        event: Option<PoolEvent>,
         make: impl FnOnce() -> Result<(), PrepareError> + Send + 'static,
     ) -> Option<PoolEvent> {
         let waiting = self.waiting.entry(supply).or_default();
@@ -66,7 +66,7 @@ impl Pool {
         };
         let thread = thread::Builder::new().name("supply".into()).spawn(make);
         match thread {
-            Ok(_) => news,
+            Ok(_) => event,
             Err(error) => Some(PoolEvent::Failed(Reason::Internal, error.to_string())),
         }
     }
@@ -74,8 +74,8 @@ impl Pool {
     /// Takes what came of making what workers wait for.
     pub(crate) fn supplied(&mut self, supply: Supply, result: Result<(), PrepareError>) {
         for worker in self.waiting.remove(&supply).unwrap_or_default() {
-            if let Some(worker_state) = self.workers.get(&worker).filter(|_| result.is_ok()) {
-                worker_state.link.send(supply.ready());
+            if let Some(entry) = self.workers.get(&worker).filter(|_| result.is_ok()) {
+                entry.link.send(supply.ready());
             }
         }
         match result {

@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use runner_engine::probe::{Answer, Call, call, look};
+use runner_engine::probe::{Answer, Call, call, inspect};
 use runner_model::{
     exit::Exit,
     provider::{Description, PluginKind, Protocol, Provider},
@@ -31,7 +31,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let (sha256, bytes, inspection) = look(&args.file)?;
+    let (sha256, bytes, inspection) = inspect(&args.file)?;
     let (description, problem) = match describe(&args.file, out) {
         Ok(description) => (description, None),
         // A command need not speak the JSON protocol.
