@@ -1,4 +1,4 @@
-//! The clock of a session.
+//! [`Clock`]: the run time of a session.
 
 use std::{
     sync::{Arc, Mutex},
@@ -10,15 +10,16 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::signals::lock;
 
-/// Time since a session began, without the time in which it was paused or the process suspended. All that goes by it share
-/// it, and the watchdog looks at it often enough.
+/// Run time of a session: it stands still while the session is paused or the process is suspended. Clones share one clock.
+///
+/// A suspension is detected by the gap between two reads, so the clock must be read often. The watchdog reads it every 50 ms.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock(Arc<Mutex<ClockState>>);
 
 #[derive(Debug)]
 struct ClockState {
     clock: RunClock,
-    /// When it did not go on, and for how long in all by the end of that.
+    /// Run times at which the clock stood still, each with the total of suspended time by its end.
     stops: Vec<(RunTime, Duration)>,
 }
 
@@ -27,29 +28,28 @@ impl Clock {
         Self(Arc::new(Mutex::new(ClockState::new())))
     }
 
-    /// Starts again at 0.
+    /// Resets the run time to 0.
     pub(crate) fn restart(&self) {
         *lock(&self.0) = ClockState::new();
     }
 
-    /// Looks at the clock.
     pub(crate) fn now(&self) -> RunTime {
         lock(&self.0).advance()
     }
 
-    /// Lets no time pass, or lets it go on.
+    /// Stops or continues the clock.
     pub(crate) fn pause(&self, is_paused: bool) {
         let mut state = lock(&self.0);
         state.advance();
         state.clock.pause(is_paused);
     }
 
-    /// For how long it did not go on.
+    /// Returns the time in which the clock stood still.
     pub(crate) fn suspended(&self) -> Duration {
         self.suspended_since(RunTime::default())
     }
 
-    /// For how long it did not go on since then.
+    /// Returns the time in which the clock stood still at or after `since`.
     pub(crate) fn suspended_since(&self, since: RunTime) -> Duration {
         let mut state = lock(&self.0);
         state.advance();
@@ -82,7 +82,7 @@ fn read(clock: ClockId) -> Duration {
     clock_gettime(clock).try_into().unwrap_or_default()
 }
 
-/// The monotonic clock in microseconds, which all processes of the machine share.
+/// Returns the monotonic clock in microseconds. All processes of the machine share it, so workers' slot words can use it.
 pub(crate) fn monotonic() -> u64 {
     read(ClockId::Monotonic).as_micros() as u64
 }

@@ -1,4 +1,4 @@
-//! [`EngineError`]: why a command of the engine fails.
+//! [`EngineError`]: failures of the engine's commands, and their exit codes.
 
 use runner_model::{StopSignal, exit::Exit};
 use runner_prepare::PrepareError;
@@ -6,31 +6,31 @@ use runner_record::{RecordError, Rerun};
 use runner_scenario::Problems;
 use thiserror::Error;
 
-/// Why nothing was begun, or a session could not go on.
+/// A failure before a session started, or of its disk. Failures of a running session are in its manifest.
 #[derive(Debug, Error)]
 pub enum EngineError {
-    /// The scenario or its lists have problems. Exit code 2; nothing was created.
+    /// The scenario or its lists have problems. Exit code 2; no run was created.
     #[error("the scenario has problems")]
     Scenario(Problems),
-    /// A plugin's file is missing or no plugin, wrong usage, an unknown run. Exit code 2; nothing was created.
+    /// A missing or invalid plugin, wrong usage or an unknown run. Exit code 2; no run was created.
     #[error("{0}")]
     Usage(String),
-    /// What is wrong with several scenarios. The exit code is that of the worst; nothing was created.
+    /// Problems of several scenarios. The exit code is that of the worst; no run was created.
     #[error("there are problems with {} scenarios", .0.len())]
     Several(Vec<Self>),
-    /// No test was selected. Exit code 5.
+    /// The selection matches no test. Exit code 5.
     #[error("no test was selected")]
     NothingSelected,
-    /// No trial of a run is meant by this `--rerun`. Exit code 5.
-    #[error("`--rerun {0}` means no trial of the run")]
+    /// `--rerun` matches no trial of the run. Exit code 5.
+    #[error("`--rerun {0}` matches no trial of the run")]
     NothingMeant(Rerun),
-    /// A signal came before anything was found out; nothing was created. The exit code is the signal's.
+    /// A signal ended a check before its result; no run was created. The exit code is the signal's.
     #[error("stopped by {0}")]
     Stopped(StopSignal),
-    /// The machine lacks what a run needs; nothing was created. Exit code 3.
+    /// Too few open files, or no process or temporary file could be created. No run was created. Exit code 3.
     #[error("{0}")]
     Machine(String),
-    /// The disk. Exit codes 2, 6 or 7.
+    /// An error of the results root. Exit code 2, 6, 7 or 70.
     #[error(transparent)]
     Record(#[from] RecordError),
 }
@@ -45,13 +45,12 @@ impl From<PrepareError> for EngineError {
 }
 
 impl EngineError {
-    /// The exit code of the command.
+    /// Returns the exit code of the command.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Scenario(_) | Self::Usage(_) => Exit::Usage,
             Self::Several(errors) => {
-                let exits = errors.iter().map(Self::exit);
-                exits.fold(Exit::Success, Exit::worse)
+                errors.iter().map(Self::exit).fold(Exit::Success, Exit::worse)
             }
             Self::NothingSelected | Self::NothingMeant(_) => Exit::NothingSelected,
             Self::Machine(_) => Exit::Failed,
@@ -68,8 +67,8 @@ impl EngineError {
     }
 }
 
-/// An error of the machine before there is a run.
+/// Wraps an I/O error that occurs before there is a run.
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(crate) fn machine(error: std::io::Error) -> EngineError {
-    EngineError::Machine(format!("a session cannot be prepared: {error}"))
+    EngineError::Machine(format!("cannot prepare a session: {error}"))
 }

@@ -1,107 +1,107 @@
-//! [`RunEvent`]: what a session reports while it runs, and how it ended.
+//! [`RunEvent`]: reports of a running session, and [`Ended`]: its result.
 
 use std::{path::PathBuf, time::Duration};
 
 use runner_model::{Counts, StopSignal, exit::Exit, row::Actor};
 use runner_record::{Manifest, RowFacts};
 
-/// What a session tells while it goes on. Called on the coordinator's thread; must not block for long.
+/// Receives the events of a session.
 pub trait Observer {
-    /// Something happened.
+    /// Called on the coordinator's thread for each event. Must not block for long: workers wait meanwhile.
     fn event(&mut self, event: &RunEvent<'_>);
 }
 
-/// What a session tells.
+/// An event of a session.
 #[derive(Debug)]
 pub enum RunEvent<'a> {
     /// The run is on disk, and this process holds it.
     Created {
-        /// As it is on disk.
+        /// The manifest on disk.
         manifest: &'a Manifest,
         /// The run's directory, as a user would type it.
         directory: &'a std::path::Path,
-        /// Its `runner.log`, open for appending.
+        /// The run's `runner.log`, open for appending.
         log: &'a std::fs::File,
     },
-    /// The run exists; plugins are prepared.
+    /// All plugins are loaded, and the first tasks were sent.
     Started {
-        /// As it is on disk.
+        /// The manifest on disk.
         manifest: &'a Manifest,
         /// The run's directory, as a user would type it.
         directory: &'a std::path::Path,
         /// Trials that this session has to do.
         pending: u64,
-        /// How many attempts run at once.
+        /// Attempts that run at the same time, at most.
         jobs: u32,
     },
-    /// A plugin is being compiled.
+    /// The cache lacks a plugin, so it is being compiled.
     Compiling {
         /// The plugin as the scenario names it.
         plugin: &'a str,
     },
     /// A row is on disk.
     Row {
-        /// What it says in short.
+        /// The outcome and the place of the row.
         row: RowFacts,
-        /// Its line, without the line break.
+        /// The row as JSON, without the line break.
         line: &'a [u8],
-        /// By final rows, this one included.
+        /// Trials by outcome, including this row if it is final.
         counts: &'a Counts,
         /// Trials of the plan.
         planned: u64,
     },
-    /// About every 100 ms.
+    /// Sent about every 100 ms.
     Progress {
-        /// By final rows.
+        /// Trials with a final row, by outcome.
         counts: &'a Counts,
         /// Trials of the plan.
         planned: u64,
-        /// Attempts in flight.
+        /// Running attempts.
         in_flight: u64,
-        /// Whether more would run if there were memory for them.
+        /// Whether more attempts would run with more memory.
         waits_for_memory: bool,
     },
-    /// The session stops.
+    /// A stop was requested. Sent once per session.
     Stopping {
-        /// The signal that asked for it.
+        /// The first signal. `None` if no signal caused the stop.
         signal: Option<StopSignal>,
-        /// Who asked for it from another process.
+        /// Author of another process's request to stop.
         by: Option<&'a Actor>,
-        /// Attempts that are waited for.
+        /// Running attempts, which have the grace period to end.
         in_flight: u64,
     },
-    /// The session is paused.
+    /// Guests are paused.
     Paused {
-        /// Who asked for it; none: Ctrl-Z did.
+        /// Author of the request. `None` after Ctrl-Z.
         by: Option<&'a Actor>,
     },
-    /// The session goes on after a pause.
+    /// A pause has ended.
     Unpaused,
-    /// Something that a user should know.
+    /// A message for the user.
     Notice(&'a str),
     /// The session has ended.
     Finished {
-        /// As it is on disk.
+        /// The final manifest.
         manifest: &'a Manifest,
         /// The run's directory, as a user would type it.
         directory: &'a std::path::Path,
-        /// How long the session took.
+        /// Run time of the session, without pauses.
         took: Duration,
     },
 }
 
-/// How a session ended.
+/// The result of a session.
 #[derive(Debug)]
 pub struct Ended {
-    /// As it is on disk.
+    /// The final manifest.
     pub manifest: Manifest,
     /// The run's directory.
     pub directory: PathBuf,
-    /// By [`Exit::of_run`].
+    /// The exit code, see [`exit_of`].
     pub exit: Exit,
 }
 
-/// Tells how a session ended that took so long.
+/// Reports the end of a session to the observer.
 pub(crate) fn ended(
     manifest: Manifest,
     directory: PathBuf,
@@ -112,7 +112,7 @@ pub(crate) fn ended(
     Ended { exit: exit_of(&manifest), manifest, directory }
 }
 
-/// The exit code of a run.
+/// Returns the exit code of a run: from its status, reason, signal and verdict.
 pub fn exit_of(manifest: &Manifest) -> Exit {
     Exit::of_run(manifest.status, manifest.reason, manifest.signal, manifest.verdict)
 }

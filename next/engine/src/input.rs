@@ -1,4 +1,4 @@
-//! [`Input`]: everything that a session's loop waits for.
+//! [`Input`]: the events of a session's loop.
 
 use std::thread;
 
@@ -11,20 +11,18 @@ use crate::{
     workers::{LinkEvent, Supply},
 };
 
-/// What a session's loop waits for.
+/// An event that a session's loop waits for.
 pub(crate) enum Input {
-    /// A message of a worker, or its end.
     Link(WorkerId, LinkEvent),
     /// The result of a compilation or a blob copy.
     Supplied(Supply, Result<(), PrepareError>),
-    /// Rows are on disk, or never will be.
     Ack(Ack),
     Signal(SignalEvent),
     /// Another process's request to end the session.
     Request(Box<Request>),
     /// Another process's request to pause, or `None` once it is withdrawn.
     Pause(Option<Box<Actor>>),
-    /// The run is on disk, or the thread that creates it panicked.
+    /// Sent once the run is on disk. The outer error is a panic of the thread that creates it.
     Created(Box<thread::Result<Result<Owned, RecordError>>>),
     /// A message for the user.
     Notice(String),

@@ -1,7 +1,7 @@
-//! Runs: plans them, schedules attempts, feeds worker processes, writes rows, starts, resumes and stops. It never parses,
-//! compiles or runs foreign code. Plain threads and channels.
+//! Plans, starts, resumes and stops runs: schedules attempts, feeds worker processes and writes rows. Never parses, compiles
+//! or runs plugins itself. Uses plain threads and channels.
 //!
-//! Knows `model`, `scenario`, `record` and `prepare`. Start reading at [`exec`], then `session::run`, then `schedule`.
+//! Depends on `model`, `scenario`, `record` and `prepare`. Start reading at [`exec`], then `session::run`, then `schedule`.
 
 #![warn(missing_docs)]
 

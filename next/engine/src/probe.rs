@@ -1,4 +1,4 @@
-//! [`Probe`]: one worker without a run, for all that only asks: `validate`, dry runs, and single calls of a plugin.
+//! One worker without a run: for `validate`, dry runs and single calls of a plugin.
 
 use std::{
     collections::BTreeMap,
@@ -36,71 +36,71 @@ use crate::{
 
 /// Time for the worker to exit at the end.
 const EXIT_WITHIN: Duration = Duration::from_millis(200);
-/// How often it is looked whether the worker has said something.
+/// Interval at which the silence of the worker is checked.
 const POLL_EVERY: Duration = Duration::from_millis(100);
-/// A worker that says nothing for so long is stuck. Compiling does not count, nor the time that a call may take.
+/// Silence after which a worker counts as stuck, in addition to compilations and the timeout of a call.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
 
-/// A call of a plugin that belongs to no run. Nothing is created but entries of the cache.
+/// A call of a plugin outside any run. Writes to the plugin cache only.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The provider. Its paths are relative to the current folder.
+    /// The provider. Paths are relative to the current folder.
     pub provider: Provider,
-    /// The attachments and schemas of the test, by digest.
+    /// Attachments and schemas of the test, by digest.
     pub files: BTreeMap<Digest, PathBuf>,
     /// Files with values of secrets.
     pub secret_files: Vec<PathBuf>,
-    /// The folder that the caller writes artifacts to. No guest may change where it leads.
+    /// Folder that the caller writes artifacts to. Mounts that could replace it are refused.
     pub artifacts: Option<PathBuf>,
-    /// The attempt with its test's line; without one the plugin only describes itself.
+    /// The attempt with its test's line. `None` only describes the plugin.
     pub task: Option<(Task, Vec<u8>)>,
 }
 
-/// What is heard meanwhile.
+/// An event of a call.
 #[derive(Debug)]
 pub enum Answer<'a> {
-    /// A plugin is being compiled; its name in the scenario.
+    /// The cache lacks a plugin, so it is being compiled. Holds its name in the scenario.
     Compiling(&'a str),
-    /// Something that a user should know.
+    /// A message for the user.
     Notice(&'a str),
-    /// The plugin was loaded, and says this of itself, if it does.
+    /// The plugin was loaded. `None` if it does not describe itself.
     Described(Option<Description>),
-    /// A piece of an artifact; all pieces come before the report. Neither names nor sizes are checked.
+    /// A piece of an artifact. All pieces precede the report. The caller must check names and sizes.
     Artifact {
-        /// The artifact's index in the row.
+        /// Index of the artifact in the row.
         index: u32,
-        /// The next bytes.
+        /// Next bytes of the artifact.
         bytes: &'a [u8],
     },
     /// The attempt has ended.
     Report {
-        /// Its row, which was checked as those of runs are.
+        /// The row, checked like rows of runs.
         row: &'a [u8],
-        /// What was said in it: JSON as [`runner_model::log`] reads it, not checked. Empty if nothing was.
+        /// Logs and output streams as JSON, see [`runner_model::log`]. Unchecked; empty if there are none.
         log: &'a [u8],
     },
-    /// A line for people, not checked.
+    /// An unchecked log line of the worker.
     Log(&'a str),
 }
 
-/// How a call ended.
+/// The end of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallEnd {
-    /// All was answered.
+    /// All answers were received.
     Done,
-    /// A signal stopped it; it may have been answered.
+    /// A signal stopped the call, maybe after the last answer.
     Stopped(StopSignal),
-    /// The worker died; the rest of a sentence that begins with it.
+    /// The worker died. The text completes a sentence that starts with the worker.
     Lost(String),
-    /// The worker said nothing for too long.
+    /// The worker sent nothing for too long.
     Late,
 }
 
-/// Starts one worker and makes a call. `on_answer` is told what comes.
+/// Starts one worker, makes a call, and passes its events to `on_answer`.
 ///
 /// # Errors
 ///
-/// A plugin that cannot be used, secrets without a value, or a worker that lies.
+/// An unusable plugin, secrets without a value, or an invalid report of the worker.
 pub fn call(call: Call, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, EngineError> {
     let prestarted = prestart()?;
     let cache = PluginCache::open()?;
@@ -156,17 +156,19 @@ fn refuse(problems: &[ProviderProblem]) -> Result<(), EngineError> {
         Some(help) => format!("{}\n{help}", problem.message),
         None => problem.message.clone(),
     });
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(EngineError::Usage(lines.collect::<Vec<_>>().join("\n"))),
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(EngineError::Usage(lines.collect::<Vec<_>>().join("\n")))
     }
 }
 
-/// Looks at a plugin in the current folder. Gives the SHA-256 of its file, its length, and what it is.
+/// Inspects a plugin, whose path is relative to the current folder. Returns the SHA-256 and the length of its file, and its
+/// kind, imports and exports.
 ///
 /// # Errors
 ///
-/// Why it is no plugin.
+/// A file that is missing or not a plugin.
 pub fn inspect(plugin: &str) -> Result<(Digest, u64, Inspection), EngineError> {
     let cache = PluginCache::open()?;
     let refused = |problem| EngineError::Usage(format!("plugin `{plugin}` {problem}"));
@@ -184,7 +186,7 @@ pub(crate) struct Probe {
     /// Longest silence of the worker.
     max_silence: Duration,
     signal: Option<StopSignal>,
-    /// The worker, once it takes tasks.
+    /// `None` before the worker can take tasks.
     worker: Option<WorkerId>,
     _listener: ListenerGuard,
 }
@@ -194,7 +196,7 @@ impl Probe {
     ///
     /// # Errors
     ///
-    /// What the machine lacks.
+    /// No temporary folder, thread or process can be created.
     pub(crate) fn start(
         prestarted: PrestartedWorker,
         supplies: Supplies,
@@ -203,7 +205,7 @@ impl Probe {
         pool.start(&[Shape { slots: 1, memory: limits::memory() }]).map_err(machine)?;
         let sender = pool.sender();
         let listening = signals::add_listener(move |signal| {
-            // Without a receiver all has ended.
+            // Without a receiver the probe has ended.
             let _ = sender.send(Input::Signal(signal));
         });
         Ok(Self {
@@ -215,7 +217,7 @@ impl Probe {
         })
     }
 
-    /// Waits until the worker has loaded the plugins and they have described themselves. Some may not be usable.
+    /// Waits for the descriptions of all plugins. Some may have problems.
     ///
     /// # Errors
     ///
@@ -234,11 +236,11 @@ impl Probe {
         }
     }
 
-    /// Hands a task over with its test's line, to be sent when [`Self::next`] waits. All providers can be used.
+    /// Queues a task with its test's line for the next call of [`Self::next`]. No provider may have problems.
     ///
     /// # Errors
     ///
-    /// The disk.
+    /// A long line cannot be written to the temporary folder.
     pub(crate) fn assign(&mut self, task: Task, line: &[u8]) -> io::Result<()> {
         if self.worker.is_none() {
             self.worker = self.pool.next_ready().map(|ready| ready.worker);
@@ -249,7 +251,7 @@ impl Probe {
         Ok(())
     }
 
-    /// Waits for the next event. Returns the end of the call if there will be none.
+    /// Waits for the next event. The inner error is the end of the call.
     ///
     /// # Errors
     ///
@@ -286,7 +288,7 @@ impl Probe {
         }
     }
 
-    /// Makes an attempt.
+    /// Runs one attempt to its end.
     fn attempt(
         &mut self,
         task: &Task,
@@ -320,14 +322,14 @@ impl Probe {
         }
     }
 
-    /// How it ended: by the signal, if there was one.
+    /// Returns `end`, or the signal if one was received: the worker's exit is only its consequence.
     fn end(&self, end: CallEnd) -> CallEnd {
         self.signal.map_or(end, CallEnd::Stopped)
     }
 }
 
 impl Drop for Probe {
-    /// Waits a moment for the worker's end; one that takes longer is killed.
+    /// Waits a moment for the worker to exit by itself. Dropping the pool kills it.
     fn drop(&mut self) {
         self.pool.finish();
         self.pool.wait_for_exits(EXIT_WITHIN);

@@ -1,4 +1,4 @@
-//! What callers ask of the engine, and the preview of a run.
+//! Requests of callers, and [`Preview`]: a run before it starts.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,67 +9,67 @@ use runner_model::SessionOverrides;
 use runner_record::{ManifestProvider, Rerun, Selected, Share};
 use serde::Serialize;
 
-/// What `exec` is asked for.
+/// Arguments of [`exec`](crate::exec).
 #[derive(Clone, Debug)]
 pub struct ExecRequest {
-    /// The scenario's file.
+    /// Path of the scenario.
     pub scenario: PathBuf,
-    /// What is selected; of earlier runs, the newest of the scenario counts.
+    /// Selected tests and providers. `last_failed` refers to the newest run of the scenario.
     pub selection: Selected,
-    /// What the run is labelled with.
+    /// Labels of the run, by key.
     pub labels: BTreeMap<String, String>,
-    /// The name of the run's folder in the root. A run that is there is continued. None: a name that no other run has.
+    /// Name of the run's folder in the results root. A run in it is continued. `None` generates a new name.
     pub folder: Option<String>,
-    /// How a session runs.
+    /// Settings of the session.
     pub session: SessionRequest,
 }
 
-/// What `resume` is asked for.
+/// Arguments of [`resume`](crate::resume).
 #[derive(Clone, Debug)]
 pub struct ResumeRequest {
-    /// The run's name; none: the only incomplete one, or with `rerun` or `accept_changes` the newest.
+    /// Name of the run. `None` takes the only incomplete run, or with `rerun` or `accept_changes` the newest.
     pub run: Option<String>,
-    /// Which trials run again.
+    /// Finished trials to run again.
     pub rerun: Option<Rerun>,
-    /// Take scenario, tests and plugins as they are now.
+    /// Replaces the stored scenario, tests and plugins by the current files.
     pub accept_changes: bool,
-    /// Continue a run that was cancelled.
+    /// Continues a cancelled run, too.
     pub force: bool,
-    /// How a session runs.
+    /// Settings of the session.
     pub session: SessionRequest,
 }
 
-/// How a session runs.
+/// Settings of a session that are not part of the scenario.
 #[derive(Clone, Debug)]
 pub struct SessionRequest {
-    /// The results root.
+    /// Path of the results root.
     pub results: PathBuf,
     /// Settings that replace those of the run's last session or, for a new run, of the scenario.
     pub overrides: SessionOverrides,
-    /// Whether other sessions may work in the root meanwhile.
+    /// Whether other sessions may run in the results root at the same time.
     pub share: Share,
-    /// The command as it was typed.
+    /// Command line for the manifest, as the user typed it.
     pub command: Vec<String>,
-    /// Files with values of secrets, which go before the environment; a later one before an earlier one.
+    /// Files with values of secrets. They take precedence over the environment, and later files over earlier ones.
     pub secret_files: Vec<PathBuf>,
 }
 
-/// What a run would be.
+/// A run that `exec` would create.
 #[derive(Debug, Serialize)]
 pub struct Preview {
-    /// The scenario's name.
+    /// Name of the scenario.
     pub scenario: String,
-    /// How many attempts would run at once.
+    /// Attempts that would run at the same time, at most.
     pub jobs: u32,
-    /// Its tests.
+    /// Number of selected tests.
     #[serde(skip)]
     pub tests: u64,
-    /// Its trials.
+    /// Number of selected trials.
     pub trials: u64,
-    /// Its providers, as its manifest would have them.
+    /// Providers as the manifest would list them.
     pub providers: Vec<ManifestProvider>,
-    /// The secrets that have no value.
+    /// Granted secrets without a value.
     pub missing_secrets: BTreeSet<String>,
-    /// What a user should know before.
+    /// Messages for the user.
     pub notices: Vec<String>,
 }

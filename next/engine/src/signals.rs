@@ -1,4 +1,4 @@
-//! What SIGINT, SIGTERM and SIGHUP ask of a session.
+//! Delivers SIGINT, SIGTERM, SIGHUP and SIGTSTP to the sessions of the process.
 
 use std::{
     fs, io,
@@ -17,28 +17,28 @@ use signal_hook::{
     low_level::emulate_default_handler,
 };
 
-/// What a signal asks for.
+/// A request by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SignalEvent {
-    /// That the session stops; `true`: it was asked before.
+    /// Stops the session. `true` from the second signal on.
     Stop(StopSignal, bool),
-    /// Ctrl-Z: that the process stops until SIGCONT.
+    /// Stops the process until SIGCONT (Ctrl-Z).
     Suspend,
 }
 
 type Listener = Box<dyn FnMut(SignalEvent) + Send>;
 
-/// Signals are taken over once, for the rest of the process's life.
+/// Handlers are installed once and stay until the process exits.
 static SHARED: OnceLock<Arc<SignalListeners>> = OnceLock::new();
 
 struct SignalListeners {
-    /// And how many signals each was told. The last one began last, and ends first.
+    /// A stack: the listener that was added last is removed first. Each with the number of stop signals that it received.
     listeners: Mutex<Vec<(Listener, u32)>>,
-    /// Set before the third signal.
+    /// Whether the next signal exits the process inside its handler. Set before the third stop signal.
     is_last: Arc<AtomicBool>,
 }
 
-/// Listens to signals until it is dropped. When nothing listens any more, the second one ends the process.
+/// Removes its listener when it is dropped. Without listeners, the second signal exits the process.
 pub(crate) struct ListenerGuard(Arc<SignalListeners>);
 
 impl Drop for ListenerGuard {
@@ -48,8 +48,8 @@ impl Drop for ListenerGuard {
     }
 }
 
-/// Calls `listener` for each signal, on a thread of its own. The third that asks for a stop ends the process in its handler.
-/// What began to listen before hears each signal, too.
+/// Calls `listener` for each signal, on the signal thread. Listeners that were added before are called, too. The third stop
+/// signal exits the process in its handler, which works even if all threads are stuck.
 ///
 /// # Errors
 ///
@@ -75,16 +75,16 @@ pub(crate) fn add_listener(
 
 fn install() -> io::Result<Arc<SignalListeners>> {
     let mut numbers = vec![SIGINT, SIGTERM];
-    // `nohup` ignores it for us.
+    // Under `nohup` a hang-up must not stop the session.
     if !is_ignored(SIGHUP) {
         numbers.push(SIGHUP);
     }
     let is_last = Arc::new(AtomicBool::new(false));
     for number in &numbers {
-        // As shells report the end of a process by a signal.
+        // 128 + N is the status that shells report for a process that a signal ended.
         flag::register_conditional_shutdown(*number, 128 + number, Arc::clone(&is_last))?;
     }
-    // A file that may not grow is a failed write, like a full disk, and not the end of the process.
+    // With a handler, exceeding `RLIMIT_FSIZE` fails the write like a full disk. The default would end the process.
     flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     if !is_ignored(SIGTSTP) {
         numbers.push(SIGTSTP);
@@ -109,7 +109,7 @@ impl SignalListeners {
                 let _ = emulate_default_handler(number);
                 return;
             }
-            // It came too late to matter: what has ended is about to say so. The next one ends the process.
+            // The session is already over and about to report it. The next signal exits the process.
             self.is_last.store(true, Ordering::SeqCst);
             return;
         }
@@ -133,7 +133,7 @@ impl SignalListeners {
     }
 }
 
-/// Tells whether the process was started with a signal ignored.
+/// Returns whether the process was started with the signal ignored.
 fn is_ignored(number: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status
@@ -143,7 +143,7 @@ fn is_ignored(number: i32) -> bool {
     ignored.is_some_and(|mask| mask >> (number - 1) & 1 == 1)
 }
 
-/// Locks a mutex that no panic can leave half changed.
+/// Locks a mutex whose data is valid after a panic, too.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -157,9 +157,9 @@ mod tests {
 
     use super::{SignalEvent, SignalListeners};
 
-    /// Without real signals, which sessions of other tests would hear.
+    /// Calls `receive` directly: real signals would reach the sessions of other tests.
     #[test]
-    fn the_second_signal_is_told_apart() {
+    fn second_stop_signal_is_marked() {
         let (sender, received) = mpsc::channel();
         let listener = Box::new(move |signal| sender.send(signal).unwrap());
         let shared =

@@ -1,4 +1,4 @@
-//! `validate` and dry runs: what is wrong with a scenario that only its plugins show, and what its providers are granted.
+//! `validate` and `exec --dry-run`: checks that need the plugins of a scenario.
 
 use std::path::{Path, PathBuf};
 
@@ -15,18 +15,18 @@ use crate::{
     workers::{PoolEvent, PrestartedWorker},
 };
 
-/// Checks a scenario with its lists, lets a worker load and describe its plugins, and lets it check all configurations and
-/// inputs. Creates nothing but entries of the cache.
+/// Checks a scenario with its lists, loads its plugins in a worker, and checks all configurations and inputs there. Writes
+/// to the plugin cache only.
 ///
 /// # Errors
 ///
-/// All that is wrong.
+/// All problems of the scenario, or a worker that fails.
 pub fn validate(scenario: &Path, secret_files: &[PathBuf]) -> Result<Preview, EngineError> {
     let prestarted = prestart()?;
     let (mut plan, _suite) = load_plan(scenario, &Selection::default())?;
     let mut problems = plan.find_folders(secret_files, None);
     problems.extend(plan.read_secrets(secret_files)?);
-    // Templates are filled in all the same, or each test would lack what one provider lacks.
+    // With empty values templates can still be filled in. Otherwise one missing secret would be reported for each test.
     let missing = plan.secrets.missing.iter().map(|(_, name)| name.clone());
     let missing = missing.map(|name| (name, String::new()));
     plan.secrets.values.0.extend(missing);
@@ -41,12 +41,12 @@ pub fn validate(scenario: &Path, secret_files: &[PathBuf]) -> Result<Preview, En
     Ok(preview(&plan, ready))
 }
 
-/// Tells what [`exec`](crate::exec) would run: first what its providers are granted, then each trial in the plan's order.
-/// Creates nothing but entries of the cache. Secrets need no value.
+/// Previews [`exec`](crate::exec): calls `head` with the run's providers and grants, then `each` for every trial in the order
+/// of the plan. Writes to the plugin cache only. Secrets need no value.
 ///
 /// # Errors
 ///
-/// What it would refuse.
+/// Errors that `exec` would return before it creates the run, or a folder that holds a run.
 pub fn preview_exec(
     request: &ExecRequest,
     head: &mut dyn FnMut(&Preview),
@@ -57,7 +57,7 @@ pub fn preview_exec(
         && let Some(there) = ResultsRoot::existing(&request.session.results)?.run_in(name)?
     {
         return Err(EngineError::Usage(format!(
-            "{0} holds a run, which `exec --into` would continue\nsee what is left of it to do: runner resume {0} --dry-run",
+            "{0} holds a run, which `exec --into` would continue\nto list its remaining trials: runner resume {0} --dry-run",
             there.path().display()
         )));
     }
@@ -65,7 +65,7 @@ pub fn preview_exec(
     let (mut plan, _suite) = selected_plan(request)?;
     let session = &request.session;
     let mut problems = plan.find_folders(&session.secret_files, Some(&session.results));
-    // Those without a value are shown.
+    // The preview lists secrets without a value instead of failing.
     plan.read_secrets(&session.secret_files)?;
     let (_, ready, provider_problems) = describe(prestarted, &plan)?;
     problems.extend(plan.scenario.provider_problems(&provider_problems));
@@ -80,7 +80,7 @@ pub fn preview_exec(
     Ok(())
 }
 
-/// Lets the worker check all tests.
+/// Checks all tests in the worker.
 fn check(plan: &Plan, ready: &Ready, probe: &mut Probe) -> Result<Problems, EngineError> {
     let mut checks = Checks::for_all_tests(ready, plan);
     loop {
@@ -118,7 +118,7 @@ fn preview(plan: &Plan, ready: Ready) -> Preview {
     }
 }
 
-/// Starts a worker and lets it load and describe the plugins of a plan; with what is wrong with them.
+/// Starts a worker that loads the plugins of a plan. Returns their descriptions and problems.
 fn describe(
     prestarted: PrestartedWorker,
     plan: &Plan,
@@ -136,7 +136,7 @@ fn ended(end: &CallEnd, what: &str) -> EngineError {
         CallEnd::Stopped(signal) => return EngineError::Stopped(*signal),
         CallEnd::Lost(how) => format!("while {what}, the worker {how}"),
         CallEnd::Late | CallEnd::Done => {
-            format!("while {what}, the worker said nothing for too long")
+            format!("while {what}, the worker sent nothing for too long")
         }
     })
 }

@@ -327,11 +327,11 @@ fn rerun_of_a_group_means_some_run() {
     let preview = ["resume", &id, "--rerun", "other*", "--dry-run"];
     runner.run(&preview).expect(0).says(&["3 trials would run"]);
     let again = runner.run(&["resume", &id, "--rerun", "other*"]).expect(0);
-    assert!(!again.stderr.contains("means no trial"), "{again:?}");
+    assert!(!again.stderr.contains("matches no trial"), "{again:?}");
     let sessions = runs(&runner).map(|run| run.manifest()["sessions"].as_array().unwrap().len());
     assert_eq!(sessions, [1, 2, 1]);
     for which in ["nothing", "failed"] {
         let ran = runner.run(&["resume", &id, "--rerun", which]).expect(5);
-        ran.says(&[which, "means no trial"]);
+        ran.says(&[which, "matches no trial"]);
     }
 }
