@@ -70,7 +70,7 @@ mod tests {
     use super::Activity;
 
     #[test]
-    fn progress_comes_before_requests() {
+    fn progress_hides_open_requests() {
         let activity = Activity::default();
         assert_eq!(activity.word(), "sleeps");
         let one = activity.open_request("a:1".to_owned());

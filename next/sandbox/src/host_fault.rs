@@ -45,7 +45,7 @@ mod tests {
     use crate::interrupt::HostPanic;
 
     #[test]
-    fn what_the_machine_lacks_is_told_from_other_errors() {
+    fn machine_faults_are_told_from_other_errors() {
         let of = |errno: Errno| {
             let error = wasmtime::Error::from(io::Error::from(errno));
             fault_in(&error.context("instantiate"))

@@ -207,9 +207,11 @@ impl Guard {
                 // Most guests return without waiting, and then need no timer.
                 Ok(Poll::Pending) => halted.as_mut().poll(context).map(|halt| Err(halt.into())),
                 Err(panic) => {
-                    let text = panic.downcast_ref::<String>().map(String::as_str);
-                    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-                    let text = text.unwrap_or("it panicked without a message");
+                    let text = panic
+                        .downcast_ref::<String>()
+                        .map(String::as_str)
+                        .or_else(|| panic.downcast_ref::<&str>().copied())
+                        .unwrap_or("a panic without a message");
                     Poll::Ready(Err(HostPanic(text.to_owned()).into()))
                 }
             }

@@ -117,7 +117,7 @@ mod tests {
     use super::{cut, quote_start, stderr_tail};
 
     #[test]
-    fn a_message_ends_with_the_last_lines_of_stderr() {
+    fn message_ends_with_last_lines_of_stderr() {
         assert_eq!(stderr_tail(" \n"), "");
         assert_eq!(stderr_tail("one\n"), "; its standard error ends with:\none");
         let lines: Vec<String> = (0..20).map(|number| number.to_string()).collect();

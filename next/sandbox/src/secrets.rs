@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_filled_once_with_the_secrets_that_it_names() {
+    fn placeholders_are_filled_once() {
         let secrets = secrets(&[("A", "1"), ("B_2", "{{secret.A}}")]);
         for (text, filled) in [
             ("", ""),
@@ -185,14 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_filled_no_further_than_it_may_be() {
+    fn filled_text_is_bounded() {
         let secrets = secrets(&[("A", &"x".repeat(1_000))]);
         let text = "{{secret.A}}".repeat(1_000_000);
         assert_eq!(fill(&secrets, &text, 10_000), Err(FillError::TooLong));
     }
 
     #[test]
-    fn places_that_never_end_are_left_behind_at_once() {
+    fn unclosed_placeholders_are_cheap() {
         // A search of all the rest for each of them would take hours.
         let text = "{{".repeat(1_000_000);
         let filled = fill(&Secrets::default(), &text, text.len());
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unseen_secret_is_never_handed_out() {
+    fn unseen_secret_is_never_returned() {
         let values = [("SEEN", "first value"), ("HIDDEN", "second value")];
         let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let bound = BoundSecret::parse("HIDDEN", "a.example", "x-key").unwrap();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_debug_text_has_names_and_no_values() {
+    fn debug_text_contains_no_secret() {
         let access =
             Access { secrets: Arc::new(secrets(&[("KEY", "hunter2")])), ..Access::default() };
         let text = format!("{access:?}");

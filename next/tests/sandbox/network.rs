@@ -186,31 +186,31 @@ fn invalid_request_is_not_sent() {
     let userinfo = url.replace("//", "//me:secret@");
     let long = format!("http://{}.test/", "a".repeat(250));
     let cases = [
-        (get("nonsense"), "the URL is not valid: "),
+        (get("nonsense"), "invalid URL: "),
         (get("ftp://127.0.0.1/"), "only `https:` and `http:`"),
         (get("file:///etc/passwd"), "only `https:` and `http:`"),
         (get(&userinfo), "an `authorization` header"),
         (get(long), "more than 253 characters"),
-        (get("https://*.evil.test/"), "no name in DNS has"),
-        (method("CONNECT"), "not a method that can be sent"),
+        (get("https://*.evil.test/"), "not a valid DNS name"),
+        (method("CONNECT"), "invalid method `"),
         // These responses repeat what the host has put into a request.
-        (method("TRACE"), "not a method that can be sent"),
-        (method("trace"), "not a method that can be sent"),
-        (method("TRACK"), "not a method that can be sent"),
-        (method("G ET"), "not a method that can be sent"),
-        (method(""), "not a method that can be sent"),
+        (method("TRACE"), "invalid method `"),
+        (method("trace"), "invalid method `"),
+        (method("TRACK"), "invalid method `"),
+        (method("G ET"), "invalid method `"),
+        (method(""), "invalid method `"),
         (header("x", "a\r\nx-evil: 1"), "line breaks"),
         (header("x", "a\n"), "line breaks"),
-        (header("x", "\u{2028}"), "not Latin-1"),
-        (header("x\r\ny", "a"), "no header may have"),
-        (header("x y", "a"), "no header may have"),
-        (header("", "a"), "no header may have"),
-        (header("Host", "evil.test"), "the host's to set"),
-        (header("Content-Length", "1"), "the host's to set"),
-        (header("Transfer-Encoding", "chunked"), "the host's to set"),
-        (header("Connection", "upgrade"), "the host's to set"),
-        (header("Upgrade", "websocket"), "the host's to set"),
-        (header("Proxy-Authorization", "x"), "the host's to set"),
+        (header("x", "\u{2028}"), "outside of Latin-1"),
+        (header("x\r\ny", "a"), "has an invalid name"),
+        (header("x y", "a"), "has an invalid name"),
+        (header("", "a"), "has an invalid name"),
+        (header("Host", "evil.test"), "is set by the host"),
+        (header("Content-Length", "1"), "is set by the host"),
+        (header("Transfer-Encoding", "chunked"), "is set by the host"),
+        (header("Connection", "upgrade"), "is set by the host"),
+        (header("Upgrade", "websocket"), "is set by the host"),
+        (header("Proxy-Authorization", "x"), "is set by the host"),
         (header("x", &"a".repeat(70_000)), "more than 64"),
         (header("x", &"{{".repeat(400_000)), "more than 64"),
     ];
@@ -225,9 +225,9 @@ fn invalid_request_is_not_sent() {
         (header("Upgrade", "x"), "Forbidden"),
         (header("x", "a\r\nx-evil: 1"), "InvalidSyntax"),
         (get(&userinfo), "an `authorization` header"),
-        (method("TRACE"), "not a method that can be sent"),
-        (method("track"), "not a method that can be sent"),
-        (method("CONNECT"), "not a method that can be sent"),
+        (method("TRACE"), "invalid method `"),
+        (method("track"), "invalid method `"),
+        (method("CONNECT"), "invalid method `"),
     ];
     let first: Vec<_> = cases.iter().map(|(request, _)| request.clone()).collect();
     let second = wasi.iter().map(|(request, _)| by_wasi(request.clone()));
@@ -429,7 +429,7 @@ fn broken_servers_are_named() {
             assert!(!wasi.to_string().contains(of_the_host), "{wasi}");
         }
     }
-    let text = format!("`http://{address}` cannot be reached: no connection to {address}: ");
+    let text = format!("cannot reach `http://{address}`: no connection to {address}: ");
     assert_error(sent.answer(10), "unreachable", &text);
     assert_code(sent.answer(11), "ConnectionRefused");
 }
@@ -558,14 +558,14 @@ fn server_certificates_must_be_trusted() {
     for attempt in 0..2 {
         assert_eq!(sent.answer(attempt)["body"], "hello", "{}", sent.rows[attempt]);
     }
-    let safely = |number: usize| format!("`{}` cannot be reached safely: ", origins[number]);
+    let safely = |number: usize| format!("cannot reach `{}` safely: ", origins[number]);
     for number in 1..4 {
         assert_error(sent.answer(2 * number), "unreachable", &safely(number));
         assert_code(sent.answer(2 * number + 1), "TlsCertificateError");
     }
-    let unknown = "let `SSL_CERT_FILE` name it";
+    let unknown = "name its file in `SSL_CERT_FILE`";
     assert_error(sent.answer(4), "unreachable", unknown);
-    let no_tls = "a server that does not speak TLS is reached by `http:`";
+    let no_tls = "use `http:` for a server without TLS";
     assert_error(sent.answer(6), "unreachable", no_tls);
     assert_error(sent.answer(8), "denied", "is not granted");
 }

@@ -118,7 +118,7 @@ fn diagnose_trap(trap: Trap, error: &wasmtime::Error, sandbox: &Sandbox) -> RowE
         | Trap::ListOutOfBounds
         | Trap::InvalidDiscriminant
         | Trap::InvalidChar
-        | Trap::UnalignedPointer => (ErrorClass::Protocol, "handed over a malformed value"),
+        | Trap::UnalignedPointer => (ErrorClass::Protocol, "passed a malformed value"),
         _ => (ErrorClass::Trap, "trapped"),
     };
     let message = format!("the guest {what}: {name}{}", place(error));
@@ -145,12 +145,12 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'stati
     let (class, code, message) = if says("fuel allocated for hostcalls has been exhausted") {
         let (most, rule) = sandbox.handover;
         let most = show_size(most);
-        let message = format!("handed over more than {most} in one call, {rule}");
+        let message = format!("passed more than {most} in one call, {rule}");
         (Limit, "reply", message)
     } else if says("store handle limit exceeded") {
         (Limit, "handles", "holds too many handles at once".into())
     } else if says("resource limit exceeded") {
-        let message = format!("is made of too many parts: {cause}");
+        let message = format!("has too many parts: {cause}");
         (Limit, "instances", message)
     } else if says("total size of fields") {
         let message = "sets more header fields than it may";
@@ -215,7 +215,7 @@ mod tests {
     use super::{readable, trap_code};
 
     #[test]
-    fn every_trap_of_the_engine_has_a_word() {
+    fn every_trap_has_a_code() {
         for (trap, word) in [
             (Trap::StackOverflow, "stack-overflow"),
             (Trap::MemoryOutOfBounds, "memory-out-of-bounds"),
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_as_their_authors_wrote_them() {
+    fn function_names_are_demangled() {
         for (name, shown) in [
             ("_RNvNtCs1_6answer5inner4fail", "answer::inner::fail"),
             ("_ZN6answer4fail17h0123456789abcdefE", "answer::fail"),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_stands_for_gigabytes_is_ended() {
+    fn exploding_mangled_name_is_cut() {
         // A list of types, each of which is a pair of its predecessor.
         let mut name = "_RINvCs1_4bomb1f".to_owned();
         let mut last = "l".to_owned();

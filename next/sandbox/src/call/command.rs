@@ -63,7 +63,7 @@ struct Finished {
 /// Makes one call in a fresh sandbox.
 pub(crate) async fn run(program: &Program, mut call: Call<'_>, guard: Guard) -> Ended {
     let Some(command) = call.command.take() else {
-        let message = "the plugin is a command, and it was not said how to call it";
+        let message = "the plugin is a command, but the call names no protocol";
         let error = failure(ErrorClass::Internal, "command", message);
         return Ended::without_sandbox(Ending::Error(error));
     };
@@ -221,7 +221,7 @@ impl Program {
                     Self::Component(_) => MAX_COMPONENT_HANDOVER,
                     Self::Module(_) => MAX_HANDOVER,
                 }),
-                "which is the most for this command: let it write less at once",
+                "the most for this command; let it write less at once",
             ),
         };
         let mut store = recipe.create_store(self.engine());

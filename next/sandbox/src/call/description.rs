@@ -79,7 +79,7 @@ mod tests {
     use super::{MAX_REQUESTS, MAX_SUMMARY_BYTES, bounded, read_schema};
 
     #[test]
-    fn a_description_that_says_too_much_is_refused_by_number() {
+    fn oversized_description_is_refused() {
         let read = |text: &str| read_schema("input-schema", Some(text));
         let message = |text: &str| read(text).unwrap_err().message.to_string();
         assert_eq!(read("{}").unwrap(), Some(json!({})));

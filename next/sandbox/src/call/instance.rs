@@ -91,8 +91,8 @@ impl Instance {
         let sandbox = self.store.data_mut();
         let failed = failed.map(|error| match classify(&error, sandbox) {
             Ending::Error(RowError { message, .. }) => format!("failed: {message}"),
-            Ending::Timeout => "failed: its time was over".to_owned(),
-            Ending::Stopped | Ending::Reply(_) => "failed: it was stopped".to_owned(),
+            Ending::Timeout => "failed: timed out".to_owned(),
+            Ending::Stopped | Ending::Reply(_) => "failed: stopped".to_owned(),
         });
         let records = sandbox.host.log.records.iter().map(line);
         records.chain(failed).map(|line| visible_line(&line).to_string()).collect()

@@ -96,7 +96,7 @@ mod tests {
     use super::compact;
 
     #[test]
-    fn white_space_between_tokens_goes() {
+    fn white_space_between_tokens_is_removed() {
         for (text, expected) in [
             ("{\"a\": [1,\r\n\t2]}\n", "{\"a\":[1,2]}"),
             (r#" "a b \" c\\" "#, r#""a b \" c\\""#),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_some_readers_cannot_read_is_refused() {
+    fn json_that_some_readers_refuse_is_refused() {
         for text in [
             "",
             "{",

@@ -135,7 +135,7 @@ fn error_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Error
         ) => Ok(Some(class)),
         _ if &*word == "stopped" => Ok(None),
         // Not cut, because redaction later does not find a secret that was cut.
-        _ => Err(de::Error::custom(format_args!("`{}` is no kind of error", &*word))),
+        _ => Err(de::Error::custom(format_args!("`{}` is not an error kind", &*word))),
     }
 }
 
@@ -200,12 +200,10 @@ pub(crate) fn read_description(
 pub(crate) fn read_log(sandbox: &mut Sandbox) {
     let mut times = sandbox.stderr.take_times().into_iter();
     for line in sandbox.stderr.text().lines() {
-        let at = times.next();
-        if line.trim().is_empty() {
-            continue;
+        let at = times.next().unwrap_or_else(|| Time::from(SystemTime::now()));
+        if !line.trim().is_empty() {
+            sandbox.host.note(log_record(line, at));
         }
-        let at = at.unwrap_or_else(|| Time::from(SystemTime::now()));
-        sandbox.host.note(log_record(line, at));
     }
 }
 
@@ -331,7 +329,7 @@ mod tests {
     use super::log_record;
 
     #[test]
-    fn a_line_of_standard_error_is_a_record() {
+    fn line_of_standard_error_becomes_a_record() {
         let at = Time::from_millis(1);
         let line = r#"{"level":"warn","message":"careful","fields":{"n":1,"s":"x"},"more":0}"#;
         let record = log_record(line, at);

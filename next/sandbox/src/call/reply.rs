@@ -27,7 +27,7 @@ pub(crate) fn provider_error(error: RowError<'static>, interrupt: &Interrupt) ->
         Some(_) => Ending::Error(error),
         None if interrupt.is_requested() => Ending::Stopped,
         None => {
-            let message = "the guest said that it was stopped, and it had not been asked to stop";
+            let message = "the guest returned `stopped`, but no stop was requested";
             Ending::Error(failure(ErrorClass::Protocol, "stopped", message))
         }
     }
@@ -71,7 +71,7 @@ mod tests {
     use crate::Reply;
 
     #[test]
-    fn a_reply_has_only_so_many_checks_and_metrics() {
+    fn checks_and_metrics_of_a_reply_are_bounded() {
         let check = Check::new("", Verdict::Pass);
         let metric = Metric { name: "".into(), value: 0.0, unit: None };
         let refusal = |checks: usize, metrics: usize| {

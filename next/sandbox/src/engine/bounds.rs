@@ -44,10 +44,10 @@ const MAX_NAME_BYTES: u64 = 8 * 1024 * 1024;
 
 const SHARED_NAMES: &str =
     "has imports that share the name of their module, which no compiler for plugins writes";
-const STREAMS: &str = "makes streams or futures of the component model for its own parts, which nothing in the \
-                       provider's world has";
-const FOREIGN_PARTS: &str = "instantiates a component that comes as an argument or out of an instance; only those that \
-                             are defined around the place are allowed";
+const STREAMS: &str = "creates streams or futures for its own parts, which the provider's world does not \
+                       have";
+const FOREIGN_PARTS: &str = "instantiates a component that is an argument or an export of an instance; only \
+                             components that are defined in an enclosing scope are allowed";
 
 /// The counts of a file.
 #[derive(Default)]

@@ -11,9 +11,8 @@ use super::{
     cache,
     config::{self, Allocation, MEMORIES, TABLE_ELEMENTS, TABLES},
     inspect::inspect_and_count,
-    link::{MAX_REASON, link},
+    link::{link, reason},
 };
-use crate::message::cut;
 
 /// Most parts of a plugin that uses no slots. Each instance has some 32 bytes for each of them.
 const ON_DEMAND: [(&str, u64); 3] =
@@ -62,13 +61,11 @@ pub fn try_load(entry: &Arc<Vec<u8>>) -> Result<(), String> {
         memfd_create("entry", MemfdFlags::CLOEXEC).map_err(|error| io(error.into()))?;
     let mut file = File::from(file);
     file.write_all(entry).map_err(io)?;
-    let trailer = cache::check(&file).map_err(io)?;
-    let trailer = trailer.ok_or("was compiled to a damaged entry")?;
+    let trailer = cache::check(&file).map_err(io)?.ok_or("was compiled to a damaged entry")?;
     let engine = config::compiler(Allocation::from_trailer(&trailer), 0)
         .map_err(|error| compile_error(&error))?;
     let code = cache::deserialize(&engine, &file).map_err(|error| compile_error(&error))?;
-    let linked = link(&engine, &code, trailer.kind);
-    linked.map(drop).map_err(|error| error.message)
+    link(&engine, &code, trailer.kind).map(drop).map_err(|error| error.message)
 }
 
 /// Compiles to code, and returns the resources of an instance if they are known.
@@ -104,7 +101,7 @@ fn within_on_demand(counts: &Counts) -> Result<(), String> {
         let found = counts.total(part);
         if found > most {
             return Err(format!(
-                "does not fit the slots of sandboxes, and has {found} {part}, of which others may have at most {most}"
+                "does not fit a sandbox slot, and has {found} {part}; without a slot at most {most} are allowed"
             ));
         }
     }
@@ -112,6 +109,5 @@ fn within_on_demand(counts: &Counts) -> Result<(), String> {
 }
 
 fn compile_error(error: &wasmtime::Error) -> String {
-    let reason = cut(MAX_REASON, format_args!("{error:#}"));
-    format!("cannot be compiled: {reason}")
+    format!("cannot be compiled: {}", reason(error))
 }

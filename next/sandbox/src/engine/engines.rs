@@ -19,11 +19,10 @@ use wasmtime::Engine;
 use super::{
     cache,
     config::{self, Allocation},
-    link::{LoadError, MAX_REASON, link},
+    link::{LoadError, link, reason},
 };
 use crate::{
     interrupt::{Interrupt, InterruptState},
-    message::cut,
     plugin::Plugin,
     store::limiter::MemoryBudget,
 };
@@ -76,20 +75,17 @@ impl Engines {
     /// The plugin cannot run here.
     pub fn load(&self, cache: &Path, plugin: &Digest) -> Result<Option<Plugin>, LoadError> {
         let name = entry_name(plugin, &Self::compile_key());
-        let entry = cache::open_entry(cache, &name).map_err(|error| LoadError {
-            code: "cache",
-            message: format!("cannot be loaded from the cache of compiled plugins: {error}"),
+        let entry = cache::open_entry(cache, &name).map_err(|error| {
+            let message = format!("cannot be loaded from the cache of compiled plugins: {error}");
+            LoadError::new("cache", message)
         })?;
         let Some((file, trailer)) = entry else {
             return Ok(None);
         };
         let engine = self.engine(&trailer)?;
-        let code = cache::deserialize(engine, &file).map_err(|error| LoadError {
-            code: "pool",
-            message: format!(
-                "does not fit the slots of sandboxes: {}",
-                cut(MAX_REASON, format_args!("{error:#}"))
-            ),
+        let code = cache::deserialize(engine, &file).map_err(|error| {
+            let message = format!("does not fit a sandbox slot: {}", reason(&error));
+            LoadError::new("pool", message)
         })?;
         Ok(Some(Plugin {
             linked: link(engine, &code, trailer.kind)?,
@@ -105,9 +101,9 @@ impl Engines {
     fn engine(&self, trailer: &Trailer) -> Result<&Engine, LoadError> {
         let engines = &self.interrupt.0.engines;
         if engines.iter().all(|engine| engine.get().is_none()) {
-            start_ticker(&self.interrupt.0).map_err(|error| LoadError {
-                code: "host-threads",
-                message: format!("cannot be run, because no thread can be started: {error}"),
+            start_ticker(&self.interrupt.0).map_err(|error| {
+                let message = format!("cannot run, because no thread can be started: {error}");
+                LoadError::new("host-threads", message)
             })?;
         }
         let is_small = trailer.initial_memory <= config::SMALL;
@@ -127,9 +123,9 @@ impl Engines {
                 .or_else(|_| config::compiler(Allocation::Pooled, 0)),
             Allocation::OnDemand => config::on_demand(),
         };
-        let engine = engine.map_err(|error| LoadError {
-            code: "host-memory",
-            message: format!("cannot be run, because wasmtime cannot be set up: {error:#}"),
+        let engine = engine.map_err(|error| {
+            let message = format!("cannot run, because wasmtime cannot start: {error:#}");
+            LoadError::new("host-memory", message)
         })?;
         Ok(place.get_or_init(|| engine))
     }

@@ -66,7 +66,7 @@ pub(super) fn inspect_and_count(wasm: &[u8]) -> Result<(Inspection, Counts), Str
         return Err("is empty; build it again".to_owned());
     }
     if !wasm.starts_with(b"\0asm") {
-        return Err("is not WASM; name the `.wasm` file that its build makes".to_owned());
+        return Err("is not WASM; name the `.wasm` file that its build creates".to_owned());
     }
     let mut surface = Surface::default();
     let mut counts = Counts::default();
@@ -211,7 +211,7 @@ fn check_version(text: &str) -> Result<(), String> {
         _ => "; build it for this version",
     };
     Err(format!(
-        "is built for version {} of the contract `runner:provider`, and this runner speaks {major}.{minor}.{patch}{remedy}",
+        "is built for version {} of the contract `runner:provider`, but this runner supports {major}.{minor}.{patch}{remedy}",
         shortened(text)
     ))
 }

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Bytes of a reason in wasmtime's words, in which names are the guest's.
-pub(super) const MAX_REASON: usize = 4 * 1024;
+const MAX_REASON: usize = 4 * 1024;
 /// The interface of errors, in the version of wasmtime's own functions.
 const IO_ERROR: &str = "wasi:io/error@0.2.12";
 /// Bytes of an error's message that a guest can read.
@@ -42,6 +42,17 @@ pub struct LoadError {
     pub message: String,
 }
 
+impl LoadError {
+    pub(super) fn new(code: &'static str, message: String) -> Self {
+        Self { code, message }
+    }
+}
+
+/// Writes wasmtime's error and its causes.
+pub(super) fn reason(error: &wasmtime::Error) -> String {
+    cut(MAX_REASON, format_args!("{error:#}"))
+}
+
 /// Links loaded code to the functions of the host.
 pub(crate) fn link(engine: &Engine, code: &Code, kind: PluginKind) -> Result<Linked, LoadError> {
     let missing = match code {
@@ -49,17 +60,11 @@ pub(crate) fn link(engine: &Engine, code: &Code, kind: PluginKind) -> Result<Lin
         Code::Module(module) => missing_in_module(module),
     };
     if !missing.is_empty() {
-        return Err(LoadError {
-            code: "imports",
-            message: format!("needs what this runner does not offer: {missing}"),
-        });
+        let message = format!("has imports that this runner does not offer: {missing}");
+        return Err(LoadError::new("imports", message));
     }
-    instantiate_pre(engine, code, kind).map_err(|error| LoadError {
-        code: "contract",
-        message: format!(
-            "does not fit this runner: {}",
-            cut(MAX_REASON, format_args!("{error:#}"))
-        ),
+    instantiate_pre(engine, code, kind).map_err(|error| {
+        LoadError::new("contract", format!("does not fit this runner: {}", reason(&error)))
     })
 }
 

@@ -6,9 +6,7 @@
 
 use std::{os::fd::AsRawFd as _, time::Duration};
 
-use runner_model::{
-    ErrorClass, HostFault, Limits, grants::FsMode, provider::MountedFolder, row::RowError,
-};
+use runner_model::{ErrorClass, HostFault, Limits, grants::FsMode, provider::MountedFolder};
 use rustix::fs::{CWD, fstat};
 use tokio::time::timeout;
 use wasmtime::{bail, error::Context as _};
@@ -135,7 +133,9 @@ fn not_started(error: &wasmtime::Error, guard: &Guard) -> Ended {
         Some(Halt::Stopped) => (Ending::Stopped, None),
         None => {
             let fault = fault_in(error);
-            (Ending::Error(files_error(error, fault)), fault)
+            let code = fault.map_or("files", HostFault::as_str);
+            let error = failure(ErrorClass::Internal, code, format!("{error:#}"));
+            (Ending::Error(error), fault)
         }
     };
     let time = guard.elapsed();
@@ -145,11 +145,6 @@ fn not_started(error: &wasmtime::Error, guard: &Guard) -> Ended {
         host_fault,
         ..Ended::without_sandbox(ending)
     }
-}
-
-fn files_error(error: &wasmtime::Error, fault: Option<HostFault>) -> RowError<'static> {
-    let code = fault.map_or("files", HostFault::as_str);
-    failure(ErrorClass::Internal, code, format!("{error:#}"))
 }
 
 fn cannot_mount(host: &str, guest: &str) -> String {

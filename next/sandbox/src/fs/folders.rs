@@ -94,11 +94,11 @@ impl FolderRequest {
             // The worker has checked the names. This check keeps a mistake there from writing
             // elsewhere.
             if !is_file_name(&file.name) {
-                bail!("cannot hand over the attachment `{}`", shorten_path(&file.name));
+                bail!("cannot provide the attachment `{}`", shorten_path(&file.name));
             }
             let to = folders.path(ATTACHMENTS).join(&file.name);
             link_or_copy(&file.path, &to, guard)
-                .with_context(|| format!("cannot hand over the attachment `{}`", file.name))?;
+                .with_context(|| format!("cannot provide the attachment `{}`", file.name))?;
         }
         Ok(folders)
     }
@@ -180,7 +180,7 @@ mod tests {
     };
 
     #[test]
-    fn an_attachment_is_laid_out_in_its_folder_or_not_at_all() {
+    fn attachment_never_leaves_its_folder() {
         let root = tempfile::tempdir().unwrap();
         let source = root.path().join("source");
         fs::write(&source, "x").unwrap();
@@ -197,7 +197,7 @@ mod tests {
         let absolute = root.path().join("evil");
         for name in ["../../evil", "../evil", absolute.to_str().unwrap(), "a/b", "", ".", ".."] {
             let error = make(name, &guard).err().unwrap().to_string();
-            let expected = "cannot hand over the attachment `";
+            let expected = "cannot provide the attachment `";
             assert!(error.starts_with(expected), "{name:?}: {error}");
         }
         let late = Guard::new(Interrupt::default(), Micros(0));

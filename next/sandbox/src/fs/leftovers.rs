@@ -50,7 +50,7 @@ pub(super) fn collect(
         message += &format!(" and {more} more");
     }
     if is_cut {
-        message += &format!("; only {MAX_ENTRIES} files of all that are there were looked at");
+        message += &format!("; only the first {MAX_ENTRIES} files were read");
     }
     Some(message)
 }
@@ -88,7 +88,7 @@ fn keep(
         return Err("a hard link".to_owned());
     }
     if left.iter().any(|file| file.name == name) {
-        return Err("there is an artifact of this name".to_owned());
+        return Err("another artifact has this name".to_owned());
     }
     if left.len() as u64 >= max_files {
         return Err(format!("over `limits.artifact_files`, {max_files}"));

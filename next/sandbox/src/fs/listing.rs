@@ -107,7 +107,7 @@ mod tests {
     use super::{AT_ONCE, Listing};
 
     #[tokio::test]
-    async fn a_folder_is_read_to_its_end_from_wherever_reading_stopped() {
+    async fn listing_continues_where_reading_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let names: BTreeSet<String> = (0..5 * AT_ONCE).map(|name| name.to_string()).collect();
         for name in &names {

@@ -410,8 +410,7 @@ impl HostDirectoryEntryStream for Counted<'_> {
             FileType::Socket => DescriptorType::Socket,
             FileType::Unknown => DescriptorType::Unknown,
         };
-        let name = String::from_utf8(entry.name);
-        let name = name.map_err(|_| ErrorCode::IllegalByteSequence)?;
+        let name = String::from_utf8(entry.name).map_err(|_| ErrorCode::IllegalByteSequence)?;
         Ok(Some(DirectoryEntry { type_, name }))
     }
 

@@ -5,10 +5,7 @@
 //! whole gap, and a new file, folder or link costs a block. Otherwise a guest could fill a disk
 //! without a byte of content.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use runner_model::{units::show_size, visible::visible_line};
 use wasmtime::component::ResourceTable;
@@ -37,112 +34,109 @@ const SHOWN_PATH: usize = 200;
 
 /// The bytes that one attempt may write. Clones share the count.
 #[derive(Clone, Debug)]
-pub(crate) struct Quota(Arc<Count>);
+pub(crate) struct Quota(Arc<Mutex<Count>>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Count {
     limit: u64,
-    charged: AtomicU64,
-    written: AtomicU64,
-    folders: AtomicU64,
-    is_exceeded: AtomicBool,
-    is_crowded: AtomicBool,
-    is_disk_full: AtomicBool,
+    charged: u64,
+    written: u64,
+    folders: u64,
+    is_exceeded: bool,
+    is_crowded: bool,
+    is_disk_full: bool,
 }
 
 impl Quota {
     pub(super) fn new(limit: u64) -> Self {
-        Self(Arc::new(Count {
-            limit,
-            charged: AtomicU64::new(0),
-            written: AtomicU64::new(0),
-            folders: AtomicU64::new(0),
-            is_exceeded: AtomicBool::new(false),
-            is_crowded: AtomicBool::new(false),
-            is_disk_full: AtomicBool::new(false),
-        }))
+        Self(Arc::new(Mutex::new(Count { limit, ..Count::default() })))
     }
 
     /// Resets the written bytes, for the next call of a kept instance. Charges remain, because the
     /// files do.
     pub(crate) fn start_attempt(&self) {
-        self.0.written.store(0, Ordering::Relaxed);
-        self.0.is_disk_full.store(false, Ordering::Relaxed);
+        let mut count = self.lock();
+        count.written = 0;
+        count.is_disk_full = false;
     }
 
     /// Returns the bytes that were written, a part of `bytes_out`.
     pub(crate) fn written(&self) -> u64 {
-        self.0.written.load(Ordering::Relaxed)
+        self.lock().written
     }
 
     /// Describes a refused write, for the log and for the message of a failed attempt. An instance
     /// whose write was refused is not kept.
     pub(crate) fn exceeded(&self) -> Option<String> {
-        if self.0.is_crowded.load(Ordering::Relaxed) {
-            let text = "making a folder was refused, because an attempt may make";
-            return Some(format!("{text} {MAX_FOLDERS} of them"));
+        let count = self.lock();
+        if count.is_crowded {
+            return Some(format!(
+                "a new folder was refused, because an attempt may create at most {MAX_FOLDERS}"
+            ));
         }
-        let is_exceeded = self.0.is_exceeded.load(Ordering::Relaxed);
-        is_exceeded.then(|| {
-            let limit = show_size(self.0.limit);
+        count.is_exceeded.then(|| {
+            let limit = show_size(count.limit);
             format!("a write to a file was refused, because `limits.scratch` is {limit}")
         })
     }
 
     /// Charges `cost`. Returns `false` and remembers the refusal if too little is left.
     pub(super) fn charge(&self, cost: u64) -> bool {
-        let add = |charged: u64| {
-            let sum = charged.checked_add(cost)?;
-            (sum <= self.0.limit).then_some(sum)
-        };
-        let charged = &self.0.charged;
-        let is_within = charged.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok();
-        if !is_within {
-            self.0.is_exceeded.store(true, Ordering::Relaxed);
-        }
-        is_within
+        self.lock().charge(cost)
     }
 
     /// Charges a new folder. Returns `false` and remembers the refusal if there are too many.
     pub(super) fn charge_folder(&self) -> bool {
-        let folders = &self.0.folders;
-        let add = |folders: u64| (folders < MAX_FOLDERS).then_some(folders + 1);
-        let is_within = folders.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
-        if is_within.is_err() {
-            self.0.is_crowded.store(true, Ordering::Relaxed);
+        let mut count = self.lock();
+        if count.folders >= MAX_FOLDERS {
+            count.is_crowded = true;
             return false;
         }
-        let is_paid = self.charge(ENTRY);
-        if !is_paid {
-            folders.fetch_sub(1, Ordering::Relaxed);
-        }
-        is_paid
+        let is_charged = count.charge(ENTRY);
+        count.folders += u64::from(is_charged);
+        is_charged
     }
 
     /// Refunds a folder that was not created.
     pub(super) fn refund_folder(&self) {
-        self.0.folders.fetch_sub(1, Ordering::Relaxed);
+        self.lock().folders -= 1;
         self.refund(ENTRY);
     }
 
     /// Refunds a write that failed.
     pub(super) fn refund(&self, cost: u64) {
-        self.0.charged.fetch_sub(cost, Ordering::Relaxed);
+        self.lock().charged -= cost;
     }
 
     /// Records that the disk had no room for a write within the limit.
     pub(super) fn set_disk_full(&self) {
-        self.0.is_disk_full.store(true, Ordering::Relaxed);
+        self.lock().is_disk_full = true;
     }
 
     /// Returns whether the disk was full, which is a fault of the machine.
     pub(crate) fn is_disk_full(&self) -> bool {
-        self.0.is_disk_full.load(Ordering::Relaxed)
+        self.lock().is_disk_full
     }
 
     /// Counts bytes that were written.
     pub(super) fn add_written(&self, bytes: u64) {
-        self.0.written.fetch_add(bytes, Ordering::Relaxed);
+        self.lock().written += bytes;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Count> {
+        // Each change under the lock is complete, so a panic leaves nothing inconsistent.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Count {
+    fn charge(&mut self, cost: u64) -> bool {
+        let sum = self.charged.checked_add(cost).filter(|sum| *sum <= self.limit);
+        match sum {
+            Some(sum) => self.charged = sum,
+            None => self.is_exceeded = true,
+        }
+        sum.is_some()
     }
 }
 
@@ -196,7 +190,7 @@ mod tests {
     use super::{ENTRY, MAX_FOLDERS, Quota, cost};
 
     #[test]
-    fn a_write_costs_its_bytes_or_the_growth_of_its_file() {
+    fn write_costs_bytes_or_growth() {
         for ((bytes, offset, size), expected) in [
             ((0, 1 << 40, 0), 0),
             ((10, 0, 0), 10),
@@ -210,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_are_counted_beside_what_they_cost() {
+    fn folders_are_counted_and_charged() {
         let quota = Quota::new(MAX_FOLDERS * ENTRY * 2);
         assert!((0..MAX_FOLDERS).all(|_| quota.charge_folder()));
         assert_eq!(quota.exceeded(), None);
@@ -226,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_costs_nothing_and_what_fails_is_given_back() {
+    fn refused_and_failed_writes_cost_nothing() {
         let quota = Quota::new(10);
         assert!(quota.charge(6));
         assert_eq!(quota.exceeded(), None);

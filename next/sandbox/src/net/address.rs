@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn other_addresses_are_named() {
+    fn special_addresses_are_named() {
         for (word, addresses) in [
             ("loopback", &["127.0.0.1", "127.255.255.255", "::1", "::ffff:127.0.0.1"][..]),
             (

@@ -60,7 +60,7 @@ pub(super) enum ConnectError {
     /// No address of the host is granted.
     #[error(transparent)]
     Refused(Refusal),
-    #[error("its name cannot be looked up")]
+    #[error("cannot look up its name")]
     Lookup(#[source] io::Error),
     #[error("no connection to {address}")]
     Connect { address: SocketAddr, source: io::Error },
@@ -130,8 +130,7 @@ impl Dial {
         if let Ok(address) = literal.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
-        let found = self.look_up(host.to_owned(), port).await;
-        let found = found.map_err(ConnectError::Lookup)?;
+        let found = self.look_up(host.to_owned(), port).await.map_err(ConnectError::Lookup)?;
         if found.is_empty() {
             let error = io::Error::new(io::ErrorKind::NotFound, "it has no address");
             return Err(ConnectError::Lookup(error));
@@ -140,17 +139,16 @@ impl Dial {
     }
 
     async fn look_up(&self, host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
-        let permit = permit.map_err(io::Error::other)?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(io::Error::other)?;
         let lookup = self.lookup;
-        let look_up = move || {
+        tokio::task::spawn_blocking(move || {
             let found = lookup(&host, port);
             // Freed here and not by the waiting request, because the look-up continues after the
             // request has ended.
             drop(permit);
             found
-        };
-        tokio::task::spawn_blocking(look_up).await?
+        })
+        .await?
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) enum Failure {
     #[error("{text}")]
     Unreachable { step: Step, text: String },
     /// The guest's own timeout has passed.
-    #[error("no complete response came in the time that the request sets")]
+    #[error("no complete response within the request's timeout")]
     Timeout,
     #[error("{0}")]
     LargeHead(String),
@@ -51,7 +51,7 @@ pub(super) enum Step {
 impl Failure {
     pub(super) fn large_head(origin: &str) -> Self {
         Self::LargeHead(format!(
-            "the headers of the response of `{origin}` have more than {} or are more than {MAX_HEADERS}",
+            "the response of `{origin}` has more than {} of headers, or more than {MAX_HEADERS} headers",
             show_size(MAX_HEAD as u64)
         ))
     }
@@ -82,10 +82,7 @@ impl Failure {
             }
             cause = error.source();
         }
-        Self::Unreachable {
-            step: Step::Connect,
-            text: format!("`{origin}` cannot be reached: {error}"),
-        }
+        Self::Unreachable { step: Step::Connect, text: format!("cannot reach `{origin}`: {error}") }
     }
 
     /// Converts an error during an exchange.
@@ -95,11 +92,11 @@ impl Failure {
         }
         if error.is_parse() {
             return Self::Garbage(format!(
-                "what `{origin}` answers is not valid HTTP/1.1: {error}"
+                "the response of `{origin}` is not valid HTTP/1.1: {error}"
             ));
         }
         let what = if error.is_user() {
-            "the request's body broke off"
+            "the request's body ended early"
         } else {
             "the connection ended before the response was complete"
         };
@@ -116,22 +113,22 @@ impl Failure {
             ConnectError::Connect { .. } => Step::Connect,
             ConnectError::Roots(_) => Step::Tls,
         };
-        Self::Unreachable { step, text: format!("`{origin}` cannot be reached: {}", chain(error)) }
+        Self::Unreachable { step, text: format!("cannot reach `{origin}`: {}", chain(error)) }
     }
 
     fn from_tls(origin: &str, error: &io::Error) -> Self {
         let text = chain(error);
         let help = if text.contains("UnknownIssuer") {
-            "; nobody whom this machine trusts has signed it: install the authority's certificate, or let \
-             `SSL_CERT_FILE` name it"
+            "; this machine does not trust its certificate: install the authority's certificate, or \
+             name its file in `SSL_CERT_FILE`"
         } else if text.contains("corrupt message") {
-            "; a server that does not speak TLS is reached by `http:`"
+            "; use `http:` for a server without TLS"
         } else {
             ""
         };
         Self::Unreachable {
             step: Step::Tls,
-            text: format!("`{origin}` cannot be reached safely: {text}{help}"),
+            text: format!("cannot reach `{origin}` safely: {text}{help}"),
         }
     }
 }

@@ -50,13 +50,13 @@ pub(super) fn read(headers: &[(String, String)]) -> Result<HeaderMap, Failure> {
             };
             Failure::Invalid(format!("{header} {what}"))
         };
-        let known = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| bad("has a name that no header may have"))?;
+        let known =
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("has an invalid name"))?;
         if known == header::CONTENT_LENGTH || FORBIDDEN.contains(&known) {
-            return Err(bad("is the host's to set; leave it out"));
+            return Err(bad("is set by the host; leave it out"));
         }
         let value = from_latin_1(value).ok_or_else(|| {
-            bad("has a value with line breaks, other control characters or such that are not Latin-1")
+            bad("has a value with line breaks, other control characters, or characters outside of Latin-1")
         })?;
         map.try_append(known, value).map_err(|_| bad("is one too many"))?;
     }
@@ -179,7 +179,7 @@ fn too_large() -> Failure {
 
 fn unfit(name: &HeaderName) -> Failure {
     Failure::Invalid(format!(
-        "a secret that the header `{name}` names has line breaks, other control characters or such that are not Latin-1; see \
+        "a secret in the header `{name}` has line breaks, other control characters, or characters outside of Latin-1; check \
          whether its value ends with a line break that is not part of it"
     ))
 }

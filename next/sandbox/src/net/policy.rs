@@ -107,23 +107,21 @@ impl NetPolicy {
 /// `http://0x7f.1:80/#a` becomes `http://127.0.0.1/`. A trailing dot and an IPv4 address in an IPv6
 /// one disappear, too.
 pub(super) fn read_url(text: &str) -> Result<Url, String> {
-    let mut url = Url::parse(text).map_err(|error| format!("the URL is not valid: {error}"))?;
+    let mut url = Url::parse(text).map_err(|error| format!("invalid URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
         let scheme = url.scheme();
-        return Err(format!(
-            "the URL begins with `{scheme}:`; only `https:` and `http:` can be sent to"
-        ));
+        return Err(format!("the URL starts with `{scheme}:`; use `https:` or `http:`"));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(
-            "the URL has a user's name or password in it; they belong into an `authorization` header"
+            "the URL contains a user name or password; send them in an `authorization` header"
                 .to_owned(),
         );
     }
     if let Some(Host::Domain(name)) = url.host()
         && !is_host_name(name)
     {
-        return Err("the URL's host has what no name in DNS has".to_owned());
+        return Err("the URL's host is not a valid DNS name".to_owned());
     }
     let plain = match url.host() {
         Some(Host::Domain(name)) => name.strip_suffix('.').map(str::to_owned),
@@ -151,7 +149,7 @@ fn refuse_address(scheme: &str, host: &str, address: SocketAddr, what: &str) -> 
     let ip = address.ip();
     Refusal::new(
         format!("{scheme}://{host} at {ip}, {what}"),
-        &format!("`{host}` is at {ip}, {what}, which must be granted itself"),
+        &format!("`{host}` is at {ip}, {what}, which needs a grant of its own"),
         grant.map(Grant::Net),
     )
 }

@@ -193,7 +193,7 @@ impl Outbound {
             if let Some(unseen) = &unseen {
                 if headers::is_encoded(&head.headers) {
                     return Err(Failure::Garbage(format!(
-                        "`{origin}` answers in a compressed form, where a secret that the plugin may not know could not be found"
+                        "`{origin}` sent a compressed response, in which secrets that the plugin may not see cannot be found"
                     )));
                 }
                 headers::redact(&mut head.headers, unseen);
@@ -254,15 +254,12 @@ pub(super) async fn within<T>(
 fn read_method(text: &str) -> Result<Method, Failure> {
     // No part of it: redaction would not find the start of a secret.
     if text.len() > MAX_METHOD_BYTES {
-        return Err(Failure::Invalid(format!(
-            "a method of {} bytes is not one that can be sent",
-            text.len()
-        )));
+        return Err(Failure::Invalid(format!("invalid method of {} bytes", text.len())));
     }
     match Method::from_bytes(text.as_bytes()) {
         Ok(method) if is_sendable(&method) => Ok(method),
         Ok(_) | Err(_) => Err(Failure::Invalid(format!(
-            "`{}` is not a method that can be sent; there are `GET`, `POST`, …",
+            "invalid method `{}`; use `GET`, `POST`, …",
             visible_line(text)
         ))),
     }
@@ -276,8 +273,7 @@ fn is_sendable(method: &Method) -> bool {
 }
 
 pub(super) fn read_uri(url: &Url) -> Result<Uri, Failure> {
-    Uri::try_from(url.as_str())
-        .map_err(|error| Failure::Invalid(format!("the URL cannot be sent: {error}")))
+    Uri::try_from(url.as_str()).map_err(|error| Failure::Invalid(format!("invalid URL: {error}")))
 }
 
 /// Sets a length of 0. Servers require a length for these methods, and the client sets none for an
@@ -303,7 +299,7 @@ fn peer(network: &Network, secrets: &Secrets, url: &Url) -> String {
 
 fn refuse_description() -> Failure {
     Failure::Denied(Refusal {
-        message: "a plugin that describes itself has no network".to_owned(),
+        message: "there is no network during `describe`".to_owned(),
         denied: None,
     })
 }

@@ -1,5 +1,4 @@
-//! What a name resolves to decides, and it is asked for once; and secrets that a guest never knows are in nothing that it is
-//! handed of a response.
+//! Name look-ups, connections, and secrets in responses that the guest never sees.
 
 use std::{
     collections::BTreeMap,
@@ -75,13 +74,13 @@ fn outbound(network: Network, secrets: Secrets) -> Outbound {
     Outbound::open(&Limits::default(), &network, &Arc::new(secrets), guard())
 }
 
-/// With one secret that the guest never knows.
+/// Returns one secret that the guest never sees.
 fn unseen(places: Vec<BoundSecret>) -> Secrets {
     let values = BTreeMap::from([("KEY".to_owned(), SECRET.to_owned())]);
     Secrets::new(values, BTreeMap::from([("KEY".to_owned(), places)]))
 }
 
-/// Sends a request by a network whose names resolve so.
+/// Sends a request over a network with this look-up.
 async fn send(granted: &[&str], lookup: Lookup, url: &str) -> (Result<u16, Failure>, Outbound) {
     let network = Network::with_lookup(grants(granted), lookup);
     let outbound = outbound(network, Secrets::default());
@@ -92,7 +91,8 @@ async fn send(granted: &[&str], lookup: Lookup, url: &str) -> (Result<u16, Failu
     (sent.map(|response| response.status().as_u16()), outbound)
 }
 
-/// A server that answers one request with these pieces, each by itself, and gives the head of the request.
+/// Starts a server that answers one request with these pieces, each in its own chunk, and returns
+/// the head of the request.
 fn serve(pieces: Vec<Vec<u8>>) -> (SocketAddr, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -106,7 +106,7 @@ fn serve(pieces: Vec<Vec<u8>>) -> (SocketAddr, JoinHandle<String>) {
             request.push(byte[0]);
         }
         for piece in pieces {
-            // Whoever has read enough is gone.
+            // The client may have read enough and closed the connection.
             let _ = stream.write_all(&piece).and_then(|()| stream.flush());
         }
         String::from_utf8(request).unwrap()
@@ -115,7 +115,7 @@ fn serve(pieces: Vec<Vec<u8>>) -> (SocketAddr, JoinHandle<String>) {
 }
 
 #[tokio::test]
-async fn a_granted_name_does_not_grant_the_private_address_that_it_has() {
+async fn granted_name_grants_no_private_address() {
     for (lookup, ip, what, grant) in [
         (loopback as Lookup, "127.0.0.1", "a loopback address", "http://127.0.0.1:81"),
         (
@@ -133,7 +133,7 @@ async fn a_granted_name_does_not_grant_the_private_address_that_it_has() {
         assert_eq!(
             failure.to_string(),
             format!(
-                "`a.example.com` is at {ip}, {what}, which must be granted itself; add \"{grant}\" to `net` of the \
+                "`a.example.com` is at {ip}, {what}, which needs a grant of its own; add \"{grant}\" to `net` of the \
                  provider's `grants`"
             )
         );
@@ -147,7 +147,7 @@ async fn a_granted_name_does_not_grant_the_private_address_that_it_has() {
 }
 
 #[tokio::test]
-async fn a_name_is_looked_up_once_and_that_address_is_connected_to() {
+async fn name_is_looked_up_only_once() {
     static LOOKUPS: AtomicU32 = AtomicU32::new(0);
     fn rebinding(_: &str, port: u16) -> Addresses {
         match LOOKUPS.fetch_add(1, Ordering::Relaxed) {
@@ -167,7 +167,7 @@ async fn a_name_is_looked_up_once_and_that_address_is_connected_to() {
 }
 
 #[tokio::test]
-async fn look_ups_that_nobody_waits_for_any_more_still_count() {
+async fn abandoned_look_ups_still_count() {
     static STARTED: Mutex<usize> = Mutex::new(0);
     static ANSWERS: OnceLock<()> = OnceLock::new();
     fn silent(_: &str, _: u16) -> Addresses {
@@ -187,7 +187,7 @@ async fn look_ups_that_nobody_waits_for_any_more_still_count() {
     while started() < MAX_LOOKUPS {
         tokio::task::yield_now().await;
     }
-    // Were their places free now, the other half would start.
+    // If a request freed its permit, the other half would start.
     let second = all.split_off(MAX_LOOKUPS);
     for first in all {
         first.abort();
@@ -206,7 +206,7 @@ async fn look_ups_that_nobody_waits_for_any_more_still_count() {
 }
 
 #[tokio::test]
-async fn connections_are_kept_up_to_a_number_whatever_servers_they_go_to() {
+async fn kept_connections_are_bounded_over_all_servers() {
     const MORE: usize = 5;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -241,18 +241,18 @@ async fn connections_are_kept_up_to_a_number_whatever_servers_they_go_to() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_knows_is_unreachable() {
+async fn unknown_name_is_unreachable() {
     for (lookup, text) in [(unknown as Lookup, "no such name"), (nothing, "it has no address")] {
         let (sent, _) = send(&["http://name.test"], lookup, "http://name.test/").await;
         let failure = sent.unwrap_err();
         let expected =
-            format!("`http://name.test` cannot be reached: its name cannot be looked up: {text}");
+            format!("`http://name.test` cannot be reached: cannot look up its name: {text}");
         assert_eq!(failure.to_string(), expected);
     }
 }
 
 #[test]
-fn of_several_addresses_those_are_used_that_may_be() {
+fn only_allowed_addresses_are_used() {
     let policy = NetPolicy::new(grants(&["http://name.test", "http://10.0.0.1"]));
     let found = ["192.168.0.1:80", "8.8.8.8:80", "10.0.0.1:80"].map(|text| text.parse().unwrap());
     let reachable = policy.reachable("http", "name.test", &found).unwrap();
@@ -260,7 +260,7 @@ fn of_several_addresses_those_are_used_that_may_be() {
 }
 
 #[test]
-fn an_address_is_granted_for_its_own_scheme_alone() {
+fn address_grant_is_for_its_scheme_alone() {
     let granted = ["https://10.0.0.1:8443", "http://x.example.com:8443"];
     let policy = NetPolicy::new(grants(&granted));
     let found = ["10.0.0.1:8443".parse().unwrap()];
@@ -271,12 +271,12 @@ fn an_address_is_granted_for_its_own_scheme_alone() {
 }
 
 #[test]
-fn a_plugin_that_describes_itself_sends_nothing() {
+fn describe_has_no_network() {
     let outbound = Outbound::closed(&Limits::default(), guard());
     let failure = outbound.admit("GET", "http://127.0.0.1/", HeaderMap::new());
     let failure = failure.err().unwrap();
     outbound.record_denial(&failure);
-    assert_eq!(failure.to_string(), "a plugin that describes itself has no network");
+    assert_eq!(failure.to_string(), "there is no network during `describe`");
     assert_eq!(outbound.counts().denied.0, []);
 }
 
@@ -308,7 +308,7 @@ fn urls_have_one_form() {
         "http://[::1",
         "http://exa mple.com",
         "http://256.0.0.1",
-        // These would be read as something else where they stand in a grant.
+        // In a grant, this would mean something else.
         "https://*.evil.test/",
         "https://a\"b.test",
         "https://a;b.test",
@@ -322,7 +322,7 @@ fn urls_have_one_form() {
 }
 
 #[test]
-fn headers_that_cannot_be_sent_are_refused() {
+fn invalid_headers_are_refused() {
     let read = |name: &str, value: &str| headers::read(&[(name.to_owned(), value.to_owned())]);
     for (name, value) in [
         ("Host", "a"),
@@ -341,11 +341,8 @@ fn headers_that_cannot_be_sent_are_refused() {
         assert!(read(name, value).is_err(), "{name:?}: {value:?}");
     }
     for (name, shown) in [
-        ("a\u{1b}b".to_owned(), "the header `a\\u{1b}b` has a name that no header may have"),
-        (
-            "a b".repeat(1_000),
-            "a header whose name has 3000 bytes has a name that no header may have",
-        ),
+        ("a\u{1b}b".to_owned(), "the header `a\\u{1b}b` has an invalid name"),
+        ("a b".repeat(1_000), "a header whose name has 3000 bytes has an invalid name"),
     ] {
         assert_eq!(read(&name, "a").unwrap_err().to_string(), shown);
     }
@@ -355,7 +352,7 @@ fn headers_that_cannot_be_sent_are_refused() {
 }
 
 #[test]
-fn secrets_make_headers_no_larger_than_they_may_be() {
+fn headers_with_secrets_stay_bounded() {
     let url = read_url("https://a.example").unwrap();
     let long = "x".repeat(Secrets::MAX_BYTES);
     let values =
@@ -377,8 +374,8 @@ fn secrets_make_headers_no_larger_than_they_may_be() {
     assert_eq!(denied.grant, Some("secrets = [\"OTHER\"]".into()));
 }
 
-/// Sends the secret to a server that answers with these pieces, each by itself; the head and the body that come back, and
-/// the request.
+/// Sends the secret to a server that answers with these pieces. Returns head and body of the
+/// response, and the request.
 async fn answered(pieces: Vec<Vec<u8>>) -> (Result<(HeaderMap, Vec<u8>), Failure>, String) {
     let (address, server) = serve(pieces);
     let url = format!("http://{address}");
@@ -409,7 +406,7 @@ fn chunks(body: &[u8], size: usize) -> Vec<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn an_echoed_secret_is_taken_out_of_every_header() {
+async fn echoed_secret_is_redacted_in_headers() {
     let percent = |byte: u8| match byte {
         _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
         _ => format!("%{byte:02X}"),
@@ -432,7 +429,7 @@ async fn an_echoed_secret_is_taken_out_of_every_header() {
 }
 
 #[tokio::test]
-async fn an_echoed_secret_is_taken_out_of_a_body_wherever_its_chunks_begin() {
+async fn echoed_secret_is_redacted_across_chunks() {
     let json = serde_json::json!({ "authorization": SECRET }).to_string();
     let body = format!("<{SECRET}> {json} {SECRET}");
     for size in [1, 2, 7, 30, 1000] {
@@ -443,7 +440,7 @@ async fn an_echoed_secret_is_taken_out_of_a_body_wherever_its_chunks_begin() {
 }
 
 #[tokio::test]
-async fn an_echoed_secret_is_taken_out_of_trailers() {
+async fn echoed_secret_is_redacted_in_trailers() {
     let mut pieces = chunks(b"body", 4);
     pieces.pop();
     pieces.push(format!("0\r\nx-told: {SECRET}\r\n\r\n").into_bytes());
@@ -461,7 +458,7 @@ async fn an_echoed_secret_is_taken_out_of_trailers() {
 }
 
 #[tokio::test]
-async fn a_secret_is_not_asked_for_in_parts_nor_compressed() {
+async fn partial_and_compressed_responses_are_not_requested() {
     for encoding in ["content-encoding: gzip", "transfer-encoding: gzip, chunked"] {
         let head = format!("HTTP/1.1 200 OK\r\n{encoding}\r\n\r\n1\r\nx\r\n0\r\n\r\n");
         let (answer, request) = answered(vec![head.into()]).await;
@@ -473,7 +470,7 @@ async fn a_secret_is_not_asked_for_in_parts_nor_compressed() {
 }
 
 #[test]
-fn a_bound_secret_goes_into_its_header_of_its_host_alone() {
+fn bound_secret_stays_at_its_place() {
     let bound = BoundSecret::parse("KEY", "http://127.0.0.1:81", "X-Key").unwrap();
     let network = Network::new(grants(&["http://127.0.0.1:81", "http://127.0.0.1:82"]));
     let outbound = outbound(network, unseen(vec![bound]));
@@ -505,7 +502,7 @@ fn a_bound_secret_goes_into_its_header_of_its_host_alone() {
 }
 
 #[test]
-fn a_made_up_host_is_shown_as_its_grant() {
+fn made_up_host_is_shown_as_its_grant() {
     let granted = ["http://*.example.com:81"];
     let url = "http://s3cret.example.com:81/";
     let peer = |secrets: Secrets| {

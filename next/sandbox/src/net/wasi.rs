@@ -41,7 +41,6 @@ const MAX_PATH_BYTES: usize = 8 * 1024;
 type Sent = Result<(Response<WasiBody>, Background), Error>;
 /// Work during the reading of a body. Our client needs none.
 type Background = Box<dyn Future<Output = Result<(), Error>> + Send>;
-type Set = Result<(), ()>;
 
 /// Replaces wasmtime's setters by ones that refuse long values. The host keeps a request until the
 /// guest sends or drops it, a guest may have hundreds, and the policy checks none of them before. A
@@ -52,42 +51,33 @@ pub(crate) fn shadow<T: WasiHttpView + 'static>(linker: &mut Linker<T>) -> wasmt
     types.func_wrap(
         "[method]outgoing-request.set-method",
         |mut store: StoreContextMut<'_, T>, (request, method): (Resource<Unsent>, Method)| {
-            let set: Set = match &method {
-                Method::Other(text) if text.len() > MAX_METHOD_BYTES => Err(()),
-                _ => store.data_mut().http().set_method(request, method)?,
-            };
-            Ok((set,))
+            if matches!(&method, Method::Other(text) if text.len() > MAX_METHOD_BYTES) {
+                return Ok((Err(()),));
+            }
+            Ok((store.data_mut().http().set_method(request, method)?,))
         },
     )?;
     types.func_wrap(
         "[method]outgoing-request.set-authority",
         |mut store: StoreContextMut<'_, T>,
          (request, authority): (Resource<Unsent>, Option<String>)| {
-            let set: Set = if is_longer(authority.as_deref(), MAX_AUTHORITY_BYTES) {
-                Err(())
-            } else {
-                store.data_mut().http().set_authority(request, authority)?
-            };
-            Ok((set,))
+            if authority.as_ref().is_some_and(|text| text.len() > MAX_AUTHORITY_BYTES) {
+                return Ok((Err(()),));
+            }
+            Ok((store.data_mut().http().set_authority(request, authority)?,))
         },
     )?;
     types.func_wrap(
         "[method]outgoing-request.set-path-with-query",
         |mut store: StoreContextMut<'_, T>, (request, path): (Resource<Unsent>, Option<String>)| {
-            let set: Set = if is_longer(path.as_deref(), MAX_PATH_BYTES) {
-                Err(())
-            } else {
-                store.data_mut().http().set_path_with_query(request, path)?
-            };
-            Ok((set,))
+            if path.as_ref().is_some_and(|text| text.len() > MAX_PATH_BYTES) {
+                return Ok((Err(()),));
+            }
+            Ok((store.data_mut().http().set_path_with_query(request, path)?,))
         },
     )?;
     linker.allow_shadowing(false);
     Ok(())
-}
-
-fn is_longer(text: Option<&str>, most: usize) -> bool {
-    text.is_some_and(|text| text.len() > most)
 }
 
 impl WasiHttpHooks for Outbound {

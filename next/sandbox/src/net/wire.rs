@@ -65,12 +65,10 @@ impl Wire {
         if let Some(connected) = error.connect_info() {
             connected.get_extras(&mut known);
         }
-        let has_worked = known.get::<HasWorked>();
-        let has_worked = has_worked.is_some_and(|HasWorked(it)| it.load(Ordering::Relaxed));
-
-        let cause = error.source().and_then(|cause| cause.downcast_ref());
+        let has_worked = known.get().is_some_and(|HasWorked(it)| it.load(Ordering::Relaxed));
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<hyper::Error>());
         has_worked
-            && cause.is_some_and(|cause: &hyper::Error| {
+            && cause.is_some_and(|cause| {
                 let is_io = cause.source().is_some_and(|cause| cause.is::<io::Error>());
                 cause.is_incomplete_message() || is_io
             })

@@ -1,4 +1,4 @@
-//! Whether secrets are found in all their forms, and nothing else is.
+//! Secrets are found in all their forms, and nothing else is redacted.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,7 +24,7 @@ fn redacted(redactor: &Redactor, text: &str) -> String {
 }
 
 #[test]
-fn every_form_of_a_secret_is_replaced_by_its_name() {
+fn every_form_of_a_secret_is_replaced() {
     let redactor = redactor(&[("KEY", SECRET)]);
     for form in forms(SECRET) {
         assert_eq!(redacted(&redactor, &format!("a {form} b")), "a [secret KEY] b", "{form}");
@@ -52,7 +52,7 @@ fn no_form_of_a_secret_survives() {
 }
 
 #[test]
-fn what_a_url_or_a_header_makes_of_a_secret_is_found() {
+fn secret_is_found_in_urls_and_headers() {
     for (secret, text) in [
         ("S3cretValue", "http://s3cretvalue.example.com:81"),
         ("S3cretValue", "x-S3CRETVALUE"),
@@ -69,7 +69,7 @@ fn what_a_url_or_a_header_makes_of_a_secret_is_found() {
 }
 
 #[test]
-fn what_a_header_is_sent_as_is_found() {
+fn secret_is_found_as_its_header_is_sent() {
     let secret = "p\u{e4}ssw\u{f6}rd/1";
     let redactor = redactor(&[("KEY", secret)]);
     let sent: Vec<u8> = secret.chars().map(|letter| letter as u8).collect();
@@ -85,21 +85,22 @@ fn what_a_header_is_sent_as_is_found() {
 }
 
 #[test]
-fn a_secret_inside_of_a_longer_base64_text_is_found_wherever_it_begins() {
+fn secret_inside_longer_base64_is_found() {
     let redactor = redactor(&[("KEY", "correct horse")]);
     for before in ["", "u", "us", "use", "user:"] {
         for after in ["", "x", "xy", "xyz"] {
             let text = STANDARD.encode(format!("{before}correct horse{after}"));
             let text = redacted(&redactor, &text);
             assert!(text.contains("[secret KEY]"), "{text}");
-            // At most the character at each end in which other bits are, too, and what stands around it.
+            // At most a character at each end that holds other bits, too, and the text around the
+            // secret.
             assert!(text.len() < "[secret KEY]".len() + 16, "{text}");
         }
     }
 }
 
 #[test]
-fn base64_that_is_broken_into_lines_is_found() {
+fn secret_in_base64_lines_is_found() {
     let mut numbers = Numbers(11);
     let printable: String = (' '..='~').collect();
     for round in 0..60 {
@@ -112,15 +113,15 @@ fn base64_that_is_broken_into_lines_is_found() {
         let lines: Vec<_> = lines.map(|line| str::from_utf8(line).unwrap()).collect();
         let text = redacted(&redactor, &lines.join(end));
         for line in lines {
-            // The last one may be too short to tell anything.
+            // A last line may be too short to be searched for.
             assert!(line.len() < 12 || !text.contains(line), "{line:?} in {text:?}");
         }
     }
 }
 
-/// Of secrets that are parts of each other, and overlap.
+/// The secrets contain each other, and overlap.
 #[test]
-fn what_comes_in_pieces_is_redacted_as_what_comes_whole() {
+fn stream_redacts_like_whole_text() {
     let mut numbers = Numbers(13);
     for round in 0..500 {
         let secrets: Vec<_> = (0..=numbers.below(3)).map(|_| numbers.text("ab", 4..12)).collect();
@@ -150,7 +151,7 @@ fn what_comes_in_pieces_is_redacted_as_what_comes_whole() {
 }
 
 #[test]
-fn artifacts_do_not_grow() {
+fn redaction_never_enlarges_artifacts() {
     let redactor = redactor(&[("A_LONG_NAME", "abcd"), ("KEY", "0123456789abcdef")]);
     let mut stream = redactor.stream_that_keeps_size();
     let mut told = stream.push(b"abcd 0123456789abcdef abcdabcd");
@@ -159,7 +160,7 @@ fn artifacts_do_not_grow() {
 }
 
 #[test]
-fn what_has_no_secret_in_it_stays_as_it_is() {
+fn text_without_secret_stays_as_it_is() {
     let mut numbers = Numbers(17);
     let redactor = redactor(&[("KEY", "nopqrstuvwxyz")]);
     for _ in 0..100 {
@@ -168,19 +169,19 @@ fn what_has_no_secret_in_it_stays_as_it_is() {
     }
 }
 
-/// Each form of it has thousands of places where it could begin, and a text of it as many.
+/// Each form has thousands of places where it could start, and the text as many.
 #[test]
-fn a_long_secret_that_repeats_itself_is_no_matter() {
+fn long_repetitive_secret_is_cheap() {
     let secret = "ab".repeat(2_000);
     let long = redactor(&[("LONG", &secret)]);
-    // A table of its transitions would take seconds to make.
+    // A full table would take seconds to build.
     assert_eq!(long.finder.kind(), AhoCorasickKind::ContiguousNFA);
     assert_eq!(redactor(&[("KEY", SECRET)]).finder.kind(), AhoCorasickKind::DFA);
     assert_eq!(redacted(&long, &format!("<{secret}>")), "<[secret LONG]>");
 
     let text = format!("-{}-", &secret[2..]).repeat(50);
     assert_eq!(redacted(&long, &text), text);
-    // One byte at a time it takes no longer.
+    // One byte at a time takes no longer.
     let mut stream = long.stream();
     let mut told = Vec::new();
     for byte in text.as_bytes() {
@@ -191,9 +192,9 @@ fn a_long_secret_that_repeats_itself_is_no_matter() {
 }
 
 #[test]
-fn many_names_that_become_one_stay_different() {
+fn equal_names_stay_different() {
     const KEYS: usize = 100_000;
-    // Forms of a secret that are told apart by what is left of them alone.
+    // Two forms that differ in their rest only.
     let redactor = redactor(&[("KEY", "abcdefgh")]);
     let forms = ["abcdefgh", "6162636465666768", "YWJjZGVmZ2g=", "YWJjZGVmZ2g"];
     let key = |number: usize| {
@@ -217,14 +218,14 @@ fn many_names_that_become_one_stay_different() {
 }
 
 #[test]
-fn secrets_in_json_are_found_however_they_are_written() {
+fn escaped_secrets_in_json_are_found() {
     let redactor = redactor(&[("KEY", "s3cret-value"), ("PIN", "12345678")]);
     for (text, expected) in [
         (r#"{"a":"s3cret-value"}"#, r#"{"a":"[secret KEY]"}"#),
         (r#"["\u0073\u0033cret\u002dvalue"]"#, r#"["[secret KEY]"]"#),
         (r#"{"s3cret-value":1,"[secret KEY]":2}"#, r#"{"[secret KEY]":2,"[secret KEY]-2":1}"#),
         ("[12345678,0.12345678,1.5]", r#"["[secret PIN]","0.[secret PIN]",1.5]"#),
-        // What cannot be read is one text.
+        // Invalid JSON is one text.
         (r#"{"s3cret-value"#, r#""{\"[secret KEY]""#),
     ] {
         assert_eq!(redactor.json(text).as_deref(), Some(expected), "{text}");
@@ -254,13 +255,13 @@ fn the_longest_of_several_secrets_is_named() {
 }
 
 #[test]
-fn what_stands_for_a_secret_does_not_tell_it() {
+fn mark_does_not_contain_its_secret() {
     assert_eq!(redacted(&redactor(&[("KEY", "[secret KEY")]), "x[secret KEY]"), "x[secret]]");
     assert_eq!(redacted(&redactor(&[("KEY", "secret")]), "a secret"), "a ***");
 }
 
 #[test]
-fn values_that_are_too_short_are_left_alone() {
+fn short_values_are_not_redacted() {
     let values = BTreeMap::from([("PIN".to_owned(), "123".to_owned())]);
     assert!(Redactor::new(&values).is_none());
     assert!(Redactor::new(&BTreeMap::new()).is_none());

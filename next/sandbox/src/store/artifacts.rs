@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_appended_in_turns_is_read_back_whole() {
+    fn interleaved_artifacts_are_read_back_whole() {
         let folder = tempfile::tempdir().unwrap();
         let mut artifacts = Artifacts::new(folder.path(), &Limits::default());
         for turn in 0..10_u8 {
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn artifacts_that_the_machine_cannot_keep_are_said_to_be_lost() {
+    fn artifact_that_cannot_be_stored_is_lost() {
         let limits = Limits::default();
         let mut artifacts = Artifacts::new(Path::new("/no such folder"), &limits);
         append(&mut artifacts, &"a", 10).unwrap();

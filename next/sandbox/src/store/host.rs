@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_not_granted_is_denied_with_its_grant() {
+    fn ungranted_secret_is_denied_with_its_grant() {
         let mut host = host(&Limits::default());
         for name in ["KEY", "KEY", "a b", &"A".repeat(129), &"\u{1b}".repeat(1 << 20)] {
             host.get(name.to_owned()).unwrap_err();
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_progress_is_heard_than_may_be_logged() {
+    fn progress_is_bounded_like_the_log() {
         let said = |log_records, log, words: &[String]| {
             let mut host = host(&Limits { log_records, log, ..Limits::default() });
             let mut said = Vec::new();
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guest_says_is_redacted_before_it_is_cut() {
+    fn guest_output_is_redacted_before_cutting() {
         let mut host = host(&Limits::default());
         host.secrets = secrets("0123456789");
         host.progress(None, "x".repeat(1020) + "0123456789");

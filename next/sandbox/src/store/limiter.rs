@@ -19,9 +19,7 @@ pub(crate) struct MemoryBudget(Arc<AtomicU64>);
 
 /// The guest is within its own limit, but other guests hold the memory.
 #[derive(Clone, Copy, Debug, Error)]
-#[error(
-    "other attempts hold the memory that all together may have, which `memory` of `[run]` sets"
-)]
+#[error("other attempts hold all of the memory that `memory` in `[run]` allows")]
 pub(crate) struct MemoryBudgetFull;
 
 /// Counts a guest's memories and tables, and denies their growth beyond the limits.
@@ -216,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_guest_holds_no_other_gets() {
+    fn held_memory_is_denied_to_other_guests() {
         let budget = MemoryBudget::new(150);
         let (mut one, mut other) = (limiter_of(budget.clone()), limiter_of(budget));
         assert!(one.memory_growing(0, 100, None).unwrap());
@@ -231,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn memories_are_counted_together() {
+    fn all_memories_are_counted_together() {
         let mut limiter = limiter();
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(!limiter.memory_growing(0, 41, None).unwrap());
@@ -242,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guest_holds_counts_in_its_next_attempt_and_what_it_was_denied_does_not() {
+    fn held_memory_counts_in_the_next_attempt() {
         let mut limiter = limiter();
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(!limiter.memory_growing(60, 101, None).unwrap());
@@ -252,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_that_the_host_could_not_provide_is_not_counted() {
+    fn failed_growth_is_not_counted() {
         let mut limiter = limiter();
         let failed = || wasmtime::Error::msg("no");
         assert!(limiter.memory_growing(0, 100, None).unwrap());

@@ -147,9 +147,8 @@ impl Captured {
             let room = self.head_limit - self.head.len();
             let head = &bytes[..room.min(bytes.len())];
             let lines = head.iter().filter(|byte| **byte == b'\n').count();
-            let lines = lines.min(self.most_times - self.times.len());
-            let now = Time::from(SystemTime::now());
-            self.times.extend(std::iter::repeat_n(now, lines));
+            let lines = self.times.len().saturating_add(lines).min(self.most_times);
+            self.times.resize(lines, Time::from(SystemTime::now()));
         }
         match &mut self.stream {
             None => self.keep(bytes),

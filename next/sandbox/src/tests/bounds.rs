@@ -1,4 +1,4 @@
-//! Files that have too much of something.
+//! Files with too many parts.
 
 use crate::{compile, inspect};
 
@@ -9,7 +9,7 @@ fn refusal(text: &str) -> String {
     inspect(&wat::parse_str(text).unwrap()).unwrap_err()
 }
 
-/// A number in LEB128.
+/// Encodes a number in LEB128.
 fn leb(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while number >= 0x80 {
@@ -24,7 +24,7 @@ fn section(id: u8, content: &[u8]) -> Vec<u8> {
     [&[id], leb(content.len()).as_slice(), content].concat()
 }
 
-/// A section that says that it has `count` entries, and has `entries`.
+/// Encodes a section with `count` as its length and with `entries`.
 fn counted(id: u8, count: usize, entries: &[u8]) -> Vec<u8> {
     section(id, &[leb(count).as_slice(), entries].concat())
 }
@@ -37,20 +37,20 @@ fn component(section: &[u8]) -> Vec<u8> {
     [COMPONENT, section].concat()
 }
 
-/// Imports of functions without names, from one module whose name they share.
+/// Encodes imports of functions without names, from one module whose name they share.
 fn sharing(name: usize, count: usize) -> Vec<u8> {
     let module = [leb(name), vec![b'm'; name]].concat();
     [module.as_slice(), &[0, 0x7e, 0, 0], &leb(count), &vec![0; count]].concat()
 }
 
-/// A component that could make streams or futures, and hand them to another one inside of it.
+/// Encodes a component that could create streams or futures, and pass them to an inner one.
 fn piping(what: &str) -> Vec<u8> {
     let text =
         format!("(component (component (type $t ({what} u8)) (core func (canon {what}.new $t))))");
     wat::parse_str(text).unwrap()
 }
 
-/// Each component instantiates the one before it twice.
+/// Encodes components, each of which instantiates its predecessor twice.
 fn doubling(times: usize) -> Vec<u8> {
     let mut text = "(component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
     for number in 1..=times {
@@ -64,7 +64,7 @@ fn doubling(times: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_file_with_too_much_of_anything_is_refused_before_anything_is_done_with_it() {
+fn file_with_too_many_parts_is_refused() {
     let many = 20_000_000;
     let elements = [&[1, 0], leb(2_000_000).as_slice(), &[0].repeat(2_000_000)].concat();
     for (bytes, says) in [
@@ -108,20 +108,20 @@ fn a_file_with_too_much_of_anything_is_refused_before_anything_is_done_with_it()
 }
 
 #[test]
-fn components_may_be_nested_and_doubled_within_the_bounds() {
+fn components_may_nest_and_double_within_bounds() {
     let message = inspect(&doubling(7)).unwrap_err();
     assert!(message.contains("is a component of another world"), "{message}");
 }
 
-/// Bytes of the compiled file, if a module of a command has these parts.
+/// Returns the bytes of a compiled command with these parts.
 fn compiled(parts: &str) -> usize {
     let text = format!(r#"(module {parts} (func (export "_start")))"#);
     compile(&wat::parse_str(text).unwrap()).unwrap().len()
 }
 
-/// A memory as interpreters have it whose heap was made ahead of time: data with holes in it, in a file that is larger.
+/// Like a pre-initialized interpreter: a heap with holes, in a file that is larger.
 #[test]
-fn of_a_memory_with_holes_an_image_is_kept_that_is_no_larger_than_the_file() {
+fn memory_with_holes_keeps_a_bounded_image() {
     let with = |rest: usize| {
         let rest = "x".repeat(rest);
         let data = r#"(data (i32.const 0) "a") (data (i32.const 4000000) "b")"#;
@@ -131,9 +131,9 @@ fn of_a_memory_with_holes_an_image_is_kept_that_is_no_larger_than_the_file() {
     assert!(with(5_000_000) > 4_000_000, "the image is not kept");
 }
 
-/// Two bytes of data at both ends of each memory.
+/// Two bytes of data, at both ends of each memory.
 #[test]
-fn of_sparse_memories_no_images_are_kept() {
+fn sparse_memories_keep_no_image() {
     let memories: String = (0..8)
         .map(|number| {
             format!(
@@ -146,7 +146,7 @@ fn of_sparse_memories_no_images_are_kept() {
 }
 
 #[test]
-fn parts_are_counted_with_what_is_nested() {
+fn nested_parts_are_counted() {
     let module = format!("(core module {})", "(memory 1)".repeat(51));
     assert_eq!(
         refusal(&format!("(component {module} {module})")),

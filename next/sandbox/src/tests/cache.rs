@@ -1,4 +1,4 @@
-//! Which folders and files are believed to be ours.
+//! Which folders and files count as ours.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ fn reason(folder: &Path) -> String {
 }
 
 #[test]
-fn a_folder_is_private_if_nobody_else_can_change_it_or_what_is_above_it() {
+fn private_folder_has_private_ancestors() {
     let root = tempfile::tempdir().unwrap();
     let place = |name: &str| root.path().join(name);
     let set = |name: &str, mode: u32| {
@@ -41,7 +41,7 @@ fn a_folder_is_private_if_nobody_else_can_change_it_or_what_is_above_it() {
 }
 
 #[test]
-fn what_takes_the_place_of_a_folder_after_the_look_is_not_used() {
+fn folder_replaced_after_its_check_is_not_used() {
     let root = tempfile::tempdir().unwrap();
     let place = |name: &str| root.path().join(name);
     for (name, content) in [("cache", "ours"), ("other", "theirs")] {
@@ -58,7 +58,7 @@ fn what_takes_the_place_of_a_folder_after_the_look_is_not_used() {
 }
 
 #[test]
-fn what_belongs_to_another_user_is_refused() {
+fn files_of_another_user_are_refused() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -77,7 +77,7 @@ fn what_belongs_to_another_user_is_refused() {
 }
 
 #[test]
-fn a_file_is_ours_alone_or_refused() {
+fn file_that_others_can_write_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let folder = open_private(root.path()).unwrap();
     let path = root.path().join("a");

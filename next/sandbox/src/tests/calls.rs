@@ -1,11 +1,11 @@
-//! Calls that come to their end: what goes in, what comes out, what is not there.
+//! Calls that end by themselves: inputs, outputs and denied imports.
 
 use runner_model::provider::{OutputForm, Protocol};
 
 use super::support::{Bench, error, guests, output, run_fresh};
 use crate::{Call, CommandCall, Ending};
 
-/// A command that writes `$length` bytes from `$from` to a stream.
+/// A command's function that writes `$length` bytes from `$from` to a stream.
 const WRITE: &str = r#"
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 1)
@@ -15,7 +15,7 @@ const WRITE: &str = r#"
     (drop (call $fd_write (local.get $stream) (i32.const 0) (i32.const 1) (i32.const 8))))
 "#;
 
-/// A command that writes these texts, which WAT can hold, and exits.
+/// Returns a command that writes these texts, which WAT can hold, and exits.
 fn saying(stdout: &str, stderr: &str, exit: i32) -> String {
     let length = |text: &str| text.replace("\\n", "n").replace("\\\"", "\"").len();
     format!(
@@ -68,7 +68,7 @@ fn plugins_describe_themselves() {
 }
 
 #[test]
-fn a_commands_output_is_read_as_asked() {
+fn command_output_is_read_by_its_form() {
     let bench = Bench::new();
     let said = bench.text(&saying(" {\\\"a\\\": 1}\\n", "words\\n", 0));
     for (form, expected) in [
@@ -92,9 +92,9 @@ fn a_commands_output_is_read_as_asked() {
 }
 
 #[test]
-fn a_command_gets_arguments_and_standard_input() {
+fn command_gets_arguments_and_standard_input() {
     let bench = Bench::new();
-    // Writes its arguments, each with its zero byte as a comma, and what it reads.
+    // Writes its arguments, with commas for zero bytes, and its standard input.
     let cat = bench.text(&format!(
         r#"(module
              (import "wasi_snapshot_preview1" "args_get" (func $args (param i32 i32) (result i32)))
@@ -119,7 +119,7 @@ fn a_command_gets_arguments_and_standard_input() {
 }
 
 #[test]
-fn json_commands_get_the_test_and_answer_with_one_object() {
+fn json_command_gets_the_whole_test() {
     let bench = Bench::new();
     // As a preview 1 module and as a component.
     for guest in [guests::module("command"), guests::program("command")] {
@@ -147,7 +147,7 @@ fn json_commands_get_the_test_and_answer_with_one_object() {
 }
 
 #[test]
-fn json_commands_answer_with_one_object() {
+fn json_command_answers_with_one_object() {
     let bench = Bench::new();
     let run = |stdout: &str, stderr: &str, exit| {
         let command = bench.text(&saying(stdout, stderr, exit));
@@ -195,7 +195,7 @@ fn json_commands_answer_with_one_object() {
 }
 
 #[test]
-fn a_command_can_be_a_component() {
+fn command_can_be_a_component() {
     let bench = Bench::new();
     let text = |code: &str| {
         format!(
@@ -219,7 +219,7 @@ fn a_command_can_be_a_component() {
 }
 
 #[test]
-fn a_request_that_is_not_granted_is_denied_with_its_grant() {
+fn ungranted_request_is_denied_with_its_grant() {
     let bench = Bench::new();
     let http = bench.bundled("http");
     let ended = bench.run(&http, r#"{"url":"https://example.com/a"}"#);

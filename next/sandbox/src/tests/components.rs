@@ -1,4 +1,4 @@
-//! What components get of a test, what comes back of them, and what they are not given.
+//! Inputs and replies of components, and the imports that they are denied.
 
 use std::{
     fs,
@@ -34,7 +34,7 @@ fn reply(ended: Ended) -> Reply {
 }
 
 #[test]
-fn a_component_gets_the_whole_test_and_its_reply_comes_back() {
+fn component_gets_test_and_returns_reply() {
     let bench = Bench::new();
     let tags = ["smoke".to_owned()];
     let call = Call {
@@ -61,7 +61,7 @@ fn a_component_gets_the_whole_test_and_its_reply_comes_back() {
 }
 
 #[test]
-fn a_providers_own_judgement_comes_back() {
+fn providers_own_verdict_comes_back() {
     let bench = Bench::new();
     let reply = reply(run(&bench, &hostile(&bench), &json!({"do": "judge"})));
     assert_eq!((reply.verdict, reply.score), (Some(Verdict::Fail), Some(0.25)));
@@ -89,11 +89,7 @@ fn malformed_replies_break_the_contract() {
         ("nan-score", "number", "the score is NaN, which is not a finite number"),
         ("infinite-metric", "number", "the value of a metric is inf, which is not a finite number"),
         ("exit", "exit", "the guest exited with 0 instead of returning"),
-        (
-            "say-stopped",
-            "stopped",
-            "the guest said that it was stopped, and it had not been asked to stop",
-        ),
+        ("say-stopped", "stopped", "the guest returned `stopped`, but no stop was requested"),
     ] {
         let ended = run(&bench, &hostile, &json!({"do": what}));
         assert_eq!(error(&ended), ("protocol", code, message));
@@ -134,7 +130,7 @@ fn traps_are_named() {
             "unreachable-code-reached",
             "the guest trapped: wasm `unreachable` instruction executed",
         ),
-        // Rust keeps frames like these in linear memory, below everything else.
+        // Rust keeps such frames in linear memory, below everything else.
         ("recurse", "memory-out-of-bounds", "the guest trapped: out of bounds memory access"),
         ("panic", "unreachable-code-reached", "the guest's own words"),
         ("divide", "unreachable-code-reached", "attempt to divide by zero"),
@@ -160,7 +156,7 @@ fn log_records_and_progress_arrive() {
 }
 
 #[test]
-fn a_flood_of_log_records_is_cut_and_counted() {
+fn flood_of_log_records_is_cut_and_counted() {
     let mut bench = Bench::new();
     let hostile = hostile(&bench);
     bench.limits.log_records = 5;
@@ -221,7 +217,7 @@ fn artifacts_come_back_and_are_counted() {
 }
 
 #[test]
-fn a_guest_has_nothing_that_it_was_not_granted() {
+fn guest_without_grants_gets_nothing() {
     let bench = Bench::new();
     let hostile = hostile(&bench);
     let answer = |what: &str| value(&run(&bench, &hostile, &json!({"do": what})));
@@ -233,7 +229,7 @@ fn a_guest_has_nothing_that_it_was_not_granted() {
 }
 
 #[test]
-fn a_guest_gets_the_variables_that_it_was_granted() {
+fn guest_gets_its_granted_variables() {
     let bench = Bench::new();
     let hostile = hostile(&bench);
     let env = [("LANG".to_owned(), "C".to_owned())];
@@ -250,7 +246,7 @@ fn many_guests_are_interrupted_at_once() {
     let ended = bench.runtime.block_on(async {
         let (one, two) = (bench.call(&inputs[0]), bench.call(&inputs[1]));
         let stop = async {
-            // By then both are under way.
+            // By then both are running.
             tokio::task::yield_now().await;
             bench.engines.interrupt().now();
         };
@@ -263,7 +259,7 @@ fn many_guests_are_interrupted_at_once() {
 }
 
 #[test]
-fn a_stop_counts_only_if_it_was_asked_for() {
+fn stopped_counts_only_after_a_request() {
     let bench = Bench::new();
     let hostile = hostile(&bench);
     let input = json!({"do": "wait-for-stop"}).to_string();
@@ -279,8 +275,8 @@ fn a_stop_counts_only_if_it_was_asked_for() {
 }
 
 #[test]
-fn an_error_tells_a_guest_nothing_of_the_host() {
-    // A server that ends before it has said all.
+fn errors_reveal_nothing_about_the_host() {
+    // A server that closes the connection before the end of its response.
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let origin = format!("http://{}", server.local_addr().unwrap());
     let serve = move || {
@@ -297,7 +293,7 @@ fn an_error_tells_a_guest_nothing_of_the_host() {
     served.join().unwrap();
     let said = output(&ended);
     assert!(said.contains("error"), "{said}");
-    // With backtraces, which tests have, wasmtime's own text has all of these.
+    // With backtraces, which tests have, wasmtime's own text contains all of these.
     for of_the_host in ["backtrace", "wasmtime", "::", ".rs"] {
         assert!(!said.contains(of_the_host), "{said}");
     }

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::support::{Bench, error, guests, output, run_fresh};
 use crate::{AttachedFile, Call, Ended, inspect};
 
-/// The published contracts, and what they hash to: they never change.
+/// Published contracts and their hashes, which never change.
 const PUBLISHED: [(&str, &str); 1] =
     [("0.1.0", "cb3d74953cee04c72be1c2602de85b0e4ab213ac24ef7db5b2d92c8048024853")];
 
-/// Interfaces that plugins export: what is added to one is missing in the plugins that exist.
+/// Interfaces that plugins export. Existing plugins would lack any addition to them.
 const EXPORTED: [&str; 2] = ["interface provider", "interface lifecycle"];
 
 #[test]
@@ -25,12 +25,12 @@ fn a_published_contract_never_changes() {
 }
 
 #[test]
-fn todays_contract_has_everything_that_was_published() {
+fn current_contract_contains_every_published_one() {
     let today = include_str!("../../wit/provider.wit");
     for (version, _) in PUBLISHED {
         assert_eq!(broken(&published(version), today), [""; 0], "{version}");
     }
-    // It would be noticed.
+    // Shows that `broken` notices a change.
     let published = published("0.1.0");
     for (old, new, names) in [
         ("score: option<f64>,", "score: option<f32>,", "record check"),
@@ -57,7 +57,8 @@ fn published(version: &str) -> String {
     fs::read_to_string(guests::root().join(path)).unwrap()
 }
 
-/// What of the `old` contract is not as it was in the `new` one, which may have more functions, interfaces and worlds.
+/// Returns the items of the `old` contract that differ in the `new` one. The new one may have more
+/// functions, interfaces and worlds.
 fn broken(old: &str, new: &str) -> Vec<String> {
     let new = blocks(new);
     let mut broken = Vec::new();
@@ -77,7 +78,7 @@ fn broken(old: &str, new: &str) -> Vec<String> {
     broken
 }
 
-/// The items of every interface and world, without comments and in one line each.
+/// Returns the items of each interface and world, without comments, one per line.
 fn blocks(text: &str) -> BTreeMap<String, Vec<String>> {
     let lines = text.lines().map(|line| line.split("//").next().unwrap());
     let text = lines.collect::<Vec<_>>().join(" ");

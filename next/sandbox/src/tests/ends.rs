@@ -1,4 +1,4 @@
-//! Guests that do not come to an end by themselves, and how their ends are told apart.
+//! Guests that are ended by the host, and their errors.
 
 use std::{thread, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{Ended, Ending};
 
 const LOOP: &str = r#"(module (func (export "_start") (loop br 0)))"#;
 
-/// A command that waits for an hour.
+/// A command that sleeps for an hour.
 const SLEEP: &str = r#"(module
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 1)
@@ -24,7 +24,7 @@ fn run(bench: &Bench, text: &str) -> Ended {
 }
 
 #[test]
-fn a_deadline_ends_guests_that_compute_and_guests_that_wait() {
+fn deadline_ends_computing_and_waiting_guests() {
     let mut bench = Bench::new();
     bench.timeout = Duration::from_millis(30);
     let start = r#"(module (func $spin (loop br 0)) (start $spin) (func (export "_start")))"#;
@@ -36,7 +36,7 @@ fn a_deadline_ends_guests_that_compute_and_guests_that_wait() {
 }
 
 #[test]
-fn an_interrupt_ends_all_and_holds_for_what_begins_later() {
+fn interrupt_ends_current_and_later_calls() {
     for text in [LOOP, SLEEP] {
         let bench = Bench::new();
         let guest = bench.text(text);
@@ -61,7 +61,7 @@ fn an_interrupt_ends_all_and_holds_for_what_begins_later() {
 }
 
 #[test]
-fn a_guest_that_loops_does_not_block_the_others() {
+fn looping_guest_does_not_block_others() {
     let mut bench = Bench::new();
     bench.timeout = Duration::from_millis(500);
     let (spin, short) = (bench.text(LOOP), bench.text(r#"(module (func (export "_start")))"#));
@@ -77,7 +77,7 @@ fn a_guest_that_loops_does_not_block_the_others() {
 }
 
 #[test]
-fn a_guest_that_loops_in_describe_is_ended() {
+fn looping_describe_is_ended() {
     let bench = Bench::new();
     let plugin = bench.text(LOOP);
     let described = bench.runtime.block_on(async {
@@ -95,7 +95,7 @@ fn a_guest_that_loops_in_describe_is_ended() {
 }
 
 #[test]
-fn traps_are_named_with_the_functions_they_happened_in() {
+fn traps_name_the_guests_functions() {
     let bench = Bench::new();
     for (text, expected) in [
         (
@@ -148,7 +148,7 @@ fn traps_are_named_with_the_functions_they_happened_in() {
 }
 
 #[test]
-fn a_name_of_100_000_bytes_is_cut() {
+fn name_of_100_000_bytes_is_cut() {
     let bench = Bench::new();
     let name = "x".repeat(100_000);
     let ended = run(&bench, &format!(r#"(module (func ${name} (export "_start") unreachable))"#));

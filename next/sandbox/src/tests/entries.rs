@@ -1,4 +1,4 @@
-//! Compiled plugins: what is made, what is loaded, what is refused.
+//! Compiled plugins: compiling, loading and refusing.
 
 use std::{fs, sync::Arc};
 
@@ -15,7 +15,7 @@ fn wasm(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-/// Why a plugin that was compiled cannot be used: the same of a trial load and of a worker.
+/// Returns why a compiled plugin cannot be used. A trial load and a worker give the same reason.
 #[track_caller]
 fn refusal(text: &str) -> String {
     let wasm = wasm(text);
@@ -35,7 +35,7 @@ fn the_key_stays() {
 }
 
 #[test]
-fn an_entry_says_what_it_is() {
+fn entry_contains_its_kind() {
     let trailer = |wasm: &[u8]| {
         let entry = Arc::new(compile(wasm).unwrap());
         try_load(&entry).unwrap();
@@ -49,7 +49,7 @@ fn an_entry_says_what_it_is() {
 }
 
 #[test]
-fn a_damaged_entry_of_the_cache_is_missing() {
+fn damaged_cache_entry_counts_as_missing() {
     let bench = Bench::new();
     let wasm = bundled("echo");
     bench.load(&wasm).unwrap();
@@ -67,7 +67,7 @@ fn a_damaged_entry_of_the_cache_is_missing() {
     }
     fs::remove_file(&path).unwrap();
     assert!(matches!(load(), Ok(None)));
-    // A pipe is not waited for.
+    // A pipe must not block.
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
     assert!(matches!(load(), Ok(None)));
     let nowhere = bench.cache.path().join("nowhere");
@@ -79,7 +79,7 @@ fn a_damaged_entry_of_the_cache_is_missing() {
 }
 
 #[test]
-fn small_and_large_plugins_run_beside_each_other() {
+fn small_and_large_plugins_run_together() {
     let bench = Bench::new();
     let echo = bench.bundled("echo");
     let large = bench.text(r#"(module (memory 100) (func (export "_start")))"#);
@@ -90,14 +90,14 @@ fn small_and_large_plugins_run_beside_each_other() {
 }
 
 #[test]
-fn missing_imports_are_named_all() {
+fn all_missing_imports_are_named() {
     let module = r#"(module
         (import "env" "launch" (func)) (import "host" "memory" (memory 1))
         (import "wasi_snapshot_preview1" "fd_close" (func (param i32) (result i32)))
         (func (export "_start")))"#;
     assert_eq!(
         refusal(module),
-        "needs what this runner does not offer: `env::launch`, `host::memory`"
+        "has imports that this runner does not offer: `env::launch`, `host::memory`"
     );
     let component = r#"(component
         (import "acme:database/query@1.0.0" (instance (export "ask" (func))))
@@ -105,7 +105,7 @@ fn missing_imports_are_named_all() {
         (instance $i) (export "runner:provider/provider@0.1.0" (instance $i)))"#;
     assert_eq!(
         refusal(component),
-        "needs what this runner does not offer: `acme:database/query@1.0.0`"
+        "has imports that this runner does not offer: `acme:database/query@1.0.0`"
     );
     let imports: String =
         (0..30).map(|number| format!(r#"(import "env" "f{number}" (func))"#)).collect();
@@ -126,24 +126,24 @@ fn missing_exports_and_functions_are_named() {
 }
 
 #[test]
-fn what_cannot_be_compiled_is_refused_with_why() {
+fn refused_compilation_names_its_reason() {
     let why = |wasm: &[u8]| compile(wasm).unwrap_err();
     let invalid = why(&wasm(r#"(module (func (export "_start") i32.const 1))"#));
     assert!(invalid.starts_with("cannot be compiled: "), "{invalid}");
     assert!(invalid.contains("values remaining on stack"), "{invalid}");
     assert!(why(b"text").starts_with("is not WASM"));
-    // Without slots, instances must not take more of the host.
+    // Without a slot, instances must not take more memory of the host.
     let text = format!(
         r#"(module {} {} (func (export "_start")))"#,
         "(memory 0)".repeat(9),
         "(global i32 (i32.const 0))".repeat(20_001)
     );
-    let refused = "does not fit the slots of sandboxes, and has 20001 globals, of which others may have at most 20000";
+    let refused = "does not fit a sandbox slot, and has 20001 globals, of which others may have at most 20000";
     assert_eq!(why(&wasm(&text)), refused);
 }
 
 #[test]
-fn a_plugin_that_does_not_fit_a_slot_runs_in_sandboxes_of_its_own() {
+fn plugin_beyond_a_slot_runs_without_one() {
     let bench = Bench::new();
     let text = |parts: &str| format!(r#"(module {parts} (func (export "_start")))"#);
     for (parts, is_pooled) in [
@@ -166,7 +166,7 @@ fn a_plugin_that_does_not_fit_a_slot_runs_in_sandboxes_of_its_own() {
     let ended = bench.plain(&too_many, OutputForm::Text);
     let (class, code, message) = error(&ended);
     assert_eq!((class, code), ("limit", "instances"), "{message}");
-    // Its limit holds there, too.
+    // Its limit applies without a slot, too.
     let table = bench.text(&text("(table 1000001 funcref)"));
     let ended = bench.plain(&table, OutputForm::Text);
     assert_eq!(error(&ended).0, "out-of-memory");
@@ -177,8 +177,8 @@ fn a_plugin_that_does_not_fit_a_slot_runs_in_sandboxes_of_its_own() {
 }
 
 #[test]
-fn components_with_tasks_of_their_own_load() {
-    // Lifted in the way of languages that wait by themselves: the pool has no stacks for their tasks.
+fn components_with_own_tasks_load() {
+    // Its function is lifted as asynchronous. The pool has no stacks for such tasks.
     let text = r#"(component
         (core module $module
           (import "host" "return" (func $return (param i32)))

@@ -1,16 +1,17 @@
-//! What one guest leaves in a sandbox the next one does not find, although its memories and tables are used again.
+//! No guest finds data of an earlier one in reused memories and tables.
 
 use runner_model::provider::OutputForm;
 
 use super::support::Bench;
 use crate::Ending;
 
-/// How many guests follow each other; `RUNNER_GUESTS` sets another number. Before another way of resetting is switched on,
-/// try half a million.
+/// Guests in a row. `RUNNER_GUESTS` sets another number. Try half a million before you enable
+/// another way of clearing slots.
 const GUESTS: u32 = 500;
 
-/// Looks through all that it has for what it did not put there, exits with the number of the part where it finds something,
-/// and else plants something everywhere. `PAGES` is replaced by the size of its memory, half of which it has from the start.
+/// Searches all of its memory for data that it did not put there, and exits with the number of the
+/// part that has some. Otherwise writes data everywhere. `PAGES` is the size of its memory; half of
+/// it is initial.
 const PLANTER: &str = r#"(module
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
   (memory (export "memory") PAGES)
@@ -42,9 +43,9 @@ const PLANTER: &str = r#"(module
     (global.set $global (i64.const 8))))"#;
 
 #[test]
-fn nothing_that_a_guest_leaves_is_found_by_the_next() {
+fn guest_finds_no_data_of_the_previous_one() {
     let guests = std::env::var("RUNNER_GUESTS").map_or(GUESTS, |guests| guests.parse().unwrap());
-    // In the pool for small memories and in the one for others.
+    // In the pool for small memories and in the one for larger ones.
     for pages in ["4", "8"] {
         let bench = Bench::new();
         let planter = bench.text(&PLANTER.replace("PAGES", pages));

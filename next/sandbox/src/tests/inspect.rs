@@ -1,4 +1,4 @@
-//! What files are, told from their sections.
+//! Kinds, imports and exports of files.
 
 use runner_model::provider::PluginKind;
 
@@ -21,13 +21,13 @@ fn exporting(name: &str) -> String {
 }
 
 #[test]
-fn a_file_that_is_no_wasm_is_named_as_what_it_is() {
+fn invalid_file_is_described() {
     assert!(inspect(b"").unwrap_err().starts_with("is empty"));
     assert!(inspect(b"#!/bin/sh\n").unwrap_err().starts_with("is not WASM"));
     let whole = wat::parse_str("(module (func (export \"_start\")))").unwrap();
     for end in 5..whole.len() {
         let cut = inspect(&whole[..end]);
-        // A file that ends between sections has no start.
+        // A file that is cut between two sections has no `_start`.
         let message = cut.unwrap_err();
         assert!(
             message.starts_with("is damaged WASM") || message.contains("without `_start`"),
@@ -37,14 +37,14 @@ fn a_file_that_is_no_wasm_is_named_as_what_it_is() {
 }
 
 #[test]
-fn a_module_is_a_command_if_it_can_be_started() {
+fn module_with_start_is_a_command() {
     assert_eq!(kind("(module (func (export \"_start\")))"), PluginKind::Command);
     assert!(refusal("(module (func (export \"main\")))").contains("without `_start`"));
     assert!(refusal("(module (memory (export \"_start\") 1))").contains("without `_start`"));
 }
 
 #[test]
-fn a_component_is_known_by_what_it_exports() {
+fn exports_decide_on_a_components_kind() {
     let found = inspect_text(&exporting("runner:provider/provider@0.1.0")).unwrap();
     assert_eq!((found.kind, found.contract.as_deref()), (PluginKind::Component, Some("0.1.0")));
     assert_eq!(kind(&exporting("wasi:cli/run@0.2.6")), PluginKind::Command);
@@ -84,7 +84,7 @@ fn the_hosts_version_is_that_of_its_contract() {
 }
 
 #[test]
-fn a_contract_of_another_version_is_refused_with_both_versions() {
+fn refused_contract_names_both_versions() {
     for (guest, remedy) in [
         ("0.2.0", "it needs a newer runner"),
         ("1.0.0", "it needs a newer runner"),

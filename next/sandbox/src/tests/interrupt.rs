@@ -1,4 +1,4 @@
-//! Guards, with futures instead of guests.
+//! Guards, with futures in place of guests.
 
 use std::{
     cell::Cell,
@@ -13,13 +13,13 @@ use runner_model::Micros;
 use super::{Guard, Halt, HostPanic, Interrupt};
 
 #[tokio::test]
-async fn a_guest_whose_turn_comes_after_the_interrupt_is_not_resumed() {
+async fn guest_is_not_resumed_after_interrupt() {
     let interrupt = Interrupt::default();
     let guard = Guard::new(interrupt.clone(), Micros(3_600_000_000));
     let turns = Cell::new(0);
     let mut bound = pin!(guard.bound(poll_fn(|context| {
         turns.set(turns.get() + 1);
-        // It is always ready for another turn.
+        // Always ready for another turn.
         context.waker().wake_by_ref();
         Poll::<wasmtime::Result<()>>::Pending
     })));
@@ -34,14 +34,14 @@ async fn a_guest_whose_turn_comes_after_the_interrupt_is_not_resumed() {
 }
 
 #[tokio::test]
-async fn a_guest_that_waits_ends_at_its_deadline() {
+async fn waiting_guest_ends_at_its_deadline() {
     let guard = Guard::new(Interrupt::default(), Micros(1_000));
     let error = guard.bound(std::future::pending::<wasmtime::Result<()>>()).await.unwrap_err();
     assert_eq!(error.downcast_ref(), Some(&Halt::Timeout));
 }
 
 #[tokio::test]
-async fn a_paused_guest_waits_and_no_time_of_it_passes() {
+async fn call_time_stands_still_during_pause() {
     let interrupt = Interrupt::default();
     let guard = Guard::new(interrupt.clone(), Micros(3_600_000_000));
     let turns = Cell::new(0);
@@ -66,7 +66,7 @@ async fn a_paused_guest_waits_and_no_time_of_it_passes() {
 }
 
 #[tokio::test]
-async fn a_paused_guest_can_be_interrupted() {
+async fn paused_guest_can_be_interrupted() {
     let interrupt = Interrupt::default();
     let guard = Guard::new(interrupt.clone(), Micros(3_600_000_000));
     interrupt.pause(true);
@@ -77,7 +77,7 @@ async fn a_paused_guest_can_be_interrupted() {
 }
 
 #[tokio::test]
-async fn a_panic_of_the_host_is_an_error() {
+async fn panic_of_the_host_becomes_an_error() {
     let guard = Guard::new(Interrupt::default(), Micros(u64::MAX));
     let error =
         guard.bound(async { panic!("no {}", "way") as wasmtime::Result<()> }).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Instances that serve many calls, between their setup and their teardown.
+//! Instances that serve several calls, with `setup` and `teardown`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::{Call, Ended, Ending, Instance, Plugin, Secrets};
 
 const SECOND: Micros = Micros(1_000_000);
 
-/// A provider that counts its own tests.
+/// A provider that counts its tests.
 struct Counter {
     bench: Bench,
     plugin: Plugin,
@@ -35,7 +35,7 @@ impl Counter {
         self.bench.runtime.block_on(self.plugin.run(&mut self.kept, call))
     }
 
-    /// How many tests the instance has answered, this one included.
+    /// Returns the number of tests that the instance has answered, including this one.
     fn count(&mut self) -> u64 {
         let ended = self.run(&json!({}));
         let value: Value = serde_json::from_str(output(&ended)).unwrap();
@@ -63,7 +63,7 @@ fn one_instance_is_set_up_once_and_torn_down_once() {
 }
 
 #[test]
-fn after_anything_but_an_answer_the_next_test_has_a_fresh_instance() {
+fn instance_is_kept_only_after_an_answer() {
     let mut counter = Counter::new(&json!({}));
     counter.bench.limits.reply = 1024;
     let large = json!({"value": "x".repeat(2_000)});
@@ -72,11 +72,11 @@ fn after_anything_but_an_answer_the_next_test_has_a_fresh_instance() {
         (json!({"do": "panic"}), "trap"),
         (json!({"do": "say-stopped"}), "protocol"),
         (large, "limit"),
-        // More memory than its limit, although it went on.
+        // More memory than its limit, which the guest survived.
         (json!({"do": "try-memory"}), "-"),
     ] {
         assert_eq!(counter.count(), 1);
-        // An error that the guest itself reports is an answer.
+        // An error that the guest returns is an answer.
         let ended = counter.run(&json!({"do": "unavailable"}));
         assert_eq!(error(&ended).0, "unavailable");
         assert_eq!(counter.count(), 3);
@@ -94,7 +94,7 @@ fn after_anything_but_an_answer_the_next_test_has_a_fresh_instance() {
 }
 
 #[test]
-fn a_setup_that_fails_is_the_error_of_its_attempt() {
+fn failed_setup_is_its_attempts_error() {
     let mut counter = Counter::new(&json!({"setup": "unavailable"}));
     let ended = counter.run(&json!({}));
     assert_eq!(error(&ended), ("unavailable", "as-asked", "as it was asked to"));
@@ -103,7 +103,7 @@ fn a_setup_that_fails_is_the_error_of_its_attempt() {
 }
 
 #[test]
-fn what_is_said_belongs_to_its_attempt_and_memory_to_the_instance() {
+fn output_belongs_to_attempt_and_memory_to_instance() {
     let mut counter = Counter::new(&json!({}));
     let first = counter.run(&json!({"do": "speak"}));
     let messages: Vec<_> = first.said.log.iter().map(|record| &*record.message).collect();
@@ -116,7 +116,7 @@ fn what_is_said_belongs_to_its_attempt_and_memory_to_the_instance() {
         assert_eq!(&*ended.said.stderr, "on standard error\n");
         assert_eq!(ended.artifacts.len(), 1);
     }
-    // Two floods of this size do not fit one log.
+    // Two floods of this size do not fit into one log.
     for _ in 0..2 {
         assert_eq!(counter.run(&json!({"do": "flood-log"})).said.dropped, 0);
     }
@@ -127,7 +127,7 @@ fn what_is_said_belongs_to_its_attempt_and_memory_to_the_instance() {
 }
 
 #[test]
-fn what_an_instance_has_written_counts_until_it_is_gone() {
+fn writes_of_a_kept_instance_stay_counted() {
     let mut counter = Counter::new(&json!({}));
     let scratch = tempfile::tempdir().unwrap();
     counter.bench.access.scratch = scratch.path().to_owned();
@@ -151,7 +151,7 @@ fn what_an_instance_has_written_counts_until_it_is_gone() {
 }
 
 #[test]
-fn an_instance_that_makes_the_host_hold_much_is_not_kept() {
+fn instance_with_many_resources_is_not_kept() {
     let mut counter = Counter::new(&json!({}));
     let scratch = tempfile::tempdir().unwrap();
     counter.bench.access.scratch = scratch.path().to_owned();
@@ -163,26 +163,26 @@ fn an_instance_that_makes_the_host_hold_much_is_not_kept() {
 }
 
 #[test]
-fn a_teardown_that_hangs_or_fails_is_told() {
+fn hanging_or_failing_teardown_is_reported() {
     let mut hanging = Counter::new(&json!({"teardown": "loop"}));
     hanging.count();
     assert_eq!(
         hanging.tear_down(Micros(20_000)),
-        ["info: teardown loop after 1 tests", "failed: its time was over"]
+        ["info: teardown loop after 1 tests", "failed: timed out"]
     );
     let mut trapping = Counter::new(&json!({"teardown": "panic"}));
     trapping.count();
     let lines = trapping.tear_down(SECOND);
     assert!(lines[1].starts_with("failed: the guest trapped"), "{lines:?}");
     assert!(lines[1].contains("the guest's own words"), "{lines:?}");
-    // After an interrupt nothing is called any more.
+    // After an interrupt, `teardown` is not called.
     hanging.count();
     hanging.bench.engines.interrupt().now();
     assert_eq!(hanging.tear_down(SECOND), [""; 0]);
 }
 
 #[test]
-fn secrets_are_taken_out_of_what_a_teardown_says() {
+fn teardown_output_is_redacted() {
     let mut counter = Counter::new(&json!({"teardown": "tell"}));
     let values = BTreeMap::from([("KEY".to_owned(), "do-not-tell-anybody".to_owned())]);
     counter.bench.access.secrets = Arc::new(Secrets::new(values, BTreeMap::new()));
@@ -196,7 +196,7 @@ fn secrets_are_taken_out_of_what_a_teardown_says() {
 }
 
 #[test]
-fn a_component_without_the_export_is_kept_as_well() {
+fn component_without_lifecycle_is_kept() {
     let bench = Bench::new();
     let echo = bench.bundled("echo");
     let mut kept = None;

@@ -1,4 +1,4 @@
-//! Every limit on what a guest may take, hand over or leave.
+//! Limits on everything that a guest may take, pass or leave.
 
 use runner_model::{Limits, Micros, provider::OutputForm};
 use wasmtime::{
@@ -20,7 +20,7 @@ fn run(bench: &Bench, text: &str) -> Ended {
 }
 
 #[test]
-fn memory_is_limited_in_all() {
+fn memory_is_limited_over_all_memories() {
     let mut bench = Bench::new();
     bench.limits.memory = 3 << 16;
     let grow = |code: &str| {
@@ -33,11 +33,11 @@ fn memory_is_limited_in_all() {
     let ended = run(&bench, &grow("unreachable"));
     assert_eq!(error(&ended), ("out-of-memory", "memory", message));
     assert_eq!(ended.usage.peak_memory, 2 << 16);
-    // A guest that can live with the denial may.
+    // A guest may survive a denial.
     assert_eq!(output(&run(&bench, &grow("nop"))), "\"\"");
     let ended = run(&bench, r#"(module (memory 4) (func (export "_start")))"#);
     assert_eq!(error(&ended), ("out-of-memory", "memory", message));
-    // The exit code of a program that gives up is judged, and it is said what it was denied.
+    // The exit code is judged, and the denial is recorded.
     let exit = r#"(module
         (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
         (memory (export "memory") 1)
@@ -47,7 +47,7 @@ fn memory_is_limited_in_all() {
 }
 
 #[test]
-fn table_elements_are_limited_in_all() {
+fn table_elements_are_limited_over_all_tables() {
     let mut bench = Bench::new();
     let text = r#"(module
         (table $a 60 funcref) (table $b 0 funcref)
@@ -83,7 +83,7 @@ fn instances_are_limited() {
 }
 
 #[test]
-fn a_flood_of_host_resources_is_a_limit() {
+fn flood_of_host_resources_is_refused() {
     let text = r#"(component
         (import "wasi:io/poll@0.2.0" (instance $poll (export "pollable" (type (sub resource)))))
         (alias export $poll "pollable" (type $pollable))
@@ -107,7 +107,7 @@ fn a_flood_of_host_resources_is_a_limit() {
 }
 
 #[test]
-fn a_flood_of_handles_is_a_limit() {
+fn flood_of_handles_is_refused() {
     let text = r#"(component
         (type $own (resource (rep i32)))
         (core func $new (canon resource.new $own))
@@ -162,14 +162,14 @@ fn a_reply_is_limited() {
     assert_eq!((class, code), ("limit", "reply"));
     assert!(
         message.starts_with(
-            "the guest handed over more than 65 KiB in one call, which `limits.reply` sets"
+            "the guest passed more than 65 KiB in one call, which `limits.reply` sets"
         ),
         "{message}"
     );
 }
 
 #[test]
-fn floods_of_output_are_cut_and_do_not_hurt_the_guest() {
+fn floods_of_output_are_cut_without_failing() {
     let mut bench = Bench::new();
     bench.limits.stdio = 100;
     bench.limits.reply = 5_000;
@@ -207,7 +207,7 @@ fn floods_of_output_are_cut_and_do_not_hurt_the_guest() {
 }
 
 #[test]
-fn a_heap_that_is_full_is_out_of_memory_and_an_exception_a_trap() {
+fn full_heap_and_uncaught_exception_are_told_apart() {
     let heap = r#"(module
       (type $node (struct (field (ref null $node)) (field i64 i64 i64 i64)))
       (memory (export "memory") 1)
@@ -231,9 +231,9 @@ fn a_heap_that_is_full_is_out_of_memory_and_an_exception_a_trap() {
     assert_eq!(error(&ended), ("trap", "uncaught-exception", message));
 }
 
-/// Components that call each other and wait: each call that waits has a stack of its own.
+/// Components that call each other and wait. Each waiting call has a stack.
 #[test]
-fn tasks_that_wait_for_each_other_are_few() {
+fn number_of_waiting_tasks_is_bounded() {
     let text = |calls: usize| {
         let each = |text: &str| -> String {
             let numbers = 0..calls;
@@ -280,7 +280,7 @@ fn tasks_that_wait_for_each_other_are_few() {
 }
 
 #[test]
-fn one_call_copies_only_so_much() {
+fn bytes_of_one_host_call_are_bounded() {
     let mut bench = Bench::new();
     bench.limits.memory = 64 << 20;
     let module = |bytes: u64| {
@@ -337,15 +337,15 @@ fn one_call_copies_only_so_much() {
     };
     assert_eq!(exit(31 << 20), 0);
     assert_eq!(exit(33 << 20), NO_MEMORY);
-    // The stream says no as well, but of what it has got.
+    // The stream refuses, too, but only after it has received the bytes.
     let message = |bytes: u64| error(&run(&bench, &component(bytes))).2.to_owned();
-    let too_much = "the guest handed over more than 8 MiB in one call, which is the most for this command: let it write less at once";
+    let too_much = "the guest passed more than 8 MiB in one call, the most for this command; let it write less at once";
     assert!(!message(8_000_000).starts_with(too_much));
     assert!(message(8_400_000).starts_with(too_much));
 }
 
 #[test]
-fn told_errors_of_streams_are_short() {
+fn errors_of_streams_are_short() {
     let errors = r#"(component
       (import "wasi:io/error@0.2.0" (instance $errors
         (export "error" (type $error (sub resource)))

@@ -1,4 +1,4 @@
-//! Numbers and texts that look random and are the same each time; and what is fuzzed, for a moment.
+//! Reproducible random numbers and texts, and a short run of all fuzz targets.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use crate::{
     redact::fuzzing::redaction,
 };
 
-/// What inputs are made of.
+/// Parts of inputs.
 const PARTS: [&[u8]; 40] = [
     b"\xff",
     b"\xff",
@@ -52,7 +52,7 @@ const PARTS: [&[u8]; 40] = [
     b" ",
 ];
 
-/// Numbers that look random and are the same each time.
+/// Reproducible random numbers.
 pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
@@ -79,9 +79,9 @@ fn random_inputs_break_nothing() {
         for fuzzed in [addresses, grants, replies] {
             fuzzed(&input);
         }
-        // What comes first here is an exit code.
+        // The first byte is an exit code.
         replies(&[&[0], &input[..]].concat());
-        // These make what finds secrets.
+        // Building a redactor is slow.
         if round % 20 == 0 {
             headers(&input);
             redaction(&input);

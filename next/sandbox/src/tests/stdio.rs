@@ -1,4 +1,4 @@
-//! What is kept of a guest's standard output and error.
+//! Captured standard output and standard error.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,7 +14,7 @@ fn capture(head: u64, tail: u64, writes: &[&str]) -> Capture {
 }
 
 #[test]
-fn what_fits_is_kept_whole() {
+fn short_output_is_kept_whole() {
     let capture = capture(4, 4, &["abc", "", "defgh"]);
     assert_eq!(capture.text(), "abcdefgh");
     assert_eq!(capture.take_whole(), Ok(b"abcdefgh".to_vec()));
@@ -31,7 +31,7 @@ fn head_and_tail_are_kept_and_the_rest_is_counted() {
 }
 
 #[test]
-fn a_reply_that_came_to_nothing_is_shortened() {
+fn unused_reply_is_shortened() {
     let kept = capture(10, 0, &["0123456789abcdef"]);
     kept.shorten(3, None);
     assert_eq!(kept.text(), "012\n[10 bytes dropped]\n789");
@@ -52,10 +52,10 @@ fn the_time_of_each_line_is_noted() {
 }
 
 #[test]
-fn secrets_are_taken_out_before_anything_is_cut() {
+fn secrets_are_redacted_before_cutting() {
     let values = BTreeMap::from([("KEY".to_owned(), "0123456789".to_owned())]);
     let redactor = Arc::new(Redactor::new(&values).unwrap());
-    // Wherever the value stands, no part of it is left.
+    // No part of the value survives at any place.
     for before in 0..40 {
         let text = "-".repeat(before) + "0123456789" + &"-".repeat(40 - before);
         let whole = Capture::new(20, 20).redacted_by(Some(&redactor));

@@ -1,4 +1,4 @@
-//! A bench for guests: a cache, engines and a runtime.
+//! A test bench for guests, with a cache, engines and a runtime.
 
 use std::{
     collections::BTreeMap,
@@ -47,7 +47,7 @@ impl Bench {
         }
     }
 
-    /// Compiles, puts into the cache and loads.
+    /// Compiles a plugin into the cache, and loads it.
     pub(crate) fn load(&self, wasm: &[u8]) -> Result<Plugin, LoadError> {
         let digest = digest(wasm);
         let name = entry_name(&digest, &Engines::compile_key());
@@ -56,7 +56,7 @@ impl Bench {
         loaded.map(Option::unwrap)
     }
 
-    /// Loads a guest that tests have built; each is compiled once a process.
+    /// Loads a built guest. Each is compiled once per process.
     pub(crate) fn guest(&self, path: &Path) -> Plugin {
         static COMPILED: Mutex<BTreeMap<PathBuf, (Digest, Vec<u8>)>> = Mutex::new(BTreeMap::new());
         let mut compiled = COMPILED.lock().unwrap();
@@ -119,7 +119,7 @@ impl Bench {
     }
 }
 
-/// Runs in a sandbox of its own.
+/// Runs in a fresh sandbox.
 pub(crate) async fn run_fresh(plugin: &Plugin, call: Call<'_>) -> Ended {
     plugin.run(&mut None, call).await
 }
@@ -129,7 +129,7 @@ pub(crate) fn bundled(name: &str) -> Vec<u8> {
     fs::read(root.join(format!("plugins/bundled/{name}.wasm"))).unwrap()
 }
 
-/// The output of a reply.
+/// Returns the output of a reply.
 #[track_caller]
 pub(crate) fn output(ended: &Ended) -> &str {
     match &ended.ending {
@@ -138,7 +138,7 @@ pub(crate) fn output(ended: &Ended) -> &str {
     }
 }
 
-/// Class, code and message of an error.
+/// Returns class, code and message of an error.
 #[track_caller]
 pub(crate) fn error(ended: &Ended) -> (&str, &str, &str) {
     match &ended.ending {

@@ -1,4 +1,4 @@
-//! Attachments that commands find as files, and artifacts that they leave as files.
+//! Attachments of commands, and artifacts in `/artifacts`.
 
 use std::{fs, io::Read as _, time::Duration};
 
@@ -21,7 +21,7 @@ fn content(file: &LeftFile) -> Vec<u8> {
 }
 
 #[test]
-fn commands_find_their_tests_attachments_and_cannot_change_them() {
+fn commands_read_but_never_change_attachments() {
     let world = World::new().scratch(MIB).attach("a.txt", "attached").attach("b c.bin", "");
     for (kind, plugin) in world.commands() {
         let acts = json!([
@@ -58,19 +58,19 @@ fn commands_find_their_tests_attachments_and_cannot_change_them() {
 }
 
 #[test]
-fn an_attachment_that_is_gone_is_named() {
+fn missing_attachment_is_named() {
     let world = World::new().attach("a.txt", "attached");
     fs::remove_file(world.path("blob-a.txt")).unwrap();
     for (kind, plugin) in world.commands() {
         let error = error(world.run(plugin, &json!([])));
         assert_eq!(error.class, Some(ErrorClass::Internal), "{kind}");
-        let expected = "cannot hand over the attachment `a.txt`: ";
+        let expected = "cannot provide the attachment `a.txt`: ";
         assert!(error.message.starts_with(expected), "{kind}: {}", error.message);
     }
 }
 
 #[test]
-fn what_a_command_leaves_becomes_artifacts() {
+fn files_of_a_command_become_artifacts() {
     let mut world = World::new().scratch(MIB).mount("open", "/data", FsMode::ReadWrite);
     world.bench.limits.artifacts = 20;
     let mut interrupted = World::new().scratch(MIB);
@@ -118,7 +118,7 @@ fn what_a_command_leaves_becomes_artifacts() {
                 "{kind} {last}"
             );
         }
-        // What it did not come to the end of is not whole.
+        // After an interrupt, files are half written.
         let ended = interrupted.run(plugin, &json!([["write", "/artifacts/a", "x"], ["sleep"]]));
         assert!(matches!(ended.ending, Ending::Timeout), "{kind}: {ended:?}");
         assert!(ended.artifacts.is_empty(), "{kind}");
@@ -129,7 +129,7 @@ fn what_a_command_leaves_becomes_artifacts() {
 }
 
 #[test]
-fn only_so_many_artifacts_are_kept() {
+fn number_of_kept_artifacts_is_bounded() {
     let mut world = World::new().scratch(MIB);
     world.bench.limits.artifact_files = 2;
     let writes = (10..25).map(|number| json!(["write", format!("/artifacts/{number}"), "x"]));
@@ -145,12 +145,12 @@ fn only_so_many_artifacts_are_kept() {
 }
 
 #[test]
-fn of_a_flood_of_artifacts_only_the_first_are_looked_at() {
-    // Room for more empty files than are looked at.
+fn flood_of_artifacts_is_read_in_part() {
+    // Room for more empty files than are read.
     let world = World::new().scratch(11_000 * ENTRY);
     let ended = world.run(world.commands()[1].1, &json!([["flood", "/artifacts"]]));
     assert_eq!(ended.artifacts.len(), 100);
     let message = warnings(&ended)[0];
-    let end = " and 9890 more; only 10000 files of all that are there were looked at";
+    let end = " and 9890 more; only the first 10000 files were read";
     assert!(message.ends_with(end), "{message}");
 }

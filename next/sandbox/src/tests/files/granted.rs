@@ -1,4 +1,4 @@
-//! What is there of the host: the folders and variables that are granted, and no others.
+//! Granted folders and variables, and no others.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use super::{MIB, World, denied, error, names, output, warnings};
 use crate::Call;
 
 #[test]
-fn without_grants_there_are_no_files_and_no_environment() {
+fn guest_without_grants_has_no_files_or_environment() {
     let world = World::new();
     world.assert_all(&json!([["env"]]), &json!([{"ok": {}}]));
     world.assert_all_fail(&json!([
@@ -30,7 +30,7 @@ fn without_grants_there_are_no_files_and_no_environment() {
 }
 
 #[test]
-fn a_guest_has_the_environment_that_it_is_granted() {
+fn guest_has_its_granted_environment() {
     let world = World::new();
     let env = [("EMPTY", ""), ("LANG", "C.UTF-8")];
     let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -44,7 +44,7 @@ fn a_guest_has_the_environment_that_it_is_granted() {
 }
 
 #[test]
-fn a_granted_folder_is_read_and_not_changed() {
+fn read_only_folder_is_not_changed() {
     let world = World::new().mount("open", "/data", FsMode::ReadOnly).scratch(MIB);
     world.assert_all(
         &json!([["read", "/data/file"], ["list", "/data"], ["size", "/data/file"]]),
@@ -76,7 +76,7 @@ fn a_granted_folder_is_read_and_not_changed() {
 }
 
 #[test]
-fn a_granted_folder_is_changed_where_that_is_granted() {
+fn writable_folder_is_changed() {
     let guests = World::new();
     for (kind, plugin) in guests.all() {
         let world = World::new().mount("open", "/data", FsMode::ReadWrite).scratch(MIB);
@@ -103,7 +103,7 @@ fn a_granted_folder_is_changed_where_that_is_granted() {
 }
 
 #[test]
-fn a_folder_that_is_gone_is_named() {
+fn missing_granted_folder_is_named() {
     let world = World::new();
     fs::create_dir(world.path("gone")).unwrap();
     let world =
@@ -119,11 +119,11 @@ fn a_folder_that_is_gone_is_named() {
 }
 
 #[test]
-fn what_a_guest_puts_in_the_place_of_a_folder_is_not_mounted() {
+fn replaced_granted_folder_is_not_mounted() {
     let link =
         json!([["rename", "/data/sub", "/data/moved"], ["symlink", "../../secret", "/data/sub"],]);
     let folder = json!([["rename", "/data/sub", "/data/moved"], ["mkdir", "/data/sub"]]);
-    // Neither does a link further up lead elsewhere.
+    // A link further up leads nowhere else, either.
     let above = json!([["rename", "/data/deep", "/data/moved"], ["symlink", "..", "/data/deep"],]);
     let guests = World::new();
     for (kind, plugin) in guests.all() {
@@ -150,13 +150,13 @@ fn what_a_guest_puts_in_the_place_of_a_folder_is_not_mounted() {
 }
 
 #[test]
-fn a_folder_may_be_the_root_and_longer_mounts_go_before_it() {
+fn longer_mounts_hide_parts_of_the_root() {
     let world = World::new()
         .mount("open", "/", FsMode::ReadWrite)
         .mount("secret", "/sub", FsMode::ReadOnly)
         .scratch(MIB)
         .attach("a.txt", "attached");
-    // What the folder has by names that are mounted is hidden.
+    // Mounts hide entries of the same name in the folder.
     for name in ["scratch", "files", "artifacts"] {
         fs::create_dir_all(world.path("open").join(name)).unwrap();
         fs::write(world.path("open").join(name).join("hidden"), "hidden").unwrap();
@@ -182,7 +182,7 @@ fn a_folder_may_be_the_root_and_longer_mounts_go_before_it() {
         let results = output(world.run(plugin, &acts));
         let is_component = kind == "component";
         let own = match is_component {
-            // It has imports for its attachments, so nothing hides the folder's.
+            // Components have an import for attachments, so nothing hides the folder's entry.
             true => json!({"ok": ["hidden"]}),
             false => json!({"ok": ["a.txt"]}),
         };
@@ -212,7 +212,7 @@ fn a_folder_may_be_the_root_and_longer_mounts_go_before_it() {
 }
 
 #[test]
-fn what_is_neither_a_file_nor_a_folder_is_not_opened() {
+fn special_files_are_not_opened() {
     let world = World::new().mount("open", "/data", FsMode::ReadWrite).scratch(MIB);
     mknodat(CWD, world.path("open/pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let _socket = UnixListener::bind(world.path("open/socket")).unwrap();
@@ -224,7 +224,7 @@ fn what_is_neither_a_file_nor_a_folder_is_not_opened() {
             ["write-at", "/data/pipe", 0, "x"],
             ["read", "/data/link"],
             ["read", "/data/socket"],
-            // It is there all the same.
+            // The entry is visible.
             ["size", "/data/pipe"],
             ["rename", "/data/pipe", "/data/sub/pipe"],
             ["read", "/data/sub/pipe"],
@@ -247,7 +247,7 @@ fn what_is_neither_a_file_nor_a_folder_is_not_opened() {
 }
 
 #[test]
-fn a_guest_that_closes_nothing_has_only_so_many_files_open() {
+fn number_of_open_files_is_bounded() {
     let world = World::new().mount("open", "/data", FsMode::ReadOnly);
     let before = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     for (kind, plugin) in world.all() {
@@ -256,17 +256,17 @@ fn a_guest_that_closes_nothing_has_only_so_many_files_open() {
         let results = output(ended);
         let name = if kind == "module" { "mfile" } else { "nomem" };
         assert_eq!(results[0], json!({"err": name}), "{kind}");
-        // Once they are closed, there is room again.
+        // After closing them, there is room again.
         assert_eq!(results[1], json!({"ok": ["file", "sub"]}), "{kind}");
     }
     let after = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-    // Other tests of this process open files as well.
+    // Other tests of this process open files, too.
     assert!(after < before + 300, "{before} became {after}");
 }
 
 #[test]
-fn a_large_folder_is_listed_whole() {
-    // More than a guest asks for at once, and than the host reads at once.
+fn large_folder_is_listed_whole() {
+    // More than a guest or the host reads at once.
     let names: Vec<_> = (1000..2000).map(|name| name.to_string()).collect();
     let world = World::new().mount("open", "/data", FsMode::ReadOnly);
     fs::remove_file(world.path("open/file")).unwrap();
@@ -278,7 +278,7 @@ fn a_large_folder_is_listed_whole() {
 }
 
 #[test]
-fn a_component_reads_only_so_many_folders_at_once() {
+fn number_of_folders_being_read_is_bounded() {
     let world = World::new().scratch(MIB);
     let ended = world.run(world.component(), &json!({"listings": 100}));
     assert_eq!(denied(&ended), ["having more than 128 files open at once"]);

@@ -1,4 +1,4 @@
-//! What guests find in their file systems, what they may write there, and that they get nowhere else.
+//! Files of guests: what they find, what they may write, and that no path leads out.
 
 mod attached;
 mod granted;
@@ -32,10 +32,10 @@ use crate::{AttachedFile, Call, CommandCall, Ended, Ending, Engines, Plugin, Rep
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
-/// What a new file, folder or link costs.
+/// Cost of a new file, folder or link.
 const ENTRY: u64 = 4 * KIB;
 
-/// The same guest as a component and as commands, built for WASI 0.2 and for preview 1: compiled, by its file's digest.
+/// The same guest as a component, and as commands for WASI 0.2 and preview 1, compiled.
 static COMPILED: LazyLock<[(Digest, Vec<u8>); 3]> = LazyLock::new(|| {
     let files = [
         guests::component("files"),
@@ -48,7 +48,7 @@ static COMPILED: LazyLock<[(Digest, Vec<u8>); 3]> = LazyLock::new(|| {
     })
 });
 
-/// Folders of the host, and what of them an attempt is granted.
+/// Folders of the host, and the grants of an attempt.
 struct World {
     folder: TempDir,
     bench: Bench,
@@ -58,9 +58,10 @@ struct World {
 }
 
 impl World {
-    /// A folder `open` with a file, a folder `secret` beside it with another, and a place for scratch folders.
+    /// Creates a folder `open` with a file, next to it a folder `secret` with another one, and a
+    /// parent for scratch folders.
     fn new() -> Self {
-        // To remove a folder takes some disks milliseconds.
+        // Some disks take milliseconds to remove a folder.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let folder = folder.unwrap();
         for name in ["open", "open/sub", "secret", "scratch"] {
@@ -96,7 +97,7 @@ impl World {
         self
     }
 
-    /// Attaches a file; where the host has it is `blob-NAME`.
+    /// Attaches a file. On the host it is `blob-NAME`.
     fn attach(mut self, name: &str, content: &str) -> Self {
         let path = self.path(&format!("blob-{name}"));
         fs::write(&path, content).unwrap();
@@ -129,7 +130,7 @@ impl World {
         [("component", self.component()), program, module]
     }
 
-    /// A call with acts: a component has them as its input, a command as its argument.
+    /// Returns a call with acts, which a component gets as its input and a command as its argument.
     fn call<'a>(&'a self, plugin: &Plugin, acts: &'a str) -> Call<'a> {
         let command = CommandCall {
             program: "program.wasm".to_owned(),
@@ -149,12 +150,12 @@ impl World {
         plugin.run(&mut None, self.call(plugin, acts)).await
     }
 
-    /// Runs an attempt; whatever it does, what was made for it is gone afterwards.
+    /// Runs an attempt, and asserts that its private folder is removed.
     #[track_caller]
     fn run(&self, plugin: &Plugin, acts: &Value) -> Ended {
         let acts = acts.to_string();
         let ended = self.bench.runtime.block_on(self.start(plugin, &acts));
-        // Of many folders the removal goes on behind the attempt.
+        // The removal of many folders continues in the background.
         let began = Instant::now();
         while !names(&self.path("scratch")).is_empty() {
             assert!(began.elapsed() < Duration::from_secs(60), "its folders stay");
@@ -163,7 +164,7 @@ impl World {
         ended
     }
 
-    /// What every kind of guest sees of its acts.
+    /// Asserts that every kind of guest gets these results of its acts.
     #[track_caller]
     fn assert_all(&self, acts: &Value, expected: &Value) {
         for (kind, plugin) in self.all() {
@@ -171,7 +172,7 @@ impl World {
         }
     }
 
-    /// Runs acts of which none may work, and asserts that nothing has changed outside.
+    /// Runs acts that must all fail, and asserts that nothing outside has changed.
     #[track_caller]
     fn assert_all_fail(&self, acts: &Value) {
         let before = self.everything();
@@ -185,7 +186,7 @@ impl World {
         }
     }
 
-    /// Every path of this world, with what it holds.
+    /// Returns every path of this world, with its content.
     fn everything(&self) -> Vec<(PathBuf, String)> {
         let mut all = Vec::new();
         let mut folders = vec![self.folder.path().to_owned()];
@@ -208,7 +209,7 @@ impl World {
     }
 }
 
-/// The names in a folder, sorted.
+/// Returns the names in a folder, sorted.
 fn names(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap();
     let mut names: Vec<_> =
@@ -238,7 +239,7 @@ fn error(ended: Ended) -> RowError<'static> {
     }
 }
 
-/// What the guest wanted to do that it was not granted.
+/// Returns the denied requests.
 fn denied(ended: &Ended) -> Vec<&str> {
     ended.denied.iter().map(|denied| &*denied.what).collect()
 }

@@ -1,4 +1,4 @@
-//! Paths and links that would lead out of what is granted.
+//! Paths and links that would lead out of granted folders.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ fn no_path_leads_out() {
     let world = World::new().mount("open", "/data", FsMode::ReadWrite).scratch(MIB);
     let outside = world.path("secret");
     let outside = outside.to_str().unwrap();
-    // What somebody else has put there.
+    // Links that another program has left there.
     for (link, target) in [
         ("relative", "../secret"),
         ("absolute", outside),
@@ -71,7 +71,7 @@ fn no_path_leads_out() {
 }
 
 #[test]
-fn no_path_leads_out_of_a_folder_that_is_the_root() {
+fn no_path_leads_out_of_the_root() {
     let world = World::new().mount("open", "/", FsMode::ReadWrite).scratch(MIB);
     let outside = world.path("secret");
     let outside = outside.to_str().unwrap();
@@ -79,7 +79,8 @@ fn no_path_leads_out_of_a_folder_that_is_the_root() {
         ("relative", "../secret"),
         ("absolute", outside),
         ("file-link", "../secret/file"),
-        // Not to the folder itself either: a link's text is the host's, where `/` is another place.
+        // Not to the folder itself, either: the host reads a link's text, where `/` is another
+        // place.
         ("inside", "/file"),
         ("top", "/"),
         ("up", ".."),
@@ -123,7 +124,7 @@ fn no_path_leads_out_of_a_folder_that_is_the_root() {
 }
 
 #[test]
-fn who_looks_outside_is_told_of() {
+fn look_outside_is_reported() {
     let world = World::new().mount("open", "/data", FsMode::ReadOnly).scratch(MIB);
     let acts = json!([
         ["read", "/data/../secret/file"],
@@ -131,7 +132,7 @@ fn who_looks_outside_is_told_of() {
         ["symlink", "/etc/passwd\n", "/scratch/a"],
         ["symlink", "../..", "/scratch/up"],
         ["list", "/scratch/up"],
-        // What is refused because it is not granted to be written to, or not there, is no look outside.
+        // A write without a grant, or a missing file, does not count as a look outside.
         ["append", "/data/file", "x"],
         ["write", "/data/new", "x"],
         ["read", "/data/nothing"],
@@ -146,7 +147,7 @@ fn who_looks_outside_is_told_of() {
 }
 
 #[test]
-fn links_of_a_guests_own_making_lead_nowhere_either() {
+fn links_of_the_guest_lead_nowhere() {
     let world = World::new().mount("secret", "/secret", FsMode::ReadOnly).scratch(MIB);
     let world = world.mount("open", "/data", FsMode::ReadWrite);
     for (kind, plugin) in world.all() {
@@ -163,10 +164,10 @@ fn links_of_a_guests_own_making_lead_nowhere_either() {
             ["read", "/scratch/chain"],
             ["read", "/scratch/loop"],
             ["write", "/scratch/out", "changed"],
-            // From one folder that may be written to into another is no way out.
+            // A move between two writable folders is no way out.
             ["rename", "/scratch/up", "/data/sub/up"],
             ["list", "/data/sub/up"],
-            // But a link that led nowhere leads nowhere from there either.
+            // A link that led nowhere still leads nowhere.
             ["rename", "/data/sub/up", "/data/up"],
             ["list", "/data/up"],
             ["read", "/data/up/secret/file"],
@@ -199,8 +200,8 @@ fn links_of_a_guests_own_making_lead_nowhere_either() {
 }
 
 #[test]
-fn raw_calls_get_no_further_than_a_library_does() {
-    // Path and flags of an `open` in the first folder, by calls that no library would make.
+fn raw_calls_reach_no_further_than_libraries() {
+    // Opens a path in the first folder, with flags that no library would use.
     let open_at = |mount: &str, path: &str, create: u32, rights: u64| {
         let world = World::new().mount("open", mount, FsMode::ReadOnly).scratch(MIB);
         let plugin = world.bench.text(&format!(
@@ -216,7 +217,7 @@ fn raw_calls_get_no_further_than_a_library_does() {
                        (i32.const {create}) (i64.const {rights}) (i64.const 0) (i32.const 0) (i32.const 0))))))"#,
             length = path.len(),
         ));
-        // With 0 it would have to have printed something.
+        // An exit code of 0 would require output.
         reply(world.run(&plugin, &json!([]))).exit_code.unwrap() - 1
     };
     const PERM: i32 = 63;
@@ -261,7 +262,7 @@ fn folders_that_become_links_lead_nowhere() {
             let results = output(ended);
             let results = results.as_array().unwrap();
             let is_refused = |result: &Value| result["err"].is_string();
-            // Both were met.
+            // The guest met both.
             assert!(results.iter().any(is_refused), "{kind}");
             assert!(results.contains(&json!({"ok": "inside"})), "{kind}");
             assert!(!results.contains(&json!({"ok": "secret"})), "{kind}");
@@ -271,10 +272,10 @@ fn folders_that_become_links_lead_nowhere() {
 }
 
 #[test]
-fn a_path_that_is_longer_than_any_is_not_copied() {
+fn overlong_path_is_not_copied() {
     const NAME_TOO_LONG: i32 = 37;
     const LONG: &str = "(i32.const 65536) (i32.const 5000)";
-    // Beyond the memory: whoever copied it would find nothing there.
+    // The path is outside of the memory, so copying it would trap.
     const VAST: &str = "(i32.const 65536) (i32.const 1000000000)";
     const SHORT: &str = "(i32.const 65536) (i32.const 1)";
     let calls = [

@@ -1,4 +1,4 @@
-//! How much a guest may write, by whichever call.
+//! Bounds on writes, for every call that writes.
 
 use runner_model::grants::FsMode;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{ENTRY, KIB, MIB, World, denied, error, output, reply};
 
 #[test]
-fn what_is_written_is_counted_to_the_byte() {
+fn writes_are_counted_to_the_byte() {
     // The file itself, and 10 bytes.
     let world = World::new().scratch(ENTRY + 10);
     for (kind, plugin) in world.all() {
@@ -17,7 +17,7 @@ fn what_is_written_is_counted_to_the_byte() {
         assert_eq!(output(ended), json!([{"ok": [9, "nospc"]}]), "{kind}");
     }
 
-    // Also if it is written again and again, or truncated between.
+    // Overwriting and truncating do not make room.
     let world = World::new().scratch(ENTRY + 10);
     world.assert_all(
         &json!([
@@ -35,7 +35,7 @@ fn what_is_written_is_counted_to_the_byte() {
 }
 
 #[test]
-fn what_is_left_within_the_quota_is_no_news() {
+fn writes_within_quota_are_not_reported() {
     let world = World::new().scratch(ENTRY + 10);
     for (kind, plugin) in world.all() {
         let ended = world.run(plugin, &json!([["write", "/scratch/a", "1234567890"]]));
@@ -47,7 +47,7 @@ fn what_is_left_within_the_quota_is_no_news() {
 }
 
 #[test]
-fn a_byte_far_away_costs_what_its_file_grows_by() {
+fn distant_byte_costs_the_growth_of_its_file() {
     let world = World::new().scratch(MIB);
     let far = 1_u64 << 40;
     world.assert_all(
@@ -89,7 +89,7 @@ fn empty_files_folders_and_links_cost_too() {
             ["write", "/scratch/e", ""],
             ["link", "/scratch/b", "/scratch/e"],
             ["symlink", "b", "/scratch/e"],
-            // What costs nothing works on.
+            // Calls that cost nothing still work.
             ["rename", "/scratch/b", "/scratch/e"],
             ["write", "/scratch/e", ""],
         ]),
@@ -115,7 +115,7 @@ fn writes_to_granted_folders_count_as_well() {
         assert_eq!(output(world.run(plugin, &acts)), expected, "{kind}");
         assert_eq!(world.read("open/file"), "12345");
 
-        // Nothing may be written where no limit says how much.
+        // Without a limit, nothing may be written.
         let world = World::new().mount("open", "/data", FsMode::ReadWrite);
         let acts =
             json!([["append", "/data/file", "6"], ["mkdir", "/data/new"], ["list", "/scratch"]]);
@@ -128,7 +128,7 @@ fn writes_to_granted_folders_count_as_well() {
 }
 
 #[test]
-fn an_attempt_that_fails_without_room_says_which_limit_it_was() {
+fn failure_without_room_names_its_limit() {
     let world = World::new().scratch(KIB);
     let refused = "a write to a file was refused, because `limits.scratch` is 1 KiB";
     let full = json!(["write", "/scratch/a", "x"]);
@@ -148,7 +148,7 @@ fn an_attempt_that_fails_without_room_says_which_limit_it_was() {
 }
 
 #[test]
-fn every_call_of_wasi_0_2_that_makes_a_file_larger_is_counted() {
+fn every_wasi_0_2_write_is_counted() {
     let world = World::new().scratch(ENTRY + 8);
     let ended = world.run(world.component(), &json!({"raw": 8}));
     let full = "insufficient-space";
@@ -157,14 +157,14 @@ fn every_call_of_wasi_0_2_that_makes_a_file_larger_is_counted() {
         json!({
             "write": full, "far": full, "set-size": full, "write-stream": full, "far-stream": full,
             "append-stream": full, "zeroes": full, "unchecked": full, "closed": "closed",
-            // Five of the eight bytes are there, and four more at once are too many.
+            // Five of eight bytes are written. Four more at once are too many.
             "splice": full, "read-only": "bad-descriptor", "size": 5,
         })
     );
 }
 
 #[test]
-fn preview_1_has_no_other_way_to_make_a_file_larger() {
+fn every_preview_1_write_is_counted() {
     let world = World::new().scratch(ENTRY);
     let plugin = world.bench.text(
         r#"(module
@@ -184,10 +184,10 @@ fn preview_1_has_no_other_way_to_make_a_file_larger() {
 }
 
 #[test]
-fn only_so_many_folders_are_made() {
+fn number_of_new_folders_is_bounded() {
     let world = World::new().scratch(64 * MIB);
     let ended = world.run(world.component(), &json!({"folders": 10_000}));
-    let refused = "making a folder was refused, because an attempt may make 4000 of them";
+    let refused = "a new folder was refused, because an attempt may create at most 4000";
     assert_eq!(denied(&ended), [refused]);
     let expected = json!({"made": 4000, "refused": "insufficient-space"});
     assert_eq!(output(ended), expected);

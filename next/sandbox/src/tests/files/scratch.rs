@@ -1,4 +1,4 @@
-//! The folder that each attempt has for itself, from when it is made until it is gone.
+//! The private folder of an attempt, from its creation to its removal.
 
 use std::{sync::mpsc, time::Duration};
 
@@ -37,7 +37,7 @@ fn attempts_at_the_same_time_do_not_see_each_other() {
     let root = world.path("scratch");
     let (seen, stolen) = world.bench.runtime.block_on(async {
         let second = async {
-            // The folder of the first one, once it has written to it.
+            // The folder of the first attempt, once it has written to it.
             let other = loop {
                 let folders = names(&root);
                 let has_written = |name: &&String| root.join(name).join("scratch/mine").exists();
@@ -62,7 +62,7 @@ fn attempts_at_the_same_time_do_not_see_each_other() {
 }
 
 #[test]
-fn scratch_is_gone_however_an_attempt_ends() {
+fn scratch_is_removed_after_every_ending() {
     let mut world = World::new().scratch(16 * MIB);
     let write = json!(["write", "/scratch/a", "x"]);
     for (kind, plugin) in world.all() {
@@ -70,7 +70,7 @@ fn scratch_is_gone_however_an_attempt_ends() {
         assert_eq!(error(ended).class, Some(ErrorClass::Trap), "{kind}");
         world.run(plugin, &json!([write, ["exit", 3]]));
     }
-    // Deeper than a path can be, were it one.
+    // Deeper than the longest path.
     let (_, plugin) = world.commands()[1];
     let made = output(world.run(plugin, &json!([["deepen", "/scratch", 1_500]])));
     assert_eq!(made, json!([{"ok": 1_500}]));
@@ -89,7 +89,7 @@ fn scratch_is_gone_however_an_attempt_ends() {
 }
 
 #[test]
-fn a_place_for_scratch_folders_that_is_gone_is_named() {
+fn missing_parent_of_scratch_folders_is_named() {
     let mut world = World::new().scratch(KIB);
     world.bench.access.scratch = world.path("nowhere");
     let plugin = world.component();
@@ -97,19 +97,19 @@ fn a_place_for_scratch_folders_that_is_gone_is_named() {
     let error = error(run(&world));
     assert_eq!(error.class, Some(ErrorClass::Internal));
     let nowhere = world.path("nowhere");
-    let expected = format!("cannot make a folder in `{}`: ", nowhere.display());
+    let expected = format!("cannot create a folder in `{}`: ", nowhere.display());
     assert!(error.message.starts_with(&expected), "{}", error.message);
 
-    // Who needs none does not look for it.
+    // An attempt without private folders does not need their parent.
     let mut without = World::new();
     without.bench.access.scratch = nowhere;
     assert_eq!(output(run(&without)), json!([]));
 }
 
 #[test]
-fn an_attempt_whose_folders_are_long_in_the_making_is_ended_all_the_same() {
+fn slow_folder_creation_ends_with_the_attempt() {
     let mut world = World::new().scratch(KIB);
-    // The only thread for what blocks is taken.
+    // The only blocking thread is taken.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(1)
         .enable_all()
@@ -130,13 +130,13 @@ fn an_attempt_whose_folders_are_long_in_the_making_is_ended_all_the_same() {
     let ended = runtime.block_on(ended);
     assert!(matches!(ended.ending, Ending::Stopped), "{ended:?}");
     drop(sender);
-    // Waits for what was given up, which removes what it made.
+    // Waits for the dropped work, which removes its folders.
     drop(runtime);
     assert_eq!(names(&world.path("scratch")), [""; 0]);
 }
 
 #[test]
-fn an_attempt_does_not_wait_long_for_its_folders_to_be_removed() {
+fn slow_folder_removal_does_not_delay_the_attempt() {
     let world = World::new().scratch(MIB);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(1)
@@ -153,7 +153,7 @@ fn an_attempt_does_not_wait_long_for_its_folders_to_be_removed() {
             while !names(&root).iter().any(has_written) {
                 tokio::task::yield_now().await;
             }
-            // From now on nothing is removed.
+            // From now on the only blocking thread is taken.
             tokio::task::spawn_blocking(move || taken.recv().unwrap_err());
             world.bench.engines.interrupt().now();
         };

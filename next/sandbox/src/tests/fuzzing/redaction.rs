@@ -1,4 +1,4 @@
-//! Whether a secret is found in every form in which a guest is likely to say it, in whatever pieces that comes.
+//! A secret is found in all its common forms, in pieces of any size.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use super::{MIN_BYTES, Redactor};
 
-/// Longer ones only take longer.
+/// Longer secrets only take longer.
 const MAX_SECRET_BYTES: usize = 64;
 
-/// The first part is the secret; then a byte that says in which pieces a text comes, then what is around the secret.
+/// The input has the secret, a byte for the size of pieces, and the text around the secret.
 pub fn redaction(bytes: &[u8]) {
     let mut parts = bytes.splitn(2, |byte| *byte == 0xff);
     let mut part = || parts.next().unwrap_or_default();
@@ -39,7 +39,7 @@ pub fn redaction(bytes: &[u8]) {
     }
 }
 
-/// The secret in every form in which it must not survive, made by other code than that which looks for it.
+/// Returns all forms that must not survive. This code is independent of the redactor's.
 pub(super) fn forms(secret: &str) -> Vec<String> {
     let json = |text: &str| {
         let text = Value::from(text).to_string();
@@ -95,7 +95,7 @@ pub(super) fn forms(secret: &str) -> Vec<String> {
 }
 
 pub(super) fn none_survives(redactor: &Redactor, forms: &[String], text: &str) {
-    // What stands for a secret may become one by accident, together with what is around it.
+    // A mark and the text around it may form a secret by accident.
     for piece in text.split(&*redactor.marks[0]) {
         for form in forms {
             assert!(!piece.contains(form), "{form:?} in {piece:?}");
@@ -103,7 +103,7 @@ pub(super) fn none_survives(redactor: &Redactor, forms: &[String], text: &str) {
     }
 }
 
-/// What becomes of a text that comes in pieces of so many bytes.
+/// Redacts a text in pieces of `size` bytes.
 fn streamed(redactor: &Arc<Redactor>, text: &str, size: usize) -> String {
     let mut stream = redactor.stream();
     let given = text.as_bytes().chunks(size).map(|piece| stream.push(piece));

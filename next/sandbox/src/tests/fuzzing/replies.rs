@@ -1,4 +1,4 @@
-//! What a command may say: anything.
+//! Replies of hostile commands.
 
 use runner_model::{Limits, Micros};
 use serde_json::Value;
@@ -9,8 +9,8 @@ use crate::{
     store::Sandbox,
 };
 
-/// What a command has said, of which the first byte is its exit code, is an answer or an error. An answer is valid JSON and
-/// has finite numbers.
+/// The input has the exit code and the standard output. The result is an error, or a reply of valid
+/// JSON with finite numbers.
 pub fn replies(bytes: &[u8]) {
     let Some((code, said)) = bytes.split_first() else {
         return;

@@ -1,4 +1,4 @@
-//! Whether a request goes where it is granted, and nowhere else, however its URL, its host's address or its headers look.
+//! Requests go only where a grant allows, for any URL, address and headers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -18,10 +18,10 @@ use super::{
 };
 use crate::Secrets;
 
-/// Longer ones only take longer.
+/// Longer secrets only take longer.
 const MAX_SECRET_BYTES: usize = 32;
 
-/// An address, then what is granted: what is connected to is public or granted itself.
+/// The input has an address and grants. Every reachable address is public or granted itself.
 pub fn addresses(bytes: &[u8]) {
     let (address, granted) = if let Some((octets, rest)) = bytes.split_first_chunk::<16>() {
         (IpAddr::from(Ipv6Addr::from(*octets)), rest)
@@ -62,7 +62,8 @@ pub fn addresses(bytes: &[u8]) {
     }
 }
 
-/// A grant and a URL: they match where they are of one origin, and what is sent names no other.
+/// The input has a grant and a URL. They match if they have the same origin, and the sent URL has
+/// no other.
 pub fn grants(bytes: &[u8]) {
     let mut parts = bytes.splitn(2, |byte| *byte == 0xff);
     let mut part = || str::from_utf8(parts.next().unwrap_or_default());
@@ -99,8 +100,8 @@ pub fn grants(bytes: &[u8]) {
     }
 }
 
-/// The name and the value of a header, a secret and a URL: what is sent is one header with no more in it than may be, and
-/// a secret that is bound to another place is not in it.
+/// The input has name and value of a header, a secret and a URL. At most one header is sent, within
+/// its bounds, without a secret that is bound to another place.
 pub fn headers(bytes: &[u8]) {
     const BOUND: &str = "b0und s3cret";
     let mut parts = bytes.splitn(4, |byte| *byte == 0xff);
@@ -139,7 +140,8 @@ pub fn headers(bytes: &[u8]) {
     }
 }
 
-/// The URL names one host, by nothing but a name or an address, and the client that gets it understands the same.
+/// Asserts that the URL names one host, by a name or an address, and that the client reads it the
+/// same way.
 fn sent(url: &Url) {
     let host = url.host_str().expect("a URL of HTTP has a host");
     assert!(url.username().is_empty() && url.password().is_none());
@@ -159,7 +161,7 @@ fn sent(url: &Url) {
     assert!(authority == host || authority == format!("{host}:{port}"));
 }
 
-/// What a grant decides, by its text.
+/// Decides by the text of a grant.
 fn is_of(grant: &NetGrant, url: &Url) -> bool {
     let (granted, origin) = (grant.to_string(), origin(url));
     match granted.split_once("://*.") {
@@ -173,7 +175,7 @@ fn is_of(grant: &NetGrant, url: &Url) -> bool {
     }
 }
 
-/// What [`special`] decides, by other means: what surely is of no public network.
+/// Decides like [`special`], by other means: whether the address surely is not public.
 fn is_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_local_v4(address),
