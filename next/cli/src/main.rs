@@ -13,12 +13,14 @@ mod text;
 use std::{
     env,
     ffi::OsString,
+    io,
     panic::{self, AssertUnwindSafe},
     process::ExitCode,
 };
 
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, error::ErrorKind};
 use runner_model::exit::Exit;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::{command::Cli, text::Out};
 
@@ -27,9 +29,24 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().take(1).chain(detach::arguments()).collect();
     let out = Out::default();
     out.report_panics();
+    if let Err(problem) = start_log() {
+        out.talk(&problem);
+        return ExitCode::from(out.exit(Exit::Usage).code());
+    }
     // The hook has printed the message of a panic.
     let exit = panic::catch_unwind(AssertUnwindSafe(|| run(&arguments, &out)));
     ExitCode::from(out.exit(exit.unwrap_or(Exit::Internal)).code())
+}
+
+/// Prints what the coordinator decides on standard error, down to the level of `RUNNER_LOG`.
+fn start_log() -> Result<(), String> {
+    let Some(level) = env::var_os("RUNNER_LOG") else { return Ok(()) };
+    let level = level.to_string_lossy();
+    let level: LevelFilter = level.parse().map_err(|_| {
+        format!("RUNNER_LOG `{level}` is not a level: use error, warn, info, debug, trace or off")
+    })?;
+    tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).init();
+    Ok(())
 }
 
 fn run(arguments: &[OsString], out: &Out) -> Exit {

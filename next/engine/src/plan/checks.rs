@@ -1,4 +1,4 @@
-//! [`Checks`]: a worker checks tests on their providers, without any trial.
+//! [`Checks`]: checks of tests by a worker, before the first trial.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,26 +18,26 @@ use runner_scenario::{Problems, TestProblem};
 
 use super::{ids::Ids, plan::Plan, test_line::TestLine};
 
-/// Problems that are told of; all are counted.
+/// Problems that are shown. The others are counted.
 const MAX_SHOWN: usize = 20;
-/// Bytes that are told of what a worker says about a test.
+/// Bytes of a worker's message about a test.
 const MAX_MESSAGE: usize = 4096;
-/// Tasks that are sent and not yet answered.
+/// Tasks in flight.
 const WINDOW: usize = 64;
 
-/// The first number of a task that checks; those of attempts begin at 1.
+/// The first task number of checks. Attempts count from 1.
 const FIRST: u64 = 1 << 63;
 
-/// The checks of a plan's tests on those of their providers for which something can be wrong.
+/// The checks of a plan's tests.
 pub(crate) struct Checks {
-    /// By provider: whether each of its tests is checked. Of the others those are whose schema was not checked yet.
+    /// By provider, whether all of its tests are checked. Other providers' tests are checked once per schema.
     is_checked: Vec<bool>,
-    /// Whether tests may have schemas, and those that were checked.
     has_schemas: bool,
+    /// Schemas with a check.
     schemas: HashSet<Digest>,
-    /// The next trial of the plan.
+    /// Index of the next trial.
     next: u64,
-    /// The test and provider that was checked last: one repeat is like the other.
+    /// Test and provider of the last check. Repeats of a trial are not checked again.
     last: Option<(u64, u16)>,
     in_flight: HashMap<TaskId, (u64, TrialId)>,
     found: Vec<TestProblem>,
@@ -45,7 +45,8 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    /// Checks of what no run would tell before its first trial: inputs of providers that describe them, and schemas of outputs.
+    /// Returns the checks before a session's first trial: inputs of providers whose description has a schema for them, and
+    /// schemas of outputs.
     pub(crate) fn from_descriptions(ready: &Ready, plan: &Plan) -> Self {
         let mut is_checked = vec![false; plan.providers.len()];
         for about in &ready.providers {
@@ -55,7 +56,7 @@ impl Checks {
                 *is_checked = has_schema;
             }
         }
-        // A schema is a file of its test, as attachments are.
+        // Schemas are stored as blobs, like attachments.
         let has_schemas = plan.blobs.list().is_some();
         let is_needed = has_schemas || is_checked.contains(&true);
         Self {
@@ -70,7 +71,7 @@ impl Checks {
         }
     }
 
-    /// Checks of all in which something can be wrong.
+    /// Returns the checks of `validate`: also of tests whose input or attachments templates use.
     pub(crate) fn for_all_tests(ready: &Ready, plan: &Plan) -> Self {
         let mut checks = Self::from_descriptions(ready, plan);
         for (is_checked, prepared) in checks.is_checked.iter_mut().zip(&plan.providers) {
@@ -80,11 +81,11 @@ impl Checks {
         checks
     }
 
-    /// Hands out tasks with their tests' lines until enough are not answered.
+    /// Assigns tasks with their tests' lines until [`WINDOW`] are in flight.
     ///
     /// # Errors
     ///
-    /// A suite that cannot be read, or that of `assign`.
+    /// The suite cannot be read, or `assign` fails.
     pub(crate) fn fill(
         &mut self,
         plan: &Plan,
@@ -115,7 +116,7 @@ impl Checks {
         Ok(())
     }
 
-    /// Takes the answer to a task.
+    /// Collects the problems in the answer to a task. Ignores answers to other tasks.
     pub(crate) fn receive(&mut self, task: TaskId, answer: &[u8]) {
         let Some((test, trial)) = self.in_flight.remove(&task) else {
             return;
@@ -129,19 +130,19 @@ impl Checks {
         }
     }
 
-    /// Tells whether all tests were checked.
+    /// Returns whether all checks are answered.
     pub(crate) fn is_done(&self, plan: &Plan) -> bool {
         self.next == plan.suite.trials() && self.in_flight.is_empty()
     }
 
-    /// What was found, each with its place.
+    /// Returns the problems with their places in the scenario.
     pub(crate) fn problems(&self, plan: &Plan) -> Problems {
         let mut problems = plan.scenario.test_problems(&plan.suite, &self.found);
         problems.add_hidden(self.hidden);
         problems
     }
 
-    /// What was found, a line each; none if nothing was.
+    /// Returns the problems as lines. `None` if there are none.
     pub(crate) fn lines(&self) -> Option<String> {
         let found = self.found.iter();
         let mut lines: Vec<_> = found.map(|one| visible_line(&one.message).into_owned()).collect();
@@ -167,7 +168,7 @@ fn task(plan: &Plan, (index, provider): (u64, u16), trial: &TrialId, line: usize
     }
 }
 
-/// What the worker has found in a test: a list of problems.
+/// Parses an answer. An invalid one becomes a problem.
 fn problems(answer: &[u8]) -> Vec<Problem> {
     let problems = match answer.len() {
         0..=MAX_ROW => serde_json::from_slice(answer).ok(),
@@ -177,12 +178,12 @@ fn problems(answer: &[u8]) -> Vec<Problem> {
         vec![Problem {
             class: ErrorClass::Protocol,
             code: "answer".to_owned(),
-            message: "the worker that checked it gave no answer that can be read".to_owned(),
+            message: "the worker that checked it sent an invalid answer".to_owned(),
         }]
     })
 }
 
-/// Tells whether the call of a provider is made of its tests' inputs or attachments.
+/// Returns whether the arguments, stdin or environment of a provider use inputs or attachments of tests.
 fn takes_input(provider: &Provider) -> bool {
     let has_input = |template: &Template| template.keys_of("input").next().is_some();
     let stdin = match &provider.stdin {
@@ -205,7 +206,7 @@ fn test_problem(test: u64, trial: &TrialId, problem: &Problem) -> TestProblem {
             _ => "input",
         },
         message: match problem.code.as_str() {
-            // It goes on behind the name of a plugin.
+            // The message completes a sentence that starts with the provider.
             "input" => format!("test `{id}`: provider `{provider}` {message}"),
             _ => format!("test `{id}` on provider `{provider}`: {message}"),
         },

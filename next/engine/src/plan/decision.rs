@@ -1,10 +1,10 @@
-//! [`Decision`]: whether a trial runs in a session, and why.
+//! [`Decision`]: whether a resumed session runs a trial.
 
-/// What becomes of a trial in a session that goes on, and why.
+/// Whether a resumed session runs a trial, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// Whether the trial runs or is judged again.
     pub is_pending: bool,
-    /// Why, as a sentence without an end.
+    /// Reason as a clause, for the user.
     pub why: String,
 }

@@ -1,4 +1,4 @@
-//! [`PlanDiff`]: how the plan of a scenario's files differs from the one that a run was made with.
+//! [`PlanDiff`] and [`changes_since`]: differences between the plan of a run and the current files.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,7 @@ use super::{ids, load::selection, plan::Plan, test_line::TestLine};
 /// Names of a kind that a notice lists.
 const SHOWN: usize = 3;
 
-/// What of a new plan differs from the plan of a run, by digests.
+/// Parts of a new plan that differ from the plan of a run, by digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PlanDiff {
     scenario: bool,
@@ -36,12 +36,12 @@ impl PlanDiff {
         }
     }
 
-    /// What differs first, as a clause. `None` if nothing does.
+    /// Returns the first difference as a clause. `None` if the plans are equal.
     pub(crate) fn reason(self) -> Option<&'static str> {
         if self.scenario {
-            Some("its scenario is another one, or has changed")
+            Some("its scenario is different or has changed")
         } else if self.tests {
-            Some("its tests or what is selected of them have changed")
+            Some("its tests or their selection have changed")
         } else if self.plugins {
             Some("a plugin has changed")
         } else {
@@ -50,8 +50,8 @@ impl PlanDiff {
     }
 }
 
-/// Returns a notice of how the scenario's files differ from the plan that is stored with the run. `None` if they do not, as
-/// far as is cheap to find out: files that are older than the run are not read.
+/// Returns a notice that lists how the scenario's files differ from the stored plan. `None` if no difference was found: files
+/// that are older than the run are not read, because each resume calls this.
 pub(crate) fn changes_since(manifest: &Manifest, plan: &Plan) -> Option<String> {
     let path = Path::new(&manifest.scenario_path);
     let mut found = Vec::new();
@@ -69,14 +69,14 @@ pub(crate) fn changes_since(manifest: &Manifest, plan: &Plan) -> Option<String> 
             if is_other || has_blobs || live.list_files().any(|file| is_newer(&file)) {
                 found.extend(compare(manifest, plan, &live));
                 if found.is_empty() && is_other {
-                    found.push("only keys that decide no result".to_owned());
+                    found.push("only keys that do not affect results".to_owned());
                 }
             }
             for provider in &live.providers {
                 let stored = manifest.providers.iter();
                 let mut stored = stored.filter(|stored| stored.name == *provider.name);
                 let plugin = live.folder.join(&provider.plugin);
-                // A folder says nothing of when the file in it was built.
+                // The time of a folder does not show when the plugin in it was built.
                 let may_differ =
                     provider.plugin.starts_with("bundled:") || plugin.is_dir() || is_newer(&plugin);
                 if let Some(stored) = stored.next()
@@ -91,14 +91,14 @@ pub(crate) fn changes_since(manifest: &Manifest, plan: &Plan) -> Option<String> 
     }
     (!found.is_empty()).then(|| {
         format!(
-            "the scenario is not as it was when the run began: {}. The run goes on with what is stored; `runner resume {} --accept-changes` takes the changes over",
+            "the scenario has changed since the run started: {}. The run continues with its stored copy; to use the changes: runner resume {} --accept-changes",
             found.join("; "),
             manifest.id
         )
     })
 }
 
-/// Compares providers and tests.
+/// Compares the stored providers and tests with the current ones.
 fn compare(manifest: &Manifest, plan: &Plan, live: &Scenario) -> Vec<String> {
     let (stored, suite) = (&plan.scenario.providers, &plan.suite);
     let mut found =
@@ -123,7 +123,7 @@ fn provider_digests(providers: &[Provider]) -> BTreeMap<String, Digest> {
     providers.iter().map(|one| (one.name.to_string(), digest(&text(one)))).collect()
 }
 
-/// What decides a test's results: its providers, and its fingerprints without theirs.
+/// The names of a test's providers, and its execution and judgement fingerprints without any provider's part.
 type TestFingerprints = (BTreeSet<String>, Fingerprint, Fingerprint);
 
 fn test_fingerprints(suite: &Suite, providers: &[Provider]) -> BTreeMap<String, TestFingerprints> {
@@ -139,7 +139,7 @@ fn test_fingerprints(suite: &Suite, providers: &[Provider]) -> BTreeMap<String, 
     (0..suite.tests()).filter_map(|test| print(test).ok()).collect()
 }
 
-/// Lists what was added, removed and changed, each as `tests added: `a`, `b``.
+/// Lists additions, removals and changes, each as `tests added: `a`, `b``.
 fn names<T: PartialEq>(
     what: &str,
     old: &BTreeMap<String, T>,

@@ -7,7 +7,7 @@ use runner_scenario::Suite;
 
 use super::test_line::TestLine;
 
-/// The ids of a suite's trials. Those of one test cost reading it once.
+/// Reads the ids of a suite's trials. Successive trials of a test read its line once.
 pub(crate) struct Ids<'a> {
     suite: &'a Suite,
     providers: &'a [Provider],
@@ -20,7 +20,7 @@ impl<'a> Ids<'a> {
         Self { suite, providers, line: Vec::new(), last: None }
     }
 
-    /// The id of a trial by its index.
+    /// Returns the id of a trial by its index.
     pub(crate) fn trial(&mut self, trial: u64) -> io::Result<TrialId> {
         let planned = self.suite.trial(trial);
         let test = match &self.last {
@@ -39,14 +39,15 @@ impl<'a> Ids<'a> {
     }
 }
 
-/// The tests on their providers, as `test@provider`, that have a trial for which `is_meant` says so.
+/// Returns `test@provider` for each trial whose index satisfies `is_selected`.
 pub(crate) fn tests(
     suite: &Suite,
     providers: &[Provider],
-    is_meant: impl Fn(u64) -> bool,
+    is_selected: impl Fn(u64) -> bool,
 ) -> io::Result<HashSet<String>> {
     let mut ids = Ids::new(suite, providers);
-    let trials = (0..suite.trials()).filter(|trial| is_meant(*trial));
-    let ids = trials.map(|trial| ids.trial(trial));
-    ids.map(|id| id.map(|id| format!("{}@{}", id.test, id.provider))).collect()
+    (0..suite.trials())
+        .filter(|trial| is_selected(*trial))
+        .map(|trial| ids.trial(trial).map(|id| format!("{}@{}", id.test, id.provider)))
+        .collect()
 }

@@ -1,4 +1,4 @@
-//! The plan of a scenario's files, and what a manifest says of a plan.
+//! Plans a scenario from its files, and describes a plan for a manifest.
 
 use std::{collections::HashSet, fs::File, path::Path};
 
@@ -10,7 +10,7 @@ use runner_scenario::{Selection, load, resolve};
 use super::plan::Plan;
 use crate::{EngineError, error::machine};
 
-/// Plans a scenario, with its tests in a file without a name. Nothing is created but entries of the cache.
+/// Plans a scenario. Returns its suite in an unnamed file, too. Writes to the plugin cache only.
 pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, File), EngineError> {
     let scenario = load(path).map_err(EngineError::Scenario)?;
     let cache = PluginCache::open()?;
@@ -30,7 +30,7 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
     Ok((plan, file))
 }
 
-/// Numbers and digests of a plan. The caller adds what was selected of its scenario.
+/// Returns counts and digests of a plan. The caller sets the selection.
 pub(crate) fn metadata(plan: &Plan) -> Metadata {
     Metadata {
         planned_test_count: plan.suite.tests(),
@@ -43,7 +43,7 @@ pub(crate) fn metadata(plan: &Plan) -> Metadata {
     }
 }
 
-/// The selection that a manifest keeps, with the tests that it means if it names them.
+/// Converts the selection of a manifest. `only` are the tests that it refers to by an earlier run, as `test@provider`.
 pub(crate) fn selection(selected: &Selected, only: Option<HashSet<String>>) -> Selection {
     Selection {
         tests: selected.tests.clone(),
@@ -53,7 +53,7 @@ pub(crate) fn selection(selected: &Selected, only: Option<HashSet<String>>) -> S
     }
 }
 
-/// The providers as the manifest has them, before plugins have described themselves.
+/// Returns the providers for a manifest, without the descriptions of their plugins.
 pub(crate) fn manifest_providers(plan: &Plan) -> Vec<ManifestProvider> {
     let providers = plan.providers.iter().map(|prepared| ManifestProvider {
         name: prepared.provider.name.to_string(),

@@ -1,4 +1,4 @@
-//! What a session works through: the plan of a scenario, from its files or as it is stored with a run.
+//! Plans of scenarios: read from files or from the run that stores them, and compared with each other.
 
 mod checks;
 mod decision;

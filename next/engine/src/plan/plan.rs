@@ -1,4 +1,4 @@
-//! [`Plan`]: a scenario with its suite and plugins; what a session works through.
+//! [`Plan`]: a scenario with its suite, plugins and settings.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,6 @@ use crate::{
     workers::{Shape, Supplies, shapes},
 };
 
-/// A scenario with its suite and plugins.
 pub(crate) struct Plan {
     pub(crate) scenario: Scenario,
     pub(crate) suite: Suite,
@@ -28,14 +27,13 @@ pub(crate) struct Plan {
     pub(crate) plugins: ContentSource,
     pub(crate) blobs: ContentSource,
     pub(crate) secrets: Secrets,
-    /// What is to be said before the first trial, for people.
+    /// Messages for the user, shown before the first trial.
     pub(crate) notices: Vec<String>,
     pub(crate) fingerprints: Fingerprints,
     pub(crate) cache: PluginCache,
-    /// The trials whose stored output is judged again.
     pub(crate) rejudge: Rejudge,
     pub(crate) settings: SessionSettings,
-    /// What of all budgets was used up before this session.
+    /// Budgets, with the spending of earlier sessions.
     pub(crate) spending: Spending,
 }
 
@@ -58,7 +56,7 @@ impl Trials for (&Suite, &Fold) {
 }
 
 impl Plan {
-    /// What a scenario says, with its tests, its plugins, and its attachments and schemas. No secrets and folders are found yet.
+    /// Creates a plan without secrets and mounts; see [`Self::prepare_grants`].
     pub(crate) fn new(
         scenario: Scenario,
         suite: Suite,
@@ -89,18 +87,18 @@ impl Plan {
         }
     }
 
-    /// Lets what a command line says go before what is set.
+    /// Applies the settings of a command line, and resets the spending.
     ///
     /// # Errors
     ///
-    /// A budget of a provider that there is not.
+    /// A budget names an unknown provider.
     pub(crate) fn override_by(&mut self, session: &SessionRequest) -> Result<(), EngineError> {
         self.settings.apply(&session.overrides);
         self.spending = spending(&self.scenario, &self.settings.budgets)?;
         Ok(())
     }
 
-    /// A session of the plan, which does not wait and selects nothing to run again.
+    /// Returns the manifest's entry of a session that does not wait and selects no trials to run again.
     pub(crate) fn session(&self, writer: &'static str, command: &[String]) -> NewSession {
         NewSession {
             writer,
@@ -112,8 +110,8 @@ impl Plan {
         }
     }
 
-    /// Finds the folders that its providers are granted: relative to the scenario, or where they were when the run began.
-    /// No guest may write to files of secrets or to the results root either. Gives what is wrong; it may be nothing.
+    /// Finds the granted folders: relative to the scenario, or at their stored paths. Returns the problems of the grants.
+    /// Writable folders that would expose the secret files or the results root are refused.
     pub(crate) fn find_folders(
         &mut self,
         secret_files: &[PathBuf],
@@ -127,8 +125,7 @@ impl Plan {
             all.extend(
                 self.blobs.files().map(|file| Protected::file("an attachment or schema", file)),
             );
-            let files = secret_files.iter();
-            all.extend(files.map(|file| Protected::file("a file of secrets", file)));
+            all.extend(secret_files.iter().map(|file| Protected::file("a file of secrets", file)));
             all.extend(results.map(|root| Protected::folder("the results root", root)));
             all
         };
@@ -136,12 +133,11 @@ impl Plan {
         scenario.provider_problems(&found)
     }
 
-    /// Reads the secrets that its providers are granted, and notes what is to be said of them and of the other grants. Gives
-    /// which have no value; it may be none.
+    /// Reads the granted secrets, and collects notices on all grants. Returns a problem for each secret without a value.
     ///
     /// # Errors
     ///
-    /// What cannot be read.
+    /// A file of secrets cannot be read, or a value cannot be used.
     pub(crate) fn read_secrets(&mut self, files: &[PathBuf]) -> Result<Problems, EngineError> {
         self.secrets = Secrets::read(&self.providers, files)?;
         self.notices = self.secrets.notices.clone();
@@ -150,21 +146,18 @@ impl Plan {
         Ok(self.scenario.provider_problems(&missing))
     }
 
-    /// Finds the folders and reads the secrets for a session.
+    /// Finds the granted folders and reads the granted secrets.
     ///
     /// # Errors
     ///
-    /// All that is wrong.
+    /// All problems of the grants.
     pub(crate) fn prepare_grants(&mut self, session: &SessionRequest) -> Result<(), EngineError> {
         let mut problems = self.find_folders(&session.secret_files, Some(&session.results));
         problems.extend(self.read_secrets(&session.secret_files)?);
-        match problems.count() {
-            0 => Ok(()),
-            _ => Err(EngineError::Scenario(problems)),
-        }
+        if problems.count() > 0 { Err(EngineError::Scenario(problems)) } else { Ok(()) }
     }
 
-    /// What its workers are prepared with. ContentSource are read from the store of `root`, if there is one.
+    /// Returns everything that workers are prepared with. Plugins and blobs are read from the store of `root` if it is given.
     pub(crate) fn supplies(&self, session: u32, root: Option<&ResultsRoot>) -> Supplies {
         let read = |contents: &ContentSource| match root {
             Some(root) => contents.stored_in(root),
@@ -182,7 +175,7 @@ impl Plan {
         }
     }
 
-    /// What the schedule goes by; the session's time began at 0.
+    /// Returns the settings of the schedule.
     pub(crate) fn settings(&self) -> ScheduleSettings {
         let providers = self.providers.iter().map(|prepared| &prepared.provider);
         let bounds = providers.map(|provider| Bounds {
@@ -198,11 +191,11 @@ impl Plan {
         }
     }
 
-    /// Takes from the budgets what the rows of earlier sessions have measured.
+    /// Adds the metrics of earlier sessions' rows to the spending.
     ///
     /// # Errors
     ///
-    /// The rows cannot be read, or what is used up lets no trial begin that is pending.
+    /// The rows cannot be read, or no pending trial can start within the budgets.
     pub(crate) fn count_spending(
         &mut self,
         run: &RunDir,
@@ -214,7 +207,7 @@ impl Plan {
         let names = self.scenario.providers.iter().map(|provider| &*provider.name);
         let places: HashMap<&str, u16> = names.zip(0..).collect();
         run.rows(&mut |_, line| {
-            // A row that was judged again has the metrics of the row that it stands for.
+            // A rejudged row repeats the metrics of the row that it replaces.
             if let ReadLine::Row(head, bytes) = line
                 && head.judged.is_none()
                 && let Ok(row) = read_line(bytes)
@@ -235,15 +228,14 @@ impl Plan {
         };
         let larger = self.spending.larger().join(" --budget ");
         Err(EngineError::Usage(format!(
-            "{text}, so nothing could begin; give more: `runner resume {} --budget {larger}`",
+            "{text}, so no trial could start; to raise it: runner resume {} --budget {larger}",
             run.id()
         )))
     }
 
-    /// The workers that the session starts for so many trials. Their slots are together as many as attempts run at once.
+    /// Returns the shapes of the workers for `pending` trials.
     pub(crate) fn shapes(&self, pending: u64) -> Vec<Shape> {
-        let limits = self.providers.iter();
-        let largest = limits.map(|prepared| prepared.provider.limits.memory).max();
+        let largest = self.providers.iter().map(|prepared| prepared.provider.limits.memory).max();
         shapes(
             u64::from(self.settings.jobs).min(pending) as u32,
             machine::cores(),
@@ -253,11 +245,11 @@ impl Plan {
     }
 }
 
-/// The budgets of a scenario and of a command line, before anything is used up.
+/// Returns the unspent budgets of a scenario and a command line, whose budgets override the scenario's.
 ///
 /// # Errors
 ///
-/// A budget of a provider that there is not.
+/// A budget names an unknown provider.
 fn spending(scenario: &Scenario, given: &Budgets) -> Result<Spending, EngineError> {
     let mut budgets = scenario.run.budget.clone();
     for provider in &scenario.providers {
@@ -268,7 +260,7 @@ fn spending(scenario: &Scenario, given: &Budgets) -> Result<Spending, EngineErro
     Spending::new(&budgets, &names).map_err(|name| {
         let names = names.join("`, `");
         EngineError::Usage(format!(
-            "there is a budget for provider `{name}`, and the scenario has `{names}`"
+            "unknown provider `{name}` in a budget; the scenario has `{names}`"
         ))
     })
 }

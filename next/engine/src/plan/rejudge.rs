@@ -1,4 +1,4 @@
-//! [`Rejudge`]: the trials whose stored output is judged again, because only their expectations have changed.
+//! [`Rejudge`]: trials whose stored output is judged again, because only their expectations have changed.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,14 +16,15 @@ use serde_json::value::RawValue;
 
 use super::test_line::TestLine;
 
-/// An output of more bytes is not sent to be judged again; its trial runs again.
+/// Bytes of the largest output that is judged again: row and test must fit into one frame of 16 MiB. A trial with a larger
+/// output runs again.
 const MAX_OUTPUT: u64 = 8 << 20;
 
-/// The trials whose stored output is judged again.
+/// The run and the rows of trials whose stored output is judged again, by trial. `None` if no plan was changed.
 #[derive(Debug, Default)]
 pub(crate) struct Rejudge(Option<(RunDir, HashMap<u64, Place>)>);
 
-/// Where the row that settles a trial is.
+/// The place of a row in `index.jsonl`.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     at: u64,
@@ -33,33 +34,33 @@ struct Place {
 
 /// A row that is judged again.
 pub(crate) struct StoredRow {
-    /// As JSON, with the whole output.
+    /// The row as JSON, with the whole output.
     pub(crate) bytes: Vec<u8>,
     pub(crate) attempt: u32,
     pub(crate) judged: JudgedRow,
 }
 
-/// What of such a row goes into the new one.
+/// Properties of the old row that the new one keeps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct JudgedRow {
     pub(crate) seq: u64,
-    /// Whether an earlier attempt did not pass.
+    /// Whether an earlier attempt did not pass, so that a pass is flaky.
     pub(crate) had_bad: bool,
     pub(crate) logs: Option<LogPlace>,
 }
 
-/// What has to be done with a trial whose settling row was made by an earlier plan.
+/// The consequence of a changed plan for a trial with a result.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Change {
     Nothing,
-    /// Only the expectations differ, and the stored output can be judged by the new ones.
+    /// Only the expectations differ, and the stored output can be judged by them.
     Judge,
     Run,
 }
 
 impl Rejudge {
-    /// Compares the fingerprints of the rows that settle trials with those of the plan, and marks trials in `fold` that must
-    /// run or be judged again. A trial that was pending anyway runs.
+    /// Compares the fingerprints of final rows with those of the plan, and marks trials in `fold` that must run or be judged
+    /// again. A trial that was pending already runs.
     pub(crate) fn find(
         run: &RunDir,
         suite: &Suite,
@@ -77,7 +78,7 @@ impl Rejudge {
             };
             rows.remove(&index);
             let Ok(row) = read_line(bytes) else { return };
-            // A test that cannot be read shows itself when it runs.
+            // If the test cannot be read, sending its task reports the error.
             let change = change(suite, fingerprints, index, &row, &mut line).unwrap_or(Change::Run);
             if change != Change::Nothing {
                 seen.mark(index);
@@ -98,17 +99,17 @@ impl Rejudge {
         Ok(Self(Some((run.clone(), rows))))
     }
 
-    /// Tells whether the trial's output is judged again.
+    /// Returns whether the trial's stored output is judged again.
     pub(crate) fn has(&self, trial: u64) -> bool {
         let rows = self.0.as_ref().map(|(_, rows)| rows);
         rows.is_some_and(|rows| rows.contains_key(&trial))
     }
 
-    /// The row of a trial that is to be judged again; none for a trial that is to run.
+    /// Returns the stored row of a trial to judge again. `None` for a trial that must run.
     pub(crate) fn row(&self, trial: u64) -> Option<StoredRow> {
         let (run, rows) = self.0.as_ref()?;
         let place = rows.get(&trial)?;
-        // What cannot be read any more runs again.
+        // If the row cannot be read any more, the trial runs again.
         let line = run.row(place.at, place.bytes).ok()?;
         let row = read_line(&line).ok()?;
         Some(StoredRow {
@@ -122,7 +123,7 @@ impl Rejudge {
     }
 }
 
-/// Compares a row that settles its trial with the plan.
+/// Compares the final row of a trial with the plan.
 fn change(
     suite: &Suite,
     fingerprints: &Fingerprints,
@@ -135,7 +136,7 @@ fn change(
     let (execution, judgement) = TestLine::read(line)?.fingerprints(fingerprints, planned.provider);
     let class = row.error.as_ref().and_then(|error| error.class);
     let outputs = &row.artifacts;
-    // Of a row that was cut the provider's own checks may be missing.
+    // A truncated row may lack checks of the provider, and new judgements must repeat them.
     let can_be_judged = (!row.truncated || row.checks.is_empty())
         && class != Some(ErrorClass::Crash)
         && outputs
@@ -159,7 +160,7 @@ fn output_of(run: &RunDir, digest: Digest) -> Option<Box<RawValue>> {
     RawValue::from_string(text).ok()
 }
 
-/// The row with its output in place of the artifact.
+/// Replaces the artifact of a row by its output.
 fn with_output(line: &[u8], output: &RawValue) -> Option<Vec<u8>> {
     let mut row: BTreeMap<&str, &RawValue> = serde_json::from_slice(line).ok()?;
     row.remove("artifacts");

@@ -1,4 +1,4 @@
-//! The plan as it is stored with a run.
+//! Reads the plan that is stored with a run.
 
 use std::{collections::HashSet, io, path::Path};
 
@@ -10,7 +10,7 @@ use runner_scenario::{Scenario, Suite, parse_stored};
 use super::{ids, plan::Plan};
 use crate::EngineError;
 
-/// The scenario and the tests as they are stored with the run.
+/// Reads the stored scenario and suite of a run.
 pub(crate) fn stored_tests(
     root: &ResultsRoot,
     dir: &RunDir,
@@ -22,13 +22,13 @@ pub(crate) fn stored_tests(
     let suite =
         Suite::open(content, &scenario.providers).map_err(|source| unreadable(root, source))?;
     if suite.trials() != manifest.metadata.planned_trial_count {
-        let source = io::Error::other("the stored tests are not those of the run");
+        let source = io::Error::other("the stored suite has another number of trials than the run");
         return Err(unreadable(root, source).into());
     }
     Ok((scenario, suite))
 }
 
-/// The plan as it is stored with the run.
+/// Reads the stored plan of a run.
 pub(crate) fn stored_plan(
     root: &ResultsRoot,
     dir: &RunDir,
@@ -50,7 +50,7 @@ pub(crate) fn unreadable(root: &ResultsRoot, source: io::Error) -> RecordError {
     }
 }
 
-/// The plugins as they are stored.
+/// Returns the providers with their stored plugins, whose digests are checked.
 pub(crate) fn stored_plugins(
     root: &ResultsRoot,
     dir: &RunDir,
@@ -59,9 +59,8 @@ pub(crate) fn stored_plugins(
 ) -> Result<Vec<PreparedProvider>, EngineError> {
     let (mut prepared, mut checked) = (Vec::new(), HashSet::new());
     for provider in &scenario.providers {
-        let stored = manifest.providers.iter();
-        let mut stored = stored.filter(|stored| stored.name == *provider.name);
-        let stored = stored.next().ok_or_else(|| {
+        let mut stored = manifest.providers.iter();
+        let stored = stored.find(|stored| stored.name == *provider.name).ok_or_else(|| {
             let source = io::Error::other(format!("there is no provider `{}`", provider.name));
             unreadable(root, source)
         })?;
@@ -78,12 +77,13 @@ pub(crate) fn stored_plugins(
     Ok(prepared)
 }
 
-/// A content that is damaged or gone is not the disk's fault: nothing was changed, and another try changes nothing.
+/// Turns missing or damaged content into a usage error: unlike with an error of the disk, nothing was changed, and trying again
+/// does not help.
 pub(crate) fn stored<T>(content: Result<T, RecordError>) -> Result<T, EngineError> {
     content.map_err(|error| EngineError::Usage(error.to_string()))
 }
 
-/// The tests on providers that did not pass in the newest run of a scenario, as `test@provider`.
+/// Returns the tests that did not pass in the newest run of a scenario, as `test@provider`.
 pub(crate) fn not_passed(results: &Path, scenario: &str) -> Result<HashSet<String>, EngineError> {
     let root = ResultsRoot::existing(results)?;
     let dir = root.find(&format!("latest:{scenario}"))?;
@@ -92,16 +92,16 @@ pub(crate) fn not_passed(results: &Path, scenario: &str) -> Result<HashSet<Strin
     tests_of(&root, &dir, &manifest, |outcome| !has_passed(outcome))
 }
 
-/// The tests of a run on their providers, as `test@provider`, that have a trial for which `is_meant` says so.
+/// Returns the tests of a run, as `test@provider`, with a trial whose outcome satisfies `is_selected`.
 pub(crate) fn tests_of(
     root: &ResultsRoot,
     dir: &RunDir,
     manifest: &Manifest,
-    is_meant: impl Fn(Option<Outcome>) -> bool,
+    is_selected: impl Fn(Option<Outcome>) -> bool,
 ) -> Result<HashSet<String>, EngineError> {
     let (scenario, suite) = stored_tests(root, dir, manifest)?;
     let fold = Fold::of(dir, manifest, &suite, &|_, _| false)?;
-    let is_meant = |trial| is_meant(fold.trial(trial).outcome);
-    let tests = ids::tests(&suite, &scenario.providers, is_meant);
+    let is_selected = |trial| is_selected(fold.trial(trial).outcome);
+    let tests = ids::tests(&suite, &scenario.providers, is_selected);
     Ok(tests.map_err(|source| unreadable(root, source))?)
 }

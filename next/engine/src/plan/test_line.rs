@@ -1,4 +1,4 @@
-//! [`TestLine`]: what the coordinator reads of a test's line in the suite.
+//! [`TestLine`]: a test's line in the suite, as far as the coordinator reads it.
 
 use std::io;
 
@@ -9,11 +9,11 @@ use serde_json::value::RawValue;
 
 use crate::schedule::{Assignment, Policy};
 
-/// What of a test's line the coordinator looks at.
+/// A test's line. Most keys stay raw JSON: fingerprints hash their text, and only the worker parses them.
 #[derive(Deserialize)]
 pub(crate) struct TestLine<'a> {
     pub(crate) id: TestId,
-    /// Indices of its providers.
+    /// Indices of providers.
     pub(crate) providers: Vec<u16>,
     #[serde(borrow)]
     input: &'a RawValue,
@@ -32,12 +32,12 @@ pub(crate) struct TestLine<'a> {
 
 impl<'a> TestLine<'a> {
     pub(crate) fn read(line: &'a [u8]) -> io::Result<Self> {
-        // As a whole its text is checked faster than string by string.
+        // Checking the UTF-8 of the whole line is faster than of each string.
         let line = std::str::from_utf8(line).map_err(io::Error::other)?;
         Ok(serde_json::from_str(line)?)
     }
 
-    /// The fingerprints of its trials on a provider: of what is executed, and of how that is judged.
+    /// Returns the execution and the judgement fingerprint of the test's trials on a provider.
     pub(crate) fn fingerprints(
         &self,
         fingerprints: &Fingerprints,
@@ -56,11 +56,11 @@ impl<'a> TestLine<'a> {
 }
 
 impl TestLine<'_> {
-    /// Returns the schema that the test expects of its output.
+    /// Returns the digest of the schema that the output must match.
     ///
     /// # Errors
     ///
-    /// `expect` is not an object of a test.
+    /// `expect` is malformed.
     pub(crate) fn schema(&self) -> serde_json::Result<Option<Digest>> {
         #[derive(Deserialize)]
         struct Expect {
@@ -78,7 +78,8 @@ impl TestLine<'_> {
         })
     }
 
-    /// How long an attempt may take, and what says so.
+    /// Returns the timeout of an attempt, and the rule that sets it: the shortest of the timeout, `limits.time` and the rest of
+    /// the trial's timeout.
     pub(crate) fn deadline(
         &self,
         now: RunTime,

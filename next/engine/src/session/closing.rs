@@ -1,4 +1,4 @@
-//! The end of a session.
+//! The end of a session: drains workers and the writer, and writes the manifest.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -12,13 +12,13 @@ use crate::{
     workers::{Next, PoolEvent},
 };
 
-/// Time for workers to tear down instances, which has a limit of 5 s per instance.
+/// Time for workers to tear down instances. `teardown` of an instance is limited to 5 s.
 const TEARDOWN_WITHIN: Duration = Duration::from_millis(5_500);
 /// Time for finished workers to exit.
 const EXIT_WITHIN: Duration = Duration::from_millis(200);
 
 impl Coordinator<'_> {
-    /// Waits until all rows are on disk, then writes the end of the session.
+    /// Waits until all rows are on disk, then writes the end of the session. A signal skips the wait for teardowns.
     pub(super) fn close(
         mut self,
         mut run: ActiveRun,
@@ -56,7 +56,7 @@ impl Coordinator<'_> {
         }
         for budget in self.schedule.spending().unmeasured() {
             let notice =
-                format!("no attempt has measured `{budget}`, so its budget bounds nothing");
+                format!("no attempt has measured `{budget}`, so its budget had no effect");
             run.owned.log(&notice);
             self.observer.event(&RunEvent::Notice(&notice));
         }

@@ -1,4 +1,4 @@
-//! [`Group`]: runs that follow each other in one process, which a stop ends together.
+//! [`Group`]: runs that one process runs in order and a stop ends together.
 
 use std::{
     collections::VecDeque,
@@ -23,31 +23,29 @@ use crate::{
     signals::{self, ListenerGuard, SignalEvent},
 };
 
-/// Runs that follow each other in one process.
+/// Runs that one process runs in order. The process holds all of them until they have ended.
 pub struct Group {
     id: String,
     left: VecDeque<GroupRun>,
-    /// Set by the first signal, also if it comes between two runs.
+    /// The first signal, including signals between two runs.
     signal: Arc<OnceLock<StopSignal>>,
-    /// How the rest ends: as the run that was stopped.
+    /// The end of the remaining runs, once a run was stopped.
     end: Option<End>,
     _listener: ListenerGuard,
 }
 
-/// A run of a group.
 enum GroupRun {
-    /// It is on disk, this process holds it, and it waits.
+    /// A new run in the stage `waiting`.
     Waiting(Box<(Work, Owned)>),
-    /// It was cut short, and this process holds it.
     Incomplete(Box<(ResumeRequest, Owned)>),
 }
 
 impl Group {
-    /// Plans all scenarios, then creates their runs. Those in which nothing is selected are left out and given back.
+    /// Plans all scenarios, then creates their runs. Returns the scenarios without selected tests, which get no run.
     ///
     /// # Errors
     ///
-    /// The problems of all scenarios, or what keeps runs from being created.
+    /// The problems of all scenarios, or a run that cannot be created.
     pub fn create(requests: &[ExecRequest]) -> Result<(Self, Vec<PathBuf>), EngineError> {
         let (mut plans, mut problems, mut empty) = (Vec::new(), Vec::new(), Vec::new());
         for request in requests {
@@ -82,11 +80,11 @@ impl Group {
         Ok((group, empty))
     }
 
-    /// Continues runs of a group that were cut short, in this order.
+    /// Claims incomplete runs of a group, to continue them in this order.
     ///
     /// # Errors
     ///
-    /// A run that cannot be read, or that another process holds.
+    /// A run cannot be read, or another process holds it.
     pub fn resume(id: String, requests: Vec<ResumeRequest>) -> Result<Self, EngineError> {
         let mut group = Self::new(id)?;
         let Some(session) = requests.first().map(|request| &request.session) else {
@@ -119,12 +117,12 @@ impl Group {
         })
     }
 
-    /// The group's id.
+    /// Returns the group's id.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Whether a run is left to run. Runs that were cut short stay as they are after a stop.
+    /// Returns whether [`Self::run_next`] has work: after a stop, incomplete runs stay incomplete.
     pub fn has_next(&mut self) -> bool {
         if let (None, Some(signal)) = (&self.end, self.signal.get()) {
             self.end = Some(End { signal: Some(*signal), ..unstarted(Some(Reason::Interrupted)) });
@@ -135,11 +133,11 @@ impl Group {
         }
     }
 
-    /// Runs the next run to its end. After a stop, a run that has waited ends as the one that was stopped.
+    /// Runs the next run to its end. After a stop, a new run ends without starting, for the same reason.
     ///
     /// # Errors
     ///
-    /// No run is left, or it cannot be begun, read or written. The others of the group can.
+    /// No run is left, or it cannot be started, read or written. The group can continue with the next run.
     pub fn run_next(&mut self, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
         let ended = match self.left.pop_front() {
             None => return Err(EngineError::NothingSelected),
@@ -158,15 +156,16 @@ impl Group {
                 continue_run(prestart()?, &request, observer, Some(owned))?
             }
         };
-        let of_group = [Reason::Interrupted, Reason::Stopped, Reason::Cancelled];
-        let reason = ended.manifest.reason;
-        if let (None, Some(reason)) = (&self.end, reason.filter(|of| of_group.contains(of))) {
+        let reason = ended.manifest.reason.filter(|reason| {
+            matches!(reason, Reason::Interrupted | Reason::Stopped | Reason::Cancelled)
+        });
+        if let (None, Some(reason)) = (&self.end, reason) {
             self.end = Some(End { signal: ended.manifest.signal, ..unstarted(Some(reason)) });
         }
         Ok(ended)
     }
 
-    /// Ends runs that will not begin, because another one could not be created.
+    /// Ends the runs that were created before another run of the group failed to be created.
     fn give_up(&mut self, error: &RecordError) {
         for member in self.left.drain(..) {
             if let GroupRun::Waiting(run) = member {
@@ -174,7 +173,7 @@ impl Group {
                 let message =
                     Some(format!("another run of the group could not be created: {error}"));
                 let end = End { message, ..unstarted(Some(Reason::Setup)) };
-                // What cannot be written now is found by the next sweep.
+                // If this cannot be written, the next sweep ends the run.
                 let _ = owned.finish(end, &work.fold);
             }
         }

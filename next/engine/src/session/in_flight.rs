@@ -1,4 +1,4 @@
-//! [`InFlight`]: the attempts in flight. Tasks are made here, and what is reported of them is checked and becomes rows.
+//! [`InFlight`]: the attempts in flight. Creates their tasks, checks their reports, and creates the rows of lost attempts.
 
 use std::{collections::HashMap, fs::File, io, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct InFlight {
     pub(crate) all: HashMap<TaskId, InFlightTask>,
-    /// The line of the test that was read last.
+    /// Buffer for the line of the current test.
     line: Vec<u8>,
 }
 
@@ -34,15 +34,16 @@ pub(crate) struct InFlightTask {
     pub(crate) policy: Policy,
     execution: Fingerprint,
     judgement: Fingerprint,
-    /// What it judges again.
+    /// The row that is judged again. `None` if the attempt runs.
     judged: Option<JudgedRow>,
-    /// Artifacts that came in pieces so far, by their index in the row.
+    /// Received artifacts, by their index in the row.
     drafts: HashMap<u32, Draft>,
-    /// Bytes of all artifacts so far.
+    /// Bytes of all drafts.
     bytes: u64,
-    /// What its worker says that it does, not checked.
+    /// Progress text of the guest, unchecked.
     pub(crate) word: String,
-    /// When it began (by the monotonic clock, in microseconds) and how its worker ended, if that is gone.
+    /// Start by the monotonic clock, in microseconds, and the end of the worker as the rest of a sentence. `None` while the
+    /// worker lives.
     pub(crate) lost: Option<(u64, String)>,
 }
 
@@ -52,10 +53,10 @@ struct Draft {
     bytes: u64,
 }
 
-/// A report that was checked: its row, a line for `logs.jsonl`, and its artifacts.
+/// The row of a checked report, its line for `logs.jsonl`, and its artifacts.
 pub(crate) type Checked<'a> = (RowRef<'a>, Option<Vec<u8>>, Vec<(Digest, File)>);
 
-/// What a report becomes if it is to be written.
+/// A checked report, ready for the writer.
 pub(crate) struct CheckedReport {
     pub(crate) outcome: Outcome,
     pub(crate) has_denied: bool,
@@ -65,11 +66,12 @@ pub(crate) struct CheckedReport {
 }
 
 impl InFlight {
-    /// Makes the task of an attempt that is sent to a worker, and returns it with its test's line.
+    /// Creates the task of an assignment. Returns it with its body: the test's line, then the row to judge again if there is
+    /// one.
     ///
     /// # Errors
     ///
-    /// A suite that cannot be read.
+    /// The suite cannot be read.
     pub(crate) fn add(
         &mut self,
         plan: &Plan,
@@ -102,7 +104,7 @@ impl InFlight {
         let mut policy = test.policy()?;
         let judged = plan.rejudge.row(assignment.trial);
         if let Some(row) = &judged {
-            // It is the attempt that was made, and another judgement of it comes to the same.
+            // It keeps the number of the old attempt. A retry would judge the same output again.
             task.kind = TaskKind::Judge;
             task.attempt = row.attempt;
             task.row_bytes = row.bytes.len() as u32;
@@ -128,7 +130,7 @@ impl InFlight {
         Ok((task, &self.line))
     }
 
-    /// An attempt that is in flight at this worker; reports of others are ignored.
+    /// Returns a task if it was sent to this worker. Workers must not report on tasks of others.
     pub(crate) fn at(&mut self, worker: WorkerId, task: TaskId) -> Option<&mut InFlightTask> {
         let flight = self.all.get_mut(&task);
         flight.filter(|flight| flight.worker == worker)
@@ -136,8 +138,8 @@ impl InFlight {
 }
 
 impl InFlightTask {
-    /// Takes a piece of an artifact; `draft` makes an empty file for a new one. The outer error is the disk's, the inner one
-    /// says what the worker did.
+    /// Adds a piece of an artifact. `draft` creates the file of a new one. The outer error is the disk's, the inner error a
+    /// fault of the worker.
     pub(crate) fn add_piece(
         &mut self,
         index: u32,
@@ -145,7 +147,7 @@ impl InFlightTask {
         limits: &Limits,
         draft: impl FnOnce() -> Result<File, RecordError>,
     ) -> Result<Result<(), String>, String> {
-        // Escapes can make a large output longer as JSON.
+        // An output that is too large for a row is an artifact, and JSON escapes can make it longer.
         let most = limits.artifacts.saturating_add(limits.reply.saturating_mul(8));
         self.bytes += piece.len() as u64;
         if self.bytes > most || u64::from(index) > limits.artifact_files {
@@ -170,7 +172,7 @@ impl InFlightTask {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, as the rest of a sentence that begins with its worker.
+    /// A fault of the worker, as the rest of a sentence.
     pub(crate) fn check<'a>(
         &mut self,
         head: &ReportHead,
@@ -203,12 +205,12 @@ impl InFlightTask {
         Ok((row, log, artifacts))
     }
 
-    /// Tells whether it can have passed after an attempt that did not.
+    /// Returns whether a pass may count as flaky: for a rejudged row, only if an earlier attempt did not pass.
     pub(crate) fn can_be_flaky(&self) -> bool {
         self.judged.is_none_or(|judged| judged.had_bad)
     }
 
-    /// What the coordinator adds to a row.
+    /// Returns the keys that the coordinator adds to a row.
     pub(crate) fn tail(&self, is_final: bool, flaky: bool, session: u32) -> Tail {
         Tail {
             fingerprint: self.execution,
@@ -225,14 +227,14 @@ impl InFlightTask {
         }
     }
 
-    /// The row of an attempt whose worker did not answer: how long it went on, how long it was suspended beside that, and in
-    /// `why` more.
+    /// Creates the row of a lost attempt. `took` is its duration and the suspended time in addition to it, `why` the end of its
+    /// worker.
     pub(crate) fn row(&self, reason: LostReason, took: [Duration; 2], why: &str) -> Vec<u8> {
         let started_ms = now().as_millis() - took.iter().sum::<Duration>().as_millis() as i64;
         let rule = self.task.timeout_rule.code();
         let (class, code, message) = match reason {
             LostReason::Lost => {
-                (None, "lost", format!("its worker {why}; the attempt is made again"))
+                (None, "lost", format!("its worker {why}; the attempt runs again"))
             }
             LostReason::Stopped => (
                 None,
@@ -243,13 +245,13 @@ impl InFlightTask {
                 None,
                 rule,
                 format!(
-                    "its `{rule}` was over, and the guest was still inside one instruction a second later"
+                    "its `{rule}` passed, and the guest was still inside one instruction a second later"
                 ),
             ),
             LostReason::Crash => (
                 Some(ErrorClass::Crash),
                 "crash",
-                format!("its worker ran nothing else and died twice; it {why}"),
+                format!("two workers that ran nothing else died; the last one {why}"),
             ),
         };
         let [took, suspended] = took;
@@ -265,13 +267,12 @@ impl InFlightTask {
             }),
             ..Row::new(&self.task.trial, self.task.attempt, started_at, took, suspended)
         };
-        // Names and texts always have JSON.
+        // Serializing strings and numbers does not fail.
         serde_json::to_vec(&row).unwrap_or_default()
     }
 }
 
 impl LostReason {
-    /// What the attempt came to.
     pub(crate) fn outcome(self) -> Outcome {
         match self {
             Self::Lost | Self::Stopped => Outcome::Stopped,

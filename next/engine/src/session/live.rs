@@ -7,12 +7,12 @@ use std::{
 
 use runner_record::{Live, LiveWriter};
 
-/// Starts the thread that writes `live.json`. It ends when the sender is dropped; while the disk is busy with one, the next is
-/// dropped.
+/// Starts the thread that writes `live.json`. It ends when the sender is dropped. The channel holds one state: with `try_send`
+/// a slow disk makes the coordinator skip states instead of waiting.
 pub(super) fn write_live(writer: LiveWriter) -> SyncSender<Live> {
     let (states, received) = mpsc::sync_channel(1);
     let thread = thread::Builder::new().name("live".into());
-    // Without a thread nothing is written, and no answer changes.
+    // `live.json` is only for display, so the session runs without the thread, too.
     let _ = thread.spawn(move || {
         for live in received {
             writer.write(&live);

@@ -1,4 +1,4 @@
-//! Sessions: `exec`, `resume` and groups of runs; the coordinator's loop; requests, signals and the watchdog.
+//! Sessions: `exec`, `resume` and groups of runs, the coordinator's loop, requests, signals and the watchdog.
 
 mod closing;
 mod coordinator;

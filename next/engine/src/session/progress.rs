@@ -1,4 +1,4 @@
-//! What a session tells while it goes on: the screen, `runner.log` and `live.json`.
+//! Progress of a session: on the screen, in `runner.log` and in `live.json`.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use runner_record::{InFlight, Live, WaitingTrial, sweep_every};
 use super::coordinator::{ActiveRun, Coordinator, PROGRESS_EVERY};
 use crate::{RunEvent, clock::monotonic, plan::Ids};
 
-/// So late after a stop it is said what it waits for.
+/// Delay before a stop lists the trials that it is waiting for, in microseconds.
 const WAITING_AFTER: u64 = 2_000_000;
-/// Trials that are named then.
+/// Trials in that list.
 const MAX_NAMED: usize = 3;
-/// How often `live.json` is written.
+/// Interval of `live.json`, in microseconds.
 const LIVE_EVERY: u64 = 200_000;
-/// Attempts that `live.json` has at most.
+/// Running attempts in `live.json`.
 const MAX_LIVE: usize = 1000;
-/// Trials that wait, in there.
+/// Waiting trials in `live.json`.
 const MAX_WAITING: usize = 100;
 
 impl Coordinator<'_> {
-    /// Tells once that the session stops.
+    /// Reports a stop, once per session.
     pub(super) fn report_stopping(&mut self) {
         if self.stop.report_at.is_none() {
             self.stop.report_at = Some(self.now.0 + WAITING_AFTER);
@@ -32,7 +32,7 @@ impl Coordinator<'_> {
         }
     }
 
-    /// Says what a stop waits for that takes long.
+    /// Lists the running trials, once, if a stop takes long.
     pub(super) fn report_awaited(&mut self) {
         if self.stop.report_at.is_none_or(|at| self.now.0 < at) {
             return;
@@ -47,11 +47,11 @@ impl Coordinator<'_> {
             trials.push(format!("{more} more"));
         }
         if !trials.is_empty() {
-            self.notice(&format!("the stop waits for {}", trials.join(", ")));
+            self.notice(&format!("the stop is waiting for {}", trials.join(", ")));
         }
     }
 
-    /// Tells the screen and `live.json` what runs, from time to time.
+    /// Updates the screen and `live.json`, each at its own interval.
     pub(super) fn report_progress(&mut self) {
         if self.waiting.is_some() {
             return;
@@ -84,11 +84,11 @@ impl Coordinator<'_> {
         }
     }
 
-    /// Writes down once that attempts wait for memory.
+    /// Logs a lack of memory, once per session.
     pub(super) fn report_lack_of_memory(&mut self) {
         if !self.has_lacked_memory && self.schedule.waits_for_memory() {
             self.has_lacked_memory = true;
-            self.log("more wait for memory: `memory` of `[run]` and the providers' `limits.memory` say how many fit");
+            self.log("more wait for memory: `memory` of `[run]` and the providers' `limits.memory` limit how many run at once");
         }
     }
 
@@ -122,12 +122,10 @@ impl Coordinator<'_> {
         }
     }
 
-    /// The trials that wait for their time.
+    /// Returns the trials whose next attempt waits for a backoff or a rate.
     pub(super) fn waiting(&self) -> Vec<WaitingTrial> {
-        let plan = self.plan;
-        let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
-        let waiting = self.schedule.waiting().take(MAX_WAITING);
-        let waiting = waiting.filter_map(|waiting| {
+        let mut ids = Ids::new(&self.plan.suite, &self.plan.scenario.providers);
+        let waiting = self.schedule.waiting().take(MAX_WAITING).filter_map(|waiting| {
             let left = Duration::from(waiting.until - self.now);
             Some(WaitingTrial {
                 trial: ids.trial(waiting.trial).ok()?,

@@ -1,5 +1,4 @@
-//! The way of a row: from a worker's message, or from an attempt without an answer, to the writer, and back once it is on
-//! disk.
+//! Rows: from a worker's report, or for a lost attempt, to the writer, and their acknowledgement once they are on disk.
 
 use std::io::BufRead as _;
 
@@ -24,7 +23,7 @@ use crate::{
 
 impl Coordinator<'_> {
     pub(super) fn receive(&mut self, worker: WorkerId, message: FromWorker) {
-        // It may have come together with what the worker is killed for.
+        // The message may be in the same frame as the one that the worker is killed for.
         if !self.pool.trusts(worker) {
             return;
         }
@@ -56,7 +55,7 @@ impl Coordinator<'_> {
                     }
                 }
             }
-            // The others are heard by the crew and the link.
+            // The pool and the link handle all other messages.
             _ => {}
         }
     }
@@ -68,7 +67,7 @@ impl Coordinator<'_> {
         }
         let checks = self.checks.take_if(|(_, ready)| ready.worker == worker);
         if checks.is_some() {
-            // Another one is asked what inputs have to be.
+            // The next worker describes the plugins and checks the inputs again.
             self.described = None;
         }
         let flights = self.in_flight.all.values_mut();
@@ -80,7 +79,7 @@ impl Coordinator<'_> {
             let flight = self.in_flight.at(worker, TaskId(word.task));
             let lost = flight.and_then(|flight| flight.lost.as_mut());
             lost.is_some_and(|(since, _)| {
-                // Its worker has not moved it by the pause that lasts.
+                // Workers shift the times of their slots only after a pause.
                 let paused =
                     paused_at.map_or(0, |at| monotonic().saturating_sub(at.max(word.began)));
                 *since = word.began + paused;
@@ -106,7 +105,7 @@ impl Coordinator<'_> {
         let limits = &provider.provider.limits;
         match flight.check(head, &body, limits, run.session) {
             Ok((mut row, log, artifacts)) => {
-                // Budgets were taken from for it when it was made.
+                // The budgets include the metrics of the original row already.
                 if flight.task.kind == TaskKind::Judge {
                     row.metrics.clear();
                 }
@@ -156,14 +155,14 @@ impl Coordinator<'_> {
             && let Some((trial, row)) = self.handed.pop_front()
         {
             let mut rest = lines;
-            // Memory can be read.
+            // Reading from memory does not fail.
             let length = rest.skip_until(b'\n').unwrap_or(lines.len());
             self.count_row(trial, row, lines[..length].trim_ascii_end());
             lines = rest;
         }
     }
 
-    /// Counts and tells a row that is on disk.
+    /// Counts and reports a row that is on disk.
     pub(super) fn count_row(&mut self, trial: u64, row: RowFacts, line: &[u8]) {
         self.fold.add(trial, row);
         self.observer.event(&RunEvent::Row {
@@ -179,7 +178,7 @@ impl Coordinator<'_> {
         self.apply(Schedule::storage_failed);
     }
 
-    /// What is to be written of an attempt whose worker did not answer.
+    /// Creates the report of a lost attempt.
     pub(super) fn report_for(&self, task: TaskId, reason: LostReason) -> Option<CheckedReport> {
         let flight = self.in_flight.all.get(&task)?;
         let (since, how) = flight.lost.clone().unwrap_or_else(|| {
@@ -211,9 +210,8 @@ impl Coordinator<'_> {
         };
         let flaky = flaky && flight.can_be_flaky();
         let mut tail = flight.tail(is_final, flaky, run.session);
-        // Who has cut it short.
-        let is_cut = report.outcome == Outcome::Stopped && self.stop.is_stopping;
-        tail.stopped_by = self.stop.by.clone().filter(|_| is_cut);
+        let is_stopped = report.outcome == Outcome::Stopped && self.stop.is_stopping;
+        tail.stopped_by = self.stop.by.clone().filter(|_| is_stopped);
         let is_judged = tail.judged.is_some();
         let seq = run.writer.row(report.row, tail, report.log, report.artifacts);
         let facts = RowFacts {

@@ -1,4 +1,4 @@
-//! Looks for what other processes ask, on a thread of its own: a disk that does not answer holds nothing else up.
+//! Polls the requests of other processes, on a separate thread so that a hanging disk does not block the coordinator.
 
 use std::{collections::HashSet, io, sync::mpsc::Sender, thread, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{input::Input, schedule::StopMode};
 
 const POLL_EVERY: Duration = Duration::from_millis(50);
 
-/// Tells the coordinator of requests until the session is over, and the watchdog, because the coordinator may be stuck.
+/// Sends requests to the coordinator until the session is over, and also to the watchdog, because the coordinator may be stuck.
 ///
 /// # Errors
 ///
@@ -48,7 +48,7 @@ pub(crate) fn watch(
     thread.spawn(watch).map(drop)
 }
 
-/// How a session ends that is asked for this, and why; none if it is not asked to end.
+/// Returns the mode and the reason of the stop that a request asks for. `None` for a pause.
 pub(crate) fn stop_mode(mode: RequestMode) -> Option<(StopMode, Reason)> {
     match mode {
         RequestMode::Pause => None,
@@ -68,10 +68,10 @@ pub(crate) fn describe(request: &Request) -> String {
         RequestMode::Cancel => "cancel",
         RequestMode::Kill => "stop --kill",
     };
-    format!("`{mode}` was asked for by {}", describe_actor(&request.by))
+    format!("`{mode}` requested by {}", describe_actor(&request.by))
 }
 
-/// Who asked, and why.
+/// Formats an actor as `USER on HOST: REASON`.
 pub(crate) fn describe_actor(by: &Actor) -> String {
     let reason = by.reason.iter().map(|reason| format!(": {reason}"));
     format!("{} on {}{}", by.user, by.host, reason.collect::<String>())

@@ -1,4 +1,4 @@
-//! Runs a session: one function for `exec` and `resume`, which differ in how they take hold of the run.
+//! [`run`]: runs a session of a new or a resumed run.
 
 use std::{
     io,
@@ -26,30 +26,30 @@ use crate::{
     workers::{Launch, Pool, PrestartedWorker, WorkerProcess},
 };
 
-/// What a session works on.
+/// The plan and the state of a session's run.
 pub(crate) struct Work {
     pub(crate) plan: Plan,
-    /// The state of the rows that are there.
+    /// State by the rows of earlier sessions.
     pub(crate) fold: Fold,
-    /// Number of the session.
+    /// Number of the session, from 1.
     pub(crate) session: u32,
     pub(crate) root: ResultsRoot,
     pub(crate) share: Share,
 }
 
-/// Starts worker processes.
+/// Returns a function that starts worker processes.
 pub(crate) fn processes() -> Launch {
-    // Tests put a worker there that lies.
+    // Black-box tests run a hostile worker.
     let name = cfg!(debug_assertions).then(|| std::env::var("RUNNER_TEST_WORKER").ok());
     let name = name.flatten().unwrap_or_else(|| "__worker".to_owned());
     Box::new(move |sink| Ok(Box::new(WorkerProcess::start(&name, sink)?)))
 }
 
-/// Takes the lock of the results root for a session, shared or alone; `false` if the session has to wait for it.
+/// Locks the results root for a session, shared or exclusively. Returns `false` if the session must wait for the lock.
 ///
 /// # Errors
 ///
-/// [`RecordError::RootHeld`] if the session is not to wait.
+/// [`RecordError::RootHeld`] if `share` does not allow waiting.
 pub(crate) fn share(root: &ResultsRoot, share: Share) -> Result<bool, RecordError> {
     match root.share(share) {
         Ok(()) => Ok(true),
@@ -58,18 +58,18 @@ pub(crate) fn share(root: &ResultsRoot, share: Share) -> Result<bool, RecordErro
     }
 }
 
-/// Starts the first worker before the session is planned, because starting takes a while.
+/// Starts the first worker, in parallel with planning.
 ///
 /// # Errors
 ///
-/// The machine allows too few open files or no process.
+/// The limit of open files is too low, or no process can be started.
 pub(crate) fn prestart() -> Result<PrestartedWorker, EngineError> {
     raise_open_files().map_err(EngineError::Machine)?;
     PrestartedWorker::start(processes()).map_err(machine)
 }
 
-/// Runs a session to its end. `create` takes hold of the run, on a thread of its own. If it `waits`, the run starts once no
-/// other session works in its results root.
+/// Runs a session to its end. `create` creates or reopens the run, on a separate thread while workers start. If `waits`, the
+/// run starts once the results root is free.
 ///
 /// # Errors
 ///
@@ -121,7 +121,7 @@ pub(crate) fn run(
     Ok(ended?)
 }
 
-/// Sends signals to the coordinator, and tells the watchdog of them, because the coordinator may be what is stuck.
+/// Sends signals to the coordinator, and also to the watchdog, because the coordinator may be stuck.
 fn listen_for_signals(
     watchdog: Watchdog,
     inputs: Sender<Input>,

@@ -1,4 +1,4 @@
-//! [`RunParts`]: everything that a run is created from.
+//! [`RunParts`]: the content and the manifest of a new run.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use crate::{
     plan::{Plan, manifest_providers, metadata},
 };
 
-/// All that a run is born from.
+/// The content and the manifest of a new run.
 pub(crate) struct RunParts {
     pub(crate) root: ResultsRoot,
     pub(crate) suite: File,
@@ -26,7 +26,7 @@ pub(crate) struct RunParts {
 }
 
 impl RunParts {
-    /// Stores all that the run is made of, then creates it.
+    /// Stores the content, then creates the run.
     pub(crate) fn create(self) -> Result<Owned, RecordError> {
         let suite = &self.new.metadata.suite;
         keep(&self.root, self.suite, suite, &self.plugins, &self.blobs)?;
@@ -34,7 +34,7 @@ impl RunParts {
     }
 }
 
-/// Stores tests, plugins, attachments and schemas.
+/// Stores the suite, plugins and blobs of a plan in a results root.
 pub(crate) fn keep(
     root: &ResultsRoot,
     mut suite: File,

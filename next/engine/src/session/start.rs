@@ -17,12 +17,12 @@ use crate::{
     plan::{Plan, PlanDiff, load_plan, not_passed, selection},
 };
 
-/// Runs a scenario: reads, resolves, plans, births the run, runs all trials, ends. Continues the run that is in the folder
-/// already which the request names.
+/// Runs a scenario: plans it, creates the run, and runs all trials. If the request names a folder that holds a run of the same
+/// plan, continues that run.
 ///
 /// # Errors
 ///
-/// Nothing was begun, or the run cannot be written.
+/// The run cannot be planned, created or written.
 pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
     let prestarted = prestart()?;
     let (plan, suite) = planned(request)?;
@@ -36,7 +36,7 @@ pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended,
         let diff = PlanDiff::new(&manifest, &parts.new.metadata, &parts.new.providers);
         if let Some(reason) = diff.reason() {
             return Err(EngineError::Usage(format!(
-                "{} holds a run of another plan: {reason}\nname another folder, or continue that run as it is: runner resume {0}",
+                "{} holds a run of another plan: {reason}\nchoose another folder, or continue that run with its own plan: runner resume {0}",
                 there.path().display()
             )));
         }
@@ -55,14 +55,14 @@ pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended,
     run(prestarted, work, !is_free, || parts.create(), observer)
 }
 
-/// Reads and plans the scenario of a request, and reads the secrets that it grants.
+/// Plans the scenario of a request, with its mounts and secrets.
 pub(crate) fn planned(request: &ExecRequest) -> Result<(Plan, File), EngineError> {
     let (mut plan, suite) = selected_plan(request)?;
     plan.prepare_grants(&request.session)?;
     Ok((plan, suite))
 }
 
-/// Reads and plans the scenario of a request, as [`plan`] does.
+/// Plans the scenario of a request, without mounts and secrets. Returns its suite in a file, too.
 pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), EngineError> {
     let options = &request.session;
     let only = if request.selection.last_failed {
@@ -80,7 +80,7 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
     Ok((plan, suite))
 }
 
-/// All that the run of a plan is born from and works on.
+/// Splits a plan into the parts for creating its run and for working on it.
 pub(crate) fn prepare(
     request: &ExecRequest,
     root: ResultsRoot,

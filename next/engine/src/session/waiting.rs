@@ -9,12 +9,12 @@ use super::coordinator::{Coordinator, Timers};
 use crate::event::{Ended, Observer, ended};
 
 impl Coordinator<'_> {
-    /// Keeps a run waiting that was created to wait, unless its root is free already. Reports which runs it waits for.
+    /// Starts the run if the root is free by now. Otherwise keeps it waiting, and reports the runs that hold the root.
     pub(super) fn wait_for_root(&mut self, owned: Owned) -> Result<(), RecordError> {
         self.waiting = Some(owned);
         self.try_root()?;
         let Some(owned) = &self.waiting else { return Ok(()) };
-        // Waiting may take days.
+        // Waiting may take days, and an idle worker would hold memory.
         self.pool.drop_prestarted();
         match self.root.share(self.share) {
             Ok(()) => Ok(()),
@@ -27,7 +27,7 @@ impl Coordinator<'_> {
         }
     }
 
-    /// Starts the run that waits if the root is free.
+    /// Starts the waiting run if the root is free.
     pub(super) fn try_root(&mut self) -> Result<(), RecordError> {
         let is_held = self.pause.at.is_some() || self.schedule.is_stopping();
         if self.waiting.is_none() || is_held || !self.root.try_share(self.share)? {
@@ -42,7 +42,7 @@ impl Coordinator<'_> {
         let session = owned.manifest().sessions.last().map_or(1, |session| session.number);
         self.open(owned, session)?;
         if let Err(error) = started {
-            self.fail(Reason::Internal, format!("a worker cannot be started: {error}"));
+            self.fail(Reason::Internal, format!("cannot start a worker: {error}"));
         }
         Ok(())
     }
@@ -82,12 +82,12 @@ pub(super) fn close_unstarted(
     Ok(ended(manifest, directory, Duration::ZERO, observer))
 }
 
-/// The end of a run that has not started.
+/// Returns the end of a run that has not started.
 pub(super) fn unstarted(reason: Option<Reason>) -> End {
     End {
         reason,
         signal: None,
-        message: Some("it had not begun when it was stopped".to_owned()),
+        message: Some("it was stopped before it started".to_owned()),
         at: now(),
     }
 }

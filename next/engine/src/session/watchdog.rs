@@ -1,5 +1,4 @@
-//! [`Watchdog`]: ends the process if a session does not end within its bounds, such as when a disk does not answer or
-//! nobody reads its output.
+//! [`Watchdog`]: exits the process if a session exceeds its bounds, for example because a disk hangs or the output is not read.
 
 use std::{
     any::Any,
@@ -17,11 +16,11 @@ use runner_record::{End, LiveWriter};
 use crate::{clock::Clock, signals::lock};
 
 const CHECK_EVERY: Duration = Duration::from_millis(50);
-/// How long a stop may take behind the grace.
+/// Time for a stop after the grace.
 const STOP_BOUND: Duration = Duration::from_secs(1);
-/// How long a kill may take.
+/// Time for a kill.
 const KILL_BOUND: Duration = Duration::from_millis(300);
-/// What a slow machine gets on top.
+/// Added to all bounds, for slow machines.
 const SLACK: Duration = Duration::from_secs(1);
 
 /// Watches a session. Cheap to clone.
@@ -32,14 +31,14 @@ struct WatchdogState {
     grace: Duration,
     clock: Clock,
     is_over: bool,
-    /// When the session must have ended, and why it is to end.
+    /// Deadline of the session's end, and the reason to record if it passes.
     bound: Option<(RunTime, Reason, Option<StopSignal>)>,
-    /// Writes the last words, once there is a run.
+    /// Writer of the last words, and the session's number. `None` before the run is created.
     run: Option<(LiveWriter, u32)>,
 }
 
 impl Watchdog {
-    /// Starts to watch a session that may take so long.
+    /// Starts the watchdog's thread. Bounds are set later.
     ///
     /// # Errors
     ///
@@ -62,45 +61,44 @@ impl Watchdog {
         Ok(watchdog)
     }
 
-    /// Bounds the session: its run time starts now.
+    /// Bounds the session by its timeout, from now on.
     pub(crate) fn start_time(&self, timeout: Duration) {
         let grace = lock(&self.0).grace;
         self.expect_end(timeout + grace + STOP_BOUND, Reason::Timeout, None);
     }
 
-    /// Sets the run and the session that last words are about.
+    /// Sets the run and the session for the last words.
     pub(crate) fn watch(&self, run: LiveWriter, session: u32) {
         lock(&self.0).run = Some((run, session));
     }
 
-    /// The session was asked to stop, or to end without grace. A pause ends, whatever the coordinator does.
+    /// Bounds a requested stop. Ends a pause of the clock, which a stuck coordinator would not do.
     pub(crate) fn stopping(&self, kill: bool, reason: Reason, signal: Option<StopSignal>) {
         let within = if kill { KILL_BOUND } else { lock(&self.0).grace + STOP_BOUND };
         lock(&self.0).clock.pause(false);
         self.expect_end(within, reason, signal);
     }
 
-    /// Whether the session has ended.
     pub(crate) fn is_over(&self) -> bool {
         lock(&self.0).is_over
     }
 
-    /// The session has ended.
+    /// Ends the watchdog's thread.
     pub(crate) fn end(&self) {
         lock(&self.0).is_over = true;
     }
 
     /// The coordinator has panicked, so no other thread will record how the session ends.
     pub(crate) fn panicked(&self, panic: &(dyn Any + Send)) {
-        let words = panic.downcast_ref::<String>().map(String::as_str);
-        let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
         let mut state = lock(&self.0);
         state.is_over = true;
-        let words = format!("a bug of the runner: {}", words.unwrap_or("it panicked"));
-        state.last_words(Reason::Internal, None, words);
+        let message = format!("a bug of the runner: {}", text.unwrap_or("it panicked"));
+        state.last_words(Reason::Internal, None, message);
     }
 
-    /// The earliest bound counts.
+    /// Sets the deadline, unless an earlier one is set.
     fn expect_end(&self, within: Duration, reason: Reason, signal: Option<StopSignal>) {
         let mut state = lock(&self.0);
         let at = state.clock.now() + Micros::from(within + SLACK);
@@ -111,7 +109,7 @@ impl Watchdog {
 }
 
 impl WatchdogState {
-    /// Leaves word of why the session ends, if there is a run.
+    /// Writes `last-words.json`, from which the next claim of the run records the end of the session.
     fn last_words(&self, reason: Reason, signal: Option<StopSignal>, message: String) {
         if let Some((run, session)) = &self.run {
             let end = End {
@@ -124,7 +122,7 @@ impl WatchdogState {
         }
     }
 
-    /// Ends the process if a bound has passed; `true` once the session is over.
+    /// Exits the process if the deadline has passed. Returns whether the session is over.
     fn check(&mut self) -> bool {
         let now = self.clock.now();
         let bound = self.bound.filter(|(bound, ..)| now >= *bound);
