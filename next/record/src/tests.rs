@@ -1,4 +1,4 @@
-//! What tests share.
+//! Helpers of tests.
 
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
@@ -11,7 +11,7 @@ thread_local! {
     static FAULT: RefCell<Option<Arc<Fault>>> = const { RefCell::new(None) };
 }
 
-/// Injects a fault into this thread and the writers that it starts; none with an empty text.
+/// Injects a fault into this thread and the writers that it starts. An empty text removes it.
 pub(crate) fn inject(text: &str) {
     let fault = (!text.is_empty()).then(|| Arc::new(Fault::parse(text).unwrap()));
     adopt(fault);
@@ -40,7 +40,7 @@ use crate::{
     Ack, Fold, Metadata, NewRun, NewSession, Owned, ResultsRoot, RunDir, Selected, Writer,
 };
 
-/// A plan of one test with so many repeats.
+/// A plan of one test with this number of repeats.
 pub(crate) struct Plan(pub(crate) u64);
 
 impl Places for Plan {
@@ -54,7 +54,7 @@ impl Places for Plan {
     }
 }
 
-/// A folder in memory where that is possible: tests sync more often than disks like.
+/// Creates a folder in memory if possible, because tests sync often.
 pub(crate) fn folder() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     match tempfile::tempdir_in(memory) {
@@ -110,7 +110,7 @@ pub(crate) fn new_run(trials: u64) -> NewRun {
     }
 }
 
-/// A worker's row.
+/// Returns a worker's row.
 pub(crate) fn row(repeat: u32, attempt: u32, outcome: Outcome) -> Vec<u8> {
     let trial = TrialId {
         test: TestId::parse("t").unwrap(),
@@ -148,14 +148,14 @@ pub(crate) fn tail(is_final: bool) -> Tail {
     }
 }
 
-/// A root with a run of so many trials, held.
+/// Creates a root with a run of `trials` trials, and holds it.
 pub(crate) fn begin(path: &Path, trials: u64) -> (ResultsRoot, Owned) {
     let root = ResultsRoot::open(path).unwrap();
     let owned = root.create(new_run(trials)).unwrap();
     (root, owned)
 }
 
-/// Starts a writer whose acknowledgements are received.
+/// Starts a writer, and returns its acknowledgements.
 pub(crate) fn writer(owned: &Owned) -> (Writer, mpsc::Receiver<Ack>) {
     let (sender, acks) = mpsc::channel();
     let send = move |ack| {
@@ -173,12 +173,12 @@ pub(crate) fn write_rows(owned: &Owned, repeats: impl IntoIterator<Item = u32>) 
     writer.close().unwrap();
 }
 
-/// A run whose process died after rows of the first `rows` of its trials.
+/// Creates a run whose process died after rows of the first `rows` trials.
 pub(crate) fn dead_run(path: &Path, trials: u64, rows: u32) -> (ResultsRoot, RunDir) {
     let (root, owned) = begin(path, trials);
     write_rows(&owned, 1..=rows);
     let run = owned.dir().clone();
-    // What a death leaves is what a drop without an end leaves.
+    // A drop without `finish` leaves the same as a death.
     drop(owned);
     (root, run)
 }

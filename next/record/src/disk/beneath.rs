@@ -1,8 +1,8 @@
 //! [`Dir`]: the only way to a path below a results root, a run or the plugin cache.
 //!
-//! A folder is opened once, and everything in it is reached from its handle, without following links: a run that was copied
-//! from elsewhere may have a link, a pipe or a folder where a file is expected, and other users may replace what is there at
-//! any moment. Files are regular files only, and opening one never waits.
+//! A folder is opened once, and its entries are opened from the handle, without following links. A run that was copied
+//! from elsewhere may have a link, a pipe or a folder in place of a file, and other users may replace entries at any
+//! moment. Only regular files are opened, and opening never blocks.
 
 use std::{
     ffi::{CStr, CString},
@@ -25,21 +25,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::{RecordError, disk::permissions};
 
-/// Folders in folders of a run; deeper ones are left to their owner.
+/// Deepest level below a run that is cleared or measured. The runner itself makes two.
 const MAX_DEPTH: u32 = 64;
 
-/// An open folder. Names of its methods are single segments unless they say otherwise.
+/// An open folder. Names that its methods take are single segments unless a method's doc allows more.
 #[derive(Clone, Debug)]
 pub(crate) struct Dir {
     handle: Arc<OwnedFd>,
     path: Arc<Path>,
-    /// Which folder it is.
+    /// Identity of the folder, as of its opening.
     pub(crate) stamp: Stamp,
-    /// By which new entries are shared.
+    /// The folder's mode, from which the modes of new entries follow.
     mode: u32,
 }
 
-/// Which file is at a path, and whether it has changed.
+/// Identity and version of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stamp {
     pub device: u64,
@@ -51,17 +51,17 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// Tells whether both are one file, whatever was written into it.
+    /// Returns whether both are the same file, in any version.
     pub(crate) fn is_place_of(&self, other: &Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
 
-    /// When it was last changed.
+    /// Returns the time of the last change.
     pub(crate) fn changed(&self) -> Time {
         Time::from_millis(self.modified / 1_000_000)
     }
 
-    /// Of an open file.
+    /// Returns the stamp of an open file.
     pub(crate) fn of(file: impl AsFd) -> io::Result<Self> {
         Ok(Self::new(&rustix::fs::fstat(file)?))
     }
@@ -78,7 +78,7 @@ impl Stamp {
 }
 
 impl Dir {
-    /// Opens a folder by the path that the user or the environment gave. Links on the way are theirs.
+    /// Opens a folder by a path from the user or the environment. Follows links.
     pub(crate) fn open(path: &Path) -> Result<Self, RecordError> {
         let from = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -86,7 +86,7 @@ impl Dir {
         Self::new(handle, path.to_owned())
     }
 
-    /// Opens a folder as [`Self::open`] does, and makes folders that are missing. Their names are on disk then.
+    /// Opens a folder as [`Self::open`] does, and creates missing ones. Their names are synced.
     pub(crate) fn open_or_make(path: &Path) -> Result<Self, RecordError> {
         let is_missing = |above: &&Path| {
             !above.as_os_str().is_empty() && matches!(above.try_exists(), Ok(false))
@@ -118,12 +118,12 @@ impl Dir {
         }
     }
 
-    /// The folder's path, for messages.
+    /// Returns the path for messages.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens a folder in this one.
+    /// Opens a folder in this one. `name` may have several segments.
     pub(crate) fn dir(&self, name: &str) -> Result<Self, RecordError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let opened = self.open_at(name, flags, Mode::empty());
@@ -132,7 +132,7 @@ impl Dir {
         Self::new(Ok(handle), self.path.join(name))
     }
 
-    /// Opens a folder in this one, and makes it where it is missing.
+    /// Opens a folder in this one, and creates it if it is missing.
     pub(crate) fn dir_or_make(&self, name: &str) -> Result<Self, RecordError> {
         match self.dir(name) {
             Err(error) if error.is_missing() => {
@@ -145,13 +145,13 @@ impl Dir {
         }
     }
 
-    /// Makes a folder for a run. Fails if there is something of this name.
+    /// Creates the folder of a run. Fails if the name exists.
     pub(crate) fn make_own(&self, name: &str) -> Result<Self, RecordError> {
         self.make(name, permissions::of_own_folder())?;
         self.dir(name)
     }
 
-    /// Shuts all users out but the owner. What is made in the folder afterwards is the owner's alone, too.
+    /// Removes all access of other users, also to entries that are created later.
     pub(crate) fn make_private(&mut self) -> Result<(), RecordError> {
         let mode = permissions::PRIVATE;
         rustix::fs::fchmod(&self.handle, Mode::from_raw_mode(mode))
@@ -160,7 +160,7 @@ impl Dir {
         Ok(())
     }
 
-    /// Tells whether the folder is this user's and no other one may enter it.
+    /// Returns whether the folder belongs to this user and no other user may enter it.
     pub(crate) fn is_private(&self) -> bool {
         let user = rustix::process::geteuid().as_raw();
         let found = rustix::fs::fstat(&self.handle);
@@ -174,28 +174,27 @@ impl Dir {
             .map_err(|source| self.error("make the folder", name, source))
     }
 
-    /// Opens a file for reading.
     pub(crate) fn read(&self, name: &str) -> Result<File, RecordError> {
         self.file("read", name, OFlags::RDONLY)
     }
 
-    /// Opens a file for reading and writing, and makes it where it is missing.
+    /// Opens a file for reading and writing, and creates it if it is missing.
     pub(crate) fn write(&self, name: &str) -> Result<File, RecordError> {
         self.file("write", name, OFlags::RDWR | OFlags::CREATE)
     }
 
-    /// Opens a file whose every write goes to its end, and makes it where it is missing.
+    /// Opens a file for appending, and creates it if it is missing.
     pub(crate) fn append(&self, name: &str) -> Result<File, RecordError> {
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE;
         self.file("write", name, flags)
     }
 
-    /// Makes a file. Fails if there is something of this name.
+    /// Creates a file. Fails if the name exists.
     pub(crate) fn make_file(&self, name: &str) -> Result<File, RecordError> {
         self.file("make", name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
     }
 
-    /// Reads a whole file, of at most `limit` bytes.
+    /// Reads a whole file of at most `limit` bytes.
     pub(crate) fn read_all(&self, name: &str, limit: u64) -> Result<Vec<u8>, RecordError> {
         let file = self.read(name)?;
         let mut bytes = Vec::new();
@@ -207,7 +206,7 @@ impl Dir {
         read.map_err(|source| self.error("read", name, source))
     }
 
-    /// Makes a file that has no name yet, and that is gone if the process dies. [`Self::place`] gives it one.
+    /// Creates a file without a name, which vanishes if the process dies. [`Self::place`] names it.
     pub(crate) fn unnamed(&self) -> Result<File, RecordError> {
         let mode = Mode::from_raw_mode(permissions::of_file_in(self.mode) as RawMode);
         let made = self.open_at(".", OFlags::TMPFILE | OFlags::RDWR, mode);
@@ -223,7 +222,7 @@ impl Dir {
         }
     }
 
-    /// Makes a file without a name that has these bytes.
+    /// Creates a file without a name, with this content.
     pub(crate) fn unnamed_with(&self, bytes: &[u8]) -> Result<File, RecordError> {
         let mut file = self.unnamed()?;
         let written = file.write_all(bytes);
@@ -231,8 +230,8 @@ impl Dir {
         Ok(file)
     }
 
-    /// Gives an unnamed file its name and replaces what has that name. Where the file system cannot do that, its bytes are
-    /// copied. Neither the content nor the name is synced.
+    /// Names an unnamed file, and replaces a file of that name. Copies the bytes if the file system cannot link. Syncs
+    /// neither the content nor the name.
     pub(crate) fn place(&self, file: &File, name: &str) -> Result<(), RecordError> {
         match self.link(file, name) {
             Ok(()) => return Ok(()),
@@ -258,8 +257,8 @@ impl Dir {
         rustix::fs::linkat(CWD, from, &self.handle, name, AtFlags::SYMLINK_FOLLOW)
     }
 
-    /// Writes a file under a temporary name that belongs to it, which only one process at a time may do, and gives it back
-    /// unrenamed.
+    /// Writes a file under the temporary name that belongs to `name`. Only one process at a time may do that.
+    /// [`Self::replace`] renames it.
     pub(crate) fn prepare(&self, name: &str, bytes: &[u8]) -> Result<File, RecordError> {
         let temporary = next_name(name);
         let mut file = self.write(&temporary)?;
@@ -269,23 +268,23 @@ impl Dir {
         Ok(file)
     }
 
-    /// Replaces a file by what [`Self::prepare`] wrote.
+    /// Replaces a file by the one that [`Self::prepare`] wrote.
     pub(crate) fn replace(&self, name: &str) -> Result<(), RecordError> {
         self.rename(&next_name(name), name)
     }
 
-    /// Gives a file another name, and replaces what has that.
+    /// Renames a file, and replaces a file of the new name.
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), RecordError> {
         rustix::fs::renameat(&self.handle, from, &self.handle, to)
             .map_err(|source| self.error("replace", to, source))
     }
 
-    /// Removes a file; one that is missing is no error.
+    /// Removes a file, unless it is missing.
     pub(crate) fn remove(&self, name: &str) -> Result<(), RecordError> {
         self.unlink(name, AtFlags::empty())
     }
 
-    /// Removes an empty folder; one that is missing is no error.
+    /// Removes an empty folder, unless it is missing.
     pub(crate) fn remove_folder(&self, name: &str) -> Result<(), RecordError> {
         self.unlink(name, AtFlags::REMOVEDIR)
     }
@@ -297,7 +296,7 @@ impl Dir {
         }
     }
 
-    /// Removes everything in the folder and below it, except for files of these names in the folder itself.
+    /// Removes everything below the folder, except for these names in the folder itself.
     pub(crate) fn clear(&self, except: &[&str]) -> Result<(), RecordError> {
         self.clear_within(except, MAX_DEPTH)
     }
@@ -322,7 +321,7 @@ impl Dir {
         Ok(())
     }
 
-    /// Bytes of the files in the folder and below it, as far as they can be looked at.
+    /// Returns the bytes of all files below the folder that can be examined.
     pub(crate) fn size(&self) -> u64 {
         self.size_within(MAX_DEPTH)
     }
@@ -342,15 +341,15 @@ impl Dir {
         names.into_iter().filter_map(size).sum()
     }
 
-    /// Opens a folder in this one whose name may be no text.
+    /// Opens a folder in this one whose name may not be UTF-8.
     fn inner(&self, name: &CStr) -> Result<Self, RecordError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let handle = rustix::fs::openat(&self.handle, name, flags, Mode::empty());
         Self::new(handle, self.path.join(&*name.to_string_lossy()))
     }
 
-    /// Looks at what has this name, which may be a link. Of a path of more segments nothing may be concluded but whether a
-    /// file has changed: links on the way are followed.
+    /// Returns the stamp of an entry, which may be a link. `None` if it is missing. With several segments it only shows
+    /// whether a file has changed, because links on the way are followed.
     pub(crate) fn stat(&self, name: &str) -> Result<Option<Stamp>, RecordError> {
         match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => Ok(Some(Stamp::new(&found))),
@@ -359,14 +358,14 @@ impl Dir {
         }
     }
 
-    /// The names in the folder that are text and may be folders, in no order.
+    /// Returns the names of entries that may be folders, in no order, without names that are not UTF-8.
     pub(crate) fn folders(&self) -> Result<Vec<String>, RecordError> {
-        // Some file systems do not tell.
+        // Some file systems do not report the kind.
         let names = self.entries(|kind| matches!(kind, FileType::Directory | FileType::Unknown))?;
         Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
     }
 
-    /// All names in the folder, in no order. Those that are no text are given with replaced characters.
+    /// Returns the names of all entries, in no order. Bytes that are not UTF-8 are replaced.
     pub(crate) fn names(&self) -> Result<Vec<String>, RecordError> {
         let names = self.entries(|_| true)?;
         let text = |name: CString| name.to_string_lossy().into_owned();
@@ -385,12 +384,12 @@ impl Dir {
         Ok(names)
     }
 
-    /// Puts the folder's names on disk.
+    /// Syncs the folder's names.
     pub(crate) fn sync(&self) -> Result<(), RecordError> {
         rustix::fs::fsync(&self.handle).map_err(|source| self.error("sync", ".", source))
     }
 
-    /// An error at a name of this folder.
+    /// Builds the error of a system call on an entry.
     pub(crate) fn error(
         &self,
         what: &'static str,
@@ -400,7 +399,7 @@ impl Dir {
         RecordError::io(what, &self.path_of(name), source)
     }
 
-    /// An error with what a name of this folder holds.
+    /// Builds the error of an entry with unexpected content.
     pub(crate) fn refuse(&self, name: &str, problem: impl Into<String>) -> RecordError {
         RecordError::Foreign { path: self.path_of(name), problem: problem.into() }
     }
@@ -430,7 +429,7 @@ impl Dir {
         opened.map_err(|source| self.explain(what, name, source))
     }
 
-    /// Says of something that could not be opened because of what it is what it is.
+    /// Adds the kind of an entry to the error of opening it.
     fn explain(&self, what: &'static str, name: &str, source: io::Error) -> RecordError {
         let found = rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW);
         let kind = found.map(|found| FileType::from_raw_mode(found.st_mode));
@@ -453,7 +452,7 @@ impl Dir {
         let resolve =
             ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         match rustix::fs::openat2(&self.handle, name, flags, mode, resolve) {
-            // An old kernel, or a container's filter of system calls.
+            // Linux before 5.6 has no `openat2`, and filters of containers answer `EPERM`.
             Err(Errno::NOSYS | Errno::PERM) => self.open_in_steps(name, flags, mode),
             opened => opened,
         }
@@ -483,7 +482,7 @@ impl AsFd for Dir {
     }
 }
 
-/// Reads an open file from its beginning, and leaves its cursor to others.
+/// Reads an open file from a position, and leaves its cursor alone.
 pub(crate) struct Reader<'a> {
     pub file: &'a File,
     pub at: u64,
@@ -497,20 +496,19 @@ impl io::Read for Reader<'_> {
     }
 }
 
-/// A name that no other process uses.
 fn temporary_name() -> String {
     format!(".new-{:016x}", random())
 }
 
-/// The name of a file while it is written that replaces another.
+/// Returns the temporary name of a file that replaces `name`.
 fn next_name(name: &str) -> String {
     format!(".new-{name}")
 }
 
-/// Random bits of the system.
+/// Returns random bits of the system.
 pub(crate) fn random() -> u64 {
     let mut bytes = [0; 8];
-    // Only what the caller gives can be wrong here.
+    // `getrandom` only fails for bad arguments.
     let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
     u64::from_le_bytes(bytes)
 }

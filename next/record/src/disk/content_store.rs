@@ -1,5 +1,5 @@
-//! [`ContentStore`]: a folder of files that are named by the SHA-256 of what is in them, `<aa>/<sha256>`: the store of a results
-//! root and the artifacts of a run.
+//! [`ContentStore`]: a folder of files named by the SHA-256 of their content, `<aa>/<sha256>`. The store of a results
+//! root and the artifacts of a run are such folders.
 
 use std::{fs::File, io, time::Duration};
 
@@ -20,19 +20,19 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A folder of contents by digest.
 #[derive(Clone, Debug)]
 pub(crate) struct ContentStore(pub Dir);
 
 impl ContentStore {
-    /// Keeps an unnamed file under its digest. An entry that is there already is read whole and used if it is undamaged,
-    /// else replaced. What is given back must be synced before the entry is relied on, also of an entry that was there: the
-    /// process that made it may have died before it was on disk. A loss of power before that costs nothing, because every
-    /// entry is compared with its digest before it is used.
+    /// Keeps an unnamed file under its digest, and returns the parts to sync before the entry is relied on. An existing
+    /// entry is read whole, and replaced if it is damaged.
+    ///
+    /// An existing entry must be synced, too: the process that made it may have died before its sync. A loss of power
+    /// before the sync costs nothing, because an entry is compared with its digest before use.
     pub(crate) fn keep(&self, draft: File, digest: &Digest) -> Result<[Unsynced; 3], RecordError> {
         let (shelf, name) = self.shelf(digest)?;
         let kept = match shelf.read(&name) {
-            // What is used stays in the store for a day; `prune` goes by this time.
+            // `prune` removes entries that were not touched for a day.
             Ok(entry) if is_whole(&entry, digest).unwrap_or(false) && touch(&entry).is_ok() => {
                 entry
             }
@@ -47,7 +47,7 @@ impl ContentStore {
         Ok([Unsynced::Content(kept, path), Unsynced::Names(shelf), Unsynced::Names(self.0.clone())])
     }
 
-    /// Opens a content after its bytes were compared with the digest.
+    /// Opens a content, after comparing it with the digest.
     pub(crate) fn open(&self, digest: &Digest) -> Result<File, RecordError> {
         let path = digest.path();
         let damaged = || {
@@ -61,7 +61,7 @@ impl ContentStore {
             .map_err(|source| self.0.error("use", &path, source))
     }
 
-    /// Takes the lock of the store, which prune has alone while it removes entries and others share while they keep some.
+    /// Locks the store: exclusively to remove entries, shared to add some.
     pub(crate) fn lock(&self, is_alone: bool) -> Result<Held, RecordError> {
         let failed = |source| self.0.error("take", ROOT_LOCK, source);
         let file = self.0.write(ROOT_LOCK)?;
@@ -93,7 +93,7 @@ fn is_whole(file: &File, digest: &Digest) -> io::Result<bool> {
     Ok(digest_of(Reader { file, at: 0 })? == *digest)
 }
 
-/// The SHA-256 of all that can be read.
+/// Returns the SHA-256 of all bytes.
 pub(crate) fn digest_of(mut bytes: impl io::Read) -> io::Result<Digest> {
     let mut hasher = Hasher(Sha256::new());
     io::copy(&mut bytes, &mut hasher)?;

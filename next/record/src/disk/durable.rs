@@ -1,4 +1,4 @@
-//! Waiting for the disk as seldom as possible: files and folders are synced side by side.
+//! Syncs files and folders side by side, to wait for the disk only once.
 
 use std::{
     fs::File,
@@ -9,12 +9,12 @@ use std::{
 
 use crate::{RecordError, disk::beneath::Dir};
 
-/// Something whose content or names may not be on disk.
+/// A part of the disk that may not be synced.
 #[derive(Debug)]
 pub(crate) enum Unsynced {
-    /// The content of a file, and its path.
+    /// Content of a file, with its path.
     Content(File, PathBuf),
-    /// The names in a folder.
+    /// Names in a folder.
     Names(Dir),
 }
 
@@ -37,7 +37,7 @@ impl Unsynced {
     }
 }
 
-/// Syncs all of these. The disk takes as long for one as for all of them at once.
+/// Syncs all parts. The disk takes as long for all at once as for one.
 pub(crate) fn sync_together(mut parts: Vec<Unsynced>) -> Result<(), RecordError> {
     parts.sort_by(|one, other| one.path().cmp(other.path()));
     parts.dedup_by(|one, other| one.path() == other.path());
@@ -52,7 +52,7 @@ pub(crate) fn sync_together(mut parts: Vec<Unsynced>) -> Result<(), RecordError>
         let threads: Vec<_> = threads.collect();
         let mut result = first.sync();
         for (part, thread) in others.iter().zip(threads) {
-            // Without another thread this one does it.
+            // The thread could not be started.
             let synced = thread.map_or_else(
                 |_| part.sync(),
                 |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)),

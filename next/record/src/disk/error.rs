@@ -1,4 +1,4 @@
-//! [`RecordError`]: what goes wrong with what is on disk.
+//! [`RecordError`]: failures of the disk and of files on it.
 
 use std::{
     io,
@@ -7,67 +7,55 @@ use std::{
 
 use thiserror::Error;
 
-/// What goes wrong with what is on disk. Each message says what, where, and what to do.
+/// A failure of the disk or of a file on it. Each message has the cause, the place and the next step.
 #[derive(Debug, Error)]
 pub enum RecordError {
-    /// The system refused something.
+    /// A system call failed.
     #[error("cannot {what} {}: {source}{}", path.display(), advice(source))]
     Io {
-        /// What was tried, such as `write`.
+        /// The action, such as `write`.
         what: &'static str,
-        /// Where.
         path: PathBuf,
-        /// Why not.
         source: io::Error,
     },
     /// Another live process holds the run.
     #[error("run {run} is held by {}: wait until it ends, or stop it", holder(*pid, host))]
     Held {
-        /// The run.
         run: String,
-        /// The process that holds it; 0 if unknown.
+        /// 0 if unknown.
         pid: u32,
-        /// Its machine.
         host: String,
     },
-    /// Other sessions work in a results root that one wants alone, or one has it alone.
+    /// Sessions use a results root that must be used exclusively, or one session uses it exclusively.
     #[error("{}: wait until that ends, or use `--exclusive --wait`", in_use(root, runs))]
     RootHeld {
-        /// The root.
         root: PathBuf,
-        /// The runs that processes work on, with their process; without any, a session has no run yet.
+        /// Ids of the live runs, each with its process. Empty while the other session has no run yet.
         runs: Vec<(String, u32)>,
     },
     /// No run has this name.
     #[error("there is no run `{name}`: `runner list` shows the runs of a results root")]
     Unknown {
-        /// What was asked for.
         name: String,
-        /// The results root in which it was looked for.
+        /// The results root that was searched.
         root: PathBuf,
     },
     /// Several runs have this name.
     #[error("`{name}` could be {}: type more of the name", candidates.join(", "))]
     Ambiguous {
-        /// What was asked for.
         name: String,
-        /// The results root in which it was looked for.
+        /// The results root that was searched.
         root: PathBuf,
-        /// The ids that it could be.
+        /// Ids of the matching runs.
         candidates: Vec<String>,
     },
-    /// A change of status that the graph does not have.
+    /// The status graph has no such change.
     #[error(transparent)]
     Transition(#[from] runner_model::status::BadTransition),
-    /// What is there is not what the runner has written: a damaged manifest or one of another format, rows that another
-    /// program has removed, replaced, cut or appended, or a folder that is no run.
+    /// A file was not written by this runner: a damaged manifest or one of another format, rows that another program
+    /// has removed, replaced, cut or extended, or a folder that is not a run.
     #[error("{}: {problem}", path.display())]
-    Foreign {
-        /// Where.
-        path: PathBuf,
-        /// What was seen.
-        problem: String,
-    },
+    Foreign { path: PathBuf, problem: String },
 }
 
 impl RecordError {
@@ -76,12 +64,12 @@ impl RecordError {
         Self::Io { what, path, source }
     }
 
-    /// Tells whether there is nothing at the path.
+    /// Returns whether the path does not exist.
     pub(crate) fn is_missing(&self) -> bool {
         self.kind() == Some(io::ErrorKind::NotFound)
     }
 
-    /// The kind of what the system said.
+    /// Returns the kind of a failed system call.
     pub(crate) fn kind(&self) -> Option<io::ErrorKind> {
         match self {
             Self::Io { source, .. } => Some(source.kind()),
@@ -107,7 +95,7 @@ fn holder(pid: u32, host: &str) -> String {
     }
 }
 
-/// Who is in the way in a results root, as the beginning of a sentence; see [`RecordError::RootHeld`].
+/// Returns the start of a message that names the sessions in a results root; see [`RecordError::RootHeld`].
 pub fn in_use(root: &Path, runs: &[(String, u32)]) -> String {
     let run = |(run, pid): &(String, u32)| match pid {
         0 => format!("run {run}"),

@@ -1,8 +1,8 @@
-//! Failpoints: where tests make a write or sync fail or kill the process. Release builds have none.
+//! Failpoints: places where tests make a write or sync fail, or kill the process. Release builds have no failpoints.
 //!
-//! `RUNNER_FAULT=place:action[:count]` takes effect at the `count`th passage of the place (the first if it is not given) and
-//! at every later one. Actions: `error`, `full` (no space), `partial` (half of the bytes are written, then no space), `panic` and
-//! `kill` (half of the bytes are written, then SIGKILL).
+//! `RUNNER_FAULT=place:action[:count]` takes effect from the `count`th passage of the place on (default 1). Actions:
+//! `error`, `full` (no space), `partial` (half of the bytes are written, then no space), `panic` and `kill` (half of
+//! the bytes are written, then SIGKILL).
 
 use std::{
     fs::File,
@@ -13,31 +13,30 @@ use std::{
 
 use runner_model::Time;
 
-/// Only debug builds have it.
+/// Exists in debug builds only.
 #[cfg(debug_assertions)]
 #[path = "tests/injected.rs"]
 pub(crate) mod injected;
 
-/// Where a fault can be.
+/// A place that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Before and in the middle of a write of rows.
+    /// Before a write of rows, and in the middle of it.
     RowsWrite,
-    /// Before and in the middle of a write of logs.
+    /// Before a write of logs, and in the middle of it.
     LogsWrite,
     /// Before rows are synced.
     RowsSync,
     /// Before a manifest is written under its temporary name.
     ManifestWrite,
-    /// Before it gets its name.
+    /// Before a manifest is renamed.
     ManifestRename,
-    /// Before a content gets its name in the store, or an artifact in its run.
+    /// Before an entry of the store or an artifact gets its name.
     StoreKeep,
     /// Before a lock is taken.
     Lock,
 }
 
-/// Passes a place.
 pub(crate) fn pass(place: Place) -> io::Result<()> {
     write(place, &[], |_| Ok(()))
 }
@@ -47,8 +46,8 @@ pub(crate) fn write_at(place: Place, file: &File, bytes: &[u8], at: u64) -> io::
     write(place, bytes, |bytes| file.write_all_at(bytes, at))
 }
 
-/// Notes that a file of a run was synced, with its length, in the file that `RUNNER_SYNCED` names: so a test can take away
-/// what a loss of power would.
+/// Appends the name and length of a synced file to the file that `RUNNER_SYNCED` names. Tests then remove the bytes
+/// that a loss of power would.
 pub(crate) fn synced(name: &str, file: &File) {
     #[cfg(debug_assertions)]
     injected::synced(name, file);
@@ -58,7 +57,7 @@ pub(crate) fn synced(name: &str, file: &File) {
 
 /// Returns the time of day. `RUNNER_TEST_CLOCK` names a file with milliseconds to add.
 ///
-/// The clock may be set at any moment: nothing is decided by it, and durations come from it only without another clock.
+/// The clock may be set at any moment. Decide nothing by it, and use another clock for durations where there is one.
 pub fn now() -> Time {
     let now = Time::from(SystemTime::now());
     #[cfg(debug_assertions)]
@@ -66,8 +65,7 @@ pub fn now() -> Time {
     now
 }
 
-/// How often commands that go on for long look for dead runs: once a minute, or as many milliseconds as
-/// `RUNNER_TEST_SWEEP_MS` says.
+/// Returns the interval at which long commands sweep dead runs: a minute, or `RUNNER_TEST_SWEEP_MS`.
 pub fn sweep_every() -> Duration {
     #[cfg(debug_assertions)]
     if let Some(time) = injected::sweep_every() {
@@ -86,11 +84,12 @@ fn write(place: Place, bytes: &[u8], write: impl Fn(&[u8]) -> io::Result<()>) ->
     }
 }
 
-/// The faults of the calling thread, for a thread that it starts: tests run side by side, and each has its own.
+/// Returns the faults of the calling thread for a thread that it starts. Tests run in parallel, each with its own
+/// faults.
 #[cfg(not(test))]
 pub(crate) fn inherit() {}
 
-/// Takes over what [`inherit`] gave.
+/// Sets the faults that [`inherit`] returned.
 #[cfg(not(test))]
 pub(crate) fn adopt((): ()) {}
 

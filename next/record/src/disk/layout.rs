@@ -1,10 +1,10 @@
-//! Names in a results root and in a run, and which names a run can have.
+//! Names of the files in a results root and in a run, and the names that a run can have.
 
-/// Contents that runs of the root share, `store/<aa>/<sha256>`.
+/// Contents that runs share, `store/<aa>/<sha256>`.
 pub(crate) const STORE: &str = "store";
 pub(crate) const ROOT_LOCK: &str = ".lock";
 pub(crate) const MANIFEST: &str = "benchmark.json";
-/// The manifest of a run that is being deleted.
+/// Manifest of a run that is being deleted.
 pub(crate) const DELETED: &str = "deleted.json";
 pub(crate) const ROWS: &str = "index.jsonl";
 pub(crate) const LOGS: &str = "logs.jsonl";
@@ -12,10 +12,10 @@ pub(crate) const LOG: &str = "runner.log";
 pub(crate) const SCENARIO: &str = "scenario.toml";
 pub(crate) const ARTIFACTS: &str = "artifacts";
 
-/// The name of the newest run.
+/// Name of the newest run.
 const LATEST: &str = "latest";
 
-/// Tells whether a folder of a root can be a run.
+/// Returns whether a folder of a root can be a run.
 pub(crate) fn is_run_name(name: &str) -> bool {
     let others = ["", ".", "..", "queue", "store", "lost+found"];
     !others.contains(&name)
@@ -25,7 +25,8 @@ pub(crate) fn is_run_name(name: &str) -> bool {
         && !name.contains(char::is_control)
 }
 
-/// Reads `latest`, `latest~N`, `latest:SCENARIO` and `latest~N:SCENARIO`.
+/// Parses `latest`, `latest~N`, `latest:SCENARIO` and `latest~N:SCENARIO` into the number of newer runs and the
+/// scenario.
 pub(crate) fn parse_latest(name: &str) -> Option<(usize, Option<&str>)> {
     let rest = name.strip_prefix(LATEST)?;
     let (back, scenario) = match rest.split_once(':') {

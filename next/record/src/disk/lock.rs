@@ -1,5 +1,5 @@
-//! [`Lock`]: the file that shows which process owns a run. Only the lock shows that a run is alive: no pid, age or clock
-//! decides anything.
+//! [`Lock`]: the file that shows which process owns a run. A run is alive only if its lock is held: pids, ages and
+//! clocks decide nothing.
 
 use std::{
     fs::{File, TryLockError},
@@ -21,36 +21,35 @@ use crate::{
 };
 
 pub(crate) const LOCK: &str = "lock";
-/// Probing readers hold a lock for an instant, so an owner tries for this long.
+/// Readers that probe hold the lock for an instant, so an owner retries.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
-/// Bytes that the file takes while it is held. They are given back before a session's last manifest, which then has room
-/// on a full disk.
+/// Bytes that the lock file takes while it is held. They are released before a session's last manifest, so a full disk
+/// has room for it.
 const RESERVE: u64 = 64 << 10;
 
 /// A lock that is held until this is dropped. The file stays.
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: Held,
-    /// Where it is.
+    /// Identity of the lock file.
     pub(crate) stamp: Stamp,
     text: String,
-    /// A random text by which requests name this holder.
+    /// Random text that names this holder in requests.
     pub(crate) token: String,
 }
 
-/// The process that holds a lock, by what it wrote there; numbers and texts may be missing.
+/// The process that holds a lock, by the text of the lock file. Parts may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holder {
-    /// Its number; 0 if unknown.
+    /// 0 if unknown.
     pub pid: u32,
-    /// Its machine.
     pub host: String,
     pub(crate) token: String,
 }
 
 impl Lock {
-    /// Takes the lock of a run, and makes its file where it is missing.
+    /// Takes the lock of a run, and creates its file if it is missing.
     pub(crate) fn take(dir: &Dir, run: &str) -> Result<Self, RecordError> {
         let lock = try_for(PATIENCE, PAUSE, || {
             let failed = |source| dir.error("take", LOCK, source);
@@ -60,7 +59,7 @@ impl Lock {
                 return Ok(None);
             }
             let stamp = Stamp::of(&file).map_err(failed)?;
-            // The process that had it may have removed it with the run.
+            // The previous holder may have removed the file with the run.
             let found = dir.stat(LOCK)?;
             let is_there = found.is_some_and(|found| found.is_place_of(&stamp));
             Ok(is_there.then(|| Self::hold(file, stamp)))
@@ -72,7 +71,7 @@ impl Lock {
         })
     }
 
-    /// Writes down who holds it. On a full disk that fails and is no failure: a dead run must be swept all the same.
+    /// Writes the holder into the file. A full disk is no error: a dead run must be swept all the same.
     fn hold(file: File, stamp: Stamp) -> Self {
         let token = format!("{:016x}{:016x}", random(), random());
         let text = format!(
@@ -87,25 +86,25 @@ impl Lock {
         lock
     }
 
-    /// Gives the bytes back that the file holds ready for the last manifest.
+    /// Releases the bytes that are reserved for the last manifest.
     pub(crate) fn release_reserve(&self) {
         let Held(file) = &self.file;
         let _ = file.set_len(0).and_then(|()| file.write_all_at(self.text.as_bytes(), 0));
     }
 }
 
-/// A file whose lock is let go when this is dropped.
+/// A file that is unlocked when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Held(pub(crate) File);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // A child that is just being started may still have the file open.
+        // Closing the file would not unlock it while a child that is just starting has it, too.
         let _ = self.0.unlock();
     }
 }
 
-/// Takes the lock of a file, or says that other processes have it.
+/// Locks a file. Returns `false` if another process has the lock.
 pub(crate) fn try_lock(file: &File, is_alone: bool) -> io::Result<bool> {
     let taken = if is_alone { file.try_lock() } else { file.try_lock_shared() };
     match taken {
@@ -115,7 +114,7 @@ pub(crate) fn try_lock(file: &File, is_alone: bool) -> io::Result<bool> {
     }
 }
 
-/// Tries something until it comes to something, with a pause between tries; none if it has not in this time.
+/// Repeats `attempt` until it returns a value. `None` if it has not after `patience`.
 pub(crate) fn try_for<T>(
     patience: Duration,
     pause: Duration,
@@ -131,11 +130,11 @@ pub(crate) fn try_for<T>(
     }
 }
 
-/// Fails if the lock was removed or replaced: then it keeps no other process out.
+/// Fails if the lock file was removed or replaced, because other processes can then lock the new one.
 pub(crate) fn check(dir: &Dir, lock: &Stamp) -> Result<(), RecordError> {
     match dir.stat(LOCK)? {
         Some(found) if found.is_place_of(lock) => Ok(()),
-        // What cannot be written any more is a matter of the disk.
+        // The caller treats this as a fault of the disk: nothing can be written any more.
         _ => Err(dir.error(
             "write into the run of",
             LOCK,
@@ -146,8 +145,8 @@ pub(crate) fn check(dir: &Dir, lock: &Stamp) -> Result<(), RecordError> {
     }
 }
 
-/// Tells whether a process holds the lock of a run. A lock that cannot be asked is held, because no process may be taken for
-/// dead without proof; a missing one is free, and so is what is no file, which no process can have taken.
+/// Returns whether a process holds the lock of a run. A lock that cannot be probed counts as held, because no process
+/// may be declared dead without proof. A missing lock is free, and so is an entry that is not a file.
 pub(crate) fn is_held(dir: &Dir) -> bool {
     match dir.read(LOCK) {
         Ok(file) => file.try_lock_shared().is_err(),
@@ -156,13 +155,13 @@ pub(crate) fn is_held(dir: &Dir) -> bool {
     }
 }
 
-/// This machine's name.
+/// Returns the name of this machine.
 pub(crate) fn host() -> String {
     let system = rustix::system::uname();
     system.nodename().to_string_lossy().into_owned()
 }
 
-/// The user's name, for people.
+/// Returns the name of the user, for people.
 pub(crate) fn user() -> String {
     let named = ["LOGNAME", "USER"].map(std::env::var);
     let mut named = named.into_iter().flatten().filter(|name| !name.is_empty());
@@ -172,7 +171,7 @@ pub(crate) fn user() -> String {
     })
 }
 
-/// The process that holds a run's lock; none if no process does.
+/// Returns the process that holds the lock of a run.
 pub(crate) fn holder(dir: &Dir) -> Option<Holder> {
     is_held(dir).then(|| read_holder(dir))
 }

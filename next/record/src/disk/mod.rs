@@ -1,4 +1,4 @@
-//! Paths, files and locks, without knowledge of what a run is.
+//! Paths, files and locks. Nothing here knows a run.
 
 pub(crate) mod beneath;
 pub(crate) mod content_store;

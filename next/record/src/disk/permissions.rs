@@ -1,37 +1,36 @@
-//! Who may read what is made: the owner alone, unless the umask says that others may write; and whether other users could
-//! have put something into a folder.
+//! Modes of new files and folders, and the check that no other user can change a folder.
 //!
-//! The usual umask 022, which lets everybody read, says nothing about results. A file is never open to users who cannot
-//! enter its folder; in a folder that others may write to, they may also read.
+//! New entries are private, unless the umask lets others write: the usual 022, which lets everybody read, does not show
+//! that results are meant for others. A file is never open to users who cannot enter its folder. In a folder that
+//! others may write to, they may also read.
 
 use std::{io, os::unix::fs::MetadataExt as _, path::Path, sync::OnceLock};
 
-/// What the owner may do.
 const OWNER: u32 = 0o700;
-/// The mode of a folder that only its owner may enter.
+/// Mode of a folder that only its owner may enter.
 pub(crate) const PRIVATE: u32 = OWNER;
-/// What others may do, and the bit of it that is writing: the group, and everybody else.
+/// Permissions of the group and of all others, each with its write bit.
 const OTHERS: [(u32, u32); 2] = [(0o070, 0o020), (0o007, 0o002)];
 const OTHERS_WRITE: u32 = 0o022;
-/// Where this is set, as in `/tmp`, everybody writes, shares nothing, and cannot replace what is not theirs.
+/// In a sticky folder such as `/tmp` everybody can write, but nobody can replace files of others: it is not shared.
 const STICKY: u32 = 0o1000;
 
-/// The mode of a new folder that stands for itself: a results root, or a run.
+/// Returns the mode of a new results root or run.
 pub(crate) fn of_own_folder() -> u32 {
     by_mask(umask())
 }
 
-/// The mode of a new folder in a folder of this mode.
+/// Returns the mode of a new folder in a folder with mode `folder`.
 pub(crate) fn of_folder_in(folder: u32) -> u32 {
     by_folder(folder, umask())
 }
 
-/// The mode of a new file in a folder of this mode.
+/// Returns the mode of a new file in a folder with mode `folder`.
 pub(crate) fn of_file_in(folder: u32) -> u32 {
     by_folder(folder, umask()) & 0o666
 }
 
-/// The umask of this process. The system call that asks for it also sets it, so it is read from `/proc`.
+/// Returns the umask. The system call that returns it also sets it, so it is read from `/proc`.
 fn umask() -> u32 {
     static UMASK: OnceLock<u32> = OnceLock::new();
     *UMASK.get_or_init(|| {
@@ -55,11 +54,11 @@ fn by_folder(folder: u32, mask: u32) -> u32 {
     shared.fold(OWNER, |mode, (all, _)| mode | all)
 }
 
-/// Fails unless the folder is owned by this user or root and writable by nobody else, and so is every folder above it,
-/// which may be sticky instead. The path has no links.
+/// Fails unless the folder belongs to this user or root, only the owner can write to it, and the same is true of every
+/// folder above, which may also be sticky. The path must have no links.
 pub(crate) fn check_trust(folder: &Path) -> io::Result<()> {
     let user = rustix::process::geteuid().as_raw();
-    // In a user namespace root has another number.
+    // Root has another number in a user namespace.
     let root = std::fs::metadata("/")?.uid();
     for above in folder.ancestors() {
         let found = std::fs::symlink_metadata(above)?;

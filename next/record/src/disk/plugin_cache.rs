@@ -12,18 +12,18 @@ use crate::{
     disk::{beneath::Dir, permissions::check_trust},
 };
 
-/// The folder of compiled plugins: `RUNNER_CACHE`, else `$XDG_CACHE_HOME/runner`, else `~/.cache/runner`; owned by the user,
-/// writable by nobody else. Compiled plugins are loaded without further checks, so nobody else may be able to put one there.
+/// The folder of compiled plugins: `RUNNER_CACHE`, else `$XDG_CACHE_HOME/runner`, else `~/.cache/runner`. Compiled
+/// plugins are loaded without further checks, so only the user may be able to write to it.
 #[derive(Clone, Debug)]
 pub struct PluginCache(Dir);
 
 impl PluginCache {
-    /// Opens the folder and makes it where it is missing.
+    /// Opens the folder, and creates it if it is missing.
     pub fn open() -> Result<Self, RecordError> {
         Self::open_at(&place()?)
     }
 
-    /// Opens a folder of this path, and makes it where it is missing.
+    /// Opens the folder at this path, and creates it if it is missing.
     pub fn open_at(path: &Path) -> Result<Self, RecordError> {
         let what = "use the plugin cache (`RUNNER_CACHE` names another one)";
         let refused = |source| RecordError::io(what, path, source);
@@ -33,12 +33,12 @@ impl PluginCache {
         Ok(Self(Dir::open(&path)?))
     }
 
-    /// Its absolute path.
+    /// Returns the absolute path.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// Reads an entry, such as the kept answer of an inspection.
+    /// Reads an entry. `None` if it is missing or belongs to another user.
     pub fn read(&self, name: &str) -> Option<Vec<u8>> {
         let mut entry = self.0.read(name).ok()?;
         let user = rustix::process::geteuid().as_raw();
@@ -50,12 +50,12 @@ impl PluginCache {
         Some(bytes)
     }
 
-    /// An unnamed file that `__compile` writes into.
+    /// Creates an unnamed file for `__compile` to write to.
     pub fn draft(&self) -> Result<File, RecordError> {
         self.0.unnamed()
     }
 
-    /// Syncs a draft and names it; replaces an entry of that name.
+    /// Syncs a draft and names it. Replaces an entry of that name.
     #[expect(clippy::needless_pass_by_value, reason = "the draft is used up")]
     pub fn keep(&self, draft: File, name: &str) -> Result<(), RecordError> {
         draft.sync_all().map_err(|source| self.0.error("sync", name, source))?;

@@ -1,4 +1,4 @@
-//! [`Scratch`]: a session's folder for temporary files. If its process dies, a later session removes it.
+//! [`Scratch`]: a session's folder for temporary files. A later session removes the folder of a dead process.
 
 use std::{fs::File, path::Path, time::Duration};
 
@@ -12,38 +12,37 @@ use crate::{
 };
 
 const PREFIX: &str = "runner-";
-/// A process that lives holds the lock of its folder long before that.
+/// A live process locks its folder within milliseconds.
 const OLD: Duration = Duration::from_secs(60);
 
-/// A folder for temporary files that is removed when this is dropped. Only its owner may enter it.
+/// A private folder for temporary files, removed on drop.
 #[derive(Debug)]
 pub struct Scratch {
     above: Dir,
     dir: Dir,
     name: String,
-    /// Shows that the process lives.
+    /// Held while the process lives.
     _lock: File,
 }
 
 impl Scratch {
-    /// Makes a folder in this one.
+    /// Creates a folder in `above`.
     pub fn make(above: &Path) -> Result<Self, RecordError> {
         let above = Dir::open(above)?;
         let name = format!("{PREFIX}{:016x}", random());
         let mut dir = above.make_own(&name)?;
         dir.make_private()?;
         let lock = dir.make_file(LOCK)?;
-        // No other process knows it.
+        // No other process knows the folder yet.
         try_lock(&lock, true).map_err(|source| dir.error("take", LOCK, source))?;
         Ok(Self { above, dir, name, _lock: lock })
     }
 
-    /// Its path.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Removes what processes have left in this folder that were killed. What it cannot remove stays.
+    /// Removes the folders of dead processes in `above`, as far as possible.
     pub fn sweep(above: &Path) {
         let Ok(above) = Dir::open(above) else {
             return;
@@ -61,7 +60,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left is removed by a later session.
+        // A later session removes the rest.
         let _ = remove(&self.above, &self.dir, &self.name);
     }
 }
@@ -71,7 +70,7 @@ fn is_name(name: &str) -> bool {
     digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The lock of a folder that this user's process has made and that no process holds.
+/// Returns the lock of a folder that this user made and no process holds.
 fn take_dead(dir: &Dir) -> Option<File> {
     let found = dir.stat(LOCK).ok()??;
     if !dir.is_private() || !found.is_file || now().since(found.changed()) < OLD {
@@ -81,7 +80,7 @@ fn take_dead(dir: &Dir) -> Option<File> {
     lock.try_lock().is_ok().then_some(lock)
 }
 
-/// Removes the folder, and its lock when there is nothing else left.
+/// Removes the folder. The lock is last: without it another process would not recognize the rest.
 fn remove(above: &Dir, dir: &Dir, name: &str) -> Result<(), RecordError> {
     dir.clear(&[LOCK])?;
     dir.remove(LOCK)?;

@@ -1,5 +1,5 @@
-//! [`Database`]: the list of a root's runs in SQLite, `runner.db`. It can be deleted, damaged or locked at any moment; then
-//! manifests are read instead, and the answers are the same.
+//! [`Database`]: the list of a root's runs in SQLite, `runner.db`. If it is deleted, damaged or locked, manifests are
+//! read instead, with the same result.
 
 use std::{collections::HashMap, io, path::PathBuf, time::Duration};
 
@@ -14,17 +14,17 @@ use crate::{
 };
 
 pub(crate) const NAME: &str = "runner.db";
-/// Of the tables below. A file of another version is made anew.
+/// Version of the tables and of [`RunHead`]. A file of another version is replaced.
 const VERSION: i64 = 6;
-/// How long another process may write. Nothing but time is lost without the list.
+/// Wait for other writers. Without the list only time is lost.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// So many runs in one transaction make a log that takes long to read whenever the list is opened.
+/// After a transaction of this size the log takes long to read at each opening.
 const MANY: usize = 100;
 
-/// The tables. The runner reads the columns up to `crc`; those behind are for people and their queries.
+/// The runner reads the columns up to `crc`. The others are for users' queries.
 const SCHEMA: &str = include_str!("../../../schemas/database.sql");
 
-/// The list may not have been told of a session: between two ends a run was running.
+/// The list may have missed a session: between two ends a run was `running`.
 const STEP: &str = "
 UPDATE runs SET manifest = json_set(manifest, '$.status', 'running') WHERE id = ?1 AND status <> ?2 ->> '$.status'";
 
@@ -32,16 +32,15 @@ const UPSERT: &str = "
 INSERT INTO runs VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (id) DO UPDATE SET entry = ?2, crc = ?3, manifest = ?4";
 
-/// A manifest that can be read.
+/// A manifest with its entry in the list.
 #[derive(Clone, Debug)]
 pub(crate) struct Listed {
     /// The manifest.
     pub(crate) text: String,
-    /// What the list has of it.
     pub(crate) entry: Entry,
 }
 
-/// Which file a manifest is, and what a list says of its run.
+/// The manifest's file, and the head of its run.
 pub(crate) type Entry = Box<(Stamp, RunHead)>;
 
 impl Listed {
@@ -53,7 +52,7 @@ impl Listed {
     }
 }
 
-/// The runs of the list by their ids, with the manifest that they were read from.
+/// Entries by the ids of runs.
 pub(crate) type Known = HashMap<String, Entry>;
 
 /// The list of a root's runs.
@@ -64,18 +63,18 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Opens the list, if the root has one that can be used here.
+    /// Opens the list, if it exists and can be used here.
     pub(crate) fn open(root: &Dir) -> Option<Self> {
         root.stat(NAME).ok()??;
         Self::open_or_make(root)
     }
 
-    /// Opens the list, and makes it where it is missing. A file that is damaged or of another version is replaced.
+    /// Opens the list, and creates it if it is missing. Replaces a damaged file or one of another version.
     pub(crate) fn open_or_make(root: &Dir) -> Option<Self> {
         Self::make(root).ok()
     }
 
-    /// Opens or makes the list, or says why the root has no list.
+    /// Opens or creates the list. The error is the reason why the root cannot have one.
     fn make(root: &Dir) -> Result<Self, io::Error> {
         if is_network(root) {
             return Err(io::Error::other(
@@ -99,13 +98,13 @@ impl Database {
         Ok(Self { connection: connection.map_err(io::Error::other)?, root: root.clone() })
     }
 
-    /// Makes the list anew, and anything but a folder in its place goes.
+    /// Replaces the list by an empty one.
     pub(crate) fn make_anew(root: &Dir) -> Result<Self, RecordError> {
         remove(root);
         Self::make(root).map_err(|source| root.error("make the list", NAME, source))
     }
 
-    /// Reads the runs of the list; none if it is damaged or cannot be read now.
+    /// Reads all entries. `None` if the list is damaged or cannot be read now.
     pub(crate) fn read(self) -> Option<(Self, Known)> {
         let read = |connection: &Connection| {
             let mut statement = connection.prepare("SELECT id, entry, crc FROM runs")?;
@@ -114,7 +113,7 @@ impl Database {
             while let Some(row) = rows.next()? {
                 let text = row.get_ref(1)?.as_bytes()?;
                 let is_whole = i64::from(crc32fast::hash(text)) == row.get::<_, i64>(2)?;
-                // What is damaged is read from its manifest.
+                // The manifest replaces a damaged entry.
                 if let (true, Ok(entry)) = (is_whole, serde_json::from_slice(text)) {
                     runs.insert(row.get(0)?, entry);
                 }
@@ -130,7 +129,7 @@ impl Database {
         }
     }
 
-    /// Upserts runs and removes others. What cannot be written is read from manifests the next time.
+    /// Upserts and removes runs. The next reader reads the manifests of those that cannot be written.
     pub(crate) fn write<'a>(
         &mut self,
         changed: &[(String, Listed)],
@@ -141,7 +140,7 @@ impl Database {
             let mut all = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for (id, listed) in changed {
                 let one = all.savepoint()?;
-                // A run that the list refuses costs only itself.
+                // An entry that the tables refuse must not fail the others.
                 match upsert(&one, id, listed) {
                     Err(error) if is_damage(&error) => return Err(error),
                     Err(_) => {}
@@ -153,7 +152,7 @@ impl Database {
             }
             all.commit()?;
             if changed.len() >= MANY {
-                // What another process still reads stays in the log.
+                // The log keeps what another process still reads.
                 connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
             }
             Ok(())
@@ -161,7 +160,7 @@ impl Database {
         write(&mut self.connection).inspect_err(|error| self.give_up(error))
     }
 
-    /// Removes a damaged file: the next process makes it anew.
+    /// Removes a damaged file, so that the next process creates a new one.
     fn give_up(&self, error: &rusqlite::Error) {
         if is_damage(error) {
             remove(&self.root);
@@ -177,14 +176,14 @@ fn connect(path: PathBuf) -> rusqlite::Result<Connection> {
     connection.busy_timeout(PATIENCE)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    // A checkpoint waits for the disk. There is one whenever the log has grown.
+    // A checkpoint waits for the disk. `wal_autocheckpoint` does one whenever the log has grown.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 64; PRAGMA cell_size_check = ON;",
     )?;
     if version(&connection)? != VERSION {
         let schema = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Another process may have made it meanwhile; tables of another version are damage.
+        // Another process may have created the tables meanwhile. Tables of another version count as damage.
         if version(&schema)? != VERSION {
             schema.execute_batch(SCHEMA)?;
             schema.pragma_update(None, "user_version", VERSION)?;
@@ -212,18 +211,19 @@ fn remove(root: &Dir) {
     }
 }
 
-/// Tells whether the file is no list of this version. Busy, full, unreadable or read-only ones are left as they are.
+/// Returns whether the file cannot be a list of this version. Busy, full, unreadable and read-only files are left
+/// alone.
 fn is_damage(error: &rusqlite::Error) -> bool {
     use ErrorCode::{DatabaseCorrupt, NotADatabase, TypeMismatch, Unknown};
     match error.sqlite_error_code() {
-        // `Unknown` is what a statement gets that does not fit to the tables.
+        // SQLite answers `Unknown` for a statement that does not fit the tables.
         Some(code) => matches!(code, DatabaseCorrupt | NotADatabase | TypeMismatch | Unknown),
-        // A column that is missing or of another type.
+        // A column is missing or has another type.
         None => true,
     }
 }
 
-/// WAL needs memory that all processes share, which no network gives.
+/// Returns whether the root is on a network file system. WAL needs memory that all processes share.
 fn is_network(root: &Dir) -> bool {
     const NFS: u64 = 0x6969;
     const SMB: [u64; 3] = [0x517b, 0xff53_4d42, 0xfe53_4d42];

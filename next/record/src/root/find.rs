@@ -1,4 +1,4 @@
-//! Finds a run by what a user calls it.
+//! Finds a run by a name that a user typed.
 
 use std::{io::ErrorKind, path::Path};
 
@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl ResultsRoot {
-    /// Finds a run by its id, the end of it that lists show, another unique part of it, a path, or `latest`: also
-    /// `latest~1` for the one before that, and `latest:SCENARIO` or `latest~1:SCENARIO` for one of a scenario.
+    /// Finds a run by its id, the last part of it, another unique part, a path, or `latest`, with `latest~1` for the
+    /// one before, and `latest:SCENARIO` and `latest~1:SCENARIO` for runs of a scenario.
     pub fn find(&self, name: &str) -> Result<RunDir, RecordError> {
         let unknown = || RecordError::Unknown { name: name.into(), root: self.path().to_owned() };
         if let Some((back, scenario)) = parse_latest(name) {
@@ -26,12 +26,12 @@ impl ResultsRoot {
         }
         match self.pick(name)? {
             Some(run) => Ok(run),
-            // As a last resort, a folder here.
+            // Last resort: a folder in the working directory.
             None => of_path(Path::new(name)).ok().flatten().ok_or_else(unknown),
         }
     }
 
-    /// The runs that may have been cut short, newest first: what became of dead ones is not looked at.
+    /// Returns the runs that may have been cut short, newest first. Does not read the rows of dead runs.
     pub fn cut_short(&self) -> Result<Vec<RunHead>, RecordError> {
         let mut heads = self.listed()?.runs;
         heads.retain(|head| {
@@ -42,12 +42,12 @@ impl ResultsRoot {
         Ok(heads)
     }
 
-    /// Opens the run in the folder of this name; none if there is none.
+    /// Opens the run in folder `name`. `None` if the folder holds no run.
     pub(crate) fn open_run(&self, name: &str) -> Result<Option<RunDir>, RecordError> {
         self.dir().map_or(Ok(None), |root| RunDir::open(root, name))
     }
 
-    /// The run that has so many newer ones, of those of a scenario.
+    /// Opens the run `back` places after the newest, optionally of one scenario.
     fn latest(&self, back: usize, scenario: Option<&str>) -> Result<Option<RunDir>, RecordError> {
         let mut runs = self.listed()?.runs;
         runs.retain(|run| scenario.is_none_or(|scenario| run.scenario == scenario));
@@ -69,7 +69,7 @@ impl ResultsRoot {
         names.sort();
         let runs = names.iter().filter_map(|run| self.open_run(run).ok()?);
         let mut runs: Vec<_> = runs.collect();
-        // What a list shows as the short name of a run may be in the middle of another one's.
+        // The short name of a run may be in the middle of another run's id.
         let is_end = |run: &RunDir| run.id.rsplit('-').next() == Some(name);
         if runs.iter().filter(|run| is_end(run)).count() == 1 {
             runs.retain(is_end);
@@ -84,7 +84,7 @@ impl ResultsRoot {
         Ok(runs.pop())
     }
 
-    /// The names in the root that may be runs, in no order.
+    /// Returns the names of folders that may be runs, in no order.
     pub(crate) fn names(&self) -> Result<Vec<String>, RecordError> {
         let names = self.dir().map_or(Ok(Vec::new()), Dir::folders)?;
         Ok(names.into_iter().filter(|name| is_run_name(name)).collect())
@@ -92,8 +92,8 @@ impl ResultsRoot {
 }
 
 impl RunDir {
-    /// Opens a run of a root; none if there is no such folder, or it has no manifest. An empty manifest is of a birth that a
-    /// loss of power cut short: it was no run yet.
+    /// Opens the run in folder `name` of a root. `None` without a folder or a manifest. An empty manifest is left by a
+    /// loss of power during the creation: the run never existed.
     pub(crate) fn open(root: &Dir, name: &str) -> Result<Option<Self>, RecordError> {
         let dir = match root.dir(name) {
             Err(error) if error.is_missing() => return Ok(None),
@@ -104,7 +104,7 @@ impl RunDir {
     }
 }
 
-/// A run by its path, which may have links: the run belongs to the root where it really is.
+/// Opens a run by its path. Links are followed: the root is the folder where the run really is.
 fn of_path(path: &Path) -> Result<Option<RunDir>, RecordError> {
     let real = match path.canonicalize() {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

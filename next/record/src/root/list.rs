@@ -1,4 +1,4 @@
-//! Lists and sweeps the runs of a root. The list in SQLite only saves reading manifests that have not changed.
+//! Lists and sweeps the runs of a root. The list in SQLite saves reading manifests that have not changed.
 
 use std::{
     collections::HashMap,
@@ -16,30 +16,29 @@ use crate::{
     root::database::{Database, Listed, NAME},
 };
 
-/// How long `reindex` tries to make the list beside other processes.
+/// Time that `reindex` tries to replace the list while other processes use it.
 const REINDEX_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The runs of a root.
 #[derive(Debug, Default)]
 pub struct Runs {
-    /// What is to be said of them, newest first.
+    /// Newest first.
     pub runs: Vec<RunHead>,
-    /// Directories whose manifest cannot be read, and why.
+    /// Directories whose manifest cannot be read, with the problem.
     pub unreadable: Vec<(String, String)>,
 }
 
-/// What a sweep has done.
+/// The result of a sweep.
 #[derive(Debug, Default)]
 pub struct Swept {
-    /// The runs that have their end now.
+    /// Runs that were ended.
     pub ended: Vec<Manifest>,
-    /// Dead runs that could not be written, and why.
+    /// Dead runs that could not be written.
     pub failed: Vec<(String, RecordError)>,
 }
 
 impl ResultsRoot {
-    /// All runs, newest first, as they are in truth: a dead run is shown with the status that a sweep would give it.
-    /// Uses and refreshes the list in SQLite; without it the answer is the same.
+    /// Lists all runs, newest first. A dead run has the status that a sweep would write. Uses and updates the list in
+    /// SQLite; without it the result is the same.
     pub fn runs(&self) -> Result<Runs, RecordError> {
         let mut found = self.listed()?;
         found.runs.retain_mut(|head| {
@@ -55,7 +54,7 @@ impl ResultsRoot {
                 Err(error) if !error.is_missing() => {
                     found.unreadable.push((head.id.clone(), error.to_string()));
                 }
-                // It was removed in this moment.
+                // The run was just removed.
                 _ => {}
             }
             false
@@ -64,7 +63,7 @@ impl ResultsRoot {
         Ok(found)
     }
 
-    /// Dead runs that a process has left as running, newest first: each as it is on disk, and as a sweep would end it.
+    /// Returns the runs with a dead process, newest first: each as it is on disk, and as a sweep would end it.
     pub fn dead(&self) -> Result<Vec<(RunDir, Manifest)>, RecordError> {
         let is_running = |status| status == RunStatus::Running;
         let dead = |head: RunHead| {
@@ -77,12 +76,12 @@ impl ResultsRoot {
         Ok(running.filter_map(dead).collect())
     }
 
-    /// Gives every dead run of the root its true status. Problems of single runs are skipped.
+    /// Writes the true status of all dead runs. Skips runs with problems.
     pub fn sweep(&self) -> Result<Vec<Manifest>, RecordError> {
         Ok(self.sweep_of(|_| true)?.ended)
     }
 
-    /// Gives the dead runs that are meant their true status.
+    /// Writes the true status of the dead runs that `is_meant` selects.
     pub fn sweep_of(&self, is_meant: impl Fn(&Manifest) -> bool) -> Result<Swept, RecordError> {
         let mut swept = Swept::default();
         for (run, manifest) in self.dead()? {
@@ -94,7 +93,7 @@ impl ResultsRoot {
                     self.note(owned.manifest());
                     swept.ended.push(owned.manifest().clone());
                 }
-                // Another process has it.
+                // Another process has just taken the run.
                 Err(RecordError::Held { .. }) => {}
                 Err(error) => swept.failed.push((run.id, error)),
             }
@@ -102,7 +101,7 @@ impl ResultsRoot {
         Ok(swept)
     }
 
-    /// Makes the list in SQLite anew. Returns how many runs it has.
+    /// Replaces the list in SQLite. Returns the number of runs.
     pub fn reindex(&self) -> Result<usize, RecordError> {
         let root = self.own_dir()?;
         let listed = |name: String| {
@@ -114,7 +113,7 @@ impl ResultsRoot {
             let written = Database::make_anew(root)?.write(&runs, std::iter::empty());
             written.map_err(|error| root.error("write", NAME, io::Error::other(error)))
         };
-        // Processes that have the old list open, or make a new one in this moment, can be in the way.
+        // Processes that have the old list open, or create a new one now, can make this fail.
         let mut failed = Ok(());
         try_for(REINDEX_PATIENCE, Duration::from_millis(20), || {
             failed = make();
@@ -123,20 +122,20 @@ impl ResultsRoot {
         failed.map(|()| runs.len())
     }
 
-    /// Upserts a manifest into the list on a thread that nobody waits for. Only the end of this root waits a moment.
+    /// Updates a run's entry in the list on a thread. Only dropping the root waits for it, for up to 50 ms.
     pub fn note(&self, manifest: &Manifest) {
         if let Some(dir) = self.dir() {
             self.wait_at_end(note(dir.clone(), manifest.id.clone()));
         }
     }
 
-    /// The runs as their manifests are on disk, newest first, and those whose manifest cannot be read.
+    /// Lists the runs as their manifests are on disk, newest first.
     pub(crate) fn listed(&self) -> Result<Runs, RecordError> {
         let Some(root) = self.dir() else {
             return Ok(Runs::default());
         };
         let names = self.names()?;
-        // Each takes as long as the other.
+        // Both take about as long.
         let (stamps, known) = thread::scope(|scope| {
             let known = scope.spawn(|| Database::open(root).and_then(Database::read));
             let stamps = names.iter().map(|name| root.stat(&format!("{name}/{MANIFEST}")));
@@ -150,7 +149,7 @@ impl ResultsRoot {
             let stamp = match stamp {
                 Ok(None) => continue,
                 Ok(stamp) => stamp,
-                // What is wrong shows when it is opened.
+                // Opening the run shows the problem.
                 Err(_) => None,
             };
             if let Some((known, head)) = known.remove(&name).map(|known| *known)
@@ -166,17 +165,17 @@ impl ResultsRoot {
                     found.runs.push(listed.entry.1.clone());
                     changed.push((name, listed));
                 }
-                // It was removed in this moment.
+                // The run was just removed.
                 Ok(None) => {}
                 Err(error) if error.is_missing() => {}
                 Err(error) => found.unreadable.push((name, error.to_string())),
             }
         }
-        // What is left of the known ones is gone.
+        // The remaining known runs do not exist any more.
         if !changed.is_empty() || !known.is_empty() {
             let database = database.or_else(|| Database::open_or_make(root));
             if let Some(mut database) = database {
-                // Without the list the manifests are read again.
+                // Without the list, manifests are read again.
                 let _ = database.write(&changed, known.keys());
             }
         }
@@ -188,23 +187,22 @@ impl ResultsRoot {
     }
 }
 
-/// Upserts the manifest of a run, as it is on disk by then, into the list of its root on a thread of its own. What is
-/// given back hangs up when that is done.
+/// Updates a run's entry in the list on a thread. The receiver hangs up when that is done.
 fn note(root: Dir, id: String) -> Receiver<()> {
     let (done, is_done) = channel();
     let note = move || {
-        // Those who work on trials go first.
+        // Workers have priority.
         let _ = rustix::process::nice(10);
         if let Ok(Some(run)) = RunDir::open(&root, &id)
             && let Ok(listed) = Listed::read(&run)
             && let Some(mut database) = Database::open_or_make(&root)
         {
-            // The next reader finds the manifest.
+            // Otherwise the next reader reads the manifest.
             let _ = database.write(&[(id, listed)], std::iter::empty());
         }
         drop(done);
     };
-    // Without a thread the next reader finds the manifest.
+    // Otherwise the next reader reads the manifest.
     let _ = thread::Builder::new().name("list".into()).spawn(note);
     is_done
 }

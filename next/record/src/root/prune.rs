@@ -1,7 +1,7 @@
-//! Deletes runs that a policy names, what dead births have left, and contents of the store that no run needs.
+//! Deletes runs by a policy, remains of interrupted creations and deletions, and unused contents of the store.
 //!
-//! A run is deleted under its lock. First its manifest is renamed and that is synced: from then on there is no run, and
-//! whatever ends the deletion, the next one finishes it.
+//! A run is deleted under its lock. First its manifest is renamed, and the name synced. From then on there is no run,
+//! and the next prune finishes an interrupted deletion.
 
 use std::{collections::BTreeSet, io, thread, time::Duration};
 
@@ -19,83 +19,78 @@ use crate::{
     },
 };
 
-/// A birth takes no longer.
+/// Longest time for creating a run.
 const BIRTH: Duration = Duration::from_secs(3600);
-/// ContentStore that a run has used since then may belong to a birth.
+/// Contents that were used since may belong to a run that is being created.
 const UNUSED: Duration = Duration::from_secs(24 * 3600);
-/// ContentStore that are removed while births wait.
+/// Contents that are removed under one lock, for which new runs wait.
 const AT_ONCE: usize = 64;
 
-/// Which runs go: those that any of these name.
+/// The runs to delete: those that any of these rules selects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PrunePolicy {
-    /// These, as [`ResultsRoot::find`] takes them.
+    /// Names for [`ResultsRoot::find`].
     pub runs: Vec<String>,
-    /// Only runs with one of these statuses, and all of them if nothing else is given.
+    /// Only runs with one of these statuses. Without another rule, all of them.
     pub statuses: Vec<RunStatus>,
-    /// Those that ended longer ago than this.
+    /// Runs that ended longer ago.
     pub older_than: Option<Duration>,
-    /// All but so many of the newest.
+    /// All but the newest `keep_last` runs.
     pub keep_last: Option<u64>,
-    /// The oldest, until the rest has no more bytes than this.
+    /// The oldest runs, until the rest has at most this many bytes.
     pub max_size: Option<u64>,
 }
 
-/// What a prune has deleted, or would delete.
+/// The result of a prune, or of a dry run.
 #[derive(Debug, Default, Serialize)]
 pub struct Pruning {
-    /// The runs, the oldest first.
+    /// The deleted runs, oldest first.
     pub runs: Vec<Pruned>,
-    /// Runs that the policy names and that stay.
+    /// Runs that the policy selects and that stay.
     pub kept: Vec<Kept>,
-    /// Folders of births and deletions that a process did not finish.
+    /// Folders of interrupted creations and deletions.
     pub leftovers: Vec<String>,
-    /// ContentStore of the store that no run needs.
+    /// Number of unused contents of the store.
     pub contents: u64,
-    /// Their bytes.
+    /// Bytes of the unused contents.
     pub content_bytes: u64,
-    /// What could not be done, for people.
+    /// Failures, for people.
     pub problems: Vec<String>,
 }
 
-/// A run that goes.
+/// A deleted run.
 #[derive(Debug, Serialize)]
 pub struct Pruned {
-    /// Its id.
     pub run: String,
-    /// Its scenario.
     pub scenario: String,
-    /// How it ended.
     pub status: RunStatus,
-    /// When it began.
     pub started_at: Time,
-    /// Bytes of its files.
+    /// Bytes of the run's files.
     pub bytes: u64,
 }
 
-/// A run that stays although the policy names it.
+/// A selected run that stays.
 #[derive(Debug, Serialize)]
 pub struct Kept {
-    /// Its id.
     pub run: String,
-    /// Whether a process works on it.
+    /// A process works on the run.
     pub is_held: bool,
-    /// Whether it was asked for by its name.
+    /// The policy has the run's name.
     pub is_named: bool,
-    /// Why it stays, with what to do.
+    /// The reason, with the next step.
     pub why: String,
 }
 
 impl PrunePolicy {
-    /// Tells whether it names no run.
+    /// Returns whether no rule is set.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
 impl ResultsRoot {
-    /// Deletes what a policy names, or only says what that would be. Never deletes a run that is running, pinned, not yet
-    /// swept, or whose manifest cannot be read.
+    /// Deletes the runs that a policy selects, or only returns them. Running, pinned and dead runs stay, and runs whose
+    /// manifest cannot be read.
     pub fn prune(
         &self,
         policy: &PrunePolicy,
@@ -104,7 +99,7 @@ impl ResultsRoot {
     ) -> Result<Pruning, RecordError> {
         let root = self.own_dir()?;
         let mut done = Pruning::default();
-        // Before the manifests: what a run stores after this look was used a moment ago.
+        // Read before the manifests: a content that a run stores later was used just now.
         let contents = unused(root, now).unwrap_or_else(|error| {
             done.problems.push(error.to_string());
             Vec::new()
@@ -115,7 +110,7 @@ impl ResultsRoot {
         going.reverse();
         for head in going {
             let is_named = named.contains(&head.id);
-            // Another prune may have deleted it.
+            // Another prune may have deleted the run.
             let Some(run) = self.open_run(&head.id)? else {
                 continue;
             };
@@ -144,7 +139,7 @@ impl ResultsRoot {
             match removed {
                 Ok(()) => done.leftovers.push(name),
                 Err(error) if error.is_missing() => {}
-                // Another prune is removing it.
+                // Another prune is removing the folder.
                 Err(RecordError::Held { .. }) => {}
                 Err(error) => done.problems.push(error.to_string()),
             }
@@ -152,13 +147,13 @@ impl ResultsRoot {
         done.leftovers.sort();
         self.prune_store(&contents, is_dry, &mut done)?;
         if !is_dry {
-            // The list forgets what is gone.
+            // Removes the deleted runs from the list.
             self.listed()?;
         }
         Ok(done)
     }
 
-    /// The ids of runs that are asked for by name.
+    /// Returns the ids of the runs that the policy names.
     fn named(&self, policy: &PrunePolicy) -> Result<BTreeSet<String>, RecordError> {
         let mut ids = BTreeSet::new();
         for name in &policy.runs {
@@ -211,7 +206,7 @@ impl ResultsRoot {
             let _lock = lock.transpose()?;
             for (shelf, name, stamp) in some {
                 let shelf = store.0.dir(shelf)?;
-                // A birth may have used it since.
+                // A new run may have used it meanwhile.
                 if shelf.stat(name)?.as_ref() != Some(stamp) {
                     continue;
                 }
@@ -227,7 +222,7 @@ impl ResultsRoot {
 }
 
 impl Owned {
-    /// Lets `prune` leave the run alone, or with `None` delete it again. Returns whether that changed the manifest.
+    /// Pins a run against `prune`, or unpins it with `None`. Returns whether the manifest changed.
     pub fn pin(&mut self, by: Option<Actor>) -> Result<bool, RecordError> {
         let old = self.manifest.pinned.take();
         if old.as_ref().map(|old| &old.by) == by.as_ref() {
@@ -243,7 +238,7 @@ impl Owned {
     }
 }
 
-/// The runs that a policy names, newest first.
+/// Returns the runs that a policy selects, newest first.
 fn chosen<'a>(
     root: &Dir,
     policy: &PrunePolicy,
@@ -261,7 +256,7 @@ fn chosen<'a>(
     let stays = |run: &&RunHead| run.pinned.is_some() || run.status == RunStatus::Running;
     let mut size: u64 = 0;
     if policy.max_size.is_some() {
-        // What stays in any case takes the room of others.
+        // Runs that stay in any case count against the size.
         let staying = runs.iter().filter(is_meant).filter(stays);
         size = staying.map(size_of).sum();
     }
@@ -288,10 +283,10 @@ fn chosen<'a>(
     going
 }
 
-/// Whether a process works on a run that stays, and why it stays.
+/// Whether a process works on the run, and the reason why it stays.
 type Stays = (bool, String);
 
-/// Why a run may not be deleted, if so.
+/// Returns the reason why a run must stay, if there is one.
 fn why_it_stays(run: &RunDir) -> Result<Option<Stays>, RecordError> {
     let id = &run.id;
     let manifest = run.manifest()?;
@@ -312,7 +307,7 @@ fn why_it_stays(run: &RunDir) -> Result<Option<Stays>, RecordError> {
     }))
 }
 
-/// Deletes a run, unless it stays.
+/// Deletes a run, unless it must stay.
 fn delete_run(run: &RunDir) -> Result<Option<Stays>, RecordError> {
     if let Some(stays) = why_it_stays(run)? {
         return Ok(Some(stays));
@@ -333,7 +328,7 @@ fn delete_run(run: &RunDir) -> Result<Option<Stays>, RecordError> {
     Ok(None)
 }
 
-/// Removes the folder of a run whose lock this process holds: the lock only when there is nothing left.
+/// Removes the folder of a run that this process has locked. The lock goes last.
 fn remove_folder(root: &Dir, dir: &Dir, name: &str) -> Result<(), RecordError> {
     dir.clear(&[LOCK, DELETED])?;
     let mut tries = 0..100;
@@ -341,7 +336,7 @@ fn remove_folder(root: &Dir, dir: &Dir, name: &str) -> Result<(), RecordError> {
         dir.remove(LOCK)?;
         dir.remove(DELETED)?;
         match root.remove_folder(name) {
-            // A process that was about to delete the folder as well has made its lock again.
+            // A process that tried to delete the folder, too, has created the lock again.
             Err(error)
                 if error.kind() == Some(io::ErrorKind::DirectoryNotEmpty)
                     && tries.next().is_some() =>
@@ -353,7 +348,7 @@ fn remove_folder(root: &Dir, dir: &Dir, name: &str) -> Result<(), RecordError> {
     }
 }
 
-/// Tells whether a folder is what a process has left that was about to make a run, or to delete one.
+/// Returns whether a dead process left the folder while it created or deleted a run.
 fn is_leftover(root: &Dir, name: &str, now: Time) -> bool {
     let Ok(dir) = root.dir(name) else {
         return false;
@@ -376,7 +371,7 @@ fn remove_leftover(root: &Dir, name: &str) -> Result<(), RecordError> {
     }
 }
 
-/// Tells whether a name is one that runs are given: a time in UTC, the scenario, and 8 hex digits.
+/// Returns whether the runner made the name: a time in UTC, the scenario, and 8 hex digits.
 fn is_made_name(name: &str) -> bool {
     const TIME: &[u8] = b"0000-00-00_00-00-00-000-";
     let shape = name.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
@@ -386,7 +381,7 @@ fn is_made_name(name: &str) -> bool {
         && end.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The contents of the store that no process has used for a day: folder, name and file.
+/// Returns the contents of the store that no process has used for a day: folder, name and file.
 fn unused(root: &Dir, now: Time) -> Result<Vec<(String, String, Stamp)>, RecordError> {
     let store = match root.dir(STORE) {
         Err(error) if error.is_missing() => return Ok(Vec::new()),
@@ -407,18 +402,18 @@ fn unused(root: &Dir, now: Time) -> Result<Vec<(String, String, Stamp)>, RecordE
     Ok(contents)
 }
 
-/// The manifest of a run, which can be read.
+/// Returns all text of a run that may name contents: its manifest, and its list of attachments and schemas.
 fn text_of(run: &RunDir) -> Result<String, RecordError> {
     let (manifest, mut text, _) = Manifest::read(&run.dir, &run.id)?;
     match run.blobs(&manifest) {
-        // Without its list the run cannot be continued.
+        // Without the list the run cannot be resumed.
         Err(error) if error.is_missing() => {}
         blobs => text.extend(blobs?.iter().map(|blob| format!("\"{blob}\""))),
     }
     Ok(text)
 }
 
-/// Every digest in a text that is JSON, whatever it says of it.
+/// Returns every digest in a JSON text, under any key.
 fn digests(text: &str) -> impl Iterator<Item = String> {
     let texts = text.split('"');
     let is_digest =

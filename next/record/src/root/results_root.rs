@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// How long the end of a root waits until what it has noted is in the list.
+/// Wait for the list when a root is dropped.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The folder of all runs.
@@ -30,23 +30,23 @@ pub struct ResultsRoot(Arc<Root>);
 #[derive(Debug)]
 struct Root {
     path: PathBuf,
-    /// Absent where the root is missing.
+    /// `None` if the root is missing.
     dir: Option<Dir>,
-    /// What was kept in the store and may not be on disk.
+    /// Contents in the store that may not be synced.
     unsynced: Mutex<Vec<Unsynced>>,
-    /// Hangs up when the last manifest that was noted is in the list.
+    /// Hangs up when the list has the last noted manifest.
     noted: Mutex<Option<Receiver<()>>>,
-    /// Holds its lock as long as it is open.
+    /// The root's lock, held while the file is open.
     lock: OnceLock<File>,
 }
 
 impl ResultsRoot {
-    /// Opens the results root for a command that will write; makes it (mode 0700) where it is missing.
+    /// Opens the results root for writing, and creates it if it is missing.
     pub fn open(path: &Path) -> Result<Self, RecordError> {
         Ok(Self::new(path, Some(Dir::open_or_make(path)?)))
     }
 
-    /// Opens a results root for a command that reads; makes nothing. A missing root is an empty one.
+    /// Opens the results root for reading. A missing one has no runs.
     pub fn existing(path: &Path) -> Result<Self, RecordError> {
         match Dir::open(path) {
             Ok(dir) => Ok(Self::new(path, Some(dir))),
@@ -65,34 +65,33 @@ impl ResultsRoot {
         }))
     }
 
-    /// Its path, as given.
+    /// Returns the path as given.
     pub fn path(&self) -> &Path {
         &self.0.path
     }
 
-    /// The file of its lock, once it is held.
+    /// Returns the file of the root's lock, once it is held.
     pub(crate) fn lock(&self) -> &OnceLock<File> {
         &self.0.lock
     }
 
-    /// Its folder; absent where the root is missing.
     pub(crate) fn dir(&self) -> Option<&Dir> {
         self.0.dir.as_ref()
     }
 
-    /// Its folder, for a command that writes.
+    /// Returns the folder. Fails if the root is missing.
     pub(crate) fn own_dir(&self) -> Result<&Dir, RecordError> {
         let missing = || RecordError::io("open the folder", &self.0.path, ErrorKind::NotFound);
         self.dir().ok_or_else(missing)
     }
 
-    /// Makes an empty file in the store's folder that [`Self::keep`] can name, and that is gone if the process dies.
+    /// Creates an unnamed file for [`Self::keep`], which vanishes if the process dies.
     pub fn draft(&self) -> Result<File, RecordError> {
         self.store()?.0.unnamed()
     }
 
-    /// Keeps a draft under its digest. An entry that is there already is read whole and used if it is undamaged. The entry
-    /// is on disk once a run is created or a session opened: they sync everything side by side.
+    /// Keeps a draft under its digest, or uses an undamaged entry that exists. Creating a run or opening a session
+    /// syncs the entry.
     pub fn keep(&self, draft: File, digest: &Digest) -> Result<(), RecordError> {
         let store = self.store()?;
         let _lock = store.lock(false)?;
@@ -109,7 +108,7 @@ impl ResultsRoot {
         Ok(digest)
     }
 
-    /// Opens a content of the store, after its bytes were compared with the digest.
+    /// Opens a content of the store, after comparing it with the digest.
     pub fn content(&self, digest: &Digest) -> Result<File, RecordError> {
         ContentStore(self.own_dir()?.dir(STORE)?).open(digest)
     }
@@ -118,12 +117,12 @@ impl ResultsRoot {
         Ok(ContentStore(self.own_dir()?.dir_or_make(STORE)?))
     }
 
-    /// Sets what the end of the root waits for: a receiver that hangs up.
+    /// Lets the drop of the root wait until this receiver hangs up.
     pub(crate) fn wait_at_end(&self, done: Receiver<()>) {
         *self.0.noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
     }
 
-    /// Syncs what was kept in the store, and other things at once.
+    /// Syncs the kept contents and other parts at once.
     pub(crate) fn sync_with(&self, others: Vec<Unsynced>) -> Result<(), RecordError> {
         let unsynced = self.0.unsynced.lock();
         let mut parts = std::mem::take(&mut *unsynced.unwrap_or_else(PoisonError::into_inner));

@@ -1,4 +1,4 @@
-//! [`Share`]: whether other sessions may work in a results root meanwhile, by the lock of its file `.lock`.
+//! [`Share`]: whether sessions share a results root, by the lock of its file `.lock`.
 
 use std::time::Duration;
 
@@ -12,28 +12,27 @@ use crate::{
     },
 };
 
-/// A child that is just being started may have the file of a session open that has ended.
+/// A child that is just starting may still have the lock file of an ended session open.
 const PATIENCE: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Whether other sessions may work in a results root meanwhile.
+/// Whether sessions share a results root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Share {
-    /// They may.
     #[default]
     WithOthers,
-    /// None may; a session does not begin if one does.
+    /// Exclusive. Fails if another session uses the root.
     Alone,
-    /// None may; a session waits until none does.
+    /// Exclusive, after waiting until no other session uses the root.
     AloneOnce,
 }
 
 impl ResultsRoot {
-    /// Takes the root's lock for as long as this root is open, unless it has it.
+    /// Locks the root for as long as it is open. Does nothing if it is locked already.
     ///
     /// # Errors
     ///
-    /// [`RecordError::RootHeld`] if other sessions are in the way.
+    /// [`RecordError::RootHeld`] if other sessions prevent it.
     pub fn share(&self, share: Share) -> Result<(), RecordError> {
         let taken = try_for(PATIENCE, PAUSE, || Ok(self.try_share(share)?.then_some(())));
         match taken? {
@@ -45,7 +44,7 @@ impl ResultsRoot {
         }
     }
 
-    /// Takes the root's lock as [`Self::share`] does, or says that other sessions are in the way.
+    /// Locks the root as [`Self::share`] does. Returns `false` if other sessions prevent it.
     pub fn try_share(&self, share: Share) -> Result<bool, RecordError> {
         let root = self.own_dir()?;
         if self.lock().get().is_some() {
@@ -60,7 +59,8 @@ impl ResultsRoot {
         Ok(is_taken)
     }
 
-    /// The runs that processes work on, with their process. Those that wait are in the way of no other.
+    /// Returns the runs that processes work on, with the processes. Waiting runs are left out, because they block no
+    /// other.
     fn live_runs(&self) -> Result<Vec<(String, u32)>, RecordError> {
         let (mut runs, mut waiting) = (Vec::new(), Vec::new());
         for name in self.names()? {
@@ -74,7 +74,7 @@ impl ResultsRoot {
                 runs.push((name, holder.pid));
             }
         }
-        // Between two runs of a group all that are left wait.
+        // Between two runs of a group all remaining runs wait.
         if runs.is_empty() {
             runs = waiting;
         }

@@ -1,24 +1,23 @@
-//! What a results root says for itself: files that start programs or delete runs, and so count only if no other user can
-//! have written them.
+//! Settings of a results root. They start programs and delete runs, so they count only if no other user can have
+//! written them.
 
 use std::{io, path::Path};
 
 use crate::{RecordError, ResultsRoot, disk::permissions::check_trust};
 
 const SETTINGS: &str = "runner.toml";
-/// A longer file has no settings.
+/// A larger file is refused.
 const MAX_BYTES: u64 = 1 << 20;
-/// Names a root whose files count whichever users can write them.
+/// Names a root whose settings count in spite of its permissions.
 const TRUSTED: &str = "RUNNER_TRUST_ROOT";
 
 /// `runner.toml` of a results root.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SettingsFile {
-    /// The root has no such file.
     Absent,
-    /// It does not count, and why.
+    /// The file does not count, for this reason.
     Ignored(String),
-    /// Its text.
+    /// The file's text.
     Text(String),
 }
 

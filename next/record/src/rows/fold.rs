@@ -1,4 +1,4 @@
-//! [`Fold`]: the state of a run by its rows. Live state, resume, sweep, list, reports and accept-changes add rows to it.
+//! [`Fold`]: the state of a run by its rows. Live state, resume, sweep, list, reports and accept-changes use it.
 //!
 //! A fold knows trials by index. Without a plan, [`UnplannedFold`] numbers them in the order of their first rows.
 

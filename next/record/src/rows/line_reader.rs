@@ -1,4 +1,4 @@
-//! Reads the lines of `index.jsonl`, in blocks and in bounded memory whatever is in the file.
+//! Reads the lines of `index.jsonl` in blocks. Memory is bounded for any content of the file.
 
 use std::{
     fs::File,
@@ -10,32 +10,32 @@ use std::{
 
 use runner_model::row::{BadLine, MAX_ROW, RowHead, read_head};
 
-/// Bytes of a line, what the coordinator adds included. Longer ones are garbage and are not kept in memory.
+/// Longest line, with the coordinator's keys. The rest of a longer one is not kept in memory.
 pub(crate) const MAX_LINE: usize = MAX_ROW + (64 << 10);
-/// Bytes that are read at once: what lines without anything in them take in memory is a hundred times as much.
+/// Bytes that are read at once. Parsed lines take up to a hundred times as much memory.
 const BLOCK: usize = 256 << 10;
-/// Fewer bytes are not worth a thread.
+/// A thread costs more than parsing fewer bytes.
 const PIECE: usize = 32 << 10;
 
-/// A line of `index.jsonl` as it is read.
+/// A line of `index.jsonl`.
 #[derive(Debug)]
 pub enum ReadLine<'a> {
-    /// What folds need of a row, and its bytes without the line break.
+    /// A row as far as folds need it, and its bytes without the line break.
     Row(RowHead, &'a [u8]),
-    /// A line that is damaged or no row; its trial runs again.
+    /// A line that is not a row. Its trial runs again.
     Damaged(BadLine),
-    /// The last line lacks its line break, and is no whole row.
+    /// A last line without a line break that is not a whole row.
     Torn,
 }
 
-/// Takes lines with their first bytes.
+/// Receives lines, each with its first byte.
 pub(crate) type Each<'e, T> = dyn for<'a> FnMut(u64, Looked<'a, T>) + 'e;
 
-/// A line, and what `look` says of its bytes if it is a row.
+/// A line, and the result of `look` if it is a row.
 pub(crate) type Looked<'a, T> = (ReadLine<'a>, Option<T>);
 
-/// Calls `each` for every line that begins at byte `from` or behind it, in order, with its first byte. Returns where the last
-/// line begins if it lacks its line break, else where the next one will. `look` is called on several threads.
+/// Calls `each` for every line from byte `from` on, in order, with its first byte. Returns the start of a last line
+/// without a line break, or else the end. `look` runs on several threads.
 pub(crate) fn read<T: Send>(
     file: &File,
     mut from: u64,
@@ -43,7 +43,7 @@ pub(crate) fn read<T: Send>(
     each: &mut Each<'_, T>,
 ) -> io::Result<u64> {
     let mut block = vec![0; BLOCK];
-    // What earlier blocks have of the line; it begins at `from`.
+    // The start of the line at `from`, from earlier blocks.
     let (mut begun, mut at) = (Vec::new(), from);
     loop {
         let length = match file.read_at(&mut block, at) {
@@ -81,7 +81,7 @@ pub(crate) fn read<T: Send>(
     Ok(from)
 }
 
-/// Reads whole lines. Parsing takes most of the time, so another thread parses the second half of them.
+/// Reads whole lines. Parsing takes most of the time, so a second thread parses half of them.
 fn read_lines<T: Send>(lines: &[u8], from: u64, look: fn(&[u8]) -> T, each: &mut Each<'_, T>) {
     let own = lines.len() / 2;
     let end = lines[own..].iter().position(|byte| *byte == b'\n');
@@ -102,7 +102,7 @@ fn read_lines<T: Send>(lines: &[u8], from: u64, look: fn(&[u8]) -> T, each: &mut
         };
         let thread = thread::Builder::new().spawn_scoped(scope, parse);
         each_line(first, from, look, each);
-        // Without another thread this one parses all.
+        // The thread could not be started.
         let parsed = thread.map_or_else(
             |_| parse(),
             |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
@@ -129,7 +129,7 @@ fn each_line<'a, T>(
     }
 }
 
-/// Adds to the beginning of a line, and of one that is too long no more than shows that it is.
+/// Appends to the start of a line. Keeps one byte more than the bound, so that [`parse`] can refuse the line.
 fn add(begun: &mut Vec<u8>, piece: &[u8]) {
     let room = (MAX_LINE + 1).saturating_sub(begun.len());
     begun.extend_from_slice(&piece[..piece.len().min(room)]);
@@ -140,7 +140,7 @@ fn parse<T>(line: &[u8], look: fn(&[u8]) -> T) -> Looked<'_, T> {
         let problem = format!("longer than {MAX_LINE} bytes");
         return (ReadLine::Damaged(BadLine::Shape(problem)), None);
     }
-    // An editor or a file's way over other systems may have given lines another end.
+    // An editor or a transfer between systems may have changed the line ends.
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     match read_head(line) {
         Ok(row) => (ReadLine::Row(row, line), Some(look(line))),

@@ -1,4 +1,4 @@
-//! The rows of a run: written, read, repaired and folded.
+//! The rows of a run: writer, reader, repair and fold.
 
 pub(crate) mod fold;
 pub(crate) mod line_reader;

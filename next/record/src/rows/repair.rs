@@ -1,4 +1,4 @@
-//! Repairs the end of the rows before the next one is appended: a process may have died in the middle of a write.
+//! Repairs the end of the rows before more are appended, because a process may have died while writing.
 
 use std::{
     fs::File,
@@ -13,23 +13,23 @@ use crate::{
     rows::line_reader::{self, ReadLine},
 };
 
-/// Bytes behind which the last row begins in most cases.
+/// The last row nearly always starts within this distance from the end.
 const NEAR: u64 = 4 << 20;
 
-/// What a repair found.
+/// The result of a repair.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Repaired {
-    /// The number of the last row; 0 without rows.
+    /// Number of the last row; 0 without rows.
     pub(crate) last_seq: u64,
-    /// What was moved aside, for people.
+    /// Notice for people about bytes that were moved.
     pub(crate) moved: Option<String>,
 }
 
-/// Moves everything behind the last whole row to `index.torn-<session>`, and gives that row its line break if it lacks only
-/// that. Bad lines before it stay: they are counted, and their trials run again.
+/// Moves all bytes after the last whole row to `index.torn-<session>`, and completes a row that lacks only its line
+/// break. Damaged lines before it stay: they are counted, and their trials run again.
 ///
-/// Once it has succeeded all rows are on disk: the process that wrote them may have died before they were, and what they say
-/// is about to be believed. Doing it again changes nothing.
+/// Syncs the rows: the process that wrote them may have died before its sync, and they are counted from now on. A
+/// second repair changes nothing.
 pub(crate) fn repair(run: &RunDir, session: u32) -> Result<Repaired, RecordError> {
     let file = run.dir.write(ROWS)?;
     let failed = |source| run.dir.error("repair", ROWS, source);
@@ -55,7 +55,7 @@ pub(crate) fn repair(run: &RunDir, session: u32) -> Result<Repaired, RecordError
     Ok(Repaired { last_seq: last.seq, moved })
 }
 
-/// Appends bytes of the rows to the file of what was torn. A repair that was interrupted finds them there already.
+/// Appends torn bytes to a file of their own, unless an interrupted repair has already done it.
 fn move_aside(run: &RunDir, rows: &File, torn: Range<u64>, name: &str) -> Result<(), RecordError> {
     let mut target = run.dir.append(name)?;
     let failed = |source| run.dir.error("write", name, source);
@@ -77,16 +77,16 @@ fn move_aside(run: &RunDir, rows: &File, torn: Range<u64>, name: &str) -> Result
 /// The last line that is a row.
 #[derive(Default)]
 struct LastRow {
-    /// Where it ends, with its line break.
+    /// End of the line, with its line break.
     end: u64,
     lacks_line_break: bool,
     seq: u64,
 }
 
-/// Looks for it near the end, and only where nothing near the end is a row among all lines.
+/// Searches near the end, and all lines only if no row is there.
 fn last_row(file: &File, length: u64) -> io::Result<LastRow> {
     let near = length.saturating_sub(NEAR);
-    // What is left of the line that begins before that has no right checksum.
+    // The rest of the line that starts before `near` has no valid checksum.
     let found = last_row_behind(file, near, length)?;
     if found.end > 0 || near == 0 {
         return Ok(found);

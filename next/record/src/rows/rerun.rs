@@ -1,26 +1,25 @@
-//! [`Rerun`]: which settled trials a session runs again.
+//! [`Rerun`]: the settled trials that a session runs again.
 
 use std::fmt;
 
 use runner_model::Outcome;
 use serde::{Deserialize, Serialize};
 
-/// Which trials a session runs again, of those that had a final row when it began.
+/// Trials that a session runs again, among those with a final row at its start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Rerun {
-    /// Those that failed, ended in an error or timed out.
+    /// Trials that failed, ended in an error or timed out.
     Failed,
-    /// Those that ended in an error or timed out.
+    /// Trials that ended in an error or timed out.
     Errors,
-    /// All of them.
     All,
-    /// Those whose id, or the id of whose test, matches.
+    /// Trials whose id, or whose test's id, matches.
     Glob(String),
 }
 
 impl Rerun {
-    /// Tells whether trials of this outcome are meant, whatever they are called.
+    /// Returns whether trials with this outcome are selected. [`Self::glob`] selects by id.
     pub fn is_of(&self, outcome: Outcome) -> bool {
         match self {
             Self::Failed => outcome.is_bad(),
@@ -29,7 +28,7 @@ impl Rerun {
         }
     }
 
-    /// The glob that the ids of trials must match, if there is one.
+    /// Returns the glob for the ids of trials.
     pub fn glob(&self) -> Option<&str> {
         match self {
             Self::Glob(glob) => Some(glob),

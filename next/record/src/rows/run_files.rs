@@ -1,4 +1,4 @@
-//! [`RunFiles`]: the files of a run that only grow, as the writer thread has them.
+//! [`RunFiles`]: the files of a run that only grow, for the writer thread.
 
 use std::{fs::File, io};
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// A group of so many rows or bytes waits for no more.
+/// A group of this size is written at once.
 const LARGE_ROWS: u64 = 1024;
 const LARGE_BYTES: usize = 1 << 20;
 
@@ -51,12 +51,11 @@ impl RunFiles {
         Ok(Self { run: run.clone(), lock, rows, logs })
     }
 
-    /// Bytes of `logs.jsonl`.
     pub(crate) fn logs_length(&self) -> u64 {
         self.logs.length
     }
 
-    /// Writes and syncs a group. Artifacts and logs are on disk before the rows that name them.
+    /// Writes and syncs a group. Artifacts and logs are synced before the rows that name them.
     pub(crate) fn commit(&mut self, group: &Group) -> Result<(), RecordError> {
         self.check()?;
         let mut unsynced = Vec::new();
@@ -90,20 +89,18 @@ impl RunFiles {
         Ok(())
     }
 
-    /// Cuts off what is not acknowledged.
+    /// Cuts off all bytes that are not acknowledged.
     pub(crate) fn cut_back(&self) {
         for appended in [&self.rows, &self.logs] {
             let _ = appended.file.set_len(appended.length);
         }
     }
 
-    /// An error with the rows.
     pub(crate) fn error(&self, what: &'static str, source: io::Error) -> RecordError {
         self.run.dir.error(what, ROWS, source)
     }
 
-    /// Fails if another program has written into these files, or moved or removed them: then what is written is not what
-    /// readers will find.
+    /// Fails if another program has changed, moved or removed the files: readers would not find the new rows.
     fn check(&self) -> Result<(), RecordError> {
         let found = self.run.root.stat(&self.run.id)?;
         if !found.is_some_and(|found| found.is_place_of(&self.run.dir.stamp)) {
@@ -124,7 +121,7 @@ struct Appended {
     name: &'static str,
     file: File,
     stamp: Stamp,
-    /// Bytes that are on disk.
+    /// Synced bytes.
     length: u64,
 }
 

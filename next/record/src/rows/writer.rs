@@ -1,5 +1,5 @@
-//! [`Writer`]: appends rows on a thread of its own: one write and one `fdatasync` for all that is there. While the disk
-//! works, the next group gathers.
+//! [`Writer`]: appends rows on a thread, with one write and one `fdatasync` for all waiting rows. The next group
+//! gathers meanwhile.
 
 use std::{
     fs::File,
@@ -19,25 +19,25 @@ use crate::{
     rows::run_files::{Group, RunFiles},
 };
 
-/// Commits come at most this often while more rows are on their way. The disk's interrupts take a guest off its processor.
+/// Shortest time between commits while more rows are coming. Each interrupt of the disk takes a processor from a guest.
 const COMPANY: Duration = Duration::from_millis(20);
 
-/// Says that rows are on disk, or that they never will be.
+/// The fate of rows.
 #[derive(Clone, Debug)]
 pub enum Ack {
-    /// These rows were synced; `lines` are their bytes, each with its line break.
+    /// The rows are synced.
     Written {
-        /// Their numbers.
+        /// Numbers of the rows.
         seqs: Range<u64>,
-        /// Their lines.
+        /// The lines, each with its line break.
         lines: Arc<Vec<u8>>,
     },
-    /// A write or sync failed; nothing was tried again, the file was cut back to the last acknowledged byte. Nothing more
-    /// will be written, and this is the last acknowledgement.
+    /// A write or sync failed. The files were cut back to the last acknowledged byte, nothing more will be written, and
+    /// this is the last acknowledgement.
     Failed(Arc<RecordError>),
 }
 
-/// Appends rows on a thread of its own: one write and one `fdatasync` for all that is there.
+/// Appends rows on a thread.
 #[derive(Debug)]
 pub struct Writer {
     shared: Arc<WriterQueue>,
@@ -106,9 +106,10 @@ impl Writer {
         Ok(Self { shared, thread: Some(thread), next_seq: last_seq + 1, logs_length })
     }
 
-    /// Hands a row over and returns its `seq`. `row` is a worker's checked row (closed object), `tail.seq` and `tail.logs`
-    /// are filled in here; `log` is a line for `logs.jsonl` with its line break; `artifacts` are drafts to keep under their
-    /// digests before the row is written. Never waits for the disk.
+    /// Queues a row and returns its `seq`. Never waits for the disk.
+    ///
+    /// `row` is a worker's checked row (closed object), `log` a line for `logs.jsonl` with its line break. `artifacts`
+    /// are drafts that are kept under their digests before the row is written. Sets `tail.seq` and `tail.logs`.
     pub fn row(
         &mut self,
         mut row: Vec<u8>,
@@ -129,7 +130,7 @@ impl Writer {
         tail.finish(&mut row);
 
         let mut state = self.shared.lock();
-        // Nothing is written any more, and its rows were given up with the failure.
+        // After a failure nothing is written.
         if state.failure.is_some() {
             return seq;
         }
@@ -148,7 +149,7 @@ impl Writer {
         seq
     }
 
-    /// Says whether more rows are on their way; if not, the writer does not wait for company.
+    /// Sets whether more rows are coming. If not, the writer does not wait for them.
     pub fn expect_more(&self, more: bool) {
         let mut state = self.shared.lock();
         if mem::replace(&mut state.expects_more, more) && !more {
@@ -157,13 +158,13 @@ impl Writer {
         }
     }
 
-    /// Bytes (logs included) and rows that were handed over and are not acknowledged.
+    /// Returns the bytes (with logs) and rows that are not acknowledged.
     pub fn pending(&self) -> (u64, u64) {
         let state = self.shared.lock();
         (state.pending_bytes, state.pending_rows)
     }
 
-    /// Waits until everything is acknowledged, and ends the thread.
+    /// Waits for all acknowledgements, and ends the thread.
     pub fn close(mut self) -> Result<(), Arc<RecordError>> {
         self.join();
         match self.shared.lock().failure.take() {
@@ -176,7 +177,7 @@ impl Writer {
         self.shared.lock().is_closed = true;
         self.shared.wake.notify_one();
         if let Some(thread) = self.thread.take() {
-            // Its panics are caught and told.
+            // The thread catches its panics and reports them.
             let _ = thread.join();
         }
     }
@@ -193,7 +194,7 @@ impl WriterQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for rows, and then for company if the last commit was a moment ago. None at the end.
+    /// Waits for rows, and for more rows if the last commit was just now. `None` at the end.
     fn next(&self, last_commit: Option<Instant>) -> Option<Group> {
         let mut state = self.lock();
         while state.group.rows == 0 {
@@ -212,7 +213,7 @@ impl WriterQueue {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         let next = Group {
-            // Growing again would copy all of it.
+            // The next group is about as large. Without this capacity its bytes would be copied as it grows.
             lines: Vec::with_capacity(state.group.lines.len()),
             ..Group::default()
         };
@@ -220,7 +221,7 @@ impl WriterQueue {
     }
 }
 
-/// Commits groups until there are no more; the first failure ends it.
+/// Commits groups until the queue is closed or a commit fails.
 fn commit_all(
     shared: &WriterQueue,
     files: &mut RunFiles,
@@ -230,7 +231,7 @@ fn commit_all(
     let mut last_commit = None;
     while let Some(group) = shared.next(last_commit) {
         if let Err(error) = files.commit(&group) {
-            // What was not acknowledged does not count. On a full disk it is also in the way of the manifest.
+            // Rows without acknowledgement do not count, and on a full disk their bytes take the room of the manifest.
             if !matches!(error, RecordError::Foreign { .. }) {
                 files.cut_back();
             }

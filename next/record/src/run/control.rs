@@ -1,4 +1,4 @@
-//! Asks the process that holds a run to end or to pause, and waits for the result.
+//! Stops, cancels and pauses runs of other processes, and waits for the result.
 
 use std::{
     thread,
@@ -20,7 +20,7 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Owned {
-    /// Cancels a run that is `incomplete` or `failed`.
+    /// Cancels an `incomplete` or `failed` run.
     fn cancel(mut self, by: &Actor) -> Result<(), RecordError> {
         let to = RunStatus::Cancelled;
         self.manifest.change_status(to, Some(Reason::Cancelled), "cancel", now())?;
@@ -35,46 +35,43 @@ impl Owned {
     }
 }
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// It was stopped.
     Stopped,
-    /// It is cancelled now.
     Cancelled,
-    /// It had ended before, or ended for another reason.
+    /// The run had ended before, or ended for another reason.
     AlreadyTerminal,
-    /// It is completed, so it cannot be cancelled. Nothing was changed.
+    /// A completed run cannot be cancelled. Nothing was changed.
     Refused,
-    /// It is paused now.
     Paused,
-    /// It was paused before.
+    /// The run was paused before.
     AlreadyPaused,
-    /// It goes on.
+    /// The run continues.
     Unpaused,
-    /// It was not paused.
+    /// The run was not paused.
     NotPaused,
-    /// Its process lives and has not answered in time. A request to end stays, one to pause does not.
+    /// The process lives and did not answer in time. The request stays, unless it is a pause.
     NoAnswer,
 }
 
-/// What a process asks of a run.
+/// A request on its way to the process that holds the run.
 struct PendingRequest<'a> {
     root: &'a ResultsRoot,
     run: &'a RunDir,
     mode: RequestMode,
     by: &'a Actor,
-    /// Status and number of changes of the run when this began.
+    /// Status and number of transitions before the request.
     before: (RunStatus, usize),
-    /// The token of the holder that was asked.
+    /// Token of the holder that the request was sent to.
     asked: Option<String>,
     give_up: Option<Instant>,
 }
 
 impl ResultsRoot {
-    /// Asks a run to end or to pause, and waits until it has. A run whose process is dead gets its true status, and one that
-    /// is to be cancelled is, whether a process holds it or not.
+    /// Requests that a run ends or pauses, and waits until it has. A dead run gets its true status first. `Cancel` also
+    /// cancels runs that no process holds.
     pub fn ask(&self, run: &RunDir, mode: RequestMode, by: &Actor) -> Result<Answer, RecordError> {
         let before = run.manifest()?;
         let mut asking = PendingRequest {
@@ -84,7 +81,7 @@ impl ResultsRoot {
             by,
             before: (before.status, before.transitions.len()),
             asked: None,
-            // A holder whose lock has no text cannot be asked.
+            // A holder without a token in its lock file ignores requests.
             give_up: Some(Instant::now() + PATIENCE),
         };
         loop {
@@ -96,7 +93,7 @@ impl ResultsRoot {
         }
     }
 
-    /// Lets a paused run go on, and waits until it does.
+    /// Lets a paused run continue, and waits until it does.
     pub fn unpause(&self, run: &RunDir) -> Result<Answer, RecordError> {
         let mut was_paused = false;
         let answer = lock::try_for(PATIENCE, LOOK_EVERY, || {
@@ -120,9 +117,10 @@ impl ResultsRoot {
 }
 
 impl PendingRequest<'_> {
-    /// Looks at the run, and asks its holder if that was not asked yet.
+    /// Checks the run once, and sends the request to its holder if that has not received it. `None` while there is no
+    /// result.
     fn look(&mut self) -> Result<Option<Answer>, RecordError> {
-        // First the lock: what a manifest says behind a free one is true, or sweeping makes it so.
+        // The lock is read first: only after a free lock is the manifest final, or the run dead.
         let holder = lock::holder(&self.run.dir);
         let manifest = self.run.manifest()?;
         let Some(holder) = holder else {
@@ -164,7 +162,7 @@ impl PendingRequest<'_> {
         Ok(())
     }
 
-    /// Removes the request where nobody will heed it: the owner may have removed all others before it came.
+    /// Removes the request if no process will: the owner may have removed all others before this one arrived.
     fn take_back(&self, answer: Answer) {
         let stays = match answer {
             Answer::Paused => true,
@@ -178,7 +176,7 @@ impl PendingRequest<'_> {
         }
     }
 
-    /// What comes of a run that no process holds; none if another process takes it in this moment.
+    /// Returns the result for a run that no process holds. `None` if another process has just taken it.
     fn settle(&self, manifest: &Manifest) -> Result<Option<Answer>, RecordError> {
         let is_dead = manifest.status == RunStatus::Running;
         let must_claim = is_dead || self.is_left_to_cancel(manifest.status);

@@ -1,4 +1,4 @@
-//! The folder of a new run: one whose name no other run has, or one that its user has named.
+//! Folders of new runs: with a new unique name, or with one that the user chose.
 
 use std::io::ErrorKind;
 
@@ -13,18 +13,18 @@ use crate::{
     },
 };
 
-/// Bytes of a scenario's name in the name of a run's folder.
+/// Bytes of the scenario's name in the name of a folder.
 const MAX_NAME: usize = 64;
-/// What the birth of a run makes, and how the names of files begin that are not whole yet.
+/// Files of a run that is being created, and the prefix of temporary files.
 const OF_BIRTH: [&str; 5] = [ROWS, LOGS, LOG, SCENARIO, MANIFEST];
 const UNFINISHED: &str = ".new-";
 
 impl ResultsRoot {
-    /// The run in a folder of this name; none if there is nothing yet, or what [`Self::create`] would take over.
+    /// Returns the run in folder `name`. `None` if there is none, and [`Self::create`] can create it there.
     ///
     /// # Errors
     ///
-    /// A name that no run can have, or a folder that holds something else.
+    /// No run can have this name, or the folder has other contents.
     pub fn run_in(&self, name: &str) -> Result<Option<RunDir>, RecordError> {
         let root = self.own_dir()?;
         if !is_run_name(name) {
@@ -38,7 +38,7 @@ impl ResultsRoot {
     }
 }
 
-/// Makes the folder of a new run. No other process has one of this name.
+/// Creates the folder of a new run under a unique name.
 pub(crate) fn make(root: &Dir, scenario: &str, now: Time) -> Result<(String, Dir), RecordError> {
     loop {
         let id = new_id(scenario, now);
@@ -49,8 +49,8 @@ pub(crate) fn make(root: &Dir, scenario: &str, now: Time) -> Result<(String, Dir
     }
 }
 
-/// Takes the folder of this name for a new run: makes it, or takes it over if it is empty, or if a process died while it made
-/// or deleted a run there.
+/// Creates the folder `name` for a new run. Takes over an empty folder, and what a dead process left while it created
+/// or deleted a run.
 pub(crate) fn take(root: &Dir, name: &str) -> Result<(Dir, Lock), RecordError> {
     let dir = match root.make_own(name) {
         Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => root.dir(name)?,
@@ -58,7 +58,7 @@ pub(crate) fn take(root: &Dir, name: &str) -> Result<(Dir, Lock), RecordError> {
     };
     check_unused(&dir)?;
     let lock = Lock::take(&dir, name)?;
-    // Another process may have made a run here since, and ended.
+    // Another process may have created a run here and ended.
     if RunDir::open(root, name)?.is_some() {
         return Err(RecordError::Held { run: name.to_owned(), pid: 0, host: String::new() });
     }
@@ -67,7 +67,7 @@ pub(crate) fn take(root: &Dir, name: &str) -> Result<(Dir, Lock), RecordError> {
     Ok((dir, lock))
 }
 
-/// Fails if something is in the folder that neither a birth nor a deletion of a run has left there.
+/// Fails if the folder has contents that neither the creation nor the deletion of a run leaves.
 fn check_unused(dir: &Dir) -> Result<(), RecordError> {
     if dir.stat(DELETED)?.is_some() {
         return Ok(());
@@ -83,7 +83,7 @@ fn check_unused(dir: &Dir) -> Result<(), RecordError> {
     }
 }
 
-/// A new id of a run or group: `<UTC>-<name>-<8 hex digits>`.
+/// Returns a new id of a run or group: `<UTC>-<name>-<8 hex digits>`.
 pub fn new_id(name: &str, now: Time) -> String {
     let time = now.to_string().replace('T', "_").replace([':', '.'], "-");
     let time = time.trim_end_matches('Z');

@@ -1,4 +1,4 @@
-//! [`Manifest`]: `benchmark.json`, what a run is and how it ended.
+//! [`Manifest`]: `benchmark.json`, the plan, the sessions and the state of a run.
 
 use std::{
     collections::BTreeMap,
@@ -22,87 +22,79 @@ use crate::{
     },
 };
 
-/// A manifest is some KiB; more than this is no manifest.
+/// A manifest has some KiB.
 const MAX_BYTES: u64 = 64 << 20;
-/// A fold needs a byte for each of them.
+/// A fold needs a byte for each trial.
 const MAX_TRIALS: u64 = 100_000_000;
 
-/// The version of manifests, their `format`.
+/// Version of manifests, their `format`.
 pub const FORMAT: u32 = 3;
 
-/// `benchmark.json`: what a run is and how it ended. Replaced atomically.
+/// `benchmark.json`: the plan, the sessions and the state of a run. Replaced atomically.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Always [`FORMAT`].
     pub format: u32,
-    /// The run's id: the name of its directory.
+    /// The name of the run's directory.
     pub id: String,
     /// The scenario's name.
     pub scenario: String,
-    /// The scenario file's absolute path when the run began, for messages.
+    /// Absolute path of the scenario at the start, for messages.
     pub scenario_path: String,
-    /// Where the run is in its life.
     pub status: RunStatus,
-    /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// More about the reason, for people.
+    /// Details of the reason, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// How far the last session came.
+    /// The stage that the last session reached.
     pub stage: Stage,
-    /// The signal that stopped it.
+    /// The signal that stopped the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<StopSignal>,
-    /// What its trials showed.
     pub verdict: RunVerdict,
-    /// What is on disk, by final rows. Exact whenever the run is not running.
+    /// Counts of final rows on disk. Exact unless the run is running.
     pub counts: Counts,
-    /// When the first session began.
+    /// Start of the first session.
     pub started_at: Time,
-    /// When the run ended; set whenever the run is not running.
+    /// Present unless the run is running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,
-    /// What its user has labelled it with.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// The group that it is one of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupPlace>,
-    /// That `prune` leaves it alone.
+    /// Present if `prune` must not delete the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pin>,
-    /// Numbers of the plan.
     pub metadata: Metadata,
-    /// The providers in the suite's order.
+    /// In the suite's order.
     pub providers: Vec<ManifestProvider>,
-    /// Every process that worked on the run.
+    /// All processes that worked on the run, the oldest first.
     pub sessions: Vec<SessionEntry>,
-    /// Every change of the status.
+    /// All changes of the status, the oldest first.
     pub transitions: Vec<Transition>,
 }
 
-/// That `prune` leaves a run alone.
+/// A lock against `prune`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
-    /// Since when.
     pub at: Time,
-    /// Who asked for it, and why.
+    /// The user, with a reason.
     pub by: Actor,
 }
 
-/// Which run of a group a run is.
+/// The place of a run in a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupPlace {
-    /// The group's id.
     pub id: String,
-    /// From 1, in the order in which the runs begin.
+    /// From 1, in the order of the starts.
     pub place: u32,
     /// Runs of the group.
     pub of: u32,
 }
 
-/// Numbers and digests of a run's plan.
+/// Numbers and digests of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
     /// Tests of the suite.
@@ -111,33 +103,32 @@ pub struct Metadata {
     pub planned_trial_count: u64,
     /// The suite in the store.
     pub suite: Digest,
-    /// The list in the store of all attachments and schemas, which are there, too: a digest on each line, sorted. Absent
-    /// if there are none.
+    /// The list in the store of all attachments and schemas, which are in the store, too: a digest on each line,
+    /// sorted. Absent without attachments and schemas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blobs: Option<Digest>,
-    /// The scenario's text.
     pub scenario_sha256: Digest,
-    /// The version of the runner that began the run.
+    /// Version of the runner that started the run.
     pub runner_version: String,
-    /// What of the scenario was selected.
+    /// The selected part of the scenario.
     #[serde(default, skip_serializing_if = "Selected::is_all")]
     pub selection: Selected,
 }
 
-/// What of a scenario was selected when its run began: globs over tests and providers, and tags.
+/// The selected part of a scenario.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Selected {
-    /// Globs over test ids.
+    /// Globs of test ids.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<String>,
-    /// Globs over provider names.
+    /// Globs of provider names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub providers: Vec<String>,
-    /// Tags; a test that is selected has one of them.
+    /// A selected test has one of these tags.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Only tests on providers that had not passed in an earlier run; those of the stored suite are meant.
+    /// Only tests and providers that had not passed in an earlier run. The stored suite has just those.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub last_failed: bool,
 }
@@ -148,26 +139,23 @@ impl Selected {
     }
 }
 
-/// A provider of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ManifestProvider {
-    /// Its name.
     pub name: String,
     /// The plugin as the scenario names it.
     pub plugin: String,
     /// The plugin's file in the store.
     pub digest: Digest,
-    /// What the file is.
     pub kind: PluginKind,
-    /// What one attempt may use.
+    /// Limits of one attempt.
     pub limits: runner_model::Limits,
-    /// What one attempt may touch of the world outside its sandbox.
+    /// Access of one attempt to the world outside its sandbox.
     #[serde(default, skip_serializing_if = "runner_model::Grants::is_empty")]
     pub grants: runner_model::Grants,
-    /// The folders of `grants.fs`, as they were found when the run began.
+    /// The folders of `grants.fs`, as found at the start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<runner_model::provider::MountedFolder>,
-    /// What the plugin says of itself.
+    /// The plugin's description of itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<runner_model::provider::Description>,
 }
@@ -177,60 +165,54 @@ pub struct ManifestProvider {
 pub struct SessionEntry {
     /// From 1.
     pub number: u32,
-    /// The command as it was typed.
+    /// The command as typed.
     pub command: Vec<String>,
-    /// Its process.
     pub pid: u32,
-    /// Its machine.
     pub host: String,
-    /// Its user.
     pub user: String,
-    /// How it runs and what ends it early.
     #[serde(flatten)]
     pub settings: SessionSettings,
-    /// When it began.
     pub started_at: Time,
-    /// When it ended; absent while it is open.
+    /// Absent while the session is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Time>,
-    /// Rows on disk when it began.
+    /// Number of the last row before the session.
     pub from_seq: u64,
-    /// Which trials it runs again. A later session that finds this unfinished continues it.
+    /// Trials that the session runs again. A later session continues an unfinished selection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun: Option<Rerun>,
-    /// Trials that it had to do when it began; absent of the first session, which had to do all.
+    /// Pending trials at the start. Absent for the first session, which runs all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<u64>,
-    /// Set if it took over another plan: the counts of the rows before it, as far as this plan has their trials.
+    /// Present if the session took over another plan: the counts of earlier rows whose trials this plan has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Counts>,
-    /// When it was paused, the oldest first; at most the last 100 times.
+    /// The last 100 pauses, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pauses: Vec<Pause>,
-    /// For how long it was paused or its process was suspended, in milliseconds. No time of the run passed then.
+    /// Milliseconds in which the session was paused or its process suspended.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub suspended_ms: u64,
-    /// For how long it worked, in milliseconds: without that time, and whatever the time of day was set to meanwhile. Of a
-    /// session that goes on, as of its last pause.
+    /// Milliseconds in which the session worked, by a clock that cannot be set. For a session that is running, as of
+    /// its last pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worked_ms: Option<u64>,
-    /// Who asked from another process that it ends.
+    /// The user who ended the session from another process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_by: Option<Actor>,
-    /// What stood of the workers' second wall, in words.
+    /// The protections of workers beyond the sandbox, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall: Option<String>,
 }
 
-/// A time in which a session was paused.
+/// A pause of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
-    /// Since when.
     pub from: Time,
-    /// Until when; absent while it lasts.
+    /// Absent while the pause lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Time>,
-    /// Who asked for it; absent if that was Ctrl-Z.
+    /// The user who requested it. Absent for Ctrl-Z.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Actor>,
 }
@@ -238,19 +220,16 @@ pub struct Pause {
 /// A change of a run's status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
-    /// When.
     pub at: Time,
-    /// From what; absent at the birth.
+    /// Absent for the creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<RunStatus>,
-    /// To what.
     pub to: RunStatus,
-    /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// Who wrote it: `exec`, `resume`, `sweep`, …
+    /// The writing command, such as `exec`, `resume` or `sweep`.
     pub writer: String,
-    /// Who asked for it, if another process did.
+    /// The user who requested it from another process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Actor>,
 }
@@ -260,8 +239,8 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Manifest {
-    /// Reads the manifest of a run, which must be of this format, with its text and which file that is from: a manifest is
-    /// replaced and never written into, so they belong together. The id is the folder's name: a copy is a run of its own.
+    /// Reads the manifest of a run, with its text and the stamp of its file. A manifest is replaced and never changed
+    /// in place, so the three belong together. The id is the folder's name, so a copy is a run of its own.
     pub(crate) fn read(dir: &Dir, id: &str) -> Result<(Self, String, Stamp), RecordError> {
         let file = dir.read(MANIFEST)?;
         let stamp = Stamp::of(&file);
@@ -274,7 +253,7 @@ impl Manifest {
         }
     }
 
-    /// Reads a manifest's text, or says what is wrong with it.
+    /// Parses a manifest. The error is the problem in words.
     pub(crate) fn parse(text: &str, id: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Format {
@@ -299,26 +278,25 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Its text.
     pub(crate) fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
         let mut bytes = serde_json::to_vec_pretty(self)?;
         bytes.push(b'\n');
         Ok(bytes)
     }
 
-    /// The pause that lasts, if the run is paused.
+    /// Returns the current pause, if the run is paused.
     pub fn paused(&self) -> Option<&Pause> {
         let pause = self.sessions.last()?.pauses.last()?;
         (self.status == RunStatus::Running && pause.to.is_none()).then_some(pause)
     }
 
-    /// The number of its last session.
+    /// Returns the number of the last session.
     pub(crate) fn last_session(&self) -> u32 {
         self.sessions.last().map_or(1, |session| session.number)
     }
 
-    /// Says by what a row can only be of another run, if it is: by its trial, of which `is_planned` says whether the plan has
-    /// it, or by its session.
+    /// Returns why a row cannot belong to this run: its session is unknown or started later, or its trial is not
+    /// planned.
     pub(crate) fn foreign(
         &self,
         trial: &TrialId,
@@ -338,15 +316,15 @@ impl Manifest {
         Some(format!("{problem}: the row is of another run"))
     }
 
-    /// Rows up to this one may be of trials that an earlier plan had.
+    /// Returns the number of the last row that may be of a trial of an earlier plan.
     pub(crate) fn earlier_plan(&self) -> u64 {
         let mut sessions = self.sessions.iter().rev();
         let adopted = sessions.find(|session| session.adopted.is_some());
         adopted.map_or(0, |session| session.from_seq)
     }
 
-    /// For how long all sessions have worked, in milliseconds. What a session that goes on has not said of itself is
-    /// reckoned by the time of day.
+    /// Returns the working time of all sessions, in milliseconds. The time of day counts for a session that has not
+    /// recorded its own.
     pub(crate) fn worked_ms(&self, now: Time) -> u64 {
         let paused = self.paused().map_or(Duration::ZERO, |pause| now.since(pause.from));
         let sessions = self.sessions.iter().map(|session| {
@@ -360,8 +338,8 @@ impl Manifest {
         sessions.sum()
     }
 
-    /// Changes the status, by the graph. Writes the transition and, of a run that ends, when it ended. The time of day may
-    /// have been set back: nothing happens before what has happened already.
+    /// Changes the status by the graph, and adds the transition. If the clock was set back, `at` is raised to the
+    /// previous transition.
     pub(crate) fn change_status(
         &mut self,
         to: RunStatus,

@@ -1,4 +1,4 @@
-//! One run: its manifest, its owner, and requests to its owner.
+//! One run: its manifest, its owner, and requests to the owner.
 
 pub(crate) mod control;
 pub(crate) mod folder;

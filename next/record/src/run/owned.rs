@@ -1,4 +1,4 @@
-//! [`Owned`]: a run whose lock this process holds. Births, claims, sessions and ends.
+//! [`Owned`]: a run whose lock this process holds. Creates, claims and ends runs, and opens their sessions.
 
 use std::{collections::BTreeMap, fs::File, io::Write as _, time::Duration};
 
@@ -33,10 +33,10 @@ use crate::{
 /// Pauses that a session keeps.
 const MAX_PAUSES: usize = 100;
 
-/// A run whose lock this process holds. Only through it anything is written into the run.
+/// A run whose lock this process holds. All writes into a run need it.
 #[derive(Debug)]
 pub struct Owned {
-    /// Let go first: the end of the root may wait for the list.
+    /// The first field is dropped first: dropping the root may wait for the list.
     pub(crate) lock: Lock,
     pub(crate) root: ResultsRoot,
     pub(crate) run: RunDir,
@@ -46,43 +46,38 @@ pub struct Owned {
     last_seq: u64,
 }
 
-/// What a run is when it is born. The id, times and first session entry come from `record`.
+/// The plan of a new run. Its id, times and session entry are added by [`ResultsRoot::create`].
 #[derive(Debug)]
 pub struct NewRun {
     /// The scenario's name.
     pub scenario: String,
-    /// The scenario file's absolute path.
+    /// Absolute path of the scenario.
     pub scenario_path: String,
     /// The scenario's text.
     pub text: String,
-    /// What its user has labelled it with.
     pub labels: BTreeMap<String, String>,
-    /// The group that it is one of.
     pub group: Option<GroupPlace>,
-    /// The name of its folder; none: one that no other run has.
+    /// Name of the run's folder. `None`: a new unique name.
     pub folder: Option<String>,
-    /// Numbers of the plan.
     pub metadata: Metadata,
-    /// The providers.
     pub providers: Vec<ManifestProvider>,
     /// The first session.
     pub session: NewSession,
 }
 
-/// What a session is when it begins.
+/// The settings of a new session.
 #[derive(Clone, Debug)]
 pub struct NewSession {
     /// `exec` or `resume`, the writer of transitions.
     pub writer: &'static str,
-    /// The command as it was typed.
+    /// The command as typed.
     pub command: Vec<String>,
-    /// How it runs and what ends it early.
     pub settings: SessionSettings,
-    /// Which trials it runs again.
+    /// Trials that run again.
     pub rerun: Option<Rerun>,
-    /// Trials that it has to do; none: all.
+    /// Pending trials. `None` if all trials are.
     pub pending: Option<u64>,
-    /// Whether it waits until [`Owned::begin`]: for others of its group, or until its root is free.
+    /// The session waits until [`Owned::begin`], for other runs of its group or until the root is free.
     pub waits: bool,
 }
 
@@ -93,17 +88,16 @@ pub struct NewPlan {
     pub scenario: String,
     /// The scenario's text.
     pub text: String,
-    /// Numbers of the plan.
     pub metadata: Metadata,
-    /// The providers.
     pub providers: Vec<ManifestProvider>,
-    /// Of the rows that are there, as far as the plan has their trials.
+    /// Counts of the existing rows whose trials the plan has.
     pub counts: Counts,
 }
 
 impl ResultsRoot {
-    /// Births a run: directory `<UTC>-<scenario>-<8 hex digits>` unless it is named, lock, scenario, manifest with the status
-    /// `running` and stage `plan`, or `waiting` if its session waits. All of it and what was kept in the store is on disk then.
+    /// Creates a run: its directory (`<UTC>-<scenario>-<8 hex digits>` unless named), lock, scenario, and manifest with
+    /// status `running` and stage `plan`, or `waiting` if its session waits. All of it, and all contents kept in the
+    /// store, are synced.
     pub fn create(&self, new: NewRun) -> Result<Owned, RecordError> {
         let root = self.own_dir()?;
         let now = now();
@@ -169,10 +163,10 @@ impl ResultsRoot {
         Ok(owned)
     }
 
-    /// Takes the lock of a run that no process holds, repairs a torn tail of its rows, and gives a dead session its end.
-    /// Opens no session yet.
+    /// Takes the lock of a run that no process holds, repairs a torn end of its rows, and ends a dead session. Opens no
+    /// session.
     pub fn claim(&self, run: &RunDir) -> Result<Owned, RecordError> {
-        // Of a run of another format nothing is touched, and where there is no run no lock is made.
+        // A run of another format must stay untouched, and a folder without a run gets no lock.
         run.manifest()?;
         let lock = Lock::take(&run.dir, &run.id)?;
         let mut manifest = run.manifest()?;
@@ -215,28 +209,26 @@ impl ResultsRoot {
 }
 
 impl Owned {
-    /// The manifest as it is on disk.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The root that the run is in.
     pub fn root(&self) -> &ResultsRoot {
         &self.root
     }
 
-    /// The run, for reading.
     pub fn dir(&self) -> &RunDir {
         &self.run
     }
 
-    /// What a claim found and repaired, a line each, for people.
+    /// Returns the repairs of a claim, a line each.
     pub fn notices(&self) -> &[String] {
         &self.notices
     }
 
-    /// Opens a session on a claimed run: status `running`, a new entry. `exec` needs no call, its first session is open.
-    /// `plan` is another plan that it takes over: afterwards either the old plan or the new one is on disk, as a whole.
+    /// Opens a session on a claimed run: status `running`, a new entry. The first session of a new run is open already.
+    ///
+    /// `plan` is another plan to take over. After a crash, either the old or the new plan is on disk.
     pub fn open_session(
         &mut self,
         session: NewSession,
@@ -270,11 +262,11 @@ impl Owned {
         self.root.sync_with(Vec::new())?;
         live::remove(&self.run.dir);
         self.replace_manifest()?;
-        // The manifest says which text is meant, so this one may come too late.
+        // The manifest has the digest of the text, so the file may be written after it.
         text.map_or(Ok(()), |text| self.replace_scenario(&text))
     }
 
-    /// Begins the session that has waited.
+    /// Starts a session that has waited.
     pub fn begin(&mut self) -> Result<(), RecordError> {
         self.manifest.stage = Stage::Plan;
         if let Some(session) = self.manifest.sessions.last_mut() {
@@ -285,14 +277,14 @@ impl Owned {
         self.replace_manifest()
     }
 
-    /// Notes the stage, and what plugins say of themselves, for the next manifest that is written. Readers learn the stage
-    /// of a running session from `live.json`: writing the manifest safely would wait for the disk.
+    /// Sets the stage and the providers' descriptions for the next manifest. Readers get the stage of a running session
+    /// from `live.json`: a synced manifest would wait for the disk.
     pub fn note_stage(&mut self, stage: Stage, providers: Vec<ManifestProvider>) {
         self.manifest.stage = stage;
         self.manifest.providers = providers;
     }
 
-    /// Notes what stands of the workers' second wall, for the next manifest that is written.
+    /// Sets the workers' protections for the next manifest.
     pub fn note_wall(&mut self, wall: String) {
         self.log(&format!("the workers' second wall: {wall}"));
         if let Some(session) = self.manifest.sessions.last_mut() {
@@ -300,12 +292,12 @@ impl Owned {
         }
     }
 
-    /// A handle that reads requests, for a thread of its own.
+    /// Returns a reader of requests, for another thread.
     pub fn requests(&self) -> Requests {
         Requests { dir: self.run.dir.clone(), token: self.lock.token.clone() }
     }
 
-    /// Writes down that the session is paused (`true`) or goes on.
+    /// Writes the start or the end of a pause into the manifest.
     pub fn note_pause(&mut self, is_paused: bool, by: Option<Actor>) -> Result<(), RecordError> {
         lock::check(&self.run.dir, &self.lock.stamp)?;
         let at = now();
@@ -322,8 +314,7 @@ impl Owned {
         self.replace_manifest()
     }
 
-    /// Notes for the next manifest for how long the session has worked until now, and for how long it was paused or
-    /// suspended.
+    /// Sets the session's working and suspended time for the next manifest.
     pub fn note_times(&mut self, worked: Duration, suspended: Duration) {
         if let Some(session) = self.manifest.sessions.last_mut() {
             session.worked_ms = Some(worked.as_millis() as u64);
@@ -331,54 +322,52 @@ impl Owned {
         }
     }
 
-    /// Notes for the next manifest who asked that the session ends.
+    /// Sets the user who ended the session for the next manifest.
     pub fn note_stopped_by(&mut self, by: Actor) {
         if let Some(session) = self.manifest.sessions.last_mut() {
             session.stopped_by = Some(by);
         }
     }
 
-    /// Starts the writer thread, behind the rows that are there. `acks` is called on that thread, in order, and must not
-    /// block.
+    /// Starts the writer thread after the existing rows. `acks` is called on that thread, in order, and must not block.
     pub fn writer(&self, acks: Box<dyn Fn(Ack) + Send>) -> Result<Writer, RecordError> {
         Writer::start(&self.run, self.lock.stamp, self.last_seq, acks)
     }
 
-    /// An empty file in the run's directory for an artifact that arrives in pieces; see [`Writer::row`].
+    /// Creates an unnamed file for an artifact that arrives in pieces; see [`Writer::row`].
     pub fn artifact_draft(&self) -> Result<File, RecordError> {
         self.run.dir.unnamed()
     }
 
-    /// A handle that writes `live.json`, for a thread of its own.
+    /// Returns a writer of `live.json`, for another thread.
     pub fn live_writer(&self) -> LiveWriter {
         LiveWriter(self.run.dir.clone())
     }
 
-    /// `runner.log`, for messages that this process prints; each write goes to its end.
+    /// Returns `runner.log`, opened for appending.
     pub fn log_file(&self) -> &File {
         &self.log
     }
 
-    /// Appends a line to `runner.log`, with the time; without the line break. Never fails: a log that cannot be written is
-    /// no reason to end a run.
+    /// Appends a line to `runner.log`, with the time. Ignores errors: a log that cannot be written is no reason to end
+    /// a run.
     pub fn log(&self, line: &str) {
         let line = format!("{} {}\n", now(), visible_line(line));
         let _ = (&self.log).write_all(line.as_bytes());
     }
 
-    /// Ends the session: counts from `fold`, status by [`RunStatus::after`] (a run whose trials are all final is
-    /// `completed` whatever the reason), one replace of the manifest, synced; then lets the lock go. `writer` must have been
-    /// closed.
+    /// Ends the session: counts of `fold`, status by [`RunStatus::after`] (`completed` whenever all trials are final),
+    /// one synced replacement of the manifest. Then releases the lock. Call after [`Writer::close`].
     pub fn finish(mut self, end: End, fold: &Fold) -> Result<Manifest, RecordError> {
         lock::check(&self.run.dir, &self.lock.stamp)?;
         self.manifest.counts = fold.counts();
         if self.manifest.stage == Stage::Waiting
             && let Some(session) = self.manifest.sessions.last_mut()
         {
-            // It has not worked.
+            // A session that has only waited did not work.
             session.started_at = session.started_at.max(end.at);
         }
-        // Trials that are left without a reason are a mistake of the caller.
+        // Without a reason, pending trials are a bug of the caller.
         let reason = (fold.left() > 0).then(|| end.reason.unwrap_or(Reason::Internal));
         let status = RunStatus::after(reason, fold.last_seq() > 0);
         let writer = self.manifest.transitions.last();
@@ -400,8 +389,8 @@ impl Owned {
         Ok(self.manifest)
     }
 
-    /// Puts scenario, manifest and names of a new run on disk, in one wait. A manifest whose content is lost with the power
-    /// in this moment is empty, and an empty manifest is no run.
+    /// Writes scenario, manifest and names of a new run with one wait for the disk. If the power fails in this moment,
+    /// the manifest may be empty, and a folder with an empty manifest is not a run.
     fn birth(&self, scenario: &str) -> Result<(), RecordError> {
         let dir = &self.run.dir;
         let mut text = dir.make_file(SCENARIO)?;
@@ -417,7 +406,7 @@ impl Owned {
         ])
     }
 
-    /// Replaces the manifest: afterwards either the old one or the new one is on disk, whatever happens.
+    /// Replaces the manifest. After a crash, either the old or the new one is on disk.
     pub(crate) fn replace_manifest(&self) -> Result<(), RecordError> {
         let synced = self.prepare_manifest()?.sync_all();
         synced.map_err(|source| self.run.dir.error("sync", MANIFEST, source))?;
@@ -448,7 +437,7 @@ impl Owned {
     }
 }
 
-/// What a provider says may have its secrets in a form that nobody looks for.
+/// Returns whether any provider gets secrets. Guests can write them in forms that redaction does not find.
 fn has_secrets(providers: &[ManifestProvider]) -> bool {
     let mut grants = providers.iter().map(|provider| &provider.grants);
     grants.any(|grants| !grants.secret_names().is_empty())
@@ -480,7 +469,7 @@ fn session_entry(session: NewSession, number: u32, from_seq: u64, now: Time) -> 
     }
 }
 
-/// A command as a shell would read it.
+/// Formats a command for a shell.
 fn command_line(command: &[String]) -> String {
     let is_plain = |word: &String| {
         !word.is_empty()

@@ -1,7 +1,7 @@
-//! Requests: what other processes ask of the process that holds a run's lock, and how they wait for what comes of it.
+//! Requests of other processes to the process that holds a run's lock.
 //!
-//! A request is a file, `request-<mode>.json`. It names the token of the lock that it was left for, so a later holder ignores
-//! it. The owner removes all requests behind its last manifest. A pause lasts as long as its file is there.
+//! A request is the file `request-<mode>.json` with the token of that lock, so a later holder ignores it. The owner
+//! removes all requests after its last manifest. A pause lasts as long as its file exists.
 
 use std::time::Duration;
 
@@ -10,39 +10,37 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::{beneath::Dir, lock};
 
-/// A longer file is no request; so a reason can fill no row.
+/// The reason in a request must fit into a row.
 const MAX_BYTES: u64 = 8 << 10;
-/// How long an owner may take behind the grace: 1 s for a stop, the rest for a busy machine.
+/// Time for an owner after the grace: 1 s for the stop, the rest for a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is asked of a run's owner. A stronger one takes the place of weaker ones.
+/// Kinds of requests. A stronger one replaces weaker ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RequestMode {
-    /// Wait, as long as the request is there.
+    /// Pause while the file exists.
     Pause,
-    /// Begin nothing; what runs finishes.
+    /// Start nothing. Running attempts finish.
     Drain,
-    /// Interrupt what runs, after the grace.
+    /// Interrupt running attempts after the grace.
     Stop,
-    /// As [`Self::Stop`], and never go on.
+    /// [`Self::Stop`] for good.
     Cancel,
-    /// Interrupt what runs at once.
+    /// Interrupt running attempts at once.
     Kill,
 }
 
-/// A request as its file has it.
+/// A request as in its file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// What is asked for.
     pub mode: RequestMode,
-    /// The last session when it was asked, for people.
+    /// The last session at that time, for people.
     pub session: u32,
-    /// Of the lock; another holder ignores the request.
+    /// Token of the lock. Other holders ignore the request.
     pub(crate) token: String,
-    /// Who asks, and why.
+    /// The user, with a reason.
     pub by: Actor,
-    /// When.
     pub at: Time,
 }
 
@@ -59,7 +57,7 @@ impl RequestMode {
         }
     }
 
-    /// How long an owner may take, by the grace of its session; no bound but the run's own for what may finish.
+    /// Returns the time that an owner may take. `None` for a drain, which waits for running attempts.
     pub(crate) fn bound(self, grace: Duration) -> Option<Duration> {
         match self {
             Self::Drain => None,
@@ -69,7 +67,7 @@ impl RequestMode {
     }
 }
 
-/// This user on this machine, with a reason. One that is longer than 4 KiB is cut.
+/// Returns this user on this machine, with a reason of at most 4 KiB.
 pub fn actor(reason: Option<String>) -> Actor {
     let reason = reason.map(|mut reason| {
         reason.truncate(reason.floor_char_boundary(4 << 10));
@@ -86,7 +84,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// The requests that are there for this holder, the strongest last. What cannot be read is no request.
+    /// Returns the requests for this holder, the strongest last. Ignores files that cannot be read.
     pub fn pending(&self) -> Vec<Request> {
         let modes = RequestMode::ALL.into_iter();
         let read = modes.filter_map(|mode| read(&self.dir, mode));
@@ -100,7 +98,7 @@ pub(crate) fn read(dir: &Dir, mode: RequestMode) -> Option<Request> {
     (request.mode == mode).then_some(request)
 }
 
-/// Removes all requests. Only the holder of the lock may do that.
+/// Removes all requests. Only the holder of the lock may call it.
 pub(crate) fn remove_all(dir: &Dir) {
     for mode in RequestMode::ALL {
         let _ = dir.remove(mode.file());

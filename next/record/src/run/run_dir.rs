@@ -1,4 +1,4 @@
-//! [`RunDir`]: a run that can be read, whatever process holds it.
+//! [`RunDir`]: a run for reading, no matter which process holds it.
 
 use std::{
     fs::File,
@@ -25,41 +25,40 @@ use crate::{
     run::live,
 };
 
-/// A longer file is no scenario.
+/// A larger file is not a scenario.
 const MAX_SCENARIO: u64 = 64 << 20;
 
-/// A run that can be read; says nothing about who holds it.
+/// A run for reading, no matter which process holds it.
 #[derive(Clone, Debug)]
 pub struct RunDir {
-    /// The folder that the run is in.
+    /// The results root.
     pub(crate) root: Dir,
     pub(crate) dir: Dir,
     pub(crate) id: String,
 }
 
 impl RunDir {
-    /// The run's id.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The run's directory, for messages.
+    /// Returns the path for messages.
     pub fn path(&self) -> PathBuf {
         self.dir.path().to_owned()
     }
 
-    /// The manifest as it is on disk.
+    /// Reads the manifest as it is on disk; see [`Self::truth`].
     pub fn manifest(&self) -> Result<Manifest, RecordError> {
         Manifest::read(&self.dir, &self.id).map(|(manifest, ..)| manifest)
     }
 
-    /// The scenario that the manifest means.
+    /// Reads the scenario that the manifest names by digest.
     pub fn scenario(&self, manifest: &Manifest) -> Result<String, RecordError> {
         self.find_scenario(manifest).map(|(text, _)| text)
     }
 
-    /// The scenario, and whether it is not in its file: of a process that died while it took over another plan, the store alone
-    /// has it.
+    /// Reads the scenario. Also returns whether only the store has it, because a process died while it took over
+    /// another plan.
     pub(crate) fn find_scenario(&self, manifest: &Manifest) -> Result<(String, bool), RecordError> {
         let wanted = manifest.metadata.scenario_sha256;
         let is_it = |found: &Result<Vec<u8>, RecordError>| matches!(found, Ok(bytes) if digest(bytes) == wanted);
@@ -84,14 +83,14 @@ impl RunDir {
         Ok((text, !is_in_file))
     }
 
-    /// Calls `each` for every line of the rows, in order, with its first byte; damaged lines and a torn tail too. A last line
-    /// that lacks only its line break is a row. No more of a row is read than folds need; `read_line` reads all of it.
+    /// Calls `each` with the first byte of each line of the rows and the line, in order, also for damaged lines and a
+    /// torn end. Rows are parsed as far as folds need; `read_line` parses all.
     pub fn rows(&self, each: &mut dyn for<'a> FnMut(u64, ReadLine<'a>)) -> Result<(), RecordError> {
         self.rows_from(0, each).map(drop)
     }
 
-    /// Calls `each` for every line from the one that begins at byte `from`. Returns where to go on once there are more rows: where the last
-    /// line begins if it lacks its line break, else where the next one will begin.
+    /// Calls `each` for all lines from byte `from` on. Returns the offset for the next call: the start of an unfinished
+    /// last line, or else the end.
     pub fn rows_from(
         &self,
         from: u64,
@@ -100,7 +99,8 @@ impl RunDir {
         self.rows_and(from, |_| (), &mut |at, (line, _)| each(at, line))
     }
 
-    /// Like [`Self::rows_from`], with what `look` says of the bytes of each row. It is called on several threads.
+    /// Calls `each` as [`Self::rows_from`] does, with the result of `look` for the bytes of each row. `look` runs on
+    /// several threads.
     pub(crate) fn rows_and<T: Send>(
         &self,
         from: u64,
@@ -115,7 +115,7 @@ impl RunDir {
         read.map_err(|source| self.dir.error("read", ROWS, source))
     }
 
-    /// What the runner itself has logged of the run, from this byte on.
+    /// Reads the runner's own log from byte `from` on.
     pub fn runner_log(&self, from: u64) -> Result<Vec<u8>, RecordError> {
         let (file, mut bytes) = (self.dir.read(LOG)?, Vec::new());
         let mut reader = Reader { file: &file, at: from };
@@ -124,7 +124,7 @@ impl RunDir {
         Ok(bytes)
     }
 
-    /// The bytes of a row whose place [`Self::rows`] has told.
+    /// Reads a row at a position from [`Self::rows`].
     pub fn row(&self, at: u64, bytes: usize) -> Result<Vec<u8>, RecordError> {
         let mut line = vec![0; bytes];
         let read = self.dir.read(ROWS)?.read_exact_at(&mut line, at);
@@ -132,11 +132,11 @@ impl RunDir {
         Ok(line)
     }
 
-    /// The line of `logs.jsonl` with what was said in the attempt of a row, if anything was.
+    /// Reads the line of `logs.jsonl` that belongs to a row, if there is one.
     ///
     /// # Errors
     ///
-    /// A line that is not the one that was written.
+    /// The line is not the one that was written.
     pub fn log(&self, row: &RowRef<'_>) -> Result<Option<String>, RecordError> {
         let line = row.logs.map(|place| self.log_line(row, place));
         line.transpose().map_err(|error| {
@@ -165,17 +165,17 @@ impl RunDir {
         )))
     }
 
-    /// Opens an artifact or large output, after its bytes were compared with the digest.
+    /// Opens an artifact or a large output, after comparing it with the digest.
     pub fn artifact(&self, digest: &Digest) -> Result<File, RecordError> {
         ContentStore(self.dir.dir(ARTIFACTS)?).open(digest)
     }
 
-    /// The process that holds the run; none if no process does.
+    /// Returns the process that holds the run.
     pub fn holder(&self) -> Option<Holder> {
         lock::holder(&self.dir)
     }
 
-    /// What is in flight and waits, as the run's process last wrote it; none if no process holds the run.
+    /// Returns the progress of the run, if a process holds it.
     pub fn live(&self) -> Option<Live> {
         let session = self.manifest().ok()?.last_session();
         lock::is_held(&self.dir).then(|| live::read(&self.dir, session))?

@@ -1,4 +1,4 @@
-//! The true status of a run: what a sweep would write, by the lock, the rows and the last signs of a dead session.
+//! The true status of a run, by its lock, its rows and the last signs of a dead session.
 
 use runner_model::{Reason, RunStatus, Time};
 
@@ -10,8 +10,8 @@ use crate::{
 };
 
 impl RunDir {
-    /// The manifest as it is in truth: if no process holds the lock of a run that says `running`, it has the status, end and
-    /// counts that a sweep would give it. Writes nothing.
+    /// Reads the manifest with the true status: if no process holds the lock of a `running` run, status, end and counts
+    /// are those that a sweep would write. Writes nothing.
     pub fn truth(&self) -> Result<Manifest, RecordError> {
         let mut manifest = self.manifest()?;
         if manifest.status.is_terminal() {
@@ -27,7 +27,7 @@ impl RunDir {
             }
             return Ok(manifest);
         }
-        // An owner writes the last manifest before it lets the lock go, and the next one may have begun meanwhile.
+        // An owner writes its last manifest before it unlocks, and another owner may have started meanwhile.
         manifest = self.manifest()?;
         if manifest.status == RunStatus::Running && !lock::is_held(&self.dir) {
             end_dead_session(self, &mut manifest, now())?;
@@ -35,7 +35,7 @@ impl RunDir {
         Ok(manifest)
     }
 
-    /// How many results the manifest of a run that has ended counts that are not in its rows.
+    /// Returns how many results of the manifest's counts are not in the rows of a run that has ended.
     pub fn lost_results(&self, manifest: &Manifest) -> Result<u64, RecordError> {
         let (mut fold, _) = fold_rows(self, manifest)?;
         let (counts, _) = fold.finish(manifest);
@@ -55,8 +55,8 @@ fn fold_rows(run: &RunDir, manifest: &Manifest) -> Result<(UnplannedFold, Time),
     Ok((fold, last_end))
 }
 
-/// Gives the run of a dead session its status, counts and end, in memory alone. The session ended at its latest sign: the
-/// last row, `live.json`, `last-words.json` or the manifest, but not before it began and not after now.
+/// Sets status, counts and end of a run with a dead session, in memory only. The end is the time of the latest row,
+/// `live.json`, `last-words.json` or manifest, but within the session's start and now.
 pub(crate) fn end_dead_session(
     run: &RunDir,
     manifest: &mut Manifest,

@@ -1,4 +1,4 @@
-//! Compares what is on disk of a run with what its rows and its manifest say. Nothing is repaired.
+//! Compares the files of a run with each other. Repairs nothing.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -23,44 +23,42 @@ use crate::{
     rows::{fold::UnplannedFold, line_reader::ReadLine},
 };
 
-/// Faults that are kept; more of them say nothing new.
+/// Faults that are kept, because tens of thousands help nobody.
 const MOST_FAULTS: usize = 10_000;
 
-/// What a verification has looked at and found.
+/// The result of a verification.
 #[derive(Debug, Default, Serialize)]
 pub struct Verified {
     /// Rows that were read.
     pub rows: u64,
     /// Artifacts that were read.
     pub artifacts: u64,
-    /// ContentStore of the store that were read.
+    /// Contents of the store that were read.
     pub contents: u64,
-    /// What is wrong, at most 10,000 of it.
+    /// The first 10,000 faults.
     pub faults: Vec<DiskFault>,
-    /// Faults that were found beyond these.
+    /// Number of other faults.
     pub left_out: u64,
 }
 
-/// Something on disk that is not as it was written.
+/// A file, or a line of it, that is not as it was written.
 #[derive(Debug, Serialize)]
 pub struct DiskFault {
-    /// The file.
     pub path: PathBuf,
-    /// The line, from 1, if it is one.
+    /// Number of the line, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
-    /// What is wrong, and what to do.
+    /// The problem, with the next step.
     pub problem: String,
 }
 
 impl RunDir {
-    /// Opens a content that the run needs, in the store of the root that it is in, after its bytes were compared with the
-    /// digest.
+    /// Opens a content of the run in the store, after comparing it with the digest.
     pub fn content(&self, digest: &Digest) -> Result<File, RecordError> {
         ContentStore(self.root.dir(STORE)?).open(digest)
     }
 
-    /// The digests of all attachments and schemas of the run, ascending. Their contents are in the store.
+    /// Returns the digests of all attachments and schemas of the run, ascending. Their contents are in the store.
     pub fn blobs(&self, manifest: &Manifest) -> Result<Vec<Digest>, RecordError> {
         let Some(list) = manifest.metadata.blobs else {
             return Ok(Vec::new());
@@ -73,10 +71,10 @@ impl RunDir {
         read.map_err(|source| self.root.error("read", STORE, source))
     }
 
-    /// Verifies rows, artifacts, logs, scenario and stored contents against each other and the manifest. `places` knows the
-    /// plan's trials; without it no row is taken for one of another run.
+    /// Compares rows, artifacts, logs, scenario and stored contents with each other and the manifest. Without `places`,
+    /// no row counts as one of another run.
     pub fn verify(&self, places: Option<&dyn Places>) -> Result<Verified, RecordError> {
-        // A process that works on the run is behind neither its rows nor its manifest afterwards.
+        // Probed first: if a process still works on the run, its rows and manifest may change until they are read.
         let is_held = lock::is_held(&self.dir);
         let manifest = self.manifest()?;
         let ends_here = !is_held && manifest.status.is_terminal();
@@ -92,7 +90,7 @@ impl RunDir {
             line: 0,
         };
         look.stored(&manifest);
-        // Whether a row names files.
+        // Parses a row, and returns whether it names files.
         let names = |bytes: &[u8]| {
             let row = read_line(bytes)?;
             Ok(row.logs.is_some() || !row.artifacts.is_empty())
@@ -118,7 +116,7 @@ impl RunDir {
     }
 }
 
-/// A verification that goes on.
+/// A verification in progress.
 struct RunCheck<'a> {
     run: &'a RunDir,
     places: Option<&'a dyn Places>,
@@ -127,14 +125,14 @@ struct RunCheck<'a> {
     fold: UnplannedFold,
     next_seq: u64,
     session: u32,
-    /// Those that were read.
+    /// Artifacts that were read.
     artifacts: HashSet<Digest>,
-    /// The line that is looked at.
+    /// Number of the current line.
     line: u64,
 }
 
 impl RunCheck<'_> {
-    /// Something wrong with the line that is looked at.
+    /// Adds a fault of the current line.
     fn fault(&mut self, problem: &str) {
         let path = self.run.dir.path().join(ROWS);
         self.add(path, Some(self.line), problem.to_owned());
@@ -179,7 +177,7 @@ impl RunCheck<'_> {
         }
     }
 
-    /// Compares the artifacts of a row and its line in `logs.jsonl`.
+    /// Checks the artifacts of a row and its line in `logs.jsonl`.
     fn what_it_names(&mut self, row: &RowRef<'_>) {
         for artifact in &row.artifacts {
             if !self.artifacts.insert(artifact.sha256) {
@@ -198,7 +196,7 @@ impl RunCheck<'_> {
         }
     }
 
-    /// Compares the scenario's copy and what the run needs of the store.
+    /// Checks the copy of the scenario and the contents in the store.
     fn stored(&mut self, manifest: &Manifest) {
         if let Err(error) = self.run.scenario(manifest) {
             self.add(self.run.dir.path().join(SCENARIO), None, cause(&error));
@@ -206,7 +204,7 @@ impl RunCheck<'_> {
         let plugins = manifest.providers.iter().map(|provider| provider.digest);
         let needed = plugins.chain([manifest.metadata.suite]);
         let mut needed: BTreeSet<_> = needed.chain(manifest.metadata.blobs).collect();
-        // A list that cannot be read is told of below.
+        // The loop below reports a list that cannot be read.
         needed.extend(self.run.blobs(manifest).unwrap_or_default());
         for digest in needed {
             self.found.contents += 1;
@@ -217,7 +215,7 @@ impl RunCheck<'_> {
         }
     }
 
-    /// Compares what the rows come to with the manifest of a run that has ended.
+    /// Compares the counts of the rows with the manifest of a run that has ended.
     fn counts(&mut self, manifest: &Manifest) {
         let (rows, is_complete) = self.fold.finish(manifest);
         let counted = manifest.counts;
@@ -243,7 +241,7 @@ impl RunCheck<'_> {
     }
 }
 
-/// An error without its place, which stands beside it.
+/// Returns an error without its path, which the fault has.
 fn cause(error: &RecordError) -> String {
     match error {
         RecordError::Io { source, .. } => source.to_string(),
