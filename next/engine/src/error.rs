@@ -49,9 +49,7 @@ impl EngineError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Scenario(_) | Self::Usage(_) => Exit::Usage,
-            Self::Several(errors) => {
-                errors.iter().map(Self::exit).fold(Exit::Success, Exit::worse)
-            }
+            Self::Several(errors) => errors.iter().map(Self::exit).fold(Exit::Success, Exit::worse),
             Self::NothingSelected | Self::NothingMeant(_) => Exit::NothingSelected,
             Self::Machine(_) => Exit::Failed,
             Self::Stopped(signal) => Exit::Signal(*signal),

@@ -83,7 +83,7 @@ fn other_plans_do_not_go_into_a_run() {
     fs::remove_dir_all(&run.dir).unwrap();
     Running::start(into(&runner).args(["--test", "a"])).finish().expect(0);
     let ran = Running::start(into(&runner).args(["--test", "b"])).finish().expect(2);
-    ran.says(&["its tests or what is selected of them"]);
+    ran.says(&["its tests or their selection"]);
     Running::start(into(&runner).args(["--test", "a"])).finish().expect(0);
 }
 

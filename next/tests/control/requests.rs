@@ -60,7 +60,7 @@ fn stop_interrupts_what_guests_do() {
         assert_kept(&run, &ran.acknowledged());
         assert_told_truly(&runner);
         let log = run.text("runner.log");
-        assert!(log.contains("`stop` was asked for by"), "{log}");
+        assert!(log.contains("`stop` requested by"), "{log}");
     }
 }
 
@@ -140,7 +140,7 @@ fn slow_stop_shows_running_attempts() {
     running.process().signal(Signal::INT);
     let notice = running.wait_for_event(|event| event["event"] == "notice");
     let text = notice["text"].as_str().unwrap();
-    assert!(text.starts_with("the stop waits for guest@hostile#"), "{text}");
+    assert!(text.starts_with("the stop is waiting for guest@hostile#"), "{text}");
     running.end_by(Signal::INT).0.expect(130);
 }
 

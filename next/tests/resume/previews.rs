@@ -38,10 +38,10 @@ fn explanations_name_the_reason_of_each_trial() {
     assert_unchanged(&runner, || {
         let ran = runner.run(&args).expect(0);
         for line in [
-            "passes@hostile#1  runs: only what is expected of it has changed: its output is judged again",
+            "passes@hostile#1  runs: only its expectations have changed: its output is judged again",
             "fails@hostile#1  stays: it failed",
-            "breaks@hostile#1  runs: it ended in an error, and `--rerun breaks` means it",
-            "hangs@hostile#1  runs: what it does has changed",
+            "breaks@hostile#1  runs: it ended in an error, and `--rerun breaks` selects it",
+            "hangs@hostile#1  runs: its test or provider has changed",
             "new@hostile#1  runs: it has no result",
         ] {
             assert!(ran.stdout.lines().any(|printed| printed == line), "{line}\n{ran:?}");

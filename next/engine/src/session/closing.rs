@@ -55,8 +55,7 @@ impl Coordinator<'_> {
             run.owned.log(message);
         }
         for budget in self.schedule.spending().unmeasured() {
-            let notice =
-                format!("no attempt has measured `{budget}`, so its budget had no effect");
+            let notice = format!("no attempt has measured `{budget}`, so its budget had no effect");
             run.owned.log(&notice);
             self.observer.event(&RunEvent::Notice(&notice));
         }

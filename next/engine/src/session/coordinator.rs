@@ -1,5 +1,5 @@
-//! [`Coordinator`]: the loop of a session. It passes what workers, the writer, signals and requests report to [`Schedule`], and
-//! carries out the effects.
+//! [`Coordinator`]: the loop of a session. It passes events of workers, the writer, signals and requests to [`Schedule`], and
+//! carries out its effects.
 
 use std::{
     collections::VecDeque, env, panic::resume_unwind, sync::mpsc::SyncSender, thread,
@@ -37,15 +37,15 @@ const FIRST_LIVE: u64 = 50_000;
 pub(super) const MAX_WORD: usize = 300;
 /// Inputs handled before the schedule decides.
 const MAX_TURN: usize = 1000;
-/// How often a waiting session tries to get the results root, in microseconds.
+/// Interval at which a waiting session tries to lock the results root, in microseconds.
 const TRY_ROOT_EVERY: u64 = 50_000;
 
-/// A session while it runs.
 pub(super) struct Coordinator<'a> {
     pub(super) plan: &'a Plan,
     pub(super) observer: &'a mut dyn Observer,
     pub(super) pool: Pool,
-    /// Dropped after the pool: it waits for the list of runs, which is written while the pool's folder is removed.
+    /// Declared after `pool` to be dropped after it. Dropping it waits for the list of runs to be written, which can happen
+    /// while the pool's folder is removed.
     pub(super) root: ResultsRoot,
     pub(super) share: Share,
     pub(super) schedule: Schedule,
@@ -53,55 +53,55 @@ pub(super) struct Coordinator<'a> {
     pub(super) fold: Fold,
     pub(super) watchdog: Watchdog,
     pub(super) run: Option<ActiveRun>,
-    /// A run that waits until the results root is free.
+    /// The run while it waits for the results root.
     pub(super) waiting: Option<Owned>,
     pub(super) now: RunTime,
     pub(super) in_flight: InFlight,
-    /// Trials and facts of the rows that the writer has and the disk does not, in order.
+    /// Trials and facts of the rows that are not on disk yet, in the order of writing.
     pub(super) handed: VecDeque<(u64, RowFacts)>,
     pub(super) described: Option<Ready>,
-    /// The checks of inputs before the first attempt, and their worker.
+    /// Checks before the first attempt, and the worker that runs them.
     pub(super) checks: Option<(Checks, ReadyWorker)>,
     pub(super) has_started: bool,
     pub(super) stop: StopRequest,
     pub(super) pause: PauseRequest,
     pub(super) timers: Timers,
-    /// The first failure of the disk.
+    /// Message of the first failed write.
     pub(super) failure: Option<String>,
     end: Option<(Option<Reason>, Option<String>)>,
     pub(super) has_lacked_memory: bool,
 }
 
-/// A run on disk that is being worked on.
+/// A run on disk whose trials can run.
 pub(super) struct ActiveRun {
     pub(super) owned: Owned,
     pub(super) writer: Writer,
     pub(super) live: SyncSender<Live>,
-    /// The session's number.
+    /// Number of the session.
     pub(super) session: u32,
 }
 
-/// How the session was asked to stop.
+/// A requested stop.
 #[derive(Default)]
 pub(super) struct StopRequest {
     pub(super) is_stopping: bool,
     pub(super) signal: Option<StopSignal>,
-    /// The author of another process's request.
+    /// Author of another process's request.
     pub(super) by: Option<Actor>,
-    /// When the trials that a long stop waits for are listed; `None` before the stop is reported.
+    /// Run time at which a long stop lists its running trials. `None` before the stop is reported.
     pub(super) report_at: Option<u64>,
 }
 
-/// The pause that lasts or was asked for.
+/// A requested or current pause.
 #[derive(Default)]
 pub(super) struct PauseRequest {
-    /// The author of a request that the schedule has not turned into a pause yet.
+    /// Author of a request, until the schedule pauses.
     by: Option<Actor>,
-    /// When the pause started, by the monotonic clock.
+    /// Start of the current pause by the monotonic clock, in microseconds.
     pub(super) at: Option<u64>,
 }
 
-/// Run times at which something is due, in microseconds.
+/// Run times of the next progress event, `live.json` and sweep, in microseconds.
 pub(super) struct Timers {
     pub(super) progress: u64,
     pub(super) live: u64,
@@ -114,7 +114,7 @@ impl Timers {
     }
 }
 
-/// What a coordinator works on.
+/// Arguments of [`Coordinator::new`].
 pub(super) struct CoordinatorParts<'a> {
     pub(super) plan: &'a Plan,
     pub(super) observer: &'a mut dyn Observer,
@@ -158,7 +158,7 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Works until nothing is left to do or nothing more can be done.
+    /// Runs the session to its end.
     ///
     /// # Errors
     ///
@@ -167,7 +167,7 @@ impl<'a> Coordinator<'a> {
         loop {
             self.now = self.clock.now();
             let mut wait = self.wait();
-            // All inputs that are there are handled before the schedule decides.
+            // Deciding once for many inputs sends fewer and larger frames.
             for _ in 0..MAX_TURN {
                 let Some(next) = self.pool.next(wait) else { break };
                 self.now = self.clock.now();
@@ -195,11 +195,11 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// The time until something is due.
+    /// Returns the time until the next timer.
     fn wait(&self) -> Duration {
         let wait = match (&self.waiting, self.pause.at) {
             (Some(_), _) => TRY_ROOT_EVERY,
-            // Run time stands still.
+            // Run time stands still, so no timer of the schedule can become due.
             (None, Some(_)) => PROGRESS_EVERY,
             (None, None) => {
                 let wake = self.schedule.wake_at();
@@ -228,7 +228,7 @@ impl<'a> Coordinator<'a> {
                 self.created(owned)?;
             }
             Input::Notice(notice) => self.notice(&notice),
-            // The feed handles these.
+            // The pool handles these.
             Input::Link(..) | Input::Supplied(..) => {}
         }
         Ok(())
@@ -257,13 +257,13 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Takes over the run that is on disk now. Reports it, and waits for the root if the run was created to wait.
+    /// Handles the created or reopened run: reports it and starts it, or waits for the results root.
     fn created(&mut self, owned: Owned) -> Result<(), RecordError> {
         let session = owned.manifest().sessions.last().map_or(1, |session| session.number);
         self.watchdog.watch(owned.live_writer(), session);
         let watching = requests::watch(owned.requests(), self.watchdog.clone(), self.pool.sender());
         if let Err(error) = watching {
-            owned.log(&format!("requests cannot be looked for: {error}"));
+            owned.log(&format!("cannot watch for requests of other processes: {error}"));
         }
         self.observer.event(&RunEvent::Created {
             manifest: owned.manifest(),
@@ -278,7 +278,7 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Starts to write rows of the run.
+    /// Opens the writers of rows and of `live.json`.
     pub(super) fn open(&mut self, owned: Owned, session: u32) -> Result<(), RecordError> {
         let inputs = self.pool.sender();
         let writer = owned.writer(Box::new(move |ack| {
@@ -297,7 +297,7 @@ impl<'a> Coordinator<'a> {
         Ok(())
     }
 
-    /// Has inputs checked by the worker whose plugins have described them, which goes on with trials if they are right.
+    /// Sends checks to the worker that described the plugins. Once all have passed, it takes trials like the others.
     fn check_tests(&mut self) {
         let Some((checks, ReadyWorker { worker, .. })) =
             self.checks.as_mut().filter(|_| !self.stop.is_stopping)
@@ -308,7 +308,7 @@ impl<'a> Coordinator<'a> {
         let is_pending = |trial| fold.trial(trial).is_pending;
         let sent = checks.fill(plan, is_pending, |task, line| pool.assign(*worker, task, line));
         if let Err(error) = sent {
-            self.fail(Reason::Internal, format!("a test cannot be sent: {error}"));
+            self.fail(Reason::Internal, format!("cannot send a test: {error}"));
         } else if checks.is_done(plan)
             && self.run.is_some()
             && let Some((checks, worker)) = self.checks.take()
@@ -321,7 +321,7 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Gives workers to the schedule once there is a run and its plugins were described.
+    /// Adds ready workers to the schedule, once the run exists and the checks have passed.
     fn add_ready_workers(&mut self) {
         while self.run.is_some()
             && self.checks.is_none()
@@ -337,7 +337,7 @@ impl<'a> Coordinator<'a> {
         self.apply(|schedule| schedule.worker_ready(worker, shape.slots, shape.memory, alone));
     }
 
-    /// Writes down that trials run, while the first ones do.
+    /// Records the stage `run`, after the first tasks are sent.
     fn record_start(&mut self) {
         let (Some(run), Some(ready), None, false) =
             (&mut self.run, &self.described, &self.checks, self.stop.is_stopping)
@@ -351,7 +351,7 @@ impl<'a> Coordinator<'a> {
             }
         }
         run.owned.note_wall(ready.standing.to_string());
-        // Nothing depends on it; a disk that is full shows itself at the first row.
+        // The stage is only for display. If the disk is full, the first row fails.
         run.owned.note_stage(Stage::Run, providers);
         (self.described, self.has_started) = (None, true);
         self.timers.live = self.timers.live.min(self.now.0 + FIRST_LIVE);
@@ -364,21 +364,21 @@ impl<'a> Coordinator<'a> {
         self.timers.sweep = 0;
     }
 
-    /// Gives dead runs of the root their true status, while workers run.
+    /// Starts a thread that ends dead runs of the results root and removes dead workers' folders.
     pub(super) fn sweep(&self) {
-        // A root of its own: the session's one ends with the session.
+        // The thread may outlive the session, so it opens the root itself.
         let (path, inputs) = (self.root.path().to_owned(), self.pool.sender());
         let sweep = move || {
-            // Those who work on trials go first.
+            // Workers have priority.
             let _ = rustix::process::nice(10);
             Scratch::sweep(&env::temp_dir());
             let swept = ResultsRoot::existing(&path).and_then(|root| root.sweep());
             for Manifest { id, status, .. } in swept.unwrap_or_default() {
-                let notice = format!("the process of run {id} is dead; the run is {status} now");
+                let notice = format!("the process of run {id} has died; the run is now {status}");
                 let _ = inputs.send(Input::Notice(notice));
             }
         };
-        // Without a thread nothing is swept, and no run starts worse for it.
+        // Sweeping is housekeeping: without a thread the session runs all the same.
         let _ = thread::Builder::new().name("sweep".into()).spawn(sweep);
     }
 
@@ -401,11 +401,11 @@ impl<'a> Coordinator<'a> {
         self.report_stopping();
     }
 
-    /// Stops this process until SIGCONT, with its workers paused.
+    /// Pauses the workers and stops this process until SIGCONT.
     fn suspend(&mut self) {
         let was_paused = self.pause.at.is_some();
         self.apply(|schedule| schedule.pause(true));
-        // The threads that send to workers are stopped, too; what they do not send now, they send afterwards.
+        // SIGSTOP stops the threads that send to workers, too. Give them time to send the pause.
         thread::sleep(Duration::from_millis(20));
         let _ = signal_hook::low_level::raise(signal_hook::consts::SIGSTOP);
         if !was_paused {
@@ -422,7 +422,7 @@ impl<'a> Coordinator<'a> {
         self.log(&match (is_paused, &by) {
             (true, None) => "paused by Ctrl-Z".to_owned(),
             (true, Some(by)) => format!("paused by {}", requests::describe_actor(by)),
-            (false, _) => "the run goes on".to_owned(),
+            (false, _) => "continued".to_owned(),
         });
         let owned = match &mut self.run {
             Some(run) => {
@@ -446,7 +446,7 @@ impl<'a> Coordinator<'a> {
         });
     }
 
-    /// Ends a session that cannot go on.
+    /// Stops the session at once, because it cannot continue.
     pub(super) fn fail(&mut self, reason: Reason, message: String) {
         self.stop.is_stopping = true;
         self.apply(|schedule| schedule.stop(StopMode::Kill, reason, Some(message)));
@@ -458,15 +458,15 @@ impl<'a> Coordinator<'a> {
         self.pool.stop(kill);
     }
 
-    /// Tells the schedule what event and does what it says.
+    /// Applies an event to the schedule and carries out the effects.
     pub(super) fn apply(&mut self, event: impl FnOnce(&mut Schedule)) {
         let effects = self.schedule.apply(self.now, event);
         self.carry_out(effects, None);
     }
 
-    /// Lets the schedule decide what follows from all that it was told.
+    /// Lets the schedule decide, after all events.
     fn tick(&mut self) {
-        // A session that waits for its root does nothing but stop.
+        // A session that waits for its root can only stop.
         if self.waiting.is_some() && !self.schedule.is_stopping() {
             return;
         }
@@ -476,7 +476,7 @@ impl<'a> Coordinator<'a> {
         self.carry_out(effects, None);
     }
 
-    /// Does what the schedule says. `report` is what it has decided about.
+    /// Carries out effects. `report` is the report that they decide about.
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>, mut report: Option<CheckedReport>) {
         for effect in effects {
             debug!(?effect);
@@ -488,7 +488,7 @@ impl<'a> Coordinator<'a> {
                 Effect::Kill(worker) => self.pool.kill(worker),
                 Effect::StartAlone => {
                     if let Err(error) = self.pool.start_alone() {
-                        let message = format!("a worker cannot be started: {error}");
+                        let message = format!("cannot start a worker: {error}");
                         self.fail(Reason::Internal, message);
                     }
                 }
@@ -510,7 +510,7 @@ impl<'a> Coordinator<'a> {
         let task = self.in_flight.add(self.plan, self.now, worker, assignment);
         let sent = task.and_then(|(task, line)| self.pool.assign(worker, task, line));
         if let Err(error) = sent {
-            self.fail(Reason::Internal, format!("a test cannot be sent: {error}"));
+            self.fail(Reason::Internal, format!("cannot send a test: {error}"));
         }
     }
 }

@@ -233,9 +233,7 @@ impl InFlightTask {
         let started_ms = now().as_millis() - took.iter().sum::<Duration>().as_millis() as i64;
         let rule = self.task.timeout_rule.code();
         let (class, code, message) = match reason {
-            LostReason::Lost => {
-                (None, "lost", format!("its worker {why}; the attempt runs again"))
-            }
+            LostReason::Lost => (None, "lost", format!("its worker {why}; the attempt runs again")),
             LostReason::Stopped => (
                 None,
                 "stopped",

@@ -59,7 +59,7 @@ pub(crate) fn stop_mode(mode: RequestMode) -> Option<(StopMode, Reason)> {
     }
 }
 
-/// A request in describe, for `runner.log`.
+/// Describes a request for `runner.log`.
 pub(crate) fn describe(request: &Request) -> String {
     let mode = match request.mode {
         RequestMode::Pause => "pause",

@@ -1,4 +1,4 @@
-//! `resume`: continues a run, with what is stored of it or, if requested, with what has changed since.
+//! `resume`: continues a run with its stored plan or, with `--accept-changes`, with the current files.
 
 use std::{cell::RefCell, collections::HashMap, fs::File, path::Path, time::Duration};
 
@@ -23,22 +23,22 @@ use crate::{
     workers::PrestartedWorker,
 };
 
-/// What a resumed session would do.
+/// A resumed session before it starts.
 struct Prepared {
     plan: Plan,
     fold: Fold,
-    /// The fold before this session selected or compared anything.
+    /// The fold before this session selected or compared trials.
     before: Fold,
-    /// Trials that this session selects.
+    /// Number of trials that `--rerun` of this session selects.
     selected: u64,
     globs: HashMap<String, IdGlob>,
-    /// A plan that takes the place of the stored one, and the file with its tests.
+    /// A plan that replaces the stored one, and the file with its suite.
     adopted: Option<(NewPlan, File)>,
-    /// For people.
+    /// Messages for the user.
     notices: Vec<String>,
 }
 
-/// Continues a run that was cut short. A run in which nothing is left to do stays as it is.
+/// Continues an incomplete run. A run without pending trials is not changed.
 ///
 /// # Errors
 ///
@@ -47,7 +47,7 @@ pub fn resume(request: &ResumeRequest, observer: &mut dyn Observer) -> Result<En
     continue_run(prestart()?, request, observer, None)
 }
 
-/// Does what [`resume`] does. `held` is the run if this process has claimed it.
+/// Continues a run. `held` is the run if this process has claimed it already.
 pub(super) fn continue_run(
     prestarted: PrestartedWorker,
     request: &ResumeRequest,
@@ -63,7 +63,7 @@ pub(super) fn continue_run(
         }
     };
     let mut manifest = dir.manifest()?;
-    // A run whose process died is claimed in any case, which writes down what became of it.
+    // Claiming a run whose process died records its end, so it is done before any check.
     if held.is_none() && manifest.status == RunStatus::Running {
         share(&root, request.session.share)?;
         held = Some(claim(&root, &dir, &mut manifest)?);
@@ -82,7 +82,7 @@ pub(super) fn continue_run(
             prepared.check_selection(request)?;
             return Ok(report_completed(manifest, &dir, None, observer));
         }
-        // Values of secrets are not stored, and folders may be gone.
+        // Values of secrets are not stored, and mounted folders may have been removed.
         prepared.plan.prepare_grants(&request.session)?;
         let before = manifest.clone();
         let owned = match held.take() {
@@ -95,9 +95,21 @@ pub(super) fn continue_run(
         if before == manifest {
             break (owned, prepared);
         }
-        // Another process has worked on it meanwhile.
+        // Another process changed the run between the preparation and the claim.
         held = Some(owned);
     };
+    run_prepared(prestarted, request, root, owned, prepared, observer)
+}
+
+/// Runs the session of a claimed run.
+fn run_prepared(
+    prestarted: PrestartedWorker,
+    request: &ResumeRequest,
+    root: ResultsRoot,
+    owned: Owned,
+    prepared: Prepared,
+    observer: &mut dyn Observer,
+) -> Result<Ended, EngineError> {
     for notice in &prepared.notices {
         owned.log(notice);
         observer.event(&RunEvent::Notice(notice));
@@ -122,32 +134,31 @@ pub(super) fn continue_run(
     run(prestarted, work, !is_free, reopen, observer)
 }
 
-/// Tells what [`resume`](crate::resume) would do with each trial, in the plan's order, and what a user should know before.
-/// Writes nothing but entries of the cache, not even the end of a run whose process died.
+/// Previews [`resume`](crate::resume): calls `notice` with each message for the user, then `each` for every trial in the order
+/// of the plan. Writes to the plugin cache only, and does not record the end of a run whose process died.
 ///
 /// # Errors
 ///
-/// What it would refuse.
+/// Errors that `resume` would return before it claims the run.
 pub fn preview(
     request: &ResumeRequest,
     notice: &mut dyn FnMut(&str),
     each: &mut dyn FnMut(&TrialId, &Decision),
 ) -> Result<(), EngineError> {
-    // Plugins that are new are looked at by children.
+    // New plugins are inspected by child processes, for which this prepares the process.
     let _prestarted = prestart()?;
     let root = ResultsRoot::existing(&request.session.results)?;
     let dir = find(&root, request)?;
     let manifest = dir.truth()?;
     check_status(&manifest, request)?;
     let prepared = Prepared::new(&root, &dir, &manifest, request)?;
-    let cannot = |source| unreadable(&root, source);
     if prepared.has_nothing_to_do(&manifest) {
         prepared.check_selection(request)?;
     }
     prepared.notices.iter().for_each(|text| notice(text));
     let mut ids = Ids::new(&prepared.plan.suite, &prepared.plan.scenario.providers);
     for trial in 0..prepared.plan.suite.trials() {
-        let id = ids.trial(trial).map_err(cannot)?;
+        let id = ids.trial(trial).map_err(|source| unreadable(&root, source))?;
         each(&id, &prepared.decision(trial, &id, request.rerun.as_ref()));
     }
     Ok(())
@@ -160,6 +171,7 @@ fn claim(root: &ResultsRoot, dir: &RunDir, manifest: &mut Manifest) -> Result<Ow
     Ok(owned)
 }
 
+/// Stores the adopted plan, if there is one, and starts the session in the manifest.
 fn reopen(
     root: &ResultsRoot,
     mut owned: Owned,
@@ -179,7 +191,7 @@ fn reopen(
     Ok(owned)
 }
 
-/// The run that is meant.
+/// Finds the run that a request names.
 fn find(root: &ResultsRoot, request: &ResumeRequest) -> Result<RunDir, EngineError> {
     match &request.run {
         Some(name) => Ok(root.find(name)?),
@@ -188,9 +200,9 @@ fn find(root: &ResultsRoot, request: &ResumeRequest) -> Result<RunDir, EngineErr
     }
 }
 
-/// The only run of a root that was cut short.
+/// Finds the only incomplete run of a root.
 fn only_incomplete(root: &ResultsRoot) -> Result<RunDir, EngineError> {
-    // The rows of a dead run are read when it is claimed, and once more would take seconds of a large one.
+    // `runs` reads all rows of a dead run, which takes seconds for a large one, and claiming it reads them again.
     if let [only] = root.cut_short()?.as_slice() {
         return Ok(root.find(&only.id)?);
     }
@@ -200,11 +212,11 @@ fn only_incomplete(root: &ResultsRoot) -> Result<RunDir, EngineError> {
     match open.as_slice() {
         [run] => Ok(root.find(run)?),
         [] => Err(EngineError::Usage(format!(
-            "no run in {} is incomplete; `runner list` shows all runs, and `runner resume RUN` takes one of them",
+            "no run in {} is incomplete\nto list all runs: runner list\nto resume one of them: runner resume RUN",
             root.path().display()
         ))),
         several => Err(EngineError::Usage(format!(
-            "{} runs are incomplete; name one of them:\n  runner resume {}",
+            "{} runs are incomplete; choose one of them:\n  runner resume {}",
             several.len(),
             several.join("\n  runner resume ")
         ))),
@@ -214,14 +226,14 @@ fn only_incomplete(root: &ResultsRoot) -> Result<RunDir, EngineError> {
 fn check_status(manifest: &Manifest, request: &ResumeRequest) -> Result<(), EngineError> {
     if manifest.status == RunStatus::Cancelled && !request.force {
         return Err(EngineError::Usage(format!(
-            "run {0} was cancelled; `runner resume {0} --force` continues it all the same",
+            "run {0} was cancelled\nto continue it anyway: runner resume {0} --force",
             manifest.id
         )));
     }
     Ok(())
 }
 
-/// What there is to say of a run in which nothing is left to do.
+/// Reports a run without pending trials.
 fn report_completed(
     manifest: Manifest,
     dir: &RunDir,
@@ -235,7 +247,7 @@ fn report_completed(
     ended(manifest, dir.path(), Duration::ZERO, observer)
 }
 
-/// Says that trials came to no verdict, and what runs them again.
+/// Returns a notice of trials without a verdict, with the command that runs them again.
 fn verdictless_notice(manifest: &Manifest) -> Option<String> {
     let trials = manifest.counts.error + manifest.counts.timeout;
     (trials > 0).then(|| {
@@ -247,7 +259,7 @@ fn verdictless_notice(manifest: &Manifest) -> Option<String> {
     })
 }
 
-/// Tells whether a glob means a trial: by its id, or by that of its test.
+/// Returns whether a glob matches the id of a trial or of its test.
 fn matches_trial(globs: &HashMap<String, IdGlob>, glob: &str, id: &TrialId) -> bool {
     let is_match = |glob: &IdGlob| glob.is_match(&id.to_string()) || glob.is_match(&id.test);
     globs.get(glob).is_some_and(is_match)
@@ -261,7 +273,7 @@ impl Prepared {
         request: &ResumeRequest,
     ) -> Result<Self, EngineError> {
         let mut notices = Vec::new();
-        // A run that never got so far that it had a row is planned again.
+        // A failed run has no rows, so it is planned again.
         let is_live = request.accept_changes || manifest.status == RunStatus::Failed;
         let (mut plan, suite) = if is_live {
             let (plan, suite) = live_plan(root, dir, manifest, request)?;
@@ -277,16 +289,16 @@ impl Prepared {
         let globs = globs(manifest, request)?;
         let ids = RefCell::new(Ids::new(&plan.suite, &plan.scenario.providers));
         let matches = |glob: &str, trial| {
-            // A test that cannot be read shows itself when it runs.
+            // If the test cannot be read, sending its task reports the error.
             let id = ids.borrow_mut().trial(trial);
             id.is_ok_and(|id| matches_trial(&globs, glob, &id))
         };
         let before = Fold::of(dir, manifest, &plan.suite, &matches)?;
-        // Another plan may lack trials that the run had.
+        // A new plan may lack trials of the run, so their rows are not foreign.
         if let (false, Some((line, why))) = (is_live, before.foreign()) {
             let rows = dir.path().join("index.jsonl");
             return Err(EngineError::Usage(format!(
-                "{}, line {line}: {why}\nnothing was changed; `runner verify {}` names all such rows",
+                "{}, line {line}: {why}\nnothing was changed; to list all such rows: runner verify {}",
                 rows.display(),
                 dir.id()
             )));
@@ -298,20 +310,7 @@ impl Prepared {
         if adopted.is_some() || sessions.any(|session| session.adopted.is_some()) {
             plan.rejudge = Rejudge::find(dir, &plan.suite, &plan.fingerprints, &mut fold)?;
         }
-        let lost = manifest.counts.done().saturating_sub(before.counts().done());
-        if lost > 0 {
-            notices.push(format!(
-                "{} that benchmark.json counts are gone from index.jsonl; their trials run again",
-                plural(lost, "result", "results")
-            ));
-        }
-        if fold.damaged() > 0 {
-            let (one, many) = (
-                "line of index.jsonl is damaged; its trial runs again",
-                "lines of index.jsonl are damaged; their trials run again",
-            );
-            notices.push(plural(fold.damaged(), one, many));
-        }
+        notices.extend(damage_notices(manifest, &before));
         notices.extend(verdictless_notice(manifest).filter(|_| request.rerun.is_none()));
         if fold.left() > 0 {
             plan.count_spending(dir, |trial| fold.trial(trial).is_pending)?;
@@ -319,7 +318,7 @@ impl Prepared {
         Ok(Self { plan, fold, before, selected: selected.unwrap_or(0), globs, adopted, notices })
     }
 
-    /// Fails if the session is only to run trials again and none of the run is meant.
+    /// Fails if `--rerun` selects no trial and nothing else was requested.
     fn check_selection(&self, request: &ResumeRequest) -> Result<(), EngineError> {
         match &request.rerun {
             Some(rerun) if self.selected == 0 && !request.accept_changes => {
@@ -333,7 +332,7 @@ impl Prepared {
         manifest.status == RunStatus::Completed && self.adopted.is_none() && self.fold.left() == 0
     }
 
-    /// What becomes of a trial. `rerun` is what this session selects.
+    /// Decides about a trial. `rerun` is the selection of this session.
     fn decision(&self, trial: u64, id: &TrialId, rerun: Option<&Rerun>) -> Decision {
         let outcome = self.fold.trial(trial).outcome;
         let ended = outcome.map_or("", verb);
@@ -344,16 +343,15 @@ impl Prepared {
         };
         let (is_pending, why) = match rerun.filter(is_selected) {
             _ if outcome.is_none() => (true, "it has no result".to_owned()),
-            Some(rerun) => (true, format!("it {ended}, and `--rerun {rerun}` means it")),
+            Some(rerun) => (true, format!("it {ended}, and `--rerun {rerun}` selects it")),
             None if self.before.trial(trial).is_pending => {
-                (true, "an earlier session was to run it again and did not".to_owned())
+                (true, "an earlier session selected it, but did not run it".to_owned())
             }
             None if self.plan.rejudge.has(trial) => {
-                let why = "only what is expected of it has changed: its output is judged again";
-                (true, why.to_owned())
+                (true, "only its expectations have changed: its output is judged again".to_owned())
             }
             None if self.fold.trial(trial).is_pending => {
-                (true, "what it does has changed".to_owned())
+                (true, "its test or provider has changed".to_owned())
             }
             None => (false, format!("it {ended}")),
         };
@@ -361,7 +359,26 @@ impl Prepared {
     }
 }
 
-/// The outcome as a verb.
+/// Returns notices of results and lines that `index.jsonl` has lost.
+fn damage_notices(manifest: &Manifest, fold: &Fold) -> Vec<String> {
+    let mut notices = Vec::new();
+    let lost = manifest.counts.done().saturating_sub(fold.counts().done());
+    if lost > 0 {
+        notices.push(format!(
+            "{} that benchmark.json counts are missing from index.jsonl; their trials run again",
+            plural(lost, "result", "results")
+        ));
+    }
+    if fold.damaged() > 0 {
+        let (one, many) = (
+            "line of index.jsonl is damaged; its trial runs again",
+            "lines of index.jsonl are damaged; their trials run again",
+        );
+        notices.push(plural(fold.damaged(), one, many));
+    }
+    notices
+}
+
 fn verb(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Passed => "passed",
@@ -373,24 +390,23 @@ fn verb(outcome: Outcome) -> &'static str {
     }
 }
 
-/// The globs of all selections.
+/// Compiles the globs of all sessions' `--rerun`.
 fn globs(
     manifest: &Manifest,
     request: &ResumeRequest,
 ) -> Result<HashMap<String, IdGlob>, EngineError> {
-    let sessions = manifest.sessions.iter();
-    let reruns = sessions.filter_map(|session| session.rerun.as_ref());
+    let reruns = manifest.sessions.iter().filter_map(|session| session.rerun.as_ref());
     let globs = reruns.chain(&request.rerun).filter_map(Rerun::glob);
     let compiled = globs.map(|text| match IdGlob::new(text) {
         Ok(glob) => Ok((text.to_owned(), glob)),
         Err(problem) => Err(EngineError::Usage(format!(
-            "`--rerun {text}` is neither `failed`, `errors` or `all` nor a glob over trials: {problem}"
+            "invalid `--rerun {text}`: use `failed`, `errors`, `all` or a glob over trials ({problem})"
         ))),
     });
     compiled.collect()
 }
 
-/// What of a plan takes the place of what is stored; none if that is the same.
+/// Returns the plan that replaces the stored one. `None` if they are equal.
 fn adopted(manifest: &Manifest, plan: &Plan, suite: File, fold: &Fold) -> Option<(NewPlan, File)> {
     let mut new = NewPlan {
         scenario: plan.scenario.name.clone(),
@@ -399,21 +415,21 @@ fn adopted(manifest: &Manifest, plan: &Plan, suite: File, fold: &Fold) -> Option
         providers: manifest_providers(plan),
         counts: fold.counts(),
     };
-    // These say how the run began.
+    // The manifest keeps the selection and the version of the run's first session.
     new.metadata.selection.clone_from(&manifest.metadata.selection);
     new.metadata.runner_version.clone_from(&manifest.metadata.runner_version);
     let diff = PlanDiff::new(manifest, &new.metadata, &new.providers);
     diff.reason().map(|_| (new, suite))
 }
 
-/// Lets a session run as the last one did.
+/// Restores the settings of the run's last session.
 fn restore_settings(plan: &mut Plan, manifest: &Manifest) {
     if let Some(last) = manifest.sessions.last() {
         plan.settings = last.settings.clone();
     }
 }
 
-/// The plan of a run by the files as they are now, with its tests in a file.
+/// Plans the scenario of a run from the current files. Returns its suite in a file, too.
 fn live_plan(
     root: &ResultsRoot,
     dir: &RunDir,

@@ -88,7 +88,7 @@ impl Watchdog {
         lock(&self.0).is_over = true;
     }
 
-    /// The coordinator has panicked, so no other thread will record how the session ends.
+    /// Records the end of a session whose coordinator panicked, because no other thread will.
     pub(crate) fn panicked(&self, panic: &(dyn Any + Send)) {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
