@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, Ordering},
@@ -186,9 +186,10 @@ impl Guard {
     /// becomes an error.
     pub(crate) async fn bound<T>(
         &self,
-        guest: impl Future<Output = wasmtime::Result<T>>,
+        // Pinned by the caller: a future of a call has 6 KiB, and moving it takes as long as the rest of this function.
+        mut guest: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
     ) -> wasmtime::Result<T> {
-        let (mut guest, mut halted) = (pin!(guest), pin!(self.halted()));
+        let mut halted = pin!(self.halted());
         poll_fn(|context| {
             // Before polling: the guest may be one of many that wait for their turn, and would take
             // it first.

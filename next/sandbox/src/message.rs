@@ -45,7 +45,7 @@ pub(crate) fn with_end(error: RowError<'static>, end: &str) -> RowError<'static>
     RowError { message: (error.message.0.into_owned() + end).into(), ..error }
 }
 
-/// Returns the last lines of standard error, as the end of a message. Empty if there are none.
+/// Returns the last lines of standard error, as the end of a message. Empty if `stderr` is.
 pub fn stderr_tail(stderr: &str) -> String {
     let text = stderr.trim_end();
     if text.is_empty() {

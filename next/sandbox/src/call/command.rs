@@ -1,5 +1,7 @@
 //! Calls of commands: programs with arguments, standard input and standard output.
 
+use std::pin::pin;
+
 use runner_model::{
     ErrorClass, Limits,
     provider::{Description, OutputForm, Protocol},
@@ -225,7 +227,7 @@ impl Program {
             ),
         };
         let mut store = recipe.create_store(self.engine());
-        let exit = guard.bound(self.start(&mut store)).await;
+        let exit = guard.bound(pin!(self.start(&mut store))).await;
         let exit = exit.or_else(|error| match error.downcast_ref::<I32Exit>() {
             Some(exit) => Ok(exit.0),
             None => Err(error),

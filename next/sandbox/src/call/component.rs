@@ -1,6 +1,6 @@
 //! Calls of components, by the typed contract.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use runner_model::{
     ErrorClass, Limits,
@@ -57,7 +57,7 @@ pub(crate) async fn run(
             Err(ended) => return *ended,
         },
     };
-    let answer = guard.bound(provider.call(&mut instance, call)).await;
+    let answer = guard.bound(pin!(provider.call(&mut instance, call))).await;
     let time = guard.elapsed();
 
     let sandbox = instance.store.data_mut();
@@ -89,11 +89,11 @@ pub(crate) async fn describe(
     let host = Host::new(limits, guard.clone());
     let mut store = recipe(host, limits).create_store(provider.pre.engine());
     let answer = guard
-        .bound(async {
+        .bound(pin!(async {
             let plugin = provider.pre.instantiate_async(&mut store).await?;
             let provider = plugin.runner_provider_provider();
             provider.call_describe(&mut store).await
-        })
+        }))
         .await;
     let description = answer.map_err(|error| into_error(classify(&error, store.data_mut())))?;
     bounded_description(Description {

@@ -1,6 +1,6 @@
 //! [`Instance`]: a component's instance, which may serve several calls.
 
-use std::fmt;
+use std::{fmt, pin::pin};
 
 use runner_model::{Micros, log::LogRecord, row::RowError, visible::visible_line};
 use wasmtime::{
@@ -83,10 +83,10 @@ impl Instance {
         }
         let guard = Guard::new(interrupt, within);
         store.data_mut().start_teardown(guard.clone());
-        let teardown = guard.bound(async {
+        let teardown = guard.bound(pin!(async {
             let teardown = instance.get_typed_func::<(), ()>(&mut *store, lifecycle.teardown)?;
             teardown.call_async(&mut *store, ()).await
-        });
+        }));
         let failed = teardown.await.err();
         let sandbox = self.store.data_mut();
         let failed = failed.map(|error| match classify(&error, sandbox) {

@@ -111,6 +111,7 @@ fn check_ancestor(place: &Path, found: &Stat) -> io::Result<()> {
     if found.st_uid != ROOT && found.st_uid != geteuid().as_raw() {
         return Err(refused(place, "above it belongs to another user"));
     }
+    // In a sticky folder such as `/tmp`, other users cannot replace our entries.
     let is_sticky = Mode::from_raw_mode(found.st_mode).contains(Mode::SVTX);
     if others_write(found) && !is_sticky {
         return Err(refused(place, "above it can be written to by other users"));

@@ -134,6 +134,7 @@ impl Engines {
 /// Starts the thread that increments epochs while there are engines. It is an OS thread, because
 /// guests may keep the threads of the runtime busy.
 fn start_ticker(shared: &Arc<InterruptState>) -> io::Result<()> {
+    // Weak, so that the thread ends with the engines.
     let shared = Arc::downgrade(shared);
     let tick = move || {
         while let Some(shared) = shared.upgrade() {

@@ -1,10 +1,10 @@
 //! [`AttemptFiles`]: the files of one attempt.
 //!
-//! By default there are none. Granted folders are mounted as they are. Everything else is in a
+//! By default an attempt has no files. Granted folders are mounted as they are. Everything else is in a
 //! private folder that is created for the attempt and removed at its end. A [`Quota`] counts every
 //! write.
 
-use std::{os::fd::AsRawFd as _, time::Duration};
+use std::{os::fd::AsRawFd as _, time::Duration, pin::pin};
 
 use runner_model::{ErrorClass, HostFault, Limits, grants::FsMode, provider::MountedFolder};
 use rustix::fs::{CWD, fstat};
@@ -74,7 +74,7 @@ impl AttemptFiles {
                 let create = move || request.create(&root, &guarded);
                 // If this future is dropped, the thread continues to its own end, and then removes
                 // the folders.
-                Some(guard.bound(blocking(create)).await?)
+                Some(guard.bound(pin!(blocking(create))).await?)
             }
             None => None,
         };
@@ -151,7 +151,7 @@ fn cannot_mount(host: &str, guest: &str) -> String {
     format!("cannot mount the folder `{host}` at `{guest}`")
 }
 
-/// Mounts a granted folder if it still is the one that was found before any guest ran.
+/// Mounts a granted folder, unless it was replaced after it was found.
 fn mount_granted(wasi: &mut WasiCtxBuilder, folder: &MountedFolder) -> wasmtime::Result<()> {
     let perms = match folder.mode {
         FsMode::ReadOnly => FsPerms::ReadOnly,

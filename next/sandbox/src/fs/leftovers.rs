@@ -31,6 +31,7 @@ pub(super) fn collect(
         Ok(read) => read,
         Err(error) => return Some(format!("cannot read `/artifacts`: {error}")),
     };
+    // The order in a folder depends on the file system.
     names.sort();
     let (mut named, mut more) = (Vec::new(), 0);
     for name in names {
@@ -93,6 +94,7 @@ fn keep(
     if left.len() as u64 >= max_files {
         return Err(format!("over `limits.artifact_files`, {max_files}"));
     }
+    // Without `NONBLOCK`, a pipe that has taken the file's place would block.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = openat(folder, name, flags, Mode::empty()).map_err(text)?;
     // The open file counts: a host call that outlived the guest may have replaced it since

@@ -18,7 +18,7 @@ use crate::store::Sandbox;
 
 const MODULE: &str = "wasi_snapshot_preview1";
 
-/// Replaces a function of wasmtime by one that first charges its cost.
+/// Replaces a function of wasmtime, after charging its cost.
 macro_rules! counted {
     ($linker:ident, $name:ident($($argument:ident: $type:ty),*), |$guest:ident| $charge:expr) => {
         $linker.func_wrap_async(

@@ -73,7 +73,7 @@ impl Counted<'_> {
         }
     }
 
-    /// Wraps a stream into the file `fd` with one that counts.
+    /// Wraps a stream into the file `fd` to count its writes.
     fn count_stream(
         &mut self,
         stream: Resource<DynOutputStream>,

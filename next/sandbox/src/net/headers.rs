@@ -82,6 +82,7 @@ pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets, url: &Url) -> Res
         if filled != text {
             bytes -= value.len();
             *value = from_latin_1(&filled).ok_or_else(|| unfit(name))?;
+            // Hides it in debug output.
             value.set_sensitive(true);
             bytes += value.len();
         }

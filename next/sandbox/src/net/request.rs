@@ -69,15 +69,11 @@ impl Outbound {
     /// For a guest with the grants of `network`.
     pub(crate) fn open(
         limits: &Limits,
-        network: &Network,
-        secrets: &Arc<Secrets>,
+        network: Network,
+        secrets: Arc<Secrets>,
         guard: Guard,
     ) -> Self {
-        Self {
-            network: Some(network.clone()),
-            secrets: Arc::clone(secrets),
-            ..Self::closed(limits, guard)
-        }
+        Self { network: Some(network), secrets, ..Self::closed(limits, guard) }
     }
 
     /// Resets the counts, for the next call of a kept instance. Requests that are still open count

@@ -71,7 +71,7 @@ fn guard() -> Guard {
 }
 
 fn outbound(network: Network, secrets: Secrets) -> Outbound {
-    Outbound::open(&Limits::default(), &network, &Arc::new(secrets), guard())
+    Outbound::open(&Limits::default(), network, Arc::new(secrets), guard())
 }
 
 /// Returns one secret that the guest never sees.
@@ -245,8 +245,7 @@ async fn unknown_name_is_unreachable() {
     for (lookup, text) in [(unknown as Lookup, "no such name"), (nothing, "it has no address")] {
         let (sent, _) = send(&["http://name.test"], lookup, "http://name.test/").await;
         let failure = sent.unwrap_err();
-        let expected =
-            format!("`http://name.test` cannot be reached: cannot look up its name: {text}");
+        let expected = format!("cannot reach `http://name.test`: cannot look up its name: {text}");
         assert_eq!(failure.to_string(), expected);
     }
 }
@@ -491,8 +490,8 @@ fn bound_secret_stays_at_its_place() {
         assert_eq!(
             failure.to_string(),
             format!(
-                "the secret `KEY` in the header `{header}` of a request to {origin} is not granted; it is for `x-key` of \
-                 http://127.0.0.1:81 alone; add {element} to `secrets` of the provider's `grants`"
+                "the secret `KEY` in the header `{header}` of a request to {origin} is not granted; it is only for `x-key` of \
+                 http://127.0.0.1:81; add {element} to `secrets` of the provider's `grants`"
             )
         );
         let grant = outbound.counts().denied.0.pop().unwrap().grant.unwrap();

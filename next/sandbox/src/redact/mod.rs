@@ -54,6 +54,7 @@ impl Redactor {
         let longest = forms.keys().map(Vec::len).max()?;
         let bytes: usize = forms.keys().map(Vec::len).sum();
         let finder = AhoCorasick::builder()
+            // Of secrets that overlap, the longest is named.
             .match_kind(MatchKind::LeftmostLongest)
             .kind((bytes > MAX_TABLE_BYTES).then_some(AhoCorasickKind::ContiguousNFA))
             .build(forms.keys())

@@ -149,6 +149,7 @@ fn unnamed_file(folder: &Path) -> io::Result<File> {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let path = folder.join(format!("artifact-{number}"));
     let mut options = File::options();
+    // `create_new` never follows a link.
     options.read(true).write(true).create_new(true).mode(0o600);
     let file = options.open(&path)?;
     fs::remove_file(path)?;

@@ -92,8 +92,8 @@ impl Host {
             artifacts: Artifacts::new(&call.access.scratch, call.limits),
             outbound: Outbound::open(
                 call.limits,
-                &call.access.network,
-                &call.access.secrets,
+                call.access.network.clone(),
+                call.access.secrets.clone(),
                 guard.clone(),
             ),
             secrets: call.access.secrets.clone(),

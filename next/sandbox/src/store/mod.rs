@@ -115,6 +115,7 @@ impl StoreRecipe<'_> {
             .stdout(self.stdout.clone())
             .stderr(self.stderr.clone())
             .max_random_size(MAX_RANDOM)
+            // Guests reach the network by HTTP only, under their grants.
             .allow_tcp(false)
             .allow_udp(false)
             .build_p1();

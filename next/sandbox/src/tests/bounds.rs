@@ -98,8 +98,8 @@ fn file_with_too_many_parts_is_refused() {
         (component(&section(1, MODULE).repeat(501)), "has 501 nested modules"),
         (component(&section(4, COMPONENT).repeat(1_001)), "has 1001 nested components"),
         (doubling(60), "instances in all"),
-        (piping("stream"), "makes streams or futures"),
-        (piping("future"), "makes streams or futures"),
+        (piping("stream"), "creates streams or futures"),
+        (piping("future"), "creates streams or futures"),
     ] {
         let message = inspect(&bytes).unwrap_err();
         assert!(message.contains(says), "{says}: {message}");
@@ -165,7 +165,7 @@ fn components_that_double_each_other_are_refused() {
     let message = refusal(&format!("(component {text})"));
     assert!(message.contains("instances in all"), "{message}");
     let foreign = r#"(component (import "c" (component $c)) (instance (instantiate $c)))"#;
-    assert!(refusal(foreign).starts_with("instantiates a component that comes as an argument"));
+    assert!(refusal(foreign).starts_with("instantiates a component that is an argument"));
 }
 
 #[test]

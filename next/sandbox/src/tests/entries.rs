@@ -138,7 +138,7 @@ fn refused_compilation_names_its_reason() {
         "(memory 0)".repeat(9),
         "(global i32 (i32.const 0))".repeat(20_001)
     );
-    let refused = "does not fit a sandbox slot, and has 20001 globals, of which others may have at most 20000";
+    let refused = "does not fit a sandbox slot, and has 20001 globals; without a slot at most 20000 are allowed";
     assert_eq!(why(&wasm(&text)), refused);
 }
 

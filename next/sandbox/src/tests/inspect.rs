@@ -30,7 +30,7 @@ fn invalid_file_is_described() {
         // A file that is cut between two sections has no `_start`.
         let message = cut.unwrap_err();
         assert!(
-            message.starts_with("is damaged WASM") || message.contains("without `_start`"),
+            message.starts_with("is damaged WASM") || message.contains("no `_start`"),
             "{message}"
         );
     }
@@ -39,8 +39,8 @@ fn invalid_file_is_described() {
 #[test]
 fn module_with_start_is_a_command() {
     assert_eq!(kind("(module (func (export \"_start\")))"), PluginKind::Command);
-    assert!(refusal("(module (func (export \"main\")))").contains("without `_start`"));
-    assert!(refusal("(module (memory (export \"_start\") 1))").contains("without `_start`"));
+    assert!(refusal("(module (func (export \"main\")))").contains("no `_start`"));
+    assert!(refusal("(module (memory (export \"_start\") 1))").contains("no `_start`"));
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn refused_contract_names_both_versions() {
         ("0.1.0-draft", "build it for this version"),
     ] {
         let expected = format!(
-            "is built for version {guest} of the contract `runner:provider`, and this runner speaks 0.1.0; {remedy}"
+            "is built for version {guest} of the contract `runner:provider`, but this runner supports 0.1.0; {remedy}"
         );
         let exported = exporting(&format!("runner:provider/provider@{guest}"));
         let import =

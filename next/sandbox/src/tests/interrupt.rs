@@ -17,12 +17,12 @@ async fn guest_is_not_resumed_after_interrupt() {
     let interrupt = Interrupt::default();
     let guard = Guard::new(interrupt.clone(), Micros(3_600_000_000));
     let turns = Cell::new(0);
-    let mut bound = pin!(guard.bound(poll_fn(|context| {
+    let mut bound = pin!(guard.bound(pin!(poll_fn(|context| {
         turns.set(turns.get() + 1);
         // Always ready for another turn.
         context.waker().wake_by_ref();
         Poll::<wasmtime::Result<()>>::Pending
-    })));
+    }))));
     let mut context = Context::from_waker(Waker::noop());
     assert!(bound.as_mut().poll(&mut context).is_pending());
     interrupt.now();
@@ -36,7 +36,8 @@ async fn guest_is_not_resumed_after_interrupt() {
 #[tokio::test]
 async fn waiting_guest_ends_at_its_deadline() {
     let guard = Guard::new(Interrupt::default(), Micros(1_000));
-    let error = guard.bound(std::future::pending::<wasmtime::Result<()>>()).await.unwrap_err();
+    let error =
+        guard.bound(pin!(std::future::pending::<wasmtime::Result<()>>())).await.unwrap_err();
     assert_eq!(error.downcast_ref(), Some(&Halt::Timeout));
 }
 
@@ -45,13 +46,13 @@ async fn call_time_stands_still_during_pause() {
     let interrupt = Interrupt::default();
     let guard = Guard::new(interrupt.clone(), Micros(3_600_000_000));
     let turns = Cell::new(0);
-    let mut bound = pin!(guard.bound(poll_fn(|_| {
+    let mut bound = pin!(guard.bound(pin!(poll_fn(|_| {
         turns.set(turns.get() + 1);
         match turns.get() {
             1 => Poll::<wasmtime::Result<()>>::Pending,
             _ => Poll::Ready(Ok(())),
         }
-    })));
+    }))));
     let mut context = Context::from_waker(Waker::noop());
     assert!(bound.as_mut().poll(&mut context).is_pending());
     interrupt.pause(true);
@@ -71,7 +72,7 @@ async fn paused_guest_can_be_interrupted() {
     let guard = Guard::new(interrupt.clone(), Micros(3_600_000_000));
     interrupt.pause(true);
     let stop = async { interrupt.now() };
-    let guest = guard.bound(std::future::pending::<wasmtime::Result<()>>());
+    let guest = guard.bound(pin!(std::future::pending::<wasmtime::Result<()>>()));
     let (error, ()) = tokio::join!(guest, stop);
     assert_eq!(error.unwrap_err().downcast_ref(), Some(&Halt::Stopped));
 }
@@ -79,7 +80,9 @@ async fn paused_guest_can_be_interrupted() {
 #[tokio::test]
 async fn panic_of_the_host_becomes_an_error() {
     let guard = Guard::new(Interrupt::default(), Micros(u64::MAX));
-    let error =
-        guard.bound(async { panic!("no {}", "way") as wasmtime::Result<()> }).await.unwrap_err();
+    let error = guard
+        .bound(pin!(async { panic!("no {}", "way") as wasmtime::Result<()> }))
+        .await
+        .unwrap_err();
     assert_eq!(error.downcast_ref::<HostPanic>().unwrap().0, "no way");
 }
