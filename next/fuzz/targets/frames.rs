@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use runner_model::protocol::{FromWorker, PREFIX, Sender, ToWorker, read_prefix};
+use runner_model::protocol::{FromWorker, Message as _, PREFIX, Sender, ToWorker, read_prefix};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX>() else {

@@ -2,42 +2,41 @@
 
 use crate::{Digest, provider::PluginKind};
 
-/// The name of a compiled plugin: `<sha256>-<compile_key>`.
+/// Returns the file name of a compiled plugin: `<sha256>-<compile_key>`.
 pub fn entry_name(plugin: &Digest, compile_key: &str) -> String {
     format!("{plugin}-{compile_key}")
 }
 
-/// The name of the kept answer of `__compile --inspect`: `<sha256>.json`.
+/// Returns the file name of a plugin's inspection by `__compile inspect`: `<sha256>.json`.
 pub fn inspection_name(plugin: &Digest) -> String {
     format!("{plugin}.json")
 }
 
-/// Tells whether a worker's `Hello` has a key that can stand in a file's name: 16 hexadecimal digits.
+/// Returns whether a worker's `compile_key` is safe in a file name: 16 hexadecimal digits.
 pub fn is_compile_key(key: &str) -> bool {
     key.len() == 16 && key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Stands behind the compiled code in an entry.
+/// The end of an entry, after the compiled code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trailer {
-    /// What was compiled.
     pub kind: PluginKind,
-    /// Whether it runs in the pool; otherwise its sandboxes are made on demand.
+    /// Whether instances come from the pool. Otherwise they are allocated on demand.
     pub pooled: bool,
-    /// Bytes that its memories have from the start, together.
+    /// Initial bytes of all memories together.
     pub initial_memory: u64,
-    /// CRC-32 of the compiled code, because wasmtime does not notice damage.
+    /// CRC-32 of the compiled code, because wasmtime does not detect damage.
     pub crc: u32,
 }
 
-/// Our format: a change makes all entries unknown.
+/// The version of the format. A new one invalidates all entries.
 const MAGIC: [u8; 6] = *b"runc01";
 
 impl Trailer {
     /// Bytes of an encoded trailer.
     pub const LENGTH: usize = 20;
 
-    /// The bytes that stand at the end of the entry: magic, kind, pooled, initial memory and crc, little-endian.
+    /// Encodes magic, kind, pooled, initial memory and crc, little-endian.
     pub fn encode(&self) -> [u8; Self::LENGTH] {
         let mut bytes = [0; Self::LENGTH];
         bytes[..6].copy_from_slice(&MAGIC);
@@ -48,7 +47,7 @@ impl Trailer {
         bytes
     }
 
-    /// Splits an entry into code and trailer; `None` if it is damaged. The crc is checked by the caller, who has the code.
+    /// Splits an entry into code and trailer. `None` if the trailer is invalid. The caller checks the crc.
     pub fn split(entry: &[u8]) -> Option<(&[u8], Self)> {
         let (code, bytes) = entry.split_last_chunk::<{ Self::LENGTH }>()?;
         if bytes[..6] != MAGIC || bytes[6] > 1 || bytes[7] > 1 {

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Text;
 
-/// Declares bytes that are written as lower-case hexadecimal digits in text formats and as bytes in binary ones.
+/// Declares a hash that serde writes as lower-case hexadecimal digits in text formats and as bytes in binary ones.
 macro_rules! hex_bytes {
     ($(#[$meta:meta])* $name:ident, $bytes:literal) => {
         $(#[$meta])*
@@ -15,7 +15,7 @@ macro_rules! hex_bytes {
         pub struct $name(pub [u8; $bytes]);
 
         impl $name {
-            /// Reads exactly the digits that `Display` writes.
+            /// Parses the digits that `Display` writes.
             pub fn parse(text: &str) -> Option<Self> {
                 let mut bytes = [0; $bytes];
                 decode_hex(text, &mut bytes)?;
@@ -67,25 +67,24 @@ hex_bytes! {
 }
 
 hex_bytes! {
-    /// The first 16 bytes of a SHA-256 over what decides a result: 32 hexadecimal digits. Nothing that must withstand an
-    /// attacker goes by it.
+    /// The first 16 bytes of a SHA-256 over all that determines a result: 32 hexadecimal digits. Too short to be used
+    /// where an attacker gains from a collision.
     Fingerprint, 16
 }
 
-/// The SHA-256 of `bytes`.
+/// Returns the SHA-256 of `bytes`.
 pub fn digest(bytes: &[u8]) -> Digest {
     Digest(Sha256::digest(bytes).into())
 }
 
 impl Digest {
-    /// Its first 16 bytes.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&self.0[..16]);
         Fingerprint(bytes)
     }
 
-    /// The path of the content below a folder that holds contents by digest: `aa/<64 digits>`.
+    /// Returns the path of the content in a folder of contents by digest: `aa/<64 digits>`.
     pub fn path(&self) -> String {
         let text = self.to_string();
         format!("{}/{text}", &text[..2])

@@ -1,13 +1,14 @@
-//! Exit codes, by one function of what is on disk.
+//! [`Exit`]: the exit codes. Those of runs depend only on the manifest.
 
 use crate::{Reason, RunStatus, StopSignal, status::RunVerdict};
 
-/// An exit code of the command; a worse one is greater.
+// The order of the variants is that of `worse`.
+/// An exit code of the command. Worse ones are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
-    /// The run is completed and everything passed, or the command did what it was asked to.
+    /// All trials passed, or the command succeeded.
     Success,
-    /// The run is completed and not everything passed.
+    /// The run is completed with bad trials.
     Bad,
     /// No test was selected.
     NothingSelected,
@@ -17,9 +18,9 @@ pub enum Exit {
     Held,
     /// The run could not start as requested.
     Failed,
-    /// Wrong usage, an invalid scenario or plugin file, an unknown run; nothing was created.
+    /// Wrong usage, an invalid scenario or plugin file, or an unknown run. Nothing was created.
     Usage,
-    /// The run was stopped by this signal.
+    /// A signal stopped the run.
     Signal(StopSignal),
     /// Results could not be stored, or output could not be written.
     Storage,
@@ -28,7 +29,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number that the process exits with.
+    /// Returns the process's exit code.
     pub fn code(self) -> u8 {
         match self {
             Self::Success => 0,
@@ -61,12 +62,12 @@ impl Exit {
         Self::Signal(StopSignal::Terminate),
     ];
 
-    /// Reads [`Self::code`] back.
+    /// Parses the number of [`Self::code`].
     pub fn of_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|exit| exit.code() == code)
     }
 
-    /// The exit code of a run with this manifest. The same manifest gives the same code in every command.
+    /// Returns the exit code of a run, the same in every command.
     pub fn of_run(
         status: RunStatus,
         reason: Option<Reason>,
@@ -88,7 +89,7 @@ impl Exit {
         }
     }
 
-    /// The exit code of several runs, or of a command that is about several: that of the worst.
+    /// Returns the exit code of two runs or results.
     pub fn worse(self, other: Self) -> Self {
         self.max(other)
     }

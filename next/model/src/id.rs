@@ -1,4 +1,4 @@
-//! Names of tests, providers, trials, tasks and workers.
+//! Ids of tests, providers, trials, tasks and workers.
 
 use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
 
@@ -9,10 +9,10 @@ use crate::{Text, enum_text::as_text};
 
 const MAX_TEST_ID_BYTES: usize = 200;
 const MAX_PROVIDER_NAME_BYTES: usize = 64;
-/// Bytes of a name that a matrix has made.
-const MAX_MADE_NAME_BYTES: usize = 200;
+/// Bytes of a provider's name with values of a matrix.
+const MAX_MATRIX_NAME_BYTES: usize = 200;
 
-/// Declares a name: a shared string that was checked when it was made.
+/// Declares a name: a shared string that its parser has checked.
 macro_rules! name {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
@@ -20,7 +20,6 @@ macro_rules! name {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The name as written.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -50,40 +49,36 @@ name! {
 }
 
 name! {
-    /// The name of a provider or grader: one segment of a test id, at most 64 bytes. A name that a matrix has made may
-    /// have values behind it, as in `gpt[size=small,temp=0]`, and at most 200 bytes.
+    /// The name of a provider or grader: one segment of a test id, at most 64 bytes. A matrix appends its values, as in
+    /// `gpt[size=small,temp=0]`, up to 200 bytes.
     ProviderName
 }
 
 /// A trial: one repeat of a test on a provider. Written `test@provider#repeat` in JSON, as three fields in frames.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TrialId {
-    /// The test.
     pub test: TestId,
-    /// The provider that the test runs on.
     pub provider: ProviderName,
-    /// Which repeat of the test, from 1.
+    /// The repeat of the test, from 1.
     pub repeat: u32,
 }
 
-/// A task of one session: the order to make one attempt. Never used twice in a session.
+/// A task of one session. Never used twice in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TaskId(pub u64);
 
-/// A worker process of one session. Never used twice in a session: a process that replaces another has a new one.
+/// A worker process of one session. Never used twice in a session: a replacement gets a new id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub u32);
 
-/// Why a text is no id.
+/// The reason why a text is not an id.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct IdError(Cow<'static, str>);
 
-/// Says that a text is not written `test@provider#repeat`.
-const NO_TRIAL: IdError = IdError(Cow::Borrowed("expected a trial as in `test@provider#1`"));
+const NOT_A_TRIAL: IdError = IdError(Cow::Borrowed("expected a trial as in `test@provider#1`"));
 
 impl TestId {
-    /// Parses a test id.
     pub fn parse(text: &str) -> Result<Self, IdError> {
         check_length(text, MAX_TEST_ID_BYTES)?;
         text.split('/').try_for_each(check_segment)?;
@@ -92,7 +87,6 @@ impl TestId {
 }
 
 impl ProviderName {
-    /// Parses a provider's name.
     pub fn parse(text: &str) -> Result<Self, IdError> {
         match text.split_once('[') {
             None => {
@@ -100,7 +94,7 @@ impl ProviderName {
                 check_segment(text)?;
             }
             Some((name, values)) => {
-                check_length(text, MAX_MADE_NAME_BYTES)?;
+                check_length(text, MAX_MATRIX_NAME_BYTES)?;
                 check_segment(name)?;
                 check_values(values)?;
             }
@@ -112,16 +106,16 @@ impl ProviderName {
 impl TrialId {
     /// Parses `test@provider#repeat`.
     pub fn parse(text: &str) -> Result<Self, IdError> {
-        let (test, rest) = text.split_once('@').ok_or(NO_TRIAL)?;
-        let (provider, repeat) = rest.rsplit_once('#').ok_or(NO_TRIAL)?;
-        // `+1` and `01` would be second names of a trial.
+        let (test, rest) = text.split_once('@').ok_or(NOT_A_TRIAL)?;
+        let (provider, repeat) = rest.rsplit_once('#').ok_or(NOT_A_TRIAL)?;
+        // `+1` and `01` would be other names of the same trial.
         if repeat.starts_with('0') || !repeat.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(NO_TRIAL);
+            return Err(NOT_A_TRIAL);
         }
         Ok(Self {
             test: TestId::parse(test)?,
             provider: ProviderName::parse(provider)?,
-            repeat: repeat.parse().map_err(|_| NO_TRIAL)?,
+            repeat: repeat.parse().map_err(|_| NOT_A_TRIAL)?,
         })
     }
 }
@@ -162,38 +156,38 @@ fn check_length(text: &str, limit: usize) -> Result<(), IdError> {
     Ok(())
 }
 
-fn no_place_for(character: char) -> IdError {
+fn unexpected(character: char) -> IdError {
     let reason = format!(
-        "{character:?} cannot stand there in an id; ids are made of letters, digits, `_`, `.` and `-`, and begin with a letter, a digit or `_`"
+        "unexpected {character:?}: ids consist of letters, digits, `_`, `.` and `-`, and start with a letter, a digit or `_`"
     );
     IdError(reason.into())
 }
 
 fn check_segment(segment: &str) -> Result<(), IdError> {
     let Some(first) = segment.chars().next() else {
-        return Err(IdError("an id cannot be empty, nor any of its segments".into()));
+        return Err(IdError("an id or one of its segments is empty".into()));
     };
     let is_inner =
         |character: &char| matches!(character, 'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '.' | '-');
     if !is_inner(&first) || matches!(first, '.' | '-') {
-        return Err(no_place_for(first));
+        return Err(unexpected(first));
     }
     match segment.chars().find(|character| !is_inner(character)) {
-        Some(character) => Err(no_place_for(character)),
+        Some(character) => Err(unexpected(character)),
         None => Ok(()),
     }
 }
 
-/// Checks what stands behind the bracket of a name: `key=value` with commas between, and the closing bracket.
+/// Checks the part of a name after `[`: pairs `key=value` separated by commas, and `]`.
 fn check_values(values: &str) -> Result<(), IdError> {
     let Some(pairs) = values.strip_suffix(']') else {
-        return Err(no_place_for('['));
+        return Err(unexpected('['));
     };
     let is_plain =
         |character: &char| character.is_ascii_alphanumeric() || "_.+-=,".contains(*character);
     match pairs.chars().find(|character| !is_plain(character)) {
-        Some(character) => Err(no_place_for(character)),
-        None if !pairs.split(',').all(|pair| pair.contains('=')) => Err(no_place_for('[')),
+        Some(character) => Err(unexpected(character)),
+        None if !pairs.split(',').all(|pair| pair.contains('=')) => Err(unexpected('[')),
         None => Ok(()),
     }
 }

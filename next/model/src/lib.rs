@@ -1,10 +1,9 @@
 //! The types that cross crates: ids, rows, outcomes, the status graph, tests, providers, limits, and the frames between
 //! coordinator and worker.
 //!
-//! This crate does no I/O and reads no clock. Everything that a worker says is checked here, where it is decoded
-//! ([`protocol`], [`row::check_row`]).
+//! This crate does no I/O and reads no clock. It checks everything that a worker sends ([`protocol`], [`row::check_row`]).
 //!
-//! Begin reading at [`row`]: one line of `index.jsonl` is what all other crates make, move, store or show.
+//! Start at [`row`]: all other crates make, move, store or show lines of `index.jsonl`.
 
 pub mod cache;
 mod digest;
@@ -36,11 +35,10 @@ use text::enum_text;
 pub use text::{Text, media_type, template, units, visible};
 pub use time::{Micros, RunClock, RunTime, Time};
 
-/// Finds a trial's index in the plan (0-based), which lets a fold over rows know trials without knowing the suite.
-/// Implemented by the suite; sweep and list get an opener from their caller.
+/// Maps trials to indexes in the plan. The suite implements it, so that a fold over rows need not know the suite.
 pub trait Places {
-    /// The index of `trial`; `None` if the plan has no such trial.
+    /// Returns the index of `trial`, from 0. `None` if the plan has no such trial.
     fn index(&self, trial: &TrialId) -> Option<u64>;
-    /// Number of planned trials; every index is below it.
+    /// Returns the number of planned trials. Every index is below it.
     fn trials(&self) -> u64;
 }

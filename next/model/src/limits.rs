@@ -1,5 +1,5 @@
-//! [`Limits`]: what one attempt may use. The scenario's keys, the manifest and fingerprints are all made of
-//! [`Limits::TABLE`], so a new limit is an entry here and whatever enforces it.
+//! [`Limits`]: bounds of one attempt. Keys of scenarios, the manifest and fingerprints are all derived from
+//! [`Limits::TABLE`], so a new limit needs an entry here and the code that enforces it.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,37 +8,33 @@ use crate::{
     units::{parse_duration, parse_size},
 };
 
-/// A limit that is a number.
+/// A numeric limit.
 pub struct Limit {
-    /// Its key in scenarios and manifests.
+    /// The key in scenarios and manifests.
     pub key: &'static str,
-    /// What is counted.
     pub unit: LimitUnit,
-    /// The default as scenarios write it, as JSON.
+    /// The default in the form of scenarios, as JSON.
     pub default: &'static str,
-    /// What it bounds, for the documentation.
+    /// Text for the documentation.
     pub about: &'static str,
-    /// Whether it can change a result. If so, fingerprints cover it.
+    /// Whether the limit can change a result. If so, fingerprints cover it.
     pub decides_results: bool,
-    /// Its value.
     pub get: fn(&Limits) -> u64,
-    /// Its place.
     pub get_mut: fn(&mut Limits) -> &mut u64,
 }
 
-/// What a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitUnit {
-    /// Bytes; a scenario may write `64MiB`.
+    /// Bytes, which scenarios can write as `64MiB`.
     Bytes,
-    /// Things, at most so many.
+    /// A number with this maximum.
     Count(u64),
 }
 
 /// Declares [`Limits`], its defaults and its table.
 macro_rules! limits {
     ($($key:ident: $unit:expr, $default:literal = $value:expr, $decides:literal, $about:literal;)+) => {
-        /// What one attempt may use. Bytes, or numbers of things.
+        /// Bounds of one attempt.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub struct Limits {
             /// Caps every attempt's timeout.
@@ -54,7 +50,7 @@ macro_rules! limits {
         }
 
         impl Limits {
-            /// Every limit but `time`, in the order of the documentation.
+            /// All limits except `time`, in the order of the documentation.
             pub const TABLE: &'static [Limit] = &[$(Limit {
                 key: stringify!($key),
                 unit: $unit,
@@ -89,30 +85,30 @@ limits! {
 }
 
 impl Limits {
-    /// Sets the limit of `KEY=VALUE`, as a command line has it: `memory=64MiB`, `time=10s`, `http_requests=5`.
+    /// Sets a limit by an argument such as `memory=64MiB`, `time=10s` or `http_requests=5`.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The fault of the argument.
     pub fn set(&mut self, text: &str) -> Result<(), String> {
         let (key, value) = text.split_once('=').ok_or("it has no `=`")?;
-        let named = |reason| format!("`{value}` {reason}");
+        let invalid = |reason| format!("`{value}` {reason}");
         if key == "time" {
-            self.time = Some(parse_duration(value).map_err(named)?.into());
+            self.time = Some(parse_duration(value).map_err(invalid)?.into());
             return Ok(());
         }
-        let limit = Self::TABLE.iter().find(|limit| limit.key == key);
-        let limit = limit.ok_or_else(|| {
+        let limit = Self::TABLE.iter().find(|limit| limit.key == key).ok_or_else(|| {
             let known: Vec<_> = Self::TABLE.iter().map(|limit| limit.key).collect();
             format!("there is no limit `{key}`; there is `time`, {}", known.join(", "))
         })?;
         *(limit.get_mut)(self) = match limit.unit {
-            Bytes => parse_size(value).map_err(named)?,
-            Count(most) => {
-                let number = value.replace('_', "").parse().ok();
-                let number = number.filter(|number| *number <= most);
-                number.ok_or_else(|| format!("it is a whole number of at most {most}"))?
-            }
+            Bytes => parse_size(value).map_err(invalid)?,
+            Count(max) => value
+                .replace('_', "")
+                .parse()
+                .ok()
+                .filter(|number| *number <= max)
+                .ok_or_else(|| format!("it is a whole number of at most {max}"))?,
         };
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! One line of `logs.jsonl`: what was said in an attempt.
+//! A line of `logs.jsonl`: log records and output of an attempt.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,61 +10,52 @@ use crate::{
 
 /// The version of lines of logs, their `v`.
 pub const VERSION: u8 = 2;
-/// Bytes of what a worker may report as said in one attempt. A worker cuts before it reports.
+/// Bytes of one attempt's log in a report. A worker cuts a longer log.
 pub const MAX_SAID: usize = 12 << 20;
 
 text_enum! {
-    /// How important a log record is.
+    /// The severity of a log record.
     pub enum Level {
-        /// Finest.
         Trace = "trace",
-        /// For those who look for a fault.
         Debug = "debug",
-        /// What happens.
         Info = "info",
-        /// What may be wrong.
         Warn = "warn",
-        /// What is wrong.
         Error = "error",
     }
 }
 
-/// What was said in an attempt; the worker's part of a line.
+/// Log records and output of an attempt: the worker's part of a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Said<'a> {
-    /// Log records in the order in which they came.
+    /// Log records in order of arrival.
     #[serde(borrow, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<LogRecord<'a>>,
-    /// Log records that were dropped because they were over a limit.
+    /// Number of log records over a limit, which were dropped.
     #[serde(skip_serializing_if = "is_default")]
     pub dropped: u64,
-    /// Standard output, its start and its end; absent where it became the reply.
+    /// Start and end of standard output. Empty if it is the reply.
     #[serde(borrow, skip_serializing_if = "str::is_empty")]
     pub stdout: Text<'a>,
-    /// Standard error, its start and its end.
+    /// Start and end of standard error.
     #[serde(borrow, skip_serializing_if = "str::is_empty")]
     pub stderr: Text<'a>,
 }
 
-/// A log record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogRecord<'a> {
-    /// When the worker got it.
+    /// Arrival at the worker.
     pub at: Time,
-    /// How important it is.
     pub level: Level,
-    /// Its text.
     #[serde(borrow)]
     pub message: Text<'a>,
-    /// Its fields, in their order.
     #[serde(default, borrow, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<(Text<'a>, Text<'a>)>,
 }
 
 impl Said<'_> {
-    /// Tells whether nothing was said, so that there is no line.
+    /// Returns whether the attempt needs no line.
     pub fn is_empty(&self) -> bool {
         *self == Said::default()
     }
@@ -75,22 +66,20 @@ impl Said<'_> {
 pub struct LogLine<'a> {
     /// Always [`VERSION`].
     pub v: u8,
-    /// The trial.
     pub trial: TrialId,
-    /// Which attempt of the trial.
+    /// The attempt of the trial, from 1.
     pub attempt: u32,
-    /// The session.
+    /// The session, from 1.
     pub session: u32,
-    /// What was said.
     #[serde(borrow)]
     pub said: Said<'a>,
 }
 
-/// Checks what a worker reports as said, and makes the line for `logs.jsonl`, with its line break.
+/// Checks the log of a worker's report. Returns the line for `logs.jsonl` with its line break.
 ///
 /// # Errors
 ///
-/// What is wrong with the report.
+/// The fault of the log.
 pub fn line(
     said: &[u8],
     trial: &TrialId,
@@ -100,7 +89,7 @@ pub fn line(
     if said.len() > MAX_SAID {
         return Err(BadReport(format!("a log of {} bytes, more than {MAX_SAID}", said.len())));
     }
-    // serde reads an array as a structure, too.
+    // A line break would start another line of `logs.jsonl`. serde also accepts an array for a structure.
     if said.first() != Some(&b'{') || said.contains(&b'\n') || said.contains(&b'\r') {
         return Err(BadReport("a log that is not one object on one line".into()));
     }

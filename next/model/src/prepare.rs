@@ -1,4 +1,4 @@
-//! [`Prepare`]: all that a worker is told before its first task, once a process.
+//! [`Prepare`] and [`Ready`]: a worker's setup and its answer, once a process.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -9,35 +9,35 @@ use crate::{
     provider::{Description, PreparedProvider},
 };
 
-/// All that a worker is told before its first task. Sent as JSON; spawning a worker does not wait for it.
+/// The setup of a worker. Sent as JSON. Spawning a worker does not wait for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prepare {
     /// The run's name, for messages.
     pub run: String,
-    /// The session's number, from 1.
+    /// The session, from 1.
     pub session: u32,
     /// The folder of compiled plugins, absolute. The worker only reads it.
     pub cache: String,
-    /// The folder of contents by digest that belong to this session, absolute. The worker only reads it.
+    /// The session's folder of contents by digest, absolute. The worker only reads it.
     pub blobs: String,
-    /// A folder of the worker's own, absolute, made by its supervisor.
+    /// The worker's own folder, absolute. The supervisor creates it.
     pub scratch: String,
-    /// How many tasks run at once.
+    /// Tasks that run at once.
     pub slots: u32,
-    /// Bytes that the memories of all running guests may have together.
+    /// Bytes for the memories of all guests together.
     pub memory: u64,
-    /// How long guests may go on after a stop before they are interrupted.
+    /// Time for guests to end by themselves after a stop.
     pub grace: Micros,
-    /// Whether plugins are called to describe themselves: true for the first worker of a session alone.
+    /// Whether to call `describe` of each plugin. True only for the first worker of a session.
     pub describe: bool,
-    /// The providers; a task names one by its index.
+    /// Tasks refer to a provider by its index.
     pub providers: Vec<PreparedProvider>,
-    /// The values of all secrets that a provider is granted, by name. One without a value is absent.
+    /// The granted secrets of all providers. A secret without a value is absent.
     #[serde(default)]
     pub secrets: SecretValues,
 }
 
-/// Secrets by name. Its debug text has the names alone.
+/// Secrets by name. The debug text has only the names.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SecretValues(pub BTreeMap<String, String>);
@@ -48,10 +48,10 @@ impl fmt::Debug for SecretValues {
     }
 }
 
-/// What stands of the second wall in a worker.
+/// The active layers of a worker's second wall.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WallStatus {
-    /// The effective version of Landlock; 0 if the kernel has none.
+    /// The effective version of Landlock. 0 if the kernel does not support it.
     pub landlock: u32,
     /// Whether system calls are filtered.
     pub seccomp: bool,
@@ -71,32 +71,30 @@ impl fmt::Display for WallStatus {
 /// A worker's answer to [`Prepare`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ready {
-    /// What it found out about each provider.
     pub providers: Vec<Described>,
-    /// What stands of the second wall.
+    /// The active layers of the second wall.
     pub standing: WallStatus,
 }
 
-/// What a worker found out about a provider while it prepared.
+/// The result of preparing a provider.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Described {
     /// The provider's index in [`Prepare::providers`].
     pub provider: u16,
-    /// What the plugin says of itself; none of plain commands, or if it was not asked.
+    /// `None` for plain commands and without [`Prepare::describe`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<Description>,
-    /// Why the provider cannot be used. The session then fails.
+    /// If set, the provider cannot be used, and the session fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
 }
 
-/// What is wrong with a plugin, its configuration or an input.
+/// A fault of a plugin, its configuration or an input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// The class of the error.
     pub class: ErrorClass,
     /// A stable word.
     pub code: String,
-    /// For people.
+    /// An explanation for people.
     pub message: String,
 }

@@ -1,4 +1,4 @@
-//! [`Provider`]: a plugin with its settings, as a scenario names it and a worker calls it.
+//! [`Provider`]: a plugin with its settings, for the scenario, the manifest and the worker.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,55 +11,50 @@ use crate::{
 /// A plugin with its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Provider {
-    /// Its name.
     pub name: ProviderName,
-    /// The plugin as the scenario names it: a path relative to the scenario, or `bundled:NAME`.
+    /// A path relative to the scenario, or `bundled:NAME`.
     pub plugin: String,
-    /// Its configuration: a JSON object.
+    /// A JSON object.
     pub config: Value,
-    /// The arguments of a command. Roots: `input`, `config`.
+    /// Arguments of a command. Roots: `input`, `config`.
     #[serde(default)]
     pub args: Vec<Template>,
-    /// The standard input of a plain command.
+    /// Standard input of a plain command.
     pub stdin: Option<Stdin>,
-    /// What a plain command's standard output is taken for.
     #[serde(default)]
     pub output: OutputForm,
-    /// How a command is called. Components need none.
+    /// Ignored for components.
     #[serde(default)]
     pub protocol: Protocol,
-    /// What the plugin's file must hash to.
+    /// The required hash of the plugin's file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Digest>,
-    /// Whether instances of a component are kept for further tests.
+    /// `None` for a new instance in each attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reuse: Option<Reuse>,
-    /// What one attempt may touch of the world outside its sandbox.
     #[serde(default, skip_serializing_if = "Grants::is_empty")]
     pub grants: Grants,
-    /// What one attempt may use.
     pub limits: Limits,
-    /// How many of its attempts run at once. Coordinator only.
+    /// Attempts of the provider that run at once. Only the coordinator uses it.
     pub concurrency: Option<u32>,
-    /// How many of its attempts may start in which time. Coordinator only.
+    /// Most starts of attempts per time. Only the coordinator uses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
-    /// What it may use up of what it measures. Coordinator only.
+    /// Only the coordinator uses it.
     #[serde(default, skip_serializing_if = "Budgets::is_empty")]
     pub budget: Budgets,
 }
 
-/// How many attempts may start in which time.
+/// A number of starts per time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rate {
-    /// How many; at least 1.
+    /// At least 1.
     pub count: u32,
-    /// In which time.
     pub per: Micros,
 }
 
 impl Rate {
-    /// Reads `60/min`, `5/s` or `100/h`.
+    /// Parses `60/min`, `5/s` or `100/h`.
     pub fn parse(text: &str) -> Option<Self> {
         let (count, unit) = text.split_once('/')?;
         let seconds = match unit.trim() {
@@ -72,7 +67,7 @@ impl Rate {
         Some(Self { count, per: Micros(seconds * 1_000_000) })
     }
 
-    /// The time between two starts.
+    /// Returns the time between two starts.
     pub fn gap(self) -> Micros {
         Micros(self.per.0 / u64::from(self.count))
     }
@@ -84,7 +79,7 @@ impl Rate {
 pub enum Stdin {
     /// A text. Roots: `input`, `config`.
     Text(Template),
-    /// The bytes of an attachment of the test.
+    /// The content of an attachment of the test.
     File {
         /// The attachment's name.
         file: String,
@@ -92,45 +87,42 @@ pub enum Stdin {
 }
 
 text_enum! {
-    /// Whether instances of a component are kept for further tests.
+    /// The parts of a component that outlive an attempt.
     pub enum Reuse {
-        /// One instance serves many tests, one after the other.
+        /// An instance serves many tests, one after the other.
         Instance = "instance",
     }
 }
 
-/// A provider whose plugin's file was found.
+/// A provider with its plugin's file and folders resolved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PreparedProvider {
-    /// The plugin with its settings.
     pub provider: Provider,
     /// The SHA-256 of the plugin's file.
     pub digest: Digest,
-    /// What the plugin's file is.
     pub kind: PluginKind,
     /// The folders of `grants.fs`, in the order of the grants.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<MountedFolder>,
 }
 
-/// A granted folder that was found before any guest ran. A worker mounts the very folder with this identity, because a guest
-/// may have put another one in its place.
+/// A granted folder, resolved before any guest runs. A worker mounts it only if device and inode are the same, because a
+/// guest may replace the folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountedFolder {
-    /// Its path on the host: absolute, without symbolic links when it was found.
+    /// The path on the host, absolute, without symbolic links when it was resolved.
     pub host: String,
-    /// Where guests find it: absolute.
+    /// The path in the guest, absolute.
     pub guest: String,
-    /// What guests may do with it.
     pub mode: FsMode,
-    /// The number of its device (`st_dev`).
+    /// The device's number, `st_dev`.
     pub device: u64,
-    /// The number of its inode.
+    /// The inode's number.
     pub inode: u64,
 }
 
 text_enum! {
-    /// What a plugin's file is, told from its first eight bytes.
+    /// The kind of a plugin's file by its first eight bytes.
     pub enum PluginKind {
         /// A component that exports the contract.
         Component = "component",
@@ -140,9 +132,10 @@ text_enum! {
 }
 
 impl PluginKind {
-    /// Looks at the magic number and version of a file. A command that is a component (`wasi:cli/run`) is told apart later,
-    /// by whoever may parse foreign code.
+    /// Returns the kind by the magic number and version of a file. Commands that are components (`wasi:cli/run`) are
+    /// recognized later, in a child process that may parse foreign code.
     pub fn of(file: &[u8]) -> Option<Self> {
+        // The magic number, then the version 1 of modules, or 13 with layer 1 of components.
         match file.get(..8)? {
             b"\0asm\x01\0\0\0" => Some(Self::Command),
             b"\0asm\x0d\0\x01\0" => Some(Self::Component),
@@ -152,13 +145,13 @@ impl PluginKind {
 }
 
 text_enum! {
-    /// What a plain command's standard output is taken for.
+    /// The form of a plain command's standard output.
     #[derive(Default)]
     pub enum OutputForm {
-        /// The text as it is.
+        /// Unchanged text.
         #[default]
         Text = "text",
-        /// The text without white space at its ends.
+        /// Text without white space at its ends.
         Trimmed = "trimmed",
         /// A JSON value.
         Json = "json",
@@ -166,7 +159,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// How a command is called.
+    /// The calling convention of a command.
     #[derive(Default)]
     pub enum Protocol {
         /// Arguments and standard input in, standard output out.
@@ -177,22 +170,20 @@ text_enum! {
     }
 }
 
-/// What a plugin says of itself, within the bounds that `sandbox` checks.
+/// A plugin's description of itself. `sandbox` checks its bounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Description {
-    /// Its name.
     pub name: String,
-    /// Its version.
     pub version: String,
-    /// What it does, in one line.
+    /// One line.
     pub summary: String,
-    /// JSON Schema of its configuration.
+    /// JSON Schema of the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_schema: Option<Value>,
     /// JSON Schema of a test's input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_schema: Option<Value>,
-    /// What it would like to be granted: lines of `grants`.
+    /// Requested grants, as lines of `grants`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! [`SessionSettings`]: how a session runs and what ends it early.
+//! [`SessionSettings`]: the settings of a session, among them limits that end it early.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::enum_text::as_text;
 
-/// How a session runs. Merged from the command line, the run's last session and the scenario, in this order of precedence.
+/// Settings of a session, merged from the command line, the run's last session and the scenario, in this order of
+/// precedence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionSettings {
     /// Attempts that run at once, at least 1.
@@ -29,20 +30,15 @@ pub struct SessionSettings {
 /// The part of [`SessionSettings`] that a command line sets. `None` keeps the setting.
 #[derive(Clone, Debug, Default)]
 pub struct SessionOverrides {
-    /// Attempts that run at once.
     pub jobs: Option<u32>,
-    /// Bound of the session's run time.
     pub timeout: Option<Duration>,
-    /// Time for guests to end by themselves after a stop.
     pub grace: Option<Duration>,
-    /// Bad trials after which no further trial starts.
     pub fail_fast: Option<FailFast>,
     /// Budgets that replace those of the same name.
     pub budgets: Budgets,
 }
 
 impl SessionSettings {
-    /// Replaces what `overrides` sets.
     pub fn apply(&mut self, overrides: &SessionOverrides) {
         self.jobs = overrides.jobs.unwrap_or(self.jobs).max(1);
         self.timeout = overrides.timeout.unwrap_or(self.timeout);
@@ -53,9 +49,7 @@ impl SessionSettings {
 }
 
 mod millis {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
+    use super::{Deserialize, Deserializer, Duration, Serializer};
 
     pub fn serialize<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(time.as_millis() as u64)
@@ -66,21 +60,21 @@ mod millis {
     }
 }
 
-/// How many trials may end badly before a session begins no more. One bad trial is enough for `true` in a scenario, and
-/// `false` is [`FailFast::Off`].
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// Bad trials after which a session starts no further trial. Scenarios write `true` for a count of 1, and `false` for
+/// [`FailFast::Off`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Value", try_from = "Value")]
 pub enum FailFast {
-    /// As many as there are.
     #[default]
     Off,
-    /// At this many it begins no more; at least 1.
+    /// This many bad trials, at least 1.
     Count(u64),
-    /// Once more than this part of all planned trials has ended badly; above 0, at most 1.
+    /// More than this part of all planned trials, above 0 and at most 1.
     Fraction(f64),
 }
 
 impl FailFast {
-    /// Reads a count such as `3`, a fraction such as `0.25`, or `0` or `off` for never.
+    /// Parses a count such as `3`, a fraction such as `0.25`, or `0` or `off`.
     pub fn parse(text: &str) -> Option<Self> {
         if text == "off" {
             return Some(Self::Off);
@@ -92,7 +86,7 @@ impl FailFast {
         (0.0 < part && part <= 1.0).then_some(Self::Fraction(part))
     }
 
-    /// Reads what scenarios and manifests have: a boolean or a number.
+    /// Reads the boolean or number of a scenario or manifest.
     pub fn of_json(value: &Value) -> Option<Self> {
         match value {
             Value::Bool(is_on) => Some(if *is_on { Self::Count(1) } else { Self::Off }),
@@ -101,92 +95,87 @@ impl FailFast {
         }
     }
 
-    /// Tells whether a session never gives up.
     pub fn is_off(&self) -> bool {
         *self == Self::Off
     }
 
-    /// At how many bad trials a session begins no more, of so many planned ones.
+    /// Returns the number of bad trials that ends a session with `planned` trials. `None` if no number does.
     pub fn most(self, planned: u64) -> Option<u64> {
         match self {
             Self::Off => None,
             Self::Count(count) => Some(count),
+            // A session may have exactly the fraction of bad trials, but not one more.
             Self::Fraction(part) => Some((planned as f64 * part).floor() as u64 + 1),
         }
     }
 }
 
-impl Serialize for FailFast {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Off => serializer.serialize_bool(false),
-            Self::Count(count) => serializer.serialize_u64(*count),
-            Self::Fraction(part) => serializer.serialize_f64(*part),
+impl From<FailFast> for Value {
+    fn from(fail_fast: FailFast) -> Self {
+        match fail_fast {
+            FailFast::Off => false.into(),
+            FailFast::Count(count) => count.into(),
+            FailFast::Fraction(part) => part.into(),
         }
     }
 }
 
-impl<'de> Deserialize<'de> for FailFast {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        let problem = || serde::de::Error::custom("expected a boolean, a count or a fraction");
-        Self::of_json(&value).ok_or_else(problem)
+impl TryFrom<Value> for FailFast {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        Self::of_json(&value).ok_or("expected a boolean, a count or a fraction")
     }
 }
 
-/// How much of what providers measure a run may use up; none where a budget was taken away.
+/// Budgets of a run: most of a metric that its attempts may use together. `None` removes a budget.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Budgets(pub BTreeMap<BudgetName, Option<f64>>);
 
-/// What a budget is of. Its text is `METRIC` or `PROVIDER:METRIC`; no provider has a colon in its name.
+/// The scope of a budget, written `METRIC` or `PROVIDER:METRIC`. Names of providers have no colon.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BudgetName {
-    /// Of this provider alone; else of all together.
+    /// `None` for all providers together.
     pub provider: Option<String>,
-    /// The metric.
     pub metric: String,
 }
 
 impl Budgets {
-    /// The smallest budget; one of nothing would let nothing begin.
+    /// The smallest budget. With a budget of 0 no trial could start.
     pub const LEAST: f64 = 1e-9;
 
     /// Adds `tokens=2000000`, `shout:tokens=5e5` for one provider, or `tokens=off`.
     ///
     /// # Errors
     ///
-    /// What was expected instead.
+    /// A description of the expected form.
     pub fn add(&mut self, text: &str) -> Result<(), String> {
-        let wanted =
+        let expected =
             "expected a metric with its budget, such as `tokens=2000000` or `PROVIDER:tokens=off`";
-        let (name, most) = text.rsplit_once('=').ok_or(wanted)?;
-        let most = if most == "off" {
+        // The last `=`, because a matrix puts others into names of providers: `gpt[size=small]:tokens=5`.
+        let (name, budget) = text.rsplit_once('=').ok_or(expected)?;
+        let budget = if budget == "off" {
             None
         } else {
-            let most = most.replace('_', "").parse().ok();
-            Some(most.filter(Self::is_budget).ok_or(wanted)?)
+            let budget = budget.replace('_', "").parse().ok();
+            Some(budget.filter(|b| (Self::LEAST..=f64::MAX).contains(b)).ok_or(expected)?)
         };
         let name = BudgetName::parse(name);
         if name.metric.is_empty() {
-            return Err(wanted.to_owned());
+            return Err(expected.to_owned());
         }
-        self.0.insert(name, most);
+        self.0.insert(name, budget);
         Ok(())
     }
 
-    /// Puts `newer` in front of these.
+    /// Adds the budgets of `newer`, replacing those of the same name.
     pub fn extend(&mut self, newer: &Self) {
         self.0.extend(newer.0.clone());
     }
 
-    /// Tells whether there are no words on any budget.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    fn is_budget(most: &f64) -> bool {
-        (Self::LEAST..=f64::MAX).contains(most)
     }
 }
 
@@ -216,7 +205,7 @@ mod tests {
     use super::{Budgets, FailFast};
 
     #[test]
-    fn counts_and_fractions_say_how_many_may_be_bad() {
+    fn counts_and_fractions_bound_bad_trials() {
         for (text, most) in [
             ("off", None),
             ("0", None),

@@ -1,34 +1,33 @@
-//! Where a run is in its life, and what its trials showed.
+//! [`RunStatus`] with the graph of its changes, reasons, and the verdict of a run's [`Counts`].
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Outcome, enum_text::text_enum};
+use crate::{HostFault, Outcome, enum_text::text_enum};
 
 text_enum! {
-    /// Where a run is in its life.
     pub enum RunStatus {
-        /// A process holds its lock.
+        /// A process holds the run's lock.
         Running = "running",
         /// Every planned trial has a final row.
         Completed = "completed",
-        /// It could not start as requested; it has no rows.
+        /// The run could not start as requested, and has no rows.
         Failed = "failed",
-        /// Trials are left; `runner resume` continues the run.
+        /// Trials are left. `runner resume` continues the run.
         Incomplete = "incomplete",
-        /// Somebody cancelled it; only `runner resume --force` continues it.
+        /// Stopped for good. Only `runner resume --force` continues the run.
         Cancelled = "cancelled",
     }
 }
 
 text_enum! {
-    /// Why a run has its status.
+    /// The cause of a run's status.
     pub enum Reason {
         /// A plugin could not be compiled, loaded or described, or refuses its configuration or an input.
         Plugin = "plugin",
-        /// Something else that the run needs could not be had.
+        /// Another prerequisite of the run is missing.
         Setup = "setup",
-        /// A bug of the runner, or its machine lacked something.
+        /// A bug of the runner, or a resource that its machine lacked.
         Internal = "internal",
         /// A signal.
         Interrupted = "interrupted",
@@ -40,11 +39,11 @@ text_enum! {
         Crashed = "crashed",
         /// A row could not be stored.
         Storage = "storage",
-        /// Too many trials ended badly.
+        /// Too many bad trials.
         FailFast = "fail-fast",
         /// A budget is used up.
         Budget = "budget",
-        /// It was merged from shards that had trials left.
+        /// The run was merged from shards that had trials left.
         Holes = "holes",
         /// `runner cancel`.
         Cancelled = "cancelled",
@@ -52,7 +51,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// How far a session came.
+    /// The progress of a session.
     pub enum Stage {
         /// The run is planned and waits for other runs of its group.
         Waiting = "waiting",
@@ -60,32 +59,41 @@ text_enum! {
         Plan = "plan",
         /// Trials run.
         Run = "run",
-        /// Nothing is left to run.
+        /// No trial is left.
         Finish = "finish",
     }
 }
 
 text_enum! {
-    /// What a run's trials showed.
     pub enum RunVerdict {
         /// Every trial passed or was skipped.
         Passed = "passed",
-        /// A trial failed, ended in an error or timed out; or the run gave up after so many of them.
+        /// A trial failed, ended in an error or timed out, or the run ended early because of too many.
         Failed = "failed",
-        /// The run is not completed, so its trials show nothing yet.
+        /// The run is not completed.
         None = "none",
     }
 }
 
 text_enum! {
-    /// A signal that asks a run to stop.
+    /// A signal that stops a run.
     pub enum StopSignal {
         /// Ctrl-C.
         Interrupt = "SIGINT",
-        /// A supervisor's request.
+        /// Sent by service managers.
         Terminate = "SIGTERM",
         /// The terminal is gone.
         HangUp = "SIGHUP",
+    }
+}
+
+impl HostFault {
+    /// Returns the reason of a run that ends because of this fault.
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::Storage => Reason::Storage,
+            Self::Memory | Self::Files | Self::Threads => Reason::Internal,
+        }
     }
 }
 
@@ -95,8 +103,8 @@ text_enum! {
 pub struct BadTransition(String);
 
 impl RunStatus {
-    /// The status of a run whose session ended for this reason; without one, nothing was left to do. A run that has rows is
-    /// never `failed` but `incomplete`.
+    /// Returns the status of a run whose session ended for this reason, or completed all trials. A run that has rows is
+    /// `incomplete` instead of `failed`.
     pub fn after(reason: Option<Reason>, has_rows: bool) -> Self {
         match reason {
             None => Self::Completed,
@@ -106,47 +114,43 @@ impl RunStatus {
         }
     }
 
-    /// Checks a change of status, the only way to one. The same graph stands in a trigger of the database.
+    /// Returns the new status. All changes use this graph, and a trigger of the database has the same.
     ///
     /// # Errors
     ///
-    /// Refuses what the graph does not have.
+    /// A change that the graph does not have.
     pub fn next(self, to: Self) -> Result<Self, BadTransition> {
         let refused = || BadTransition(format!("a run that is {self} cannot become {to}"));
         match (self, to) {
             (Self::Running, Self::Running) => Err(refused()),
+            // `runner resume` continues any run; `--force` is checked by the caller.
             (Self::Running, _) | (_, Self::Running) => Ok(to),
             (from, to) if from == to => Err(BadTransition(format!("the run is already {to}"))),
+            // `runner cancel` after the run has ended.
             (Self::Incomplete | Self::Failed, Self::Cancelled) => Ok(to),
             _ => Err(refused()),
         }
     }
 
-    /// Tells whether the run has ended.
     pub fn is_terminal(self) -> bool {
         self != Self::Running
     }
 }
 
-/// How many trials came to what. Only final rows count.
+/// Numbers of trials by the outcome of their final rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Trials that passed.
     pub passed: u64,
-    /// Trials that failed.
     pub failed: u64,
-    /// Trials that ended in an error.
     pub error: u64,
-    /// Trials that timed out.
     pub timeout: u64,
-    /// Trials that were skipped.
     pub skipped: u64,
-    /// Those of `passed` that needed more than one attempt.
+    /// Trials in `passed` that needed more than one attempt.
     pub flaky: u64,
 }
 
 impl Counts {
-    /// Counts a final row. Outcomes that are never final count nothing.
+    /// Counts a final row. Ignores outcomes that are never final.
     pub fn add(&mut self, outcome: Outcome, flaky: bool) {
         if let Some(count) = self.count(outcome) {
             *count += 1;
@@ -154,7 +158,7 @@ impl Counts {
         }
     }
 
-    /// Takes back what [`Self::add`] counted of a trial that has a newer final row.
+    /// Undoes [`Self::add`] for a trial that has a newer final row.
     pub fn remove(&mut self, outcome: Outcome, flaky: bool) {
         if let Some(count) = self.count(outcome) {
             *count -= 1;
@@ -173,17 +177,17 @@ impl Counts {
         }
     }
 
-    /// Trials that have a final row.
+    /// Returns the number of trials with a final row.
     pub fn done(&self) -> u64 {
         self.passed + self.failed + self.error + self.timeout + self.skipped
     }
 
-    /// Trials that make the verdict `failed`.
+    /// Returns the number of trials that make the verdict `failed`.
     pub fn bad(&self) -> u64 {
         self.failed + self.error + self.timeout
     }
 
-    /// The verdict of a run with these counts and this status. One that gave up after bad trials has failed.
+    /// Returns the verdict of a run with these counts. A run that ended early because of bad trials has failed.
     pub fn verdict(&self, status: RunStatus, reason: Option<Reason>) -> RunVerdict {
         match status {
             RunStatus::Completed if self.bad() > 0 => RunVerdict::Failed,

@@ -1,4 +1,4 @@
-//! [`Test`]: a resolved test, which is one line of the suite and the body of a task.
+//! [`Test`]: a resolved test, one line of the suite and the body of a task.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -10,52 +10,49 @@ use crate::{
     enum_text::{as_text, is_default, present},
 };
 
-/// A test with everything resolved. One compact JSON object on one line of the suite; keys with their default are absent.
+/// A resolved test. Written as one compact JSON object. Keys with their default are absent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Test<'a> {
     /// Unique in the suite.
     pub id: TestId,
-    /// What the provider gets, as compact JSON.
+    /// The provider's input as compact JSON.
     #[serde(borrow)]
     pub input: &'a RawValue,
-    /// The indexes of the providers that it runs on, ascending.
+    /// Indexes of the test's providers, ascending.
     pub providers: Vec<u16>,
     /// Trials on each provider, at least 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub repeat: u32,
-    /// Words to select it by.
     #[serde(default, borrow, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Text<'a>>,
-    /// What the test says of itself, for reports; texts, numbers and booleans by name.
+    /// Facts about the test, for reports.
     #[serde(default, borrow, skip_serializing_if = "BTreeMap::is_empty")]
     pub meta: BTreeMap<Text<'a>, MetaValue<'a>>,
-    /// Files that the provider gets, sorted by name.
+    /// Sorted by name.
     #[serde(default, borrow, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<Attachment<'a>>,
-    /// How long one attempt may take.
+    /// Most time of one attempt.
     pub timeout: Micros,
-    /// How long all attempts of a trial may take together, waiting included.
+    /// Most time of all attempts of a trial together, with the delays between them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial_timeout: Option<Micros>,
-    /// Which attempts are made again.
     #[serde(default, skip_serializing_if = "Retries::is_none")]
     pub retries: Retries,
-    /// What must come.
     #[serde(default, skip_serializing_if = "Expect::is_empty")]
     pub expect: Expect,
 }
 
-/// A file that a test hands to its providers. Its content is a blob of the session.
+/// A file for the test's providers. Its content is a blob of the session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attachment<'a> {
-    /// The name that guests know it by: a file name.
+    /// The file name in the guest.
     #[serde(borrow)]
     pub name: Text<'a>,
-    /// The SHA-256 of its content.
+    /// The SHA-256 of the content.
     pub sha256: Digest,
-    /// Its length.
+    /// Length of the content.
     pub bytes: u64,
 }
 
@@ -63,85 +60,76 @@ pub struct Attachment<'a> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum MetaValue<'a> {
-    /// `true` or `false`.
     Bool(bool),
-    /// A number.
     Number(serde_json::Number),
-    /// A text.
     #[serde(borrow)]
     Text(Text<'a>),
 }
 
-/// Which attempts of a trial are made again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retries {
-    /// How many retries at most; the first attempt does not count.
+    /// Most retries, without the first attempt.
     pub max: u32,
-    /// How long to wait before the first retry; doubles each time, up to a minute.
+    /// Delay before the first retry. It doubles each time, up to a minute.
     #[serde(default, skip_serializing_if = "is_default")]
     pub backoff: Micros,
-    /// What is retried.
+    /// Errors that cause a retry.
     pub on: Vec<ExpectedError>,
 }
 
-/// A way in which an attempt can come to no verdict: an error of a class, or a timeout.
+/// An attempt without a verdict: an error of a class, or a timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpectedError {
-    /// An error of this class.
     Class(ErrorClass),
-    /// A deadline.
     Timeout,
 }
 
-/// What a test expects of a reply. What is absent is not checked.
+/// The expectations of a test. Absent ones are not checked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Expect {
-    /// The output is exactly this; `null` counts as a value.
+    /// The whole output. `null` is a value.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub equals: Option<Value>,
-    /// Each of these is in the output: a text in a text, a value in a list.
+    /// Parts of the output: texts in a text, or values in a list.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub contains: Vec<Value>,
-    /// The output is a text in which this regular expression matches.
+    /// A regular expression that matches the output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matches: Option<String>,
-    /// The output has at least what this has; `null` counts as a value.
+    /// A value whose keys and items the output must have. `null` is a value.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub json: Option<Value>,
-    /// How far numbers of `json` may be off.
+    /// Allowed difference of numbers in `json`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<f64>,
-    /// The attempt ends in this way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ExpectedError>,
-    /// The output is valid by the JSON Schema with this SHA-256, a blob of the session.
+    /// The SHA-256 of a JSON Schema of the output, a blob of the session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<Digest>,
-    /// The attempt takes at most this long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_duration: Option<Micros>,
-    /// The guest's memories have at most this many bytes together.
+    /// Bytes of the guest's memories together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_memory: Option<u64>,
-    /// The provider's score is at least this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_score: Option<f64>,
-    /// A plain command ends with this exit code.
+    /// The exit code of a plain command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
 }
 
 impl Expect {
-    /// Tells whether nothing is expected but a reply.
+    /// Returns whether any reply passes.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
 impl Default for Retries {
-    /// No retries, of the classes that scenarios retry by default.
+    /// Returns the defaults of scenarios: no retries, and the classes for a `max` above 0.
     fn default() -> Self {
         let on = [ErrorClass::Unavailable, ErrorClass::RateLimited];
         Self { max: 0, backoff: Micros(0), on: on.map(ExpectedError::Class).to_vec() }
@@ -155,7 +143,7 @@ impl Retries {
 }
 
 impl ExpectedError {
-    /// The word for it in scenarios and messages.
+    /// Returns the word in scenarios and messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Class(class) => class.as_str(),
@@ -163,7 +151,7 @@ impl ExpectedError {
         }
     }
 
-    /// Reads [`Self::as_str`] back; only what a scenario may name.
+    /// Parses the word of an error that scenarios can name.
     pub fn parse(word: &str) -> Option<Self> {
         if word == "timeout" {
             return Some(Self::Timeout);
@@ -179,7 +167,7 @@ impl fmt::Display for ExpectedError {
 }
 
 as_text!(ExpectedError, |word| ExpectedError::parse(word)
-    .ok_or_else(|| format!("`{word}` is no class of errors")));
+    .ok_or_else(|| format!("`{word}` is not a class of errors")));
 
 fn one() -> u32 {
     1

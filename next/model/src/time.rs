@@ -1,4 +1,4 @@
-//! Times and durations as they cross crates. Nothing here reads a clock.
+//! Times and durations. Nothing here reads a clock.
 
 use std::{
     fmt,
@@ -6,7 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{
+    Timestamp,
+    fmt::{StdFmtWrite, temporal::DateTimePrinter},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::enum_text::as_text;
@@ -15,27 +18,27 @@ use crate::enum_text::as_text;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Time(i64);
 
-/// The last that `jiff` knows: in every time zone it is still the year 9999.
+/// The last time of `jiff`, which is in the year 9999 in every time zone.
 const MAX_TIME: i64 = 253_402_207_200_000;
 
 impl Time {
-    /// From milliseconds since 1970; clamped to the years 1970 to 9999.
+    /// Converts milliseconds since 1970, clamped to the years 1970 to 9999.
     pub fn from_millis(millis: i64) -> Self {
         Self(millis.clamp(0, MAX_TIME))
     }
 
-    /// Milliseconds since 1970.
+    /// Returns milliseconds since 1970.
     pub fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// Parses RFC 3339; digits below the millisecond are cut.
+    /// Parses RFC 3339, and cuts digits below the millisecond.
     pub fn parse(text: &str) -> Option<Self> {
         let time: Timestamp = text.parse().ok()?;
         (0..=MAX_TIME).contains(&time.as_millisecond()).then(|| Self(time.as_millisecond()))
     }
 
-    /// From `self` back to `earlier`; zero if that is later.
+    /// Returns the time from `earlier` to `self`, or zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0).try_into().unwrap_or(0))
     }
@@ -60,19 +63,10 @@ impl Add<Duration> for Time {
 
 impl fmt::Display for Time {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `Timestamp` itself prints as many digits as there are.
+        const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
         let time = Timestamp::from_millisecond(self.0).unwrap_or_default();
-        let at = TimeZone::UTC.to_datetime(time);
-        write!(
-            formatter,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-            at.year(),
-            at.month(),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second(),
-            at.millisecond()
-        )
+        PRINTER.print_timestamp(&time, StdFmtWrite(formatter)).map_err(|_| fmt::Error)
     }
 }
 
@@ -96,7 +90,7 @@ impl From<Micros> for Duration {
     }
 }
 
-/// Time of a run in microseconds since its session began. It stands still while the run is paused or suspended.
+/// Time of a run in microseconds since the start of its session, without pauses and suspensions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunTime(pub u64);
 
@@ -111,22 +105,21 @@ impl Add<Micros> for RunTime {
 impl Sub for RunTime {
     type Output = Micros;
 
-    /// Zero if `earlier` is later.
+    /// Returns zero if `earlier` is later.
     fn sub(self, earlier: Self) -> Micros {
         Micros(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// Two looks at a [`RunClock`] are never so far apart while the process runs.
+/// A time between two updates of a [`RunClock`] that shows a suspension: a running process updates it more often.
 const GAP: Duration = Duration::from_secs(1);
 
-/// Finds out what of a clock's time is [`RunTime`]: neither pauses nor gaps in which the process was suspended, by SIGSTOP
-/// or a frozen control group. It must be looked at several times a second. It reads no clock itself: times are of any
-/// monotonic clock.
+/// Computes [`RunTime`] from a monotonic clock. Subtracts pauses, and gaps in which SIGSTOP or a frozen control group
+/// suspended the process. Must be updated several times a second.
 #[derive(Clone, Debug, Default)]
 pub struct RunClock {
-    looked: Duration,
-    /// The processor time of the process, and when it was asked for.
+    updated: Duration,
+    /// Processor time of the process, and the time when it was read.
     cpu: (Duration, Duration),
     running: Duration,
     suspended: Duration,
@@ -134,18 +127,18 @@ pub struct RunClock {
 }
 
 impl RunClock {
-    /// A clock that begins now.
+    /// Starts a clock.
     pub fn new(now: Duration) -> Self {
-        Self { looked: now, ..Self::default() }
+        Self { updated: now, ..Self::default() }
     }
 
-    /// Looks at the clock. `cpu` gives the processor time that the process has used; it is asked for ten times a second.
+    /// Updates the clock. `cpu` returns the processor time of the process, and is called at most ten times a second.
     pub fn look(&mut self, now: Duration, cpu: impl FnOnce() -> Duration) -> RunTime {
-        let gap = now.saturating_sub(self.looked);
+        let gap = now.saturating_sub(self.updated);
         let mut is_suspended = gap > GAP;
         if now.saturating_sub(self.cpu.1) > GAP / 10 {
             let cpu = cpu();
-            // A process that computes for so long was not suspended.
+            // A process that computed for half of the gap was not suspended.
             is_suspended &= cpu.saturating_sub(self.cpu.0) < gap / 2;
             self.cpu = (cpu, now);
         }
@@ -154,21 +147,21 @@ impl RunClock {
         } else {
             self.running += gap;
         }
-        self.looked = self.looked.max(now);
+        self.updated = self.updated.max(now);
         self.run_time()
     }
 
-    /// Begins a pause or ends it, as of the last look.
+    /// Starts or ends a pause, as of the last update.
     pub fn pause(&mut self, is_paused: bool) {
         self.is_paused = is_paused;
     }
 
-    /// As of the last look.
+    /// Returns the run time of the last update.
     pub fn run_time(&self) -> RunTime {
         RunTime(Micros::from(self.running).0)
     }
 
-    /// The time that did not count, as of the last look.
+    /// Returns the time that did not count, as of the last update.
     pub fn suspended(&self) -> Duration {
         self.suspended
     }
@@ -181,15 +174,15 @@ mod tests {
     use super::{RunClock, RunTime, Time};
 
     #[test]
-    fn pauses_and_suspensions_are_no_time_of_a_run() {
+    fn run_time_excludes_pauses_and_suspensions() {
         let ms = Duration::from_millis;
         let mut clock = RunClock::new(ms(5_000));
         let mut look = |at, cpu| clock.look(ms(at), || ms(cpu)).0 / 1000;
         assert_eq!(look(5_900, 800), 900);
-        // It was suspended for an hour, and has computed a little before that.
+        // The process was suspended for an hour after a little computing.
         assert_eq!(look(3_605_900, 900), 900);
         assert_eq!(look(3_606_000, 950), 1_000);
-        // It computed for two seconds and did not look.
+        // It computed for two seconds without an update.
         assert_eq!(look(3_608_000, 2_900), 3_000);
         clock.pause(true);
         assert_eq!(clock.look(ms(3_608_500), || ms(2_900)), RunTime(3_000_000));

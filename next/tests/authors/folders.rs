@@ -83,7 +83,7 @@ fn another_kind_than_promised_is_refused() {
     ran.expect(3).says(&["is a component"]);
     runner.write("filter/plugin.toml", "name = \"filter\"\nkind = \"program\"\n");
     let ran = runner.run(&["plugin", "build", "filter"]);
-    ran.expect(2).says(&["`program` is none of `component`, `command`"]);
+    ran.expect(2).says(&["`program` is not one of `component`, `command`"]);
     let ran = runner.run(&["plugin", "build", "nowhere"]);
     ran.expect(2).says(&["no `plugin.toml`"]);
 }

@@ -50,7 +50,7 @@ pub fn serve(
                 if tasks.iter().any(is_grade) {
                     return Err(unexpected("a task for a grader"));
                 }
-                state.push_tasks(tasks, &body)?;
+                state.push_tasks(tasks, body)?;
             }
             Some(ToWorker::TakeBack { keep }) => state.take_back(keep)?,
             Some(ToWorker::Stop { grace, kill }) => {

@@ -6,7 +6,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     path::{Path, PathBuf},
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -139,10 +139,10 @@ impl Slots {
         let task = &queued.task;
         let read;
         let line = match &task.line {
-            Line::Bytes(_) => &queued.line,
+            Line::Bytes(_) => queued.line(),
             Line::Digest(digest) => {
                 read = fs::read(self.blob(digest).await?)?;
-                &read
+                &read[..]
             }
         };
         let test: Test<'_> = serde_json::from_slice(line)?;
@@ -163,7 +163,7 @@ impl Slots {
                     exit_code: provider.is_plain().then_some(0),
                     stderr: "",
                 };
-                let row = rejudge(&self.cache, &test.expect, &queued.row, &evidence)?;
+                let row = rejudge(&self.cache, &test.expect, queued.row(), &evidence)?;
                 self.report(task.id, row.into(), None)?
             }
             TaskKind::Check => {
@@ -201,7 +201,8 @@ impl Slots {
             }
             (result, lines)
         };
-        let (result, lines) = self.track_processor(task, run).await;
+        // Pinned here, because moving a future of 6 KiB into another one takes longer than a poll.
+        let (result, lines) = self.track_processor(task, pin!(run)).await;
         self.log(lines)?;
         self.report(task, result, provider.access.secrets.redactor())
     }
@@ -219,8 +220,11 @@ impl Slots {
     }
 
     /// Marks the task as being on the processor during each poll. The supervisor blames it if the worker hangs.
-    async fn track_processor<T>(&self, task: TaskId, run: impl Future<Output = T>) -> T {
-        let mut run = pin!(run);
+    async fn track_processor<T>(
+        &self,
+        task: TaskId,
+        mut run: Pin<&mut impl Future<Output = T>>,
+    ) -> T {
         poll_fn(|context| {
             self.state.set_on_processor(task);
             let poll = run.as_mut().poll(context);

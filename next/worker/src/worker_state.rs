@@ -7,7 +7,7 @@ use std::{
     io,
     os::unix::fs::FileExt as _,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use crate::{link::Outgoing, report::AttemptReport};
 
 /// Most reports in one batch. If few tasks are queued, batches are smaller, or the supervisor would send more too late.
-const MAX_BATCH: usize = 64;
+const MAX_BATCH: usize = 256;
 /// Bytes of a guest's activity in one [`Doing`].
 const MAX_WORD: usize = 200;
 
@@ -48,10 +48,22 @@ pub struct WorkerState {
 
 pub struct QueuedTask {
     pub task: Task,
-    /// The test's line. Empty if it is a blob.
-    pub line: Vec<u8>,
-    /// The stored row to grade or judge. Empty for other tasks.
-    pub row: Vec<u8>,
+    /// The bodies of all tasks that came in the same frame.
+    body: Arc<Vec<u8>>,
+    at: usize,
+}
+
+impl QueuedTask {
+    /// Returns the test's line. Empty if it is a blob.
+    pub fn line(&self) -> &[u8] {
+        let own = &self.body[self.at..][..self.task.body_bytes()];
+        &own[..own.len() - self.task.row_bytes as usize]
+    }
+
+    /// Returns the stored row to grade or judge. Empty for other tasks.
+    pub fn row(&self) -> &[u8] {
+        &self.body[self.at + self.line().len()..][..self.task.row_bytes as usize]
+    }
 }
 
 #[derive(Default)]
@@ -88,14 +100,13 @@ impl WorkerState {
     }
 
     /// Queues tasks, or returns them to the supervisor after a stop.
-    pub fn push_tasks(&self, tasks: Vec<Task>, body: &[u8]) -> io::Result<()> {
+    pub fn push_tasks(&self, tasks: Vec<Task>, body: Vec<u8>) -> io::Result<()> {
         let mut queue = lock(&self.queue);
-        let mut rest = body;
+        let (body, mut at) = (Arc::new(body), 0);
         for task in tasks {
-            let (own, others) = rest.split_at(task.body_bytes());
-            let (line, row) = own.split_at(own.len() - task.row_bytes as usize);
-            queue.tasks.push_back(QueuedTask { line: line.to_vec(), row: row.to_vec(), task });
-            rest = others;
+            let bytes = task.body_bytes();
+            queue.tasks.push_back(QueuedTask { task, body: Arc::clone(&body), at });
+            at += bytes;
         }
         let is_stopped = queue.is_stopped;
         drop(queue);

@@ -1,4 +1,4 @@
-//! [`Grants`]: what of the world outside its sandbox a provider may touch.
+//! [`Grants`]: access of a provider to the world outside its sandbox.
 
 mod net;
 mod secret;
@@ -14,22 +14,22 @@ pub use self::{
 };
 use crate::{enum_text::text_enum, template::Template};
 
-/// What of the world outside its sandbox a provider may touch. The default is nothing.
+/// Access of a provider to the world outside its sandbox. The default grants nothing.
 ///
-/// As the scenario writes it: secrets are names here, and templates are not filled in.
+/// In the scenario's form: secrets are names, and templates are not rendered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Grants {
-    /// Where it may send HTTP requests.
+    /// Destinations of HTTP requests.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub net: Vec<NetGrant>,
-    /// The names of the secrets that it may have.
+    /// Names of secrets that guests can read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
-    /// Secrets that the host puts into headers, and that it never has.
+    /// Secrets that the host adds to headers. Guests never see them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bound_secrets: Vec<BoundSecret>,
-    /// Folders that it finds in its file system.
+    /// Folders in the guest's file system.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fs: Vec<FsGrant>,
     /// Environment variables, sorted by name. Roots: `input`, `config`, `secret`.
@@ -37,67 +37,62 @@ pub struct Grants {
     pub env: Vec<(String, Template)>,
 }
 
-/// A folder of the host, as a guest sees it.
+/// A folder of the host in the guest's file system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FsGrant {
-    /// Relative to the scenario.
+    /// A path on the host, relative to the scenario.
     pub path: String,
-    /// An absolute path in the guest's file system.
+    /// An absolute path in the guest.
     pub mount: String,
-    /// What the guest may do with it.
     pub mode: FsMode,
 }
 
 text_enum! {
-    /// What a guest may do with a folder.
+    /// A guest's access to a folder.
     pub enum FsMode {
-        /// Read.
         ReadOnly = "ro",
-        /// Read, write, make and remove.
         ReadWrite = "rw",
     }
 }
 
 impl Grants {
-    /// Tells whether nothing is granted.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The names of all secrets that are granted: to be asked for, for headers, and in environment variables. A variable
-    /// grants the secrets in it by naming them.
+    /// Returns the names of all granted secrets: listed, bound to headers, or used in environment variables. A variable's
+    /// template grants the secrets that it names.
     pub fn secret_names(&self) -> BTreeSet<String> {
         let named = self.secrets.iter().cloned();
         let bound = self.bound_secrets.iter().map(|bound| bound.name.clone());
         named.chain(bound).chain(self.secrets_in_env()).collect()
     }
 
-    /// The names of the secrets in environment variables.
+    /// Returns the names of the secrets in environment variables.
     pub fn secrets_in_env(&self) -> BTreeSet<String> {
-        let variables = self.env.iter().map(|(_, template)| template);
-        let keys = variables.flat_map(|template| template.keys_of("secret"));
-        keys.filter_map(|keys| keys.first().cloned()).collect()
+        let paths = self.env.iter().flat_map(|(_, template)| template.keys_of("secret"));
+        paths.filter_map(|keys| keys.first().cloned()).collect()
     }
 }
 
-/// One thing that would have allowed what was denied. Its text is a line of `grants`.
+/// A grant that would have allowed a denied action. The text is a line of `grants`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Grant {
-    /// A place in `net`.
+    /// An element of `net`.
     Net(NetGrant),
     /// A name in `secrets`.
     Secret(String),
-    /// A secret for one header of requests to one place, in `secrets`.
+    /// A table in `secrets`.
     BoundSecret(BoundSecret),
 }
 
 impl Grant {
-    /// Makes the grant of a secret; none of a name that no secret can have.
+    /// Creates the grant of a secret. `None` if no secret can have this name.
     pub fn secret(name: &str) -> Option<Self> {
         is_secret_name(name).then(|| Self::Secret(name.to_owned()))
     }
 
-    /// The flag of `runner plugin run` that grants it, such as `secret=API_KEY`.
+    /// Returns the argument of `runner plugin run --grant`, such as `secret=API_KEY`.
     pub fn flag(&self) -> String {
         match self {
             Self::Net(net) => format!("net={net}"),
@@ -106,7 +101,7 @@ impl Grant {
         }
     }
 
-    /// What to do to grant it, whatever is granted already: a sentence that `of …` may complete.
+    /// Returns the instruction to add the grant to others. A caller may append `of …`.
     pub fn advice(&self) -> String {
         format!("add {} to `{}`", self.value(), self.key())
     }
@@ -118,7 +113,7 @@ impl Grant {
         }
     }
 
-    /// The element of the key's array: a string of JSON is one of TOML.
+    /// Returns the element of the key's array. JSON strings are valid TOML.
     fn value(&self) -> String {
         let text = match self {
             Self::Net(net) => net.to_string(),
@@ -142,7 +137,7 @@ mod tests {
     use super::{Grant, NetGrant};
 
     #[test]
-    fn what_would_have_allowed_a_request_is_a_grant_of_its_origin() {
+    fn denied_request_needs_a_grant_of_its_origin() {
         let grant = |url: &str| NetGrant::of(&Url::parse(url).unwrap()).map(Grant::Net);
         for (url, line, flag) in [
             (

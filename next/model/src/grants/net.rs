@@ -1,4 +1,4 @@
-//! [`NetGrant`]: a place to which HTTP requests may go.
+//! [`NetGrant`]: a destination of HTTP requests.
 
 use std::{fmt, net::IpAddr};
 
@@ -6,7 +6,7 @@ use url::{Host, Url};
 
 use crate::enum_text::as_text;
 
-/// A place to which HTTP requests may go: scheme, host and port.
+/// A destination of HTTP requests: scheme, host and port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NetGrant {
     is_secure: bool,
@@ -18,21 +18,20 @@ pub struct NetGrant {
 enum GrantedHost {
     /// In lower case and punycode.
     Name(String),
-    /// Everything below this name, but not the name itself.
+    /// All names below this one, but not the name itself.
     Below(String),
     Address(IpAddr),
 }
 
-/// Where a `*` may stand.
 const WILDCARD: &str =
     "`*` stands only for everything below a domain, as in `https://*.example.com`";
 
 impl NetGrant {
-    /// Reads `https://api.example.com`, `http://127.0.0.1:8080` or `https://*.example.com`.
+    /// Parses `https://api.example.com`, `http://127.0.0.1:8080` or `https://*.example.com`.
     ///
     /// # Errors
     ///
-    /// What is wrong with the text; completes the sentence "it is not understood: …".
+    /// The reason. Completes the sentence "it is not understood: …".
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if text == "*" {
             return Err(WILDCARD);
@@ -65,12 +64,14 @@ impl NetGrant {
             (Some(Host::Domain(name)), _) if !is_host_name(name) => {
                 return Err("it has no valid host");
             }
+            // `*.com` would grant a whole top-level domain.
             (Some(Host::Domain(name)), true) if without_root(name).contains('.') => {
                 GrantedHost::Below(without_root(name))
             }
             (_, true) => return Err("`*.` does not stand before a domain such as `example.com`"),
             (Some(Host::Domain(name)), false) => GrantedHost::Name(without_root(name)),
             (Some(Host::Ipv4(address)), false) => GrantedHost::Address(address.into()),
+            // `::ffff:10.0.0.1` is the host `10.0.0.1`.
             (Some(Host::Ipv6(address)), false) => {
                 GrantedHost::Address(IpAddr::from(address).to_canonical())
             }
@@ -80,28 +81,27 @@ impl NetGrant {
         Ok(Self { is_secure, host, port })
     }
 
-    /// Makes the grant of the scheme, host and port of `url`; none where it would grant more than that, or nothing.
-    ///
-    /// A host may be called `*.example.com`: a request to it must not be granted all that is below.
+    /// Returns the grant of exactly the scheme, host and port of `url`. `None` if there is no such grant.
     pub fn of(url: &Url) -> Option<Self> {
+        // `https://*.example.com` is a valid URL. Its grant would cover all hosts below the domain.
         if url.host_str()?.contains('*') {
             return None;
         }
         Self::parse(&url.origin().ascii_serialization()).ok()
     }
 
-    /// Tells whether a request to the scheme, host and port of `url` is granted by name.
-    ///
-    /// What a name resolves to is another question: [`Self::names_address`].
+    /// Returns whether requests to the scheme, host and port of `url` are granted. The resolved address needs a check of its
+    /// own, for which see [`Self::names_address`].
     pub fn matches(&self, url: &Url) -> bool {
         Self::of(url).is_some_and(|request| self.covers(&request))
     }
 
-    /// Tells whether this allows everything that `other` does.
+    /// Returns whether this grant includes `other`.
     pub fn covers(&self, other: &Self) -> bool {
         let has_host = match (&self.host, &other.host) {
             (own, other) if own == other => true,
             (GrantedHost::Below(own), GrantedHost::Name(name) | GrantedHost::Below(name)) => {
+                // `badexample.com` is not below `example.com`.
                 let labels = name.strip_suffix(own.as_str());
                 labels.is_some_and(|labels| labels.len() > 1 && labels.ends_with('.'))
             }
@@ -110,10 +110,9 @@ impl NetGrant {
         (self.is_secure, self.port) == (other.is_secure, other.port) && has_host
     }
 
-    /// Tells whether this names an address itself for requests of `scheme`, so that it counts even where it is a private
-    /// one.
+    /// Returns whether the grant names this address itself for requests of `scheme`, which also allows private addresses.
     ///
-    /// `localhost` names the loopback addresses: it is theirs by RFC 6761.
+    /// `localhost` names the loopback addresses (RFC 6761).
     pub fn names_address(&self, scheme: &str, address: IpAddr, port: u16) -> bool {
         let address = address.to_canonical();
         scheme == self.scheme()
@@ -125,7 +124,6 @@ impl NetGrant {
             }
     }
 
-    /// The port that requests go to.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -153,8 +151,8 @@ impl fmt::Display for NetGrant {
 
 as_text!(NetGrant, NetGrant::parse);
 
-/// Tells whether DNS could have a name, in lower case and punycode: `a..b` has an empty part, and `a"b` a character that
-/// would be read as something else where a grant is written down.
+/// Returns whether a text in lower case and punycode is a name of DNS. `Url` also accepts `a..b` and `a"b`, whose quote would
+/// break the TOML of a grant.
 pub fn is_host_name(name: &str) -> bool {
     let is_plain =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
@@ -162,7 +160,7 @@ pub fn is_host_name(name: &str) -> bool {
     labels.all(|label| !label.is_empty() && label.bytes().all(is_plain))
 }
 
-/// A name without the dot of the root at its end: `example.com.` is `example.com`.
+/// Removes the dot of the root: `example.com.` is `example.com`.
 fn without_root(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_owned()
 }
@@ -179,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_covers_what_it_allows() {
+    fn grant_covers_equal_and_narrower_grants() {
         let grant = |text| super::NetGrant::parse(text).unwrap();
         for (own, other, covers) in [
             ("https://a.example.com", "https://a.example.com", true),
@@ -214,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_grant_too_much_or_nothing_is_refused() {
+    fn too_broad_or_invalid_grants_are_refused() {
         for text in [
             "",
             "*",
@@ -254,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_stands_for_what_is_below_a_domain() {
+    fn wildcard_covers_names_below_a_domain() {
         assert!(grants("https://*.example.com", "https://a.example.com/"));
         assert!(grants("https://*.example.com", "https://a.b.example.com/"));
         assert!(!grants("https://*.example.com", "https://example.com/"));

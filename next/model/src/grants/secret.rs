@@ -1,27 +1,26 @@
-//! [`BoundSecret`]: a secret that goes only into one header of requests to one place; and what secrets may be called.
+//! [`BoundSecret`]: a secret for one header of requests to one destination; and names of secrets.
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::NetGrant;
 
-/// A secret that the host puts into one header of requests to one place, and that the guest never has.
+/// A secret that the host adds to one header of requests to one destination. The guest never sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BoundSecret {
-    /// Its name.
     pub name: String,
-    /// The scheme, host and port of the requests.
+    /// The destination of the requests.
     pub host: NetGrant,
     /// The header, in lower case.
     pub header: String,
 }
 
 impl BoundSecret {
-    /// Binds a secret.
+    /// Parses the parts of a bound secret.
     ///
     /// # Errors
     ///
-    /// What is wrong with a part; completes the sentence "it is not understood: …".
+    /// The reason. Completes the sentence "it is not understood: …".
     pub fn parse(name: &str, host: &str, header: &str) -> Result<Self, String> {
         if !is_secret_name(name) {
             return Err("secrets are named with letters, digits and `_`".to_owned());
@@ -30,40 +29,42 @@ impl BoundSecret {
         if !Self::is_header(header) {
             return Err(format!("`{header}` is not the name of a header"));
         }
+        // Names of headers are case-insensitive, and requests have them in lower case.
         Ok(Self { name: name.to_owned(), host, header: header.to_ascii_lowercase() })
     }
 
-    /// Reads a place as in `net`; a name alone stands for `https` at its own port.
+    /// Parses a destination as in `net`, or a host name alone, which means `https`.
     ///
     /// # Errors
     ///
-    /// As [`NetGrant::parse`].
+    /// Those of [`NetGrant::parse`].
     pub fn parse_host(text: &str) -> Result<NetGrant, &'static str> {
-        match text.contains("://") {
-            true => NetGrant::parse(text),
-            false => NetGrant::parse(&format!("https://{text}")),
+        if text.contains("://") {
+            NetGrant::parse(text)
+        } else {
+            NetGrant::parse(&format!("https://{text}"))
         }
     }
 
-    /// Tells whether a header can be called so (a token of RFC 9110).
+    /// Returns whether a text is the name of a header, a token of RFC 9110.
     pub fn is_header(text: &str) -> bool {
         let is_of_token =
             |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         !text.is_empty() && text.bytes().all(is_of_token)
     }
 
-    /// Tells whether it may be in this header of a request to `url`.
+    /// Returns whether the secret may be in this header of a request to `url`.
     pub fn admits(&self, url: &Url, header: &str) -> bool {
         self.header == header && self.host.matches(url)
     }
 
-    /// As `plugin run --grant secret=…` takes it.
+    /// Returns the value of `plugin run --grant secret=…`.
     pub fn flag(&self) -> String {
         let Self { name, host, header } = self;
         format!("{name},host={host},header={header}")
     }
 
-    /// Reads [`Self::flag`] back; none where it binds nothing.
+    /// Parses the text of [`Self::flag`]. `None` for a name alone.
     pub fn of_flag(text: &str) -> Option<Result<Self, String>> {
         let (name, rest) = text.split_once(',')?;
         let parts = rest.strip_prefix("host=").and_then(|rest| rest.split_once(",header="));
@@ -73,14 +74,14 @@ impl BoundSecret {
         })
     }
 
-    /// The element of `secrets` that grants it. A name, a place and a header have nothing that TOML escapes.
+    /// Returns the element of `secrets`. Names, destinations and headers have no characters that TOML escapes.
     pub fn element(&self) -> String {
         let Self { name, host, header } = self;
         format!("{{ name = \"{name}\", host = \"{host}\", header = \"{header}\" }}")
     }
 }
 
-/// Tells whether `text` can name a secret: letters, digits and `_`, as environment variables have them.
+/// Returns whether `text` can name a secret, like a variable of a shell: letters, digits and `_`, no digit first.
 pub fn is_secret_name(text: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     text.bytes().next().is_some_and(is_letter)
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_binds_nothing_is_refused() {
+    fn invalid_bindings_are_refused() {
         for (name, host, header) in [
             ("A-B", "a.example", "x"),
             ("A", "https://a.example/path", "x"),

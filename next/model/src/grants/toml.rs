@@ -1,50 +1,39 @@
-//! Grants as a scenario has them: lines of TOML, for people and for the logs of runs.
+//! Grants as TOML of a scenario, for the screen and for logs of runs.
 
 use super::{BoundSecret, FsGrant, FsMode, Grants};
 use crate::{template::Template, visible::steers};
 
-/// The key of a grant in a row, and the one element of its array. A line that was cut short has none.
+/// Splits a grant of a row into its key and the element of its array. `None` for a line that was cut.
 pub fn key_and_value(line: &str) -> Option<(&str, &str)> {
     let (key, array) = line.split_once(" = ")?;
     Some((key, array.strip_prefix('[')?.strip_suffix(']')?))
 }
 
-/// Grants as a scenario has them: the elements of each key, as TOML.
+/// Elements of each key of `grants`, as TOML.
 #[derive(Clone, Default)]
 pub struct GrantsToml {
-    /// Elements of the array `net`.
     pub net: Vec<String>,
-    /// Elements of the array `secrets`.
     pub secrets: Vec<String>,
-    /// Elements of the array `fs`.
     pub fs: Vec<String>,
-    /// Keys and values of the table `env`.
+    /// Pairs `key = value`.
     pub env: Vec<String>,
 }
 
 impl GrantsToml {
-    /// The lines of the keys that are granted something.
+    /// Returns one line for each key that has elements.
     pub fn lines(&self) -> Vec<String> {
-        let array = |items: &[String]| format!("[{}]", items.join(", "));
-        let lines = [
-            ("net", &self.net, array(&self.net)),
-            ("secrets", &self.secrets, array(&self.secrets)),
-            ("fs", &self.fs, array(&self.fs)),
-            ("env", &self.env, format!("{{ {} }}", self.env.join(", "))),
-        ];
-        lines
-            .into_iter()
-            .filter(|(_, items, _)| !items.is_empty())
-            .map(|(key, _, value)| format!("{key} = {value}"))
-            .collect()
+        let arrays = [("net", &self.net), ("secrets", &self.secrets), ("fs", &self.fs)];
+        let arrays = arrays.into_iter().filter(|(_, items)| !items.is_empty());
+        let arrays = arrays.map(|(key, items)| format!("{key} = [{}]", items.join(", ")));
+        let env = (!self.env.is_empty()).then(|| format!("env = {{ {} }}", self.env.join(", ")));
+        arrays.chain(env).collect()
     }
 
-    /// Tells whether nothing is granted.
     pub fn is_empty(&self) -> bool {
         self.lines().is_empty()
     }
 
-    /// The whole table of a provider; no line if nothing is granted.
+    /// Returns the lines of a provider's table, empty if nothing is granted.
     pub fn table(&self, provider: &str) -> Vec<String> {
         if self.is_empty() {
             return Vec::new();
@@ -54,7 +43,7 @@ impl GrantsToml {
         lines
     }
 
-    /// Adds a grant of a row; tells whether it is one, and was not there.
+    /// Adds a grant of a row. Returns whether it is valid and new.
     pub fn add(&mut self, line: &str) -> bool {
         let (list, value) = match key_and_value(line) {
             Some(("net", value)) => (&mut self.net, value),
@@ -95,7 +84,7 @@ impl From<&Grants> for GrantsToml {
     }
 }
 
-/// A string of JSON is one of TOML, which has other escapes for what would steer a terminal.
+/// Formats a TOML string. JSON strings are valid TOML, but characters that steer a terminal need other escapes.
 pub fn toml_string(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
     let mut toml = String::with_capacity(json.len());
@@ -110,7 +99,7 @@ pub fn toml_string(text: &str) -> String {
     toml
 }
 
-/// A key of TOML, in quotes if it needs them.
+/// Formats a TOML key, in quotes if necessary.
 pub fn toml_key(name: &str) -> String {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     if !name.is_empty() && name.bytes().all(is_bare) {

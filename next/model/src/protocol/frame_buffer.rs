@@ -1,48 +1,19 @@
-//! [`FrameBuffer`]: whole frames out of a byte stream.
+//! [`FrameBuffer`]: extracts whole frames from a byte stream.
 
 use std::{
     io::{self, Read},
     marker::PhantomData,
 };
 
-use super::{BadFrame, FromWorker, PREFIX, Sender, ToWorker, read_prefix};
+use super::frame::{BadFrame, Message, PREFIX, read_prefix};
 
 /// Bytes of one read.
 const READ: usize = 64 << 10;
 
-/// A message that one end of the protocol receives.
-pub trait Message: Sized {
-    /// The end that sends it.
-    const SENDER: Sender;
-
-    /// Decodes what follows a prefix.
-    ///
-    /// # Errors
-    ///
-    /// A frame that our own end never encodes.
-    fn decode(kind: u8, content: &[u8]) -> Result<Self, BadFrame>;
-}
-
-impl Message for ToWorker {
-    const SENDER: Sender = Sender::Supervisor;
-
-    fn decode(kind: u8, content: &[u8]) -> Result<Self, BadFrame> {
-        Self::decode(kind, content)
-    }
-}
-
-impl Message for FromWorker {
-    const SENDER: Sender = Sender::Worker;
-
-    fn decode(kind: u8, content: &[u8]) -> Result<Self, BadFrame> {
-        Self::decode(kind, content)
-    }
-}
-
-/// Received bytes, and the frames in them.
+/// Received bytes that hold frames.
 pub struct FrameBuffer<M> {
     bytes: Vec<u8>,
-    /// Number of received bytes.
+    /// Number of received bytes in `bytes`.
     end: usize,
     /// Offset of the next frame.
     at: usize,
@@ -56,11 +27,11 @@ impl<M> Default for FrameBuffer<M> {
 }
 
 impl<M: Message> FrameBuffer<M> {
-    /// Reads once from `source`. Returns the number of bytes, 0 at its end.
+    /// Reads once from `source`. Returns the number of bytes, 0 at the end.
     ///
     /// # Errors
     ///
-    /// Those of `source`.
+    /// An error of `source`.
     pub fn fill(&mut self, mut source: impl Read) -> io::Result<usize> {
         self.bytes.copy_within(self.at..self.end, 0);
         self.end -= self.at;
@@ -73,11 +44,12 @@ impl<M: Message> FrameBuffer<M> {
         Ok(read)
     }
 
-    /// Takes the next whole frame; `None` if the rest of it has not been read.
+    /// Removes the next whole frame. `None` if the rest of it has not been read.
     ///
     /// # Errors
     ///
-    /// Bytes that are no frame of the other end. Nothing after them can be read.
+    /// Bytes that are not a frame of the other end. Nothing after them can be read.
+    #[allow(clippy::should_implement_trait, reason = "an iterator would end at a partial frame")]
     pub fn next(&mut self) -> Result<Option<M>, BadFrame> {
         let bytes = &self.bytes[self.at..self.end];
         let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX>() else {

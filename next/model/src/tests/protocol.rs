@@ -1,10 +1,10 @@
-//! Golden bytes of each frame, and frames that cannot be.
+//! Golden bytes of each frame, and invalid frames.
 
 use proptest::prelude::*;
 
 use super::{
-    BadFrame, Doing, FromWorker, Hello, Line, PREFIX, ReportHead, Sender, SlotWord, Task, TaskKind,
-    TimeoutRule, ToWorker, read_prefix,
+    BadFrame, Doing, FromWorker, Hello, Line, Message, PREFIX, ReportHead, Sender, SlotWord, Task,
+    TaskKind, TimeoutRule, ToWorker, read_prefix,
 };
 use crate::{
     Digest, HostFault, Micros, TaskId, TrialId,
@@ -50,7 +50,7 @@ fn to_worker() -> Vec<(ToWorker, &'static str)> {
         (ToWorker::Prepare(Box::new(prepare)), Box::leak(hex(json.as_bytes()).into_boxed_str())),
         (
             ToWorker::Tasks { tasks: vec![task()], body: b"{}{1}".to_vec() },
-            "01ac020161017002010307808ece1c020104000203".strip_suffix("").unwrap(),
+            "01ac020161017002010307808ece1c020104000203",
         ),
         (ToWorker::TakeBack { keep: 300 }, "ac02"),
         (ToWorker::Pause(true), "01"),
@@ -120,7 +120,7 @@ fn each_frame_has_its_golden_bytes() {
         let (prefix, rest) = frame[1..].split_first_chunk().unwrap();
         let (kind, length) = read_prefix(*prefix, Sender::Supervisor).unwrap();
         assert_eq!((usize::from(kind), length), (at + 1, rest.len()));
-        // The body of tasks stands behind their heads.
+        // The body follows the golden head.
         assert!(hex(rest).starts_with(golden), "{message:?}: {}", hex(rest));
         assert_eq!(ToWorker::decode(kind, rest), Ok(message));
     }
@@ -153,7 +153,7 @@ fn lengths_and_kinds_are_checked_before_anything_is_read() {
 }
 
 #[test]
-fn bodies_are_as_long_as_their_heads_say() {
+fn bodies_must_have_the_length_in_their_heads() {
     let mut frame = Vec::new();
     ToWorker::Tasks { tasks: vec![task()], body: b"{}{".to_vec() }.encode(&mut frame);
     assert_eq!(ToWorker::decode(2, &frame[PREFIX..]), Err(BadFrame::Content(2)));

@@ -1,4 +1,4 @@
-//! Golden bytes of a row, and what is refused.
+//! Golden bytes of a row, and refused rows.
 
 use std::time::Duration;
 
@@ -107,7 +107,7 @@ fn null_is_an_output() {
 }
 
 #[test]
-fn what_a_worker_cannot_say_is_refused() {
+fn impossible_rows_of_workers_are_refused() {
     let good = serde_json::to_string(&row()).unwrap();
     let refuse = |from: &str, to: &str| {
         let bad = good.replacen(from, to, 1);

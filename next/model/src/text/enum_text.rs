@@ -1,8 +1,8 @@
-//! How values are written: an enum by its words, other types by their text, and keys only where they say something.
+//! Macros and functions for serde: enums as words, other types as their text, and absent keys.
 
 use serde::{Deserialize, Deserializer};
 
-/// Lets serde write a type as the text that it displays, and read it with a function of that text.
+/// Implements serde for a type by its `Display` text and a parser.
 macro_rules! as_text {
     ($name:ty, $parse:expr) => {
         impl serde::Serialize for $name {
@@ -22,7 +22,7 @@ macro_rules! as_text {
 }
 pub(crate) use as_text;
 
-/// Declares an enum whose values are written as words.
+/// Declares an enum whose values have words for text formats.
 macro_rules! text_enum {
     ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$meta])*
@@ -30,15 +30,15 @@ macro_rules! text_enum {
         $vis enum $name { $($(#[$doc])* $variant,)+ }
 
         impl $name {
-            /// Every value, in the order of the documentation.
+            /// All values, in the order of the documentation.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The word for it on disk, on the command line and in messages.
+            /// Returns the word on disk, on the command line and in messages.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
             }
 
-            /// Reads [`Self::as_str`] back.
+            /// Parses the word of [`Self::as_str`].
             pub fn parse(word: &str) -> Option<Self> {
                 match word { $($word => Some(Self::$variant),)+ _ => None }
             }
@@ -52,18 +52,18 @@ macro_rules! text_enum {
 
         crate::enum_text::as_text!($name, |word| {
             Self::parse(word)
-                .ok_or_else(|| format!("`{word}` is none of `{}`", [$($word),+].join("`, `")))
+                .ok_or_else(|| format!("`{word}` is not one of `{}`", [$($word),+].join("`, `")))
         });
     };
 }
 pub(crate) use text_enum;
 
-/// Tells whether a value has nothing to say, so that its key is not written.
+/// Returns whether a value's key can be absent.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Reads a key that is there, also if it is `null`.
+/// Reads a key that is present, also if its value is `null`.
 pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {

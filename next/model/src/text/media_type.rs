@@ -1,8 +1,8 @@
-//! [`media_type`]: what a file is, by its name.
+//! [`media_type`]: the media type of a file by its name.
 
 use std::path::Path;
 
-/// The media type of a file with this name; that of any bytes if its extension is not known.
+/// Returns the media type of a file with this name, `application/octet-stream` for an unknown extension.
 pub fn media_type(name: &str) -> &'static str {
     let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
     match extension.unwrap_or_default().to_ascii_lowercase().as_str() {

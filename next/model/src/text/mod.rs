@@ -1,4 +1,4 @@
-//! [`Text`]: a string that borrows from the JSON it was read from where it can.
+//! [`Text`]: a string that borrows from its JSON source if possible.
 
 pub(crate) mod enum_text;
 mod media_type;
@@ -12,14 +12,13 @@ use serde::{Deserialize, Serialize};
 
 pub use self::media_type::media_type;
 
-/// A string that borrows from its JSON unless that has escapes. serde's `Option<Cow<str>>` never borrows, and `&str`
+/// A string that borrows from its JSON source unless it has escapes. serde's `Option<Cow<str>>` never borrows, and `&str`
 /// refuses escapes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 impl Text<'_> {
-    /// An owned copy.
     pub fn into_owned(self) -> Text<'static> {
         Text(Cow::Owned(self.0.into_owned()))
     }

@@ -1,4 +1,4 @@
-//! [`Template`]: a text with `{{a.b.c}}` in it.
+//! [`Template`]: a text with paths such as `{{a.b.c}}`.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::enum_text::as_text;
 
-/// A text in which `{{root.key.0}}` is replaced by a value. It has no logic.
+/// A text in which paths such as `{{root.key.0}}` are replaced by values. It has no logic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     pieces: Vec<TemplatePiece>,
@@ -16,13 +16,12 @@ pub struct Template {
 /// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TemplatePiece {
-    /// Literal text.
     Text(String),
-    /// The path of a value, never empty: the root, then keys and indexes.
+    /// The path of a value: the root, then keys and indexes. Never empty.
     Path(Vec<String>),
 }
 
-/// Why a text is not a template.
+/// The reason why a text is not a template.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TemplateError {
     /// `{{` without `}}`.
@@ -31,16 +30,9 @@ pub enum TemplateError {
     /// The text between the braces is not a path of keys.
     #[error("`{{{{{0}}}}}` is not a path of keys such as `{{{{row.name}}}}`")]
     Path(String),
-    /// The path begins with a root that has no value in this place.
+    /// A root that has no value in this place.
     #[error("`{{{{{path}}}}}` begins with `{root}`, which has no value here; there is {known}")]
-    Root {
-        /// The whole path.
-        path: String,
-        /// Its root.
-        root: String,
-        /// The roots that have values.
-        known: String,
-    },
+    Root { path: String, root: String, known: String },
 }
 
 /// A path without a value.
@@ -54,12 +46,12 @@ impl Template {
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {
-            let (path, behind) = after.split_once("}}").ok_or(TemplateError::Unclosed)?;
+            let (path, after) = after.split_once("}}").ok_or(TemplateError::Unclosed)?;
             if !before.is_empty() {
                 pieces.push(TemplatePiece::Text(before.to_owned()));
             }
             pieces.push(TemplatePiece::Path(parse_path(path)?));
-            rest = behind;
+            rest = after;
         }
         if !rest.is_empty() {
             pieces.push(TemplatePiece::Text(rest.to_owned()));
@@ -67,12 +59,11 @@ impl Template {
         Ok(Self { pieces })
     }
 
-    /// Its pieces in order.
     pub fn pieces(&self) -> &[TemplatePiece] {
         &self.pieces
     }
 
-    /// Refuses paths that do not begin with one of `roots`.
+    /// Checks that all paths start with one of `roots`.
     pub fn check_roots(&self, roots: &[&str]) -> Result<(), TemplateError> {
         for piece in &self.pieces {
             if let TemplatePiece::Path(path) = piece
@@ -89,7 +80,7 @@ impl Template {
         Ok(())
     }
 
-    /// For every path that begins with `root`, its other keys: `["API_KEY"]` for `{{secret.API_KEY}}`.
+    /// Returns the further keys of each path that starts with `root`: `["API_KEY"]` for `{{secret.API_KEY}}`.
     pub fn keys_of<'a>(&'a self, root: &'a str) -> impl Iterator<Item = &'a [String]> {
         self.pieces.iter().filter_map(move |piece| match piece {
             TemplatePiece::Path(path) => {
@@ -99,7 +90,7 @@ impl Template {
         })
     }
 
-    /// Fills the template in. A template that is one path and nothing else gives the value with its type, any other a text.
+    /// Renders the template. The result is a text, but for a single path without other text it is the path's value.
     pub fn render_value(&self, roots: &[(&str, &Value)]) -> Result<Value, MissingKey> {
         match self.pieces.as_slice() {
             [TemplatePiece::Path(path)] => find(roots, path).cloned(),
@@ -107,7 +98,7 @@ impl Template {
         }
     }
 
-    /// Fills the template in as text. Values that are not strings are inserted as JSON.
+    /// Renders the template as text. Values that are not strings are inserted as JSON.
     pub fn render_text(&self, roots: &[(&str, &Value)]) -> Result<String, MissingKey> {
         let mut text = String::new();
         for piece in &self.pieces {
@@ -123,7 +114,7 @@ impl Template {
     }
 }
 
-/// Its text, without white space between the braces.
+/// Writes the source without white space inside the braces.
 impl fmt::Display for Template {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.pieces.iter().try_for_each(|piece| match piece {
@@ -136,18 +127,15 @@ impl fmt::Display for Template {
 /// A value in which every string is a template.
 #[derive(Clone, Debug)]
 pub enum TemplateValue {
-    /// No string in it is a template.
+    /// A value without templates.
     Constant(Value),
-    /// A string that is a template.
     Text(Template),
-    /// An array.
     List(Vec<Self>),
-    /// An object, its entries in order.
     Table(Vec<(String, Self)>),
 }
 
 impl TemplateValue {
-    /// Parses every string in `value` that has `{{`.
+    /// Parses all strings in `value` that contain `{{`.
     pub fn parse(value: &Value) -> Result<Self, TemplateError> {
         match value {
             Value::String(text) if text.contains("{{") => Template::parse(text).map(Self::Text),
@@ -163,7 +151,7 @@ impl TemplateValue {
         }
     }
 
-    /// Tells whether any string in it is a template.
+    /// Returns whether any string is a template.
     pub fn is_template(&self) -> bool {
         match self {
             Self::Constant(_) => false,
@@ -173,7 +161,7 @@ impl TemplateValue {
         }
     }
 
-    /// Fills all templates in.
+    /// Renders all templates.
     pub fn render(&self, roots: &[(&str, &Value)]) -> Result<Value, MissingKey> {
         match self {
             Self::Constant(value) => Ok(value.clone()),
@@ -206,7 +194,7 @@ fn find<'a>(roots: &[(&str, &'a Value)], path: &[String]) -> Result<&'a Value, M
     lookup(start, keys).ok_or_else(missing)
 }
 
-/// The value behind keys and indexes.
+/// Returns the value at a path of keys and indexes.
 pub fn lookup<'a>(value: &'a Value, keys: &[String]) -> Option<&'a Value> {
     keys.iter().try_fold(value, |value, key| match value {
         Value::Object(map) => map.get(key),
@@ -236,13 +224,13 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_leads_nowhere_is_named() {
+    fn path_without_a_value_is_named() {
         assert_eq!(value("{{row.deep.list.2}}"), Err(MissingKey("row.deep.list.2".into())));
         assert_eq!(value("{{other}}"), Err(MissingKey("other".into())));
     }
 
     #[test]
-    fn what_is_no_path_is_refused() {
+    fn invalid_paths_are_refused() {
         assert_eq!(Template::parse("a {{row"), Err(TemplateError::Unclosed));
         for bad in ["{{}}", "{{a..b}}", "{{a b}}", "{{a | upper}}"] {
             assert!(Template::parse(bad).is_err(), "{bad}");
@@ -250,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_may_only_use_what_has_a_value() {
+    fn unknown_roots_are_refused() {
         let template = Template::parse("{{env.HOME}}").unwrap();
         assert!(template.check_roots(&["row", "file"]).is_err());
         assert!(template.check_roots(&["env"]).is_ok());

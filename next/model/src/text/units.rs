@@ -1,20 +1,20 @@
-//! Durations and sizes as people write them (`1h30m`, `64MiB`), and as the program shows them.
+//! Parses durations and sizes that people write (`1h30m`, `64MiB`), and formats quantities for the screen.
 
 use std::time::Duration;
 
 use jiff::SignedDuration;
 
-/// The longest duration that a text may name. Longer ones are slips, and sums of these cannot overflow.
+/// The longest duration of a text. Longer ones are typing errors. Sums of shorter ones cannot overflow.
 pub const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// The largest size that a text may name, 1 PiB. Larger ones are slips, and sums of these cannot overflow.
+/// The largest size of a text, 1 PiB. Larger ones are typing errors. Sums of smaller ones cannot overflow.
 pub const MAX_SIZE: u64 = 1 << 50;
 
-/// Reads a duration such as `200ms`, `10s` or `1h30m`.
+/// Parses a duration such as `200ms`, `10s` or `1h30m`.
 ///
 /// # Errors
 ///
-/// Says what is wrong with the text, as the rest of a sentence that begins with it.
+/// The reason. Completes a sentence that starts with the text.
 pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     let duration: SignedDuration =
         text.parse().map_err(|_| "is not a duration such as `200ms`, `10s` or `1h30m`")?;
@@ -25,31 +25,30 @@ pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     Ok(duration)
 }
 
-/// Reads an age such as `30d`, `2w` or `12h`: days and weeks, else as [`parse_duration`].
+/// Parses an age such as `30d` or `2w`, or a duration.
 ///
 /// # Errors
 ///
-/// Says what is wrong with the text, as the rest of a sentence that begins with it.
+/// The reason. Completes a sentence that starts with the text.
 pub fn parse_age(text: &str) -> Result<Duration, &'static str> {
-    const DAY: u64 = 24 * 3600;
-    let unit = |unit: char, seconds: u64| {
-        let number = text.strip_suffix(unit)?.parse::<u32>().ok()?;
-        Some(u64::from(number).saturating_mul(seconds))
+    let (number, days) = match (text.strip_suffix('d'), text.strip_suffix('w')) {
+        (Some(number), _) => (number, 1),
+        (_, Some(number)) => (number, 7),
+        (None, None) => return parse_duration(text),
     };
-    let seconds = unit('d', DAY).or_else(|| unit('w', 7 * DAY));
-    match seconds.map(Duration::from_secs) {
-        Some(age) if age > 100 * MAX_DURATION => Err("is longer than a hundred years"),
-        Some(age) => Ok(age),
-        None if text.ends_with(['d', 'w']) => Err("is not an age such as `30d`, `2w` or `12h`"),
-        None => parse_duration(text),
+    let number: u32 = number.parse().map_err(|_| "is not an age such as `30d`, `2w` or `12h`")?;
+    let age = Duration::from_secs(u64::from(number) * days * 24 * 3600);
+    if age > 100 * MAX_DURATION {
+        return Err("is longer than a hundred years");
     }
+    Ok(age)
 }
 
-/// Reads a size such as `64MiB`, `1.5 GB` or `4096`, in bytes.
+/// Parses a size such as `64MiB`, `1.5 GB` or `4096` to bytes.
 ///
 /// # Errors
 ///
-/// Says what is wrong with the text, as the rest of a sentence that begins with it.
+/// The reason. Completes a sentence that starts with the text.
 pub fn parse_size(text: &str) -> Result<u64, &'static str> {
     const NOT_A_SIZE: &str = "is not a size such as `64MiB`, or a number of bytes";
     let split = text.find(|character: char| character.is_ascii_alphabetic()).unwrap_or(text.len());
@@ -67,9 +66,11 @@ pub fn parse_size(text: &str) -> Result<u64, &'static str> {
         _ => return Err(NOT_A_SIZE),
     };
     let number = number.trim();
+    // `f64` also parses signs, `1e9` and `infinity`.
     if !number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return Err(NOT_A_SIZE);
     }
+    // Whole numbers first: above 2^53, floats are not exact.
     let bytes = match number.parse::<u64>() {
         Ok(whole) => whole.checked_mul(factor),
         Err(_) => number.parse::<f64>().ok().map(|number| (number * factor as f64) as u64),
@@ -77,7 +78,7 @@ pub fn parse_size(text: &str) -> Result<u64, &'static str> {
     bytes.filter(|bytes| *bytes <= MAX_SIZE).ok_or("is not a size of at most 1 PiB")
 }
 
-/// A duration with two or three digits that count: `141 µs`, `8.35 s`, `2 min 5 s`, `1 h 30 min`.
+/// Formats a duration with two or three significant digits: `141 µs`, `8.3 s`, `2 min 5 s`, `1 h 30 min`.
 pub fn show_duration(duration: Duration) -> String {
     let micros = duration.as_micros();
     let seconds = duration.as_secs();
@@ -93,7 +94,7 @@ pub fn show_duration(duration: Duration) -> String {
     }
 }
 
-/// A size with its unit: `512 B`, `64 KiB`, `1.5 MiB`.
+/// Formats a size: `512 B`, `64 KiB`, `1.5 MiB`.
 pub fn show_size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
@@ -101,6 +102,7 @@ pub fn show_size(bytes: u64) -> String {
     }
     let mut size = bytes as f64 / 1024.0;
     let mut unit = 0;
+    // From 1023.95 on, the number would be shown as 1024.0.
     while size >= 1023.95 && unit + 1 < UNITS.len() {
         size /= 1024.0;
         unit += 1;
@@ -109,7 +111,7 @@ pub fn show_size(bytes: u64) -> String {
     format!("{} {}", text.strip_suffix(".0").unwrap_or(&text), UNITS[unit])
 }
 
-/// A number and its noun: `1 trial`, `2 trials`.
+/// Formats a number and its noun: `1 trial`, `2 trials`.
 pub fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
@@ -121,7 +123,7 @@ mod tests {
     use super::{parse_duration, parse_size, show_duration, show_size};
 
     #[test]
-    fn durations_are_written_with_their_units() {
+    fn durations_need_a_unit() {
         for (text, millis) in
             [("10s", 10_000), ("200ms", 200), ("1m", 60_000), ("1h30m", 5_400_000), ("0s", 0)]
         {
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_bytes_or_written_with_their_unit() {
+    fn sizes_are_bytes_or_have_a_unit() {
         for (text, bytes) in
             [("17", 17), ("64MiB", 64 << 20), ("1.5 kB", 1500), ("1GB", 1_000_000_000)]
         {
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn quantities_are_shown_with_the_digits_that_count() {
+    fn quantities_show_significant_digits() {
         for (micros, shown) in [
             (141, "141 µs"),
             (8_350, "8.3 ms"),

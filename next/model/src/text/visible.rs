@@ -1,17 +1,15 @@
-//! What steers a terminal or hides in a text, and how it is written so that it does neither. One list for the screen, for
-//! JSON documents, for rows and for logs.
+//! Escapes characters that control a terminal or hide text. The screen, JSON documents, rows and logs use the same list.
 
 use std::borrow::Cow;
 
-/// Tells whether a character does anything but show itself: controls, changes of direction, line separators, and
-/// characters that are invisible.
+/// Returns whether a character controls a terminal, changes the direction of text, separates lines or is invisible.
 ///
-/// Joiners (U+200C, U+200D) and variation selectors stay: without them Persian, Indic scripts and emoji are written wrong.
-/// All other default-ignorable characters of Unicode only make two texts look alike or carry words that nobody sees.
+/// Joiners (U+200C, U+200D) and variation selectors do not count, because Persian, Indic scripts and emoji need them. All
+/// other default-ignorable characters of Unicode count: they make different texts look alike or carry hidden words.
 pub fn steers(character: char) -> bool {
     match character {
         '\n' | '\t' | ' '..='~' => false,
-        // Soft hyphen, grapheme joiner, Arabic letter mark, fillers, and vowels that are not written.
+        // Soft hyphen, grapheme joiner, Arabic letter mark, fillers and invisible vowels.
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' => {
             true
         }
@@ -22,14 +20,14 @@ pub fn steers(character: char) -> bool {
         // Word joiner, invisible operators, isolates, and deprecated controls.
         '\u{2060}'..='\u{206f}' => true,
         '\u{fff0}'..='\u{fffb}' => true,
-        // Shorthand and music controls, and tags, which are a whole alphabet that is not seen.
+        // Shorthand and music controls, and tags, which are an invisible alphabet.
         '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' => true,
         '\u{e0000}'..='\u{e00ff}' | '\u{e01f0}'..='\u{e0fff}' => true,
         character => character.is_control(),
     }
 }
 
-/// A text with what steers made visible, such as an escape as `\u{1b}`. Line breaks (also `\r\n`) and tabs stay.
+/// Escapes characters that steer, such as ESC to `\u{1b}`. Line breaks (also `\r\n`) and tabs stay.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(steers) {
         return text.into();
@@ -46,7 +44,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     shown.into()
 }
 
-/// As [`visible`], for a text that must stay on one line: its line breaks are written `\n` and `\r`.
+/// Escapes like [`visible`], and line breaks too, as `\n` and `\r`.
 pub fn visible_line(text: &str) -> Cow<'_, str> {
     if !text.contains(['\r', '\n']) {
         return visible(text);
@@ -55,7 +53,8 @@ pub fn visible_line(text: &str) -> Cow<'_, str> {
     visible(&text).into_owned().into()
 }
 
-/// Escapes what steers in JSON, as in `\u009b`. The value is the same; JSON itself escapes only what is below U+0020.
+/// Escapes characters that steer in JSON, such as `\u009b`, without changing its value. JSON itself requires escapes only
+/// below U+0020.
 pub fn visible_json(json: &str) -> Cow<'_, str> {
     if !json.contains(steers) {
         return json.into();
@@ -63,7 +62,7 @@ pub fn visible_json(json: &str) -> Cow<'_, str> {
     let mut shown = String::with_capacity(json.len() + 64);
     for character in json.chars() {
         if character == '\r' {
-            // It stands between values: inside a string it would be escaped already.
+            // White space between values: in a string it would be escaped already.
             shown.push(' ');
         } else if steers(character) {
             for unit in character.encode_utf16(&mut [0; 2]) {
@@ -81,7 +80,7 @@ mod tests {
     use super::{visible, visible_json, visible_line};
 
     #[test]
-    fn what_steers_a_terminal_is_visible() {
+    fn control_characters_are_visible() {
         for (text, shown) in [
             ("plain äöü ✓\n\tline", "plain äöü ✓\n\tline"),
             ("\u{1b}]0;title\u{7}x", r"\u{1b}]0;title\u{7}x"),
@@ -102,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_how_its_neighbours_look_stays() {
+    fn joiners_and_variation_selectors_stay() {
         for text in ["👩\u{200d}💻", "می\u{200c}خواهم", "☂\u{fe0f}", "葛\u{e0100}"] {
             assert_eq!(visible(text), text);
         }

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{
     cache::CompiledCache,
     diff::{diff, first_unseen},
-    json::{MAX_SHORT, first_mismatch, is_equal, tree_bytes},
+    json::{MAX_SHORT, first_mismatch, is_equal, is_written_as, tree_bytes},
 };
 use crate::schema::Schema;
 
@@ -55,9 +55,15 @@ pub(super) fn check_output(
         copies: MAX_ROW,
     };
     if let Some(expected) = &expect.equals {
-        checks.compare("equals", expected, |output| {
-            (!is_equal(expected, output)).then(|| not_equal(expected, output))
-        });
+        let is_bounded = || tree_bytes(output.get()) <= evidence.max_tree;
+        if is_written_as(expected, output.get()) && is_bounded() {
+            // Parsing the output as a tree takes longer than all other checks.
+            checks.made.push(passed("equals"));
+        } else {
+            checks.compare("equals", expected, |output| {
+                (!is_equal(expected, output)).then(|| not_equal(expected, output))
+            });
+        }
         checks.add_diff(expected);
     }
     for part in &expect.contains {

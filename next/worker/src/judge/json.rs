@@ -1,5 +1,7 @@
 //! Compares JSON values for `equals`, `contains` and `json`.
 
+use std::io;
+
 use runner_sandbox::cut;
 use serde_json::{Number, Value};
 
@@ -9,6 +11,26 @@ pub(super) const MAX_SHORT: usize = 80;
 /// Returns whether two values are equal. Numbers are compared by value, so `1` equals `1.0`.
 pub(super) fn is_equal(left: &Value, right: &Value) -> bool {
     mismatch(left, right, 0.0).is_none() && mismatch(right, left, 0.0).is_none()
+}
+
+/// Returns whether `value` is written as exactly this compact JSON. If not, they may be equal all the same.
+pub(super) fn is_written_as(value: &Value, json: &str) -> bool {
+    /// The part of a text that was not written yet.
+    struct Rest<'a>(&'a [u8]);
+
+    impl io::Write for Rest<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.strip_prefix(bytes).ok_or(io::ErrorKind::InvalidData)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut rest = Rest(json.as_bytes());
+    serde_json::to_writer(&mut rest, value).is_ok() && rest.0.is_empty()
 }
 
 /// Describes the first place where `output` lacks a part of `expected`. `None` if there is none.

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::{first_mismatch, is_equal, tree_bytes};
+use super::{first_mismatch, is_equal, is_written_as, tree_bytes};
 
 #[test]
 fn numbers_are_equal_by_value() {
@@ -46,4 +46,13 @@ fn a_small_text_can_be_a_large_tree() {
     let text = format!("\"{}\"", "{[,:".repeat(1_000_000));
     assert!(tree_bytes(&text) < 5 << 20);
     assert!(tree_bytes(r#""\"{{{{{{{{""#) < 100);
+}
+
+#[test]
+fn text_of_equal_values_needs_no_tree() {
+    let value = json!({"a": [1, 2.5, null], "b": "\"é\n"});
+    assert!(is_written_as(&value, &value.to_string()));
+    for other in ["", "{", r#"{"a":[1,2.5,null],"b":"\"é\n"} "#, r#"{"a":[1.0,2.5,null]}"#] {
+        assert!(!is_written_as(&value, other), "{other}");
+    }
 }

@@ -20,8 +20,8 @@ use runner_model::{
     digest,
     prepare::{Described, Prepare, Problem, Ready},
     protocol::{
-        FromWorker, Line, PREFIX, Sender, SlotWord, Task, TaskKind, TimeoutRule, ToWorker,
-        read_prefix,
+        FromWorker, Line, Message as _, PREFIX, Sender, SlotWord, Task, TaskKind, TimeoutRule,
+        ToWorker, read_prefix,
     },
     provider::{OutputForm, PluginKind, PreparedProvider, Protocol, Provider, Reuse, Stdin},
     row::{RowRef, check_row},

@@ -1,0 +1,212 @@
+//! The messages between a supervisor and a worker, [`ToWorker`] and [`FromWorker`], and their parts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Digest, HostFault, Micros, TaskId, TrialId,
+    prepare::{Prepare, Ready},
+};
+
+/// A message of a supervisor to a worker.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToWorker {
+    /// Comes first, once.
+    Prepare(Box<Prepare>),
+    Tasks {
+        tasks: Vec<Task>,
+        /// Each task's line, then its stored row, in the order of the tasks.
+        body: Vec<u8>,
+    },
+    /// Return tasks that have not started, the newest first.
+    TakeBack {
+        /// Unstarted tasks that the worker keeps.
+        keep: u32,
+    },
+    /// Suspend guests, or resume them.
+    Pause(bool),
+    /// Start no further task, and interrupt guests.
+    Stop {
+        /// Time for guests to end by themselves.
+        grace: Micros,
+        /// Interrupt guests at once.
+        kill: bool,
+    },
+    /// A compiled plugin is in the cache now.
+    PluginReady(Digest),
+    /// A blob is in the session's folder now.
+    BlobReady(Digest),
+    /// Comes last. Answer `Bye` and exit.
+    Finish {
+        /// Tear down kept instances first.
+        teardown: bool,
+    },
+}
+
+/// A message of a worker to its supervisor.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FromWorker {
+    /// Comes first, once.
+    Hello(Hello),
+    /// The worker accepts tasks.
+    Ready(Ready),
+    /// A compiled plugin is missing in the cache.
+    NeedPlugin(Digest),
+    /// A blob is missing in the session's folder.
+    NeedBlob(Digest),
+    /// Tasks that were taken back. None of them has started.
+    Returned(Vec<TaskId>),
+    /// A piece of an attempt's artifact. All pieces come before the report.
+    Artifact {
+        task: TaskId,
+        /// The artifact's index in the row's `artifacts`.
+        index: u32,
+        /// The next bytes of the content.
+        bytes: Vec<u8>,
+    },
+    /// An attempt has ended.
+    Report {
+        head: ReportHead,
+        /// The row, then the log.
+        body: Vec<u8>,
+    },
+    /// The running tasks. Also the heartbeat of a busy worker.
+    Doing(Vec<Doing>),
+    /// A line for `runner.log`.
+    Log(String),
+    /// Comes last.
+    Bye,
+}
+
+/// A request to make one attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Never 0, and never used twice in a session.
+    pub id: TaskId,
+    pub trial: TrialId,
+    /// The provider's index in [`Prepare::providers`].
+    pub provider: u16,
+    /// The attempt of the trial, from 1.
+    pub attempt: u32,
+    /// A number for the provider's random generator.
+    pub seed: u32,
+    pub timeout: Micros,
+    /// The setting that `timeout` comes from.
+    pub timeout_rule: TimeoutRule,
+    pub kind: TaskKind,
+    pub line: Line,
+    /// Bytes of the stored row after the line, for `Grade` and `Judge`. 0 for other kinds.
+    pub row_bytes: u32,
+}
+
+/// The setting that bounds an attempt's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TimeoutRule {
+    /// The test's `timeout`.
+    Timeout,
+    /// The provider's `limits.time`.
+    LimitTime,
+    /// The rest of the test's `trial_timeout`.
+    TrialTimeout,
+}
+
+/// The place of a test's line of the suite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Line {
+    /// The next bytes of the frame's body.
+    Bytes(u32),
+    /// A file of this name in the session's blob folder.
+    Digest(Digest),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskKind {
+    /// Call the provider and judge the reply.
+    Run,
+    /// Call a grader with the stored row.
+    Grade {
+        /// The grader's index.
+        grader: u16,
+    },
+    /// Judge the stored row again.
+    Judge,
+    /// Check a test's input. The report is a JSON list of problems instead of a row.
+    Check,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The exact version of the program.
+    pub version: String,
+    /// The key of compiled plugins that this worker can load: 16 hexadecimal digits.
+    pub compile_key: String,
+}
+
+/// The head of a report. The outcome is only in the row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportHead {
+    pub task: TaskId,
+    pub row_bytes: u32,
+    /// Bytes of the log, JSON of [`Said`](crate::log::Said). 0 without a log.
+    pub log_bytes: u32,
+    /// If set, the attempt runs again.
+    pub host_fault: Option<HostFault>,
+}
+
+/// A running task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doing {
+    pub task: TaskId,
+    /// Whether the task's guest is on the processor right now.
+    pub on_processor: bool,
+    /// The guest's last progress text or the call it waits for, for people.
+    pub word: String,
+}
+
+/// The running task of a slot, in a file at the worker's descriptor 1 that outlives the worker. 16 bytes per slot,
+/// little-endian.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotWord {
+    /// The task's id. 0 if the slot is empty.
+    pub task: u64,
+    /// Start of the task, in microseconds of the monotonic clock, which all processes share.
+    pub began: u64,
+}
+
+impl TimeoutRule {
+    /// Returns the scenario's key, which is also the error code of a row that timed out by this rule.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::LimitTime => "limits.time",
+            Self::TrialTimeout => "trial_timeout",
+        }
+    }
+}
+
+impl Task {
+    /// Returns the bytes that the task has in its frame's body.
+    pub fn body_bytes(&self) -> usize {
+        let line = match self.line {
+            Line::Bytes(bytes) => bytes as usize,
+            Line::Digest(_) => 0,
+        };
+        line + self.row_bytes as usize
+    }
+}
+
+impl SlotWord {
+    /// Bytes of a slot.
+    pub const LENGTH: usize = 16;
+
+    pub fn encode(self) -> [u8; Self::LENGTH] {
+        let mut bytes = [0; Self::LENGTH];
+        bytes[..8].copy_from_slice(&self.task.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.began.to_le_bytes());
+        bytes
+    }
+
+    pub fn decode(bytes: [u8; Self::LENGTH]) -> Self {
+        let word = u128::from_le_bytes(bytes);
+        Self { task: word as u64, began: (word >> 64) as u64 }
+    }
+}

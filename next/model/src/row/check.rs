@@ -1,0 +1,122 @@
+//! [`check_row`]: decides whether a worker's row is believed.
+
+use thiserror::Error;
+
+use super::line::{RowRef, VERSION, parse};
+use crate::{
+    ErrorClass, Limits, Outcome,
+    protocol::{Task, TaskKind},
+};
+
+/// Bytes of a worker's row.
+pub const MAX_ROW: usize = 256 << 10;
+/// Levels of nesting in an output. Deeper ones are artifacts, because serde_json stops at 128.
+pub const MAX_DEPTH: usize = 100;
+
+/// The reason why a worker's report is refused. The worker is then killed: it is broken or hostile.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct BadReport(pub(crate) String);
+
+/// Checks a worker's row for `task`: one closed object on one line, the task's ids, no keys of the coordinator, and
+/// possible values.
+///
+/// # Errors
+///
+/// The first fault. No part of the row may then be used.
+pub fn check_row<'a>(
+    bytes: &'a [u8],
+    task: &Task,
+    limits: &Limits,
+) -> Result<RowRef<'a>, BadReport> {
+    if bytes.len() > MAX_ROW {
+        let length = bytes.len();
+        return Err(BadReport(format!("a row of {length} bytes, more than {MAX_ROW}")));
+    }
+    // A line break would start another line of `index.jsonl`, and `Tail::finish` relies on the braces.
+    if bytes.first() != Some(&b'{')
+        || bytes.last() != Some(&b'}')
+        || bytes.contains(&b'\n')
+        || bytes.contains(&b'\r')
+    {
+        return Err(BadReport("not a row: not one closed object on one line".into()));
+    }
+    let row: RowRef<'_> = parse(bytes).map_err(|error| BadReport(format!("not a row: {error}")))?;
+    if row.trial != task.trial || !row.names_trial(&task.trial) || row.attempt != task.attempt {
+        return Err(BadReport("a row of another attempt than its task's".into()));
+    }
+    // With these a worker could settle its own trial, or overwrite keys of the tail that follows.
+    let has_tail = row.fingerprint.is_some()
+        || row.judgement_fingerprint.is_some()
+        || row.judged.is_some()
+        || row.worker.is_some()
+        || row.stopped_by.is_some()
+        || row.logs.is_some()
+        || row.flaky
+        || row.r#final.is_some()
+        || row.session.is_some()
+        || row.seq.is_some()
+        || row.crc.is_some();
+    // At most 31 years, so that sums stay finite and ends of attempts are dates. NaN is outside, too.
+    let is_time = |ms: f64| (0.0..1e12).contains(&ms);
+    let error_class = row.error.as_ref().and_then(|error| error.class);
+    // Retries depend on the class.
+    let is_error_right = match row.outcome {
+        Outcome::Error => error_class.is_some(),
+        Outcome::Timeout | Outcome::Stopped => row.error.is_some(),
+        Outcome::Passed | Outcome::Failed | Outcome::Skipped | Outcome::Ungraded => true,
+    };
+    let is_class_right = match error_class {
+        // Only the coordinator observes the death of a worker.
+        Some(ErrorClass::Crash) => false,
+        Some(ErrorClass::Grader) => matches!(task.kind, TaskKind::Grade { .. } | TaskKind::Judge),
+        _ => true,
+    };
+    for (is_right, key) in [
+        (!has_tail, "key of the coordinator"),
+        (row.v == VERSION, "v"),
+        (is_time(row.duration_ms), "duration_ms"),
+        (is_time(row.suspended_ms), "suspended_ms"),
+        (is_error_right && is_class_right, "error"),
+        (row.output.as_ref().is_none_or(|output| !is_deep(output.get())), "output"),
+        // One more for an output that does not fit the row.
+        (row.artifacts.len() as u64 <= limits.artifact_files.saturating_add(1), "artifacts"),
+        (row.artifacts.iter().all(|artifact| is_file_name(&artifact.name)), "artifacts"),
+    ] {
+        if !is_right {
+            return Err(BadReport(format!("a row with an impossible `{key}`")));
+        }
+    }
+    Ok(row)
+}
+
+/// Returns whether a text can name a file in a folder: one path segment, at most 200 bytes, no control characters.
+pub fn is_file_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 200
+        && name != "."
+        && name != ".."
+        && !name.contains(['/', '\n', '\t'])
+        && !name.contains(crate::visible::steers)
+}
+
+/// Returns whether JSON is nested more deeply than [`MAX_DEPTH`].
+pub fn is_deep(json: &str) -> bool {
+    let (mut depth, mut is_text, mut is_escaped) = (0_usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b'[' | b'{' if !is_text => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return true;
+                }
+            }
+            b']' | b'}' if !is_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}

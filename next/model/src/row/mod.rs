@@ -1,0 +1,24 @@
+//! A line of `index.jsonl`: the worker's [`Row`], the coordinator's [`Tail`] and a checksum.
+//!
+//! A line is a closed JSON object. Its last key is `crc`, the CRC-32 of all bytes before `,"crc":`. Keys without a value are
+//! absent.
+
+mod check;
+mod line;
+mod parts;
+
+pub use self::{
+    check::{BadReport, MAX_DEPTH, MAX_ROW, check_row, is_deep, is_file_name},
+    line::{
+        BadLine, Row, RowHead, RowRef, Tail, VERSION, close_line, has_right_checksum, read_head,
+        read_line,
+    },
+    parts::{
+        Actor, Artifact, Check, Denied, Grade, LogPlace, Metric, OUTPUT_ARTIFACT, Raw, RowError,
+        Usage,
+    },
+};
+
+#[cfg(test)]
+#[path = "../tests/row.rs"]
+mod tests;

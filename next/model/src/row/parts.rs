@@ -1,0 +1,215 @@
+//! The values in a row.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    Digest, ErrorClass, Text,
+    enum_text::{is_default, present},
+    outcome::Verdict,
+};
+
+/// The name of the artifact that replaces a large or deep output.
+pub const OUTPUT_ARTIFACT: &str = "output.json";
+
+/// Resources that an attempt used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Usage {
+    /// Peak of all memories of the guest together, in bytes.
+    pub peak_memory: u64,
+    /// Bytes passed to the guest.
+    pub bytes_in: u64,
+    /// Bytes received from the guest.
+    pub bytes_out: u64,
+    /// Calls of the guest to the host.
+    #[serde(skip_serializing_if = "is_default")]
+    pub host_calls: u64,
+    /// HTTP requests that were sent.
+    #[serde(skip_serializing_if = "is_default")]
+    pub http_requests: u64,
+}
+
+/// A check of an expectation, or one of the provider's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+pub struct Check<'a> {
+    /// The expectation's key, such as `equals`, or the provider's own name.
+    pub name: Text<'a>,
+    pub verdict: Verdict,
+    /// Whether the provider itself sent the check. All others are made from the test's `expect`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub own: bool,
+    /// The provider's score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<Raw<'a>>,
+    /// Reason of the verdict, one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<Text<'a>>,
+    /// The expected value, for failed checks of the scenario.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub expected: Option<Raw<'a>>,
+    /// The actual value, for failed checks of the scenario and for exit codes.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub actual: Option<Raw<'a>>,
+    /// A line diff from expected to actual.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diff: Option<Text<'a>>,
+    /// The provider's own details.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub details: Option<Raw<'a>>,
+}
+
+/// The judgement of a grader.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+pub struct Grade<'a> {
+    /// The grader's name.
+    pub grader: Text<'a>,
+    pub verdict: Verdict,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Text<'a>>,
+}
+
+/// A measurement of a provider.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+pub struct Metric<'a> {
+    pub name: Text<'a>,
+    /// A finite number.
+    pub value: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Text<'a>>,
+}
+
+/// The reason why an attempt has no verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+pub struct RowError<'a> {
+    /// `None` for timeouts and stops.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<ErrorClass>,
+    /// A stable word, such as `unreachable`, `trial_timeout` or `lost`.
+    pub code: Text<'a>,
+    /// An explanation for people.
+    pub message: Text<'a>,
+    /// Delay before the next attempt that the provider requests, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u32>,
+    /// The provider's own details.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub details: Option<Raw<'a>>,
+}
+
+/// An action of the guest that is not granted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+pub struct Denied<'a> {
+    /// The action, in words.
+    pub what: Text<'a>,
+    /// The line of a scenario that would grant it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Text<'a>>,
+}
+
+/// A file of an attempt. Its content is `artifacts/<aa>/<sha256>` in the run's directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+pub struct Artifact<'a> {
+    /// The provider's name for it, a valid file name.
+    pub name: Text<'a>,
+    pub media_type: Text<'a>,
+    pub sha256: Digest,
+    /// Length of the content.
+    pub bytes: u64,
+}
+
+/// The origin of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// User name.
+    pub user: String,
+    /// Machine.
+    pub host: String,
+    /// Reason in the user's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The place of a line in `logs.jsonl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPlace {
+    /// Offset of the first byte.
+    pub at: u64,
+    /// Length in bytes, without the line break.
+    pub bytes: u32,
+}
+
+/// JSON as written, borrowed from its source if possible.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Raw<'a>(pub Cow<'a, RawValue>);
+
+impl<'a> Check<'a> {
+    /// Creates a check of the scenario.
+    pub fn new(name: impl Into<Text<'a>>, verdict: Verdict) -> Self {
+        Self {
+            name: name.into(),
+            verdict,
+            own: false,
+            score: None,
+            message: None,
+            expected: None,
+            actual: None,
+            diff: None,
+            details: None,
+        }
+    }
+}
+
+impl<'a> Raw<'a> {
+    /// Returns the JSON text.
+    pub fn get(&self) -> &str {
+        self.0.get()
+    }
+
+    /// Serializes a value.
+    ///
+    /// # Errors
+    ///
+    /// A value that JSON cannot hold.
+    pub fn of(value: &impl Serialize) -> Result<Self, serde_json::Error> {
+        serde_json::value::to_raw_value(value).map(|raw| Self(Cow::Owned(raw)))
+    }
+
+    /// Wraps a JSON text.
+    ///
+    /// # Errors
+    ///
+    /// A text that is not JSON.
+    pub fn from_string(json: String) -> Result<Self, serde_json::Error> {
+        RawValue::from_string(json).map(|raw| Self(Cow::Owned(raw)))
+    }
+
+    pub fn borrowed(raw: &'a RawValue) -> Self {
+        Self(Cow::Borrowed(raw))
+    }
+}
+
+impl PartialEq for Raw<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl Eq for Raw<'_> {}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&'de RawValue>::deserialize(deserializer).map(Self::borrowed)
+    }
+}
