@@ -1,5 +1,7 @@
 //! Files of the repository that must agree with each other.
 
+mod circles;
+
 use std::{
     collections::BTreeSet,
     fs,
