@@ -2,7 +2,7 @@
 //! children that compile plugins. It knows `model` and `sandbox`, has no path to a run directory and is not trusted.
 //!
 //! Start at [`main_if_child`], then `worker`: one thread reads frames (`control`), one runs guests (`guests`), and
-//! `worker_state` is what they share.
+//! `worker_state` is shared by both.
 
 mod artifacts;
 mod attempt;

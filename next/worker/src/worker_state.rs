@@ -114,7 +114,7 @@ impl WorkerState {
         if is_stopped { self.take_back(0) } else { Ok(()) }
     }
 
-    /// Removes the oldest queued task. `None` if there is none, or during a pause or a stop.
+    /// Removes the oldest queued task. `None` if the queue is empty, paused or stopped.
     pub fn pop_task(&self) -> Option<QueuedTask> {
         let mut queue = lock(&self.queue);
         let may_start = !queue.is_paused && !queue.is_stopped;

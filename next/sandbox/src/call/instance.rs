@@ -83,11 +83,13 @@ impl Instance {
         }
         let guard = Guard::new(interrupt, within);
         store.data_mut().start_teardown(guard.clone());
-        let teardown = guard.bound(pin!(async {
-            let teardown = instance.get_typed_func::<(), ()>(&mut *store, lifecycle.teardown)?;
-            teardown.call_async(&mut *store, ()).await
-        }));
-        let failed = teardown.await.err();
+        let failed = {
+            let teardown = pin!(async {
+                let teardown = instance.get_typed_func::<(), ()>(&mut *store, lifecycle.teardown)?;
+                teardown.call_async(&mut *store, ()).await
+            });
+            guard.bound(teardown).await.err()
+        };
         let sandbox = self.store.data_mut();
         let failed = failed.map(|error| match classify(&error, sandbox) {
             Ending::Error(RowError { message, .. }) => format!("failed: {message}"),

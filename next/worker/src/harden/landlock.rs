@@ -33,7 +33,7 @@ pub struct Openings<'a> {
     pub mounts: Vec<&'a MountedFolder>,
     /// A folder that can be read and written.
     pub scratch: Option<&'a str>,
-    /// TCP ports that can be connected to, in addition to name servers. If there are none, no socket can be created.
+    /// TCP ports that can be connected to, in addition to name servers. If empty, no socket can be created.
     pub ports: Vec<u16>,
 }
 

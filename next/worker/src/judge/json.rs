@@ -33,7 +33,7 @@ pub(super) fn is_written_as(value: &Value, json: &str) -> bool {
     serde_json::to_writer(&mut rest, value).is_ok() && rest.0.is_empty()
 }
 
-/// Describes the first place where `output` lacks a part of `expected`. `None` if there is none.
+/// Describes the first place where `output` lacks a part of `expected`. `None` if nothing is missing.
 ///
 /// Objects may have more keys than expected, arrays must have the same length, and numbers may differ by `tolerance`.
 pub(super) fn first_mismatch(expected: &Value, output: &Value, tolerance: f64) -> Option<String> {

@@ -10,7 +10,7 @@ const EXIT_CODE: &str = "exit_code";
 
 /// Judges a stored row again. Replaces the outcome and the checks of the scenario; all else stays.
 ///
-/// `evidence.exit_code` is `Some(0)` for a plain command. The row's own check tells another code.
+/// `evidence.exit_code` must be `Some(0)` for a plain command. The row's check `exit_code` replaces it.
 ///
 /// # Errors
 ///

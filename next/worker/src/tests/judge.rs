@@ -374,3 +374,11 @@ fn exit_code_is_rejudged_by_its_check() {
         json!([{"name": "equals", "verdict": "pass"}, {"name": "equals", "verdict": "pass", "own": true}])
     );
 }
+
+#[test]
+fn equal_text_with_too_many_values_fails() {
+    let value = json!(vec![json!({"": 0}); 200_000]);
+    let check = &checks(&json!({"equals": value}), &value.to_string())[0];
+    assert_eq!(check["verdict"], "fail");
+    assert!(check["message"].as_str().unwrap().contains("too many values"), "{check}");
+}
