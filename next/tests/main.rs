@@ -18,7 +18,3 @@ mod schedule;
 mod stops;
 mod support;
 mod upkeep;
-
-/// Unit tests of the binary's layout. The binary has no test harness of its own, which would link everything again.
-#[path = "../cli/src/text/layout.rs"]
-mod layout;

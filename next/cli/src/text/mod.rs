@@ -13,3 +13,7 @@ pub mod trials;
 pub use error::CommandError;
 pub use layout::Table;
 pub use out::{Lines, Out};
+
+#[cfg(test)]
+#[path = "../tests/screens.rs"]
+mod tests;

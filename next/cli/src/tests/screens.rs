@@ -1,0 +1,453 @@
+//! Snapshots of the screens that commands share, at 60, 80 and 200 columns.
+
+use std::time::Duration;
+
+use clap::CommandFactory as _;
+use insta::assert_snapshot;
+use runner_model::{Counts, RowRef, log::Said};
+use runner_record::now;
+use runner_report::{Failures, RunList, RunSummary, call_sections};
+use serde_json::{Value, json};
+
+use super::{out::fitted, progress::bar_line, style::plain, summary, trials};
+use crate::{
+    command::{Cli, with_grouped_help},
+    commands::list,
+};
+
+/// Formats a text as the printer does, without colours. Each width has its own title.
+fn at_widths(render: impl Fn(Option<usize>) -> String) -> String {
+    let at = |columns: usize| {
+        let text = plain(&fitted(&render(Some(columns)), Some(columns)));
+        format!("== {columns}\n{text}\n")
+    };
+    [60, 80, 200].map(at).concat()
+}
+
+/// Returns a completed run of 12 trials that started two hours ago, changed by `keys`.
+fn run(keys: Value) -> RunSummary {
+    let started = now().as_millis() - 9_000_000;
+    let time = |millis: i64| json!(runner_model::Time::from_millis(millis));
+    let mut head = json!({
+        "run": "20261120T091804.015Z-6ba42b73", "scenario": "checkout", "status": "completed",
+        "verdict": "passed", "stage": "finish", "sessions": 1, "started_at": time(started),
+        "completed_at": time(started + 4_200), "worked_ms": 4_200,
+        "counts": counts(12, [12, 0, 0, 0, 0, 0]),
+    });
+    for (key, value) in keys.as_object().unwrap() {
+        head[key] = value.clone();
+    }
+    let run_dir = "results/20261120T091804.015Z-6ba42b73".to_owned();
+    RunSummary::new(serde_json::from_value(head).unwrap(), "6ba42b73".to_owned(), run_dir)
+}
+
+fn counts(planned: u64, done: [u64; 6]) -> Value {
+    let [passed, failed, error, timeout, skipped, flaky] = done;
+    json!({
+        "planned": planned, "passed": passed, "failed": failed, "error": error,
+        "timeout": timeout, "skipped": skipped, "flaky": flaky,
+    })
+}
+
+fn row(test: &str, provider: &str, outcome: &str, keys: Value) -> String {
+    let mut row = json!({
+        "v": 4, "trial": format!("{test}@{provider}#1"), "test": test, "provider": provider,
+        "repeat": 1, "attempt": 1, "outcome": outcome, "started_at": "2026-11-20T09:18:04.015Z",
+        "duration_ms": 1_234.5, "usage": {"peak_memory": 65_536},
+    });
+    for (key, value) in keys.as_object().unwrap() {
+        row[key] = value.clone();
+    }
+    row.to_string()
+}
+
+fn read(row: &str) -> RowRef<'_> {
+    serde_json::from_str(row).unwrap()
+}
+
+/// Returns a row with a failed check, whose message has a line that is wider than most terminals.
+fn failed(test: &str, provider: &str) -> String {
+    let check = json!({
+        "name": "equals", "verdict": "fail", "message": "the output differs",
+        "expected": {"total": 12, "currency": "EUR", "items": ["apples", "pears", "plums", "quinces"]},
+        "actual": {"total": 13, "currency": "EUR", "items": ["apples", "pears", "plums", "quinces"]},
+    });
+    row(test, provider, "failed", json!({"checks": [check]}))
+}
+
+fn trap(test: &str) -> String {
+    let message =
+        "the guest trapped; its standard error ends with:\npanicked at cart.rs:15:\nno such item";
+    row(
+        test,
+        "model",
+        "error",
+        json!({"error": {"class": "trap", "code": "unreachable", "message": message}}),
+    )
+}
+
+#[test]
+fn summary_lines_fit_the_terminal() {
+    let open = |status: &str, reason: &str, passed: u64| {
+        run(json!({
+            "status": status, "verdict": "none", "reason": reason,
+            "counts": counts(12, [passed, 0, 0, 0, 0, 0]),
+        }))
+    };
+    let runs = [
+        run(json!({})),
+        run(json!({"counts": counts(12, [12, 0, 0, 0, 0, 2])})),
+        run(json!({"verdict": "failed", "counts": counts(12, [6, 3, 1, 1, 1, 2])})),
+        run(json!({
+            "status": "incomplete", "verdict": "none", "reason": "interrupted", "signal": "SIGINT",
+            "counts": counts(12, [5, 2, 0, 0, 0, 0]),
+        })),
+        open("incomplete", "budget", 3),
+        open("failed", "plugin", 0),
+        open("cancelled", "cancelled", 4),
+        run(json!({"status": "running", "verdict": "none", "counts": counts(12, [0; 6])})),
+    ];
+    let lines = runs.iter().map(|run| summary::line(run, Duration::from_millis(4_200)));
+    let lines = lines.collect::<Vec<_>>().join("\n");
+    assert_snapshot!(at_widths(|_| lines.clone()), @r"
+    == 60
+    ✓ passed: 12 of 12 in 4.2 s
+    ✓ passed: 12 of 12 (2 flaky) in 4.2 s
+    ✗ failed: 5 of 12 (6 passed, 3 failed, 1 error, 1 timeout,
+      1 skipped, 2 flaky) in 4.2 s
+    ◐ incomplete (interrupted, SIGINT): 7 of 12 done (5 passed,
+      2 failed) in 4.2 s; exit code 130
+    ◐ incomplete (budget): 3 of 12 done (3 passed) in 4.2 s;
+      exit code 4
+    ✗ failed (plugin): could not start; exit code 3
+    ⊘ cancelled (cancelled): 4 of 12 done (4 passed) in 4.2 s;
+      exit code 4
+    ○ running: 0 of 12 done in 4.2 s
+    == 80
+    ✓ passed: 12 of 12 in 4.2 s
+    ✓ passed: 12 of 12 (2 flaky) in 4.2 s
+    ✗ failed: 5 of 12 (6 passed, 3 failed, 1 error, 1 timeout, 1 skipped, 2 flaky)
+      in 4.2 s
+    ◐ incomplete (interrupted, SIGINT): 7 of 12 done (5 passed, 2 failed) in 4.2 s;
+      exit code 130
+    ◐ incomplete (budget): 3 of 12 done (3 passed) in 4.2 s; exit code 4
+    ✗ failed (plugin): could not start; exit code 3
+    ⊘ cancelled (cancelled): 4 of 12 done (4 passed) in 4.2 s; exit code 4
+    ○ running: 0 of 12 done in 4.2 s
+    == 200
+    ✓ passed: 12 of 12 in 4.2 s
+    ✓ passed: 12 of 12 (2 flaky) in 4.2 s
+    ✗ failed: 5 of 12 (6 passed, 3 failed, 1 error, 1 timeout, 1 skipped, 2 flaky) in 4.2 s
+    ◐ incomplete (interrupted, SIGINT): 7 of 12 done (5 passed, 2 failed) in 4.2 s; exit code 130
+    ◐ incomplete (budget): 3 of 12 done (3 passed) in 4.2 s; exit code 4
+    ✗ failed (plugin): could not start; exit code 3
+    ⊘ cancelled (cancelled): 4 of 12 done (4 passed) in 4.2 s; exit code 4
+    ○ running: 0 of 12 done in 4.2 s
+    ");
+}
+
+#[test]
+fn tables_of_runs_fit_the_terminal() {
+    let group = json!({"id": "20261120T091803.500Z-c5b08f1a", "place": 2, "of": 3});
+    let list = RunList {
+        v: 1,
+        runs: vec![
+            run(json!({"verdict": "failed", "counts": counts(12, [6, 3, 1, 1, 1, 0])})),
+            run(json!({"scenario": "a-scenario-with-a-long-name", "group": group})),
+            run(json!({
+                "status": "running", "verdict": "none", "stage": "waiting", "completed_at": null,
+                "worked_ms": 0, "counts": counts(1_000_000, [0; 6]),
+            })),
+        ],
+        unreadable: Vec::new(),
+    };
+    assert_snapshot!(at_widths(|screen| list::table(&list, screen)), @r"
+    == 60
+    run       status                    done
+    6ba42b73  ✗ failed                 12/12
+    6ba42b73  ✓ passed                 12/12
+    6ba42b73  ○ running (waiting)  0/1000000
+    == 80
+    run       status               scenario                             done  failed
+    6ba42b73  ✗ failed             checkout                            12/12       5
+    6ba42b73  ✓ passed             a-scenario-with-a-long-name (…      12/12
+    6ba42b73  ○ running (waiting)  checkout                        0/1000000
+    == 200
+    run       status               scenario                                            done  failed  started  ended     took
+    6ba42b73  ✗ failed             checkout                                           12/12       5  2 h ago  2 h ago  4.2 s
+    6ba42b73  ✓ passed             a-scenario-with-a-long-name (2/3 of c5b08f1a)      12/12          2 h ago  2 h ago  4.2 s
+    6ba42b73  ○ running (waiting)  checkout                                       0/1000000          2 h ago  –            –
+    ");
+}
+
+#[test]
+fn lists_of_failures_fit_the_terminal() {
+    let mut failures = Failures::default();
+    let long = "carts/a-cart-with-a-very-long-name/and-a-discount-code";
+    for row in
+        [failed("vat/rounding", "model-small"), failed("vat/rounding", "model-large"), trap(long)]
+    {
+        failures.add(&read(&row));
+    }
+    for number in 0..20 {
+        failures.add(&read(&failed(&format!("shipping/zone-{number}"), "model-small")));
+    }
+    assert_snapshot!(at_widths(|screen| trials::list(&failures, screen)), @r#"
+    == 60
+    failed:
+      ✗ failed   vat/rounding on model-large, model-small
+                 equals: expected …,"total":12}, got …,"total":…
+      ✗ error    carts/a-cart-with-a-very-long-name/and-a-
+                 discount-code@model#1
+                 trap unreachable: the guest trapped: no such i…
+      ✗ failed   shipping/zone-0@model-small#1
+                 equals: expected …,"total":12}, got …,"total":…
+      ✗ failed   shipping/zone-1@model-small#1
+                 equals: expected …,"total":12}, got …,"total":…
+      ✗ failed   shipping/zone-2@model-small#1
+                 equals: expected …,"total":12}, got …,"total":…
+      ✗ failed   shipping/zone-3@model-small#1
+                 equals: expected …,"total":12}, got …,"total":…
+      ✗ failed   shipping/zone-4@model-small#1
+                 equals: expected …,"total":12}, got …,"total":…
+      ✗ failed   shipping/zone-5@model-small#1
+                 equals: expected …,"total":12}, got …,"total":…
+      ✗ failed   shipping/zone-6@model-small#1
+                 equals: expected …,"total":12}, got …,"total":…
+      ✗ failed   shipping/zone-7@model-small#1
+                 equals: expected …,"total":12}, got …,"total":…
+      … and 12 more trials
+    == 80
+    failed:
+      ✗ failed   vat/rounding on model-large, model-small
+                 equals: expected …,"total":12}, got …,"total":13}
+      ✗ error    carts/a-cart-with-a-very-long-name/and-a-discount-code@model#1
+                 trap unreachable: the guest trapped: no such item
+      ✗ failed   shipping/zone-0@model-small#1  equals: expected …,"total":12}, got…
+      ✗ failed   shipping/zone-1@model-small#1  equals: expected …,"total":12}, got…
+      ✗ failed   shipping/zone-2@model-small#1  equals: expected …,"total":12}, got…
+      ✗ failed   shipping/zone-3@model-small#1  equals: expected …,"total":12}, got…
+      ✗ failed   shipping/zone-4@model-small#1  equals: expected …,"total":12}, got…
+      ✗ failed   shipping/zone-5@model-small#1  equals: expected …,"total":12}, got…
+      ✗ failed   shipping/zone-6@model-small#1  equals: expected …,"total":12}, got…
+      ✗ failed   shipping/zone-7@model-small#1  equals: expected …,"total":12}, got…
+      … and 12 more trials
+    == 200
+    failed:
+      ✗ failed   vat/rounding on model-large, model-small  equals: expected …,"total":12}, got …,"total":13}
+      ✗ error    carts/a-cart-with-a-very-long-name/and-a-discount-code@model#1  trap unreachable: the guest trapped: no such item
+      ✗ failed   shipping/zone-0@model-small#1  equals: expected …,"total":12}, got …,"total":13}
+      ✗ failed   shipping/zone-1@model-small#1  equals: expected …,"total":12}, got …,"total":13}
+      ✗ failed   shipping/zone-2@model-small#1  equals: expected …,"total":12}, got …,"total":13}
+      ✗ failed   shipping/zone-3@model-small#1  equals: expected …,"total":12}, got …,"total":13}
+      ✗ failed   shipping/zone-4@model-small#1  equals: expected …,"total":12}, got …,"total":13}
+      ✗ failed   shipping/zone-5@model-small#1  equals: expected …,"total":12}, got …,"total":13}
+      ✗ failed   shipping/zone-6@model-small#1  equals: expected …,"total":12}, got …,"total":13}
+      ✗ failed   shipping/zone-7@model-small#1  equals: expected …,"total":12}, got …,"total":13}
+      … and 12 more trials
+    "#);
+}
+
+#[test]
+fn blocks_of_failures_fit_the_terminal() {
+    let retried =
+        row("vat/flaky", "model", "passed", json!({"attempt": 2, "flaky": true, "final": true}));
+    let rows = [failed("vat/rounding", "model-small"), trap("carts/empty"), retried];
+    let blocks = rows.iter().map(|row| trials::block(&read(row), 2)).collect::<Vec<_>>().join("\n");
+    assert_snapshot!(at_widths(|_| blocks.clone()), @r#"
+    == 60
+    ✗ failed vat/rounding@model-small#1 1.2 s
+        equals: the output differs
+          expected {"currency":"EUR","items":["apples","pears",
+            "plums","quinces"],"total":12}
+          got      {"currency":"EUR","items":["apples","pears",
+                   "plums","quinces"],"total":13}
+    ✗ error carts/empty@model#1 1.2 s
+        trap unreachable: the guest trapped; its standard error
+          ends with:
+          panicked at cart.rs:15:
+          no such item
+    ✓ passed vat/flaky@model#1 (attempt 2) flaky 1.2 s
+    == 80
+    ✗ failed vat/rounding@model-small#1 1.2 s
+        equals: the output differs
+          expected {"currency":"EUR","items":["apples","pears","plums","quinces"],
+            "total":12}
+          got      {"currency":"EUR","items":["apples","pears","plums","quinces"],
+                   "total":13}
+    ✗ error carts/empty@model#1 1.2 s
+        trap unreachable: the guest trapped; its standard error ends with:
+          panicked at cart.rs:15:
+          no such item
+    ✓ passed vat/flaky@model#1 (attempt 2) flaky 1.2 s
+    == 200
+    ✗ failed vat/rounding@model-small#1 1.2 s
+        equals: the output differs
+          expected {"currency":"EUR","items":["apples","pears","plums","quinces"],"total":12}
+          got      {"currency":"EUR","items":["apples","pears","plums","quinces"],"total":13}
+    ✗ error carts/empty@model#1 1.2 s
+        trap unreachable: the guest trapped; its standard error ends with:
+          panicked at cart.rs:15:
+          no such item
+    ✓ passed vat/flaky@model#1 (attempt 2) flaky 1.2 s
+    "#);
+}
+
+#[test]
+fn pages_of_calls_fit_the_terminal() {
+    let row = row(
+        "call",
+        "shout",
+        "passed",
+        json!({
+            "output": {"shout": "HELLO"}, "metrics": [{"name": "words", "value": 1.0, "unit": "1"}],
+            "checks": [{"name": "polite", "verdict": "pass"}],
+        }),
+    );
+    let said = json!({
+        "log": [{
+            "at": "2026-11-20T09:18:04.015Z", "level": "warn",
+            "message": "a message that is wider than a narrow terminal and has a control character \u{1b}",
+            "fields": [["cart", "7"]],
+        }],
+        "stderr": "one\ntwo\n",
+    });
+    let said = said.to_string();
+    let said: Said<'_> = serde_json::from_str(&said).unwrap();
+    let page = trials::page(&read(&row), call_sections(&read(&row), &said));
+    assert_snapshot!(at_widths(|_| page.clone()), @r"
+    == 60
+    ✓ passed call@shout#1 1.2 s
+    checks
+      pass polite
+    metrics
+      words 1 1
+    usage
+      memory 64 KiB at most; 0 host calls, 0 HTTP requests, 0 B
+        in, 0 B out
+    log
+      09:18:04.015 warn  a message that is wider than a narrow
+                         terminal and has a control character
+                         \u{1b} cart=7
+    standard error
+      one
+      two
+    == 80
+    ✓ passed call@shout#1 1.2 s
+    checks
+      pass polite
+    metrics
+      words 1 1
+    usage
+      memory 64 KiB at most; 0 host calls, 0 HTTP requests, 0 B in, 0 B out
+    log
+      09:18:04.015 warn  a message that is wider than a narrow terminal and has a
+                         control character \u{1b} cart=7
+    standard error
+      one
+      two
+    == 200
+    ✓ passed call@shout#1 1.2 s
+    checks
+      pass polite
+    metrics
+      words 1 1
+    usage
+      memory 64 KiB at most; 0 host calls, 0 HTTP requests, 0 B in, 0 B out
+    log
+      09:18:04.015 warn  a message that is wider than a narrow terminal and has a control character \u{1b} cart=7
+    standard error
+      one
+      two
+    ");
+}
+
+#[test]
+fn long_values_on_pages_are_cut() {
+    let said = json!({"stdout": "line\n".repeat(300)}).to_string();
+    let said: Said<'_> = serde_json::from_str(&said).unwrap();
+    let row = row("call", "shout", "passed", json!({}));
+    let page = plain(&trials::page(&read(&row), call_sections(&read(&row), &said)));
+    assert_eq!(page.matches("  line").count(), 200);
+    assert!(page.ends_with("  … 100 more lines: `--json` has all"), "{page}");
+}
+
+#[test]
+fn narrow_progress_bars_have_fewer_parts() {
+    let counts = Counts { passed: 40, failed: 2, error: 1, ..Counts::default() };
+    let bars = [40, 60, 80, 200].map(|columns| {
+        let line =
+            |done_before| bar_line(columns, &counts, 85, Duration::from_secs(75), done_before);
+        // A resumed run has no rate before its first result.
+        format!("== {columns}\n{}\n{}\n", line(0), line(43))
+    });
+    assert_snapshot!(bars.concat(), @r"
+    == 40
+    1:15 43/85  40 passed, 2 failed, 1 error
+    1:15 43/85  40 passed, 2 failed, 1 error
+    == 60
+    1:15 ━━━━━━━━━━━━──────────── 43/85  40 passed, 2 failed, 1 error
+    1:15 ━━━━━━━━━━━━──────────── 43/85  40 passed, 2 failed, 1 error
+    == 80
+    1:15 ━━━━━━━━━━━━──────────── 43/85  40 passed, 2 failed, 1 error  0.6/s, 74 s left
+    1:15 ━━━━━━━━━━━━──────────── 43/85  40 passed, 2 failed, 1 error
+    == 200
+    1:15 ━━━━━━━━━━━━──────────── 43/85  40 passed, 2 failed, 1 error  0.6/s, 74 s left
+    1:15 ━━━━━━━━━━━━──────────── 43/85  40 passed, 2 failed, 1 error
+    ");
+}
+
+#[test]
+fn help_lists_all_commands() {
+    let mut program = with_grouped_help(Cli::command());
+    let names: Vec<_> =
+        program.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let help = program.render_help().to_string();
+    for name in names {
+        assert!(help.contains(&format!("\n  {name} ")), "{name} is in no group");
+    }
+    assert_snapshot!(help, @r"
+    Runs lists of tests against sandboxed WASM providers from declarative TOML scenarios
+
+    Usage: runner [OPTIONS] <COMMAND>
+
+    Start:
+      init      Write a first scenario that runs as it is
+      validate  Check scenarios, their test lists, and all inputs and configurations with the plugins
+
+    Write providers:
+      plugin    Write, build and try plugins
+
+    Run:
+      exec      Run a scenario
+      resume    Continue a run that was cut short
+
+    Control:
+      stop      Stop a run; `resume` continues it
+      cancel    Stop a run for good; only `resume --force` continues it
+      pause     Pause a run
+      unpause   Continue a paused run
+      wait      Wait until runs have ended, and exit with their exit code
+
+    Inspect:
+      list      List the runs, newest first
+      show      Show a run, or one of its trials
+      logs      Print the logs, standard output and standard error of guests
+
+    Maintain:
+      verify    Check the files of a run for damage
+      cleanup   Update the status of runs whose process died
+      prune     Delete old runs
+      pin       Protect a run from `prune`
+      unpin     Allow `prune` to delete a run again
+      reindex   Rebuild `runner.db`, the index of the runs
+
+    Options:
+          --color <WHEN>  When to use colours; `NO_COLOR` and `CLICOLOR_FORCE` decide for `auto`
+                          [default: auto] [possible values: auto, always, never]
+      -h, --help          Print help
+      -V, --version       Print version
+
+    `runner COMMAND --help` prints a command's arguments.
+    ");
+}
