@@ -10,7 +10,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::signals::lock;
 
-/// Run time of a session: it stands still while the session is paused or the process is suspended. Clones share one clock.
+/// Run time of a session, which does not advance while the session is paused or the process is suspended. Clones share one
+/// clock.
 ///
 /// A suspension is detected by the gap between two reads, so the clock must be read often. The watchdog reads it every 50 ms.
 #[derive(Clone, Debug)]
@@ -19,7 +20,7 @@ pub(crate) struct Clock(Arc<Mutex<ClockState>>);
 #[derive(Debug)]
 struct ClockState {
     clock: RunClock,
-    /// Run times at which the clock stood still, each with the total of suspended time by its end.
+    /// Run times of pauses and suspensions, each with the total of suspended time by its end.
     stops: Vec<(RunTime, Duration)>,
 }
 
@@ -44,12 +45,12 @@ impl Clock {
         state.clock.pause(is_paused);
     }
 
-    /// Returns the time in which the clock stood still.
+    /// Returns the time of all pauses and suspensions.
     pub(crate) fn suspended(&self) -> Duration {
         self.suspended_since(RunTime::default())
     }
 
-    /// Returns the time in which the clock stood still at or after `since`.
+    /// Returns the time of pauses and suspensions at or after `since`.
     pub(crate) fn suspended_since(&self, since: RunTime) -> Duration {
         let mut state = lock(&self.0);
         state.advance();

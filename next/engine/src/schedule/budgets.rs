@@ -1,29 +1,28 @@
-//! [`Spending`]: what of a run's budgets is used up, by the metrics of all of its attempts; and when a session gives up.
+//! [`Spending`]: the budgets of a run, and their use by the metrics of all attempts.
 
 use runner_model::{BudgetName, Budgets, row::Metric};
 
-/// What of a run's budgets is used up.
+/// The budgets of a run and what is spent of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spending(Vec<Account>);
 
-/// One budget.
 #[derive(Clone, Debug, PartialEq)]
 struct Account {
     name: BudgetName,
-    /// The provider's index; none if it is of all together.
+    /// Index of the provider. `None` for a budget of all providers together.
     provider: Option<u16>,
     most: f64,
     spent: f64,
-    /// Whether anything has measured it.
+    /// Whether an attempt has reported the metric.
     is_measured: bool,
 }
 
 impl Spending {
-    /// Budgets of which nothing is used up, of the providers with these names.
+    /// Creates unspent budgets. `providers` are the names of all providers, in order.
     ///
     /// # Errors
     ///
-    /// The name of a provider that there is not.
+    /// The name of an unknown provider.
     pub fn new(budgets: &Budgets, providers: &[&str]) -> Result<Self, String> {
         let mut accounts = Vec::new();
         for (name, most) in &budgets.0 {
@@ -43,12 +42,11 @@ impl Spending {
         Ok(Self(accounts))
     }
 
-    /// Tells whether there is no budget.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Adds what an attempt on a provider has measured. What is negative gives nothing back: a guest says it.
+    /// Adds the metrics of an attempt. Guests report them, so negative values count as 0 and free no budget.
     pub fn add(&mut self, provider: u16, metrics: &[Metric<'_>]) {
         for account in &mut self.0 {
             let is_of = account.provider.is_none_or(|own| own == provider);
@@ -60,29 +58,29 @@ impl Spending {
         }
     }
 
-    /// The first budget of all providers together that is used up, in words.
+    /// Describes the first used-up budget of all providers together.
     pub fn used_up(&self) -> Option<String> {
         let account = self.all_used_up().find(|account| account.provider.is_none())?;
         Some(account.text())
     }
 
-    /// Tells whether a budget of this provider's own is used up.
+    /// Returns whether a budget of this provider alone is used up.
     pub fn is_used_up_by(&self, provider: u16) -> bool {
         self.all_used_up().any(|account| account.provider == Some(provider))
     }
 
-    /// The budgets of single providers that are used up, in words.
+    /// Describes the used-up budgets of single providers.
     pub fn used_up_by_providers(&self) -> String {
         let own = self.all_used_up().filter(|account| account.provider.is_some());
         own.map(Account::text).collect::<Vec<_>>().join("; ")
     }
 
-    /// What `--budget` needs for what is used up, so that there is once more as much as there was.
+    /// Returns arguments of `--budget` that leave as much of each used-up budget as it had at first.
     pub fn larger(&self) -> Vec<String> {
         self.all_used_up().map(Account::larger).collect()
     }
 
-    /// The budgets of which nothing was ever measured: most likely the metric has another name.
+    /// Returns the budgets whose metric was never reported, most likely because its name is misspelled.
     pub fn unmeasured(&self) -> impl Iterator<Item = &BudgetName> {
         let unmeasured = self.0.iter().filter(|account| !account.is_measured);
         unmeasured.map(|account| &account.name)
@@ -94,16 +92,17 @@ impl Spending {
 }
 
 impl Account {
-    /// `METRIC=VALUE`, or `PROVIDER:METRIC=VALUE`, with three digits that count, which is more than was used.
+    /// Returns `METRIC=VALUE` or `PROVIDER:METRIC=VALUE`, rounded up to three significant digits.
     fn larger(&self) -> String {
         let more = self.spent + self.most;
         let step = 10_f64.powf(more.log10().floor() - 2.0);
-        // Neither a step of a part nor a division is exact.
+        // Floating-point division is inexact, and `ceil` would round an exact value up by a whole step.
         let rounded = (more / step - 1e-6).ceil() * step;
         let text = format!("{rounded:.*}", if step < 1.0 { 12 } else { 0 });
-        let text = match text.contains('.') {
-            true => text.trim_end_matches('0').trim_end_matches('.'),
-            false => &text,
+        let text = if text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.')
+        } else {
+            &text
         };
         format!("{}={text}", self.name)
     }
@@ -114,7 +113,7 @@ impl Account {
             Some(name) => format!("`{metric}` of provider `{name}`"),
             None => format!("`{metric}`"),
         };
-        // Sums of parts are not exact.
+        // Sums of floating-point values are inexact: 0.1 + 0.2 would be shown as 0.30000000000000004.
         let [spent, most] = [self.spent, self.most].map(|number| (number * 1e9).round() / 1e9);
         format!("the budget of {whose} is used up: {spent} of {most}")
     }
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_measured_is_taken_from_the_budgets_that_it_is_of() {
+    fn metrics_are_spent_from_matching_budgets() {
         let mut used = spending(&["tokens=10", "a:cost=1.5", "b:cost=off", "x=1"]);
         used.add(0, &[metric("tokens", 4.0), metric("cost", 1.0)]);
         used.add(1, &[metric("tokens", 5.0), metric("cost", 100.0)]);
@@ -151,7 +150,6 @@ mod tests {
             "the budget of `cost` of provider `a` is used up: 1.75 of 1.5"
         );
         assert_eq!(used.larger(), ["a:cost=3.25"]);
-        // The others go on.
         assert_eq!(used.used_up(), None);
         assert!(used.is_used_up_by(0) && !used.is_used_up_by(1));
         used.add(1, &[metric("tokens", 12_345.0)]);
@@ -163,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_larger_budget_has_room() {
+    fn larger_budgets_are_rounded_up() {
         for (most, larger) in
             [("1e-9", "x=0.000000002"), ("0.07", "x=0.14"), ("3e11", "x=600000000000")]
         {

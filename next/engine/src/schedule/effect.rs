@@ -1,108 +1,92 @@
-//! [`Effect`]: what the coordinator has to do, and the words that events and effects share.
+//! [`Effect`]: instructions to the coordinator, and types that events and effects share.
 
 use runner_model::{Reason, RunTime, TaskId, WorkerId};
 
-/// An attempt that a worker is to make. The coordinator reads the test's line and makes the task of it.
+/// An attempt for a worker. The coordinator creates its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assignment {
-    /// A new id.
     pub task: TaskId,
-    /// The trial's index.
+    /// Index of the trial.
     pub trial: u64,
-    /// From 1; never a number that the trial's rows have.
+    /// Number of the attempt, from 1. No row of the trial has it.
     pub attempt: u32,
-    /// When the trial's first attempt of this session began; `trial_timeout` counts from there.
+    /// Start of the trial's first attempt in this session, from which `trial_timeout` counts. `None` for the first attempt.
     pub trial_started: Option<RunTime>,
 }
 
-/// Whose fault a worker's death is.
+/// The cause of a worker's death.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
     /// The guest of this task was inside one instruction a second after its deadline, so the supervisor killed the worker.
     Stuck(TaskId),
-    /// The worker died by a signal that we did not send, or exited with another code than 0.
+    /// The worker died by a signal that we did not send, exited with a code other than 0, or broke the protocol.
     Died,
 }
 
-/// How a session stops. A stronger mode takes the place of a weaker one.
+/// Mode of a stop. A stronger mode replaces a weaker one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StopMode {
-    /// Begin nothing; what runs finishes.
+    /// Starts no attempts. Running attempts finish.
     Drain,
-    /// Interrupt what runs, after the grace.
+    /// Interrupts running attempts after the grace.
     Stop,
-    /// Interrupt what runs at once.
+    /// Interrupts running attempts at once.
     Kill,
 }
 
-/// What the coordinator must do, in order.
+/// An instruction to the coordinator. Instructions must be carried out in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Send a task.
-    Send {
-        /// To this worker.
-        worker: WorkerId,
-        /// What it is.
-        assignment: Assignment,
-    },
-    /// Ask a worker to give back unbegun tasks.
-    TakeBack {
-        /// The worker.
-        worker: WorkerId,
-        /// How many unbegun tasks it keeps.
-        keep: u32,
-    },
-    /// Let all guests wait, or let them go on.
+    /// Sends a task to a worker.
+    Send { worker: WorkerId, assignment: Assignment },
+    /// Asks a worker to return all but `keep` of its tasks that have not started.
+    TakeBack { worker: WorkerId, keep: u32 },
+    /// Pauses or continues all guests.
     Pause(bool),
-    /// Tell all workers to stop.
-    Stop {
-        /// Interrupt at once.
-        kill: bool,
-    },
-    /// Kill a worker that has not answered in time.
+    /// Sends a stop to all workers: with `kill` at once, otherwise after the grace.
+    Stop { kill: bool },
+    /// Kills a worker that has not answered in time.
     Kill(WorkerId),
-    /// Start a worker that gets one suspect alone, beside the others.
+    /// Starts a worker that runs suspects one at a time, in addition to the other workers.
     StartAlone,
-    /// Write the row of an attempt.
+    /// Writes the row of an attempt.
     Write {
-        /// The attempt.
         task: TaskId,
-        /// What became of it if its worker did not answer; none: what the report says that is being handled.
+        /// `None` writes the report that is being handled.
         lost: Option<LostReason>,
-        /// Whether it settles the trial.
+        /// Whether the row settles the trial.
         is_final: bool,
-        /// Whether it passed after an attempt that did not.
+        /// Whether the attempt passed after one that did not.
         flaky: bool,
     },
-    /// Nothing is left to do, or nothing more can be done; end the session.
+    /// Ends the session.
     Finish {
-        /// Why trials are left; none if nothing is.
+        /// Reason why trials are left. `None` if all trials are done.
         reason: Option<Reason>,
-        /// More, for people.
+        /// Details for the user.
         message: Option<String>,
     },
 }
 
-/// A trial whose next attempt waits for its time.
+/// A trial whose next attempt waits for a backoff or a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// The trial's index.
+    /// Index of the trial.
     pub trial: u64,
-    /// `retry`: for its backoff. `rate-limit`: for the rate of its provider.
+    /// `retry` for a backoff, `rate-limit` for the rate of the provider.
     pub why: &'static str,
-    /// Until when.
     pub until: RunTime,
 }
 
-/// What became of an attempt whose worker did not answer.
+/// The end of an attempt without a report, as an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostReason {
-    /// `stopped (lost)`: the worker died, the attempt is made again.
+    /// `stopped (lost)`: the worker died, and the attempt runs again.
     Lost,
     /// `stopped (stopped)`: the session stopped and the worker did not answer in time.
     Stopped,
     /// `timeout`: the guest was stuck past its deadline.
     Stuck,
-    /// `error (crash)`: the attempt ended its worker, twice and alone.
+    /// `error (crash)`: two workers died while they ran only this trial.
     Crash,
 }

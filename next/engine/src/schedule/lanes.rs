@@ -1,4 +1,4 @@
-//! One lane a provider: its way through the plan, what is due again, and how many of its attempts are in flight.
+//! [`Lane`]: the queue of a provider: its position in the plan, trials to run again, and attempts in flight.
 
 use std::collections::BTreeMap;
 
@@ -13,26 +13,26 @@ use super::{
 /// A trial without a final row that has left its lane.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct OpenTrial {
-    /// Its index in the plan.
+    /// Index in the plan.
     pub(super) index: u64,
-    /// Its provider.
+    /// Index of the provider.
     pub(super) lane: usize,
-    /// Attempts that its rows have.
+    /// Attempts with rows.
     pub(super) attempts: u32,
-    /// Attempts of this session that its retries count.
+    /// Attempts of this session that count as retries.
     pub(super) tries: u32,
-    /// Whether an attempt did not pass, in any session.
+    /// Whether an attempt of any session did not pass.
     pub(super) had_bad: bool,
-    /// When its first attempt of this session began.
+    /// Start of the first attempt of this session.
     pub(super) started: Option<RunTime>,
-    /// For a suspect: how many workers have died while they ran it alone.
+    /// Number of workers that died while they ran only this trial. `None` if it is not a suspect.
     pub(super) suspect: Option<u8>,
-    /// Whether its next attempt gets all the memory that it may ask for.
+    /// Whether the next attempt reserves its full memory limit.
     pub(super) needs_limit: bool,
 }
 
 impl OpenTrial {
-    /// The first pending trial of a lane with an index of at least `from`.
+    /// Returns the first pending trial of a lane with an index of at least `from`.
     fn next(lane: usize, from: u64, trials: &dyn Trials) -> Option<Self> {
         let pending = trials.next_pending(lane as u16, from)?;
         Some(Self {
@@ -47,25 +47,26 @@ impl OpenTrial {
 
 #[derive(Debug)]
 pub(super) struct Lane {
-    /// How many of its attempts may be in flight, if that is bounded.
+    /// Attempts in flight, at most.
     concurrency: Option<u32>,
     pacer: Option<Pacer>,
     pub(super) reserve: Reserve,
-    /// Whether its tasks never wait at workers, where they would begin whatever happens meanwhile.
+    /// Whether the lane has a concurrency, rate or budget. Its tasks must not wait at workers, because a worker starts waiting
+    /// tasks whenever a slot is free.
     pub(super) is_bounded: bool,
-    /// Whether it begins nothing more.
+    /// Whether a budget of the provider is used up.
     pub(super) is_closed: bool,
     pub(super) in_flight: u32,
-    /// Trials that come before all that are pending.
+    /// Trials to run again, which precede `next`.
     due: BTreeMap<u64, OpenTrial>,
-    /// The next pending trial.
+    /// The next pending trial of the plan.
     next: Option<OpenTrial>,
 }
 
 impl Lane {
     pub(super) fn new(lane: usize, settings: &ScheduleSettings, trials: &dyn Trials) -> Self {
         let bounds = settings.providers[lane];
-        // More than run at once is no bound.
+        // A concurrency above the number of jobs bounds nothing, and tasks of unbounded lanes may wait at workers.
         let concurrency =
             Some(bounds.concurrency).filter(|most| (1..=settings.session.jobs).contains(most));
         Self {
@@ -82,7 +83,7 @@ impl Lane {
         }
     }
 
-    /// Tells whether another attempt may be in flight.
+    /// Returns whether an attempt may start now.
     pub(super) fn may_start(&self, now: RunTime) -> bool {
         self.has_room() && self.opens() <= now
     }
@@ -91,12 +92,12 @@ impl Lane {
         !self.is_closed && self.concurrency.is_none_or(|most| self.in_flight < most)
     }
 
-    /// Before this, its rate lets nothing start.
+    /// Returns the earliest start that the rate allows.
     fn opens(&self) -> RunTime {
         self.pacer.as_ref().map_or(RunTime(0), Pacer::opens)
     }
 
-    /// When it may start an attempt, if it waits for that alone.
+    /// Returns the time at which the rate allows a start. `None` if the lane does not wait for its rate.
     pub(super) fn opens_after(&self, now: RunTime) -> Option<RunTime> {
         Some(self.opens()).filter(|opens| *opens > now && self.has_room())
     }
@@ -106,7 +107,7 @@ impl Lane {
         due.or(self.next.as_ref())
     }
 
-    /// Bytes that are to be reserved for the next attempt.
+    /// Returns the bytes to reserve for the next attempt.
     pub(super) fn reserved(&self) -> u64 {
         match self.first() {
             Some(trial) if trial.needs_limit => self.reserve.limit,
@@ -114,7 +115,7 @@ impl Lane {
         }
     }
 
-    /// Takes the next trial.
+    /// Removes the next trial.
     pub(super) fn take(&mut self, trials: &dyn Trials) -> Option<OpenTrial> {
         if let Some((_, trial)) = self.due.pop_first() {
             return Some(trial);
@@ -124,7 +125,7 @@ impl Lane {
         Some(trial)
     }
 
-    /// Notes that an attempt is in flight.
+    /// Counts a sent attempt.
     pub(super) fn start(&mut self, now: RunTime) {
         self.in_flight += 1;
         if let Some(pacer) = &mut self.pacer {
@@ -132,7 +133,7 @@ impl Lane {
         }
     }
 
-    /// Puts a trial before all that are pending.
+    /// Queues a trial before all pending ones.
     pub(super) fn put_back(&mut self, trial: OpenTrial) {
         self.due.insert(trial.index, trial);
     }

@@ -1,16 +1,16 @@
-//! [`Reserve`]: how much memory is reserved for an attempt, by what others of its provider have held.
+//! [`Reserve`]: memory to reserve for an attempt, by the peaks of earlier attempts of its provider.
 
-/// Attempts after which it is known what a provider's attempts hold.
+/// Measured attempts before less than the limit is reserved.
 const MIN_SAMPLES: u32 = 8;
-/// The least that is reserved, in bytes: an attempt costs the host something too.
+/// Bytes that are always reserved: an attempt also uses memory of the host.
 const MIN_RESERVE: u64 = 1 << 20;
 
-/// What a provider's attempts may hold, and what they have held.
+/// The memory limit and the measured peak of a provider's attempts.
 #[derive(Debug)]
 pub(super) struct Reserve {
-    /// Bytes that one attempt may hold.
+    /// Limit of one attempt, in bytes.
     pub(super) limit: u64,
-    /// The most that one has held.
+    /// Largest peak, in bytes.
     largest: u64,
     measured: u32,
 }
@@ -20,7 +20,7 @@ impl Reserve {
         Self { limit, largest: 0, measured: 0 }
     }
 
-    /// Bytes that are reserved for an attempt which is sent now.
+    /// Returns the bytes to reserve for an attempt.
     pub(super) fn bytes(&self) -> u64 {
         if self.measured < MIN_SAMPLES {
             return self.limit;
@@ -28,7 +28,7 @@ impl Reserve {
         self.largest.saturating_mul(2).clamp(MIN_RESERVE.min(self.limit), self.limit)
     }
 
-    /// Notes what an attempt has held at most, in bytes.
+    /// Adds the peak of an attempt, in bytes.
     pub(super) fn measure(&mut self, peak: u64) {
         self.largest = self.largest.max(peak);
         self.measured = self.measured.saturating_add(1);
@@ -40,7 +40,7 @@ mod tests {
     use super::{MIN_RESERVE, MIN_SAMPLES, Reserve};
 
     #[test]
-    fn twice_of_what_attempts_have_held_is_reserved_once_that_is_known() {
+    fn twice_the_largest_peak_is_reserved() {
         let limit = 256 * MIN_RESERVE;
         let mut reserve = Reserve::new(limit);
         for _ in 0..MIN_SAMPLES {

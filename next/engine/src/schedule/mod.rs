@@ -1,8 +1,7 @@
-//! Decides what happens after each report, death, stop or tick. It has no clock and no I/O, so tests can lead it through any
-//! schedule.
+//! The scheduler. It has no clock and no I/O, so tests can run it through any sequence of events.
 //!
-//! Start reading at [`Schedule::apply`]. A trial leaves its lane (`lanes`, `rates`), is sent to a worker with room (`window`,
-//! `memory`), and its report settles it or puts it back (`retries`). Deaths of workers are in `suspects`, early ends in
+//! Start reading at [`Schedule::apply`]. A trial leaves its lane (`lanes`, `rates`) and is sent to a worker with room
+//! (`window`, `memory`). Its report settles it or puts it back (`retries`). Deaths of workers are in `suspects`, early ends in
 //! `stopping` and `budgets`.
 
 mod budgets;

@@ -1,31 +1,29 @@
-//! [`Pacer`]: spaces the starts of attempts as a rate asks for.
+//! [`Pacer`]: spaces the starts of attempts evenly, by a rate.
 
 use runner_model::{Micros, RunTime, provider::Rate};
 
-/// How late a start may be without making those after it later, too: timers and messages take that long, and must not make
-/// a rate of thousands a second slower than it is. A longer delay is never made up, because bursts are what a rate forbids.
+/// Delay of a start that later starts catch up on. Timers and messages take that long, and would otherwise slow down rates of
+/// thousands per second. A longer delay is not caught up, because a rate must prevent bursts.
 const MAX_CATCH_UP: Micros = Micros(10_000);
 
-/// Spaces starts evenly.
 #[derive(Debug)]
 pub(super) struct Pacer {
     gap: Micros,
-    /// When the next start would be in time.
+    /// Time of the next start. `None` before the first start, which may be at any time.
     next: Option<RunTime>,
 }
 
 impl Pacer {
-    /// Lets the first start be at any time.
     pub(super) fn new(rate: Rate) -> Self {
         Self { gap: rate.gap(), next: None }
     }
 
-    /// Before this, nothing may start.
+    /// Returns the time of the earliest next start.
     pub(super) fn opens(&self) -> RunTime {
         self.next.unwrap_or_default()
     }
 
-    /// Notes a start.
+    /// Counts a start.
     pub(super) fn start(&mut self, now: RunTime) {
         let planned = self.next.filter(|next| *next + MAX_CATCH_UP >= now);
         self.next = Some(planned.unwrap_or(now) + self.gap);
@@ -43,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_a_little_late_is_made_up_and_more_is_not() {
+    fn only_short_delays_are_caught_up() {
         let mut pacer = pacer("50/s");
         assert_eq!(pacer.opens(), RunTime(0));
         for (start, opens) in [
@@ -59,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn many_starts_a_second_are_as_many() {
+    fn high_rates_are_reached() {
         let mut pacer = pacer("10000/s");
         let (mut now, mut starts) = (RunTime(0), 0);
         while now < RunTime(1_000_000) {

@@ -1,26 +1,26 @@
-//! Whether an attempt is made again, and when.
+//! Decides whether and when an attempt is retried.
 
 use runner_model::{
     Micros, Outcome, RowRef,
     test::{ExpectedError, Retries},
 };
 
-/// A backoff doubles with each retry up to this, unless it begins above it.
+/// Largest doubled backoff, in microseconds. A first backoff above it stays constant.
 const MAX_BACKOFF: u64 = 60_000_000;
 
-/// How an attempt ended that came to no verdict.
+/// The end of an attempt without a verdict.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ending {
     kind: ExpectedError,
-    /// For how long the provider asked to be left alone.
+    /// Minimum wait that the provider requested.
     retry_after: Micros,
 }
 
 impl Ending {
-    /// A guest that was stuck past its deadline.
+    /// The end of an attempt whose guest was stuck past its deadline.
     pub(super) const STUCK: Self = Self { kind: ExpectedError::Timeout, retry_after: Micros(0) };
 
-    /// None of an attempt with a verdict: such a one is never made again.
+    /// Returns `None` if the attempt has a verdict. Those are never retried.
     pub(super) fn from_row(row: &RowRef<'_>) -> Option<Self> {
         let error = row.error.as_ref();
         let kind = match row.outcome {
@@ -33,7 +33,7 @@ impl Ending {
     }
 }
 
-/// How long to wait before the retry that follows `tries` attempts of this session; none if there is no retry.
+/// Returns the wait before the next retry, after `tries` attempts in this session. `None` if there is no retry.
 pub(super) fn backoff(retries: &Retries, tries: u32, ending: Ending) -> Option<Micros> {
     if tries > retries.max || !retries.on.contains(&ending.kind) {
         return None;

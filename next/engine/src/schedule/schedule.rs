@@ -1,4 +1,4 @@
-//! [`Schedule`]: the state of a session's trials and workers. Each event is a method; `tick` decides.
+//! [`Schedule`]: the state of a session's trials and workers. Each event is a method, and `tick` decides.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,41 +14,39 @@ use super::{
     window::{SentTask, Turn, Worker, Workers},
 };
 
-/// Rows that may be handed over and not on disk before nothing more is assigned.
+/// Rows not on disk above which no task is assigned.
 const MAX_UNACKED_ROWS: u64 = 4_096;
 /// Bytes of such rows.
 const MAX_UNACKED_BYTES: u64 = 8 << 20;
-/// So many attempts in a row that the machine could not carry end the session.
+/// Attempts in a row that failed for lack of memory, files or disk space, and end the session.
 const MAX_FAULTS: u32 = 3;
 
-/// Decides what a session does. Tell it what happens with [`Schedule::apply`], then call [`Schedule::tick`]; the first tick may
-/// come before there is a worker.
+/// The scheduler of a session. Call [`Self::apply`] for each event, then once with [`Self::tick`].
 #[derive(Debug)]
 pub struct Schedule {
     pub(super) settings: ScheduleSettings,
-    /// One a provider.
+    /// Lanes by provider.
     pub(super) lanes: Vec<Lane>,
-    /// Trials whose next attempt waits for its time, by that and their index.
+    /// Trials that wait for a backoff, by its end and their index.
     pub(super) later: BTreeMap<(RunTime, u64), OpenTrial>,
-    /// Trials that run alone, one at a time.
+    /// Trials that must run alone.
     pub(super) suspects: VecDeque<OpenTrial>,
-    /// Whether a worker for them was asked for that is not ready.
+    /// Whether the worker for suspects is being started.
     pub(super) is_alone_starting: bool,
     pub(super) workers: Workers,
-    /// When what is being taken event.
+    /// Time of the current event.
     pub(super) now: RunTime,
-    /// What follows from it.
+    /// Effects of the current event.
     pub(super) effects: Vec<Effect>,
     pub(super) last_task: u64,
-    /// Pending trials that have no final row yet, on disk or not.
+    /// Trials without a final row.
     pub(super) left: u64,
     /// Trials of this session that ended badly.
     pub(super) bad: u64,
-    /// Whether more would run if there were memory for them.
     pub(super) waits_for_memory: bool,
     pub(super) unacked_rows: u64,
     pub(super) unacked_bytes: u64,
-    /// Attempts that the machine could not carry since it has carried one.
+    /// Host faults since the last attempt without one.
     pub(super) faults: u32,
     pub(super) stop: Option<StopState>,
     pub(super) is_paused: bool,
@@ -56,7 +54,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// A session that does `left` trials.
+    /// Creates the schedule of a session with `left` pending trials.
     pub fn new(settings: ScheduleSettings, left: u64, trials: &dyn Trials) -> Self {
         let lanes = (0..settings.providers.len()).map(|lane| Lane::new(lane, &settings, trials));
         Self {
@@ -81,8 +79,7 @@ impl Schedule {
         }
     }
 
-    /// Takes what event: `event` calls the method that says it. Returns what the coordinator must do; nothing after
-    /// [`Effect::Finish`].
+    /// Applies an event: `event` calls its method. Returns the effects, and none after [`Effect::Finish`].
     pub fn apply(&mut self, now: RunTime, event: impl FnOnce(&mut Self)) -> Vec<Effect> {
         if !self.is_finished {
             self.now = now;
@@ -91,7 +88,7 @@ impl Schedule {
         std::mem::take(&mut self.effects)
     }
 
-    /// A worker can take tasks: so many at once, whose memories may have so many bytes together. `alone`: it was started for
+    /// Adds a worker with `slots` slots and `memory` bytes for all its guests. `alone` if it was started for
     /// [`Effect::StartAlone`].
     pub fn worker_ready(&mut self, worker: WorkerId, slots: u32, memory: u64, alone: bool) {
         self.is_alone_starting &= !alone;
@@ -100,7 +97,7 @@ impl Schedule {
         self.workers.0.insert(worker, new);
     }
 
-    /// A worker gave tasks back that it has not begun.
+    /// Takes back tasks that a worker returned. Ignores tasks that it does not have.
     pub fn returned(&mut self, worker: WorkerId, tasks: &[TaskId]) {
         for task in tasks {
             if let Some(flight) = self.workers.take(worker, *task, None) {
@@ -109,67 +106,65 @@ impl Schedule {
         }
     }
 
-    /// So many rows of so many bytes are handed over and not on disk, as of this call.
+    /// Sets how many rows and bytes are not yet on disk.
     pub fn acked(&mut self, rows: u64, bytes: u64) {
         (self.unacked_rows, self.unacked_bytes) = (rows, bytes);
     }
 
-    /// A row could not be stored. Nothing is assigned or written any more.
+    /// Ends the session after a failed write. No tasks are assigned and no rows written any more.
     pub fn storage_failed(&mut self) {
         self.effects.push(Effect::Stop { kill: true });
         self.finish(Some(Reason::Storage), None);
     }
 
-    /// When the next [`Self::tick`] is due, if nothing happens before.
+    /// Returns the time at which the next [`Self::tick`] is due without an event.
     pub fn wake_at(&self) -> Option<RunTime> {
         if self.is_finished {
             return None;
         }
         let retry = self.later.keys().next().map(|(at, _)| *at);
         let lanes = self.lanes.iter().filter(|lane| lane.first().is_some());
-        let suspects = self.suspects.iter();
-        let lanes = lanes.chain(suspects.map(|trial| &self.lanes[trial.lane]));
+        let lanes = lanes.chain(self.suspects.iter().map(|trial| &self.lanes[trial.lane]));
         let rates = lanes.filter_map(|lane| lane.opens_after(self.now));
-        let starts = retry.into_iter().chain(rates);
-        let starts = starts.filter(|_| self.stop.is_none());
+        let starts = retry.into_iter().chain(rates).filter(|_| self.stop.is_none());
         starts.chain(self.next_bound()).min()
     }
 
-    /// Whether more would run if there were memory for them.
+    /// Returns whether more attempts would run with more memory.
     pub fn waits_for_memory(&self) -> bool {
         self.waits_for_memory
     }
 
-    /// What of the run's budgets is used up.
     pub fn spending(&self) -> &Spending {
         &self.settings.spending
     }
 
-    /// How many attempts run, if each worker has begun what it can.
+    /// Returns the number of attempts with a slot.
     pub fn running(&self) -> u64 {
-        let running = self.workers.0.values().map(Worker::running);
-        running.sum::<usize>() as u64
+        self.workers.0.values().map(Worker::running).sum::<usize>() as u64
     }
 
-    /// Trials that have no final row yet, on disk or not.
+    /// Returns the number of trials without a final row, counting rows that are not on disk yet.
     pub fn left(&self) -> u64 {
         self.left
     }
 
-    /// Trials whose next attempt waits for its time: those that are to be made again, then the next one of each provider.
+    /// Returns the trials that wait for a backoff, then for each provider the one that waits for its rate.
     pub fn waiting(&self) -> impl Iterator<Item = Waiting> {
-        let waiting = |trial, why, until| Waiting { trial, why, until };
-        let retries = self.later.keys();
-        let retries = retries.map(move |(until, trial)| waiting(*trial, "retry", *until));
+        let retries = self.later.keys().map(|(until, trial)| Waiting {
+            trial: *trial,
+            why: "retry",
+            until: *until,
+        });
         let rates = self.lanes.iter().filter_map(move |lane| {
             let until = lane.opens_after(self.now)?;
-            Some(waiting(lane.first()?.index, "rate-limit", until))
+            Some(Waiting { trial: lane.first()?.index, why: "rate-limit", until })
         });
         retries.chain(rates).filter(|_| self.stop.is_none())
     }
 
-    /// All that has event was told. Only now tasks are sent and the session ends, and what is due is done. `trials` are
-    /// those that the schedule was made with.
+    /// Call once after all events are applied: fires timers, sends tasks, and ends the session. `trials` must be the trials that
+    /// the schedule was created with.
     pub fn tick(&mut self, trials: &dyn Trials) {
         self.enforce_bounds();
         while let Some(first) = self.later.first_entry()
@@ -183,7 +178,7 @@ impl Schedule {
         if self.stop.is_none() && !self.is_paused && !is_disk_behind {
             self.assign_suspect();
             self.assign(trials);
-            // A slot that lacks memory is no better place for what waits elsewhere.
+            // If idle slots lack memory, tasks that wait at other workers could not run in them.
             if !self.waits_for_memory
                 && let Some((worker, keep)) = self.workers.take_back()
             {
@@ -194,7 +189,7 @@ impl Schedule {
             return;
         }
         if self.left == 0 {
-            // A stop that leaves nothing undone is none.
+            // If every trial is done, the stop does not count.
             self.finish(None, None);
         } else if let Some(stop) = &mut self.stop {
             let (reason, message) = (stop.reason, stop.message.take());
@@ -210,7 +205,7 @@ impl Schedule {
         self.effects.push(Effect::Finish { reason, message });
     }
 
-    /// Fills the workers' windows with the trials that come first in the plan.
+    /// Fills the workers' windows with trials in the order of the plan.
     pub(super) fn assign(&mut self, trials: &dyn Trials) {
         self.workers.open();
         self.waits_for_memory = false;
@@ -225,13 +220,13 @@ impl Schedule {
                         self.send(worker, trial, memory);
                     }
                 }
-                // One worker gets nothing else, or others would take what it frees for ever.
+                // Keep the memory of one worker, or smaller attempts would take all memory that becomes free.
                 None if self.workers.have_free_slots(&turn) => {
                     self.waits_for_memory = true;
                     turn.held_for_memory = turn.held_for_memory.or(self.workers.least_reserved());
                     turn.lanes_without_memory.push(place);
                 }
-                // One worker gets nothing more ahead, or a bounded lane would wait for a slot until others have no trials.
+                // Keep the next slot of one worker, or a bounded lane would wait until unbounded lanes have no trials.
                 None if is_bounded => {
                     turn.only_unbounded = true;
                     turn.held_for_slot = self.workers.next_free();
@@ -241,7 +236,7 @@ impl Schedule {
         }
     }
 
-    /// Of the lanes that may start an attempt, the one whose next trial comes first in the plan.
+    /// Returns the lane whose next trial is first in the plan, of the lanes that may start an attempt.
     pub(super) fn first_lane(&self, turn: &Turn) -> Option<usize> {
         let ready = self.lanes.iter().enumerate().filter_map(|(place, lane)| {
             let is_left_out = turn.only_unbounded && lane.is_bounded;
@@ -253,7 +248,7 @@ impl Schedule {
         ready.min().map(|(_, place)| place)
     }
 
-    /// Whether tasks may wait at workers: never more than may end badly before the session gives up.
+    /// Returns whether tasks may wait at workers: with `fail_fast`, no more tasks are in flight than may still end badly.
     pub(super) fn may_queue_ahead(&self) -> bool {
         let most = self.settings.most_bad();
         most.is_none_or(|most| (self.workers.in_flight() as u64) < most.saturating_sub(self.bad))
@@ -274,8 +269,7 @@ impl Schedule {
         self.workers.sent(worker, task, flight);
     }
 
-    /// Takes a worker's checked report: its row, what the machine lacked, and the policy of the task's test. A report of a task
-    /// that is not in flight there is ignored.
+    /// Handles a checked report. Ignores a report of a task that the worker does not have.
     pub fn report(
         &mut self,
         worker: WorkerId,
@@ -292,7 +286,7 @@ impl Schedule {
         let mut trial = self.end_attempt(flight, started);
         let reserve = &mut self.lanes[trial.lane].reserve;
         reserve.measure(row.usage.peak_memory);
-        // It needed more than was reserved for it, and others had the rest.
+        // The attempt needed more than its reserve while others held the rest of the worker's memory.
         let is_share_full = host_fault == Some(HostFault::Memory) && flight.memory < reserve.limit;
         self.spend(trial.lane, &row.metrics);
         if !row.outcome.can_be_final() {
@@ -315,20 +309,20 @@ impl Schedule {
         }
     }
 
-    /// Counts an attempt that the machine could not carry. Other attempts of outcome `stopped` count, too: unless the
-    /// session stops, nobody asked for them, and then it changes nothing.
+    /// Counts an attempt with the outcome `stopped`, and stops the session after [`MAX_FAULTS`] in a row. It counts without a
+    /// host fault, too, because outside a stop no attempt should be stopped. During a stop this has no effect.
     pub(super) fn on_fault(&mut self, row: &RowRef<'_>, fault: Option<HostFault>) {
         self.faults += 1;
         if self.faults < MAX_FAULTS {
             return;
         }
         let message = row.error.as_ref().map_or("", |error| &error.message);
-        let message = format!("{MAX_FAULTS} attempts in a row could not be made: {message}");
+        let message = format!("{MAX_FAULTS} attempts in a row could not run: {message}");
         let reason = fault.map_or(Reason::Internal, HostFault::reason);
         self.stop(StopMode::Drain, reason, Some(message));
     }
 
-    /// Notes that a task is not in flight any more and has a row.
+    /// Takes an attempt that gets a row out of flight.
     pub(super) fn end_attempt(&mut self, flight: SentTask, started: RunTime) -> OpenTrial {
         let mut trial = flight.trial;
         self.lanes[trial.lane].in_flight -= 1;
@@ -337,13 +331,13 @@ impl Schedule {
         trial
     }
 
-    /// Notes that a task is not in flight any more and never was made: the number of its attempt is free again.
+    /// Takes a task that did not start out of flight. The number of its attempt is used again.
     pub(super) fn drop_unstarted(&mut self, flight: SentTask) {
         self.lanes[flight.trial.lane].in_flight -= 1;
         self.put_back(flight.trial);
     }
 
-    /// Lets a trial be attempted again at once.
+    /// Queues a trial for another attempt at once.
     pub(super) fn put_back(&mut self, trial: OpenTrial) {
         match trial.suspect {
             Some(_) => self.suspects.push_back(trial),
@@ -362,7 +356,7 @@ impl Schedule {
         self.effects.push(Effect::Write { task, lost, is_final, flaky });
     }
 
-    /// Lets a trial be attempted again after an attempt that its retries count; tells whether they allow it.
+    /// Schedules a retry of a trial. Returns `false` if its policy or the session's time allows none.
     pub(super) fn retry(
         &mut self,
         mut trial: OpenTrial,
@@ -372,9 +366,9 @@ impl Schedule {
         trial.tries += 1;
         let wait = ending.and_then(|ending| retries::backoff(&policy.retries, trial.tries, ending));
         let whole = policy.trial_timeout.zip(trial.started);
-        let ends = whole.map_or(RunTime(u64::MAX), |(whole, started)| started + whole);
-        let at = wait.map(|wait| self.now + wait);
-        let at = at.filter(|at| *at < ends.min(self.settings.timeout()));
+        let end = whole.map_or(RunTime(u64::MAX), |(whole, started)| started + whole);
+        let end = end.min(self.settings.timeout());
+        let at = wait.map(|wait| self.now + wait).filter(|at| *at < end);
         if let Some(at) = at {
             self.later.insert((at, trial.index), trial);
         }

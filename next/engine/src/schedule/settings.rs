@@ -1,30 +1,29 @@
-//! What a schedule is made with: the session's settings, the providers' bounds and the pending trials.
+//! Inputs of a schedule: settings, bounds of providers, and pending trials.
 
 use runner_model::{Micros, RunTime, SessionSettings, provider::Rate, test::Retries};
 
 use super::budgets::Spending;
 
-/// The trials that a session has to do. Implemented over the suite and the state of its rows.
+/// The pending trials of a session, by the suite and the state of its rows.
 pub trait Trials {
-    /// The first of `provider` with an index of at least `from`. Asked only for trials of which this session has no row.
+    /// Returns the first pending trial of `provider` with an index of at least `from`. The schedule calls it with increasing
+    /// `from`, so it never sees trials with rows of this session.
     fn next_pending(&self, provider: u16, from: u64) -> Option<Pending>;
 }
 
-/// What a schedule goes by.
 #[derive(Clone, Debug)]
 pub struct ScheduleSettings {
-    /// How the session runs and what ends it early.
     pub session: SessionSettings,
     /// Trials of the plan, for a `fail_fast` that is a fraction.
     pub planned: u64,
-    /// What bounds each provider's attempts.
+    /// Bounds by provider.
     pub providers: Vec<Bounds>,
-    /// The run's budgets, with what earlier sessions have used up.
+    /// Budgets of the run, with the spending of earlier sessions.
     pub spending: Spending,
 }
 
 impl ScheduleSettings {
-    /// The end of the session's run time.
+    /// Returns the end of the session's run time.
     pub(super) fn timeout(&self) -> RunTime {
         RunTime(Micros::from(self.session.timeout).0)
     }
@@ -33,39 +32,38 @@ impl ScheduleSettings {
         self.session.grace.into()
     }
 
-    /// Bad trials after which no further trial starts.
+    /// Returns the number of bad trials after which no trial starts.
     pub(super) fn most_bad(&self) -> Option<u64> {
         self.session.fail_fast.most(self.planned)
     }
 }
 
-/// What bounds the attempts of a provider.
+/// Bounds of a provider's attempts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bounds {
-    /// How many run at once; 0: as many as there are jobs.
+    /// Attempts in flight, at most. 0 for no bound.
     pub concurrency: u32,
-    /// How many may start in which time.
+    /// Starts per time.
     pub rate: Option<Rate>,
-    /// Bytes of memory that one may hold.
+    /// Memory limit of an attempt, in bytes.
     pub memory: u64,
 }
 
-/// What a test's line says about attempts; the coordinator keeps it with each task that it sends.
+/// The retry policy of a test. The coordinator keeps it with each task in flight.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Which attempts are made again.
     pub retries: Retries,
-    /// How long all attempts of a trial may take together.
+    /// Time for all attempts of a trial together.
     pub trial_timeout: Option<Micros>,
 }
 
-/// A trial that this session has to do.
+/// A pending trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pending {
-    /// The trial's index.
+    /// Index of the trial.
     pub trial: u64,
-    /// Attempts that its rows have already.
+    /// Attempts with rows.
     pub attempts: u32,
-    /// Whether a row that did not pass was seen in an earlier session; then a pass is flaky.
+    /// Whether an attempt of an earlier session did not pass, so that a pass is flaky.
     pub had_bad: bool,
 }

@@ -1,10 +1,9 @@
-//! [`StopState`]: how far a stop is.
+//! [`StopState`]: the progress of a stop.
 
 use runner_model::{Reason, RunTime};
 
 use super::effect::StopMode;
 
-/// A stop that is under way.
 #[derive(Debug)]
 pub(super) struct StopState {
     pub(super) mode: StopMode,
@@ -13,15 +12,15 @@ pub(super) struct StopState {
     pub(super) next: Step,
 }
 
-/// What a stop does next, unless everything is reported before.
+/// The next step of a stop with attempts in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Nothing: what runs may finish.
+    /// Waits for running attempts without a bound.
     Wait,
-    /// Kill workers that have not answered.
+    /// Kills workers that have not answered by this time.
     Kill(RunTime),
-    /// Record what they had begun without them.
+    /// Writes the rows of started attempts at this time, even if the worker's exit was not reported.
     GiveUp(RunTime),
-    /// Nothing: nothing is in flight.
+    /// No attempts are in flight.
     Done,
 }

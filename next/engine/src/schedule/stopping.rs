@@ -1,4 +1,4 @@
-//! How a session ends before its trials do. Every step has a bound, whatever guests and workers do.
+//! Stops, pauses, and the bounds that end a session early. A stop has a deadline that guests and workers cannot extend.
 
 use runner_model::{Micros, Reason, RunTime, row::Metric, units::plural};
 
@@ -8,13 +8,13 @@ use super::{
     stop_state::{Step, StopState},
 };
 
-/// How long after the grace workers may take to report what they have interrupted.
+/// Time after the grace for workers to report interrupted attempts.
 const ANSWER_TIME: Micros = Micros(100_000);
-/// How long last reports and deaths of killed workers are waited for.
+/// Time for the last reports and the exits of killed workers.
 const LATE_TIME: Micros = Micros(50_000);
 
 impl Schedule {
-    /// Begins a stop, or makes the one that is under way stronger; a weaker one changes nothing.
+    /// Starts a stop or makes the current one stronger. A weaker mode is ignored.
     pub fn stop(&mut self, mode: StopMode, reason: Reason, message: Option<String>) {
         self.pause(false);
         let now = self.now;
@@ -25,14 +25,15 @@ impl Schedule {
         };
         match &mut self.stop {
             Some(old) if old.mode >= mode => {
-                // A person's last word on the run.
+                // Cancelling decides about the run for good, so it overrides the reason of the stop.
                 if reason == Reason::Cancelled {
                     (old.reason, old.message) = (reason, message);
                 }
                 return;
             }
             Some(old) => {
-                // A second request makes haste. Only the end of a drain is another reason.
+                // A second request only speeds the stop up, so the first reason stays. A drain might have finished all trials,
+                // so the request that ends it is the reason.
                 if old.mode == StopMode::Drain || reason == Reason::Cancelled {
                     (old.reason, old.message) = (reason, message);
                 }
@@ -45,7 +46,7 @@ impl Schedule {
             }
             None => {
                 self.stop = Some(StopState { mode, reason, message, next });
-                // What waits unbegun is not begun any more.
+                // Tasks that have not started must not start.
                 let take_back = |worker| Effect::TakeBack { worker, keep: 0 };
                 self.effects.extend(self.workers.busy().map(take_back));
             }
@@ -56,7 +57,7 @@ impl Schedule {
         }
     }
 
-    /// Begins a pause, unless the session stops, or ends it. A stop ends it, too.
+    /// Starts or ends a pause. A stopping session is not paused.
     pub fn pause(&mut self, is_paused: bool) {
         if is_paused != self.is_paused && !(is_paused && self.stop.is_some()) {
             self.is_paused = is_paused;
@@ -64,18 +65,15 @@ impl Schedule {
         }
     }
 
-    /// Whether a stop was requested.
     pub fn is_stopping(&self) -> bool {
         self.stop.is_some()
     }
 
-    /// Whether guests are interrupted.
     pub(super) fn is_interrupting(&self) -> bool {
-        let stop = self.stop.as_ref();
-        stop.is_some_and(|stop| stop.mode > StopMode::Drain)
+        self.stop.as_ref().is_some_and(|stop| stop.mode > StopMode::Drain)
     }
 
-    /// Does what is due: the session's timeout, and the next steps of a stop.
+    /// Applies the session's timeout and the next step of a stop if they are due.
     pub(super) fn enforce_bounds(&mut self) {
         let now = self.now;
         if now >= self.settings.timeout() && self.left > 0 {
@@ -95,7 +93,7 @@ impl Schedule {
         }
     }
 
-    /// When [`Self::enforce_bounds`] has something to do.
+    /// Returns the time at which [`Self::enforce_bounds`] is due.
     pub(super) fn next_bound(&self) -> Option<RunTime> {
         let timeout = (self.left > 0).then_some(self.settings.timeout());
         match self.stop.as_ref().map(|stop| stop.next) {
@@ -105,7 +103,8 @@ impl Schedule {
         }
     }
 
-    /// Records attempts of workers that say nothing and are not known to be dead. What they have not begun never happened.
+    /// Records the attempts of workers that neither answered nor exited. A worker starts its oldest tasks first, so as many as it
+    /// has slots have started; the others get no row.
     fn give_up(&mut self) {
         let mut started = Vec::new();
         for worker in self.workers.0.values_mut() {
@@ -117,18 +116,18 @@ impl Schedule {
         }
     }
 
-    /// Notes that a trial has its final row.
+    /// Counts a final row.
     pub(super) fn settle(&mut self, is_bad: bool) {
         self.left -= 1;
         self.bad += u64::from(is_bad);
         if is_bad && self.settings.most_bad().is_some_and(|most| self.bad >= most) {
             let trials = plural(self.bad, "trial", "trials");
-            let message = format!("{trials} ended badly, and `fail_fast` allows no more");
+            let message = format!("{trials} ended badly, which is the limit of `fail_fast`");
             self.stop(StopMode::Drain, Reason::FailFast, Some(message));
         }
     }
 
-    /// Takes what an attempt has measured from the budgets.
+    /// Adds the metrics of an attempt to the spending.
     pub(super) fn spend(&mut self, lane: usize, metrics: &[Metric<'_>]) {
         let spending = &mut self.settings.spending;
         if metrics.is_empty() || spending.is_empty() {
@@ -141,7 +140,7 @@ impl Schedule {
         }
     }
 
-    /// Whether all that is left is of providers that have used up budgets of their own.
+    /// Returns whether all remaining trials are of providers whose own budgets are used up.
     pub(super) fn is_used_up(&self) -> bool {
         let mut waiting = self.later.values().chain(&self.suspects);
         let mut lanes = self.lanes.iter().filter(|lane| lane.first().is_some());

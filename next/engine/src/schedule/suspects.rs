@@ -1,8 +1,8 @@
-//! Workers that come and go, and which attempt is to blame if they die.
+//! Deaths of workers, and the search for the trial that causes them.
 //!
-//! A worker that dies takes all of its attempts with it, and all but one of them are innocent. So those that it ran become
-//! suspects: each is made again in a worker of its own, beside the others. One that dies there twice is what kills workers,
-//! and is recorded as that, or the run would restart workers without end.
+//! The death of a worker ends all attempts that it ran, and at most one of them caused it. So all become suspects and run
+//! again, one at a time, in a separate worker. A trial whose worker dies twice while it runs alone is a crash. Without that,
+//! the run would restart workers without end.
 
 use runner_model::{TaskId, WorkerId};
 
@@ -14,11 +14,11 @@ use super::{
     window::SentTask,
 };
 
-/// So many workers that died while they ran a trial alone make it a crash.
+/// Deaths of workers that ran only this trial, after which the trial is a crash.
 const MAX_DEATHS: u8 = 2;
 
 impl Schedule {
-    /// Gives the worker for suspects one of them, or asks for such a worker.
+    /// Sends a suspect to the worker for suspects, or starts that worker.
     pub(super) fn assign_suspect(&mut self) {
         let mut suspects = self.suspects.iter();
         let Some(place) = suspects.position(|suspect| self.lanes[suspect.lane].may_start(self.now))
@@ -39,8 +39,8 @@ impl Schedule {
         }
     }
 
-    /// A worker is gone; reports of its tasks no longer count. `begun` are the tasks that its slots had begun, `policy` is that
-    /// of the test of the task that was stuck. Without blame it is nobody's fault.
+    /// Removes a worker. Later reports of its tasks are ignored. `started` are the tasks in its slots, `policy` is the policy of
+    /// a stuck task. Without `blame` the death has no consequences for its trials.
     pub fn worker_lost(
         &mut self,
         worker: WorkerId,
@@ -52,23 +52,23 @@ impl Schedule {
             return;
         };
         let has_died = blame == Some(Blame::Died);
-        // What died alone is to blame, also if it died before it was noted as begun.
+        // In a worker for suspects the task counts as started even if the worker died before it wrote the slot.
         let has_started = |task: &TaskId| started.contains(task) || (lost.is_alone && has_died);
         let ran = lost.flights.keys().filter(|task| has_started(task)).count();
         for (place, (task, mut flight)) in lost.flights.into_iter().enumerate() {
             match (blame, policy) {
                 (Some(Blame::Stuck(stuck)), Some(policy)) if stuck == task => {
-                    self.on_stuck((task, flight), policy);
+                    self.on_stuck(task, flight, policy);
                 }
                 _ if has_started(&task) => {
                     if has_died {
                         let deaths = flight.trial.suspect.unwrap_or(0);
                         flight.trial.suspect = Some(deaths + u8::from(ran == 1));
                     }
-                    self.on_died((task, flight), blame);
+                    self.on_died(task, flight, blame);
                 }
                 _ => {
-                    // It died of none that it ran. The next one is what it may have died of before it was begun.
+                    // The worker ran nothing, so it may have died while it started the first of its tasks.
                     if has_died && ran == 0 && place == 0 {
                         flight.trial.suspect.get_or_insert(0);
                     }
@@ -78,24 +78,25 @@ impl Schedule {
         }
     }
 
-    /// Records an attempt that died with its worker, and lets it be made again unless it has killed too many.
-    fn on_died(&mut self, (task, flight): (TaskId, SentTask), blame: Option<Blame>) {
+    /// Records an attempt that was lost with its worker. The trial runs again, or is a crash after [`MAX_DEATHS`].
+    fn on_died(&mut self, task: TaskId, flight: SentTask, blame: Option<Blame>) {
         let trial = self.end_attempt(flight, flight.sent);
         if trial.suspect.is_some_and(|deaths| deaths >= MAX_DEATHS) {
             self.write(task, Some(LostReason::Crash), true, false);
             self.settle(true);
             return;
         }
-        // Without blame, it is we who killed it.
-        let reason = match blame.is_none() && self.is_interrupting() {
-            true => LostReason::Stopped,
-            false => LostReason::Lost,
+        // In a stop, a worker without blame is one that we killed.
+        let reason = if blame.is_none() && self.is_interrupting() {
+            LostReason::Stopped
+        } else {
+            LostReason::Lost
         };
         self.put_back(trial);
         self.write(task, Some(reason), false, false);
     }
 
-    fn on_stuck(&mut self, (task, flight): (TaskId, SentTask), policy: &Policy) {
+    fn on_stuck(&mut self, task: TaskId, flight: SentTask, policy: &Policy) {
         let mut trial = self.end_attempt(flight, flight.sent);
         trial.had_bad = true;
         trial.suspect = None;

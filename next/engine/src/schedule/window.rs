@@ -1,7 +1,7 @@
-//! The workers, what is in flight at each, and how much of it may wait there.
+//! [`Workers`]: the tasks in flight at each worker, and the choice of the worker for the next task.
 //!
-//! A worker that waits for the coordinator after each short attempt loses half of its time, so some milliseconds of work
-//! wait at it. What waits there cannot run elsewhere, so it is no more than that.
+//! A worker that waits for the coordinator after each short attempt loses half of its time. So some milliseconds of work wait
+//! at each worker, and no more, because waiting tasks cannot run on other workers.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,52 +9,51 @@ use runner_model::{Micros, RunTime, TaskId, WorkerId};
 
 use super::lanes::OpenTrial;
 
-/// How much work waits at each slot, in microseconds. Each frame of tasks wakes a second thread of the worker, which makes the
-/// next resets of memory more expensive: with less than half of it, trials of 0.8 ms took 3 % longer.
+/// Work that waits at each slot, in microseconds. Each frame of tasks wakes a second thread of the worker, which makes the next
+/// resets of memory more expensive: with less than half of this value, trials of 0.8 ms took 3 % longer.
 const AHEAD: u64 = 50_000;
-/// The largest window.
+/// Tasks of the largest window.
 const MAX_WINDOW: usize = 512;
-/// With less room than this a worker with enough to do gets nothing: frames of few tasks cost as much as those of many.
+/// Minimum room in the window of a busy worker before it gets tasks: small frames cost as much as large ones.
 const BATCH: usize = 64;
 
-/// A task that was sent and not answered.
+/// A task in flight.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SentTask {
     pub(super) trial: OpenTrial,
     pub(super) sent: RunTime,
-    /// Bytes of memory that are reserved for it.
+    /// Reserved memory, in bytes.
     pub(super) memory: u64,
 }
 
-/// What a turn of assigning has found out.
+/// Findings of one turn of [`Schedule::assign`](super::Schedule::assign).
 #[derive(Debug, Default)]
 pub(super) struct Turn {
-    /// Whether lanes that are bounded get nothing more.
+    /// Whether no slot is free for bounded lanes.
     pub(super) only_unbounded: bool,
-    /// A worker that gets no tasks that would wait.
+    /// The worker whose next free slot is kept for a bounded lane. It gets no tasks that would wait.
     pub(super) held_for_slot: Option<WorkerId>,
-    /// A worker that gets nothing until there is memory for the first that lacks it.
+    /// The worker whose memory is kept for the first lane that lacks it. It gets no tasks.
     pub(super) held_for_memory: Option<WorkerId>,
-    /// Lanes that wait for memory.
     pub(super) lanes_without_memory: Vec<usize>,
 }
 
 #[derive(Debug)]
 pub(super) struct Worker {
     slots: usize,
-    /// Bytes that its guests may have together; none if its slots can have all that they may ask for.
+    /// Bytes for all guests. `None` if the limits of all slots fit.
     memory: Option<u64>,
-    /// Bytes that are reserved for what is in flight.
+    /// Bytes reserved for tasks in flight.
     reserved: u64,
-    /// Whether it gets suspects only, one at a time.
+    /// Whether the worker runs only suspects, one at a time.
     pub(super) is_alone: bool,
-    /// In the order in which they were sent, which is the order in which it begins them.
+    /// Tasks in flight. Ids increase, so this is the order in which the worker starts them.
     pub(super) flights: BTreeMap<TaskId, SentTask>,
-    /// Smoothed duration of its attempts in microseconds; none before the first report.
+    /// Smoothed duration of attempts, in microseconds. `None` before the first report.
     pace: Option<u64>,
-    /// Whether its window is filled in this turn.
+    /// Whether the window is filled in this turn.
     is_open: bool,
-    /// Whether it was asked to give tasks back and has not done anything since.
+    /// Whether the worker was asked to return tasks and has neither answered nor reported since.
     is_returning: bool,
 }
 
@@ -63,7 +62,7 @@ pub(super) struct Worker {
 pub(super) struct Workers(pub(super) BTreeMap<WorkerId, Worker>);
 
 impl Worker {
-    /// `largest` is what an attempt may hold at most.
+    /// Creates a worker. `largest` is the largest memory limit of an attempt.
     pub(super) fn new(slots: u32, memory: u64, largest: u64, is_alone: bool) -> Self {
         let most = largest.saturating_mul(u64::from(slots));
         Self {
@@ -78,7 +77,7 @@ impl Worker {
         }
     }
 
-    /// How many tasks may be sent to it and not answered.
+    /// Returns the maximum number of tasks in flight.
     fn window(&self) -> usize {
         let ahead = self.pace.map_or(0, |pace| AHEAD / pace) as usize;
         (self.slots * (1 + ahead)).min(MAX_WINDOW.max(self.slots))
@@ -88,10 +87,10 @@ impl Worker {
         self.flights.len() < self.slots
     }
 
-    /// Whether there is so much memory for one more. One alone gets whatever there is.
-    fn has_memory(&self, wanted: u64) -> bool {
+    /// Returns whether `bytes` more can be reserved. An idle worker takes a task of any size.
+    fn has_memory(&self, bytes: u64) -> bool {
         self.flights.is_empty()
-            || self.memory.is_none_or(|memory| self.reserved.saturating_add(wanted) <= memory)
+            || self.memory.is_none_or(|memory| self.reserved.saturating_add(bytes) <= memory)
     }
 
     fn needs_more(&self) -> bool {
@@ -100,12 +99,12 @@ impl Worker {
         self.has_free_slot() || room >= BATCH.min(window / 2)
     }
 
-    /// How many of its tasks have not begun, if it has begun as many as it can.
-    fn unbegun(&self) -> usize {
+    /// Returns the number of tasks without a slot.
+    fn queued(&self) -> usize {
         self.flights.len().saturating_sub(self.slots)
     }
 
-    /// How many of its tasks run, if it has begun as many as it can.
+    /// Returns the number of tasks with a slot.
     pub(super) fn running(&self) -> usize {
         self.flights.len().min(self.slots)
     }
@@ -117,18 +116,18 @@ impl Worker {
 }
 
 impl Workers {
-    /// Tasks that were sent and not answered.
+    /// Returns the number of tasks in flight.
     pub(super) fn in_flight(&self) -> usize {
         self.0.values().map(|worker| worker.flights.len()).sum()
     }
 
-    /// The workers that have tasks.
+    /// Returns the workers with tasks in flight.
     pub(super) fn busy(&self) -> impl Iterator<Item = WorkerId> {
         let busy = self.0.iter().filter(|(_, worker)| !worker.flights.is_empty());
         busy.map(|(id, _)| *id)
     }
 
-    /// Notes that a task was sent.
+    /// Adds a sent task.
     pub(super) fn sent(&mut self, worker: WorkerId, task: TaskId, flight: SentTask) {
         if let Some(worker) = self.0.get_mut(&worker) {
             worker.reserved += flight.memory;
@@ -136,7 +135,7 @@ impl Workers {
         }
     }
 
-    /// Takes a task that a worker has given back, or has answered in so much time; none if it is not in flight there.
+    /// Removes a task that a worker returned, or reported with a duration of `took`. `None` if the worker does not have it.
     pub(super) fn take(
         &mut self,
         worker: WorkerId,
@@ -153,22 +152,21 @@ impl Workers {
         Some(flight)
     }
 
-    /// The worker that runs suspects, if there is one.
+    /// Returns the worker that runs suspects.
     pub(super) fn suspect_worker(&self) -> Option<(WorkerId, &Worker)> {
         let mut workers = self.0.iter();
         let (id, worker) = workers.find(|(_, worker)| worker.is_alone)?;
         Some((*id, worker))
     }
 
-    /// Begins a turn: decides whose windows are filled.
+    /// Decides which windows are filled in this turn.
     pub(super) fn open(&mut self) {
         for worker in self.0.values_mut() {
             worker.is_open = worker.needs_more();
         }
     }
 
-    /// The worker with the least to do for its slots among those with a free slot, or if a task may wait, with room in
-    /// their windows, and with so much memory.
+    /// Returns the least busy worker with enough memory and a free slot or, if the task may wait, room in its window.
     pub(super) fn choose(&self, may_wait: bool, turn: &Turn, memory: u64) -> Option<WorkerId> {
         let takes = |id: WorkerId, worker: &Worker| {
             let waits = may_wait
@@ -183,20 +181,19 @@ impl Workers {
         self.least_busy(takes)
     }
 
-    /// Whether a slot is free that only lacks memory, if none was chosen.
+    /// Returns whether a worker has a free slot. If [`Self::choose`] returned `None`, such a worker lacks memory.
     pub(super) fn have_free_slots(&self, turn: &Turn) -> bool {
-        let mut workers = self.0.iter();
-        workers.any(|(id, worker)| {
+        self.0.iter().any(|(id, worker)| {
             !worker.is_alone && turn.held_for_memory != Some(*id) && worker.has_free_slot()
         })
     }
 
-    /// The worker that will have a free slot first.
+    /// Returns the worker that is likely to have the next free slot.
     pub(super) fn next_free(&self) -> Option<WorkerId> {
         self.least_busy(|_, worker| !worker.is_alone)
     }
 
-    /// The worker that has memory for a large attempt first, as far as is known.
+    /// Returns the worker that is likely to have memory for a large attempt first.
     pub(super) fn least_reserved(&self) -> Option<WorkerId> {
         let workers = self.0.iter().filter(|(_, worker)| !worker.is_alone);
         let least = workers.min_by_key(|(_, worker)| worker.reserved);
@@ -212,17 +209,17 @@ impl Workers {
         least.map(|(id, _)| *id)
     }
 
-    /// If a slot is idle: the worker at which the most tasks wait, and how many it is to keep of those.
+    /// If a slot is idle, returns the worker with the most waiting tasks, and the number of them that it keeps.
     pub(super) fn take_back(&mut self) -> Option<(WorkerId, u32)> {
         let is_idle = |worker: &Worker| !worker.is_alone && worker.has_free_slot();
         if !self.0.values().any(is_idle) {
             return None;
         }
         let waiting = (self.0.iter_mut())
-            .filter(|(_, worker)| worker.unbegun() > 0 && !worker.is_returning)
-            .max_by_key(|(_, worker)| worker.unbegun());
+            .filter(|(_, worker)| worker.queued() > 0 && !worker.is_returning)
+            .max_by_key(|(_, worker)| worker.queued());
         let (id, worker) = waiting?;
         worker.is_returning = true;
-        Some((*id, u32::try_from(worker.unbegun() / 2).unwrap_or(0)))
+        Some((*id, u32::try_from(worker.queued() / 2).unwrap_or(0)))
     }
 }

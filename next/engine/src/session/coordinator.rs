@@ -199,7 +199,7 @@ impl<'a> Coordinator<'a> {
     fn wait(&self) -> Duration {
         let wait = match (&self.waiting, self.pause.at) {
             (Some(_), _) => TRY_ROOT_EVERY,
-            // Run time stands still, so no timer of the schedule can become due.
+            // Run time does not advance, so no timer of the schedule becomes due.
             (None, Some(_)) => PROGRESS_EVERY,
             (None, None) => {
                 let wake = self.schedule.wake_at();

@@ -14,7 +14,7 @@ impl Coordinator<'_> {
         self.waiting = Some(owned);
         self.try_root()?;
         let Some(owned) = &self.waiting else { return Ok(()) };
-        // Waiting may take days, and an idle worker would hold memory.
+        // Waiting may take days, so another worker is started once the root is free.
         self.pool.drop_prestarted();
         match self.root.share(self.share) {
             Ok(()) => Ok(()),

@@ -339,7 +339,7 @@ fn three_attempts_in_a_row_that_the_machine_fails_end_the_session() {
         harness.pass(1, again[2].task, 1.0);
         assert_eq!(harness.ack(), []);
         harness.pass(1, again[3].task, 1.0);
-        let message = Some("3 attempts in a row could not be made: why".into());
+        let message = Some("3 attempts in a row could not run: why".into());
         let reason = Some(reason);
         assert_eq!(harness.ack(), [Effect::Finish { reason, message }]);
     }
@@ -354,7 +354,7 @@ fn a_lost_network_blames_nobody() {
     assert_eq!(trials(&open), [1, 2]);
     let lost = harness.lost(1, &[open[0].task, TaskId(77)], None);
     assert_eq!(harness.lost_attempts(&lost), [(1, 1, LostReason::Lost, false)]);
-    // What was not begun never event: the number of its attempt is free.
+    // A task that did not start keeps the number of its attempt free.
     let again = harness.ready(2, 2, false);
     let again: Vec<_> = again.iter().map(|sent| (sent.trial, sent.attempt)).collect();
     assert_eq!(again, [(1, 2), (2, 1)]);

@@ -104,7 +104,7 @@ fn fail_fast_begins_nothing_more_and_lets_what_runs_finish() {
     assert_eq!(effects[1..], [keep]);
     assert_eq!(harness.tick(), []);
     harness.pass(1, next[1].task, 1.0);
-    let message = "2 trials ended badly, and `fail_fast` allows no more";
+    let message = "2 trials ended badly, which is the limit of `fail_fast`";
     assert_eq!(harness.ack(), [ended(Reason::FailFast, message)]);
 }
 

@@ -1,4 +1,4 @@
-//! What workers report, and what the pool makes of it.
+//! Events of workers, for the pool and for the coordinator.
 
 use runner_model::{
     Digest, Reason, WorkerId,
@@ -9,37 +9,35 @@ use runner_model::{
 use super::shape::Shape;
 use crate::schedule::Blame;
 
-/// What is heard of a worker.
+/// An event of one worker.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
-    /// It said this.
     Messages(Vec<FromWorker>),
-    /// It is gone.
     Exited(WorkerExit),
 }
 
 /// The end of a worker.
 #[derive(Debug)]
 pub(crate) struct WorkerExit {
-    /// What its slots had begun and not ended.
+    /// Slots with a running task.
     pub(crate) started: Vec<SlotWord>,
-    /// Whose fault it is; none: nobody's.
+    /// `None` if no task can have caused the end.
     pub(crate) blame: Option<Blame>,
-    /// How it ended, as the rest of a sentence.
+    /// Description that completes a sentence starting with the worker.
     pub(crate) how: String,
 }
 
-/// What a worker asks for.
+/// Content that a worker requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Supply {
-    /// A plugin that the cache does not have.
+    /// A compiled plugin that the cache lacks.
     Plugin(Digest),
-    /// An attachment or schema that the session's folder does not have.
+    /// An attachment or schema that the session's folder lacks.
     Blob(Digest),
 }
 
 impl Supply {
-    /// Says that it is there.
+    /// Returns the message that announces the content to a worker.
     pub(super) fn ready(self) -> ToWorker {
         match self {
             Self::Plugin(digest) => ToWorker::PluginReady(digest),
@@ -48,18 +46,17 @@ impl Supply {
     }
 }
 
-/// What a session must know of its workers.
+/// Events of workers that the coordinator acts on.
 #[derive(Debug)]
 pub(crate) enum PoolEvent {
-    /// A plugin is being compiled; its name in the scenario.
+    /// A plugin is being compiled. Holds its name in the scenario.
     Compiling(String),
-    /// All plugins were loaded and asked to describe themselves. Some may not be usable; see [`Pool::problems`].
+    /// A worker has loaded the plugins, with their descriptions. Some may have problems; see [`Pool::problems`].
     Described(Ready),
-    /// A worker said this, which is about its tasks.
+    /// A message about tasks or for the log.
     Message(WorkerId, FromWorker),
-    /// A worker is gone.
     Exited(WorkerId, WorkerExit),
-    /// The session cannot go on.
+    /// The session cannot continue.
     Failed(Reason, String),
 }
 
@@ -68,6 +65,6 @@ pub(crate) enum PoolEvent {
 pub(crate) struct ReadyWorker {
     pub(crate) worker: WorkerId,
     pub(crate) shape: Shape,
-    /// Whether it was started for one attempt alone.
+    /// Whether the worker was started for suspects.
     pub(crate) alone: bool,
 }

@@ -1,4 +1,4 @@
-//! What the pool does with a worker's messages: they are accepted by the phase of the worker.
+//! Messages of workers to the pool, each accepted only in certain phases of the worker.
 
 use runner_model::{
     HostFault, Reason, WorkerId, cache::is_compile_key, prepare::Ready, protocol::FromWorker,
@@ -11,24 +11,24 @@ use super::{
     supply::plugin_of,
 };
 
-/// Bytes of what a worker says about a plugin that cannot be used.
+/// Bytes of a worker's message about a plugin.
 const MAX_PROBLEM: usize = 64 << 10;
-/// Bytes of one worker in `runner.log`: more than one that works has to say.
+/// Bytes that a worker may log. A hostile worker must not fill the disk.
 const MAX_LOGGED: usize = 1 << 20;
 
 impl Pool {
-    /// Takes a message.
+    /// Handles a message.
     ///
     /// # Errors
     ///
-    /// What the worker has done, as the rest of a sentence.
+    /// A fault of the worker, as the rest of a sentence.
     pub(super) fn receive_message(
         &mut self,
         worker: WorkerId,
         message: FromWorker,
     ) -> Result<Option<PoolEvent>, &'static str> {
         let is_closing = self.is_closing();
-        // What a worker says after a fault is not believed.
+        // Messages after a fault are not trusted.
         let entry = self.workers.get_mut(&worker);
         let Some(entry) = entry.filter(|entry| entry.fault.is_none()) else {
             return Ok(None);
@@ -54,14 +54,14 @@ impl Pool {
             (phase, FromWorker::Log(line)) if phase >= Phase::Known => {
                 entry.logged += line.len();
                 if entry.logged > MAX_LOGGED {
-                    return Err("said too much for `runner.log`");
+                    return Err("wrote too much to `runner.log`");
                 }
                 FromWorker::Log(line)
             }
             (Phase::Working, FromWorker::Returned(tasks)) => {
-                // One that stops gives back what still comes, too.
+                // A stopping worker returns tasks without being asked.
                 if !is_closing {
-                    let unasked = "gave back tasks that nobody wanted back";
+                    let unasked = "returned tasks without a request";
                     entry.open_take_backs = entry.open_take_backs.checked_sub(1).ok_or(unasked)?;
                 }
                 FromWorker::Returned(tasks)
@@ -71,7 +71,7 @@ impl Pool {
             {
                 message
             }
-            _ => return Err("said what it may not say at that time"),
+            _ => return Err("sent a message that is not allowed in its phase"),
         };
         Ok(Some(PoolEvent::Message(worker, accepted)))
     }
@@ -103,7 +103,8 @@ impl Pool {
         })
     }
 
-    /// Why providers cannot be used, a line each; none if all can. What the machine lacks is no plugin's fault.
+    /// Returns the problems of providers as lines, with the reason for the run's failure: a lack of memory or files is not the
+    /// plugin's fault.
     pub(crate) fn problems(&self, ready: &Ready) -> Option<(Reason, String)> {
         let mut reason = Reason::Plugin;
         let lines = ready.providers.iter().filter_map(|about| {
@@ -118,8 +119,7 @@ impl Pool {
         (!lines.is_empty()).then(|| (reason, lines.join("\n")))
     }
 
-    /// A worker that is ready and was not named yet. There is none before the plugins were described; the one that has described
-    /// them is the first.
+    /// Returns the next ready worker, or `None` until the plugins are described. The worker that described them is the first.
     pub(crate) fn next_ready(&mut self) -> Option<ReadyWorker> {
         let workers = self.workers.iter_mut().filter(|_| self.is_described);
         let ready = workers.filter(|(_, entry)| entry.phase == Phase::Ready);
@@ -129,7 +129,7 @@ impl Pool {
         Some(ReadyWorker { worker, shape, alone })
     }
 
-    /// Notes that inputs were checked: the one that has done so is needed no longer.
+    /// Marks the checks as passed. From then on the describing worker may be lost without repeating them.
     pub(crate) fn checked(&mut self) {
         (self.is_checked, self.failed_starts) = (true, 0);
     }

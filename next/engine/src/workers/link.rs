@@ -1,18 +1,17 @@
-//! [`WorkerLink`]: the seam between the coordinator and a worker, wherever that runs.
+//! [`WorkerLink`]: the connection between the coordinator and a worker.
 
 use runner_model::protocol::{SlotWord, ToWorker};
 
 use super::events::LinkEvent;
 
-/// A worker, wherever it is. What it says and its end come as [`LinkEvent`]s; nothing comes after [`LinkEvent::Exited`].
+/// The connection to a worker. Its messages and its end arrive as [`LinkEvent`]s, of which [`LinkEvent::Exited`] is the last.
 pub(crate) trait WorkerLink: Send {
-    /// Sends a message. Never waits; on a link that is down it does nothing, because its end is told by an event.
+    /// Queues a message. Never blocks, and does nothing once the worker has exited.
     fn send(&self, message: ToWorker);
-    /// Ends the worker at once.
     fn kill(&self);
-    /// What its slots are doing, as far as it is known.
+    /// Returns the slots with a running task, as far as they are known.
     fn slots(&self) -> Vec<SlotWord>;
 }
 
-/// Takes what is heard of one worker.
+/// Receives the events of one worker. Blocks while too many are unread.
 pub(crate) type EventSink = Box<dyn Fn(LinkEvent) + Send>;

@@ -1,4 +1,4 @@
-//! The workers of a session: their processes, and the pool that prepares them and hands them tasks.
+//! The workers of a session: their processes, and the pool that prepares them and sends them tasks.
 
 mod events;
 mod handshake;

@@ -1,5 +1,4 @@
-//! [`Pool`]: the workers of a session. It starts and replaces them, prepares them, has plugins compiled that they miss, and
-//! hands them tasks.
+//! [`Pool`]: the workers of a session. It starts, prepares and replaces them, and sends them tasks.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -30,12 +29,12 @@ use super::{
 };
 use crate::{clock::monotonic, input::Input, schedule::Blame};
 
-/// Tasks of one frame.
+/// Tasks in one frame.
 const BATCH: usize = 64;
-/// So many workers in a row that die before they are ready end the session.
+/// Workers in a row that may die before they are ready. The last one ends the session.
 const MAX_FAILED_STARTS: u32 = 3;
 
-/// What workers are prepared with, and what they may ask for.
+/// Data that workers are prepared with, and content that they may request.
 #[derive(Debug)]
 pub(crate) struct Supplies {
     /// The scenario's name, for messages.
@@ -50,19 +49,18 @@ pub(crate) struct Supplies {
     pub(crate) cache: PluginCache,
 }
 
-/// What the pool leaves to its owner.
+/// An input for the owner of the pool.
 pub(crate) enum Next {
     Pool(PoolEvent),
-    /// Any input but those of workers.
+    /// An input that is not from a worker.
     Input(Input),
 }
 
 /// The workers of a session, and the inputs that its loop waits for.
 pub(crate) struct Pool {
     pub(super) launch: Launch,
-    /// The worker that was started before the pool.
+    /// The first worker, until it gets its shape.
     pub(super) prestarted: Option<(Box<dyn WorkerLink>, Receiver<()>)>,
-    /// For workers, and for whatever else the session waits for.
     pub(super) inputs: Sender<Input>,
     received: Receiver<Input>,
     pub(super) events: VecDeque<PoolEvent>,
@@ -71,24 +69,23 @@ pub(crate) struct Pool {
     pub(super) last: u32,
     pub(super) supplies: Supplies,
     pub(super) folder: Scratch,
-    /// Set once no more workers are started and no plugin is needed any more.
+    /// Set once no more workers are started. Compilations check it and end early.
     pub(super) is_closing: Arc<AtomicBool>,
-    /// Who waits for what is being made.
+    /// Workers that wait for a compilation or a copy.
     pub(super) waiting: HashMap<Supply, Vec<WorkerId>>,
     pub(super) is_described: bool,
-    /// Whether what the one that has described the plugins was to check is checked.
+    /// Whether the describing worker has finished checking inputs.
     pub(super) is_checked: bool,
-    /// Workers in a row that died before they were ready, or while they checked.
+    /// Workers in a row that died before they were ready or while they checked inputs.
     pub(super) failed_starts: u32,
-    /// Whether all guests are to wait.
     pub(super) is_paused: bool,
-    /// How many have died.
+    /// Workers that have exited.
     pub(crate) deaths: u32,
 }
 
 pub(super) struct PoolWorker {
     pub(super) link: Box<dyn WorkerLink>,
-    /// One for each event that was not taken.
+    /// One item for each unread event; see [`event_sink`].
     pub(super) unread: Receiver<()>,
     pub(super) shape: Shape,
     pub(super) alone: bool,
@@ -97,24 +94,24 @@ pub(super) struct PoolWorker {
     pub(super) compile_key: String,
     pub(super) tasks: Vec<Task>,
     pub(super) body: Vec<u8>,
-    /// Plugins that it did not find in the cache.
+    /// Plugins that the worker did not find in the cache.
     pub(super) requested_plugins: Vec<Digest>,
-    /// Answers that it owes to `TakeBack`.
+    /// `TakeBack` messages without an answer.
     pub(super) open_take_backs: u32,
-    /// Bytes that it has said for `runner.log`.
+    /// Bytes in `runner.log`.
     pub(super) logged: usize,
-    /// Why it is being killed, for messages, and the task that it lied about.
+    /// The fault that the worker is being killed for, as the rest of a sentence, and the task of an invalid report.
     pub(super) fault: Option<(String, Option<TaskId>)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Started,
-    /// It has said who it is.
+    /// Has sent its version.
     Known,
-    /// It has loaded all plugins.
+    /// Has loaded all plugins.
     Ready,
-    /// The session knows of it and may send tasks.
+    /// Can get tasks from the session.
     Working,
 }
 
@@ -207,7 +204,7 @@ impl Pool {
         events
     }
 
-    /// Starts a worker of each shape. The prestarted one becomes the first.
+    /// Starts a worker of each shape. The prestarted worker becomes the first.
     ///
     /// # Errors
     ///
@@ -216,7 +213,7 @@ impl Pool {
         shapes.iter().try_for_each(|shape| self.add(*shape, false))
     }
 
-    /// Ends the prestarted worker: the session does not start soon.
+    /// Ends the prestarted worker.
     pub(crate) fn drop_prestarted(&mut self) {
         if self.prestarted.take().is_some() {
             // Its exit is reported under its id, which no other worker may get.
@@ -224,15 +221,15 @@ impl Pool {
         }
     }
 
-    /// Sends to the receiver that hears of workers.
+    /// Returns a sender for further inputs of [`Self::next`].
     pub(crate) fn sender(&self) -> Sender<Input> {
         self.inputs.clone()
     }
 
-    /// Starts a worker with one slot for an attempt that may end it.
+    /// Starts the worker for suspects, with one slot.
     pub(crate) fn start_alone(&mut self) -> io::Result<()> {
-        let memory = self.workers.values().map(|entry| entry.shape.memory);
-        let memory = memory.max().unwrap_or_else(machine::memory);
+        let memory = self.workers.values().map(|entry| entry.shape.memory).max();
+        let memory = memory.unwrap_or_else(machine::memory);
         self.add(Shape { slots: 1, memory }, true)
     }
 
@@ -249,7 +246,7 @@ impl Pool {
         };
         let scratch = self.folder.path().join(format!("worker-{}", worker.0));
         fs::create_dir(&scratch)?;
-        let is_describing = self.is_described || self.workers.values().any(|entry| entry.describes);
+        let describes = !self.is_described && !self.workers.values().any(|entry| entry.describes);
         let supplies = &self.supplies;
         link.send(ToWorker::Prepare(Box::new(Prepare {
             run: supplies.name.clone(),
@@ -260,7 +257,7 @@ impl Pool {
             slots: shape.slots,
             memory: shape.memory,
             grace: supplies.grace,
-            describe: !is_describing,
+            describe: describes,
             providers: supplies.providers.clone(),
             secrets: supplies.secrets.clone(),
         })));
@@ -272,7 +269,7 @@ impl Pool {
             unread,
             shape,
             alone,
-            describes: !is_describing,
+            describes,
             phase: Phase::Started,
             compile_key: String::new(),
             tasks: Vec::new(),
@@ -294,7 +291,7 @@ impl Pool {
             waiting.retain(|waiting| *waiting != worker);
         }
         if let Some((fault, task)) = entry.fault {
-            // The slot of a task that was reported may be empty.
+            // The worker may have cleared the slot of the task already. The task counts as started all the same.
             let task = task.filter(|task| exit.started.iter().all(|word| word.task != task.0));
             exit.started.extend(task.map(|TaskId(task)| SlotWord { task, began: monotonic() }));
             exit.blame = Some(Blame::Died);
@@ -304,9 +301,9 @@ impl Pool {
         self.is_described &= has_checked;
         let failed_to_start = entry.phase < Phase::Ready || !has_checked;
         self.failed_starts += u32::from(failed_to_start);
-        let is_last_straw =
+        let ends_session =
             failed_to_start && self.failed_starts == MAX_FAILED_STARTS && !self.is_closing();
-        if is_last_straw {
+        if ends_session {
             let reason = match entry.phase {
                 Phase::Started => Reason::Internal,
                 _ => Reason::Plugin,
@@ -319,17 +316,17 @@ impl Pool {
         }
         self.events.push_back(PoolEvent::Exited(worker, exit));
         self.deaths += 1;
-        // The schedule asks for another one to run an attempt alone, unless this one never came so far.
-        if self.is_closing() || is_last_straw || entry.alone && !failed_to_start {
+        // The schedule starts another worker for suspects by itself, but only once the first one was ready.
+        if self.is_closing() || ends_session || entry.alone && !failed_to_start {
             return;
         }
         if let Err(error) = self.add(entry.shape, entry.alone) {
-            let message = format!("a worker cannot be started: {error}");
+            let message = format!("cannot start a worker: {error}");
             self.events.push_back(PoolEvent::Failed(Reason::Internal, message));
         }
     }
 
-    /// Kills a worker that is broken or hostile; `fault` says what it did, in a report of `task`.
+    /// Kills a broken or hostile worker. `fault` completes a sentence that starts with it, `task` is the task of an invalid report.
     pub(crate) fn fault(&mut self, worker: WorkerId, task: Option<TaskId>, fault: String) {
         if let Some(entry) = self.workers.get_mut(&worker) {
             entry.fault.get_or_insert((fault, task));
@@ -341,7 +338,7 @@ impl Pool {
         self.workers.get(&worker).is_some_and(|worker| worker.phase == Phase::Working)
     }
 
-    /// Tells whether what a worker says still counts: not once it is being killed for what it said before.
+    /// Returns whether messages of a worker still count: not while it is being killed for a fault.
     pub(crate) fn trusts(&self, worker: WorkerId) -> bool {
         let entry = self.workers.get(&worker);
         entry.is_some_and(|entry| entry.fault.is_none())
@@ -354,7 +351,7 @@ impl Pool {
         }
     }
 
-    /// Hands a task over, to be sent with others by [`Self::flush`]. `body` is its test's line, then its stored row if it has one.
+    /// Queues a task for the next [`Self::flush`]. `body` is its test's line, then the row to judge again if it has one.
     pub(crate) fn assign(
         &mut self,
         worker: WorkerId,
@@ -385,14 +382,14 @@ impl Pool {
         Ok(())
     }
 
-    /// Sends all tasks that were assigned.
+    /// Sends all queued tasks.
     pub(crate) fn flush(&mut self) {
         for entry in self.workers.values_mut() {
             entry.flush();
         }
     }
 
-    /// Asks a worker for tasks that it has not begun; it may keep so many.
+    /// Asks a worker to return all but `keep` of the tasks that it has not started.
     pub(crate) fn take_back(&mut self, worker: WorkerId, keep: u32) {
         if let Some(entry) = self.workers.get_mut(&worker) {
             entry.open_take_backs += 1;
@@ -400,7 +397,7 @@ impl Pool {
         }
     }
 
-    /// Lets all guests wait, or go on; those of workers that come later, too.
+    /// Pauses or continues all guests, including those of later workers.
     pub(crate) fn pause(&mut self, is_paused: bool) {
         self.is_paused = is_paused;
         for entry in self.workers.values() {
@@ -408,19 +405,19 @@ impl Pool {
         }
     }
 
-    /// Tells workers to stop, ends those that cannot take tasks yet, and starts no more.
+    /// Sends workers a stop, and kills those without tasks yet. No more workers are started.
     pub(crate) fn stop(&mut self, kill: bool) {
         let grace = self.supplies.grace;
         self.close(&ToWorker::Stop { grace, kill });
     }
 
-    /// Tells workers that nothing more will come.
+    /// Lets workers exit after their last task. No more workers are started.
     pub(crate) fn finish(&mut self) {
         let teardown = self.keeps_instances();
         self.close(&ToWorker::Finish { teardown });
     }
 
-    /// Whether workers that were told to end tear down instances first.
+    /// Returns whether workers keep instances, which they tear down before they exit.
     pub(crate) fn keeps_instances(&self) -> bool {
         let mut providers = self.supplies.providers.iter();
         providers.any(|prepared| prepared.provider.reuse.is_some())
@@ -441,12 +438,11 @@ impl Pool {
         self.is_closing.load(Ordering::Acquire)
     }
 
-    /// How many workers there are.
     pub(crate) fn len(&self) -> usize {
         self.workers.len()
     }
 
-    /// What all slots have begun.
+    /// Returns the slots of all workers with a running task.
     pub(crate) fn slots(&self) -> impl Iterator<Item = SlotWord> + '_ {
         self.workers.values().flat_map(|entry| entry.link.slots())
     }

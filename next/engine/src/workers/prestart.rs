@@ -1,4 +1,4 @@
-//! [`PrestartedWorker`]: a worker that is started before the session is planned, because starting takes a while.
+//! [`PrestartedWorker`]: a worker that starts while the session is planned.
 
 use std::{
     io,
@@ -13,11 +13,10 @@ use crate::input::Input;
 /// Starts a worker.
 pub(crate) type Launch = Box<dyn FnMut(EventSink) -> io::Result<Box<dyn WorkerLink>>>;
 
-/// Events of a worker that the session has not taken. With more of them its reader waits: a worker that speaks faster than it
-/// is heard costs no memory.
+/// Unread events of a worker before its reader blocks, so that a worker cannot fill the coordinator's memory.
 const MAX_UNREAD: usize = 64;
 
-/// The first worker of a session. It is started before it is known what it is to do, because starting takes a while.
+/// The first worker of a session, started before its plan is known, because starting a process takes a while.
 pub(crate) struct PrestartedWorker {
     pub(super) launch: Launch,
     pub(super) link: Box<dyn WorkerLink>,
@@ -27,7 +26,6 @@ pub(crate) struct PrestartedWorker {
 }
 
 impl PrestartedWorker {
-    /// Starts the worker.
     pub(crate) fn start(mut launch: Launch) -> io::Result<Self> {
         let (sender, inputs) = mpsc::channel();
         let (sink, unread) = event_sink(WorkerId(1), &sender);
@@ -36,13 +34,13 @@ impl PrestartedWorker {
     }
 }
 
-/// Sends what is heard of a worker to the session, and waits while too much of it was not taken. Whoever takes an event takes
-/// one from the receiver, too.
+/// Returns a sink that forwards a worker's events to the session, and blocks while [`MAX_UNREAD`] are unread. The session must
+/// take one item from the receiver for each event that it reads.
 pub(super) fn event_sink(worker: WorkerId, inputs: &Sender<Input>) -> (EventSink, Receiver<()>) {
     let inputs = inputs.clone();
     let (permits, unread) = mpsc::sync_channel(MAX_UNREAD);
     let sink = Box::new(move |event| {
-        // Without a receiver the worker is gone, or the session has ended.
+        // Without a receiver the worker was removed, or the session has ended.
         let _ = permits.send(());
         let _ = inputs.send(Input::Link(worker, event));
     });
@@ -73,7 +71,7 @@ mod tests {
             while sent.load(Ordering::SeqCst) < count {
                 thread::yield_now();
             }
-            // One that does not wait would go on now.
+            // A sink that does not block would send more in this time.
             thread::sleep(Duration::from_millis(20));
             sent.load(Ordering::SeqCst) == count
         };
@@ -89,7 +87,7 @@ mod tests {
             assert!(has_sent(MAX_UNREAD));
             unread.recv().unwrap();
             assert!(has_sent(MAX_UNREAD + 1));
-            // Of a worker that is gone nothing is waited for.
+            // The sink of a removed worker does not block.
             drop(unread);
             assert!(has_sent(MAX_UNREAD + 10));
         });

@@ -1,4 +1,4 @@
-//! [`WorkerProcess`]: a worker process of this machine.
+//! [`WorkerProcess`]: a local worker process, and its supervision.
 
 use std::{
     collections::HashMap,
@@ -32,21 +32,21 @@ use super::{
 };
 use crate::{clock::monotonic, schedule::Blame, signals::lock};
 
-/// How long a guest may go on inside one instruction behind its deadline.
+/// Time after its deadline for which a guest may stay inside one instruction.
 const STUCK_AFTER: Micros = Micros(1_000_000);
-/// A worker with tasks ends one of them at the latest so long behind the longest of their timeouts: it may have to wait for
-/// large files, and to hand some over.
+/// Time after the longest timeout of its tasks in which a worker must end one of them. It may have to wait for large files and
+/// send large artifacts.
 const OVERDUE_AFTER: Micros = Micros(120_000_000);
-/// A worker with tasks that says nothing for so long is taken for dead.
+/// Silence after which a worker with tasks counts as dead.
 const SILENT_FOR: Duration = Duration::from_secs(10);
-/// A worker with tasks that was silent for so long was suspended: it says every half second that it is there.
+/// Silence after which a worker with tasks must have been suspended, because it sends `Doing` every half second.
 const SUSPENDED_FOR: Duration = Duration::from_millis(1_500);
-/// How often a worker's tasks are compared with their deadlines.
+/// Interval at which deadlines of tasks are checked.
 const CHECK_EVERY: Duration = Duration::from_millis(250);
-/// A worker that has closed its socket gets so long to exit by itself.
+/// Time for a worker to exit after it has closed its socket.
 const EXIT_WITHIN: Duration = Duration::from_millis(500);
 
-/// A worker process of this machine.
+/// A local worker process.
 pub(crate) struct WorkerProcess {
     shared: Arc<WorkerShared>,
     frames: Sender<ToWorker>,
@@ -57,7 +57,7 @@ struct WorkerShared {
     socket: UnixStream,
     slots: File,
     stderr: File,
-    /// The timeouts of the tasks that it has.
+    /// Timeouts of the tasks in flight.
     tasks: Mutex<HashMap<TaskId, Micros>>,
     is_paused: AtomicBool,
 }
@@ -65,24 +65,24 @@ struct WorkerShared {
 #[derive(Default)]
 struct Process {
     child: Option<Child>,
-    /// Whether this process ended it, or was to before it was there.
+    /// Whether [`WorkerLink::kill`] was called, maybe before the child existed.
     is_killed: bool,
 }
 
 impl WorkerProcess {
-    /// Starts a process and does not wait for it. `name` is the hidden command.
+    /// Starts a process without waiting for it. `name` is the hidden command.
     ///
     /// # Errors
     ///
-    /// The system's, if it has no more files or threads.
+    /// The system has no more files or threads.
     pub(crate) fn start(name: &str, sink: EventSink) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_read_timeout(Some(CHECK_EVERY))?;
         let slots = children::nameless("slots", b"")?;
         let stderr = children::nameless("stderr", b"")?;
         let mut command = children::program(&[name]);
-        let certificates = CERTIFICATES.into_iter();
-        let certificates = certificates.filter_map(|name| Some((name, env::var_os(name)?)));
+        let certificates =
+            CERTIFICATES.into_iter().filter_map(|name| Some((name, env::var_os(name)?)));
         command
             .envs(certificates)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -117,7 +117,7 @@ impl WorkerLink for WorkerProcess {
         if let ToWorker::Pause(is_paused) = message {
             self.shared.is_paused.store(is_paused, Ordering::Release);
         }
-        // Without a receiver the link is down, which its reader tells.
+        // Without a receiver the worker has exited, which the other thread reports.
         let _ = self.frames.send(message);
     }
 
@@ -145,10 +145,10 @@ impl WorkerShared {
         }
     }
 
-    /// The slots that have begun a task.
+    /// Returns the slots with a running task.
     fn slots(&self) -> Vec<SlotWord> {
         let length = self.slots.metadata().map_or(0, |about| about.len());
-        // A worker that lies could make the file as long as it likes.
+        // A hostile worker could make the file as long as it likes.
         let mut bytes = vec![0; length.min(1 << 20) as usize];
         if self.slots.read_exact_at(&mut bytes, 0).is_err() {
             return Vec::new();
@@ -158,7 +158,7 @@ impl WorkerShared {
         words.filter(|word| word.task != 0).collect()
     }
 
-    /// Sends what it is given, because a worker that computes does not read.
+    /// Sends messages until the link is dropped. A separate thread, because a worker that computes does not read.
     fn send_frames(&self, frames: &Receiver<ToWorker>) {
         let mut bytes = Vec::new();
         while let Ok(message) = frames.recv() {
@@ -168,11 +168,10 @@ impl WorkerShared {
                 return;
             }
         }
-        // No more will come.
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
-    /// Reads what the worker says until it ends.
+    /// Reads messages until the worker exits, and reports its exit.
     fn supervise(&self, starting: Starting, sink: &EventSink) {
         let lost =
             |started, blame, how| sink(LinkEvent::Exited(WorkerExit { started, blame, how }));
@@ -185,7 +184,7 @@ impl WorkerShared {
                 process.child = Some(child);
             }
             Err(error) => {
-                lost(Vec::new(), None, format!("cannot be started: {error}"));
+                lost(Vec::new(), None, format!("did not start: {error}"));
                 return;
             }
         }
@@ -195,8 +194,8 @@ impl WorkerShared {
             self.kill();
         }
         let status = self.reap();
-        let words = status.map_or_else(
-            || "cannot be waited for".to_owned(),
+        let end = status.map_or_else(
+            || "exited with an unknown status".to_owned(),
             |status| children::show_end(status, &self.stderr),
         );
         let tasks = lock(&self.tasks);
@@ -208,15 +207,15 @@ impl WorkerShared {
             Some((blame, why)) => (Some(blame), format!("was killed, because {why}")),
             None if is_ours => (None, "was killed".to_owned()),
             None => {
-                // One that leaves its tasks behind would do so again and again, whatever its slots say.
+                // Without blame, a worker that exits with code 0 and leaves tasks would do so again and again.
                 let is_exit = status.is_some_and(|status| status.success()) && is_idle;
-                ((!is_exit).then_some(Blame::Died), words)
+                ((!is_exit).then_some(Blame::Died), end)
             }
         };
         lost(started, blame, how);
     }
 
-    /// Reads what the worker says, to the end of that or until it has to be killed; then it says whose fault that is, and why.
+    /// Reads messages until the worker closes its socket or must be killed. Returns the blame and the reason for killing it.
     fn read_messages(&self, sink: &EventSink) -> Option<(Blame, String)> {
         let mut frames = FrameBuffer::default();
         let now = Instant::now();
@@ -255,7 +254,7 @@ impl WorkerShared {
         }
     }
 
-    /// Keeps account of the tasks that the worker has.
+    /// Tracks the tasks in flight by the messages of the worker.
     fn track_tasks(&self, messages: &[FromWorker], liveness: &mut Liveness) {
         let mut tasks = lock(&self.tasks);
         for message in messages {
@@ -277,13 +276,13 @@ impl WorkerShared {
         }
     }
 
-    /// Tells whether the worker must be killed, whose fault that is, and why.
+    /// Returns the blame and the reason if the worker must be killed.
     fn check_liveness(&self, liveness: &mut Liveness, is_silent: bool) -> Option<(Blame, String)> {
         let (now, tasks) = (Instant::now(), lock(&self.tasks));
         let gap = now - liveness.checked;
         let is_paused = self.is_paused.load(Ordering::Acquire);
-        // After a longer gap this process was suspended, and so was the worker. One that has just been heard again after a
-        // while was suspended alone; it has moved the times of its slots by now, or does so at once.
+        // After a long gap, this process was suspended, and so was the worker. A worker that sends again after a long silence
+        // was suspended alone, and shifts the times of its slots at once.
         let was_suspended =
             gap > 4 * CHECK_EVERY || !is_silent && now - liveness.received > SUSPENDED_FOR;
         if is_paused || was_suspended {
@@ -300,7 +299,7 @@ impl WorkerShared {
         }
         liveness.checked = now;
         if now - liveness.received > SILENT_FOR {
-            return Some((Blame::Died, "it said nothing for 10 s".to_owned()));
+            return Some((Blame::Died, "it sent nothing for 10 s".to_owned()));
         }
         let longest = tasks.values().max().map_or(0, |timeout| timeout.0);
         let due = liveness.ended_at.max(liveness.steady_since).saturating_add(longest);
@@ -320,7 +319,7 @@ impl WorkerShared {
         stuck.map(|task| (Blame::Stuck(task), why.to_owned()))
     }
 
-    /// Waits for the end of the process; one that closed its socket and does not exit is killed.
+    /// Waits for the process to exit, and kills it after [`EXIT_WITHIN`].
     fn reap(&self) -> Option<ExitStatus> {
         let child = lock(&self.process).child.take();
         let mut child = child?;
@@ -332,15 +331,15 @@ impl WorkerShared {
     }
 }
 
-/// When a worker was last checked after, and what it said it does.
+/// State of the checks of a worker. Times in `u64` are monotonic, in microseconds.
 struct Liveness {
     checked: Instant,
     received: Instant,
     doing: Vec<Doing>,
     doing_at: u64,
-    /// When it ended a task, or had none.
+    /// Time of the last end of a task, or without tasks.
     ended_at: u64,
-    /// Since when neither this process nor the worker is paused or suspended, as far as it is known.
+    /// End of the last known pause or suspension of this process or the worker.
     steady_since: u64,
 }
 

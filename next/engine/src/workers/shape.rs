@@ -1,21 +1,21 @@
 //! [`Shape`]: the share of a session's slots and memory that one worker gets.
 
-/// What one worker gets of the session.
+/// The slots of a worker, and the memory of all its guests in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) slots: u32,
     pub(crate) memory: u64,
 }
 
-/// Splits `jobs` slots and `memory` bytes among workers, one per core at most. Each gets at least `largest` bytes, the
-/// largest limit of a provider.
+/// Splits `jobs` slots and `memory` bytes among workers, at most one per core. Each gets at least `largest` bytes, the largest
+/// limit of a provider.
 pub(crate) fn shapes(jobs: u32, cores: u32, memory: u64, largest: u64) -> Vec<Shape> {
     let jobs = jobs.max(1);
     let fitting = memory.checked_div(largest).unwrap_or(u64::MAX);
     let workers = u64::from(cores.min(jobs)).min(fitting).max(1) as u32;
     let shape = |worker| Shape {
         slots: jobs / workers + u32::from(worker < jobs % workers),
-        // One attempt may always have what its limit allows.
+        // Each attempt must fit, even if the machine has less memory than its limit.
         memory: (memory / u64::from(workers)).max(largest),
     };
     (0..workers).map(shape).collect()

@@ -1,4 +1,4 @@
-//! What workers lack: compiled plugins and blobs. Each is made once, on a thread of its own.
+//! Supplies workers with compiled plugins and blobs. Each is compiled or copied once, on a separate thread.
 
 use std::{sync::Arc, thread};
 
@@ -12,7 +12,7 @@ use super::{
 use crate::input::Input;
 
 impl Pool {
-    /// Whether a worker waits for something that is being made.
+    /// Returns whether workers wait for a plugin or a blob.
     pub(crate) fn is_supplying(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -25,13 +25,13 @@ impl Pool {
         let (Some(provider), Some(entry)) =
             (with_plugin(&self.supplies, &digest), self.workers.get_mut(&worker))
         else {
-            return Err("asked for a plugin that the run does not have");
+            return Err("requested a plugin that is not part of the run");
         };
         let requests = entry.requested_plugins.iter().filter(|plugin| **plugin == digest);
         if requests.count() >= 2 {
             let cache = self.supplies.cache.path().display();
             let plugin = plugin_of(provider);
-            let message = format!("{plugin} was compiled and is not in the cache {cache}");
+            let message = format!("{plugin} was compiled, but is missing in the cache {cache}");
             return Ok(Some(PoolEvent::Failed(Reason::Setup, message)));
         }
         entry.requested_plugins.push(digest);
@@ -46,7 +46,7 @@ impl Pool {
         }))
     }
 
-    /// Lets a worker wait for what it asks for. The first one that does has it made, on a thread of its own, which is `event`.
+    /// Adds a worker to those that wait for `supply`. For the first of them, starts a thread that calls `make`, and returns `event`.
     pub(super) fn supply(
         &mut self,
         worker: WorkerId,
@@ -71,7 +71,7 @@ impl Pool {
         }
     }
 
-    /// Takes what came of making what workers wait for.
+    /// Handles the result of a compilation or a blob copy.
     pub(crate) fn supplied(&mut self, supply: Supply, result: Result<(), PrepareError>) {
         for worker in self.waiting.remove(&supply).unwrap_or_default() {
             if let Some(entry) = self.workers.get(&worker).filter(|_| result.is_ok()) {
@@ -79,8 +79,9 @@ impl Pool {
             }
         }
         match result {
-            Err(_) if self.is_closing() => {}
             Ok(()) => {}
+            // Closing cancels compilations.
+            Err(_) if self.is_closing() => {}
             Err(PrepareError::Refused(problem)) => {
                 let (Supply::Plugin(digest) | Supply::Blob(digest)) = supply;
                 let provider = with_plugin(&self.supplies, &digest);
@@ -94,32 +95,34 @@ impl Pool {
         }
     }
 
-    /// Puts a blob into the session's folder, unless it is there.
+    /// Copies a blob into the session's folder, unless it is there.
     pub(super) fn put_blob(
         &mut self,
         worker: WorkerId,
         digest: Digest,
     ) -> Result<Option<PoolEvent>, &'static str> {
         if !self.supplies.blobs.has(&digest) {
-            return Err("asked for a file that the run does not have");
+            return Err("requested a file that is not part of the run");
         }
         let folder = self.folder.path().join("blobs");
         let blobs = self.supplies.blobs.clone();
-        let put = move || match folder.join(digest.to_string()).exists() {
-            true => Ok(()),
-            false => Ok(blobs.put(&digest, &folder)?),
+        let put = move || {
+            if folder.join(digest.to_string()).exists() {
+                return Ok(());
+            }
+            Ok(blobs.put(&digest, &folder)?)
         };
         Ok(self.supply(worker, Supply::Blob(digest), None, put))
     }
 }
 
-/// Names a provider and its plugin, for the start of a message.
+/// Formats a provider and its plugin for the start of a message.
 pub(super) fn plugin_of(prepared: &PreparedProvider) -> String {
     let provider = &prepared.provider;
     format!("provider `{}`: plugin `{}`", provider.name, provider.plugin)
 }
 
-/// The first provider with this plugin.
+/// Returns the first provider with this plugin.
 fn with_plugin<'a>(supplies: &'a Supplies, digest: &Digest) -> Option<&'a PreparedProvider> {
     let mut providers = supplies.providers.iter();
     providers.find(|prepared| prepared.digest == *digest)
