@@ -272,7 +272,7 @@ fn death_while_accepting_changes_leaves_one_plan() {
     let ran = runner.run(&["resume", "--rerun", "new", "--dry-run"]).expect(0);
     assert_eq!(ran.stdout, "new@hostile#1\n");
     assert_eq!(run.text("scenario.toml"), old_text);
-    runner.run(&["resume", "--rerun", "new"]).expect(1).says(&["scenario.toml is the run's again"]);
+    runner.run(&["resume", "--rerun", "new"]).expect(1).says(&["scenario.toml was restored"]);
     assert_eq!(run.text("scenario.toml"), new_text);
     assert_rows(&run, &[("a", 2), ("b", 1), ("new", 2)]);
 }

@@ -87,18 +87,18 @@ impl Dir {
     }
 
     /// Opens a folder as [`Self::open`] does, and creates missing ones. Their names are synced.
-    pub(crate) fn open_or_make(path: &Path) -> Result<Self, RecordError> {
+    pub(crate) fn open_or_create(path: &Path) -> Result<Self, RecordError> {
         let is_missing = |above: &&Path| {
             !above.as_os_str().is_empty() && matches!(above.try_exists(), Ok(false))
         };
         let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
-        let made = match missing.is_empty() {
-            true => Ok(()),
-            false => {
-                DirBuilder::new().recursive(true).mode(permissions::of_own_folder()).create(path)
-            }
-        };
-        made.map_err(|source| RecordError::io("make the folder", path, source))?;
+        if !missing.is_empty() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(permissions::of_own_folder())
+                .create(path)
+                .map_err(|source| RecordError::io("create the folder", path, source))?;
+        }
         for folder in missing {
             Self::open(folder.parent().unwrap_or(folder))?.sync()?;
         }
@@ -133,10 +133,10 @@ impl Dir {
     }
 
     /// Opens a folder in this one, and creates it if it is missing.
-    pub(crate) fn dir_or_make(&self, name: &str) -> Result<Self, RecordError> {
+    pub(crate) fn dir_or_create(&self, name: &str) -> Result<Self, RecordError> {
         match self.dir(name) {
             Err(error) if error.is_missing() => {
-                match self.make(name, permissions::of_folder_in(self.mode)) {
+                match self.create_with_mode(name, permissions::of_folder_in(self.mode)) {
                     Err(error) if error.kind() != Some(io::ErrorKind::AlreadyExists) => Err(error),
                     _ => self.dir(name),
                 }
@@ -146,8 +146,8 @@ impl Dir {
     }
 
     /// Creates the folder of a run. Fails if the name exists.
-    pub(crate) fn make_own(&self, name: &str) -> Result<Self, RecordError> {
-        self.make(name, permissions::of_own_folder())?;
+    pub(crate) fn create_dir(&self, name: &str) -> Result<Self, RecordError> {
+        self.create_with_mode(name, permissions::of_own_folder())?;
         self.dir(name)
     }
 
@@ -169,9 +169,9 @@ impl Dir {
         })
     }
 
-    fn make(&self, name: &str, mode: u32) -> Result<(), RecordError> {
+    fn create_with_mode(&self, name: &str, mode: u32) -> Result<(), RecordError> {
         rustix::fs::mkdirat(&self.handle, name, Mode::from_raw_mode(mode))
-            .map_err(|source| self.error("make the folder", name, source))
+            .map_err(|source| self.error("create the folder", name, source))
     }
 
     pub(crate) fn read(&self, name: &str) -> Result<File, RecordError> {
@@ -190,20 +190,20 @@ impl Dir {
     }
 
     /// Creates a file. Fails if the name exists.
-    pub(crate) fn make_file(&self, name: &str) -> Result<File, RecordError> {
-        self.file("make", name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
+    pub(crate) fn create_file(&self, name: &str) -> Result<File, RecordError> {
+        self.file("create", name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
     }
 
     /// Reads a whole file of at most `limit` bytes.
     pub(crate) fn read_all(&self, name: &str, limit: u64) -> Result<Vec<u8>, RecordError> {
-        let file = self.read(name)?;
         let mut bytes = Vec::new();
-        let read = file.take(limit + 1).read_to_end(&mut bytes);
-        let read = read.and_then(|length| match length as u64 > limit {
-            true => Err(io::Error::other("it is larger than such a file can be")),
-            false => Ok(bytes),
-        });
-        read.map_err(|source| self.error("read", name, source))
+        let read = self.read(name)?.take(limit + 1).read_to_end(&mut bytes);
+        let length = read.map_err(|source| self.error("read", name, source))?;
+        if length as u64 > limit {
+            let problem = format!("it is larger than {limit} bytes");
+            return Err(self.error("read", name, io::Error::other(problem)));
+        }
+        Ok(bytes)
     }
 
     /// Creates a file without a name, which vanishes if the process dies. [`Self::place`] names it.
@@ -214,11 +214,11 @@ impl Dir {
             Ok(handle) => Ok(handle.into()),
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
                 let name = temporary_name();
-                let file = self.make_file(&name)?;
+                let file = self.create_file(&name)?;
                 self.remove(&name)?;
                 Ok(file)
             }
-            Err(source) => Err(self.error("make a file in", ".", source)),
+            Err(source) => Err(self.error("create a file in", ".", source)),
         }
     }
 
@@ -244,7 +244,7 @@ impl Dir {
             Err(_) => {}
         }
         let temporary = temporary_name();
-        let mut copy = self.make_file(&temporary)?;
+        let mut copy = self.create_file(&temporary)?;
         let mut reader = Reader { file, at: 0 };
         io::copy(&mut reader, &mut copy)
             .and_then(|_| copy.sync_all())
@@ -412,19 +412,19 @@ impl Dir {
     }
 
     fn file(&self, what: &'static str, name: &str, flags: OFlags) -> Result<File, RecordError> {
-        let mode = match flags.contains(OFlags::CREATE) {
-            true => Mode::from_raw_mode(permissions::of_file_in(self.mode) as RawMode),
-            false => Mode::empty(),
-        };
+        // `openat2` refuses a mode for a file that it does not create.
+        let mode =
+            if flags.contains(OFlags::CREATE) { permissions::of_file_in(self.mode) } else { 0 };
+        let mode = Mode::from_raw_mode(mode as RawMode);
         let opened = self
             .open_at(name, flags | OFlags::NONBLOCK, mode)
             .map_err(io::Error::from)
             .and_then(|handle| {
                 let file = File::from(handle);
-                match file.metadata()?.is_file() {
-                    true => Ok(file),
-                    false => Err(io::Error::other("it is not a regular file")),
+                if !file.metadata()?.is_file() {
+                    return Err(io::Error::other("it is not a regular file"));
                 }
+                Ok(file)
             });
         opened.map_err(|source| self.explain(what, name, source))
     }

@@ -14,7 +14,7 @@ use crate::{
         durable::Unsynced,
         fault::{self, Place},
         layout::ROOT_LOCK,
-        lock::{Held, try_for, try_lock},
+        lock::{Held, retry_for, try_lock},
     },
 };
 
@@ -52,7 +52,7 @@ impl ContentStore {
         let path = digest.path();
         let damaged = || {
             io::Error::other(
-                "its bytes are not those that its name says: remove it, so that the next `runner exec` stores it again",
+                "its bytes do not match its name: remove it, and the next `runner exec` stores it again",
             )
         };
         let entry = self.0.read(&path)?;
@@ -65,21 +65,19 @@ impl ContentStore {
     pub(crate) fn lock(&self, is_alone: bool) -> Result<Held, RecordError> {
         let failed = |source| self.0.error("take", ROOT_LOCK, source);
         let file = self.0.write(ROOT_LOCK)?;
-        let taken = try_for(PATIENCE, Duration::from_millis(1), || {
+        let taken = retry_for(PATIENCE, Duration::from_millis(1), || {
             let is_taken = try_lock(&file, is_alone).map_err(failed)?;
             Ok(is_taken.then_some(()))
         });
         taken?.ok_or_else(|| {
-            failed(io::Error::other(
-                "another `runner` works there and does not let it go; end it and try again",
-            ))
+            failed(io::Error::other("another `runner` holds it; end that and try again"))
         })?;
         Ok(Held(file))
     }
 
     fn shelf(&self, digest: &Digest) -> Result<(Dir, String), RecordError> {
         let name = digest.to_string();
-        Ok((self.0.dir_or_make(&name[..2])?, name))
+        Ok((self.0.dir_or_create(&name[..2])?, name))
     }
 }
 

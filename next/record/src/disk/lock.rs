@@ -51,7 +51,7 @@ pub struct Holder {
 impl Lock {
     /// Takes the lock of a run, and creates its file if it is missing.
     pub(crate) fn take(dir: &Dir, run: &str) -> Result<Self, RecordError> {
-        let lock = try_for(PATIENCE, PAUSE, || {
+        let lock = retry_for(PATIENCE, PAUSE, || {
             let failed = |source| dir.error("take", LOCK, source);
             fault::pass(Place::Lock).map_err(failed)?;
             let file = dir.write(LOCK)?;
@@ -115,7 +115,7 @@ pub(crate) fn try_lock(file: &File, is_alone: bool) -> io::Result<bool> {
 }
 
 /// Repeats `attempt` until it returns a value. `None` if it has not after `patience`.
-pub(crate) fn try_for<T>(
+pub(crate) fn retry_for<T>(
     patience: Duration,
     pause: Duration,
     mut attempt: impl FnMut() -> Result<Option<T>, RecordError>,

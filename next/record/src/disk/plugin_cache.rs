@@ -27,7 +27,7 @@ impl PluginCache {
     pub fn open_at(path: &Path) -> Result<Self, RecordError> {
         let what = "use the plugin cache (`RUNNER_CACHE` names another one)";
         let refused = |source| RecordError::io(what, path, source);
-        Dir::open_or_make(path)?;
+        Dir::open_or_create(path)?;
         let path = path.canonicalize().map_err(refused)?;
         check_trust(&path).map_err(refused)?;
         Ok(Self(Dir::open(&path)?))

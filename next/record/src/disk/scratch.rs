@@ -30,9 +30,9 @@ impl Scratch {
     pub fn make(above: &Path) -> Result<Self, RecordError> {
         let above = Dir::open(above)?;
         let name = format!("{PREFIX}{:016x}", random());
-        let mut dir = above.make_own(&name)?;
+        let mut dir = above.create_dir(&name)?;
         dir.make_private()?;
-        let lock = dir.make_file(LOCK)?;
+        let lock = dir.create_file(LOCK)?;
         // No other process knows the folder yet.
         try_lock(&lock, true).map_err(|source| dir.error("take", LOCK, source))?;
         Ok(Self { above, dir, name, _lock: lock })

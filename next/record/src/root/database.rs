@@ -66,19 +66,19 @@ impl Database {
     /// Opens the list, if it exists and can be used here.
     pub(crate) fn open(root: &Dir) -> Option<Self> {
         root.stat(NAME).ok()??;
-        Self::open_or_make(root)
+        Self::open_or_create(root)
     }
 
     /// Opens the list, and creates it if it is missing. Replaces a damaged file or one of another version.
-    pub(crate) fn open_or_make(root: &Dir) -> Option<Self> {
-        Self::make(root).ok()
+    pub(crate) fn open_or_create(root: &Dir) -> Option<Self> {
+        Self::try_open(root).ok()
     }
 
     /// Opens or creates the list. The error is the reason why the root cannot have one.
-    fn make(root: &Dir) -> Result<Self, io::Error> {
+    fn try_open(root: &Dir) -> Result<Self, io::Error> {
         if is_network(root) {
             return Err(io::Error::other(
-                "a list needs memory that all processes share, which a network file system does not give",
+                "the list needs shared memory, which a network file system does not have",
             ));
         }
         let folder = root.path().canonicalize()?;
@@ -99,9 +99,9 @@ impl Database {
     }
 
     /// Replaces the list by an empty one.
-    pub(crate) fn make_anew(root: &Dir) -> Result<Self, RecordError> {
+    pub(crate) fn recreate(root: &Dir) -> Result<Self, RecordError> {
         remove(root);
-        Self::make(root).map_err(|source| root.error("make the list", NAME, source))
+        Self::try_open(root).map_err(|source| root.error("make the list", NAME, source))
     }
 
     /// Reads all entries. `None` if the list is damaged or cannot be read now.

@@ -22,12 +22,12 @@ impl ResultsRoot {
             return self.latest(back, scenario)?.ok_or_else(unknown);
         }
         if name.contains('/') || name == "." || name == ".." {
-            return of_path(Path::new(name))?.ok_or_else(unknown);
+            return open_path(Path::new(name))?.ok_or_else(unknown);
         }
         match self.pick(name)? {
             Some(run) => Ok(run),
             // Last resort: a folder in the working directory.
-            None => of_path(Path::new(name)).ok().flatten().ok_or_else(unknown),
+            None => open_path(Path::new(name)).ok().flatten().ok_or_else(unknown),
         }
     }
 
@@ -105,7 +105,7 @@ impl RunDir {
 }
 
 /// Opens a run by its path. Links are followed: the root is the folder where the run really is.
-fn of_path(path: &Path) -> Result<Option<RunDir>, RecordError> {
+fn open_path(path: &Path) -> Result<Option<RunDir>, RecordError> {
     let real = match path.canonicalize() {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         real => real.map_err(|source| RecordError::io("open the folder", path, source))?,

@@ -12,7 +12,7 @@ use runner_model::RunStatus;
 
 use crate::{
     Manifest, RecordError, ResultsRoot, RunDir, RunHead,
-    disk::{beneath::Dir, layout::MANIFEST, lock::try_for},
+    disk::{beneath::Dir, layout::MANIFEST, lock::retry_for},
     root::database::{Database, Listed, NAME},
 };
 
@@ -65,15 +65,14 @@ impl ResultsRoot {
 
     /// Returns the runs with a dead process, newest first: each as it is on disk, and as a sweep would end it.
     pub fn dead(&self) -> Result<Vec<(RunDir, Manifest)>, RecordError> {
-        let is_running = |status| status == RunStatus::Running;
-        let dead = |head: RunHead| {
+        let mut heads = self.listed()?.runs;
+        heads.retain(|head| head.status == RunStatus::Running);
+        let dead = |head: &RunHead| {
             let run = self.open_run(&head.id).ok()??;
             let truth = run.truth().ok()?;
-            (!is_running(truth.status)).then_some((run, truth))
+            (truth.status != RunStatus::Running).then_some((run, truth))
         };
-        let heads = self.listed()?.runs.into_iter();
-        let running = heads.filter(|head| is_running(head.status));
-        Ok(running.filter_map(dead).collect())
+        Ok(heads.iter().filter_map(dead).collect())
     }
 
     /// Writes the true status of all dead runs. Skips runs with problems.
@@ -110,12 +109,12 @@ impl ResultsRoot {
         };
         let runs: Vec<_> = self.names()?.into_iter().filter_map(listed).collect();
         let make = || {
-            let written = Database::make_anew(root)?.write(&runs, std::iter::empty());
+            let written = Database::recreate(root)?.write(&runs, std::iter::empty());
             written.map_err(|error| root.error("write", NAME, io::Error::other(error)))
         };
         // Processes that have the old list open, or create a new one now, can make this fail.
         let mut failed = Ok(());
-        try_for(REINDEX_PATIENCE, Duration::from_millis(20), || {
+        retry_for(REINDEX_PATIENCE, Duration::from_millis(20), || {
             failed = make();
             Ok(failed.is_ok().then_some(()))
         })?;
@@ -173,7 +172,7 @@ impl ResultsRoot {
         }
         // The remaining known runs do not exist any more.
         if !changed.is_empty() || !known.is_empty() {
-            let database = database.or_else(|| Database::open_or_make(root));
+            let database = database.or_else(|| Database::open_or_create(root));
             if let Some(mut database) = database {
                 // Without the list, manifests are read again.
                 let _ = database.write(&changed, known.keys());
@@ -195,7 +194,7 @@ fn note(root: Dir, id: String) -> Receiver<()> {
         let _ = rustix::process::nice(10);
         if let Ok(Some(run)) = RunDir::open(&root, &id)
             && let Ok(listed) = Listed::read(&run)
-            && let Some(mut database) = Database::open_or_make(&root)
+            && let Some(mut database) = Database::open_or_create(&root)
         {
             // Otherwise the next reader reads the manifest.
             let _ = database.write(&[(id, listed)], std::iter::empty());

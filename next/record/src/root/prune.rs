@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Longest time for creating a run.
-const BIRTH: Duration = Duration::from_secs(3600);
+const CREATION: Duration = Duration::from_secs(3600);
 /// Contents that were used since may belong to a run that is being created.
 const UNUSED: Duration = Duration::from_secs(24 * 3600);
 /// Contents that are removed under one lock, for which new runs wait.
@@ -100,15 +100,13 @@ impl ResultsRoot {
         let root = self.own_dir()?;
         let mut done = Pruning::default();
         // Read before the manifests: a content that a run stores later was used just now.
-        let contents = unused(root, now).unwrap_or_else(|error| {
+        let contents = unused_contents(root, now).unwrap_or_else(|error| {
             done.problems.push(error.to_string());
             Vec::new()
         });
         let found = self.runs()?;
         let named = self.named(policy)?;
-        let mut going = chosen(root, policy, &found.runs, &named, now);
-        going.reverse();
-        for head in going {
+        for head in select_runs(root, policy, &found.runs, &named, now).into_iter().rev() {
             let is_named = named.contains(&head.id);
             // Another prune may have deleted the run.
             let Some(run) = self.open_run(&head.id)? else {
@@ -121,7 +119,7 @@ impl ResultsRoot {
                 started_at: head.started_at,
                 bytes: run.dir.size(),
             };
-            let stays = if is_dry { why_it_stays(&run) } else { delete_run(&run) };
+            let stays = if is_dry { reason_to_stay(&run) } else { delete_run(&run) };
             match stays {
                 Ok(None) => done.runs.push(pruned),
                 Ok(Some((is_held, why))) => {
@@ -161,9 +159,8 @@ impl ResultsRoot {
             let (root, its_root) = (self.own_dir()?, &run.root);
             if !root.stamp.is_place_of(&its_root.stamp) {
                 let other = its_root.path().display();
-                let problem = format!(
-                    "the run is in another results root: name that with `--results {other}`"
-                );
+                let problem =
+                    format!("the run is in another results root: add `--results {other}`");
                 return Err(run.dir.refuse(".", problem));
             }
             ids.insert(run.id);
@@ -192,15 +189,15 @@ impl ResultsRoot {
                 Err(error) if error.is_missing() => {}
                 Err(error) => {
                     let problem =
-                        "the store stays as it is, because nobody can tell what this run needs";
+                        "the store was not cleaned, because the contents of this run are unknown";
                     done.problems.push(format!("{problem}: {error}"));
                     return Ok(());
                 }
             }
         }
         let store = ContentStore(root.dir(STORE)?);
-        let unneeded = contents.iter().filter(|(_, name, _)| !needed.contains(name));
-        let unneeded: Vec<_> = unneeded.collect();
+        let unneeded: Vec<_> =
+            contents.iter().filter(|(_, name, _)| !needed.contains(name)).collect();
         for some in unneeded.chunks(AT_ONCE) {
             let lock = (!is_dry).then(|| store.lock(true));
             let _lock = lock.transpose()?;
@@ -239,7 +236,7 @@ impl Owned {
 }
 
 /// Returns the runs that a policy selects, newest first.
-fn chosen<'a>(
+fn select_runs<'a>(
     root: &Dir,
     policy: &PrunePolicy,
     runs: &'a [RunHead],
@@ -287,13 +284,13 @@ fn chosen<'a>(
 type Stays = (bool, String);
 
 /// Returns the reason why a run must stay, if there is one.
-fn why_it_stays(run: &RunDir) -> Result<Option<Stays>, RecordError> {
+fn reason_to_stay(run: &RunDir) -> Result<Option<Stays>, RecordError> {
     let id = &run.id;
     let manifest = run.manifest()?;
     if let Some(Pin { by, .. }) = manifest.pinned {
         let reason = by.reason.iter().map(|reason| format!(": {reason}"));
         let (user, reason) = (&by.user, reason.collect::<String>());
-        let why = format!("run {id} is pinned by {user}{reason}; `runner unpin {id}` lets it go");
+        let why = format!("run {id} is pinned by {user}{reason}; `runner unpin {id}` releases it");
         return Ok(Some((false, why)));
     }
     if let Some(Holder { pid, .. }) = lock::holder(&run.dir) {
@@ -302,14 +299,14 @@ fn why_it_stays(run: &RunDir) -> Result<Option<Stays>, RecordError> {
     }
     let is_dead = manifest.status == RunStatus::Running;
     Ok(is_dead.then(|| {
-        let why = "its process has died, and its status was not written down yet: `runner cleanup --no-dry-run` does that";
+        let why = "its process died, and its status is not written yet: run `runner cleanup --no-dry-run`";
         (false, format!("run {id} stays: {why}"))
     }))
 }
 
 /// Deletes a run, unless it must stay.
 fn delete_run(run: &RunDir) -> Result<Option<Stays>, RecordError> {
-    if let Some(stays) = why_it_stays(run)? {
+    if let Some(stays) = reason_to_stay(run)? {
         return Ok(Some(stays));
     }
     let _lock = match Lock::take(&run.dir, &run.id) {
@@ -319,7 +316,7 @@ fn delete_run(run: &RunDir) -> Result<Option<Stays>, RecordError> {
     // Another process may have had the lock meanwhile.
     let manifest = run.manifest()?;
     if manifest.pinned.is_some() || !manifest.status.is_terminal() {
-        let why = format!("run {} has changed in this moment", run.id);
+        let why = format!("run {} has just changed; try again", run.id);
         return Ok(Some((false, why)));
     }
     run.dir.rename(MANIFEST, DELETED)?;
@@ -355,8 +352,8 @@ fn is_leftover(root: &Dir, name: &str, now: Time) -> bool {
     };
     let is_run = matches!(dir.stat(MANIFEST), Ok(Some(found)) if found.length > 0);
     let is_deleted = matches!(dir.stat(DELETED), Ok(Some(_)));
-    let is_old = now.since(dir.stamp.changed()) > BIRTH;
-    !is_run && (is_deleted || is_old && is_made_name(name)) && !lock::is_held(&dir)
+    let is_old = now.since(dir.stamp.changed()) > CREATION;
+    !is_run && (is_deleted || is_old && is_run_id(name)) && !lock::is_held(&dir)
 }
 
 fn remove_leftover(root: &Dir, name: &str) -> Result<(), RecordError> {
@@ -372,7 +369,7 @@ fn remove_leftover(root: &Dir, name: &str) -> Result<(), RecordError> {
 }
 
 /// Returns whether the runner made the name: a time in UTC, the scenario, and 8 hex digits.
-fn is_made_name(name: &str) -> bool {
+fn is_run_id(name: &str) -> bool {
     const TIME: &[u8] = b"0000-00-00_00-00-00-000-";
     let shape = name.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
     let end = name.rsplit('-').next().unwrap_or_default();
@@ -382,7 +379,7 @@ fn is_made_name(name: &str) -> bool {
 }
 
 /// Returns the contents of the store that no process has used for a day: folder, name and file.
-fn unused(root: &Dir, now: Time) -> Result<Vec<(String, String, Stamp)>, RecordError> {
+fn unused_contents(root: &Dir, now: Time) -> Result<Vec<(String, String, Stamp)>, RecordError> {
     let store = match root.dir(STORE) {
         Err(error) if error.is_missing() => return Ok(Vec::new()),
         opened => opened?,

@@ -43,7 +43,7 @@ struct Root {
 impl ResultsRoot {
     /// Opens the results root for writing, and creates it if it is missing.
     pub fn open(path: &Path) -> Result<Self, RecordError> {
-        Ok(Self::new(path, Some(Dir::open_or_make(path)?)))
+        Ok(Self::new(path, Some(Dir::open_or_create(path)?)))
     }
 
     /// Opens the results root for reading. A missing one has no runs.
@@ -114,7 +114,7 @@ impl ResultsRoot {
     }
 
     fn store(&self) -> Result<ContentStore, RecordError> {
-        Ok(ContentStore(self.own_dir()?.dir_or_make(STORE)?))
+        Ok(ContentStore(self.own_dir()?.dir_or_create(STORE)?))
     }
 
     /// Lets the drop of the root wait until this receiver hangs up.

@@ -8,7 +8,7 @@ use crate::{
     RecordError, ResultsRoot,
     disk::{
         layout::ROOT_LOCK,
-        lock::{self, try_for, try_lock},
+        lock::{self, retry_for, try_lock},
     },
 };
 
@@ -34,7 +34,7 @@ impl ResultsRoot {
     ///
     /// [`RecordError::RootHeld`] if other sessions prevent it.
     pub fn share(&self, share: Share) -> Result<(), RecordError> {
-        let taken = try_for(PATIENCE, PAUSE, || Ok(self.try_share(share)?.then_some(())));
+        let taken = retry_for(PATIENCE, PAUSE, || Ok(self.try_share(share)?.then_some(())));
         match taken? {
             Some(()) => Ok(()),
             None => Err(RecordError::RootHeld {

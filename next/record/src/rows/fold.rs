@@ -284,10 +284,9 @@ pub struct UnplannedFold {
 impl UnplannedFold {
     /// Creates a fold without rows.
     pub fn new(manifest: &Manifest) -> Self {
-        let mut sessions = manifest.sessions.iter().rev();
         Self {
             last_session: manifest.sessions.last().map_or(0, |last| last.from_seq),
-            adopted: sessions.find_map(|session| Some((session.from_seq, session.adopted?))),
+            adopted: manifest.adopted(),
             ..Self::default()
         }
     }

@@ -29,10 +29,10 @@ pub enum ReadLine<'a> {
 }
 
 /// Receives lines, each with its first byte.
-pub(crate) type Each<'e, T> = dyn for<'a> FnMut(u64, Looked<'a, T>) + 'e;
+pub(crate) type Each<'e, T> = dyn for<'a> FnMut(u64, ParsedLine<'a, T>) + 'e;
 
 /// A line, and the result of `look` if it is a row.
-pub(crate) type Looked<'a, T> = (ReadLine<'a>, Option<T>);
+pub(crate) type ParsedLine<'a, T> = (ReadLine<'a>, Option<T>);
 
 /// Calls `each` for every line from byte `from` on, in order, with its first byte. Returns the start of a last line
 /// without a line break, or else the end. `look` runs on several threads.
@@ -44,7 +44,7 @@ pub(crate) fn read<T: Send>(
 ) -> io::Result<u64> {
     let mut block = vec![0; BLOCK];
     // The start of the line at `from`, from earlier blocks.
-    let (mut begun, mut at) = (Vec::new(), from);
+    let (mut partial, mut at) = (Vec::new(), from);
     loop {
         let length = match file.read_at(&mut block, at) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -56,14 +56,14 @@ pub(crate) fn read<T: Send>(
         let mut whole = &block[..length];
         at += length as u64;
         let Some(end) = whole.iter().rposition(|byte| *byte == b'\n') else {
-            add(&mut begun, whole);
+            add(&mut partial, whole);
             continue;
         };
-        if !begun.is_empty() {
+        if !partial.is_empty() {
             let first = whole.iter().position(|byte| *byte == b'\n').unwrap_or(end);
-            add(&mut begun, &whole[..first]);
-            each(from, parse(&begun, look));
-            begun.clear();
+            add(&mut partial, &whole[..first]);
+            each(from, parse(&partial, look));
+            partial.clear();
             from = at - (length - first - 1) as u64;
             whole = &whole[first + 1..];
         }
@@ -71,9 +71,9 @@ pub(crate) fn read<T: Send>(
         let (lines, rest) = whole.split_at(whole.len() - rest);
         read_lines(lines, from, look, each);
         from += lines.len() as u64;
-        add(&mut begun, rest);
+        add(&mut partial, rest);
     }
-    match parse(&begun, look) {
+    match parse(&partial, look) {
         _ if at == from => {}
         (ReadLine::Damaged(_), _) => each(from, (ReadLine::Torn, None)),
         row => each(from, row),
@@ -117,7 +117,7 @@ fn each_line<'a, T>(
     mut lines: &'a [u8],
     mut from: u64,
     look: fn(&[u8]) -> T,
-    each: &mut dyn FnMut(u64, Looked<'a, T>),
+    each: &mut dyn FnMut(u64, ParsedLine<'a, T>),
 ) {
     let mut rest = lines;
     while let Ok(length @ 1..) = rest.skip_until(b'\n') {
@@ -130,12 +130,12 @@ fn each_line<'a, T>(
 }
 
 /// Appends to the start of a line. Keeps one byte more than the bound, so that [`parse`] can refuse the line.
-fn add(begun: &mut Vec<u8>, piece: &[u8]) {
-    let room = (MAX_LINE + 1).saturating_sub(begun.len());
-    begun.extend_from_slice(&piece[..piece.len().min(room)]);
+fn add(partial: &mut Vec<u8>, piece: &[u8]) {
+    let room = (MAX_LINE + 1).saturating_sub(partial.len());
+    partial.extend_from_slice(&piece[..piece.len().min(room)]);
 }
 
-fn parse<T>(line: &[u8], look: fn(&[u8]) -> T) -> Looked<'_, T> {
+fn parse<T>(line: &[u8], look: fn(&[u8]) -> T) -> ParsedLine<'_, T> {
     if line.len() > MAX_LINE {
         let problem = format!("longer than {MAX_LINE} bytes");
         return (ReadLine::Damaged(BadLine::Shape(problem)), None);

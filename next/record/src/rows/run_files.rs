@@ -61,7 +61,7 @@ impl RunFiles {
         let mut unsynced = Vec::new();
         if !group.artifacts.is_empty() {
             unsynced.push(Unsynced::Names(self.run.dir.clone()));
-            let artifacts = ContentStore(self.run.dir.dir_or_make(ARTIFACTS)?);
+            let artifacts = ContentStore(self.run.dir.dir_or_create(ARTIFACTS)?);
             for (digest, draft) in &group.artifacts {
                 let draft = draft.try_clone();
                 let draft = draft.map_err(|source| artifacts.0.error("keep", ".", source))?;

@@ -17,7 +17,7 @@ use crate::{
     run::requests::{self, PATIENCE, remove_all},
 };
 
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_EVERY: Duration = Duration::from_millis(20);
 
 impl Owned {
     /// Cancels an `incomplete` or `failed` run.
@@ -65,7 +65,7 @@ struct PendingRequest<'a> {
     /// Status and number of transitions before the request.
     before: (RunStatus, usize),
     /// Token of the holder that the request was sent to.
-    asked: Option<String>,
+    sent_to: Option<String>,
     give_up: Option<Instant>,
 }
 
@@ -74,29 +74,29 @@ impl ResultsRoot {
     /// cancels runs that no process holds.
     pub fn ask(&self, run: &RunDir, mode: RequestMode, by: &Actor) -> Result<Answer, RecordError> {
         let before = run.manifest()?;
-        let mut asking = PendingRequest {
+        let mut pending = PendingRequest {
             root: self,
             run,
             mode,
             by,
             before: (before.status, before.transitions.len()),
-            asked: None,
+            sent_to: None,
             // A holder without a token in its lock file ignores requests.
             give_up: Some(Instant::now() + PATIENCE),
         };
         loop {
-            if let Some(answer) = asking.look()? {
-                asking.take_back(answer);
+            if let Some(answer) = pending.poll()? {
+                pending.withdraw(answer);
                 return Ok(answer);
             }
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_EVERY);
         }
     }
 
     /// Lets a paused run continue, and waits until it does.
     pub fn unpause(&self, run: &RunDir) -> Result<Answer, RecordError> {
         let mut was_paused = false;
-        let answer = lock::try_for(PATIENCE, LOOK_EVERY, || {
+        let answer = lock::retry_for(PATIENCE, POLL_EVERY, || {
             let is_held = lock::is_held(&run.dir);
             let manifest = run.manifest()?;
             if !is_held || manifest.status.is_terminal() {
@@ -119,7 +119,7 @@ impl ResultsRoot {
 impl PendingRequest<'_> {
     /// Checks the run once, and sends the request to its holder if that has not received it. `None` while there is no
     /// result.
-    fn look(&mut self) -> Result<Option<Answer>, RecordError> {
+    fn poll(&mut self) -> Result<Option<Answer>, RecordError> {
         // The lock is read first: only after a free lock is the manifest final, or the run dead.
         let holder = lock::holder(&self.run.dir);
         let manifest = self.run.manifest()?;
@@ -127,23 +127,23 @@ impl PendingRequest<'_> {
             return self.settle(&manifest);
         };
         if self.mode == RequestMode::Pause && manifest.paused().is_some() {
-            return Ok(Some(match self.asked {
+            return Ok(Some(match self.sent_to {
                 Some(_) => Answer::Paused,
                 None => Answer::AlreadyPaused,
             }));
         }
         let has_ended = manifest.status.is_terminal() && manifest.transitions.len() > self.before.1;
-        if has_ended && !self.is_left_to_cancel(manifest.status) {
+        if has_ended && !self.must_cancel(manifest.status) {
             return Ok(Some(self.answer(&manifest)));
         }
-        if !holder.token.is_empty() && self.asked.as_ref() != Some(&holder.token) {
-            self.leave(holder, &manifest)?;
+        if !holder.token.is_empty() && self.sent_to.as_ref() != Some(&holder.token) {
+            self.send(holder, &manifest)?;
         }
         let is_over = self.give_up.is_some_and(|at| Instant::now() >= at);
         Ok(is_over.then_some(Answer::NoAnswer))
     }
 
-    fn leave(&mut self, holder: Holder, manifest: &Manifest) -> Result<(), RecordError> {
+    fn send(&mut self, holder: Holder, manifest: &Manifest) -> Result<(), RecordError> {
         let session = manifest.sessions.last();
         let request = Request {
             mode: self.mode,
@@ -155,7 +155,7 @@ impl PendingRequest<'_> {
         let bytes = serde_json::to_vec(&request).unwrap_or_default();
         let dir = &self.run.dir;
         dir.place(&dir.unnamed_with(&bytes)?, self.mode.file())?;
-        self.asked = Some(request.token);
+        self.sent_to = Some(request.token);
         let grace = session.map_or(Duration::ZERO, |session| session.settings.grace);
         let bound = self.mode.bound(grace);
         self.give_up = bound.map(|bound| Instant::now() + bound);
@@ -163,7 +163,7 @@ impl PendingRequest<'_> {
     }
 
     /// Removes the request if no process will: the owner may have removed all others before this one arrived.
-    fn take_back(&self, answer: Answer) {
+    fn withdraw(&self, answer: Answer) {
         let stays = match answer {
             Answer::Paused => true,
             Answer::NoAnswer => self.mode != RequestMode::Pause,
@@ -171,7 +171,7 @@ impl PendingRequest<'_> {
         };
         let dir = &self.run.dir;
         let token = requests::read(dir, self.mode).map(|request| request.token);
-        if !stays && token.is_some() && token == self.asked {
+        if !stays && token.is_some() && token == self.sent_to {
             let _ = dir.remove(self.mode.file());
         }
     }
@@ -179,7 +179,7 @@ impl PendingRequest<'_> {
     /// Returns the result for a run that no process holds. `None` if another process has just taken it.
     fn settle(&self, manifest: &Manifest) -> Result<Option<Answer>, RecordError> {
         let is_dead = manifest.status == RunStatus::Running;
-        let must_claim = is_dead || self.is_left_to_cancel(manifest.status);
+        let must_claim = is_dead || self.must_cancel(manifest.status);
         if !must_claim || self.mode == RequestMode::Pause {
             return Ok(Some(self.answer(manifest)));
         }
@@ -190,14 +190,14 @@ impl PendingRequest<'_> {
         };
         remove_all(&self.run.dir);
         self.root.note(owned.manifest());
-        if self.is_left_to_cancel(owned.manifest().status) {
+        if self.must_cancel(owned.manifest().status) {
             owned.cancel(self.by)?;
             return Ok(Some(Answer::Cancelled));
         }
         Ok(Some(self.answer(owned.manifest())))
     }
 
-    fn is_left_to_cancel(&self, status: RunStatus) -> bool {
+    fn must_cancel(&self, status: RunStatus) -> bool {
         let can_be = matches!(status, RunStatus::Incomplete | RunStatus::Failed);
         self.mode == RequestMode::Cancel && can_be
     }
@@ -206,7 +206,7 @@ impl PendingRequest<'_> {
         let has_changed = manifest.transitions.len() > self.before.1;
         match (manifest.status, manifest.reason) {
             (RunStatus::Cancelled, _) if has_changed => Answer::Cancelled,
-            (_, Some(Reason::Stopped)) if has_changed && self.asked.is_some() => Answer::Stopped,
+            (_, Some(Reason::Stopped)) if has_changed && self.sent_to.is_some() => Answer::Stopped,
             (RunStatus::Completed, _)
                 if self.mode == RequestMode::Cancel && self.before.0 == RunStatus::Completed =>
             {

@@ -16,7 +16,7 @@ use crate::{
 /// Bytes of the scenario's name in the name of a folder.
 const MAX_NAME: usize = 64;
 /// Files of a run that is being created, and the prefix of temporary files.
-const OF_BIRTH: [&str; 5] = [ROWS, LOGS, LOG, SCENARIO, MANIFEST];
+const CREATED_FILES: [&str; 5] = [ROWS, LOGS, LOG, SCENARIO, MANIFEST];
 const UNFINISHED: &str = ".new-";
 
 impl ResultsRoot {
@@ -28,7 +28,7 @@ impl ResultsRoot {
     pub fn run_in(&self, name: &str) -> Result<Option<RunDir>, RecordError> {
         let root = self.own_dir()?;
         if !is_run_name(name) {
-            return Err(root.refuse(name, "a run cannot be called so: choose another name"));
+            return Err(root.refuse(name, "not a valid name for a run; choose another"));
         }
         let found = RunDir::open(root, name)?;
         if found.is_none() && root.stat(name)?.is_some() {
@@ -39,10 +39,10 @@ impl ResultsRoot {
 }
 
 /// Creates the folder of a new run under a unique name.
-pub(crate) fn make(root: &Dir, scenario: &str, now: Time) -> Result<(String, Dir), RecordError> {
+pub(crate) fn create(root: &Dir, scenario: &str, now: Time) -> Result<(String, Dir), RecordError> {
     loop {
         let id = new_id(scenario, now);
-        match root.make_own(&id) {
+        match root.create_dir(&id) {
             Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => {}
             made => return Ok((id, made?)),
         }
@@ -51,8 +51,8 @@ pub(crate) fn make(root: &Dir, scenario: &str, now: Time) -> Result<(String, Dir
 
 /// Creates the folder `name` for a new run. Takes over an empty folder, and what a dead process left while it created
 /// or deleted a run.
-pub(crate) fn take(root: &Dir, name: &str) -> Result<(Dir, Lock), RecordError> {
-    let dir = match root.make_own(name) {
+pub(crate) fn create_named(root: &Dir, name: &str) -> Result<(Dir, Lock), RecordError> {
+    let dir = match root.create_dir(name) {
         Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => root.dir(name)?,
         made => made?,
     };
@@ -72,12 +72,13 @@ fn check_unused(dir: &Dir) -> Result<(), RecordError> {
     if dir.stat(DELETED)?.is_some() {
         return Ok(());
     }
-    let is_of_birth =
-        |name: &String| name == LOCK || name.starts_with(UNFINISHED) || OF_BIRTH.contains(&&**name);
-    match dir.names()?.iter().find(|name| !is_of_birth(name)) {
+    let is_created = |name: &String| {
+        name == LOCK || name.starts_with(UNFINISHED) || CREATED_FILES.contains(&&**name)
+    };
+    match dir.names()?.iter().find(|name| !is_created(name)) {
         Some(other) => Err(dir.refuse(
             ".",
-            format!("it holds `{other}`, which is no part of a run: choose another folder"),
+            format!("it holds `{other}`, which is not part of a run; choose another folder"),
         )),
         None => Ok(()),
     }

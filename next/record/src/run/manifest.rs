@@ -259,7 +259,8 @@ impl Manifest {
         struct Format {
             format: u64,
         }
-        let damaged = |error: serde_json::Error| format!("it is damaged or no manifest: {error}");
+        let damaged =
+            |error: serde_json::Error| format!("it is damaged or not a manifest: {error}");
         let Format { format } = serde_json::from_str(text).map_err(damaged)?;
         if format != u64::from(FORMAT) {
             return Err(format!(
@@ -303,11 +304,11 @@ impl Manifest {
         (session, seq): (u32, u64),
         is_planned: bool,
     ) -> Option<String> {
-        let mut sessions = self.sessions.iter();
-        let began = sessions.find(|one| one.number == session).map(|one| one.from_seq);
-        let problem = match began {
+        let problem = match self.sessions.iter().find(|one| one.number == session) {
             None => format!("the run has no session {session}"),
-            Some(from) if seq <= from => format!("session {session} began behind row {from}"),
+            Some(entry) if seq <= entry.from_seq => {
+                format!("session {session} started after row {}", entry.from_seq)
+            }
             _ if !is_planned && seq > self.earlier_plan() => {
                 format!("the run has no trial {trial}")
             }
@@ -316,11 +317,15 @@ impl Manifest {
         Some(format!("{problem}: the row is of another run"))
     }
 
+    /// Returns the number of the last row before the current plan was taken over, and the counts that replace those of
+    /// the rows up to it. `None` if the plan is the first.
+    pub(crate) fn adopted(&self) -> Option<(u64, Counts)> {
+        self.sessions.iter().rev().find_map(|session| Some((session.from_seq, session.adopted?)))
+    }
+
     /// Returns the number of the last row that may be of a trial of an earlier plan.
     pub(crate) fn earlier_plan(&self) -> u64 {
-        let mut sessions = self.sessions.iter().rev();
-        let adopted = sessions.find(|session| session.adopted.is_some());
-        adopted.map_or(0, |session| session.from_seq)
+        self.adopted().map_or(0, |(from, _)| from)
     }
 
     /// Returns the working time of all sessions, in milliseconds. The time of day counts for a session that has not

@@ -103,11 +103,11 @@ impl ResultsRoot {
         let now = now();
         let (id, mut dir, lock) = match new.folder {
             Some(name) => {
-                let (dir, lock) = folder::take(root, &name)?;
+                let (dir, lock) = folder::create_named(root, &name)?;
                 (name, dir, lock)
             }
             None => {
-                let (id, dir) = folder::make(root, &new.scenario, now)?;
+                let (id, dir) = folder::create(root, &new.scenario, now)?;
                 let lock = Lock::take(&dir, &id)?;
                 (id, dir, lock)
             }
@@ -147,8 +147,8 @@ impl ResultsRoot {
                 by: None,
             }],
         };
-        dir.make_file(ROWS)?;
-        dir.make_file(LOGS)?;
+        dir.create_file(ROWS)?;
+        dir.create_file(LOGS)?;
         let owned = Owned {
             log: dir.append(LOG)?,
             root: self.clone(),
@@ -159,7 +159,7 @@ impl ResultsRoot {
             lock,
         };
         owned.log(&command);
-        owned.birth(&new.text)?;
+        owned.write_new(&new.text)?;
         Ok(owned)
     }
 
@@ -185,12 +185,12 @@ impl ResultsRoot {
             last_seq: repaired.last_seq,
             lock,
         };
-        let mut sessions = owned.manifest.sessions.iter();
-        if sessions.any(|session| session.adopted.is_some())
+        if owned.manifest.adopted().is_some()
             && let Ok((text, true)) = run.find_scenario(&owned.manifest)
         {
             owned.replace_scenario(&text)?;
-            let notice = "the process died while it took over another scenario; scenario.toml is the run's again";
+            let notice =
+                "the process died while it took over another scenario; scenario.toml was restored";
             owned.notices.push(notice.to_owned());
         }
         for notice in &owned.notices {
@@ -200,7 +200,7 @@ impl ResultsRoot {
             owned.replace_manifest()?;
             live::remove(&run.dir);
             owned.log(&format!(
-                "session {session} ended without a word: its process died; the run is {}",
+                "session {session} ended because its process died; the run is {}",
                 owned.manifest.status
             ));
         }
@@ -273,7 +273,7 @@ impl Owned {
             session.started_at = session.started_at.max(now());
             session.worked_ms = None;
         }
-        self.log("the run has waited, and begins");
+        self.log("the run has waited and starts");
         self.replace_manifest()
     }
 
@@ -391,9 +391,9 @@ impl Owned {
 
     /// Writes scenario, manifest and names of a new run with one wait for the disk. If the power fails in this moment,
     /// the manifest may be empty, and a folder with an empty manifest is not a run.
-    fn birth(&self, scenario: &str) -> Result<(), RecordError> {
+    fn write_new(&self, scenario: &str) -> Result<(), RecordError> {
         let dir = &self.run.dir;
-        let mut text = dir.make_file(SCENARIO)?;
+        let mut text = dir.create_file(SCENARIO)?;
         text.write_all(scenario.as_bytes())
             .map_err(|source| dir.error("write", SCENARIO, source))?;
         let manifest = self.prepare_manifest()?;
@@ -477,11 +477,10 @@ fn command_line(command: &[String]) -> String {
                 .chars()
                 .all(|character| character.is_alphanumeric() || "_-./=:,@%+#".contains(character))
     };
-    let words = command.iter().map(|word| match is_plain(word) {
-        true => word.clone(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    });
-    words.collect::<Vec<_>>().join(" ")
+    let quote = |word: &String| {
+        if is_plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    };
+    command.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

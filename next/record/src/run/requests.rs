@@ -86,9 +86,8 @@ pub struct Requests {
 impl Requests {
     /// Returns the requests for this holder, the strongest last. Ignores files that cannot be read.
     pub fn pending(&self) -> Vec<Request> {
-        let modes = RequestMode::ALL.into_iter();
-        let read = modes.filter_map(|mode| read(&self.dir, mode));
-        read.filter(|request| request.token == self.token).collect()
+        let requests = RequestMode::ALL.into_iter().filter_map(|mode| read(&self.dir, mode));
+        requests.filter(|request| request.token == self.token).collect()
     }
 }
 

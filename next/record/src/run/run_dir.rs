@@ -71,7 +71,7 @@ impl RunDir {
                 (true, _) => stored,
                 (false, Ok(_)) => Err(self.dir.refuse(
                     SCENARIO,
-                    format!("its bytes are not those of the run, whose SHA-256 is {wanted}"),
+                    format!("its bytes do not match the run's SHA-256 {wanted}"),
                 )),
                 (false, missing) => missing,
             };
@@ -140,7 +140,7 @@ impl RunDir {
     pub fn log(&self, row: &RowRef<'_>) -> Result<Option<String>, RecordError> {
         let line = row.logs.map(|place| self.log_line(row, place));
         line.transpose().map_err(|error| {
-            let problem = format!("{error}; what the attempt said is lost");
+            let problem = format!("{error}; the attempt's output is lost");
             self.dir.refuse(LOGS, problem)
         })
     }

@@ -66,7 +66,9 @@ impl RunDir {
         let lines = io::read_to_string(self.content(&list)?);
         let read = lines.and_then(|lines| {
             let digests: Option<_> = lines.lines().map(Digest::parse).collect();
-            digests.ok_or_else(|| io::Error::other("the list of the run's files is no list"))
+            digests.ok_or_else(|| {
+                io::Error::other("the list of the run's attachments and schemas is damaged")
+            })
         });
         read.map_err(|source| self.root.error("read", STORE, source))
     }
@@ -78,7 +80,7 @@ impl RunDir {
         let is_held = lock::is_held(&self.dir);
         let manifest = self.manifest()?;
         let ends_here = !is_held && manifest.status.is_terminal();
-        let mut look = RunCheck {
+        let mut check = RunCheck {
             run: self,
             places,
             manifest: &manifest,
@@ -89,30 +91,30 @@ impl RunDir {
             artifacts: HashSet::new(),
             line: 0,
         };
-        look.stored(&manifest);
+        check.check_stored(&manifest);
         // Parses a row, and returns whether it names files.
-        let names = |bytes: &[u8]| {
+        let names_files = |bytes: &[u8]| {
             let row = read_line(bytes)?;
             Ok(row.logs.is_some() || !row.artifacts.is_empty())
         };
-        self.rows_and(0, names, &mut |_, (line, names)| {
-            look.line += 1;
+        self.rows_and(0, names_files, &mut |_, (line, names)| {
+            check.line += 1;
             match line {
-                ReadLine::Row(row, bytes) => look.row(&row, bytes, names),
+                ReadLine::Row(row, bytes) => check.check_row(&row, bytes, names),
                 ReadLine::Damaged(problem) => {
-                    look.next_seq += 1;
-                    look.fault(&format!("{problem}; `runner resume` runs its trial again"));
+                    check.next_seq += 1;
+                    check.fault(&format!("{problem}; `runner resume` runs its trial again"));
                 }
                 ReadLine::Torn if ends_here => {
-                    look.fault("the end of the line is missing; `runner resume` moves it aside");
+                    check.fault("the end of the line is missing; `runner resume` moves it aside");
                 }
                 ReadLine::Torn => {}
             }
         })?;
         if ends_here {
-            look.counts(&manifest);
+            check.check_counts(&manifest);
         }
-        Ok(look.found)
+        Ok(check.found)
     }
 }
 
@@ -146,7 +148,7 @@ impl RunCheck<'_> {
         self.found.faults.push(DiskFault { path, line, problem });
     }
 
-    fn row(&mut self, row: &RowHead, bytes: &[u8], names: Option<Result<bool, BadLine>>) {
+    fn check_row(&mut self, row: &RowHead, bytes: &[u8], names: Option<Result<bool, BadLine>>) {
         self.fold.add(&row.trial, row.into());
         let (seq, session) = (row.seq, row.session);
         if seq != self.next_seq {
@@ -156,7 +158,7 @@ impl RunCheck<'_> {
         self.next_seq = seq + 1;
         if session < self.session {
             let last = self.session;
-            self.fault(&format!("it is of session {session}, behind rows of session {last}"));
+            self.fault(&format!("it is of session {session}, but follows rows of session {last}"));
         }
         self.session = session;
         let is_planned = |places: &dyn Places| places.index(&row.trial).is_some();
@@ -166,19 +168,19 @@ impl RunCheck<'_> {
             self.fault(&problem);
         }
         match names {
-            Some(Err(problem)) => self.fault(&format!("{problem}; its result counts all the same")),
+            Some(Err(problem)) => self.fault(&format!("{problem}; its result still counts")),
             Some(Ok(false)) => self.found.rows += 1,
             _ => {
                 self.found.rows += 1;
                 if let Ok(row) = read_line(bytes) {
-                    self.what_it_names(&row);
+                    self.check_references(&row);
                 }
             }
         }
     }
 
     /// Checks the artifacts of a row and its line in `logs.jsonl`.
-    fn what_it_names(&mut self, row: &RowRef<'_>) {
+    fn check_references(&mut self, row: &RowRef<'_>) {
         for artifact in &row.artifacts {
             if !self.artifacts.insert(artifact.sha256) {
                 continue;
@@ -192,12 +194,12 @@ impl RunCheck<'_> {
         if let Some(place) = row.logs
             && let Err(problem) = self.run.log_line(row, place)
         {
-            self.fault(&format!("what its attempt said is lost: {problem}"));
+            self.fault(&format!("its attempt's output is lost: {problem}"));
         }
     }
 
     /// Checks the copy of the scenario and the contents in the store.
-    fn stored(&mut self, manifest: &Manifest) {
+    fn check_stored(&mut self, manifest: &Manifest) {
         if let Err(error) = self.run.scenario(manifest) {
             self.add(self.run.dir.path().join(SCENARIO), None, cause(&error));
         }
@@ -216,7 +218,7 @@ impl RunCheck<'_> {
     }
 
     /// Compares the counts of the rows with the manifest of a run that has ended.
-    fn counts(&mut self, manifest: &Manifest) {
+    fn check_counts(&mut self, manifest: &Manifest) {
         let (rows, is_complete) = self.fold.finish(manifest);
         let counted = manifest.counts;
         let path = self.run.dir.path().join(MANIFEST);

@@ -69,8 +69,8 @@ fn new_entries_are_shared_as_their_folder_is() {
     let folder = folder();
     let dir = Dir::open(folder.path()).unwrap();
     let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().mode() & 0o777;
-    dir.make_own("run").unwrap();
-    dir.dir_or_make("inner").unwrap();
+    dir.create_dir("run").unwrap();
+    dir.dir_or_create("inner").unwrap();
     dir.write("file").unwrap();
     let mut draft = dir.unnamed().unwrap();
     draft.write_all(b"one").unwrap();

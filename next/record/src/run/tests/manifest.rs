@@ -122,7 +122,7 @@ fn rows_of_another_run_are_known() {
         ((2, 8), true, None),
         ((3, 9), true, Some("the run has no session 3")),
         ((0, 9), true, Some("the run has no session 0")),
-        ((2, 7), true, Some("session 2 began behind row 7")),
+        ((2, 7), true, Some("session 2 started after row 7")),
         ((1, 3), false, Some("the run has no trial t@p#1")),
     ] {
         let found = manifest.foreign(&trial, place, is_planned);

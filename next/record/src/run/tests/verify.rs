@@ -121,7 +121,7 @@ fn every_damaged_file_is_named() {
             &|bytes| bytes.extend(&bytes.clone()[..40]),
             &["index.jsonl:4: the end of the line is missing"],
         ),
-        ("logs.jsonl", flip, &["index.jsonl:2: what its attempt said is lost"]),
+        ("logs.jsonl", flip, &["index.jsonl:2: its attempt's output is lost"]),
         ("scenario.toml", flip, &["scenario.toml: its bytes"]),
         (&artifact, flip, &["index.jsonl:2: its artifact `a.txt` is lost"]),
         (&suite, flip, &[&format!("{}: its bytes", digest(b"suite"))]),
