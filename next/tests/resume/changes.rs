@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{FOUR, assert_rows, assert_status, assert_unchanged};
 use crate::support::{
-    guests::{component, printing},
+    guests::component,
     run::Run,
     runner::{Runner, tests},
     running::Running,
@@ -105,31 +105,18 @@ fn changed_inputs_run_again() {
 
 #[test]
 fn rejudging_keeps_checks_that_providers_sent() {
-    let reply = json!({"ok": {"output": 1, "summary": "counted one", "checks": [
-        {"name": "equals", "verdict": "pass"}, {"name": "equals", "verdict": "pass", "score": 1.0},
-    ]}});
-    let runner = Runner::new(&[]);
-    runner.wat("p.wasm", &printing(&reply.to_string()));
-    let expecting = |value: u32| {
-        let tests = tests(&format!("a | 1 | equals = {value}"));
-        runner
-            .scenario(&format!("{tests}[providers.p]\nplugin = \"p.wasm\"\nprotocol = \"json\"\n"));
-    };
-    expecting(2);
-    runner.exec(&[]).expect(1);
-    expecting(1);
+    let (runner, run) = run_of(r#"a | { do = "check" } | equals = 2"#, 1);
+    change(&runner, r#"a | { do = "check" } | equals = 1"#);
     runner.run(&["resume", "--accept-changes"]).expect(0);
-    let rows = runner.only_run().rows();
+    let rows = run.rows();
     assert_eq!((rows.len(), &rows[1]["judged"]), (2, &json!(1)));
-    let own = [
-        json!({"name": "equals", "verdict": "pass", "own": true}),
-        json!({"name": "equals", "verdict": "pass", "own": true, "score": 1.0}),
-    ];
+    let own = json!({"name": "equals", "verdict": "pass", "own": true});
     for row in &rows {
         let checks = row["checks"].as_array().unwrap();
-        assert_eq!((checks.len(), &checks[1..]), (3, &own[..]), "{row}");
-        assert_eq!(row["summary"], "counted one");
+        assert_eq!((checks.len(), &checks[1]), (2, &own), "{row}");
+        assert_eq!(row["summary"], "checked by itself");
     }
+    assert_eq!(rows[0]["checks"][0]["verdict"], "fail");
     assert_eq!(rows[1]["checks"][0], json!({"name": "equals", "verdict": "pass"}));
 }
 

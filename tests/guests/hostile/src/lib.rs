@@ -137,6 +137,17 @@ impl Guest for Hostile {
                 ..reply(&Value::Null)
             }),
             "judge" => Ok(judged(input["text"].as_str())),
+            "check" => Ok(Reply {
+                summary: Some("checked by itself".to_owned()),
+                checks: vec![Check {
+                    name: "equals".to_owned(),
+                    verdict: Verdict::Pass,
+                    score: None,
+                    message: None,
+                    details: None,
+                }],
+                ..reply(&json!(1))
+            }),
             "measure" => Ok(Reply {
                 score: input["score"].as_f64(),
                 metrics: vec![Metric {
