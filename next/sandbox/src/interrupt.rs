@@ -186,7 +186,8 @@ impl Guard {
     /// becomes an error.
     pub(crate) async fn bound<T>(
         &self,
-        // Pinned by the caller: a future of a call has 6 KiB, and moving it takes as long as the rest of this function.
+        // Pinned by the caller: the future of a call has 6 KiB, and moving it takes as long as the
+        // rest of this function.
         mut guest: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
     ) -> wasmtime::Result<T> {
         let mut halted = pin!(self.halted());

@@ -49,13 +49,13 @@ pub(crate) fn into_error(ending: Ending) -> RowError<'static> {
 /// elements.
 pub(crate) fn out_of_memory(sandbox: &Sandbox) -> Option<RowError<'static>> {
     let message = match sandbox.limiter.denial()? {
-        DeniedGrowth::Memory { wanted, limit } => format!(
+        DeniedGrowth::Memory { requested, limit } => format!(
             "the guest asked for {} of memory in all, and `limits.memory` is {}",
-            show_size(wanted),
+            show_size(requested),
             show_size(limit)
         ),
-        DeniedGrowth::Table { wanted, limit } => format!(
-            "the guest asked for {wanted} table elements in all, and `limits.table_elements` is {limit}"
+        DeniedGrowth::Table { requested, limit } => format!(
+            "the guest asked for {requested} table elements in all, and `limits.table_elements` is {limit}"
         ),
     };
     Some(failure(ErrorClass::OutOfMemory, "memory", message))

@@ -147,13 +147,13 @@ impl LinkedComponent {
         let exports = match exports {
             Some(exports) => exports,
             None => {
-                let made = self.instantiate(store).await?;
-                if let Some((lifecycle, instance)) = &made.lifecycle
+                let created = self.instantiate(store).await?;
+                if let Some((lifecycle, instance)) = &created.lifecycle
                     && let Err(error) = lifecycle.set_up(store, instance, config.clone()).await?
                 {
                     return Ok(Err(error));
                 }
-                exports.insert(made)
+                exports.insert(created)
             }
         };
         let tags: Vec<&str> = call.tags.iter().map(String::as_str).collect();

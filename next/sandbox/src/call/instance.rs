@@ -85,7 +85,8 @@ impl Instance {
         store.data_mut().start_teardown(guard.clone());
         let failed = {
             let teardown = pin!(async {
-                let teardown = instance.get_typed_func::<(), ()>(&mut *store, lifecycle.teardown)?;
+                let teardown =
+                    instance.get_typed_func::<(), ()>(&mut *store, lifecycle.teardown)?;
                 teardown.call_async(&mut *store, ()).await
             });
             guard.bound(teardown).await.err()

@@ -4,7 +4,7 @@
 //! private folder that is created for the attempt and removed at its end. A [`Quota`] counts every
 //! write.
 
-use std::{os::fd::AsRawFd as _, time::Duration, pin::pin};
+use std::{os::fd::AsRawFd as _, pin::pin, time::Duration};
 
 use runner_model::{ErrorClass, HostFault, Limits, grants::FsMode, provider::MountedFolder};
 use rustix::fs::{CWD, fstat};
@@ -35,7 +35,7 @@ const REMOVAL_TIME: Duration = Duration::from_millis(500);
 /// 1. calls [`AttemptFiles::mount`] before it creates the store. An error ends the attempt;
 /// 2. passes [`AttemptFiles::quota`] to the [`Sandbox`](crate::store::Sandbox);
 /// 3. calls [`AttemptFiles::collect`] if a command has ended by itself. After a timeout or stop,
-/// files may be half written;
+///    files may be half written;
 /// 4. calls [`AttemptFiles::remove`] in any case.
 #[derive(Default)]
 pub(crate) struct AttemptFiles {

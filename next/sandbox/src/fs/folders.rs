@@ -191,9 +191,9 @@ mod tests {
             request.create(root.path(), guard)
         };
         let guard = Guard::new(Interrupt::default(), Micros(60_000_000));
-        let made = make("good.txt", &guard).unwrap();
-        assert_eq!(fs::read(made.path.join("files/good.txt")).unwrap(), b"x");
-        drop(made);
+        let created = make("good.txt", &guard).unwrap();
+        assert_eq!(fs::read(created.path.join("files/good.txt")).unwrap(), b"x");
+        drop(created);
         let absolute = root.path().join("evil");
         for name in ["../../evil", "../evil", absolute.to_str().unwrap(), "a/b", "", ".", ".."] {
             let error = make(name, &guard).err().unwrap().to_string();

@@ -224,11 +224,11 @@ impl HostDescriptor for Counted<'_> {
         if quota.as_ref().is_some_and(|quota| !quota.charge_folder()) {
             return Err(ErrorCode::InsufficientSpace.into());
         }
-        let made = self.files.create_directory_at(fd, path).await;
-        if let (Some(quota), Err(_)) = (&quota, &made) {
+        let created = self.files.create_directory_at(fd, path).await;
+        if let (Some(quota), Err(_)) = (&quota, &created) {
             quota.refund_folder();
         }
-        settle(quota.as_ref(), 0, made)
+        settle(quota.as_ref(), 0, created)
     }
 
     async fn link_at(
@@ -241,15 +241,15 @@ impl HostDescriptor for Counted<'_> {
     ) -> FsResult<()> {
         let quota = self.quota_for(&new_fd);
         charge(quota.as_ref(), ENTRY)?;
-        let made = self.files.link_at(fd, path_flags, path, new_fd, new_path).await;
-        settle(quota.as_ref(), ENTRY, made)
+        let created = self.files.link_at(fd, path_flags, path, new_fd, new_path).await;
+        settle(quota.as_ref(), ENTRY, created)
     }
 
     async fn symlink_at(&mut self, fd: Handle, target: String, path: String) -> FsResult<()> {
         let quota = self.quota_for(&fd);
         charge(quota.as_ref(), ENTRY)?;
-        let made = self.files.symlink_at(fd, target, path).await;
-        settle(quota.as_ref(), ENTRY, made)
+        let created = self.files.symlink_at(fd, target, path).await;
+        settle(quota.as_ref(), ENTRY, created)
     }
 
     async fn advise(

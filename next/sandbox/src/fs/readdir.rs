@@ -87,8 +87,8 @@ async fn folder(
     fd: i32,
 ) -> Option<OpenedFolder> {
     let wasi = &mut sandbox.wasi;
-    let wanted = wasi.fd_filestat_get(memory, Fd::from(fd)).await.ok()?;
-    if wanted.filetype != Filetype::Directory {
+    let stat = wasi.fd_filestat_get(memory, Fd::from(fd)).await.ok()?;
+    if stat.filetype != Filetype::Directory {
         return None;
     }
     for handle in 0..u32::try_from(MAX_RESOURCES).ok()? {
@@ -98,8 +98,8 @@ async fn folder(
         };
         let opened = Arc::clone(&dir.dir);
         let hash = wasi.filesystem().metadata_hash(descriptor(handle)).await;
-        if hash.is_ok_and(|hash| hash.lower == wanted.ino) {
-            return Some(OpenedFolder { handle, opened, identity: wanted.ino });
+        if hash.is_ok_and(|hash| hash.lower == stat.ino) {
+            return Some(OpenedFolder { handle, opened, identity: stat.ino });
         }
     }
     None

@@ -36,9 +36,9 @@ pub(crate) struct Limiter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeniedGrowth {
     /// Bytes of all of the guest's memories together.
-    Memory { wanted: u64, limit: u64 },
+    Memory { requested: u64, limit: u64 },
     /// Elements of all of the guest's tables together.
-    Table { wanted: u64, limit: u64 },
+    Table { requested: u64, limit: u64 },
 }
 
 struct Sum {
@@ -92,8 +92,8 @@ impl ResourceLimiter for Limiter {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let limit = self.memory.limit;
-        if let Err(wanted) = self.memory.grow(current, desired) {
-            self.denial = Some(DeniedGrowth::Memory { wanted, limit });
+        if let Err(requested) = self.memory.grow(current, desired) {
+            self.denial = Some(DeniedGrowth::Memory { requested, limit });
             return Ok(false);
         }
         if !self.budget.take(self.memory.last) {
@@ -117,8 +117,8 @@ impl ResourceLimiter for Limiter {
     ) -> wasmtime::Result<bool> {
         let limit = self.tables.limit;
         let grown = self.tables.grow(current, desired);
-        if let Err(wanted) = grown {
-            self.denial = Some(DeniedGrowth::Table { wanted, limit });
+        if let Err(requested) = grown {
+            self.denial = Some(DeniedGrowth::Table { requested, limit });
         }
         Ok(grown.is_ok())
     }
@@ -179,15 +179,15 @@ impl Sum {
     /// Adds a growth. Fails with the requested sum if it exceeds the limit.
     fn grow(&mut self, current: usize, desired: usize) -> Result<(), u64> {
         let more = desired.saturating_sub(current) as u64;
-        let wanted = self.held.saturating_add(more);
+        let requested = self.held.saturating_add(more);
         // wasmtime reports a failed growth after a denial, too. Then there is nothing to undo.
         self.last = 0;
-        if wanted > self.limit {
-            return Err(wanted);
+        if requested > self.limit {
+            return Err(requested);
         }
         self.last = more;
-        self.held = wanted;
-        self.peak = self.peak.max(wanted);
+        self.held = requested;
+        self.peak = self.peak.max(requested);
         Ok(())
     }
 
@@ -233,7 +233,7 @@ mod tests {
         let mut limiter = limiter();
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(!limiter.memory_growing(0, 41, None).unwrap());
-        let denial = DeniedGrowth::Memory { wanted: 101, limit: 100 };
+        let denial = DeniedGrowth::Memory { requested: 101, limit: 100 };
         assert_eq!(limiter.denial(), Some(denial));
         assert!(limiter.memory_growing(60, 100, None).unwrap());
         assert_eq!(limiter.peak_memory(), 100);

@@ -16,7 +16,7 @@ const WRITE: &str = r#"
 "#;
 
 /// Returns a command that writes these texts, which WAT can hold, and exits.
-fn saying(stdout: &str, stderr: &str, exit: i32) -> String {
+fn printing(stdout: &str, stderr: &str, exit: i32) -> String {
     let length = |text: &str| text.replace("\\n", "n").replace("\\\"", "\"").len();
     format!(
         r#"(module
@@ -57,11 +57,11 @@ fn plugins_describe_themselves() {
     assert!(said.config_schema.is_some() && said.input_schema.is_some());
 
     let json = r#"{\"ok\":{\"name\":\"n\",\"version\":\"1\",\"summary\":\"s\"}}"#;
-    let command = bench.text(&saying(json, "", 0));
+    let command = bench.text(&printing(json, "", 0));
     let said = describe(&command, Protocol::Json).unwrap().unwrap();
     assert_eq!((&*said.name, &*said.version), ("n", "1"));
     assert_eq!(describe(&command, Protocol::Plain).unwrap(), None);
-    let broken = bench.text(&saying("", "why", 3));
+    let broken = bench.text(&printing("", "why", 3));
     let error = describe(&broken, Protocol::Json).unwrap_err();
     assert_eq!(&*error.code, "exit-3");
     assert!(error.message.ends_with("ends with:\nwhy"), "{error:?}");
@@ -70,7 +70,7 @@ fn plugins_describe_themselves() {
 #[test]
 fn command_output_is_read_by_its_form() {
     let bench = Bench::new();
-    let said = bench.text(&saying(" {\\\"a\\\": 1}\\n", "words\\n", 0));
+    let said = bench.text(&printing(" {\\\"a\\\": 1}\\n", "words\\n", 0));
     for (form, expected) in [
         (OutputForm::Text, r#"" {\"a\": 1}\n""#),
         (OutputForm::Trimmed, r#""{\"a\": 1}""#),
@@ -80,12 +80,12 @@ fn command_output_is_read_by_its_form() {
         assert_eq!(output(&ended), expected);
         assert_eq!((&*ended.said.stdout, &*ended.said.stderr), ("", "words\n"));
     }
-    let failing = bench.plain(&bench.text(&saying("", "", 7)), OutputForm::Json);
+    let failing = bench.plain(&bench.text(&printing("", "", 7)), OutputForm::Json);
     let Ending::Reply(reply) = failing.ending else {
         panic!("{failing:?}");
     };
     assert_eq!((reply.output.get(), reply.exit_code), ("null", Some(7)));
-    let broken = bench.plain(&bench.text(&saying("{", "", 0)), OutputForm::Json);
+    let broken = bench.plain(&bench.text(&printing("{", "", 0)), OutputForm::Json);
     let (class, code, message) = error(&broken);
     assert_eq!((class, code), ("protocol", "json"));
     assert!(message.ends_with("it begins with `{`"), "{message}");
@@ -150,7 +150,7 @@ fn json_command_gets_the_whole_test() {
 fn json_command_answers_with_one_object() {
     let bench = Bench::new();
     let run = |stdout: &str, stderr: &str, exit| {
-        let command = bench.text(&saying(stdout, stderr, exit));
+        let command = bench.text(&printing(stdout, stderr, exit));
         let call = Call {
             command: Some(CommandCall {
                 program: String::new(),

@@ -16,7 +16,7 @@ const PUBLISHED: [(&str, &str); 1] =
 const EXPORTED: [&str; 2] = ["interface provider", "interface lifecycle"];
 
 #[test]
-fn a_published_contract_never_changes() {
+fn published_contract_never_changes() {
     for (version, expected) in PUBLISHED {
         let text = published(version);
         assert!(text.contains(&format!("package runner:provider@{version};")));
@@ -107,7 +107,7 @@ fn blocks(text: &str) -> BTreeMap<String, Vec<String>> {
 }
 
 #[test]
-fn plugins_of_contract_0_1_0_are_linked_and_run_in_each_world() {
+fn contract_0_1_0_plugins_run_in_each_world() {
     let bench = Bench::new();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.txt");

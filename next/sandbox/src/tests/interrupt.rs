@@ -17,12 +17,13 @@ async fn guest_is_not_resumed_after_interrupt() {
     let interrupt = Interrupt::default();
     let guard = Guard::new(interrupt.clone(), Micros(3_600_000_000));
     let turns = Cell::new(0);
-    let mut bound = pin!(guard.bound(pin!(poll_fn(|context| {
+    let guest = pin!(poll_fn(|context| {
         turns.set(turns.get() + 1);
         // Always ready for another turn.
         context.waker().wake_by_ref();
         Poll::<wasmtime::Result<()>>::Pending
-    }))));
+    }));
+    let mut bound = pin!(guard.bound(guest));
     let mut context = Context::from_waker(Waker::noop());
     assert!(bound.as_mut().poll(&mut context).is_pending());
     interrupt.now();
@@ -46,13 +47,14 @@ async fn call_time_stands_still_during_pause() {
     let interrupt = Interrupt::default();
     let guard = Guard::new(interrupt.clone(), Micros(3_600_000_000));
     let turns = Cell::new(0);
-    let mut bound = pin!(guard.bound(pin!(poll_fn(|_| {
+    let guest = pin!(poll_fn(|_| {
         turns.set(turns.get() + 1);
         match turns.get() {
             1 => Poll::<wasmtime::Result<()>>::Pending,
             _ => Poll::Ready(Ok(())),
         }
-    }))));
+    }));
+    let mut bound = pin!(guard.bound(guest));
     let mut context = Context::from_waker(Waker::noop());
     assert!(bound.as_mut().poll(&mut context).is_pending());
     interrupt.pause(true);
@@ -72,8 +74,8 @@ async fn paused_guest_can_be_interrupted() {
     let guard = Guard::new(interrupt.clone(), Micros(3_600_000_000));
     interrupt.pause(true);
     let stop = async { interrupt.now() };
-    let guest = guard.bound(pin!(std::future::pending::<wasmtime::Result<()>>()));
-    let (error, ()) = tokio::join!(guest, stop);
+    let guest = pin!(std::future::pending::<wasmtime::Result<()>>());
+    let (error, ()) = tokio::join!(guard.bound(guest), stop);
     assert_eq!(error.unwrap_err().downcast_ref(), Some(&Halt::Stopped));
 }
 

@@ -53,7 +53,7 @@ impl Counter {
 }
 
 #[test]
-fn one_instance_is_set_up_once_and_torn_down_once() {
+fn instance_is_set_up_and_torn_down_once() {
     let mut counter = Counter::new(&json!({}));
     for count in 1..=5 {
         assert_eq!(counter.count(), count);

@@ -148,7 +148,7 @@ fn input_is_limited() {
 }
 
 #[test]
-fn a_reply_is_limited() {
+fn reply_is_limited() {
     let mut bench = Bench::new();
     let echo = bench.bundled("echo");
     bench.limits.reply = 1000;

@@ -21,7 +21,7 @@ fn short_output_is_kept_whole() {
 }
 
 #[test]
-fn head_and_tail_are_kept_and_the_rest_is_counted() {
+fn long_output_keeps_head_and_tail() {
     for writes in [&["0123456789abcdef"][..], &["0", "123456", "78", "9abcde", "f"]] {
         let capture = capture(4, 4, writes);
         assert_eq!(capture.text(), "0123\n[8 bytes dropped]\ncdef");

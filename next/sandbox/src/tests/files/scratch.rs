@@ -29,7 +29,7 @@ fn scratch_is_empty_in_every_attempt() {
 }
 
 #[test]
-fn attempts_at_the_same_time_do_not_see_each_other() {
+fn simultaneous_attempts_do_not_see_each_other() {
     let world = World::new().scratch(MIB);
     let first = json!([["write", "/scratch/mine", "first"], ["sleep"]]).to_string();
     let second = json!([["list", "/scratch"], ["list", "/scratch/.."]]).to_string();
