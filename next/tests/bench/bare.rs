@@ -81,8 +81,9 @@ fn load(cache: &Path, plugin: &Digest, threads: u32) -> Done<PluginPre<WasiP1Ctx
     Ok(plugin)
 }
 
-/// The engine of `sandbox/src/engine/config.rs`. What decides on the machine code must be the same,
-/// or the entry does not load; what decides on clearing slots must be the same to be comparable.
+/// Creates the engine of `sandbox/src/engine/config.rs`. Settings that change the machine code must
+/// be equal, or the entry does not load. Settings that clear slots must be equal for a fair
+/// comparison.
 fn engine(threads: u32, initial_memory: u64) -> Done<Engine> {
     const SMALL: usize = 256 * 1024;
     let is_small = initial_memory <= SMALL as u64;
