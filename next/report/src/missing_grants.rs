@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_granted_by_what_is_as_wide_or_wider() {
+    fn request_is_granted_by_a_wider_grant() {
         for text in [
             "net:https://api.example.com",
             "net:https://*.example.com",

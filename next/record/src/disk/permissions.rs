@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_a_folder_is_shared_as_that_is() {
+    fn entries_are_shared_as_their_folder() {
         for (folder, mask, expected) in [
             (0o700, 0o000, 0o700),
             (0o770, 0o022, 0o770),

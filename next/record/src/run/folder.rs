@@ -104,7 +104,7 @@ mod tests {
     };
 
     #[test]
-    fn only_what_a_birth_has_left_is_taken_over() {
+    fn only_unfinished_runs_are_taken_over() {
         let folder = folder();
         let root = ResultsRoot::open(folder.path()).unwrap();
         let create = |name: &str| {

@@ -1,4 +1,4 @@
-//! What cannot be reached, and whether the crate reaches anything else.
+//! Paths that cannot be reached, and other ways to paths in this crate.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use rustix::{
 use super::Dir;
 use crate::tests::folder;
 
-/// Opens a path in both ways, which must come to the same.
+/// Opens a path in both ways, which must agree.
 fn open(dir: &Dir, path: &str) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let one = dir.open_at(path, flags, Mode::empty()).map(drop);
@@ -90,7 +90,7 @@ fn an_unnamed_file_replaces_what_has_its_name() {
         dir.place(&draft, "file").unwrap();
         assert_eq!(fs::read_to_string(folder.path().join("file")).unwrap(), text);
     }
-    // A file that cannot be linked, as on file systems that know no unnamed ones, is copied.
+    // File systems without unnamed files cannot link, so the bytes are copied.
     let mut unlinked = tempfile::tempfile().unwrap();
     unlinked.write_all(b"three").unwrap();
     dir.place(&unlinked, "file").unwrap();
@@ -99,7 +99,7 @@ fn an_unnamed_file_replaces_what_has_its_name() {
 }
 
 #[test]
-fn a_file_that_is_too_large_is_not_read_whole() {
+fn too_large_file_is_not_read_whole() {
     let folder = folder();
     fs::write(folder.path().join("file"), [0; 11]).unwrap();
     let dir = Dir::open(folder.path()).unwrap();
@@ -107,18 +107,18 @@ fn a_file_that_is_too_large_is_not_read_whole() {
     assert!(dir.read_all("file", 10).is_err());
 }
 
-/// Every path goes through this module. What stands beside a file here is what it may use all the same.
+/// All paths go through `beneath`. Exceptions are listed with their files.
 #[test]
 fn no_other_file_of_the_crate_opens_paths() {
     const ALLOWED: &[(&str, &str)] = &[
-        // Its own process and folders that the user named, not what is in a root.
+        // The own process, and folders that the user named.
         ("permissions.rs", "std::fs::read_to_string(\"/proc/self/status\")"),
         ("permissions.rs", "std::fs::metadata(\"/\")"),
         ("permissions.rs", "std::fs::symlink_metadata(above)"),
         ("find.rs", "path.canonicalize()"),
         ("plugin_cache.rs", "path.canonicalize()"),
         ("settings.rs", "canonicalize()"),
-        // SQLite opens its own files, which `beneath` has made.
+        // SQLite opens its own files, which `beneath` has created.
         ("database.rs", "root.path().canonicalize()"),
         ("database.rs", "Connection::open_with_flags(path, flags)"),
     ];

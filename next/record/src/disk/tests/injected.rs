@@ -1,4 +1,4 @@
-//! What the environment of a debug build asks for, such as `RUNNER_FAULT`.
+//! Faults and clocks from the environment of a debug build, such as `RUNNER_FAULT`.
 
 use std::{
     env,
@@ -18,7 +18,7 @@ use rustix::{
 
 use super::Place;
 
-/// Notes that a file was synced, with its length.
+/// Appends the name and length of a synced file to the file that `RUNNER_SYNCED` names.
 pub(crate) fn synced(name: &str, file: &File) {
     if let Some(path) = env::var_os("RUNNER_SYNCED") {
         let length = file.metadata().map_or(0, |about| about.len());
@@ -27,7 +27,7 @@ pub(crate) fn synced(name: &str, file: &File) {
     }
 }
 
-/// By how many milliseconds the time of day is later than it is.
+/// Returns the milliseconds to add to the time of day.
 pub(crate) fn later() -> i64 {
     let Some(path) = env::var_os("RUNNER_TEST_CLOCK") else {
         return 0;
@@ -37,13 +37,13 @@ pub(crate) fn later() -> i64 {
     text.trim().parse().unwrap_or(0)
 }
 
-/// How often commands look for dead runs.
+/// Returns the interval of sweeps.
 pub(crate) fn sweep_every() -> Option<Duration> {
     let text = env::var("RUNNER_TEST_SWEEP_MS").ok()?;
     text.parse().ok().map(Duration::from_millis)
 }
 
-/// Writes bytes, or does what is asked for at this place.
+/// Writes bytes, or fails as requested at this place.
 pub(crate) fn write(
     place: Place,
     bytes: &[u8],
@@ -82,7 +82,7 @@ pub(crate) enum Action {
 pub(crate) struct Fault {
     place: Place,
     action: Action,
-    /// Passages that are left before it takes effect.
+    /// Passages before it takes effect.
     left: AtomicU32,
 }
 

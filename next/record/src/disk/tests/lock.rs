@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[test]
-fn an_owned_lock_is_held_and_names_its_owner_until_it_is_dropped() {
+fn lock_names_its_owner_until_dropped() {
     let folder = folder();
     let dir = Dir::open(folder.path()).unwrap();
     assert!(!is_held(&dir), "a missing lock is free");
@@ -49,7 +49,7 @@ fn a_lock_that_was_replaced_is_taken_anew() {
 }
 
 #[test]
-fn what_is_no_file_is_not_a_held_lock() {
+fn lock_that_is_not_a_file_is_free() {
     let folder = folder();
     let dir = Dir::open(folder.path()).unwrap();
     fs::create_dir(folder.path().join("lock")).unwrap();
@@ -59,7 +59,7 @@ fn what_is_no_file_is_not_a_held_lock() {
 }
 
 #[test]
-fn a_claim_gets_through_while_readers_probe_without_end() {
+fn claim_succeeds_while_readers_probe() {
     let folder = folder();
     let (root, run) = dead_run(folder.path(), 2, 1);
     let is_over = AtomicBool::new(false);

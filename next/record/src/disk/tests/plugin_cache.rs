@@ -1,4 +1,4 @@
-//! Folders that others can write into.
+//! Folders that other users can write to.
 
 use std::{
     fs::{self, Permissions},
@@ -31,7 +31,7 @@ fn entries_are_kept_and_replaced() {
 }
 
 #[test]
-fn a_folder_that_others_can_write_into_is_refused() {
+fn cache_that_others_can_write_is_refused() {
     let folder = folder();
     for (outer, inner, is_fine) in [
         (0o755, 0o755, true),

@@ -1,4 +1,4 @@
-//! The status graph as the database knows it, and its columns.
+//! The status graph in the database, and its columns.
 
 use runner_model::RunStatus;
 use rusqlite::Connection;
@@ -31,7 +31,7 @@ fn the_trigger_has_the_graph_of_the_model() {
             // Writing the same status again is no change.
             let is_legal = from == to || from.next(*to).is_ok();
             assert_eq!(changed.is_ok(), is_legal, "{from} to {to}");
-            // Sessions that the list was not told of are passed through.
+            // The list may have missed sessions.
             upsert(&list, "r", &listed(*to)).unwrap();
             assert_eq!(list.execute(STEP, ["r", &listed(*to).text]).unwrap(), 0);
         }

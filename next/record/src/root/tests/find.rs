@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[test]
-fn a_run_is_found_by_id_part_path_and_latest() {
+fn runs_are_found_by_id_path_or_latest() {
     let folder = folder();
     let path = folder.path().join("results");
     let empty = ResultsRoot::existing(&path).unwrap();
@@ -57,7 +57,7 @@ fn a_shown_short_name_is_an_end() {
 }
 
 #[test]
-fn a_link_leads_only_to_a_root_that_the_user_names() {
+fn linked_run_belongs_to_its_real_root() {
     let folder = folder();
     let elsewhere = ResultsRoot::open(&folder.path().join("elsewhere")).unwrap();
     let run = elsewhere.create(new_run(1)).unwrap().dir().clone();
@@ -67,7 +67,7 @@ fn a_link_leads_only_to_a_root_that_the_user_names() {
     let error = root.find("link").unwrap_err().to_string();
     assert!(error.contains("symbolic link"), "{error}");
     assert!(root.find("lin").is_err());
-    // As a path it is the user's own, and the run belongs to its own root.
+    // A link that the user typed is followed, and the run belongs to its own root.
     let found = root.find(root.path().join("link").to_str().unwrap()).unwrap();
     assert_eq!(found.id(), run.id());
     assert_eq!(found.root.path(), fs::canonicalize(elsewhere.path()).unwrap());

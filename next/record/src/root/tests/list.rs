@@ -1,4 +1,4 @@
-//! Lists, whatever happens to the database, and files that are none.
+//! Lists with any state of the database, and with files of other kinds.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::{
     tests::{begin, dead_run, folder, new_run, write_rows},
 };
 
-/// A root with a completed run, a dead one and one that cannot be read.
+/// Creates a root with a completed run, a dead run and an unreadable run.
 fn several(path: &Path) -> (ResultsRoot, RunDir) {
     let (_, owned) = begin(path, 1);
     write_rows(&owned, 1..=1);
@@ -25,7 +25,7 @@ fn several(path: &Path) -> (ResultsRoot, RunDir) {
     let bad = path.join("bad");
     fs::create_dir(&bad).unwrap();
     fs::write(bad.join("benchmark.json"), r#"{"format": 2}"#).unwrap();
-    // The next one is newer.
+    // The next run is newer.
     let begun = now();
     while now() == begun {}
     dead_run(path, 2, 1)
@@ -42,7 +42,7 @@ fn rows_of(path: &Path) -> i64 {
 }
 
 #[test]
-fn lists_answer_the_same_whatever_happens_to_the_database() {
+fn lists_do_not_depend_on_the_database() {
     let folder = folder();
     let (root, run) = several(folder.path());
     let database = folder.path().join("runner.db");
@@ -82,7 +82,7 @@ fn lists_answer_the_same_whatever_happens_to_the_database() {
         assert_eq!(rows_of(folder.path()), 2, "{number}");
         assert_eq!(root.find("latest").unwrap().id(), run.id());
     }
-    // A process that writes keeps others from writing, and changes no answer.
+    // A writing process blocks other writers and changes no result.
     let mut busy = list();
     let writes = busy.transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive).unwrap();
     root.create(new_run(1)).unwrap();
@@ -90,7 +90,7 @@ fn lists_answer_the_same_whatever_happens_to_the_database() {
     writes.rollback().unwrap();
     drop(busy);
 
-    // What is no file is left alone.
+    // A folder in its place is left alone.
     fs::remove_file(&database).unwrap();
     fs::create_dir(&database).unwrap();
     assert_eq!(answer(&root).0.len(), 3);
@@ -128,7 +128,7 @@ fn notes_land_before_the_root_is_closed() {
     root.note(owned.manifest());
     let again = root.clone();
     drop((root, owned));
-    // The last handle waits, at most 50 ms; a loaded machine may take longer.
+    // Dropping the last handle waits for 50 ms at most; a loaded machine may take longer.
     drop(again);
     let until = SystemTime::now() + Duration::from_secs(10);
     while !folder.path().join("runner.db").exists() || count(folder.path()) != Some(1) {
@@ -143,7 +143,7 @@ fn count(path: &Path) -> Option<i64> {
 }
 
 #[test]
-fn a_pipe_in_the_place_of_a_runs_file_lets_no_command_wait() {
+fn pipe_in_place_of_file_never_blocks() {
     for name in [
         "benchmark.json",
         "index.jsonl",
@@ -167,7 +167,7 @@ fn a_pipe_in_the_place_of_a_runs_file_lets_no_command_wait() {
             } else {
                 fs::create_dir(&path).unwrap();
             }
-            // What needs the file is refused with its name, and everything else goes on.
+            // Commands that need the file fail with its name, and all others work.
             let runs = answer(&root);
             assert_eq!(runs.0.len() + runs.1.len(), other + 1, "{name}");
             root.sweep().unwrap();
@@ -180,7 +180,7 @@ fn a_pipe_in_the_place_of_a_runs_file_lets_no_command_wait() {
             let is_named = claimed.as_ref().is_err_and(|error| error.to_string().contains(name));
             assert_eq!(claimed.is_err(), is_needed, "{name}: {claimed:?}");
             assert_eq!(is_named, is_needed, "{name}: {claimed:?}");
-            // The other run is listed as ever.
+            // The other run is listed as before.
             assert!(runs.0.iter().any(|run| run.status.as_str() == "completed"), "{name}");
         }
     }
@@ -194,7 +194,7 @@ proptest! {
         let folder = folder();
         let (root, _) = several(folder.path());
         let expected = answer(&root);
-        // All of it into one file.
+        // All entries in one file.
         let list = rusqlite::Connection::open(folder.path().join("runner.db")).unwrap();
         list.execute_batch("PRAGMA journal_mode = DELETE").unwrap();
         drop(list);

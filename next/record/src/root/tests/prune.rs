@@ -1,4 +1,4 @@
-//! What is deleted and what stays.
+//! Runs and contents that are deleted, and those that stay.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::{
     tests::{begin, dead_run, folder, new_run, write_rows},
 };
 
-/// A run that has ended, newer than all others.
+/// Creates a run that has ended and is newer than all others.
 fn ended(root: &ResultsRoot) -> RunDir {
     let begun = now();
     while now() == begun {}
@@ -74,7 +74,7 @@ fn the_oldest_runs_go_and_the_others_stay() {
         assert_eq!(ids(&dry), expected, "{policy:?}");
         assert!(dry.problems.is_empty() && dry.kept.is_empty());
     }
-    // One that stays takes the room of another.
+    // A run that stays counts against the size.
     root.claim(&runs[0]).unwrap().pin(Some(actor())).unwrap();
     let done = root.prune(&by_size, false, now()).unwrap();
     assert_eq!(ids(&done), [runs[1].id(), runs[2].id()]);
@@ -127,7 +127,7 @@ fn a_deletion_that_was_cut_short_is_finished() {
     let runs: Vec<_> = (0..2).map(|_| ended(&root)).collect();
     fs::rename(runs[0].path().join("benchmark.json"), runs[0].path().join("deleted.json")).unwrap();
     assert_eq!(root.runs().unwrap().runs.len(), 1);
-    // A birth that died; a younger one may go on.
+    // An interrupted creation. A younger one may still continue.
     for (name, hours) in [
         ("2026-11-20_09-18-04-015-basic-0a1b2c3d", 2),
         ("2026-11-20_09-18-04-015-basic-0a1b2c3e", 0),
@@ -146,7 +146,7 @@ fn a_deletion_that_was_cut_short_is_finished() {
 }
 
 #[test]
-fn contents_stay_that_a_run_needs_or_has_just_used() {
+fn needed_and_recently_used_contents_stay() {
     let folder = folder();
     let root = ResultsRoot::open(folder.path()).unwrap();
     let [needed, unused, used] = ["needed", "unused", "used"].map(|text| {
@@ -154,7 +154,7 @@ fn contents_stay_that_a_run_needs_or_has_just_used() {
         let path = folder.path().join("store").join(digest.path());
         (digest, path)
     });
-    // An attachment is named by a list of the run.
+    // A list of the run names an attachment.
     let attached = root.keep_bytes(b"attached").unwrap();
     let list = root.keep_bytes(format!("{attached}\n").as_bytes()).unwrap();
     let attached = [attached, list].map(|digest| folder.path().join("store").join(digest.path()));
@@ -174,7 +174,7 @@ fn contents_stay_that_a_run_needs_or_has_just_used() {
     assert!(needed.1.exists() && used.1.exists() && !unused.1.exists());
     assert!(attached.iter().all(|path| path.exists()));
 
-    // A run that cannot be read may need anything.
+    // A run that cannot be read may need any content.
     root.keep_bytes(b"unused").unwrap();
     age(&unused.1, 25);
     let foreign = folder.path().join("foreign");

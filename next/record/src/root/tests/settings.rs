@@ -1,4 +1,4 @@
-//! SettingsFile that others could have written.
+//! Settings that other users could have written.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -6,7 +6,7 @@ use super::SettingsFile;
 use crate::{ResultsRoot, tests::folder};
 
 #[test]
-fn settings_count_only_if_nobody_else_can_write_them() {
+fn settings_count_only_if_others_cannot_write_them() {
     let folder = folder();
     let path = folder.path().join("results");
     assert_eq!(ResultsRoot::existing(&path).unwrap().settings().unwrap(), SettingsFile::Absent);

@@ -1,4 +1,4 @@
-//! The fold and what it must agree with.
+//! The fold agrees with the rows on disk.
 
 use proptest::prelude::*;
 use runner_model::{Counts, Outcome, row::read_head};
@@ -11,12 +11,12 @@ use crate::{
 
 const TRIALS: u64 = 5;
 
-/// What happens in a run.
+/// A step of a run.
 #[derive(Clone, Debug)]
 enum Step {
     /// A row: index, outcome, final, flaky, judged.
     Row(u64, Outcome, bool, bool, bool),
-    /// The process dies, and another one goes on.
+    /// The process dies, and another one continues the run.
     Death,
 }
 
@@ -29,7 +29,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The rows that the live state has seen, and that state.
+/// A session with its live state.
 struct Session {
     writer: Option<Writer>,
     owned: Owned,
@@ -58,7 +58,7 @@ impl Session {
     }
 }
 
-/// The fold of what is on disk. The live one does not look for rows of other runs.
+/// Returns the fold of the rows on disk. The live one does not look for rows of other runs.
 fn on_disk(owned: &Owned) -> Fold {
     Fold { foreign: None, ..crate::tests::fold(owned, TRIALS) }
 }
@@ -92,7 +92,7 @@ proptest! {
         session.writer.take().unwrap().close().unwrap();
         prop_assert_eq!(&on_disk(&session.owned), &session.live);
 
-        // Counts are of the newest final rows, which a plain search finds as well.
+        // A plain search for the newest final rows finds the same counts.
         let mut finals = std::collections::BTreeMap::new();
         let mut unplanned = UnplannedFold::new(session.owned.manifest());
         run.rows(&mut |_, line| if let crate::ReadLine::Row(row, _) = line {
@@ -155,7 +155,7 @@ fn a_trial_remembers_what_matters_of_its_rows() {
     add(&mut fold, 0, 3, Outcome::Error, true, false);
     assert_eq!((fold.counts().passed, fold.counts().flaky, fold.counts().error), (0, 0, 1));
     assert_eq!((fold.attempts(1), fold.last_seq(), fold.damaged()), (0, 5, 0));
-    // No trial of the plan.
+    // The plan has no such trial.
     add(&mut fold, 2, 1, Outcome::Passed, true, false);
     assert_eq!((fold.counts().done(), fold.last_seq(), fold.damaged()), (1, 6, 1));
 }

@@ -15,7 +15,7 @@ fn line(seq: u64) -> Vec<u8> {
     line
 }
 
-/// What is read, as a text.
+/// Returns all lines as texts.
 fn lines(file: &File) -> Vec<String> {
     let mut lines = Vec::new();
     read(file, 0, |_| (), &mut |from, (line, _)| {
@@ -60,7 +60,7 @@ fn lines_are_read_across_blocks() {
 #[test]
 fn endless_lines_take_bounded_memory() {
     let file = tempfile::tempfile().unwrap();
-    // Longer than all that the tests beside this one take.
+    // Longer than all lines of the tests that run in parallel.
     let length = 200 << 20;
     file.set_len(length).unwrap();
     assert_eq!(lines(&file), ["0 torn"]);

@@ -1,4 +1,4 @@
-//! Rows that were cut or damaged anywhere.
+//! Rows that are cut or damaged anywhere.
 
 use std::{fs, path::Path};
 
@@ -17,7 +17,7 @@ struct Run {
     _folder: tempfile::TempDir,
     root: ResultsRoot,
     dir: RunDir,
-    /// Its rows when it died.
+    /// The rows at the death.
     bytes: Vec<u8>,
     manifest: Vec<u8>,
 }
@@ -39,7 +39,7 @@ impl Run {
         self.dir.path().join(name)
     }
 
-    /// Puts everything back as it was at the death, with other rows.
+    /// Restores the state at the death, with other rows.
     fn set(&self, rows: &[u8]) {
         let _ = fs::remove_file(self.path("index.torn-1"));
         fs::write(self.path("index.jsonl"), rows).unwrap();
@@ -54,7 +54,7 @@ impl Run {
         read_or_empty(&self.path("index.torn-1"))
     }
 
-    /// The number of whole rows in a prefix, and their bytes: a line that lacks only its line break is whole.
+    /// Returns the number of whole rows in a prefix, and their bytes. A line that lacks only its line break is whole.
     fn whole(&self, length: usize) -> (u64, usize) {
         let reach = &self.bytes[..(length + 1).min(self.bytes.len())];
         let ends = reach.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
@@ -68,7 +68,7 @@ fn read_or_empty(path: &Path) -> Vec<u8> {
 }
 
 #[test]
-fn every_prefix_can_be_claimed_and_loses_no_whole_row() {
+fn every_prefix_keeps_its_whole_rows() {
     let run = run();
     for length in 0..=run.bytes.len() {
         run.set(&run.bytes[..length]);
@@ -86,7 +86,7 @@ fn every_prefix_can_be_claimed_and_loses_no_whole_row() {
 }
 
 #[test]
-fn a_run_cut_at_any_byte_goes_on_to_the_same_end() {
+fn run_cut_at_any_byte_reaches_same_end() {
     let run = run();
     for length in (0..=run.bytes.len()).step_by(7) {
         run.set(&run.bytes[..length]);
@@ -107,7 +107,7 @@ fn a_run_cut_at_any_byte_goes_on_to_the_same_end() {
 }
 
 #[test]
-fn a_bad_line_in_the_middle_stays_and_is_counted() {
+fn damaged_line_in_the_middle_is_counted() {
     let run = run();
     let mut bytes = run.bytes.clone();
     let lines: Vec<_> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
@@ -124,7 +124,7 @@ fn a_bad_line_in_the_middle_stays_and_is_counted() {
 }
 
 #[test]
-fn a_large_tail_of_zeros_or_newlines_is_moved_aside() {
+fn large_torn_tail_is_moved_aside() {
     let run = run();
     for filler in [0, b'\n', b'{'] {
         let tail = vec![filler; 1_000_000];
@@ -136,7 +136,7 @@ fn a_large_tail_of_zeros_or_newlines_is_moved_aside() {
 }
 
 #[test]
-fn what_one_repair_moved_aside_the_next_one_keeps() {
+fn second_repair_keeps_the_bytes_of_the_first() {
     let run = run();
     for tail in ["one", "two"] {
         fs::write(run.path("index.jsonl"), [&run.bytes[..], tail.as_bytes()].concat()).unwrap();
@@ -167,7 +167,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn repairing_garbage_loses_no_whole_row_and_doing_it_again_changes_nothing(
+    fn repairing_garbage_twice_keeps_whole_rows(
         cut in 0_usize..6000,
         garbage in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'{'), Just(0), any::<u8>()], 0..300),
         damage in proptest::option::of((0_usize..6000, 1_u8..=255)),
@@ -194,7 +194,7 @@ proptest! {
         prop_assert_eq!(repaired.last_seq, before.last().copied().unwrap_or(0));
         let (after, _) = count();
         prop_assert_eq!(&after, &before);
-        // Nothing is thrown away.
+        // All bytes are kept.
         let rows = run.rows();
         let all = [&rows[..rows.len().min(bytes.len())], &run.torn()].concat();
         prop_assert_eq!(all, bytes);

@@ -1,5 +1,5 @@
-//! Selections of sessions and changes of the plan: the fold, the live state and the truth of dead sessions agree with a plain
-//! search through the rows.
+//! Selections of sessions and changes of the plan: the fold, the live state and the truth of dead sessions agree with a
+//! plain search through the rows.
 
 use proptest::prelude::*;
 use runner_model::{Counts, Outcome, RunStatus};
@@ -10,10 +10,10 @@ use crate::{
     tests::{Plan, begin, folder, new_run, row, session, tail, writer},
 };
 
-/// What happens in a run.
+/// A step of a run.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A row of the pending trial that comes at this place, around the end.
+    /// A row of the pending trial at this place, modulo their number.
     Row(u64, Outcome, bool),
     /// The process dies. The next one selects trials, and may have a plan of another size.
     Death(Option<Rerun>, Option<u64>),
@@ -36,12 +36,12 @@ fn matches(glob: &str, index: u64) -> bool {
     glob == "even" && index.is_multiple_of(2)
 }
 
-/// All that was written, searched again for each question.
+/// All rows, searched again for each question.
 #[derive(Default)]
 struct Model {
-    /// Of final rows: trial, outcome, number.
+    /// Final rows: trial, outcome, number.
     finals: Vec<(u64, Outcome, u64)>,
-    /// Which trials sessions selected, and how many rows there were.
+    /// Selections, each with the number of rows before it.
     reruns: Vec<(Rerun, u64)>,
     trials: u64,
 }
@@ -78,7 +78,7 @@ impl Model {
     }
 }
 
-/// A session, its live state and what it must agree with.
+/// A session with its live state and the model.
 struct Session {
     writer: Option<Writer>,
     owned: Owned,
@@ -111,7 +111,7 @@ impl Session {
         }
     }
 
-    /// Dies, is swept, and goes on.
+    /// Ends the process, sweeps the run and resumes it.
     fn die(
         mut self,
         root: &ResultsRoot,

@@ -17,7 +17,7 @@ fn add(writer: &mut Writer, repeat: u32) -> u64 {
     writer.row(row(repeat, 1, Outcome::Passed), tail(true), None, vec![])
 }
 
-/// Waits until so many rows are on disk, and gives their lines.
+/// Waits until `rows` rows are on disk, and returns their lines.
 fn written(acks: &Receiver<Ack>, rows: u64) -> Vec<u8> {
     let (mut all, mut count) = (Vec::new(), 0);
     while count < rows {
@@ -88,7 +88,7 @@ fn rows_name_the_places_of_their_logs() {
     assert!(text(lines[0]).unwrap().unwrap().contains("one"));
     assert_eq!(text(lines[1]).unwrap(), None);
     assert!(text(lines[2]).unwrap().unwrap().contains("three"));
-    // Another attempt's line is none.
+    // The line of another attempt is refused.
     let mut other = read_line(lines[0]).unwrap();
     other.attempt = 2;
     assert!(owned.dir().log(&other).is_err());
@@ -100,7 +100,7 @@ fn rows_name_the_places_of_their_logs() {
 }
 
 #[test]
-fn after_a_failed_write_everything_is_given_back_with_an_error() {
+fn failed_write_leaves_only_acknowledged_rows() {
     for fault in [
         "rows-write:full",
         "rows-write:partial",
@@ -127,7 +127,7 @@ fn after_a_failed_write_everything_is_given_back_with_an_error() {
         let error = failed(&acks).to_string();
         let says = if fault.ends_with("error") { "RUNNER_FAULT" } else { "space" };
         assert!(error.contains(says), "{fault}: {error}");
-        // Nothing more is written.
+        // The writer writes nothing more.
         add(&mut writer, 3);
         assert_eq!(writer.close().unwrap_err().to_string(), error);
         assert!(acks.try_recv().is_err());
@@ -137,7 +137,7 @@ fn after_a_failed_write_everything_is_given_back_with_an_error() {
 }
 
 #[test]
-fn rows_that_somebody_else_has_cut_or_written_into_are_not_gone_on_with() {
+fn rows_changed_by_others_stop_the_writer() {
     let change = |name: &'static str, change: fn(&std::path::Path)| (name, change);
     for (name, change) in [
         change("index.jsonl", |path| fs::write(path, "").unwrap()),

@@ -1,4 +1,4 @@
-//! What is asked of an owner, and what is done without one.
+//! Requests to an owner, and to a run without one.
 
 use std::{fs, thread, time::Duration};
 
@@ -69,7 +69,7 @@ fn a_request_of_an_earlier_holder_is_ignored() {
 }
 
 #[test]
-fn a_stop_hits_the_session_that_is_being_opened() {
+fn stop_reaches_a_session_being_opened() {
     let folder = folder();
     let (root, run) = dead_run(folder.path(), 2, 1);
     for opens in [true, false] {
@@ -126,7 +126,7 @@ fn a_completed_run_is_not_cancelled() {
     let folder = folder();
     let (root, run) = dead_run(folder.path(), 2, 2);
     let ask = |mode| root.ask(&run, mode, &actor(None)).unwrap();
-    // It is completed only now, by its rows.
+    // The run is completed only now, by its rows.
     assert_eq!(ask(RequestMode::Cancel), Answer::AlreadyTerminal);
     assert_eq!(run.manifest().unwrap().status, RunStatus::Completed);
     assert_eq!(ask(RequestMode::Cancel), Answer::Refused);

@@ -138,7 +138,7 @@ fn rows_of_another_run_are_known() {
 #[test]
 fn times_of_a_manifest_go_forward_alone() {
     let mut manifest = manifest();
-    // The time of day was set back before each of these.
+    // The clock was set back before each of these.
     let early = Time::default();
     for (to, reason) in [(RunStatus::Running, None), (RunStatus::Incomplete, Some(Reason::Stopped))]
     {
@@ -155,7 +155,7 @@ fn times_of_a_manifest_go_forward_alone() {
     assert_eq!(changes, ["04", "09", "09", "11"].map(at));
     assert_eq!(manifest.completed_at, Some(at("11")));
     assert_eq!(manifest.sessions[1].ended_at, Some(at("11")));
-    // Its first session says when it began and ended, the second one for how long it has worked.
+    // The first session has a start and an end, the second one a working time.
     manifest.sessions[1].worked_ms = Some(700);
     assert_eq!(manifest.worked_ms(early), 5_700);
 }

@@ -1,4 +1,4 @@
-//! Births, claims, sessions and ends.
+//! Creations, claims, sessions and ends.
 
 use std::{fs, time::SystemTime};
 
@@ -92,7 +92,7 @@ fn a_dead_session_ends_at_its_last_sign() {
 }
 
 #[test]
-fn live_and_last_words_tell_of_a_dead_session() {
+fn last_words_describe_a_dead_session() {
     let folder = folder();
     let (root, owned) = begin(folder.path(), 3);
     let run = owned.dir().clone();
@@ -121,7 +121,7 @@ fn live_and_last_words_tell_of_a_dead_session() {
     words.write(&live);
     assert!(run.truth().unwrap().completed_at <= Some(SystemTime::now().into()));
 
-    // Words of an earlier session say nothing of a later one.
+    // Last words of an earlier session are ignored.
     let mut owned = root.claim(&run).unwrap();
     owned.open_session(session("resume"), None).unwrap();
     drop(owned);
@@ -188,7 +188,7 @@ fn failed_manifests_leave_the_old_one() {
         let error = owned.finish(end(None), &fold).unwrap_err();
         inject("");
         assert!(error.to_string().contains("benchmark.json"), "{error}");
-        // The rows are there, so the truth is what the session could not write.
+        // The rows are complete, so the truth is the status that the session could not write.
         assert_eq!(run.truth().unwrap().status, RunStatus::Completed);
         assert_eq!(root.sweep().unwrap().len(), 1);
     }
@@ -213,7 +213,7 @@ fn a_birth_that_fails_is_no_run() {
 }
 
 #[test]
-fn a_removed_run_is_not_told_to_be_completed() {
+fn removed_run_is_not_reported_completed() {
     let folder = folder();
     let (_, owned) = begin(folder.path(), 1);
     fs::remove_dir_all(owned.dir().path()).unwrap();
@@ -249,7 +249,7 @@ fn each_session_says_what_it_kept_open() {
     fs::write(path, "other").unwrap();
     assert!(owned.dir().artifact(&digest).is_err());
 
-    // Suites and plugins, the same way.
+    // Suites and plugins in the same way.
     let digest = root.keep_bytes(b"suite").unwrap();
     let mut draft = root.draft().unwrap();
     std::io::Write::write_all(&mut draft, b"suite").unwrap();

@@ -1,4 +1,4 @@
-//! What is damaged on disk is found.
+//! Verification finds damage on disk.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::{
     tests::{Plan, folder, new_run, row, tail, writer},
 };
 
-/// A completed run of three trials; its second row has an artifact and a log.
+/// Creates a completed run of three trials whose second row has an artifact and a log.
 fn run() -> (tempfile::TempDir, RunDir) {
     let folder = folder();
     let root = ResultsRoot::open(folder.path()).unwrap();
