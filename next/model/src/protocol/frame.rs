@@ -4,6 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 use super::message::{FromWorker, ReportHead, Task, ToWorker};
+use crate::row::TAIL_BYTES;
 
 /// Bytes before a head: length and kind.
 pub const PREFIX: usize = 5;
@@ -192,7 +193,10 @@ impl Message for FromWorker {
                 if head.row_bytes as usize + head.log_bytes as usize != body.len() {
                     return Err(bad);
                 }
-                Self::Report { head, body: body.to_vec() }
+                // With room for the tail, which the coordinator appends to the row.
+                let mut owned = Vec::with_capacity(body.len() + TAIL_BYTES);
+                owned.extend_from_slice(body);
+                Self::Report { head, body: owned }
             }
             kind::DOING => Self::Doing(decode_whole(kind, bytes)?),
             kind::LOG => Self::Log(String::from_utf8(bytes.to_vec()).map_err(|_| bad)?),

@@ -276,7 +276,7 @@ fn duration(ms: f64) -> Duration {
 }
 
 /// Bytes that a tail seldom exceeds.
-const TAIL_BYTES: usize = 256;
+pub(crate) const TAIL_BYTES: usize = 256;
 /// Length of `,"crc":"7345d4b3"}`.
 const CRC_BYTES: usize = 18;
 

@@ -7,6 +7,7 @@ mod check;
 mod line;
 mod parts;
 
+pub(crate) use self::line::TAIL_BYTES;
 pub use self::{
     check::{BadReport, MAX_DEPTH, MAX_ROW, check_row, is_deep, is_file_name},
     line::{

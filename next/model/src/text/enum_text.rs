@@ -2,12 +2,16 @@
 
 use serde::{Deserialize, Deserializer};
 
-/// Implements serde for a type by its `Display` text and a parser.
+/// Implements serde for a type by its text and a parser. The text is that of `Display`, unless a faster way is given.
 macro_rules! as_text {
     ($name:ty, $parse:expr) => {
+        crate::enum_text::as_text!($name, $parse, |this, serializer| serializer.collect_str(this));
+    };
+    ($name:ty, $parse:expr, |$this:ident, $serializer:ident| $serialize:expr) => {
         impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+            fn serialize<S: serde::Serializer>(&self, $serializer: S) -> Result<S::Ok, S::Error> {
+                let $this = self;
+                $serialize
             }
         }
 
@@ -50,10 +54,12 @@ macro_rules! text_enum {
             }
         }
 
-        crate::enum_text::as_text!($name, |word| {
-            Self::parse(word)
-                .ok_or_else(|| format!("`{word}` is not one of `{}`", [$($word),+].join("`, `")))
-        });
+        crate::enum_text::as_text!(
+            $name,
+            |word| Self::parse(word)
+                .ok_or_else(|| format!("`{word}` is not one of `{}`", [$($word),+].join("`, `"))),
+            |this, serializer| serializer.serialize_str(this.as_str())
+        );
     };
 }
 pub(crate) use text_enum;
