@@ -67,7 +67,7 @@ fn check_kind(source: &Source, bytes: &[u8]) -> Result<(), String> {
     let path = source.file();
     let file = path.display();
     let cache = PluginCache::open().map_err(|error| error.to_string())?;
-    let copy = children::nameless("plugin", bytes).map_err(|error| error.to_string())?;
+    let copy = children::memory_file("plugin", bytes).map_err(|error| error.to_string())?;
     let kind = match compiler::inspect(&cache, &digest(bytes), copy) {
         Ok(inspection) => inspection.kind,
         Err(PrepareError::Refused(problem)) => {

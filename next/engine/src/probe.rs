@@ -112,7 +112,7 @@ pub fn call(call: Call, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd
         let files = files.map(|file| Protected::file("a file of this command", file));
         let artifacts = call.artifacts.iter();
         let artifacts = artifacts.map(|path| Protected::folder("the folder of artifacts", path));
-        let mut protected = Protected::of_process(&cache);
+        let mut protected = Protected::for_process(&cache);
         protected.push(Protected::file("a plugin", &call.provider.plugin));
         protected.extend(files.chain(artifacts));
         protected
@@ -121,7 +121,7 @@ pub fn call(call: Call, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd
     let secrets = Secrets::read(&providers, &call.secret_files)?;
     refuse(&secrets.problems(&providers))?;
     let notices = secrets.notices.iter().cloned();
-    for notice in notices.chain(grants::idle(&providers, &plugins)) {
+    for notice in notices.chain(grants::unused(&providers, &plugins)) {
         on_answer(Answer::Notice(&notice));
     }
     let supplies = Supplies {
@@ -130,7 +130,7 @@ pub fn call(call: Call, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd
         grace: Default::default(),
         providers,
         plugins,
-        blobs: ContentSource::of_files(call.files),
+        blobs: ContentSource::from_files(call.files),
         secrets: secrets.values,
         cache,
     };

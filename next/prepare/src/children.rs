@@ -1,4 +1,4 @@
-//! Starts children of this program: workers and compilers.
+//! Starts child processes: workers and compilers.
 
 use std::{
     fs::File,
@@ -22,13 +22,13 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
 };
 
-/// Variables that name the certificates which workers trust; nothing else of the environment is theirs.
+/// Environment variables with trusted certificates, the only ones that workers get.
 pub const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
-/// Bytes of what a dead child wrote last that are kept.
-const LAST_WORDS: u64 = 4 << 10;
+/// Bytes of a child's standard error that messages can show.
+const MAX_TAIL: u64 = 4 << 10;
 
-/// A command, and whom to tell that it runs.
-type Order = (Command, SyncSender<io::Result<Child>>);
+/// A command, and the channel for its child.
+type StartRequest = (Command, SyncSender<io::Result<Child>>);
 
 /// A child that is being started.
 pub struct Starting(Receiver<io::Result<Child>>);
@@ -38,17 +38,17 @@ impl Starting {
     ///
     /// # Errors
     ///
-    /// The system's, if no process can be started.
+    /// No process can be started.
     pub fn wait(self) -> io::Result<Child> {
         let no_thread = |_| Err(io::Error::other("no thread can be started"));
         self.0.recv().unwrap_or_else(no_thread)
     }
 }
 
-/// This program with a hidden command and the number of this process behind it; with an empty environment, in a process
-/// group of its own. The caller adds arguments and the three descriptors.
+/// Returns a command that runs a hidden command of this program, with the id of this process as its last argument, an empty
+/// environment and a new process group. The caller adds arguments, stdin, stdout and stderr.
 pub fn program(command: &[&str]) -> Command {
-    // Also right where the program's file was replaced since it was started.
+    // This works even if an update has replaced the program's file.
     let mut program = Command::new("/proc/self/exe");
     program
         .arg0("runner")
@@ -59,41 +59,42 @@ pub fn program(command: &[&str]) -> Command {
     program
 }
 
-/// Starts a child. Its descriptors in this process are closed once it runs.
+/// Starts a child. The command's file descriptors are closed in this process once the child runs.
 pub fn start(command: Command) -> Starting {
-    static STARTER: OnceLock<Sender<Order>> = OnceLock::new();
+    static STARTER: OnceLock<Sender<StartRequest>> = OnceLock::new();
     let (reply, started) = mpsc::sync_channel(1);
     let starter = STARTER.get_or_init(|| {
-        let (orders, received) = mpsc::channel();
+        let (requests, received) = mpsc::channel();
         let thread = thread::Builder::new().name("children".into());
-        // Without a thread nothing receives orders, and who waits for a reply sees that.
+        // If this fails, the requests' reply channels are closed, which `Starting::wait` reports.
         let _ = thread.spawn(move || start_children(&received));
-        orders
+        requests
     });
     let _ = starter.send((command, reply));
     Starting(started)
 }
 
-/// A child gets its parent-death signal when the thread ends that started it, so one thread that never ends starts all.
-fn start_children(orders: &Receiver<Order>) {
-    for (mut command, reply) in orders {
+/// Starts all children. The kernel sends a child its parent-death signal when the thread that started it ends, so this thread
+/// never ends.
+fn start_children(requests: &Receiver<StartRequest>) {
+    for (mut command, reply) in requests {
         let child = command.spawn();
         drop(command);
         if let Err(mpsc::SendError(Ok(mut child))) = reply.send(child) {
-            // Nobody waits for it any more.
+            // The receiver is gone, so the child is not needed any more.
             kill(&child);
             let _ = child.wait();
         }
     }
 }
 
-/// Kills a child that was not waited for, with all that it has started.
+/// Kills a child and its process group. The child must not have been waited for, or its id could belong to another process.
 pub fn kill(child: &Child) {
-    // It may be gone already.
+    // The child may have exited already.
     let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
 }
 
-/// Waits for the end of a child for so long; `None` if it still runs.
+/// Waits for a child to exit, at most for `time`. `None` if it still runs.
 pub fn wait_for(child: &mut Child, time: Duration) -> io::Result<Option<ExitStatus>> {
     if let Some(status) = child.try_wait()? {
         return Ok(Some(status));
@@ -106,8 +107,8 @@ pub fn wait_for(child: &mut Child, time: Duration) -> io::Result<Option<ExitStat
     }
 }
 
-/// A file without a name, in memory.
-pub fn nameless(name: &str, content: &[u8]) -> io::Result<File> {
+/// Creates a file in memory. `name` is only for debugging.
+pub fn memory_file(name: &str, content: &[u8]) -> io::Result<File> {
     let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
     if !content.is_empty() {
         file.write_all(content)?;
@@ -116,10 +117,10 @@ pub fn nameless(name: &str, content: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// The end of what a child wrote to its standard error.
-pub fn last_words(stderr: &File) -> String {
+/// Returns the end of a child's standard error, at most [`MAX_TAIL`] bytes.
+pub fn stderr_tail(stderr: &File) -> String {
     let length = stderr.metadata().map_or(0, |about| about.len());
-    let from = length.saturating_sub(LAST_WORDS);
+    let from = length.saturating_sub(MAX_TAIL);
     let mut bytes = vec![0; (length - from) as usize];
     match stderr.read_exact_at(&mut bytes, from) {
         Ok(()) => String::from_utf8_lossy(&bytes).trim().to_owned(),
@@ -127,14 +128,14 @@ pub fn last_words(stderr: &File) -> String {
     }
 }
 
-/// How a child ended, as the rest of a sentence, with the last line that it wrote.
-pub fn show_end(status: ExitStatus, stderr: &File) -> String {
+/// Describes the exit of a child, with the last line of its standard error, as the rest of a sentence.
+pub fn describe_exit(status: ExitStatus, stderr: &File) -> String {
     let end = match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with code {code}"),
         (None, Some(signal)) => format!("was ended by signal {signal}"),
         (None, None) => "ended".to_owned(),
     };
-    match last_words(stderr).lines().next_back() {
+    match stderr_tail(stderr).lines().next_back() {
         Some(line) => format!("{end}: {line}"),
         None => end,
     }
@@ -147,24 +148,24 @@ mod tests {
         time::Duration,
     };
 
-    use super::{kill, last_words, nameless, show_end, start, wait_for};
+    use super::{describe_exit, kill, memory_file, start, stderr_tail, wait_for};
 
     const LONG: Duration = Duration::from_secs(60);
 
     #[test]
-    fn a_dead_child_leaves_its_last_words() {
-        let stderr = nameless("stderr", b"").unwrap();
+    fn dead_child_leaves_its_stderr() {
+        let stderr = memory_file("stderr", b"").unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", "echo first >&2; echo last >&2; exit 3"]);
         command.stderr(Stdio::from(stderr.try_clone().unwrap()));
         let mut child = start(command).wait().unwrap();
         let status = wait_for(&mut child, LONG).unwrap().unwrap();
-        assert_eq!(show_end(status, &stderr), "exited with code 3: last");
-        assert_eq!(last_words(&stderr), "first\nlast");
+        assert_eq!(describe_exit(status, &stderr), "exited with code 3: last");
+        assert_eq!(stderr_tail(&stderr), "first\nlast");
     }
 
     #[test]
-    fn a_child_is_killed_with_its_group() {
+    fn child_is_killed_with_its_group() {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new("sleep");
         command.arg("1000").process_group(0);
@@ -173,8 +174,8 @@ mod tests {
         assert_eq!(still, None);
         kill(&child);
         let status = wait_for(&mut child, LONG).unwrap().unwrap();
-        let stderr = nameless("stderr", b"").unwrap();
-        assert_eq!(show_end(status, &stderr), "was ended by signal 9");
+        let stderr = memory_file("stderr", b"").unwrap();
+        assert_eq!(describe_exit(status, &stderr), "was ended by signal 9");
         let command = Command::new("/nowhere/at/all");
         assert!(start(command).wait().is_err());
     }

@@ -1,4 +1,4 @@
-//! Runs `__compile`: inspects plugins before there is a run, and compiles those that the cache lacks.
+//! Runs `__compile` in child processes: inspects plugins, and compiles those that the cache lacks.
 
 use std::{
     env,
@@ -20,32 +20,32 @@ use serde::Deserialize;
 
 use crate::{PrepareError, children, machine};
 
-/// How long a child may take that has no limit of its own.
+/// Time for a child to finish.
 const WALL_TIME: Duration = Duration::from_secs(300);
-/// How often it is seen whether a child is still wanted.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Interval at which cancellation is checked.
+const POLL_EVERY: Duration = Duration::from_millis(20);
 
-/// What a plugin's file is, as the sandbox's inspection tells it.
+/// The result of inspecting a plugin's file.
 #[derive(Debug, Deserialize)]
 pub struct Inspection {
-    /// How it is called.
+    /// Kind of the plugin, which decides how it is called.
     pub kind: PluginKind,
-    /// The version of the contract that it exports.
+    /// Version of the exported contract.
     #[serde(default)]
     pub contract: Option<String>,
-    /// What it imports.
+    /// Imported interfaces or functions.
     #[serde(default)]
     pub imports: Vec<String>,
-    /// What it exports.
+    /// Exported interfaces or functions.
     #[serde(default)]
     pub exports: Vec<String>,
 }
 
-/// Tells what a plugin's file is: from the answer that is kept in the cache, else from a child's.
+/// Inspects a plugin's file in a child, unless the cache has the result.
 ///
 /// # Errors
 ///
-/// A file that is no plugin, as the rest of a sentence that begins with the plugin, or a cache that cannot be written.
+/// The file is not a plugin (as the rest of a sentence that starts with the plugin), or the cache cannot be written.
 pub fn inspect(
     cache: &PluginCache,
     digest: &Digest,
@@ -53,24 +53,26 @@ pub fn inspect(
 ) -> Result<Inspection, PrepareError> {
     let name = inspection_name(digest);
     let read = || {
-        let kept = cache.read(&name)?;
-        serde_json::from_slice::<Inspection>(&kept).ok()
+        let bytes = cache.read(&name)?;
+        serde_json::from_slice::<Inspection>(&bytes).ok()
     };
-    if let Some(kept) = read() {
-        return Ok(kept);
+    if let Some(inspection) = read() {
+        return Ok(inspection);
     }
     let answer = cache.draft()?;
     run_child("inspect", plugin, &answer, &AtomicBool::new(false))?;
     cache.keep(answer, &name)?;
-    let lost = "was inspected, and the cache does not have the answer";
-    read().ok_or_else(|| PrepareError::Refused(lost.to_owned()))
+    read().ok_or_else(|| {
+        PrepareError::Refused("was inspected, but the result is missing in the cache".to_owned())
+    })
 }
 
-/// Compiles a plugin for workers with this key, tries in another child whether the result can be loaded, and keeps it.
+/// Compiles a plugin for workers with the compile key `key`, loads the result in another child as a test, and adds it to the
+/// cache.
 ///
 /// # Errors
 ///
-/// A plugin that cannot be compiled or loaded, as the rest of a sentence that begins with the plugin, or a cache that cannot be
+/// The plugin cannot be compiled or loaded (as the rest of a sentence that starts with the plugin), or the cache cannot be
 /// written.
 pub fn compile(
     cache: &PluginCache,
@@ -80,14 +82,14 @@ pub fn compile(
 ) -> Result<(), PrepareError> {
     let entry = cache.draft()?;
     run_child("compile", plugin, &entry, cancelled)?;
-    let nothing = nameless()?;
+    let nothing = memory_file()?;
     run_child("load", reopened(&entry)?, &nothing, cancelled)?;
     cache.keep(entry, &entry_name(digest, key))?;
     Ok(())
 }
 
-fn nameless() -> Result<File, PrepareError> {
-    children::nameless("compiler", b"").map_err(refused)
+fn memory_file() -> Result<File, PrepareError> {
+    children::memory_file("compiler", b"").map_err(refused)
 }
 
 fn reopened(file: &File) -> Result<File, PrepareError> {
@@ -106,10 +108,10 @@ fn run_child(
     output: &File,
     cancelled: &AtomicBool,
 ) -> Result<(), PrepareError> {
-    // Tests do not wait so long.
+    // Tests shorten the limit.
     let seconds = cfg!(debug_assertions).then(|| env::var("RUNNER_TEST_COMPILE_SECONDS").ok());
     let seconds: Option<u64> = seconds.flatten().and_then(|seconds| seconds.parse().ok());
-    let stderr = nameless()?;
+    let stderr = memory_file()?;
     let mut command = children::program(&["__compile", mode]);
     command
         .arg(machine::memory().to_string())
@@ -118,30 +120,29 @@ fn run_child(
         .stderr(Stdio::from(reopened(&stderr)?));
     let mut child = children::start(command).wait().map_err(refused)?;
     let wall = seconds.map_or(WALL_TIME, Duration::from_secs);
-    let began = Instant::now();
+    let started = Instant::now();
     let status = loop {
-        if began.elapsed() > wall || cancelled.load(Ordering::Acquire) {
+        if started.elapsed() > wall || cancelled.load(Ordering::Acquire) {
             children::kill(&child);
-            // It dies at once.
             let _ = child.wait();
             let took = show_duration(wall);
             let problem = format!("cannot be used: `{mode}` took longer than {took}");
             return Err(PrepareError::Refused(problem));
         }
-        if let Some(status) = children::wait_for(&mut child, LOOK_EVERY).map_err(refused)? {
+        if let Some(status) = children::wait_for(&mut child, POLL_EVERY).map_err(refused)? {
             break status;
         }
     };
     match status.code() {
         Some(0) => Ok(()),
-        Some(1) => Err(PrepareError::Refused(children::last_words(&stderr))),
-        // The compiler follows nested types by recursion.
-        _ if children::last_words(&stderr).contains("stack overflow") => {
+        Some(1) => Err(PrepareError::Refused(children::stderr_tail(&stderr))),
+        // The compiler recurses into nested types, so hostile plugins can overflow its stack.
+        _ if children::stderr_tail(&stderr).contains("stack overflow") => {
             Err(PrepareError::Refused("nests types too deeply to be compiled".to_owned()))
         }
         _ => Err(PrepareError::Refused(format!(
-            "cannot be used: the process that was to {mode} it {}",
-            children::show_end(status, &stderr)
+            "cannot be used: the `__compile {mode}` process {}",
+            children::describe_exit(status, &stderr)
         ))),
     }
 }

@@ -1,5 +1,5 @@
-//! [`ContentSource`]: plugins, attachments and schemas by digest. They are read where they were found, stored when a run is made,
-//! and read from the store after that; none is held in memory.
+//! [`ContentSource`]: plugins, attachments and schemas by digest. They are read from their files until they are in the store of
+//! a results root, and never held in memory.
 
 use std::{
     collections::BTreeMap,
@@ -12,25 +12,25 @@ use runner_model::Digest;
 use runner_record::{RecordError, ResultsRoot};
 use sha2::{Digest as _, Sha256};
 
-/// Content by digest.
+/// Reads content by digest.
 #[derive(Clone, Debug, Default)]
 pub struct ContentSource {
     origins: BTreeMap<Digest, Origin>,
-    /// The results root in whose store they are, or will be once the run is made.
+    /// Results root whose store is read first.
     store: Option<ResultsRoot>,
 }
 
-/// Where a content was found.
+/// The original place of content.
 #[derive(Clone, Debug)]
 pub enum Origin {
-    /// It is part of this program.
+    /// Part of this program.
     Bundled(&'static [u8]),
     File(PathBuf),
     Store,
 }
 
 impl Origin {
-    /// Opens it. Its bytes may be others than those that were found.
+    /// Opens the content. A file may have changed, so the caller must check the digest.
     pub fn open(&self) -> io::Result<Box<dyn Read>> {
         match self {
             Self::Bundled(bytes) => Ok(Box::new(*bytes)),
@@ -56,46 +56,40 @@ impl ContentSource {
         Self { origins: origins.into_iter().collect(), store: None }
     }
 
-    /// Content of files.
-    pub fn of_files(files: BTreeMap<Digest, PathBuf>) -> Self {
-        let files = files.into_iter();
-        Self::new(files.map(|(digest, path)| (digest, Origin::File(path))))
+    pub fn from_files(files: BTreeMap<Digest, PathBuf>) -> Self {
+        Self::new(files.into_iter().map(|(digest, path)| (digest, Origin::File(path))))
     }
 
-    /// Content in the store of a results root.
+    /// Creates a source of content in the store of a results root.
     pub fn stored(root: &ResultsRoot, digests: impl IntoIterator<Item = Digest>) -> Self {
-        let digests = digests.into_iter();
-        Self::new(digests.map(|digest| (digest, Origin::Store))).stored_in(root)
+        Self::new(digests.into_iter().map(|digest| (digest, Origin::Store))).stored_in(root)
     }
 
-    /// These contents, read from a store. Those that are not kept there yet are read where they were found.
+    /// Returns this source, reading from a store first. Content that is not stored yet is read from its origin.
     pub fn stored_in(&self, root: &ResultsRoot) -> Self {
         Self { origins: self.origins.clone(), store: Some(root.clone()) }
     }
 
-    /// Tells whether a content belongs to the session.
     pub fn has(&self, digest: &Digest) -> bool {
         self.origins.contains_key(digest)
     }
 
-    /// The files that they were found in.
+    /// Returns the paths of all original files.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        let paths = self.origins.values().map(Origin::path);
-        paths.filter(|path| !path.as_os_str().is_empty())
+        self.origins.values().map(Origin::path).filter(|path| !path.as_os_str().is_empty())
     }
 
-    /// A digest on each line, ascending; none of no contents.
+    /// Returns all digests in ascending order, one per line. `None` if there are none.
     pub fn list(&self) -> Option<String> {
-        let digests = self.origins.keys();
-        let lines: String = digests.map(|digest| format!("{digest}\n")).collect();
+        let lines: String = self.origins.keys().map(|digest| format!("{digest}\n")).collect();
         (!lines.is_empty()).then_some(lines)
     }
 
-    /// Keeps all contents in the store.
+    /// Copies all content into the store of a results root.
     ///
     /// # Errors
     ///
-    /// A file that is not as it was when it was found, or the disk.
+    /// A file has changed, or the disk fails.
     pub fn keep(&self, root: &ResultsRoot) -> Result<(), RecordError> {
         for digest in self.origins.keys() {
             let mut draft = root.draft()?;
@@ -105,11 +99,11 @@ impl ContentSource {
         Ok(())
     }
 
-    /// Puts a content into a folder, under its digest. It is whole as soon as it has that name.
+    /// Copies content into a folder, under its digest. The file gets that name once it is complete.
     ///
     /// # Errors
     ///
-    /// A content that is gone or is not as it was, or the disk.
+    /// The content is missing or has changed, or the disk fails.
     pub fn put(&self, digest: &Digest, into: &Path) -> Result<(), RecordError> {
         let place = into.join(digest.to_string());
         let mut draft =
@@ -119,11 +113,11 @@ impl ContentSource {
         placed.map(drop).map_err(|error| cannot_copy(&place, error))
     }
 
-    /// A copy of a content in a file without a name.
+    /// Returns an unnamed copy of content.
     ///
     /// # Errors
     ///
-    /// A content that is gone or is not as it was, or the disk.
+    /// The content is missing or has changed, or the disk fails.
     pub fn file(&self, digest: &Digest) -> Result<File, RecordError> {
         let nameless = tempfile::tempfile();
         let mut file = nameless.map_err(|error| cannot_copy(&std::env::temp_dir(), error))?;
@@ -131,11 +125,11 @@ impl ContentSource {
         Ok(file)
     }
 
-    /// The first bytes of a content, by which a component is told from a module.
+    /// Returns the first bytes of content, which distinguish components from modules.
     ///
     /// # Errors
     ///
-    /// A content that cannot be opened.
+    /// The content cannot be opened.
     pub fn head(&self, digest: &Digest) -> Result<[u8; 8], RecordError> {
         let mut head = [0; 8];
         let (path, mut source) = self.open(digest)?;
@@ -149,21 +143,21 @@ impl ContentSource {
         match copied.map_err(|error| cannot_copy(path, error))? {
             (found, _) if found == *digest => Ok(()),
             _ => {
-                let problem = "it is not as it was when the tests were planned; start again";
+                let problem = "it has changed since the tests were planned; start again";
                 let changed = io::Error::new(io::ErrorKind::InvalidData, problem);
                 Err(cannot_copy(path, changed))
             }
         }
     }
 
-    /// Opens a content, with its path for messages.
+    /// Opens content. Returns its path for messages, too.
     fn open(&self, digest: &Digest) -> Result<(&Path, Box<dyn Read>), RecordError> {
         let origin = self.origins.get(digest).unwrap_or(&Origin::Store);
         if let Some(root) = &self.store {
             match (root.content(digest), origin) {
                 (Ok(file), _) => return Ok((root.path(), Box::new(file))),
                 (Err(error), Origin::Store) => return Err(error),
-                // It is not kept yet.
+                // The run is not created yet.
                 (Err(_), Origin::Bundled(_) | Origin::File(_)) => {}
             }
         }
@@ -173,7 +167,7 @@ impl ContentSource {
     }
 }
 
-/// Copies a content to the end of a file, and gives its digest and how many bytes it has. The file is at its start then.
+/// Copies content to the end of a file, and rewinds the file. Returns the digest and the length of the content.
 pub fn copy(mut source: impl Read, into: &mut File) -> io::Result<(Digest, u64)> {
     let (mut hasher, mut bytes) = (Sha256::new(), 0);
     let mut block = vec![0; 256 << 10];
@@ -193,7 +187,7 @@ pub fn copy(mut source: impl Read, into: &mut File) -> io::Result<(Digest, u64)>
     Ok((Digest(hasher.finalize().into()), bytes))
 }
 
-/// A file that has changed is not the disk's fault.
+/// Wraps an error of a copy. A changed file is a usage error and not an error of the disk.
 fn cannot_copy(path: &Path, source: io::Error) -> RecordError {
     let path = path.to_owned();
     match source.kind() {
@@ -216,25 +210,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.txt");
         fs::write(&path, "as planned").unwrap();
-        let wanted = digest(b"as planned");
-        let blobs = ContentSource::new([(wanted, Origin::File(path.clone()))]);
+        let planned = digest(b"as planned");
+        let blobs = ContentSource::new([(planned, Origin::File(path.clone()))]);
         let root = ResultsRoot::open(&folder.path().join("results")).unwrap();
         blobs.keep(&root).unwrap();
         let session = tempfile::tempdir().unwrap();
         fs::write(&path, "changed!!!").unwrap();
-        for refused in [blobs.keep(&root), blobs.put(&wanted, session.path())] {
+        for refused in [blobs.keep(&root), blobs.put(&planned, session.path())] {
             assert!(matches!(refused, Err(RecordError::Foreign { .. })), "{refused:?}");
         }
         fs::remove_file(&path).unwrap();
         assert!(blobs.keep(&root).is_err());
         assert_eq!(fs::read_dir(session.path()).unwrap().count(), 0);
 
-        // The store has it all the same.
+        // The store still has the planned content.
         let stored = blobs.stored_in(&root);
         assert_eq!(stored.list(), blobs.list());
-        stored.put(&wanted, session.path()).unwrap();
-        let read = fs::read(session.path().join(wanted.to_string())).unwrap();
+        stored.put(&planned, session.path()).unwrap();
+        let read = fs::read(session.path().join(planned.to_string())).unwrap();
         assert_eq!(read, b"as planned");
-        assert!(stored.has(&wanted) && !stored.has(&digest(b"other")));
+        assert!(stored.has(&planned) && !stored.has(&digest(b"other")));
     }
 }

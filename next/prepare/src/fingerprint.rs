@@ -1,4 +1,4 @@
-//! Fingerprints: what decides a trial's result, as hashes.
+//! Fingerprints: hashes of everything that decides the result of a trial.
 
 use runner_model::{
     Digest, Fingerprint, Limits, Micros,
@@ -7,24 +7,23 @@ use runner_model::{
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// Begins what an execution's fingerprint is made of; another number is another recipe.
+/// Prefix of the hashed bytes. A change of the recipe needs a new number.
 const EXECUTION: &[u8] = b"runner-execution-3\0";
-/// Begins what a judgement's fingerprint is made of.
 const JUDGEMENT: &[u8] = b"runner-judgement-3\0";
 
-/// The providers' part of a run's fingerprints: for each, the state of a hash that a trial's part is added to.
+/// The providers' part of fingerprints: for each provider the state of a hash, to which the test's part is added.
 pub struct Fingerprints(Vec<Sha256>);
 
-/// What a test's line says that decides results. Input and tags are JSON as the suite has it, which is canonical: compact,
-/// with the keys of objects in order.
+/// The parts of a test that decide results. Input and tags are the JSON of the suite, which is canonical: compact, with sorted
+/// keys.
 #[derive(Clone, Copy, Debug)]
 pub struct TestParts<'a> {
     pub id: &'a str,
     pub input: &'a str,
     pub tags: &'a str,
-    /// Names and digests of its attachments.
+    /// Names and digests of attachments, as JSON.
     pub files: &'a str,
-    /// The timeout of an attempt, and of a trial.
+    /// Timeouts of an attempt and of a trial.
     pub timeouts: [Option<Micros>; 2],
 }
 
@@ -39,12 +38,12 @@ impl Fingerprints {
         Self(states.collect())
     }
 
-    /// For tests alone: the part of every provider is empty. The index 0 stands for any of them.
-    pub fn of_no_provider() -> Self {
+    /// Returns an empty provider's part with the index 0, to compare tests regardless of providers.
+    pub fn without_provider() -> Self {
         Self(vec![Sha256::new_with_prefix(EXECUTION)])
     }
 
-    /// Of all that decides what a provider does in a test's trials.
+    /// Returns the fingerprint of everything that decides the output of a test on a provider.
     pub fn execution(&self, provider: u16, test: &TestParts<'_>) -> Fingerprint {
         let mut state = self.0[usize::from(provider)].clone();
         for part in [test.id, test.input, test.tags] {
@@ -54,7 +53,7 @@ impl Fingerprints {
             add(&mut state, test.files);
         }
         for timeout in test.timeouts {
-            // No timeout is so long.
+            // No real timeout has this value.
             let timeout = timeout.unwrap_or(Micros(u64::MAX));
             state.update(timeout.0.to_le_bytes());
         }
@@ -62,14 +61,14 @@ impl Fingerprints {
     }
 }
 
-/// Of all that decides what an output means: the test's `expect` as JSON.
+/// Returns the fingerprint of everything that decides the verdict on an output: `expect` of the test as JSON.
 pub fn judgement(expect: &str) -> Fingerprint {
     let mut state = Sha256::new_with_prefix(JUDGEMENT);
     add(&mut state, expect);
     finish(state)
 }
 
-/// Each part has its length before it, so that no two lists of parts are the same bytes.
+/// Adds a part with its length, so that different lists of parts never have the same bytes.
 fn add(state: &mut Sha256, part: &str) {
     state.update((part.len() as u64).to_le_bytes());
     state.update(part);
@@ -79,7 +78,7 @@ fn finish(state: Sha256) -> Fingerprint {
     Digest(state.finalize().into()).fingerprint()
 }
 
-/// What of a provider decides results: no name, no path, no concurrency.
+/// Returns the settings of a provider that decide results: not its name, path or concurrency.
 fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
     let provider = &prepared.provider;
     let call = match prepared.kind {

@@ -1,4 +1,4 @@
-//! Grants and other keys that do nothing for a plugin.
+//! Notices of grants and other keys without effect.
 
 use std::collections::HashMap;
 
@@ -10,13 +10,13 @@ const NET_OF_MODULE: &str = "`net` does nothing for a module of WASI preview 1, 
 const SECRETS_OF_MODULE: &str = "`secrets` does nothing for a module of WASI preview 1; it gets one by `env`, as in `env = { TOKEN = \"{{secret.API_KEY}}\" }`";
 const SECRETS_WITHOUT_NET: &str = "`secrets` without `net` does nothing for a command, which gets one only in the headers of its requests, or by `env`, as in `env = { TOKEN = \"{{secret.API_KEY}}\" }`";
 
-/// What providers' plugins can do nothing with, in sentences for people.
-pub fn idle(providers: &[PreparedProvider], plugins: &ContentSource) -> Vec<String> {
-    let (mut idle, mut modules) = (Vec::new(), HashMap::new());
+/// Returns a notice for each key and grant that has no effect on its plugin.
+pub fn unused(providers: &[PreparedProvider], plugins: &ContentSource) -> Vec<String> {
+    let (mut notices, mut modules) = (Vec::new(), HashMap::new());
     for prepared in providers {
         let (name, grants) = (&prepared.provider.name, &prepared.provider.grants);
         let ignored = ignored(prepared).into_iter().flatten();
-        idle.extend(ignored.map(|key| {
+        notices.extend(ignored.map(|key| {
             let kind = prepared.kind.as_str();
             format!("provider `{name}`: `{key}` does nothing for a {kind}")
         }));
@@ -25,7 +25,7 @@ pub fn idle(providers: &[PreparedProvider], plugins: &ContentSource) -> Vec<Stri
         if prepared.kind == PluginKind::Component || !has_net && !has_secrets {
             continue;
         }
-        // A command may be a component, too.
+        // Commands are modules or components, and only components have `wasi:http`.
         let is_module = *modules.entry(prepared.digest).or_insert_with(|| {
             let head = plugins.head(&prepared.digest);
             head.is_ok_and(|head| PluginKind::of(&head) == Some(PluginKind::Command))
@@ -36,12 +36,12 @@ pub fn idle(providers: &[PreparedProvider], plugins: &ContentSource) -> Vec<Stri
             (!is_module && !has_net).then_some(SECRETS_WITHOUT_NET),
         ];
         let texts = texts.into_iter().flatten();
-        idle.extend(texts.map(|text| format!("provider `{name}`: {text}")));
+        notices.extend(texts.map(|text| format!("provider `{name}`: {text}")));
     }
-    idle
+    notices
 }
 
-/// The keys of a provider that are for plugins of the other kind.
+/// Returns the keys of a provider that only affect plugins of the other kind.
 fn ignored(prepared: &PreparedProvider) -> [Option<&'static str>; 4] {
     let provider = &prepared.provider;
     let is_component = prepared.kind == PluginKind::Component;

@@ -1,7 +1,7 @@
-//! Everything that is settled before a worker gets a task: plugins found, read and compiled in child processes, the state of
-//! their source, content by digest, secrets, granted folders, fingerprints, and the machine's limits.
+//! Prepares everything that workers need: finds plugins and compiles them in child processes, checks the state of their source,
+//! and reads content, secrets, granted folders, fingerprints and the machine's limits.
 //!
-//! Knows `model`, `scenario` and `record`. Starts only this program itself, as `__compile`; no plugin is parsed here.
+//! Depends on `model`, `scenario` and `record`. Starts only this program itself, as `__compile`, and never parses plugins.
 //! Start reading at [`plugins::find`].
 
 pub mod children;
@@ -24,13 +24,11 @@ pub use self::{
     secrets::Secrets,
 };
 
-/// Why something cannot be prepared.
 #[derive(Debug, Error)]
 pub enum PrepareError {
-    /// A plugin, a secret or a file cannot be used as it is.
+    /// A plugin, a secret or a file cannot be used.
     #[error("{0}")]
     Refused(String),
-    /// The disk, or a damaged file.
     #[error(transparent)]
     Record(#[from] RecordError),
 }

@@ -1,4 +1,4 @@
-//! What the machine has: cores, memory and open files.
+//! Limits of the machine: cores, memory and open files.
 
 use std::{fs, path::Path, thread};
 
@@ -7,21 +7,20 @@ use rustix::{
     system::sysinfo,
 };
 
-/// Cores that this process may use.
+/// Returns the number of cores that this process may use.
 pub fn cores() -> u32 {
     thread::available_parallelism().map_or(1, |cores| cores.get().try_into().unwrap_or(u32::MAX))
 }
 
-/// Files that a session has open: those of the run, the list, the store and the cache, and those of each worker.
+/// Open files of a session: of the run, the list of runs, the store and the cache, and of each worker.
 const FILES: u64 = 24;
 const FILES_OF_WORKER: u64 = 8;
 
-/// Lets this process and its children have as many open files as the system allows, and fails if those are too few for a
-/// session.
+/// Raises the limit of open files of this process and its children to the maximum.
 ///
 /// # Errors
 ///
-/// Too few, in words with both numbers.
+/// The maximum is too low for a session.
 pub fn raise_open_files() -> Result<(), String> {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(u64::MAX);
@@ -32,12 +31,12 @@ pub fn raise_open_files() -> Result<(), String> {
         ));
     }
     let raised = Rlimit { current: limit.maximum, ..limit };
-    // Without that the limit may do all the same.
+    // If this fails, the current limit may be high enough.
     let _ = setrlimit(Resource::Nofile, raised);
     Ok(())
 }
 
-/// Bytes that all guests of a run may have together: 75 % of what the machine or the control group has.
+/// Returns the default memory for all guests of a run, in bytes: 75 % of the memory of the machine or the control group.
 pub fn memory() -> u64 {
     let about = sysinfo();
     let machine = (about.totalram as u64).saturating_mul(about.mem_unit.into());
@@ -46,8 +45,8 @@ pub fn memory() -> u64 {
     machine.min(group.unwrap_or(u64::MAX)) / 4 * 3
 }
 
-/// The smallest limit of a process's control group and all groups above; `own` is its `/proc/self/cgroup`. Only the
-/// unified hierarchy is known.
+/// Returns the smallest memory limit of a process's control group and its ancestors, in bytes. `own` is the content of
+/// `/proc/self/cgroup`. Supports only cgroup v2.
 fn group_limit(root: &Path, own: &str) -> Option<u64> {
     let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let groups = Path::new(path).ancestors();
@@ -65,7 +64,7 @@ mod tests {
     use super::{cores, group_limit, memory};
 
     #[test]
-    fn the_smallest_limit_of_the_groups_counts() {
+    fn smallest_limit_of_control_groups_counts() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("a/b")).unwrap();
         for (group, limit) in [("a", "4096\n"), ("a/b", "max\n")] {

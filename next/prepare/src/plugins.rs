@@ -21,7 +21,7 @@ use crate::{
     source::{Source, SourceState},
 };
 
-/// The plugins that are part of this program.
+/// Plugins that are part of this program.
 const BUNDLED: [(&str, &[u8]); 4] = [
     ("chat", include_bytes!("../../../plugins/bundled/chat.wasm")),
     ("echo", include_bytes!("../../../plugins/bundled/echo.wasm")),
@@ -29,21 +29,20 @@ const BUNDLED: [(&str, &[u8]); 4] = [
     ("units", include_bytes!("../../../plugins/bundled/units.wasm")),
 ];
 
-/// A plugin's file that was found.
 #[derive(Debug)]
-pub struct Found {
+pub struct FoundPlugin {
     pub digest: Digest,
     pub bytes: u64,
     pub origin: Origin,
-    /// A copy without a name.
+    /// An unnamed copy of the file, which no other process can change.
     pub copy: File,
 }
 
-/// Finds the plugin of each provider, and looks at it. Gives what is wrong with those that are missing or no plugins.
+/// Finds and inspects the plugin of each provider. Returns a problem for each missing or invalid plugin.
 ///
 /// # Errors
 ///
-/// A cache that cannot be used.
+/// The cache cannot be used.
 pub fn find(
     providers: &[Provider],
     folder: &Path,
@@ -51,7 +50,7 @@ pub fn find(
 ) -> Result<(Vec<PreparedProvider>, ContentSource, Vec<ProviderProblem>), PrepareError> {
     let (mut prepared, mut origins, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for (index, provider) in (0..).zip(providers) {
-        let look = || {
+        let inspect = || {
             let found = read(&provider.plugin, folder, provider.limits.file);
             let found = found.map_err(PrepareError::Refused)?;
             if provider.sha256.is_some_and(|pinned| pinned != found.digest) {
@@ -63,7 +62,7 @@ pub fn find(
             let kind = compiler::inspect(cache, &found.digest, found.copy)?.kind;
             Ok((found.digest, found.origin, kind))
         };
-        match look() {
+        match inspect() {
             Ok((digest, origin, kind)) => {
                 origins.push((digest, origin));
                 prepared.push(PreparedProvider {
@@ -85,9 +84,9 @@ pub fn find(
     Ok((prepared, ContentSource::new(origins), problems))
 }
 
-/// Reads a plugin's file, of at most `most` bytes, or the one that was built in a folder with its source. Problems are the rest
-/// of a sentence that begins with the plugin.
-pub fn read(plugin: &str, folder: &Path, most: u64) -> Result<Found, String> {
+/// Reads a plugin of at most `most` bytes: a bundled plugin, a file, or the built file of a source folder. Errors complete a
+/// sentence that starts with the plugin.
+pub fn read(plugin: &str, folder: &Path, most: u64) -> Result<FoundPlugin, String> {
     let (origin, path) = match plugin.strip_prefix("bundled:") {
         Some(name) => (Origin::Bundled(bundled(name)?), plugin.into()),
         None => {
@@ -97,13 +96,13 @@ pub fn read(plugin: &str, folder: &Path, most: u64) -> Result<Found, String> {
     };
     let cannot = |error: io::Error| format!("cannot be read: {error} ({})", path.display());
     let mut copy = tempfile::tempfile().map_err(cannot)?;
-    // One byte more shows that there is more.
+    // Reading one byte more detects a file that is too long.
     let source = origin.open().map_err(cannot)?;
     let source = source.take(most.saturating_add(1));
     let (digest, bytes) = content_source::copy(source, &mut copy).map_err(cannot)?;
     if bytes > most {
         return Err(format!(
-            "has more than {}, the `limits.file` of its provider; allow more there, or build it smaller",
+            "is larger than {}, the `limits.file` of its provider; raise that limit, or build a smaller file",
             show_size(most)
         ));
     }
@@ -114,22 +113,22 @@ pub fn read(plugin: &str, folder: &Path, most: u64) -> Result<Found, String> {
     let read = copy.read_exact_at(&mut head, 0);
     if read.is_err() || PluginKind::of(&head).is_none() {
         return Err(
-            "is not WASM: it begins like neither a component nor a module; name the `.wasm` file that a plugin was built to"
+            "is not WASM: it has the header of neither a component nor a module; name the `.wasm` file of a built plugin"
                 .to_owned(),
         );
     }
-    Ok(Found { digest, bytes, origin, copy })
+    Ok(FoundPlugin { digest, bytes, origin, copy })
 }
 
 fn bundled(name: &str) -> Result<&'static [u8], String> {
     let found = BUNDLED.iter().find(|(known, _)| *known == name);
     found.map(|(_, bytes)| *bytes).ok_or_else(|| {
         let known = BUNDLED.map(|(name, _)| format!("`bundled:{name}`"));
-        format!("is not part of this program; there is {}", known.join(", "))
+        format!("is not bundled; the bundled plugins are {}", known.join(", "))
     })
 }
 
-/// The file of a plugin that may be a folder with its source.
+/// Returns the built file of a source folder, or the path itself if it is not a folder.
 fn file_of(path: &Path) -> Result<PathBuf, String> {
     if !path.is_dir() {
         return Ok(path.to_owned());
@@ -138,11 +137,11 @@ fn file_of(path: &Path) -> Result<PathBuf, String> {
     let state = source.state();
     let lacks = match state.map_err(|problem| format!("cannot be used: {problem}"))? {
         SourceState::Fresh => return Ok(source.file()),
-        SourceState::Stale => "was built from other source than there is now",
+        SourceState::Stale => "was built from different source",
         SourceState::Missing => "has not been built",
     };
     let command = source.build_command();
-    Err(format!("{lacks}; build it: {command}, or with all others: runner exec --build"))
+    Err(format!("{lacks}; to build it: {command}, or with all others: runner exec --build"))
 }
 
 #[cfg(test)]
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_no_plugins_say_why() {
+    fn invalid_plugins_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("text.wasm"), "#!/bin/sh\n").unwrap();
         fs::write(folder.path().join("empty.wasm"), "").unwrap();

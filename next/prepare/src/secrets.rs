@@ -1,4 +1,4 @@
-//! Where the values of secrets come from: files that are named, else the environment. Only those that are granted are read.
+//! Reads the values of granted secrets from files and the environment.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,32 +13,31 @@ use runner_scenario::ProviderProblem;
 
 use crate::PrepareError;
 
-/// Bytes of a file of secrets: it may be a device that never ends.
+/// Bytes of a file of secrets, which may be a device that never ends.
 const MAX_FILE: u64 = 16 << 20;
 /// Bytes of a secret.
 const MAX_VALUE: usize = 64 << 10;
-/// A value of fewer bytes occurs in too many texts to be removed from them.
+/// Bytes of the shortest value that is redacted. Shorter values occur in too many texts.
 const MIN_REDACTED: usize = 4;
-/// The permissions of all but a file's owner to read it.
+/// Read permissions of the group and of others.
 const READABLE_BY_OTHERS: u32 = 0o044;
 
 /// The secrets of a plan.
 #[derive(Debug, Default)]
 pub struct Secrets {
     pub values: SecretValues,
-    /// By provider: the names that have no value.
+    /// Index of the provider and name of each secret without a value.
     pub missing: Vec<(u16, String)>,
-    /// For people.
+    /// Messages for the user.
     pub notices: Vec<String>,
 }
 
 impl Secrets {
-    /// Reads the values of all secrets that providers are granted. A value of a later file goes before that of an earlier one,
-    /// and a file's before the environment's.
+    /// Reads the values of all granted secrets. Files take precedence over the environment, and later files over earlier ones.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, or a value that cannot be used.
+    /// A file cannot be read, or a value cannot be used.
     pub fn read(providers: &[PreparedProvider], files: &[PathBuf]) -> Result<Self, PrepareError> {
         let granted = (0..).zip(providers).flat_map(|(index, prepared)| {
             let names = prepared.provider.grants.secret_names().into_iter();
@@ -68,7 +67,7 @@ impl Secrets {
             }
             if value.len() < MIN_REDACTED {
                 read.notices.push(format!(
-                    "the value of secret `{name}` is so short that it is not removed from what providers say"
+                    "the value of secret `{name}` is too short to be redacted; use at least {MIN_REDACTED} bytes"
                 ));
             }
         }
@@ -78,7 +77,7 @@ impl Secrets {
         Ok(read)
     }
 
-    /// Adds the values that a file has for these names.
+    /// Adds the values of `names` from a file.
     fn file(
         &mut self,
         path: &Path,
@@ -92,7 +91,7 @@ impl Secrets {
         let about = fs::metadata(path).map_err(|error| cannot(&error))?;
         if about.is_file() && about.permissions().mode() & READABLE_BY_OTHERS != 0 {
             self.notices.push(format!(
-                "other users can read the secrets in `{shown}`; shut them out: chmod 600 {shown}"
+                "other users can read the secrets in `{shown}`; to prevent that: chmod 600 {shown}"
             ));
         }
         let text = read_whole(path).map_err(|error| cannot(&error))?;
@@ -113,15 +112,16 @@ impl Secrets {
         Ok(())
     }
 
-    /// What is wrong with providers as long as secrets have no value.
+    /// Returns a problem for each secret without a value.
     pub fn problems(&self, providers: &[PreparedProvider]) -> Vec<ProviderProblem> {
         let problem = |(provider, name): &(u16, String)| {
             let grants = &providers[usize::from(*provider)].provider.grants;
             ProviderProblem {
                 provider: *provider,
-                key: match grants.secrets_in_env().contains(name) {
-                    true => "grants.env",
-                    false => "grants.secrets",
+                key: if grants.secrets_in_env().contains(name) {
+                    "grants.env"
+                } else {
+                    "grants.secrets"
                 },
                 message: format!("secret `{name}` has no value"),
                 help: Some(format!(
@@ -137,7 +137,7 @@ fn unusable(name: &str, why: &str) -> PrepareError {
     PrepareError::Refused(format!("the value of secret `{name}` {why}"))
 }
 
-/// Reads a file whole. It may be a pipe, whose length is not known before.
+/// Reads a whole file. It may be a pipe of unknown length.
 fn read_whole(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     let file = fs::File::open(path)?;
@@ -148,8 +148,8 @@ fn read_whole(path: &Path) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
 }
 
-/// Reads `NAME=VALUE`, where the value may be in quotes; nothing of an empty line or a comment. The error completes the
-/// sentence "the line …".
+/// Parses `NAME=VALUE`, where the value may be quoted. `None` for an empty line or a comment. Errors complete a sentence that
+/// starts with the line.
 fn parse_line(line: &str) -> Result<Option<(&str, &str)>, &'static str> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
@@ -162,7 +162,7 @@ fn parse_line(line: &str) -> Result<Option<(&str, &str)>, &'static str> {
         return Ok(Some((name, value)));
     };
     let inner = value[1..].strip_suffix(quote);
-    let inner = inner.ok_or("has a value that begins with a quote and does not end with it")?;
+    let inner = inner.ok_or("has a value without its closing quote")?;
     Ok(Some((name, inner)))
 }
 
@@ -171,7 +171,7 @@ mod tests {
     use super::parse_line;
 
     #[test]
-    fn a_line_is_a_name_and_a_value() {
+    fn lines_are_names_and_values() {
         for (line, expected) in [
             ("A=b", Some(("A", "b"))),
             (" export A = b=c # d ", Some(("A", "b=c # d"))),

@@ -1,4 +1,4 @@
-//! [`Source`]: a plugin as a folder with its source and a `plugin.toml`. Nothing is built here.
+//! [`Source`]: a folder with a plugin's source and `plugin.toml`. The `cli` crate builds it.
 
 use std::{
     fs::{self, File},
@@ -12,52 +12,50 @@ use sha2::{Digest as _, Sha256};
 
 /// Bytes of a `plugin.toml`.
 const MAX_MANIFEST: u64 = 1 << 20;
-/// Files that a plugin's source may have: all are read whenever a scenario names the folder.
+/// Files of a plugin's source. Each use of the folder in a scenario reads all of them.
 const MAX_FILES: usize = 50_000;
-/// Bytes of all of them: what is hashed must not take longer than a second or two.
+/// Bytes of all source files. Hashing them must not take longer than a second or two.
 const MAX_BYTES: u64 = 512 << 20;
-/// How deep folders may be nested in the source.
+/// Depth of nested folders in the source.
 const MAX_DEPTH: usize = 64;
-/// What is built or installed, and no source.
-const NO_SOURCE: [&str; 5] = ["dist", "target", "node_modules", "__pycache__", "results"];
+/// Names of folders with build results or installed packages.
+const IGNORED_NAMES: [&str; 5] = ["dist", "target", "node_modules", "__pycache__", "results"];
 
-/// A folder that a plugin is built from.
+/// A folder with the source of a plugin.
 #[derive(Clone, Debug)]
 pub struct Source {
     folder: PathBuf,
     manifest: SourceManifest,
 }
 
-/// What a `plugin.toml` says.
+/// The content of `plugin.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SourceManifest {
-    /// The plugin's name.
     name: String,
-    /// What it becomes.
     kind: PluginKind,
-    /// A line for `sh`, which is run in the folder.
+    /// Command line for `sh`, run in the folder.
     build: String,
-    /// The file that the line makes, relative to the folder.
-    #[serde(default = "usual_file")]
+    /// File that the command creates, relative to the folder.
+    #[serde(default = "default_file")]
     file: PathBuf,
-    /// Further folders that it is made of, relative to the folder.
+    /// Further folders with source, relative to the folder.
     #[serde(default)]
     sources: Vec<PathBuf>,
 }
 
-fn usual_file() -> PathBuf {
+fn default_file() -> PathBuf {
     "dist/plugin.wasm".into()
 }
 
-/// What there is of a built plugin.
+/// State of the built plugin of a [`Source`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceState {
-    /// It was built from the source as it is now.
+    /// Built from the current source.
     Fresh,
-    /// It was built from other source, or it is not known from which.
+    /// Built from other or unknown source.
     Stale,
-    /// It was not built.
+    /// Not built.
     Missing,
 }
 
@@ -66,9 +64,9 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, as a sentence with its path.
+    /// A missing or invalid `plugin.toml`, as a message with its path.
     pub fn open(folder: &Path) -> Result<Self, String> {
-        // `./.`, as a scenario beside the source has it, is shown as `.`, and `./plugin` as `plugin`.
+        // A scenario in the folder of the source yields `./.`, which is shown as `.`, and `./plugin` is shown as `plugin`.
         let parts = folder.components();
         let mut folder: PathBuf = parts.filter(|part| *part != Component::CurDir).collect();
         if folder.as_os_str().is_empty() {
@@ -76,7 +74,7 @@ impl Source {
         }
         let path = folder.join("plugin.toml");
         let shown = path.display();
-        // What is shown of a text that cannot be understood is not of another file.
+        // A parse error quotes the text, and a link could make it quote a file that the user did not name.
         if path.is_symlink() {
             return Err(format!("cannot read `{shown}`: it is a symbolic link"));
         }
@@ -84,57 +82,54 @@ impl Source {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(format!(
-                    "`{}` is no plugin: it has no `plugin.toml`; name a `.wasm` file, or a folder that `runner plugin new` has made",
+                    "`{}` is not a plugin: it has no `plugin.toml`; name a `.wasm` file, or a folder that `runner plugin new` has created",
                     folder.display()
                 ));
             }
             Err(error) => return Err(format!("cannot read `{shown}`: {error}")),
         };
         let text =
-            String::from_utf8(text).map_err(|error| format!("`{shown}` is no text: {error}"))?;
-        let manifest: SourceManifest = toml::from_str(&text)
-            .map_err(|error| format!("`{shown}` cannot be understood: {error}"))?;
+            String::from_utf8(text).map_err(|error| format!("`{shown}` is not text: {error}"))?;
+        let manifest: SourceManifest =
+            toml::from_str(&text).map_err(|error| format!("`{shown}` is invalid: {error}"))?;
         Ok(Self { folder, manifest })
     }
 
-    /// The folder, as it was named.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The plugin's name.
     pub fn name(&self) -> &str {
         &self.manifest.name
     }
 
-    /// What the plugin becomes.
     pub fn kind(&self) -> PluginKind {
         self.manifest.kind
     }
 
-    /// The file that is built.
+    /// Returns the path of the built plugin.
     pub fn file(&self) -> PathBuf {
         self.folder.join(&self.manifest.file)
     }
 
-    /// All folders that the plugin is made of.
+    /// Returns all folders with source.
     pub fn folders(&self) -> Vec<PathBuf> {
         let further = self.manifest.sources.iter();
         let further = further.map(|source| self.folder.join(source));
         [self.folder.clone()].into_iter().chain(further).collect()
     }
 
-    /// What to type to build it.
+    /// Returns the command that a user can type to build the plugin.
     pub fn build_command(&self) -> String {
         format!("runner plugin build {}", self.typed_folder())
     }
 
-    /// The line for `sh` that builds the plugin.
+    /// Returns the line for `sh` that builds the plugin.
     pub fn build_line(&self) -> &str {
         &self.manifest.build
     }
 
-    /// The folder, quoted for a shell where it has to be.
+    /// Returns the folder, quoted for a shell if necessary.
     pub fn typed_folder(&self) -> String {
         let folder = self.folder.to_string_lossy();
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
@@ -149,7 +144,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// A source that cannot be read, or has more files than a plugin's.
+    /// The source cannot be read or is too large.
     pub fn state(&self) -> Result<SourceState, String> {
         if !self.file().is_file() {
             return Ok(SourceState::Missing);
@@ -159,16 +154,16 @@ impl Source {
         Ok(if is_fresh { SourceState::Fresh } else { SourceState::Stale })
     }
 
-    /// The file that holds the digest of the source that the plugin was built from.
+    /// Returns the path of the file with the digest of the source that the plugin was built from.
     pub fn digest_path(&self) -> PathBuf {
         self.folder.join("dist/plugin.digest")
     }
 
-    /// A hash of all files of the source, each with its place in its folder: wherever all of it is moved to, it is the same.
+    /// Returns a hash of all source files and their paths relative to their folders, so moving the source does not change it.
     ///
     /// # Errors
     ///
-    /// A source that cannot be read, or has more files than a plugin's.
+    /// The source cannot be read or is too large.
     pub fn digest(&self) -> Result<Digest, String> {
         let built = self.file();
         let (mut hasher, mut left, mut count) = (Sha256::new(), MAX_BYTES, 0);
@@ -195,8 +190,8 @@ impl Source {
     }
 }
 
-/// Collects the files of a source: not what was built or installed, nor what is hidden, nor lock files, which a build writes;
-/// and not scenarios, which stand beside the source that they use. `count` is that of all folders: the same one may be named a
+/// Collects the files of a source folder, without hidden files, build results, lock files (builds write them) and scenarios
+/// (they are often next to the source). `count` counts the files of all folders, because a manifest may name the same folder a
 /// thousand times.
 fn collect(
     folder: &Path,
@@ -215,7 +210,7 @@ fn collect(
         let entry = entry.map_err(cannot)?;
         let (name, kind) = (entry.file_name(), entry.file_type().map_err(cannot)?);
         let name = name.to_string_lossy();
-        let is_left_out = name.starts_with('.') || NO_SOURCE.contains(&&*name);
+        let is_left_out = name.starts_with('.') || IGNORED_NAMES.contains(&&*name);
         let is_lock = ["Cargo.lock", "package-lock.json"].contains(&&*name);
         let is_scenario = name.starts_with("scenario") && name.ends_with(".toml");
         if is_left_out || is_lock || is_scenario {
@@ -237,18 +232,19 @@ fn collect(
     Ok(())
 }
 
-/// Reads a regular file of at most `most` bytes. Opening a pipe would wait for its other end.
+/// Reads a regular file of at most `most` bytes.
 pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    // Opening a pipe would wait for its other end.
     let about = fs::metadata(path)?;
     if !about.is_file() || about.len() > most {
-        return Err(io::Error::other("it is no regular file, or too large"));
+        return Err(io::Error::other("it is not a regular file, or too large"));
     }
     let mut bytes = Vec::new();
     File::open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Tells whether a plugin of a scenario is named by a folder.
+/// Returns whether a scenario names a plugin by its source folder.
 pub fn is_folder(plugin: &str, folder: &Path) -> bool {
     !plugin.starts_with("bundled:") && folder.join(plugin).is_dir()
 }

@@ -127,7 +127,7 @@ fn provider_digests(providers: &[Provider]) -> BTreeMap<String, Digest> {
 type TestFingerprints = (BTreeSet<String>, Fingerprint, Fingerprint);
 
 fn test_fingerprints(suite: &Suite, providers: &[Provider]) -> BTreeMap<String, TestFingerprints> {
-    let (fingerprints, mut line) = (Fingerprints::of_no_provider(), Vec::new());
+    let (fingerprints, mut line) = (Fingerprints::without_provider(), Vec::new());
     let mut print = |test| -> io::Result<(String, TestFingerprints)> {
         suite.line(test, &mut line)?;
         let test = TestLine::read(&line)?;

@@ -25,7 +25,7 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
             return Err(EngineError::Scenario(problems));
         }
     };
-    let blobs = ContentSource::of_files(suite.blobs().clone());
+    let blobs = ContentSource::from_files(suite.blobs().clone());
     let plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
     Ok((plan, file))
 }

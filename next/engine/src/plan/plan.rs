@@ -120,8 +120,8 @@ impl Plan {
         let (scenario, cache) = (&self.scenario, &self.cache);
         let path = Path::new(scenario.path());
         let protected = || {
-            let mut all = Protected::of_process(cache);
-            all.extend(Protected::of_scenario(scenario, path));
+            let mut all = Protected::for_process(cache);
+            all.extend(Protected::for_scenario(scenario, path));
             all.extend(
                 self.blobs.files().map(|file| Protected::file("an attachment or schema", file)),
             );
@@ -141,7 +141,7 @@ impl Plan {
     pub(crate) fn read_secrets(&mut self, files: &[PathBuf]) -> Result<Problems, EngineError> {
         self.secrets = Secrets::read(&self.providers, files)?;
         self.notices = self.secrets.notices.clone();
-        self.notices.extend(grants::idle(&self.providers, &self.plugins));
+        self.notices.extend(grants::unused(&self.providers, &self.plugins));
         let missing = self.secrets.problems(&self.providers);
         Ok(self.scenario.provider_problems(&missing))
     }

@@ -72,8 +72,8 @@ fn workers_must_end_tasks_in_time() {
     let shared = WorkerShared {
         process: Mutex::default(),
         socket: UnixStream::pair().unwrap().0,
-        slots: children::nameless("slots", b"").unwrap(),
-        stderr: children::nameless("stderr", b"").unwrap(),
+        slots: children::memory_file("slots", b"").unwrap(),
+        stderr: children::memory_file("stderr", b"").unwrap(),
         tasks: Mutex::default(),
         is_paused: AtomicBool::new(false),
     };

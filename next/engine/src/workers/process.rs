@@ -78,8 +78,8 @@ impl WorkerProcess {
     pub(crate) fn start(name: &str, sink: EventSink) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_read_timeout(Some(CHECK_EVERY))?;
-        let slots = children::nameless("slots", b"")?;
-        let stderr = children::nameless("stderr", b"")?;
+        let slots = children::memory_file("slots", b"")?;
+        let stderr = children::memory_file("stderr", b"")?;
         let mut command = children::program(&[name]);
         let certificates =
             CERTIFICATES.into_iter().filter_map(|name| Some((name, env::var_os(name)?)));
@@ -196,7 +196,7 @@ impl WorkerShared {
         let status = self.reap();
         let end = status.map_or_else(
             || "exited with an unknown status".to_owned(),
-            |status| children::show_end(status, &self.stderr),
+            |status| children::describe_exit(status, &self.stderr),
         );
         let tasks = lock(&self.tasks);
         let mut started = self.slots();

@@ -1,4 +1,4 @@
-//! [`FileSystems`]: what is mounted where, and which of it is the kernel's own.
+//! [`FileSystems`]: the mounted file systems, and which of them are the kernel's own.
 
 use std::{
     ffi::OsStr,
@@ -7,37 +7,37 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where Linux lists what is mounted.
+/// The list of mounts, see proc_pid_mountinfo(5).
 const MOUNTS: &str = "/proc/self/mountinfo";
 
-/// Where the kernel's own file systems are on every system, whatever is mounted there.
+/// Folders of the kernel's file systems, which are refused whatever is mounted there.
 const KERNEL_PLACES: [&str; 3] = ["/proc", "/sys", "/dev"];
-/// Memory that programs share as files: plain files in the midst of devices.
-const PLAIN: &str = "/dev/shm";
+/// Shared memory: plain files inside `/dev`.
+const SHARED_MEMORY: &str = "/dev/shm";
 
-/// File systems in which the kernel shows processes, devices and itself. A read of one tells of the runner and the machine, a
-/// write changes them.
-const KERNEL: &str = "proc sysfs devtmpfs devpts cgroup cgroup2 cpuset debugfs tracefs securityfs selinuxfs smackfs \
+/// File systems in which the kernel shows processes, devices and its settings. Reading them reveals data of the runner, and
+/// writing them changes the machine.
+const KERNEL_TYPES: &str = "proc sysfs devtmpfs devpts cgroup cgroup2 cpuset debugfs tracefs securityfs selinuxfs smackfs \
     configfs efivarfs pstore bpf mqueue binfmt_misc nsfs";
 
-/// What is mounted where.
+/// The mounted file systems.
 #[derive(Debug, Default)]
 pub(super) struct FileSystems {
-    /// In the order of mounting.
+    /// Mounts in the order of mounting.
     mounts: Vec<MountPoint>,
 }
 
 #[derive(Debug)]
 struct MountPoint {
     device: String,
-    /// What of the file system is mounted.
+    /// The mounted folder of the file system.
     root: PathBuf,
     at: PathBuf,
     kind: String,
 }
 
 impl FileSystems {
-    /// Asks the kernel; where it does not answer, nothing is known.
+    /// Reads the mounts of this process. Empty if that fails.
     pub(super) fn mounted() -> Self {
         Self::parse(&fs::read(MOUNTS).unwrap_or_default())
     }
@@ -47,7 +47,7 @@ impl FileSystems {
         Self { mounts: lines.filter_map(MountPoint::parse).collect() }
     }
 
-    /// All paths at which a folder is: its file system may be mounted at several places.
+    /// Returns all paths of a folder: its file system may be mounted at several places.
     pub(super) fn paths_of(&self, folder: &Path) -> Vec<PathBuf> {
         let mut paths = vec![folder.to_owned()];
         let Some(mount) = self.around(folder) else {
@@ -66,14 +66,15 @@ impl FileSystems {
         paths
     }
 
-    /// Finds a file system of the kernel's that `folder` is in, or that is in `folder`, and where it is mounted.
-    pub(super) fn kernels(&self, folder: &Path) -> Option<PathBuf> {
-        if folder.starts_with(PLAIN) {
+    /// Returns the mount point of a file system of the kernel that contains `folder` or is in it.
+    pub(super) fn kernel_mount(&self, folder: &Path) -> Option<PathBuf> {
+        if folder.starts_with(SHARED_MEMORY) {
             return None;
         }
         let below = self.mounts.iter().filter(|mount| mount.at.starts_with(folder));
         let mounted = self.around(folder).into_iter().chain(below);
-        let mut mounted = mounted.filter(|mount| KERNEL.split(' ').any(|kind| kind == mount.kind));
+        let mut mounted =
+            mounted.filter(|mount| KERNEL_TYPES.split(' ').any(|kind| kind == mount.kind));
         let places = KERNEL_PLACES.into_iter().map(PathBuf::from);
         let mut places = places.filter(|place| {
             folder.starts_with(place) || place.starts_with(folder) && place.exists()
@@ -81,16 +82,15 @@ impl FileSystems {
         places.next().or_else(|| Some(mounted.next()?.at.clone()))
     }
 
-    /// The mount that a path is on: of those around it the nearest, and there the newest.
+    /// Returns the mount of a path: the innermost and, of several at the same place, the newest.
     fn around(&self, path: &Path) -> Option<&MountPoint> {
-        let around = self.mounts.iter();
-        let around = around.filter(|mount| path.starts_with(&mount.at));
+        let around = self.mounts.iter().filter(|mount| path.starts_with(&mount.at));
         around.max_by_key(|mount| mount.at.components().count())
     }
 }
 
 impl MountPoint {
-    /// Reads `36 35 98:0 /root /at options optional… - kind source options`.
+    /// Parses `36 35 98:0 /root /at options optional… - kind source options`.
     fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = line.split(|byte| *byte == b' ');
         let device = str::from_utf8(fields.nth(2)?).ok()?;
@@ -105,7 +105,7 @@ impl MountPoint {
     }
 }
 
-/// A path as the kernel writes it, where `\040` is a space, and a backslash is written so, too.
+/// Decodes a path in which the kernel writes spaces and backslashes as `\040` and `\134`.
 fn unescaped(field: &[u8]) -> PathBuf {
     let mut parts = field.split(|byte| *byte == b'\\');
     let mut bytes = parts.next().unwrap_or_default().to_vec();
@@ -125,7 +125,7 @@ mod tests {
     use super::FileSystems;
 
     #[test]
-    fn what_is_the_kernels_is_found_around_a_folder_and_in_it() {
+    fn kernel_mounts_are_found_around_and_in_folders() {
         let systems = FileSystems::parse(
             b"1 0 8:1 / / rw shared:1 - ext4 /dev/a rw\n\
               2 1 0:5 / /jail/proc rw - proc proc rw\n\
@@ -134,7 +134,7 @@ mod tests {
               5 1 8:2 / /over rw - ext4 /dev/b rw\n\
               a line of another kind\n",
         );
-        let kernels = |folder: &str| systems.kernels(Path::new(folder));
+        let kernels = |folder: &str| systems.kernel_mount(Path::new(folder));
         for (folder, place) in [
             ("/", "/proc"),
             ("/proc", "/proc"),
@@ -153,7 +153,7 @@ mod tests {
         }
     }
     #[test]
-    fn a_folder_that_is_mounted_twice_is_one() {
+    fn folders_mounted_twice_are_one() {
         let systems = FileSystems::parse(
             b"1 0 8:1 / / rw - ext4 /dev/a rw\n\
               2 1 8:1 /data/work /mounted/a\\040b rw - ext4 /dev/a rw\n\

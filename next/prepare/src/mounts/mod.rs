@@ -1,9 +1,8 @@
-//! The folders that providers are granted: found before any guest runs, and refused if a guest could use one to get at more
-//! than it was granted.
+//! Granted folders: found before any guest runs, and refused if a guest could use them to reach more than was granted.
 //!
-//! In a folder that a guest may write to may lie nothing that the runner reads or writes, because the guest can replace what
-//! is in it by a link. What is compared is where things are: through a link or at another mount of the same file system it is
-//! the same folder. A file that has a second name, a hard link, in a granted folder is not found.
+//! A writable folder must not contain anything that the runner reads or writes, because the guest could replace it by a link.
+//! Places are compared, not paths: links and other mounts of the same file system lead to the same folder. Hard links to files
+//! outside a folder are not detected.
 
 mod file_systems;
 mod path_trace;
@@ -22,32 +21,33 @@ use runner_model::{
 use runner_scenario::ProviderProblem;
 
 pub use self::protected::Protected;
-use self::{file_systems::FileSystems, path_trace::Way};
+use self::{file_systems::FileSystems, path_trace::PathTrace};
 
 /// Files that every run has.
 const RUN_FILES: [&str; 2] = ["benchmark.json", "index.jsonl"];
-const NESTED_HELP: &str = "grant `rw` only of folders in which no other granted folder lies";
-const KERNEL_HELP: &str = "grant folders of plain files; nothing in `/proc`, `/sys` or `/dev` is granted, nor a folder around them";
-const WAY_HELP: &str = "name it by a path that leads past the folder, or grant `rw` of another one";
-const PROTECTED_HELP: &str = "grant `rw` of a folder of its own, in which there is nothing else";
-const LOST_HELP: &str = "put the folder back, or grant another one";
+const NESTED_HELP: &str = "grant `rw` only for folders without other granted folders in them";
+const KERNEL_HELP: &str = "grant folders of plain files; nothing in `/proc`, `/sys` or `/dev` can be granted, nor a folder that contains them";
+const PATH_HELP: &str =
+    "use a path that does not lead through the folder, or grant `rw` for another folder";
+const PROTECTED_HELP: &str = "grant `rw` for a folder of its own, with nothing else in it";
+const LOST_HELP: &str = "restore the folder, or grant another one";
 
-/// A granted folder, and whose it is.
+/// A granted folder of a provider.
 struct Granted<'p> {
     provider: u16,
     folder: &'p MountedFolder,
-    /// What its path leads through as it was written.
+    /// Places that the granted path leads through.
     places: Vec<PathBuf>,
-    /// All paths at which it is.
+    /// All paths of the folder, through other mounts, too.
     paths: Vec<PathBuf>,
 }
 
-/// Finds the folders that providers are granted, relative to `base`, and notes which folders they are. Folders that were
-/// found when a run began are looked for where they were then, and a guest that runs later gets the folder that is there now.
+/// Finds the granted folders of providers, and sets their mounts. Paths are relative to `base`. The mounts of a stored provider
+/// are looked up at their stored paths.
 ///
-/// `protected` names what no guest may write to; it is asked only if one may write to a folder.
+/// `protected` returns the files and folders that no guest may write to. It is called only if a folder is writable.
 ///
-/// Returns what is wrong, with the providers' indices.
+/// Returns a problem for each refused folder.
 pub fn find(
     providers: &mut [PreparedProvider],
     base: &Path,
@@ -61,7 +61,7 @@ pub fn find(
                 Some(stored) => (PathBuf::from(stored.host), true),
                 None => (base.join(&grant.path), false),
             };
-            match look(grant, &path, is_stored) {
+            match find_folder(grant, &path, is_stored) {
                 Ok(folder) => prepared.mounts.push(folder),
                 Err(error) => {
                     let (path, mount) = (path.display(), &grant.mount);
@@ -71,7 +71,10 @@ pub fn find(
                     problems.push(problem(index, message, LOST_HELP));
                 }
             }
-            places.push((index, Way::of(&path).map_or_else(|_| Vec::new(), |way| way.places)));
+            places.push((
+                index,
+                PathTrace::follow(&path).map_or_else(|_| Vec::new(), |trace| trace.places),
+            ));
         }
     }
     if !problems.is_empty() {
@@ -87,13 +90,13 @@ fn problem(provider: u16, message: String, help: &str) -> ProviderProblem {
     ProviderProblem { provider, key: "grants.fs", message, help: Some(help.to_owned()) }
 }
 
-/// Finds a folder; where it was found before, its path must lead there still.
-fn look(grant: &FsGrant, path: &Path, is_stored: bool) -> io::Result<MountedFolder> {
+/// Finds a folder. The path of a stored one must not lead through links.
+fn find_folder(grant: &FsGrant, path: &Path, is_stored: bool) -> io::Result<MountedFolder> {
     let host = fs::canonicalize(path)?;
     if is_stored && host != path {
-        return Err(io::Error::other("it is behind a symbolic link by now"));
+        return Err(io::Error::other("its path now leads through a symbolic link"));
     }
-    // Reading it shows that it is a folder, and may be read.
+    // This fails if it is not a folder, or not readable.
     fs::read_dir(&host)?;
     let found = host.metadata()?;
     let text = host.into_os_string().into_string();
@@ -106,8 +109,7 @@ fn look(grant: &FsGrant, path: &Path, is_stored: bool) -> io::Result<MountedFold
     })
 }
 
-/// Checks the folders that are granted at the same time, each with its provider and what its path leads through; what is
-/// returned has their order.
+/// Checks all granted folders, each with its provider and the places of its path. Returns a result for each, in order.
 fn check(
     folders: Vec<(u16, &MountedFolder, Vec<PathBuf>)>,
     protected: impl FnOnce() -> Vec<Protected>,
@@ -120,23 +122,20 @@ fn check(
         paths: systems.paths_of(Path::new(&folder.host)),
     });
     let granted: Vec<_> = granted.collect();
-    let protected = match granted.iter().any(Granted::is_writable) {
-        true => protected(),
-        false => Vec::new(),
-    };
-    let ways = protected.iter().map(|protected| Way::of(&protected.path));
-    let protected: Vec<_> = protected.iter().zip(ways).collect();
+    let protected = if granted.iter().any(Granted::is_writable) { protected() } else { Vec::new() };
+    let traces = protected.iter().map(|protected| PathTrace::follow(&protected.path));
+    let protected: Vec<_> = protected.iter().zip(traces).collect();
     let refused = |one: &Granted<'_>| {
-        let refusal = one.of_kernel(&systems).or_else(|| one.nested(&granted));
+        let refusal = one.refuse_kernel(&systems).or_else(|| one.refuse_nested(&granted));
         if refusal.is_some() || !one.is_writable() {
             return refusal;
         }
         let mut protected = protected.iter();
-        one.in_run().or_else(|| {
-            protected.find_map(|(protected, way)| match way {
-                Ok(way) => one.exposes(protected, way, &systems),
-                // Nobody knows where it will be.
-                Err(_) => Some(one.changes(protected.what, &protected.path)),
+        one.refuse_run().or_else(|| {
+            protected.find_map(|(protected, trace)| match trace {
+                Ok(trace) => one.refuse_exposed(protected, trace, &systems),
+                // With a loop of links, the protected path could later lead anywhere.
+                Err(_) => Some(one.refuse_change(protected.what, &protected.path)),
             })
         })
     };
@@ -152,7 +151,7 @@ impl Granted<'_> {
         self.folder.mode == FsMode::ReadWrite
     }
 
-    /// `why` completes a sentence that begins with the folder.
+    /// Returns the problem of this folder. `why` completes a sentence that starts with the folder.
     fn refuse(&self, why: &str, help: &str) -> ProviderProblem {
         let MountedFolder { host, guest, mode, .. } = self.folder;
         let message =
@@ -160,24 +159,24 @@ impl Granted<'_> {
         problem(self.provider, message, help)
     }
 
-    fn changes(&self, what: &str, path: &Path) -> ProviderProblem {
+    fn refuse_change(&self, what: &str, path: &Path) -> ProviderProblem {
         let path = path.display();
         self.refuse(&format!("would let a guest change {what}, `{path}`"), PROTECTED_HELP)
     }
 
-    /// Whether a path is this folder or somewhere in it.
-    fn has(&self, path: &Path) -> bool {
+    /// Returns whether a path is this folder or in it.
+    fn contains(&self, path: &Path) -> bool {
         self.paths.iter().any(|own| path.starts_with(own))
     }
 
-    /// Whether a guest that may write to this folder can put something else in the place of a path.
+    /// Returns whether a guest that can write to this folder can replace a path.
     fn can_replace(&self, path: &Path) -> bool {
-        path.parent().is_some_and(|parent| self.has(parent))
+        path.parent().is_some_and(|parent| self.contains(parent))
     }
 
-    /// Refuses what the kernel shows as files.
-    fn of_kernel(&self, systems: &FileSystems) -> Option<ProviderProblem> {
-        let place = systems.kernels(self.path())?;
+    /// Refuses folders with file systems of the kernel.
+    fn refuse_kernel(&self, systems: &FileSystems) -> Option<ProviderProblem> {
+        let place = systems.kernel_mount(self.path())?;
         let is_in = self.path().starts_with(&place);
         let is = if is_in { "is in" } else { "contains" };
         let place = place.display();
@@ -187,44 +186,44 @@ impl Granted<'_> {
         Some(self.refuse(&why, KERNEL_HELP))
     }
 
-    /// Refuses a folder that a guest could put another one in the place of.
-    fn nested(&self, all: &[Granted<'_>]) -> Option<ProviderProblem> {
+    /// Refuses a folder that a guest could replace, because it is in a writable folder.
+    fn refuse_nested(&self, all: &[Granted<'_>]) -> Option<ProviderProblem> {
         let places = || self.places.iter().map(PathBuf::as_path).chain([self.path()]);
         let outer = all
             .iter()
             .find(|outer| outer.is_writable() && places().any(|place| outer.can_replace(place)))?;
         let (host, guest) = (&outer.folder.host, &outer.folder.guest);
         let why = format!(
-            "lies or is linked to in `{host}`, granted as `{guest}` with mode `rw`: a guest could put a link in its place that leads anywhere"
+            "is in `{host}` or reached by a link in it, which is granted as `{guest}` with mode `rw`: a guest could replace it by a link to any place"
         );
         Some(self.refuse(&why, NESTED_HELP))
     }
 
-    /// Refuses to let a guest write to a run, of whichever results root.
-    fn in_run(&self) -> Option<ProviderProblem> {
+    /// Refuses a writable folder in a run of any results root.
+    fn refuse_run(&self) -> Option<ProviderProblem> {
         let is_run = |folder: &&Path| RUN_FILES.iter().all(|file| folder.join(file).is_file());
         let run = self.path().ancestors().find(is_run)?;
-        Some(self.changes("a run", run))
+        Some(self.refuse_change("a run", run))
     }
 
-    /// Refuses a folder in which something protected is, or through which its path leads.
-    fn exposes(
+    /// Refuses a writable folder that contains a protected path or a place that it leads through.
+    fn refuse_exposed(
         &self,
         protected: &Protected,
-        way: &Way,
+        trace: &PathTrace,
         systems: &FileSystems,
     ) -> Option<ProviderProblem> {
         let is_in = |path: PathBuf| self.path().starts_with(path);
-        let is_around = || systems.paths_of(&way.end).into_iter().any(is_in);
-        if self.has(&way.end) || protected.is_whole && is_around() {
-            return Some(self.changes(protected.what, &way.end));
+        let is_around = || systems.paths_of(&trace.end).into_iter().any(is_in);
+        if self.contains(&trace.end) || protected.with_content && is_around() {
+            return Some(self.refuse_change(protected.what, &trace.end));
         }
-        let place = way.places.iter().find(|place| self.can_replace(place))?;
+        let place = trace.places.iter().find(|place| self.can_replace(place))?;
         let (what, path, place) = (protected.what, protected.path.display(), place.display());
         let why = format!(
-            "would let a guest change {what}, `{path}`, whose path leads through `{place}`: a guest could put a link there that leads anywhere"
+            "would let a guest change {what}, `{path}`, whose path leads through `{place}`: a guest could replace that by a link to any place"
         );
-        Some(self.refuse(&why, WAY_HELP))
+        Some(self.refuse(&why, PATH_HELP))
     }
 }
 

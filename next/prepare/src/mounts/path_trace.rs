@@ -1,4 +1,4 @@
-//! [`Way`]: all the places that decide what a path leads to.
+//! [`PathTrace`]: all places that decide where a path leads.
 
 use std::{
     ffi::OsString,
@@ -6,27 +6,26 @@ use std::{
     path::{self, Path, PathBuf},
 };
 
-/// As many links as Linux follows in one path.
+/// Links that Linux follows in one path; see path_resolution(7).
 const MAX_LINKS: usize = 40;
 
-/// The way that a path leads, through symbolic links and `..`.
-///
-/// A guest that may write to the folder of one of its places can let the path lead somewhere else.
+/// The places that a path leads through, with symbolic links and `..` resolved. A guest that can write to the folder of one of
+/// them can redirect the path.
 #[derive(Debug)]
-pub(super) struct Way {
-    /// Every place on the way, links and folders, each with no link in its own path.
+pub(super) struct PathTrace {
+    /// All links and folders on the way. No place has a link in its own path.
     pub(super) places: Vec<PathBuf>,
-    /// What the path leads to: absolute and without links.
+    /// The end of the path, absolute and without links.
     pub(super) end: PathBuf,
 }
 
-impl Way {
-    /// Follows a path. What is not there leads where it would once it was made.
+impl PathTrace {
+    /// Follows a path. Its last parts need not exist.
     ///
     /// # Errors
     ///
     /// Too many links, or no current folder.
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
+    pub(super) fn follow(path: &Path) -> io::Result<Self> {
         let (mut places, mut links) = (Vec::new(), 0);
         let mut end = PathBuf::new();
         let mut rest = backwards(&path::absolute(path)?);
@@ -38,7 +37,7 @@ impl Way {
                 end.pop();
                 continue;
             }
-            // The root replaces what came before, if it is that.
+            // If the part is the root of a link's target, `join` replaces the whole path.
             let next = end.join(part);
             match next.read_link() {
                 Ok(target) if links < MAX_LINKS => {
@@ -54,20 +53,19 @@ impl Way {
     }
 }
 
-/// The parts of a path, last one first.
+/// Returns the parts of a path in reverse order.
 fn backwards(path: &Path) -> Vec<OsString> {
-    let parts = path.components().rev();
-    parts.map(|part| part.as_os_str().to_owned()).collect()
+    path.components().rev().map(|part| part.as_os_str().to_owned()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::symlink};
 
-    use super::Way;
+    use super::PathTrace;
 
     #[test]
-    fn every_place_that_a_path_leads_through_is_found() {
+    fn traces_have_every_place_of_a_path() {
         let folder = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(folder.path()).unwrap();
         fs::create_dir_all(root.join("a/b")).unwrap();
@@ -84,7 +82,7 @@ mod tests {
             ("dot/b", "a/b", &["dot", "a", "a/b"]),
             ("none/../new", "new", &["none", "new"]),
         ] {
-            let way = Way::of(&root.join(path)).unwrap();
+            let way = PathTrace::follow(&root.join(path)).unwrap();
             assert_eq!(way.end, root.join(end), "{path}");
             let mut places = way.places;
             // Those above are the same for all; a link with an absolute target leads through them again.
@@ -92,6 +90,6 @@ mod tests {
             let expected: Vec<_> = expected.iter().map(|name| root.join(name)).collect();
             assert_eq!(places, expected, "{path}");
         }
-        Way::of(&root.join("loop")).unwrap_err();
+        PathTrace::follow(&root.join("loop")).unwrap_err();
     }
 }

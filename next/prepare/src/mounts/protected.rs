@@ -1,4 +1,4 @@
-//! [`Protected`]: what no guest may write to, whatever it is granted.
+//! [`Protected`]: files and folders that no guest may write to.
 
 use std::{
     env,
@@ -10,31 +10,31 @@ use runner_scenario::Scenario;
 
 use crate::{children::CERTIFICATES, source::Source};
 
-/// What no guest may write to.
+/// A file or folder that no guest may write to.
 #[derive(Clone, Debug)]
 pub struct Protected {
-    /// What it is, as in `the results root`.
+    /// Name for messages, such as `the results root`.
     pub(super) what: &'static str,
-    /// Where it is, or will be.
+    /// The path, which need not exist yet.
     pub(super) path: PathBuf,
-    /// Whether what is in it may not be written to either.
-    pub(super) is_whole: bool,
+    /// Whether everything in the folder is protected, too.
+    pub(super) with_content: bool,
 }
 
 impl Protected {
-    /// A file that guests may not write to, or a folder that they may not put something else in the place of.
+    /// Protects a file from writes, or a folder from being replaced.
     pub fn file(what: &'static str, path: impl Into<PathBuf>) -> Self {
-        Self { what, path: path.into(), is_whole: false }
+        Self { what, path: path.into(), with_content: false }
     }
 
-    /// A folder in which guests may not write anywhere.
+    /// Protects a folder and everything in it from writes.
     pub fn folder(what: &'static str, path: impl Into<PathBuf>) -> Self {
-        Self { is_whole: true, ..Self::file(what, path) }
+        Self { with_content: true, ..Self::file(what, path) }
     }
 
-    /// What every command uses that calls guests: in the cache a guest could leave code for the host, and among temporary
-    /// folders it could change those of other attempts.
-    pub fn of_process(cache: &PluginCache) -> Vec<Self> {
+    /// Protects the files of every command that calls guests. In the cache a guest could place code for the host, and in the folder
+    /// for temporary files it could change files of other attempts.
+    pub fn for_process(cache: &PluginCache) -> Vec<Self> {
         let mut all = vec![
             Self::folder("the cache of compiled plugins", cache.path()),
             Self::file("the folder for temporary files", env::temp_dir()),
@@ -47,9 +47,9 @@ impl Protected {
         all
     }
 
-    /// What a scenario is made of: itself, its test lists and where they are looked for, plugins and their source. One that is
-    /// stored with a run is made of nothing outside the results root.
-    pub fn of_scenario(scenario: &Scenario, path: &Path) -> Vec<Self> {
+    /// Protects the files of a scenario: itself, its test lists and their folders, plugins and their source. A scenario that is
+    /// stored with a run has no files outside the results root.
+    pub fn for_scenario(scenario: &Scenario, path: &Path) -> Vec<Self> {
         if scenario.folder.as_os_str().is_empty() {
             return Vec::new();
         }

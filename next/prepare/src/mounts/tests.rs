@@ -59,7 +59,7 @@ fn messages(providers: &mut [PreparedProvider], base: &Path) -> Vec<(u16, String
 }
 
 #[test]
-fn nothing_is_granted_inside_a_writable_folder_but_that_folder_again() {
+fn folders_in_writable_folders_are_refused() {
     let folder = |path: &str, mode| stored(Path::new(path), mode);
     for (inner, outer, is_refused) in [
         (folder("/a/b", RO), folder("/a", RW), true),
@@ -73,13 +73,14 @@ fn nothing_is_granted_inside_a_writable_folder_but_that_folder_again() {
     ] {
         let refused = refused(&[inner.clone(), outer.clone()], Vec::new());
         assert_eq!(refused.is_some(), is_refused, "{inner:?} in {outer:?}: {refused:?}");
-        let says = refused.is_none_or(|message| message.contains("lies or is linked to in `/a`"));
+        let says =
+            refused.is_none_or(|message| message.contains("is in `/a` or reached by a link"));
         assert!(says, "{inner:?} in {outer:?}");
     }
 }
 
 #[test]
-fn what_is_protected_is_found_through_links_and_before_it_is_made() {
+fn protected_paths_are_found_through_links() {
     let folder = tempfile::tempdir().unwrap();
     let root = fs::canonicalize(folder.path()).unwrap();
     fs::create_dir_all(root.join("open/deep")).unwrap();
@@ -116,7 +117,7 @@ fn what_is_protected_is_found_through_links_and_before_it_is_made() {
 }
 
 #[test]
-fn a_run_is_known_wherever_it_is() {
+fn runs_are_protected_in_any_place() {
     let folder = tempfile::tempdir().unwrap();
     let root = fs::canonicalize(folder.path()).unwrap();
     for folder in ["run/artifacts", "running"] {
@@ -172,11 +173,11 @@ fn granted_folders_are_found_with_their_identities() {
     let [(0, message)] = &*messages(&mut found, &base) else {
         panic!("{found:?}");
     };
-    assert!(message.ends_with("it is behind a symbolic link by now"), "{message}");
+    assert!(message.ends_with("its path now leads through a symbolic link"), "{message}");
 }
 
 #[test]
-fn every_folder_that_cannot_be_granted_is_named() {
+fn all_refused_folders_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     fs::create_dir_all(folder.path().join("a/b")).unwrap();
@@ -192,11 +193,11 @@ fn every_folder_that_cannot_be_granted_is_named() {
     let mut providers = [provider(&[("outer", RO)]), provider(&[("a", RW)])];
     let found = messages(&mut providers, folder.path());
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].1.contains("granted as `/outer` with mode `ro`, lies"), "{found:?}");
+    assert!(found[0].1.contains("granted as `/outer` with mode `ro`, is in"), "{found:?}");
 }
 
 #[test]
-fn all_that_a_scenario_is_made_of_is_protected() {
+fn all_files_of_scenarios_are_protected() {
     let folder = tempfile::tempdir().unwrap();
     let root = fs::canonicalize(folder.path()).unwrap();
     for name in ["tests/deep", "lists", "free"] {
@@ -214,7 +215,7 @@ fn all_that_a_scenario_is_made_of_is_protected() {
     let text = text.replace("\"p.wasm", "\"../p.wasm").replace("\"tests", "\"../tests");
     fs::write(&path, text).unwrap();
     let scenario = runner_scenario::load(&path).unwrap();
-    let protected = Protected::of_scenario(&scenario, &path);
+    let protected = Protected::for_scenario(&scenario, &path);
     for (name, what) in [
         ("lists", Some("the scenario")),
         ("tests", Some("a test list")),
@@ -231,9 +232,9 @@ fn all_that_a_scenario_is_made_of_is_protected() {
 }
 
 #[test]
-fn what_every_session_uses_is_protected() {
+fn files_of_every_session_are_protected() {
     let cache = PluginCache::open_at(&tempfile::tempdir().unwrap().path().join("cache")).unwrap();
-    let protected = Protected::of_process(&cache);
+    let protected = Protected::for_process(&cache);
     let program = std::env::current_exe().unwrap();
     for (folder, what) in [
         (cache.path(), "the cache of compiled plugins"),

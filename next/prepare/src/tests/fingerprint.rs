@@ -61,7 +61,7 @@ fn recipes_have_the_bytes_that_runs_were_stored_with() {
 type Change = fn(&mut PreparedProvider);
 
 #[test]
-fn what_decides_results_changes_the_fingerprint() {
+fn fingerprints_change_with_what_decides_results() {
     let print = |change: Change, seed, test: &TestParts<'_>| {
         let mut provider = provider();
         change(&mut provider);

@@ -29,7 +29,7 @@ fn build(source: &Source) {
 }
 
 #[test]
-fn a_changed_source_makes_its_plugin_stale() {
+fn changed_source_makes_plugin_stale() {
     let folder = folder(
         "name = \"x\"\nkind = \"command\"\nbuild = \"mkdir -p dist; cp src/a.txt dist/plugin.wasm\"\n",
     );
@@ -54,7 +54,7 @@ fn a_changed_source_makes_its_plugin_stale() {
 }
 
 #[test]
-fn further_folders_are_source_too() {
+fn further_folders_belong_to_the_source() {
     let outer = tempfile::tempdir().unwrap();
     write(
         outer.path(),
@@ -70,7 +70,7 @@ fn further_folders_are_source_too() {
 }
 
 #[test]
-fn bad_manifests_say_what_is_wrong() {
+fn bad_manifests_are_refused_with_reason() {
     for (manifest, says) in [
         ("", "missing field"),
         ("name = 1", "plugin.toml"),
@@ -86,7 +86,7 @@ fn bad_manifests_say_what_is_wrong() {
 }
 
 #[test]
-fn manifests_behind_links_are_not_shown() {
+fn linked_manifests_are_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "secret", "root:x:0:0");
     symlink("secret", folder.path().join("plugin.toml")).unwrap();
@@ -95,7 +95,7 @@ fn manifests_behind_links_are_not_shown() {
 }
 
 #[test]
-fn sources_beyond_all_bounds_are_refused() {
+fn oversized_sources_are_refused() {
     let manifest = "name = \"x\"\nkind = \"command\"\nbuild = \"true\"\n";
     let refused = |make: &dyn Fn(&Path), says: &str| {
         let folder = folder(manifest);
@@ -117,7 +117,7 @@ fn sources_beyond_all_bounds_are_refused() {
         (0..500).for_each(|name| write(folder, &format!("many/{name}"), ""));
     };
     refused(&many, "more than 50000 files");
-    // Nobody waits for a pipe, and it is no source.
+    // Pipes are not source files, and opening one would block.
     let folder = folder(manifest);
     write(folder.path(), "dist/plugin.wasm", "");
     mkfifoat(CWD, folder.path().join("pipe"), Mode::RUSR).unwrap();
