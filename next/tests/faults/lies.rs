@@ -207,7 +207,7 @@ fn workers_that_exit_are_blamed() {
         let (runner, _) = assert_blamed(lie);
         let row = runner.only_run().row("a");
         let message = row["error"]["message"].as_str().unwrap();
-        let how = ["it exited with code 0", "it was ended by signal 6: "];
+        let how = ["exited with code 0", "was ended by signal 6: "];
         assert!(how.iter().any(|how| message.contains(how)), "{message}");
         let shown = runner.run(&["show", "latest", "a"]).expect(0).stdout;
         for text in [shown, runner.only_run().text("runner.log")] {

@@ -132,7 +132,7 @@ fn schema_of_inputs_must_be_one() {
     );
     let tests = "protocol = \"json\"\n[[tests]]\nid = \"a\"\n[[tests]]\nid = \"b\"\n";
     runner.scenario(&format!("[providers.p]\nplugin = \"schema.wasm\"\n{tests}"));
-    let says = "schema of the input that is not a valid JSON Schema";
+    let says = "schema of its input that is not a valid JSON Schema";
     // The plugin is at fault, not each test.
     let told = runner.run(&["validate", "scenario.toml"]).expect(2).stderr;
     assert_eq!(told.matches(says).count(), 1, "{told}");

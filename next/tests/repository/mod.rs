@@ -222,8 +222,9 @@ fn every_flag_stands_on_a_page() {
         let own = sections.iter().filter(|section| is_of(section.lines().next().unwrap()));
         let text: String = own.copied().collect();
         assert!(!text.is_empty(), "`{command}` has no section");
-        for line in help(command).lines() {
-            let flags = line.trim_start().split("  ").next().unwrap();
+        let help = help(command);
+        for line in help.lines().map(str::trim_start).filter(|line| line.starts_with('-')) {
+            let flags = line.split("  ").next().unwrap();
             let flags = flags.split([' ', ',', '[']).filter(|word| word.starts_with('-'));
             for flag in flags.filter(|flag| !["-h", "-V", "--"].contains(flag)) {
                 let has = |text: &str| text.contains(&format!("`{flag}"));

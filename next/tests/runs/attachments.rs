@@ -52,10 +52,10 @@ fn changed_attachments_are_reported() {
     runner.exec(&["--fail-fast", "-j1"]);
     runner.write("a.txt", "changed");
     let ran = runner.run(&["resume", "--fail-fast=off"]).expect(1);
-    ran.says(&["not as it was", "tests changed"]);
+    ran.says(&["the scenario has changed", "tests changed"]);
     assert_eq!(runner.only_run().row("b")["outcome"], "passed");
     let ran = runner.run(&["resume", "--accept-changes"]).expect(1);
-    assert!(!ran.stderr.contains("not as it was"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("the scenario has changed"), "{}", ran.stderr);
     let rows = runner.only_run().rows_of("b");
     assert_eq!(rows.last().unwrap()["output"], "changed");
 }

@@ -187,8 +187,8 @@ fn invalid_request_is_not_sent() {
     let long = format!("http://{}.test/", "a".repeat(250));
     let cases = [
         (get("nonsense"), "invalid URL: "),
-        (get("ftp://127.0.0.1/"), "only `https:` and `http:`"),
-        (get("file:///etc/passwd"), "only `https:` and `http:`"),
+        (get("ftp://127.0.0.1/"), "use `https:` or `http:`"),
+        (get("file:///etc/passwd"), "use `https:` or `http:`"),
         (get(&userinfo), "an `authorization` header"),
         (get(long), "more than 253 characters"),
         (get("https://*.evil.test/"), "not a valid DNS name"),
@@ -318,7 +318,7 @@ fn requests_and_bytes_end_at_their_limits() {
         assert_code(sent.answer(3 + 2 * number), "1000");
     }
     for number in 0..heads.len() {
-        let text = "have more than 64 KiB or are more than 100";
+        let text = "more than 64 KiB of headers, or more than 100 headers";
         assert_error(sent.answer(10 + 2 * number), "too-large", text);
         assert_code(sent.answer(11 + 2 * number), "HttpResponseHeaderSectionSize");
     }

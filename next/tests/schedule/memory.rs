@@ -77,6 +77,6 @@ fn full_share_makes_attempt_again() {
     let stopped = rows.iter().find(|row| row["outcome"] == "stopped").unwrap();
     assert_eq!(stopped["error"]["code"], "host-memory");
     let message = stopped["error"]["message"].as_str().unwrap();
-    assert!(message.contains("`memory` of `[run]`"), "{message}");
+    assert!(message.contains("`memory` in `[run]`"), "{message}");
     assert_told_truly(&runner);
 }
