@@ -2,7 +2,7 @@
 
 use runner_model::{BudgetName, Budgets, row::Metric};
 
-/// The budgets of a run and what is spent of them.
+/// The budgets of a run and their use.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spending(Vec<Account>);
 

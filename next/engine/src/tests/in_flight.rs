@@ -35,7 +35,7 @@ fn flight() -> InFlightTask {
     }
 }
 
-/// A row of the flight with more keys.
+/// Returns a row of the task with more keys.
 fn row(more: &str) -> Vec<u8> {
     let row = flight().row(LostReason::Lost, [Duration::ZERO; 2], "died");
     let row = String::from_utf8(row).unwrap();
@@ -51,7 +51,7 @@ fn head(row: &[u8], log: &[u8]) -> ReportHead {
     }
 }
 
-/// Checks a report and returns what is wrong with it.
+/// Checks a report and returns its fault.
 fn problem(flight: &mut InFlightTask, row: &[u8], log: &[u8]) -> Option<String> {
     let body = [row, log].concat();
     let checked = flight.check(&head(row, log), &body, &Limits::default(), 1);
@@ -59,7 +59,7 @@ fn problem(flight: &mut InFlightTask, row: &[u8], log: &[u8]) -> Option<String> 
 }
 
 #[test]
-fn rows_for_dead_workers_are_rows_of_their_attempts() {
+fn lost_attempts_get_rows() {
     for (reason, outcome, code) in [
         (LostReason::Lost, Outcome::Stopped, "lost"),
         (LostReason::Stopped, Outcome::Stopped, "stopped"),
@@ -77,7 +77,7 @@ fn rows_for_dead_workers_are_rows_of_their_attempts() {
 }
 
 #[test]
-fn reports_are_checked_before_they_are_rows() {
+fn reports_are_checked_before_they_become_rows() {
     assert_eq!(problem(&mut flight(), &row(""), b""), None);
     assert_eq!(problem(&mut flight(), &row(""), b"{\"stderr\":\"x\"}"), None);
     for (row, log, expected) in [
@@ -92,19 +92,16 @@ fn reports_are_checked_before_they_are_rows() {
     let (mut other, row) = (flight(), row(""));
     other.task.attempt = 4;
     assert!(problem(&mut other, &row, b"").is_some());
-    // Only attempts that were cut short can have lacked something.
+    // Only stopped attempts can have a host fault.
     let passed = String::from_utf8(row).unwrap();
     let passed = passed.replace("\"outcome\":\"stopped\"", "\"outcome\":\"passed\"");
     let mut head = head(passed.as_bytes(), b"");
     head.host_fault = Some(HostFault::Memory);
-    let checked = flight();
-    let mut checked = checked;
-    let checked = checked.check(&head, passed.as_bytes(), &Limits::default(), 1);
-    assert!(checked.is_err());
+    assert!(flight().check(&head, passed.as_bytes(), &Limits::default(), 1).is_err());
 }
 
 #[test]
-fn artifacts_are_what_came_in_pieces() {
+fn artifacts_are_assembled_from_pieces() {
     let artifact = |content: &[u8], bytes: usize| {
         row(&format!(
             "\"artifacts\":[{{\"name\":\"x\",\"media_type\":\"text/plain\",\"sha256\":\"{}\",\"bytes\":{bytes}}}],",

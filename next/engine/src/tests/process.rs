@@ -11,7 +11,7 @@ use runner_prepare::children;
 use super::{FrameBuffer, Liveness, WorkerShared};
 use crate::clock::monotonic;
 
-/// Gives a few bytes at a time.
+/// Returns a few bytes per read.
 struct Drops<'a>(&'a [u8], usize);
 
 impl std::io::Read for Drops<'_> {
@@ -36,7 +36,7 @@ fn frames(bytes: &[u8], at_once: usize) -> Result<Vec<FromWorker>, String> {
 }
 
 #[test]
-fn frames_come_whole_however_they_are_cut() {
+fn frames_are_whole_however_they_are_cut() {
     let messages = [
         FromWorker::Log("x".repeat(50_000)),
         FromWorker::Bye,
@@ -50,13 +50,13 @@ fn frames_come_whole_however_they_are_cut() {
     for at_once in [1, 7, 65_536, 1_000_000] {
         assert_eq!(frames(&bytes, at_once).unwrap(), messages, "{at_once}");
     }
-    // What is cut off is no frame.
+    // An incomplete frame is not returned.
     bytes.pop();
     assert_eq!(frames(&bytes, 4096).unwrap().len(), 3);
 }
 
 #[test]
-fn frames_that_cannot_be_are_refused() {
+fn invalid_frames_are_refused() {
     for (bad, says) in [
         (&[0, 0, 0, 0, 1][..], "unknown kind 1"),
         (&[255, 255, 255, 255, 71], "more than"),
@@ -77,7 +77,7 @@ fn workers_must_end_tasks_in_time() {
         tasks: Mutex::default(),
         is_paused: AtomicBool::new(false),
     };
-    // Whatever it says, and whether or not its slots have begun anything.
+    // This holds whatever the worker sends and its slots contain.
     let is_given_up = |tasks: HashMap<TaskId, Micros>, ended_at, steady_since| {
         *shared.tasks.lock().unwrap() = tasks;
         let mut liveness = Liveness {

@@ -1,4 +1,4 @@
-//! Each rule of the schedule, led by hand.
+//! Each rule of the schedule, step by step.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn take_back(worker: u32, keep: u32) -> Effect {
 }
 
 #[test]
-fn a_session_ends_once_every_row_is_on_disk() {
+fn session_ends_once_all_rows_are_on_disk() {
     let mut harness = Harness::new(settings(&[0]), 2);
     assert_eq!(harness.tick(), []);
     let first = harness.ready(1, 1, false);
@@ -36,13 +36,13 @@ fn a_session_ends_once_every_row_is_on_disk() {
 }
 
 #[test]
-fn a_session_with_nothing_to_do_ends_at_once() {
+fn session_without_trials_ends_at_once() {
     let mut harness = Harness::with(settings(&[0]), 3, |_| None);
     assert_eq!(harness.tick(), [finish(None)]);
 }
 
 #[test]
-fn only_pending_trials_are_made_with_free_numbers() {
+fn pending_trials_get_free_attempt_numbers() {
     let mut harness = Harness::with(settings(&[0]), 6, |index| match index {
         1 => Some(FRESH),
         3 => Some((62, false)),
@@ -52,13 +52,13 @@ fn only_pending_trials_are_made_with_free_numbers() {
     let sent = harness.ready(1, 8, false);
     let numbers: Vec<_> = sent.iter().map(|sent| (sent.trial, sent.attempt)).collect();
     assert_eq!(numbers, [(1, 1), (3, 63), (4, 5_001)]);
-    // What did not pass in an earlier session makes a pass flaky.
+    // A bad attempt of an earlier session makes a pass flaky.
     assert_eq!(harness.pass(1, sent[1].task, 1.0), [written(sent[1].task, true, false)]);
     assert_eq!(harness.pass(1, sent[2].task, 1.0), [written(sent[2].task, true, true)]);
 }
 
 #[test]
-fn the_first_trial_of_the_lanes_that_may_start_is_next() {
+fn first_trial_of_open_lanes_is_next() {
     // Trials are p0 p1 p2 p0 p1 p2 …; one attempt of p1 at a time.
     let mut harness = Harness::new(settings(&[0, 1, 0]), 4);
     let sent_first = harness.ready(1, 6, false);
@@ -68,7 +68,7 @@ fn the_first_trial_of_the_lanes_that_may_start_is_next() {
 }
 
 #[test]
-fn trials_that_are_due_again_come_first() {
+fn retries_precede_new_trials() {
     let mut harness = Harness::new(settings(&[0]), 4);
     harness.policy = retries(1, 0);
     let first = harness.ready(1, 2, false);
@@ -80,7 +80,7 @@ fn trials_that_are_due_again_come_first() {
 }
 
 #[test]
-fn what_is_due_counts_where_it_is_in_the_plan() {
+fn retries_keep_their_place_in_the_plan() {
     let mut harness = Harness::new(settings(&[0, 0]), 3);
     harness.policy = retries(1, 0);
     let first = harness.ready(1, 4, false);
@@ -90,10 +90,10 @@ fn what_is_due_counts_where_it_is_in_the_plan() {
 }
 
 #[test]
-fn the_window_follows_the_pace() {
+fn window_follows_the_pace() {
     let mut harness = Harness::new(settings(&[0]), 5_000);
     let first = harness.ready(1, 2, false);
-    assert_eq!(first.len(), 2, "nothing waits before the first report");
+    assert_eq!(first.len(), 2, "no task waits before the first report");
     harness.pass(1, first[0].task, 1.0);
     assert_eq!(sent(&harness.tick()).len(), 1 + 100, "50 ms of work wait for each slot");
     harness.pass(1, first[1].task, 500.0);
@@ -114,7 +114,7 @@ fn the_window_follows_the_pace() {
 }
 
 #[test]
-fn trials_are_dealt_out_evenly() {
+fn trials_are_spread_by_slots() {
     let mut harness = Harness::new(settings(&[0]), 200);
     let one = harness.ready(1, 2, false);
     let two = harness.ready(2, 1, false);
@@ -127,7 +127,7 @@ fn trials_are_dealt_out_evenly() {
 }
 
 #[test]
-fn bounded_lanes_never_wait_at_a_worker_and_get_slots() {
+fn bounded_lanes_get_slots_without_waiting_tasks() {
     // p0 is fast and fills windows; one attempt of p1 at a time.
     let mut harness = Harness::new(settings(&[0, 1]), 2_000);
     let mut open = harness.ready(1, 1, false);
@@ -156,7 +156,7 @@ fn bounded_lanes_never_wait_at_a_worker_and_get_slots() {
 }
 
 #[test]
-fn a_concurrency_above_the_jobs_bounds_nothing() {
+fn concurrency_above_jobs_has_no_effect() {
     let mut settings = settings(&[3]);
     settings.session.jobs = 2;
     let mut harness = Harness::new(settings, 100);
@@ -166,29 +166,29 @@ fn a_concurrency_above_the_jobs_bounds_nothing() {
 }
 
 #[test]
-fn an_idle_worker_gets_what_waits_at_another() {
+fn idle_worker_gets_waiting_tasks_of_others() {
     let mut harness = Harness::new(settings(&[0]), 5);
     let first = harness.ready(1, 1, false);
     harness.pass(1, first[0].task, 0.5);
     let open = sent(&harness.tick());
     assert_eq!(trials(&open), [1, 2, 3, 4]);
-    harness.come(2, 1, MEMORY, false);
+    harness.add_worker(2, 1, MEMORY, false);
     assert_eq!(harness.tick(), [take_back(1, 1)]);
-    assert_eq!(harness.tick(), [], "it is asked once");
+    assert_eq!(harness.tick(), [], "it is sent once");
     harness.returned(1, &[open[3].task, open[2].task, TaskId(99)]);
     let moved = sent(&harness.tick());
     let moved: Vec<_> = moved.iter().map(|sent| (sent.worker, sent.trial, sent.attempt)).collect();
-    // One is kept for the worker that has begun another one; the last one waits for a slot.
+    // The first worker keeps one waiting task, so the last returned task waits for its slot, too.
     assert_eq!(moved, [(2, 3, 1), (1, 4, 1)]);
 }
 
 #[test]
-fn a_worker_that_gave_nothing_back_is_asked_again_after_its_next_report() {
+fn take_back_repeats_after_the_next_report() {
     let mut harness = Harness::new(settings(&[0]), 5);
     let first = harness.ready(1, 1, false);
     harness.pass(1, first[0].task, 0.5);
     let open = sent(&harness.tick());
-    harness.come(2, 1, MEMORY, false);
+    harness.add_worker(2, 1, MEMORY, false);
     assert_eq!(harness.tick(), [take_back(1, 1)]);
     harness.returned(1, &[]);
     assert_eq!(harness.tick(), []);
@@ -197,7 +197,7 @@ fn a_worker_that_gave_nothing_back_is_asked_again_after_its_next_report() {
 }
 
 #[test]
-fn a_passed_retry_is_flaky_and_each_attempt_has_its_row() {
+fn passed_retry_makes_trial_flaky() {
     let mut harness = Harness::new(settings(&[0]), 1);
     harness.policy = retries(2, 100);
     let first = harness.ready(1, 1, false);
@@ -218,7 +218,7 @@ fn a_passed_retry_is_flaky_and_each_attempt_has_its_row() {
 }
 
 #[test]
-fn retries_are_used_up_and_only_what_is_named_is_retried() {
+fn only_named_errors_are_retried_until_used_up() {
     let mut harness = Harness::new(settings(&[0]), 3);
     harness.policy = retries(1, 0);
     let open = harness.ready(1, 3, false);
@@ -233,7 +233,7 @@ fn retries_are_used_up_and_only_what_is_named_is_retried() {
 }
 
 #[test]
-fn a_guest_that_says_when_is_not_asked_before() {
+fn retry_waits_as_long_as_the_guest_requests() {
     let mut harness = Harness::new(settings(&[0]), 1);
     harness.policy = retries(1, 100);
     let first = harness.ready(1, 1, false);
@@ -243,7 +243,7 @@ fn a_guest_that_says_when_is_not_asked_before() {
 }
 
 #[test]
-fn a_backoff_doubles_up_to_a_minute() {
+fn backoff_doubles_up_to_a_minute() {
     let policy = retries(99, 1_000);
     let timeout = super::retries::Ending::STUCK;
     let seconds: Vec<_> = (1..=8)
@@ -257,11 +257,11 @@ fn a_backoff_doubles_up_to_a_minute() {
 }
 
 #[test]
-fn an_attempt_whose_retry_would_come_too_late_is_final() {
+fn attempt_without_time_for_retry_is_final() {
     for (trial_timeout, session, is_final) in [
         (None, 3_600_000, false),
         (Some(151), 3_600_000, false),
-        // The attempt took 50 ms, and its retry would begin 100 ms later.
+        // The attempt took 50 ms, and its retry would start 100 ms later.
         (Some(150), 3_600_000, true),
         (None, 1_100, true),
         (None, 1_101, false),
@@ -282,22 +282,22 @@ fn an_attempt_whose_retry_would_come_too_late_is_final() {
 }
 
 #[test]
-fn the_trials_time_counts_from_its_first_attempt() {
+fn trial_timeout_counts_from_first_attempt() {
     let mut harness = Harness::new(settings(&[0]), 1);
     harness.policy = retries(5, 0);
     harness.now = ms(10);
     let first = harness.ready(1, 1, false);
-    // It says that it took longer than it was there.
+    // The report claims a longer duration than the time since the task was sent.
     harness.now = ms(30);
     harness.report(1, first[0].task, &row("timeout", 1e6, None));
     let [Effect::Send { assignment, .. }] = harness.tick()[..] else {
-        panic!("it is made again");
+        panic!("it is retried");
     };
     assert_eq!(assignment.trial_started, Some(ms(10)));
 }
 
 #[test]
-fn what_the_machine_lacked_uses_no_retry_and_is_not_flaky() {
+fn host_faults_use_no_retry() {
     let mut harness = Harness::new(settings(&[0]), 1);
     let mut task = harness.ready(1, 1, false)[0].task;
     for attempt in 2..=3 {
@@ -315,18 +315,18 @@ fn what_the_machine_lacked_uses_no_retry_and_is_not_flaky() {
 }
 
 #[test]
-fn three_attempts_in_a_row_that_the_machine_fails_end_the_session() {
+fn three_host_faults_in_a_row_end_session() {
     for (fault, reason) in [
         (Some(HostFault::Memory), Reason::Internal),
         (Some(HostFault::Storage), Reason::Storage),
-        // Nobody has asked for that stop.
+        // `stopped` without a fault or a stop counts, too.
         (None, Reason::Internal),
     ] {
         let mut harness = Harness::new(settings(&[0]), 5);
         let open = harness.ready(1, 5, false);
         harness.report_fault(1, open[0].task, &row("stopped", 1.0, None), fault);
         harness.report_fault(1, open[1].task, &row("stopped", 1.0, None), fault);
-        // A success in between.
+        // A pass resets the count.
         harness.pass(1, open[2].task, 1.0);
         harness.report_fault(1, open[3].task, &row("stopped", 1.0, None), fault);
         harness.report_fault(1, open[4].task, &row("stopped", 1.0, None), fault);
@@ -334,7 +334,7 @@ fn three_attempts_in_a_row_that_the_machine_fails_end_the_session() {
         assert_eq!(trials(&again), [0, 1, 3, 4]);
         let last = harness.report_fault(1, again[0].task, &row("stopped", 1.0, None), fault);
         assert_eq!(last, [written(again[0].task, false, false), take_back(1, 0)]);
-        // What runs finishes.
+        // Running attempts finish.
         harness.pass(1, again[1].task, 1.0);
         harness.pass(1, again[2].task, 1.0);
         assert_eq!(harness.ack(), []);
@@ -346,7 +346,7 @@ fn three_attempts_in_a_row_that_the_machine_fails_end_the_session() {
 }
 
 #[test]
-fn a_lost_network_blames_nobody() {
+fn death_without_blame_makes_no_suspects() {
     let mut harness = Harness::new(settings(&[0]), 3);
     let first = harness.ready(1, 1, false);
     harness.pass(1, first[0].task, 1.0);
@@ -361,7 +361,7 @@ fn a_lost_network_blames_nobody() {
     assert_eq!(harness.pass(1, open[0].task, 1.0), [], "it is not there any more");
 }
 
-/// Three tasks are sent to a worker of two slots, which dies.
+/// Lets a worker with two slots die, so that two of its tasks become suspects.
 fn with_two_suspects() -> (Harness, Vec<Sent>) {
     let mut harness = Harness::new(settings(&[0]), 6);
     let first = harness.ready(1, 2, false);
@@ -376,23 +376,23 @@ fn with_two_suspects() -> (Harness, Vec<Sent>) {
 }
 
 #[test]
-fn suspects_run_alone_and_one_at_a_time_beside_the_others() {
+fn suspects_run_alone_one_at_a_time() {
     let (mut harness, _) = with_two_suspects();
     assert_eq!(harness.tick(), [Effect::StartAlone]);
-    assert_eq!(harness.tick(), [], "it is asked once");
+    assert_eq!(harness.tick(), [], "it is started once");
     assert_eq!(trials(&harness.ready(2, 2, false)), [3, 4]);
     let alone = harness.ready(3, 1, ALONE);
     assert_eq!((trials(&alone), alone[0].worker, alone[0].attempt), (vec![1], 3, 2));
     harness.pass(3, alone[0].task, 0.01);
     let next = sent(&harness.tick());
     assert_eq!((trials(&next), next[0].worker), (vec![2], 3));
-    // That one is innocent, too; the worker gets nothing else.
+    // It passes, too, and the worker for suspects gets no other tasks.
     assert_eq!(harness.pass(3, next[0].task, 0.01), [written(next[0].task, true, false)]);
     assert_eq!(harness.tick(), []);
 }
 
 #[test]
-fn what_kills_its_worker_twice_and_alone_is_a_crash() {
+fn second_death_alone_is_a_crash() {
     let (mut harness, _) = with_two_suspects();
     harness.tick();
     let alone = harness.ready(2, 1, ALONE);
@@ -405,14 +405,14 @@ fn what_kills_its_worker_twice_and_alone_is_a_crash() {
     harness.pass(3, other[0].task, 1.0);
     let again = sent(&harness.tick());
     assert_eq!((trials(&again), again[0].attempt), (vec![1], 3));
-    // It died before it was noted as begun; it was alone all the same.
+    // The worker died before it wrote the slot, but the task was alone in it.
     let died = harness.lost(3, &[], Some(Blame::Died));
     assert_eq!(harness.lost_attempts(&died), [(1, 3, LostReason::Crash, true)]);
     assert_eq!(trials(&harness.ready(4, 2, false)), [3, 4]);
 }
 
 #[test]
-fn a_worker_that_ran_one_attempt_has_run_it_alone() {
+fn only_attempt_of_a_worker_ran_alone() {
     let mut harness = Harness::new(settings(&[0]), 1);
     let first = harness.ready(1, 1, false);
     harness.lost(1, &[first[0].task], Some(Blame::Died));
@@ -424,7 +424,7 @@ fn a_worker_that_ran_one_attempt_has_run_it_alone() {
 }
 
 #[test]
-fn an_attempt_that_comes_back_from_alone_is_no_suspect() {
+fn attempt_that_ends_alone_is_no_suspect() {
     let mut harness = Harness::new(settings(&[0]), 1);
     harness.policy = retries(9, 0);
     let first = harness.ready(1, 1, false);
@@ -440,7 +440,7 @@ fn an_attempt_that_comes_back_from_alone_is_no_suspect() {
 }
 
 #[test]
-fn a_death_before_anything_began_suspects_the_next_task() {
+fn death_before_any_start_suspects_the_next_task() {
     let mut harness = Harness::new(settings(&[0]), 2);
     harness.ready(1, 2, false);
     assert_eq!(harness.lost(1, &[], Some(Blame::Died)), []);
@@ -451,7 +451,7 @@ fn a_death_before_anything_began_suspects_the_next_task() {
 }
 
 #[test]
-fn suspects_keep_to_the_concurrency_of_their_lane() {
+fn suspects_respect_the_concurrency_of_their_lane() {
     let mut harness = Harness::new(settings(&[1]), 2);
     let first = harness.ready(1, 1, false);
     harness.lost(1, &[first[0].task], Some(Blame::Died));
@@ -464,7 +464,7 @@ fn suspects_keep_to_the_concurrency_of_their_lane() {
 }
 
 #[test]
-fn a_stuck_guest_times_out_and_the_others_are_made_again() {
+fn stuck_guest_times_out_and_others_run_again() {
     for (max, is_final) in [(0, true), (1, false)] {
         let mut harness = Harness::new(settings(&[0]), 2);
         harness.policy = retries(max, 0);
@@ -483,7 +483,7 @@ fn a_stuck_guest_times_out_and_the_others_are_made_again() {
 }
 
 #[test]
-fn a_stop_asks_kills_and_records_what_was_begun() {
+fn stop_kills_and_records_started_attempts() {
     let mut harness = Harness::new(settings(&[0]), 9);
     let mut open = harness.ready(1, 2, false);
     harness.pass(1, open.remove(0).task, 25.0);
@@ -497,7 +497,7 @@ fn a_stop_asks_kills_and_records_what_was_begun() {
         [written(open[0].task, false, false)]
     );
     assert_eq!(harness.ack(), []);
-    assert_eq!(harness.ready(2, 2, false), [], "nothing begins after a stop");
+    assert_eq!(harness.ready(2, 2, false), [], "nothing starts after a stop");
     assert_eq!(harness.schedule.wake_at(), Some(ms(1_100)));
     assert_eq!(harness.tick_at(1_100), [Effect::Kill(WorkerId(1))]);
     let lost = harness.lost(1, &[open[1].task], None);
@@ -507,7 +507,7 @@ fn a_stop_asks_kills_and_records_what_was_begun() {
 }
 
 #[test]
-fn a_worker_that_does_not_even_die_is_given_up() {
+fn worker_that_does_not_die_is_given_up() {
     let mut harness = Harness::new(settings(&[0]), 9);
     let first = harness.ready(1, 2, false);
     harness.pass(1, first[0].task, 2.0);
@@ -524,7 +524,7 @@ fn a_worker_that_does_not_even_die_is_given_up() {
 }
 
 #[test]
-fn only_a_stronger_stop_counts_and_the_first_reason_stays() {
+fn stronger_stop_keeps_the_first_reason() {
     let mut harness = Harness::new(settings(&[0]), 2);
     harness.ready(1, 1, false);
     assert_eq!(harness.stop(StopMode::Drain), [take_back(1, 0)]);
@@ -543,7 +543,7 @@ fn only_a_stronger_stop_counts_and_the_first_reason_stays() {
 }
 
 #[test]
-fn a_cancelled_session_stays_cancelled() {
+fn cancelled_session_stays_cancelled() {
     for is_first in [true, false] {
         let mut harness = Harness::new(settings(&[0]), 2);
         let mut stops = [(StopMode::Stop, Reason::Cancelled), (StopMode::Kill, Reason::Stopped)];
@@ -558,7 +558,7 @@ fn a_cancelled_session_stays_cancelled() {
 }
 
 #[test]
-fn nothing_is_assigned_in_a_pause() {
+fn pause_assigns_nothing() {
     let mut harness = Harness::new(settings(&[0]), 3);
     let first = harness.ready(1, 1, false);
     assert_eq!(harness.apply(|schedule| schedule.pause(false)), []);
@@ -572,7 +572,7 @@ fn nothing_is_assigned_in_a_pause() {
 }
 
 #[test]
-fn a_stop_ends_a_pause_for_good() {
+fn stop_ends_a_pause_for_good() {
     for mode in [StopMode::Drain, StopMode::Stop, StopMode::Kill] {
         let mut harness = Harness::new(settings(&[0]), 2);
         harness.ready(1, 1, false);
@@ -583,7 +583,7 @@ fn a_stop_ends_a_pause_for_good() {
 }
 
 #[test]
-fn a_stronger_stop_gives_no_more_time() {
+fn stronger_stop_gives_no_more_time() {
     let mut settings = settings(&[0]);
     settings.session.grace = Duration::from_millis(10);
     let mut harness = Harness::new(settings, 2);
@@ -597,7 +597,7 @@ fn a_stronger_stop_gives_no_more_time() {
 }
 
 #[test]
-fn a_drain_lets_what_runs_finish() {
+fn drain_lets_running_attempts_finish() {
     let mut harness = Harness::new(settings(&[0]), 5);
     let first = harness.ready(1, 2, false);
     harness.stop(StopMode::Drain);
@@ -606,14 +606,14 @@ fn a_drain_lets_what_runs_finish() {
     let last = harness.report(1, first[0].task, &row("timeout", 1.0, None));
     assert_eq!(last, [written(first[0].task, false, false)], "resume retries");
     assert_eq!(harness.ack(), []);
-    // Nobody has killed it for the stop.
+    // In a drain the runner does not kill workers, so this is a lost worker.
     let lost = harness.lost(1, &[first[1].task], None);
     assert_eq!(harness.lost_attempts(&lost), [(1, 1, LostReason::Lost, false)]);
     assert_eq!(harness.ack(), [finish(Some(Reason::Interrupted))]);
 }
 
 #[test]
-fn the_sessions_time_ends_it() {
+fn session_timeout_ends_session() {
     let mut settings = settings(&[0]);
     settings.session.timeout = Duration::from_millis(500);
     let mut harness = Harness::new(settings, 5);
@@ -625,7 +625,7 @@ fn the_sessions_time_ends_it() {
 }
 
 #[test]
-fn no_time_is_over_while_only_the_disk_is_waited_for() {
+fn timeout_ignores_a_wait_for_the_disk() {
     let mut settings = settings(&[0]);
     settings.session.timeout = Duration::from_millis(500);
     let mut harness = Harness::new(settings, 1);
@@ -637,7 +637,7 @@ fn no_time_is_over_while_only_the_disk_is_waited_for() {
 }
 
 #[test]
-fn a_stop_that_leaves_nothing_undone_is_none() {
+fn stop_after_last_trial_does_not_count() {
     let mut harness = Harness::new(settings(&[0]), 1);
     let first = harness.ready(1, 1, false);
     harness.stop(StopMode::Stop);
@@ -646,14 +646,14 @@ fn a_stop_that_leaves_nothing_undone_is_none() {
 }
 
 #[test]
-fn a_stop_before_there_are_workers_ends_at_once() {
+fn stop_without_workers_ends_at_once() {
     let mut harness = Harness::new(settings(&[0]), 1);
     assert_eq!(harness.stop(StopMode::Kill), [Effect::Stop { kill: true }]);
     assert_eq!(harness.tick(), [finish(Some(Reason::Interrupted))]);
 }
 
 #[test]
-fn a_failed_write_ends_the_session_and_nothing_is_written_after() {
+fn failed_write_ends_session_and_later_writes() {
     let mut harness = Harness::new(settings(&[0]), 2);
     let open = harness.ready(1, 2, false);
     harness.pass(1, open[0].task, 1.0);
@@ -664,7 +664,7 @@ fn a_failed_write_ends_the_session_and_nothing_is_written_after() {
 }
 
 #[test]
-fn nothing_is_assigned_while_the_disk_is_behind() {
+fn slow_disk_delays_assignments() {
     for (rows, bytes) in [(4_096, 0), (0, 8 << 20)] {
         let mut harness = Harness::new(settings(&[0]), 2);
         harness.acked(rows, bytes);
@@ -672,20 +672,20 @@ fn nothing_is_assigned_while_the_disk_is_behind() {
         harness.acked(4_095, (8 << 20) - 1);
         let first = sent(&harness.tick());
         assert_eq!(trials(&first), [0]);
-        // Its own rows count, too.
+        // Rows of this session count, too.
         harness.pass(1, first[0].task, 1.0);
         assert_eq!(harness.tick(), []);
     }
 }
 
 #[test]
-fn reports_of_tasks_that_are_not_in_flight_there_are_ignored() {
+fn reports_of_unknown_tasks_are_ignored() {
     let mut harness = Harness::new(settings(&[0]), 4);
     let one = harness.ready(1, 1, false);
     let two = harness.ready(2, 1, false);
     assert_eq!(harness.pass(2, one[0].task, 1e4), [], "it is at another worker");
-    assert_eq!(harness.pass(9, one[0].task, 1e4), [], "nobody knows it");
-    assert_eq!(harness.pass(1, TaskId(99), 1e4), [], "nobody has sent it");
+    assert_eq!(harness.pass(9, one[0].task, 1e4), [], "the worker is unknown");
+    assert_eq!(harness.pass(1, TaskId(99), 1e4), [], "the task was not sent");
     assert_eq!(harness.pass(2, two[0].task, 1e4).len(), 1);
     assert_eq!(harness.pass(2, two[0].task, 1e4), [], "it was answered");
     assert_eq!(harness.lost(9, &[one[0].task], Some(Blame::Died)), []);

@@ -1,4 +1,4 @@
-//! What bounds a session: rates, fail-fast, budgets and memory.
+//! Bounds of a session: rates, fail-fast, budgets and memory.
 
 use runner_model::{
     Budgets, FailFast, HostFault, Micros, Reason, TaskId, WorkerId, provider::Rate,
@@ -20,11 +20,11 @@ fn with_memory(mib: u64) -> Bounds {
     Bounds { memory: mib * MIB, ..bounds(0) }
 }
 
-fn of(providers: &[Bounds]) -> ScheduleSettings {
+fn settings_with(providers: &[Bounds]) -> ScheduleSettings {
     ScheduleSettings { providers: providers.to_vec(), ..settings(&[]) }
 }
 
-/// A row of an attempt that passed, with its peak of memory and what it measured as `m`.
+/// Returns a passed row with a memory peak and the metric `m`.
 fn passed(peak: u64, m: f64) -> String {
     let row = row("passed", 1e4, None);
     let row = row.replace(r#""usage":{}"#, &format!(r#""usage":{{"peak_memory":{peak}}}"#));
@@ -33,7 +33,7 @@ fn passed(peak: u64, m: f64) -> String {
 }
 
 fn ready(harness: &mut Harness, worker: u32, slots: u32, mib: u64) -> Vec<Sent> {
-    harness.come(worker, slots, mib * MIB, false);
+    harness.add_worker(worker, slots, mib * MIB, false);
     sent(&harness.tick())
 }
 
@@ -48,23 +48,23 @@ fn ended(reason: Reason, message: &str) -> Effect {
 }
 
 #[test]
-fn a_rate_spaces_starts_and_holds_no_other_provider_back() {
+fn rate_spaces_starts_of_its_provider_only() {
     // Trials are a b a b a b.
-    let mut harness = Harness::new(of(&[with_rate("10/s"), bounds(0)]), 3);
+    let mut harness = Harness::new(settings_with(&[with_rate("10/s"), bounds(0)]), 3);
     assert_eq!(trials(&harness.ready(1, 8, false)), [0, 1, 3, 5]);
     assert_eq!(harness.schedule.wake_at(), Some(ms(100)));
     assert_eq!(waiting(&harness), [(2, "rate-limit", 100)]);
     assert_eq!(harness.tick_at(99), []);
     assert_eq!(trials(&sent(&harness.tick_at(107))), [2]);
-    // A few milliseconds are made up.
+    // The next start catches up on a few milliseconds.
     assert_eq!(harness.schedule.wake_at(), Some(ms(200)));
     assert_eq!(trials(&sent(&harness.tick_at(200))), [4]);
     assert_eq!(waiting(&harness), []);
 }
 
 #[test]
-fn a_retry_is_a_start_of_its_rate() {
-    let mut harness = Harness::new(of(&[with_rate("10/s")]), 2);
+fn retries_count_as_starts_of_their_rate() {
+    let mut harness = Harness::new(settings_with(&[with_rate("10/s")]), 2);
     harness.policy = retries(1, 30);
     let first = harness.ready(1, 2, false);
     harness.now = ms(10);
@@ -78,8 +78,8 @@ fn a_retry_is_a_start_of_its_rate() {
 }
 
 #[test]
-fn nobody_waits_for_a_rate_in_a_stop() {
-    let mut harness = Harness::new(of(&[with_rate("1/h")]), 2);
+fn stop_ends_waits_for_a_rate() {
+    let mut harness = Harness::new(settings_with(&[with_rate("1/h")]), 2);
     let first = harness.ready(1, 1, false);
     harness.stop(super::StopMode::Drain);
     assert_eq!((waiting(&harness), harness.schedule.wake_at()), (vec![], Some(ms(3_600_000))));
@@ -88,17 +88,17 @@ fn nobody_waits_for_a_rate_in_a_stop() {
 }
 
 #[test]
-fn fail_fast_begins_nothing_more_and_lets_what_runs_finish() {
+fn fail_fast_lets_running_attempts_finish() {
     let mut settings = settings(&[0]);
     settings.session.fail_fast = FailFast::Count(2);
     let mut harness = Harness::new(settings, 100);
     harness.policy = retries(1, 0);
     let first = harness.ready(1, 2, false);
     harness.report(1, first[0].task, &row("failed", 0.01, None));
-    // It will be made again, so it has not ended badly yet.
+    // It will be retried, so it has not ended badly yet.
     harness.report(1, first[1].task, &row("unavailable", 0.01, None));
     let next = sent(&harness.tick());
-    assert_eq!(trials(&next), [1, 2], "nothing lies ready that may not begin");
+    assert_eq!(trials(&next), [1, 2], "no task waits that may not start");
     let effects = harness.report(1, next[0].task, &row("timeout", 0.01, None));
     let keep = Effect::TakeBack { worker: WorkerId(1), keep: 0 };
     assert_eq!(effects[1..], [keep]);
@@ -109,7 +109,7 @@ fn fail_fast_begins_nothing_more_and_lets_what_runs_finish() {
 }
 
 #[test]
-fn fail_fast_at_the_last_trial_is_no_end_before_the_end() {
+fn fail_fast_at_last_trial_is_no_early_end() {
     let mut settings = settings(&[0]);
     settings.session.fail_fast = FailFast::Count(1);
     let mut harness = Harness::new(settings, 1);
@@ -119,8 +119,8 @@ fn fail_fast_at_the_last_trial_is_no_end_before_the_end() {
 }
 
 #[test]
-fn a_budget_of_the_run_is_used_up_by_all_attempts() {
-    let mut settings = of(&[bounds(0), bounds(0)]);
+fn budget_of_the_run_counts_all_attempts() {
+    let mut settings = settings_with(&[bounds(0), bounds(0)]);
     let mut budgets = Budgets::default();
     budgets.add("m=10").unwrap();
     settings.spending = Spending::new(&budgets, &["a", "b"]).unwrap();
@@ -128,7 +128,7 @@ fn a_budget_of_the_run_is_used_up_by_all_attempts() {
     let first = harness.ready(1, 2, false);
     harness.report(1, first[0].task, &passed(0, 4.0));
     let second = sent(&harness.tick());
-    assert_eq!(trials(&second), [2], "nothing waits at workers");
+    assert_eq!(trials(&second), [2], "no task waits at workers");
     harness.report(1, first[1].task, &passed(0, 6.0));
     assert_eq!(harness.tick(), []);
     harness.report(1, second[0].task, &passed(0, 6.0));
@@ -138,8 +138,8 @@ fn a_budget_of_the_run_is_used_up_by_all_attempts() {
 }
 
 #[test]
-fn a_budget_of_a_provider_ends_that_provider_alone() {
-    let mut settings = of(&[bounds(0), bounds(0)]);
+fn budget_of_a_provider_ends_only_that_provider() {
+    let mut settings = settings_with(&[bounds(0), bounds(0)]);
     let mut budgets = Budgets::default();
     budgets.add("a:m=1").unwrap();
     settings.spending = Spending::new(&budgets, &["a", "b"]).unwrap();
@@ -159,8 +159,8 @@ fn a_budget_of_a_provider_ends_that_provider_alone() {
 }
 
 #[test]
-fn retries_of_a_provider_without_budget_are_waited_for_no_more() {
-    let mut settings = of(&[bounds(0)]);
+fn used_up_budget_drops_waiting_retries() {
+    let mut settings = settings_with(&[bounds(0)]);
     let mut budgets = Budgets::default();
     budgets.add("m=9").unwrap();
     budgets.add("a:m=1").unwrap();
@@ -176,7 +176,7 @@ fn retries_of_a_provider_without_budget_are_waited_for_no_more() {
 
 #[test]
 fn attempts_run_while_their_memory_fits_together() {
-    let mut harness = Harness::new(of(&[with_memory(8)]), 100);
+    let mut harness = Harness::new(settings_with(&[with_memory(8)]), 100);
     let mut open = ready(&mut harness, 1, 8, 20);
     assert_eq!(trials(&open), [0, 1]);
     assert!(harness.schedule.waits_for_memory());
@@ -186,7 +186,7 @@ fn attempts_run_while_their_memory_fits_together() {
         harness.report(1, done.task, &passed(2 * MIB, 0.0));
         open.extend(sent(&harness.tick()));
     }
-    // Twice of 2 MiB is known to be enough: for the last one of before 8 are reserved, and three more have room.
+    // From now on 4 MiB are reserved, but 8 for the attempt that was sent before: three more fit.
     assert_eq!(open.len(), 1 + 3);
     for done in open.split_off(0) {
         harness.report(1, done.task, &passed(2 * MIB, 0.0));
@@ -195,25 +195,25 @@ fn attempts_run_while_their_memory_fits_together() {
 }
 
 #[test]
-fn where_all_limits_fit_nothing_is_counted() {
-    let mut harness = Harness::new(of(&[with_memory(8)]), 100);
+fn memory_is_not_counted_if_all_limits_fit() {
+    let mut harness = Harness::new(settings_with(&[with_memory(8)]), 100);
     let first = ready(&mut harness, 1, 2, 16);
     assert_eq!(first.len(), 2);
     harness.pass(1, first[0].task, 0.1);
-    assert!(sent(&harness.tick()).len() > 30, "they wait at the worker");
+    assert!(sent(&harness.tick()).len() > 30, "tasks wait at the worker");
     assert!(!harness.schedule.waits_for_memory());
 }
 
 #[test]
-fn a_full_share_reserves_the_whole_limit_and_is_no_fault() {
-    let mut harness = Harness::new(of(&[with_memory(8)]), 100);
+fn full_share_reserves_limit_and_is_no_fault() {
+    let mut harness = Harness::new(settings_with(&[with_memory(8)]), 100);
     let mut open = ready(&mut harness, 1, 1, 7);
     for _ in 0..8 {
         harness.report(1, open[0].task, &passed(0, 0.0));
         open = sent(&harness.tick());
         assert_eq!(open.len(), 1);
     }
-    let mut harness = Harness::new(of(&[with_memory(8)]), 100);
+    let mut harness = Harness::new(settings_with(&[with_memory(8)]), 100);
     let mut open = ready(&mut harness, 1, 4, 16);
     for _ in 0..9 {
         harness.report(1, open.remove(0).task, &passed(0, 0.0));
@@ -226,11 +226,11 @@ fn a_full_share_reserves_the_whole_limit_and_is_no_fault() {
     for lacking in &open[2..] {
         harness.report_fault(1, lacking.task, &stopped, Some(HostFault::Memory));
     }
-    // Each of them needs half of the worker; the two others have a MiB each.
+    // Each of the two needs half of the worker's memory, and the two others hold 1 MiB each.
     let again = sent(&harness.tick());
     assert_eq!(trials(&again)[..1], lacked[..1]);
     assert!(harness.schedule.waits_for_memory());
-    // With all that it may have it lacks it again: then it is the machine.
+    // It lacks memory again with its full limit reserved, so it is a fault of the machine.
     let mut task = again[0].task;
     for _ in 0..3 {
         harness.report_fault(1, task, &stopped, Some(HostFault::Memory));
@@ -240,12 +240,12 @@ fn a_full_share_reserves_the_whole_limit_and_is_no_fault() {
 }
 
 #[test]
-fn a_large_attempt_is_not_passed_over_for_ever() {
-    // Trials are large small large small …; a large one needs a whole worker.
-    let mut harness = Harness::new(of(&[with_memory(8), with_memory(2)]), 200);
+fn large_attempts_do_not_starve() {
+    // Trials alternate between large and small. A large one needs a whole worker.
+    let mut harness = Harness::new(settings_with(&[with_memory(8), with_memory(2)]), 200);
     let mut open = ready(&mut harness, 1, 4, 8);
     open.extend(ready(&mut harness, 2, 4, 8));
-    // Nothing small takes the memory of the second worker before the next large one.
+    // No small attempt takes the memory of the second worker before the next large one.
     assert_eq!(trials(&open), [0, 1]);
     harness.report(2, open[1].task, &passed(0, 0.0));
     assert_eq!(trials(&sent(&harness.tick())), [2]);
@@ -254,13 +254,13 @@ fn a_large_attempt_is_not_passed_over_for_ever() {
 }
 
 #[test]
-fn one_slow_trial_in_front_of_many_idles_nobody() {
+fn slow_trial_does_not_block_waiting_tasks() {
     let mut harness = Harness::new(settings(&[0]), 200);
     let first = harness.ready(1, 1, false);
     harness.pass(1, first[0].task, 0.625);
     let mut waiting: Vec<_> = sent(&harness.tick());
     assert!(waiting.len() > 50);
-    // The first of them is slow, and the rest waits behind it until another worker is idle.
+    // The first task is slow, and the others wait for its slot until another worker is idle.
     let slow = waiting.remove(0);
     let mut open = harness.ready(2, 1, false);
     let mut done = 1;
@@ -287,7 +287,7 @@ fn one_slow_trial_in_front_of_many_idles_nobody() {
                 other => panic!("{other:?}"),
             }
         }
-        // What is given back comes with the next step.
+        // Returned tasks are sent in the next step.
         idle = if open.is_empty() { idle + 1 } else { 0 };
         assert!(idle < 3, "the second worker is idle, and {} wait", waiting.len());
         if done == 199 {

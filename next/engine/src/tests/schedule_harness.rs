@@ -1,4 +1,4 @@
-//! What tests of the schedule share: a small plan, rows, and one who tells events and keeps the effects.
+//! Shared parts of the schedule's tests: a small plan, rows, and [`Harness`].
 
 use std::{collections::HashMap, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
     Spending, StopMode, Trials,
 };
 
-/// Every test runs once on every provider.
+/// A plan in which every test runs once on every provider.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grid {
     pub(super) tests: u64,
@@ -31,7 +31,7 @@ impl Grid {
     }
 }
 
-/// The trials of a grid that a session has to do: the attempts that their rows have, and whether one did not pass.
+/// The pending trials of a grid, each with its attempts on disk, and whether one of them did not pass.
 #[derive(Clone, Debug)]
 pub(super) struct Todo {
     pub(super) grid: Grid,
@@ -55,7 +55,7 @@ impl Todo {
     }
 }
 
-/// No row, and nothing that did not pass.
+/// A trial without rows.
 pub(super) const FRESH: (u32, bool) = (0, false);
 
 pub(super) const ALONE: bool = true;
@@ -82,7 +82,7 @@ pub(super) fn session(jobs: u32) -> SessionSettings {
     }
 }
 
-/// So many at once, each with a MiB of memory.
+/// Returns bounds with a concurrency and 1 MiB of memory.
 pub(super) fn bounds(concurrency: u32) -> Bounds {
     Bounds { concurrency, rate: None, memory: 1 << 20 }
 }
@@ -91,22 +91,22 @@ pub(super) fn ms(millis: u64) -> RunTime {
     RunTime(millis * 1_000)
 }
 
-/// A row with a word for its outcome, which for an error is its class, and how long it took.
+/// Returns a row. `outcome` is the class of an error, or the outcome.
 pub(super) fn row(outcome: &str, duration_ms: f64, retry_after_ms: Option<u32>) -> String {
     let mut error = String::new();
-    let mut word = outcome;
+    let mut outcome = outcome;
     if let Some(class) = ErrorClass::parse(outcome) {
-        word = "error";
+        outcome = "error";
         error = format!(r#""class":"{class}","#);
     }
     if let Some(millis) = retry_after_ms {
         error += &format!(r#""retry_after_ms":{millis},"#);
     }
-    if matches!(word, "error" | "timeout" | "stopped") {
+    if matches!(outcome, "error" | "timeout" | "stopped") {
         error = format!(r#","error":{{{error}"code":"code","message":"why"}}"#);
     }
     format!(
-        r#"{{"v":4,"trial":"t@p#1","test":"t","provider":"p","repeat":1,"attempt":1,"outcome":"{word}","started_at":"2026-11-20T09:18:04.015Z","duration_ms":{duration_ms:?},"usage":{{}}{error}}}"#
+        r#"{{"v":4,"trial":"t@p#1","test":"t","provider":"p","repeat":1,"attempt":1,"outcome":"{outcome}","started_at":"2026-11-20T09:18:04.015Z","duration_ms":{duration_ms:?},"usage":{{}}{error}}}"#
     )
 }
 
@@ -114,7 +114,7 @@ pub(super) fn read(row: &str) -> RowRef<'_> {
     serde_json::from_str(row).unwrap()
 }
 
-/// So many retries of what is unavailable or timed out.
+/// Returns a policy with up to `max` retries of `unavailable` and timeouts.
 pub(super) fn retries(max: u32, backoff_ms: u64) -> Policy {
     Policy {
         retries: Retries {
@@ -126,13 +126,12 @@ pub(super) fn retries(max: u32, backoff_ms: u64) -> Policy {
     }
 }
 
-/// Leads a schedule by hand; acknowledges nothing by itself.
+/// Drives a schedule step by step. Rows stay unacknowledged until [`Harness::ack`].
 pub(super) struct Harness {
     pub(super) schedule: Schedule,
     pub(super) now: RunTime,
     pub(super) policy: Policy,
     todo: Todo,
-    /// All that was sent.
     sent: HashMap<TaskId, Assignment>,
 }
 
@@ -173,15 +172,14 @@ impl Harness {
         effects
     }
 
-    /// What is written for attempts without an answer: their trials and numbers, what became of them, and whether that is
-    /// final.
+    /// Returns the rows of lost attempts: trial, attempt, reason and whether the row is final.
     pub(super) fn lost_attempts(&self, effects: &[Effect]) -> Vec<(u64, u32, LostReason, bool)> {
         let lost = effects.iter().map(|effect| match effect {
             Effect::Write { task, lost: Some(reason), is_final, flaky: false } => {
                 let attempt = self.sent[task];
                 (attempt.trial, attempt.attempt, *reason, *is_final)
             }
-            other => panic!("{other:?} is not for an attempt without an answer"),
+            other => panic!("{other:?} is not the row of a lost attempt"),
         });
         lost.collect()
     }
@@ -191,14 +189,13 @@ impl Harness {
         self.tick()
     }
 
-    /// A worker is ready; what is sent then.
+    /// Adds a worker and returns the tasks that are sent.
     pub(super) fn ready(&mut self, worker: u32, slots: u32, alone: bool) -> Vec<Sent> {
-        self.come(worker, slots, MEMORY, alone);
+        self.add_worker(worker, slots, MEMORY, alone);
         sent(&self.tick())
     }
 
-    /// A worker is ready.
-    pub(super) fn come(&mut self, worker: u32, slots: u32, memory: u64, alone: bool) {
+    pub(super) fn add_worker(&mut self, worker: u32, slots: u32, memory: u64, alone: bool) {
         let worker = WorkerId(worker);
         let effects = self.apply(|schedule| schedule.worker_ready(worker, slots, memory, alone));
         assert_eq!(effects, []);
@@ -226,7 +223,7 @@ impl Harness {
         })
     }
 
-    /// An attempt passes in so many milliseconds.
+    /// Reports a passed attempt.
     pub(super) fn pass(&mut self, worker: u32, task: TaskId, duration_ms: f64) -> Vec<Effect> {
         self.report(worker, task, &row("passed", duration_ms, None))
     }
@@ -252,14 +249,14 @@ impl Harness {
         assert_eq!(effects, []);
     }
 
-    /// Everything is on disk.
+    /// Acknowledges all rows.
     pub(super) fn ack(&mut self) -> Vec<Effect> {
         self.acked(0, 0);
         self.tick()
     }
 }
 
-/// What a task is, with few words.
+/// A sent task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sent {
     pub(super) worker: u32,
@@ -279,7 +276,7 @@ impl Sent {
     }
 }
 
-/// The tasks among effects.
+/// Returns the tasks among effects.
 pub(super) fn sent(effects: &[Effect]) -> Vec<Sent> {
     let sent = effects.iter().filter_map(|effect| match effect {
         Effect::Send { worker, assignment } => Some(Sent::new(*worker, *assignment)),
@@ -288,7 +285,7 @@ pub(super) fn sent(effects: &[Effect]) -> Vec<Sent> {
     sent.collect()
 }
 
-/// The indexes of the trials among them.
+/// Returns the trials of tasks.
 pub(super) fn trials(sent: &[Sent]) -> Vec<u64> {
     sent.iter().map(|sent| sent.trial).collect()
 }

@@ -1,7 +1,7 @@
-//! Leads the schedule through random sessions over a link that delays, doubles, drops, dies and lies, with stops and a disk
-//! that fails, and checks after each step what must hold whatever happens.
+//! Runs the schedule through random sessions with messages that are delayed, doubled, dropped and wrong, workers that die, stops
+//! and a disk that fails, and checks invariants after each step.
 //!
-//! A failure names its seed; `RUNNER_TEST_SEED=N` repeats it alone.
+//! A failure prints its seed. `RUNNER_TEST_SEED=N` repeats only that session.
 
 use std::{
     cmp::Reverse,
@@ -22,13 +22,13 @@ use super::{
     harness::{Grid, Todo, read, retries, row, session},
 };
 
-/// How long a row may be on its way to the disk, in microseconds.
+/// Longest time until a row is on disk, in microseconds.
 const DISK: u64 = 20_000;
-/// So late a start may be without making those of its rate after it later.
+/// Delay of a start that the rate catches up on, in microseconds.
 const MAX_CATCH_UP: u64 = 10_000;
-/// The smallest memory that is reserved.
+/// The smallest reserve of memory.
 const MIB: u64 = 1 << 20;
-/// More steps than any session needs.
+/// Steps after which a session counts as endless.
 const MAX_STEPS: u32 = 200_000;
 
 /// SplitMix64: the same seed gives the same session.
@@ -43,17 +43,17 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `count`.
+    /// Returns a number below `count`.
     fn below(&mut self, count: u64) -> u64 {
         self.next() % count
     }
 
-    /// True once in `count` times; never if it is 0.
+    /// Returns `true` once in `count` times, and never if it is 0.
     fn one_in(&mut self, count: u64) -> bool {
         count > 0 && self.below(count) == 0
     }
 
-    /// Of all orders of magnitude up to `most`.
+    /// Returns a number up to `most`, of all orders of magnitude.
     fn spread(&mut self, most: u64) -> u64 {
         let bits = 64 - most.leading_zeros();
         let shift = self.below(u64::from(bits) + 1);
@@ -61,28 +61,28 @@ impl Random {
     }
 }
 
-/// What a guest does in each of its attempts.
+/// Behaviour of a guest in all attempts of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Guest {
     Pass,
     Fail,
-    /// So many attempts do not reach something, then one passes.
+    /// Passes after this many attempts with `unavailable`.
     Unavailable(u32),
-    /// Ends its worker, always or the first time.
+    /// Ends its worker, always or in the first attempt.
     Kill {
         always: bool,
     },
-    /// Ends its worker before that notes it as begun.
+    /// Ends its worker before the slot is written.
     KillUnseen,
-    /// Is inside one instruction until its supervisor kills the worker.
+    /// Stays inside one instruction until the supervisor kills the worker.
     Stuck,
-    /// Is inside one instruction, and its supervisor has not noticed.
+    /// Stays inside one instruction, unnoticed by the supervisor.
     Hang,
-    /// The machine lacks memory, or files, in its first two attempts.
+    /// Lacks memory or files in its first two attempts.
     Lack,
 }
 
-/// How bad the world is: each happens once in so many times, 0 is never.
+/// Frequencies of faults: each happens once in this many times, and never if it is 0.
 #[derive(Clone, Copy, Debug, Default)]
 struct World {
     double: u64,
@@ -115,27 +115,20 @@ impl World {
         }
     }
 
-    /// Whether every trial can be done in the end, unless the machine lacks something.
+    /// Returns whether every trial can be done in the end, unless the machine lacks something.
     fn is_kind(&self) -> bool {
         self.drop + self.stop + self.disk_fails + self.hang == 0
     }
 }
 
-/// What happens at a time. Messages that are on their way are here, too.
+/// A future event, including messages in transit. The first `u32` is the worker.
 #[derive(Debug)]
 enum Event {
-    /// A worker is ready.
-    Ready {
-        slots: u32,
-        alone: bool,
-    },
-    /// A message comes to a worker.
+    Ready { slots: u32, alone: bool },
     Task(u32, Assignment),
     TakeBack(u32, usize),
     StopGuests(u32, u64),
-    /// A guest ends, or is interrupted.
     GuestEnds(u32, TaskId, End),
-    /// A worker's message comes to the coordinator.
     Report(u32, TaskId, &'static str, f64, Option<HostFault>),
     Returned(u32, Vec<TaskId>),
     Dies(u32, Option<Blame>),
@@ -163,35 +156,35 @@ struct Process {
     is_stopped: bool,
 }
 
-/// What must hold, by what the schedule was told and has said.
+/// The expected state, by the events and effects of the schedule.
 #[derive(Debug, Default)]
 struct Truth {
-    /// Attempts that each trial's rows have.
+    /// Rows of each trial.
     attempts: HashMap<u64, u32>,
     had_bad: HashSet<u64>,
     is_final: HashSet<u64>,
     /// Final rows that are bad.
     bad: u64,
-    /// What reports of each provider have measured, and how many there were.
+    /// Number of reports of each provider, which is also their sum of the metric `m`.
     measured: Vec<u64>,
-    /// When each provider's first attempt was sent, and how many were.
+    /// Time of each provider's first start, and number of starts.
     starts: HashMap<u16, (u64, u64)>,
-    /// Trials that lacked memory, which are to get all that they may ask for.
+    /// Trials that lacked memory, whose full limit must be reserved.
     lacked: HashSet<u64>,
-    /// Bytes that must be reserved for what is in flight.
+    /// Bytes that must be reserved for tasks in flight.
     reserved: HashMap<TaskId, u64>,
     pending: HashSet<u64>,
-    /// In flight by the schedule's words.
+    /// Tasks in flight.
     open: BTreeMap<TaskId, (u32, Assignment)>,
     tasks: HashSet<TaskId>,
     unacked: u64,
-    /// When everything must have ended, since a stop began.
+    /// Deadline of the end after a stop.
     ends: Option<u64>,
     has_stopped: bool,
     is_paused: bool,
-    /// A worker for suspects was asked for and is not ready.
+    /// Whether the worker for suspects is being started.
     is_alone_starting: bool,
-    /// Workers were killed that had not answered.
+    /// Whether workers that did not answer were killed.
     has_killed: bool,
     disk_failed: bool,
     finished: Option<Option<Reason>>,
@@ -203,7 +196,7 @@ struct Session {
     grid: Grid,
     settings: ScheduleSettings,
     policy: Policy,
-    /// What the run may use up, and what the first provider may.
+    /// Budgets of the run and of the first provider.
     budgets: [Option<u64>; 2],
     guests: Vec<Guest>,
     todo: Rc<Todo>,
@@ -213,7 +206,7 @@ struct Session {
     coming: BinaryHeap<Reverse<(u64, u64)>>,
     what: HashMap<u64, Event>,
     workers: BTreeMap<u32, Process>,
-    /// Workers that the schedule knows, with their slots and memory.
+    /// Workers of the schedule: slots, whether they run suspects, and memory.
     known: BTreeMap<u32, (usize, bool, u64)>,
     last_worker: u32,
     truth: Truth,
@@ -340,7 +333,7 @@ impl Session {
         self.what.insert(self.order, what);
     }
 
-    /// A message needs some time on its way, and may overtake none of the same worker; that is kept by the delay's end.
+    /// Returns the delay of a message, in microseconds.
     fn delay(&mut self) -> u64 {
         50 + self.random.spread(2_000)
     }
@@ -363,7 +356,7 @@ impl Session {
                     self.now = wake;
                 }
             }
-            // Some events often come before a tick.
+            // Often several events precede a tick.
             if self.random.one_in(3) || self.coming.is_empty() || wake == Some(self.now) {
                 self.tick();
                 let wake = self.schedule.wake_at();
@@ -417,7 +410,7 @@ impl Session {
         }
     }
 
-    /// No time of the session passes in a pause, but what comes to the coordinator comes.
+    /// Pauses for a few events. Run time does not advance meanwhile.
     fn pause(&mut self) {
         self.apply(|schedule| schedule.pause(true));
         for _ in 0..self.random.below(6) {
@@ -432,11 +425,11 @@ impl Session {
         assert!(!self.truth.is_paused || self.truth.finished.is_some());
     }
 
-    // What workers do.
+    // Behaviour of workers.
 
     fn worker_comes(&mut self, slots: u32, alone: bool) {
         if alone && self.random.one_in(self.world.die) {
-            // It died before it was ready, and another one is started.
+            // The worker dies before it is ready, and another one is started.
             self.later(3_000, Event::Ready { slots, alone });
             return;
         }
@@ -466,7 +459,7 @@ impl Session {
         }
     }
 
-    /// Begins what its slots can take, in order.
+    /// Starts tasks in order while slots are free.
     fn start_tasks(&mut self, worker: u32) {
         loop {
             let Some(process) = self.workers.get_mut(&worker) else {
@@ -533,13 +526,13 @@ impl Session {
         self.start_tasks(worker);
     }
 
-    /// A worker says what cannot be.
+    /// Sends a false message.
     fn lie(&mut self, worker: u32, id: TaskId) {
         let other = TaskId(self.random.below(id.0 + 5));
         let elsewhere = 1 + self.random.below(u64::from(self.last_worker) + 2) as u32;
         let delay = self.delay();
         let lie = match self.random.below(4) {
-            // A report of any task: it counts if the worker has it, and not otherwise.
+            // A report of any task counts if the worker has the task.
             0 => Event::Report(worker, other, "passed", 1e9, None),
             1 => Event::Report(elsewhere, id, "passed", 0.0, None),
             2 => Event::Returned(worker, vec![other, id, other]),
@@ -574,7 +567,7 @@ impl Session {
         }
     }
 
-    /// A process ends; the coordinator hears of it later, and starts another one.
+    /// Ends a process. The coordinator receives the exit later, and starts another one.
     fn worker_dies(&mut self, worker: u32, blame: Option<Blame>) {
         let Some(process) = self.workers.remove(&worker) else {
             return;
@@ -591,7 +584,7 @@ impl Session {
         }
     }
 
-    // What the schedule is told, and what must follow.
+    // Events of the schedule, and checks of their effects.
 
     fn start_stop(&mut self, mode: StopMode) {
         self.truth.has_stopped = true;
@@ -688,7 +681,7 @@ impl Session {
         effects
     }
 
-    /// Does what the schedule says, and checks it.
+    /// Carries out and checks effects.
     fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
@@ -707,7 +700,7 @@ impl Session {
                 }
                 Effect::Kill(worker) => {
                     self.truth.has_killed = true;
-                    // One in a few is inside the kernel and does not die.
+                    // Some processes hang inside the kernel and do not die.
                     if !self.random.one_in(4) {
                         let delay = self.random.below(10_000);
                         self.later(delay, Event::Dies(worker.0, None));
@@ -725,7 +718,7 @@ impl Session {
                     assert!(!is_paused || !self.truth.has_stopped);
                     self.truth.is_paused = is_paused;
                 }
-                // Was checked with its report.
+                // `report` has checked it.
                 Effect::Write { lost: None, .. } => {}
                 Effect::Write { task, lost: Some(reason), is_final, .. } => {
                     let assignment = self.truth.open[&task].1;
@@ -774,10 +767,7 @@ impl Session {
             assert!(of_lane < most as usize, "more than {most} in flight");
         }
         is_bounded |= bounds.rate.is_some() || !self.settings.spending.is_empty();
-        let window = match is_bounded || alone {
-            true => slots,
-            false => 512,
-        };
+        let window = if is_bounded || alone { slots } else { 512 };
         assert!(at_worker < window, "too many wait at a worker");
         truth.open.insert(assignment.task, (worker, assignment));
         self.check_bounds(worker, assignment);
@@ -789,7 +779,7 @@ impl Session {
         self.settings.providers[usize::from(self.grid.provider(trial))]
     }
 
-    /// Rates, budgets, memory, and that it has not given up.
+    /// Checks rates, budgets, memory and `fail_fast`.
     fn check_bounds(&mut self, worker: u32, assignment: Assignment) {
         let (now, bounds) = (self.now, self.bounds(assignment.trial));
         let lane = self.grid.provider(assignment.trial);
@@ -822,7 +812,7 @@ impl Session {
         );
     }
 
-    /// A row is handed to the disk.
+    /// Checks a row and sends it to the disk.
     fn write(&mut self, assignment: Assignment, is_final: bool) {
         let truth = &mut self.truth;
         assert!(!truth.disk_failed, "the disk has failed");
@@ -836,10 +826,8 @@ impl Session {
         }
         truth.unacked += 1;
         let delay = 1 + self.random.below(DISK);
-        match self.random.one_in(self.world.disk_fails) {
-            true => self.later(delay, Event::DiskFails),
-            false => self.later(delay, Event::Acked(1)),
-        }
+        let fails = self.random.one_in(self.world.disk_fails);
+        self.later(delay, if fails { Event::DiskFails } else { Event::Acked(1) });
     }
 
     fn finish(&mut self, reason: Option<Reason>) {
@@ -877,7 +865,7 @@ impl Session {
     }
 }
 
-/// What the run and the first provider may use up of `m`.
+/// Returns budgets of the metric `m` for the run and the first provider.
 fn spending([all, own]: [Option<u64>; 2]) -> Spending {
     let mut budgets = Budgets::default();
     for (name, most) in [("m", all), ("p:m", own)] {
@@ -889,7 +877,7 @@ fn spending([all, own]: [Option<u64>; 2]) -> Spending {
 }
 
 #[test]
-fn no_trial_is_lost_or_doubled_and_every_stop_ends() {
+fn no_trial_is_lost_and_every_stop_ends() {
     let is_full = env::var("RUNNER_TESTS").is_ok_and(|value| value == "full");
     let seeds = match env::var("RUNNER_TEST_SEED") {
         Ok(seed) => {

@@ -1,4 +1,4 @@
-//! Whole sessions over workers that are threads of the test and answer as processes do, or worse.
+//! Whole sessions with fake workers, which are threads that behave like worker processes or misbehave.
 
 use std::{
     collections::HashMap,
@@ -32,18 +32,18 @@ use crate::{
     },
 };
 
-/// What a worker does, by its number from 1.
+/// Returns the behaviour of a worker by its number, from 1.
 type Script = fn(u32) -> Act;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Act {
-    /// Answers as it should.
+    /// Behaves correctly.
     Work,
-    /// Dies within its third task.
+    /// Dies during its third task.
     Die,
-    /// Reports its third task with the row of another one.
+    /// Reports its third task with the row of another attempt.
     Lie,
-    /// Asks for a file that the run does not have.
+    /// Requests a file that is not part of the run.
     Foreign,
     /// Reports each task twice.
     Double,
@@ -53,11 +53,11 @@ enum Act {
     NeverReady,
     /// Dies while it checks an input.
     NeverCheck,
-    /// Says too much, and in lines of its own, about an input.
+    /// Answers a check with a long message of several lines.
     Shout,
-    /// Says that the plugin cannot be used.
+    /// Reports a problem of the plugin.
     Refuse,
-    /// Speaks another version.
+    /// Announces another version.
     Stranger,
 }
 
@@ -148,7 +148,7 @@ impl Worker {
         self.lost(None);
     }
 
-    /// Makes an attempt; `false` if it is the worker's end.
+    /// Runs an attempt. Returns `false` if the worker must die.
     fn attempt(&mut self, task: &Task) -> bool {
         if task.kind == TaskKind::Check {
             let problem = Problem {
@@ -175,7 +175,7 @@ impl Worker {
                 other.attempt += 1;
                 self.report(task.id, &other);
             }
-            // It waits for the file.
+            // The worker waits for the file and never reports.
             Act::Foreign if self.tasks >= 3 => {
                 self.send(FromWorker::NeedBlob(digest(b"foreign")));
                 return true;
@@ -219,7 +219,7 @@ fn row(task: &Task) -> Row<'_> {
     }
 }
 
-/// What was counts of a session.
+/// Counts of a session's events.
 #[derive(Default)]
 struct EventCounts {
     rows: u64,
@@ -387,7 +387,7 @@ fn inputs_are_checked_again_where_the_checker_dies() {
 }
 
 #[test]
-fn sessions_that_cannot_start_say_why() {
+fn sessions_that_cannot_start_report_why() {
     let cases: [(Script, Reason, &str, u8); 5] = [
         (|_| Act::Shout, Reason::Plugin, "provider `p` is\\nbad", 3),
         (|_| Act::NeverCheck, Reason::Plugin, "3 workers in a row", 3),
