@@ -110,11 +110,11 @@ pub fn call(call: Call, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd
     let problems = mounts::find(&mut providers, Path::new("."), || {
         let files = call.files.values().chain(&call.secret_files);
         let files = files.map(|file| Protected::file("a file of this command", file));
-        let artifacts = call.artifacts.iter();
-        let artifacts = artifacts.map(|path| Protected::folder("the folder of artifacts", path));
         let mut protected = Protected::for_process(&cache);
         protected.push(Protected::file("a plugin", &call.provider.plugin));
-        protected.extend(files.chain(artifacts));
+        protected.extend(files);
+        let artifacts = call.artifacts.iter();
+        protected.extend(artifacts.map(|path| Protected::folder("the folder of artifacts", path)));
         protected
     });
     refuse(&problems)?;

@@ -76,7 +76,8 @@ pub fn inspect(
 /// written.
 pub fn compile(
     cache: &PluginCache,
-    (digest, plugin): (&Digest, File),
+    digest: &Digest,
+    plugin: File,
     key: &str,
     cancelled: &AtomicBool,
 ) -> Result<(), PrepareError> {

@@ -114,8 +114,7 @@ impl Source {
 
     /// Returns all folders with source.
     pub fn folders(&self) -> Vec<PathBuf> {
-        let further = self.manifest.sources.iter();
-        let further = further.map(|source| self.folder.join(source));
+        let further = self.manifest.sources.iter().map(|source| self.folder.join(source));
         [self.folder.clone()].into_iter().chain(further).collect()
     }
 

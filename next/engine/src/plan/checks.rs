@@ -108,7 +108,7 @@ impl Checks {
             let schema = if self.has_schemas { TestLine::read(&line)?.schema()? } else { None };
             if schema.is_some_and(|schema| self.schemas.insert(schema)) || is_checked {
                 let id = ids.trial(trial)?;
-                let task = task(plan, (trial, planned.provider), &id, line.len());
+                let task = task(plan, trial, planned.provider, &id, line.len());
                 self.in_flight.insert(task.id, (planned.test, id));
                 assign(task, &line)?;
             }
@@ -153,7 +153,7 @@ impl Checks {
     }
 }
 
-fn task(plan: &Plan, (index, provider): (u64, u16), trial: &TrialId, line: usize) -> Task {
+fn task(plan: &Plan, index: u64, provider: u16, trial: &TrialId, line: usize) -> Task {
     Task {
         id: TaskId(FIRST + index),
         trial: trial.clone(),

@@ -73,13 +73,13 @@ pub(crate) fn changes_since(manifest: &Manifest, plan: &Plan) -> Option<String> 
                 }
             }
             for provider in &live.providers {
-                let stored = manifest.providers.iter();
-                let mut stored = stored.filter(|stored| stored.name == *provider.name);
+                let mut stored = manifest.providers.iter();
+                let stored = stored.find(|stored| stored.name == *provider.name);
                 let plugin = live.folder.join(&provider.plugin);
                 // The time of a folder does not show when the plugin in it was built.
                 let may_differ =
                     provider.plugin.starts_with("bundled:") || plugin.is_dir() || is_newer(&plugin);
-                if let Some(stored) = stored.next()
+                if let Some(stored) = stored
                     && may_differ
                     && plugins::read(&provider.plugin, &live.folder, provider.limits.file)
                         .is_ok_and(|found| found.digest != stored.digest)

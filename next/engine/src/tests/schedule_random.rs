@@ -238,7 +238,7 @@ impl Session {
         };
         let settings = ScheduleSettings {
             session,
-            planned: grid.count() as u64,
+            planned: grid.count(),
             providers,
             spending: spending(budgets),
         };

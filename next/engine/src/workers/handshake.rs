@@ -81,10 +81,9 @@ impl Pool {
         worker: WorkerId,
         ready: Ready,
     ) -> Result<Option<PoolEvent>, &'static str> {
-        let described = ready.providers.iter();
-        let described = described.map(|about| usize::from(about.provider));
+        let described = ready.providers.iter().map(|about| usize::from(about.provider));
         if !described.eq(0..self.supplies.providers.len()) {
-            return Err("described other providers than it has");
+            return Err("described the wrong providers");
         }
         let problems = self.problems(&ready);
         let Some(entry) = self.workers.get_mut(&worker) else {

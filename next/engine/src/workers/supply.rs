@@ -41,8 +41,7 @@ impl Pool {
         let is_cancelled = Arc::clone(&self.is_closing);
         let supply = Supply::Plugin(digest);
         Ok(self.supply(worker, supply, Some(compiling), move || {
-            let plugin = (&digest, plugins.file(&digest)?);
-            compiler::compile(&cache, plugin, &key, &is_cancelled)
+            compiler::compile(&cache, &digest, plugins.file(&digest)?, &key, &is_cancelled)
         }))
     }
 
